@@ -1,0 +1,144 @@
+package broker
+
+import (
+	"crypto/tls"
+	"time"
+)
+
+// Options is everything a broker can be told. The zero value of a field means its default only where its comment says
+// so: start from DefaultOptions. Validate states the ranges.
+type Options struct {
+	// NodeID is the broker's number, 0 to 1023; it stands in the top ten bits of every message id.
+	NodeID int64
+
+	// TCPAddress and HTTPAddress are host:port or, when they do not split as that, the path of a unix socket. An empty
+	// HTTPAddress turns HTTP off. HTTPSAddress is host:port and used only with a certificate.
+	TCPAddress   string
+	HTTPAddress  string
+	HTTPSAddress string
+
+	// BroadcastAddress and the two ports are what lookups and statsd are told; port 0 means the port that is bound.
+	BroadcastAddress  string
+	BroadcastTCPPort  int
+	BroadcastHTTPPort int
+
+	LookupdTCPAddresses      []string      // host:port of lookups to register with
+	HTTPClientConnectTimeout time.Duration // to lookups' HTTP and auth daemons
+	HTTPClientRequestTimeout time.Duration
+	AuthHTTPAddresses        []string // host:port or URL; auth is on when there is one
+	AuthHTTPRequestMethod    string   // "get" or "post"
+	TopologyRegion           string
+	TopologyZone             string
+	TopologyAwareConsumption bool     // an experiment of NSQ's: local consumers first
+	Experiments              []string // as given with --enable-experiment; unknown ones are kept and ignored
+
+	DataPath        string        // folder of the queues; created when missing; empty means the current folder
+	MemQueueSize    int64         // messages a topic or channel keeps in memory before it overflows to disk
+	MaxBytesPerFile int64         // bytes of one overflow file
+	SyncEvery       int64         // overflow operations between two syncs
+	SyncTimeout     time.Duration // longest time between two syncs of an overflow that changed
+
+	// QueueScanWorkerPoolMax and QueueScanSelectionCount are read and reported for NSQ's scripts; deadlines here are kept
+	// in order, so that nothing is scanned.
+	QueueScanWorkerPoolMax  int
+	QueueScanSelectionCount int
+
+	MsgTimeout    time.Duration // in flight before a message comes back, unless the client asks otherwise
+	MaxMsgTimeout time.Duration // most that a client may ask for, and most that TOUCH extends to
+	MaxMsgSize    int64         // bytes of one body
+	MaxReqTimeout time.Duration // longest delay of REQ (clamped) and of a deferred publish (refused)
+	MaxBodySize   int64         // bytes of MPUB, IDENTIFY and AUTH bodies
+	ClientTimeout time.Duration // no flag: twice the default heartbeat interval
+
+	MaxHeartbeatInterval   time.Duration
+	MaxRdyCount            int64
+	MaxOutputBufferSize    int64
+	MaxOutputBufferTimeout time.Duration
+	MinOutputBufferTimeout time.Duration
+	OutputBufferTimeout    time.Duration
+	MaxChannelConsumers    int // per channel; 0 is no limit
+
+	StatsdAddress          string // empty turns statsd off
+	StatsdPrefix           string
+	StatsdInterval         time.Duration
+	StatsdMemStats         bool
+	StatsdUDPPacketSize    int
+	StatsdExcludeEphemeral bool
+
+	E2EProcessingLatencyWindowTime  time.Duration
+	E2EProcessingLatencyPercentiles []float64 // each in (0,1]; kept in descending order
+
+	TLSCert             string // file; with TLSKey turns TLS on
+	TLSKey              string
+	TLSClientAuthPolicy string // "", "require", "require-verify"
+	TLSRootCAFile       string
+	TLSRequired         TLSRequirement
+	TLSMinVersion       uint16 // crypto/tls version number
+
+	DeflateEnabled  bool
+	MaxDeflateLevel int // 1 to 9
+	SnappyEnabled   bool
+
+	ShutdownTimeout time.Duration // how long Shutdown lets writes in progress end
+
+	LogLevel  string // debug, info, warn, error, fatal
+	LogPrefix string // accepted for NSQ's scripts and reported by /config
+	LogFormat string // "text" or "json"
+}
+
+// TLSRequirement says which plain-text clients are refused.
+type TLSRequirement int
+
+// The three forms of --tls-required.
+const (
+	TLSNotRequired        TLSRequirement = iota
+	TLSRequiredExceptHTTP                // TCP clients must upgrade, plain HTTP stays open ("tcp-https")
+	TLSRequired                          // plain HTTP is refused too
+)
+
+// DefaultOptions returns nsqd 1.3.0's defaults, but for TLSMinVersion, which is TLS 1.2.
+func DefaultOptions() Options {
+	return Options{
+		NodeID:                   DefaultNodeID(),
+		TCPAddress:               "0.0.0.0:4150",
+		HTTPAddress:              "0.0.0.0:4151",
+		HTTPSAddress:             "0.0.0.0:4152",
+		BroadcastAddress:         hostname(),
+		HTTPClientConnectTimeout: 2 * time.Second,
+		HTTPClientRequestTimeout: 5 * time.Second,
+		AuthHTTPRequestMethod:    "get",
+		MemQueueSize:             10000,
+		MaxBytesPerFile:          100 << 20,
+		SyncEvery:                2500,
+		SyncTimeout:              2 * time.Second,
+		QueueScanWorkerPoolMax:   4,
+		QueueScanSelectionCount:  20,
+		MsgTimeout:               time.Minute,
+		MaxMsgTimeout:            15 * time.Minute,
+		MaxMsgSize:               1 << 20,
+		MaxReqTimeout:            time.Hour,
+		MaxBodySize:              5 << 20,
+		ClientTimeout:            time.Minute,
+		MaxHeartbeatInterval:     time.Minute,
+		MaxRdyCount:              2500,
+		MaxOutputBufferSize:      64 << 10,
+		MaxOutputBufferTimeout:   30 * time.Second,
+		MinOutputBufferTimeout:   25 * time.Millisecond,
+		OutputBufferTimeout:      250 * time.Millisecond,
+		StatsdPrefix:             "nsq.%s",
+		StatsdInterval:           time.Minute,
+		StatsdMemStats:           true,
+		StatsdUDPPacketSize:      508,
+
+		E2EProcessingLatencyWindowTime: 10 * time.Minute,
+
+		TLSMinVersion:   tls.VersionTLS12,
+		DeflateEnabled:  true,
+		MaxDeflateLevel: 6,
+		SnappyEnabled:   true,
+		ShutdownTimeout: 30 * time.Second,
+		LogLevel:        "info",
+		LogPrefix:       "[brokerd] ",
+		LogFormat:       "text",
+	}
+}
