@@ -1,0 +1,150 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// maxAnswer is the longest answer that is read, in bytes: over a million channels of a broker's /stats.
+const maxAnswer = 512 << 20
+
+// ClientConfig is the tunable part of an HTTPClient.
+type ClientConfig struct {
+	TLS            *tls.Config   // for https; nil means the system's roots
+	ConnectTimeout time.Duration // of one dial; 0 means none
+	RequestTimeout time.Duration // of a whole request with its answer; 0 means none
+}
+
+// HTTPClient asks daemons over HTTP. It keeps connections, follows no proxy of the environment, and retries over https when
+// a broker's plain-text port refuses with TLS_REQUIRED. It is safe for concurrent use.
+type HTTPClient struct {
+	c *http.Client
+}
+
+// NewHTTPClient returns a client with no connection yet.
+func NewHTTPClient(cfg ClientConfig) *HTTPClient {
+	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
+	return &HTTPClient{&http.Client{
+		Timeout: cfg.RequestTimeout,
+		Transport: &http.Transport{
+			DialContext:         dialer.DialContext,
+			TLSClientConfig:     cfg.TLS,
+			TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConns:        100,
+			IdleConnTimeout:     90 * time.Second,
+		},
+	}}
+}
+
+// Close drops idle connections and ends their goroutines.
+func (c *HTTPClient) Close() { c.c.CloseIdleConnections() }
+
+// StatusError is an answer other than 200.
+type StatusError struct {
+	Code   int
+	Status string // the status line's number and words
+	Body   []byte
+}
+
+// Error returns NSQ's text: got response 404 Not Found "{\"message\":\"TOPIC_NOT_FOUND\"}".
+func (e *StatusError) Error() string { return fmt.Sprintf("got response %s %q", e.Status, e.Body) }
+
+// Get asks for rawURL and decodes the JSON of the answer into v, or drops it when v is nil. The error is a *StatusError for
+// an answer other than 200.
+func (c *HTTPClient) Get(ctx context.Context, rawURL string, v any) error {
+	return c.ask(ctx, http.MethodGet, rawURL, nil, v)
+}
+
+// Post sends body, nothing when it is nil and JSON otherwise, and decodes the answer as Get does.
+func (c *HTTPClient) Post(ctx context.Context, rawURL string, body, v any) error {
+	var encoded []byte
+	if body != nil {
+		var err error
+		if encoded, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encode the request to %s: %w", rawURL, err)
+		}
+	}
+	return c.ask(ctx, http.MethodPost, rawURL, encoded, v)
+}
+
+// ask sends a request, once more over https when it is refused for that, and decodes the answer.
+func (c *HTTPClient) ask(ctx context.Context, method, rawURL string, body []byte, v any) error {
+	answer, err := c.send(ctx, method, rawURL, body)
+	if err != nil {
+		if rawURL, err = secureURL(rawURL, err); err != nil {
+			return err
+		}
+		if answer, err = c.send(ctx, method, rawURL, body); err != nil {
+			return err
+		}
+	}
+	if v == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, v); err != nil {
+		return fmt.Errorf("decode the answer of %s: %w", rawURL, err)
+	}
+	return nil
+}
+
+// send sends one request and returns the body of an answer with status 200.
+func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, rawURL, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/vnd.nsq; version=1.0")
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.c.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() // its error is of no use after the body was read
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the answer of %s: %w", rawURL, err)
+	case resp.StatusCode != http.StatusOK:
+		return nil, &StatusError{Code: resp.StatusCode, Status: resp.Status, Body: answer}
+	case len(answer) > maxAnswer:
+		return nil, fmt.Errorf("answer of %s is over %d bytes", rawURL, maxAnswer)
+	}
+	return answer, nil
+}
+
+// secureURL returns where to ask again after cause, or the error to give up with: a 403 of a plain-text port that names an
+// https port is asked again there, on the same host.
+func secureURL(rawURL string, cause error) (string, error) {
+	var status *StatusError
+	if !errors.As(cause, &status) || status.Code != http.StatusForbidden {
+		return "", cause
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Scheme == "https" {
+		return "", cause
+	}
+	var refusal struct {
+		HTTPSPort int `json:"https_port"`
+	}
+	if err := json.Unmarshal(status.Body, &refusal); err != nil {
+		return "", fmt.Errorf("%s refused with 403: %w", rawURL, err)
+	}
+	if refusal.HTTPSPort <= 0 {
+		return "", cause
+	}
+	u.Scheme = "https"
+	u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(refusal.HTTPSPort))
+	return u.String(), nil
+}

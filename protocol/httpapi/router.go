@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"runtime/debug"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+)
+
+// NewRouter returns a router without routes that answers as NSQ's daemons do where no route is met: 404 NOT_FOUND, 405
+// METHOD_NOT_ALLOWED with Allow, 200 with Allow to OPTIONS, a redirect for a trailing slash or wrong case, and 500
+// INTERNAL_ERROR when a handler panics. Each such answer but OPTIONS and redirects is logged.
+func NewRouter(log *slog.Logger) *httprouter.Router {
+	r := httprouter.New()
+	r.NotFound = unrouted(log, http.StatusNotFound, "NOT_FOUND")
+	r.MethodNotAllowed = unrouted(log, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED")
+	r.PanicHandler = func(w http.ResponseWriter, req *http.Request, p any) {
+		if p == http.ErrAbortHandler {
+			panic(p) // net/http's own way to drop a connection
+		}
+		log.Error("http: handler panicked", "uri", req.RequestURI, "panic", p, "stack", string(debug.Stack()))
+		RespondV1(w, http.StatusInternalServerError, "INTERNAL_ERROR")
+	}
+	return r
+}
+
+func unrouted(log *slog.Logger, code int, text string) http.Handler {
+	handle := Logged(log, V1(func(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+		return nil, &Error{Code: code, Text: text}
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { handle(w, req, nil) })
+}
+
+// Logged wraps a route so that each request leaves one line at level info: status, method, URI, remote address, time
+// taken.
+func Logged(log *slog.Logger, handle httprouter.Handle) httprouter.Handle {
+	return func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) {
+		start := time.Now()
+		sw := &statusWriter{ResponseWriter: w, code: http.StatusOK}
+		handle(sw, req, ps)
+		log.Info("http", "status", sw.code, "method", req.Method, "uri", req.URL.RequestURI(),
+			"remote", req.RemoteAddr, "took", time.Since(start))
+	}
+}
+
+// statusWriter remembers the status that was written.
+type statusWriter struct {
+	http.ResponseWriter
+	code int
+}
+
+func (w *statusWriter) WriteHeader(code int) {
+	w.code = code
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// AddPprof adds the routes under /debug/pprof/ that NSQ's daemons have. Importing net/http/pprof also fills
+// http.DefaultServeMux, which no daemon serves.
+func AddPprof(r *httprouter.Router) {
+	r.HandlerFunc(http.MethodGet, "/debug/pprof/", pprof.Index)
+	r.HandlerFunc(http.MethodGet, "/debug/pprof/cmdline", pprof.Cmdline)
+	r.HandlerFunc(http.MethodGet, "/debug/pprof/symbol", pprof.Symbol)
+	r.HandlerFunc(http.MethodPost, "/debug/pprof/symbol", pprof.Symbol)
+	r.HandlerFunc(http.MethodGet, "/debug/pprof/profile", pprof.Profile)
+	for _, name := range []string{"heap", "goroutine", "block", "mutex", "allocs", "threadcreate"} {
+		r.Handler(http.MethodGet, "/debug/pprof/"+name, pprof.Handler(name))
+	}
+	r.HandlerFunc(http.MethodGet, "/debug/pprof/trace", pprof.Trace)
+}

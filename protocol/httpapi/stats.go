@@ -1,0 +1,137 @@
+package httpapi
+
+// Stats is a broker's answer to /stats?format=json. Topics and Producers tell "none" from "not asked": a filter that names
+// no topic gives null, a broker without topics gives [].
+type Stats struct {
+	Version   string   `json:"version"`
+	Health    string   `json:"health"`     // "OK" or "NOK - <error>"
+	StartTime int64    `json:"start_time"` // seconds since the Unix epoch
+	Topics    []Topic  `json:"topics"`
+	Memory    *Memory  `json:"memory,omitempty"`
+	Producers []Client `json:"producers"` // connections that published; null when none did
+}
+
+// Topic is one topic of Stats with the channels that were asked for.
+type Topic struct {
+	TopicName    string    `json:"topic_name"`
+	Channels     []Channel `json:"channels"`
+	Depth        int64     `json:"depth"`         // messages that no channel took yet, in memory and on disk
+	BackendDepth int64     `json:"backend_depth"` // the part of Depth that is on disk
+	MessageCount uint64    `json:"message_count"`
+	MessageBytes uint64    `json:"message_bytes"` // bodies only
+	Paused       bool      `json:"paused"`
+
+	E2EProcessingLatency Latency `json:"e2e_processing_latency"`
+}
+
+// Channel is one channel of a Topic. Clients is null when clients were not asked for; ClientCount is right all the same.
+type Channel struct {
+	ChannelName   string `json:"channel_name"`
+	Depth         int64  `json:"depth"` // neither in flight nor deferred
+	BackendDepth  int64  `json:"backend_depth"`
+	InFlightCount int    `json:"in_flight_count"`
+	DeferredCount int    `json:"deferred_count"`
+	MessageCount  uint64 `json:"message_count"`
+
+	ZoneLocalMsgCount   uint64 `json:"zone_local_msg_count,omitempty"`
+	RegionLocalMsgCount uint64 `json:"region_local_msg_count,omitempty"`
+	GlobalMsgCount      uint64 `json:"global_msg_count,omitempty"`
+
+	RequeueCount uint64   `json:"requeue_count"` // by REQ; what a disconnect gave back is counted apart
+	TimeoutCount uint64   `json:"timeout_count"`
+	ClientCount  int      `json:"client_count"`
+	Clients      []Client `json:"clients"`
+	Paused       bool     `json:"paused"`
+
+	E2EProcessingLatency Latency `json:"e2e_processing_latency"`
+
+	// DisconnectRequeueCount is not in nsqd's answer: messages that came back because their consumer went away. It stands
+	// last and only when there are any, so that the keys before it keep nsqd's order.
+	DisconnectRequeueCount uint64 `json:"disconnect_requeue_count,omitempty"`
+}
+
+// Client is one connection, as a consumer in a Channel or as a producer in Stats.
+type Client struct {
+	ClientID      string `json:"client_id"`
+	Hostname      string `json:"hostname"`
+	Version       string `json:"version"`        // of the wire: "V2"
+	RemoteAddress string `json:"remote_address"` // "@" for an unnamed peer on a unix socket
+	State         int32  `json:"state"`          // 0 init, 1 disconnected, 2 connected, 3 subscribed, 4 closing
+	ReadyCount    int64  `json:"ready_count"`
+	InFlightCount int64  `json:"in_flight_count"`
+	MessageCount  uint64 `json:"message_count"`
+
+	ZoneLocalMsgCount   uint64 `json:"zone_local_msg_count,omitempty"`
+	RegionLocalMsgCount uint64 `json:"region_local_msg_count,omitempty"`
+	GlobalMsgCount      uint64 `json:"global_msg_count,omitempty"`
+
+	FinishCount     uint64 `json:"finish_count"`
+	RequeueCount    uint64 `json:"requeue_count"`
+	ConnectTime     int64  `json:"connect_ts"`  // seconds since the Unix epoch
+	SampleRate      int32  `json:"sample_rate"` // percent; 0 is everything
+	Deflate         bool   `json:"deflate"`
+	Snappy          bool   `json:"snappy"`
+	UserAgent       string `json:"user_agent"`
+	Authed          bool   `json:"authed,omitempty"`
+	AuthIdentity    string `json:"auth_identity,omitempty"`
+	AuthIdentityURL string `json:"auth_identity_url,omitempty"`
+	TopologyZone    string `json:"topology_zone"`
+	TopologyRegion  string `json:"topology_region"`
+
+	PubCounts []PubCount `json:"pub_counts,omitempty"`
+
+	TLS                           bool   `json:"tls"`
+	CipherSuite                   string `json:"tls_cipher_suite"`
+	TLSVersion                    string `json:"tls_version"`
+	TLSNegotiatedProtocol         string `json:"tls_negotiated_protocol"`
+	TLSNegotiatedProtocolIsMutual bool   `json:"tls_negotiated_protocol_is_mutual"`
+}
+
+// PubCount is how many messages a connection published to a topic.
+type PubCount struct {
+	Topic string `json:"topic"`
+	Count uint64 `json:"count"`
+}
+
+// Latency is the time from a message's acceptance to its FIN. It is an object in every answer, never null: nsqadmin fails
+// on null. Percentiles is null when none are configured.
+type Latency struct {
+	Count       int          `json:"count"`
+	Percentiles []Percentile `json:"percentiles"`
+}
+
+// Percentile is one quantile of a Latency.
+type Percentile struct {
+	Quantile float64 `json:"quantile"` // in (0,1]
+	Value    float64 `json:"value"`    // nanoseconds
+}
+
+// Memory is the state of a broker's heap.
+type Memory struct {
+	HeapObjects       uint64 `json:"heap_objects"`
+	HeapIdleBytes     uint64 `json:"heap_idle_bytes"`
+	HeapInUseBytes    uint64 `json:"heap_in_use_bytes"`
+	HeapReleasedBytes uint64 `json:"heap_released_bytes"`
+	GCPauseUsec100    uint64 `json:"gc_pause_usec_100"` // longest pause, microseconds
+	GCPauseUsec99     uint64 `json:"gc_pause_usec_99"`
+	GCPauseUsec95     uint64 `json:"gc_pause_usec_95"`
+	NextGCBytes       uint64 `json:"next_gc_bytes"`
+	GCTotalRuns       uint32 `json:"gc_total_runs"`
+}
+
+// Info is a broker's answer to /info. Ports are those that are bound: -1 for a unix socket, 0 for HTTP that is off.
+// Durations are nanoseconds.
+type Info struct {
+	Version                string `json:"version"`
+	BroadcastAddress       string `json:"broadcast_address"`
+	Hostname               string `json:"hostname"`
+	HTTPPort               int    `json:"http_port"`
+	TCPPort                int    `json:"tcp_port"`
+	StartTime              int64  `json:"start_time"` // seconds since the Unix epoch
+	MaxHeartbeatInterval   int64  `json:"max_heartbeat_interval"`
+	MaxOutputBufferSize    int64  `json:"max_output_buffer_size"`
+	MaxOutputBufferTimeout int64  `json:"max_output_buffer_timeout"`
+	MaxDeflateLevel        int    `json:"max_deflate_level"`
+	TopologyZone           string `json:"topology_zone"`
+	TopologyRegion         string `json:"topology_region"`
+}
