@@ -53,6 +53,7 @@ func Plain(h HandlerFunc) httprouter.Handle {
 		data, err := h(w, req, ps)
 		if err != nil {
 			e := asError(err)
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			w.WriteHeader(e.Code)
 			data = e.Text
 		}

@@ -1,0 +1,134 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newTestClient(t *testing.T, cfg ClientConfig) *HTTPClient {
+	c := NewHTTPClient(cfg)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// serve answers every request with h on a loopback port.
+func serve(t *testing.T, h http.HandlerFunc) string {
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// TestClientRequest covers what goes over the wire and the decoded answer.
+func TestClientRequest(t *testing.T) {
+	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		RespondV1(w, 200, []string{r.Method, r.Header.Get("Accept"), r.Header.Get("Content-Type"), string(body)})
+	})
+	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second})
+	const accept = "application/vnd.nsq; version=1.0"
+	ask := map[string]func(v any) error{
+		"GET," + accept + ",,":                           func(v any) error { return c.Get(t.Context(), addr, v) },
+		"POST," + accept + ",,":                          func(v any) error { return c.Post(t.Context(), addr, nil, v) },
+		"POST," + accept + ",application/json,{\"a\":1}": func(v any) error { return c.Post(t.Context(), addr, map[string]int{"a": 1}, v) },
+	}
+	for want, do := range ask {
+		var got []string
+		if err := do(&got); err != nil || strings.Join(got, ",") != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
+// TestClientErrors covers the texts that NSQ's tools show.
+func TestClientErrors(t *testing.T) {
+	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/refused":
+			RespondV1(w, 404, "TOPIC_NOT_FOUND")
+		case "/forbidden-text":
+			http.Error(w, "no", 403)
+		case "/forbidden-json":
+			RespondV1(w, 403, "NO")
+		case "/not-json":
+			RespondV1(w, 200, "OK")
+		}
+	})
+	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second})
+	tests := map[string]string{
+		"/refused":        `got response 404 Not Found "{\"message\":\"TOPIC_NOT_FOUND\"}"`,
+		"/forbidden-text": "invalid character",
+		"/forbidden-json": `got response 403 Forbidden "{\"message\":\"NO\"}"`,
+		"/not-json":       "invalid character",
+	}
+	for path, want := range tests {
+		var v any
+		if err := c.Get(t.Context(), addr+path, &v); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", path, err, want)
+		}
+	}
+	var status *StatusError
+	if err := c.Get(t.Context(), addr+"/refused", nil); !errors.As(err, &status) || status.Code != 404 {
+		t.Errorf("got %v, not a StatusError", err)
+	}
+}
+
+// TestClientTLSRequired: a plain port that refuses names the https port, which is asked with the same method and path.
+func TestClientTLSRequired(t *testing.T) {
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		RespondV1(w, 200, []string{r.Method, r.URL.String()})
+	}))
+	t.Cleanup(secure.Close)
+	u, err := url.Parse(secure.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := serve(t, func(w http.ResponseWriter, r *http.Request) { RespondTLSRequired(w, port) })
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second, TLS: &tls.Config{RootCAs: roots}})
+	var got []string
+	if err := c.Post(t.Context(), plain+"/topic/pause?topic=t", nil, &got); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(got, " ") != "POST /topic/pause?topic=t" {
+		t.Errorf("asked %q", got)
+	}
+}
+
+// TestClientTimeouts: neither a silent server nor a cancelled caller holds a request.
+func TestClientTimeouts(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // connects, never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := newTestClient(t, ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 20 * time.Millisecond})
+	var timeout net.Error
+	if err := c.Get(t.Context(), "http://"+l.Addr().String(), nil); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("got %v, want a timeout", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Get(ctx, "http://"+l.Addr().String(), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want cancelled", err)
+	}
+}
