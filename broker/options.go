@@ -1,9 +1,6 @@
 package broker
 
-import (
-	"crypto/tls"
-	"time"
-)
+import "time"
 
 // Options is everything a broker can be told. The zero value of a field means its default only where its comment says
 // so: start from DefaultOptions. Validate states the ranges.
@@ -132,7 +129,7 @@ func DefaultOptions() Options {
 
 		E2EProcessingLatencyWindowTime: 10 * time.Minute,
 
-		TLSMinVersion:   tls.VersionTLS12,
+		TLSMinVersion:   defaultTLSVersion,
 		DeflateEnabled:  true,
 		MaxDeflateLevel: 6,
 		SnappyEnabled:   true,

@@ -1,0 +1,309 @@
+package broker
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Setting is one option under all its names. It is the only list of them: flags, environment, file, help and HTTP's
+// /config are made of it.
+type Setting struct {
+	Name  string // flag, without dashes
+	Key   string // in the file and in /config
+	Group string // heading in the help
+	Help  string
+	Value any // pointer into Options: *string, *bool, *int, *int64, *time.Duration, *[]string or a flag.Value
+}
+
+// Settings lists every option that can be told from outside, in the help's order, each with a pointer into o.
+func (o *Options) Settings() []Setting {
+	list := slices.Concat(
+		grouped("Addresses", o.addresses()),
+		grouped("Lookup", o.lookup()),
+		grouped("Queues", o.queues()),
+		grouped("Delivery limits", o.delivery()),
+		grouped("Client buffers", o.buffers()),
+		grouped("Compression", o.compression()),
+		grouped("TLS", o.tls()),
+		grouped("Auth", o.auth()),
+		grouped("Statistics", o.statistics()),
+		grouped("Logging", o.logging()),
+		grouped("Process", o.process()),
+	)
+	for i := range list {
+		if list[i].Key == "" {
+			list[i].Key = strings.ReplaceAll(list[i].Name, "-", "_")
+		}
+	}
+	return list
+}
+
+func grouped(group string, list []Setting) []Setting {
+	for i := range list {
+		list[i].Group = group
+	}
+	return list
+}
+
+func (o *Options) addresses() []Setting {
+	return []Setting{
+		{Name: "tcp-address", Value: &o.TCPAddress, Help: "clients: host:port, or the path of a unix socket"},
+		{Name: "http-address", Value: &o.HTTPAddress,
+			Help: "HTTP API: host:port, or the path of a unix socket; empty turns it off"},
+		{Name: "https-address", Value: &o.HTTPSAddress, Help: "HTTP API over TLS: host:port; only with --tls-cert"},
+		{Name: "broadcast-address", Value: &o.BroadcastAddress, Help: "host name or address that others reach this node by"},
+		{Name: "broadcast-tcp-port", Value: &o.BroadcastTCPPort, Help: "TCP port told to lookups; 0 means the one bound"},
+		{Name: "broadcast-http-port", Value: &o.BroadcastHTTPPort, Help: "HTTP port told to lookups; 0 means the one bound"},
+		{Name: "node-id", Key: "id", Value: &o.NodeID,
+			Help: "this node's number in message ids, 0 to 1023; derived from the host name unless given"},
+	}
+}
+
+func (o *Options) lookup() []Setting {
+	return []Setting{
+		{Name: "lookupd-tcp-address", Key: "nsqlookupd_tcp_addresses", Value: &o.LookupdTCPAddresses,
+			Help: "lookup to register with, host:port"},
+		{Name: "topology-region", Value: &o.TopologyRegion, Help: "region told to clients, for topology-aware consumption"},
+		{Name: "topology-zone", Value: &o.TopologyZone, Help: "zone told to clients, for topology-aware consumption"},
+		{Name: "http-client-connect-timeout", Value: &o.HTTPClientConnectTimeout,
+			Help: "for connecting to the HTTP of lookups and auth daemons"},
+		{Name: "http-client-request-timeout", Value: &o.HTTPClientRequestTimeout,
+			Help: "for a request to the HTTP of lookups and auth daemons"},
+		{Name: "enable-experiment", Key: "enable_experiment", Value: &o.Experiments,
+			Help: "experiment of NSQ's to turn on: " + topologyExperiment},
+	}
+}
+
+func (o *Options) queues() []Setting {
+	return []Setting{
+		{Name: "data-path", Value: &o.DataPath,
+			Help: "folder for queues, created when missing; empty means the current folder"},
+		{Name: "mem-queue-size", Value: &o.MemQueueSize,
+			Help: "messages a topic or channel keeps in memory before it overflows to disk"},
+		{Name: "max-bytes-per-file", Value: &o.MaxBytesPerFile, Help: "bytes in one file of an overflow"},
+		{Name: "sync-every", Value: &o.SyncEvery, Help: "operations on an overflow between two syncs"},
+		{Name: "sync-timeout", Value: &o.SyncTimeout, Help: "longest time between two syncs of a changed overflow"},
+		{Name: "queue-scan-worker-pool-max", Value: &o.QueueScanWorkerPoolMax,
+			Help: "accepted for nsqd's scripts; nothing is scanned here"},
+		{Name: "queue-scan-selection-count", Value: &o.QueueScanSelectionCount,
+			Help: "accepted for nsqd's scripts; nothing is scanned here"},
+	}
+}
+
+func (o *Options) delivery() []Setting {
+	return []Setting{
+		{Name: "msg-timeout", Value: &o.MsgTimeout, Help: "time in flight before a message is given out again"},
+		{Name: "max-msg-timeout", Value: &o.MaxMsgTimeout, Help: "longest time in flight a client may ask for or TOUCH up to"},
+		{Name: "max-msg-size", Value: &o.MaxMsgSize, Help: "bytes in one message"},
+		{Name: "max-req-timeout", Value: &o.MaxReqTimeout, Help: "longest delay of a requeue or a deferred publish"},
+		{Name: "max-body-size", Value: &o.MaxBodySize, Help: "bytes in one MPUB, IDENTIFY or AUTH body"},
+		{Name: "max-rdy-count", Value: &o.MaxRdyCount, Help: "most messages one client may have in flight"},
+		{Name: "max-heartbeat-interval", Value: &o.MaxHeartbeatInterval, Help: "longest heartbeat interval a client may ask for"},
+		{Name: "max-channel-consumers", Value: &o.MaxChannelConsumers, Help: "consumers of one channel; 0 means no limit"},
+	}
+}
+
+func (o *Options) buffers() []Setting {
+	return []Setting{
+		{Name: "output-buffer-timeout", Value: &o.OutputBufferTimeout,
+			Help: "told to clients that do not ask for one; output is flushed when idle unless they do"},
+		{Name: "min-output-buffer-timeout", Value: &o.MinOutputBufferTimeout, Help: "shortest a client may ask for"},
+		{Name: "max-output-buffer-timeout", Value: &o.MaxOutputBufferTimeout, Help: "longest a client may ask for"},
+		{Name: "max-output-buffer-size", Value: &o.MaxOutputBufferSize, Help: "largest output buffer a client may ask for, bytes"},
+	}
+}
+
+func (o *Options) compression() []Setting {
+	return []Setting{
+		{Name: "deflate", Value: &o.DeflateEnabled, Help: "let clients use deflate"},
+		{Name: "max-deflate-level", Value: &o.MaxDeflateLevel, Help: "highest deflate level a client may ask for, 1 to 9"},
+		{Name: "snappy", Value: &o.SnappyEnabled, Help: "let clients use snappy"},
+	}
+}
+
+func (o *Options) tls() []Setting {
+	return []Setting{
+		{Name: "tls-cert", Value: &o.TLSCert, Help: "certificate file; with --tls-key turns TLS and HTTPS on"},
+		{Name: "tls-key", Value: &o.TLSKey, Help: "key file"},
+		{Name: "tls-root-ca-file", Value: &o.TLSRootCAFile, Help: "authorities that client certificates are checked against"},
+		{Name: "tls-client-auth-policy", Value: &o.TLSClientAuthPolicy,
+			Help: "require (any client certificate) or require-verify (a verified one); either forces --tls-required"},
+		{Name: "tls-required", Value: &o.TLSRequired, Help: "refuse plain clients: true, false, or tcp-https (HTTP stays open)"},
+		{Name: "tls-min-version", Value: (*tlsVersion)(&o.TLSMinVersion), Help: "lowest TLS: tls1.0, tls1.1, tls1.2, tls1.3"},
+	}
+}
+
+func (o *Options) auth() []Setting {
+	return []Setting{
+		{Name: "auth-http-address", Key: "auth_http_addresses", Value: &o.AuthHTTPAddresses,
+			Help: "auth daemon, host:port or URL; AUTH is demanded when there is one"},
+		{Name: "auth-http-request-method", Value: &o.AuthHTTPRequestMethod, Help: "how the auth daemon is asked: get or post"},
+	}
+}
+
+func (o *Options) statistics() []Setting {
+	return []Setting{
+		{Name: "statsd-address", Value: &o.StatsdAddress, Help: "UDP host:port of a statsd; empty turns it off"},
+		{Name: "statsd-prefix", Value: &o.StatsdPrefix, Help: "prefix of metrics; %s becomes this node's address and port"},
+		{Name: "statsd-interval", Value: &o.StatsdInterval, Help: "time between two pushes"},
+		{Name: "statsd-mem-stats", Value: &o.StatsdMemStats, Help: "push memory and garbage collector metrics too"},
+		{Name: "statsd-udp-packet-size", Value: &o.StatsdUDPPacketSize, Help: "bytes of one datagram"},
+		{Name: "statsd-exclude-ephemeral", Value: &o.StatsdExcludeEphemeral, Help: "leave ephemeral topics and channels out"},
+		{Name: "e2e-processing-latency-percentile", Key: "e2e_processing_latency_percentiles",
+			Value: (*percentiles)(&o.E2EProcessingLatencyPercentiles),
+			Help:  "latency from publish to FIN to keep track of, in (0,1], comma-separated"},
+		{Name: "e2e-processing-latency-window-time", Value: &o.E2EProcessingLatencyWindowTime,
+			Help: "time that these percentiles look back"},
+	}
+}
+
+func (o *Options) logging() []Setting {
+	return []Setting{
+		{Name: "log-level", Value: &o.LogLevel, Help: "debug, info, warn, error or fatal; /config changes it at run time"},
+		{Name: "log-format", Value: &o.LogFormat, Help: "text or json"},
+		{Name: "log-prefix", Value: &o.LogPrefix, Help: "accepted for nsqd's scripts and reported by /config, without effect"},
+	}
+}
+
+func (o *Options) process() []Setting {
+	return []Setting{
+		{Name: "shutdown-timeout", Value: &o.ShutdownTimeout, Help: "time for an orderly stop after the first signal"},
+	}
+}
+
+// Config returns the value of one option for HTTP's /config, by its name in the file: strings and bools as they are,
+// whole numbers as int or int64, durations as int64 nanoseconds, lists never nil, log_level as 1 (debug) to 5 (fatal),
+// tls_min_version as the number on the wire, tls_required as 0, 1 (tcp-https) or 2.
+func (o *Options) Config(name string) (any, bool) {
+	if name == "log_level" {
+		return slices.Index(logLevels, strings.ToLower(o.LogLevel)) + 1, true
+	}
+	for _, s := range o.Settings() {
+		if s.Key == name {
+			return configValue(s.Value), true
+		}
+	}
+	return nil, false
+}
+
+func configValue(pointer any) any {
+	switch v := pointer.(type) {
+	case *string:
+		return *v
+	case *bool:
+		return *v
+	case *int:
+		return *v
+	case *int64:
+		return *v
+	case *time.Duration:
+		return int64(*v)
+	case *[]string:
+		return append([]string{}, *v...)
+	case *percentiles:
+		return append([]float64{}, *v...)
+	case *tlsVersion:
+		return int(*v)
+	case *TLSRequirement:
+		return int(*v)
+	}
+	panic(fmt.Sprintf("broker: option of type %T", pointer))
+}
+
+// String returns the requirement as --tls-required takes it.
+func (r TLSRequirement) String() string {
+	switch r {
+	case TLSRequired:
+		return "true"
+	case TLSRequiredExceptHTTP:
+		return "tcp-https"
+	}
+	return "false"
+}
+
+// Set takes what --tls-required takes: a boolean or tcp-https.
+func (r *TLSRequirement) Set(text string) error {
+	text = strings.ToLower(text)
+	required, err := strconv.ParseBool(text)
+	switch {
+	case text == "tcp-https":
+		*r = TLSRequiredExceptHTTP
+	case err != nil:
+		return errors.New("must be true, false or tcp-https")
+	case required:
+		*r = TLSRequired
+	default:
+		*r = TLSNotRequired
+	}
+	return nil
+}
+
+// IsBoolFlag lets the flag stand bare, which means true.
+func (r *TLSRequirement) IsBoolFlag() bool { return true }
+
+// tlsVersion is a crypto/tls version number, told as tls1.0 to tls1.3.
+type tlsVersion uint16
+
+// defaultTLSVersion is also what an empty text stands for, as in nsqd's sample file.
+const defaultTLSVersion = tls.VersionTLS12
+
+func (v tlsVersion) String() string {
+	if v < tls.VersionTLS10 || v > tls.VersionTLS13 {
+		return strconv.Itoa(int(v))
+	}
+	return "tls1." + strconv.Itoa(int(v-tls.VersionTLS10))
+}
+
+func (v *tlsVersion) Set(text string) error {
+	if text == "" {
+		*v = defaultTLSVersion
+		return nil
+	}
+	for known := tlsVersion(tls.VersionTLS10); known <= tls.VersionTLS13; known++ {
+		if strings.EqualFold(text, known.String()) {
+			*v = known
+			return nil
+		}
+	}
+	return errors.New("must be tls1.0, tls1.1, tls1.2 or tls1.3")
+}
+
+// percentiles is a list of quantiles in descending order.
+type percentiles []float64
+
+func (p percentiles) String() string {
+	texts := make([]string, len(p))
+	for i, v := range p {
+		texts[i] = strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return strings.Join(texts, ",")
+}
+
+// Reset empties the list.
+func (p *percentiles) Reset() { *p = nil }
+
+// Set adds one quantile or several, separated by commas.
+func (p *percentiles) Set(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
+		if err != nil {
+			return errors.New("must be numbers in (0,1]")
+		}
+		*p = append(*p, v)
+	}
+	slices.SortFunc(*p, func(a, b float64) int {
+		switch {
+		case a > b:
+			return -1
+		case a < b:
+			return 1
+		}
+		return 0
+	})
+	return nil
+}
