@@ -1,0 +1,185 @@
+package inflight
+
+import (
+	"errors"
+
+	"brokerd/protocol"
+)
+
+// Errors of Remove and Touch.
+var (
+	ErrNotInFlight = errors.New("ID not in flight")
+	ErrNotOwner    = errors.New("client does not own message")
+)
+
+// none ends a list and marks an empty place.
+const none int32 = -1
+
+// Item is a message that leaves a Set.
+type Item[O comparable] struct {
+	Frame    protocol.MessageFrame
+	Attempts uint16 // deliveries so far
+	Owner    O
+}
+
+// slot holds one message in flight, or is a link of the list of free slots.
+type slot[O comparable] struct {
+	frame      protocol.MessageFrame
+	owner      O
+	id         protocol.MessageID
+	delivered  int64
+	deadline   int64
+	prev, next int32
+	lane       int32
+	attempts   uint16
+	used       bool
+}
+
+// Set is the messages of one channel that are out with its consumers. O is the consumer. Its zero value is empty.
+type Set[O comparable] struct {
+	slots []slot[O]
+	free  int32 // first free slot
+	n     int
+	index table
+	lanes []lane
+}
+
+// Len returns the number of messages in flight.
+func (s *Set[O]) Len() int { return s.n }
+
+// Add puts a delivered message in flight on a lane of AcquireLane. It replaces nothing: an id that is in flight already,
+// which only a folder written by several nodes can hold, is refused with false.
+func (s *Set[O]) Add(id protocol.MessageID, frame protocol.MessageFrame, attempts uint16, owner O, lane int, now int64) bool {
+	if s.find(id) != none {
+		return false
+	}
+	i := s.alloc()
+	p := &s.slots[i]
+	p.frame, p.owner, p.id, p.attempts, p.used = frame, owner, id, attempts, true
+	p.delivered, p.deadline = now, now+s.lanes[lane].timeout
+	s.index.insert(id, i, s.idAt)
+	s.link(i, int32(lane))
+	s.n++
+	return true
+}
+
+// Remove takes a message out. It fails with ErrNotInFlight or ErrNotOwner and then changes nothing.
+func (s *Set[O]) Remove(id protocol.MessageID, owner O) (Item[O], error) {
+	i := s.find(id)
+	if i == none {
+		return Item[O]{}, ErrNotInFlight
+	}
+	if s.slots[i].owner != owner {
+		return Item[O]{}, ErrNotOwner
+	}
+	return s.remove(i), nil
+}
+
+// Touch moves a message's deadline to now plus its lane's timeout, but not beyond its delivery plus limit. It fails as
+// Remove does.
+func (s *Set[O]) Touch(id protocol.MessageID, owner O, now, limit int64) error {
+	i := s.find(id)
+	if i == none {
+		return ErrNotInFlight
+	}
+	p := &s.slots[i]
+	if p.owner != owner {
+		return ErrNotOwner
+	}
+	deadline, to := now+s.lanes[p.lane].timeout, p.lane
+	if last := p.delivered + limit; deadline >= last {
+		deadline, to = last, s.cappedLane()
+		p = &s.slots[i]
+	}
+	if deadline == p.deadline {
+		return nil
+	}
+	s.unlink(i)
+	p.deadline = deadline
+	s.link(i, to)
+	return nil
+}
+
+// Next returns the earliest deadline.
+func (s *Set[O]) Next() (deadline int64, ok bool) {
+	for i := range s.lanes {
+		if h := s.lanes[i].head; h != none {
+			if d := s.slots[h].deadline; !ok || d < deadline {
+				deadline, ok = d, true
+			}
+		}
+	}
+	return deadline, ok
+}
+
+// Expire takes one message out whose deadline is at or before now.
+func (s *Set[O]) Expire(now int64) (Item[O], bool) {
+	for i := range s.lanes {
+		if h := s.lanes[i].head; h != none && s.slots[h].deadline <= now {
+			return s.remove(h), true
+		}
+	}
+	return Item[O]{}, false
+}
+
+// RemoveOwner takes out all messages of one consumer and calls f with each, in the order of their delivery as far as it
+// is known.
+func (s *Set[O]) RemoveOwner(owner O, f func(Item[O])) {
+	for l := range s.lanes {
+		for i := s.lanes[l].head; i != none; {
+			next := s.slots[i].next
+			if s.slots[i].owner == owner {
+				f(s.remove(i))
+			}
+			i = next
+		}
+	}
+}
+
+// Clear takes out all messages and calls f with each; f may be nil.
+func (s *Set[O]) Clear(f func(Item[O])) {
+	for l := range s.lanes {
+		for s.lanes[l].head != none {
+			it := s.remove(s.lanes[l].head)
+			if f != nil {
+				f(it)
+			}
+		}
+	}
+}
+
+func (s *Set[O]) find(id protocol.MessageID) int32 { return s.index.find(id, s.idAt) }
+
+func (s *Set[O]) idAt(i int32) protocol.MessageID { return s.slots[i].id }
+
+// remove takes slot i out.
+func (s *Set[O]) remove(i int32) Item[O] {
+	p := &s.slots[i]
+	it := Item[O]{Frame: p.frame, Attempts: p.attempts, Owner: p.owner}
+	s.unlink(i)
+	s.index.delete(p.id, i, s.idAt)
+	s.n--
+	*p = slot[O]{next: s.free}
+	s.free = i
+	return it
+}
+
+// Trim gives an empty set's memory back; it is for channels that have become idle.
+func (s *Set[O]) Trim() {
+	if s.n == 0 {
+		s.slots, s.free, s.index = nil, none, table{}
+	}
+}
+
+// alloc returns a slot that is not used.
+func (s *Set[O]) alloc() int32 {
+	if len(s.slots) == 0 {
+		s.free = none
+	}
+	if i := s.free; i != none {
+		s.free = s.slots[i].next
+		return i
+	}
+	s.slots = append(s.slots, slot[O]{})
+	return int32(len(s.slots) - 1)
+}
