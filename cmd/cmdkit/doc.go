@@ -1,0 +1,13 @@
+// Package cmdkit is what the daemons' main packages share: it resolves their settings, builds their logger and runs them
+// until a signal.
+//
+// A setting has one name and four sources, strongest first: the flag --msg-timeout, the environment variable
+// BROKERD_MSG_TIMEOUT, the key msg_timeout of the TOML file that --config names, the default that stands in the variable
+// before. The strongest source that gives a value is the only one that is read; a list is taken from one source as a whole.
+//
+// What NSQ's files and scripts rely on is kept: one or two dashes; in the file, durations are strings ("60s") or whole
+// milliseconds, lists are arrays or one comma-separated string, unknown keys are ignored; list flags are repeated.
+//
+// The package knows no daemon and holds none of their ranges: it only turns text into values and says which source a
+// wrong one came from. A wrong setting is one line on stderr and exit code 2; a failure while running is exit code 1.
+package cmdkit

@@ -1,0 +1,77 @@
+package cmdkit
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// VersionLine is what --version prints, in the shape of NSQ's daemons.
+func (p Program) VersionLine() string {
+	return fmt.Sprintf("%s v%s (built w/%s)", p.Name, p.Version, runtime.Version())
+}
+
+const (
+	helpColumn = 46  // where the explanations begin
+	helpWidth  = 118 // where they wrap
+)
+
+// Help is what --help prints: every setting under its group, with its default.
+func (p Program) Help() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n\nUsage: %s [--flag=value ...]\n\n", p.VersionLine(), p.About, p.Name)
+	fmt.Fprintf(&b, "Each setting is taken from its flag, else from the environment (%s for --log-level, lists\n"+
+		"comma-separated), else from the TOML file of --config (key log_level, durations also as milliseconds).\n",
+		p.variable("log-level"))
+	group := ""
+	for _, s := range p.Settings {
+		if s.Group != group {
+			group = s.Group
+			fmt.Fprintf(&b, "\n%s\n", group)
+		}
+		writeFlag(&b, s.Name+s.placeholder(), s.explanation())
+	}
+	b.WriteString("\nOther\n")
+	writeFlag(&b, flagConfig+"=FILE", "TOML file to read, with the keys of NSQ's own files; unknown keys are ignored")
+	writeFlag(&b, flagVersion, "print the version and exit")
+	writeFlag(&b, "help", "print this and exit")
+	writeFlag(&b, flagVerbose+", --"+flagWorkerID, "accepted for old scripts, without effect")
+	return b.String()
+}
+
+// explanation is the help's text with the notes that can be derived.
+func (s Setting) explanation() string {
+	notes := []string{}
+	if s.isList() {
+		notes = append(notes, "may be repeated")
+	}
+	if s.Key != "" && s.Key != (Setting{Name: s.Name}).key() {
+		notes = append(notes, "key "+s.Key)
+	}
+	if text := s.defaultText(); text != "" {
+		notes = append(notes, "default "+text)
+	}
+	if len(notes) == 0 {
+		return s.Help
+	}
+	return s.Help + " (" + strings.Join(notes, ", ") + ")"
+}
+
+// writeFlag writes one flag and its explanation, wrapped into the right-hand column.
+func writeFlag(b *strings.Builder, name, text string) {
+	fmt.Fprintf(b, "  --%-*s", helpColumn-4, name)
+	column := max(helpColumn, len(name)+4)
+	for i, word := range strings.Fields(text) {
+		switch {
+		case column+1+len(word) > helpWidth:
+			fmt.Fprintf(b, "\n%*s", helpColumn, "")
+			column = helpColumn
+		case i > 0 || column > helpColumn:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	b.WriteByte('\n')
+}

@@ -1,0 +1,155 @@
+package cmdkit
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Program is a daemon as its user sees it.
+type Program struct {
+	Name     string // of the command; in upper case it begins the environment variables
+	About    string // one line for the help
+	Version  string // without the leading v
+	Settings []Setting
+}
+
+// What Resolve returns when the user asked for text instead of a daemon.
+var (
+	ErrHelp    = flag.ErrHelp
+	ErrVersion = errors.New("version asked for")
+)
+
+// Resolved says where each value came from.
+type Resolved struct {
+	File        string   // that --config named, or empty
+	UnknownKeys []string // of the file; they were ignored
+	sources     map[string]string
+}
+
+// Resolve sets every setting from its strongest source. lookupEnv is os.LookupEnv or a stand-in for it. An error is
+// ErrHelp, ErrVersion, or one line that names the flag, the value, what is allowed and the source.
+func (p Program) Resolve(args []string, lookupEnv func(string) (string, bool)) (Resolved, error) {
+	r := Resolved{sources: make(map[string]string)}
+	given, err := p.parseFlags(args)
+	if err != nil {
+		return r, err
+	}
+	file, err := p.readFile(given, lookupEnv, &r)
+	if err != nil {
+		return r, err
+	}
+	for _, s := range p.Settings {
+		texts, source, err := p.strongest(s, given, lookupEnv, file)
+		if source == "" {
+			continue
+		}
+		r.sources[s.Name] = source
+		if err == nil {
+			err = s.assign(texts)
+		}
+		if err != nil {
+			return r, r.Locate(s.Name, err)
+		}
+	}
+	return r, nil
+}
+
+// strongest returns what the first source that knows the setting says, and names that source; empty when none does.
+func (p Program) strongest(
+	s Setting, given map[string][]string, lookupEnv func(string) (string, bool), file file,
+) (texts []string, source string, err error) {
+	if texts, ok := given[s.Name]; ok {
+		return texts, "from the flag", nil
+	}
+	variable := p.variable(s.Name)
+	if text, ok := lookupEnv(variable); ok {
+		return s.split(text), "from the environment variable " + variable, nil
+	}
+	if value, ok := file.values[s.key()]; ok {
+		texts, err := s.fromFile(value)
+		return texts, "from the key " + s.key() + " of " + file.path, err
+	}
+	return nil, "", nil
+}
+
+// Locate adds to err, which is about the named setting, the source that the setting's value came from.
+func (r Resolved) Locate(name string, err error) error {
+	source, ok := r.sources[name]
+	if !ok {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, source)
+}
+
+// variable is the environment variable of a setting.
+func (p Program) variable(name string) string {
+	return strings.ToUpper(p.Name + "_" + strings.ReplaceAll(name, "-", "_"))
+}
+
+// split takes a list that is written as one text apart.
+func (s Setting) split(text string) []string {
+	if !s.isList() {
+		return []string{text}
+	}
+	var parts []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// recorder keeps what one flag was given, in order, without judging it.
+type recorder struct {
+	name  string
+	bare  bool
+	given map[string][]string
+}
+
+func (r recorder) String() string   { return "" }
+func (r recorder) IsBoolFlag() bool { return r.bare }
+func (r recorder) Set(text string) error {
+	r.given[r.name] = append(r.given[r.name], text)
+	return nil
+}
+
+// Flags that every daemon takes and that set nothing by themselves.
+const (
+	flagConfig   = "config"
+	flagVersion  = "version"
+	flagVerbose  = "verbose"
+	flagWorkerID = "worker-id"
+)
+
+// parseFlags returns the texts that each flag was given.
+func (p Program) parseFlags(args []string) (map[string][]string, error) {
+	given := make(map[string][]string)
+	set := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.Usage = func() {}
+	set.Var(recorder{flagConfig, false, given}, flagConfig, "")
+	for _, name := range []string{flagVersion, flagVerbose, flagWorkerID} {
+		set.Var(recorder{name, true, given}, name, "")
+	}
+	for _, s := range p.Settings {
+		set.Var(recorder{s.Name, s.isBool(), given}, s.Name, "")
+	}
+	if err := set.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, ErrHelp
+		}
+		return nil, fmt.Errorf("%w: see %s --help", err, p.Name)
+	}
+	if versions := given[flagVersion]; len(versions) > 0 && !slices.Contains(versions, "false") {
+		return nil, ErrVersion
+	}
+	if rest := set.Args(); len(rest) > 0 {
+		return nil, fmt.Errorf("%q is not a flag: values are given as --flag=value, see %s --help", rest[0], p.Name)
+	}
+	return given, nil
+}

@@ -1,0 +1,84 @@
+package cmdkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// The exit codes of a daemon.
+const (
+	ExitOK     = 0 // stopped as asked
+	ExitFailed = 1 // could not start, ended by itself, or was not allowed to end in order
+	ExitUsage  = 2 // was told something wrong
+)
+
+// Process is the surroundings of a daemon, so that tests can stand in for them.
+type Process struct {
+	Args      []string
+	LookupEnv func(string) (string, bool)
+	Stdout    io.Writer
+	Stderr    io.Writer
+	Signals   <-chan os.Signal // the ones that ask for an end
+}
+
+// Refuse prints what Resolve or a daemon's validation returned and gives the exit code.
+func (p Program) Refuse(proc Process, err error) int {
+	switch {
+	case errors.Is(err, ErrHelp):
+		fmt.Fprint(proc.Stdout, p.Help())
+		return ExitOK
+	case errors.Is(err, ErrVersion):
+		fmt.Fprintln(proc.Stdout, p.VersionLine())
+		return ExitOK
+	}
+	fmt.Fprintf(proc.Stderr, "%s: %v\n", p.Name, err)
+	return ExitUsage
+}
+
+// Daemon is what Serve runs.
+type Daemon interface {
+	// Start binds and begins to serve; it does not block.
+	Start() error
+	// Err delivers the error that ended serving, if one did.
+	Err() <-chan error
+	// Shutdown ends in order, or as far as it gets before ctx is done.
+	Shutdown(ctx context.Context) error
+}
+
+// Serve starts the daemon, waits for a signal or for its failure, stops it and returns the exit code. A second signal
+// ends the wait for an orderly stop.
+func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int {
+	if err := d.Start(); err != nil {
+		fatal(log, "cannot start", err)
+		return ExitFailed
+	}
+	code := ExitOK
+	select {
+	case sig := <-proc.Signals:
+		log.Info("stopping", "signal", sig.String())
+	case err := <-d.Err():
+		fatal(log, "stopping", err)
+		code = ExitFailed
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- d.Shutdown(ctx) }()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			fatal(log, "did not stop in order", err)
+			return ExitFailed
+		}
+		log.Info("stopped")
+		return code
+	case sig := <-proc.Signals:
+		fatal(log, "ended at once", fmt.Errorf("second signal: %v", sig))
+		return ExitFailed
+	}
+}

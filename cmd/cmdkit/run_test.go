@@ -1,0 +1,181 @@
+package cmdkit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a daemon that does as it is told.
+type fake struct {
+	start, end error
+	failed     chan error
+	stopping   func(ctx context.Context) error
+}
+
+func (f *fake) Start() error                       { return f.start }
+func (f *fake) Err() <-chan error                  { return f.failed }
+func (f *fake) Shutdown(ctx context.Context) error { return f.stopping(ctx) }
+
+func newFake() *fake {
+	return &fake{failed: make(chan error, 1), stopping: func(context.Context) error { return nil }}
+}
+
+// serve runs f with the signals given before the start.
+func serve(f *fake, signals ...os.Signal) (code int, log string) {
+	var out bytes.Buffer
+	pending := make(chan os.Signal, len(signals))
+	for _, s := range signals {
+		pending <- s
+	}
+	logger := NewLogger(&out, "text", new(slog.LevelVar))
+	code = Serve(Process{Signals: pending}, logger, f, 10*time.Second)
+	return code, out.String()
+}
+
+func TestASignalStopsInOrder(t *testing.T) {
+	code, log := serve(newFake(), syscall.SIGTERM)
+	if code != ExitOK || !strings.Contains(log, `msg=stopping signal=terminated`) || !strings.HasSuffix(log, "msg=stopped\n") {
+		t.Errorf("code %d, log %s", code, log)
+	}
+}
+
+func TestAFailedStartIsOneFatalLine(t *testing.T) {
+	f := newFake()
+	f.start = errors.New("address in use")
+	code, log := serve(f)
+	if code != ExitFailed || strings.Count(log, "\n") != 1 || !strings.Contains(log, `level=FATAL msg="cannot start" error="address in use"`) {
+		t.Errorf("code %d, log %s", code, log)
+	}
+}
+
+func TestAFailureWhileServingStopsInOrderAndIsExitCode1(t *testing.T) {
+	f := newFake()
+	stopped := false
+	f.stopping = func(context.Context) error { stopped = true; return nil }
+	f.failed <- errors.New("listener died")
+	code, log := serve(f)
+	if code != ExitFailed || !stopped || !strings.Contains(log, `level=FATAL msg=stopping error="listener died"`) {
+		t.Errorf("code %d, stopped %v, log %s", code, stopped, log)
+	}
+}
+
+func TestStopEndsWithItsTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.stopping = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		began := time.Now()
+		code, log := serve(f, os.Interrupt)
+		if code != ExitFailed || time.Since(began) != 10*time.Second || !strings.Contains(log, "level=FATAL") {
+			t.Errorf("code %d after %v, log %s", code, time.Since(began), log)
+		}
+	})
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	f := newFake()
+	release := make(chan struct{})
+	f.stopping = func(context.Context) error { <-release; return nil }
+	code, log := serve(f, os.Interrupt, os.Interrupt)
+	close(release)
+	if code != ExitFailed || !strings.Contains(log, `level=FATAL msg="ended at once" error="second signal: interrupt"`) {
+		t.Errorf("code %d, log %s", code, log)
+	}
+}
+
+func TestRefuse(t *testing.T) {
+	s := defaults()
+	p := program(&s)
+	for _, c := range []struct {
+		err       error
+		code      int
+		out, line string
+	}{
+		{ErrVersion, ExitOK, "relay v1.2.3 (built w/" + runtime.Version() + ")\n", ""},
+		{ErrHelp, ExitOK, p.Help(), ""},
+		{errors.New("--size is wrong"), ExitUsage, "", "relay: --size is wrong\n"},
+	} {
+		var out, line bytes.Buffer
+		if code := p.Refuse(Process{Stdout: &out, Stderr: &line}, c.err); code != c.code || out.String() != c.out || line.String() != c.line {
+			t.Errorf("%v: code %d, stdout %q, stderr %q", c.err, code, out.String(), line.String())
+		}
+	}
+}
+
+func TestAskingForText(t *testing.T) {
+	for args, want := range map[string]error{"--help": ErrHelp, "-h": ErrHelp, "-version": ErrVersion, "--version": ErrVersion} {
+		s := defaults()
+		if _, err := program(&s).Resolve([]string{args}, lookup(nil)); !errors.Is(err, want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// The help is for eyes: this holds what they look for, and that it fits a terminal of 120 columns.
+func TestHelp(t *testing.T) {
+	s := defaults()
+	help := program(&s).Help()
+	for _, want := range []string{
+		"\nAddresses\n  --tcp-address=VALUE                         where to listen (default \"0.0.0.0:1\")\n",
+		"(may be repeated, key peers, default default:1)",
+		"\nLimits\n  --wait-time=DURATION                        how long (default 1m)\n",
+		"  --on                                        whether (default false)\n",
+		"  --mode[=VALUE]",
+		"RELAY_LOG_LEVEL",
+		"--config=FILE",
+	} {
+		if !strings.Contains(help, want) {
+			t.Errorf("the help lacks %q:\n%s", want, help)
+		}
+	}
+	for line := range strings.Lines(help) {
+		if len(line) > 120 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var out bytes.Buffer
+	level := new(slog.LevelVar)
+	log := NewLogger(&out, "json", level)
+	log.Debug("hidden")
+	level.Set(slog.LevelDebug)
+	log.Debug("shown")
+	level.Set(LevelFatal)
+	log.Error("hidden")
+	log.Log(t.Context(), LevelFatal, "end")
+	got := out.String()
+	if strings.Contains(got, "hidden") || !strings.Contains(got, `"level":"DEBUG","msg":"shown"`) || !strings.Contains(got, `"level":"FATAL","msg":"end"`) {
+		t.Error(got)
+	}
+}
+
+func TestLevelWords(t *testing.T) {
+	for word, want := range map[string]slog.Level{
+		"debug": slog.LevelDebug, "Info": slog.LevelInfo, "WARN": slog.LevelWarn, "error": slog.LevelError, "Fatal": LevelFatal,
+	} {
+		var level Level
+		if err := level.Set(word); err != nil || slog.Level(level) != want || level.String() != strings.ToLower(word) {
+			t.Errorf("%s: %v %v", word, level, err)
+		}
+	}
+	for _, word := range []string{"", "warning", "info+1", "loud"} {
+		var level Level
+		if err := level.Set(word); err == nil {
+			t.Errorf("%q was taken", word)
+		}
+	}
+}
