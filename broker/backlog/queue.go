@@ -17,7 +17,7 @@ type Queue struct {
 // Len returns the number of messages.
 func (q *Queue) Len() int { return q.n }
 
-// Add appends count messages, 1 or more. The caller holds the topic's publishing lock.
+// Add appends count messages, 1 or more.
 func (q *Queue) Add(at Extent, count int) {
 	q.n += count
 	if k := len(q.spans) - 1; k >= 0 && follows(q.spans[k].to, at.from) {
@@ -33,7 +33,7 @@ func follows(to, from Position) bool {
 	if to == from {
 		return true
 	}
-	return from.off == 0 && to.node.next == from.node && int64(to.off) == to.node.end.Load()
+	return from.off == 0 && int64(to.off) == to.node.end.Load() && to.node.next == from.node
 }
 
 // AddQueue appends all messages of other, which is unchanged and may be added to several queues.

@@ -44,9 +44,7 @@ type Tail struct {
 // which then must not be changed any more.
 func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 	if len(frames) >= handOver {
-		n := t.push(frames)
-		n.used = len(frames)
-		return Extent{from: Position{node: n}, to: Position{n, n.used}}, true
+		return t.whole(frames), true
 	}
 	n := t.last
 	if n == nil || len(n.mem)-n.used < len(frames) {
@@ -56,6 +54,19 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 	n.used += copy(n.mem[n.used:], frames)
 	at.to = Position{n, n.used}
 	return at, false
+}
+
+// Detached returns the extent of whole frames that belong to no tail. The slice must not be changed any more.
+func Detached(frames []byte) Extent {
+	var t Tail
+	return t.whole(frames)
+}
+
+// whole makes a node of frames.
+func (t *Tail) whole(frames []byte) Extent {
+	n := t.push(frames)
+	n.used = len(frames)
+	return Extent{from: Position{node: n}, to: Position{n, n.used}}
 }
 
 // Rewind takes back the last Append, which no queue was told of.

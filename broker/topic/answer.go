@@ -1,0 +1,196 @@
+package topic
+
+import (
+	"time"
+
+	"brokerd/broker/inflight"
+	"brokerd/protocol"
+)
+
+// Verb is what a consumer says about a message that it got.
+type Verb uint8
+
+// The answers.
+const (
+	Finish Verb = iota
+	Requeue
+	Touch
+)
+
+// Answer is one FIN, REQ or TOUCH. Apply sets Err to why it failed: inflight.ErrNotInFlight, inflight.ErrNotOwner, or nil.
+type Answer struct {
+	ID    protocol.MessageID
+	Delay time.Duration // of Requeue; 0 is at once
+	Err   error
+	Verb  Verb
+}
+
+// Apply carries out the consumer's answers in order.
+func (s *Subscription) Apply(answers []Answer) {
+	c := s.channel
+	observe := c.topic.registry.cfg.Latency != nil
+	var took []int64
+	c.mu.Lock()
+	now := c.topic.registry.now()
+	requeued := 0
+	for i := range answers {
+		a := &answers[i]
+		if a.Verb == Touch {
+			a.Err = c.inflight.Touch(a.ID, s, now, int64(c.topic.registry.cfg.MaxMsgTimeout))
+			continue
+		}
+		var it inflight.Item[*Subscription]
+		if it, a.Err = c.inflight.Remove(a.ID, s); a.Err != nil {
+			continue
+		}
+		s.inflight--
+		if a.Verb == Finish {
+			s.n.Finished++
+			c.n.finished++
+			if observe {
+				took = append(took, it.Frame.Timestamp())
+			}
+			continue
+		}
+		s.n.Requeued++
+		c.n.requeued++
+		if delay := min(a.Delay, c.topic.registry.cfg.MaxReqTimeout); delay > 0 {
+			c.deferred.Push(inflight.Due{Frame: owned(it.Frame), At: now + int64(delay), Attempts: it.Attempts})
+		} else {
+			c.retries.push(retry{it.Frame, it.Attempts})
+			requeued++
+		}
+	}
+	c.wakeLocked(requeued)
+	c.settleLocked(s)
+	c.armLocked()
+	c.mu.Unlock()
+	if len(took) > 0 {
+		c.observe(took)
+	}
+}
+
+// owned returns a frame for a message that may stay for long: a copy, so that it does not keep a whole node of messages
+// that are gone, unless it is a good part of that itself.
+func owned(f protocol.MessageFrame) protocol.MessageFrame {
+	if cap(f) <= 4*len(f) {
+		return f
+	}
+	return append(make(protocol.MessageFrame, 0, len(f)), f...)
+}
+
+// observe reports how long finished messages took since they were accepted.
+func (c *Channel) observe(accepted []int64) {
+	p := c.latency.Load()
+	if p == nil {
+		o := c.topic.registry.cfg.Latency()
+		if !c.latency.CompareAndSwap(nil, &o) {
+			p = c.latency.Load()
+		} else {
+			p = &o
+		}
+	}
+	now := time.Now().UnixNano()
+	for _, at := range accepted {
+		(*p).Observe(now - at)
+	}
+}
+
+// settleLocked brings a parked consumer, whose credit or channel has changed, to where it belongs: it is woken when there is
+// work, and otherwise waits for some if it has credit.
+func (c *Channel) settleLocked(s *Subscription) {
+	if !s.parked || s.closed {
+		return
+	}
+	if s.ready <= s.inflight || c.paused.Load() {
+		c.waiting.remove(s)
+		return
+	}
+	if c.backlogLocked() > 0 || c.diskDepth() > 0 {
+		c.wakeOneLocked(s)
+		return
+	}
+	c.waiting.push(s)
+}
+
+// wakeLocked wakes as many waiting consumers as there are messages for, the least loaded first.
+func (c *Channel) wakeLocked(n int) {
+	for ; n > 0 && c.waiting.n > 0; n-- {
+		c.wakeOneLocked(c.waiting.best(c.topic.registry.cfg.TopologyAware))
+	}
+}
+
+// nudgeLocked wakes one more consumer when messages wait as well.
+func (c *Channel) nudgeLocked() {
+	if c.waiting.n > 0 && c.backlogLocked() > 0 && !c.paused.Load() {
+		c.wakeLocked(1)
+	}
+}
+
+func (c *Channel) wakeOneLocked(s *Subscription) {
+	c.waiting.remove(s)
+	s.parked = false
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has not taken the last wake-up yet
+	}
+}
+
+// parked is the list of consumers that wait with credit, the longest waiting first.
+type parked struct {
+	head, tail *Subscription
+	n          int
+}
+
+// looked is how many consumers are compared by their load.
+const looked = 16
+
+// best returns the consumer to wake: the nearest one when that counts, of these the one with the least in flight.
+func (l *parked) best(topology bool) *Subscription {
+	best := l.head
+	for s, i := l.head, 0; s != nil && (topology || i < looked); s, i = s.next, i+1 {
+		if topology && s.locality != best.locality {
+			if s.locality < best.locality {
+				best = s
+			}
+			continue
+		}
+		if s.inflight < best.inflight {
+			best = s
+		}
+	}
+	return best
+}
+
+func (l *parked) push(s *Subscription) {
+	if s.listed {
+		return
+	}
+	s.listed = true
+	s.prev, s.next = l.tail, nil
+	if l.tail == nil {
+		l.head = s
+	} else {
+		l.tail.next = s
+	}
+	l.tail = s
+	l.n++
+}
+
+func (l *parked) remove(s *Subscription) {
+	if !s.listed {
+		return
+	}
+	if s.prev == nil {
+		l.head = s.next
+	} else {
+		s.prev.next = s.next
+	}
+	if s.next == nil {
+		l.tail = s.prev
+	} else {
+		s.next.prev = s.prev
+	}
+	s.prev, s.next, s.listed = nil, nil, false
+	l.n--
+}

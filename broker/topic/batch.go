@@ -1,0 +1,72 @@
+package topic
+
+import "brokerd/protocol"
+
+// Batch is messages on their way into a topic, already as the frames that consumers will get. Its zero value is empty and
+// ready. It is not safe for concurrent use; its memory is reused after a publish.
+type Batch struct {
+	frames []byte
+	n      int
+	bodies int
+}
+
+// maxKept is the memory in bytes that a batch keeps for its next use.
+const maxKept = 64 << 10
+
+// Len returns the number of messages.
+func (b *Batch) Len() int { return b.n }
+
+// Bytes returns the size of the bodies.
+func (b *Batch) Bytes() int { return b.bodies }
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	frames := b.frames[:0]
+	if cap(frames) > maxKept {
+		frames = nil
+	}
+	*b = Batch{frames: frames}
+}
+
+// Release empties the batch and gives its memory back.
+func (b *Batch) Release() { *b = Batch{} }
+
+// Add copies one body in.
+func (b *Batch) Add(body []byte) {
+	b.Begin(len(body))
+	b.Extend(body)
+}
+
+// Begin opens a message whose body has size bytes, which Extend must bring before anything else is done. No memory is set
+// aside for bytes that have not arrived.
+func (b *Batch) Begin(size int) {
+	b.frames = protocol.AppendMessageHeader(b.frames, 0, 1, 0, size)
+	b.n++
+	b.bodies += size
+}
+
+// Extend appends a part of the body of the message that Begin opened.
+func (b *Batch) Extend(part []byte) { b.frames = append(b.frames, part...) }
+
+// stamp sets what is known only when the broker accepts: the time, and the ids from first on.
+func (b *Batch) stamp(now int64, first protocol.MessageID) {
+	for off := 0; off < len(b.frames); {
+		f := protocol.FirstMessage(b.frames[off:])
+		f.SetTimestamp(now)
+		f.SetID(first)
+		first++
+		off += len(f)
+	}
+}
+
+// each calls f with every frame, a view of the batch, until f fails.
+func (b *Batch) each(f func(protocol.MessageFrame) error) error {
+	for off := 0; off < len(b.frames); {
+		m := protocol.FirstMessage(b.frames[off:])
+		if err := f(m); err != nil {
+			return err
+		}
+		off += len(m)
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol"
+)
+
+// errGone is a channel that exits; who asked for it by name asks again.
+var errGone = errors.New("channel is exiting")
+
+// retry is a message that waits to be delivered again.
+type retry struct {
+	frame    protocol.MessageFrame
+	attempts uint16 // deliveries so far
+}
+
+// Channel is what one group of consumers still has to get of a topic.
+type Channel struct {
+	topic     *Topic
+	name      string // empty for a topic's own backlog
+	queueName string // of its overflow on disk
+	ephemeral bool
+	bound     int // messages in memory
+
+	paused   atomic.Bool
+	disk     atomic.Pointer[nsqdata.Queue]   // nil until it overflows; set under Topic.pub
+	latency  atomic.Pointer[LatencyObserver] // nil until a message is finished
+	room     chan struct{}                   // tells the publisher that asked with wantRoom
+	sweepPos int                             // place in the sweeper's heap; the sweeper's
+
+	mu       sync.Mutex // guards what follows
+	exiting  bool
+	mem      backlog.Queue
+	retries  fifo[retry]
+	inflight inflight.Set[*Subscription]
+	deferred inflight.Deferred
+	subs     []*Subscription
+	waiting  parked // consumers that have credit and nothing to do
+	want     int    // messages that a publisher waits to put in memory
+	retried  bool   // the last message taken was a retry
+	armed    int64  // deadline that the sweeper knows
+	active   bool   // taken from since the last trim
+
+	overflowing bool // new messages go to disk
+	filling     bool // one consumer reads from disk
+	spilled     int  // messages on disk or on their way from there
+	epoch       int  // counts Empty, so that what is on its way from disk is dropped too
+
+	n counters
+}
+
+// counters only ever grow.
+type counters struct {
+	accepted, finished, discarded     uint64
+	adopted                           uint64 // of accepted: those of an earlier life of the daemon
+	requeued, timedOut, disconnected  uint64
+	zoneLocal, regionLocal, elsewhere uint64
+}
+
+func newChannel(t *Topic, name, queueName string, ephemeral bool) *Channel {
+	cfg := &t.registry.cfg
+	c := &Channel{topic: t, name: name, queueName: queueName, ephemeral: ephemeral || t.ephemeral && name == "",
+		bound: cfg.MemQueueSize, armed: math.MaxInt64, sweepPos: -1}
+	if c.bound == 0 && !c.onDiskAllowed() {
+		c.bound = ephemeralBound
+	}
+	return c
+}
+
+// onDiskAllowed reports whether the channel may overflow to disk.
+func (c *Channel) onDiskAllowed() bool { return !c.ephemeral && c.topic.registry.cfg.Queues != nil }
+
+// Name returns the channel's name.
+func (c *Channel) Name() string { return c.name }
+
+// Topic returns the topic that the channel reads.
+func (c *Channel) Topic() *Topic { return c.topic }
+
+// Ephemeral reports whether the channel is not kept on disk and goes with its last consumer.
+func (c *Channel) Ephemeral() bool { return c.ephemeral }
+
+// Paused reports whether consumers get nothing.
+func (c *Channel) Paused() bool { return c.paused.Load() }
+
+// Latency returns the observer of finished messages, nil when there is none.
+func (c *Channel) Latency() LatencyObserver {
+	if p := c.latency.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// SetPaused stops or resumes the delivery. Timeouts and what consumers answer go on.
+func (c *Channel) SetPaused(paused bool) {
+	if c.paused.Swap(paused) == paused {
+		return
+	}
+	if !paused {
+		c.mu.Lock()
+		for _, s := range c.subs {
+			c.settleLocked(s)
+		}
+		c.mu.Unlock()
+	}
+	c.topic.registry.changed()
+}
+
+// Subscriptions returns the channel's consumers.
+func (c *Channel) Subscriptions() []*Subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*Subscription(nil), c.subs...)
+}
+
+// offer gives the channel count messages that the topic has in memory, if it has room. Topic.pub is held.
+func (c *Channel) offer(at backlog.Extent, count int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.overflowing && !c.filling && c.diskDepth() == 0 {
+		c.drainedLocked()
+	}
+	if c.overflowing || c.mem.Len()+count > c.bound {
+		return false
+	}
+	c.mem.Add(at, count)
+	c.n.accepted += uint64(count)
+	c.wakeLocked(count)
+	return true
+}
+
+// wantRoom returns what tells when count messages may fit into memory, or nil when it is not worth waiting: the channel
+// overflows already, could never hold that many, or nobody consumes.
+func (c *Channel) wantRoom(count int) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.overflowing || len(c.subs) == 0 || c.paused.Load() || count > c.bound || c.exiting {
+		return nil
+	}
+	if c.room == nil {
+		c.room = make(chan struct{}, 1)
+	}
+	select {
+	case <-c.room:
+	default:
+	}
+	c.want = max(count, c.bound/16)
+	return c.room
+}
+
+// hold defers a message.
+func (c *Channel) hold(d inflight.Due) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n.accepted++
+	c.deferred.Push(d)
+	c.armLocked()
+}
+
+// surrender takes out all that waits in memory or is deferred: a topic's own backlog moves to its channels.
+func (c *Channel) surrender() (mem backlog.Queue, deferred []inflight.Due) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expireLocked(c.topic.registry.now(), math.MaxInt)
+	mem = c.mem
+	c.mem = backlog.Queue{}
+	c.deferred.Clear(func(d inflight.Due) { deferred = append(deferred, d) })
+	for c.retries.len() > 0 {
+		// Only what was deferred and has become due stands here.
+		deferred = append(deferred, inflight.Due{Frame: c.retries.pop().frame})
+	}
+	c.n.discarded += uint64(mem.Len() + len(deferred))
+	return mem, deferred
+}
+
+// inherit takes in what a topic's own backlog surrendered.
+func (c *Channel) inherit(mem *backlog.Queue, deferred []inflight.Due) {
+	if mem.Len()+len(deferred) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n.accepted += uint64(mem.Len() + len(deferred))
+	c.mem.AddQueue(mem)
+	for _, d := range deferred {
+		c.deferred.Push(d)
+	}
+	c.wakeLocked(mem.Len())
+	c.armLocked()
+}
+
+// Empty drops all messages: waiting, deferred, in flight and on disk.
+func (c *Channel) Empty() error {
+	c.topic.pub.Lock()
+	defer c.topic.pub.Unlock()
+	return c.empty()
+}
+
+// empty is Empty with Topic.pub held.
+func (c *Channel) empty() error {
+	c.mu.Lock()
+	c.clearLocked()
+	c.mu.Unlock()
+	if q := c.disk.Load(); q != nil {
+		if err := q.Empty(); err != nil {
+			return fmt.Errorf("emptying the queue %s: %w", c.queueName, err)
+		}
+	}
+	return nil
+}
+
+func (c *Channel) clearLocked() {
+	c.n.discarded += uint64(c.mem.Len() + c.retries.len() + c.inflight.Len() + c.deferred.Len() + c.spilled)
+	c.mem.Clear()
+	c.retries = fifo[retry]{}
+	c.inflight.Clear(nil)
+	c.inflight.Trim()
+	c.deferred.Clear(nil)
+	c.spilled = 0
+	c.epoch++
+	for _, s := range c.subs {
+		s.inflight = 0
+		c.settleLocked(s)
+	}
+}
+
+// beginExit refuses new consumers and reports whether this call was the first.
+func (c *Channel) beginExit() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.exiting
+	c.exiting = true
+	return first
+}
+
+// destroy drops all messages and files and closes the consumers. Topic.pub is held and the channel exits.
+func (c *Channel) destroy() error {
+	c.mu.Lock()
+	c.clearLocked()
+	subs := c.subs
+	c.mu.Unlock()
+	c.topic.registry.sweep.forget(c)
+	for _, s := range subs {
+		s.owner.Close()
+	}
+	if q := c.disk.Swap(nil); q != nil {
+		return q.Delete()
+	}
+	return nil
+}
+
+// backlogLocked returns the messages that could be delivered now, those on disk not counted.
+func (c *Channel) backlogLocked() int { return c.mem.Len() + c.retries.len() }
+
+// checkLocked returns what is wrong with the books: each accepted message must be in exactly one state.
+func (c *Channel) checkLocked() error {
+	have := c.n.finished + c.n.discarded + uint64(c.backlogLocked()+c.spilled+c.deferred.Len()+c.inflight.Len())
+	if have != c.n.accepted {
+		return fmt.Errorf("channel %s: accepted %d but finished %d, discarded %d, backlog %d, on disk %d, deferred %d, in flight %d",
+			c.name, c.n.accepted, c.n.finished, c.n.discarded, c.backlogLocked(), c.spilled, c.deferred.Len(), c.inflight.Len())
+	}
+	owned := 0
+	for _, s := range c.subs {
+		owned += s.inflight
+	}
+	if owned != c.inflight.Len() {
+		return fmt.Errorf("channel %s: %d in flight, but its consumers count %d", c.name, c.inflight.Len(), owned)
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"brokerd/diskqueue/nsqdata"
+)
+
+// Errors of this package. Their texts stand in error frames.
+var (
+	ErrExiting         = errors.New("exiting")
+	ErrTopicNotFound   = errors.New("topic not found")
+	ErrChannelNotFound = errors.New("channel not found")
+	ErrInvalidName     = errors.New("invalid name")
+)
+
+// QueueStore opens the queues on disk that overflow goes to.
+type QueueStore interface {
+	// Exists reports whether a queue of that name was left in the folder.
+	Exists(name string) bool
+	// Open opens or creates it.
+	Open(name string) (*nsqdata.Queue, error)
+}
+
+// LatencyObserver is fed with how long finished messages took.
+type LatencyObserver interface {
+	Observe(ns int64)
+}
+
+// Config is what a Registry is built with.
+type Config struct {
+	NodeID        int64
+	MemQueueSize  int           // messages that a channel keeps in memory; 0 sends all to disk
+	MaxMsgTimeout time.Duration // most that TOUCH extends to, counted from the delivery
+	MaxReqTimeout time.Duration // a longer REQ delay is cut to it
+	MaxConsumers  int           // per channel; 0 is no limit
+	TopologyAware bool          // consumers of the own zone, then region, come first
+
+	Queues QueueStore // nil: there is no disk, all overflow is discarded
+	IDs    IDStore    // nil: ids start from the clock alone
+
+	// Latency makes the observer of one channel; nil when nobody asked for latencies.
+	Latency func() LatencyObserver
+	// Learn returns the channels of a new topic that the lookups know. Nil when there are no lookups. It may take as long as
+	// its timeouts; until it returns the topic's messages wait.
+	Learn func(ctx context.Context, topic string) []string
+	// Changed is called, without a lock, after a topic or channel has come, gone, or changed its pause. Nil: nobody asks.
+	Changed func()
+
+	Log *slog.Logger
+}
+
+// ephemeralBound is how many messages an ephemeral channel keeps when MemQueueSize is 0: it has no disk to put them on.
+const ephemeralBound = 10000

@@ -1,0 +1,239 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol"
+)
+
+// What is read from disk at once.
+const (
+	fillMessages = 512
+	fillBytes    = 256 << 10
+)
+
+// diskDepth returns how many messages the channel's queue on disk holds.
+func (c *Channel) diskDepth() int64 {
+	if q := c.disk.Load(); q != nil {
+		return q.Depth()
+	}
+	return 0
+}
+
+// drainedLocked ends the overflow: the queue on disk is empty. What is still counted there was lost to damage.
+func (c *Channel) drainedLocked() {
+	c.overflowing = false
+	c.n.discarded += uint64(c.spilled)
+	c.spilled = 0
+}
+
+// adopt opens the queue that an earlier life of the channel left on disk, if there is one.
+func (c *Channel) adopt() error {
+	if !c.onDiskAllowed() || !c.topic.registry.cfg.Queues.Exists(c.queueName) {
+		return nil
+	}
+	q, err := c.openQueue()
+	if err != nil {
+		return err
+	}
+	depth := q.Depth()
+	if depth == 0 {
+		return c.closeQueue()
+	}
+	c.overflowing, c.spilled = true, int(depth)
+	c.n.accepted += uint64(depth)
+	c.n.adopted = uint64(depth)
+	return nil
+}
+
+// openQueue returns the channel's queue on disk. Topic.pub is held, or nobody knows the channel yet.
+func (c *Channel) openQueue() (*nsqdata.Queue, error) {
+	if q := c.disk.Load(); q != nil {
+		return q, nil
+	}
+	q, err := c.topic.registry.cfg.Queues.Open(c.queueName)
+	if err != nil {
+		return nil, err
+	}
+	c.disk.Store(q)
+	return q, nil
+}
+
+// closeQueue closes the queue on disk, if it is open; what is in it stays.
+func (c *Channel) closeQueue() error {
+	if q := c.disk.Swap(nil); q != nil {
+		return q.Close()
+	}
+	return nil
+}
+
+// spill writes a batch to the channel's queue on disk. An ephemeral channel discards it. Topic.pub is held.
+func (c *Channel) spill(b *Batch) error {
+	if !c.onDiskAllowed() {
+		c.mu.Lock()
+		c.n.accepted += uint64(b.n)
+		c.n.discarded += uint64(b.n)
+		c.mu.Unlock()
+		return nil
+	}
+	q, err := c.openQueue()
+	if err != nil {
+		c.topic.registry.setHealth(err)
+		return err
+	}
+	// They are counted before they are written: a consumer may read them at once.
+	c.mu.Lock()
+	c.overflowing = true
+	c.spilled += b.n
+	c.n.accepted += uint64(b.n)
+	c.mu.Unlock()
+	written := 0
+	var record []byte
+	err = b.each(func(f protocol.MessageFrame) error {
+		record = appendRecord(record[:0], f, f.Attempts()-1)
+		err := q.Put(record)
+		if err == nil {
+			written++
+		}
+		return err
+	})
+	c.topic.registry.setHealth(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spilled -= b.n - written
+	c.n.accepted -= uint64(b.n - written)
+	c.wakeLocked(written)
+	return err
+}
+
+// appendRecord appends what a queue on disk keeps of a message that was delivered attempts times.
+func appendRecord(dst []byte, f protocol.MessageFrame, attempts uint16) []byte {
+	dst = append(dst, make([]byte, protocol.FrameHeaderSize)...)[:len(dst)]
+	at := len(dst)
+	dst = append(dst, f...)
+	protocol.MessageFrame(dst[at:]).SetAttempts(attempts)
+	return append(dst[:at], dst[at+protocol.FrameHeaderSize:]...)
+}
+
+// appendFrame appends the frame of a message that was read from disk, ready for its next delivery. nsqdata has parsed the
+// record before it gave it out.
+func appendFrame(dst []byte, record []byte) []byte {
+	dst = protocol.AppendFrame(dst, protocol.FrameMessage, record)
+	f := protocol.MessageFrame(dst[len(dst)-protocol.FrameHeaderSize-len(record):])
+	f.SetAttempts(f.Attempts() + 1)
+	return dst
+}
+
+// fill reads the next messages from disk into memory, in front of what follows there. The caller has set filling and holds
+// no lock. It reports whether there were any.
+func (c *Channel) fill() bool {
+	epoch, frames, n := c.fillEpoch(), []byte(nil), 0
+	var err error
+	if q := c.disk.Load(); q != nil {
+		n, err = q.Take(fillMessages, fillBytes, func(record []byte) { frames = appendFrame(frames, record) })
+	}
+	c.mu.Lock()
+	c.filling = false
+	if n > 0 && c.epoch == epoch {
+		c.mem.Add(backlog.Detached(frames), n)
+		c.unspilledLocked(n)
+	}
+	c.wakeLocked(n)
+	c.mu.Unlock()
+	if err != nil && !errors.Is(err, nsqdata.ErrClosed) {
+		c.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName, "error", err)
+	}
+	return n > 0
+}
+
+func (c *Channel) fillEpoch() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epoch
+}
+
+// unspilledLocked books n messages as read from disk. After an unclean stop of NSQ there may be more than were counted.
+func (c *Channel) unspilledLocked(n int) {
+	c.spilled -= n
+	if c.spilled < 0 {
+		c.n.accepted += uint64(-c.spilled)
+		c.spilled = 0
+	}
+}
+
+// unspill moves messages from disk into the batch and reports whether there were any. It is for a topic's own backlog, which
+// has no consumers. Topic.pub is held.
+func (c *Channel) unspill(b *Batch) bool {
+	q := c.disk.Load()
+	if q == nil {
+		return false
+	}
+	n, err := q.Take(fillMessages, fillBytes, func(record []byte) { b.frames = appendFrame(b.frames, record) })
+	b.n = n
+	c.mu.Lock()
+	c.unspilledLocked(n)
+	c.n.discarded += uint64(n)
+	if n == 0 {
+		c.drainedLocked()
+	}
+	c.mu.Unlock()
+	if err == nil && n == 0 {
+		err = c.closeQueue()
+	}
+	if err != nil {
+		c.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName, "error", err)
+	}
+	return n > 0
+}
+
+// save writes all that the channel holds to its queue on disk and closes it. Nobody publishes or consumes any more.
+func (c *Channel) save() error {
+	if !c.onDiskAllowed() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.backlogLocked()+c.inflight.Len()+c.deferred.Len() == 0 {
+		return c.closeQueue()
+	}
+	q, err := c.openQueue()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	var record []byte
+	put := func(f protocol.MessageFrame, attempts uint16) {
+		record = appendRecord(record[:0], f, attempts)
+		if err := q.Put(record); err != nil && len(errs) == 0 {
+			errs = append(errs, fmt.Errorf("queue %s: %w", c.queueName, err))
+		}
+	}
+	c.inflight.Clear(func(it inflight.Item[*Subscription]) { put(it.Frame, it.Attempts) })
+	for c.retries.len() > 0 {
+		r := c.retries.pop()
+		put(r.frame, r.attempts)
+	}
+	for c.mem.Len() > 0 {
+		f := c.mem.Next()
+		put(f, f.Attempts()-1)
+	}
+	c.deferred.Clear(func(d inflight.Due) { put(d.Frame, d.Attempts) })
+	return errors.Join(append(errs, c.closeQueue())...)
+}
+
+// save writes the topic's backlog and those of its channels to disk.
+func (t *Topic) save() error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	t.exiting.Store(true)
+	errs := []error{t.own.save()}
+	for _, c := range t.Channels() {
+		c.beginExit()
+		errs = append(errs, c.save())
+	}
+	return errors.Join(errs...)
+}

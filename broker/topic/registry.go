@@ -1,0 +1,218 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol"
+)
+
+// Registry is the topics of one node.
+type Registry struct {
+	cfg   Config
+	log   *slog.Logger
+	ids   *sequence
+	start time.Time // origin of the clock of all deadlines
+	sweep *sweeper
+
+	ctx  context.Context // ends when Close begins
+	stop context.CancelFunc
+	wg   sync.WaitGroup // goroutines that learn channels or move a topic's backlog
+
+	health atomic.Pointer[error] // of the last write to disk
+
+	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened
+	mu      sync.RWMutex // guards what follows
+	topics  map[string]*Topic
+	exiting bool
+}
+
+// NewRegistry returns an empty registry. Its sweeper runs from Start on.
+func NewRegistry(cfg Config) *Registry {
+	r := &Registry{cfg: cfg, log: cfg.Log, ids: newSequence(cfg.NodeID, cfg.IDs), start: time.Now(), topics: map[string]*Topic{}}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.sweep = newSweeper(r)
+	return r
+}
+
+// Start starts the sweeper, which Close stops.
+func (r *Registry) Start() { r.sweep.start() }
+
+// now returns the time in nanoseconds on the clock of all deadlines.
+func (r *Registry) now() int64 { return int64(time.Since(r.start)) }
+
+// NextID returns the first id number that is not used yet; it is for saving at a clean exit.
+func (r *Registry) NextID() uint64 { return r.ids.next.Load() }
+
+// Health returns the error of the last write to disk, nil when it succeeded.
+func (r *Registry) Health() error {
+	if p := r.health.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (r *Registry) setHealth(err error) {
+	if err == nil && r.health.Load() == nil {
+		return
+	}
+	if err == nil {
+		r.health.Store(nil)
+		return
+	}
+	r.health.Store(&err)
+}
+
+// Topic returns the topic of that name and makes it when there is none. It fails with ErrInvalidName or ErrExiting.
+func (r *Registry) Topic(name string) (*Topic, error) {
+	if t := r.Lookup(name); t != nil {
+		return t, nil
+	}
+	t, made, err := r.add(name, r.cfg.Learn != nil)
+	if made {
+		r.log.Info("topic created", "topic", name)
+		t.learn()
+		r.changed()
+	}
+	return t, err
+}
+
+func (r *Registry) add(name string, learning bool) (t *Topic, made bool, err error) {
+	if !protocol.ValidName(name) {
+		return nil, false, fmt.Errorf("topic %q: %w", name, ErrInvalidName)
+	}
+	r.create.Lock()
+	defer r.create.Unlock()
+	if t := r.Lookup(name); t != nil {
+		return t, false, nil
+	}
+	t, err = newTopic(r, name, learning)
+	if err != nil {
+		return nil, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.exiting {
+		return nil, false, errors.Join(ErrExiting, t.own.closeQueue())
+	}
+	r.topics[name] = t
+	return t, true, nil
+}
+
+// Restore makes the topics and channels that were saved, with what their queues on disk hold. It goes before anything is
+// published or subscribed.
+func (r *Registry) Restore(m nsqdata.Metadata) error {
+	for _, saved := range m.Topics {
+		t, _, err := r.add(saved.Name, true)
+		if err != nil {
+			return fmt.Errorf("restoring topic %s: %w", saved.Name, err)
+		}
+		for _, channel := range saved.Channels {
+			c, _, err := t.addChannel(channel.Name)
+			if err != nil {
+				return fmt.Errorf("restoring channel %s of topic %s: %w", channel.Name, saved.Name, err)
+			}
+			c.paused.Store(channel.Paused)
+		}
+		t.paused.Store(saved.Paused)
+		t.pub.Lock()
+		t.learning = false
+		t.releaseLocked()
+		t.pub.Unlock()
+	}
+	return nil
+}
+
+// Metadata returns what Restore needs: the topics and channels that are not ephemeral.
+func (r *Registry) Metadata() nsqdata.Metadata {
+	var m nsqdata.Metadata
+	for _, t := range r.Topics() {
+		if t.ephemeral || t.exiting.Load() {
+			continue
+		}
+		saved := nsqdata.TopicMeta{Name: t.name, Paused: t.Paused()}
+		for _, c := range t.Channels() {
+			if !c.ephemeral {
+				saved.Channels = append(saved.Channels, nsqdata.ChannelMeta{Name: c.name, Paused: c.Paused()})
+			}
+		}
+		m.Topics = append(m.Topics, saved)
+	}
+	return m
+}
+
+// Lookup returns the topic of that name, nil when there is none.
+func (r *Registry) Lookup(name string) *Topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.topics[name]
+}
+
+// LookupBytes is Lookup for a name that still stands in a read buffer.
+func (r *Registry) LookupBytes(name []byte) *Topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.topics[string(name)]
+}
+
+// Topics returns all topics, sorted by name.
+func (r *Registry) Topics() []*Topic {
+	r.mu.RLock()
+	list := make([]*Topic, 0, len(r.topics))
+	for _, t := range r.topics {
+		list = append(list, t)
+	}
+	r.mu.RUnlock()
+	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
+	return list
+}
+
+// DeleteTopic closes the consumers of all its channels and drops every message and file of it. While that goes on publishes
+// get ErrExiting; afterwards one makes the topic anew. It fails with ErrTopicNotFound.
+func (r *Registry) DeleteTopic(name string) error {
+	t := r.Lookup(name)
+	if t == nil || !t.exiting.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: %q", ErrTopicNotFound, name)
+	}
+	err := t.destroy()
+	r.mu.Lock()
+	delete(r.topics, name)
+	r.mu.Unlock()
+	r.log.Info("topic deleted", "topic", name)
+	r.changed()
+	return err
+}
+
+func (r *Registry) changed() {
+	if r.cfg.Changed != nil {
+		r.cfg.Changed()
+	}
+}
+
+// Close refuses new messages, stops what runs in the background, and saves every queue as NSQ does: what waits in memory, is
+// in flight or deferred goes to the queues on disk. Consumers must be gone before. It returns what could not be saved.
+func (r *Registry) Close() error {
+	r.mu.Lock()
+	r.exiting = true
+	r.mu.Unlock()
+	r.stop()
+	r.sweep.close()
+	r.wg.Wait()
+	var errs []error
+	for _, t := range r.Topics() {
+		if err := t.save(); err != nil {
+			errs = append(errs, fmt.Errorf("saving topic %s: %w", t.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,56 @@
+package topic
+
+// Stats is a topic's counters at one moment.
+type Stats struct {
+	Name         string
+	Paused       bool
+	Depth        int64 // messages that wait in the topic itself, on disk or not
+	BackendDepth int64 // those on disk
+	MessageCount uint64
+	MessageBytes uint64
+	Channels     []ChannelStats // sorted by name
+}
+
+// ChannelStats is a channel's counters at one moment.
+type ChannelStats struct {
+	Name         string
+	Paused       bool
+	Depth        int64 // messages that wait, on disk or not; neither in flight nor deferred
+	BackendDepth int64 // those on disk
+	InFlight     int
+	Deferred     int
+	Consumers    int
+
+	MessageCount           uint64 // that came from the topic
+	RequeueCount           uint64 // by REQ
+	TimeoutCount           uint64
+	DisconnectRequeueCount uint64 // that came back as their consumer left
+
+	ZoneLocal, RegionLocal, Global uint64 // deliveries by the consumer's locality
+}
+
+// Stats returns the topic's and its channels' counters. It never waits for a disk.
+func (t *Topic) Stats() Stats {
+	own := t.own.Stats()
+	s := Stats{Name: t.name, Paused: t.Paused(), Depth: own.Depth, BackendDepth: own.BackendDepth,
+		MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load()}
+	for _, c := range t.Channels() {
+		s.Channels = append(s.Channels, c.Stats())
+	}
+	return s
+}
+
+// Stats returns the channel's counters. It never waits for a disk.
+func (c *Channel) Stats() ChannelStats {
+	backend := c.diskDepth()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ChannelStats{
+		Name: c.name, Paused: c.Paused(),
+		Depth: backend + int64(c.backlogLocked()), BackendDepth: backend,
+		InFlight: c.inflight.Len(), Deferred: c.deferred.Len(), Consumers: len(c.subs),
+		MessageCount: c.n.accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
+		DisconnectRequeueCount: c.n.disconnected,
+		ZoneLocal:              c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere,
+	}
+}

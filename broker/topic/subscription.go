@@ -1,0 +1,351 @@
+package topic
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"brokerd/broker/inflight"
+	"brokerd/protocol"
+)
+
+// Consumer is who subscribes: a connection.
+type Consumer interface {
+	// Close ends the connection. It must not wait for the connection's goroutines, nor call the channel.
+	Close()
+}
+
+// Locality is how near a consumer is.
+type Locality uint8
+
+// The localities, nearest first.
+const (
+	ZoneLocal Locality = iota
+	RegionLocal
+	Elsewhere
+)
+
+// SubscribeOptions are what a consumer asked for.
+type SubscribeOptions struct {
+	Owner      Consumer
+	MsgTimeout time.Duration // in flight before a message comes back
+	SampleRate int           // percent of the messages that are delivered; 0 is all of them. The others are discarded
+	Locality   Locality
+}
+
+// Subscription is one consumer of a channel. Take belongs to the consumer's writer, Apply and SetReady to its reader.
+type Subscription struct {
+	channel  *Channel
+	owner    Consumer
+	sample   int
+	locality Locality
+	wake     chan struct{}
+
+	// Guarded by Channel.mu.
+	lane       int
+	ready      int
+	inflight   int
+	parked     bool // the writer waits to be woken
+	closed     bool
+	prev, next *Subscription // in Channel.waiting
+	listed     bool          // in Channel.waiting
+	n          SubscriptionStats
+}
+
+// SubscriptionStats are a consumer's counters.
+type SubscriptionStats struct {
+	Ready     int
+	InFlight  int
+	Delivered uint64
+	Finished  uint64
+	Requeued  uint64
+}
+
+// LimitError is the refusal of one consumer too many.
+type LimitError struct {
+	Topic, Channel string
+	Limit          int
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("consumers for %s:%s exceeds limit of %d", e.Topic, e.Channel, e.Limit)
+}
+
+func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.exiting {
+		return nil, errGone
+	}
+	if limit := c.topic.registry.cfg.MaxConsumers; limit > 0 && len(c.subs) >= limit {
+		return nil, &LimitError{c.topic.name, c.name, limit}
+	}
+	s := &Subscription{channel: c, owner: o.Owner, sample: o.SampleRate, locality: o.Locality, wake: make(chan struct{}, 1)}
+	s.lane = c.inflight.AcquireLane(int64(o.MsgTimeout))
+	c.subs = append(c.subs, s)
+	return s, nil
+}
+
+// Channel returns the channel that is consumed.
+func (s *Subscription) Channel() *Channel { return s.channel }
+
+// Owner returns the consumer.
+func (s *Subscription) Owner() Consumer { return s.owner }
+
+// Wake tells that Take, which had found nothing, may find something now.
+func (s *Subscription) Wake() <-chan struct{} { return s.wake }
+
+// Stats returns the counters.
+func (s *Subscription) Stats() SubscriptionStats {
+	s.channel.mu.Lock()
+	defer s.channel.mu.Unlock()
+	n := s.n
+	n.Ready, n.InFlight = s.ready, s.inflight
+	return n
+}
+
+// SetReady sets the credit: how many messages may be in flight at once, 0 or more.
+func (s *Subscription) SetReady(n int) {
+	c := s.channel
+	c.mu.Lock()
+	s.ready = n
+	c.settleLocked(s)
+	c.nudgeLocked()
+	c.mu.Unlock()
+}
+
+// Close ends the subscription: what is in flight goes back to the channel at once. An ephemeral channel goes with its last
+// consumer. A second call does nothing.
+func (s *Subscription) Close() error {
+	c := s.channel
+	if !s.leave() {
+		return nil
+	}
+	return c.topic.dropChannel(c)
+}
+
+// leave takes the consumer out and reports whether the channel, an ephemeral one, is to go with it.
+func (s *Subscription) leave() (last bool) {
+	c := s.channel
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.closed = true
+	c.waiting.remove(s)
+	if i := slices.Index(c.subs, s); i >= 0 {
+		c.subs = slices.Delete(c.subs, i, i+1)
+	}
+	returned := 0
+	c.inflight.RemoveOwner(s, func(it inflight.Item[*Subscription]) {
+		c.retries.push(retry{it.Frame, it.Attempts})
+		returned++
+	})
+	s.inflight = 0
+	c.inflight.ReleaseLane(s.lane)
+	c.n.disconnected += uint64(returned)
+	c.wakeLocked(returned)
+	c.nudgeLocked()
+	last = c.ephemeral && len(c.subs) == 0 && !c.exiting
+	c.exiting = c.exiting || last
+	return last
+}
+
+// Limits of one Take, so that a consumer's first messages leave while the next are taken, and others get their share.
+const (
+	takeMessages = 256
+	takeBytes    = 128 << 10
+)
+
+// Run is bytes to send: whole message frames, which stay valid and must not be changed.
+type Run struct {
+	Frames   []byte
+	Attempts uint16 // when above 0 there is one frame, and its delivery count must read so
+}
+
+// Delivery is what Take fills. Its memory is reused.
+type Delivery struct {
+	Runs []Run
+	N    int // messages
+}
+
+// Clear forgets the frames, so that they can go.
+func (d *Delivery) Clear() {
+	clear(d.Runs)
+	d.Runs, d.N = d.Runs[:0], 0
+}
+
+// add appends a frame, to the last run when it follows that in memory.
+func (d *Delivery) add(f protocol.MessageFrame) {
+	d.N++
+	if k := len(d.Runs) - 1; k >= 0 && d.Runs[k].Attempts == 0 {
+		last := d.Runs[k].Frames
+		if n := len(last); cap(last) > n && &last[:n+1][n] == &f[0] {
+			d.Runs[k].Frames = last[:n+len(f)]
+			return
+		}
+	}
+	d.Runs = append(d.Runs, Run{Frames: f})
+}
+
+// Take moves messages that wait into flight with this consumer, as many as it has credit for and is its fair share, and
+// adds them to d. When it reports 0 there is nothing to do now, and Wake tells when there may be.
+func (s *Subscription) Take(d *Delivery) int {
+	for {
+		n, fill := s.take(d)
+		if !fill {
+			return n
+		}
+		if !s.channel.fill() {
+			s.rest()
+			return 0
+		}
+	}
+}
+
+// recheck is how soon a channel is looked at again whose queue on disk has messages that could not be read just now.
+const recheck = 100 * time.Millisecond
+
+// rest parks a consumer that was chosen to read from disk and found nothing.
+func (s *Subscription) rest() {
+	c := s.channel
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.parked = true
+	if c.backlogLocked() > 0 {
+		c.settleLocked(s)
+		return
+	}
+	if s.ready > s.inflight {
+		c.waiting.push(s)
+	}
+	if c.diskDepth() > 0 && !c.exiting {
+		c.armed = c.topic.registry.now() + int64(recheck)
+		c.topic.registry.sweep.arm(c, c.armed)
+	}
+}
+
+// take is one try. When fill is true there is nothing in memory, and the caller has been chosen to read from disk.
+func (s *Subscription) take(d *Delivery) (n int, fill bool) {
+	c := s.channel
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.parked = false
+	c.waiting.remove(s)
+	credit := s.ready - s.inflight
+	if credit <= 0 || s.closed || c.exiting || c.paused.Load() {
+		s.parked = true
+		c.nudgeLocked() // what it was woken for is another's now
+		return 0, false
+	}
+	if c.nearerReadyLocked(s) {
+		s.parked = true
+		c.waiting.push(s)
+		return 0, false
+	}
+	if c.backlogLocked() == 0 {
+		if !c.filling && c.diskDepth() > 0 {
+			c.filling = true
+			return 0, true
+		}
+		s.parked = true
+		c.waiting.push(s)
+		return 0, false
+	}
+	return c.deliverLocked(s, d, min(credit, c.shareLocked(), takeMessages)), false
+}
+
+// shareLocked is a consumer's part of what waits, when those that are parked with credit get as much.
+func (c *Channel) shareLocked() int {
+	others := c.waiting.n
+	return (c.backlogLocked() + others) / (others + 1)
+}
+
+func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int) {
+	now := c.topic.registry.now()
+	c.active = true
+	for bytes := 0; n < limit && bytes < takeBytes && c.backlogLocked() > 0; {
+		frame, attempts := c.nextLocked()
+		if s.sample > 0 && rand.IntN(100) >= s.sample {
+			c.n.discarded++
+			continue
+		}
+		if attempts == 0 {
+			attempts = frame.Attempts()
+			frame = c.flyLocked(s, frame, attempts, now)
+			d.add(frame)
+		} else {
+			frame = c.flyLocked(s, frame, attempts, now)
+			d.Runs = append(d.Runs, Run{Frames: frame, Attempts: attempts})
+			d.N++
+		}
+		n++
+		bytes += len(frame)
+	}
+	s.inflight += n
+	s.n.Delivered += uint64(n)
+	c.countLocalityLocked(s, n)
+	c.armLocked()
+	if c.want > 0 && c.mem.Len()+c.want <= c.bound {
+		c.want = 0
+		c.room <- struct{}{}
+	}
+	c.nudgeLocked()
+	return n
+}
+
+// nextLocked returns the next message. What is to be delivered again takes turns with what never was, so that neither
+// starves. attempts is 0 for a frame that says itself which attempt this is.
+func (c *Channel) nextLocked() (f protocol.MessageFrame, attempts uint16) {
+	if c.retries.len() > 0 && (c.mem.Len() == 0 || !c.retried) {
+		c.retried = true
+		r := c.retries.pop()
+		attempts = r.attempts + 1
+		if attempts == 0 {
+			attempts = 1 // it has wrapped, and 0 would say that it never was delivered
+		}
+		return r.frame, attempts
+	}
+	c.retried = false
+	return c.mem.Next(), 0
+}
+
+// flyLocked puts a message in flight and returns its frame. An id that is in flight already is one that NSQ wrote twice
+// after an unclean stop: the second copy gets a new id, as FIN could not tell them apart.
+func (c *Channel) flyLocked(s *Subscription, f protocol.MessageFrame, attempts uint16, now int64) protocol.MessageFrame {
+	id, _ := f.ID()
+	if c.inflight.Add(id, f, attempts, s, s.lane, now) {
+		return f
+	}
+	f = slices.Clone(f)
+	for {
+		id, _ = c.topic.registry.ids.take(1)
+		f.SetID(id)
+		if c.inflight.Add(id, f, attempts, s, s.lane, now) {
+			return f
+		}
+	}
+}
+
+func (c *Channel) countLocalityLocked(s *Subscription, n int) {
+	switch {
+	case !c.topic.registry.cfg.TopologyAware || s.locality == Elsewhere:
+		c.n.elsewhere += uint64(n)
+	case s.locality == ZoneLocal:
+		c.n.zoneLocal += uint64(n)
+	default:
+		c.n.regionLocal += uint64(n)
+	}
+}
+
+// nearerReadyLocked reports whether a nearer consumer should get the next message: it has credit, and the topology counts.
+func (c *Channel) nearerReadyLocked(s *Subscription) bool {
+	if !c.topic.registry.cfg.TopologyAware {
+		return false
+	}
+	return slices.ContainsFunc(c.subs, func(o *Subscription) bool {
+		return o.locality < s.locality && o.ready > o.inflight
+	})
+}

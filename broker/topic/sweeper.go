@@ -1,0 +1,269 @@
+package topic
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"brokerd/broker/inflight"
+)
+
+// sweepBatch is how many messages of one channel the sweeper moves under one lock.
+const sweepBatch = 1000
+
+// trimInterval is how often memory of channels that have become idle is given back.
+const trimInterval = 30 * time.Second
+
+// sweeper brings messages back whose deadline has passed, for all channels: a heap of channels by the earliest deadline that
+// each has told, and one goroutine that sleeps until the first. A told deadline may be too early, as messages are finished
+// meanwhile, never too late.
+type sweeper struct {
+	registry *Registry
+	kick     chan struct{} // the first deadline has moved forward
+	stop     chan struct{}
+	done     chan struct{} // nil until started
+
+	mu   sync.Mutex // guards heap and the channels' sweepPos
+	heap []sweepEntry
+}
+
+type sweepEntry struct {
+	at int64
+	c  *Channel
+}
+
+func newSweeper(r *Registry) *sweeper {
+	return &sweeper{registry: r, kick: make(chan struct{}, 1), stop: make(chan struct{})}
+}
+
+func (w *sweeper) start() {
+	w.done = make(chan struct{})
+	go w.run()
+}
+
+func (w *sweeper) close() {
+	close(w.stop)
+	if w.done != nil {
+		<-w.done
+	}
+}
+
+func (w *sweeper) run() {
+	defer close(w.done)
+	timer := time.NewTimer(trimInterval)
+	defer timer.Stop()
+	trimAt := w.registry.now() + int64(trimInterval)
+	for {
+		now := w.registry.now()
+		if now >= trimAt {
+			w.registry.trim()
+			trimAt = now + int64(trimInterval)
+		}
+		next := w.sweep(now)
+		timer.Reset(time.Duration(min(next, trimAt) - now))
+		select {
+		case <-timer.C:
+		case <-w.kick:
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+// sweep handles every channel that is due and returns the next deadline.
+func (w *sweeper) sweep(now int64) int64 {
+	for {
+		c, next := w.pop(now)
+		if c == nil {
+			return next
+		}
+		c.expire(now)
+	}
+}
+
+// arm tells the channel's earliest deadline.
+func (w *sweeper) arm(c *Channel, at int64) {
+	w.mu.Lock()
+	if c.sweepPos < 0 {
+		c.sweepPos = len(w.heap)
+		w.heap = append(w.heap, sweepEntry{c: c})
+	}
+	w.heap[c.sweepPos].at = at
+	w.fix(c.sweepPos)
+	first := c.sweepPos == 0
+	w.mu.Unlock()
+	if first {
+		select {
+		case w.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// forget drops a channel that is gone.
+func (w *sweeper) forget(c *Channel) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.sweepPos >= 0 {
+		w.removeAt(c.sweepPos)
+	}
+}
+
+// pop takes out a channel that is due; without one it returns nil and the next deadline.
+func (w *sweeper) pop(now int64) (*Channel, int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.heap) == 0 {
+		return nil, math.MaxInt64
+	}
+	first := w.heap[0]
+	if first.at > now {
+		return nil, first.at
+	}
+	w.removeAt(0)
+	return first.c, 0
+}
+
+func (w *sweeper) removeAt(i int) {
+	w.heap[i].c.sweepPos = -1
+	n := len(w.heap) - 1
+	if i != n {
+		w.heap[i] = w.heap[n]
+		w.heap[i].c.sweepPos = i
+	}
+	w.heap[n] = sweepEntry{}
+	w.heap = w.heap[:n]
+	if i != n {
+		w.fix(i)
+	}
+}
+
+// fix moves the entry at i to where it belongs in the binary heap.
+func (w *sweeper) fix(i int) {
+	for i > 0 && w.heap[i].at < w.heap[(i-1)/2].at {
+		w.swap(i, (i-1)/2)
+		i = (i - 1) / 2
+	}
+	for {
+		child := 2*i + 1
+		if child >= len(w.heap) {
+			return
+		}
+		if child+1 < len(w.heap) && w.heap[child+1].at < w.heap[child].at {
+			child++
+		}
+		if w.heap[i].at <= w.heap[child].at {
+			return
+		}
+		w.swap(i, child)
+		i = child
+	}
+}
+
+func (w *sweeper) swap(i, j int) {
+	w.heap[i], w.heap[j] = w.heap[j], w.heap[i]
+	w.heap[i].c.sweepPos, w.heap[j].c.sweepPos = i, j
+}
+
+// armLocked tells the sweeper when the channel's earliest deadline has moved forward.
+func (c *Channel) armLocked() {
+	at, ok := c.deadlineLocked()
+	if ok && at < c.armed && !c.exiting {
+		c.armed = at
+		c.topic.registry.sweep.arm(c, at)
+	}
+}
+
+func (c *Channel) deadlineLocked() (at int64, ok bool) {
+	at, ok = c.inflight.Next()
+	if due, some := c.deferred.Next(); some && (!ok || due < at) {
+		return due, true
+	}
+	return at, ok
+}
+
+// expire brings back what is due, for the sweeper, which has forgotten the channel.
+func (c *Channel) expire(now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = math.MaxInt64
+	c.expireLocked(now, sweepBatch)
+	c.armLocked()
+	if c.backlogLocked() == 0 && c.diskDepth() > 0 {
+		c.wakeLocked(1)
+	}
+}
+
+func (c *Channel) expireLocked(now int64, limit int) {
+	n := 0
+	for ; n < limit; n++ {
+		it, ok := c.inflight.Expire(now)
+		if !ok {
+			break
+		}
+		c.timedOutLocked(it)
+	}
+	for ; n < limit; n++ {
+		d, ok := c.deferred.Pop(now)
+		if !ok {
+			break
+		}
+		c.retries.push(retry{d.Frame, d.Attempts})
+	}
+	c.wakeLocked(n)
+}
+
+func (c *Channel) timedOutLocked(it inflight.Item[*Subscription]) {
+	c.n.timedOut++
+	it.Owner.inflight--
+	c.retries.push(retry{it.Frame, it.Attempts})
+	c.settleLocked(it.Owner)
+}
+
+// trim gives back the memory of topics and channels that nothing has happened to since the last call.
+func (r *Registry) trim() {
+	for _, t := range r.Topics() {
+		if !t.pub.TryLock() {
+			continue
+		}
+		for _, c := range t.Channels() {
+			c.trim()
+		}
+		if !t.active && t.own.idle() {
+			t.tail.Drop()
+			t.held.Drop()
+			t.pace.timer = nil
+			t.full = nil
+		}
+		t.active = false
+		t.pub.Unlock()
+	}
+}
+
+func (c *Channel) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mem.Len() == 0
+}
+
+// trim is the channel's part. Topic.pub is held. A queue on disk that is read empty is closed, which ends its goroutine.
+func (c *Channel) trim() {
+	c.mu.Lock()
+	idle := !c.active && c.inflight.Len()+c.backlogLocked() == 0
+	c.active = false
+	if idle {
+		c.inflight.Trim()
+		c.retries = fifo[retry]{}
+		c.mem.Clear()
+	}
+	closing := idle && !c.filling && c.disk.Load() != nil && c.diskDepth() == 0
+	if closing {
+		c.drainedLocked()
+	}
+	c.mu.Unlock()
+	if closing {
+		if err := c.closeQueue(); err != nil {
+			c.topic.registry.log.Error("closing an idle queue", "queue", c.queueName, "error", err)
+		}
+	}
+}

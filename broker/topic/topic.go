@@ -1,0 +1,372 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol"
+)
+
+// Topic is one sequence of messages and the channels that read it.
+type Topic struct {
+	registry  *Registry
+	name      string
+	ephemeral bool
+	own       *Channel // holds the messages while no channel may get them
+
+	exiting  atomic.Bool
+	messages atomic.Uint64 // accepted
+	bytes    atomic.Uint64 // of their bodies
+
+	// channels is sorted by name and never changed, only replaced, under pub; atomic so that readers never wait for a disk.
+	channels atomic.Pointer[[]*Channel]
+	paused   atomic.Bool // set under pub
+
+	pub      sync.Mutex   // guards what follows, and the order of messages
+	tail     backlog.Tail // frames that wait
+	held     backlog.Tail // frames that are deferred
+	pace     pace
+	full     []*Channel // scratch of one publish
+	learning bool       // its channels are not known yet
+	moving   bool       // move runs
+	active   bool       // published to since the last trim
+}
+
+// newTopic returns a topic with what its queue on disk holds. It gives nothing to its channels while it is learning.
+func newTopic(r *Registry, name string, learning bool) (*Topic, error) {
+	t := &Topic{registry: r, name: name, ephemeral: protocol.IsEphemeral(name), learning: learning}
+	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
+	t.channels.Store(new([]*Channel))
+	return t, t.own.adopt()
+}
+
+// Name returns the topic's name.
+func (t *Topic) Name() string { return t.name }
+
+// Ephemeral reports whether the topic is not kept on disk and goes with its last channel.
+func (t *Topic) Ephemeral() bool { return t.ephemeral }
+
+// Paused reports whether messages stay in the topic instead of moving to its channels.
+func (t *Topic) Paused() bool { return t.paused.Load() }
+
+// Channels returns all channels, sorted by name. The slice must not be changed.
+func (t *Topic) Channels() []*Channel { return *t.channels.Load() }
+
+// LookupChannel returns the channel of that name, nil when there is none.
+func (t *Topic) LookupChannel(name string) *Channel {
+	list := t.Channels()
+	if i, ok := find(list, name); ok {
+		return list[i]
+	}
+	return nil
+}
+
+func find(list []*Channel, name string) (int, bool) {
+	return slices.BinarySearchFunc(list, name, func(c *Channel, name string) int { return strings.Compare(c.name, name) })
+}
+
+// Channel returns the channel of that name and makes it when there is none; the first one gets all that has waited in the
+// topic. It fails with ErrInvalidName or ErrExiting.
+func (t *Topic) Channel(name string) (*Channel, error) {
+	if c := t.LookupChannel(name); c != nil {
+		return c, nil
+	}
+	if !protocol.ValidName(name) {
+		return nil, fmt.Errorf("channel %q: %w", name, ErrInvalidName)
+	}
+	c, made, err := t.addChannel(name)
+	if made {
+		t.registry.log.Info("channel created", "topic", t.name, "channel", name)
+		t.registry.changed()
+	}
+	return c, err
+}
+
+func (t *Topic) addChannel(name string) (c *Channel, made bool, err error) {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.exiting.Load() {
+		return nil, false, ErrExiting
+	}
+	list := t.Channels()
+	i, ok := find(list, name)
+	if ok {
+		return list[i], false, nil
+	}
+	c = newChannel(t, name, nsqdata.ChannelQueueName(t.name, name), protocol.IsEphemeral(name))
+	if err := c.adopt(); err != nil {
+		return nil, false, err
+	}
+	list = slices.Insert(slices.Clone(list), i, c)
+	t.channels.Store(&list)
+	t.releaseLocked()
+	return c, true, nil
+}
+
+// Subscribe adds a consumer to the channel of that name, which is made when there is none.
+func (t *Topic) Subscribe(channel string, o SubscribeOptions) (*Subscription, error) {
+	for {
+		c, err := t.Channel(channel)
+		if err != nil {
+			return nil, err
+		}
+		s, err := c.subscribe(o)
+		if !errors.Is(err, errGone) {
+			return s, err
+		}
+		// It went between the two steps, as an ephemeral channel does with its last consumer. Wait for that to be done.
+		t.pub.Lock()
+		t.removeLocked(c)
+		t.pub.Unlock()
+	}
+}
+
+// DeleteChannel closes the channel's consumers and drops every message and file of it. It fails with ErrChannelNotFound.
+func (t *Topic) DeleteChannel(name string) error {
+	c := t.LookupChannel(name)
+	if c == nil || !c.beginExit() {
+		return fmt.Errorf("%w: %q", ErrChannelNotFound, name)
+	}
+	return t.dropChannel(c)
+}
+
+// dropChannel finishes what beginExit has begun.
+func (t *Topic) dropChannel(c *Channel) error {
+	t.pub.Lock()
+	t.removeLocked(c)
+	last := len(t.Channels()) == 0
+	err := c.destroy()
+	t.pub.Unlock()
+	t.registry.log.Info("channel deleted", "topic", t.name, "channel", c.name)
+	t.registry.changed()
+	if last && t.ephemeral && !t.exiting.Load() {
+		if err := t.registry.DeleteTopic(t.name); err != nil && !errors.Is(err, ErrTopicNotFound) {
+			return err
+		}
+	}
+	return err
+}
+
+func (t *Topic) removeLocked(c *Channel) {
+	list := t.Channels()
+	if i := slices.Index(list, c); i >= 0 {
+		list = slices.Delete(slices.Clone(list), i, i+1)
+		t.channels.Store(&list)
+	}
+}
+
+// destroy ends all channels and removes every file. Nothing is published any more.
+func (t *Topic) destroy() error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	var errs []error
+	for _, c := range t.Channels() {
+		c.beginExit()
+		errs = append(errs, c.destroy())
+	}
+	t.channels.Store(new([]*Channel))
+	t.own.beginExit()
+	return errors.Join(append(errs, t.own.destroy())...)
+}
+
+// SetPaused stops or resumes the way from the topic to its channels. What they have already is still delivered.
+func (t *Topic) SetPaused(paused bool) {
+	t.pub.Lock()
+	changed := t.paused.Swap(paused) != paused
+	t.releaseLocked()
+	t.pub.Unlock()
+	if changed {
+		t.registry.changed()
+	}
+}
+
+// Empty drops what waits in the topic itself, not what its channels have.
+func (t *Topic) Empty() error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	return t.own.empty()
+}
+
+// learn asks the lookups for the channels of a new topic, while its messages wait.
+func (t *Topic) learn() {
+	r := t.registry
+	if r.cfg.Learn == nil {
+		return
+	}
+	r.wg.Go(func() {
+		for _, name := range r.cfg.Learn(r.ctx, t.name) {
+			if protocol.IsEphemeral(name) {
+				continue
+			}
+			if _, err := t.Channel(name); err != nil {
+				r.log.Warn("channel known to a lookup was not made", "topic", t.name, "channel", name, "error", err)
+			}
+		}
+		t.pub.Lock()
+		defer t.pub.Unlock()
+		t.learning = false
+		t.releaseLocked()
+	})
+}
+
+// blockedLocked reports whether messages must stay in the topic.
+func (t *Topic) blockedLocked() bool {
+	return t.paused.Load() || t.learning || len(t.Channels()) == 0
+}
+
+// releaseLocked moves the topic's own backlog to its channels when nothing blocks that.
+func (t *Topic) releaseLocked() {
+	if t.blockedLocked() || t.exiting.Load() {
+		return
+	}
+	mem, deferred := t.own.surrender()
+	for _, c := range t.Channels() {
+		c.inherit(&mem, deferred)
+	}
+	if t.own.diskDepth() > 0 && !t.moving {
+		t.moving = true
+		t.registry.wg.Go(t.move)
+	}
+}
+
+// move brings what overflowed from the topic to its channels, a part at a time, so that publishes and their consumers go on
+// meanwhile.
+func (t *Topic) move() {
+	var b Batch
+	for t.movePart(&b) {
+	}
+}
+
+func (t *Topic) movePart(b *Batch) (more bool) {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	t.moving = false
+	if t.exiting.Load() || t.blockedLocked() || t.registry.ctx.Err() != nil {
+		return false
+	}
+	if !t.own.unspill(b) {
+		return false
+	}
+	if err := t.distributeLocked(b, t.Channels()); err != nil {
+		t.registry.log.Error("moving a topic's backlog to its channels", "topic", t.name, "error", err)
+	}
+	b.Reset()
+	t.moving = true
+	return true
+}
+
+// Publish accepts all messages of the batch and resets it. It fails with ErrExiting, or with the error of the disk; then
+// channels that had room may have got the messages all the same.
+func (t *Topic) Publish(b *Batch) error {
+	if err := t.stamp(b); err != nil || b.n == 0 {
+		return err
+	}
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.exiting.Load() {
+		return ErrExiting
+	}
+	t.active = true
+	if err := t.distributeLocked(b, t.targetsLocked()); err != nil {
+		return err
+	}
+	t.accept(b)
+	return nil
+}
+
+// PublishDeferred is Publish for messages that must not be delivered before delay, 0 or more, has passed.
+func (t *Topic) PublishDeferred(b *Batch, delay time.Duration) error {
+	if delay <= 0 {
+		return t.Publish(b)
+	}
+	if err := t.stamp(b); err != nil || b.n == 0 {
+		return err
+	}
+	at := t.registry.now() + int64(delay)
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.exiting.Load() {
+		return ErrExiting
+	}
+	extent, taken := t.held.Append(b.frames)
+	if taken {
+		b.frames = nil
+	}
+	var frames backlog.Queue
+	frames.Add(extent, b.n)
+	for frames.Len() > 0 {
+		due := inflight.Due{Frame: frames.Next(), At: at}
+		for _, c := range t.targetsLocked() {
+			c.hold(due)
+		}
+	}
+	t.accept(b)
+	return nil
+}
+
+func (t *Topic) stamp(b *Batch) error {
+	if b.n == 0 {
+		return nil
+	}
+	first, err := t.registry.ids.take(b.n)
+	if err == nil {
+		b.stamp(time.Now().UnixNano(), first)
+	}
+	return err
+}
+
+func (t *Topic) accept(b *Batch) {
+	t.messages.Add(uint64(b.n))
+	t.bytes.Add(uint64(b.bodies))
+	b.Reset()
+}
+
+// targetsLocked returns who gets what is published.
+func (t *Topic) targetsLocked() []*Channel {
+	if t.blockedLocked() {
+		return []*Channel{t.own}
+	}
+	return t.Channels()
+}
+
+// distributeLocked gives the batch to each target: in memory where there is room, on disk otherwise.
+func (t *Topic) distributeLocked(b *Batch, targets []*Channel) error {
+	t.pace.earn(b.n)
+	extent, taken := t.tail.Append(b.frames)
+	full := t.full[:0]
+	for _, c := range targets {
+		if !c.offer(extent, b.n) {
+			full = append(full, c)
+		}
+	}
+	kept := len(full) < len(targets)
+	var err error
+	for _, c := range full {
+		if t.awaitRoomLocked(c, extent, b) {
+			kept = true
+			continue
+		}
+		if e := c.spill(b); e != nil && err == nil {
+			err = e
+		}
+	}
+	clear(full)
+	t.full = full[:0]
+	switch {
+	case !kept && taken:
+		t.tail.Drop()
+	case !kept:
+		t.tail.Rewind(extent)
+	case taken:
+		b.frames = nil
+	}
+	return err
+}
