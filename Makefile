@@ -1,0 +1,86 @@
+# brokerd: make build, make run, make test are all that is needed day to day; the rest says what it does below.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := build
+.PHONY: build run test fuzz demo clean help
+
+FUZZTIME ?= 2m
+DATA ?= ./data
+
+# Every daemon and tool, into bin/.
+build:
+	@go build -trimpath -o bin/ ./...
+	echo "built: $$(cd bin && echo *)"
+
+# A lookup and a broker on this machine's loopback, with the queues in $(DATA), until Ctrl-C.
+run: build
+	@set -m # a process group for each daemon, so that Ctrl-C reaches them through the trap only, and once
+	pids=()
+	stop() {
+	  trap '' INT TERM
+	  for pid in "$${pids[@]}"; do kill -TERM "$$pid" 2>/dev/null || true; done
+	  for pid in "$${pids[@]}"; do wait "$$pid" || status=$$?; done
+	  exit "$${status:-0}"
+	}
+	trap stop INT TERM
+	bin/lookupd --tcp-address=127.0.0.1:4160 --http-address=127.0.0.1:4161 --broadcast-address=127.0.0.1 & pids+=($$!)
+	bin/brokerd --tcp-address=127.0.0.1:4150 --http-address=127.0.0.1:4151 --broadcast-address=127.0.0.1 \
+	  --lookupd-tcp-address=127.0.0.1:4160 --data-path="$(DATA)" & pids+=($$!)
+	if [ -x bin/admind ]; then
+	  bin/admind --http-address=127.0.0.1:4171 --lookupd-http-address=127.0.0.1:4161 & pids+=($$!)
+	fi
+	for _ in {1..100}; do (exec 3<>/dev/tcp/127.0.0.1/4151) 2>/dev/null && break; sleep 0.05; done
+	cat <<TEXT
+
+	  Broker   tcp 127.0.0.1:4150   http://127.0.0.1:4151/stats
+	  Lookup   tcp 127.0.0.1:4160   http://127.0.0.1:4161/nodes
+	$$([ -x bin/admind ] && echo '  Admin    http://127.0.0.1:4171/')
+	  Try, in another terminal:
+	    curl -X POST 'http://127.0.0.1:4151/channel/create?topic=hello&channel=archive'
+	    curl -d 'first message' 'http://127.0.0.1:4151/pub?topic=hello'
+	    curl 'http://127.0.0.1:4151/stats'
+
+	  The queues are kept in $(DATA). Ctrl-C stops everything.
+
+	TEXT
+	wait -n || status=$$?
+	echo 'a daemon ended by itself; stopping the others' >&2
+	status=$${status:-1}
+	stop
+
+# What must hold before a change is done: format, vet, every test with the race detector. Needs only Go; where there is no
+# C compiler for the race detector it is installed if that is possible, and done without otherwise.
+test:
+	@bad=$$(gofmt -l .)
+	if [ -n "$$bad" ]; then echo "gofmt these files: $$bad" >&2; exit 1; fi
+	go vet ./...
+	cc=$$(go env CC); race=-race
+	if ! command -v "$${cc%% *}" >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	  echo 'no C compiler: installing gcc for the race detector'
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends gcc libc6-dev; } \
+	    >/dev/null 2>&1 || true
+	fi
+	if ! command -v "$${cc%% *}" >/dev/null; then
+	  echo 'THE RACE DETECTOR IS OFF: it needs a C compiler, install gcc to have it' >&2; race=
+	fi
+	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m ./...
+
+# Every fuzz target for FUZZTIME (2m) each.
+fuzz:
+	@for package in $$(go list ./...); do
+	  for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do
+	    echo "== $$package $$target"
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime "$(FUZZTIME)" "$$package"
+	  done
+	done
+
+# Two million lines of the Go library's source through a broker and stock clients, counted at the end.
+demo: build
+	@bin/demo $(DEMOFLAGS)
+
+clean:
+	@rm -rf bin
+
+help:
+	@awk '/^#/ { text = text substr($$0, 2) "\n"; next } /^[a-z]+:/ && text { printf "make %s\n%s\n", $$1, text } { text = "" }' Makefile

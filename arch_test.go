@@ -1,0 +1,227 @@
+package brokerd_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "brokerd"
+
+// topFolders are the only ones that hold Go; the root holds this file.
+var topFolders = []string{"admin", "apps", "broker", "cmd", "diskqueue", "lookup", "protocol"}
+
+// room says which packages of this module the packages of one folder may import, and why no others. A pattern names a
+// package, or with /... it and everything below.
+type room struct {
+	path  string // pattern; the most specific one that fits a package counts
+	allow []string
+	why   string
+}
+
+// rooms is the table of the architecture: imports go down only. Tests are held to it as well, but for packages that lend
+// helpers to tests (protocol/prototest, diskqueue/vfs), which any test may import, and black-box tests, listed apart.
+var rooms = []room{
+	{"protocol", nil, "the wire is pure: whoever reads it must need nothing else"},
+	{"protocol/lookupwire", []string{"protocol"}, "the registration wire is pure and shares names only"},
+	{"protocol/httpapi", []string{"protocol"}, "apps and admin use it without any daemon"},
+	{"protocol/prototest", []string{"protocol", "protocol/lookupwire", "protocol/httpapi"},
+		"the suite is given an address, so that it can judge any broker"},
+
+	{"diskqueue/vfs", nil, "it stands for the file system"},
+	{"diskqueue/wal", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
+	{"diskqueue/segment", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
+	{"diskqueue/nsqdata", []string{"diskqueue/vfs", "protocol"}, "nsqd's folder is a format; who moves messages is decided above"},
+
+	{"broker/inflight", []string{"protocol"}, "pure: no lock, no clock, so that a model can check it"},
+	{"broker/backlog", []string{"protocol", "diskqueue/..."}, "it holds what waits; it must not know who takes it"},
+	{"broker/topic", []string{"protocol", "broker/backlog", "broker/inflight", "diskqueue/..."},
+		"the only mover of messages; it must not know connections, HTTP or options"},
+	{"broker/auth", []string{"protocol", "protocol/httpapi"}, "it asks one question over HTTP; sessions decide what follows"},
+	{"broker/registrar", []string{"protocol", "protocol/httpapi", "protocol/lookupwire"},
+		"it tells lookups what it is told; it must not reach into topics"},
+	{"broker/telemetry", []string{"protocol", "protocol/httpapi"}, "metrics watch, never steer: it is handed figures"},
+	{"broker/catalog", []string{"protocol", "broker/topic", "diskqueue/..."}, "it writes down which topics there are, nothing more"},
+	{"broker/session", []string{"protocol", "protocol/httpapi", "broker/topic", "broker/auth"},
+		"one client's connection; the server above composes it with the rest"},
+	{"broker/httpd", []string{"protocol", "protocol/httpapi", "broker/topic", "broker/telemetry"},
+		"answers HTTP through an interface that the server fulfils, so that it is tested without one"},
+	{"broker", []string{"protocol", "protocol/httpapi", "broker/...", "diskqueue/..."},
+		"composes its rooms; brokers share nothing with lookups"},
+
+	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
+	{"lookup/session", []string{"protocol", "protocol/lookupwire", "lookup/registry"}, "one broker's connection"},
+	{"lookup/httpd", []string{"protocol", "protocol/httpapi", "lookup/registry"}, "answers from the registry only"},
+	{"lookup", []string{"protocol", "protocol/httpapi", "protocol/lookupwire", "lookup/..."},
+		"a lookup runs without a broker's code"},
+
+	{"admin/...", []string{"protocol", "protocol/httpapi", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
+	{"apps/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons"},
+
+	{"cmd/cmdkit", nil, "it turns text into values and must know no daemon"},
+	{"cmd/brokerd", []string{"cmd/cmdkit", "broker"}, "flags, signals and exit code; no logic"},
+	{"cmd/lookupd", []string{"cmd/cmdkit", "lookup"}, "flags, signals and exit code; no logic"},
+	{"cmd/admind", []string{"cmd/cmdkit", "admin"}, "flags, signals and exit code; no logic"},
+}
+
+// testHelpers may be imported by any test.
+var testHelpers = []string{"protocol/prototest", "diskqueue/vfs"}
+
+// blackBoxTests start whole daemons and may import them, in their test files only.
+var blackBoxTests = map[string][]string{
+	"broker": {"lookup"},
+	"apps":   {"broker", "lookup", "admin"},
+	"admin":  {"broker", "lookup"},
+	"lookup": {"broker"},
+}
+
+// source is one Go file of the module.
+type source struct {
+	path  string // slash-separated, from the root
+	dir   string // its package's folder
+	test  bool
+	lines int
+	tree  *ast.File
+}
+
+func TestImportsGoDown(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.dir == "." {
+			continue
+		}
+		r, ok := roomOf(s.dir)
+		if !ok {
+			t.Errorf("%s: its folder is in no line of the table of rooms", s.path)
+			continue
+		}
+		for _, imported := range s.tree.Imports {
+			path, err := strconv.Unquote(imported.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inner, ours := strings.CutPrefix(path, module+"/")
+			if ours && inner != s.dir && !r.allows(inner) && !(s.test && testMayImport(s.dir, inner)) {
+				t.Errorf("%s imports %s; %s may import %q: %s", s.path, inner, s.dir, r.allow, r.why)
+			}
+		}
+	}
+}
+
+func TestOnlyTheTopFoldersHoldGo(t *testing.T) {
+	for _, s := range sources(t) {
+		top, _, inFolder := strings.Cut(s.path, "/")
+		if inFolder && !slices.Contains(topFolders, top) || !inFolder && s.path != "arch_test.go" {
+			t.Errorf("%s lies outside of %q", s.path, topFolders)
+		}
+	}
+}
+
+func TestEachPackageSaysWhatItIs(t *testing.T) {
+	comments := make(map[string]int) // by folder
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		if s.tree.Doc == nil {
+			comments[s.dir] += 0 // the package is there, documented or not
+			continue
+		}
+		comments[s.dir]++
+		want := "Package " + s.tree.Name.Name + " "
+		if s.tree.Name.Name == "main" {
+			want = "Command " + filepath.Base(s.dir) + " "
+		}
+		if !strings.HasPrefix(s.tree.Doc.Text(), want) {
+			t.Errorf("%s: the package comment should begin with %q", s.path, want)
+		}
+	}
+	for dir, n := range comments {
+		if n != 1 {
+			t.Errorf("%s has %d package comments, wanted exactly one", dir, n)
+		}
+	}
+}
+
+func TestFilesAreSmallEnoughToSee(t *testing.T) {
+	const limit = 600
+	for _, s := range sources(t) {
+		if !s.test && s.lines > limit {
+			t.Errorf("%s has %d lines, more than %d", s.path, s.lines, limit)
+		}
+	}
+}
+
+// allows reports whether the room's packages may import the package.
+func (r room) allows(path string) bool {
+	return slices.ContainsFunc(r.allow, func(pattern string) bool { return matches(pattern, path) })
+}
+
+// matches reports whether path is the pattern's package or, with /..., below it.
+func matches(pattern, path string) bool {
+	base, deep := strings.CutSuffix(pattern, "/...")
+	return path == base || deep && strings.HasPrefix(path, base+"/")
+}
+
+// roomOf finds the line of the table that fits a folder best.
+func roomOf(dir string) (room, bool) {
+	best, found := room{}, false
+	for _, r := range rooms {
+		if matches(r.path, dir) && len(r.path) >= len(best.path) {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+func testMayImport(dir, path string) bool {
+	if slices.Contains(testHelpers, path) {
+		return true
+	}
+	top, _, _ := strings.Cut(dir, "/")
+	return slices.Contains(blackBoxTests[top], path)
+}
+
+// sources parses every Go file of the module, down to its package clause and imports.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var list []source
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if name := entry.Name(); path != "." && (name[0] == '.' || name[0] == '_' || name == "testdata") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), path, text, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		path = filepath.ToSlash(path)
+		list = append(list, source{
+			path: path, dir: filepath.ToSlash(filepath.Dir(path)), test: strings.HasSuffix(path, "_test.go"),
+			lines: strings.Count(string(text), "\n"), tree: tree,
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
