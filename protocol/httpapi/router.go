@@ -67,9 +67,21 @@ func AddPprof(r *httprouter.Router) {
 	r.HandlerFunc(http.MethodGet, "/debug/pprof/cmdline", pprof.Cmdline)
 	r.HandlerFunc(http.MethodGet, "/debug/pprof/symbol", pprof.Symbol)
 	r.HandlerFunc(http.MethodPost, "/debug/pprof/symbol", pprof.Symbol)
-	r.HandlerFunc(http.MethodGet, "/debug/pprof/profile", pprof.Profile)
+	r.HandlerFunc(http.MethodGet, "/debug/pprof/profile", patient(pprof.Profile))
 	for _, name := range []string{"heap", "goroutine", "block", "mutex", "allocs", "threadcreate"} {
-		r.Handler(http.MethodGet, "/debug/pprof/"+name, pprof.Handler(name))
+		r.HandlerFunc(http.MethodGet, "/debug/pprof/"+name, patient(pprof.Handler(name).ServeHTTP))
 	}
-	r.HandlerFunc(http.MethodGet, "/debug/pprof/trace", pprof.Trace)
+	r.HandlerFunc(http.MethodGet, "/debug/pprof/trace", patient(pprof.Trace))
+}
+
+// patient lifts a server's ReadTimeout from a request that is answered for as long as its caller asks: when it passes the
+// request counts as given up. The profiles extend a WriteTimeout themselves.
+func patient(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		h(w, req)
+	}
 }

@@ -1,0 +1,169 @@
+package httpd
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+)
+
+// pub publishes the body as one message.
+func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	if req.ContentLength > a.cfg.MaxMsgSize {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "MSG_TOO_BIG")
+	}
+	s := a.scratch.Get().(*scratch)
+	defer a.release(s)
+	body, err := s.read(newMovingBody(w, req), a.cfg.MaxMsgSize)
+	switch {
+	case err != nil:
+		return nil, err // the client's; INTERNAL_ERROR as nsqd
+	case int64(len(body)) > a.cfg.MaxMsgSize:
+		return nil, refuse(http.StatusRequestEntityTooLarge, "MSG_TOO_BIG")
+	case len(body) == 0:
+		return nil, refuse(http.StatusBadRequest, "MSG_EMPTY")
+	}
+	q, t, err := a.topicToPublish(req)
+	if err != nil {
+		return nil, err
+	}
+	delay, err := a.delay(q)
+	if err != nil {
+		return nil, err
+	}
+	s.batch.Add(body)
+	return a.publish(req, t, &s.batch, delay)
+}
+
+// mpub publishes the body's messages, all or none: one a line, or in the form of MPUB.
+func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	if req.ContentLength > a.cfg.MaxBodySize {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "BODY_TOO_BIG")
+	}
+	q, t, err := a.topicToPublish(req)
+	if err != nil {
+		return nil, err
+	}
+	s := a.scratch.Get().(*scratch)
+	defer a.release(s)
+	body := newMovingBody(w, req)
+	if a.isBinary(q, req) {
+		err = a.addBinary(s, body)
+	} else {
+		err = a.addLines(s, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.publish(req, t, &s.batch, 0)
+}
+
+func (a *api) release(s *scratch) {
+	s.reset()
+	a.scratch.Put(s)
+}
+
+// topicToPublish returns the arguments and the topic they name, which is made when there is none.
+func (a *api) topicToPublish(req *http.Request) (httpapi.Query, *topic.Topic, error) {
+	q, name, err := topicArg(req)
+	if err != nil {
+		return q, nil, err
+	}
+	if !protocol.ValidName(name) {
+		return q, nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	}
+	t, err := a.cfg.Broker.Registry().Topic(name)
+	if err != nil {
+		return q, nil, a.notPublished(req, err)
+	}
+	return q, t, nil
+}
+
+// delay returns the argument defer: whole milliseconds, none when it is absent.
+func (a *api) delay(q httpapi.Query) (time.Duration, error) {
+	text, ok := q.Lookup("defer")
+	if !ok {
+		return 0, nil
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms < 0 || ms > a.cfg.MaxReqTimeout.Milliseconds() {
+		return 0, refuse(http.StatusBadRequest, "INVALID_DEFER")
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// isBinary reads the argument binary: absent, "false" and "0" are text, and as in nsqd anything else is binary.
+func (a *api) isBinary(q httpapi.Query, req *http.Request) bool {
+	text, ok := q.Lookup("binary")
+	switch {
+	case !ok || text == "false" || text == "0":
+		return false
+	case text != "true" && text != "1":
+		a.cfg.Log.Warn("http: deprecated value of binary, use true or 1", "value", text, "remote", req.RemoteAddr)
+	}
+	return true
+}
+
+// addLines fills the batch with the lines of the body.
+func (a *api) addLines(s *scratch, body io.Reader) error {
+	err := s.splitLines(body, a.cfg.MaxMsgSize, a.cfg.MaxBodySize, s.batch.Add)
+	switch {
+	case errors.Is(err, errLineTooLong):
+		return refuse(http.StatusRequestEntityTooLarge, "MSG_TOO_BIG")
+	case errors.Is(err, errTooMuch):
+		return refuse(http.StatusRequestEntityTooLarge, "BODY_TOO_BIG")
+	}
+	return err
+}
+
+// addBinary fills the batch from a body in the form of MPUB. What is wrong in the bytes that came is told before that no more
+// came.
+func (a *api) addBinary(s *scratch, body io.Reader) error {
+	bytes, readErr := s.read(body, a.cfg.MaxBodySize)
+	if int64(len(bytes)) > a.cfg.MaxBodySize {
+		return refuse(http.StatusRequestEntityTooLarge, "BODY_TOO_BIG")
+	}
+	limits := protocol.MpubLimits{MaxMsgSize: a.cfg.MaxMsgSize, MaxBodySize: a.cfg.MaxBodySize}
+	err := protocol.WalkMpub(bytes, limits, func(message []byte) error {
+		s.batch.Add(message)
+		return nil
+	})
+	var wire *protocol.Error
+	if errors.As(err, &wire) {
+		return refuse(http.StatusRequestEntityTooLarge, strings.TrimPrefix(string(wire.Code), "E_"))
+	}
+	return errors.Join(err, readErr)
+}
+
+// publish hands the batch to the topic.
+func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, delay time.Duration) (any, error) {
+	if b.Len() == 0 {
+		return "OK", nil
+	}
+	var err error
+	if delay > 0 {
+		err = t.PublishDeferred(b, delay)
+	} else {
+		err = t.Publish(b)
+	}
+	if err != nil {
+		return nil, a.notPublished(req, err)
+	}
+	return "OK", nil
+}
+
+// notPublished returns nsqd's one answer for a message that was not taken; the reason goes to the log.
+func (a *api) notPublished(req *http.Request, err error) error {
+	if !errors.Is(err, topic.ErrExiting) {
+		a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "err", err)
+	}
+	return refuse(http.StatusServiceUnavailable, "EXITING")
+}

@@ -1,0 +1,111 @@
+package httpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/protocol/httpapi"
+)
+
+// Broker is what the API asks of the daemon. All methods are safe for concurrent use, and none but SaveMetadata and
+// SetLookupdAddresses waits for I/O.
+type Broker interface {
+	// Registry returns the topics.
+	Registry() *topic.Registry
+	// Health returns why the broker cannot keep messages, nil when it can.
+	Health() error
+	// Info returns what /info says.
+	Info() httpapi.Info
+	// Producers returns the connections that have published, each with a count for every topic it published to.
+	Producers() []httpapi.Client
+	// Config returns an option by its name in the configuration file: a string, or a value that encodes to the JSON that
+	// nsqd shows.
+	Config(name string) (value any, ok bool)
+	// SetLogLevel changes the level from now on; it fails for a word that names none.
+	SetLogLevel(word string) error
+	// SetLookupdAddresses changes the lookups from now on; it fails for addresses that cannot be.
+	SetLookupdAddresses(addresses []string) error
+	// SaveMetadata writes the list of topics and channels with their pauses before it returns.
+	SaveMetadata() error
+}
+
+// Config is what a Server is told.
+type Config struct {
+	Broker        Broker
+	Log           *slog.Logger
+	MaxMsgSize    int64         // bytes of one message
+	MaxBodySize   int64         // bytes of an /mpub body
+	MaxReqTimeout time.Duration // longest delay of a deferred publish
+	Quantiles     []float64     // of end-to-end latency, in the order to show; empty for none
+
+	RefusePlain bool // answer every plain-text request 403 TLS_REQUIRED
+	HTTPSPort   int  // named in that answer; 0 for none
+}
+
+const (
+	headTimeout   = 10 * time.Second
+	bodyTimeout   = time.Minute // without a byte of the body
+	answerTimeout = time.Minute
+	idleTimeout   = 5 * time.Minute
+	maxHeadBytes  = 64 << 10
+)
+
+// Server serves the API on any number of listeners, in clear and over TLS.
+type Server struct {
+	plain, secure *http.Server
+}
+
+// New returns a Server that serves nothing yet.
+func New(cfg Config) *Server {
+	handler := newHandler(cfg)
+	plain := handler
+	if cfg.RefusePlain {
+		plain = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			httpapi.RespondTLSRequired(w, cfg.HTTPSPort)
+		})
+	}
+	return &Server{plain: newHTTPServer(plain, cfg.Log), secure: newHTTPServer(handler, cfg.Log)}
+}
+
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headTimeout,
+		ReadTimeout:       headTimeout + bodyTimeout,
+		WriteTimeout:      headTimeout + bodyTimeout + answerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeadBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+	}
+}
+
+// Serve answers in clear on l, a TCP or unix listener, until Shutdown; it closes l. The error is nil after Shutdown.
+func (s *Server) Serve(l net.Listener) error { return serve(s.plain, l) }
+
+// ServeTLS answers over TLS on l until Shutdown; it closes l. The error is nil after Shutdown.
+func (s *Server) ServeTLS(l net.Listener, config *tls.Config) error {
+	return serve(s.secure, tls.NewListener(l, config))
+}
+
+func serve(srv *http.Server, l net.Listener) error {
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// Shutdown closes the listeners, lets requests in progress end until ctx does, and then drops them.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := errors.Join(s.plain.Shutdown(ctx), s.secure.Shutdown(ctx))
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("requests dropped: %w", errors.Join(err, s.plain.Close(), s.secure.Close()))
+}

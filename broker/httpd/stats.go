@@ -1,0 +1,137 @@
+package httpd
+
+import (
+	"net/http"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/broker/telemetry"
+	"brokerd/broker/topic"
+	"brokerd/protocol/httpapi"
+)
+
+// Filter says which part of the statistics is wanted. Its zero value means all topics and channels without their clients.
+type Filter struct {
+	Topic   string // only this one; "" for all
+	Channel string // only topics that have it, and of these only this channel; "" for all
+	Clients bool   // with the clients of each channel
+}
+
+// Snapshot returns the state of the registry's topics, sorted by name, with end-to-end latency at the given quantiles. It is
+// nil when Filter.Topic names no topic, and empty when no topic is left otherwise.
+func Snapshot(r *topic.Registry, quantiles []float64, f Filter) []httpapi.Topic {
+	topics := r.Topics()
+	if f.Topic != "" {
+		t := r.Lookup(f.Topic)
+		if t == nil {
+			return nil
+		}
+		topics = []*topic.Topic{t}
+	}
+	list := make([]httpapi.Topic, 0, len(topics))
+	for _, t := range topics {
+		if f.Channel == "" || t.LookupChannel(f.Channel) != nil {
+			list = append(list, topicStats(t, quantiles, f))
+		}
+	}
+	return list
+}
+
+func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
+	s := t.Stats()
+	out := httpapi.Topic{
+		TopicName: s.Name, Channels: make([]httpapi.Channel, 0, len(s.Channels)), Depth: s.Depth, BackendDepth: s.BackendDepth,
+		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused,
+	}
+	var observers []*telemetry.Observer
+	for i := range s.Channels {
+		c := t.LookupChannel(s.Channels[i].Name) // nil when it went in between
+		observer := observerOf(c)
+		observers = append(observers, observer)
+		if f.Channel != "" && f.Channel != s.Channels[i].Name {
+			continue
+		}
+		stats := channelStats(&s.Channels[i])
+		stats.E2EProcessingLatency = telemetry.Summarize(quantiles, observer)
+		if f.Clients {
+			stats.Clients = clientsOf(c, f.Topic)
+		}
+		out.Channels = append(out.Channels, stats)
+	}
+	out.E2EProcessingLatency = telemetry.Summarize(quantiles, observers...)
+	return out
+}
+
+func channelStats(s *topic.ChannelStats) httpapi.Channel {
+	return httpapi.Channel{
+		ChannelName: s.Name, Depth: s.Depth, BackendDepth: s.BackendDepth, InFlightCount: s.InFlight, DeferredCount: s.Deferred,
+		MessageCount: s.MessageCount, ZoneLocalMsgCount: s.ZoneLocal, RegionLocalMsgCount: s.RegionLocal, GlobalMsgCount: s.Global,
+		RequeueCount: s.RequeueCount, TimeoutCount: s.TimeoutCount, ClientCount: s.Consumers, Paused: s.Paused,
+		DisconnectRequeueCount: s.DisconnectRequeueCount,
+	}
+}
+
+// observerOf returns the channel's latencies, nil when there are none.
+func observerOf(c *topic.Channel) *telemetry.Observer {
+	if c == nil {
+		return nil
+	}
+	o, _ := c.Latency().(*telemetry.Observer)
+	return o
+}
+
+// clientsOf returns what the channel's consumers say of themselves; it is never nil.
+func clientsOf(c *topic.Channel, wanted string) []httpapi.Client {
+	list := []httpapi.Client{}
+	if c == nil {
+		return list
+	}
+	for _, s := range c.Subscriptions() {
+		if o, ok := s.Owner().(interface{ Stats() httpapi.Client }); ok {
+			list = append(list, withOnePubCount(o.Stats(), wanted))
+		}
+	}
+	return list
+}
+
+// withOnePubCount cuts a client's counts to the one for the wanted topic, or to any when none is wanted, as nsqd does: a
+// connection may have published to thousands of topics.
+func withOnePubCount(c httpapi.Client, wanted string) httpapi.Client {
+	counts := c.PubCounts
+	c.PubCounts = nil
+	for i := range counts {
+		if wanted == "" || counts[i].Topic == wanted {
+			c.PubCounts = counts[i : i+1 : i+1]
+			break
+		}
+	}
+	return c
+}
+
+// stats answers /stats, as JSON or as a page for people.
+func (a *api) stats(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	q, err := httpapi.ParseQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	filter := Filter{Topic: q.Get("topic"), Channel: q.Get("channel"), Clients: q.Bool("include_clients", true)}
+	b := a.cfg.Broker
+	info := b.Info()
+	stats := httpapi.Stats{
+		Version: info.Version, Health: healthText(b.Health()), StartTime: info.StartTime,
+		Topics: Snapshot(b.Registry(), a.cfg.Quantiles, filter),
+	}
+	if q.Bool("include_mem", true) {
+		m := telemetry.ReadMemory()
+		stats.Memory = &m
+	}
+	if filter.Clients && stats.Topics != nil {
+		for _, c := range b.Producers() {
+			stats.Producers = append(stats.Producers, withOnePubCount(c, filter.Topic))
+		}
+	}
+	if q.Get("format") == "json" {
+		return stats, nil
+	}
+	return textStats(&stats, uptime(stats.StartTime)), nil
+}

@@ -1,0 +1,214 @@
+package httpd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"brokerd/broker/telemetry"
+	"brokerd/broker/topic"
+	"brokerd/protocol/httpapi"
+)
+
+func (f *fixture) stats(query string) httpapi.Stats {
+	f.t.Helper()
+	_, body := f.do("GET", "/stats?format=json"+query, "")
+	var s httpapi.Stats
+	if err := json.Unmarshal([]byte(body), &s); err != nil {
+		f.t.Fatalf("%v: %s", err, body)
+	}
+	return s
+}
+
+// TestStatsEmptyBroker holds the start of the answer to the byte: tools compare it so.
+func TestStatsEmptyBroker(t *testing.T) {
+	f := newFixture(t, nil)
+	resp, body := f.do("GET", "/stats?format=json", "")
+	const prefix = `{"version":"1.3.0","health":"OK","start_time":1737370000,"topics":[],"memory":{`
+	if !strings.HasPrefix(body, prefix) || !strings.HasSuffix(body, `},"producers":null}`) {
+		t.Errorf("got %s", body)
+	}
+	if ct := resp.Header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
+		t.Errorf("Content-Type %q", ct)
+	}
+}
+
+// fill makes two topics, three channels, a consumer and two producers.
+func fill(f *fixture) {
+	f.channel("b", "y")
+	f.channel("b", "x")
+	f.topic("a")
+	client := httpapi.Client{ClientID: "app", Hostname: "app.local", Version: "V2", RemoteAddress: "127.0.0.1:1", State: 3,
+		UserAgent: "go-nsq/1.1.0", ConnectTime: 1737370001}
+	f.subscribe("b", "x", client)
+	client.PubCounts = []httpapi.PubCount{{Topic: "b", Count: 3}, {Topic: "a", Count: 4}}
+	f.broker.producers = []httpapi.Client{client}
+	f.run([]step{{"POST /mpub?topic=b", "1\n2\n3", 200, "OK"}, {"POST /pub?topic=a", "4444", 200, "OK"}})
+}
+
+// TestStatsGolden holds a whole answer.
+func TestStatsGolden(t *testing.T) {
+	f := newFixture(t, nil)
+	fill(f)
+	for file, query := range map[string]string{
+		"stats.json":         "?format=json&include_mem=false",
+		"stats-filtered.txt": "?topic=b&channel=x&include_mem=0",
+		"stats.txt":          "?include_mem=0&include_clients=0",
+	} {
+		_, got := f.do("GET", "/stats"+query, "")
+		got = regexp.MustCompile(`(uptime|connected:) \S+`).ReplaceAllString(got, "$1 AGO")
+		got = strings.ReplaceAll(got, runtime.Version(), "GO")
+		got = strings.ReplaceAll(got, time.Unix(1737370000, 0).Format(time.RFC3339), "START")
+		path := filepath.Join("testdata", file)
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = strings.TrimSuffix(got, "\n"); got != strings.TrimSuffix(string(want), "\n") {
+			t.Errorf("%s: got\n%s", file, got)
+		}
+	}
+}
+
+// TestStatsFilters covers the arguments and what tells "none" from "not asked".
+func TestStatsFilters(t *testing.T) {
+	f := newFixture(t, nil)
+	fill(f)
+	tests := []struct {
+		query, topics, channels string // names in order; "null" for null
+		clients, producers      int
+		memory                  bool
+	}{
+		{"", "a,b", ",x+y", 1, 1, true},
+		{"&topic=&channel=", "a,b", ",x+y", 1, 1, true},
+		{"&include_clients=maybe&include_mem=maybe", "a,b", ",x+y", 1, 1, true},
+		{"&include_clients=1&include_mem=1", "a,b", ",x+y", 1, 1, true},
+		{"&include_clients=false&include_mem=false", "a,b", ",x+y", 0, 0, false},
+		{"&include_clients=0&include_mem=0", "a,b", ",x+y", 0, 0, false},
+		{"&topic=b", "b", "x+y", 1, 1, true},
+		{"&topic=b&channel=x", "b", "x", 1, 1, true},
+		{"&channel=y", "b", "y", 0, 1, true},
+		{"&channel=unknown", "", "", 0, 1, true},
+		{"&topic=a&channel=x", "", "", 0, 1, true},
+		{"&topic=unknown", "null", "", 0, 0, true},
+	}
+	for _, test := range tests {
+		s := f.stats(test.query)
+		var topics, channels []string
+		clients := 0
+		for _, tp := range s.Topics {
+			topics = append(topics, tp.TopicName)
+			var names []string
+			for _, c := range tp.Channels {
+				names = append(names, c.ChannelName)
+				clients += len(c.Clients)
+				if c.ChannelName == "x" && c.ClientCount != 1 {
+					t.Errorf("%q: client_count %d", test.query, c.ClientCount)
+				}
+			}
+			channels = append(channels, strings.Join(names, "+"))
+		}
+		got := strings.Join(topics, ",")
+		if s.Topics == nil {
+			got = "null"
+		}
+		if got != test.topics || strings.Join(channels, ",") != test.channels {
+			t.Errorf("%q: topics %s, channels %q", test.query, got, channels)
+		}
+		if clients != test.clients || len(s.Producers) != test.producers || (s.Memory != nil) != test.memory {
+			t.Errorf("%q: %d clients, %d producers, memory %v", test.query, clients, len(s.Producers), s.Memory)
+		}
+	}
+	if p := f.stats("&topic=a").Producers[0].PubCounts; len(p) != 1 || p[0].Topic != "a" {
+		t.Errorf("a filtered producer counts %+v", p)
+	}
+	if p := f.stats("").Producers[0].PubCounts; len(p) != 1 {
+		t.Errorf("a producer counts %+v", p)
+	}
+	f.run([]step{{"GET /stats?%zz", "", 400, "INVALID_REQUEST"}})
+}
+
+// TestStatsLatency: with percentiles configured and nothing finished, each is there and zero.
+func TestStatsLatency(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Quantiles = []float64{0.99, 0.5} })
+	f.channel("t", "c")
+	tp := f.stats("").Topics[0]
+	for _, l := range []httpapi.Latency{tp.E2EProcessingLatency, tp.Channels[0].E2EProcessingLatency} {
+		if l.Count != 0 || len(l.Percentiles) != 2 || l.Percentiles[0] != (httpapi.Percentile{Quantile: 0.99}) {
+			t.Errorf("got %+v", l)
+		}
+	}
+	_, text := f.do("GET", "/stats", "")
+	if !strings.Contains(text, "e2e%: 99%: 0s, 50%: 0s\n") {
+		t.Errorf("got %s", text)
+	}
+}
+
+// TestSnapshotMatchesObserver: what a channel's observer was fed comes out of its channel and topic.
+func TestSnapshotMatchesObserver(t *testing.T) {
+	o := telemetry.NewObserver([]float64{0.5}, time.Hour)
+	r := topic.NewRegistry(topic.Config{MemQueueSize: 10, MaxReqTimeout: time.Hour, MaxMsgTimeout: time.Hour,
+		Latency: func() topic.LatencyObserver { return o }})
+	r.Start()
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	tp, err := r.Topic("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	finishOne(t, tp, "c")
+	got := Snapshot(r, []float64{0.5}, Filter{})[0]
+	for _, l := range []httpapi.Latency{got.E2EProcessingLatency, got.Channels[0].E2EProcessingLatency} {
+		if l.Count != 1 || l.Percentiles[0].Value <= 0 {
+			t.Errorf("got %+v", l)
+		}
+	}
+}
+
+// TestStatsWhilePublishing: statistics are safe beside traffic and beside topics that come and go.
+func TestStatsWhilePublishing(t *testing.T) {
+	f := newFixture(t, nil)
+	f.channel("t", "c")
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var b topic.Batch
+		for ctx.Err() == nil {
+			b.Add([]byte("m"))
+			if err := f.topic("t").Publish(&b); err != nil {
+				t.Error(err)
+			}
+			if _, err := f.topic("u").Channel("c"); err != nil {
+				t.Error(err)
+			}
+			if err := f.broker.registry.DeleteTopic("u"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 20 {
+		f.stats("")
+	}
+	cancel()
+	wg.Wait()
+}
+
+// TestTextMemory: the heap has its nine lines.
+func TestTextMemory(t *testing.T) {
+	var b bytes.Buffer
+	textMemory(&b, &httpapi.Memory{HeapObjects: 1, GCTotalRuns: 9})
+	if !strings.HasPrefix(b.String(), "\nMemory:\n   heap_objects             \t1\n") || strings.Count(b.String(), "\n") != 11 {
+		t.Errorf("got %q", b.String())
+	}
+}

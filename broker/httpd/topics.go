@@ -1,0 +1,178 @@
+package httpd
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+)
+
+// topicArg returns the arguments and the one that names a topic; the name is not checked.
+func topicArg(req *http.Request) (q httpapi.Query, name string, err error) {
+	if q, err = httpapi.ParseQuery(req); err != nil {
+		return q, "", err
+	}
+	name, ok := q.Lookup("topic")
+	if !ok {
+		return q, "", refuse(http.StatusBadRequest, "MISSING_ARG_TOPIC")
+	}
+	return q, name, nil
+}
+
+// existingTopic returns the topic that the arguments name.
+func (a *api) existingTopic(req *http.Request) (*topic.Topic, error) {
+	_, name, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	return a.lookupTopic(name)
+}
+
+func (a *api) lookupTopic(name string) (*topic.Topic, error) {
+	t := a.cfg.Broker.Registry().Lookup(name)
+	if t == nil {
+		return nil, refuse(http.StatusNotFound, "TOPIC_NOT_FOUND")
+	}
+	return t, nil
+}
+
+func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	_, name, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	if !protocol.ValidName(name) {
+		return nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	}
+	if _, err := a.cfg.Broker.Registry().Topic(name); err != nil {
+		return nil, a.fail(req, err)
+	}
+	return nil, nil
+}
+
+func (a *api) deleteTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	_, name, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	err = a.cfg.Broker.Registry().DeleteTopic(name)
+	switch {
+	case errors.Is(err, topic.ErrTopicNotFound):
+		return nil, refuse(http.StatusNotFound, "TOPIC_NOT_FOUND")
+	case err != nil:
+		return nil, a.fail(req, err)
+	}
+	return nil, nil
+}
+
+func (a *api) emptyTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	_, name, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	if !protocol.ValidName(name) {
+		return nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	}
+	t, err := a.lookupTopic(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Empty(); err != nil {
+		return nil, a.fail(req, err)
+	}
+	return nil, nil
+}
+
+// pauseTopic returns the handler that stops or starts the flow to the channels. The list of topics is on disk before the
+// answer.
+func (a *api) pauseTopic(paused bool) httpapi.HandlerFunc {
+	return func(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+		t, err := a.existingTopic(req)
+		if err != nil {
+			return nil, err
+		}
+		t.SetPaused(paused)
+		return nil, a.saveMetadata(req)
+	}
+}
+
+func (a *api) saveMetadata(req *http.Request) error {
+	if err := a.cfg.Broker.SaveMetadata(); err != nil {
+		return a.fail(req, err)
+	}
+	return nil
+}
+
+func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	q, err := httpapi.ParseQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	topicName, channelName, err := q.TopicAndChannel()
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.lookupTopic(topicName)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.Channel(channelName); err != nil {
+		return nil, a.fail(req, err)
+	}
+	return nil, nil
+}
+
+// onChannel returns the handler that does something to the channel which the arguments name.
+func (a *api) onChannel(do func(a *api, req *http.Request, c *topic.Channel) error) httpapi.HandlerFunc {
+	return func(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+		q, err := httpapi.ParseQuery(req)
+		if err != nil {
+			return nil, err
+		}
+		topicName, channelName, err := q.TopicAndChannel()
+		if err != nil {
+			return nil, err
+		}
+		t, err := a.lookupTopic(topicName)
+		if err != nil {
+			return nil, err
+		}
+		c := t.LookupChannel(channelName)
+		if c == nil {
+			return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+		}
+		return nil, do(a, req, c)
+	}
+}
+
+func (a *api) deleteChannel(req *http.Request, c *topic.Channel) error {
+	err := c.Topic().DeleteChannel(c.Name())
+	switch {
+	case errors.Is(err, topic.ErrChannelNotFound):
+		return refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+	case err != nil:
+		return a.fail(req, err)
+	}
+	return nil
+}
+
+func (a *api) emptyChannel(req *http.Request, c *topic.Channel) error {
+	if err := c.Empty(); err != nil {
+		return a.fail(req, err)
+	}
+	return nil
+}
+
+func (a *api) pauseChannel(req *http.Request, c *topic.Channel) error {
+	c.SetPaused(true)
+	return a.saveMetadata(req)
+}
+
+func (a *api) unpauseChannel(req *http.Request, c *topic.Channel) error {
+	c.SetPaused(false)
+	return a.saveMetadata(req)
+}
