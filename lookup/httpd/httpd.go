@@ -1,0 +1,183 @@
+package httpd
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"brokerd/lookup/registry"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+
+	"github.com/julienschmidt/httprouter"
+)
+
+// New returns the API over reg. The version is what /info tells.
+func New(reg *registry.Registry, version string, log *slog.Logger) http.Handler {
+	a := &api{reg: reg, version: version}
+	router := httpapi.NewRouter(log)
+	for _, route := range []struct {
+		method, path string
+		handle       httprouter.Handle
+	}{
+		{http.MethodGet, "/ping", httpapi.Plain(a.ping)},
+		{http.MethodGet, "/info", httpapi.V1(a.info)},
+		{http.MethodGet, "/topics", httpapi.V1(a.topics)},
+		{http.MethodGet, "/channels", httpapi.V1(a.channels)},
+		{http.MethodGet, "/lookup", httpapi.V1(a.lookup)},
+		{http.MethodGet, "/nodes", httpapi.V1(a.nodes)},
+		{http.MethodGet, "/debug", httpapi.V1(a.debug)},
+		{http.MethodPost, "/topic/create", httpapi.V1(a.createTopic)},
+		{http.MethodPost, "/topic/delete", httpapi.V1(a.deleteTopic)},
+		{http.MethodPost, "/topic/tombstone", httpapi.V1(a.tombstone)},
+		{http.MethodPost, "/channel/create", httpapi.V1(a.createChannel)},
+		{http.MethodPost, "/channel/delete", httpapi.V1(a.deleteChannel)},
+	} {
+		router.Handle(route.method, route.path, httpapi.Logged(log, route.handle))
+	}
+	httpapi.AddPprof(router)
+	return router
+}
+
+type api struct {
+	reg     *registry.Registry
+	version string
+}
+
+func (a *api) ping(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	return "OK", nil
+}
+
+func (a *api) info(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	return httpapi.LookupInfo{Version: a.version}, nil
+}
+
+func (a *api) topics(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	return httpapi.Topics{Topics: a.reg.Topics(time.Now())}, nil
+}
+
+func (a *api) channels(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topic, _, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	return httpapi.Channels{Channels: a.reg.Channels(topic, time.Now())}, nil
+}
+
+func (a *api) lookup(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topic, _, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	channels, peers, ok := a.reg.Lookup(topic, time.Now())
+	if !ok {
+		return nil, &httpapi.Error{Code: http.StatusNotFound, Text: "TOPIC_NOT_FOUND"}
+	}
+	answer := httpapi.Lookup{Channels: channels, Producers: make([]httpapi.Producer, len(peers))}
+	for i, p := range peers {
+		answer.Producers[i] = producer(p)
+	}
+	return answer, nil
+}
+
+func (a *api) nodes(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	nodes := a.reg.Nodes(time.Now())
+	answer := httpapi.Nodes{Producers: make([]httpapi.Node, len(nodes))}
+	for i, n := range nodes {
+		to := httpapi.Node{
+			Producer: producer(n.Peer), Tombstones: make([]bool, len(n.Topics)), Topics: make([]string, len(n.Topics)),
+		}
+		for j, t := range n.Topics {
+			to.Topics[j], to.Tombstones[j] = t.Name, t.Tombstoned
+		}
+		answer.Producers[i] = to
+	}
+	return answer, nil
+}
+
+func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topic, _, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	if !protocol.ValidName(topic) {
+		return nil, badRequest("INVALID_ARG_TOPIC")
+	}
+	a.reg.CreateTopic(topic)
+	return nil, nil
+}
+
+func (a *api) deleteTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topic, _, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	a.reg.DeleteTopic(topic, time.Now())
+	return nil, nil
+}
+
+func (a *api) tombstone(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topic, query, err := topicArg(req)
+	if err != nil {
+		return nil, err
+	}
+	node, ok := query.Lookup("node")
+	if !ok {
+		return nil, badRequest("MISSING_ARG_NODE")
+	}
+	a.reg.Tombstone(topic, node, time.Now())
+	return nil, nil
+}
+
+func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topic, channel, err := channelArgs(req)
+	if err != nil {
+		return nil, err
+	}
+	a.reg.CreateChannel(topic, channel)
+	return nil, nil
+}
+
+func (a *api) deleteChannel(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topic, channel, err := channelArgs(req)
+	if err != nil {
+		return nil, err
+	}
+	if !a.reg.DeleteChannel(topic, channel, time.Now()) {
+		return nil, &httpapi.Error{Code: http.StatusNotFound, Text: "CHANNEL_NOT_FOUND"}
+	}
+	return nil, nil
+}
+
+// topicArg returns the argument topic, which need not be a valid name.
+func topicArg(req *http.Request) (string, httpapi.Query, error) {
+	query, err := httpapi.ParseQuery(req)
+	if err != nil {
+		return "", query, err
+	}
+	topic, ok := query.Lookup("topic")
+	if !ok {
+		return "", query, badRequest("MISSING_ARG_TOPIC")
+	}
+	return topic, query, nil
+}
+
+// channelArgs returns the arguments topic and channel, valid names both.
+func channelArgs(req *http.Request) (topic, channel string, err error) {
+	query, err := httpapi.ParseQuery(req)
+	if err != nil {
+		return "", "", err
+	}
+	return query.TopicAndChannel()
+}
+
+func badRequest(text string) error { return &httpapi.Error{Code: http.StatusBadRequest, Text: text} }
+
+func producer(p *registry.Peer) httpapi.Producer {
+	info := p.Info()
+	return httpapi.Producer{
+		RemoteAddress: p.RemoteAddress(), Hostname: info.Hostname, BroadcastAddress: info.BroadcastAddress,
+		TCPPort: info.TCPPort, HTTPPort: info.HTTPPort, Version: info.Version,
+		TopologyZone: info.TopologyZone, TopologyRegion: info.TopologyRegion,
+	}
+}
