@@ -1,0 +1,73 @@
+package lookup
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"brokerd/lookup/session"
+)
+
+// Waiting times after a failed accept, such as when the process has no file descriptor left: the first, doubled each time up
+// to the last.
+const (
+	acceptBackoffMin = 5 * time.Millisecond
+	acceptBackoffMax = time.Second
+)
+
+// accept takes brokers' connections until the listener is closed.
+func (s *Server) accept() {
+	backoff := acceptBackoffMin
+	for {
+		conn, err := s.tcpListener.Accept()
+		switch {
+		case err == nil:
+			backoff = acceptBackoffMin
+			s.serve(conn)
+			continue
+		case errors.Is(err, net.ErrClosed):
+			select {
+			case <-s.stop:
+			default:
+				s.fail(fmt.Errorf("accept brokers: %w", err))
+			}
+			return
+		}
+		s.log.Error("accept a broker", "err", err, "again in", backoff)
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, acceptBackoffMax)
+	}
+}
+
+// serve registers the connection with those that Shutdown closes and gives it a goroutine.
+func (s *Server) serve(conn net.Conn) {
+	one := session.New(conn, &s.sessions)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		_ = conn.Close() // came in while shutting down
+		return
+	}
+	s.open[one] = struct{}{}
+	s.goroutines.Go(func() { s.run(one) })
+}
+
+func (s *Server) run(one *session.Session) {
+	remote := one.RemoteAddress()
+	s.log.Debug("broker connected", "remote", remote)
+	err := one.Serve()
+	s.mu.Lock()
+	closing := s.open == nil
+	delete(s.open, one)
+	s.mu.Unlock()
+	if err != nil && !closing {
+		s.log.Warn("broker connection failed", "remote", remote, "err", err)
+		return
+	}
+	s.log.Info("broker left", "remote", remote)
+}

@@ -1,0 +1,89 @@
+package lookup
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Version is what lookups tell brokers and tools: the version of NSQ whose behaviour is kept.
+const Version = "1.3.0"
+
+// Options is everything a lookup can be told. Start from DefaultOptions; Validate states the ranges.
+type Options struct {
+	TCPAddress  string // host:port for brokers; port 0 means any that is free
+	HTTPAddress string // host:port for everybody else
+
+	// BroadcastAddress is a host name or IP address where brokers reach this lookup's HTTP: they ask it for a new topic's
+	// channels before they move messages.
+	BroadcastAddress string
+
+	InactiveProducerTimeout time.Duration // a broker silent for longer is hidden; NSQ's brokers ping every 15 s
+	TombstoneLifetime       time.Duration // how long a broker is hidden for a topic that is being deleted there
+
+	LogLevel  string // debug, info, warn, error, fatal
+	LogPrefix string // before each line
+	LogFormat string // "text" or "json"
+}
+
+// DefaultOptions returns nsqlookupd 1.3.0's defaults.
+func DefaultOptions() Options {
+	return Options{
+		TCPAddress:              "0.0.0.0:4160",
+		HTTPAddress:             "0.0.0.0:4161",
+		BroadcastAddress:        hostname(),
+		InactiveProducerTimeout: 300 * time.Second,
+		TombstoneLifetime:       45 * time.Second,
+		LogLevel:                "info",
+		LogPrefix:               "[lookupd] ",
+		LogFormat:               "text",
+	}
+}
+
+// Validate returns everything that is wrong, joined, or nil.
+func (o Options) Validate() error {
+	var wrong []error
+	for _, a := range []struct{ name, address string }{{"TCP address", o.TCPAddress}, {"HTTP address", o.HTTPAddress}} {
+		if _, _, err := net.SplitHostPort(a.address); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s %q: %w", a.name, a.address, err))
+		}
+	}
+	if o.BroadcastAddress == "" {
+		wrong = append(wrong, errors.New("broadcast address is empty"))
+	}
+	if o.InactiveProducerTimeout <= 0 {
+		wrong = append(wrong, fmt.Errorf("inactive producer timeout %v is not positive", o.InactiveProducerTimeout))
+	}
+	if o.TombstoneLifetime < 0 {
+		wrong = append(wrong, fmt.Errorf("tombstone lifetime %v is negative", o.TombstoneLifetime))
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error", "fatal"}, strings.ToLower(o.LogLevel)) {
+		wrong = append(wrong, fmt.Errorf("log level %q is none of debug, info, warn, error, fatal", o.LogLevel))
+	}
+	if o.LogFormat != "text" && o.LogFormat != "json" {
+		wrong = append(wrong, fmt.Errorf("log format %q is neither text nor json", o.LogFormat))
+	}
+	return errors.Join(wrong...)
+}
+
+// minCommandTimeout is four of the pings that NSQ's brokers send.
+const minCommandTimeout = time.Minute
+
+// commandTimeout is the silence after which a broker's connection is closed: twice what hides it, so that a broker that was
+// only slow is told again by its next ping, and a minute at least.
+func (o Options) commandTimeout() time.Duration {
+	return max(2*o.InactiveProducerTimeout, minCommandTimeout)
+}
+
+// hostname returns the host's name, or "localhost" when the system does not tell.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}

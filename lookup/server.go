@@ -1,0 +1,160 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"brokerd/lookup/httpd"
+	"brokerd/lookup/registry"
+	"brokerd/lookup/session"
+	"brokerd/protocol/lookupwire"
+)
+
+// Server is one lookup: New, Start, Shutdown, once each and in this order.
+type Server struct {
+	// Set at construction.
+	opts     Options
+	log      *slog.Logger
+	registry *registry.Registry
+	http     *http.Server
+	stop     chan struct{} // closed by the first Shutdown
+	failed   chan error
+
+	// Set by Start before any goroutine.
+	tcpListener  net.Listener
+	httpListener net.Listener
+	sessions     session.Config
+
+	goroutines sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[*session.Session]struct{} // guarded by mu; nil once Shutdown began
+}
+
+// New returns a lookup that listens nowhere yet. It fails when the options are not valid.
+func New(opts Options, log *slog.Logger) (*Server, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("options of the lookup: %w", err)
+	}
+	s := &Server{
+		opts: opts, log: log,
+		registry: registry.New(registry.Config{
+			InactiveTimeout: opts.InactiveProducerTimeout, TombstoneLifetime: opts.TombstoneLifetime,
+		}, time.Now()),
+		stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
+	}
+	s.http = &http.Server{
+		Handler:           httpd.New(s.registry, Version, log),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      2 * time.Minute, // bounds /debug/pprof/profile too
+		IdleTimeout:       3 * time.Minute, // consumers ask every minute
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	s.sessions = s.sessionConfig(0, 0)
+	return s, nil
+}
+
+// keepAlive finds a broker's host that is gone within half a minute.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// Start listens and serves. The context ends only the listening itself. When it fails nothing is left open.
+func (s *Server) Start(ctx context.Context) error {
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	tcp, err := lc.Listen(ctx, "tcp", s.opts.TCPAddress)
+	if err != nil {
+		return fmt.Errorf("listen for brokers: %w", err)
+	}
+	web, err := lc.Listen(ctx, "tcp", s.opts.HTTPAddress)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for HTTP: %w", err), tcp.Close())
+	}
+	s.tcpListener, s.httpListener = tcp, web
+	s.sessions = s.sessionConfig(port(tcp), port(web))
+	s.goroutines.Go(s.accept)
+	s.goroutines.Go(s.serveHTTP)
+	s.log.Info("lookup started", "tcp", s.TCPAddr().String(), "http", s.HTTPAddr().String(), "version", Version)
+	return nil
+}
+
+// TCPAddr returns the address that is bound for brokers, nil before Start.
+func (s *Server) TCPAddr() net.Addr { return addr(s.tcpListener) }
+
+// HTTPAddr returns the address that is bound for HTTP, nil before Start.
+func (s *Server) HTTPAddr() net.Addr { return addr(s.httpListener) }
+
+// Failed yields the error with which a listener ended that nobody had closed. The lookup is of no use then: shut it down.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Shutdown stops listening, closes all broker connections, lets HTTP answers in progress end until ctx does, and waits for
+// every goroutine. The error is that of a listener, or ctx's when answers were cut short.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	open := s.open
+	s.open = nil
+	s.mu.Unlock()
+	if open == nil {
+		return nil
+	}
+	close(s.stop)
+	var errs []error
+	if s.tcpListener != nil {
+		errs = append(errs, s.tcpListener.Close())
+	}
+	for one := range open {
+		_ = one.Close() // its own goroutine may have closed it already
+	}
+	if err := s.http.Shutdown(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("shut HTTP down: %w", err), s.http.Close())
+	}
+	s.goroutines.Wait()
+	s.log.Info("lookup stopped")
+	return errors.Join(errs...)
+}
+
+func (s *Server) sessionConfig(tcpPort, httpPort int) session.Config {
+	return session.Config{
+		Registry: s.registry, CommandTimeout: s.opts.commandTimeout(), Log: s.log,
+		Identity: lookupwire.LookupInfo{
+			BroadcastAddress: s.opts.BroadcastAddress, Hostname: hostname(),
+			HTTPPort: httpPort, TCPPort: tcpPort, Version: Version,
+		},
+	}
+}
+
+func (s *Server) serveHTTP() {
+	if err := s.http.Serve(s.httpListener); !errors.Is(err, http.ErrServerClosed) {
+		s.fail(fmt.Errorf("serve HTTP: %w", err))
+	}
+}
+
+// fail hands err to whoever watches Failed. One is enough to end the daemon; a second has nobody to read it.
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+		s.log.Error("listener failed", "err", err)
+	}
+}
+
+// addr keeps a nil listener from becoming a call on nil.
+func addr(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
+
+func port(l net.Listener) int {
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
+}

@@ -1,0 +1,496 @@
+package lookup
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/protocol/httpapi"
+	"brokerd/protocol/lookupwire"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func testOptions() Options {
+	opts := DefaultOptions()
+	opts.TCPAddress, opts.HTTPAddress, opts.BroadcastAddress = "127.0.0.1:0", "127.0.0.1:0", "lookup.test"
+	return opts
+}
+
+func newServer(t testing.TB, opts Options) *Server {
+	t.Helper()
+	s, err := New(opts, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func start(t testing.TB) *Server {
+	t.Helper()
+	s := newServer(t, testOptions())
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func info(host string) lookupwire.PeerInfo {
+	return lookupwire.PeerInfo{
+		Version: "fake-version", TCPPort: 4150, HTTPPort: 4151, Hostname: "h", BroadcastAddress: host, TopologyZone: "z", TopologyRegion: "r",
+	}
+}
+
+// peer is the broker's end of a registration connection.
+type peer struct {
+	t    testing.TB
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func (s *Server) dial(t testing.TB) *peer {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.TCPAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return newPeer(t, conn)
+}
+
+// pipe connects without a socket, for use in a bubble of synctest.
+func (s *Server) pipe(t testing.TB) *peer {
+	ours, theirs := net.Pipe()
+	s.serve(ours)
+	return newPeer(t, theirs)
+}
+
+func newPeer(t testing.TB, conn net.Conn) *peer {
+	p := &peer{t, conn, bufio.NewReader(conn)}
+	p.send(lookupwire.Magic)
+	return p
+}
+
+func (p *peer) send(what string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.conn, what); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *peer) reply() string {
+	p.t.Helper()
+	got, err := lookupwire.ReadReply(p.in, nil, 1<<20)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(got)
+}
+
+func (p *peer) say(line string) {
+	p.t.Helper()
+	p.send(line + "\n")
+	if got := p.reply(); got != "OK" {
+		p.t.Fatalf("%s: %s", line, got)
+	}
+}
+
+func (p *peer) identify(who lookupwire.PeerInfo) lookupwire.LookupInfo {
+	p.t.Helper()
+	p.send(string(lookupwire.AppendIdentify(nil, who)))
+	got, err := lookupwire.ParseIdentifyReply([]byte(p.reply()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return got
+}
+
+// get asks the handler without a socket.
+func (s *Server) get(t testing.TB, uri string, v any) int { return s.do(t, http.MethodGet, uri, v) }
+
+func (s *Server) do(t testing.TB, method, uri string, v any) int {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.http.Handler.ServeHTTP(w, httptest.NewRequest(method, uri, nil))
+	if v != nil && w.Code == http.StatusOK {
+		if err := json.Unmarshal(w.Body.Bytes(), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w.Code
+}
+
+func (s *Server) producers(t testing.TB, topic string) int {
+	t.Helper()
+	var got httpapi.Lookup
+	if code := s.get(t, "/lookup?topic="+topic, &got); code != http.StatusOK {
+		return -code
+	}
+	return len(got.Producers)
+}
+
+// A broker registers over a socket, consumers ask over HTTP, the broker goes.
+func TestBrokerIsFoundWhileItIsConnected(t *testing.T) {
+	s := start(t)
+	client := httpapi.NewHTTPClient(httpapi.ClientConfig{})
+	defer client.Close()
+	url := "http://" + s.HTTPAddr().String()
+	ask := func(uri string, v any) {
+		t.Helper()
+		if err := client.Get(t.Context(), url+uri, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var topics httpapi.Topics
+	if ask("/topics", &topics); topics.Topics == nil || len(topics.Topics) != 0 {
+		t.Errorf("at the start: %v", topics)
+	}
+	p := s.dial(t)
+	identity := p.identify(info("broker.test"))
+	want := lookupwire.LookupInfo{
+		BroadcastAddress: "lookup.test", Hostname: hostname(), Version: "1.3.0",
+		TCPPort: s.TCPAddr().(*net.TCPAddr).Port, HTTPPort: s.HTTPAddr().(*net.TCPAddr).Port,
+	}
+	if identity != want {
+		t.Errorf("identity %+v, want %+v", identity, want)
+	}
+	p.say("REGISTER t channel1")
+	p.say("PING")
+	ask("/topics", &topics)
+	var nodes httpapi.Nodes
+	ask("/nodes", &nodes)
+	var found httpapi.Lookup
+	ask("/lookup?topic=t", &found)
+	producer := httpapi.Producer{
+		RemoteAddress: p.conn.LocalAddr().String(), Hostname: "h", BroadcastAddress: "broker.test", TCPPort: 4150, HTTPPort: 4151,
+		Version: "fake-version", TopologyZone: "z", TopologyRegion: "r",
+	}
+	if got := (httpapi.Lookup{Channels: []string{"channel1"}, Producers: []httpapi.Producer{producer}}); !reflect.DeepEqual(found, got) {
+		t.Errorf("lookup: %+v, want %+v", found, got)
+	}
+	if node := (httpapi.Node{Producer: producer, Topics: []string{"t"}, Tombstones: []bool{false}}); len(topics.Topics) != 1 ||
+		!reflect.DeepEqual(nodes.Producers, []httpapi.Node{node}) {
+		t.Errorf("topics %v, nodes %+v", topics, nodes)
+	}
+	p.conn.Close()
+	for len(found.Producers) > 0 { // until the lookup has noticed; the test's own deadline ends it otherwise
+		ask("/lookup?topic=t", &found)
+	}
+	if len(found.Channels) != 1 {
+		t.Errorf("after the broker left: %+v", found)
+	}
+}
+
+// Every refusal arrives, though it is followed by the end of a connection on which more was sent than was read.
+func TestRefusalArrivesBeforeTheEnd(t *testing.T) {
+	s := start(t)
+	for what, want := range map[string]string{
+		lookupwire.Magic + "INVALID_COMMAND\n" + strings.Repeat("x", 20000):            "E_INVALID invalid command INVALID_COMMAND",
+		lookupwire.Magic + "IDENTIFY\n\xff\xff\xff\xff" + strings.Repeat("x", 20000):   "E_BAD_BODY IDENTIFY invalid body size -1",
+		lookupwire.Magic + "IDENTIFY\n\x7f\xff\xff\xff" + strings.Repeat("x", 20000):   "E_BAD_BODY IDENTIFY body too big 2147483647 > 16384",
+		"  V2" + strings.Repeat("x", 20000):                                            "E_BAD_PROTOCOL",
+		lookupwire.Magic + strings.Repeat("x", 20000):                                  "E_INVALID command line longer than 1024 bytes",
+		lookupwire.Magic + "REGISTER t\n" + strings.Repeat("PING\n", 2000):             "E_INVALID client must IDENTIFY",
+		lookupwire.Magic + "IDENTIFY\n\x00\x00\x00\x02{}" + strings.Repeat("x", 20000): "E_BAD_BODY IDENTIFY missing fields",
+	} {
+		conn, err := net.Dial("tcp", s.TCPAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, what); err != nil {
+			t.Errorf("send %.30q: %v", what, err)
+		}
+		got, err := lookupwire.ReadReply(conn, nil, 1<<20)
+		if err != nil || string(got) != want {
+			t.Errorf("%.30q: %q %v", what, got, err)
+		}
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+			t.Errorf("%.30q: %d bytes and %v after the refusal", what, n, err)
+		}
+		conn.Close()
+	}
+	s.dial(t).say("PING")
+}
+
+func TestUnregisteredChannelIsStillListed(t *testing.T) {
+	s := start(t)
+	p := s.dial(t)
+	p.identify(info("a"))
+	p.say("REGISTER t ch1")
+	p.say("UNREGISTER t ch1")
+	var found httpapi.Lookup
+	s.get(t, "/lookup?topic=t", &found)
+	if len(found.Channels) != 1 || len(found.Producers) != 1 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// A broker keeps on pinging for the given time of the bubble.
+func (p *peer) ping(for_ time.Duration) {
+	for end := time.Now().Add(for_); time.Now().Before(end); {
+		time.Sleep(min(15*time.Second, time.Until(end)))
+		p.say("PING")
+	}
+}
+
+func bubble(t *testing.T, f func(t *testing.T, s *Server)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, testOptions())
+		f(t, s)
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTombstoneLapses(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Server) {
+		p := s.pipe(t)
+		p.identify(info("2001:db8::1"))
+		p.say("REGISTER t")
+		p.say("REGISTER t2")
+		s.do(t, http.MethodPost, "/topic/tombstone?topic=t&node=[2001:db8::1]:4151", nil)
+		var nodes httpapi.Nodes
+		s.get(t, "/nodes", &nodes)
+		if n := nodes.Producers[0]; !reflect.DeepEqual(n.Topics, []string{"t", "t2"}) || !reflect.DeepEqual(n.Tombstones, []bool{true, false}) {
+			t.Errorf("node %+v", n)
+		}
+		for _, step := range []struct {
+			after time.Duration
+			want  int
+		}{{0, 0}, {44 * time.Second, 0}, {time.Second, 1}} {
+			p.ping(step.after)
+			if got, other := s.producers(t, "t"), s.producers(t, "t2"); got != step.want || other != 1 {
+				t.Errorf("%v later: %d and %d producers", step.after, got, other)
+			}
+		}
+		if s.get(t, "/nodes", &nodes); nodes.Producers[0].Tombstones[0] {
+			t.Error("flag still set")
+		}
+	})
+}
+
+func TestTombstoneThenUnregister(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Server) {
+		p := s.pipe(t)
+		p.identify(info("a"))
+		p.say("REGISTER t")
+		s.do(t, http.MethodPost, "/topic/tombstone?topic=t&node=a:4151", nil)
+		p.say("UNREGISTER t")
+		p.ping(time.Minute)
+		if got := s.producers(t, "t"); got != 0 {
+			t.Errorf("%d producers", got)
+		}
+	})
+}
+
+func TestSilentBrokerIsHiddenUntilItPings(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Server) {
+		p := s.pipe(t)
+		p.identify(info("a"))
+		p.say("REGISTER t")
+		nodes := func() int {
+			var got httpapi.Nodes
+			s.get(t, "/nodes", &got)
+			return len(got.Producers)
+		}
+		time.Sleep(300 * time.Second)
+		if s.producers(t, "t") != 1 || nodes() != 1 {
+			t.Error("hidden too early")
+		}
+		time.Sleep(1)
+		if s.producers(t, "t") != 0 || nodes() != 0 {
+			t.Error("not hidden")
+		}
+		p.say("PING")
+		if s.producers(t, "t") != 1 || nodes() != 1 {
+			t.Error("still hidden")
+		}
+		time.Sleep(600*time.Second + 1)
+		if _, err := p.in.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("connection after twice the timeout: %v", err)
+		}
+	})
+}
+
+// An admin deletes a topic here, then at its brokers; what these say in between must not bring it back.
+func TestTopicDeletedOnALiveClusterStaysAway(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Server) {
+		a, b := s.pipe(t), s.pipe(t)
+		for host, p := range map[string]*peer{"a": a, "b": b} {
+			p.identify(info(host))
+			p.say("REGISTER t c")
+		}
+		s.do(t, http.MethodPost, "/topic/delete?topic=t", nil)
+		a.say("REGISTER t another") // a consumer came to a before a deleted the topic
+		b.conn.Close()              // and b lost its connection
+		b = s.pipe(t)
+		b.identify(info("b"))
+		b.say("REGISTER t c")
+		for i := range 10 {
+			if got := s.producers(t, "t"); got != -http.StatusNotFound {
+				t.Errorf("step %d: %d", i, got)
+			}
+			var topics httpapi.Topics
+			if s.get(t, "/topics", &topics); len(topics.Topics) != 0 {
+				t.Errorf("step %d: %v", i, topics)
+			}
+			switch i {
+			case 0:
+				a.say("UNREGISTER t c")
+				a.say("UNREGISTER t another")
+			case 1:
+				a.say("UNREGISTER t")
+			case 2:
+				b.say("UNREGISTER t c")
+				b.say("UNREGISTER t")
+			default:
+				a.ping(15 * time.Second)
+				b.say("PING")
+			}
+		}
+		a.say("REGISTER t")
+		if got := s.producers(t, "t"); got != 1 {
+			t.Errorf("published to again: %d", got)
+		}
+	})
+}
+
+func TestShutdownEndsEverything(t *testing.T) {
+	s := newServer(t, testOptions())
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var peers []*peer
+	for i := range 20 {
+		p := s.dial(t)
+		if i%2 == 0 {
+			p.identify(info(fmt.Sprint("b", i)))
+		}
+		peers = append(peers, p)
+	}
+	peers[0].say("PING")
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range peers {
+		if _, err := p.in.ReadByte(); err == nil {
+			t.Error("a connection is open")
+		}
+	}
+	for _, addr := range []net.Addr{s.TCPAddr(), s.HTTPAddr()} {
+		if conn, err := net.Dial("tcp", addr.String()); err == nil {
+			conn.Close()
+			t.Errorf("%v still listens", addr)
+		}
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	select {
+	case err := <-s.Failed():
+		t.Errorf("shutdown taken for a failure: %v", err)
+	default:
+	}
+}
+
+func TestShutdownWithoutStart(t *testing.T) {
+	if err := newServer(t, testOptions()).Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStartFailsOnABusyPort(t *testing.T) {
+	s := start(t)
+	opts := testOptions()
+	opts.HTTPAddress = s.HTTPAddr().String()
+	if err := newServer(t, opts).Start(t.Context()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("HTTP: %v", err)
+	}
+	opts.TCPAddress = s.TCPAddr().String()
+	if err := newServer(t, opts).Start(t.Context()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("TCP: %v", err)
+	}
+}
+
+// A process without a free file descriptor waits and goes on; it neither spins nor gives up.
+func TestAcceptGoesOnAfterErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, testOptions())
+		ours, theirs := net.Pipe()
+		l := &brokenListener{fails: 12, conn: ours, closed: make(chan struct{})}
+		s.tcpListener = l
+		began := time.Now()
+		s.goroutines.Go(s.accept)
+		p := newPeer(t, theirs)
+		p.say("PING")
+		if waited := time.Since(began); waited < 3*time.Second || waited > 10*time.Second {
+			t.Errorf("12 failures took %v", waited)
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type brokenListener struct {
+	net.Listener
+	fails  int
+	conn   net.Conn
+	closed chan struct{}
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	if l.fails--; l.fails >= 0 {
+		return nil, syscall.EMFILE
+	}
+	if conn := l.conn; conn != nil {
+		l.conn = nil
+		return conn, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+
+func (l *brokenListener) Close() error { close(l.closed); return nil }
+
+func TestOptionsAreChecked(t *testing.T) {
+	if err := DefaultOptions().Validate(); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*Options){
+		"TCP address":      func(o *Options) { o.TCPAddress = "nowhere" },
+		"HTTP address":     func(o *Options) { o.HTTPAddress = "" },
+		"broadcast":        func(o *Options) { o.BroadcastAddress = "" },
+		"inactive":         func(o *Options) { o.InactiveProducerTimeout = 0 },
+		"tombstone":        func(o *Options) { o.TombstoneLifetime = -1 },
+		`log level "loud"`: func(o *Options) { o.LogLevel = "loud" },
+		`format "xml"`:     func(o *Options) { o.LogFormat = "xml" },
+	} {
+		opts := DefaultOptions()
+		spoil(&opts)
+		if _, err := New(opts, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
