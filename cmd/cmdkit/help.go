@@ -61,12 +61,15 @@ func (s Setting) explanation() string {
 func writeFlag(b *strings.Builder, name, text string) {
 	fmt.Fprintf(b, "  --%-*s", helpColumn-4, name)
 	column := max(helpColumn, len(name)+4)
+	if column > helpColumn {
+		column = helpWidth // the name takes the line
+	}
 	for i, word := range strings.Fields(text) {
 		switch {
 		case column+1+len(word) > helpWidth:
 			fmt.Fprintf(b, "\n%*s", helpColumn, "")
 			column = helpColumn
-		case i > 0 || column > helpColumn:
+		case i > 0:
 			b.WriteByte(' ')
 			column++
 		}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -83,6 +84,13 @@ func (r Resolved) Locate(name string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%s)", err, source)
+}
+
+// LogUnknownKeys tells, at debug level, which keys of the file were ignored.
+func (r Resolved) LogUnknownKeys(log *slog.Logger) {
+	for _, key := range r.UnknownKeys {
+		log.Debug("ignored a key of the file", "file", r.File, "key", key)
+	}
 }
 
 // variable is the environment variable of a setting.

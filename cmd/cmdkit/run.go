@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +28,13 @@ type Process struct {
 	Signals   <-chan os.Signal // the ones that ask for an end
 }
 
+// NewProcess is the process that runs; it takes the signals that ask for an end.
+func NewProcess() Process {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	return Process{Args: os.Args[1:], LookupEnv: os.LookupEnv, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
+}
+
 // Refuse prints what Resolve or a daemon's validation returned and gives the exit code.
 func (p Program) Refuse(proc Process, err error) int {
 	switch {
@@ -41,27 +50,32 @@ func (p Program) Refuse(proc Process, err error) int {
 }
 
 // Daemon is what Serve runs.
-type Daemon interface {
+type Daemon struct {
 	// Start binds and begins to serve; it does not block.
-	Start() error
-	// Err delivers the error that ended serving, if one did.
-	Err() <-chan error
+	Start func(ctx context.Context) error
+	// Failed delivers the error that ended serving, if one did.
+	Failed <-chan error
 	// Shutdown ends in order, or as far as it gets before ctx is done.
-	Shutdown(ctx context.Context) error
+	Shutdown func(ctx context.Context) error
+}
+
+// Fail logs that the daemon cannot start and gives the exit code.
+func Fail(log *slog.Logger, err error) int {
+	fatal(log, "cannot start", err)
+	return ExitFailed
 }
 
 // Serve starts the daemon, waits for a signal or for its failure, stops it and returns the exit code. A second signal
 // ends the wait for an orderly stop.
 func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int {
-	if err := d.Start(); err != nil {
-		fatal(log, "cannot start", err)
-		return ExitFailed
+	if err := d.Start(context.Background()); err != nil {
+		return Fail(log, err)
 	}
 	code := ExitOK
 	select {
 	case sig := <-proc.Signals:
 		log.Info("stopping", "signal", sig.String())
-	case err := <-d.Err():
+	case err := <-d.Failed:
 		fatal(log, "stopping", err)
 		code = ExitFailed
 	}
@@ -75,7 +89,6 @@ func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int 
 			fatal(log, "did not stop in order", err)
 			return ExitFailed
 		}
-		log.Info("stopped")
 		return code
 	case sig := <-proc.Signals:
 		fatal(log, "ended at once", fmt.Errorf("second signal: %v", sig))

@@ -18,55 +18,48 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a daemon that does as it is told.
-type fake struct {
-	start, end error
-	failed     chan error
-	stopping   func(ctx context.Context) error
+// newFake returns a daemon that starts and stops well, and whose failing is the test's.
+func newFake() (d Daemon, failed chan error) {
+	failed = make(chan error, 1)
+	well := func(context.Context) error { return nil }
+	return Daemon{Start: well, Failed: failed, Shutdown: well}, failed
 }
 
-func (f *fake) Start() error                       { return f.start }
-func (f *fake) Err() <-chan error                  { return f.failed }
-func (f *fake) Shutdown(ctx context.Context) error { return f.stopping(ctx) }
-
-func newFake() *fake {
-	return &fake{failed: make(chan error, 1), stopping: func(context.Context) error { return nil }}
-}
-
-// serve runs f with the signals given before the start.
-func serve(f *fake, signals ...os.Signal) (code int, log string) {
+// serve runs d with the signals given before the start.
+func serve(d Daemon, signals ...os.Signal) (code int, log string) {
 	var out bytes.Buffer
 	pending := make(chan os.Signal, len(signals))
 	for _, s := range signals {
 		pending <- s
 	}
 	logger := NewLogger(&out, "text", new(slog.LevelVar))
-	code = Serve(Process{Signals: pending}, logger, f, 10*time.Second)
+	code = Serve(Process{Signals: pending}, logger, d, 10*time.Second)
 	return code, out.String()
 }
 
 func TestASignalStopsInOrder(t *testing.T) {
-	code, log := serve(newFake(), syscall.SIGTERM)
-	if code != ExitOK || !strings.Contains(log, `msg=stopping signal=terminated`) || !strings.HasSuffix(log, "msg=stopped\n") {
+	d, _ := newFake()
+	code, log := serve(d, syscall.SIGTERM)
+	if code != ExitOK || !strings.Contains(log, `level=INFO msg=stopping signal=terminated`) {
 		t.Errorf("code %d, log %s", code, log)
 	}
 }
 
 func TestAFailedStartIsOneFatalLine(t *testing.T) {
-	f := newFake()
-	f.start = errors.New("address in use")
-	code, log := serve(f)
+	d, _ := newFake()
+	d.Start = func(context.Context) error { return errors.New("address in use") }
+	code, log := serve(d)
 	if code != ExitFailed || strings.Count(log, "\n") != 1 || !strings.Contains(log, `level=FATAL msg="cannot start" error="address in use"`) {
 		t.Errorf("code %d, log %s", code, log)
 	}
 }
 
 func TestAFailureWhileServingStopsInOrderAndIsExitCode1(t *testing.T) {
-	f := newFake()
+	d, failed := newFake()
 	stopped := false
-	f.stopping = func(context.Context) error { stopped = true; return nil }
-	f.failed <- errors.New("listener died")
-	code, log := serve(f)
+	d.Shutdown = func(context.Context) error { stopped = true; return nil }
+	failed <- errors.New("listener died")
+	code, log := serve(d)
 	if code != ExitFailed || !stopped || !strings.Contains(log, `level=FATAL msg=stopping error="listener died"`) {
 		t.Errorf("code %d, stopped %v, log %s", code, stopped, log)
 	}
@@ -74,10 +67,10 @@ func TestAFailureWhileServingStopsInOrderAndIsExitCode1(t *testing.T) {
 
 func TestStopEndsWithItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.stopping = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		d, _ := newFake()
+		d.Shutdown = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		began := time.Now()
-		code, log := serve(f, os.Interrupt)
+		code, log := serve(d, os.Interrupt)
 		if code != ExitFailed || time.Since(began) != 10*time.Second || !strings.Contains(log, "level=FATAL") {
 			t.Errorf("code %d after %v, log %s", code, time.Since(began), log)
 		}
@@ -85,10 +78,10 @@ func TestStopEndsWithItsTimeout(t *testing.T) {
 }
 
 func TestASecondSignalEndsAtOnce(t *testing.T) {
-	f := newFake()
+	d, _ := newFake()
 	release := make(chan struct{})
-	f.stopping = func(context.Context) error { <-release; return nil }
-	code, log := serve(f, os.Interrupt, os.Interrupt)
+	d.Shutdown = func(context.Context) error { <-release; return nil }
+	code, log := serve(d, os.Interrupt, os.Interrupt)
 	close(release)
 	if code != ExitFailed || !strings.Contains(log, `level=FATAL msg="ended at once" error="second signal: interrupt"`) {
 		t.Errorf("code %d, log %s", code, log)
