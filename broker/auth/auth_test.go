@@ -1,0 +1,263 @@
+package auth
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const granted = `{"ttl":10,"identity":"u","identity_url":"http://u","authorizations":[` +
+	`{"topic":"^orders","channels":[".*"],"permissions":["subscribe","publish"]},` +
+	`{"topic":"log","channels":["^archive$"],"permissions":["subscribe"]}]}`
+
+var client = Identity{RemoteIP: "10.0.0.7", TLS: true, CommonName: "cn & co", Secret: "s=1"}
+
+// daemon starts an auth daemon that answers as told.
+func daemon(t *testing.T, status int, body string) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func newClient(t *testing.T, cfg Config) *Client {
+	t.Helper()
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func hostPort(s *httptest.Server) string { return s.Listener.Addr().String() }
+
+func TestQuestion(t *testing.T) {
+	for method, want := range map[string]string{
+		"":     "GET /auth?common_name=cn+%26+co&remote_ip=10.0.0.7&secret=s%3D1&tls=true  application/vnd.nsq; version=1.0 ",
+		"get":  "GET /auth?common_name=cn+%26+co&remote_ip=10.0.0.7&secret=s%3D1&tls=true  application/vnd.nsq; version=1.0 ",
+		"post": `POST /auth application/json application/vnd.nsq; version=1.0 {"common_name":["cn \u0026 co"],"remote_ip":["10.0.0.7"],"secret":["s=1"],"tls":["true"]}`,
+	} {
+		var got atomic.Value
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			got.Store(fmt.Sprint(r.Method, " ", r.RequestURI, " ", r.Header.Get("Content-Type"), " ", r.Header.Get("Accept"), " ", string(body)))
+			io.WriteString(w, granted)
+		}))
+		t.Cleanup(s.Close)
+		c := newClient(t, Config{Addresses: []string{hostPort(s)}, Method: method})
+		if _, err := c.Query(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+		if got.Load() != want {
+			t.Errorf("%q asks\n%s, want\n%s", method, got.Load(), want)
+		}
+	}
+}
+
+func TestAllowed(t *testing.T) {
+	s, err := parseAnswer([]byte(granted), time.Now())
+	if err != nil || s.Identity != "u" || s.IdentityURL != "http://u" || len(s.Authorizations) != 2 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	for _, c := range []struct {
+		topic, channel string
+		want           bool
+	}{
+		{"orders", "", true}, {"orders.eu", "any", true}, {"my.orders", "any", false},
+		{"a_log_b", "archive", true}, // patterns match anywhere
+		{"a_log_b", "archive2", false},
+		{"a_log_b", "", false}, // not granted, and no channel pattern matches nothing
+		{"other", "archive", false},
+	} {
+		if got := s.Allowed(c.topic, c.channel); got != c.want {
+			t.Errorf("Allowed(%q, %q) = %v", c.topic, c.channel, got)
+		}
+	}
+	for entry, want := range map[string]bool{
+		`{"topic":".*","channels":[],"permissions":["publish"]}`:       false,
+		`{"topic":".*","channels":["x"],"permissions":["publish"]}`:    false,
+		`{"topic":".*","channels":[".*"],"permissions":["subscribe"]}`: false,
+		`{"topic":".*","channels":[""],"permissions":["publish"]}`:     true,
+	} {
+		s, err := parseAnswer([]byte(`{"ttl":1,"authorizations":[`+entry+`]}`), time.Now())
+		if err != nil || s.Allowed("t", "") != want {
+			t.Errorf("%s: publish allowed %v, %v", entry, !want, err)
+		}
+	}
+}
+
+func TestExpired(t *testing.T) {
+	now := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+	for ttl, ends := range map[string]time.Duration{"10": 10 * time.Second, "9223372036854775807": maxTTL} {
+		s, err := parseAnswer([]byte(`{"ttl":`+ttl+`}`), now)
+		if err != nil || s.Expired(now.Add(ends)) || !s.Expired(now.Add(ends+1)) {
+			t.Errorf("ttl %s: %+v, %v", ttl, s, err)
+		}
+	}
+}
+
+func TestRefusedAnswers(t *testing.T) {
+	for want, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"got response 500":              {500, granted},
+		`got response 403 "no"`:         {403, "no"},
+		`got response 403 "{}"`:         {403, "{}"},
+		"failed to decode":              {200, `{"ttl":`},
+		"invalid TTL 0":                 {200, `{}`},
+		"invalid TTL -5":                {200, `{"ttl":-5}`},
+		`unknown permission "consume"`:  {200, `{"ttl":1,"authorizations":[{"permissions":["consume"]}]}`},
+		`unable to compile topic "("`:   {200, `{"ttl":1,"authorizations":[{"topic":"("}]}`},
+		`unable to compile channel "["`: {200, `{"ttl":1,"authorizations":[{"channels":["["]}]}`},
+		"over 1048576 bytes":            {200, strings.Repeat(" ", maxAnswer+1) + granted},
+	} {
+		s := daemon(t, c.status, c.body)
+		_, err := newClient(t, Config{Addresses: []string{hostPort(s)}}).Query(t.Context(), client)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), hostPort(s)) {
+			t.Errorf("error %v, want one that says %q", err, want)
+		}
+	}
+}
+
+func TestNoAuthorizationIsAnAnswer(t *testing.T) {
+	s := daemon(t, 200, `{"ttl":1,"authorizations":[]}`)
+	state, err := newClient(t, Config{Addresses: []string{s.URL}}).Query(t.Context(), client)
+	if err != nil || len(state.Authorizations) != 0 || state.Allowed("t", "") {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
+
+func TestEachDaemonIsTriedOnce(t *testing.T) {
+	var asked atomic.Int32
+	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	t.Cleanup(bad.Close)
+	c := newClient(t, Config{Addresses: []string{hostPort(bad), bad.URL + "/x", hostPort(bad)}})
+	if _, err := c.Query(t.Context(), client); err == nil || asked.Load() != 3 {
+		t.Errorf("%d asked, %v", asked.Load(), err)
+	}
+	good := daemon(t, 200, granted)
+	c = newClient(t, Config{Addresses: []string{hostPort(bad), good.URL, hostPort(bad)}})
+	for range 10 { // whichever is first
+		if _, err := c.Query(t.Context(), client); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestHTTPS(t *testing.T) {
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, granted) }))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	_, port, err := net.SplitHostPort(hostPort(secure))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := daemon(t, 403, `{"message": "TLS_REQUIRED", "https_port": `+port+`}`)
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	for _, address := range []string{hostPort(plain), secure.URL + "/auth"} {
+		for _, method := range []string{"get", "post"} {
+			trusted := newClient(t, Config{Addresses: []string{address}, Method: method, TLS: &tls.Config{RootCAs: roots}})
+			if _, err := trusted.Query(t.Context(), client); err != nil {
+				t.Errorf("%s %s: %v", method, address, err)
+			}
+			if _, err := newClient(t, Config{Addresses: []string{address}, Method: method}).Query(t.Context(), client); err == nil {
+				t.Errorf("%s %s: an unknown certificate was trusted", method, address)
+			}
+		}
+	}
+}
+
+// An error goes to the log, the secret must not.
+func TestErrorsDoNotTellTheSecret(t *testing.T) {
+	gone := daemon(t, 200, "")
+	gone.Close()
+	for _, method := range []string{"get", "post"} {
+		c := newClient(t, Config{Addresses: []string{hostPort(gone)}, Method: method})
+		_, err := c.Query(t.Context(), Identity{Secret: "hush"})
+		if err == nil || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
+func TestHangingDaemon(t *testing.T) {
+	release := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(func() { close(release); hanging.Close() })
+	c := newClient(t, Config{Addresses: []string{hostPort(hanging)}, RequestTimeout: 50 * time.Millisecond})
+	if _, err := c.Query(t.Context(), client); err == nil {
+		t.Error("no error after the request timeout")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := newClient(t, Config{Addresses: []string{hostPort(hanging)}}).Query(ctx, client); err == nil {
+		t.Error("no error when nobody waits any more")
+	}
+}
+
+func TestConnectionsAreReused(t *testing.T) {
+	var connections atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, granted) }))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	c := newClient(t, Config{Addresses: []string{hostPort(s)}})
+	for range 5 {
+		if _, err := c.Query(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if connections.Load() != 1 {
+		t.Errorf("%d connections for 5 queries", connections.Load())
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, cfg := range []Config{
+		{}, {Addresses: []string{"h:1"}, Method: "put"}, {Addresses: []string{"ftp://h"}}, {Addresses: []string{""}}, {Addresses: []string{"h:x y"}},
+	} {
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%+v was accepted", cfg)
+		}
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte(granted))
+	f.Add([]byte(`{"ttl":1,"authorizations":[{"topic":"(","channels":["["]}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, err := parseAnswer(body, time.Now())
+		if err == nil {
+			s.Allowed("topic", "")
+			s.Allowed("topic", "channel")
+		}
+	})
+}

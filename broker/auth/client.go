@@ -1,0 +1,191 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxAnswer is the longest answer that is read, in bytes.
+const maxAnswer = 1 << 20
+
+// Config says where and how to ask.
+type Config struct {
+	Addresses      []string      // at least one: host:port, asked at /auth, or a whole URL
+	Method         string        // "get", also when empty, or "post"
+	TLS            *tls.Config   // for https daemons: their root CAs and the lowest version; nil means the system's
+	ConnectTimeout time.Duration // of one dial; 0 means none
+	RequestTimeout time.Duration // of one daemon's whole answer; 0 means none
+	Logger         *slog.Logger  // told of a daemon that failed when another one answered; nil means nobody
+}
+
+// Client asks the auth daemons. It is safe for concurrent use and keeps its connections.
+type Client struct {
+	endpoints []string
+	post      bool
+	http      *http.Client
+	log       *slog.Logger
+}
+
+// New returns a Client without a connection yet.
+func New(cfg Config) (*Client, error) {
+	c := &Client{post: cfg.Method == "post", log: cfg.Logger}
+	if cfg.Method != "" && cfg.Method != "get" && cfg.Method != "post" {
+		return nil, fmt.Errorf("auth request method is %q, must be post or get", cfg.Method)
+	}
+	if len(cfg.Addresses) == 0 {
+		return nil, errors.New("no auth daemon's address is given")
+	}
+	for _, address := range cfg.Addresses {
+		endpoint := address
+		if !strings.Contains(address, "://") {
+			endpoint = "http://" + address + "/auth"
+		}
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, fmt.Errorf("auth daemon's address %q is neither host:port nor an http or https URL", address)
+		}
+		c.endpoints = append(c.endpoints, endpoint)
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
+	c.http = &http.Client{
+		Timeout: cfg.RequestTimeout,
+		Transport: &http.Transport{
+			DialContext:         dialer.DialContext,
+			TLSClientConfig:     cfg.TLS,
+			TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConnsPerHost: 16,
+			IdleConnTimeout:     90 * time.Second,
+		},
+	}
+	return c, nil
+}
+
+// Close drops the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Identity is who asks for permissions.
+type Identity struct {
+	RemoteIP   string // of the client, without port; empty on a unix socket
+	TLS        bool   // whether its connection is TLS
+	CommonName string // of its certificate's subject; empty without one
+	Secret     string // the body of AUTH
+}
+
+func (id Identity) values() url.Values {
+	return url.Values{
+		"remote_ip":   {id.RemoteIP},
+		"tls":         {strconv.FormatBool(id.TLS)},
+		"common_name": {id.CommonName},
+		"secret":      {id.Secret},
+	}
+}
+
+// Query asks for an identity's permissions. The error holds what each daemon did wrong, without the secret. An answer
+// without any authorization is no error.
+func (c *Client) Query(ctx context.Context, id Identity) (*State, error) {
+	var failures error
+	first := rand.IntN(len(c.endpoints))
+	for i := range c.endpoints {
+		endpoint := c.endpoints[(first+i)%len(c.endpoints)]
+		state, err := c.ask(ctx, endpoint, id)
+		if err == nil {
+			if failures != nil {
+				c.log.WarnContext(ctx, "an auth daemon failed, another one answered", "err", failures)
+			}
+			return state, nil
+		}
+		failures = errors.Join(failures, fmt.Errorf("auth daemon %s: %w", endpoint, err))
+	}
+	return nil, failures
+}
+
+// ask asks one daemon, once more over https when it refuses for that.
+func (c *Client) ask(ctx context.Context, endpoint string, id Identity) (*State, error) {
+	status, body, err := c.send(ctx, endpoint, id)
+	if err == nil && status == http.StatusForbidden {
+		if secure := secureEndpoint(endpoint, body); secure != "" {
+			status, body, err = c.send(ctx, secure, id)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case status != http.StatusOK:
+		return nil, fmt.Errorf("got response %d %q", status, body[:min(len(body), 200)])
+	}
+	return parseAnswer(body, time.Now())
+}
+
+// send sends one request and reads the answer.
+func (c *Client) send(ctx context.Context, endpoint string, id Identity) (status int, body []byte, err error) {
+	req, err := c.request(ctx, endpoint, id.values())
+	if err != nil {
+		return 0, nil, withoutURL(err)
+	}
+	req.Header.Set("Accept", "application/vnd.nsq; version=1.0")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, nil, withoutURL(err)
+	}
+	defer resp.Body.Close() // its error is of no use after the body was read
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		err = fmt.Errorf("answer is over %d bytes", maxAnswer)
+	}
+	return resp.StatusCode, body, err
+}
+
+func (c *Client) request(ctx context.Context, endpoint string, values url.Values) (*http.Request, error) {
+	if !c.post {
+		return http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"?"+values.Encode(), nil)
+	}
+	body, err := json.Marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(body))
+	if err == nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, err
+}
+
+// secureEndpoint returns where to ask again after a 403 of a plain-text endpoint: its body names an https port of the same
+// host. Empty means nowhere.
+func secureEndpoint(endpoint string, body []byte) string {
+	var refusal struct {
+		HTTPSPort int `json:"https_port"`
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" || json.Unmarshal(body, &refusal) != nil || refusal.HTTPSPort <= 0 {
+		return ""
+	}
+	u.Scheme = "https"
+	u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(refusal.HTTPSPort))
+	return u.String()
+}
+
+// withoutURL drops the URL from an error of net/http: it holds the secret.
+func withoutURL(err error) error {
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		return withURL.Err
+	}
+	return err
+}
