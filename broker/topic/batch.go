@@ -48,6 +48,18 @@ func (b *Batch) Begin(size int) {
 // Extend appends a part of the body of the message that Begin opened.
 func (b *Batch) Extend(part []byte) { b.frames = append(b.frames, part...) }
 
+// Mark is a place in a batch to go back to.
+type Mark struct{ frames, n, bodies int }
+
+// Mark returns where the batch ends now.
+func (b *Batch) Mark() Mark { return Mark{len(b.frames), b.n, b.bodies} }
+
+// Rollback drops what was added since the mark was taken.
+func (b *Batch) Rollback(m Mark) { b.frames, b.n, b.bodies = b.frames[:m.frames], m.n, m.bodies }
+
+// Size returns the bytes that the batch takes in memory.
+func (b *Batch) Size() int { return len(b.frames) }
+
 // stamp sets what is known only when the broker accepts: the time, and the ids from first on.
 func (b *Batch) stamp(now int64, first protocol.MessageID) {
 	for off := 0; off < len(b.frames); {

@@ -349,3 +349,11 @@ func (c *Channel) nearerReadyLocked(s *Subscription) bool {
 		return o.locality < s.locality && o.ready > o.inflight
 	})
 }
+
+// HasCredit reports whether the consumer could get a message now, if there were one.
+func (s *Subscription) HasCredit() bool {
+	c := s.channel
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.ready > s.inflight && !c.paused.Load()
+}

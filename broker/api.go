@@ -1,0 +1,121 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"brokerd/broker/httpd"
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+)
+
+// api is what the HTTP API sees of the broker.
+type api struct{ s *Server }
+
+func (a api) Registry() *topic.Registry { return a.s.registry }
+
+func (a api) Health() error { return a.s.registry.Health() }
+
+func (a api) Producers() []httpapi.Client { return a.s.sessions.Producers() }
+
+func (a api) SaveMetadata() error { return a.s.catalog.Save() }
+
+func (a api) Info() httpapi.Info {
+	o := &a.s.opts
+	return httpapi.Info{
+		Version: Version, BroadcastAddress: o.BroadcastAddress, Hostname: hostname(), HTTPPort: a.s.httpPort,
+		TCPPort: portOf(a.s.tcp), StartTime: a.s.began.Unix(),
+		MaxHeartbeatInterval: int64(o.MaxHeartbeatInterval), MaxOutputBufferSize: o.MaxOutputBufferSize,
+		MaxOutputBufferTimeout: int64(o.MaxOutputBufferTimeout), MaxDeflateLevel: o.MaxDeflateLevel,
+		TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion,
+	}
+}
+
+func (a api) Config(name string) (any, bool) {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	return a.s.opts.Config(name)
+}
+
+func (a api) SetLogLevel(word string) error {
+	level, err := ParseLogLevel(word)
+	if err != nil {
+		return err
+	}
+	a.s.level.Set(level)
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	a.s.opts.LogLevel = strings.ToLower(word)
+	return nil
+}
+
+func (a api) SetLookupdAddresses(addresses []string) error {
+	if err := a.s.registrar.SetAddresses(addresses); err != nil {
+		return err
+	}
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	a.s.opts.LookupdTCPAddresses = addresses
+	return nil
+}
+
+// broadcastTCPPort and broadcastHTTPPort are what others are told.
+func (s *Server) broadcastTCPPort() int {
+	if p := s.opts.BroadcastTCPPort; p != 0 {
+		return p
+	}
+	return portOf(s.tcp)
+}
+
+func (s *Server) broadcastHTTPPort() int {
+	if p := s.opts.BroadcastHTTPPort; p != 0 {
+		return p
+	}
+	return s.httpPort
+}
+
+// statsdTopics is what statsd is told: counters, and how many clients, not which.
+func (s *Server) statsdTopics() []httpapi.Topic {
+	return httpd.Snapshot(s.registry, s.opts.E2EProcessingLatencyPercentiles, httpd.Filter{})
+}
+
+// learn returns the channels of a topic that the lookups know.
+func (s *Server) learn(ctx context.Context, name string) []string {
+	return s.registrar.Channels(ctx, name)
+}
+
+// queueStore opens overflow queues in the data folder.
+type queueStore struct {
+	dir  string
+	opts *Options
+	log  *slog.Logger
+}
+
+func (q *queueStore) Exists(name string) bool { return nsqdata.Exists(q.dir, name) }
+
+func (q *queueStore) Open(name string) (*nsqdata.Queue, error) {
+	o := q.opts
+	return nsqdata.Open(name, nsqdata.QueueOptions{
+		Dir: q.dir, MaxBytesPerFile: o.MaxBytesPerFile,
+		MinMsgSize: protocol.MessageHeaderSize, MaxMsgSize: int32(o.MaxMsgSize) + protocol.MessageHeaderSize,
+		SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Logf: q.logf,
+	})
+}
+
+// logf is the log of go-diskqueue, which names its own levels.
+func (q *queueStore) logf(level, format string, args ...any) {
+	l := slog.LevelInfo
+	switch level {
+	case "DEBUG":
+		l = slog.LevelDebug
+	case "WARNING":
+		l = slog.LevelWarn
+	case "ERROR", "FATAL":
+		l = slog.LevelError
+	}
+	q.log.Log(context.Background(), l, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,83 @@
+// Package catalog keeps the list of topics and channels on disk while it changes.
+//
+// A change is only noted; one goroutine writes the whole list soon after, and what changes meanwhile goes with the next
+// write. So a thousand new topics cost a few writes and nobody waits for a disk. Who must wait, as HTTP's pause does, calls
+// Save.
+package catalog
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// The writer rests after each write for pauseFactor times as long as that took, and at least minPause, so that a large list
+// on a slow disk does not keep it busy.
+const (
+	minPause    = 100 * time.Millisecond
+	pauseFactor = 10
+)
+
+// Catalog writes the list. Changed may be called before Run.
+type Catalog struct {
+	write func() error
+	log   *slog.Logger
+	dirty chan struct{}
+
+	mu sync.Mutex // one write at a time
+}
+
+// New returns a catalog whose list write puts on disk as it is at that moment.
+func New(write func() error, log *slog.Logger) *Catalog {
+	return &Catalog{write: write, log: log, dirty: make(chan struct{}, 1)}
+}
+
+// Changed notes that the list has changed. It never waits.
+func (c *Catalog) Changed() {
+	select {
+	case c.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// Save writes the list now.
+func (c *Catalog) Save() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.dirty:
+	default:
+	}
+	return c.write()
+}
+
+// Run writes after changes until ctx ends. A write that fails is logged and tried again.
+func (c *Catalog) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.dirty:
+		}
+		began := time.Now()
+		if err := c.Save(); err != nil {
+			c.log.Error("writing the list of topics and channels", "error", err)
+			c.Changed()
+		}
+		if !rest(ctx, max(minPause, pauseFactor*time.Since(began))) {
+			return
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

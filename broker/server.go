@@ -1,0 +1,222 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"brokerd/broker/auth"
+	"brokerd/broker/catalog"
+	"brokerd/broker/httpd"
+	"brokerd/broker/session"
+	"brokerd/broker/telemetry"
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/nsqdata"
+)
+
+// Server is one broker. New checks, Start serves, Shutdown ends; each is called once.
+type Server struct {
+	log     *slog.Logger
+	level   *slog.LevelVar
+	began   time.Time
+	failed  chan error // of a listener
+	tls     *tlsConfigs
+	dataDir string
+
+	registry  *topic.Registry
+	sessions  *session.Server
+	catalog   *catalog.Catalog
+	registrar lookups
+	auth      *auth.Client // nil when auth is off
+	http      *httpd.Server
+	lock      *nsqdata.Lock
+	ids       *nsqdata.IDs
+	tcp       net.Listener
+	listeners []net.Listener // all, for closing
+	httpPort  int            // bound; 0 is off, -1 a unix socket
+	httpsPort int
+
+	stop context.CancelFunc // ends the background goroutines
+	wg   sync.WaitGroup     // all goroutines but those of the rooms
+
+	mu   sync.Mutex // guards opts, of which the log level and the lookups change
+	opts Options
+}
+
+// New returns a broker that is ready to start. It fails when the options cannot be; it opens nothing but the certificates.
+func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	configs, err := newTLSConfigs(&opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{log: log, level: level, opts: opts, tls: configs, failed: make(chan error, 3), dataDir: opts.DataPath}
+	if s.dataDir == "" {
+		s.dataDir = "."
+	}
+	if len(opts.AuthHTTPAddresses) > 0 {
+		if s.auth, err = newAuthClient(&opts, log); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Err delivers the error of a listener that failed while serving.
+func (s *Server) Err() <-chan error { return s.failed }
+
+// Start takes the data folder, binds the addresses, loads what was saved and begins to serve. On an error nothing stays
+// open.
+func (s *Server) Start() (err error) {
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	s.began = time.Now()
+	if err := s.openData(); err != nil {
+		return err
+	}
+	if err := s.listen(); err != nil {
+		return err
+	}
+	if err := s.load(); err != nil {
+		return err
+	}
+	s.compose()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	s.serve(ctx)
+	s.log.Info("serving", "tcp", s.opts.TCPAddress, "http", s.opts.HTTPAddress, "data", s.dataDir, "topics", len(s.registry.Topics()))
+	return nil
+}
+
+// openData makes the data folder when it is missing, and takes it for this process.
+func (s *Server) openData() (err error) {
+	if err := os.MkdirAll(s.dataDir, 0o755); err != nil {
+		return fmt.Errorf("failed to make --data-path: %w", err)
+	}
+	if s.lock, err = nsqdata.LockDir(s.dataDir); err != nil {
+		return err
+	}
+	s.ids, err = nsqdata.OpenIDs(s.dataDir)
+	return err
+}
+
+// load makes the registry and what nsqd.dat lists, and writes that file anew, as a first proof that the folder can be
+// written.
+func (s *Server) load() error {
+	s.catalog = catalog.New(s.saveMetadata, s.log)
+	if err := s.newRegistrar(); err != nil {
+		return err
+	}
+	s.registry = topic.NewRegistry(s.topicConfig())
+	meta, warnings, err := nsqdata.LoadMetadata(s.dataDir)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		s.log.Warn("list of topics and channels", "warning", w)
+	}
+	if err := s.registry.Restore(meta); err != nil {
+		return err
+	}
+	return s.catalog.Save()
+}
+
+func (s *Server) topicConfig() topic.Config {
+	o := &s.opts
+	cfg := topic.Config{
+		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
+		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
+		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: s.ids, Learn: s.learn, Changed: s.changed, Log: s.log,
+	}
+	if len(o.E2EProcessingLatencyPercentiles) > 0 {
+		cfg.Latency = func() topic.LatencyObserver {
+			return telemetry.NewObserver(o.E2EProcessingLatencyPercentiles, o.E2EProcessingLatencyWindowTime)
+		}
+	}
+	return cfg
+}
+
+// changed is told after every change of topics and channels.
+func (s *Server) changed() {
+	s.catalog.Changed()
+	s.registrar.Changed()
+}
+
+func (s *Server) saveMetadata() error {
+	return nsqdata.SaveMetadata(s.dataDir, Version, s.registry.Metadata())
+}
+
+// serve starts everything that runs.
+func (s *Server) serve(ctx context.Context) {
+	s.registry.Start()
+	s.wg.Go(func() { s.catalog.Run(ctx) })
+	s.registrar.Start()
+	if s.opts.StatsdAddress != "" {
+		pusher := s.newPusher()
+		s.wg.Go(func() { pusher.Run(ctx) })
+	}
+	s.wg.Go(func() { s.acceptLoop(s.tcp) })
+	s.serveHTTP()
+}
+
+func (s *Server) newPusher() *telemetry.Pusher {
+	o := &s.opts
+	cfg := telemetry.StatsdConfig{
+		Address: o.StatsdAddress, Prefix: telemetry.StatsdPrefix(o.StatsdPrefix, o.BroadcastAddress, s.broadcastHTTPPort()),
+		Interval: o.StatsdInterval, PacketSize: o.StatsdUDPPacketSize, MemStats: o.StatsdMemStats,
+		ExcludeEphemeral: o.StatsdExcludeEphemeral,
+	}
+	return telemetry.NewPusher(cfg, s.statsdTopics, s.log)
+}
+
+// Shutdown stops accepting, leaves the lookups, ends the sessions, lets HTTP requests in progress end, and saves every queue.
+// When ctx ends first it drops connections but still saves. It returns what went wrong.
+func (s *Server) Shutdown(ctx context.Context) error {
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	note("closing the TCP listener", s.tcp.Close())
+	s.registrar.Close()
+	note("ending the sessions", s.sessions.Close(ctx))
+	if s.http != nil {
+		note("ending HTTP", s.http.Shutdown(ctx))
+	}
+	s.stop()
+	s.wg.Wait()
+	note("saving the list of topics and channels", s.catalog.Save())
+	note("saving the queues", s.registry.Close())
+	note("saving the message ids", s.ids.Close(s.registry.NextID()))
+	if s.auth != nil {
+		s.auth.Close()
+	}
+	note("releasing the data folder", s.lock.Unlock())
+	return errors.Join(errs...)
+}
+
+// abandon closes what Start has opened before it failed.
+func (s *Server) abandon() {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	if s.registry != nil {
+		if err := s.registry.Close(); err != nil {
+			s.log.Error("closing the queues", "error", err)
+		}
+	}
+	if s.lock != nil {
+		_ = s.lock.Unlock()
+	}
+}

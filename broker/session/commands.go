@@ -1,0 +1,323 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"brokerd/broker/auth"
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+)
+
+// maxAnswers is how many FIN, REQ and TOUCH are applied under one lock.
+const maxAnswers = 512
+
+// maxBatch is how many bytes of pipelined publishes are collected before they are appended.
+const maxBatch = 96 << 10
+
+// exec carries out one command, whose parameters are views of the input buffer. An error of type *protocol.Error is told to
+// the client; every error ends the connection.
+func (s *Session) exec(c *protocol.Command) error {
+	if s.cfg.TLSRequired && c.Verb != protocol.Identify && !s.settings.tls {
+		return protocol.Errorf(protocol.CodeInvalid, "cannot %s in current state (TLS required)", c.Name)
+	}
+	switch c.Verb {
+	case protocol.Fin, protocol.Req, protocol.Touch:
+		return s.answer(c)
+	case protocol.Pub, protocol.Mpub:
+		return s.publish(c)
+	}
+	if err := s.settleCommands(); err != nil {
+		return err
+	}
+	switch c.Verb {
+	case protocol.Rdy:
+		return s.rdy(c)
+	case protocol.Nop:
+		return nil
+	case protocol.Dpub:
+		return s.dpub(c)
+	case protocol.Identify:
+		return s.identify()
+	case protocol.Sub:
+		return s.subscribe(c)
+	case protocol.Cls:
+		return s.cls()
+	case protocol.Auth:
+		return s.authenticate(c)
+	}
+	return protocol.Errorf(protocol.CodeInvalid, "invalid command %s", c.Name)
+}
+
+// subscribedOrClosing checks that the command is allowed.
+func (s *Session) subscribedOrClosing(c *protocol.Command) error {
+	if st := s.state.Load(); st != stateSubscribed && st != stateClosing {
+		return protocol.Errorf(protocol.CodeInvalid, "cannot %s in current state", c.Verb)
+	}
+	return nil
+}
+
+// answer collects a FIN, REQ or TOUCH.
+func (s *Session) answer(c *protocol.Command) error {
+	if err := s.subscribedOrClosing(c); err != nil {
+		return err
+	}
+	need, verb := 1, topic.Finish
+	switch c.Verb {
+	case protocol.Req:
+		need, verb = 2, topic.Requeue
+	case protocol.Touch:
+		verb = topic.Touch
+	}
+	if c.Count < need {
+		return protocol.Errorf(protocol.CodeInvalid, "%s insufficient number of params", c.Verb)
+	}
+	raw := c.Params[0]
+	if len(raw) != protocol.MessageIDLength {
+		return protocol.Errorf(protocol.CodeInvalid, "invalid message ID")
+	}
+	a := topic.Answer{Verb: verb}
+	if c.Verb == protocol.Req {
+		ms, ok := protocol.ParseNumber(c.Params[1])
+		if !ok {
+			return protocol.Errorf(protocol.CodeInvalid, "REQ could not parse timeout %s", c.Params[1])
+		}
+		a.Delay = clampDelay(ms, s.cfg.MaxReqTimeout)
+	}
+	if s.owedOKs > 0 {
+		if err := s.publishBatch(); err != nil {
+			return err
+		}
+	}
+	id, ok := protocol.ParseMessageID(raw)
+	if !ok {
+		if err := s.settleCommands(); err != nil {
+			return err
+		}
+		return s.refuseAnswer(verb, string(raw), "ID not in flight")
+	}
+	a.ID = id
+	s.answers = append(s.answers, a)
+	if len(s.answers) >= maxAnswers {
+		return s.applyAnswers()
+	}
+	return nil
+}
+
+func clampDelay(ms uint64, limit time.Duration) time.Duration {
+	if ms > uint64(limit/time.Millisecond) {
+		return limit
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+func (s *Session) applyAnswers() error {
+	s.sub.Load().Apply(s.answers)
+	var err error
+	for i := range s.answers {
+		if a := &s.answers[i]; a.Err != nil && err == nil {
+			err = s.refuseAnswer(a.Verb, a.ID.String(), a.Err.Error())
+		}
+	}
+	s.answers = s.answers[:0]
+	return err
+}
+
+// refuseAnswer appends the error frame of an answer that failed. The connection goes on.
+func (s *Session) refuseAnswer(verb topic.Verb, id, why string) error {
+	name, code := protocol.Fin, protocol.CodeFinFailed
+	switch verb {
+	case topic.Requeue:
+		name, code = protocol.Req, protocol.CodeReqFailed
+	case topic.Touch:
+		name, code = protocol.Touch, protocol.CodeTouchFailed
+	}
+	return s.out.frame(protocol.FrameError, protocol.Errorf(code, "%s %s failed %s", name, id, why).Error())
+}
+
+func (s *Session) rdy(c *protocol.Command) error {
+	st := s.state.Load()
+	if st == stateClosing {
+		return nil
+	}
+	if err := s.subscribedOrClosing(c); err != nil {
+		return err
+	}
+	count := uint64(1)
+	if c.Count > 0 {
+		var ok bool
+		if count, ok = protocol.ParseNumber(c.Params[0]); !ok {
+			return protocol.Errorf(protocol.CodeInvalid, "RDY could not parse count %s", c.Params[0])
+		}
+	}
+	if count > uint64(s.cfg.MaxRdyCount) {
+		return protocol.Errorf(protocol.CodeInvalid, "RDY count %d out of range 0-%d", count, s.cfg.MaxRdyCount)
+	}
+	s.sub.Load().SetReady(int(count))
+	return nil
+}
+
+func (s *Session) cls() error {
+	if s.state.Load() != stateSubscribed {
+		return protocol.Errorf(protocol.CodeInvalid, "cannot CLS in current state")
+	}
+	s.state.Store(stateClosing)
+	s.sub.Load().SetReady(0)
+	if err := s.out.frame(protocol.FrameResponse, protocol.CloseWait); err != nil {
+		return err
+	}
+	return s.out.flush()
+}
+
+func (s *Session) subscribe(c *protocol.Command) error {
+	if s.state.Load() != stateInit {
+		return protocol.Errorf(protocol.CodeInvalid, "cannot SUB in current state")
+	}
+	if s.settings.heartbeat == 0 {
+		return protocol.Errorf(protocol.CodeInvalid, "cannot SUB with heartbeats disabled")
+	}
+	if c.Count < 2 {
+		return protocol.Errorf(protocol.CodeInvalid, "SUB insufficient number of parameters")
+	}
+	name, channel := string(c.Params[0]), string(c.Params[1])
+	if !protocol.ValidName(name) {
+		return protocol.Errorf(protocol.CodeBadTopic, "SUB topic name %q is not valid", name)
+	}
+	if !protocol.ValidName(channel) {
+		return protocol.Errorf(protocol.CodeBadChannel, "SUB channel name %q is not valid", channel)
+	}
+	if err := s.authorize("SUB", name, channel); err != nil {
+		return err
+	}
+	sub, err := s.join(name, channel)
+	if err != nil {
+		return protocol.Errorf(protocol.CodeSubFailed, "SUB failed %s", err).Because(err)
+	}
+	s.sub.Store(sub)
+	s.state.Store(stateSubscribed)
+	s.writer.Add(1)
+	go s.write(sub)
+	if err := s.out.frame(protocol.FrameResponse, protocol.OK); err != nil {
+		return err
+	}
+	return s.out.flush()
+}
+
+// join subscribes, also to a topic that goes at that moment.
+func (s *Session) join(name, channel string) (*topic.Subscription, error) {
+	o := topic.SubscribeOptions{Owner: s, MsgTimeout: s.settings.msgTimeout, SampleRate: int(s.settings.sampleRate),
+		Locality: s.settings.locality(s.cfg)}
+	for {
+		t, err := s.cfg.Topics.Topic(name)
+		if err != nil {
+			return nil, err
+		}
+		sub, err := t.Subscribe(channel, o)
+		if !errors.Is(err, topic.ErrExiting) || s.cfg.Topics.Lookup(name) == t {
+			return sub, err
+		}
+	}
+}
+
+func (s *Session) authenticate(c *protocol.Command) error {
+	if s.state.Load() != stateInit {
+		return protocol.Errorf(protocol.CodeInvalid, "cannot AUTH in current state")
+	}
+	if c.Count != 0 {
+		return protocol.Errorf(protocol.CodeInvalid, "AUTH invalid number of parameters")
+	}
+	secret, err := s.readBody("AUTH")
+	if err != nil {
+		return err
+	}
+	if s.auth != nil {
+		return protocol.Errorf(protocol.CodeInvalid, "AUTH already set")
+	}
+	if s.cfg.Auth == nil {
+		return protocol.Errorf(protocol.CodeAuthDisabled, "AUTH disabled")
+	}
+	s.secret = string(secret)
+	state, err := s.cfg.Auth.Query(context.Background(), s.identity())
+	if err != nil {
+		return protocol.Errorf(protocol.CodeAuthFailed, "AUTH failed").Because(err)
+	}
+	if len(state.Authorizations) == 0 {
+		return protocol.Errorf(protocol.CodeUnauthorized, "AUTH no authorizations found")
+	}
+	s.mu.Lock()
+	s.auth = state
+	s.mu.Unlock()
+	answer := protocol.AuthResponse{Identity: state.Identity, IdentityURL: state.IdentityURL,
+		PermissionCount: len(state.Authorizations)}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return protocol.Errorf(protocol.CodeAuthError, "AUTH error %s", err).Because(err)
+	}
+	return s.out.frame(protocol.FrameResponse, string(text))
+}
+
+// identity is what the auth daemon is asked about.
+func (s *Session) identity() auth.Identity {
+	return auth.Identity{RemoteIP: remoteIP(s.conn), TLS: s.settings.tls, CommonName: s.settings.tlsCommonName, Secret: s.secret}
+}
+
+// authorize checks that the client may use the topic, and the channel, which is empty for publishes.
+func (s *Session) authorize(command, name, channel string) error {
+	if s.cfg.Auth == nil {
+		return nil
+	}
+	if s.auth == nil {
+		return protocol.Errorf(protocol.CodeAuthFirst, "AUTH required before %s", command)
+	}
+	if s.auth.Expired(time.Now()) {
+		state, err := s.cfg.Auth.Query(context.Background(), s.identity())
+		if err != nil {
+			return protocol.Errorf(protocol.CodeAuthFailed, "AUTH failed").Because(err)
+		}
+		s.mu.Lock()
+		s.auth = state
+		s.mu.Unlock()
+	}
+	if !s.auth.Allowed(name, channel) {
+		return protocol.Errorf(protocol.CodeUnauthorized, "AUTH failed for %s on %q %q", command, name, channel)
+	}
+	return nil
+}
+
+// dpub publishes one message that is deferred.
+func (s *Session) dpub(c *protocol.Command) error {
+	if c.Count < 2 {
+		return protocol.Errorf(protocol.CodeInvalid, "DPUB insufficient number of parameters")
+	}
+	name := string(c.Params[0])
+	if !protocol.ValidName(name) {
+		return protocol.Errorf(protocol.CodeBadTopic, "DPUB topic name %q is not valid", name)
+	}
+	ms, ok := protocol.ParseNumber(c.Params[1])
+	if !ok {
+		return protocol.Errorf(protocol.CodeInvalid, "DPUB could not parse timeout %s", c.Params[1])
+	}
+	if limit := uint64(s.cfg.MaxReqTimeout.Milliseconds()); ms > limit {
+		return protocol.Errorf(protocol.CodeInvalid, "DPUB timeout %d out of range 0-%d", ms, limit)
+	}
+	if err := s.readMessage("DPUB"); err != nil {
+		return err
+	}
+	if err := s.authorize("DPUB", name, ""); err != nil {
+		s.batch.Reset()
+		return err
+	}
+	err := s.deliverTo(name, func(t *topic.Topic) error {
+		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
+	})
+	if err != nil {
+		return protocol.Errorf(protocol.CodeDpubFailed, "DPUB failed %s", err).Because(err)
+	}
+	return s.out.frame(protocol.FrameResponse, protocol.OK)
+}
+
+// oneLine keeps an error's text on one line, as clients log it.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

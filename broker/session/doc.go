@@ -1,0 +1,16 @@
+// Package session is one client connection: what it says, what it is told, its credit and its buffers.
+//
+// A Server owns the sessions. A session has one goroutine, its reader, which parses commands and answers them; once it
+// subscribes it has a second, its writer, which takes messages and sends them. The reader starts the writer and returns only
+// after it has ended. Heartbeats cost neither a goroutine nor a timer: they are the deadline of the reader's read.
+//
+// The reader works through all that is in its buffer before it answers: FIN, REQ and TOUCH that follow each other are applied
+// under one lock, publishes to one topic are appended together, and the answers leave in one write, before the reader would
+// wait for more. The order of answers is that of the commands.
+//
+// Messages leave when there is nothing more to send, or when a buffer is full. A client that asks for an output buffer
+// timeout other than NSQ's default of 250 ms gets it as a batching delay; the default itself is what every stock client
+// sends without being asked, so it is taken as no wish.
+//
+// Buffers come from pools: a connection that waits for its peer holds none, unless it is compressed or encrypted.
+package session

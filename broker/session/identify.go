@@ -1,0 +1,185 @@
+package session
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/s2"
+
+	"brokerd/protocol"
+)
+
+// defaultDeflateLevel is used when the client names none.
+const defaultDeflateLevel = 6
+
+// snappyBlock is the largest chunk of the snappy framing format, in bytes before compression.
+const snappyBlock = 64 << 10
+
+func (s *Session) identify() error {
+	if s.state.Load() != stateInit {
+		return protocol.Errorf(protocol.CodeInvalid, "cannot IDENTIFY in current state")
+	}
+	body, err := s.readBody("IDENTIFY")
+	if err != nil {
+		return err
+	}
+	r, err := protocol.ParseIdentify(body, s.cfg.Limits)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.settings.apply(r)
+	s.mu.Unlock()
+	s.link.setHeartbeat(s.settings.heartbeat)
+	s.setBatching()
+	if !r.FeatureNegotiation {
+		return s.out.frame(protocol.FrameResponse, protocol.OK)
+	}
+	return s.negotiate(r)
+}
+
+// negotiate answers IDENTIFY and upgrades the connection: TLS, then snappy or deflate inside it, an OK after each.
+func (s *Session) negotiate(r *protocol.IdentifyRequest) error {
+	answer := s.offer(r)
+	if answer.Snappy && answer.Deflate {
+		return protocol.Errorf(protocol.CodeIdentifyFailed, "cannot enable both deflate and snappy compression")
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return protocol.Errorf(protocol.CodeIdentifyFailed, "IDENTIFY failed %s", err).Because(err)
+	}
+	if err := s.out.frame(protocol.FrameResponse, string(text)); err != nil {
+		return err
+	}
+	if err := s.out.flush(); err != nil {
+		return err
+	}
+	if answer.TLSv1 {
+		if err := s.upgradeTLS(); err != nil {
+			return protocol.Errorf(protocol.CodeIdentifyFailed, "IDENTIFY failed %s", err).Because(err)
+		}
+	}
+	if answer.Snappy || answer.Deflate {
+		if err := s.upgradeCompression(answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// offer composes the answer to IDENTIFY.
+func (s *Session) offer(r *protocol.IdentifyRequest) protocol.IdentifyResponse {
+	cfg, set := s.cfg, &s.settings
+	level := defaultDeflateLevel
+	if r.Deflate && cfg.Deflate && r.DeflateLevel > 0 {
+		level = r.DeflateLevel
+	}
+	return protocol.IdentifyResponse{
+		MaxRdyCount: cfg.MaxRdyCount, Version: cfg.Version,
+		MaxMsgTimeout: cfg.Limits.MaxMsgTimeout.Milliseconds(), MsgTimeout: set.msgTimeout.Milliseconds(),
+		TLSv1: cfg.TLS != nil && r.TLSv1, Deflate: cfg.Deflate && r.Deflate, DeflateLevel: min(level, cfg.MaxDeflateLevel),
+		MaxDeflateLevel: cfg.MaxDeflateLevel, Snappy: cfg.Snappy && r.Snappy, SampleRate: set.sampleRate,
+		AuthRequired: cfg.Auth != nil, OutputBufferSize: set.outputSize, OutputBufferTimeout: set.outputTimeout.Milliseconds(),
+		TopologyRegion: cfg.TopologyRegion, TopologyZone: cfg.TopologyZone,
+	}
+}
+
+// upgradeTLS makes the handshake. Until it succeeds errors go out in plain text.
+func (s *Session) upgradeTLS() error {
+	conn := tls.Server(s.link, s.cfg.TLS)
+	s.link.interval, s.link.dead = 0, time.Now().Add(handshakeTimeout)
+	err := conn.Handshake()
+	s.link.dead = time.Time{}
+	s.link.setHeartbeat(s.settings.heartbeat)
+	if err != nil {
+		return err
+	}
+	state := conn.ConnectionState()
+	s.mu.Lock()
+	set := &s.settings
+	set.tls, set.tlsVersion, set.cipherSuite = true, state.Version, state.CipherSuite
+	set.tlsProtocol, set.tlsMutual = state.NegotiatedProtocol, state.NegotiatedProtocol != ""
+	if len(state.PeerCertificates) > 0 {
+		set.tlsCommonName = state.PeerCertificates[0].Subject.CommonName
+	}
+	s.mu.Unlock()
+	s.in.reset(conn)
+	s.out.redirect(conn, nil)
+	return s.acknowledge()
+}
+
+// upgradeCompression switches both directions to snappy or raw deflate.
+func (s *Session) upgradeCompression(answer protocol.IdentifyResponse) error {
+	src, dst := s.in.src, s.out.dst
+	if answer.Snappy {
+		s.out.redirect(dst, s2.NewWriter(dst, s2.WriterSnappyCompat(), s2.WriterBlockSize(snappyBlock), s2.WriterConcurrency(1)))
+		s.in.reset(s2.NewReader(src, s2.ReaderMaxBlockSize(snappyBlock)))
+	} else {
+		w, err := flate.NewWriter(dst, answer.DeflateLevel)
+		if err != nil {
+			return protocol.Errorf(protocol.CodeIdentifyFailed, "IDENTIFY failed %s", err).Because(err)
+		}
+		s.out.redirect(dst, w)
+		s.in.reset(flate.NewReader(src))
+	}
+	s.mu.Lock()
+	s.settings.snappy, s.settings.deflate = answer.Snappy, answer.Deflate
+	s.mu.Unlock()
+	return s.acknowledge()
+}
+
+func (s *Session) acknowledge() error {
+	if err := s.out.frame(protocol.FrameResponse, protocol.OK); err != nil {
+		return err
+	}
+	return s.out.flush()
+}
+
+// readBody reads the length and the body behind IDENTIFY and AUTH: a view that lives until the next such body.
+func (s *Session) readBody(command string) ([]byte, error) {
+	n, err := s.in.size()
+	if err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadBody, "%s failed to read body size", command).Because(err)
+	}
+	if int64(n) > s.cfg.MaxBodySize {
+		return nil, protocol.Errorf(protocol.CodeBadBody, "%s body too big %d > %d", command, n, s.cfg.MaxBodySize)
+	}
+	if n <= 0 {
+		return nil, protocol.Errorf(protocol.CodeBadBody, "%s invalid body size %d", command, n)
+	}
+	s.scratch = s.scratch[:0]
+	if err := s.in.body(int(n), func(part []byte) { s.scratch = append(s.scratch, part...) }); err != nil {
+		return nil, protocol.Errorf(protocol.CodeBadBody, "%s failed to read body", command).Because(err)
+	}
+	body := s.scratch
+	s.scratch = nil
+	return body, nil
+}
+
+// cipherName returns the name of a cipher suite as /stats shows it.
+func cipherName(id uint16) string {
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if suite.ID == id {
+			return suite.Name
+		}
+	}
+	return fmt.Sprintf("Unknown %d", id)
+}
+
+// tlsVersionName returns the name of a TLS version as /stats shows it.
+func tlsVersionName(v uint16) string {
+	switch v {
+	case tls.VersionTLS10:
+		return "TLS1.0"
+	case tls.VersionTLS11:
+		return "TLS1.1"
+	case tls.VersionTLS12:
+		return "TLS1.2"
+	case tls.VersionTLS13:
+		return "TLS1.3"
+	}
+	return fmt.Sprintf("Unknown %d", v)
+}

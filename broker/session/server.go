@@ -1,0 +1,140 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"brokerd/broker/auth"
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+)
+
+// Authenticator asks who a client is and what it may do.
+type Authenticator interface {
+	Query(ctx context.Context, id auth.Identity) (*auth.State, error)
+}
+
+// Config is what sessions are served with.
+type Config struct {
+	Topics  *topic.Registry
+	Version string // in the answer to IDENTIFY
+
+	Limits              protocol.IdentifyLimits
+	MaxMsgSize          int64 // bytes of one body
+	MaxBodySize         int64 // bytes of MPUB, IDENTIFY and AUTH bodies
+	MaxRdyCount         int64
+	MaxReqTimeout       time.Duration // limit of DPUB; a longer REQ is cut to it
+	MsgTimeout          time.Duration // unless the client asks otherwise
+	HeartbeatInterval   time.Duration // unless the client asks otherwise; above 0
+	OutputBufferTimeout time.Duration // unless the client asks otherwise
+
+	TLS             *tls.Config // nil: TLS is not offered
+	TLSRequired     bool        // commands other than IDENTIFY are refused in plain text
+	Deflate, Snappy bool        // offered
+	MaxDeflateLevel int         // 1 to 9
+	Auth            Authenticator
+
+	TopologyRegion, TopologyZone string
+	Log                          *slog.Logger
+}
+
+// ErrServerClosed is what Serve returns for a connection that comes after Close.
+var ErrServerClosed = errors.New("session: server closed")
+
+// Server owns the sessions of one broker.
+type Server struct {
+	cfg Config
+	wg  sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	sessions map[*Session]struct{}
+	closed   bool
+}
+
+// NewServer returns a server without sessions.
+func NewServer(cfg Config) *Server {
+	return &Server{cfg: cfg, sessions: map[*Session]struct{}{}}
+}
+
+// Serve speaks with one client until it leaves, and closes the connection. It returns when nothing of the session runs any
+// more: nil after an orderly end.
+func (v *Server) Serve(conn net.Conn) error {
+	s := newSession(&v.cfg, conn)
+	if !v.add(s) {
+		_ = conn.Close()
+		return ErrServerClosed
+	}
+	defer v.remove(s)
+	return s.run()
+}
+
+func (v *Server) add(s *Session) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return false
+	}
+	v.sessions[s] = struct{}{}
+	v.wg.Add(1)
+	return true
+}
+
+func (v *Server) remove(s *Session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.sessions, s)
+	v.wg.Done()
+}
+
+// Close ends all sessions and waits for them. It returns the context's error when that ends first.
+func (v *Server) Close(ctx context.Context) error {
+	v.mu.Lock()
+	v.closed = true
+	for s := range v.sessions {
+		s.Close()
+	}
+	v.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		v.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Len returns the number of connections.
+func (v *Server) Len() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.sessions)
+}
+
+// Producers returns the connections that have published, each with its count for every topic.
+func (v *Server) Producers() []httpapi.Client {
+	v.mu.Lock()
+	list := make([]*Session, 0, len(v.sessions))
+	for s := range v.sessions {
+		list = append(list, s)
+	}
+	v.mu.Unlock()
+	var out []httpapi.Client
+	for _, s := range list {
+		if counts := s.published(); len(counts) > 0 {
+			c := s.Stats()
+			c.PubCounts = counts
+			out = append(out, c)
+		}
+	}
+	return out
+}

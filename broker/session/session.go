@@ -1,0 +1,209 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/auth"
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+)
+
+// states of a session, as /stats shows them.
+const (
+	stateInit       = 0
+	stateSubscribed = 3
+	stateClosing    = 4
+)
+
+// Times that a new or leaving connection gets.
+const (
+	magicTimeout     = 10 * time.Second // for its first four bytes
+	handshakeTimeout = 5 * time.Second  // for TLS
+	lingerTimeout    = 250 * time.Millisecond
+	lingerBytes      = 1 << 20
+)
+
+// Session is one client connection.
+type Session struct {
+	cfg   *Config
+	conn  net.Conn
+	since time.Time
+	done  chan struct{} // closed when the reader ends
+
+	// Owned by the reader.
+	link    *link
+	in      input
+	scratch []byte         // bodies of IDENTIFY and AUTH
+	batch   topic.Batch    // publishes that are not appended yet
+	batchTo []byte         // their topic
+	owedOKs int            // their answers
+	reading bool           // a publish is being read: the end of the batch is not whole
+	answers []topic.Answer // FIN, REQ and TOUCH that are not applied yet
+	secret  string         // of AUTH
+	auth    *auth.State    // written under mu too
+
+	state atomic.Int32
+	sub   atomic.Pointer[topic.Subscription] // set once by the reader; the writer and stats read it
+	out   output
+	batching
+	writer sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	settings settings
+	pubs     map[string]uint64 // messages published, by topic
+}
+
+func newSession(cfg *Config, conn net.Conn) *Session {
+	s := &Session{cfg: cfg, conn: conn, since: time.Now(), done: make(chan struct{}), link: newLink(conn)}
+	s.settings = defaultSettings(cfg, remoteIP(conn))
+	s.out.dst, s.out.limit = s.link, bufferSize
+	s.setBatching()
+	s.in.before = s.settle
+	s.in.reset(s.link)
+	return s
+}
+
+// Close ends the connection; the session's goroutines end soon after.
+func (s *Session) Close() { _ = s.conn.Close() }
+
+// run serves the connection to its end.
+func (s *Session) run() error {
+	err := s.converse()
+	close(s.done)
+	// The writer's last write must not wait for a peer that has left.
+	_ = s.conn.Close()
+	s.writer.Wait()
+	if sub := s.sub.Load(); sub != nil {
+		if e := sub.Close(); err == nil {
+			err = e
+		}
+	}
+	s.in.release()
+	s.out.release(net.ErrClosed)
+	s.batch.Release()
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// converse reads commands until the peer leaves or must leave.
+func (s *Session) converse() error {
+	if err := s.greet(); err != nil {
+		return err
+	}
+	s.link.beat = s.beat
+	s.link.setHeartbeat(s.cfg.HeartbeatInterval)
+	for {
+		s.link.beginCommand()
+		line, err := s.in.line()
+		if err != nil {
+			return err
+		}
+		c := protocol.ParseLine(line)
+		if err := s.exec(&c); err != nil {
+			return s.dismiss(err)
+		}
+	}
+}
+
+// greet reads the magic.
+func (s *Session) greet() error {
+	s.link.dead = time.Now().Add(magicTimeout)
+	var magic [len(protocol.Magic)]byte
+	for got := 0; got < len(magic); {
+		if s.in.r == s.in.w {
+			if err := s.in.fill(); err != nil {
+				return err
+			}
+		}
+		n := copy(magic[got:], s.in.buf[s.in.r:s.in.w])
+		s.in.r += n
+		got += n
+	}
+	if string(magic[:]) != protocol.Magic {
+		return s.dismiss(&protocol.Error{Code: protocol.CodeBadProtocol})
+	}
+	return nil
+}
+
+// beat sends a heartbeat.
+func (s *Session) beat() error {
+	if err := s.out.frame(protocol.FrameResponse, protocol.Heartbeat); err != nil {
+		return err
+	}
+	return s.out.flush()
+}
+
+// settle finishes what the buffered commands have begun: it runs before the reader would wait for more.
+func (s *Session) settle() error {
+	if err := s.settleCommands(); err != nil {
+		var fatal *protocol.Error
+		if errors.As(err, &fatal) {
+			return s.dismiss(fatal)
+		}
+		return err
+	}
+	return s.out.flushResponses()
+}
+
+// settleCommands applies collected answers and appends collected publishes.
+func (s *Session) settleCommands() error {
+	if len(s.answers) > 0 {
+		if err := s.applyAnswers(); err != nil {
+			return err
+		}
+	}
+	if s.owedOKs > 0 && !s.reading {
+		return s.publishBatch()
+	}
+	return nil
+}
+
+// dismiss tells the peer why the connection ends, and lets it read that before the connection closes.
+func (s *Session) dismiss(err error) error {
+	var fatal *protocol.Error
+	if !errors.As(err, &fatal) {
+		return err
+	}
+	if e := s.settleCommands(); e != nil && !errors.As(e, &fatal) {
+		return e
+	}
+	if e := s.out.frame(protocol.FrameError, fatal.Error()); e != nil {
+		return e
+	}
+	if e := s.out.flush(); e != nil {
+		return e
+	}
+	s.linger()
+	return fmt.Errorf("client was refused: %w", fatal)
+}
+
+// linger reads and drops what the peer has still sent, for a little while: closing a connection with unread bytes resets it,
+// and the peer may then never see the error.
+func (s *Session) linger() {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+	_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
+}
+
+// remoteIP returns the peer's address without its port, empty on a unix socket.
+func remoteIP(conn net.Conn) string {
+	if conn.RemoteAddr() == nil || conn.RemoteAddr().Network() != "tcp" {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
+}

@@ -1,0 +1,76 @@
+package session
+
+import (
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+)
+
+// settings are what IDENTIFY can change.
+type settings struct {
+	clientID, hostname, userAgent string
+	region, zone                  string
+	heartbeat                     time.Duration // 0 is none
+	outputSize                    int           // bytes
+	outputTimeout                 time.Duration // 0 is no timer
+	msgTimeout                    time.Duration
+	sampleRate                    int32
+
+	tls, snappy, deflate       bool
+	tlsVersion, cipherSuite    uint16
+	tlsProtocol, tlsCommonName string
+	tlsMutual                  bool
+}
+
+// defaultOutputSize is NSQ's output buffer size in bytes.
+const defaultOutputSize = 16 << 10
+
+func defaultSettings(cfg *Config, host string) settings {
+	return settings{clientID: host, hostname: host, heartbeat: cfg.HeartbeatInterval, outputSize: defaultOutputSize,
+		outputTimeout: cfg.OutputBufferTimeout, msgTimeout: cfg.MsgTimeout}
+}
+
+// apply takes over what the client asks for; its ranges have been checked.
+func (set *settings) apply(r *protocol.IdentifyRequest) {
+	set.clientID, set.hostname, set.userAgent = r.ClientID, r.Hostname, r.UserAgent
+	set.region, set.zone = r.TopologyRegion, r.TopologyZone
+	set.sampleRate = r.SampleRate
+	switch r.HeartbeatInterval {
+	case 0:
+	case -1:
+		set.heartbeat = 0
+	default:
+		set.heartbeat = milliseconds(r.HeartbeatInterval)
+	}
+	switch r.OutputBufferTimeout {
+	case 0:
+	case -1:
+		set.outputTimeout = 0
+	default:
+		set.outputTimeout = milliseconds(r.OutputBufferTimeout)
+	}
+	switch r.OutputBufferSize {
+	case 0:
+	case -1:
+		set.outputSize, set.outputTimeout = 1, 0
+	default:
+		set.outputSize = r.OutputBufferSize
+	}
+	if r.MsgTimeout != 0 {
+		set.msgTimeout = milliseconds(r.MsgTimeout)
+	}
+}
+
+func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// locality compares where the client is with where the broker is.
+func (set *settings) locality(cfg *Config) topic.Locality {
+	switch {
+	case set.zone == cfg.TopologyZone:
+		return topic.ZoneLocal
+	case set.region == cfg.TopologyRegion:
+		return topic.RegionLocal
+	}
+	return topic.Elsewhere
+}
