@@ -53,7 +53,7 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 		Handler:           httpd.New(s.registry, Version, log),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      2 * time.Minute, // bounds /debug/pprof/profile too
+		WriteTimeout:      time.Minute,     // profiles extend it by what they take
 		IdleTimeout:       3 * time.Minute, // consumers ask every minute
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),

@@ -1,16 +1,12 @@
 package lookup
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/http/httptest"
+	"os"
 	"reflect"
 	"strings"
 	"syscall"
@@ -24,129 +20,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func testOptions() Options {
-	opts := DefaultOptions()
-	opts.TCPAddress, opts.HTTPAddress, opts.BroadcastAddress = "127.0.0.1:0", "127.0.0.1:0", "lookup.test"
-	return opts
-}
-
-func newServer(t testing.TB, opts Options) *Server {
-	t.Helper()
-	s, err := New(opts, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		runChild()
+		return
 	}
-	return s
-}
-
-func start(t testing.TB) *Server {
-	t.Helper()
-	s := newServer(t, testOptions())
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
-func info(host string) lookupwire.PeerInfo {
-	return lookupwire.PeerInfo{
-		Version: "fake-version", TCPPort: 4150, HTTPPort: 4151, Hostname: "h", BroadcastAddress: host, TopologyZone: "z", TopologyRegion: "r",
-	}
-}
-
-// peer is the broker's end of a registration connection.
-type peer struct {
-	t    testing.TB
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func (s *Server) dial(t testing.TB) *peer {
-	t.Helper()
-	conn, err := net.Dial("tcp", s.TCPAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return newPeer(t, conn)
-}
-
-// pipe connects without a socket, for use in a bubble of synctest.
-func (s *Server) pipe(t testing.TB) *peer {
-	ours, theirs := net.Pipe()
-	s.serve(ours)
-	return newPeer(t, theirs)
-}
-
-func newPeer(t testing.TB, conn net.Conn) *peer {
-	p := &peer{t, conn, bufio.NewReader(conn)}
-	p.send(lookupwire.Magic)
-	return p
-}
-
-func (p *peer) send(what string) {
-	p.t.Helper()
-	if _, err := io.WriteString(p.conn, what); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-func (p *peer) reply() string {
-	p.t.Helper()
-	got, err := lookupwire.ReadReply(p.in, nil, 1<<20)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return string(got)
-}
-
-func (p *peer) say(line string) {
-	p.t.Helper()
-	p.send(line + "\n")
-	if got := p.reply(); got != "OK" {
-		p.t.Fatalf("%s: %s", line, got)
-	}
-}
-
-func (p *peer) identify(who lookupwire.PeerInfo) lookupwire.LookupInfo {
-	p.t.Helper()
-	p.send(string(lookupwire.AppendIdentify(nil, who)))
-	got, err := lookupwire.ParseIdentifyReply([]byte(p.reply()))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return got
-}
-
-// get asks the handler without a socket.
-func (s *Server) get(t testing.TB, uri string, v any) int { return s.do(t, http.MethodGet, uri, v) }
-
-func (s *Server) do(t testing.TB, method, uri string, v any) int {
-	t.Helper()
-	w := httptest.NewRecorder()
-	s.http.Handler.ServeHTTP(w, httptest.NewRequest(method, uri, nil))
-	if v != nil && w.Code == http.StatusOK {
-		if err := json.Unmarshal(w.Body.Bytes(), v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return w.Code
-}
-
-func (s *Server) producers(t testing.TB, topic string) int {
-	t.Helper()
-	var got httpapi.Lookup
-	if code := s.get(t, "/lookup?topic="+topic, &got); code != http.StatusOK {
-		return -code
-	}
-	return len(got.Producers)
+	goleak.VerifyTestMain(m)
 }
 
 // A broker registers over a socket, consumers ask over HTTP, the broker goes.
@@ -243,137 +122,6 @@ func TestUnregisteredChannelIsStillListed(t *testing.T) {
 	if len(found.Channels) != 1 || len(found.Producers) != 1 {
 		t.Errorf("%+v", found)
 	}
-}
-
-// A broker keeps on pinging for the given time of the bubble.
-func (p *peer) ping(for_ time.Duration) {
-	for end := time.Now().Add(for_); time.Now().Before(end); {
-		time.Sleep(min(15*time.Second, time.Until(end)))
-		p.say("PING")
-	}
-}
-
-func bubble(t *testing.T, f func(t *testing.T, s *Server)) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, testOptions())
-		f(t, s)
-		if err := s.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestTombstoneLapses(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Server) {
-		p := s.pipe(t)
-		p.identify(info("2001:db8::1"))
-		p.say("REGISTER t")
-		p.say("REGISTER t2")
-		s.do(t, http.MethodPost, "/topic/tombstone?topic=t&node=[2001:db8::1]:4151", nil)
-		var nodes httpapi.Nodes
-		s.get(t, "/nodes", &nodes)
-		if n := nodes.Producers[0]; !reflect.DeepEqual(n.Topics, []string{"t", "t2"}) || !reflect.DeepEqual(n.Tombstones, []bool{true, false}) {
-			t.Errorf("node %+v", n)
-		}
-		for _, step := range []struct {
-			after time.Duration
-			want  int
-		}{{0, 0}, {44 * time.Second, 0}, {time.Second, 1}} {
-			p.ping(step.after)
-			if got, other := s.producers(t, "t"), s.producers(t, "t2"); got != step.want || other != 1 {
-				t.Errorf("%v later: %d and %d producers", step.after, got, other)
-			}
-		}
-		if s.get(t, "/nodes", &nodes); nodes.Producers[0].Tombstones[0] {
-			t.Error("flag still set")
-		}
-	})
-}
-
-func TestTombstoneThenUnregister(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Server) {
-		p := s.pipe(t)
-		p.identify(info("a"))
-		p.say("REGISTER t")
-		s.do(t, http.MethodPost, "/topic/tombstone?topic=t&node=a:4151", nil)
-		p.say("UNREGISTER t")
-		p.ping(time.Minute)
-		if got := s.producers(t, "t"); got != 0 {
-			t.Errorf("%d producers", got)
-		}
-	})
-}
-
-func TestSilentBrokerIsHiddenUntilItPings(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Server) {
-		p := s.pipe(t)
-		p.identify(info("a"))
-		p.say("REGISTER t")
-		nodes := func() int {
-			var got httpapi.Nodes
-			s.get(t, "/nodes", &got)
-			return len(got.Producers)
-		}
-		time.Sleep(300 * time.Second)
-		if s.producers(t, "t") != 1 || nodes() != 1 {
-			t.Error("hidden too early")
-		}
-		time.Sleep(1)
-		if s.producers(t, "t") != 0 || nodes() != 0 {
-			t.Error("not hidden")
-		}
-		p.say("PING")
-		if s.producers(t, "t") != 1 || nodes() != 1 {
-			t.Error("still hidden")
-		}
-		time.Sleep(600*time.Second + 1)
-		if _, err := p.in.ReadByte(); !errors.Is(err, io.EOF) {
-			t.Errorf("connection after twice the timeout: %v", err)
-		}
-	})
-}
-
-// An admin deletes a topic here, then at its brokers; what these say in between must not bring it back.
-func TestTopicDeletedOnALiveClusterStaysAway(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Server) {
-		a, b := s.pipe(t), s.pipe(t)
-		for host, p := range map[string]*peer{"a": a, "b": b} {
-			p.identify(info(host))
-			p.say("REGISTER t c")
-		}
-		s.do(t, http.MethodPost, "/topic/delete?topic=t", nil)
-		a.say("REGISTER t another") // a consumer came to a before a deleted the topic
-		b.conn.Close()              // and b lost its connection
-		b = s.pipe(t)
-		b.identify(info("b"))
-		b.say("REGISTER t c")
-		for i := range 10 {
-			if got := s.producers(t, "t"); got != -http.StatusNotFound {
-				t.Errorf("step %d: %d", i, got)
-			}
-			var topics httpapi.Topics
-			if s.get(t, "/topics", &topics); len(topics.Topics) != 0 {
-				t.Errorf("step %d: %v", i, topics)
-			}
-			switch i {
-			case 0:
-				a.say("UNREGISTER t c")
-				a.say("UNREGISTER t another")
-			case 1:
-				a.say("UNREGISTER t")
-			case 2:
-				b.say("UNREGISTER t c")
-				b.say("UNREGISTER t")
-			default:
-				a.ping(15 * time.Second)
-				b.say("PING")
-			}
-		}
-		a.say("REGISTER t")
-		if got := s.producers(t, "t"); got != 1 {
-			t.Errorf("published to again: %d", got)
-		}
-	})
 }
 
 func TestShutdownEndsEverything(t *testing.T) {

@@ -146,10 +146,21 @@ func TestRouting(t *testing.T) {
 			t.Errorf("%s %s: %d, %s %q", c.method, c.uri, w.Code, c.header, w.Header().Get(c.header))
 		}
 	}
-	for _, profile := range []string{"heap", "goroutine", "block", "threadcreate"} {
-		if w := ask(h, "GET", "/debug/pprof/"+profile+"?debug=1"); w.Code != 200 || w.Body.Len() == 0 {
-			t.Errorf("%s: %d", profile, w.Code)
+}
+
+func TestProfiles(t *testing.T) {
+	_, h := newAPI()
+	server := httptest.NewServer(h) // profiles set deadlines, which only a real connection has
+	defer server.Close()
+	for _, profile := range []string{"heap?debug=1", "goroutine?debug=1", "block?debug=1", "threadcreate?debug=1", "symbol"} {
+		resp, err := server.Client().Get(server.URL + "/debug/pprof/" + profile)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if n, err := io.Copy(io.Discard, resp.Body); resp.StatusCode != 200 || n == 0 || err != nil {
+			t.Errorf("%s: %d, %d bytes, %v", profile, resp.StatusCode, n, err)
+		}
+		resp.Body.Close()
 	}
 }
 
