@@ -58,7 +58,8 @@ var rooms = []room{
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
 	{"lookup/session", []string{"protocol", "protocol/lookupwire", "lookup/registry"}, "one broker's connection"},
-	{"lookup/httpd", []string{"protocol", "protocol/httpapi", "lookup/registry"}, "answers from the registry only"},
+	{"lookup/httpd", []string{"protocol", "protocol/httpapi", "protocol/lookupwire", "lookup/registry"},
+		"answers from the registry only, whose entries are what brokers said on the registration wire"},
 	{"lookup", []string{"protocol", "protocol/httpapi", "protocol/lookupwire", "lookup/..."},
 		"a lookup runs without a broker's code"},
 
