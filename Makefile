@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .PHONY: build run test fuzz demo clean help
 
 FUZZTIME ?= 2m
+PACKAGES ?= ./...
 DATA ?= ./data
 
 # Every daemon and tool, into bin/.
@@ -23,6 +24,7 @@ run: build
 	  for pid in "$${pids[@]}"; do wait "$$pid" || status=$$?; done
 	  exit "$${status:-0}"
 	}
+	alive() { for pid in "$${pids[@]}"; do kill -0 "$$pid" 2>/dev/null || return 1; done; }
 	trap stop INT TERM
 	bin/lookupd --tcp-address=127.0.0.1:4160 --http-address=127.0.0.1:4161 --broadcast-address=127.0.0.1 & pids+=($$!)
 	bin/brokerd --tcp-address=127.0.0.1:4150 --http-address=127.0.0.1:4151 --broadcast-address=127.0.0.1 \
@@ -31,30 +33,28 @@ run: build
 	  bin/admind --http-address=127.0.0.1:4171 --lookupd-http-address=127.0.0.1:4161 & pids+=($$!)
 	fi
 	for _ in {1..100}; do (exec 3<>/dev/tcp/127.0.0.1/4151) 2>/dev/null && break; sleep 0.05; done
-	cat <<TEXT
-
-	  Broker   tcp 127.0.0.1:4150   http://127.0.0.1:4151/stats
-	  Lookup   tcp 127.0.0.1:4160   http://127.0.0.1:4161/nodes
-	$$([ -x bin/admind ] && echo '  Admin    http://127.0.0.1:4171/')
-	  Try, in another terminal:
-	    curl -X POST 'http://127.0.0.1:4151/channel/create?topic=hello&channel=archive'
-	    curl -d 'first message' 'http://127.0.0.1:4151/pub?topic=hello'
-	    curl 'http://127.0.0.1:4151/stats'
-
-	  The queues are kept in $(DATA). Ctrl-C stops everything.
-
-	TEXT
-	wait -n || status=$$?
-	echo 'a daemon ended by itself; stopping the others' >&2
-	status=$${status:-1}
+	set +m
+	alive && printf '  %s\n' '' \
+	  'Broker   tcp 127.0.0.1:4150   http://127.0.0.1:4151/stats' \
+	  'Lookup   tcp 127.0.0.1:4160   http://127.0.0.1:4161/nodes' \
+	  "$$([ -x bin/admind ] && echo 'Admin    http://127.0.0.1:4171/')" \
+	  'Try, in another terminal:' \
+	  "  curl -d 'first message' 'http://127.0.0.1:4151/pub?topic=hello'" \
+	  "  curl -X POST 'http://127.0.0.1:4151/channel/create?topic=hello&channel=archive'" \
+	  "  curl 'http://127.0.0.1:4151/stats?topic=hello'" \
+	  "  curl 'http://127.0.0.1:4161/lookup?topic=hello'" '' \
+	  'The queues are kept in $(DATA). Ctrl-C stops everything.' ''
+	while alive; do sleep 0.2; done
+	echo 'a daemon has ended by itself: stopping the others' >&2
+	status=1
 	stop
 
 # What must hold before a change is done: format, vet, every test with the race detector. Needs only Go; where there is no
-# C compiler for the race detector it is installed if that is possible, and done without otherwise.
+# C compiler for the race detector it is installed if that is possible, and done without otherwise. PACKAGES narrows it.
 test:
 	@bad=$$(gofmt -l .)
 	if [ -n "$$bad" ]; then echo "gofmt these files: $$bad" >&2; exit 1; fi
-	go vet ./...
+	go vet $(PACKAGES)
 	cc=$$(go env CC); race=-race
 	if ! command -v "$${cc%% *}" >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	  echo 'no C compiler: installing gcc for the race detector'
@@ -64,11 +64,11 @@ test:
 	if ! command -v "$${cc%% *}" >/dev/null; then
 	  echo 'THE RACE DETECTOR IS OFF: it needs a C compiler, install gcc to have it' >&2; race=
 	fi
-	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m ./...
+	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m $(PACKAGES)
 
-# Every fuzz target for FUZZTIME (2m) each.
+# Every fuzz target of PACKAGES for FUZZTIME (2m) each.
 fuzz:
-	@for package in $$(go list ./...); do
+	@for package in $$(go list $(PACKAGES)); do
 	  for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do
 	    echo "== $$package $$target"
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime "$(FUZZTIME)" "$$package"
