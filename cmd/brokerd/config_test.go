@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"brokerd/broker"
+	"brokerd/cmd/cmdkit"
+)
+
+// told returns what brokerd makes of flags, environment and the text of a file.
+func told(t *testing.T, args []string, env map[string]string, toml string) (broker.Options, error) {
+	t.Helper()
+	if toml != "" {
+		path := filepath.Join(t.TempDir(), "brokerd.toml")
+		if err := os.WriteFile(path, []byte(toml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config="+path)
+	}
+	o := broker.DefaultOptions()
+	_, err := configure(program(&o), &o, process(args, env))
+	return o, err
+}
+
+func process(args []string, env map[string]string) cmdkit.Process {
+	return cmdkit.Process{Args: args, LookupEnv: func(name string) (string, bool) {
+		text, ok := env[name]
+		return text, ok
+	}}
+}
+
+func TestFileOfNSQ(t *testing.T) {
+	got, err := told(t, []string{"--config=testdata/nsqd.toml"}, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := broker.Options{
+		NodeID: 77, TCPAddress: "127.0.0.1:5150", HTTPAddress: "127.0.0.1:5151", HTTPSAddress: "127.0.0.1:5152",
+		BroadcastAddress: "queue-7.example.net", BroadcastTCPPort: 6150, BroadcastHTTPPort: 6151,
+		LookupdTCPAddresses:      []string{"lookup-1:4160", "lookup-2:4160"},
+		HTTPClientConnectTimeout: 3 * time.Second, HTTPClientRequestTimeout: 7 * time.Second,
+		AuthHTTPAddresses:     []string{"auth-1:4181", "https://auth-2.example.net/check"},
+		AuthHTTPRequestMethod: "post",
+		TopologyRegion:        "north", TopologyZone: "north-1", TopologyAwareConsumption: true,
+		Experiments: []string{"topology-aware-consumption"},
+		DataPath:    "/var/lib/queue", MemQueueSize: 20000, MaxBytesPerFile: 50 << 20, SyncEvery: 100, SyncTimeout: 5 * time.Second,
+		QueueScanWorkerPoolMax: 8, QueueScanSelectionCount: 40,
+		MsgTimeout: 90 * time.Second, MaxMsgTimeout: 30 * time.Minute, MaxMsgSize: 2 << 20,
+		MaxReqTimeout: 2 * time.Hour, MaxBodySize: 10 << 20, ClientTimeout: time.Minute,
+		MaxHeartbeatInterval: 2 * time.Minute, MaxRdyCount: 5000, MaxChannelConsumers: 12,
+		MaxOutputBufferSize: 128 << 10, MaxOutputBufferTimeout: 20 * time.Second,
+		MinOutputBufferTimeout: 50 * time.Millisecond, OutputBufferTimeout: 100 * time.Millisecond,
+		StatsdAddress: "127.0.0.1:8125", StatsdPrefix: "queues.%s", StatsdInterval: 30 * time.Second,
+		StatsdUDPPacketSize: 1432, StatsdExcludeEphemeral: true,
+		E2EProcessingLatencyWindowTime: 5 * time.Minute, E2EProcessingLatencyPercentiles: []float64{1, 0.99, 0.5},
+		TLSCert: "/etc/queue/cert.pem", TLSKey: "/etc/queue/key.pem", TLSClientAuthPolicy: "require-verify",
+		TLSRootCAFile: "/etc/queue/ca.pem", TLSRequired: broker.TLSRequiredExceptHTTP, TLSMinVersion: tls.VersionTLS13,
+		MaxDeflateLevel: 9, ShutdownTimeout: broker.DefaultOptions().ShutdownTimeout,
+		LogLevel: "warn", LogPrefix: "[queue-7] ", LogFormat: "text",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestNothingToldIsTheDefaults(t *testing.T) {
+	got, err := told(t, nil, nil, "")
+	if want := broker.DefaultOptions(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestOptionsTold(t *testing.T) {
+	cert := []string{"--tls-cert=c", "--tls-key=k"}
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		toml string
+		want func(*broker.Options)
+	}{
+		{"pynsq's suite", []string{"--verbose", "--snappy", "--deflate", "-lookupd-tcp-address=127.0.0.1:4160", "--node-id", "3"}, nil, "",
+			func(o *broker.Options) { o.NodeID, o.LookupdTCPAddresses = 3, []string{"127.0.0.1:4160"} }},
+		{"nsqjs's suite", []string{"-http-address", "127.0.0.1:1", "-tcp-address", "/run/b.sock", "-data-path", "/d"}, nil, "",
+			func(o *broker.Options) { o.HTTPAddress, o.TCPAddress, o.DataPath = "127.0.0.1:1", "/run/b.sock", "/d" }},
+		{"HTTP off", []string{"--http-address="}, nil, "", func(o *broker.Options) { o.HTTPAddress = "" }},
+		{"flags replace the file's list", []string{"--lookupd-tcp-address=a:1", "--lookupd-tcp-address=b:2"}, nil,
+			`nsqlookupd_tcp_addresses = ["c:3", "d:4"]`, func(o *broker.Options) { o.LookupdTCPAddresses = []string{"a:1", "b:2"} }},
+		{"percentiles in descending order",
+			[]string{"--e2e-processing-latency-percentile=0.5,0.99", "--e2e-processing-latency-percentile=1"}, nil, "",
+			func(o *broker.Options) { o.E2EProcessingLatencyPercentiles = []float64{1, 0.99, 0.5} }},
+		{"TLS required, bare flag", append(cert, "--tls-required"), nil, "", tlsRequired(broker.TLSRequired)},
+		{"TLS required, of TCP only", append(cert, "--tls-required=tcp-https"), nil, "", tlsRequired(broker.TLSRequiredExceptHTTP)},
+		{"TLS required, boolean in the file", cert, nil, "tls_required = true", tlsRequired(broker.TLSRequired)},
+		{"TLS not required, boolean in the file", cert, nil, "tls_required = false", tlsRequired(broker.TLSNotRequired)},
+		{"TLS required, from the environment", cert, map[string]string{"BROKERD_TLS_REQUIRED": "true"}, "", tlsRequired(broker.TLSRequired)},
+		{"lowest TLS", []string{"--tls-min-version=tls1.0"}, nil, "", func(o *broker.Options) { o.TLSMinVersion = tls.VersionTLS10 }},
+		{"lowest TLS, empty in the file", nil, nil, `tls_min_version = ""`, func(*broker.Options) {}},
+		{"level in capitals", nil, map[string]string{"BROKERD_LOG_LEVEL": "DEBUG"}, "", func(o *broker.Options) { o.LogLevel = "debug" }},
+		{"own flags", []string{"--log-format=json", "--shutdown-timeout=5s"}, nil, "",
+			func(o *broker.Options) { o.LogFormat, o.ShutdownTimeout = "json", 5*time.Second }},
+		{"environment over file", nil, map[string]string{"BROKERD_MEM_QUEUE_SIZE": "1", "BROKERD_LOOKUPD_TCP_ADDRESS": "e:5,f:6"},
+			"mem_queue_size = 2\nsync_every = 3",
+			func(o *broker.Options) {
+				o.MemQueueSize, o.SyncEvery, o.LookupdTCPAddresses = 1, 3, []string{"e:5", "f:6"}
+			}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := told(t, c.args, c.env, c.toml)
+			want := broker.DefaultOptions()
+			c.want(&want)
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v\nwant %+v\nerror %v", got, want, err)
+			}
+		})
+	}
+}
+
+func tlsRequired(r broker.TLSRequirement) func(*broker.Options) {
+	return func(o *broker.Options) { o.TLSCert, o.TLSKey, o.TLSRequired = "c", "k", r }
+}
+
+// Each is the whole of stderr, and exit code 2.
+func TestWrongOptions(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		env  map[string]string
+		want string
+	}{
+		{args: []string{"--max-deflate-level=12"}, want: `--max-deflate-level must be [1,9], not "12" (from the flag)`},
+		{env: map[string]string{"BROKERD_NODE_ID": "1024"},
+			want: `--node-id must be [0,1024), not "1024" (from the environment variable BROKERD_NODE_ID)`},
+		{args: []string{"--msg-timeout=soon"},
+			want: `--msg-timeout must be a duration such as 250ms, 60s or 1h30m, not "soon" (from the flag)`},
+		{args: []string{"--tls-required=maybe"}, want: `--tls-required must be true, false or tcp-https, not "maybe" (from the flag)`},
+		{args: []string{"--tls-min-version=ssl3.0"},
+			want: `--tls-min-version must be tls1.0, tls1.1, tls1.2 or tls1.3, not "ssl3.0" (from the flag)`},
+		{args: []string{"--tls-required"},
+			want: `--tls-required=true: cannot require TLS client connections without TLS key and cert`},
+		{env: map[string]string{"BROKERD_E2E_PROCESSING_LATENCY_PERCENTILE": "0.5,2"},
+			want: `--e2e-processing-latency-percentile must be numbers in (0,1], not "2" (from the environment variable BROKERD_E2E_PROCESSING_LATENCY_PERCENTILE)`},
+		{args: []string{"--statsd-interval=0s"}, want: `--statsd-interval must be more than 0, not "0s" (from the flag)`},
+		{args: []string{"--durabilty=disk"}, want: `flag provided but not defined: -durabilty: see brokerd --help`},
+	} {
+		var out, line bytes.Buffer
+		proc := process(c.args, c.env)
+		proc.Stdout, proc.Stderr = &out, &line
+		code := run(proc)
+		if code != cmdkit.ExitUsage || out.Len() != 0 || line.String() != "brokerd: "+c.want+"\n" {
+			t.Errorf("code %d, stdout %q\ngot  %swant brokerd: %s", code, out.String(), line.String(), c.want)
+		}
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	for flag, want := range map[string]string{
+		"--version": "brokerd v1.3.0 (built w/" + runtime.Version() + ")\n",
+		"--help":    "\n  --mem-queue-size=N                          messages a topic or channel keeps in memory",
+	} {
+		var out, line bytes.Buffer
+		proc := process([]string{flag}, nil)
+		proc.Stdout, proc.Stderr = &out, &line
+		if code := run(proc); code != cmdkit.ExitOK || line.Len() != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: code %d, stderr %q, stdout %s", flag, code, line.String(), out.String())
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"brokerd/cmd/cmdkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestFromStartToSignal runs a whole brokerd on a missing data folder, publishes over HTTP through a unix socket, and ends
+// it by signal; then another, whose topic is there.
+func TestFromStartToSignal(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "on", "start")
+	socket := filepath.Join(t.TempDir(), "http.sock")
+	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=" + socket, "--data-path=" + dir, "--log-format=json"}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", socket) },
+	}}
+	for _, step := range []struct{ method, path, want string }{
+		{http.MethodPost, "/pub?topic=orders", "OK"},
+		{http.MethodGet, "/stats?topic=orders", "[orders"},
+	} {
+		proc := process(args, nil)
+		var stderr bytes.Buffer
+		signals := make(chan os.Signal, 1)
+		proc.Stderr, proc.Signals = &stderr, signals
+		code := make(chan int, 1)
+		go func() { code <- run(proc) }()
+		if got := ask(t, client, step.method, "http://broker"+step.path); !strings.Contains(got, step.want) {
+			t.Errorf("%s answered %q", step.path, got)
+		}
+		signals <- syscall.SIGTERM
+		if got := <-code; got != cmdkit.ExitOK || strings.Contains(stderr.String(), "FATAL") {
+			t.Errorf("exit code %d, log:\n%s", got, stderr.String())
+		}
+	}
+}
+
+// ask sends one request, again and again until there is somebody who answers.
+func ask(t *testing.T, client *http.Client, method, url string) string {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader("a message"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err == nil {
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			return string(body)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("nobody answers: %v", err)
+		}
+	}
+}
+
+func TestFailuresToStartAreOneFatalLine(t *testing.T) {
+	for name, args := range map[string][]string{
+		// 192.0.2.0/24 is for documentation: no machine has such an address.
+		"address":     {"--tcp-address=192.0.2.1:4150"},
+		"certificate": {"--tls-cert=/nowhere/cert.pem", "--tls-key=/nowhere/key.pem"},
+		"data folder": {"--data-path=/dev/null/data"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"--tcp-address=127.0.0.1:0", "--http-address=", "--data-path=" + t.TempDir()}, args...)
+			proc := process(args, nil)
+			var stderr bytes.Buffer
+			proc.Stderr = &stderr
+			code := run(proc)
+			if code != cmdkit.ExitFailed || strings.Count(stderr.String(), "level=FATAL") != 1 {
+				t.Errorf("exit code %d, log:\n%s", code, stderr.String())
+			}
+		})
+	}
+}
