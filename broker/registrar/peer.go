@@ -1,0 +1,185 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"brokerd/protocol/lookupwire"
+)
+
+const (
+	pingInterval = 15 * time.Second
+	firstDelay   = 100 * time.Millisecond // before the next attempt; doubled each time
+	lastDelay    = 15 * time.Second       // the longest
+	steady       = 5 * time.Second        // a connection this long makes the next delay the first again
+	coalesce     = 10 * time.Millisecond  // the least between two comparisons with the source
+)
+
+// peer is one lookup and what is done with it.
+type peer struct {
+	address string
+	cfg     *Config
+	wake    chan struct{} // holds one notice that the source changed
+	tried   chan struct{} // closed once the first attempt has come to something
+	stop    context.CancelFunc
+
+	once sync.Once // closes tried
+
+	mu        sync.Mutex
+	info      lookupwire.LookupInfo // what it last said of itself
+	known     bool                  // it ever did
+	connected bool
+}
+
+func newPeer(address string, cfg *Config) *peer {
+	return &peer{address: address, cfg: cfg, wake: make(chan struct{}, 1), tried: make(chan struct{})}
+}
+
+func (p *peer) changed() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// run keeps the lookup told until ctx ends.
+func (p *peer) run(ctx context.Context) {
+	defer p.decided()
+	log := p.cfg.Logger.With("lookup", p.address)
+	delay, said := firstDelay, ""
+	for {
+		lived, err := p.connect(ctx, log)
+		p.decided()
+		if ctx.Err() != nil {
+			return
+		}
+		if lived > 0 {
+			said = ""
+		}
+		if lived >= steady {
+			delay = firstDelay
+		}
+		said = report(ctx, log, err, said)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(delay/2 + rand.N(delay/2)):
+		}
+		delay = min(2*delay, lastDelay)
+	}
+}
+
+// decided lets go whoever waits for the first attempt.
+func (p *peer) decided() { p.once.Do(func() { close(p.tried) }) }
+
+// report logs why a connection ended or did not come about, once for each reason in a row.
+func report(ctx context.Context, log *slog.Logger, err error, said string) string {
+	text := reason(err)
+	var refused *lookupwire.Error
+	switch {
+	case text == said:
+		log.DebugContext(ctx, "still not registered with lookup", "err", err)
+	case errors.As(err, &refused):
+		log.ErrorContext(ctx, "lookup refused this broker; if that is about IDENTIFY, see --broadcast-address, "+
+			"--broadcast-tcp-port and --broadcast-http-port", "err", err)
+	default:
+		log.WarnContext(ctx, "not registered with lookup, trying again", "err", err)
+	}
+	return text
+}
+
+// reason is an error's text without the port of this side, which is another one each time.
+func reason(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
+}
+
+// connect makes one connection and serves it until it ends. lived is how long it was registered, 0 when it never was.
+func (p *peer) connect(ctx context.Context, log *slog.Logger) (lived time.Duration, err error) {
+	dialing, cancel := context.WithTimeout(ctx, timeout)
+	conn, err := p.cfg.Dial(dialing, "tcp", p.address)
+	cancel()
+	if err != nil {
+		return 0, fmt.Errorf("dial: %w", err)
+	}
+	l := newLink(conn)
+	defer l.close()
+	defer context.AfterFunc(ctx, l.hangUp)()
+	info, err := l.identify(p.cfg.Info())
+	if err != nil {
+		return 0, fmt.Errorf("IDENTIFY: %w", err)
+	}
+	began := time.Now()
+	p.setConnected(info)
+	defer p.setDisconnected()
+	log.InfoContext(ctx, "registering with lookup", "version", info.Version)
+	err = p.serve(ctx, l)
+	return max(1, time.Since(began)), err
+}
+
+func (p *peer) setConnected(info lookupwire.LookupInfo) {
+	p.mu.Lock()
+	p.info, p.known, p.connected = info, true, true
+	p.mu.Unlock()
+	p.decided()
+}
+
+func (p *peer) setDisconnected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connected = false
+}
+
+// serve keeps an identified connection told until it fails or ctx ends.
+func (p *peer) serve(ctx context.Context, l *link) error {
+	ping := time.NewTicker(pingInterval)
+	defer ping.Stop()
+	var told []Topic
+	for {
+		began := time.Now()
+		want := p.cfg.Source.snapshot()
+		if err := diff(told, want, l.send); err != nil {
+			return err
+		}
+		if err := l.flush(); err != nil {
+			return err
+		}
+		told = want
+		// A broker that makes topics by the thousand is compared with its past a few times, not at every one.
+		if err := p.idle(ctx, l, ping.C, max(coalesce, 4*time.Since(began))); err != nil {
+			return err
+		}
+	}
+}
+
+// idle returns nil once the source has changed, not before pause has passed.
+func (p *peer) idle(ctx context.Context, l *link, ping <-chan time.Time, pause time.Duration) error {
+	rested := time.NewTimer(pause)
+	defer rested.Stop()
+	var wake chan struct{}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case reply, ok := <-l.replies:
+			return l.unasked(reply, ok)
+		case <-ping:
+			if err := errors.Join(l.send(lookupwire.AppendPing(nil)), l.flush()); err != nil {
+				return fmt.Errorf("PING: %w", err)
+			}
+		case <-rested.C:
+			wake = p.wake
+		case <-wake:
+			return nil
+		}
+	}
+}
