@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -81,13 +82,13 @@ const (
 )
 
 // acceptLoop serves each connection on a goroutine of its own until the listener is closed.
-func (s *Server) acceptLoop(l net.Listener) {
+func (s *Server) acceptLoop(ctx context.Context, l net.Listener) {
 	rest := minAcceptRest
 	for {
 		conn, err := l.Accept()
 		if err == nil {
 			rest = minAcceptRest
-			go s.serveConn(conn) // the session server waits for it
+			s.wg.Go(func() { s.serveConn(conn) })
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -99,7 +100,11 @@ func (s *Server) acceptLoop(l net.Listener) {
 			return
 		}
 		s.log.Warn("accept failed, will be tried again", "error", err, "in", rest)
-		time.Sleep(rest)
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
+			return
+		}
 		rest = min(2*rest, maxAcceptRest)
 	}
 }

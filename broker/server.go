@@ -165,7 +165,7 @@ func (s *Server) serve(ctx context.Context) {
 		pusher := s.newPusher()
 		s.wg.Go(func() { pusher.Run(ctx) })
 	}
-	s.wg.Go(func() { s.acceptLoop(s.tcp) })
+	s.wg.Go(func() { s.acceptLoop(ctx, s.tcp) })
 	s.serveHTTP()
 }
 
