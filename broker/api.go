@@ -83,11 +83,6 @@ func (s *Server) statsdTopics() []httpapi.Topic {
 	return httpd.Snapshot(s.registry, s.opts.E2EProcessingLatencyPercentiles, httpd.Filter{})
 }
 
-// learn returns the channels of a topic that the lookups know.
-func (s *Server) learn(ctx context.Context, name string) []string {
-	return s.registrar.Channels(ctx, name)
-}
-
 // queueStore opens overflow queues in the data folder.
 type queueStore struct {
 	dir  string
@@ -108,10 +103,8 @@ func (q *queueStore) Open(name string) (*nsqdata.Queue, error) {
 
 // logf is the log of go-diskqueue, which names its own levels.
 func (q *queueStore) logf(level, format string, args ...any) {
-	l := slog.LevelInfo
+	l := slog.LevelDebug // what it calls INFO is each file that it opens
 	switch level {
-	case "DEBUG":
-		l = slog.LevelDebug
 	case "WARNING":
 		l = slog.LevelWarn
 	case "ERROR", "FATAL":

@@ -1,21 +1,52 @@
 package broker
 
-import "context"
+import (
+	"context"
+	"fmt"
 
-type lookups interface {
-	Changed()
-	Start()
-	Close()
-	SetAddresses([]string) error
-	Channels(ctx context.Context, topic string) []string
+	"brokerd/broker/registrar"
+	"brokerd/protocol/httpapi"
+)
+
+// newRegistrar makes what tells the lookups. Its source is asked only after load has made the registry.
+func (s *Server) newRegistrar() (err error) {
+	o := &s.opts
+	s.lookupHTTP = httpapi.NewHTTPClient(httpapi.ClientConfig{
+		ConnectTimeout: o.HTTPClientConnectTimeout, RequestTimeout: o.HTTPClientRequestTimeout,
+	})
+	s.registrar, err = registrar.New(registrar.Config{
+		Addresses: o.LookupdTCPAddresses, Source: s.registered, Info: s.peerInfo, HTTP: s.lookupHTTP, Logger: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("--lookupd-tcp-address: %w", err)
+	}
+	return nil
 }
 
-type noLookups struct{}
+// registered returns what the lookups should know: all topics and channels that are not about to go, ephemeral ones too.
+func (s *Server) registered() []registrar.Topic {
+	var list []registrar.Topic
+	for _, t := range s.registry.Topics() {
+		if t.Exiting() {
+			continue
+		}
+		r := registrar.Topic{Name: t.Name()}
+		for _, c := range t.Channels() {
+			r.Channels = append(r.Channels, c.Name())
+		}
+		list = append(list, r)
+	}
+	return list
+}
 
-func (noLookups) Changed()                                  {}
-func (noLookups) Start()                                    {}
-func (noLookups) Close()                                    {}
-func (noLookups) SetAddresses([]string) error               { return nil }
-func (noLookups) Channels(context.Context, string) []string { return nil }
+// peerInfo is how the broker introduces itself.
+func (s *Server) peerInfo() registrar.Info {
+	o := &s.opts
+	return registrar.Info{
+		BroadcastAddress: o.BroadcastAddress, TCPPort: s.broadcastTCPPort(), HTTPPort: s.broadcastHTTPPort(),
+		Hostname: hostname(), Version: Version, TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion,
+	}
+}
 
-func (s *Server) newRegistrar() error { s.registrar = noLookups{}; return nil }
+// learn returns the channels of a topic that the lookups know.
+func (s *Server) learn(ctx context.Context, name string) []string { return s.registrar.Channels(ctx, name) }

@@ -13,10 +13,12 @@ import (
 	"brokerd/broker/auth"
 	"brokerd/broker/catalog"
 	"brokerd/broker/httpd"
+	"brokerd/broker/registrar"
 	"brokerd/broker/session"
 	"brokerd/broker/telemetry"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol/httpapi"
 )
 
 // Server is one broker. New checks, Start serves, Shutdown ends; each is called once.
@@ -28,18 +30,19 @@ type Server struct {
 	tls     *tlsConfigs
 	dataDir string
 
-	registry  *topic.Registry
-	sessions  *session.Server
-	catalog   *catalog.Catalog
-	registrar lookups
-	auth      *auth.Client // nil when auth is off
-	http      *httpd.Server
-	lock      *nsqdata.Lock
-	ids       *nsqdata.IDs
-	tcp       net.Listener
-	listeners []net.Listener // all, for closing
-	httpPort  int            // bound; 0 is off, -1 a unix socket
-	httpsPort int
+	registry   *topic.Registry
+	sessions   *session.Server
+	catalog    *catalog.Catalog
+	registrar  *registrar.Registrar
+	lookupHTTP *httpapi.HTTPClient
+	auth       *auth.Client // nil when auth is off
+	http       *httpd.Server
+	lock       *nsqdata.Lock
+	ids        *nsqdata.IDs
+	tcp        net.Listener
+	listeners  []net.Listener // all, for closing
+	httpPort   int            // bound; 0 is off, -1 a unix socket
+	httpsPort  int
 
 	stop context.CancelFunc // ends the background goroutines
 	wg   sync.WaitGroup     // all goroutines but those of the rooms
@@ -94,7 +97,8 @@ func (s *Server) Start() (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.serve(ctx)
-	s.log.Info("serving", "tcp", s.opts.TCPAddress, "http", s.opts.HTTPAddress, "data", s.dataDir, "topics", len(s.registry.Topics()))
+	s.log.Info("serving", "version", Version, "tcp", s.tcp.Addr(), "http", s.HTTPAddr(), "https", s.HTTPSAddr(),
+		"data", s.dataDir, "topics", len(s.registry.Topics()))
 	return nil
 }
 
@@ -198,7 +202,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.wg.Wait()
 	note("saving the list of topics and channels", s.catalog.Save())
 	note("saving the queues", s.registry.Close())
-	note("saving the message ids", s.ids.Close(s.registry.NextID()))
+	if next, used := s.registry.NextID(); used {
+		note("saving the message ids", s.ids.Close(next))
+	}
+	s.lookupHTTP.Close()
 	if s.auth != nil {
 		s.auth.Close()
 	}

@@ -51,8 +51,10 @@ func (r *Registry) Start() { r.sweep.start() }
 // now returns the time in nanoseconds on the clock of all deadlines.
 func (r *Registry) now() int64 { return int64(time.Since(r.start)) }
 
-// NextID returns the first id number that is not used yet; it is for saving at a clean exit.
-func (r *Registry) NextID() uint64 { return r.ids.next.Load() }
+// NextID returns the first id number that is not used yet, for saving at a clean exit; ok is false when none was ever used.
+func (r *Registry) NextID() (next uint64, ok bool) {
+	return r.ids.next.Load(), r.ids.reserved.Load() > 0
+}
 
 // Health returns the error of the last write to disk, nil when it succeeded.
 func (r *Registry) Health() error {

@@ -54,6 +54,9 @@ func (t *Topic) Name() string { return t.name }
 // Ephemeral reports whether the topic is not kept on disk and goes with its last channel.
 func (t *Topic) Ephemeral() bool { return t.ephemeral }
 
+// Exiting reports whether the topic is being deleted or the broker stops.
+func (t *Topic) Exiting() bool { return t.exiting.Load() }
+
 // Paused reports whether messages stay in the topic instead of moving to its channels.
 func (t *Topic) Paused() bool { return t.paused.Load() }
 
