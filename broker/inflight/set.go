@@ -86,6 +86,9 @@ func (s *Set[O]) Touch(id protocol.MessageID, owner O, now, limit int64) error {
 	if p.owner != owner {
 		return ErrNotOwner
 	}
+	if s.lanes[p.lane].timeout == capped {
+		return nil // it has been extended to the limit, which stays where it is
+	}
 	deadline, to := now+s.lanes[p.lane].timeout, p.lane
 	if last := p.delivered + limit; deadline >= last {
 		deadline, to = last, s.cappedLane()
