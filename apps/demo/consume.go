@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/nsqio/go-nsq"
+)
+
+const (
+	requeueOneIn = 100
+	requeueDelay = 50 * time.Millisecond
+)
+
+// clientLog is where go-nsq writes its errors.
+var clientLog = log.New(os.Stderr, "", log.Ltime)
+
+// subscribe starts a consumer of the channel with one handler. It never gives a message up, however often it comes.
+func subscribe(address, topic, channel string, maxInFlight int, handler nsq.Handler) (*nsq.Consumer, error) {
+	config := nsq.NewConfig()
+	config.MaxInFlight = maxInFlight
+	config.MaxAttempts = 0 // no limit
+	consumer, err := nsq.NewConsumer(topic, channel, config)
+	if err != nil {
+		return nil, fmt.Errorf("consuming %s: %w", channel, err)
+	}
+	consumer.SetLogger(clientLog, nsq.LogLevelError)
+	consumer.AddHandler(handler)
+	if err := consumer.ConnectToNSQD(address); err != nil {
+		return nil, fmt.Errorf("consuming %s: %w", channel, err)
+	}
+	return consumer, nil
+}
+
+// steady finishes everything that it is handed.
+type steady struct{ tally *tally }
+
+// HandleMessage counts m; go-nsq finishes it when it returns nil.
+func (h steady) HandleMessage(m *nsq.Message) error {
+	id, err := messageID(m.ID)
+	if err != nil {
+		return err
+	}
+	h.tally.finish(id, digestOf(m.Body))
+	return nil
+}
+
+// picky requeues one message in a hundred and finishes the others.
+type picky struct {
+	steady
+	handled *int // only its one handler counts
+}
+
+// HandleMessage requeues or counts m.
+func (h picky) HandleMessage(m *nsq.Message) error {
+	if *h.handled++; *h.handled%requeueOneIn == 0 {
+		m.DisableAutoResponse()
+		m.RequeueWithoutBackoff(requeueDelay)
+		return nil
+	}
+	return h.steady.HandleMessage(m)
+}
+
+// crew is the consumers of one channel.
+type crew struct {
+	channel string
+	tally   *tally
+	members []*nsq.Consumer
+	doomed  *doomed
+}
+
+// enlist starts n consumers of the channel, at least two: one of them picky, one doomed, the others steady.
+func enlist(address, topic, channel string, n, maxInFlight, total int) (*crew, error) {
+	c := &crew{channel: channel, tally: newTally(total)}
+	for i := range n - 1 {
+		var handler nsq.Handler = steady{c.tally}
+		if i == 0 {
+			handler = picky{steady{c.tally}, new(int)}
+		}
+		consumer, err := subscribe(address, topic, channel, maxInFlight, handler)
+		if err != nil {
+			c.dismiss()
+			return nil, err
+		}
+		c.members = append(c.members, consumer)
+	}
+	doomed, err := startDoomed(doomedOrders{address, topic, channel, maxInFlight}, c.tally)
+	if err != nil {
+		c.dismiss()
+		return nil, err
+	}
+	c.doomed = doomed
+	return c, nil
+}
+
+// dismiss stops the consumers and waits for them. It may be called more than once.
+func (c *crew) dismiss() {
+	if c.doomed != nil {
+		c.doomed.discard()
+	}
+	for _, consumer := range c.members {
+		consumer.Stop()
+	}
+	for _, consumer := range c.members {
+		<-consumer.StopChan
+	}
+}
