@@ -1,0 +1,137 @@
+package broker_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"brokerd/broker"
+	"brokerd/protocol/prototest"
+)
+
+// door is one way into a broker that listens on TCP and one that listens on a unix socket.
+type door struct {
+	name                       string
+	unix, tls, snappy, deflate bool
+}
+
+// doors are all ways in: the suites run over each of them.
+var doors = []door{
+	{name: "tcp"},
+	{name: "unix", unix: true},
+	{name: "tls", tls: true},
+	{name: "snappy", snappy: true},
+	{name: "deflate", deflate: true},
+	{name: "tls+snappy", tls: true, snappy: true},
+	{name: "tls+deflate", tls: true, deflate: true},
+	{name: "unix+tls+snappy", unix: true, tls: true, snappy: true},
+	{name: "unix+deflate", unix: true, deflate: true},
+}
+
+// house is a broker behind all doors: one on TCP and one on a unix socket, as a broker has one address.
+type house struct {
+	authority *authority
+	tcp, unix *node
+}
+
+// build starts both brokers with the same options.
+func build(t *testing.T, change func(*broker.Options)) *house {
+	t.Helper()
+	h := &house{authority: newAuthority(t)}
+	with := func(address string) *node {
+		return start(t, func(o *broker.Options) {
+			h.authority.serve(o)
+			if address != "" {
+				o.TCPAddress = address
+			}
+			if change != nil {
+				change(o)
+			}
+		})
+	}
+	h.tcp, h.unix = with(""), with(unixPath(t, "v2.sock"))
+	return h
+}
+
+func (h *house) node(d door) *node {
+	if d.unix {
+		return h.unix
+	}
+	return h.tcp
+}
+
+func (h *house) transport(d door) prototest.Transport {
+	tr := h.node(d).tcp()
+	tr.Snappy, tr.Deflate = d.snappy, d.deflate
+	if d.tls {
+		tr.TLS = h.authority.client()
+	}
+	return tr
+}
+
+// TestConformance plays every command, check, error text and close of protocol V2 through every door.
+func TestConformance(t *testing.T) {
+	h := build(t, nil)
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) { prototest.Run(t, prototest.Target{Transport: h.transport(d)}) })
+	}
+}
+
+func TestConformanceLimits(t *testing.T) {
+	h := build(t, func(o *broker.Options) {
+		o.MaxMsgSize, o.MaxBodySize, o.MaxRdyCount, o.MaxChannelConsumers = 100, 1000, 50, 1
+	})
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) {
+			prototest.Run(t, prototest.Target{Transport: h.transport(d), Files: []string{"limits.txt"}})
+		})
+	}
+}
+
+func TestConformanceAuth(t *testing.T) {
+	daemon := httptest.NewServer(http.HandlerFunc(grantBySecret))
+	defer daemon.Close()
+	h := build(t, func(o *broker.Options) { o.AuthHTTPAddresses = []string{daemon.Listener.Addr().String()} })
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) {
+			prototest.Run(t, prototest.Target{Transport: h.transport(d), Files: []string{"auth_on.txt"}})
+		})
+	}
+	t.Cleanup(h.tcp.stop) // before the daemon goes
+	t.Cleanup(h.unix.stop)
+}
+
+// grantBySecret is the auth daemon that auth_on.txt asks for.
+func grantBySecret(w http.ResponseWriter, r *http.Request) {
+	grants := map[string]string{
+		"all":  `{"topic":"^prototest\\.","channels":[".*"],"permissions":["subscribe","publish"]}`,
+		"sub":  `{"topic":"^prototest\\.","channels":["^c$"],"permissions":["subscribe"]}`,
+		"pub":  `{"topic":"^prototest\\.","channels":[".*"],"permissions":["publish"]},{"topic":"x","permissions":["subscribe"]}`,
+		"none": ``,
+	}
+	grant, ok := grants[r.FormValue("secret")]
+	if !ok {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	_, _ = w.Write([]byte(`{"ttl":60,"identity":"who","identity_url":"http://who","authorizations":[` + grant + `]}`))
+}
+
+// TestConformanceTLSRequired: whoever does not speak TLS gets nothing done, through plain doors and compressed ones.
+func TestConformanceTLSRequired(t *testing.T) {
+	for name, requirement := range map[string]broker.TLSRequirement{
+		"true": broker.TLSRequired, "tcp-https": broker.TLSRequiredExceptHTTP,
+	} {
+		h := build(t, func(o *broker.Options) { o.TLSRequired = requirement })
+		for _, d := range doors {
+			if !d.tls {
+				t.Run(name+"/"+d.name, func(t *testing.T) {
+					prototest.Run(t, prototest.Target{Transport: h.transport(d), Files: []string{"tls_required.txt"}})
+				})
+			}
+		}
+		t.Run(name+"/tls", func(t *testing.T) {
+			prototest.Run(t, prototest.Target{Transport: h.transport(door{tls: true}), Files: []string{"subscribe.txt"}})
+		})
+	}
+}

@@ -1,0 +1,203 @@
+package broker_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"brokerd/broker"
+	"brokerd/protocol/httpapi"
+	"brokerd/protocol/prototest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// node is a broker in this process and a client of its HTTP API.
+type node struct {
+	*broker.Server
+	t       testing.TB
+	running bool
+	http    *http.Client
+}
+
+// options returns NSQ's defaults on free loopback ports, with a data folder of the test.
+func options(t testing.TB) broker.Options {
+	o := broker.DefaultOptions()
+	o.TCPAddress, o.HTTPAddress, o.HTTPSAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	o.BroadcastAddress = "127.0.0.1"
+	o.DataPath = t.TempDir()
+	return o
+}
+
+// start starts a broker with options that change has been at; nil changes nothing. It ends with the test.
+func start(t testing.TB, change func(*broker.Options)) *node {
+	t.Helper()
+	o := options(t)
+	if change != nil {
+		change(&o)
+	}
+	return startWith(t, o)
+}
+
+func startWith(t testing.TB, o broker.Options) *node {
+	t.Helper()
+	s, err := broker.New(o, slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{Server: s, t: t, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	t.Cleanup(n.stop)
+	return n
+}
+
+// stop ends the broker cleanly; a second call does nothing.
+func (n *node) stop() {
+	n.t.Helper()
+	n.http.CloseIdleConnections()
+	if !n.running {
+		return
+	}
+	n.running = false
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := n.Shutdown(ctx); err != nil {
+		n.t.Errorf("shutting down: %v", err)
+	}
+}
+
+// tcp is the plain transport to the broker.
+func (n *node) tcp() prototest.Transport {
+	return prototest.Transport{Network: n.TCPAddr().Network(), Address: n.TCPAddr().String()}
+}
+
+func (n *node) dial() *prototest.Client {
+	n.t.Helper()
+	return n.tcp().Connect(n.t)
+}
+
+// subscribe returns a client that is subscribed, with credit.
+func (n *node) subscribe(topic, channel string, ready int) *prototest.Client {
+	n.t.Helper()
+	c := n.dial()
+	c.Send(fmt.Sprintf("SUB %s %s\nRDY %d\n", topic, channel, ready))
+	c.Expect("OK")
+	return c
+}
+
+func (n *node) url(path string) string { return "http://" + n.HTTPAddr().String() + path }
+
+// post sends a body and demands status 200.
+func (n *node) post(path, body string) {
+	n.t.Helper()
+	if status, answer := n.ask(http.MethodPost, path, body); status != http.StatusOK {
+		n.t.Fatalf("POST %s: %d %s", path, status, answer)
+	}
+}
+
+func (n *node) get(path string) string {
+	n.t.Helper()
+	status, answer := n.ask(http.MethodGet, path, "")
+	if status != http.StatusOK {
+		n.t.Fatalf("GET %s: %d %s", path, status, answer)
+	}
+	return answer
+}
+
+func (n *node) ask(method, path, body string) (status int, answer string) {
+	n.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, n.url(path), strings.NewReader(body))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	resp, err := n.http.Do(req)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// publish publishes messages over HTTP, one per line.
+func (n *node) publish(topic string, bodies ...string) {
+	n.t.Helper()
+	n.post("/mpub?topic="+topic, strings.Join(bodies, "\n"))
+}
+
+func (n *node) stats() httpapi.Stats {
+	n.t.Helper()
+	var s httpapi.Stats
+	if err := json.Unmarshal([]byte(n.get("/stats?format=json&include_mem=false")), &s); err != nil {
+		n.t.Fatal(err)
+	}
+	return s
+}
+
+// topic returns a topic's figures, nil when there is none of that name.
+func (n *node) topic(name string) *httpapi.Topic {
+	n.t.Helper()
+	for _, t := range n.stats().Topics {
+		if t.TopicName == name {
+			return &t
+		}
+	}
+	return nil
+}
+
+// channel returns a channel's figures, nil when there is none of that name.
+func (n *node) channel(topic, name string) *httpapi.Channel {
+	n.t.Helper()
+	t := n.topic(topic)
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Channels {
+		if c.ChannelName == name {
+			return &c
+		}
+	}
+	return nil
+}
+
+// eventually waits until the condition holds, which it asks again every few milliseconds.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	within(t, 5*time.Second, what, condition)
+}
+
+func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(limit)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+		<-tick.C
+	}
+}
+
+// unixPath returns the path of a socket to be, short enough for the system.
+func unixPath(t testing.TB, name string) string {
+	path := t.TempDir() + "/" + name
+	if _, _, err := net.SplitHostPort(path); err == nil || len(path) > 100 {
+		t.Fatalf("%s cannot be a unix socket", path)
+	}
+	return path
+}

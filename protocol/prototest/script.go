@@ -1,0 +1,113 @@
+package prototest
+
+import (
+	"bufio"
+	"embed"
+	"encoding/binary"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+//go:embed testdata
+var files embed.FS
+
+// step is one line of a case.
+type step struct {
+	verb, text string
+	line       int
+}
+
+// script is one case.
+type script struct {
+	name        string
+	bare, plain bool
+	steps       []step
+}
+
+// verbs are the steps, and whether a text must follow them.
+var verbs = map[string]bool{
+	">": true, ">+": true, "<": true, "<!": true, "<m": true, "<raw": true, "<file": true, "conn": true,
+	"eof": false, "closed": false, "alive": false,
+}
+
+// parseScripts reads a script file.
+func parseScripts(text string) ([]script, error) {
+	var list []script
+	var cur *script
+	scanner := bufio.NewScanner(strings.NewReader(text))
+	for n := 1; scanner.Scan(); n++ {
+		line := scanner.Text()
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if name, ok := strings.CutPrefix(line, "== "); ok {
+			list = append(list, script{name: name})
+			cur = &list[len(list)-1]
+			continue
+		}
+		if cur == nil {
+			return nil, fmt.Errorf("line %d: a step before the first case", n)
+		}
+		if err := cur.add(line, n); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	return list, scanner.Err()
+}
+
+func (s *script) add(line string, n int) error {
+	switch {
+	case line == "bare" && len(s.steps) == 0:
+		s.bare = true
+		return nil
+	case line == "plain" && len(s.steps) == 0:
+		s.plain = true
+		return nil
+	}
+	verb, text, ok := strings.Cut(line, " ")
+	if need, known := verbs[verb]; !known || need != ok {
+		return fmt.Errorf("%q is no step", line)
+	}
+	s.steps = append(s.steps, step{verb, text, n})
+	return nil
+}
+
+var placeholder = regexp.MustCompile(`\$\{[^}]*\}|\\x[0-9a-f]{2}|\\.`)
+
+// expand replaces escapes and placeholders; words holds those that have a name.
+func expand(text string, words map[string]string) (string, error) {
+	var failed error
+	out := placeholder.ReplaceAllStringFunc(text, func(found string) string {
+		s, err := expandOne(found, words)
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", found, err)
+		}
+		return s
+	})
+	return out, failed
+}
+
+func expandOne(found string, words map[string]string) (string, error) {
+	if found[0] == '\\' {
+		s, err := strconv.Unquote(`"` + found + `"`)
+		return s, err
+	}
+	word := found[2 : len(found)-1]
+	if s, ok := words[word]; ok {
+		return s, nil
+	}
+	if number, ok := strings.CutPrefix(word, "i32:"); ok {
+		n, err := strconv.ParseInt(number, 10, 32)
+		return string(binary.BigEndian.AppendUint32(nil, uint32(n))), err
+	}
+	if letter, number, ok := strings.Cut(word, "*"); ok {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return "", err
+		}
+		return strings.Repeat(letter, n), nil
+	}
+	return "", fmt.Errorf("unknown word")
+}
