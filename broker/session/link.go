@@ -49,8 +49,11 @@ func newLink(conn net.Conn) *link {
 // setHeartbeat sets the interval, 0 for none, and begins it.
 func (l *link) setHeartbeat(interval time.Duration) {
 	now := time.Now()
-	l.interval = interval
-	l.nextBeat, l.dead, l.newLine = now.Add(interval), now.Add(2*interval), false
+	l.interval, l.newLine = interval, false
+	l.nextBeat, l.dead = now.Add(interval), time.Time{}
+	if interval > 0 {
+		l.dead = now.Add(2 * interval)
+	}
 	l.wmu.Lock()
 	l.writeLimit, l.writeArmed = interval, time.Time{}
 	if interval == 0 {
