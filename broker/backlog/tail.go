@@ -3,6 +3,8 @@ package backlog
 import (
 	"math"
 	"sync/atomic"
+
+	"brokerd/protocol"
 )
 
 // Sizes of nodes in bytes. The first node of a topic is small, as most topics are; each next one is twice the size of the
@@ -13,31 +15,81 @@ const (
 	handOver = 128 << 10
 )
 
-// node is a run of whole frames.
-type node struct {
-	mem  []byte       // never changes but for bytes behind what was appended
-	used int          // bytes appended; the tail's alone
-	next *node        // set before end
-	end  atomic.Int64 // used, once the node is closed; atomic as readers pass while the topic appends
+// Node is a run of whole frames. Its bytes never change but for those behind what was appended. They are in memory, until
+// the owner of the tail evicts a node that it has written elsewhere; a queue that comes to it then must be supplied.
+type Node struct {
+	mem  atomic.Pointer[[]byte] // nil once evicted; atomic as readers pass meanwhile
+	next *Node                  // set before end
+	end  atomic.Int64           // bytes used, once the node is closed; atomic as readers pass while the topic appends
+
+	// Owned by who appends.
+	used        int
+	count       int
+	first, last protocol.MessageID
 }
 
 // unclosed is the end of a node that is still appended to.
 const unclosed = math.MaxInt64
 
+// NewCold returns a closed node whose bytes are not in memory, behind prev when that is not nil. It holds count messages,
+// size bytes, with ids from first to last.
+func NewCold(prev *Node, first, last protocol.MessageID, count, size int) *Node {
+	n := &Node{used: size, count: count, first: first, last: last}
+	n.end.Store(int64(size))
+	if prev != nil {
+		prev.next = n
+	}
+	return n
+}
+
+// First and Last return the ids of the first and the last message, as far as Note was told of them.
+func (n *Node) First() protocol.MessageID { return n.first }
+
+// Last is described at First.
+func (n *Node) Last() protocol.MessageID { return n.last }
+
+// Count returns the number of messages.
+func (n *Node) Count() int { return n.count }
+
+// Frames returns the messages, nil when they are not in memory.
+func (n *Node) Frames() []byte {
+	if mem := n.mem.Load(); mem != nil {
+		return (*mem)[:n.used]
+	}
+	return nil
+}
+
+// Evict drops the bytes of a closed node from memory.
+func (n *Node) Evict() { n.mem.Store(nil) }
+
 // Position is a place in a topic's chain of nodes.
 type Position struct {
-	node *node
+	node *Node
 	off  int
 }
 
 // Extent is where messages that were appended together begin and end.
 type Extent struct {
-	from, to Position
+	from, to    Position
+	first, last protocol.MessageID // 0 unless noted
+}
+
+// Node returns the node that the messages begin in; batches do not cross nodes.
+func (e Extent) Node() *Node { return e.from.node }
+
+// All returns the extent of all messages of closed nodes that are linked from first to last.
+func All(first, last *Node) Extent {
+	return Extent{from: Position{node: first}, to: Position{last, last.used}, first: first.first, last: last.last}
+}
+
+// Within returns the part of a closed node's messages between two offsets of frames, with ids from first to last.
+func Within(n *Node, from, to int, first, last protocol.MessageID) Extent {
+	return Extent{from: Position{n, from}, to: Position{n, to}, first: first, last: last}
 }
 
 // Tail is where a topic appends. Its zero value is empty.
 type Tail struct {
-	last *node
+	last *Node
 }
 
 // Append adds whole frames and returns where they are. It copies frames or, when taken is true, keeps the slice itself,
@@ -47,14 +99,29 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 		return t.whole(frames), true
 	}
 	n := t.last
-	if n == nil || len(n.mem)-n.used < len(frames) {
+	if n == nil || n.end.Load() != unclosed || len(*n.mem.Load())-n.used < len(frames) {
 		n = t.push(make([]byte, t.nextSize(len(frames))))
 	}
 	at.from = Position{n, n.used}
-	n.used += copy(n.mem[n.used:], frames)
+	n.used += copy((*n.mem.Load())[n.used:], frames)
 	at.to = Position{n, n.used}
 	return at, false
 }
+
+// Note says how many messages the last Append was, and their ids, which grow along the chain.
+func (t *Tail) Note(at Extent, first, last protocol.MessageID, count int) Extent {
+	n := t.last
+	if n.count == 0 {
+		n.first = first
+	}
+	n.last = last
+	n.count += count
+	at.first, at.last = first, last
+	return at
+}
+
+// Last returns the node that is appended to, nil when there is none.
+func (t *Tail) Last() *Node { return t.last }
 
 // Detached returns the extent of whole frames that belong to no tail. The slice must not be changed any more.
 func Detached(frames []byte) Extent {
@@ -75,18 +142,29 @@ func (t *Tail) Rewind(at Extent) { at.from.node.used = at.from.off }
 // Drop forgets the node that is appended to, so that a topic in which nothing waits holds no memory.
 func (t *Tail) Drop() { t.last = nil }
 
+// Close ends the node that is appended to; the next Append begins one behind it.
+func (t *Tail) Close() {
+	if n := t.last; n != nil && n.end.Load() == unclosed {
+		n.end.Store(int64(n.used))
+	}
+}
+
+// After makes n, a closed node, the one behind which is appended.
+func (t *Tail) After(n *Node) { t.last = n }
+
 // nextSize returns the size of the node that follows the last one and has room for need bytes.
 func (t *Tail) nextSize(need int) int {
 	size := minNode
 	if t.last != nil {
-		size = min(2*len(t.last.mem), maxNode)
+		size = min(max(2*t.last.used, minNode), maxNode)
 	}
 	return max(size, need)
 }
 
 // push closes the last node and puts a new one behind it.
-func (t *Tail) push(mem []byte) *node {
-	n := &node{mem: mem}
+func (t *Tail) push(mem []byte) *Node {
+	n := &Node{}
+	n.mem.Store(&mem)
 	n.end.Store(unclosed)
 	if last := t.last; last != nil {
 		last.next = n

@@ -186,3 +186,12 @@ func (s *Set[O]) alloc() int32 {
 	s.slots = append(s.slots, slot[O]{})
 	return int32(len(s.slots) - 1)
 }
+
+// Each calls f with the id of every message in flight.
+func (s *Set[O]) Each(f func(id protocol.MessageID, attempts uint16)) {
+	for i := range s.slots {
+		if s.slots[i].used {
+			f(s.slots[i].id, s.slots[i].attempts)
+		}
+	}
+}

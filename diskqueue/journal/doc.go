@@ -1,0 +1,34 @@
+// Package journal says what the records of a node's log mean, and what they add up to: the topics, their channels, and of
+// each channel what waits, what is out and how often it was delivered.
+//
+// It is pure. Encoders append to a slice that they are given; State applies records one by one, and is what a checkpoint holds
+// and what recovery starts from. Bodies stay in the log and in segments: State knows messages by their ids, which grow along
+// a topic.
+//
+// # Records
+//
+// A record is a kind, one byte, and a payload. Integers of fixed size are big-endian; varints are those of encoding/binary.
+//
+//	Publish    topic u32, only u32, due i64, first u64, last u64, count u32, frames
+//	Delivered  topic u32, channel u32, runs       delivered once more each; one that waits leaves the backlog
+//	Finished   topic u32, channel u32, runs       finished or discarded
+//	Deferred   topic u32, channel u32, then for each: id varint (difference), due varint (difference)
+//	Change     JSON of type Change                topics, channels, pauses, options, emptying
+//
+// only is the one channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. due is nanoseconds since the Unix epoch, 0 for messages that are
+// not deferred. Runs are ids: for each run the difference of its first to the end of the one before, a varint, and its length,
+// a uvarint; ids of one batch follow each other, so that most runs take two or three bytes for many messages.
+//
+// # Checkpoint
+//
+// A file is the magic "BRKDCKP1", records, and an End record. Each record is a length u32 of kind and payload, CRC-32C u32 of
+// them, kind u8, payload.
+//
+//	Topic    JSON: topic with the log position that it is as of
+//	Channel  JSON: channel of the topic before it, with the log position that it is as of
+//	Waiting  ranges of the channel before it: first u64, last u64 each
+//	Out      messages of the channel before it: id u64, due i64, attempts u16 each
+//	End      u64 number of records before it
+//
+// Without a valid End the file is not a checkpoint. A newer format has another magic.
+package journal
