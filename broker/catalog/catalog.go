@@ -41,7 +41,7 @@ func (c *Catalog) Changed() {
 	}
 }
 
-// Save writes the list now.
+// Save writes the list now. What it fails to write, Run tries again.
 func (c *Catalog) Save() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +49,11 @@ func (c *Catalog) Save() error {
 	case <-c.dirty:
 	default:
 	}
-	return c.write()
+	err := c.write()
+	if err != nil {
+		c.Changed() // the changes are not on disk yet: Run tries again
+	}
+	return err
 }
 
 // Run writes after changes until ctx ends. A write that fails is logged and tried again.
@@ -63,7 +67,6 @@ func (c *Catalog) Run(ctx context.Context) {
 		began := time.Now()
 		if err := c.Save(); err != nil {
 			c.log.Error("writing the list of topics and channels", "error", err)
-			c.Changed()
 		}
 		if !rest(ctx, max(minPause, pauseFactor*time.Since(began))) {
 			return
