@@ -254,7 +254,12 @@ func (s *Subscription) take(d *Delivery) (n int, fill bool) {
 		c.waiting.push(s)
 		return 0, false
 	}
-	return c.deliverLocked(s, d, min(credit, c.shareLocked(), takeMessages)), false
+	n = c.deliverLocked(s, d, min(credit, c.shareLocked(), takeMessages))
+	if n == 0 { // all that waited in memory was sampled away
+		s.parked = true
+		c.settleLocked(s)
+	}
+	return n, false
 }
 
 // shareLocked is a consumer's part of what waits, when those that are parked with credit get as much.
