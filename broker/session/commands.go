@@ -156,7 +156,11 @@ func (s *Session) rdy(c *protocol.Command) error {
 	if count > uint64(s.cfg.MaxRdyCount) {
 		return protocol.Errorf(protocol.CodeInvalid, "RDY count %d out of range 0-%d", count, s.cfg.MaxRdyCount)
 	}
-	s.sub.Load().SetReady(int(count))
+	sub := s.sub.Load()
+	sub.SetReady(int(count))
+	if s.batching.delay > 0 && !sub.HasCredit() {
+		return s.out.flush() // no more company is to come
+	}
 	return nil
 }
 

@@ -183,9 +183,9 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 func getBuffer() []byte { return buffers.Get().(*[bufferSize]byte)[:] }
 
-// putBuffer gives back a buffer of getBuffer, which may have been resliced from its start.
+// putBuffer gives back a buffer of getBuffer, which may have been resliced from its start; one that has grown is dropped.
 func putBuffer(b []byte) {
-	if cap(b) >= bufferSize {
+	if cap(b) == bufferSize {
 		buffers.Put((*[bufferSize]byte)(b[:bufferSize]))
 	}
 }

@@ -23,6 +23,7 @@ type output struct {
 	held  bool    // the compressor holds bytes back
 	asked bool    // a response or an error waits
 	limit int     // bytes that are collected at most before they are written
+	holds bool    // messages wait for company, so that even long ones are collected as far as limit goes
 	err   error   // of the first write that failed: all that follow fail with it
 }
 
@@ -33,10 +34,10 @@ func (o *output) redirect(dst io.Writer, comp flusher) {
 	o.dst, o.comp = dst, comp
 }
 
-func (o *output) setLimit(n int) {
+func (o *output) setLimit(n int, holds bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.limit = n
+	o.limit, o.holds = n, holds
 }
 
 // frame appends a response or an error. It is sent with the next flush.
@@ -78,7 +79,8 @@ func (o *output) deliver(d *topic.Delivery) error {
 
 // runLocked appends one run. Long ones are written without being copied.
 func (o *output) runLocked(r *topic.Run) error {
-	if r.Attempts == 0 && len(r.Frames) >= bufferSize/2 {
+	held := o.holds && len(o.buf)+len(r.Frames) <= o.limit
+	if r.Attempts == 0 && len(r.Frames) >= bufferSize/2 && !held {
 		if err := o.writeLocked(); err != nil {
 			return err
 		}
@@ -95,9 +97,9 @@ func (o *output) runLocked(r *topic.Run) error {
 	return nil
 }
 
-// reserveLocked makes room for n more bytes, as far as one buffer goes.
+// reserveLocked makes room for n more bytes, as far as one buffer goes, or the larger one that the client asked for.
 func (o *output) reserveLocked(n int) error {
-	if len(o.buf)+n > bufferSize {
+	if len(o.buf)+n > max(bufferSize, o.limit) {
 		if err := o.writeLocked(); err != nil {
 			return err
 		}

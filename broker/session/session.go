@@ -173,16 +173,24 @@ func (s *Session) dismiss(err error) error {
 		return err
 	}
 	if e := s.settleCommands(); e != nil && !errors.As(e, &fatal) {
-		return e
+		return refused(fatal, e)
 	}
 	if e := s.out.frame(protocol.FrameError, fatal.Error()); e != nil {
-		return e
+		return refused(fatal, e)
 	}
 	if e := s.out.flush(); e != nil {
-		return e
+		return refused(fatal, e)
 	}
 	s.linger()
-	return fmt.Errorf("client was refused: %w", fatal)
+	return refused(fatal, nil)
+}
+
+// refused is what a session ends with that was told why; unheard is why it could not be told.
+func refused(why *protocol.Error, unheard error) error {
+	if unheard != nil {
+		return fmt.Errorf("client was refused: %w, and could not be told: %w", why, unheard)
+	}
+	return fmt.Errorf("client was refused: %w", why)
 }
 
 // linger reads and drops what the peer has still sent, for a little while: closing a connection with unread bytes resets it,

@@ -31,7 +31,7 @@ func (s *Session) setBatching() {
 	if s.batching.delay == 0 {
 		limit = bufferSize
 	}
-	s.out.setLimit(limit)
+	s.out.setLimit(limit, s.batching.delay > 0)
 }
 
 // write sends messages while there is a subscription. It is the session's writer goroutine.
