@@ -120,9 +120,12 @@ func (c *Channel) wakeLocked(n int) {
 	}
 }
 
-// nudgeLocked wakes one more consumer when messages wait as well.
+// nudgeLocked wakes one more consumer when messages wait as well, in memory or on disk with nobody reading them.
 func (c *Channel) nudgeLocked() {
-	if c.waiting.n > 0 && c.backlogLocked() > 0 && !c.paused.Load() {
+	if c.waiting.n == 0 || c.paused.Load() {
+		return
+	}
+	if c.backlogLocked() > 0 || !c.filling && c.diskDepth() > 0 {
 		c.wakeLocked(1)
 	}
 }

@@ -24,3 +24,35 @@ func TestSampledConsumerIsWokenAgain(t *testing.T) {
 		t.Error("of 1000 messages none was delivered")
 	}
 }
+
+// A message on disk that one consumer was woken for, but can no longer take, is another's.
+func TestMessageOnDiskGoesToWhoCanTakeIt(t *testing.T) {
+	cfg := config()
+	cfg.MemQueueSize, cfg.Queues = 0, folder(t.TempDir())
+	topic := mustTopic(t, start(t, cfg), "t")
+	consumers := []*Subscription{
+		mustSubscribe(t, topic, "c", 1, SubscribeOptions{}),
+		mustSubscribe(t, topic, "c", 1, SubscribeOptions{}),
+	}
+	for _, s := range consumers {
+		drain(s)
+	}
+	publish(t, topic, 1)
+	first, other := consumers[0], consumers[1]
+	if !woken(first) {
+		first, other = other, first
+		if !woken(first) {
+			t.Fatal("the publish woke nobody")
+		}
+	}
+	first.SetReady(0)
+	if n := drain(first); n != 0 {
+		t.Fatalf("took %d without credit", n)
+	}
+	if !woken(other) {
+		t.Fatal("the other consumer waits with credit and was not woken")
+	}
+	if n := drain(other); n != 1 {
+		t.Errorf("took %d, want 1", n)
+	}
+}
