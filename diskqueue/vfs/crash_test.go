@@ -1,0 +1,346 @@
+package vfs_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+
+	"brokerd/diskqueue/vfs"
+)
+
+const sector = 512
+
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fill(c byte, n int) []byte { return bytes.Repeat([]byte{c}, n) }
+
+// write creates or overwrites a file.
+func write(t testing.TB, m vfs.FS, name string, off int64, p []byte) vfs.File {
+	t.Helper()
+	f, err := m.OpenWrite(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = m.Create(name)
+	}
+	ok(t, err)
+	_, err = f.WriteAt(p, off)
+	ok(t, err)
+	return f
+}
+
+func content(t testing.TB, m vfs.FS, name string) []byte {
+	t.Helper()
+	f, err := m.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	ok(t, err)
+	defer f.Close()
+	p := make([]byte, must(f.Size())(t))
+	if _, err := f.ReadAt(p, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// crashes calls check with many crash clones of m.
+func crashes(m *vfs.Mem, check func(*vfs.Mem)) {
+	for seed := range uint64(500) {
+		check(m.CrashClone(rand.New(rand.NewPCG(seed, 1))))
+	}
+}
+
+func TestCrashKeepsWhatIsSynced(t *testing.T) {
+	m := vfs.NewMem()
+	ok(t, m.MkdirAll("/d"))
+	f := write(t, m, "/d/f", 0, fill('a', 3*sector))
+	ok(t, f.Sync())
+	ok(t, m.SyncDir("/d"))
+	_, err := f.WriteAt(fill('b', 100), sector) // an unsynced write beside it
+	ok(t, err)
+	crashes(m, func(c *vfs.Mem) {
+		got := content(t, c, "/d/f")
+		if len(got) != 3*sector || !bytes.Equal(got[:sector], fill('a', sector)) ||
+			!bytes.Equal(got[sector+100:], fill('a', 2*sector-100)) {
+			t.Fatal("synced bytes changed")
+		}
+	})
+}
+
+func TestCrashTearsWritesBySectorAndOutOfOrder(t *testing.T) {
+	m := vfs.NewMem()
+	f := write(t, m, "/f", 0, fill('a', 4*sector))
+	ok(t, f.Sync())
+	ok(t, m.SyncDir("/"))
+	_, err := f.WriteAt(fill('b', 4*sector), 0)
+	ok(t, err)
+	seen := make(map[string]bool)
+	torn := false
+	crashes(m, func(c *vfs.Mem) {
+		shape := ""
+		got := content(t, c, "/f")
+		for i := 0; i < len(got); i += sector {
+			s := got[i : i+sector]
+			switch {
+			case bytes.Equal(s, fill('a', sector)):
+				shape += "a"
+			case bytes.Equal(s, fill('b', sector)):
+				shape += "b"
+			default:
+				shape += "t"
+				cut := bytes.IndexByte(s, 'a')
+				if cut < 0 || bytes.IndexByte(s[cut:], 'b') >= 0 {
+					t.Fatal("a torn sector is not new bytes, then old ones")
+				}
+				torn = true
+			}
+		}
+		seen[shape] = true
+	})
+	for _, shape := range []string{"aaaa", "bbbb", "bbaa", "aabb", "abab"} {
+		if !seen[shape] {
+			t.Errorf("no crash left %s", shape)
+		}
+	}
+	if !torn {
+		t.Error("no crash tore a sector")
+	}
+}
+
+func TestCrashShowsZerosOrNothingWhereAFileGrew(t *testing.T) {
+	m := vfs.NewMem()
+	f := write(t, m, "/f", 0, fill('a', 100))
+	ok(t, f.Sync())
+	ok(t, m.SyncDir("/"))
+	_, err := f.WriteAt(fill('b', 2*sector), 2*sector)
+	ok(t, err)
+	sizes := make(map[int]bool)
+	zeros := false
+	crashes(m, func(c *vfs.Mem) {
+		got := content(t, c, "/f")
+		sizes[len(got)] = true
+		if !bytes.Equal(got[:100], fill('a', 100)) {
+			t.Fatal("synced bytes changed")
+		}
+		zeros = zeros || len(got) == 4*sector && bytes.Equal(got[2*sector:], make([]byte, 2*sector))
+	})
+	if !sizes[100] || !sizes[4*sector] || len(sizes) != 2 || !zeros {
+		t.Errorf("sizes %v, zeros where the write was lost: %t", sizes, zeros)
+	}
+}
+
+func TestCrashAfterTruncateMayBringBytesBack(t *testing.T) {
+	m := vfs.NewMem()
+	f := write(t, m, "/f", 0, fill('a', 2*sector))
+	ok(t, f.Sync())
+	ok(t, m.SyncDir("/"))
+	ok(t, f.Truncate(10))
+	lengths := make(map[int]bool)
+	crashes(m, func(c *vfs.Mem) {
+		got := content(t, c, "/f")
+		lengths[len(got)] = true
+		if len(got) == 2*sector && !bytes.Equal(got[:10], fill('a', 10)) {
+			t.Fatal("bytes that were never changed changed")
+		}
+	})
+	if !lengths[10] || !lengths[2*sector] {
+		t.Errorf("lengths after the crash: %v", lengths)
+	}
+	ok(t, f.Sync())
+	crashes(m, func(c *vfs.Mem) {
+		if got := content(t, c, "/f"); !bytes.Equal(got, fill('a', 10)) {
+			t.Fatalf("%d bytes after a synced truncate", len(got))
+		}
+	})
+}
+
+func TestCrashForgetsNamesUntilTheFolderIsSynced(t *testing.T) {
+	m := vfs.NewMem()
+	ok(t, write(t, m, "/old", 0, []byte("old")).Sync())
+	ok(t, write(t, m, "/gone", 0, []byte("gone")).Sync())
+	ok(t, m.SyncDir("/"))
+	ok(t, write(t, m, "/made", 0, []byte("made")).Sync())
+	ok(t, m.Rename("/old", "/new"))
+	ok(t, m.Remove("/gone"))
+
+	seen := make(map[string]bool)
+	crashes(m, func(c *vfs.Mem) {
+		names := must(c.List("/"))(t)
+		for _, name := range names {
+			want := map[string]string{"old": "old", "new": "old", "gone": "gone", "made": "made"}[name]
+			if got := string(content(t, c, "/"+name)); got != want {
+				t.Fatalf("%s holds %q", name, got)
+			}
+			seen[name] = true
+		}
+		if slices.Contains(names, "old") == slices.Contains(names, "new") {
+			t.Fatalf("%q: a renamed file has neither or both of its names", names)
+		}
+		seen["-made"] = seen["-made"] || !slices.Contains(names, "made")
+		seen["-gone"] = seen["-gone"] || !slices.Contains(names, "gone")
+	})
+	for _, want := range []string{"old", "new", "gone", "made", "-made", "-gone"} {
+		if !seen[want] {
+			t.Errorf("no crash left %s", want)
+		}
+	}
+	ok(t, m.SyncDir("/"))
+	crashes(m, func(c *vfs.Mem) {
+		if names := must(c.List("/"))(t); !slices.Equal(names, []string{"made", "new"}) {
+			t.Fatalf("%q after the folder was synced", names)
+		}
+	})
+}
+
+// A synced file is never without a name: what builds on a forgotten rename is forgotten with it.
+func TestCrashNeverLosesASyncedFileToARename(t *testing.T) {
+	m := vfs.NewMem()
+	ok(t, write(t, m, "/a", 0, []byte("first")).Sync())
+	ok(t, m.SyncDir("/"))
+	ok(t, m.Rename("/a", "/b"))
+	write(t, m, "/a", 0, []byte("second"))
+	ok(t, m.Rename("/b", "/c"))
+	crashes(m, func(c *vfs.Mem) {
+		holders := 0
+		for _, name := range must(c.List("/"))(t) {
+			if string(content(t, c, "/"+name)) == "first" {
+				holders++
+			}
+		}
+		if holders != 1 {
+			t.Fatalf("%d names hold the synced file", holders)
+		}
+	})
+}
+
+func TestKillKeepsEverythingAndStaysUnsynced(t *testing.T) {
+	m := vfs.NewMem()
+	ok(t, write(t, m, "/f", 0, fill('a', sector)).Sync())
+	ok(t, m.SyncDir("/"))
+	write(t, m, "/f", 0, fill('b', sector))
+	write(t, m, "/g", 0, fill('c', 10))
+
+	k := m.KillClone()
+	if got := content(t, k, "/f"); !bytes.Equal(got, fill('b', sector)) {
+		t.Error("a kill lost an unsynced write")
+	}
+	if got := content(t, k, "/g"); !bytes.Equal(got, fill('c', 10)) {
+		t.Error("a kill lost an unsynced file")
+	}
+	write(t, m, "/f", 0, fill('x', sector))
+	if got := content(t, k, "/f"); got[0] != 'b' {
+		t.Error("a clone changes with its original")
+	}
+	old, lost := false, false
+	crashes(k, func(c *vfs.Mem) {
+		old = old || content(t, c, "/f")[0] == 'a'
+		lost = lost || content(t, c, "/g") == nil
+	})
+	if !old || !lost {
+		t.Errorf("a power cut after a kill must be able to lose what was not synced: write %t, name %t", old, lost)
+	}
+}
+
+func TestSameSeedSameCrash(t *testing.T) {
+	m := vfs.NewMem()
+	for i := range byte(20) {
+		write(t, m, "/"+string('a'+i), int64(i)*100, fill(i+1, 3000))
+	}
+	clone := func() *vfs.Mem { return m.CrashClone(rand.New(rand.NewPCG(4, 2))) }
+	a, b := clone(), clone()
+	names := must(a.List("/"))(t)
+	if !slices.Equal(names, must(b.List("/"))(t)) {
+		t.Fatal("names differ")
+	}
+	for _, name := range names {
+		if !bytes.Equal(content(t, a, "/"+name), content(t, b, "/"+name)) {
+			t.Fatalf("%s differs", name)
+		}
+	}
+}
+
+func TestLimit(t *testing.T) {
+	m := vfs.NewMem()
+	m.SetLimit(1000)
+	f := write(t, m, "/f", 0, fill('a', 600))
+	if space := must(m.Free("/"))(t); space != (vfs.Space{Free: 400, Total: 1000}) {
+		t.Errorf("space %+v", space)
+	}
+	if n, err := f.WriteAt(fill('b', 600), 600); n != 400 || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("writing over the limit: %d, %v; a full disk takes what fits", n, err)
+	}
+	if _, err := f.WriteAt(fill('c', 1000), 0); err != nil {
+		t.Errorf("overwriting on a full disk: %v", err)
+	}
+	g := must(m.Create("/g"))(t)
+	if err := g.Preallocate(1); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("preallocating on a full disk: %v", err)
+	}
+	ok(t, m.Remove("/f"))
+	if err := g.Preallocate(1); !errors.Is(err, syscall.ENOSPC) {
+		t.Error("the space of a removed file is free while it is open")
+	}
+	ok(t, f.Close())
+	ok(t, g.Preallocate(1000))
+	if used := m.Used(); used != 1000 {
+		t.Errorf("%d bytes used", used)
+	}
+}
+
+func TestFaulty(t *testing.T) {
+	m := vfs.NewMem()
+	f := vfs.NewFaulty(m,
+		vfs.Rule{Ops: vfs.OpWrite, Path: "*.log", Skip: 1, Times: 2, Err: syscall.EIO, Short: 3},
+		vfs.Rule{Ops: vfs.OpSync | vfs.OpSyncDir, Err: syscall.ENOSPC})
+	file := must(f.Create("/a.log"))(t)
+	other := must(f.Create("/a.other"))(t)
+	_, err := file.WriteAt([]byte("12345"), 0)
+	ok(t, err)
+	for range 2 {
+		if n, err := file.WriteAt([]byte("abcde"), 0); n != 3 || !errors.Is(err, syscall.EIO) {
+			t.Errorf("a failing write: %d, %v", n, err)
+		}
+		_, err = other.WriteAt([]byte("x"), 0)
+		ok(t, err)
+	}
+	_, err = file.WriteAt([]byte("z"), 4)
+	ok(t, err)
+	if got := string(content(t, m, "/a.log")); got != "abc4z" {
+		t.Errorf("a short write left %q", got)
+	}
+	for range 3 {
+		if err := file.Sync(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("sync: %v", err)
+		}
+	}
+	if err := f.SyncDir("/"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("sync of the folder: %v", err)
+	}
+	f.SetRules()
+	var seen []vfs.Op
+	f.Observe(func(op vfs.Op, _ string) { seen = append(seen, op) })
+	ok(t, file.Sync())
+	ok(t, f.Rename("/a.log", "/b.log"))
+	if !slices.Equal(seen, []vfs.Op{vfs.OpSync, vfs.OpRename}) {
+		t.Errorf("observed %v", seen)
+	}
+}

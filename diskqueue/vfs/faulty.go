@@ -1,0 +1,234 @@
+package vfs
+
+import (
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// Op is a set of kinds of operations.
+type Op uint32
+
+// The operations, of the file system and then of files.
+const (
+	OpCreate Op = 1 << iota
+	OpOpen
+	OpOpenWrite
+	OpRemove
+	OpRename
+	OpMkdir
+	OpList
+	OpSize
+	OpSyncDir
+	OpFree
+	OpRead
+	OpWrite
+	OpSync
+	OpTruncate
+	OpPreallocate
+
+	// OpChange is every operation that changes what is stored or makes it durable.
+	OpChange = OpCreate | OpRemove | OpRename | OpMkdir | OpSyncDir | OpWrite | OpSync | OpTruncate | OpPreallocate
+)
+
+// Rule makes operations fail.
+type Rule struct {
+	Ops   Op     // which kinds
+	Path  string // pattern of filepath.Match for the last part of the name, a renamed file's old one; empty is any
+	Skip  int    // fitting operations that succeed first
+	Times int    // fitting operations that fail then; 0 is all
+	Err   error  // what they return
+	Short int    // bytes that a failing write still writes
+}
+
+// Faulty passes every operation on to another file system, but for those that fail by its rules.
+type Faulty struct {
+	fs FS
+
+	mu      sync.Mutex
+	rules   []Rule
+	observe func(Op, string)
+}
+
+// NewFaulty wraps a file system. The first rule that fits and is not used up decides.
+func NewFaulty(fs FS, rules ...Rule) *Faulty {
+	f := &Faulty{fs: fs}
+	f.SetRules(rules...)
+	return f
+}
+
+// SetRules replaces the rules; without any, nothing fails any more.
+func (f *Faulty) SetRules(rules ...Rule) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = slices.Clone(rules)
+}
+
+// Observe has a function called before every operation, by the goroutine that does it and under no lock.
+func (f *Faulty) Observe(before func(op Op, name string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.observe = before
+}
+
+// check says whether an operation fails, and how many bytes of a write get through then.
+func (f *Faulty) check(op Op, name string) (short int, err error) {
+	f.mu.Lock()
+	observe := f.observe
+	f.mu.Unlock()
+	if observe != nil {
+		observe(op, name)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.rules {
+		r := &f.rules[i]
+		if r.Ops&op == 0 || r.Times < 0 {
+			continue
+		}
+		if r.Path != "" {
+			if fits, _ := filepath.Match(r.Path, filepath.Base(name)); !fits {
+				continue
+			}
+		}
+		if r.Skip > 0 {
+			r.Skip--
+			continue
+		}
+		if r.Times == 1 {
+			r.Times = -1 // used up
+		} else if r.Times > 1 {
+			r.Times--
+		}
+		return r.Short, pathError("faulty", name, r.Err)
+	}
+	return 0, nil
+}
+
+// Create makes a new file.
+func (f *Faulty) Create(name string) (File, error) {
+	return f.open(OpCreate, name, f.fs.Create)
+}
+
+// Open opens a file for reading.
+func (f *Faulty) Open(name string) (File, error) {
+	return f.open(OpOpen, name, f.fs.Open)
+}
+
+// OpenWrite opens a file that exists for reading and writing.
+func (f *Faulty) OpenWrite(name string) (File, error) {
+	return f.open(OpOpenWrite, name, f.fs.OpenWrite)
+}
+
+func (f *Faulty) open(op Op, name string, open func(string) (File, error)) (File, error) {
+	if _, err := f.check(op, name); err != nil {
+		return nil, err
+	}
+	file, err := open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{File: file, fs: f, name: name}, nil
+}
+
+// Remove removes a file or an empty folder.
+func (f *Faulty) Remove(name string) error {
+	if _, err := f.check(OpRemove, name); err != nil {
+		return err
+	}
+	return f.fs.Remove(name)
+}
+
+// Rename gives a file another name in the same folder.
+func (f *Faulty) Rename(from, to string) error {
+	if _, err := f.check(OpRename, from); err != nil {
+		return err
+	}
+	return f.fs.Rename(from, to)
+}
+
+// MkdirAll makes a folder and those above it.
+func (f *Faulty) MkdirAll(dir string) error {
+	if _, err := f.check(OpMkdir, dir); err != nil {
+		return err
+	}
+	return f.fs.MkdirAll(dir)
+}
+
+// List returns the names in a folder.
+func (f *Faulty) List(dir string) ([]string, error) {
+	if _, err := f.check(OpList, dir); err != nil {
+		return nil, err
+	}
+	return f.fs.List(dir)
+}
+
+// Size returns a file's size in bytes.
+func (f *Faulty) Size(name string) (int64, error) {
+	if _, err := f.check(OpSize, name); err != nil {
+		return 0, err
+	}
+	return f.fs.Size(name)
+}
+
+// SyncDir makes the names in a folder durable.
+func (f *Faulty) SyncDir(dir string) error {
+	if _, err := f.check(OpSyncDir, dir); err != nil {
+		return err
+	}
+	return f.fs.SyncDir(dir)
+}
+
+// Free says how much space there is.
+func (f *Faulty) Free(dir string) (Space, error) {
+	if _, err := f.check(OpFree, dir); err != nil {
+		return Space{}, err
+	}
+	return f.fs.Free(dir)
+}
+
+// faultyFile is an open file of a Faulty. Size and Close never fail by a rule.
+type faultyFile struct {
+	File
+	fs   *Faulty
+	name string
+}
+
+func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
+	if _, err := f.fs.check(OpRead, f.name); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
+	if short, err := f.fs.check(OpWrite, f.name); err != nil {
+		n, writeErr := f.File.WriteAt(p[:min(short, len(p))], off)
+		if writeErr != nil {
+			err = writeErr
+		}
+		return n, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *faultyFile) Sync() error {
+	if _, err := f.fs.check(OpSync, f.name); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f *faultyFile) Truncate(size int64) error {
+	if _, err := f.fs.check(OpTruncate, f.name); err != nil {
+		return err
+	}
+	return f.File.Truncate(size)
+}
+
+func (f *faultyFile) Preallocate(size int64) error {
+	if _, err := f.fs.check(OpPreallocate, f.name); err != nil {
+		return err
+	}
+	return f.File.Preallocate(size)
+}

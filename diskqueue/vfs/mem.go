@@ -1,0 +1,302 @@
+package vfs
+
+import (
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Mem is a file system in memory for tests. It keeps, beside what was written, what was synced, so that CrashClone can show
+// what a power cut may leave. Use NewMem.
+type Mem struct {
+	mu    sync.Mutex
+	root  *memDir
+	limit int64 // bytes of all files; 0 is without limit
+	used  int64 // bytes of all files that have a name or are open
+}
+
+// NewMem returns an empty file system.
+func NewMem() *Mem { return &Mem{root: newMemDir()} }
+
+// memDir is a folder: what is in it now, what a power cut is sure to leave, and what was done in between.
+type memDir struct {
+	entries map[string]any // *memDir or *memFile
+	synced  map[string]any
+	pending []dirChange // since the last SyncDir, in order
+}
+
+// dirChange takes a name away, adds one, or does both at once.
+type dirChange struct {
+	remove string
+	add    string
+	node   any // what add names
+}
+
+func newMemDir() *memDir {
+	return &memDir{entries: make(map[string]any), synced: make(map[string]any)}
+}
+
+func (d *memDir) change(c dirChange) {
+	c.apply(d.entries)
+	d.pending = append(d.pending, c)
+}
+
+func (c dirChange) apply(entries map[string]any) {
+	if c.remove != "" {
+		delete(entries, c.remove)
+	}
+	if c.add != "" {
+		entries[c.add] = c.node
+	}
+}
+
+// SetLimit bounds the bytes of all files, 0 for no bound. Below what is used already nothing can be added.
+func (m *Mem) SetLimit(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = bytes
+}
+
+// Used returns the bytes of all files.
+func (m *Mem) Used() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
+}
+
+// roomLocked says how many of n more bytes fit.
+func (m *Mem) roomLocked(n int64) int64 {
+	if m.limit == 0 {
+		return n
+	}
+	return max(0, min(n, m.limit-m.used))
+}
+
+func split(name string) []string {
+	clean := strings.Trim(filepath.ToSlash(filepath.Clean(name)), "/")
+	if clean == "." || clean == "" {
+		return nil
+	}
+	return strings.Split(clean, "/")
+}
+
+func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
+
+// dirLocked walks to a folder.
+func (m *Mem) dirLocked(parts []string) (*memDir, error) {
+	d := m.root
+	for _, part := range parts {
+		switch node := d.entries[part].(type) {
+		case *memDir:
+			d = node
+		case *memFile:
+			return nil, syscall.ENOTDIR
+		default:
+			return nil, syscall.ENOENT
+		}
+	}
+	return d, nil
+}
+
+// parentLocked walks to the folder that holds name and returns it with the last part of the name.
+func (m *Mem) parentLocked(name string) (*memDir, string, error) {
+	parts := split(name)
+	if len(parts) == 0 {
+		return nil, "", syscall.EISDIR
+	}
+	d, err := m.dirLocked(parts[:len(parts)-1])
+	return d, parts[len(parts)-1], err
+}
+
+// fileLocked finds a file.
+func (m *Mem) fileLocked(name string) (*memFile, error) {
+	d, base, err := m.parentLocked(name)
+	if err != nil {
+		return nil, err
+	}
+	switch node := d.entries[base].(type) {
+	case *memFile:
+		return node, nil
+	case *memDir:
+		return nil, syscall.EISDIR
+	default:
+		return nil, syscall.ENOENT
+	}
+}
+
+// Create makes a new file.
+func (m *Mem) Create(name string) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, base, err := m.parentLocked(name)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	if _, taken := d.entries[base]; taken {
+		return nil, pathError("open", name, syscall.EEXIST)
+	}
+	f := &memFile{named: true, opened: 1}
+	d.change(dirChange{add: base, node: f})
+	return &memHandle{m: m, f: f, name: name, write: true}, nil
+}
+
+// Open opens a file for reading.
+func (m *Mem) Open(name string) (File, error) { return m.open(name, false) }
+
+// OpenWrite opens a file that exists for reading and writing.
+func (m *Mem) OpenWrite(name string) (File, error) { return m.open(name, true) }
+
+func (m *Mem) open(name string, write bool) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, err := m.fileLocked(name)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	f.opened++
+	return &memHandle{m: m, f: f, name: name, write: write}, nil
+}
+
+// Remove removes a file or an empty folder.
+func (m *Mem) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, base, err := m.parentLocked(name)
+	if err != nil {
+		return pathError("remove", name, err)
+	}
+	switch node := d.entries[base].(type) {
+	case *memDir:
+		if len(node.entries) > 0 {
+			return pathError("remove", name, syscall.ENOTEMPTY)
+		}
+	case *memFile:
+		node.named = false
+		m.forgetLocked(node)
+	default:
+		return pathError("remove", name, syscall.ENOENT)
+	}
+	d.change(dirChange{remove: base})
+	return nil
+}
+
+// forgetLocked gives a file's space back if nobody can reach it any more.
+func (m *Mem) forgetLocked(f *memFile) {
+	if !f.named && f.opened == 0 {
+		m.used -= int64(len(f.data))
+	}
+}
+
+// Rename gives a file another name in the same folder.
+func (m *Mem) Rename(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.renameLocked(from, to); err != nil {
+		return pathError("rename", from, err)
+	}
+	return nil
+}
+
+func (m *Mem) renameLocked(from, to string) error {
+	if filepath.Dir(from) != filepath.Dir(to) {
+		return syscall.EXDEV
+	}
+	f, err := m.fileLocked(from)
+	if err != nil {
+		return err
+	}
+	d, base, err := m.parentLocked(to)
+	if err != nil {
+		return err
+	}
+	switch node := d.entries[base].(type) {
+	case *memDir:
+		return syscall.EEXIST
+	case *memFile:
+		if node == f {
+			return nil
+		}
+		node.named = false
+		m.forgetLocked(node)
+	}
+	d.change(dirChange{remove: filepath.Base(from), add: base, node: f})
+	return nil
+}
+
+// MkdirAll makes a folder and those above it, durably.
+func (m *Mem) MkdirAll(dir string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.root
+	for _, part := range split(dir) {
+		switch node := d.entries[part].(type) {
+		case *memDir:
+			d = node
+		case *memFile:
+			return pathError("mkdir", dir, syscall.ENOTDIR)
+		default:
+			made := newMemDir()
+			d.change(dirChange{add: part, node: made})
+			d.sync()
+			d = made
+		}
+	}
+	return nil
+}
+
+// List returns the names in a folder, sorted.
+func (m *Mem) List(dir string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.dirLocked(split(dir))
+	if err != nil {
+		return nil, pathError("open", dir, err)
+	}
+	return slices.Sorted(maps.Keys(d.entries)), nil
+}
+
+// Size returns a file's size in bytes.
+func (m *Mem) Size(name string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, err := m.fileLocked(name)
+	if err != nil {
+		return 0, pathError("size", name, err)
+	}
+	return int64(len(f.data)), nil
+}
+
+// SyncDir makes the names in a folder durable.
+func (m *Mem) SyncDir(dir string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.dirLocked(split(dir))
+	if err != nil {
+		return pathError("sync", dir, err)
+	}
+	d.sync()
+	return nil
+}
+
+func (d *memDir) sync() {
+	d.synced = maps.Clone(d.entries)
+	d.pending = nil
+}
+
+// Free says how much of the limit is left; without a limit, of 1 TiB.
+func (m *Mem) Free(dir string) (Space, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.dirLocked(split(dir)); err != nil {
+		return Space{}, pathError("statfs", dir, err)
+	}
+	total := m.limit
+	if total == 0 {
+		total = 1 << 40
+	}
+	return Space{Free: uint64(max(0, total-m.used)), Total: uint64(total)}, nil
+}

@@ -1,0 +1,24 @@
+//go:build darwin || freebsd || dragonfly
+
+package vfs
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// SyncDir makes the names in a folder durable.
+func (osFS) SyncDir(dir string) error { return syncDir(dir) }
+
+func syncData(f *os.File) error { return f.Sync() }
+
+func allocate(f *os.File, size int64) error { return grow(f, size) }
+
+func free(dir string) (Space, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return Space{}, err
+	}
+	return Space{Free: uint64(max(s.Bavail, 0)) * uint64(s.Bsize), Total: uint64(s.Blocks) * uint64(s.Bsize)}, nil
+}

@@ -1,0 +1,45 @@
+package vfs
+
+import (
+	"errors"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// SyncDir makes the names in a folder durable.
+func (osFS) SyncDir(dir string) error { return syncDir(dir) }
+
+// syncData spares the times of the file, which Sync would write as well.
+func syncData(f *os.File) error {
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		runtime.KeepAlive(f)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func allocate(f *os.File, size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+		runtime.KeepAlive(f)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+			return grow(f, size)
+		default:
+			return err
+		}
+	}
+}
+
+func free(dir string) (Space, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return Space{}, err
+	}
+	return Space{Free: s.Bavail * uint64(s.Bsize), Total: s.Blocks * uint64(s.Bsize)}, nil
+}

@@ -1,0 +1,23 @@
+//go:build !linux && !darwin && !freebsd && !dragonfly
+
+package vfs
+
+import (
+	"errors"
+	"os"
+	"runtime"
+)
+
+// SyncDir makes the names in a folder durable. On Windows, where a folder cannot be synced, it does nothing.
+func (osFS) SyncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	return syncDir(dir)
+}
+
+func syncData(f *os.File) error { return f.Sync() }
+
+func allocate(f *os.File, size int64) error { return grow(f, size) }
+
+func free(string) (Space, error) { return Space{}, errors.ErrUnsupported }

@@ -1,0 +1,53 @@
+package vfs
+
+// FS is a file system. Its methods are safe for concurrent use.
+type FS interface {
+	// Create makes a new file for reading and writing. It fails with fs.ErrExist when the name is taken.
+	Create(name string) (File, error)
+	// Open opens a file for reading.
+	Open(name string) (File, error)
+	// OpenWrite opens a file that exists for reading and writing, its content untouched.
+	OpenWrite(name string) (File, error)
+	// Remove removes a file or an empty folder. A file that is open can be used until it is closed, where the operating
+	// system allows the removal at all.
+	Remove(name string) error
+	// Rename gives a file another name in the same folder, replacing a file of that name. It fails with syscall.EXDEV
+	// when the folders differ, since no single SyncDir could make that durable.
+	Rename(from, to string) error
+	// MkdirAll makes a folder and those above it, durably. It is no error if they exist.
+	MkdirAll(dir string) error
+	// List returns the names in a folder, without the folder's own, sorted.
+	List(dir string) ([]string, error)
+	// Size returns a file's size in bytes.
+	Size(name string) (int64, error)
+	// SyncDir makes the names in a folder durable.
+	SyncDir(dir string) error
+	// Free says how much space there is on the file system that holds the folder. It fails with errors.ErrUnsupported
+	// where that cannot be known.
+	Free(dir string) (Space, error)
+}
+
+// Space is the room on a file system.
+type Space struct {
+	Free  uint64 // bytes that this process may still use
+	Total uint64 // bytes of the whole file system
+}
+
+// File is an open file. ReadAt and WriteAt are safe for concurrent use with each other and with Sync; Close must come last.
+type File interface {
+	// ReadAt is io.ReaderAt's: io.EOF comes with the bytes that end at the end of the file.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt is io.WriterAt's, growing the file when needed. After an error an unknown part has been written.
+	WriteAt(p []byte, off int64) (int, error)
+	// Size returns the file's size in bytes.
+	Size() (int64, error)
+	// Sync makes what was written, and the size, durable.
+	Sync() error
+	// Truncate sets the size in bytes; what is added reads as zeros.
+	Truncate(size int64) error
+	// Preallocate makes sure that the file has at least size bytes and, where the file system can promise that, that
+	// writing them needs no more space. What is added reads as zeros.
+	Preallocate(size int64) error
+	// Close closes the file. It says nothing about what is durable.
+	Close() error
+}
