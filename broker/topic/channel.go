@@ -244,7 +244,7 @@ func (c *Channel) beginExit() bool {
 func (c *Channel) destroy() error {
 	c.mu.Lock()
 	c.clearLocked()
-	subs := c.subs
+	subs := append([]*Subscription(nil), c.subs...) // they leave while they are closed
 	c.mu.Unlock()
 	c.topic.registry.sweep.forget(c)
 	for _, s := range subs {
