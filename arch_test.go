@@ -56,6 +56,8 @@ var rooms = []room{
 	{"broker", []string{"protocol", "protocol/httpapi", "broker/...", "diskqueue/..."},
 		"composes its rooms; brokers share nothing with lookups"},
 
+	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
+
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
 	{"lookup/session", []string{"protocol", "protocol/lookupwire", "lookup/registry"}, "one broker's connection"},
 	{"lookup/httpd", []string{"protocol", "protocol/httpapi", "protocol/lookupwire", "lookup/registry"},
