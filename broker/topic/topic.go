@@ -125,10 +125,13 @@ func (t *Topic) Subscribe(channel string, o SubscribeOptions) (*Subscription, er
 		if !errors.Is(err, errGone) {
 			return s, err
 		}
-		// It went between the two steps, as an ephemeral channel does with its last consumer. Wait for that to be done.
-		t.pub.Lock()
-		t.removeLocked(c)
-		t.pub.Unlock()
+		// It went between the two steps, as an ephemeral channel does with its last consumer. See to it that this is done.
+		if t.exiting.Load() {
+			return nil, ErrExiting
+		}
+		if err := t.retire(c); err != nil {
+			return nil, err
+		}
 	}
 }
 
@@ -143,14 +146,10 @@ func (t *Topic) DeleteChannel(name string) error {
 
 // dropChannel finishes what beginExit has begun.
 func (t *Topic) dropChannel(c *Channel) error {
-	t.pub.Lock()
-	t.removeLocked(c)
-	last := len(t.Channels()) == 0
-	err := c.destroy()
-	t.pub.Unlock()
+	err := t.retire(c)
 	t.registry.log.Info("channel deleted", "topic", t.name, "channel", c.name)
 	t.registry.changed()
-	if last && t.ephemeral && !t.exiting.Load() {
+	if len(t.Channels()) == 0 && t.ephemeral && !t.exiting.Load() {
 		if err := t.registry.DeleteTopic(t.name); err != nil && !errors.Is(err, ErrTopicNotFound) {
 			return err
 		}
@@ -158,12 +157,19 @@ func (t *Topic) dropChannel(c *Channel) error {
 	return err
 }
 
-func (t *Topic) removeLocked(c *Channel) {
+// retire takes a channel that exits off the list and destroys it, unless that is done already. Both are one step, as the next
+// channel of that name opens the same queue on disk. A topic that exits sees to its channels itself.
+func (t *Topic) retire(c *Channel) error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
 	list := t.Channels()
-	if i := slices.Index(list, c); i >= 0 {
-		list = slices.Delete(slices.Clone(list), i, i+1)
-		t.channels.Store(&list)
+	i := slices.Index(list, c)
+	if i < 0 || t.exiting.Load() {
+		return nil
 	}
+	list = slices.Delete(slices.Clone(list), i, i+1)
+	t.channels.Store(&list)
+	return c.destroy()
 }
 
 // destroy ends all channels and removes every file. Nothing is published any more.
