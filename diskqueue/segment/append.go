@@ -1,0 +1,187 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
+)
+
+// scratchSize is how many bytes are written at once. Frames that are longer are written from where they are.
+const scratchSize = 64 << 10
+
+// Append writes a block of count messages, whose frames follow each other in frames and are only read. It returns once they
+// are written, not synced.
+//
+// After an error none of them counts as appended. What arrived of the block stays on disk behind the last good block of a
+// file that is not appended to any more; the next Open passes over it, or finds the block if all of it arrived. The next
+// Append begins a new file.
+func (s *Store) Append(first uint64, count int, frames []byte) (Ref, error) {
+	if s.closed {
+		return Ref{}, ErrClosed
+	}
+	if err := checkFrames(frames, first, count); err != nil {
+		return Ref{}, err
+	}
+	f, err := s.writable(blockHeaderSize + int64(len(frames)))
+	if err != nil {
+		return Ref{}, fmt.Errorf("segments: %w", err)
+	}
+	b := Block{First: first, Count: uint32(count)}
+	b.Ref = Ref{File: f.number, Offset: uint32(max(f.size, fileHeaderSize)), Length: uint32(len(frames))}
+	if !f.dirty {
+		f.dirty = true
+		s.unsynced = append(s.unsynced, f)
+	}
+	if err := s.write(f, b, frames); err != nil {
+		return Ref{}, fmt.Errorf("segments: %w", errors.Join(err, s.seal(f)))
+	}
+	f.blocks = append(f.blocks, entry{offset: b.Ref.Offset, length: b.Ref.Length})
+	f.live++
+	s.bytes.Add(b.Ref.end() - f.size)
+	f.size = b.Ref.end()
+	return b.Ref, nil
+}
+
+// writable returns a file with room for n more bytes, open for writing.
+func (s *Store) writable(n int64) (*file, error) {
+	if f := s.active; f != nil && f.size+n <= s.o.FileSize {
+		if f.w != nil {
+			return f, nil
+		}
+		if w, err := s.o.FS.OpenWrite(s.path(f.number)); err == nil {
+			f.w = w
+			return f, nil
+		}
+	}
+	made, err := s.create()
+	if err != nil {
+		return nil, err
+	}
+	if old := s.active; old != nil {
+		if err := s.seal(old); err != nil {
+			s.o.Log.Warn("segment file cannot be removed yet", "error", err)
+		}
+	}
+	s.limitUnsynced()
+	s.active = made
+	return made, nil
+}
+
+// create makes the file with the next free number.
+func (s *Store) create() (*file, error) {
+	if err := s.o.FS.MkdirAll(s.o.Dir); err != nil {
+		return nil, err
+	}
+	w, err := vfs.File(nil), error(fs.ErrExist)
+	for errors.Is(err, fs.ErrExist) {
+		if s.last == maxFile {
+			return nil, errors.New("no number is left for a file")
+		}
+		s.last++
+		w, err = s.o.FS.Create(s.path(s.last))
+	}
+	if err != nil {
+		s.last-- // nothing is there
+		return nil, err
+	}
+	f := &file{number: s.last, w: w, fresh: true}
+	s.dirDirty = true
+	s.mu.Lock()
+	s.files[f.number] = f
+	s.mu.Unlock()
+	return f, nil
+}
+
+// seal ends appending to a file, and gives it up when nobody needs it.
+func (s *Store) seal(f *file) error {
+	if s.active == f {
+		s.active = nil
+	}
+	if f.live == 0 {
+		return s.giveUp(f)
+	}
+	if !f.dirty {
+		f.closeWriter()
+	}
+	return nil
+}
+
+// limitUnsynced bounds the descriptors that wait for Sync. A failure is Sync's to tell.
+func (s *Store) limitUnsynced() {
+	if len(s.unsynced) < maxUnsynced {
+		return
+	}
+	s.syncFile(s.unsynced[0])
+	copy(s.unsynced, s.unsynced[1:])
+	s.unsynced[len(s.unsynced)-1] = nil
+	s.unsynced = s.unsynced[:len(s.unsynced)-1]
+}
+
+// write writes a block, with the header of the file in front of its first one.
+func (s *Store) write(f *file, b Block, frames []byte) error {
+	if s.scratch == nil {
+		s.scratch = make([]byte, 0, scratchSize)
+	}
+	w := blockWriter{w: f.w, at: f.size, buf: s.scratch}
+	if f.size == 0 {
+		w.buf = appendFileHeader(w.buf, f.number)
+	}
+	w.buf = appendBlockHeader(w.buf, b)
+	from := start(b.Ref.File, b.Ref.Offset)
+	for seq := b.First; len(frames) > 0; seq++ {
+		frame := protocol.FirstMessage(frames)
+		frames = frames[len(frame):]
+		if err := w.add(frame, messageSum(frame, from, seq)); err != nil {
+			return err
+		}
+	}
+	return w.flush()
+}
+
+// blockWriter gathers what is written one behind the other.
+type blockWriter struct {
+	w   vfs.File
+	at  int64 // where buf goes
+	buf []byte
+}
+
+// add writes a frame with the sum in the place of its type.
+func (w *blockWriter) add(frame []byte, sum uint32) error {
+	if cap(w.buf)-len(w.buf) < len(frame) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	at := len(w.buf)
+	if len(frame) <= cap(w.buf) {
+		w.buf = append(w.buf, frame...)
+		binary.BigEndian.PutUint32(w.buf[at+offsetSum:], sum)
+		return nil
+	}
+	w.buf = append(w.buf, frame[:offsetSum]...)
+	w.buf = binary.BigEndian.AppendUint32(w.buf, sum)
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return w.write(frame[protocol.FrameHeaderSize:])
+}
+
+func (w *blockWriter) flush() error {
+	err := w.write(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+func (w *blockWriter) write(b []byte) error {
+	n, err := w.w.WriteAt(b, w.at)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	w.at += int64(len(b))
+	return err
+}

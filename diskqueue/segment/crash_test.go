@@ -1,0 +1,285 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+
+	"brokerd/diskqueue/vfs"
+)
+
+// owner does with a store what a topic does: it appends anew what failed, and knows what must be there.
+type owner struct {
+	s       *Store
+	next    uint64
+	pending []Block           // to append, or to append anew
+	written []Block           // appended, not synced
+	safe    []Block           // synced
+	given   map[uint64]uint32 // all runs that were ever handed to Append, by first
+}
+
+func (o *owner) append(count int) error {
+	b := Block{First: o.next, Count: uint32(count)}
+	o.next += uint64(count)
+	o.given[b.First] = b.Count
+	o.pending = append(o.pending, b)
+	return o.flush()
+}
+
+// flush appends what waits.
+func (o *owner) flush() error {
+	for len(o.pending) > 0 {
+		b := o.pending[0]
+		ref, err := o.s.Append(b.First, int(b.Count), messages(b.First, int(b.Count)))
+		if err != nil {
+			return err
+		}
+		b.Ref = ref
+		o.written = append(o.written, b)
+		o.pending = o.pending[1:]
+	}
+	return nil
+}
+
+// sync makes everything that was written safe, or puts what is in doubt back to what waits.
+func (o *owner) sync() error {
+	err := o.s.Sync()
+	if err == nil {
+		o.safe = append(o.safe, o.written...)
+		o.written = nil
+		return nil
+	}
+	doubtful := o.s.Doubtful()
+	o.written = slices.DeleteFunc(o.written, func(b Block) bool {
+		if slices.Contains(doubtful, b.Ref) {
+			o.pending = append(o.pending, b)
+			err = errors.Join(err, o.s.Drop(b.Ref))
+			return true
+		}
+		return false
+	})
+	return err
+}
+
+func (o *owner) drop(rng *rand.Rand) error {
+	if len(o.safe) == 0 {
+		return nil
+	}
+	i := rng.IntN(len(o.safe))
+	b := o.safe[i]
+	o.safe = slices.Delete(o.safe, i, i+1)
+	return o.s.Drop(b.Ref)
+}
+
+// step does one thing at random.
+func (o *owner) step(rng *rand.Rand) error {
+	switch n := rng.IntN(20); {
+	case n < 10:
+		return o.append(1 + rng.IntN(30))
+	case n < 14:
+		return o.drop(rng)
+	case n < 18:
+		return o.sync()
+	case n < 19:
+		err := o.s.Release()
+		return errors.Join(err, o.sync())
+	default:
+		return o.flush()
+	}
+}
+
+// recover opens what is left, proves that everything safe is there and nothing was made up, and goes on with it.
+func (o *owner) recover(t *testing.T, fs vfs.FS, size int64) {
+	t.Helper()
+	s, blocks, _ := mustOpen(t, Options{FS: fs, FileSize: size})
+	for _, b := range o.safe {
+		if !contains(blocks, b) {
+			t.Fatalf("%+v was synced and is not found", b)
+		}
+		if lost := checkBlock(t, s, b); lost != nil {
+			t.Fatalf("%+v was synced, lost are %v", b, lost)
+		}
+	}
+	for _, b := range blocks {
+		if o.given[b.First] != b.Count {
+			t.Fatalf("%+v was never appended", b)
+		}
+		if contains(o.safe, b) {
+			continue
+		}
+		checkBlock(t, s, b)
+		must(t, s.Drop(b.Ref))
+	}
+	o.s, o.written, o.pending = s, nil, nil
+}
+
+func TestWhatWasSyncedSurvivesPowerCuts(t *testing.T) {
+	seeds := uint64(1500)
+	if testing.Short() {
+		seeds = 100
+	}
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		mem := vfs.NewMem()
+		size := []int64{1, 3000, 20000, 0}[rng.IntN(4)]
+		s, _, _ := mustOpen(t, Options{FS: mem, FileSize: size})
+		o := &owner{s: s, given: make(map[uint64]uint32)}
+		for range 3 {
+			for range rng.IntN(40) {
+				if err := o.step(rng); err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+			}
+			mem = mem.CrashClone(rng)
+			t.Logf("seed %d, %d bytes a file", seed, size)
+			o.recover(t, mem, size)
+		}
+		must(t, o.s.Close())
+	}
+}
+
+// TestFailures fails the n-th operation of each kind, once, for a while and with a full disk's short writes, under an owner
+// who goes on; then a power cut must leave what Sync had called safe.
+func TestFailures(t *testing.T) {
+	kinds := map[string]vfs.Rule{
+		"create":      {Ops: vfs.OpCreate, Err: syscall.EMFILE},
+		"open":        {Ops: vfs.OpOpen | vfs.OpOpenWrite, Err: syscall.EMFILE},
+		"mkdir":       {Ops: vfs.OpMkdir, Err: syscall.EACCES},
+		"remove":      {Ops: vfs.OpRemove, Err: syscall.EBUSY},
+		"write":       {Ops: vfs.OpWrite, Err: syscall.EIO},
+		"short write": {Ops: vfs.OpWrite, Err: syscall.ENOSPC, Short: 30},
+		"whole write": {Ops: vfs.OpWrite, Err: syscall.EIO, Short: 1 << 20},
+		"sync":        {Ops: vfs.OpSync, Err: syscall.EIO},
+		"sync folder": {Ops: vfs.OpSyncDir, Err: syscall.EIO},
+		"any":         {Ops: vfs.OpChange | vfs.OpOpenWrite, Err: syscall.EIO},
+	}
+	for name, rule := range kinds {
+		for _, times := range []int{1, 4} {
+			t.Run(fmt.Sprintf("%s %d times", name, times), func(t *testing.T) {
+				failed := 0
+				for skip := range 25 {
+					for seed := range uint64(3) {
+						rule.Skip, rule.Times = skip, times
+						failed += runFailure(t, rule, seed)
+					}
+				}
+				if failed == 0 && name != "open" {
+					t.Error("nothing ever failed")
+				}
+			})
+		}
+	}
+}
+
+// runFailure returns how many of an owner's steps failed.
+func runFailure(t *testing.T, rule vfs.Rule, seed uint64) (failed int) {
+	rng := rand.New(rand.NewPCG(seed, uint64(rule.Skip)))
+	mem := vfs.NewMem()
+	faulty := vfs.NewFaulty(mem, rule)
+	fs := counting(faulty)
+	const size = 2000
+	s, _, _ := mustOpen(t, Options{FS: fs, FileSize: size})
+	o := &owner{s: s, given: make(map[uint64]uint32)}
+	for range 60 {
+		if err := o.step(rng); err != nil {
+			if !errors.Is(err, rule.Err) {
+				t.Fatalf("another error: %v", err)
+			}
+			failed++
+		}
+		if rng.IntN(10) == 0 {
+			copied := *o
+			copied.safe = slices.Clone(o.safe)
+			copied.recover(t, mem.CrashClone(rng), size)
+		}
+	}
+	faulty.SetRules()
+	for len(o.pending)+len(o.written) > 0 {
+		must(t, o.flush())
+		if err := o.sync(); err != nil && len(o.pending) == 0 {
+			t.Fatalf("an error without a block in doubt: %v", err)
+		}
+	}
+	must(t, o.s.Sync())
+	o.recover(t, mem.CrashClone(rng), size)
+	must(t, o.s.Close())
+	must(t, s.Close())
+	if n := fs.open.Load(); n != 0 {
+		t.Fatalf("%d files are open", n)
+	}
+	return failed
+}
+
+func TestAFailedSyncStaysUntilItsBlocksAreWrittenAnew(t *testing.T) {
+	mem := vfs.NewMem()
+	faulty := vfs.NewFaulty(mem)
+	s, _, _ := mustOpen(t, Options{FS: faulty})
+	before := mustAppend(t, s, 1, 2)
+	must(t, s.Sync())
+	a := mustAppend(t, s, 3, 2)
+	faulty.SetRules(vfs.Rule{Ops: vfs.OpSync, Times: 1, Err: syscall.EIO})
+	for range 3 {
+		if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("Sync says %v", err)
+		}
+	}
+	if in := s.Doubtful(); !slices.Equal(in, []Ref{a.Ref}) {
+		t.Fatalf("in doubt are %v", in)
+	}
+	checkBlock(t, s, a)
+	anew := mustAppend(t, s, 3, 2)
+	if anew.Ref.File == a.Ref.File {
+		t.Error("appended to a file whose sync failed")
+	}
+	if err := s.Sync(); err == nil {
+		t.Error("Sync forgot a block in doubt")
+	}
+	must(t, s.Drop(a.Ref))
+	must(t, s.Sync())
+	if in := s.Doubtful(); in != nil {
+		t.Errorf("in doubt are %v", in)
+	}
+	s, _, _ = mustOpen(t, Options{FS: mem.CrashClone(rand.New(rand.NewPCG(1, 1)))})
+	checkBlock(t, s, before)
+	checkBlock(t, s, anew)
+}
+
+func TestAFailedWriteEndsItsFile(t *testing.T) {
+	mem := vfs.NewMem()
+	faulty := vfs.NewFaulty(mem)
+	s, _, _ := mustOpen(t, Options{FS: faulty})
+	a := mustAppend(t, s, 1, 3)
+	faulty.SetRules(vfs.Rule{Ops: vfs.OpWrite, Times: 2, Err: syscall.ENOSPC, Short: 50})
+	for range 2 {
+		if _, err := s.Append(4, 3, messages(4, 3)); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("Append says %v", err)
+		}
+	}
+	if left := names(t, mem); !slices.Equal(left, []string{"000001.seg"}) {
+		t.Errorf("files are %v: the second failure should leave nothing", left)
+	}
+	b := mustAppend(t, s, 4, 3)
+	if b.Ref.File == a.Ref.File {
+		t.Error("appended behind a failed write")
+	}
+	must(t, s.Close())
+	s, blocks, damage := mustOpen(t, Options{FS: mem})
+	if !slices.Equal(blocks, []Block{a, b}) || damage != nil {
+		t.Errorf("found %v, damage %v", blocks, damage)
+	}
+	checkBlock(t, s, a)
+	checkBlock(t, s, b)
+}
+
+func TestOpenSaysWhatItCannotDo(t *testing.T) {
+	file, _ := sample(t)
+	for _, op := range []vfs.Op{vfs.OpList, vfs.OpOpen} {
+		fs := vfs.NewFaulty(fileWith(t, file), vfs.Rule{Ops: op, Err: syscall.EMFILE})
+		if _, _, _, err := Open(Options{FS: fs, Dir: testDir}); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("operation %b: %v", op, err)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package segment
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"brokerd/diskqueue/vfs"
+)
+
+const (
+	fileSuffix = ".seg"
+	badSuffix  = ".bad"
+)
+
+func fileName(number uint32) string { return fmt.Sprintf("%06d"+fileSuffix, number) }
+
+// parseFileName returns the number in a file's name; bad says that the file was put aside.
+func parseFileName(name string) (number uint32, bad, ok bool) {
+	good, bad := strings.CutSuffix(name, badSuffix)
+	digits, _ := strings.CutSuffix(good, fileSuffix)
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), bad, err == nil && n > 0 && fileName(uint32(n)) == good
+}
+
+// file is what is known of one segment file. But for damaged it belongs to the holder of the caller's lock.
+type file struct {
+	number uint32
+	size   int64   // bytes that count; the next block begins here
+	blocks []entry // in the order of their offsets
+	live   int     // blocks that are not dropped
+	synced int     // blocks that a power cut leaves
+	w      vfs.File
+	dirty  bool  // in Store.unsynced
+	fresh  bool  // the folder was not synced since the file was created
+	doubt  error // of the first sync that failed
+
+	foreign bool // of a format that is not known here: left alone
+
+	damaged atomic.Bool // damage was found; atomic because readers find it
+}
+
+// entry is a block of a file.
+type entry struct {
+	offset uint32
+	length uint32 // of its frames; 0 when it was dropped
+}
+
+func (e entry) dropped() bool { return e.length == 0 }
+
+// drop marks a block; false means that it is not there, or was marked before.
+func (f *file) drop(ref Ref) bool {
+	i, found := slices.BinarySearchFunc(f.blocks, ref.Offset, func(e entry, offset uint32) int {
+		return int(int64(e.offset) - int64(offset))
+	})
+	if !found || f.blocks[i].length != ref.Length {
+		return false
+	}
+	f.blocks[i].length = 0
+	f.live--
+	return true
+}
+
+// hasLive reports whether a block from the i-th on is needed.
+func (f *file) hasLive(i int) bool {
+	return slices.ContainsFunc(f.blocks[i:], func(e entry) bool { return !e.dropped() })
+}
+
+// closeWriter closes the descriptor for writing, if it is open.
+func (f *file) closeWriter() {
+	if f.w != nil {
+		_ = f.w.Close() // what is durable was decided by Sync
+		f.w = nil
+	}
+}

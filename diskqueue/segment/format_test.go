@@ -1,0 +1,145 @@
+package segment
+
+import (
+	"bytes"
+	"flag"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
+)
+
+var update = flag.Bool("update", false, "write the golden file")
+
+// TestGolden keeps the format: what this version wrote once it must write and read for ever.
+func TestGolden(t *testing.T) {
+	mem := vfs.NewMem()
+	s, _, _ := mustOpen(t, Options{FS: mem})
+	var frames []byte
+	for i, body := range []string{"hello", "", "a third one\x00\x00\x00\x00"} {
+		frames = protocol.AppendMessageHeader(frames, 1700000000000000000+int64(i), uint16(i), protocol.MessageID(0xabc0+i), len(body))
+		frames = append(frames, body...)
+	}
+	one := frames[:sizeOf(frames)]
+	var want []Block
+	for _, c := range []struct {
+		first  uint64
+		frames []byte
+		count  int
+	}{{1<<32 - 2, frames, 3}, {1<<63 + 7, one, 1}} {
+		ref, err := s.Append(c.first, c.count, c.frames)
+		must(t, err)
+		want = append(want, Block{c.first, uint32(c.count), ref})
+	}
+	must(t, s.Close())
+	written := content(t, mem, testDir+"/000001.seg")
+	golden := filepath.Join("testdata", "golden.seg")
+	if *update {
+		must(t, os.WriteFile(golden, written, 0o644))
+	}
+	file, err := os.ReadFile(golden)
+	must(t, err)
+	if !bytes.Equal(written, file) {
+		t.Fatalf("the format has changed:\n%x\n%x", written, file)
+	}
+	s, blocks, damage := mustOpen(t, Options{FS: fileWith(t, file)})
+	if !slices.Equal(blocks, want) || damage != nil {
+		t.Fatalf("found %v, damage %v", blocks, damage)
+	}
+	got, lost, err := s.Read(blocks[0], nil)
+	if err != nil || lost != nil || !bytes.Equal(got, frames) {
+		t.Errorf("frames are %x, lost %v, %v", got, lost, err)
+	}
+}
+
+// FuzzFile gives Open and Read any file: what they return must hold together.
+func FuzzFile(f *testing.F) {
+	file, blocks := sample(f)
+	f.Add(file)
+	f.Add(file[:len(file)-5])
+	f.Add([]byte(nil))
+	for _, at := range []int{0, 9, int(blocks[1].Ref.Offset), int(blocks[2].Ref.Offset) + blockHeaderSize + 1, len(file) - 1} {
+		bad := slices.Clone(file)
+		bad[at] ^= 0x41
+		f.Add(bad)
+	}
+	golden, err := os.ReadFile(filepath.Join("testdata", "golden.seg"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(golden)
+	f.Fuzz(func(t *testing.T, file []byte) {
+		s, found, damage := mustOpen(t, Options{FS: fileWith(t, file), Log: slog.New(slog.DiscardHandler)})
+		covered := int64(0)
+		for _, d := range damage {
+			covered += d.Length
+		}
+		for _, b := range found {
+			covered += b.Ref.end() - int64(b.Ref.Offset)
+			fuzzBlock(t, s, b)
+		}
+		if covered > int64(len(file)) {
+			t.Fatalf("%v and %v overlap in %d bytes", found, damage, len(file))
+		}
+	})
+}
+
+func fuzzBlock(t *testing.T, s *Store, b Block) {
+	frames, lost, err := s.Read(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for at := 0; at < len(frames); n++ {
+		kind, _, size, err := protocol.ParseFrame(frames[at:], len(frames))
+		if err != nil || kind != protocol.FrameMessage {
+			t.Fatalf("%+v gives what is no message: %v", b, err)
+		}
+		at += size
+	}
+	if uint64(n)+uint64(seqs(lost)) != uint64(b.Count) {
+		t.Fatalf("%+v: %d messages read, %v lost", b, n, lost)
+	}
+	if n > 0 && lost == nil {
+		if f, err := s.ReadFrame(b.Ref, 0, b.First, nil); err != nil || !bytes.Equal(f, frames[:len(f)]) {
+			t.Fatalf("%+v: first message: %v", b, err)
+		}
+	}
+}
+
+// FuzzDamage overwrites a part of a good block: nothing but what was appended may come back, and no more be lost than the
+// messages that the part touches.
+func FuzzDamage(f *testing.F) {
+	f.Add(uint16(70), []byte{0, 0, 0, 30})
+	f.Add(uint16(300), message(13))
+	f.Add(uint16(0), bytes.Repeat([]byte{0}, 500))
+	f.Fuzz(func(t *testing.T, at uint16, bad []byte) {
+		mem := vfs.NewMem()
+		s, _, _ := mustOpen(t, Options{FS: mem})
+		b := mustAppend(t, s, 10, 20)
+		before := content(t, mem, testDir+"/000001.seg")
+		from := int(b.Ref.Offset) + blockHeaderSize + int(at)%int(b.Ref.Length)
+		to := min(from+len(bad), int(b.Ref.end()))
+		change(t, mem, testDir+"/000001.seg", int64(from), bad[:to-from])
+		if lost := checkBlock(t, s, b); seqs(lost) > reached(before, b, from, to) {
+			t.Fatalf("lost %v", lost)
+		}
+	})
+}
+
+// reached counts the messages of a block that have bytes between the two offsets.
+func reached(file []byte, b Block, from, to int) (n int) {
+	at := int(b.Ref.Offset) + blockHeaderSize
+	for range b.Count {
+		end := at + sizeOf(file[at:])
+		if at < to && end > from {
+			n++
+		}
+		at = end
+	}
+	return n
+}

@@ -1,0 +1,331 @@
+package segment
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"brokerd/diskqueue/vfs"
+)
+
+// DefaultFileSize is what Options.FileSize means when it is 0, in bytes.
+const DefaultFileSize = 16 << 20
+
+// maxUnsynced is how many files may wait for Sync, each with its descriptor, before Append syncs the oldest itself.
+const maxUnsynced = 4
+
+// Options says where a store is and how it is kept.
+type Options struct {
+	FS       vfs.FS
+	Dir      string       // the store's own; it is made with the first file
+	FileSize int64        // bytes up to which a file is filled; 0 is DefaultFileSize, more than 4 GiB - 1 is that
+	Log      *slog.Logger // nil logs nothing
+}
+
+func (o Options) withDefaults() Options {
+	if o.FileSize <= 0 {
+		o.FileSize = DefaultFileSize
+	}
+	o.FileSize = min(o.FileSize, maxFile)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Store is the overflow of one topic. See the package comment for which methods may be called beside each other.
+type Store struct {
+	o Options // set at construction
+
+	// Owned by whoever holds the caller's lock.
+	active   *file // the one appended to; nil before the first Append, and after one that failed
+	last     uint32
+	unsynced []*file // written since they were last synced, oldest first
+	doubtful []*file // a sync failed
+	dirDirty bool    // names changed since the last SyncDir
+	scratch  []byte
+
+	bytes atomic.Int64 // read without any lock
+
+	mu      sync.Mutex
+	files   map[uint32]*file // guarded by mu; written by the holder of the caller's lock, who may read it without
+	readers []*reader        // guarded by mu; the one used last comes last
+	closed  bool             // guarded by mu; written like files
+}
+
+// Open looks for what is in the folder, which need not exist, and changes nothing in it. It returns the blocks in the order
+// of their first messages, and what cannot be read. An error means that nothing can be said, such as when a file cannot be
+// opened.
+func Open(o Options) (*Store, []Block, []Damage, error) {
+	s := &Store{o: o.withDefaults(), files: make(map[uint32]*file)}
+	names, err := s.o.FS.List(s.o.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil, fmt.Errorf("segments: %w", err)
+	}
+	var blocks []Block
+	var damage []Damage
+	for _, name := range names {
+		number, bad, ok := parseFileName(name)
+		if !ok {
+			continue
+		}
+		s.last = max(s.last, number)
+		if bad {
+			continue
+		}
+		found, err := scanFile(s.o.FS, s.o.Dir, number)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("segments: %w", err)
+		}
+		if found.torn > 0 {
+			s.o.Log.Info("segment file ends in an append that was not finished", "file", s.path(number), "bytes", found.torn)
+		}
+		s.adopt(number, found)
+		blocks = append(blocks, found.blocks...)
+		damage = append(damage, found.damage...)
+	}
+	slices.SortFunc(blocks, func(a, b Block) int {
+		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Ref.File, b.Ref.File), cmp.Compare(a.Ref.Offset, b.Ref.Offset))
+	})
+	return s, blocks, damage, nil
+}
+
+// adopt enters a file that was there before.
+func (s *Store) adopt(number uint32, found scanned) {
+	f := &file{number: number, size: found.size, live: len(found.blocks), foreign: found.foreign}
+	f.damaged.Store(len(found.damage) > 0)
+	for _, b := range found.blocks {
+		f.blocks = append(f.blocks, entry{offset: b.Ref.Offset, length: b.Ref.Length})
+	}
+	f.synced = len(f.blocks)
+	s.files[number] = f
+	s.bytes.Add(found.size)
+}
+
+func (s *Store) path(number uint32) string { return filepath.Join(s.o.Dir, fileName(number)) }
+
+// Bytes returns the size of all files that blocks may be read from.
+func (s *Store) Bytes() int64 { return s.bytes.Load() }
+
+// Sync makes everything that was appended since the last Sync survive a power cut. Its error stays until no block that it
+// left in doubt is needed: see Doubtful.
+func (s *Store) Sync() error {
+	if s.closed {
+		return ErrClosed
+	}
+	for _, f := range s.unsynced {
+		s.syncFile(f)
+	}
+	clear(s.unsynced)
+	s.unsynced = s.unsynced[:0]
+	err := s.syncDir()
+	return cmp.Or(s.doubt(), err)
+}
+
+// syncFile syncs one file, and closes it unless it is appended to.
+func (s *Store) syncFile(f *file) {
+	f.dirty = false
+	if err := f.w.Sync(); err != nil {
+		s.suspect(f, fmt.Errorf("segments: sync: %w", err))
+	} else if f.doubt == nil {
+		f.synced = len(f.blocks)
+	}
+	if f != s.active {
+		f.closeWriter()
+	}
+}
+
+// syncDir syncs the folder when names in it have changed. If that fails no file that was created since is sure to be found.
+func (s *Store) syncDir() error {
+	if !s.dirDirty {
+		return nil
+	}
+	err := s.o.FS.SyncDir(s.o.Dir)
+	if err != nil {
+		err = fmt.Errorf("segments: sync folder: %w", err)
+	}
+	s.dirDirty = err != nil
+	for _, f := range s.files {
+		if !f.fresh {
+			continue
+		}
+		f.fresh = false
+		if err != nil {
+			f.synced = 0
+			s.suspect(f, err)
+		}
+	}
+	return err
+}
+
+// suspect keeps a failed sync's error with its file, to which nothing more is appended.
+func (s *Store) suspect(f *file, err error) {
+	if f.doubt == nil {
+		f.doubt = err
+	}
+	if !slices.Contains(s.doubtful, f) {
+		s.doubtful = append(s.doubtful, f)
+	}
+	if f == s.active {
+		s.active = nil
+		if !f.dirty {
+			f.closeWriter()
+		}
+	}
+}
+
+// doubt returns the error of a file with blocks in doubt, the oldest one's.
+func (s *Store) doubt() error {
+	s.doubtful = slices.DeleteFunc(s.doubtful, func(f *file) bool { return !f.hasLive(f.synced) })
+	if len(s.doubtful) == 0 {
+		return nil
+	}
+	return s.doubtful[0].doubt
+}
+
+// Doubtful returns the blocks that may not survive a power cut although Sync was called for them, and failed. They can be
+// read; appended anew and dropped here they no longer make Sync fail.
+func (s *Store) Doubtful() []Ref {
+	var refs []Ref
+	for _, f := range s.doubtful {
+		for _, e := range f.blocks[f.synced:] {
+			if !e.dropped() {
+				refs = append(refs, Ref{File: f.number, Offset: e.offset, Length: e.length})
+			}
+		}
+	}
+	return refs
+}
+
+// Drop gives up a block that nobody needs any more. With the last block of a file that is no longer appended to the file
+// goes, or is renamed if there is damage in it; an error is about that only, and Release will try again. A block that was
+// dropped before is ErrGone.
+func (s *Store) Drop(ref Ref) error {
+	f := s.files[ref.File]
+	if f == nil || !f.drop(ref) {
+		return fmt.Errorf("%w: %v", ErrGone, ref)
+	}
+	if f.live > 0 || f == s.active {
+		return nil
+	}
+	return s.giveUp(f)
+}
+
+// giveUp removes a file without a block that is needed, or puts it aside.
+func (s *Store) giveUp(f *file) error {
+	var err error
+	if f.damaged.Load() {
+		err = s.o.FS.Rename(s.path(f.number), s.path(f.number)+badSuffix)
+	} else {
+		err = s.o.FS.Remove(s.path(f.number))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("segments: %w", err)
+	}
+	s.dirDirty = true
+	s.forget(f)
+	return nil
+}
+
+// forget takes a file out of the tables.
+func (s *Store) forget(f *file) {
+	s.mu.Lock()
+	delete(s.files, f.number)
+	idle := s.evictLocked(func(r *reader) bool { return r.number == f.number })
+	s.mu.Unlock()
+	closeAll(idle)
+	same := func(other *file) bool { return other == f }
+	s.unsynced = slices.DeleteFunc(s.unsynced, same)
+	s.doubtful = slices.DeleteFunc(s.doubtful, same)
+	f.closeWriter()
+	s.bytes.Add(-f.size)
+}
+
+// Release syncs what is not synced, gives up files that nobody needs, also the one that was appended to, and closes all
+// descriptors and buffers. The store can be used on; it opens what it needs.
+func (s *Store) Release() error {
+	if s.closed {
+		return ErrClosed
+	}
+	if f := s.active; f != nil && f.live == 0 {
+		s.active = nil
+	}
+	errs := []error{s.sweep(), s.Sync()}
+	for _, f := range s.files {
+		f.closeWriter()
+	}
+	s.scratch = nil
+	s.mu.Lock()
+	idle := s.evictLocked(func(*reader) bool { return true })
+	s.mu.Unlock()
+	closeAll(idle)
+	return errors.Join(errs...)
+}
+
+// sweep gives up every file that has no block that is needed and is not appended to.
+func (s *Store) sweep() error {
+	var errs []error
+	for _, f := range s.files {
+		if f.live == 0 && f != s.active && !f.foreign {
+			errs = append(errs, s.giveUp(f))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close is Release for good.
+func (s *Store) Close() error {
+	if s.closed {
+		return nil
+	}
+	err := s.Release()
+	s.shut()
+	return err
+}
+
+func (s *Store) shut() {
+	s.mu.Lock()
+	s.closed = true
+	idle := s.evictLocked(func(*reader) bool { return true })
+	s.mu.Unlock()
+	closeAll(idle)
+}
+
+// RemoveAll closes the store and removes all its files, also those that were put aside, and its folder unless somebody
+// else's file is in it. It goes on where something cannot be removed, and may be called again.
+func (s *Store) RemoveAll() error {
+	s.active = nil
+	for _, f := range s.files {
+		s.forget(f)
+	}
+	s.shut()
+	names, err := s.o.FS.List(s.o.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	others := 0
+	for _, name := range names {
+		if _, _, ours := parseFileName(name); !ours {
+			others++
+		} else if err := s.o.FS.Remove(filepath.Join(s.o.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	switch err := errors.Join(errs...); {
+	case err != nil:
+		return fmt.Errorf("segments: remove all: %w", err)
+	case others > 0:
+		return s.o.FS.SyncDir(s.o.Dir)
+	}
+	if err := s.o.FS.Remove(s.o.Dir); err != nil {
+		return fmt.Errorf("segments: remove all: %w", err)
+	}
+	return s.o.FS.SyncDir(filepath.Dir(s.o.Dir))
+}
