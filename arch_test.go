@@ -38,6 +38,7 @@ var rooms = []room{
 	{"diskqueue/vfs", nil, "it stands for the file system"},
 	{"diskqueue/wal", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
 	{"diskqueue/segment", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
+	{"diskqueue/journal", []string{"protocol"}, "pure: what the log's records mean, so that a model can check it"},
 	{"diskqueue/nsqdata", []string{"diskqueue/vfs", "protocol"}, "nsqd's folder is a format; who moves messages is decided above"},
 
 	{"broker/inflight", []string{"protocol"}, "pure: no lock, no clock, so that a model can check it"},

@@ -49,4 +49,6 @@ func (s *Server) peerInfo() registrar.Info {
 }
 
 // learn returns the channels of a topic that the lookups know.
-func (s *Server) learn(ctx context.Context, name string) []string { return s.registrar.Channels(ctx, name) }
+func (s *Server) learn(ctx context.Context, name string) []string {
+	return s.registrar.Channels(ctx, name)
+}

@@ -87,6 +87,18 @@ func (f MessageFrame) ID() (id MessageID, ok bool) {
 	return ParseMessageID(f[offsetID : offsetID+MessageIDLength])
 }
 
+// MustID is ID for a frame whose id is known to be one.
+func (f MessageFrame) MustID() MessageID {
+	id, _ := f.ID()
+	return id
+}
+
+// Has reports whether the message's id is the given one.
+func (f MessageFrame) Has(id MessageID) bool {
+	have, ok := f.ID()
+	return ok && have == id
+}
+
 // SetID overwrites the id.
 func (f MessageFrame) SetID(id MessageID) { id.put(f[offsetID:]) }
 

@@ -26,6 +26,7 @@ type Node struct {
 	used        int
 	count       int
 	first, last protocol.MessageID
+	seq         uint64
 }
 
 // unclosed is the end of a node that is still appended to.
@@ -33,8 +34,8 @@ const unclosed = math.MaxInt64
 
 // NewCold returns a closed node whose bytes are not in memory, behind prev when that is not nil. It holds count messages,
 // size bytes, with ids from first to last.
-func NewCold(prev *Node, first, last protocol.MessageID, count, size int) *Node {
-	n := &Node{used: size, count: count, first: first, last: last}
+func NewCold(prev *Node, seq uint64, first, last protocol.MessageID, count, size int) *Node {
+	n := &Node{used: size, count: count, first: first, last: last, seq: seq}
 	n.end.Store(int64(size))
 	if prev != nil {
 		prev.next = n
@@ -47,6 +48,9 @@ func (n *Node) First() protocol.MessageID { return n.first }
 
 // Last is described at First.
 func (n *Node) Last() protocol.MessageID { return n.last }
+
+// Seq returns the number of the first message in its topic, as far as Note was told.
+func (n *Node) Seq() uint64 { return n.seq }
 
 // Count returns the number of messages.
 func (n *Node) Count() int { return n.count }
@@ -108,11 +112,12 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 	return at, false
 }
 
-// Note says how many messages the last Append was, and their ids, which grow along the chain.
-func (t *Tail) Note(at Extent, first, last protocol.MessageID, count int) Extent {
+// Note says how many messages the last Append was, the number of the first one in the topic, and their ids, which grow along
+// the chain.
+func (t *Tail) Note(at Extent, seq uint64, first, last protocol.MessageID, count int) Extent {
 	n := t.last
 	if n.count == 0 {
-		n.first = first
+		n.first, n.seq = first, seq
 	}
 	n.last = last
 	n.count += count
@@ -148,6 +153,9 @@ func (t *Tail) Close() {
 		n.end.Store(int64(n.used))
 	}
 }
+
+// Offset returns where in its node the extent begins.
+func (e Extent) Offset() int { return e.from.off }
 
 // After makes n, a closed node, the one behind which is appended.
 func (t *Tail) After(n *Node) { t.last = n }

@@ -90,3 +90,10 @@ func (d *Deferred) Clear(f func(Due)) {
 	}
 	d.heap = nil
 }
+
+// Each calls f with all messages, in no order.
+func (d *Deferred) Each(f func(Due)) {
+	for _, m := range d.heap {
+		f(m)
+	}
+}

@@ -6,8 +6,9 @@ import "brokerd/protocol"
 type Shelved struct {
 	At       int64 // when it is due, nanoseconds
 	ID       protocol.MessageID
-	Node     uint32 // where the body is: a number of its owner's
+	Node     uint32 // where the body is: these three are the owner's
 	Off      uint32
+	Index    uint32
 	Attempts uint16 // deliveries so far
 }
 

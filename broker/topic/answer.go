@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -33,6 +34,11 @@ func (s *Subscription) Apply(answers []Answer) {
 	c.mu.Lock()
 	now := c.topic.registry.now()
 	requeued := 0
+	log := c.logged()
+	if log {
+		c.runs.Begin(c.topic.d.id, c.id)
+		c.defers.Begin(c.topic.d.id, c.id)
+	}
 	for i := range answers {
 		a := &answers[i]
 		if a.Verb == Touch {
@@ -47,6 +53,9 @@ func (s *Subscription) Apply(answers []Answer) {
 		if a.Verb == Finish {
 			s.n.Finished++
 			c.n.finished++
+			if log {
+				c.runs.Add(a.ID)
+			}
 			if observe {
 				took = append(took, it.Frame.Timestamp())
 			}
@@ -56,9 +65,18 @@ func (s *Subscription) Apply(answers []Answer) {
 		c.n.requeued++
 		if delay := min(a.Delay, c.topic.registry.cfg.MaxReqTimeout); delay > 0 {
 			c.deferred.Push(inflight.Due{Frame: owned(it.Frame), At: now + int64(delay), Attempts: it.Attempts})
+			if log {
+				c.defers.Add(a.ID, time.Now().Add(delay).UnixNano())
+			}
 		} else {
 			c.retries.push(retry{it.Frame, it.Attempts})
 			requeued++
+		}
+	}
+	if log {
+		c.logRunsLocked(journal.KindFinished, &c.runs)
+		if b := c.defers.Record(); b != nil {
+			c.topic.d.log.Append(journal.KindDeferred, b, nil)
 		}
 	}
 	c.wakeLocked(requeued)
@@ -106,7 +124,7 @@ func (c *Channel) settleLocked(s *Subscription) {
 		c.waiting.remove(s)
 		return
 	}
-	if c.backlogLocked() > 0 || c.diskDepth() > 0 {
+	if c.workLocked() {
 		c.wakeOneLocked(s)
 		return
 	}
@@ -122,10 +140,7 @@ func (c *Channel) wakeLocked(n int) {
 
 // nudgeLocked wakes one more consumer when messages wait as well, in memory or on disk with nobody reading them.
 func (c *Channel) nudgeLocked() {
-	if c.waiting.n == 0 || c.paused.Load() {
-		return
-	}
-	if c.backlogLocked() > 0 || !c.filling && c.diskDepth() > 0 {
+	if c.waiting.n > 0 && !c.paused.Load() && c.workLocked() {
 		c.wakeLocked(1)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
 )
@@ -27,6 +28,7 @@ type Channel struct {
 	topic     *Topic
 	name      string // empty for a topic's own backlog
 	queueName string // of its overflow on disk
+	id        uint32 // in the node's log; 0 for a topic's own backlog
 	ephemeral bool
 	bound     int // messages in memory
 
@@ -42,6 +44,9 @@ type Channel struct {
 	retries  fifo[retry]
 	inflight inflight.Set[*Subscription]
 	deferred inflight.Deferred
+	shelf    inflight.Shelf         // deferred, of a durable topic: the bodies are in its nodes
+	absent   fifo[inflight.Shelved] // to be delivered once their bodies are in memory
+	loading  map[msgID]uint16       // of absent: on their way into memory, with their deliveries
 	subs     []*Subscription
 	waiting  parked // consumers that have credit and nothing to do
 	want     int    // messages that a publisher waits to put in memory
@@ -55,7 +60,12 @@ type Channel struct {
 	epoch       int  // counts Empty, so that what is on its way from disk is dropped too
 
 	n counters
+
+	runs, drops journal.Runs // scratch for the log
+	defers      journal.Deferrals
 }
+
+type msgID = protocol.MessageID
 
 // counters only ever grow.
 type counters struct {
@@ -103,6 +113,9 @@ func (c *Channel) SetPaused(paused bool) {
 	if c.paused.Swap(paused) == paused {
 		return
 	}
+	if c.logged() {
+		c.topic.d.change(journal.Change{Op: journal.OpPause, Channel: c.id, Paused: paused})
+	}
 	if !paused {
 		c.mu.Lock()
 		for _, s := range c.subs {
@@ -110,6 +123,7 @@ func (c *Channel) SetPaused(paused bool) {
 		}
 		c.mu.Unlock()
 	}
+	c.topic.settle()
 	c.topic.registry.changed()
 }
 
@@ -170,7 +184,7 @@ func (c *Channel) surrender() (mem backlog.Queue, deferred []inflight.Due) {
 	defer c.mu.Unlock()
 	c.expireLocked(c.topic.registry.now(), math.MaxInt)
 	mem = c.mem
-	c.mem = backlog.Queue{}
+	c.mem.Clear()
 	c.deferred.Clear(func(d inflight.Due) { deferred = append(deferred, d) })
 	for c.retries.len() > 0 {
 		// Only what was deferred and has become due stands here.
@@ -199,14 +213,19 @@ func (c *Channel) inherit(mem *backlog.Queue, deferred []inflight.Due) {
 // Empty drops all messages: waiting, deferred, in flight and on disk.
 func (c *Channel) Empty() error {
 	c.topic.pub.Lock()
-	defer c.topic.pub.Unlock()
-	return c.empty()
+	err := c.empty()
+	c.topic.pub.Unlock()
+	c.topic.settle()
+	return err
 }
 
 // empty is Empty with Topic.pub held.
 func (c *Channel) empty() error {
 	c.mu.Lock()
 	c.clearLocked()
+	if c.logged() {
+		c.topic.d.change(journal.Change{Op: journal.OpEmpty, Channel: c.id})
+	}
 	c.mu.Unlock()
 	if q := c.disk.Load(); q != nil {
 		if err := q.Empty(); err != nil {
@@ -217,8 +236,9 @@ func (c *Channel) empty() error {
 }
 
 func (c *Channel) clearLocked() {
-	c.n.discarded += uint64(c.mem.Len() + c.retries.len() + c.inflight.Len() + c.deferred.Len() + c.spilled)
+	c.n.discarded += uint64(c.backlogLocked() + c.inflight.Len() + c.deferred.Len() + c.shelf.Len() + c.spilled)
 	c.mem.Clear()
+	c.clearPlacesLocked()
 	c.retries = fifo[retry]{}
 	c.inflight.Clear(nil)
 	c.inflight.Trim()
@@ -257,14 +277,17 @@ func (c *Channel) destroy() error {
 }
 
 // backlogLocked returns the messages that could be delivered now, those on disk not counted.
-func (c *Channel) backlogLocked() int { return c.mem.Len() + c.retries.len() }
+func (c *Channel) backlogLocked() int {
+	return c.mem.Len() + c.retries.len() + c.absent.len() + len(c.loading)
+}
 
 // checkLocked returns what is wrong with the books: each accepted message must be in exactly one state.
 func (c *Channel) checkLocked() error {
-	have := c.n.finished + c.n.discarded + uint64(c.backlogLocked()+c.spilled+c.deferred.Len()+c.inflight.Len())
+	have := c.n.finished + c.n.discarded + uint64(c.backlogLocked()+c.spilled+c.deferred.Len()+c.shelf.Len()+c.inflight.Len())
 	if have != c.n.accepted {
 		return fmt.Errorf("channel %s: accepted %d but finished %d, discarded %d, backlog %d, on disk %d, deferred %d, in flight %d",
-			c.name, c.n.accepted, c.n.finished, c.n.discarded, c.backlogLocked(), c.spilled, c.deferred.Len(), c.inflight.Len())
+			c.name, c.n.accepted, c.n.finished, c.n.discarded, c.backlogLocked(), c.spilled, c.deferred.Len()+c.shelf.Len(),
+			c.inflight.Len())
 	}
 	owned := 0
 	for _, s := range c.subs {

@@ -39,6 +39,11 @@ type Config struct {
 	MaxConsumers  int           // per channel; 0 is no limit
 	TopologyAware bool          // consumers of the own zone, then region, come first
 
+	// Journal and Segments keep the topics of a level above memory. Level says a new topic's level; nil: all are at memory.
+	Journal  Log
+	Segments Segments
+	Level    func(topic string) Level
+
 	Queues QueueStore // nil: there is no disk, all overflow is discarded
 	IDs    IDStore    // nil: ids start from the clock alone
 

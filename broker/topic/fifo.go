@@ -29,3 +29,10 @@ func (q *fifo[T]) pop() T {
 	q.n--
 	return v
 }
+
+// each calls f with every element, in order.
+func (q *fifo[T]) each(f func(*T)) {
+	for i := range q.n {
+		f(&q.ring[(q.head+i)%len(q.ring)])
+	}
+}

@@ -33,7 +33,7 @@ func (c *Channel) drainedLocked() {
 
 // adopt opens the queue that an earlier life of the channel left on disk, if there is one.
 func (c *Channel) adopt() error {
-	if !c.onDiskAllowed() || !c.topic.registry.cfg.Queues.Exists(c.queueName) {
+	if c.topic.d != nil || !c.onDiskAllowed() || !c.topic.registry.cfg.Queues.Exists(c.queueName) {
 		return nil
 	}
 	q, err := c.openQueue()
@@ -131,6 +131,9 @@ func appendFrame(dst []byte, record []byte) []byte {
 // fill reads the next messages from disk into memory, in front of what follows there. The caller has set filling and holds
 // no lock. It reports whether there were any.
 func (c *Channel) fill() bool {
+	if c.topic.d != nil {
+		return c.fillDurable()
+	}
 	epoch, frames, n := c.fillEpoch(), []byte(nil), 0
 	var err error
 	if q := c.disk.Load(); q != nil {
@@ -192,7 +195,7 @@ func (c *Channel) unspill(b *Batch) bool {
 
 // save writes all that the channel holds to its queue on disk and closes it. Nobody publishes or consumes any more.
 func (c *Channel) save() error {
-	if !c.onDiskAllowed() {
+	if c.topic.d != nil || !c.onDiskAllowed() {
 		return nil
 	}
 	c.mu.Lock()

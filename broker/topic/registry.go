@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
 )
@@ -27,6 +28,8 @@ type Registry struct {
 	wg   sync.WaitGroup // goroutines that learn channels or move a topic's backlog
 
 	health atomic.Pointer[error] // of the last write to disk
+	lastID atomic.Uint32         // of topics and channels in the log
+	space  atomic.Bool           // the disk is nearly full
 
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened
 	mu      sync.RWMutex // guards what follows
@@ -82,6 +85,7 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	}
 	t, made, err := r.add(name, r.cfg.Learn != nil)
 	if made {
+		t.settle()
 		r.log.Info("topic created", "topic", name)
 		t.learn()
 		r.changed()
@@ -101,6 +105,9 @@ func (r *Registry) add(name string, learning bool) (t *Topic, made bool, err err
 	t, err = newTopic(r, name, learning)
 	if err != nil {
 		return nil, false, err
+	}
+	if t.d != nil {
+		t.d.change(journal.Change{Op: journal.OpCreateTopic, Name: name, Options: t.d.options()})
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -186,6 +193,7 @@ func (r *Registry) DeleteTopic(name string) error {
 	if t == nil || !t.exiting.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: %q", ErrTopicNotFound, name)
 	}
+	t.deleted.Store(true)
 	err := t.destroy()
 	r.mu.Lock()
 	delete(r.topics, name)

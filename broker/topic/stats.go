@@ -48,7 +48,7 @@ func (c *Channel) Stats() ChannelStats {
 	return ChannelStats{
 		Name: c.name, Paused: c.Paused(),
 		Depth: backend + int64(c.backlogLocked()), BackendDepth: backend,
-		InFlight: c.inflight.Len(), Deferred: c.deferred.Len(), Consumers: len(c.subs),
+		InFlight: c.inflight.Len(), Deferred: c.deferred.Len() + c.shelf.Len(), Consumers: len(c.subs),
 		MessageCount: c.n.accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
 		ZoneLocal:              c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -245,11 +246,12 @@ func (s *Subscription) take(d *Delivery) (n int, fill bool) {
 		c.waiting.push(s)
 		return 0, false
 	}
-	if c.backlogLocked() == 0 {
-		if !c.filling && c.diskDepth() > 0 {
-			c.filling = true
-			return 0, true
-		}
+	ready := c.deliverableLocked()
+	if (!ready || c.retried) && !c.filling && c.fillableLocked() {
+		c.filling = true
+		return 0, true
+	}
+	if !ready {
 		s.parked = true
 		c.waiting.push(s)
 		return 0, false
@@ -271,11 +273,22 @@ func (c *Channel) shareLocked() int {
 func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int) {
 	now := c.topic.registry.now()
 	c.active = true
-	for bytes := 0; n < limit && bytes < takeBytes && c.backlogLocked() > 0; {
+	log := c.logged()
+	if log {
+		c.runs.Begin(c.topic.d.id, c.id)
+		c.drops.Begin(c.topic.d.id, c.id)
+	}
+	for bytes := 0; n < limit && bytes < takeBytes && c.deliverableLocked(); {
 		frame, attempts := c.nextLocked()
 		if s.sample > 0 && rand.IntN(100) >= s.sample {
 			c.n.discarded++
+			if log {
+				c.drops.Add(frame.MustID())
+			}
 			continue
+		}
+		if log {
+			c.runs.Add(frame.MustID())
 		}
 		if attempts == 0 {
 			attempts = frame.Attempts()
@@ -288,6 +301,10 @@ func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int)
 		}
 		n++
 		bytes += len(frame)
+	}
+	if log {
+		c.logRunsLocked(journal.KindDelivered, &c.runs)
+		c.logRunsLocked(journal.KindFinished, &c.drops)
 	}
 	s.inflight += n
 	s.n.Delivered += uint64(n)
@@ -304,7 +321,7 @@ func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int)
 // nextLocked returns the next message. What is to be delivered again takes turns with what never was, so that neither
 // starves. attempts is 0 for a frame that says itself which attempt this is.
 func (c *Channel) nextLocked() (f protocol.MessageFrame, attempts uint16) {
-	if c.retries.len() > 0 && (c.mem.Len() == 0 || !c.retried) {
+	if c.retries.len() > 0 && (!c.retried || !c.freshLocked()) {
 		c.retried = true
 		r := c.retries.pop()
 		attempts = r.attempts + 1
@@ -314,7 +331,11 @@ func (c *Channel) nextLocked() (f protocol.MessageFrame, attempts uint16) {
 		return r.frame, attempts
 	}
 	c.retried = false
-	return c.mem.Next(), 0
+	f = c.mem.Next()
+	if c.topic.d != nil {
+		c.mem.Took(f.MustID())
+	}
+	return f, 0
 }
 
 // flyLocked puts a message in flight and returns its frame. An id that is in flight already is one that NSQ wrote twice

@@ -177,7 +177,10 @@ func (c *Channel) armLocked() {
 func (c *Channel) deadlineLocked() (at int64, ok bool) {
 	at, ok = c.inflight.Next()
 	if due, some := c.deferred.Next(); some && (!ok || due < at) {
-		return due, true
+		at, ok = due, true
+	}
+	if due, some := c.shelf.Next(); some && (!ok || due < at) {
+		at, ok = due, true
 	}
 	return at, ok
 }
@@ -209,6 +212,13 @@ func (c *Channel) expireLocked(now int64, limit int) {
 			break
 		}
 		c.retries.push(retry{d.Frame, d.Attempts})
+	}
+	for ; n < limit; n++ {
+		m, ok := c.shelf.Pop(now)
+		if !ok {
+			break
+		}
+		c.absent.push(m)
 	}
 	c.wakeLocked(n)
 }

@@ -11,6 +11,7 @@ import (
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
 )
@@ -21,8 +22,10 @@ type Topic struct {
 	name      string
 	ephemeral bool
 	own       *Channel // holds the messages while no channel may get them
+	d         *durable // nil at level memory
 
-	exiting  atomic.Bool
+	exiting  atomic.Bool   // it is being deleted, or the broker stops
+	deleted  atomic.Bool   // it is being deleted
 	messages atomic.Uint64 // accepted
 	bytes    atomic.Uint64 // of their bodies
 
@@ -43,6 +46,9 @@ type Topic struct {
 // newTopic returns a topic with what its queue on disk holds. It gives nothing to its channels while it is learning.
 func newTopic(r *Registry, name string, learning bool) (*Topic, error) {
 	t := &Topic{registry: r, name: name, ephemeral: protocol.IsEphemeral(name), learning: learning}
+	if level := r.levelOf(name); level > Memory && !t.ephemeral {
+		t.d = &durable{id: r.lastID.Add(1), log: r.cfg.Journal, level: level}
+	}
 	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
 	t.channels.Store(new([]*Channel))
 	return t, t.own.adopt()
@@ -87,6 +93,7 @@ func (t *Topic) Channel(name string) (*Channel, error) {
 	}
 	c, made, err := t.addChannel(name)
 	if made {
+		t.settle()
 		t.registry.log.Info("channel created", "topic", t.name, "channel", name)
 		t.registry.changed()
 	}
@@ -107,6 +114,12 @@ func (t *Topic) addChannel(name string) (c *Channel, made bool, err error) {
 	c = newChannel(t, name, nsqdata.ChannelQueueName(t.name, name), protocol.IsEphemeral(name))
 	if err := c.adopt(); err != nil {
 		return nil, false, err
+	}
+	if t.d != nil {
+		c.id = t.registry.lastID.Add(1)
+	}
+	if c.logged() {
+		t.d.change(journal.Change{Op: journal.OpCreateChannel, Channel: c.id, Name: name})
 	}
 	list = slices.Insert(slices.Clone(list), i, c)
 	t.channels.Store(&list)
@@ -147,6 +160,7 @@ func (t *Topic) DeleteChannel(name string) error {
 // dropChannel finishes what beginExit has begun.
 func (t *Topic) dropChannel(c *Channel) error {
 	err := t.retire(c)
+	t.settle()
 	t.registry.log.Info("channel deleted", "topic", t.name, "channel", c.name)
 	t.registry.changed()
 	if len(t.Channels()) == 0 && t.ephemeral && !t.exiting.Load() {
@@ -169,6 +183,9 @@ func (t *Topic) retire(c *Channel) error {
 	}
 	list = slices.Delete(slices.Clone(list), i, i+1)
 	t.channels.Store(&list)
+	if c.logged() {
+		t.d.change(journal.Change{Op: journal.OpDeleteChannel, Channel: c.id})
+	}
 	return c.destroy()
 }
 
@@ -183,15 +200,23 @@ func (t *Topic) destroy() error {
 	}
 	t.channels.Store(new([]*Channel))
 	t.own.beginExit()
-	return errors.Join(append(errs, t.own.destroy())...)
+	errs = append(errs, t.own.destroy())
+	if t.d != nil {
+		errs = append(errs, t.destroyDurableLocked())
+	}
+	return errors.Join(errs...)
 }
 
 // SetPaused stops or resumes the way from the topic to its channels. What they have already is still delivered.
 func (t *Topic) SetPaused(paused bool) {
 	t.pub.Lock()
 	changed := t.paused.Swap(paused) != paused
+	if t.d != nil && changed {
+		t.d.change(journal.Change{Op: journal.OpPause, Paused: paused})
+	}
 	t.releaseLocked()
 	t.pub.Unlock()
+	t.settle()
 	if changed {
 		t.registry.changed()
 	}
@@ -200,8 +225,10 @@ func (t *Topic) SetPaused(paused bool) {
 // Empty drops what waits in the topic itself, not what its channels have.
 func (t *Topic) Empty() error {
 	t.pub.Lock()
-	defer t.pub.Unlock()
-	return t.own.empty()
+	err := t.own.empty()
+	t.pub.Unlock()
+	t.settle()
+	return err
 }
 
 // learn asks the lookups for the channels of a new topic, while its messages wait.
@@ -220,9 +247,10 @@ func (t *Topic) learn() {
 			}
 		}
 		t.pub.Lock()
-		defer t.pub.Unlock()
 		t.learning = false
 		t.releaseLocked()
+		t.pub.Unlock()
+		t.settle()
 	})
 }
 
@@ -234,6 +262,10 @@ func (t *Topic) blockedLocked() bool {
 // releaseLocked moves the topic's own backlog to its channels when nothing blocks that.
 func (t *Topic) releaseLocked() {
 	if t.blockedLocked() || t.exiting.Load() {
+		return
+	}
+	if t.d != nil {
+		t.inheritLocked()
 		return
 	}
 	mem, deferred := t.own.surrender()
@@ -275,6 +307,9 @@ func (t *Topic) movePart(b *Batch) (more bool) {
 // Publish accepts all messages of the batch and resets it. It fails with ErrExiting, or with the error of the disk; then
 // channels that had room may have got the messages all the same.
 func (t *Topic) Publish(b *Batch) error {
+	if t.d != nil && b.n > 0 {
+		return t.publishDurable(b, 0, false)
+	}
 	if err := t.stamp(b); err != nil || b.n == 0 {
 		return err
 	}
@@ -295,6 +330,9 @@ func (t *Topic) Publish(b *Batch) error {
 func (t *Topic) PublishDeferred(b *Batch, delay time.Duration) error {
 	if delay <= 0 {
 		return t.Publish(b)
+	}
+	if t.d != nil && b.n > 0 {
+		return t.publishDurable(b, delay, false)
 	}
 	if err := t.stamp(b); err != nil || b.n == 0 {
 		return err

@@ -22,6 +22,7 @@ const (
 	kindWaiting Kind = 66
 	kindOut     Kind = 67
 	kindEnd     Kind = 68
+	kindNodes   Kind = 69
 )
 
 // ErrCheckpoint is a file that is not a whole checkpoint.
@@ -73,8 +74,20 @@ func (w *Writer) json(k Kind, v any) {
 	w.buf = append(w.buf, b...)
 }
 
-// Topic adds a topic, without its channels.
-func (w *Writer) Topic(t *Topic) { w.json(kindTopic, t) }
+// Topic adds a topic with its Nodes, without its channels.
+func (w *Writer) Topic(t *Topic) {
+	w.json(kindTopic, t)
+	if len(t.Nodes) == 0 {
+		return
+	}
+	w.begin(kindNodes)
+	for _, n := range t.Nodes {
+		w.buf = binary.BigEndian.AppendUint64(w.buf, n.Seq)
+		w.buf = binary.BigEndian.AppendUint32(w.buf, n.Count)
+		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.First))
+		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.Last))
+	}
+}
 
 // Channel adds a channel of the last topic with what waits there; Out adds the rest of it.
 func (w *Writer) Channel(c *Channel) {
@@ -200,6 +213,12 @@ func (r *reader) record(kind Kind, b []byte) error {
 		r.channel = c
 		r.topic.Channels = append(r.topic.Channels, c)
 		r.state.NextID = max(r.state.NextID, c.ID+1)
+		return nil
+	case kind == kindNodes && r.topic != nil && len(b)%28 == 0:
+		for ; len(b) > 0; b = b[28:] {
+			n := Node{Seq: binary.BigEndian.Uint64(b), Count: binary.BigEndian.Uint32(b[8:]), First: id(b[12:]), Last: id(b[20:])}
+			r.topic.Nodes = append(r.topic.Nodes, n)
+		}
 		return nil
 	case kind == kindWaiting && r.channel != nil && len(b)%16 == 0:
 		for ; len(b) > 0; b = b[16:] {

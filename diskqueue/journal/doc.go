@@ -9,13 +9,13 @@
 //
 // A record is a kind, one byte, and a payload. Integers of fixed size are big-endian; varints are those of encoding/binary.
 //
-//	Publish    topic u32, only u32, due i64, first u64, last u64, count u32, frames
+//	Publish    topic u32, only u32, due i64, first u64, last u64, seq u64, count u32, frames
 //	Delivered  topic u32, channel u32, runs       delivered once more each; one that waits leaves the backlog
 //	Finished   topic u32, channel u32, runs       finished or discarded
 //	Deferred   topic u32, channel u32, then for each: id varint (difference), due varint (difference)
 //	Change     JSON of type Change                topics, channels, pauses, options, emptying
 //
-// only is the one channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. due is nanoseconds since the Unix epoch, 0 for messages that are
+// first and last are ids, seq is the number of the first message in its topic; the others count on from it. only is the one channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. due is nanoseconds since the Unix epoch, 0 for messages that are
 // not deferred. Runs are ids: for each run the difference of its first to the end of the one before, a varint, and its length,
 // a uvarint; ids of one batch follow each other, so that most runs take two or three bytes for many messages.
 //
@@ -25,6 +25,7 @@
 // them, kind u8, payload.
 //
 //	Topic    JSON: topic with the log position that it is as of
+//	Nodes    blocks of the topic before it that are in its segments: seq u64, count u32, first u64, last u64 each
 //	Channel  JSON: channel of the topic before it, with the log position that it is as of
 //	Waiting  ranges of the channel before it: first u64, last u64 each
 //	Out      messages of the channel before it: id u64, due i64, attempts u16 each

@@ -32,6 +32,7 @@ type Publish struct {
 	Due   int64  // Unix nanoseconds, 0 when it is not deferred
 	First protocol.MessageID
 	Last  protocol.MessageID
+	Seq   uint64 // sequence number of the first message in the topic; the others count on from it
 	Count int
 }
 
@@ -42,7 +43,7 @@ const (
 )
 
 // publishSize is the size of that head in bytes.
-const publishSize = 4 + 4 + 8 + 8 + 8 + 4
+const publishSize = 4 + 4 + 8 + 8 + 8 + 8 + 4
 
 // AppendPublish appends the head; the frames follow it.
 func AppendPublish(dst []byte, p Publish) []byte {
@@ -51,6 +52,7 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Due))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.First))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Last))
+	dst = binary.BigEndian.AppendUint64(dst, p.Seq)
 	return binary.BigEndian.AppendUint32(dst, uint32(p.Count))
 }
 
@@ -63,7 +65,7 @@ func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 	p = Publish{
 		Topic: binary.BigEndian.Uint32(b), Only: binary.BigEndian.Uint32(b[4:]), Due: int64(binary.BigEndian.Uint64(b[8:])),
 		First: protocol.MessageID(binary.BigEndian.Uint64(b[16:])), Last: protocol.MessageID(binary.BigEndian.Uint64(b[24:])),
-		Count: int(binary.BigEndian.Uint32(b[32:])),
+		Seq: binary.BigEndian.Uint64(b[32:]), Count: int(binary.BigEndian.Uint32(b[40:])),
 	}
 	frames = b[publishSize:]
 	return p, frames, checkFrames(p, frames)

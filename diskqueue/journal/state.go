@@ -27,6 +27,13 @@ type Out struct {
 	Attempts uint16
 }
 
+// Node is messages that were appended one behind the other.
+type Node struct {
+	Seq         uint64
+	Count       uint32
+	First, Last protocol.MessageID
+}
+
 // Channel is the state of one channel. Waiting is in order; Out was delivered or is deferred.
 type Channel struct {
 	ID      uint32                     `json:"id"`
@@ -44,6 +51,8 @@ type Topic struct {
 	Paused   bool               `json:"paused,omitempty"`
 	Options  json.RawMessage    `json:"options,omitempty"`
 	Last     protocol.MessageID `json:"last"`  // id of the newest message
+	Seq      uint64             `json:"seq"`   // sequence number of the next message
+	Nodes    []Node             `json:"-"`     // of a checkpoint: what was in the topic's segments
 	AsOf     Position           `json:"as_of"` // records of the topic, publishes too, before this are in it
 	Channels []*Channel         `json:"-"`     // the first is the topic's own backlog, with id 0
 }
@@ -136,7 +145,7 @@ func (s *State) publish(at Position, p Publish, frames []byte, keep func(Publish
 			c.Waiting = append(c.Waiting, Range{p.First, p.Last})
 		}
 	}
-	t.Last = p.Last
+	t.Last, t.Seq = p.Last, p.Seq+uint64(p.Count)
 }
 
 func eachFrame(frames []byte, f func(protocol.MessageID)) {

@@ -1,0 +1,136 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+)
+
+// Checkpoint writes down all durable topics: what the log up to the returned place adds up to. Every message that somebody
+// needs is in the topics' segments then, synced; what is published meanwhile is behind that place. The log may forget what is
+// before it once the checkpoint itself is safe.
+func (r *Registry) Checkpoint() ([]byte, journal.Position, error) {
+	from := r.cfg.Journal.End()
+	w := journal.NewWriter()
+	for _, t := range r.Topics() {
+		if t.d == nil || t.deleted.Load() {
+			continue
+		}
+		if err := t.checkpoint(w); err != nil {
+			return nil, from, fmt.Errorf("topic %s: %w", t.name, err)
+		}
+	}
+	return w.Finish(), from, nil
+}
+
+// checkpoint writes down one topic. Its publishers wait meanwhile.
+func (t *Topic) checkpoint(w *journal.Writer) error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	d := t.d
+	t.tail.Close()
+	if d.tail != nil && t.tail.Last() == d.tail.node {
+		d.tail = nil
+	}
+	t.reclaimLocked()
+	state := &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Last: d.last, Seq: d.seq,
+		AsOf: d.log.End()}
+	for _, s := range d.table.each() {
+		if err := t.storeLocked(s); err != nil {
+			return err
+		}
+		state.Nodes = append(state.Nodes, journal.Node{Seq: s.node.Seq(), Count: uint32(s.node.Count()),
+			First: s.node.First(), Last: s.node.Last()})
+	}
+	if d.store != nil {
+		if err := d.store.Sync(); err != nil {
+			return fmt.Errorf("syncing segments: %w", err)
+		}
+	}
+	w.Topic(state)
+	t.own.checkpoint(w)
+	for _, c := range t.Channels() {
+		if !c.ephemeral {
+			c.checkpoint(w)
+		}
+	}
+	return nil
+}
+
+// checkpoint writes down one channel. Topic.pub is held, so that nothing new arrives.
+func (c *Channel) checkpoint(w *journal.Writer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	state := &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), AsOf: c.topic.d.log.End()}
+	for _, r := range c.mem.Ranges(nil) {
+		state.Waiting = append(state.Waiting, journal.Range(r))
+	}
+	w.Channel(state)
+	now, wall := c.topic.registry.now(), time.Now().UnixNano()
+	c.inflight.Each(func(id msgID, attempts uint16) { w.Out(id, journal.Out{Attempts: attempts}) })
+	c.retries.each(func(r *retry) { w.Out(r.frame.MustID(), journal.Out{Attempts: r.attempts}) })
+	c.absent.each(func(m *inflight.Shelved) { w.Out(m.ID, journal.Out{Attempts: m.Attempts}) })
+	for id, attempts := range c.loading {
+		w.Out(id, journal.Out{Attempts: attempts})
+	}
+	c.deferred.Each(func(d inflight.Due) {
+		w.Out(d.Frame.MustID(), journal.Out{Due: wall + d.At - now, Attempts: d.Attempts})
+	})
+	for _, m := range c.shelf.All() {
+		w.Out(m.ID, journal.Out{Due: wall + m.At - now, Attempts: m.Attempts})
+	}
+}
+
+// Reclaim lets go what nobody needs any more of the topics that have messages on disk. What it gives up on disk is not needed
+// by what the log holds now; the caller syncs the log between Reclaim and Drop.
+func (r *Registry) Reclaim() {
+	for _, t := range r.Topics() {
+		if t.d == nil || t.d.onDisk.Load() == 0 || !t.pub.TryLock() {
+			continue
+		}
+		t.reclaimLocked()
+		t.pub.Unlock()
+	}
+}
+
+// Drop removes what Reclaim gave up. It reports whether there was anything; with an error it goes on with other topics.
+func (r *Registry) Drop() (dropped bool, err error) {
+	var errs []error
+	for _, t := range r.Topics() {
+		if t.d == nil {
+			continue
+		}
+		t.pub.Lock()
+		if n := len(t.d.dropped); n > 0 && t.d.store != nil {
+			dropped = true
+			for _, ref := range t.d.dropped {
+				errs = append(errs, t.d.store.Drop(ref))
+			}
+			t.d.dropped = nil
+		}
+		t.pub.Unlock()
+	}
+	return dropped, errors.Join(errs...)
+}
+
+// HasDropped reports whether Drop has something to do.
+func (r *Registry) HasDropped() bool {
+	for _, t := range r.Topics() {
+		if t.d == nil {
+			continue
+		}
+		t.pub.Lock()
+		n := len(t.d.dropped)
+		t.pub.Unlock()
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// SetSpace says whether there is room on the disk; without, publishes at a level above memory fail with ErrNoSpace.
+func (r *Registry) SetSpace(enough bool) { r.space.Store(!enough) }

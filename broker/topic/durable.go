@@ -1,0 +1,402 @@
+package topic
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+	"brokerd/protocol"
+)
+
+// durable is what a topic has that is kept in the node's log. Messages are appended to the log and to memory alike; what
+// memory has no room for, or the log is to let go, moves to the topic's segments, once for all channels.
+type durable struct {
+	id    uint32
+	log   Log
+	level Level
+
+	table   nodeTable
+	onDisk  atomic.Int64                     // nodes in segments
+	changed atomic.Pointer[journal.Position] // of the last change that settle has not seen to
+
+	// Guarded by Topic.pub.
+	store    *segment.Store
+	seq      uint64             // of the next message
+	last     protocol.MessageID // of the newest message
+	tail     *stored            // the node that is appended to
+	resident int                // messages in nodes that are in memory
+	oldest   uint32             // no node before this one is in memory
+	dropped  []segment.Ref      // blocks that may go once the log says that their messages are finished
+	head     []byte             // scratch
+}
+
+// Durability is a topic's level, and whether it can be changed.
+func (t *Topic) Durability() Level {
+	if t.d == nil {
+		return Memory
+	}
+	return t.d.level
+}
+
+// ErrNoSpace is the refusal of a publish because the disk is nearly full.
+var ErrNoSpace = errors.New("disk space is below --min-free-space")
+
+// publishDurable appends a batch to the log and gives it to the channels, deferred when due is not 0. It returns when the
+// log has it as safe as the topic's level, or sync, asks for.
+func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
+	d := t.d
+	if err := t.registry.writable(); err != nil {
+		return err
+	}
+	n := b.n
+	first, err := t.registry.ids.take(n)
+	if err != nil {
+		return err
+	}
+	at, err := t.appendDurable(b, first, delay)
+	if err != nil {
+		return err
+	}
+	err = d.log.Commit(at, sync || d.level == Fsync)
+	t.registry.setHealth(err)
+	return err
+}
+
+func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration) (journal.Position, error) {
+	d := t.d
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.exiting.Load() {
+		return journal.Position{}, ErrExiting
+	}
+	if first <= d.last { // another publisher was faster: ids must grow along the topic
+		var err error
+		if first, err = t.registry.ids.take(b.n); err != nil {
+			return journal.Position{}, err
+		}
+	}
+	now := time.Now()
+	b.stamp(now.UnixNano(), first)
+	p := journal.Publish{Topic: d.id, First: first, Last: first + protocol.MessageID(b.n) - 1, Seq: d.seq, Count: b.n}
+	if delay > 0 {
+		p.Due = now.Add(delay).UnixNano()
+	}
+	targets := t.targetsLocked()
+	if t.blockedLocked() {
+		p.Only = journal.Own
+	}
+	d.head = journal.AppendPublish(d.head[:0], p)
+	at := d.log.Append(journal.KindPublish, d.head, b.frames)
+	t.active = true
+	extent := t.keepLocked(b, p)
+	if delay > 0 {
+		t.shelveLocked(extent, b.n, t.registry.now()+int64(delay), targets)
+	} else {
+		for _, c := range targets {
+			c.offerDurable(extent, b.n)
+		}
+	}
+	t.accept(b)
+	t.overflowLocked()
+	return at, nil
+}
+
+// keepLocked appends the batch to the topic's nodes.
+func (t *Topic) keepLocked(b *Batch, p journal.Publish) backlog.Extent {
+	d := t.d
+	extent, taken := t.tail.Append(b.frames)
+	extent = t.tail.Note(extent, p.Seq, p.First, p.Last, p.Count)
+	if taken {
+		b.frames = nil
+	}
+	if d.tail == nil || d.tail.node != t.tail.Last() {
+		d.tail = d.table.add(t.tail.Last())
+	}
+	d.seq, d.last = p.Seq+uint64(p.Count), p.Last
+	d.resident += p.Count
+	return extent
+}
+
+// shelveLocked defers messages that are in the node of the tail.
+func (t *Topic) shelveLocked(extent backlog.Extent, count int, at int64, targets []*Channel) {
+	s := t.d.tail
+	off, index := extent.Offset(), s.node.Count()-count
+	frames := s.node.Frames()
+	for range count {
+		f := protocol.FirstMessage(frames[off:])
+		id, _ := f.ID()
+		for _, c := range targets {
+			c.shelve(inflight.Shelved{At: at, ID: id, Node: s.num, Off: uint32(off), Index: uint32(index)}, s)
+		}
+		off += len(f)
+		index++
+	}
+}
+
+// shelve defers a message whose body stays where it is.
+func (c *Channel) shelve(m inflight.Shelved, s *stored) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.pins.Add(1)
+	c.n.accepted++
+	c.shelf.Push(m)
+	c.armLocked()
+}
+
+// offerDurable gives the channel messages of the tail. An ephemeral channel that is full discards them.
+func (c *Channel) offerDurable(at backlog.Extent, count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n.accepted += uint64(count)
+	if c.ephemeral && c.mem.Len()+count > c.bound {
+		c.n.discarded += uint64(count)
+		return
+	}
+	c.mem.Add(at, count)
+	c.wakeLocked(count)
+}
+
+// overflowLocked moves the oldest nodes out of memory while there is more than memory has room for. What nobody needs any
+// more is dropped.
+func (t *Topic) overflowLocked() {
+	d := t.d
+	if d.tail == nil || d.resident-d.tail.node.Count() <= t.own.bound {
+		return
+	}
+	need := t.neededLocked()
+	for d.resident-d.tail.node.Count() > t.own.bound {
+		s := d.oldestLocked()
+		if s == nil || s == d.tail {
+			return
+		}
+		if s.pins.Load() == 0 && !need.has(s.node) {
+			t.dropLocked(s)
+			continue
+		}
+		if err := t.storeLocked(s); err != nil {
+			t.registry.setHealth(err)
+			t.registry.log.Error("moving messages to disk", "topic", t.name, "error", err)
+			return // they stay in memory
+		}
+		d.evictLocked(s)
+	}
+}
+
+// oldestLocked returns the first node that is in memory.
+func (d *durable) oldestLocked() *stored {
+	for ; d.tail != nil && d.oldest <= d.tail.num; d.oldest++ {
+		if s := d.table.get(d.oldest); s != nil && s.node.Frames() != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+func (d *durable) evictLocked(s *stored) {
+	s.node.Evict()
+	d.resident -= s.node.Count()
+}
+
+// storeLocked writes a closed node to the topic's segments.
+func (t *Topic) storeLocked(s *stored) error {
+	if s.onDisk.Load() {
+		return nil
+	}
+	if err := t.openStoreLocked(); err != nil {
+		return err
+	}
+	frames := s.node.Frames()
+	ref, err := t.d.store.Append(s.node.Seq(), s.node.Count(), frames)
+	if err != nil {
+		return fmt.Errorf("writing a segment of topic %s: %w", t.name, err)
+	}
+	s.block = segment.Block{First: s.node.Seq(), Count: uint32(s.node.Count()), Ref: ref}
+	t.d.setOnDisk(s)
+	return nil
+}
+
+func (d *durable) setOnDisk(s *stored) {
+	s.onDisk.Store(true)
+	d.onDisk.Add(1)
+}
+
+func (t *Topic) openStoreLocked() error {
+	if t.d.store != nil {
+		return nil
+	}
+	store, _, _, err := t.registry.cfg.Segments.Open(t.d.id)
+	if err != nil {
+		return fmt.Errorf("opening the segments of topic %s: %w", t.name, err)
+	}
+	t.d.store = store
+	return nil
+}
+
+// reclaimLocked drops every node that no channel needs: nothing in it waits, is deferred, in flight or about to be delivered
+// again.
+func (t *Topic) reclaimLocked() {
+	need := t.neededLocked()
+	for _, s := range t.d.table.each() {
+		if s != t.d.tail && s.pins.Load() == 0 && !need.has(s.node) {
+			t.dropLocked(s)
+		}
+	}
+}
+
+// dropLocked forgets a node that nobody needs.
+func (t *Topic) dropLocked(s *stored) {
+	d := t.d
+	if s.node.Frames() != nil {
+		d.evictLocked(s)
+	}
+	d.table.drop(s)
+	if s.onDisk.Load() {
+		d.onDisk.Add(-1)
+		d.dropped = append(d.dropped, s.block.Ref)
+	}
+}
+
+// need is which messages of a topic are needed: those that wait, and single ones, sorted.
+type need struct {
+	waiting []backlog.Range
+	single  []protocol.MessageID
+}
+
+func (t *Topic) neededLocked() *need {
+	n := &need{}
+	t.own.needs(n)
+	for _, c := range t.Channels() {
+		c.needs(n)
+	}
+	slices.Sort(n.single)
+	return n
+}
+
+// needs adds what the channel needs, but for what is pinned.
+func (c *Channel) needs(n *need) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.waiting = c.mem.Ranges(n.waiting)
+	c.inflight.Each(func(id protocol.MessageID, _ uint16) { n.single = append(n.single, id) })
+	c.retries.each(func(r *retry) {
+		id, _ := r.frame.ID()
+		n.single = append(n.single, id)
+	})
+	c.deferred.Each(func(d inflight.Due) {
+		id, _ := d.Frame.ID()
+		n.single = append(n.single, id)
+	})
+	for id := range c.loading {
+		n.single = append(n.single, id)
+	}
+}
+
+func (n *need) has(node *backlog.Node) bool {
+	for _, r := range n.waiting {
+		if r.First <= node.Last() && node.First() <= r.Last {
+			return true
+		}
+	}
+	i, _ := slices.BinarySearch(n.single, node.First())
+	return i < len(n.single) && n.single[i] <= node.Last()
+}
+
+// change appends a change of the topic to the log.
+func (d *durable) change(c journal.Change) {
+	c.Topic = d.id
+	at := d.log.Append(journal.KindChange, journal.AppendChange(nil, c), nil)
+	d.changed.Store(&at)
+}
+
+// settle returns once the last change of the topic is in the log. It must not be called under a channel's lock. A change
+// that cannot be written stays in force as long as the broker runs: consumers go on without a disk.
+func (t *Topic) settle() {
+	if t.d == nil {
+		return
+	}
+	if at := t.d.changed.Swap(nil); at != nil {
+		if err := t.d.log.Commit(*at, t.d.level == Fsync); err != nil {
+			t.registry.setHealth(err)
+			t.registry.log.Error("a change was not written to the log", "topic", t.name, "error", err)
+		}
+	}
+}
+
+// levelOf returns the level of a topic that is made now.
+func (r *Registry) levelOf(name string) Level {
+	if r.cfg.Level == nil || r.cfg.Journal == nil {
+		return Memory
+	}
+	return r.cfg.Level(name)
+}
+
+// writable returns why publishes that must reach the disk are refused, nil when they are not.
+func (r *Registry) writable() error {
+	if r.space.Load() {
+		return ErrNoSpace
+	}
+	return nil
+}
+
+// options returns what the log keeps of the topic's options.
+func (d *durable) options() json.RawMessage {
+	return json.RawMessage(`{"durability":"` + d.level.String() + `"}`)
+}
+
+// inheritLocked moves the topic's own backlog to its channels.
+func (t *Topic) inheritLocked() {
+	own := t.own
+	own.mu.Lock()
+	mem, shelf, absent := own.mem, own.shelf.All(), own.absent
+	n := mem.Len() + len(shelf) + absent.len()
+	own.mem.Clear()
+	own.shelf, own.absent = inflight.Shelf{}, fifo[inflight.Shelved]{}
+	own.n.discarded += uint64(n)
+	own.mu.Unlock()
+	if n == 0 {
+		return
+	}
+	t.d.change(journal.Change{Op: journal.OpInherit})
+	for _, c := range t.Channels() {
+		c.inheritPlaces(&mem, shelf, &absent)
+	}
+	t.unpin(shelf)
+	absent.each(func(m *inflight.Shelved) { t.unpin([]inflight.Shelved{*m}) })
+}
+
+// inheritPlaces takes in what a topic's own backlog held.
+func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf []inflight.Shelved, absent *fifo[inflight.Shelved]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n.accepted += uint64(mem.Len() + len(shelf) + absent.len())
+	c.mem.AddQueue(mem)
+	c.topic.pin(shelf)
+	for _, m := range shelf {
+		c.shelf.Push(m)
+	}
+	absent.each(func(m *inflight.Shelved) {
+		c.topic.pin([]inflight.Shelved{*m})
+		c.absent.push(*m)
+	})
+	c.wakeLocked(mem.Len() + absent.len())
+	c.armLocked()
+}
+
+// destroyDurableLocked removes what the log and the segments have of a topic that is deleted.
+func (t *Topic) destroyDurableLocked() error {
+	d := t.d
+	d.change(journal.Change{Op: journal.OpDeleteTopic})
+	t.settle() // the log must say so before the segments go
+	var err error
+	if d.store != nil {
+		err = errors.Join(err, d.store.RemoveAll())
+	}
+	return err
+}

@@ -1,0 +1,56 @@
+package topic
+
+import (
+	"errors"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+)
+
+// Level says when a publish is answered.
+type Level uint8
+
+// The levels.
+const (
+	Memory Level = iota // it is in memory
+	Disk                // it is written to the node's log
+	Fsync               // the log is synced
+)
+
+var levelNames = [...]string{"memory", "disk", "fsync"}
+
+// String returns the level's name as in --durability.
+func (l Level) String() string { return levelNames[l] }
+
+// ErrLevel is a name that is no level.
+var ErrLevel = errors.New("must be memory, disk or fsync")
+
+// ParseLevel returns the level of that name.
+func ParseLevel(name string) (Level, error) {
+	for i, n := range levelNames {
+		if n == name {
+			return Level(i), nil
+		}
+	}
+	return Memory, ErrLevel
+}
+
+// Log is the node's log.
+type Log interface {
+	// Append puts a record of the two parts into the log and returns where it is. It waits for nothing: the record is
+	// written with the next Commit, or a little later by itself.
+	Append(kind journal.Kind, head, body []byte) journal.Position
+	// Commit returns when the record at that place, and all before it, is written, and with sync also synced.
+	Commit(at journal.Position, sync bool) error
+	// End returns the place of the next record.
+	End() journal.Position
+	// Err returns why nothing can be written now, nil when it can.
+	Err() error
+}
+
+// Segments opens the folder that keeps one topic's overflow.
+type Segments interface {
+	Open(topic uint32) (*segment.Store, []segment.Block, []segment.Damage, error)
+	// Remove removes the folder of a topic that is gone.
+	Remove(topic uint32) error
+}

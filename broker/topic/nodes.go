@@ -1,0 +1,101 @@
+package topic
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"brokerd/broker/backlog"
+	"brokerd/diskqueue/segment"
+	"brokerd/protocol"
+)
+
+// stored is a node of a durable topic and where it is.
+type stored struct {
+	node *backlog.Node
+	num  uint32       // its place in the table
+	pins atomic.Int64 // deferred and absent messages of all channels whose bodies are here
+
+	// Guarded by Topic.pub.
+	block segment.Block // when onDisk
+
+	onDisk atomic.Bool
+}
+
+// nodeTable is the nodes of a durable topic that somebody may still need, in order.
+type nodeTable struct {
+	mu   sync.RWMutex // guards what follows; nothing else is locked under it
+	list []*stored    // nil where a node has gone
+	base uint32       // num of the first
+}
+
+func (t *nodeTable) add(n *backlog.Node) *stored {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &stored{node: n, num: t.base + uint32(len(t.list))}
+	t.list = append(t.list, s)
+	return s
+}
+
+// get returns a node by its number, nil when it has gone.
+func (t *nodeTable) get(num uint32) *stored {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if i := num - t.base; i < uint32(len(t.list)) {
+		return t.list[i]
+	}
+	return nil
+}
+
+// find returns the node that holds the message of that id, nil when there is none.
+func (t *nodeTable) find(id protocol.MessageID) *stored {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	i := sort.Search(len(t.list), func(i int) bool { return t.upperLocked(i) >= id })
+	for ; i < len(t.list); i++ {
+		if s := t.list[i]; s != nil {
+			if s.node.First() <= id && id <= s.node.Last() {
+				return s
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// upperLocked returns the last id of the node at i or, where that has gone, of the next one before it.
+func (t *nodeTable) upperLocked(i int) protocol.MessageID {
+	for ; i >= 0; i-- {
+		if s := t.list[i]; s != nil {
+			return s.node.Last()
+		}
+	}
+	return 0
+}
+
+// each returns all nodes that are there.
+func (t *nodeTable) each() []*stored {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	out := make([]*stored, 0, len(t.list))
+	for _, s := range t.list {
+		if s != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// drop forgets a node.
+func (t *nodeTable) drop(s *stored) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list[s.num-t.base] = nil
+	for len(t.list) > 0 && t.list[0] == nil {
+		t.list = t.list[1:]
+		t.base++
+	}
+	if len(t.list) == 0 {
+		t.list = nil
+	}
+}
