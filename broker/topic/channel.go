@@ -220,19 +220,20 @@ func (c *Channel) Empty() error {
 }
 
 // empty is Empty with Topic.pub held.
-func (c *Channel) empty() error {
+func (c *Channel) empty() (err error) {
+	// The disk goes first: what a consumer has just read from there is dropped with the rest.
+	if q := c.disk.Load(); q != nil {
+		if err = q.Empty(); err != nil {
+			err = fmt.Errorf("emptying the queue %s: %w", c.queueName, err)
+		}
+	}
 	c.mu.Lock()
 	c.clearLocked()
 	if c.logged() {
 		c.topic.d.change(journal.Change{Op: journal.OpEmpty, Channel: c.id})
 	}
 	c.mu.Unlock()
-	if q := c.disk.Load(); q != nil {
-		if err := q.Empty(); err != nil {
-			return fmt.Errorf("emptying the queue %s: %w", c.queueName, err)
-		}
-	}
-	return nil
+	return err
 }
 
 func (c *Channel) clearLocked() {
