@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build run test fuzz demo clean help
+.PHONY: build run test fuzz demo interop clean help
 
 FUZZTIME ?= 2m
 PACKAGES ?= ./...
@@ -78,6 +78,18 @@ fuzz:
 # Two million lines of the Go library's source through a broker and stock clients, counted at the end.
 demo: build
 	@bin/demo $(DEMOFLAGS)
+
+# Clusters and data folders shared with NSQ's own daemons. They are taken from PATH; one that is missing fails this, with
+# what to install.
+interop:
+	@missing=()
+	for binary in nsqd nsqlookupd nsqadmin; do command -v "$$binary" >/dev/null || missing+=("$$binary"); done
+	go test -count=1 -timeout=10m -v ./broker/interop
+	if [ "$${#missing[@]}" -gt 0 ]; then
+	  echo "NOT RUN: what needs $${missing[*]}, not found on PATH. To get them:" >&2
+	  printf '  go install github.com/nsqio/nsq/apps/%s@v1.3.0\n' "$${missing[@]}" >&2
+	  exit 1
+	fi
 
 clean:
 	@rm -rf bin

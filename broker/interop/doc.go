@@ -1,0 +1,11 @@
+// Package interop holds no code, only tests of whole processes: brokers and lookups that are started, killed and started
+// again as an operator would, with stock clients, and NSQ's own daemons in the place of ours where they are to be had.
+//
+// It owns what can only be seen from outside of a process: that a cluster loses nothing while its daemons come and go, that
+// both makes of daemons mix in one cluster, and that both makes serve each other's data folders. It never imports a daemon's
+// code.
+//
+// NSQ's daemons are looked for on PATH. A test that needs one which is not there is skipped and says so; make interop
+// counts that as a failure. Every port is one of the loopback's, below the range from which the system serves itself, so that
+// nobody takes the port of a daemon that is down for a moment.
+package interop
