@@ -166,6 +166,10 @@ func (c *Channel) wantRoom(count int) <-chan struct{} {
 	default:
 	}
 	c.want = max(count, c.bound/16)
+	if c.mem.Len()+count <= c.bound { // consumers have made it since
+		c.want = 0
+		c.room <- struct{}{}
+	}
 	return c.room
 }
 
