@@ -13,7 +13,7 @@ func TestEmptyWhileReadingFromDisk(t *testing.T) {
 	c := mustChannel(t, topic, "c")
 	s := mustSubscribe(t, topic, "c", 1<<20, SubscribeOptions{})
 	const published = 3000
-	for round := range 10 {
+	for round := range 3 {
 		publish(t, topic, published)
 		began, done := make(chan struct{}), make(chan struct{})
 		go func() {

@@ -206,8 +206,8 @@ func (s *Subscription) Take(d *Delivery) int {
 	}
 }
 
-// recheck is how soon a channel is looked at again whose queue on disk has messages that could not be read just now.
-const recheck = 100 * time.Millisecond
+// recheckDelay is how soon a channel is looked at again whose queue on disk has messages that could not be read just now.
+const recheckDelay = 100 * time.Millisecond
 
 // rest parks a consumer that was chosen to read from disk and found nothing.
 func (s *Subscription) rest() {
@@ -215,6 +215,9 @@ func (s *Subscription) rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.parked = true
+	if s.closed {
+		return
+	}
 	if c.backlogLocked() > 0 {
 		c.settleLocked(s)
 		return
@@ -222,9 +225,16 @@ func (s *Subscription) rest() {
 	if s.ready > s.inflight {
 		c.waiting.push(s)
 	}
-	if c.diskDepth() > 0 && !c.exiting {
-		c.armed = c.topic.registry.now() + int64(recheck)
-		c.topic.registry.sweep.arm(c, c.armed)
+	if c.diskDepth() > 0 {
+		c.recheckLocked()
+	}
+}
+
+// recheckLocked has the sweeper come by soon; it wakes a consumer when there is something on disk.
+func (c *Channel) recheckLocked() {
+	if at := c.topic.registry.now() + int64(recheckDelay); at < c.armed && !c.exiting {
+		c.armed = at
+		c.topic.registry.sweep.arm(c, at)
 	}
 }
 

@@ -2,6 +2,8 @@ package topic
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // A consumer whose share of a publish was sampled away must still be woken by the next one.
@@ -54,5 +56,42 @@ func TestMessageOnDiskGoesToWhoCanTakeIt(t *testing.T) {
 	}
 	if n := drain(other); n != 1 {
 		t.Errorf("took %d, want 1", n)
+	}
+}
+
+// Looking again at a disk that has nothing to read yet must not put off the deadlines of what is in flight.
+func TestRecheckKeepsEarlierDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		topic := mustTopic(t, start(t, cfg), "t")
+		s := mustSubscribe(t, topic, "c", 10, SubscribeOptions{MsgTimeout: 10 * time.Millisecond})
+		publish(t, topic, 1)
+		if n := drain(s); n != 1 {
+			t.Fatalf("took %d", n)
+		}
+		s.channel.mu.Lock()
+		s.channel.recheckLocked()
+		s.channel.mu.Unlock()
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		if n := s.channel.Stats().TimeoutCount; n != 1 {
+			t.Errorf("%d timeouts at the deadline, want 1", n)
+		}
+	})
+}
+
+// A consumer that leaves while it reads from disk must not stay among those that wait: it would be woken in place of others.
+func TestConsumerThatLeftIsNotWoken(t *testing.T) {
+	topic := mustTopic(t, start(t, config()), "t")
+	gone := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+	stays := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+	drain(stays)
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	gone.rest() // the end of a Take that was under way
+	publish(t, topic, 1)
+	if !woken(stays) {
+		t.Error("the publish did not wake the consumer that is there")
 	}
 }
