@@ -25,7 +25,9 @@ type Registry struct {
 
 	ctx  context.Context // ends when Close begins
 	stop context.CancelFunc
+	bg   sync.Mutex     // held while wg grows, and over stop; nothing is locked under it
 	wg   sync.WaitGroup // goroutines that learn channels or move a topic's backlog
+	end  sync.Once
 
 	health atomic.Pointer[error] // of the last write to disk
 	lastID atomic.Uint32         // of topics and channels in the log
@@ -145,8 +147,9 @@ func (r *Registry) Restore(m nsqdata.Metadata) error {
 // Metadata returns what Restore needs: the topics and channels that are not ephemeral.
 func (r *Registry) Metadata() nsqdata.Metadata {
 	var m nsqdata.Metadata
+	closing := r.ctx.Err() != nil // then topics exit without being deleted
 	for _, t := range r.Topics() {
-		if t.ephemeral || t.exiting.Load() {
+		if t.ephemeral || t.exiting.Load() && !closing {
 			continue
 		}
 		saved := nsqdata.TopicMeta{Name: t.name, Paused: t.Paused()}
@@ -203,6 +206,17 @@ func (r *Registry) DeleteTopic(name string) error {
 	return err
 }
 
+// spawn runs f on a goroutine that Close waits for. Once Close has begun it does nothing and reports false.
+func (r *Registry) spawn(f func()) bool {
+	r.bg.Lock()
+	defer r.bg.Unlock()
+	if r.ctx.Err() != nil {
+		return false
+	}
+	r.wg.Go(f)
+	return true
+}
+
 func (r *Registry) changed() {
 	if r.cfg.Changed != nil {
 		r.cfg.Changed()
@@ -211,11 +225,19 @@ func (r *Registry) changed() {
 
 // Close refuses new messages, stops what runs in the background, and saves every queue as NSQ does: what waits in memory, is
 // in flight or deferred goes to the queues on disk. Consumers must be gone before. It returns what could not be saved.
-func (r *Registry) Close() error {
+// A second call does nothing.
+func (r *Registry) Close() (err error) {
+	r.end.Do(func() { err = r.close() })
+	return err
+}
+
+func (r *Registry) close() error {
 	r.mu.Lock()
 	r.exiting = true
 	r.mu.Unlock()
+	r.bg.Lock()
 	r.stop()
+	r.bg.Unlock()
 	r.sweep.close()
 	r.wg.Wait()
 	var errs []error

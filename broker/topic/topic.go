@@ -237,7 +237,7 @@ func (t *Topic) learn() {
 	if r.cfg.Learn == nil {
 		return
 	}
-	r.wg.Go(func() {
+	r.spawn(func() {
 		for _, name := range r.cfg.Learn(r.ctx, t.name) {
 			if protocol.IsEphemeral(name) {
 				continue
@@ -273,8 +273,7 @@ func (t *Topic) releaseLocked() {
 		c.inherit(&mem, deferred)
 	}
 	if t.own.diskDepth() > 0 && !t.moving {
-		t.moving = true
-		t.registry.wg.Go(t.move)
+		t.moving = t.registry.spawn(t.move)
 	}
 }
 
