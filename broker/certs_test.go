@@ -110,9 +110,14 @@ func (a *authority) serve(o *broker.Options) {
 	o.TLSRootCAFile = filepath.Join(a.dir, "ca.pem")
 }
 
-// client returns what a client that trusts the authority speaks TLS with, showing these certificates.
-func (a *authority) client(certs ...tls.Certificate) *tls.Config {
+// client returns what a client that trusts the authority speaks TLS with. It shows the certificate, if one is given, also to a
+// broker that does not know who has signed it.
+func (a *authority) client(shown ...tls.Certificate) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
-	return &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: certs, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12}
+	if len(shown) > 0 {
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown[0], nil }
+	}
+	return cfg
 }

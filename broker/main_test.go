@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	*broker.Server
 	t       testing.TB
+	dir     string // of the data
 	running bool
 	http    *http.Client
 }
@@ -50,14 +51,15 @@ func start(t testing.TB, change func(*broker.Options)) *node {
 
 func startWith(t testing.TB, o broker.Options) *node {
 	t.Helper()
-	s, err := broker.New(o, slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	s, err := broker.New(o, log, new(slog.LevelVar))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{Server: s, t: t, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	n := &node{Server: s, t: t, dir: o.DataPath, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
 	t.Cleanup(n.stop)
 	return n
 }
@@ -95,6 +97,9 @@ func (n *node) subscribe(topic, channel string, ready int) *prototest.Client {
 	c.Expect("OK")
 	return c
 }
+
+// port returns a TCP address's port.
+func port(a net.Addr) int { return a.(*net.TCPAddr).Port }
 
 func (n *node) url(path string) string { return "http://" + n.HTTPAddr().String() + path }
 

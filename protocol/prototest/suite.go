@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,7 +77,7 @@ type player struct {
 func play(t *testing.T, target *Target, s script) {
 	p := &player{t: t, target: target, bare: s.bare, conns: map[string]*Client{}, words: map[string]string{}}
 	unique := "prototest." + randomHex()
-	p.words["topic"], p.words["topic2"], p.probe = unique+".a", unique+".b", unique+".p"
+	p.words["topic"], p.words["topic2"], p.probe = unique+".a", unique+".b", unique+".p#ephemeral"
 	if target.HTTP != "" {
 		t.Cleanup(p.deleteTopics)
 	}
@@ -183,8 +184,8 @@ func (p *player) file(name string) {
 
 func (p *player) deleteTopics() {
 	for _, topic := range []string{p.words["topic"], p.words["topic2"], p.probe} {
-		url := fmt.Sprintf("%s/topic/delete?topic=%s", p.target.HTTP, topic)
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, nil)
+		address := fmt.Sprintf("%s/topic/delete?topic=%s", p.target.HTTP, url.QueryEscape(topic))
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, address, nil)
 		if err != nil {
 			p.t.Error(err)
 			return
