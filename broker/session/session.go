@@ -200,6 +200,7 @@ func (s *Session) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
+	s.in.release()
 	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTimeout))
 	_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
 }
