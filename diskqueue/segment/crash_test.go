@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -116,12 +117,10 @@ func (o *owner) recover(t *testing.T, fs vfs.FS, size int64) {
 	o.s, o.written, o.pending = s, nil, nil
 }
 
+var powerCuts = flag.Int("powercuts", 300, "runs that end in a power cut")
+
 func TestWhatWasSyncedSurvivesPowerCuts(t *testing.T) {
-	seeds := uint64(1500)
-	if testing.Short() {
-		seeds = 100
-	}
-	for seed := range seeds {
+	for seed := range uint64(*powerCuts) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		mem := vfs.NewMem()
 		size := []int64{1, 3000, 20000, 0}[rng.IntN(4)]
@@ -160,8 +159,8 @@ func TestFailures(t *testing.T) {
 		for _, times := range []int{1, 4} {
 			t.Run(fmt.Sprintf("%s %d times", name, times), func(t *testing.T) {
 				failed := 0
-				for skip := range 25 {
-					for seed := range uint64(3) {
+				for skip := range 16 {
+					for seed := range uint64(2) {
 						rule.Skip, rule.Times = skip, times
 						failed += runFailure(t, rule, seed)
 					}
@@ -190,7 +189,7 @@ func runFailure(t *testing.T, rule vfs.Rule, seed uint64) (failed int) {
 			}
 			failed++
 		}
-		if rng.IntN(10) == 0 {
+		if rng.IntN(20) == 0 {
 			copied := *o
 			copied.safe = slices.Clone(o.safe)
 			copied.recover(t, mem.CrashClone(rng), size)
@@ -282,4 +281,26 @@ func TestOpenSaysWhatItCannotDo(t *testing.T) {
 			t.Errorf("operation %b: %v", op, err)
 		}
 	}
+}
+
+func TestAFailedSyncOfTheFolderLeavesItsNewFilesInDoubt(t *testing.T) {
+	faulty := vfs.NewFaulty(vfs.NewMem())
+	s, _, _ := mustOpen(t, Options{FS: faulty, FileSize: 1})
+	old := mustAppend(t, s, 1, 2)
+	must(t, s.Sync())
+	a, b := mustAppend(t, s, 3, 2), mustAppend(t, s, 5, 2)
+	faulty.SetRules(vfs.Rule{Ops: vfs.OpSyncDir, Times: 1, Err: syscall.EIO})
+	for range 3 {
+		if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("Sync says %v", err)
+		}
+	}
+	in := s.Doubtful()
+	if len(in) != 2 || !slices.Contains(in, a.Ref) || !slices.Contains(in, b.Ref) {
+		t.Fatalf("in doubt are %v", in)
+	}
+	must(t, errors.Join(s.Drop(a.Ref), s.Drop(b.Ref)))
+	mustAppend(t, s, 3, 4)
+	must(t, s.Sync())
+	checkBlock(t, s, old)
 }

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -19,6 +20,9 @@ const testDir = "/data/topic"
 // message returns the frame of a sequence number: the same number always gives the same bytes. Bodies have 0 to 99 bytes, and
 // some consist of zeros and small numbers, which look like sizes.
 func message(seq uint64) []byte {
+	if f, made := made.Load(seq); made {
+		return f.([]byte)
+	}
 	rng := rand.New(rand.NewPCG(seq, 1))
 	body := make([]byte, rng.IntN(100))
 	for i := range body {
@@ -27,8 +31,13 @@ func message(seq uint64) []byte {
 		}
 	}
 	f := protocol.AppendMessageHeader(nil, int64(seq)*1e9, uint16(seq%5), protocol.NewMessageID(7, seq), len(body))
-	return append(f, body...)
+	f = append(f, body...)
+	made.Store(seq, f)
+	return f
 }
+
+// made keeps messages, as making them is most of what a test does.
+var made sync.Map
 
 // messages returns the frames of count messages.
 func messages(first uint64, count int) []byte {
