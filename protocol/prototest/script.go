@@ -111,3 +111,54 @@ func expandOne(found string, words map[string]string) (string, error) {
 	}
 	return "", fmt.Errorf("unknown word")
 }
+
+// Seeds returns what the clients of all scripts say, for fuzz targets to begin with: each the bytes of one case behind the
+// magic, those of several connections put together.
+func Seeds() ([]string, error) {
+	entries, err := files.ReadDir("testdata")
+	if err != nil {
+		return nil, err
+	}
+	var seeds []string
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".txt") {
+			continue
+		}
+		text, err := files.ReadFile("testdata/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		list, err := parseScripts(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Name(), err)
+		}
+		for _, s := range list {
+			said, err := s.said()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", e.Name(), s.name, err)
+			}
+			seeds = append(seeds, said)
+		}
+	}
+	return seeds, nil
+}
+
+// said returns what the clients of a case say, with names and an id that are made up.
+func (s *script) said() (string, error) {
+	words := map[string]string{"topic": "topic", "topic2": "topic2", "id": "0123456789abcdef"}
+	var b strings.Builder
+	for _, st := range s.steps {
+		if st.verb != ">" && st.verb != ">+" {
+			continue
+		}
+		text, err := expand(st.text, words)
+		if err != nil {
+			return "", err
+		}
+		if st.verb == ">+" {
+			text = Body(text)
+		}
+		b.WriteString(text)
+	}
+	return b.String(), nil
+}
