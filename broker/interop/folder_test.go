@@ -76,11 +76,14 @@ func leaveWork(t *testing.T, b *daemon) (finished map[string]bool, letGo func())
 	}
 	eventually(t, "the consumer has its hands full", 10*time.Second, func() bool {
 		c := channelOf(b.topic(t, "orders"), "billing")
-		return c.InFlightCount == inHands && c.DeferredCount == delayed && c.Depth == ordersLeft-doneBefore-delayed-inHands
+		return h.count() == doneBefore+delayed+inHands && // all that it was sent
+			c.InFlightCount == inHands && c.DeferredCount == delayed && c.Depth == ordersLeft-doneBefore-delayed-inHands
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.finished, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		for _, m := range h.inHands { // go-nsq waits for their answers before it stops
 			m.Finish()
 		}
@@ -94,6 +97,13 @@ type slacker struct {
 	handled  int
 	finished map[string]bool
 	inHands  []*nsq.Message
+}
+
+// count returns how many messages it was handed.
+func (h *slacker) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.handled
 }
 
 // HandleMessage does what it is in the mood for.
