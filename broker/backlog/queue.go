@@ -179,7 +179,16 @@ func (q *Queue) Next() protocol.MessageFrame {
 	return f
 }
 
+// fewSpans is up to how many spans move up when the first is done. More are left where they are, so that many small spans
+// do not cost their square.
+const fewSpans = 16
+
 func (q *Queue) pop() {
+	if len(q.spans) > fewSpans {
+		q.spans[0] = span{}
+		q.spans = q.spans[1:]
+		return
+	}
 	k := copy(q.spans, q.spans[1:])
 	q.spans[k] = span{}
 	q.spans = q.spans[:k]

@@ -19,7 +19,7 @@ const (
 // the owner of the tail evicts a node that it has written elsewhere; a queue that comes to it then must be supplied.
 type Node struct {
 	mem  atomic.Pointer[[]byte] // nil once evicted; atomic as readers pass meanwhile
-	next *Node                  // set before end
+	next *Node                  // set before a queue is told of messages there; nil unless noted
 	end  atomic.Int64           // bytes used, once the node is closed; atomic as readers pass while the topic appends
 
 	// Owned by who appends.
@@ -93,7 +93,8 @@ func Within(n *Node, from, to int, first, last protocol.MessageID) Extent {
 
 // Tail is where a topic appends. Its zero value is empty.
 type Tail struct {
-	last *Node
+	last     *Node
+	unlinked *Node // noted, and closed by the last Append
 }
 
 // Append adds whole frames and returns where they are. It copies frames or, when taken is true, keeps the slice itself,
@@ -113,11 +114,15 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 }
 
 // Note says how many messages the last Append was, the number of the first one in the topic, and their ids, which grow along
-// the chain.
+// the chain. Only nodes that were noted are linked, as a link keeps all that follows: whoever notes must evict what is not to
+// stay in memory.
 func (t *Tail) Note(at Extent, seq uint64, first, last protocol.MessageID, count int) Extent {
 	n := t.last
 	if n.count == 0 {
 		n.first, n.seq = first, seq
+	}
+	if t.unlinked != nil {
+		t.unlinked.next, t.unlinked = n, nil
 	}
 	n.last = last
 	n.count += count
@@ -145,7 +150,7 @@ func (t *Tail) whole(frames []byte) Extent {
 func (t *Tail) Rewind(at Extent) { at.from.node.used = at.from.off }
 
 // Drop forgets the node that is appended to, so that a topic in which nothing waits holds no memory.
-func (t *Tail) Drop() { t.last = nil }
+func (t *Tail) Drop() { t.last, t.unlinked = nil, nil }
 
 // Close ends the node that is appended to; the next Append begins one behind it.
 func (t *Tail) Close() {
@@ -175,7 +180,9 @@ func (t *Tail) push(mem []byte) *Node {
 	n.mem.Store(&mem)
 	n.end.Store(unclosed)
 	if last := t.last; last != nil {
-		last.next = n
+		if last.count > 0 {
+			t.unlinked = last
+		}
 		last.end.Store(int64(last.used))
 	}
 	t.last = n
