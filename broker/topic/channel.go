@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -51,6 +52,7 @@ type Channel struct {
 	waiting  parked // consumers that have credit and nothing to do
 	want     int    // messages that a publisher waits to put in memory
 	retried  bool   // the last message taken was a retry
+	lossy    bool   // a channel without a disk has discarded, and is still over half full
 	armed    int64  // deadline that the sweeper knows
 	active   bool   // taken from since the last trim
 
@@ -144,10 +146,41 @@ func (c *Channel) offer(at backlog.Extent, count int) bool {
 	if c.overflowing || c.mem.Len()+count > c.bound {
 		return false
 	}
+	if c.lossy && 2*c.mem.Len() < c.bound {
+		c.lossy = false
+	}
+	if c.lossy {
+		at = detached(at, count)
+	}
 	c.mem.Add(at, count)
 	c.n.accepted += uint64(count)
 	c.wakeLocked(count)
 	return true
+}
+
+// squeeze gives a channel that has no disk as many of the messages as it has room for, and discards the others.
+func (c *Channel) squeeze(at backlog.Extent, count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(count, max(0, c.bound-c.mem.Len()))
+	c.n.accepted += uint64(count)
+	c.n.discarded += uint64(count - n)
+	c.lossy = c.lossy || n < count
+	if n > 0 {
+		c.mem.Add(detached(at, n), n)
+		c.wakeLocked(n)
+	}
+}
+
+// detached returns a copy of the first count messages. What a channel keeps of a stream that it mostly discards must not keep
+// the nodes in which it came.
+func detached(at backlog.Extent, count int) backlog.Extent {
+	frames := at.Node().Frames()[at.Offset():]
+	size := 0
+	for range count {
+		size += len(protocol.FirstMessage(frames[size:]))
+	}
+	return backlog.Detached(slices.Clone(frames[:size]))
 }
 
 // wantRoom returns what tells when count messages may fit into memory, or nil when it is not worth waiting: the channel

@@ -150,15 +150,17 @@ func (c *Channel) shelve(m inflight.Shelved, s *stored) {
 	c.armLocked()
 }
 
-// offerDurable gives the channel messages of the tail. An ephemeral channel that is full discards them.
+// offerDurable gives the channel messages of the tail. An ephemeral channel takes as many as it has room for.
 func (c *Channel) offerDurable(at backlog.Extent, count int) {
+	if c.ephemeral {
+		if !c.offer(at, count) {
+			c.squeeze(at, count)
+		}
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n.accepted += uint64(count)
-	if c.ephemeral && c.mem.Len()+count > c.bound {
-		c.n.discarded += uint64(count)
-		return
-	}
 	c.mem.Add(at, count)
 	c.wakeLocked(count)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol"
 
 	"go.uber.org/goleak"
 )
@@ -143,3 +144,6 @@ func woken(s *Subscription) bool {
 		return false
 	}
 }
+
+// first returns the message at the start of frames.
+func first(frames []byte) protocol.MessageFrame { return protocol.FirstMessage(frames) }

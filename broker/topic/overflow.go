@@ -71,15 +71,8 @@ func (c *Channel) closeQueue() error {
 	return nil
 }
 
-// spill writes a batch to the channel's queue on disk. An ephemeral channel discards it. Topic.pub is held.
+// spill writes a batch to the channel's queue on disk. Topic.pub is held.
 func (c *Channel) spill(b *Batch) error {
-	if !c.onDiskAllowed() {
-		c.mu.Lock()
-		c.n.accepted += uint64(b.n)
-		c.n.discarded += uint64(b.n)
-		c.mu.Unlock()
-		return nil
-	}
 	q, err := c.openQueue()
 	if err != nil {
 		c.topic.registry.setHealth(err)

@@ -304,7 +304,7 @@ func (t *Topic) movePart(b *Batch) (more bool) {
 }
 
 // Publish accepts all messages of the batch and resets it. It fails with ErrExiting, or with the error of the disk; then
-// channels that had room may have got the messages all the same.
+// channels that had room may have got the messages all the same, and the batch may be empty.
 func (t *Topic) Publish(b *Batch) error {
 	if t.d != nil && b.n > 0 {
 		return t.publishDurable(b, 0, false)
@@ -400,6 +400,10 @@ func (t *Topic) distributeLocked(b *Batch, targets []*Channel) error {
 			kept = true
 			continue
 		}
+		if !c.onDiskAllowed() {
+			c.squeeze(extent, b.n)
+			continue
+		}
 		if e := c.spill(b); e != nil && err == nil {
 			err = e
 		}
@@ -411,6 +415,8 @@ func (t *Topic) distributeLocked(b *Batch, targets []*Channel) error {
 		t.tail.Drop()
 	case !kept:
 		t.tail.Rewind(extent)
+	case taken && err != nil:
+		b.Release()
 	case taken:
 		b.frames = nil
 	}
