@@ -50,6 +50,7 @@ var rooms = []room{
 		"it tells lookups what it is told; it must not reach into topics"},
 	{"broker/telemetry", []string{"protocol", "protocol/httpapi"}, "metrics watch, never steer: it is handed figures"},
 	{"broker/catalog", []string{"protocol", "broker/topic", "diskqueue/..."}, "it writes down which topics there are, nothing more"},
+	{"broker/keeper", []string{"protocol", "broker/topic", "diskqueue/..."}, "when things are written; what is written topics know"},
 	{"broker/session", []string{"protocol", "protocol/httpapi", "broker/topic", "broker/auth"},
 		"one client's connection; the server above composes it with the rest"},
 	{"broker/httpd", []string{"protocol", "protocol/httpapi", "broker/topic", "broker/telemetry"},

@@ -1,6 +1,10 @@
 package broker
 
-import "time"
+import (
+	"time"
+
+	"brokerd/broker/topic"
+)
 
 // Options is everything a broker can be told. The zero value of a field means its default only where its comment says
 // so: start from DefaultOptions. Validate states the ranges.
@@ -30,6 +34,9 @@ type Options struct {
 	Experiments              []string // as given with --enable-experiment; unknown ones are kept and ignored
 
 	DataPath        string        // folder of the queues; created when missing; empty means the current folder
+	Durability      Durability    // when a publish is answered
+	TopicDurability []string      // PATTERN=LEVEL: of topics whose name fits; the first one that does counts
+	MinFreeSpace    MinFree       // publishes at a level above memory are refused with less; zero: never
 	MemQueueSize    int64         // messages a topic or channel keeps in memory before it overflows to disk
 	MaxBytesPerFile int64         // bytes of one overflow file
 	SyncEvery       int64         // overflow operations between two syncs
@@ -104,6 +111,8 @@ func DefaultOptions() Options {
 		HTTPClientConnectTimeout: 2 * time.Second,
 		HTTPClientRequestTimeout: 5 * time.Second,
 		AuthHTTPRequestMethod:    "get",
+		Durability:               Durability(topic.Disk),
+		MinFreeSpace:             MinFree{Bytes: 256 << 20, Percent: 1},
 		MemQueueSize:             10000,
 		MaxBytesPerFile:          100 << 20,
 		SyncEvery:                2500,

@@ -37,10 +37,14 @@ func take(c *prototest.Client, count int) []string {
 	return bodies
 }
 
+// levelMemory is the level at which NSQ's own tests hold.
+const levelMemory = broker.Durability(0)
+
 // TestRestartWithOverflow is NSQ's own startup test: of 300 messages, most of them in files of 10 KiB, half is consumed, and
 // the other half is there after a restart, whole and once.
 func TestRestartWithOverflow(t *testing.T) {
 	o := options(t)
+	o.Durability = levelMemory
 	o.MemQueueSize, o.MaxBytesPerFile = 100, 10240
 	n := startWith(t, o)
 	n.post("/topic/create?topic=t", "")
@@ -83,6 +87,7 @@ func TestRestartWithOverflow(t *testing.T) {
 // times and attempts as they were.
 func TestEveryStateSurvivesACleanStop(t *testing.T) {
 	o := options(t)
+	o.Durability = levelMemory
 	n := startWith(t, o)
 	c := n.subscribe("t", "c", 0)
 	c.Send(prototest.Mpub("t", "in flight", "later", "waiting"))
@@ -282,6 +287,7 @@ func TestTakenAddressFailsTheStart(t *testing.T) {
 // succeeds again; nothing that was refused is delivered.
 func TestDiskThatFails(t *testing.T) {
 	o := options(t)
+	o.Durability = levelMemory
 	o.MemQueueSize = 2
 	n := startWith(t, o)
 	n.post("/topic/create?topic=t", "")

@@ -13,6 +13,7 @@ import (
 	"brokerd/broker/auth"
 	"brokerd/broker/catalog"
 	"brokerd/broker/httpd"
+	"brokerd/broker/keeper"
 	"brokerd/broker/registrar"
 	"brokerd/broker/session"
 	"brokerd/broker/telemetry"
@@ -38,6 +39,7 @@ type Server struct {
 	auth       *auth.Client // nil when auth is off
 	http       *httpd.Server
 	lock       *nsqdata.Lock
+	keeper     *keeper.Keeper // nil when all topics are at level memory
 	ids        *nsqdata.IDs
 	tcp        net.Listener
 	listeners  []net.Listener // all, for closing
@@ -121,7 +123,16 @@ func (s *Server) load() error {
 	if err := s.newRegistrar(); err != nil {
 		return err
 	}
+	recovery, err := s.openKeeper()
+	if err != nil {
+		return err
+	}
 	s.registry = topic.NewRegistry(s.topicConfig())
+	if recovery != nil {
+		if err := s.registry.Recover(recovery); err != nil {
+			return err
+		}
+	}
 	meta, warnings, err := nsqdata.LoadMetadata(s.dataDir)
 	if err != nil {
 		return err
@@ -141,6 +152,9 @@ func (s *Server) topicConfig() topic.Config {
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
 		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: s.ids, Learn: s.learn, Changed: s.changed, Log: s.log,
+	}
+	if s.keeper != nil {
+		cfg.Journal, cfg.Segments, cfg.Level = s.keeper.Journal(), s.keeper.Segments(), s.levelOf
 	}
 	if len(o.E2EProcessingLatencyPercentiles) > 0 {
 		cfg.Latency = func() topic.LatencyObserver {
@@ -163,6 +177,9 @@ func (s *Server) saveMetadata() error {
 // serve starts everything that runs.
 func (s *Server) serve(ctx context.Context) {
 	s.registry.Start()
+	if s.keeper != nil {
+		s.keeper.Start(s.registry)
+	}
 	s.wg.Go(func() { s.catalog.Run(ctx) })
 	s.registrar.Start()
 	if s.opts.StatsdAddress != "" {
@@ -202,6 +219,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.wg.Wait()
 	note("saving the list of topics and channels", s.catalog.Save())
 	note("saving the queues", s.registry.Close())
+	if s.keeper != nil {
+		note("saving what is kept in the log", s.keeper.Close())
+	}
 	if next, used := s.registry.NextID(); used {
 		note("saving the message ids", s.ids.Close(next))
 	}
@@ -221,6 +241,11 @@ func (s *Server) abandon() {
 	if s.registry != nil {
 		if err := s.registry.Close(); err != nil {
 			s.log.Error("closing the queues", "error", err)
+		}
+	}
+	if s.keeper != nil {
+		if err := s.keeper.Abandon(); err != nil {
+			s.log.Error("closing the log", "error", err)
 		}
 	}
 	if s.lock != nil {

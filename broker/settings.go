@@ -83,6 +83,12 @@ func (o *Options) queues() []Setting {
 	return []Setting{
 		{Name: "data-path", Value: &o.DataPath,
 			Help: "folder for queues, created when missing; empty means the current folder"},
+		{Name: "durability", Value: &o.Durability,
+			Help: "when a publish is answered: memory, disk (written to the log) or fsync (synced)"},
+		{Name: "topic-durability", Value: &o.TopicDurability,
+			Help: "PATTERN=LEVEL for topics whose name fits, as orders.*=fsync; the first that fits counts; repeatable"},
+		{Name: "min-free-space", Value: &o.MinFreeSpace,
+			Help: "publishes are refused with less free on the disk: 1%, 256MiB, or both, of which the smaller counts"},
 		{Name: "mem-queue-size", Value: &o.MemQueueSize,
 			Help: "messages a topic or channel keeps in memory before it overflows to disk"},
 		{Name: "max-bytes-per-file", Value: &o.MaxBytesPerFile, Help: "bytes in one file of an overflow"},
@@ -211,6 +217,8 @@ func configValue(pointer any) any {
 		return int(*v)
 	case *TLSRequirement:
 		return int(*v)
+	case fmt.Stringer:
+		return v.String()
 	}
 	panic(fmt.Sprintf("broker: option of type %T", pointer))
 }

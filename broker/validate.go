@@ -129,6 +129,7 @@ func (o *Options) checkQueues() error {
 		return refuse("data-path", "must not contain a percent sign", o.DataPath)
 	}
 	return cmp.Or(
+		o.checkDurability(),
 		within("mem-queue-size", o.MemQueueSize, 0, math.MaxInt64, notNegative),
 		within("max-bytes-per-file", o.MaxBytesPerFile, 1, math.MaxInt64, positive),
 		within("sync-every", o.SyncEvery, 0, math.MaxInt64, notNegative),

@@ -34,8 +34,8 @@ func TestFoldersAreServedByTheOtherMake(t *testing.T) {
 			folder := t.TempDir()
 			// Little memory and small files, so that there are messages in memory, and several files.
 			flags := []string{"--mem-queue-size=100", "--max-bytes-per-file=32768"}
-			first := newBroker(t, way.first, "first-"+way.first, folder, flags...)
-			second := newBroker(t, way.second, "second-"+way.second, folder, flags...)
+			first := newBroker(t, way.first, "first-"+way.first, folder, append(flags, levelOf(way.first)...)...)
+			second := newBroker(t, way.second, "second-"+way.second, folder, append(flags, levelOf(way.second)...)...)
 
 			first.start(t)
 			finished, letGo := leaveWork(t, first)
@@ -52,6 +52,14 @@ func TestFoldersAreServedByTheOtherMake(t *testing.T) {
 			first.stop(t)
 		})
 	}
+}
+
+// levelOf returns the flags with which a make keeps its queues in NSQ's own files.
+func levelOf(make string) []string {
+	if make == "brokerd" {
+		return []string{"--durability=memory"}
+	}
+	return nil
 }
 
 // leaveWork puts a broker into the state that is described above, and returns which bodies channel billing finished. Its

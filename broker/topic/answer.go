@@ -147,10 +147,21 @@ func (c *Channel) nudgeLocked() {
 
 func (c *Channel) wakeOneLocked(s *Subscription) {
 	c.waiting.remove(s)
-	s.parked = false
+	s.parked, s.woken = false, true
+	c.woken++
 	select {
 	case s.wake <- struct{}{}:
 	default: // it has not taken the last wake-up yet
+	}
+}
+
+// comeLocked takes note that a consumer's writer is there: neither parked nor on its way.
+func (c *Channel) comeLocked(s *Subscription) {
+	s.parked = false
+	c.waiting.remove(s)
+	if s.woken {
+		s.woken = false
+		c.woken--
 	}
 }
 

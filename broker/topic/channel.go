@@ -50,6 +50,7 @@ type Channel struct {
 	loading  map[msgID]uint16       // of absent: on their way into memory, with their deliveries
 	subs     []*Subscription
 	waiting  parked // consumers that have credit and nothing to do
+	woken    int    // consumers that were woken and have not taken yet
 	want     int    // messages that a publisher waits to put in memory
 	retried  bool   // the last message taken was a retry
 	lossy    bool   // a channel without a disk has discarded, and is still over half full

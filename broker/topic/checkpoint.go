@@ -116,6 +116,32 @@ func (r *Registry) Drop() (dropped bool, err error) {
 	return dropped, errors.Join(errs...)
 }
 
+// Drained reports whether no message of a durable topic is on disk, but for the log.
+func (r *Registry) Drained() bool {
+	for _, t := range r.Topics() {
+		if t.d != nil && t.d.onDisk.Load() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// CloseDurable closes the segments of all durable topics.
+func (r *Registry) CloseDurable() error {
+	var errs []error
+	for _, t := range r.Topics() {
+		if t.d == nil {
+			continue
+		}
+		t.pub.Lock()
+		if t.d.store != nil {
+			errs = append(errs, t.d.store.Close())
+		}
+		t.pub.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
 // HasDropped reports whether Drop has something to do.
 func (r *Registry) HasDropped() bool {
 	for _, t := range r.Topics() {

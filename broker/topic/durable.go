@@ -65,7 +65,7 @@ func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
 		return err
 	}
 	err = d.log.Commit(at, sync || d.level == Fsync)
-	t.registry.setHealth(err)
+	t.registry.SetHealth(err)
 	return err
 }
 
@@ -183,7 +183,7 @@ func (t *Topic) overflowLocked() {
 			continue
 		}
 		if err := t.storeLocked(s); err != nil {
-			t.registry.setHealth(err)
+			t.registry.SetHealth(err)
 			t.registry.log.Error("moving messages to disk", "topic", t.name, "error", err)
 			return // they stay in memory
 		}
@@ -325,7 +325,7 @@ func (t *Topic) settle() {
 	}
 	if at := t.d.changed.Swap(nil); at != nil {
 		if err := t.d.log.Commit(*at, t.d.level == Fsync); err != nil {
-			t.registry.setHealth(err)
+			t.registry.SetHealth(err)
 			t.registry.log.Error("a change was not written to the log", "topic", t.name, "error", err)
 		}
 	}
@@ -343,6 +343,9 @@ func (r *Registry) levelOf(name string) Level {
 func (r *Registry) writable() error {
 	if r.space.Load() {
 		return ErrNoSpace
+	}
+	if err := r.cfg.Journal.Err(); err != nil {
+		return fmt.Errorf("the log cannot be written: %w", err)
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func (c *Channel) closeQueue() error {
 func (c *Channel) spill(b *Batch) error {
 	q, err := c.openQueue()
 	if err != nil {
-		c.topic.registry.setHealth(err)
+		c.topic.registry.SetHealth(err)
 		return err
 	}
 	// They are counted before they are written: a consumer may read them at once.
@@ -94,7 +94,7 @@ func (c *Channel) spill(b *Batch) error {
 		}
 		return err
 	})
-	c.topic.registry.setHealth(err)
+	c.topic.registry.SetHealth(err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.spilled -= b.n - written

@@ -61,15 +61,19 @@ func (r *Registry) NextID() (next uint64, ok bool) {
 	return r.ids.next.Load(), r.ids.reserved.Load() > 0
 }
 
-// Health returns the error of the last write to disk, nil when it succeeded.
+// Health returns the error of the last write to disk, nil when it succeeded, or ErrNoSpace.
 func (r *Registry) Health() error {
+	if r.space.Load() {
+		return ErrNoSpace
+	}
 	if p := r.health.Load(); p != nil {
 		return *p
 	}
 	return nil
 }
 
-func (r *Registry) setHealth(err error) {
+// SetHealth says how the last write to disk went.
+func (r *Registry) SetHealth(err error) {
 	if err == nil && r.health.Load() == nil {
 		return
 	}

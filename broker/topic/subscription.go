@@ -48,6 +48,7 @@ type Subscription struct {
 	ready      int
 	inflight   int
 	parked     bool // the writer waits to be woken
+	woken      bool // it was, and has not taken yet
 	closed     bool
 	prev, next *Subscription // in Channel.waiting
 	listed     bool          // in Channel.waiting
@@ -135,7 +136,7 @@ func (s *Subscription) leave() (last bool) {
 		return false
 	}
 	s.closed = true
-	c.waiting.remove(s)
+	c.comeLocked(s)
 	if i := slices.Index(c.subs, s); i >= 0 {
 		c.subs = slices.Delete(c.subs, i, i+1)
 	}
@@ -243,8 +244,7 @@ func (s *Subscription) take(d *Delivery) (n int, fill bool) {
 	c := s.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.parked = false
-	c.waiting.remove(s)
+	c.comeLocked(s)
 	credit := s.ready - s.inflight
 	if credit <= 0 || s.closed || c.exiting || c.paused.Load() {
 		s.parked = true
@@ -274,9 +274,10 @@ func (s *Subscription) take(d *Delivery) (n int, fill bool) {
 	return n, false
 }
 
-// shareLocked is a consumer's part of what waits, when those that are parked with credit get as much.
+// shareLocked is a consumer's part of what waits, when those that are parked with credit, or woken and on their way, get as
+// much.
 func (c *Channel) shareLocked() int {
-	others := c.waiting.n
+	others := c.waiting.n + c.woken
 	return (c.backlogLocked() + others) / (others + 1)
 }
 

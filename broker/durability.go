@@ -1,0 +1,134 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"brokerd/broker/keeper"
+	"brokerd/broker/topic"
+)
+
+// Durability says when a publish is answered; see docs/GUARANTEES.md.
+type Durability topic.Level
+
+// String returns the level's name.
+func (d Durability) String() string { return topic.Level(d).String() }
+
+// Set takes a level's name.
+func (d *Durability) Set(text string) error {
+	l, err := topic.ParseLevel(text)
+	*d = Durability(l)
+	return err
+}
+
+// MinFree is how much of a disk must stay free: bytes, or a share of it, or the smaller of the two.
+type MinFree struct {
+	Bytes   uint64  // 0 with a share: only the share counts
+	Percent float64 // 0: only the bytes count
+}
+
+// of returns the bytes that must stay free of a disk of total bytes.
+func (m MinFree) of(total uint64) uint64 {
+	share := uint64(float64(total) * m.Percent / 100)
+	switch {
+	case m.Percent == 0:
+		return m.Bytes
+	case m.Bytes == 0:
+		return share
+	}
+	return min(m.Bytes, share)
+}
+
+// String returns the form that Set takes.
+func (m MinFree) String() string {
+	switch {
+	case m.Percent == 0:
+		return strconv.FormatUint(m.Bytes, 10)
+	case m.Bytes == 0:
+		return strconv.FormatFloat(m.Percent, 'g', -1, 64) + "%"
+	}
+	return strconv.FormatFloat(m.Percent, 'g', -1, 64) + "%," + strconv.FormatUint(m.Bytes, 10)
+}
+
+var errMinFree = errors.New("must be bytes, with KiB, MiB or GiB behind them if wanted, or a percentage as 1%, or both with a comma between: the smaller counts")
+
+// Set takes bytes, a percentage, or both with a comma between.
+func (m *MinFree) Set(text string) error {
+	var out MinFree
+	for _, part := range strings.Split(text, ",") {
+		part = strings.TrimSpace(part)
+		if share, ok := strings.CutSuffix(part, "%"); ok {
+			v, err := strconv.ParseFloat(share, 64)
+			if err != nil || v < 0 || v > 100 {
+				return errMinFree
+			}
+			out.Percent = v
+			continue
+		}
+		n, err := parseBytes(part)
+		if err != nil {
+			return errMinFree
+		}
+		out.Bytes = n
+	}
+	*m = out
+	return nil
+}
+
+func parseBytes(text string) (uint64, error) {
+	unit := uint64(1)
+	for suffix, size := range map[string]uint64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if rest, ok := strings.CutSuffix(text, suffix); ok {
+			text, unit = strings.TrimSpace(rest), size
+			break
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	return n * unit, err
+}
+
+// openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
+func (s *Server) openKeeper() (*topic.Recovery, error) {
+	if topic.Level(s.opts.Durability) == topic.Memory && !keeper.Exists(s.dataDir) {
+		return nil, nil
+	}
+	o := keeper.Options{Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log}
+	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
+		o.MinFreeSpace = m.of
+	}
+	k, recovery, err := keeper.Open(o)
+	if err != nil {
+		return nil, fmt.Errorf("opening what is kept in %s: %w", s.dataDir, err)
+	}
+	s.keeper = k
+	return recovery, nil
+}
+
+// levelOf returns the level of a topic that is made now: that of the first pattern that fits, else the node's.
+func (s *Server) levelOf(name string) topic.Level {
+	for _, rule := range s.opts.TopicDurability {
+		pattern, level, _ := strings.Cut(rule, "=")
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			if l, err := topic.ParseLevel(level); err == nil {
+				return l
+			}
+		}
+	}
+	return topic.Level(s.opts.Durability)
+}
+
+// checkDurability checks the patterns.
+func (o *Options) checkDurability() error {
+	for _, rule := range o.TopicDurability {
+		pattern, level, ok := strings.Cut(rule, "=")
+		_, err := path.Match(pattern, "")
+		_, unknown := topic.ParseLevel(level)
+		if !ok || err != nil || unknown != nil {
+			return refuse("topic-durability", "must be PATTERN=LEVEL, a pattern as orders.* and memory, disk or fsync", rule)
+		}
+	}
+	return nil
+}

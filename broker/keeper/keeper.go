@@ -1,0 +1,265 @@
+package keeper
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+)
+
+// Options says where and how topics are kept.
+type Options struct {
+	FS           vfs.FS // nil: the operating system's
+	Dir          string // the data folder
+	SyncEvery    int64  // written records after which the log is synced by itself
+	SyncTimeout  time.Duration
+	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
+	Log          *slog.Logger
+}
+
+// When a checkpoint is written: the log has grown by checkpointBytes since the last one, and that was checkpointPause ago or
+// no message waits on disk any more; or it has grown by checkpointMax.
+const (
+	checkpointBytes = 16 << 20
+	checkpointMax   = 1 << 30
+	checkpointPause = 2 * time.Second
+)
+
+// logFolder is the log's folder in the data folder.
+const logFolder = "journal"
+
+// Exists reports whether a keeper has kept something in the data folder.
+func Exists(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, logFolder))
+	return err == nil && info.IsDir()
+}
+
+// tick is how often the keeper looks.
+const tick = 50 * time.Millisecond
+
+// probeEvery is how often the space is looked at, and a log tried that has failed.
+const probeEvery = 250 * time.Millisecond
+
+// Keeper keeps the durable topics of one node.
+type Keeper struct {
+	o        Options
+	wal      *wal.Log
+	registry *topic.Registry // set by Start
+	loop     sync.WaitGroup
+	stop     context.CancelFunc
+
+	// Owned by the loop, and by Close after it.
+	number  uint64       // of the next checkpoint
+	covered wal.Position // the log before this is not needed by the last checkpoint
+	size    uint64       // bytes that were appended when it was written
+	at      time.Time    // when it was written
+	probed  time.Time
+	failed  bool   // the log has failed, and no checkpoint was written since
+	lost    uint64 // records that the log had lost when the last checkpoint was written
+	cramped bool
+}
+
+// Open opens the log in the folder and returns what it and the last checkpoint add up to. The keeper runs from Start on.
+func Open(o Options) (*Keeper, *topic.Recovery, error) {
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	k := &Keeper{o: o, at: time.Now()}
+	if err := o.FS.MkdirAll(filepath.Join(o.Dir, logFolder)); err != nil {
+		return nil, nil, fmt.Errorf("making the log's folder: %w", err)
+	}
+	state, err := k.loadCheckpoint()
+	if err != nil {
+		return nil, nil, err
+	}
+	recovery := topic.NewRecovery(state)
+	var report wal.Report
+	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), SpareFiles: 2, SyncEvery: o.SyncEvery,
+		SyncTimeout: o.SyncTimeout, Log: o.Log}, func(e wal.Entry) error {
+		if e.Kind == byte(kindProbe) {
+			return nil
+		}
+		err := recovery.Apply(position(e.Pos), journal.Kind(e.Kind), e.Data)
+		if errors.Is(err, journal.ErrRecord) {
+			o.Log.Error("a record of the log makes no sense and is passed over", "at", e.Pos.String(), "error", err)
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the log: %w", err)
+	}
+	for _, d := range report.Damage {
+		o.Log.Error("damage in the log", "where", d)
+	}
+	return k, recovery, nil
+}
+
+// kindProbe is a record that says nothing: it tries whether the log can be written.
+const kindProbe journal.Kind = 15
+
+func position(p wal.Position) journal.Position {
+	return journal.Position{File: p.File, Offset: p.Offset}
+}
+
+// Journal returns the log as topics see it.
+func (k *Keeper) Journal() topic.Log { return walLog{k.wal} }
+
+// walLog is the log of topics.
+type walLog struct{ l *wal.Log }
+
+func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Position {
+	at, _ := w.l.Append(byte(kind), head, body) // Commit answers with the error
+	return position(at)
+}
+
+func (w walLog) Commit(at journal.Position, sync bool) error {
+	level := wal.Written
+	if sync {
+		level = wal.Synced
+	}
+	if err := w.l.Commit(wal.Position{File: at.File, Offset: at.Offset}, level); err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	return nil
+}
+
+func (w walLog) End() journal.Position { return position(w.l.End()) }
+
+func (w walLog) Err() error { return w.l.Err() }
+
+// Segments returns the topics' segments.
+func (k *Keeper) Segments() topic.Segments { return segments{k} }
+
+type segments struct{ k *Keeper }
+
+func (s segments) dir(id uint32) string {
+	return filepath.Join(s.k.o.Dir, "segments", strconv.FormatUint(uint64(id), 10))
+}
+
+func (s segments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
+	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), Log: s.k.o.Log})
+}
+
+func (s segments) Remove(id uint32) error { return nil }
+
+// Start begins to keep the registry, whose topics were recovered.
+func (k *Keeper) Start(r *topic.Registry) {
+	k.registry = r
+	k.wal.Start()
+	ctx, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	k.watchSpace()
+	k.loop.Go(func() { k.run(ctx) })
+}
+
+// Close writes a last checkpoint and closes the log. Nobody publishes or consumes any more.
+func (k *Keeper) Close() error {
+	k.stop()
+	k.loop.Wait()
+	err := k.checkpoint()
+	return errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
+}
+
+// Abandon closes the log of a keeper that was never started.
+func (k *Keeper) Abandon() error { return k.wal.Close() }
+
+func (k *Keeper) run(ctx context.Context) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			k.look(now)
+		}
+	}
+}
+
+// look does what is due.
+func (k *Keeper) look(now time.Time) {
+	if now.Sub(k.probed) >= probeEvery {
+		k.probed = now
+		k.watchSpace()
+		k.probe()
+	}
+	k.registry.Reclaim()
+	if k.registry.HasDropped() {
+		if err := k.drop(); err != nil {
+			k.o.Log.Error("letting go of segments", "error", err)
+		}
+	}
+	grown := k.wal.Stats().Bytes - k.size
+	due := grown >= checkpointMax || grown >= checkpointBytes && (now.Sub(k.at) >= checkpointPause || k.registry.Drained())
+	if due || k.wal.Stats().Lost > k.lost && k.wal.Err() == nil {
+		if err := k.checkpoint(); err != nil {
+			k.o.Log.Error("writing a checkpoint", "error", err)
+			k.at = now // not at once again
+		}
+	}
+}
+
+// drop lets segments go of which the log says that nobody needs them.
+func (k *Keeper) drop() error {
+	at, err := k.wal.Append(byte(kindProbe))
+	if err == nil {
+		err = k.wal.Commit(at, wal.Synced)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = k.registry.Drop()
+	return err
+}
+
+// probe tries a log that has failed.
+func (k *Keeper) probe() {
+	if k.wal.Err() == nil {
+		return
+	}
+	err := k.wal.Recover()
+	if err == nil {
+		var at wal.Position
+		if at, err = k.wal.Append(byte(kindProbe)); err == nil {
+			err = k.wal.Commit(at, wal.Synced)
+		}
+	}
+	k.registry.SetHealth(err)
+	if err == nil {
+		k.o.Log.Info("the log can be written again")
+	}
+}
+
+// watchSpace refuses publishes while the disk is nearly full.
+func (k *Keeper) watchSpace() {
+	if k.o.MinFreeSpace == nil {
+		return
+	}
+	space, err := k.o.FS.Free(k.o.Dir)
+	if err != nil {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			k.o.Log.Error("asking for the free space", "error", err)
+		}
+		return
+	}
+	cramped := space.Free < k.o.MinFreeSpace(space.Total)
+	if cramped != k.cramped {
+		k.cramped = cramped
+		k.o.Log.Log(context.Background(), cmp.Or(map[bool]slog.Level{true: slog.LevelError}[cramped], slog.LevelInfo),
+			"space on the disk", "enough", !cramped, "free", space.Free, "wanted", k.o.MinFreeSpace(space.Total))
+	}
+	k.registry.SetSpace(!cramped)
+}

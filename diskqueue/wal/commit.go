@@ -1,0 +1,305 @@
+package wal
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+
+	"brokerd/diskqueue/vfs"
+)
+
+type vfsFile = vfs.File
+
+// Commit returns nil once the record that was appended at that position, and every one before it, is at the level. Else it
+// returns why that record will never be. Commits share writes and syncs; one that is alone costs one write.
+func (l *Log) Commit(at Position, level Level) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if done, err := l.resultLocked(at, level); done {
+			return err
+		}
+		switch {
+		case level == Synced && l.syncs.busy:
+			l.syncs.wait(at.Before(l.target))
+		case level == Synced:
+			l.syncRoundLocked()
+		case l.writes.busy:
+			l.writes.wait(at.Before(l.taken))
+		default:
+			l.writeRoundLocked()
+		}
+	}
+}
+
+// resultLocked says whether it is decided what becomes of a record, and what.
+func (l *Log) resultLocked(at Position, level Level) (done bool, err error) {
+	for _, f := range slices.Backward(l.failures) {
+		if !at.Before(f.to) {
+			break
+		}
+		if !at.Before(f.from) && level >= f.level {
+			return true, f.err
+		}
+	}
+	reached := l.written
+	if level == Synced {
+		reached = l.synced
+	}
+	switch {
+	case at.Before(reached):
+		return true, nil
+	case l.err != nil:
+		return true, l.err
+	case l.ended:
+		return true, ErrClosed
+	case !at.Before(l.next):
+		return true, fmt.Errorf("%v: %w", at, ErrPosition)
+	}
+	return false, nil
+}
+
+// writeRoundLocked writes what is pending. It unlocks mu meanwhile.
+func (l *Log) writeRoundLocked() {
+	l.writes.enter()
+	l.writePendingLocked()
+	l.writes.leave()
+}
+
+// writePendingLocked takes the pending batch and writes it, within a round of writes.
+func (l *Log) writePendingLocked() {
+	l.writes.take()
+	b := l.pending
+	if l.err != nil || len(b.parts) == 0 {
+		return
+	}
+	l.pending, l.idle = l.idle, nil
+	l.taken = l.next
+	l.mu.Unlock()
+	end, done, err := l.writeBatch(b)
+	l.mu.Lock()
+	l.writtenLocked(b, end, done, err)
+	b.reset()
+	l.idle = b
+}
+
+// writtenLocked accounts for a batch of which done parts are written, up to end.
+func (l *Log) writtenLocked(b *batch, end Position, done int, err writeError) {
+	wrote := count{}
+	for i, p := range b.parts[:done] {
+		wrote.records += p.records
+		wrote.bytes += int64(b.end(i) - p.start)
+	}
+	if done > 0 {
+		l.written = end
+		l.toSync.records += wrote.records
+		l.toSync.bytes += wrote.bytes
+		l.stats.Writes += uint64(done)
+		l.stats.Bytes += uint64(wrote.bytes)
+		l.stats.WriteGroups.add(wrote.records)
+	}
+	switch {
+	case err.fatal != nil:
+		l.failLocked(err.fatal)
+		l.stats.Lost += uint64(b.count.records - wrote.records)
+	case err.begin != nil:
+		l.trouble = err.begin
+		l.stats.Lost += uint64(b.count.records - wrote.records)
+		l.dropLocked(Position{File: b.parts[done].file})
+	default:
+		l.trouble = nil
+	}
+	l.armSyncLocked()
+}
+
+// end returns where part i ends in the buffer.
+func (b *batch) end(i int) int {
+	if i+1 < len(b.parts) {
+		return b.parts[i+1].start
+	}
+	return len(b.buf)
+}
+
+// writeError is why a batch was not written whole.
+type writeError struct {
+	begin error // a file could not be begun; nothing of it was written
+	fatal error // a write failed
+}
+
+// writeBatch writes a batch within a round of writes and returns how many parts are written, and where the last one ends.
+func (l *Log) writeBatch(b *batch) (end Position, done int, err writeError) {
+	for i, p := range b.parts {
+		if p.begin > 0 {
+			if err := l.begin(p); err != (writeError{}) {
+				return end, i, err
+			}
+		}
+		data := b.buf[p.start:b.end(i)]
+		if _, err := l.current.file.WriteAt(data, p.off); err != nil {
+			return end, i, writeError{fatal: fmt.Errorf("write %d bytes to the log at %d:%d: %w", len(data), p.file, p.off, err)}
+		}
+		end = Position{File: p.file, Offset: p.off + int64(len(data))}
+	}
+	return end, len(b.parts), writeError{}
+}
+
+// begin makes the file that a part begins with the one that is written to, within a round of writes.
+func (l *Log) begin(p part) writeError {
+	l.mu.Lock()
+	farAhead := p.file > l.named+numberLead
+	l.mu.Unlock()
+	if farAhead { // or a power cut could make Open use this number again
+		if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
+			return writeError{fatal: fmt.Errorf("sync the log's folder: %w", err)}
+		}
+	}
+	f, err := l.openNew(p.file, p.begin)
+	if err != nil {
+		return writeError{begin: fmt.Errorf("begin log file %d: %w", p.file, err)}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if farAhead {
+		l.named = p.file - 1
+	}
+	l.adoptLocked(f)
+	return writeError{}
+}
+
+// failLocked makes a failed write or sync final. What is pending is lost.
+func (l *Log) failLocked(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+	l.stats.Lost += uint64(l.pending.count.records)
+	l.pending.reset()
+	l.writes.wakeAll()
+	l.syncs.wakeAll()
+}
+
+// dropLocked gives up everything that was appended from a position on, the beginning of a file that could not be made, and
+// has the log go on where it was before.
+func (l *Log) dropLocked(from Position) {
+	l.stats.Lost += uint64(l.pending.count.records)
+	l.pending.reset()
+	l.loseLocked(failure{from: from, to: Position{File: l.number}, err: l.trouble})
+	l.next, l.room = l.written, 0
+	if l.current != nil && l.current.number == l.written.File {
+		l.room = l.current.size
+	}
+	l.writes.wakeAll()
+	l.syncs.wakeAll()
+}
+
+// loseLocked remembers a range of lost records.
+func (l *Log) loseLocked(f failure) {
+	if !f.from.Before(f.to) {
+		return
+	}
+	if n := len(l.failures); n > 0 {
+		last := &l.failures[n-1]
+		if last.to == f.from && last.level == f.level {
+			last.to, last.err = f.to, f.err
+			return
+		}
+	}
+	if len(l.failures) == maxFailures {
+		a, b := l.failures[0], l.failures[1]
+		l.failures[1] = failure{from: a.from, to: b.to, level: min(a.level, b.level), err: b.err}
+		l.failures = slices.Delete(l.failures, 0, 1)
+	}
+	l.failures = append(l.failures, f)
+}
+
+// syncRoundLocked writes what is pending and syncs what is written. It unlocks mu meanwhile.
+func (l *Log) syncRoundLocked() {
+	l.syncs.enter()
+	l.gatherLocked()
+	l.writeRoundLocked()
+	l.syncWrittenLocked()
+	l.syncs.leave()
+}
+
+// gatherLocked lets those who shared the last round, and have just been woken by it, join this one as well: else one would
+// be synced alone and the others only after it.
+func (l *Log) gatherLocked() {
+	for range 3 {
+		if l.syncs.joined() >= l.syncs.last-1 {
+			return
+		}
+		l.mu.Unlock()
+		runtime.Gosched()
+		l.mu.Lock()
+	}
+}
+
+// syncWrittenLocked syncs what is written, within a round of syncs.
+func (l *Log) syncWrittenLocked() {
+	l.syncs.take()
+	if l.err != nil || l.synced == l.written {
+		return
+	}
+	l.target = l.written
+	l.syncing = append(l.syncing[:0], l.unsynced...)
+	names, taking, newest := l.newNames, l.toSync, l.live[len(l.live)-1].number
+	l.newNames = false
+	l.mu.Unlock()
+	err := l.syncFiles(names, l.syncing)
+	l.mu.Lock()
+	if err != nil {
+		l.unsafe = true
+		l.failLocked(fmt.Errorf("sync the log: %w", err))
+		return
+	}
+	l.synced, l.named = l.target, max(l.named, newest)
+	if taking.records > 0 {
+		l.markDue = true
+		l.armFlushLocked()
+	}
+	l.toSync.records -= taking.records
+	l.toSync.bytes -= taking.bytes
+	l.stats.Syncs++
+	l.stats.SyncGroups.add(taking.records)
+	l.closeSyncedLocked()
+}
+
+// syncFiles syncs the folder, if it has new names, and files.
+func (l *Log) syncFiles(names bool, files []*logFile) error {
+	if names {
+		if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		if err := f.file.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeSyncedLocked closes the files that are synced and not written to any more. It unlocks mu meanwhile.
+func (l *Log) closeSyncedLocked() {
+	n := 0
+	for n < len(l.unsynced) && l.unsynced[n].number < l.synced.File {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	l.syncing = append(l.syncing[:0], l.unsynced[:n]...)
+	l.unsynced = slices.Delete(l.unsynced, 0, n)
+	l.mu.Unlock()
+	l.closeFiles(l.syncing)
+	l.mu.Lock()
+}
+
+// closeFiles closes files whose content does not depend on it.
+func (l *Log) closeFiles(files []*logFile) {
+	for _, f := range files {
+		if err := f.file.Close(); err != nil {
+			l.o.Log.Warn("closing a log file", "file", f.number, "error", err)
+		}
+		f.file = nil
+	}
+}

@@ -1,0 +1,72 @@
+// Package wal is a node's log: records appended one after the other, written and synced in groups, read back in order when
+// it is opened.
+//
+// It owns the files of its folder. It never knows what a record means, never deletes a file that it was not told to release
+// and that it could not read whole, and never tries a failed write or sync again.
+//
+// # Format, version 1
+//
+// Integers are little-endian. A checksum is a CRC-32C (Castagnoli).
+//
+//	NNNNNNNNNNNNNNNN.wal     a file of the log; the number, 16 decimal digits, counts up and is never used twice
+//	NNNNNNNNNNNNNNNN.spare   a released file that will be overwritten; its content means nothing
+//	NNNNNNNNNNNNNNNN.bad     a released file that was damaged; kept for people, never read
+//
+// Numbers may be left out: a log that is opened goes on 1001 behind the highest that it finds, since a power cut can forget
+// the names of the last files but not take back what a file that is overwritten later holds of them; at most 1000 are used
+// beyond a name that is synced. A file has a header of 64 bytes:
+//
+//	 0  magic     8  "brkdwal\n"
+//	 8  version   4  1
+//	12  reserved  4  0
+//	16  number    8  the file's own; a header with another one is of an earlier life and says nothing
+//	24  previous  8  number of the file that the log was in before, 0 for none
+//	32  end       8  offset at which that one ends: no record of it lies beyond
+//	40  size      8  bytes that the file was preallocated to
+//	48  reserved 12  0
+//	60  checksum  4  of the 60 bytes before
+//
+// Records follow without gaps. A record never crosses files; one that is larger than a file gets a larger file of its own.
+//
+//	 0  checksum  4  of the file's number (8 bytes), the record's offset in the file (8 bytes) and the 9 bytes that follow
+//	 4  length    4  of the data
+//	 8  kind      1  1 to 239 are the caller's; 240 to 255 are the log's own; 0 is none, so that zeros are no record
+//	 9  data sum  4  checksum of the data
+//	13  data
+//
+// Since the first checksum covers where the record is, no bytes of an earlier life of a recycled file, and none copied from
+// elsewhere, pass for a record: file numbers differ within 32 bits of each other, which a CRC-32 always notices. Checksums
+// guard against accidents, not against forgers.
+//
+// Kind 255 is a mark, 24 bytes: since (file number, 8), file number and offset (8 each): what lies between the beginning of
+// file since and that position had been synced when the mark was written. Readers pass over other kinds from 240 on.
+//
+// # What a reader concludes
+//
+// A file's records end where the next file's header says, and else, in the last file, before the first thing that is no
+// record and has none behind it. What is unreadable before that end is passed over up to the next record. It is damage if
+// a mark covers it, and otherwise what a power cut leaves of writes that were never synced, out of order as they may be.
+// A file that the header of a later one leaves out (its number is between that one's and its previous) holds what failed to
+// be written: it is not read. Opening a log never appends to a file that is there; the next record begins another one.
+//
+// # Groups
+//
+// Append puts a record into a buffer. Whoever commits first while no write is in progress writes the whole buffer with one
+// call; those who come meanwhile wait, and one of them writes for all. Syncs are shared in the same way, independently, so
+// that commits of level Written never wait for a sync.
+//
+// # Failures
+//
+// A file that cannot be begun (created, preallocated, renamed: a full disk, too many open files) fails the records that were
+// meant for it, and those appended since; the log is in order and the next commit tries again by itself. Any other failed
+// write or sync is final: all that was not yet written, or not yet synced, fails with that first error, and so does
+// everything later, until Recover has proven by a write and a sync that a new file works. A position is never given to two
+// records, so that Commit always answers for the record it was asked about. Stats.Lost counts records that were appended and
+// lost so; whoever appended without committing looks at it and appends its state anew.
+//
+// # Goroutines and locks
+//
+// Start starts two goroutines, Close ends them: one writes what nobody commits, one syncs what nobody waits for. Release has
+// a lock of its own, held across I/O. Entering a round of syncs comes before entering one of writes; Log.mu comes last and is
+// never held across I/O, logging or a call out.
+package wal

@@ -1,0 +1,136 @@
+package wal
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+)
+
+// openNew makes a file, of a spare one if there is, and opens it. What fails leaves nothing behind that matters.
+func (l *Log) openNew(number uint64, size int64) (*logFile, error) {
+	l.mu.Lock()
+	spare := ""
+	if n := len(l.spares); n > 0 && size == l.o.FileSize {
+		spare = l.spares[n-1]
+		l.spares = l.spares[:n-1]
+	}
+	l.mu.Unlock()
+	f := &logFile{number: number, size: size}
+	if spare == "" {
+		return f, l.create(f)
+	}
+	if err := l.overwrite(f, spare); err != nil {
+		l.mu.Lock()
+		l.spares = append(l.spares, spare)
+		l.mu.Unlock()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (l *Log) create(f *logFile) error {
+	name := fileName(l.o.Dir, f.number, extLive)
+	file, err := l.o.FS.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := file.Preallocate(f.size); err != nil {
+		l.discard(file, name)
+		return err
+	}
+	f.file = file
+	return nil
+}
+
+// discard removes a file that holds nothing.
+func (l *Log) discard(file vfsFile, name string) {
+	file.Close() // nothing was written
+	if err := l.o.FS.Remove(name); err != nil {
+		l.o.Log.Warn("removing a log file that could not be used", "file", filepath.Base(name), "error", err)
+	}
+}
+
+func (l *Log) overwrite(f *logFile, spare string) error {
+	file, err := l.o.FS.OpenWrite(spare)
+	if err != nil {
+		return err
+	}
+	if err := l.o.FS.Rename(spare, fileName(l.o.Dir, f.number, extLive)); err != nil {
+		file.Close() // nothing was written
+		return err
+	}
+	f.file = file
+	return nil
+}
+
+// adoptLocked makes a new file the one that is written to.
+func (l *Log) adoptLocked(f *logFile) {
+	l.live = append(l.live, f)
+	l.unsynced = append(l.unsynced, f)
+	l.current = f
+	l.newNames = true
+}
+
+// Release says that no record before a position is needed any more. Files that lie wholly before it, and are synced, are
+// kept to be overwritten, or removed when there are SpareFiles of those; damaged ones are put aside. It waits for the disk.
+// After an error it can be called again; the log itself goes on.
+func (l *Log) Release(before Position) error {
+	l.releasing.Lock()
+	defer l.releasing.Unlock()
+	for {
+		f, spare := l.releasable(before)
+		if f == nil {
+			return nil
+		}
+		if err := l.release(f, spare); err != nil {
+			return fmt.Errorf("release log file %d: %w", f.number, err)
+		}
+	}
+}
+
+// releasable returns the oldest file if it can go, and whether it is to be kept as a spare one.
+func (l *Log) releasable(before Position) (f *logFile, spare bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.live) < 2 {
+		return nil, false
+	}
+	f = l.live[0]
+	if f.number >= min(before.File, l.synced.File) || len(l.unsynced) > 0 && f.number >= l.unsynced[0].number {
+		return nil, false
+	}
+	return f, f.size == l.o.FileSize && len(l.spares) < l.o.SpareFiles
+}
+
+// release takes one file out of the log. The folder is synced before the next one goes, so that a power cut never leaves
+// an older file without a younger one, and before it is overwritten, so that its name never shows another's content.
+func (l *Log) release(f *logFile, spare bool) error {
+	if !f.gone {
+		name := fileName(l.o.Dir, f.number, extLive)
+		var err error
+		switch {
+		case f.damaged:
+			err = l.o.FS.Rename(name, fileName(l.o.Dir, f.number, extBad))
+		case spare:
+			f.spare = fileName(l.o.Dir, f.number, extSpare)
+			err = l.o.FS.Rename(name, f.spare)
+		default:
+			err = l.o.FS.Remove(name)
+		}
+		if err != nil {
+			f.spare = ""
+			return err
+		}
+		f.gone = true
+	}
+	if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live = slices.Delete(l.live, 0, 1)
+	if f.spare != "" {
+		l.spares = append(l.spares, f.spare)
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// What is on disk; see the package comment. Never change these, make another version.
+const (
+	magic            = "brkdwal\n"
+	version          = 1
+	fileHeaderSize   = 64
+	recordHeaderSize = 13
+	markSize         = 24
+	kindMark         = 255
+	numberLead       = 1000 // file numbers that may be in use beyond the last synced name
+
+	// MaxKind is the highest kind that callers may use; the lowest is 1.
+	MaxKind = 239
+	// MaxData is the most bytes that a record may hold.
+	MaxData = 1 << 30
+)
+
+const (
+	extLive  = ".wal"
+	extSpare = ".spare"
+	extBad   = ".bad"
+)
+
+// ErrVersion is a log that a newer version has written.
+var ErrVersion = errors.New("the log's format is not known to this version")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// header is a file's header.
+type header struct {
+	number uint64
+	prev   Position // where the log ended before this file
+	size   int64
+}
+
+func (h header) append(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, magic...)
+	dst = binary.LittleEndian.AppendUint32(dst, version)
+	dst = binary.LittleEndian.AppendUint32(dst, 0)
+	dst = binary.LittleEndian.AppendUint64(dst, h.number)
+	dst = binary.LittleEndian.AppendUint64(dst, h.prev.File)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.prev.Offset))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.size))
+	dst = append(dst, make([]byte, 12)...)
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
+}
+
+// parseHeader returns false when the bytes are no header of that file, and ErrVersion when they are one of another version.
+func parseHeader(b []byte, number uint64) (h header, ok bool, err error) {
+	if len(b) < fileHeaderSize || string(b[:8]) != magic ||
+		crc32.Checksum(b[:60], castagnoli) != binary.LittleEndian.Uint32(b[60:]) {
+		return h, false, nil
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
+		return h, false, fmt.Errorf("file %d has version %d: %w", number, v, ErrVersion)
+	}
+	h.number = binary.LittleEndian.Uint64(b[16:])
+	h.prev.File = binary.LittleEndian.Uint64(b[24:])
+	h.prev.Offset = int64(binary.LittleEndian.Uint64(b[32:]))
+	h.size = int64(binary.LittleEndian.Uint64(b[40:]))
+	return h, h.number == number, nil
+}
+
+// appendRecordHeader appends a record's header; the data, length bytes with the checksum sum, must follow.
+func appendRecordHeader(dst []byte, at Position, kind byte, length int, sum uint32, buf *sumBuffer) []byte {
+	n := len(dst)
+	dst = binary.LittleEndian.AppendUint32(dst, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(length))
+	dst = append(dst, kind)
+	dst = binary.LittleEndian.AppendUint32(dst, sum)
+	binary.LittleEndian.PutUint32(dst[n:], buf.headerSum(at, dst[n+4:]))
+	return dst
+}
+
+// sumBuffer is where a checksum's input is put together; one on the stack would escape.
+type sumBuffer [25]byte
+
+// headerSum is the checksum of a place and the 9 bytes of a record's header behind it.
+func (b *sumBuffer) headerSum(at Position, rest []byte) uint32 {
+	binary.LittleEndian.PutUint64(b[0:], at.File)
+	binary.LittleEndian.PutUint64(b[8:], uint64(at.Offset))
+	copy(b[16:], rest[:9])
+	return crc32.Checksum(b[:], castagnoli)
+}
+
+// record is what parseRecord found.
+type record struct {
+	kind byte
+	data []byte // a view
+	size int64  // bytes of header and data
+}
+
+// parseRecord reads the record at off of a file's bytes. sound says that the header is right, and then how far the record
+// goes; whole, that its data is right too.
+func parseRecord(b []byte, number uint64, off int64, buf *sumBuffer) (r record, sound, whole bool) {
+	left := b[off:]
+	if len(left) < recordHeaderSize || left[8] == 0 {
+		return r, false, false
+	}
+	length := binary.LittleEndian.Uint32(left[4:])
+	if uint64(length) > uint64(len(left)-recordHeaderSize) ||
+		buf.headerSum(Position{number, off}, left[4:]) != binary.LittleEndian.Uint32(left) {
+		return r, false, false
+	}
+	r.kind = left[8]
+	r.size = recordHeaderSize + int64(length)
+	r.data = left[recordHeaderSize:r.size:r.size]
+	return r, true, crc32.Checksum(r.data, castagnoli) == binary.LittleEndian.Uint32(left[9:])
+}
+
+// mark is what a mark record says: all between since and upTo was synced.
+type mark struct {
+	since uint64
+	upTo  Position
+}
+
+func (m mark) append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, m.since)
+	dst = binary.LittleEndian.AppendUint64(dst, m.upTo.File)
+	return binary.LittleEndian.AppendUint64(dst, uint64(m.upTo.Offset))
+}
+
+func parseMark(b []byte) (m mark, ok bool) {
+	if len(b) != markSize {
+		return m, false
+	}
+	m.since = binary.LittleEndian.Uint64(b)
+	m.upTo.File = binary.LittleEndian.Uint64(b[8:])
+	m.upTo.Offset = int64(binary.LittleEndian.Uint64(b[16:]))
+	return m, true
+}
+
+func (m mark) covers(p Position) bool { return p.File >= m.since && p.Before(m.upTo) }
+
+func fileName(dir string, number uint64, ext string) string {
+	return filepath.Join(dir, fmt.Sprintf("%016d%s", number, ext))
+}
+
+// parseName returns the number and the extension of one of the log's files.
+func parseName(name string) (number uint64, ext string, ok bool) {
+	ext = filepath.Ext(name)
+	if ext != extLive && ext != extSpare && ext != extBad {
+		return 0, "", false
+	}
+	digits := strings.TrimSuffix(name, ext)
+	number, err := strconv.ParseUint(digits, 10, 64)
+	return number, ext, err == nil && number > 0 && len(digits) >= 16 && fmt.Sprintf("%016d", number) == digits
+}

@@ -1,0 +1,236 @@
+package wal
+
+import (
+	"hash/crc32"
+	"math/bits"
+	"sync"
+)
+
+// Log is an open log. Its methods are safe for concurrent use; Start and Close are called once each.
+type Log struct {
+	o Options
+
+	stop      chan struct{} // closed by Close
+	flushKick chan struct{} // wakes the flusher from idleness
+	flushNow  chan struct{} // ends its wait early
+	syncKick  chan struct{} // and so the syncer
+	syncNow   chan struct{}
+	loops     sync.WaitGroup
+
+	releasing sync.Mutex // one Release at a time; before mu
+
+	mu       sync.Mutex
+	writes   gate
+	syncs    gate
+	err      error     // the first failed write or sync, until Recover
+	trouble  error     // why the last file could not be begun, until a write succeeds
+	unsafe   bool      // err is of a sync
+	closed   bool      // no more can be appended
+	ended    bool      // nor written
+	next     Position  // where the next record goes
+	room     int64     // size of the file that next is in; 0 when nothing more can go there
+	number   uint64    // of the next file
+	since    uint64    // of the first file that marks speak of
+	pending  *batch    // appended, not yet being written
+	idle     *batch    // the other one; owned by the round of writes in progress
+	taken    Position  // end of what the last round of writes took
+	written  Position  // all before it is written, or lost
+	target   Position  // end of what the last round of syncs took
+	synced   Position  // all before it is synced, or lost
+	failures []failure // what was lost, in order
+
+	live     []*logFile // files of the log, oldest first
+	current  *logFile   // the one that is open for writing; owned by the round of writes in progress
+	unsynced []*logFile // open files that are not wholly synced, oldest first
+	syncing  []*logFile // those of the round of syncs in progress, which owns it
+	spares   []string   // paths of files to overwrite
+	newNames bool       // the folder has names that are not synced
+	named    uint64     // files up to this number have synced names, or none
+
+	toSync     count // written, not synced
+	markDue    bool  // something was synced, and no mark says so yet
+	flushArmed bool  // the flusher is awake, or has been woken
+	syncArmed  bool  // the syncer is
+	stats      Stats
+	sums       sumBuffer
+	mark       [markSize]byte // for the data of a mark
+}
+
+// logFile is one file of the log.
+type logFile struct {
+	number  uint64
+	size    int64
+	damaged bool    // read with damage: put aside rather than overwritten
+	gone    bool    // Release has renamed or removed it, but the folder is not synced; guarded by Log.releasing
+	spare   string  // what it was renamed to
+	file    vfsFile // nil when not open
+}
+
+// count is a number of records and their bytes.
+type count struct{ records, bytes int64 }
+
+// batch is what one round writes.
+type batch struct {
+	buf   []byte
+	parts []part
+	count count
+}
+
+// part is what of a batch goes into one file.
+type part struct {
+	file    uint64
+	off     int64 // in the file
+	start   int   // in the batch's buf, up to the next part's
+	begin   int64 // the file is to be made, of this size; 0: it is there
+	records int64
+}
+
+// maxIdleBuffer is the largest buffer that is kept for the next batch.
+const maxIdleBuffer = 8 << 20
+
+func (b *batch) reset() {
+	if cap(b.buf) > maxIdleBuffer {
+		b.buf = nil
+	}
+	*b = batch{buf: b.buf[:0], parts: b.parts[:0]}
+}
+
+// failure is a range of positions whose records are lost: never written, or written and never to be called synced.
+type failure struct {
+	from, to Position
+	level    Level // the lowest one that they failed
+	err      error
+}
+
+// maxFailures bounds how many ranges are told apart. The oldest are merged, and what lies between fails with them.
+const maxFailures = 64
+
+// Append puts a record, its data in parts, at the end of the log, and returns where. The data is copied. It does no I/O
+// and waits for none: the record is written by the next Commit, or FlushInterval later.
+//
+// It returns ErrRecord for a kind or a size that cannot be, ErrClosed, or the error that the log failed with; then the
+// position is one that Commit answers with the same error.
+func (l *Log) Append(kind byte, data ...[]byte) (Position, error) {
+	length, sum := 0, uint32(0)
+	for _, d := range data {
+		length += len(d)
+		sum = crc32.Update(sum, castagnoli, d)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case kind == 0 || kind > MaxKind || length > MaxData:
+		return l.next, ErrRecord
+	case l.closed:
+		return l.next, ErrClosed
+	case l.err != nil:
+		l.stats.Lost++
+		return l.next, l.err
+	}
+	if l.markDue && len(l.pending.parts) == 0 {
+		l.appendMarkLocked()
+	}
+	at := l.appendLocked(kind, length, sum, data...)
+	l.pending.count.records++
+	l.pending.parts[len(l.pending.parts)-1].records++
+	l.stats.Records++
+	l.armFlushLocked()
+	if n := len(l.pending.buf); n >= l.o.FlushBytes && n-recordHeaderSize-length < l.o.FlushBytes {
+		kick(l.flushNow)
+	}
+	return at, nil
+}
+
+// appendMarkLocked says in the log what is synced.
+func (l *Log) appendMarkLocked() {
+	data := mark{since: l.since, upTo: l.synced}.append(l.mark[:0])
+	l.appendLocked(kindMark, len(data), crc32.Checksum(data, castagnoli), data)
+	l.markDue = false
+}
+
+// appendLocked puts a record into the pending batch, in another file when there is no room for it.
+func (l *Log) appendLocked(kind byte, length int, sum uint32, data ...[]byte) Position {
+	b := l.pending
+	need := int64(recordHeaderSize + length)
+	if l.next.Offset+need > l.room {
+		l.beginLocked(need)
+	} else if len(b.parts) == 0 {
+		b.parts = append(b.parts, part{file: l.next.File, off: l.next.Offset})
+	}
+	at := l.next
+	b.buf = appendRecordHeader(b.buf, at, kind, length, sum, &l.sums)
+	for _, d := range data {
+		b.buf = append(b.buf, d...)
+	}
+	b.count.bytes += need
+	l.next.Offset += need
+	return at
+}
+
+// beginLocked has the pending batch go on in another file that has room for a record of need bytes.
+func (l *Log) beginLocked(need int64) {
+	b := l.pending
+	size := max(l.o.FileSize, fileHeaderSize+need)
+	b.parts = append(b.parts, part{file: l.number, start: len(b.buf), begin: size})
+	b.buf = header{number: l.number, prev: l.next, size: size}.append(b.buf)
+	l.next, l.room = Position{File: l.number, Offset: fileHeaderSize}, size
+	l.number++
+}
+
+// End returns the position behind the last record: whatever is appended later is not before it.
+func (l *Log) End() Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next
+}
+
+// Err returns why nothing can be written: the first failed write or sync, or why the last file could not be begun. It is nil
+// again once Recover, or in the second case any write, has succeeded.
+func (l *Log) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	return l.trouble
+}
+
+// Groups counts rounds by how much each carried: 1, 2 to 3, 4 to 7 and so on, the last one all that is more.
+type Groups [12]uint64
+
+func (g *Groups) add(n int64) {
+	if n > 0 {
+		g[min(bits.Len64(uint64(n))-1, len(g)-1)]++
+	}
+}
+
+// Stats are figures of a log since it was opened, and as it is now.
+type Stats struct {
+	Records uint64 // appended
+	Lost    uint64 // of those, and of those refused by a failed log, never written
+	Bytes   uint64 // written, headers included
+	Writes  uint64 // write calls
+	Syncs   uint64 // rounds of syncs
+
+	WriteGroups Groups // rounds of writes by records
+	SyncGroups  Groups // rounds of syncs by records
+
+	Files      int   // of the log now
+	FileBytes  int64 // their size
+	SpareFiles int   // kept to be overwritten now
+	Unwritten  int   // bytes that wait to be written now
+	Unsynced   int64 // bytes written and not synced now
+}
+
+// Stats returns the log's figures.
+func (l *Log) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stats
+	s.Files, s.SpareFiles = len(l.live), len(l.spares)
+	for _, f := range l.live {
+		s.FileBytes += f.size
+	}
+	s.Unwritten, s.Unsynced = len(l.pending.buf), l.toSync.bytes
+	return s
+}

@@ -1,0 +1,358 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/vfs"
+)
+
+func TestReadsBackWhatWasAppended(t *testing.T) {
+	m := vfs.NewMem()
+	l, got, report := open(t, testOptions(m))
+	if len(got) != 0 || report.Files != 0 || report.End != (Position{}) {
+		t.Fatalf("an empty folder: %v, %+v", got, report)
+	}
+	var want []entry
+	want = append(want, put(t, l, 1, ""), put(t, l, MaxKind, "x"))
+	at, err := l.Append(7, []byte("in "), nil, []byte("three parts"))
+	ok(t, err)
+	want = append(want, entry{at, 7, "in three parts"})
+	want = append(want, put(t, l, 2, strings.Repeat("larger than a file ", 1000)), put(t, l, 3, "behind it"))
+	want = append(want, fill(t, l, 50, 300, Written)...)
+	ok(t, l.Close())
+
+	for range 3 { // every start reads the same and may add to it
+		var l *Log
+		l, got, report = open(t, testOptions(m))
+		same(t, got, want)
+		if len(report.Damage) > 0 || report.Records != len(want) {
+			t.Fatalf("%+v", report)
+		}
+		if l.End().Before(got[len(got)-1].pos) || l.Commit(got[0].pos, Synced) != nil {
+			t.Error("what was replayed is not behind the log's end and synced")
+		}
+		want = append(want, put(t, l, 9, "more"))
+		ok(t, l.Close())
+	}
+	if !slices.IsSortedFunc(want, func(a, b entry) int { return a.pos.Compare(b.pos) }) {
+		t.Error("positions do not grow")
+	}
+}
+
+func TestStartsWithoutWritingReadTheSame(t *testing.T) {
+	m := vfs.NewMem()
+	l, _, _ := open(t, testOptions(m))
+	want := fill(t, l, 5, 100, Synced)
+	ok(t, l.Close())
+	for range 3 {
+		l, got, _ := open(t, testOptions(m))
+		same(t, got, want)
+		ok(t, l.Close())
+	}
+	if names, _ := m.List(testDir); len(names) != 1 {
+		t.Errorf("files %q", names)
+	}
+}
+
+func TestRefusesWhatCannotBe(t *testing.T) {
+	l, _, _ := open(t, testOptions(vfs.NewMem()))
+	for _, kind := range []byte{0, MaxKind + 1, 255} {
+		if _, err := l.Append(kind, []byte("x")); !errors.Is(err, ErrRecord) {
+			t.Errorf("kind %d: %v", kind, err)
+		}
+	}
+	if err := l.Commit(Position{File: 1 << 40}, Written); !errors.Is(err, ErrPosition) {
+		t.Errorf("a position that was never given: %v", err)
+	}
+	at, err := l.Append(1)
+	ok(t, err)
+	ok(t, l.Close())
+	ok(t, l.Close())
+	ok(t, l.Commit(at, Synced)) // Close has done it
+	if _, err := l.Append(1); !errors.Is(err, ErrClosed) {
+		t.Errorf("appending to a closed log: %v", err)
+	}
+	if err := l.Commit(l.End(), Written); !errors.Is(err, ErrClosed) {
+		t.Errorf("committing to a closed log: %v", err)
+	}
+	if _, _, err := Open(Options{FS: vfs.NewMem(), Dir: "/d", FileSize: 1}, nil); err == nil {
+		t.Error("a file size of 1 byte is taken")
+	}
+	boom := errors.New("boom")
+	m := vfs.NewMem()
+	l, _, _ = open(t, testOptions(m))
+	put(t, l, 1, "x")
+	ok(t, l.Close())
+	if _, _, err := Open(testOptions(m), func(Entry) error { return boom }); !errors.Is(err, boom) {
+		t.Errorf("an error of replay: %v", err)
+	}
+}
+
+// The promise that the hot path is built on: one write for a lone commit, one write and one sync where it is to be synced,
+// and nothing when it has been done already.
+func TestCommitCostsOneWrite(t *testing.T) {
+	fs, calls := counting(vfs.NewMem())
+	l, _, _ := open(t, testOptions(fs))
+	fill(t, l, 1, 10, Synced) // makes the file
+	clear(calls)
+	at := fill(t, l, 1, 10, Written)[0].pos
+	if calls[vfs.OpWrite] != 1 || calls[vfs.OpSync] != 0 || len(calls) != 1 {
+		t.Errorf("a commit: %v", calls)
+	}
+	ok(t, l.Commit(at, Written))
+	if calls[vfs.OpWrite] != 1 {
+		t.Errorf("a commit of what is written: %v", calls)
+	}
+	ok(t, l.Commit(at, Synced))
+	if calls[vfs.OpWrite] != 1 || calls[vfs.OpSync] != 1 {
+		t.Errorf("a commit of what is written and not synced: %v", calls)
+	}
+	clear(calls)
+	for range 9 {
+		put(t, l, 1, "lazy")
+	}
+	ok(t, l.Commit(put(t, l, 1, "x").pos, Synced))
+	if calls[vfs.OpWrite] != 1 || calls[vfs.OpSync] != 1 {
+		t.Errorf("ten records: %v", calls)
+	}
+	s := l.Stats()
+	if s.Records != 12 || s.Writes != 3 || s.Syncs != 3 || s.Unsynced != 0 || s.WriteGroups != (Groups{0: 2, 3: 1}) {
+		t.Errorf("stats %+v", s)
+	}
+	ok(t, l.Close())
+}
+
+func TestConcurrentCommitsShareWritesAndSyncs(t *testing.T) {
+	m := vfs.NewMem()
+	for _, level := range []Level{Written, Synced} {
+		l, before, _ := open(t, testOptions(m))
+		l.Start()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		made := make(map[entry]bool)
+		for c := range 8 {
+			wg.Go(func() {
+				for i := range 200 {
+					data := fmt.Sprintf("%d of %d", i, c)
+					at, err := l.Append(1, []byte(data))
+					if err == nil && i%4 != 3 { // some are left to others
+						err = l.Commit(at, level)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					made[entry{at, 1, data}] = true
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		s := l.Stats()
+		ok(t, l.Close())
+		if s.Records != 1600 || level == Synced && s.Syncs > 1300 {
+			t.Errorf("%v: %+v", level, s)
+		}
+		got, report := read(t, m)
+		got = got[len(before):]
+		if len(got) != len(made) || len(report.Damage) > 0 {
+			t.Fatalf("%v: %d of %d records, damage %v", level, len(got), len(made), report.Damage)
+		}
+		for _, e := range got {
+			if !made[e] {
+				t.Fatalf("%v was not appended", e)
+			}
+		}
+	}
+}
+
+func TestWritesWhatNobodyCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := vfs.NewMem()
+		o := testOptions(m)
+		o.FlushInterval, o.SyncTimeout = 50*time.Millisecond, 2*time.Second
+		l, _, _ := open(t, o)
+		l.Start()
+		want := []entry{put(t, l, 1, "lazy")}
+		time.Sleep(49 * time.Millisecond)
+		synctest.Wait()
+		if got, _ := read(t, m); len(got) != 0 {
+			t.Error("written before its time")
+		}
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		got, _ := read(t, m)
+		same(t, got, want)
+
+		if s := l.Stats(); s.Syncs != 0 || s.Unsynced == 0 {
+			t.Errorf("synced before its time: %+v", s)
+		}
+		time.Sleep(2*time.Second + 100*time.Millisecond)
+		synctest.Wait()
+		s := l.Stats()
+		if s.Syncs != 1 || s.Writes != 2 {
+			t.Errorf("after the sync timeout: %+v; wanted a sync, and a mark that says so", s)
+		}
+		time.Sleep(time.Hour) // nothing to do: both sleep
+		synctest.Wait()
+		if idle := l.Stats(); idle.Writes != s.Writes || idle.Syncs != s.Syncs {
+			t.Errorf("an idle log works: %+v", idle)
+		}
+		put(t, l, 1, "later")
+		time.Sleep(51 * time.Millisecond)
+		synctest.Wait()
+		if got, _ := read(t, m); len(got) != 2 {
+			t.Error("not written after the log was idle")
+		}
+		ok(t, l.Close())
+	})
+}
+
+func TestManyBytesDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(vfs.NewMem())
+		o.FlushBytes, o.FlushInterval, o.SyncBytes, o.SyncTimeout = 1000, time.Hour, 5000, time.Hour
+		l, _, _ := open(t, o)
+		l.Start()
+		for range 5 {
+			put(t, l, 1, strings.Repeat("x", 300))
+		}
+		synctest.Wait()
+		if s := l.Stats(); s.Writes == 0 || s.Syncs != 0 {
+			t.Errorf("over FlushBytes: %+v", s)
+		}
+		for range 5 {
+			ok(t, l.Commit(put(t, l, 1, strings.Repeat("x", 1000)).pos, Written))
+		}
+		synctest.Wait()
+		if s := l.Stats(); s.Syncs == 0 {
+			t.Errorf("over SyncBytes: %+v", s)
+		}
+		ok(t, l.Close())
+	})
+}
+
+func TestReleasedFilesAreOverwritten(t *testing.T) {
+	m := vfs.NewMem()
+	fs, calls := counting(m)
+	o := testOptions(fs)
+	o.SpareFiles = 2
+	l, _, _ := open(t, o)
+	var kept []entry
+	for range 20 {
+		made := fill(t, l, 4, 1000, Synced)
+		kept = made[3:]
+		ok(t, l.Release(kept[0].pos))
+	}
+	if s := l.Stats(); s.Files > 2 || s.SpareFiles > 2 || s.FileBytes != int64(s.Files)*4096 {
+		t.Errorf("stats %+v", s)
+	}
+	if calls[vfs.OpCreate] > 4 || calls[vfs.OpRemove] > 0 {
+		t.Errorf("files are not used again: %v", calls)
+	}
+	ok(t, l.Release(Position{File: 1 << 50})) // the file in use stays
+	if s := l.Stats(); s.Files != 1 {
+		t.Errorf("stats %+v", s)
+	}
+	ok(t, l.Close())
+	got, report := read(t, m)
+	if len(got) == 0 || got[len(got)-1] != kept[0] || len(report.Damage) > 0 {
+		t.Errorf("%v, %+v", got, report)
+	}
+
+	o.SpareFiles = -1
+	l, _, _ = open(t, o)
+	fill(t, l, 8, 1000, Synced)
+	ok(t, l.Release(l.End()))
+	ok(t, l.Close())
+	if names, _ := m.List(testDir); len(names) != 1 || filepath.Ext(names[0]) != extLive {
+		t.Errorf("without spare files: %q", names)
+	}
+}
+
+func TestReleaseKeepsWhatIsNotSynced(t *testing.T) {
+	l, _, _ := open(t, testOptions(vfs.NewMem()))
+	fill(t, l, 10, 1000, Written)
+	ok(t, l.Release(l.End()))
+	if s := l.Stats(); s.Files != 4 {
+		t.Errorf("%d files, wanted all 4", s.Files)
+	}
+	ok(t, l.Commit(put(t, l, 1, "x").pos, Synced))
+	ok(t, l.Release(l.End()))
+	if s := l.Stats(); s.Files != 1 {
+		t.Errorf("%d files, wanted the one in use", s.Files)
+	}
+	ok(t, l.Close())
+}
+
+// A power cut can forget that a file was overwritten under a new number but keep its bytes: that number must not come back,
+// or records of a life that was lost would show up behind new ones.
+func TestNumbersAreNeverUsedTwice(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	l, _, _ := open(t, o)
+	first := fill(t, l, 8, 1000, Synced)
+	ok(t, l.Release(l.End()))
+	lost := fill(t, l, 8, 1000, Written) // overwrites the released file, whose new name is not synced
+	used := make(map[uint64]bool)
+	for _, e := range slices.Concat(first, lost) {
+		used[e.pos.File] = true
+	}
+	names, err := m.List(testDir)
+	ok(t, err)
+	slices.Sort(names)
+	for _, name := range names[2:] { // as if the rename had been forgotten
+		ok(t, m.Rename(filepath.Join(testDir, name), filepath.Join(testDir, "0000000000000001"+extSpare)))
+	}
+	l, _, _ = open(t, o)
+	for _, e := range fill(t, l, 8, 1000, Written) {
+		if used[e.pos.File] {
+			t.Fatalf("file number %d is used again", e.pos.File)
+		}
+	}
+}
+
+// However many files are begun without a sync, their numbers stay within what Open leaves out.
+func TestNumbersStayNearSyncedNames(t *testing.T) {
+	fs, calls := counting(vfs.NewMem())
+	o := testOptions(fs)
+	o.FileSize, o.SyncEvery, o.SyncBytes = minFileSize, -1, -1
+	l, _, _ := open(t, o)
+	clear(calls)
+	fill(t, l, 2*numberLead+10, minFileSize-fileHeaderSize-recordHeaderSize, Written)
+	if calls[vfs.OpSyncDir] < 2 || calls[vfs.OpSync] != 0 {
+		t.Errorf("%v", calls)
+	}
+	ok(t, l.Close())
+}
+
+func TestAppendAndCommitDoNotAllocate(t *testing.T) {
+	for _, level := range []Level{Written, Synced} {
+		o := Options{Dir: t.TempDir(), FileSize: 64 << 20}
+		l, _, _ := open(t, o)
+		head, body := make([]byte, 40), make([]byte, 200)
+		commit := func() {
+			at, err := l.Append(1, head, body)
+			if err == nil {
+				err = l.Commit(at, level)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		commit()
+		commit()
+		if n := testing.AllocsPerRun(100, commit); n != 0 {
+			t.Errorf("%v: %v allocations", level, n)
+		}
+		ok(t, l.Close())
+	}
+}

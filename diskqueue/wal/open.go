@@ -1,0 +1,211 @@
+package wal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Open opens a folder's log, or makes an empty one. It hands every record that can be read to replay, in order; the data is
+// a view that is good until replay returns. An error from replay, or one that keeps a file from being read at all (not a
+// damaged one: that is in the report), ends Open.
+//
+// Open syncs what it has read, so that what was replayed counts as synced; when that fails, the log is as after any failed
+// sync (see Err). It appends to no file that is there; the first record begins another one.
+func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
+	if err := o.normalize(); err != nil {
+		return nil, Report{}, err
+	}
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return nil, Report{}, fmt.Errorf("make the log's folder: %w", err)
+	}
+	r := &reader{fs: o.FS, dir: o.Dir, replay: replay}
+	if err := r.read(); err != nil {
+		return nil, r.report, err
+	}
+	l := newLog(o, r)
+	for _, d := range r.report.Damage {
+		l.o.Log.Warn("the log could not be read whole", "file", d.File, "position", d.Pos, "bytes", d.Length,
+			"what", d.What, "unsynced", d.Unsynced)
+	}
+	l.dropSpares(r.spares)
+	if err := l.syncRead(); err != nil {
+		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Position{}
+		l.o.Log.Error("the log cannot be written", "error", l.err)
+	}
+	return l, r.report, nil
+}
+
+// newLog returns a log that goes on behind what was read.
+func newLog(o Options, r *reader) *Log {
+	end, number := r.report.End, r.highest+numberLead+1
+	l := &Log{
+		o: o, since: number, number: number, named: r.highest,
+		stop:      make(chan struct{}),
+		flushKick: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
+		syncKick: make(chan struct{}, 1), syncNow: make(chan struct{}, 1),
+		pending: new(batch), idle: new(batch),
+		next: end, written: end, synced: end, taken: end, target: end,
+	}
+	l.writes.init(&l.mu)
+	l.syncs.init(&l.mu)
+	for _, f := range r.files {
+		l.live = append(l.live, &logFile{number: f.number, size: f.size, damaged: f.damaged})
+	}
+	return l
+}
+
+// dropSpares keeps those spare files that can be used.
+func (l *Log) dropSpares(names []string) {
+	for _, name := range names {
+		size, err := l.o.FS.Size(name)
+		if err == nil && size == l.o.FileSize && len(l.spares) < l.o.SpareFiles {
+			l.spares = append(l.spares, name)
+			continue
+		}
+		if err := l.o.FS.Remove(name); err != nil {
+			l.o.Log.Warn("removing a spare log file", "file", name, "error", err)
+		}
+	}
+}
+
+// syncRead makes what was read durable, since those who built on it are told that it is.
+func (l *Log) syncRead() error {
+	for _, f := range l.live {
+		file, err := l.o.FS.Open(fileName(l.o.Dir, f.number, extLive))
+		if err != nil {
+			return err
+		}
+		err = file.Sync()
+		file.Close() // read only
+		if err != nil {
+			return err
+		}
+	}
+	return l.o.FS.SyncDir(l.o.Dir)
+}
+
+// Recover brings a log back that failed. It begins a new file and proves by a write and a sync that it works; then
+// Err is nil and appending goes on. What the failure has cost stays lost: Commit keeps answering so. It returns nil at once
+// when the log has not failed, and otherwise why it still cannot be used.
+func (l *Log) Recover() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.syncs.enter()
+	l.writes.enter()
+	l.syncs.take()
+	l.writes.take()
+	defer l.syncs.leave()
+	defer l.writes.leave()
+	if l.closed {
+		return ErrClosed
+	}
+	if l.err == nil {
+		return nil
+	}
+	if !l.unsafe {
+		if err := l.syncLeftLocked(); err != nil {
+			return fmt.Errorf("recover the log: %w", err)
+		}
+	}
+	f, err := l.provenLocked()
+	if err != nil {
+		return fmt.Errorf("recover the log: %w", err)
+	}
+	l.resumeLocked(f)
+	return nil
+}
+
+// syncLeftLocked syncs, for the first and only time, what was written before a write failed. It unlocks mu meanwhile.
+func (l *Log) syncLeftLocked() error {
+	files := slices.Clone(l.unsynced)
+	l.mu.Unlock()
+	err := l.syncFiles(true, files)
+	l.mu.Lock()
+	l.unsafe = err != nil
+	if err == nil {
+		l.synced = l.written
+	}
+	return err
+}
+
+// provenLocked returns a new file that was written to and synced. It unlocks mu meanwhile.
+func (l *Log) provenLocked() (*logFile, error) {
+	number, h := l.number, header{number: l.number, prev: l.written, size: l.o.FileSize}
+	l.number++
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	f, err := l.openNew(number, h.size)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.file.WriteAt(h.append(nil), 0)
+	if err == nil {
+		err = f.file.Sync()
+	}
+	if err == nil {
+		err = l.o.FS.SyncDir(l.o.Dir)
+	}
+	if err != nil {
+		l.discard(f.file, fileName(l.o.Dir, number, extLive))
+		return nil, err
+	}
+	return f, nil
+}
+
+// resumeLocked has the log go on in a proven file.
+func (l *Log) resumeLocked(f *logFile) {
+	l.loseLocked(failure{from: l.synced, to: l.written, level: Synced, err: l.err})
+	l.loseLocked(failure{from: l.written, to: Position{File: f.number}, level: Written, err: l.err})
+	old := l.unsynced
+	l.unsynced = nil
+	l.adoptLocked(f)
+	l.newNames = false
+	l.named = f.number
+	at := Position{File: f.number, Offset: fileHeaderSize}
+	l.next, l.written, l.synced, l.taken, l.target = at, at, at, at, at
+	l.room, l.toSync = f.size, count{}
+	if l.unsafe {
+		l.since = f.number // no mark may ever say that what came before is synced
+	}
+	l.err, l.trouble, l.unsafe = nil, nil, false
+	l.mu.Unlock()
+	l.closeFiles(old)
+	l.mu.Lock()
+}
+
+// Close writes and syncs what was appended, ends the goroutines and closes the log. It returns why something could not be
+// made durable.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+	close(l.stop)
+	l.loops.Wait()
+
+	l.mu.Lock()
+	l.syncs.enter()
+	l.writeRoundLocked()
+	l.syncWrittenLocked()
+	if l.markDue && l.err == nil {
+		l.appendMarkLocked()
+		l.writeRoundLocked()
+	}
+	l.ended = true
+	files := l.unsynced
+	l.unsynced, l.current = nil, nil
+	l.syncs.leave()
+	l.writes.wakeAll()
+	l.syncs.wakeAll()
+	err := cmp.Or(l.err, l.trouble)
+	l.mu.Unlock()
+	l.closeFiles(files)
+	if err != nil {
+		return fmt.Errorf("close the log: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"brokerd/diskqueue/vfs"
+)
+
+// ErrClosed is what a closed log answers.
+var ErrClosed = errors.New("the log is closed")
+
+// ErrRecord is a record that cannot be appended: of a kind that is not the caller's, or too large.
+var ErrRecord = errors.New("no such record can be in the log")
+
+// ErrPosition is a position where no record was appended.
+var ErrPosition = errors.New("nothing was appended at this position")
+
+// Options says where a log is and how it is kept. Zero values have defaults, except for Dir.
+type Options struct {
+	FS  vfs.FS // nil: the operating system's
+	Dir string // the log's own folder, made when missing
+
+	FileSize   int64 // bytes that a file is preallocated to; 16 MiB, at least 1 KiB
+	SpareFiles int   // released files that are kept to be overwritten; 4, negative for none
+
+	FlushInterval time.Duration // a record that nobody commits is written after this at the latest; 50 ms
+	FlushBytes    int           // bytes that may wait before they are written earlier; 256 KiB
+
+	SyncEvery   int64         // written records after which the log is synced by itself; 2500, negative for no bound
+	SyncBytes   int64         // written bytes after which it is; 4 MiB, negative for no bound
+	SyncTimeout time.Duration // time after which it is; 2 s
+
+	Log *slog.Logger // nil: nothing is logged
+}
+
+const minFileSize = 1 << 10
+
+func (o *Options) normalize() error {
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	defaultTo(&o.FileSize, 16<<20)
+	defaultTo(&o.SpareFiles, 4)
+	defaultTo(&o.FlushInterval, 50*time.Millisecond)
+	defaultTo(&o.FlushBytes, 256<<10)
+	defaultTo(&o.SyncEvery, 2500)
+	defaultTo(&o.SyncBytes, 4<<20)
+	defaultTo(&o.SyncTimeout, 2*time.Second)
+	switch {
+	case o.Dir == "":
+		return errors.New("the log has no folder")
+	case o.FileSize < minFileSize:
+		return fmt.Errorf("log file size is %d bytes, must be at least %d", o.FileSize, minFileSize)
+	case o.FlushInterval < 0 || o.SyncTimeout < 0:
+		return fmt.Errorf("log flush interval %s and sync timeout %s must be more than 0", o.FlushInterval, o.SyncTimeout)
+	}
+	return nil
+}
+
+func defaultTo[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
