@@ -126,14 +126,17 @@ func (s *stress) consume() {
 		var d Delivery
 		for rounds := rand.IntN(30); rounds > 0 && !s.stopped(); rounds-- {
 			sub.SetReady(1 + rand.IntN(300))
-			if sub.Take(&d) == 0 {
-				select {
-				case <-sub.Wake():
-				case <-s.stop:
-				}
+			if sub.Take(&d) > 0 {
+				s.answer(sub, &d, true)
 				continue
 			}
-			s.answer(sub, &d, true)
+			if st := sub.Stats(); st.InFlight >= st.Ready {
+				break // all its credit is held by what it does not answer
+			}
+			select {
+			case <-sub.Wake():
+			case <-s.stop:
+			}
 		}
 		if err := sub.Close(); err != nil {
 			s.t.Error(err)
