@@ -73,6 +73,8 @@ func (s *Session) negotiate(r *protocol.IdentifyRequest) error {
 // offer composes the answer to IDENTIFY.
 func (s *Session) offer(r *protocol.IdentifyRequest) protocol.IdentifyResponse {
 	cfg, set := s.cfg, &s.settings
+	// A second IDENTIFY cannot upgrade again: nothing says in which order the layers would stand.
+	upgraded := set.tls || set.snappy || set.deflate
 	level := defaultDeflateLevel
 	if r.Deflate && cfg.Deflate && r.DeflateLevel > 0 {
 		level = r.DeflateLevel
@@ -80,8 +82,8 @@ func (s *Session) offer(r *protocol.IdentifyRequest) protocol.IdentifyResponse {
 	return protocol.IdentifyResponse{
 		MaxRdyCount: cfg.MaxRdyCount, Version: cfg.Version,
 		MaxMsgTimeout: cfg.Limits.MaxMsgTimeout.Milliseconds(), MsgTimeout: set.msgTimeout.Milliseconds(),
-		TLSv1: cfg.TLS != nil && r.TLSv1, Deflate: cfg.Deflate && r.Deflate, DeflateLevel: min(level, cfg.MaxDeflateLevel),
-		MaxDeflateLevel: cfg.MaxDeflateLevel, Snappy: cfg.Snappy && r.Snappy, SampleRate: set.sampleRate,
+		TLSv1: cfg.TLS != nil && r.TLSv1 && !upgraded, Deflate: cfg.Deflate && r.Deflate && !upgraded, DeflateLevel: min(level, cfg.MaxDeflateLevel),
+		MaxDeflateLevel: cfg.MaxDeflateLevel, Snappy: cfg.Snappy && r.Snappy && !upgraded, SampleRate: set.sampleRate,
 		AuthRequired: cfg.Auth != nil, OutputBufferSize: set.outputSize, OutputBufferTimeout: set.outputTimeout.Milliseconds(),
 		TopologyRegion: cfg.TopologyRegion, TopologyZone: cfg.TopologyZone,
 	}

@@ -166,6 +166,9 @@ func (s *Session) settleCommands() error {
 	return nil
 }
 
+// errDismissed is what the writer gets once the last frame, an error, is sent.
+var errDismissed = errors.New("the client was told to leave")
+
 // dismiss tells the peer why the connection ends, and lets it read that before the connection closes.
 func (s *Session) dismiss(err error) error {
 	var fatal *protocol.Error
@@ -181,6 +184,7 @@ func (s *Session) dismiss(err error) error {
 	if e := s.out.flush(); e != nil {
 		return refused(fatal, e)
 	}
+	s.out.release(errDismissed)
 	s.linger()
 	return refused(fatal, nil)
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"time"
 
 	"brokerd/broker/topic"
@@ -42,7 +43,7 @@ func (s *Session) write(sub *topic.Subscription) {
 	var due <-chan time.Time
 	for {
 		if err := s.drain(sub, &d); err != nil {
-			s.Close() // wakes the reader, which ends the session
+			s.fail(err)
 			return
 		}
 		if s.batching.delay > 0 && !s.batching.never && due == nil && s.out.buffered() {
@@ -59,12 +60,19 @@ func (s *Session) write(sub *topic.Subscription) {
 		case <-due:
 			due = nil
 			if err := s.out.flush(); err != nil {
-				s.Close()
+				s.fail(err)
 				return
 			}
 		case <-s.done:
 			return
 		}
+	}
+}
+
+// fail ends the session after a failed write, by waking the reader, unless that is ending it already.
+func (s *Session) fail(err error) {
+	if !errors.Is(err, errDismissed) {
+		s.Close()
 	}
 }
 
