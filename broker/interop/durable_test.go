@@ -1,0 +1,78 @@
+package interop
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// crashRounds is how often the broker is killed; BROKERD_CRASH_ROUNDS in the environment says another number.
+const crashRounds = 8
+
+func rounds(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("BROKERD_CRASH_ROUNDS")
+	if text == "" {
+		return crashRounds
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("BROKERD_CRASH_ROUNDS is %q, must be a number above 0", text)
+	}
+	return n
+}
+
+// TestKilledBrokerLosesNothing kills a broker with SIGKILL at random moments, under stock producers and a stock consumer that
+// finish, requeue and touch, and starts it again on the same folder and ports. Every acknowledged message must be finished in
+// the end. What is delivered again after it was finished must have been finished just before a kill. Nothing deferred may come
+// before it is due.
+func TestKilledBrokerLosesNothing(t *testing.T) {
+	for _, level := range []string{"disk", "fsync"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			n := rounds(t)
+			if level == "fsync" {
+				n = max(1, n/2)
+			}
+			killRounds(t, level, n)
+		})
+	}
+}
+
+func killRounds(t *testing.T, level string, n int) {
+	// Little memory, so that there is overflow on disk as well.
+	b := newBroker(t, "brokerd", "brokerd-"+level, t.TempDir(), "--durability="+level, "--mem-queue-size=200")
+	b.start(t)
+	b.post(t, "/topic/create", topic, "")
+	b.post(t, "/channel/create", topic, channel)
+	l := newLedger()
+	for kind := range publishKinds {
+		l.publish(t, b.tcp, kind)
+	}
+	l.consume(t, b.tcp)
+
+	var table strings.Builder
+	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(rows, "kill\tafter ms\tup again ms\tacknowledged\tunsure\tfinished\tin hands again\tFIN forgotten\toldest ms\tlatest due ms\t")
+	for round := 1; round <= n; round++ {
+		eventually(t, "messages come again", 20*time.Second, l.flows())
+		life := time.Duration(30+rand.IntN(470)) * time.Millisecond
+		<-time.After(life) // a random moment is what is tested
+		l.killed(func() { b.kill(t) })
+		down := time.Now()
+		b.start(t)
+		l.up(time.Now())
+		l.row(rows, round, life, time.Since(down))
+	}
+	eventually(t, "messages come again", 20*time.Second, l.flows())
+	l.settle(t)
+	l.row(rows, n+1, 0, 0)
+	rows.Flush()
+	t.Logf("level %s; the last line is the end, without a kill\n%s", level, &table)
+	l.expectNothingLost(t)
+}
