@@ -221,8 +221,7 @@ func (k *Keeper) drop() error {
 	if err != nil {
 		return err
 	}
-	_, err = k.registry.Drop()
-	return err
+	return k.registry.Drop()
 }
 
 // probe tries a log that has failed.

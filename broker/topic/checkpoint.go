@@ -84,47 +84,55 @@ func (c *Channel) checkpoint(w *journal.Writer) {
 	}
 }
 
-// Reclaim lets go what nobody needs any more of the topics that have messages on disk. What it gives up on disk is not needed
-// by what the log holds now; the caller syncs the log between Reclaim and Drop.
+// Reclaim lets go what nobody needs any more of the topics that have messages on disk. What it gives up there goes with Drop,
+// once the log is synced up to where it is now.
 func (r *Registry) Reclaim() {
-	for _, t := range r.Topics() {
-		if t.d == nil || t.d.onDisk.Load() == 0 || !t.pub.TryLock() {
-			continue
+	if r.onDisk.Load() == 0 {
+		return
+	}
+	for _, t := range r.durable() {
+		if t.d.onDisk.Load() > 0 && t.pub.TryLock() {
+			t.reclaimLocked()
+			t.pub.Unlock()
 		}
-		t.reclaimLocked()
-		t.pub.Unlock()
 	}
 }
 
-// Drop removes what Reclaim gave up. It reports whether there was anything; with an error it goes on with other topics.
-func (r *Registry) Drop() (dropped bool, err error) {
-	var errs []error
-	for _, t := range r.Topics() {
-		if t.d == nil {
-			continue
+// durable returns the topics that are kept in the log, in no order.
+func (r *Registry) durable() []*Topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var list []*Topic
+	for _, t := range r.topics {
+		if t.d != nil {
+			list = append(list, t)
 		}
+	}
+	return list
+}
+
+// HasDropped reports whether Drop has something to do.
+func (r *Registry) HasDropped() bool { return r.dropped.Load() > 0 }
+
+// Drop removes what Reclaim gave up. With an error it goes on with other topics.
+func (r *Registry) Drop() error {
+	var errs []error
+	for _, t := range r.durable() {
 		t.pub.Lock()
 		if n := len(t.d.dropped); n > 0 && t.d.store != nil {
-			dropped = true
 			for _, ref := range t.d.dropped {
 				errs = append(errs, t.d.store.Drop(ref))
 			}
 			t.d.dropped = nil
+			r.dropped.Add(-int64(n))
 		}
 		t.pub.Unlock()
 	}
-	return dropped, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // Drained reports whether no message of a durable topic is on disk, but for the log.
-func (r *Registry) Drained() bool {
-	for _, t := range r.Topics() {
-		if t.d != nil && t.d.onDisk.Load() > 0 {
-			return false
-		}
-	}
-	return true
-}
+func (r *Registry) Drained() bool { return r.onDisk.Load() == 0 }
 
 // CloseDurable closes the segments of all durable topics.
 func (r *Registry) CloseDurable() error {
@@ -142,21 +150,19 @@ func (r *Registry) CloseDurable() error {
 	return errors.Join(errs...)
 }
 
-// HasDropped reports whether Drop has something to do.
-func (r *Registry) HasDropped() bool {
-	for _, t := range r.Topics() {
-		if t.d == nil {
-			continue
-		}
-		t.pub.Lock()
-		n := len(t.d.dropped)
-		t.pub.Unlock()
-		if n > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // SetSpace says whether there is room on the disk; without, publishes at a level above memory fail with ErrNoSpace.
 func (r *Registry) SetSpace(enough bool) { r.space.Store(!enough) }
+
+// trimDurableLocked gives back what a topic holds to which nothing has happened for a while: memory, and open files.
+func (t *Topic) trimDurableLocked() {
+	if t.d == nil {
+		return
+	}
+	t.d.tail = nil
+	t.reclaimLocked()
+	if t.d.store != nil {
+		if err := t.d.store.Release(); err != nil {
+			t.registry.log.Error("closing idle segments", "topic", t.name, "error", err)
+		}
+	}
+}

@@ -381,7 +381,7 @@ func (n *crashNode) empty() {
 
 func (n *crashNode) reclaimed() {
 	_ = n.log.Commit(journal.Position{Offset: int64(len(n.log.records)) - 1}, true)
-	if _, err := n.r.Drop(); err != nil {
+	if err := n.r.Drop(); err != nil {
 		n.t.Fatal(err)
 	}
 }

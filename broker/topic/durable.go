@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +19,7 @@ import (
 type durable struct {
 	id    uint32
 	log   Log
-	level Level
+	level levels
 
 	table   nodeTable
 	onDisk  atomic.Int64                     // nodes in segments
@@ -34,15 +33,16 @@ type durable struct {
 	resident int                // messages in nodes that are in memory
 	oldest   uint32             // no node before this one is in memory
 	dropped  []segment.Ref      // blocks that may go once the log says that their messages are finished
+	imports  *Imports           // what is being taken over, nil when nothing is
 	head     []byte             // scratch
 }
 
-// Durability is a topic's level, and whether it can be changed.
+// Durability returns the level that the topic is at now.
 func (t *Topic) Durability() Level {
 	if t.d == nil {
 		return Memory
 	}
-	return t.d.level
+	return t.d.level.get()
 }
 
 // ErrNoSpace is the refusal of a publish because the disk is nearly full.
@@ -64,7 +64,7 @@ func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
 	if err != nil {
 		return err
 	}
-	err = d.log.Commit(at, sync || d.level == Fsync)
+	err = d.log.Commit(at, sync || d.level.synced())
 	t.registry.SetHealth(err)
 	return err
 }
@@ -220,13 +220,14 @@ func (t *Topic) storeLocked(s *stored) error {
 		return fmt.Errorf("writing a segment of topic %s: %w", t.name, err)
 	}
 	s.block = segment.Block{First: s.node.Seq(), Count: uint32(s.node.Count()), Ref: ref}
-	t.d.setOnDisk(s)
+	t.setOnDisk(s)
 	return nil
 }
 
-func (d *durable) setOnDisk(s *stored) {
+func (t *Topic) setOnDisk(s *stored) {
 	s.onDisk.Store(true)
-	d.onDisk.Add(1)
+	t.d.onDisk.Add(1)
+	t.registry.onDisk.Add(1)
 }
 
 func (t *Topic) openStoreLocked() error {
@@ -261,6 +262,8 @@ func (t *Topic) dropLocked(s *stored) {
 	d.table.drop(s)
 	if s.onDisk.Load() {
 		d.onDisk.Add(-1)
+		t.registry.onDisk.Add(-1)
+		t.registry.dropped.Add(1)
 		d.dropped = append(d.dropped, s.block.Ref)
 	}
 }
@@ -310,11 +313,12 @@ func (n *need) has(node *backlog.Node) bool {
 	return i < len(n.single) && n.single[i] <= node.Last()
 }
 
-// change appends a change of the topic to the log.
-func (d *durable) change(c journal.Change) {
+// change appends a change of the topic to the log and returns where it is.
+func (d *durable) change(c journal.Change) journal.Position {
 	c.Topic = d.id
 	at := d.log.Append(journal.KindChange, journal.AppendChange(nil, c), nil)
 	d.changed.Store(&at)
+	return at
 }
 
 // settle returns once the last change of the topic is in the log. It must not be called under a channel's lock. A change
@@ -324,7 +328,7 @@ func (t *Topic) settle() {
 		return
 	}
 	if at := t.d.changed.Swap(nil); at != nil {
-		if err := t.d.log.Commit(*at, t.d.level == Fsync); err != nil {
+		if err := t.d.log.Commit(*at, t.d.level.synced()); err != nil {
 			t.registry.SetHealth(err)
 			t.registry.log.Error("a change was not written to the log", "topic", t.name, "error", err)
 		}
@@ -348,11 +352,6 @@ func (r *Registry) writable() error {
 		return fmt.Errorf("the log cannot be written: %w", err)
 	}
 	return nil
-}
-
-// options returns what the log keeps of the topic's options.
-func (d *durable) options() json.RawMessage {
-	return json.RawMessage(`{"durability":"` + d.level.String() + `"}`)
 }
 
 // inheritLocked moves the topic's own backlog to its channels.
@@ -399,6 +398,9 @@ func (t *Topic) destroyDurableLocked() error {
 	d := t.d
 	d.change(journal.Change{Op: journal.OpDeleteTopic})
 	t.settle() // the log must say so before the segments go
+	t.registry.onDisk.Add(-d.onDisk.Swap(0))
+	t.registry.dropped.Add(-int64(len(d.dropped)))
+	d.dropped = nil
 	var err error
 	if d.store != nil {
 		err = errors.Join(err, d.store.RemoveAll())

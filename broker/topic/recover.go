@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sort"
@@ -64,7 +63,8 @@ type builder struct {
 func (b *builder) build() error {
 	r := b.registry
 	t := &Topic{registry: r, name: b.state.Name}
-	t.d = &durable{id: b.state.ID, log: r.cfg.Journal, level: b.level(), seq: b.state.Seq, last: b.state.Last}
+	t.d = &durable{id: b.state.ID, log: r.cfg.Journal, seq: b.state.Seq, last: b.state.Last}
+	t.d.restoreOptions(b.state.Options, r.levelOf(t.name))
 	t.paused.Store(b.state.Paused)
 	b.topic = t
 	store, blocks, damage, err := r.cfg.Segments.Open(b.state.ID)
@@ -87,19 +87,6 @@ func (b *builder) build() error {
 	r.topics[t.name] = t
 	r.mu.Unlock()
 	return nil
-}
-
-// level returns what the topic's options say, the node's level when they say nothing.
-func (b *builder) level() Level {
-	var o struct {
-		Durability string `json:"durability"`
-	}
-	if err := json.Unmarshal(b.state.Options, &o); err == nil {
-		if l, err := ParseLevel(o.Durability); err == nil && l > Memory {
-			return l
-		}
-	}
-	return max(Disk, b.registry.levelOf(b.state.Name))
 }
 
 // piece is messages that were appended together, on disk or out of the log.
@@ -168,7 +155,7 @@ func (b *builder) append(p piece) {
 		t.tail.After(n)
 		s := t.d.table.add(n)
 		s.block = p.block
-		t.d.setOnDisk(s)
+		t.setOnDisk(s)
 		return
 	}
 	seq, last := t.d.seq, t.d.last

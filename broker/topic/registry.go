@@ -31,7 +31,11 @@ type Registry struct {
 
 	health atomic.Pointer[error] // of the last write to disk
 	lastID atomic.Uint32         // of topics and channels in the log
-	space  atomic.Bool           // the disk is nearly full
+
+	onDisk  atomic.Int64 // nodes of durable topics in segments
+	dropped atomic.Int64 // nodes that were there and may go
+
+	space atomic.Bool // the disk is nearly full
 
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened
 	mu      sync.RWMutex // guards what follows

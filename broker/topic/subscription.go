@@ -219,14 +219,14 @@ func (s *Subscription) rest() {
 	if s.closed {
 		return
 	}
-	if c.backlogLocked() > 0 {
+	if c.deliverableLocked() {
 		c.settleLocked(s)
 		return
 	}
 	if s.ready > s.inflight {
 		c.waiting.push(s)
 	}
-	if c.diskDepth() > 0 {
+	if c.fillableLocked() {
 		c.recheckLocked()
 	}
 }

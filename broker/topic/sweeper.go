@@ -192,9 +192,7 @@ func (c *Channel) expire(now int64) {
 	c.armed = math.MaxInt64
 	c.expireLocked(now, sweepBatch)
 	c.armLocked()
-	if c.backlogLocked() == 0 && c.diskDepth() > 0 {
-		c.wakeLocked(1)
-	}
+	c.nudgeLocked()
 }
 
 func (c *Channel) expireLocked(now int64, limit int) {
@@ -244,6 +242,7 @@ func (r *Registry) trim() {
 			t.held.Drop()
 			t.pace.timer = nil
 			t.full = nil
+			t.trimDurableLocked()
 		}
 		t.active = false
 		t.pub.Unlock()

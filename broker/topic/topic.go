@@ -47,7 +47,8 @@ type Topic struct {
 func newTopic(r *Registry, name string, learning bool) (*Topic, error) {
 	t := &Topic{registry: r, name: name, ephemeral: protocol.IsEphemeral(name), learning: learning}
 	if level := r.levelOf(name); level > Memory && !t.ephemeral {
-		t.d = &durable{id: r.lastID.Add(1), log: r.cfg.Journal, level: level}
+		t.d = &durable{id: r.lastID.Add(1), log: r.cfg.Journal}
+		t.d.level.now.Store(uint32(level))
 	}
 	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
 	t.channels.Store(new([]*Channel))

@@ -1,0 +1,223 @@
+package topic
+
+import (
+	"time"
+
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// Imports is a queue of another broker's folder that is being taken over, as the log keeps it. Nothing else is published to
+// the topic meanwhile, so that the numbers of its messages tell how far it got: exactly, also after a crash.
+type Imports struct {
+	Queue  string `json:"queue"`
+	Source string `json:"source"`         // differs when the queue is another one of the same name
+	Seq    uint64 `json:"seq"`            // number of the topic's next message when it began
+	Done   bool   `json:"done,omitempty"` // all of it is in the log, synced: its files may go
+}
+
+// Import takes the messages of one queue into a channel, or into a topic. It goes before anything is served. Its methods are
+// not safe for concurrent use.
+type Import struct {
+	topic   *Topic
+	channel *Channel // nil: the topic
+	skip    uint64   // messages that an earlier life has taken in
+	done    bool
+	taken   int // messages that this one has
+
+	batch    Batch
+	attempts []uint16 // of the batch's messages, when they were delivered before; else empty
+}
+
+// importBytes is how many bytes are appended together.
+const importBytes = 64 << 10
+
+// Importing returns the queue whose import was cut short, empty when there is none.
+func (t *Topic) Importing() string {
+	if t.d == nil {
+		return ""
+	}
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.d.imports == nil {
+		return ""
+	}
+	return t.d.imports.Queue
+}
+
+// BeginImport begins to take in a queue, or goes on with one whose import was cut short: then its first messages, in the
+// same order as before, are passed over. channel nil means that the topic gets the messages. The topic must be kept in the
+// log.
+func (t *Topic) BeginImport(queue, source string, channel *Channel) *Import {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	d := t.d
+	m := &Import{topic: t, channel: channel}
+	if i := d.imports; i != nil && i.Queue == queue && i.Source == source {
+		m.skip, m.done = d.seq-i.Seq, i.Done
+		return m
+	}
+	d.imports = &Imports{Queue: queue, Source: source, Seq: d.seq}
+	d.change(journal.Change{Op: journal.OpOptions, Options: d.options()})
+	return m
+}
+
+// Done reports whether all of the queue is in the log.
+func (m *Import) Done() bool { return m.done }
+
+// Taken returns how many messages were taken in, those of an earlier life not counted.
+func (m *Import) Taken() int { return m.taken }
+
+// Add takes in a message that was accepted at a time, nanoseconds since the Unix epoch, and delivered attempts times. It gets
+// an id of this node. After an error the import can only be begun again.
+func (m *Import) Add(timestamp int64, attempts uint16, body []byte) error {
+	if m.skip > 0 {
+		m.skip--
+		return nil
+	}
+	if m.batch.n > 0 && (attempts > 0) != (len(m.attempts) > 0) {
+		if err := m.flush(); err != nil { // what was delivered before does not wait, it comes back
+			return err
+		}
+	}
+	m.batch.frames = protocol.AppendMessageHeader(m.batch.frames, timestamp, 1, 0, len(body))
+	m.batch.Extend(body)
+	m.batch.n++
+	if attempts > 0 {
+		m.attempts = append(m.attempts, attempts)
+	}
+	if m.batch.Size() >= importBytes {
+		return m.flush()
+	}
+	return nil
+}
+
+// Finish returns once all messages, and that they are all, are synced. The queue's files may go then.
+func (m *Import) Finish() error {
+	if err := m.flush(); err != nil {
+		return err
+	}
+	m.done = true
+	return m.note(func(d *durable) { d.imports.Done = true })
+}
+
+// Forget says that the queue's files are gone.
+func (m *Import) Forget() error { return m.note(func(d *durable) { d.imports = nil }) }
+
+// note changes what the log knows of the import. It is synced first and with it.
+func (m *Import) note(change func(*durable)) error {
+	t := m.topic
+	t.pub.Lock()
+	change(t.d)
+	at := t.d.change(journal.Change{Op: journal.OpOptions, Options: t.d.options()})
+	t.pub.Unlock()
+	return t.syncTo(at)
+}
+
+// flush appends what was collected.
+func (m *Import) flush() error {
+	n := m.batch.n
+	if n == 0 {
+		return nil
+	}
+	t := m.topic
+	if err := t.registry.writable(); err != nil {
+		return err
+	}
+	t.pub.Lock()
+	at, err := m.appendLocked()
+	t.pub.Unlock()
+	if err != nil {
+		return err
+	}
+	m.taken += n
+	m.attempts = m.attempts[:0]
+	return t.d.log.Commit(at, false)
+}
+
+func (m *Import) appendLocked() (journal.Position, error) {
+	t, d, b := m.topic, m.topic.d, &m.batch
+	first, err := t.registry.ids.take(b.n)
+	if err != nil {
+		return journal.Position{}, err
+	}
+	b.number(first)
+	p := journal.Publish{Topic: d.id, First: first, Last: first + protocol.MessageID(b.n) - 1, Seq: d.seq, Count: b.n}
+	targets := m.targetsLocked(&p)
+	if len(m.attempts) > 0 {
+		p.Due = time.Now().UnixNano() // now: what is deferred need not wait in order
+	}
+	d.head = journal.AppendPublish(d.head[:0], p)
+	at := d.log.Append(journal.KindPublish, d.head, b.frames)
+	t.active = true
+	extent := t.keepLocked(b, p)
+	for _, c := range targets {
+		if len(m.attempts) > 0 {
+			at = c.takeBack(first, extent.Offset(), m.attempts)
+		} else {
+			c.offerDurable(extent, p.Count)
+		}
+		c.adopted(p.Count)
+	}
+	b.Reset()
+	t.overflowLocked()
+	return at, nil
+}
+
+// targetsLocked returns who gets the messages, and says so in the record.
+func (m *Import) targetsLocked(p *journal.Publish) []*Channel {
+	if m.channel != nil {
+		p.Only = m.channel.id
+		return []*Channel{m.channel}
+	}
+	if m.topic.blockedLocked() {
+		p.Only = journal.Own
+	}
+	return m.topic.targetsLocked()
+}
+
+// takeBack gives the channel messages of the topic's last node, from off on, that were delivered before, and logs how often.
+func (c *Channel) takeBack(first protocol.MessageID, off int, attempts []uint16) (at journal.Position) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.topic.d
+	s := d.tail
+	frames, index := s.node.Frames(), s.node.Count()-len(attempts)
+	most := uint16(0)
+	for i, n := range attempts {
+		c.absent.push(inflight.Shelved{ID: first + protocol.MessageID(i), Node: s.num, Off: uint32(off), Index: uint32(index + i),
+			Attempts: n})
+		off += len(protocol.FirstMessage(frames[off:]))
+		most = max(most, n)
+	}
+	s.pins.Add(int64(len(attempts)))
+	c.n.accepted += uint64(len(attempts))
+	for k := uint16(1); k <= most && k > 0; k++ {
+		c.runs.Begin(d.id, c.id)
+		for i, n := range attempts {
+			if n >= k {
+				c.runs.Add(first + protocol.MessageID(i))
+			}
+		}
+		at = d.log.Append(journal.KindDelivered, c.runs.Record(), nil)
+	}
+	c.wakeLocked(len(attempts))
+	return at
+}
+
+// adopted counts messages as those of an earlier life.
+func (c *Channel) adopted(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n.adopted += uint64(n)
+}
+
+// number sets the ids, from first on.
+func (b *Batch) number(first protocol.MessageID) {
+	for off := 0; off < len(b.frames); first++ {
+		f := protocol.FirstMessage(b.frames[off:])
+		f.SetID(first)
+		off += len(f)
+	}
+}
