@@ -55,10 +55,19 @@ func (n *Node) Seq() uint64 { return n.seq }
 // Count returns the number of messages.
 func (n *Node) Count() int { return n.count }
 
-// Frames returns the messages, nil when they are not in memory.
+// Frames returns the messages, nil when they are not in memory. It is for who appends and, once the node is closed, for all.
 func (n *Node) Frames() []byte {
 	if mem := n.mem.Load(); mem != nil {
 		return (*mem)[:n.used]
+	}
+	return nil
+}
+
+// Frame returns the message at an offset that was told, nil when the node is not in memory. Unlike Frames it may be called
+// while the node is appended to.
+func (n *Node) Frame(off int) protocol.MessageFrame {
+	if mem := n.mem.Load(); mem != nil {
+		return protocol.FirstMessage((*mem)[off:])
 	}
 	return nil
 }

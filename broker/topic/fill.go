@@ -111,8 +111,10 @@ func (t *Topic) loadEach(list []inflight.Shelved) (loaded []retry, lost int, lat
 		switch {
 		case s == nil:
 			err = errGoneNode
-		case m.Off != unknown && s.node.Frames() == nil:
-			f, err = t.d.store.ReadFrame(s.block.Ref, m.Off, s.node.Seq()+uint64(m.Index), nil)
+		case m.Off != unknown:
+			if f = s.node.Frame(int(m.Off)); f == nil {
+				f, err = t.d.store.ReadFrame(s.block.Ref, m.Off, s.node.Seq()+uint64(m.Index), nil)
+			}
 		default:
 			if s != node {
 				node = s

@@ -14,10 +14,15 @@ func TestNoWakeUpIsLost(t *testing.T) {
 		name     string
 		mem      int
 		topology bool
-	}{{"in memory", 10000, false}, {"through the disk", 0, false}, {"by locality", 10000, true}, {"by locality through the disk", 0, true}} {
+		durable  bool
+	}{{"in memory", 10000, false, false}, {"through the disk", 0, false, false}, {"by locality", 10000, true, false},
+		{"by locality through the disk", 0, true, false}, {"durable through segments", 0, false, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config()
 			cfg.MemQueueSize, cfg.TopologyAware, cfg.Queues = c.mem, c.topology, folder(t.TempDir())
+			if c.durable {
+				makeDurable(&cfg)
+			}
 			newStress(t, cfg).lockstep(400 * time.Millisecond)
 		})
 	}

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"math"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -47,14 +48,15 @@ func (t *nodeTable) get(num uint32) *stored {
 	return nil
 }
 
-// find returns the node that holds the message of that id, nil when there is none.
+// find returns the node that holds the message of that id, nil when there is none. The node that is appended to must not be
+// asked for while it is.
 func (t *nodeTable) find(id protocol.MessageID) *stored {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	i := sort.Search(len(t.list), func(i int) bool { return t.upperLocked(i) >= id })
-	for ; i < len(t.list); i++ {
+	i := sort.Search(len(t.list), func(i int) bool { return t.lowerLocked(i) > id })
+	for i--; i >= 0; i-- {
 		if s := t.list[i]; s != nil {
-			if s.node.First() <= id && id <= s.node.Last() {
+			if id <= s.node.Last() {
 				return s
 			}
 			return nil
@@ -63,14 +65,15 @@ func (t *nodeTable) find(id protocol.MessageID) *stored {
 	return nil
 }
 
-// upperLocked returns the last id of the node at i or, where that has gone, of the next one before it.
-func (t *nodeTable) upperLocked(i int) protocol.MessageID {
-	for ; i >= 0; i-- {
+// lowerLocked returns the first id of the node at i or, where that has gone, of the next one behind it. Unlike the last one it
+// never changes once the node is in the table.
+func (t *nodeTable) lowerLocked(i int) protocol.MessageID {
+	for ; i < len(t.list); i++ {
 		if s := t.list[i]; s != nil {
-			return s.node.Last()
+			return s.node.First()
 		}
 	}
-	return 0
+	return math.MaxUint64
 }
 
 // each returns all nodes that are there.

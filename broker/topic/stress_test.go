@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
 
@@ -19,19 +20,30 @@ import (
 // finished once, and delivered twice only when that had a reason.
 func TestStress(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		mem  int
-		disk bool
-	}{{"in memory", 1 << 30, false}, {"through the disk", 200, true}, {"without memory", 0, true}} {
+		name    string
+		mem     int
+		disk    bool
+		durable bool
+	}{{name: "in memory", mem: 1 << 30}, {name: "through the disk", mem: 200, disk: true}, {name: "without memory", disk: true},
+		{name: "durable in memory", mem: 1 << 30, durable: true}, {name: "durable through segments", mem: 100, durable: true}} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config()
 			cfg.MemQueueSize = c.mem
 			if c.disk {
 				cfg.Queues = folder(t.TempDir())
 			}
-			newStress(t, cfg).run(700 * time.Millisecond)
+			if c.durable {
+				makeDurable(&cfg)
+			}
+			newStress(t, cfg).run(500 * time.Millisecond)
 		})
 	}
+}
+
+// makeDurable gives the registry a log and segments in memory.
+func makeDurable(cfg *Config) {
+	cfg.Journal, cfg.Segments = &memLog{}, memSegments{vfs.NewMem()}
+	cfg.Level = func(string) Level { return Disk }
 }
 
 type stress struct {
