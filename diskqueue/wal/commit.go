@@ -145,24 +145,24 @@ func (l *Log) writeBatch(b *batch) (end Position, done int, err writeError) {
 
 // begin makes the file that a part begins with the one that is written to, within a round of writes.
 func (l *Log) begin(p part) writeError {
-	l.mu.Lock()
-	farAhead := p.file > l.named+numberLead
-	l.mu.Unlock()
-	if farAhead { // or a power cut could make Open use this number again
-		if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
-			return writeError{fatal: fmt.Errorf("sync the log's folder: %w", err)}
-		}
-	}
 	f, err := l.openNew(p.file, p.begin)
 	if err != nil {
 		return writeError{begin: fmt.Errorf("begin log file %d: %w", p.file, err)}
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if farAhead {
-		l.named = p.file - 1
-	}
 	l.adoptLocked(f)
+	farAhead := p.file > l.named+numberLead
+	l.mu.Unlock()
+	if !farAhead {
+		return writeError{}
+	}
+	// A power cut could make the next Open use this number again.
+	if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
+		return writeError{fatal: fmt.Errorf("sync the log's folder: %w", err)}
+	}
+	l.mu.Lock()
+	l.named = p.file
+	l.mu.Unlock()
 	return writeError{}
 }
 

@@ -50,8 +50,11 @@ type crashSum struct {
 // promise is a record that was appended, and what was said of it.
 type promise struct {
 	entry
-	level int // -1: nothing
+	level int // a Level; -1: nothing; ghost
 }
+
+// ghost is the level of what an earlier life left in doubt: it may be read or not, and cannot be asked about.
+const ghost = -2
 
 // crashWorld is one seed's file system, and what was promised in it. Each life opens the log, works, and ends in a crash at
 // the beginning of a random operation on the file system, or after the last.
@@ -152,7 +155,9 @@ func (w *crashWorld) work(fs vfs.FS) {
 			w.unsafe = w.unsafe || l.unsafe
 			if l.Close() == nil && w.end == nil && l.Stats().Lost == 0 && !w.unsafe {
 				for i := range w.promises {
-					w.promises[i].level = int(Synced)
+					if w.promises[i].level != ghost {
+						w.promises[i].level = int(Synced)
+					}
 				}
 			}
 			if l, err = w.open(fs); err != nil {
@@ -173,12 +178,14 @@ func (w *crashWorld) open(fs vfs.FS) (*Log, error) {
 	if w.end != nil {
 		return l, nil // of a dead life; nothing it reads counts
 	}
+	w.unsafe = w.unsafe || l.unsafe
 	w.check("reopened", got, report, w.promises, w.released, Written)
 	w.settle(got, l.err == nil)
 	return l, nil
 }
 
-// settle has what was read be what there is. What had been released may still come back, until the folder is synced.
+// settle has what was read be what there is. What had been released may still come back, and before all is synced so may
+// what failed to be written.
 func (w *crashWorld) settle(got []entry, synced bool) {
 	level := Written
 	if synced {
@@ -186,8 +193,8 @@ func (w *crashWorld) settle(got []entry, synced bool) {
 	}
 	var left []promise
 	for _, p := range w.promises {
-		if p.pos.File < w.released.File && !slices.Contains(got, p.entry) {
-			left = append(left, promise{entry: p.entry, level: -1})
+		if (!synced || p.pos.File < w.released.File) && !slices.Contains(got, p.entry) {
+			left = append(left, promise{entry: p.entry, level: ghost})
 		}
 	}
 	for _, e := range got {
@@ -204,6 +211,7 @@ func (w *crashWorld) append(l *Log) {
 	kind := byte(1 + w.rng.IntN(MaxKind))
 	at, err := l.Append(kind, data)
 	if err == nil {
+		w.promises = slices.DeleteFunc(w.promises, func(p promise) bool { return p.pos == at }) // of an earlier life, never written
 		w.promises = append(w.promises, promise{entry: entry{at, kind, string(data)}, level: -1})
 	}
 }
@@ -216,6 +224,9 @@ func (w *crashWorld) commit(l *Log, level Level) {
 	i := len(w.promises) - 1
 	if w.rng.IntN(3) == 0 {
 		i = w.rng.IntN(len(w.promises))
+	}
+	if w.promises[i].level == ghost {
+		return
 	}
 	err := l.Commit(w.promises[i].pos, level)
 	if w.end != nil {
@@ -235,7 +246,11 @@ func (w *crashWorld) release(l *Log) {
 	if len(w.promises) == 0 {
 		return
 	}
-	before := w.promises[w.rng.IntN(len(w.promises))].pos
+	p := w.promises[w.rng.IntN(len(w.promises))]
+	if p.level < 0 { // perhaps never written
+		return
+	}
+	before := p.pos
 	if w.released.Before(before) {
 		w.released = before
 	}
@@ -268,7 +283,7 @@ func (w *crashWorld) judge() {
 	w.settle(afterKill, false)
 	for i := range w.promises {
 		for _, p := range end.promises {
-			if p.pos == w.promises[i].pos {
+			if p.pos == w.promises[i].pos && w.promises[i].level != ghost {
 				w.promises[i].level = max(w.promises[i].level, p.level)
 			}
 		}

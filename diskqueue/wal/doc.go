@@ -13,8 +13,8 @@
 //	NNNNNNNNNNNNNNNN.bad     a released file that was damaged; kept for people, never read
 //
 // Numbers may be left out: a log that is opened goes on 1001 behind the highest that it finds, since a power cut can forget
-// the names of the last files but not take back what a file that is overwritten later holds of them; at most 1000 are used
-// beyond a name that is synced. A file has a header of 64 bytes:
+// the names of the last files but not take back what a file that is overwritten later holds of them; no record is written to
+// a file whose number is more than 1000 above the highest that has a synced name. A file has a header of 64 bytes:
 //
 //	 0  magic     8  "brkdwal\n"
 //	 8  version   4  1

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 )
 
@@ -35,18 +34,22 @@ func (l *Log) create(f *logFile) error {
 		return err
 	}
 	if err := file.Preallocate(f.size); err != nil {
-		l.discard(file, name)
+		l.discard(f, file)
 		return err
 	}
 	f.file = file
 	return nil
 }
 
-// discard removes a file that holds nothing.
-func (l *Log) discard(file vfsFile, name string) {
-	file.Close() // nothing was written
-	if err := l.o.FS.Remove(name); err != nil {
-		l.o.Log.Warn("removing a log file that could not be used", "file", filepath.Base(name), "error", err)
+// discard removes a file that holds nothing. If that fails, Release will try again.
+func (l *Log) discard(f *logFile, file vfsFile) {
+	file.Close() // nothing in it is needed
+	if err := l.o.FS.Remove(fileName(l.o.Dir, f.number, extLive)); err != nil {
+		l.o.Log.Warn("removing a log file that could not be used", "file", f.number, "error", err)
+		f.size = 0 // of no use as a spare one: it may not be preallocated
+		l.mu.Lock()
+		l.live = append(l.live, f)
+		l.mu.Unlock()
 	}
 }
 

@@ -45,7 +45,7 @@ type Log struct {
 	syncing  []*logFile // those of the round of syncs in progress, which owns it
 	spares   []string   // paths of files to overwrite
 	newNames bool       // the folder has names that are not synced
-	named    uint64     // files up to this number have synced names, or none
+	named    uint64     // highest number that a synced name has
 
 	toSync     count // written, not synced
 	markDue    bool  // something was synced, and no mark says so yet

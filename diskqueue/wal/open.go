@@ -147,7 +147,7 @@ func (l *Log) provenLocked() (*logFile, error) {
 		err = l.o.FS.SyncDir(l.o.Dir)
 	}
 	if err != nil {
-		l.discard(f.file, fileName(l.o.Dir, number, extLive))
+		l.discard(f, f.file)
 		return nil, err
 	}
 	return f, nil
