@@ -302,14 +302,18 @@ func TestDiskThatFails(t *testing.T) {
 	if f := p.Next(); f.Type != prototest.Error || !strings.HasPrefix(string(f.Payload), "E_PUB_FAILED PUB failed ") {
 		t.Errorf("the publish was answered by %v", f)
 	}
-	p.ExpectClosed()
+	if status, text := n.ask(http.MethodPost, "/pub?topic=t", "refused"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(text, "disk queue") {
+		t.Errorf("the publish over HTTP was answered by %d %s", status, text)
+	}
 	if status, text := n.ask(http.MethodGet, "/ping", ""); status != http.StatusInternalServerError || !strings.HasPrefix(text, "NOK - ") {
 		t.Errorf("/ping says %d %s", status, text)
 	}
 	if err := os.Rename(aside, o.DataPath); err != nil {
 		t.Fatal(err)
 	}
-	n.publish("t", "3")
+	p.Send(prototest.Pub("t", "3")) // the connection is still good
+	p.Expect("OK")
 	if text := n.get("/ping"); text != "OK" {
 		t.Errorf("/ping says %s", text)
 	}

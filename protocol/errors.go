@@ -29,7 +29,7 @@ const (
 )
 
 // Closes reports whether an error frame with this code is followed by the end of the connection: true for all but
-// CodeFinFailed, CodeReqFailed and CodeTouchFailed.
+// CodeFinFailed, CodeReqFailed and CodeTouchFailed. The broker keeps it open, too, when the disk did not take a publish.
 func (c Code) Closes() bool {
 	return c != CodeFinFailed && c != CodeReqFailed && c != CodeTouchFailed
 }

@@ -39,8 +39,12 @@ func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params)
 	if err != nil {
 		return nil, err
 	}
+	level, err := durability(q, t)
+	if err != nil {
+		return nil, err
+	}
 	s.batch.Add(body)
-	return a.publish(req, t, &s.batch, delay)
+	return a.publish(req, t, &s.batch, delay, level)
 }
 
 // mpub publishes the body's messages, all or none: one a line, or in the form of MPUB.
@@ -49,6 +53,10 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 		return nil, refuse(http.StatusRequestEntityTooLarge, "BODY_TOO_BIG")
 	}
 	q, t, err := a.topicToPublish(req)
+	if err != nil {
+		return nil, err
+	}
+	level, err := durability(q, t)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +71,7 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	if err != nil {
 		return nil, err
 	}
-	return a.publish(req, t, &s.batch, 0)
+	return a.publish(req, t, &s.batch, 0, level)
 }
 
 func (a *api) release(s *scratch) {
@@ -98,6 +106,23 @@ func (a *api) delay(q httpapi.Query) (time.Duration, error) {
 		return 0, refuse(http.StatusBadRequest, "INVALID_DEFER")
 	}
 	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// durability returns the argument durability, which the request's messages get when it is more than the topic's level; level
+// memory, the least, when it is absent.
+func durability(q httpapi.Query, t *topic.Topic) (topic.Level, error) {
+	text, ok := q.Lookup("durability")
+	if !ok {
+		return topic.Memory, nil
+	}
+	level, err := topic.ParseLevel(text)
+	switch {
+	case err != nil:
+		return level, refuse(http.StatusBadRequest, "INVALID_DURABILITY")
+	case level > topic.Memory && t.Durability() == topic.Memory:
+		return level, httpapi.Errorf(http.StatusBadRequest, "durability %s is not to be had: %v", level, topic.ErrNoLog)
+	}
+	return level, nil
 }
 
 // isBinary reads the argument binary: absent, "false" and "0" are text, and as in nsqd anything else is binary.
@@ -144,26 +169,22 @@ func (a *api) addBinary(s *scratch, body io.Reader) error {
 }
 
 // publish hands the batch to the topic.
-func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, delay time.Duration) (any, error) {
+func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, delay time.Duration, level topic.Level) (any, error) {
 	if b.Len() == 0 {
 		return "OK", nil
 	}
-	var err error
-	if delay > 0 {
-		err = t.PublishDeferred(b, delay)
-	} else {
-		err = t.Publish(b)
-	}
-	if err != nil {
+	if err := t.PublishAs(b, delay, level); err != nil {
 		return nil, a.notPublished(req, err)
 	}
 	return "OK", nil
 }
 
-// notPublished returns nsqd's one answer for a message that was not taken; the reason goes to the log.
+// notPublished returns the answer for a message that was not taken: 503 with what failed, so that who watches producers sees
+// a full disk there; EXITING, as nsqd says of everything, when the broker stops.
 func (a *api) notPublished(req *http.Request, err error) error {
-	if !errors.Is(err, topic.ErrExiting) {
-		a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "err", err)
+	if !topic.Refuses(err) {
+		return refuse(http.StatusServiceUnavailable, "EXITING")
 	}
-	return refuse(http.StatusServiceUnavailable, "EXITING")
+	a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "err", err)
+	return refuse(http.StatusServiceUnavailable, "publish failed: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 }

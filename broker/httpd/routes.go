@@ -40,6 +40,8 @@ func newHandler(cfg Config) http.Handler {
 	v1("POST", "/topic/empty", a.emptyTopic)
 	v1("POST", "/topic/pause", a.pauseTopic(true))
 	v1("POST", "/topic/unpause", a.pauseTopic(false))
+	v1("GET", "/topic/config", a.getTopicConfig)
+	v1("POST", "/topic/config", a.setTopicConfig)
 	v1("POST", "/channel/create", a.createChannel)
 	v1("POST", "/channel/delete", a.onChannel((*api).deleteChannel))
 	v1("POST", "/channel/empty", a.onChannel((*api).emptyChannel))

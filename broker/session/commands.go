@@ -318,7 +318,8 @@ func (s *Session) dpub(c *protocol.Command) error {
 		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
 	})
 	if err != nil {
-		return protocol.Errorf(protocol.CodeDpubFailed, "DPUB failed %s", err).Because(err)
+		s.batch.Reset()
+		return s.refusePublishes(1, protocol.Errorf(protocol.CodeDpubFailed, "DPUB failed %s", oneLine(err)).Because(err))
 	}
 	return s.out.frame(protocol.FrameResponse, protocol.OK)
 }

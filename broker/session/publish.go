@@ -7,8 +7,8 @@ import (
 	"brokerd/protocol"
 )
 
-// publish reads a PUB or MPUB into the batch. Publishes to one topic that are in the input buffer already are appended
-// together.
+// publish reads a PUB or MPUB into the batch. Those of one kind and to one topic that are in the input buffer already are
+// appended together, and fail together.
 func (s *Session) publish(c *protocol.Command) error {
 	if c.Count < 1 {
 		return protocol.Errorf(protocol.CodeInvalid, "%s insufficient number of parameters", c.Verb)
@@ -25,12 +25,12 @@ func (s *Session) publish(c *protocol.Command) error {
 			return err
 		}
 	}
-	if s.owedOKs > 0 && string(s.batchTo) != string(name) {
+	if s.owedOKs > 0 && (s.batchVerb != c.Verb || string(s.batchTo) != string(name)) {
 		if err := s.publishBatch(); err != nil {
 			return err
 		}
 	}
-	s.batchTo = append(s.batchTo[:0], name...)
+	s.batchTo, s.batchVerb = append(s.batchTo[:0], name...), c.Verb
 	if err := s.readPublish(c.Verb); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (s *Session) readMpub() error {
 	if err := s.authorize("MPUB", name, ""); err != nil {
 		return err
 	}
-	if _, err := s.cfg.Topics.Topic(name); err != nil {
+	if _, err := s.cfg.Topics.Topic(name); err != nil && !topic.Refuses(err) { // that is tried again, and answered, once the body is read
 		return protocol.Errorf(protocol.CodeMpubFailed, "MPUB failed %s", oneLine(err)).Because(err)
 	}
 	size, err := s.in.size()
@@ -152,17 +152,32 @@ func (s *Session) readMessages() error {
 func (s *Session) publishBatch() error {
 	owed := s.owedOKs
 	s.owedOKs = 0
-	n := s.batch.Len()
 	err := s.deliverTo(string(s.batchTo), func(t *topic.Topic) error { return t.Publish(&s.batch) })
-	if err != nil {
-		s.batch.Reset()
-		code, verb := protocol.CodePubFailed, protocol.Pub
-		if n > owed {
-			code, verb = protocol.CodeMpubFailed, protocol.Mpub
-		}
-		return protocol.Errorf(code, "%s failed %s", verb, oneLine(err)).Because(err)
+	if err == nil {
+		return s.out.oks(owed)
 	}
-	return s.out.oks(owed)
+	s.batch.Reset()
+	code := protocol.CodePubFailed
+	if s.batchVerb == protocol.Mpub {
+		code = protocol.CodeMpubFailed
+	}
+	return s.refusePublishes(owed, protocol.Errorf(code, "%s failed %s", s.batchVerb, oneLine(err)).Because(err))
+}
+
+// refusePublishes answers publishes that the disk did not take, each with an error of its own, and lets the connection go on:
+// the next may succeed, and a producer that had to connect again would only add to the trouble. With any other cause why is
+// returned, which ends the connection.
+func (s *Session) refusePublishes(owed int, why *protocol.Error) error {
+	if !topic.Refuses(why.Cause) {
+		return why
+	}
+	text := why.Error()
+	for range owed {
+		if err := s.out.frame(protocol.FrameError, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // deliverTo publishes the batch to the topic of that name, which is made when there is none, and counts it.

@@ -37,16 +37,17 @@ type Session struct {
 	done  chan struct{} // closed when the reader ends
 
 	// Owned by the reader.
-	link    *link
-	in      input
-	scratch []byte         // bodies of IDENTIFY and AUTH
-	batch   topic.Batch    // publishes that are not appended yet
-	batchTo []byte         // their topic
-	owedOKs int            // their answers
-	reading bool           // a publish is being read: the end of the batch is not whole
-	answers []topic.Answer // FIN, REQ and TOUCH that are not applied yet
-	secret  string         // of AUTH
-	auth    *auth.State    // written under mu too
+	link      *link
+	in        input
+	scratch   []byte         // bodies of IDENTIFY and AUTH
+	batch     topic.Batch    // publishes that are not appended yet
+	batchTo   []byte         // their topic
+	batchVerb protocol.Verb  // their command
+	owedOKs   int            // their answers
+	reading   bool           // a publish is being read: the end of the batch is not whole
+	answers   []topic.Answer // FIN, REQ and TOUCH that are not applied yet
+	secret    string         // of AUTH
+	auth      *auth.State    // written under mu too
 
 	state atomic.Int32
 	sub   atomic.Pointer[topic.Subscription] // set once by the reader; the writer and stats read it

@@ -14,6 +14,9 @@ import (
 // ErrFixedLevel is the refusal to move a topic between level memory and the levels that are kept in the log.
 var ErrFixedLevel = errors.New("a topic cannot move between level memory and the levels disk and fsync while it exists")
 
+// ErrEphemeral is the refusal of any other level than memory for a topic that is not kept at all.
+var ErrEphemeral = errors.New("an ephemeral topic is always at level memory")
+
 // ErrNoLog is the refusal of a publish that asks for more than level memory, of a topic that is at that level.
 var ErrNoLog = errors.New("the topic is at level memory, which keeps nothing in the log")
 
@@ -64,12 +67,15 @@ func (d *durable) restoreOptions(raw json.RawMessage, otherwise Level) {
 }
 
 // SetDurability sets the topic's level, from the next publish on and for good: it returns once that is synced. It fails with
-// ErrFixedLevel, ErrExiting, or the error of the log; the level is in force then, but may be forgotten by a crash.
+// ErrFixedLevel, ErrEphemeral, ErrExiting, or the error of the log; the level is in force then, but may be forgotten by a crash.
 func (t *Topic) SetDurability(l Level) error {
 	d := t.d
 	if d == nil || l == Memory {
 		if t.Durability() == l {
 			return nil
+		}
+		if t.ephemeral {
+			return ErrEphemeral
 		}
 		return ErrFixedLevel
 	}
