@@ -30,12 +30,17 @@ type Options struct {
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and that was checkpointPause ago or
-// no message waits on disk any more; or it has grown by checkpointMax.
+// nothing much happens and no message is in segments, so that a broker that has drained needs little space; or the log has
+// grown by checkpointMax.
 const (
 	checkpointBytes = 16 << 20
+	quietBytes      = 64 << 10 // in one tick
 	checkpointMax   = 1 << 30
 	checkpointPause = 2 * time.Second
 )
+
+// logFileSize is the size of the log's files in bytes: a broker that has drained keeps about two of them.
+const logFileSize = 8 << 20
 
 // logFolder is the log's folder in the data folder.
 const logFolder = "journal"
@@ -65,6 +70,7 @@ type Keeper struct {
 	covered wal.Position // the log before this is not needed by the last checkpoint
 	size    uint64       // bytes that were appended when it was written
 	at      time.Time    // when it was written
+	seen    uint64       // bytes that were appended at the last tick
 	probed  time.Time
 	failed  bool   // the log has failed, and no checkpoint was written since
 	lost    uint64 // records that the log had lost when the last checkpoint was written
@@ -86,7 +92,7 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	}
 	recovery := topic.NewRecovery(state)
 	var report wal.Report
-	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), SpareFiles: 2, SyncEvery: o.SyncEvery,
+	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), FileSize: logFileSize, SpareFiles: 1, SyncEvery: o.SyncEvery,
 		SyncTimeout: o.SyncTimeout, Log: o.Log}, func(e wal.Entry) error {
 		if e.Kind == byte(kindProbe) {
 			return nil
@@ -173,8 +179,13 @@ func (k *Keeper) Close() error {
 	return errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
 }
 
-// Abandon closes the log of a keeper that was never started.
-func (k *Keeper) Abandon() error { return k.wal.Close() }
+// Abandon closes a keeper of a broker that does not come to serve, started or not.
+func (k *Keeper) Abandon() error {
+	if k.stop != nil {
+		return k.Close()
+	}
+	return k.wal.Close()
+}
 
 func (k *Keeper) run(ctx context.Context) {
 	t := time.NewTicker(tick)
@@ -202,13 +213,21 @@ func (k *Keeper) look(now time.Time) {
 			k.o.Log.Error("letting go of segments", "error", err)
 		}
 	}
-	grown := k.wal.Stats().Bytes - k.size
-	due := grown >= checkpointMax || grown >= checkpointBytes && (now.Sub(k.at) >= checkpointPause || k.registry.Drained())
-	if due || k.wal.Stats().Lost > k.lost && k.wal.Err() == nil {
-		if err := k.checkpoint(); err != nil {
-			k.o.Log.Error("writing a checkpoint", "error", err)
-			k.at = now // not at once again
-		}
+	stats := k.wal.Stats()
+	grown := stats.Bytes - k.size
+	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
+	k.seen = stats.Bytes
+	due := grown >= checkpointMax || grown >= checkpointBytes && (now.Sub(k.at) >= checkpointPause || quiet)
+	if !due && (stats.Lost == k.lost || k.wal.Err() != nil) {
+		return
+	}
+	err := k.checkpoint()
+	if err == nil && quiet {
+		err = k.checkpoint() // the log goes back to the checkpoint before the last
+	}
+	if err != nil {
+		k.o.Log.Error("writing a checkpoint", "error", err)
+		k.at = now // not at once again
 	}
 }
 
