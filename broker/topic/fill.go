@@ -32,8 +32,7 @@ func (c *Channel) fillDurable() bool {
 		frames, damaged, err = c.topic.load(cold)
 	}
 	loaded, lost, later := c.topic.loadEach(absent)
-	return c.endFill(epoch, func() {
-		c.topic.unpin(absent)
+	return c.endFill(absent, epoch, func() {
 		c.topic.pin(later)
 		if cold != nil && err == nil {
 			c.mem.Supply(cold, frames, damaged)
@@ -67,7 +66,7 @@ func (c *Channel) beginFill() (cold *backlog.Node, absent []inflight.Shelved, ep
 }
 
 // endFill puts what was brought where it belongs, unless the channel was emptied meanwhile.
-func (c *Channel) endFill(epoch int, put func()) bool {
+func (c *Channel) endFill(absent []inflight.Shelved, epoch int, put func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.filling = false
@@ -75,8 +74,11 @@ func (c *Channel) endFill(epoch int, put func()) bool {
 	if c.epoch == epoch {
 		put()
 	}
+	c.topic.unpin(absent)
 	ready := c.deliverableLocked()
-	c.wakeLocked(c.backlogLocked())
+	if ready {
+		c.wakeLocked(c.backlogLocked())
+	}
 	return ready
 }
 

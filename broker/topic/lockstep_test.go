@@ -23,7 +23,7 @@ func TestNoWakeUpIsLost(t *testing.T) {
 			if c.durable {
 				makeDurable(&cfg)
 			}
-			newStress(t, cfg).lockstep(400 * time.Millisecond)
+			newStress(t, cfg).lockstep(200 * time.Millisecond)
 		})
 	}
 }

@@ -35,7 +35,7 @@ func TestStress(t *testing.T) {
 			if c.durable {
 				makeDurable(&cfg)
 			}
-			newStress(t, cfg).run(500 * time.Millisecond)
+			newStress(t, cfg).run(300 * time.Millisecond)
 		})
 	}
 }

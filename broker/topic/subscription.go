@@ -216,14 +216,11 @@ func (s *Subscription) rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.parked = true
-	if s.closed {
-		return
-	}
 	if c.deliverableLocked() {
 		c.settleLocked(s)
 		return
 	}
-	if s.ready > s.inflight {
+	if s.ready > s.inflight && !s.closed {
 		c.waiting.push(s)
 	}
 	if c.fillableLocked() {

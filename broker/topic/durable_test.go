@@ -1,0 +1,76 @@
+package topic
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A channel that is emptied while due messages are brought from where they are lets go of them: their node must not be kept,
+// in memory or on disk, until the next restart.
+func TestEmptyWhileLoadingUnpins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		makeDurable(&cfg)
+		r := start(t, cfg)
+		topic := mustTopic(t, r, "t")
+		c := mustChannel(t, topic, "c")
+		var b Batch
+		b.Add([]byte("later"))
+		if err := topic.PublishDeferred(&b, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		_, absent, epoch := c.beginFill()
+		if len(absent) != 1 {
+			t.Fatalf("%d messages are due, want 1", len(absent))
+		}
+		if err := c.Empty(); err != nil {
+			t.Fatal(err)
+		}
+		if c.endFill(absent, epoch, func() { t.Error("what was emptied came back") }) {
+			t.Error("there is something to deliver")
+		}
+		checkBooks(t, r)
+		for _, s := range topic.d.table.each() {
+			if n := s.pins.Load(); n != 0 {
+				t.Errorf("node %d is pinned %d times", s.num, n)
+			}
+		}
+	})
+}
+
+// A consumer that leaves while it reads from disk leaves the reading to the others.
+func TestConsumerThatLeftHasOthersRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		cfg.MemQueueSize, cfg.Queues = 0, folder(t.TempDir())
+		topic := mustTopic(t, start(t, cfg), "t")
+		gone := mustSubscribe(t, topic, "c", 1, SubscribeOptions{})
+		stays := mustSubscribe(t, topic, "c", 1, SubscribeOptions{})
+		drain(stays)
+		c := gone.Channel()
+		c.mu.Lock()
+		c.filling = true // gone has been chosen to read
+		c.mu.Unlock()
+		publish(t, topic, 1)
+		woken(stays)
+		drain(stays)
+		if err := gone.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c.mu.Lock()
+		c.filling = false // it could not read just now
+		c.mu.Unlock()
+		gone.rest()
+		time.Sleep(recheckDelay)
+		synctest.Wait()
+		if !woken(stays) || drain(stays) != 1 {
+			t.Error("nobody reads the message on disk")
+		}
+		if err := stays.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
