@@ -34,6 +34,7 @@ func TestFullEphemeralChannelKeepsWhatFits(t *testing.T) {
 // What a slow ephemeral channel keeps of a busy topic must not hold the memory of all that it has discarded.
 func TestLossyChannelHoldsOnlyItsMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		before := heap()
 		cfg := config()
 		cfg.MemQueueSize = 500
 		topic := mustTopic(t, start(t, cfg), "t")
@@ -54,11 +55,8 @@ func TestLossyChannelHoldsOnlyItsMessages(t *testing.T) {
 				slow.finish(t, &d, 1)
 			}
 		}
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		if m.HeapAlloc > 10<<20 {
-			t.Errorf("500 messages of 1000 bytes wait, and %d MiB are in use", m.HeapAlloc>>20)
+		if used := heap() - before; used > 10<<20 {
+			t.Errorf("500 messages of 1000 bytes wait, and %d MiB are in use", used>>20)
 		}
 		for _, s := range []*Subscription{slow, fast} {
 			if err := s.Close(); err != nil {
@@ -66,6 +64,14 @@ func TestLossyChannelHoldsOnlyItsMessages(t *testing.T) {
 			}
 		}
 	})
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // finish takes with a credit of n and finishes what it got.
