@@ -143,6 +143,12 @@ func (s *Server) load() error {
 	if err := s.registry.Restore(meta); err != nil {
 		return err
 	}
+	if s.keeper != nil {
+		s.keeper.Start(s.registry) // before the take-over, which may be longer than a log should be
+		if err := s.takeOver(); err != nil {
+			return err
+		}
+	}
 	return s.catalog.Save()
 }
 
@@ -177,9 +183,6 @@ func (s *Server) saveMetadata() error {
 // serve starts everything that runs.
 func (s *Server) serve(ctx context.Context) {
 	s.registry.Start()
-	if s.keeper != nil {
-		s.keeper.Start(s.registry)
-	}
 	s.wg.Go(func() { s.catalog.Run(ctx) })
 	s.registrar.Start()
 	if s.opts.StatsdAddress != "" {
