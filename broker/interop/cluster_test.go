@@ -18,6 +18,7 @@ const topic, channel = "orders", "billing"
 // cluster is some lookups and brokers, with one stock producer per broker, and one stock consumer that is told where the
 // lookups are and nothing else.
 type cluster struct {
+	level            string // of our brokers' durability
 	lookups, brokers []*daemon
 	streams          []*stream // by broker
 	inbox            *inbox
@@ -26,9 +27,9 @@ type cluster struct {
 }
 
 // startCluster starts the daemons that are named, and the clients, and returns once messages of every broker arrive.
-func startCluster(t *testing.T, lookups, brokers []string) *cluster {
+func startCluster(t *testing.T, level string, lookups, brokers []string) *cluster {
 	t.Helper()
-	c := &cluster{inbox: newInbox()}
+	c := &cluster{level: level, inbox: newInbox()}
 	c.rows = tabwriter.NewWriter(&c.table, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(c.rows, "daemon\tended by\tdown\twhole again after\tpublished\trefused\treceived\ttwice\t")
 	var lookupFlags, lookupAddresses []string
@@ -39,7 +40,7 @@ func startCluster(t *testing.T, lookups, brokers []string) *cluster {
 		lookupAddresses = append(lookupAddresses, d.http)
 	}
 	for i, name := range brokers {
-		flags := append(slices.Clone(lookupFlags), "--node-id="+strconv.Itoa(i+1))
+		flags := append(atLevel(name, level, lookupFlags...), "--node-id="+strconv.Itoa(i+1))
 		c.brokers = append(c.brokers, newBroker(t, name, fmt.Sprintf("%s-%d", name, i+1), t.TempDir(), flags...))
 	}
 	consumer := consume(t, topic, channel, c.inbox) // stopped after the daemons were looked for, before they are killed
@@ -127,14 +128,19 @@ func (c *cluster) row(label, how, down, whole string) {
 }
 
 // shake ends each daemon in turn and starts it again, while messages are published: lookups by SIGKILL, for they keep nothing,
-// brokers by SIGTERM, for memory is lost by definition when a broker is killed. Then every acknowledged message must be there.
+// brokers by SIGKILL unless they promise no more than memory, which is lost by definition when they are killed: those by
+// SIGTERM. Then every acknowledged message must be there.
 func (c *cluster) shake(t *testing.T) {
 	t.Helper()
 	for _, d := range c.lookups {
 		c.endAndStart(t, d, "SIGKILL", d.kill)
 	}
 	for _, d := range c.brokers {
-		c.endAndStart(t, d, "SIGTERM", d.stop)
+		if c.level == "memory" {
+			c.endAndStart(t, d, "SIGTERM", d.stop)
+		} else {
+			c.endAndStart(t, d, "SIGKILL", d.kill)
+		}
 	}
 	for _, s := range c.streams {
 		s.end()
@@ -163,8 +169,12 @@ func (c *cluster) shake(t *testing.T) {
 }
 
 func TestClusterLosesNothingWhileDaemonsComeAndGo(t *testing.T) {
-	t.Parallel()
-	startCluster(t, []string{"lookupd", "lookupd"}, []string{"brokerd", "brokerd", "brokerd"}).shake(t)
+	for _, level := range []string{"memory", "disk"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			startCluster(t, level, []string{"lookupd", "lookupd"}, []string{"brokerd", "brokerd", "brokerd"}).shake(t)
+		})
+	}
 }
 
 func TestMixedClusterLosesNothing(t *testing.T) {
@@ -177,7 +187,7 @@ func TestMixedClusterLosesNothing(t *testing.T) {
 	} {
 		t.Run(mix.name, func(t *testing.T) {
 			t.Parallel()
-			startCluster(t, mix.lookups, mix.brokers).shake(t)
+			startCluster(t, "memory", mix.lookups, mix.brokers).shake(t)
 		})
 	}
 }
@@ -199,7 +209,7 @@ type adminTopic struct {
 func TestNSQAdminCountsRightOverTheMix(t *testing.T) {
 	t.Parallel()
 	admin := newDaemon(t, "nsqadmin", "nsqadmin")
-	c := startCluster(t, []string{"lookupd", "nsqlookupd"}, []string{"brokerd", "nsqd", "brokerd"})
+	c := startCluster(t, "memory", []string{"lookupd", "nsqlookupd"}, []string{"brokerd", "nsqd", "brokerd"})
 	for _, l := range c.lookups {
 		admin.args = append(admin.args, "--lookupd-http-address="+l.http)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -104,6 +105,15 @@ func newBroker(t *testing.T, name, label, folder string, args ...string) *daemon
 	d := newDaemon(t, name, label, append(args, "--tcp-address="+tcp, "--broadcast-address=127.0.0.1", "--data-path="+folder)...)
 	d.tcp = tcp
 	return d
+}
+
+// atLevel adds to a broker's flags what gives it a level of durability. nsqd has but one, which is memory here.
+func atLevel(name, level string, flags ...string) []string {
+	flags = slices.Clone(flags)
+	if name == "brokerd" {
+		flags = append(flags, "--durability="+level)
+	}
+	return flags
 }
 
 // start runs the process and returns once it answers /ping.

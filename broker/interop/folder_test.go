@@ -32,10 +32,11 @@ func TestFoldersAreServedByTheOtherMake(t *testing.T) {
 		t.Run(way.first+" to "+way.second, func(t *testing.T) {
 			t.Parallel()
 			folder := t.TempDir()
-			// Little memory and small files, so that there are messages in memory, and several files.
+			// Only at level memory are the queues in NSQ's own files. Little memory and small files, so that there are
+			// messages in memory, and several files.
 			flags := []string{"--mem-queue-size=100", "--max-bytes-per-file=32768"}
-			first := newBroker(t, way.first, "first-"+way.first, folder, append(flags, levelOf(way.first)...)...)
-			second := newBroker(t, way.second, "second-"+way.second, folder, append(flags, levelOf(way.second)...)...)
+			first := newBroker(t, way.first, "first-"+way.first, folder, atLevel(way.first, "memory", flags...)...)
+			second := newBroker(t, way.second, "second-"+way.second, folder, atLevel(way.second, "memory", flags...)...)
 
 			first.start(t)
 			finished, letGo := leaveWork(t, first)
@@ -52,14 +53,6 @@ func TestFoldersAreServedByTheOtherMake(t *testing.T) {
 			first.stop(t)
 		})
 	}
-}
-
-// levelOf returns the flags with which a make keeps its queues in NSQ's own files.
-func levelOf(make string) []string {
-	if make == "brokerd" {
-		return []string{"--durability=memory"}
-	}
-	return nil
 }
 
 // leaveWork puts a broker into the state that is described above, and returns which bodies channel billing finished. Its
