@@ -16,7 +16,7 @@ import (
 
 // crashRuns is how many seeds TestCrashes tries; WAL_CRASH_RUNS in the environment asks for more, WAL_CRASH_SEED for
 // others than those from 0 on.
-const crashRuns = 3000
+const crashRuns = 2000
 
 func TestCrashes(t *testing.T) {
 	runs, first := crashRuns, 0
@@ -309,10 +309,10 @@ func (w *crashWorld) check(what string, got []entry, report Report, promises []p
 			w.fatalf("%s: %v is gone; it was promised to be %v; damage %+v", what, p.entry, level, report.Damage)
 		}
 	}
-	if report.Damaged() && !w.unsafe {
+	if report.Damaged() {
 		w.fatalf("%s: reported as damaged: %+v", what, report.Damage)
 	}
-	if level == Written && len(report.Damage) > 0 && !w.unsafe && w.life == 0 {
+	if level == Written && len(report.Damage) > 0 && w.life == 0 {
 		w.fatalf("%s: a kill leaves holes: %+v", what, report.Damage)
 	}
 }

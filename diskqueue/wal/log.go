@@ -2,6 +2,7 @@ package wal
 
 import (
 	"hash/crc32"
+	"math"
 	"math/bits"
 	"sync"
 )
@@ -105,11 +106,14 @@ type failure struct {
 // maxFailures bounds how many ranges are told apart. The oldest are merged, and what lies between fails with them.
 const maxFailures = 64
 
+// nowhere is the position of what was refused.
+var nowhere = Position{File: math.MaxUint64}
+
 // Append puts a record, its data in parts, at the end of the log, and returns where. The data is copied. It does no I/O
 // and waits for none: the record is written by the next Commit, or FlushInterval later.
 //
 // It returns ErrRecord for a kind or a size that cannot be, ErrClosed, or the error that the log failed with; then the
-// position is one that Commit answers with the same error.
+// position is one for which Commit returns an error too, for good.
 func (l *Log) Append(kind byte, data ...[]byte) (Position, error) {
 	length, sum := 0, uint32(0)
 	for _, d := range data {
@@ -120,9 +124,9 @@ func (l *Log) Append(kind byte, data ...[]byte) (Position, error) {
 	defer l.mu.Unlock()
 	switch {
 	case kind == 0 || kind > MaxKind || length > MaxData:
-		return l.next, ErrRecord
+		return nowhere, ErrRecord
 	case l.closed:
-		return l.next, ErrClosed
+		return nowhere, ErrClosed
 	case l.err != nil:
 		l.stats.Lost++
 		return l.next, l.err

@@ -65,8 +65,13 @@ func TestStartsWithoutWritingReadTheSame(t *testing.T) {
 func TestRefusesWhatCannotBe(t *testing.T) {
 	l, _, _ := open(t, testOptions(vfs.NewMem()))
 	for _, kind := range []byte{0, MaxKind + 1, 255} {
-		if _, err := l.Append(kind, []byte("x")); !errors.Is(err, ErrRecord) {
+		at, err := l.Append(kind, []byte("x"))
+		if !errors.Is(err, ErrRecord) {
 			t.Errorf("kind %d: %v", kind, err)
+		}
+		ok(t, l.Commit(put(t, l, 1, "another").pos, Written))
+		if l.Commit(at, Written) == nil {
+			t.Errorf("kind %d: committed, though it was refused", kind)
 		}
 	}
 	if err := l.Commit(Position{File: 1 << 40}, Written); !errors.Is(err, ErrPosition) {

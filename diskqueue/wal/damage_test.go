@@ -1,0 +1,416 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"brokerd/diskqueue/vfs"
+)
+
+var update = flag.Bool("update", false, "write testdata/v1.wal anew")
+
+// sample makes a closed log of several files and returns its file system and records. Each record but the largest is one
+// byte longer than the one before, so that none can be taken for another.
+func sample(t testing.TB) (*vfs.Mem, []entry) {
+	t.Helper()
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.FileSize = minFileSize
+	l, _, _ := open(t, o)
+	var made []entry
+	for i := range 28 {
+		e := put(t, l, byte(1+i), strings.Repeat(string(rune('A'+i)), 70+i))
+		ok(t, l.Commit(e.pos, Synced))
+		made = append(made, e)
+	}
+	ok(t, l.Close())
+	return m, made
+}
+
+func bytesOf(t testing.TB, fs vfs.FS, name string) []byte {
+	t.Helper()
+	f, err := fs.Open(name)
+	ok(t, err)
+	defer f.Close()
+	size, err := f.Size()
+	ok(t, err)
+	b := make([]byte, size)
+	_, err = f.ReadAt(b, 0)
+	ok(t, err)
+	return b
+}
+
+// overwrite changes bytes of a file, or makes it.
+func overwrite(t testing.TB, fs vfs.FS, name string, b []byte, off int64) {
+	t.Helper()
+	f, err := fs.OpenWrite(name)
+	if err != nil {
+		f, err = fs.Create(name)
+	}
+	ok(t, err)
+	defer f.Close()
+	_, err = f.WriteAt(b, off)
+	ok(t, err)
+}
+
+// files returns the paths of a log's files.
+func files(t testing.TB, fs vfs.FS) []string {
+	t.Helper()
+	names, err := fs.List(testDir)
+	ok(t, err)
+	for i := range names {
+		names[i] = filepath.Join(testDir, names[i])
+	}
+	return names
+}
+
+// size is what a record takes in a file.
+func (e entry) size() int64 { return recordHeaderSize + int64(len(e.data)) }
+
+// touched says whether some bytes of a file belong to the record.
+func (e entry) touched(number uint64, from, to int64) bool {
+	return e.pos.File == number && e.pos.Offset < to && from < e.pos.Offset+e.size()
+}
+
+// checkDamage reads a log in which the bytes from..to of a file were changed. All other records must be there; those bytes
+// must be reported as damage if they held something, within the records that they touch.
+func checkDamage(t *testing.T, m *vfs.Mem, made []entry, number uint64, from, to int64) {
+	t.Helper()
+	got, report := read(t, m)
+	var want []entry
+	lost := false
+	for _, e := range made {
+		if e.touched(number, from, to) {
+			lost = true
+		} else {
+			want = append(want, e)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("bytes %d to %d of file %d: read %d records, wanted %d; damage %+v", from, to, number, len(got), len(want), report.Damage)
+	}
+	headed := from < 60 && to > 0
+	if (lost || headed) && !report.Damaged() {
+		t.Fatalf("bytes %d to %d of file %d: not reported: %+v", from, to, number, report.Damage)
+	}
+	for _, d := range report.Damage {
+		if d.Pos.File != number || d.Pos.Offset >= to+200 || d.Pos.Offset+d.Length+200 <= from {
+			t.Fatalf("bytes %d to %d of file %d: reported elsewhere: %+v", from, to, number, d)
+		}
+	}
+}
+
+func TestEveryByteChanged(t *testing.T) {
+	m, made := sample(t)
+	for _, name := range files(t, m) {
+		number, _, _ := parseName(filepath.Base(name))
+		content := bytesOf(t, m, name)
+		for off := range int64(len(content)) {
+			for _, flip := range []byte{1, 0x80, 0xff} {
+				overwrite(t, m, name, []byte{content[off] ^ flip}, off)
+				checkDamage(t, m, made, number, off, off+1)
+			}
+			overwrite(t, m, name, content[off:off+1], off)
+		}
+	}
+	checkDamage(t, m, made, 0, 0, 0)
+}
+
+func TestZeroedPages(t *testing.T) {
+	m, made := sample(t)
+	for _, name := range files(t, m) {
+		number, _, _ := parseName(filepath.Base(name))
+		content := bytesOf(t, m, name)
+		for off := int64(0); off < int64(len(content)); off += 64 {
+			for _, size := range []int64{64, 512} {
+				end := min(off+size, int64(len(content)))
+				overwrite(t, m, name, make([]byte, end-off), off)
+				got, report := read(t, m)
+				var want []entry
+				for _, e := range made {
+					if !e.touched(number, off, end) {
+						want = append(want, e)
+					}
+				}
+				last := made[len(made)-1]
+				if len(want) < len(made) && !report.Damaged() && !last.touched(number, off, end) {
+					t.Fatalf("%d bytes at %d:%d: not reported", size, number, off)
+				}
+				same(t, got, want)
+				overwrite(t, m, name, content[off:end], off)
+			}
+		}
+	}
+}
+
+func TestTruncatedAtEveryLength(t *testing.T) {
+	m, made := sample(t)
+	names := files(t, m)
+	for i, name := range names {
+		number, _, _ := parseName(filepath.Base(name))
+		content := bytesOf(t, m, name)
+		for size := int64(len(content)) - 1; size >= 0; size-- {
+			f, err := m.OpenWrite(name)
+			ok(t, err)
+			ok(t, f.Truncate(size))
+			ok(t, f.Close())
+			got, report := read(t, m)
+			var want []entry
+			for _, e := range made {
+				if e.pos.File != number || e.pos.Offset+e.size() <= size {
+					want = append(want, e)
+				}
+			}
+			same(t, got, want)
+			if i < len(names)-1 && len(want) < len(made) && !report.Damaged() {
+				t.Fatalf("file %d cut at %d: not reported", number, size)
+			}
+		}
+		overwrite(t, m, name, content, 0)
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	m, made := sample(t)
+	names := files(t, m)
+	ok(t, m.Remove(names[1]))
+	got, report := read(t, m)
+	number, _, _ := parseName(filepath.Base(names[1]))
+	same(t, got, slices.DeleteFunc(slices.Clone(made), func(e entry) bool { return e.pos.File == number }))
+	if len(report.Damage) != 1 || !report.Damaged() || report.Damage[0].File != filepath.Base(names[1]) {
+		t.Errorf("%+v", report.Damage)
+	}
+	ok(t, m.Remove(names[0])) // released files are no damage
+	if _, report = read(t, m); len(report.Damage) > 0 {
+		t.Errorf("%+v", report.Damage)
+	}
+}
+
+// A sector that the disk cannot give back costs what is in it.
+func TestUnreadableSector(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.FileSize = 64 << 10
+	l, _, _ := open(t, o)
+	made := fill(t, l, 50, 1000, Synced)
+	ok(t, l.Close())
+	name := filepath.Base(files(t, m)[0])
+	fs := vfs.NewFaulty(m, // of the records: the whole file, then its third page
+		vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 1, Times: 1, Err: syscall.EIO},
+		vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 3, Times: 1, Err: syscall.EIO})
+	got, report := read(t, fs)
+	want := slices.DeleteFunc(slices.Clone(made), func(e entry) bool { return e.touched(e.pos.File, 2*4096, 3*4096) })
+	same(t, got, want)
+	if len(report.Damage) != 1 || !report.Damaged() || !strings.Contains(report.Damage[0].What, syscall.EIO.Error()) {
+		t.Errorf("%+v", report.Damage)
+	}
+	fs.SetRules(vfs.Rule{Ops: vfs.OpOpen, Err: syscall.EMFILE})
+	if _, err := Read(fs, testDir, collect(&got)); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("a file that cannot be opened now: %v, must not pass for damage", err)
+	}
+}
+
+func TestDamagedFilesArePutAside(t *testing.T) {
+	m, made := sample(t)
+	name := files(t, m)[0]
+	damaged := bytesOf(t, m, name)
+	damaged[made[1].pos.Offset+20]++
+	overwrite(t, m, name, damaged, 0)
+
+	o := testOptions(m)
+	o.FileSize = minFileSize
+	l, got, report := open(t, o)
+	same(t, got, slices.Delete(slices.Clone(made), 1, 2))
+	want := Damage{File: filepath.Base(name), Pos: made[1].pos, Length: made[1].size(), What: report.Damage[0].What}
+	if len(report.Damage) != 1 || report.Damage[0] != want {
+		t.Errorf("%+v, wanted %+v", report.Damage, want)
+	}
+	if bytesOf(t, m, name); !bytes.Equal(bytesOf(t, m, name), damaged) {
+		t.Error("opening has changed a damaged file")
+	}
+	fill(t, l, 1, 10, Synced)
+	ok(t, l.Release(l.End()))
+	ok(t, l.Close())
+	aside := strings.TrimSuffix(name, extLive) + extBad
+	if !bytes.Equal(bytesOf(t, m, aside), damaged) {
+		t.Error("the damaged file was not kept")
+	}
+	l, got, report = open(t, o)
+	if len(got) != 1 || len(report.Damage) > 0 {
+		t.Errorf("after that: %v, %+v", got, report)
+	}
+	ok(t, l.Close())
+	if !bytes.Equal(bytesOf(t, m, aside), damaged) {
+		t.Error("the damaged file was not kept by the next start")
+	}
+}
+
+// Records that stand where they were not written, though whole, are none.
+func TestRecordsOfAnotherPlace(t *testing.T) {
+	m, made := sample(t)
+	names := files(t, m)
+	first, second := bytesOf(t, m, names[0]), bytesOf(t, m, names[1])
+	number, _, _ := parseName(filepath.Base(names[1]))
+
+	overwrite(t, m, names[1], first[fileHeaderSize:], fileHeaderSize) // all of the first file's, at the same offsets
+	got, report := read(t, m)
+	same(t, got, slices.DeleteFunc(slices.Clone(made), func(e entry) bool { return e.pos.File == number }))
+	if !report.Damaged() {
+		t.Error("not reported")
+	}
+	overwrite(t, m, names[1], second, 0)
+
+	e := made[len(made)-1] // the last record again, behind the end of its own file
+	last := names[len(names)-1]
+	whole := bytesOf(t, m, last)
+	overwrite(t, m, last, whole[e.pos.Offset:e.pos.Offset+e.size()], e.pos.Offset+e.size()+recordHeaderSize+markSize)
+	got, _ = read(t, m)
+	same(t, got, made)
+}
+
+func TestNewerVersionIsLeftAlone(t *testing.T) {
+	m, _ := sample(t)
+	name := files(t, m)[1]
+	b := bytesOf(t, m, name)
+	b[8] = 2
+	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
+	overwrite(t, m, name, b, 0)
+	if _, _, err := Open(testOptions(m), func(Entry) error { return nil }); !errors.Is(err, ErrVersion) {
+		t.Errorf("%v, wanted ErrVersion", err)
+	}
+}
+
+func TestOtherFilesAreLeftAlone(t *testing.T) {
+	m, made := sample(t)
+	for _, name := range []string{"notes.txt", "1.wal", "0000000000000000.wal", "x000000000000001.wal", "0000000000000001.wal.old"} {
+		overwrite(t, m, filepath.Join(testDir, name), []byte("mine"), 0)
+	}
+	got, report := read(t, m)
+	same(t, got, made)
+	if len(report.Damage) > 0 {
+		t.Errorf("%+v", report.Damage)
+	}
+}
+
+// testdata/v1.wal was written by the first version of the format; every later one must read it and write the same.
+func TestGoldenFile(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.FileSize = minFileSize
+	l, _, _ := open(t, o)
+	var want []entry
+	for i, data := range []string{"", "a", "two words", strings.Repeat("long ", 60)} {
+		e := put(t, l, []byte{1, 2, 100, MaxKind}[i], data)
+		ok(t, l.Commit(e.pos, Synced))
+		want = append(want, e)
+	}
+	ok(t, l.Close())
+	name := files(t, m)[0]
+	written := bytesOf(t, m, name)
+	if *update {
+		ok(t, os.WriteFile("testdata/v1.wal", written, 0o644))
+	}
+	golden, err := os.ReadFile("testdata/v1.wal")
+	ok(t, err)
+	if !bytes.Equal(written, golden) {
+		t.Error("the log is not written as version 1 was")
+	}
+	m = vfs.NewMem()
+	ok(t, m.MkdirAll(testDir))
+	overwrite(t, m, name, golden, 0)
+	got, report := read(t, m)
+	same(t, got, want)
+	if len(report.Damage) > 0 {
+		t.Errorf("%+v", report.Damage)
+	}
+}
+
+// FuzzRead changes a log's files and reads it: whatever comes back must have been appended, there and so, and Open must
+// be able to go on behind it.
+func FuzzRead(f *testing.F) {
+	_, made := sample(f)
+	appended := make(map[entry]bool)
+	for _, e := range made {
+		appended[e] = true
+	}
+	f.Add([]byte{0, 1, 0, 10, 5, 'x', 'y'}, uint16(300), uint16(100), uint16(2000))
+	f.Add([]byte{}, uint16(0), uint16(64), uint16(1024))
+	f.Fuzz(func(t *testing.T, patch []byte, at, from, to uint16) {
+		m, _ := sample(t)
+		names := files(t, m)
+		var all []byte
+		for _, name := range names {
+			all = append(all, bytesOf(t, m, name)...)
+		}
+		spot := int(at) % len(all)
+		copy(all[spot:], patch)
+		src, dst := int(from)%len(all), int(to)%len(all)
+		copy(all[dst:min(dst+int(at), len(all))], slices.Clone(all[src:]))
+		for i, name := range names {
+			overwrite(t, m, name, all[i*minFileSize:(i+1)*minFileSize], 0)
+		}
+		got, _, err := readAny(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range got {
+			if !appended[e] || i > 0 && !got[i-1].pos.Before(e.pos) {
+				t.Fatalf("%v was not appended, or not in this order", e)
+			}
+		}
+		l, again, _ := open(t, testOptions(m))
+		same(t, again, got)
+		e := put(t, l, 1, "more")
+		ok(t, l.Close())
+		got, _ = read(t, m)
+		same(t, got, append(again, e))
+	})
+}
+
+// FuzzReadFile reads any bytes as a file: no panic, and only what the format calls a record comes back.
+func FuzzReadFile(f *testing.F) {
+	golden, err := os.ReadFile("testdata/v1.wal")
+	ok(f, err)
+	f.Add(golden, golden)
+	f.Add([]byte{}, make([]byte, 100))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		m := vfs.NewMem()
+		ok(t, m.MkdirAll(testDir))
+		content := map[uint64][]byte{1001: first, 1002: second}
+		for number, b := range content {
+			if len(b) > 0 {
+				overwrite(t, m, fileName(testDir, number, extLive), b, 0)
+			}
+		}
+		got, _, err := readAny(m)
+		if err != nil && !errors.Is(err, ErrVersion) {
+			t.Fatal(err)
+		}
+		for _, e := range got {
+			sum := crc32.Checksum([]byte(e.data), castagnoli)
+			b := append(appendRecordHeader(nil, e.pos, e.kind, len(e.data), sum, new(sumBuffer)), e.data...)
+			if !bytes.HasPrefix(content[e.pos.File][e.pos.Offset:], b) {
+				t.Fatalf("%v is not in the file", e)
+			}
+		}
+	})
+}
+
+func readAny(fs vfs.FS) ([]entry, Report, error) {
+	var got []entry
+	report, err := Read(fs, testDir, collect(&got))
+	if err != nil {
+		err = fmt.Errorf("read: %w", err)
+	}
+	return got, report, err
+}
