@@ -199,6 +199,13 @@ func (l *Log) Err() error {
 	return l.trouble
 }
 
+// Lost is that of Stats.
+func (l *Log) Lost() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats.Lost
+}
+
 // Groups counts rounds by how much each carried: 1, 2 to 3, 4 to 7 and so on, the last one all that is more.
 type Groups [12]uint64
 

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -255,15 +256,31 @@ func (r *reader) deliver(f *readFile, off int64, rec record) error {
 	return nil
 }
 
-// findRecord returns where the next whole record begins, -1 when there is none. Nearly all places are told by a length that
-// cannot be, or a missing kind.
+// findRecord returns where the next whole record begins, -1 when there is none. Nearly all places are told by a missing kind,
+// or a length that cannot be.
 func (r *reader) findRecord(b []byte, number uint64, from int64) int64 {
 	for off := from; off+recordHeaderSize <= int64(len(b)); off++ {
+		if b[off+8] == 0 {
+			off += zeros(b[off+8:]) - 1
+			continue
+		}
 		if _, _, whole := parseRecord(b, number, off, &r.sums); whole {
 			return off
 		}
 	}
 	return -1
+}
+
+// zeros returns how many zeros b begins with.
+func zeros(b []byte) int64 {
+	n := 0
+	for n+8 <= len(b) && binary.LittleEndian.Uint64(b[n:]) == 0 {
+		n += 8
+	}
+	for n < len(b) && b[n] == 0 {
+		n++
+	}
+	return int64(n)
 }
 
 func (r *reader) damage(f *readFile, off, length int64, what string) {
