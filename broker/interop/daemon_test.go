@@ -51,7 +51,7 @@ func find(t *testing.T, name string) string {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("NOT RUN: %s is not on PATH; get it with: go install github.com/nsqio/nsq/apps/%s@v1.3.0", name, name)
+		t.Skipf("NOT RUN: %s is not on PATH; get it with: make nsq", name)
 	}
 	return path
 }
