@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -57,16 +58,35 @@ func (s *scanner) run() error {
 	if err != nil || !ok {
 		return err
 	}
-	for n := e.read.file; n <= e.write.file; n++ {
+	numbers, err := s.numbers(e)
+	if err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		if i > 0 && n > numbers[i-1]+1 { // those before the first were read to their end, and removed
+			s.damage("%d files before %s are missing", n-numbers[i-1]-1, filepath.Base(s.data(n)))
+		}
 		pos := int64(0)
 		if n == e.read.file {
 			pos = e.read.pos
 		}
-		if err := s.file(place{n, pos}, n == e.write.file); err != nil {
+		if err := s.file(place{n, pos}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// numbers returns the numbers of the data files in an extent, sorted.
+func (s *scanner) numbers(e extent) (list []int64, err error) {
+	entries, err := os.ReadDir(folder(s.dir))
+	for _, entry := range entries {
+		if n, ok := s.number(entry.Name()); ok && n >= e.read.file && n <= e.write.file {
+			list = append(list, n)
+		}
+	}
+	slices.Sort(list)
+	return list, err
 }
 
 // extent returns where the unread records are; ok is false when there are none.
@@ -88,15 +108,9 @@ func (s *scanner) damage(format string, args ...any) {
 	s.report.Damage = append(s.report.Damage, fmt.Sprintf(format, args...))
 }
 
-// file gives out the records of a data file from a place on. The last one need not be there.
-func (s *scanner) file(at place, last bool) error {
+// file gives out the records of a data file from a place on.
+func (s *scanner) file(at place) error {
 	f, err := os.Open(s.data(at.file))
-	if errors.Is(err, fs.ErrNotExist) {
-		if !last {
-			s.damage("%s is missing", filepath.Base(s.data(at.file)))
-		}
-		return nil
-	}
 	if err != nil {
 		return err
 	}
