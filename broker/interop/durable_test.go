@@ -58,7 +58,7 @@ func killRounds(t *testing.T, level string, n int) {
 
 	var table strings.Builder
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(rows, "kill\tafter ms\tup again ms\tacknowledged\tunsure\tfinished\tin hands again\tFIN forgotten\toldest ms\tlatest due ms\t")
+	fmt.Fprintln(rows, ledgerColumns)
 	for round := 1; round <= n; round++ {
 		eventually(t, "messages come again", 20*time.Second, l.flows())
 		life := time.Duration(30+rand.IntN(470)) * time.Millisecond
@@ -74,5 +74,5 @@ func killRounds(t *testing.T, level string, n int) {
 	l.row(rows, n+1, 0, 0)
 	rows.Flush()
 	t.Logf("level %s; the last line is the end, without a kill\n%s", level, &table)
-	l.expectNothingLost(t)
+	l.expectNothingLost(t, b)
 }

@@ -15,9 +15,13 @@ import (
 // finWindow is how long before a kill a FIN may have been said that is forgotten: FINs are written in batches.
 const finWindow = 100 * time.Millisecond
 
+// ledgerColumns is the head of the table that row adds lines to.
+const ledgerColumns = "kill\tafter ms\tup again ms\tacknowledged\tunsure\tfinished\tin hands again\tFIN forgotten\toldest ms\tlatest due ms\t"
+
 // entry is what is known of one message.
 type entry struct {
 	acked      bool
+	sent       time.Time
 	deliveries int
 	attempts   uint16
 	delivered  time.Time // last
@@ -29,15 +33,17 @@ type entry struct {
 
 // ledger is what producers and consumers of a broker that is killed know of every message.
 type ledger struct {
-	quit chan struct{}
-	pubs sync.WaitGroup
+	forget time.Duration // how long before a kill something may have been said that is forgotten
+	quit   chan struct{}
+	pubs   sync.WaitGroup
 
 	mu       sync.Mutex
 	entries  map[string]*entry
 	unsure   int // publishes that were not answered
 	kills    []time.Time
+	dark     bool          // the power is off: what is acknowledged now nobody would have heard
 	ups      []time.Time   // the broker answered again
-	stalls   time.Duration // longest that the test itself was not run for, since the last kill
+	stalls   time.Duration // longest that the test itself was not run for
 	lives    map[nsq.MessageDelegate]int
 	got      int // deliveries in this life
 	again    int // unfinished ones that were delivered again
@@ -48,7 +54,7 @@ type ledger struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{quit: make(chan struct{}), entries: map[string]*entry{}, lives: map[nsq.MessageDelegate]int{}}
+	return &ledger{forget: finWindow, quit: make(chan struct{}), entries: map[string]*entry{}, lives: map[nsq.MessageDelegate]int{}}
 }
 
 // complain notes what must not be. mu is held.
@@ -108,7 +114,7 @@ func (l *ledger) arrived(m *nsq.Message, now time.Time) (answer string, delay ti
 		l.got++
 	}
 	first := e.deliveries == 0
-	*e = entry{acked: e.acked, deliveries: e.deliveries + 1, attempts: m.Attempts, delivered: now, life: life}
+	*e = entry{acked: e.acked, sent: e.sent, deliveries: e.deliveries + 1, attempts: m.Attempts, delivered: now, life: life}
 	switch kind := (m.ID[15] + m.ID[14]*3) % 16; { // ids differ in their last digits
 	case first && kind < 3:
 		delay = time.Duration(100+int(kind)*150) * time.Millisecond
@@ -120,9 +126,8 @@ func (l *ledger) arrived(m *nsq.Message, now time.Time) (answer string, delay ti
 	return "FIN", 0
 }
 
-// window is how long before a kill something may have been said that is forgotten; what the test was kept from running counts
-// for it, as a FIN that was not sent yet is booked already.
-func (l *ledger) window() time.Duration { return finWindow + l.stalls }
+// window is forget and what the test was kept from running, as a FIN that was not sent yet is booked already.
+func (l *ledger) window() time.Duration { return l.forget + l.stalls }
 
 // judgeTime complains of what comes before it is due. A REQ that was said just before a kill may be forgotten.
 func (l *ledger) judgeTime(m *nsq.Message, e *entry, life int, now time.Time) {
@@ -179,13 +184,27 @@ func (l *ledger) flows() func() bool {
 	}
 }
 
-// killed books a kill. Whatever is said while it happens may be forgotten.
+// killed books a kill. What is acknowledged while the broker dies counts.
 func (l *ledger) killed(kill func()) {
 	l.mu.Lock()
-	now := time.Now()
-	l.kills = append(l.kills, now)
+	l.kills = append(l.kills, time.Now())
 	l.mu.Unlock()
 	kill()
+}
+
+// powerCut books a kill that begins with the end of the file system. Nothing that is acknowledged from then on counts: the
+// process outlives its disk by some milliseconds only because this is no real power cut, and a sync that was in progress may
+// tell it of success.
+func (l *ledger) powerCut(cut func()) {
+	l.setDark(true)
+	l.killed(cut)
+	l.setDark(false)
+}
+
+func (l *ledger) setDark(dark bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dark = dark
 }
 
 // up books that the broker answers again.
@@ -212,16 +231,38 @@ func (l *ledger) row(w io.Writer, round int, life, restart time.Duration) {
 		finished, l.again, l.twice, l.oldest.Milliseconds(), l.latest.Milliseconds())
 }
 
-// open returns the acknowledged messages that are not finished.
-func (l *ledger) open() (bodies []string) {
+// open returns the acknowledged messages that are not finished, with what is known of them.
+func (l *ledger) open() (found []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for body, e := range l.entries {
 		if e.acked && e.finished.IsZero() {
-			bodies = append(bodies, body)
+			found = append(found, fmt.Sprintf("%.30q: %s", body, l.historyLocked(e)))
 		}
 	}
-	return bodies
+	return found
+}
+
+// historyLocked says what is known of a message.
+func (l *ledger) historyLocked(e *entry) string {
+	text := fmt.Sprintf("published %s, %d deliveries", l.momentLocked(e.sent), e.deliveries)
+	if e.deliveries > 0 {
+		text += fmt.Sprintf(", the last %s, attempt %d", l.momentLocked(e.delivered), e.attempts)
+	}
+	if !e.due.IsZero() {
+		text += ", due " + l.momentLocked(e.due)
+	}
+	return text
+}
+
+// momentLocked tells a time by the kill that followed it.
+func (l *ledger) momentLocked(at time.Time) string {
+	for i, kill := range l.kills {
+		if at.Before(kill) {
+			return fmt.Sprintf("%v before kill %d", kill.Sub(at), i+1)
+		}
+	}
+	return "after the last kill"
 }
 
 // settle ends the producers and waits until all is finished, or nothing comes any more.
@@ -239,11 +280,14 @@ func (l *ledger) settle(t *testing.T) {
 	})
 }
 
-func (l *ledger) expectNothingLost(t *testing.T) {
+// expectNothingLost holds the broker to what the ledger knows.
+func (l *ledger) expectNothingLost(t *testing.T, b *daemon) {
 	t.Helper()
 	if lost := l.open(); len(lost) > 0 {
 		slices.Sort(lost)
-		t.Errorf("%d acknowledged messages were lost: %s", len(lost), strings.Join(lost[:min(len(lost), 10)], ", "))
+		ch := channelOf(b.topic(t, topic), channel)
+		t.Errorf("%d acknowledged messages were lost; the broker has %d waiting, %d in flight, %d deferred\n%s", len(lost),
+			ch.Depth, ch.InFlightCount, ch.DeferredCount, strings.Join(lost[:min(len(lost), 10)], "\n"))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
