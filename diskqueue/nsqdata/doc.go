@@ -18,6 +18,8 @@
 // Every file has mode 0600. Files that are replaced whole are written beside their name, synced, renamed, and the folder
 // is synced.
 //
+// Scan reads a queue that nobody has open without changing it; PutAside moves its files to another folder.
+//
 // # After an unclean stop
 //
 // go-diskqueue writes a queue's meta file only now and then, so that after a crash its records are ahead of it. Open brings
