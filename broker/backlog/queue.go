@@ -139,6 +139,9 @@ func Find(frames []byte, from protocol.MessageID) (off int) {
 // Took tells the id of the message that Next has returned. Ids must grow.
 func (q *Queue) Took(id protocol.MessageID) { q.after = id }
 
+// After returns what Took was last told, 0 since Clear.
+func (q *Queue) After() protocol.MessageID { return q.after }
+
 // Range is the messages of a topic with ids from First to Last.
 type Range struct{ First, Last protocol.MessageID }
 

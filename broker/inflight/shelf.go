@@ -1,6 +1,10 @@
 package inflight
 
-import "brokerd/protocol"
+import (
+	"slices"
+
+	"brokerd/protocol"
+)
 
 // Shelved is a deferred message of which only the place is known: its body is on disk or in memory that is not the channel's.
 type Shelved struct {
@@ -25,6 +29,9 @@ func (h *Shelf) Next() (at int64, ok bool) { return h.heap.next() }
 
 // All returns all messages in no order: a view that lives until the shelf is changed.
 func (h *Shelf) All() []Shelved { return h.heap.list }
+
+// Grow makes room for n more messages.
+func (h *Shelf) Grow(n int) { h.heap.list = slices.Grow(h.heap.list, n) }
 
 // Push adds a message.
 func (h *Shelf) Push(m Shelved) { h.heap.push(m) }

@@ -48,8 +48,8 @@ func (k *Keeper) loadCheckpoint() (*journal.State, error) {
 			return nil, fmt.Errorf("putting a damaged checkpoint aside: %w", err)
 		}
 	}
-	if bad != nil {
-		k.o.Log.Error("no checkpoint can be read: only what the log still holds is recovered")
+	if k.blind = bad != nil; k.blind {
+		k.o.Log.Error("no checkpoint can be read: only what the log still holds is recovered, and the log is not released")
 	}
 	return journal.NewState(), nil
 }
@@ -80,12 +80,15 @@ func (k *Keeper) readCheckpoint(n uint64) (*journal.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a checkpoint: %w", err)
 	}
-	data := make([]byte, size)
-	if _, err := f.ReadAt(data, 0); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("reading a checkpoint: %w", err)
+	state, err := journal.ReadCheckpoint(io.NewSectionReader(f, 0, size), size)
+	if err != nil && !errors.Is(err, journal.ErrCheckpoint) { // as good as damaged: the one before it will do
+		err = fmt.Errorf("%w: %w", journal.ErrCheckpoint, err)
 	}
-	return journal.ReadCheckpoint(data)
+	return state, err
 }
+
+// errLostMeanwhile is a checkpoint that is not worth writing: the log has gone back behind places that it speaks of.
+var errLostMeanwhile = errors.New("the log lost records while the checkpoint was made")
 
 // checkpoint writes one, and lets the log go that the one before it does not need.
 func (k *Keeper) checkpoint() error {
@@ -94,14 +97,25 @@ func (k *Keeper) checkpoint() error {
 	if err != nil {
 		return err
 	}
+	k.registry.PrepareDrop()
+	if err := k.sync(); err != nil {
+		return err
+	}
+	if k.wal.Lost() != stats.Lost {
+		return errLostMeanwhile
+	}
 	if err := k.writeCheckpoint(data); err != nil {
 		return err
 	}
 	before := k.covered
 	k.covered = wal.Position{File: from.File, Offset: from.Offset}
-	k.size, k.at, k.lost = stats.Bytes, time.Now(), stats.Lost
-	if err := k.drop(); err != nil {
+	k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(len(data))
+	k.lost.Store(stats.Lost)
+	if err := k.registry.Drop(); err != nil {
 		return err
+	}
+	if k.blind {
+		return nil
 	}
 	return k.wal.Release(before)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/broker/topic"
@@ -27,11 +28,15 @@ type Options struct {
 	SyncTimeout  time.Duration
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
+
+	LogFileSize     int64  // bytes of one of the log's files; 0: 8 MiB
+	SegmentSize     int64  // bytes of one segment file; 0: what package segment says
+	CheckpointBytes uint64 // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
 }
 
-// When a checkpoint is written: the log has grown by checkpointBytes since the last one, and that was checkpointPause ago or
-// nothing much happens and no message is in segments, so that a broker that has drained needs little space; or the log has
-// grown by checkpointMax.
+// When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
+// checkpointPause ago, or nothing much happens and no message is in segments, so that a broker that has drained needs little
+// space; or the log has grown by checkpointMax; or the log has lost records.
 const (
 	checkpointBytes = 16 << 20
 	quietBytes      = 64 << 10 // in one tick
@@ -42,8 +47,11 @@ const (
 // logFileSize is the size of the log's files in bytes: a broker that has drained keeps about two of them.
 const logFileSize = 8 << 20
 
-// logFolder is the log's folder in the data folder.
-const logFolder = "journal"
+// Folders in the data folder.
+const (
+	logFolder      = "journal"
+	segmentsFolder = "segments"
+)
 
 // Exists reports whether a keeper has kept something in the data folder.
 func Exists(dir string) bool {
@@ -72,9 +80,12 @@ type Keeper struct {
 	at      time.Time    // when it was written
 	seen    uint64       // bytes that were appended at the last tick
 	probed  time.Time
-	failed  bool   // the log has failed, and no checkpoint was written since
-	lost    uint64 // records that the log had lost when the last checkpoint was written
+	weight  uint64    // bytes of the last checkpoint
+	retry   time.Time // no checkpoint before this, as the last one failed
+	blind   bool      // no checkpoint could be read: the log is not released
 	cramped bool
+
+	lost atomic.Uint64 // records that the log had lost when the last checkpoint was written; publishers read it
 }
 
 // Open opens the log in the folder and returns what it and the last checkpoint add up to. The keeper runs from Start on.
@@ -82,6 +93,8 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	if o.FS == nil {
 		o.FS = vfs.OS()
 	}
+	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
+	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
 	k := &Keeper{o: o, at: time.Now()}
 	if err := o.FS.MkdirAll(filepath.Join(o.Dir, logFolder)); err != nil {
 		return nil, nil, fmt.Errorf("making the log's folder: %w", err)
@@ -91,9 +104,10 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 		return nil, nil, err
 	}
 	recovery := topic.NewRecovery(state)
+	recovery.Segments = k.Segments()
 	var report wal.Report
-	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), FileSize: logFileSize, SpareFiles: 1, SyncEvery: o.SyncEvery,
-		SyncTimeout: o.SyncTimeout, Log: o.Log}, func(e wal.Entry) error {
+	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), FileSize: o.LogFileSize, SpareFiles: 1,
+		SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: o.Log}, func(e wal.Entry) error {
 		if e.Kind == byte(kindProbe) {
 			return nil
 		}
@@ -110,6 +124,9 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	for _, d := range report.Damage {
 		o.Log.Error("damage in the log", "where", d)
 	}
+	if err := k.tidy(recovery, report.Damaged()); err != nil {
+		return nil, nil, errors.Join(err, k.wal.Close())
+	}
 	return k, recovery, nil
 }
 
@@ -121,15 +138,21 @@ func position(p wal.Position) journal.Position {
 }
 
 // Journal returns the log as topics see it.
-func (k *Keeper) Journal() topic.Log { return walLog{k.wal} }
+func (k *Keeper) Journal() topic.Log { return walLog{k.wal, &k.lost} }
 
 // walLog is the log of topics.
-type walLog struct{ l *wal.Log }
+type walLog struct {
+	l    *wal.Log
+	lost *atomic.Uint64 // Keeper.lost
+}
 
 func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Position {
 	at, _ := w.l.Append(byte(kind), head, body) // Commit answers with the error
 	return position(at)
 }
+
+// errGap is the refusal of publishes while the log lacks records that a publish may build on, as that of its channel.
+var errGap = errors.New("the log has lost records, and no checkpoint has made up for them yet")
 
 func (w walLog) Commit(at journal.Position, sync bool) error {
 	level := wal.Written
@@ -144,7 +167,15 @@ func (w walLog) Commit(at journal.Position, sync bool) error {
 
 func (w walLog) End() journal.Position { return position(w.l.End()) }
 
-func (w walLog) Err() error { return w.l.Err() }
+func (w walLog) Err() error {
+	if err := w.l.Err(); err != nil {
+		return err
+	}
+	if w.l.Lost() > w.lost.Load() {
+		return errGap
+	}
+	return nil
+}
 
 // Segments returns the topics' segments.
 func (k *Keeper) Segments() topic.Segments { return segments{k} }
@@ -152,14 +183,12 @@ func (k *Keeper) Segments() topic.Segments { return segments{k} }
 type segments struct{ k *Keeper }
 
 func (s segments) dir(id uint32) string {
-	return filepath.Join(s.k.o.Dir, "segments", strconv.FormatUint(uint64(id), 10))
+	return filepath.Join(s.k.o.Dir, segmentsFolder, strconv.FormatUint(uint64(id), 10))
 }
 
 func (s segments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
-	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), Log: s.k.o.Log})
+	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log})
 }
-
-func (s segments) Remove(id uint32) error { return nil }
 
 // Start begins to keep the registry, whose topics were recovered.
 func (k *Keeper) Start(r *topic.Registry) {
@@ -175,6 +204,7 @@ func (k *Keeper) Start(r *topic.Registry) {
 func (k *Keeper) Close() error {
 	k.stop()
 	k.loop.Wait()
+	k.probe()
 	err := k.checkpoint()
 	return errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
 }
@@ -207,18 +237,23 @@ func (k *Keeper) look(now time.Time) {
 		k.watchSpace()
 		k.probe()
 	}
+	if k.wal.Err() != nil || now.Before(k.retry) {
+		return
+	}
 	k.registry.Reclaim()
-	if k.registry.HasDropped() {
+	if k.registry.PrepareDrop() {
 		if err := k.drop(); err != nil {
 			k.o.Log.Error("letting go of segments", "error", err)
+			k.retry = now.Add(probeEvery)
 		}
 	}
 	stats := k.wal.Stats()
 	grown := stats.Bytes - k.size
 	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
 	k.seen = stats.Bytes
-	due := grown >= checkpointMax || grown >= checkpointBytes && (now.Sub(k.at) >= checkpointPause || quiet)
-	if !due && (stats.Lost == k.lost || k.wal.Err() != nil) {
+	due := grown >= checkpointMax ||
+		grown >= max(k.o.CheckpointBytes, 2*k.weight) && (now.Sub(k.at) >= checkpointPause || quiet)
+	if !due && stats.Lost == k.lost.Load() {
 		return
 	}
 	err := k.checkpoint()
@@ -227,36 +262,50 @@ func (k *Keeper) look(now time.Time) {
 	}
 	if err != nil {
 		k.o.Log.Error("writing a checkpoint", "error", err)
-		k.at = now // not at once again
+		k.registry.SetHealth(err)
+		k.retry = now.Add(probeEvery)
+		return
 	}
+	k.registry.SetHealth(nil)
 }
 
 // drop lets segments go of which the log says that nobody needs them.
 func (k *Keeper) drop() error {
-	at, err := k.wal.Append(byte(kindProbe))
-	if err == nil {
-		err = k.wal.Commit(at, wal.Synced)
-	}
-	if err != nil {
+	if err := k.sync(); err != nil {
 		return err
 	}
 	return k.registry.Drop()
 }
 
-// probe tries a log that has failed.
+// sync writes to the log, and syncs all of it.
+func (k *Keeper) sync() error {
+	at, err := k.wal.Append(byte(kindProbe))
+	if err == nil {
+		err = k.wal.Commit(at, wal.Synced)
+	}
+	return err
+}
+
+// probe tries the log when it, or the last write to disk, has failed. Health stays bad until a write and, when records were
+// lost, a checkpoint has succeeded.
 func (k *Keeper) probe() {
-	if k.wal.Err() == nil {
+	failed := k.wal.Err()
+	if failed == nil && k.registry.Health() == nil {
 		return
 	}
 	err := k.wal.Recover()
 	if err == nil {
-		var at wal.Position
-		if at, err = k.wal.Append(byte(kindProbe)); err == nil {
-			err = k.wal.Commit(at, wal.Synced)
-		}
+		err = k.sync()
 	}
-	k.registry.SetHealth(err)
-	if err == nil {
+	switch {
+	case err != nil:
+		k.registry.SetHealth(err)
+	case k.wal.Lost() > k.lost.Load():
+		k.registry.SetHealth(errGap)
+	default:
+		k.registry.SetHealth(nil)
+	}
+	if err == nil && failed != nil {
 		k.o.Log.Info("the log can be written again")
 	}
 }

@@ -48,6 +48,7 @@ type Channel struct {
 	shelf    inflight.Shelf         // deferred, of a durable topic: the bodies are in its nodes
 	absent   fifo[inflight.Shelved] // to be delivered once their bodies are in memory
 	loading  map[msgID]uint16       // of absent: on their way into memory, with their deliveries
+	told     msgID                  // the log says that mem was left up to here
 	subs     []*Subscription
 	waiting  parked // consumers that have credit and nothing to do
 	woken    int    // consumers that were woken and have not taken yet
@@ -182,6 +183,15 @@ func detached(at backlog.Extent, count int) backlog.Extent {
 		size += len(protocol.FirstMessage(frames[size:]))
 	}
 	return backlog.Detached(slices.Clone(frames[:size]))
+}
+
+// force gives the channel messages for which it has no room. Topic.pub is held.
+func (c *Channel) force(at backlog.Extent, count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mem.Add(at, count)
+	c.n.accepted += uint64(count)
+	c.wakeLocked(count)
 }
 
 // wantRoom returns what tells when count messages may fit into memory, or nil when it is not worth waiting: the channel

@@ -7,15 +7,19 @@ import (
 
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
 )
 
 // Checkpoint writes down all durable topics: what the log up to the returned place adds up to. Every message that somebody
 // needs is in the topics' segments then, synced; what is published meanwhile is behind that place. The log may forget what is
 // before it once the checkpoint itself is safe.
 func (r *Registry) Checkpoint() ([]byte, journal.Position, error) {
-	from := r.cfg.Journal.End()
 	w := journal.NewWriter()
-	for _, t := range r.Topics() {
+	r.create.Lock() // no topic is in the log before that place and not yet in the list
+	from, topics := r.cfg.Journal.End(), r.Topics()
+	r.create.Unlock()
+	w.Head(r.lastID.Load()+1, from)
+	for _, t := range topics {
 		if t.d == nil || t.deleted.Load() {
 			continue
 		}
@@ -45,10 +49,8 @@ func (t *Topic) checkpoint(w *journal.Writer) error {
 		state.Nodes = append(state.Nodes, journal.Node{Seq: s.node.Seq(), Count: uint32(s.node.Count()),
 			First: s.node.First(), Last: s.node.Last()})
 	}
-	if d.store != nil {
-		if err := d.store.Sync(); err != nil {
-			return fmt.Errorf("syncing segments: %w", err)
-		}
+	if err := t.syncStoreLocked(); err != nil {
+		return err
 	}
 	w.Topic(state)
 	t.own.checkpoint(w)
@@ -64,7 +66,8 @@ func (t *Topic) checkpoint(w *journal.Writer) error {
 func (c *Channel) checkpoint(w *journal.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	state := &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), AsOf: c.topic.d.log.End()}
+	state := &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.told, AsOf: c.topic.d.log.End(),
+		Outs: c.inflight.Len() + c.retries.len() + c.absent.len() + len(c.loading) + c.deferred.Len() + c.shelf.Len()}
 	for _, r := range c.mem.Ranges(nil) {
 		state.Waiting = append(state.Waiting, journal.Range(r))
 	}
@@ -111,24 +114,85 @@ func (r *Registry) durable() []*Topic {
 	return list
 }
 
-// HasDropped reports whether Drop has something to do.
-func (r *Registry) HasDropped() bool { return r.dropped.Load() > 0 }
+// PrepareDrop reports whether there is something to drop. The caller syncs the log then, and calls Drop.
+func (r *Registry) PrepareDrop() bool {
+	if r.dropped.Load() == 0 {
+		return false
+	}
+	for _, t := range r.durable() {
+		t.pub.Lock()
+		t.d.dropping = append(t.d.dropping, t.d.dropped...)
+		t.d.dropped = nil
+		t.pub.Unlock()
+	}
+	return true
+}
 
-// Drop removes what Reclaim gave up. With an error it goes on with other topics.
+// Drop removes what was given up before the last PrepareDrop. With an error it goes on with other topics.
 func (r *Registry) Drop() error {
 	var errs []error
 	for _, t := range r.durable() {
 		t.pub.Lock()
-		if n := len(t.d.dropped); n > 0 && t.d.store != nil {
-			for _, ref := range t.d.dropped {
+		if n := len(t.d.dropping); n > 0 && t.d.store != nil {
+			for _, ref := range t.d.dropping {
 				errs = append(errs, t.d.store.Drop(ref))
 			}
-			t.d.dropped = nil
+			t.d.dropping = nil
 			r.dropped.Add(-int64(n))
 		}
 		t.pub.Unlock()
 	}
 	return errors.Join(errs...)
+}
+
+// syncStoreLocked syncs the topic's segments. Blocks that a failed sync has left in doubt are written anew, elsewhere.
+func (t *Topic) syncStoreLocked() error {
+	store := t.d.store
+	if store == nil {
+		return nil
+	}
+	err := store.Sync()
+	if err == nil {
+		return nil
+	}
+	doubtful := map[segment.Ref]bool{}
+	for _, ref := range store.Doubtful() {
+		doubtful[ref] = true
+	}
+	for _, s := range t.d.table.each() {
+		if s.onDisk.Load() && doubtful[s.at().Ref] {
+			if err := t.moveLocked(s); err != nil {
+				return fmt.Errorf("writing blocks anew that could not be synced: %w", err)
+			}
+		}
+	}
+	// What is left in doubt nobody needs, or the move itself was in vain.
+	if len(doubtful) > 0 {
+		err = store.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("syncing segments: %w", err)
+	}
+	return nil
+}
+
+// moveLocked writes a block anew and drops the old one.
+func (t *Topic) moveLocked(s *stored) error {
+	old := s.at()
+	frames := s.node.Frames()
+	if frames == nil {
+		var lost []segment.Lost
+		var err error
+		if frames, lost, err = t.d.store.Read(old, nil); err != nil || len(lost) > 0 {
+			return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, errors.Join(err, segment.ErrDamaged))
+		}
+	}
+	ref, err := t.d.store.Append(old.First, int(old.Count), frames)
+	if err != nil {
+		return err
+	}
+	s.moved.Store(&segment.Block{First: old.First, Count: old.Count, Ref: ref})
+	return t.d.store.Drop(old.Ref)
 }
 
 // Drained reports whether no message of a durable topic is on disk, but for the log.

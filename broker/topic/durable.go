@@ -32,7 +32,8 @@ type durable struct {
 	tail     *stored            // the node that is appended to
 	resident int                // messages in nodes that are in memory
 	oldest   uint32             // no node before this one is in memory
-	dropped  []segment.Ref      // blocks that may go once the log says that their messages are finished
+	dropped  []segment.Ref      // blocks that may go once the log, synced, says that their messages are finished
+	dropping []segment.Ref      // of those: the log is about to be synced, or is
 	imports  *Imports           // what is being taken over, nil when nothing is
 	head     []byte             // scratch
 }
@@ -172,13 +173,14 @@ func (t *Topic) overflowLocked() {
 	if d.tail == nil || d.resident-d.tail.node.Count() <= t.own.bound {
 		return
 	}
+	idle := t.unpinnedLocked()
 	need := t.neededLocked()
 	for d.resident-d.tail.node.Count() > t.own.bound {
 		s := d.oldestLocked()
 		if s == nil || s == d.tail {
 			return
 		}
-		if s.pins.Load() == 0 && !need.has(s.node) {
+		if i, ok := slices.BinarySearchFunc(idle, s.num, byNum); ok && !need.has(idle[i].node) {
 			t.dropLocked(s)
 			continue
 		}
@@ -245,13 +247,22 @@ func (t *Topic) openStoreLocked() error {
 // reclaimLocked drops every node that no channel needs: nothing in it waits, is deferred, in flight or about to be delivered
 // again.
 func (t *Topic) reclaimLocked() {
+	idle := t.unpinnedLocked()
 	need := t.neededLocked()
-	for _, s := range t.d.table.each() {
-		if s != t.d.tail && s.pins.Load() == 0 && !need.has(s.node) {
+	for _, s := range idle {
+		if s != t.d.tail && !need.has(s.node) {
 			t.dropLocked(s)
 		}
 	}
 }
+
+// unpinnedLocked returns the nodes without pins, in order. It goes before neededLocked: what loses its last pin meanwhile is
+// not among them, and what had lost it before is needed as single messages, if at all.
+func (t *Topic) unpinnedLocked() []*stored {
+	return slices.DeleteFunc(t.d.table.each(), func(s *stored) bool { return s.pins.Load() > 0 })
+}
+
+func byNum(s *stored, num uint32) int { return int(int64(s.num) - int64(num)) }
 
 // dropLocked forgets a node that nobody needs.
 func (t *Topic) dropLocked(s *stored) {
@@ -264,7 +275,7 @@ func (t *Topic) dropLocked(s *stored) {
 		d.onDisk.Add(-1)
 		t.registry.onDisk.Add(-1)
 		t.registry.dropped.Add(1)
-		d.dropped = append(d.dropped, s.block.Ref)
+		d.dropped = append(d.dropped, s.at().Ref)
 	}
 }
 
@@ -396,14 +407,15 @@ func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf []inflight.Shelved, ab
 // destroyDurableLocked removes what the log and the segments have of a topic that is deleted.
 func (t *Topic) destroyDurableLocked() error {
 	d := t.d
-	d.change(journal.Change{Op: journal.OpDeleteTopic})
-	t.settle() // the log must say so before the segments go
+	err := t.syncTo(d.change(journal.Change{Op: journal.OpDeleteTopic})) // before the segments go
 	t.registry.onDisk.Add(-d.onDisk.Swap(0))
-	t.registry.dropped.Add(-int64(len(d.dropped)))
-	d.dropped = nil
-	var err error
-	if d.store != nil {
-		err = errors.Join(err, d.store.RemoveAll())
+	t.registry.dropped.Add(-int64(len(d.dropped) + len(d.dropping)))
+	d.dropped, d.dropping = nil, nil
+	switch {
+	case err != nil:
+		return fmt.Errorf("the deletion of topic %s was not written, and its messages on disk stay until the next start: %w", t.name, err)
+	case d.store != nil:
+		return d.store.RemoveAll()
 	}
-	return err
+	return nil
 }

@@ -74,7 +74,7 @@ func (c *Channel) endFill(absent []inflight.Shelved, epoch int, put func()) bool
 	if c.epoch == epoch {
 		put()
 	}
-	c.topic.unpin(absent)
+	c.topic.unpin(absent) // last, see unpinnedLocked
 	ready := c.deliverableLocked()
 	if ready {
 		c.wakeLocked(c.backlogLocked())
@@ -91,13 +91,18 @@ func (t *Topic) load(n *backlog.Node) (frames []byte, damaged bool, err error) {
 	if s == nil || !s.onDisk.Load() {
 		return nil, true, nil
 	}
-	frames, bad, err := t.d.store.Read(s.block, nil)
+	block := s.at()
+	frames, bad, err := t.d.store.Read(block, nil)
+	if errors.Is(err, segment.ErrGone) && s.at() == block { // somebody has removed the file
+		t.registry.log.Error("messages on disk are gone and were lost", "topic", t.name, "block", block.Ref.String(), "error", err)
+		return nil, true, nil
+	}
 	if err != nil {
-		t.registry.log.Error("reading messages from disk", "topic", t.name, "block", s.block.Ref.String(), "error", err)
+		t.registry.log.Error("reading messages from disk", "topic", t.name, "block", block.Ref.String(), "error", err)
 		return nil, false, err
 	}
 	for _, b := range bad {
-		t.registry.log.Error("messages on disk are damaged and were lost", "topic", t.name, "block", s.block.Ref.String(), "damage", b)
+		t.registry.log.Error("messages on disk are damaged and were lost", "topic", t.name, "block", block.Ref.String(), "damage", b)
 	}
 	return frames, len(bad) > 0, nil
 }
@@ -115,7 +120,7 @@ func (t *Topic) loadEach(list []inflight.Shelved) (loaded []retry, lost int, lat
 			err = errGoneNode
 		case m.Off != unknown:
 			if f = s.node.Frame(int(m.Off)); f == nil {
-				f, err = t.d.store.ReadFrame(s.block.Ref, m.Off, s.node.Seq()+uint64(m.Index), nil)
+				f, err = t.d.store.ReadFrame(s.at().Ref, m.Off, s.node.Seq()+uint64(m.Index), nil)
 			}
 		default:
 			if s != node {
@@ -173,10 +178,15 @@ func (t *Topic) pin(list []inflight.Shelved) {
 // logged reports whether what happens on the channel is written to the log.
 func (c *Channel) logged() bool { return c.topic.d != nil && !c.ephemeral }
 
-// logRuns writes ids that were collected.
+// logRunsLocked writes ids that were collected.
 func (c *Channel) logRunsLocked(kind journal.Kind, r *journal.Runs) {
-	if b := r.Record(); b != nil {
-		c.topic.d.log.Append(kind, b, nil)
+	b := r.Record()
+	if b == nil {
+		return
+	}
+	c.topic.d.log.Append(kind, b, nil)
+	if kind == journal.KindDelivered {
+		c.told = max(c.told, c.mem.After())
 	}
 }
 

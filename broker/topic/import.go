@@ -81,7 +81,7 @@ func (m *Import) Add(timestamp int64, attempts uint16, body []byte) error {
 			return err
 		}
 	}
-	m.batch.frames = protocol.AppendMessageHeader(m.batch.frames, timestamp, 1, 0, len(body))
+	m.batch.frames = protocol.AppendMessageHeader(m.batch.frames, timestamp, attempts+1, 0, len(body))
 	m.batch.Extend(body)
 	m.batch.n++
 	if attempts > 0 {
@@ -146,7 +146,7 @@ func (m *Import) appendLocked() (journal.Position, error) {
 	p := journal.Publish{Topic: d.id, First: first, Last: first + protocol.MessageID(b.n) - 1, Seq: d.seq, Count: b.n}
 	targets := m.targetsLocked(&p)
 	if len(m.attempts) > 0 {
-		p.Due = time.Now().UnixNano() // now: what is deferred need not wait in order
+		p.Due = time.Now().UnixNano() // the log knows attempts of what is deferred only
 	}
 	d.head = journal.AppendPublish(d.head[:0], p)
 	at := d.log.Append(journal.KindPublish, d.head, b.frames)
@@ -154,7 +154,7 @@ func (m *Import) appendLocked() (journal.Position, error) {
 	extent := t.keepLocked(b, p)
 	for _, c := range targets {
 		if len(m.attempts) > 0 {
-			at = c.takeBack(first, extent.Offset(), m.attempts)
+			c.takeBack(first, extent.Offset(), m.attempts)
 		} else {
 			c.offerDurable(extent, p.Count)
 		}
@@ -177,33 +177,20 @@ func (m *Import) targetsLocked(p *journal.Publish) []*Channel {
 	return m.topic.targetsLocked()
 }
 
-// takeBack gives the channel messages of the topic's last node, from off on, that were delivered before, and logs how often.
-func (c *Channel) takeBack(first protocol.MessageID, off int, attempts []uint16) (at journal.Position) {
+// takeBack gives the channel messages of the topic's last node, from off on, that were delivered before.
+func (c *Channel) takeBack(first protocol.MessageID, off int, attempts []uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d := c.topic.d
-	s := d.tail
+	s := c.topic.d.tail
 	frames, index := s.node.Frames(), s.node.Count()-len(attempts)
-	most := uint16(0)
 	for i, n := range attempts {
 		c.absent.push(inflight.Shelved{ID: first + protocol.MessageID(i), Node: s.num, Off: uint32(off), Index: uint32(index + i),
 			Attempts: n})
 		off += len(protocol.FirstMessage(frames[off:]))
-		most = max(most, n)
 	}
 	s.pins.Add(int64(len(attempts)))
 	c.n.accepted += uint64(len(attempts))
-	for k := uint16(1); k <= most && k > 0; k++ {
-		c.runs.Begin(d.id, c.id)
-		for i, n := range attempts {
-			if n >= k {
-				c.runs.Add(first + protocol.MessageID(i))
-			}
-		}
-		at = d.log.Append(journal.KindDelivered, c.runs.Record(), nil)
-	}
 	c.wakeLocked(len(attempts))
-	return at
 }
 
 // adopted counts messages as those of an earlier life.

@@ -51,6 +51,4 @@ type Log interface {
 // Segments opens the folder that keeps one topic's overflow.
 type Segments interface {
 	Open(topic uint32) (*segment.Store, []segment.Block, []segment.Damage, error)
-	// Remove removes the folder of a topic that is gone.
-	Remove(topic uint32) error
 }

@@ -17,10 +17,19 @@ type stored struct {
 	num  uint32       // its place in the table
 	pins atomic.Int64 // deferred and absent messages of all channels whose bodies are here
 
-	// Guarded by Topic.pub.
-	block segment.Block // when onDisk
+	// Set before onDisk is.
+	block segment.Block
 
 	onDisk atomic.Bool
+	moved  atomic.Pointer[segment.Block] // where it was written anew, nil unless it was
+}
+
+// at returns the block of a node that is on disk.
+func (s *stored) at() segment.Block {
+	if b := s.moved.Load(); b != nil {
+		return *b
+	}
+	return s.block
 }
 
 // nodeTable is the nodes of a durable topic that somebody may still need, in order.

@@ -3,51 +3,126 @@ package topic
 import (
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
-	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
 
-// Recovery is what the log had: what it adds up to, and the messages in it.
+// Recovery is what the log had: what it adds up to, and the messages in it that are in no segment. Its fields are set before
+// Apply and Recover are called.
 type Recovery struct {
-	State   *journal.State
+	State *journal.State
+	// Segments are looked into while the log is read, so that what is in them need not be kept in memory; nil: only afterwards.
+	Segments Segments
+	// Complete says that the log and the checkpoint were read whole: what is in segments and not in them is not needed.
+	Complete bool
+
 	batches map[uint32][]loggedBatch // by topic
+	blocks  map[uint32]*blocks       // by topic
+	missing map[uint32]int           // messages, by topic
 }
 
+// loggedBatch is a publish of the log.
 type loggedBatch struct {
 	journal.Publish
-	frames []byte
+	frames []byte // nil when a block has them
 }
 
 // NewRecovery begins from the state of a checkpoint, or an empty one.
 func NewRecovery(s *journal.State) *Recovery {
-	return &Recovery{State: s, batches: map[uint32][]loggedBatch{}}
+	return &Recovery{State: s, batches: map[uint32][]loggedBatch{}, blocks: map[uint32]*blocks{}, missing: map[uint32]int{}}
 }
 
 // Apply takes in a record of the log, which is not kept.
-func (v *Recovery) Apply(at journal.Position, kind journal.Kind, data []byte) error {
-	return v.State.Apply(at, kind, data, func(p journal.Publish, frames []byte) {
-		v.batches[p.Topic] = append(v.batches[p.Topic], loggedBatch{p, slices.Clone(frames)})
-	})
+func (v *Recovery) Apply(at journal.Position, kind journal.Kind, data []byte) (err error) {
+	applied := v.State.Apply(at, kind, data, func(p journal.Publish, frames []byte) { err = v.keep(at, p, frames) })
+	if err != nil {
+		return err
+	}
+	return applied
 }
+
+// keep remembers a publish, but for messages that were finished when the checkpoint was written, and their bytes unless they
+// are in the topic's segments.
+func (v *Recovery) keep(at journal.Position, p journal.Publish, frames []byte) error {
+	t := v.State.Topics[p.Topic]
+	old := at.Before(t.AsOf)
+	if old && nodeOf(t.Nodes, p.Seq) < 0 {
+		return nil
+	}
+	batch := loggedBatch{Publish: p}
+	if v.Segments != nil {
+		b, err := v.open(v.Segments, p.Topic)
+		if err != nil {
+			return err
+		}
+		if i := b.holding(p.Seq); i >= 0 {
+			known := isNode(t.Nodes, b.list[i])
+			if old && known {
+				return nil
+			}
+			if !known && b.isSound(i) {
+				v.batches[p.Topic] = append(v.batches[p.Topic], batch)
+				return nil
+			}
+		}
+	}
+	batch.frames = slices.Clone(frames)
+	v.batches[p.Topic] = append(v.batches[p.Topic], batch)
+	return nil
+}
+
+// open looks into a topic's segments, once.
+func (v *Recovery) open(from Segments, topic uint32) (*blocks, error) {
+	if b := v.blocks[topic]; b != nil {
+		return b, nil
+	}
+	b, err := openBlocks(from, topic)
+	if err == nil {
+		v.blocks[topic] = b
+	}
+	return b, err
+}
+
+// Missing returns how many messages a topic that was recovered needs and nobody has, at most.
+func (v *Recovery) Missing(topic uint32) int { return v.missing[topic] }
 
 // Recover makes the topics of a log. It goes before Restore, which makes the topics that are not in it.
 func (r *Registry) Recover(v *Recovery) error {
+	if unsure := v.State.Settle(); unsure > 0 {
+		r.log.Warn("records of the log were lost: messages that were finished may come again", "at most", unsure)
+	}
 	r.lastID.Store(v.State.NextID)
-	for _, state := range v.State.Topics {
+	for id, state := range v.State.Topics {
+		found, err := v.open(r.cfg.Segments, id)
+		if err != nil {
+			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
+		}
 		r.ids.passed(state.Last)
-		b := builder{registry: r, state: state, batches: v.batches[state.ID]}
+		b := builder{registry: r, state: state, batches: v.batches[id], found: found, complete: v.Complete}
 		if err := b.build(); err != nil {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
 		}
-		delete(v.batches, state.ID)
+		v.missing[id] = b.lost
+		delete(v.batches, id)
+		delete(v.blocks, id)
+		if v.Segments == nil {
+			continue
+		}
+		if err := found.store.Release(); err != nil {
+			r.log.Error("closing segments that were looked into", "topic", state.Name, "error", err)
+		}
 	}
+	for _, b := range v.blocks { // of topics that were deleted
+		if err := b.store.Close(); err != nil {
+			r.log.Error("closing segments of a topic that was deleted", "error", err)
+		}
+	}
+	v.blocks, v.batches = nil, nil
 	return nil
 }
 
@@ -56,112 +131,41 @@ type builder struct {
 	registry *Registry
 	state    *journal.Topic
 	batches  []loggedBatch
+	found    *blocks
+	complete bool
 	topic    *Topic
-	lost     int // messages that are needed and nowhere
+	now      int64 // on the clock of all deadlines, and
+	wall     int64 // the same moment, Unix nanoseconds
+	lost     int   // messages that are needed and nowhere
 }
 
 func (b *builder) build() error {
 	r := b.registry
+	b.now, b.wall = r.now(), time.Now().UnixNano()
 	t := &Topic{registry: r, name: b.state.Name}
-	t.d = &durable{id: b.state.ID, log: r.cfg.Journal, seq: b.state.Seq, last: b.state.Last}
+	t.d = &durable{id: b.state.ID, log: r.cfg.Journal, store: b.found.store, seq: b.state.Seq, last: b.state.Last}
 	t.d.restoreOptions(b.state.Options, r.levelOf(t.name))
 	t.paused.Store(b.state.Paused)
 	b.topic = t
-	store, blocks, damage, err := r.cfg.Segments.Open(b.state.ID)
-	if err != nil {
-		return err
-	}
-	t.d.store = store
-	for _, d := range damage {
+	for _, d := range b.found.damage {
 		r.log.Error("damage on disk", "topic", t.name, "where", d.String())
 	}
-	b.nodes(blocks)
+	if err := b.nodes(); err != nil {
+		return err
+	}
+	b.reportMissing()
 	if err := b.channels(); err != nil {
 		return err
 	}
 	t.reclaimLocked()
-	if b.lost > 0 {
-		r.log.Error("messages were lost: they are needed and nowhere", "topic", t.name, "messages", b.lost)
+	b.skipNumbers()
+	if b.state.Moved {
+		t.d.change(journal.Change{Op: journal.OpInherit})
 	}
 	r.mu.Lock()
 	r.topics[t.name] = t
 	r.mu.Unlock()
 	return nil
-}
-
-// piece is messages that were appended together, on disk or out of the log.
-type piece struct {
-	journal.Node
-	block  segment.Block
-	frames []byte // nil when they are on disk
-}
-
-// nodes makes the topic's nodes: blocks of its segments, and batches of the log that are in no block.
-func (b *builder) nodes(blocks []segment.Block) {
-	var pieces []piece
-	for _, blk := range blocks {
-		n, ok := b.identify(blk)
-		if !ok {
-			continue // it was not needed when the checkpoint was written, or its messages are not in the log any more
-		}
-		pieces = append(pieces, piece{Node: n, block: blk})
-	}
-	for _, batch := range b.batches {
-		if !covered(blocks, batch.Seq) {
-			pieces = append(pieces, piece{Node: journal.Node{Seq: batch.Seq, Count: uint32(batch.Count), First: batch.First,
-				Last: batch.Last}, frames: batch.frames})
-		}
-	}
-	sort.Slice(pieces, func(i, j int) bool { return pieces[i].Seq < pieces[j].Seq })
-	for _, p := range pieces {
-		b.append(p)
-	}
-	b.batches = nil
-}
-
-// identify finds the ids of a block: in the checkpoint, or in the log, which holds all that is newer.
-func (b *builder) identify(blk segment.Block) (journal.Node, bool) {
-	nodes := b.state.Nodes
-	if i := sort.Search(len(nodes), func(i int) bool { return nodes[i].Seq >= blk.First }); i < len(nodes) && nodes[i].Seq == blk.First {
-		return nodes[i], nodes[i].Count == blk.Count
-	}
-	n := journal.Node{Seq: blk.First, Count: blk.Count}
-	first := sort.Search(len(b.batches), func(i int) bool { return b.batches[i].Seq >= blk.First })
-	end := blk.First + uint64(blk.Count)
-	if first == len(b.batches) || b.batches[first].Seq != blk.First {
-		return n, false
-	}
-	n.First = b.batches[first].First
-	for _, batch := range b.batches[first:] {
-		if batch.Seq >= end {
-			break
-		}
-		n.Last = batch.Last
-	}
-	return n, true
-}
-
-// covered reports whether a message is in one of the blocks, which are sorted.
-func covered(blocks []segment.Block, seq uint64) bool {
-	i := sort.Search(len(blocks), func(i int) bool { return blocks[i].First > seq })
-	return i > 0 && seq < blocks[i-1].First+uint64(blocks[i-1].Count)
-}
-
-func (b *builder) append(p piece) {
-	t := b.topic
-	if p.frames == nil {
-		t.tail.Close()
-		n := backlog.NewCold(t.tail.Last(), p.Seq, p.First, p.Last, int(p.Count), int(p.block.Ref.Length))
-		t.tail.After(n)
-		s := t.d.table.add(n)
-		s.block = p.block
-		t.setOnDisk(s)
-		return
-	}
-	seq, last := t.d.seq, t.d.last
-	batch := Batch{frames: p.frames, n: int(p.Count)}
-	t.keepLocked(&batch, journal.Publish{Seq: p.Seq, First: p.First, Last: p.Last, Count: int(p.Count)})
-	t.d.seq, t.d.last = max(seq, t.d.seq), max(last, t.d.last)
 }
 
 // channels makes the topic's channels.
@@ -171,18 +175,17 @@ func (b *builder) channels() error {
 	for i, state := range b.state.Channels {
 		c := newChannel(t, state.Name, "", false)
 		c.id = state.ID
+		c.told = state.After
 		c.paused.Store(state.Paused)
 		if i == 0 {
 			t.own = c
 		} else {
 			list = append(list, c)
 		}
-		for _, r := range state.Waiting {
-			if err := b.waiting(c, r); err != nil {
-				return err
-			}
+		if err := b.waiting(c, state.Waiting); err != nil {
+			return err
 		}
-		b.out(c, state.Out)
+		b.out(c, &state.Out)
 		c.n.adopted = c.n.accepted
 	}
 	slices.SortFunc(list, func(a, c *Channel) int { return strings.Compare(a.name, c.name) })
@@ -190,29 +193,80 @@ func (b *builder) channels() error {
 	return nil
 }
 
-// waiting puts a range of messages into the channel's backlog.
-func (b *builder) waiting(c *Channel, r journal.Range) error {
-	for _, s := range b.topic.d.table.each() {
-		n := s.node
-		if n.Last() < r.First || n.First() > r.Last {
+// waiting puts ranges of messages, in order, into the channel's backlog.
+func (b *builder) waiting(c *Channel, ranges []journal.Range) error {
+	if len(ranges) > 0 {
+		c.told = min(c.told, ranges[0].First-1)
+	}
+	nodes := b.topic.d.table.each()
+	for len(ranges) > 0 && len(nodes) > 0 {
+		n := nodes[0].node
+		if n.Last() < ranges[0].First {
+			nodes = nodes[1:]
 			continue
 		}
-		if r.First <= n.First() && n.Last() <= r.Last {
+		if ranges[0].First <= n.First() && n.Last() <= ranges[0].Last {
 			c.mem.Add(backlog.All(n, n), n.Count())
 			c.n.accepted += uint64(n.Count())
+			nodes = nodes[1:]
 			continue
 		}
-		frames, _, err := b.topic.load(n)
+		rest, err := b.parts(c, nodes[0], ranges)
 		if err != nil {
 			return err
 		}
-		from, to := backlog.Find(frames, r.First), backlog.Find(frames, r.Last+1)
-		if count := countFrames(frames[from:to]); count > 0 {
-			c.mem.Add(backlog.Within(n, from, to, max(r.First, n.First()), min(r.Last, n.Last())), count)
-			c.n.accepted += uint64(count)
-		}
+		ranges, nodes = rest, nodes[1:]
 	}
 	return nil
+}
+
+// parts puts those messages of a node that wait, not all of it, into the channel's backlog. It returns the ranges that go on
+// behind the node.
+func (b *builder) parts(c *Channel, s *stored, ranges []journal.Range) ([]journal.Range, error) {
+	n := s.node
+	var frames []byte
+	for ; len(ranges) > 0 && ranges[0].First <= n.Last(); ranges = ranges[1:] {
+		r := ranges[0]
+		if r.Last >= n.First() {
+			if frames == nil {
+				var damaged bool
+				var err error
+				if frames, damaged, err = b.topic.load(n); err != nil {
+					return nil, err
+				}
+				if damaged {
+					return b.singles(c, s, frames, ranges), nil
+				}
+			}
+			from, to := backlog.Find(frames, r.First), backlog.Find(frames, r.Last+1)
+			if count := countFrames(frames[from:to]); count > 0 {
+				c.mem.Add(backlog.Within(n, from, to, max(r.First, n.First()), min(r.Last, n.Last())), count)
+				c.n.accepted += uint64(count)
+			}
+		}
+		if r.Last > n.Last() {
+			break
+		}
+	}
+	return ranges, nil
+}
+
+// singles is parts of a node that is damaged: what is left has other offsets than it had, so that it is delivered by its ids.
+func (b *builder) singles(c *Channel, s *stored, frames []byte, ranges []journal.Range) []journal.Range {
+	for len(ranges) > 0 && ranges[0].First <= s.node.Last() {
+		r := ranges[0]
+		from, to := backlog.Find(frames, r.First), backlog.Find(frames, min(r.Last, s.node.Last())+1)
+		for rest := frames[from:to]; len(rest) > 0; {
+			f := protocol.FirstMessage(rest)
+			rest = rest[len(f):]
+			b.place(c, s, f.MustID(), journal.Out{})
+		}
+		if r.Last > s.node.Last() {
+			return ranges
+		}
+		ranges = ranges[1:]
+	}
+	return ranges
 }
 
 func countFrames(frames []byte) (n int) {
@@ -222,30 +276,35 @@ func countFrames(frames []byte) (n int) {
 	return n
 }
 
-// out puts back what had been delivered or deferred.
-func (b *builder) out(c *Channel, out map[msgID]journal.Out) {
-	now, wall := b.registry.now(), time.Now().UnixNano()
-	ids := make([]msgID, 0, len(out))
-	for id := range out {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		o := out[id]
-		s := b.topic.d.table.find(id)
-		if s == nil {
-			b.lost++
-			continue
+// out puts back what had been delivered or deferred, and empties out.
+func (b *builder) out(c *Channel, out *journal.Outs) {
+	var gone []msgID
+	c.shelf.Grow(out.Len())
+	out.Each(func(id msgID, o journal.Out) {
+		if s := b.topic.d.table.find(id); s != nil {
+			b.place(c, s, id, o)
+			return
 		}
-		s.pins.Add(1)
-		c.n.accepted++
-		m := inflight.Shelved{ID: id, Node: s.num, Off: unknown, Attempts: o.Attempts}
-		if o.Due != 0 && o.Due > wall {
-			m.At = now + o.Due - wall
-			c.shelf.Push(m)
-		} else {
-			c.absent.push(m)
-		}
+		gone = append(gone, id)
+	})
+	*out = journal.Outs{}
+	if len(gone) > 0 {
+		b.lost += len(gone)
+		b.registry.log.Error("messages that were delivered or deferred were lost: they are needed and nowhere", "topic", b.topic.name,
+			"channel", c.name, "messages", len(gone), "first", gone[0].String(), "last", gone[len(gone)-1].String())
 	}
 	c.armLocked()
+}
+
+// place gives the channel a message that is in a node.
+func (b *builder) place(c *Channel, s *stored, id msgID, o journal.Out) {
+	s.pins.Add(1)
+	c.n.accepted++
+	m := inflight.Shelved{ID: id, Node: s.num, Off: unknown, Attempts: o.Attempts}
+	if o.Due > b.wall {
+		m.At = b.now + o.Due - b.wall
+		c.shelf.Push(m)
+		return
+	}
+	c.absent.push(m)
 }

@@ -283,7 +283,7 @@ func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int)
 	c.active = true
 	log := c.logged()
 	if log {
-		c.runs.Begin(c.topic.d.id, c.id)
+		c.runs.BeginDelivered(c.topic.d.id, c.id, c.told)
 		c.drops.Begin(c.topic.d.id, c.id)
 	}
 	for bytes := 0; n < limit && bytes < takeBytes && c.deliverableLocked(); {
@@ -355,7 +355,7 @@ func (c *Channel) flyLocked(s *Subscription, f protocol.MessageFrame, attempts u
 	}
 	f = slices.Clone(f)
 	for {
-		id, _ = c.topic.registry.ids.take(1)
+		id = c.topic.registry.ids.one()
 		f.SetID(id)
 		if c.inflight.Add(id, f, attempts, s, s.lane, now) {
 			return f

@@ -1,12 +1,13 @@
 package journal
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 
 	"brokerd/protocol"
@@ -23,6 +24,7 @@ const (
 	kindOut     Kind = 67
 	kindEnd     Kind = 68
 	kindNodes   Kind = 69
+	kindHead    Kind = 70
 )
 
 // ErrCheckpoint is a file that is not a whole checkpoint.
@@ -30,7 +32,7 @@ var ErrCheckpoint = errors.New("not a whole checkpoint")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Writer encodes a checkpoint: a Topic, behind it each of its Channels, behind that its Waiting and Out, and at last Finish.
+// Writer encodes a checkpoint: the Head, then each Topic, behind it its Channels, behind each its Out, and at last Finish.
 type Writer struct {
 	buf   []byte
 	n     uint64
@@ -44,8 +46,20 @@ func NewWriter() *Writer { return &Writer{buf: []byte(checkpointMagic), start: -
 // recordHead is the size of length, checksum and kind.
 const recordHead = 9
 
-// maxOuts is how many messages one Out record holds.
-const maxOuts = 4096
+// maxOuts is how many messages one Out record holds, and outSize the bytes of each.
+const (
+	maxOuts = 4096
+	outSize = 18
+)
+
+// head is what a checkpoint says of the whole node.
+type head struct {
+	NextID uint32   `json:"next_id"`
+	From   Position `json:"from"`
+}
+
+// Head says which number the next topic or channel gets, and where the log was when the checkpoint was begun.
+func (w *Writer) Head(nextID uint32, from Position) { w.json(kindHead, head{nextID, from}) }
 
 func (w *Writer) begin(k Kind) {
 	w.end()
@@ -92,6 +106,7 @@ func (w *Writer) Topic(t *Topic) {
 // Channel adds a channel of the last topic with what waits there; Out adds the rest of it.
 func (w *Writer) Channel(c *Channel) {
 	w.json(kindChannel, c)
+	w.buf = slices.Grow(w.buf, c.Outs*outSize+len(c.Waiting)*16)
 	if len(c.Waiting) == 0 {
 		return
 	}
@@ -121,17 +136,17 @@ func (w *Writer) Finish() []byte {
 	return w.buf
 }
 
-// Write encodes a whole state.
+// Write encodes a whole state that is settled.
 func Write(s *State) []byte {
 	w := NewWriter()
+	w.Head(s.NextID, s.From)
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
 		w.Topic(t)
 		for _, c := range t.Channels {
+			c.Outs = c.Out.Len()
 			w.Channel(c)
-			for _, id := range sortedKeys(c.Out) {
-				w.Out(id, c.Out[id])
-			}
+			c.Out.Each(w.Out)
 		}
 	}
 	return w.Finish()
@@ -146,56 +161,91 @@ func sortedKeys[K ~uint32 | ~uint64, V any](m map[K]V) []K {
 	return keys
 }
 
-// ReadCheckpoint decodes a checkpoint. Anything but a whole one is ErrCheckpoint.
-func ReadCheckpoint(b []byte) (*State, error) {
-	rest, ok := bytes.CutPrefix(b, []byte(checkpointMagic))
-	if !ok {
+// ReadCheckpoint decodes a checkpoint of size bytes. Anything but a whole one is ErrCheckpoint; other errors are those of src.
+func ReadCheckpoint(src io.Reader, size int64) (*State, error) {
+	in := bufio.NewReaderSize(src, 256<<10)
+	magic := make([]byte, len(checkpointMagic))
+	switch _, err := io.ReadFull(in, magic); {
+	case ended(err) || err == nil && string(magic) != checkpointMagic:
 		return nil, fmt.Errorf("%w: it does not begin with %s", ErrCheckpoint, checkpointMagic)
+	case err != nil:
+		return nil, err
 	}
-	r := reader{state: NewState()}
+	r := reader{state: NewState(), left: size - int64(len(magic))}
 	for n := uint64(0); ; n++ {
-		kind, payload, size := nextRecord(rest)
-		if size == 0 {
-			return nil, fmt.Errorf("%w: damage at byte %d of %d", ErrCheckpoint, len(b)-len(rest), len(b))
+		at := size - r.left
+		kind, payload, err := r.next(in)
+		if ended(err) || errors.Is(err, ErrRecord) {
+			return nil, fmt.Errorf("%w: damage at byte %d of %d", ErrCheckpoint, at, size)
+		}
+		if err != nil {
+			return nil, err
 		}
 		if kind == kindEnd {
-			if len(payload) != 8 || binary.BigEndian.Uint64(payload) != n {
+			if len(payload) != 8 || binary.BigEndian.Uint64(payload) != n || r.left > 0 {
 				return nil, fmt.Errorf("%w: it ends after %d records and should not", ErrCheckpoint, n)
 			}
-			return r.state, nil
+			return r.finish()
 		}
 		if err := r.record(kind, payload); err != nil {
 			return nil, fmt.Errorf("%w: record %d: %w", ErrCheckpoint, n, err)
 		}
-		rest = rest[size:]
 	}
 }
 
-// nextRecord returns the record at the start of b; size is 0 when there is no valid one.
-func nextRecord(b []byte) (kind Kind, payload []byte, size int) {
-	if len(b) < recordHead {
-		return 0, nil, 0
-	}
-	n := int64(binary.BigEndian.Uint32(b))
-	if n < 1 || n > int64(len(b)-8) {
-		return 0, nil, 0
-	}
-	r := b[8 : 8+n]
-	if crc32.Checksum(r, castagnoli) != binary.BigEndian.Uint32(b[4:]) {
-		return 0, nil, 0
-	}
-	return Kind(r[0]), r[1:], int(8 + n)
-}
+func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
 
 // reader builds a state from records.
 type reader struct {
 	state   *State
 	topic   *Topic
 	channel *Channel
+	left    int64  // bytes
+	buf     []byte // of the last record
+}
+
+// next reads a record, whose payload is good until the next call. What is no record is ErrRecord.
+func (r *reader) next(in io.Reader) (Kind, []byte, error) {
+	var h [8]byte
+	if _, err := io.ReadFull(in, h[:]); err != nil {
+		return 0, nil, err
+	}
+	n := int64(binary.BigEndian.Uint32(h[:]))
+	if r.left -= 8 + n; n < 1 || r.left < 0 {
+		return 0, nil, ErrRecord
+	}
+	r.buf = slices.Grow(r.buf[:0], int(n))[:n]
+	if _, err := io.ReadFull(in, r.buf); err != nil {
+		return 0, nil, err
+	}
+	if crc32.Checksum(r.buf, castagnoli) != binary.BigEndian.Uint32(h[4:]) {
+		return 0, nil, ErrRecord
+	}
+	return Kind(r.buf[0]), r.buf[1:], nil
+}
+
+// finish puts the messages that are out in order.
+func (r *reader) finish() (*State, error) {
+	for _, t := range r.state.Topics {
+		if len(t.Channels) == 0 || t.Channels[0].ID != 0 {
+			return nil, fmt.Errorf("%w: topic %q has no backlog", ErrCheckpoint, t.Name)
+		}
+		for _, c := range t.Channels {
+			c.Out.order()
+		}
+	}
+	return r.state, nil
 }
 
 func (r *reader) record(kind Kind, b []byte) error {
 	switch {
+	case kind == kindHead && r.topic == nil:
+		var h head
+		if err := json.Unmarshal(b, &h); err != nil {
+			return err
+		}
+		r.state.NextID, r.state.From = max(r.state.NextID, h.NextID), h.From
+		return nil
 	case kind == kindTopic:
 		t := &Topic{}
 		if err := json.Unmarshal(b, t); err != nil {
@@ -210,6 +260,7 @@ func (r *reader) record(kind Kind, b []byte) error {
 		if err := json.Unmarshal(b, c); err != nil {
 			return err
 		}
+		c.Out.list.grow(int(min(int64(max(c.Outs, 0)), r.left/outSize)))
 		r.channel = c
 		r.topic.Channels = append(r.topic.Channels, c)
 		r.state.NextID = max(r.state.NextID, c.ID+1)
@@ -225,9 +276,10 @@ func (r *reader) record(kind Kind, b []byte) error {
 			r.channel.Waiting = append(r.channel.Waiting, Range{id(b), id(b[8:])})
 		}
 		return nil
-	case kind == kindOut && r.channel != nil && len(b)%18 == 0:
-		for ; len(b) > 0; b = b[18:] {
-			r.channel.Out[id(b)] = Out{Due: int64(binary.BigEndian.Uint64(b[8:])), Attempts: binary.BigEndian.Uint16(b[16:])}
+	case kind == kindOut && r.channel != nil && len(b)%outSize == 0:
+		for ; len(b) > 0; b = b[outSize:] {
+			due := max(int64(binary.BigEndian.Uint64(b[8:])), removed+1)
+			r.channel.Out.list.push(id(b), Out{Due: due, Attempts: binary.BigEndian.Uint16(b[16:])})
 		}
 		return nil
 	}

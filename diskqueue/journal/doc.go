@@ -10,20 +10,28 @@
 // A record is a kind, one byte, and a payload. Integers of fixed size are big-endian; varints are those of encoding/binary.
 //
 //	Publish    topic u32, only u32, due i64, first u64, last u64, seq u64, count u32, frames
-//	Delivered  topic u32, channel u32, runs       delivered once more each; one that waits leaves the backlog
+//	Delivered  topic u32, channel u32, after u64, runs    delivered once more each; one that waits leaves the backlog
 //	Finished   topic u32, channel u32, runs       finished or discarded
 //	Deferred   topic u32, channel u32, then for each: id varint (difference), due varint (difference)
 //	Change     JSON of type Change                topics, channels, pauses, options, emptying
 //
-// first and last are ids, seq is the number of the first message in its topic; the others count on from it. only is the one channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. due is nanoseconds since the Unix epoch, 0 for messages that are
-// not deferred. Runs are ids: for each run the difference of its first to the end of the one before, a varint, and its length,
-// a uvarint; ids of one batch follow each other, so that most runs take two or three bytes for many messages.
+// first and last are ids, seq is the number of the first message in its topic; the others count on from it. only is the one
+// channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. due is nanoseconds since the Unix epoch, 0
+// for messages that are not deferred. The attempts in a frame are those of its next delivery: more than 1 only in what is
+// deferred, of a message that another broker has delivered. Runs are ids: for each run the difference of its first to the end
+// of the one before, a varint, and its length, a uvarint; ids of one batch follow each other, so that most runs take two or
+// three bytes for many messages.
+//
+// Messages leave a backlog in order, so that a record Delivered says nothing of those in front of its ids that were lost on the
+// way. after is the last message that had left the backlog when the record was written: when the state is not as far, records
+// are missing, of a power cut or of writes that failed, and what they were about waits again rather than being lost.
 //
 // # Checkpoint
 //
 // A file is the magic "BRKDCKP1", records, and an End record. Each record is a length u32 of kind and payload, CRC-32C u32 of
 // them, kind u8, payload.
 //
+//	Head     JSON: the number of the next topic or channel, none is ever used twice, and where the log was
 //	Topic    JSON: topic with the log position that it is as of
 //	Nodes    blocks of the topic before it that are in its segments: seq u64, count u32, first u64, last u64 each
 //	Channel  JSON: channel of the topic before it, with the log position that it is as of

@@ -90,19 +90,28 @@ func checkFrames(p Publish, frames []byte) error {
 	return nil
 }
 
-// Runs collects the ids of a Delivered or Finished record. Begin makes it ready; its memory is reused.
+// Runs collects the ids of a Delivered or Finished record. Begin or BeginDelivered makes it ready; its memory is reused.
 type Runs struct {
 	buf   []byte
+	head  int                // bytes before the runs
 	first protocol.MessageID // of the run that is not written yet
 	n     uint64             // its length
 	end   protocol.MessageID // of the run before it
 }
 
-// Begin starts a record for a channel.
+// Begin starts a Finished record for a channel.
 func (r *Runs) Begin(topic, channel uint32) {
 	r.buf = binary.BigEndian.AppendUint32(r.buf[:0], topic)
 	r.buf = binary.BigEndian.AppendUint32(r.buf, channel)
-	r.n, r.end = 0, 0
+	r.n, r.end, r.head = 0, 0, len(r.buf)
+}
+
+// BeginDelivered starts a Delivered record for a channel whose backlog had been left up to the message after, as the record
+// before it says: else that one was lost.
+func (r *Runs) BeginDelivered(topic, channel uint32, after protocol.MessageID) {
+	r.Begin(topic, channel)
+	r.buf = binary.BigEndian.AppendUint64(r.buf, uint64(after))
+	r.head = len(r.buf)
 }
 
 // Add appends an id.
@@ -128,7 +137,7 @@ func (r *Runs) flush() {
 // Record returns the payload, which lives until the next Begin, or nil when no id was added.
 func (r *Runs) Record() []byte {
 	r.flush()
-	if len(r.buf) == 8 {
+	if len(r.buf) == r.head {
 		return nil
 	}
 	return r.buf
@@ -142,21 +151,22 @@ func parseHead(b []byte) (topic, channel uint32, rest []byte, err error) {
 	return binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), b[8:], nil
 }
 
-// maxRun bounds a run, so that a damaged record cannot keep recovery busy.
-const maxRun = 1 << 24
+// maxRuns bounds the ids of one record, so that one that makes no sense cannot keep recovery busy.
+const maxRuns = 1 << 20
 
 // eachRun calls f with every run.
 func eachRun(b []byte, f func(first protocol.MessageID, n uint64)) error {
 	var end protocol.MessageID
-	for len(b) > 0 {
+	for left := uint64(maxRuns); len(b) > 0; {
 		d, k := binary.Varint(b)
 		if k <= 0 {
 			return fmt.Errorf("%w: run", ErrRecord)
 		}
 		n, m := binary.Uvarint(b[k:])
-		if m <= 0 || n == 0 || n > maxRun {
+		if m <= 0 || n == 0 || n > left {
 			return fmt.Errorf("%w: run of length %d", ErrRecord, n)
 		}
+		left -= n
 		first := end + protocol.MessageID(d)
 		f(first, n)
 		end = first + protocol.MessageID(n)
@@ -227,6 +237,7 @@ const (
 	OpEmpty         Op = "empty"   // what the channel has, all of it
 	OpInherit       Op = "inherit" // the topic's own backlog moves to all its channels
 	OpOptions       Op = "options" // of the topic, replaced whole
+	OpSkip          Op = "skip"    // the topic's next message has number Seq: lower ones may be on disk; Options as of then
 )
 
 // Change is a change of topics and channels.
@@ -236,6 +247,7 @@ type Change struct {
 	Channel uint32          `json:"channel,omitempty"`
 	Name    string          `json:"name,omitempty"`
 	Paused  bool            `json:"paused,omitempty"`
+	Seq     uint64          `json:"seq,omitempty"`
 	Options json.RawMessage `json:"options,omitempty"`
 }
 

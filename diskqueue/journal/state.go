@@ -1,8 +1,12 @@
 package journal
 
 import (
+	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"sort"
 
 	"brokerd/protocol"
 )
@@ -21,6 +25,9 @@ func (p Position) Before(q Position) bool {
 // Range is the messages of a topic with ids from First to Last.
 type Range struct{ First, Last protocol.MessageID }
 
+// String returns both ids.
+func (r Range) String() string { return r.First.String() + " to " + r.Last.String() }
+
 // Out is a message that has left a channel's backlog and is not finished.
 type Out struct {
 	Due      int64 // Unix nanoseconds; 0 when it is not deferred
@@ -36,12 +43,16 @@ type Node struct {
 
 // Channel is the state of one channel. Waiting is in order; Out was delivered or is deferred.
 type Channel struct {
-	ID      uint32                     `json:"id"`
-	Name    string                     `json:"name"`
-	Paused  bool                       `json:"paused,omitempty"`
-	AsOf    Position                   `json:"as_of"` // records of the channel before this are in it
-	Waiting []Range                    `json:"-"`
-	Out     map[protocol.MessageID]Out `json:"-"`
+	ID      uint32             `json:"id"`
+	Name    string             `json:"name"`
+	Paused  bool               `json:"paused,omitempty"`
+	After   protocol.MessageID `json:"after,omitempty"` // the backlog was left up to here
+	AsOf    Position           `json:"as_of"`           // records of the channel before this are in it
+	Outs    int                `json:"outs,omitempty"`  // of a checkpoint: how many Out has, about
+	Waiting []Range            `json:"-"`
+	Out     Outs               `json:"-"`
+
+	unsure []Range // left the backlog by records that were lost: delivered, finished or still waiting
 }
 
 // Topic is the state of one topic.
@@ -55,13 +66,15 @@ type Topic struct {
 	Nodes    []Node             `json:"-"`     // of a checkpoint: what was in the topic's segments
 	AsOf     Position           `json:"as_of"` // records of the topic, publishes too, before this are in it
 	Channels []*Channel         `json:"-"`     // the first is the topic's own backlog, with id 0
+	Moved    bool               `json:"-"`     // Settle has moved that to the other channels, which no record says
 }
 
 // State is all topics.
 type State struct {
 	Topics map[uint32]*Topic
-	NextID uint32 // greater than every topic's and channel's id ever used
-	Stray  int    // records of topics or channels that are not there: deleted meanwhile
+	NextID uint32   // greater than every topic's and channel's id ever used
+	From   Position // of a checkpoint: no topic was made before this but those that are in it
+	Stray  int      // records of topics or channels that are not there: deleted meanwhile
 }
 
 // NewState returns the state of an empty node.
@@ -134,9 +147,15 @@ func (s *State) publish(at Position, p Publish, frames []byte, keep func(Publish
 	if t == nil {
 		return
 	}
+	if own := t.Channels[0]; p.Only == All && len(t.Channels) > 1 && len(own.Waiting)+own.Out.Len() > 0 {
+		t.Paused = false // nothing blocked the topic, and the record that says so was lost
+		t.inherit()
+	}
 	for _, c := range t.targets(p.Only) {
 		if p.Due != 0 {
-			eachFrame(frames, func(id protocol.MessageID) { c.Out[id] = Out{Due: p.Due} })
+			eachFrame(frames, func(m protocol.MessageFrame) {
+				c.Out.Set(m.MustID(), Out{Due: p.Due, Attempts: m.Attempts() - 1})
+			})
 			continue
 		}
 		if k := len(c.Waiting) - 1; k >= 0 && c.Waiting[k].Last == t.Last {
@@ -148,11 +167,10 @@ func (s *State) publish(at Position, p Publish, frames []byte, keep func(Publish
 	t.Last, t.Seq = p.Last, p.Seq+uint64(p.Count)
 }
 
-func eachFrame(frames []byte, f func(protocol.MessageID)) {
+func eachFrame(frames []byte, f func(protocol.MessageFrame)) {
 	for len(frames) > 0 {
 		m := protocol.FirstMessage(frames)
-		id, _ := m.ID()
-		f(id)
+		f(m)
 		frames = frames[len(m):]
 	}
 }
@@ -173,45 +191,71 @@ func (s *State) applyChannel(at Position, kind Kind, b []byte) error {
 	if at.Before(c.AsOf) {
 		return nil
 	}
-	if kind == KindDeferred {
+	switch kind {
+	case KindDeferred:
 		return eachDeferral(rest, func(id protocol.MessageID, due int64) {
-			if o, ok := c.Out[id]; ok {
+			if o, ok := c.Out.Get(id); ok {
 				o.Due = due
-				c.Out[id] = o
+				c.Out.Set(id, o)
 			}
 		})
+	case KindFinished:
+		return eachID(rest, c.finished)
 	}
-	return eachRun(rest, func(first protocol.MessageID, n uint64) {
+	if len(rest) < 8 {
+		return fmt.Errorf("%w: delivered, %d bytes", ErrRecord, len(b))
+	}
+	c.follow(protocol.MessageID(binary.BigEndian.Uint64(rest)))
+	return eachID(rest[8:], c.delivered)
+}
+
+func eachID(runs []byte, f func(protocol.MessageID)) error {
+	return eachRun(runs, func(first protocol.MessageID, n uint64) {
 		for id := first; id < first+protocol.MessageID(n); id++ {
-			if kind == KindDelivered {
-				c.delivered(id)
-			} else {
-				c.finished(id)
-			}
+			f(id)
 		}
 	})
 }
 
+// follow sets aside what has left the backlog by records that were lost: nobody knows whether it is finished.
+func (c *Channel) follow(after protocol.MessageID) {
+	if after <= c.After {
+		return
+	}
+	for len(c.Waiting) > 0 && c.Waiting[0].First <= after {
+		r := c.Waiting[0]
+		c.unsure = append(c.unsure, Range{r.First, min(r.Last, after)})
+		if r.Last > after {
+			c.Waiting[0].First = after + 1
+			break
+		}
+		c.Waiting = c.Waiting[1:]
+	}
+	c.After = after
+}
+
 func (c *Channel) delivered(id protocol.MessageID) {
-	o, ok := c.Out[id]
-	if !ok && !c.pass(id) {
+	o, ok := c.Out.Get(id)
+	if !ok && !c.pass(id) && !c.sure(id) {
 		return // it was emptied or finished
 	}
 	o.Attempts++
 	o.Due = 0
-	c.Out[id] = o
+	c.Out.Set(id, o)
 }
 
 func (c *Channel) finished(id protocol.MessageID) {
-	if _, ok := c.Out[id]; ok {
-		delete(c.Out, id)
-		return
+	if !c.Out.Delete(id) && !c.pass(id) { // a sampled consumer discards what it does not get
+		c.sure(id)
 	}
-	c.pass(id) // a sampled consumer discards what it does not get
 }
 
 // pass moves behind a message that waits, and reports whether it did wait. What waits leaves in order.
 func (c *Channel) pass(id protocol.MessageID) bool {
+	if id <= c.After {
+		return false
+	}
+	c.After = id
 	for len(c.Waiting) > 0 && c.Waiting[0].Last < id {
 		c.Waiting = c.Waiting[1:]
 	}
@@ -225,10 +269,57 @@ func (c *Channel) pass(id protocol.MessageID) bool {
 	return true
 }
 
+// sure takes out a message that was set aside, and reports whether it was.
+func (c *Channel) sure(id protocol.MessageID) bool {
+	i := sort.Search(len(c.unsure), func(i int) bool { return c.unsure[i].Last >= id })
+	if i == len(c.unsure) || c.unsure[i].First > id {
+		return false
+	}
+	r := c.unsure[i]
+	parts := make([]Range, 0, 2)
+	if r.First < id {
+		parts = append(parts, Range{r.First, id - 1})
+	}
+	if id < r.Last {
+		parts = append(parts, Range{id + 1, r.Last})
+	}
+	c.unsure = slices.Replace(c.unsure, i, i+1, parts...)
+	return true
+}
+
+// Settle ends the reading of records. What was set aside, because records were lost, waits again; of topics and channels of
+// the same name the newest one stays, as the deletion of the other was lost; and what is in a topic's own backlog although
+// nothing blocks it moves to its channels. It returns how many messages at most may come
+// again although they were finished.
+func (s *State) Settle() (unsure uint64) {
+	newest := map[string]uint32{}
+	for id, t := range s.Topics {
+		newest[t.Name] = max(newest[t.Name], id)
+	}
+	for id, t := range s.Topics {
+		if newest[t.Name] != id {
+			delete(s.Topics, id)
+			continue
+		}
+		for _, c := range t.Channels {
+			for _, r := range c.unsure {
+				unsure += uint64(r.Last-r.First) + 1
+			}
+			c.Waiting = append(c.unsure, c.Waiting...)
+			c.unsure = nil
+		}
+		if own := t.Channels[0]; !t.Paused && len(t.Channels) > 1 && len(own.Waiting)+own.Out.Len() > 0 {
+			t.inherit()
+			t.Moved = true
+		}
+	}
+	return unsure
+}
+
 func (s *State) change(at Position, c Change) {
 	s.NextID = max(s.NextID, c.Topic+1, c.Channel+1)
 	if c.Op == OpCreateTopic {
-		if s.Topics[c.Topic] == nil {
+		if s.Topics[c.Topic] == nil && !at.Before(s.From) {
 			s.Topics[c.Topic] = &Topic{ID: c.Topic, Name: c.Name, Options: c.Options, Channels: []*Channel{newChannel(0, "")}}
 		}
 		return
@@ -246,6 +337,7 @@ func (s *State) change(at Position, c Change) {
 		delete(s.Topics, c.Topic)
 	case OpCreateChannel:
 		if t.channel(c.Channel) == nil {
+			t.Channels = slices.DeleteFunc(t.Channels, func(other *Channel) bool { return other.Name == c.Name && other.ID != 0 })
 			t.Channels = append(t.Channels, newChannel(c.Channel, c.Name))
 		}
 	case OpDeleteChannel:
@@ -265,11 +357,13 @@ func (s *State) change(at Position, c Change) {
 		t.inherit()
 	case OpOptions:
 		t.Options = c.Options
+	case OpSkip:
+		t.Seq, t.Options = max(t.Seq, c.Seq), c.Options
 	}
 }
 
 func newChannel(id uint32, name string) *Channel {
-	return &Channel{ID: id, Name: name, Out: map[protocol.MessageID]Out{}}
+	return &Channel{ID: id, Name: name}
 }
 
 func (s *State) empty(at Position, c Change) {
@@ -278,8 +372,7 @@ func (s *State) empty(at Position, c Change) {
 		return
 	}
 	if ch := t.channel(c.Channel); ch != nil && !at.Before(ch.AsOf) {
-		ch.Waiting = nil
-		clear(ch.Out)
+		ch.Waiting, ch.unsure, ch.Out = nil, nil, Outs{}
 	}
 }
 
@@ -287,11 +380,12 @@ func (s *State) empty(at Position, c Change) {
 func (t *Topic) inherit() {
 	own := t.Channels[0]
 	for _, c := range t.Channels[1:] {
-		c.Waiting = append(c.Waiting, own.Waiting...) // what a channel still has is older
-		for id, o := range own.Out {
-			c.Out[id] = o
+		c.Waiting = append(c.Waiting, own.Waiting...)
+		own.Out.Each(c.Out.Set)
+		if len(own.Waiting) > 0 && own.Waiting[0].First <= c.After { // the record of an earlier move was lost
+			c.After = own.Waiting[0].First - 1
 		}
+		slices.SortFunc(c.Waiting, func(a, b Range) int { return cmp.Compare(a.First, b.First) }) // it was, but for that
 	}
-	own.Waiting = nil
-	clear(own.Out)
+	own.Waiting, own.Out = nil, Outs{}
 }

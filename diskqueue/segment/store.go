@@ -128,6 +128,28 @@ func (s *Store) Sync() error {
 	return cmp.Or(s.doubt(), err)
 }
 
+// SyncFiles syncs files that Open has found: an earlier process may have written them and not synced.
+func (s *Store) SyncFiles(numbers map[uint32]bool) error {
+	if len(numbers) == 0 {
+		return nil
+	}
+	for n := range numbers {
+		f, err := s.o.FS.Open(s.path(n))
+		if err != nil {
+			return fmt.Errorf("segments: %w", err)
+		}
+		err = f.Sync()
+		f.Close() // read only
+		if err != nil {
+			return fmt.Errorf("segments: sync: %w", err)
+		}
+	}
+	if err := s.o.FS.SyncDir(s.o.Dir); err != nil {
+		return fmt.Errorf("segments: sync folder: %w", err)
+	}
+	return nil
+}
+
 // syncFile syncs one file, and closes it unless it is appended to.
 func (s *Store) syncFile(f *file) {
 	f.dirty = false

@@ -1,0 +1,350 @@
+package keeper
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/vfs"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	goleak.VerifyTestMain(m)
+}
+
+var (
+	crashRuns  = flag.Int("crash-runs", 250, "seeded runs of TestCrash")
+	crashSeed  = flag.Uint64("crash-seed", 0, "the one run of TestCrash to repeat")
+	crashFrom  = flag.Uint64("crash-from", 1, "first seed of TestCrash")
+	crashTrace = flag.Int("crash-trace", 300, "lines that TestCrash shows of a run that fails")
+	crashLog   = flag.Bool("crash-log", false, "show what the keeper logs in TestCrash")
+)
+
+// crash is how a life ends: the clone that is taken at some operation of the file system, and what was so then.
+type crash struct {
+	mu    sync.Mutex
+	left  int // operations until it; negative: at the end of the life
+	power *rand.Rand
+	clone *vfs.Mem
+	at    int64 // event
+	safe  int64 // what had ended then is certain
+}
+
+func (c *crash) done() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clone != nil
+}
+
+// tick counts an operation of the file system.
+func (n *node) tick(vfs.Op, string) {
+	c := &n.crash
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clone != nil || c.left < 0 {
+		return
+	}
+	if c.left--; c.left < 0 {
+		n.cloneLocked()
+	}
+}
+
+func (n *node) cloneLocked() {
+	c := &n.crash
+	c.at = n.events.Load()
+	if c.power != nil {
+		c.safe, c.clone = n.synced.Load(), n.fs.CrashClone(c.power)
+		return
+	}
+	c.safe, c.clone = n.written.Load(), n.fs.KillClone()
+}
+
+// setFaults makes the file system fail for a while, or heals it.
+func (n *node) setFaults() {
+	if n.rng.IntN(3) == 0 {
+		n.disk.SetRules()
+		n.note("the disk heals")
+		return
+	}
+	ops := []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpMkdir, vfs.OpPreallocate,
+		vfs.OpRemove, vfs.OpOpenWrite, vfs.OpChange}
+	errs := []error{syscall.ENOSPC, syscall.EIO, syscall.EMFILE}
+	rule := vfs.Rule{Ops: ops[n.rng.IntN(len(ops))], Skip: n.rng.IntN(20), Times: 1 + n.rng.IntN(10),
+		Err: errs[n.rng.IntN(len(errs))], Short: n.rng.IntN(40)}
+	n.note("the disk fails: %+v", rule)
+	n.disk.SetRules(rule)
+}
+
+// start opens the folder as it is.
+func (n *node) start() {
+	n.disk = vfs.NewFaulty(n.fs)
+	log := slog.New(slog.DiscardHandler)
+	if *crashLog {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	k, recovery, err := Open(Options{FS: n.disk, Dir: "data", SyncEvery: 40, SyncTimeout: 2 * time.Second, Log: log,
+		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10})
+	if err != nil {
+		n.fail("opening: %v", err)
+	}
+	n.k = k
+	n.r = topic.NewRegistry(topic.Config{NodeID: 1, MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
+		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Log: log,
+		Level: func(name string) topic.Level { return levels[name[1]-'0'] }})
+	if err := n.r.Recover(recovery); err != nil {
+		n.fail("recovering: %v", err)
+	}
+	for id := range recovery.State.Topics {
+		if missing := recovery.Missing(id); missing > 0 && !n.faults {
+			n.fail("%d messages of topic %d are missing", missing, id)
+		}
+	}
+	n.r.Start()
+	n.k.Start(n.r)
+	n.subs, n.first = nil, map[string]int{}
+	n.written.Store(0)
+	n.synced.Store(0)
+}
+
+// stop ends the process that goes on with a disk that does not count any more.
+func (n *node) stop() error {
+	n.disk.SetRules()
+	for _, s := range n.subs {
+		_ = s.Close()
+	}
+	n.subs = nil
+	err := n.r.Close()
+	if e := n.k.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// live is one life: some work, and a crash in the middle of it.
+func (n *node) live() {
+	n.crash = crash{left: n.rng.IntN(400), clone: nil}
+	if n.rng.IntN(2) == 0 {
+		n.crash.power = rand.New(rand.NewPCG(n.rng.Uint64(), 3))
+	}
+	n.note("life: crash after %d operations, power cut %v, faults %v", n.crash.left, n.crash.power != nil, n.faults)
+	n.disk.Observe(n.tick)
+	for range 10 + n.rng.IntN(150) {
+		if n.crash.done() {
+			break
+		}
+		n.step()
+	}
+	n.crash.mu.Lock()
+	if n.crash.clone == nil {
+		n.cloneLocked()
+	}
+	n.crash.mu.Unlock()
+	_ = n.stop()
+	n.forget()
+	n.fs = n.crash.clone
+}
+
+// fate is what a crash does to something that happened.
+type fate int
+
+const (
+	kept fate = iota
+	unknown
+	lost
+)
+
+func (n *node) fate(s said) fate {
+	switch {
+	case s.hi <= n.crash.safe || s == settled:
+		return kept
+	case s.lo > n.crash.at:
+		return lost
+	}
+	return unknown
+}
+
+// forget takes back what the crash may have taken.
+func (n *node) forget() {
+	c := &n.crash
+	n.note("crash at %d, all is safe up to %d, power cut %v", c.at, c.safe, c.power != nil)
+	for key, m := range n.messages {
+		f := n.fate(m.at)
+		switch {
+		case f == lost:
+			delete(n.messages, key)
+			continue
+		case m.acked && m.at.hi <= c.at && (c.power == nil || m.fsync):
+			f = kept
+		case !m.acked && m.at != settled:
+			f = unknown
+		}
+		m.sure = m.sure && f == kept
+		m.at = settled
+	}
+	for key, p := range n.promises {
+		if n.messages[p.m.topic+"/"+p.m.body] == nil || p.from != nil && n.fate(p.from.moved) == lost {
+			delete(n.promises, key)
+		}
+	}
+	for _, p := range n.promises {
+		if p.moved.yes() && n.fate(p.moved) == unknown && !p.m.loose {
+			p.m.loose, p.m.anywhere = true, p.strict && p.m.sure && !n.droppedSomewhere(p.m)
+			p.strict = false
+		}
+	}
+	for _, p := range n.promises {
+		n.forgetPart(p)
+	}
+	for key, p := range n.promises {
+		if p.from != nil && p.m.loose && strings.Count(key, "/") == 2 {
+			p.strict = false
+		}
+	}
+	for _, p := range n.promises {
+		if p.from == nil && p.moved.yes() {
+			if n.fate(p.moved) != kept {
+				p.moved = said{}
+			} else {
+				p.moved = settled
+			}
+		}
+	}
+	for _, p := range n.promises {
+		p.from = nil
+	}
+}
+
+func (n *node) forgetPart(p *promise) {
+	p.strict = p.strict && p.m.sure
+	if p.gone.yes() {
+		switch n.fate(p.gone) {
+		case kept:
+			p.gone = settled
+		case unknown:
+			p.gone, p.strict, p.m.anywhere = said{}, false, false
+		case lost:
+			p.gone = said{}
+		}
+	}
+	if p.deferred.yes() && n.fate(p.deferred) != kept {
+		p.due = p.base
+	}
+	p.deferred = said{}
+	for i, d := range p.deliveries {
+		if d.yes() && n.fate(d) == kept {
+			p.deliveries[i] = settled
+		} else {
+			p.deliveries[i] = said{} // nobody knows
+		}
+	}
+}
+
+// droppedSomewhere reports whether a message was finished or dropped on any channel.
+func (n *node) droppedSomewhere(m *message) bool {
+	for key, p := range n.promises {
+		if p.m == m && p.gone.yes() && strings.HasPrefix(key, m.topic+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// drain delivers everything and finishes it, and then nothing that was promised may be missing.
+func (n *node) drain() {
+	n.note("drain")
+	n.faults = false
+	for _, t := range n.r.Topics() {
+		t.SetPaused(false)
+		n.moves(t)
+		if _, err := t.Channel("c0"); err != nil {
+			n.fail("making a channel: %v", err)
+		}
+		n.moves(t)
+		for _, c := range t.Channels() {
+			s, err := t.Subscribe(c.Name(), topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour})
+			if err != nil {
+				n.fail("subscribing: %v", err)
+			}
+			s.SetReady(1000)
+			n.subs = append(n.subs, &consumer{Subscription: s, topic: t.Name(), name: t.Name() + "/" + c.Name()})
+		}
+	}
+	for range 30 {
+		for _, s := range n.subs {
+			n.take(s)
+			n.answer(s, true)
+		}
+		n.advance(5 * time.Second)
+	}
+	var missing []string
+	for key, p := range n.promises {
+		own := strings.Contains(key, "//")
+		if p.strict && !p.gone.yes() && !(own && p.moved.yes()) {
+			missing = append(missing, key)
+		}
+	}
+	for key, m := range n.messages {
+		if m.anywhere && !n.droppedSomewhere(m) {
+			missing = append(missing, key)
+		}
+	}
+	if len(missing) > 0 {
+		n.fail("%d of %d messages are missing, such as %.16q", len(missing), len(n.promises), missing[0])
+	}
+}
+
+func crashRun(t *testing.T, seed uint64) {
+	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
+		messages: map[string]*message{}, promises: map[string]*promise{}}
+	if err := n.fs.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	faulty := n.rng.IntN(4) == 0
+	n.start()
+	defer func() { // or the bubble does not end
+		if t.Failed() && n.k != nil && n.k.stop != nil {
+			_ = n.stop()
+		}
+	}()
+	for range 1 + n.rng.IntN(4) {
+		n.faults = faulty && n.rng.IntN(2) == 0
+		n.live()
+		n.start()
+	}
+	n.crash = crash{left: -1}
+	n.drain()
+	if err := n.stop(); err != nil {
+		t.Fatalf("seed %d: closing: %v", seed, err)
+	}
+}
+
+// TestCrash ends a node at a random operation of its file system, by a kill or a power cut, several times in a row: what was
+// acknowledged at its level and is not finished comes, what was finished and written does not, nothing is early, nothing is
+// invented, and first deliveries are in order.
+func TestCrash(t *testing.T) {
+	if *crashSeed != 0 {
+		synctest.Test(t, func(t *testing.T) { crashRun(t, *crashSeed) })
+		return
+	}
+	for seed := range uint64(*crashRuns) {
+		seed += *crashFrom
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { crashRun(t, seed) })
+		})
+		if !ok {
+			t.FailNow()
+		}
+	}
+}

@@ -1,0 +1,266 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+
+	"brokerd/broker/backlog"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+	"brokerd/protocol"
+)
+
+// blocks is what a topic has in its segments when it is recovered.
+type blocks struct {
+	store  *segment.Store
+	list   []segment.Block // by their first messages, each once
+	sound  []soundness     // of the blocks of the list
+	copies []segment.Block // second copies of blocks of the list
+	damage []segment.Damage
+}
+
+// soundness is whether all of a block can be read.
+type soundness uint8
+
+const (
+	unread soundness = iota
+	sound
+	unsound
+)
+
+func openBlocks(from Segments, topic uint32) (*blocks, error) {
+	store, list, damage, err := from.Open(topic)
+	if err != nil {
+		return nil, err
+	}
+	b := &blocks{store: store, damage: damage}
+	for _, blk := range list {
+		k := len(b.list) - 1
+		if k < 0 || b.list[k].First != blk.First {
+			b.list, b.sound = append(b.list, blk), append(b.sound, unread)
+			continue
+		}
+		// One of the two may be of an append that was never finished.
+		if !b.isSound(k) && b.isWhole(blk) {
+			b.list[k], blk = blk, b.list[k]
+			b.sound[k] = sound
+		}
+		b.copies = append(b.copies, blk)
+	}
+	return b, nil
+}
+
+// isWhole reads a block and reports whether all of it is there.
+func (b *blocks) isWhole(blk segment.Block) bool {
+	_, lost, err := b.store.Read(blk, nil)
+	return err == nil && len(lost) == 0
+}
+
+func (b *blocks) isSound(i int) bool {
+	if b.sound[i] == unread {
+		b.sound[i] = unsound
+		if b.isWhole(b.list[i]) {
+			b.sound[i] = sound
+		}
+	}
+	return b.sound[i] == sound
+}
+
+// holding returns which block has the message of that number, -1 when none has.
+func (b *blocks) holding(seq uint64) int {
+	i := sort.Search(len(b.list), func(i int) bool { return b.list[i].First > seq }) - 1
+	if i >= 0 && seq < end(b.list[i]) {
+		return i
+	}
+	return -1
+}
+
+// extract returns messages of a sound block that cannot be used as a whole, as the log has not all of it.
+func (b *blocks) extract(seq uint64, count int) ([]byte, error) {
+	i := b.holding(seq)
+	if i < 0 {
+		return nil, fmt.Errorf("message %d: %w", seq, errGoneNode)
+	}
+	rest, lost, err := b.store.Read(b.list[i], nil)
+	if err != nil || len(lost) > 0 {
+		return nil, fmt.Errorf("block %v cannot be read any more: %w", b.list[i].Ref, errors.Join(err, segment.ErrDamaged))
+	}
+	for range seq - b.list[i].First {
+		rest = rest[len(protocol.FirstMessage(rest)):]
+	}
+	size := 0
+	for range count {
+		size += len(protocol.FirstMessage(rest[size:]))
+	}
+	return slices.Clone(rest[:size]), nil
+}
+
+// end returns the number of the message behind a block.
+func end(b segment.Block) uint64 { return b.First + uint64(b.Count) }
+
+// nodeOf returns which node of a checkpoint has the message of that number, -1 when none has.
+func nodeOf(nodes []journal.Node, seq uint64) int {
+	i := sort.Search(len(nodes), func(i int) bool { return nodes[i].Seq > seq }) - 1
+	if i >= 0 && seq < nodes[i].Seq+uint64(nodes[i].Count) {
+		return i
+	}
+	return -1
+}
+
+// isNode reports whether a block is one of the checkpoint's: it was synced then.
+func isNode(nodes []journal.Node, b segment.Block) bool {
+	i := nodeOf(nodes, b.First)
+	return i >= 0 && nodes[i].Seq == b.First && nodes[i].Count == b.Count
+}
+
+// piece is messages that were appended together, on disk or out of the log.
+type piece struct {
+	journal.Node
+	block  segment.Block
+	frames []byte // nil when they are on disk
+}
+
+// nodes makes the topic's nodes: blocks of its segments, and batches of the log that are in no block that can be used.
+// What is newer than the checkpoint was perhaps never synced, and is now, as the next checkpoint builds on it.
+func (b *builder) nodes() error {
+	var pieces []piece
+	var unused []segment.Block
+	for i, blk := range b.found.list {
+		if n, ok := b.identify(i); ok && (len(pieces) == 0 || pieces[len(pieces)-1].Seq+uint64(pieces[len(pieces)-1].Count) <= n.Seq) {
+			pieces = append(pieces, piece{Node: n, block: blk})
+		} else {
+			unused = append(unused, blk)
+		}
+	}
+	used := len(pieces)
+	for _, batch := range b.batches {
+		i := sort.Search(used, func(i int) bool { return pieces[i].Seq > batch.Seq }) - 1
+		if i < 0 || batch.Seq >= pieces[i].Seq+uint64(pieces[i].Count) {
+			if batch.frames == nil {
+				var err error
+				if batch.frames, err = b.found.extract(batch.Seq, batch.Count); err != nil {
+					return err
+				}
+			}
+			pieces = append(pieces, piece{Node: journal.Node{Seq: batch.Seq, Count: uint32(batch.Count), First: batch.First,
+				Last: batch.Last}, frames: batch.frames})
+		}
+	}
+	slices.SortFunc(pieces, func(a, c piece) int { return int(int64(a.Seq) - int64(c.Seq)) })
+	files := map[uint32]bool{}
+	for _, p := range pieces {
+		b.append(p)
+		if p.frames == nil && !isNode(b.state.Nodes, p.block) {
+			files[p.block.Ref.File] = true
+		}
+	}
+	b.batches = nil
+	b.leave(unused)
+	return b.found.store.SyncFiles(files)
+}
+
+// leave gives up blocks of which the checkpoint and the log say nothing: they were not needed any more and came back with a
+// crash, or what they hold was never in the log. When something could not be read they stay as they are.
+func (b *builder) leave(unused []segment.Block) {
+	d, r := b.topic.d, b.registry
+	if len(unused) > 0 && !b.complete {
+		r.log.Warn("blocks on disk stay there of which nothing is known, as not all that was known could be read", "topic", b.topic.name,
+			"blocks", len(unused), "first", unused[0].Ref.String())
+		unused = nil
+	}
+	for _, blk := range append(unused, b.found.copies...) {
+		d.dropped = append(d.dropped, blk.Ref)
+		r.dropped.Add(1)
+	}
+}
+
+// identify finds the ids of a block: in the checkpoint, or in the log, which holds all that is newer. A block of which the log
+// has not all messages is of no use, nor one that is newer than the checkpoint and cannot be read: it may never have been synced.
+func (b *builder) identify(i int) (journal.Node, bool) {
+	blk := b.found.list[i]
+	if k := nodeOf(b.state.Nodes, blk.First); k >= 0 {
+		return b.state.Nodes[k], isNode(b.state.Nodes, blk)
+	}
+	first := sort.Search(len(b.batches), func(i int) bool { return b.batches[i].Seq >= blk.First })
+	n := journal.Node{Seq: blk.First, Count: blk.Count}
+	next := blk.First
+	for _, batch := range b.batches[first:] {
+		if batch.Seq != next || next == end(blk) {
+			break
+		}
+		if next == blk.First {
+			n.First = batch.First
+		}
+		n.Last = batch.Last
+		next += uint64(batch.Count)
+	}
+	return n, next == end(blk) && b.found.isSound(i)
+}
+
+func (b *builder) append(p piece) {
+	t := b.topic
+	if p.frames == nil {
+		t.tail.Close()
+		n := backlog.NewCold(t.tail.Last(), p.Seq, p.First, p.Last, int(p.Count), int(p.block.Ref.Length))
+		t.tail.After(n)
+		s := t.d.table.add(n)
+		s.block = p.block
+		t.setOnDisk(s)
+		return
+	}
+	seq, last := t.d.seq, t.d.last
+	batch := Batch{frames: p.frames, n: int(p.Count)}
+	t.keepLocked(&batch, journal.Publish{Seq: p.Seq, First: p.First, Last: p.Last, Count: int(p.Count)})
+	t.d.seq, t.d.last = max(seq, t.d.seq), max(last, t.d.last)
+}
+
+// skipNumbers sees to it that no message gets the number of one that a block has of which the log says nothing, as it was lost.
+func (b *builder) skipNumbers() {
+	d := b.topic.d
+	next := d.seq
+	for _, blk := range b.found.list {
+		next = max(next, end(blk))
+	}
+	if next == d.seq {
+		return
+	}
+	if d.imports != nil { // it counts by these numbers
+		d.imports.Seq += next - d.seq
+	}
+	d.seq = next
+	at := d.change(journal.Change{Op: journal.OpSkip, Seq: next, Options: d.options()})
+	if err := d.log.Commit(at, true); err != nil {
+		b.registry.log.Error("numbers that must not be used again were not written to the log", "topic", b.topic.name, "error", err)
+	}
+}
+
+// reportMissing says which blocks of the checkpoint are not there although somebody needs messages of them.
+func (b *builder) reportMissing() {
+	for _, n := range b.state.Nodes {
+		if b.topic.d.table.find(n.First) != nil {
+			continue
+		}
+		most := 0
+		for _, c := range b.state.Channels {
+			most = max(most, waitingIn(c.Waiting, n))
+		}
+		if most == 0 {
+			continue
+		}
+		b.lost += most
+		b.registry.log.Error("a block on disk is missing, and with it messages that wait", "topic", b.topic.name,
+			"first", n.First.String(), "last", n.Last.String(), "messages", n.Count, "needed at most", most)
+	}
+}
+
+// waitingIn returns how many messages of a node wait, at most.
+func waitingIn(ranges []journal.Range, n journal.Node) int {
+	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].Last >= n.First })
+	count := uint64(0)
+	for ; i < len(ranges) && ranges[i].First <= n.Last; i++ {
+		count += uint64(min(ranges[i].Last, n.Last)-max(ranges[i].First, n.First)) + 1
+	}
+	return int(min(count, uint64(n.Count)))
+}
