@@ -12,19 +12,19 @@ import (
 
 // syncLog notes whether the last commit was to be synced, and fails when it is told to.
 type syncLog struct {
-	*memLog
+	*keptLog
 	synced bool
 	fail   error
 }
 
 func (l *syncLog) Commit(at journal.Position, sync bool) error {
 	l.synced = sync
-	return errors.Join(l.fail, l.memLog.Commit(at, sync))
+	return errors.Join(l.fail, l.keptLog.Commit(at, sync))
 }
 
 func durableRegistry(t testing.TB, l Log) *Registry {
 	cfg := config()
-	cfg.Journal, cfg.Segments = l, memSegments{vfs.NewMem()}
+	cfg.Journal, cfg.Segments = l, keptSegments{vfs.NewMem()}
 	cfg.Level = func(name string) Level {
 		if name == "memory" {
 			return Memory
@@ -36,7 +36,7 @@ func durableRegistry(t testing.TB, l Log) *Registry {
 
 // TestPublishAs: a publish is synced when its topic or itself asks for that, and not otherwise.
 func TestPublishAs(t *testing.T) {
-	l := &syncLog{memLog: &memLog{}}
+	l := &syncLog{keptLog: &keptLog{}}
 	topic := mustTopic(t, durableRegistry(t, l), "t")
 	for _, c := range []struct {
 		topic, asked Level
@@ -59,7 +59,7 @@ func TestPublishAs(t *testing.T) {
 
 // TestPublishAsWithoutLog: nothing above memory is to be had of a topic that is not in the log.
 func TestPublishAsWithoutLog(t *testing.T) {
-	topic := mustTopic(t, durableRegistry(t, &memLog{}), "memory")
+	topic := mustTopic(t, durableRegistry(t, &keptLog{}), "memory")
 	var b Batch
 	b.Add([]byte("m"))
 	if err := topic.PublishAs(&b, 0, Disk); !errors.Is(err, ErrNoLog) {
@@ -72,7 +72,7 @@ func TestPublishAsWithoutLog(t *testing.T) {
 
 // TestRefuses: what the disk refuses may succeed later; what the broker refuses as it stops will not.
 func TestRefuses(t *testing.T) {
-	l := &syncLog{memLog: &memLog{}, fail: errors.New("no disk")}
+	l := &syncLog{keptLog: &keptLog{}, fail: errors.New("no disk")}
 	r := durableRegistry(t, l)
 	topic := mustTopic(t, r, "t")
 	var b Batch

@@ -42,7 +42,7 @@ func TestStress(t *testing.T) {
 
 // makeDurable gives the registry a log and segments in memory.
 func makeDurable(cfg *Config) {
-	cfg.Journal, cfg.Segments = &memLog{}, memSegments{vfs.NewMem()}
+	cfg.Journal, cfg.Segments = &keptLog{}, keptSegments{vfs.NewMem()}
 	cfg.Level = func(string) Level { return Disk }
 }
 
