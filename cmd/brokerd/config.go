@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 
 	"brokerd/broker"
 	"brokerd/cmd/cmdkit"
@@ -16,6 +17,16 @@ func program(o *broker.Options) cmdkit.Program {
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))
+	}
+	p.Verbs = []cmdkit.Verb{
+		{Name: "check", Args: []string{"DATA-PATH"},
+			Help: "read a stopped broker's folder, change nothing, and say what is in it and what a start would do; exit code 1 when " +
+				"something is damaged",
+			Run: func(args []string, out io.Writer) error { return broker.Check(args[0], out) }},
+		{Name: "export", Args: []string{"DATA-PATH", "OUT-PATH"},
+			Help: "write what a stopped broker has to deliver into an empty folder that an nsqd can be started on; its own folder " +
+				"is not changed",
+			Run: func(args []string, out io.Writer) error { return broker.Export(args[0], args[1], out) }},
 	}
 	return p
 }

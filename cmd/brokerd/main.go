@@ -15,6 +15,9 @@ func main() { os.Exit(run(cmdkit.NewProcess())) }
 func run(proc cmdkit.Process) int {
 	opts := broker.DefaultOptions()
 	p := program(&opts)
+	if code, ok := p.Verb(proc); ok {
+		return code
+	}
 	resolved, err := configure(p, &opts, proc)
 	if err != nil {
 		return p.Refuse(proc, err)

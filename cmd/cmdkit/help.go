@@ -20,6 +20,7 @@ const (
 func (p Program) Help() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\nUsage: %s [--flag=value ...]\n\n", p.VersionLine(), p.About, p.Name)
+	p.writeVerbs(&b)
 	fmt.Fprintf(&b, "Each setting is taken from its flag, else from the environment (%s for --log-level, lists\n"+
 		"comma-separated), else from the TOML file of --config (key log_level, durations also as milliseconds).\n",
 		p.variable("log-level"))
@@ -37,6 +38,43 @@ func (p Program) Help() string {
 	writeFlag(&b, "help", "print this and exit")
 	writeFlag(&b, flagVerbose+", --"+flagWorkerID, "accepted for old scripts, without effect")
 	return b.String()
+}
+
+// writeVerbs writes what the command does besides being a daemon.
+func (p Program) writeVerbs(b *strings.Builder) {
+	if len(p.Verbs) == 0 {
+		return
+	}
+	b.WriteString("Instead of serving:\n")
+	for _, v := range p.Verbs {
+		b.WriteString("  " + v.usage(p) + "\n")
+		writeColumn(b, 6, v.Help)
+	}
+	b.WriteByte('\n')
+}
+
+func (v Verb) usage(p Program) string {
+	return strings.Join(append([]string{p.Name, v.Name}, v.Args...), " ")
+}
+
+// writeColumn writes a text wrapped into a column.
+func writeColumn(b *strings.Builder, indent int, text string) {
+	column := 0
+	for _, word := range strings.Fields(text) {
+		if column == 0 || column+1+len(word) > helpWidth {
+			if column > 0 {
+				b.WriteByte('\n')
+			}
+			fmt.Fprintf(b, "%*s", indent, "")
+			column = indent
+		} else {
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	b.WriteByte('\n')
 }
 
 // explanation is the help's text with the notes that can be derived.

@@ -16,6 +16,15 @@ type Program struct {
 	About    string // one line for the help
 	Version  string // without the leading v
 	Settings []Setting
+	Verbs    []Verb // what the command does besides being a daemon
+}
+
+// Verb is something that a command does and ends: its first argument names it.
+type Verb struct {
+	Name string
+	Args []string // names of what must follow it
+	Help string
+	Run  func(args []string, stdout io.Writer) error
 }
 
 // What Resolve returns when the user asked for text instead of a daemon.

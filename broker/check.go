@@ -1,0 +1,218 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"brokerd/broker/keeper"
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/nsqdata"
+)
+
+// ErrDamaged is a folder in which something cannot be read.
+var ErrDamaged = errors.New("the folder is damaged")
+
+// Check reads the data folder of a stopped broker, changes nothing, and writes what is in it and what a start would do. It
+// fails with ErrDamaged when something was there that cannot be read, with an error that wraps nsqdata.ErrLocked when a
+// broker runs on the folder.
+func Check(dir string, out io.Writer) error {
+	return offline(dir, func() error {
+		c := checker{dir: dir, out: out}
+		if err := c.run(); err != nil {
+			return err
+		}
+		if c.damage > 0 {
+			return fmt.Errorf("%w: %d places", ErrDamaged, c.damage)
+		}
+		c.say("no damage")
+		return nil
+	})
+}
+
+// offline runs f while no broker can start on the folder.
+func offline(dir string, f func() error) error {
+	lock, err := nsqdata.LockDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(), lock.Unlock())
+}
+
+// checker writes down what a folder holds. The first write that fails is not told: who reads nothing sees the exit code.
+type checker struct {
+	dir     string
+	out     io.Writer
+	damage  int
+	stopped *keeper.Stopped
+}
+
+func (c *checker) say(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
+
+func (c *checker) damaged(format string, args ...any) {
+	c.damage++
+	c.say("DAMAGE "+format, args...)
+}
+
+func (c *checker) run() (err error) {
+	if c.stopped, err = keeper.Read(c.dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	meta, warnings, err := nsqdata.LoadMetadata(c.dir)
+	if err != nil {
+		c.damaged("%v: a start fails", err)
+	}
+	for _, w := range warnings {
+		c.damaged("list of topics: %s", w)
+	}
+	c.log()
+	durable := map[string]bool{}
+	for _, t := range c.stopped.Registry.Topics() {
+		durable[t.Name()] = true
+		if err := c.durable(t); err != nil {
+			return err
+		}
+	}
+	for _, m := range merged(meta, c.stopped.Registry) {
+		if !durable[m.Name] {
+			c.say("topic %s%s: not in the log: served at level memory, taken over by a start at level disk or fsync", m.Name, paused(m.Paused))
+		}
+		if err := c.queues(m, c.stopped.Registry.Lookup(m.Name)); err != nil {
+			return err
+		}
+	}
+	return c.aside()
+}
+
+// log writes down the checkpoint and the log.
+func (c *checker) log() {
+	if !keeper.Exists(c.dir) {
+		c.say("no log: nothing in this folder was kept at level disk or fsync")
+		return
+	}
+	checkpoint := c.stopped.Checkpoint
+	if checkpoint == "" {
+		checkpoint = "no checkpoint"
+	}
+	r := &c.stopped.Log
+	c.say("a start reads %s and %d records, %d bytes, in %d files of the log", checkpoint, r.Records, r.Bytes, r.Files)
+	for _, d := range c.stopped.Damage {
+		c.damaged("%s", d)
+	}
+	for _, l := range c.stopped.Leftovers {
+		c.say("unfinished, which a crash leaves, without loss: %s", l)
+	}
+}
+
+// durable writes down a topic that is kept in the log.
+func (c *checker) durable(t *topic.Topic) error {
+	h, err := t.Inspect(c.stopped.Recovery)
+	if err != nil {
+		return err
+	}
+	files, damage, err := c.stopped.TopicFiles(t.Name())
+	if err != nil {
+		return err
+	}
+	c.say("topic %s%s: level %s, %d segments, %d bytes", t.Name(), paused(t.Paused()), t.Durability(), files, h.Bytes)
+	for _, ch := range h.Channels {
+		name := "channel " + ch.Name + paused(ch.Paused)
+		if ch.Name == "" {
+			name = "for channels to come"
+			if ch.Waiting+ch.Out+ch.Deferred == 0 {
+				continue
+			}
+		}
+		c.say("  %s: %d waiting, %d out, %d deferred", name, ch.Waiting, ch.Out, ch.Deferred)
+	}
+	for _, d := range append(damage, h.Damage...) {
+		c.damaged("topic %s: %s: a start serves the rest", t.Name(), d)
+	}
+	if h.Missing > 0 {
+		c.damaged("topic %s: %d messages are needed and in no segment, nor in the log: a start goes on without them", t.Name(), h.Missing)
+	}
+	return nil
+}
+
+// queues writes down what there is of a topic in nsqd's layout.
+func (c *checker) queues(m nsqdata.TopicMeta, t *topic.Topic) error {
+	names := []string{nsqdata.TopicQueueName(m.Name)}
+	for _, ch := range m.Channels {
+		names = append(names, nsqdata.ChannelQueueName(m.Name, ch.Name))
+	}
+	for _, name := range names {
+		if !nsqdata.Exists(c.dir, name) {
+			continue
+		}
+		report, err := nsqdata.Scan(c.dir, name, func(nsqdata.Record) error { return nil })
+		if err != nil {
+			return err
+		}
+		what := ""
+		if t != nil {
+			what = ": a start takes them over"
+			source, err := nsqdata.Source(c.dir, name)
+			if err != nil {
+				return err
+			}
+			if n, done := t.Imported(name, source); done || n > 0 {
+				what = fmt.Sprintf(": a start goes on with taking them over, %d are in the log", n)
+			}
+		}
+		c.say("  queue %s: %d messages, %d bytes%s", name, report.Records, report.Bytes, what)
+		for _, d := range report.Damage {
+			c.damaged("queue %s: %s: a start serves the rest", name, d)
+		}
+	}
+	return nil
+}
+
+// aside writes down what earlier starts have put aside.
+func (c *checker) aside() error {
+	return filepath.WalkDir(c.dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && filepath.Ext(path) == ".bad" {
+			c.say("put aside by an earlier start: %s", path)
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+}
+
+func paused(p bool) string {
+	if p {
+		return " (paused)"
+	}
+	return ""
+}
+
+// merged returns all topics and channels of a folder: those of nsqd.dat, with their pauses, and what only the log has.
+func merged(meta nsqdata.Metadata, r *topic.Registry) []nsqdata.TopicMeta {
+	at := map[string]int{}
+	list := append([]nsqdata.TopicMeta(nil), meta.Topics...)
+	for i, m := range list {
+		at[m.Name] = i
+	}
+	for _, m := range r.Metadata().Topics {
+		i, ok := at[m.Name]
+		if !ok {
+			list = append(list, m)
+			continue
+		}
+		known := map[string]bool{}
+		for _, c := range list[i].Channels {
+			known[c.Name] = true
+		}
+		for _, c := range m.Channels {
+			if !known[c.Name] {
+				list[i].Channels = append(list[i].Channels, c)
+			}
+		}
+	}
+	return list
+}

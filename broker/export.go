@@ -1,0 +1,184 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+
+	"brokerd/broker/keeper"
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol"
+)
+
+// ErrNotEmpty is an export into a folder that holds something.
+var ErrNotEmpty = errors.New("is not an empty folder")
+
+// Export writes what a stopped broker has to deliver as a data folder that an nsqd, or a broker at level memory, can be
+// started on: topics, channels and pauses, what waits, and what was in flight or deferred, with ids, times and attempts. When
+// a deferred message is due has no place in that layout: it is delivered at once. The broker's own folder is not changed. out
+// must be missing or empty; the list of topics is written last, so that what an error leaves there is not served. What was
+// written is told to report. Messages that cannot be read are left out and make it fail with ErrDamaged, once all others are
+// written.
+func Export(dir, out string, report io.Writer) error {
+	return offline(dir, func() error {
+		if err := makeEmpty(out); err != nil {
+			return err
+		}
+		return offline(out, func() error {
+			e := exporter{checker: checker{dir: dir, out: report}, to: out}
+			return e.run()
+		})
+	})
+}
+
+func makeEmpty(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the folder for the export: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking into the folder for the export: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s %w", dir, ErrNotEmpty)
+	}
+	return nil
+}
+
+type exporter struct {
+	checker
+	to     string
+	queue  *nsqdata.Queue // that is written to
+	name   string         // of it
+	count  int            // messages in it
+	total  int
+	record []byte
+}
+
+func (e *exporter) run() error {
+	var err error
+	if e.stopped, err = keeper.Read(e.dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	meta, _, err := nsqdata.LoadMetadata(e.dir)
+	if err != nil {
+		return err
+	}
+	for _, d := range e.stopped.Damage {
+		e.damaged("%s", d)
+	}
+	topics := merged(meta, e.stopped.Registry)
+	for _, m := range topics {
+		if err := errors.Join(e.topic(m), e.closeQueue()); err != nil {
+			return fmt.Errorf("exporting topic %s: %w", m.Name, err)
+		}
+	}
+	if err := nsqdata.SaveMetadata(e.to, Version, nsqdata.Metadata{Topics: topics}); err != nil {
+		return err
+	}
+	e.say("%d topics, %d messages", len(topics), e.total)
+	if e.damage > 0 {
+		return fmt.Errorf("%w: %d places; all else is exported", ErrDamaged, e.damage)
+	}
+	return nil
+}
+
+// topic writes what the log has of a topic, and behind it what its queues in nsqd's layout have.
+func (e *exporter) topic(m nsqdata.TopicMeta) error {
+	t := e.stopped.Registry.Lookup(m.Name)
+	if t != nil {
+		if err := e.durable(t); err != nil {
+			return err
+		}
+	}
+	if err := e.old(t, nsqdata.TopicQueueName(m.Name)); err != nil {
+		return err
+	}
+	for _, c := range m.Channels {
+		if err := e.old(t, nsqdata.ChannelQueueName(m.Name, c.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *exporter) durable(t *topic.Topic) error {
+	h, err := t.Inspect(e.stopped.Recovery)
+	if err != nil {
+		return err
+	}
+	lost, err := t.Unload(func(channel string, m protocol.MessageFrame, attempts uint16) error {
+		name := nsqdata.TopicQueueName(t.Name())
+		if channel != "" {
+			name = nsqdata.ChannelQueueName(t.Name(), channel)
+		}
+		return e.put(name, m.Timestamp(), attempts, m.MustID(), m.Body())
+	})
+	if lost += h.Missing; lost > 0 {
+		e.damaged("topic %s: %d messages cannot be read", t.Name(), lost)
+	}
+	return err
+}
+
+// old copies a queue that is in nsqd's layout already, but for what the log has taken over of it.
+func (e *exporter) old(t *topic.Topic, name string) error {
+	if !nsqdata.Exists(e.dir, name) {
+		return nil
+	}
+	had, done, err := uint64(0), false, error(nil)
+	if t != nil {
+		source, sourceErr := nsqdata.Source(e.dir, name)
+		err = sourceErr
+		had, done = t.Imported(name, source)
+	}
+	if err != nil || done {
+		return err
+	}
+	report, err := nsqdata.Scan(e.dir, name, func(r nsqdata.Record) error {
+		if had > 0 {
+			had--
+			return nil
+		}
+		return e.put(name, r.Timestamp, r.Attempts, r.ID, r.Body)
+	})
+	for _, d := range report.Damage {
+		e.damaged("queue %s: %s", name, d)
+	}
+	return err
+}
+
+// put appends a message to a queue. The messages of a queue come one behind the other, so that one is open at a time, or in
+// two parts.
+func (e *exporter) put(name string, timestamp int64, attempts uint16, id protocol.MessageID, body []byte) error {
+	if e.queue == nil || e.name != name {
+		if err := e.closeQueue(); err != nil {
+			return err
+		}
+		o := DefaultOptions()
+		q, err := nsqdata.Open(name, nsqdata.QueueOptions{Dir: e.to, MaxBytesPerFile: o.MaxBytesPerFile,
+			MinMsgSize: nsqdata.RecordHeaderSize, MaxMsgSize: math.MaxInt32, SyncEvery: math.MaxInt64, SyncTimeout: o.SyncTimeout})
+		if err != nil {
+			return err
+		}
+		e.queue, e.name, e.count = q, name, 0
+	}
+	e.record = nsqdata.AppendRecord(e.record[:0], timestamp, attempts, id, body)
+	e.count++
+	e.total++
+	return e.queue.Put(e.record)
+}
+
+func (e *exporter) closeQueue() error {
+	if e.queue == nil {
+		return nil
+	}
+	e.say("queue %s: %d messages", e.name, e.count)
+	err := e.queue.Close()
+	e.queue = nil
+	return err
+}

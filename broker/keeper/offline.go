@@ -1,0 +1,150 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+)
+
+// Stopped is what the folder of a node that does not run adds up to. Nothing in the folder is changed, nothing is open.
+type Stopped struct {
+	Registry   *topic.Registry // the topics that are in the log; it must not be started, published to or closed
+	Recovery   *topic.Recovery
+	Checkpoint string // name of the one that a start would use, empty for none
+	Log        wal.Report
+	Damage     []string // what a start could not read of the checkpoints and the log, for people
+	Leftovers  []string // unfinished ends of the log: a crash or a power cut leaves them, and nothing is lost with them
+
+	keeper  *Keeper
+	damages map[uint32][]string // of segments, by topic
+}
+
+// Read reads the folder of a node that does not run, as a start would. Log gets what the topics say while they are read.
+func Read(dir string, memQueueSize int, log *slog.Logger) (*Stopped, error) {
+	s := &Stopped{keeper: &Keeper{o: Options{FS: readOnly{vfs.OS()}, Dir: dir, Log: log}}, damages: map[uint32][]string{}}
+	s.recoverFrom(journal.NewState())
+	if Exists(dir) {
+		if err := s.readState(); err != nil {
+			return nil, err
+		}
+	}
+	s.Registry = topic.NewRegistry(topic.Config{MemQueueSize: memQueueSize, Journal: noLog{}, Segments: offlineSegments{s}, Log: log})
+	if err := s.Registry.Recover(s.Recovery); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Stopped) recoverFrom(state *journal.State) {
+	s.Recovery = topic.NewRecovery(state)
+	s.Recovery.Segments = offlineSegments{s}
+}
+
+// readState reads the newest checkpoint that can be read, and the log.
+func (s *Stopped) readState() error {
+	k := s.keeper
+	numbers, err := k.checkpoints()
+	if err != nil {
+		return err
+	}
+	for i := len(numbers) - 1; i >= 0 && s.Checkpoint == ""; i-- {
+		state, err := k.readCheckpoint(numbers[i])
+		name := filepath.Base(k.checkpointName(numbers[i]))
+		switch {
+		case err == nil:
+			s.Checkpoint = name
+			s.recoverFrom(state)
+		case errors.Is(err, journal.ErrCheckpoint):
+			s.Damage = append(s.Damage, fmt.Sprintf("%s: %v: a start puts it aside", name, err))
+		default:
+			return err
+		}
+	}
+	s.Log, err = wal.Read(k.o.FS, filepath.Join(k.o.Dir, logFolder), s.apply)
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	for _, d := range s.Log.Damage {
+		text := fmt.Sprintf("log file %s at byte %d, %d bytes: %s", d.File, d.Pos.Offset, d.Length, d.What)
+		if d.Unsynced {
+			s.Leftovers = append(s.Leftovers, text)
+		} else {
+			s.Damage = append(s.Damage, text+": a start goes on behind it")
+		}
+	}
+	aside, err := k.putAside()
+	s.Recovery.Complete = !aside && len(s.Damage) == 0
+	return err
+}
+
+func (s *Stopped) apply(e wal.Entry) error {
+	if e.Kind == byte(kindProbe) {
+		return nil
+	}
+	err := s.Recovery.Apply(position(e.Pos), journal.Kind(e.Kind), e.Data)
+	if errors.Is(err, journal.ErrRecord) {
+		s.Damage = append(s.Damage, fmt.Sprintf("log record at %v: %v: a start passes over it", e.Pos, err))
+		return nil
+	}
+	return err
+}
+
+// TopicFiles returns how many segment files a topic has, those that were put aside not counted, and what of them cannot be read.
+func (s *Stopped) TopicFiles(name string) (files int, damage []string, err error) {
+	for id, t := range s.Recovery.State.Topics {
+		if t.Name != name {
+			continue
+		}
+		names, err := s.keeper.o.FS.List(segments{s.keeper}.dir(id))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, nil, fmt.Errorf("listing segments: %w", err)
+		}
+		for _, n := range names {
+			if strings.HasSuffix(n, ".seg") {
+				files++
+			}
+		}
+		return files, s.damages[id], nil
+	}
+	return 0, nil, nil
+}
+
+// offlineSegments opens segments, which changes nothing, and keeps what is damaged.
+type offlineSegments struct{ s *Stopped }
+
+func (o offlineSegments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
+	store, blocks, damage, err := segments{o.s.keeper}.Open(id)
+	for _, d := range damage {
+		o.s.damages[id] = append(o.s.damages[id], d.String())
+	}
+	return store, blocks, damage, err
+}
+
+// errOffline is a write to what is only read.
+var errOffline = errors.New("the folder is only read")
+
+// readOnly is a file system in which nothing can be changed.
+type readOnly struct{ vfs.FS }
+
+func (readOnly) Create(string) (vfs.File, error)    { return nil, errOffline }
+func (readOnly) OpenWrite(string) (vfs.File, error) { return nil, errOffline }
+func (readOnly) Remove(string) error                { return errOffline }
+func (readOnly) Rename(string, string) error        { return errOffline }
+func (readOnly) MkdirAll(string) error              { return errOffline }
+
+// noLog is the log of topics that nothing happens to.
+type noLog struct{}
+
+func (noLog) Append(journal.Kind, []byte, []byte) journal.Position { return journal.Position{} }
+func (noLog) Commit(journal.Position, bool) error                  { return errOffline }
+func (noLog) End() journal.Position                                { return journal.Position{} }
+func (noLog) Err() error                                           { return errOffline }

@@ -1,0 +1,269 @@
+package broker_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"brokerd/broker"
+	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol/prototest"
+)
+
+// backlog makes a broker at level disk with messages in every state, most of them in segments, and stops it. It returns its
+// options and, for each message of channel t:c, the attempt as which it is to come next.
+func backlog(t *testing.T) (broker.Options, map[string]uint16) {
+	t.Helper()
+	o := options(t)
+	o.MemQueueSize, o.TopicDurability = 10, []string{"old=memory"}
+	n := startWith(t, o)
+	want := map[string]uint16{}
+	c := n.subscribe("t", "c", 0)
+	n.post("/channel/create?topic=t&channel=d", "")
+	for i := range 2000 {
+		body := fmt.Sprintf("%04d%s", i, strings.Repeat("x", 200))
+		want[body] = 1
+		c.Send(prototest.Pub("t", body))
+	}
+	for range 2000 {
+		c.Expect("OK")
+	}
+	c.Send("RDY 3\n")
+	var got []prototest.Delivered
+	for range 3 {
+		got = append(got, c.Next().Message())
+	}
+	c.Send("RDY 0\nFIN " + got[0].ID + "\nREQ " + got[1].ID + " 3600000\n")
+	delete(want, string(got[0].Body))
+	want[string(got[1].Body)], want[string(got[2].Body)] = 2, 2
+	c.Send("DPUB t 3600000\n" + prototest.Body("deferred"))
+	c.Expect("OK")
+	want["deferred"] = 1
+	n.publish("alone", "1", "2")
+	n.publish("old", "3")
+	n.post("/channel/create?topic=old&channel=c", "")
+	n.post("/channel/pause?topic=t&channel=d", "")
+	eventually(t, "all states are taken", func() bool {
+		s := n.channel("t", "c")
+		return s.Depth == 1997 && s.DeferredCount == 2 && s.InFlightCount == 1
+	})
+	n.stop()
+	return o, want
+}
+
+// contents returns a sum of every file of a folder.
+func contents(t testing.TB, dir string) map[string][32]byte {
+	t.Helper()
+	sums := map[string][32]byte{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		sums[path] = sha256.Sum256(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sums
+}
+
+// TestExport: what a broker at level disk has to deliver is all there for whoever reads nsqd's layout: a broker at level
+// memory, and one at level disk that takes it over again. The exported folder is not changed.
+func TestExport(t *testing.T) {
+	o, want := backlog(t)
+	before := contents(t, o.DataPath)
+	out := filepath.Join(t.TempDir(), "made", "out")
+	var report bytes.Buffer
+	if err := broker.Export(o.DataPath, out, &report); err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(before, contents(t, o.DataPath)) {
+		t.Error("the folder was changed")
+	}
+	if text := report.String(); !strings.Contains(text, "queue t:c: 2000 messages") || !strings.Contains(text, "3 topics, 4004 messages") {
+		t.Errorf("reported: %s", text)
+	}
+	ids := map[string]bool{}
+	scanned, err := nsqdata.Scan(out, "t:c", func(r nsqdata.Record) error {
+		ids[r.ID.String()] = true
+		if want[string(r.Body)] != r.Attempts+1 {
+			t.Errorf("%.9s has %d attempts", r.Body, r.Attempts)
+		}
+		return nil
+	})
+	if err != nil || len(ids) != 2000 || scanned.Damage != nil {
+		t.Errorf("%d ids, %+v, %v", len(ids), scanned, err)
+	}
+	for _, level := range []broker.Durability{levelMemory, levelDisk} { // the second takes over what the first has left
+		o := o
+		o.DataPath, o.Durability, o.TopicDurability = out, level, nil
+		n := startWith(t, o)
+		if tt, alone, old := n.topic("t"), n.topic("alone"), n.channel("old", "c"); tt.Depth != 0 || alone.Depth != 2 || old.Depth != 1 {
+			t.Errorf("depths: %+v %+v %+v", tt, alone, old)
+		}
+		if s := n.channel("t", "d"); s.Depth != 2001 || !s.Paused {
+			t.Errorf("channel d: %+v", s)
+		}
+		if level == levelDisk {
+			consume(t, n, "t", "c", want)
+		}
+		n.stop()
+	}
+	if err := broker.Export(o.DataPath, out, &report); !errors.Is(err, broker.ErrNotEmpty) {
+		t.Errorf("an export over another: %v", err)
+	}
+}
+
+// TestExportOfHalfATakeOver: what the log has of a queue and what is still in its files make the whole of it.
+func TestExportOfHalfATakeOver(t *testing.T) {
+	dir := nsqdFolder(t)
+	s := openStore(t, dir)
+	tt := s.registry.Lookup("t")
+	source, err := nsqdata.Source(dir, "t:a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, left := tt.BeginImport("t:a", source, tt.LookupChannel("a")), 150
+	stop := errors.New("enough")
+	if _, err := nsqdata.Scan(dir, "t:a", func(r nsqdata.Record) error {
+		if left--; left < 0 {
+			return stop
+		}
+		return m.Add(r.Timestamp, r.Attempts, r.Body)
+	}); !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	s.close(t)
+	out := filepath.Join(t.TempDir(), "out")
+	if err := broker.Export(dir, out, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	o := options(t)
+	o.DataPath, o.Durability = out, levelMemory
+	consume(t, startWith(t, o), "t", "a", expected())
+}
+
+// TestCheck: a whole folder is told in figures; a running broker's is refused; nothing is changed.
+func TestCheck(t *testing.T) {
+	o, _ := backlog(t)
+	before := contents(t, o.DataPath)
+	var report bytes.Buffer
+	if err := broker.Check(o.DataPath, &report); err != nil {
+		t.Fatalf("%v\n%s", err, report.String())
+	}
+	for _, line := range []string{
+		"topic t: level disk, ",
+		"  channel c: 1997 waiting, 1 out, 2 deferred\n",
+		"  channel d (paused): 2000 waiting, 0 out, 1 deferred\n",
+		"  for channels to come: 2 waiting, 0 out, 0 deferred\n",
+		"topic old: not in the log: served at level memory, taken over by a start at level disk or fsync\n  queue old:c: 1 messages, ",
+		"\nno damage\n",
+	} {
+		if !strings.Contains(report.String(), line) {
+			t.Errorf("missing %q in\n%s", line, report.String())
+		}
+	}
+	if !maps.Equal(before, contents(t, o.DataPath)) {
+		t.Error("the folder was changed")
+	}
+	n := startWith(t, o)
+	if err := broker.Check(o.DataPath, &report); !errors.Is(err, nsqdata.ErrLocked) {
+		t.Errorf("under a running broker: %v", err)
+	}
+	if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), &report); !errors.Is(err, nsqdata.ErrLocked) {
+		t.Errorf("under a running broker: %v", err)
+	}
+	n.stop()
+}
+
+// TestCheckFindsDamage: a flipped byte or a missing file anywhere is told.
+func TestCheckFindsDamage(t *testing.T) {
+	o, _ := backlog(t)
+	flip := func(at int64) func(path string) error {
+		return func(path string) error {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if at < 0 {
+				at += int64(len(data))
+			}
+			data[at] ^= 0x40
+			return os.WriteFile(path, data, 0o600)
+		}
+	}
+	for what, damage := range map[string]struct {
+		pattern string
+		do      func(path string) error
+		told    string
+	}{
+		"segment message": {"segments/*/*.seg", flip(5000), "messages of"},
+		"segment header":  {"segments/*/*.seg", flip(20), "block header"},
+		"segment and log": {"segments/*/*.seg", func(path string) error {
+			logs, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "../../journal/*.wal"))
+			for _, file := range append(logs, path) {
+				if err := os.Remove(file); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "in no segment"},
+		"checkpoint":     {"checkpoint.*", flip(100), "a start puts it aside"},
+		"old queue":      {"old:c.diskqueue.000000.dat", flip(0), "queue old:c"},
+		"list of topics": {"nsqd.dat", flip(0), "a start fails"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(dir, os.DirFS(o.DataPath)); err != nil {
+				t.Fatal(err)
+			}
+			if err := damage.do(largest(t, filepath.Join(dir, damage.pattern))); err != nil {
+				t.Fatal(err)
+			}
+			var report bytes.Buffer
+			if err := broker.Check(dir, &report); !errors.Is(err, broker.ErrDamaged) || !strings.Contains(report.String(), damage.told) {
+				t.Errorf("%v\n%s", err, report.String())
+			}
+		})
+	}
+}
+
+// largest returns the largest of the files that fit a pattern.
+func largest(t testing.TB, pattern string) (path string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no file fits %s: %v", pattern, err)
+	}
+	most := int64(-1)
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() >= most {
+			path, most = file, info.Size()
+		}
+	}
+	return path
+}
+
+// TestCheckOfNothing: a folder without anything, and one that is not there.
+func TestCheckOfNothing(t *testing.T) {
+	var report bytes.Buffer
+	if err := broker.Check(t.TempDir(), &report); err != nil || !strings.Contains(report.String(), "no log") {
+		t.Errorf("%v %s", err, report.String())
+	}
+	if err := broker.Check(filepath.Join(t.TempDir(), "none"), &report); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+}

@@ -1,0 +1,120 @@
+package topic
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"brokerd/broker/inflight"
+	"brokerd/protocol"
+)
+
+// Holding is what a topic of a stopped node has on disk.
+type Holding struct {
+	Bytes    int64    // of its segments
+	Damage   []string // messages of its segments that cannot be read, for people
+	Missing  int      // messages that are needed and in no segment, nor in the log
+	Channels []ChannelHolding
+}
+
+// ChannelHolding is what a channel of a stopped node has.
+type ChannelHolding struct {
+	Name     string // empty for the topic itself
+	Paused   bool
+	Waiting  int
+	Out      int // delivered before and not finished
+	Deferred int
+}
+
+// Inspect reads everything that a recovered topic has in segments. It is for tools that look at a stopped node's folder:
+// nothing may have been published or consumed since the topic was recovered from v.
+func (t *Topic) Inspect(v *Recovery) (Holding, error) {
+	h := Holding{Missing: v.Missing(t.d.id)}
+	if t.d.store != nil {
+		h.Bytes = t.d.store.Bytes()
+	}
+	for _, s := range t.d.table.each() {
+		if !s.onDisk.Load() {
+			continue
+		}
+		_, lost, err := t.d.store.Read(s.block, nil)
+		if err != nil {
+			return h, fmt.Errorf("topic %s: %w", t.name, err)
+		}
+		for _, l := range lost {
+			h.Damage = append(h.Damage, fmt.Sprintf("%d messages of %s", l.Count, s.block.Ref))
+		}
+	}
+	for _, c := range t.all() {
+		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.absent.len(),
+			Deferred: c.shelf.Len()})
+	}
+	return h, nil
+}
+
+// all returns the topic's own backlog and its channels.
+func (t *Topic) all() []*Channel { return append([]*Channel{t.own}, t.Channels()...) }
+
+// Imported returns how many messages of a queue of another broker's folder the topic has taken in already. done says that
+// it has all.
+func (t *Topic) Imported(queue, source string) (n uint64, done bool) {
+	if t.d == nil || t.d.imports == nil || t.d.imports.Queue != queue || t.d.imports.Source != source {
+		return 0, false
+	}
+	return t.d.seq - t.d.imports.Seq, t.d.imports.Done
+}
+
+// Unload takes every message out of a recovered topic and gives it to f, a channel's after the other's, the topic's own
+// first, with an empty name: what was delivered before or is deferred, and then what waits, in order. The frame is good until
+// f returns. Messages that cannot be read are logged and counted. It is for tools, as Inspect is.
+func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
+	for _, c := range t.all() {
+		n, err := c.unload(func(m protocol.MessageFrame, attempts uint16) error { return f(c.name, m, attempts) })
+		lost += n
+		if err != nil {
+			return lost, err
+		}
+	}
+	return lost, nil
+}
+
+func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
+	places := slices.Clone(c.shelf.All())
+	c.absent.each(func(m *inflight.Shelved) { places = append(places, *m) })
+	slices.SortFunc(places, func(a, b inflight.Shelved) int { return cmp.Compare(a.ID, b.ID) })
+	for part := range slices.Chunk(places, fillAbsent) {
+		loaded, n, later := c.topic.loadEach(part)
+		if len(later) > 0 {
+			return lost, fmt.Errorf("channel %s: %d messages cannot be read", c.name, len(later))
+		}
+		lost += n
+		for _, r := range loaded {
+			if err := f(r.frame, r.attempts); err != nil {
+				return lost, err
+			}
+		}
+	}
+	return c.unloadWaiting(lost, f)
+}
+
+func (c *Channel) unloadWaiting(lost int, f func(m protocol.MessageFrame, attempts uint16) error) (int, error) {
+	for c.mem.Len() > 0 {
+		if cold := c.mem.Cold(); cold != nil {
+			frames, damaged, err := c.topic.load(cold)
+			if err != nil {
+				return lost, err
+			}
+			c.mem.Supply(cold, frames, damaged)
+			continue
+		}
+		if c.mem.Len() == 0 {
+			break // what was left is lost
+		}
+		m := c.mem.Next()
+		c.mem.Took(m.MustID())
+		if err := f(m, 0); err != nil {
+			return lost, err
+		}
+	}
+	return lost + c.mem.Lost(), nil
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"brokerd/cmd/cmdkit"
+)
+
+// TestVerbs: what check and export answer to right and wrong arguments.
+func TestVerbs(t *testing.T) {
+	empty, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	for _, c := range []struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{[]string{"check", empty}, cmdkit.ExitOK, "no damage", ""},
+		{[]string{"export", empty, out}, cmdkit.ExitOK, "0 topics, 0 messages", ""},
+		{[]string{"export", empty, filepath.Dir(out)}, cmdkit.ExitFailed, "", "is not an empty folder"},
+		{[]string{"check", filepath.Join(empty, "none")}, cmdkit.ExitFailed, "", "no such file"},
+		{[]string{"check"}, cmdkit.ExitUsage, "", "usage: brokerd check DATA-PATH"},
+		{[]string{"export", empty}, cmdkit.ExitUsage, "", "usage: brokerd export DATA-PATH OUT-PATH"},
+		{[]string{"check", "--fast", empty}, cmdkit.ExitUsage, "", "-fast"},
+		{[]string{"check", "--help"}, cmdkit.ExitOK, "Usage: brokerd check DATA-PATH", ""},
+		{[]string{"--help"}, cmdkit.ExitOK, "brokerd export DATA-PATH OUT-PATH", ""},
+		{[]string{"compact", empty}, cmdkit.ExitUsage, "", `"compact" is not a flag`},
+	} {
+		proc := process(c.args, nil)
+		var stdout, stderr bytes.Buffer
+		proc.Stdout, proc.Stderr = &stdout, &stderr
+		code := run(proc)
+		if code != c.code || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) ||
+			c.stderr == "" && stderr.Len() > 0 {
+			t.Errorf("%q: exit code %d\n%s%s", c.args, code, stdout.String(), stderr.String())
+		}
+	}
+}
