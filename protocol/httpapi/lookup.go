@@ -1,5 +1,10 @@
 package httpapi
 
+import (
+	"net"
+	"strconv"
+)
+
 // Producer is a broker as a lookup knows it. All keys are always there.
 type Producer struct {
 	RemoteAddress    string `json:"remote_address"` // ip:port of its registration connection
@@ -44,4 +49,14 @@ type Channels struct {
 // LookupInfo is a lookup's answer to /info.
 type LookupInfo struct {
 	Version string `json:"version"`
+}
+
+// HTTPAddress returns where the broker's HTTP API is, an IPv6 address in brackets.
+func (p *Producer) HTTPAddress() string {
+	return net.JoinHostPort(p.BroadcastAddress, strconv.Itoa(p.HTTPPort))
+}
+
+// TCPAddress returns where clients connect to the broker, an IPv6 address in brackets.
+func (p *Producer) TCPAddress() string {
+	return net.JoinHostPort(p.BroadcastAddress, strconv.Itoa(p.TCPPort))
 }
