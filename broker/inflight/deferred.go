@@ -15,7 +15,7 @@ func (d Due) due() int64 { return d.At }
 type Deferred struct{ heap heap[Due] }
 
 // Len returns the number of messages.
-func (d *Deferred) Len() int { return len(d.heap.list) }
+func (d *Deferred) Len() int { return d.heap.n }
 
 // Next returns when the first message is due.
 func (d *Deferred) Next() (at int64, ok bool) { return d.heap.next() }
@@ -31,12 +31,12 @@ func (d *Deferred) Clear(f func(Due)) {
 	if f != nil {
 		d.Each(f)
 	}
-	d.heap.list = nil
+	d.heap = heap[Due]{}
 }
 
 // Each calls f with all messages, in no order.
 func (d *Deferred) Each(f func(Due)) {
-	for _, m := range d.heap.list {
+	for m := range d.heap.all() {
 		f(m)
 	}
 }

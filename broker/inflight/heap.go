@@ -1,5 +1,7 @@
 package inflight
 
+import "iter"
+
 // timed is what a heap orders.
 type timed interface {
 	due() int64 // nanoseconds
@@ -7,72 +9,109 @@ type timed interface {
 
 // heap orders elements by when they are due; a node has four children, which costs fewer cache misses than two. Its zero value
 // is empty.
-type heap[T timed] struct{ list []T }
+//
+// It is in pieces of one size: a single slice would be copied when it grows, and ten million deferred messages would take
+// their memory more than twice.
+type heap[T timed] struct {
+	pieces [][]T // at most one more than are used
+	n      int
+}
 
-// keepRoom is how many elements' room an emptying heap keeps without looking whether it is too much.
-const keepRoom = 4096
+const (
+	heapPiece  = 1 << 12 // elements in a piece
+	firstPiece = 8       // in the first one at the beginning; it doubles up to heapPiece, as most channels defer little
+)
+
+func (h *heap[T]) at(i int) *T { return &h.pieces[i/heapPiece][i%heapPiece] }
 
 func (h *heap[T]) next() (at int64, ok bool) {
-	if len(h.list) == 0 {
+	if h.n == 0 {
 		return 0, false
 	}
-	return h.list[0].due(), true
+	return (*h.at(0)).due(), true
+}
+
+// all returns the elements in no order. The heap must not be changed meanwhile.
+func (h *heap[T]) all() iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for i := range h.n {
+			if !yield(*h.at(i)) {
+				return
+			}
+		}
+	}
 }
 
 func (h *heap[T]) push(m T) {
-	h.list = append(h.list, m)
-	i := len(h.list) - 1
+	h.grow()
+	i, at := h.n, m.due()
+	h.n++
 	for i > 0 {
-		up := (i - 1) / 4
-		if h.list[up].due() <= m.due() {
+		up := h.at((i - 1) / 4)
+		if (*up).due() <= at {
 			break
 		}
-		h.list[i] = h.list[up]
-		i = up
+		*h.at(i) = *up
+		i = (i - 1) / 4
 	}
-	h.list[i] = m
+	*h.at(i) = m
+}
+
+// grow makes room for one element more.
+func (h *heap[T]) grow() {
+	switch {
+	case len(h.pieces) == 0:
+		h.pieces = append(h.pieces, make([]T, firstPiece))
+	case h.n == len(h.pieces[0]) && h.n < heapPiece:
+		larger := make([]T, 2*h.n)
+		copy(larger, h.pieces[0])
+		h.pieces[0] = larger
+	case h.n == len(h.pieces)*heapPiece:
+		h.pieces = append(h.pieces, make([]T, heapPiece))
+	}
 }
 
 // pop takes out the first element if it is due at or before now.
 func (h *heap[T]) pop(now int64) (first T, ok bool) {
-	if len(h.list) == 0 || h.list[0].due() > now {
+	if at, some := h.next(); !some || at > now {
 		return first, false
 	}
-	first = h.list[0]
-	n := len(h.list) - 1
-	last := h.list[n]
-	clear(h.list[n:])
-	h.list = h.list[:n]
-	if n == 0 {
-		h.list = nil
+	first = *h.at(0)
+	h.n--
+	last := *h.at(h.n)
+	var none T
+	*h.at(h.n) = none
+	if h.n == 0 {
+		h.pieces = nil
 		return first, true
 	}
 	h.sink(last)
-	if cap(h.list) > keepRoom && n < cap(h.list)/4 {
-		h.list = append(make([]T, 0, 2*n), h.list...)
+	if keep := h.n/heapPiece + 2; keep < len(h.pieces) {
+		h.pieces[keep] = nil
+		h.pieces = h.pieces[:keep]
 	}
 	return first, true
 }
 
 // sink puts m where the root has left a hole.
 func (h *heap[T]) sink(m T) {
-	i, n := 0, len(h.list)
+	i, at := 0, m.due()
 	for {
 		child := 4*i + 1
-		if child >= n {
+		if child >= h.n {
 			break
 		}
-		least := child
-		for c := child + 1; c < min(child+4, n); c++ {
-			if h.list[c].due() < h.list[least].due() {
-				least = c
+		least := h.at(child)
+		for c := child + 1; c < min(4*i+5, h.n); c++ {
+			if e := h.at(c); (*e).due() < (*least).due() {
+				least, child = e, c
 			}
 		}
-		if m.due() <= h.list[least].due() {
+		if at <= (*least).due() {
 			break
 		}
-		h.list[i] = h.list[least]
-		i = least
+		*h.at(i) = *least
+		i = child
 	}
-	h.list[i] = m
+	*h.at(i) = m
 }

@@ -262,7 +262,9 @@ func TestDeferredModel(t *testing.T) {
 				if !ok {
 					return
 				}
-				i := slices.IndexFunc(model, func(m Due) bool { return string(m.Frame) == string(got.Frame) && m.Attempts == got.Attempts })
+				i := slices.IndexFunc(model, func(m Due) bool {
+					return m.At == got.At && m.Attempts == got.Attempts && string(m.Frame) == string(got.Frame)
+				})
 				if i < 0 || got.At != model[best].At {
 					t.Fatalf("Pop at %d gave %+v, earliest %+v", now, got, model[best])
 				}

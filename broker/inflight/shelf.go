@@ -1,6 +1,7 @@
 package inflight
 
 import (
+	"iter"
 	"slices"
 
 	"brokerd/protocol"
@@ -22,16 +23,16 @@ func (s Shelved) due() int64 { return s.At }
 type Shelf struct{ heap heap[Shelved] }
 
 // Len returns the number of messages.
-func (h *Shelf) Len() int { return len(h.heap.list) }
+func (h *Shelf) Len() int { return h.heap.n }
 
 // Next returns when the first message is due.
 func (h *Shelf) Next() (at int64, ok bool) { return h.heap.next() }
 
-// All returns all messages in no order: a view that lives until the shelf is changed.
-func (h *Shelf) All() []Shelved { return h.heap.list }
+// All returns all messages in no order. The shelf must not be changed meanwhile.
+func (h *Shelf) All() iter.Seq[Shelved] { return h.heap.all() }
 
-// Grow makes room for n more messages.
-func (h *Shelf) Grow(n int) { h.heap.list = slices.Grow(h.heap.list, n) }
+// Grow prepares for n more messages.
+func (h *Shelf) Grow(n int) { h.heap.pieces = slices.Grow(h.heap.pieces, n/heapPiece+1) }
 
 // Push adds a message.
 func (h *Shelf) Push(m Shelved) { h.heap.push(m) }
@@ -40,4 +41,4 @@ func (h *Shelf) Push(m Shelved) { h.heap.push(m) }
 func (h *Shelf) Pop(now int64) (Shelved, bool) { return h.heap.pop(now) }
 
 // Clear takes out all messages.
-func (h *Shelf) Clear() { h.heap.list = nil }
+func (h *Shelf) Clear() { h.heap = heap[Shelved]{} }

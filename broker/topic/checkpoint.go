@@ -82,7 +82,7 @@ func (c *Channel) checkpoint(w *journal.Writer) {
 	c.deferred.Each(func(d inflight.Due) {
 		w.Out(d.Frame.MustID(), journal.Out{Due: wall + d.At - now, Attempts: d.Attempts})
 	})
-	for _, m := range c.shelf.All() {
+	for m := range c.shelf.All() {
 		w.Out(m.ID, journal.Out{Due: wall + m.At - now, Attempts: m.Attempts})
 	}
 }

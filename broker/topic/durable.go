@@ -112,6 +112,9 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 // keepLocked appends the batch to the topic's nodes.
 func (t *Topic) keepLocked(b *Batch, p journal.Publish) backlog.Extent {
 	d := t.d
+	if n := t.tail.Last(); n != nil && n.Seq()+uint64(n.Count()) != p.Seq {
+		t.tail.Close() // the numbers of a node's messages follow each other
+	}
 	extent, taken := t.tail.Append(b.frames)
 	extent = t.tail.Note(extent, p.Seq, p.First, p.Last, p.Count)
 	if taken {
@@ -369,7 +372,7 @@ func (r *Registry) writable() error {
 func (t *Topic) inheritLocked() {
 	own := t.own
 	own.mu.Lock()
-	mem, shelf, absent := own.mem, own.shelf.All(), own.absent
+	mem, shelf, absent := own.mem, slices.Collect(own.shelf.All()), own.absent
 	n := mem.Len() + len(shelf) + absent.len()
 	own.mem.Clear()
 	own.shelf, own.absent = inflight.Shelf{}, fifo[inflight.Shelved]{}

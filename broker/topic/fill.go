@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
@@ -54,7 +55,7 @@ func (c *Channel) beginFill() (cold *backlog.Node, absent []inflight.Shelved, ep
 	if c.mem.Len() > 0 {
 		cold = c.mem.Cold()
 	}
-	for c.absent.len() > 0 && len(absent) < fillAbsent {
+	for c.absent.len() > 0 && c.retries.len()+len(absent) < fillAbsent {
 		m := c.absent.pop()
 		absent = append(absent, m)
 		if c.loading == nil {
@@ -118,19 +119,23 @@ func (t *Topic) loadEach(list []inflight.Shelved) (loaded []retry, lost int, lat
 		switch {
 		case s == nil:
 			err = errGoneNode
-		case m.Off != unknown:
+		case m.Off != unknown || s.locate(&m):
 			if f = s.node.Frame(int(m.Off)); f == nil {
 				f, err = t.d.store.ReadFrame(s.at().Ref, m.Off, s.node.Seq()+uint64(m.Index), nil)
 			}
 		default:
 			if s != node {
 				node = s
-				if frames, _, err = t.load(s.node); err != nil {
+				var damaged bool
+				if frames, damaged, err = t.load(s.node); err != nil {
 					node = nil
+				} else if !damaged {
+					s.learn(frames)
 				}
 			}
 			if err == nil {
 				f, err = frameOf(frames, m.ID)
+				f = slices.Clone(f) // or it would keep all the others
 			}
 		}
 		switch {
@@ -206,7 +211,7 @@ func (c *Channel) fillableLocked() bool {
 	if c.topic.d == nil {
 		return c.mem.Len() == 0 && c.diskDepth() > 0
 	}
-	return c.absent.len() > 0 || c.mem.Len() > 0 && c.mem.Cold() != nil
+	return c.absent.len() > 0 && c.retries.len() < fillAbsent || c.mem.Len() > 0 && c.mem.Cold() != nil
 }
 
 // workLocked reports whether a consumer that is woken would find something to do.
@@ -219,7 +224,7 @@ func (c *Channel) clearPlacesLocked() {
 	if c.topic.d == nil {
 		return
 	}
-	c.topic.unpin(c.shelf.All())
+	c.topic.unpin(slices.Collect(c.shelf.All()))
 	c.shelf.Clear()
 	c.absent.each(func(m *inflight.Shelved) { c.topic.unpin([]inflight.Shelved{*m}) })
 	c.absent = fifo[inflight.Shelved]{}

@@ -2,11 +2,13 @@ package topic
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
@@ -22,6 +24,49 @@ type stored struct {
 
 	onDisk atomic.Bool
 	moved  atomic.Pointer[segment.Block] // where it was written anew, nil unless it was
+	places atomic.Pointer[places]        // where its messages are, nil unless it was read to find one
+}
+
+// places is where in a node its messages are. Deferred messages of an earlier life are known by their ids only: without this
+// each of them would cost reading its whole block.
+type places struct {
+	ids  []protocol.MessageID // nil when they follow each other
+	offs []uint32
+}
+
+// learn remembers where in the node's frames, which are whole, its messages are.
+func (s *stored) learn(frames []byte) {
+	p := &places{offs: make([]uint32, 0, s.node.Count())}
+	inRow := true
+	for off := 0; off < len(frames); {
+		f := protocol.FirstMessage(frames[off:])
+		id, _ := f.ID()
+		inRow = inRow && id == s.node.First()+protocol.MessageID(len(p.offs))
+		p.ids = append(p.ids, id)
+		p.offs = append(p.offs, uint32(off))
+		off += len(f)
+	}
+	if inRow {
+		p.ids = nil
+	}
+	s.places.Store(p)
+}
+
+// locate completes the place of a message of which only the id is known. It reports whether it could.
+func (s *stored) locate(m *inflight.Shelved) bool {
+	p := s.places.Load()
+	if p == nil {
+		return false
+	}
+	i, ok := int(m.ID-s.node.First()), m.ID >= s.node.First()
+	if p.ids != nil {
+		i, ok = slices.BinarySearch(p.ids, m.ID)
+	}
+	if !ok || i >= len(p.offs) {
+		return false
+	}
+	m.Off, m.Index = p.offs[i], uint32(i)
+	return true
 }
 
 // at returns the block of a node that is on disk.

@@ -79,7 +79,7 @@ func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts 
 }
 
 func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
-	places := slices.Clone(c.shelf.All())
+	places := slices.Collect(c.shelf.All())
 	c.absent.each(func(m *inflight.Shelved) { places = append(places, *m) })
 	slices.SortFunc(places, func(a, b inflight.Shelved) int { return cmp.Compare(a.ID, b.ID) })
 	for part := range slices.Chunk(places, fillAbsent) {
