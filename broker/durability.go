@@ -90,12 +90,15 @@ func parseBytes(text string) (uint64, error) {
 	return n * unit, err
 }
 
+// reserve is how many bytes of the disk are kept for when it is full: a file of the log, and a checkpoint.
+const reserve = 12 << 20
+
 // openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
 func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if topic.Level(s.opts.Durability) == topic.Memory && !keeper.Exists(s.dataDir) {
 		return nil, nil
 	}
-	o := keeper.Options{Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log}
+	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log}
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}

@@ -10,6 +10,7 @@
 //	checkpoint.NNNNNN     see diskqueue/journal; the two newest are kept, so that a damaged one costs nothing: the log reaches
 //	                      back to the older one
 //	checkpoint.NNNNNN.bad one that could not be read
+//	reserve               zeros: room on the disk for what must be written when there is none left
 //
 // # Order of writes
 //

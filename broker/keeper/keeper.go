@@ -32,6 +32,7 @@ type Options struct {
 	LogFileSize     int64  // bytes of one of the log's files; 0: 8 MiB
 	SegmentSize     int64  // bytes of one segment file; 0: what package segment says
 	CheckpointBytes uint64 // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
+	Reserve         int64  // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
@@ -84,6 +85,7 @@ type Keeper struct {
 	retry   time.Time // no checkpoint before this, as the last one failed
 	blind   bool      // no checkpoint could be read: the log is not released
 	cramped bool
+	reserve reserve
 
 	lost atomic.Uint64 // records that the log had lost when the last checkpoint was written; publishers read it
 }
@@ -95,7 +97,7 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	}
 	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
 	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
-	k := &Keeper{o: o, at: time.Now()}
+	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}}
 	if err := o.FS.MkdirAll(filepath.Join(o.Dir, logFolder)); err != nil {
 		return nil, nil, fmt.Errorf("making the log's folder: %w", err)
 	}
@@ -237,7 +239,11 @@ func (k *Keeper) look(now time.Time) {
 		k.watchSpace()
 		k.probe()
 	}
-	if k.wal.Err() != nil || now.Before(k.retry) {
+	if now.Before(k.retry) {
+		return
+	}
+	if err := k.wal.Err(); err != nil {
+		k.makeRoom(err)
 		return
 	}
 	k.registry.Reclaim()
@@ -312,21 +318,23 @@ func (k *Keeper) probe() {
 
 // watchSpace refuses publishes while the disk is nearly full.
 func (k *Keeper) watchSpace() {
-	if k.o.MinFreeSpace == nil {
-		return
-	}
-	space, err := k.o.FS.Free(k.o.Dir)
-	if err != nil {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			k.o.Log.Error("asking for the free space", "error", err)
+	k.fillReserve()
+	cramped, free, wanted := false, uint64(0), uint64(0)
+	if k.o.MinFreeSpace != nil {
+		space, err := k.o.FS.Free(k.o.Dir)
+		if err != nil {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				k.o.Log.Error("asking for the free space", "error", err)
+			}
+			return
 		}
-		return
+		free, wanted = space.Free, k.o.MinFreeSpace(space.Total)
+		cramped = free < wanted
 	}
-	cramped := space.Free < k.o.MinFreeSpace(space.Total)
 	if cramped != k.cramped {
 		k.cramped = cramped
 		k.o.Log.Log(context.Background(), cmp.Or(map[bool]slog.Level{true: slog.LevelError}[cramped], slog.LevelInfo),
-			"space on the disk", "enough", !cramped, "free", space.Free, "wanted", k.o.MinFreeSpace(space.Total))
+			"space on the disk", "enough", !cramped, "free", free, "wanted", wanted)
 	}
-	k.registry.SetSpace(!cramped)
+	k.registry.SetSpace(!cramped && !k.reserve.spent)
 }
