@@ -267,11 +267,11 @@ func (n *node) drain() {
 	n.faults = false
 	for _, t := range n.r.Topics() {
 		t.SetPaused(false)
-		n.moves(t)
+		n.moves(t, n.begin())
 		if _, err := t.Channel("c0"); err != nil {
 			n.fail("making a channel: %v", err)
 		}
-		n.moves(t)
+		n.moves(t, n.begin())
 		for _, c := range t.Channels() {
 			s, err := t.Subscribe(c.Name(), topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour})
 			if err != nil {

@@ -170,7 +170,6 @@ func (n *node) publish() {
 			n.promises[m.topic+"/"+c+"/"+m.body] = &promise{m: m, base: due, due: due, delayed: delay > 0, strict: err == nil}
 		}
 	}
-	n.moves(t)
 }
 
 // safe says that the log has, written or synced, what was done before.
@@ -184,12 +183,13 @@ func (n *node) safe(before int64, synced bool) {
 	}
 }
 
-// moves gives a topic's channels what it kept, as the topic does when nothing blocks that.
-func (n *node) moves(t *topic.Topic) {
+// moves gives a topic's channels what it kept, as the topic does when nothing blocks that any more, by something that began at
+// lo.
+func (n *node) moves(t *topic.Topic, lo int64) {
 	if t.Paused() || len(t.Channels()) == 0 {
 		return
 	}
-	at := said{n.begin(), n.begin()}
+	at := n.end(lo)
 	for _, own := range n.of(t.Name(), "") {
 		if own.moved.yes() || own.gone.yes() {
 			continue
@@ -224,6 +224,7 @@ func (n *node) subscribe() {
 	}
 	t := n.randomTopic()
 	channel := "c" + fmt.Sprint(n.rng.IntN(2))
+	lo := n.begin()
 	s, err := t.Subscribe(channel, topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Duration(10+n.rng.IntN(50)) * time.Second})
 	if err != nil {
 		n.fail("subscribing: %v", err)
@@ -231,7 +232,7 @@ func (n *node) subscribe() {
 	n.note("subscribe %s/%s", t.Name(), channel)
 	s.SetReady(1 + n.rng.IntN(10))
 	n.subs = append(n.subs, &consumer{Subscription: s, topic: t.Name(), name: t.Name() + "/" + channel})
-	n.moves(t)
+	n.moves(t, lo)
 }
 
 // take takes what there is and checks that it may be.
@@ -422,9 +423,10 @@ func (n *node) step() {
 		n.subs = slices.Delete(n.subs, i, i+1)
 	case k == 33:
 		t := n.randomTopic()
+		lo := n.begin()
 		t.SetPaused(!t.Paused())
 		n.note("pause %s %v", t.Name(), t.Paused())
-		n.moves(t)
+		n.moves(t, lo)
 	case k < 37:
 		n.dropSome()
 	case k == 37:

@@ -15,9 +15,9 @@ import (
 // blocks is what a topic has in its segments when it is recovered.
 type blocks struct {
 	store  *segment.Store
-	list   []segment.Block // by their first messages, each once
+	list   []segment.Block // by their first messages, of which no two are the same
 	sound  []soundness     // of the blocks of the list
-	copies []segment.Block // second copies of blocks of the list
+	copies []segment.Block // others with the same first messages
 	damage []segment.Damage
 }
 
@@ -30,7 +30,8 @@ const (
 	unsound
 )
 
-func openBlocks(from Segments, topic uint32) (*blocks, error) {
+// openBlocks looks into a topic's segments. nodes are the checkpoint's.
+func openBlocks(from Segments, topic uint32, nodes []journal.Node) (*blocks, error) {
 	store, list, damage, err := from.Open(topic)
 	if err != nil {
 		return nil, err
@@ -42,10 +43,11 @@ func openBlocks(from Segments, topic uint32) (*blocks, error) {
 			b.list, b.sound = append(b.list, blk), append(b.sound, unread)
 			continue
 		}
-		// One of the two may be of an append that was never finished.
-		if !b.isSound(k) && b.isWhole(blk) {
+		// One of the two may be of an append that was never finished, or the older one holds messages that the log had lost.
+		kept := isNode(nodes, b.list[k])
+		if kept && !b.isSound(k) && isNode(nodes, blk) || !kept && (isNode(nodes, blk) || b.isWhole(blk)) {
 			b.list[k], blk = blk, b.list[k]
-			b.sound[k] = sound
+			b.sound[k] = unread
 		}
 		b.copies = append(b.copies, blk)
 	}
@@ -86,6 +88,9 @@ func (b *blocks) extract(seq uint64, count int) ([]byte, error) {
 	rest, lost, err := b.store.Read(b.list[i], nil)
 	if err != nil || len(lost) > 0 {
 		return nil, fmt.Errorf("block %v cannot be read any more: %w", b.list[i].Ref, errors.Join(err, segment.ErrDamaged))
+	}
+	if seq+uint64(count) > end(b.list[i]) {
+		return nil, fmt.Errorf("block %v ends within messages that were published together: %w", b.list[i].Ref, segment.ErrDamaged)
 	}
 	for range seq - b.list[i].First {
 		rest = rest[len(protocol.FirstMessage(rest)):]
@@ -220,7 +225,7 @@ func (b *builder) append(p piece) {
 func (b *builder) skipNumbers() {
 	d := b.topic.d
 	next := d.seq
-	for _, blk := range b.found.list {
+	for _, blk := range slices.Concat(b.found.list, b.found.copies) {
 		next = max(next, end(blk))
 	}
 	if next == d.seq {

@@ -81,7 +81,7 @@ func (v *Recovery) open(from Segments, topic uint32) (*blocks, error) {
 	if b := v.blocks[topic]; b != nil {
 		return b, nil
 	}
-	b, err := openBlocks(from, topic)
+	b, err := openBlocks(from, topic, v.State.Topics[topic].Nodes)
 	if err == nil {
 		v.blocks[topic] = b
 	}

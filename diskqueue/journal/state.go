@@ -379,6 +379,9 @@ func (s *State) empty(at Position, c Change) {
 // inherit moves the topic's own backlog to all its channels.
 func (t *Topic) inherit() {
 	own := t.Channels[0]
+	if len(t.Channels) == 1 {
+		return // the record of its channel was lost
+	}
 	for _, c := range t.Channels[1:] {
 		c.Waiting = append(c.Waiting, own.Waiting...)
 		own.Out.Each(c.Out.Set)
