@@ -52,6 +52,9 @@ const (
 	outSize = 18
 )
 
+// spareRoom is for the records around a channel's messages, in bytes.
+const spareRoom = 4 << 10
+
 // head is what a checkpoint says of the whole node.
 type head struct {
 	NextID uint32   `json:"next_id"`
@@ -106,7 +109,8 @@ func (w *Writer) Topic(t *Topic) {
 // Channel adds a channel of the last topic with what waits there; Out adds the rest of it.
 func (w *Writer) Channel(c *Channel) {
 	w.json(kindChannel, c)
-	w.buf = slices.Grow(w.buf, c.Outs*outSize+len(c.Waiting)*16)
+	// Room for all, and for what follows: ten million messages are copied otherwise, which takes their memory twice.
+	w.buf = slices.Grow(w.buf, c.Outs*outSize+c.Outs/maxOuts*recordHead+len(c.Waiting)*16+spareRoom)
 	if len(c.Waiting) == 0 {
 		return
 	}

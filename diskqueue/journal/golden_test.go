@@ -1,0 +1,136 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"brokerd/protocol"
+)
+
+var update = flag.Bool("update", false, "write testdata/golden.txt anew")
+
+// frames returns count messages with ids from first on.
+func frames(first protocol.MessageID, count int) (out []byte) {
+	for i := range count {
+		out = protocol.AppendMessageHeader(out, 1700000000000000000+int64(i), 1, first+protocol.MessageID(i), 5)
+		out = append(out, "body"+string(rune('0'+i%10))...)
+	}
+	return out
+}
+
+// golden is a record of each kind, and a checkpoint, as they are on disk.
+func golden() []struct {
+	name string
+	data []byte
+} {
+	var finished, delivered Runs
+	finished.Begin(1, 2)
+	delivered.BeginDelivered(1, 2, 0x3ff)
+	for _, id := range []protocol.MessageID{0x400, 0x401, 0x402, 0x410, 0x100} {
+		finished.Add(id)
+		delivered.Add(id)
+	}
+	var d Deferrals
+	d.Begin(1, 2)
+	d.Add(0x400, 1700000060000000000)
+	d.Add(0x300, 1700000061000000000)
+	return []struct {
+		name string
+		data []byte
+	}{
+		{"publish", append(AppendPublish(nil, Publish{Topic: 1, Only: Own, Due: 1700000060000000000, First: 0x400, Last: 0x401, Seq: 7,
+			Count: 2}), frames(0x400, 2)...)},
+		{"delivered", delivered.Record()},
+		{"finished", finished.Record()},
+		{"deferred", d.Record()},
+		{"change", AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"})},
+		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Seq: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
+		{"checkpoint", Write(goldenState())},
+	}
+}
+
+func goldenState() *State {
+	s := NewState()
+	s.NextID, s.From = 9, Position{File: 3, Offset: 4096}
+	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Last: 0x4ff, Seq: 300,
+		Nodes: []Node{{Seq: 10, Count: 20, First: 0x400, Last: 0x440}}, AsOf: Position{File: 3, Offset: 4200}}
+	own := &Channel{AsOf: Position{File: 3, Offset: 4300}, Waiting: []Range{{0x430, 0x440}}}
+	c := &Channel{ID: 2, Name: "billing", Paused: true, After: 0x40f, AsOf: Position{File: 3, Offset: 4400},
+		Waiting: []Range{{0x410, 0x418}, {0x420, 0x42f}}}
+	c.Out.Set(0x401, Out{Due: 1700000060000000000, Attempts: 3})
+	c.Out.Set(0x405, Out{Attempts: 1})
+	t.Channels = []*Channel{own, c}
+	s.Topics[1] = t
+	return s
+}
+
+// The bytes of a record or a checkpoint are a promise to every broker that comes later.
+func TestGolden(t *testing.T) {
+	const name = "testdata/golden.txt"
+	var text strings.Builder
+	for _, g := range golden() {
+		fmt.Fprintf(&text, "%s\n%s\n", g.name, hex.Dump(g.data))
+	}
+	if *update {
+		if err := os.WriteFile(name, []byte(text.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text.String() != string(want) {
+		t.Errorf("the format has changed:\n%s\nwant:\n%s", text.String(), want)
+	}
+}
+
+func read(b []byte) (*State, error) { return ReadCheckpoint(bytes.NewReader(b), int64(len(b))) }
+
+func TestCheckpointComesBack(t *testing.T) {
+	want := goldenState()
+	got, err := read(Write(want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = goldenState()
+	for _, s := range []*State{got, want} {
+		for _, c := range s.Topics[1].Channels {
+			c.Outs = 0
+			c.Out.Each(func(protocol.MessageID, Out) {})
+		}
+	}
+	if a, b := fmt.Sprintf("%+v", dump(got)), fmt.Sprintf("%+v", dump(want)); a != b {
+		t.Errorf("got %s\nwant %s", a, b)
+	}
+	if !reflect.DeepEqual(got.Topics[1].Nodes, want.Topics[1].Nodes) || got.NextID != 9 || got.From != want.From {
+		t.Errorf("nodes %v, next %d, from %v", got.Topics[1].Nodes, got.NextID, got.From)
+	}
+}
+
+// Every byte of a checkpoint counts: with one changed, or cut off anywhere, it is not taken for one.
+func TestDamagedCheckpoint(t *testing.T) {
+	whole := Write(goldenState())
+	for i := range whole {
+		for _, flip := range []byte{1, 0x80, 0xff} {
+			bad := bytes.Clone(whole)
+			bad[i] ^= flip
+			if _, err := read(bad); err == nil {
+				t.Errorf("byte %d changed by %#x and nobody noticed", i, flip)
+			}
+		}
+		if _, err := read(whole[:i]); err == nil {
+			t.Errorf("cut off at %d and nobody noticed", i)
+		}
+	}
+	if _, err := read(append(bytes.Clone(whole), 0)); err == nil {
+		t.Error("a byte more and nobody noticed")
+	}
+}

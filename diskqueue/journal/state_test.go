@@ -1,0 +1,403 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"brokerd/protocol"
+
+	"pgregory.net/rapid"
+)
+
+// dump returns what a state says, as text that can be compared.
+func dump(s *State) string {
+	var b strings.Builder
+	for _, id := range sortedKeys(s.Topics) {
+		t := s.Topics[id]
+		fmt.Fprintf(&b, "topic %d %s paused %v options %s last %d seq %d\n", id, t.Name, t.Paused, t.Options, t.Last, t.Seq)
+		for _, c := range t.Channels {
+			fmt.Fprintf(&b, "  channel %d %q paused %v waiting %v out", c.ID, c.Name, c.Paused, c.Waiting)
+			c.Out.Each(func(id protocol.MessageID, o Out) { fmt.Fprintf(&b, " %d:%v", id, o) })
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// naive is a channel that keeps every message by itself.
+type naive struct {
+	waiting []protocol.MessageID
+	out     map[protocol.MessageID]Out
+	after   protocol.MessageID
+}
+
+// machine applies records to a state and to naive channels alike; 0 is the topic's own backlog.
+type machine struct {
+	state    *State
+	channels map[uint32]*naive
+	at       Position
+	next     protocol.MessageID
+	seq      uint64
+	paused   bool
+	ids      uint32
+	due      int64
+}
+
+func (m *machine) apply(t *rapid.T, kind Kind, b []byte) {
+	m.at.Offset++
+	if err := m.state.Apply(m.at, kind, b, nil); err != nil {
+		t.Fatalf("kind %d: %v", kind, err)
+	}
+}
+
+func (m *machine) change(t *rapid.T, c Change) {
+	c.Topic = 1
+	m.apply(t, KindChange, AppendChange(nil, c))
+}
+
+func (m *machine) blocked() bool { return m.paused || len(m.channels) == 1 }
+
+func (m *machine) inherit(t *rapid.T) {
+	own := m.channels[0]
+	if m.blocked() || len(own.waiting)+len(own.out) == 0 {
+		return
+	}
+	m.change(t, Change{Op: OpInherit})
+	for id, c := range m.channels {
+		if id == 0 {
+			continue
+		}
+		c.waiting = append(c.waiting, own.waiting...)
+		for k, o := range own.out {
+			c.out[k] = o
+		}
+	}
+	m.channels[0] = &naive{out: map[protocol.MessageID]Out{}}
+}
+
+func (m *machine) pick(t *rapid.T) (uint32, *naive) {
+	id := rapid.SampledFrom(sortedKeys(m.channels)).Draw(t, "channel")
+	return id, m.channels[id]
+}
+
+func (m *machine) Publish(t *rapid.T) {
+	count := rapid.IntRange(1, 5).Draw(t, "count")
+	m.next += protocol.MessageID(rapid.IntRange(1, 3).Draw(t, "gap")) // ids of other topics
+	p := Publish{Topic: 1, First: m.next, Last: m.next + protocol.MessageID(count) - 1, Seq: m.seq, Count: count}
+	if rapid.IntRange(0, 3).Draw(t, "defer") == 0 {
+		m.due++
+		p.Due = m.due
+	}
+	targets := map[uint32]*naive{0: m.channels[0]}
+	if m.blocked() {
+		p.Only = Own
+	} else {
+		targets = map[uint32]*naive{}
+		for id, c := range m.channels {
+			if id != 0 {
+				targets[id] = c
+			}
+		}
+	}
+	m.apply(t, KindPublish, append(AppendPublish(nil, p), frames(p.First, count)...))
+	for _, c := range targets {
+		for id := p.First; id <= p.Last; id++ {
+			if p.Due != 0 {
+				c.out[id] = Out{Due: p.Due}
+			} else {
+				c.waiting = append(c.waiting, id)
+			}
+		}
+	}
+	m.next, m.seq = p.Last+1, m.seq+uint64(count)
+}
+
+// Deliver takes what waits, in order, and some of what is out.
+func (m *machine) Deliver(t *rapid.T) {
+	id, c := m.pick(t)
+	if id == 0 {
+		t.Skip("the topic itself has no consumers")
+	}
+	var r, drops Runs
+	r.BeginDelivered(1, id, c.after)
+	drops.Begin(1, id)
+	for k := range c.out {
+		if c.out[k].Due == 0 && rapid.Bool().Draw(t, "again") {
+			r.Add(k)
+			c.out[k] = Out{Attempts: c.out[k].Attempts + 1}
+		}
+	}
+	for range min(len(c.waiting), rapid.IntRange(0, 6).Draw(t, "fresh")) {
+		first := c.waiting[0]
+		c.waiting, c.after = c.waiting[1:], first
+		if rapid.IntRange(0, 9).Draw(t, "sampled") == 0 {
+			drops.Add(first)
+			continue
+		}
+		r.Add(first)
+		c.out[first] = Out{Attempts: 1}
+	}
+	if b := r.Record(); b != nil {
+		m.apply(t, KindDelivered, b)
+	} else {
+		c.after = m.state.Topics[1].channel(id).After
+	}
+	if b := drops.Record(); b != nil {
+		m.apply(t, KindFinished, b)
+	}
+}
+
+func (m *machine) Finish(t *rapid.T) {
+	id, c := m.pick(t)
+	var r Runs
+	r.Begin(1, id)
+	for _, k := range sortedKeys(c.out) {
+		if c.out[k].Attempts > 0 && rapid.Bool().Draw(t, "this") {
+			r.Add(k)
+			delete(c.out, k)
+		}
+	}
+	if b := r.Record(); b != nil {
+		m.apply(t, KindFinished, b)
+	}
+}
+
+func (m *machine) Defer(t *rapid.T) {
+	id, c := m.pick(t)
+	var d Deferrals
+	d.Begin(1, id)
+	for _, k := range sortedKeys(c.out) {
+		if rapid.Bool().Draw(t, "this") {
+			m.due++
+			d.Add(k, m.due)
+			c.out[k] = Out{Due: m.due, Attempts: c.out[k].Attempts}
+		}
+	}
+	if b := d.Record(); b != nil {
+		m.apply(t, KindDeferred, b)
+	}
+}
+
+func (m *machine) Empty(t *rapid.T) {
+	id, c := m.pick(t)
+	m.change(t, Change{Op: OpEmpty, Channel: id})
+	c.waiting, c.out = nil, map[protocol.MessageID]Out{}
+}
+
+func (m *machine) Pause(t *rapid.T) {
+	m.paused = !m.paused
+	m.change(t, Change{Op: OpPause, Paused: m.paused})
+	m.inherit(t)
+}
+
+func (m *machine) AddChannel(t *rapid.T) {
+	if len(m.channels) > 3 {
+		t.Skip("enough")
+	}
+	m.ids++
+	m.change(t, Change{Op: OpCreateChannel, Channel: m.ids, Name: fmt.Sprint("c", m.ids)})
+	m.channels[m.ids] = &naive{out: map[protocol.MessageID]Out{}}
+	m.inherit(t)
+}
+
+func (m *machine) DeleteChannel(t *rapid.T) {
+	id, _ := m.pick(t)
+	if id == 0 {
+		t.Skip("that one stays")
+	}
+	m.change(t, Change{Op: OpDeleteChannel, Channel: id})
+	delete(m.channels, id)
+}
+
+// Checkpoint goes on from what a checkpoint brings back.
+func (m *machine) Checkpoint(t *rapid.T) {
+	again, err := read(Write(m.state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := dump(again), dump(m.state); a != b {
+		t.Fatalf("the checkpoint holds\n%s\nof\n%s", a, b)
+	}
+	m.state = again
+}
+
+func (m *machine) Check(t *rapid.T) {
+	topic := m.state.Topics[1]
+	if len(topic.Channels) != len(m.channels) {
+		t.Fatalf("%d channels, want %d", len(topic.Channels), len(m.channels))
+	}
+	for _, c := range topic.Channels {
+		want := m.channels[c.ID]
+		var waiting []protocol.MessageID
+		for _, r := range c.Waiting {
+			for id := r.First; id <= r.Last; id++ {
+				waiting = append(waiting, id)
+			}
+		}
+		if missing := slices.DeleteFunc(slices.Clone(want.waiting), func(id protocol.MessageID) bool {
+			return slices.Contains(waiting, id)
+		}); len(missing) > 0 {
+			t.Fatalf("channel %d: %v should wait, of %v", c.ID, missing, c.Waiting)
+		}
+		for id := range c.delivered0(want) {
+			t.Fatalf("channel %d: %d waits although it left", c.ID, id)
+		}
+		got := map[protocol.MessageID]Out{}
+		c.Out.Each(func(id protocol.MessageID, o Out) { got[id] = o })
+		if fmt.Sprint(got) != fmt.Sprint(want.out) {
+			t.Fatalf("channel %d: out %v, want %v", c.ID, got, want.out)
+		}
+	}
+}
+
+// delivered0 returns the messages that wait although they are out.
+func (c *Channel) delivered0(want *naive) map[protocol.MessageID]bool {
+	wrong := map[protocol.MessageID]bool{}
+	for _, r := range c.Waiting {
+		for id := range want.out {
+			if want.out[id].Attempts > 0 && r.First <= id && id <= r.Last {
+				wrong[id] = true
+			}
+		}
+	}
+	return wrong
+}
+
+// Records add up to what channels that keep each message by itself have, also from a checkpoint on.
+func TestStateModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &machine{state: NewState(), channels: map[uint32]*naive{0: {out: map[protocol.MessageID]Out{}}}, next: 100, ids: 1}
+		m.change(t, Change{Op: OpCreateTopic, Name: "orders"})
+		t.Repeat(rapid.StateMachineActions(m))
+	})
+}
+
+// Outs keeps what a map would.
+func TestOutsModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s Outs
+		want := map[protocol.MessageID]Out{}
+		id := rapid.Map(rapid.IntRange(1, 60), func(n int) protocol.MessageID { return protocol.MessageID(n) })
+		t.Repeat(map[string]func(*rapid.T){
+			"set": func(t *rapid.T) {
+				k, o := id.Draw(t, "id"), Out{Due: int64(rapid.IntRange(0, 9).Draw(t, "due")), Attempts: 1}
+				s.Set(k, o)
+				want[k] = o
+			},
+			"delete": func(t *rapid.T) {
+				k := id.Draw(t, "id")
+				_, ok := want[k]
+				if s.Delete(k) != ok {
+					t.Fatalf("deleting %d: want %v", k, ok)
+				}
+				delete(want, k)
+			},
+			"each": func(t *rapid.T) {
+				var keys []protocol.MessageID
+				s.Each(func(k protocol.MessageID, o Out) {
+					keys = append(keys, k)
+					if want[k] != o {
+						t.Fatalf("%d is %v, want %v", k, o, want[k])
+					}
+				})
+				if !slices.Equal(keys, sortedKeys(want)) {
+					t.Fatalf("got %v, want %v", keys, sortedKeys(want))
+				}
+			},
+			"": func(t *rapid.T) {
+				if s.Len() != len(want) {
+					t.Fatalf("Len is %d, want %d", s.Len(), len(want))
+				}
+				k := id.Draw(t, "look")
+				o, ok := s.Get(k)
+				if w, there := want[k]; ok != there || ok && o != w {
+					t.Fatalf("%d is %v, %v, want %v, %v", k, o, ok, w, there)
+				}
+			},
+		})
+	})
+}
+
+// A record Delivered that shows that those before it are missing keeps what they were about: it may be in flight.
+func TestLostDeliveriesWaitAgain(t *testing.T) {
+	s := NewState()
+	apply := func(kind Kind, b []byte) {
+		t.Helper()
+		if err := s.Apply(Position{}, kind, b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "orders"}))
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 11, Last: 20, Count: 10}), frames(11, 10)...))
+	var r Runs
+	r.BeginDelivered(1, 2, 14) // 11 to 14 were delivered by records that are lost
+	r.Add(15)
+	r.Add(16)
+	apply(KindDelivered, r.Record())
+	r.Begin(1, 2)
+	r.Add(12) // and this one finished since
+	apply(KindFinished, r.Record())
+	if unsure := s.Settle(); unsure != 3 {
+		t.Errorf("%d messages are unsure, want 3", unsure)
+	}
+	c := s.Topics[1].Channels[1]
+	if got := fmt.Sprint(c.Waiting); got != fmt.Sprint([]Range{{11, 11}, {13, 14}, {17, 20}}) || c.Out.Len() != 2 {
+		t.Errorf("waiting %v, %d out", got, c.Out.Len())
+	}
+}
+
+// The number of a topic is not given to another, so that records of the old one never speak of the new one.
+func TestNumbersOfDeletedTopicsStayUsed(t *testing.T) {
+	s := NewState()
+	for _, c := range []Change{{Op: OpCreateTopic, Topic: 7, Name: "orders"}, {Op: OpDeleteTopic, Topic: 7}} {
+		if err := s.Apply(Position{}, KindChange, AppendChange(nil, c), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := read(Write(s))
+	if err != nil || again.NextID != 8 {
+		t.Errorf("next is %d, %v, want 8", again.NextID, err)
+	}
+}
+
+// Whatever a record holds, it is applied or ErrRecord, and the state can be written.
+func FuzzApply(f *testing.F) {
+	for _, g := range golden()[:6] {
+		for kind := KindPublish; kind <= KindChange; kind++ {
+			f.Add(byte(kind), g.data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
+		s := goldenState()
+		if err := s.Apply(Position{File: 9}, Kind(kind), b, func(Publish, []byte) {}); err != nil && !errors.Is(err, ErrRecord) {
+			t.Fatal(err)
+		}
+		s.Settle()
+		if _, err := read(Write(s)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Whatever a checkpoint holds, it is read or ErrCheckpoint, and what was read comes back the same.
+func FuzzReadCheckpoint(f *testing.F) {
+	f.Add(Write(goldenState()))
+	f.Add(Write(NewState()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := read(b)
+		if err != nil {
+			if !errors.Is(err, ErrCheckpoint) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again, err := read(Write(s))
+		if err != nil || dump(again) != dump(s) {
+			t.Fatalf("%v\n%s\n%s", err, dump(again), dump(s))
+		}
+	})
+}
