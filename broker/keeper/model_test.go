@@ -160,8 +160,11 @@ func (n *node) publish() {
 	if err != nil && !n.faults && !n.crash.done() {
 		n.fail("publishing: %v", err)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		n.safe(lo, fsync)
+	case n.r.Health() == nil:
+		n.fail("a publish failed, and the node is healthy: %v", err)
 	}
 	for _, m := range list {
 		m.at, m.acked, m.fsync, m.sure = at, err == nil, fsync, err == nil

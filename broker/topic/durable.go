@@ -363,6 +363,7 @@ func (r *Registry) writable() error {
 		return ErrNoSpace
 	}
 	if err := r.cfg.Journal.Err(); err != nil {
+		r.SetHealth(err)
 		return fmt.Errorf("the log cannot be written: %w", err)
 	}
 	return nil

@@ -1,0 +1,266 @@
+package keeper
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/vfs"
+)
+
+// newNode returns a node on an empty file system, started.
+func newNode(t *testing.T, seed uint64) *node {
+	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
+		messages: map[string]*message{}, promises: map[string]*promise{}}
+	if err := n.fs.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	n.crash.left = -1
+	n.start()
+	return n
+}
+
+// kill ends the node as kill -9 does, and starts it again.
+func (n *node) kill() {
+	n.crash.mu.Lock()
+	n.cloneLocked()
+	n.crash.mu.Unlock()
+	_ = n.stop()
+	n.forget()
+	n.fs = n.crash.clone
+	n.crash = crash{left: -1}
+	n.start()
+}
+
+// failing is the file system that fails: three times, from the n-th operation of a kind on.
+func (n *node) failing(op vfs.Op, nth int) (hit bool) {
+	errs := []error{syscall.ENOSPC, syscall.EIO, syscall.EMFILE}
+	rule := vfs.Rule{Ops: op, Skip: nth, Times: 3, Err: errs[nth%3], Short: nth % 2 * 9}
+	n.faults = true
+	var seen atomic.Int64
+	n.disk.Observe(func(o vfs.Op, _ string) {
+		if o&op != 0 {
+			seen.Add(1)
+		}
+	})
+	n.disk.SetRules(rule)
+	for range 60 {
+		n.step()
+	}
+	n.advance(3 * time.Second)
+	hit = int(seen.Load()) > nth
+	n.disk.Observe(nil)
+	n.disk.SetRules()
+	n.advance(time.Second)
+	if err := n.r.Health(); err != nil {
+		n.fail("the disk is well again, and a write has succeeded: health is %v", err)
+	}
+	before := len(n.messages)
+	n.publish()
+	if len(n.messages) == before {
+		n.fail("nothing was published")
+	}
+	for _, m := range n.messages {
+		if m.num == n.next-1 && !m.acked {
+			n.fail("the disk is well again, and a publish failed")
+		}
+	}
+	n.kill()
+	n.drain()
+	return hit
+}
+
+// Whatever operation of the file system fails, from whichever on: each publish that succeeded is there after a kill, a failed
+// one shows in the node's health, and both heal once the disk does.
+func TestFailingOperations(t *testing.T) {
+	for name, op := range map[string]vfs.Op{"write": vfs.OpWrite, "sync": vfs.OpSync, "sync folder": vfs.OpSyncDir,
+		"create": vfs.OpCreate, "rename": vfs.OpRename, "mkdir": vfs.OpMkdir, "preallocate": vfs.OpPreallocate,
+		"remove": vfs.OpRemove, "open": vfs.OpOpenWrite | vfs.OpOpen, "read": vfs.OpRead} {
+		t.Run(name, func(t *testing.T) {
+			step := 1
+			if testing.Short() {
+				step = 7
+			}
+			for nth, more := 0, true; more && nth < 60 && !t.Failed(); nth += step {
+				synctest.Test(t, func(t *testing.T) {
+					n := newNode(t, 5)
+					defer func() { _ = n.stop() }()
+					more = n.failing(op, nth)
+				})
+			}
+		})
+	}
+}
+
+// files returns the names in the data folder that begin so.
+func (n *node) files(prefix string) (names []string) {
+	list, err := n.fs.List("data")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, name := range list {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// load reads a file of the data folder, and store replaces it.
+func (n *node) load(name string) []byte {
+	f, err := n.fs.Open("data/" + name)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); size > 0 && err != nil {
+		n.t.Fatal(err)
+	}
+	return b
+}
+
+func (n *node) store(name string, b []byte) {
+	if err := n.fs.Remove("data/" + name); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := writeFile(n.fs, "data/"+name, b); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// worked returns a node that has done something for a while, and was killed: with at least two checkpoints.
+func worked(t *testing.T) *node {
+	n := newNode(t, 11)
+	for len(n.files(checkpointPrefix)) < 2 || len(n.segmentFiles()) == 0 {
+		for range 50 {
+			n.step()
+		}
+	}
+	n.kill()
+	n.k.stop()
+	n.k.loop.Wait()
+	_ = n.r.Close()
+	_ = n.k.wal.Close()
+	return n
+}
+
+// The newest checkpoint is damaged at every byte in turn, or cut off: it costs nothing, and is put aside.
+func TestDamagedNewestCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := worked(t)
+		names := n.files(checkpointPrefix)
+		if len(names) != 2 {
+			t.Fatalf("checkpoints are %v, want two", names)
+		}
+		whole, fs := n.load(names[1]), n.fs
+		for i := 0; i < len(whole); i += 1 + len(whole)/150 {
+			for _, bad := range [][]byte{append(append(bytes.Clone(whole[:i]), whole[i]^0x55), whole[i+1:]...), whole[:i]} {
+				n.fs = fs.KillClone()
+				n.store(names[1], bad)
+				again := *n.copy()
+				again.start()
+				if aside := again.files(names[1] + ".bad"); len(aside) != 1 {
+					t.Fatalf("byte %d: it is not put aside", i)
+				}
+				again.drain()
+				if err := again.stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// copy returns a node with the same promises, that can be kept or broken without changing these.
+func (n *node) copy() *node {
+	c := &node{t: n.t, seed: n.seed, rng: rand.New(rand.NewPCG(n.seed, 2)), fs: n.fs, ids: n.ids, next: n.next,
+		messages: map[string]*message{}, promises: map[string]*promise{}}
+	c.crash.left = -1
+	c.events.Store(n.events.Load())
+	for key, m := range n.messages {
+		m := *m
+		c.messages[key] = &m
+	}
+	for key, p := range n.promises {
+		p := *p
+		p.m = c.messages[p.m.topic+"/"+p.m.body]
+		p.deliveries = append([]said(nil), p.deliveries...)
+		c.promises[key] = &p
+	}
+	return c
+}
+
+// When no checkpoint can be read a node starts with what the log has, and removes nothing that it does not know.
+func TestNoReadableCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := worked(t)
+		segments := n.segmentFiles()
+		for _, name := range n.files(checkpointPrefix) {
+			n.store(name, []byte("no checkpoint"))
+		}
+		for range 2 { // nor does the start after it
+			n.start()
+			time.Sleep(5 * time.Second)
+			if err := n.stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := n.files(checkpointPrefix); len(got) < 3 || !strings.HasSuffix(got[0], ".bad") {
+			t.Errorf("files are %v", got)
+		}
+		now := n.segmentFiles()
+		for _, name := range segments {
+			if !slices.Contains(now, name) {
+				t.Errorf("%s is gone", name)
+			}
+		}
+	})
+}
+
+func (n *node) segmentFiles() (names []string) {
+	folders, _ := n.fs.List("data/segments")
+	for _, folder := range folders {
+		files, _ := n.fs.List("data/segments/" + folder)
+		for _, f := range files {
+			names = append(names, folder+"/"+f)
+		}
+	}
+	return names
+}
+
+// A deleted topic leaves nothing on disk, also when the process ends between the record and the removal.
+func TestDeletedTopicLeavesNoFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		for range 20 {
+			n.publish()
+		}
+		if len(n.segmentFiles()) == 0 {
+			t.Fatal("nothing has overflowed")
+		}
+		n.disk.SetRules(vfs.Rule{Ops: vfs.OpRemove, Err: syscall.EIO})
+		for _, topic := range n.r.Topics() {
+			_ = n.r.DeleteTopic(topic.Name()) // the removal fails, as when the process ends here
+		}
+		n.fs = n.fs.KillClone()
+		_ = n.stop()
+		n.start()
+		if left, _ := n.fs.List("data/segments"); len(left) > 0 || len(n.r.Topics()) > 0 {
+			t.Errorf("folders %v and %d topics are left", left, len(n.r.Topics()))
+		}
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
