@@ -37,7 +37,7 @@ type Options struct {
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
 // checkpointPause ago, or nothing much happens and no message is in segments, so that a broker that has drained needs little
-// space; or the log has grown by checkpointMax; or the log has lost records.
+// space; or that, and the log of an earlier life is still large; or the log has grown by checkpointMax; or it has lost records.
 const (
 	checkpointBytes = 16 << 20
 	quietBytes      = 64 << 10 // in one tick
@@ -258,7 +258,8 @@ func (k *Keeper) look(now time.Time) {
 	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
 	k.seen = stats.Bytes
 	due := grown >= checkpointMax ||
-		grown >= max(k.o.CheckpointBytes, 2*k.weight) && (now.Sub(k.at) >= checkpointPause || quiet)
+		grown >= max(k.o.CheckpointBytes, 2*k.weight) && (now.Sub(k.at) >= checkpointPause || quiet) ||
+		quiet && !k.blind && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes && now.Sub(k.at) >= checkpointPause
 	if !due && stats.Lost == k.lost.Load() {
 		return
 	}
