@@ -94,7 +94,7 @@ func (v *Recovery) Missing(topic uint32) int { return v.missing[topic] }
 // Recover makes the topics of a log. It goes before Restore, which makes the topics that are not in it.
 func (r *Registry) Recover(v *Recovery) error {
 	if unsure := v.State.Settle(); unsure > 0 {
-		r.log.Warn("records of the log were lost: messages that were finished may come again", "at most", unsure)
+		r.log.Info("records of the log may be missing: messages that were finished may come again", "at most", unsure)
 	}
 	r.lastID.Store(v.State.NextID)
 	for id, state := range v.State.Topics {

@@ -245,7 +245,11 @@ func (c *Channel) delivered(id protocol.MessageID) {
 }
 
 func (c *Channel) finished(id protocol.MessageID) {
-	if !c.Out.Delete(id) && !c.pass(id) { // a sampled consumer discards what it does not get
+	if c.Out.Delete(id) {
+		return
+	}
+	c.follow(id - 1) // its delivery was lost, and perhaps others; or a sampled consumer has discarded it
+	if !c.pass(id) {
 		c.sure(id)
 	}
 }
