@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -296,7 +297,7 @@ func (t *Topic) movePart(b *Batch) (more bool) {
 	if !t.own.unspill(b) {
 		return false
 	}
-	if err := t.distributeLocked(b, t.Channels()); err != nil {
+	if err := t.distributeLocked(b, t.Channels(), true); err != nil {
 		t.registry.log.Error("moving a topic's backlog to its channels", "topic", t.name, "error", err)
 	}
 	b.Reset()
@@ -319,7 +320,7 @@ func (t *Topic) Publish(b *Batch) error {
 		return ErrExiting
 	}
 	t.active = true
-	if err := t.distributeLocked(b, t.targetsLocked()); err != nil {
+	if err := t.distributeLocked(b, t.targetsLocked(), false); err != nil {
 		return err
 	}
 	t.accept(b)
@@ -384,8 +385,9 @@ func (t *Topic) targetsLocked() []*Channel {
 	return t.Channels()
 }
 
-// distributeLocked gives the batch to each target: in memory where there is room, on disk otherwise.
-func (t *Topic) distributeLocked(b *Batch, targets []*Channel) error {
+// distributeLocked gives the batch to each target: in memory where there is room, on disk otherwise. What the disk refuses a
+// target does not get, unless it is owed: then it stays in memory, room or not, and some of it may come twice.
+func (t *Topic) distributeLocked(b *Batch, targets []*Channel, owed bool) error {
 	t.pace.earn(b.n)
 	extent, taken := t.tail.Append(b.frames)
 	full := t.full[:0]
@@ -405,9 +407,12 @@ func (t *Topic) distributeLocked(b *Batch, targets []*Channel) error {
 			c.squeeze(extent, b.n)
 			continue
 		}
-		if e := c.spill(b); e != nil && err == nil {
-			err = e
+		e := c.spill(b)
+		if e != nil && owed {
+			c.force(extent, b.n)
+			kept = true
 		}
+		err = cmp.Or(err, e)
 	}
 	clear(full)
 	t.full = full[:0]
