@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .PHONY: build run test crash fuzz demo interop nsq clean help
 
 FUZZTIME ?= 2m
+CRASHRUNS ?= 20000
+CRASHROUNDS ?= 20
 PACKAGES ?= ./...
 DATA ?= ./data
 
@@ -65,6 +67,15 @@ test:
 	  echo 'THE RACE DETECTOR IS OFF: it needs a C compiler, install gcc to have it' >&2; race=
 	fi
 	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m $(PACKAGES)
+
+# Ends brokers and their storage at random moments, long: CRASHRUNS (20000) seeded runs on a file system in memory that forgets
+# what was not synced, and real brokers, killed CRASHROUNDS (20) times, with the power of a loop-mounted disk cut, on full disks.
+# As root, or the last two are skipped and say so.
+crash:
+	@go test -count=1 -timeout=60m ./broker/keeper -crash-runs=$(CRASHRUNS)
+	go test -count=1 -timeout=60m ./diskqueue/segment -run Crash\|Cut -powercuts=$(CRASHRUNS)
+	WAL_CRASH_RUNS=$(CRASHRUNS) go test -count=1 -timeout=60m ./diskqueue/wal -run Crash
+	BROKERD_CRASH_ROUNDS=$(CRASHROUNDS) go test -count=1 -timeout=30m -v ./broker/interop -run 'Killed|PowerCuts|FullDisk'
 
 # Every fuzz target of PACKAGES for FUZZTIME (2m) each.
 fuzz:
