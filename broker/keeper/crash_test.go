@@ -191,6 +191,7 @@ func (n *node) forget() {
 			f = unknown
 		}
 		m.sure = m.sure && f == kept
+		m.loose = m.loose || f == unknown // also to a channel whose deletion, before it, was lost
 		m.at = settled
 	}
 	for key, p := range n.promises {

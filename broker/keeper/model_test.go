@@ -57,7 +57,7 @@ type message struct {
 	acked       bool
 	fsync       bool
 	sure        bool // it must come
-	loose       bool // nobody knows which channels have it: the topic kept it, and whether it was moved on is unknown
+	loose       bool // nobody knows which channels have it: a crash left unknown whether the topic has moved it on
 	anywhere    bool // of a loose one: it must come on some channel
 }
 
