@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	crashRuns  = flag.Int("crash-runs", 250, "seeded runs of TestCrash")
+	crashRuns  = flag.Int("crash-runs", 100, "seeded runs of TestCrash")
 	crashSeed  = flag.Uint64("crash-seed", 0, "the one run of TestCrash to repeat")
 	crashFrom  = flag.Uint64("crash-from", 1, "first seed of TestCrash")
 	crashTrace = flag.Int("crash-trace", 300, "lines that TestCrash shows of a run that fails")
@@ -199,8 +199,10 @@ func (n *node) forget() {
 			delete(n.promises, key)
 		}
 	}
-	for _, p := range n.promises {
-		if p.moved.yes() && n.fate(p.moved) == unknown && !p.m.loose {
+	for key, p := range n.promises {
+		// A power cut may forget a pause and keep the channel that was made behind it, so that what waits moves there.
+		surprise := c.power != nil && strings.HasPrefix(key, p.m.topic+"//") && !p.moved.yes() && c.at > c.safe
+		if (surprise || p.moved.yes() && n.fate(p.moved) == unknown) && !p.m.loose {
 			p.m.loose, p.m.anywhere = true, p.strict && p.m.sure && !n.droppedSomewhere(p.m)
 			p.strict = false
 		}
@@ -209,8 +211,10 @@ func (n *node) forget() {
 		n.forgetPart(p)
 	}
 	for key, p := range n.promises {
-		if p.from != nil && p.m.loose && strings.Count(key, "/") == 2 {
+		own := strings.HasPrefix(key, p.m.topic+"//")
+		if !own && p.m.loose && p.strict && certain(p.deliveries) == 0 { // it may come on other channels instead
 			p.strict = false
+			p.m.anywhere = !n.droppedSomewhere(p.m)
 		}
 	}
 	for _, p := range n.promises {
@@ -313,6 +317,7 @@ func crashRun(t *testing.T, seed uint64) {
 		t.Fatal(err)
 	}
 	faulty := n.rng.IntN(4) == 0
+	n.eager = n.rng.IntN(3) == 0
 	n.start()
 	defer func() { // or the bubble does not end
 		if t.Failed() && n.k != nil && n.k.stop != nil {

@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/broker/topic"
 	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
 )
 
 // newNode returns a node on an empty file system, started.
@@ -164,7 +166,7 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 			t.Fatalf("checkpoints are %v, want two", names)
 		}
 		whole, fs := n.load(names[1]), n.fs
-		for i := 0; i < len(whole); i += 1 + len(whole)/150 {
+		for i := 0; i < len(whole); i += 1 + len(whole)/40 {
 			for _, bad := range [][]byte{append(append(bytes.Clone(whole[:i]), whole[i]^0x55), whole[i+1:]...), whole[:i]} {
 				n.fs = fs.KillClone()
 				n.store(names[1], bad)
@@ -264,3 +266,56 @@ func TestDeletedTopicLeavesNoFolder(t *testing.T) {
 		}
 	})
 }
+
+// Segments go only once the log, synced, says that nobody needs them: else a power cut could bring back messages whose block
+// has gone.
+func TestSegmentsGoAfterTheLogIsSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		defer func() { _ = n.stop() }()
+		to := n.randomTopic()
+		s, err := to.Subscribe("c0", subscribeAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 60 {
+			var b topic.Batch
+			b.Add(make([]byte, 500))
+			b.Add(make([]byte, 500))
+			if err := to.Publish(&b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 { // the log lets them go
+			if err := n.k.checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.SetReady(1000)
+		for d := (topic.Delivery{}); s.Take(&d) > 0; d.Clear() {
+			for _, run := range d.Runs {
+				for f := run.Frames; len(f) > 0; f = f[len(protocol.FirstMessage(f)):] {
+					s.Apply([]topic.Answer{{ID: protocol.FirstMessage(f).MustID(), Verb: topic.Finish}})
+				}
+			}
+		}
+		files := len(n.segmentFiles())
+		n.r.Reclaim()
+		if !n.r.PrepareDrop() {
+			t.Fatal("nothing can be let go")
+		}
+		if err := n.k.drop(); err != nil || len(n.segmentFiles()) >= files {
+			t.Fatalf("%v, %d files of %d", err, len(n.segmentFiles()), files)
+		}
+		for seed := range uint64(40) {
+			again := n.copy()
+			again.fs = n.fs.CrashClone(rand.New(rand.NewPCG(seed, 5)))
+			again.start() // which looks for what is missing
+			if err := again.stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+var subscribeAll = topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour}

@@ -27,7 +27,8 @@ type node struct {
 	r     *topic.Registry
 	subs  []*consumer
 	ids   bound
-	next  int // number of the next message
+	eager bool // consumers take and finish all that there is, so that segments are let go
+	next  int  // number of the next message
 	trace []string
 
 	events  atomic.Int64
@@ -233,7 +234,11 @@ func (n *node) subscribe() {
 		n.fail("subscribing: %v", err)
 	}
 	n.note("subscribe %s/%s", t.Name(), channel)
-	s.SetReady(1 + n.rng.IntN(10))
+	if n.eager {
+		s.SetReady(1000)
+	} else {
+		s.SetReady(1 + n.rng.IntN(10))
+	}
 	n.subs = append(n.subs, &consumer{Subscription: s, topic: t.Name(), name: t.Name() + "/" + channel})
 	n.moves(t, lo)
 }
@@ -418,7 +423,7 @@ func (n *node) step() {
 	case k < 26 && len(n.subs) > 0:
 		n.take(n.subs[n.rng.IntN(len(n.subs))])
 	case k < 32 && len(n.subs) > 0:
-		n.answer(n.subs[n.rng.IntN(len(n.subs))], false)
+		n.answer(n.subs[n.rng.IntN(len(n.subs))], n.eager)
 	case k == 32 && len(n.subs) > 0:
 		i := n.rng.IntN(len(n.subs))
 		n.note("close a consumer of %s", n.subs[i].name)

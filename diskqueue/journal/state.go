@@ -158,7 +158,7 @@ func (s *State) publish(at Position, p Publish, frames []byte, keep func(Publish
 			})
 			continue
 		}
-		if k := len(c.Waiting) - 1; k >= 0 && c.Waiting[k].Last == t.Last {
+		if k := len(c.Waiting) - 1; k >= 0 && c.Waiting[k].Last == t.Last && p.Seq == t.Seq {
 			c.Waiting[k].Last = p.Last
 		} else {
 			c.Waiting = append(c.Waiting, Range{p.First, p.Last})
