@@ -319,3 +319,70 @@ func TestSegmentsGoAfterTheLogIsSynced(t *testing.T) {
 }
 
 var subscribeAll = topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour}
+
+// publishLarge publishes messages that overflow into files of their own.
+func publishLarge(t *testing.T, n *node) {
+	t.Helper()
+	to, err := n.r.Topic("t0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		var b topic.Batch
+		b.Add(make([]byte, 5000))
+		if err := to.Publish(&b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second says in the log that the first is synced
+		if err := n.k.sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Blocks that could not be synced are written anew, so that checkpoints go on.
+func TestFailedSyncOfSegments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		defer func() { _ = n.stop() }()
+		publishLarge(t, n)
+		n.disk.SetRules(vfs.Rule{Ops: vfs.OpSync, Path: "*.seg", Times: 1, Err: syscall.EIO})
+		if err := n.k.checkpoint(); err != nil {
+			t.Errorf("one sync has failed, and the next one would not: %v", err)
+		}
+	})
+}
+
+// A block that is not known because the log is damaged stays, start after start: somebody may want to look into it.
+func TestBlocksStayWhenTheLogIsDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		publishLarge(t, n)
+		n.fs = n.fs.KillClone()
+		_ = n.stop()
+		before := n.segmentFiles()
+		logs, err := n.fs.List("data/" + logFolder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := logFolder + "/" + logs[2]
+		b := n.load(name)
+		b[500] ^= 0xff
+		n.store(name, b)
+		for range 2 {
+			n.faults = true // messages are missing
+			n.start()
+			time.Sleep(5 * time.Second)
+			if err := n.stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := n.segmentFiles()
+		for _, name := range before {
+			if !slices.Contains(now, name) {
+				t.Errorf("%s is gone", name)
+			}
+		}
+	})
+}

@@ -170,12 +170,13 @@ func (b *builder) nodes() error {
 // crash, or what they hold was never in the log. When something could not be read they stay as they are.
 func (b *builder) leave(unused []segment.Block) {
 	d, r := b.topic.d, b.registry
+	unused = append(unused, b.found.copies...)
 	if len(unused) > 0 && !b.complete {
 		r.log.Warn("blocks on disk stay there of which nothing is known, as not all that was known could be read", "topic", b.topic.name,
 			"blocks", len(unused), "first", unused[0].Ref.String())
-		unused = nil
+		return
 	}
-	for _, blk := range append(unused, b.found.copies...) {
+	for _, blk := range unused {
 		d.dropped = append(d.dropped, blk.Ref)
 		r.dropped.Add(1)
 	}
