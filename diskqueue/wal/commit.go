@@ -248,6 +248,7 @@ func (l *Log) syncWrittenLocked() {
 	l.mu.Lock()
 	if err != nil {
 		l.unsafe = true
+		l.stats.Lost += uint64(l.toSync.records) // a power cut may take them, and no sync will ever say that it cannot
 		l.failLocked(fmt.Errorf("sync the log: %w", err))
 		return
 	}

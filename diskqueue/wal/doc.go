@@ -62,7 +62,8 @@
 // write or sync is final: all that was not yet written, or not yet synced, fails with that first error, and so does
 // everything later, until Recover has proven by a write and a sync that a new file works. A position is never given to two
 // records, so that Commit always answers for the record it was asked about. Stats.Lost counts records that were appended and
-// lost so; whoever appended without committing looks at it and appends its state anew.
+// lost so, and those that were written and not synced when a sync failed; whoever appended without committing
+// looks at it and appends its state anew.
 //
 // # Goroutines and locks
 //

@@ -218,7 +218,7 @@ func (g *Groups) add(n int64) {
 // Stats are figures of a log since it was opened, and as it is now.
 type Stats struct {
 	Records uint64 // appended
-	Lost    uint64 // of those, and of those refused by a failed log, never written
+	Lost    uint64 // of those, and of those refused by a failed log: never written, or not sure to be synced after a failed sync
 	Bytes   uint64 // written, headers included
 	Writes  uint64 // write calls
 	Syncs   uint64 // rounds of syncs
