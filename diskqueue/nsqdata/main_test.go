@@ -3,7 +3,9 @@ package nsqdata
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,14 +113,20 @@ func wantIDs(t testing.TB, q *Queue, from, to int) {
 	}
 }
 
-// snapshot copies a folder as it is: what a killed process leaves.
+// snapshot copies a folder as it is: what a killed process leaves. A queue that is open may rename a file meanwhile; then it is
+// copied anew.
 func snapshot(t testing.TB, dir string) string {
 	t.Helper()
-	to := t.TempDir()
-	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+	for {
+		to := t.TempDir()
+		err := os.CopyFS(to, os.DirFS(dir))
+		if err == nil {
+			return to
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
-	return to
 }
 
 func write(t testing.TB, dir, name string, data []byte) {
