@@ -167,6 +167,7 @@ func TestConcurrentCrashes(t *testing.T) {
 		w.wg.Wait()
 		fs.SetRules()
 		ok(t, l.Recover())
+		fill(t, l, 1, 10, Synced) // Close tells of a file that could not be begun until a write has succeeded
 		ok(t, l.Close())
 	}
 }
