@@ -27,7 +27,7 @@ type room struct {
 }
 
 // rooms is the table of the architecture: imports go down only. Tests are held to it as well, but for packages that lend
-// helpers to tests (protocol/prototest, diskqueue/vfs), which any test may import, and black-box tests, listed apart.
+// helpers to tests, which any test may import, and black-box tests, both listed apart.
 var rooms = []room{
 	{"protocol", nil, "the wire is pure: whoever reads it must need nothing else"},
 	{"protocol/lookupwire", []string{"protocol"}, "the registration wire is pure and shares names only"},
@@ -68,7 +68,10 @@ var rooms = []room{
 		"a lookup runs without a broker's code"},
 
 	{"admin/...", []string{"protocol", "protocol/httpapi", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
-	{"apps/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons"},
+	{"apps/appkit", []string{"protocol", "protocol/httpapi"}, "it knows no tool, and daemons by their APIs only"},
+	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
+	{"apps/...", []string{"apps/appkit", "apps/internal/..."}, "a main package runs its tool, no more; brokerctl runs all of them"},
+	{"apps/demo", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "a client of daemons that stands alone"},
 
 	{"cmd/cmdkit", nil, "it turns text into values and must know no daemon"},
 	{"cmd/brokerd", []string{"cmd/cmdkit", "broker"}, "flags, signals and exit code; no logic"},
@@ -77,7 +80,7 @@ var rooms = []room{
 }
 
 // testHelpers may be imported by any test.
-var testHelpers = []string{"protocol/prototest", "diskqueue/vfs"}
+var testHelpers = []string{"protocol/prototest", "diskqueue/vfs", "apps/internal/apptest"}
 
 // blackBoxTests start whole daemons and may import them, in their test files only.
 var blackBoxTests = map[string][]string{
