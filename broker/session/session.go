@@ -116,7 +116,7 @@ func (s *Session) converse() error {
 
 // greet reads the magic.
 func (s *Session) greet() error {
-	s.link.dead = time.Now().Add(magicTimeout)
+	s.link.setDead(magicTimeout)
 	var magic [len(protocol.Magic)]byte
 	for got := 0; got < len(magic); {
 		if s.in.r == s.in.w {
