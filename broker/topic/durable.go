@@ -136,8 +136,10 @@ func (t *Topic) shelveLocked(extent backlog.Extent, count int, at int64, targets
 	for range count {
 		f := protocol.FirstMessage(frames[off:])
 		id, _ := f.ID()
+		m := inflight.Shelved{At: at, ID: id}
+		m.Off, m.Index = place(uint32(off), index)
 		for _, c := range targets {
-			c.shelve(inflight.Shelved{At: at, ID: id, Node: s.num, Off: uint32(off), Index: uint32(index)}, s)
+			c.shelve(m, s)
 		}
 		off += len(f)
 		index++
@@ -373,10 +375,11 @@ func (r *Registry) writable() error {
 func (t *Topic) inheritLocked() {
 	own := t.own
 	own.mu.Lock()
-	mem, shelf, absent := own.mem, slices.Collect(own.shelf.All()), own.absent
-	n := mem.Len() + len(shelf) + absent.len()
+	mem, shelf, absent := own.mem, own.shelf.Snapshot(), own.absent.Snapshot()
+	n := mem.Len() + shelf.Len() + absent.Len()
 	own.mem.Clear()
-	own.shelf, own.absent = inflight.Shelf{}, fifo[inflight.Shelved]{}
+	own.shelf.Clear()
+	own.absent.Clear()
 	own.n.discarded += uint64(n)
 	own.mu.Unlock()
 	if n == 0 {
@@ -384,27 +387,27 @@ func (t *Topic) inheritLocked() {
 	}
 	t.d.change(journal.Change{Op: journal.OpInherit})
 	for _, c := range t.Channels() {
-		c.inheritPlaces(&mem, shelf, &absent)
+		c.inheritPlaces(&mem, shelf, absent)
 	}
-	t.unpin(shelf)
-	absent.each(func(m *inflight.Shelved) { t.unpin([]inflight.Shelved{*m}) })
+	t.unpin(shelf.All())
+	t.unpin(absent.All())
 }
 
 // inheritPlaces takes in what a topic's own backlog held.
-func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf []inflight.Shelved, absent *fifo[inflight.Shelved]) {
+func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf, absent inflight.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n.accepted += uint64(mem.Len() + len(shelf) + absent.len())
+	c.n.accepted += uint64(mem.Len() + shelf.Len() + absent.Len())
 	c.mem.AddQueue(mem)
-	c.topic.pin(shelf)
-	for _, m := range shelf {
+	c.topic.pin(shelf.All())
+	for m := range shelf.All() {
 		c.shelf.Push(m)
 	}
-	absent.each(func(m *inflight.Shelved) {
-		c.topic.pin([]inflight.Shelved{*m})
-		c.absent.push(*m)
-	})
-	c.wakeLocked(mem.Len() + absent.len())
+	c.topic.pin(absent.All())
+	for m := range absent.All() {
+		c.absent.Push(m)
+	}
+	c.wakeLocked(mem.Len() + absent.Len())
 	c.armLocked()
 }
 
