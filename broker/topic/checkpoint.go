@@ -138,10 +138,23 @@ func (r *Registry) Reclaim() {
 	}
 	for _, t := range r.durable() {
 		if t.d.onDisk.Load() > 0 && t.pub.TryLock() {
-			t.reclaimLocked()
+			if n := t.settled(); n != t.d.settled { // else nothing can have come free
+				t.d.settled = n
+				t.reclaimLocked()
+			}
 			t.pub.Unlock()
 		}
 	}
+}
+
+// settled returns a number that changes whenever a channel is done with a message, or goes.
+func (t *Topic) settled() (n uint64) {
+	for _, c := range t.all() {
+		c.mu.Lock()
+		n += 1 + c.n.finished + c.n.discarded
+		c.mu.Unlock()
+	}
+	return n
 }
 
 // durable returns the topics that are kept in the log, in no order.

@@ -35,6 +35,7 @@ type durable struct {
 	dropped  []segment.Ref      // blocks that may go once the log, synced, says that their messages are finished
 	dropping []segment.Ref      // of those: the log is about to be synced, or is
 	imports  *Imports           // what is being taken over, nil when nothing is
+	settled  uint64             // what Topic.settled was at the last Reclaim
 	head     []byte             // scratch
 }
 
@@ -178,7 +179,7 @@ func (t *Topic) overflowLocked() {
 	if d.tail == nil || d.resident-d.tail.node.Count() <= t.own.bound {
 		return
 	}
-	idle := t.unpinnedLocked()
+	idle := unpinned(d.residentLocked())
 	need := t.neededLocked()
 	for d.resident-d.tail.node.Count() > t.own.bound {
 		s := d.oldestLocked()
@@ -206,6 +207,16 @@ func (d *durable) oldestLocked() *stored {
 		}
 	}
 	return nil
+}
+
+// residentLocked returns the nodes that are in memory, in order: few, however many there are on disk.
+func (d *durable) residentLocked() (list []*stored) {
+	for num := d.oldest; d.tail != nil && num <= d.tail.num; num++ {
+		if s := d.table.get(num); s != nil {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 func (d *durable) evictLocked(s *stored) {
@@ -252,7 +263,7 @@ func (t *Topic) openStoreLocked() error {
 // reclaimLocked drops every node that no channel needs: nothing in it waits, is deferred, in flight or about to be delivered
 // again.
 func (t *Topic) reclaimLocked() {
-	idle := t.unpinnedLocked()
+	idle := unpinned(t.d.table.each())
 	need := t.neededLocked()
 	for _, s := range idle {
 		if s != t.d.tail && !need.has(s.node) {
@@ -261,10 +272,10 @@ func (t *Topic) reclaimLocked() {
 	}
 }
 
-// unpinnedLocked returns the nodes without pins, in order. It goes before neededLocked: what loses its last pin meanwhile is
-// not among them, and what had lost it before is needed as single messages, if at all.
-func (t *Topic) unpinnedLocked() []*stored {
-	return slices.DeleteFunc(t.d.table.each(), func(s *stored) bool { return s.pins.Load() > 0 })
+// unpinned returns the nodes without pins. It goes before neededLocked: what loses its last pin meanwhile is not among them,
+// and what had lost it before is needed as single messages, if at all.
+func unpinned(nodes []*stored) []*stored {
+	return slices.DeleteFunc(nodes, func(s *stored) bool { return s.pins.Load() > 0 })
 }
 
 func byNum(s *stored, num uint32) int { return int(int64(s.num) - int64(num)) }

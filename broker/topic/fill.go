@@ -72,7 +72,7 @@ func (c *Channel) endFill(absent []inflight.Shelved, epoch int, put func()) bool
 	if c.epoch == epoch {
 		put()
 	}
-	c.topic.unpin(slices.Values(absent)) // last, see unpinnedLocked
+	c.topic.unpin(slices.Values(absent)) // last, see unpinned
 	ready := c.deliverableLocked()
 	if ready {
 		c.wakeLocked(c.backlogLocked())
