@@ -2,13 +2,11 @@ package admin
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 	"strings"
 
 	"brokerd/admin/access"
-	"brokerd/admin/cluster"
 )
 
 // warnings says what of the configuration lets in more people than one might think.
@@ -44,24 +42,11 @@ func (s *Server) hostAllowed(way access.Way, bound net.Addr) func(string) bool {
 	}
 }
 
-// settings answers /config from the options, and from what was changed since.
-type settings struct {
-	opts    Options
-	cluster *cluster.Cluster
-	level   *slog.LevelVar
-}
-
-// Config returns an option by its key, as nsqadmin shows it.
-func (s *settings) Config(key string) (any, bool) {
-	return nil, false
-}
-
-// SetLogLevel changes the level from now on.
-func (s *settings) SetLogLevel(word string) error {
-	level, err := ParseLogLevel(word)
+// SetUser adds somebody to a file of users, or gives him another password and role: viewer or operator.
+func SetUser(path, name, password, role string) error {
+	r, err := access.ParseRole(role)
 	if err != nil {
 		return err
 	}
-	s.level.Set(level)
-	return nil
+	return access.SetUser(path, name, password, r)
 }

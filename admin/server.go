@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -167,12 +166,13 @@ func (s *Server) compose(bound net.Addr) error {
 	}
 	handler, err := httpd.New(httpd.Config{
 		Cluster: s.cluster, Maker: s.maker, Guard: guard, Trail: s.trail, Notify: s.notifier, Log: s.log,
-		UI: uiFiles(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
+		UI: ui.Files(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
 		Refresh: s.opts.RefreshInterval, Warnings: s.warnings, HostAllowed: s.hostAllowed(guard.Way(), bound), ConfigFrom: config,
 		Settings: &settings{opts: s.opts, cluster: s.cluster, level: s.level},
 		Graphite: httpd.Graphite{
 			URL: graphite, Proxied: s.opts.ProxyGraphite, Prefix: s.opts.StatsdPrefix, CounterFormat: s.opts.StatsdCounterFormat,
-			GaugeFormat: s.opts.StatsdGaugeFormat, Interval: s.opts.StatsdInterval,
+			GaugeFormat: s.opts.StatsdGaugeFormat, Interval: s.opts.StatsdInterval, UserHeader: s.opts.ACLHeader,
+			Transport: s.notifies.Transport, Timeout: s.opts.RequestTimeout,
 		},
 		Stop: s.streams,
 	})
@@ -190,8 +190,6 @@ func (s *Server) compose(bound net.Addr) error {
 	}
 	return nil
 }
-
-func uiFiles() fs.FS { return ui.Files() }
 
 func (s *Server) serve() {
 	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -135,18 +135,29 @@ func kind(channel string) string {
 	return "topic"
 }
 
-// concerned returns the brokers that have a topic by what lookups tell or by what they said in the last round.
+// concerned returns the brokers that have a topic: by what lookups tell, by what they say themselves, or by what they said in the
+// last round. One that does not answer counts.
 func (c *Cluster) concerned(ctx context.Context, topic string) ([]*Node, []error, error) {
-	nodes, warnings, err := c.Producers(ctx, topic)
+	p, err := c.Producers(ctx, topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !c.ByLookups() {
+		var having []*Node
+		for _, a := range c.Ask(ctx, p.Nodes, Query{Topic: topic}) {
+			if len(a.Stats.Topics) > 0 || a.Err != nil && !a.Known {
+				having = append(having, a.Node)
+			}
+		}
+		return having, p.Warnings, nil
+	}
 	for _, n := range c.View().Nodes {
-		if n.Known && !n.Gone && n.Topic(topic) != nil && !slices.ContainsFunc(nodes, func(o *Node) bool { return o.Address == n.Address }) {
-			nodes = append(nodes, n)
+		told := slices.ContainsFunc(p.Nodes, func(o *Node) bool { return o.Address == n.Address })
+		if n.Known && !n.Gone && !told && n.Topic(topic) != nil {
+			p.Nodes = append(p.Nodes, n)
 		}
 	}
-	if len(nodes) > 0 && err != nil {
-		return nodes, append(warnings, err), nil
-	}
-	return nodes, warnings, err
+	return p.Nodes, p.Warnings, nil
 }
 
 // Create makes a topic, and a channel of it when one is named: at every lookup, and the channel also at the brokers that have the
@@ -218,7 +229,7 @@ var ErrUnknownNode = errors.New("no such node")
 // Tombstone hides a broker for a topic at every lookup and deletes the topic there. Only brokers of the cluster can be named:
 // nothing else is contacted.
 func (c *Cluster) Tombstone(ctx context.Context, node, topic string) (*Outcome, error) {
-	n := c.Await(ctx).Node(node)
+	n := c.FindNode(ctx, node)
 	if n == nil {
 		return nil, ErrUnknownNode
 	}
@@ -250,13 +261,13 @@ func (c *Cluster) Publish(ctx context.Context, node, topic string, body []byte, 
 }
 
 func (c *Cluster) forPublish(ctx context.Context, node, topic string) (*Node, error) {
-	v := c.Await(ctx)
 	if node != "" {
-		if n := v.Node(node); n != nil {
+		if n := c.FindNode(ctx, node); n != nil {
 			return n, nil
 		}
 		return nil, ErrUnknownNode
 	}
+	v := c.Await(ctx)
 	var spare *Node
 	for _, n := range v.Nodes {
 		switch {

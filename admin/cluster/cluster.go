@@ -92,6 +92,12 @@ func (c *Cluster) SetLookups(addresses []string) error {
 			return fmt.Errorf("%q is not host:port", a)
 		}
 	}
+	c.replaceLookups(addresses)
+	c.Kick()
+	return nil
+}
+
+func (c *Cluster) replaceLookups(addresses []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var lists []*lookup
@@ -104,8 +110,6 @@ func (c *Cluster) SetLookups(addresses []string) error {
 		}
 	}
 	c.lists = lists
-	c.Kick()
-	return nil
 }
 
 // View returns the newest state of the cluster, empty before the first round. Nobody may change it.

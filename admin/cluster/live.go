@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +14,16 @@ import (
 
 	"brokerd/protocol/httpapi"
 )
+
+// Last returns what the brokers said in the last round, without asking.
+func (c *Cluster) Last(ctx context.Context) []Answer {
+	v := c.Await(ctx)
+	answers := make([]Answer, len(v.Nodes))
+	for i, n := range v.Nodes {
+		answers[i] = Answer{Node: n, At: n.At, Err: n.Err, Known: n.Known}
+	}
+	return answers
+}
 
 // Answer is what one broker has to say, now or the last time that it could.
 type Answer struct {
@@ -189,11 +201,11 @@ func (c *Cluster) ChannelNames(ctx context.Context, topic string) (names []strin
 func (c *Cluster) AskAll(ctx context.Context, q Query) (answers []Answer, warnings []error, err error) {
 	v := c.Await(ctx)
 	nodes := slices.DeleteFunc(slices.Clone(v.Nodes), func(n *Node) bool { return n.Gone })
-	return sift(c.Ask(ctx, nodes, q))
+	return Sift(c.Ask(ctx, nodes, q))
 }
 
-// sift splits answers into what is known and what went wrong.
-func sift(all []Answer) (known []Answer, warnings []error, err error) {
+// Sift splits answers into what is known and what went wrong, which is an error when nothing is known.
+func Sift(all []Answer) (known []Answer, warnings []error, err error) {
 	for _, a := range all {
 		if a.Err != nil {
 			warnings = append(warnings, a.warning())
@@ -235,28 +247,87 @@ func (e *NodeError) Error() string {
 
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// Producers returns the brokers that have a topic: those that lookups tell, or say so themselves where there are no lookups.
-// None is no error. Failures are warnings as long as one answered; when no lookup did, what the last round saw stands in.
-func (c *Cluster) Producers(ctx context.Context, topic string) (nodes []*Node, warnings []error, err error) {
+// Producers is the brokers to ask about a topic: those that lookups tell, or all where there are no lookups. When no lookup
+// answers, those that had it in the last round stand in. Failures are warnings as long as there is somebody to ask.
+type Producers struct {
+	Nodes    []*Node
+	Known    bool // some lookup knows the topic; true without lookups
+	Warnings []error
+}
+
+// Producers asks the lookups who has a topic.
+func (c *Cluster) Producers(ctx context.Context, topic string) (p Producers, err error) {
 	v := c.Await(ctx)
 	if !c.ByLookups() {
-		return v.having(topic), nil, nil
+		p.Known = true
+		p.Nodes = slices.DeleteFunc(slices.Clone(v.Nodes), func(n *Node) bool { return n.Gone })
+		return p, nil
 	}
 	seen := map[string]bool{}
-	warnings, err = fromLookups(ctx, c, "/lookup?topic="+url.QueryEscape(topic), func(_ string, a *httpapi.Lookup) {
-		for _, p := range a.Producers {
-			if address := p.HTTPAddress(); !seen[address] {
+	p.Warnings, err = fromLookups(ctx, c, "/lookup?topic="+url.QueryEscape(topic), func(_ string, a *httpapi.Lookup) {
+		p.Known = true
+		for _, producer := range a.Producers {
+			if address := producer.HTTPAddress(); !seen[address] {
 				seen[address] = true
-				nodes = append(nodes, v.orNew(p))
+				p.Nodes = append(p.Nodes, v.orNew(producer))
 			}
 		}
 	})
 	if err != nil {
-		if nodes = v.having(topic); len(nodes) > 0 {
-			return nodes, []error{err}, nil
+		if nodes := v.having(topic); len(nodes) > 0 {
+			return Producers{Nodes: nodes, Known: true, Warnings: []error{err}}, nil
 		}
 	}
-	return nodes, warnings, err
+	return p, err
+}
+
+// Registered is a broker as the lookups tell it.
+type Registered struct {
+	httpapi.Producer
+	Remotes []string        // lookup address/remote address of the registration
+	Topics  map[string]bool // whether every lookup that tells of it hides it there
+}
+
+// Registered returns the brokers that lookups tell, each once, sorted by host name and address.
+func (c *Cluster) Registered(ctx context.Context) (brokers []*Registered, warnings []error, err error) {
+	by := map[string]*Registered{}
+	warnings, err = fromLookups(ctx, c, "/nodes", func(lookup string, a *httpapi.Nodes) {
+		for _, n := range a.Producers {
+			r := by[n.TCPAddress()]
+			if r == nil {
+				r = &Registered{Producer: n.Producer, Topics: map[string]bool{}}
+				by[n.TCPAddress()] = r
+			}
+			r.Remotes = append(r.Remotes, lookup+"/"+n.RemoteAddress)
+			for i, t := range n.Topics {
+				hidden, told := r.Topics[t]
+				r.Topics[t] = i < len(n.Tombstones) && n.Tombstones[i] && (hidden || !told)
+			}
+		}
+	})
+	brokers = slices.SortedFunc(maps.Values(by), func(a, b *Registered) int {
+		return cmp.Or(strings.Compare(a.Hostname, b.Hostname), strings.Compare(a.TCPAddress(), b.TCPAddress()))
+	})
+	return brokers, warnings, err
+}
+
+// FindNode returns a broker of the cluster by its ID or the address that is asked, nil when there is none. One that registered a
+// moment ago is found as well.
+func (c *Cluster) FindNode(ctx context.Context, name string) *Node {
+	v := c.Await(ctx)
+	if n := v.Node(name); n != nil || !c.ByLookups() {
+		return n
+	}
+	brokers, _, err := c.Registered(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, b := range brokers {
+		if b.HTTPAddress() == name {
+			return v.orNew(b.Producer)
+		}
+	}
+	return nil
 }
 
 // having returns the nodes that had the topic in the last round, and those of which nothing is known.

@@ -61,7 +61,7 @@ type Node struct {
 	OutOfDate  bool
 	Lookups    []string // that name it
 	Remotes    []string // lookup address/remote address of the registration
-	Tombstoned []string // topics that a lookup hides
+	Tombstoned []string // topics that every lookup which tells of them hides
 	Topics     []*NodeTopic
 	Sum        Figures
 	Channels   int
@@ -176,12 +176,11 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 			remotes[address] = append(remotes[address], l.address+"/"+n.RemoteAddress)
 			lookups[address] = append(lookups[address], l.address)
 			for i, t := range n.Topics {
-				if i < len(n.Tombstones) && n.Tombstones[i] {
-					if hidden[address] == nil {
-						hidden[address] = map[string]bool{}
-					}
-					hidden[address][t] = true
+				if hidden[address] == nil {
+					hidden[address] = map[string]bool{}
 				}
+				before, told := hidden[address][t]
+				hidden[address][t] = i < len(n.Tombstones) && n.Tombstones[i] && (before || !told)
 			}
 		}
 	}
@@ -189,7 +188,12 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 		n := b.node(now, c.staleAfter())
 		_, n.Gone = c.gone[b]
 		n.Remotes, n.Lookups = remotes[b.address], lookups[b.address]
-		n.Tombstoned = slices.Sorted(maps.Keys(hidden[b.address]))
+		for topic, is := range hidden[b.address] {
+			if is {
+				n.Tombstoned = append(n.Tombstoned, topic)
+			}
+		}
+		slices.Sort(n.Tombstoned)
 		v.Nodes = append(v.Nodes, n)
 	}
 	return v

@@ -80,6 +80,19 @@ func New(cfg Config) (http.Handler, error) {
 	v1("POST", "/api/session", a.signIn)
 	v1("DELETE", "/api/session", a.signOut)
 
+	v1("GET", "/api/topics", a.sees(a.topics))
+	v1("GET", "/api/topics/:topic", a.sees(a.topic))
+	v1("GET", "/api/topics/:topic/:channel", a.sees(a.channel))
+	v1("GET", "/api/nodes", a.sees(a.nodes))
+	v1("GET", "/api/nodes/:node", a.sees(a.node))
+	v1("GET", "/api/counter", a.sees(a.counter))
+	v1("GET", "/api/graphite", a.sees(a.rate))
+	v1("GET", "/config/:opt", a.configured(access.Viewer, a.getConfig))
+	v1("PUT", "/config/:opt", a.configured(access.Operator, a.putConfig))
+	if cfg.Graphite.Proxied {
+		handle("GET", "/render", a.plot())
+	}
+
 	v1("GET", "/api/view/:view", a.sees(a.view))
 	handle("GET", "/api/events", a.events)
 	v1("GET", "/api/history", a.sees(a.history))

@@ -27,6 +27,9 @@ func defaults() options {
 func run(proc cmdkit.Process) int {
 	opts := defaults()
 	p := program(&opts)
+	if code, ok := p.Verb(proc); ok {
+		return code
+	}
 	resolved, err := configure(p, &opts, proc)
 	if err != nil {
 		return p.Refuse(proc, err)
@@ -67,6 +70,7 @@ func program(o *options) cmdkit.Program {
 		Name:    "admind",
 		About:   "the operators' web page and API over NSQ's brokers and lookups",
 		Version: admin.Version,
+		Verbs:   []cmdkit.Verb{userVerb(os.Stdin, os.Stderr)},
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))
