@@ -98,7 +98,8 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if topic.Level(s.opts.Durability) == topic.Memory && !keeper.Exists(s.dataDir) {
 		return nil, nil
 	}
-	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log}
+	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
+		Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
