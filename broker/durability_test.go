@@ -73,8 +73,6 @@ func TestTopicConfig(t *testing.T) {
 		{"POST", config + "t", `fsync`, 400, `the body must be a JSON object`},
 		{"POST", config + "t", ``, 400, `the body must be a JSON object`},
 		{"POST", config + "t", `{} {}`, 400, `nothing behind it`},
-		{"POST", config + "t", `{"durability":"memory"}`, 400, `cannot move between level memory`},
-		{"POST", config + "memo", `{"durability":"disk"}`, 400, `--topic-durability=TOPIC=LEVEL`},
 		{"POST", config + "e%23ephemeral", `{"durability":"disk"}`, 400, `ephemeral topic is always at level memory`},
 		{"GET", config + "t", "", 200, `{"durability":"disk"}`},
 		{"POST", config + "t", `{}`, 200, `{"durability":"disk"}`},

@@ -131,6 +131,13 @@ func (c *Channel) SetPaused(paused bool) {
 	c.topic.registry.changed()
 }
 
+// restorePause is SetPaused of a channel that nobody knows yet.
+func (c *Channel) restorePause(paused bool) {
+	if c.paused.Swap(paused) != paused && c.logged() {
+		c.topic.d.change(journal.Change{Op: journal.OpPause, Channel: c.id, Paused: paused})
+	}
+}
+
 // Subscriptions returns the channel's consumers.
 func (c *Channel) Subscriptions() []*Subscription {
 	c.mu.Lock()

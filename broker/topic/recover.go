@@ -97,6 +97,7 @@ func (r *Registry) Recover(v *Recovery) error {
 		r.log.Info("records of the log may be missing: messages that were finished may come again", "at most", unsure)
 	}
 	r.lastID.Store(v.State.NextID)
+	r.logWhole = v.Complete && v.State.NextID > 1
 	for id, state := range v.State.Topics {
 		found, err := v.open(r.cfg.Segments, id)
 		if err != nil {
