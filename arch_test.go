@@ -70,6 +70,8 @@ var rooms = []room{
 	{"admin/...", []string{"protocol", "protocol/httpapi", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
 	{"apps/appkit", []string{"protocol", "protocol/httpapi"}, "it knows no tool, and daemons by their APIs only"},
 	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
+	{"apps/internal/bench/...", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},
+		"a client of daemons as the others; its load, figures and standard scenarios are rooms of their own"},
 	{"apps/...", []string{"apps/appkit", "apps/internal/..."}, "a main package runs its tool, no more; brokerctl runs all of them"},
 	{"apps/demo", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "a client of daemons that stands alone"},
 
