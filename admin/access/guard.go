@@ -51,7 +51,7 @@ type Guard struct {
 	tries  *tries
 	hashes chan struct{} // places for hashing passwords at once
 	pepper []byte        // under which good Basic passwords are remembered
-	decoy  []byte        // hash that unknown users are compared with, so that they take as long
+	decoy  func() []byte // hash that unknown users are compared with, so that they take as long
 
 	mu       sync.Mutex
 	sessions map[[sha256.Size]byte]*session  // guarded by mu, as what it points to
@@ -75,14 +75,18 @@ const (
 func New(cfg Config) (*Guard, error) {
 	g := &Guard{cfg: cfg, way: Open, origin: http.NewCrossOriginProtection(), tries: newTries(), hashes: make(chan struct{}, 2),
 		pepper: random(), sessions: map[[sha256.Size]byte]*session{}, basic: map[[sha256.Size]byte]time.Time{}}
+	g.decoy = sync.OnceValue(func() []byte {
+		hash, err := bcrypt.GenerateFromPassword(g.pepper, cost)
+		if err != nil { // the cost is in range, and the password is not too long
+			panic(err)
+		}
+		return hash
+	})
 	switch {
 	case cfg.UsersFile != "":
 		var err error
 		if g.users, err = openUsers(cfg.UsersFile, cfg.Log); err != nil {
 			return nil, err
-		}
-		if g.decoy, err = bcrypt.GenerateFromPassword(g.pepper[:16], cost); err != nil {
-			return nil, fmt.Errorf("hash: %w", err)
 		}
 		g.way = Users
 	case len(cfg.Operators) > 0 || len(cfg.Viewers) > 0:
@@ -219,9 +223,9 @@ func (g *Guard) check(ctx context.Context, r *http.Request, name, password strin
 		return ctx.Err()
 	}
 	u, ok := g.users.find(name, time.Now())
-	hash := g.decoy
-	if ok {
-		hash = u.Hash
+	hash := u.Hash
+	if !ok {
+		hash = g.decoy()
 	}
 	if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil || !ok {
 		return ErrBadCredentials

@@ -127,6 +127,10 @@ func AppendUser(text []byte, u User) []byte {
 // SetUser adds a user to a file, or gives the one of that name another password and role. The file is made when there is none;
 // what else is in it stays. It is replaced as a whole, so that a reader finds the old one or the new one.
 func SetUser(path, name, password string, role Role) error {
+	return setUser(path, name, password, role, cost)
+}
+
+func setUser(path, name, password string, role Role, cost int) error {
 	if err := ValidUser(name); err != nil {
 		return err
 	}
