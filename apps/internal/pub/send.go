@@ -1,0 +1,145 @@
+package pub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"brokerd/apps/appkit"
+)
+
+// sender publishes pieces to the brokers.
+type sender struct {
+	topic    string
+	brokers  []*appkit.Publisher
+	all      bool // to every broker, not to one of them
+	turn     int  // whose it is, when not to all
+	limiter  *rate.Limiter
+	batch    int // pieces at once, at least 1
+	bytes    int // of pieces at once, unless a single one is longer
+	retry    time.Duration
+	progress *appkit.Progress
+	log      *slog.Logger
+}
+
+// send publishes the pieces in order and returns once they are acknowledged, or why the first that is not cannot be.
+func (s *sender) send(ctx context.Context, pieces [][]byte) error {
+	for len(pieces) > 0 {
+		n, size := 0, 0
+		for n < len(pieces) && n < s.batch && (n == 0 || size+len(pieces[n]) <= s.bytes) {
+			size += len(pieces[n])
+			n++
+		}
+		if err := s.limiter.WaitN(ctx, n); err != nil {
+			return err
+		}
+		if err := s.publish(ctx, pieces[:n]); err != nil {
+			return err
+		}
+		s.progress.Done.Add(int64(n))
+		s.progress.Bytes.Add(int64(size))
+		pieces = pieces[n:]
+	}
+	return nil
+}
+
+// publish sends one batch to whom it belongs.
+func (s *sender) publish(ctx context.Context, pieces [][]byte) error {
+	if !s.all {
+		return s.toOne(ctx, pieces)
+	}
+	if len(s.brokers) == 1 {
+		return s.to(ctx, s.brokers[0], pieces)
+	}
+	failures := make([]error, len(s.brokers))
+	var wait sync.WaitGroup
+	for i, broker := range s.brokers {
+		wait.Go(func() { failures[i] = s.to(ctx, broker, pieces) })
+	}
+	wait.Wait()
+	return errors.Join(failures...)
+}
+
+// to sends one batch to one broker, again and again while that makes sense.
+func (s *sender) to(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) error {
+	return s.again(ctx, func(ctx context.Context) error { return s.whole(ctx, broker, pieces) })
+}
+
+// toOne sends one batch to the broker whose turn it is, or to the next one that takes it.
+func (s *sender) toOne(ctx context.Context, pieces [][]byte) error {
+	return s.again(ctx, func(ctx context.Context) error {
+		var failures []error
+		for range s.brokers {
+			broker := s.brokers[s.turn]
+			s.turn = (s.turn + 1) % len(s.brokers)
+			err := s.whole(ctx, broker, pieces)
+			if err == nil || appkit.Permanent(err) || ctx.Err() != nil {
+				return err
+			}
+			failures = append(failures, err)
+		}
+		return errors.Join(failures...)
+	})
+}
+
+// patience is how long something that is under way may take when there is no trying again, or the tool is to stop.
+const patience = 5 * time.Second
+
+// again calls try until it succeeds, is refused for good, or the time for it is over.
+func (s *sender) again(ctx context.Context, try func(ctx context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, max(s.retry, time.Nanosecond))
+	defer cancel()
+	var last error
+	err := appkit.Retry(within, appkit.Backoff{Max: 2 * time.Second}, func() error {
+		under, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(s.retry, patience))
+		defer cancel()
+		if last = try(under); appkit.Permanent(last) {
+			return appkit.Stop(last)
+		}
+		if last != nil {
+			s.progress.Failed.Add(1)
+			s.log.Warn("could not publish", "error", last)
+		}
+		return last
+	})
+	if err != nil && !appkit.Permanent(err) && ctx.Err() == nil {
+		return fmt.Errorf("not acknowledged within %v: %w", s.retry, last)
+	}
+	return err
+}
+
+// whole sends a batch, in halves when the broker refuses it as a whole. So all pieces before the one that is at fault are published.
+func (s *sender) whole(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) error {
+	err := broker.PublishAll(ctx, s.topic, pieces)
+	if !appkit.Permanent(err) {
+		return err
+	}
+	if len(pieces) == 1 {
+		return fmt.Errorf("a message of %d bytes: %w", len(pieces[0]), err)
+	}
+	half := len(pieces) / 2
+	if err := s.patiently(ctx, broker, pieces[:half]); err != nil {
+		return err
+	}
+	return s.patiently(ctx, broker, pieces[half:])
+}
+
+// patiently is whole after a refusal, which may have cost the connection: a failure right after it means nothing.
+func (s *sender) patiently(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) error {
+	var err error
+	backoff := appkit.Backoff{Max: time.Second}
+	for range 5 {
+		if err = s.whole(ctx, broker, pieces); err == nil || appkit.Permanent(err) {
+			return err
+		}
+		if ended := backoff.Wait(ctx); ended != nil {
+			return ended
+		}
+	}
+	return err
+}
