@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -94,12 +93,8 @@ var errLostMeanwhile = errors.New("the log lost records while the checkpoint was
 // checkpoint writes one, and lets the log go that the one before it does not need.
 func (k *Keeper) checkpoint() error {
 	stats := k.wal.Stats()
-	f, err := k.createCheckpoint()
+	data, from, err := k.registry.Checkpoint()
 	if err != nil {
-		return err
-	}
-	size, from, err := k.registry.Checkpoint(f)
-	if err = f.finish(err); err != nil {
 		return err
 	}
 	k.registry.PrepareDrop()
@@ -109,12 +104,12 @@ func (k *Keeper) checkpoint() error {
 	if k.wal.Lost() != stats.Lost {
 		return errLostMeanwhile
 	}
-	if err := k.nameCheckpoint(); err != nil {
+	if err := k.writeCheckpoint(data); err != nil {
 		return err
 	}
 	before := k.covered
 	k.covered = wal.Position{File: from.File, Offset: from.Offset}
-	k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(size)
+	k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(len(data))
 	k.lost.Store(stats.Lost)
 	if err := k.registry.Drop(); err != nil {
 		return err
@@ -125,9 +120,11 @@ func (k *Keeper) checkpoint() error {
 	return k.wal.Release(before)
 }
 
-// nameCheckpoint gives a checkpoint that is written and synced its name, and removes all but it and the one before.
-func (k *Keeper) nameCheckpoint() error {
+func (k *Keeper) writeCheckpoint(data []byte) error {
 	name := k.checkpointName(k.number)
+	if err := writeFile(k.o.FS, name+".tmp", data); err != nil {
+		return err
+	}
 	if err := k.o.FS.Rename(name+".tmp", name); err != nil {
 		return fmt.Errorf("naming a checkpoint: %w", err)
 	}
@@ -142,57 +139,25 @@ func (k *Keeper) nameCheckpoint() error {
 	return err
 }
 
-// checkpointBuffer is how many bytes of a checkpoint are written at once.
-const checkpointBuffer = 256 << 10
-
-// checkpointFile writes a file from its beginning to its end.
-type checkpointFile struct {
-	f   vfs.File
-	at  int64
-	buf *bufio.Writer
-}
-
-// createCheckpoint creates the file of the next checkpoint beside its name.
-func (k *Keeper) createCheckpoint() (*checkpointFile, error) {
-	name := k.checkpointName(k.number) + ".tmp"
-	if err := k.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("writing a checkpoint: %w", err)
+// writeFile writes a file and syncs it.
+func writeFile(fsys vfs.FS, name string, data []byte) (err error) {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	f, err := k.o.FS.Create(name)
+	f, err := fsys.Create(name)
 	if err != nil {
-		return nil, fmt.Errorf("writing a checkpoint: %w", err)
+		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	c := &checkpointFile{f: f}
-	c.buf = bufio.NewWriterSize(checkpointEnd{c}, checkpointBuffer)
-	return c, nil
-}
-
-// Write gathers what is written.
-func (c *checkpointFile) Write(b []byte) (int, error) { return c.buf.Write(b) }
-
-// checkpointEnd writes to the end of the file.
-type checkpointEnd struct{ *checkpointFile }
-
-func (e checkpointEnd) Write(b []byte) (int, error) {
-	n, err := e.f.WriteAt(b, e.at)
-	e.at += int64(n)
-	return n, err
-}
-
-// finish writes what is left and syncs, unless something has failed, and closes the file. It returns the first error.
-func (c *checkpointFile) finish(failed error) error {
-	err := failed
-	if err == nil {
-		err = c.buf.Flush()
+	defer func() {
+		if e := f.Close(); err == nil && e != nil {
+			err = fmt.Errorf("writing a checkpoint: %w", e)
+		}
+	}()
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	if err == nil {
-		err = c.f.Sync()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	if e := c.f.Close(); err == nil {
-		err = e
-	}
-	if err != nil && failed == nil {
-		err = fmt.Errorf("writing a checkpoint: %w", err)
-	}
-	return err
+	return nil
 }

@@ -314,8 +314,7 @@ func (s *Session) dpub(c *protocol.Command) error {
 		s.batch.Reset()
 		return err
 	}
-	s.aim([]byte(name))
-	err := s.deliver(func(t *topic.Topic) error {
+	err := s.deliverTo(name, func(t *topic.Topic) error {
 		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/s2"
@@ -91,10 +92,9 @@ func (s *Session) offer(r *protocol.IdentifyRequest) protocol.IdentifyResponse {
 // upgradeTLS makes the handshake. Until it succeeds errors go out in plain text.
 func (s *Session) upgradeTLS() error {
 	conn := tls.Server(s.link, s.cfg.TLS)
-	s.link.interval = 0
-	s.link.setDead(handshakeTimeout)
+	s.link.interval, s.link.dead = 0, time.Now().Add(handshakeTimeout)
 	err := conn.Handshake()
-	s.link.setDead(0)
+	s.link.dead = time.Time{}
 	s.link.setHeartbeat(s.settings.heartbeat)
 	if err != nil {
 		return err

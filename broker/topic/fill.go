@@ -3,7 +3,7 @@ package topic
 import (
 	"errors"
 	"fmt"
-	"iter"
+	"math"
 	"slices"
 
 	"brokerd/broker/backlog"
@@ -12,6 +12,9 @@ import (
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
+
+// unknown is the offset of a message of which only the id is known.
+const unknown = math.MaxUint32
 
 // fillAbsent is how many messages that are due are brought into memory at once.
 const fillAbsent = 256
@@ -31,7 +34,7 @@ func (c *Channel) fillDurable() bool {
 	}
 	loaded, lost, later := c.topic.loadEach(absent)
 	return c.endFill(absent, epoch, func() {
-		c.topic.pin(slices.Values(later))
+		c.topic.pin(later)
 		if cold != nil && err == nil {
 			c.mem.Supply(cold, frames, damaged)
 			c.mem.Cold()
@@ -40,7 +43,7 @@ func (c *Channel) fillDurable() bool {
 			c.retries.push(r)
 		}
 		for _, m := range later {
-			c.absent.Push(m)
+			c.absent.push(m)
 		}
 		c.n.discarded += uint64(lost + c.mem.Lost())
 	})
@@ -52,8 +55,8 @@ func (c *Channel) beginFill() (cold *backlog.Node, absent []inflight.Shelved, ep
 	if c.mem.Len() > 0 {
 		cold = c.mem.Cold()
 	}
-	for c.absent.Len() > 0 && c.retries.len()+len(absent) < fillAbsent {
-		m := c.absent.Pop()
+	for c.absent.len() > 0 && c.retries.len()+len(absent) < fillAbsent {
+		m := c.absent.pop()
 		absent = append(absent, m)
 		if c.loading == nil {
 			c.loading = map[msgID]uint16{}
@@ -72,7 +75,7 @@ func (c *Channel) endFill(absent []inflight.Shelved, epoch int, put func()) bool
 	if c.epoch == epoch {
 		put()
 	}
-	c.topic.unpin(slices.Values(absent)) // last, see unpinned
+	c.topic.unpin(absent) // last, see unpinnedLocked
 	ready := c.deliverableLocked()
 	if ready {
 		c.wakeLocked(c.backlogLocked())
@@ -112,11 +115,11 @@ func (t *Topic) loadEach(list []inflight.Shelved) (loaded []retry, lost int, lat
 	for _, m := range list {
 		var f protocol.MessageFrame
 		var err error
-		s := t.d.table.holder(m.ID)
+		s := t.d.table.get(m.Node)
 		switch {
 		case s == nil:
 			err = errGoneNode
-		case m.Off != unknown || s.locate(&m) && m.Off != unknown:
+		case m.Off != unknown || s.locate(&m):
 			if f = s.node.Frame(int(m.Off)); f == nil {
 				f, err = t.d.store.ReadFrame(s.at().Ref, m.Off, s.node.Seq()+uint64(m.Index), nil)
 			}
@@ -160,18 +163,18 @@ func frameOf(frames []byte, id protocol.MessageID) (protocol.MessageFrame, error
 }
 
 // unpin says that the bodies of messages are no longer needed through their places.
-func (t *Topic) unpin(list iter.Seq[inflight.Shelved]) {
-	for m := range list {
-		if s := t.d.table.holder(m.ID); s != nil {
+func (t *Topic) unpin(list []inflight.Shelved) {
+	for _, m := range list {
+		if s := t.d.table.get(m.Node); s != nil {
 			s.pins.Add(-1)
 		}
 	}
 }
 
 // pin is the opposite of unpin.
-func (t *Topic) pin(list iter.Seq[inflight.Shelved]) {
-	for m := range list {
-		if s := t.d.table.holder(m.ID); s != nil {
+func (t *Topic) pin(list []inflight.Shelved) {
+	for _, m := range list {
+		if s := t.d.table.get(m.Node); s != nil {
 			s.pins.Add(1)
 		}
 	}
@@ -208,7 +211,7 @@ func (c *Channel) fillableLocked() bool {
 	if c.topic.d == nil {
 		return c.mem.Len() == 0 && c.diskDepth() > 0
 	}
-	return c.absent.Len() > 0 && c.retries.len() < fillAbsent || c.mem.Len() > 0 && c.mem.Cold() != nil
+	return c.absent.len() > 0 && c.retries.len() < fillAbsent || c.mem.Len() > 0 && c.mem.Cold() != nil
 }
 
 // workLocked reports whether a consumer that is woken would find something to do.
@@ -221,9 +224,9 @@ func (c *Channel) clearPlacesLocked() {
 	if c.topic.d == nil {
 		return
 	}
-	c.topic.unpin(c.shelf.All())
+	c.topic.unpin(slices.Collect(c.shelf.All()))
 	c.shelf.Clear()
-	c.topic.unpin(c.absent.All())
-	c.absent.Clear()
+	c.absent.each(func(m *inflight.Shelved) { c.topic.unpin([]inflight.Shelved{*m}) })
+	c.absent = fifo[inflight.Shelved]{}
 	clear(c.loading)
 }

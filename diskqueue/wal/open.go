@@ -44,8 +44,7 @@ func newLog(o Options, r *reader) *Log {
 		stop:      make(chan struct{}),
 		flushKick: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
 		syncKick: make(chan struct{}, 1), syncNow: make(chan struct{}, 1),
-		prepareKick: make(chan struct{}, 1),
-		pending:     new(batch), idle: new(batch),
+		pending: new(batch), idle: new(batch),
 		next: end, written: end, synced: end, taken: end, target: end,
 	}
 	l.writes.init(&l.mu)

@@ -1,0 +1,198 @@
+package stat
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"brokerd/apps/internal/apptest"
+	"brokerd/apps/internal/fleet"
+	"brokerd/protocol/httpapi"
+)
+
+func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/stat") }
+
+// answer is what a broker tells of topic t with channel c.
+func answer(address string, messages uint64, depth, disk int64, inFlight, deferred int) fleet.Answer[httpapi.Stats] {
+	return fleet.Answer[httpapi.Stats]{Address: address, Value: httpapi.Stats{Topics: []httpapi.Topic{{
+		TopicName: "t", MessageCount: messages, Channels: []httpapi.Channel{{
+			ChannelName: "c", MessageCount: messages, Depth: depth, BackendDepth: disk, InFlightCount: inFlight,
+			DeferredCount: deferred, RequeueCount: 1, TimeoutCount: 2, ClientCount: 3,
+		}},
+	}}}}
+}
+
+func channelRow(t *testing.T, rows []Row) Row {
+	t.Helper()
+	i := slices.IndexFunc(rows, func(r Row) bool { return r.Channel == "c" })
+	if i < 0 {
+		t.Fatalf("no row of the channel among %+v", rows)
+	}
+	return rows[i]
+}
+
+// TestRates covers sums and rates over two brokers, of which one is away for a round and one starts anew.
+func TestRates(t *testing.T) {
+	var s sampler
+	now := time.Unix(1000, 0)
+	r := channelRow(t, s.add(now, []fleet.Answer[httpapi.Stats]{answer("a", 100, 40, 10, 5, 5), answer("b", 1000, 0, 0, 0, 0)}))
+	want := Row{Time: now, Topic: "t", Channel: "c", Depth: 40, Memory: 30, Disk: 10, InFlight: 5, Deferred: 5, Requeues: 2,
+		Timeouts: 4, Messages: 1100, Clients: 6, Brokers: 2}
+	if r != want {
+		t.Errorf("first\n got %+v\nwant %+v", r, want)
+	}
+	now = now.Add(4 * time.Second) // 50 finished of a before, now 120
+	gone := fleet.Answer[httpapi.Stats]{Address: "b", Err: errors.New("down")}
+	r = channelRow(t, s.add(now, []fleet.Answer[httpapi.Stats]{answer("a", 140, 10, 10, 5, 5), gone}))
+	if r.Ingress != 10 || r.Egress != 17.5 || r.Brokers != 1 || r.Messages != 140 {
+		t.Errorf("without b: %+v", r)
+	}
+	now = now.Add(4 * time.Second)
+	r = channelRow(t, s.add(now, []fleet.Answer[httpapi.Stats]{answer("a", 8, 0, 0, 0, 0), answer("b", 1080, 0, 0, 0, 0)}))
+	if r.Ingress != 8/4.+80/8. || r.Egress != 8/4.+80/8. {
+		t.Errorf("a started anew, b over both rounds: %+v", r)
+	}
+}
+
+// TestNsqStatLines covers the columns' widths and the header.
+func TestNsqStatLines(t *testing.T) {
+	line := nsqStatLine(Row{Ingress: 12.9, Egress: 1, Depth: 3, Memory: 2, Disk: 1, InFlight: 4, Deferred: 5, Requeues: 6, Timeouts: 7,
+		Messages: 123456789012, Clients: 9})
+	if want := "     12       1 |       3       2       1     4     5 |       6       7 123456789012       9\n"; line != want {
+		t.Errorf("got  %swant %s", line, want)
+	}
+	var out strings.Builder
+	v := &nsqStatView{out: &out}
+	for range 26 {
+		if err := v.show(time.Time{}, []Row{{Topic: "t"}, {Topic: "t", Channel: "c"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.Split(out.String(), "\n")
+	for _, at := range []int{0, 27} {
+		if !strings.HasPrefix(lines[at], "------rate------+") || len(lines[at+1]) != len(line)-1 || len(lines[at]) != len(line)-1 {
+			t.Errorf("the header is not at line %d, or not as wide as the lines:\n%s", at, out.String())
+		}
+	}
+	if len(lines) != 26+4+1 {
+		t.Errorf("%d lines", len(lines))
+	}
+}
+
+func TestTable(t *testing.T) {
+	rows := []Row{
+		{Topic: "a"}, {Topic: "a", Channel: "x", Depth: 1000, Ingress: 1.25, Paused: true}, {Topic: "a", Channel: "y", Depth: 2000},
+		{Topic: "b", Depth: 5}, {Topic: "b", Channel: "z"}, {Topic: "c"},
+	}
+	got := table(rows, orders["depth"], 0)
+	var names []string
+	for _, line := range got {
+		names = append(names, strings.Join(strings.Fields(line)[:2], " "))
+		if len(line) != len(got[0]) {
+			t.Errorf("%q is not as wide as %q", line, got[0])
+		}
+	}
+	if want := []string{"TOPIC CHANNEL", "a y", "a x", "b (topic)", "b z", "c (topic)"}; !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
+	}
+	if !strings.Contains(got[2], "x (paused)") || !strings.Contains(got[2], "1,000") || !strings.Contains(got[2], " 1.2 ") {
+		t.Errorf("got %s", got[2])
+	}
+	if got = table(rows, byName, 4); len(got) != 4 || got[3] != "and 3 more" {
+		t.Errorf("in four lines: %q", got)
+	}
+}
+
+// TestStatOfAChannel: nsq_stat's lines for two brokers, of which one dies meanwhile, without an end of the tool.
+func TestStatOfAChannel(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"brokerd", "nsqd"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lookup := apptest.Lookup(t, "lookupd")
+			one := apptest.Broker(t, name, []*apptest.Process{lookup})
+			two := apptest.Broker(t, name, []*apptest.Process{lookup})
+			for _, b := range []*apptest.Process{one, two} {
+				b.Create(t, "orders", "c")
+				apptest.Publish(t, b, "orders", "1", "2", "3")
+			}
+			p := apptest.Tool(t, "stat", "--topic=orders", "--channel=c", "--interval=100ms", "--lookupd-http-address="+lookup.HTTP)
+			shows := func(depth string) func() bool {
+				return func() bool {
+					return strings.Contains(p.Output(t), "      0       0 |       "+depth+"       "+depth+"       0     0     0 |       0       0 ")
+				}
+			}
+			apptest.Eventually(t, "it shows the sum", 20*time.Second, shows("6"))
+			direct := apptest.Tool(t, "stat", "--topic=orders", "--channel=c", "--interval=100ms", "--count=30",
+				"--nsqd-http-address="+one.HTTP, "--nsqd-http-address="+two.HTTP)
+			two.Kill(t)
+			if code := direct.Wait(t, 20*time.Second); code != 0 {
+				t.Errorf("exit code %d with one broker of two\n%s", code, direct.LastWords())
+			}
+			apptest.Eventually(t, "it goes on with one", 20*time.Second, shows("3"))
+			p.Stop(t)
+			if !strings.Contains(direct.LastWords(), "no answer, left out of the sums") {
+				t.Errorf("no warning:\n%s", direct.LastWords())
+			}
+		})
+	}
+}
+
+// TestStatOfEverything covers the table and the JSON of all topics, and --count.
+func TestStatOfEverything(t *testing.T) {
+	t.Parallel()
+	broker := apptest.Broker(t, "brokerd", nil)
+	broker.Create(t, "orders", "a", "b")
+	broker.Create(t, "idle")
+	apptest.Publish(t, broker, "orders", "1", "2")
+	args := []string{"--nsqd-http-address=" + broker.HTTP, "--interval=50ms", "--count=2"}
+	p := apptest.Tool(t, "stat", args...)
+	if code := p.Wait(t, 10*time.Second); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, p.LastWords())
+	}
+	if out := p.Output(t); strings.Count(out, "TOPIC") != 2 || strings.Count(out, "orders") != 4 || strings.Count(out, "idle    (topic)") != 2 {
+		t.Errorf("printed\n%s", out)
+	}
+	p = apptest.Tool(t, "stat", append(args, "--json")...)
+	if code := p.Wait(t, 10*time.Second); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, p.LastWords())
+	}
+	var depth int64
+	lines := 0
+	for line := range strings.Lines(p.Output(t)) {
+		var r Row
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		depth += r.Depth
+		lines++
+	}
+	if lines != 8 || depth != 2*2*2 {
+		t.Errorf("%d lines, depth %d:\n%s", lines, depth, p.Output(t))
+	}
+}
+
+func TestStatSaysWhatIsWrong(t *testing.T) {
+	broker := apptest.Broker(t, "brokerd", nil)
+	broker.Create(t, "orders")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "--nsqd-http-address or --lookupd-http-address required"},
+		{[]string{"--nsqd-http-address=a:1", "--lookupd-http-address=a:2"}, "not both"},
+		{[]string{"--nsqd-http-address=a:1", "--interval=0s"}, "--interval should be positive"},
+		{[]string{"--nsqd-http-address=a:1", "--count=-1"}, "--count should be positive"},
+		{[]string{"--nsqd-http-address=a:1", "--sort=size"}, "--sort must be one of"},
+		{[]string{"--nsqd-http-address=127.0.0.1:1"}, "nobody answered"},
+		{[]string{"--nsqd-http-address=" + broker.HTTP, "--topic=orders", "--channel=c"}, "no broker has the channel c of the topic orders"},
+	} {
+		p := apptest.Tool(t, "stat", test.args...)
+		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
+			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
+		}
+	}
+}

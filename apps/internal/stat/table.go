@@ -1,0 +1,127 @@
+package stat
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"brokerd/apps/appkit"
+)
+
+// headerEvery is after how many of nsq_stat's lines their header is repeated.
+const headerEvery = 25
+
+// nsqStatHeader is the header of nsq_stat's lines: groups of columns, and columns.
+var nsqStatHeader = centred("rate", 16) + "+" + centred("depth", 37) + "+" + centred("metadata", 37) + "\n" +
+	fmt.Sprintf("%7s %7s | %7s %7s %7s %5s %5s | %7s %7s %12s %7s\n",
+		"ingress", "egress", "total", "mem", "disk", "inflt", "def", "req", "t-o", "msgs", "clients")
+
+// centred puts dashes around a word.
+func centred(word string, width int) string {
+	before := (width - len(word)) / 2
+	return strings.Repeat("-", before) + word + strings.Repeat("-", width-before-len(word))
+}
+
+// nsqStatLine is one of nsq_stat's lines. Rates are cut to whole numbers.
+func nsqStatLine(r Row) string {
+	return fmt.Sprintf("%7d %7d | %7d %7d %7d %5d %5d | %7d %7d %12d %7d\n", int64(r.Ingress), int64(r.Egress),
+		r.Depth, r.Memory, r.Disk, r.InFlight, r.Deferred, r.Requeues, r.Timeouts, r.Messages, r.Clients)
+}
+
+// orders are the values of --sort.
+var orders = map[string]func(a, b Row) int{
+	"name":    byName,
+	"depth":   descending(func(r Row) float64 { return float64(r.Depth) }),
+	"ingress": descending(func(r Row) float64 { return r.Ingress }),
+	"egress":  descending(func(r Row) float64 { return r.Egress }),
+	"flight":  descending(func(r Row) float64 { return float64(r.InFlight) }),
+	"requeue": descending(func(r Row) float64 { return r.Requeued }),
+}
+
+func descending(of func(Row) float64) func(a, b Row) int {
+	return func(a, b Row) int { return cmp.Or(cmp.Compare(of(b), of(a)), byName(a, b)) }
+}
+
+// columns are the table's, in order; those of left are aligned to the left.
+var columns = []string{"TOPIC", "CHANNEL", "DEPTH", "MEM", "DISK", "FLIGHT", "DEFER", "IN/S", "OUT/S", "REQUEUED", "TIMED OUT", "CONNS"}
+
+const left = 2
+
+// table lays rows out. A topic has a row of its own only if there is no other, or something waits in it. At most limit lines
+// come back, the last saying how many are missing; 0 is no limit.
+func table(rows []Row, order func(a, b Row) int, limit int) []string {
+	shown := slices.DeleteFunc(slices.Clone(rows), func(r Row) bool {
+		return r.Channel == "" && r.Depth == 0 && slices.ContainsFunc(rows, func(o Row) bool {
+			return o.Topic == r.Topic && o.Channel != ""
+		})
+	})
+	slices.SortFunc(shown, order)
+	hidden := 0
+	if limit > 0 && len(shown)+1 > limit {
+		keep := max(limit-2, 0)
+		hidden = len(shown) - keep
+		shown = shown[:keep]
+	}
+	cells := [][]string{columns}
+	for _, r := range shown {
+		cells = append(cells, r.cells())
+	}
+	lines := align(cells)
+	if hidden > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", hidden))
+	}
+	return lines
+}
+
+func (r *Row) cells() []string {
+	channel := r.Channel
+	if channel == "" {
+		channel = "(topic)"
+	}
+	if r.Paused {
+		channel += " (paused)"
+	}
+	return []string{
+		r.Topic, channel, appkit.Grouped(r.Depth), appkit.Grouped(r.Memory), appkit.Grouped(r.Disk), strconv.Itoa(r.InFlight),
+		strconv.Itoa(r.Deferred), rate(r.Ingress), rate(r.Egress), appkit.Grouped(int64(r.Requeues)),
+		appkit.Grouped(int64(r.Timeouts)), strconv.Itoa(r.Clients),
+	}
+}
+
+// rate is a whole number, or one with a decimal when it is small.
+func rate(v float64) string {
+	if v > 0 && v < 10 {
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	return appkit.Grouped(int64(v + 0.5))
+}
+
+// align makes lines of cells with columns of equal width.
+func align(cells [][]string) []string {
+	widths := make([]int, len(columns))
+	for _, row := range cells {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	lines := make([]string, len(cells))
+	for n, row := range cells {
+		var b strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			if i < left {
+				b.WriteString(cell + pad)
+			} else {
+				b.WriteString(pad + cell)
+			}
+		}
+		lines[n] = strings.TrimRight(b.String(), " ")
+	}
+	return lines
+}

@@ -1,0 +1,128 @@
+package tail
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/nsqio/go-nsq"
+
+	"brokerd/apps/appkit"
+	"brokerd/apps/internal/delivery"
+)
+
+// Command is brokerd's nsq_tail.
+var Command = appkit.Command{
+	Name:    "tail",
+	Summary: "print the messages of topics",
+	Help: `Consumes topics and prints each message to the standard output, followed by the delimiter. Without --channel it has an
+ephemeral channel of its own, so that it takes nothing from other consumers and sees what is published from now on.
+A message is finished after it was written out; with --n exactly so many are.`,
+	Example: `tail --topic=orders --lookupd-http-address=127.0.0.1:4161
+tail --topic=orders --topic=billing --print-topic --n=10 --nsqd-tcp-address=127.0.0.1:4150
+tail --topic=orders --json --nsqd-tcp-address=127.0.0.1:4150 | jq .body`,
+	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
+		return newOptions(flags).run
+	},
+}
+
+// options is what the flags say.
+type options struct {
+	consumer  *appkit.ConsumerFlags
+	topics    appkit.Strings
+	channel   string
+	total     int
+	delimiter string
+	format    format
+}
+
+func newOptions(flags *flag.FlagSet) *options {
+	o := &options{consumer: appkit.AddConsumerFlags(flags, 200)}
+	flags.Var(&o.topics, "topic", "`name` of a topic to print")
+	flags.StringVar(&o.channel, "channel", "", "`name` of the channel to consume (default an ephemeral one of this tool's own)")
+	flags.IntVar(&o.total, "n", 0, "how many messages to print, of all topics together, before ending; 0 never ends")
+	flags.BoolVar(&o.format.printTopic, "print-topic", false, "print the topic's name in front of each message")
+	flags.BoolVar(&o.format.json, "json", false, "print a JSON object of each message with its topic, id, time and attempts")
+	flags.StringVar(&o.delimiter, "delimiter", `\n`, "`text` to print behind each message, with escapes such as \\t or \\x00")
+	return o
+}
+
+// check completes the options, or says what is wrong with them.
+func (o *options) check() (err error) {
+	if o.channel == "" {
+		o.channel = fmt.Sprintf("tail%06d#ephemeral", rand.IntN(1000000))
+	}
+	switch {
+	case len(o.topics) == 0:
+		return appkit.Usagef("--topic required")
+	case o.total < 0:
+		return appkit.Usagef("--n must be 0 or more, not %d", o.total)
+	}
+	for _, topic := range o.topics {
+		if err := appkit.CheckNames(topic, o.channel); err != nil {
+			return err
+		}
+	}
+	if o.format.delimiter, err = parseDelimiter(o.delimiter); err != nil {
+		return appkit.Usagef("%w", err)
+	}
+	if o.total > 0 {
+		o.consumer.MaxInFlight = min(o.consumer.MaxInFlight, o.total)
+	}
+	return o.consumer.Check()
+}
+
+// run prints until ctx is done, or what was asked for is.
+func (o *options) run(ctx context.Context, env *appkit.Env) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	config, err := o.consumer.Config(env)
+	if err != nil {
+		return err
+	}
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	p := &printer{
+		out: env.Stdout, format: o.format, left: o.total, endless: o.total == 0,
+		hands: delivery.NewHands(config.MsgTimeout), queue: delivery.NewQueue[line](),
+	}
+	keeping, quiet := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { p.hands.KeepAlive(keeping) })
+	work.Go(func() {
+		defer done()
+		p.print()
+	})
+	err = o.consume(ctx, env, config, p)
+	quiet()
+	work.Wait()
+	if err != nil {
+		return err
+	}
+	return p.err
+}
+
+// consume gives the printer messages until ctx is done. When it returns, what was not printed is given back.
+func (o *options) consume(ctx context.Context, env *appkit.Env, config *nsq.Config, p *printer) error {
+	var leaving sync.WaitGroup
+	defer leaving.Wait()
+	var consumers []*appkit.Consumer
+	defer func() {
+		p.close()
+		for _, c := range consumers {
+			leaving.Go(c.Close)
+		}
+	}()
+	for _, topic := range o.topics {
+		c, err := o.consumer.StartWith(env, config, topic, o.channel, 1, p.handler(topic))
+		if err != nil {
+			return err
+		}
+		consumers = append(consumers, c)
+	}
+	<-ctx.Done()
+	return nil
+}
