@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"brokerd/broker/auth"
@@ -149,7 +150,12 @@ func (s *Server) load() error {
 			return err
 		}
 	}
-	return s.catalog.Save()
+	err = s.catalog.Save()
+	if s.keeper != nil && errors.Is(err, syscall.ENOSPC) { // the log has the list as well, and draining makes room
+		s.log.Error("starting on a full disk", "error", err)
+		return nil
+	}
+	return err
 }
 
 func (s *Server) topicConfig() topic.Config {

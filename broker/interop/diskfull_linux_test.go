@@ -41,18 +41,28 @@ func smallDisk(t *testing.T, mib int) string {
 // TestFullDiskRefusesPublishesAndRecovers fills the disk of a broker whose consumer is not there. Publishes must be refused with
 // a reason, and health say so; a consumer must get all that was acknowledged; draining must make publishes possible again.
 func TestFullDiskRefusesPublishesAndRecovers(t *testing.T) {
-	for _, space := range []struct{ name, free, reason string }{
-		{"watermark", "24MiB", "min-free-space"},
-		{"to the last byte", "0", "no space left"},
+	for _, space := range []struct {
+		name, free, reason string
+		killed             bool
+	}{
+		{"watermark", "24MiB", "min-free-space", false},
+		{"to the last byte", "0", "no space left", false},
+		{"started anew on the full disk", "0", "no space left", true},
 	} {
 		t.Run(space.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBroker(t, "brokerd", "brokerd", filepath.Join(smallDisk(t, 96), "data"), "--min-free-space="+space.free,
+			disk := smallDisk(t, 96)
+			b := newBroker(t, "brokerd", "brokerd", filepath.Join(disk, "data"), "--min-free-space="+space.free,
 				"--mem-queue-size=100")
 			b.start(t)
 			b.post(t, "/topic/create", topic, "")
 			b.post(t, "/channel/create", topic, channel)
 			acked := fillDisk(t, b, space.reason)
+			if space.killed {
+				b.kill(t)
+				fillRest(t, disk)
+				b.start(t)
+			}
 			in := newInbox()
 			consumer := consume(t, topic, channel, in)
 			if err := consumer.ConnectToNSQD(b.tcp); err != nil {
@@ -105,6 +115,21 @@ func fillDisk(t *testing.T, b *daemon, reason string) map[string]bool {
 		t.Errorf("POST /pub on a full disk is answered with %d %s, wanted 503", status, text)
 	}
 	return acked
+}
+
+// fillRest takes what is left of a disk, to the last byte.
+func fillRest(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "rest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; {
+		if n, err := f.Write(make([]byte, size)); err != nil && n == 0 {
+			size /= 2
+		}
+	}
 }
 
 // expectAll holds that every acknowledged body has come.

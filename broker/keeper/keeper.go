@@ -63,7 +63,7 @@ func Exists(dir string) bool {
 // tick is how often the keeper looks.
 const tick = 50 * time.Millisecond
 
-// probeEvery is how often the space is looked at, and a log tried that has failed.
+// probeEvery is how often a log is tried that has failed.
 const probeEvery = 250 * time.Millisecond
 
 // Keeper keeps the durable topics of one node.
@@ -234,9 +234,9 @@ func (k *Keeper) run(ctx context.Context) {
 
 // look does what is due.
 func (k *Keeper) look(now time.Time) {
+	k.watchSpace()
 	if now.Sub(k.probed) >= probeEvery {
 		k.probed = now
-		k.watchSpace()
 		k.probe()
 	}
 	if now.Before(k.retry) {
@@ -337,5 +337,12 @@ func (k *Keeper) watchSpace() {
 		k.o.Log.Log(context.Background(), cmp.Or(map[bool]slog.Level{true: slog.LevelError}[cramped], slog.LevelInfo),
 			"space on the disk", "enough", !cramped, "free", free, "wanted", wanted)
 	}
-	k.registry.SetSpace(!cramped && !k.reserve.spent)
+	switch {
+	case cramped:
+		k.registry.SetSpace(topic.ErrNoSpace)
+	case k.reserve.spent:
+		k.registry.SetSpace(topic.ErrDiskFull)
+	default:
+		k.registry.SetSpace(nil)
+	}
 }

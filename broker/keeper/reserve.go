@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
+
+	"brokerd/broker/topic"
 )
 
 // reserveName is a file that says nothing: it holds room for one more file of the log.
@@ -71,7 +73,7 @@ func (k *Keeper) makeRoom(failed error) {
 	}
 	if k.reserve.held {
 		k.reserve.held, k.reserve.spent = false, true
-		k.registry.SetSpace(false)
+		k.registry.SetSpace(topic.ErrDiskFull)
 		k.o.Log.Error("the disk is full: the reserve is used for what consumers say, publishes are refused", "bytes", k.reserve.size)
 		if err := k.dropReserve(); err != nil {
 			k.o.Log.Error("letting go of the reserve", "error", err)

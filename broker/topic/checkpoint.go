@@ -214,8 +214,14 @@ func (r *Registry) CloseDurable() error {
 	return errors.Join(errs...)
 }
 
-// SetSpace says whether there is room on the disk; without, publishes at a level above memory fail with ErrNoSpace.
-func (r *Registry) SetSpace(enough bool) { r.space.Store(!enough) }
+// SetSpace says why there is not enough room on the disk, nil when there is: publishes at a level above memory fail with that.
+func (r *Registry) SetSpace(why error) {
+	if why == nil {
+		r.space.Store(nil)
+		return
+	}
+	r.space.Store(&why)
+}
 
 // trimDurableLocked gives back what a topic holds to which nothing has happened for a while: memory, and open files.
 func (t *Topic) trimDurableLocked() {

@@ -49,6 +49,9 @@ func (t *Topic) Durability() Level {
 // ErrNoSpace is the refusal of a publish because the disk is nearly full.
 var ErrNoSpace = errors.New("disk space is below --min-free-space")
 
+// ErrDiskFull is the refusal of a publish because the disk was full to the last byte, and what was kept for that is used up.
+var ErrDiskFull = errors.New("the disk is full: publishes are taken again when there is room for the file reserve")
+
 // publishDurable appends a batch to the log and gives it to the channels, deferred when due is not 0. It returns when the
 // log has it as safe as the topic's level, or sync, asks for.
 func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
@@ -359,8 +362,8 @@ func (r *Registry) levelOf(name string) Level {
 
 // writable returns why publishes that must reach the disk are refused, nil when they are not.
 func (r *Registry) writable() error {
-	if r.space.Load() {
-		return ErrNoSpace
+	if p := r.space.Load(); p != nil {
+		return *p
 	}
 	if err := r.cfg.Journal.Err(); err != nil {
 		r.SetHealth(err)

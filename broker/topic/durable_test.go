@@ -1,9 +1,14 @@
 package topic
 
 import (
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
 )
 
 // A channel that is emptied while due messages are brought from where they are lets go of them: their node must not be kept,
@@ -71,6 +76,65 @@ func TestConsumerThatLeftHasOthersRead(t *testing.T) {
 		}
 		if err := stays.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A disk that cannot be read is asked again now and then, not all the time, also while there are messages to deliver again;
+// when it can be read nothing is missing.
+func TestUnreadableDiskIsNotAskedAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		makeDurable(&cfg)
+		disk := vfs.NewFaulty(vfs.NewMem())
+		cfg.MemQueueSize, cfg.Segments = 10, keptSegments{disk}
+		topic := mustTopic(t, start(t, cfg), "t")
+		c := mustChannel(t, topic, "c")
+		const count = 40
+		for range count {
+			var b Batch
+			b.Add(make([]byte, 100<<10))
+			if err := topic.Publish(&b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := mustSubscribe(t, topic, "c", count, SubscribeOptions{})
+		var reads atomic.Int64
+		disk.Observe(func(op vfs.Op, _ string) {
+			if op == vfs.OpRead || op == vfs.OpOpen {
+				reads.Add(1)
+			}
+		})
+		disk.SetRules(vfs.Rule{Ops: vfs.OpRead | vfs.OpOpen, Err: syscall.EIO})
+		c.mu.Lock()
+		for i := range 2 { // to be delivered again, and it is the turn of what waits
+			f := protocol.AppendMessageHeader(nil, 1, 1, protocol.MessageID(1+i), 0)
+			c.retries.push(retry{f, 1})
+			c.n.accepted++
+		}
+		c.retried = true
+		c.mu.Unlock()
+		got := 0
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			got += drain(s)
+			select {
+			case <-s.Wake():
+			case <-time.After(time.Until(end)):
+			}
+		}
+		if got != 2 || reads.Load() == 0 || reads.Load() > 50 {
+			t.Errorf("%d messages came, and in a second the disk was asked %d times", got, reads.Load())
+		}
+		disk.SetRules()
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			got += drain(s)
+			select {
+			case <-s.Wake():
+			case <-time.After(time.Until(end)):
+			}
+		}
+		if got != count {
+			t.Errorf("%d of %d came when the disk could be read again", got, count)
 		}
 	})
 }

@@ -81,7 +81,7 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("a failed commit: %v, health %v", err, r.Health())
 	}
 	l.fail = nil
-	r.SetSpace(false)
+	r.SetSpace(ErrNoSpace)
 	b.Add([]byte("m"))
 	if err := topic.Publish(&b); !errors.Is(err, ErrNoSpace) || !Refuses(err) {
 		t.Errorf("without space: %v", err)

@@ -35,7 +35,7 @@ type Registry struct {
 	onDisk  atomic.Int64 // nodes of durable topics in segments
 	dropped atomic.Int64 // nodes that were there and may go
 
-	space atomic.Bool // the disk is nearly full
+	space atomic.Pointer[error] // the disk is nearly full
 
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened
 	mu      sync.RWMutex // guards what follows
@@ -65,10 +65,10 @@ func (r *Registry) NextID() (next uint64, ok bool) {
 	return r.ids.next.Load(), r.ids.reserved.Load() > 0
 }
 
-// Health returns the error of the last write to disk, nil when it succeeded, or ErrNoSpace.
+// Health returns the error of the last write to disk, nil when it succeeded, or what SetSpace was told.
 func (r *Registry) Health() error {
-	if r.space.Load() {
-		return ErrNoSpace
+	if p := r.space.Load(); p != nil {
+		return *p
 	}
 	if p := r.health.Load(); p != nil {
 		return *p

@@ -195,8 +195,8 @@ func (d *Delivery) add(f protocol.MessageFrame) {
 // Take moves messages that wait into flight with this consumer, as many as it has credit for and is its fair share, and
 // adds them to d. When it reports 0 there is nothing to do now, and Wake tells when there may be.
 func (s *Subscription) Take(d *Delivery) int {
-	for {
-		n, fill := s.take(d)
+	for filled := false; ; filled = true {
+		n, fill := s.take(d, filled)
 		if !fill {
 			return n
 		}
@@ -236,8 +236,9 @@ func (c *Channel) recheckLocked() {
 	}
 }
 
-// take is one try. When fill is true there is nothing in memory, and the caller has been chosen to read from disk.
-func (s *Subscription) take(d *Delivery) (n int, fill bool) {
+// take is one try. When fill is true the caller has been chosen to read from disk: there is nothing in memory, or only what is
+// delivered again, and the caller has not just read.
+func (s *Subscription) take(d *Delivery, filled bool) (n int, fill bool) {
 	c := s.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -254,7 +255,7 @@ func (s *Subscription) take(d *Delivery) (n int, fill bool) {
 		return 0, false
 	}
 	ready := c.deliverableLocked()
-	if (!ready || c.retried) && !c.filling && c.fillableLocked() {
+	if (!ready || c.retried && !filled) && !c.filling && c.fillableLocked() {
 		c.filling = true
 		return 0, true
 	}
