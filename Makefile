@@ -3,11 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build run test crash fuzz demo interop nsq clean help
+.PHONY: build run test crash fuzz demo bench interop nsq clean help
 
 FUZZTIME ?= 2m
 CRASHRUNS ?= 20000
 CRASHROUNDS ?= 20
+ROUNDS ?= 3
+SCENARIOS ?=
+BENCHDIR ?=
 PACKAGES ?= ./...
 DATA ?= ./data
 
@@ -89,6 +92,14 @@ fuzz:
 # Three million lines of the Go library's source through a broker and stock clients, counted at the end.
 demo: build
 	@bin/demo $(DEMOFLAGS)
+
+# The standard scenarios on brokerd, and on nsqd where that is on PATH, ROUNDS (3) times in turn; writes the tables of
+# docs/BENCHMARKS.md. SCENARIOS picks some, whose tables are printed instead; BENCHDIR is the folder for the brokers' data.
+bench: build
+	@write=--write=docs/BENCHMARKS.md
+	[ -z "$(SCENARIOS)" ] || write=
+	command -v nsqd >/dev/null || echo 'nsqd is not on PATH: brokerd is measured alone. To get it: make nsq, and PATH=$$PATH:$$PWD/bin/nsq'
+	bin/bench standard --ours=bin/brokerd --rounds=$(ROUNDS) --scenarios="$(SCENARIOS)" --dir="$(BENCHDIR)" $$write
 
 # Clusters and data folders shared with NSQ's own daemons. They are taken from PATH; one that is missing fails this, with
 # what to install.

@@ -70,6 +70,8 @@ var rooms = []room{
 	{"admin/...", []string{"protocol", "protocol/httpapi", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
 	{"apps/appkit", []string{"protocol", "protocol/httpapi"}, "it knows no tool, and daemons by their APIs only"},
 	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
+	{"apps/internal/bench/...", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},
+		"a client of daemons as the others; its load, figures and standard scenarios are rooms of their own"},
 	{"apps/internal/targets", nil, "pure: a choice among addresses, with the time as an argument"},
 	{"apps/internal/delivery", []string{"apps/internal/targets"}, "what tools share that hand messages on; it knows neither of them"},
 	{"apps/internal/fleet", []string{"protocol/httpapi", "apps/appkit"}, "it asks daemons; what is shown of that, tools decide"},

@@ -9,6 +9,7 @@ import (
 	"brokerd/broker/httpd"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
@@ -33,6 +34,18 @@ func (a api) Info() httpapi.Info {
 		MaxOutputBufferTimeout: int64(o.MaxOutputBufferTimeout), MaxDeflateLevel: o.MaxDeflateLevel,
 		TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion,
 	}
+}
+
+// Storage asks the system each time. Where it does not tell, as on some systems, the bytes are 0.
+func (a api) Storage() httpapi.Storage {
+	out := httpapi.Storage{DataPath: a.s.dataDir, Durability: a.s.opts.Durability.String()}
+	if space, err := vfs.OS().Free(a.s.dataDir); err == nil {
+		out.FreeBytes, out.TotalBytes = space.Free, space.Total
+		if a.s.keeper != nil { // who else would refuse publishes
+			out.MinFreeBytes = a.s.opts.MinFreeSpace.of(space.Total)
+		}
+	}
+	return out
 }
 
 func (a api) Config(name string) (any, bool) {

@@ -191,10 +191,10 @@ func paused(p bool) string {
 	return ""
 }
 
-// merged returns all topics and channels of a folder: those of nsqd.dat, with their pauses, and what only the log has.
+// merged returns all topics and channels of a folder: those of nsqd.dat that a start would make, and what only the log has.
 func merged(meta nsqdata.Metadata, r *topic.Registry) []nsqdata.TopicMeta {
 	at := map[string]int{}
-	list := append([]nsqdata.TopicMeta(nil), meta.Topics...)
+	list := r.Unlogged(meta).Topics
 	for i, m := range list {
 		at[m.Name] = i
 	}

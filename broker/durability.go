@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -95,10 +96,11 @@ const reserve = 12 << 20
 
 // openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
 func (s *Server) openKeeper() (*topic.Recovery, error) {
-	if topic.Level(s.opts.Durability) == topic.Memory && !keeper.Exists(s.dataDir) {
+	if !s.opts.wantsLog() && !keeper.Exists(s.dataDir) {
 		return nil, nil
 	}
-	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log}
+	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
+		Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
@@ -121,6 +123,13 @@ func (s *Server) levelOf(name string) topic.Level {
 		}
 	}
 	return topic.Level(s.opts.Durability)
+}
+
+// wantsLog reports whether a topic may be at a level above memory.
+func (o *Options) wantsLog() bool {
+	return topic.Level(o.Durability) > topic.Memory || slices.ContainsFunc(o.TopicDurability, func(rule string) bool {
+		return !strings.HasSuffix(rule, "="+topic.Memory.String())
+	})
 }
 
 // checkDurability checks the patterns.

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"brokerd/broker"
 	"brokerd/broker/topic"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
 
@@ -71,8 +73,6 @@ func TestTopicConfig(t *testing.T) {
 		{"POST", config + "t", `fsync`, 400, `the body must be a JSON object`},
 		{"POST", config + "t", ``, 400, `the body must be a JSON object`},
 		{"POST", config + "t", `{} {}`, 400, `nothing behind it`},
-		{"POST", config + "t", `{"durability":"memory"}`, 400, `cannot move between level memory`},
-		{"POST", config + "memo", `{"durability":"disk"}`, 400, `--topic-durability=TOPIC=LEVEL`},
 		{"POST", config + "e%23ephemeral", `{"durability":"disk"}`, 400, `ephemeral topic is always at level memory`},
 		{"GET", config + "t", "", 200, `{"durability":"disk"}`},
 		{"POST", config + "t", `{}`, 200, `{"durability":"disk"}`},
@@ -187,4 +187,18 @@ func TestStockProducerGoesOn(t *testing.T) {
 		t.Errorf("the producer was %+v and is %+v", before, after)
 	}
 	n.run([]request{{http.MethodGet, "/ping", "", 200, "OK"}})
+}
+
+// TestStorage: what a broker tells of its disk is what the system says of it, and the least that its options ask for.
+func TestStorage(t *testing.T) {
+	o := options(t)
+	o.Durability, o.MinFreeSpace = levelDisk, broker.MinFree{Bytes: 4096}
+	n := startWith(t, o)
+	var got httpapi.Storage
+	if err := json.Unmarshal([]byte(n.get("/storage")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.DataPath != o.DataPath || got.Durability != "disk" || got.MinFreeBytes != 4096 || got.FreeBytes == 0 || got.TotalBytes < got.FreeBytes {
+		t.Errorf("/storage says %+v", got)
+	}
 }

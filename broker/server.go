@@ -163,7 +163,7 @@ func (s *Server) topicConfig() topic.Config {
 	cfg := topic.Config{
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
-		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: s.ids, Learn: s.learn, Changed: s.changed, Log: s.log,
+		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: s.ids, Learn: s.learn, Changed: s.changed, Save: s.catalog.Save, Log: s.log,
 	}
 	if s.keeper != nil {
 		cfg.Journal, cfg.Segments, cfg.Level = s.keeper.Journal(), s.keeper.Segments(), s.levelOf

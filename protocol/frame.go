@@ -50,11 +50,25 @@ func AppendFrame[T ~string | ~[]byte](dst []byte, t FrameType, payload T) []byte
 // AppendMessageHeader appends the first MessageOverhead bytes of a message frame whose body has bodyLen bytes. The frame
 // is whole once that many bytes are appended.
 func AppendMessageHeader(dst []byte, timestamp int64, attempts uint16, id MessageID, bodyLen int) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(4+MessageHeaderSize+bodyLen))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(FrameMessage))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(timestamp))
-	dst = binary.BigEndian.AppendUint16(dst, attempts)
-	return id.AppendHex(dst)
+	at := len(dst)
+	dst = AppendBlankMessage(dst, bodyLen)
+	f := MessageFrame(dst[at:])
+	f.SetTimestamp(timestamp)
+	f.SetAttempts(attempts)
+	f.SetID(id)
+	return dst
+}
+
+// blank is the beginning of a message frame but for its size.
+var blank = [MessageOverhead]byte{7: byte(FrameMessage), offsetAttempts + 1: 1}
+
+// AppendBlankMessage is AppendMessageHeader for a message that is delivered for the first time, whose timestamp is to be set
+// later, and so is its id, without which the frame is none.
+func AppendBlankMessage(dst []byte, bodyLen int) []byte {
+	at := len(dst)
+	dst = append(dst, blank[:]...)
+	binary.BigEndian.PutUint32(dst[at:], uint32(4+MessageHeaderSize+bodyLen))
+	return dst
 }
 
 // MessageFrame is one whole message frame, a view of somebody's buffer: it lives as long as that.

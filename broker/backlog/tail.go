@@ -24,6 +24,7 @@ type Node struct {
 
 	// Owned by who appends.
 	used        int
+	ready       int // bytes whose pages are there, as far as they were asked for
 	count       int
 	first, last protocol.MessageID
 	seq         uint64
@@ -116,10 +117,34 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 	if n == nil || n.end.Load() != unclosed || len(*n.mem.Load())-n.used < len(frames) {
 		n = t.push(make([]byte, t.nextSize(len(frames))))
 	}
+	n.prepare(len(frames))
 	at.from = Position{n, n.used}
 	n.used += copy((*n.mem.Load())[n.used:], frames)
 	at.to = Position{n, n.used}
 	return at, false
+}
+
+// Bytes of a large node that are made ready to be written to at once: prepared, but no more than are needed of an end in which
+// nothing else will find room, which is then never touched.
+const (
+	prepared = 64 << 10
+	pageSize = 4 << 10
+)
+
+// prepare sees to it that more bytes can be appended without a page fault for each page.
+func (n *Node) prepare(more int) {
+	mem := *n.mem.Load()
+	end := n.used + more
+	if end <= n.ready || len(mem) < prepared {
+		return
+	}
+	to := (end + pageSize - 1) &^ (pageSize - 1)
+	if end+more <= len(mem) {
+		to = max(to, n.ready+prepared)
+	}
+	to = min(to, len(mem))
+	populate(mem[n.ready:to])
+	n.ready = to
 }
 
 // Note says how many messages the last Append was, the number of the first one in the topic, and their ids, which grow along

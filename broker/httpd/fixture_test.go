@@ -49,6 +49,10 @@ func (b *fakeBroker) Info() httpapi.Info {
 		MaxOutputBufferTimeout: int64(30 * time.Second), MaxDeflateLevel: 6}
 }
 
+func (b *fakeBroker) Storage() httpapi.Storage {
+	return httpapi.Storage{DataPath: "/data", Durability: "disk", TotalBytes: 1000, FreeBytes: 400, MinFreeBytes: 10}
+}
+
 func (b *fakeBroker) Producers() []httpapi.Client {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -35,6 +35,7 @@ func newHandler(cfg Config) http.Handler {
 	plain("GET", "/ping", a.ping)
 	v1("GET", "/info", a.info)
 	v1("GET", "/stats", a.stats)
+	v1("GET", "/storage", a.storage)
 	v1("POST", "/topic/create", a.createTopic)
 	v1("POST", "/topic/delete", a.deleteTopic)
 	v1("POST", "/topic/empty", a.emptyTopic)
@@ -85,6 +86,10 @@ func healthText(err error) string {
 
 func (a *api) info(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
 	return a.cfg.Broker.Info(), nil
+}
+
+func (a *api) storage(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	return a.cfg.Broker.Storage(), nil
 }
 
 // setBlockRate sets how many nanoseconds of blocking make one sample of the block profile.

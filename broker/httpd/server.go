@@ -23,6 +23,8 @@ type Broker interface {
 	Health() error
 	// Info returns what /info says.
 	Info() httpapi.Info
+	// Storage returns what /storage says.
+	Storage() httpapi.Storage
 	// Producers returns the connections that have published, each with a count for every topic it published to.
 	Producers() []httpapi.Client
 	// Config returns an option by its name in the configuration file: a string, or a value that encodes to the JSON that

@@ -218,3 +218,11 @@ func TestDeclaredLength(t *testing.T) {
 		t.Errorf("got %q, %v", line, err)
 	}
 }
+
+// TestStorage holds the answer to the byte: admind reads it.
+func TestStorage(t *testing.T) {
+	f := newFixture(t, nil)
+	f.run([]step{{"GET /storage", "", 200,
+		`{"data_path":"/data","durability":"disk","total_bytes":1000,"free_bytes":400,"min_free_bytes":10}`},
+		{"POST /storage", "", 405, "METHOD_NOT_ALLOWED"}})
+}

@@ -63,6 +63,9 @@ func (a *api) setTopicConfig(w http.ResponseWriter, req *http.Request, _ httprou
 			return nil, a.notConfigured(req, fmt.Errorf("%s: %w", name, err))
 		}
 	}
+	if t, err = a.existingTopic(req); err != nil { // another level may have made it anew
+		return nil, err
+	}
 	return configOf(t), nil
 }
 
@@ -116,9 +119,10 @@ func (a *api) notConfigured(req *http.Request, err error) error {
 	switch {
 	case errors.Is(err, errValue), errors.Is(err, topic.ErrEphemeral):
 		return invalidConfig(err)
-	case errors.Is(err, topic.ErrFixedLevel):
-		return invalidConfig(fmt.Errorf("%w: consume and delete the topic, start the broker with "+
-			"--topic-durability=TOPIC=LEVEL, and it is made anew at that level", err))
+	case errors.Is(err, topic.ErrHolds):
+		return invalidConfig(fmt.Errorf("%w; consume or empty them first", err))
+	case errors.Is(err, topic.ErrNodeLog):
+		return invalidConfig(fmt.Errorf("%w; start it with --durability=disk, or --topic-durability=PATTERN=disk", err))
 	}
 	return a.fail(req, err)
 }

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -93,8 +94,12 @@ var errLostMeanwhile = errors.New("the log lost records while the checkpoint was
 // checkpoint writes one, and lets the log go that the one before it does not need.
 func (k *Keeper) checkpoint() error {
 	stats := k.wal.Stats()
-	data, from, err := k.registry.Checkpoint()
+	f, err := k.createCheckpoint()
 	if err != nil {
+		return err
+	}
+	size, from, err := k.registry.Checkpoint(f)
+	if err = f.finish(err); err != nil {
 		return err
 	}
 	k.registry.PrepareDrop()
@@ -104,12 +109,12 @@ func (k *Keeper) checkpoint() error {
 	if k.wal.Lost() != stats.Lost {
 		return errLostMeanwhile
 	}
-	if err := k.writeCheckpoint(data); err != nil {
+	if err := k.nameCheckpoint(); err != nil {
 		return err
 	}
 	before := k.covered
 	k.covered = wal.Position{File: from.File, Offset: from.Offset}
-	k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(len(data))
+	k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(size)
 	k.lost.Store(stats.Lost)
 	if err := k.registry.Drop(); err != nil {
 		return err
@@ -120,11 +125,9 @@ func (k *Keeper) checkpoint() error {
 	return k.wal.Release(before)
 }
 
-func (k *Keeper) writeCheckpoint(data []byte) error {
+// nameCheckpoint gives a checkpoint that is written and synced its name, and removes all but it and the one before.
+func (k *Keeper) nameCheckpoint() error {
 	name := k.checkpointName(k.number)
-	if err := writeFile(k.o.FS, name+".tmp", data); err != nil {
-		return err
-	}
 	if err := k.o.FS.Rename(name+".tmp", name); err != nil {
 		return fmt.Errorf("naming a checkpoint: %w", err)
 	}
@@ -139,25 +142,57 @@ func (k *Keeper) writeCheckpoint(data []byte) error {
 	return err
 }
 
-// writeFile writes a file and syncs it.
-func writeFile(fsys vfs.FS, name string, data []byte) (err error) {
-	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("writing a checkpoint: %w", err)
+// checkpointBuffer is how many bytes of a checkpoint are written at once.
+const checkpointBuffer = 256 << 10
+
+// checkpointFile writes a file from its beginning to its end.
+type checkpointFile struct {
+	f   vfs.File
+	at  int64
+	buf *bufio.Writer
+}
+
+// createCheckpoint creates the file of the next checkpoint beside its name.
+func (k *Keeper) createCheckpoint() (*checkpointFile, error) {
+	name := k.checkpointName(k.number) + ".tmp"
+	if err := k.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	f, err := fsys.Create(name)
+	f, err := k.o.FS.Create(name)
 	if err != nil {
-		return fmt.Errorf("writing a checkpoint: %w", err)
+		return nil, fmt.Errorf("writing a checkpoint: %w", err)
 	}
-	defer func() {
-		if e := f.Close(); err == nil && e != nil {
-			err = fmt.Errorf("writing a checkpoint: %w", e)
-		}
-	}()
-	if _, err := f.WriteAt(data, 0); err != nil {
-		return fmt.Errorf("writing a checkpoint: %w", err)
+	c := &checkpointFile{f: f}
+	c.buf = bufio.NewWriterSize(checkpointEnd{c}, checkpointBuffer)
+	return c, nil
+}
+
+// Write gathers what is written.
+func (c *checkpointFile) Write(b []byte) (int, error) { return c.buf.Write(b) }
+
+// checkpointEnd writes to the end of the file.
+type checkpointEnd struct{ *checkpointFile }
+
+func (e checkpointEnd) Write(b []byte) (int, error) {
+	n, err := e.f.WriteAt(b, e.at)
+	e.at += int64(n)
+	return n, err
+}
+
+// finish writes what is left and syncs, unless something has failed, and closes the file. It returns the first error.
+func (c *checkpointFile) finish(failed error) error {
+	err := failed
+	if err == nil {
+		err = c.buf.Flush()
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("writing a checkpoint: %w", err)
+	if err == nil {
+		err = c.f.Sync()
 	}
-	return nil
+	if e := c.f.Close(); err == nil {
+		err = e
+	}
+	if err != nil && failed == nil {
+		err = fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -136,7 +137,12 @@ func (n *node) store(name string, b []byte) {
 	if err := n.fs.Remove("data/" + name); err != nil {
 		n.t.Fatal(err)
 	}
-	if err := writeFile(n.fs, "data/"+name, b); err != nil {
+	f, err := n.fs.Create("data/" + name)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_, err = f.WriteAt(b, 0)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		n.t.Fatal(err)
 	}
 }

@@ -32,6 +32,7 @@ type Options struct {
 	LogFileSize     int64  // bytes of one of the log's files; 0: 8 MiB
 	SegmentSize     int64  // bytes of one segment file; 0: what package segment says
 	CheckpointBytes uint64 // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
+	Prepare         bool   // most publishes will wait for a sync
 	Reserve         int64  // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
 }
 
@@ -47,6 +48,10 @@ const (
 
 // logFileSize is the size of the log's files in bytes: a broker that has drained keeps about two of them.
 const logFileSize = 8 << 20
+
+// spareFiles is how many of them are kept at most to be used again: those that are filled between two checkpoints at a rate that syncs
+// allow.
+const spareFiles = 6
 
 // Folders in the data folder.
 const (
@@ -108,7 +113,7 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	recovery := topic.NewRecovery(state)
 	recovery.Segments = k.Segments()
 	var report wal.Report
-	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), FileSize: o.LogFileSize, SpareFiles: 1,
+	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), FileSize: o.LogFileSize, SpareFiles: spareFiles, Prepare: o.Prepare,
 		SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: o.Log}, func(e wal.Entry) error {
 		if e.Kind == byte(kindProbe) {
 			return nil

@@ -314,7 +314,8 @@ func (s *Session) dpub(c *protocol.Command) error {
 		s.batch.Reset()
 		return err
 	}
-	err := s.deliverTo(name, func(t *topic.Topic) error {
+	s.aim([]byte(name))
+	err := s.deliver(func(t *topic.Topic) error {
 		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
 	})
 	if err != nil {

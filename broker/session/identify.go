@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/s2"
@@ -92,9 +91,10 @@ func (s *Session) offer(r *protocol.IdentifyRequest) protocol.IdentifyResponse {
 // upgradeTLS makes the handshake. Until it succeeds errors go out in plain text.
 func (s *Session) upgradeTLS() error {
 	conn := tls.Server(s.link, s.cfg.TLS)
-	s.link.interval, s.link.dead = 0, time.Now().Add(handshakeTimeout)
+	s.link.interval = 0
+	s.link.setDead(handshakeTimeout)
 	err := conn.Handshake()
-	s.link.dead = time.Time{}
+	s.link.setDead(0)
 	s.link.setHeartbeat(s.settings.heartbeat)
 	if err != nil {
 		return err

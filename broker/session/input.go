@@ -117,6 +117,16 @@ func (in *input) size() (int32, error) {
 	return n, nil
 }
 
+// take returns the next n bytes when they are buffered, nil when they are not: a view that lives until the next call of input.
+func (in *input) take(n int) []byte {
+	if in.w-in.r < n {
+		return nil
+	}
+	p := in.buf[in.r : in.r+n]
+	in.r += n
+	return p
+}
+
 // body reads n bytes and hands them to add in parts, as they arrive.
 func (in *input) body(n int, add func(part []byte)) error {
 	for n > 0 {

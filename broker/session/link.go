@@ -2,158 +2,129 @@ package session
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
-	"syscall"
 	"time"
 )
 
 // errSilent ends a connection whose peer has sent no command for two heartbeat intervals.
 var errSilent = errors.New("no command within two heartbeat intervals")
 
-// link is the socket with its deadlines. Reads belong to the session's reader, and so do all fields but those of writes.
+// link is the socket with its deadlines. Reads belong to the session's reader, and so do all fields but those of writes. Its
+// times are since start; 0 is none.
 type link struct {
-	net.Conn
-	raw syscall.RawConn // nil when there is no file descriptor to read from
-	try func(fd uintptr) bool
+	socket
+	start time.Time
 
 	interval time.Duration // of heartbeats; 0 is none and no deadlines
-	nextBeat time.Time
-	dead     time.Time // when the peer counts as gone
-	armed    time.Time // the read deadline that is set
-	newLine  bool      // the next read waits for a new command
+	nextBeat time.Duration
+	dead     time.Duration // when the peer counts as gone
+	armed    time.Duration // the read deadline that is set
+	newLine  bool          // the next read waits for a new command
+	turns    turns
 	beat     func() error
 
-	lent  []byte // by try, of which n bytes are read
-	n     int
-	errno error
-
-	wmu        sync.Mutex // guards what follows
+	wmu        sync.Mutex // guards what follows; held while something is written
 	writeLimit time.Duration
-	writeArmed time.Time
+	writeArmed time.Duration
 }
 
 func newLink(conn net.Conn) *link {
-	l := &link{Conn: conn}
-	if sc, ok := conn.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			l.raw = raw
-		}
-	}
-	l.try = l.tryRead
+	l := &link{start: time.Now()}
+	l.open(conn)
 	return l
 }
 
+func (l *link) now() time.Duration { return time.Since(l.start) }
+
 // setHeartbeat sets the interval, 0 for none, and begins it.
 func (l *link) setHeartbeat(interval time.Duration) {
-	now := time.Now()
+	now := l.now()
 	l.interval, l.newLine = interval, false
-	l.nextBeat, l.dead = now.Add(interval), time.Time{}
+	l.nextBeat, l.dead = now+interval, 0
 	if interval > 0 {
-		l.dead = now.Add(2 * interval)
+		l.dead = now + 2*interval
 	}
 	l.wmu.Lock()
-	l.writeLimit, l.writeArmed = interval, time.Time{}
+	l.writeLimit, l.writeArmed = interval, 0
 	if interval == 0 {
-		_ = l.Conn.SetWriteDeadline(time.Time{})
+		_ = l.SetWriteDeadline(time.Time{})
 	}
 	l.wmu.Unlock()
 }
 
+// setDead has the peer count as gone at that time from now; without heartbeats, 0 is never.
+func (l *link) setDead(in time.Duration) {
+	l.dead = 0
+	if in > 0 {
+		l.dead = l.now() + in
+	}
+}
+
 // Read reads what is there, or waits for it and keeps the peer informed that the broker lives.
 func (l *link) Read(p []byte) (int, error) {
-	return l.attend(func() (int, error) { return l.Conn.Read(p) })
+	_, n, err := l.attend(p)
+	return n, err
 }
 
 // readLent is Read into a buffer that is taken from the pool only once there is something to read. The buffer is the
 // caller's when n is above 0.
 func (l *link) readLent() (buf []byte, n int, err error) {
-	n, err = l.attend(l.rawRead)
-	buf, l.lent = l.lent, nil
+	yielded := l.turns.take()
+	buf, n, err = l.attend(nil)
+	l.turns.judge(yielded, !l.in.waited)
 	return buf, n, err
 }
 
-func (l *link) rawRead() (int, error) {
-	l.n, l.errno = 0, nil
-	if err := l.raw.Read(l.try); err != nil {
-		return 0, err
-	}
-	if l.n == 0 && l.errno == nil {
-		return 0, io.EOF
-	}
-	return l.n, l.errno
-}
-
-func (l *link) tryRead(fd uintptr) bool {
-	buf := getBuffer()
-	for {
-		n, err := syscall.Read(int(fd), buf)
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			putBuffer(buf)
-			return false
-		case err != nil:
-			l.errno = os.NewSyscallError("read", err)
-		case n > 0:
-			l.lent, l.n = buf, n
-			return true
-		}
-		putBuffer(buf)
-		return true
-	}
-}
-
-// attend calls read until it has something, sends the heartbeats that fall due meanwhile, and gives up on a silent peer.
-func (l *link) attend(read func() (int, error)) (int, error) {
+// attend reads until it has something, sends the heartbeats that fall due meanwhile, and gives up on a silent peer.
+func (l *link) attend(p []byte) (filled []byte, n int, err error) {
 	for {
 		if err := l.prepare(); err != nil {
-			return 0, err
+			return nil, 0, err
 		}
-		n, err := read()
+		filled, n, err = l.read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, err
+			return filled, n, err
 		}
 	}
 }
 
 // prepare sends a heartbeat that is due, and sets the deadline of the next read.
 func (l *link) prepare() error {
-	if l.interval == 0 && l.dead.IsZero() {
-		return l.arm(time.Time{})
+	if l.interval == 0 && l.dead == 0 {
+		return l.arm(0)
 	}
-	now := time.Now()
+	now := l.now()
 	if l.newLine {
 		l.newLine = false
-		l.dead = now.Add(2 * l.interval)
+		l.dead = now + 2*l.interval
 	}
-	if !now.Before(l.dead) {
+	if now >= l.dead {
 		return errSilent
 	}
 	if l.beat == nil || l.interval == 0 {
 		return l.arm(l.dead)
 	}
-	if !now.Before(l.nextBeat) {
-		l.nextBeat = now.Add(l.interval)
+	if now >= l.nextBeat {
+		l.nextBeat = now + l.interval
 		if err := l.beat(); err != nil {
 			return err
 		}
 	}
-	if l.nextBeat.Before(l.dead) {
-		return l.arm(l.nextBeat)
-	}
-	return l.arm(l.dead)
+	return l.arm(min(l.nextBeat, l.dead))
 }
 
-func (l *link) arm(deadline time.Time) error {
-	if deadline.Equal(l.armed) {
+func (l *link) arm(deadline time.Duration) error {
+	if deadline == l.armed {
 		return nil
 	}
 	l.armed = deadline
-	return l.Conn.SetReadDeadline(deadline)
+	if deadline == 0 {
+		return l.SetReadDeadline(time.Time{})
+	}
+	return l.SetReadDeadline(l.start.Add(deadline))
 }
 
 // beginCommand starts the time that the peer has for its next command.
@@ -166,26 +137,51 @@ func (l *link) beginCommand() {
 // Write writes all of p within one heartbeat interval, give or take half of one.
 func (l *link) Write(p []byte) (int, error) {
 	l.wmu.Lock()
+	defer l.wmu.Unlock()
 	if l.writeLimit > 0 {
-		if now := time.Now(); l.writeArmed.Before(now.Add(l.writeLimit / 2)) {
-			l.writeArmed = now.Add(l.writeLimit)
-			_ = l.Conn.SetWriteDeadline(l.writeArmed)
+		if now := l.now(); l.writeArmed < now+l.writeLimit/2 {
+			l.writeArmed = now + l.writeLimit
+			_ = l.SetWriteDeadline(l.start.Add(l.writeArmed))
 		}
 	}
-	l.wmu.Unlock()
-	return l.Conn.Write(p)
+	return l.write(p)
 }
 
-// bufferSize is the size of pooled buffers: a batch of messages in one read or write.
-const bufferSize = 64 << 10
+// turns is when a reader lets others have the processor before it looks for what its peer sends next. When many peers wait for
+// an answer each before they say more, as producers do, the next command is mostly there once it is the reader's turn again,
+// and waiting for it through the poller would cost far more.
+type turns struct {
+	row  uint8 // turns that were given in a row and were of use
+	pass uint8 // reads to come without giving one
+	rest uint8 // how many reads that will be when the next one is of no use
+}
 
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+const (
+	maxRow  = 8  // then the reader waits once through the poller, which else would never be asked
+	maxRest = 64 // reads
+)
 
-func getBuffer() []byte { return buffers.Get().(*[bufferSize]byte)[:] }
+// take gives a turn if that may be of use, and reports whether it did.
+func (t *turns) take() bool {
+	if t.pass > 0 {
+		t.pass--
+		return false
+	}
+	runtime.Gosched()
+	return true
+}
 
-// putBuffer gives back a buffer of getBuffer, which may have been resliced from its start; one that has grown is dropped.
-func putBuffer(b []byte) {
-	if cap(b) == bufferSize {
-		buffers.Put((*[bufferSize]byte)(b[:bufferSize]))
+// judge says whether there was something to read at once.
+func (t *turns) judge(gave, found bool) {
+	switch {
+	case !gave:
+	case !found:
+		t.rest = max(1, min(2*t.rest, maxRest))
+		t.row, t.pass = 0, t.rest
+	default:
+		t.rest = 0
+		if t.row++; t.row >= maxRow {
+			t.row, t.pass = 0, 1
+		}
 	}
 }

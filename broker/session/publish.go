@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"brokerd/broker/topic"
 	"brokerd/protocol"
@@ -14,7 +15,8 @@ func (s *Session) publish(c *protocol.Command) error {
 		return protocol.Errorf(protocol.CodeInvalid, "%s insufficient number of parameters", c.Verb)
 	}
 	name := c.Params[0]
-	if !protocol.ValidName(name) {
+	same := s.to != nil && s.to.name == string(name)
+	if !same && !protocol.ValidName(name) {
 		if c.Verb == protocol.Mpub {
 			return protocol.Errorf(protocol.CodeBadTopic, "E_BAD_TOPIC MPUB topic name %q is not valid", name)
 		}
@@ -25,12 +27,13 @@ func (s *Session) publish(c *protocol.Command) error {
 			return err
 		}
 	}
-	if s.owedOKs > 0 && (s.batchVerb != c.Verb || string(s.batchTo) != string(name)) {
+	if s.owedOKs > 0 && (s.batchVerb != c.Verb || !same) {
 		if err := s.publishBatch(); err != nil {
 			return err
 		}
 	}
-	s.batchTo, s.batchVerb = append(s.batchTo[:0], name...), c.Verb
+	s.aim(name)
+	s.batchVerb = c.Verb
 	if err := s.readPublish(c.Verb); err != nil {
 		return err
 	}
@@ -48,7 +51,7 @@ func (s *Session) readPublish(verb protocol.Verb) error {
 	mark := s.batch.Mark()
 	err := s.readMessage("PUB")
 	if err == nil && s.cfg.Auth != nil {
-		err = s.authorize("PUB", string(s.batchTo), "")
+		err = s.authorize("PUB", s.to.name, "")
 	}
 	if err != nil {
 		s.batch.Rollback(mark)
@@ -83,21 +86,29 @@ func (s *Session) readMessage(command string) error {
 		return err
 	}
 	defer func() { s.reading = false }()
-	s.batch.Begin(int(n))
-	if err := s.in.body(int(n), s.batch.Extend); err != nil {
+	if err := s.addBody(int(n)); err != nil {
 		return protocol.Errorf(protocol.CodeBadMessage, "%s failed to read message body", command).Because(err)
 	}
 	return nil
 }
 
+// addBody reads a message of n bytes into the batch.
+func (s *Session) addBody(n int) error {
+	if body := s.in.take(n); body != nil {
+		s.batch.Add(body)
+		return nil
+	}
+	s.batch.Begin(n)
+	return s.in.body(n, s.batch.Extend)
+}
+
 // readMpub reads the body of MPUB. The topic is made first, as in NSQ; the declared size of the whole is only checked against
 // its limit, the parts say where the command ends.
 func (s *Session) readMpub() error {
-	name := string(s.batchTo)
-	if err := s.authorize("MPUB", name, ""); err != nil {
+	if err := s.authorize("MPUB", s.to.name, ""); err != nil {
 		return err
 	}
-	if _, err := s.cfg.Topics.Topic(name); err != nil && !topic.Refuses(err) { // that is tried again, and answered, once the body is read
+	if err := s.find(); err != nil && !topic.Refuses(err) { // that is tried again, and answered, once the body is read
 		return protocol.Errorf(protocol.CodeMpubFailed, "MPUB failed %s", oneLine(err)).Because(err)
 	}
 	size, err := s.in.size()
@@ -140,8 +151,7 @@ func (s *Session) readMessages() error {
 		if err := limits.CheckSize(i, n); err != nil {
 			return err
 		}
-		s.batch.Begin(int(n))
-		if err := s.in.body(int(n), s.batch.Extend); err != nil {
+		if err := s.addBody(int(n)); err != nil {
 			return protocol.Errorf(protocol.CodeBadMessage, "MPUB failed to read message body").Because(err)
 		}
 	}
@@ -152,7 +162,7 @@ func (s *Session) readMessages() error {
 func (s *Session) publishBatch() error {
 	owed := s.owedOKs
 	s.owedOKs = 0
-	err := s.deliverTo(string(s.batchTo), func(t *topic.Topic) error { return t.Publish(&s.batch) })
+	err := s.deliver(func(t *topic.Topic) error { return t.Publish(&s.batch) })
 	if err == nil {
 		return s.out.oks(owed)
 	}
@@ -180,16 +190,45 @@ func (s *Session) refusePublishes(owed int, why *protocol.Error) error {
 	return nil
 }
 
-// deliverTo publishes the batch to the topic of that name, which is made when there is none, and counts it.
-func (s *Session) deliverTo(name string, publish func(*topic.Topic) error) error {
+// target is a topic that the client publishes to.
+type target struct {
+	name  string
+	topic *topic.Topic  // nil unless it was published to last, and has been found
+	sent  atomic.Uint64 // messages published
+}
+
+// aim makes the topic of that name, which is valid, the one that is published to.
+func (s *Session) aim(name []byte) {
+	if s.to != nil && s.to.name == string(name) {
+		return
+	}
+	if s.to != nil {
+		s.to.topic = nil // one that is deleted is not to be kept
+	}
+	if s.to = s.pubs[string(name)]; s.to == nil {
+		s.to = &target{name: string(name)}
+	}
+}
+
+// find sees to it that the topic is there: it is made when there is none.
+func (s *Session) find() (err error) {
+	if t := s.to.topic; t != nil && !t.Exiting() {
+		return nil
+	}
+	s.to.topic, err = s.cfg.Topics.Topic(s.to.name)
+	return err
+}
+
+// deliver publishes the batch to the topic, and counts it.
+func (s *Session) deliver(publish func(*topic.Topic) error) error {
 	n := uint64(s.batch.Len())
 	for {
-		t, err := s.cfg.Topics.Topic(name)
-		if err != nil {
+		if err := s.find(); err != nil {
 			return err
 		}
-		err = publish(t)
-		if errors.Is(err, topic.ErrExiting) && s.cfg.Topics.Lookup(name) != t {
+		t := s.to.topic
+		err := publish(t)
+		if errors.Is(err, topic.ErrExiting) && s.cfg.Topics.Lookup(s.to.name) != t {
 			continue // it was deleted meanwhile, and is made anew
 		}
 		if err != nil {
@@ -197,11 +236,13 @@ func (s *Session) deliverTo(name string, publish func(*topic.Topic) error) error
 		}
 		break
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pubs == nil {
-		s.pubs = map[string]uint64{}
+	if s.to.sent.Add(n) == n {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.pubs == nil {
+			s.pubs = map[string]*target{}
+		}
+		s.pubs[s.to.name] = s.to
 	}
-	s.pubs[name] += n
 	return nil
 }

@@ -41,7 +41,7 @@ type Session struct {
 	in        input
 	scratch   []byte         // bodies of IDENTIFY and AUTH
 	batch     topic.Batch    // publishes that are not appended yet
-	batchTo   []byte         // their topic
+	to        *target        // their topic, or that of the last ones
 	batchVerb protocol.Verb  // their command
 	owedOKs   int            // their answers
 	reading   bool           // a publish is being read: the end of the batch is not whole
@@ -57,7 +57,7 @@ type Session struct {
 
 	mu       sync.Mutex // guards what follows
 	settings settings
-	pubs     map[string]uint64 // messages published, by topic
+	pubs     map[string]*target // topics that were published to; only the reader changes it
 }
 
 func newSession(cfg *Config, conn net.Conn) *Session {
@@ -116,7 +116,7 @@ func (s *Session) converse() error {
 
 // greet reads the magic.
 func (s *Session) greet() error {
-	s.link.dead = time.Now().Add(magicTimeout)
+	s.link.setDead(magicTimeout)
 	var magic [len(protocol.Magic)]byte
 	for got := 0; got < len(magic); {
 		if s.in.r == s.in.w {

@@ -36,8 +36,8 @@ func (s *Session) published() []httpapi.PubCount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := make([]httpapi.PubCount, 0, len(s.pubs))
-	for name, n := range s.pubs {
-		counts = append(counts, httpapi.PubCount{Topic: name, Count: n})
+	for name, to := range s.pubs {
+		counts = append(counts, httpapi.PubCount{Topic: name, Count: to.sent.Load()})
 	}
 	sort.Slice(counts, func(i, j int) bool { return counts[i].Topic < counts[j].Topic })
 	return counts

@@ -40,7 +40,7 @@ func (b *Batch) Add(body []byte) {
 // Begin opens a message whose body has size bytes, which Extend must bring before anything else is done. No memory is set
 // aside for bytes that have not arrived.
 func (b *Batch) Begin(size int) {
-	b.frames = protocol.AppendMessageHeader(b.frames, 0, 1, 0, size)
+	b.frames = protocol.AppendBlankMessage(b.frames, size)
 	b.n++
 	b.bodies += size
 }

@@ -45,10 +45,10 @@ type Channel struct {
 	retries  fifo[retry]
 	inflight inflight.Set[*Subscription]
 	deferred inflight.Deferred
-	shelf    inflight.Shelf         // deferred, of a durable topic: the bodies are in its nodes
-	absent   fifo[inflight.Shelved] // to be delivered once their bodies are in memory
-	loading  map[msgID]uint16       // of absent: on their way into memory, with their deliveries
-	told     msgID                  // the log says that mem was left up to here
+	shelf    inflight.Shelf   // deferred, of a durable topic: the bodies are in its nodes
+	absent   inflight.Line    // to be delivered once their bodies are in memory
+	loading  map[msgID]uint16 // of absent: on their way into memory, with their deliveries
+	told     msgID            // the log says that mem was left up to here
 	subs     []*Subscription
 	waiting  parked // consumers that have credit and nothing to do
 	woken    int    // consumers that were woken and have not taken yet
@@ -129,6 +129,13 @@ func (c *Channel) SetPaused(paused bool) {
 	}
 	c.topic.settle()
 	c.topic.registry.changed()
+}
+
+// restorePause is SetPaused of a channel that nobody knows yet.
+func (c *Channel) restorePause(paused bool) {
+	if c.paused.Swap(paused) != paused && c.logged() {
+		c.topic.d.change(journal.Change{Op: journal.OpPause, Channel: c.id, Paused: paused})
+	}
 }
 
 // Subscriptions returns the channel's consumers.
@@ -327,7 +334,7 @@ func (c *Channel) destroy() error {
 
 // backlogLocked returns the messages that could be delivered now, those on disk not counted.
 func (c *Channel) backlogLocked() int {
-	return c.mem.Len() + c.retries.len() + c.absent.len() + len(c.loading)
+	return c.mem.Len() + c.retries.len() + c.absent.Len() + len(c.loading)
 }
 
 // checkLocked returns what is wrong with the books: each accepted message must be in exactly one state.

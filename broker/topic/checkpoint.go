@@ -3,6 +3,7 @@ package topic
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"brokerd/broker/inflight"
@@ -12,9 +13,9 @@ import (
 
 // Checkpoint writes down all durable topics: what the log up to the returned place adds up to. Every message that somebody
 // needs is in the topics' segments then, synced; what is published meanwhile is behind that place. The log may forget what is
-// before it once the checkpoint itself is safe.
-func (r *Registry) Checkpoint() ([]byte, journal.Position, error) {
-	w := journal.NewWriter()
+// before it once the checkpoint itself is safe. One checkpoint is written at a time.
+func (r *Registry) Checkpoint(dst io.Writer) (size int64, from journal.Position, err error) {
+	w := journal.NewWriter(dst)
 	r.create.Lock() // no topic is in the log before that place and not yet in the list
 	from, topics := r.cfg.Journal.End(), r.Topics()
 	r.create.Unlock()
@@ -24,14 +25,36 @@ func (r *Registry) Checkpoint() ([]byte, journal.Position, error) {
 			continue
 		}
 		if err := t.checkpoint(w); err != nil {
-			return nil, from, fmt.Errorf("topic %s: %w", t.name, err)
+			return 0, from, fmt.Errorf("topic %s: %w", t.name, err)
 		}
 	}
-	return w.Finish(), from, nil
+	if size, err = w.Finish(); err != nil {
+		err = fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	return size, from, err
 }
 
-// checkpoint writes down one topic. Its publishers wait meanwhile.
+// checkpoint writes down one topic. Its publishers wait while it looks, not while it syncs and writes.
 func (t *Topic) checkpoint(w *journal.Writer) error {
+	state, channels, err := t.snapshot()
+	if err != nil {
+		return err
+	}
+	switch gone, err := t.syncStore(); {
+	case err != nil:
+		return err
+	case gone:
+		return nil
+	}
+	w.Topic(state)
+	for _, c := range channels {
+		c.write(w)
+	}
+	return nil
+}
+
+// snapshot moves what is only in the log to segments and returns what the topic and its channels are then.
+func (t *Topic) snapshot() (*journal.Topic, []channelSnapshot, error) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	d := t.d
@@ -44,46 +67,66 @@ func (t *Topic) checkpoint(w *journal.Writer) error {
 		AsOf: d.log.End()}
 	for _, s := range d.table.each() {
 		if err := t.storeLocked(s); err != nil {
-			return err
+			return nil, nil, err
 		}
 		state.Nodes = append(state.Nodes, journal.Node{Seq: s.node.Seq(), Count: uint32(s.node.Count()),
 			First: s.node.First(), Last: s.node.Last()})
 	}
-	if err := t.syncStoreLocked(); err != nil {
-		return err
-	}
-	w.Topic(state)
-	t.own.checkpoint(w)
+	channels := []channelSnapshot{t.own.snapshot()}
 	for _, c := range t.Channels() {
 		if !c.ephemeral {
-			c.checkpoint(w)
+			channels = append(channels, c.snapshot())
 		}
 	}
-	return nil
+	return state, channels, nil
 }
 
-// checkpoint writes down one channel. Topic.pub is held, so that nothing new arrives.
-func (c *Channel) checkpoint(w *journal.Writer) {
+// channelSnapshot is what a channel was at one moment.
+type channelSnapshot struct {
+	state         *journal.Channel
+	out           []outMessage
+	absent, shelf inflight.Snapshot
+	now, wall     int64 // of that moment, on the clock of all deadlines and in Unix nanoseconds
+}
+
+// outMessage is a message that has left a backlog.
+type outMessage struct {
+	id msgID
+	journal.Out
+}
+
+// snapshot returns what the channel is. Topic.pub is held, so that nothing new arrives.
+func (c *Channel) snapshot() channelSnapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	state := &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.told, AsOf: c.topic.d.log.End(),
-		Outs: c.inflight.Len() + c.retries.len() + c.absent.len() + len(c.loading) + c.deferred.Len() + c.shelf.Len()}
+	s := channelSnapshot{absent: c.absent.Snapshot(), shelf: c.shelf.Snapshot(), now: c.topic.registry.now(), wall: time.Now().UnixNano()}
+	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.told, AsOf: c.topic.d.log.End()}
 	for _, r := range c.mem.Ranges(nil) {
-		state.Waiting = append(state.Waiting, journal.Range(r))
+		s.state.Waiting = append(s.state.Waiting, journal.Range(r))
 	}
-	w.Channel(state)
-	now, wall := c.topic.registry.now(), time.Now().UnixNano()
-	c.inflight.Each(func(id msgID, attempts uint16) { w.Out(id, journal.Out{Attempts: attempts}) })
-	c.retries.each(func(r *retry) { w.Out(r.frame.MustID(), journal.Out{Attempts: r.attempts}) })
-	c.absent.each(func(m *inflight.Shelved) { w.Out(m.ID, journal.Out{Attempts: m.Attempts}) })
+	s.out = make([]outMessage, 0, c.inflight.Len()+c.retries.len()+len(c.loading)+c.deferred.Len())
+	add := func(id msgID, o journal.Out) { s.out = append(s.out, outMessage{id, o}) }
+	c.inflight.Each(func(id msgID, attempts uint16) { add(id, journal.Out{Attempts: attempts}) })
+	c.retries.each(func(r *retry) { add(r.frame.MustID(), journal.Out{Attempts: r.attempts}) })
 	for id, attempts := range c.loading {
-		w.Out(id, journal.Out{Attempts: attempts})
+		add(id, journal.Out{Attempts: attempts})
 	}
 	c.deferred.Each(func(d inflight.Due) {
-		w.Out(d.Frame.MustID(), journal.Out{Due: wall + d.At - now, Attempts: d.Attempts})
+		add(d.Frame.MustID(), journal.Out{Due: s.wall + d.At - s.now, Attempts: d.Attempts})
 	})
-	for m := range c.shelf.All() {
-		w.Out(m.ID, journal.Out{Due: wall + m.At - now, Attempts: m.Attempts})
+	return s
+}
+
+func (s *channelSnapshot) write(w *journal.Writer) {
+	w.Channel(s.state)
+	for _, m := range s.out {
+		w.Out(m.id, m.Out)
+	}
+	for m := range s.absent.All() {
+		w.Out(m.ID, journal.Out{Attempts: m.Attempts})
+	}
+	for m := range s.shelf.All() {
+		w.Out(m.ID, journal.Out{Due: s.wall + m.At - s.now, Attempts: m.Attempts})
 	}
 }
 
@@ -95,10 +138,23 @@ func (r *Registry) Reclaim() {
 	}
 	for _, t := range r.durable() {
 		if t.d.onDisk.Load() > 0 && t.pub.TryLock() {
-			t.reclaimLocked()
+			if n := t.settled(); n != t.d.settled { // else nothing can have come free
+				t.d.settled = n
+				t.reclaimLocked()
+			}
 			t.pub.Unlock()
 		}
 	}
+}
+
+// settled returns a number that changes whenever a channel is done with a message, or goes.
+func (t *Topic) settled() (n uint64) {
+	for _, c := range t.all() {
+		c.mu.Lock()
+		n += 1 + c.n.finished + c.n.discarded
+		c.mu.Unlock()
+	}
+	return n
 }
 
 // durable returns the topics that are kept in the log, in no order.
@@ -145,16 +201,41 @@ func (r *Registry) Drop() error {
 	return errors.Join(errs...)
 }
 
-// syncStoreLocked syncs the topic's segments. Blocks that a failed sync has left in doubt are written anew, elsewhere.
-func (t *Topic) syncStoreLocked() error {
+// syncStore syncs the topic's segments; publishers need not wait. gone says that the topic was deleted meanwhile.
+func (t *Topic) syncStore() (gone bool, err error) {
+	syncing, err := t.beginSync()
+	if syncing == nil {
+		return t.deleted.Load(), err
+	}
+	syncing.Run()
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	err = t.d.store.EndSync(syncing)
+	if t.deleted.Load() {
+		return true, nil
+	}
+	if err != nil {
+		err = t.renewLocked(err)
+	}
+	return false, err
+}
+
+func (t *Topic) beginSync() (*segment.Syncing, error) {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.d.store == nil || t.deleted.Load() {
+		return nil, nil
+	}
+	syncing, err := t.d.store.BeginSync()
+	if err != nil {
+		return nil, fmt.Errorf("syncing segments: %w", err)
+	}
+	return syncing, nil
+}
+
+// renewLocked writes blocks anew, elsewhere, that a sync has left in doubt, which has failed.
+func (t *Topic) renewLocked(failed error) error {
 	store := t.d.store
-	if store == nil {
-		return nil
-	}
-	err := store.Sync()
-	if err == nil {
-		return nil
-	}
 	doubtful := map[segment.Ref]bool{}
 	for _, ref := range store.Doubtful() {
 		doubtful[ref] = true
@@ -168,10 +249,10 @@ func (t *Topic) syncStoreLocked() error {
 	}
 	// What is left in doubt nobody needs, or the move itself was in vain.
 	if len(doubtful) > 0 {
-		err = store.Sync()
+		failed = store.Sync()
 	}
-	if err != nil {
-		return fmt.Errorf("syncing segments: %w", err)
+	if failed != nil {
+		return fmt.Errorf("syncing segments: %w", failed)
 	}
 	return nil
 }

@@ -54,6 +54,8 @@ type Config struct {
 	Learn func(ctx context.Context, topic string) []string
 	// Changed is called, without a lock, after a topic or channel has come, gone, or changed its pause. Nil: nobody asks.
 	Changed func()
+	// Save writes Metadata down and returns when that is done. Nil: nobody keeps it.
+	Save func() error
 
 	Log *slog.Logger
 }

@@ -35,6 +35,7 @@ type durable struct {
 	dropped  []segment.Ref      // blocks that may go once the log, synced, says that their messages are finished
 	dropping []segment.Ref      // of those: the log is about to be synced, or is
 	imports  *Imports           // what is being taken over, nil when nothing is
+	settled  uint64             // what Topic.settled was at the last Reclaim
 	head     []byte             // scratch
 }
 
@@ -139,8 +140,10 @@ func (t *Topic) shelveLocked(extent backlog.Extent, count int, at int64, targets
 	for range count {
 		f := protocol.FirstMessage(frames[off:])
 		id, _ := f.ID()
+		m := inflight.Shelved{At: at, ID: id}
+		m.Off, m.Index = place(uint32(off), index)
 		for _, c := range targets {
-			c.shelve(inflight.Shelved{At: at, ID: id, Node: s.num, Off: uint32(off), Index: uint32(index)}, s)
+			c.shelve(m, s)
 		}
 		off += len(f)
 		index++
@@ -179,7 +182,7 @@ func (t *Topic) overflowLocked() {
 	if d.tail == nil || d.resident-d.tail.node.Count() <= t.own.bound {
 		return
 	}
-	idle := t.unpinnedLocked()
+	idle := unpinned(d.residentLocked())
 	need := t.neededLocked()
 	for d.resident-d.tail.node.Count() > t.own.bound {
 		s := d.oldestLocked()
@@ -207,6 +210,16 @@ func (d *durable) oldestLocked() *stored {
 		}
 	}
 	return nil
+}
+
+// residentLocked returns the nodes that are in memory, in order: few, however many there are on disk.
+func (d *durable) residentLocked() (list []*stored) {
+	for num := d.oldest; d.tail != nil && num <= d.tail.num; num++ {
+		if s := d.table.get(num); s != nil {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 func (d *durable) evictLocked(s *stored) {
@@ -253,7 +266,7 @@ func (t *Topic) openStoreLocked() error {
 // reclaimLocked drops every node that no channel needs: nothing in it waits, is deferred, in flight or about to be delivered
 // again.
 func (t *Topic) reclaimLocked() {
-	idle := t.unpinnedLocked()
+	idle := unpinned(t.d.table.each())
 	need := t.neededLocked()
 	for _, s := range idle {
 		if s != t.d.tail && !need.has(s.node) {
@@ -262,10 +275,10 @@ func (t *Topic) reclaimLocked() {
 	}
 }
 
-// unpinnedLocked returns the nodes without pins, in order. It goes before neededLocked: what loses its last pin meanwhile is
-// not among them, and what had lost it before is needed as single messages, if at all.
-func (t *Topic) unpinnedLocked() []*stored {
-	return slices.DeleteFunc(t.d.table.each(), func(s *stored) bool { return s.pins.Load() > 0 })
+// unpinned returns the nodes without pins. It goes before neededLocked: what loses its last pin meanwhile is not among them,
+// and what had lost it before is needed as single messages, if at all.
+func unpinned(nodes []*stored) []*stored {
+	return slices.DeleteFunc(nodes, func(s *stored) bool { return s.pins.Load() > 0 })
 }
 
 func byNum(s *stored, num uint32) int { return int(int64(s.num) - int64(num)) }
@@ -376,10 +389,11 @@ func (r *Registry) writable() error {
 func (t *Topic) inheritLocked() {
 	own := t.own
 	own.mu.Lock()
-	mem, shelf, absent := own.mem, slices.Collect(own.shelf.All()), own.absent
-	n := mem.Len() + len(shelf) + absent.len()
+	mem, shelf, absent := own.mem, own.shelf.Snapshot(), own.absent.Snapshot()
+	n := mem.Len() + shelf.Len() + absent.Len()
 	own.mem.Clear()
-	own.shelf, own.absent = inflight.Shelf{}, fifo[inflight.Shelved]{}
+	own.shelf.Clear()
+	own.absent.Clear()
 	own.n.discarded += uint64(n)
 	own.mu.Unlock()
 	if n == 0 {
@@ -387,27 +401,27 @@ func (t *Topic) inheritLocked() {
 	}
 	t.d.change(journal.Change{Op: journal.OpInherit})
 	for _, c := range t.Channels() {
-		c.inheritPlaces(&mem, shelf, &absent)
+		c.inheritPlaces(&mem, shelf, absent)
 	}
-	t.unpin(shelf)
-	absent.each(func(m *inflight.Shelved) { t.unpin([]inflight.Shelved{*m}) })
+	t.unpin(shelf.All())
+	t.unpin(absent.All())
 }
 
 // inheritPlaces takes in what a topic's own backlog held.
-func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf []inflight.Shelved, absent *fifo[inflight.Shelved]) {
+func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf, absent inflight.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n.accepted += uint64(mem.Len() + len(shelf) + absent.len())
+	c.n.accepted += uint64(mem.Len() + shelf.Len() + absent.Len())
 	c.mem.AddQueue(mem)
-	c.topic.pin(shelf)
-	for _, m := range shelf {
+	c.topic.pin(shelf.All())
+	for m := range shelf.All() {
 		c.shelf.Push(m)
 	}
-	absent.each(func(m *inflight.Shelved) {
-		c.topic.pin([]inflight.Shelved{*m})
-		c.absent.push(*m)
-	})
-	c.wakeLocked(mem.Len() + absent.len())
+	c.topic.pin(absent.All())
+	for m := range absent.All() {
+		c.absent.Push(m)
+	}
+	c.wakeLocked(mem.Len() + absent.Len())
 	c.armLocked()
 }
 

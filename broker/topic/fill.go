@@ -3,7 +3,7 @@ package topic
 import (
 	"errors"
 	"fmt"
-	"math"
+	"iter"
 	"slices"
 
 	"brokerd/broker/backlog"
@@ -12,9 +12,6 @@ import (
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
-
-// unknown is the offset of a message of which only the id is known.
-const unknown = math.MaxUint32
 
 // fillAbsent is how many messages that are due are brought into memory at once.
 const fillAbsent = 256
@@ -34,7 +31,7 @@ func (c *Channel) fillDurable() bool {
 	}
 	loaded, lost, later := c.topic.loadEach(absent)
 	return c.endFill(absent, epoch, func() {
-		c.topic.pin(later)
+		c.topic.pin(slices.Values(later))
 		if cold != nil && err == nil {
 			c.mem.Supply(cold, frames, damaged)
 			c.mem.Cold()
@@ -43,7 +40,7 @@ func (c *Channel) fillDurable() bool {
 			c.retries.push(r)
 		}
 		for _, m := range later {
-			c.absent.push(m)
+			c.absent.Push(m)
 		}
 		c.n.discarded += uint64(lost + c.mem.Lost())
 	})
@@ -55,8 +52,8 @@ func (c *Channel) beginFill() (cold *backlog.Node, absent []inflight.Shelved, ep
 	if c.mem.Len() > 0 {
 		cold = c.mem.Cold()
 	}
-	for c.absent.len() > 0 && c.retries.len()+len(absent) < fillAbsent {
-		m := c.absent.pop()
+	for c.absent.Len() > 0 && c.retries.len()+len(absent) < fillAbsent {
+		m := c.absent.Pop()
 		absent = append(absent, m)
 		if c.loading == nil {
 			c.loading = map[msgID]uint16{}
@@ -75,7 +72,7 @@ func (c *Channel) endFill(absent []inflight.Shelved, epoch int, put func()) bool
 	if c.epoch == epoch {
 		put()
 	}
-	c.topic.unpin(absent) // last, see unpinnedLocked
+	c.topic.unpin(slices.Values(absent)) // last, see unpinned
 	ready := c.deliverableLocked()
 	if ready {
 		c.wakeLocked(c.backlogLocked())
@@ -115,11 +112,11 @@ func (t *Topic) loadEach(list []inflight.Shelved) (loaded []retry, lost int, lat
 	for _, m := range list {
 		var f protocol.MessageFrame
 		var err error
-		s := t.d.table.get(m.Node)
+		s := t.d.table.holder(m.ID)
 		switch {
 		case s == nil:
 			err = errGoneNode
-		case m.Off != unknown || s.locate(&m):
+		case m.Off != unknown || s.locate(&m) && m.Off != unknown:
 			if f = s.node.Frame(int(m.Off)); f == nil {
 				f, err = t.d.store.ReadFrame(s.at().Ref, m.Off, s.node.Seq()+uint64(m.Index), nil)
 			}
@@ -163,18 +160,18 @@ func frameOf(frames []byte, id protocol.MessageID) (protocol.MessageFrame, error
 }
 
 // unpin says that the bodies of messages are no longer needed through their places.
-func (t *Topic) unpin(list []inflight.Shelved) {
-	for _, m := range list {
-		if s := t.d.table.get(m.Node); s != nil {
+func (t *Topic) unpin(list iter.Seq[inflight.Shelved]) {
+	for m := range list {
+		if s := t.d.table.holder(m.ID); s != nil {
 			s.pins.Add(-1)
 		}
 	}
 }
 
 // pin is the opposite of unpin.
-func (t *Topic) pin(list []inflight.Shelved) {
-	for _, m := range list {
-		if s := t.d.table.get(m.Node); s != nil {
+func (t *Topic) pin(list iter.Seq[inflight.Shelved]) {
+	for m := range list {
+		if s := t.d.table.holder(m.ID); s != nil {
 			s.pins.Add(1)
 		}
 	}
@@ -211,7 +208,7 @@ func (c *Channel) fillableLocked() bool {
 	if c.topic.d == nil {
 		return c.mem.Len() == 0 && c.diskDepth() > 0
 	}
-	return c.absent.len() > 0 && c.retries.len() < fillAbsent || c.mem.Len() > 0 && c.mem.Cold() != nil
+	return c.absent.Len() > 0 && c.retries.len() < fillAbsent || c.mem.Len() > 0 && c.mem.Cold() != nil
 }
 
 // workLocked reports whether a consumer that is woken would find something to do.
@@ -224,9 +221,9 @@ func (c *Channel) clearPlacesLocked() {
 	if c.topic.d == nil {
 		return
 	}
-	c.topic.unpin(slices.Collect(c.shelf.All()))
+	c.topic.unpin(c.shelf.All())
 	c.shelf.Clear()
-	c.absent.each(func(m *inflight.Shelved) { c.topic.unpin([]inflight.Shelved{*m}) })
-	c.absent = fifo[inflight.Shelved]{}
+	c.topic.unpin(c.absent.All())
+	c.absent.Clear()
 	clear(c.loading)
 }

@@ -184,8 +184,9 @@ func (c *Channel) takeBack(first protocol.MessageID, off int, attempts []uint16)
 	s := c.topic.d.tail
 	frames, index := s.node.Frames(), s.node.Count()-len(attempts)
 	for i, n := range attempts {
-		c.absent.push(inflight.Shelved{ID: first + protocol.MessageID(i), Node: s.num, Off: uint32(off), Index: uint32(index + i),
-			Attempts: n})
+		m := inflight.Shelved{ID: first + protocol.MessageID(i), Attempts: n}
+		m.Off, m.Index = place(uint32(off), index+i)
+		c.absent.Push(m)
 		off += len(protocol.FirstMessage(frames[off:]))
 	}
 	s.pins.Add(int64(len(attempts)))

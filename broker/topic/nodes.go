@@ -65,8 +65,19 @@ func (s *stored) locate(m *inflight.Shelved) bool {
 	if !ok || i >= len(p.offs) {
 		return false
 	}
-	m.Off, m.Index = p.offs[i], uint32(i)
+	m.Off, m.Index = place(p.offs[i], i)
 	return true
+}
+
+// unknown is the offset of a message of which only the id is known.
+const unknown = math.MaxUint32
+
+// place returns where in its node the message is that is the i-th there and begins at off, as a Shelved says it.
+func place(off uint32, i int) (uint32, uint16) {
+	if i > math.MaxUint16 {
+		return unknown, 0
+	}
+	return off, uint16(i)
 }
 
 // at returns the block of a node that is on disk.
@@ -102,19 +113,26 @@ func (t *nodeTable) get(num uint32) *stored {
 	return nil
 }
 
-// find returns the node that holds the message of that id, nil when there is none. The node that is appended to must not be
-// asked for while it is.
-func (t *nodeTable) find(id protocol.MessageID) *stored {
+// holder returns the node that holds a message, nil when it has gone. The message must be one that the topic has or had.
+func (t *nodeTable) holder(id protocol.MessageID) *stored {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	i := sort.Search(len(t.list), func(i int) bool { return t.lowerLocked(i) > id })
-	for i--; i >= 0; i-- {
-		if s := t.list[i]; s != nil {
-			if id <= s.node.Last() {
-				return s
-			}
-			return nil
-		}
+	i := sort.Search(len(t.list), func(i int) bool { return t.lowerLocked(i) > id }) - 1
+	if i < 0 || t.list[i] == nil {
+		return nil
+	}
+	s := t.list[i]
+	// The last one may be appended to at this moment, so that only its owner may ask it which message is its newest.
+	if i < len(t.list)-1 && id > s.node.Last() {
+		return nil
+	}
+	return s
+}
+
+// find returns the node that holds the message of that id, nil when there is none. Nothing may be appended meanwhile.
+func (t *nodeTable) find(id protocol.MessageID) *stored {
+	if s := t.holder(id); s != nil && id <= s.node.Last() {
+		return s
 	}
 	return nil
 }

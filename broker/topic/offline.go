@@ -46,7 +46,7 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 		}
 	}
 	for _, c := range t.all() {
-		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.absent.len(),
+		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.absent.Len(),
 			Deferred: c.shelf.Len()})
 	}
 	return h, nil
@@ -79,8 +79,7 @@ func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts 
 }
 
 func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
-	places := slices.Collect(c.shelf.All())
-	c.absent.each(func(m *inflight.Shelved) { places = append(places, *m) })
+	places := slices.AppendSeq(slices.Collect(c.shelf.All()), c.absent.All())
 	slices.SortFunc(places, func(a, b inflight.Shelved) int { return cmp.Compare(a.ID, b.ID) })
 	for part := range slices.Chunk(places, fillAbsent) {
 		loaded, n, later := c.topic.loadEach(part)

@@ -11,8 +11,11 @@ import (
 	"brokerd/diskqueue/nsqdata"
 )
 
-// ErrFixedLevel is the refusal to move a topic between level memory and the levels that are kept in the log.
-var ErrFixedLevel = errors.New("a topic cannot move between level memory and the levels disk and fsync while it exists")
+// ErrHolds is the refusal to move a topic that holds messages between level memory and the levels that are kept in the log.
+var ErrHolds = errors.New("a topic moves between level memory and the levels disk and fsync only while it holds no message")
+
+// ErrNodeLog is the refusal of a level above memory on a node that keeps no log.
+var ErrNodeLog = errors.New("this broker keeps no log, as neither its level nor that of any topic was above memory when it started")
 
 // ErrEphemeral is the refusal of any other level than memory for a topic that is not kept at all.
 var ErrEphemeral = errors.New("an ephemeral topic is always at level memory")
@@ -66,18 +69,21 @@ func (d *durable) restoreOptions(raw json.RawMessage, otherwise Level) {
 	}
 }
 
-// SetDurability sets the topic's level, from the next publish on and for good: it returns once that is synced. It fails with
-// ErrFixedLevel, ErrEphemeral, ErrExiting, or the error of the log; the level is in force then, but may be forgotten by a crash.
+// SetDurability sets the topic's level, from the next publish on and for good: it returns once that is synced. Between memory
+// and the other levels the topic is made anew, with its channels, under which their consumers are closed. It fails with
+// ErrHolds, ErrNodeLog, ErrEphemeral, ErrExiting, or the error of the log; with that the level is in force, but may be
+// forgotten by a crash.
 func (t *Topic) SetDurability(l Level) error {
 	d := t.d
-	if d == nil || l == Memory {
-		if t.Durability() == l {
-			return nil
-		}
-		if t.ephemeral {
-			return ErrEphemeral
-		}
-		return ErrFixedLevel
+	switch {
+	case t.ephemeral && l > Memory:
+		return ErrEphemeral
+	case t.ephemeral:
+		return nil
+	case d == nil && l == Memory:
+		return t.chooseMemory()
+	case d == nil || l == Memory:
+		return t.registry.remake(t, l)
 	}
 	t.pub.Lock()
 	if t.exiting.Load() {
@@ -89,6 +95,78 @@ func (t *Topic) SetDurability(l Level) error {
 	at := d.change(journal.Change{Op: journal.OpOptions, Options: d.options()})
 	t.pub.Unlock()
 	return t.syncTo(at)
+}
+
+// chooseMemory keeps a topic at level memory whatever the node's level becomes.
+func (t *Topic) chooseMemory() error {
+	if !t.chosen.Swap(true) {
+		t.registry.changed()
+	}
+	return nil
+}
+
+// remake makes a topic that holds no message anew at another level. Publishers wait, and find the new one.
+func (r *Registry) remake(t *Topic, l Level) error {
+	if l > Memory && r.cfg.Journal == nil {
+		return ErrNodeLog
+	}
+	r.create.Lock()
+	defer r.create.Unlock()
+	fresh, err := r.replace(t, l)
+	if err != nil {
+		return err
+	}
+	if fresh.d != nil {
+		err = fresh.syncTo(*fresh.d.changed.Swap(nil))
+	} else if r.cfg.Save != nil {
+		err = r.cfg.Save() // before the log forgets the topic
+	}
+	err = errors.Join(err, t.destroy())
+	r.log.Info("topic made anew at another level", "topic", t.name, "level", l.String())
+	r.changed()
+	return err
+}
+
+// replace puts an empty topic of the same channels in the place of one that holds nothing, which exits.
+func (r *Registry) replace(t *Topic, l Level) (*Topic, error) {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.exiting.Load() {
+		return nil, ErrExiting
+	}
+	if n := t.holding(); n > 0 {
+		return nil, fmt.Errorf("%w: it holds %d", ErrHolds, n)
+	}
+	fresh := r.makeTopic(t.name, false, l)
+	if fresh.d != nil {
+		fresh.d.level.set = true
+		fresh.d.change(journal.Change{Op: journal.OpCreateTopic, Name: t.name, Options: fresh.d.options()})
+	}
+	fresh.chosen.Store(l == Memory)
+	for _, c := range t.Channels() {
+		made, _, err := fresh.addChannel(c.name)
+		if err != nil {
+			return nil, err
+		}
+		made.restorePause(c.Paused())
+	}
+	fresh.restorePause(t.Paused())
+	t.exiting.Store(true)
+	t.deleted.Store(true)
+	r.mu.Lock()
+	r.topics[t.name] = fresh
+	r.mu.Unlock()
+	return fresh, nil
+}
+
+// holding returns how many messages the topic and its channels have, each channel's counted. Topic.pub is held.
+func (t *Topic) holding() (n uint64) {
+	for _, c := range t.all() {
+		c.mu.Lock()
+		n += c.n.accepted - c.n.finished - c.n.discarded
+		c.mu.Unlock()
+	}
+	return n
 }
 
 // syncTo returns once the log is synced up to a record and with it.

@@ -26,7 +26,7 @@ func TestPlacesAreLearntOnce(t *testing.T) {
 		s.learn(frames)
 		for i, id := range ids {
 			m := inflight.Shelved{ID: id, Off: unknown}
-			if !s.locate(&m) || m.Off != offs[i] || m.Index != uint32(i) {
+			if !s.locate(&m) || m.Off != offs[i] || m.Index != uint16(i) {
 				t.Errorf("%v: %d is found at %d, number %d; wanted %d, %d", ids, id, m.Off, m.Index, offs[i], i)
 			}
 		}

@@ -97,6 +97,7 @@ func (r *Registry) Recover(v *Recovery) error {
 		r.log.Info("records of the log may be missing: messages that were finished may come again", "at most", unsure)
 	}
 	r.lastID.Store(v.State.NextID)
+	r.logWhole = v.Complete && v.State.NextID > 1
 	for id, state := range v.State.Topics {
 		found, err := v.open(r.cfg.Segments, id)
 		if err != nil {
@@ -279,15 +280,13 @@ func countFrames(frames []byte) (n int) {
 // out puts back what had been delivered or deferred, and empties out.
 func (b *builder) out(c *Channel, out *journal.Outs) {
 	var gone []msgID
-	c.shelf.Grow(out.Len())
-	out.Each(func(id msgID, o journal.Out) {
+	out.Take(func(id msgID, o journal.Out) {
 		if s := b.topic.d.table.find(id); s != nil {
 			b.place(c, s, id, o)
 			return
 		}
 		gone = append(gone, id)
 	})
-	*out = journal.Outs{}
 	if len(gone) > 0 {
 		b.lost += len(gone)
 		b.registry.log.Error("messages that were delivered or deferred were lost: they are needed and nowhere", "topic", b.topic.name,
@@ -300,11 +299,11 @@ func (b *builder) out(c *Channel, out *journal.Outs) {
 func (b *builder) place(c *Channel, s *stored, id msgID, o journal.Out) {
 	s.pins.Add(1)
 	c.n.accepted++
-	m := inflight.Shelved{ID: id, Node: s.num, Off: unknown, Attempts: o.Attempts}
+	m := inflight.Shelved{ID: id, Off: unknown, Attempts: o.Attempts}
 	if o.Due > b.wall {
 		m.At = b.now + o.Due - b.wall
 		c.shelf.Push(m)
 		return
 	}
-	c.absent.push(m)
+	c.absent.Push(m)
 }

@@ -37,8 +37,10 @@ type Registry struct {
 
 	space atomic.Pointer[error] // the disk is nearly full
 
+	logWhole bool // Recover has read a log that was not new, and all of it
+
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened
-	mu      sync.RWMutex // guards what follows
+	mu      sync.RWMutex // guards what follows; nothing is locked under it
 	topics  map[string]*Topic
 	exiting bool
 }
@@ -93,7 +95,7 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	if t := r.Lookup(name); t != nil {
 		return t, nil
 	}
-	t, made, err := r.add(name, r.cfg.Learn != nil)
+	t, made, err := r.add(name, r.cfg.Learn != nil, r.levelOf(name))
 	if made {
 		t.settle()
 		r.log.Info("topic created", "topic", name)
@@ -103,7 +105,7 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	return t, err
 }
 
-func (r *Registry) add(name string, learning bool) (t *Topic, made bool, err error) {
+func (r *Registry) add(name string, learning bool, level Level) (t *Topic, made bool, err error) {
 	if !protocol.ValidName(name) {
 		return nil, false, fmt.Errorf("topic %q: %w", name, ErrInvalidName)
 	}
@@ -112,7 +114,7 @@ func (r *Registry) add(name string, learning bool) (t *Topic, made bool, err err
 	if t := r.Lookup(name); t != nil {
 		return t, false, nil
 	}
-	t, err = newTopic(r, name, learning)
+	t, err = newTopic(r, name, learning, level)
 	if err != nil {
 		return nil, false, err
 	}
@@ -129,26 +131,52 @@ func (r *Registry) add(name string, learning bool) (t *Topic, made bool, err err
 }
 
 // Restore makes the topics and channels that were saved, with what their queues on disk hold. It goes before anything is
-// published or subscribed.
+// published or subscribed, and after Recover.
 func (r *Registry) Restore(m nsqdata.Metadata) error {
-	for _, saved := range m.Topics {
-		t, _, err := r.add(saved.Name, true)
-		if err != nil {
+	for _, saved := range r.Unlogged(m).Topics {
+		if err := r.restore(saved); err != nil {
 			return fmt.Errorf("restoring topic %s: %w", saved.Name, err)
 		}
-		for _, channel := range saved.Channels {
-			c, _, err := t.addChannel(channel.Name)
-			if err != nil {
-				return fmt.Errorf("restoring channel %s of topic %s: %w", channel.Name, saved.Name, err)
-			}
-			c.paused.Store(channel.Paused)
-		}
-		t.paused.Store(saved.Paused)
-		t.pub.Lock()
-		t.learning = false
-		t.releaseLocked()
-		t.pub.Unlock()
 	}
+	return nil
+}
+
+// Unlogged returns what Restore makes of a list. Of a topic that this broker has kept in its log the log knows better, and
+// more lately: it is left as Recover has made it, and not made when the log, read whole, does not have it, as it was deleted
+// then. What nsqd has written adds to what the log has.
+func (r *Registry) Unlogged(m nsqdata.Metadata) (rest nsqdata.Metadata) {
+	for _, saved := range m.Topics {
+		level, err := ParseLevel(saved.Durability)
+		logged := err == nil && level > Memory
+		if !logged || !r.logWhole && r.Lookup(saved.Name) == nil {
+			rest.Topics = append(rest.Topics, saved)
+		}
+	}
+	return rest
+}
+
+func (r *Registry) restore(saved nsqdata.TopicMeta) error {
+	level, chosen := r.levelOf(saved.Name), saved.Durability == Memory.String()
+	if chosen {
+		level = Memory
+	}
+	t, _, err := r.add(saved.Name, true, level)
+	if err != nil {
+		return err
+	}
+	t.chosen.Store(chosen && t.d == nil)
+	for _, channel := range saved.Channels {
+		c, _, err := t.addChannel(channel.Name)
+		if err != nil {
+			return fmt.Errorf("channel %s: %w", channel.Name, err)
+		}
+		c.restorePause(channel.Paused)
+	}
+	t.restorePause(saved.Paused)
+	t.pub.Lock()
+	t.learning = false
+	t.releaseLocked()
+	t.pub.Unlock()
 	return nil
 }
 
@@ -161,6 +189,9 @@ func (r *Registry) Metadata() nsqdata.Metadata {
 			continue
 		}
 		saved := nsqdata.TopicMeta{Name: t.name, Paused: t.Paused()}
+		if t.d != nil || t.chosen.Load() {
+			saved.Durability = t.Durability().String()
+		}
 		for _, c := range t.Channels() {
 			if !c.ephemeral {
 				saved.Channels = append(saved.Channels, nsqdata.ChannelMeta{Name: c.name, Paused: c.Paused()})

@@ -216,7 +216,7 @@ func (c *Channel) expireLocked(now int64, limit int) {
 		if !ok {
 			break
 		}
-		c.absent.push(m)
+		c.absent.Push(m)
 	}
 	c.wakeLocked(n)
 }

@@ -33,6 +33,7 @@ type Topic struct {
 	// channels is sorted by name and never changed, only replaced, under pub; atomic so that readers never wait for a disk.
 	channels atomic.Pointer[[]*Channel]
 	paused   atomic.Bool // set under pub
+	chosen   atomic.Bool // at level memory: somebody has chosen that for this topic
 
 	pub      sync.Mutex   // guards what follows, and the order of messages
 	tail     backlog.Tail // frames that wait
@@ -45,15 +46,21 @@ type Topic struct {
 }
 
 // newTopic returns a topic with what its queue on disk holds. It gives nothing to its channels while it is learning.
-func newTopic(r *Registry, name string, learning bool) (*Topic, error) {
+func newTopic(r *Registry, name string, learning bool, level Level) (*Topic, error) {
+	t := r.makeTopic(name, learning, level)
+	return t, t.own.adopt()
+}
+
+// makeTopic returns a topic that holds nothing.
+func (r *Registry) makeTopic(name string, learning bool, level Level) *Topic {
 	t := &Topic{registry: r, name: name, ephemeral: protocol.IsEphemeral(name), learning: learning}
-	if level := r.levelOf(name); level > Memory && !t.ephemeral {
+	if level > Memory && !t.ephemeral {
 		t.d = &durable{id: r.lastID.Add(1), log: r.cfg.Journal}
 		t.d.level.now.Store(uint32(level))
 	}
 	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
 	t.channels.Store(new([]*Channel))
-	return t, t.own.adopt()
+	return t
 }
 
 // Name returns the topic's name.
@@ -221,6 +228,13 @@ func (t *Topic) SetPaused(paused bool) {
 	t.settle()
 	if changed {
 		t.registry.changed()
+	}
+}
+
+// restorePause is SetPaused of a topic that nobody knows yet.
+func (t *Topic) restorePause(paused bool) {
+	if t.paused.Swap(paused) != paused && t.d != nil {
+		t.d.change(journal.Change{Op: journal.OpPause, Paused: paused})
 	}
 }
 

@@ -32,28 +32,41 @@ var ErrCheckpoint = errors.New("not a whole checkpoint")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Writer encodes a checkpoint: the Head, then each Topic, behind it its Channels, behind each its Out, and at last Finish.
+// Writer encodes a checkpoint record by record: the Head, then each Topic, behind it its Channels, behind each its Out, and at
+// last Finish, which returns the first error of all.
 type Writer struct {
-	buf   []byte
-	n     uint64
-	start int // of the record that is being written
-	outs  int // messages in it
+	dst   io.Writer
+	buf   []byte // of the record that is being written, empty when none is
+	n     uint64 // records
+	bytes int64
+	outs  int // messages in the record
+	err   error
 }
 
-// NewWriter returns a writer that has written nothing.
-func NewWriter() *Writer { return &Writer{buf: []byte(checkpointMagic), start: -1} }
+// NewWriter returns a writer that has written the magic.
+func NewWriter(dst io.Writer) *Writer {
+	w := &Writer{dst: dst}
+	w.write([]byte(checkpointMagic))
+	return w
+}
+
+func (w *Writer) write(b []byte) {
+	if w.err == nil {
+		_, w.err = w.dst.Write(b)
+		w.bytes += int64(len(b))
+	}
+}
 
 // recordHead is the size of length, checksum and kind.
 const recordHead = 9
 
-// maxOuts is how many messages one Out record holds, and outSize the bytes of each.
+// maxOuts is how many messages one Out record holds, and outSize the bytes of each; of Nodes and Waiting a record holds as many.
 const (
-	maxOuts = 4096
-	outSize = 18
+	maxOuts  = 4096
+	outSize  = 18
+	nodeSize = 28
+	waitSize = 16
 )
-
-// spareRoom is for the records around a channel's messages, in bytes.
-const spareRoom = 4 << 10
 
 // head is what a checkpoint says of the whole node.
 type head struct {
@@ -66,20 +79,19 @@ func (w *Writer) Head(nextID uint32, from Position) { w.json(kindHead, head{next
 
 func (w *Writer) begin(k Kind) {
 	w.end()
-	w.start = len(w.buf)
 	w.buf = append(w.buf, make([]byte, recordHead)...)
-	w.buf[len(w.buf)-1] = byte(k)
+	w.buf[recordHead-1] = byte(k)
 }
 
 func (w *Writer) end() {
-	if w.start < 0 {
+	if len(w.buf) == 0 {
 		return
 	}
-	r := w.buf[w.start:]
-	binary.BigEndian.PutUint32(r, uint32(len(r)-8))
-	binary.BigEndian.PutUint32(r[4:], crc32.Checksum(r[8:], castagnoli))
+	binary.BigEndian.PutUint32(w.buf, uint32(len(w.buf)-8))
+	binary.BigEndian.PutUint32(w.buf[4:], crc32.Checksum(w.buf[8:], castagnoli))
+	w.write(w.buf)
 	w.n++
-	w.start, w.outs = -1, 0
+	w.buf, w.outs = w.buf[:0], 0
 }
 
 func (w *Writer) json(k Kind, v any) {
@@ -94,30 +106,26 @@ func (w *Writer) json(k Kind, v any) {
 // Topic adds a topic with its Nodes, without its channels.
 func (w *Writer) Topic(t *Topic) {
 	w.json(kindTopic, t)
-	if len(t.Nodes) == 0 {
-		return
-	}
-	w.begin(kindNodes)
-	for _, n := range t.Nodes {
-		w.buf = binary.BigEndian.AppendUint64(w.buf, n.Seq)
-		w.buf = binary.BigEndian.AppendUint32(w.buf, n.Count)
-		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.First))
-		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.Last))
+	for some := range slices.Chunk(t.Nodes, maxOuts) {
+		w.begin(kindNodes)
+		for _, n := range some {
+			w.buf = binary.BigEndian.AppendUint64(w.buf, n.Seq)
+			w.buf = binary.BigEndian.AppendUint32(w.buf, n.Count)
+			w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.First))
+			w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.Last))
+		}
 	}
 }
 
 // Channel adds a channel of the last topic with what waits there; Out adds the rest of it.
 func (w *Writer) Channel(c *Channel) {
 	w.json(kindChannel, c)
-	// Room for all, and for what follows: ten million messages are copied otherwise, which takes their memory twice.
-	w.buf = slices.Grow(w.buf, c.Outs*outSize+c.Outs/maxOuts*recordHead+len(c.Waiting)*16+spareRoom)
-	if len(c.Waiting) == 0 {
-		return
-	}
-	w.begin(kindWaiting)
-	for _, r := range c.Waiting {
-		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(r.First))
-		w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(r.Last))
+	for some := range slices.Chunk(c.Waiting, maxOuts) {
+		w.begin(kindWaiting)
+		for _, r := range some {
+			w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(r.First))
+			w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(r.Last))
+		}
 	}
 }
 
@@ -132,28 +140,12 @@ func (w *Writer) Out(id protocol.MessageID, o Out) {
 	w.buf = binary.BigEndian.AppendUint16(w.buf, o.Attempts)
 }
 
-// Finish ends the checkpoint and returns it.
-func (w *Writer) Finish() []byte {
+// Finish ends the checkpoint and returns its size.
+func (w *Writer) Finish() (bytes int64, err error) {
 	w.begin(kindEnd)
 	w.buf = binary.BigEndian.AppendUint64(w.buf, w.n)
 	w.end()
-	return w.buf
-}
-
-// Write encodes a whole state that is settled.
-func Write(s *State) []byte {
-	w := NewWriter()
-	w.Head(s.NextID, s.From)
-	for _, id := range sortedKeys(s.Topics) {
-		t := s.Topics[id]
-		w.Topic(t)
-		for _, c := range t.Channels {
-			c.Outs = c.Out.Len()
-			w.Channel(c)
-			c.Out.Each(w.Out)
-		}
-	}
-	return w.Finish()
+	return w.bytes, w.err
 }
 
 func sortedKeys[K ~uint32 | ~uint64, V any](m map[K]V) []K {
@@ -264,19 +256,18 @@ func (r *reader) record(kind Kind, b []byte) error {
 		if err := json.Unmarshal(b, c); err != nil {
 			return err
 		}
-		c.Out.list.grow(int(min(int64(max(c.Outs, 0)), r.left/outSize)))
 		r.channel = c
 		r.topic.Channels = append(r.topic.Channels, c)
 		r.state.NextID = max(r.state.NextID, c.ID+1)
 		return nil
-	case kind == kindNodes && r.topic != nil && len(b)%28 == 0:
-		for ; len(b) > 0; b = b[28:] {
+	case kind == kindNodes && r.topic != nil && len(b)%nodeSize == 0:
+		for ; len(b) > 0; b = b[nodeSize:] {
 			n := Node{Seq: binary.BigEndian.Uint64(b), Count: binary.BigEndian.Uint32(b[8:]), First: id(b[12:]), Last: id(b[20:])}
 			r.topic.Nodes = append(r.topic.Nodes, n)
 		}
 		return nil
-	case kind == kindWaiting && r.channel != nil && len(b)%16 == 0:
-		for ; len(b) > 0; b = b[16:] {
+	case kind == kindWaiting && r.channel != nil && len(b)%waitSize == 0:
+		for ; len(b) > 0; b = b[waitSize:] {
 			r.channel.Waiting = append(r.channel.Waiting, Range{id(b), id(b[8:])})
 		}
 		return nil

@@ -48,7 +48,6 @@ type Channel struct {
 	Paused  bool               `json:"paused,omitempty"`
 	After   protocol.MessageID `json:"after,omitempty"` // the backlog was left up to here
 	AsOf    Position           `json:"as_of"`           // records of the channel before this are in it
-	Outs    int                `json:"outs,omitempty"`  // of a checkpoint: how many Out has, about
 	Waiting []Range            `json:"-"`
 	Out     Outs               `json:"-"`
 

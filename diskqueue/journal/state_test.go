@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -319,6 +320,49 @@ func TestOutsModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// Outs of several pieces, filled in any order, keep what a map would.
+func TestManyOuts(t *testing.T) {
+	const count = 3*outPieceLen + 77
+	r := rand.New(rand.NewPCG(7, 7))
+	for _, step := range []uint64{1, 1 << 40} {
+		var s Outs
+		want := map[protocol.MessageID]Out{}
+		for range count {
+			id, o := protocol.MessageID(1+r.Uint64N(2*count)*step), Out{Due: r.Int64(), Attempts: uint16(r.Uint32())}
+			if _, there := want[id]; !there {
+				s.list.push(id, o)
+				want[id] = o
+			}
+		}
+		s.order()
+		for range count {
+			id, o := protocol.MessageID(1+r.Uint64N(2*count)*step), Out{Due: r.Int64()}
+			if _, there := want[id]; r.IntN(2) == 0 {
+				s.Set(id, o)
+				want[id] = o
+			} else if delete(want, id); s.Delete(id) != there {
+				t.Fatalf("%d was there: %v", id, there)
+			}
+		}
+		for id, o := range want {
+			if got, ok := s.Get(id); !ok || got != o {
+				t.Fatalf("%d is %v, %v, want %v", id, got, ok, o)
+			}
+		}
+		last := protocol.MessageID(0)
+		s.Take(func(id protocol.MessageID, o Out) {
+			if id <= last || want[id] != o {
+				t.Fatalf("%d after %d is %v, want %v", id, last, o, want[id])
+			}
+			last = id
+			delete(want, id)
+		})
+		if len(want) > 0 || s.Len() != 0 {
+			t.Fatalf("%d were not there, %d are left", len(want), s.Len())
+		}
+	}
 }
 
 // A record Delivered that shows that those before it are missing keeps what they were about: it may be in flight.

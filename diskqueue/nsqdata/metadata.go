@@ -26,6 +26,10 @@ type TopicMeta struct {
 	Name     string        `json:"name"`
 	Paused   bool          `json:"paused"`
 	Channels []ChannelMeta `json:"channels"`
+
+	// Durability is brokerd's own: "disk" or "fsync" of a topic that is kept in the node's log, "memory" of one for which that
+	// was chosen, else empty. nsqd reads past it, and leaves it out when it writes the file.
+	Durability string `json:"durability,omitempty"`
 }
 
 // ChannelMeta is one channel of the metadata.
@@ -74,6 +78,7 @@ func parseMetadata(data []byte) (m Metadata, warnings []string, err error) {
 		}
 		known := &m.Topics[i]
 		known.Paused = known.Paused || t.Paused
+		known.Durability = cmp.Or(known.Durability, t.Durability)
 		warnings = append(warnings, known.addChannels(t.Channels)...)
 	}
 	m.sort()

@@ -111,17 +111,6 @@ func (s *Store) seal(f *file) error {
 	return nil
 }
 
-// limitUnsynced bounds the descriptors that wait for Sync. A failure is Sync's to tell.
-func (s *Store) limitUnsynced() {
-	if len(s.unsynced) < maxUnsynced {
-		return
-	}
-	s.syncFile(s.unsynced[0])
-	copy(s.unsynced, s.unsynced[1:])
-	s.unsynced[len(s.unsynced)-1] = nil
-	s.unsynced = s.unsynced[:len(s.unsynced)-1]
-}
-
 // write writes a block, with the header of the file in front of its first one.
 func (s *Store) write(f *file, b Block, frames []byte) error {
 	if s.scratch == nil {

@@ -45,14 +45,22 @@ func (o *owner) flush() error {
 	return nil
 }
 
-// sync makes everything that was written safe, or puts what is in doubt back to what waits.
-func (o *owner) sync() error {
-	err := o.s.Sync()
-	if err == nil {
-		o.safe = append(o.safe, o.written...)
-		o.written = nil
-		return nil
+// sync makes everything that was written safe, or puts what is in doubt back to what waits. Meanwhile it goes on as before.
+func (o *owner) sync(rng *rand.Rand) error {
+	y, err := o.s.BeginSync()
+	if err != nil {
+		return err
 	}
+	before := len(o.written)
+	beside := o.beside(rng)
+	y.Run()
+	beside = errors.Join(beside, o.beside(rng))
+	if err = o.s.EndSync(y); err == nil {
+		o.safe = append(o.safe, o.written[:before]...)
+		o.written = o.written[before:]
+		return beside
+	}
+	err = errors.Join(err, beside)
 	doubtful := o.s.Doubtful()
 	o.written = slices.DeleteFunc(o.written, func(b Block) bool {
 		if slices.Contains(doubtful, b.Ref) {
@@ -63,6 +71,19 @@ func (o *owner) sync() error {
 		return false
 	})
 	return err
+}
+
+// beside does what may be done during a sync.
+func (o *owner) beside(rng *rand.Rand) error {
+	switch rng.IntN(4) {
+	case 0:
+		return o.append(1 + rng.IntN(30))
+	case 1:
+		return o.drop(rng)
+	case 2:
+		return o.s.Release()
+	}
+	return nil
 }
 
 func (o *owner) drop(rng *rand.Rand) error {
@@ -83,10 +104,10 @@ func (o *owner) step(rng *rand.Rand) error {
 	case n < 14:
 		return o.drop(rng)
 	case n < 18:
-		return o.sync()
+		return o.sync(rng)
 	case n < 19:
 		err := o.s.Release()
-		return errors.Join(err, o.sync())
+		return errors.Join(err, o.sync(rng))
 	default:
 		return o.flush()
 	}
@@ -198,7 +219,7 @@ func runFailure(t *testing.T, rule vfs.Rule, seed uint64) (failed int) {
 	faulty.SetRules()
 	for len(o.pending)+len(o.written) > 0 {
 		must(t, o.flush())
-		if err := o.sync(); err != nil && len(o.pending) == 0 {
+		if err := o.sync(rng); err != nil && len(o.pending) == 0 {
 			t.Fatalf("an error without a block in doubt: %v", err)
 		}
 	}

@@ -71,7 +71,7 @@
 //
 // # Locks
 //
-// Append, Sync, Doubtful, Drop, Release, Close and RemoveAll are called by one goroutine at a time, which the caller sees to
-// with its topic's publishing lock. Read, ReadFrame and Bytes may be called beside them. Store.mu guards what the two share,
-// the table of files and the open readers; no file is touched under it.
+// Append, Sync, BeginSync, EndSync, Doubtful, Drop, Release, Close and RemoveAll are called by one goroutine at a time, which
+// the caller sees to with its topic's publishing lock. Read, ReadFrame, Bytes and Syncing.Run may be called beside them.
+// Store.mu guards what they share, the table of files and the open readers; no file is touched under it.
 package segment

@@ -33,9 +33,11 @@ type file struct {
 	live   int     // blocks that are not dropped
 	synced int     // blocks that a power cut leaves
 	w      vfs.File
-	dirty  bool  // in Store.unsynced
-	fresh  bool  // the folder was not synced since the file was created
-	doubt  error // of the first sync that failed
+	dirty  bool // in Store.unsynced
+	fresh  bool // the folder was not synced since the file was created
+
+	syncing bool  // between BeginSync and EndSync, which closes w if need be
+	doubt   error // of the first sync that failed
 
 	foreign bool // of a format that is not known here: left alone
 
@@ -68,9 +70,9 @@ func (f *file) hasLive(i int) bool {
 	return slices.ContainsFunc(f.blocks[i:], func(e entry) bool { return !e.dropped() })
 }
 
-// closeWriter closes the descriptor for writing, if it is open.
+// closeWriter closes the descriptor for writing, if it is open and not being synced.
 func (f *file) closeWriter() {
-	if f.w != nil {
+	if f.w != nil && !f.syncing {
 		_ = f.w.Close() // what is durable was decided by Sync
 		f.w = nil
 	}

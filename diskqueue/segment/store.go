@@ -49,6 +49,7 @@ type Store struct {
 	unsynced []*file // written since they were last synced, oldest first
 	doubtful []*file // a sync failed
 	dirDirty bool    // names changed since the last SyncDir
+	syncing  bool    // between BeginSync and EndSync
 	scratch  []byte
 
 	bytes atomic.Int64 // read without any lock
@@ -113,21 +114,6 @@ func (s *Store) path(number uint32) string { return filepath.Join(s.o.Dir, fileN
 // Bytes returns the size of all files that blocks may be read from.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
-// Sync makes everything that was appended since the last Sync survive a power cut. Its error stays until no block that it
-// left in doubt is needed: see Doubtful.
-func (s *Store) Sync() error {
-	if s.closed {
-		return ErrClosed
-	}
-	for _, f := range s.unsynced {
-		s.syncFile(f)
-	}
-	clear(s.unsynced)
-	s.unsynced = s.unsynced[:0]
-	err := s.syncDir()
-	return cmp.Or(s.doubt(), err)
-}
-
 // SyncFiles syncs files that Open has found: an earlier process may have written them and not synced.
 func (s *Store) SyncFiles(numbers map[uint32]bool) error {
 	if len(numbers) == 0 {
@@ -148,81 +134,6 @@ func (s *Store) SyncFiles(numbers map[uint32]bool) error {
 		return fmt.Errorf("segments: sync folder: %w", err)
 	}
 	return nil
-}
-
-// syncFile syncs one file, and closes it unless it is appended to.
-func (s *Store) syncFile(f *file) {
-	f.dirty = false
-	if err := f.w.Sync(); err != nil {
-		s.suspect(f, fmt.Errorf("segments: sync: %w", err))
-	} else if f.doubt == nil {
-		f.synced = len(f.blocks)
-	}
-	if f != s.active {
-		f.closeWriter()
-	}
-}
-
-// syncDir syncs the folder when names in it have changed. If that fails no file that was created since is sure to be found.
-func (s *Store) syncDir() error {
-	if !s.dirDirty {
-		return nil
-	}
-	err := s.o.FS.SyncDir(s.o.Dir)
-	if err != nil {
-		err = fmt.Errorf("segments: sync folder: %w", err)
-	}
-	s.dirDirty = err != nil
-	for _, f := range s.files {
-		if !f.fresh {
-			continue
-		}
-		f.fresh = false
-		if err != nil {
-			f.synced = 0
-			s.suspect(f, err)
-		}
-	}
-	return err
-}
-
-// suspect keeps a failed sync's error with its file, to which nothing more is appended.
-func (s *Store) suspect(f *file, err error) {
-	if f.doubt == nil {
-		f.doubt = err
-	}
-	if !slices.Contains(s.doubtful, f) {
-		s.doubtful = append(s.doubtful, f)
-	}
-	if f == s.active {
-		s.active = nil
-		if !f.dirty {
-			f.closeWriter()
-		}
-	}
-}
-
-// doubt returns the error of a file with blocks in doubt, the oldest one's.
-func (s *Store) doubt() error {
-	s.doubtful = slices.DeleteFunc(s.doubtful, func(f *file) bool { return !f.hasLive(f.synced) })
-	if len(s.doubtful) == 0 {
-		return nil
-	}
-	return s.doubtful[0].doubt
-}
-
-// Doubtful returns the blocks that may not survive a power cut although Sync was called for them, and failed. They can be
-// read; appended anew and dropped here they no longer make Sync fail.
-func (s *Store) Doubtful() []Ref {
-	var refs []Ref
-	for _, f := range s.doubtful {
-		for _, e := range f.blocks[f.synced:] {
-			if !e.dropped() {
-				refs = append(refs, Ref{File: f.number, Offset: e.offset, Length: e.length})
-			}
-		}
-	}
-	return refs
 }
 
 // Drop gives up a block that nobody needs any more. With the last block of a file that is no longer appended to the file
@@ -270,10 +181,13 @@ func (s *Store) forget(f *file) {
 }
 
 // Release syncs what is not synced, gives up files that nobody needs, also the one that was appended to, and closes all
-// descriptors and buffers. The store can be used on; it opens what it needs.
+// descriptors and buffers. The store can be used on; it opens what it needs. Between BeginSync and EndSync it does nothing.
 func (s *Store) Release() error {
-	if s.closed {
+	switch {
+	case s.closed:
 		return ErrClosed
+	case s.syncing:
+		return nil
 	}
 	if f := s.active; f != nil && f.live == 0 {
 		s.active = nil

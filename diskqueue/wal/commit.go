@@ -260,6 +260,7 @@ func (l *Log) syncWrittenLocked() {
 	l.toSync.records -= taking.records
 	l.toSync.bytes -= taking.bytes
 	l.stats.Syncs++
+	l.wantPreparedLocked()
 	l.stats.SyncGroups.add(taking.records)
 	l.closeSyncedLocked()
 }

@@ -145,8 +145,10 @@ func (w *crashWorld) work(fs vfs.FS) {
 			l.flush()
 		case 18:
 			l.syncBehind()
-		case 19, 20:
+		case 19:
 			w.release(l)
+		case 20:
+			l.prepare() // it may fail; the log goes on
 		case 21, 22:
 			if l.Err() != nil && l.Recover() == nil {
 				w.sum.Recovered++

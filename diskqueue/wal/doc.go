@@ -9,7 +9,7 @@
 // Integers are little-endian. A checksum is a CRC-32C (Castagnoli).
 //
 //	NNNNNNNNNNNNNNNN.wal     a file of the log; the number, 16 decimal digits, counts up and is never used twice
-//	NNNNNNNNNNNNNNNN.spare   a released file that will be overwritten; its content means nothing
+//	NNNNNNNNNNNNNNNN.spare   a file that will be overwritten, released or new; its content means nothing
 //	NNNNNNNNNNNNNNNN.bad     a released file that was damaged; kept for people, never read
 //
 // Numbers may be left out: a log that is opened goes on 1001 behind the highest that it finds, since a power cut can forget
@@ -55,6 +55,9 @@
 // call; those who come meanwhile wait, and one of them writes for all. Syncs are shared in the same way, independently, so
 // that commits of level Written never wait for a sync.
 //
+// Syncing bytes that overwrite others costs less than syncing such as make a file grow into space that was only set aside for it.
+// Files are therefore used again, and where commits wait for many syncs the next file is written full of zeros beforehand.
+//
 // # Failures
 //
 // A file that cannot be begun (created, preallocated, renamed: a full disk, too many open files) fails the records that were
@@ -67,7 +70,7 @@
 //
 // # Goroutines and locks
 //
-// Start starts two goroutines, Close ends them: one writes what nobody commits, one syncs what nobody waits for. Release has
+// Start starts three goroutines, Close ends them: one writes what nobody commits, one syncs what nobody waits for, one prepares spare files. Release has
 // a lock of its own, held across I/O. Entering a round of syncs comes before entering one of writes; Log.mu comes last and is
 // never held across I/O, logging or a call out.
 package wal

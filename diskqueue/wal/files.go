@@ -71,19 +71,25 @@ func (l *Log) adoptLocked(f *logFile) {
 	l.live = append(l.live, f)
 	l.unsynced = append(l.unsynced, f)
 	l.current = f
+	l.begun++
+	l.roundsHere = 0
 	l.newNames = true
 }
 
 // Release says that no record before a position is needed any more. Files that lie wholly before it, and are synced, are
-// kept to be overwritten, or removed when there are SpareFiles of those; damaged ones are put aside. It waits for the disk.
-// After an error it can be called again; the log itself goes on.
+// kept to be overwritten: one more than the log has begun since the last Release, and at most SpareFiles. The others are removed,
+// and damaged ones put aside. It waits for the disk. After an error it can be called again; the log itself goes on.
 func (l *Log) Release(before Position) error {
 	l.releasing.Lock()
 	defer l.releasing.Unlock()
+	l.mu.Lock()
+	keep := min(l.begun+1, l.o.SpareFiles)
+	l.begun = 0
+	l.mu.Unlock()
 	for {
-		f, spare := l.releasable(before)
+		f, spare := l.releasable(before, keep)
 		if f == nil {
-			return nil
+			return l.trimSpares(keep)
 		}
 		if err := l.release(f, spare); err != nil {
 			return fmt.Errorf("release log file %d: %w", f.number, err)
@@ -92,7 +98,7 @@ func (l *Log) Release(before Position) error {
 }
 
 // releasable returns the oldest file if it can go, and whether it is to be kept as a spare one.
-func (l *Log) releasable(before Position) (f *logFile, spare bool) {
+func (l *Log) releasable(before Position, keep int) (f *logFile, spare bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.live) < 2 {
@@ -102,7 +108,28 @@ func (l *Log) releasable(before Position) (f *logFile, spare bool) {
 	if f.number >= min(before.File, l.synced.File) || len(l.unsynced) > 0 && f.number >= l.unsynced[0].number {
 		return nil, false
 	}
-	return f, f.size == l.o.FileSize && len(l.spares) < l.o.SpareFiles
+	return f, f.size == l.o.FileSize && len(l.spares) < keep
+}
+
+// trimSpares removes spare files beyond a number.
+func (l *Log) trimSpares(keep int) error {
+	for {
+		l.mu.Lock()
+		n := len(l.spares)
+		if l.closed || n <= max(keep, 0) {
+			l.mu.Unlock()
+			return nil
+		}
+		name := l.spares[0]
+		l.spares = slices.Delete(l.spares, 0, 1)
+		l.mu.Unlock()
+		if err := l.o.FS.Remove(name); err != nil {
+			l.mu.Lock()
+			l.spares = append(l.spares, name)
+			l.mu.Unlock()
+			return fmt.Errorf("remove a spare log file: %w", err)
+		}
+	}
 }
 
 // release takes one file out of the log. The folder is synced before the next one goes, so that a power cut never leaves

@@ -11,12 +11,13 @@ import (
 type Log struct {
 	o Options
 
-	stop      chan struct{} // closed by Close
-	flushKick chan struct{} // wakes the flusher from idleness
-	flushNow  chan struct{} // ends its wait early
-	syncKick  chan struct{} // and so the syncer
-	syncNow   chan struct{}
-	loops     sync.WaitGroup
+	stop        chan struct{} // closed by Close
+	flushKick   chan struct{} // wakes the flusher from idleness
+	flushNow    chan struct{} // ends its wait early
+	syncKick    chan struct{} // and so the syncer
+	syncNow     chan struct{}
+	prepareKick chan struct{} // asks for a spare file
+	loops       sync.WaitGroup
 
 	releasing sync.Mutex // one Release at a time; before mu
 
@@ -40,13 +41,16 @@ type Log struct {
 	synced   Position  // all before it is synced, or lost
 	failures []failure // what was lost, in order
 
-	live     []*logFile // files of the log, oldest first
-	current  *logFile   // the one that is open for writing; owned by the round of writes in progress
-	unsynced []*logFile // open files that are not wholly synced, oldest first
-	syncing  []*logFile // those of the round of syncs in progress, which owns it
-	spares   []string   // paths of files to overwrite
-	newNames bool       // the folder has names that are not synced
-	named    uint64     // highest number that a synced name has
+	live       []*logFile // files of the log, oldest first
+	current    *logFile   // the one that is open for writing; owned by the round of writes in progress
+	unsynced   []*logFile // open files that are not wholly synced, oldest first
+	syncing    []*logFile // those of the round of syncs in progress, which owns it
+	spares     []string   // paths of files to overwrite
+	preparing  bool       // a spare file is being made, or asked for
+	begun      int        // files since the last Release
+	roundsHere int        // of syncs, since the current file was begun
+	newNames   bool       // the folder has names that are not synced
+	named      uint64     // highest number that a synced name has
 
 	toSync     count // written, not synced
 	markDue    bool  // something was synced, and no mark says so yet

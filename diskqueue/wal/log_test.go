@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,6 +281,81 @@ func TestReleasedFilesAreOverwritten(t *testing.T) {
 	ok(t, l.Close())
 	if names, _ := m.List(testDir); len(names) != 1 || filepath.Ext(names[0]) != extLive {
 		t.Errorf("without spare files: %q", names)
+	}
+}
+
+// TestSpareFilesGoWithTheLoad: what a busy time leaves is not kept for good.
+func TestSpareFilesGoWithTheLoad(t *testing.T) {
+	m := vfs.NewMem()
+	l, _, _ := open(t, testOptions(m))
+	fill(t, l, 40, 1000, Synced)
+	ok(t, l.Release(l.End()))
+	if s := l.Stats(); s.Files != 1 || s.SpareFiles != 4 {
+		t.Errorf("after a busy time: %+v", s)
+	}
+	ok(t, l.Release(l.End()))
+	if s := l.Stats(); s.Files != 1 || s.SpareFiles != 1 {
+		t.Errorf("after a quiet time: %+v", s)
+	}
+	ok(t, l.Close())
+	if names, _ := m.List(testDir); len(names) != 2 {
+		t.Errorf("files %q", names)
+	}
+}
+
+func TestFilesArePreparedBeforeTheyAreNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := vfs.NewMem()
+		fs, calls := counting(m)
+		o := testOptions(fs)
+		o.FileSize, o.Prepare = 64<<10, true
+		l, _, _ := open(t, o)
+		l.Start()
+		synctest.Wait()
+		if s := l.Stats(); s.SpareFiles != 1 {
+			t.Errorf("before the first record: %+v", s)
+		}
+		made := fill(t, l, 40, 1000, Synced) // too few syncs for another one
+		synctest.Wait()
+		if s := l.Stats(); s.SpareFiles != 0 {
+			t.Errorf("synced %d times: %+v", s.Syncs, s)
+		}
+		made = append(made, fill(t, l, 40, 100, Synced)...)
+		made = append(made, fill(t, l, 10, 1000, Synced)...)
+		synctest.Wait()
+		if s := l.Stats(); s.SpareFiles != 1 || s.Files != 1 {
+			t.Errorf("synced often, nearly full: %+v", s)
+		}
+		made = append(made, fill(t, l, 20, 1000, Synced)...)
+		if s := l.Stats(); s.Files != 2 || calls[vfs.OpCreate] != 2 || calls[vfs.OpRename] != 2 {
+			t.Errorf("%v, %+v", calls, s)
+		}
+		ok(t, l.Close())
+		got, report := read(t, m)
+		same(t, got, made)
+		if len(report.Damage) > 0 {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// TestAFileThatCannotBePrepared: the log goes on as if nobody had tried.
+func TestAFileThatCannotBePrepared(t *testing.T) {
+	for _, op := range []vfs.Op{vfs.OpCreate, vfs.OpPreallocate, vfs.OpWrite, vfs.OpSync} {
+		m := vfs.NewMem()
+		fs := vfs.NewFaulty(m)
+		l, _, _ := open(t, testOptions(fs))
+		fs.SetRules(vfs.Rule{Ops: op, Times: 1, Err: syscall.ENOSPC})
+		if err := l.prepare(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%v: %v", op, err)
+		}
+		made := fill(t, l, 6, 1000, Synced)
+		ok(t, l.Close())
+		got, _ := read(t, m)
+		same(t, got, made)
+		if names, _ := m.List(testDir); len(names) != 2 {
+			t.Errorf("%v: files %q", op, names)
+		}
 	}
 }
 

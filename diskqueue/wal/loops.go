@@ -5,10 +5,16 @@ import (
 	"time"
 )
 
-// Start starts the goroutines that write and sync what nobody waits for. Close ends them.
+// Start starts the goroutines that write and sync what nobody waits for, and prepare files. Close ends them.
 func (l *Log) Start() {
 	l.loops.Go(func() { l.loop(l.flushKick, l.flushNow, l.o.FlushInterval, l.flush) })
 	l.loops.Go(func() { l.loop(l.syncKick, l.syncNow, l.o.SyncTimeout, l.syncBehind) })
+	l.loops.Go(l.prepareLoop)
+	if l.o.Prepare {
+		l.mu.Lock()
+		l.askPreparedLocked()
+		l.mu.Unlock()
+	}
 }
 
 // loop sleeps until it is woken, and then does its work after every interval, or earlier when now says so, for as long as

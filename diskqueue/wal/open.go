@@ -44,7 +44,8 @@ func newLog(o Options, r *reader) *Log {
 		stop:      make(chan struct{}),
 		flushKick: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
 		syncKick: make(chan struct{}, 1), syncNow: make(chan struct{}, 1),
-		pending: new(batch), idle: new(batch),
+		prepareKick: make(chan struct{}, 1),
+		pending:     new(batch), idle: new(batch),
 		next: end, written: end, synced: end, taken: end, target: end,
 	}
 	l.writes.init(&l.mu)

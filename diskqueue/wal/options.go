@@ -24,7 +24,8 @@ type Options struct {
 	Dir string // the log's own folder, made when missing
 
 	FileSize   int64 // bytes that a file is preallocated to; 16 MiB, at least 1 KiB
-	SpareFiles int   // released files that are kept to be overwritten; 4, negative for none
+	SpareFiles int   // released files that are kept to be overwritten, at most; 4, negative for none
+	Prepare    bool  // the first file is prepared by Start already, since most commits will be of level Synced
 
 	FlushInterval time.Duration // a record that nobody commits is written after this at the latest; 50 ms
 	FlushBytes    int           // bytes that may wait before they are written earlier; 256 KiB

@@ -77,19 +77,28 @@ func (c *HTTPClient) Post(ctx context.Context, rawURL string, body, v any) error
 	return c.ask(ctx, http.MethodPost, rawURL, encoded, v)
 }
 
-// ask sends a request, once more over https when it is refused for that, and decodes the answer.
-func (c *HTTPClient) ask(ctx context.Context, method, rawURL string, body []byte, v any) error {
+// PostBytes sends body as it is, and returns the answer as it is. The error is as Get's.
+func (c *HTTPClient) PostBytes(ctx context.Context, rawURL string, body []byte) ([]byte, error) {
+	return c.sendSecurely(ctx, http.MethodPost, rawURL, body)
+}
+
+// sendSecurely sends a request, once more over https when it is refused for that.
+func (c *HTTPClient) sendSecurely(ctx context.Context, method, rawURL string, body []byte) ([]byte, error) {
 	answer, err := c.send(ctx, method, rawURL, body)
-	if err != nil {
-		if rawURL, err = secureURL(rawURL, err); err != nil {
-			return err
-		}
-		if answer, err = c.send(ctx, method, rawURL, body); err != nil {
-			return err
-		}
+	if err == nil {
+		return answer, nil
 	}
-	if v == nil {
-		return nil
+	if rawURL, err = secureURL(rawURL, err); err != nil {
+		return nil, err
+	}
+	return c.send(ctx, method, rawURL, body)
+}
+
+// ask sends a request and decodes the answer.
+func (c *HTTPClient) ask(ctx context.Context, method, rawURL string, body []byte, v any) error {
+	answer, err := c.sendSecurely(ctx, method, rawURL, body)
+	if err != nil || v == nil {
+		return err
 	}
 	if err := json.Unmarshal(answer, v); err != nil {
 		return fmt.Errorf("decode the answer of %s: %w", rawURL, err)

@@ -135,3 +135,12 @@ type Info struct {
 	TopologyZone           string `json:"topology_zone"`
 	TopologyRegion         string `json:"topology_region"`
 }
+
+// Storage is brokerd's answer to /storage: the disk that its queues are on. nsqd has no such answer.
+type Storage struct {
+	DataPath     string `json:"data_path"`
+	Durability   string `json:"durability"` // of topics that nothing else is said of: memory, disk or fsync
+	TotalBytes   uint64 `json:"total_bytes"`
+	FreeBytes    uint64 `json:"free_bytes"`     // that brokerd may use
+	MinFreeBytes uint64 `json:"min_free_bytes"` // below which publishes are refused; 0 for never
+}

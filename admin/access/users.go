@@ -1,0 +1,263 @@
+package access
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Role is what somebody may do.
+type Role int
+
+// The roles; each may what the one before may.
+const (
+	None Role = iota
+	Viewer
+	Operator
+)
+
+// String returns none, viewer or operator.
+func (r Role) String() string { return [...]string{"none", "viewer", "operator"}[r] }
+
+// ParseRole reads viewer or operator.
+func ParseRole(text string) (Role, error) {
+	switch text {
+	case "viewer":
+		return Viewer, nil
+	case "operator":
+		return Operator, nil
+	}
+	return None, fmt.Errorf("%q is neither viewer nor operator", text)
+}
+
+// User is one line of the file.
+type User struct {
+	Name string
+	Hash []byte // bcrypt
+	Role Role
+}
+
+const (
+	maxUsers    = 10_000
+	maxUsersLen = 4 << 20 // bytes
+	maxName     = 128     // bytes
+	// MaxPassword is the longest password in bytes: bcrypt looks at no more.
+	MaxPassword = 72
+	// MinPassword is the shortest one in bytes.
+	MinPassword = 8
+	cost        = 12
+)
+
+// ValidUser reports what is wrong with a user's name.
+func ValidUser(name string) error {
+	switch {
+	case name == "" || len(name) > maxName:
+		return fmt.Errorf("a name has 1 to %d bytes", maxName)
+	case strings.HasPrefix(name, "#"):
+		return errors.New("a name does not begin with #")
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == ':' || r == 0x7f || r == '\uFFFD' }):
+		return errors.New("a name has no colon, space or control character")
+	}
+	return nil
+}
+
+// ParseUsers reads a file of users. The error names the line.
+func ParseUsers(text []byte) ([]User, error) {
+	var users []User
+	seen := map[string]bool{}
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		u, err := parseUser(string(line))
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("line %d: %w", number, err)
+		case seen[u.Name]:
+			return nil, fmt.Errorf("line %d: %s was there before", number, u.Name)
+		case len(users) == maxUsers:
+			return nil, fmt.Errorf("more than %d users", maxUsers)
+		}
+		seen[u.Name] = true
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+func parseUser(line string) (User, error) {
+	fields := strings.Split(line, ":")
+	if len(fields) != 2 && len(fields) != 3 {
+		return User{}, errors.New("not NAME:HASH:ROLE")
+	}
+	u := User{Name: fields[0], Hash: []byte(fields[1]), Role: Viewer}
+	if err := ValidUser(u.Name); err != nil {
+		return User{}, err
+	}
+	if _, err := bcrypt.Cost(u.Hash); err != nil || len(u.Hash) != 60 {
+		return User{}, errors.New("the second field is no bcrypt hash")
+	}
+	if len(fields) == 3 {
+		role, err := ParseRole(fields[2])
+		if err != nil {
+			return User{}, err
+		}
+		u.Role = role
+	}
+	return u, nil
+}
+
+// AppendUser appends u's line.
+func AppendUser(text []byte, u User) []byte {
+	return fmt.Appendf(text, "%s:%s:%s\n", u.Name, u.Hash, u.Role)
+}
+
+// SetUser adds a user to a file, or gives the one of that name another password and role. The file is made when there is none;
+// what else is in it stays. It is replaced as a whole, so that a reader finds the old one or the new one.
+func SetUser(path, name, password string, role Role) error {
+	return setUser(path, name, password, role, cost)
+}
+
+func setUser(path, name, password string, role Role, cost int) error {
+	if err := ValidUser(name); err != nil {
+		return err
+	}
+	if len(password) < MinPassword || len(password) > MaxPassword {
+		return fmt.Errorf("a password has %d to %d bytes", MinPassword, MaxPassword)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the users: %w", err)
+	}
+	if _, err := ParseUsers(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), cost)
+	if err != nil {
+		return fmt.Errorf("hash the password: %w", err)
+	}
+	return replaceFile(path, withUser(text, User{name, hash, role}))
+}
+
+// withUser returns the text with u's line in the place of the one that it had, or at the end.
+func withUser(text []byte, u User) []byte {
+	var out []byte
+	done := false
+	for line := range bytes.Lines(text) {
+		if name, _, _ := strings.Cut(strings.TrimSpace(string(line)), ":"); name == u.Name {
+			out, done = AppendUser(out, u), true
+			continue
+		}
+		out = append(out, line...)
+	}
+	if done {
+		return out
+	}
+	if len(out) > 0 && out[len(out)-1] != '\n' {
+		out = append(out, '\n')
+	}
+	return AppendUser(out, u)
+}
+
+// replaceFile writes a file that only its owner can read, beside its name, and renames it.
+func replaceFile(path string, text []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return fmt.Errorf("write the users: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("write the users: %w", err), os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return err
+}
+
+// usersFile is a file of users that may change.
+type usersFile struct {
+	path string
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	users   []User      // guarded by mu
+	state   fs.FileInfo // of the file that users came from; guarded by mu
+	checked time.Time   // guarded by mu
+}
+
+// checkEvery is how long a change of the file can go unnoticed.
+const checkEvery = time.Second
+
+// openUsers reads the file for the first time: then it must be there and right.
+func openUsers(path string, log *slog.Logger) (*usersFile, error) {
+	f := &usersFile{path: path, log: log}
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// load reads the file. The caller holds mu, or is the only one.
+func (f *usersFile) load() error {
+	state, err := os.Stat(f.path)
+	if err != nil {
+		return fmt.Errorf("users file: %w", err)
+	}
+	if state.Size() > maxUsersLen {
+		return fmt.Errorf("users file %s is over %d bytes", f.path, maxUsersLen)
+	}
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return fmt.Errorf("users file: %w", err)
+	}
+	f.state = state
+	users, err := ParseUsers(text)
+	if err != nil {
+		return fmt.Errorf("users file %s: %w", f.path, err)
+	}
+	f.users = users
+	return nil
+}
+
+// find returns a user by name, from the file as it is now.
+func (f *usersFile) find(name string, now time.Time) (User, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.checked) >= checkEvery {
+		f.checked = now
+		state, err := os.Stat(f.path)
+		changed := err == nil && (!state.ModTime().Equal(f.state.ModTime()) || state.Size() != f.state.Size() || !os.SameFile(state, f.state))
+		if changed {
+			err = f.load()
+		}
+		if err != nil {
+			f.log.Error("the users file cannot be used; the last good one counts", "err", err)
+		}
+	}
+	i := slices.IndexFunc(f.users, func(u User) bool { return u.Name == name })
+	if i < 0 {
+		return User{}, false
+	}
+	return f.users[i], true
+}

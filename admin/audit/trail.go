@@ -1,0 +1,90 @@
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// Act is one act that was tried.
+type Act struct {
+	Time      time.Time `json:"time"`
+	User      string    `json:"user"`                // empty when nobody signed in
+	Remote    string    `json:"remote"`              // ip:port of the peer
+	Forwarded string    `json:"forwarded,omitempty"` // what the peer says of whom it asks for; not to be trusted by itself
+	UserAgent string    `json:"user_agent"`
+	Action    string    `json:"action"`
+	Topic     string    `json:"topic,omitempty"`
+	Channel   string    `json:"channel,omitempty"`
+	Node      string    `json:"node,omitempty"`
+	Detail    string    `json:"detail,omitempty"`
+	Result    string    `json:"result"` // done, partial, failed or refused
+	Error     string    `json:"error,omitempty"`
+}
+
+// Trail is where acts are written down. It is safe for concurrent use.
+type Trail struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	file *os.File // nil for none; guarded by mu
+}
+
+// Open returns a Trail that appends to the file at path, or writes to the log only when path is empty.
+func Open(path string, log *slog.Logger) (*Trail, error) {
+	t := &Trail{log: log}
+	if path == "" {
+		return t, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("audit log: %w", err)
+	}
+	t.file = f
+	return t, nil
+}
+
+// Write writes an act down. An error of the file is logged: the act was done by then.
+func (t *Trail) Write(a Act) {
+	t.log.Info("act", "action", a.Action, "topic", a.Topic, "channel", a.Channel, "node", a.Node, "detail", a.Detail,
+		"user", a.User, "remote", a.Remote, "forwarded", a.Forwarded, "user_agent", a.UserAgent, "result", a.Result, "error", a.Error)
+	line, err := json.Marshal(a)
+	if err == nil {
+		err = t.append(append(line, '\n'))
+	}
+	if err != nil {
+		t.log.Error("the audit log could not be written", "err", err)
+	}
+}
+
+func (t *Trail) append(line []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.file == nil {
+		return nil
+	}
+	_, err := t.file.Write(line)
+	return err
+}
+
+// Close closes the file. What is written down after it goes to the log only.
+func (t *Trail) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.file == nil {
+		return nil
+	}
+	err := errors.Join(t.file.Sync(), t.file.Close())
+	t.file = nil
+	return err
+}
+
+// From notes where a request came from.
+func (a *Act) From(r *http.Request) {
+	a.Remote, a.Forwarded, a.UserAgent = r.RemoteAddr, r.Header.Get("X-Forwarded-For"), r.UserAgent()
+}

@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"brokerd/admin/fakes"
+	"brokerd/protocol/httpapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start runs a Cluster over lookups, or over brokers when there are no lookups, and waits for its first round.
+func start(t *testing.T, change func(*Config)) *Cluster {
+	t.Helper()
+	cfg := Config{
+		HTTP:     httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 2 * time.Second}),
+		Interval: 20 * time.Millisecond, Patience: 100 * time.Millisecond, Forget: time.Hour, Log: slog.New(slog.DiscardHandler),
+	}
+	change(&cfg)
+	c := New(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		cfg.HTTP.Close()
+	})
+	if v := c.Await(ctx); v.Seq == 0 {
+		t.Fatal("no first round")
+	}
+	return c
+}
+
+// await waits for a View that is as wanted.
+func await(t *testing.T, c *Cluster, what string, ok func(*View) bool) *View {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		v, next := c.Next()
+		if ok(v) {
+			return v
+		}
+		select {
+		case <-next:
+		case <-deadline:
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+// topic is a topic with one channel, both with a depth and a count.
+func topic(name, channel string, depth int64, count uint64) httpapi.Topic {
+	return httpapi.Topic{TopicName: name, Depth: depth, MessageCount: count, Channels: []httpapi.Channel{
+		{ChannelName: channel, Depth: 10 * depth, MessageCount: count, InFlightCount: 1, RequeueCount: 2, TimeoutCount: 3, ClientCount: 4}}}
+}
+
+func byLookups(lookups ...*fakes.Lookup) func(*Config) {
+	return func(c *Config) {
+		for _, l := range lookups {
+			c.Lookups = append(c.Lookups, l.Address())
+		}
+	}
+}
+
+// TestSums: a View has the topics of all brokers, each with what it adds up to, and the topics that only lookups know.
+func TestSums(t *testing.T) {
+	a, b := fakes.NewBroker(t, "a"), fakes.NewBroker(t, "b")
+	a.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 5), topic("u", "y", 2, 6)}
+	b.Stats.Topics = []httpapi.Topic{topic("t", "x", 3, 7)}
+	b.Storage = &httpapi.Storage{FreeBytes: 1, TotalBytes: 2}
+	l := fakes.NewLookup(t, b, a)
+	l.Channels["only-known"] = nil
+	c := start(t, byLookups(l))
+	v := c.View()
+	var names []string
+	for _, tp := range v.Topics {
+		names = append(names, fmt.Sprintf("%s %d/%d on %d", tp.Name, tp.Sum.Depth, tp.Sum.MessageCount, len(tp.On)))
+	}
+	if got, want := strings.Join(names, ", "), "only-known 0/0 on 0, t 44/12 on 2, u 22/6 on 1"; got != want {
+		t.Errorf("topics %s, want %s", got, want)
+	}
+	ch := v.Topic("t").Channel("x")
+	if f := ch.Sum; len(ch.On) != 2 || f.Depth != 40 || f.InFlight != 2 || f.RequeueCount != 4 || f.TimeoutCount != 6 || f.Clients != 8 || f.MessageCount != 12 {
+		t.Errorf("channel x on %d nodes: %+v", len(ch.On), f)
+	}
+	if v.Nodes[0].Hostname != "a" || v.Nodes[0].IsBroker || !v.Nodes[1].IsBroker || v.Nodes[0].Sum.Depth != 33 || v.Sum.Depth != 66 {
+		t.Errorf("nodes %+v, sum %+v", v.Nodes, v.Sum)
+	}
+	if n := v.Node(a.Address()); n == nil || len(n.Lookups) != 1 || n.Stale || n.Topic("u") == nil || n.Topic("v") != nil {
+		t.Errorf("node a is %+v", n)
+	}
+}
+
+// TestRates: rates come from two answers of the same process, and a counter that went back makes none.
+func TestRates(t *testing.T) {
+	at := time.Unix(1700000000, 0)
+	stats := func(started int64, topics ...httpapi.Topic) httpapi.Stats {
+		return httpapi.Stats{StartTime: started, Topics: topics}
+	}
+	first := digest(nil, stats(1, topic("t", "x", 1, 100), topic("z", "x", 0, 9)), at)
+	later := topic("t", "x", 1, 150)
+	later.Channels[0].Depth, later.Channels[0].RequeueCount, later.Channels[0].TimeoutCount = 20, 12, 23
+	second := digest(first, stats(1, topic("a", "x", 0, 1000), later, topic("z", "x", 0, 3)), at.Add(10*time.Second))
+	got := second.topics[1]
+	ch := got.Channels[0]
+	// 50 came, 10 of them wait: 40 left in 10 seconds.
+	if got.RateIn != 5 || ch.RateIn != 5 || ch.RateOut != 4 || ch.RequeueRate != 1 || ch.TimeoutRate != 2 {
+		t.Errorf("topic %v, channel in %v out %v requeued %v timed out %v", got.RateIn, ch.RateIn, ch.RateOut, ch.RequeueRate, ch.TimeoutRate)
+	}
+	if second.topics[0].RateIn != 0 || second.topics[2].RateIn != 0 {
+		t.Error("a rate without a past, or of a counter that went back")
+	}
+	if third := digest(second, stats(2, later), at.Add(20*time.Second)); third.topics[0].RateIn != 0 {
+		t.Error("a rate across a restart")
+	}
+}
+
+// TestAHangingBroker: one broker that hangs delays nobody; its last good answer stays, is marked, and stands in.
+func TestAHangingBroker(t *testing.T) {
+	a, b := fakes.NewBroker(t, "a"), fakes.NewBroker(t, "b")
+	a.Stats.Topics, b.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 5)}, []httpapi.Topic{topic("t", "x", 3, 7)}
+	c := start(t, byLookups(fakes.NewLookup(t, a, b)))
+	release := b.Hang()
+	v := await(t, c, "b is stale", func(v *View) bool { return v.Node(b.Address()).Stale })
+	n := v.Node(b.Address())
+	if n.Err == nil || !n.Known || n.Topic("t").Depth != 3 || !v.Topic("t").Stale || v.Topic("t").Sum.Depth != 44 || v.Node(a.Address()).Stale {
+		t.Errorf("b is %+v", n)
+	}
+	began := time.Now()
+	answers := c.Ask(t.Context(), v.Nodes, Query{Topic: "t"})
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("asking took %v", took)
+	}
+	known, warnings, err := Sift(answers)
+	if err != nil || len(known) != 2 || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), b.Address()) {
+		t.Errorf("%d known, warnings %v, error %v", len(known), warnings, err)
+	}
+	if topics := known[1].Stats.Topics; len(topics) != 1 || topics[0].Depth != 3 {
+		t.Errorf("b's last answer is %+v", topics)
+	}
+	release()
+	await(t, c, "b is back", func(v *View) bool { n := v.Node(b.Address()); return !n.Stale && n.Err == nil })
+}
+
+// TestASlowQuestion: where a last good answer can stand in, a question of the moment is given up soon, even on a broker that
+// was fine in the last round.
+func TestASlowQuestion(t *testing.T) {
+	a := fakes.NewBroker(t, "a")
+	a.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 5)}
+	c := start(t, func(cfg *Config) { cfg.Brokers = []string{a.Address()}; cfg.Interval = time.Hour })
+	nodes := c.View().Nodes
+	defer a.Hang()()
+	began := time.Now()
+	answers := c.Ask(t.Context(), nodes, Query{Topic: "t", Channel: "x", Clients: true})
+	if took := time.Since(began); took > time.Second || answers[0].Err == nil || !answers[0].Known || len(answers[0].Stats.Topics[0].Channels) != 1 {
+		t.Errorf("after %v: %+v", took, answers[0])
+	}
+}
+
+// TestFailingLookups: a lookup that fails is a warning while another one answers, and its brokers stay; when all fail it is an
+// error for questions, and what was known stays.
+func TestFailingLookups(t *testing.T) {
+	a := fakes.NewBroker(t, "a")
+	a.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 5)}
+	one, other := fakes.NewLookup(t, a), fakes.NewLookup(t, a)
+	c := start(t, byLookups(one, other))
+	one.Fail(500)
+	await(t, c, "one fails", func(v *View) bool { return v.Lookups[0].Err != nil })
+	names, warnings, err := c.TopicNames(t.Context())
+	if !slices.Equal(names, []string{"t"}) || len(warnings) != 1 || err != nil {
+		t.Errorf("topics %v, warnings %v, error %v", names, warnings, err)
+	}
+	other.Kill()
+	v := await(t, c, "both fail", func(v *View) bool { return v.Lookups[1].Err != nil })
+	if len(v.Nodes) != 1 || v.Nodes[0].Gone || v.Nodes[0].Stale || v.Topic("t") == nil {
+		t.Errorf("nodes %+v", v.Nodes)
+	}
+	if _, _, err = c.TopicNames(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "failed to query any nsqlookupd: ") {
+		t.Errorf("error %v", err)
+	}
+	if p, err := c.Producers(t.Context(), "t"); err != nil || len(p.Nodes) != 1 || len(p.Warnings) != 1 {
+		t.Errorf("producers %+v, error %v", p, err)
+	}
+}
+
+// TestUnknownIsNoFailure: a lookup that does not know a topic is no reason for a warning.
+func TestUnknownIsNoFailure(t *testing.T) {
+	a := fakes.NewBroker(t, "a")
+	a.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 5)}
+	c := start(t, byLookups(fakes.NewLookup(t, a), fakes.NewLookup(t)))
+	if p, err := c.Producers(t.Context(), "t"); err != nil || !p.Known || len(p.Nodes) != 1 || len(p.Warnings) != 0 {
+		t.Errorf("producers %+v, error %v", p, err)
+	}
+	if p, err := c.Producers(t.Context(), "none"); err != nil || p.Known || len(p.Nodes) != 0 {
+		t.Errorf("producers of none %+v, error %v", p, err)
+	}
+}
+
+// TestGone: a broker that no lookup names any more is shown as gone for a while, then forgotten.
+func TestGone(t *testing.T) {
+	a, b := fakes.NewBroker(t, "a"), fakes.NewBroker(t, "b")
+	l := fakes.NewLookup(t, a, b)
+	c := start(t, func(cfg *Config) { cfg.Lookups, cfg.Forget = []string{l.Address()}, 200*time.Millisecond })
+	l.Change(func(l *fakes.Lookup) { l.Nodes = l.Nodes[:1] })
+	b.Kill()
+	v := await(t, c, "b is gone", func(v *View) bool { return v.Node(b.Address()).Gone })
+	if v.Node(a.Address()).Gone {
+		t.Error("a is gone as well")
+	}
+	await(t, c, "b is forgotten", func(v *View) bool { return v.Node(b.Address()) == nil && len(v.Nodes) == 1 })
+}
+
+// TestSetLookups: other lookups count from the next round on.
+func TestSetLookups(t *testing.T) {
+	a, b := fakes.NewBroker(t, "a"), fakes.NewBroker(t, "b")
+	one, other := fakes.NewLookup(t, a), fakes.NewLookup(t, b)
+	c := start(t, byLookups(one))
+	for _, wrong := range []string{"", "host", "host:", ":80", "http://host:80"} {
+		if c.SetLookups([]string{wrong}) == nil {
+			t.Errorf("%q was taken", wrong)
+		}
+	}
+	if err := c.SetLookups([]string{other.Address()}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, "b is there", func(v *View) bool { n := v.Node(b.Address()); return n != nil && n.Known })
+	if got := c.Lookups(); !slices.Equal(got, []string{other.Address()}) {
+		t.Errorf("lookups %v", got)
+	}
+}
+
+// TestFixedBrokers: without lookups brokers are asked where they were said to be, whatever they broadcast, and are found by both
+// addresses.
+func TestFixedBrokers(t *testing.T) {
+	a := fakes.NewBroker(t, "a")
+	a.Info.BroadcastAddress, a.Info.HTTPPort = "behind.a.nat", 4151
+	a.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 5)}
+	c := start(t, func(cfg *Config) { cfg.Brokers = []string{a.Address()} })
+	v := c.View()
+	n := v.Node("behind.a.nat:4151")
+	if n == nil || n != v.Node(a.Address()) || n.Address != a.Address() || n.Hostname != "a" || n.Stale {
+		t.Fatalf("node %+v", n)
+	}
+	if o, err := c.Do(t.Context(), "pause", "t", ""); err != nil || o.Warning() != "" {
+		t.Errorf("pause: %+v, %v", o, err)
+	}
+	if acts := a.Acts(); !slices.Equal(acts, []string{"/topic/pause?topic=t"}) {
+		t.Errorf("acts %v", acts)
+	}
+}
+
+// TestFewQuestions: a broker is asked for its disk once, not each round, and one without an answer not again.
+func TestFewQuestions(t *testing.T) {
+	a := fakes.NewBroker(t, "a")
+	c := start(t, byLookups(fakes.NewLookup(t, a)))
+	await(t, c, "20 rounds", func(v *View) bool { return v.Seq > 20 })
+	if asked, rounds := a.Asked(), int(c.View().Seq); asked > rounds+4 {
+		t.Errorf("%d questions in %d rounds", asked, rounds)
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	for text, want := range map[string][3]int{"1.3.0": {1, 3, 0}, "1.10.2-rc1": {1, 10, 2}, "": {}, "1.2": {}, "a.b.c": {}, "1.-2.3": {}} {
+		if got := ParseVersion(text); got != want {
+			t.Errorf("%q is %v, want %v", text, got, want)
+		}
+	}
+}

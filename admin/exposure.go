@@ -1,0 +1,52 @@
+package admin
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"brokerd/admin/access"
+)
+
+// warnings says what of the configuration lets in more people than one might think.
+func warnings(way access.Way, bound net.Addr, trusted bool) []string {
+	switch {
+	case isLoopback(bound):
+		return nil
+	case way == access.Open:
+		return []string{fmt.Sprintf("admind listens on %s and asks nobody to sign in: whoever reaches it can act. Use --users-file, "+
+			"or --admin-user behind a proxy, or --http-address=127.0.0.1:4171", bound)}
+	case way == access.Proxy && !trusted:
+		return []string{fmt.Sprintf("admind listens on %s and believes every peer who it is: whoever reaches it past the proxy can act. "+
+			"Use --trusted-proxy-cidr", bound)}
+	}
+	return nil
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// hostAllowed returns which names browsers may call us by, nil for all. It is limited where being on this machine is all that it
+// takes to act: there a page on the internet, whose name is made to mean 127.0.0.1, would be let in by the visitor's browser.
+func (s *Server) hostAllowed(way access.Way, bound net.Addr) func(string) bool {
+	if way != access.Open || !isLoopback(bound) {
+		return nil
+	}
+	names := append([]string{"localhost", hostname()}, s.opts.AllowedHosts...)
+	return func(host string) bool {
+		return net.ParseIP(host) != nil || strings.HasSuffix(host, ".localhost") ||
+			slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, host) })
+	}
+}
+
+// SetUser adds somebody to a file of users, or gives him another password and role: viewer or operator.
+func SetUser(path, name, password, role string) error {
+	r, err := access.ParseRole(role)
+	if err != nil {
+		return err
+	}
+	return access.SetUser(path, name, password, r)
+}

@@ -1,0 +1,283 @@
+package httpd
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/admin/access"
+	"brokerd/admin/audit"
+	"brokerd/admin/cluster"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+)
+
+// done is the answer to an act.
+type done struct {
+	Message string   `json:"message"` // "", or a warning
+	Node    string   `json:"node,omitempty"`
+	Results []result `json:"results,omitempty"`
+}
+
+type result struct {
+	Node  string `json:"node"`
+	OK    bool   `json:"ok"`
+	Error string `json:"error"`
+}
+
+// deed is one act on its way.
+type deed struct {
+	r    *http.Request
+	ps   httprouter.Params
+	act  audit.Act
+	also []string // actions that are notified as well
+}
+
+// acts makes a handler carry out what only operators may, and writes down what came of it.
+func (a *api) acts(h func(*deed) (done, error)) httpapi.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
+		d := &deed{r: r, ps: ps, act: audit.Act{Time: time.Now()}}
+		d.act.From(r)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		c, err := a.caller(w, r, access.Operator)
+		if err == nil {
+			err = a.ours(r, c)
+		}
+		d.act.User = c.User
+		if err != nil {
+			d.act.Action, d.act.Result, d.act.Error = strings.ToLower(r.Method)+" "+r.URL.Path, "refused", err.Error()
+			a.Trail.Write(d.act)
+			return nil, err
+		}
+		answer, err := h(d)
+		if d.act.Action == "" { // the request made no sense
+			return answer, err
+		}
+		switch {
+		case err != nil:
+			d.act.Result, d.act.Error = "failed", err.Error()
+		case answer.Message != "":
+			d.act.Result, d.act.Error = "partial", answer.Message
+		default:
+			d.act.Result = "done"
+		}
+		a.Trail.Write(d.act)
+		a.notify(d)
+		return answer, upstream(err)
+	}
+}
+
+const (
+	maxBody    = 12 << 20 // bytes of a request; a test message of 8 MiB in base64 fits
+	maxMessage = 8 << 20
+)
+
+// notify tells the endpoint.
+func (a *api) notify(d *deed) {
+	user := d.act.User
+	if name, _, ok := d.r.BasicAuth(); ok && user == "" {
+		user = name // as nsqadmin has it
+	}
+	scheme := "http"
+	if d.r.TLS != nil || d.r.Header.Get("X-Scheme") == "https" {
+		scheme = "https"
+	}
+	for _, action := range append([]string{d.act.Action}, d.also...) {
+		channel := d.act.Channel
+		if strings.HasSuffix(action, "_topic") {
+			channel = ""
+		}
+		a.Notify.Send(audit.Notification{
+			Action: action, Topic: d.act.Topic, Channel: channel, Node: d.act.Node, Timestamp: d.act.Time.Unix(), User: user,
+			RemoteIP: d.r.RemoteAddr, UserAgent: d.r.UserAgent(), URL: scheme + "://" + d.r.Host + d.r.URL.RequestURI(),
+			Via: a.Hostname, Result: d.act.Result,
+		})
+	}
+}
+
+// upstream returns the answer to an act that no daemon carried out.
+func upstream(err error) error {
+	var refused *httpapi.Error
+	switch {
+	case err == nil, errors.As(err, &refused):
+		return err
+	case errors.Is(err, cluster.ErrUnknownNode):
+		return refuse(http.StatusNotFound, "NODE_NOT_FOUND")
+	}
+	return refuse(http.StatusBadGateway, "UPSTREAM_ERROR: "+err.Error())
+}
+
+// outcome makes the answer of what came of an act at all daemons. notFound is the text for what none of them has.
+func outcome(o *cluster.Outcome, err error, notFound string) (done, error) {
+	if errors.Is(err, cluster.ErrNothing) {
+		return done{}, refuse(http.StatusNotFound, notFound)
+	}
+	if err != nil {
+		return done{}, err
+	}
+	d := done{Message: o.Warning()}
+	for _, r := range o.Results {
+		text := ""
+		if r.Err != nil {
+			text = r.Err.Error()
+		}
+		d.Results = append(d.Results, result{r.Node, r.Err == nil, text})
+	}
+	return d, nil
+}
+
+// decode reads a JSON body, whatever its content type says: curl -d sends it as a form.
+func (d *deed) decode(into any) error {
+	err := json.NewDecoder(d.r.Body).Decode(into)
+	var long *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &long):
+		return refuse(http.StatusRequestEntityTooLarge, "BODY_TOO_BIG")
+	case errors.Is(err, io.EOF):
+		return refuse(http.StatusBadRequest, "EOF")
+	}
+	return refuse(http.StatusBadRequest, err.Error())
+}
+
+// name returns a name in the path.
+func (d *deed) name(what string) (string, error) {
+	name := d.ps.ByName(what)
+	if !protocol.ValidName(name) {
+		return "", refuse(http.StatusBadRequest, "INVALID_"+strings.ToUpper(what))
+	}
+	return name, nil
+}
+
+func (a *api) create(d *deed) (done, error) {
+	var body struct{ Topic, Channel string }
+	if err := d.decode(&body); err != nil {
+		return done{}, err
+	}
+	switch {
+	case !protocol.ValidName(body.Topic):
+		return done{}, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	case body.Channel != "" && !protocol.ValidName(body.Channel):
+		return done{}, refuse(http.StatusBadRequest, "INVALID_CHANNEL")
+	}
+	d.act.Action, d.act.Topic, d.act.Channel = "create_topic", body.Topic, body.Channel
+	if body.Channel != "" {
+		d.also = []string{"create_channel"}
+	}
+	o, err := a.Cluster.Create(d.r.Context(), body.Topic, body.Channel)
+	return outcome(o, err, "TOPIC_NOT_FOUND")
+}
+
+func (a *api) onTopic(d *deed) (done, error)   { return a.do(d, false) }
+func (a *api) onChannel(d *deed) (done, error) { return a.do(d, true) }
+
+// do pauses, unpauses or empties a topic or a channel, or sets a topic's durability.
+func (a *api) do(d *deed, channel bool) (done, error) {
+	var body struct{ Action, Durability string }
+	if err := d.decode(&body); err != nil {
+		return done{}, err
+	}
+	topic, err := d.name("topic")
+	if err != nil {
+		return done{}, err
+	}
+	name, what := "", "topic"
+	if channel {
+		what = "channel"
+		if name, err = d.name("channel"); err != nil {
+			return done{}, err
+		}
+	}
+	notFound := strings.ToUpper(what) + "_NOT_FOUND"
+	d.act.Topic, d.act.Channel = topic, name
+	switch {
+	case body.Action == "pause" || body.Action == "unpause" || body.Action == "empty":
+		d.act.Action = body.Action + "_" + what
+		o, err := a.Cluster.Do(d.r.Context(), body.Action, topic, name)
+		return outcome(o, err, notFound)
+	case body.Action == "set_durability" && !channel:
+		switch body.Durability {
+		case "memory", "disk", "fsync":
+		default:
+			return done{}, refuse(http.StatusBadRequest, "INVALID_DURABILITY: must be memory, disk or fsync")
+		}
+		d.act.Action, d.act.Detail = "set_durability", body.Durability
+		o, err := a.Cluster.SetDurability(d.r.Context(), topic, body.Durability)
+		return outcome(o, err, notFound)
+	}
+	return done{}, refuse(http.StatusBadRequest, "INVALID_ACTION")
+}
+
+func (a *api) deleteTopic(d *deed) (done, error)   { return a.remove(d, false) }
+func (a *api) deleteChannel(d *deed) (done, error) { return a.remove(d, true) }
+
+func (a *api) remove(d *deed, channel bool) (done, error) {
+	topic, err := d.name("topic")
+	if err != nil {
+		return done{}, err
+	}
+	d.act.Action, d.act.Topic = "delete_topic", topic
+	if channel {
+		if d.act.Channel, err = d.name("channel"); err != nil {
+			return done{}, err
+		}
+		d.act.Action = "delete_channel"
+	}
+	o, err := a.Cluster.Delete(d.r.Context(), topic, d.act.Channel)
+	return outcome(o, err, strings.ToUpper(strings.TrimPrefix(d.act.Action, "delete_"))+"_NOT_FOUND")
+}
+
+func (a *api) tombstone(d *deed) (done, error) {
+	var body struct{ Topic string }
+	if d.decode(&body) != nil {
+		return done{}, refuse(http.StatusBadRequest, "INVALID_BODY")
+	}
+	if !protocol.ValidName(body.Topic) {
+		return done{}, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	}
+	d.act.Action, d.act.Topic, d.act.Node = "tombstone_topic_producer", body.Topic, d.ps.ByName("node")
+	o, err := a.Cluster.Tombstone(d.r.Context(), d.act.Node, body.Topic)
+	return outcome(o, err, "TOPIC_NOT_FOUND")
+}
+
+func (a *api) publish(d *deed) (done, error) {
+	var body struct {
+		Topic  string `json:"topic"`
+		Body   string `json:"body"`
+		Node   string `json:"node"`
+		Base64 bool   `json:"base64"`
+		Defer  int64  `json:"defer_ms"`
+	}
+	if err := d.decode(&body); err != nil {
+		return done{}, err
+	}
+	message := []byte(body.Body)
+	if body.Base64 {
+		var err error
+		if message, err = base64.StdEncoding.DecodeString(body.Body); err != nil {
+			return done{}, refuse(http.StatusBadRequest, "INVALID_BODY: "+err.Error())
+		}
+	}
+	switch {
+	case !protocol.ValidName(body.Topic):
+		return done{}, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	case len(message) == 0:
+		return done{}, refuse(http.StatusBadRequest, "MSG_EMPTY")
+	case len(message) > maxMessage:
+		return done{}, refuse(http.StatusRequestEntityTooLarge, "MSG_TOO_BIG")
+	case body.Defer < 0 || body.Defer > int64(365*24*time.Hour/time.Millisecond):
+		return done{}, refuse(http.StatusBadRequest, "INVALID_DEFER")
+	}
+	d.act.Action, d.act.Topic, d.act.Node, d.act.Detail = "publish", body.Topic, body.Node, strconv.Itoa(len(message))+" bytes"
+	node, err := a.Cluster.Publish(d.r.Context(), body.Node, body.Topic, message, time.Duration(body.Defer)*time.Millisecond)
+	d.act.Node = node
+	return done{Node: node}, err
+}

@@ -1,0 +1,101 @@
+package httpd
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/admin/access"
+	"brokerd/admin/audit"
+)
+
+// configured makes a handler answer only peers that may use /config, who are at least of the role.
+func (a *api) configured(least access.Role, h func(w http.ResponseWriter, r *http.Request, key string) (any, error)) func(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	return func(w http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
+		if err := a.fromInside(r); err != nil {
+			return nil, err
+		}
+		c, err := a.caller(w, r, least)
+		if err != nil {
+			return nil, err
+		}
+		if least == access.Operator {
+			if err := a.ours(r, c); err != nil {
+				return nil, err
+			}
+		}
+		return h(w, r, ps.ByName("opt"))
+	}
+}
+
+// fromInside refuses peers that may not use /config. The IPv6 loopback counts as 127.0.0.1.
+func (a *api) fromInside(r *http.Request) error {
+	if a.ConfigFrom == nil {
+		return nil
+	}
+	peer, ok := access.Peer(r)
+	if !ok {
+		return refuse(http.StatusBadRequest, "INVALID_REMOTE_ADDR")
+	}
+	if peer == netip.IPv6Loopback() {
+		peer = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	if !a.ConfigFrom.Contains(peer) {
+		return refuse(http.StatusForbidden, "FORBIDDEN")
+	}
+	return nil
+}
+
+func (a *api) getConfig(_ http.ResponseWriter, _ *http.Request, key string) (any, error) {
+	value, ok := a.Settings.Config(key)
+	if !ok {
+		return nil, refuse(http.StatusBadRequest, "INVALID_OPTION")
+	}
+	return value, nil
+}
+
+// maxConfig is how many bytes of a new value are read.
+const maxConfig = 1 << 20
+
+// putConfig changes one of the two options that can change while the daemon runs, and answers with its new value.
+func (a *api) putConfig(w http.ResponseWriter, r *http.Request, key string) (any, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxConfig))
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long), err == nil && len(body) == 0:
+		return nil, refuse(http.StatusRequestEntityTooLarge, "INVALID_VALUE")
+	case err != nil:
+		return nil, err
+	}
+	switch key {
+	case "nsqlookupd_http_addresses":
+		var addresses []string
+		if err = json.Unmarshal(body, &addresses); err == nil && a.Cluster.ByLookups() && len(addresses) > 0 {
+			err = a.Cluster.SetLookups(addresses)
+		} else if err == nil {
+			err = errors.New("there are brokers, or would be no lookup")
+		}
+	case "log_level":
+		err = a.Settings.SetLogLevel(string(body))
+	default:
+		return nil, refuse(http.StatusBadRequest, "INVALID_OPTION")
+	}
+	act := audit.Act{Time: time.Now(), Action: "config", Detail: key + " = " + string(body[:min(len(body), 200)]), Result: "done"}
+	if c, whoErr := a.Guard.Who(r); whoErr == nil {
+		act.User = c.User
+	}
+	act.From(r)
+	if err != nil {
+		act.Result, act.Error = "failed", err.Error()
+	}
+	a.Trail.Write(act)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "INVALID_VALUE")
+	}
+	return a.getConfig(w, r, key)
+}

@@ -1,0 +1,265 @@
+package httpd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/admin/access"
+	"brokerd/admin/history"
+	"brokerd/admin/views"
+	"brokerd/protocol/httpapi"
+)
+
+// firstWait is how long a page waits for the first state after the start.
+const firstWait = 2 * time.Second
+
+func (a *api) view(_ http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
+	page := views.PageOf(ps.ByName("view"), r.URL.Query())
+	ctx, cancel := context.WithTimeout(r.Context(), firstWait)
+	defer cancel()
+	a.Maker.Await(ctx)
+	return a.Maker.Get(r.Context(), page)
+}
+
+const (
+	keepAliveEvery = 15 * time.Second
+	eventTimeout   = 10 * time.Second // for a reader to take one event
+)
+
+// stream writes one reader's events.
+type stream struct {
+	w    http.ResponseWriter
+	ctl  *http.ResponseController
+	page views.Page
+	rows map[string]views.Row // of the last topics event; nil before the first
+}
+
+// events writes a page's body at each new state of the cluster, until the reader or the server leaves.
+func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
+	if _, err := a.caller(w, r, access.Viewer); err != nil {
+		httpapi.RespondError(w, err)
+		return
+	}
+	s := &stream{w: w, ctl: http.NewResponseController(w), page: views.PageOf(r.URL.Query().Get("view"), r.URL.Query())}
+	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	w.Header().Set("X-Accel-Buffering", "no") // or nginx keeps events back
+	if err := s.write("retry: 2000\n\n"); err != nil {
+		return
+	}
+	alive := time.NewTicker(keepAliveEvery)
+	defer alive.Stop()
+	for {
+		_, next := a.Maker.Next()
+		// The role may end meanwhile: a session expires, a user is taken out of the file.
+		if _, err := a.caller(w, r, access.Viewer); err != nil {
+			return
+		}
+		if err := a.send(r.Context(), s); err != nil {
+			return
+		}
+		for waiting := true; waiting; {
+			select {
+			case <-next:
+				waiting = false
+			case <-alive.C:
+				if s.write(":\n\n") != nil {
+					return
+				}
+			case <-r.Context().Done():
+				return
+			case <-a.Stop:
+				return
+			}
+		}
+	}
+}
+
+var errGone = errors.New("what the page shows is gone")
+
+// send writes the page as it is now.
+func (a *api) send(ctx context.Context, s *stream) error {
+	if a.Maker.Await(ctx).Seq == 0 {
+		return ctx.Err()
+	}
+	body, err := a.Maker.Get(ctx, s.page)
+	var refused *httpapi.Error
+	switch {
+	case errors.As(err, &refused):
+		if err := s.event("gone", map[string]string{"message": refused.Text}); err != nil {
+			return err
+		}
+		return errGone
+	case err != nil:
+		a.Log.Error("event stream: the body could not be made", "view", s.page.View, "err", err)
+		return nil // the next state may be better
+	}
+	if err := s.event("view", body); err != nil {
+		return err
+	}
+	if s.page.View != "overview" {
+		return nil
+	}
+	topics, err := a.Maker.Get(ctx, views.Page{View: "topics"})
+	if err != nil {
+		return err
+	}
+	return s.changes(topics.(*views.Topics).Rows)
+}
+
+// changes writes the rows that are not as they were sent last.
+func (s *stream) changes(rows []views.Row) error {
+	change := struct {
+		Reset   bool        `json:"reset"`
+		Rows    []views.Row `json:"rows"`
+		Removed []string    `json:"removed"`
+	}{s.rows == nil, []views.Row{}, []string{}}
+	now := make(map[string]views.Row, len(rows))
+	for _, row := range rows {
+		if old, ok := s.rows[row.Topic]; !ok || old != row {
+			change.Rows = append(change.Rows, row)
+		}
+		now[row.Topic] = row
+	}
+	for name := range s.rows {
+		if _, ok := now[name]; !ok {
+			change.Removed = append(change.Removed, name)
+		}
+	}
+	s.rows = now
+	if !change.Reset && len(change.Rows)+len(change.Removed) == 0 {
+		return nil
+	}
+	slices.Sort(change.Removed)
+	return s.event("topics", change)
+}
+
+func (s *stream) event(name string, body any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode an event: %w", err)
+	}
+	return s.write("event: " + name + "\ndata: " + string(data) + "\n\n")
+}
+
+func (s *stream) write(text string) error {
+	if err := s.ctl.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil {
+		return err
+	}
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return s.ctl.Flush()
+}
+
+// points is a series for JSON: null where nothing is known.
+type points []float32
+
+func (p points) MarshalJSON() ([]byte, error) {
+	out := []byte{'['}
+	for i, v := range p {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		if v != v {
+			out = append(out, "null"...)
+			continue
+		}
+		out = strconv.AppendFloat(out, math.Round(float64(v)*100)/100, 'f', -1, 64)
+	}
+	return append(out, ']'), nil
+}
+
+// windowOf returns the number of a window by its name, the finest when there is none.
+func windowOf(name string) (int, error) {
+	if name == "" {
+		return 0, nil
+	}
+	i := slices.IndexFunc(history.Windows[:], func(w history.Window) bool { return w.Name == name })
+	if i < 0 {
+		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_WINDOW")
+	}
+	return i, nil
+}
+
+func (a *api) history(_ http.ResponseWriter, r *http.Request, _ httprouter.Params) (any, error) {
+	q, err := httpapi.ParseQuery(r)
+	if err != nil {
+		return nil, err
+	}
+	w, err := windowOf(q.Get("window"))
+	if err != nil {
+		return nil, err
+	}
+	key, names, err := views.Thing(q.Get("of"), q.Get("topic"), q.Get("channel"), q.Get("node"))
+	if err != nil {
+		return nil, err
+	}
+	start, all := a.Maker.History().Series(key, w, len(names))
+	series := make(map[string]points, len(names))
+	for i, name := range names {
+		series[name] = all[i]
+	}
+	return struct {
+		Of     string            `json:"of"`
+		Window string            `json:"window"`
+		Start  int64             `json:"start"`
+		StepMS int64             `json:"step_ms"`
+		Points int               `json:"points"`
+		Series map[string]points `json:"series"`
+	}{key.Of, history.Windows[w].Name, start.UnixMilli(), history.Windows[w].Step.Milliseconds(), history.Points, series}, nil
+}
+
+const mostSparks = 200
+
+func (a *api) sparks(_ http.ResponseWriter, r *http.Request, _ httprouter.Params) (any, error) {
+	args := r.URL.Query()
+	w, err := windowOf(args.Get("window"))
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(args.Get("points"))
+	if err != nil || n <= 0 || n > history.Points {
+		n = history.Points / 2
+	}
+	topics := args["topic"]
+	if len(topics) > mostSparks {
+		return nil, refuse(http.StatusBadRequest, "INVALID_ARG_TOPIC: at most "+strconv.Itoa(mostSparks))
+	}
+	out := struct {
+		Start  int64             `json:"start"`
+		StepMS int64             `json:"step_ms"`
+		Topics map[string]points `json:"topics"`
+	}{StepMS: history.Windows[w].Step.Milliseconds(), Topics: map[string]points{}}
+	for _, topic := range topics {
+		key, names, err := views.Thing("topic", topic, "", "")
+		if err != nil {
+			return nil, err
+		}
+		i := slices.Index(names, args.Get("metric"))
+		if i < 0 {
+			return nil, refuse(http.StatusBadRequest, "INVALID_ARG_METRIC")
+		}
+		start, all := a.Maker.History().Series(key, w, i+1)
+		out.Start = start.Add(time.Duration(history.Points-n) * history.Windows[w].Step).UnixMilli()
+		out.Topics[topic] = all[i][history.Points-n:]
+	}
+	return out, nil
+}
+
+func (a *api) search(_ http.ResponseWriter, r *http.Request, _ httprouter.Params) (any, error) {
+	args := r.URL.Query()
+	limit, err := strconv.Atoi(args.Get("limit"))
+	if err != nil || limit <= 0 || limit > 100 {
+		limit = 20
+	}
+	return map[string]any{"items": a.Maker.Search(r.Context(), args.Get("q"), limit)}, nil
+}

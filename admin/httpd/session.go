@@ -1,0 +1,112 @@
+package httpd
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/admin/access"
+	"brokerd/admin/audit"
+	"brokerd/admin/history"
+)
+
+// session is what a page needs to know before anything else.
+type session struct {
+	Version    string          `json:"version"`
+	BasePath   string          `json:"base_path"`
+	SignIn     access.Way      `json:"sign_in"`
+	User       string          `json:"user"`
+	Role       string          `json:"role"`
+	CSRF       string          `json:"csrf"`
+	MustSignIn bool            `json:"must_sign_in"`
+	Warnings   []string        `json:"warnings"`
+	Mode       string          `json:"mode"`
+	Lookups    []string        `json:"lookups"`
+	RefreshMS  int64           `json:"refresh_ms"`
+	Windows    []window        `json:"windows"`
+	Graphite   *graphiteToPage `json:"graphite"`
+	Hostname   string          `json:"hostname"`
+	Now        int64           `json:"now"`
+}
+
+type window struct {
+	Name   string `json:"name"`
+	StepMS int64  `json:"step_ms"`
+	Points int    `json:"points"`
+}
+
+// sessionOf says what c's page needs. Who has not signed in learns nothing of the cluster.
+func (a *api) sessionOf(c access.Caller) session {
+	s := session{
+		Version: a.Version, BasePath: a.BasePath + "/", SignIn: a.Guard.Way(), User: c.User, Role: c.Role.String(), CSRF: c.Token,
+		MustSignIn: c.Role == access.None, Warnings: a.Warnings, Mode: "lookupd", Lookups: []string{},
+		RefreshMS: a.Refresh.Milliseconds(), Graphite: a.Graphite.toPage(), Now: time.Now().UnixMilli(),
+	}
+	for _, w := range history.Windows {
+		s.Windows = append(s.Windows, window{w.Name, w.Step.Milliseconds(), history.Points})
+	}
+	if s.Warnings == nil {
+		s.Warnings = []string{}
+	}
+	if !a.Cluster.ByLookups() {
+		s.Mode = "nsqd"
+	}
+	if c.Role != access.None {
+		s.Lookups, s.Hostname = append(s.Lookups, a.Cluster.Lookups()...), a.Hostname
+	}
+	return s
+}
+
+func (a *api) session(w http.ResponseWriter, r *http.Request, _ httprouter.Params) (any, error) {
+	c, err := a.Guard.Who(r)
+	if err != nil {
+		return nil, a.signInError(w, err)
+	}
+	return a.sessionOf(c), nil
+}
+
+func (a *api) signIn(w http.ResponseWriter, r *http.Request, _ httprouter.Params) (any, error) {
+	if err := a.ours(r, access.Caller{}); err != nil {
+		return nil, err
+	}
+	var body struct{ User, Password string }
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10)).Decode(&body); err != nil {
+		return nil, refuse(http.StatusBadRequest, "INVALID_BODY: "+err.Error())
+	}
+	c, err := a.Guard.SignIn(w, r, body.User, body.Password)
+	act := audit.Act{Time: time.Now(), User: shown(body.User), Action: "sign_in", Result: "done"}
+	act.From(r)
+	if err != nil {
+		act.Result, act.Error = "refused", err.Error()
+		a.Trail.Write(act)
+		return nil, a.signInError(w, err)
+	}
+	a.Trail.Write(act)
+	return a.sessionOf(c), nil
+}
+
+// shown cuts a name that somebody tried: people type their password into the wrong field.
+func shown(name string) string {
+	if access.ValidUser(name) != nil {
+		return "(no valid name)"
+	}
+	return name
+}
+
+func (a *api) signOut(w http.ResponseWriter, r *http.Request, _ httprouter.Params) (any, error) {
+	c, err := a.Guard.Who(r)
+	if err != nil {
+		return nil, a.signInError(w, err)
+	}
+	if err := a.ours(r, c); err != nil {
+		return nil, err
+	}
+	a.Guard.SignOut(w, r)
+	left := access.Caller{}
+	if a.Guard.Way() != access.Users {
+		left = c
+	}
+	return a.sessionOf(left), nil
+}

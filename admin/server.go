@@ -1,0 +1,246 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"brokerd/admin/access"
+	"brokerd/admin/audit"
+	"brokerd/admin/cluster"
+	"brokerd/admin/httpd"
+	"brokerd/admin/ui"
+	"brokerd/admin/views"
+	"brokerd/protocol/httpapi"
+)
+
+// patience is how long a page waits for an answer that the last good one can stand in for: a page is to be there in 200 ms.
+const patience = 120 * time.Millisecond
+
+// Server is one admind: New, Start, Shutdown, once each and in this order.
+type Server struct {
+	// Set at construction.
+	opts     Options
+	log      *slog.Logger
+	level    *slog.LevelVar
+	asks     *httpapi.HTTPClient
+	notifies *http.Client
+	cluster  *cluster.Cluster
+	maker    *views.Maker
+	trail    *audit.Trail
+	notifier *audit.Notifier
+	http     *http.Server
+	tls      *tls.Config   // nil for plain HTTP
+	streams  chan struct{} // closed when event streams are to end
+	failed   chan error
+	warnings []string
+
+	// Set by Start before any goroutine.
+	listener net.Listener
+	stop     context.CancelFunc
+
+	goroutines sync.WaitGroup
+	once       sync.Once
+}
+
+// New returns an admind that listens nowhere yet and asks nobody. It fails when the options are not valid, or a file that they
+// name cannot be used. The level is what PUT /config/log_level changes.
+func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{opts: opts, log: log, level: level, streams: make(chan struct{}), failed: make(chan error, 1)}
+	if err := s.loadTLS(); err != nil {
+		return nil, err
+	}
+	clientTLS, err := opts.clientTLS()
+	if err != nil {
+		return nil, err
+	}
+	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{TLS: clientTLS, ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout})
+	s.notifies = &http.Client{Timeout: opts.RequestTimeout, Transport: &http.Transport{TLSClientConfig: clientTLS}}
+	s.cluster = cluster.New(cluster.Config{
+		Lookups: opts.LookupdHTTPAddresses, Brokers: opts.NSQDHTTPAddresses, HTTP: s.asks, Interval: opts.RefreshInterval,
+		Patience: min(patience, opts.RequestTimeout), Forget: opts.ForgetAfter, Log: log,
+	})
+	s.maker = views.New(s.cluster, opts.HistoryLimit<<20)
+	s.notifier = audit.NewNotifier(opts.NotificationEndpoint, s.notifies, log)
+	return s, nil
+}
+
+// loadTLS reads the certificate of the listener.
+func (s *Server) loadTLS() error {
+	if s.opts.TLSCert == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(s.opts.TLSCert, s.opts.TLSKey)
+	if err != nil {
+		return fmt.Errorf("--tls-cert: %w", err)
+	}
+	s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	return nil
+}
+
+// clientTLS returns how daemons are spoken to over TLS.
+func (o *Options) clientTLS() (*tls.Config, error) {
+	c := &tls.Config{InsecureSkipVerify: o.TLSInsecure}
+	if o.ClientTLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(o.ClientTLSCert, o.ClientTLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("failed to LoadX509KeyPair %s, %s - %w", o.ClientTLSCert, o.ClientTLSKey, err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	if o.TLSRootCAFile != "" {
+		pem, err := os.ReadFile(o.TLSRootCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("failed to read TLS root CA file %s - %w", o.TLSRootCAFile, err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("failed to AppendCertsFromPEM %s", o.TLSRootCAFile)
+		}
+	}
+	return c, nil
+}
+
+// Start listens and serves. The context ends only the listening itself. When it fails nothing is left open.
+func (s *Server) Start(ctx context.Context) (err error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.opts.HTTPAddress)
+	if err != nil {
+		return fmt.Errorf("listen for HTTP: %w", err)
+	}
+	if s.trail, err = audit.Open(s.opts.AuditLog, s.log); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if err := s.compose(listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close(), s.trail.Close())
+	}
+	s.listener = listener
+	if s.tls != nil {
+		s.listener = tls.NewListener(listener, s.tls)
+	}
+	run, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.goroutines.Go(func() { s.cluster.Run(run) })
+	s.goroutines.Go(func() { s.maker.Run(run) })
+	s.goroutines.Go(func() { s.notifier.Run(run) })
+	s.goroutines.Go(s.serve)
+	s.log.Info("admin started", "url", s.URL(), "version", Version)
+	for _, w := range s.warnings {
+		s.log.Warn(w)
+	}
+	return nil
+}
+
+// compose makes the API for a bound address.
+func (s *Server) compose(bound net.Addr) error {
+	trusted, err := s.opts.trustedPrefixes()
+	if err != nil {
+		return err
+	}
+	base := httpd.CleanBasePath(s.opts.BasePath)
+	guard, err := access.New(access.Config{
+		UsersFile: s.opts.UsersFile, Operators: s.opts.AdminUsers, Viewers: s.opts.ViewerUsers, Header: s.opts.ACLHeader, Trusted: trusted,
+		CookiePath: base + "/", Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.warnings = warnings(guard.Way(), bound, len(trusted) > 0)
+	config, err := s.opts.configPrefix()
+	if err != nil {
+		return err
+	}
+	graphite, err := s.opts.graphiteURL()
+	if err != nil {
+		return err
+	}
+	handler, err := httpd.New(httpd.Config{
+		Cluster: s.cluster, Maker: s.maker, Guard: guard, Trail: s.trail, Notify: s.notifier, Log: s.log,
+		UI: ui.Files(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
+		Refresh: s.opts.RefreshInterval, Warnings: s.warnings, HostAllowed: s.hostAllowed(guard.Way(), bound), ConfigFrom: config,
+		Settings: &settings{opts: s.opts, cluster: s.cluster, level: s.level},
+		Graphite: httpd.Graphite{
+			URL: graphite, Proxied: s.opts.ProxyGraphite, Prefix: s.opts.StatsdPrefix, CounterFormat: s.opts.StatsdCounterFormat,
+			GaugeFormat: s.opts.StatsdGaugeFormat, Interval: s.opts.StatsdInterval, UserHeader: s.opts.ACLHeader,
+			Transport: s.notifies.Transport, Timeout: s.opts.RequestTimeout,
+		},
+		Stop: s.streams,
+	})
+	if err != nil {
+		return err
+	}
+	s.http = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute, // event streams move theirs
+		IdleTimeout:       3 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	return nil
+}
+
+func (s *Server) serve() {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		s.failed <- fmt.Errorf("serve HTTP: %w", err)
+	}
+}
+
+// HTTPAddr returns the address that is bound, nil before Start.
+func (s *Server) HTTPAddr() net.Addr {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
+
+// URL returns where the page is, as it can be opened on this machine.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.tls != nil {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(s.HTTPAddr().String())
+	if err != nil {
+		return scheme + "://" + s.HTTPAddr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port) + httpd.CleanBasePath(s.opts.BasePath) + "/"
+}
+
+// Failed yields the error with which the listener ended that nobody had closed. The daemon is of no use then: shut it down.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Shutdown stops listening, ends event streams, lets answers in progress end until ctx does, and waits for every goroutine.
+func (s *Server) Shutdown(ctx context.Context) error {
+	var errs []error
+	s.once.Do(func() {
+		if s.listener == nil {
+			return
+		}
+		close(s.streams)
+		if err := s.http.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("shut HTTP down: %w", err), s.http.Close())
+		}
+		s.stop()
+		s.goroutines.Wait()
+		s.asks.Close()
+		s.notifies.CloseIdleConnections()
+		errs = append(errs, s.trail.Close())
+		s.log.Info("admin stopped")
+	})
+	return errors.Join(errs...)
+}

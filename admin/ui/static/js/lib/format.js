@@ -1,0 +1,72 @@
+// Numbers, sizes, durations and times as text. Pure: no DOM, no state.
+
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** count writes a whole number with its thousands apart, and shortens it from ten million on. */
+export function count(n) {
+  if (n == null || Number.isNaN(n)) return "–";
+  return Math.abs(n) < 1e7 ? whole.format(n) : short(n);
+}
+
+/** short writes a number in at most five characters: 950, 12.3k, 4.56M. */
+export function short(n) {
+  if (n == null || Number.isNaN(n)) return "–";
+  const size = Math.abs(n);
+  if (size < 1000) return whole.format(n);
+  const [unit, by] = size < 1e6 ? ["k", 1e3] : size < 1e9 ? ["M", 1e6] : size < 1e12 ? ["G", 1e9] : ["T", 1e12];
+  const value = n / by;
+  const digits = Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0;
+  return value.toFixed(digits) + unit;
+}
+
+/** rate writes messages per second: one decimal below ten, none above. */
+export function rate(n) {
+  if (n == null || Number.isNaN(n)) return "–";
+  if (n === 0) return "0";
+  if (n < 0.05) return "<0.1";
+  if (n < 10) return n.toFixed(1);
+  return n < 1e5 ? whole.format(n) : short(n);
+}
+
+/** bytes writes a size with a binary unit. */
+export function bytes(n) {
+  if (n == null || Number.isNaN(n)) return "–";
+  let unit = 0;
+  while (Math.abs(n) >= 1024 && unit < 5) { n /= 1024; unit++; }
+  const digits = unit === 0 || n >= 100 ? 0 : n >= 10 ? 1 : 2;
+  return n.toFixed(digits) + " " + ["B", "KiB", "MiB", "GiB", "TiB", "PiB"][unit];
+}
+
+/** seconds writes a duration given in seconds with its two largest units: 42s, 3m 05s, 2h 10m, 4d 3h. */
+export function seconds(s) {
+  if (s == null || Number.isNaN(s)) return "–";
+  s = Math.max(0, Math.round(s));
+  if (s < 60) return `${s}s`;
+  if (s < 3600) return `${Math.floor(s / 60)}m ${String(s % 60).padStart(2, "0")}s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}h ${String(Math.floor(s % 3600 / 60)).padStart(2, "0")}m`;
+  return `${Math.floor(s / 86400)}d ${Math.floor(s % 86400 / 3600)}h`;
+}
+
+/** nanoseconds writes a latency: 850 ns, 12.3 µs, 4.56 ms, 1.20 s. */
+export function nanoseconds(ns) {
+  if (ns == null || Number.isNaN(ns)) return "–";
+  const [unit, by] = ns < 1e3 ? ["ns", 1] : ns < 1e6 ? ["µs", 1e3] : ns < 1e9 ? ["ms", 1e6] : ["s", 1e9];
+  const value = ns / by;
+  return `${value.toFixed(by === 1 || value >= 100 ? 0 : value >= 10 ? 1 : 2)} ${unit}`;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+
+/** time writes the time of day, in the viewer's zone, of a moment in seconds since the Unix epoch. */
+export const time = (t) => clock.format(t * 1000);
+
+/** hourMinute writes the same without its seconds. */
+export const hourMinute = (t) => minute.format(t * 1000);
+
+/** moment writes date, time and zone. */
+export const moment = (t) => full.format(t * 1000);
+
+/** plural writes a number and the noun that goes with it. */
+export const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;

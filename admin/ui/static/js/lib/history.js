@@ -1,0 +1,79 @@
+// What admind remembers: series for charts, and sparklines for rows that are in sight.
+import { useEffect, useRef, useState } from "./html.js";
+import { get } from "./api.js";
+
+/**
+ * useHistory holds { times, series, from, to, step } of a thing, in seconds, asked for again every step (at most every ten seconds apart).
+ * of: { of: "topic", topic } and the like; figures, the newest totals of the page, become the last point meanwhile.
+ */
+export function useHistory(of, window, now, figures) {
+  const key = JSON.stringify([of, window]);
+  const [answer, setAnswer] = useState(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    let again = 0;
+    const ask = async () => {
+      let wait = 5000;
+      try {
+        const body = await get("history", { ...of, window }, stop.signal);
+        setAnswer({ key, body });
+        wait = Math.min(10000, body.step_ms);
+      } catch { /* the stream's state tells that admind does not answer; the next turn asks again */ }
+      if (!stop.signal.aborted) again = setTimeout(ask, wait);
+    };
+    ask();
+    return () => { stop.abort(); clearTimeout(again); };
+  }, [key]);
+  return columns(answer?.key === key ? answer.body : null, now, figures);
+}
+
+/** columns turns an answer into columns, without what lies before the first known point, and with figures as the newest point. */
+export function columns(body, now, figures) {
+  if (!body) return { times: [], series: {}, from: null, to: null };
+  const names = Object.keys(body.series), step = body.step_ms / 1000, start = body.start / 1000;
+  let last = body.points - 1;
+  while (last >= 0 && names.every((n) => body.series[n][last] == null)) last--;
+  let first = 0;
+  while (first <= last && names.every((n) => body.series[n][first] == null)) first++;
+  const times = [], series = Object.fromEntries(names.map((n) => [n, []]));
+  for (let i = first; i <= last; i++) {
+    times.push(start + i * step);
+    for (const n of names) series[n].push(body.series[n][i]);
+  }
+  const end = now ? now / 1000 : start + body.points * step;
+  if (figures && now && (times.length === 0 || end > times[times.length - 1])) {
+    times.push(end);
+    for (const n of names) series[n].push(figures[n] ?? null);
+  }
+  return { times, series, from: end - body.points * step, to: end, step };
+}
+
+const perRequest = 200, freshFor = 10000;
+const known = new Map(); // topic to { at, in, depth }
+
+/** useSparks holds the sparklines of the topics in sight, by topic, for a metric. */
+export function useSparks(topics, metric) {
+  const [, redraw] = useState(0);
+  const wanted = useRef([]);
+  wanted.current = topics.slice(0, perRequest);
+  useEffect(() => {
+    const stop = new AbortController();
+    let busy = false;
+    const ask = async () => {
+      const now = Date.now();
+      const due = wanted.current.filter((t) => now - (known.get(metric + " " + t)?.at ?? 0) > freshFor);
+      if (busy || due.length === 0 || document.hidden) return;
+      busy = true;
+      try {
+        const answer = await get("history/sparks", { metric, points: 40, topic: due }, stop.signal);
+        for (const t of due) known.set(metric + " " + t, { at: Date.now(), values: answer.topics[t] });
+        redraw((n) => n + 1);
+      } catch { /* asked again at the next turn */ }
+      busy = false;
+    };
+    ask();
+    const turn = setInterval(ask, 250);
+    return () => { stop.abort(); clearInterval(turn); known.clear(); };
+  }, [metric]);
+  return (topic) => known.get(metric + " " + topic)?.values;
+}

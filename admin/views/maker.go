@@ -1,0 +1,213 @@
+package views
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/admin/attention"
+	"brokerd/admin/cluster"
+	"brokerd/admin/history"
+)
+
+// Maker makes bodies. New, then Run once; everything else is safe for concurrent use at any time.
+type Maker struct {
+	cluster *cluster.Cluster
+	history *history.History
+	judge   attention.Judge // owned by Run
+	rates   rates
+
+	state atomic.Pointer[State]
+
+	mu   sync.Mutex
+	next chan struct{}        // guarded by mu; closed when a newer State is there
+	memo map[string]*memoized // guarded by mu; of the newest State
+}
+
+// State is the cluster with what is thought of it. Nobody changes it.
+type State struct {
+	*cluster.View
+	Items   []attention.Item
+	byTopic map[string]int // how many items
+	channel map[[2]string]int
+}
+
+// New returns a Maker that keeps up to limit bytes of history.
+func New(c *cluster.Cluster, limit int) *Maker {
+	return &Maker{cluster: c, history: history.New(limit), next: make(chan struct{}), memo: map[string]*memoized{},
+		rates: rates{of: map[string]sample{}}}
+}
+
+// History returns the points that are kept.
+func (m *Maker) History() *history.History { return m.history }
+
+// Next returns the newest State and a channel that is closed once there is a newer one.
+func (m *Maker) Next() (*State, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.state.Load()
+	if s == nil {
+		s = &State{View: &cluster.View{}}
+	}
+	return s, m.next
+}
+
+// Await returns the newest State, after the first round or when ctx ends.
+func (m *Maker) Await(ctx context.Context) *State {
+	for {
+		s, next := m.Next()
+		if s.Seq > 0 {
+			return s
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return s
+		}
+	}
+}
+
+// Run takes each new state of the cluster in, until ctx ends.
+func (m *Maker) Run(ctx context.Context) {
+	for {
+		v, next := m.cluster.Next()
+		if v.Seq > 0 {
+			m.take(v)
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take records a state, judges it and makes it the newest.
+func (m *Maker) take(v *cluster.View) {
+	m.record(v)
+	s := &State{View: v, Items: m.judge.Look(v, past{m.history}), byTopic: map[string]int{}, channel: map[[2]string]int{}}
+	for _, it := range s.Items {
+		if it.Topic != "" {
+			s.byTopic[it.Topic]++
+		}
+		if it.Channel != "" {
+			s.channel[[2]string{it.Topic, it.Channel}]++
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.Store(s)
+	m.memo = map[string]*memoized{}
+	close(m.next)
+	m.next = make(chan struct{})
+}
+
+// The series of things, in the order that they are recorded in.
+var (
+	seriesOfThing   = []string{"rate_in", "rate_out", "depth", "in_flight"}
+	seriesOfChannel = append(seriesOfThing[:4:4], "deferred", "requeue_rate", "timeout_rate")
+)
+
+func (m *Maker) record(v *cluster.View) {
+	h := m.history
+	h.Begin(v.At)
+	recordThing(h, history.Key{Of: "total"}, v.Sum, len(v.Nodes) == 0)
+	for _, n := range v.Nodes {
+		recordThing(h, history.Key{Of: "node", Node: n.ID}, n.Sum, n.Stale)
+	}
+	for _, t := range v.Topics {
+		recordThing(h, history.Key{Of: "topic", Topic: t.Name}, t.Sum, allStale(t))
+		for _, c := range t.Channels {
+			unknown := true
+			for _, on := range c.On {
+				unknown = unknown && on.Node.Stale
+			}
+			f := c.Sum
+			h.Record(history.Key{Of: "channel", Topic: t.Name, Channel: c.Name}, unless(unknown, f.RateIn, f.RateOut, float64(f.Depth),
+				float64(f.InFlight), float64(f.Deferred), f.RequeueRate, f.TimeoutRate)...)
+		}
+	}
+}
+
+func recordThing(h *history.History, key history.Key, f cluster.Figures, unknown bool) {
+	h.Record(key, unless(unknown, f.RateIn, f.RateOut, float64(f.Depth), float64(f.InFlight))...)
+}
+
+// unless returns the values, or as many NaN when nothing is known.
+func unless(unknown bool, values ...float64) []float64 {
+	if unknown {
+		for i := range values {
+			values[i] = math.NaN()
+		}
+	}
+	return values
+}
+
+// allStale reports whether nothing is known of the topic's state of now. A topic without a node has none to be known.
+func allStale(t *cluster.Topic) bool {
+	for _, on := range t.On {
+		if !on.Node.Stale {
+			return false
+		}
+	}
+	return len(t.On) > 0
+}
+
+// past reads channels' series for attention.
+type past struct{ h *history.History }
+
+func (p past) mean(topic, channel string, series int, from, to time.Duration) float64 {
+	window := 0
+	return p.h.Mean(history.Key{Of: "channel", Topic: topic, Channel: channel}, window, series, from, to)
+}
+
+func (p past) Depth(topic, channel string, from, to time.Duration) float64 {
+	return p.mean(topic, channel, 2, from, to)
+}
+
+func (p past) RequeueRate(topic, channel string, from, to time.Duration) float64 {
+	return p.mean(topic, channel, 5, from, to)
+}
+
+func (p past) TimeoutRate(topic, channel string, from, to time.Duration) float64 {
+	return p.mean(topic, channel, 6, from, to)
+}
+
+// memoized is one body of the newest State, made by the first who asks for it.
+type memoized struct {
+	done chan struct{}
+	body any
+	err  error
+}
+
+// makeTimeout bounds the making of one body.
+const makeTimeout = 10 * time.Second
+
+// Get returns the body of a page, one for all who ask while the State is the same. An error is an *httpapi.Error, or of the
+// daemons.
+func (m *Maker) Get(ctx context.Context, p Page) (any, error) {
+	s := m.Await(ctx)
+	m.mu.Lock()
+	key := p.key()
+	made, ok := m.memo[key]
+	if !ok {
+		made = &memoized{done: make(chan struct{})}
+		m.memo[key] = made
+	}
+	m.mu.Unlock()
+	if ok {
+		select {
+		case <-made.done:
+			return made.body, made.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	defer close(made.done)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeTimeout)
+	defer cancel()
+	made.body, made.err = m.make(ctx, s, p)
+	return made.body, made.err
+}

@@ -1,0 +1,124 @@
+package views
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"brokerd/admin/attention"
+	"brokerd/admin/history"
+	"brokerd/protocol/httpapi"
+)
+
+// Thing returns the key of what has a history, and the names of its series in their order. The error is 400.
+func Thing(of, topic, channel, node string) (history.Key, []string, error) {
+	switch of {
+	case "total":
+		return history.Key{Of: of}, seriesOfThing, nil
+	case "topic":
+		return history.Key{Of: of, Topic: topic}, seriesOfThing, nil
+	case "channel":
+		return history.Key{Of: of, Topic: topic, Channel: channel}, seriesOfChannel, nil
+	case "node":
+		return history.Key{Of: of, Node: node}, seriesOfThing, nil
+	}
+	return history.Key{}, nil, &httpapi.Error{Code: http.StatusBadRequest, Text: "INVALID_ARG_OF"}
+}
+
+// Hit is one thing that a search found.
+type Hit struct {
+	Kind   string `json:"kind"` // topic, channel, node, lookup or consumer
+	Label  string `json:"label"`
+	Detail string `json:"detail"`
+	Path   string `json:"path"` // of its page, below the base path
+	weight float64
+}
+
+var hitOrder = []string{"topic", "channel", "node", "lookup", "consumer"}
+
+// Search returns at most limit things whose names have all words of q in them, in any case and order. Names that begin with q
+// come first, then topics, channels, nodes, lookups and consumers, the busiest first.
+func (m *Maker) Search(ctx context.Context, q string, limit int) []Hit {
+	s := m.Await(ctx)
+	words := strings.Fields(strings.ToLower(q))
+	hits := []Hit{}
+	add := func(h Hit) {
+		if matches(strings.ToLower(h.Label), words) {
+			hits = append(hits, h)
+		}
+	}
+	for _, t := range s.Topics {
+		path := "topics/" + url.PathEscape(t.Name)
+		add(Hit{"topic", t.Name, plural(len(t.On), "node") + ", depth " + attention.Number(t.Sum.Depth), path, t.Sum.RateIn})
+		for _, c := range t.Channels {
+			add(Hit{"channel", t.Name + "/" + c.Name, plural(c.Sum.Clients, "consumer") + ", depth " + attention.Number(c.Sum.Depth),
+				path + "/" + url.PathEscape(c.Name), c.Sum.RateOut})
+		}
+	}
+	for _, n := range s.Nodes {
+		label := n.ID
+		if n.Hostname != "" && n.Hostname != n.BroadcastAddress {
+			label += " " + n.Hostname
+		}
+		add(Hit{"node", label, n.Version, "nodes/" + url.PathEscape(n.ID), n.Sum.RateIn})
+	}
+	for _, l := range s.Lookups {
+		add(Hit{"lookup", l.Address, l.Version, "lookup", 0})
+	}
+	if len(words) > 0 {
+		m.searchConsumers(ctx, add)
+	}
+	rank := func(h Hit) int {
+		if len(words) > 0 && strings.HasPrefix(strings.ToLower(h.Label), words[0]) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(hits, func(a, b Hit) int {
+		if len(words) == 0 {
+			return cmp.Compare(b.weight, a.weight)
+		}
+		return cmp.Or(rank(a)-rank(b), slices.Index(hitOrder, a.Kind)-slices.Index(hitOrder, b.Kind), cmp.Compare(b.weight, a.weight))
+	})
+	return hits[:min(limit, len(hits))]
+}
+
+// searchConsumers adds the consumers' hosts, with the channel of one of their connections.
+func (m *Maker) searchConsumers(ctx context.Context, add func(Hit)) {
+	body, err := m.Get(ctx, Page{View: "consumers"})
+	if err != nil {
+		return // the rest is found all the same
+	}
+	seen := map[string]bool{}
+	for _, c := range body.(*Consumers).Clients {
+		key := c.Hostname + "\x00" + c.ClientID + "\x00" + c.Topic + "\x00" + c.Channel
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		label := c.Hostname
+		if c.ClientID != "" && !strings.HasPrefix(c.Hostname, c.ClientID) {
+			label += " " + c.ClientID
+		}
+		add(Hit{"consumer", label, c.Topic + "/" + c.Channel, "topics/" + url.PathEscape(c.Topic) + "/" + url.PathEscape(c.Channel), c.FinishRate})
+	}
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return attention.Number(int64(n)) + " " + what
+}
+
+func matches(label string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(label, w) {
+			return false
+		}
+	}
+	return true
+}

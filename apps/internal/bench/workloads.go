@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"flag"
+	"time"
+
+	"brokerd/apps/internal/bench/load"
+)
+
+// workload is one load as the command line offers it.
+type workload struct {
+	name, summary, help, example string
+
+	spec  load.Spec // defaults
+	flags []option  // what can be changed beside what all have
+}
+
+// option adds one flag.
+type option func(flags *flag.FlagSet, s *load.Spec)
+
+// base are the defaults of what a load does not read or not change.
+var base = load.Spec{Limit: 10 * time.Minute, Size: 200, Batch: 0, Publishers: 2, Depth: 1, Topics: 1, Channels: 1,
+	Consumers: 1, RDY: 2500, Buffering: 250 * time.Millisecond}
+
+// with returns the defaults with some changed.
+func with(kind load.Kind, change func(s *load.Spec)) load.Spec {
+	s := base
+	s.Kind = kind
+	change(&s)
+	return s
+}
+
+var workloads = []workload{
+	{
+		name: "pub", summary: "publish only",
+		help: "Publishes to topics without channels. With --batch=1 each message is a PUB of its own; by default publishes are\n" +
+			"MPUBs of 200 messages, or of as many as fit in 1 MiB. Each connection waits for the answer, or with --depth\n" +
+			"goes on until so many answers are missing.\n",
+		example: "bench pub --batch=1 --publishers=32\nbench pub --topics=1000 --batch=20\nbench pub --size=1048576 --messages=1000",
+		spec:    with(load.Publish, func(s *load.Spec) { s.Messages = 1_000_000 }),
+		flags:   []option{messages, duration, rate, size, batch, publishers, depth, topics},
+	},
+	{
+		name: "sub", summary: "publish, then consume all of it",
+		help: "Publishes messages to channels that nobody consumes, then consumes them as fast as it goes: what is measured is\n" +
+			"the consuming. With several consumers the table tells how evenly they were served.\n",
+		example: "bench sub --consumers=64\nbench sub --channels=4 --messages=300000",
+		spec:    with(load.Subscribe, func(s *load.Spec) { s.Messages, s.Consumers = 1_000_000, 2 }),
+		flags:   []option{messages, size, batch, publishers, topics, channels, consumers, rdy, buffering},
+	},
+	{
+		name: "e2e", summary: "publish and consume at the same time",
+		help: "Publishes and consumes at once, as fast as the answers allow, or with --rate so many messages a second: then\n" +
+			"publishes are single by default, and latency counts from when each was to be sent.\n",
+		example: "bench e2e --rate=5000 --duration=30s\nbench e2e --channels=8 --publishers=1\nbench e2e --consumers=64 --rdy=1",
+		spec:    with(load.EndToEnd, func(s *load.Spec) { s.Duration, s.Consumers = 10*time.Second, 2 }),
+		flags:   []option{duration, messages, rate, size, batch, publishers, depth, topics, channels, consumers, rdy, buffering},
+	},
+	{
+		name: "defer", summary: "publish deferred messages and see how late they come",
+		help: "Publishes at a rate with DPUB, and tells by how much later than asked for the messages came.\n",
+		spec: with(load.Deferred, func(s *load.Spec) {
+			s.Duration, s.Rate, s.Delay, s.Batch = 10*time.Second, 5000, 2*time.Second, 1
+		}),
+		flags: []option{duration, messages, rate, size, publishers, depth, delay, channels, consumers, rdy, buffering},
+	},
+	{
+		name: "held", summary: "publish far deferred messages and see what they cost",
+		help: "Publishes with DPUB, far into the future, and tells by how much the broker's memory grew for each. Needs --pid.\n",
+		spec: with(load.Held, func(s *load.Spec) {
+			s.Messages, s.Duration, s.Delay, s.Publishers, s.Depth = 300_000, 5*time.Second, 10*time.Minute, 4, 64
+		}),
+		flags: []option{messages, watched, size, publishers, depth, delay},
+	},
+	{
+		name: "topics", summary: "make topics and see what they cost while idle",
+		help:  "Makes topics with channels, and tells the broker's memory for each and its CPU while nothing happens. Needs --pid.\n",
+		spec:  with(load.Topics, func(s *load.Spec) { s.Duration, s.Topics = 5*time.Second, 1000 }),
+		flags: []option{watched, topics, channels},
+	},
+	{
+		name: "conns", summary: "connect consumers and see what they cost while idle",
+		help:  "Connects consumers, and tells the broker's memory for each and its CPU while nothing happens. Needs --pid.\n",
+		spec:  with(load.Conns, func(s *load.Spec) { s.Duration, s.Consumers = 5*time.Second, 1000 }),
+		flags: []option{watched, topics, channels, consumers, buffering},
+	},
+}
+
+// register adds the flags of the load; s holds their defaults.
+func (w *workload) register(flags *flag.FlagSet, s *load.Spec) {
+	flags.StringVar(&s.Topic, "topic", s.Topic, "the `topic`, with --topics the start of their names; it is not deleted\n"+
+		"(default one made up for the run)")
+	flags.DurationVar(&s.Limit, "limit", s.Limit, "end everything after this `time`")
+	for _, add := range w.flags {
+		add(flags, s)
+	}
+}
+
+func messages(flags *flag.FlagSet, s *load.Spec) {
+	flags.Int64Var(&s.Messages, "messages", s.Messages, "how `many` are published; 0 = until the duration is over")
+}
+
+func duration(flags *flag.FlagSet, s *load.Spec) {
+	flags.DurationVar(&s.Duration, "duration", s.Duration, "how `long` is published; 0 = until all messages are")
+}
+
+func watched(flags *flag.FlagSet, s *load.Spec) {
+	flags.DurationVar(&s.Duration, "duration", s.Duration, "how `long` the broker is watched while nothing happens")
+}
+
+func rate(flags *flag.FlagSet, s *load.Spec) {
+	flags.Float64Var(&s.Rate, "rate", s.Rate, "`messages` per second of all publishers; 0 = as fast as it goes")
+}
+
+func size(flags *flag.FlagSet, s *load.Spec) {
+	flags.IntVar(&s.Size, "size", s.Size, "`bytes` of a message, 16 or more")
+}
+
+func batch(flags *flag.FlagSet, s *load.Spec) {
+	flags.IntVar(&s.Batch, "batch", s.Batch, "`messages` in one publish; 1 = PUB; 0 = up to 200 that fit in 1 MiB, 1 with a rate")
+}
+
+func publishers(flags *flag.FlagSet, s *load.Spec) {
+	flags.IntVar(&s.Publishers, "publishers", s.Publishers, "`connections` that publish")
+}
+
+func depth(flags *flag.FlagSet, s *load.Spec) {
+	flags.IntVar(&s.Depth, "depth", s.Depth, "`publishes` of a connection that may be unanswered")
+}
+
+func topics(flags *flag.FlagSet, s *load.Spec) {
+	flags.IntVar(&s.Topics, "topics", s.Topics, "how `many`, published to in turn")
+}
+
+func channels(flags *flag.FlagSet, s *load.Spec) {
+	flags.IntVar(&s.Channels, "channels", s.Channels, "how `many` each topic has")
+}
+
+func consumers(flags *flag.FlagSet, s *load.Spec) {
+	what := "`connections` that consume each channel"
+	if s.Kind == load.Conns {
+		what = "`connections` in all"
+	}
+	flags.IntVar(&s.Consumers, "consumers", s.Consumers, what)
+}
+
+func rdy(flags *flag.FlagSet, s *load.Spec) {
+	flags.IntVar(&s.RDY, "rdy", s.RDY, "`messages` that a consumer may have in flight")
+}
+
+func delay(flags *flag.FlagSet, s *load.Spec) {
+	flags.DurationVar(&s.Delay, "delay", s.Delay, "by how `much` messages are deferred, in whole milliseconds")
+}
+
+func buffering(flags *flag.FlagSet, s *load.Spec) {
+	flags.DurationVar(&s.Buffering, "output-buffer-timeout", s.Buffering,
+		"how `long` consumers let the broker hold output back: 250ms is what\nclient libraries ask for; 0 = the broker's default, -1ns = not at all")
+}

@@ -1,0 +1,153 @@
+package inflight
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"brokerd/protocol"
+
+	"pgregory.net/rapid"
+)
+
+// shelfMachine applies the same operations to a Shelf and to a plain list.
+type shelfMachine struct {
+	shelf Shelf
+	model []Shelved
+	now   int64
+	next  protocol.MessageID
+	seen  Snapshot  // taken at some moment
+	was   []Shelved // what it held then, by id
+	steps int
+}
+
+func byID(a, b Shelved) int { return cmp.Compare(a.ID, b.ID) }
+
+// Push adds many at once at times: stretches come into use with some thousand messages only.
+func (m *shelfMachine) Push(t *rapid.T) {
+	count := rapid.SampledFrom([]int{1, 3, 700}).Draw(t, "count")
+	spread := rapid.SampledFrom([]int64{1, 1 << 20, 1 << 27, 1 << 34, 1 << 42, 1 << 50}).Draw(t, "spread")
+	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+	for range count {
+		m.next++
+		s := Shelved{At: m.now + r.Int64N(spread), ID: m.next, Off: r.Uint32(), Attempts: uint16(r.Uint32())}
+		m.shelf.Push(s)
+		m.model = append(m.model, s)
+	}
+}
+
+func (m *shelfMachine) Pop(t *rapid.T) {
+	m.now += rapid.SampledFrom([]int64{0, 1, 1 << 20, 1 << 26, 1 << 33, 1 << 41}).Draw(t, "ns")
+	slices.SortFunc(m.model, func(a, b Shelved) int { return cmp.Or(cmp.Compare(a.At, b.At), byID(a, b)) })
+	if at, ok := m.shelf.Next(); ok != (len(m.model) > 0) || ok && at > m.model[0].At {
+		t.Fatalf("Next is %d, %v with %d messages", at, ok, len(m.model))
+	}
+	for limit := rapid.IntRange(1, 2000).Draw(t, "limit"); limit > 0; limit-- {
+		got, ok := m.shelf.Pop(m.now)
+		if due := len(m.model) > 0 && m.model[0].At <= m.now; ok != due {
+			t.Fatalf("Pop at %d returned a message: %v, one was due: %v", m.now, ok, due)
+		}
+		if !ok {
+			return
+		}
+		i := slices.Index(m.model, got)
+		if i < 0 || got.At != m.model[0].At {
+			t.Fatalf("Pop returned %+v, which is number %d, before %+v", got, i, m.model[0])
+		}
+		m.model = slices.Delete(m.model, i, i+1)
+	}
+}
+
+func (m *shelfMachine) Snapshot(*rapid.T) {
+	m.seen, m.was = m.shelf.Snapshot(), slices.SortedFunc(slices.Values(m.model), byID)
+}
+
+func (m *shelfMachine) Clear(t *rapid.T) {
+	if rapid.IntRange(0, 9).Draw(t, "really") == 0 {
+		m.shelf.Clear()
+		m.model = nil
+	}
+}
+
+func (m *shelfMachine) Check(t *rapid.T) {
+	if m.shelf.Len() != len(m.model) {
+		t.Fatalf("Len is %d, want %d", m.shelf.Len(), len(m.model))
+	}
+	if m.steps++; m.steps%8 != 0 {
+		return // the rest takes long
+	}
+	if !slices.Equal(slices.SortedFunc(m.shelf.All(), byID), slices.SortedFunc(slices.Values(m.model), byID)) {
+		t.Fatal("All returned other messages than are there")
+	}
+	if m.seen.Len() != len(m.was) || !slices.Equal(slices.SortedFunc(m.seen.All(), byID), m.was) {
+		t.Fatal("a snapshot has changed after it was taken")
+	}
+}
+
+func TestShelfAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &shelfMachine{}
+		t.Repeat(map[string]func(*rapid.T){"Push": m.Push, "Pop": m.Pop, "Snapshot": m.Snapshot, "Clear": m.Clear, "": m.Check})
+	})
+}
+
+func TestLineAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var line Line
+		var model, was []Shelved
+		var seen Snapshot
+		next, steps := protocol.MessageID(0), 0
+		t.Repeat(map[string]func(*rapid.T){
+			"Push": func(t *rapid.T) {
+				for range rapid.SampledFrom([]int{1, 9, 3000}).Draw(t, "count") {
+					next++
+					line.Push(Shelved{ID: next})
+					model = append(model, Shelved{ID: next})
+				}
+			},
+			"Pop": func(t *rapid.T) {
+				for range min(len(model), rapid.SampledFrom([]int{1, 7, 2500}).Draw(t, "count")) {
+					if got := line.Pop(); got != model[0] {
+						t.Fatalf("Pop returned %v, want %v", got, model[0])
+					}
+					model = model[1:]
+				}
+			},
+			"Snapshot": func(*rapid.T) { seen, was = line.Snapshot(), slices.Clone(model) },
+			"": func(t *rapid.T) {
+				if steps++; steps%8 != 0 {
+					return
+				}
+				if line.Len() != len(model) || !slices.Equal(slices.Collect(line.All()), model) {
+					t.Fatalf("%d messages are in line, want %d, or others", line.Len(), len(model))
+				}
+				if !slices.Equal(slices.Collect(seen.All()), was) {
+					t.Fatal("a snapshot has changed after it was taken")
+				}
+			},
+		})
+	})
+}
+
+// Ten million messages that are deferred must not cost more than their entries, however their due times are spread.
+func TestShelfIsDense(t *testing.T) {
+	const count = 200_000
+	for _, spread := range []int64{1, 1e9, 3600e9, 30 * 24 * 3600e9} {
+		var h Shelf
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := range count {
+			h.Push(Shelved{At: r.Int64N(spread) + 1e9, ID: protocol.MessageID(i)})
+		}
+		size := heapPiece * len(h.near.pieces)
+		for _, s := range h.far {
+			for _, chunk := range s.line.chunks {
+				size += cap(chunk) + 1 // and its header
+			}
+			size += 6 // the stretch, its places in the map and in the order
+		}
+		if limit := count * 2; size > limit {
+			t.Errorf("due within %d s: %d messages take the room of %d entries in %d stretches", spread/1e9, count, size, len(h.far))
+		}
+	}
+}
