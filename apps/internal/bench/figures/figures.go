@@ -38,6 +38,7 @@ const (
 	Spread       = "farthest consumer from the mean %"
 	Memory       = "memory MiB"
 	Disk         = "disk MiB"
+	FillDisk     = "filled disk MiB"
 	Each         = "bytes each"
 	Idle         = "idle CPU %"
 	SetupRate    = "set up/s"
@@ -75,6 +76,7 @@ func Of(r *load.Result) []Figure {
 		add(CPU, b.CPUMicros, r.Messages > 0)
 		if r.Fill != nil && r.Fill.Broker != nil {
 			add(FillCPU, r.Fill.Broker.CPUMicros, true)
+			add(FillDisk, float64(r.Fill.Broker.Disk)/(1<<20), r.Fill.Broker.Disk > 0)
 		}
 		add(Memory, float64(b.Memory)/(1<<20), true)
 		add(Disk, float64(b.Disk)/(1<<20), b.Disk > 0)

@@ -178,7 +178,19 @@ func (r *run) fillAndDrain(ctx context.Context, result *Result) error {
 	result.rate(r.received(), last.Sub(began), r.spec.Size)
 	all.leave()
 	all.report(result)
+	r.diskAfter(ctx, result)
 	return nil
+}
+
+// letGo is how long a broker has to give up files that it does not need any more.
+const letGo = time.Second
+
+// diskAfter writes down what is left on disk after everything was consumed.
+func (r *run) diskAfter(ctx context.Context, result *Result) {
+	if r.broker.DataPath != "" && result.Broker != nil {
+		pause(ctx, letGo)
+		result.Broker.Disk = folderSize(r.broker.DataPath)
+	}
 }
 
 // endToEnd is the loads EndToEnd and Deferred.

@@ -37,6 +37,7 @@ Scenarios are named by their names, or by their groups: speed, cost, growth.
 		flags.IntVar(&o.rounds, "rounds", 3, "how `often` each has its turn")
 		flags.StringVar(&o.scenarios, "scenarios", "", "only these, `names` with commas or spaces between")
 		flags.StringVar(&o.dir, "dir", "", "the `folder` below which data lies (default the system's for temporary files)")
+		flags.StringVar(&o.results, "results", "", "keep results in this `file`, and do not measure again what it has")
 		flags.StringVar(&o.write, "write", "", "the `page` to write the tables into")
 		flags.BoolVar(&o.json, "json", false, "print all results as one object of JSON")
 		return o.run
@@ -44,9 +45,9 @@ Scenarios are named by their names, or by their groups: speed, cost, growth.
 }
 
 type options struct {
-	ours, peer, scenarios, dir, write string
-	rounds                            int
-	json                              bool
+	ours, peer, scenarios, dir, results, write string
+	rounds                                     int
+	json                                       bool
 }
 
 func (o *options) run(ctx context.Context, env *appkit.Env) error {
@@ -82,7 +83,7 @@ func (o *options) run(ctx context.Context, env *appkit.Env) error {
 
 // sitting finds the binaries and describes the machine.
 func (o *options) sitting(ctx context.Context) (*sitting, error) {
-	s := &sitting{ours: o.ours, dir: o.dir, Began: time.Now().UTC().Truncate(time.Minute), Rounds: o.rounds,
+	s := &sitting{ours: o.ours, dir: o.dir, file: o.results, Began: time.Now().UTC().Truncate(time.Minute), Rounds: o.rounds,
 		Results: make(map[string]*outcome)}
 	if s.dir == "" {
 		s.dir = os.TempDir()
@@ -106,7 +107,10 @@ func (o *options) sitting(ctx context.Context) (*sitting, error) {
 		}
 	}
 	s.Machine = describeMachine(s.dir)
-	return s, nil
+	if s.file == "" {
+		return s, nil
+	}
+	return s, s.resume()
 }
 
 // The lines of the page that the tables stand between.

@@ -2,9 +2,12 @@ package standard
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 // sitting is one time that scenarios are run, on one machine.
 type sitting struct {
 	ours, peer, dir string // binaries, the peer's empty when there is none, and where data lies
+	file            string // where results are kept as they come; empty is nowhere
 
 	Began   time.Time           `json:"began"`
 	Machine string              `json:"machine"`
@@ -42,7 +46,13 @@ func (s *sitting) run(ctx context.Context, list []scenario, rounds int, log *slo
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
+				if s.has(c, variant, round) {
+					continue
+				}
 				s.measure(ctx, c, variant, log.With("round", round+1, "scenario", c.name, "on", variant))
+				if err := s.keep(); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -51,6 +61,51 @@ func (s *sitting) run(ctx context.Context, list []scenario, rounds int, log *slo
 			return fmt.Errorf("%s could not be measured: %s", c.name, strings.Join(o.Problems, "; "))
 		}
 	}
+	return nil
+}
+
+// has reports whether a run was done before the sitting was continued.
+func (s *sitting) has(c scenario, variant string, round int) bool {
+	o := s.Results[c.name]
+	switch {
+	case o == nil:
+		return false
+	case variant == onPeer:
+		return len(o.Peer) > round
+	}
+	return len(o.Ours[variant]) > round
+}
+
+// keep writes the results down, so that the sitting can be continued.
+func (s *sitting) keep() error {
+	if s.file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keeping the results: %w", err)
+	}
+	return os.WriteFile(s.file, append(text, '\n'), 0o644)
+}
+
+// resume takes up what is kept in the file, if there is anything. Results of other
+// versions are refused.
+func (s *sitting) resume() error {
+	text, err := os.ReadFile(s.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var old sitting
+	if err := json.Unmarshal(text, &old); err != nil {
+		return fmt.Errorf("the results in %s: %w", s.file, err)
+	}
+	if old.Ours != s.Ours || old.Peer != s.Peer {
+		return fmt.Errorf("the results in %s are of %s and %q, not of %s and %q", s.file, old.Ours, old.Peer, s.Ours, s.Peer)
+	}
+	s.Began, s.Machine, s.Results = old.Began, old.Machine, old.Results
 	return nil
 }
 

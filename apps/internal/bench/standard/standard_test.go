@@ -65,6 +65,32 @@ func TestBetween(t *testing.T) {
 	}
 }
 
+// A sitting that ended goes on where it was, but not with other versions.
+func TestASittingIsContinued(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "results")
+	first := &sitting{Ours: "one", Machine: "this", file: file, Results: map[string]*outcome{
+		"small": {Ours: map[string][]*load.Result{disk: {{PerSecond: 7}}}}}}
+	if err := first.keep(); err != nil {
+		t.Fatal(err)
+	}
+	second := &sitting{Ours: "one", file: file}
+	if err := second.resume(); err != nil {
+		t.Fatal(err)
+	}
+	c := scenario{name: "small"}
+	if !second.has(c, disk, 0) || second.has(c, disk, 1) || second.has(c, memory, 0) || second.has(c, onPeer, 0) {
+		t.Errorf("resumed with %+v", second.Results["small"])
+	}
+	other := &sitting{Ours: "two", file: file}
+	if err := other.resume(); err == nil || !strings.Contains(err.Error(), "two") {
+		t.Errorf("error %v, wanted one about the versions", err)
+	}
+	fresh := &sitting{file: file + "-not-there"}
+	if err := fresh.resume(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A sitting on a real broker, with one for the peer, gives a table with both; what cannot be run is told.
 func TestASitting(t *testing.T) {
 	binary := apptest.Find(t, "brokerd")
@@ -73,7 +99,7 @@ func TestASitting(t *testing.T) {
 		Results: make(map[string]*outcome)}
 	list := []scenario{
 		{name: "small", what: "a few messages", group: speed, levels: []string{memory, disk}, peer: true,
-			spec: spec(load.Subscribe, func(s *load.Spec) { s.Messages, s.Consumers = 1000, 4 })},
+			spec: spec(load.EndToEnd, func(s *load.Spec) { s.Messages, s.Consumers = 1000, 4 })},
 		{name: "still", what: "a few topics", group: cost, levels: []string{disk}, once: true,
 			spec: spec(load.Topics, func(s *load.Spec) { s.Topics, s.Duration = 10, time.Millisecond })},
 		{name: "grown", what: "a few more", group: growth, levels: []string{disk}, once: true,
