@@ -136,11 +136,14 @@ func kind(channel string) string {
 }
 
 // concerned returns the brokers that have a topic: by what lookups tell, by what they say themselves, or by what they said in the
-// last round. One that does not answer counts.
+// last round. One that does not answer counts. The error is ErrNothing when everybody says that there is no such topic.
 func (c *Cluster) concerned(ctx context.Context, topic string) ([]*Node, []error, error) {
 	p, err := c.Producers(ctx, topic)
 	if err != nil {
 		return nil, nil, err
+	}
+	if !p.Known && len(p.Warnings) == 0 && c.View().Topic(topic) == nil {
+		return nil, nil, ErrNothing
 	}
 	if !c.ByLookups() {
 		var having []*Node
@@ -180,7 +183,7 @@ func (c *Cluster) Create(ctx context.Context, topic, channel string) (*Outcome, 
 		return o, err
 	}
 	nodes, warnings, err := c.concerned(ctx, topic)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNothing) { // no broker has it yet
 		warnings = append(warnings, err)
 	}
 	o.Warnings = warnings

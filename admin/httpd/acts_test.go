@@ -1,0 +1,235 @@
+package httpd
+
+import (
+	"net/http"
+	"net/http/cookiejar"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"brokerd/admin/access"
+	"brokerd/admin/fakes"
+)
+
+// TestActs covers requests and refusals of nsqadmin's acts, with the bodies that its scripts send: curl -d sends them as a form.
+func TestActs(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	ok := `{"message":""`
+	f.run([]step{
+		{"POST /api/topics", `{"topic":"new"}`, 200, ok},
+		{"POST /api/topics", `{"topic":"new","channel":"c"}`, 200, ok},
+		{"POST /api/topics", `{"topic":"not$valid"}`, 400, `{"message":"INVALID_TOPIC"}`},
+		{"POST /api/topics", `{"topic":"t","channel":"not valid"}`, 400, `{"message":"INVALID_CHANNEL"}`},
+		{"POST /api/topics", ``, 400, `{"message":"EOF"}`},
+		{"POST /api/topics", `x`, 400, `invalid character 'x' looking for beginning of value`},
+		{"POST /api/topics/t", `{"action":"pause"}`, 200, ok},
+		{"POST /api/topics/t", `{"action":"unpause"}`, 200, ok},
+		{"POST /api/topics/t", `{"action":"empty"}`, 200, ok},
+		{"POST /api/topics/t", `{"action":"explode"}`, 400, `{"message":"INVALID_ACTION"}`},
+		{"POST /api/topics/t", `{}`, 400, `{"message":"INVALID_ACTION"}`},
+		{"POST /api/topics/*", `{"action":"pause"}`, 400, `INVALID_TOPIC`},
+		{"POST /api/topics/idle", `{"action":"pause"}`, 404, `TOPIC_NOT_FOUND`},
+		{"POST /api/topics/t/c", `{"action":"pause"}`, 200, ok},
+		{"POST /api/topics/t/c", `{"action":"set_durability","durability":"disk"}`, 400, `INVALID_ACTION`},
+		{"POST /api/topics/t", `{"action":"set_durability","durability":"often"}`, 400, `INVALID_DURABILITY`},
+		{"DELETE /api/topics/t/c%23ephemeral", ``, 200, ok},
+		{"DELETE /api/topics/t", ``, 200, ok},
+		{"DELETE /api/topics/*", ``, 400, `INVALID_TOPIC`},
+		{"DELETE /api/nodes/" + f.a.Address(), `{"topic":"t"}`, 200, ok},
+		{"DELETE /api/nodes/" + f.a.Address(), ``, 400, `INVALID_BODY`},
+		{"DELETE /api/nodes/" + f.a.Address(), `{"topic":"no no"}`, 400, `INVALID_TOPIC`},
+		{"DELETE /api/nodes/192.0.2.1:80", `{"topic":"t"}`, 404, `NODE_NOT_FOUND`},
+		{"POST /api/publish", `{"topic":"t","body":"hello","node":"` + f.b.Address() + `"}`, 200, `{"message":"","node":"` + f.b.Address() + `"}`},
+		{"POST /api/publish", `{"topic":"t","body":"aGVsbG8=","base64":true,"defer_ms":1000}`, 200, ok},
+		{"POST /api/publish", `{"topic":"t","body":""}`, 400, `MSG_EMPTY`},
+		{"POST /api/publish", `{"topic":"t","body":"%","base64":true}`, 400, `INVALID_BODY`},
+		{"POST /api/publish", `{"topic":"t","body":"x","defer_ms":-1}`, 400, `INVALID_DEFER`},
+		{"POST /api/publish", `{"topic":"t","body":"x","node":"192.0.2.1:80"}`, 404, `NODE_NOT_FOUND`},
+	}, "Content-Type", "application/x-www-form-urlencoded")
+	if acts := f.b.Acts(); !slices.Contains(acts, "/channel/delete?topic=t&channel=c%23ephemeral") || !slices.Contains(acts, "/pub?topic=t hello") {
+		t.Errorf("b was told %q", acts)
+	}
+}
+
+// TestPartialFailure: what some nodes did is done, with a warning that names the others; what none did is an error.
+func TestPartialFailure(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	f.b.Fail(500)
+	f.run([]step{{"POST /api/topics/t", `{"action":"pause"}`, 200, `{"message":"WARNING: ` + f.b.Address() + `: got response 500`},
+		{"POST /api/topics/t", `{"action":"pause"}`, 200, `"results":[{"node":"` + f.a.Address() + `","ok":true,"error":""}`}})
+	f.a.Fail(500)
+	f.run([]step{{"POST /api/topics/t", `{"action":"pause"}`, 502, `UPSTREAM_ERROR: ` + f.a.Address() + `: got response 500`}})
+	f.lookup.Fail(500)
+	f.run([]step{{"POST /api/topics", `{"topic":"x"}`, 502, `UPSTREAM_ERROR: `}, {"DELETE /api/topics/other", ``, 502, `UPSTREAM_ERROR: `}})
+}
+
+// TestEveryActIsWrittenDown: who, what, from where and what came of it; what was refused as well.
+func TestEveryActIsWrittenDown(t *testing.T) {
+	f := newFixture(t, nil, access.Config{Operators: []string{"alice"}, Header: "X-Forwarded-User"})
+	f.run([]step{{"POST /api/topics/t/c", `{"action":"pause"}`, 200, ""}}, "X-Forwarded-User", "alice", "User-Agent", "script/1")
+	f.run([]step{{"DELETE /api/topics/t", ``, 403, `{"message":"FORBIDDEN"}`}}, "X-Forwarded-User", "bob")
+	f.run([]step{{"DELETE /api/topics/none", ``, 404, ""}}, "X-Forwarded-User", "alice")
+	f.b.Fail(500)
+	f.run([]step{{"POST /api/topics/t", `{"action":"empty"}`, 200, ""}}, "X-Forwarded-User", "alice")
+	for _, want := range []string{
+		`msg=act action=pause_channel topic=t channel=c node="" detail="" user=alice remote=127.0.0.1:`, `user_agent=script/1 result=done`,
+		`msg=act action="delete /api/topics/t"`, `user=bob`, `result=refused error=FORBIDDEN`,
+		`action=delete_topic topic=none`, `result=failed`, `action=empty_topic topic=t`, `result=partial error="WARNING: ` + f.b.Address(),
+	} {
+		if !strings.Contains(f.log.String(), want) {
+			t.Errorf("not in the log: %s", want)
+		}
+	}
+	if acts := f.a.Acts(); !slices.Equal(acts, []string{"/channel/pause?topic=t&channel=c", "/topic/empty?topic=t"}) {
+		t.Errorf("a was told %q", acts)
+	}
+}
+
+// TestOtherSites: a browser acts for our pages only; on a loopback that lets everybody in, only under names that are ours.
+func TestOtherSites(t *testing.T) {
+	f := newFixture(t, func(c *Config) {
+		c.HostAllowed = func(host string) bool { return host == "127.0.0.1" || host == "admin.test" }
+	}, access.Config{})
+	act := step{"POST /api/topics/t", `{"action":"pause"}`, 200, ""}
+	f.run([]step{act})
+	f.run([]step{act}, "Sec-Fetch-Site", "same-origin", "Origin", f.url)
+	act.status = 403
+	act.want = "CROSS_ORIGIN"
+	f.run([]step{act}, "Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example")
+	f.run([]step{act}, "Origin", "http://evil.example")
+	for host, want := range map[string]int{"rebound.example:80": 403, "admin.test": 200} {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", f.url+"/api/topics/t", strings.NewReader(act.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("called %s: %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
+
+// TestSignIn goes through it as a page does: nothing to be seen before, a cookie and a token after, roles, and signing out.
+func TestSignIn(t *testing.T) {
+	f := newFixture(t, nil, access.Config{UsersFile: usersFile(t)})
+	f.run([]step{
+		{"GET /ping", "", 200, "OK"},
+		{"GET /", "", 200, `"must_sign_in":true`},
+		{"GET /api/session", "", 200, `"sign_in":"users","user":"","role":"none","csrf":"","must_sign_in":true,"warnings":[],"mode":"lookupd","lookups":[]`},
+		{"GET /api/topics", "", 401, `{"message":"SIGN_IN_REQUIRED"}`},
+		{"GET /api/view/overview", "", 401, "SIGN_IN_REQUIRED"},
+		{"GET /api/events?view=overview", "", 401, "SIGN_IN_REQUIRED"},
+		{"GET /config/log_level", "", 401, "SIGN_IN_REQUIRED"},
+		{"POST /api/topics", `{"topic":"x"}`, 401, "SIGN_IN_REQUIRED"},
+		{"POST /api/session", `{"user":"alice","password":"no"}`, 401, "BAD_CREDENTIALS"},
+		{"POST /api/session", `{`, 400, "INVALID_BODY"},
+	})
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	token := ""
+	do := func(method, path, body string, want int) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, f.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-CSRF-Token", token)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text := readAll(t, resp)
+		if resp.StatusCode != want {
+			t.Errorf("%s %s: %d %s, want %d", method, path, resp.StatusCode, text, want)
+		}
+		return text
+	}
+	signIn := func(user string) {
+		t.Helper()
+		token = ""
+		text := do("POST", "/api/session", `{"user":"`+user+`","password":"`+user+user+`"}`, 200)
+		_, token, _ = strings.Cut(text, `"csrf":"`)
+		token, _, _ = strings.Cut(token, `"`)
+	}
+	signIn("bob")
+	do("GET", "/api/topics", "", 200)
+	do("POST", "/api/topics/t", `{"action":"pause"}`, 403)
+	signIn("alice")
+	do("POST", "/api/topics/t", `{"action":"pause"}`, 200)
+	right := token
+	token = "wrong"
+	if text := do("POST", "/api/topics/t", `{"action":"pause"}`, 403); !strings.Contains(text, "CSRF_TOKEN") {
+		t.Errorf("a wrong token: %s", text)
+	}
+	token = right
+	do("DELETE", "/api/session", "", 200)
+	do("GET", "/api/topics", "", 401)
+	f.run([]step{{"POST /api/topics/t", `{"action":"pause"}`, 200, ""}}, "Authorization", "Basic YWxpY2U6YWxpY2VhbGljZQ==")
+	f.run([]step{{"POST /api/topics/t", `{"action":"pause"}`, 401, "BAD_CREDENTIALS"}}, "Authorization", "Basic YWxpY2U6eA==")
+	if !strings.Contains(f.log.String(), "action=sign_in") || strings.Contains(f.log.String(), "alicealice") {
+		t.Error("signing in is not in the log, or the password is")
+	}
+}
+
+// TestTooManyTries: the answer says when to come again.
+func TestTooManyTries(t *testing.T) {
+	f := newFixture(t, nil, access.Config{UsersFile: usersFile(t)})
+	for range 10 {
+		f.run([]step{{"POST /api/session", `{"user":"bob","password":"x"}`, 401, "BAD_CREDENTIALS"}})
+	}
+	resp, body := f.send("POST", "/api/session", `{"user":"bob","password":"bobbob"}`)
+	if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "TOO_MANY_ATTEMPTS") {
+		t.Errorf("%d %s %v", resp.StatusCode, body, resp.Header)
+	}
+}
+
+// TestConfig covers what can be shown and set, and from where.
+func TestConfig(t *testing.T) {
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	f := newFixture(t, func(c *Config) { c.ConfigFrom = &loopback }, access.Config{})
+	f.run([]step{
+		{"GET /config/log_level", "", 200, "2"},
+		{"GET /config/base_path", "", 200, "/"},
+		{"GET /config/none", "", 400, `{"message":"INVALID_OPTION"}`},
+		{"PUT /config/base_path", "x", 400, `{"message":"INVALID_OPTION"}`},
+		{"PUT /config/log_level", "", 413, `{"message":"INVALID_VALUE"}`},
+		{"PUT /config/log_level", "bad", 400, `{"message":"INVALID_VALUE"}`},
+		{"PUT /config/log_level", "fatal", 200, "5"},
+		{"GET /config/log_level", "", 200, "5"},
+		{"PUT /config/nsqlookupd_http_addresses", `["a:1","b:2"]`, 200, `["a:1","b:2"]`},
+		{"PUT /config/nsqlookupd_http_addresses", `["a"]`, 400, `{"message":"INVALID_VALUE"}`},
+		{"PUT /config/nsqlookupd_http_addresses", `[]`, 400, `{"message":"INVALID_VALUE"}`},
+		{"PUT /config/nsqlookupd_http_addresses", `["` + strings.Repeat("x", maxConfig) + `"]`, 413, `{"message":"INVALID_VALUE"}`},
+	})
+	if got := f.cluster.Lookups(); !slices.Equal(got, []string{"a:1", "b:2"}) {
+		t.Errorf("lookups %v", got)
+	}
+	elsewhere := netip.MustParsePrefix("10.0.0.0/8")
+	g := newFixture(t, func(c *Config) { c.ConfigFrom = &elsewhere }, access.Config{})
+	g.run([]step{{"GET /config/log_level", "", 403, `{"message":"FORBIDDEN"}`}, {"PUT /config/log_level", "fatal", 403, `{"message":"FORBIDDEN"}`}})
+}
+
+// TestALookupAsked: a topic that only a lookup knows is listed as inactive, in both APIs.
+func TestALookupAsked(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	f.run([]step{
+		{"GET /api/topics", "", 200, `{"topics":["idle","t"],"message":""}`},
+		{"GET /api/topics?inactive=true", "", 200, `{"topics":{"idle":["x"]},"message":""}`},
+		{"GET /api/view/lookups", "", 200, `"inactive":[{"topic":"idle","channels":["x"]}]`},
+		{"GET /api/topics?%zz", "", 400, `{"message":"invalid URL escape \"%zz\""}`},
+	})
+	f.lookup.Change(func(l *fakes.Lookup) { l.Nodes[0].Tombstones[0], l.Nodes[1].Tombstones[0] = true, true })
+	f.run([]step{{"GET /api/topics?inactive=true", "", 200, `{"topics":{"idle":["x"],"t":[]},"message":""}`},
+		{"GET /api/nodes", "", 200, `"topics":[{"topic":"t","tombstoned":true}]`}})
+}
