@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,11 +28,36 @@ func rounds(t *testing.T) int {
 	return n
 }
 
+// burden runs as many processes beside the test as BROKERD_CRASH_LOAD in the environment says, each of which would take a core:
+// what may be forgotten is to be measured on a busy machine as well.
+func burden(t *testing.T) {
+	t.Helper()
+	text := os.Getenv("BROKERD_CRASH_LOAD")
+	if text == "" {
+		return
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		t.Fatalf("BROKERD_CRASH_LOAD is %q, must be a number of processes", text)
+	}
+	for range n {
+		p := exec.Command("sh", "-c", "while :; do :; done")
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = p.Process.Kill()
+			_ = p.Wait()
+		})
+	}
+}
+
 // TestKilledBrokerLosesNothing kills a broker with SIGKILL at random moments, under stock producers and a stock consumer that
 // finish, requeue and touch, and starts it again on the same folder and ports. Every acknowledged message must be finished in
 // the end. What is delivered again after it was finished must have been finished just before a kill. Nothing deferred may come
 // before it is due.
 func TestKilledBrokerLosesNothing(t *testing.T) {
+	burden(t)
 	for _, level := range []string{"disk", "fsync"} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()

@@ -15,6 +15,9 @@ type vfsFile = vfs.File
 func (l *Log) Commit(at Position, level Level) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if level == Written {
+		l.awaitCompanyLocked()
+	}
 	for {
 		if done, err := l.resultLocked(at, level); done {
 			return err
@@ -29,6 +32,34 @@ func (l *Log) Commit(at Position, level Level) error {
 		default:
 			l.writeRoundLocked()
 		}
+	}
+}
+
+// When a commit of level Written lets others append first: the write is small, so that they would cost more than it, and this has
+// been of use lately. One of companyProbe commits finds that out.
+const (
+	companyBytes = 4 << 10
+	companyProbe = 64
+)
+
+// awaitCompanyLocked lets goroutines that are about to append do so before the write, so that they share it. Without it those that
+// were woken together write one after the other, as each write is over before the next one is run.
+func (l *Log) awaitCompanyLocked() {
+	if l.writes.busy || len(l.pending.buf) >= companyBytes {
+		return
+	}
+	l.lone++
+	if l.company == 0 && l.lone%companyProbe != 0 {
+		return
+	}
+	next := l.next
+	l.mu.Unlock()
+	runtime.Gosched()
+	l.mu.Lock()
+	if l.next != next {
+		l.company = companyProbe
+	} else if l.company > 0 {
+		l.company--
 	}
 }
 

@@ -232,3 +232,28 @@ func (w *crowd) hasAll(what string, fs vfs.FS, promised []entry, released Positi
 		}
 	}
 }
+
+// TestSmallWritesAreShared: many who commit at the same time do not each pay for a write.
+func TestSmallWritesAreShared(t *testing.T) {
+	const committers, each = 32, 200
+	l, _, _ := open(t, Options{FS: vfs.NewMem(), Dir: testDir})
+	var wg sync.WaitGroup
+	for range committers {
+		wg.Go(func() {
+			for range each {
+				at, err := l.Append(1, []byte("a message"))
+				if err == nil {
+					err = l.Commit(at, Written)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s := l.Stats(); s.Records != committers*each || s.Writes > committers*each/2 {
+		t.Errorf("%d writes for %d records", s.Writes, s.Records)
+	}
+	ok(t, l.Close())
+}

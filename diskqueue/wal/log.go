@@ -49,6 +49,8 @@ type Log struct {
 	preparing  bool       // a spare file is being made, or asked for
 	begun      int        // files since the last Release
 	roundsHere int        // of syncs, since the current file was begun
+	company    int        // commits that wait for others before they write
+	lone       uint       // commits that have thought about it
 	newNames   bool       // the folder has names that are not synced
 	named      uint64     // highest number that a synced name has
 

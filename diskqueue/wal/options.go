@@ -27,7 +27,7 @@ type Options struct {
 	SpareFiles int   // released files that are kept to be overwritten, at most; 4, negative for none
 	Prepare    bool  // the first file is prepared by Start already, since most commits will be of level Synced
 
-	FlushInterval time.Duration // a record that nobody commits is written after this at the latest; 50 ms
+	FlushInterval time.Duration // a record that nobody commits is written after this at the latest; 20 ms
 	FlushBytes    int           // bytes that may wait before they are written earlier; 256 KiB
 
 	SyncEvery   int64         // written records after which the log is synced by itself; 2500, negative for no bound
@@ -48,7 +48,7 @@ func (o *Options) normalize() error {
 	}
 	defaultTo(&o.FileSize, 16<<20)
 	defaultTo(&o.SpareFiles, 4)
-	defaultTo(&o.FlushInterval, 50*time.Millisecond)
+	defaultTo(&o.FlushInterval, 20*time.Millisecond)
 	defaultTo(&o.FlushBytes, 256<<10)
 	defaultTo(&o.SyncEvery, 2500)
 	defaultTo(&o.SyncBytes, 4<<20)
