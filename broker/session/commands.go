@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"brokerd/broker/auth"
@@ -41,15 +42,26 @@ func (s *Session) exec(c *protocol.Command) error {
 	case protocol.Dpub:
 		return s.dpub(c)
 	case protocol.Identify:
-		return s.identify()
+		return s.aside(s.identify)
 	case protocol.Sub:
-		return s.subscribe(c)
+		words := *c // c itself must not leave the stack, or every command would cost an allocation
+		return s.aside(func() error { return s.subscribe(&words) })
 	case protocol.Cls:
 		return s.cls()
 	case protocol.Auth:
-		return s.authenticate(c)
+		words := *c
+		return s.aside(func() error { return s.authenticate(&words) })
 	}
 	return protocol.Errorf(protocol.CodeInvalid, "invalid command %s", c.Name)
+}
+
+// aside carries out a command of the beginning of a connection on a stack of its own: such commands need a large one, which the
+// reader would keep for as long as the connection lasts.
+func (s *Session) aside(command func() error) (err error) {
+	var done sync.WaitGroup
+	done.Go(func() { err = command() })
+	done.Wait()
+	return err
 }
 
 // subscribedOrClosing checks that the command is allowed.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/s2"
@@ -46,11 +47,11 @@ func (s *Session) negotiate(r *protocol.IdentifyRequest) error {
 	if answer.Snappy && answer.Deflate {
 		return protocol.Errorf(protocol.CodeIdentifyFailed, "cannot enable both deflate and snappy compression")
 	}
-	text, err := json.Marshal(answer)
+	text, err := s.cfg.answers.text(answer)
 	if err != nil {
 		return protocol.Errorf(protocol.CodeIdentifyFailed, "IDENTIFY failed %s", err).Because(err)
 	}
-	if err := s.out.frame(protocol.FrameResponse, string(text)); err != nil {
+	if err := s.out.frame(protocol.FrameResponse, text); err != nil {
 		return err
 	}
 	if err := s.out.flush(); err != nil {
@@ -67,6 +68,28 @@ func (s *Session) negotiate(r *protocol.IdentifyRequest) error {
 		}
 	}
 	return nil
+}
+
+// answers remembers the text of the last answer to IDENTIFY: clients mostly come in numbers and ask for the same.
+type answers struct{ last atomic.Pointer[writtenAnswer] }
+
+type writtenAnswer struct {
+	answer protocol.IdentifyResponse
+	text   string
+}
+
+// text returns the answer as JSON.
+func (a *answers) text(answer protocol.IdentifyResponse) (string, error) {
+	if last := a.last.Load(); last != nil && last.answer == answer {
+		return last.text, nil
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return "", err
+	}
+	w := &writtenAnswer{answer, string(text)}
+	a.last.Store(w)
+	return w.text, nil
 }
 
 // offer composes the answer to IDENTIFY.
@@ -140,7 +163,7 @@ func (s *Session) acknowledge() error {
 	return s.out.flush()
 }
 
-// readBody reads the length and the body behind IDENTIFY and AUTH: a view that lives until the next such body.
+// readBody reads the length and the body behind IDENTIFY and AUTH: a view that lives until the next call of input.
 func (s *Session) readBody(command string) ([]byte, error) {
 	n, err := s.in.size()
 	if err != nil {
@@ -152,12 +175,13 @@ func (s *Session) readBody(command string) ([]byte, error) {
 	if n <= 0 {
 		return nil, protocol.Errorf(protocol.CodeBadBody, "%s invalid body size %d", command, n)
 	}
-	s.scratch = s.scratch[:0]
-	if err := s.in.body(int(n), func(part []byte) { s.scratch = append(s.scratch, part...) }); err != nil {
+	if body := s.in.take(int(n)); body != nil {
+		return body, nil
+	}
+	var body []byte
+	if err := s.in.body(int(n), func(part []byte) { body = append(body, part...) }); err != nil {
 		return nil, protocol.Errorf(protocol.CodeBadBody, "%s failed to read body", command).Because(err)
 	}
-	body := s.scratch
-	s.scratch = nil
 	return body, nil
 }
 

@@ -42,6 +42,8 @@ type Config struct {
 
 	TopologyRegion, TopologyZone string
 	Log                          *slog.Logger
+
+	answers *answers // set by NewServer
 }
 
 // ErrServerClosed is what Serve returns for a connection that comes after Close.
@@ -59,6 +61,7 @@ type Server struct {
 
 // NewServer returns a server without sessions.
 func NewServer(cfg Config) *Server {
+	cfg.answers = new(answers)
 	return &Server{cfg: cfg, sessions: map[*Session]struct{}{}}
 }
 

@@ -34,12 +34,10 @@ type Session struct {
 	cfg   *Config
 	conn  net.Conn
 	since time.Time
-	done  chan struct{} // closed when the reader ends
 
 	// Owned by the reader.
 	link      *link
 	in        input
-	scratch   []byte         // bodies of IDENTIFY and AUTH
 	batch     topic.Batch    // publishes that are not appended yet
 	to        *target        // their topic, or that of the last ones
 	batchVerb protocol.Verb  // their command
@@ -50,6 +48,7 @@ type Session struct {
 	auth      *auth.State    // written under mu too
 
 	state atomic.Int32
+	ended atomic.Bool                        // by the reader; the writer is woken to see it
 	sub   atomic.Pointer[topic.Subscription] // set once by the reader; the writer and stats read it
 	out   output
 	batching
@@ -61,7 +60,7 @@ type Session struct {
 }
 
 func newSession(cfg *Config, conn net.Conn) *Session {
-	s := &Session{cfg: cfg, conn: conn, since: time.Now(), done: make(chan struct{}), link: newLink(conn)}
+	s := &Session{cfg: cfg, conn: conn, since: time.Now(), link: newLink(conn)}
 	s.settings = defaultSettings(cfg, remoteIP(conn))
 	s.out.dst, s.out.limit = s.link, bufferSize
 	s.setBatching()
@@ -76,11 +75,12 @@ func (s *Session) Close() { _ = s.conn.Close() }
 // run serves the connection to its end.
 func (s *Session) run() error {
 	err := s.converse()
-	close(s.done)
+	s.ended.Store(true)
 	// The writer's last write must not wait for a peer that has left.
 	_ = s.conn.Close()
-	s.writer.Wait()
 	if sub := s.sub.Load(); sub != nil {
+		sub.Interrupt()
+		s.writer.Wait()
 		if e := sub.Close(); err == nil {
 			err = e
 		}

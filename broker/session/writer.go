@@ -55,15 +55,20 @@ func (s *Session) write(sub *topic.Subscription) {
 			}
 			due = timer.C
 		}
-		select {
-		case <-sub.Wake():
-		case <-due:
-			due = nil
-			if err := s.out.flush(); err != nil {
-				s.fail(err)
-				return
+		if due == nil {
+			<-sub.Wake() // cheaper than a select, and most consumers wait here
+		} else {
+			select {
+			case <-sub.Wake():
+			case <-due:
+				due = nil
+				if err := s.out.flush(); err != nil {
+					s.fail(err)
+					return
+				}
 			}
-		case <-s.done:
+		}
+		if s.ended.Load() {
 			return
 		}
 	}

@@ -98,6 +98,14 @@ func (s *Subscription) Owner() Consumer { return s.owner }
 // Wake tells that Take, which had found nothing, may find something now.
 func (s *Subscription) Wake() <-chan struct{} { return s.wake }
 
+// Interrupt has Wake tell something once more, whether or not Take would find anything.
+func (s *Subscription) Interrupt() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has not been heard yet
+	}
+}
+
 // Stats returns the counters.
 func (s *Subscription) Stats() SubscriptionStats {
 	s.channel.mu.Lock()
