@@ -84,6 +84,42 @@ func (p *Publisher) PublishAll(ctx context.Context, topic string, bodies [][]byt
 	})
 }
 
+// PublishApart is PublishAll for messages that need not all be accepted: when the broker refuses them as a whole, they are sent in
+// halves, so that all in front of the one at fault get there. done is how many from the front were acknowledged; the error is about the
+// next one.
+func (p *Publisher) PublishApart(ctx context.Context, topic string, bodies [][]byte) (done int, err error) {
+	err = p.PublishAll(ctx, topic, bodies)
+	if err == nil {
+		return len(bodies), nil
+	}
+	if !Permanent(err) || len(bodies) == 1 {
+		return 0, err
+	}
+	for _, half := range [][][]byte{bodies[:len(bodies)/2], bodies[len(bodies)/2:]} {
+		n, err := p.publishHalf(ctx, topic, half)
+		if done += n; err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// publishHalf publishes after a refusal. That may have cost the connection, so that a failure right after it means nothing.
+func (p *Publisher) publishHalf(ctx context.Context, topic string, bodies [][]byte) (done int, err error) {
+	backoff := Backoff{Max: time.Second}
+	for range 5 {
+		var n int
+		n, err = p.PublishApart(ctx, topic, bodies[done:])
+		if done += n; err == nil || Permanent(err) {
+			return done, err
+		}
+		if backoff.Wait(ctx) != nil {
+			return done, err
+		}
+	}
+	return done, err
+}
+
 // send hands something to go-nsq and waits for the broker's word on it.
 func (p *Publisher) send(
 	ctx context.Context, publish func(*nsq.Producer, chan *nsq.ProducerTransaction) error,

@@ -67,7 +67,11 @@ func (s *sender) publish(ctx context.Context, pieces [][]byte) error {
 
 // to sends one batch to one broker, again and again while that makes sense.
 func (s *sender) to(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) error {
-	return s.again(ctx, func(ctx context.Context) error { return s.whole(ctx, broker, pieces) })
+	return s.again(ctx, func(ctx context.Context) error {
+		done, err := broker.PublishApart(ctx, s.topic, pieces)
+		pieces = pieces[done:]
+		return blame(pieces, err)
+	})
 }
 
 // toOne sends one batch to the broker whose turn it is, or to the next one that takes it.
@@ -77,14 +81,23 @@ func (s *sender) toOne(ctx context.Context, pieces [][]byte) error {
 		for range s.brokers {
 			broker := s.brokers[s.turn]
 			s.turn = (s.turn + 1) % len(s.brokers)
-			err := s.whole(ctx, broker, pieces)
-			if err == nil || appkit.Permanent(err) || ctx.Err() != nil {
+			done, err := broker.PublishApart(ctx, s.topic, pieces)
+			pieces = pieces[done:]
+			if err = blame(pieces, err); err == nil || appkit.Permanent(err) || ctx.Err() != nil {
 				return err
 			}
 			failures = append(failures, err)
 		}
 		return errors.Join(failures...)
 	})
+}
+
+// blame says in a refusal which message was refused: the first of those that are left.
+func blame(left [][]byte, err error) error {
+	if appkit.Permanent(err) {
+		return fmt.Errorf("a message of %d bytes: %w", len(left[0]), err)
+	}
+	return err
 }
 
 // patience is how long something that is under way may take when there is no trying again, or the tool is to stop.
@@ -109,37 +122,6 @@ func (s *sender) again(ctx context.Context, try func(ctx context.Context) error)
 	})
 	if err != nil && !appkit.Permanent(err) && ctx.Err() == nil {
 		return fmt.Errorf("not acknowledged within %v: %w", s.retry, last)
-	}
-	return err
-}
-
-// whole sends a batch, in halves when the broker refuses it as a whole. So all pieces before the one that is at fault are published.
-func (s *sender) whole(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) error {
-	err := broker.PublishAll(ctx, s.topic, pieces)
-	if !appkit.Permanent(err) {
-		return err
-	}
-	if len(pieces) == 1 {
-		return fmt.Errorf("a message of %d bytes: %w", len(pieces[0]), err)
-	}
-	half := len(pieces) / 2
-	if err := s.patiently(ctx, broker, pieces[:half]); err != nil {
-		return err
-	}
-	return s.patiently(ctx, broker, pieces[half:])
-}
-
-// patiently is whole after a refusal, which may have cost the connection: a failure right after it means nothing.
-func (s *sender) patiently(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) error {
-	var err error
-	backoff := appkit.Backoff{Max: time.Second}
-	for range 5 {
-		if err = s.whole(ctx, broker, pieces); err == nil || appkit.Permanent(err) {
-			return err
-		}
-		if ended := backoff.Wait(ctx); ended != nil {
-			return ended
-		}
 	}
 	return err
 }
