@@ -73,7 +73,8 @@ func (c Command) flags() (*flag.FlagSet, *commonFlags, RunFunc) {
 // parse reads a command's arguments and file.
 func parse(c Command, proc Process) (*call, error) {
 	flags, common, work := c.flags()
-	if err := flags.Parse(proc.Args); err != nil {
+	positional, err := parseMixed(flags, proc.Args)
+	if err != nil {
 		return nil, err
 	}
 	if common.version {
@@ -85,10 +86,28 @@ func parse(c Command, proc Process) (*call, error) {
 	if common.format != "text" && common.format != "json" {
 		return nil, fmt.Errorf("--log-format must be text or json, not %q", common.format)
 	}
-	if c.Args == "" && flags.NArg() > 0 {
-		return nil, Usagef("unknown arguments: %s", strings.Join(flags.Args(), " "))
+	if c.Args == "" && len(positional) > 0 {
+		return nil, Usagef("unknown arguments: %s", strings.Join(positional, " "))
 	}
-	return &call{command: c, common: common, args: flags.Args(), work: work}, nil
+	return &call{command: c, common: common, args: positional, work: work}, nil
+}
+
+// parseMixed parses flags wherever they stand among the positional arguments, which it returns. What stands behind -- is
+// positional, whatever it looks like.
+func parseMixed(flags *flag.FlagSet, args []string) (positional []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := flags.Args()
+		if at := len(args) - len(rest) - 1; at >= 0 && args[at] == "--" {
+			return append(positional, rest...), nil
+		}
+		if len(rest) == 0 {
+			return positional, nil
+		}
+		positional, args = append(positional, rest[0]), rest[1:]
+	}
 }
 
 // readFile sets from the file what no flag has set.

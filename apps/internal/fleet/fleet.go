@@ -64,10 +64,11 @@ func Explain(err error) string {
 	return strings.TrimSpace(status.Status + " " + string(status.Body))
 }
 
-// IsNotFound reports whether a daemon answered that it does not know the topic or channel.
+// IsNotFound reports whether a daemon answered that it does not know the topic or channel. That it does not know the request is
+// something else.
 func IsNotFound(err error) bool {
 	var status *httpapi.StatusError
-	return errors.As(err, &status) && status.Code == http.StatusNotFound
+	return errors.As(err, &status) && status.Code == http.StatusNotFound && strings.Contains(string(status.Body), "_NOT_FOUND")
 }
 
 // Brokers returns the addresses of the brokers that were given, and those that lookups name: for the topic, or all of them when

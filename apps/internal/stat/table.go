@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"brokerd/apps/appkit"
+	"brokerd/apps/internal/fleet"
+	"brokerd/protocol/httpapi"
 )
 
 // headerEvery is after how many of nsq_stat's lines their header is repeated.
@@ -53,11 +56,7 @@ const left = 2
 // table lays rows out. A topic has a row of its own only if there is no other, or something waits in it. At most limit lines
 // come back, the last saying how many are missing; 0 is no limit.
 func table(rows []Row, order func(a, b Row) int, limit int) []string {
-	shown := slices.DeleteFunc(slices.Clone(rows), func(r Row) bool {
-		return r.Channel == "" && r.Depth == 0 && slices.ContainsFunc(rows, func(o Row) bool {
-			return o.Topic == r.Topic && o.Channel != ""
-		})
-	})
+	shown := visible(rows)
 	slices.SortFunc(shown, order)
 	hidden := 0
 	if limit > 0 && len(shown)+1 > limit {
@@ -74,6 +73,15 @@ func table(rows []Row, order func(a, b Row) int, limit int) []string {
 		lines = append(lines, fmt.Sprintf("and %d more", hidden))
 	}
 	return lines
+}
+
+// visible returns a copy of the rows that are worth a line.
+func visible(rows []Row) []Row {
+	channels := make(map[string]bool) // topics that have some
+	for _, r := range rows {
+		channels[r.Topic] = channels[r.Topic] || r.Channel != ""
+	}
+	return slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Channel == "" && r.Depth == 0 && channels[r.Topic] })
 }
 
 func (r *Row) cells() []string {
@@ -101,7 +109,7 @@ func rate(v float64) string {
 
 // align makes lines of cells with columns of equal width.
 func align(cells [][]string) []string {
-	widths := make([]int, len(columns))
+	widths := make([]int, len(cells[0]))
 	for _, row := range cells {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
@@ -124,4 +132,25 @@ func align(cells [][]string) []string {
 		lines[n] = strings.TrimRight(b.String(), " ")
 	}
 	return lines
+}
+
+// The columns that need two answers.
+const firstRate, lastRate = 7, 8
+
+// Sum adds up one answer of each broker; those with an error are left out. There are no rates.
+func Sum(answers []fleet.Answer[httpapi.Stats]) []Row {
+	var s sampler
+	return s.add(time.Now(), answers)
+}
+
+// Table lays rows out as the tool does, by name and without rates.
+func Table(rows []Row) []string {
+	cells := [][]string{columns}
+	for _, r := range visible(rows) {
+		cells = append(cells, r.cells())
+	}
+	for i := range cells {
+		cells[i] = slices.Delete(slices.Clone(cells[i]), firstRate, lastRate+1)
+	}
+	return align(cells)
 }

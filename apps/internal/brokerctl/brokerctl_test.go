@@ -1,0 +1,350 @@
+package brokerctl
+
+import (
+	"encoding/json"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"brokerd/apps/internal/apptest"
+	"brokerd/protocol/httpapi"
+)
+
+func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/brokerctl") }
+
+// ctl runs brokerctl and returns what it printed. It must end with the exit code.
+func ctl(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	p := apptest.Tool(t, "brokerctl", args...)
+	if got := p.Wait(t, 20*time.Second); got != code {
+		t.Fatalf("brokerctl %q: exit code %d\n%s%s", args, got, p.Output(t), p.LastWords())
+	}
+	if code != 0 {
+		return p.Output(t) + p.LastWords()
+	}
+	return p.Output(t)
+}
+
+// cluster is a lookup with two brokers of one make; args is how brokerctl is pointed at them.
+type cluster struct {
+	lookup  *apptest.Process
+	brokers []*apptest.Process
+	args    []string
+}
+
+func newCluster(t *testing.T, lookup, broker string) *cluster {
+	t.Helper()
+	c := &cluster{lookup: apptest.Lookup(t, lookup)}
+	for range 2 {
+		c.brokers = append(c.brokers, apptest.Broker(t, broker, []*apptest.Process{c.lookup}))
+	}
+	c.args = []string{"--lookupd-http-address=" + c.lookup.HTTP}
+	return c
+}
+
+// knows waits until the lookup names so many brokers for the topic.
+func (c *cluster) knows(t *testing.T, topic string, brokers int) {
+	t.Helper()
+	apptest.Eventually(t, "the lookup knows the topic's brokers", 20*time.Second, func() bool {
+		var topics httpapi.Topics
+		c.lookup.Get(t, "/topics", &topics)
+		if !slices.Contains(topics.Topics, topic) {
+			return brokers == 0
+		}
+		var found httpapi.Lookup
+		c.lookup.Get(t, "/lookup?topic="+url.QueryEscape(topic), &found)
+		return len(found.Producers) == brokers
+	})
+}
+
+// TestVerbs goes through the life of a topic and a channel on two brokers behind a lookup, of each make.
+func TestVerbs(t *testing.T) {
+	for _, m := range []struct{ lookup, broker string }{{"lookupd", "brokerd"}, {"nsqlookupd", "nsqd"}} {
+		t.Run(m.broker, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, m.lookup, m.broker)
+			do := func(args ...string) string { t.Helper(); return ctl(t, 0, append(args, c.args...)...) }
+			depth := func() (n int64) {
+				for _, b := range c.brokers {
+					n += b.Channel(t, "orders", "billing").Depth
+				}
+				return n
+			}
+			paused := func() (n int) {
+				for _, b := range c.brokers {
+					topic := b.Topic(t, "orders")
+					for _, p := range []bool{topic.Paused, len(topic.Channels) == 1 && topic.Channels[0].Paused} {
+						if p {
+							n++
+						}
+					}
+				}
+				return n
+			}
+			do("topic", "create", "orders", "--nsqd-http-address="+c.brokers[0].HTTP, "--nsqd-http-address="+c.brokers[1].HTTP)
+			c.knows(t, "orders", 2)
+			do("channel", "create", "orders", "billing")
+			if got := do("topic", "list"); got != "orders\n" {
+				t.Errorf("topics: %q", got)
+			}
+			if got := do("channel", "list", "orders"); got != "billing\n" {
+				t.Errorf("channels: %q", got)
+			}
+			if got := do("topic", "lookup", "orders"); !strings.HasPrefix(got, "channel  billing\n") || strings.Count(got, "broker   tcp 127.0.0.1:") != 2 {
+				t.Errorf("lookup: %s", got)
+			}
+			for _, verb := range []string{"topic pause orders", "channel pause orders billing"} {
+				do(strings.Fields(verb)...)
+			}
+			if n := paused(); n != 4 {
+				t.Errorf("%d of 4 are paused", n)
+			}
+			do("topic", "unpause", "orders")
+			do("channel", "unpause", "orders", "billing")
+			if n := paused(); n != 0 {
+				t.Errorf("%d of 4 are still paused", n)
+			}
+			for _, b := range c.brokers {
+				apptest.Publish(t, b, "orders", "1", "2", "3")
+			}
+			apptest.Eventually(t, "the channels have all", 10*time.Second, func() bool { return depth() == 6 })
+			stats := strings.Fields(strings.Split(do("channel", "stats", "orders", "billing"), "\n")[1])
+			if !slices.Equal(stats[:4], []string{"orders", "billing", "6", "6"}) {
+				t.Errorf("stats: %q", stats)
+			}
+			var rows []struct{ Depth int64 }
+			if err := json.Unmarshal([]byte(do("topic", "stats", "orders", "--json")), &rows); err != nil || len(rows) != 2 || rows[1].Depth != 6 {
+				t.Errorf("stats as JSON: %+v, %v", rows, err)
+			}
+			if got := do("channel", "empty", "orders", "billing", "--dry-run"); strings.Count(got, "POST http://127.0.0.1:") != 2 || depth() != 6 {
+				t.Errorf("dry run: %s, depth %d", got, depth())
+			}
+			do("channel", "empty", "orders", "billing")
+			do("topic", "empty", "orders")
+			if n := depth(); n != 0 {
+				t.Errorf("depth %d when emptied", n)
+			}
+			do("topic", "tombstone", "orders", c.brokers[0].HTTP)
+			c.knows(t, "orders", 1)
+			do("channel", "delete", "orders", "billing")
+			if n := len(c.brokers[1].Topic(t, "orders").Channels); n != 0 {
+				t.Errorf("%d channels are left", n)
+			}
+			do("topic", "delete", "orders")
+			if got := do("topic", "list"); got != "" || c.brokers[1].Topic(t, "orders").TopicName != "" {
+				t.Errorf("topics: %q", got)
+			}
+		})
+	}
+}
+
+// TestNodesAndConfig covers nodes, and options of topics and running brokers.
+func TestNodesAndConfig(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "lookupd", "brokerd")
+	do := func(args ...string) string { t.Helper(); return ctl(t, 0, append(args, c.args...)...) }
+	apptest.Eventually(t, "the lookup knows both", 20*time.Second, func() bool {
+		return strings.Count(do("node", "list"), "127.0.0.1:") == 4
+	})
+	if got := ctl(t, 0, "node", "list", "--nsqd-http-address="+c.brokers[0].HTTP); !strings.Contains(got, c.brokers[0].TCP) {
+		t.Errorf("nodes: %s", got)
+	}
+	if got := do("node", "stats"); strings.Count(got, "  OK  ") != 2 {
+		t.Errorf("stats: %s", got)
+	}
+	if got := do("node", "config", "set", "log_level", "debug"); strings.Count(got, "  ok  ") != 2 {
+		t.Errorf("set: %s", got)
+	}
+	if got := do("node", "config", "get", "max_msg_size"); strings.Count(got, "  1048576\n") != 2 {
+		t.Errorf("get: %s", got)
+	}
+	if got := ctl(t, 1, append([]string{"node", "config", "set", "log_level", "loud"}, c.args...)...); strings.Count(got, "FAILED  400 INVALID_VALUE") != 2 {
+		t.Errorf("set to what it cannot be: %s", got)
+	}
+	c.brokers[0].Create(t, "orders")
+	c.knows(t, "orders", 1)
+	if got := do("topic", "config", "set", "orders", "durability=fsync"); !strings.Contains(got, `ok  {"durability":"fsync"`) {
+		t.Errorf("set: %s", got)
+	}
+	if got := do("topic", "config", "get", "orders"); !strings.Contains(got, c.brokers[0].HTTP+`  {"durability":"fsync"`) {
+		t.Errorf("get: %s", got)
+	}
+}
+
+// TestPartialFailures: who fails is named, the others are asked all the same, and the exit code is 1.
+func TestPartialFailures(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "lookupd", "brokerd")
+	for _, b := range c.brokers {
+		b.Create(t, "orders", "billing")
+	}
+	direct := []string{"--nsqd-http-address=" + c.brokers[0].HTTP, "--nsqd-http-address=" + c.brokers[1].HTTP}
+	c.brokers[0].Kill(t)
+	out := ctl(t, 1, append([]string{"topic", "pause", "orders"}, direct...)...)
+	if !strings.Contains(out, c.brokers[0].HTTP+"  FAILED  ") || !strings.Contains(out, c.brokers[1].HTTP+"  ok") ||
+		!strings.Contains(out, "1 of 2 failed") || !c.brokers[1].Topic(t, "orders").Paused {
+		t.Errorf("pause: %s", out)
+	}
+	out = ctl(t, 1, append([]string{"topic", "list"}, direct...)...)
+	if !strings.HasPrefix(out, "orders\n") || !strings.Contains(out, "without 1 that failed: "+c.brokers[0].HTTP) {
+		t.Errorf("list: %s", out)
+	}
+	out = ctl(t, 1, "channel", "delete", "orders", "nothing", "--nsqd-http-address="+c.brokers[1].HTTP)
+	if !strings.Contains(out, "not there") || !strings.Contains(out, "nobody knows it") {
+		t.Errorf("delete: %s", out)
+	}
+	gone := "--lookupd-http-address=" + apptest.FreeAddress(t)
+	out = ctl(t, 1, append([]string{"topic", "create", "more", gone}, c.args...)...)
+	if !strings.Contains(out, c.lookup.HTTP+"  ok") || !strings.Contains(out, "1 of 2 failed") {
+		t.Errorf("create: %s", out)
+	}
+	out = ctl(t, 1, append([]string{"topic", "tombstone", "orders", "10.9.9.9:1"}, c.args...)...)
+	if !strings.Contains(out, "no lookup knows the broker 10.9.9.9:1") {
+		t.Errorf("tombstone: %s", out)
+	}
+}
+
+// TestSaysWhatIsWrong: nothing is done with names that are none, or that stand for everything at a lookup.
+func TestSaysWhatIsWrong(t *testing.T) {
+	const broker = "--nsqd-http-address=127.0.0.1:1"
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"topic", "delete", "*", broker}, 1, `"*" is no valid name of a topic`},
+		{[]string{"channel", "delete", "orders", "*", broker}, 1, `"*" is no valid name of a channel`},
+		{[]string{"topic", "delete", broker}, 1, "wants TOPIC"},
+		{[]string{"topic", "list", "orders", broker}, 1, "wants no arguments"},
+		{[]string{"topic", "list"}, 1, "--nsqd-http-address or --lookupd-http-address required"},
+		{[]string{"topic", "burn"}, 2, `unknown command "burn"`},
+		{[]string{"topic", "config", "set", "orders", "fast", broker}, 1, "wants KEY=VALUE"},
+		{[]string{"completion", "tcsh"}, 1, "wants one of bash, zsh, fish"},
+	} {
+		if got := ctl(t, test.code, test.args...); !strings.Contains(got, test.want) {
+			t.Errorf("%q: %s; want %s", test.args, got, test.want)
+		}
+	}
+}
+
+// TestToolsAreInIt: every tool runs as one of its commands.
+func TestToolsAreInIt(t *testing.T) {
+	t.Parallel()
+	broker := apptest.Broker(t, "brokerd", nil)
+	apptest.Publish(t, broker, "orders", "1", "2")
+	if got := ctl(t, 0, "tail", "--topic=orders", "--channel=c", "--n=2", "--nsqd-tcp-address="+broker.TCP); got != "1\n2\n" {
+		t.Errorf("tail printed %q", got)
+	}
+	for _, tool := range []string{"bench", "pub", "relay", "stat", "tail", "tofile", "tohttp"} {
+		if got := ctl(t, 0, tool, "--help"); !strings.HasPrefix(got, "brokerctl "+tool+" v") {
+			t.Errorf("%s --help: %s", tool, got)
+		}
+	}
+}
+
+// words returns what Complete offers, without the meanings.
+func words(t *testing.T, env Environment, line ...string) (list []string) {
+	t.Helper()
+	for _, candidate := range Complete(t.Context(), New(env), line, env) {
+		word, meaning, ok := strings.Cut(candidate, "\t")
+		if !ok || meaning == "" {
+			t.Errorf("%q has no meaning", candidate)
+		}
+		list = append(list, word)
+	}
+	return list
+}
+
+// TestComplete covers commands, flags, and names that daemons know, found by flags and by the environment.
+func TestComplete(t *testing.T) {
+	t.Parallel()
+	broker := apptest.Broker(t, "brokerd", nil)
+	broker.Create(t, "orders", "billing", "audit")
+	broker.Create(t, "other")
+	empty := func(string) (string, bool) { return "", false }
+	env := func(name string) (string, bool) { return broker.HTTP, name == brokersVariable }
+	at := "--nsqd-http-address=" + broker.HTTP
+	for _, test := range []struct {
+		env  Environment
+		line []string
+		want []string
+	}{
+		{empty, []string{"to"}, []string{"topic", "tofile", "tohttp"}},
+		{empty, []string{"topic", "config", ""}, []string{"get", "set"}},
+		{empty, []string{"topic", "create", "--d"}, []string{"--dry-run"}},
+		{empty, []string{"tail", "--print"}, []string{"--print-topic"}},
+		{empty, []string{"tail", "--topic=x", "--n"}, []string{"--n=", "--nsqd-tcp-address="}},
+		{empty, []string{"completion", ""}, []string{"bash", "fish", "zsh"}},
+		{empty, []string{"topic", "pause", ""}, nil},
+		{empty, []string{"topic", "pause", at, "o"}, []string{"orders", "other"}},
+		{empty, []string{"topic", "pause", "--nsqd-http-address", broker.HTTP, "or"}, nil}, // the flag's value stands for the topic
+		{env, []string{"topic", "pause", "or"}, []string{"orders"}},
+		{env, []string{"channel", "pause", "orders", ""}, []string{"audit", "billing"}},
+		{env, []string{"channel", "pause", "orders", "billing", ""}, nil},
+		{empty, []string{"nothing", ""}, []string{"topic", "channel", "node", "bench", "pub", "relay", "stat", "tail", "tofile", "tohttp", "completion"}},
+	} {
+		if got := words(t, test.env, test.line...); !slices.Equal(got, test.want) {
+			t.Errorf("%q: %q, want %q", test.line, got, test.want)
+		}
+	}
+}
+
+// shells are how each shell is asked for candidates without a terminal.
+var shells = map[string]string{
+	"bash": `source <(brokerctl completion bash)
+COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; _brokerctl; printf '%s\n' "${COMPREPLY[@]}"`,
+	"zsh": `compdef() { : }; _describe() { print -rl -- "${(@P)2}" }; compadd() { print -rl -- "${(@P)argv[-1]}" }; _default() { : }
+source <(brokerctl completion zsh)
+words=("${(@s: :)1}"); CURRENT=${#words}; _brokerctl`,
+	"fish": `source (brokerctl completion fish | psub); complete -C "$argv[1]"`,
+}
+
+// TestShells asks the shells themselves, those that are there.
+func TestShells(t *testing.T) {
+	dir := filepath.Dir(apptest.Find(t, "brokerctl"))
+	for shell, script := range shells {
+		t.Run(shell, func(t *testing.T) {
+			path, err := exec.LookPath(shell)
+			if err != nil {
+				t.Skipf("NOT RUN: %s is not on PATH", shell)
+			}
+			for line, want := range map[string][]string{
+				"brokerctl topic cr":          {"create"},
+				"brokerctl topic ":            {"list", "tombstone", "config"},
+				"brokerctl tail --print":      {"--print-topic"},
+				"brokerctl tail --max-att":    {"--max-attempts="},
+				"brokerctl completion ":       {"bash", "fish", "zsh"},
+				"brokerctl topic create new ": {},
+			} {
+				args := []string{"-c", script, shell, line}
+				if shell == "fish" {
+					args = []string{"--no-config", "-c", script, line}
+				}
+				cmd := exec.Command(path, args...)
+				cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", "HOME=" + t.TempDir(), "LANG=C.UTF-8"}
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", line, err, out)
+				}
+				var got []string
+				for l := range strings.Lines(string(out)) {
+					if word := strings.FieldsFunc(l, func(r rune) bool { return strings.ContainsRune("\t:\n", r) }); len(word) > 0 {
+						got = append(got, word[0])
+					}
+				}
+				for _, w := range want {
+					if !slices.Contains(got, w) {
+						t.Errorf("%q: %q is not among %q", line, w, got)
+					}
+				}
+				if len(want) == 1 && len(got) != 1 || len(want) == 0 && len(got) > 1 {
+					t.Errorf("%q: %q, want %q", line, got, want)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,82 @@
+package brokerctl
+
+import (
+	"fmt"
+
+	"brokerd/apps/internal/fleet"
+	"brokerd/protocol/httpapi"
+)
+
+var channelVerbs = []verb{
+	{
+		name: "list", summary: "print the names of a topic's channels", args: "TOPIC", run: listChannels,
+		example: "channel list orders --lookupd-http-address=127.0.0.1:4161",
+	},
+	{
+		name: "stats", summary: "print the figures of a channel, summed over brokers", args: "TOPIC CHANNEL",
+		example: "channel stats orders billing --nsqd-http-address=127.0.0.1:4151",
+		run:     func(c *call) error { return stats(c, c.args[0], c.args[1]) },
+	},
+	{
+		name: "create", summary: "make a channel, so that it gets every message from now on", args: "TOPIC CHANNEL", changes: true,
+		help: `Makes the channel known to the lookups, and creates it on every broker that has the topic. On brokers that are
+given by their addresses the topic is created too, if need be.`,
+		example: "channel create orders billing --lookupd-http-address=127.0.0.1:4161", run: createChannel,
+	},
+	{
+		name: "delete", summary: "delete a channel with its messages", args: "TOPIC CHANNEL", changes: true,
+		example: "channel delete orders billing --lookupd-http-address=127.0.0.1:4161",
+		run:     func(c *call) error { return everywhere(c, "/channel/delete", true) },
+	},
+	{
+		name: "empty", summary: "delete the messages of a channel", args: "TOPIC CHANNEL", changes: true,
+		example: "channel empty orders billing --lookupd-http-address=127.0.0.1:4161",
+		run:     func(c *call) error { return everywhere(c, "/channel/empty", false) },
+	},
+	{
+		name: "pause", summary: "give a channel's messages to no consumer", args: "TOPIC CHANNEL", changes: true,
+		example: "channel pause orders billing --lookupd-http-address=127.0.0.1:4161",
+		run:     func(c *call) error { return everywhere(c, "/channel/pause", false) },
+	},
+	{
+		name: "unpause", summary: "give a channel's messages to consumers again", args: "TOPIC CHANNEL", changes: true,
+		run: func(c *call) error { return everywhere(c, "/channel/unpause", false) },
+	},
+}
+
+// listChannels prints what lookups and brokers know.
+func listChannels(c *call) error {
+	topic := c.args[0]
+	var names []string
+	var failures []fleet.Failure
+	for _, a := range fleet.Each(c.fleet.Lookups(), func(address string) (found httpapi.Channels, err error) {
+		err = c.fleet.Get(c.ctx, address, query("/channels", topic, ""), &found)
+		return found, err
+	}) {
+		if a.Err != nil {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+		}
+		names = append(names, a.Value.Channels...)
+	}
+	for _, a := range c.fleet.Stats(c.ctx, c.direct, fleet.Query{Topic: topic}) {
+		if a.Err != nil {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+		}
+		for _, t := range a.Value.Topics {
+			for i := range t.Channels {
+				names = append(names, t.Channels[i].ChannelName)
+			}
+		}
+	}
+	return c.showNames(names, failures)
+}
+
+func createChannel(c *call) error {
+	topic, channel := c.args[0], c.args[1]
+	brokers, _ := c.fleet.Brokers(c.ctx, topic) // a lookup that fails is asked, and so counted, again
+	path := query("/channel/create", topic, channel)
+	if err := c.do(nil, steps(c.fleet.Lookups(), path), steps(c.direct, query("/topic/create", topic, "")), steps(brokers, path)); err != nil {
+		return fmt.Errorf("making the channel: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package brokerctl
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"brokerd/apps/appkit"
+	"brokerd/apps/internal/fleet"
+	"brokerd/protocol/httpapi"
+)
+
+var nodeVerbs = []verb{
+	{
+		name: "list", summary: "print every broker", run: listNodes,
+		example: "node list --lookupd-http-address=127.0.0.1:4161",
+	},
+	{
+		name: "stats", summary: "print each broker's health, uptime and sums", run: nodeStats,
+		example: "node stats --lookupd-http-address=127.0.0.1:4161",
+	},
+}
+
+var nodeConfigVerbs = []verb{
+	{
+		name: "get", summary: "print an option of each broker, by its name in the config file", args: "OPTION", run: getNodeConfig,
+		example: "node config get msg_timeout --nsqd-http-address=127.0.0.1:4151",
+	},
+	{
+		name: "set", summary: "set an option of each broker until it is started again", args: "OPTION VALUE", changes: true, run: setNodeConfig,
+		help: "Brokers let log_level be set, to a word, and nsqlookupd_tcp_addresses, to a JSON array of addresses.",
+		example: `node config set log_level debug --nsqd-http-address=127.0.0.1:4151
+node config set nsqlookupd_tcp_addresses '["10.0.0.5:4160"]' --nsqd-http-address=127.0.0.1:4151`,
+	},
+}
+
+// nodeRow is a broker as node list prints it.
+type nodeRow struct {
+	HTTP       string `json:"http_address"`
+	TCP        string `json:"tcp_address"`
+	Hostname   string `json:"hostname"`
+	Version    string `json:"version"`
+	Zone       string `json:"topology_zone,omitempty"`
+	Region     string `json:"topology_region,omitempty"`
+	Topics     int    `json:"topics"`
+	Tombstones int    `json:"tombstones"` // of its topics
+}
+
+// listNodes prints the brokers that lookups know and those that were given.
+func listNodes(c *call) error {
+	nodes, failures := c.fleet.Nodes(c.ctx)
+	rows := []nodeRow{}
+	for _, n := range nodes {
+		row := nodeRow{HTTP: n.HTTPAddress(), TCP: n.TCPAddress(), Hostname: n.Hostname, Version: n.Version, Zone: n.TopologyZone,
+			Region: n.TopologyRegion, Topics: len(n.Topics)}
+		for _, hidden := range n.Tombstones {
+			if hidden {
+				row.Tombstones++
+			}
+		}
+		rows = append(rows, row)
+	}
+	given := fleet.Each(c.direct, func(address string) (nodeRow, error) { return c.nodeRow(address) })
+	for _, a := range given {
+		switch {
+		case a.Err != nil:
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+		case !slices.ContainsFunc(rows, func(r nodeRow) bool { return r.HTTP == a.Value.HTTP }):
+			rows = append(rows, a.Value)
+		}
+	}
+	return c.show(rows, failures, func(w io.Writer) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "HTTP\tTCP\tHOST\tVERSION\tZONE\tREGION\tTOPICS\tTOMBSTONES")
+		for _, r := range rows {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", r.HTTP, r.TCP, r.Hostname, r.Version, cmp.Or(r.Zone, "-"),
+				cmp.Or(r.Region, "-"), r.Topics, r.Tombstones)
+		}
+		t.Flush() // what it writes to reports no error
+	})
+}
+
+// nodeRow asks a broker that was given by its address.
+func (c *call) nodeRow(address string) (row nodeRow, err error) {
+	var info httpapi.Info
+	if err := c.fleet.Get(c.ctx, address, "/info", &info); err != nil {
+		return row, err
+	}
+	var s httpapi.Stats
+	if err := c.fleet.Get(c.ctx, address, "/stats?format=json&include_clients=false&include_mem=false", &s); err != nil {
+		return row, err
+	}
+	p := httpapi.Producer{BroadcastAddress: info.BroadcastAddress, TCPPort: info.TCPPort, HTTPPort: info.HTTPPort}
+	return nodeRow{HTTP: address, TCP: p.TCPAddress(), Hostname: info.Hostname, Version: info.Version, Zone: info.TopologyZone,
+		Region: info.TopologyRegion, Topics: len(s.Topics)}, nil
+}
+
+// nodeSum is a broker as node stats prints it.
+type nodeSum struct {
+	HTTP     string `json:"http_address"`
+	Health   string `json:"health"`
+	Start    int64  `json:"start_time"` // seconds since the Unix epoch
+	Topics   int    `json:"topics"`
+	Channels int    `json:"channels"`
+	Depth    int64  `json:"depth"` // of topics and channels
+	InFlight int    `json:"in_flight"`
+	Deferred int    `json:"deferred"`
+	Clients  int    `json:"connections"`
+	Messages uint64 `json:"messages"`
+	Heap     uint64 `json:"heap_in_use_bytes"`
+}
+
+func nodeStats(c *call) error {
+	brokers, failures := c.fleet.Brokers(c.ctx, "")
+	sums := []nodeSum{}
+	for _, a := range c.fleet.Stats(c.ctx, brokers, fleet.Query{Memory: true}) {
+		if a.Err != nil {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+			continue
+		}
+		sums = append(sums, sumOf(a.Address, &a.Value))
+	}
+	return c.show(sums, failures, func(w io.Writer) {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "HTTP\tHEALTH\tUPTIME\tTOPICS\tCHANNELS\tDEPTH\tIN FLIGHT\tDEFERRED\tCONNS\tMESSAGES\tHEAP MiB")
+		for _, s := range sums {
+			up := time.Since(time.Unix(s.Start, 0)).Round(time.Second)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%d\t%s\t%d\n", s.HTTP, s.Health, up, s.Topics, s.Channels,
+				appkit.Grouped(s.Depth), s.InFlight, s.Deferred, s.Clients, appkit.Grouped(int64(s.Messages)), s.Heap>>20)
+		}
+		t.Flush() // what it writes to reports no error
+	})
+}
+
+func sumOf(address string, s *httpapi.Stats) nodeSum {
+	sum := nodeSum{HTTP: address, Health: s.Health, Start: s.StartTime, Topics: len(s.Topics)}
+	if s.Memory != nil {
+		sum.Heap = s.Memory.HeapInUseBytes
+	}
+	for i := range s.Topics {
+		t := &s.Topics[i]
+		sum.Depth += t.Depth
+		sum.Messages += t.MessageCount
+		sum.Channels += len(t.Channels)
+		for j := range t.Channels {
+			ch := &t.Channels[j]
+			sum.Depth += ch.Depth
+			sum.InFlight += ch.InFlightCount
+			sum.Deferred += ch.DeferredCount
+			sum.Clients += ch.ClientCount
+		}
+	}
+	return sum
+}
+
+func getNodeConfig(c *call) error {
+	brokers, failures := c.fleet.Brokers(c.ctx, "")
+	return c.showAnswers(brokers, failures, func(address string) (any, error) {
+		answer, err := c.fleet.Do(c.ctx, http.MethodGet, address, "/config/"+url.PathEscape(c.args[0]), nil)
+		return string(answer), err
+	})
+}
+
+func setNodeConfig(c *call) error {
+	brokers, failures := c.fleet.Brokers(c.ctx, "")
+	requests := make([]step, len(brokers))
+	for i, address := range brokers {
+		requests[i] = setOption(address, c.args[0], c.args[1])
+	}
+	return c.do(failures, requests)
+}

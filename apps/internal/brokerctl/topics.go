@@ -1,0 +1,266 @@
+package brokerctl
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"brokerd/apps/appkit"
+	"brokerd/apps/internal/fleet"
+	"brokerd/apps/internal/stat"
+	"brokerd/protocol/httpapi"
+)
+
+var topicVerbs = []verb{
+	{
+		name: "list", summary: "print the names of all topics", run: listTopics,
+		example: "topic list --lookupd-http-address=127.0.0.1:4161",
+	},
+	{
+		name: "lookup", summary: "print the channels of a topic and the brokers that have it", args: "TOPIC", run: lookupTopic,
+		example: "topic lookup orders --lookupd-http-address=127.0.0.1:4161",
+	},
+	{
+		name: "stats", summary: "print the figures of topics and their channels, summed over brokers", args: "[TOPIC]",
+		example: "topic stats orders --nsqd-http-address=127.0.0.1:4151", run: func(c *call) error { return stats(c, c.args[0], "") },
+	},
+	{
+		name: "create", summary: "make a topic", args: "TOPIC", changes: true, run: createTopic,
+		help: `Makes the topic known to the lookups, and creates it on the brokers that are given by their addresses. Brokers
+that only the lookups know create it when something is published to it.`,
+		example: "topic create orders --lookupd-http-address=127.0.0.1:4161 --nsqd-http-address=127.0.0.1:4151",
+	},
+	{
+		name: "delete", summary: "delete a topic with its channels and messages", args: "TOPIC", changes: true,
+		example: "topic delete orders --lookupd-http-address=127.0.0.1:4161",
+		run:     func(c *call) error { return everywhere(c, "/topic/delete", true) },
+	},
+	{
+		name: "empty", summary: "delete the messages that wait in a topic for its first channel", args: "TOPIC", changes: true,
+		help: "What has gone to channels already stays there: see brokerctl channel empty.",
+		run:  func(c *call) error { return everywhere(c, "/topic/empty", false) },
+	},
+	{
+		name: "pause", summary: "let nothing go from a topic to its channels", args: "TOPIC", changes: true,
+		example: "topic pause orders --lookupd-http-address=127.0.0.1:4161",
+		run:     func(c *call) error { return everywhere(c, "/topic/pause", false) },
+	},
+	{
+		name: "unpause", summary: "let messages go from a topic to its channels again", args: "TOPIC", changes: true,
+		run: func(c *call) error { return everywhere(c, "/topic/unpause", false) },
+	},
+	{
+		name: "tombstone", summary: "hide a broker from consumers of a topic, and delete the topic there", args: "TOPIC NODE", changes: true,
+		help: `NODE is the broker's HTTP address as brokerctl node list prints it. Lookups hide it for as long as their
+--tombstone-lifetime says, so that no consumer reconnects before the broker has deleted the topic.`,
+		example: "topic tombstone orders 10.0.0.2:4151 --lookupd-http-address=127.0.0.1:4161", run: tombstone,
+	},
+}
+
+var topicConfigVerbs = []verb{
+	{
+		name: "get", summary: "print a topic's options on each broker", args: "TOPIC", run: getTopicConfig,
+		example: "topic config get orders --nsqd-http-address=127.0.0.1:4151",
+	},
+	{
+		name: "set", summary: "set a topic's options on each broker", args: "TOPIC KEY=VALUE...", changes: true, run: setTopicConfig,
+		help:    "A VALUE is taken for JSON if it is, and otherwise for text.",
+		example: "topic config set orders durability=fsync --lookupd-http-address=127.0.0.1:4161",
+	},
+}
+
+// listTopics prints what lookups and brokers know.
+func listTopics(c *call) error {
+	topics, failures := c.fleet.Topics(c.ctx)
+	for _, a := range c.fleet.Stats(c.ctx, c.direct, fleet.Query{}) {
+		if a.Err != nil {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+		}
+		for _, t := range a.Value.Topics {
+			topics = append(topics, t.TopicName)
+		}
+	}
+	return c.showNames(topics, failures)
+}
+
+// showNames prints each name once, sorted.
+func (c *call) showNames(names []string, failures []fleet.Failure) error {
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if names == nil {
+		names = []string{}
+	}
+	return c.show(names, failures, func(w io.Writer) {
+		for _, n := range names {
+			fmt.Fprintln(w, n)
+		}
+	})
+}
+
+// lookupTopic prints what the lookups say of a topic.
+func lookupTopic(c *call) error {
+	if len(c.fleet.Lookups()) == 0 {
+		return appkit.Usagef("--lookupd-http-address required")
+	}
+	var failures []fleet.Failure
+	answers := fleet.Each(c.fleet.Lookups(), func(address string) (found httpapi.Lookup, err error) {
+		err = c.fleet.Get(c.ctx, address, query("/lookup", c.args[0], ""), &found)
+		return found, err
+	})
+	all, known := httpapi.Lookup{Channels: []string{}, Producers: []httpapi.Producer{}}, false
+	for _, a := range answers {
+		if a.Err != nil && !fleet.IsNotFound(a.Err) {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+		}
+		known = known || a.Err == nil
+		all.Channels = append(all.Channels, a.Value.Channels...)
+		for _, p := range a.Value.Producers {
+			if !slices.ContainsFunc(all.Producers, func(o httpapi.Producer) bool { return o.HTTPAddress() == p.HTTPAddress() }) {
+				all.Producers = append(all.Producers, p)
+			}
+		}
+	}
+	if !known && len(failures) == 0 {
+		return errors.New("nobody knows it")
+	}
+	slices.Sort(all.Channels)
+	all.Channels = slices.Compact(all.Channels)
+	return c.show(all, failures, func(w io.Writer) {
+		for _, name := range all.Channels {
+			fmt.Fprintln(w, "channel ", name)
+		}
+		for _, p := range all.Producers {
+			fmt.Fprintf(w, "broker   tcp %s  http %s  %s %s\n", p.TCPAddress(), p.HTTPAddress(), p.Hostname, p.Version)
+		}
+	})
+}
+
+// stats prints what brokers tell of a topic and a channel, or of all.
+func stats(c *call, topic, channel string) error {
+	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	answers := c.fleet.Stats(c.ctx, brokers, fleet.Query{Topic: topic, Channel: channel})
+	for _, a := range answers {
+		if a.Err != nil {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+		}
+	}
+	rows := stat.Sum(answers)
+	if topic != "" && len(failures) == 0 && !slices.ContainsFunc(rows, func(r stat.Row) bool {
+		return channel == "" || r.Channel == channel
+	}) {
+		return errors.New("nobody knows it")
+	}
+	return c.show(rows, failures, func(w io.Writer) {
+		for _, line := range stat.Table(rows) {
+			fmt.Fprintln(w, line)
+		}
+	})
+}
+
+func createTopic(c *call) error {
+	path := query("/topic/create", c.args[0], "")
+	return c.do(nil, steps(c.fleet.Lookups(), path), steps(c.direct, path))
+}
+
+// everywhere sends a request about a topic, or a channel of it, to every broker that has the topic, and before that to the
+// lookups if they keep something about it.
+func everywhere(c *call, path string, lookupsToo bool) error {
+	channel := ""
+	if len(c.args) > 1 {
+		channel = c.args[1]
+	}
+	path = query(path, c.args[0], channel)
+	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	var lookups []step
+	if lookupsToo {
+		lookups = steps(c.fleet.Lookups(), path)
+		failures = nil // they are asked, and so counted, again
+	}
+	return c.do(failures, lookups, steps(brokers, path))
+}
+
+// tombstone hides a broker at the lookups, then deletes the topic there.
+func tombstone(c *call) error {
+	topic, node := c.args[0], c.args[1]
+	nodes, failures := c.fleet.Nodes(c.ctx)
+	i := slices.IndexFunc(nodes, func(n httpapi.Node) bool { return n.HTTPAddress() == node })
+	if i < 0 {
+		if len(failures) > 0 {
+			return fmt.Errorf("no lookup that answered knows the broker %s, and one did not answer: %w", node, failures[0])
+		}
+		return fmt.Errorf("no lookup knows the broker %s: see brokerctl node list", node)
+	}
+	// nsqlookupd compares with address:port without the brackets of an IPv6 address.
+	plain := fmt.Sprintf("%s:%d", nodes[i].BroadcastAddress, nodes[i].HTTPPort)
+	hide := steps(c.fleet.Lookups(), query("/topic/tombstone", topic, "")+"&node="+plain)
+	return c.do(nil, hide, steps([]string{node}, query("/topic/delete", topic, "")))
+}
+
+// getTopicConfig prints the options as each broker tells them.
+func getTopicConfig(c *call) error {
+	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	return c.showAnswers(brokers, failures, func(address string) (any, error) {
+		var options json.RawMessage
+		err := c.fleet.Get(c.ctx, address, query("/topic/config", c.args[0], ""), &options)
+		return options, err
+	})
+}
+
+// showAnswers asks each broker and prints its answer behind its address.
+func (c *call) showAnswers(brokers []string, failures []fleet.Failure, ask func(address string) (any, error)) error {
+	answers := fleet.Each(brokers, ask)
+	values := make(map[string]any)
+	for _, a := range answers {
+		if a.Err != nil {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+			continue
+		}
+		values[a.Address] = a.Value
+	}
+	return c.show(values, failures, func(w io.Writer) {
+		for _, a := range answers {
+			if a.Err == nil {
+				fmt.Fprintf(w, "%s  %s\n", a.Address, a.Value)
+			}
+		}
+	})
+}
+
+func setTopicConfig(c *call) error {
+	body, err := options(c.given[1:])
+	if err != nil {
+		return err
+	}
+	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	requests := steps(brokers, query("/topic/config", c.args[0], ""))
+	for i := range requests {
+		requests[i].body = body
+	}
+	return c.do(failures, requests)
+}
+
+// options makes a JSON object of KEY=VALUE arguments.
+func options(texts []string) ([]byte, error) {
+	values := make(map[string]any)
+	for _, text := range texts {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok || key == "" {
+			return nil, appkit.Usagef("wants KEY=VALUE, not %q", text)
+		}
+		values[key] = value
+		if json.Valid([]byte(value)) {
+			values[key] = json.RawMessage(value)
+		}
+	}
+	return json.Marshal(values)
+}
+
+// setOption is a request that changes an option of a running broker.
+func setOption(address, name, value string) step {
+	return step{address: address, method: http.MethodPut, path: "/config/" + url.PathEscape(name), body: []byte(value)}
+}
