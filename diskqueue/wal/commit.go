@@ -140,7 +140,9 @@ func (l *Log) writtenLocked(b *batch, end Position, done int, err writeError) {
 	default:
 		l.trouble = nil
 	}
-	l.armSyncLocked()
+	if !l.syncFollows {
+		l.armSyncLocked()
+	}
 }
 
 // end returns where part i ends in the buffer.
@@ -246,8 +248,11 @@ func (l *Log) loseLocked(f failure) {
 func (l *Log) syncRoundLocked() {
 	l.syncs.enter()
 	l.gatherLocked()
+	l.syncFollows = true
 	l.writeRoundLocked()
+	l.syncFollows = false
 	l.syncWrittenLocked()
+	l.armSyncLocked()
 	l.syncs.leave()
 }
 

@@ -54,13 +54,14 @@ type Log struct {
 	newNames   bool       // the folder has names that are not synced
 	named      uint64     // highest number that a synced name has
 
-	toSync     count // written, not synced
-	markDue    bool  // something was synced, and no mark says so yet
-	flushArmed bool  // the flusher is awake, or has been woken
-	syncArmed  bool  // the syncer is
-	stats      Stats
-	sums       sumBuffer
-	mark       [markSize]byte // for the data of a mark
+	toSync      count // written, not synced
+	markDue     bool  // something was synced, and no mark says so yet
+	flushArmed  bool  // the flusher is awake, or has been woken
+	syncArmed   bool  // the syncer is
+	syncFollows bool  // whoever writes now will sync as well
+	stats       Stats
+	sums        sumBuffer
+	mark        [markSize]byte // for the data of a mark
 }
 
 // logFile is one file of the log.

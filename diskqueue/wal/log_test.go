@@ -246,6 +246,22 @@ func TestManyBytesDoNotWait(t *testing.T) {
 	})
 }
 
+// TestSyncedCommitsLeaveNothingToTheSyncer: it would only compete with those who wait.
+func TestSyncedCommitsLeaveNothingToTheSyncer(t *testing.T) {
+	o := testOptions(vfs.NewMem())
+	o.SyncEvery = 1
+	l, _, _ := open(t, o)
+	fill(t, l, 10, 100, Synced)
+	if l.syncArmed || len(l.syncKick)+len(l.syncNow) > 0 {
+		t.Error("the syncer was woken for what is synced")
+	}
+	fill(t, l, 1, 100, Written)
+	if !l.syncArmed || len(l.syncKick)+len(l.syncNow) != 2 {
+		t.Error("the syncer was not woken for what nobody syncs")
+	}
+	ok(t, l.Close())
+}
+
 func TestReleasedFilesAreOverwritten(t *testing.T) {
 	m := vfs.NewMem()
 	fs, calls := counting(m)
