@@ -156,7 +156,7 @@ func (c *Cluster) concerned(ctx context.Context, topic string) ([]*Node, []error
 	}
 	for _, n := range c.View().Nodes {
 		told := slices.ContainsFunc(p.Nodes, func(o *Node) bool { return o.Address == n.Address })
-		if n.Known && !n.Gone && !told && n.Topic(topic) != nil {
+		if n.Known && !told && n.Topic(topic) != nil { // one that is gone may come back
 			p.Nodes = append(p.Nodes, n)
 		}
 	}

@@ -52,7 +52,7 @@ type Node struct {
 	At         time.Time
 	Err        error // why there is no answer of this moment; nil also while the first is awaited
 	Late       bool  // the last round went on without its answer
-	Stale      bool  // At is too old to be the state of now, or there never was an answer
+	Stale      bool  // the figures are not those of now, or there are none
 	Gone       bool  // no lookup names it any more
 	Health     string
 	Started    int64 // seconds since the Unix epoch
@@ -185,7 +185,7 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 		}
 	}
 	for _, b := range c.nodes {
-		n := b.node(now, c.staleAfter())
+		n := b.node(now)
 		_, n.Gone = c.gone[b]
 		n.Remotes, n.Lookups = remotes[b.address], lookups[b.address]
 		for topic, is := range hidden[b.address] {
@@ -199,17 +199,17 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 	return v
 }
 
-// staleAfter is the age from which an answer is no longer the state of now.
-func (c *Cluster) staleAfter() time.Duration { return 3*c.cfg.Interval + 2*roundPatience }
+// hungAfter is for how long a question may lie with a broker until its figures count as stale.
+const hungAfter = 2 * roundPatience
 
 // node returns the broker as it is known at now.
-func (b *broker) node(now time.Time, staleAfter time.Duration) *Node {
+func (b *broker) node(now time.Time) *Node {
 	n := &Node{
 		Producer: b.info, ID: b.id(), Address: b.address, Known: b.answer != nil, At: b.at, Err: b.err,
 		Storage: b.storage, IsBroker: b.storage != nil,
 	}
 	n.Late = b.pending
-	n.Stale = b.answer == nil || b.err != nil || b.pending && now.Sub(b.at) > staleAfter
+	n.Stale = b.answer == nil || b.err != nil || b.pending && now.Sub(b.since) >= hungAfter
 	if n.Stale && n.Late && n.Err == nil {
 		n.Err = errLate(now.Sub(b.since))
 	}

@@ -166,6 +166,7 @@ func (m *Maker) consumers(ctx context.Context, s *State) *Consumers {
 	if more := len(clients) - mostClients; more > 0 {
 		out.Clients, out.More = clients[:mostClients], more
 	}
+	m.connected.Store(out)
 	return out
 }
 

@@ -19,7 +19,8 @@ type Maker struct {
 	judge   attention.Judge // owned by Run
 	rates   rates
 
-	state atomic.Pointer[State]
+	state     atomic.Pointer[State]
+	connected atomic.Pointer[Consumers] // last list of consumers
 
 	mu   sync.Mutex
 	next chan struct{}        // guarded by mu; closed when a newer State is there

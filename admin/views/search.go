@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"brokerd/admin/attention"
 	"brokerd/admin/history"
@@ -86,14 +87,21 @@ func (m *Maker) Search(ctx context.Context, q string, limit int) []Hit {
 	return hits[:min(limit, len(hits))]
 }
 
+// consumersLast is how old the list of consumers may be that is searched: asking all brokers for it takes long.
+const consumersLast = 30 * time.Second
+
 // searchConsumers adds the consumers' hosts, with the channel of one of their connections.
 func (m *Maker) searchConsumers(ctx context.Context, add func(Hit)) {
-	body, err := m.Get(ctx, Page{View: "consumers"})
-	if err != nil {
-		return // the rest is found all the same
+	known := m.connected.Load()
+	if known == nil || time.Since(time.UnixMilli(known.Now)) > consumersLast {
+		body, err := m.Get(ctx, Page{View: "consumers"})
+		if err != nil {
+			return // the rest is found all the same
+		}
+		known = body.(*Consumers)
 	}
 	seen := map[string]bool{}
-	for _, c := range body.(*Consumers).Clients {
+	for _, c := range known.Clients {
 		key := c.Hostname + "\x00" + c.ClientID + "\x00" + c.Topic + "\x00" + c.Channel
 		if seen[key] {
 			continue

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	ours = dir
-	build := exec.Command("go", "build", "-o", dir, "brokerd/cmd/brokerd", "brokerd/cmd/lookupd")
+	build := exec.Command("go", "build", "-o", dir, "brokerd/cmd/brokerd", "brokerd/cmd/lookupd", "brokerd/cmd/admind")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the daemons: %v\n%s", err, out)
 		os.RemoveAll(dir)
