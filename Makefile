@@ -19,7 +19,7 @@ build:
 	@go build -trimpath -o bin/ ./...
 	echo "built: $$(cd bin && echo *)"
 
-# A lookup and a broker on this machine's loopback, with the queues in $(DATA), until Ctrl-C.
+# A lookup, a broker and an admin on this machine's loopback, with the queues in $(DATA), until Ctrl-C.
 run: build
 	@set -m # a process group for each daemon, so that Ctrl-C reaches them through the trap only, and once
 	pids=()
@@ -101,7 +101,7 @@ bench: build
 	command -v nsqd >/dev/null || echo 'nsqd is not on PATH: brokerd is measured alone. To get it: make nsq, and PATH=$$PATH:$$PWD/bin/nsq'
 	bin/bench standard --ours=bin/brokerd --rounds=$(ROUNDS) --scenarios="$(SCENARIOS)" --dir="$(BENCHDIR)" $$write
 
-# Clusters and data folders shared with NSQ's own daemons. They are taken from PATH; one that is missing fails this, with
+# Clusters and data folders shared with NSQ's own daemons, and nsqadmin's answers beside admind's. They are taken from PATH; one that is missing fails this, with
 # what to install.
 interop:
 	@missing=()

@@ -68,6 +68,14 @@ var rooms = []room{
 		"a lookup runs without a broker's code"},
 
 	{"admin/...", []string{"protocol", "protocol/httpapi", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
+	{"admin/history", nil, "pure but for one lock, so that a model can check it: what points mean is decided above"},
+	{"admin/compat", []string{"protocol/httpapi"}, "pure: nsqadmin's shapes and sums"},
+	{"admin/cluster", []string{"protocol", "protocol/httpapi"}, "what is known of the daemons; who may act is decided above"},
+	{"admin/attention", []string{"protocol/httpapi", "admin/cluster"}, "pure rules over a state of the cluster"},
+	{"admin/access", nil, "who somebody is; it must not know what he asks for"},
+	{"admin/audit", nil, "it writes down what it is told"},
+	{"admin/ui", nil, "files; what they show they ask for over HTTP"},
+	{"admin/fakes", []string{"protocol/httpapi"}, "made-up daemons for tests"},
 	{"apps/appkit", []string{"protocol", "protocol/httpapi"}, "it knows no tool, and daemons by their APIs only"},
 	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
 	{"apps/internal/bench/...", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},
@@ -93,7 +101,7 @@ var rooms = []room{
 }
 
 // testHelpers may be imported by any test.
-var testHelpers = []string{"protocol/prototest", "diskqueue/vfs", "apps/internal/apptest"}
+var testHelpers = []string{"protocol/prototest", "diskqueue/vfs", "admin/fakes", "apps/internal/apptest"}
 
 // blackBoxTests start whole daemons and may import them, in their test files only.
 var blackBoxTests = map[string][]string{

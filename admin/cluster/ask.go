@@ -132,8 +132,8 @@ func (c *Cluster) askBroker(ctx context.Context, b *broker) {
 	if err == nil {
 		fresh = digest(previous, stats, at)
 		if restarted := previous == nil || previous.started != fresh.started; restarted || !plain && at.Sub(stored) >= storageEvery {
-			storage, plain, stored = c.askStorage(ctx, b.address, storage), false, at
-			plain = storage == nil
+			storage, plain = c.askStorage(ctx, b.address, storage)
+			stored = at
 			if restarted && !c.ByLookups() && previous != nil {
 				info = c.identifyAgain(ctx, b.address, info)
 			}
@@ -182,19 +182,19 @@ func (c *Cluster) identifyAgain(ctx context.Context, address string, old httpapi
 	return p
 }
 
-// askStorage asks a broker for the space on its disk. It returns nil when the broker has no such answer, as nsqd, and the old
-// one when it gave none this time.
-func (c *Cluster) askStorage(ctx context.Context, address string, old *httpapi.Storage) *httpapi.Storage {
-	var storage httpapi.Storage
-	err := c.cfg.HTTP.Get(ctx, "http://"+address+"/storage", &storage)
+// askStorage asks a broker for the space on its disk. A broker that has no such answer is plain, as nsqd is; when none came this
+// time the old one stays.
+func (c *Cluster) askStorage(ctx context.Context, address string, old *httpapi.Storage) (storage *httpapi.Storage, plain bool) {
+	storage = new(httpapi.Storage)
+	err := c.cfg.HTTP.Get(ctx, "http://"+address+"/storage", storage)
 	var status *httpapi.StatusError
 	switch {
 	case err == nil:
-		return &storage
+		return storage, false
 	case errors.As(err, &status) && status.Code == http.StatusNotFound:
-		return nil
+		return nil, true
 	}
-	return old
+	return old, false
 }
 
 // adopt takes over which brokers the lookups name, and drops those that none has named for long.

@@ -30,6 +30,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// readTimeout is the server's, so short that a stream must outlive it.
+const readTimeout = 500 * time.Millisecond
+
 // fixture is the API over fakes, on a loopback port.
 type fixture struct {
 	t       *testing.T
@@ -126,7 +129,9 @@ func newFixture(t *testing.T, change func(*Config), guard access.Config) *fixtur
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ReadTimeout, server.Config.WriteTimeout = readTimeout, readTimeout
+	server.Start()
 	f.url = server.URL
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

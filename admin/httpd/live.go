@@ -50,6 +50,10 @@ func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params
 		return
 	}
 	s := &stream{w: w, ctl: http.NewResponseController(w), page: views.PageOf(r.URL.Query().Get("view"), r.URL.Query())}
+	if err := s.ctl.SetReadDeadline(time.Time{}); err != nil { // when the server's passes, the request counts as given up
+		httpapi.RespondError(w, err)
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no") // or nginx keeps events back
 	if err := s.write("retry: 2000\n\n"); err != nil {

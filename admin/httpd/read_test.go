@@ -251,6 +251,16 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestStreamsOutliveTimeouts: those of requests do not end a stream.
+func TestStreamsOutliveTimeouts(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	e := f.open(t.Context(), "view=nodes")
+	var n views.Nodes
+	for began := time.Now(); time.Since(began) < 3*readTimeout; {
+		e.next("view", &n)
+	}
+}
+
 // TestEventsOfAThing: a page's body comes again and again, until what it shows is gone.
 func TestEventsOfAThing(t *testing.T) {
 	f := newFixture(t, nil, access.Config{})
