@@ -101,12 +101,14 @@ bench: build
 	command -v nsqd >/dev/null || echo 'nsqd is not on PATH: brokerd is measured alone. To get it: make nsq, and PATH=$$PATH:$$PWD/bin/nsq'
 	bin/bench standard --ours=bin/brokerd --rounds=$(ROUNDS) --scenarios="$(SCENARIOS)" --dir="$(BENCHDIR)" $$write
 
-# Clusters and data folders shared with NSQ's own daemons, and nsqadmin's answers beside admind's. They are taken from PATH; one that is missing fails this, with
+# Clusters, data folders and tools with NSQ's own daemons, and nsqadmin's answers beside admind's. They are taken from PATH; one
+# that is missing fails this, with
 # what to install.
 interop:
 	@missing=()
 	for binary in nsqd nsqlookupd nsqadmin; do command -v "$$binary" >/dev/null || missing+=("$$binary"); done
 	go test -count=1 -timeout=10m -v ./broker/interop
+	go test -count=1 -timeout=10m ./apps/...
 	if [ "$${#missing[@]}" -gt 0 ]; then
 	  echo "NOT RUN: what needs $${missing[*]}, not found on PATH. To get them: make nsq, and PATH=\$$PATH:\$$PWD/bin/nsq" >&2
 	  exit 1

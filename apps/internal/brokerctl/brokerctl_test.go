@@ -239,7 +239,7 @@ func TestToolsAreInIt(t *testing.T) {
 	if got := ctl(t, 0, "tail", "--topic=orders", "--channel=c", "--n=2", "--nsqd-tcp-address="+broker.TCP); got != "1\n2\n" {
 		t.Errorf("tail printed %q", got)
 	}
-	for _, tool := range []string{"bench", "pub", "relay", "stat", "tail", "tofile", "tohttp"} {
+	for _, tool := range []string{"bench", "pub", "relay", "ship", "stat", "tail", "tofile", "tohttp"} {
 		if got := ctl(t, 0, tool, "--help"); !strings.HasPrefix(got, "brokerctl "+tool+" v") {
 			t.Errorf("%s --help: %s", tool, got)
 		}
@@ -285,7 +285,7 @@ func TestComplete(t *testing.T) {
 		{env, []string{"topic", "pause", "or"}, []string{"orders"}},
 		{env, []string{"channel", "pause", "orders", ""}, []string{"audit", "billing"}},
 		{env, []string{"channel", "pause", "orders", "billing", ""}, nil},
-		{empty, []string{"nothing", ""}, []string{"topic", "channel", "node", "bench", "pub", "relay", "stat", "tail", "tofile", "tohttp", "completion"}},
+		{empty, []string{"nothing", ""}, []string{"topic", "channel", "node", "bench", "pub", "relay", "ship", "stat", "tail", "tofile", "tohttp", "completion"}},
 	} {
 		if got := words(t, test.env, test.line...); !slices.Equal(got, test.want) {
 			t.Errorf("%q: %q, want %q", test.line, got, test.want)

@@ -5,6 +5,7 @@ import (
 	"brokerd/apps/internal/bench"
 	"brokerd/apps/internal/pub"
 	"brokerd/apps/internal/relay"
+	"brokerd/apps/internal/ship"
 	"brokerd/apps/internal/stat"
 	"brokerd/apps/internal/tail"
 	"brokerd/apps/internal/tofile"
@@ -48,7 +49,7 @@ brokerctl node list --lookupd-http-address=127.0.0.1:4161
 brokerctl tail --topic=orders --nsqd-tcp-address=127.0.0.1:4150`,
 		Sub: []appkit.Command{
 			topic, group("channel", "make, pause, empty, delete and show channels", where, channelVerbs...), node,
-			bench.Command, pub.Command, relay.Command, stat.Command, tail.Command, tofile.Command, tohttp.Command,
+			bench.Command, pub.Command, relay.Command, ship.Command, stat.Command, tail.Command, tofile.Command, tohttp.Command,
 			completion(),
 		},
 	}

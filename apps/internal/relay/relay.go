@@ -12,6 +12,7 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/delivery"
+	"brokerd/apps/internal/fleet"
 	"brokerd/apps/internal/targets"
 	"brokerd/protocol/httpapi"
 )
@@ -67,7 +68,7 @@ func newRelay(o *options, p *plan, env *appkit.Env) (*relay, error) {
 // start begins to relay the topics that are known by name. stop must follow, whatever it returns.
 func (r *relay) start(ctx context.Context) error {
 	r.began = time.Now()
-	r.progress = r.env.Progress("messages", nil)
+	r.progress = r.env.Progress("messages", r.backlog(ctx))
 	for target := range r.pubs {
 		for range sendersEach {
 			r.senders.Go(func() { r.send(target) })
@@ -92,6 +93,21 @@ func (r *relay) start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// backlog says how much is left to relay, if there are lookups to ask.
+func (r *relay) backlog(ctx context.Context) func() (int64, bool) {
+	if len(r.opts.consumer.Lookups) == 0 {
+		return nil
+	}
+	return fleet.NewBacklog(ctx, fleet.New(r.client, nil, r.opts.consumer.Lookups), r.opts.channel, func() (topics []string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, to := range r.routes {
+			topics = append(topics, to.source)
+		}
+		return topics
+	}).Left
 }
 
 // follow adopts topics of the pattern as they come up, until ctx is done.
@@ -223,6 +239,6 @@ func (r *relay) stop() {
 	if r.state != nil {
 		r.state.Close()
 	}
-	r.client.Close()
 	r.progress.Stop()
+	r.client.Close()
 }

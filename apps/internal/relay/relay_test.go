@@ -97,7 +97,7 @@ func TestRelayCarriesTopicsByPattern(t *testing.T) {
 	apptest.Publish(t, source, "us.orders", "never")
 	address := apptest.FreeAddress(t)
 	relay := relayTool(t, "--topic-pattern=^eu\\.", "--rename=^eu\\.(.*)$=from-eu.$1", "--lookupd-http-address="+lookup.HTTP,
-		"--destination-nsqd-tcp-address="+target.TCP, "--topic-refresh=100ms", "--http-address="+address)
+		"--destination-nsqd-tcp-address="+target.TCP, "--topic-refresh=100ms", "--http-address="+address, "--status-interval=100ms")
 	apptest.Eventually(t, "the first topic arrives", 20*time.Second, func() bool {
 		return target.Topic(t, "from-eu.orders").MessageCount == 1
 	})
@@ -122,6 +122,9 @@ func TestRelayCarriesTopicsByPattern(t *testing.T) {
 		t.Errorf("told %+v", state)
 	}
 	http.DefaultClient.CloseIdleConnections()
+	apptest.Eventually(t, "its log tells what is done and left", 10*time.Second, func() bool {
+		return strings.Contains(relay.LastWords(), "msg=progress messages=3 ") && strings.Contains(relay.LastWords(), " left=0")
+	})
 	relay.Stop(t)
 }
 

@@ -10,7 +10,9 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/delivery"
+	"brokerd/apps/internal/fleet"
 	"brokerd/apps/internal/targets"
+	"brokerd/protocol/httpapi"
 )
 
 // deliver makes requests of what it consumes until ctx is done and those in progress have ended.
@@ -22,7 +24,9 @@ func (o *options) deliver(ctx context.Context, env *appkit.Env, p *plan) error {
 	requests := p.requester
 	requests.client = o.client(p)
 	defer requests.client.CloseIdleConnections()
-	progress := env.Progress("messages", nil)
+	asking := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second})
+	defer asking.Close()
+	progress := env.Progress("messages", o.backlog(ctx, asking))
 	defer progress.Stop()
 	pool := targets.New(p.mode, requests.urls, max(o.statusEvery, 1), rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	reporter := delivery.NewReporter(pool, o.statusEvery, env.Log)
@@ -44,6 +48,15 @@ func (o *options) deliver(ctx context.Context, env *appkit.Env, p *plan) error {
 	quiet()
 	work.Wait()
 	return err
+}
+
+// backlog says how much is left to do, if there are lookups to ask.
+func (o *options) backlog(ctx context.Context, client *httpapi.HTTPClient) func() (int64, bool) {
+	if len(o.consumer.Lookups) == 0 {
+		return nil
+	}
+	f := fleet.New(client, nil, o.consumer.Lookups)
+	return fleet.NewBacklog(ctx, f, o.channel, func() []string { return []string{o.topic} }).Left
 }
 
 // consume fills the queue until ctx is done. When it returns the queue is closed and every message is answered, unless go-nsq's
