@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -88,6 +89,27 @@ func TestModulesImportWhatIsThere(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"\{\{assets\}\}/([^"]+)"`).FindAllStringSubmatch(all["index.html"], -1) {
 		if _, ok := all[m[1]]; !ok {
 			t.Errorf("index.html names %s, which is not there", m[1])
+		}
+	}
+}
+
+// TestOverviewsModulesAreAskedForAtOnce: a module that index.html does not name is only asked for once one that imports it is there.
+func TestOverviewsModulesAreAskedForAtOnce(t *testing.T) {
+	all := files(t)
+	from := regexp.MustCompile(`from "(\.[^"]+)"`)
+	needed := []string{"js/main.js", "js/pages/overview.js"}
+	for i := 0; i < len(needed); i++ {
+		name := needed[i]
+		if !strings.Contains(all["index.html"], `"{{assets}}/`+name+`"`) {
+			t.Errorf("index.html does not preload %s", name)
+		}
+		if strings.HasPrefix(name, "vendor/") {
+			continue
+		}
+		for _, m := range from.FindAllStringSubmatch(all[name], -1) {
+			if to := path.Join(path.Dir(name), m[1]); !slices.Contains(needed, to) {
+				needed = append(needed, to)
+			}
 		}
 	}
 }

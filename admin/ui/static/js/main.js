@@ -5,16 +5,31 @@ import { onSession, session } from "./lib/session.js";
 import { onDialog } from "./parts/acts.js";
 import { Banners, Header } from "./parts/shell.js";
 import { Notices } from "./parts/notices.js";
-import { Overview } from "./pages/overview.js";
-import { Topic } from "./pages/topic.js";
-import { Channel } from "./pages/channel.js";
-import { Nodes } from "./pages/nodes.js";
-import { Node } from "./pages/node.js";
-import { Lookup } from "./pages/lookup.js";
-import { Consumer, Consumers } from "./pages/consumers.js";
-import { SignIn } from "./pages/signin.js";
 
-const pages = { overview: Overview, topic: Topic, channel: Channel, nodes: Nodes, node: Node, lookup: Lookup, consumers: Consumers, consumer: Consumer };
+// Pages are fetched when they are first shown, and all of them once the first one stands, so that the next is there at once.
+const fetched = {
+  overview: () => import("./pages/overview.js").then((m) => m.Overview),
+  topic: () => import("./pages/topic.js").then((m) => m.Topic),
+  channel: () => import("./pages/channel.js").then((m) => m.Channel),
+  nodes: () => import("./pages/nodes.js").then((m) => m.Nodes),
+  node: () => import("./pages/node.js").then((m) => m.Node),
+  lookup: () => import("./pages/lookup.js").then((m) => m.Lookup),
+  consumers: () => import("./pages/consumers.js").then((m) => m.Consumers),
+  consumer: () => import("./pages/consumers.js").then((m) => m.Consumer),
+  "sign-in": () => import("./pages/signin.js").then((m) => m.SignIn),
+};
+const pages = {};
+
+async function fetchPage(name) {
+  if (fetched[name]) pages[name] ??= await fetched[name]();
+}
+
+/** usePage holds the component of a page, null until it is there. */
+function usePage(name) {
+  const [, arrived] = useState(0);
+  useEffect(() => { pages[name] ?? fetchPage(name).then(() => arrived((n) => n + 1)); }, [name]);
+  return fetched[name] ? pages[name] ?? null : Missing;
+}
 
 function App() {
   const [at, setAt] = useState(route(location));
@@ -26,12 +41,12 @@ function App() {
   useEffect(() => { if (at.page === "sign-in" && !who.must_sign_in) go(path.overview(), { replace: true }); }, [at, who]);
   useEffect(() => { document.title = title(at); }, [at]);
 
-  if (who.must_sign_in) return html`<${Banners} session=${who} /><${SignIn} session=${who} /><${Notices} />`;
-  const Page = pages[at.page] ?? Missing;
+  const Page = usePage(who.must_sign_in ? "sign-in" : at.page);
+  if (who.must_sign_in) return html`<${Banners} session=${who} />${Page && html`<${Page} session=${who} />`}<${Notices} />`;
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <${Header} route=${at} session=${who} />
     <${Banners} session=${who} />
-    <main id="main" tabindex="-1"><${Page} key=${JSON.stringify(at)} ...${at} acts=${who.role === "operator"} session=${who} /></main>
+    <main id="main" tabindex="-1">${Page && html`<${Page} key=${JSON.stringify(at)} ...${at} acts=${who.role === "operator"} session=${who} />`}</main>
     <${Notices} />${dialog?.view()}`;
 }
 
@@ -47,4 +62,6 @@ function title({ page, topic, channel, node, client }) {
 
 const Missing = () => html`<div class="blank"><h1>No such page</h1><p><a href=${path.overview()}>To the overview</a></p></div>`;
 
+await fetchPage(session.must_sign_in ? "sign-in" : route(location).page);
 render(html`<${App} />`, document.getElementById("app"));
+setTimeout(() => Object.keys(fetched).forEach(fetchPage), 1500);

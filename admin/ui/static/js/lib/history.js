@@ -1,5 +1,5 @@
 // What admind remembers: series for charts, and sparklines for rows that are in sight.
-import { useEffect, useRef, useState } from "./html.js";
+import { useEffect, useState } from "./html.js";
 import { get } from "./api.js";
 
 /**
@@ -48,32 +48,41 @@ export function columns(body, now, figures) {
   return { times, series, from: end - body.points * step, to: end, step };
 }
 
-const perRequest = 200, freshFor = 10000;
-const known = new Map(); // topic to { at, in, depth }
+const perRequest = 200, freshFor = 10000, gather = 120;
+const cells = new Map(); // topic to the cells that show its sparkline
+const known = new Map(); // topic to { at, values }
+let turn = 0, busy = false;
 
-/** useSparks holds the sparklines of the topics in sight, by topic, for a metric. */
-export function useSparks(topics, metric) {
+/** useSpark holds the newest sparkline of what comes in to a topic. Those of all cells in sight are asked for together. */
+export function useSpark(topic) {
   const [, redraw] = useState(0);
-  const wanted = useRef([]);
-  wanted.current = topics.slice(0, perRequest);
   useEffect(() => {
-    const stop = new AbortController();
-    let busy = false;
-    const ask = async () => {
-      const now = Date.now();
-      const due = wanted.current.filter((t) => now - (known.get(metric + " " + t)?.at ?? 0) > freshFor);
-      if (busy || due.length === 0 || document.hidden) return;
-      busy = true;
-      try {
-        const answer = await get("history/sparks", { metric, points: 40, topic: due }, stop.signal);
-        for (const t of due) known.set(metric + " " + t, { at: Date.now(), values: answer.topics[t] });
-        redraw((n) => n + 1);
-      } catch { /* asked again at the next turn */ }
-      busy = false;
+    const draw = () => redraw((n) => n + 1);
+    if (!cells.has(topic)) cells.set(topic, new Set());
+    cells.get(topic).add(draw);
+    turn ||= setTimeout(ask, gather);
+    return () => {
+      cells.get(topic).delete(draw);
+      if (cells.get(topic).size === 0) cells.delete(topic);
     };
-    ask();
-    const turn = setInterval(ask, 250);
-    return () => { stop.abort(); clearInterval(turn); known.clear(); };
-  }, [metric]);
-  return (topic) => known.get(metric + " " + topic)?.values;
+  }, [topic]);
+  return known.get(topic)?.values;
+}
+
+/** ask fetches the sparklines that are in sight and not fresh, and comes again as long as there are any cells. */
+async function ask() {
+  const now = Date.now();
+  const due = [...cells.keys()].filter((t) => now - (known.get(t)?.at ?? 0) > freshFor).slice(0, perRequest);
+  if (due.length > 0 && !busy && !document.hidden) {
+    busy = true;
+    try {
+      const answer = await get("history/sparks", { metric: "rate_in", points: 40, topic: due });
+      for (const t of due) {
+        known.set(t, { at: Date.now(), values: answer.topics[t] });
+        for (const draw of cells.get(t) ?? []) draw();
+      }
+    } catch { /* asked again at the next turn */ }
+    busy = false;
+  }
+  turn = cells.size > 0 ? setTimeout(ask, due.length > 0 ? gather : 500) : 0;
 }

@@ -4,6 +4,7 @@ import { base } from "./router.js";
 import { query } from "./api.js";
 import { refresh } from "./session.js";
 
+const patience = 4; // times that a stream may say "gone" before it is believed of what has not been seen yet
 const listeners = new Set();
 let connection = { state: "connecting", since: Date.now() };
 
@@ -22,46 +23,52 @@ function turn(state) {
 
 /**
  * watch opens the stream of a view. on.view gets each new body, on.topics the changes of the list of topics, on.gone the reason why there is
- * nothing to show. It returns how to stop.
+ * nothing to show; what was just made may take a moment to be known, and what was deleted may come back, so it is asked for again. It returns
+ * how to stop.
  */
 export function watch(view, on) {
-  let source = null, again = 0, stopped = false;
+  let source = null, again = 0, stopped = false, missed = 0;
+  const later = (wait, f) => {
+    clearTimeout(again);
+    again = setTimeout(() => stopped || f(), wait);
+  };
+  const close = () => { source?.close(); source = null; };
   const open = () => {
     clearTimeout(again);
-    source?.close();
+    close();
     source = new EventSource(`${base}api/events?${query(view)}`);
     source.onopen = () => turn("live");
-    source.addEventListener("view", (event) => { turn("live"); on.view(JSON.parse(event.data)); });
+    source.addEventListener("view", (event) => { turn("live"); missed = patience; on.view(JSON.parse(event.data)); });
     source.addEventListener("topics", (event) => on.topics?.(JSON.parse(event.data)));
-    source.addEventListener("gone", (event) => { stop(); on.gone?.(JSON.parse(event.data).message); });
+    source.addEventListener("gone", (event) => gone(JSON.parse(event.data).message));
     source.onerror = lost;
   };
-  const lost = () => {
-    if (stopped) return;
-    turn("lost");
-    const final = source.readyState === EventSource.CLOSED; // refused: the browser does not try again, so we do
-    refresh().catch(() => {});
-    if (final) {
-      clearTimeout(again);
-      again = setTimeout(() => stopped || open(), 2000);
-    }
+  const gone = (message) => {
+    close();
+    missed++;
+    if (missed > patience) on.gone?.(message);
+    later(missed > patience ? 3000 : 300, open);
   };
-  const stop = () => {
-    stopped = true;
-    document.removeEventListener("visibilitychange", rest);
-    clearTimeout(again);
-    source?.close();
+  const lost = () => {
+    turn("lost");
+    refresh().catch(() => {});
+    if (source?.readyState === EventSource.CLOSED) later(2000, open); // refused: the browser does not try again
   };
   // A page that nobody sees gives its connection back: browsers have only six for all pages of a server.
   const rest = () => {
-    clearTimeout(again);
-    if (document.hidden) again = setTimeout(() => { source?.close(); source = null; }, 5000);
+    if (document.hidden) later(5000, close);
     else if (!source || source.readyState === EventSource.CLOSED) open();
+    else clearTimeout(again);
   };
   document.addEventListener("visibilitychange", rest);
   turn("connecting");
   open();
-  return stop;
+  return () => {
+    stopped = true;
+    document.removeEventListener("visibilitychange", rest);
+    clearTimeout(again);
+    close();
+  };
 }
 
 /** useView holds the newest body of a view: { data, gone }. It starts anew when what is looked at changes. */

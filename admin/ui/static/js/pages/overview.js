@@ -1,7 +1,7 @@
 // The whole cluster: totals, what needs attention, and every topic.
-import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
-import { count, plural, rate, seconds, short } from "../lib/format.js";
-import { useHistory, useSparks } from "../lib/history.js";
+import { html, useMemo, useState } from "../lib/html.js";
+import { count, plural, rate, short } from "../lib/format.js";
+import { useHistory, useSpark } from "../lib/history.js";
 import { useTopics } from "../lib/live.js";
 import { path } from "../lib/router.js";
 import { ask } from "../parts/acts.js";
@@ -13,7 +13,8 @@ export function Overview({ acts, session }) {
   const { data, rows } = useTopics();
   const history = useHistory({ of: "total" }, "10m", data?.now, data?.totals);
   if (!data || !rows) return html`<h1 class="sr">Overview</h1><${Loading} />`;
-  return html`<h1 class="sr">Overview</h1><${Warning} text=${data.warning} />
+  const told = data.attention.some((a) => a.kind === "node_stale" || a.kind === "lookup_failing"); // the warning would say it again
+  return html`<h1 class="sr">Overview</h1>${!told && html`<${Warning} text=${data.warning} />`}
     <${Totals} totals=${data.totals} series=${history.series} />
     ${data.attention.length > 0 && html`<${Section} title="Needs attention" about=${count(data.attention.length + (data.attention_more ?? 0))}>
       <${Attention} items=${data.attention} more=${data.attention_more} /></${Section}>`}
@@ -35,11 +36,11 @@ function Totals({ totals: t, series }) {
       ${t.lookups > 0 && html`<a href=${path.lookup()}>${plural(t.lookups, "lookup")}${t.failing_lookups > 0 && html` <b class="bad">${t.failing_lookups} failing</b>`}</a>`}</p>`;
 }
 
-const columns = (spark) => [
+const columns = [
   { key: "topic", label: "Topic", heads: true, value: (r) => r.topic, cell: (r) => html`<${TopicLink} topic=${r.topic} /><${Marks} row=${r} />` },
   { key: "in", label: "In/s", number: true, width: 80, value: (r) => r.rate_in, cell: (r) => html`<${Rate} n=${r.rate_in} />`, hint: "messages published per second" },
   { key: "out", label: "Out/s", number: true, width: 80, value: (r) => r.rate_out, cell: (r) => html`<${Rate} n=${r.rate_out} />`, hint: "messages finished per second, by all channels" },
-  { key: "spark", label: "Trend", hint: "messages in, last 10 minutes", width: 116, wide: true, class: "of-spark", cell: (r) => html`<${Spark} values=${spark(r.topic)} label="messages in, last 10 minutes" />` },
+  { key: "spark", label: "Trend", hint: "messages in, last 10 minutes", width: 116, wide: true, class: "of-spark", cell: (r) => html`<${Trend} topic=${r.topic} />` },
   { key: "depth", label: "Depth", number: true, width: 96, value: (r) => r.depth, cell: (r) => html`<${Zero} n=${r.depth} />`, hint: "messages that wait, at the topic and on its channels" },
   { key: "flight", label: "In flight", number: true, width: 90, wide: true, value: (r) => r.in_flight, cell: (r) => html`<${Zero} n=${r.in_flight} />` },
   { key: "deferred", label: "Deferred", number: true, width: 92, wide: true, value: (r) => r.deferred, cell: (r) => html`<${Zero} n=${r.deferred} />` },
@@ -49,6 +50,8 @@ const columns = (spark) => [
   { key: "messages", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.message_count, cell: (r) => html`<${Zero} n=${r.message_count} />`, hint: "published since the nodes started" },
 ];
 
+const Trend = ({ topic }) => html`<${Spark} values=${useSpark(topic)} label="messages in, last 10 minutes" />`;
+
 function Marks({ row }) {
   return html`${row.attention > 0 && html`<${Badge} kind="warning" title="needs attention">!</${Badge}>`}
     ${row.paused && html`<${Badge} kind="accent">paused</${Badge}>`}
@@ -56,27 +59,21 @@ function Marks({ row }) {
     ${row.nodes === 0 && html`<${Badge} title="known to lookups, on no node">no node</${Badge}>`}`;
 }
 
+const topicOf = (r) => r.topic;
 const kinds = [["all", "All", () => true], ["busy", "Busy", (r) => r.rate_in > 0 || r.rate_out > 0], ["waiting", "Waiting", (r) => r.depth > 0],
   ["attention", "Attention", (r) => r.attention > 0 || r.stale], ["paused", "Paused", (r) => r.paused]];
 
 function Topics({ rows, acts }) {
   const [text, setText] = useState("");
   const [kind, setKind] = useState("all");
-  const [sight, setSight] = useState([]);
-  const spark = useSparks(sight, "rate_in");
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const keep = kinds.find(([k]) => k === kind)[2];
   const shown = useMemo(() => rows.filter((r) => keep(r) && words.every((w) => r.topic.toLowerCase().includes(w))), [rows, text, kind]);
-  const seen = useRef("");
-  const watch = (visible) => {
-    const names = visible.map((r) => r.topic), key = names.join();
-    if (key !== seen.current) { seen.current = key; setTimeout(() => setSight(names)); }
-  };
   const tools = html`<div class="filters" role="group" aria-label="Which topics">${kinds.map(([k, label]) => html`<button type="button" key=${k} class="chip" aria-pressed=${k === kind} onClick=${() => setKind(k)}>${label}</button>`)}</div>
     <input class="filter" type="search" placeholder="Filter topics" aria-label="Filter topics" value=${text} onInput=${(e) => setText(e.target.value)} />
     ${acts && html`<button type="button" onClick=${() => ask.create()}>Create topic</button>`}`;
   return html`<${Section} title="Topics" about=${shown.length === rows.length ? count(rows.length) : `${count(shown.length)} of ${count(rows.length)}`} tools=${tools}>
-    <${Table} rows=${shown} columns=${columns(spark)} id=${(r) => r.topic} sort=${{ key: "topic", down: false }} caption="Topics" onWindow=${watch}
+    <${Table} rows=${shown} columns=${columns} id=${topicOf} sort=${{ key: "topic", down: false }} caption="Topics"
       empty=${text ? `No topic has “${text}” in its name.` : "No topic is like that now."} /></${Section}>`;
 }
 

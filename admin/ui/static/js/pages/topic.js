@@ -62,7 +62,7 @@ const nodeColumns = (topic, acts) => [
   { key: "in", label: "In/s", number: true, width: 84, value: (r) => r.rate_in, cell: (r) => html`<${Rate} n=${r.rate_in} />` },
   { key: "depth", label: "At the topic", number: true, width: 110, wide: true, value: (r) => r.depth, cell: (r) => html`<${Zero} n=${r.depth} />`, hint: "messages that no channel has taken yet" },
   { key: "disk", label: "On disk", number: true, width: 96, wide: true, value: (r) => r.backend_depth, cell: (r) => html`<${Zero} n=${r.backend_depth} />` },
-  { key: "messages", label: "Messages", number: true, width: 116, value: (r) => r.message_count, cell: (r) => html`<${Zero} n=${r.message_count} />` },
+  { key: "messages", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.message_count, cell: (r) => html`<${Zero} n=${r.message_count} />` },
   { key: "channels", label: "Channels", number: true, width: 94, wide: true, value: (r) => r.channels, cell: (r) => html`<${Zero} n=${r.channels} />` },
   { key: "durability", label: "Durability", width: 100, wide: true, value: (r) => r.durability, cell: (r) => r.durability || html`<span class="zero">–</span>` },
   ...(acts ? [{ key: "act", label: "", hint: "Acts", width: 130, class: "acts", wide: true, cell: (r) => html`<button type="button" class="small risky" aria-label=${`Tombstone ${r.node}`} onClick=${() => ask.tombstone(r.node, topic)}>Tombstone…</button>` }] : []),

@@ -60,10 +60,11 @@ const validName = /^[.a-zA-Z0-9_-]+(#ephemeral)?$/;
 const isName = (name) => name.length <= 64 && validName.test(name);
 
 function NameField({ label, value, onInput, first, optional }) {
-  const bad = value !== "" && !isName(value);
-  return html`<label class="field">${label}${optional && html` <span class="muted">optional</span>`}
-    <input data-first=${first || undefined} value=${value} onInput=${(e) => onInput(e.target.value)} aria-invalid=${bad} spellcheck=${false} autocapitalize="off" maxlength="64" required=${!optional} />
-    ${bad && html`<span class="hint bad">Letters, digits, dots, dashes and underscores, up to 64; it may end in #ephemeral.</span>`}</label>`;
+  const bad = value !== "" && !isName(value), hint = `hint-${label}`;
+  return html`<div class="field"><label>${label}${optional && html` <span class="muted">optional</span>`}
+    <input data-first=${first || undefined} value=${value} onInput=${(e) => onInput(e.target.value)} aria-invalid=${bad} aria-describedby=${bad ? hint : undefined}
+      spellcheck=${false} autocapitalize="off" autocomplete="off" maxlength="64" required=${!optional} /></label>
+    ${bad && html`<span class="hint bad" id=${hint}>Letters, digits, dots, dashes and underscores, up to 64; it may end in #ephemeral.</span>`}</div>`;
 }
 
 function CreateDialog({ topic: given }) {

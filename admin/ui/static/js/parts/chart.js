@@ -5,6 +5,16 @@ import { hourMinute, moment, short, time } from "../lib/format.js";
 
 const plotHeight = 168;
 
+/** loaded fetches uPlot and its style sheet, once, when the first chart is drawn: the overview comes sooner without. */
+const loaded = () => (loading ??= Promise.all([fetchTag("script", { src: vendored("uplot.js") }), fetchTag("link", { rel: "stylesheet", href: vendored("uplot.css") })]));
+let loading = null;
+
+const vendored = (file) => new URL(`../../vendor/${file}`, import.meta.url).href;
+
+function fetchTag(kind, attributes) {
+  return new Promise((resolve, reject) => document.head.append(Object.assign(document.createElement(kind), attributes, { onload: resolve, onerror: reject })));
+}
+
 /**
  * Chart draws series over time.
  * data: columns, the first of seconds since the Unix epoch; series: [{ label, color: "--name", format, fill, dash }], one for each further
@@ -17,13 +27,16 @@ export function Chart({ title, unit, series, data, from, to, format = short }) {
   latest.current = { data, from, to };
 
   useEffect(() => onChange(() => setRedraw((n) => n + 1)), []);
+  const [ready, setReady] = useState(typeof uPlot !== "undefined");
+  useEffect(() => { ready || loaded().then(() => setReady(true)); }, []);
   useEffect(() => {
-    const u = new uPlot(options(series, format, box.current.clientWidth, latest, setAt), data, box.current);
+    if (!ready) return;
+    const u = new uPlot(options(series, format, box.current.clientWidth, latest, setAt), latest.current.data, box.current);
     plot.current = u;
     const fit = new ResizeObserver(() => u.setSize({ width: box.current.clientWidth, height: plotHeight }));
     fit.observe(box.current);
     return () => { fit.disconnect(); u.destroy(); };
-  }, [redraw, series.map((s) => s.label).join()]);
+  }, [ready, redraw, series.map((s) => s.label).join()]);
   useEffect(() => { plot.current?.setData(data); }, [data, from, to]);
 
   const index = at != null && at < data[0].length ? at : data[0].length - 1;
@@ -58,7 +71,7 @@ function options(series, format, width, latest, setAt) {
     },
     axes: [
       { ...axis, size: 24, space: 72, values: (u, splits) => splits.map(hourMinute), grid: { show: false } },
-      { ...axis, size: 52, space: 36, values: (u, splits) => splits.map((v) => (v === 0 ? "0" : short(v).replace(/\.?0+([kMGT])$/, "$1"))) },
+      { ...axis, size: 52, space: 36, values: (u, splits) => splits.map((v) => (v === 0 ? "0" : v % 1 ? +v.toFixed(2) : short(v).replace(/\.?0+([kMGT])$/, "$1"))) },
     ],
     series: [{}, ...series.map((s) => ({
       label: s.label, stroke: color(s.color), width: 1.5, points: { show: false }, dash: s.dash,

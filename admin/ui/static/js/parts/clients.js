@@ -27,7 +27,7 @@ const channel = { key: "channel", label: "Channel", value: (r) => r.channel, cel
 const node = { key: "node", label: "Node", width: 170, wide: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` };
 const figures = [
   number("ready", "RDY", 70, (r) => r.ready_count, { hint: "how many messages it wants at once", wide: true }),
-  number("flight", "In flight", 88, (r) => r.in_flight_count),
+  number("flight", "In flight", 88, (r) => r.in_flight_count, { wide: true }),
   { key: "finish", label: "Finished/s", width: 102, number: true, value: (r) => r.finish_rate, cell: (r) => html`<${Rate} n=${r.finish_rate} />` },
   { key: "requeue", label: "Requeued/s", width: 108, number: true, wide: true, extra: true, value: (r) => r.requeue_rate, cell: (r) => html`<${Rate} n=${r.requeue_rate} />` },
   number("messages", "Messages", 104, (r) => r.message_count, { wide: true }),

@@ -34,7 +34,7 @@ export const NodeLink = ({ node }) => html`<a href=${path.node(node)}>${node}</a
 
 /** Zero shows a number, and fades it where it is nothing. */
 export const Zero = ({ n, as = count }) => html`<span class=${n ? "" : "zero"}>${as(n)}</span>`;
-export const Rate = ({ n }) => html`<${Zero} n=${n} as=${rate} />`;
+export const Rate = ({ n }) => html`<span class=${n ? "" : "zero"}>${rate(n)}</span>`;
 
 /** Age tells how long ago a moment (seconds since the epoch) was, and keeps counting. */
 export function Age({ since }) {

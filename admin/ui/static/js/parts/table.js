@@ -2,41 +2,50 @@
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib/html.js";
 
 const rowHeight = 33; // as the style sheet has it
-const ahead = 12; // rows built beyond each edge of the window
+const ahead = 16; // rows built beyond each edge of the window
 const step = 8; // the window moves in steps, so that not every pixel builds rows
 
 /**
  * Table shows rows under columns.
  * columns: [{ key, label, hint, value(row), cell(row), number, heads, width, wide }]. cell is what is shown; value, what is sorted by: without it the column
  * cannot be sorted; heads marks the one that names the row; width is in pixels, the others share the rest; wide columns are left out on a phone, extra ones on a small screen too.
- * id(row) tells rows apart; sort is { key, down } at first; caption is for screen readers; onWindow(rows) hears which rows are built.
+ * id(row) tells rows apart; sort is { key, down } at first; caption is for screen readers. Rows are kept as they are built
+ * while their object and the columns stay the same ones: what has not changed costs nothing.
  */
-export function Table({ rows, columns, id, sort: first, caption, rowClass, empty, onWindow }) {
+export function Table({ rows, columns, id, sort: first, caption, rowClass, empty }) {
   const [sort, setSort] = useState(first ?? { key: columns[0].key, down: false });
   const sorted = useMemo(() => order(rows, columns, sort, id), [rows, sort]);
   const body = useRef(null);
   const [from, to] = useWindow(body, sorted.length);
   const move = useCallback((event) => arrows(event, body.current, sorted.length), [sorted.length]);
-  const shown = sorted.slice(from, to);
-  onWindow?.(shown);
+  const built = useRef({ columns: null, rows: new Map() });
 
   if (rows.length === 0) return html`<p class="empty">${empty ?? "None."}</p>`;
   return html`<div class="table-box"><table aria-rowcount=${sorted.length + 1} aria-label=${caption}>
     <thead><tr aria-rowindex="1">${columns.map((c) => html`<${Head} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr></thead>
     <tbody ref=${body} onKeyDown=${move}>
       ${from > 0 && html`<${Gap} key="above" rows=${from} />`}
-      ${shown.map((row, i) => html`<tr key=${"r" + id(row)} aria-rowindex=${from + i + 2} data-index=${from + i} class=${rowClass?.(row)}>
-        ${columns.map((c) => html`<${Cell} key=${c.key} column=${c} row=${row} />`)}</tr>`)}
+      ${build(built.current, sorted, from, to, columns, id, rowClass)}
       ${to < sorted.length && html`<${Gap} key="below" rows=${sorted.length - to} />`}
     </tbody></table></div>`;
 }
 
-function Gap({ rows }) {
-  return html`<tr class="gap" aria-hidden="true" style=${{ height: rows * rowHeight + "px" }}><td /></tr>`;
+/** build makes the rows from one index to another, or takes them as they were. */
+function build(built, sorted, from, to, columns, id, rowClass) {
+  const before = built.columns === columns ? built.rows : new Map(), now = new Map(), shown = [];
+  for (let i = from; i < to; i++) {
+    const row = sorted[i], key = id(row), was = before.get(key);
+    const node = was?.row === row && was.index === i ? was.node : html`<tr key=${"r" + key} aria-rowindex=${i + 2} data-index=${i} class=${rowClass?.(row)}>
+      ${columns.map((c) => (c.heads ? html`<th scope="row" class=${classes(c)}>${c.cell(row)}</th>` : html`<td class=${classes(c)}>${c.cell(row)}</td>`))}</tr>`;
+    now.set(key, { row, index: i, node });
+    shown.push(node);
+  }
+  Object.assign(built, { columns, rows: now });
+  return shown;
 }
 
-function Cell({ column, row }) {
-  return column.heads ? html`<th scope="row" class=${classes(column)}>${column.cell(row)}</th>` : html`<td class=${classes(column)}>${column.cell(row)}</td>`;
+function Gap({ rows }) {
+  return html`<tr class="gap" aria-hidden="true" style=${{ height: rows * rowHeight + "px" }}><td /></tr>`;
 }
 
 function classes(column) {
