@@ -55,20 +55,27 @@ run: build
 	stop
 
 # What must hold before a change is done: format, vet, every test with the race detector. Needs only Go; where there is no
-# C compiler for the race detector it is installed if that is possible, and done without otherwise. PACKAGES narrows it.
+# C compiler for the race detector, or no Chromium for the tests of admind's page, it is installed if that is possible, and done
+# without otherwise. PACKAGES narrows it.
 test:
 	@bad=$$(gofmt -l .)
 	if [ -n "$$bad" ]; then echo "gofmt these files: $$bad" >&2; exit 1; fi
 	go vet $(PACKAGES)
-	cc=$$(go env CC); race=-race
-	if ! command -v "$${cc%% *}" >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-	  echo 'no C compiler: installing gcc for the race detector'
-	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends gcc libc6-dev; } \
-	    >/dev/null 2>&1 || true
+	cc=$$(go env CC); race=-race; missing=()
+	browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+	command -v "$${cc%% *}" >/dev/null || missing+=(gcc libc6-dev)
+	browser >/dev/null || missing+=(chromium)
+	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	  echo "installing $${missing[*]}: the race detector needs a C compiler, the tests of the web page need Chromium"
+	  apt-get update -q >/dev/null 2>&1 || true
+	  for package in "$${missing[@]}"; do
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$$package" >/dev/null 2>&1 || true
+	  done
 	fi
 	if ! command -v "$${cc%% *}" >/dev/null; then
 	  echo 'THE RACE DETECTOR IS OFF: it needs a C compiler, install gcc to have it' >&2; race=
 	fi
+	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
 	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m $(PACKAGES)
 
 # Ends brokers and their storage at random moments, long: CRASHRUNS (20000) seeded runs on a file system in memory that forgets
