@@ -1,0 +1,190 @@
+package browser
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+)
+
+// confirm types the name that a dangerous act asks for, and sees that nothing less will do.
+func (p *tab) confirm(verb, name string) {
+	p.t.Helper()
+	field := "To go on, type the name of the"
+	p.until("it asks for the name", find(field))
+	if p.fill(field, name[:len(name)-1]); !eval[bool](p, find(verb)+".disabled") {
+		p.t.Errorf("%s can be pressed with half of the name", verb)
+	}
+	p.fill(field, name)
+	p.press(verb)
+}
+
+func TestTopicsActs(t *testing.T) {
+	c := newCluster(t, 2)
+	a, b := c.brokers[0], c.brokers[1]
+	p := openTab(t, c.base)
+	p.visit("")
+	p.see("No topic yet")
+
+	p.press("Create topic")
+	p.fill("Topic", "not a name")
+	p.see("Letters, digits, dots")
+	p.fill("Topic", "orders")
+	p.agree("Create")
+	p.see("Created orders.")
+	for _, broker := range c.brokers {
+		broker.post(t, "/topic/create?topic=orders", "")
+	}
+	p.see(a.http, b.http)
+
+	p.press("Publish")
+	p.fill("Message", "a book\n{\"n\":1}")
+	p.choose("Node", b.http)
+	p.agree("Publish")
+	p.see("Published to orders on " + b.http + ".")
+	if has, _ := b.topic(t, "orders"); has.MessageCount != 1 || has.MessageBytes != uint64(len("a book\n{\"n\":1}")) {
+		t.Errorf("the broker has %d messages of %d bytes", has.MessageCount, has.MessageBytes)
+	}
+
+	p.press("Pause")
+	p.see("Messages keep coming in")
+	p.agree("Pause")
+	p.see("Paused orders.", "paused")
+	eventually(t, "the topic is paused everywhere", func() bool {
+		x, _ := a.topic(t, "orders")
+		y, _ := b.topic(t, "orders")
+		return x.Paused && y.Paused
+	})
+	p.press("Unpause")
+	p.see("Unpaused orders.")
+
+	p.press("Empty")
+	p.confirm("Empty", "orders")
+	p.see("Emptied orders.")
+	if has, _ := b.topic(t, "orders"); has.Depth != 0 {
+		t.Errorf("emptied, the topic has %d messages", has.Depth)
+	}
+
+	p.press("Durability…")
+	p.press("fsync")
+	p.agree("Set")
+	p.see("Set orders to fsync.")
+
+	p.press("Create channel")
+	p.fill("Channel", "billing")
+	p.agree("Create")
+	p.see("Created orders / billing.")
+	if _, ok := a.channel(t, "orders", "billing"); !ok {
+		t.Error("the channel is not on the broker")
+	}
+
+	p.press("Tombstone " + a.http)
+	p.confirm("Tombstone", "orders")
+	p.see("Tombstoned orders on " + a.http + ".")
+	if _, ok := a.topic(t, "orders"); ok {
+		t.Error("tombstoned, the topic is still on its node")
+	}
+
+	p.press("Delete")
+	p.confirm("Delete", "orders")
+	p.see("Deleted orders.", "No topic yet")
+	if _, ok := b.topic(t, "orders"); ok {
+		t.Error("deleted, the topic is still on a broker")
+	}
+}
+
+func TestChannelsActs(t *testing.T) {
+	c := newCluster(t, 2)
+	c.create(t, "orders", "billing")
+	for _, b := range c.brokers {
+		b.post(t, "/pub?topic=orders", "a book")
+	}
+	p := openTab(t, c.base)
+	p.visit("topics/orders/billing")
+	p.see("messages waiting")
+
+	p.press("Pause")
+	p.agree("Pause")
+	p.see("Paused orders / billing.", "paused")
+	for _, b := range c.brokers {
+		if has, _ := b.channel(t, "orders", "billing"); !has.Paused {
+			t.Error("the channel is not paused on each broker")
+		}
+	}
+	p.press("Unpause")
+	p.see("Unpaused orders / billing.")
+
+	p.press("Empty")
+	p.confirm("Empty", "billing")
+	p.see("Emptied orders / billing.")
+	for _, b := range c.brokers {
+		if has, _ := b.channel(t, "orders", "billing"); has.Depth != 0 {
+			t.Errorf("emptied, the channel has %d messages", has.Depth)
+		}
+	}
+
+	p.press("Delete")
+	p.confirm("Delete", "billing")
+	p.see("Deleted orders / billing.", "No channel yet")
+	for _, b := range c.brokers {
+		if _, ok := b.channel(t, "orders", "billing"); ok {
+			t.Error("deleted, the channel is still there")
+		}
+	}
+}
+
+func TestNodesAndLookupsActs(t *testing.T) {
+	c := newCluster(t, 1)
+	c.create(t, "orders", "billing")
+	c.lookup.post(t, "/topic/create?topic=forgotten", "")
+	c.lookup.post(t, "/channel/create?topic=forgotten&channel=left", "")
+	p := openTab(t, c.base)
+
+	p.visit("nodes/" + c.brokers[0].http)
+	p.press("Tombstone orders")
+	p.confirm("Tombstone", "orders")
+	p.see("Tombstoned orders on " + c.brokers[0].http + ".")
+	if _, ok := c.brokers[0].topic(t, "orders"); ok {
+		t.Error("the topic is still on its node")
+	}
+
+	p.press("Lookup")
+	p.press("Delete channel left of forgotten")
+	p.confirm("Delete", "left")
+	p.see("Deleted forgotten / left")
+	p.press("Delete forgotten")
+	p.confirm("Delete", "forgotten")
+	p.see("Deleted forgotten")
+	var topics struct{ Topics []string }
+	eventually(t, "the lookup has forgotten it", func() bool {
+		c.lookup.get(t, "/topics", &topics)
+		return !strings.Contains(strings.Join(topics.Topics, " "), "forgotten")
+	})
+
+	p.press("Create topic or channel")
+	p.fill("Topic", "planned")
+	p.fill("Channel", "first")
+	p.agree("Create")
+	p.see("Created planned / first")
+	c.lookup.get(t, "/topics", &topics)
+	if !strings.Contains(strings.Join(topics.Topics, " "), "planned") {
+		t.Errorf("the lookup knows %q", topics.Topics)
+	}
+}
+
+func TestEscapeLeavesADialogAndNothingHappens(t *testing.T) {
+	c := newCluster(t, 1)
+	c.create(t, "orders", "billing")
+	p := openTab(t, c.base)
+	p.visit("topics/orders")
+	p.press("Delete")
+	p.fill("To go on, type the name of the", "orders")
+	p.key(kb.Escape)
+	p.until("the dialog is gone", `!document.querySelector("dialog")`)
+	if name := p.focused(); name != "Delete…" {
+		t.Errorf("the focus is on %q, not on what opened the dialog", name)
+	}
+	if _, ok := c.brokers[0].topic(t, "orders"); !ok {
+		t.Error("the topic was deleted")
+	}
+}

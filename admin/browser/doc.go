@@ -1,0 +1,13 @@
+// Package browser holds no code, only tests of admind's page in a real browser: headless Chromium, driven through every page and
+// every act against real daemons.
+//
+// It owns what can only be seen there: that each page shows what the cluster is, that acts do what they say and ask first, that a node which is
+// killed is shown as such, that the page can be used by keyboard and by those who do not see it (axe-core finds nothing), that nothing is
+// written to the console, and that it is fast. It never imports a daemon's code.
+//
+// Where there is no Chromium the tests are skipped and say so; make test installs it where it can. Screenshots of each page, light and dark, wide
+// and narrow, are left in bin/screenshots.
+//
+// With ADMIN_MEASURE=1 the figures promised for speed are demanded exactly; otherwise, as other tests may share the machine, only
+// that they are not missed by far.
+package browser

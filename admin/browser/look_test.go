@@ -1,0 +1,148 @@
+package browser
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// sight is one page as it is looked at: its name, its path, and what is pressed there first.
+type sight struct{ name, path, see, press string }
+
+// sights are all pages, with a dialog and the search open as well. node is a broker's address.
+func sights(node string) []sight {
+	return []sight{
+		{"overview", "", "messages published", ""},
+		{"topic", "topics/orders", "Producers", ""},
+		{"channel", "topics/orders/billing", "Latency", ""},
+		{"nodes", "nodes", node, ""},
+		{"node", "nodes/" + node, "Heap in use", ""},
+		{"consumers", "consumers", "connections", ""},
+		{"consumer", "consumers?client=billing-1.test", "Subscriptions", ""},
+		{"lookup", "lookup", "Inactive topics", ""},
+		{"publish", "topics/orders", "Producers", "Publish"},
+		{"delete", "topics/orders", "Producers", "Delete"},
+		{"missing", "topics/nothing", "No such topic", ""},
+	}
+}
+
+// show brings a sight onto the page.
+func (p *tab) show(s sight) {
+	p.t.Helper()
+	p.visit(s.path)
+	p.see(s.see)
+	if s.press != "" {
+		p.press(s.press)
+		p.until("a dialog is open", `document.querySelector("dialog[open]")`)
+	}
+}
+
+// TestEachPageIsAccessible has axe-core judge each page in light and dark, by the rules of WCAG 2.2 up to AA and by its own of good practice.
+func TestEachPageIsAccessible(t *testing.T) {
+	c := shop(t, 2)
+	p := openTab(t, c.base)
+	script := axe(t)
+	for _, scheme := range []string{"light", "dark"} {
+		p.scheme(scheme)
+		for _, s := range sights(c.brokers[0].http) {
+			p.show(s)
+			p.audit(script, s.name+" in "+scheme)
+		}
+	}
+	p.visit("")
+	p.see("4 topics")
+	p.slash()
+	p.until("something is found", `document.querySelectorAll("[role=option]").length > 0`)
+	p.audit(script, "search")
+	c.brokers[0].kill()
+	p.see("1 stale")
+	p.audit(script, "overview with a dead node")
+	p.narrow()
+	for _, s := range sights(c.brokers[1].http) {
+		p.show(s)
+		p.audit(script, s.name+" on a phone")
+		if over := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
+			t.Errorf("%s on a phone is %d pixels too wide", s.name, over)
+		}
+	}
+}
+
+// audit runs axe-core on what is shown, and fails the test for each thing that it finds.
+func (p *tab) audit(script, what string) {
+	p.t.Helper()
+	type violation struct {
+		ID, Help string
+		Nodes    []struct {
+			HTML           string
+			FailureSummary string
+		}
+	}
+	eval[bool](p, script+"; true")
+	found := eval[[]violation](p, `axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"] })
+		.then((r) => r.violations)`)
+	for _, v := range found {
+		n := v.Nodes[0]
+		p.t.Errorf("%s: %s: %s (%d times)\n%.300s\n%s", what, v.ID, v.Help, len(v.Nodes), n.HTML, n.FailureSummary)
+	}
+}
+
+// axe returns the source of axe-core.
+func axe(t *testing.T) string {
+	t.Helper()
+	file, err := os.Open("testdata/axe.min.js.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unzip, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(unzip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestScreenshots leaves a picture of each page, light and dark, wide and narrow, in bin/screenshots.
+func TestScreenshots(t *testing.T) {
+	folder, err := filepath.Abs("../../bin/screenshots")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := shop(t, 3)
+	c.brokers[2].kill()
+	p := openTab(t, c.base)
+	p.visit("")
+	p.see("1 stale")
+	for _, scheme := range []string{"light", "dark"} {
+		p.scheme(scheme)
+		for width, set := range map[string]func(){"wide": p.wide, "narrow": p.narrow} {
+			set()
+			for _, s := range sights(c.brokers[0].http) {
+				p.show(s)
+				picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.HasPrefix(string(picture), "\x89PNG") {
+					t.Fatalf("%s is no picture", s.name)
+				}
+				name := fmt.Sprintf("%s-%s-%s.png", s.name, width, scheme)
+				if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
