@@ -109,8 +109,7 @@ bench: build
 	bin/bench standard --ours=bin/brokerd --rounds=$(ROUNDS) --scenarios="$(SCENARIOS)" --dir="$(BENCHDIR)" $$write
 
 # Clusters, data folders and tools with NSQ's own daemons, and nsqadmin's answers beside admind's. They are taken from PATH; one
-# that is missing fails this, with
-# what to install.
+# that is missing fails this, with what to install.
 interop:
 	@missing=()
 	for binary in nsqd nsqlookupd nsqadmin; do command -v "$$binary" >/dev/null || missing+=("$$binary"); done

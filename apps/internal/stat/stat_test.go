@@ -196,3 +196,23 @@ func TestStatSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestTableOnATerminal: it stays in place, within the terminal's size, and tells who does not answer.
+func TestTableOnATerminal(t *testing.T) {
+	var out strings.Builder
+	v := &tableView{out: &out, order: byName, size: func() (int, int, error) { return 40, 7, nil }}
+	rows := []Row{{Topic: "a", Channel: "x"}, {Topic: "b", Channel: "x"}, {Topic: "c", Channel: "x"}, {Topic: "d", Channel: "x"}}
+	if err := v.show(time.Unix(0, 0), rows, []fleet.Failure{{Address: "h:1", Err: errors.New("down")}}); err != nil {
+		t.Fatal(err)
+	}
+	text, ok := strings.CutPrefix(out.String(), "\x1b[H\x1b[2J")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if !ok || !v.live() || len(lines) > 7 || lines[len(lines)-1] != "WARNING: h:1: down" || !strings.Contains(text, "\nand 2 more\n") {
+		t.Errorf("%d lines:\n%s", len(lines), text)
+	}
+	for _, l := range lines {
+		if len(l) > 40 {
+			t.Errorf("wider than the terminal: %q", l)
+		}
+	}
+}
