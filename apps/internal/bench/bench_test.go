@@ -131,7 +131,7 @@ func TestMistakesAreToldInOneLine(t *testing.T) {
 		{"compare", appkit.ExitFailed, "--peer"},
 		{"compare --peer=127.0.0.1:1 --rounds=0", appkit.ExitFailed, "--rounds"},
 		{"compare --peer=127.0.0.1:1 fly", appkit.ExitFailed, `no load "fly"`},
-		{"compare --peer=127.0.0.1:1 pub --size=1", appkit.ExitFailed, "size"},
+		{"compare --peer=127.0.0.1:1 -- pub --size=1", appkit.ExitFailed, "size"},
 		{"standard --scenarios=fly", appkit.ExitFailed, `no scenario "fly"`},
 		{"standard --rounds=0", appkit.ExitFailed, "--rounds"},
 	} {
@@ -146,11 +146,11 @@ func TestCompareTwoBrokers(t *testing.T) {
 	ours, peer := apptest.Broker(t, "brokerd", nil), apptest.Broker(t, "brokerd", nil)
 	args := []string{"compare", "--rounds=3", "--ours=" + ours.TCP, "--ours-http=" + ours.HTTP, "--peer=" + peer.TCP,
 		"--peer-http=" + peer.HTTP}
-	code, out, log := bench(nil, append(args, "pub", "--messages=1000")...)
+	code, out, log := bench(nil, append(args, "--", "pub", "--messages=1000")...)
 	if code != appkit.ExitOK || !strings.Contains(out, "messages/s") || !strings.Contains(out, "ours/peer") {
 		t.Errorf("exit code %d\n%s\n%s", code, out, log)
 	}
-	code, out, log = bench(nil, append(args, "--json", "e2e", "--messages=1000")...)
+	code, out, log = bench(nil, append(args, "--json", "--", "e2e", "--messages=1000")...)
 	var list []compared
 	if err := json.Unmarshal([]byte(out), &list); err != nil || code != appkit.ExitOK {
 		t.Fatalf("exit code %d, %v: %s\n%s", code, err, out, log)

@@ -29,7 +29,7 @@ The exit code is 1 when messages were lost or came twice, or when there were err
 	Example: `bench pub --pid=$(pgrep brokerd)
 bench e2e --rate=5000 --duration=30s
 bench sub --consumers=64 --messages=2000000
-bench compare --ours=127.0.0.1:4150 --peer=127.0.0.1:5150 e2e --channels=8`,
+bench compare --ours=127.0.0.1:4150 --peer=127.0.0.1:5150 -- e2e --channels=8`,
 	Sub: commands(),
 }
 

@@ -17,14 +17,14 @@ var compareCommand = appkit.Command{
 	Name:    "compare",
 	Summary: "put the same load on two brokers in turn",
 	Help: `Puts the same load on two brokers in turn, several rounds, each round beginning with the other broker than the one
-before, and prints the medians of all figures and how many times the peer's ours is. The load and its flags stand at
-the end as they would stand behind bench; without them it is pub, sub, e2e and e2e --rate=5000.
+before, and prints the medians of all figures and how many times the peer's ours is. The load and its flags stand
+behind -- as they would stand behind bench; without them it is pub, sub, e2e and e2e --rate=5000.
 
 On one machine the brokers share it with each other: what one has in memory or on its disk the other does without.
 `,
 	Example: `bench compare --ours=127.0.0.1:4150 --peer=127.0.0.1:5150
-bench compare --ours=127.0.0.1:4150 --ours-pid=10 --peer=127.0.0.1:5150 --peer-pid=11 e2e --channels=8`,
-	Args:     "[LOAD [FLAGS...]]",
+bench compare --ours=127.0.0.1:4150 --ours-pid=10 --peer=127.0.0.1:5150 --peer-pid=11 -- e2e --channels=8`,
+	Args:     "[-- LOAD [FLAGS...]]",
 	Progress: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		c := new(comparison)

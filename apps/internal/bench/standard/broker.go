@@ -69,6 +69,7 @@ func (p *process) launch(binary string, flags []string) (err error) {
 	defer log.Close() // the child has its own
 	flags = append([]string{"--tcp-address=" + p.TCP, "--http-address=" + p.HTTP, "--data-path=" + p.DataPath}, flags...)
 	p.command = exec.Command(binary, flags...)
+	apart(p.command)
 	p.command.Stdout, p.command.Stderr = log, log
 	if err := p.command.Start(); err != nil {
 		return err
