@@ -67,7 +67,12 @@ func once(bodies ...string) map[string]int {
 }
 
 func TestLinesAreMessages(t *testing.T) {
-	b := apptest.Broker(t, "brokerd", nil)
+	for _, name := range []string{"brokerd", "nsqd"} {
+		t.Run(name, func(t *testing.T) { linesAreMessages(t, apptest.Broker(t, name, nil)) })
+	}
+}
+
+func linesAreMessages(t *testing.T, b *apptest.Process) {
 	for i, c := range []struct{ args, input, want string }{
 		{"", "a\nb\n", "a b"},
 		{"", "abc", "abc"}, // to_nsq publishes ab

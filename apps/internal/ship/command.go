@@ -6,6 +6,8 @@ import (
 	"flag"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -182,4 +184,16 @@ func (o *options) pumpAndLook(ctx context.Context, t *tracker, p *pump) error {
 		return nil
 	}
 	return err
+}
+
+// excluded reports whether a file's name or path matches one of --exclude, or it is one of the tool's own.
+func (o *options) excluded(path string) bool {
+	if suffix, mine := strings.CutPrefix(path, o.stateFile); mine && (suffix == "" || suffix == ".lock" || suffix == ".new") {
+		return true
+	}
+	return slices.ContainsFunc(o.exclude, func(pattern string) bool {
+		name, _ := filepath.Match(pattern, filepath.Base(path)) // the patterns are good
+		whole, _ := filepath.Match(pattern, path)
+		return name || whole
+	})
 }

@@ -13,13 +13,15 @@
 // truncated: what is new in it is another entry, and what was not read yet is looked for in a copy beside it, a file with the same
 // print, as logrotate's copytruncate makes one. The print is compared after each read, so that nothing is read across a truncation.
 //
-// A start looks for each entry of the state under its name, then beside it. It also reads files that were made and rotated while
-// nobody looked: beside an entry's file, named like it with a number or a date behind, and written to since.
+// A start looks for each entry of the state under its name, then beside it. Files that were made and rotated away between two looks,
+// or while nobody looked, are read as well: they have a followed name with a number or a date behind it, were written to since, and are
+// neither done with nor a copy, by their prints, of what is followed. So files must differ in their first 1024 bytes.
 //
 // # State
 //
 // The state file is JSON, replaced as a whole after each acknowledgement, synced: {"version":1, "seen":TIME of the last look, in
-// nanoseconds, "files":[{"path", "device", "inode", "offset": bytes acknowledged, "print_length": bytes, "print": hex of SHA-256}]}. It is locked, by
+// nanoseconds, "files":[{"path", "device", "inode", "offset": bytes acknowledged, "print_length": bytes, "print": hex of SHA-256}], "done": the same of
+// files that are done with}. It is locked, by
 // a file beside it with .lock behind its name. A state that cannot be understood is an error; it is never replaced.
 //
 // # Messages

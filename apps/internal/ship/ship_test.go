@@ -297,6 +297,42 @@ func TestRestart(t *testing.T) {
 	tool.stop(t)
 }
 
+// TestRotatedBeforeAnybodyLooked holds that files are found which were made and rotated away between two looks, and while the tool was not
+// there though it followed nothing when it ended; and that files which are done with are not read again, only what is put behind them.
+func TestRotatedBeforeAnybodyLooked(t *testing.T) {
+	s := newScene(t)
+	s.lines("b.log.1", "an old log", 10) // is not followed
+	clear(s.want)
+	past := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(s.path("b.log.1"), past, past); err != nil {
+		t.Fatal(err)
+	}
+	pattern := s.path("*.log")
+	burst := func(label string) {
+		for i := range 5 {
+			s.lines("a.log", fmt.Sprint(label, " ", i), 20)
+			s.rename("a.log", fmt.Sprintf("a.log.%s%d", map[string]string{"first": "2", "second": "3"}[label], i))
+		}
+	}
+	s.lines("a.log", "begin", 10)
+	tool := s.start(pattern)
+	s.expect()
+	burst("first")
+	s.expect()
+	s.settled()
+	tool.stop(t)
+	burst("second")
+	tool = s.start(pattern)
+	s.expect()
+	s.settled()
+	s.lines("a.log.34", "late", 3)
+	s.lines("a.log.21", "later", 3)
+	s.lines("a.log", "the last file", 3)
+	s.expect()
+	s.settled("a.log")
+	tool.stop(t)
+}
+
 func TestSettings(t *testing.T) {
 	s := newScene(t)
 	s.write("a.log", "before\n")

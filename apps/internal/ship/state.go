@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"brokerd/apps/appkit"
 )
@@ -21,6 +22,7 @@ type state struct {
 	Version int        `json:"version"`
 	Seen    int64      `json:"seen"`
 	Files   []position `json:"files"`
+	Done    []position `json:"done"` // of files that were rotated away and read to their ends
 }
 
 // position is how far one file was published.
@@ -53,7 +55,7 @@ func parseState(text []byte) (state, error) {
 	if s.Version != 1 {
 		return s, fmt.Errorf("its version is %d, not 1", s.Version)
 	}
-	for _, p := range s.Files {
+	for _, p := range slices.Concat(s.Files, s.Done) {
 		if p.Path == "" || p.Offset < 0 || p.PrintLength < 0 || p.PrintLength > printSize || len(p.Print) != 32 {
 			return s, fmt.Errorf("the position in %q makes no sense", p.Path)
 		}

@@ -5,9 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -20,9 +18,11 @@ type tracker struct {
 
 	mu      sync.Mutex
 	entries []*entry
-	seen    time.Time // of the last look
-	changed bool      // since the state was last written
+	done    []position // of files that are read to their ends, the newest last
+	seen    time.Time  // of the last look
+	changed bool       // since the state was last written
 	warned  map[string]bool
+	doubted []rotated // may be copies of files that are about to be truncated
 }
 
 func newTracker(o *options, log *slog.Logger) *tracker {
@@ -57,6 +57,9 @@ func (t *tracker) paths() []found {
 func (t *tracker) look(first bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !first {
+		t.addRotated(t.seen)
+	}
 	t.seen = t.now()
 	there := make(map[*entry]bool)
 	for _, f := range t.paths() {
@@ -82,7 +85,7 @@ func (t *tracker) look(first bool) {
 // known returns the entry that reads a file now.
 func (t *tracker) known(id identity) *entry {
 	for _, e := range slices.Backward(t.entries) {
-		if e.id == id && e.file != nil && !e.finished {
+		if e.id == id && e.file != nil {
 			return e
 		}
 	}
@@ -98,6 +101,10 @@ func (t *tracker) add(path, place string, offset int64) *entry {
 		return nil
 	}
 	delete(t.warned, path)
+	if i := slices.IndexFunc(t.done, func(p position) bool { return p.Inode == identify(info).inode && p.matches(file, info.Size()) }); i >= 0 {
+		offset = t.done[i].Offset // more was written to it after all
+		t.done = slices.Delete(t.done, i, i+1)
+	}
 	e := &entry{
 		id: identify(info), path: path, file: file, size: info.Size(), read: offset, acked: offset, grown: t.now(),
 		lines: liner{max: t.options.maxMessage}, joiner: joiner{start: t.options.start, continues: t.options.continues, max: t.options.maxMessage},
@@ -210,15 +217,13 @@ func (t *tracker) beside(path string, is func(*os.File, os.FileInfo) bool) (*os.
 	return best, bestInfo
 }
 
-// resume finds the files of the state, and those that were rotated since.
+// resume finds the files of the state.
 func (t *tracker) resume(s state) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.done, t.seen = s.Done, time.Unix(0, s.Seen)
 	for _, p := range s.Files {
 		t.resumeOne(p)
-	}
-	for _, p := range s.Files {
-		t.addRotated(p.Path, time.Unix(0, s.Seen))
 	}
 }
 
@@ -241,32 +246,6 @@ func (t *tracker) resumeOne(p position) {
 	t.add(p.Path, file.Name(), p.Offset)
 }
 
-// rotatedName is what rotation puts behind a file's name.
-var rotatedName = regexp.MustCompile(`^[.-][0-9][0-9TZ:._-]*$`)
-
-// addRotated begins files that were made under a name and rotated away since the last look, the oldest first.
-func (t *tracker) addRotated(path string, since time.Time) {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return
-	}
-	var rotated []found
-	for _, other := range entries {
-		suffix, named := strings.CutPrefix(other.Name(), filepath.Base(path))
-		info, err := other.Info()
-		if !named || !rotatedName.MatchString(suffix) || err != nil || !info.Mode().IsRegular() || !info.ModTime().After(since) ||
-			t.known(identify(info)) != nil {
-			continue
-		}
-		rotated = append(rotated, found{filepath.Join(filepath.Dir(path), other.Name()), info})
-	}
-	slices.SortStableFunc(rotated, func(a, b found) int { return a.info.ModTime().Compare(b.info.ModTime()) })
-	for _, f := range rotated {
-		t.log.Info("a file was rotated away while nobody looked", "file", f.path)
-		t.add(path, f.path, 0)
-	}
-}
-
 // state returns what is to be written down, and whether it differs from what was. Finished entries that are published go.
 func (t *tracker) state() (state, bool) {
 	t.mu.Lock()
@@ -276,14 +255,11 @@ func (t *tracker) state() (state, bool) {
 		if done {
 			t.changed = true
 			t.log.Info("done with a file", "file", e.path)
-			if e.file != nil {
-				e.file.Close()
-			}
 			t.forget(e)
 		}
 		return done
 	})
-	s := state{Seen: t.seen.UnixNano(), Files: []position{}}
+	s := state{Seen: t.seen.UnixNano(), Files: []position{}, Done: slices.Clone(t.done)}
 	for _, e := range t.entries {
 		s.Files = append(s.Files, e.position())
 	}
@@ -292,8 +268,15 @@ func (t *tracker) state() (state, bool) {
 	return s, changed
 }
 
-// forget lets no other entry wait for one that is done.
+// forget closes an entry that is done, notes where it ended, and lets no other wait for it.
 func (t *tracker) forget(gone *entry) {
+	if gone.file != nil {
+		gone.file.Close()
+		if len(gone.print) > 0 {
+			t.done = append(t.done, gone.position())
+			t.done = t.done[max(0, len(t.done)-mostDone):]
+		}
+	}
 	for _, e := range t.entries {
 		if e.before == gone {
 			e.before = nil
@@ -313,16 +296,4 @@ func (t *tracker) close() error {
 	}
 	t.entries = nil
 	return failed
-}
-
-// excluded reports whether a file's name or path matches one of --exclude, or it is one of the tool's own.
-func (o *options) excluded(path string) bool {
-	if suffix, mine := strings.CutPrefix(path, o.stateFile); mine && (suffix == "" || suffix == ".lock" || suffix == ".new") {
-		return true
-	}
-	return slices.ContainsFunc(o.exclude, func(pattern string) bool {
-		name, _ := filepath.Match(pattern, filepath.Base(path)) // the patterns are good
-		whole, _ := filepath.Match(pattern, path)
-		return name || whole
-	})
 }

@@ -164,7 +164,12 @@ func drained(t *testing.T, b *apptest.Process, topic, channel string) {
 
 // TestWhatComesOut holds what is in which files, for each way to write them.
 func TestWhatComesOut(t *testing.T) {
-	b := apptest.Broker(t, "brokerd", nil)
+	for _, name := range []string{"brokerd", "nsqd"} {
+		t.Run(name, func(t *testing.T) { whatComesOut(t, apptest.Broker(t, name, nil)) })
+	}
+}
+
+func whatComesOut(t *testing.T, b *apptest.Process) {
 	for _, c := range []struct {
 		name  string
 		args  string
