@@ -8,6 +8,7 @@ SHELL := /bin/bash
 FUZZTIME ?= 2m
 CRASHRUNS ?= 20000
 CRASHROUNDS ?= 20
+APPSLINES ?= 1000000
 ROUNDS ?= 3
 SCENARIOS ?=
 BENCHDIR ?=
@@ -120,17 +121,22 @@ interop:
 	  exit 1
 	fi
 
-# NSQ's own daemons 1.3.0, into bin/nsq. Their module replaces one that it needs, so that go install refuses it.
+# APPSLINES (1000000) real lines through ship, a broker and tofile, with the broker, the lookup and both tools killed in turn all the
+# while; says how many were lost (none, or it fails) and how many came again.
+apps-proof:
+	@APPS_PROOF_LINES=$(APPSLINES) go test -count=1 -timeout=30m -v ./apps/internal/ship -run TestChainWithKills
+
+# NSQ's own daemons and tools 1.3.0, into bin/nsq. Their module replaces one that it needs, so that go install refuses it.
 nsq:
 	@mkdir -p bin/nsq/module
 	cd bin/nsq/module
 	printf '%s\n' 'module peers' 'go 1.17' 'require github.com/nsqio/nsq v1.3.0' \
 	  'replace github.com/judwhite/go-svc => github.com/mreiferson/go-svc v1.2.2-0.20210815184239-7a96e00010f6' > go.mod
-	go build -mod=mod -o .. github.com/nsqio/nsq/apps/{nsqd,nsqlookupd,nsqadmin}
-	echo "built: $$(cd .. && echo nsq*)"
+	go build -mod=mod -o .. github.com/nsqio/nsq/apps/{nsqd,nsqlookupd,nsqadmin,nsq_to_file,nsq_to_http,nsq_to_nsq,nsq_tail,nsq_stat,to_nsq}
+	echo "built: $$(cd .. && echo nsq* to_nsq)"
 
 clean:
 	@rm -rf bin
 
 help:
-	@awk '/^#/ { text = text substr($$0, 2) "\n"; next } /^[a-z]+:/ && text { printf "make %s\n%s\n", $$1, text } { text = "" }' Makefile
+	@awk '/^#/ { text = text substr($$0, 2) "\n"; next } /^[a-z-]+:/ && text { printf "make %s\n%s\n", $$1, text } { text = "" }' Makefile
