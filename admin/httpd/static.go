@@ -133,6 +133,6 @@ func (a *api) contentPolicy() string {
 	if origin := a.Graphite.origin(); origin != "" {
 		images += " " + origin
 	}
-	return "default-src 'self'; img-src " + images + "; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; " +
+	return "default-src 'self'; img-src " + images + "; style-src 'self'; script-src 'self'; connect-src 'self'; " +
 		"object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 }
