@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"brokerd/broker/topic"
@@ -88,6 +89,9 @@ func (s *Session) drain(sub *topic.Subscription, d *topic.Delivery) error {
 		d.Clear()
 		if err != nil {
 			return err
+		}
+		if !s.out.buffered() {
+			runtime.Gosched() // a full buffer has left: it is the turn of others
 		}
 	}
 	if s.batching.delay > 0 && sub.HasCredit() {

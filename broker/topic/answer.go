@@ -131,17 +131,33 @@ func (c *Channel) settleLocked(s *Subscription) {
 	c.waiting.push(s)
 }
 
-// wakeLocked wakes as many waiting consumers as there are messages for, the least loaded first.
+// wakeLocked wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside.
 func (c *Channel) wakeLocked(n int) {
-	for ; n > 0 && c.waiting.n > 0; n-- {
-		c.wakeOneLocked(c.waiting.best(c.topic.registry.cfg.TopologyAware))
+	for n > 0 && c.waiting.n > 0 {
+		s := c.waiting.best(c.topic.registry.cfg.TopologyAware)
+		k := min(n, s.handful())
+		c.wakeOneLocked(s)
+		s.meant = k
+		c.meant += k
+		n -= k
 	}
 }
 
-// nudgeLocked wakes one more consumer when messages wait as well, in memory or on disk with nobody reading them.
+// credits is which part of its credit a consumer may be given at once while others wait.
+const credits = 64
+
+// handful is how many messages are no less than a consumer's part, even when others wait: one, or more for one that wants
+// thousands in its hands. To give each of those a message of its own costs a wake-up and a write for each.
+func (s *Subscription) handful() int { return max(1, min(s.ready/credits, s.ready-s.inflight)) }
+
+// nudgeLocked wakes one more consumer when messages wait for nobody that is on its way, in memory or on disk with nobody
+// reading them.
 func (c *Channel) nudgeLocked() {
-	if c.waiting.n > 0 && !c.paused.Load() && c.workLocked() {
-		c.wakeLocked(1)
+	if c.waiting.n == 0 || c.paused.Load() || !c.workLocked() {
+		return
+	}
+	if free := c.backlogLocked() - c.meant; free > 0 || !c.filling && c.fillableLocked() {
+		c.wakeLocked(min(max(1, free), c.waiting.head.handful()))
 	}
 }
 
@@ -162,6 +178,8 @@ func (c *Channel) comeLocked(s *Subscription) {
 	if s.woken {
 		s.woken = false
 		c.woken--
+		c.meant -= s.meant
+		s.meant = 0
 	}
 }
 

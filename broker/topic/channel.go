@@ -52,6 +52,7 @@ type Channel struct {
 	subs     []*Subscription
 	waiting  parked // consumers that have credit and nothing to do
 	woken    int    // consumers that were woken and have not taken yet
+	meant    int    // messages that those are to have
 	want     int    // messages that a publisher waits to put in memory
 	retried  bool   // the last message taken was a retry
 	lossy    bool   // a channel without a disk has discarded, and is still over half full

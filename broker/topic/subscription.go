@@ -49,6 +49,7 @@ type Subscription struct {
 	inflight   int
 	parked     bool // the writer waits to be woken
 	woken      bool // it was, and has not taken yet
+	meant      int  // messages that it was woken for
 	closed     bool
 	prev, next *Subscription // in Channel.waiting
 	listed     bool          // in Channel.waiting
@@ -260,19 +261,24 @@ func (s *Subscription) take(d *Delivery, filled bool) (n int, fill bool) {
 	if c.nearerReadyLocked(s) {
 		s.parked = true
 		c.waiting.push(s)
+		if c.waiting.best(true).locality < s.locality {
+			c.nudgeLocked() // what this one was woken for
+		}
 		return 0, false
 	}
 	ready := c.deliverableLocked()
 	if (!ready || c.retried && !filled) && !c.filling && c.fillableLocked() {
 		c.filling = true
+		c.nudgeLocked() // what this one was woken for
 		return 0, true
 	}
-	if !ready {
+	free := c.backlogLocked() - c.meant
+	if !ready || free <= 0 { // what there is, others were woken for
 		s.parked = true
 		c.waiting.push(s)
 		return 0, false
 	}
-	n = c.deliverLocked(s, d, min(credit, c.shareLocked(), takeMessages))
+	n = c.deliverLocked(s, d, min(credit, free, max(c.shareLocked(), s.handful()), takeMessages))
 	if n == 0 { // all that waited in memory was sampled away
 		s.parked = true
 		c.settleLocked(s)

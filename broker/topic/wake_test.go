@@ -95,3 +95,50 @@ func TestConsumerThatLeftIsNotWoken(t *testing.T) {
 		t.Error("the publish did not wake the consumer that is there")
 	}
 }
+
+// A consumer that is fast does not get what others were woken for.
+func TestWokenConsumersGetTheirs(t *testing.T) {
+	topic := mustTopic(t, start(t, config()), "t")
+	first := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+	second := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+	drain(first)
+	drain(second)
+	publish(t, topic, 2)
+	if n := drain(first); n != 1 {
+		t.Errorf("the first took %d of 2 messages for which both were woken", n)
+	}
+	if n := drain(second); n != 1 {
+		t.Errorf("the second took %d of 2 messages for which both were woken", n)
+	}
+	publish(t, topic, 2)
+	second.SetReady(1) // what it was woken for, and may not take, is the other's
+	for _, s := range []*Subscription{second, first, second} {
+		drain(s)
+	}
+	if n := first.Stats().InFlight; n != 3 {
+		t.Errorf("the first has %d of 4 messages, of which the second could take 1", n)
+	}
+}
+
+// A consumer that wants thousands in its hands is not woken for a single one when there are more.
+func TestLargeCreditIsWokenForSeveral(t *testing.T) {
+	topic := mustTopic(t, start(t, config()), "t")
+	var consumers []*Subscription
+	for range 5 {
+		consumers = append(consumers, mustSubscribe(t, topic, "c", 10*credits, SubscribeOptions{}))
+	}
+	for _, s := range consumers {
+		drain(s)
+	}
+	publish(t, topic, 20)
+	took, busy := 0, 0
+	for _, s := range consumers {
+		if woken(s) {
+			busy++
+			took += drain(s)
+		}
+	}
+	if took != 20 || busy != 2 {
+		t.Errorf("%d consumers took %d of 20 messages, want 2", busy, took)
+	}
+}
