@@ -36,8 +36,11 @@ func (r *Registry) Checkpoint(dst io.Writer) (size int64, from journal.Position,
 
 // checkpoint writes down one topic. Its publishers wait while it looks, not while it syncs and writes.
 func (t *Topic) checkpoint(w *journal.Writer) error {
+	if err := t.storeAhead(); err != nil {
+		return err
+	}
 	state, channels, err := t.snapshot()
-	if err != nil {
+	if err != nil || state == nil {
 		return err
 	}
 	switch gone, err := t.syncStore(); {
@@ -53,10 +56,47 @@ func (t *Topic) checkpoint(w *journal.Writer) error {
 	return nil
 }
 
-// snapshot moves what is only in the log to segments and returns what the topic and its channels are then.
+// storeAtOnce is how many bytes are written to segments while publishers wait, about.
+const storeAtOnce = 1 << 20
+
+// storeAhead moves most of what is only in the log to segments. Publishers get their turns meanwhile, so that there may be more
+// at the end.
+func (t *Topic) storeAhead() error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	t.reclaimLocked()
+	written := 0
+	for _, s := range t.d.residentLocked() {
+		frames := s.node.Frames()
+		if s == t.d.tail || s.onDisk.Load() || frames == nil {
+			continue
+		}
+		if written += len(frames); written > storeAtOnce {
+			written = len(frames)
+			t.pub.Unlock()
+			t.pub.Lock()
+			if t.deleted.Load() {
+				return nil
+			}
+			if t.d.table.get(s.num) != s {
+				continue // it has gone meanwhile
+			}
+		}
+		if err := t.storeLocked(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshot moves what is only in the log to segments and returns what the topic and its channels are then, nil when it was
+// deleted meanwhile.
 func (t *Topic) snapshot() (*journal.Topic, []channelSnapshot, error) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
+	if t.deleted.Load() {
+		return nil, nil, nil
+	}
 	d := t.d
 	t.tail.Close()
 	if d.tail != nil && t.tail.Last() == d.tail.node {

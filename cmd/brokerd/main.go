@@ -32,6 +32,7 @@ func run(proc cmdkit.Process) int {
 	if err != nil {
 		return cmdkit.Fail(log, err)
 	}
+	spareProcessor(&opts)
 	defer keepSmall()()
 	daemon := cmdkit.Daemon{
 		Start:    func(context.Context) error { return server.Start() },
