@@ -78,18 +78,24 @@ func (c *Cluster) startLookup(ctx context.Context, l *lookup) <-chan struct{} {
 	if !c.start(&l.asked) {
 		return nil
 	}
+	c.mu.Lock()
+	known := l.version // asked for again once it did not answer: it may have become another
+	if l.err != nil {
+		known = ""
+	}
+	c.mu.Unlock()
 	done := make(chan struct{})
 	c.asks.Go(func() {
 		defer close(done)
 		var nodes httpapi.Nodes
 		var topics httpapi.Topics
-		var info httpapi.LookupInfo
+		info := httpapi.LookupInfo{Version: known}
 		at := time.Now()
 		err := c.cfg.HTTP.Get(ctx, "http://"+l.address+"/nodes", &nodes)
 		if err == nil {
 			err = c.cfg.HTTP.Get(ctx, "http://"+l.address+"/topics", &topics)
 		}
-		if err == nil {
+		if err == nil && known == "" {
 			err = c.cfg.HTTP.Get(ctx, "http://"+l.address+"/info", &info)
 		}
 		c.mu.Lock()

@@ -261,13 +261,21 @@ func TestFixedBrokers(t *testing.T) {
 	}
 }
 
-// TestFewQuestions: a broker is asked for its disk once, not each round, and one without an answer not again.
+// TestFewQuestions: a broker is asked for its disk once, not each round, and one without an answer not again; a lookup is asked
+// for its version once.
 func TestFewQuestions(t *testing.T) {
 	a := fakes.NewBroker(t, "a")
-	c := start(t, byLookups(fakes.NewLookup(t, a)))
+	l := fakes.NewLookup(t, a)
+	c := start(t, byLookups(l))
 	await(t, c, "20 rounds", func(v *View) bool { return v.Seq > 20 })
 	if asked, rounds := a.Asked(), int(c.View().Seq); asked > rounds+4 {
 		t.Errorf("%d questions in %d rounds", asked, rounds)
+	}
+	if asked, rounds := l.Asked(), int(c.View().Seq); asked > 2*rounds+5 {
+		t.Errorf("%d questions to the lookup in %d rounds", asked, rounds)
+	}
+	if v := c.View().Lookups[0].Version; v != "1.3.0" {
+		t.Errorf("the lookup's version is %q", v)
 	}
 }
 
