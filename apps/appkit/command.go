@@ -35,7 +35,10 @@ type Command struct {
 	Help    string // what it does and what it promises
 	Example string // command lines as one would type them
 	Args    string // names of the positional arguments; empty refuses any
-	Hangup  bool   // SIGHUP comes over Env.Hangup; otherwise it stops the tool as SIGTERM does
+	// Verbatim leaves what stands behind the first positional argument as it is, for a command that is given another's
+	// command line. Otherwise flags may stand behind positional arguments.
+	Verbatim bool
+	Hangup   bool // SIGHUP comes over Env.Hangup; otherwise it stops the tool as SIGTERM does
 	// Progress adds --status-interval, for a tool that calls Env.Progress.
 	Progress bool
 	// Setup registers flags and returns the work. It is called once for each run, with a fresh set.

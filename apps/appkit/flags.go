@@ -73,7 +73,7 @@ func (c Command) flags() (*flag.FlagSet, *commonFlags, RunFunc) {
 // parse reads a command's arguments and file.
 func parse(c Command, proc Process) (*call, error) {
 	flags, common, work := c.flags()
-	positional, err := parseMixed(flags, proc.Args)
+	positional, err := parseArgs(flags, proc.Args, c.Verbatim)
 	if err != nil {
 		return nil, err
 	}
@@ -92,15 +92,15 @@ func parse(c Command, proc Process) (*call, error) {
 	return &call{command: c, common: common, args: positional, work: work}, nil
 }
 
-// parseMixed parses flags wherever they stand among the positional arguments, which it returns. What stands behind -- is
-// positional, whatever it looks like.
-func parseMixed(flags *flag.FlagSet, args []string) (positional []string, err error) {
+// parseArgs parses flags and returns the positional arguments. Unless the first of them ends the flags, these may stand anywhere
+// among them; what stands behind -- is positional, whatever it looks like.
+func parseArgs(flags *flag.FlagSet, args []string, verbatim bool) (positional []string, err error) {
 	for {
 		if err := flags.Parse(args); err != nil {
 			return nil, err
 		}
 		rest := flags.Args()
-		if at := len(args) - len(rest) - 1; at >= 0 && args[at] == "--" {
+		if at := len(args) - len(rest) - 1; verbatim || at >= 0 && args[at] == "--" {
 			return append(positional, rest...), nil
 		}
 		if len(rest) == 0 {

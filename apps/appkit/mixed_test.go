@@ -19,14 +19,18 @@ func TestFlagsMayStandBehindArguments(t *testing.T) {
 		flags := flag.NewFlagSet("", flag.ContinueOnError)
 		flags.SetOutput(io.Discard)
 		x, on := flags.Int("x", 0, ""), flags.Bool("on", false, "")
-		got, err := parseMixed(flags, test.args)
+		got, err := parseArgs(flags, test.args, false)
 		if err != nil || !slices.Equal(got, test.want) || *x != 1 || !*on {
 			t.Errorf("%q: %q, %v, x=%d, on=%v", test.args, got, err, *x, *on)
 		}
 	}
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	if _, err := parseMixed(flags, []string{"a", "--unknown"}); err == nil {
+	if _, err := parseArgs(flags, []string{"a", "--unknown"}, false); err == nil {
 		t.Error("an unknown flag behind an argument was accepted")
+	}
+	on := flags.Bool("on", false, "")
+	if got, err := parseArgs(flags, []string{"--on", "a", "--unknown"}, true); err != nil || !*on || !slices.Equal(got, []string{"a", "--unknown"}) {
+		t.Errorf("another command's line became %q, %v", got, err)
 	}
 }
