@@ -105,6 +105,7 @@ func shown(ctx context.Context, env *appkit.Env, broker load.Broker, spec load.S
 	result, err := load.Run(ctx, broker, spec, live)
 	close(stop)
 	<-done
+	progress.Done.Store(live.Done.Load()) // what came since the last look
 	progress.Stop()
 	return result, err
 }
