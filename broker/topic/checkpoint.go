@@ -341,7 +341,8 @@ func (r *Registry) SetSpace(why error) {
 		r.space.Store(nil)
 		return
 	}
-	r.space.Store(&why)
+	reason := why // only this moves to the heap
+	r.space.Store(&reason)
 }
 
 // trimDurableLocked gives back what a topic holds to which nothing has happened for a while: memory, and open files.

@@ -87,7 +87,8 @@ func (r *Registry) SetHealth(err error) {
 		r.health.Store(nil)
 		return
 	}
-	r.health.Store(&err)
+	failed := err // only this moves to the heap
+	r.health.Store(&failed)
 }
 
 // Topic returns the topic of that name and makes it when there is none. It fails with ErrInvalidName or ErrExiting.
