@@ -92,7 +92,7 @@ func parseBytes(text string) (uint64, error) {
 }
 
 // reserve is how many bytes of the disk are kept for when it is full: a file of the log, and a checkpoint.
-const reserve = 12 << 20
+const reserve = 10 << 20
 
 // openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
 func (s *Server) openKeeper() (*topic.Recovery, error) {

@@ -71,20 +71,22 @@ func (l *Log) adoptLocked(f *logFile) {
 	l.live = append(l.live, f)
 	l.unsynced = append(l.unsynced, f)
 	l.current = f
-	l.begun++
+	if l.roundsHere >= busyFile {
+		l.busy++
+	}
 	l.roundsHere = 0
 	l.newNames = true
 }
 
 // Release says that no record before a position is needed any more. Files that lie wholly before it, and are synced, are
-// kept to be overwritten: one more than the log has begun since the last Release, and at most SpareFiles. The others are removed,
-// and damaged ones put aside. It waits for the disk. After an error it can be called again; the log itself goes on.
+// kept to be overwritten: one, and one for each that was filled since the last Release with many syncs, which are cheaper there;
+// at most SpareFiles. The others are removed, and damaged ones put aside. It waits for the disk. After an error it can be called again; the log itself goes on.
 func (l *Log) Release(before Position) error {
 	l.releasing.Lock()
 	defer l.releasing.Unlock()
 	l.mu.Lock()
-	keep := min(l.begun+1, l.o.SpareFiles)
-	l.begun = 0
+	keep := min(l.busy+1, l.o.SpareFiles)
+	l.busy = 0
 	l.mu.Unlock()
 	for {
 		f, spare := l.releasable(before, keep)

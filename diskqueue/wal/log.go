@@ -47,7 +47,7 @@ type Log struct {
 	syncing    []*logFile // those of the round of syncs in progress, which owns it
 	spares     []string   // paths of files to overwrite
 	preparing  bool       // a spare file is being made, or asked for
-	begun      int        // files since the last Release
+	busy       int        // files that were filled since the last Release, with busyFile rounds of syncs or more
 	roundsHere int        // of syncs, since the current file was begun
 	company    int        // commits that wait for others before they write
 	lone       uint       // commits that have thought about it

@@ -270,8 +270,8 @@ func TestReleasedFilesAreOverwritten(t *testing.T) {
 	l, _, _ := open(t, o)
 	var kept []entry
 	for range 20 {
-		made := fill(t, l, 4, 1000, Synced)
-		kept = made[3:]
+		made := fill(t, l, 100, 5, Synced)
+		kept = made[99:]
 		ok(t, l.Release(kept[0].pos))
 	}
 	if s := l.Stats(); s.Files > 2 || s.SpareFiles > 2 || s.FileBytes != int64(s.Files)*4096 {
@@ -305,6 +305,11 @@ func TestSpareFilesGoWithTheLoad(t *testing.T) {
 	m := vfs.NewMem()
 	l, _, _ := open(t, testOptions(m))
 	fill(t, l, 40, 1000, Synced)
+	ok(t, l.Release(l.End()))
+	if s := l.Stats(); s.Files != 1 || s.SpareFiles != 1 {
+		t.Errorf("after large syncs: %+v", s)
+	}
+	fill(t, l, 600, 10, Synced)
 	ok(t, l.Release(l.End()))
 	if s := l.Stats(); s.Files != 1 || s.SpareFiles != 4 {
 		t.Errorf("after a busy time: %+v", s)

@@ -1,6 +1,6 @@
 package wal
 
-// busyFile is how many rounds of syncs a file must have had for the next one to be prepared: with fewer, a sync is so large that
+// busyFile is how many rounds of syncs a file must have had for the next one to be prepared, or one to be kept: with fewer, a sync is so large that
 // what it is spared would not pay for the zeros.
 const busyFile = 64
 
