@@ -88,6 +88,7 @@ var rooms = []room{
 	{"apps/internal/tohttp", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/delivery", "apps/internal/fleet",
 		"apps/internal/targets"}, "a client of daemons; it shares with relay what both hand messages on with"},
 	{"apps/internal/tail", []string{"protocol", "apps/appkit", "apps/internal/delivery"}, "a client of daemons"},
+	{"apps/internal/tofile", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/fleet"}, "a client of daemons"},
 	{"apps/internal/stat", []string{"protocol/httpapi", "apps/appkit", "apps/internal/fleet"}, "a client of daemons over HTTP"},
 	{"apps/internal/brokerctl", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/..."},
 		"the one binary that has every tool"},

@@ -2,9 +2,13 @@ package tofile
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"brokerd/apps/appkit"
+	"brokerd/apps/internal/fleet"
 )
 
 // team is the archives of all topics.
@@ -14,8 +18,9 @@ type team struct {
 	env      *appkit.Env
 	progress *appkit.Progress
 
-	archives map[string]*archive // owned by run
-	stop     chan struct{}       // closed to end all of them
+	archives map[string]*archive      // owned by run
+	names    atomic.Pointer[[]string] // of their topics, sorted; progress reads them
+	stop     chan struct{}            // closed to end all of them
 	join     sync.WaitGroup
 	failed   chan error // the first one of an archive
 }
@@ -26,7 +31,9 @@ func newTeam(o *options, f folders, env *appkit.Env) *team {
 
 // run archives until ctx is done or an archive fails.
 func (t *team) run(ctx context.Context) error {
-	t.progress = t.env.Progress("messages", nil)
+	left, done := t.backlog(ctx)
+	defer done()
+	t.progress = t.env.Progress("messages", left)
 	defer t.progress.Stop()
 	err := t.supervise(ctx)
 	close(t.stop)
@@ -38,6 +45,21 @@ func (t *team) run(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// backlog says how much is left to archive, if there are lookups to ask. done is to be called once it is asked no more.
+func (t *team) backlog(ctx context.Context) (left func() (int64, bool), done func()) {
+	if len(t.options.consumer.Lookups) == 0 {
+		return nil, func() {}
+	}
+	client := t.options.http.Client()
+	asked := fleet.NewBacklog(ctx, fleet.New(client, nil, t.options.consumer.Lookups), t.options.channel, func() []string {
+		if names := t.names.Load(); names != nil {
+			return *names
+		}
+		return nil
+	})
+	return asked.Left, client.Close
 }
 
 func (t *team) supervise(ctx context.Context) error {
@@ -116,6 +138,8 @@ func (t *team) add(topics []string) error {
 		}
 		t.archives[topic] = a
 	}
+	names := slices.Sorted(maps.Keys(t.archives))
+	t.names.Store(&names)
 	return nil
 }
 
