@@ -17,8 +17,9 @@ import (
 // DefaultFileSize is what Options.FileSize means when it is 0, in bytes.
 const DefaultFileSize = 16 << 20
 
-// maxUnsynced is how many files may wait for Sync, each with its descriptor, before Append syncs the oldest itself.
-const maxUnsynced = 4
+// maxUnsynced is how many files may wait for Sync, each with its descriptor, before Append syncs the oldest itself, so that whoever
+// appends waits for the disk: as many as are filled while the node's log grows to where there is a checkpoint in any case.
+const maxUnsynced = 64
 
 // Options says where a store is and how it is kept.
 type Options struct {

@@ -160,7 +160,7 @@ func TestDescriptorsAreFewAndNoneAfterRelease(t *testing.T) {
 	fs := counting(vfs.NewMem())
 	s, _, _ := mustOpen(t, Options{FS: fs, FileSize: 1 << 10})
 	var blocks []Block
-	for i := range uint64(200) {
+	for i := range uint64(5 * maxUnsynced) {
 		blocks = append(blocks, mustAppend(t, s, 10*i, 2))
 		checkBlock(t, s, blocks[rand.IntN(len(blocks))])
 		if n := fs.open.Load(); n > 1+maxUnsynced+maxReaders {
