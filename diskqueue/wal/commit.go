@@ -279,9 +279,15 @@ func (l *Log) syncWrittenLocked() {
 	l.syncing = append(l.syncing[:0], l.unsynced...)
 	names, taking, newest := l.newNames, l.toSync, l.live[len(l.live)-1].number
 	l.newNames = false
+	l.inSync = taking
+	select {
+	case <-l.syncNow: // what asked for is being synced
+	default:
+	}
 	l.mu.Unlock()
 	err := l.syncFiles(names, l.syncing)
 	l.mu.Lock()
+	l.inSync = count{}
 	if err != nil {
 		l.unsafe = true
 		l.stats.Lost += uint64(l.toSync.records) // a power cut may take them, and no sync will ever say that it cannot

@@ -55,6 +55,7 @@ type Log struct {
 	named      uint64     // highest number that a synced name has
 
 	toSync      count // written, not synced
+	inSync      count // of those, what the round of syncs in progress takes
 	markDue     bool  // something was synced, and no mark says so yet
 	flushArmed  bool  // the flusher is awake, or has been woken
 	syncArmed   bool  // the syncer is

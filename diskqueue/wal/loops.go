@@ -57,7 +57,7 @@ func (l *Log) armSyncLocked() {
 		l.syncArmed = true
 		kick(l.syncKick)
 	}
-	if reached(l.toSync.records, l.o.SyncEvery) || reached(l.toSync.bytes, l.o.SyncBytes) {
+	if reached(l.toSync.records-l.inSync.records, l.o.SyncEvery) || reached(l.toSync.bytes-l.inSync.bytes, l.o.SyncBytes) {
 		kick(l.syncNow)
 	}
 }
