@@ -80,6 +80,9 @@ var rooms = []room{
 	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
 	{"apps/internal/bench/...", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},
 		"a client of daemons as the others; its load, figures and standard scenarios are rooms of their own"},
+	{"apps/internal/bench/standard", []string{"protocol/httpapi", "apps/appkit", "apps/internal/bench/...", "cmd/child"},
+		"as the rest of bench; it starts the brokers that it measures"},
+	{"apps/internal/apptest", []string{"cmd/cmdtest"}, "stock clients for tests, at the processes of cmdtest"},
 	{"apps/internal/targets", nil, "pure: a choice among addresses, with the time as an argument"},
 	{"apps/internal/delivery", []string{"apps/internal/targets"}, "what tools share that hand messages on; it knows neither of them"},
 	{"apps/internal/fleet", []string{"protocol/httpapi", "apps/appkit"}, "it asks daemons; what is shown of that, tools decide"},
@@ -93,8 +96,10 @@ var rooms = []room{
 	{"apps/internal/brokerctl", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/..."},
 		"the one binary that has every tool"},
 	{"apps/...", []string{"apps/appkit", "apps/internal/..."}, "a main package runs its tool, no more; brokerctl runs all of them"},
-	{"apps/demo", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "a client of daemons that stands alone"},
+	{"apps/demo", []string{"protocol", "protocol/httpapi", "apps/appkit", "cmd/child"}, "a client that starts its broker; it stands alone"},
 
+	{"cmd/child", []string{"protocol/httpapi"}, "it runs any command, ours or NSQ's, and asks its /ping"},
+	{"cmd/cmdtest", []string{"cmd/child", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},
 	{"cmd/cmdkit", nil, "it turns text into values and must know no daemon"},
 	{"cmd/brokerd", []string{"cmd/cmdkit", "broker"}, "flags, signals and exit code; no logic"},
 	{"cmd/lookupd", []string{"cmd/cmdkit", "lookup"}, "flags, signals and exit code; no logic"},
@@ -102,7 +107,7 @@ var rooms = []room{
 }
 
 // testHelpers may be imported by any test.
-var testHelpers = []string{"protocol/prototest", "diskqueue/vfs", "admin/fakes", "apps/internal/apptest"}
+var testHelpers = []string{"protocol/prototest", "diskqueue/vfs", "cmd/cmdtest", "admin/fakes", "apps/internal/apptest"}
 
 // blackBoxTests start whole daemons and may import them, in their test files only.
 var blackBoxTests = map[string][]string{

@@ -33,16 +33,16 @@ func TestTopicsActs(t *testing.T) {
 	p.agree("Create")
 	p.see("Created orders.")
 	for _, broker := range c.brokers {
-		broker.post(t, "/topic/create?topic=orders", "")
+		broker.Post(t, "/topic/create?topic=orders", nil)
 	}
-	p.see(a.http, b.http)
+	p.see(a.HTTP, b.HTTP)
 
 	p.press("Publish")
 	p.fill("Message", "a book\n{\"n\":1}")
-	p.choose("Node", b.http)
+	p.choose("Node", b.HTTP)
 	p.agree("Publish")
-	p.see("Published to orders on " + b.http + ".")
-	if has, _ := b.topic(t, "orders"); has.MessageCount != 1 || has.MessageBytes != uint64(len("a book\n{\"n\":1}")) {
+	p.see("Published to orders on " + b.HTTP + ".")
+	if has := b.Topic(t, "orders"); has.MessageCount != 1 || has.MessageBytes != uint64(len("a book\n{\"n\":1}")) {
 		t.Errorf("the broker has %d messages of %d bytes", has.MessageCount, has.MessageBytes)
 	}
 
@@ -51,8 +51,8 @@ func TestTopicsActs(t *testing.T) {
 	p.agree("Pause")
 	p.see("Paused orders.", "paused")
 	eventually(t, "the topic is paused everywhere", func() bool {
-		x, _ := a.topic(t, "orders")
-		y, _ := b.topic(t, "orders")
+		x := a.Topic(t, "orders")
+		y := b.Topic(t, "orders")
 		return x.Paused && y.Paused
 	})
 	p.press("Unpause")
@@ -61,7 +61,7 @@ func TestTopicsActs(t *testing.T) {
 	p.press("Empty")
 	p.confirm("Empty", "orders")
 	p.see("Emptied orders.")
-	if has, _ := b.topic(t, "orders"); has.Depth != 0 {
+	if has := b.Topic(t, "orders"); has.Depth != 0 {
 		t.Errorf("emptied, the topic has %d messages", has.Depth)
 	}
 
@@ -74,21 +74,21 @@ func TestTopicsActs(t *testing.T) {
 	p.fill("Channel", "billing")
 	p.agree("Create")
 	p.see("Created orders / billing.")
-	if _, ok := a.channel(t, "orders", "billing"); !ok {
+	if a.Channel(t, "orders", "billing").ChannelName == "" {
 		t.Error("the channel is not on the broker")
 	}
 
-	p.press("Tombstone " + a.http)
+	p.press("Tombstone " + a.HTTP)
 	p.confirm("Tombstone", "orders")
-	p.see("Tombstoned orders on " + a.http + ".")
-	if _, ok := a.topic(t, "orders"); ok {
+	p.see("Tombstoned orders on " + a.HTTP + ".")
+	if a.Topic(t, "orders").TopicName != "" {
 		t.Error("tombstoned, the topic is still on its node")
 	}
 
 	p.press("Delete")
 	p.confirm("Delete", "orders")
 	p.see("Deleted orders.", "No topic yet")
-	if _, ok := b.topic(t, "orders"); ok {
+	if b.Topic(t, "orders").TopicName != "" {
 		t.Error("deleted, the topic is still on a broker")
 	}
 }
@@ -97,7 +97,7 @@ func TestChannelsActs(t *testing.T) {
 	c := newCluster(t, 2)
 	c.create(t, "orders", "billing")
 	for _, b := range c.brokers {
-		b.post(t, "/pub?topic=orders", "a book")
+		b.Publish(t, "orders", "a book")
 	}
 	p := openTab(t, c.base)
 	p.visit("topics/orders/billing")
@@ -107,7 +107,7 @@ func TestChannelsActs(t *testing.T) {
 	p.agree("Pause")
 	p.see("Paused orders / billing.", "paused")
 	for _, b := range c.brokers {
-		if has, _ := b.channel(t, "orders", "billing"); !has.Paused {
+		if has := b.Channel(t, "orders", "billing"); !has.Paused {
 			t.Error("the channel is not paused on each broker")
 		}
 	}
@@ -118,7 +118,7 @@ func TestChannelsActs(t *testing.T) {
 	p.confirm("Empty", "billing")
 	p.see("Emptied orders / billing.")
 	for _, b := range c.brokers {
-		if has, _ := b.channel(t, "orders", "billing"); has.Depth != 0 {
+		if has := b.Channel(t, "orders", "billing"); has.Depth != 0 {
 			t.Errorf("emptied, the channel has %d messages", has.Depth)
 		}
 	}
@@ -127,7 +127,7 @@ func TestChannelsActs(t *testing.T) {
 	p.confirm("Delete", "billing")
 	p.see("Deleted orders / billing.", "No channel yet")
 	for _, b := range c.brokers {
-		if _, ok := b.channel(t, "orders", "billing"); ok {
+		if b.Channel(t, "orders", "billing").ChannelName != "" {
 			t.Error("deleted, the channel is still there")
 		}
 	}
@@ -136,15 +136,15 @@ func TestChannelsActs(t *testing.T) {
 func TestNodesAndLookupsActs(t *testing.T) {
 	c := newCluster(t, 1)
 	c.create(t, "orders", "billing")
-	c.lookup.post(t, "/topic/create?topic=forgotten", "")
-	c.lookup.post(t, "/channel/create?topic=forgotten&channel=left", "")
+	c.lookup.Post(t, "/topic/create?topic=forgotten", nil)
+	c.lookup.Post(t, "/channel/create?topic=forgotten&channel=left", nil)
 	p := openTab(t, c.base)
 
-	p.visit("nodes/" + c.brokers[0].http)
+	p.visit("nodes/" + c.brokers[0].HTTP)
 	p.press("Tombstone orders")
 	p.confirm("Tombstone", "orders")
-	p.see("Tombstoned orders on " + c.brokers[0].http + ".")
-	if _, ok := c.brokers[0].topic(t, "orders"); ok {
+	p.see("Tombstoned orders on " + c.brokers[0].HTTP + ".")
+	if c.brokers[0].Topic(t, "orders").TopicName != "" {
 		t.Error("the topic is still on its node")
 	}
 
@@ -157,7 +157,7 @@ func TestNodesAndLookupsActs(t *testing.T) {
 	p.see("Deleted forgotten")
 	var topics struct{ Topics []string }
 	eventually(t, "the lookup has forgotten it", func() bool {
-		c.lookup.get(t, "/topics", &topics)
+		c.lookup.Get(t, "/topics", &topics)
 		return !strings.Contains(strings.Join(topics.Topics, " "), "forgotten")
 	})
 
@@ -166,7 +166,7 @@ func TestNodesAndLookupsActs(t *testing.T) {
 	p.fill("Channel", "first")
 	p.agree("Create")
 	p.see("Created planned / first")
-	c.lookup.get(t, "/topics", &topics)
+	c.lookup.Get(t, "/topics", &topics)
 	if !strings.Contains(strings.Join(topics.Topics, " "), "planned") {
 		t.Errorf("the lookup knows %q", topics.Topics)
 	}
@@ -184,7 +184,7 @@ func TestEscapeLeavesADialogAndNothingHappens(t *testing.T) {
 	if name := p.focused(); name != "Delete…" {
 		t.Errorf("the focus is on %q, not on what opened the dialog", name)
 	}
-	if _, ok := c.brokers[0].topic(t, "orders"); !ok {
+	if c.brokers[0].Topic(t, "orders").TopicName == "" {
 		t.Error("the topic was deleted")
 	}
 }

@@ -7,30 +7,30 @@ func TestANodeThatIsKilledIsShownAsSuch(t *testing.T) {
 	dead, alive := c.brokers[0], c.brokers[1]
 	p := openTab(t, c.base)
 	p.visit("topics/orders")
-	p.see(dead.http, alive.http, "disk")
+	p.see(dead.HTTP, alive.HTTP, "disk")
 
-	dead.kill()
+	dead.Kill(t)
 	p.see("stale")
-	p.until("its row says how old it is", `[...document.querySelectorAll("tr.stale")].some((r) => /`+dead.http+`\s*stale, \d+s old/.test(r.innerText))`)
+	p.until("its row says how old it is", `[...document.querySelectorAll("tr.stale")].some((r) => /`+dead.HTTP+`\s*stale, \d+s old/.test(r.innerText))`)
 
 	// An act on every node is done where it can be, and the other is named.
 	p.press("Pause")
 	p.agree("Pause")
 	p.see("Paused orders, but not everywhere.")
-	p.until("the notice names the node", `document.querySelector(".notice.warning").innerText.includes("`+dead.http+`")`)
-	if has, _ := alive.topic(t, "orders"); !has.Paused {
+	p.until("the notice names the node", `document.querySelector(".notice.warning").innerText.includes("`+dead.HTTP+`")`)
+	if has := alive.Topic(t, "orders"); !has.Paused {
 		t.Error("the node that is there was not paused")
 	}
 	p.press("Dismiss")
 
 	p.press("Nodes")
 	p.see("stale")
-	p.press(dead.http)
+	p.press(dead.HTTP)
 	p.see("This node does not answer.", "old")
 	p.press("Overview")
-	p.see("1 stale", "Needs attention", dead.http)
+	p.see("1 stale", "Needs attention", dead.HTTP)
 
-	dead.start(t)
+	dead.Start(t)
 	p.until("it is well again", `!document.body.innerText.includes("1 stale")`)
 }
 
@@ -41,7 +41,7 @@ func TestAnActThatFailsEverywhereSaysSoInItsDialog(t *testing.T) {
 	p.mayWrite("502") // the browser's own line about the answer
 	p.visit("topics/orders/billing")
 	p.see("messages waiting")
-	c.brokers[0].kill()
+	c.brokers[0].Kill(t)
 	p.press("Empty")
 	p.confirm("Empty", "billing")
 	p.see("UPSTREAM_ERROR")
@@ -56,10 +56,10 @@ func TestALostConnectionIsShownAndComesBack(t *testing.T) {
 	p.mayWrite("ERR_") // the browser's own lines about requests that nobody answered
 	p.visit("")
 	p.see("orders", "Live")
-	c.admin.kill()
+	c.admin.Kill(t)
 	p.see("No connection to admind for", "Not connected", "orders")
-	c.brokers[0].post(t, "/topic/create?topic=meanwhile", "")
-	c.admin.start(t)
+	c.brokers[0].Post(t, "/topic/create?topic=meanwhile", nil)
+	c.admin.Start(t)
 	p.see("Live", "meanwhile")
 	p.seeNoMore("No connection to admind")
 }

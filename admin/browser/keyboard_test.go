@@ -54,7 +54,7 @@ func TestEverythingIsReachedByKeyboard(t *testing.T) {
 			t.Errorf("nothing shows that %q has the focus", p.focused())
 		}
 	}
-	for _, name := range []string{"Topics", "Publish…", "Create channel…", "Pause…", "Empty…", "Delete…", "1 hour", "archive", "billing", "Tombstone " + c.brokers[0].http} {
+	for _, name := range []string{"Topics", "Publish…", "Create channel…", "Pause…", "Empty…", "Delete…", "1 hour", "archive", "billing", "Tombstone " + c.brokers[0].HTTP} {
 		if !reached[name] {
 			t.Errorf("Tab does not reach %q; it reaches %q", name, keys(reached))
 		}
@@ -83,7 +83,7 @@ func TestADialogKeepsTheFocus(t *testing.T) {
 func TestArrowsMoveThroughALongList(t *testing.T) {
 	c := newCluster(t, 1)
 	for i := range 300 {
-		c.brokers[0].post(t, fmt.Sprintf("/topic/create?topic=t%04d", i), "")
+		c.brokers[0].Post(t, fmt.Sprintf("/topic/create?topic=t%04d", i), nil)
 	}
 	p := openTab(t, c.base)
 	p.visit("")

@@ -50,7 +50,7 @@ func TestEachPageIsAccessible(t *testing.T) {
 	script := axe(t)
 	for _, scheme := range []string{"light", "dark"} {
 		p.scheme(scheme)
-		for _, s := range sights(c.brokers[0].http) {
+		for _, s := range sights(c.brokers[0].HTTP) {
 			p.show(s)
 			p.audit(script, s.name+" in "+scheme)
 		}
@@ -60,11 +60,11 @@ func TestEachPageIsAccessible(t *testing.T) {
 	p.slash()
 	p.until("something is found", `document.querySelectorAll("[role=option]").length > 0`)
 	p.audit(script, "search")
-	c.brokers[0].kill()
+	c.brokers[0].Kill(t)
 	p.see("1 stale")
 	p.audit(script, "overview with a dead node")
 	p.narrow()
-	for _, s := range sights(c.brokers[1].http) {
+	for _, s := range sights(c.brokers[1].HTTP) {
 		p.show(s)
 		p.audit(script, s.name+" on a phone")
 		if over := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
@@ -121,7 +121,7 @@ func TestScreenshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := shop(t, 3)
-	c.brokers[2].kill()
+	c.brokers[2].Kill(t)
 	p := openTab(t, c.base)
 	p.visit("")
 	p.see("1 stale")
@@ -129,7 +129,7 @@ func TestScreenshots(t *testing.T) {
 		p.scheme(scheme)
 		for width, set := range map[string]func(){"wide": p.wide, "narrow": p.narrow} {
 			set()
-			for _, s := range sights(c.brokers[0].http) {
+			for _, s := range sights(c.brokers[0].HTTP) {
 				p.show(s)
 				picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 				if err != nil {

@@ -8,57 +8,37 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
-	"go.uber.org/goleak"
+
+	"brokerd/cmd/cmdtest"
 )
 
-var (
-	daemons string          // folder of our binaries, set once before any test runs
-	chrome  context.Context // the one browser that all tests use, each in a profile of its own; nil where there is none
-)
+// chrome is the one browser that all tests use, each in a profile of its own; nil where there is none.
+var chrome context.Context
 
 func TestMain(m *testing.M) {
-	if err := prepare(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.RemoveAll(daemons)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if chrome != nil {
-		if err := chromedp.Cancel(chrome); err != nil {
-			fmt.Fprintln(os.Stderr, "closing the browser:", err)
-			code = max(code, 1)
-		}
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.RemoveAll(daemons)
-	os.Exit(code)
-}
-
-// prepare builds the daemons and starts the browser, if there is one.
-func prepare() error {
 	path := browserPath()
 	if path == "" {
-		return nil
+		os.Exit(m.Run()) // each test says that it is skipped
 	}
-	var err error
-	if daemons, err = os.MkdirTemp("", "browser-"); err != nil {
-		return err
-	}
-	build := exec.Command("go", "build", "-o", daemons, "brokerd/cmd/brokerd", "brokerd/cmd/lookupd", "brokerd/cmd/admind")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the daemons: %w\n%s", err, out)
-	}
+	os.Exit(cmdtest.Run(func() int { return withBrowser(path, m) }, "cmd/brokerd", "cmd/lookupd", "cmd/admind"))
+}
+
+// withBrowser runs the tests while the browser runs, and returns the exit code.
+func withBrowser(path string, m *testing.M) int {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
-	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) // ends with the browser, which TestMain closes
+	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) // ends with the browser
 	chrome, _ = chromedp.NewContext(allocator)
 	if err := chromedp.Do(chrome); err != nil {
-		return fmt.Errorf("starting %s: %w", path, err)
+		fmt.Fprintf(os.Stderr, "starting %s: %v\n", path, err)
+		return 1
 	}
-	return nil
+	code := m.Run()
+	if err := chromedp.Cancel(chrome); err != nil {
+		fmt.Fprintln(os.Stderr, "closing the browser:", err)
+		code = max(code, 1)
+	}
+	return code
 }
 
 // browserPath returns where Chromium is, "" where it is not.

@@ -22,12 +22,12 @@ func shop(t *testing.T, brokers int, flags ...string) *cluster {
 	})
 	for _, b := range c.brokers {
 		for range 30 {
-			b.post(t, "/pub?topic=orders", "a book")
+			b.Publish(t, "orders", "a book")
 		}
-		b.post(t, "/pub?topic=mail.outbound", "to nobody")
-		b.post(t, "/topic/pause?topic=clicks", "")
+		b.Publish(t, "mail.outbound", "to nobody")
+		b.Post(t, "/topic/pause?topic=clicks", nil)
 	}
-	c.lookup.post(t, "/channel/create?topic=forgotten&channel=left", "")
+	c.lookup.Post(t, "/channel/create?topic=forgotten&channel=left", nil)
 	return c
 }
 
@@ -40,7 +40,7 @@ func TestEachPageShowsTheCluster(t *testing.T) {
 	p.see("Needs attention", "archive of orders")
 
 	p.press("orders")
-	p.see("Channels", "archive", "billing", "Producers", c.brokers[0].http, c.brokers[1].http, "disk")
+	p.see("Channels", "archive", "billing", "Producers", c.brokers[0].HTTP, c.brokers[1].HTTP, "disk")
 	p.until("the address is the topic's", `location.pathname === "/topics/orders" && document.title === "orders – admind"`)
 	p.until("time is drawn", `document.querySelectorAll(".chart canvas").length >= 2`)
 
@@ -51,9 +51,9 @@ func TestEachPageShowsTheCluster(t *testing.T) {
 	p.see("Subscriptions", "Client id", "to 2 nodes", "orders")
 
 	p.press("Nodes")
-	p.see(c.brokers[0].http, c.brokers[1].http, "1.3.0", "ok")
-	p.press(c.brokers[0].http)
-	p.see("About", "Heap in use", "TCP", c.brokers[0].tcp, "Topics", "mail.outbound")
+	p.see(c.brokers[0].HTTP, c.brokers[1].HTTP, "1.3.0", "ok")
+	p.press(c.brokers[0].HTTP)
+	p.see("About", "Heap in use", "TCP", c.brokers[0].TCP, "Topics", "mail.outbound")
 
 	p.press("Consumers")
 	p.see("billing-1.test", "smtp-1.test", "4 connections")
@@ -62,24 +62,24 @@ func TestEachPageShowsTheCluster(t *testing.T) {
 	p.seeNoMore("billing-1.test")
 
 	p.press("Lookup")
-	p.see(c.lookup.http, "Inactive topics", "forgotten", "left")
+	p.see(c.lookup.HTTP, "Inactive topics", "forgotten", "left")
 }
 
 func TestPagesFollowTheClusterWithoutReload(t *testing.T) {
 	c := newCluster(t, 1)
 	p := openTab(t, c.base)
 	p.visit("")
-	p.see("No topic yet", "curl -d 'first message' 'http://"+c.brokers[0].http+"/pub?topic=hello'")
+	p.see("No topic yet", "curl -d 'first message' 'http://"+c.brokers[0].HTTP+"/pub?topic=hello'")
 	eval[bool](p, "window.same = true")
 
-	c.brokers[0].post(t, "/pub?topic=hello", "first message")
+	c.brokers[0].Publish(t, "hello", "first message")
 	p.see("1 topic", "hello")
 	p.press("hello")
 	p.see("No channel yet")
 	c.create(t, "hello", "world")
 	p.see("world")
-	c.brokers[0].post(t, "/topic/delete?topic=hello", "")
-	c.lookup.post(t, "/topic/delete?topic=hello", "")
+	c.brokers[0].Post(t, "/topic/delete?topic=hello", nil)
+	c.lookup.Post(t, "/topic/delete?topic=hello", nil)
 	p.see("No such topic")
 	p.press("To the overview")
 	p.see("No topic yet")

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"brokerd/cmd/cmdtest"
 )
 
 func TestSignIn(t *testing.T) {
@@ -60,7 +62,7 @@ func TestABannerWarnsOfAPublicAdminWithoutSignIn(t *testing.T) {
 // addUser writes a user into a file with admind's own command.
 func addUser(t *testing.T, file, name, role, password string) {
 	t.Helper()
-	add := exec.Command(filepath.Join(daemons, "admind"), "user", "add", file, name, role)
+	add := exec.Command(cmdtest.Find(t, "admind"), "user", "add", file, name, role)
 	add.Stdin = strings.NewReader(password + "\n")
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m) }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 
 // outcome is what one run of a command left.
 type outcome struct {

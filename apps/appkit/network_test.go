@@ -17,6 +17,7 @@ import (
 	"github.com/nsqio/go-nsq"
 
 	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
@@ -36,7 +37,7 @@ func lookupThatSays(t *testing.T, code int, body string) string {
 func TestDiscoveryOutlivesALookup(t *testing.T) {
 	client := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: time.Second})
 	t.Cleanup(client.Close)
-	nobody := apptest.FreeAddress(t)
+	nobody := cmdtest.FreeAddress(t)
 	one := lookupThatSays(t, 200, `{"topics":["b","a"],"producers":[{"broadcast_address":"h","http_port":2,"tcp_port":1}]}`)
 	two := lookupThatSays(t, 200, `{"topics":["c","a"],"producers":[{"broadcast_address":"h","http_port":2,"tcp_port":1},
 		{"broadcast_address":"g","http_port":2,"tcp_port":1}]}`)
@@ -110,7 +111,7 @@ func TestConsumerFlags(t *testing.T) {
 
 // TestConsumerOfABrokerThatComesLater holds that a broker which is down at the start is found when it is up.
 func TestConsumerOfABrokerThatComesLater(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	broker.Create(t, "t", "c")
 	broker.Kill(t)
 	flags, err := consumerFlags(t, "--nsqd-tcp-address="+broker.TCP)
@@ -138,7 +139,7 @@ func TestConsumerOfABrokerThatComesLater(t *testing.T) {
 
 // TestPublisherGoesOn holds that a publisher finds its broker again, and that a refusal costs nobody else the connection.
 func TestPublisherGoesOn(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	inbox := apptest.Consume(t, "t", "c", broker)
 	p := NewPublisher(broker.TCP, nsq.NewConfig(), quiet().Log)
 	defer p.Close()
@@ -161,7 +162,7 @@ func TestPublisherGoesOn(t *testing.T) {
 	}
 	broker.Start(t)
 	must(Retry(t.Context(), Backoff{}, func() error { return p.PublishDeferred(t.Context(), "t", time.Millisecond, []byte("four")) }))
-	apptest.Eventually(t, "all are there", 10*time.Second, func() bool {
+	cmdtest.Eventually(t, "all are there", 10*time.Second, func() bool {
 		bodies := inbox.Bodies()
 		return bodies["one"] > 0 && bodies["two"] > 0 && bodies["three"] > 0 && bodies["four"] > 0
 	})

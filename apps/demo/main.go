@@ -100,7 +100,7 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 		return err
 	}
 	defer b.discard()
-	fmt.Fprintf(out, "Started %s: tcp %s, http://%s/stats\n", s.binary, b.tcp, b.http)
+	fmt.Fprintf(out, "Started %s: tcp %s, http://%s/stats\n", s.binary, b.TCP, b.HTTP)
 	fmt.Fprintf(out, "%d producers; channels %q with %d consumers each, of which one requeues a message in %d\n"+
 		"and one is killed half-way.\n\n", s.producers, channels, s.consumers, requeueOneIn)
 	r, err := pass(ctx, s, src, b, out)
@@ -123,7 +123,7 @@ func pass(ctx context.Context, s settings, src source, b *broker, out io.Writer)
 	}
 	r := &report{source: src, published: new(published), start: time.Now()}
 	for _, channel := range channels {
-		c, err := enlist(b.tcp, topic, channel, s.consumers, s.maxInFlight, src.lines)
+		c, err := enlist(b.TCP, topic, channel, s.consumers, s.maxInFlight, src.lines)
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +133,7 @@ func pass(ctx context.Context, s settings, src source, b *broker, out io.Writer)
 	publishing := make(chan struct{})
 	go func() {
 		defer close(publishing)
-		if err := r.published.publish(ctx, src, b.tcp, topic, s.producers); err != nil {
+		if err := r.published.publish(ctx, src, b.TCP, topic, s.producers); err != nil {
 			cancel(err)
 		}
 		r.publishing = time.Since(r.start)

@@ -42,8 +42,9 @@ func (r *report) watch(ctx context.Context, b *broker, publishing <-chan struct{
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-b.exited:
-			return fmt.Errorf("the broker ended: %v\n%s", b.exitErr, b.lastWords())
+		case <-b.Exited():
+			_, err := b.End()
+			return fmt.Errorf("the broker ended: %v\n%s", err, b.LastWords())
 		case <-look.C:
 		}
 		allPublished := isClosed(publishing) // before the broker is asked, so that its figures hold everything

@@ -11,26 +11,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"brokerd/cmd/cmdtest"
 )
 
-// startAdmin starts an admin over the daemons that its flags name.
-func startAdmin(t *testing.T, name string, flags ...string) *daemon {
-	t.Helper()
-	d := newDaemon(t, name, name, flags...)
-	d.start(t)
-	return d
-}
-
-// answer is what an admin answered.
+// answer is what a daemon answered.
 type answer struct {
 	status int
 	body   string
 }
 
-// ask sends a request to an admin.
-func (d *daemon) ask(t *testing.T, method, path, body string) answer {
+// ask sends a daemon a request.
+func ask(t *testing.T, d *cmdtest.Process, method, path, body string) answer {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+d.http+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+d.HTTP+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,50 +44,49 @@ func (d *daemon) ask(t *testing.T, method, path, body string) answer {
 // TestAdminsAnswerAlike compares every reading route and the acts of nsqadmin with admind's, over the same brokerd and nsqd, found
 // through a lookup and named one by one.
 func TestAdminsAnswerAlike(t *testing.T) {
-	find(t, "nsqadmin")
-	lookup := newLookup(t, "lookupd", "lookupd")
-	ours := newBroker(t, "brokerd", "brokerd", t.TempDir(), "--lookupd-tcp-address="+lookup.tcp, "--durability=memory")
-	theirs := newBroker(t, "nsqd", "nsqd", t.TempDir(), "--lookupd-tcp-address="+lookup.tcp)
-	for _, d := range []*daemon{lookup, ours, theirs} {
-		d.start(t)
+	cmdtest.Find(t, "nsqadmin")
+	lookup := cmdtest.NewLookup(t, "lookupd")
+	ours := newBroker(t, "brokerd", "brokerd", t.TempDir(), "--lookupd-tcp-address="+lookup.TCP, "--durability=memory")
+	theirs := newBroker(t, "nsqd", "nsqd", t.TempDir(), "--lookupd-tcp-address="+lookup.TCP)
+	for _, d := range []*cmdtest.Process{lookup, ours, theirs} {
+		d.Start(t)
 	}
-	for _, d := range []*daemon{ours, theirs} {
-		d.post(t, "/topic/create", topic, "")
-		d.post(t, "/channel/create", topic, channel)
-		d.post(t, "/channel/create", topic, "archive#ephemeral")
+	for _, d := range []*cmdtest.Process{ours, theirs} {
+		d.Create(t, topic, channel)
+		d.Act(t, "/channel/create", topic, "archive#ephemeral")
 		for i := range 5 {
-			if got := d.ask(t, "POST", "/pub?topic="+topic, fmt.Sprint(i)); got.status != 200 {
+			if got := ask(t, d, "POST", "/pub?topic="+topic, fmt.Sprint(i)); got.status != 200 {
 				t.Fatal(got)
 			}
 		}
 	}
-	lookup.post(t, "/topic/create", "idle", "")
-	lookup.post(t, "/channel/create", "idle", "nobody")
+	lookup.Act(t, "/topic/create", "idle", "")
+	lookup.Act(t, "/channel/create", "idle", "nobody")
 	consumer := consume(t, topic, channel, newInbox())
-	if err := consumer.ConnectToNSQDs([]string{ours.tcp, theirs.tcp}); err != nil {
+	if err := consumer.ConnectToNSQDs([]string{ours.TCP, theirs.TCP}); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []*daemon{ours, theirs} {
-		eventually(t, d.label+"'s messages are consumed", 20*time.Second, func() bool {
-			ch := channelOf(d.topic(t, topic), channel)
+	for _, d := range []*cmdtest.Process{ours, theirs} {
+		cmdtest.Eventually(t, d.Label+"'s messages are consumed", 20*time.Second, func() bool {
+			ch := d.Channel(t, topic, channel)
 			return ch.Depth+int64(ch.InFlightCount) == 0 && ch.ClientCount == 1 && ch.MessageCount == 5
 		})
 	}
-	eventually(t, "both brokers are registered", 20*time.Second, func() bool {
-		return strings.Count(lookup.ask(t, "GET", "/lookup?topic="+topic, "").body, `"tcp_port"`) == 2
+	cmdtest.Eventually(t, "both brokers are registered", 20*time.Second, func() bool {
+		return strings.Count(ask(t, lookup, "GET", "/lookup?topic="+topic, "").body, `"tcp_port"`) == 2
 	})
-	for _, flags := range [][]string{{"--lookupd-http-address=" + lookup.http}, {"--nsqd-http-address=" + ours.http, "--nsqd-http-address=" + theirs.http}} {
-		theirAdmin, ourAdmin := startAdmin(t, "nsqadmin", flags...), startAdmin(t, "admind", flags...)
+	for _, flags := range [][]string{{"--lookupd-http-address=" + lookup.HTTP}, {"--nsqd-http-address=" + ours.HTTP, "--nsqd-http-address=" + theirs.HTTP}} {
+		theirAdmin, ourAdmin := cmdtest.Admin(t, "nsqadmin", flags...), cmdtest.Admin(t, "admind", flags...)
 		for _, path := range []string{
 			"/ping", "/api/topics", "/api/topics?inactive=true", "/api/topics/" + topic, "/api/topics/" + topic + "/" + channel,
-			"/api/topics/" + topic + "/archive%23ephemeral", "/api/nodes", "/api/nodes/" + ours.http, "/api/nodes/" + theirs.http, "/api/nodes/none:1",
+			"/api/topics/" + topic + "/archive%23ephemeral", "/api/nodes", "/api/nodes/" + ours.HTTP, "/api/nodes/" + theirs.HTTP, "/api/nodes/none:1",
 			"/api/counter", "/api/graphite", "/api/graphite?metric=rate", "/api/topics?%zz", "/api/none",
 			"/config/log_level", "/config/nsqlookupd_http_addresses", "/config/nsqd_http_addresses", "/config/statsd_interval", "/config/admin_users",
 			"/config/base_path", "/config/acl_http_header", "/config/proxy_graphite", "/config/none",
 		} {
-			theirsSaid, oursSaid := theirAdmin.ask(t, "GET", path, ""), answer{}
+			theirsSaid, oursSaid := ask(t, theirAdmin, "GET", path, ""), answer{}
 			for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
-				if oursSaid = ourAdmin.ask(t, "GET", path, ""); alike(t, theirsSaid, oursSaid) {
+				if oursSaid = ask(t, ourAdmin, "GET", path, ""); alike(t, theirsSaid, oursSaid) {
 					break
 				}
 			}
@@ -106,18 +99,18 @@ func TestAdminsAnswerAlike(t *testing.T) {
 			{"POST", "/api/topics/" + topic, `{"action":"pause"}`}, {"POST", "/api/topics/" + topic, `{"action":"unpause"}`},
 			{"POST", "/api/topics/" + topic, `{"action":"none"}`}, {"POST", "/api/topics/" + topic + "/" + channel, `{"action":"empty"}`},
 			{"POST", "/api/topics/" + topic + "/" + channel, `{"action":"pause"}`}, {"POST", "/api/topics/" + topic + "/" + channel, `{"action":"unpause"}`},
-			{"DELETE", "/api/nodes/" + ours.http, ``}, {"DELETE", "/api/nodes/" + ours.http, `{"topic":"not valid"}`},
+			{"DELETE", "/api/nodes/" + ours.HTTP, ``}, {"DELETE", "/api/nodes/" + ours.HTTP, `{"topic":"not valid"}`},
 		} {
 			if act.body == `{"topic":"new","channel":"one"}` && strings.HasPrefix(flags[0], "--nsqd") {
 				continue // nsqadmin cannot
 			}
-			theirsSaid, oursSaid := theirAdmin.ask(t, act.method, act.path, act.body), ourAdmin.ask(t, act.method, act.path, act.body)
+			theirsSaid, oursSaid := ask(t, theirAdmin, act.method, act.path, act.body), ask(t, ourAdmin, act.method, act.path, act.body)
 			if !alike(t, theirsSaid, oursSaid) {
 				t.Errorf("%s %s %s: nsqadmin says %v, admind %v", act.method, act.path, act.body, theirsSaid, oursSaid)
 			}
 		}
-		ourAdmin.stop(t)
-		theirAdmin.stop(t)
+		ourAdmin.Stop(t)
+		theirAdmin.Stop(t)
 	}
 }
 
@@ -196,23 +189,22 @@ func settle(v any) any {
 // TestAdminWhileANodeDies: the page goes on with the last figures of a node that was killed and says so, an act on both nodes
 // names the one that it did not reach, and all is well when it is back.
 func TestAdminWhileANodeDies(t *testing.T) {
-	lookup := newLookup(t, "lookupd", "lookupd")
-	lookup.start(t)
-	var brokers []*daemon
+	lookup := cmdtest.NewLookup(t, "lookupd")
+	lookup.Start(t)
+	var brokers []*cmdtest.Process
 	for i := range 2 {
-		b := newBroker(t, "brokerd", fmt.Sprintf("brokerd-%d", i), t.TempDir(), "--lookupd-tcp-address="+lookup.tcp, fmt.Sprintf("--node-id=%d", i))
-		b.start(t)
-		b.post(t, "/topic/create", topic, "")
-		b.post(t, "/channel/create", topic, channel)
-		if got := b.ask(t, "POST", "/pub?topic="+topic, "message"); got.status != 200 {
+		b := newBroker(t, "brokerd", fmt.Sprintf("brokerd-%d", i), t.TempDir(), "--lookupd-tcp-address="+lookup.TCP, fmt.Sprintf("--node-id=%d", i))
+		b.Start(t)
+		b.Create(t, topic, channel)
+		if got := ask(t, b, "POST", "/pub?topic="+topic, "message"); got.status != 200 {
 			t.Fatal(got)
 		}
 		brokers = append(brokers, b)
 	}
-	admin := startAdmin(t, "admind", "--lookupd-http-address="+lookup.http, "--refresh-interval=200ms")
+	admin := cmdtest.Admin(t, "admind", "--lookupd-http-address="+lookup.HTTP, "--refresh-interval=200ms")
 	overview := func(want string, stale, depth int) {
 		t.Helper()
-		eventually(t, want, 20*time.Second, func() bool {
+		cmdtest.Eventually(t, want, 20*time.Second, func() bool {
 			var o struct {
 				Totals struct {
 					Depth      int `json:"depth"`
@@ -220,21 +212,21 @@ func TestAdminWhileANodeDies(t *testing.T) {
 				} `json:"totals"`
 				Warning string `json:"warning"`
 			}
-			admin.get(t, "/api/view/overview", &o)
+			admin.Get(t, "/api/view/overview", &o)
 			return o.Totals.StaleNodes == stale && o.Totals.Depth == depth && (stale == 0) == (o.Warning == "")
 		})
 	}
 	overview("both brokers are known", 0, 2)
-	brokers[1].kill(t)
+	brokers[1].Kill(t)
 	overview("one is missed, its message is shown", 1, 2)
 	path := "/api/topics/" + url.PathEscape(topic) + "/" + channel
-	if got := admin.ask(t, "POST", path, `{"action":"pause"}`); got.status != 200 || !strings.Contains(got.body, `"message":"WARNING: `+brokers[1].http) {
+	if got := ask(t, admin, "POST", path, `{"action":"pause"}`); got.status != 200 || !strings.Contains(got.body, `"message":"WARNING: `+brokers[1].HTTP) {
 		t.Errorf("pausing with one node down: %v", got)
 	}
-	if !channelOf(brokers[0].topic(t, topic), channel).Paused {
+	if !brokers[0].Channel(t, topic, channel).Paused {
 		t.Error("the other one was not paused")
 	}
-	brokers[1].start(t)
+	brokers[1].Start(t)
 	overview("it is back, with its message", 0, 2)
-	admin.stop(t)
+	admin.Stop(t)
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"brokerd/protocol/httpapi"
+
+	"brokerd/cmd/cmdtest"
 )
 
 const topic, channel = "orders", "billing"
@@ -19,7 +21,7 @@ const topic, channel = "orders", "billing"
 // lookups are and nothing else.
 type cluster struct {
 	level            string // of our brokers' durability
-	lookups, brokers []*daemon
+	lookups, brokers []*cmdtest.Process
 	streams          []*stream // by broker
 	inbox            *inbox
 	table            strings.Builder
@@ -34,10 +36,11 @@ func startCluster(t *testing.T, level string, lookups, brokers []string) *cluste
 	fmt.Fprintln(c.rows, "daemon\tended by\tdown\twhole again after\tpublished\trefused\treceived\ttwice\t")
 	var lookupFlags, lookupAddresses []string
 	for i, name := range lookups {
-		d := newLookup(t, name, fmt.Sprintf("%s-%d", name, i+1))
+		d := cmdtest.NewLookup(t, name)
+		d.Label = fmt.Sprintf("%s-%d", name, i+1)
 		c.lookups = append(c.lookups, d)
-		lookupFlags = append(lookupFlags, "--lookupd-tcp-address="+d.tcp)
-		lookupAddresses = append(lookupAddresses, d.http)
+		lookupFlags = append(lookupFlags, "--lookupd-tcp-address="+d.TCP)
+		lookupAddresses = append(lookupAddresses, d.HTTP)
 	}
 	for i, name := range brokers {
 		flags := append(atLevel(name, level, lookupFlags...), "--node-id="+strconv.Itoa(i+1))
@@ -45,13 +48,13 @@ func startCluster(t *testing.T, level string, lookups, brokers []string) *cluste
 	}
 	consumer := consume(t, topic, channel, c.inbox) // stopped after the daemons were looked for, before they are killed
 	for _, d := range slices.Concat(c.lookups, c.brokers) {
-		d.start(t)
+		d.Start(t)
 	}
 	if err := consumer.ConnectToNSQLookupds(lookupAddresses); err != nil {
 		t.Fatal(err)
 	}
 	for _, b := range c.brokers {
-		c.streams = append(c.streams, publishTo(t, b.tcp, topic, b.label))
+		c.streams = append(c.streams, publishTo(t, b.TCP, topic, b.Label))
 	}
 	c.awaitWhole(t)
 	c.row("at the start", "", "", "")
@@ -59,15 +62,15 @@ func startCluster(t *testing.T, level string, lookups, brokers []string) *cluste
 }
 
 // endAndStart ends a daemon, lets the others carry on without it, starts it again and waits for the cluster to be whole.
-func (c *cluster) endAndStart(t *testing.T, d *daemon, how string, end func(*testing.T)) {
+func (c *cluster) endAndStart(t *testing.T, d *cmdtest.Process, how string, end func(testing.TB)) {
 	t.Helper()
 	down := time.Now()
 	end(t)
 	c.awaitPublished(t, 200, d)
-	d.start(t)
+	d.Start(t)
 	up := time.Now()
 	c.awaitWhole(t)
-	c.row(d.label, how, up.Sub(down).Round(time.Millisecond).String(), time.Since(up).Round(time.Millisecond).String())
+	c.row(d.Label, how, up.Sub(down).Round(time.Millisecond).String(), time.Since(up).Round(time.Millisecond).String())
 }
 
 // awaitWhole returns once every lookup names every broker for the topic, and the consumer got messages of every broker that
@@ -78,25 +81,25 @@ func (c *cluster) awaitWhole(t *testing.T) {
 	// 5 seconds to give a new connection its share of what it wants in flight.
 	const within = 40 * time.Second
 	for _, l := range c.lookups {
-		eventually(t, l.label+" knows all brokers", within, func() bool { return c.knownTo(t, l) == len(c.brokers) })
+		cmdtest.Eventually(t, l.Label+" knows all brokers", within, func() bool { return c.knownTo(t, l) == len(c.brokers) })
 	}
 	c.awaitPublished(t, 20, nil)
 	for _, s := range c.streams {
 		last := s.body(s.acked.Load() - 1)
-		eventually(t, last+" arrives", within, func() bool { return c.inbox.has(last) })
+		cmdtest.Eventually(t, last+" arrives", within, func() bool { return c.inbox.has(last) })
 	}
 }
 
 // knownTo returns how many of the brokers a lookup names for the topic.
-func (c *cluster) knownTo(t *testing.T, l *daemon) int {
+func (c *cluster) knownTo(t *testing.T, l *cmdtest.Process) int {
 	var found httpapi.Lookup
-	if l.client.Get(t.Context(), "http://"+l.http+"/lookup?topic="+topic, &found) != nil {
+	if l.Ask(t, "/lookup?topic="+topic, &found) != nil {
 		return 0 // not one, says 404
 	}
 	n := 0
 	for _, b := range c.brokers {
 		if slices.ContainsFunc(found.Producers, func(p httpapi.Producer) bool {
-			return net.JoinHostPort(p.BroadcastAddress, strconv.Itoa(p.TCPPort)) == b.tcp
+			return net.JoinHostPort(p.BroadcastAddress, strconv.Itoa(p.TCPPort)) == b.TCP
 		}) {
 			n++
 		}
@@ -105,14 +108,14 @@ func (c *cluster) knownTo(t *testing.T, l *daemon) int {
 }
 
 // awaitPublished returns once every broker but one acknowledged n messages more.
-func (c *cluster) awaitPublished(t *testing.T, n int64, but *daemon) {
+func (c *cluster) awaitPublished(t *testing.T, n int64, but *cmdtest.Process) {
 	t.Helper()
 	for i, s := range c.streams {
 		if c.brokers[i] == but {
 			continue
 		}
 		goal := s.acked.Load() + n
-		eventually(t, s.label+" accepts messages", 20*time.Second, func() bool { return s.acked.Load() >= goal })
+		cmdtest.Eventually(t, s.label+" accepts messages", 20*time.Second, func() bool { return s.acked.Load() >= goal })
 	}
 }
 
@@ -133,22 +136,22 @@ func (c *cluster) row(label, how, down, whole string) {
 func (c *cluster) shake(t *testing.T) {
 	t.Helper()
 	for _, d := range c.lookups {
-		c.endAndStart(t, d, "SIGKILL", d.kill)
+		c.endAndStart(t, d, "SIGKILL", d.Kill)
 	}
 	for _, d := range c.brokers {
 		if c.level == "memory" {
-			c.endAndStart(t, d, "SIGTERM", d.stop)
+			c.endAndStart(t, d, "SIGTERM", d.Stop)
 		} else {
-			c.endAndStart(t, d, "SIGKILL", d.kill)
+			c.endAndStart(t, d, "SIGKILL", d.Kill)
 		}
 	}
 	for _, s := range c.streams {
 		s.end()
 	}
 	for _, b := range c.brokers {
-		eventually(t, b.label+" is empty", 20*time.Second, func() bool {
-			f := b.topic(t, topic)
-			ch := channelOf(f, channel)
+		cmdtest.Eventually(t, b.Label+" is empty", 20*time.Second, func() bool {
+			f := b.Topic(t, topic)
+			ch := cmdtest.ChannelOf(f, channel)
 			return ch.ChannelName != "" && f.Depth+ch.Depth+int64(ch.InFlightCount+ch.DeferredCount) == 0
 		})
 	}
@@ -208,12 +211,12 @@ type adminTopic struct {
 
 func TestNSQAdminCountsRightOverTheMix(t *testing.T) {
 	t.Parallel()
-	admin := newDaemon(t, "nsqadmin", "nsqadmin")
+	admin := cmdtest.NewAdmin(t, "nsqadmin")
 	c := startCluster(t, "memory", []string{"lookupd", "nsqlookupd"}, []string{"brokerd", "nsqd", "brokerd"})
 	for _, l := range c.lookups {
-		admin.args = append(admin.args, "--lookupd-http-address="+l.http)
+		admin.Args = append(admin.Args, "--lookupd-http-address="+l.HTTP)
 	}
-	admin.start(t)
+	admin.Start(t)
 	c.shake(t)
 
 	var nodes struct {
@@ -221,21 +224,21 @@ func TestNSQAdminCountsRightOverTheMix(t *testing.T) {
 			TCPPort int `json:"tcp_port"`
 		} `json:"nodes"`
 	}
-	admin.get(t, "/api/nodes", &nodes)
+	admin.Get(t, "/api/nodes", &nodes)
 	if len(nodes.Nodes) != len(c.brokers) {
 		t.Errorf("nsqadmin shows %d nodes, wanted %d", len(nodes.Nodes), len(c.brokers))
 	}
 	want, wantChannel := adminTopic{}, adminTopic{ChannelName: channel}
 	for _, b := range c.brokers {
-		f := b.topic(t, topic)
-		ch := channelOf(f, channel)
+		f := b.Topic(t, topic)
+		ch := cmdtest.ChannelOf(f, channel)
 		want.Depth, want.MessageCount = want.Depth+f.Depth, want.MessageCount+f.MessageCount
 		wantChannel.Depth, wantChannel.MessageCount = wantChannel.Depth+ch.Depth, wantChannel.MessageCount+ch.MessageCount
 		wantChannel.Requeued, wantChannel.TimedOut = wantChannel.Requeued+ch.RequeueCount, wantChannel.TimedOut+ch.TimeoutCount
 		wantChannel.ClientCount += ch.ClientCount
 	}
 	var got adminTopic
-	admin.get(t, "/api/topics/"+topic, &got)
+	admin.Get(t, "/api/topics/"+topic, &got)
 	if got.Depth != want.Depth || got.MessageCount != want.MessageCount || len(got.Nodes) != len(c.brokers) || len(got.Channels) != 1 {
 		t.Fatalf("nsqadmin shows of the topic %+v, the brokers say %+v", got, want)
 	}

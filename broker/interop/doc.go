@@ -5,7 +5,6 @@
 // both makes of daemons mix in one cluster, and that both makes serve each other's data folders. It never imports a daemon's
 // code.
 //
-// NSQ's daemons are looked for on PATH. A test that needs one which is not there is skipped and says so; make interop
-// counts that as a failure. Every port is one of the loopback's, below the range from which the system serves itself, so that
-// nobody takes the port of a daemon that is down for a moment.
+// The processes are those of cmdtest. A test that needs a daemon of NSQ's which is not on PATH is skipped and says so; make interop
+// counts that as a failure.
 package interop

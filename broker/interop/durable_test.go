@@ -10,6 +10,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // crashRounds is how often the broker is killed; BROKERD_CRASH_ROUNDS in the environment says another number.
@@ -73,29 +75,28 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 func killRounds(t *testing.T, level string, n int) {
 	// Little memory, so that there is overflow on disk as well.
 	b := newBroker(t, "brokerd", "brokerd-"+level, t.TempDir(), "--durability="+level, "--mem-queue-size=200")
-	b.start(t)
-	b.post(t, "/topic/create", topic, "")
-	b.post(t, "/channel/create", topic, channel)
+	b.Start(t)
+	b.Create(t, topic, channel)
 	l := newLedger()
 	for kind := range publishKinds {
-		l.publish(t, b.tcp, kind)
+		l.publish(t, b.TCP, kind)
 	}
-	l.consume(t, b.tcp)
+	l.consume(t, b.TCP)
 
 	var table strings.Builder
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(rows, ledgerColumns)
 	for round := 1; round <= n; round++ {
-		eventually(t, "messages come again", 20*time.Second, l.flows())
+		cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
 		life := time.Duration(30+rand.IntN(470)) * time.Millisecond
 		<-time.After(life) // a random moment is what is tested
-		l.killed(func() { b.kill(t) })
+		l.killed(func() { b.Kill(t) })
 		down := time.Now()
-		b.start(t)
+		b.Start(t)
 		l.up(time.Now())
 		l.row(rows, round, life, time.Since(down))
 	}
-	eventually(t, "messages come again", 20*time.Second, l.flows())
+	cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
 	l.settle(t)
 	l.row(rows, n+1, 0, 0)
 	rows.Flush()

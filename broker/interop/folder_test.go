@@ -10,6 +10,8 @@ import (
 	"github.com/nsqio/go-nsq"
 
 	"brokerd/protocol/httpapi"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // What a broker is left with when it is stopped: 1,000 messages of which a channel finished some, asked for some to come
@@ -38,45 +40,42 @@ func TestFoldersAreServedByTheOtherMake(t *testing.T) {
 			first := newBroker(t, way.first, "first-"+way.first, folder, atLevel(way.first, "memory", flags...)...)
 			second := newBroker(t, way.second, "second-"+way.second, folder, atLevel(way.second, "memory", flags...)...)
 
-			first.start(t)
+			first.Start(t)
 			finished, letGo := leaveWork(t, first)
-			first.stop(t)
+			first.Stop(t)
 			letGo()
-			second.start(t)
+			second.Start(t)
 			expectWork(t, second, finished)
-			publishBatch(t, second.tcp, "orders", "later", 200)
-			second.stop(t)
-			first.start(t)
+			publishBatch(t, second.TCP, "orders", "later", 200)
+			second.Stop(t)
+			first.Start(t)
 			for _, channel := range []string{"billing", "paused"} {
 				expectBodies(t, "later", 200, nil, collect(t, first, "orders", channel, 200))
 			}
-			first.stop(t)
+			first.Stop(t)
 		})
 	}
 }
 
 // leaveWork puts a broker into the state that is described above, and returns which bodies channel billing finished. Its
 // consumer keeps its hands full until it is told to let go.
-func leaveWork(t *testing.T, b *daemon) (finished map[string]bool, letGo func()) {
+func leaveWork(t *testing.T, b *cmdtest.Process) (finished map[string]bool, letGo func()) {
 	t.Helper()
-	for _, topic := range []string{"orders", "held", "idle"} {
-		b.post(t, "/topic/create", topic, "")
-	}
-	b.post(t, "/channel/create", "orders", "billing")
-	b.post(t, "/channel/create", "orders", "paused")
-	b.post(t, "/channel/create", "held", "archive")
-	b.post(t, "/channel/pause", "orders", "paused")
-	b.post(t, "/topic/pause", "held", "")
-	publishBatch(t, b.tcp, "orders", "order", ordersLeft)
-	publishBatch(t, b.tcp, "held", "held", heldMessages)
+	b.Create(t, "orders", "billing", "paused")
+	b.Create(t, "held", "archive")
+	b.Create(t, "idle")
+	b.Act(t, "/channel/pause", "orders", "paused")
+	b.Act(t, "/topic/pause", "held", "")
+	publishBatch(t, b.TCP, "orders", "order", ordersLeft)
+	publishBatch(t, b.TCP, "held", "held", heldMessages)
 
 	h := &slacker{finished: make(map[string]bool)}
 	consumer := consume(t, "orders", "billing", h)
-	if err := consumer.ConnectToNSQD(b.tcp); err != nil {
+	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the consumer has its hands full", 10*time.Second, func() bool {
-		c := channelOf(b.topic(t, "orders"), "billing")
+	cmdtest.Eventually(t, "the consumer has its hands full", 10*time.Second, func() bool {
+		c := b.Channel(t, "orders", "billing")
 		return h.count() == doneBefore+delayed+inHands && // all that it was sent
 			c.InFlightCount == inHands && c.DeferredCount == delayed && c.Depth == ordersLeft-doneBefore-delayed-inHands
 	})
@@ -126,22 +125,24 @@ func (h *slacker) HandleMessage(m *nsq.Message) error {
 }
 
 // expectWork holds a broker that was started on the folder to what was left in it, and consumes everything.
-func expectWork(t *testing.T, b *daemon, finished map[string]bool) {
+func expectWork(t *testing.T, b *cmdtest.Process, finished map[string]bool) {
 	t.Helper()
-	orders, held := b.topic(t, "orders"), b.topic(t, "held")
-	b.topic(t, "idle") // is there
-	billing, paused := channelOf(orders, "billing"), channelOf(orders, "paused")
+	orders, held := b.Topic(t, "orders"), b.Topic(t, "held")
+	if b.Topic(t, "idle").TopicName == "" {
+		t.Error("the idle topic is gone")
+	}
+	billing, paused := cmdtest.ChannelOf(orders, "billing"), cmdtest.ChannelOf(orders, "paused")
 	if billing.Depth != ordersLeft-doneBefore || billing.Paused || billing.InFlightCount+billing.DeferredCount != 0 {
 		t.Errorf("billing was left with %d, is %+v", ordersLeft-doneBefore, billing)
 	}
 	if paused.Depth != ordersLeft || !paused.Paused || orders.Paused {
 		t.Errorf("the paused channel was left with %d, is %+v", ordersLeft, paused)
 	}
-	if held.Depth != heldMessages || !held.Paused || channelOf(held, "archive").Depth != 0 {
+	if held.Depth != heldMessages || !held.Paused || cmdtest.ChannelOf(held, "archive").Depth != 0 {
 		t.Errorf("the paused topic was left with %d, is %+v", heldMessages, held)
 	}
-	b.post(t, "/channel/unpause", "orders", "paused")
-	b.post(t, "/topic/unpause", "held", "")
+	b.Act(t, "/channel/unpause", "orders", "paused")
+	b.Act(t, "/topic/unpause", "held", "")
 
 	got := collect(t, b, "orders", "billing", ordersLeft-doneBefore)
 	expectBodies(t, "order", ordersLeft, finished, got)
@@ -181,17 +182,17 @@ func bodyOf(label string, n int) string {
 }
 
 // collect consumes a channel until it is empty and n messages have come, and returns the attempts of each body.
-func collect(t *testing.T, b *daemon, topic, channel string, n int) map[string]uint16 {
+func collect(t *testing.T, b *cmdtest.Process, topic, channel string, n int) map[string]uint16 {
 	t.Helper()
 	in := newInbox()
 	consumer := consume(t, topic, channel, in)
-	if err := consumer.ConnectToNSQD(b.tcp); err != nil {
+	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
 		t.Fatal(err)
 	}
 	var c httpapi.Channel
-	eventually(t, fmt.Sprintf("%s:%s of %s is empty", topic, channel, b.label), 20*time.Second, func() bool {
+	cmdtest.Eventually(t, fmt.Sprintf("%s:%s of %s is empty", topic, channel, b.Label), 20*time.Second, func() bool {
 		bodies, _ := in.size()
-		c = channelOf(b.topic(t, topic), channel)
+		c = b.Channel(t, topic, channel)
 		return bodies >= n && c.Depth == 0 && c.InFlightCount == 0
 	})
 	leave(consumer)

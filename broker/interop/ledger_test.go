@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nsqio/go-nsq"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // finWindow is how long before a kill a FIN may have been said that is forgotten: FINs are written in batches.
@@ -271,7 +273,7 @@ func (l *ledger) settle(t *testing.T) {
 	close(l.quit)
 	l.pubs.Wait()
 	last, since := -1, time.Now()
-	eventually(t, "all is finished, or nothing comes", time.Minute, func() bool {
+	cmdtest.Eventually(t, "all is finished, or nothing comes", time.Minute, func() bool {
 		n := len(l.open())
 		if n != last {
 			last, since = n, time.Now()
@@ -281,11 +283,11 @@ func (l *ledger) settle(t *testing.T) {
 }
 
 // expectNothingLost holds the broker to what the ledger knows.
-func (l *ledger) expectNothingLost(t *testing.T, b *daemon) {
+func (l *ledger) expectNothingLost(t *testing.T, b *cmdtest.Process) {
 	t.Helper()
 	if lost := l.open(); len(lost) > 0 {
 		slices.Sort(lost)
-		ch := channelOf(b.topic(t, topic), channel)
+		ch := b.Channel(t, topic, channel)
 		t.Errorf("%d acknowledged messages were lost; the broker has %d waiting, %d in flight, %d deferred\n%s", len(lost),
 			ch.Depth, ch.InFlightCount, ch.DeferredCount, strings.Join(lost[:min(len(lost), 10)], "\n"))
 	}

@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unsafe"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // volume is an ext4 file system in an image file, mounted through a loop device.
@@ -23,9 +25,7 @@ type volume struct {
 // newVolume makes and mounts a file system of some MiB. The test is skipped, with the reason, where that is not possible.
 func newVolume(t *testing.T, mib int64) *volume {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("NOT RUN: mounting a file system of its own needs root")
-	}
+	cmdtest.NeedRoot(t)
 	home := t.TempDir()
 	v := &volume{image: filepath.Join(home, "image"), dir: filepath.Join(home, "mounted")}
 	if err := os.Mkdir(v.dir, 0o700); err != nil {
@@ -44,8 +44,8 @@ func newVolume(t *testing.T, mib int64) *volume {
 		t.Skipf("NOT RUN: no loop devices can be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := v.unmount(); err != nil {
-			t.Errorf("unmounting at the end: %v", err)
+		if v.mounted {
+			cmdtest.Unmount(t, v.dir)
 		}
 	})
 	return v
@@ -93,28 +93,27 @@ func TestPowerCutsLoseNothingAtFsync(t *testing.T) {
 	v := newVolume(t, 256)
 	b := newBroker(t, "brokerd", "brokerd", filepath.Join(v.dir, "data"), "--durability=fsync", "--mem-queue-size=200",
 		"--sync-timeout=500ms")
-	b.start(t)
-	b.post(t, "/topic/create", topic, "")
-	b.post(t, "/channel/create", topic, channel)
+	b.Start(t)
+	b.Create(t, topic, channel)
 	l := newLedger()
 	l.forget = time.Second // what consumers say is synced within the timeout, but nobody waits for it
 	for kind := range publishKinds {
-		l.publish(t, b.tcp, kind)
+		l.publish(t, b.TCP, kind)
 	}
-	l.consume(t, b.tcp)
+	l.consume(t, b.TCP)
 	var table strings.Builder
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(rows, ledgerColumns)
 	n := max(1, rounds(t)/2)
 	for round := 1; round <= n; round++ {
-		eventually(t, "messages come again", 20*time.Second, l.flows())
+		cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
 		life := time.Duration(100+rand.IntN(900)) * time.Millisecond
 		<-time.After(life) // a random moment is what is tested
 		l.powerCut(func() {
 			if err := v.cut(); err != nil {
 				t.Skipf("NOT RUN: the power of this file system cannot be cut: %v", err)
 			}
-			b.kill(t)
+			b.Kill(t)
 		})
 		if err := v.unmount(); err != nil {
 			t.Fatal(err)
@@ -123,7 +122,7 @@ func TestPowerCutsLoseNothingAtFsync(t *testing.T) {
 			t.Fatal(err)
 		}
 		down := time.Now()
-		b.start(t)
+		b.Start(t)
 		l.up(time.Now())
 		l.row(rows, round, life, time.Since(down))
 	}
@@ -132,5 +131,5 @@ func TestPowerCutsLoseNothingAtFsync(t *testing.T) {
 	rows.Flush()
 	t.Logf("power cuts; the last line is the end, without one\n%s", &table)
 	l.expectNothingLost(t, b)
-	b.stop(t)
+	b.Stop(t)
 }

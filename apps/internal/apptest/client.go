@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"brokerd/cmd/cmdtest"
+
 	"github.com/nsqio/go-nsq"
 )
 
@@ -41,7 +43,7 @@ func (i *Inbox) Order() []string {
 }
 
 // Consume starts a stock consumer with one handler at each of the brokers; it is stopped at the end of the test.
-func Consume(t testing.TB, topic, channel string, brokers ...*Process) *Inbox {
+func Consume(t testing.TB, topic, channel string, brokers ...*cmdtest.Process) *Inbox {
 	t.Helper()
 	inbox := &Inbox{bodies: make(map[string]int)}
 	config := nsq.NewConfig()
@@ -67,7 +69,7 @@ func Consume(t testing.TB, topic, channel string, brokers ...*Process) *Inbox {
 }
 
 // Publish publishes the bodies to the broker with a stock producer, in batches.
-func Publish(t testing.TB, broker *Process, topic string, bodies ...string) {
+func Publish(t testing.TB, broker *cmdtest.Process, topic string, bodies ...string) {
 	t.Helper()
 	producer, err := nsq.NewProducer(broker.TCP, nsq.NewConfig())
 	if err != nil {

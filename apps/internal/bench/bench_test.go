@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"brokerd/apps/appkit"
-	"brokerd/apps/internal/apptest"
 	"brokerd/apps/internal/bench/load"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m) }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 
 // bench runs the tool and returns its exit code, what it printed, and what it logged.
 func bench(signals chan os.Signal, args ...string) (code int, out, log string) {
@@ -27,7 +27,7 @@ func bench(signals chan os.Signal, args ...string) (code int, out, log string) {
 }
 
 func TestLoadsOnABroker(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	const n = 2000
 	for _, c := range []struct {
 		args string
@@ -71,7 +71,7 @@ func TestLoadsOnABroker(t *testing.T) {
 }
 
 func TestATableForPeople(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	code, out, log := bench(nil, "sub", "--messages=5000", "--nsqd-tcp-address="+broker.TCP, "--nsqd-http-address="+broker.HTTP,
 		"--pid="+strconv.Itoa(os.Getpid()))
 	if code != appkit.ExitOK {
@@ -86,7 +86,7 @@ func TestATableForPeople(t *testing.T) {
 }
 
 func TestWithoutHTTPTopicsStay(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	code, out, log := bench(nil, "e2e", "--messages=100", "--topic=kept", "--nsqd-tcp-address="+broker.TCP,
 		"--nsqd-http-address=none")
 	if code != appkit.ExitOK {
@@ -102,7 +102,7 @@ func TestWithoutHTTPTopicsStay(t *testing.T) {
 }
 
 func TestCtrlCEndsWithTheTableSoFar(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	signals := make(chan os.Signal, 1)
 	go func() {
 		<-time.After(500 * time.Millisecond)
@@ -143,7 +143,7 @@ func TestMistakesAreToldInOneLine(t *testing.T) {
 }
 
 func TestCompareTwoBrokers(t *testing.T) {
-	ours, peer := apptest.Broker(t, "brokerd", nil), apptest.Broker(t, "brokerd", nil)
+	ours, peer := cmdtest.Broker(t, "brokerd", nil), cmdtest.Broker(t, "brokerd", nil)
 	args := []string{"compare", "--rounds=3", "--ours=" + ours.TCP, "--ours-http=" + ours.HTTP, "--peer=" + peer.TCP,
 		"--peer-http=" + peer.HTTP}
 	code, out, log := bench(nil, append(args, "--", "pub", "--messages=1000")...)

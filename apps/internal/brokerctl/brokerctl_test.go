@@ -11,15 +11,16 @@ import (
 	"time"
 
 	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/brokerctl") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/brokerctl") }
 
 // ctl runs brokerctl and returns what it printed. It must end with the exit code.
 func ctl(t *testing.T, code int, args ...string) string {
 	t.Helper()
-	p := apptest.Tool(t, "brokerctl", args...)
+	p := cmdtest.Tool(t, "brokerctl", args...)
 	if got := p.Wait(t, 20*time.Second); got != code {
 		t.Fatalf("brokerctl %q: exit code %d\n%s%s", args, got, p.Output(t), p.LastWords())
 	}
@@ -31,16 +32,16 @@ func ctl(t *testing.T, code int, args ...string) string {
 
 // cluster is a lookup with two brokers of one make; args is how brokerctl is pointed at them.
 type cluster struct {
-	lookup  *apptest.Process
-	brokers []*apptest.Process
+	lookup  *cmdtest.Process
+	brokers []*cmdtest.Process
 	args    []string
 }
 
 func newCluster(t *testing.T, lookup, broker string) *cluster {
 	t.Helper()
-	c := &cluster{lookup: apptest.Lookup(t, lookup)}
+	c := &cluster{lookup: cmdtest.Lookup(t, lookup)}
 	for range 2 {
-		c.brokers = append(c.brokers, apptest.Broker(t, broker, []*apptest.Process{c.lookup}))
+		c.brokers = append(c.brokers, cmdtest.Broker(t, broker, []*cmdtest.Process{c.lookup}))
 	}
 	c.args = []string{"--lookupd-http-address=" + c.lookup.HTTP}
 	return c
@@ -49,7 +50,7 @@ func newCluster(t *testing.T, lookup, broker string) *cluster {
 // knows waits until the lookup names so many brokers for the topic.
 func (c *cluster) knows(t *testing.T, topic string, brokers int) {
 	t.Helper()
-	apptest.Eventually(t, "the lookup knows the topic's brokers", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "the lookup knows the topic's brokers", 20*time.Second, func() bool {
 		var topics httpapi.Topics
 		c.lookup.Get(t, "/topics", &topics)
 		if !slices.Contains(topics.Topics, topic) {
@@ -111,7 +112,7 @@ func TestVerbs(t *testing.T) {
 			for _, b := range c.brokers {
 				apptest.Publish(t, b, "orders", "1", "2", "3")
 			}
-			apptest.Eventually(t, "the channels have all", 10*time.Second, func() bool { return depth() == 6 })
+			cmdtest.Eventually(t, "the channels have all", 10*time.Second, func() bool { return depth() == 6 })
 			stats := strings.Fields(strings.Split(do("channel", "stats", "orders", "billing"), "\n")[1])
 			if !slices.Equal(stats[:4], []string{"orders", "billing", "6", "6"}) {
 				t.Errorf("stats: %q", stats)
@@ -147,7 +148,7 @@ func TestNodesAndConfig(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "lookupd", "brokerd")
 	do := func(args ...string) string { t.Helper(); return ctl(t, 0, append(args, c.args...)...) }
-	apptest.Eventually(t, "the lookup knows both", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "the lookup knows both", 20*time.Second, func() bool {
 		return strings.Count(do("node", "list"), "127.0.0.1:") == 4
 	})
 	if got := ctl(t, 0, "node", "list", "--nsqd-http-address="+c.brokers[0].HTTP); !strings.Contains(got, c.brokers[0].TCP) {
@@ -197,7 +198,7 @@ func TestPartialFailures(t *testing.T) {
 	if !strings.Contains(out, "not there") || !strings.Contains(out, "nobody knows it") {
 		t.Errorf("delete: %s", out)
 	}
-	gone := "--lookupd-http-address=" + apptest.FreeAddress(t)
+	gone := "--lookupd-http-address=" + cmdtest.FreeAddress(t)
 	out = ctl(t, 1, append([]string{"topic", "create", "more", gone}, c.args...)...)
 	if !strings.Contains(out, c.lookup.HTTP+"  ok") || !strings.Contains(out, "1 of 2 failed") {
 		t.Errorf("create: %s", out)
@@ -234,7 +235,7 @@ func TestSaysWhatIsWrong(t *testing.T) {
 // TestToolsAreInIt: every tool runs as one of its commands.
 func TestToolsAreInIt(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	apptest.Publish(t, broker, "orders", "1", "2")
 	if got := ctl(t, 0, "tail", "--topic=orders", "--channel=c", "--n=2", "--nsqd-tcp-address="+broker.TCP); got != "1\n2\n" {
 		t.Errorf("tail printed %q", got)
@@ -262,7 +263,7 @@ func words(t *testing.T, env Environment, line ...string) (list []string) {
 // TestComplete covers commands, flags, and names that daemons know, found by flags and by the environment.
 func TestComplete(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	broker.Create(t, "orders", "billing", "audit")
 	broker.Create(t, "other")
 	empty := func(string) (string, bool) { return "", false }
@@ -305,7 +306,7 @@ words=("${(@s: :)1}"); CURRENT=${#words}; _brokerctl`,
 
 // TestShells asks the shells themselves, those that are there.
 func TestShells(t *testing.T) {
-	dir := filepath.Dir(apptest.Find(t, "brokerctl"))
+	dir := filepath.Dir(cmdtest.Find(t, "brokerctl"))
 	for shell, script := range shells {
 		t.Run(shell, func(t *testing.T) {
 			path, err := exec.LookPath(shell)

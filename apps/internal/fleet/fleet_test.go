@@ -11,10 +11,11 @@ import (
 
 	"brokerd/apps/internal/apptest"
 	"brokerd/apps/internal/fleet"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m) }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 
 func newFleet(t *testing.T, brokers, lookups []string) *fleet.Fleet {
 	t.Helper()
@@ -26,18 +27,18 @@ func newFleet(t *testing.T, brokers, lookups []string) *fleet.Fleet {
 // TestWhoAnswersIsKept: brokers come from lookups and by their addresses, each once; a lookup and a broker that are not there are
 // failures with their addresses, and take nothing from the others.
 func TestWhoAnswersIsKept(t *testing.T) {
-	lookup := apptest.Lookup(t, "lookupd")
-	one := apptest.Broker(t, "brokerd", []*apptest.Process{lookup})
-	two := apptest.Broker(t, "brokerd", []*apptest.Process{lookup})
+	lookup := cmdtest.Lookup(t, "lookupd")
+	one := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
+	two := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
 	one.Create(t, "orders", "c")
 	two.Create(t, "other")
-	gone := apptest.FreeAddress(t)
+	gone := cmdtest.FreeAddress(t)
 	f := newFleet(t, []string{one.HTTP}, []string{lookup.HTTP, gone})
-	apptest.Eventually(t, "the lookup knows both brokers", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "the lookup knows both brokers", 20*time.Second, func() bool {
 		all, failures := f.Brokers(t.Context(), "")
 		return len(all) == 2 && slices.Contains(all, two.HTTP) && len(failures) == 1 && failures[0].Address == gone
 	})
-	apptest.Eventually(t, "it knows who has the topic", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "it knows who has the topic", 20*time.Second, func() bool {
 		some, _ := newFleet(t, nil, []string{lookup.HTTP}).Brokers(t.Context(), "orders")
 		return slices.Equal(some, []string{one.HTTP})
 	})
@@ -72,7 +73,7 @@ func TestExplainSaysItInFewWords(t *testing.T) {
 
 // TestBacklogCountsWhatWaits in a channel of several topics, and says when it does not know.
 func TestBacklogCountsWhatWaits(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	for topic, bodies := range map[string][]string{"a": {"1", "2"}, "b": {"3"}, "c": {"4"}} {
 		broker.Create(t, topic, "x", "y")
 		apptest.Publish(t, broker, topic, bodies...)
@@ -82,7 +83,7 @@ func TestBacklogCountsWhatWaits(t *testing.T) {
 	if left, ok := fleet.NewBacklog(t.Context(), f, "x", topics).Left(); left != 3 || !ok {
 		t.Errorf("%d messages wait, %v", left, ok)
 	}
-	if left, ok := fleet.NewBacklog(t.Context(), newFleet(t, []string{broker.HTTP, apptest.FreeAddress(t)}, nil), "x", topics).Left(); ok {
+	if left, ok := fleet.NewBacklog(t.Context(), newFleet(t, []string{broker.HTTP, cmdtest.FreeAddress(t)}, nil), "x", topics).Left(); ok {
 		t.Errorf("%d messages wait for all that is known of one broker of two", left)
 	}
 	if _, err := f.Do(t.Context(), http.MethodPost, broker.HTTP, "/topic/delete?topic=a", nil); err != nil {

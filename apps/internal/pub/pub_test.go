@@ -15,9 +15,10 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m) }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 
 // screen is an output that several goroutines write to.
 type screen struct {
@@ -52,7 +53,7 @@ func expect(t *testing.T, in *apptest.Inbox, want map[string]int) {
 	for _, n := range want {
 		total += n
 	}
-	apptest.Eventually(t, "all is delivered", 10*time.Second, func() bool { return len(in.Order()) >= total })
+	cmdtest.Eventually(t, "all is delivered", 10*time.Second, func() bool { return len(in.Order()) >= total })
 	if got := in.Bodies(); !maps.Equal(got, want) {
 		t.Errorf("got %.300v, wanted %.300v", got, want)
 	}
@@ -68,11 +69,11 @@ func once(bodies ...string) map[string]int {
 
 func TestLinesAreMessages(t *testing.T) {
 	for _, name := range []string{"brokerd", "nsqd"} {
-		t.Run(name, func(t *testing.T) { linesAreMessages(t, apptest.Broker(t, name, nil)) })
+		t.Run(name, func(t *testing.T) { linesAreMessages(t, cmdtest.Broker(t, name, nil)) })
 	}
 }
 
-func linesAreMessages(t *testing.T, b *apptest.Process) {
+func linesAreMessages(t *testing.T, b *cmdtest.Process) {
 	for i, c := range []struct{ args, input, want string }{
 		{"", "a\nb\n", "a b"},
 		{"", "abc", "abc"}, // to_nsq publishes ab
@@ -117,7 +118,7 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 
 // TestModes holds that each message is at every broker, or at one of them in turn, and that with one a dead broker loses nothing.
 func TestModes(t *testing.T) {
-	brokers := []*apptest.Process{apptest.Broker(t, "brokerd", nil), apptest.Broker(t, "brokerd", nil)}
+	brokers := []*cmdtest.Process{cmdtest.Broker(t, "brokerd", nil), cmdtest.Broker(t, "brokerd", nil)}
 	var lines []string
 	for i := range 400 {
 		lines = append(lines, fmt.Sprint("line ", i))
@@ -158,7 +159,7 @@ func TestModes(t *testing.T) {
 
 // TestBrokerThatComesBack holds that a broker's restart in the middle costs nothing.
 func TestBrokerThatComesBack(t *testing.T) {
-	b := apptest.Broker(t, "brokerd", nil)
+	b := cmdtest.Broker(t, "brokerd", nil)
 	b.Create(t, "t", "c")
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -187,7 +188,7 @@ func TestBrokerThatComesBack(t *testing.T) {
 		if round == 2 {
 			b.Start(t)
 		}
-		apptest.Eventually(t, "they are there without the input's end", 10*time.Second, func() bool {
+		cmdtest.Eventually(t, "they are there without the input's end", 10*time.Second, func() bool {
 			return b.Channel(t, "t", "c").Depth >= int64(1000*(round+1))
 		})
 	}
@@ -196,12 +197,12 @@ func TestBrokerThatComesBack(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	in := apptest.Consume(t, "t", "c", b)
-	apptest.Eventually(t, "all is delivered", 10*time.Second, func() bool { return len(in.Bodies()) >= len(want) })
+	cmdtest.Eventually(t, "all is delivered", 10*time.Second, func() bool { return len(in.Bodies()) >= len(want) })
 }
 
 // TestMessageThatIsRefused holds that what stands before it is published, and that it is told apart.
 func TestMessageThatIsRefused(t *testing.T) {
-	b := apptest.Broker(t, "brokerd", nil, "--max-msg-size=1000", "--max-body-size=5000")
+	b := cmdtest.Broker(t, "brokerd", nil, "--max-msg-size=1000", "--max-body-size=5000")
 	b.Create(t, "t", "c")
 	var lines []string
 	for i := range 300 {
@@ -213,14 +214,14 @@ func TestMessageThatIsRefused(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, log)
 	}
 	in := apptest.Consume(t, "t", "c", b)
-	apptest.Eventually(t, "what stood before is there", 10*time.Second, func() bool { return len(in.Bodies()) >= 216 })
+	cmdtest.Eventually(t, "what stood before is there", 10*time.Second, func() bool { return len(in.Bodies()) >= 216 })
 	if bodies := slices.Sorted(maps.Keys(in.Bodies())); bodies[len(bodies)-1] != lines[216] {
 		t.Errorf("published up to %d bytes", len(bodies[len(bodies)-1]))
 	}
 }
 
 func TestRate(t *testing.T) {
-	b := apptest.Broker(t, "brokerd", nil)
+	b := cmdtest.Broker(t, "brokerd", nil)
 	began := time.Now()
 	if code, log := run(t, strings.NewReader(strings.Repeat("x\n", 101)), "--topic=t", "--nsqd-tcp-address="+b.TCP, "--rate=100"); code != appkit.ExitOK {
 		t.Fatal(log)
@@ -232,7 +233,7 @@ func TestRate(t *testing.T) {
 
 // TestStopped holds that a signal ends it while the input has nothing more, with what was read acknowledged.
 func TestStopped(t *testing.T) {
-	b := apptest.Broker(t, "brokerd", nil)
+	b := cmdtest.Broker(t, "brokerd", nil)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +247,7 @@ func TestStopped(t *testing.T) {
 	if _, err := io.WriteString(writer, "one\n"); err != nil {
 		t.Fatal(err)
 	}
-	apptest.Eventually(t, "it is published", 10*time.Second, func() bool { return b.Topic(t, "t").MessageCount == 1 })
+	cmdtest.Eventually(t, "it is published", 10*time.Second, func() bool { return b.Topic(t, "t").MessageCount == 1 })
 	signals <- syscall.SIGTERM
 	if code := <-ended; code != appkit.ExitOK {
 		t.Errorf("exit code %d", code)

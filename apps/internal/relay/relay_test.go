@@ -10,9 +10,10 @@ import (
 
 	"brokerd/apps/internal/apptest"
 	"brokerd/apps/internal/delivery"
+	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/relay") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/relay") }
 
 // quick makes go-nsq try again soon, where an operator would leave it at minutes.
 var quick = []string{
@@ -20,9 +21,9 @@ var quick = []string{
 	"--consumer-opt=backoff_multiplier,100ms", "--consumer-opt=lookupd_poll_interval,200ms",
 }
 
-func relayTool(t *testing.T, args ...string) *apptest.Process {
+func relayTool(t *testing.T, args ...string) *cmdtest.Process {
 	t.Helper()
-	return apptest.Tool(t, "relay", append(args, quick...)...)
+	return cmdtest.Tool(t, "relay", append(args, quick...)...)
 }
 
 func numbered(label string, n int) []string {
@@ -36,7 +37,7 @@ func numbered(label string, n int) []string {
 // awaitAll returns once the inbox has each of the bodies, and says how many came twice.
 func awaitAll(t *testing.T, inbox *apptest.Inbox, bodies []string, within time.Duration) {
 	t.Helper()
-	apptest.Eventually(t, "every message arrives", within, func() bool { return len(inbox.Bodies()) >= len(bodies) })
+	cmdtest.Eventually(t, "every message arrives", within, func() bool { return len(inbox.Bodies()) >= len(bodies) })
 	got, deliveries := inbox.Bodies(), 0
 	for _, b := range bodies {
 		if got[b] == 0 {
@@ -57,8 +58,8 @@ func TestRelayLosesNothingWhileTargetsGo(t *testing.T) {
 	for _, m := range makes {
 		t.Run(m.source+" to "+m.target, func(t *testing.T) {
 			t.Parallel()
-			source := apptest.Broker(t, m.source, nil)
-			target := apptest.Broker(t, m.target, nil)
+			source := cmdtest.Broker(t, m.source, nil)
+			target := cmdtest.Broker(t, m.target, nil)
 			source.Create(t, "orders", "nsq_to_nsq")
 			target.Create(t, "orders", "check")
 			relay := relayTool(t, "--topic=orders", "--nsqd-tcp-address="+source.TCP, "--destination-nsqd-tcp-address="+target.TCP)
@@ -67,17 +68,17 @@ func TestRelayLosesNothingWhileTargetsGo(t *testing.T) {
 			arrived := func(n int) func() bool {
 				return func() bool { return target.Topic(t, "orders").MessageCount >= uint64(n) }
 			}
-			apptest.Eventually(t, "the first arrive", 20*time.Second, arrived(len(first)))
+			cmdtest.Eventually(t, "the first arrive", 20*time.Second, arrived(len(first)))
 			target.Stop(t)
 			second := numbered("while it was down", 3000)
 			apptest.Publish(t, source, "orders", second...)
-			apptest.Eventually(t, "the relay notices", 20*time.Second, func() bool {
+			cmdtest.Eventually(t, "the relay notices", 20*time.Second, func() bool {
 				return source.Channel(t, "orders", "nsq_to_nsq").RequeueCount > 0
 			})
 			target.Start(t)
 			inbox := apptest.Consume(t, "orders", "check", target)
 			awaitAll(t, inbox, append(first, second...), 30*time.Second)
-			apptest.Eventually(t, "the source is empty", 20*time.Second, func() bool {
+			cmdtest.Eventually(t, "the source is empty", 20*time.Second, func() bool {
 				c := source.Channel(t, "orders", "nsq_to_nsq")
 				return c.Depth == 0 && c.InFlightCount == 0 && c.DeferredCount == 0
 			})
@@ -90,19 +91,19 @@ func TestRelayLosesNothingWhileTargetsGo(t *testing.T) {
 // state tells of each.
 func TestRelayCarriesTopicsByPattern(t *testing.T) {
 	t.Parallel()
-	lookup := apptest.Lookup(t, "lookupd")
-	source := apptest.Broker(t, "brokerd", []*apptest.Process{lookup})
-	target := apptest.Broker(t, "brokerd", nil)
+	lookup := cmdtest.Lookup(t, "lookupd")
+	source := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
+	target := cmdtest.Broker(t, "brokerd", nil)
 	apptest.Publish(t, source, "eu.orders", "1")
 	apptest.Publish(t, source, "us.orders", "never")
-	address := apptest.FreeAddress(t)
+	address := cmdtest.FreeAddress(t)
 	relay := relayTool(t, "--topic-pattern=^eu\\.", "--rename=^eu\\.(.*)$=from-eu.$1", "--lookupd-http-address="+lookup.HTTP,
 		"--destination-nsqd-tcp-address="+target.TCP, "--topic-refresh=100ms", "--http-address="+address, "--status-interval=100ms")
-	apptest.Eventually(t, "the first topic arrives", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "the first topic arrives", 20*time.Second, func() bool {
 		return target.Topic(t, "from-eu.orders").MessageCount == 1
 	})
 	apptest.Publish(t, source, "eu.bills", "2", "3")
-	apptest.Eventually(t, "a new topic arrives", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "a new topic arrives", 20*time.Second, func() bool {
 		return target.Topic(t, "from-eu.bills").MessageCount == 2
 	})
 	if n := target.Topic(t, "us.orders").MessageCount; n != 0 {
@@ -122,7 +123,7 @@ func TestRelayCarriesTopicsByPattern(t *testing.T) {
 		t.Errorf("told %+v", state)
 	}
 	http.DefaultClient.CloseIdleConnections()
-	apptest.Eventually(t, "its log tells what is done and left", 10*time.Second, func() bool {
+	cmdtest.Eventually(t, "its log tells what is done and left", 10*time.Second, func() bool {
 		return strings.Contains(relay.LastWords(), "msg=progress messages=3 ") && strings.Contains(relay.LastWords(), " left=0")
 	})
 	relay.Stop(t)
@@ -131,7 +132,7 @@ func TestRelayCarriesTopicsByPattern(t *testing.T) {
 // TestRelayRefusesLoops: what would come back to it again and again is an error at the start.
 func TestRelayRefusesLoops(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	_, port, _ := strings.Cut(broker.TCP, ":")
 	relay := relayTool(t, "--topic=orders", "--nsqd-tcp-address=localhost:"+port, "--destination-nsqd-tcp-address="+broker.TCP)
 	if code := relay.Wait(t, 10*time.Second); code != 1 || !strings.Contains(relay.LastWords(), "would be relayed to itself") {
@@ -141,7 +142,7 @@ func TestRelayRefusesLoops(t *testing.T) {
 	relay = relayTool(t, "--topic=orders", "--destination-topic=copy", "--nsqd-tcp-address=localhost:"+port,
 		"--destination-nsqd-tcp-address="+broker.TCP)
 	apptest.Publish(t, broker, "orders", "1")
-	apptest.Eventually(t, "under another name it is no loop", 10*time.Second, func() bool {
+	cmdtest.Eventually(t, "under another name it is no loop", 10*time.Second, func() bool {
 		return broker.Topic(t, "copy").MessageCount == 1
 	})
 	relay.Stop(t)
@@ -150,14 +151,14 @@ func TestRelayRefusesLoops(t *testing.T) {
 // TestRelayFiltersJSON: what is left out is finished, the rest arrives with the fields that are wanted.
 func TestRelayFiltersJSON(t *testing.T) {
 	t.Parallel()
-	source, target := apptest.Broker(t, "brokerd", nil), apptest.Broker(t, "brokerd", nil)
+	source, target := cmdtest.Broker(t, "brokerd", nil), cmdtest.Broker(t, "brokerd", nil)
 	target.Create(t, "kept", "check")
 	inbox := apptest.Consume(t, "kept", "check", target)
 	apptest.Publish(t, source, "all", `{"kind":"a","n":1,"x":0}`, `{"kind":"b","n":2}`, `no JSON`, `{"n":3}`, `{"kind":"a","n":4}`)
 	relay := relayTool(t, "--topic=all", "--destination-topic=kept", "--nsqd-tcp-address="+source.TCP, "--require-json-field=kind",
 		"--require-json-value=a", "--whitelist-json-field=n", "--destination-nsqd-tcp-address="+target.TCP)
 	awaitAll(t, inbox, []string{`{"n":1}`, `{"n":4}`}, 10*time.Second)
-	apptest.Eventually(t, "all are finished", 10*time.Second, func() bool {
+	cmdtest.Eventually(t, "all are finished", 10*time.Second, func() bool {
 		c := source.Channel(t, "all", "nsq_to_nsq")
 		return c.Depth == 0 && c.InFlightCount == 0 && c.DeferredCount == 0
 	})
@@ -185,7 +186,7 @@ func TestRelaySaysWhatIsWrong(t *testing.T) {
 		{[]string{"--nsqd-tcp-address=a:1", to, "--topic-pattern=a"}, "needs --lookupd-http-address"},
 		{[]string{"--lookupd-http-address=a:1", to, "--topic-pattern=("}, "--topic-pattern"},
 	} {
-		p := apptest.Tool(t, "relay", test.args...)
+		p := cmdtest.Tool(t, "relay", test.args...)
 		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
 			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
 		}

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"brokerd/apps/appkit"
-	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
 // proofLines is how many lines the whole chain is proven with; APPS_PROOF_LINES sets another number.
@@ -95,15 +95,15 @@ func chain(t *testing.T, lookupName, brokerName string) {
 		}
 	}
 	dir, out := t.TempDir(), t.TempDir()
-	lookup := apptest.Lookup(t, lookupName)
-	broker := apptest.Broker(t, brokerName, []*apptest.Process{lookup})
+	lookup := cmdtest.Lookup(t, lookupName)
+	broker := cmdtest.Broker(t, brokerName, []*cmdtest.Process{lookup})
 	broker.Create(t, "lines", "nsq_to_file")
 	log, state := filepath.Join(dir, "log"), filepath.Join(dir, "state")
-	shipper := apptest.Tool(t, "ship", "--topic=lines", "--nsqd-tcp-address="+broker.TCP, "--state-file="+state, "--poll-interval=20ms",
+	shipper := cmdtest.Tool(t, "ship", "--topic=lines", "--nsqd-tcp-address="+broker.TCP, "--state-file="+state, "--poll-interval=20ms",
 		"--rotate-wait=300ms", log)
-	archiver := apptest.Tool(t, "tofile", "--topic=lines", "--lookupd-http-address="+lookup.HTTP, "--output-dir="+out, "--gzip", "--gzip-level=1",
+	archiver := cmdtest.Tool(t, "tofile", "--topic=lines", "--lookupd-http-address="+lookup.HTTP, "--output-dir="+out, "--gzip", "--gzip-level=1",
 		"--rotate-size=20000000", "--sync-interval=200ms", "--max-in-flight=2000", "--consumer-opt=lookupd_poll_interval,200ms")
-	victims := []*apptest.Process{broker, lookup, shipper, archiver}
+	victims := []*cmdtest.Process{broker, lookup, shipper, archiver}
 	if brokerName == "nsqd" {
 		victims = victims[2:]
 	}
@@ -118,7 +118,7 @@ func chain(t *testing.T, lookupName, brokerName string) {
 	for turn := range pieces {
 		before := archived(t, out)
 		writeLines(t, log, lines[turn*n/pieces:(turn+1)*n/pieces])
-		apptest.Eventually(t, "more is archived", time.Minute, func() bool { return archived(t, out) > before })
+		cmdtest.Eventually(t, "more is archived", time.Minute, func() bool { return archived(t, out) > before })
 		victim := victims[turn%len(victims)]
 		if turn+1 == pieces {
 			victim = lookup
@@ -132,8 +132,8 @@ func chain(t *testing.T, lookupName, brokerName string) {
 		victim.Start(t)
 		kills[victim.Label]++
 	}
-	apptest.Eventually(t, "all is shipped", 2*time.Minute, func() bool { return shipped(t, log, state) })
-	apptest.Eventually(t, "the channel is empty", 2*time.Minute, func() bool {
+	cmdtest.Eventually(t, "all is shipped", 2*time.Minute, func() bool { return shipped(t, log, state) })
+	cmdtest.Eventually(t, "the channel is empty", 2*time.Minute, func() bool {
 		c := broker.Channel(t, "lines", "nsq_to_file")
 		return c.ChannelName != "" && c.Depth+int64(c.InFlightCount)+int64(c.DeferredCount) == 0
 	})

@@ -16,9 +16,12 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/ship", "brokerd/apps/tofile") }
+func TestMain(m *testing.M) {
+	cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/ship", "apps/tofile")
+}
 
 // inside runs the tool within the test.
 type inside struct {
@@ -58,7 +61,7 @@ func (i *inside) stop(t *testing.T) {
 type scene struct {
 	*testing.T
 	dir    string
-	broker *apptest.Process
+	broker *cmdtest.Process
 	in     *apptest.Inbox
 	args   []string
 	want   map[string]int
@@ -67,7 +70,7 @@ type scene struct {
 // newScene is one with nothing in it. Its consumer is not there until consume.
 func newScene(t *testing.T, args ...string) *scene {
 	t.Helper()
-	s := &scene{T: t, dir: t.TempDir(), broker: apptest.Broker(t, "brokerd", nil), want: make(map[string]int)}
+	s := &scene{T: t, dir: t.TempDir(), broker: cmdtest.Broker(t, "brokerd", nil), want: make(map[string]int)}
 	s.broker.Create(t, "logs", "c")
 	s.args = append([]string{"--topic=logs", "--nsqd-tcp-address=" + s.broker.TCP, "--state-file=" + s.path("state"), "--poll-interval=10ms",
 		"--rotate-wait=200ms"}, args...)
@@ -152,7 +155,7 @@ func (s *scene) expect() {
 	if s.in == nil {
 		s.in = apptest.Consume(s.T, "logs", "c", s.broker)
 	}
-	apptest.Eventually(s, "all is published", 10*time.Second, func() bool { return len(s.in.Bodies()) >= len(s.want) })
+	cmdtest.Eventually(s, "all is published", 10*time.Second, func() bool { return len(s.in.Bodies()) >= len(s.want) })
 	if got := s.in.Bodies(); !maps.Equal(got, s.want) {
 		for body := range got {
 			if got[body] != s.want[body] {
@@ -170,7 +173,7 @@ func (s *scene) expect() {
 // positions waits until the state says that all of these files was published up to their ends.
 func (s *scene) settled(names ...string) {
 	s.Helper()
-	apptest.Eventually(s, "the state has the ends of the files", 10*time.Second, func() bool {
+	cmdtest.Eventually(s, "the state has the ends of the files", 10*time.Second, func() bool {
 		text, err := os.ReadFile(s.path("state"))
 		if err != nil {
 			return false
@@ -248,7 +251,7 @@ func TestBrokerAway(t *testing.T) {
 	s.broker.Kill(t)
 	seen := func(what string, times int) {
 		t.Helper()
-		apptest.Eventually(t, what, 10*time.Second, func() bool { return strings.Count(tool.text(), what) >= times })
+		cmdtest.Eventually(t, what, 10*time.Second, func() bool { return strings.Count(tool.text(), what) >= times })
 	}
 	for round := range 3 {
 		s.lines("a.log", fmt.Sprint("away ", round), 200)
@@ -410,7 +413,7 @@ func TestOnceAndLongLines(t *testing.T) {
 // TestMessageThatIsRefused holds that the tool says which file has it, and that what stands before it is published.
 func TestMessageThatIsRefused(t *testing.T) {
 	s := newScene(t)
-	s.broker = apptest.Broker(t, "brokerd", nil, "--max-msg-size=100")
+	s.broker = cmdtest.Broker(t, "brokerd", nil, "--max-msg-size=100")
 	s.broker.Create(t, "logs", "c")
 	s.args[1] = "--nsqd-tcp-address=" + s.broker.TCP
 	s.lines("a.log", "good", 50)

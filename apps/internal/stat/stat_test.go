@@ -10,10 +10,11 @@ import (
 
 	"brokerd/apps/internal/apptest"
 	"brokerd/apps/internal/fleet"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/stat") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/stat") }
 
 // answer is what a broker tells of topic t with channel c.
 func answer(address string, messages uint64, depth, disk int64, inFlight, deferred int) fleet.Answer[httpapi.Stats] {
@@ -112,27 +113,27 @@ func TestStatOfAChannel(t *testing.T) {
 	for _, name := range []string{"brokerd", "nsqd"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			lookup := apptest.Lookup(t, "lookupd")
-			one := apptest.Broker(t, name, []*apptest.Process{lookup})
-			two := apptest.Broker(t, name, []*apptest.Process{lookup})
-			for _, b := range []*apptest.Process{one, two} {
+			lookup := cmdtest.Lookup(t, "lookupd")
+			one := cmdtest.Broker(t, name, []*cmdtest.Process{lookup})
+			two := cmdtest.Broker(t, name, []*cmdtest.Process{lookup})
+			for _, b := range []*cmdtest.Process{one, two} {
 				b.Create(t, "orders", "c")
 				apptest.Publish(t, b, "orders", "1", "2", "3")
 			}
-			p := apptest.Tool(t, "stat", "--topic=orders", "--channel=c", "--interval=100ms", "--lookupd-http-address="+lookup.HTTP)
+			p := cmdtest.Tool(t, "stat", "--topic=orders", "--channel=c", "--interval=100ms", "--lookupd-http-address="+lookup.HTTP)
 			shows := func(depth string) func() bool {
 				return func() bool {
 					return strings.Contains(p.Output(t), "      0       0 |       "+depth+"       "+depth+"       0     0     0 |       0       0 ")
 				}
 			}
-			apptest.Eventually(t, "it shows the sum", 20*time.Second, shows("6"))
-			direct := apptest.Tool(t, "stat", "--topic=orders", "--channel=c", "--interval=100ms", "--count=30",
+			cmdtest.Eventually(t, "it shows the sum", 20*time.Second, shows("6"))
+			direct := cmdtest.Tool(t, "stat", "--topic=orders", "--channel=c", "--interval=100ms", "--count=30",
 				"--nsqd-http-address="+one.HTTP, "--nsqd-http-address="+two.HTTP)
 			two.Kill(t)
 			if code := direct.Wait(t, 20*time.Second); code != 0 {
 				t.Errorf("exit code %d with one broker of two\n%s", code, direct.LastWords())
 			}
-			apptest.Eventually(t, "it goes on with one", 20*time.Second, shows("3"))
+			cmdtest.Eventually(t, "it goes on with one", 20*time.Second, shows("3"))
 			p.Stop(t)
 			if !strings.Contains(direct.LastWords(), "no answer, left out of the sums") {
 				t.Errorf("no warning:\n%s", direct.LastWords())
@@ -144,19 +145,19 @@ func TestStatOfAChannel(t *testing.T) {
 // TestStatOfEverything covers the table and the JSON of all topics, and --count.
 func TestStatOfEverything(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	broker.Create(t, "orders", "a", "b")
 	broker.Create(t, "idle")
 	apptest.Publish(t, broker, "orders", "1", "2")
 	args := []string{"--nsqd-http-address=" + broker.HTTP, "--interval=50ms", "--count=2"}
-	p := apptest.Tool(t, "stat", args...)
+	p := cmdtest.Tool(t, "stat", args...)
 	if code := p.Wait(t, 10*time.Second); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, p.LastWords())
 	}
 	if out := p.Output(t); strings.Count(out, "TOPIC") != 2 || strings.Count(out, "orders") != 4 || strings.Count(out, "idle    (topic)") != 2 {
 		t.Errorf("printed\n%s", out)
 	}
-	p = apptest.Tool(t, "stat", append(args, "--json")...)
+	p = cmdtest.Tool(t, "stat", append(args, "--json")...)
 	if code := p.Wait(t, 10*time.Second); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, p.LastWords())
 	}
@@ -176,7 +177,7 @@ func TestStatOfEverything(t *testing.T) {
 }
 
 func TestStatSaysWhatIsWrong(t *testing.T) {
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	broker.Create(t, "orders")
 	for _, test := range []struct {
 		args []string
@@ -190,7 +191,7 @@ func TestStatSaysWhatIsWrong(t *testing.T) {
 		{[]string{"--nsqd-http-address=127.0.0.1:1"}, "nobody answered"},
 		{[]string{"--nsqd-http-address=" + broker.HTTP, "--topic=orders", "--channel=c"}, "no broker has the channel c of the topic orders"},
 	} {
-		p := apptest.Tool(t, "stat", test.args...)
+		p := cmdtest.Tool(t, "stat", test.args...)
 		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
 			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
 		}

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/tail") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/tail") }
 
 func numbered(n int) []string {
 	bodies := make([]string, n)
@@ -26,22 +27,22 @@ func TestTailTakesExactlySoMany(t *testing.T) {
 	for _, make := range []string{"brokerd", "nsqd"} {
 		t.Run(make, func(t *testing.T) {
 			t.Parallel()
-			broker := apptest.Broker(t, make, nil)
+			broker := cmdtest.Broker(t, make, nil)
 			broker.Create(t, "orders", "c")
 			apptest.Publish(t, broker, "orders", numbered(500)...)
-			p := apptest.Tool(t, "tail", "--topic=orders", "--channel=c", "--n=123", "--nsqd-tcp-address="+broker.TCP)
+			p := cmdtest.Tool(t, "tail", "--topic=orders", "--channel=c", "--n=123", "--nsqd-tcp-address="+broker.TCP)
 			if code := p.Wait(t, 20*time.Second); code != 0 {
 				t.Fatalf("exit code %d\n%s", code, p.LastWords())
 			}
 			if got := strings.Count(p.Output(t), "\n"); got != 123 {
 				t.Errorf("%d lines were printed", got)
 			}
-			apptest.Eventually(t, "377 are left", 10*time.Second, func() bool {
+			cmdtest.Eventually(t, "377 are left", 10*time.Second, func() bool {
 				c := broker.Channel(t, "orders", "c")
 				return c.Depth+int64(c.DeferredCount) == 377 && c.InFlightCount == 0
 			})
 			inbox := apptest.Consume(t, "orders", "c", broker)
-			apptest.Eventually(t, "the others get the rest", 10*time.Second, func() bool { return len(inbox.Bodies()) == 377 })
+			cmdtest.Eventually(t, "the others get the rest", 10*time.Second, func() bool { return len(inbox.Bodies()) == 377 })
 			for line := range strings.Lines(p.Output(t)) {
 				if inbox.Bodies()[strings.TrimSuffix(line, "\n")] > 0 {
 					t.Errorf("printed, and given to another as well: %s", line)
@@ -55,14 +56,14 @@ func TestTailTakesExactlySoMany(t *testing.T) {
 // not counted by topic.
 func TestTailCountsAllTopicsTogether(t *testing.T) {
 	t.Parallel()
-	lookup := apptest.Lookup(t, "lookupd")
-	broker := apptest.Broker(t, "brokerd", []*apptest.Process{lookup})
+	lookup := cmdtest.Lookup(t, "lookupd")
+	broker := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
 	broker.Create(t, "a")
 	broker.Create(t, "b")
-	p := apptest.Tool(t, "tail", "--topic=a", "--topic=b", "--print-topic", "--n=4", "--lookupd-http-address="+lookup.HTTP,
+	p := cmdtest.Tool(t, "tail", "--topic=a", "--topic=b", "--print-topic", "--n=4", "--lookupd-http-address="+lookup.HTTP,
 		"--consumer-opt=lookupd_poll_interval,200ms")
 	for _, topic := range []string{"a", "b"} {
-		apptest.Eventually(t, "it subscribes", 20*time.Second, func() bool {
+		cmdtest.Eventually(t, "it subscribes", 20*time.Second, func() bool {
 			for _, c := range broker.Topic(t, topic).Channels {
 				if c.ClientCount == 1 && strings.HasPrefix(c.ChannelName, "tail") && strings.HasSuffix(c.ChannelName, "#ephemeral") {
 					return true
@@ -72,7 +73,7 @@ func TestTailCountsAllTopicsTogether(t *testing.T) {
 		})
 	}
 	apptest.Publish(t, broker, "a", "1", "2", "3")
-	apptest.Eventually(t, "three are printed", 10*time.Second, func() bool { return strings.Count(p.Output(t), "a | ") == 3 })
+	cmdtest.Eventually(t, "three are printed", 10*time.Second, func() bool { return strings.Count(p.Output(t), "a | ") == 3 })
 	if p.Ended() {
 		t.Fatal("it ended after 3 of 4")
 	}
@@ -83,7 +84,7 @@ func TestTailCountsAllTopicsTogether(t *testing.T) {
 	if out := p.Output(t); !strings.Contains(out, "b | ") || strings.Count(out, "\n") != 4 {
 		t.Errorf("printed %q", out)
 	}
-	apptest.Eventually(t, "its channels are gone", 10*time.Second, func() bool {
+	cmdtest.Eventually(t, "its channels are gone", 10*time.Second, func() bool {
 		return len(broker.Topic(t, "a").Channels)+len(broker.Topic(t, "b").Channels) == 0
 	})
 }
@@ -91,7 +92,7 @@ func TestTailCountsAllTopicsTogether(t *testing.T) {
 // TestTailSurvivesABlockedOutput: while nobody reads its output it keeps what it has, and prints it later.
 func TestTailSurvivesABlockedOutput(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	broker.Create(t, "orders", "c")
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -104,12 +105,12 @@ func TestTailSurvivesABlockedOutput(t *testing.T) {
 		bodies[i] = fmt.Sprint(i, " ", long)
 	}
 	apptest.Publish(t, broker, "orders", bodies...)
-	p := apptest.New(t, "tail", "--topic=orders", "--channel=c", "--n=300", "--nsqd-tcp-address="+broker.TCP,
+	p := cmdtest.New(t, "tail", "--topic=orders", "--channel=c", "--n=300", "--nsqd-tcp-address="+broker.TCP,
 		"--consumer-opt=heartbeat_interval,1s", "--consumer-opt=msg_timeout,1s")
 	p.Stdout = fmt.Sprintf("/proc/self/fd/%d", write.Fd())
 	p.Start(t)
 	write.Close()
-	apptest.Eventually(t, "it is blocked for longer than heartbeats and messages last", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "it is blocked for longer than heartbeats and messages last", 20*time.Second, func() bool {
 		c := broker.Channel(t, "orders", "c")
 		return len(c.Clients) == 1 && time.Since(time.Unix(c.Clients[0].ConnectTime, 0)) > 4*time.Second
 	})
@@ -148,7 +149,7 @@ func TestTailSaysWhatIsWrong(t *testing.T) {
 		{[]string{"--topic=t", "--n=-1", "--nsqd-tcp-address=a:1"}, "--n must be"},
 		{[]string{"--topic=t", "--nsqd-tcp-address=a:1", "--delimiter=\\q"}, "--delimiter"},
 	} {
-		p := apptest.Tool(t, "tail", test.args...)
+		p := cmdtest.Tool(t, "tail", test.args...)
 		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
 			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
 		}

@@ -9,17 +9,17 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nsqio/go-nsq"
 
 	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
 // requeueOften takes a channel's one message and gives it back so many times.
-func requeueOften(t *testing.T, b *apptest.Process, topic, channel string, times int) {
+func requeueOften(t *testing.T, b *cmdtest.Process, topic, channel string, times int) {
 	t.Helper()
 	config := nsq.NewConfig()
 	config.MaxAttempts = 0
@@ -38,7 +38,7 @@ func requeueOften(t *testing.T, b *apptest.Process, topic, channel string, times
 	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
 		t.Fatal(err)
 	}
-	apptest.Eventually(t, "it was requeued often", 10*time.Second, func() bool { return int(seen.Load()) >= times })
+	cmdtest.Eventually(t, "it was requeued often", 10*time.Second, func() bool { return int(seen.Load()) >= times })
 	consumer.Stop()
 	<-consumer.StopChan
 }
@@ -50,18 +50,18 @@ func TestKilledAgainAndAgain(t *testing.T) {
 		"--work-dir=WORK --rotate-size=100000"} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
-			b, out, work := apptest.Broker(t, "brokerd", nil), t.TempDir(), t.TempDir()
+			b, out, work := cmdtest.Broker(t, "brokerd", nil), t.TempDir(), t.TempDir()
 			b.Create(t, "t", "nsq_to_file")
 			var all []string
 			for i := range 20000 {
 				all = append(all, fmt.Sprintf("%06d %s", i, strings.Repeat("x", i%100)))
 			}
 			apptest.Publish(t, b, "t", all...)
-			tool := apptest.New(t, "tofile", append(strings.Fields(strings.Replace(args, "WORK", work, 1)), "--topic=t", "--nsqd-tcp-address="+b.TCP,
+			tool := cmdtest.New(t, "tofile", append(strings.Fields(strings.Replace(args, "WORK", work, 1)), "--topic=t", "--nsqd-tcp-address="+b.TCP,
 				"--output-dir="+out, "--sync-interval=20ms")...)
 			for round := range 4 {
 				tool.Start(t)
-				apptest.Eventually(t, "some more are archived", 20*time.Second, func() bool {
+				cmdtest.Eventually(t, "some more are archived", 20*time.Second, func() bool {
 					return b.Channel(t, "t", "nsq_to_file").Depth < int64(20000-3000*(round+1))
 				})
 				tool.Kill(t)
@@ -137,38 +137,17 @@ func TestSettlingAHalfWrittenFile(t *testing.T) {
 	}
 }
 
-// smallDisk mounts a file system of some KiB in memory and returns its folder.
-func smallDisk(t *testing.T, kib int) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("NOT RUN: mounting a file system of its own needs root")
-	}
-	dir := filepath.Join(t.TempDir(), "small")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk", kib)); err != nil {
-		t.Skipf("NOT RUN: no file system can be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmounting %s: %v", dir, err)
-		}
-	})
-	return dir
-}
-
 // TestFullDiskWaits holds that without room messages stay with the broker, unfinished, and that all are archived once there is room.
 func TestFullDiskWaits(t *testing.T) {
 	for _, args := range []string{"", "--gzip --gzip-level=1"} {
 		t.Run("flags "+args, func(t *testing.T) {
 			t.Parallel()
-			disk := smallDisk(t, 2048)
+			disk := cmdtest.SmallDisk(t, 2048)
 			ballast := filepath.Join(disk, "ballast")
 			if err := os.WriteFile(ballast, make([]byte, 1700<<10), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			b := apptest.Broker(t, "brokerd", nil)
+			b := cmdtest.Broker(t, "brokerd", nil)
 			b.Create(t, "t", "nsq_to_file")
 			var lines []string
 			for i, noise := range noise(t, 2000) {
@@ -177,8 +156,8 @@ func TestFullDiskWaits(t *testing.T) {
 			apptest.Publish(t, b, "t", lines...)
 			out := filepath.Join(disk, "out")
 			tool := start(t, append(strings.Fields(args), "--topic=t", "--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--sync-interval=20ms")...)
-			apptest.Eventually(t, "the disk is full", 20*time.Second, func() bool { return strings.Contains(tool.text(), "there is no room") })
-			apptest.Eventually(t, "everything else is with the broker", 20*time.Second, func() bool {
+			cmdtest.Eventually(t, "the disk is full", 20*time.Second, func() bool { return strings.Contains(tool.text(), "there is no room") })
+			cmdtest.Eventually(t, "everything else is with the broker", 20*time.Second, func() bool {
 				c := b.Channel(t, "t", "nsq_to_file")
 				return c.InFlightCount == 0 && c.Depth == int64(len(lines)-total(archived(t, out)))
 			})

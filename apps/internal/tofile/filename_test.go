@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/tofile") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/tofile") }
 
 // flagged returns the options of a command line.
 func flagged(t *testing.T, args ...string) *options {

@@ -18,6 +18,7 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/apptest"
+	"brokerd/cmd/cmdtest"
 )
 
 // inside runs the tool within the test.
@@ -154,9 +155,9 @@ func expectOnce(t *testing.T, dir string, lines []string) {
 }
 
 // drained waits until nothing is left on a channel.
-func drained(t *testing.T, b *apptest.Process, topic, channel string) {
+func drained(t *testing.T, b *cmdtest.Process, topic, channel string) {
 	t.Helper()
-	apptest.Eventually(t, "the channel is empty", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "the channel is empty", 20*time.Second, func() bool {
 		c := b.Channel(t, topic, channel)
 		return c.ChannelName != "" && c.Depth+int64(c.InFlightCount)+int64(c.DeferredCount) == 0
 	})
@@ -165,11 +166,11 @@ func drained(t *testing.T, b *apptest.Process, topic, channel string) {
 // TestWhatComesOut holds what is in which files, for each way to write them.
 func TestWhatComesOut(t *testing.T) {
 	for _, name := range []string{"brokerd", "nsqd"} {
-		t.Run(name, func(t *testing.T) { whatComesOut(t, apptest.Broker(t, name, nil)) })
+		t.Run(name, func(t *testing.T) { whatComesOut(t, cmdtest.Broker(t, name, nil)) })
 	}
 }
 
-func whatComesOut(t *testing.T, b *apptest.Process) {
+func whatComesOut(t *testing.T, b *cmdtest.Process) {
 	for _, c := range []struct {
 		name  string
 		args  string
@@ -219,7 +220,7 @@ func whatComesOut(t *testing.T, b *apptest.Process) {
 func TestHangupClosesFiles(t *testing.T) {
 	for _, args := range []string{"--work-dir=WORK --skip-empty-files", "--gzip", "--work-dir=WORK"} {
 		t.Run(args, func(t *testing.T) {
-			b, out := apptest.Broker(t, "brokerd", nil), t.TempDir()
+			b, out := cmdtest.Broker(t, "brokerd", nil), t.TempDir()
 			b.Create(t, "t", "c")
 			tool := start(t, append(strings.Fields(strings.Replace(args, "WORK", t.TempDir(), 1)), "--topic=t", "--channel=c",
 				"--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--sync-interval=30ms", "--datetime-format=x", "--host-identifier=h")...)
@@ -231,7 +232,7 @@ func TestHangupClosesFiles(t *testing.T) {
 				drained(t, b, "t", "c")
 				before := strings.Count(tool.text(), "closed a file")
 				tool.signals <- syscall.SIGHUP
-				apptest.Eventually(t, "the file is closed", 10*time.Second, func() bool { return strings.Count(tool.text(), "closed a file") > before })
+				cmdtest.Eventually(t, "the file is closed", 10*time.Second, func() bool { return strings.Count(tool.text(), "closed a file") > before })
 			}
 			tool.stop(t)
 			expectOnce(t, out, all)
@@ -245,7 +246,7 @@ func TestHangupClosesFiles(t *testing.T) {
 
 // TestRestartContinuesAPlainFile holds what nsq_to_file's users rely on: one file an hour, whoever wrote its beginning.
 func TestRestartContinuesAPlainFile(t *testing.T) {
-	b, out := apptest.Broker(t, "brokerd", nil), t.TempDir()
+	b, out := cmdtest.Broker(t, "brokerd", nil), t.TempDir()
 	b.Create(t, "t", "nsq_to_file")
 	file := filepath.Join(out, "all")
 	if err := os.WriteFile(file, []byte("an earlier line\n"), 0o600); err != nil {
@@ -268,7 +269,7 @@ func TestRestartContinuesAPlainFile(t *testing.T) {
 
 // TestFileThatIsMovedAway holds that nothing is written to a file that has lost its name.
 func TestFileThatIsMovedAway(t *testing.T) {
-	b, out := apptest.Broker(t, "brokerd", nil), t.TempDir()
+	b, out := cmdtest.Broker(t, "brokerd", nil), t.TempDir()
 	b.Create(t, "t", "nsq_to_file")
 	tool := start(t, "--topic=t", "--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--filename-format=all", "--sync-interval=30ms")
 	apptest.Publish(t, b, "t", "one")
@@ -289,8 +290,8 @@ func TestFileThatIsMovedAway(t *testing.T) {
 
 // TestTopicsByPattern holds that topics are found at once and later, though one lookup is dead, and that others are left alone.
 func TestTopicsByPattern(t *testing.T) {
-	lookup, out := apptest.Lookup(t, "lookupd"), t.TempDir()
-	b := apptest.Broker(t, "brokerd", []*apptest.Process{lookup})
+	lookup, out := cmdtest.Lookup(t, "lookupd"), t.TempDir()
+	b := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
 	apptest.Publish(t, b, "orders.a", "a1")
 	apptest.Publish(t, b, "other", "x")
 	known := func(topic string) func() bool {
@@ -300,8 +301,8 @@ func TestTopicsByPattern(t *testing.T) {
 			return slices.Contains(answer.Topics, topic)
 		}
 	}
-	apptest.Eventually(t, "the lookup knows the topic", 10*time.Second, known("orders.a"))
-	tool := start(t, "--topic-pattern=^orders", "--topic-refresh=100ms", "--lookupd-http-address="+apptest.FreeAddress(t),
+	cmdtest.Eventually(t, "the lookup knows the topic", 10*time.Second, known("orders.a"))
+	tool := start(t, "--topic-pattern=^orders", "--topic-refresh=100ms", "--lookupd-http-address="+cmdtest.FreeAddress(t),
 		"--lookupd-http-address="+lookup.HTTP, "--output-dir="+out, "--sync-interval=30ms", "--filename-format=<TOPIC>")
 	drained(t, b, "orders.a", "nsq_to_file")
 	apptest.Publish(t, b, "orders.b", "b1", "b2")
@@ -315,7 +316,7 @@ func TestTopicsByPattern(t *testing.T) {
 
 // TestNothingIsGivenUp holds that a message is archived however often it was delivered before.
 func TestNothingIsGivenUp(t *testing.T) {
-	b, out := apptest.Broker(t, "brokerd", nil), t.TempDir()
+	b, out := cmdtest.Broker(t, "brokerd", nil), t.TempDir()
 	b.Create(t, "t", "nsq_to_file")
 	apptest.Publish(t, b, "t", "one")
 	requeueOften(t, b, "t", "nsq_to_file", 9)
@@ -327,13 +328,13 @@ func TestNothingIsGivenUp(t *testing.T) {
 
 // TestTwoProcessesOfOneFile holds that two tools never write one file.
 func TestTwoProcessesOfOneFile(t *testing.T) {
-	b, out := apptest.Broker(t, "brokerd", nil), t.TempDir()
+	b, out := cmdtest.Broker(t, "brokerd", nil), t.TempDir()
 	b.Create(t, "t", "nsq_to_file")
 	args := []string{"--topic=t", "--nsqd-tcp-address=" + b.TCP, "--output-dir=" + out, "--filename-format=all", "--sync-interval=30ms"}
 	first := start(t, args...)
 	apptest.Publish(t, b, "t", "one")
 	drained(t, b, "t", "nsq_to_file")
-	second := apptest.Tool(t, "tofile", args...)
+	second := cmdtest.Tool(t, "tofile", args...)
 	if code := second.Wait(t, 10*time.Second); code != appkit.ExitFailed || !strings.Contains(second.LastWords(), "another process writes it") {
 		t.Errorf("the second ended with %d: %s", code, second.LastWords())
 	}

@@ -15,11 +15,12 @@ import (
 
 	"brokerd/apps/internal/apptest"
 	"brokerd/apps/internal/delivery"
+	"brokerd/cmd/cmdtest"
 )
 
 var trouble = flag.Duration("trouble", 0, "how long to go on with the target that fails, hangs and dies; 0 is once each")
 
-func TestMain(m *testing.M) { apptest.Main(m, "brokerd/apps/tohttp") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/tohttp") }
 
 // target is an HTTP server that can be made to fail, to hang and to be gone.
 type target struct {
@@ -37,7 +38,7 @@ type target struct {
 
 func newTarget(t *testing.T) *target {
 	t.Helper()
-	target := &target{address: apptest.FreeAddress(t), bodies: make(map[string]int)}
+	target := &target{address: cmdtest.FreeAddress(t), bodies: make(map[string]int)}
 	target.start(t)
 	t.Cleanup(func() {
 		target.hang(false)
@@ -130,9 +131,9 @@ var quick = []string{
 	"--consumer-opt=max_backoff_duration,300ms", "--consumer-opt=backoff_multiplier,50ms",
 }
 
-func tool(t *testing.T, args ...string) *apptest.Process {
+func tool(t *testing.T, args ...string) *cmdtest.Process {
 	t.Helper()
-	return apptest.Tool(t, "tohttp", append(args, quick...)...)
+	return cmdtest.Tool(t, "tohttp", append(args, quick...)...)
 }
 
 func numbered(from, n int) []string {
@@ -150,7 +151,7 @@ func TestEveryMessageArrives(t *testing.T) {
 		t.Run(make, func(t *testing.T) {
 			t.Parallel()
 			const each = 300
-			broker := apptest.Broker(t, make, nil)
+			broker := cmdtest.Broker(t, make, nil)
 			broker.Create(t, "orders", "nsq_to_http")
 			g := newTarget(t)
 			p := tool(t, "--topic=orders", "--post="+g.url(), "--nsqd-tcp-address="+broker.TCP, "--http-client-request-timeout=300ms")
@@ -167,7 +168,7 @@ func TestEveryMessageArrives(t *testing.T) {
 						t.Logf("%d of %d arrived; the channel: %+v", n, published, broker.Channel(t, "orders", "nsq_to_http"))
 					}
 				}()
-				apptest.Eventually(t, "every message arrives", within, func() bool { n, _, _ := g.count(); return n == published })
+				cmdtest.Eventually(t, "every message arrives", within, func() bool { n, _, _ := g.count(); return n == published })
 			}
 			requeued := func() uint64 { return broker.Channel(t, "orders", "nsq_to_http").RequeueCount }
 			began := time.Now()
@@ -178,17 +179,17 @@ func TestEveryMessageArrives(t *testing.T) {
 				before := requeued()
 				g.hang(true)
 				publish()
-				apptest.Eventually(t, "hanging is noticed", 20*time.Second, func() bool { return requeued() > before })
+				cmdtest.Eventually(t, "hanging is noticed", 20*time.Second, func() bool { return requeued() > before })
 				g.hang(false)
 				arrive(30 * time.Second)
 				before = requeued()
 				g.die()
 				publish()
-				apptest.Eventually(t, "its end is noticed", 20*time.Second, func() bool { return requeued() > before })
+				cmdtest.Eventually(t, "its end is noticed", 20*time.Second, func() bool { return requeued() > before })
 				g.start(t)
 				arrive(30 * time.Second)
 			}
-			apptest.Eventually(t, "the channel is empty", 10*time.Second, func() bool {
+			cmdtest.Eventually(t, "the channel is empty", 10*time.Second, func() bool {
 				c := broker.Channel(t, "orders", "nsq_to_http")
 				return c.Depth == 0 && c.InFlightCount == 0 && c.DeferredCount == 0
 			})
@@ -203,18 +204,18 @@ func TestEveryMessageArrives(t *testing.T) {
 // TestStopFinishesWhatIsInProgress: after SIGTERM requests in progress end, the rest goes back, and the exit code is 0.
 func TestStopFinishesWhatIsInProgress(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	g := newTarget(t)
 	g.hang(true)
 	apptest.Publish(t, broker, "orders", numbered(0, 50)...)
 	p := tool(t, "--topic=orders", "--post="+g.url(), "--nsqd-tcp-address="+broker.TCP, "--n=5", "--channel=c")
-	apptest.Eventually(t, "five requests are made", 10*time.Second, func() bool { _, _, asked := g.count(); return asked == 5 })
+	cmdtest.Eventually(t, "five requests are made", 10*time.Second, func() bool { _, _, asked := g.count(); return asked == 5 })
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		p.Stop(t)
 	}()
-	apptest.Eventually(t, "45 go back", 10*time.Second, func() bool { return broker.Channel(t, "orders", "c").Depth == 45 })
+	cmdtest.Eventually(t, "45 go back", 10*time.Second, func() bool { return broker.Channel(t, "orders", "c").Depth == 45 })
 	g.hang(false)
 	<-stopped
 	if c := broker.Channel(t, "orders", "c"); c.Depth != 45 || c.InFlightCount != 0 {
@@ -225,15 +226,15 @@ func TestStopFinishesWhatIsInProgress(t *testing.T) {
 // TestGETHeadersAndState covers a GET with the message in the URL, the headers, and what /stats tells.
 func TestGETHeadersAndState(t *testing.T) {
 	t.Parallel()
-	lookup := apptest.Lookup(t, "lookupd")
-	broker := apptest.Broker(t, "brokerd", []*apptest.Process{lookup})
+	lookup := cmdtest.Lookup(t, "lookupd")
+	broker := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
 	g := newTarget(t)
 	body := "ä & b=%s?"
 	apptest.Publish(t, broker, "pings", body)
-	state := apptest.FreeAddress(t)
+	state := cmdtest.FreeAddress(t)
 	p := tool(t, "--topic=pings", "--get="+g.url()+"?m=%s", "--lookupd-http-address="+lookup.HTTP, "--http-address="+state,
 		"--header=X-Token: a:b", "--header=User-Agent: mine", "--message-headers")
-	apptest.Eventually(t, "it arrives", 20*time.Second, func() bool { n, _, _ := g.count(); return n == 1 })
+	cmdtest.Eventually(t, "it arrives", 20*time.Second, func() bool { n, _, _ := g.count(); return n == 1 })
 	g.mu.Lock()
 	h := g.headers[0]
 	if g.bodies[body] != 1 || h.Get("X-Token") != "a:b" || h.Get("User-Agent") != "mine" || h.Get("X-Nsq-Topic") != "pings" ||
@@ -258,18 +259,18 @@ func TestGETHeadersAndState(t *testing.T) {
 // TestModes: hostpool leaves out a dead target, multicast reaches all.
 func TestModes(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	broker.Create(t, "orders", "one", "all")
-	a, b, dead := newTarget(t), newTarget(t), apptest.FreeAddress(t)
+	a, b, dead := newTarget(t), newTarget(t), cmdtest.FreeAddress(t)
 	one := tool(t, "--topic=orders", "--channel=one", "--nsqd-tcp-address="+broker.TCP, "--post="+a.url(), "--post=http://"+dead+"/")
 	apptest.Publish(t, broker, "orders", numbered(0, 200)...)
-	apptest.Eventually(t, "the one that works has all", 20*time.Second, func() bool { n, _, _ := a.count(); return n == 200 })
+	cmdtest.Eventually(t, "the one that works has all", 20*time.Second, func() bool { n, _, _ := a.count(); return n == 200 })
 	one.Stop(t)
 	if n := broker.Channel(t, "orders", "one").RequeueCount; n > 0 {
 		t.Errorf("%d messages were requeued though there was a target that works", n)
 	}
 	all := tool(t, "--topic=orders", "--channel=all", "--nsqd-tcp-address="+broker.TCP, "--mode=multicast", "--post="+a.url(), "--post="+b.url())
-	apptest.Eventually(t, "both have all", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "both have all", 20*time.Second, func() bool {
 		_, inA, _ := a.count()
 		inB, _, _ := b.count()
 		return inA == 400 && inB == 200
@@ -281,10 +282,10 @@ func TestModes(t *testing.T) {
 // times; with it, it is finished.
 func TestRefusedMessages(t *testing.T) {
 	t.Parallel()
-	broker := apptest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil)
 	var mu sync.Mutex
 	asked := 0
-	server := http.Server{Addr: apptest.FreeAddress(t), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := http.Server{Addr: cmdtest.FreeAddress(t), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
 		asked++
 		mu.Unlock()
@@ -302,13 +303,13 @@ func TestRefusedMessages(t *testing.T) {
 	apptest.Publish(t, broker, "orders", "bad")
 	post := "--post=http://" + server.Addr + "/"
 	p := tool(t, "--topic=orders", post, "--nsqd-tcp-address="+broker.TCP, "--channel=c")
-	apptest.Eventually(t, "it is tried eight times", 20*time.Second, func() bool { mu.Lock(); defer mu.Unlock(); return asked >= 8 })
+	cmdtest.Eventually(t, "it is tried eight times", 20*time.Second, func() bool { mu.Lock(); defer mu.Unlock(); return asked >= 8 })
 	p.Stop(t)
 	if c := broker.Channel(t, "orders", "c"); c.Depth+int64(c.DeferredCount) != 1 {
 		t.Errorf("the message is gone: %+v", c)
 	}
 	p = tool(t, "--topic=orders", post, "--nsqd-tcp-address="+broker.TCP, "--channel=c", "--finish-status=420-429")
-	apptest.Eventually(t, "it is finished", 20*time.Second, func() bool {
+	cmdtest.Eventually(t, "it is finished", 20*time.Second, func() bool {
 		c := broker.Channel(t, "orders", "c")
 		return c.Depth == 0 && c.DeferredCount == 0 && c.InFlightCount == 0
 	})
@@ -337,7 +338,7 @@ func TestSaysWhatIsWrong(t *testing.T) {
 		{append(basic, "--post=nothing"), "no http or https URL"},
 		{[]string{"--topic=t", "--post=http://a/"}, "--nsqd-tcp-address or --lookupd-http-address required"},
 	} {
-		p := apptest.Tool(t, "tohttp", test.args...)
+		p := cmdtest.Tool(t, "tohttp", test.args...)
 		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
 			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
 		}

@@ -163,14 +163,14 @@ func (s *sitting) once(ctx context.Context, c scenario, variant string) (*load.R
 	if variant != onPeer {
 		binary, flags = s.ours, append([]string{"--durability=" + variant}, c.flags...)
 	}
-	p, err := start(ctx, binary, s.dir, flags)
+	b, err := start(ctx, binary, s.dir, flags)
 	if err != nil {
 		return nil, err
 	}
 	spec := c.spec
 	spec.Keep = true // the topics go with the folder
-	r, err := load.Run(ctx, p.Broker, spec, new(load.Live))
-	return r, errors.Join(err, p.stop())
+	r, err := load.Run(ctx, loaded(b), spec, new(load.Live))
+	return r, errors.Join(err, stop(b))
 }
 
 // summary is what the log tells of a result.

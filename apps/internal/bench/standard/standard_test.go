@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"brokerd/apps/internal/apptest"
 	"brokerd/apps/internal/bench/load"
+	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m) }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 
 // Every scenario is a load that can be run, and has a name of its own.
 func TestScenariosAreSound(t *testing.T) {
@@ -93,7 +93,7 @@ func TestASittingIsContinued(t *testing.T) {
 
 // A sitting on a real broker, with one for the peer, gives a table with both; what cannot be run is told.
 func TestASitting(t *testing.T) {
-	binary := apptest.Find(t, "brokerd")
+	binary := cmdtest.Find(t, "brokerd")
 	dir := t.TempDir()
 	s := &sitting{ours: binary, peer: binary, dir: dir, Ours: "one", Peer: "two", Machine: "this", Rounds: 2,
 		Results: make(map[string]*outcome)}

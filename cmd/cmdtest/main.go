@@ -1,0 +1,106 @@
+package cmdtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// prefix begins the names of the folders of all runs.
+const prefix = "brokerd-test-"
+
+// binaries is the folder of what was built, set once before any test runs.
+var binaries string
+
+// Main builds commands, each named by its folder as in cmd/brokerd, runs the tests and ends the process. It fails when a test leaves
+// a goroutine, or a file in the temporary folder.
+func Main(m *testing.M, commands ...string) { os.Exit(Run(m.Run, commands...)) }
+
+// Run is Main for a package that has something to do before its tests or behind them: run does that, and runs them. It returns the
+// exit code.
+func Run(run func() int, commands ...string) int {
+	home, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		return failed(err)
+	}
+	release, err := hold(home)
+	if err != nil {
+		return failed(errors.Join(err, os.RemoveAll(home)))
+	}
+	defer release()
+	clearOld(os.TempDir())
+	code := runIn(home, run, commands)
+	if err := os.RemoveAll(home); err != nil {
+		return max(code, failed(err))
+	}
+	return code
+}
+
+// runIn runs the tests with home for everything temporary.
+func runIn(home string, run func() int, commands []string) int {
+	binaries = filepath.Join(home, "bin")
+	temporary := filepath.Join(home, "tmp")
+	if err := errors.Join(build(commands), os.Mkdir(temporary, 0o700), os.Setenv("TMPDIR", temporary)); err != nil {
+		return failed(err)
+	}
+	code := run()
+	if code != 0 {
+		return code
+	}
+	if err := errors.Join(leftIn(temporary), goleak.Find()); err != nil {
+		return failed(err)
+	}
+	return code
+}
+
+// failed says why the tests did not run, or what they left, and returns the exit code for that.
+func failed(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+func build(commands []string) error {
+	if len(commands) == 0 {
+		return nil
+	}
+	args := []string{"build", "-o", binaries + string(filepath.Separator)}
+	for _, c := range commands {
+		args = append(args, "brokerd/"+c)
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build %q: %w\n%s", commands, err, out)
+	}
+	return nil
+}
+
+// leftIn returns an error that names what is in a folder.
+func leftIn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return fmt.Errorf("the tests left %q in the temporary folder", names)
+}
+
+// Find returns the path of a command that was built. The test is skipped when it is one of NSQ's that is not on PATH.
+func Find(t testing.TB, name string) string {
+	t.Helper()
+	if !strings.HasPrefix(name, "nsq") && name != "to_nsq" {
+		return filepath.Join(binaries, name)
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("NOT RUN: %s is not on PATH; get it with: make nsq", name)
+	}
+	return path
+}

@@ -1,0 +1,126 @@
+package cmdtest
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"brokerd/cmd/child"
+	"brokerd/protocol/httpapi"
+)
+
+const (
+	startWithin = 20 * time.Second
+	stopWithin  = 40 * time.Second
+)
+
+// Process is a process that can be ended and started again with the same arguments. Its methods are for one goroutine.
+type Process struct {
+	Name      string // of its binary
+	Label     string // for messages
+	TCP, HTTP string // addresses of a daemon
+	Base      string // path that an admin's begin with; empty or /like/this
+	Args      []string
+	Stdin     *os.File // of the next start; nil is empty
+	Stdout    string   // file that gets its output
+	Data      string   // folder of a broker
+
+	child  child.Process
+	client *httpapi.HTTPClient
+}
+
+// New prepares a process of the named binary; Start starts it. The test kills it at its end, and shows the end of its log if
+// it failed.
+func New(t testing.TB, name string, args ...string) *Process {
+	t.Helper()
+	dir := t.TempDir()
+	p := &Process{
+		Name: name, Label: name, Args: args, Stdout: filepath.Join(dir, "stdout"),
+		child:  child.Process{Path: Find(t, name), Log: filepath.Join(dir, "stderr")},
+		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 5 * time.Second}),
+	}
+	t.Cleanup(func() {
+		p.child.Kill()
+		p.client.Close()
+		if t.Failed() {
+			t.Logf("the end of %s's log:\n%s", p.Label, p.LastWords())
+		}
+	})
+	return p
+}
+
+// Tool starts a tool. It may end by itself: see Wait.
+func Tool(t testing.TB, name string, args ...string) *Process {
+	t.Helper()
+	p := New(t, name, args...)
+	p.Start(t)
+	return p
+}
+
+// Start runs the process, and when it is a daemon returns once it answers.
+func (p *Process) Start(t testing.TB) {
+	t.Helper()
+	p.child.Args, p.child.Stdin, p.child.Stdout = p.Args, p.Stdin, p.Stdout
+	if p.HTTP != "" {
+		p.child.Ping = p.url("/ping")
+	}
+	if err := p.child.Start(t.Context(), startWithin); err != nil {
+		t.Fatalf("%s: %v", p.Label, err)
+	}
+}
+
+// url returns the address of one of a daemon's routes.
+func (p *Process) url(path string) string { return "http://" + p.HTTP + p.Base + path }
+
+// Ended reports whether the process is gone.
+func (p *Process) Ended() bool { return !p.child.Running() }
+
+// Wait waits until the process ends by itself, and returns its exit code, -1 for a signal.
+func (p *Process) Wait(t testing.TB, within time.Duration) int {
+	t.Helper()
+	select {
+	case <-p.child.Exited():
+	case <-time.After(within):
+		t.Fatalf("%s is still there after %v\n%s", p.Label, within, p.LastWords())
+	}
+	code, _ := p.child.End() // the code says it
+	return code
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(t testing.TB, signal os.Signal) {
+	t.Helper()
+	if err := p.child.Signal(signal); err != nil {
+		t.Fatalf("%s was gone already: %v\n%s", p.Label, err, p.LastWords())
+	}
+}
+
+// Stop ends the process as an operator does, and expects it to leave in good order.
+func (p *Process) Stop(t testing.TB) {
+	t.Helper()
+	if err := p.child.Stop(stopWithin); err != nil {
+		t.Errorf("%s: %v", p.Label, err)
+	}
+}
+
+// Kill ends the process without a word.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	p.Signal(t, syscall.SIGKILL)
+	p.Wait(t, stopWithin)
+}
+
+// LastWords returns the end of the process's log.
+func (p *Process) LastWords() string { return p.child.LastWords() }
+
+// Output returns all that the process wrote to its standard output.
+func (p *Process) Output(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(p.Stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
