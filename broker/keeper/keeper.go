@@ -65,8 +65,11 @@ func Exists(dir string) bool {
 	return err == nil && info.IsDir()
 }
 
-// tick is how often the keeper looks.
-const tick = 50 * time.Millisecond
+// How often the keeper looks: tick while something happens, idleTick while the log does not grow, for what others do to the disk.
+const (
+	tick     = 50 * time.Millisecond
+	idleTick = time.Second
+)
 
 // probeEvery is how often a log is tried that has failed.
 const probeEvery = 250 * time.Millisecond
@@ -78,6 +81,7 @@ type Keeper struct {
 	registry *topic.Registry // set by Start
 	loop     sync.WaitGroup
 	stop     context.CancelFunc
+	stirred  stir
 
 	// Owned by the loop, and by Close after it.
 	number  uint64       // of the next checkpoint
@@ -102,7 +106,7 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	}
 	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
 	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
-	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}}
+	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, stirred: stir{now: make(chan struct{}, 1)}}
 	if err := o.FS.MkdirAll(filepath.Join(o.Dir, logFolder)); err != nil {
 		return nil, nil, fmt.Errorf("making the log's folder: %w", err)
 	}
@@ -145,15 +149,17 @@ func position(p wal.Position) journal.Position {
 }
 
 // Journal returns the log as topics see it.
-func (k *Keeper) Journal() topic.Log { return walLog{k.wal, &k.lost} }
+func (k *Keeper) Journal() topic.Log { return walLog{k.wal, &k.lost, &k.stirred} }
 
 // walLog is the log of topics.
 type walLog struct {
 	l    *wal.Log
 	lost *atomic.Uint64 // Keeper.lost
+	stir *stir
 }
 
 func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Position {
+	w.stir.wake()
 	at, _ := w.l.Append(byte(kind), head, body) // Commit answers with the error
 	return position(at)
 }
@@ -224,32 +230,59 @@ func (k *Keeper) Abandon() error {
 	return k.wal.Close()
 }
 
-func (k *Keeper) run(ctx context.Context) {
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	for {
+// stir wakes the keeper when something is appended while it looks at leisure.
+type stir struct {
+	asleep atomic.Bool
+	now    chan struct{}
+}
+
+func (s *stir) wake() {
+	if s.asleep.Load() && s.asleep.CompareAndSwap(true, false) {
 		select {
-		case <-ctx.Done():
-			return
-		case now := <-t.C:
-			k.look(now)
+		case s.now <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// look does what is due.
-func (k *Keeper) look(now time.Time) {
+func (k *Keeper) run(ctx context.Context) {
+	t := time.NewTimer(tick)
+	defer t.Stop()
+	for idle := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.stirred.now:
+		case <-k.registry.Failing():
+		case now := <-t.C:
+			k.stirred.asleep.Store(true) // first: what is appended from now on wakes the keeper, or is seen
+			if idle = k.look(now); idle {
+				t.Reset(idleTick)
+				continue
+			}
+			k.stirred.asleep.Store(false)
+			t.Reset(tick)
+		}
+		if idle {
+			idle = false
+			t.Reset(tick)
+		}
+	}
+}
+
+// look does what is due and reports whether nothing more will be before something is appended.
+func (k *Keeper) look(now time.Time) (idle bool) {
 	k.watchSpace()
 	if now.Sub(k.probed) >= probeEvery {
 		k.probed = now
 		k.probe()
 	}
 	if now.Before(k.retry) {
-		return
+		return false
 	}
 	if err := k.wal.Err(); err != nil {
 		k.makeRoom(err)
-		return
+		return false
 	}
 	k.registry.Reclaim()
 	if k.registry.PrepareDrop() {
@@ -259,15 +292,32 @@ func (k *Keeper) look(now time.Time) {
 		}
 	}
 	stats := k.wal.Stats()
-	grown := stats.Bytes - k.size
+	still := stats.Bytes == k.seen && stats.Unwritten == 0
 	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
 	k.seen = stats.Bytes
-	due := grown >= checkpointMax ||
-		grown >= max(k.o.CheckpointBytes, 2*k.weight) && (now.Sub(k.at) >= checkpointPause || quiet) ||
-		quiet && !k.blind && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes && now.Sub(k.at) >= checkpointPause
+	due, later := k.due(now, &stats, quiet)
 	if !due && stats.Lost == k.lost.Load() {
-		return
+		return still && !later && k.registry.Health() == nil
 	}
+	k.renew(now, quiet)
+	return false
+}
+
+// due reports whether it is time for a checkpoint, or will be although nothing more is appended.
+func (k *Keeper) due(now time.Time, stats *wal.Stats, quiet bool) (due, later bool) {
+	grown := stats.Bytes - k.size
+	if grown >= checkpointMax {
+		return true, false
+	}
+	paused := now.Sub(k.at) >= checkpointPause
+	enough := grown >= max(k.o.CheckpointBytes, 2*k.weight)
+	left := quiet && !k.blind && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
+	due = enough && (paused || quiet) || left && paused
+	return due, !due && (enough || left)
+}
+
+// renew writes a checkpoint.
+func (k *Keeper) renew(now time.Time, quiet bool) {
 	err := k.checkpoint()
 	if err == nil && quiet {
 		err = k.checkpoint() // the log goes back to the checkpoint before the last

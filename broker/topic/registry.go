@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -29,8 +31,9 @@ type Registry struct {
 	wg   sync.WaitGroup // goroutines that learn channels or move a topic's backlog
 	end  sync.Once
 
-	health atomic.Pointer[error] // of the last write to disk
-	lastID atomic.Uint32         // of topics and channels in the log
+	health  atomic.Pointer[error] // of the last write to disk
+	failing chan struct{}         // it has failed
+	lastID  atomic.Uint32         // of topics and channels in the log
 
 	onDisk  atomic.Int64 // nodes of durable topics in segments
 	dropped atomic.Int64 // nodes that were there and may go
@@ -47,7 +50,8 @@ type Registry struct {
 
 // NewRegistry returns an empty registry. Its sweeper runs from Start on.
 func NewRegistry(cfg Config) *Registry {
-	r := &Registry{cfg: cfg, log: cfg.Log, ids: newSequence(cfg.NodeID, cfg.IDs), start: time.Now(), topics: map[string]*Topic{}}
+	r := &Registry{cfg: cfg, log: cfg.Log, ids: newSequence(cfg.NodeID, cfg.IDs), start: time.Now(), topics: map[string]*Topic{},
+		failing: make(chan struct{}, 1)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -89,7 +93,14 @@ func (r *Registry) SetHealth(err error) {
 	}
 	failed := err // only this moves to the heap
 	r.health.Store(&failed)
+	select {
+	case r.failing <- struct{}{}:
+	default:
+	}
 }
+
+// Failing tells that a write to disk has failed.
+func (r *Registry) Failing() <-chan struct{} { return r.failing }
 
 // Topic returns the topic of that name and makes it when there is none. It fails with ErrInvalidName or ErrExiting.
 func (r *Registry) Topic(name string) (*Topic, error) {
@@ -219,14 +230,15 @@ func (r *Registry) LookupBytes(name []byte) *Topic {
 
 // Topics returns all topics, sorted by name.
 func (r *Registry) Topics() []*Topic {
-	r.mu.RLock()
-	list := make([]*Topic, 0, len(r.topics))
-	for _, t := range r.topics {
-		list = append(list, t)
-	}
-	r.mu.RUnlock()
+	list := r.unsorted()
 	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
 	return list
+}
+
+func (r *Registry) unsorted() []*Topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.AppendSeq(make([]*Topic, 0, len(r.topics)), maps.Values(r.topics))
 }
 
 // DeleteTopic closes the consumers of all its channels and drops every message and file of it. While that goes on publishes

@@ -230,7 +230,7 @@ func (c *Channel) timedOutLocked(it inflight.Item[*Subscription]) {
 
 // trim gives back the memory of topics and channels that nothing has happened to since the last call.
 func (r *Registry) trim() {
-	for _, t := range r.Topics() {
+	for _, t := range r.unsorted() {
 		if !t.pub.TryLock() {
 			continue
 		}
