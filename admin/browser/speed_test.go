@@ -89,9 +89,9 @@ func TestFirstPageIsThereSoon(t *testing.T) {
 	}
 }
 
-// TestFiveThousandTopicsScrollSmoothly scrolls through the whole list and back, half a screen a frame, while figures come in. A trace tells how
-// much of a processor the page's longest task took: a frame cannot take longer than that on a machine that is
-// not busy with something else. What the frames took on this one is logged beside it.
+// TestFiveThousandTopicsScrollSmoothly scrolls through the whole list and back, half a screen a frame, while figures come in. No frame may
+// take 50 ms: by the processor time of the page's longest task, which a trace tells, wherever the test runs, and by the clock too
+// where it is measured alone.
 func TestFiveThousandTopicsScrollSmoothly(t *testing.T) {
 	const promised = 50.0 // milliseconds
 	c := crowd(t, 5000)
@@ -121,8 +121,11 @@ func TestFiveThousandTopicsScrollSmoothly(t *testing.T) {
 	longest := tasks[len(tasks)-1]
 	t.Logf("the longest of %d tasks took %.1f ms of a processor; %d frames, here and now: median %.1f ms, p99 %.1f ms, longest %.1f ms",
 		len(tasks), longest, len(frames), frames[350], frames[693], frames[699])
-	if longest > promised*min(slack(), 4) {
-		t.Errorf("the longest task takes %.0f ms of a processor, more than %.0f", longest, promised*min(slack(), 4))
+	if longest > promised {
+		t.Errorf("the longest task takes %.0f ms of a processor, more than %.0f", longest, promised)
+	}
+	if frames[699] > promised*slack() {
+		t.Errorf("the longest frame takes %.0f ms, more than %.0f", frames[699], promised*slack())
 	}
 }
 

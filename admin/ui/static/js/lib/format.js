@@ -5,6 +5,7 @@ const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 /** count writes a whole number with its thousands apart, and shortens it from ten million on. */
 export function count(n) {
   if (n == null || Number.isNaN(n)) return "–";
+  if (n >= 0 && n < 1000 && Number.isInteger(n)) return String(n);
   return Math.abs(n) < 1e7 ? whole.format(n) : short(n);
 }
 

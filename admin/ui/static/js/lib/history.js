@@ -51,7 +51,8 @@ export function columns(body, now, figures) {
 const perRequest = 200, freshFor = 10000, gather = 120;
 const cells = new Map(); // topic to the cells that show its sparkline
 const known = new Map(); // topic to { at, values }
-let turn = 0, busy = false;
+let turn = 0, busy = false, scrolled = 0;
+addEventListener("scroll", () => { scrolled = Date.now(); }, { passive: true });
 
 /** useSpark holds the newest sparkline of what comes in to a topic. Those of all cells in sight are asked for together. */
 export function useSpark(topic) {
@@ -69,9 +70,13 @@ export function useSpark(topic) {
   return known.get(topic)?.values;
 }
 
-/** ask fetches the sparklines that are in sight and not fresh, and comes again as long as there are any cells. */
+/** ask fetches the sparklines that are in sight and not fresh, and comes again as long as there are any cells. What is only scrolled past is not asked for. */
 async function ask() {
   const now = Date.now();
+  if (now - scrolled < gather) {
+    turn = setTimeout(ask, gather);
+    return;
+  }
   const due = [...cells.keys()].filter((t) => now - (known.get(t)?.at ?? 0) > freshFor).slice(0, perRequest);
   if (due.length > 0 && !busy && !document.hidden) {
     busy = true;

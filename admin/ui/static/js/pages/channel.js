@@ -55,5 +55,5 @@ function Body({ data }) {
 const nodeColumns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
   { key: "state", label: "State", width: 150, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
-  ...channelFigures,
+  ...channelFigures.map((c) => (c.key === "clients" ? { ...c, wide: true } : c)),
 ];

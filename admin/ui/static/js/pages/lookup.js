@@ -3,7 +3,7 @@ import { html } from "../lib/html.js";
 import { count, seconds } from "../lib/format.js";
 import { useView } from "../lib/live.js";
 import { ask } from "../parts/acts.js";
-import { Badge, Loading, PageHead, Section, TopicLink, Warning, Zero } from "../parts/figures.js";
+import { Badge, Loading, PageHead, Section, TopicLink, Warning } from "../parts/figures.js";
 import { Table } from "../parts/table.js";
 
 export function Lookup({ acts, session }) {
@@ -23,8 +23,8 @@ const columns = [
     : html`<${Badge} kind="bad">failing</${Badge}> <span title=${r.error}>${r.error}</span>` },
   { key: "age", label: "Asked", width: 110, number: true, wide: true, value: (r) => r.age_ms, cell: (r) => `${seconds(r.age_ms / 1000)} ago` },
   { key: "version", label: "Version", width: 110, wide: true, value: (r) => r.version, cell: (r) => r.version },
-  { key: "nodes", label: "Nodes", width: 90, number: true, wide: true, value: (r) => r.nodes, cell: (r) => html`<${Zero} n=${r.nodes} />` },
-  { key: "topics", label: "Topics", width: 90, number: true, wide: true, value: (r) => r.topics, cell: (r) => html`<${Zero} n=${r.topics} />` },
+  { key: "nodes", label: "Nodes", width: 90, number: true, wide: true, value: (r) => r.nodes, as: count },
+  { key: "topics", label: "Topics", width: 90, number: true, wide: true, value: (r) => r.topics, as: count },
 ];
 
 const inactive = (acts) => [

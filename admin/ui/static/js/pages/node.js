@@ -5,7 +5,7 @@ import { useView } from "../lib/live.js";
 import { path } from "../lib/router.js";
 import { ask } from "../parts/acts.js";
 import { Charts } from "../parts/charts.js";
-import { Age, Attention, Badge, Facts, Gone, Loading, NodeState, PageHead, Rate, Section, Tile, TopicLink, Warning, Zero } from "../parts/figures.js";
+import { Age, Attention, Badge, Facts, Gone, Loading, NodeState, PageHead, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
 import { Table } from "../parts/table.js";
 import { DiskFree } from "./nodes.js";
 
@@ -48,11 +48,11 @@ function facts(n) {
   ];
 }
 
-const number = (key, label, width, value, more) => ({ key, label, width, number: true, value, cell: (r) => html`<${Zero} n=${value(r)} />`, ...more });
+const number = (key, label, width, value, more) => ({ key, label, width, number: true, value, as: count, ...more });
 const columns = (node, acts) => [
   { key: "topic", label: "Topic", heads: true, value: (r) => r.topic, cell: (r) => html`<${TopicLink} topic=${r.topic} />${r.tombstoned && html`<${Badge} kind="warning">tombstoned</${Badge}>`}${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
-  { key: "in", label: "In/s", width: 80, number: true, value: (r) => r.rate_in, cell: (r) => html`<${Rate} n=${r.rate_in} />` },
-  { key: "out", label: "Out/s", width: 80, number: true, wide: true, value: (r) => r.rate_out, cell: (r) => html`<${Rate} n=${r.rate_out} />` },
+  { key: "in", label: "In/s", width: 80, number: true, value: (r) => r.rate_in, as: rate },
+  { key: "out", label: "Out/s", width: 80, number: true, wide: true, value: (r) => r.rate_out, as: rate },
   number("depth", "Depth", 96, (r) => r.depth), number("disk", "On disk", 92, (r) => r.backend_depth, { wide: true }), number("flight", "In flight", 90, (r) => r.in_flight, { wide: true }),
   number("channels", "Channels", 94, (r) => r.channels, { wide: true }), number("clients", "Consumers", 104, (r) => r.clients, { wide: true }), number("messages", "Messages", 116, (r) => r.message_count, { wide: true }),
   ...(acts ? [{ key: "act", label: "", hint: "Acts", width: 130, class: "acts", wide: true, cell: (r) => html`<button type="button" class="small risky" aria-label=${`Tombstone ${r.topic}`} onClick=${() => ask.tombstone(node, r.topic)}>Tombstone…</button>` }] : []),

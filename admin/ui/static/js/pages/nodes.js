@@ -1,8 +1,8 @@
 // Every broker, and how it is.
 import { html } from "../lib/html.js";
-import { bytes, count, short } from "../lib/format.js";
+import { bytes, count, rate } from "../lib/format.js";
 import { useView } from "../lib/live.js";
-import { Age, Badge, Loading, NodeLink, NodeState, PageHead, Rate, Warning, Zero } from "../parts/figures.js";
+import { Age, Badge, Loading, NodeLink, NodeState, PageHead, Warning } from "../parts/figures.js";
 import { Table } from "../parts/table.js";
 
 export function Nodes({ session }) {
@@ -21,14 +21,14 @@ export function DiskFree({ disk }) {
   return html`<span class=${low ? "bad" : ""} title=${`of ${bytes(disk.total_bytes)}`}>${bytes(disk.free_bytes)}</span>`;
 }
 
-const number = (key, label, width, value, more) => ({ key, label, width, number: true, value, cell: (r) => html`<${Zero} n=${value(r)} />`, ...more });
+const number = (key, label, width, value, more) => ({ key, label, width, number: true, value, as: count, ...more });
 const columns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
   { key: "state", label: "State", width: 140, value: (r) => (r.stale ? 2 : r.healthy ? 0 : 1), cell: (r) => html`<${NodeState} node=${r} />` },
   { key: "version", label: "Version", width: 150, wide: true, value: (r) => r.version, cell: (r) => html`${r.kind} ${r.version}${r.out_of_date && html`<${Badge} kind="warning" title="another node has a newer one">old</${Badge}>`}` },
   { key: "zone", label: "Zone", width: 120, wide: true, extra: true, value: (r) => r.topology_region + r.topology_zone, cell: (r) => [r.topology_region, r.topology_zone].filter(Boolean).join(" / ") },
-  { key: "in", label: "In/s", width: 80, number: true, value: (r) => r.rate_in, cell: (r) => html`<${Rate} n=${r.rate_in} />` },
-  { key: "out", label: "Out/s", width: 80, number: true, wide: true, value: (r) => r.rate_out, cell: (r) => html`<${Rate} n=${r.rate_out} />` },
+  { key: "in", label: "In/s", width: 80, number: true, value: (r) => r.rate_in, as: rate },
+  { key: "out", label: "Out/s", width: 80, number: true, wide: true, value: (r) => r.rate_out, as: rate },
   number("depth", "Depth", 92, (r) => r.depth),
   number("flight", "In flight", 90, (r) => r.in_flight, { wide: true }),
   number("topics", "Topics", 78, (r) => r.topics, { wide: true, extra: true }),

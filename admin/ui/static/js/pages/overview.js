@@ -5,7 +5,7 @@ import { useHistory, useSpark } from "../lib/history.js";
 import { useTopics } from "../lib/live.js";
 import { path } from "../lib/router.js";
 import { ask } from "../parts/acts.js";
-import { Attention, Badge, Loading, Rate, Section, Tile, TopicLink, Warning, Zero } from "../parts/figures.js";
+import { Attention, Badge, Loading, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
 import { Spark } from "../parts/spark.js";
 import { Table } from "../parts/table.js";
 
@@ -38,16 +38,16 @@ function Totals({ totals: t, series }) {
 
 const columns = [
   { key: "topic", label: "Topic", heads: true, value: (r) => r.topic, cell: (r) => html`<${TopicLink} topic=${r.topic} /><${Marks} row=${r} />` },
-  { key: "in", label: "In/s", number: true, width: 80, value: (r) => r.rate_in, cell: (r) => html`<${Rate} n=${r.rate_in} />`, hint: "messages published per second" },
-  { key: "out", label: "Out/s", number: true, width: 80, value: (r) => r.rate_out, cell: (r) => html`<${Rate} n=${r.rate_out} />`, hint: "messages finished per second, by all channels" },
+  { key: "in", label: "In/s", number: true, width: 80, value: (r) => r.rate_in, as: rate, hint: "messages published per second" },
+  { key: "out", label: "Out/s", number: true, width: 80, value: (r) => r.rate_out, as: rate, hint: "messages finished per second, by all channels" },
   { key: "spark", label: "Trend", hint: "messages in, last 10 minutes", width: 116, wide: true, class: "of-spark", cell: (r) => html`<${Trend} topic=${r.topic} />` },
-  { key: "depth", label: "Depth", number: true, width: 96, value: (r) => r.depth, cell: (r) => html`<${Zero} n=${r.depth} />`, hint: "messages that wait, at the topic and on its channels" },
-  { key: "flight", label: "In flight", number: true, width: 90, wide: true, value: (r) => r.in_flight, cell: (r) => html`<${Zero} n=${r.in_flight} />` },
-  { key: "deferred", label: "Deferred", number: true, width: 92, wide: true, value: (r) => r.deferred, cell: (r) => html`<${Zero} n=${r.deferred} />` },
-  { key: "channels", label: "Channels", number: true, width: 94, wide: true, value: (r) => r.channels, cell: (r) => html`<${Zero} n=${r.channels} />` },
-  { key: "clients", label: "Consumers", number: true, width: 104, wide: true, value: (r) => r.clients, cell: (r) => html`<${Zero} n=${r.clients} />` },
-  { key: "nodes", label: "Nodes", number: true, width: 78, wide: true, value: (r) => r.nodes, cell: (r) => html`<${Zero} n=${r.nodes} />` },
-  { key: "messages", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.message_count, cell: (r) => html`<${Zero} n=${r.message_count} />`, hint: "published since the nodes started" },
+  { key: "depth", label: "Depth", number: true, width: 96, value: (r) => r.depth, as: count, hint: "messages that wait, at the topic and on its channels" },
+  { key: "flight", label: "In flight", number: true, width: 90, wide: true, value: (r) => r.in_flight, as: count },
+  { key: "deferred", label: "Deferred", number: true, width: 92, wide: true, value: (r) => r.deferred, as: count },
+  { key: "channels", label: "Channels", number: true, width: 94, wide: true, value: (r) => r.channels, as: count },
+  { key: "clients", label: "Consumers", number: true, width: 104, wide: true, value: (r) => r.clients, as: count },
+  { key: "nodes", label: "Nodes", number: true, width: 78, wide: true, value: (r) => r.nodes, as: count },
+  { key: "messages", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.message_count, as: count, hint: "published since the nodes started" },
 ];
 
 const Trend = ({ topic }) => html`<${Spark} values=${useSpark(topic)} label="messages in, last 10 minutes" />`;
@@ -68,7 +68,8 @@ function Topics({ rows, acts }) {
   const [kind, setKind] = useState("all");
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const keep = kinds.find(([k]) => k === kind)[2];
-  const shown = useMemo(() => rows.filter((r) => keep(r) && words.every((w) => r.topic.toLowerCase().includes(w))), [rows, text, kind]);
+  const shown = useMemo(() => (words.length === 0 && kind === "all" ? rows
+    : rows.filter((r) => keep(r) && words.every((w) => r.topic.toLowerCase().includes(w)))), [rows, text, kind]);
   const tools = html`<div class="filters" role="group" aria-label="Which topics">${kinds.map(([k, label]) => html`<button type="button" key=${k} class="chip" aria-pressed=${k === kind} onClick=${() => setKind(k)}>${label}</button>`)}</div>
     <input class="filter" type="search" placeholder="Filter topics" aria-label="Filter topics" value=${text} onInput=${(e) => setText(e.target.value)} />
     ${acts && html`<button type="button" onClick=${() => ask.create()}>Create topic</button>`}`;

@@ -8,7 +8,7 @@ import { ask } from "../parts/acts.js";
 import { Channels } from "../parts/channels.js";
 import { Charts } from "../parts/charts.js";
 import { clientName, Traits } from "../parts/clients.js";
-import { Age, Attention, Badge, Facts, Gone, Loading, NodeLink, NodeState, PageHead, Rate, Section, Tile, Warning, Zero } from "../parts/figures.js";
+import { Age, Attention, Badge, Facts, Gone, Loading, NodeLink, NodeState, PageHead, Section, Tile, Warning } from "../parts/figures.js";
 import { Latency } from "../parts/latency.js";
 import { Table } from "../parts/table.js";
 
@@ -59,11 +59,11 @@ function Body({ data, acts }) {
 const nodeColumns = (topic, acts) => [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
   { key: "state", label: "State", width: 150, value: (r) => (r.stale ? 2 : r.tombstoned ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
-  { key: "in", label: "In/s", number: true, width: 84, value: (r) => r.rate_in, cell: (r) => html`<${Rate} n=${r.rate_in} />` },
-  { key: "depth", label: "At the topic", number: true, width: 110, wide: true, value: (r) => r.depth, cell: (r) => html`<${Zero} n=${r.depth} />`, hint: "messages that no channel has taken yet" },
-  { key: "disk", label: "On disk", number: true, width: 96, wide: true, value: (r) => r.backend_depth, cell: (r) => html`<${Zero} n=${r.backend_depth} />` },
-  { key: "messages", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.message_count, cell: (r) => html`<${Zero} n=${r.message_count} />` },
-  { key: "channels", label: "Channels", number: true, width: 94, wide: true, value: (r) => r.channels, cell: (r) => html`<${Zero} n=${r.channels} />` },
+  { key: "in", label: "In/s", number: true, width: 84, value: (r) => r.rate_in, as: rate },
+  { key: "depth", label: "At the topic", number: true, width: 110, wide: true, value: (r) => r.depth, as: count, hint: "messages that no channel has taken yet" },
+  { key: "disk", label: "On disk", number: true, width: 96, wide: true, value: (r) => r.backend_depth, as: count },
+  { key: "messages", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.message_count, as: count },
+  { key: "channels", label: "Channels", number: true, width: 94, wide: true, value: (r) => r.channels, as: count },
   { key: "durability", label: "Durability", width: 100, wide: true, value: (r) => r.durability, cell: (r) => r.durability || html`<span class="zero">–</span>` },
   ...(acts ? [{ key: "act", label: "", hint: "Acts", width: 130, class: "acts", wide: true, cell: (r) => html`<button type="button" class="small risky" aria-label=${`Tombstone ${r.node}`} onClick=${() => ask.tombstone(r.node, topic)}>Tombstone…</button>` }] : []),
 ];
@@ -72,8 +72,8 @@ const producerColumns = [
   { key: "client", label: "Client", heads: true, value: clientName, cell: clientName },
   { key: "address", label: "Address", width: 180, class: "mono", wide: true, value: (r) => r.remote_address, cell: (r) => r.remote_address },
   { key: "node", label: "Node", width: 180, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "rate", label: "Rate/s", number: true, width: 90, value: (r) => r.rate, cell: (r) => html`<${Rate} n=${r.rate} />` },
-  { key: "count", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.count, cell: (r) => html`<${Zero} n=${r.count} />` },
+  { key: "rate", label: "Rate/s", number: true, width: 90, value: (r) => r.rate, as: rate },
+  { key: "count", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.count, as: count },
   { key: "connected", label: "Connected", number: true, width: 104, wide: true, value: (r) => -r.connect_ts, cell: (r) => html`<${Age} since=${r.connect_ts} />` },
   { key: "agent", label: "Library", width: 170, wide: true, value: (r) => r.user_agent, cell: (r) => html`<span title=${r.user_agent}>${r.user_agent}</span>` },
   { key: "traits", label: "", hint: "How it is connected", wide: true, width: 120, cell: (r) => html`<${Traits} client=${r} />` },

@@ -1,18 +1,19 @@
 // The table of a topic's channels.
 import { html } from "../lib/html.js";
-import { Badge, ChannelLink, Rate, Zero } from "./figures.js";
+import { count, rate } from "../lib/format.js";
+import { Badge, ChannelLink } from "./figures.js";
 import { Table } from "./table.js";
 
-const figure = (key, label, value, more = {}) => ({ key, label, number: true, width: 96, value, cell: (r) => html`<${more.rate ? Rate : Zero} n=${value(r)} />`, ...more });
+const figure = (key, label, value, more = {}) => ({ key, label, number: true, width: 96, value, as: count, ...more });
 
 /** channelFigures are the columns that every list of channels has. */
 export const channelFigures = [
   figure("depth", "Depth", (r) => r.depth),
   figure("flight", "In flight", (r) => r.in_flight, { wide: true }),
   figure("deferred", "Deferred", (r) => r.deferred, { wide: true }),
-  figure("out", "Out/s", (r) => r.rate_out, { rate: true, width: 84, hint: "messages finished per second" }),
-  figure("requeue", "Requeued/s", (r) => r.requeue_rate, { rate: true, width: 112, wide: true }),
-  figure("timeout", "Timed out/s", (r) => r.timeout_rate, { rate: true, width: 116, wide: true }),
+  figure("out", "Out/s", (r) => r.rate_out, { as: rate, width: 84, hint: "messages finished per second" }),
+  figure("requeue", "Requeued/s", (r) => r.requeue_rate, { as: rate, width: 112, wide: true }),
+  figure("timeout", "Timed out/s", (r) => r.timeout_rate, { as: rate, width: 116, wide: true }),
   figure("clients", "Consumers", (r) => r.clients, { width: 104 }),
 ];
 

@@ -1,7 +1,8 @@
 // The table of connections that consume.
 import { html } from "../lib/html.js";
+import { count, rate } from "../lib/format.js";
 import { path } from "../lib/router.js";
-import { Age, Badge, ChannelLink, NodeLink, Rate, TopicLink, Zero } from "./figures.js";
+import { Age, Badge, ChannelLink, NodeLink, TopicLink } from "./figures.js";
 import { Table } from "./table.js";
 
 /** clientName is what a consumer is known by across its connections: its host, and its own id where that differs. */
@@ -18,7 +19,7 @@ export function Traits({ client: c }) {
     ${c.topology_zone && html`<${Badge} title="zone">${c.topology_zone}</${Badge}>`}${c.topology_region && html`<${Badge} title="region">${c.topology_region}</${Badge}>`}`;
 }
 
-const number = (key, label, width, value, more) => ({ key, label, width, number: true, value, cell: (r) => html`<${Zero} n=${value(r)} />`, ...more });
+const number = (key, label, width, value, more) => ({ key, label, width, number: true, value, as: count, ...more });
 
 const who = { key: "client", label: "Consumer", heads: true, value: clientName, cell: (r) => html`<a href=${path.consumer(clientName(r))}>${clientName(r)}</a>` };
 const address = { key: "address", label: "Address", width: 170, wide: true, class: "mono", value: (r) => r.remote_address, cell: (r) => r.remote_address };
@@ -28,8 +29,8 @@ const node = { key: "node", label: "Node", width: 170, wide: true, value: (r) =>
 const figures = [
   number("ready", "RDY", 70, (r) => r.ready_count, { hint: "how many messages it wants at once", wide: true }),
   number("flight", "In flight", 88, (r) => r.in_flight_count, { wide: true }),
-  { key: "finish", label: "Finished/s", width: 102, number: true, value: (r) => r.finish_rate, cell: (r) => html`<${Rate} n=${r.finish_rate} />` },
-  { key: "requeue", label: "Requeued/s", width: 108, number: true, wide: true, extra: true, value: (r) => r.requeue_rate, cell: (r) => html`<${Rate} n=${r.requeue_rate} />` },
+  { key: "finish", label: "Finished/s", width: 102, number: true, value: (r) => r.finish_rate, as: rate },
+  { key: "requeue", label: "Requeued/s", width: 108, number: true, wide: true, extra: true, value: (r) => r.requeue_rate, as: rate },
   number("messages", "Messages", 104, (r) => r.message_count, { wide: true }),
   { key: "connected", label: "Connected", width: 104, number: true, wide: true, value: (r) => -r.connect_ts, cell: (r) => html`<${Age} since=${r.connect_ts} />` },
 ];

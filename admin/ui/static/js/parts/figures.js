@@ -1,6 +1,6 @@
 // The small pieces that pages are made of.
 import { html, useEffect, useState } from "../lib/html.js";
-import { count, moment, rate, seconds } from "../lib/format.js";
+import { count, moment, seconds } from "../lib/format.js";
 import { path } from "../lib/router.js";
 import { Spark } from "./spark.js";
 
@@ -31,10 +31,6 @@ export function PageHead({ above, title, badges, tools }) {
 export const TopicLink = ({ topic }) => html`<a href=${path.topic(topic)}>${topic}</a>`;
 export const ChannelLink = ({ topic, channel }) => html`<a href=${path.channel(topic, channel)}>${channel}</a>`;
 export const NodeLink = ({ node }) => html`<a href=${path.node(node)}>${node}</a>`;
-
-/** Zero shows a number, and fades it where it is nothing. */
-export const Zero = ({ n, as = count }) => html`<span class=${n ? "" : "zero"}>${as(n)}</span>`;
-export const Rate = ({ n }) => html`<span class=${n ? "" : "zero"}>${rate(n)}</span>`;
 
 /** Age tells how long ago a moment (seconds since the epoch) was, and keeps counting. */
 export function Age({ since }) {

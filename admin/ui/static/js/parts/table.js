@@ -1,107 +1,111 @@
-// Tables: sortable columns, and rows that are only built while they are in sight, so that ten thousand cost what forty do.
-import { html, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib/html.js";
+// Tables: sortable columns, and rows that are only in the page while they are near the window, so that ten thousand cost what forty do.
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib/html.js";
+import { classes, rowHeight, Rows } from "./rows.js";
 
-const rowHeight = 33; // as the style sheet has it
-const ahead = 16; // rows built beyond each edge of the window
-const step = 8; // the window moves in steps, so that not every pixel builds rows
+const ahead = 16; // rows beyond each edge of the window
+const step = 8; // the range of rows moves in steps, so that not every pixel changes it
 
 /**
  * Table shows rows under columns.
- * columns: [{ key, label, hint, value(row), cell(row), number, heads, width, wide }]. cell is what is shown; value, what is sorted by: without it the column
- * cannot be sorted; heads marks the one that names the row; width is in pixels, the others share the rest; wide columns are left out on a phone, extra ones on a small screen too.
- * id(row) tells rows apart; sort is { key, down } at first; caption is for screen readers. Rows are kept as they are built
- * while their object and the columns stay the same ones: what has not changed costs nothing.
+ * columns: [{ key, label, hint, value(row), as(value), cell(row), number, heads, width, wide }]. A cell is the text that as makes of the value, faded where that is nothing, or what
+ * cell makes. value is what is sorted by: without it the column cannot be sorted; heads marks the one that names the row; width is in pixels, the others share the rest; wide
+ * columns are left out on a phone, extra ones on a small screen too.
+ * id(row) tells rows apart; sort is { key, down } at first; caption is for screen readers. A row's cells are left alone while its object and
+ * the columns stay the same ones: what has not changed costs nothing.
  */
 export function Table({ rows, columns, id, sort: first, caption, rowClass, empty }) {
   const [sort, setSort] = useState(first ?? { key: columns[0].key, down: false });
   const sorted = useMemo(() => order(rows, columns, sort, id), [rows, sort]);
-  const body = useRef(null);
-  const [from, to] = useWindow(body, sorted.length);
-  const move = useCallback((event) => arrows(event, body.current, sorted.length), [sorted.length]);
-  const built = useRef({ columns: null, rows: new Map() });
+  const widths = useMemo(() => tracks(columns), [columns]);
+  const [body, move] = useRows({ rows: sorted, columns, id, rowClass });
 
   if (rows.length === 0) return html`<p class="empty">${empty ?? "None."}</p>`;
-  return html`<div class="table-box"><table aria-rowcount=${sorted.length + 1} aria-label=${caption}>
-    <thead><tr aria-rowindex="1">${columns.map((c) => html`<${Head} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr></thead>
-    <tbody ref=${body} onKeyDown=${move}>
-      ${from > 0 && html`<${Gap} key="above" rows=${from} />`}
-      ${build(built.current, sorted, from, to, columns, id, rowClass)}
-      ${to < sorted.length && html`<${Gap} key="below" rows=${sorted.length - to} />`}
-    </tbody></table></div>`;
+  return html`<div class="table-box"><table role="table" aria-rowcount=${sorted.length + 1} aria-label=${caption} style=${widths}>
+    <thead role="rowgroup"><tr role="row" aria-rowindex="1">${columns.map((c) => html`<${Head} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr></thead>
+    <tbody role="rowgroup" ref=${body} onKeyDown=${move} style=${{ height: sorted.length * rowHeight + "px" }} /></table></div>`;
 }
 
-/** build makes the rows from one index to another, or takes them as they were. */
-function build(built, sorted, from, to, columns, id, rowClass) {
-  const before = built.columns === columns ? built.rows : new Map(), now = new Map(), shown = [];
-  for (let i = from; i < to; i++) {
-    const row = sorted[i], key = id(row), was = before.get(key);
-    const node = was?.row === row && was.index === i ? was.node : html`<tr key=${"r" + key} aria-rowindex=${i + 2} data-index=${i} class=${rowClass?.(row)}>
-      ${columns.map((c) => (c.heads ? html`<th scope="row" class=${classes(c)}>${c.cell(row)}</th>` : html`<td class=${classes(c)}>${c.cell(row)}</td>`))}</tr>`;
-    now.set(key, { row, index: i, node });
-    shown.push(node);
-  }
-  Object.assign(built, { columns, rows: now });
-  return shown;
+/** tracks are the widths of the columns: of all, and of those that a small screen and a phone show. Where there is no room for all, those of numbers give way. */
+function tracks(columns) {
+  const of = (shown) => columns.filter(shown).map((c) => (c.width ? `minmax(0, ${c.width}px)` : `minmax(${c.heads ? 96 : 0}px, 1fr)`)).join(" ");
+  return { "--all": of(() => true), "--small": of((c) => !c.extra), "--phone": of((c) => !c.extra && !c.wide) };
 }
 
-function Gap({ rows }) {
-  return html`<tr class="gap" aria-hidden="true" style=${{ height: rows * rowHeight + "px" }}><td /></tr>`;
+/** useRows keeps the rows near the window in a table's body. It returns the body's ref, and what its keys do. */
+function useRows(table) {
+  const body = useRef(null), kept = useRef({}).current;
+  kept.table = table;
+  useLayoutEffect(() => {
+    if (kept.body !== body.current) {
+      kept.rows?.end();
+      kept.body = body.current;
+      kept.rows = kept.body && new Rows(kept.body);
+    }
+    kept.show ??= (scrolling) => {
+      if (!kept.body) return;
+      const [from, to] = inSight(kept.body, kept.table.rows.length);
+      if (scrolling && from === kept.from && to === kept.to) return;
+      Object.assign(kept, { from, to });
+      kept.rows.show(kept.table, from, to, scrolling);
+    };
+    kept.show(false);
+  });
+  useEffect(() => {
+    const scrolled = () => kept.show(true), resized = () => kept.show(false);
+    addEventListener("scroll", scrolled, { passive: true });
+    addEventListener("resize", resized);
+    return () => {
+      removeEventListener("scroll", scrolled);
+      removeEventListener("resize", resized);
+      kept.rows?.end();
+    };
+  }, []);
+  kept.move ??= (event) => arrows(event, kept);
+  return [body, kept.move];
 }
 
-function classes(column) {
-  return [column.number && "number", column.wide && "wide", column.extra && "extra", column.class].filter(Boolean).join(" ");
+/** inSight tells which rows are near the window. */
+function inSight(body, total) {
+  const top = body.getBoundingClientRect().top;
+  const from = Math.max(0, Math.floor((-top / rowHeight - ahead) / step) * step);
+  const to = Math.max(from, Math.ceil(((innerHeight - top) / rowHeight + ahead) / step) * step);
+  return [Math.min(from, total), Math.min(to, total)];
 }
 
 function Head({ column, sort, setSort }) {
-  const style = column.width ? { width: column.width + "px" } : {};
   if (!column.value) {
-    return html`<th scope="col" class=${classes({ ...column, class: "" })} style=${style} title=${column.hint}>${column.label || html`<span class="sr">${column.hint}</span>`}</th>`;
+    return html`<th scope="col" role="columnheader" class=${classes({ ...column, class: "" })} title=${column.hint}>${column.label || html`<span class="sr">${column.hint}</span>`}</th>`;
   }
   const on = sort.key === column.key;
   const press = () => setSort({ key: column.key, down: on ? !sort.down : !!column.number });
-  return html`<th scope="col" class=${classes({ ...column, class: "" })} style=${style} aria-sort=${on ? (sort.down ? "descending" : "ascending") : "none"}>
+  return html`<th scope="col" role="columnheader" class=${classes({ ...column, class: "" })} aria-sort=${on ? (sort.down ? "descending" : "ascending") : "none"}>
     <button type="button" class="sort" onClick=${press} title=${column.hint}>${column.label}<span class="dir" aria-hidden="true">${on ? (sort.down ? "↓" : "↑") : ""}</span></button></th>`;
 }
 
 /** order sorts by the chosen column, and by id where that is equal, so that rows do not dance. */
 export function order(rows, columns, sort, id) {
-  const column = columns.find((c) => c.key === sort.key);
-  if (!column?.value) return rows;
-  const keyed = rows.map((row) => [column.value(row) ?? -Infinity, id(row), row]);
+  const value = columns.find((c) => c.key === sort.key)?.value;
+  if (!value) return rows;
   const sign = sort.down ? -1 : 1;
-  keyed.sort((a, b) => (a[0] < b[0] ? -sign : a[0] > b[0] ? sign : a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : 0));
-  return keyed.map((k) => k[2]);
-}
-
-/** useWindow tells which rows are in sight, while the page scrolls. */
-function useWindow(body, total) {
-  const [range, setRange] = useState([0, 60]);
-  const look = useCallback(() => {
-    if (!body.current) return;
-    const top = body.current.getBoundingClientRect().top;
-    const from = Math.max(0, Math.floor((-top / rowHeight - ahead) / step) * step);
-    const to = Math.max(from, Math.ceil(((innerHeight - top) / rowHeight + ahead) / step) * step);
-    setRange((was) => (was[0] === from && was[1] === to ? was : [from, to]));
-  }, []);
-  useLayoutEffect(look);
-  useEffect(() => {
-    addEventListener("scroll", look, { passive: true });
-    addEventListener("resize", look);
-    return () => { removeEventListener("scroll", look); removeEventListener("resize", look); };
-  }, []);
-  return [Math.min(range[0], total), Math.min(range[1], total)];
+  return [...rows].sort((a, b) => {
+    const x = value(a) ?? -Infinity, y = value(b) ?? -Infinity;
+    return x < y ? -sign : x > y ? sign : id(a) < id(b) ? -1 : 1;
+  });
 }
 
 /** arrows moves the focus from a row's link to that of another row. */
-function arrows(event, body, total) {
+function arrows(event, { body, table, show }) {
+  const total = table.rows.length;
   const by = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -total, End: total }[event.key];
   const row = event.target.closest("tr[data-index]");
   if (!by || !row || event.target.matches("input, select, textarea")) return;
   event.preventDefault();
   const here = Number(row.dataset.index), next = Math.max(0, Math.min(total - 1, here + by));
-  const reach = () => body.querySelector(`tr[data-index="${next}"] a, tr[data-index="${next}"] button`);
-  const focus = () => { reach()?.focus({ preventScroll: true }); reach()?.scrollIntoView({ block: "nearest" }); };
-  if (reach()) return focus();
-  scrollBy(0, (next - here) * rowHeight);
-  setTimeout(focus, 50);
+  const reach = () => body.querySelector(`tr[data-index="${next}"] :is(a, button)`);
+  if (!reach()) {
+    scrollBy(0, (next - here) * rowHeight);
+    show(true);
+  }
+  reach()?.focus({ preventScroll: true });
+  reach()?.scrollIntoView({ block: "nearest" });
 }
