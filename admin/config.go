@@ -3,12 +3,11 @@ package admin
 import (
 	"log/slog"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"brokerd/admin/cluster"
+	"brokerd/protocol/loglevel"
 )
 
 // settings answers /config from the options, and from what was changed since.
@@ -27,7 +26,7 @@ func (s *settings) Config(key string) (any, bool) {
 	defer s.mu.Unlock()
 	switch key {
 	case "log_level":
-		return slices.Index(levels, strings.ToLower(s.opts.LogLevel)) + 1, true
+		return loglevel.Number(s.opts.LogLevel), true
 	case "nsqlookupd_http_addresses":
 		return append([]string{}, s.cluster.Lookups()...), true
 	case "graphite_url", "notification_http_endpoint":
@@ -72,7 +71,7 @@ func valueOf(pointer any) any {
 
 // SetLogLevel changes the level from now on; it fails for a word that names none.
 func (s *settings) SetLogLevel(word string) error {
-	level, err := ParseLogLevel(word)
+	level, err := loglevel.Parse(word)
 	if err != nil {
 		return err
 	}

@@ -3,18 +3,19 @@ package admin
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"time"
+
+	"brokerd/protocol"
+	"brokerd/protocol/loglevel"
 )
 
 // Version is the version of NSQ whose behaviour is kept.
-const Version = "1.3.0"
+const Version = protocol.Version
 
 // Options is everything that admind can be told. Start from DefaultOptions; Validate states the ranges.
 type Options struct {
@@ -59,6 +60,8 @@ type Options struct {
 	LogLevel  string
 	LogPrefix string
 	LogFormat string // "text" or "json"
+
+	ShutdownTimeout time.Duration // for an orderly stop; whoever calls Shutdown keeps to it
 }
 
 // DefaultOptions returns nsqadmin 1.3.0's defaults, and those of what is new.
@@ -71,6 +74,7 @@ func DefaultOptions() Options {
 		StatsdCounterFormat: "stats.counters.%s.count", StatsdGaugeFormat: "stats.gauges.%s", StatsdPrefix: "nsq.%s",
 		StatsdInterval: time.Minute,
 		LogLevel:       "info", LogPrefix: "[admind] ", LogFormat: "text",
+		ShutdownTimeout: 10 * time.Second,
 	}
 }
 
@@ -217,28 +221,13 @@ func (o *Options) graphiteURL() (*url.URL, error) {
 }
 
 func (o *Options) validateLog() error {
-	if _, err := ParseLogLevel(o.LogLevel); err != nil {
-		return fmt.Errorf("--log-level %w", err)
+	if _, err := loglevel.Parse(o.LogLevel); err != nil {
+		return fmt.Errorf("--log-level %w, not %q", err, o.LogLevel)
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		return fmt.Errorf("--log-format must be text or json, not %q", o.LogFormat)
 	}
 	return nil
-}
-
-// levels are NSQ's words for log levels, in the order of its numbers, which begin at 1.
-var levels = []string{"debug", "info", "warn", "error", "fatal"}
-
-// levelFatal is above every level that is logged while running.
-const levelFatal = slog.LevelError + 4
-
-// ParseLogLevel reads debug, info, warn, error or fatal in any case.
-func ParseLogLevel(word string) (slog.Level, error) {
-	i := slices.Index(levels, strings.ToLower(word))
-	if i < 0 {
-		return 0, fmt.Errorf("must be debug, info, warn, error or fatal, not %q", word)
-	}
-	return []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, levelFatal}[i], nil
 }
 
 // hostname returns the host's name, or "localhost" when the system does not tell.

@@ -3,7 +3,7 @@ package admin
 import "strings"
 
 // Setting is one option under all its names. It is the only list of them: flags, environment, file, help and HTTP's /config are
-// made of it.
+// made of it. Only --shutdown-timeout, which nsqadmin does not tell, is the main package's.
 type Setting struct {
 	Name  string // flag, without dashes
 	Key   string // in the file and in /config
@@ -12,7 +12,7 @@ type Setting struct {
 	Value any // pointer into Options: *string, *bool, *int, *int64, *time.Duration or *[]string
 }
 
-// Settings lists every option, in the help's order, each with a pointer into o.
+// Settings lists every option that /config tells, in the help's order, each with a pointer into o.
 func (o *Options) Settings() []Setting {
 	list := []Setting{
 		{Name: "http-address", Group: "Serving", Value: &o.HTTPAddress, Help: "page and API: host:port"},

@@ -55,7 +55,7 @@ func (a api) Config(name string) (any, bool) {
 }
 
 func (a api) SetLogLevel(word string) error {
-	level, err := ParseLogLevel(word)
+	level, err := parseLogLevel(word)
 	if err != nil {
 		return err
 	}

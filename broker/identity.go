@@ -4,11 +4,12 @@ import (
 	"crypto/md5"
 	"hash/crc32"
 	"os"
+
+	"brokerd/protocol"
 )
 
-// Version is what brokerd tells its clients. NSQ's tools compare it with other nodes', so it is the version of NSQ whose
-// behaviour is kept.
-const Version = "1.3.0"
+// Version is what brokerd tells its clients.
+const Version = protocol.Version
 
 // DefaultNodeID derives a node id from the host's name as nsqd does: CRC-32 (IEEE) of its MD5, modulo 1024.
 func DefaultNodeID() int64 {

@@ -3,7 +3,6 @@ package broker
 import (
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"math"
 	"reflect"
 	"slices"
@@ -106,19 +105,6 @@ func TestExperimentsAreKeptAndOneHasAnEffect(t *testing.T) {
 	}
 	if !o.TopologyAwareConsumption || len(o.Experiments) != 2 {
 		t.Errorf("%v %q", o.TopologyAwareConsumption, o.Experiments)
-	}
-}
-
-func TestParseLogLevel(t *testing.T) {
-	for word, want := range map[string]slog.Level{
-		"debug": slog.LevelDebug, "Info": slog.LevelInfo, "WARN": slog.LevelWarn, "error": slog.LevelError, "fatal": slog.Level(12),
-	} {
-		if got, err := ParseLogLevel(word); got != want || err != nil {
-			t.Errorf("%s: %v, %v", word, got, err)
-		}
-	}
-	if _, err := ParseLogLevel("warning"); err == nil {
-		t.Error("warning is a word of the log's lines, not of the flag")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"brokerd/protocol/loglevel"
 )
 
 // Setting is one option under all its names. It is the only list of them: flags, environment, file, help and HTTP's
@@ -187,7 +189,7 @@ func (o *Options) process() []Setting {
 // tls_min_version as the number on the wire, tls_required as 0, 1 (tcp-https) or 2.
 func (o *Options) Config(name string) (any, bool) {
 	if name == "log_level" {
-		return slices.Index(logLevels, strings.ToLower(o.LogLevel)) + 1, true
+		return loglevel.Number(o.LogLevel), true
 	}
 	for _, s := range o.Settings() {
 		if s.Key == name {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"brokerd/protocol/loglevel"
 )
 
 // OptionError says which option cannot be as it is, and what is allowed.
@@ -30,17 +32,13 @@ var ErrTLSWithoutCert = errors.New("cannot require TLS client connections withou
 // topologyExperiment is the one experiment that exists.
 const topologyExperiment = "topology-aware-consumption"
 
-// logLevels are the words of --log-level; /config counts them from 1.
-var logLevels = []string{"debug", "info", "warn", "error", "fatal"}
-
-// ParseLogLevel returns the level that a word of --log-level names, in any case; fatal is above slog's error. It fails
-// with an OptionError.
-func ParseLogLevel(word string) (slog.Level, error) {
-	i := slices.Index(logLevels, strings.ToLower(word))
-	if i < 0 {
-		return 0, refuse("log-level", "must be debug, info, warn, error or fatal", word)
+// parseLogLevel returns the level that a word of --log-level names. It fails with an OptionError.
+func parseLogLevel(word string) (slog.Level, error) {
+	level, err := loglevel.Parse(word)
+	if err != nil {
+		return 0, refuse("log-level", err.Error(), word)
 	}
-	return slog.LevelDebug + slog.Level(4*i), nil
+	return level, nil
 }
 
 // Limits that come from the wire and from overflow files, where sizes are 32-bit and a record has a header.
@@ -173,7 +171,7 @@ func (o *Options) checkStatistics() error {
 }
 
 func (o *Options) checkProcess() error {
-	_, err := ParseLogLevel(o.LogLevel)
+	_, err := parseLogLevel(o.LogLevel)
 	return cmp.Or(
 		err,
 		oneOf("log-format", o.LogFormat, "must be text or json", "text", "json"),

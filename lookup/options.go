@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
-	"strings"
 	"time"
+
+	"brokerd/protocol"
+	"brokerd/protocol/loglevel"
 )
 
 // Version is what lookups tell brokers and tools: the version of NSQ whose behaviour is kept.
-const Version = "1.3.0"
+const Version = protocol.Version
 
 // Options is everything a lookup can be told. Start from DefaultOptions; Validate states the ranges.
 type Options struct {
@@ -28,6 +29,8 @@ type Options struct {
 	LogLevel  string // debug, info, warn, error, fatal
 	LogPrefix string // before each line
 	LogFormat string // "text" or "json"
+
+	ShutdownTimeout time.Duration // for an orderly stop; whoever calls Shutdown keeps to it
 }
 
 // DefaultOptions returns nsqlookupd 1.3.0's defaults.
@@ -41,6 +44,7 @@ func DefaultOptions() Options {
 		LogLevel:                "info",
 		LogPrefix:               "[lookupd] ",
 		LogFormat:               "text",
+		ShutdownTimeout:         10 * time.Second,
 	}
 }
 
@@ -61,8 +65,8 @@ func (o Options) Validate() error {
 	if o.TombstoneLifetime < 0 {
 		wrong = append(wrong, fmt.Errorf("tombstone lifetime %v is negative", o.TombstoneLifetime))
 	}
-	if !slices.Contains([]string{"debug", "info", "warn", "error", "fatal"}, strings.ToLower(o.LogLevel)) {
-		wrong = append(wrong, fmt.Errorf("log level %q is none of debug, info, warn, error, fatal", o.LogLevel))
+	if _, err := loglevel.Parse(o.LogLevel); err != nil {
+		wrong = append(wrong, fmt.Errorf("log level %w, not %q", err, o.LogLevel))
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		wrong = append(wrong, fmt.Errorf("log format %q is neither text nor json", o.LogFormat))

@@ -227,13 +227,13 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 	for name, spoil := range map[string]func(*Options){
-		"TCP address":      func(o *Options) { o.TCPAddress = "nowhere" },
-		"HTTP address":     func(o *Options) { o.HTTPAddress = "" },
-		"broadcast":        func(o *Options) { o.BroadcastAddress = "" },
-		"inactive":         func(o *Options) { o.InactiveProducerTimeout = 0 },
-		"tombstone":        func(o *Options) { o.TombstoneLifetime = -1 },
-		`log level "loud"`: func(o *Options) { o.LogLevel = "loud" },
-		`format "xml"`:     func(o *Options) { o.LogFormat = "xml" },
+		"TCP address":  func(o *Options) { o.TCPAddress = "nowhere" },
+		"HTTP address": func(o *Options) { o.HTTPAddress = "" },
+		"broadcast":    func(o *Options) { o.BroadcastAddress = "" },
+		"inactive":     func(o *Options) { o.InactiveProducerTimeout = 0 },
+		"tombstone":    func(o *Options) { o.TombstoneLifetime = -1 },
+		`not "loud"`:   func(o *Options) { o.LogLevel = "loud" },
+		`format "xml"`: func(o *Options) { o.LogFormat = "xml" },
 	} {
 		opts := DefaultOptions()
 		spoil(&opts)

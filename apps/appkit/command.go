@@ -13,10 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"brokerd/cmd/cmdkit"
+	"brokerd/protocol"
 )
 
 // Version is the tools' version; it is the daemons' too.
-const Version = "1.3.0"
+const Version = protocol.Version
 
 // The exit codes of a tool.
 const (
@@ -151,7 +154,7 @@ func (c *call) run(proc Process) int {
 	out := newConsole(proc.Stderr)
 	env := &Env{
 		Name: c.command.Name, Args: c.args, Stdin: proc.Stdin, Stdout: proc.Stdout, Stderr: out,
-		Log: c.common.logger(out), console: out, statusInterval: c.common.statusInterval,
+		Log: cmdkit.NewLogger(out, c.common.format, c.common.level), console: out, statusInterval: c.common.statusInterval,
 	}
 	hangup := make(chan struct{}, 1)
 	if c.command.Hangup {
@@ -176,7 +179,7 @@ func (c *call) run(proc Process) int {
 				default: // one is on its way already
 				}
 			case ctx.Err() != nil:
-				logFatal(env.Log, "ended at once", fmt.Errorf("second signal: %v", s))
+				cmdkit.LogFatal(env.Log, "ended at once", fmt.Errorf("second signal: %v", s))
 				return ExitFailed
 			default:
 				env.Log.Info("stopping", "signal", s.String())
@@ -194,7 +197,7 @@ func (c *call) exit(ctx context.Context, proc Process, env *Env, err error) int 
 	case errors.As(err, new(usageError)):
 		fmt.Fprintf(env.Stderr, "%s: %v: see %s --help\n", proc.Name, err, proc.Name)
 	default:
-		logFatal(env.Log, "failed", err)
+		cmdkit.LogFatal(env.Log, "failed", err)
 	}
 	return ExitFailed
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"brokerd/cmd/cmdkit"
+	"brokerd/protocol/loglevel"
+
 	"github.com/BurntSushi/toml"
 )
 
@@ -47,7 +50,7 @@ type commonFlags struct {
 func (c *commonFlags) register(flags *flag.FlagSet, progress bool) {
 	flags.StringVar(&c.config, "config", "", "TOML `file` with more settings: a flag's name with _ for - is its key")
 	flags.BoolVar(&c.version, "version", false, "print the version and exit")
-	flags.Var((*logLevel)(&c.level), "log-level", "debug, info, warn, error or fatal")
+	flags.Var((*loglevel.Flag)(&c.level), "log-level", "debug, info, warn, error or fatal")
 	flags.StringVar(&c.format, "log-format", "text", "text or json")
 	if progress {
 		flags.DurationVar(&c.statusInterval, "status-interval", 0,
@@ -186,11 +189,6 @@ func isRepeated(f *flag.Flag) bool {
 	return ok
 }
 
-const (
-	helpColumn = 44
-	helpWidth  = 118
-)
-
 // help is what --help prints.
 func (c Command) help(program string) string {
 	var b strings.Builder
@@ -223,10 +221,10 @@ func (c Command) help(program string) string {
 	return b.String()
 }
 
-// writeFlag writes one flag and its explanation, wrapped into the right-hand column.
+// writeFlag writes one flag with its explanation.
 func writeFlag(b *strings.Builder, f *flag.Flag) {
 	kind, text := flag.UnquoteUsage(f)
-	name := "--" + f.Name
+	name := f.Name
 	if kind != "" {
 		name += "=" + strings.ToUpper(kind)
 	}
@@ -240,22 +238,5 @@ func writeFlag(b *strings.Builder, f *flag.Flag) {
 	if len(notes) > 0 {
 		text += " (" + strings.Join(notes, ", ") + ")"
 	}
-	fmt.Fprintf(b, "  %-*s", helpColumn-2, name)
-	column := helpColumn
-	if len(name) > helpColumn-3 {
-		column = helpWidth // the name takes the line
-	}
-	for i, word := range strings.Fields(text) {
-		switch {
-		case column+1+len(word) > helpWidth:
-			fmt.Fprintf(b, "\n%*s", helpColumn, "")
-			column = helpColumn
-		case i > 0:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	b.WriteByte('\n')
+	cmdkit.WriteFlag(b, name, text)
 }

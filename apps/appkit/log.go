@@ -2,7 +2,6 @@ package appkit
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -12,55 +11,6 @@ import (
 	"github.com/nsqio/go-nsq"
 	"golang.org/x/term"
 )
-
-// levelFatal is the level of the one line that says why a tool ends; it is printed as FATAL.
-const levelFatal = slog.LevelError + 4
-
-// logLevel is a flag.Value: debug, info, warn, error or fatal in any case.
-type logLevel slog.Level
-
-func (l *logLevel) Set(word string) error {
-	if strings.EqualFold(word, "fatal") {
-		*l = logLevel(levelFatal)
-		return nil
-	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(word)); err != nil || strings.ContainsAny(word, "+-") {
-		return errors.New("must be debug, info, warn, error or fatal")
-	}
-	*l = logLevel(level)
-	return nil
-}
-
-func (l *logLevel) String() string {
-	if slog.Level(*l) >= levelFatal {
-		return "fatal"
-	}
-	return strings.ToLower(slog.Level(*l).String())
-}
-
-// logger writes text or JSON of the chosen level and above to w.
-func (c *commonFlags) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.level, ReplaceAttr: nameFatal}
-	if c.format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
-
-// nameFatal prints FATAL for levelFatal, where slog would print ERROR+4.
-func nameFatal(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.LevelKey {
-		if level, ok := a.Value.Any().(slog.Level); ok && level >= levelFatal {
-			a.Value = slog.StringValue("FATAL")
-		}
-	}
-	return a
-}
-
-func logFatal(log *slog.Logger, text string, err error) {
-	log.Log(context.Background(), levelFatal, text, "error", err)
-}
 
 // ClientLog hands go-nsq's log to a *slog.Logger.
 type ClientLog struct{ Log *slog.Logger }

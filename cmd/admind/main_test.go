@@ -15,27 +15,10 @@ import (
 
 	"brokerd/admin"
 	"brokerd/cmd/cmdkit"
+	"brokerd/cmd/cmdtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// admind runs it with the signals already waiting, and returns its exit code and what it wrote.
-func admind(args []string, env map[string]string, signals ...os.Signal) (code int, stdout, stderr string) {
-	var out, line bytes.Buffer
-	pending := make(chan os.Signal, len(signals))
-	for _, s := range signals {
-		pending <- s
-	}
-	code = run(cmdkit.Process{Args: args, LookupEnv: lookupEnv(env), Stdout: &out, Stderr: &line, Signals: pending})
-	return code, out.String(), line.String()
-}
-
-func lookupEnv(env map[string]string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		text, ok := env[name]
-		return text, ok
-	}
-}
 
 // TestEverySource takes each key of nsqadmin's file, some of them overridden.
 func TestEverySource(t *testing.T) {
@@ -68,13 +51,13 @@ func TestEverySource(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := defaults()
+	got := admin.DefaultOptions()
 	args := []string{"-config", path, "-http-address", "127.0.0.1:6171", "-admin-user", "carol", "-admin-user=dave"}
 	env := map[string]string{"ADMIND_HTTP_ADDRESS": "127.0.0.1:7171", "ADMIND_VIEWER_USER": "*", "ADMIND_LOG_LEVEL": "WARN",
 		"ADMIND_LOOKUPD_HTTP_ADDRESS": "c:4161, d:4161"}
-	_, err := configure(program(&got), &got, cmdkit.Process{Args: args, LookupEnv: lookupEnv(env)})
-	want := defaults()
-	o := &want.Options
+	_, err := program(&got).Configure(cmdtest.Told(args, env))
+	want := admin.DefaultOptions()
+	o := &want
 	o.HTTPAddress, o.BasePath, o.DevStaticDir = "127.0.0.1:6171", "/nsq", "static"
 	o.GraphiteURL, o.ProxyGraphite, o.StatsdCounterFormat, o.StatsdGaugeFormat, o.StatsdPrefix = "http://graphite:80", true, "c.%s", "g.%s", "p.%s"
 	o.StatsdInterval, o.NotificationEndpoint, o.ConnectTimeout, o.RequestTimeout = 30*time.Second, "http://notify:80/", time.Second, 3*time.Second
@@ -88,7 +71,7 @@ func TestEverySource(t *testing.T) {
 
 // TestDefaults: those of nsqadmin are kept.
 func TestDefaults(t *testing.T) {
-	code, help, _ := admind([]string{"--help"}, nil)
+	code, help, _ := cmdtest.Call(run, []string{"--help"}, nil)
 	for _, want := range []string{`(default "0.0.0.0:4171")`, `(default 2s)`, `(default 5s)`, `(default "127.0.0.1/8")`, `(default "X-Forwarded-User")`,
 		`(default "stats.counters.%s.count")`, `(default "stats.gauges.%s")`, `(default "nsq.%s")`, `(default 1m)`, "ADMIND_LOG_LEVEL",
 		"admind user add USERS-FILE NAME ROLE"} {
@@ -113,7 +96,7 @@ func TestWrongOptionsAreOneLine(t *testing.T) {
 		{[]string{"--nsqd-http-address=a:1", "--log-level=loud"}, "loud"},
 		{[]string{"user", "remove", "f", "n", "viewer"}, `there is add, not "remove"`},
 	} {
-		code, stdout, stderr := admind(c.args, nil)
+		code, stdout, stderr := cmdtest.Call(run, c.args, nil)
 		if code == cmdkit.ExitOK || stdout != "" || !strings.HasPrefix(stderr, "admind") || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%q: code %d, stdout %q, stderr %q", c.args, code, stdout, stderr)
 		}
@@ -121,14 +104,14 @@ func TestWrongOptionsAreOneLine(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	code, stdout, stderr := admind([]string{"-version"}, nil)
+	code, stdout, stderr := cmdtest.Call(run, []string{"-version"}, nil)
 	if want := "admind v" + admin.Version + " (built w/" + runtime.Version() + ")\n"; code != cmdkit.ExitOK || stdout != want || stderr != "" {
 		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
 
 func TestASignalEndsItWithCode0(t *testing.T) {
-	code, _, stderr := admind([]string{"--http-address=127.0.0.1:0", "--nsqd-http-address=127.0.0.1:1"}, nil, syscall.SIGTERM)
+	code, _, stderr := cmdtest.Call(run, []string{"--http-address=127.0.0.1:0", "--nsqd-http-address=127.0.0.1:1"}, nil, syscall.SIGTERM)
 	if code != cmdkit.ExitOK || strings.Contains(stderr, "level=ERROR") || !strings.Contains(stderr, "url=http://127.0.0.1:") {
 		t.Errorf("code %d, stderr %s", code, stderr)
 	}
@@ -136,7 +119,7 @@ func TestASignalEndsItWithCode0(t *testing.T) {
 
 func TestAnAddressThatCannotBeBoundIsOneFatalLine(t *testing.T) {
 	// 192.0.2.0/24 is for documentation: no machine has such an address.
-	code, _, stderr := admind([]string{"--http-address=192.0.2.1:4171", "--nsqd-http-address=127.0.0.1:1"}, nil)
+	code, _, stderr := cmdtest.Call(run, []string{"--http-address=192.0.2.1:4171", "--nsqd-http-address=127.0.0.1:1"}, nil)
 	if code != cmdkit.ExitFailed || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "level=FATAL") {
 		t.Errorf("code %d, stderr %s", code, stderr)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"brokerd/cmd/cmdkit"
+	"brokerd/cmd/cmdtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +34,7 @@ func TestFromStartToSignal(t *testing.T) {
 		{http.MethodPost, "/pub?topic=orders", "OK"},
 		{http.MethodGet, "/stats?topic=orders", "[orders"},
 	} {
-		proc := process(args, nil)
+		proc := cmdtest.Told(args, nil)
 		var stderr bytes.Buffer
 		signals := make(chan os.Signal, 1)
 		proc.Stderr, proc.Signals = &stderr, signals
@@ -83,12 +84,9 @@ func TestFailuresToStartAreOneFatalLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"--tcp-address=127.0.0.1:0", "--http-address=", "--data-path=" + t.TempDir()}, args...)
-			proc := process(args, nil)
-			var stderr bytes.Buffer
-			proc.Stderr = &stderr
-			code := run(proc)
-			if code != cmdkit.ExitFailed || strings.Count(stderr.String(), "level=FATAL") != 1 {
-				t.Errorf("exit code %d, log:\n%s", code, stderr.String())
+			code, _, stderr := cmdtest.Call(run, args, nil)
+			if code != cmdkit.ExitFailed || strings.Count(stderr, "level=FATAL") != 1 {
+				t.Errorf("exit code %d, log:\n%s", code, stderr)
 			}
 		})
 	}

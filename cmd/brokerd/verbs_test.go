@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"brokerd/cmd/cmdkit"
+	"brokerd/cmd/cmdtest"
 )
 
 // TestVerbs: what check and export answer to right and wrong arguments.
@@ -29,13 +29,9 @@ func TestVerbs(t *testing.T) {
 		{[]string{"--help"}, cmdkit.ExitOK, "brokerd export DATA-PATH OUT-PATH", ""},
 		{[]string{"compact", empty}, cmdkit.ExitUsage, "", `"compact" is not a flag`},
 	} {
-		proc := process(c.args, nil)
-		var stdout, stderr bytes.Buffer
-		proc.Stdout, proc.Stderr = &stdout, &stderr
-		code := run(proc)
-		if code != c.code || !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) ||
-			c.stderr == "" && stderr.Len() > 0 {
-			t.Errorf("%q: exit code %d\n%s%s", c.args, code, stdout.String(), stderr.String())
+		code, stdout, stderr := cmdtest.Call(run, c.args, nil)
+		if code != c.code || !strings.Contains(stdout, c.stdout) || !strings.Contains(stderr, c.stderr) || c.stderr == "" && stderr != "" {
+			t.Errorf("%q: exit code %d\n%s%s", c.args, code, stdout, stderr)
 		}
 	}
 }

@@ -1,5 +1,6 @@
 // Package cmdkit is what the daemons' main packages share: it resolves their settings, builds their logger and runs them
-// until a signal.
+// until a signal. A main package is a [Program] that names its settings and makes its daemon. The tools, whose flags are simpler and
+// which are no daemons, share the form of the log and of the help.
 //
 // A setting has one name and four sources, strongest first: the flag --msg-timeout, the environment variable
 // BROKERD_MSG_TIMEOUT, the key msg_timeout of the TOML file that --config names, the default that stands in the variable

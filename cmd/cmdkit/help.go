@@ -30,13 +30,13 @@ func (p Program) Help() string {
 			group = s.Group
 			fmt.Fprintf(&b, "\n%s\n", group)
 		}
-		writeFlag(&b, s.Name+s.placeholder(), s.explanation())
+		WriteFlag(&b, s.Name+s.placeholder(), s.explanation())
 	}
 	b.WriteString("\nOther\n")
-	writeFlag(&b, flagConfig+"=FILE", "TOML file to read, with the keys of NSQ's own files; unknown keys are ignored")
-	writeFlag(&b, flagVersion, "print the version and exit")
-	writeFlag(&b, "help", "print this and exit")
-	writeFlag(&b, flagVerbose+", --"+flagWorkerID, "accepted for old scripts, without effect")
+	WriteFlag(&b, flagConfig+"=FILE", "TOML file to read, with the keys of NSQ's own files; unknown keys are ignored")
+	WriteFlag(&b, flagVersion, "print the version and exit")
+	WriteFlag(&b, "help", "print this and exit")
+	WriteFlag(&b, flagVerbose+", --"+flagWorkerID, "accepted for old scripts, without effect")
 	return b.String()
 }
 
@@ -95,8 +95,8 @@ func (s Setting) explanation() string {
 	return s.Help + " (" + strings.Join(notes, ", ") + ")"
 }
 
-// writeFlag writes one flag and its explanation, wrapped into the right-hand column.
-func writeFlag(b *strings.Builder, name, text string) {
+// WriteFlag writes a flag, whose name comes without dashes, and its explanation, wrapped into the right-hand column.
+func WriteFlag(b *strings.Builder, name, text string) {
 	fmt.Fprintf(b, "  --%-*s", helpColumn-4, name)
 	column := max(helpColumn, len(name)+4)
 	if column > helpColumn {

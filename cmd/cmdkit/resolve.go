@@ -8,15 +8,25 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 )
 
-// Program is a daemon as its user sees it.
+// Program is a daemon as its user sees it, and how it is made.
 type Program struct {
 	Name     string // of the command; in upper case it begins the environment variables
 	About    string // one line for the help
 	Version  string // without the leading v
 	Settings []Setting
 	Verbs    []Verb // what the command does besides being a daemon
+
+	// What Run has to know of the settings: variables that some of them set.
+	LogLevel, LogFormat *string
+	ShutdownTimeout     *time.Duration
+
+	// Validate checks the settings once all have their values. It may join errors, and name the source of a value with Locate.
+	Validate func(Resolved) error
+	// New makes the daemon, which is not started yet. level changes what is logged at run time.
+	New func(log *slog.Logger, level *slog.LevelVar) (Daemon, error)
 }
 
 // Verb is something that a command does and ends: its first argument names it.

@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
+
+	"brokerd/protocol/loglevel"
 )
 
 // The exit codes of a daemon.
@@ -35,7 +38,53 @@ func NewProcess() Process {
 	return Process{Args: os.Args[1:], LookupEnv: os.LookupEnv, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
 }
 
-// Refuse prints what Resolve or a daemon's validation returned and gives the exit code.
+// Run is a command from its arguments to its exit code: it carries out a verb, or runs the daemon until a signal.
+func (p Program) Run(proc Process) int {
+	if code, ok := p.Verb(proc); ok {
+		return code
+	}
+	resolved, err := p.Configure(proc)
+	if err != nil {
+		return p.Refuse(proc, err)
+	}
+	level := new(slog.LevelVar)
+	if l, err := loglevel.Parse(*p.LogLevel); err == nil { // Configure has seen to it
+		level.Set(l)
+	}
+	log := NewLogger(proc.Stderr, *p.LogFormat, level)
+	resolved.LogUnknownKeys(log)
+	daemon, err := p.New(log, level)
+	if err != nil {
+		LogFatal(log, "cannot start", err)
+		return ExitFailed
+	}
+	return Serve(proc, log, daemon, *p.ShutdownTimeout)
+}
+
+// Configure gives every setting its value and has the whole validated. An error is ErrHelp, ErrVersion, or one line that says what
+// is wrong.
+func (p Program) Configure(proc Process) (Resolved, error) {
+	resolved, err := p.Resolve(proc.Args, proc.LookupEnv)
+	if err != nil {
+		return resolved, err
+	}
+	if *p.ShutdownTimeout <= 0 {
+		err := fmt.Errorf("--shutdown-timeout must be more than 0, not %q", p.ShutdownTimeout)
+		return resolved, resolved.Locate("shutdown-timeout", err)
+	}
+	if err := p.Validate(resolved); err != nil {
+		return resolved, &lineError{err}
+	}
+	return resolved, nil
+}
+
+// lineError is an error on one line, whatever was joined.
+type lineError struct{ error }
+
+func (e *lineError) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }
+func (e *lineError) Unwrap() error { return e.error }
+
+// Refuse prints what Configure returned and gives the exit code.
 func (p Program) Refuse(proc Process, err error) int {
 	switch {
 	case errors.Is(err, ErrHelp):
@@ -59,24 +108,19 @@ type Daemon struct {
 	Shutdown func(ctx context.Context) error
 }
 
-// Fail logs that the daemon cannot start and gives the exit code.
-func Fail(log *slog.Logger, err error) int {
-	fatal(log, "cannot start", err)
-	return ExitFailed
-}
-
 // Serve starts the daemon, waits for a signal or for its failure, stops it and returns the exit code. A second signal
 // ends the wait for an orderly stop.
 func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int {
 	if err := d.Start(context.Background()); err != nil {
-		return Fail(log, err)
+		LogFatal(log, "cannot start", err)
+		return ExitFailed
 	}
 	code := ExitOK
 	select {
 	case sig := <-proc.Signals:
 		log.Info("stopping", "signal", sig.String())
 	case err := <-d.Failed:
-		fatal(log, "stopping", err)
+		LogFatal(log, "stopping", err)
 		code = ExitFailed
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -86,12 +130,12 @@ func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int 
 	select {
 	case err := <-stopped:
 		if err != nil {
-			fatal(log, "did not stop in order", err)
+			LogFatal(log, "did not stop in order", err)
 			return ExitFailed
 		}
 		return code
 	case sig := <-proc.Signals:
-		fatal(log, "ended at once", fmt.Errorf("second signal: %v", sig))
+		LogFatal(log, "ended at once", fmt.Errorf("second signal: %v", sig))
 		return ExitFailed
 	}
 }

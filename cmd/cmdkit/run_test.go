@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/protocol/loglevel"
+
 	"go.uber.org/goleak"
 )
 
@@ -88,6 +90,46 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
+// TestRun is a command from its arguments to its exit code.
+func TestRun(t *testing.T) {
+	two := errors.Join(errors.New("--size is wrong"), errors.New("--count is wrong"))
+	for _, c := range []struct {
+		name         string
+		args         []string
+		wrong, start error
+		code         int
+		want         string // in stderr
+		lines        int    // of it
+	}{
+		{"until a signal", []string{"--log-level=info"}, nil, nil, ExitOK, "level=INFO msg=stopping signal=terminated", 1},
+		{"silent", []string{"--log-level=error"}, nil, nil, ExitOK, "", 0},
+		{"wrong", nil, two, nil, ExitUsage, "relay: --size is wrong; --count is wrong\n", 1},
+		{"no time to stop", []string{"--shutdown-timeout=0s"}, nil, nil, ExitUsage,
+			`relay: --shutdown-timeout must be more than 0, not "0s" (from the flag)`, 1},
+		{"cannot start", nil, nil, errors.New("no certificate"), ExitFailed, `level=FATAL msg="cannot start" error="no certificate"`, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			level, format, timeout := "info", "text", time.Second
+			s := defaults()
+			p := program(&s)
+			p.Settings = append(p.Settings, Setting{Name: "log-level", Value: &level}, Setting{Name: "shutdown-timeout", Value: &timeout})
+			p.LogLevel, p.LogFormat, p.ShutdownTimeout = &level, &format, &timeout
+			p.Validate = func(Resolved) error { return c.wrong }
+			p.New = func(*slog.Logger, *slog.LevelVar) (Daemon, error) {
+				d, _ := newFake()
+				return d, c.start
+			}
+			signals := make(chan os.Signal, 1)
+			signals <- syscall.SIGTERM
+			var out, log bytes.Buffer
+			code := p.Run(Process{Args: c.args, LookupEnv: lookup(nil), Stdout: &out, Stderr: &log, Signals: signals})
+			if code != c.code || !strings.Contains(log.String(), c.want) || strings.Count(log.String(), "\n") != c.lines || out.Len() > 0 {
+				t.Errorf("code %d, stdout %q, stderr %s", code, &out, &log)
+			}
+		})
+	}
+}
+
 func TestRefuse(t *testing.T) {
 	s := defaults()
 	p := program(&s)
@@ -147,28 +189,11 @@ func TestLogger(t *testing.T) {
 	log.Debug("hidden")
 	level.Set(slog.LevelDebug)
 	log.Debug("shown")
-	level.Set(LevelFatal)
+	level.Set(loglevel.Fatal)
 	log.Error("hidden")
-	log.Log(t.Context(), LevelFatal, "end")
+	LogFatal(log, "end", errors.New("no reason"))
 	got := out.String()
-	if strings.Contains(got, "hidden") || !strings.Contains(got, `"level":"DEBUG","msg":"shown"`) || !strings.Contains(got, `"level":"FATAL","msg":"end"`) {
+	if strings.Contains(got, "hidden") || !strings.Contains(got, `"level":"DEBUG","msg":"shown"`) || !strings.Contains(got, `"level":"FATAL","msg":"end","error":"no reason"`) {
 		t.Error(got)
-	}
-}
-
-func TestLevelWords(t *testing.T) {
-	for word, want := range map[string]slog.Level{
-		"debug": slog.LevelDebug, "Info": slog.LevelInfo, "WARN": slog.LevelWarn, "error": slog.LevelError, "Fatal": LevelFatal,
-	} {
-		var level Level
-		if err := level.Set(word); err != nil || slog.Level(level) != want || level.String() != strings.ToLower(word) {
-			t.Errorf("%s: %v %v", word, level, err)
-		}
-	}
-	for _, word := range []string{"", "warning", "info+1", "loud"} {
-		var level Level
-		if err := level.Set(word); err == nil {
-			t.Errorf("%q was taken", word)
-		}
 	}
 }

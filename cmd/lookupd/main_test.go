@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,28 +13,11 @@ import (
 	"go.uber.org/goleak"
 
 	"brokerd/cmd/cmdkit"
+	"brokerd/cmd/cmdtest"
 	"brokerd/lookup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// lookupd runs it with the signals already waiting, and returns its exit code and what it wrote.
-func lookupd(args []string, env map[string]string, signals ...os.Signal) (code int, stdout, stderr string) {
-	var out, line bytes.Buffer
-	pending := make(chan os.Signal, len(signals))
-	for _, s := range signals {
-		pending <- s
-	}
-	code = run(cmdkit.Process{Args: args, LookupEnv: lookupEnv(env), Stdout: &out, Stderr: &line, Signals: pending})
-	return code, out.String(), line.String()
-}
-
-func lookupEnv(env map[string]string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		text, ok := env[name]
-		return text, ok
-	}
-}
 
 // TestEverySource takes each key of nsqlookupd's file, some of them overridden.
 func TestEverySource(t *testing.T) {
@@ -53,15 +35,15 @@ func TestEverySource(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := defaults()
+	got := lookup.DefaultOptions()
 	args := []string{"-config", path, "-tcp-address", "127.0.0.1:6160"}
 	env := map[string]string{"LOOKUPD_TCP_ADDRESS": "127.0.0.1:7160", "LOOKUPD_LOG_LEVEL": "WARN", "LOOKUPD_LOG_FORMAT": "json"}
-	_, err := configure(program(&got), &got, cmdkit.Process{Args: args, LookupEnv: lookupEnv(env)})
-	want := options{shutdownTimeout: 10 * time.Second, Options: lookup.Options{
+	_, err := program(&got).Configure(cmdtest.Told(args, env))
+	want := lookup.Options{
 		TCPAddress: "127.0.0.1:6160", HTTPAddress: "127.0.0.1:5161", BroadcastAddress: "lookup-1",
 		InactiveProducerTimeout: time.Minute, TombstoneLifetime: 30 * time.Second,
-		LogLevel: "WARN", LogPrefix: "[lookup] ", LogFormat: "json",
-	}}
+		LogLevel: "WARN", LogPrefix: "[lookup] ", LogFormat: "json", ShutdownTimeout: 10 * time.Second,
+	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v\nerror %v", got, want, err)
 	}
@@ -78,7 +60,7 @@ func TestWrongOptionsAreOneLine(t *testing.T) {
 		{[]string{"--log-level=loud"}, "loud"},
 		{[]string{"--tcp-address=nowhere"}, "nowhere"},
 	} {
-		code, stdout, stderr := lookupd(c.args, nil)
+		code, stdout, stderr := cmdtest.Call(run, c.args, nil)
 		if code != cmdkit.ExitUsage || stdout != "" || !strings.HasPrefix(stderr, "lookupd: ") ||
 			!strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%q: code %d, stdout %q, stderr %q", c.args, code, stdout, stderr)
@@ -87,7 +69,7 @@ func TestWrongOptionsAreOneLine(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	code, stdout, stderr := lookupd([]string{"-version"}, nil)
+	code, stdout, stderr := cmdtest.Call(run, []string{"-version"}, nil)
 	if want := "lookupd v1.3.0 (built w/" + runtime.Version() + ")\n"; code != cmdkit.ExitOK || stdout != want || stderr != "" {
 		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
@@ -95,7 +77,7 @@ func TestVersion(t *testing.T) {
 
 func TestASignalEndsItWithCode0(t *testing.T) {
 	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"}
-	code, _, stderr := lookupd(args, nil, syscall.SIGTERM)
+	code, _, stderr := cmdtest.Call(run, args, nil, syscall.SIGTERM)
 	if code != cmdkit.ExitOK || strings.Contains(stderr, "level=ERROR") {
 		t.Errorf("code %d, stderr %s", code, stderr)
 	}
@@ -103,7 +85,7 @@ func TestASignalEndsItWithCode0(t *testing.T) {
 
 func TestAnAddressThatCannotBeBoundIsOneFatalLine(t *testing.T) {
 	// 192.0.2.0/24 is for documentation: no machine has such an address.
-	code, _, stderr := lookupd([]string{"--tcp-address=192.0.2.1:4160", "--http-address=127.0.0.1:0"}, nil)
+	code, _, stderr := cmdtest.Call(run, []string{"--tcp-address=192.0.2.1:4160", "--http-address=127.0.0.1:0"}, nil)
 	if code != cmdkit.ExitFailed || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "level=FATAL") {
 		t.Errorf("code %d, stderr %s", code, stderr)
 	}

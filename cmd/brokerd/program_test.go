@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"brokerd/broker"
 	"brokerd/cmd/cmdkit"
+	"brokerd/cmd/cmdtest"
 )
 
 // told returns what brokerd makes of flags, environment and the text of a file.
@@ -26,15 +26,8 @@ func told(t *testing.T, args []string, env map[string]string, toml string) (brok
 		args = append(args, "--config="+path)
 	}
 	o := broker.DefaultOptions()
-	_, err := configure(program(&o), &o, process(args, env))
+	_, err := program(&o).Configure(cmdtest.Told(args, env))
 	return o, err
-}
-
-func process(args []string, env map[string]string) cmdkit.Process {
-	return cmdkit.Process{Args: args, LookupEnv: func(name string) (string, bool) {
-		text, ok := env[name]
-		return text, ok
-	}}
 }
 
 func TestFileOfNSQ(t *testing.T) {
@@ -151,12 +144,9 @@ func TestWrongOptions(t *testing.T) {
 		{args: []string{"--statsd-interval=0s"}, want: `--statsd-interval must be more than 0, not "0s" (from the flag)`},
 		{args: []string{"--durabilty=disk"}, want: `flag provided but not defined: -durabilty: see brokerd --help`},
 	} {
-		var out, line bytes.Buffer
-		proc := process(c.args, c.env)
-		proc.Stdout, proc.Stderr = &out, &line
-		code := run(proc)
-		if code != cmdkit.ExitUsage || out.Len() != 0 || line.String() != "brokerd: "+c.want+"\n" {
-			t.Errorf("code %d, stdout %q\ngot  %swant brokerd: %s", code, out.String(), line.String(), c.want)
+		code, stdout, stderr := cmdtest.Call(run, c.args, c.env)
+		if code != cmdkit.ExitUsage || stdout != "" || stderr != "brokerd: "+c.want+"\n" {
+			t.Errorf("code %d, stdout %q\ngot  %swant brokerd: %s", code, stdout, stderr, c.want)
 		}
 	}
 }
@@ -166,11 +156,9 @@ func TestVersionAndHelp(t *testing.T) {
 		"--version": "brokerd v1.3.0 (built w/" + runtime.Version() + ")\n",
 		"--help":    "\n  --mem-queue-size=N                          messages a topic or channel keeps in memory",
 	} {
-		var out, line bytes.Buffer
-		proc := process([]string{flag}, nil)
-		proc.Stdout, proc.Stderr = &out, &line
-		if code := run(proc); code != cmdkit.ExitOK || line.Len() != 0 || !strings.Contains(out.String(), want) {
-			t.Errorf("%s: code %d, stderr %q, stdout %s", flag, code, line.String(), out.String())
+		code, stdout, stderr := cmdtest.Call(run, []string{flag}, nil)
+		if code != cmdkit.ExitOK || stderr != "" || !strings.Contains(stdout, want) {
+			t.Errorf("%s: code %d, stderr %q, stdout %s", flag, code, stderr, stdout)
 		}
 	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 
 	"brokerd/broker"
 	"brokerd/cmd/cmdkit"
@@ -14,6 +16,12 @@ func program(o *broker.Options) cmdkit.Program {
 		Name:    "brokerd",
 		About:   "a message broker for NSQ's clients",
 		Version: broker.Version,
+
+		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
+		Validate: func(resolved cmdkit.Resolved) error { return validate(o, resolved) },
+		New: func(log *slog.Logger, level *slog.LevelVar) (cmdkit.Daemon, error) {
+			return newDaemon(o, log, level)
+		},
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))
@@ -31,15 +39,25 @@ func program(o *broker.Options) cmdkit.Program {
 	return p
 }
 
-// configure fills o, which holds the defaults, from flags, environment and file, and validates it.
-func configure(p cmdkit.Program, o *broker.Options, proc cmdkit.Process) (cmdkit.Resolved, error) {
-	resolved, err := p.Resolve(proc.Args, proc.LookupEnv)
-	if err != nil {
-		return resolved, err
-	}
-	err = o.Validate()
+// validate checks o, and says of a wrong option where its value came from.
+func validate(o *broker.Options, resolved cmdkit.Resolved) error {
+	err := o.Validate()
 	if bad := (*broker.OptionError)(nil); errors.As(err, &bad) {
-		err = resolved.Locate(bad.Flag, err)
+		return resolved.Locate(bad.Flag, err)
 	}
-	return resolved, err
+	return err
+}
+
+// newDaemon makes the broker.
+func newDaemon(o *broker.Options, log *slog.Logger, level *slog.LevelVar) (cmdkit.Daemon, error) {
+	server, err := broker.New(*o, log, level)
+	if err != nil {
+		return cmdkit.Daemon{}, err
+	}
+	spareProcessor(o)
+	return cmdkit.Daemon{
+		Start:    func(context.Context) error { return server.Start() },
+		Failed:   server.Err(),
+		Shutdown: server.Shutdown,
+	}, nil
 }
