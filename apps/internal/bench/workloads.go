@@ -15,8 +15,11 @@ type workload struct {
 	flags []option  // what can be changed beside what all have
 }
 
-// option adds one flag.
-type option func(flags *flag.FlagSet, s *load.Spec)
+// option is one flag, and the part of a load that it sets: an int, an int64, a float64 or a duration.
+type option struct {
+	name, help string
+	value      func(s *load.Spec) any // pointer
+}
 
 // base are the defaults of what a load does not read or not change.
 var base = load.Spec{Limit: 10 * time.Minute, Size: 200, Batch: 0, Publishers: 2, Depth: 1, Topics: 1, Channels: 1,
@@ -82,7 +85,7 @@ var workloads = []workload{
 		name: "conns", summary: "connect consumers and see what they cost while idle",
 		help:  "Connects consumers, and tells the broker's memory for each and its CPU while nothing happens. Needs --pid.\n",
 		spec:  with(load.Conns, func(s *load.Spec) { s.Duration, s.Consumers = 5*time.Second, 1000 }),
-		flags: []option{watched, topics, channels, consumers, buffering},
+		flags: []option{watched, topics, channels, connected, buffering},
 	},
 }
 
@@ -91,68 +94,46 @@ func (w *workload) register(flags *flag.FlagSet, s *load.Spec) {
 	flags.StringVar(&s.Topic, "topic", s.Topic, "the `topic`, with --topics the start of their names; it is not deleted\n"+
 		"(default one made up for the run)")
 	flags.DurationVar(&s.Limit, "limit", s.Limit, "end everything after this `time`")
-	for _, add := range w.flags {
-		add(flags, s)
+	for _, o := range w.flags {
+		o.register(flags, s)
 	}
 }
 
-func messages(flags *flag.FlagSet, s *load.Spec) {
-	flags.Int64Var(&s.Messages, "messages", s.Messages, "how `many` are published; 0 = until the duration is over")
-}
-
-func duration(flags *flag.FlagSet, s *load.Spec) {
-	flags.DurationVar(&s.Duration, "duration", s.Duration, "how `long` is published; 0 = until all messages are")
-}
-
-func watched(flags *flag.FlagSet, s *load.Spec) {
-	flags.DurationVar(&s.Duration, "duration", s.Duration, "how `long` the broker is watched while nothing happens")
-}
-
-func rate(flags *flag.FlagSet, s *load.Spec) {
-	flags.Float64Var(&s.Rate, "rate", s.Rate, "`messages` per second of all publishers; 0 = as fast as it goes")
-}
-
-func size(flags *flag.FlagSet, s *load.Spec) {
-	flags.IntVar(&s.Size, "size", s.Size, "`bytes` of a message, 16 or more")
-}
-
-func batch(flags *flag.FlagSet, s *load.Spec) {
-	flags.IntVar(&s.Batch, "batch", s.Batch, "`messages` in one publish; 1 = PUB; 0 = up to 200 that fit in 1 MiB, 1 with a rate")
-}
-
-func publishers(flags *flag.FlagSet, s *load.Spec) {
-	flags.IntVar(&s.Publishers, "publishers", s.Publishers, "`connections` that publish")
-}
-
-func depth(flags *flag.FlagSet, s *load.Spec) {
-	flags.IntVar(&s.Depth, "depth", s.Depth, "`publishes` of a connection that may be unanswered")
-}
-
-func topics(flags *flag.FlagSet, s *load.Spec) {
-	flags.IntVar(&s.Topics, "topics", s.Topics, "how `many`, published to in turn")
-}
-
-func channels(flags *flag.FlagSet, s *load.Spec) {
-	flags.IntVar(&s.Channels, "channels", s.Channels, "how `many` each topic has")
-}
-
-func consumers(flags *flag.FlagSet, s *load.Spec) {
-	what := "`connections` that consume each channel"
-	if s.Kind == load.Conns {
-		what = "`connections` in all"
+// register adds the flag; s holds its default.
+func (o option) register(flags *flag.FlagSet, s *load.Spec) {
+	switch v := o.value(s).(type) {
+	case *int:
+		flags.IntVar(v, o.name, *v, o.help)
+	case *int64:
+		flags.Int64Var(v, o.name, *v, o.help)
+	case *float64:
+		flags.Float64Var(v, o.name, *v, o.help)
+	case *time.Duration:
+		flags.DurationVar(v, o.name, *v, o.help)
 	}
-	flags.IntVar(&s.Consumers, "consumers", s.Consumers, what)
 }
 
-func rdy(flags *flag.FlagSet, s *load.Spec) {
-	flags.IntVar(&s.RDY, "rdy", s.RDY, "`messages` that a consumer may have in flight")
-}
-
-func delay(flags *flag.FlagSet, s *load.Spec) {
-	flags.DurationVar(&s.Delay, "delay", s.Delay, "by how `much` messages are deferred, in whole milliseconds")
-}
-
-func buffering(flags *flag.FlagSet, s *load.Spec) {
-	flags.DurationVar(&s.Buffering, "output-buffer-timeout", s.Buffering,
-		"how `long` consumers let the broker hold output back: 250ms is what\nclient libraries ask for; 0 = the broker's default, -1ns = not at all")
-}
+// What loads can be told beside what all have.
+var (
+	messages = option{"messages", "how `many` are published; 0 = until the duration is over",
+		func(s *load.Spec) any { return &s.Messages }}
+	duration = option{"duration", "how `long` is published; 0 = until all messages are",
+		func(s *load.Spec) any { return &s.Duration }}
+	watched = option{"duration", "how `long` the broker is watched while nothing happens",
+		func(s *load.Spec) any { return &s.Duration }}
+	rate = option{"rate", "`messages` per second of all publishers; 0 = as fast as it goes",
+		func(s *load.Spec) any { return &s.Rate }}
+	size  = option{"size", "`bytes` of a message, 16 or more", func(s *load.Spec) any { return &s.Size }}
+	batch = option{"batch", "`messages` in one publish; 1 = PUB; 0 = up to 200 that fit in 1 MiB, 1 with a rate",
+		func(s *load.Spec) any { return &s.Batch }}
+	publishers = option{"publishers", "`connections` that publish", func(s *load.Spec) any { return &s.Publishers }}
+	depth      = option{"depth", "`publishes` of a connection that may be unanswered", func(s *load.Spec) any { return &s.Depth }}
+	topics     = option{"topics", "how `many`, published to in turn", func(s *load.Spec) any { return &s.Topics }}
+	channels   = option{"channels", "how `many` each topic has", func(s *load.Spec) any { return &s.Channels }}
+	consumers  = option{"consumers", "`connections` that consume each channel", func(s *load.Spec) any { return &s.Consumers }}
+	connected  = option{"consumers", "`connections` in all", func(s *load.Spec) any { return &s.Consumers }}
+	rdy        = option{"rdy", "`messages` that a consumer may have in flight", func(s *load.Spec) any { return &s.RDY }}
+	delay      = option{"delay", "by how `much` messages are deferred, in whole milliseconds", func(s *load.Spec) any { return &s.Delay }}
+	buffering  = option{"output-buffer-timeout", "how `long` consumers let the broker hold output back: 250ms is what\n" +
+		"client libraries ask for; 0 = the broker's default, -1ns = not at all", func(s *load.Spec) any { return &s.Buffering }}
+)

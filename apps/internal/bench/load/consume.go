@@ -23,30 +23,15 @@ func (r *run) subscribeAll(ctx context.Context) (*consumers, error) {
 	s := &r.spec
 	perTopic := s.Channels * s.Consumers
 	n := len(r.topics) * perTopic
-	all := &consumers{run: r, list: make([]*consumer, n), group: make([]int, n), leaving: make(chan struct{})}
-	err := each(n, 16, func(i int) error {
+	all := &consumers{run: r, group: make([]int, n), leaving: make(chan struct{})}
+	var err error
+	all.list, err = openAll(n, func(i int) (*consumer, error) {
 		topic, channel := i/perTopic, i%perTopic/s.Consumers
-		c, err := r.subscribe(ctx, r.topics[topic], channelName(channel), consumerBuffer)
-		if err != nil {
-			return err
-		}
-		all.list[i] = &consumer{conn: c, run: r, seen: r.seen[channel]}
 		all.group[i] = i / s.Consumers
-		return nil
+		c, err := r.subscribe(ctx, r.topics[topic], channelName(channel), consumerBuffer)
+		return &consumer{conn: c, run: r, seen: r.seen[channel]}, err
 	})
-	if err != nil {
-		all.close()
-		return nil, err
-	}
-	return all, nil
-}
-
-func (all *consumers) close() {
-	for _, c := range all.list {
-		if c != nil {
-			c.conn.Close()
-		}
-	}
+	return all, err
 }
 
 // start lets them all consume. leave ends it.
@@ -81,11 +66,11 @@ const closeWait = 5 * time.Second
 func (all *consumers) leave() {
 	close(all.leaving)
 	for _, c := range all.list {
-		c.conn.SetDeadline(time.Now().Add(closeWait))
-		c.conn.Write([]byte("CLS\n")) // if it fails, so does the consumer's read
+		c.SetDeadline(time.Now().Add(closeWait))
+		c.Write([]byte("CLS\n")) // if it fails, so does the consumer's read
 	}
 	all.wg.Wait()
-	all.close()
+	closeAll(all.list)
 }
 
 // report writes what the consumers measured into the result; only after leave.

@@ -11,7 +11,7 @@ import (
 
 // consumer is one connection that consumes a channel and finishes all it gets. Its figures are read after run has returned.
 type consumer struct {
-	conn *conn
+	*conn
 	run  *run
 	seen *seen // of the channel
 	out  []byte
@@ -41,7 +41,7 @@ func consumerHello(buffering time.Duration) protocol.IdentifyRequest {
 
 // start asks for messages.
 func (c *consumer) start(rdy int) error {
-	_, err := c.conn.Write([]byte("RDY " + strconv.Itoa(rdy) + "\n"))
+	_, err := c.Write([]byte("RDY " + strconv.Itoa(rdy) + "\n"))
 	return err
 }
 
@@ -49,7 +49,7 @@ func (c *consumer) start(rdy int) error {
 func (c *consumer) consume() error {
 	defer c.tell()
 	for {
-		t, payload, ok, err := c.conn.buffered()
+		t, payload, ok, err := c.buffered()
 		switch {
 		case err != nil:
 			return err
@@ -76,7 +76,7 @@ func (c *consumer) refill() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	return c.conn.fill()
+	return c.fill()
 }
 
 func (c *consumer) flush() error {
@@ -84,7 +84,7 @@ func (c *consumer) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	_, err := c.conn.Write(c.out)
+	_, err := c.Write(c.out)
 	c.out = c.out[:0]
 	return err
 }
@@ -125,5 +125,5 @@ func (c *consumer) message(payload []byte) {
 	}
 	c.unique++
 	stamp := int64(binary.BigEndian.Uint64(body))
-	c.latency.Add(time.Duration(c.conn.arrived.UnixNano() - stamp))
+	c.latency.Add(time.Duration(c.arrived.UnixNano() - stamp))
 }

@@ -46,21 +46,21 @@ func (r *run) idleConns(ctx context.Context, result *Result) error {
 		return err
 	}
 	before, known := r.memory(result)
-	idle := &idlers{list: make([]*conn, r.spec.Consumers)}
-	defer idle.close()
 	began := time.Now()
-	err := each(r.spec.Consumers, 16, func(i int) (err error) {
+	list, err := openAll(r.spec.Consumers, func(i int) (*conn, error) {
 		topic := r.topics[i%len(r.topics)]
-		idle.list[i], err = r.subscribe(ctx, topic, channelName(i/len(r.topics)%r.spec.Channels), 512)
+		c, err := r.subscribe(ctx, topic, channelName(i/len(r.topics)%r.spec.Channels), 512)
 		if err != nil {
-			return fmt.Errorf("connection %d: %w", i+1, err)
+			return nil, fmt.Errorf("connection %d: %w", i+1, err)
 		}
 		r.live.Done.Add(1)
-		return nil
+		return c, nil
 	})
 	if err != nil {
 		return err
 	}
+	idle := &idlers{list: list}
+	defer idle.close()
 	result.SetupPerSec = float64(r.spec.Consumers) / time.Since(began).Seconds()
 	idle.start(r)
 	return r.watch(ctx, result, known, before, int64(r.spec.Consumers))
@@ -99,11 +99,7 @@ func (l *idlers) start(r *run) {
 
 // close ends the connections and joins their goroutines.
 func (l *idlers) close() {
-	for _, c := range l.list {
-		if c != nil {
-			c.Close()
-		}
-	}
+	closeAll(l.list)
 	l.wg.Wait()
 }
 

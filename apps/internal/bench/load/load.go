@@ -114,34 +114,20 @@ type publishers struct {
 // dialPublishers connects them; nothing is sent yet.
 func (r *run) dialPublishers(ctx context.Context) (*publishers, error) {
 	s := &r.spec
-	p := &publishers{run: r, list: make([]*publisher, s.Publishers)}
+	p := &publishers{run: r}
 	delay := time.Duration(0)
 	if s.Kind == Deferred || s.Kind == Held {
 		delay = s.Delay
 	}
-	err := each(s.Publishers, 16, func(i int) (err error) {
+	var err error
+	p.list, err = openAll(s.Publishers, func(i int) (_ *publisher, err error) {
 		one := &publisher{run: r, frames: newFrames(r.topics, s.Batch, s.Size, delay, r.tag), depth: s.Depth, delay: delay,
 			batch: s.Batch}
 		one.frames.turn = i * len(r.topics) / s.Publishers // so that not all begin with the same topic
 		one.conn, err = dial(ctx, r.broker.TCP, one.hello(), 4<<10)
-		if err == nil {
-			p.list[i] = one
-		}
-		return err
+		return one, err
 	})
-	if err != nil {
-		p.close()
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *publishers) close() {
-	for _, one := range p.list {
-		if one != nil {
-			one.conn.Close()
-		}
-	}
+	return p, err
 }
 
 // publish sends everything, waits for the answers and closes the connections.
@@ -168,7 +154,7 @@ func (p *publishers) publish(ctx context.Context) {
 	wg.Wait()
 	p.ended = time.Now()
 	p.usage = meter.stop(p.run.acked.Load() - acked)
-	p.close()
+	closeAll(p.list)
 }
 
 // report writes what the publishers measured into the result, as the result of publishing only.

@@ -77,7 +77,7 @@ func (f *frames) next(stamp time.Time, first int64, n int) []byte {
 
 // publisher is one connection that publishes. Its figures are read after run has returned.
 type publisher struct {
-	conn   *conn
+	*conn
 	run    *run
 	frames *frames
 	pace   pace
@@ -106,7 +106,7 @@ func (p *publisher) publish(ctx context.Context) error {
 			return nil
 		}
 		p.noteLag(intended)
-		if _, err := p.conn.Write(p.frames.next(intended.Add(p.delay), first, n)); err != nil {
+		if _, err := p.Write(p.frames.next(intended.Add(p.delay), first, n)); err != nil {
 			return err
 		}
 		if err := p.answer(intended, n); err != nil {
@@ -133,11 +133,11 @@ func (p *publisher) noteLag(intended time.Time) {
 
 // answer reads the answer to a publish of n messages.
 func (p *publisher) answer(intended time.Time, n int) error {
-	err := p.conn.awaitOK()
+	err := p.awaitOK()
 	var refused refusal
 	switch {
 	case err == nil:
-		p.acks.Add(p.conn.arrived.Sub(intended))
+		p.acks.Add(p.arrived.Sub(intended))
 		p.run.ack(n)
 		return nil
 	case errors.As(err, &refused):
@@ -169,7 +169,7 @@ func (p *publisher) publishAhead(ctx context.Context) error {
 		for s := range window {
 			if failed == nil {
 				if failed = p.answer(s.at, s.n); failed != nil {
-					p.conn.Close() // so that the sender stops, too
+					p.Close() // so that the sender stops, too
 				}
 			}
 		}
@@ -188,7 +188,7 @@ func (p *publisher) sendAhead(ctx context.Context, window chan<- sent) error {
 	for {
 		intended, first, n := p.claim(ctx)
 		if n == 0 {
-			_, err := p.conn.Write(out)
+			_, err := p.Write(out)
 			return err
 		}
 		p.noteLag(intended)
@@ -200,14 +200,14 @@ func (p *publisher) sendAhead(ctx context.Context, window chan<- sent) error {
 				continue
 			}
 		default: // the window is full: what was gathered must go before there can be room
-			if _, err := p.conn.Write(out); err != nil {
+			if _, err := p.Write(out); err != nil {
 				return err
 			}
 			out = out[:0]
 			window <- s
 			continue
 		}
-		if _, err := p.conn.Write(out); err != nil {
+		if _, err := p.Write(out); err != nil {
 			return err
 		}
 		out = out[:0]

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/url"
 	"sync"
@@ -256,6 +257,36 @@ func (r *run) cleanUp(result *Result) {
 	})
 	if err != nil {
 		result.note("a topic stays: %v", err)
+	}
+}
+
+// atOnce is how many connections are opened at a time.
+const atOnce = 16
+
+// openAll opens n connections, some at a time. When one fails it closes the others and returns the first error.
+func openAll[C io.Closer](n int, open func(i int) (C, error)) ([]C, error) {
+	var mu sync.Mutex
+	var opened []C
+	list := make([]C, n)
+	err := each(n, atOnce, func(i int) (err error) {
+		list[i], err = open(i)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			opened = append(opened, list[i])
+		}
+		return err
+	})
+	if err != nil {
+		closeAll(opened)
+		return nil, err
+	}
+	return list, nil
+}
+
+func closeAll[C io.Closer](list []C) {
+	for _, c := range list {
+		c.Close()
 	}
 }
 
