@@ -4,9 +4,9 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
-	"time"
 
 	"brokerd/admin/cluster"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
 
@@ -34,7 +34,7 @@ func (s *settings) Config(key string) (any, bool) {
 	}
 	for _, setting := range s.opts.Settings() {
 		if setting.Key == key {
-			return valueOf(setting.Value), true
+			return httpapi.ConfigValue(setting.Value)
 		}
 	}
 	return nil, false
@@ -50,23 +50,6 @@ func (s *settings) withoutPassword(key string) string {
 		return ""
 	}
 	return u.Redacted()
-}
-
-// valueOf returns what a pointer into Options points to, as /config shows it.
-func valueOf(pointer any) any {
-	switch v := pointer.(type) {
-	case *string:
-		return *v
-	case *bool:
-		return *v
-	case *int:
-		return *v
-	case *time.Duration:
-		return int64(*v)
-	case *[]string:
-		return append([]string{}, *v...)
-	}
-	return nil
 }
 
 // SetLogLevel changes the level from now on; it fails for a word that names none.

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
 
@@ -200,19 +200,10 @@ func (o *Options) Config(name string) (any, bool) {
 }
 
 func configValue(pointer any) any {
+	if value, ok := httpapi.ConfigValue(pointer); ok {
+		return value
+	}
 	switch v := pointer.(type) {
-	case *string:
-		return *v
-	case *bool:
-		return *v
-	case *int:
-		return *v
-	case *int64:
-		return *v
-	case *time.Duration:
-		return int64(*v)
-	case *[]string:
-		return append([]string{}, *v...)
 	case *percentiles:
 		return append([]float64{}, *v...)
 	case *tlsVersion:

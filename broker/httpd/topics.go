@@ -107,20 +107,26 @@ func (a *api) saveMetadata(req *http.Request) error {
 	return nil
 }
 
-func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+// channelArgs returns the topic that the arguments name, which must be there, and the name of a channel.
+func (a *api) channelArgs(req *http.Request) (t *topic.Topic, channel string, err error) {
 	q, err := httpapi.ParseQuery(req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	topicName, channelName, err := q.TopicAndChannel()
+	name, channel, err := q.TopicAndChannel()
+	if err != nil {
+		return nil, "", err
+	}
+	t, err = a.lookupTopic(name)
+	return t, channel, err
+}
+
+func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	t, channel, err := a.channelArgs(req)
 	if err != nil {
 		return nil, err
 	}
-	t, err := a.lookupTopic(topicName)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := t.Channel(channelName); err != nil {
+	if _, err := t.Channel(channel); err != nil {
 		return nil, a.fail(req, err)
 	}
 	return nil, nil
@@ -129,19 +135,11 @@ func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprout
 // onChannel returns the handler that does something to the channel which the arguments name.
 func (a *api) onChannel(do func(a *api, req *http.Request, c *topic.Channel) error) httpapi.HandlerFunc {
 	return func(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
-		q, err := httpapi.ParseQuery(req)
+		t, channel, err := a.channelArgs(req)
 		if err != nil {
 			return nil, err
 		}
-		topicName, channelName, err := q.TopicAndChannel()
-		if err != nil {
-			return nil, err
-		}
-		t, err := a.lookupTopic(topicName)
-		if err != nil {
-			return nil, err
-		}
-		c := t.LookupChannel(channelName)
+		c := t.LookupChannel(channel)
 		if c == nil {
 			return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -28,7 +29,9 @@ func TestFromStartToSignal(t *testing.T) {
 	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=" + socket, "--data-path=" + dir, "--log-format=json"}
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", socket) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
 	}}
 	for _, step := range []struct{ method, path, want string }{
 		{http.MethodPost, "/pub?topic=orders", "OK"},

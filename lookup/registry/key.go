@@ -56,14 +56,6 @@ func (t *topic) findChannel(name string) (int, bool) {
 	return slices.BinarySearchFunc(t.channels, name, func(c *key, name string) int { return strings.Compare(c.name, name) })
 }
 
-// channel returns the channel's key, nil when there is none.
-func (t *topic) channel(name string) *key {
-	if i, found := t.findChannel(name); found {
-		return t.channels[i]
-	}
-	return nil
-}
-
 // makeChannel returns the channel's key, made when there is none.
 func (t *topic) makeChannel(name string) *key {
 	i, found := t.findChannel(name)

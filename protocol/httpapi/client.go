@@ -77,13 +77,14 @@ func (c *HTTPClient) Post(ctx context.Context, rawURL string, body, v any) error
 	return c.ask(ctx, http.MethodPost, rawURL, encoded, v)
 }
 
-// PostBytes sends body as it is, and returns the answer as it is. The error is as Get's.
+// PostBytes is Do with the method POST.
 func (c *HTTPClient) PostBytes(ctx context.Context, rawURL string, body []byte) ([]byte, error) {
-	return c.sendSecurely(ctx, http.MethodPost, rawURL, body)
+	return c.Do(ctx, http.MethodPost, rawURL, body)
 }
 
-// sendSecurely sends a request, once more over https when it is refused for that.
-func (c *HTTPClient) sendSecurely(ctx context.Context, method, rawURL string, body []byte) ([]byte, error) {
+// Do sends a request with the body as it is and returns the answer as it is, for what is not JSON, or not only. It asks once more
+// over https when it is refused for that. The error is as Get's.
+func (c *HTTPClient) Do(ctx context.Context, method, rawURL string, body []byte) ([]byte, error) {
 	answer, err := c.send(ctx, method, rawURL, body)
 	if err == nil {
 		return answer, nil
@@ -96,7 +97,7 @@ func (c *HTTPClient) sendSecurely(ctx context.Context, method, rawURL string, bo
 
 // ask sends a request and decodes the answer.
 func (c *HTTPClient) ask(ctx context.Context, method, rawURL string, body []byte, v any) error {
-	answer, err := c.sendSecurely(ctx, method, rawURL, body)
+	answer, err := c.Do(ctx, method, rawURL, body)
 	if err != nil || v == nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func TestATableForPeople(t *testing.T) {
 
 func TestWithoutHTTPTopicsStay(t *testing.T) {
 	broker := cmdtest.Broker(t, "brokerd", nil)
-	code, out, log := bench(nil, "e2e", "--messages=100", "--topic=kept", "--nsqd-tcp-address="+broker.TCP,
+	code, _, log := bench(nil, "e2e", "--messages=100", "--topic=kept", "--nsqd-tcp-address="+broker.TCP,
 		"--nsqd-http-address=none")
 	if code != appkit.ExitOK {
 		t.Fatalf("exit code %d: %s", code, log)
@@ -95,7 +95,7 @@ func TestWithoutHTTPTopicsStay(t *testing.T) {
 	if topic := broker.Topic(t, "kept"); topic.MessageCount != 100 {
 		t.Errorf("the broker has %+v", topic)
 	}
-	code, out, _ = bench(nil, "pub", "--messages=100", "--nsqd-tcp-address="+broker.TCP, "--nsqd-http-address=none")
+	code, out, _ := bench(nil, "pub", "--messages=100", "--nsqd-tcp-address="+broker.TCP, "--nsqd-http-address=none")
 	if code != appkit.ExitOK || !strings.Contains(out, "stay") {
 		t.Errorf("exit code %d, and it does not say that topics stay:\n%s", code, out)
 	}

@@ -3,7 +3,6 @@ package load
 import (
 	"bufio"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -172,5 +171,3 @@ func (f *fake) published(c net.Conn, list [][]byte) {
 		f.push(channel)
 	}
 }
-
-func (f *fake) String() string { return fmt.Sprintf("fake broker with %d messages", f.messages) }

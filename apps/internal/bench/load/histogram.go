@@ -53,9 +53,6 @@ func (h *Histogram) Merge(other *Histogram) {
 	h.max = max(h.max, other.max)
 }
 
-// Count returns how many durations were added.
-func (h *Histogram) Count() int64 { return h.total }
-
 // Quantile returns the duration that the share q, 0 to 1, of all is not over; 0 when there are none.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	want := max(int64(math.Ceil(q*float64(h.total))), 1)

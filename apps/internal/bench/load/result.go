@@ -112,18 +112,6 @@ func (r *Result) Problems() []string {
 	return append(list, texts...)
 }
 
-// merge adds other's counts.
-func (c *Counts) merge(other Counts) {
-	c.Sent += other.Sent
-	c.Acked += other.Acked
-	c.Expected += other.Expected
-	c.Received += other.Received
-	c.Lost += other.Lost
-	c.Duplicated += other.Duplicated
-	c.Redelivered += other.Redelivered
-	c.Foreign += other.Foreign
-}
-
 // note adds a sentence for the reader.
 func (r *Result) note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
