@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 const (
@@ -13,24 +14,24 @@ const (
 )
 
 // OS returns the operating system's file system.
-func OS() FS { return osFS{} }
+func OS() FS { return osFS{new(brief)} }
 
-type osFS struct{}
+type osFS struct{ brief *brief }
 
-func (osFS) Create(name string) (File, error) {
-	return openOS(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+func (o osFS) Create(name string) (File, error) {
+	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
-func (osFS) Open(name string) (File, error) { return openOS(name, os.O_RDONLY) }
+func (o osFS) Open(name string) (File, error) { return o.open(name, os.O_RDONLY) }
 
-func (osFS) OpenWrite(name string) (File, error) { return openOS(name, os.O_RDWR) }
+func (o osFS) OpenWrite(name string) (File, error) { return o.open(name, os.O_RDWR) }
 
-func openOS(name string, flag int) (File, error) {
+func (o osFS) open(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, fileMode)
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return osFile{f, o.brief}, nil
 }
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
@@ -96,8 +97,25 @@ func (osFS) Free(dir string) (Space, error) {
 	return space, nil
 }
 
-// osFile is an *os.File whose Sync and Preallocate use the best that the system has.
-type osFile struct{ *os.File }
+// osFile is an *os.File whose WriteAt, Sync and Preallocate use the best that the system has.
+type osFile struct {
+	*os.File
+	brief *brief
+}
+
+func (f osFile) WriteAt(p []byte, off int64) (int, error) {
+	if !f.brief.may(len(p)) || off < 0 {
+		return f.File.WriteAt(p, off)
+	}
+	start := time.Now()
+	n := writeBrief(f.File, p, off)
+	f.brief.took(time.Since(start))
+	if n == len(p) {
+		return n, nil
+	}
+	more, err := f.File.WriteAt(p[n:], off+int64(n)) // goes on, or finds out why not
+	return n + more, err
+}
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
