@@ -102,7 +102,17 @@ func (b *fakeBroker) SaveMetadata() error {
 }
 
 // consumer is a connection that subscribed.
-type consumer struct{ stats httpapi.Client }
+type consumer struct {
+	stats httpapi.Client
+	woken chan struct{}
+}
+
+func (c *consumer) Wake() {
+	select {
+	case c.woken <- struct{}{}:
+	default: // the last one has not been heard yet
+	}
+}
 
 func (c *consumer) Close()                {}
 func (c *consumer) Stats() httpapi.Client { return c.stats }
@@ -248,7 +258,7 @@ func (f *fixture) channel(t, c string) *topic.Channel {
 // subscribe makes a consumer of a channel that says stats of itself.
 func (f *fixture) subscribe(t, c string, stats httpapi.Client) {
 	f.t.Helper()
-	s, err := f.topic(t).Subscribe(c, topic.SubscribeOptions{Owner: &consumer{stats}, MsgTimeout: time.Minute})
+	s, err := f.topic(t).Subscribe(c, topic.SubscribeOptions{Owner: &consumer{stats: stats}, MsgTimeout: time.Minute})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -267,7 +277,8 @@ func (f *fixture) depth(name string) int64 {
 // finishOne publishes a message, takes it as a consumer of the channel, and finishes it.
 func finishOne(t *testing.T, tp *topic.Topic, channel string) {
 	t.Helper()
-	s, err := tp.Subscribe(channel, topic.SubscribeOptions{Owner: &consumer{}, MsgTimeout: time.Minute})
+	owner := &consumer{woken: make(chan struct{}, 1)}
+	s, err := tp.Subscribe(channel, topic.SubscribeOptions{Owner: owner, MsgTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,11 +290,11 @@ func finishOne(t *testing.T, tp *topic.Topic, channel string) {
 	}
 	var d topic.Delivery
 	for s.Take(&d) == 0 {
-		<-s.Wake()
+		<-owner.woken
 	}
 	id, _ := protocol.FirstMessage(d.Runs[0].Frames).ID()
 	answers := []topic.Answer{{ID: id, Verb: topic.Finish}}
-	s.Apply(answers)
+	s.Apply(answers, nil)
 	if answers[0].Err != nil {
 		t.Fatal(answers[0].Err)
 	}

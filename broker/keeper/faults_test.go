@@ -301,7 +301,7 @@ func TestSegmentsGoAfterTheLogIsSynced(t *testing.T) {
 		for d := (topic.Delivery{}); s.Take(&d) > 0; d.Clear() {
 			for _, run := range d.Runs {
 				for f := run.Frames; len(f) > 0; f = f[len(protocol.FirstMessage(f)):] {
-					s.Apply([]topic.Answer{{ID: protocol.FirstMessage(f).MustID(), Verb: topic.Finish}})
+					s.Apply([]topic.Answer{{ID: protocol.FirstMessage(f).MustID(), Verb: topic.Finish}}, nil)
 				}
 			}
 		}

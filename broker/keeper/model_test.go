@@ -89,6 +89,7 @@ type held struct {
 
 type nobody struct{}
 
+func (nobody) Wake()  {}
 func (nobody) Close() {}
 
 // bound keeps ids across crashes, as a file does.
@@ -328,7 +329,7 @@ func (n *node) answer(s *consumer, all bool) {
 	}
 	s.held = keep
 	lo := n.begin()
-	s.Apply(answers)
+	s.Apply(answers, nil)
 	at := n.end(lo)
 	for i, a := range answers {
 		p := n.promises[s.name+"/"+about[i].body]

@@ -31,7 +31,9 @@ func (s *Session) exec(c *protocol.Command) error {
 	case protocol.Pub, protocol.Mpub:
 		return s.publish(c)
 	}
-	if err := s.settleCommands(); err != nil {
+	err := s.settleCommands()
+	s.wakes.pass()
+	if err != nil {
 		return err
 	}
 	switch c.Verb {
@@ -127,10 +129,12 @@ func clampDelay(ms uint64, limit time.Duration) time.Duration {
 }
 
 func (s *Session) applyAnswers() error {
-	s.sub.Load().Apply(s.answers)
+	s.wakes.pass()
+	s.sub.Load().Apply(s.answers, &s.wakes.Wakes)
 	var err error
 	for i := range s.answers {
 		if a := &s.answers[i]; a.Err != nil && err == nil {
+			s.wakes.pass()
 			err = s.refuseAnswer(a.Verb, a.ID.String(), a.Err.Error())
 		}
 	}
@@ -214,8 +218,6 @@ func (s *Session) subscribe(c *protocol.Command) error {
 	}
 	s.sub.Store(sub)
 	s.state.Store(stateSubscribed)
-	s.writer.Add(1)
-	go s.write(sub)
 	if err := s.out.frame(protocol.FrameResponse, protocol.OK); err != nil {
 		return err
 	}

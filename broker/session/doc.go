@@ -1,8 +1,12 @@
 // Package session is one client connection: what it says, what it is told, its credit and its buffers.
 //
-// A Server owns the sessions. A session has one goroutine, its reader, which parses commands and answers them; once it
-// subscribes it has a second, its writer, which takes messages and sends them. The reader starts the writer and returns only
-// after it has ended. Heartbeats cost neither a goroutine nor a timer: they are the deadline of the reader's read.
+// A Server owns the sessions. A session has one goroutine, its reader, which parses commands and answers them. Heartbeats cost
+// neither a goroutine nor a timer: they are the deadline of the reader's read.
+//
+// Messages are taken and sent by whoever has the duty, one goroutine at a time and none while there is nothing to send. That is
+// the reader of a publisher, or of the consumer itself, when it has brought the work and would only wait for its peer otherwise;
+// it never waits for the consumer. All else, and what could wait, is for a goroutine that is started and ends when all is sent.
+// The session's reader returns only after the last one has ended.
 //
 // The reader works through all that is in its buffer before it answers: FIN, REQ and TOUCH that follow each other are applied
 // under one lock, publishes to one topic are appended together, and the answers leave in one write, before the reader would

@@ -17,6 +17,7 @@ type input struct {
 	src    io.Reader
 	link   *link        // not nil when src is the bare socket, whose reads can wait without a buffer
 	before func() error // called before a read that may wait
+	wakes  *wakes       // whom to serve then
 	buf    []byte       // nil while nothing is buffered and the source is the bare socket
 	r, w   int
 }
@@ -51,6 +52,7 @@ func (in *input) fill() error {
 			return in.fillLent()
 		}
 	}
+	in.wakes.pass()
 	if in.buf == nil {
 		in.buf = getBuffer()
 	}
@@ -71,7 +73,7 @@ func (in *input) fill() error {
 
 func (in *input) fillLent() error {
 	in.release()
-	buf, n, err := in.link.readLent()
+	buf, n, err := in.link.readLent(in.wakes)
 	if n > 0 {
 		in.buf, in.w = buf, n
 		return nil

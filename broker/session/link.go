@@ -70,8 +70,15 @@ func (l *link) Read(p []byte) (int, error) {
 }
 
 // readLent is Read into a buffer that is taken from the pool only once there is something to read. The buffer is the
-// caller's when n is above 0.
-func (l *link) readLent() (buf []byte, n int, err error) {
+// caller's when n is above 0. When there is nothing to read yet the wakes are served.
+func (l *link) readLent(w *wakes) (buf []byte, n int, err error) {
+	if w.Any() {
+		if buf, n = l.readNow(); n > 0 {
+			w.pass()
+			return buf, n, nil
+		}
+		w.serve()
+	}
 	yielded := l.turns.take()
 	buf, n, err = l.attend(nil)
 	l.turns.judge(yielded, !l.in.waited)
@@ -138,13 +145,25 @@ func (l *link) beginCommand() {
 func (l *link) Write(p []byte) (int, error) {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
+	l.armWriteLocked()
+	return l.write(p)
+}
+
+// writeNow writes as much of p as can be written without waiting.
+func (l *link) writeNow(p []byte) (int, error) {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	l.armWriteLocked()
+	return l.socket.writeNow(p)
+}
+
+func (l *link) armWriteLocked() {
 	if l.writeLimit > 0 {
 		if now := l.now(); l.writeArmed < now+l.writeLimit/2 {
 			l.writeArmed = now + l.writeLimit
 			_ = l.SetWriteDeadline(l.start.Add(l.writeArmed))
 		}
 	}
-	return l.write(p)
 }
 
 // turns is when a reader lets others have the processor before it looks for what its peer sends next. When many peers wait for

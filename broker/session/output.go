@@ -18,6 +18,7 @@ type flusher interface {
 type output struct {
 	mu    sync.Mutex // guards what follows
 	dst   io.Writer
+	link  *link   // not nil when dst is the bare socket, to which can be written without waiting
 	comp  flusher // not nil when the connection is compressed; then it writes to dst
 	buf   []byte  // from the pool; nil when empty
 	held  bool    // the compressor holds bytes back
@@ -31,7 +32,10 @@ type output struct {
 func (o *output) redirect(dst io.Writer, comp flusher) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.dst, o.comp = dst, comp
+	o.dst, o.comp, o.link = dst, comp, nil
+	if l, ok := dst.(*link); ok && l.raw != nil && comp == nil {
+		o.link = l
+	}
 }
 
 func (o *output) setLimit(n int, holds bool) {
@@ -75,6 +79,73 @@ func (o *output) deliver(d *topic.Delivery) error {
 		return o.flushLocked()
 	}
 	return o.err
+}
+
+// sendReady takes and sends what can be sent without waiting, and reports whether that is all. If not, what is in d is to be sent
+// next, and then all that may have been taken.
+func (o *output) sendReady(sub *topic.Subscription, d *topic.Delivery) (done bool) {
+	if !o.mu.TryLock() {
+		return false
+	}
+	defer o.mu.Unlock()
+	if o.link == nil {
+		return false
+	}
+	for {
+		n, more := sub.TakeReady(d)
+		if n == 0 {
+			return !more && o.flushNowLocked()
+		}
+		size := 0
+		for i := range d.Runs {
+			size += len(d.Runs[i].Frames)
+		}
+		if len(o.buf)+size > bufferSize {
+			return false
+		}
+		for i := range d.Runs {
+			if o.runLocked(&d.Runs[i]) != nil {
+				return false
+			}
+		}
+		d.Clear()
+	}
+}
+
+// room reports whether that many answers OK can be appended now without waiting.
+func (o *output) room(oks int) bool {
+	if !o.mu.TryLock() {
+		return false
+	}
+	defer o.mu.Unlock()
+	return len(o.buf)+oks*(protocol.FrameHeaderSize+len(protocol.OK)) <= bufferSize
+}
+
+// flushNow is flushResponses as far as that goes without waiting, and reports whether that was all.
+func (o *output) flushNow() bool {
+	if !o.mu.TryLock() {
+		return false
+	}
+	defer o.mu.Unlock()
+	return !o.asked || o.flushNowLocked()
+}
+
+func (o *output) flushNowLocked() bool {
+	if o.link == nil || o.err != nil {
+		return false
+	}
+	if len(o.buf) == 0 {
+		return true
+	}
+	var n int
+	if n, o.err = o.link.writeNow(o.buf); n < len(o.buf) {
+		o.buf = o.buf[:copy(o.buf, o.buf[n:])]
+		return false
+	}
+	o.asked = false
+	putBuffer(o.buf)
+	o.buf = nil
+	return true
 }
 
 // runLocked appends one run. Long ones are written without being copied.

@@ -162,7 +162,14 @@ func (s *Session) readMessages() error {
 func (s *Session) publishBatch() error {
 	owed := s.owedOKs
 	s.owedOKs = 0
-	err := s.deliver(func(t *topic.Topic) error { return t.Publish(&s.batch) })
+	s.wakes.pass()
+	err := s.deliver(func(t *topic.Topic) error {
+		s.batch.Later = &s.wakes.Wakes
+		return t.Publish(&s.batch)
+	})
+	if s.wakes.Any() && (err != nil || !s.out.room(owed)) {
+		s.wakes.pass()
+	}
 	if err == nil {
 		return s.out.oks(owed)
 	}

@@ -44,15 +44,15 @@ type Session struct {
 	owedOKs   int            // their answers
 	reading   bool           // a publish is being read: the end of the batch is not whole
 	answers   []topic.Answer // FIN, REQ and TOUCH that are not applied yet
+	wakes     wakes          // whom the last publish, or the last answers, brought work
 	secret    string         // of AUTH
 	auth      *auth.State    // written under mu too
 
-	state atomic.Int32
-	ended atomic.Bool                        // by the reader; the writer is woken to see it
-	sub   atomic.Pointer[topic.Subscription] // set once by the reader; the writer and stats read it
-	out   output
-	batching
-	writer sync.WaitGroup
+	state    atomic.Int32
+	sub      atomic.Pointer[topic.Subscription] // set once by the reader; who sends and stats read it
+	out      output
+	duty     duty // whose it is to send
+	batching batching
 
 	mu       sync.Mutex // guards what follows
 	settings settings
@@ -62,9 +62,10 @@ type Session struct {
 func newSession(cfg *Config, conn net.Conn) *Session {
 	s := &Session{cfg: cfg, conn: conn, since: time.Now(), link: newLink(conn)}
 	s.settings = defaultSettings(cfg, remoteIP(conn))
-	s.out.dst, s.out.limit = s.link, bufferSize
+	s.out.redirect(s.link, nil)
+	s.out.limit = bufferSize
 	s.setBatching()
-	s.in.before = s.settle
+	s.in.before, s.in.wakes = s.settle, &s.wakes
 	s.in.reset(s.link)
 	return s
 }
@@ -75,12 +76,13 @@ func (s *Session) Close() { _ = s.conn.Close() }
 // run serves the connection to its end.
 func (s *Session) run() error {
 	err := s.converse()
-	s.ended.Store(true)
-	// The writer's last write must not wait for a peer that has left.
-	_ = s.conn.Close()
+	s.wakes.pass()
+	_ = s.conn.Close() // the last write must not wait for a peer that has left
 	if sub := s.sub.Load(); sub != nil {
-		sub.Interrupt()
-		s.writer.Wait()
+		s.duty.retire()
+		if s.batching.timer != nil {
+			s.batching.timer.Stop()
+		}
 		if e := sub.Close(); err == nil {
 			err = e
 		}
@@ -151,6 +153,9 @@ func (s *Session) settle() error {
 		}
 		return err
 	}
+	if s.wakes.Any() && !s.out.flushNow() {
+		s.wakes.pass()
+	}
 	return s.out.flushResponses()
 }
 
@@ -176,7 +181,9 @@ func (s *Session) dismiss(err error) error {
 	if !errors.As(err, &fatal) {
 		return err
 	}
-	if e := s.settleCommands(); e != nil && !errors.As(e, &fatal) {
+	e := s.settleCommands()
+	s.wakes.pass()
+	if e != nil && !errors.As(e, &fatal) {
 		return refused(fatal, e)
 	}
 	if e := s.out.frame(protocol.FrameError, fatal.Error()); e != nil {

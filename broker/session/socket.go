@@ -22,6 +22,7 @@ type transfer struct {
 	n      int
 	errno  syscall.Errno
 	waited bool // the peer was not ready at once
+	once   bool // then that is all
 	try    func(fd uintptr) (done bool)
 }
 
@@ -58,6 +59,31 @@ func (s *socket) read(p []byte) (filled []byte, n int, err error) {
 	return filled, t.n, nil
 }
 
+// readNow is read of what is there, into a buffer of the pool. It returns 0 when there is nothing, and when read must tell why.
+func (s *socket) readNow() (filled []byte, n int) {
+	if s.raw == nil {
+		return nil, 0
+	}
+	t := &s.in
+	t.p, t.n, t.errno, t.once = nil, 0, 0, true
+	err := s.raw.Read(t.try)
+	filled, t.p, t.once = t.p, nil, false
+	if err != nil || t.errno != 0 || t.n == 0 {
+		if filled != nil {
+			putBuffer(filled)
+		}
+		return nil, 0
+	}
+	return filled, t.n
+}
+
+// writeNow sends as much of p as can be sent without waiting. The socket has a file descriptor.
+func (s *socket) writeNow(p []byte) (n int, err error) {
+	s.out.once = true
+	defer func() { s.out.once = false }()
+	return s.write(p)
+}
+
 // write sends all of p.
 func (s *socket) write(p []byte) (n int, err error) {
 	if s.raw == nil || len(p) == 0 {
@@ -92,7 +118,7 @@ func (t *transfer) receive(fd uintptr) (done bool) {
 		}
 		if errno == syscall.EAGAIN {
 			t.waited = true
-			return false
+			return t.once
 		}
 		t.errno = errno
 		return true
@@ -107,7 +133,7 @@ func (t *transfer) send(fd uintptr) (done bool) {
 			t.n += n
 		case syscall.EINTR:
 		case syscall.EAGAIN:
-			return false
+			return t.once
 		default:
 			t.errno = errno
 			return true

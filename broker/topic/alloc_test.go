@@ -55,7 +55,7 @@ func (f *flow) answer(verb Verb) {
 	for i := range f.answers {
 		f.answers[i].Verb, f.answers[i].Err = verb, nil
 	}
-	f.sub.Apply(f.answers)
+	f.sub.Apply(f.answers, nil)
 	for i := range f.answers {
 		if err := f.answers[i].Err; err != nil {
 			f.t.Fatal(err)

@@ -26,8 +26,8 @@ type Answer struct {
 	Verb  Verb
 }
 
-// Apply carries out the consumer's answers in order.
-func (s *Subscription) Apply(answers []Answer) {
+// Apply carries out the consumer's answers in order. Whom that brings work is added to later, or woken where that is nil.
+func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 	c := s.channel
 	observe := c.topic.registry.cfg.Latency != nil
 	var took []int64
@@ -79,8 +79,8 @@ func (s *Subscription) Apply(answers []Answer) {
 			c.topic.d.log.Append(journal.KindDeferred, b, nil)
 		}
 	}
-	c.wakeLocked(requeued)
-	c.settleLocked(s)
+	c.wakeLocked(requeued, later)
+	c.settleLocked(s, later)
 	c.armLocked()
 	c.mu.Unlock()
 	if len(took) > 0 {
@@ -116,7 +116,7 @@ func (c *Channel) observe(accepted []int64) {
 
 // settleLocked brings a parked consumer, whose credit or channel has changed, to where it belongs: it is woken when there is
 // work, and otherwise waits for some if it has credit.
-func (c *Channel) settleLocked(s *Subscription) {
+func (c *Channel) settleLocked(s *Subscription, later *Wakes) {
 	if !s.parked || s.closed {
 		return
 	}
@@ -125,18 +125,18 @@ func (c *Channel) settleLocked(s *Subscription) {
 		return
 	}
 	if c.workLocked() {
-		c.wakeOneLocked(s)
+		c.wakeOneLocked(s, later)
 		return
 	}
 	c.waiting.push(s)
 }
 
 // wakeLocked wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside.
-func (c *Channel) wakeLocked(n int) {
+func (c *Channel) wakeLocked(n int, later *Wakes) {
 	for n > 0 && c.waiting.n > 0 {
 		s := c.waiting.best(c.topic.registry.cfg.TopologyAware)
 		k := min(n, s.handful())
-		c.wakeOneLocked(s)
+		c.wakeOneLocked(s, later)
 		s.meant = k
 		c.meant += k
 		n -= k
@@ -157,18 +157,44 @@ func (c *Channel) nudgeLocked() {
 		return
 	}
 	if free := c.backlogLocked() - c.meant; free > 0 || !c.filling && c.fillableLocked() {
-		c.wakeLocked(min(max(1, free), c.waiting.head.handful()))
+		c.wakeLocked(min(max(1, free), c.waiting.head.handful()), nil)
 	}
 }
 
-func (c *Channel) wakeOneLocked(s *Subscription) {
+func (c *Channel) wakeOneLocked(s *Subscription, later *Wakes) {
 	c.waiting.remove(s)
 	s.parked, s.woken = false, true
 	c.woken++
-	select {
-	case s.wake <- struct{}{}:
-	default: // it has not taken the last wake-up yet
+	if later == nil || !later.add(s.owner) {
+		s.owner.Wake()
 	}
+}
+
+// Wakes are consumers that a publish or an answer has brought work, for its caller to wake: who does so a little later, once
+// nothing else is left to do, may do a consumer's work itself rather than have another goroutine do it.
+type Wakes struct{ consumers []Consumer }
+
+// maxWakes bounds the consumers that wait for one goroutine's turn.
+const maxWakes = 4
+
+func (w *Wakes) add(c Consumer) bool {
+	if len(w.consumers) == maxWakes {
+		return false
+	}
+	w.consumers = append(w.consumers, c)
+	return true
+}
+
+// Any reports whether there are any.
+func (w *Wakes) Any() bool { return len(w.consumers) > 0 }
+
+// Each calls f with every consumer, and forgets them.
+func (w *Wakes) Each(f func(Consumer)) {
+	for i, c := range w.consumers {
+		w.consumers[i] = nil
+		f(c)
+	}
+	w.consumers = w.consumers[:0]
 }
 
 // comeLocked takes note that a consumer's writer is there: neither parked nor on its way.

@@ -50,7 +50,7 @@ func (f *flow) consume() {
 			}
 		}
 		f.delivery.Clear()
-		f.sub.Apply(f.answers)
+		f.sub.Apply(f.answers, nil)
 	}
 }
 

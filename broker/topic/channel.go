@@ -124,7 +124,7 @@ func (c *Channel) SetPaused(paused bool) {
 	if !paused {
 		c.mu.Lock()
 		for _, s := range c.subs {
-			c.settleLocked(s)
+			c.settleLocked(s, nil)
 		}
 		c.mu.Unlock()
 	}
@@ -147,7 +147,7 @@ func (c *Channel) Subscriptions() []*Subscription {
 }
 
 // offer gives the channel count messages that the topic has in memory, if it has room. Topic.pub is held.
-func (c *Channel) offer(at backlog.Extent, count int) bool {
+func (c *Channel) offer(at backlog.Extent, count int, later *Wakes) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.overflowing && !c.filling && c.diskDepth() == 0 {
@@ -164,7 +164,7 @@ func (c *Channel) offer(at backlog.Extent, count int) bool {
 	}
 	c.mem.Add(at, count)
 	c.n.accepted += uint64(count)
-	c.wakeLocked(count)
+	c.wakeLocked(count, later)
 	return true
 }
 
@@ -178,7 +178,7 @@ func (c *Channel) squeeze(at backlog.Extent, count int) {
 	c.lossy = c.lossy || n < count
 	if n > 0 {
 		c.mem.Add(detached(at, n), n)
-		c.wakeLocked(n)
+		c.wakeLocked(n, nil)
 	}
 }
 
@@ -199,7 +199,7 @@ func (c *Channel) force(at backlog.Extent, count int) {
 	defer c.mu.Unlock()
 	c.mem.Add(at, count)
 	c.n.accepted += uint64(count)
-	c.wakeLocked(count)
+	c.wakeLocked(count, nil)
 }
 
 // wantRoom returns what tells when count messages may fit into memory, or nil when it is not worth waiting: the channel
@@ -262,7 +262,7 @@ func (c *Channel) inherit(mem *backlog.Queue, deferred []inflight.Due) {
 	for _, d := range deferred {
 		c.deferred.Push(d)
 	}
-	c.wakeLocked(mem.Len())
+	c.wakeLocked(mem.Len(), nil)
 	c.armLocked()
 }
 
@@ -304,7 +304,7 @@ func (c *Channel) clearLocked() {
 	c.epoch++
 	for _, s := range c.subs {
 		s.inflight = 0
-		c.settleLocked(s)
+		c.settleLocked(s, nil)
 	}
 }
 

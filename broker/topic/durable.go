@@ -65,11 +65,14 @@ func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
 	if err != nil {
 		return err
 	}
+	if sync = sync || d.level.synced(); sync {
+		b.Later = nil // consumers would wait for the disk
+	}
 	at, err := t.appendDurable(b, first, delay)
 	if err != nil {
 		return err
 	}
-	err = d.log.Commit(at, sync || d.level.synced())
+	err = d.log.Commit(at, sync)
 	t.registry.SetHealth(err)
 	return err
 }
@@ -105,7 +108,7 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 		t.shelveLocked(extent, b.n, t.registry.now()+int64(delay), targets)
 	} else {
 		for _, c := range targets {
-			c.offerDurable(extent, b.n)
+			c.offerDurable(extent, b.n, b.Later)
 		}
 	}
 	t.accept(b)
@@ -161,9 +164,9 @@ func (c *Channel) shelve(m inflight.Shelved, s *stored) {
 }
 
 // offerDurable gives the channel messages of the tail. An ephemeral channel takes as many as it has room for.
-func (c *Channel) offerDurable(at backlog.Extent, count int) {
+func (c *Channel) offerDurable(at backlog.Extent, count int, later *Wakes) {
 	if c.ephemeral {
-		if !c.offer(at, count) {
+		if !c.offer(at, count, later) {
 			c.squeeze(at, count)
 		}
 		return
@@ -172,7 +175,7 @@ func (c *Channel) offerDurable(at backlog.Extent, count int) {
 	defer c.mu.Unlock()
 	c.n.accepted += uint64(count)
 	c.mem.Add(at, count)
-	c.wakeLocked(count)
+	c.wakeLocked(count, later)
 }
 
 // overflowLocked moves the oldest nodes out of memory while there is more than memory has room for. What nobody needs any
@@ -421,7 +424,7 @@ func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf, absent inflight.Snaps
 	for m := range absent.All() {
 		c.absent.Push(m)
 	}
-	c.wakeLocked(mem.Len() + absent.Len())
+	c.wakeLocked(mem.Len()+absent.Len(), nil)
 	c.armLocked()
 }
 

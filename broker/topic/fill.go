@@ -75,7 +75,7 @@ func (c *Channel) endFill(absent []inflight.Shelved, epoch int, put func()) bool
 	c.topic.unpin(slices.Values(absent)) // last, see unpinned
 	ready := c.deliverableLocked()
 	if ready {
-		c.wakeLocked(c.backlogLocked())
+		c.wakeLocked(c.backlogLocked(), nil)
 	}
 	return ready
 }

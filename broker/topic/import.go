@@ -156,7 +156,7 @@ func (m *Import) appendLocked() (journal.Position, error) {
 		if len(m.attempts) > 0 {
 			c.takeBack(first, extent.Offset(), m.attempts)
 		} else {
-			c.offerDurable(extent, p.Count)
+			c.offerDurable(extent, p.Count, nil)
 		}
 		c.adopted(p.Count)
 	}
@@ -191,7 +191,7 @@ func (c *Channel) takeBack(first protocol.MessageID, off int, attempts []uint16)
 	}
 	s.pins.Add(int64(len(attempts)))
 	c.n.accepted += uint64(len(attempts))
-	c.wakeLocked(len(attempts))
+	c.wakeLocked(len(attempts), nil)
 }
 
 // adopted counts messages as those of an earlier life.

@@ -115,7 +115,7 @@ func (s *stress) finishInStep(sub *Subscription, d *Delivery, done chan<- struct
 		}
 	}
 	d.Clear()
-	sub.Apply(answers)
+	sub.Apply(answers, nil)
 	for _, a := range answers {
 		if a.Err != nil {
 			s.t.Errorf("answer about %s: %v", a.ID, a.Err)

@@ -88,7 +88,7 @@ func (s *Subscription) finish(t *testing.T, d *Delivery, n int) {
 			frames = frames[len(f):]
 		}
 	}
-	s.Apply(answers)
+	s.Apply(answers, nil)
 	for i := range answers {
 		if answers[i].Err != nil {
 			t.Fatal(answers[i].Err)

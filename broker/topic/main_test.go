@@ -24,14 +24,25 @@ func (dir folder) Open(name string) (*nsqdata.Queue, error) {
 		MaxMsgSize: 1 << 20, SyncEvery: 2500, SyncTimeout: time.Minute})
 }
 
-// stub is a connection that only notes that it was closed.
+// stub is a connection that only notes that it was woken or closed.
 type stub struct {
+	woken  chan struct{}
 	once   sync.Once
 	closed chan struct{}
 	then   func() // called by Close, on a goroutine of its own
 }
 
-func newStub() *stub { return &stub{closed: make(chan struct{})} }
+func newStub() *stub { return &stub{woken: make(chan struct{}, 1), closed: make(chan struct{})} }
+
+func (s *stub) Wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default: // the last one has not been heard yet
+	}
+}
+
+// Wake tells that the consumer, a stub, was woken.
+func (s *Subscription) Wake() <-chan struct{} { return s.owner.(*stub).woken }
 
 func (s *stub) Close() {
 	s.once.Do(func() {

@@ -99,7 +99,7 @@ func (c *Channel) spill(b *Batch) error {
 	defer c.mu.Unlock()
 	c.spilled -= b.n - written
 	c.n.accepted -= uint64(b.n - written)
-	c.wakeLocked(written)
+	c.wakeLocked(written, nil)
 	return err
 }
 
@@ -138,7 +138,7 @@ func (c *Channel) fill() bool {
 		c.mem.Add(backlog.Detached(frames), n)
 		c.unspilledLocked(n)
 	}
-	c.wakeLocked(n)
+	c.wakeLocked(n, nil)
 	c.mu.Unlock()
 	if err != nil && !errors.Is(err, nsqdata.ErrClosed) {
 		c.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName, "error", err)

@@ -36,7 +36,7 @@ func (t *Topic) awaitRoomLocked(c *Channel, extent backlog.Extent, b *Batch) boo
 			break
 		}
 		t.pace.wait(room, left)
-		if c.offer(extent, b.n) {
+		if c.offer(extent, b.n, nil) {
 			t.pace.spent += time.Since(began)
 			return true
 		}

@@ -17,7 +17,7 @@ func TestPublisherSeesRoomThatIsThere(t *testing.T) {
 		var b Batch
 		b.Add([]byte("one more"))
 		extent, _ := topic.tail.Append(b.frames)
-		if s.channel.offer(extent, 1) {
+		if s.channel.offer(extent, 1, nil) {
 			t.Fatal("the channel took more than it may")
 		}
 		drain(s) // between the publisher's look and its wait

@@ -288,7 +288,7 @@ func (s *script) answer(verb Verb, consumer string, delay time.Duration, message
 	for _, m := range messages {
 		answers = append(answers, Answer{ID: s.ids[sub.Channel().Topic().Name()+"/"+m], Verb: verb, Delay: delay})
 	}
-	sub.Apply(answers)
+	sub.Apply(answers, nil)
 	var errs []error
 	for _, a := range answers {
 		errs = append(errs, a.Err)

@@ -186,7 +186,7 @@ func (s *stress) answer(sub *Subscription, d *Delivery, random bool) {
 		}
 	}
 	d.Clear()
-	sub.Apply(answers)
+	sub.Apply(answers, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, a := range answers {

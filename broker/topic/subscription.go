@@ -13,6 +13,8 @@ import (
 
 // Consumer is who subscribes: a connection.
 type Consumer interface {
+	// Wake tells that Take, which had found nothing, may find something now. It must not wait, nor call the channel.
+	Wake()
 	// Close ends the connection. It must not wait for the connection's goroutines, nor call the channel.
 	Close()
 }
@@ -41,7 +43,6 @@ type Subscription struct {
 	owner    Consumer
 	sample   int
 	locality Locality
-	wake     chan struct{}
 
 	// Guarded by Channel.mu.
 	lane       int
@@ -84,7 +85,7 @@ func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 	if limit := c.topic.registry.cfg.MaxConsumers; limit > 0 && len(c.subs) >= limit {
 		return nil, &LimitError{c.topic.name, c.name, limit}
 	}
-	s := &Subscription{channel: c, owner: o.Owner, sample: o.SampleRate, locality: o.Locality, wake: make(chan struct{}, 1)}
+	s := &Subscription{channel: c, owner: o.Owner, sample: o.SampleRate, locality: o.Locality, parked: true}
 	s.lane = c.inflight.AcquireLane(int64(o.MsgTimeout))
 	c.subs = append(c.subs, s)
 	return s, nil
@@ -95,17 +96,6 @@ func (s *Subscription) Channel() *Channel { return s.channel }
 
 // Owner returns the consumer.
 func (s *Subscription) Owner() Consumer { return s.owner }
-
-// Wake tells that Take, which had found nothing, may find something now.
-func (s *Subscription) Wake() <-chan struct{} { return s.wake }
-
-// Interrupt has Wake tell something once more, whether or not Take would find anything.
-func (s *Subscription) Interrupt() {
-	select {
-	case s.wake <- struct{}{}:
-	default: // it has not been heard yet
-	}
-}
 
 // Stats returns the counters.
 func (s *Subscription) Stats() SubscriptionStats {
@@ -121,7 +111,7 @@ func (s *Subscription) SetReady(n int) {
 	c := s.channel
 	c.mu.Lock()
 	s.ready = n
-	c.settleLocked(s)
+	c.settleLocked(s, nil)
 	c.nudgeLocked()
 	c.mu.Unlock()
 }
@@ -157,7 +147,7 @@ func (s *Subscription) leave() (last bool) {
 	s.inflight = 0
 	c.inflight.ReleaseLane(s.lane)
 	c.n.disconnected += uint64(returned)
-	c.wakeLocked(returned)
+	c.wakeLocked(returned, nil)
 	c.nudgeLocked()
 	last = c.ephemeral && len(c.subs) == 0 && !c.exiting
 	c.exiting = c.exiting || last
@@ -202,10 +192,10 @@ func (d *Delivery) add(f protocol.MessageFrame) {
 }
 
 // Take moves messages that wait into flight with this consumer, as many as it has credit for and is its fair share, and
-// adds them to d. When it reports 0 there is nothing to do now, and Wake tells when there may be.
+// adds them to d. When it reports 0 there is nothing to do now, and the consumer is woken when there may be.
 func (s *Subscription) Take(d *Delivery) int {
 	for filled := false; ; filled = true {
-		n, fill := s.take(d, filled)
+		n, fill := s.take(d, true, filled)
 		if !fill {
 			return n
 		}
@@ -215,6 +205,9 @@ func (s *Subscription) Take(d *Delivery) int {
 		}
 	}
 }
+
+// TakeReady is Take of what is in memory. When more is true it took nothing, and a Take must follow, which reads from disk.
+func (s *Subscription) TakeReady(d *Delivery) (n int, more bool) { return s.take(d, false, false) }
 
 // recheckDelay is how soon a channel is looked at again whose queue on disk has messages that could not be read just now.
 const recheckDelay = 100 * time.Millisecond
@@ -226,7 +219,7 @@ func (s *Subscription) rest() {
 	defer c.mu.Unlock()
 	s.parked = true
 	if c.deliverableLocked() {
-		c.settleLocked(s)
+		c.settleLocked(s, nil)
 		return
 	}
 	if s.ready > s.inflight && !s.closed {
@@ -245,9 +238,9 @@ func (c *Channel) recheckLocked() {
 	}
 }
 
-// take is one try. When fill is true the caller has been chosen to read from disk: there is nothing in memory, or only what is
-// delivered again, and the caller has not just read.
-func (s *Subscription) take(d *Delivery, filled bool) (n int, fill bool) {
+// take is one try. When fill is true the caller has been chosen to read from disk, if it may, or should ask again when it
+// may: there is nothing in memory, or only what is delivered again, and the caller has not just read.
+func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool) {
 	c := s.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -268,6 +261,9 @@ func (s *Subscription) take(d *Delivery, filled bool) (n int, fill bool) {
 	}
 	ready := c.deliverableLocked()
 	if (!ready || c.retried && !filled) && !c.filling && c.fillableLocked() {
+		if !mayFill {
+			return 0, true
+		}
 		c.filling = true
 		c.nudgeLocked() // what this one was woken for
 		return 0, true
@@ -281,7 +277,7 @@ func (s *Subscription) take(d *Delivery, filled bool) (n int, fill bool) {
 	n = c.deliverLocked(s, d, min(credit, free, max(c.shareLocked(), s.handful()), takeMessages))
 	if n == 0 { // all that waited in memory was sampled away
 		s.parked = true
-		c.settleLocked(s)
+		c.settleLocked(s, nil)
 	}
 	return n, false
 }

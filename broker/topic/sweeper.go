@@ -218,14 +218,14 @@ func (c *Channel) expireLocked(now int64, limit int) {
 		}
 		c.absent.Push(m)
 	}
-	c.wakeLocked(n)
+	c.wakeLocked(n, nil)
 }
 
 func (c *Channel) timedOutLocked(it inflight.Item[*Subscription]) {
 	c.n.timedOut++
 	it.Owner.inflight--
 	c.retries.push(retry{it.Frame, it.Attempts})
-	c.settleLocked(it.Owner)
+	c.settleLocked(it.Owner, nil)
 }
 
 // trim gives back the memory of topics and channels that nothing has happened to since the last call.

@@ -406,7 +406,7 @@ func (t *Topic) distributeLocked(b *Batch, targets []*Channel, owed bool) error 
 	extent, taken := t.tail.Append(b.frames)
 	full := t.full[:0]
 	for _, c := range targets {
-		if !c.offer(extent, b.n) {
+		if !c.offer(extent, b.n, b.Later) {
 			full = append(full, c)
 		}
 	}

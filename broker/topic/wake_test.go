@@ -142,3 +142,60 @@ func TestLargeCreditIsWokenForSeveral(t *testing.T) {
 		t.Errorf("%d consumers took %d of 20 messages, want 2", busy, took)
 	}
 }
+
+// TestLaterWakes: a publish puts those that it has work for where its caller asks, each once and no more than fit, and wakes the
+// others itself.
+func TestLaterWakes(t *testing.T) {
+	topic := mustTopic(t, start(t, config()), "t")
+	var all []*Subscription
+	for range maxWakes + 2 {
+		all = append(all, mustSubscribe(t, topic, "c", 1, SubscribeOptions{}))
+	}
+	var later Wakes
+	b := Batch{Later: &later}
+	for range len(all) {
+		b.Add([]byte("m"))
+	}
+	if err := topic.Publish(&b); err != nil {
+		t.Fatal(err)
+	}
+	if b.Later != nil {
+		t.Error("the batch still knows where to put consumers")
+	}
+	served := map[Consumer]bool{}
+	later.Each(func(c Consumer) { served[c] = true })
+	if len(served) != maxWakes || later.Any() {
+		t.Errorf("%d consumers were left to the caller, some stay: %v", len(served), later.Any())
+	}
+	for i, s := range all {
+		if woken(s) == served[s.Owner()] {
+			t.Errorf("consumer %d was left to the caller: %v, and woken the other way round", i, served[s.Owner()])
+		}
+		if drain(s) != 1 {
+			t.Errorf("there was nothing for consumer %d", i)
+		}
+	}
+}
+
+// TestAnswersWakeTheirConsumerLater: credit that comes back goes the same way.
+func TestAnswersWakeTheirConsumerLater(t *testing.T) {
+	topic := mustTopic(t, start(t, config()), "t")
+	s := mustSubscribe(t, topic, "c", 1, SubscribeOptions{})
+	publish(t, topic, 2)
+	var d Delivery
+	if s.Take(&d) != 1 || s.Take(&d) != 0 {
+		t.Fatal("a credit of one is not one message")
+	}
+	woken(s)
+	var later Wakes
+	s.Apply([]Answer{{ID: first(d.Runs[0].Frames).MustID(), Verb: Finish}}, &later)
+	served := 0
+	later.Each(func(c Consumer) {
+		if c == s.Owner() {
+			served++
+		}
+	})
+	if served != 1 || woken(s) || drain(s) != 1 {
+		t.Errorf("the consumer was left to the caller %d times", served)
+	}
+}
