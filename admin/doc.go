@@ -6,6 +6,6 @@
 //
 // # Goroutines
 //
-// One serves HTTP, one asks the daemons, one makes views, one sends notifications, and each request has net/http's; Start starts
+// One serves HTTP, one asks the daemons, two make views, one sends notifications, and each request has net/http's; Start starts
 // them, Shutdown stops and joins them.
 package admin

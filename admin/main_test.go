@@ -151,12 +151,12 @@ func client(t testing.TB) *httpapi.HTTPClient {
 // eventually asks again until the answer is yes.
 func eventually(t testing.TB, what string, ask func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ask() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 		<-tick.C
 	}

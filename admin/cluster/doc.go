@@ -14,8 +14,8 @@
 // more: readers take the newest without a lock.
 //
 // Questions of the moment (a topic's clients, say) go only to the brokers concerned, are given up after Patience where a last
-// good answer can stand in, and spare brokers that did not answer in the last round. So a page never waits for a broker that
-// hangs.
+// good answer can stand in, and spare brokers that did not answer in the last round; so are lookups. So a page never waits for
+// a daemon that hangs.
 //
 // # Locks
 //

@@ -59,13 +59,14 @@ func (q Query) path() string {
 }
 
 // Ask asks the nodes at once for their statistics of this moment. One that was not there in the last round is not asked, and
-// one that is known is given Patience only: the last good answer stands in. The answers are in the order of the nodes.
+// one that is known is given Patience only: the last good answer stands in. One that has never answered is asked without
+// such haste only while it is new. The answers are in the order of the nodes.
 func (c *Cluster) Ask(ctx context.Context, nodes []*Node, q Query) []Answer {
 	answers := make([]Answer, len(nodes))
 	var asks sync.WaitGroup
 	for i, n := range nodes {
 		answers[i] = Answer{Node: n, Err: n.Err}
-		if n.Known && (n.Late || n.Err != nil) {
+		if n.Late || n.Known && n.Err != nil {
 			answers[i].recall(q)
 			continue
 		}
@@ -76,7 +77,7 @@ func (c *Cluster) Ask(ctx context.Context, nodes []*Node, q Query) []Answer {
 }
 
 func (c *Cluster) askOne(ctx context.Context, a *Answer, q Query) {
-	if a.Node.Known {
+	if a.Node.Known || a.Node.Err != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Patience)
 		defer cancel()
@@ -132,9 +133,10 @@ func (e *errAll) Unwrap() []error { return e.causes }
 func AllFailed(causes []error) error { return &errAll{"nsqd", causes} }
 
 // fromLookups asks every lookup at once for path and hands what each says to take, one after another and in the lookups' order.
-// A lookup that answers 404 knows nothing, which is no error. Failures that leave others are warnings; when all failed the
-// error says so.
-func fromLookups[T any](ctx context.Context, c *Cluster, path string, take func(address string, answer *T)) (warnings []error, err error) {
+// A lookup that answers 404 knows nothing, which is no error. One that takes longer than Patience is not waited for when it was
+// late in the last round, or when last makes the answer of what it said then. Failures that leave others are warnings;
+// when all failed the error says so.
+func fromLookups[T any](ctx context.Context, c *Cluster, path string, last func(*Lookup) T, take func(address string, answer *T)) (warnings []error, err error) {
 	v := c.View()
 	addresses := c.Lookups()
 	type reply struct {
@@ -149,7 +151,13 @@ func fromLookups[T any](ctx context.Context, c *Cluster, path string, take func(
 			replies[i].err = v.Lookups[j].Err // the loop asks it again and again
 			continue
 		}
-		asks.Go(func() { replies[i].err = c.cfg.HTTP.Get(ctx, "http://"+address+path, &replies[i].answer) })
+		asks.Go(func() {
+			if j < 0 {
+				replies[i].err = c.cfg.HTTP.Get(ctx, "http://"+address+path, &replies[i].answer)
+				return
+			}
+			replies[i].answer, replies[i].err = askLookup(ctx, c, path, &v.Lookups[j], last)
+		})
 	}
 	asks.Wait()
 	for i := range replies {
@@ -169,10 +177,28 @@ func fromLookups[T any](ctx context.Context, c *Cluster, path string, take func(
 	return warnings, nil
 }
 
+// askLookup is fromLookups for one that was asked in the last round.
+func askLookup[T any](ctx context.Context, c *Cluster, path string, l *Lookup, last func(*Lookup) T) (answer T, err error) {
+	var late errLate
+	standsIn := last != nil && l.Err == nil && !l.At.IsZero()
+	hurried := ctx
+	if standsIn || errors.As(l.Err, &late) {
+		var cancel context.CancelFunc
+		hurried, cancel = context.WithTimeout(ctx, c.cfg.Patience)
+		defer cancel()
+	}
+	err = c.cfg.HTTP.Get(hurried, "http://"+l.Address+path, &answer)
+	if standsIn && hurried.Err() != nil && ctx.Err() == nil {
+		return last(l), nil // of seconds ago; the next round tells whether it still answers
+	}
+	return answer, err
+}
+
 // TopicNames returns the names of all topics, sorted: those that lookups tell, or brokers where there are no lookups.
 func (c *Cluster) TopicNames(ctx context.Context) (names []string, warnings []error, err error) {
 	if c.ByLookups() {
-		warnings, err = fromLookups(ctx, c, "/topics", func(_ string, a *httpapi.Topics) { names = append(names, a.Topics...) })
+		warnings, err = fromLookups(ctx, c, "/topics", func(l *Lookup) httpapi.Topics { return httpapi.Topics{Topics: l.Topics} },
+			func(_ string, a *httpapi.Topics) { names = append(names, a.Topics...) })
 	} else {
 		var answers []Answer
 		if answers, warnings, err = c.AskAll(ctx, Query{}); err != nil {
@@ -190,7 +216,7 @@ func (c *Cluster) TopicNames(ctx context.Context) (names []string, warnings []er
 
 // ChannelNames returns the names of a topic's channels that lookups tell, sorted.
 func (c *Cluster) ChannelNames(ctx context.Context, topic string) (names []string, err error) {
-	_, err = fromLookups(ctx, c, "/channels?topic="+url.QueryEscape(topic),
+	_, err = fromLookups(ctx, c, "/channels?topic="+url.QueryEscape(topic), nil,
 		func(_ string, a *httpapi.Channels) { names = append(names, a.Channels...) })
 	slices.Sort(names)
 	return slices.Compact(names), err
@@ -264,7 +290,7 @@ func (c *Cluster) Producers(ctx context.Context, topic string) (p Producers, err
 		return p, nil
 	}
 	seen := map[string]bool{}
-	p.Warnings, err = fromLookups(ctx, c, "/lookup?topic="+url.QueryEscape(topic), func(_ string, a *httpapi.Lookup) {
+	p.Warnings, err = fromLookups(ctx, c, "/lookup?topic="+url.QueryEscape(topic), nil, func(_ string, a *httpapi.Lookup) {
 		p.Known = true
 		for _, producer := range a.Producers {
 			if address := producer.HTTPAddress(); !seen[address] {
@@ -291,7 +317,8 @@ type Registered struct {
 // Registered returns the brokers that lookups tell, each once, sorted by host name and address.
 func (c *Cluster) Registered(ctx context.Context) (brokers []*Registered, warnings []error, err error) {
 	by := map[string]*Registered{}
-	warnings, err = fromLookups(ctx, c, "/nodes", func(lookup string, a *httpapi.Nodes) {
+	last := func(l *Lookup) httpapi.Nodes { return httpapi.Nodes{Producers: l.Nodes} }
+	warnings, err = fromLookups(ctx, c, "/nodes", last, func(lookup string, a *httpapi.Nodes) {
 		for _, n := range a.Producers {
 			r := by[n.TCPAddress()]
 			if r == nil {

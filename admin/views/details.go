@@ -3,6 +3,7 @@ package views
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -107,9 +108,10 @@ func (m *Maker) channel(ctx context.Context, s *State, topic, channel string) (*
 		nodes = append(nodes, on.Node)
 	}
 	answers := m.cluster.Ask(ctx, nodes, cluster.Query{Topic: topic, Channel: channel, Clients: true})
+	clients, _ := m.clients(answers, math.MaxInt)
 	out := &ChannelPage{
 		Head: s.head(nodes), Topic: topic, Channel: channel, Total: s.channelOf(topic, c), Nodes: []ChannelOnNode{},
-		Clients: m.clients(answers),
+		Clients: clients,
 		Attention: s.itemsOf(func(it attention.Item) bool {
 			return it.Topic == topic && it.Channel == channel || it.Node != "" && slices.ContainsFunc(nodes, func(n *cluster.Node) bool { return n.ID == it.Node })
 		}),
@@ -155,53 +157,6 @@ func (m *Maker) node(ctx context.Context, s *State, name string) (*NodePage, err
 		out.Topics = append(out.Topics, row)
 	}
 	return out, nil
-}
-
-const mostClients = 5000
-
-// consumers asks all nodes for their clients at the moment.
-func (m *Maker) consumers(ctx context.Context, s *State) *Consumers {
-	clients := m.clients(m.cluster.Ask(ctx, s.Nodes, cluster.Query{Clients: true}))
-	out := &Consumers{Head: s.head(s.Nodes), Clients: clients}
-	if more := len(clients) - mostClients; more > 0 {
-		out.Clients, out.More = clients[:mostClients], more
-	}
-	m.connected.Store(out)
-	return out
-}
-
-// clients lists the clients in answers with their rates, sorted by topic, channel, host name, node and address.
-func (m *Maker) clients(answers []cluster.Answer) []Client {
-	list := []Client{}
-	for _, a := range answers {
-		for i := range a.Stats.Topics {
-			t := &a.Stats.Topics[i]
-			for j := range t.Channels {
-				for k := range t.Channels[j].Clients {
-					list = append(list, m.client(a, t.TopicName, t.Channels[j].ChannelName, &t.Channels[j].Clients[k]))
-				}
-			}
-		}
-	}
-	slices.SortStableFunc(list, func(a, b Client) int {
-		return cmp.Or(strings.Compare(a.Topic, b.Topic), strings.Compare(a.Channel, b.Channel), strings.Compare(a.Hostname, b.Hostname),
-			strings.Compare(a.Node, b.Node), strings.Compare(a.RemoteAddress, b.RemoteAddress))
-	})
-	return list
-}
-
-func (m *Maker) client(a cluster.Answer, topic, channel string, c *httpapi.Client) Client {
-	r := m.rates.of3(strings.Join([]string{a.Node.ID, c.RemoteAddress, topic, channel}, "\x00"), a.At,
-		c.FinishCount, c.RequeueCount, c.MessageCount)
-	return Client{
-		Topic: topic, Channel: channel, Node: a.Node.ID, RemoteAddress: c.RemoteAddress, ClientID: c.ClientID, Hostname: c.Hostname,
-		UserAgent: c.UserAgent, Version: c.Version, ConnectTime: c.ConnectTime, ReadyCount: c.ReadyCount, InFlightCount: c.InFlightCount,
-		FinishCount: c.FinishCount, RequeueCount: c.RequeueCount, MessageCount: c.MessageCount,
-		FinishRate: round(r[0]), RequeueRate: round(r[1]), MessageRate: round(r[2]), SampleRate: c.SampleRate,
-		TLS: c.TLS, TLSVersion: c.TLSVersion, TLSCipherSuite: c.CipherSuite, Deflate: c.Deflate, Snappy: c.Snappy,
-		Authed: c.Authed, AuthIdentity: c.AuthIdentity, AuthIdentityURL: c.AuthIdentityURL,
-		TopologyZone: c.TopologyZone, TopologyRegion: c.TopologyRegion,
-	}
 }
 
 // producers lists the connections in answers that published to a topic, the busiest first.

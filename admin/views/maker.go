@@ -21,10 +21,12 @@ type Maker struct {
 
 	state     atomic.Pointer[State]
 	connected atomic.Pointer[Consumers] // last list of consumers
+	asked     chan struct{}             // for a newer list of consumers; one place
 
-	mu   sync.Mutex
-	next chan struct{}        // guarded by mu; closed when a newer State is there
-	memo map[string]*memoized // guarded by mu; of the newest State
+	mu     sync.Mutex
+	listed chan struct{}        // guarded by mu; closed when there is a newer list of consumers
+	next   chan struct{}        // guarded by mu; closed when a newer State is there
+	memo   map[string]*memoized // guarded by mu; of the newest State
 }
 
 // State is the cluster with what is thought of it. Nobody changes it.
@@ -37,7 +39,7 @@ type State struct {
 
 // New returns a Maker that keeps up to limit bytes of history.
 func New(c *cluster.Cluster, limit int) *Maker {
-	return &Maker{cluster: c, history: history.New(limit), next: make(chan struct{}), memo: map[string]*memoized{},
+	return &Maker{cluster: c, history: history.New(limit), next: make(chan struct{}), listed: make(chan struct{}), asked: make(chan struct{}, 1), memo: map[string]*memoized{},
 		rates: rates{of: map[string]sample{}}}
 }
 
@@ -70,8 +72,11 @@ func (m *Maker) Await(ctx context.Context) *State {
 	}
 }
 
-// Run takes each new state of the cluster in, until ctx ends.
+// Run takes each new state of the cluster in, and lists the consumers when that is asked for, until ctx ends.
 func (m *Maker) Run(ctx context.Context) {
+	var lists sync.WaitGroup
+	lists.Go(func() { m.list(ctx) })
+	defer lists.Wait()
 	for {
 		v, next := m.cluster.Next()
 		if v.Seq > 0 {

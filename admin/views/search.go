@@ -70,7 +70,7 @@ func (m *Maker) Search(ctx context.Context, q string, limit int) []Hit {
 		add(Hit{"lookup", l.Address, l.Version, "lookup", 0})
 	}
 	if len(words) > 0 {
-		m.searchConsumers(ctx, add)
+		m.searchConsumers(ctx, s, add)
 	}
 	rank := func(h Hit) int {
 		if len(words) > 0 && strings.HasPrefix(strings.ToLower(h.Label), words[0]) {
@@ -91,14 +91,10 @@ func (m *Maker) Search(ctx context.Context, q string, limit int) []Hit {
 const consumersLast = 30 * time.Second
 
 // searchConsumers adds the consumers' hosts, with the channel of one of their connections.
-func (m *Maker) searchConsumers(ctx context.Context, add func(Hit)) {
+func (m *Maker) searchConsumers(ctx context.Context, s *State, add func(Hit)) {
 	known := m.connected.Load()
 	if known == nil || time.Since(time.UnixMilli(known.Now)) > consumersLast {
-		body, err := m.Get(ctx, Page{View: "consumers"})
-		if err != nil {
-			return // the rest is found all the same
-		}
-		known = body.(*Consumers)
+		known = m.consumers(ctx, s) // a list that is not there yet will be at the next key
 	}
 	seen := map[string]bool{}
 	for _, c := range known.Clients {

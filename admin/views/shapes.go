@@ -300,5 +300,7 @@ type Lookups struct {
 type Consumers struct {
 	Head
 	Clients []Client `json:"clients"`
-	More    int      `json:"more"` // that are not listed
+	More    int      `json:"more"`    // that are not listed
+	Pending bool     `json:"pending"` // the brokers are being asked for the first time: nothing is known yet
+	seq     uint64   // of the state at which it was asked for
 }

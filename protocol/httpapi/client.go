@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strconv"
 	"time"
 )
@@ -25,22 +26,26 @@ type ClientConfig struct {
 	RequestTimeout time.Duration // of a whole request with its answer; 0 means none
 }
 
+// largeAnswer is from how many bytes on answers take turns in being decoded.
+const largeAnswer = 64 << 10
+
 // HTTPClient asks daemons over HTTP. It keeps connections, follows no proxy of the environment, and retries over https when
 // a broker's plain-text port refuses with TLS_REQUIRED. It is safe for concurrent use.
 type HTTPClient struct {
-	c *http.Client
+	c     *http.Client
+	turns chan struct{} // of decoding a large answer: as many as processors, or a hundred at once would leave none for anybody else
 }
 
 // NewHTTPClient returns a client with no connection yet.
 func NewHTTPClient(cfg ClientConfig) *HTTPClient {
 	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
-	return &HTTPClient{&http.Client{
+	return &HTTPClient{turns: make(chan struct{}, runtime.GOMAXPROCS(0)), c: &http.Client{
 		Timeout: cfg.RequestTimeout,
 		Transport: &http.Transport{
 			DialContext:         dialer.DialContext,
 			TLSClientConfig:     cfg.TLS,
 			TLSHandshakeTimeout: 10 * time.Second,
-			MaxIdleConns:        100,
+			MaxIdleConns:        1000,
 			IdleConnTimeout:     90 * time.Second,
 		},
 	}}
@@ -100,6 +105,10 @@ func (c *HTTPClient) ask(ctx context.Context, method, rawURL string, body []byte
 	answer, err := c.Do(ctx, method, rawURL, body)
 	if err != nil || v == nil {
 		return err
+	}
+	if len(answer) >= largeAnswer {
+		c.turns <- struct{}{}
+		defer func() { <-c.turns }()
 	}
 	if err := json.Unmarshal(answer, v); err != nil {
 		return fmt.Errorf("decode the answer of %s: %w", rawURL, err)

@@ -14,7 +14,7 @@ export function Consumers() {
     const hay = [clientName(c), c.remote_address, c.topic, c.channel, c.node, c.user_agent].join(" ").toLowerCase();
     return words.every((w) => hay.includes(w));
   }), [data, text]);
-  if (!data) return html`<${PageHead} title="Consumers" /><${Loading} />`;
+  if (!data || data.pending) return html`<${PageHead} title="Consumers" /><${Loading} />`;
   const total = data.clients.length;
   const tools = html`<input class="filter" type="search" placeholder="Filter by name, address, topic, node" aria-label="Filter consumers" value=${text} onInput=${(e) => setText(e.target.value)} />`;
   return html`<${PageHead} title="Consumers" badges=${html`<span class="muted">${shown.length === total ? count(total) : `${count(shown.length)} of ${count(total)}`} connections</span>`} tools=${tools} />
@@ -25,9 +25,9 @@ export function Consumers() {
 export function Consumer({ client }) {
   const { data } = useView({ view: "consumers" });
   const own = useMemo(() => data?.clients.filter((c) => clientName(c) === client), [data, client]);
-  if (data && own.length === 0) return html`<${Gone} what="consumer" name=${client} />`;
+  if (data && !data.pending && own.length === 0) return html`<${Gone} what="consumer" name=${client} />`;
   const head = html`<${PageHead} above=${html`<a href=${path.consumers()}>Consumers</a>`} title=${client} />`;
-  if (!data) return html`${head}<${Loading} />`;
+  if (!data || data.pending) return html`${head}<${Loading} />`;
   const sum = (f) => own.reduce((n, c) => n + (f(c) || 0), 0);
   const unique = (f) => [...new Set(own.map(f).filter(Boolean))];
   return html`${head}<${Warning} text=${data.warning} />
