@@ -12,7 +12,7 @@ import (
 const (
 	minNode  = 1 << 10
 	maxNode  = 256 << 10
-	handOver = 128 << 10
+	handOver = 64 << 10
 )
 
 // Node is a run of whole frames. Its bytes never change but for those behind what was appended. They are in memory, until

@@ -1,6 +1,10 @@
 package topic
 
-import "brokerd/protocol"
+import (
+	"slices"
+
+	"brokerd/protocol"
+)
 
 // Batch is messages on their way into a topic, already as the frames that consumers will get. Its zero value is empty and
 // ready. It is not safe for concurrent use; its memory is reused after a publish.
@@ -12,6 +16,7 @@ type Batch struct {
 	frames []byte
 	n      int
 	bodies int
+	open   int // where the message ends that was begun last
 }
 
 // maxKept is the memory in bytes that a batch keeps for its next use.
@@ -47,10 +52,20 @@ func (b *Batch) Begin(size int) {
 	b.frames = protocol.AppendBlankMessage(b.frames, size)
 	b.n++
 	b.bodies += size
+	b.open = len(b.frames) + size
 }
 
+// ahead is how many times what has arrived of a large message there is memory for.
+const ahead = 4
+
 // Extend appends a part of the body of the message that Begin opened.
-func (b *Batch) Extend(part []byte) { b.frames = append(b.frames, part...) }
+func (b *Batch) Extend(part []byte) {
+	if need := len(b.frames) + len(part); need > cap(b.frames) && b.open > maxKept {
+		size := max(need, min(b.open, ahead*len(b.frames)))
+		b.frames = slices.Grow(b.frames, size-len(b.frames))
+	}
+	b.frames = append(b.frames, part...)
+}
 
 // Mark is a place in a batch to go back to.
 type Mark struct{ frames, n, bodies int }

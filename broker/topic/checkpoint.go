@@ -319,6 +319,14 @@ func (t *Topic) moveLocked(s *stored) error {
 // Drained reports whether no message of a durable topic is on disk, but for the log.
 func (r *Registry) Drained() bool { return r.onDisk.Load() == 0 }
 
+// Memory returns how many bytes of messages durable topics have in memory, needed or not: no more than that is only in the log.
+func (r *Registry) Memory() (n uint64) {
+	for _, t := range r.durable() {
+		n += uint64(t.d.memory.Load())
+	}
+	return n
+}
+
 // CloseDurable closes the segments of all durable topics.
 func (r *Registry) CloseDurable() error {
 	var errs []error

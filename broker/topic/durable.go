@@ -23,6 +23,7 @@ type durable struct {
 
 	table   nodeTable
 	onDisk  atomic.Int64                     // nodes in segments
+	memory  atomic.Int64                     // bytes of nodes in memory
 	changed atomic.Pointer[journal.Position] // of the last change that settle has not seen to
 
 	// Guarded by Topic.pub.
@@ -31,6 +32,7 @@ type durable struct {
 	last     protocol.MessageID // of the newest message
 	tail     *stored            // the node that is appended to
 	resident int                // messages in nodes that are in memory
+	enough   int64              // bytes in memory with which it is looked for nodes that nobody needs
 	oldest   uint32             // no node before this one is in memory
 	dropped  []segment.Ref      // blocks that may go once the log, synced, says that their messages are finished
 	dropping []segment.Ref      // of those: the log is about to be synced, or is
@@ -113,15 +115,31 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	}
 	t.accept(b)
 	t.overflowLocked()
+	t.thinLocked()
 	return at, nil
+}
+
+// minEnough is how many bytes of messages a topic may hold before it looks whether somebody still needs them.
+const minEnough = 16 << 20
+
+// thinLocked drops what nobody needs any more, so that a topic whose consumers keep up goes on in the same memory. It looks only
+// when the topic holds twice as much as was needed the last time.
+func (t *Topic) thinLocked() {
+	d := t.d
+	if d.memory.Load() < max(d.enough, minEnough) {
+		return
+	}
+	t.reclaimLocked()
+	d.enough = 2 * d.memory.Load()
 }
 
 // keepLocked appends the batch to the topic's nodes.
 func (t *Topic) keepLocked(b *Batch, p journal.Publish) backlog.Extent {
 	d := t.d
-	if n := t.tail.Last(); n != nil && n.Seq()+uint64(n.Count()) != p.Seq {
+	if last := t.tail.Last(); last != nil && last.Seq()+uint64(last.Count()) != p.Seq {
 		t.tail.Close() // the numbers of a node's messages follow each other
 	}
+	n := len(b.frames)
 	extent, taken := t.tail.Append(b.frames)
 	extent = t.tail.Note(extent, p.Seq, p.First, p.Last, p.Count)
 	if taken {
@@ -132,6 +150,7 @@ func (t *Topic) keepLocked(b *Batch, p journal.Publish) backlog.Extent {
 	}
 	d.seq, d.last = p.Seq+uint64(p.Count), p.Last
 	d.resident += p.Count
+	d.memory.Add(int64(n))
 	return extent
 }
 
@@ -226,8 +245,9 @@ func (d *durable) residentLocked() (list []*stored) {
 }
 
 func (d *durable) evictLocked(s *stored) {
-	s.node.Evict()
+	d.memory.Add(-int64(len(s.node.Frames())))
 	d.resident -= s.node.Count()
+	s.node.Evict()
 }
 
 // storeLocked writes a closed node to the topic's segments.

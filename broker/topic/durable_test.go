@@ -138,3 +138,43 @@ func TestUnreadableDiskIsNotAskedAllTheTime(t *testing.T) {
 		}
 	})
 }
+
+// A topic whose consumers keep up goes on in the memory of what they are done with, however few messages that is.
+func TestConsumedMessagesLeaveMemory(t *testing.T) {
+	f := flowAt(t, Disk, 4)
+	f.body = make([]byte, 256<<10)
+	most := int64(0)
+	for range 4 * minEnough / len(f.body) {
+		f.publish()
+		f.take()
+		f.answer(Finish)
+		most = max(most, f.topic.d.memory.Load())
+	}
+	if most > 2*minEnough {
+		t.Errorf("%d bytes of messages that were finished were in memory", most)
+	}
+	if f.topic.Channels()[0].Stats().Depth != 0 {
+		t.Error("something is left")
+	}
+}
+
+// A large body takes memory as it arrives, not as was announced, and is not moved more than a few times.
+func TestLargeBodyTakesMemoryAsItArrives(t *testing.T) {
+	const size, part = 10 << 20, 64 << 10
+	var b Batch
+	b.Begin(size)
+	moved, last := 0, 0
+	for range size / part {
+		b.Extend(make([]byte, part))
+		if cap(b.frames) != last {
+			last = cap(b.frames)
+			moved++
+		}
+		if last > (ahead+1)*len(b.frames) {
+			t.Fatalf("%d bytes for %d that have arrived", last, len(b.frames))
+		}
+	}
+	if extra := cap(b.frames) - len(b.frames); moved > 6 || extra > size/4 {
+		t.Errorf("moved %d times, %d bytes too many", moved, extra)
+	}
+}
