@@ -91,8 +91,8 @@ func (k *Keeper) readCheckpoint(n uint64) (*journal.State, error) {
 // errLostMeanwhile is a checkpoint that is not worth writing: the log has gone back behind places that it speaks of.
 var errLostMeanwhile = errors.New("the log lost records while the checkpoint was made")
 
-// checkpoint writes one, and lets the log go that the one before it does not need.
-func (k *Keeper) checkpoint() error {
+// checkpoint writes one, and lets the log go that the one before it does not need, but for some files to be used again.
+func (k *Keeper) checkpoint(recycle int) error {
 	stats := k.wal.Stats()
 	f, err := k.createCheckpoint()
 	if err != nil {
@@ -122,7 +122,7 @@ func (k *Keeper) checkpoint() error {
 	if k.blind {
 		return nil
 	}
-	return k.wal.Release(before)
+	return k.wal.Recycle(before, recycle)
 }
 
 // nameCheckpoint gives a checkpoint that is written and synced its name, and removes all but it and the one before.

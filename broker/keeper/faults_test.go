@@ -293,18 +293,12 @@ func TestSegmentsGoAfterTheLogIsSynced(t *testing.T) {
 			}
 		}
 		for range 3 { // the log lets them go
-			if err := n.k.checkpoint(); err != nil {
+			if err := n.k.checkpoint(0); err != nil {
 				t.Fatal(err)
 			}
 		}
 		s.SetReady(1000)
-		for d := (topic.Delivery{}); s.Take(&d) > 0; d.Clear() {
-			for _, run := range d.Runs {
-				for f := run.Frames; len(f) > 0; f = f[len(protocol.FirstMessage(f)):] {
-					s.Apply([]topic.Answer{{ID: protocol.FirstMessage(f).MustID(), Verb: topic.Finish}}, nil)
-				}
-			}
-		}
+		finishAll(s)
 		files := len(n.segmentFiles())
 		n.r.Reclaim()
 		if !n.r.PrepareDrop() {
@@ -347,6 +341,55 @@ func publishLarge(t *testing.T, n *node) {
 	}
 }
 
+// A log of messages that are consumed at once stays small without a pause, and a kill brings none of them back.
+func TestLogOfWhatIsConsumedAtOnceStaysSmall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		defer func() { _ = n.stop() }()
+		to, err := n.r.Topic("t0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := to.Subscribe("c0", subscribeAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.SetReady(1000)
+		most := int64(0)
+		for range 40 { // 2 s in all, after which there would be a checkpoint in any case
+			for range 4 {
+				var b topic.Batch
+				b.Add(make([]byte, 5000))
+				if err := to.Publish(&b); err != nil {
+					t.Fatal(err)
+				}
+				finishAll(s)
+			}
+			time.Sleep(tick)
+			synctest.Wait()
+			most = max(most, n.k.wal.Stats().FileBytes)
+		}
+		if limit := int64(3 * passingFactor * n.k.o.CheckpointBytes); most > limit {
+			t.Errorf("the log had %d bytes, want %d at most", most, limit)
+		}
+		n.kill()
+		if to = n.r.Lookup("t0"); to == nil || to.Channels()[0].Stats().Depth != 0 {
+			t.Error("the topic is gone, or messages that were finished came back")
+		}
+	})
+}
+
+// finishAll takes and finishes what there is.
+func finishAll(s *topic.Subscription) {
+	for d := (topic.Delivery{}); s.Take(&d) > 0; d.Clear() {
+		for _, run := range d.Runs {
+			for f := run.Frames; len(f) > 0; f = f[len(protocol.FirstMessage(f)):] {
+				s.Apply([]topic.Answer{{ID: protocol.FirstMessage(f).MustID(), Verb: topic.Finish}}, nil)
+			}
+		}
+	}
+}
+
 // Blocks that could not be synced are written anew, so that checkpoints go on.
 func TestFailedSyncOfSegments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -354,7 +397,7 @@ func TestFailedSyncOfSegments(t *testing.T) {
 		defer func() { _ = n.stop() }()
 		publishLarge(t, n)
 		n.disk.SetRules(vfs.Rule{Ops: vfs.OpSync, Path: "*.seg", Times: 1, Err: syscall.EIO})
-		if err := n.k.checkpoint(); err != nil {
+		if err := n.k.checkpoint(0); err != nil {
 			t.Errorf("one sync has failed, and the next one would not: %v", err)
 		}
 	})

@@ -38,11 +38,13 @@ type Options struct {
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
 // checkpointPause ago, or nothing much happens and no message is in segments, so that a broker that has drained needs little
-// space; or that, and the log of an earlier life is still large; or the log has grown by checkpointMax; or it has lost records.
+// space; or that, and the log of an earlier life is still large; or the log has grown by passingFactor times as much with messages
+// that were consumed at once; or it has grown by checkpointMax; or it has lost records.
 const (
 	checkpointBytes = 16 << 20
 	quietBytes      = 64 << 10 // in one tick
 	checkpointMax   = 1 << 30
+	passingFactor   = 4
 	checkpointPause = 2 * time.Second
 )
 
@@ -218,7 +220,7 @@ func (k *Keeper) Close() error {
 	k.stop()
 	k.loop.Wait()
 	k.probe()
-	err := k.checkpoint()
+	err := k.checkpoint(0)
 	return errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
 }
 
@@ -299,7 +301,7 @@ func (k *Keeper) look(now time.Time) (idle bool) {
 	if !due && stats.Lost == k.lost.Load() {
 		return still && !later && k.registry.Health() == nil
 	}
-	k.renew(now, quiet)
+	k.renew(now, stats.Bytes-k.size, quiet)
 	return false
 }
 
@@ -312,15 +314,19 @@ func (k *Keeper) due(now time.Time, stats *wal.Stats, quiet bool) (due, later bo
 	paused := now.Sub(k.at) >= checkpointPause
 	enough := grown >= max(k.o.CheckpointBytes, 2*k.weight)
 	left := quiet && !k.blind && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
-	due = enough && (paused || quiet) || left && paused
+	due = enough && (paused || quiet || k.passing(grown)) || left && paused
 	return due, !due && (enough || left)
 }
 
-// renew writes a checkpoint.
-func (k *Keeper) renew(now time.Time, quiet bool) {
-	err := k.checkpoint()
+// renew writes a checkpoint, when the log has grown by so many bytes since the last one.
+func (k *Keeper) renew(now time.Time, grown uint64, quiet bool) {
+	recycle := 0
+	if k.passing(grown) {
+		recycle = int(grown / uint64(k.o.LogFileSize)) // as many as are filled till the next one
+	}
+	err := k.checkpoint(recycle)
 	if err == nil && quiet {
-		err = k.checkpoint() // the log goes back to the checkpoint before the last
+		err = k.checkpoint(0) // the log goes back to the checkpoint before the last
 	}
 	if err != nil {
 		k.o.Log.Error("writing a checkpoint", "error", err)
@@ -329,6 +335,12 @@ func (k *Keeper) renew(now time.Time, quiet bool) {
 		return
 	}
 	k.registry.SetHealth(nil)
+}
+
+// passing reports whether nearly all that the log has grown by was consumed already: a checkpoint then costs next to nothing, and
+// what is written goes on in memory of the system and space on the disk that were used before.
+func (k *Keeper) passing(grown uint64) bool {
+	return grown >= passingFactor*k.o.CheckpointBytes && k.registry.Drained() && k.registry.Memory() <= grown/2
 }
 
 // drop lets segments go of which the log says that nobody needs them.

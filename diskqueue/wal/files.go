@@ -81,11 +81,15 @@ func (l *Log) adoptLocked(f *logFile) {
 // Release says that no record before a position is needed any more. Files that lie wholly before it, and are synced, are
 // kept to be overwritten: one, and one for each that was filled since the last Release with many syncs, which are cheaper there;
 // at most SpareFiles. The others are removed, and damaged ones put aside. It waits for the disk. After an error it can be called again; the log itself goes on.
-func (l *Log) Release(before Position) error {
+func (l *Log) Release(before Position) error { return l.Recycle(before, 0) }
+
+// Recycle is Release for a time in which the log goes on to be filled fast, so that writing over files pays although syncs are few:
+// it keeps so many of them at least, however many SpareFiles says.
+func (l *Log) Recycle(before Position, files int) error {
 	l.releasing.Lock()
 	defer l.releasing.Unlock()
 	l.mu.Lock()
-	keep := min(l.busy+1, l.o.SpareFiles)
+	keep := max(min(l.busy+1, l.o.SpareFiles), files)
 	l.busy = 0
 	l.mu.Unlock()
 	for {

@@ -147,8 +147,8 @@ func (l *Log) Append(kind byte, data ...[]byte) (Position, error) {
 	l.pending.parts[len(l.pending.parts)-1].records++
 	l.stats.Records++
 	l.armFlushLocked()
-	if n := len(l.pending.buf); n >= l.o.FlushBytes && n-recordHeaderSize-length < l.o.FlushBytes {
-		kick(l.flushNow)
+	if n := len(l.pending.buf); n >= l.o.FlushBytes && n-recordHeaderSize-length < l.o.FlushBytes && length < l.o.FlushBytes {
+		kick(l.flushNow) // who appends a large record will commit it
 	}
 	return at, nil
 }

@@ -324,6 +324,31 @@ func TestSpareFilesGoWithTheLoad(t *testing.T) {
 	}
 }
 
+// TestRecycle: files are used again while the caller says that it pays, and no longer.
+func TestRecycle(t *testing.T) {
+	m := vfs.NewMem()
+	fs, calls := counting(m)
+	o := testOptions(fs)
+	l, _, _ := open(t, o)
+	var kept []entry
+	for range 10 {
+		kept = fill(t, l, 40, 1000, Synced)
+		ok(t, l.Recycle(kept[30].pos, 20))
+	}
+	if n := calls[vfs.OpCreate]; n > 25 || calls[vfs.OpRemove] > 0 {
+		t.Errorf("%d files were created for 10 times as many as are kept, %d removed", n, calls[vfs.OpRemove])
+	}
+	ok(t, l.Release(kept[39].pos))
+	if s := l.Stats(); s.SpareFiles != 1 {
+		t.Errorf("after it has ended: %+v", s)
+	}
+	ok(t, l.Close())
+	got, report := read(t, m)
+	if len(got) == 0 || got[len(got)-1] != kept[39] || got[0].pos.Before(kept[36].pos) || len(report.Damage) > 0 {
+		t.Errorf("%v, %+v", got, report)
+	}
+}
+
 func TestFilesArePreparedBeforeTheyAreNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := vfs.NewMem()
