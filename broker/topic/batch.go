@@ -46,8 +46,8 @@ func (b *Batch) Add(body []byte) {
 	b.Extend(body)
 }
 
-// Begin opens a message whose body has size bytes, which Extend must bring before anything else is done. No memory is set
-// aside for bytes that have not arrived.
+// Begin opens a message whose body has size bytes, which Extend must bring before anything else is done. Memory is set
+// aside for ahead times what has arrived at most.
 func (b *Batch) Begin(size int) {
 	b.frames = protocol.AppendBlankMessage(b.frames, size)
 	b.n++
