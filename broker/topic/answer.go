@@ -33,7 +33,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 	var took []int64
 	c.mu.Lock()
 	now := c.topic.registry.now()
-	requeued := 0
+	requeued, settled := 0, 0
 	log := c.logged()
 	if log {
 		c.runs.Begin(c.topic.d.id, c.id)
@@ -50,6 +50,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 			continue
 		}
 		s.inflight--
+		settled++
 		if a.Verb == Finish {
 			s.n.Finished++
 			c.n.finished++
@@ -79,6 +80,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 			c.topic.d.log.Append(journal.KindDeferred, b, nil)
 		}
 	}
+	s.timeLocked(settled, now)
 	c.wakeLocked(requeued, later)
 	c.settleLocked(s, later)
 	c.armLocked()
@@ -131,24 +133,27 @@ func (c *Channel) settleLocked(s *Subscription, later *Wakes) {
 	c.waiting.push(s)
 }
 
-// wakeLocked wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside.
+// wakeLocked wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside. One
+// that was woken just before and has not come yet gets its part first.
 func (c *Channel) wakeLocked(n int, later *Wakes) {
+	topology := c.topic.registry.cfg.TopologyAware
+	if s := c.latest; s != nil && s.woken && !topology {
+		n -= c.meanLocked(s, n)
+	}
 	for n > 0 && c.waiting.n > 0 {
-		s := c.waiting.best(c.topic.registry.cfg.TopologyAware)
-		k := min(n, s.handful())
+		s := c.waiting.best(topology)
 		c.wakeOneLocked(s, later)
-		s.meant = k
-		c.meant += k
-		n -= k
+		n -= c.meanLocked(s, n)
 	}
 }
 
-// credits is which part of its credit a consumer may be given at once while others wait.
-const credits = 64
-
-// handful is how many messages are no less than a consumer's part, even when others wait: one, or more for one that wants
-// thousands in its hands. To give each of those a message of its own costs a wake-up and a write for each.
-func (s *Subscription) handful() int { return max(1, min(s.ready/credits, s.ready-s.inflight)) }
+// meanLocked sets aside up to n messages for a consumer that was woken, and returns how many it is to have more.
+func (c *Channel) meanLocked(s *Subscription, n int) int {
+	k := max(0, min(n, s.handful()-s.meant))
+	s.meant += k
+	c.meant += k
+	return k
+}
 
 // nudgeLocked wakes one more consumer when messages wait for nobody that is on its way, in memory or on disk with nobody
 // reading them.
@@ -165,6 +170,7 @@ func (c *Channel) wakeOneLocked(s *Subscription, later *Wakes) {
 	c.waiting.remove(s)
 	s.parked, s.woken = false, true
 	c.woken++
+	c.latest = s
 	if later == nil || !later.add(s.owner) {
 		s.owner.Wake()
 	}
@@ -206,6 +212,9 @@ func (c *Channel) comeLocked(s *Subscription) {
 		c.woken--
 		c.meant -= s.meant
 		s.meant = 0
+		if c.latest == s {
+			c.latest = nil
+		}
 	}
 }
 

@@ -50,14 +50,15 @@ type Channel struct {
 	loading  map[msgID]uint16 // of absent: on their way into memory, with their deliveries
 	told     msgID            // the log says that mem was left up to here
 	subs     []*Subscription
-	waiting  parked // consumers that have credit and nothing to do
-	woken    int    // consumers that were woken and have not taken yet
-	meant    int    // messages that those are to have
-	want     int    // messages that a publisher waits to put in memory
-	retried  bool   // the last message taken was a retry
-	lossy    bool   // a channel without a disk has discarded, and is still over half full
-	armed    int64  // deadline that the sweeper knows
-	active   bool   // taken from since the last trim
+	waiting  parked        // consumers that have credit and nothing to do
+	woken    int           // consumers that were woken and have not taken yet
+	meant    int           // messages that those are to have
+	latest   *Subscription // the consumer that was woken last
+	want     int           // messages that a publisher waits to put in memory
+	retried  bool          // the last message taken was a retry
+	lossy    bool          // a channel without a disk has discarded, and is still over half full
+	armed    int64         // deadline that the sweeper knows
+	active   bool          // taken from since the last trim
 
 	overflowing bool // new messages go to disk
 	filling     bool // one consumer reads from disk

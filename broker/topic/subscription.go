@@ -48,9 +48,11 @@ type Subscription struct {
 	lane       int
 	ready      int
 	inflight   int
-	parked     bool // the writer waits to be woken
-	woken      bool // it was, and has not taken yet
-	meant      int  // messages that it was woken for
+	parked     bool  // the writer waits to be woken
+	woken      bool  // it was, and has not taken yet
+	meant      int   // messages that it was woken for
+	since      int64 // when it began with what it answers next
+	turn       int64 // nanoseconds that it needs for a message, lately; 0: not known yet
 	closed     bool
 	prev, next *Subscription // in Channel.waiting
 	listed     bool          // in Channel.waiting
@@ -324,6 +326,9 @@ func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int)
 	if log {
 		c.logRunsLocked(journal.KindDelivered, &c.runs)
 		c.logRunsLocked(journal.KindFinished, &c.drops)
+	}
+	if s.inflight == 0 {
+		s.since = now
 	}
 	s.inflight += n
 	s.n.Delivered += uint64(n)

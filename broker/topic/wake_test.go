@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"brokerd/protocol"
 )
 
 // A consumer whose share of a publish was sampled away must still be woken by the next one.
@@ -197,5 +199,84 @@ func TestAnswersWakeTheirConsumerLater(t *testing.T) {
 	})
 	if served != 1 || woken(s) || drain(s) != 1 {
 		t.Errorf("the consumer was left to the caller %d times", served)
+	}
+}
+
+// answerAll takes all that the consumer may have and finishes each after the time that it needs for one.
+func answerAll(t *testing.T, s *Subscription, each time.Duration) (n int) {
+	t.Helper()
+	var d Delivery
+	for s.Take(&d) > 0 {
+		var answers []Answer
+		for _, run := range d.Runs {
+			for frames := run.Frames; len(frames) > 0; {
+				f := protocol.FirstMessage(frames)
+				frames = frames[len(f):]
+				answers = append(answers, Answer{ID: f.MustID(), Verb: Finish})
+			}
+		}
+		time.Sleep(time.Duration(len(answers)) * each)
+		s.Apply(answers, nil)
+		n += len(answers)
+		d.Clear()
+	}
+	return n
+}
+
+// Consumers that are fast get the messages of a small publish together, as few as can answer them within the horizon; slow ones share
+// them, as many as there are.
+func TestPartsFollowTheSpeedOfConsumers(t *testing.T) {
+	for _, c := range []struct {
+		each time.Duration
+		want int // consumers that a publish of 40 wakes
+	}{{5 * time.Microsecond, 1}, {horizon / 20, 2}, {horizon / 4, 8}, {2 * horizon, 8}} {
+		synctest.Test(t, func(t *testing.T) {
+			topic := mustTopic(t, start(t, config()), "t")
+			var consumers []*Subscription
+			for range 8 {
+				consumers = append(consumers, mustSubscribe(t, topic, "c", 1000, SubscribeOptions{}))
+			}
+			total := 0
+			for range 20 { // they show how fast they are
+				publish(t, topic, 80)
+				for _, s := range consumers {
+					woken(s)
+					total += answerAll(t, s, c.each)
+				}
+			}
+			publish(t, topic, 40)
+			busy := 0
+			for _, s := range consumers {
+				if woken(s) {
+					busy++
+					total += answerAll(t, s, c.each)
+				}
+			}
+			if total != 20*80+40 || busy != c.want {
+				t.Errorf("consumers that need %v for a message answered %d of %d, and a publish of 40 woke %d of them, want %d", c.each,
+					total, 20*80+40, busy, c.want)
+			}
+		})
+	}
+}
+
+// What is published while a consumer is on its way goes with it, as far as its part goes, and not to one more.
+func TestConsumerOnItsWayTakesMore(t *testing.T) {
+	topic := mustTopic(t, start(t, config()), "t")
+	first := mustSubscribe(t, topic, "c", 10*credits, SubscribeOptions{})
+	second := mustSubscribe(t, topic, "c", 10*credits, SubscribeOptions{})
+	drain(first)
+	drain(second)
+	publish(t, topic, 4)
+	publish(t, topic, 4)
+	if !woken(first) || woken(second) {
+		t.Error("two publishes of 4 wake other than one consumer with a part of 10")
+	}
+	publish(t, topic, 4)
+	if !woken(second) {
+		t.Error("what is more than the first one's part wakes nobody")
+	}
+	if n := drain(first) + drain(second); n != 12 {
+		t.Errorf("they took %d of 12 messages", n)
 	}
 }
