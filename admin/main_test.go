@@ -3,7 +3,6 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"brokerd/admin"
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/lookup"
 	"brokerd/protocol/httpapi"
 )
@@ -109,16 +109,8 @@ func (n *node) ask(method, path, body string) (status int, answer string) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	resp, err := n.http.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
+	resp, text := cmdtest.Do(n.t, n.http, req)
+	return resp.StatusCode, text
 }
 
 // get decodes the answer to a GET, which must be 200.
@@ -151,13 +143,5 @@ func client(t testing.TB) *httpapi.HTTPClient {
 // eventually asks again until the answer is yes.
 func eventually(t testing.TB, what string, ask func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ask() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-		<-tick.C
-	}
+	cmdtest.Eventually(t, what, 30*time.Second, ask)
 }

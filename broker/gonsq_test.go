@@ -15,6 +15,7 @@ import (
 	"github.com/nsqio/go-nsq"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 )
 
 // quiet takes what go-nsq logs.
@@ -203,7 +204,7 @@ func (h *house) stockClients(t *testing.T, d door, topic string) {
 	bodies := numbered("message", 800)
 	publishInAllWays(t, n.producer(cfg), topic, bodies[:400])
 	publishInAllWays(t, n.producer(cfg), topic, bodies[400:])
-	within(t, 20*time.Second, "everything is consumed", func() bool { return y.done() == len(bodies) })
+	cmdtest.Eventually(t, "everything is consumed", 20*time.Second, func() bool { return y.done() == len(bodies) })
 	eventually(t, "everything is finished", func() bool {
 		c := n.channel(topic, "c")
 		return c.Depth+int64(c.InFlightCount+c.DeferredCount) == 0
@@ -290,7 +291,7 @@ func TestStockBackoff(t *testing.T) {
 		y.finish(m)
 		return nil
 	})
-	within(t, 20*time.Second, "everything is consumed", func() bool { return y.done() == len(bodies) })
+	cmdtest.Eventually(t, "everything is consumed", 20*time.Second, func() bool { return y.done() == len(bodies) })
 	y.check(t, bodies, func(i int) int {
 		if i%10 == 1 {
 			return 2

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
@@ -126,16 +126,8 @@ func (n *node) ask(method, path, body string) (status int, answer string) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	resp, err := n.http.Do(req)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
+	resp, text := cmdtest.Do(n.t, n.http, req)
+	return resp.StatusCode, text
 }
 
 // publish publishes messages over HTTP, one per line.
@@ -179,23 +171,10 @@ func (n *node) channel(topic, name string) *httpapi.Channel {
 	return nil
 }
 
-// eventually waits until the condition holds, which it asks again every few milliseconds.
+// eventually waits until the condition holds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	within(t, 5*time.Second, what, condition)
-}
-
-func within(t testing.TB, limit time.Duration, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(limit)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-		<-tick.C
-	}
+	cmdtest.Eventually(t, what, 5*time.Second, condition)
 }
 
 // unixPath returns the path of a socket to be, short enough for the system.

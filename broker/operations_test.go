@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/prototest"
 )
 
@@ -21,7 +22,7 @@ func TestPausedTopic(t *testing.T) {
 		t.Errorf("paused: %+v", topic)
 	}
 	n.post("/topic/unpause?topic=t", "")
-	within(t, 100*time.Millisecond, "the message has moved", func() bool {
+	cmdtest.Eventually(t, "the message has moved", 100*time.Millisecond, func() bool {
 		topic := n.topic("t")
 		return topic.Depth == 0 && topic.Channels[0].Depth == 1
 	})

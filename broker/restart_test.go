@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/prototest"
 )
 
@@ -203,7 +204,7 @@ func TestEphemeralGoes(t *testing.T) {
 	n.post("/pub?topic=t%23ephemeral", "x")
 	c.ExpectMessage("x", 1)
 	c.Conn.Close()
-	within(t, time.Second, "the topic is gone", func() bool { return n.topic("t#ephemeral") == nil })
+	cmdtest.Eventually(t, "the topic is gone", time.Second, func() bool { return n.topic("t#ephemeral") == nil })
 	if files, _ := filepath.Glob(filepath.Join(n.dir, "*ephemeral*")); len(files) != 0 {
 		t.Errorf("%v is left of it", files)
 	}
@@ -320,5 +321,5 @@ func TestDiskThatFails(t *testing.T) {
 	if got := take(n.subscribe("t", "c", 1), 3); !slices.Equal(got, []string{"1", "2", "3"}) {
 		t.Errorf("got %v", got)
 	}
-	within(t, time.Second, "nothing is left", func() bool { c := n.channel("t", "c"); return c.Depth+int64(c.InFlightCount) == 0 })
+	cmdtest.Eventually(t, "nothing is left", time.Second, func() bool { c := n.channel("t", "c"); return c.Depth+int64(c.InFlightCount) == 0 })
 }

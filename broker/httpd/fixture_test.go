@@ -3,7 +3,6 @@ package httpd
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"brokerd/broker/topic"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
@@ -198,16 +198,7 @@ func (f *fixture) do(method, path, body string) (*http.Response, string) {
 
 func (f *fixture) send(req *http.Request) (*http.Response, string) {
 	f.t.Helper()
-	resp, err := f.client.Do(req)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return resp, string(b)
+	return cmdtest.Do(f.t, f.client, req)
 }
 
 // step is one request and its answer; an answer in capitals with a code other than 200 stands for its JSON.

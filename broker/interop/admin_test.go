@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,16 +28,8 @@ func ask(t *testing.T, d *cmdtest.Process, method, path, body string) answer {
 		t.Fatal(err)
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer{resp.StatusCode, string(text)}
+	resp, text := cmdtest.Do(t, &client, req)
+	return answer{resp.StatusCode, text}
 }
 
 // TestAdminsAnswerAlike compares every reading route and the acts of nsqadmin with admind's, over the same brokerd and nsqd, found

@@ -78,10 +78,7 @@ func killRounds(t *testing.T, level string, n int) {
 	b.Start(t)
 	b.Create(t, topic, channel)
 	l := newLedger()
-	for kind := range publishKinds {
-		l.publish(t, b.TCP, kind)
-	}
-	l.consume(t, b.TCP)
+	l.begin(t, b.TCP)
 
 	var table strings.Builder
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -59,6 +59,15 @@ func newLedger() *ledger {
 	return &ledger{forget: finWindow, quit: make(chan struct{}), entries: map[string]*entry{}, lives: map[nsq.MessageDelegate]int{}}
 }
 
+// begin lets producers of every kind and a consumer work on a broker.
+func (l *ledger) begin(t *testing.T, address string) {
+	t.Helper()
+	for kind := range publishKinds {
+		l.publish(t, address, kind)
+	}
+	l.consume(t, address)
+}
+
 // complain notes what must not be. mu is held.
 func (l *ledger) complain(format string, a ...any) {
 	if len(l.problems) < 20 {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -37,18 +35,17 @@ func TestFromStartToSignal(t *testing.T) {
 		{http.MethodPost, "/pub?topic=orders", "OK"},
 		{http.MethodGet, "/stats?topic=orders", "[orders"},
 	} {
-		proc := cmdtest.Told(args, nil)
-		var stderr bytes.Buffer
-		signals := make(chan os.Signal, 1)
-		proc.Stderr, proc.Signals = &stderr, signals
-		code := make(chan int, 1)
-		go func() { code <- run(proc) }()
+		daemon := cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
+			proc := cmdtest.Told(args, nil)
+			proc.Stderr, proc.Signals = out, signals
+			return run(proc)
+		})
 		if got := ask(t, client, step.method, "http://broker"+step.path); !strings.Contains(got, step.want) {
 			t.Errorf("%s answered %q", step.path, got)
 		}
-		signals <- syscall.SIGTERM
-		if got := <-code; got != cmdkit.ExitOK || strings.Contains(stderr.String(), "FATAL") {
-			t.Errorf("exit code %d, log:\n%s", got, stderr.String())
+		daemon.Stop(t)
+		if strings.Contains(daemon.String(), "FATAL") {
+			t.Errorf("it did not end in order:\n%s", daemon)
 		}
 	}
 }

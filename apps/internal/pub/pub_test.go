@@ -1,15 +1,12 @@
 package pub
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,28 +17,10 @@ import (
 
 func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 
-// screen is an output that several goroutines write to.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
 // run is one run of the tool to its end.
 func run(t *testing.T, input io.Reader, args ...string) (code int, log string) {
 	t.Helper()
-	out := new(screen)
+	out := new(cmdtest.Screen)
 	code = appkit.Run(Command, appkit.Process{Args: args, Stdin: input, Stdout: out, Stderr: out})
 	return code, out.String()
 }
@@ -239,18 +218,14 @@ func TestStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	signals, ended := make(chan os.Signal), make(chan int)
-	go func() {
-		ended <- appkit.Run(Command, appkit.Process{Args: []string{"--topic=t", "--nsqd-tcp-address=" + b.TCP}, Stdin: reader,
-			Stdout: io.Discard, Stderr: io.Discard, Signals: signals})
-	}()
+	tool := cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
+		return appkit.Run(Command, appkit.Process{Args: []string{"--topic=t", "--nsqd-tcp-address=" + b.TCP}, Stdin: reader,
+			Stdout: out, Stderr: out, Signals: signals})
+	})
 	if _, err := io.WriteString(writer, "one\n"); err != nil {
 		t.Fatal(err)
 	}
 	cmdtest.Eventually(t, "it is published", 10*time.Second, func() bool { return b.Topic(t, "t").MessageCount == 1 })
-	signals <- syscall.SIGTERM
-	if code := <-ended; code != appkit.ExitOK {
-		t.Errorf("exit code %d", code)
-	}
+	tool.Stop(t)
 	writer.Close() // which ends the goroutine that reads
 }

@@ -30,7 +30,7 @@ type tally struct {
 
 func newTally() *tally { return &tally{maphash.MakeSeed(), make(map[uint64]int)} }
 
-func (t *tally) hash(line []byte) uint64 { return maphash.Bytes(t.seed, line) }
+func (w *tally) hash(line []byte) uint64 { return maphash.Bytes(w.seed, line) }
 
 // goSource calls line with so many lines of the Go library's source, each with its place in front so that no two are the same.
 func goSource(t *testing.T, n int, line func(text string)) {

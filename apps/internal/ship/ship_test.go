@@ -1,7 +1,6 @@
 package ship
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -9,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,40 +18,6 @@ import (
 
 func TestMain(m *testing.M) {
 	cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/ship", "apps/tofile")
-}
-
-// inside runs the tool within the test.
-type inside struct {
-	signals chan os.Signal
-	ended   chan struct{}
-	code    int // read after ended
-	mu      sync.Mutex
-	log     bytes.Buffer
-}
-
-func (i *inside) Write(p []byte) (int, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.log.Write(p)
-}
-
-func (i *inside) text() string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.log.String()
-}
-
-// stop ends the tool as an operator does.
-func (i *inside) stop(t *testing.T) {
-	t.Helper()
-	select {
-	case i.signals <- syscall.SIGTERM:
-		<-i.ended
-	case <-i.ended:
-	}
-	if i.code != appkit.ExitOK {
-		t.Errorf("exit code %d\n%s", i.code, i.text())
-	}
 }
 
 // scene is a folder with logs, a broker, and what was published.
@@ -80,24 +43,12 @@ func newScene(t *testing.T, args ...string) *scene {
 func (s *scene) path(name string) string { return filepath.Join(s.dir, name) }
 
 // start starts the tool.
-func (s *scene) start(args ...string) *inside {
+func (s *scene) start(args ...string) *cmdtest.Inside {
 	s.Helper()
-	i := &inside{signals: make(chan os.Signal), ended: make(chan struct{})}
-	go func() {
-		defer close(i.ended)
-		i.code = appkit.Run(Command, appkit.Process{Args: append(append([]string{}, s.args...), args...), Stdout: i, Stderr: i, Signals: i.signals})
-	}()
-	s.Cleanup(func() {
-		select {
-		case i.signals <- syscall.SIGTERM:
-			<-i.ended
-		case <-i.ended:
-		}
-		if s.Failed() {
-			s.Log(i.text())
-		}
+	args = append(slices.Clone(s.args), args...)
+	return cmdtest.RunInside(s, func(out io.Writer, signals <-chan os.Signal) int {
+		return appkit.Run(Command, appkit.Process{Args: args, Stdout: out, Stderr: out, Signals: signals})
 	})
-	return i
 }
 
 // write puts a text behind a file's contents; its lines are to be published.
@@ -211,7 +162,7 @@ func TestFollowsFiles(t *testing.T) {
 	s.want["a line in two parts"] = 1
 	s.expect()
 	s.settled("a.log", "b.log")
-	tool.stop(t)
+	tool.Stop(t)
 }
 
 // TestRotation holds that each line comes once through all kinds of rotation, while the tool runs.
@@ -238,7 +189,7 @@ func TestRotation(t *testing.T) {
 	s.lines("a.log", "third", 10)
 	s.expect()
 	s.settled("a.log")
-	tool.stop(t)
+	tool.Stop(t)
 }
 
 // TestBrokerAway holds that nothing is lost of files that are rotated again and again while the broker is away.
@@ -251,7 +202,7 @@ func TestBrokerAway(t *testing.T) {
 	s.broker.Kill(t)
 	seen := func(what string, times int) {
 		t.Helper()
-		cmdtest.Eventually(t, what, 10*time.Second, func() bool { return strings.Count(tool.text(), what) >= times })
+		cmdtest.Eventually(t, what, 10*time.Second, func() bool { return strings.Count(tool.String(), what) >= times })
 	}
 	for round := range 3 {
 		s.lines("a.log", fmt.Sprint("away ", round), 200)
@@ -266,7 +217,7 @@ func TestBrokerAway(t *testing.T) {
 	s.broker.Start(t)
 	s.expect()
 	s.settled("a.log", "b.log")
-	tool.stop(t)
+	tool.Stop(t)
 }
 
 // TestRestart holds that each line comes once though the tool is stopped and files are rotated while it is not there.
@@ -277,7 +228,7 @@ func TestRestart(t *testing.T) {
 	s.write("b.log", "half ")
 	tool := s.start(s.path("[ab].log"))
 	s.expect()
-	tool.stop(t)
+	tool.Stop(t)
 
 	s.lines("a.log", "unseen", 50)
 	s.rename("a.log", "a.log.2")
@@ -292,12 +243,12 @@ func TestRestart(t *testing.T) {
 	tool = s.start(s.path("[ab].log"))
 	s.expect()
 	s.settled("a.log", "b.log")
-	tool.stop(t)
+	tool.Stop(t)
 
 	tool = s.start(s.path("[ab].log"))
 	s.lines("a.log", "end", 5)
 	s.expect()
-	tool.stop(t)
+	tool.Stop(t)
 }
 
 // TestRotatedBeforeAnybodyLooked holds that files are found which were made and rotated away between two looks, and while the tool was not
@@ -323,7 +274,7 @@ func TestRotatedBeforeAnybodyLooked(t *testing.T) {
 	burst("first")
 	s.expect()
 	s.settled()
-	tool.stop(t)
+	tool.Stop(t)
 	burst("second")
 	tool = s.start(pattern)
 	s.expect()
@@ -333,7 +284,7 @@ func TestRotatedBeforeAnybodyLooked(t *testing.T) {
 	s.lines("a.log", "the last file", 3)
 	s.expect()
 	s.settled("a.log")
-	tool.stop(t)
+	tool.Stop(t)
 }
 
 func TestSettings(t *testing.T) {
@@ -350,28 +301,27 @@ func TestSettings(t *testing.T) {
 		{"--batch=0 x", "must be at least 1"},
 	} {
 		tool := s.start(strings.Fields(c.args)...)
-		<-tool.ended
-		if tool.code != appkit.ExitFailed || !strings.Contains(tool.text(), c.want) {
-			t.Errorf("%q: exit code %d, %s", c.args, tool.code, tool.text())
+		if code := tool.Wait(); code != appkit.ExitFailed || !strings.Contains(tool.String(), c.want) {
+			t.Errorf("%q: exit code %d, %s", c.args, code, tool.String())
 		}
 	}
 	first := s.start("--from=end", s.path("a.log"))
 	s.settled("a.log")
 	second := s.start(s.path("a.log"))
-	if <-second.ended; second.code != appkit.ExitFailed || !strings.Contains(second.text(), "another process holds it") {
-		t.Errorf("the second ended with %d: %s", second.code, second.text())
+	if code := second.Wait(); code != appkit.ExitFailed || !strings.Contains(second.String(), "another process holds it") {
+		t.Errorf("the second ended with %d: %s", code, second.String())
 	}
 	s.lines("a.log", "later", 3)
 	s.lines("b.log", "x", 0)
 	s.expect()
-	first.stop(t)
+	first.Stop(t)
 
 	if err := os.WriteFile(s.path("state"), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	third := s.start(s.path("a.log"))
-	if <-third.ended; third.code != appkit.ExitFailed || !strings.Contains(third.text(), "move it away to begin anew") {
-		t.Errorf("with a state that cannot be read it ended with %d: %s", third.code, third.text())
+	if code := third.Wait(); code != appkit.ExitFailed || !strings.Contains(third.String(), "move it away to begin anew") {
+		t.Errorf("with a state that cannot be read it ended with %d: %s", code, third.String())
 	}
 	if text, err := os.ReadFile(s.path("state")); err != nil || string(text) != "nonsense" {
 		t.Errorf("the state that could not be read is %q now", text)
@@ -385,7 +335,7 @@ func TestMessagesOfSeveralLines(t *testing.T) {
 	s.want["one"], s.want["two\n  at a\n  at b"], s.want["three"] = 1, 1, 1
 	s.expect()
 	s.settled("a.log")
-	tool.stop(t)
+	tool.Stop(t)
 }
 
 func TestOnceAndLongLines(t *testing.T) {
@@ -400,12 +350,12 @@ func TestOnceAndLongLines(t *testing.T) {
 	}
 	s.want["short"], s.want["no end"] = 1, 1
 	tool := s.start(s.path("a.log"))
-	if <-tool.ended; tool.code != appkit.ExitOK {
-		t.Errorf("exit code %d", tool.code)
+	if code := tool.Wait(); code != appkit.ExitOK {
+		t.Errorf("exit code %d", code)
 	}
 	s.expect()
 	tool = s.start(s.path("a.log"))
-	<-tool.ended
+	tool.Wait()
 	s.lines("a.log", "", 0)
 	s.expect()
 }
@@ -419,8 +369,8 @@ func TestMessageThatIsRefused(t *testing.T) {
 	s.lines("a.log", "good", 50)
 	s.write("a.log", strings.Repeat("x", 101)+"\n")
 	tool := s.start(s.path("a.log"))
-	if <-tool.ended; tool.code != appkit.ExitFailed || !strings.Contains(tool.text(), "the broker refuses a message of 101 bytes of "+s.path("a.log")) {
-		t.Errorf("exit code %d, %s", tool.code, tool.text())
+	if code := tool.Wait(); code != appkit.ExitFailed || !strings.Contains(tool.String(), "the broker refuses a message of 101 bytes of "+s.path("a.log")) {
+		t.Errorf("exit code %d, %s", code, tool.String())
 	}
 	s.expect()
 }

@@ -156,7 +156,7 @@ func TestFullDiskWaits(t *testing.T) {
 			apptest.Publish(t, b, "t", lines...)
 			out := filepath.Join(disk, "out")
 			tool := start(t, append(strings.Fields(args), "--topic=t", "--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--sync-interval=20ms")...)
-			cmdtest.Eventually(t, "the disk is full", 20*time.Second, func() bool { return strings.Contains(tool.text(), "there is no room") })
+			cmdtest.Eventually(t, "the disk is full", 20*time.Second, func() bool { return strings.Contains(tool.String(), "there is no room") })
 			cmdtest.Eventually(t, "everything else is with the broker", 20*time.Second, func() bool {
 				c := b.Channel(t, "t", "nsq_to_file")
 				return c.InFlightCount == 0 && c.Depth == int64(len(lines)-total(archived(t, out)))
@@ -165,7 +165,7 @@ func TestFullDiskWaits(t *testing.T) {
 				t.Fatal(err)
 			}
 			drained(t, b, "t", "nsq_to_file")
-			tool.stop(t)
+			tool.Stop(t)
 			expectOnce(t, out, lines)
 		})
 	}

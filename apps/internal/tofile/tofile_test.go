@@ -1,9 +1,9 @@
 package tofile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,54 +20,12 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-// inside runs the tool within the test.
-type inside struct {
-	signals chan os.Signal
-	code    chan int
-	mu      sync.Mutex
-	log     bytes.Buffer
-}
-
-func (i *inside) Write(p []byte) (int, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.log.Write(p)
-}
-
-func (i *inside) text() string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.log.String()
-}
-
-func start(t *testing.T, args ...string) *inside {
+// start runs the tool within the test.
+func start(t *testing.T, args ...string) *cmdtest.Inside {
 	t.Helper()
-	i := &inside{signals: make(chan os.Signal), code: make(chan int, 1)}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		i.code <- appkit.Run(Command, appkit.Process{Args: args, Stdout: i, Stderr: i, Signals: i.signals})
-	}()
-	t.Cleanup(func() {
-		select {
-		case i.signals <- syscall.SIGTERM: // the test has failed before it came to that
-			<-ended
-		case <-ended:
-		}
-		if t.Failed() {
-			t.Log(i.text())
-		}
+	return cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
+		return appkit.Run(Command, appkit.Process{Args: args, Stdout: out, Stderr: out, Signals: signals})
 	})
-	return i
-}
-
-// stop ends the tool as an operator does.
-func (i *inside) stop(t *testing.T) {
-	t.Helper()
-	i.signals <- syscall.SIGTERM
-	if code := <-i.code; code != appkit.ExitOK {
-		t.Errorf("exit code %d", code)
-	}
 }
 
 // files returns the files below a folder by their relative paths, without records.
@@ -203,7 +160,7 @@ func whatComesOut(t *testing.T, b *cmdtest.Process) {
 			}
 			tool := start(t, append(strings.Fields(args), "--topic="+topic, "--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--sync-interval=50ms")...)
 			drained(t, b, topic, "nsq_to_file")
-			tool.stop(t)
+			tool.Stop(t)
 			expectOnce(t, out, lines)
 			names := files(t, out)
 			if len(names) < c.files {
@@ -230,11 +187,11 @@ func TestHangupClosesFiles(t *testing.T) {
 				all = append(all, lines...)
 				apptest.Publish(t, b, "t", lines...)
 				drained(t, b, "t", "c")
-				before := strings.Count(tool.text(), "closed a file")
-				tool.signals <- syscall.SIGHUP
-				cmdtest.Eventually(t, "the file is closed", 10*time.Second, func() bool { return strings.Count(tool.text(), "closed a file") > before })
+				before := strings.Count(tool.String(), "closed a file")
+				tool.Signal(syscall.SIGHUP)
+				cmdtest.Eventually(t, "the file is closed", 10*time.Second, func() bool { return strings.Count(tool.String(), "closed a file") > before })
 			}
-			tool.stop(t)
+			tool.Stop(t)
 			expectOnce(t, out, all)
 			names := files(t, out)
 			if len(names) < 3 || !strings.HasPrefix(names[0], "t.h-000000.x.log") || !strings.HasPrefix(names[2], "t.h-000002.x.log") {
@@ -259,7 +216,7 @@ func TestRestartContinuesAPlainFile(t *testing.T) {
 		apptest.Publish(t, b, "t", more...)
 		tool := start(t, "--topic=t", "--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--filename-format=all", "--sync-interval=30ms")
 		drained(t, b, "t", "nsq_to_file")
-		tool.stop(t)
+		tool.Stop(t)
 	}
 	expectOnce(t, out, lines)
 	if names := files(t, out); !slices.Equal(names, []string{"all"}) {
@@ -284,7 +241,7 @@ func TestFileThatIsMovedAway(t *testing.T) {
 	}
 	apptest.Publish(t, b, "t", "three")
 	drained(t, b, "t", "nsq_to_file")
-	tool.stop(t)
+	tool.Stop(t)
 	expectOnce(t, out, []string{"one", "three"})
 }
 
@@ -307,7 +264,7 @@ func TestTopicsByPattern(t *testing.T) {
 	drained(t, b, "orders.a", "nsq_to_file")
 	apptest.Publish(t, b, "orders.b", "b1", "b2")
 	drained(t, b, "orders.b", "nsq_to_file")
-	tool.stop(t)
+	tool.Stop(t)
 	expectOnce(t, out, []string{"a1", "b1", "b2"})
 	if names := files(t, out); !slices.Equal(names, []string{"orders.a", "orders.b"}) {
 		t.Errorf("files %q", names)
@@ -322,7 +279,7 @@ func TestNothingIsGivenUp(t *testing.T) {
 	requeueOften(t, b, "t", "nsq_to_file", 9)
 	tool := start(t, "--topic=t", "--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--sync-interval=30ms")
 	drained(t, b, "t", "nsq_to_file")
-	tool.stop(t)
+	tool.Stop(t)
 	expectOnce(t, out, []string{"one"})
 }
 
@@ -340,6 +297,6 @@ func TestTwoProcessesOfOneFile(t *testing.T) {
 	}
 	apptest.Publish(t, b, "t", "two")
 	drained(t, b, "t", "nsq_to_file")
-	first.stop(t)
+	first.Stop(t)
 	expectOnce(t, out, []string{"one", "two"})
 }
