@@ -65,7 +65,8 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{TLS: clientTLS, ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout})
+	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{TLS: clientTLS, ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout,
+		UserAgent: httpapi.AdmindAgent + Version})
 	s.notifies = &http.Client{Timeout: opts.RequestTimeout, Transport: &http.Transport{TLSClientConfig: clientTLS}}
 	s.cluster = cluster.New(cluster.Config{
 		Lookups: opts.LookupdHTTPAddresses, Brokers: opts.NSQDHTTPAddresses, HTTP: s.asks, Interval: opts.RefreshInterval,

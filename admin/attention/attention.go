@@ -39,6 +39,19 @@ type Past interface {
 	TimeoutRate(topic, channel string, from, to time.Duration) float64
 }
 
+// TopicPath returns the path of a topic's page, below the base path, or of a channel's. Browsers take . and .. in a path for steps,
+// though both are names: a ~, which no name has, stands before them.
+func TopicPath(names ...string) string {
+	path := "topics"
+	for _, name := range names {
+		if name == "." || name == ".." {
+			name = "~" + name
+		}
+		path += "/" + url.PathEscape(name)
+	}
+	return path
+}
+
 // Judge remembers since when each item holds. The zero value is ready.
 type Judge struct {
 	since map[key]time.Time
@@ -169,7 +182,7 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) (items []Item) {
 	add := func(kind string, value float64, format string, args ...any) {
 		name := "channel " + c.Name + " of " + t.Name
 		items = append(items, Item{Kind: kind, Severity: Warning, Topic: t.Name, Channel: c.Name, Value: value,
-			Text: name + " " + fmt.Sprintf(format, args...), Path: "topics/" + url.PathEscape(t.Name) + "/" + url.PathEscape(c.Name)})
+			Text: name + " " + fmt.Sprintf(format, args...), Path: TopicPath(t.Name, c.Name)})
 	}
 	if c.Sum.Clients == 0 && c.Sum.Depth > 0 && !c.Paused {
 		add("no_consumers", float64(c.Sum.Depth), "has no consumer, and %s", Waiting(c.Sum.Depth))

@@ -104,6 +104,24 @@ func TestEverythingWorksBelowABasePath(t *testing.T) {
 	p.see("Created below.")
 }
 
+func TestATopicCalledDot(t *testing.T) {
+	c := shop(t, 1)
+	c.brokers[0].Post(t, "/channel/create?topic=orders&channel=..", nil)
+	c.brokers[0].Post(t, "/topic/create?topic=.", nil)
+	p := openTab(t, c.base)
+	p.visit("")
+	p.press(".")
+	p.until("its page is there", `document.querySelector("h1")?.textContent.trim().startsWith(".") && location.pathname === "/topics/~."`)
+	p.see("No channel yet")
+	p.press("Pause")
+	p.agree("Pause")
+	p.see("Unpause")
+	p.visit("topics/orders")
+	p.press("..")
+	p.until("the channel's page is there", `location.pathname === "/topics/orders/~.."`)
+	p.see("No consumer is connected")
+}
+
 func TestListSortsAndFilters(t *testing.T) {
 	c := shop(t, 1)
 	p := openTab(t, c.base)

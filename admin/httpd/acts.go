@@ -150,7 +150,7 @@ func (d *deed) decode(into any) error {
 
 // name returns a name in the path.
 func (d *deed) name(what string) (string, error) {
-	name := d.ps.ByName(what)
+	name := nameOf(d.ps, what)
 	if !protocol.ValidName(name) {
 		return "", refuse(http.StatusBadRequest, "INVALID_"+strings.ToUpper(what))
 	}

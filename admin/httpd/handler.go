@@ -65,48 +65,78 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	r := httpapi.NewRouter(cfg.Log)
-	handle := func(method, path string, h httprouter.Handle) {
-		r.Handle(method, cfg.BasePath+path, httpapi.Logged(cfg.Log, h))
-	}
-	v1 := func(method, path string, h httpapi.HandlerFunc) { handle(method, path, httpapi.V1(h)) }
+	a.pages(r)
+	a.reads(r)
+	a.deeds(r)
+	return compress(secured(r)), nil
+}
 
-	handle("GET", "/ping", httpapi.Plain(ping))
+// handle adds a route. Who may GET may HEAD: net/http leaves the body out.
+func (a *api) handle(r *httprouter.Router, method, path string, h httprouter.Handle) {
+	h = httpapi.Logged(a.Log, h)
+	r.Handle(method, a.BasePath+path, h)
+	if method == http.MethodGet {
+		r.Handle(http.MethodHead, a.BasePath+path, h)
+	}
+}
+
+// pages adds what browsers load.
+func (a *api) pages(r *httprouter.Router) {
+	a.handle(r, "GET", "/ping", httpapi.Plain(ping))
 	for _, page := range []string{"/", "/topics", "/topics/:topic", "/topics/:topic/:channel", "/nodes", "/nodes/:node", "/lookup",
 		"/counter", "/consumers", "/search", "/sign-in"} {
-		handle("GET", page, a.page)
+		a.handle(r, "GET", page, a.page)
 	}
-	handle("GET", "/static/*file", a.asset)
-	v1("GET", "/api/session", a.session)
-	v1("POST", "/api/session", a.signIn)
-	v1("DELETE", "/api/session", a.signOut)
-
-	v1("GET", "/api/topics", a.sees(a.topics))
-	v1("GET", "/api/topics/:topic", a.sees(a.topic))
-	v1("GET", "/api/topics/:topic/:channel", a.sees(a.channel))
-	v1("GET", "/api/nodes", a.sees(a.nodes))
-	v1("GET", "/api/nodes/:node", a.sees(a.node))
-	v1("GET", "/api/counter", a.sees(a.counter))
-	v1("GET", "/api/graphite", a.sees(a.rate))
-	v1("GET", "/config/:opt", a.configured(access.Viewer, a.getConfig))
-	v1("PUT", "/config/:opt", a.configured(access.Operator, a.putConfig))
-	if cfg.Graphite.Proxied {
-		handle("GET", "/render", a.plot())
+	a.handle(r, "GET", "/static/*file", a.asset)
+	if a.Graphite.Proxied {
+		a.handle(r, "GET", "/render", a.plot())
 	}
+}
 
-	v1("GET", "/api/view/:view", a.sees(a.view))
-	handle("GET", "/api/events", a.events)
-	v1("GET", "/api/history", a.sees(a.history))
-	v1("GET", "/api/history/sparks", a.sees(a.sparks))
-	v1("GET", "/api/search", a.sees(a.search))
+// reads adds what viewers may ask for: nsqadmin's answers first, then the pages' own.
+func (a *api) reads(r *httprouter.Router) {
+	for path, h := range map[string]httpapi.HandlerFunc{
+		"/api/topics":                 a.topics,
+		"/api/topics/:topic":          a.topic,
+		"/api/topics/:topic/:channel": a.channel,
+		"/api/nodes":                  a.nodes,
+		"/api/nodes/:node":            a.node,
+		"/api/counter":                a.counter,
+		"/api/graphite":               a.rate,
 
-	v1("POST", "/api/topics", a.acts(a.create))
-	v1("POST", "/api/topics/:topic", a.acts(a.onTopic))
-	v1("POST", "/api/topics/:topic/:channel", a.acts(a.onChannel))
-	v1("DELETE", "/api/topics/:topic", a.acts(a.deleteTopic))
-	v1("DELETE", "/api/topics/:topic/:channel", a.acts(a.deleteChannel))
-	v1("DELETE", "/api/nodes/:node", a.acts(a.tombstone))
-	v1("POST", "/api/publish", a.acts(a.publish))
-	return compress(secured(r)), nil
+		"/api/view/:view":     a.view,
+		"/api/history":        a.history,
+		"/api/history/sparks": a.sparks,
+		"/api/search":         a.search,
+	} {
+		a.handle(r, "GET", path, httpapi.V1(a.sees(h)))
+	}
+	a.handle(r, "GET", "/api/events", a.events)
+	a.handle(r, "GET", "/api/session", httpapi.V1(a.session))
+	a.handle(r, "GET", "/config/:opt", httpapi.V1(a.configured(access.Viewer, a.getConfig)))
+}
+
+// deeds adds what changes something.
+func (a *api) deeds(r *httprouter.Router) {
+	for route, h := range map[[2]string]func(*deed) (done, error){
+		{"POST", "/api/topics"}:                   a.create,
+		{"POST", "/api/topics/:topic"}:            a.onTopic,
+		{"POST", "/api/topics/:topic/:channel"}:   a.onChannel,
+		{"DELETE", "/api/topics/:topic"}:          a.deleteTopic,
+		{"DELETE", "/api/topics/:topic/:channel"}: a.deleteChannel,
+		{"DELETE", "/api/nodes/:node"}:            a.tombstone,
+		{"POST", "/api/publish"}:                  a.publish,
+	} {
+		a.handle(r, route[0], route[1], httpapi.V1(a.acts(h)))
+	}
+	a.handle(r, "POST", "/api/session", httpapi.V1(a.signIn))
+	a.handle(r, "DELETE", "/api/session", httpapi.V1(a.signOut))
+	a.handle(r, "PUT", "/config/:opt", httpapi.V1(a.configured(access.Operator, a.putConfig)))
+}
+
+// nameOf returns a topic's or channel's name in the path. A ~ before it, which attention.TopicPath writes, is none of the name.
+func nameOf(ps httprouter.Params, what string) string {
+	return strings.TrimPrefix(ps.ByName(what), "~")
 }
 
 // CleanBasePath returns a base path as Config has it.

@@ -56,6 +56,9 @@ func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params
 	}
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no") // or nginx keeps events back
+	if r.Method == http.MethodHead {
+		return
+	}
 	if err := s.write("retry: 2000\n\n"); err != nil {
 		return
 	}

@@ -84,7 +84,7 @@ func sourceOf(n *cluster.Node) compat.Source {
 }
 
 func (a *api) topic(_ http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
-	name := ps.ByName("topic")
+	name := nameOf(ps, "topic")
 	answers, message, err := a.ask(r, cluster.Query{Topic: name})
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (a *api) topic(_ http.ResponseWriter, r *http.Request, ps httprouter.Params
 }
 
 func (a *api) channel(_ http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
-	topic, name := ps.ByName("topic"), ps.ByName("channel")
+	topic, name := nameOf(ps, "topic"), nameOf(ps, "channel")
 	answers, message, err := a.ask(r, cluster.Query{Topic: topic, Channel: name, Clients: true})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,46 @@ func TestReading(t *testing.T) {
 		{"PUT /api/topics", "", 405, `{"message":"METHOD_NOT_ALLOWED"}`},
 		{"GET /render", "", 404, `NOT_FOUND`},
 	})
+}
+
+// TestHead: who may GET may HEAD, with the same status and no body; a stream of events ends at once.
+func TestHead(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	for _, path := range []string{"/", "/ping", "/topics/t", "/api/topics", "/api/topics/t", "/api/topics/none", "/api/view/overview",
+		"/api/view/none", "/api/history?of=total", "/config/log_level"} {
+		want, _ := f.send("GET", path, "")
+		got, body := f.send("HEAD", path, "")
+		if got.StatusCode != want.StatusCode || body != "" || got.Header.Get("Content-Type") != want.Header.Get("Content-Type") {
+			t.Errorf("HEAD %s: %d %q %q, GET: %d %q", path, got.StatusCode, got.Header.Get("Content-Type"), body, want.StatusCode, want.Header.Get("Content-Type"))
+		}
+	}
+	if got, _ := f.send("HEAD", "/api/events?view=overview", ""); got.StatusCode != 200 || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/event-stream") {
+		t.Errorf("HEAD of a stream: %d %v", got.StatusCode, got.Header)
+	}
+	f.run([]step{{"HEAD /api/publish", "", 405, ""}})
+}
+
+// TestNamesThatAreSteps: . and .. are names, and no path of theirs is one that a browser asks for. A ~ before them helps.
+func TestNamesThatAreSteps(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	f.a.Change(func(b *fakes.Broker) {
+		b.Stats.Topics = append(b.Stats.Topics, httpapi.Topic{TopicName: ".", Depth: 7, Channels: []httpapi.Channel{{ChannelName: "..", Depth: 5}}})
+	})
+	f.lookup.Change(func(l *fakes.Lookup) { l.Nodes[0] = f.a.Node() })
+	f.eventually("it is found, with the path of its page", func() bool {
+		_, body := f.send("GET", "/api/search?q=..", "")
+		return strings.Contains(body, `"path":"topics/~./~.."`)
+	})
+	f.run([]step{
+		{"GET /topics/~./~..", "", 200, "<base href="},
+		{"GET /api/topics/~.", "", 200, `"topic_name":".","depth":7`},
+		{"GET /api/topics/~./~..", "", 200, `"channel_name":"..","depth":5`},
+	})
+	f.a.Acts()
+	f.run([]step{{"POST /api/topics/~./~..", `{"action":"pause"}`, 200, `{"message":""`}})
+	if acts := f.a.Acts(); !slices.Equal(acts, []string{"/channel/pause?topic=.&channel=.."}) {
+		t.Errorf("acts %q", acts)
+	}
 }
 
 // TestStaleAnswers: a broker that dies leaves its last figures, with a warning that names it; when nothing is known it is an error.

@@ -52,11 +52,10 @@ func (m *Maker) Search(ctx context.Context, q string, limit int) []Hit {
 		}
 	}
 	for _, t := range s.Topics {
-		path := "topics/" + url.PathEscape(t.Name)
-		add(Hit{"topic", t.Name, plural(len(t.On), "node") + ", depth " + attention.Number(t.Sum.Depth), path, t.Sum.RateIn})
+		add(Hit{"topic", t.Name, plural(len(t.On), "node") + ", depth " + attention.Number(t.Sum.Depth), attention.TopicPath(t.Name), t.Sum.RateIn})
 		for _, c := range t.Channels {
 			add(Hit{"channel", t.Name + "/" + c.Name, plural(c.Sum.Clients, "consumer") + ", depth " + attention.Number(c.Sum.Depth),
-				path + "/" + url.PathEscape(c.Name), c.Sum.RateOut})
+				attention.TopicPath(t.Name, c.Name), c.Sum.RateOut})
 		}
 	}
 	for _, n := range s.Nodes {
@@ -107,7 +106,7 @@ func (m *Maker) searchConsumers(ctx context.Context, s *State, add func(Hit)) {
 		if c.ClientID != "" && !strings.HasPrefix(c.Hostname, c.ClientID) {
 			label += " " + c.ClientID
 		}
-		add(Hit{"consumer", label, c.Topic + "/" + c.Channel, "topics/" + url.PathEscape(c.Topic) + "/" + url.PathEscape(c.Channel), c.FinishRate})
+		add(Hit{"consumer", label, c.Topic + "/" + c.Channel, attention.TopicPath(c.Topic, c.Channel), c.FinishRate})
 	}
 }
 

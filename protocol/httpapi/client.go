@@ -24,6 +24,7 @@ type ClientConfig struct {
 	TLS            *tls.Config   // for https; nil means the system's roots
 	ConnectTimeout time.Duration // of one dial; 0 means none
 	RequestTimeout time.Duration // of a whole request with its answer; 0 means none
+	UserAgent      string        // empty for net/http's
 }
 
 // largeAnswer is from how many bytes on answers take turns in being decoded.
@@ -33,13 +34,14 @@ const largeAnswer = 64 << 10
 // a broker's plain-text port refuses with TLS_REQUIRED. It is safe for concurrent use.
 type HTTPClient struct {
 	c     *http.Client
+	agent string
 	turns chan struct{} // of decoding a large answer: as many as processors, or a hundred at once would leave none for anybody else
 }
 
 // NewHTTPClient returns a client with no connection yet.
 func NewHTTPClient(cfg ClientConfig) *HTTPClient {
 	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
-	return &HTTPClient{turns: make(chan struct{}, runtime.GOMAXPROCS(0)), c: &http.Client{
+	return &HTTPClient{agent: cfg.UserAgent, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), c: &http.Client{
 		Timeout: cfg.RequestTimeout,
 		Transport: &http.Transport{
 			DialContext:         dialer.DialContext,
@@ -123,6 +125,9 @@ func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byt
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/vnd.nsq; version=1.0")
+	if c.agent != "" {
+		req.Header.Set("User-Agent", c.agent)
+	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}

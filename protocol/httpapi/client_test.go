@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/julienschmidt/httprouter"
 	"go.uber.org/goleak"
 )
 
@@ -153,5 +155,36 @@ func TestDo(t *testing.T) {
 	var refused *StatusError
 	if _, err := c.Do(t.Context(), http.MethodPut, addr+"/refused", nil); !errors.As(err, &refused) || refused.Code != 400 {
 		t.Errorf("got %v, want a refusal", err)
+	}
+}
+
+// TestWhatAdmindReadsIsNotLogged: an admind's questions that are answered leave no line at level info; anybody else's do, and so do its acts and what fails.
+func TestWhatAdmindReadsIsNotLogged(t *testing.T) {
+	var log strings.Builder
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	r := NewRouter(logger)
+	for _, method := range []string{"GET", "POST"} {
+		r.Handle(method, "/stats", Logged(logger, V1(func(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) { return "OK", nil })))
+	}
+	server := httptest.NewServer(r)
+	t.Cleanup(server.Close)
+	admind, other := newTestClient(t, ClientConfig{UserAgent: AdmindAgent + "1.3.0"}), newTestClient(t, ClientConfig{})
+	for _, err := range []error{admind.Get(t.Context(), server.URL+"/stats", nil), other.Get(t.Context(), server.URL+"/stats?other", nil),
+		admind.Post(t.Context(), server.URL+"/stats?act", nil, nil)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := admind.Get(t.Context(), server.URL+"/none", nil); err == nil {
+		t.Error("no error")
+	}
+	server.Close() // which waits for the lines
+	for _, want := range []string{"uri=\"/stats?other\"", "uri=\"/stats?act\"", "uri=/none"} {
+		if !strings.Contains(log.String(), want) && !strings.Contains(log.String(), strings.ReplaceAll(want, `"`, "")) {
+			t.Errorf("no line with %s in\n%s", want, log.String())
+		}
+	}
+	if strings.Contains(log.String(), "uri=/stats ") {
+		t.Errorf("admind's reading is logged:\n%s", log.String())
 	}
 }

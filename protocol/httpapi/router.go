@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
@@ -34,14 +35,21 @@ func unrouted(log *slog.Logger, code int, text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { handle(w, req, nil) })
 }
 
-// Logged wraps a route so that each request leaves one line at level info: status, method, URI, remote address, time
-// taken.
+// AdmindAgent begins the user agent of an admind. What it asks for every few seconds is for nobody's log.
+const AdmindAgent = "admind/"
+
+// Logged wraps a route so that each request leaves one line at level info, as NSQ's daemons do: status, method, URI, remote
+// address, time taken. What an admind only reads, and gets, is at level debug: it asks every daemon all the time.
 func Logged(log *slog.Logger, handle httprouter.Handle) httprouter.Handle {
 	return func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) {
 		start := time.Now()
 		sw := &statusWriter{ResponseWriter: w, code: http.StatusOK}
 		handle(sw, req, ps)
-		log.Info("http", "status", sw.code, "method", req.Method, "uri", req.URL.RequestURI(),
+		level := slog.LevelInfo
+		if req.Method == http.MethodGet && sw.code == http.StatusOK && strings.HasPrefix(req.UserAgent(), AdmindAgent) {
+			level = slog.LevelDebug
+		}
+		log.Log(req.Context(), level, "http", "status", sw.code, "method", req.Method, "uri", req.URL.RequestURI(),
 			"remote", req.RemoteAddr, "took", time.Since(start))
 	}
 }

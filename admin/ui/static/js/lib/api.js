@@ -1,8 +1,6 @@
 // Asking admind, and telling it what to do. A refusal becomes an Error with the server's own text.
-import { base } from "./router.js";
+import { base, esc } from "./router.js";
 import { adopt, refresh, session } from "./session.js";
-
-const esc = encodeURIComponent;
 
 /** query makes a query string of what has a value; a list repeats its name. */
 export function query(values) {

@@ -3,7 +3,8 @@
 /** base is the path that everything lies under, with a slash at its end. */
 export const base = document.querySelector('meta[name="base-path"]').content;
 
-const esc = encodeURIComponent;
+/** esc makes a name part of a path. Browsers take . and .. for steps, though both are names: a ~, which no name has, stands before them. */
+export const esc = (name) => (name === "." || name === ".." ? "~" : "") + encodeURIComponent(name);
 
 /** path holds how each page's address is made. */
 export const path = {
@@ -42,7 +43,8 @@ export function route({ pathname, search = "" }) {
 }
 
 function decode(part) {
-  try { return decodeURIComponent(part); } catch { return part; }
+  try { part = decodeURIComponent(part); } catch { /* as it is */ }
+  return part.replace(/^~/, "");
 }
 
 const listeners = new Set();
