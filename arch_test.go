@@ -178,6 +178,9 @@ func TestEachPackageSaysWhatItIs(t *testing.T) {
 		if !strings.HasPrefix(s.tree.Doc.Text(), want) {
 			t.Errorf("%s: the package comment should begin with %q", s.path, want)
 		}
+		if name := filepath.Base(s.path); name != "doc.go" && name != "main.go" {
+			t.Errorf("%s: the package comment belongs into doc.go", s.path)
+		}
 	}
 	for dir, n := range comments {
 		if n != 1 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -88,97 +87,129 @@ func (r *run) tally(ctx context.Context, result *Result) {
 	}
 }
 
-// publishOnly is the load Publish.
-func (r *run) publishOnly(ctx context.Context, result *Result) error {
+// publishAll makes the topics and their channels, and publishes everything.
+func (r *run) publishAll(ctx context.Context) (*publishers, error) {
 	if err := r.create(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	p, err := r.dialPublishers(ctx)
+	if err == nil {
+		p.publish(ctx)
+	}
+	return p, err
+}
+
+// publishOnly is the load Publish.
+func (r *run) publishOnly(ctx context.Context, result *Result) error {
+	p, err := r.publishAll(ctx)
 	if err != nil {
 		return err
 	}
-	p.publish(ctx)
 	p.report(result)
 	return nil
 }
 
-// publishers are the connections that publish, and what came of it.
-type publishers struct {
-	run   *run
-	list  []*publisher
-	began time.Time
-	ended time.Time
-	usage *Usage
+// received returns how many different messages came, over all channels.
+func (r *run) received() (n int64) {
+	for _, s := range r.seen {
+		n += s.unique.Load()
+	}
+	return n
 }
 
-// dialPublishers connects them; nothing is sent yet.
-func (r *run) dialPublishers(ctx context.Context) (*publishers, error) {
-	s := &r.spec
-	p := &publishers{run: r}
-	delay := time.Duration(0)
-	if s.Kind == Deferred || s.Kind == Held {
-		delay = s.Delay
-	}
-	var err error
-	p.list, err = openAll(s.Publishers, func(i int) (_ *publisher, err error) {
-		one := &publisher{run: r, frames: newFrames(r.topics, s.Batch, s.Size, delay, r.tag), depth: s.Depth, delay: delay,
-			batch: s.Batch}
-		one.frames.turn = i * len(r.topics) / s.Publishers // so that not all begin with the same topic
-		one.conn, err = dial(ctx, r.broker.TCP, one.hello(), 4<<10)
-		return one, err
-	})
-	return p, err
-}
+const lookEvery = time.Millisecond
 
-// publish sends everything, waits for the answers and closes the connections.
-func (p *publishers) publish(ctx context.Context) {
-	s := &p.run.spec
-	meter := startMeter(p.run.broker)
-	acked := p.run.acked.Load()
-	p.began = time.Now()
-	if s.Duration > 0 && s.Kind != Held {
-		p.run.until.Store(p.began.Add(s.Duration).UnixNano())
-	}
-	var wg sync.WaitGroup
-	for i, one := range p.list {
-		if s.Rate > 0 {
-			one.pace.every = time.Duration(float64(time.Second) * float64(s.Publishers) * float64(s.Batch) / s.Rate)
-			one.pace.next = p.began.Add(one.pace.every * time.Duration(i) / time.Duration(s.Publishers))
+// drain waits until so many different messages came, or nothing came for some time. It returns when the last of them came, to
+// a millisecond.
+func (r *run) drain(ctx context.Context, expected int64, patience time.Duration) (last time.Time) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	before := int64(-1)
+	for {
+		got := r.received()
+		if got != before {
+			before, last = got, time.Now()
 		}
-		wg.Go(func() {
-			if err := one.publish(ctx); err != nil && ctx.Err() == nil {
-				p.run.fail("a publisher ended: " + err.Error())
-			}
-		})
+		if got >= expected || time.Since(last) > patience {
+			return last
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return last
+		}
 	}
-	wg.Wait()
-	p.ended = time.Now()
-	p.usage = meter.stop(p.run.acked.Load() - acked)
-	closeAll(p.list)
 }
 
-// report writes what the publishers measured into the result, as the result of publishing only.
-func (p *publishers) report(result *Result) {
-	result.rate(p.run.acked.Load(), p.ended.Sub(p.began), p.run.spec.Size)
-	result.Broker = p.usage
+// fillAndDrain is the load Subscribe.
+func (r *run) fillAndDrain(ctx context.Context, result *Result) error {
+	p, err := r.publishAll(ctx)
+	if err != nil {
+		return err
+	}
+	result.Fill = &Result{Kind: Publish}
+	p.report(result.Fill)
+	if r.spec.AfterFill != nil {
+		r.spec.AfterFill()
+	}
+	all, err := r.subscribeAll(ctx)
+	if err != nil {
+		return err
+	}
+	r.live.Done.Store(0)
+	meter := startMeter(r.broker)
+	began := time.Now()
+	all.start(ctx)
+	wanted := r.acked.Load()
+	if r.spec.Take > 0 {
+		wanted = min(wanted, r.spec.Take)
+	}
+	last := r.drain(ctx, wanted*int64(r.spec.Channels), r.spec.Patience)
+	result.Broker = meter.stop(r.received())
+	result.rate(r.received(), last.Sub(began), r.spec.Size)
+	all.leave()
+	all.report(result)
+	r.diskAfter(ctx, result)
+	return nil
+}
+
+// letGo is how long a broker has to give up files that it does not need any more.
+const letGo = time.Second
+
+// diskAfter writes down what is left on disk after everything was consumed.
+func (r *run) diskAfter(ctx context.Context, result *Result) {
+	if r.broker.DataPath != "" && result.Broker != nil {
+		pause(ctx, letGo)
+		result.Broker.Disk = folderSize(r.broker.DataPath)
+	}
+}
+
+// endToEnd is the loads EndToEnd and Deferred.
+func (r *run) endToEnd(ctx context.Context, result *Result) error {
+	if err := r.create(ctx); err != nil {
+		return err
+	}
+	all, err := r.subscribeAll(ctx)
+	if err != nil {
+		return err
+	}
+	all.start(ctx)
+	p, err := r.dialPublishers(ctx)
+	if err != nil {
+		all.leave()
+		return err
+	}
+	meter := startMeter(r.broker)
+	p.publish(ctx)
+	wait := r.spec.Patience
+	if r.spec.Kind == Deferred {
+		wait += r.spec.Delay
+	}
+	last := r.drain(ctx, r.acked.Load()*int64(r.spec.Channels), wait)
+	result.Broker = meter.stop(r.received())
+	result.rate(r.received(), last.Sub(p.began), r.spec.Size)
+	all.leave()
+	all.report(result)
 	p.latencies(result)
-}
-
-// latencies writes how long answers took, and how late the generator was.
-func (p *publishers) latencies(result *Result) {
-	var acks, lag Histogram
-	for _, one := range p.list {
-		acks.Merge(&one.acks)
-		lag.Merge(&one.lag)
-	}
-	result.Ack, result.Lag = acks.Summary(), lag.Summary()
-}
-
-// rate notes how many messages there were in which time.
-func (r *Result) rate(messages int64, d time.Duration, size int) {
-	r.Messages, r.Seconds = messages, d.Seconds()
-	if d > 0 {
-		r.PerSecond = float64(messages) / d.Seconds()
-		r.MBPerSecond = r.PerSecond * float64(size) / 1e6
-	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Result is what came of a load. Parts that do not belong to its kind, or could not be known, are nil or zero.
@@ -117,5 +118,14 @@ func (r *Result) note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if !strings.Contains(strings.Join(r.Notes, "\n"), text) {
 		r.Notes = append(r.Notes, text)
+	}
+}
+
+// rate notes how many messages there were in which time.
+func (r *Result) rate(messages int64, d time.Duration, size int) {
+	r.Messages, r.Seconds = messages, d.Seconds()
+	if d > 0 {
+		r.PerSecond = float64(messages) / d.Seconds()
+		r.MBPerSecond = r.PerSecond * float64(size) / 1e6
 	}
 }
