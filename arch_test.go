@@ -189,6 +189,36 @@ func TestEachPackageSaysWhatItIs(t *testing.T) {
 	}
 }
 
+// TestTheMapNamesEveryRoom holds docs/ARCHITECTURE.md to the tree: it has each package in the first column of its table, and nothing
+// else.
+func TestTheMapNamesEveryRoom(t *testing.T) {
+	text, err := os.ReadFile("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := make(map[string]bool)
+	for line := range strings.Lines(string(text)) {
+		if first, _, isRow := strings.Cut(strings.TrimPrefix(line, "| `"), "` |"); isRow && strings.HasPrefix(line, "| `") {
+			for _, dir := range strings.Split(first, "`, `") {
+				named[dir] = true
+			}
+		}
+	}
+	for _, s := range sources(t) {
+		if s.dir != "." && !s.test {
+			if _, ok := named[s.dir]; !ok {
+				t.Errorf("docs/ARCHITECTURE.md does not name %s", s.dir)
+			}
+			named[s.dir] = false
+		}
+	}
+	for dir, missing := range named {
+		if missing {
+			t.Errorf("docs/ARCHITECTURE.md names %s, which is not there", dir)
+		}
+	}
+}
+
 func TestFilesAreSmallEnoughToSee(t *testing.T) {
 	const limit = 600
 	for _, s := range sources(t) {
