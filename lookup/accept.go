@@ -34,7 +34,7 @@ func (s *Server) accept() {
 			}
 			return
 		}
-		s.log.Error("accept a broker", "err", err, "again in", backoff)
+		s.log.Warn("accept failed, will be tried again", "error", err, "in", backoff)
 		select {
 		case <-s.stop:
 			return
@@ -66,7 +66,7 @@ func (s *Server) run(one *session.Session) {
 	delete(s.open, one)
 	s.mu.Unlock()
 	if err != nil && !closing {
-		s.log.Warn("broker connection failed", "remote", remote, "err", err)
+		s.log.Warn("broker connection failed", "remote", remote, "error", err)
 		return
 	}
 	s.log.Info("broker left", "remote", remote)

@@ -140,7 +140,7 @@ func (s *Server) fail(err error) {
 	select {
 	case s.failed <- err:
 	default:
-		s.log.Error("listener failed", "err", err)
+		s.log.Error("listener failed", "error", err)
 	}
 }
 

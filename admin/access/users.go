@@ -252,7 +252,7 @@ func (f *usersFile) find(name string, now time.Time) (User, bool) {
 			err = f.load()
 		}
 		if err != nil {
-			f.log.Error("the users file cannot be used; the last good one counts", "err", err)
+			f.log.Error("the users file cannot be used; the last good one counts", "error", err)
 		}
 	}
 	i := slices.IndexFunc(f.users, func(u User) bool { return u.Name == name })

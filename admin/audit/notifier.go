@@ -81,7 +81,7 @@ func (n *Notifier) Run(ctx context.Context) {
 // post sends one, and logs when that fails.
 func (n *Notifier) post(ctx context.Context, note Notification) {
 	if err := n.try(ctx, note); err != nil {
-		n.log.Error("notification failed", "action", note.Action, "topic", note.Topic, "err", err)
+		n.log.Error("notification failed", "action", note.Action, "topic", note.Topic, "error", err)
 	}
 }
 

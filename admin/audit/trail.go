@@ -58,7 +58,7 @@ func (t *Trail) Write(a Act) {
 		err = t.append(append(line, '\n'))
 	}
 	if err != nil {
-		t.log.Error("the audit log could not be written", "err", err)
+		t.log.Error("the audit log could not be written", "error", err)
 	}
 }
 

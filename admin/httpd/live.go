@@ -106,7 +106,7 @@ func (a *api) send(ctx context.Context, s *stream) error {
 		}
 		return errGone
 	case err != nil:
-		a.Log.Error("event stream: the body could not be made", "view", s.page.View, "err", err)
+		a.Log.Error("event stream: the body could not be made", "view", s.page.View, "error", err)
 		return nil // the next state may be better
 	}
 	if err := s.event("view", body); err != nil {

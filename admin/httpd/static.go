@@ -80,7 +80,7 @@ func (a *api) asset(w http.ResponseWriter, r *http.Request, ps httprouter.Params
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte("NOT_FOUND"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			a.Log.Error("a file of the pages cannot be read", "file", name, "err", err)
+			a.Log.Error("a file of the pages cannot be read", "file", name, "error", err)
 		}
 		return
 	}
@@ -101,7 +101,7 @@ func (a *api) asset(w http.ResponseWriter, r *http.Request, ps httprouter.Params
 func (a *api) page(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
 	text, err := a.read(indexFile)
 	if err != nil {
-		a.Log.Error("the page cannot be read", "err", err)
+		a.Log.Error("the page cannot be read", "error", err)
 		http.Error(w, "the page cannot be read: see the log", http.StatusInternalServerError)
 		return
 	}
@@ -111,7 +111,7 @@ func (a *api) page(w http.ResponseWriter, r *http.Request, _ httprouter.Params) 
 	}
 	session, err := json.Marshal(a.sessionOf(caller))
 	if err != nil {
-		a.Log.Error("encode the session", "err", err)
+		a.Log.Error("encode the session", "error", err)
 		http.Error(w, "INTERNAL_ERROR", http.StatusInternalServerError)
 		return
 	}

@@ -106,7 +106,7 @@ func (c *Client) Query(ctx context.Context, id Identity) (*State, error) {
 		state, err := c.ask(ctx, endpoint, id)
 		if err == nil {
 			if failures != nil {
-				c.log.WarnContext(ctx, "an auth daemon failed, another one answered", "err", failures)
+				c.log.WarnContext(ctx, "an auth daemon failed, another one answered", "error", failures)
 			}
 			return state, nil
 		}

@@ -185,6 +185,6 @@ func (a *api) notPublished(req *http.Request, err error) error {
 	if !topic.Refuses(err) {
 		return refuse(http.StatusServiceUnavailable, "EXITING")
 	}
-	a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "err", err)
+	a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "error", err)
 	return refuse(http.StatusServiceUnavailable, "publish failed: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 }

@@ -65,7 +65,7 @@ func (a *api) fail(req *http.Request, err error) error {
 	if errors.Is(err, topic.ErrExiting) {
 		return refuse(http.StatusServiceUnavailable, "EXITING")
 	}
-	a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "err", err)
+	a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
 	return err
 }
 

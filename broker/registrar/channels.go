@@ -75,7 +75,7 @@ func (r *Registrar) ask(ctx context.Context, info lookupwire.LookupInfo, topic s
 	u := "http://" + net.JoinHostPort(info.BroadcastAddress, strconv.Itoa(info.HTTPPort)) + "/channels?topic=" + url.QueryEscape(topic)
 	var answer httpapi.Channels
 	if err := r.cfg.HTTP.Get(ctx, u, &answer); err != nil {
-		r.cfg.Logger.WarnContext(ctx, "a lookup did not say which channels a new topic has elsewhere", "topic", topic, "err", err)
+		r.cfg.Logger.WarnContext(ctx, "a lookup did not say which channels a new topic has elsewhere", "topic", topic, "error", err)
 		return nil
 	}
 	return slices.DeleteFunc(answer.Channels, func(c string) bool { return !protocol.ValidName(c) || protocol.IsEphemeral(c) })

@@ -84,12 +84,12 @@ func report(ctx context.Context, log *slog.Logger, err error, said string) strin
 	var refused *lookupwire.Error
 	switch {
 	case text == said:
-		log.DebugContext(ctx, "still not registered with lookup", "err", err)
+		log.DebugContext(ctx, "still not registered with lookup", "error", err)
 	case errors.As(err, &refused):
 		log.ErrorContext(ctx, "lookup refused this broker; if that is about IDENTIFY, see --broadcast-address, "+
-			"--broadcast-tcp-port and --broadcast-http-port", "err", err)
+			"--broadcast-tcp-port and --broadcast-http-port", "error", err)
 	default:
-		log.WarnContext(ctx, "not registered with lookup, trying again", "err", err)
+		log.WarnContext(ctx, "not registered with lookup, trying again", "error", err)
 	}
 	return text
 }

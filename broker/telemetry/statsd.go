@@ -76,7 +76,7 @@ func (p *Pusher) Run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if err := p.push(ctx); err != nil {
-			p.log.Error("statsd: round not sent", "address", p.cfg.Address, "err", err)
+			p.log.Error("statsd: round not sent", "address", p.cfg.Address, "error", err)
 		}
 	}
 }
