@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 
+	"brokerd/broker/topic"
 	"brokerd/protocol"
 )
 
@@ -141,6 +142,38 @@ func (in *input) body(n int, add func(part []byte)) error {
 		add(part)
 		in.r += len(part)
 		n -= len(part)
+	}
+	return nil
+}
+
+// directBytes is how much of a message must be missing for it to be read to where it belongs, not through the buffer.
+const directBytes = bufferSize / 2
+
+// message reads the n bytes of a body that the batch is open for.
+func (in *input) message(n int, b *topic.Batch) error {
+	for n > 0 {
+		var got int
+		if in.r == in.w && in.link != nil && n >= directBytes {
+			if err := in.before(); err != nil {
+				return unexpected(err)
+			}
+			in.wakes.pass()
+			in.release()
+			var err error
+			if got, err = b.Fill(in.link.Read); err != nil && got == 0 {
+				return unexpected(err)
+			}
+		} else {
+			if in.r == in.w {
+				if err := in.fill(); err != nil {
+					return unexpected(err)
+				}
+			}
+			got = min(in.w-in.r, n)
+			b.Extend(in.buf[in.r : in.r+got])
+			in.r += got
+		}
+		n -= got
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func (s *Session) addBody(n int) error {
 		return nil
 	}
 	s.batch.Begin(n)
-	return s.in.body(n, s.batch.Extend)
+	return s.in.message(n, &s.batch)
 }
 
 // readMpub reads the body of MPUB. The topic is made first, as in NSQ; the declared size of the whole is only checked against

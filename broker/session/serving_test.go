@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -188,5 +189,34 @@ func TestCreditComesBackByAnswers(t *testing.T) {
 			t.Fatalf("message %d is %q", i, got)
 		}
 		consumer.Send("FIN " + f.Message().ID + "\n")
+	}
+}
+
+// TestLongBodies: a body arrives whole, however it is cut on its way, and whatever stands before and behind it.
+func TestLongBodies(t *testing.T) {
+	l := newLoopback(t)
+	consumer, publisher := l.consumer("c"), l.dial()
+	for _, size := range []int{1, directBytes - 1, directBytes, directBytes + 1, bufferSize, 3*bufferSize + 7, 1 << 20} {
+		body := make([]byte, size)
+		for i := range body {
+			body[i] = byte(i * 31)
+		}
+		sent := prototest.Pub("t", "before") + prototest.Pub("t", string(body)) + prototest.Mpub("t", string(body), "behind")
+		for len(sent) > 0 {
+			n := min(len(sent), 1+size/3)
+			publisher.Send(sent[:n])
+			sent = sent[n:]
+			runtime.Gosched()
+		}
+		for range 3 {
+			publisher.Expect("OK")
+		}
+		for _, want := range []string{"before", string(body), string(body), "behind"} {
+			m := consumer.Next().Message()
+			if string(m.Body) != want {
+				t.Fatalf("with %d bytes: a body of %d bytes came, want %d, or others", size, len(m.Body), len(want))
+			}
+			consumer.Send("FIN " + m.ID + "\n")
+		}
 	}
 }

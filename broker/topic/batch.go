@@ -46,8 +46,8 @@ func (b *Batch) Add(body []byte) {
 	b.Extend(body)
 }
 
-// Begin opens a message whose body has size bytes, which Extend must bring before anything else is done. Memory is set
-// aside for ahead times what has arrived at most.
+// Begin opens a message whose body has size bytes, which Extend and Fill must bring before anything else is done. Memory is
+// set aside for ahead times what has arrived at most.
 func (b *Batch) Begin(size int) {
 	b.frames = protocol.AppendBlankMessage(b.frames, size)
 	b.n++
@@ -56,15 +56,31 @@ func (b *Batch) Begin(size int) {
 }
 
 // ahead is how many times what has arrived of a large message there is memory for.
-const ahead = 4
+const ahead = 16
 
 // Extend appends a part of the body of the message that Begin opened.
 func (b *Batch) Extend(part []byte) {
 	if need := len(b.frames) + len(part); need > cap(b.frames) && b.open > maxKept {
-		size := max(need, min(b.open, ahead*len(b.frames)))
-		b.frames = slices.Grow(b.frames, size-len(b.frames))
+		b.grow(need)
 	}
 	b.frames = append(b.frames, part...)
+}
+
+// Fill has read put the next part of the body of the message that Begin opened, 1 byte or more of it, where it belongs.
+func (b *Batch) Fill(read func(part []byte) (n int, err error)) (n int, err error) {
+	at := len(b.frames)
+	if at == cap(b.frames) {
+		b.grow(min(b.open, max(2*at, maxKept)))
+	}
+	n, err = read(b.frames[at:min(b.open, cap(b.frames))])
+	b.frames = b.frames[:at+n]
+	return n, err
+}
+
+// grow makes room for need bytes in all, or more when so many have arrived that more are to be expected soon.
+func (b *Batch) grow(need int) {
+	size := max(need, min(b.open, ahead*len(b.frames)))
+	b.frames = slices.Grow(b.frames, size-len(b.frames))
 }
 
 // Mark is a place in a batch to go back to.
