@@ -5,7 +5,8 @@
 // All are pure: no lock, no clock, no goroutine. Times are arguments, nanoseconds on one clock that never goes back; their
 // owner, a channel, calls them under its lock. A Snapshot of a Shelf or Line alone may be read outside it.
 //
-// A set finds an id through a hash table of slot numbers, which holds no pointers. Deadlines are kept in lanes, one for
+// A set finds an id through pages of slot numbers of ids that follow each other, and a hash table of pages: both hold no
+// pointers. Deadlines are kept in lanes, one for
 // each distinct timeout: what is delivered later on a lane is due later on it, so that a lane is a linked list and needs no
 // heap.
 package inflight

@@ -43,37 +43,37 @@ func (s *Set[O]) cappedLane() int32 {
 
 // link puts slot i into the lane before everything that is due later, which but for the capped lane is at its end.
 func (s *Set[O]) link(i, to int32) {
-	l, p := &s.lanes[to], &s.slots[i]
+	l, p := &s.lanes[to], s.at(i)
 	before := l.tail
-	for before != none && s.slots[before].deadline > p.deadline {
-		before = s.slots[before].prev
+	for before != none && s.at(before).deadline > p.deadline {
+		before = s.at(before).prev
 	}
 	p.lane, p.prev = to, before
 	if before == none {
 		p.next = l.head
 		l.head = i
 	} else {
-		p.next = s.slots[before].next
-		s.slots[before].next = i
+		p.next = s.at(before).next
+		s.at(before).next = i
 	}
 	if p.next == none {
 		l.tail = i
 	} else {
-		s.slots[p.next].prev = i
+		s.at(p.next).prev = i
 	}
 }
 
 func (s *Set[O]) unlink(i int32) {
-	p := &s.slots[i]
+	p := s.at(i)
 	l := &s.lanes[p.lane]
 	if p.prev == none {
 		l.head = p.next
 	} else {
-		s.slots[p.prev].next = p.next
+		s.at(p.prev).next = p.next
 	}
 	if p.next == none {
 		l.tail = p.prev
 	} else {
-		s.slots[p.next].prev = p.prev
+		s.at(p.next).prev = p.prev
 	}
 }

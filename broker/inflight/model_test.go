@@ -75,7 +75,7 @@ func newSetMachine() *setMachine {
 }
 
 func drawID(t *rapid.T) protocol.MessageID {
-	// Few ids, and some that share their low bits, so that they collide in the table.
+	// Few ids, some that follow each other, and some that share their low bits, so that they collide in the table.
 	return protocol.MessageID(rapid.Uint64Range(0, 40).Draw(t, "id") << rapid.SampledFrom([]uint{0, 1, 32, 58}).Draw(t, "shift"))
 }
 

@@ -37,12 +37,21 @@ type slot[O comparable] struct {
 
 // Set is the messages of one channel that are out with its consumers. O is the consumer. Its zero value is empty.
 type Set[O comparable] struct {
-	slots []slot[O]
-	free  int32 // first free slot
+	slots [][]slot[O] // in pieces, so that they are not copied when there are more; see at
+	made  int32       // slots that have ever been used
+	free  int32       // first free slot
 	n     int
 	index table
 	lanes []lane
 }
+
+const (
+	slotBits   = 10
+	slotPiece  = 1 << slotBits // slots in a piece
+	firstSlots = 2             // in the first one at the beginning; it doubles up to slotPiece, as most channels have few in flight
+)
+
+func (s *Set[O]) at(i int32) *slot[O] { return &s.slots[i>>slotBits][i&(slotPiece-1)] }
 
 // Len returns the number of messages in flight.
 func (s *Set[O]) Len() int { return s.n }
@@ -54,10 +63,10 @@ func (s *Set[O]) Add(id protocol.MessageID, frame protocol.MessageFrame, attempt
 		return false
 	}
 	i := s.alloc()
-	p := &s.slots[i]
+	p := s.at(i)
 	p.frame, p.owner, p.id, p.attempts, p.used = frame, owner, id, attempts, true
 	p.delivered, p.deadline = now, now+s.lanes[lane].timeout
-	s.index.insert(id, i, s.idAt)
+	s.index.insert(id, i)
 	s.link(i, int32(lane))
 	s.n++
 	return true
@@ -69,7 +78,7 @@ func (s *Set[O]) Remove(id protocol.MessageID, owner O) (Item[O], error) {
 	if i == none {
 		return Item[O]{}, ErrNotInFlight
 	}
-	if s.slots[i].owner != owner {
+	if s.at(i).owner != owner {
 		return Item[O]{}, ErrNotOwner
 	}
 	return s.remove(i), nil
@@ -82,7 +91,7 @@ func (s *Set[O]) Touch(id protocol.MessageID, owner O, now, limit int64) error {
 	if i == none {
 		return ErrNotInFlight
 	}
-	p := &s.slots[i]
+	p := s.at(i)
 	if p.owner != owner {
 		return ErrNotOwner
 	}
@@ -92,7 +101,7 @@ func (s *Set[O]) Touch(id protocol.MessageID, owner O, now, limit int64) error {
 	deadline, to := now+s.lanes[p.lane].timeout, p.lane
 	if last := p.delivered + limit; deadline >= last {
 		deadline, to = last, s.cappedLane()
-		p = &s.slots[i]
+		p = s.at(i)
 	}
 	if deadline == p.deadline {
 		return nil
@@ -107,7 +116,7 @@ func (s *Set[O]) Touch(id protocol.MessageID, owner O, now, limit int64) error {
 func (s *Set[O]) Next() (deadline int64, ok bool) {
 	for i := range s.lanes {
 		if h := s.lanes[i].head; h != none {
-			if d := s.slots[h].deadline; !ok || d < deadline {
+			if d := s.at(h).deadline; !ok || d < deadline {
 				deadline, ok = d, true
 			}
 		}
@@ -118,7 +127,7 @@ func (s *Set[O]) Next() (deadline int64, ok bool) {
 // Expire takes one message out whose deadline is at or before now.
 func (s *Set[O]) Expire(now int64) (Item[O], bool) {
 	for i := range s.lanes {
-		if h := s.lanes[i].head; h != none && s.slots[h].deadline <= now {
+		if h := s.lanes[i].head; h != none && s.at(h).deadline <= now {
 			return s.remove(h), true
 		}
 	}
@@ -130,8 +139,8 @@ func (s *Set[O]) Expire(now int64) (Item[O], bool) {
 func (s *Set[O]) RemoveOwner(owner O, f func(Item[O])) {
 	for l := range s.lanes {
 		for i := s.lanes[l].head; i != none; {
-			next := s.slots[i].next
-			if s.slots[i].owner == owner {
+			next := s.at(i).next
+			if s.at(i).owner == owner {
 				f(s.remove(i))
 			}
 			i = next
@@ -151,16 +160,14 @@ func (s *Set[O]) Clear(f func(Item[O])) {
 	}
 }
 
-func (s *Set[O]) find(id protocol.MessageID) int32 { return s.index.find(id, s.idAt) }
-
-func (s *Set[O]) idAt(i int32) protocol.MessageID { return s.slots[i].id }
+func (s *Set[O]) find(id protocol.MessageID) int32 { return s.index.find(id) }
 
 // remove takes slot i out.
 func (s *Set[O]) remove(i int32) Item[O] {
-	p := &s.slots[i]
+	p := s.at(i)
 	it := Item[O]{Frame: p.frame, Attempts: p.attempts, Owner: p.owner}
 	s.unlink(i)
-	s.index.delete(p.id, i, s.idAt)
+	s.index.delete(p.id)
 	s.n--
 	*p = slot[O]{next: s.free}
 	s.free = i
@@ -170,28 +177,46 @@ func (s *Set[O]) remove(i int32) Item[O] {
 // Trim gives an empty set's memory back; it is for channels that have become idle.
 func (s *Set[O]) Trim() {
 	if s.n == 0 {
-		s.slots, s.free, s.index = nil, none, table{}
+		s.slots, s.made, s.free, s.index = nil, 0, none, table{}
 	}
 }
 
 // alloc returns a slot that is not used.
 func (s *Set[O]) alloc() int32 {
-	if len(s.slots) == 0 {
+	if s.made == 0 {
 		s.free = none
 	}
 	if i := s.free; i != none {
-		s.free = s.slots[i].next
+		s.free = s.at(i).next
 		return i
 	}
-	s.slots = append(s.slots, slot[O]{})
-	return int32(len(s.slots) - 1)
+	s.grow()
+	s.made++
+	return s.made - 1
+}
+
+// grow makes room for one slot more.
+func (s *Set[O]) grow() {
+	made := int(s.made)
+	switch {
+	case made == 0:
+		s.slots = append(s.slots, make([]slot[O], firstSlots))
+	case made == len(s.slots[0]) && made < slotPiece:
+		larger := make([]slot[O], 2*made)
+		copy(larger, s.slots[0])
+		s.slots[0] = larger
+	case made == len(s.slots)*slotPiece:
+		s.slots = append(s.slots, make([]slot[O], slotPiece))
+	}
 }
 
 // Each calls f with the id of every message in flight.
 func (s *Set[O]) Each(f func(id protocol.MessageID, attempts uint16)) {
-	for i := range s.slots {
-		if s.slots[i].used {
-			f(s.slots[i].id, s.slots[i].attempts)
+	for _, piece := range s.slots {
+		for i := range piece {
+			if piece[i].used {
+				f(piece[i].id, piece[i].attempts)
+			}
 		}
 	}
 }

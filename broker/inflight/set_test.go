@@ -2,6 +2,7 @@ package inflight
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -138,5 +139,43 @@ func BenchmarkDeferredPushPop(b *testing.B) {
 		m, _ := d.Pop(1 << 62)
 		m.At += 10000
 		d.Push(m)
+	}
+}
+
+// Thousands of messages are in flight, with ids that follow each other, that lie far apart, and that are anything: each is found, none
+// twice, in whatever order they are finished, and the next thousands lie where these did.
+func TestThousandsInFlight(t *testing.T) {
+	const count = 5 * slotPiece / 2
+	rng := rand.New(rand.NewPCG(7, 7))
+	for name, id := range map[string]func(i int) protocol.MessageID{
+		"in a row":   func(i int) protocol.MessageID { return protocol.MessageID(1<<40 + i) },
+		"far apart":  func(i int) protocol.MessageID { return protocol.MessageID(i << 12) },
+		"by threes":  func(i int) protocol.MessageID { return protocol.MessageID(i/3*640 + i%3) },
+		"any at all": func(i int) protocol.MessageID { return protocol.MessageID(uint64(i+1) * 0x9e3779b97f4a7c15) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s Set[string]
+			lane := s.AcquireLane(1000)
+			for round := range 3 {
+				for i := range count {
+					frame := protocol.AppendMessageHeader(nil, 0, 1, id(i), 0)
+					if !s.Add(id(i), frame, uint16(round), "ann", lane, int64(i)) || s.Add(id(i), frame, 1, "bob", lane, int64(i)) {
+						t.Fatalf("round %d: message %d was refused, or taken twice", round, i)
+					}
+				}
+				for _, i := range rng.Perm(count) {
+					it, err := s.Remove(id(i), "ann")
+					if err != nil || !it.Frame.Has(id(i)) || it.Attempts != uint16(round) {
+						t.Fatalf("round %d: message %d: %v, %v", round, i, it, err)
+					}
+					if _, err := s.Remove(id(i), "ann"); !errors.Is(err, ErrNotInFlight) {
+						t.Fatalf("round %d: message %d is there twice: %v", round, i, err)
+					}
+				}
+			}
+			if s.made != count || s.index.n != 0 || len(s.index.pages) > count {
+				t.Errorf("%d slots, %d pages in use and %d made for %d messages", s.made, s.index.n, len(s.index.pages), count)
+			}
+		})
 	}
 }
