@@ -44,13 +44,13 @@ type series [tiers]ring
 
 // ring is one tier of a series: the points of the last steps, point s at place s % Points.
 type ring struct {
-	points []float32 // nil while all points are equal to steady
-	steady float32   // when points is nil
-	sum    float32   // of the step that is being recorded
-	n      int32     // of values in sum
+	points *[Points]point // nil while all points are equal to steady
+	sum    float32        // of the step that is being recorded
+	n      uint16         // of values in sum
+	steady point          // when points is nil
 }
 
-const ringBytes = 4 * Points
+const ringBytes = 2 * Points
 
 // New returns a History whose rings take no more than limit bytes.
 func New(limit int) *History {
@@ -86,13 +86,13 @@ func bornAt(born int64, i int) int64 { return born * int64(Windows[0].Step) / in
 func (h *History) clearLocked(i int) {
 	for _, t := range h.things {
 		for s := range t.series {
-			h.dropLocked(&t.series[s][i], nan)
+			h.dropLocked(&t.series[s][i], unknown)
 		}
 	}
 }
 
 // dropLocked gives up a ring for one value.
-func (h *History) dropLocked(r *ring, steady float32) {
+func (h *History) dropLocked(r *ring, steady point) {
 	if r.points != nil {
 		h.bytes -= ringBytes
 	}
@@ -108,7 +108,7 @@ func (h *History) forgetLocked() {
 		}
 		for s := range t.series {
 			for i := range t.series[s] {
-				h.dropLocked(&t.series[s][i], nan)
+				h.dropLocked(&t.series[s][i], unknown)
 			}
 		}
 		delete(h.things, key)
@@ -124,7 +124,7 @@ func (h *History) Record(key Key, values ...float64) {
 		t = &thing{born: h.now[0], series: make([]series, len(values))}
 		for s := range t.series {
 			for i := range t.series[s] {
-				t.series[s][i].steady = nan
+				t.series[s][i].steady = unknown
 			}
 		}
 		h.things[key] = t
@@ -135,19 +135,19 @@ func (h *History) Record(key Key, values ...float64) {
 			continue
 		}
 		for i := range t.series[s] {
-			t.series[s][i].sum += float32(v)
-			t.series[s][i].n++
+			if r := &t.series[s][i]; r.n < math.MaxUint16 {
+				r.sum += float32(v)
+				r.n++
+			}
 		}
 	}
 }
 
-var nan = float32(math.NaN())
-
 // closeLocked makes a point of what was recorded in a step; the first one of a thing says nothing of before it.
 func (h *History) closeLocked(r *ring, step int64, first bool) {
-	v := nan
+	v := unknown
 	if r.n > 0 {
-		v = r.sum / float32(r.n)
+		v = pointOf(r.sum / float32(r.n))
 	}
 	r.sum, r.n = 0, 0
 	at := step % Points
@@ -157,13 +157,13 @@ func (h *History) closeLocked(r *ring, step int64, first bool) {
 		if at == Points-1 && allEqual(r.points) {
 			h.dropLocked(r, v)
 		}
-	case same(v, r.steady):
+	case v == r.steady:
 	case first:
 		r.steady = v
 	case h.bytes+ringBytes > h.limit:
 		r.steady = v // no room for its past
 	default:
-		r.points = make([]float32, Points)
+		r.points = new([Points]point)
 		for i := range r.points {
 			r.points[i] = r.steady
 		}
@@ -173,18 +173,16 @@ func (h *History) closeLocked(r *ring, step int64, first bool) {
 }
 
 // at returns the point of a step in the window.
-func (r *ring) at(step int64) float32 {
+func (r *ring) at(step int64) point {
 	if r.points == nil {
 		return r.steady
 	}
 	return r.points[step%Points]
 }
 
-func same(a, b float32) bool { return a == b || a != a && b != b }
-
-func allEqual(points []float32) bool {
+func allEqual(points *[Points]point) bool {
 	for _, p := range points[1:] {
-		if !same(p, points[0]) {
+		if p != points[0] {
 			return false
 		}
 	}
@@ -204,11 +202,11 @@ func (h *History) Series(key Key, window, n int) (start time.Time, points [][]fl
 	for s := range points {
 		points[s] = make([]float32, Points)
 		for i := range points[s] {
-			points[s][i] = nan
+			points[s][i] = unknown.value()
 			if t == nil || s >= len(t.series) || first+int64(i) < bornAt(t.born, window) {
 				continue
 			}
-			points[s][i] = t.series[s][window].at(first + int64(i))
+			points[s][i] = t.series[s][window].at(first + int64(i)).value()
 		}
 	}
 	return time.Unix(0, first*step), points
@@ -225,7 +223,7 @@ func (h *History) Mean(key Key, window, s int, from, to time.Duration) float64 {
 	step := int64(Windows[window].Step)
 	sum, n := 0.0, 0
 	for at := max(h.now[window]-int64(from)/step, h.now[window]-Points, bornAt(t.born, window)); at < h.now[window]-int64(to)/step; at++ {
-		if v := float64(t.series[s][window].at(at)); v == v {
+		if v := float64(t.series[s][window].at(at).value()); v == v {
 			sum, n = sum+v, n+1
 		}
 	}
