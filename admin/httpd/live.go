@@ -109,7 +109,7 @@ func (a *api) send(ctx context.Context, s *stream) error {
 		a.Log.Error("event stream: the body could not be made", "view", s.page.View, "error", err)
 		return nil // the next state may be better
 	}
-	if err := s.event("view", body); err != nil {
+	if err := s.event("view", brief(body)); err != nil {
 		return err
 	}
 	if s.page.View != "overview" {
@@ -122,31 +122,52 @@ func (a *api) send(ctx context.Context, s *stream) error {
 	return s.changes(topics.(*views.Topics).Rows)
 }
 
-// changes writes the rows that are not as they were sent last.
+// changes writes what is not as it was sent last: {"reset":first,"rows":[...],"removed":[names]}, of a row that was sent before its changed figures only.
 func (s *stream) changes(rows []views.Row) error {
-	change := struct {
-		Reset   bool        `json:"reset"`
-		Rows    []views.Row `json:"rows"`
-		Removed []string    `json:"removed"`
-	}{s.rows == nil, []views.Row{}, []string{}}
+	event := strconv.AppendBool([]byte(`{"reset":`), s.rows == nil)
+	event = append(event, `,"rows":[`...)
+	empty := len(event)
 	now := make(map[string]views.Row, len(rows))
-	for _, row := range rows {
-		if old, ok := s.rows[row.Topic]; !ok || old != row {
-			change.Rows = append(change.Rows, row)
+	for i := range rows {
+		row := &rows[i]
+		now[row.Topic] = *row
+		old, ok := s.rows[row.Topic]
+		if ok && old == *row {
+			continue
 		}
-		now[row.Topic] = row
+		if len(event) > empty {
+			event = append(event, ',')
+		}
+		event = row.AppendChange(event, &old)
 	}
+	removed := []string{}
 	for name := range s.rows {
 		if _, ok := now[name]; !ok {
-			change.Removed = append(change.Removed, name)
+			removed = append(removed, name)
 		}
 	}
+	slices.Sort(removed)
+	unchanged := s.rows != nil && len(event) == empty && len(removed) == 0
 	s.rows = now
-	if !change.Reset && len(change.Rows)+len(change.Removed) == 0 {
+	if unchanged {
 		return nil
 	}
-	slices.Sort(change.Removed)
-	return s.event("topics", change)
+	names, err := json.Marshal(removed)
+	if err != nil {
+		return fmt.Errorf("encode an event: %w", err)
+	}
+	return s.write("event: topics\ndata: " + string(event) + `],"removed":` + string(names) + "}\n\n")
+}
+
+// brief is a body as a stream repeats it: of an overview's nodes and lookups, whose figures stand in its totals, only the first.
+func brief(body any) any {
+	o, ok := body.(*views.Overview)
+	if !ok {
+		return body
+	}
+	short := *o
+	short.Nodes, short.Lookups = o.Nodes[:min(1, len(o.Nodes))], o.Lookups[:min(1, len(o.Lookups))]
+	return &short
 }
 
 func (s *stream) event(name string, body any) error {

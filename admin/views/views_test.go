@@ -1,15 +1,19 @@
 package views
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"brokerd/admin/cluster"
 	"brokerd/admin/fakes"
@@ -115,4 +119,43 @@ func TestOneBodyForAll(t *testing.T) {
 	if _, _, err := Thing("broker", "", "", ""); err == nil {
 		t.Error("a thing that is none")
 	}
+}
+
+// TestAppendChange: what it writes of a row, laid over the JSON of the old one, is the JSON of the row; a row that is new is whole.
+func TestAppendChange(t *testing.T) {
+	rows := rapid.Custom(func(t *rapid.T) Row {
+		few := rapid.IntRange(0, 2)
+		rates := rapid.SampledFrom([]float64{0, 0.01, 12.5, 3e6})
+		return Row{
+			Topic: rapid.SampledFrom([]string{"a", "b#ephemeral"}).Draw(t, "topic"), RateIn: rates.Draw(t, "in"), RateOut: rates.Draw(t, "out"),
+			Depth: int64(few.Draw(t, "depth")), BackendDepth: int64(few.Draw(t, "backend")), InFlight: few.Draw(t, "flight"), Deferred: few.Draw(t, "deferred"),
+			RequeueRate: rates.Draw(t, "requeue"), TimeoutRate: rates.Draw(t, "timeout"), MessageCount: uint64(few.Draw(t, "messages")),
+			Channels: few.Draw(t, "channels"), Clients: few.Draw(t, "clients"), Nodes: few.Draw(t, "nodes"), Paused: rapid.Bool().Draw(t, "paused"),
+			Stale: rapid.Bool().Draw(t, "stale"), Attention: few.Draw(t, "attention"),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		old, row := rows.Draw(t, "old"), rows.Draw(t, "row")
+		text := row.AppendChange(nil, &old)
+		got := Row{}
+		if old.Topic == row.Topic {
+			got = old
+		}
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&got); err != nil || got != row {
+			t.Fatalf("%v: %s over %+v is %+v, want %+v", err, text, old, got, row)
+		}
+		if whole, err := json.Marshal(row); err != nil || old.Topic != row.Topic && !sameKeys(text, whole) {
+			t.Fatalf("%s has not the keys of %s", text, whole)
+		}
+	})
+}
+
+func sameKeys(a, b []byte) bool {
+	var x, y map[string]any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	return slices.Equal(slices.Sorted(maps.Keys(x)), slices.Sorted(maps.Keys(y)))
 }

@@ -22,7 +22,7 @@ function turn(state) {
 }
 
 /**
- * watch opens the stream of a view. on.view gets each new body, on.topics the changes of the list of topics, on.gone the reason why there is
+ * watch opens the stream of a view. on.view gets each new body, on.topics the changes of the list of topics (of a row that is known only its changed figures), on.gone the reason why there is
  * nothing to show; what was just made may take a moment to be known, and what was deleted may come back, so it is asked for again. It returns
  * how to stop.
  */
@@ -94,7 +94,7 @@ export function useTopics() {
       view: (data) => setState((was) => ({ ...was, data })),
       topics: (change) => {
         if (change.reset) rows.clear();
-        for (const row of change.rows) rows.set(row.topic, row);
+        for (const row of change.rows) rows.set(row.topic, { ...rows.get(row.topic), ...row });
         for (const topic of change.removed) rows.delete(topic);
         setState((was) => ({ ...was, rows: [...rows.values()] }));
       },
