@@ -67,7 +67,7 @@ func startBroker(t testing.TB, change func(*broker.Options), lookups ...*lookup.
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(); err != nil {
+	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	end(t, s.Shutdown)

@@ -13,19 +13,19 @@ import (
 )
 
 // listen binds all addresses.
-func (s *Server) listen() (err error) {
+func (s *Server) listen(ctx context.Context) (err error) {
 	o := &s.opts
-	if s.tcp, err = s.bind("tcp-address", o.TCPAddress); err != nil {
+	if s.tcp, err = s.bind(ctx, "tcp-address", o.TCPAddress); err != nil {
 		return err
 	}
 	if o.HTTPAddress != "" {
-		if _, err = s.bind("http-address", o.HTTPAddress); err != nil {
+		if _, err = s.bind(ctx, "http-address", o.HTTPAddress); err != nil {
 			return err
 		}
 		s.httpPort = portOf(s.listeners[1])
 	}
 	if s.tls.server != nil && o.HTTPSAddress != "" {
-		l, err := s.bind("https-address", o.HTTPSAddress)
+		l, err := s.bind(ctx, "https-address", o.HTTPSAddress)
 		if err != nil {
 			return err
 		}
@@ -35,12 +35,12 @@ func (s *Server) listen() (err error) {
 }
 
 // bind listens on host:port, or on a unix socket when the address does not split as that.
-func (s *Server) bind(flag, address string) (net.Listener, error) {
+func (s *Server) bind(ctx context.Context, flag, address string) (net.Listener, error) {
 	network := "tcp"
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		network = "unix"
 	}
-	l, err := net.Listen(network, address)
+	l, err := new(net.ListenConfig).Listen(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("failed to listen on --%s %q: %w", flag, address, err)
 	}

@@ -56,7 +56,7 @@ func startWith(t testing.TB, o broker.Options) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(); err != nil {
+	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n := &node{Server: s, t: t, dir: o.DataPath, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}

@@ -258,7 +258,7 @@ func TestFolderIsTakenOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Start(); err == nil || !strings.Contains(err.Error(), "failed to lock data-path") {
+	if err := second.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "failed to lock data-path") {
 		t.Errorf("the second one started with %v", err)
 	}
 	n.post("/pub?topic=t", "x")
@@ -277,7 +277,7 @@ func TestTakenAddressFailsTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(); err == nil || !strings.Contains(err.Error(), "--http-address") {
+	if err := s.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "--http-address") {
 		t.Errorf("it started with %v", err)
 	}
 	o.HTTPAddress = "127.0.0.1:0"

@@ -75,12 +75,12 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	return s, nil
 }
 
-// Err delivers the error of a listener that failed while serving.
-func (s *Server) Err() <-chan error { return s.failed }
+// Failed delivers the error of a listener that failed while serving.
+func (s *Server) Failed() <-chan error { return s.failed }
 
-// Start takes the data folder, binds the addresses, loads what was saved and begins to serve. On an error nothing stays
-// open.
-func (s *Server) Start() (err error) {
+// Start takes the data folder, binds the addresses, loads what was saved and begins to serve. The context ends only the binding
+// itself. On an error nothing stays open.
+func (s *Server) Start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			s.abandon()
@@ -90,16 +90,16 @@ func (s *Server) Start() (err error) {
 	if err := s.openData(); err != nil {
 		return err
 	}
-	if err := s.listen(); err != nil {
+	if err := s.listen(ctx); err != nil {
 		return err
 	}
 	if err := s.load(); err != nil {
 		return err
 	}
 	s.compose()
-	ctx, cancel := context.WithCancel(context.Background())
+	serving, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
-	s.serve(ctx)
+	s.serve(serving)
 	s.log.Info("serving", "version", Version, "tcp", s.tcp.Addr(), "http", s.HTTPAddr(), "https", s.HTTPSAddr(),
 		"data", s.dataDir, "topics", len(s.registry.Topics()))
 	return nil

@@ -26,11 +26,7 @@ func program(o *admin.Options) cmdkit.Program {
 		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
 		Validate: func(cmdkit.Resolved) error { return o.Validate() },
 		New: func(log *slog.Logger, level *slog.LevelVar) (cmdkit.Daemon, error) {
-			server, err := admin.New(*o, log, level)
-			if err != nil {
-				return cmdkit.Daemon{}, err
-			}
-			return cmdkit.Daemon{Start: server.Start, Failed: server.Failed(), Shutdown: server.Shutdown}, nil
+			return admin.New(*o, log, level)
 		},
 	}
 	for _, s := range o.Settings() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -20,7 +19,8 @@ func program(o *broker.Options) cmdkit.Program {
 		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
 		Validate: func(resolved cmdkit.Resolved) error { return validate(o, resolved) },
 		New: func(log *slog.Logger, level *slog.LevelVar) (cmdkit.Daemon, error) {
-			return newDaemon(o, log, level)
+			spareProcessor(o)
+			return broker.New(*o, log, level)
 		},
 	}
 	for _, s := range o.Settings() {
@@ -46,18 +46,4 @@ func validate(o *broker.Options, resolved cmdkit.Resolved) error {
 		return resolved.Locate(bad.Flag, err)
 	}
 	return err
-}
-
-// newDaemon makes the broker.
-func newDaemon(o *broker.Options, log *slog.Logger, level *slog.LevelVar) (cmdkit.Daemon, error) {
-	server, err := broker.New(*o, log, level)
-	if err != nil {
-		return cmdkit.Daemon{}, err
-	}
-	spareProcessor(o)
-	return cmdkit.Daemon{
-		Start:    func(context.Context) error { return server.Start() },
-		Failed:   server.Err(),
-		Shutdown: server.Shutdown,
-	}, nil
 }

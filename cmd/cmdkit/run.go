@@ -99,13 +99,13 @@ func (p Program) Refuse(proc Process, err error) int {
 }
 
 // Daemon is what Serve runs.
-type Daemon struct {
+type Daemon interface {
 	// Start binds and begins to serve; it does not block.
-	Start func(ctx context.Context) error
+	Start(ctx context.Context) error
 	// Failed delivers the error that ended serving, if one did.
-	Failed <-chan error
+	Failed() <-chan error
 	// Shutdown ends in order, or as far as it gets before ctx is done.
-	Shutdown func(ctx context.Context) error
+	Shutdown(ctx context.Context) error
 }
 
 // Serve starts the daemon, waits for a signal or for its failure, stops it and returns the exit code. A second signal
@@ -119,7 +119,7 @@ func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int 
 	select {
 	case sig := <-proc.Signals:
 		log.Info("stopping", "signal", sig.String())
-	case err := <-d.Failed:
+	case err := <-d.Failed():
 		LogFatal(log, "stopping", err)
 		code = ExitFailed
 	}

@@ -20,11 +20,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newFake returns a daemon that starts and stops well, and whose failing is the test's.
-func newFake() (d Daemon, failed chan error) {
-	failed = make(chan error, 1)
+// fake is a daemon that does what the test says.
+type fake struct {
+	start, shutdown func(context.Context) error
+	failed          chan error
+}
+
+func (f *fake) Start(ctx context.Context) error    { return f.start(ctx) }
+func (f *fake) Shutdown(ctx context.Context) error { return f.shutdown(ctx) }
+func (f *fake) Failed() <-chan error               { return f.failed }
+
+// newFake returns a daemon that starts and stops well.
+func newFake() *fake {
 	well := func(context.Context) error { return nil }
-	return Daemon{Start: well, Failed: failed, Shutdown: well}, failed
+	return &fake{start: well, shutdown: well, failed: make(chan error, 1)}
 }
 
 // serve runs d with the signals given before the start.
@@ -40,7 +49,7 @@ func serve(d Daemon, signals ...os.Signal) (code int, log string) {
 }
 
 func TestASignalStopsInOrder(t *testing.T) {
-	d, _ := newFake()
+	d := newFake()
 	code, log := serve(d, syscall.SIGTERM)
 	if code != ExitOK || !strings.Contains(log, `level=INFO msg=stopping signal=terminated`) {
 		t.Errorf("code %d, log %s", code, log)
@@ -48,8 +57,8 @@ func TestASignalStopsInOrder(t *testing.T) {
 }
 
 func TestAFailedStartIsOneFatalLine(t *testing.T) {
-	d, _ := newFake()
-	d.Start = func(context.Context) error { return errors.New("address in use") }
+	d := newFake()
+	d.start = func(context.Context) error { return errors.New("address in use") }
 	code, log := serve(d)
 	if code != ExitFailed || strings.Count(log, "\n") != 1 || !strings.Contains(log, `level=FATAL msg="cannot start" error="address in use"`) {
 		t.Errorf("code %d, log %s", code, log)
@@ -57,10 +66,10 @@ func TestAFailedStartIsOneFatalLine(t *testing.T) {
 }
 
 func TestAFailureWhileServingStopsInOrderAndIsExitCode1(t *testing.T) {
-	d, failed := newFake()
+	d := newFake()
 	stopped := false
-	d.Shutdown = func(context.Context) error { stopped = true; return nil }
-	failed <- errors.New("listener died")
+	d.shutdown = func(context.Context) error { stopped = true; return nil }
+	d.failed <- errors.New("listener died")
 	code, log := serve(d)
 	if code != ExitFailed || !stopped || !strings.Contains(log, `level=FATAL msg=stopping error="listener died"`) {
 		t.Errorf("code %d, stopped %v, log %s", code, stopped, log)
@@ -69,8 +78,8 @@ func TestAFailureWhileServingStopsInOrderAndIsExitCode1(t *testing.T) {
 
 func TestStopEndsWithItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, _ := newFake()
-		d.Shutdown = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		d := newFake()
+		d.shutdown = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		began := time.Now()
 		code, log := serve(d, os.Interrupt)
 		if code != ExitFailed || time.Since(began) != 10*time.Second || !strings.Contains(log, "level=FATAL") {
@@ -80,9 +89,9 @@ func TestStopEndsWithItsTimeout(t *testing.T) {
 }
 
 func TestASecondSignalEndsAtOnce(t *testing.T) {
-	d, _ := newFake()
+	d := newFake()
 	release := make(chan struct{})
-	d.Shutdown = func(context.Context) error { <-release; return nil }
+	d.shutdown = func(context.Context) error { <-release; return nil }
 	code, log := serve(d, os.Interrupt, os.Interrupt)
 	close(release)
 	if code != ExitFailed || !strings.Contains(log, `level=FATAL msg="ended at once" error="second signal: interrupt"`) {
@@ -116,8 +125,7 @@ func TestRun(t *testing.T) {
 			p.LogLevel, p.LogFormat, p.ShutdownTimeout = &level, &format, &timeout
 			p.Validate = func(Resolved) error { return c.wrong }
 			p.New = func(*slog.Logger, *slog.LevelVar) (Daemon, error) {
-				d, _ := newFake()
-				return d, c.start
+				return newFake(), c.start
 			}
 			signals := make(chan os.Signal, 1)
 			signals <- syscall.SIGTERM

@@ -40,11 +40,7 @@ func program(o *lookup.Options) cmdkit.Program {
 		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
 		Validate: func(cmdkit.Resolved) error { return o.Validate() },
 		New: func(log *slog.Logger, _ *slog.LevelVar) (cmdkit.Daemon, error) {
-			server, err := lookup.New(*o, log)
-			if err != nil {
-				return cmdkit.Daemon{}, err
-			}
-			return cmdkit.Daemon{Start: server.Start, Failed: server.Failed(), Shutdown: server.Shutdown}, nil
+			return lookup.New(*o, log)
 		},
 	}
 }
