@@ -180,15 +180,7 @@ func (s *Server) compose(bound net.Addr) error {
 	if err != nil {
 		return err
 	}
-	s.http = &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      time.Minute, // event streams move theirs
-		IdleTimeout:       3 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
+	s.http = httpapi.NewServer(handler, s.log) // event streams extend the time for their answer
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"brokerd/lookup/httpd"
 	"brokerd/lookup/registry"
 	"brokerd/lookup/session"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
 )
 
@@ -49,15 +50,7 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 		}, time.Now()),
 		stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
 	}
-	s.http = &http.Server{
-		Handler:           httpd.New(s.registry, Version, log),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      time.Minute,     // profiles extend it by what they take
-		IdleTimeout:       3 * time.Minute, // consumers ask every minute
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
+	s.http = httpapi.NewServer(httpd.New(s.registry, Version, log), log) // profiles extend the time for their answer
 	s.sessions = s.sessionConfig(0, 0)
 	return s, nil
 }
