@@ -321,9 +321,10 @@ func (t *Topic) dropLocked(s *stored) {
 	}
 }
 
-// need is which messages of a topic are needed: those that wait, and single ones, sorted.
+// need is which messages of a topic are needed: those that wait, those in flight, and single ones, sorted.
 type need struct {
 	waiting []backlog.Range
+	flying  inflight.Groups
 	single  []protocol.MessageID
 }
 
@@ -333,6 +334,7 @@ func (t *Topic) neededLocked() *need {
 	for _, c := range t.Channels() {
 		c.needs(n)
 	}
+	n.flying.Sort()
 	slices.Sort(n.single)
 	return n
 }
@@ -342,7 +344,7 @@ func (c *Channel) needs(n *need) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n.waiting = c.mem.Ranges(n.waiting)
-	c.inflight.Each(func(id protocol.MessageID, _ uint16) { n.single = append(n.single, id) })
+	n.flying = c.inflight.Groups(n.flying)
 	c.retries.each(func(r *retry) {
 		id, _ := r.frame.ID()
 		n.single = append(n.single, id)
@@ -361,6 +363,9 @@ func (n *need) has(node *backlog.Node) bool {
 		if r.First <= node.Last() && node.First() <= r.Last {
 			return true
 		}
+	}
+	if n.flying.Any(node.First(), node.Last()) {
+		return true
 	}
 	i, _ := slices.BinarySearch(n.single, node.First())
 	return i < len(n.single) && n.single[i] <= node.Last()
