@@ -91,6 +91,9 @@ type Extent struct {
 // Node returns the node that the messages begin in; batches do not cross nodes.
 func (e Extent) Node() *Node { return e.from.node }
 
+// Frames returns the messages of an extent whose node is in memory. They never change.
+func (e Extent) Frames() []byte { return (*e.from.node.mem.Load())[e.from.off:e.to.off] }
+
 // All returns the extent of all messages of closed nodes that are linked from first to last.
 func All(first, last *Node) Extent {
 	return Extent{from: Position{node: first}, to: Position{last, last.used}, first: first.first, last: last.last}

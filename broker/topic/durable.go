@@ -103,9 +103,9 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 		p.Only = journal.Own
 	}
 	d.head = journal.AppendPublish(d.head[:0], p)
-	at := d.log.Append(journal.KindPublish, d.head, b.frames)
-	t.active = true
 	extent := t.keepLocked(b, p)
+	at := d.log.Append(journal.KindPublish, d.head, extent.Frames())
+	t.active = true
 	if delay > 0 {
 		t.shelveLocked(extent, b.n, t.registry.now()+int64(delay), targets)
 	} else {

@@ -149,9 +149,9 @@ func (m *Import) appendLocked() (journal.Position, error) {
 		p.Due = time.Now().UnixNano() // the log knows attempts of what is deferred only
 	}
 	d.head = journal.AppendPublish(d.head[:0], p)
-	at := d.log.Append(journal.KindPublish, d.head, b.frames)
-	t.active = true
 	extent := t.keepLocked(b, p)
+	at := d.log.Append(journal.KindPublish, d.head, extent.Frames())
+	t.active = true
 	for _, c := range targets {
 		if len(m.attempts) > 0 {
 			c.takeBack(first, extent.Offset(), m.attempts)

@@ -37,8 +37,8 @@ func ParseLevel(name string) (Level, error) {
 
 // Log is the node's log.
 type Log interface {
-	// Append puts a record of the two parts into the log and returns where it is. It waits for nothing: the record is
-	// written with the next Commit, or a little later by itself.
+	// Append puts a record of the two parts into the log and returns where it is. The body must never be changed from then on.
+	// It waits for nothing: the record is written with the next Commit, or a little later by itself.
 	Append(kind journal.Kind, head, body []byte) journal.Position
 	// Commit returns when the record at that place, and all before it, is written, and with sync also synced.
 	Commit(at journal.Position, sync bool) error

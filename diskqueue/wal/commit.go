@@ -45,7 +45,7 @@ const (
 // awaitCompanyLocked lets goroutines that are about to append do so before the write, so that they share it. Without it those that
 // were woken together write one after the other, as each write is over before the next one is run.
 func (l *Log) awaitCompanyLocked() {
-	if l.writes.busy || len(l.pending.buf) >= companyBytes {
+	if l.writes.busy || l.pending.count.bytes >= companyBytes {
 		return
 	}
 	l.lone++
@@ -117,9 +117,9 @@ func (l *Log) writePendingLocked() {
 // writtenLocked accounts for a batch of which done parts are written, up to end.
 func (l *Log) writtenLocked(b *batch, end Position, done int, err writeError) {
 	wrote := count{}
-	for i, p := range b.parts[:done] {
-		wrote.records += p.records
-		wrote.bytes += int64(b.end(i) - p.start)
+	for _, p := range b.parts[:done] {
+		wrote.records += p.count.records
+		wrote.bytes += p.count.bytes
 	}
 	if done > 0 {
 		l.written = end
@@ -145,14 +145,6 @@ func (l *Log) writtenLocked(b *batch, end Position, done int, err writeError) {
 	}
 }
 
-// end returns where part i ends in the buffer.
-func (b *batch) end(i int) int {
-	if i+1 < len(b.parts) {
-		return b.parts[i+1].start
-	}
-	return len(b.buf)
-}
-
 // writeError is why a batch was not written whole.
 type writeError struct {
 	begin error // a file could not be begun; nothing of it was written
@@ -167,11 +159,14 @@ func (l *Log) writeBatch(b *batch) (end Position, done int, err writeError) {
 				return end, i, err
 			}
 		}
-		data := b.buf[p.start:b.end(i)]
-		if _, err := l.current.file.WriteAt(data, p.off); err != nil {
-			return end, i, writeError{fatal: fmt.Errorf("write %d bytes to the log at %d:%d: %w", len(data), p.file, p.off, err)}
+		at := Position{File: p.file, Offset: p.off}
+		for data := range b.pieces(i) {
+			if _, err := l.current.file.WriteAt(data, at.Offset); err != nil {
+				return end, i, writeError{fatal: fmt.Errorf("write %d bytes to the log at %v: %w", len(data), at, err)}
+			}
+			at.Offset += int64(len(data))
 		}
-		end = Position{File: p.file, Offset: p.off + int64(len(data))}
+		end = at
 	}
 	return end, len(b.parts), writeError{}
 }

@@ -51,8 +51,8 @@
 //
 // # Groups
 //
-// Append puts a record into a buffer. Whoever commits first while no write is in progress writes the whole buffer with one
-// call; those who come meanwhile wait, and one of them writes for all. Syncs are shared in the same way, independently, so
+// Append puts a record into a buffer, or refers to data that is large. Whoever commits first while no write is in progress writes the
+// whole buffer, with one call unless there is large data in between; those who come meanwhile wait, and one of them writes for all. Syncs are shared in the same way, independently, so
 // that commits of level Written never wait for a sync. Before a small write those get a chance to append that could run now.
 //
 // Syncing bytes that overwrite others costs less than syncing such as make a file grow into space that was only set aside for it.

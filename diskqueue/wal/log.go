@@ -2,6 +2,7 @@ package wal
 
 import (
 	"hash/crc32"
+	"iter"
 	"math"
 	"math/bits"
 	"sync"
@@ -80,18 +81,25 @@ type count struct{ records, bytes int64 }
 
 // batch is what one round writes.
 type batch struct {
-	buf   []byte
-	parts []part
-	count count
+	buf    []byte
+	shared []shared
+	parts  []part
+	count  count
+}
+
+// shared is data that was not copied: it belongs behind the first at bytes of the batch's buf.
+type shared struct {
+	at   int
+	data []byte
 }
 
 // part is what of a batch goes into one file.
 type part struct {
-	file    uint64
-	off     int64 // in the file
-	start   int   // in the batch's buf, up to the next part's
-	begin   int64 // the file is to be made, of this size; 0: it is there
-	records int64
+	file  uint64
+	off   int64 // in the file
+	start int   // in the batch's buf, up to the next part's
+	begin int64 // the file is to be made, of this size; 0: it is there
+	count count
 }
 
 // maxIdleBuffer is the largest buffer that is kept for the next batch.
@@ -101,7 +109,36 @@ func (b *batch) reset() {
 	if cap(b.buf) > maxIdleBuffer {
 		b.buf = nil
 	}
-	*b = batch{buf: b.buf[:0], parts: b.parts[:0]}
+	clear(b.shared)
+	*b = batch{buf: b.buf[:0], shared: b.shared[:0], parts: b.parts[:0]}
+}
+
+// add counts bytes of the last part.
+func (b *batch) add(n int64) {
+	b.count.bytes += n
+	b.parts[len(b.parts)-1].count.bytes += n
+}
+
+// pieces yields what part i consists of, in order.
+func (b *batch) pieces(i int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		from, end := b.parts[i].start, len(b.buf)
+		if i+1 < len(b.parts) {
+			end = b.parts[i+1].start
+		}
+		for _, s := range b.shared {
+			if s.at <= b.parts[i].start || s.at > end { // a header comes before what is shared
+				continue
+			}
+			if s.at > from && !yield(b.buf[from:s.at]) || !yield(s.data) {
+				return
+			}
+			from = s.at
+		}
+		if from < end {
+			yield(b.buf[from:end])
+		}
+	}
 }
 
 // failure is a range of positions whose records are lost: never written, or written and never to be called synced.
@@ -117,8 +154,8 @@ const maxFailures = 64
 // nowhere is the position of what was refused.
 var nowhere = Position{File: math.MaxUint64}
 
-// Append puts a record, its data in parts, at the end of the log, and returns where. The data is copied. It does no I/O
-// and waits for none: the record is written by the next Commit, or FlushInterval later.
+// Append puts a record, its data in parts, at the end of the log, and returns where. Parts under 64 KiB are copied; larger ones must
+// never be changed any more. It does no I/O and waits for none: the record is written by the next Commit, or FlushInterval later.
 //
 // It returns ErrRecord for a kind or a size that cannot be, ErrClosed, or the error that the log failed with; then the
 // position is one for which Commit returns an error too, for good.
@@ -144,10 +181,10 @@ func (l *Log) Append(kind byte, data ...[]byte) (Position, error) {
 	}
 	at := l.appendLocked(kind, length, sum, data...)
 	l.pending.count.records++
-	l.pending.parts[len(l.pending.parts)-1].records++
+	l.pending.parts[len(l.pending.parts)-1].count.records++
 	l.stats.Records++
 	l.armFlushLocked()
-	if n := len(l.pending.buf); n >= l.o.FlushBytes && n-recordHeaderSize-length < l.o.FlushBytes && length < l.o.FlushBytes {
+	if n := int(l.pending.count.bytes); n >= l.o.FlushBytes && n-recordHeaderSize-length < l.o.FlushBytes && length < l.o.FlushBytes {
 		kick(l.flushNow) // who appends a large record will commit it
 	}
 	return at, nil
@@ -172,9 +209,13 @@ func (l *Log) appendLocked(kind byte, length int, sum uint32, data ...[]byte) Po
 	at := l.next
 	b.buf = appendRecordHeader(b.buf, at, kind, length, sum, &l.sums)
 	for _, d := range data {
-		b.buf = append(b.buf, d...)
+		if len(d) >= l.o.minShared {
+			b.shared = append(b.shared, shared{at: len(b.buf), data: d})
+		} else {
+			b.buf = append(b.buf, d...)
+		}
 	}
-	b.count.bytes += need
+	b.add(need)
 	l.next.Offset += need
 	return at
 }
@@ -185,6 +226,7 @@ func (l *Log) beginLocked(need int64) {
 	size := max(l.o.FileSize, fileHeaderSize+need)
 	b.parts = append(b.parts, part{file: l.number, start: len(b.buf), begin: size})
 	b.buf = header{number: l.number, prev: l.next, size: size}.append(b.buf)
+	b.add(fileHeaderSize)
 	l.next, l.room = Position{File: l.number, Offset: fileHeaderSize}, size
 	l.number++
 }
@@ -250,6 +292,6 @@ func (l *Log) Stats() Stats {
 	for _, f := range l.live {
 		s.FileBytes += f.size
 	}
-	s.Unwritten, s.Unsynced = len(l.pending.buf), l.toSync.bytes
+	s.Unwritten, s.Unsynced = int(l.pending.count.bytes), l.toSync.bytes
 	return s
 }

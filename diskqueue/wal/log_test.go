@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -322,6 +323,45 @@ func TestSpareFilesGoWithTheLoad(t *testing.T) {
 	if names, _ := m.List(testDir); len(names) != 2 {
 		t.Errorf("files %q", names)
 	}
+}
+
+// TestLargeDataIsWrittenFromWhereItIs: among small records, in several files, in one batch.
+func TestLargeDataIsWrittenFromWhereItIs(t *testing.T) {
+	m := vfs.NewMem()
+	fs, calls := counting(m)
+	o := testOptions(fs)
+	o.FileSize = 3 * sharedBytes
+	l, _, _ := open(t, o)
+	var want []entry
+	for i := range 8 {
+		want = append(want, put(t, l, 1, "small"))
+		large := bytes.Repeat([]byte{byte('a' + i)}, sharedBytes+i)
+		pos, err := l.Append(2, []byte("head"), large)
+		ok(t, err)
+		want = append(want, entry{pos, 2, "head" + string(large)})
+	}
+	if held := cap(l.pending.buf); held > sharedBytes {
+		t.Errorf("%d bytes were copied", held)
+	}
+	if s := l.Stats(); s.Unwritten < 8*sharedBytes {
+		t.Errorf("%d bytes wait to be written", s.Unwritten)
+	}
+	ok(t, l.Commit(want[len(want)-1].pos, Synced))
+	if n := calls[vfs.OpWrite]; n > 2*8+4 {
+		t.Errorf("%d writes", n)
+	}
+	if s := l.Stats(); s.Unwritten != 0 || s.Bytes < 8*sharedBytes {
+		t.Errorf("stats %+v", s)
+	}
+	if len(l.idle.shared) > 0 || l.idle.shared[:1][0].data != nil {
+		t.Error("what was written is still held")
+	}
+	ok(t, l.Close())
+	got, report := read(t, m)
+	if len(report.Damage) > 0 {
+		t.Errorf("%+v", report)
+	}
+	same(t, got, want)
 }
 
 // TestRecycle: files are used again while the caller says that it pays, and no longer.

@@ -35,7 +35,12 @@ type Options struct {
 	SyncTimeout time.Duration // time after which it is; 2 s
 
 	Log *slog.Logger // nil: nothing is logged
+
+	minShared int // bytes from which on a part of a record's data is not copied; sharedBytes, but in tests
 }
+
+// sharedBytes is from where on a write of its own costs less than to copy the data.
+const sharedBytes = 64 << 10
 
 const minFileSize = 1 << 10
 
@@ -50,6 +55,7 @@ func (o *Options) normalize() error {
 	defaultTo(&o.SpareFiles, 4)
 	defaultTo(&o.FlushInterval, 20*time.Millisecond)
 	defaultTo(&o.FlushBytes, 256<<10)
+	defaultTo(&o.minShared, sharedBytes)
 	defaultTo(&o.SyncEvery, 2500)
 	defaultTo(&o.SyncBytes, 4<<20)
 	defaultTo(&o.SyncTimeout, 2*time.Second)
