@@ -79,46 +79,55 @@ func (s *Session) answer(c *protocol.Command) error {
 	if err := s.subscribedOrClosing(c); err != nil {
 		return err
 	}
-	need, verb := 1, topic.Finish
-	switch c.Verb {
-	case protocol.Req:
-		need, verb = 2, topic.Requeue
-	case protocol.Touch:
-		verb = topic.Touch
+	a, known, err := s.parseAnswer(c)
+	if err == nil && s.owedOKs > 0 {
+		err = s.publishBatch()
 	}
-	if c.Count < need {
-		return protocol.Errorf(protocol.CodeInvalid, "%s insufficient number of params", c.Verb)
+	if err != nil {
+		return err
 	}
-	raw := c.Params[0]
-	if len(raw) != protocol.MessageIDLength {
-		return protocol.Errorf(protocol.CodeInvalid, "invalid message ID")
-	}
-	a := topic.Answer{Verb: verb}
-	if c.Verb == protocol.Req {
-		ms, ok := protocol.ParseNumber(c.Params[1])
-		if !ok {
-			return protocol.Errorf(protocol.CodeInvalid, "REQ could not parse timeout %s", c.Params[1])
-		}
-		a.Delay = clampDelay(ms, s.cfg.MaxReqTimeout)
-	}
-	if s.owedOKs > 0 {
-		if err := s.publishBatch(); err != nil {
+	if !known {
+		err := s.settleCommands()
+		s.wakes.pass()
+		if err != nil {
 			return err
 		}
+		return s.refuseAnswer(a.Verb, string(c.Params[0]), "ID not in flight")
 	}
-	id, ok := protocol.ParseMessageID(raw)
-	if !ok {
-		if err := s.settleCommands(); err != nil {
-			return err
-		}
-		return s.refuseAnswer(verb, string(raw), "ID not in flight")
-	}
-	a.ID = id
 	s.answers = append(s.answers, a)
 	if len(s.answers) >= maxAnswers {
 		return s.applyAnswers()
 	}
 	return nil
+}
+
+// parseAnswer checks the form of an answer. known is false when its ID is none that a broker has given.
+func (s *Session) parseAnswer(c *protocol.Command) (a topic.Answer, known bool, err error) {
+	need := 1
+	switch c.Verb {
+	case protocol.Req:
+		need, a.Verb = 2, topic.Requeue
+	case protocol.Touch:
+		a.Verb = topic.Touch
+	default:
+		a.Verb = topic.Finish
+	}
+	if c.Count < need {
+		return a, false, protocol.Errorf(protocol.CodeInvalid, "%s insufficient number of params", c.Verb)
+	}
+	raw := c.Params[0]
+	if len(raw) != protocol.MessageIDLength {
+		return a, false, protocol.Errorf(protocol.CodeInvalid, "invalid message ID")
+	}
+	if c.Verb == protocol.Req {
+		ms, ok := protocol.ParseNumber(c.Params[1])
+		if !ok {
+			return a, false, protocol.Errorf(protocol.CodeInvalid, "REQ could not parse timeout %s", c.Params[1])
+		}
+		a.Delay = clampDelay(ms, s.cfg.MaxReqTimeout)
+	}
+	a.ID, known = protocol.ParseMessageID(raw)
+	return a, known, nil
 }
 
 func clampDelay(ms uint64, limit time.Duration) time.Duration {
