@@ -33,7 +33,7 @@ function Tools({ data: { topic, channel, total } }) {
 
 function Body({ data }) {
   const t = data.total;
-  return html`<${Warning} text=${data.warning} /><${Attention} items=${data.attention} />
+  return html`<${Warning} text=${data.warning} /><${Attention} items=${data.attention} told=${data.warning} />
     <div class="tiles">
       <${Tile} label="Depth" value=${count(t.depth)} about=${t.backend_depth ? `${short(t.backend_depth)} on disk` : "messages waiting"} />
       <${Tile} label="In flight" value=${count(t.in_flight)} about="with consumers" />
@@ -54,6 +54,6 @@ function Body({ data }) {
 
 const nodeColumns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 150, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  { key: "state", label: "State", width: 150, phone: 72, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
   ...channelFigures.map((c) => (c.key === "clients" ? { ...c, wide: true } : c)),
 ];

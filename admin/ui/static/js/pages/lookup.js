@@ -18,7 +18,7 @@ export function Lookup({ acts, session }) {
 }
 
 const columns = [
-  { key: "address", label: "Lookup", heads: true, class: "mono", value: (r) => r.address, cell: (r) => r.address },
+  { key: "address", label: "Lookup", heads: true, class: "mono", value: (r) => r.address, cell: (r) => html`<span title=${r.address}>${r.address}</span>` },
   { key: "state", label: "State", width: 330, value: (r) => (r.ok ? 0 : 1), cell: (r) => r.ok ? html`<${Badge}>ok</${Badge}>`
     : html`<${Badge} kind="bad">failing</${Badge}> <span title=${r.error}>${r.error}</span>` },
   { key: "age", label: "Asked", width: 110, number: true, wide: true, value: (r) => r.age_ms, cell: (r) => `${seconds(r.age_ms / 1000)} ago` },

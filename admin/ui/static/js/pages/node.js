@@ -18,10 +18,10 @@ export function Node({ node, acts }) {
 
 function Body({ data, acts }) {
   const n = data.node;
-  return html`<${Warning} text=${data.warning} />
-    ${n.stale && html`<p class="note bad">This node does not answer. What is shown is ${seconds(n.age_ms / 1000)} old. ${n.error}</p>`}
+  return html`${n.stale ? html`<p class="note bad" role="status">This node does not answer. ${n.age_ms < 0 ? "It never has" : `What is shown is ${seconds(n.age_ms / 1000)} old`}${n.error && ` (${n.error})`}.</p>`
+      : html`<${Warning} text=${data.warning} />`}
     ${!n.stale && n.healthy === false && html`<p class="note bad">${n.health}</p>`}
-    <${Attention} items=${data.attention} />
+    <${Attention} items=${data.attention} told=${n.stale} />
     <div class="tiles">
       <${Tile} label="In" value=${rate(n.rate_in)} unit="/s" about="messages published" />
       <${Tile} label="Out" value=${rate(n.rate_out)} unit="/s" about="messages finished" />
@@ -40,7 +40,7 @@ function facts(n) {
     ["Version", html`${n.kind} ${n.version}${n.out_of_date && html` <${Badge} kind="warning" title="another node has a newer one">old</${Badge}>`}`],
     ["Host", n.hostname], ["TCP", `${n.broadcast_address}:${n.tcp_port}`], ["HTTP", `${n.broadcast_address}:${n.http_port}`],
     ["Region and zone", [n.topology_region, n.topology_zone].filter(Boolean).join(" / ")],
-    ["Up", n.start_time ? html`<${Age} since=${n.start_time} />` : null],
+    ["Up", n.start_time && !n.stale ? html`<${Age} since=${n.start_time} />` : null],
     ["Heap in use", n.memory && bytes(n.memory.heap_in_use_bytes)], ["Heap objects", n.memory && count(n.memory.heap_objects)],
     ["GC pause, p99", n.memory && `${count(n.memory.gc_pause_usec_99)} µs`], ["GC runs", n.memory && count(n.memory.gc_total_runs)],
     ["Disk free", n.disk && html`<${DiskFree} disk=${n.disk} /> of ${bytes(n.disk.total_bytes)}`],

@@ -24,16 +24,15 @@ export function DiskFree({ disk }) {
 const number = (key, label, width, value, more) => ({ key, label, width, number: true, value, as: count, ...more });
 const columns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 140, value: (r) => (r.stale ? 2 : r.healthy ? 0 : 1), cell: (r) => html`<${NodeState} node=${r} />` },
+  { key: "state", label: "State", width: 140, phone: 72, value: (r) => (r.stale ? 2 : r.healthy ? 0 : 1), cell: (r) => html`<${NodeState} node=${r} />` },
   { key: "version", label: "Version", width: 150, wide: true, value: (r) => r.version, cell: (r) => html`${r.kind} ${r.version}${r.out_of_date && html`<${Badge} kind="warning" title="another node has a newer one">old</${Badge}>`}` },
   { key: "zone", label: "Zone", width: 120, wide: true, extra: true, value: (r) => r.topology_region + r.topology_zone, cell: (r) => [r.topology_region, r.topology_zone].filter(Boolean).join(" / ") },
-  { key: "in", label: "In/s", width: 80, number: true, value: (r) => r.rate_in, as: rate },
+  { key: "in", label: "In/s", width: 80, phone: 64, number: true, value: (r) => r.rate_in, as: rate },
   { key: "out", label: "Out/s", width: 80, number: true, wide: true, value: (r) => r.rate_out, as: rate },
-  number("depth", "Depth", 92, (r) => r.depth),
+  number("depth", "Depth", 92, (r) => r.depth, { phone: 78 }),
   number("flight", "In flight", 90, (r) => r.in_flight, { wide: true }),
   number("topics", "Topics", 78, (r) => r.topics, { wide: true, extra: true }),
   number("clients", "Consumers", 104, (r) => r.clients, { wide: true }),
-  { key: "memory", label: "Heap", width: 92, number: true, wide: true, extra: true, value: (r) => r.memory?.heap_in_use_bytes, cell: (r) => bytes(r.memory?.heap_in_use_bytes) },
   { key: "disk", label: "Disk free", width: 100, number: true, wide: true, value: (r) => r.disk?.free_bytes, cell: (r) => html`<${DiskFree} disk=${r.disk} />` },
-  { key: "up", label: "Up", width: 96, number: true, wide: true, value: (r) => -r.start_time, cell: (r) => r.start_time ? html`<${Age} since=${r.start_time} />` : "–" },
+  { key: "up", label: "Up", width: 96, number: true, wide: true, value: (r) => (r.stale ? 0 : -r.start_time), cell: (r) => r.start_time && !r.stale ? html`<${Age} since=${r.start_time} />` : "–" },
 ];

@@ -55,7 +55,7 @@ const Trend = ({ topic }) => html`<${Spark} values=${useSpark(topic)} label="mes
 function Marks({ row }) {
   return html`${row.attention > 0 && html`<${Badge} kind="warning" title="needs attention">!</${Badge}>`}
     ${row.paused && html`<${Badge} kind="accent">paused</${Badge}>`}
-    ${row.stale && html`<${Badge} kind="bad" title="a node that has it does not answer">stale</${Badge}>`}
+    ${row.stale && html`<${Badge} title="a node that has it does not answer">stale</${Badge}>`}
     ${row.nodes === 0 && html`<${Badge} title="known to lookups, on no node">no node</${Badge}>`}`;
 }
 

@@ -36,7 +36,7 @@ function Tools({ data }) {
 
 function Body({ data, acts }) {
   const t = data.total;
-  return html`<${Warning} text=${data.warning} /><${Attention} items=${data.attention} />
+  return html`<${Warning} text=${data.warning} /><${Attention} items=${data.attention} told=${data.warning} />
     <div class="tiles">
       <${Tile} label="In" value=${rate(t.rate_in)} unit="/s" about=${`${count(t.message_count)} so far`} />
       <${Tile} label="Out" value=${rate(t.rate_out)} unit="/s" about="by all channels" />
@@ -58,7 +58,7 @@ function Body({ data, acts }) {
 
 const nodeColumns = (topic, acts) => [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 150, value: (r) => (r.stale ? 2 : r.tombstoned ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  { key: "state", label: "State", width: 150, phone: 72, value: (r) => (r.stale ? 2 : r.tombstoned ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
   { key: "in", label: "In/s", number: true, width: 84, value: (r) => r.rate_in, as: rate },
   { key: "depth", label: "At the topic", number: true, width: 110, wide: true, value: (r) => r.depth, as: count, hint: "messages that no channel has taken yet" },
   { key: "disk", label: "On disk", number: true, width: 96, wide: true, value: (r) => r.backend_depth, as: count },
@@ -69,7 +69,7 @@ const nodeColumns = (topic, acts) => [
 ];
 
 const producerColumns = [
-  { key: "client", label: "Client", heads: true, value: clientName, cell: clientName },
+  { key: "client", label: "Client", heads: true, value: clientName, cell: (r) => html`<span title=${clientName(r)}>${clientName(r)}</span>` },
   { key: "address", label: "Address", width: 180, class: "mono", wide: true, value: (r) => r.remote_address, cell: (r) => r.remote_address },
   { key: "node", label: "Node", width: 180, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
   { key: "rate", label: "Rate/s", number: true, width: 90, value: (r) => r.rate, as: rate },

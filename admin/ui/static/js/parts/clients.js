@@ -23,7 +23,7 @@ const number = (key, label, width, value, more) => ({ key, label, width, number:
 
 const who = { key: "client", label: "Consumer", heads: true, value: clientName, cell: (r) => html`<a href=${path.consumer(clientName(r))}>${clientName(r)}</a>` };
 const address = { key: "address", label: "Address", width: 170, wide: true, class: "mono", value: (r) => r.remote_address, cell: (r) => r.remote_address };
-const topic = { key: "topic", label: "Topic", value: (r) => r.topic, cell: (r) => html`<${TopicLink} topic=${r.topic} />`, heads: false };
+const topic = { key: "topic", label: "Topic", share: 2, value: (r) => r.topic, cell: (r) => html`<${TopicLink} topic=${r.topic} />`, heads: false };
 const channel = { key: "channel", label: "Channel", value: (r) => r.channel, cell: (r) => html`<${ChannelLink} topic=${r.topic} channel=${r.channel} />` };
 const node = { key: "node", label: "Node", width: 170, wide: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` };
 const figures = [
@@ -41,7 +41,7 @@ const how = [
 
 const kinds = {
   channel: [who, address, node, ...figures, ...how],
-  all: [who, topic, channel, address, node, ...figures],
+  all: [who, topic, { ...channel, wide: true }, node, ...figures],
   one: [{ ...topic, heads: true }, channel, address, node, ...figures, ...how],
 };
 

@@ -28,9 +28,9 @@ export function PageHead({ above, title, badges, tools }) {
     <h1>${title} ${badges}</h1></div>${tools && html`<div class="tools">${tools}</div>`}</header>`;
 }
 
-export const TopicLink = ({ topic }) => html`<a href=${path.topic(topic)}>${topic}</a>`;
-export const ChannelLink = ({ topic, channel }) => html`<a href=${path.channel(topic, channel)}>${channel}</a>`;
-export const NodeLink = ({ node }) => html`<a href=${path.node(node)}>${node}</a>`;
+export const TopicLink = ({ topic }) => html`<a href=${path.topic(topic)} title=${topic}>${topic}</a>`;
+export const ChannelLink = ({ topic, channel }) => html`<a href=${path.channel(topic, channel)} title=${channel}>${channel}</a>`;
+export const NodeLink = ({ node }) => html`<a href=${path.node(node)} title=${node}>${node}</a>`;
 
 /** Age tells how long ago a moment (seconds since the epoch) was, and keeps counting. */
 export function Age({ since }) {
@@ -44,7 +44,7 @@ export function Age({ since }) {
 
 /** NodeState is ok, or what is wrong with the node's figures. */
 export function NodeState({ node }) {
-  if (node.stale) return html`<${Badge} kind="bad" title=${node.error}>stale, ${seconds(node.age_ms / 1000)} old</${Badge}>`;
+  if (node.stale) return html`<${Badge} kind="bad" title=${node.error}>${node.age_ms < 0 ? "never answered" : html`stale<span class="wide">, ${seconds(node.age_ms / 1000)} old</span>`}</${Badge}>`;
   if (node.healthy === false) return html`<${Badge} kind="bad" title=${node.health}>unhealthy</${Badge}>`;
   if (node.tombstoned === true) return html`<${Badge} kind="warning">tombstoned</${Badge}>`;
   return html`<${Badge}>ok</${Badge}>`;
@@ -58,14 +58,15 @@ export const Loading = () => html`<p class="loading" role="status">Waiting for f
 export const Gone = ({ what, name }) => html`<div class="blank"><h1>No such ${what}</h1><p>${html`<code>${name}</code>`} is not known to any node or lookup. It may have been deleted.</p>
   <p><a href=${path.overview()}>To the overview</a></p></div>`;
 
-/** Attention lists what needs somebody, most urgent first. */
-export function Attention({ items, more = 0 }) {
+/** Attention lists what needs somebody, most urgent first. A page whose warning names the daemons that do not answer leaves them out with told. */
+export function Attention({ items, more = 0, told }) {
   const [all, setAll] = useState(false);
+  if (told) items = items?.filter((a) => a.kind !== "node_stale" && a.kind !== "lookup_failing");
   if (!items?.length) return null;
   const shown = all ? items : items.slice(0, 6);
   return html`<ul class="attention">${shown.map((a) => html`<li key=${a.kind + a.path + a.node} class=${a.severity}>
     <span class="mark" aria-hidden="true" /><span class="sr">${a.severity}: </span><a href=${path.overview() + a.path}>${a.text}</a>
-    <span class="muted"><${Age} since=${a.since / 1000} /></span></li>`)}
+    <span class="muted">for <${Age} since=${a.since / 1000} /></span></li>`)}
     ${items.length > shown.length && html`<li class="rest"><button type="button" class="plain link" onClick=${() => setAll(true)}>Show ${items.length - shown.length} more</button></li>`}
     ${all && more > 0 && html`<li class="rest muted">and ${count(more)} more</li>`}</ul>`;
 }

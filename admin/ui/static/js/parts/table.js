@@ -7,8 +7,8 @@ const step = 8; // the range of rows moves in steps, so that not every pixel cha
 
 /**
  * Table shows rows under columns.
- * columns: [{ key, label, hint, value(row), as(value), cell(row), number, heads, width, wide }]. A cell is the text that as makes of the value, faded where that is nothing, or what
- * cell makes. value is what is sorted by: without it the column cannot be sorted; heads marks the one that names the row; width is in pixels, the others share the rest; wide
+ * columns: [{ key, label, hint, value(row), as(value), cell(row), number, heads, width, phone, share, wide, extra }]. A cell is the text that as makes of the value, faded where that is nothing, or what
+ * cell makes. value is what is sorted by: without it the column cannot be sorted; heads marks the one that names the row; width is in pixels, phone the same there, the others share the rest, by their shares; wide
  * columns are left out on a phone, extra ones on a small screen too.
  * id(row) tells rows apart; sort is { key, down } at first; caption is for screen readers. A row's cells are left alone while its object and
  * the columns stay the same ones: what has not changed costs nothing.
@@ -27,8 +27,11 @@ export function Table({ rows, columns, id, sort: first, caption, rowClass, empty
 
 /** tracks are the widths of the columns: of all, and of those that a small screen and a phone show. Where there is no room for all, those of numbers give way. */
 function tracks(columns) {
-  const of = (shown) => columns.filter(shown).map((c) => (c.width ? `minmax(0, ${c.width}px)` : `minmax(${c.heads ? 96 : 0}px, 1fr)`)).join(" ");
-  return { "--all": of(() => true), "--small": of((c) => !c.extra), "--phone": of((c) => !c.extra && !c.wide) };
+  const of = (shown, phone) => columns.filter(shown).map((c) => {
+    const width = (phone && c.phone) || c.width;
+    return width ? `minmax(0, ${width}px)` : `minmax(${c.heads ? 96 : 0}px, ${c.share ?? 1}fr)`;
+  }).join(" ");
+  return { "--all": of(() => true), "--small": of((c) => !c.extra), "--phone": of((c) => !c.extra && !c.wide, true) };
 }
 
 /** useRows keeps the rows near the window in a table's body. It returns the body's ref, and what its keys do. */
@@ -107,5 +110,5 @@ function arrows(event, { body, table, show }) {
     show(true);
   }
   reach()?.focus({ preventScroll: true });
-  reach()?.scrollIntoView({ block: "nearest" });
+  reach()?.closest("tr").scrollIntoView({ block: "nearest" });
 }
