@@ -21,6 +21,7 @@ type durable struct {
 	log   Log
 	level levels
 
+	prompt  prompt
 	table   nodeTable
 	onDisk  atomic.Int64                     // nodes in segments
 	memory  atomic.Int64                     // bytes of nodes in memory
@@ -67,14 +68,17 @@ func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
 	if err != nil {
 		return err
 	}
-	if sync = sync || d.level.synced(); sync {
+	sync = sync || d.level.synced()
+	if sync || !d.prompt.is() {
 		b.Later = nil // consumers would wait for the disk
 	}
 	at, err := t.appendDurable(b, first, delay)
 	if err != nil {
 		return err
 	}
+	start := t.registry.now()
 	err = d.log.Commit(at, sync)
+	d.prompt.took(time.Duration(t.registry.now() - start))
 	t.registry.SetHealth(err)
 	return err
 }
