@@ -169,13 +169,27 @@ func find(name string) string {
 	})()`
 }
 
-// press clicks with the mouse on what has this name.
+// press clicks with the mouse on what has this name. What a page shows moves as more of it arrives: a click that misses is done again,
+// as a person would.
 func (p *tab) press(name string) {
 	p.t.Helper()
-	p.until("there is "+name+" to press", find(name)+" && !"+find(name)+".disabled")
-	at := eval[struct{ X, Y float64 }](p, `(() => { const e = `+find(name)+`; e.scrollIntoView({ block: "nearest" });
-		const r = e.getBoundingClientRect(); return { x: r.x + r.width / 2, y: r.y + r.height / 2 }; })()`)
-	p.do(chromedp.MouseClickXY(at.X, at.Y))
+	eventually(p.t, name+" is pressed", func() bool {
+		p.until("there is "+name+" to press", find(name)+" && !"+find(name)+".disabled")
+		at := eval[*struct{ X, Y float64 }](p, `(() => {
+			const e = `+find(name)+`;
+			if (!e) return null;
+			window.missed = true;
+			e.addEventListener("click", () => { window.missed = false; }, { capture: true, once: true });
+			e.scrollIntoView({ block: "nearest" });
+			const r = e.getBoundingClientRect();
+			return { x: r.x + r.width / 2, y: r.y + r.height / 2 };
+		})()`)
+		if at == nil {
+			return false
+		}
+		p.do(chromedp.MouseClickXY(at.X, at.Y))
+		return !eval[bool](p, "window.missed === true") // nothing is known of it where the click has led to another document
+	})
 }
 
 // agree presses a button of the dialog that is open, or about to be.
