@@ -100,8 +100,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	serving, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.serve(serving)
-	s.log.Info("serving", "version", Version, "tcp", s.tcp.Addr(), "http", s.HTTPAddr(), "https", s.HTTPSAddr(),
-		"data", s.dataDir, "topics", len(s.registry.Topics()))
+	about := []any{"version", Version, "tcp", s.tcp.Addr(), "http", s.HTTPAddr(), "data", s.dataDir, "topics", len(s.registry.Topics())}
+	if https := s.HTTPSAddr(); https != nil {
+		about = append(about, "https", https)
+	}
+	s.log.Info("serving", about...)
 	return nil
 }
 
@@ -239,6 +242,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.auth.Close()
 	}
 	note("releasing the data folder", s.lock.Unlock())
+	if len(errs) == 0 {
+		s.log.Info("broker stopped")
+	}
 	return errors.Join(errs...)
 }
 

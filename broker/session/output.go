@@ -14,7 +14,7 @@ type flusher interface {
 	Flush() error
 }
 
-// output collects frames and writes them. Reader and writer of the session share it.
+// output collects frames and writes them. The session's reader and who sends messages share it.
 type output struct {
 	mu    sync.Mutex // guards what follows
 	dst   io.Writer

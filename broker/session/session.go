@@ -172,7 +172,7 @@ func (s *Session) settleCommands() error {
 	return nil
 }
 
-// errDismissed is what the writer gets once the last frame, an error, is sent.
+// errDismissed is what who sends gets once the last frame, an error, is sent.
 var errDismissed = errors.New("the client was told to leave")
 
 // dismiss tells the peer why the connection ends, and lets it read that before the connection closes.

@@ -203,7 +203,7 @@ func (w *Wakes) Each(f func(Consumer)) {
 	w.consumers = w.consumers[:0]
 }
 
-// comeLocked takes note that a consumer's writer is there: neither parked nor on its way.
+// comeLocked takes note that who sends for a consumer is there: it is neither parked nor on its way.
 func (c *Channel) comeLocked(s *Subscription) {
 	s.parked = false
 	c.waiting.remove(s)

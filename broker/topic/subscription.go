@@ -37,7 +37,8 @@ type SubscribeOptions struct {
 	Locality   Locality
 }
 
-// Subscription is one consumer of a channel. Take belongs to the consumer's writer, Apply and SetReady to its reader.
+// Subscription is one consumer of a channel. Take belongs to who sends for the consumer, one
+// goroutine at a time; Apply and SetReady to its reader.
 type Subscription struct {
 	channel  *Channel
 	owner    Consumer
@@ -48,7 +49,7 @@ type Subscription struct {
 	lane       int
 	ready      int
 	inflight   int
-	parked     bool  // the writer waits to be woken
+	parked     bool  // nobody sends: it is to be woken
 	woken      bool  // it was, and has not taken yet
 	meant      int   // messages that it was woken for
 	since      int64 // when it began with what it answers next
