@@ -146,8 +146,8 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 // kindProbe is a record that says nothing: it tries whether the log can be written.
 const kindProbe journal.Kind = 15
 
-func position(p wal.Position) journal.Position {
-	return journal.Position{File: p.File, Offset: p.Offset}
+func position(p wal.Position) journal.Offset {
+	return journal.Offset{File: p.File, Offset: p.Offset}
 }
 
 // Journal returns the log as topics see it.
@@ -160,7 +160,7 @@ type walLog struct {
 	stir *stir
 }
 
-func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Position {
+func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
 	w.stir.wake()
 	at, _ := w.l.Append(byte(kind), head, body) // Commit answers with the error
 	return position(at)
@@ -169,7 +169,7 @@ func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Position {
 // errGap is the refusal of publishes while the log lacks records that a publish may build on, as that of its channel.
 var errGap = errors.New("the log has lost records, and no checkpoint has made up for them yet")
 
-func (w walLog) Commit(at journal.Position, sync bool) error {
+func (w walLog) Commit(at journal.Offset, sync bool) error {
 	level := wal.Written
 	if sync {
 		level = wal.Synced
@@ -180,7 +180,7 @@ func (w walLog) Commit(at journal.Position, sync bool) error {
 	return nil
 }
 
-func (w walLog) End() journal.Position { return position(w.l.End()) }
+func (w walLog) End() journal.Offset { return position(w.l.End()) }
 
 func (w walLog) Err() error {
 	if err := w.l.Err(); err != nil {

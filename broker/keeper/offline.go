@@ -144,7 +144,7 @@ func (readOnly) MkdirAll(string) error              { return errOffline }
 // noLog is the log of topics that nothing happens to.
 type noLog struct{}
 
-func (noLog) Append(journal.Kind, []byte, []byte) journal.Position { return journal.Position{} }
-func (noLog) Commit(journal.Position, bool) error                  { return errOffline }
-func (noLog) End() journal.Position                                { return journal.Position{} }
-func (noLog) Err() error                                           { return errOffline }
+func (noLog) Append(journal.Kind, []byte, []byte) journal.Offset { return journal.Offset{} }
+func (noLog) Commit(journal.Offset, bool) error                  { return errOffline }
+func (noLog) End() journal.Offset                                { return journal.Offset{} }
+func (noLog) Err() error                                         { return errOffline }

@@ -10,17 +10,17 @@ import (
 )
 
 // idleLog takes records as the node's log does, and writes them nowhere.
-type idleLog struct{ at journal.Position }
+type idleLog struct{ at journal.Offset }
 
-func (l *idleLog) Append(_ journal.Kind, head, body []byte) journal.Position {
+func (l *idleLog) Append(_ journal.Kind, head, body []byte) journal.Offset {
 	before := l.at
 	l.at.Offset += int64(len(head) + len(body))
 	return before
 }
 
-func (l *idleLog) End() journal.Position               { return l.at }
-func (l *idleLog) Commit(journal.Position, bool) error { return nil }
-func (l *idleLog) Err() error                          { return nil }
+func (l *idleLog) End() journal.Offset               { return l.at }
+func (l *idleLog) Commit(journal.Offset, bool) error { return nil }
+func (l *idleLog) Err() error                        { return nil }
 
 // flowAt is newFlow at a level of durability. The log and the file system cost nothing.
 func flowAt(t testing.TB, level Level, size int) *flow {

@@ -14,7 +14,7 @@ import (
 // Checkpoint writes down all durable topics: what the log up to the returned place adds up to. Every message that somebody
 // needs is in the topics' segments then, synced; what is published meanwhile is behind that place. The log may forget what is
 // before it once the checkpoint itself is safe. One checkpoint is written at a time.
-func (r *Registry) Checkpoint(dst io.Writer) (size int64, from journal.Position, err error) {
+func (r *Registry) Checkpoint(dst io.Writer) (size int64, from journal.Offset, err error) {
 	w := journal.NewWriter(dst)
 	r.create.Lock() // no topic is in the log before that place and not yet in the list
 	from, topics := r.cfg.Journal.End(), r.Topics()

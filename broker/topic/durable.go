@@ -23,9 +23,9 @@ type durable struct {
 
 	prompt  prompt
 	table   nodeTable
-	onDisk  atomic.Int64                     // nodes in segments
-	memory  atomic.Int64                     // bytes of nodes in memory
-	changed atomic.Pointer[journal.Position] // of the last change that settle has not seen to
+	onDisk  atomic.Int64                   // nodes in segments
+	memory  atomic.Int64                   // bytes of nodes in memory
+	changed atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
 
 	// Guarded by Topic.pub.
 	store    *segment.Store
@@ -83,17 +83,17 @@ func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
 	return err
 }
 
-func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration) (journal.Position, error) {
+func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration) (journal.Offset, error) {
 	d := t.d
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
-		return journal.Position{}, ErrExiting
+		return journal.Offset{}, ErrExiting
 	}
 	if first <= d.last { // another publisher was faster: ids must grow along the topic
 		var err error
 		if first, err = t.registry.ids.take(b.n); err != nil {
-			return journal.Position{}, err
+			return journal.Offset{}, err
 		}
 	}
 	now := time.Now()
@@ -376,7 +376,7 @@ func (n *need) has(node *backlog.Node) bool {
 }
 
 // change appends a change of the topic to the log and returns where it is.
-func (d *durable) change(c journal.Change) journal.Position {
+func (d *durable) change(c journal.Change) journal.Offset {
 	c.Topic = d.id
 	at := d.log.Append(journal.KindChange, journal.AppendChange(nil, c), nil)
 	d.changed.Store(&at)

@@ -136,11 +136,11 @@ func (m *Import) flush() error {
 	return t.d.log.Commit(at, false)
 }
 
-func (m *Import) appendLocked() (journal.Position, error) {
+func (m *Import) appendLocked() (journal.Offset, error) {
 	t, d, b := m.topic, m.topic.d, &m.batch
 	first, err := t.registry.ids.take(b.n)
 	if err != nil {
-		return journal.Position{}, err
+		return journal.Offset{}, err
 	}
 	b.number(first)
 	p := journal.Publish{Topic: d.id, First: first, Last: first + protocol.MessageID(b.n) - 1, Seq: d.seq, Count: b.n}

@@ -41,7 +41,7 @@ func recovered(t *testing.T, l *keptLog) *Registry {
 	t.Helper()
 	v := NewRecovery(journal.NewState())
 	for i, r := range l.records {
-		if err := v.Apply(journal.Position{Offset: int64(i)}, r.kind, r.data); err != nil {
+		if err := v.Apply(journal.Offset{Offset: int64(i)}, r.kind, r.data); err != nil {
 			t.Fatal(err)
 		}
 	}

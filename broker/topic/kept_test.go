@@ -21,23 +21,23 @@ type keptRecord struct {
 	data []byte
 }
 
-func (l *keptLog) Append(kind journal.Kind, head, body []byte) journal.Position {
+func (l *keptLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.records = append(l.records, keptRecord{kind, slices.Concat(head, body)})
-	return journal.Position{Offset: int64(len(l.records) - 1)}
+	return journal.Offset{Offset: int64(len(l.records) - 1)}
 }
 
-func (l *keptLog) End() journal.Position {
+func (l *keptLog) End() journal.Offset {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return journal.Position{Offset: int64(len(l.records))}
+	return journal.Offset{Offset: int64(len(l.records))}
 }
 
 func (l *keptLog) len() int { return int(l.End().Offset) }
 
-func (l *keptLog) Commit(journal.Position, bool) error { return nil }
-func (l *keptLog) Err() error                          { return nil }
+func (l *keptLog) Commit(journal.Offset, bool) error { return nil }
+func (l *keptLog) Err() error                        { return nil }
 
 // keptSegments keeps segments in a file system.
 type keptSegments struct{ fs vfs.FS }

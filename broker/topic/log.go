@@ -39,11 +39,11 @@ func ParseLevel(name string) (Level, error) {
 type Log interface {
 	// Append puts a record of the two parts into the log and returns where it is. The body must never be changed from then on.
 	// It waits for nothing: the record is written with the next Commit, or a little later by itself.
-	Append(kind journal.Kind, head, body []byte) journal.Position
+	Append(kind journal.Kind, head, body []byte) journal.Offset
 	// Commit returns when the record at that place, and all before it, is written, and with sync also synced.
-	Commit(at journal.Position, sync bool) error
+	Commit(at journal.Offset, sync bool) error
 	// End returns the place of the next record.
-	End() journal.Position
+	End() journal.Offset
 	// Err returns why nothing can be written now, nil when it can.
 	Err() error
 }

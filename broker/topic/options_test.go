@@ -17,7 +17,7 @@ type syncLog struct {
 	fail   error
 }
 
-func (l *syncLog) Commit(at journal.Position, sync bool) error {
+func (l *syncLog) Commit(at journal.Offset, sync bool) error {
 	l.synced = sync
 	return errors.Join(l.fail, l.keptLog.Commit(at, sync))
 }

@@ -15,7 +15,7 @@ type slowLog struct {
 	takes time.Duration
 }
 
-func (l *slowLog) Commit(journal.Position, bool) error {
+func (l *slowLog) Commit(journal.Offset, bool) error {
 	time.Sleep(l.takes)
 	return nil
 }

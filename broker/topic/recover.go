@@ -38,7 +38,7 @@ func NewRecovery(s *journal.State) *Recovery {
 }
 
 // Apply takes in a record of the log, which is not kept.
-func (v *Recovery) Apply(at journal.Position, kind journal.Kind, data []byte) (err error) {
+func (v *Recovery) Apply(at journal.Offset, kind journal.Kind, data []byte) (err error) {
 	applied := v.State.Apply(at, kind, data, func(p journal.Publish, frames []byte) { err = v.keep(at, p, frames) })
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (v *Recovery) Apply(at journal.Position, kind journal.Kind, data []byte) (e
 
 // keep remembers a publish, but for messages that were finished when the checkpoint was written, and their bytes unless they
 // are in the topic's segments.
-func (v *Recovery) keep(at journal.Position, p journal.Publish, frames []byte) error {
+func (v *Recovery) keep(at journal.Offset, p journal.Publish, frames []byte) error {
 	t := v.State.Topics[p.Topic]
 	old := at.Before(t.AsOf)
 	if old && nodeOf(t.Nodes, p.Seq) < 0 {

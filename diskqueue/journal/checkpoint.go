@@ -70,12 +70,12 @@ const (
 
 // head is what a checkpoint says of the whole node.
 type head struct {
-	NextID uint32   `json:"next_id"`
-	From   Position `json:"from"`
+	NextID uint32 `json:"next_id"`
+	From   Offset `json:"from"`
 }
 
 // Head says which number the next topic or channel gets, and where the log was when the checkpoint was begun.
-func (w *Writer) Head(nextID uint32, from Position) { w.json(kindHead, head{nextID, from}) }
+func (w *Writer) Head(nextID uint32, from Offset) { w.json(kindHead, head{nextID, from}) }
 
 func (w *Writer) begin(k Kind) {
 	w.end()

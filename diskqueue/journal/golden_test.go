@@ -77,11 +77,11 @@ func golden() []struct {
 
 func goldenState() *State {
 	s := NewState()
-	s.NextID, s.From = 9, Position{File: 3, Offset: 4096}
+	s.NextID, s.From = 9, Offset{File: 3, Offset: 4096}
 	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Last: 0x4ff, Seq: 300,
-		Nodes: []Node{{Seq: 10, Count: 20, First: 0x400, Last: 0x440}}, AsOf: Position{File: 3, Offset: 4200}}
-	own := &Channel{AsOf: Position{File: 3, Offset: 4300}, Waiting: []Range{{0x430, 0x440}}}
-	c := &Channel{ID: 2, Name: "billing", Paused: true, After: 0x40f, AsOf: Position{File: 3, Offset: 4400},
+		Nodes: []Node{{Seq: 10, Count: 20, First: 0x400, Last: 0x440}}, AsOf: Offset{File: 3, Offset: 4200}}
+	own := &Channel{AsOf: Offset{File: 3, Offset: 4300}, Waiting: []Range{{0x430, 0x440}}}
+	c := &Channel{ID: 2, Name: "billing", Paused: true, After: 0x40f, AsOf: Offset{File: 3, Offset: 4400},
 		Waiting: []Range{{0x410, 0x418}, {0x420, 0x42f}}}
 	c.Out.Set(0x401, Out{Due: 1700000060000000000, Attempts: 3})
 	c.Out.Set(0x405, Out{Attempts: 1})

@@ -11,14 +11,14 @@ import (
 	"brokerd/protocol"
 )
 
-// Position is a place in the log; a later record has a greater one.
-type Position struct {
+// Offset is a place in the log; a later record has a greater one.
+type Offset struct {
 	File   uint64 `json:"file"`
 	Offset int64  `json:"offset"`
 }
 
 // Before reports whether p is before q.
-func (p Position) Before(q Position) bool {
+func (p Offset) Before(q Offset) bool {
 	return p.File < q.File || p.File == q.File && p.Offset < q.Offset
 }
 
@@ -47,7 +47,7 @@ type Channel struct {
 	Name    string             `json:"name"`
 	Paused  bool               `json:"paused,omitempty"`
 	After   protocol.MessageID `json:"after,omitempty"` // the backlog was left up to here
-	AsOf    Position           `json:"as_of"`           // records of the channel before this are in it
+	AsOf    Offset             `json:"as_of"`           // records of the channel before this are in it
 	Waiting []Range            `json:"-"`
 	Out     Outs               `json:"-"`
 
@@ -63,7 +63,7 @@ type Topic struct {
 	Last     protocol.MessageID `json:"last"`  // id of the newest message
 	Seq      uint64             `json:"seq"`   // sequence number of the next message
 	Nodes    []Node             `json:"-"`     // of a checkpoint: what was in the topic's segments
-	AsOf     Position           `json:"as_of"` // records of the topic, publishes too, before this are in it
+	AsOf     Offset             `json:"as_of"` // records of the topic, publishes too, before this are in it
 	Channels []*Channel         `json:"-"`     // the first is the topic's own backlog, with id 0
 	Moved    bool               `json:"-"`     // Settle has moved that to the other channels, which no record says
 }
@@ -71,9 +71,9 @@ type Topic struct {
 // State is all topics.
 type State struct {
 	Topics map[uint32]*Topic
-	NextID uint32   // greater than every topic's and channel's id ever used
-	From   Position // of a checkpoint: no topic was made before this but those that are in it
-	Stray  int      // records of topics or channels that are not there: deleted meanwhile
+	NextID uint32 // greater than every topic's and channel's id ever used
+	From   Offset // of a checkpoint: no topic was made before this but those that are in it
+	Stray  int    // records of topics or channels that are not there: deleted meanwhile
 }
 
 // NewState returns the state of an empty node.
@@ -81,7 +81,7 @@ func NewState() *State { return &State{Topics: map[uint32]*Topic{}, NextID: 1} }
 
 // Apply carries out one record. A publish's frames are given to keep, a view of the record, with the head. Records that the
 // state has already are passed over.
-func (s *State) Apply(at Position, kind Kind, b []byte, keep func(Publish, []byte)) error {
+func (s *State) Apply(at Offset, kind Kind, b []byte, keep func(Publish, []byte)) error {
 	switch kind {
 	case KindPublish:
 		p, frames, err := ParsePublish(b)
@@ -103,7 +103,7 @@ func (s *State) Apply(at Position, kind Kind, b []byte, keep func(Publish, []byt
 }
 
 // topic returns the topic that a record is about, nil when the record has nothing to say any more.
-func (s *State) topic(id uint32, at Position) *Topic {
+func (s *State) topic(id uint32, at Offset) *Topic {
 	t := s.Topics[id]
 	if t == nil {
 		s.Stray++
@@ -138,7 +138,7 @@ func (t *Topic) targets(only uint32) []*Channel {
 	return nil
 }
 
-func (s *State) publish(at Position, p Publish, frames []byte, keep func(Publish, []byte)) {
+func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, []byte)) {
 	if keep != nil && s.Topics[p.Topic] != nil {
 		keep(p, frames)
 	}
@@ -174,7 +174,7 @@ func eachFrame(frames []byte, f func(protocol.MessageFrame)) {
 	}
 }
 
-func (s *State) applyChannel(at Position, kind Kind, b []byte) error {
+func (s *State) applyChannel(at Offset, kind Kind, b []byte) error {
 	topicID, channelID, rest, err := parseHead(b)
 	if err != nil {
 		return err
@@ -319,7 +319,7 @@ func (s *State) Settle() (unsure uint64) {
 	return unsure
 }
 
-func (s *State) change(at Position, c Change) {
+func (s *State) change(at Offset, c Change) {
 	s.NextID = max(s.NextID, c.Topic+1, c.Channel+1)
 	if c.Op == OpCreateTopic {
 		if s.Topics[c.Topic] == nil && !at.Before(s.From) {
@@ -369,7 +369,7 @@ func newChannel(id uint32, name string) *Channel {
 	return &Channel{ID: id, Name: name}
 }
 
-func (s *State) empty(at Position, c Change) {
+func (s *State) empty(at Offset, c Change) {
 	t := s.Topics[c.Topic]
 	if t == nil {
 		return

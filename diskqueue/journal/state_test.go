@@ -39,7 +39,7 @@ type naive struct {
 type machine struct {
 	state    *State
 	channels map[uint32]*naive
-	at       Position
+	at       Offset
 	next     protocol.MessageID
 	seq      uint64
 	paused   bool
@@ -370,7 +370,7 @@ func TestLostDeliveriesWaitAgain(t *testing.T) {
 	s := NewState()
 	apply := func(kind Kind, b []byte) {
 		t.Helper()
-		if err := s.Apply(Position{}, kind, b, nil); err != nil {
+		if err := s.Apply(Offset{}, kind, b, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -399,7 +399,7 @@ func TestLostDeliveriesWaitAgain(t *testing.T) {
 func TestNumbersOfDeletedTopicsStayUsed(t *testing.T) {
 	s := NewState()
 	for _, c := range []Change{{Op: OpCreateTopic, Topic: 7, Name: "orders"}, {Op: OpDeleteTopic, Topic: 7}} {
-		if err := s.Apply(Position{}, KindChange, AppendChange(nil, c), nil); err != nil {
+		if err := s.Apply(Offset{}, KindChange, AppendChange(nil, c), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -418,7 +418,7 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		s := goldenState()
-		if err := s.Apply(Position{File: 9}, Kind(kind), b, func(Publish, []byte) {}); err != nil && !errors.Is(err, ErrRecord) {
+		if err := s.Apply(Offset{File: 9}, Kind(kind), b, func(Publish, []byte) {}); err != nil && !errors.Is(err, ErrRecord) {
 			t.Fatal(err)
 		}
 		s.Settle()
