@@ -72,7 +72,7 @@ func New(cfg Config) (http.Handler, error) {
 }
 
 // handle adds a route. Who may GET may HEAD: net/http leaves the body out.
-func (a *api) handle(r *httprouter.Router, method, path string, h httprouter.Handle) {
+func (a *api) handle(r *httpapi.Router, method, path string, h httprouter.Handle) {
 	h = httpapi.Logged(a.Log, h)
 	r.Handle(method, a.BasePath+path, h)
 	if method == http.MethodGet {
@@ -81,7 +81,7 @@ func (a *api) handle(r *httprouter.Router, method, path string, h httprouter.Han
 }
 
 // pages adds what browsers load.
-func (a *api) pages(r *httprouter.Router) {
+func (a *api) pages(r *httpapi.Router) {
 	a.handle(r, "GET", "/ping", httpapi.Plain(ping))
 	for _, page := range []string{"/", "/topics", "/topics/:topic", "/topics/:topic/:channel", "/nodes", "/nodes/:node", "/lookup",
 		"/counter", "/consumers", "/search", "/sign-in"} {
@@ -94,7 +94,7 @@ func (a *api) pages(r *httprouter.Router) {
 }
 
 // reads adds what viewers may ask for: nsqadmin's answers first, then the pages' own.
-func (a *api) reads(r *httprouter.Router) {
+func (a *api) reads(r *httpapi.Router) {
 	for path, h := range map[string]httpapi.HandlerFunc{
 		"/api/topics":                 a.topics,
 		"/api/topics/:topic":          a.topic,
@@ -117,7 +117,7 @@ func (a *api) reads(r *httprouter.Router) {
 }
 
 // deeds adds what changes something.
-func (a *api) deeds(r *httprouter.Router) {
+func (a *api) deeds(r *httpapi.Router) {
 	for route, h := range map[[2]string]func(*deed) (done, error){
 		{"POST", "/api/topics"}:                   a.create,
 		{"POST", "/api/topics/:topic"}:            a.onTopic,

@@ -21,7 +21,7 @@ type api struct {
 }
 
 // newHandler returns the whole API.
-func newHandler(cfg Config) http.Handler {
+func newHandler(cfg Config) *httpapi.Router {
 	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}}
 	r := httpapi.NewRouter(cfg.Log)
 	v1 := func(method, path string, h httpapi.HandlerFunc) {

@@ -66,7 +66,7 @@ type Server struct {
 
 // New returns a Server that serves nothing yet.
 func New(cfg Config) *Server {
-	handler := newHandler(cfg)
+	var handler http.Handler = newHandler(cfg)
 	plain := handler
 	if cfg.RefusePlain {
 		plain = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

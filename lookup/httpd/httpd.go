@@ -13,7 +13,7 @@ import (
 )
 
 // New returns the API over reg. The version is what /info tells.
-func New(reg *registry.Registry, version string, log *slog.Logger) http.Handler {
+func New(reg *registry.Registry, version string, log *slog.Logger) *httpapi.Router {
 	a := &api{reg: reg, version: version}
 	router := httpapi.NewRouter(log)
 	for _, route := range []struct {

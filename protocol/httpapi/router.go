@@ -5,16 +5,40 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
 )
 
+// Router is a router that can tell its routes, so that tests can hold what is written about them to what there is.
+type Router struct {
+	*httprouter.Router
+	routes []Route
+}
+
+// Route is one route of a daemon: a method, and a path as the router takes it, with :name and *name for what varies.
+type Route struct{ Method, Path string }
+
+// Handle adds a route.
+func (r *Router) Handle(method, path string, h httprouter.Handle) {
+	r.routes = append(r.routes, Route{method, path})
+	r.Router.Handle(method, path, h)
+}
+
+// HandlerFunc adds a route without parameters.
+func (r *Router) HandlerFunc(method, path string, h http.HandlerFunc) {
+	r.Handle(method, path, func(w http.ResponseWriter, req *http.Request, _ httprouter.Params) { h(w, req) })
+}
+
+// Routes returns all routes in the order in which they were added.
+func (r *Router) Routes() []Route { return slices.Clone(r.routes) }
+
 // NewRouter returns a router without routes that answers as NSQ's daemons do where no route is met: 404 NOT_FOUND, 405
 // METHOD_NOT_ALLOWED with Allow, 200 with Allow to OPTIONS, a redirect for a trailing slash or wrong case, and 500
 // INTERNAL_ERROR when a handler panics. Each such answer but OPTIONS and redirects is logged.
-func NewRouter(log *slog.Logger) *httprouter.Router {
+func NewRouter(log *slog.Logger) *Router {
 	r := httprouter.New()
 	r.NotFound = unrouted(log, http.StatusNotFound, "NOT_FOUND")
 	r.MethodNotAllowed = unrouted(log, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED")
@@ -25,7 +49,7 @@ func NewRouter(log *slog.Logger) *httprouter.Router {
 		log.Error("http: handler panicked", "uri", req.RequestURI, "panic", p, "stack", string(debug.Stack()))
 		RespondV1(w, http.StatusInternalServerError, "INTERNAL_ERROR")
 	}
-	return r
+	return &Router{Router: r}
 }
 
 func unrouted(log *slog.Logger, code int, text string) http.Handler {
@@ -70,7 +94,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // AddPprof adds the routes under /debug/pprof/ that NSQ's daemons have. Importing net/http/pprof also fills
 // http.DefaultServeMux, which no daemon serves.
-func AddPprof(r *httprouter.Router) {
+func AddPprof(r *Router) {
 	r.HandlerFunc(http.MethodGet, "/debug/pprof/", pprof.Index)
 	r.HandlerFunc(http.MethodGet, "/debug/pprof/cmdline", pprof.Cmdline)
 	r.HandlerFunc(http.MethodGet, "/debug/pprof/symbol", pprof.Symbol)
