@@ -10,6 +10,8 @@ type Setting struct {
 	Group string // heading in the help
 	Help  string
 	Value any // pointer into Options: *string, *bool, *int, *int64, *time.Duration or *[]string
+
+	EmptyCounts bool // an empty text says something, such as "off"; everywhere else it means that nothing was said
 }
 
 // Settings lists every option that /config tells, in the help's order, each with a pointer into o.
@@ -48,20 +50,20 @@ func (o *Options) Settings() []Setting {
 			Help: "peers whose header is believed; without it every peer's"},
 		{Name: "allowed-host", Key: "allowed_hosts", Group: "Access", Value: &o.AllowedHosts,
 			Help: "name that browsers may call this server by when it listens on loopback without sign-in, besides localhost"},
-		{Name: "allow-config-from-cidr", Group: "Access", Value: &o.ConfigCIDR, Help: "peers that may use /config; empty means all"},
+		{Name: "allow-config-from-cidr", EmptyCounts: true, Group: "Access", Value: &o.ConfigCIDR, Help: "peers that may use /config; empty means all"},
 		{Name: "audit-log", Group: "Access", Value: &o.AuditLog, Help: "file that every act is written down in, besides the log"},
 		{Name: "notification-http-endpoint", Group: "Access", Value: &o.NotificationEndpoint, Help: "URL that every act is told to"},
 
 		{Name: "graphite-url", Group: "Graphite", Value: &o.GraphiteURL, Help: "where plots are linked to"},
 		{Name: "proxy-graphite", Group: "Graphite", Value: &o.ProxyGraphite, Help: "fetch plots for the browsers"},
-		{Name: "statsd-counter-format", Group: "Graphite", Value: &o.StatsdCounterFormat, Help: "of counters' names; %s is the name"},
-		{Name: "statsd-gauge-format", Group: "Graphite", Value: &o.StatsdGaugeFormat, Help: "of gauges' names; %s is the name"},
-		{Name: "statsd-prefix", Group: "Graphite", Value: &o.StatsdPrefix, Help: "of names; %s is the node"},
+		{Name: "statsd-counter-format", EmptyCounts: true, Group: "Graphite", Value: &o.StatsdCounterFormat, Help: "of counters' names; %s is the name"},
+		{Name: "statsd-gauge-format", EmptyCounts: true, Group: "Graphite", Value: &o.StatsdGaugeFormat, Help: "of gauges' names; %s is the name"},
+		{Name: "statsd-prefix", EmptyCounts: true, Group: "Graphite", Value: &o.StatsdPrefix, Help: "of names; %s is the node"},
 		{Name: "statsd-interval", Group: "Graphite", Value: &o.StatsdInterval, Help: "in which brokers send to statsd"},
 
 		{Name: "log-level", Group: "Logging", Value: &o.LogLevel, Help: "debug, info, warn, error or fatal"},
 		{Name: "log-format", Group: "Logging", Value: &o.LogFormat, Help: "text or json"},
-		{Name: "log-prefix", Group: "Logging", Value: &o.LogPrefix, Help: "accepted for nsqadmin's scripts, without effect"},
+		{Name: "log-prefix", EmptyCounts: true, Group: "Logging", Value: &o.LogPrefix, Help: "accepted for nsqadmin's scripts, without effect"},
 	}
 	for i := range list {
 		if list[i].Key == "" {

@@ -13,7 +13,7 @@ type Options struct {
 	NodeID int64
 
 	// TCPAddress and HTTPAddress are host:port or, when they do not split as that, the path of a unix socket. An empty
-	// HTTPAddress turns HTTP off. HTTPSAddress is host:port and used only with a certificate.
+	// HTTPAddress turns HTTP off, an empty HTTPSAddress HTTPS. HTTPSAddress is host:port and used only with a certificate.
 	TCPAddress   string
 	HTTPAddress  string
 	HTTPSAddress string

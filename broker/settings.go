@@ -20,6 +20,8 @@ type Setting struct {
 	Group string // heading in the help
 	Help  string
 	Value any // pointer into Options: *string, *bool, *int, *int64, *time.Duration, *[]string or a flag.Value
+
+	EmptyCounts bool // an empty text says something, such as "off"; everywhere else it means that nothing was said
 }
 
 // Settings lists every option that can be told from outside, in the help's order, each with a pointer into o.
@@ -55,9 +57,9 @@ func grouped(group string, list []Setting) []Setting {
 func (o *Options) addresses() []Setting {
 	return []Setting{
 		{Name: "tcp-address", Value: &o.TCPAddress, Help: "clients: host:port, or the path of a unix socket"},
-		{Name: "http-address", Value: &o.HTTPAddress,
+		{Name: "http-address", EmptyCounts: true, Value: &o.HTTPAddress,
 			Help: "HTTP API: host:port, or the path of a unix socket; empty turns it off"},
-		{Name: "https-address", Value: &o.HTTPSAddress, Help: "HTTP API over TLS: host:port; only with --tls-cert"},
+		{Name: "https-address", EmptyCounts: true, Value: &o.HTTPSAddress, Help: "HTTP API over TLS: host:port; empty turns it off; only with --tls-cert"},
 		{Name: "broadcast-address", Value: &o.BroadcastAddress, Help: "host name or address that others reach this node by"},
 		{Name: "broadcast-tcp-port", Value: &o.BroadcastTCPPort, Help: "TCP port told to lookups; 0 means the one bound"},
 		{Name: "broadcast-http-port", Value: &o.BroadcastHTTPPort, Help: "HTTP port told to lookups; 0 means the one bound"},
@@ -157,7 +159,7 @@ func (o *Options) auth() []Setting {
 func (o *Options) statistics() []Setting {
 	return []Setting{
 		{Name: "statsd-address", Value: &o.StatsdAddress, Help: "UDP host:port of a statsd; empty turns it off"},
-		{Name: "statsd-prefix", Value: &o.StatsdPrefix, Help: "prefix of metrics; %s becomes this node's address and port"},
+		{Name: "statsd-prefix", EmptyCounts: true, Value: &o.StatsdPrefix, Help: "prefix of metrics; %s becomes this node's address and port"},
 		{Name: "statsd-interval", Value: &o.StatsdInterval, Help: "time between two pushes"},
 		{Name: "statsd-mem-stats", Value: &o.StatsdMemStats, Help: "push memory and garbage collector metrics too"},
 		{Name: "statsd-udp-packet-size", Value: &o.StatsdUDPPacketSize, Help: "bytes of one datagram"},
@@ -174,7 +176,7 @@ func (o *Options) logging() []Setting {
 	return []Setting{
 		{Name: "log-level", Value: &o.LogLevel, Help: "debug, info, warn, error or fatal; /config changes it at run time"},
 		{Name: "log-format", Value: &o.LogFormat, Help: "text or json"},
-		{Name: "log-prefix", Value: &o.LogPrefix, Help: "accepted for nsqd's scripts and reported by /config, without effect"},
+		{Name: "log-prefix", EmptyCounts: true, Value: &o.LogPrefix, Help: "accepted for nsqd's scripts and reported by /config, without effect"},
 	}
 }
 

@@ -83,8 +83,8 @@ func (o *Options) checkAddresses() error {
 	if o.TCPAddress == "" {
 		return refuse("tcp-address", "must be host:port or the path of a unix socket", o.TCPAddress)
 	}
-	if _, _, err := net.SplitHostPort(o.HTTPSAddress); err != nil && o.TLSCert != "" {
-		return refuse("https-address", "must be host:port", o.HTTPSAddress)
+	if _, _, err := net.SplitHostPort(o.HTTPSAddress); err != nil && o.TLSCert != "" && o.HTTPSAddress != "" {
+		return refuse("https-address", "must be host:port or empty", o.HTTPSAddress)
 	}
 	for _, address := range o.LookupdTCPAddresses {
 		if _, _, err := net.SplitHostPort(address); err != nil {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,6 +73,34 @@ func TestNothingToldIsTheDefaults(t *testing.T) {
 	}
 }
 
+// TestEmptyEnvironmentIsTheDefaults: an empty variable for every setting, as compose gives those that are not set.
+func TestEmptyEnvironmentIsTheDefaults(t *testing.T) {
+	env := map[string]string{"BROKERD_CONFIG": ""}
+	for _, s := range program(new(broker.Options)).Settings {
+		env["BROKERD_"+strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))] = ""
+	}
+	got, err := told(t, []string{"--lookupd-tcp-address=", "--data-path=", "--auth-http-address", ""}, env, "")
+	if want := broker.DefaultOptions(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestUnknownNamesAreWarnedOf when the daemon runs, and stop nothing.
+func TestUnknownNamesAreWarnedOf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "brokerd.toml")
+	if err := os.WriteFile(file, []byte("mem_queue_sise = 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--data-path=" + t.TempDir(), "--config=" + file}
+	env := map[string]string{"BROKERD_MEM_QUEUE_SISE": "20", "BROKERD_PORT": "tcp://10.0.0.1:4150", "BROKERD_SERVICE_HOST": "10.0.0.1"}
+	code, _, stderr := cmdtest.Call(run, args, env, syscall.SIGTERM)
+	if code != cmdkit.ExitOK || strings.Count(stderr, "level=WARN") != 2 ||
+		!strings.Contains(stderr, "key=mem_queue_sise file="+file+" did_you_mean=mem_queue_size\n") ||
+		!strings.Contains(stderr, "variable=BROKERD_MEM_QUEUE_SISE did_you_mean=BROKERD_MEM_QUEUE_SIZE\n") {
+		t.Errorf("code %d, log\n%s", code, stderr)
+	}
+}
+
 func TestOptionsTold(t *testing.T) {
 	cert := []string{"--tls-cert=c", "--tls-key=k"}
 	for _, c := range []struct {
@@ -86,6 +115,8 @@ func TestOptionsTold(t *testing.T) {
 		{"nsqjs's suite", []string{"-http-address", "127.0.0.1:1", "-tcp-address", "/run/b.sock", "-data-path", "/d"}, nil, "",
 			func(o *broker.Options) { o.HTTPAddress, o.TCPAddress, o.DataPath = "127.0.0.1:1", "/run/b.sock", "/d" }},
 		{"HTTP off", []string{"--http-address="}, nil, "", func(o *broker.Options) { o.HTTPAddress = "" }},
+		{"HTTPS off", append(cert, "--https-address="), nil, "",
+			func(o *broker.Options) { o.TLSCert, o.TLSKey, o.HTTPSAddress = "c", "k", "" }},
 		{"flags replace the file's list", []string{"--lookupd-tcp-address=a:1", "--lookupd-tcp-address=b:2"}, nil,
 			`nsqlookupd_tcp_addresses = ["c:3", "d:4"]`, func(o *broker.Options) { o.LookupdTCPAddresses = []string{"a:1", "b:2"} }},
 		{"percentiles in descending order",
@@ -142,7 +173,7 @@ func TestWrongOptions(t *testing.T) {
 		{env: map[string]string{"BROKERD_E2E_PROCESSING_LATENCY_PERCENTILE": "0.5,2"},
 			want: `--e2e-processing-latency-percentile must be numbers in (0,1], not "2" (from the environment variable BROKERD_E2E_PROCESSING_LATENCY_PERCENTILE)`},
 		{args: []string{"--statsd-interval=0s"}, want: `--statsd-interval must be more than 0, not "0s" (from the flag)`},
-		{args: []string{"--durabilty=disk"}, want: `flag provided but not defined: -durabilty: see brokerd --help`},
+		{args: []string{"--durabilty=disk"}, want: `flag provided but not defined: -durabilty (did you mean --durability?): see brokerd --help`},
 	} {
 		code, stdout, stderr := cmdtest.Call(run, c.args, c.env)
 		if code != cmdkit.ExitUsage || stdout != "" || stderr != "brokerd: "+c.want+"\n" {

@@ -3,7 +3,6 @@ package cmdkit
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -16,27 +15,19 @@ type file struct {
 	values map[string]any
 }
 
-// readFile reads the file that --config names, if any, and notes in r which of its keys mean nothing here.
-func (p Program) readFile(given map[string][]string, lookupEnv func(string) (string, bool), r *Resolved) (file, error) {
-	path, ok := lookupEnv(p.variable(flagConfig))
-	source := "from the environment variable " + p.variable(flagConfig)
-	if paths := given[flagConfig]; len(paths) > 0 {
-		path, ok, source = paths[len(paths)-1], true, "from the flag"
+// readFile reads the file that --config or the environment names, if any.
+func (p Program) readFile(given map[string][]string, env map[string]string) (file, error) {
+	path, source := env[p.variable(flagConfig)], "from the environment variable "+p.variable(flagConfig)
+	if paths := given[flagConfig]; len(paths) > 0 && paths[len(paths)-1] != "" {
+		path, source = paths[len(paths)-1], "from the flag"
 	}
-	if !ok || path == "" {
+	if path == "" {
 		return file{}, nil
 	}
-	r.File = path
 	f := file{path: path}
 	if _, err := toml.DecodeFile(path, &f.values); err != nil {
 		return f, fmt.Errorf("--%s must be a readable TOML file, not %q: %w (%s)", flagConfig, path, err, source)
 	}
-	for key := range f.values {
-		if !slices.ContainsFunc(p.Settings, func(s Setting) bool { return s.key() == key }) {
-			r.UnknownKeys = append(r.UnknownKeys, key)
-		}
-	}
-	slices.Sort(r.UnknownKeys)
 	return f, nil
 }
 

@@ -22,7 +22,8 @@ func (p Program) Help() string {
 	fmt.Fprintf(&b, "%s: %s\n\nUsage: %s [--flag=value ...]\n\n", p.VersionLine(), p.About, p.Name)
 	p.writeVerbs(&b)
 	fmt.Fprintf(&b, "Each setting is taken from its flag, else from the environment (%s for --log-level, lists\n"+
-		"comma-separated), else from the TOML file of --config (key log_level, durations also as milliseconds).\n",
+		"comma-separated), else from the TOML file of --config (key log_level, durations also as milliseconds).\n"+
+		"An empty value is none, unless the text below says what it means; in the environment it always is none.\n",
 		p.variable("log-level"))
 	group := ""
 	for _, s := range p.Settings {
@@ -33,7 +34,7 @@ func (p Program) Help() string {
 		WriteFlag(&b, s.Name+s.placeholder(), s.explanation())
 	}
 	b.WriteString("\nOther\n")
-	WriteFlag(&b, flagConfig+"=FILE", "TOML file to read, with the keys of NSQ's own files; unknown keys are ignored")
+	WriteFlag(&b, flagConfig+"=FILE", "TOML file to read, with the keys of NSQ's own files; unknown keys are warned of")
 	WriteFlag(&b, flagVersion, "print the version and exit")
 	WriteFlag(&b, "help", "print this and exit")
 	WriteFlag(&b, flagVerbose+", --"+flagWorkerID, "accepted for old scripts, without effect")

@@ -45,25 +45,28 @@ var (
 
 // Resolved says where each value came from.
 type Resolved struct {
-	File        string   // that --config named, or empty
-	UnknownKeys []string // of the file; they were ignored
-	sources     map[string]string
+	File    string    // that --config named, or empty
+	Unknown []Unknown // what was said and means nothing: keys of the file, then variables, each sorted
+	sources map[string]string
 }
 
-// Resolve sets every setting from its strongest source. lookupEnv is os.LookupEnv or a stand-in for it. An error is
-// ErrHelp, ErrVersion, or one line that names the flag, the value, what is allowed and the source.
-func (p Program) Resolve(args []string, lookupEnv func(string) (string, bool)) (Resolved, error) {
+// Resolve sets every setting from its strongest source. environ is what os.Environ returns, or a stand-in for it. An error
+// is ErrHelp, ErrVersion, or one line that names the flag, the value, what is allowed and the source.
+func (p Program) Resolve(args, environ []string) (Resolved, error) {
 	r := Resolved{sources: make(map[string]string)}
+	env := variables(environ)
 	given, err := p.parseFlags(args)
 	if err != nil {
 		return r, err
 	}
-	file, err := p.readFile(given, lookupEnv, &r)
+	file, err := p.readFile(given, env)
+	r.File = file.path
 	if err != nil {
 		return r, err
 	}
+	r.Unknown = append(p.unknownKeys(file), p.unknownVariables(env)...)
 	for _, s := range p.Settings {
-		texts, source, err := p.strongest(s, given, lookupEnv, file)
+		texts, source, err := p.strongest(s, given, env, file)
 		if source == "" {
 			continue
 		}
@@ -78,22 +81,33 @@ func (p Program) Resolve(args []string, lookupEnv func(string) (string, bool)) (
 	return r, nil
 }
 
-// strongest returns what the first source that knows the setting says, and names that source; empty when none does.
-func (p Program) strongest(
-	s Setting, given map[string][]string, lookupEnv func(string) (string, bool), file file,
-) (texts []string, source string, err error) {
-	if texts, ok := given[s.Name]; ok {
+// strongest returns what the first source that gives the setting a value says, and names that source; empty when none does.
+func (p Program) strongest(s Setting, given map[string][]string, env map[string]string, file file) (texts []string, source string, err error) {
+	if texts := s.meant(given[s.Name]); len(texts) > 0 {
 		return texts, "from the flag", nil
 	}
 	variable := p.variable(s.Name)
-	if text, ok := lookupEnv(variable); ok {
-		return s.split(text), "from the environment variable " + variable, nil
+	if text := env[variable]; text != "" {
+		if texts := s.meant(s.split(text)); len(texts) > 0 {
+			return texts, "from the environment variable " + variable, nil
+		}
 	}
 	if value, ok := file.values[s.key()]; ok {
+		source := "from the key " + s.key() + " of " + file.path
 		texts, err := s.fromFile(value)
-		return texts, "from the key " + s.key() + " of " + file.path, err
+		if texts = s.meant(texts); len(texts) > 0 || err != nil {
+			return texts, source, err
+		}
 	}
 	return nil, "", nil
+}
+
+// meant leaves out empty texts: scripts write --flag=$VALUE, and an empty value means that they have none to give.
+func (s Setting) meant(texts []string) []string {
+	if s.EmptyCounts {
+		return texts
+	}
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return text == "" })
 }
 
 // Locate adds to err, which is about the named setting, the source that the setting's value came from.
@@ -105,11 +119,16 @@ func (r Resolved) Locate(name string, err error) error {
 	return fmt.Errorf("%w (%s)", err, source)
 }
 
-// LogUnknownKeys tells, at debug level, which keys of the file were ignored.
-func (r Resolved) LogUnknownKeys(log *slog.Logger) {
-	for _, key := range r.UnknownKeys {
-		log.Debug("ignored a key of the file", "file", r.File, "key", key)
+// variables turns what os.Environ returns into a map. Of two with one name the first counts, as for os.Getenv.
+func variables(environ []string) map[string]string {
+	env := make(map[string]string, len(environ))
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if _, ok := env[name]; !ok {
+			env[name] = value
+		}
 	}
+	return env
 }
 
 // variable is the environment variable of a setting.
@@ -170,7 +189,7 @@ func (p Program) parseFlags(args []string) (map[string][]string, error) {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, ErrHelp
 		}
-		return nil, fmt.Errorf("%w: see %s --help", err, p.Name)
+		return nil, fmt.Errorf("%w%s: see %s --help", err, p.flagMeant(err), p.Name)
 	}
 	if versions := given[flagVersion]; len(versions) > 0 && !slices.Contains(versions, "false") {
 		return nil, ErrVersion

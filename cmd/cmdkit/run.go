@@ -24,18 +24,18 @@ const (
 
 // Process is the surroundings of a daemon, so that tests can stand in for them.
 type Process struct {
-	Args      []string
-	LookupEnv func(string) (string, bool)
-	Stdout    io.Writer
-	Stderr    io.Writer
-	Signals   <-chan os.Signal // the ones that ask for an end
+	Args    []string
+	Environ []string // "KEY=value" each
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Signals <-chan os.Signal // the ones that ask for an end
 }
 
 // NewProcess is the process that runs; it takes the signals that ask for an end.
 func NewProcess() Process {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	return Process{Args: os.Args[1:], LookupEnv: os.LookupEnv, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
+	return Process{Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
 }
 
 // Run is a command from its arguments to its exit code: it carries out a verb, or runs the daemon until a signal.
@@ -52,7 +52,7 @@ func (p Program) Run(proc Process) int {
 		level.Set(l)
 	}
 	log := NewLogger(proc.Stderr, *p.LogFormat, level)
-	resolved.LogUnknownKeys(log)
+	resolved.WarnOfUnknown(log)
 	daemon, err := p.New(log, level)
 	if err != nil {
 		LogFatal(log, "cannot start", err)
@@ -64,7 +64,7 @@ func (p Program) Run(proc Process) int {
 // Configure gives every setting its value and has the whole validated. An error is ErrHelp, ErrVersion, or one line that says what
 // is wrong.
 func (p Program) Configure(proc Process) (Resolved, error) {
-	resolved, err := p.Resolve(proc.Args, proc.LookupEnv)
+	resolved, err := p.Resolve(proc.Args, proc.Environ)
 	if err != nil {
 		return resolved, err
 	}

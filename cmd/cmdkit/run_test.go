@@ -130,7 +130,7 @@ func TestRun(t *testing.T) {
 			signals := make(chan os.Signal, 1)
 			signals <- syscall.SIGTERM
 			var out, log bytes.Buffer
-			code := p.Run(Process{Args: c.args, LookupEnv: lookup(nil), Stdout: &out, Stderr: &log, Signals: signals})
+			code := p.Run(Process{Args: c.args, Stdout: &out, Stderr: &log, Signals: signals})
 			if code != c.code || !strings.Contains(log.String(), c.want) || strings.Count(log.String(), "\n") != c.lines || out.Len() > 0 {
 				t.Errorf("code %d, stdout %q, stderr %s", code, &out, &log)
 			}
@@ -160,7 +160,7 @@ func TestRefuse(t *testing.T) {
 func TestAskingForText(t *testing.T) {
 	for args, want := range map[string]error{"--help": ErrHelp, "-h": ErrHelp, "-version": ErrVersion, "--version": ErrVersion} {
 		s := defaults()
-		if _, err := program(&s).Resolve([]string{args}, lookup(nil)); !errors.Is(err, want) {
+		if _, err := program(&s).Resolve([]string{args}, nil); !errors.Is(err, want) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

@@ -21,6 +21,10 @@ type Setting struct {
 	Group string // heading in the help
 	Help  string
 	Value any
+
+	// EmptyCounts is for text whose being empty says something, such as "off": then a flag or the file may say that.
+	// Everywhere else, and always in the environment, an empty value is none, and the next source is asked.
+	EmptyCounts bool
 }
 
 func (s Setting) key() string {

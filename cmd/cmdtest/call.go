@@ -22,8 +22,9 @@ func Call(run func(cmdkit.Process) int, args []string, env map[string]string, si
 
 // Told is a process with these arguments and this environment, and no more.
 func Told(args []string, env map[string]string) cmdkit.Process {
-	return cmdkit.Process{Args: args, LookupEnv: func(name string) (string, bool) {
-		text, ok := env[name]
-		return text, ok
-	}}
+	proc := cmdkit.Process{Args: args}
+	for name, text := range env {
+		proc.Environ = append(proc.Environ, name+"="+text)
+	}
+	return proc
 }
