@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 const (
@@ -14,9 +13,9 @@ const (
 )
 
 // OS returns the operating system's file system.
-func OS() FS { return osFS{new(brief)} }
+func OS() FS { return osFS{} }
 
-type osFS struct{ brief *brief }
+type osFS struct{}
 
 func (o osFS) Create(name string) (File, error) {
 	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
@@ -31,7 +30,7 @@ func (o osFS) open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f, o.brief}, nil
+	return osFile{f}, nil
 }
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
@@ -97,25 +96,9 @@ func (osFS) Free(dir string) (Space, error) {
 	return space, nil
 }
 
-// osFile is an *os.File whose WriteAt, Sync and Preallocate use the best that the system has.
-type osFile struct {
-	*os.File
-	brief *brief
-}
-
-func (f osFile) WriteAt(p []byte, off int64) (int, error) {
-	if !f.brief.may(len(p)) || off < 0 {
-		return f.File.WriteAt(p, off)
-	}
-	start := time.Now()
-	n := writeBrief(f.File, p, off)
-	f.brief.took(time.Since(start))
-	if n == len(p) {
-		return n, nil
-	}
-	more, err := f.File.WriteAt(p[n:], off+int64(n)) // goes on, or finds out why not
-	return n + more, err
-}
+// osFile is an *os.File whose Sync and Preallocate use the best that the system has. Every call is one that the scheduler is told
+// of: any of them can wait for as long as the disk likes, fstat and close too, and then holds up nobody but its caller.
+type osFile struct{ *os.File }
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()

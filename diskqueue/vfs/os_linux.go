@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,20 +20,6 @@ func syncData(f *os.File) error {
 			return err
 		}
 	}
-}
-
-// writeBrief writes as much of p as the system takes at once, without telling the scheduler. Errors are for the next try to find.
-func writeBrief(f *os.File, p []byte, off int64) (n int) {
-	if unsafe.Sizeof(uintptr(0)) < 8 {
-		return 0 // the offset would be two parameters
-	}
-	r, _, errno := unix.RawSyscall6(unix.SYS_PWRITE64, f.Fd(), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-		uintptr(off), 0, 0)
-	runtime.KeepAlive(f)
-	if errno != 0 {
-		return 0
-	}
-	return int(r)
 }
 
 func allocate(f *os.File, size int64) error {
