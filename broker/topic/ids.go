@@ -22,7 +22,7 @@ type IDStore interface {
 // only at over eight million messages a second, and 54 bits last until 2091.
 const (
 	idTick    = 125 * time.Nanosecond
-	idReserve = 1 << 28 // numbers reserved at once
+	idReserve = 1 << 28 // numbers reserved at once; the next ones when half of them are used
 )
 
 var idEpoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -32,12 +32,14 @@ type sequence struct {
 	node     int64
 	next     atomic.Uint64
 	reserved atomic.Uint64
-	mu       sync.Mutex // one Reserve at a time
+	asked    atomic.Bool // more are being reserved in the background
+	mu       sync.Mutex  // one Reserve at a time
 	store    IDStore
+	spawn    func(func()) bool // runs something in the background
 }
 
-func newSequence(node int64, store IDStore) *sequence {
-	s := &sequence{node: node, store: store}
+func newSequence(node int64, store IDStore, spawn func(func()) bool) *sequence {
+	s := &sequence{node: node, store: store, spawn: spawn}
 	start := uint64(max(0, time.Since(idEpoch)/idTick))
 	if store != nil {
 		start = max(start, store.Bound())
@@ -59,27 +61,61 @@ func (s *sequence) passed(id protocol.MessageID) {
 	}
 }
 
-// take returns the first of n ids that follow each other. It fails when the bound cannot be written.
+// take returns the first of n ids that follow each other. It fails when the bound cannot be written, and waits for that only
+// when numbers were used up faster than more could be reserved.
 func (s *sequence) take(n int) (protocol.MessageID, error) {
 	end := s.next.Add(uint64(n))
-	if s.store != nil && end > s.reserved.Load() {
-		if err := s.reserve(end); err != nil {
-			return 0, err
+	if s.store == nil {
+		return protocol.NewMessageID(s.node, end-uint64(n)), nil
+	}
+	if reserved := s.reserved.Load(); end+idReserve/2 > reserved {
+		if end > reserved {
+			if err := s.reserve(end); err != nil {
+				return 0, err
+			}
+		} else {
+			s.reserveAhead()
 		}
 	}
 	return protocol.NewMessageID(s.node, end-uint64(n)), nil
 }
 
+// reserveAhead reserves more numbers in the background, so that no publish waits for the disk. What fails is tried again with the
+// next take.
+func (s *sequence) reserveAhead() {
+	if s.store == nil || !s.asked.CompareAndSwap(false, true) {
+		return
+	}
+	if !s.spawn(func() {
+		defer s.asked.Store(false)
+		_ = s.reserveMore() // who needs the numbers is told
+	}) {
+		s.asked.Store(false)
+	}
+}
+
+func (s *sequence) reserveMore() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.extendLocked(s.next.Load())
+}
+
 // one returns an id without looking at the bound, which is far ahead: it waits for nothing.
 func (s *sequence) one() protocol.MessageID { return protocol.NewMessageID(s.node, s.next.Add(1)-1) }
 
+// reserve returns once the numbers below end may be used.
 func (s *sequence) reserve(end uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if end <= s.reserved.Load() {
 		return nil
 	}
-	bound := end + idReserve
+	return s.extendLocked(end)
+}
+
+// extendLocked reserves idReserve numbers from one on.
+func (s *sequence) extendLocked(from uint64) error {
+	bound := from + idReserve
 	if err := s.store.Reserve(bound); err != nil {
 		return fmt.Errorf("reserving message ids: %w", err)
 	}

@@ -105,14 +105,15 @@ func (t *Topic) chooseMemory() error {
 	return nil
 }
 
-// remake makes a topic that holds no message anew at another level. Publishers wait, and find the new one.
+// remake makes a topic that holds no message anew at another level. Publishers wait, and find the new one. Other topics can be
+// made while it waits for the disk.
 func (r *Registry) remake(t *Topic, l Level) error {
 	if l > Memory && r.cfg.Journal == nil {
 		return ErrNodeLog
 	}
-	r.create.Lock()
-	defer r.create.Unlock()
-	fresh, err := r.replace(t, l)
+	r.remaking.Lock()
+	defer r.remaking.Unlock()
+	fresh, err := r.replaceAlone(t, l)
 	if err != nil {
 		return err
 	}
@@ -121,10 +122,36 @@ func (r *Registry) remake(t *Topic, l Level) error {
 	} else if r.cfg.Save != nil {
 		err = r.cfg.Save() // before the log forgets the topic
 	}
-	err = errors.Join(err, t.destroy())
+	err = errors.Join(err, r.leave(t, fresh))
 	r.log.Info("topic made anew at another level", "topic", t.name, "level", l.String())
 	r.changed()
 	return err
+}
+
+// replaceAlone is replace while no topic is made.
+func (r *Registry) replaceAlone(t *Topic, l Level) (*Topic, error) {
+	r.create.Lock()
+	defer r.create.Unlock()
+	return r.replace(t, l)
+}
+
+// leave removes what is on disk of a topic that was replaced. Its queues in nsqd's layout, which are empty, have the names of those
+// of a topic that was made meanwhile because the replacement was deleted: then they are that one's.
+func (r *Registry) leave(t, fresh *Topic) error {
+	if t.d != nil {
+		return t.destroy()
+	}
+	r.create.Lock()
+	defer r.create.Unlock()
+	if now := r.Lookup(t.name); now == fresh || now == nil || now.d != nil {
+		return t.destroy()
+	}
+	var errs []error
+	for _, c := range t.all() {
+		c.beginExit()
+		errs = append(errs, c.closeQueue())
+	}
+	return errors.Join(errs...)
 }
 
 // replace puts an empty topic of the same channels in the place of one that holds nothing, which exits.

@@ -42,7 +42,9 @@ type Registry struct {
 
 	logWhole bool // Recover has read a log that was not new, and all of it
 
-	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened
+	remaking sync.Mutex // one topic changes between level memory and the others at a time; before create
+
+	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened; held over no write of the log
 	mu      sync.RWMutex // guards what follows; nothing is locked under it
 	topics  map[string]*Topic
 	exiting bool
@@ -50,8 +52,9 @@ type Registry struct {
 
 // NewRegistry returns an empty registry. Its sweeper runs from Start on.
 func NewRegistry(cfg Config) *Registry {
-	r := &Registry{cfg: cfg, log: cfg.Log, ids: newSequence(cfg.NodeID, cfg.IDs), start: time.Now(), topics: map[string]*Topic{},
+	r := &Registry{cfg: cfg, log: cfg.Log, start: time.Now(), topics: map[string]*Topic{},
 		failing: make(chan struct{}, 1)}
+	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -60,8 +63,11 @@ func NewRegistry(cfg Config) *Registry {
 	return r
 }
 
-// Start starts the sweeper, which Close stops.
-func (r *Registry) Start() { r.sweep.start() }
+// Start starts the sweeper, which Close stops, and has message ids reserved before the first publish needs one.
+func (r *Registry) Start() {
+	r.sweep.start()
+	r.ids.reserveAhead()
+}
 
 // now returns the time in nanoseconds on the clock of all deadlines.
 func (r *Registry) now() int64 { return int64(time.Since(r.start)) }

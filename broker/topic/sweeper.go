@@ -3,6 +3,7 @@ package topic
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/broker/inflight"
@@ -22,6 +23,7 @@ type sweeper struct {
 	kick     chan struct{} // the first deadline has moved forward
 	stop     chan struct{}
 	done     chan struct{} // nil until started
+	trimming atomic.Bool   // trim runs
 
 	mu   sync.Mutex // guards heap and the channels' sweepPos
 	heap []sweepEntry
@@ -56,7 +58,7 @@ func (w *sweeper) run() {
 	for {
 		now := w.registry.now()
 		if now >= trimAt {
-			w.registry.trim()
+			w.trim()
 			trimAt = now + int64(trimInterval)
 		}
 		next := w.sweep(now)
@@ -67,6 +69,19 @@ func (w *sweeper) run() {
 		case <-w.stop:
 			return
 		}
+	}
+}
+
+// trim gives memory back beside the sweeper, since that may sync and close files: deadlines do not wait for a disk.
+func (w *sweeper) trim() {
+	if !w.trimming.CompareAndSwap(false, true) {
+		return // the last one still waits for a disk
+	}
+	if !w.registry.spawn(func() {
+		defer w.trimming.Store(false)
+		w.registry.trim()
+	}) {
+		w.trimming.Store(false)
 	}
 }
 
