@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build run test crash fuzz demo bench interop nsq clean help
+.PHONY: build run docs test crash fuzz demo bench interop nsq clean help
 
 FUZZTIME ?= 2m
 CRASHRUNS ?= 20000
@@ -78,6 +78,10 @@ test:
 	fi
 	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
 	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m $(PACKAGES)
+
+# The pages that admind serves under /docs, of the Markdown in docs/.
+docs:
+	@go test -count=1 ./admin/docs -run TestTheSiteIsWhatTheFilesSay -update
 
 # Ends brokers and their storage at random moments, long: CRASHRUNS (20000) seeded runs on a file system in memory that forgets
 # what was not synced, and real brokers, killed CRASHROUNDS (20) times, with the power of a loop-mounted disk cut, on full disks.

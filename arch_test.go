@@ -75,6 +75,8 @@ var rooms = []room{
 	{"admin/attention", []string{"protocol/httpapi", "admin/cluster"}, "pure rules over a state of the cluster"},
 	{"admin/access", nil, "who somebody is; it must not know what he asks for"},
 	{"admin/audit", nil, "it writes down what it is told"},
+	{"admin/docs", []string{"admin/docs/build", "admin/ui"}, "generated pages; only its tests build them"},
+	{"admin/docs/build", nil, "Markdown in, pages out; it knows no daemon"},
 	{"admin/ui", nil, "files; what they show they ask for over HTTP"},
 	{"admin/fakes", []string{"protocol/httpapi"}, "made-up daemons for tests"},
 	{"apps/appkit", []string{"protocol", "protocol/httpapi", "protocol/loglevel", "cmd/cmdkit"},

@@ -141,14 +141,14 @@ func (p *tab) text() string {
 func (p *tab) see(texts ...string) {
 	p.t.Helper()
 	for _, text := range texts {
-		p.until("it reads: "+text, "document.body.innerText.includes("+quote(text)+")")
+		p.until("it reads: "+text, "document.body?.innerText.includes("+quote(text)+")")
 	}
 }
 
 // seeNoMore waits until a text is gone.
 func (p *tab) seeNoMore(text string) {
 	p.t.Helper()
-	p.until("it reads no more: "+text, "!document.body.innerText.includes("+quote(text)+")")
+	p.until("it reads no more: "+text, "document.body && !document.body.innerText.includes("+quote(text)+")")
 }
 
 // until waits until an expression is true.

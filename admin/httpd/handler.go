@@ -88,6 +88,7 @@ func (a *api) pages(r *httpapi.Router) {
 		a.handle(r, "GET", page, a.page)
 	}
 	a.handle(r, "GET", "/static/*file", a.asset)
+	a.handle(r, "GET", "/docs/*page", a.documentation)
 	if a.Graphite.Proxied {
 		a.handle(r, "GET", "/render", a.plot())
 	}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/julienschmidt/httprouter"
+
+	"brokerd/admin/docs"
 )
 
 // assets is the UI's files, read once.
@@ -125,6 +127,12 @@ func (a *api) page(w http.ResponseWriter, r *http.Request, _ httprouter.Params) 
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Security-Policy", a.contentPolicy())
 	_, _ = w.Write([]byte(filled))
+}
+
+// documentation serves a page of the documentation, to everybody as the files of the pages: nothing in it is of this cluster.
+func (a *api) documentation(w http.ResponseWriter, r *http.Request, ps httprouter.Params) {
+	w.Header().Set("Content-Security-Policy", a.contentPolicy())
+	docs.Serve(w, r, ps.ByName("page"))
 }
 
 // contentPolicy lets pages load nothing but our own files, and Graphite's pictures.

@@ -1,6 +1,6 @@
 // What is around every page: the head with its navigation, the state of the connection, warnings.
 import { html, useEffect, useState } from "../lib/html.js";
-import { path } from "../lib/router.js";
+import { base, path } from "../lib/router.js";
 import { onConnection } from "../lib/live.js";
 import { current, onChange, toggle } from "../lib/theme.js";
 import { signOut } from "../lib/api.js";
@@ -15,7 +15,7 @@ const pages = [["overview", "Overview", ["overview", "topic", "channel"]], ["nod
 export function Header({ route, session }) {
   return html`<header class="bar">
     <a class="brand" href=${path.overview()}>admind</a>
-    <nav aria-label="Pages">${pages.map(([page, label, on]) => html`<a key=${page} href=${path[page]()} aria-current=${on.includes(route.page) ? "page" : undefined}>${label}</a>`)}</nav>
+    <nav aria-label="Pages">${pages.map(([page, label, on]) => html`<a key=${page} href=${path[page]()} aria-current=${on.includes(route.page) ? "page" : undefined}>${label}</a>`)}<a href=${base + "docs/"}>Docs</a></nav>
     <${Search} key=${route.query ?? ""} initial=${route.query} />
     <div class="ends"><${Connection} /><${ThemeButton} /><${User} session=${session} /></div>
   </header>`;
