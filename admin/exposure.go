@@ -3,8 +3,6 @@ package admin
 import (
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 
 	"brokerd/admin/access"
 )
@@ -27,19 +25,6 @@ func warnings(way access.Way, bound net.Addr, trusted bool) []string {
 func isLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
-}
-
-// hostAllowed returns which names browsers may call us by, nil for all. It is limited where being on this machine is all that it
-// takes to act: there a page on the internet, whose name is made to mean 127.0.0.1, would be let in by the visitor's browser.
-func (s *Server) hostAllowed(way access.Way, bound net.Addr) func(string) bool {
-	if way != access.Open || !isLoopback(bound) {
-		return nil
-	}
-	names := append([]string{"localhost", hostname()}, s.opts.AllowedHosts...)
-	return func(host string) bool {
-		return net.ParseIP(host) != nil || strings.HasSuffix(host, ".localhost") ||
-			slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, host) })
-	}
 }
 
 // SetUser adds somebody to a file of users, or gives him another password and role: viewer or operator.

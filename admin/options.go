@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
 
@@ -39,14 +41,16 @@ type Options struct {
 	ForgetAfter     time.Duration // how long a broker that no lookup names is shown as stale
 	HistoryLimit    int           // MiB
 
-	UsersFile    string   // names, hashes and roles; empty for none
-	AdminUsers   []string // who may act, by ACLHeader
-	ViewerUsers  []string // who else may see, by ACLHeader; empty for everybody
-	ACLHeader    string
-	TrustedProxy []string // CIDRs of peers whose ACLHeader is believed; empty for all
-	AllowedHosts []string // names that browsers may call this server by, besides the machine's own
-	ConfigCIDR   string   // who may use /config; empty for everybody
-	AuditLog     string   // file; empty for none
+	UsersFile       string   // names, hashes and roles; empty for none
+	AdminUsers      []string // who may act, by ACLHeader
+	ViewerUsers     []string // who else may see, by ACLHeader; empty for everybody
+	ACLHeader       string
+	TrustedProxy    []string // CIDRs of peers whose ACLHeader is believed; empty for all
+	AllowedHosts    []string // names in a Host header that are taken on the loopback, besides the machine's own
+	OldAllowedHosts []string // the same, by the flag's old name
+	AllowedOrigins  []string // of pages of other sites that may act here, as https://tools.example.com
+	ConfigCIDR      string   // who may use /config; empty for everybody
+	AuditLog        string   // file; empty for none
 
 	NotificationEndpoint string // URL
 
@@ -156,6 +160,16 @@ func (o *Options) validateAccess() error {
 	}
 	if _, err := o.configPrefix(); err != nil {
 		return fmt.Errorf("--allow-config-from-cidr: %w", err)
+	}
+	for _, h := range slices.Concat(o.AllowedHosts, o.OldAllowedHosts) {
+		if err := httpapi.CheckHost(h); err != nil {
+			return fmt.Errorf("--http-allow-host %w", err)
+		}
+	}
+	for _, origin := range o.AllowedOrigins {
+		if err := httpapi.CheckOrigin(origin); err != nil {
+			return fmt.Errorf("--http-allow-origin %w", err)
+		}
 	}
 	_, err := o.trustedPrefixes()
 	return err

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -168,7 +169,7 @@ func (s *Server) compose(bound net.Addr) error {
 	handler, err := httpd.New(httpd.Config{
 		Cluster: s.cluster, Maker: s.maker, Guard: guard, Trail: s.trail, Notify: s.notifier, Log: s.log,
 		UI: ui.Files(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
-		Refresh: s.opts.RefreshInterval, Warnings: s.warnings, HostAllowed: s.hostAllowed(guard.Way(), bound), ConfigFrom: config,
+		Refresh: s.opts.RefreshInterval, Warnings: s.warnings, Door: httpapi.Door{Hosts: slices.Concat(s.opts.AllowedHosts, s.opts.OldAllowedHosts), Origins: s.opts.AllowedOrigins}, ConfigFrom: config,
 		Settings: &settings{opts: s.opts, cluster: s.cluster, level: s.level},
 		Graphite: httpd.Graphite{
 			URL: graphite, Proxied: s.opts.ProxyGraphite, Prefix: s.opts.StatsdPrefix, CounterFormat: s.opts.StatsdCounterFormat,

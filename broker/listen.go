@@ -163,6 +163,7 @@ func (s *Server) compose() {
 		s.http = httpd.New(httpd.Config{
 			Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
 			Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired, HTTPSPort: s.httpsPort,
+			Door: s.door(),
 		})
 	}
 }

@@ -62,6 +62,10 @@ type Options struct {
 	OutputBufferTimeout    time.Duration
 	MaxChannelConsumers    int // per channel; 0 is no limit
 
+	HTTPAllowHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
+	HTTPAllowOrigins []string // of pages of other sites that may act here, as https://tools.example.com
+	Insecure         bool     // profiles and changes of options are for other machines too
+
 	StatsdAddress          string // empty turns statsd off
 	StatsdPrefix           string
 	StatsdInterval         time.Duration

@@ -35,6 +35,7 @@ func (o *Options) Settings() []Setting {
 		grouped("Compression", o.compression()),
 		grouped("TLS", o.tls()),
 		grouped("Auth", o.auth()),
+		grouped("Access", o.access()),
 		grouped("Statistics", o.statistics()),
 		grouped("Logging", o.logging()),
 		grouped("Process", o.process()),

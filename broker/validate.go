@@ -58,6 +58,7 @@ func (o *Options) Validate() error {
 		o.checkAddresses(),
 		o.checkCompression(),
 		o.checkTLS(),
+		o.checkAccess(),
 		o.checkQueues(),
 		o.checkDelivery(),
 		o.checkBuffers(),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
 
@@ -25,6 +26,10 @@ type Options struct {
 
 	InactiveProducerTimeout time.Duration // a broker silent for longer is hidden; NSQ's brokers ping every 15 s
 	TombstoneLifetime       time.Duration // how long a broker is hidden for a topic that is being deleted there
+
+	AllowedHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
+	AllowedOrigins []string // of pages of other sites that may act here, as https://tools.example.com
+	Insecure       bool     // profiles are for other machines too
 
 	LogLevel  string // debug, info, warn, error, fatal
 	LogPrefix string // before each line
@@ -70,6 +75,16 @@ func (o Options) Validate() error {
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		wrong = append(wrong, fmt.Errorf("log format %q is neither text nor json", o.LogFormat))
+	}
+	for _, h := range o.AllowedHosts {
+		if err := httpapi.CheckHost(h); err != nil {
+			wrong = append(wrong, fmt.Errorf("--http-allow-host %w", err))
+		}
+	}
+	for _, origin := range o.AllowedOrigins {
+		if err := httpapi.CheckOrigin(origin); err != nil {
+			wrong = append(wrong, fmt.Errorf("--http-allow-origin %w", err))
+		}
 	}
 	return errors.Join(wrong...)
 }

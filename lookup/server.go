@@ -50,9 +50,14 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 		}, time.Now()),
 		stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
 	}
-	s.http = httpapi.NewServer(httpd.New(s.registry, Version, log), log) // profiles extend the time for their answer
+	s.http = httpapi.NewServer(httpd.New(s.registry, Version, log, s.door()), log) // profiles extend the time for their answer
 	s.sessions = s.sessionConfig(0, 0)
 	return s, nil
+}
+
+// door is who is let in to HTTP.
+func (s *Server) door() httpapi.Door {
+	return httpapi.Door{Hosts: append([]string{s.opts.BroadcastAddress}, s.opts.AllowedHosts...), Origins: s.opts.AllowedOrigins, Insecure: s.opts.Insecure}
 }
 
 // keepAlive finds a broker's host that is gone within half a minute.

@@ -13,8 +13,7 @@
 //
 // A session is 32 random bytes in a cookie that scripts of the page cannot read, is kept by its SHA-256, and ends 12 hours after
 // its last use, with the user's entry in the file, or with the process. An act in a session must carry the session's token in
-// X-CSRF-Token. Acts that a browser sends on behalf of another site are refused in all ways, without any token, by net/http's
-// CrossOriginProtection; programs, which send neither Origin nor Sec-Fetch-Site, are not concerned.
+// X-CSRF-Token. That no page of another site acts on its visitor's behalf is seen to before, for all daemons alike: httpapi.Door.
 //
 // # File of users
 //

@@ -47,7 +47,6 @@ type Guard struct {
 	cfg    Config
 	way    Way
 	users  *usersFile // of way Users
-	origin *http.CrossOriginProtection
 	tries  *tries
 	hashes chan struct{} // places for hashing passwords at once
 	pepper []byte        // under which good Basic passwords are remembered
@@ -73,7 +72,7 @@ const (
 
 // New returns a Guard. The error is that of the file of users.
 func New(cfg Config) (*Guard, error) {
-	g := &Guard{cfg: cfg, way: Open, origin: http.NewCrossOriginProtection(), tries: newTries(), hashes: make(chan struct{}, 2),
+	g := &Guard{cfg: cfg, way: Open, tries: newTries(), hashes: make(chan struct{}, 2),
 		pepper: random(), sessions: map[[sha256.Size]byte]*session{}, basic: map[[sha256.Size]byte]time.Time{}}
 	g.decoy = sync.OnceValue(func() []byte {
 		hash, err := bcrypt.GenerateFromPassword(g.pepper, cost)
@@ -108,7 +107,6 @@ type Caller struct {
 // Refusals of a request.
 var (
 	ErrBadCredentials = errors.New("BAD_CREDENTIALS")
-	ErrCrossOrigin    = errors.New("CROSS_ORIGIN")
 	ErrToken          = errors.New("CSRF_TOKEN")
 	ErrNoForm         = errors.New("NO_SIGN_IN: nobody signs in here with a password")
 )
@@ -293,12 +291,9 @@ func (g *Guard) setCookie(w http.ResponseWriter, r *http.Request, value string, 
 	})
 }
 
-// MayAct refuses a request that changes something when a browser sends it for another site, or when it does not carry its
-// session's token. Whether the caller's role is enough is not looked at. Errors are ErrCrossOrigin and ErrToken.
+// MayAct refuses a request that changes something when it does not carry its session's token, with ErrToken. Whether the caller's role
+// is enough is not looked at.
 func (g *Guard) MayAct(r *http.Request, c Caller) error {
-	if err := g.origin.Check(r); err != nil {
-		return fmt.Errorf("%w: %w", ErrCrossOrigin, err)
-	}
 	if c.Token != "" && subtle.ConstantTimeCompare([]byte(c.Token), []byte(r.Header.Get("X-CSRF-Token"))) != 1 {
 		return ErrToken
 	}

@@ -244,24 +244,3 @@ func TestGuessingFromManyAddresses(t *testing.T) {
 		t.Error("a /64 does not count as one address")
 	}
 }
-
-// TestOtherSites: what a browser sends for another site is refused, whoever is signed in; programs are not concerned.
-func TestOtherSites(t *testing.T) {
-	g := newGuard(t, Config{})
-	for name, test := range map[string]struct {
-		r  *http.Request
-		ok bool
-	}{
-		"curl":                      {request("POST"), true},
-		"our page":                  {request("POST", "Sec-Fetch-Site", "same-origin", "Origin", "http://admin.example"), true},
-		"our page, an old browser":  {request("POST", "Origin", "http://admin.example"), true},
-		"another site":              {request("POST", "Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"), false},
-		"a sister site":             {request("POST", "Sec-Fetch-Site", "same-site"), false},
-		"another site, old browser": {request("POST", "Origin", "http://evil.example"), false},
-		"a sandboxed frame":         {request("POST", "Origin", "null"), false},
-	} {
-		if err := g.MayAct(test.r, Caller{}); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrCrossOrigin) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}

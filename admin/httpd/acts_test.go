@@ -10,6 +10,7 @@ import (
 
 	"brokerd/admin/access"
 	"brokerd/admin/fakes"
+	"brokerd/protocol/httpapi"
 )
 
 // TestActs covers requests and refusals of nsqadmin's acts, with the bodies that its scripts send: curl -d sends them as a form.
@@ -86,32 +87,38 @@ func TestEveryActIsWrittenDown(t *testing.T) {
 	}
 }
 
-// TestOtherSites: a browser acts for our pages only; on a loopback that lets everybody in, only under names that are ours.
+// TestOtherSites: pages of other sites do not act, and on the loopback reads too need a name that is ours. What is refused is in the
+// audit log, and the refusal names the flag.
 func TestOtherSites(t *testing.T) {
 	f := newFixture(t, func(c *Config) {
-		c.HostAllowed = func(host string) bool { return host == "127.0.0.1" || host == "admin.test" }
+		c.Door = httpapi.Door{Hosts: []string{"admin.test"}, Origins: []string{"https://tools.example"}}
 	}, access.Config{})
 	act := step{"POST /api/topics/t", `{"action":"pause"}`, 200, ""}
 	f.run([]step{act})
 	f.run([]step{act}, "Sec-Fetch-Site", "same-origin", "Origin", f.url)
-	act.status = 403
-	act.want = "CROSS_ORIGIN"
+	f.run([]step{act}, "Sec-Fetch-Site", "cross-site", "Origin", "https://tools.example")
+	act.status, act.want = 403, "--http-allow-origin=http://evil.example"
 	f.run([]step{act}, "Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example")
 	f.run([]step{act}, "Origin", "http://evil.example")
-	for host, want := range map[string]int{"rebound.example:80": 403, "admin.test": 200} {
-		req, err := http.NewRequestWithContext(t.Context(), "POST", f.url+"/api/topics/t", strings.NewReader(act.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Host = host
-		req.Header.Set("Sec-Fetch-Site", "same-origin")
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("called %s: %d, want %d", host, resp.StatusCode, want)
+	if !strings.Contains(f.log.String(), `msg=act action="post /api/topics/t"`) || !strings.Contains(f.log.String(), "result=refused") {
+		t.Error("what another site tried is not in the audit log")
+	}
+	for host, want := range map[string]int{"rebound.example:80": 403, "admin.test": 200, "localhost:1": 200, "127.0.0.1": 200} {
+		for _, request := range []string{"GET /", "GET /api/topics", "GET /api/session", "POST /api/topics/t"} {
+			method, path, _ := strings.Cut(request, " ")
+			req, err := http.NewRequestWithContext(t.Context(), method, f.url+path, strings.NewReader(act.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = host
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s, called %s: %d, want %d", request, host, resp.StatusCode, want)
+			}
 		}
 	}
 }

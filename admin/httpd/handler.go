@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"path"
@@ -18,6 +17,7 @@ import (
 	"brokerd/admin/audit"
 	"brokerd/admin/cluster"
 	"brokerd/admin/views"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -35,10 +35,10 @@ type Config struct {
 	BasePath     string // begins with a slash, does not end with one; empty for the root
 	Version      string
 	Hostname     string
-	Refresh      time.Duration          // between two states of the cluster
-	Warnings     []string               // shown on every page
-	HostAllowed  func(host string) bool // hosts that browsers may call this server by; nil for all
-	ConfigFrom   *netip.Prefix          // who may use /config; nil for everybody
+	Refresh      time.Duration // between two states of the cluster
+	Warnings     []string      // shown on every page
+	Door         httpapi.Door  // which sites and names are let in; who may do what the Guard says
+	ConfigFrom   *netip.Prefix // who may use /config; nil for everybody
 	Settings     Settings
 	Graphite     Graphite
 	Stop         <-chan struct{} // closed when event streams are to end
@@ -64,33 +64,35 @@ func New(cfg Config) (http.Handler, error) {
 	if a.assets, err = newAssets(cfg.UI, cfg.BasePath); err != nil {
 		return nil, err
 	}
-	r := httpapi.NewRouter(cfg.Log)
+	a.Door.Refused = a.strangerRefused
+	r := httpapi.NewRouter(cfg.Log, a.Door)
 	a.pages(r)
 	a.reads(r)
 	a.deeds(r)
 	return compress(secured(r)), nil
 }
 
-// handle adds a route. Who may GET may HEAD: net/http leaves the body out.
-func (a *api) handle(r *httpapi.Router, method, path string, h httprouter.Handle) {
+// handle adds a route. Who may GET may HEAD: net/http leaves the body out. Rules other than Public are kept to by the handlers, who ask
+// the Guard.
+func (a *api) handle(r *httpapi.Router, method, path string, rule httpapi.Rule, h httprouter.Handle) {
 	h = httpapi.Logged(a.Log, h)
-	r.Handle(method, a.BasePath+path, h)
+	r.Handle(method, a.BasePath+path, rule, h)
 	if method == http.MethodGet {
-		r.Handle(http.MethodHead, a.BasePath+path, h)
+		r.Handle(http.MethodHead, a.BasePath+path, rule, h)
 	}
 }
 
 // pages adds what browsers load.
 func (a *api) pages(r *httpapi.Router) {
-	a.handle(r, "GET", "/ping", httpapi.Plain(ping))
+	a.handle(r, "GET", "/ping", httpapi.Public(), httpapi.Plain(ping))
 	for _, page := range []string{"/", "/topics", "/topics/:topic", "/topics/:topic/:channel", "/nodes", "/nodes/:node", "/lookup",
 		"/counter", "/consumers", "/search", "/sign-in"} {
-		a.handle(r, "GET", page, a.page)
+		a.handle(r, "GET", page, httpapi.Public(), a.page)
 	}
-	a.handle(r, "GET", "/static/*file", a.asset)
-	a.handle(r, "GET", "/docs/*page", a.documentation)
+	a.handle(r, "GET", "/static/*file", httpapi.Public(), a.asset)
+	a.handle(r, "GET", "/docs/*page", httpapi.Public(), a.documentation)
 	if a.Graphite.Proxied {
-		a.handle(r, "GET", "/render", a.plot())
+		a.handle(r, "GET", "/render", httpapi.NeedsSome(grant.Read), a.plot())
 	}
 }
 
@@ -110,11 +112,11 @@ func (a *api) reads(r *httpapi.Router) {
 		"/api/history/sparks": a.sparks,
 		"/api/search":         a.search,
 	} {
-		a.handle(r, "GET", path, httpapi.V1(a.sees(h)))
+		a.handle(r, "GET", path, httpapi.NeedsSome(grant.Read), httpapi.V1(a.sees(h)))
 	}
-	a.handle(r, "GET", "/api/events", a.events)
-	a.handle(r, "GET", "/api/session", httpapi.V1(a.session))
-	a.handle(r, "GET", "/config/:opt", httpapi.V1(a.configured(access.Viewer, a.getConfig)))
+	a.handle(r, "GET", "/api/events", httpapi.NeedsSome(grant.Read), a.events)
+	a.handle(r, "GET", "/api/session", httpapi.Public(), httpapi.V1(a.session))
+	a.handle(r, "GET", "/config/:opt", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getConfig)))
 }
 
 // deeds adds what changes something.
@@ -128,11 +130,11 @@ func (a *api) deeds(r *httpapi.Router) {
 		{"DELETE", "/api/nodes/:node"}:            a.tombstone,
 		{"POST", "/api/publish"}:                  a.publish,
 	} {
-		a.handle(r, route[0], route[1], httpapi.V1(a.acts(h)))
+		a.handle(r, route[0], route[1], httpapi.NeedsSome(grant.Manage), httpapi.V1(a.acts(h)))
 	}
-	a.handle(r, "POST", "/api/session", httpapi.V1(a.signIn))
-	a.handle(r, "DELETE", "/api/session", httpapi.V1(a.signOut))
-	a.handle(r, "PUT", "/config/:opt", httpapi.V1(a.configured(access.Operator, a.putConfig)))
+	a.handle(r, "POST", "/api/session", httpapi.Public(), httpapi.V1(a.signIn))
+	a.handle(r, "DELETE", "/api/session", httpapi.Public(), httpapi.V1(a.signOut))
+	a.handle(r, "PUT", "/config/:opt", httpapi.Needs(grant.Admin), httpapi.V1(a.configured(access.Operator, a.putConfig)))
 }
 
 // nameOf returns a topic's or channel's name in the path. A ~ before it, which attention.TopicPath writes, is none of the name.
@@ -203,25 +205,21 @@ func (a *api) sees(h httpapi.HandlerFunc) httpapi.HandlerFunc {
 	}
 }
 
-// ours refuses a request that changes something when a browser did not send it from our own pages.
+// ours refuses a request that changes something when it does not carry its session's token. The Door has seen to it already that no
+// other site's page sent it.
 func (a *api) ours(r *http.Request, c access.Caller) error {
 	if err := a.Guard.MayAct(r, c); err != nil {
-		if errors.Is(err, access.ErrToken) {
-			return refuse(http.StatusForbidden, "CSRF_TOKEN")
-		}
-		return refuse(http.StatusForbidden, "CROSS_ORIGIN")
-	}
-	// A page of another site that makes its own name mean this address is of the same origin to the browser.
-	fromBrowser := r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""
-	if host := hostOf(r); fromBrowser && a.HostAllowed != nil && !a.HostAllowed(host) {
-		return refuse(http.StatusForbidden, "HOST_NOT_ALLOWED: this admind is not known by the name "+host+"; add --allowed-host="+host)
+		return refuse(http.StatusForbidden, err.Error())
 	}
 	return nil
 }
 
-func hostOf(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.Host); err == nil {
-		return host
+// strangerRefused writes down an act that the Door refused.
+func (a *api) strangerRefused(r *http.Request, err error) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return
 	}
-	return strings.Trim(r.Host, "[]")
+	act := audit.Act{Time: time.Now(), Action: strings.ToLower(r.Method) + " " + r.URL.Path, Result: "refused", Error: err.Error()}
+	act.From(r)
+	a.Trail.Write(act)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"brokerd/broker/topic"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -23,35 +24,37 @@ type api struct {
 // newHandler returns the whole API.
 func newHandler(cfg Config) *httpapi.Router {
 	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}}
-	r := httpapi.NewRouter(cfg.Log)
-	v1 := func(method, path string, h httpapi.HandlerFunc) {
-		r.Handle(method, path, httpapi.Logged(cfg.Log, httpapi.V1(h)))
+	r := httpapi.NewRouter(cfg.Log, cfg.Door)
+	v1 := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
+		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.V1(h)))
 	}
-	plain := func(method, path string, h httpapi.HandlerFunc) {
-		r.Handle(method, path, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
+	plain := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
+		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
 	}
-	r.Handle("POST", "/pub", httpapi.V1(a.pub))
-	r.Handle("POST", "/mpub", httpapi.V1(a.mpub))
-	plain("GET", "/ping", a.ping)
-	v1("GET", "/info", a.info)
-	v1("GET", "/stats", a.stats)
-	v1("GET", "/storage", a.storage)
-	v1("POST", "/topic/create", a.createTopic)
-	v1("POST", "/topic/delete", a.deleteTopic)
-	v1("POST", "/topic/empty", a.emptyTopic)
-	v1("POST", "/topic/pause", a.pauseTopic(true))
-	v1("POST", "/topic/unpause", a.pauseTopic(false))
-	v1("GET", "/topic/config", a.getTopicConfig)
-	v1("POST", "/topic/config", a.setTopicConfig)
-	v1("POST", "/channel/create", a.createChannel)
-	v1("POST", "/channel/delete", a.onChannel((*api).deleteChannel))
-	v1("POST", "/channel/empty", a.onChannel((*api).emptyChannel))
-	v1("POST", "/channel/pause", a.onChannel((*api).pauseChannel))
-	v1("POST", "/channel/unpause", a.onChannel((*api).unpauseChannel))
-	v1("GET", "/config/:opt", a.getConfig)
-	v1("PUT", "/config/:opt", a.putConfig)
-	plain("PUT", "/debug/setblockrate", setBlockRate)
-	plain("POST", "/debug/freememory", freeMemory)
+	publishes, reads, manages := httpapi.NeedsOnTopic(grant.Publish), httpapi.NeedsOnTopic(grant.Read), httpapi.NeedsOnTopic(grant.Manage)
+	readsSome, admin := httpapi.NeedsSome(grant.Read), httpapi.Needs(grant.Admin)
+	r.Handle("POST", "/pub", publishes, httpapi.V1(a.pub))
+	r.Handle("POST", "/mpub", publishes, httpapi.V1(a.mpub))
+	plain("GET", "/ping", httpapi.Public(), a.ping)
+	v1("GET", "/info", readsSome, a.info)
+	v1("GET", "/stats", readsSome, a.stats)
+	v1("GET", "/storage", readsSome, a.storage)
+	v1("POST", "/topic/create", manages, a.createTopic)
+	v1("POST", "/topic/delete", manages, a.deleteTopic)
+	v1("POST", "/topic/empty", manages, a.emptyTopic)
+	v1("POST", "/topic/pause", manages, a.pauseTopic(true))
+	v1("POST", "/topic/unpause", manages, a.pauseTopic(false))
+	v1("GET", "/topic/config", reads, a.getTopicConfig)
+	v1("POST", "/topic/config", manages, a.setTopicConfig)
+	v1("POST", "/channel/create", manages, a.createChannel)
+	v1("POST", "/channel/delete", manages, a.onChannel((*api).deleteChannel))
+	v1("POST", "/channel/empty", manages, a.onChannel((*api).emptyChannel))
+	v1("POST", "/channel/pause", manages, a.onChannel((*api).pauseChannel))
+	v1("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
+	v1("GET", "/config/:opt", admin, a.getConfig)
+	v1("PUT", "/config/:opt", admin.Local(), a.putConfig)
+	plain("PUT", "/debug/setblockrate", admin.Local(), setBlockRate)
+	plain("POST", "/debug/freememory", admin.Local(), freeMemory)
 	httpapi.AddPprof(r)
 	return r
 }

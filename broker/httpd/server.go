@@ -47,8 +47,9 @@ type Config struct {
 	MaxReqTimeout time.Duration // longest delay of a deferred publish
 	Quantiles     []float64     // of end-to-end latency, in the order to show; empty for none
 
-	RefusePlain bool // answer every plain-text request 403 TLS_REQUIRED
-	HTTPSPort   int  // named in that answer; 0 for none
+	Door        httpapi.Door // who is let in
+	RefusePlain bool         // answer every plain-text request 403 TLS_REQUIRED
+	HTTPSPort   int          // named in that answer; 0 for none
 }
 
 const (
@@ -66,8 +67,8 @@ type Server struct {
 
 // New returns a Server that serves nothing yet.
 func New(cfg Config) *Server {
-	var handler http.Handler = newHandler(cfg)
-	plain := handler
+	handler := newHandler(cfg)
+	var plain http.Handler = handler
 	if cfg.RefusePlain {
 		plain = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			httpapi.RespondTLSRequired(w, cfg.HTTPSPort)

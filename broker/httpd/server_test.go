@@ -198,7 +198,7 @@ func TestDeclaredLength(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if _, err := io.WriteString(conn, "POST /pub?topic=t HTTP/1.1\r\nHost: h\r\nContent-Length: 1073741824\r\n\r\nx"); err != nil {
+		if _, err := io.WriteString(conn, "POST /pub?topic=t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1073741824\r\n\r\nx"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -210,7 +210,7 @@ func TestDeclaredLength(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST /pub?topic=t HTTP/1.1\r\nHost: h\r\nContent-Length: 1073741825\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "POST /pub?topic=t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1073741825\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/protocol/httpapi"
 )
 
 // pipeListener hands in-memory connections to a server, so that its deadlines run on a bubble's clock.
@@ -37,7 +38,8 @@ func inBubble(t *testing.T, test func(t *testing.T, dial func() net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := topic.NewRegistry(topic.Config{MemQueueSize: 10})
 		registry.Start()
-		s := New(Config{Broker: &fakeBroker{registry: registry}, Log: slog.New(slog.DiscardHandler), MaxMsgSize: 100, MaxBodySize: 1000})
+		s := New(Config{Broker: &fakeBroker{registry: registry}, Log: slog.New(slog.DiscardHandler), MaxMsgSize: 100, MaxBodySize: 1000,
+			Door: httpapi.Door{Insecure: true}})
 		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 		served := make(chan error)
 		go func() { served <- s.Serve(l) }()

@@ -7,33 +7,37 @@ import (
 
 	"brokerd/lookup/registry"
 	"brokerd/protocol"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 
 	"github.com/julienschmidt/httprouter"
 )
 
 // New returns the API over reg. The version is what /info tells.
-func New(reg *registry.Registry, version string, log *slog.Logger) *httpapi.Router {
+func New(reg *registry.Registry, version string, log *slog.Logger, door httpapi.Door) *httpapi.Router {
 	a := &api{reg: reg, version: version}
-	router := httpapi.NewRouter(log)
+	router := httpapi.NewRouter(log, door)
+	manages := httpapi.NeedsOnTopic(grant.Manage)
+	asks := grant.Read | grant.Consume | grant.Publish // who may use a topic may find its brokers
 	for _, route := range []struct {
 		method, path string
+		rule         httpapi.Rule
 		handle       httprouter.Handle
 	}{
-		{http.MethodGet, "/ping", httpapi.Plain(a.ping)},
-		{http.MethodGet, "/info", httpapi.V1(a.info)},
-		{http.MethodGet, "/topics", httpapi.V1(a.topics)},
-		{http.MethodGet, "/channels", httpapi.V1(a.channels)},
-		{http.MethodGet, "/lookup", httpapi.V1(a.lookup)},
-		{http.MethodGet, "/nodes", httpapi.V1(a.nodes)},
-		{http.MethodGet, "/debug", httpapi.V1(a.debug)},
-		{http.MethodPost, "/topic/create", httpapi.V1(a.createTopic)},
-		{http.MethodPost, "/topic/delete", httpapi.V1(a.deleteTopic)},
-		{http.MethodPost, "/topic/tombstone", httpapi.V1(a.tombstone)},
-		{http.MethodPost, "/channel/create", httpapi.V1(a.createChannel)},
-		{http.MethodPost, "/channel/delete", httpapi.V1(a.deleteChannel)},
+		{http.MethodGet, "/ping", httpapi.Public(), httpapi.Plain(a.ping)},
+		{http.MethodGet, "/info", httpapi.NeedsSome(asks), httpapi.V1(a.info)},
+		{http.MethodGet, "/topics", httpapi.NeedsSome(asks), httpapi.V1(a.topics)},
+		{http.MethodGet, "/channels", httpapi.NeedsOnTopic(asks), httpapi.V1(a.channels)},
+		{http.MethodGet, "/lookup", httpapi.NeedsOnTopic(asks), httpapi.V1(a.lookup)},
+		{http.MethodGet, "/nodes", httpapi.NeedsSome(asks), httpapi.V1(a.nodes)},
+		{http.MethodGet, "/debug", httpapi.Needs(grant.Read), httpapi.V1(a.debug)},
+		{http.MethodPost, "/topic/create", manages, httpapi.V1(a.createTopic)},
+		{http.MethodPost, "/topic/delete", manages, httpapi.V1(a.deleteTopic)},
+		{http.MethodPost, "/topic/tombstone", manages, httpapi.V1(a.tombstone)},
+		{http.MethodPost, "/channel/create", manages, httpapi.V1(a.createChannel)},
+		{http.MethodPost, "/channel/delete", manages, httpapi.V1(a.deleteChannel)},
 	} {
-		router.Handle(route.method, route.path, httpapi.Logged(log, route.handle))
+		router.Handle(route.method, route.path, route.rule, httpapi.Logged(log, route.handle))
 	}
 	httpapi.AddPprof(router)
 	return router

@@ -66,9 +66,9 @@ func TestAnswers(t *testing.T) {
 func TestRouter(t *testing.T) {
 	var log strings.Builder
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	r := NewRouter(logger)
-	r.GET("/known", Logged(logger, V1(returns("OK", nil))))
-	r.GET("/panics", func(http.ResponseWriter, *http.Request, httprouter.Params) { panic("boom") })
+	r := NewRouter(logger, Door{Insecure: true})
+	r.Handle("GET", "/known", Public(), Logged(logger, V1(returns("OK", nil))))
+	r.Handle("GET", "/panics", Public(), func(http.ResponseWriter, *http.Request, httprouter.Params) { panic("boom") })
 	AddPprof(r)
 	tests := []struct {
 		method, path string

@@ -10,35 +10,29 @@ import (
 	"time"
 
 	"github.com/julienschmidt/httprouter"
+
+	"brokerd/protocol/grant"
 )
 
-// Router is a router that can tell its routes, so that tests can hold what is written about them to what there is.
+// Router leads requests to the handlers of a daemon. Each route has a Rule, and is reached only by those whom the Door and the Rule
+// let in.
 type Router struct {
-	*httprouter.Router
+	door   *Door
+	log    *slog.Logger
+	router *httprouter.Router
 	routes []Route
 }
 
-// Route is one route of a daemon: a method, and a path as the router takes it, with :name and *name for what varies.
-type Route struct{ Method, Path string }
-
-// Handle adds a route.
-func (r *Router) Handle(method, path string, h httprouter.Handle) {
-	r.routes = append(r.routes, Route{method, path})
-	r.Router.Handle(method, path, h)
+// Route is one that was added to a Router.
+type Route struct {
+	Method, Path string
+	Rule         Rule
 }
-
-// HandlerFunc adds a route without parameters.
-func (r *Router) HandlerFunc(method, path string, h http.HandlerFunc) {
-	r.Handle(method, path, func(w http.ResponseWriter, req *http.Request, _ httprouter.Params) { h(w, req) })
-}
-
-// Routes returns all routes in the order in which they were added.
-func (r *Router) Routes() []Route { return slices.Clone(r.routes) }
 
 // NewRouter returns a router without routes that answers as NSQ's daemons do where no route is met: 404 NOT_FOUND, 405
 // METHOD_NOT_ALLOWED with Allow, 200 with Allow to OPTIONS, a redirect for a trailing slash or wrong case, and 500
 // INTERNAL_ERROR when a handler panics. Each such answer but OPTIONS and redirects is logged.
-func NewRouter(log *slog.Logger) *Router {
+func NewRouter(log *slog.Logger, door Door) *Router {
 	r := httprouter.New()
 	r.NotFound = unrouted(log, http.StatusNotFound, "NOT_FOUND")
 	r.MethodNotAllowed = unrouted(log, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED")
@@ -49,7 +43,46 @@ func NewRouter(log *slog.Logger) *Router {
 		log.Error("http: handler panicked", "uri", req.RequestURI, "panic", p, "stack", string(debug.Stack()))
 		RespondV1(w, http.StatusInternalServerError, "INTERNAL_ERROR")
 	}
-	return &Router{Router: r}
+	return &Router{door: door.open(), log: log, router: r}
+}
+
+// Handle adds a route.
+func (r *Router) Handle(method, path string, rule Rule, handle httprouter.Handle) {
+	r.routes = append(r.routes, Route{method, path, rule})
+	r.router.Handle(method, path, func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) {
+		admitted, err := r.door.admit(req, ps, rule)
+		if err != nil {
+			r.refuse(w, req, err)
+			return
+		}
+		handle(w, admitted, ps)
+	})
+}
+
+// HandlerFunc adds a route to a handler of net/http.
+func (r *Router) HandlerFunc(method, path string, rule Rule, handle http.HandlerFunc) {
+	r.Handle(method, path, rule, func(w http.ResponseWriter, req *http.Request, _ httprouter.Params) { handle(w, req) })
+}
+
+// Routes returns what was added, in that order.
+func (r *Router) Routes() []Route { return slices.Clone(r.routes) }
+
+// ServeHTTP answers a request.
+func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if err := r.door.stranger(req); err != nil {
+		if r.door.Refused != nil {
+			r.door.Refused(req, err)
+		}
+		r.refuse(w, req, err)
+		return
+	}
+	r.router.ServeHTTP(w, req)
+}
+
+// refuse answers a request that is not let in, and logs it.
+func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
+	asks(w, err)
+	Logged(r.log, V1(func(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) { return nil, err }))(w, req, nil)
 }
 
 func unrouted(log *slog.Logger, code int, text string) http.Handler {
@@ -95,15 +128,18 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // AddPprof adds the routes under /debug/pprof/ that NSQ's daemons have. Importing net/http/pprof also fills
 // http.DefaultServeMux, which no daemon serves.
 func AddPprof(r *Router) {
-	r.HandlerFunc(http.MethodGet, "/debug/pprof/", pprof.Index)
-	r.HandlerFunc(http.MethodGet, "/debug/pprof/cmdline", pprof.Cmdline)
-	r.HandlerFunc(http.MethodGet, "/debug/pprof/symbol", pprof.Symbol)
-	r.HandlerFunc(http.MethodPost, "/debug/pprof/symbol", pprof.Symbol)
-	r.HandlerFunc(http.MethodGet, "/debug/pprof/profile", patient(pprof.Profile))
-	for _, name := range []string{"heap", "goroutine", "block", "mutex", "allocs", "threadcreate"} {
-		r.HandlerFunc(http.MethodGet, "/debug/pprof/"+name, patient(pprof.Handler(name).ServeHTTP))
+	add := func(method, name string, h http.HandlerFunc) {
+		r.HandlerFunc(method, "/debug/pprof/"+name, Needs(grant.Admin).Local(), h)
 	}
-	r.HandlerFunc(http.MethodGet, "/debug/pprof/trace", patient(pprof.Trace))
+	add(http.MethodGet, "", pprof.Index)
+	add(http.MethodGet, "cmdline", pprof.Cmdline)
+	add(http.MethodGet, "symbol", pprof.Symbol)
+	add(http.MethodPost, "symbol", pprof.Symbol)
+	add(http.MethodGet, "profile", patient(pprof.Profile))
+	for _, name := range []string{"heap", "goroutine", "block", "mutex", "allocs", "threadcreate"} {
+		add(http.MethodGet, name, patient(pprof.Handler(name).ServeHTTP))
+	}
+	add(http.MethodGet, "trace", patient(pprof.Trace))
 }
 
 // patient lifts a server's ReadTimeout from a request that is answered for as long as its caller asks: when it passes the
