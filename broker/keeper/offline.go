@@ -139,6 +139,7 @@ func (readOnly) Create(string) (vfs.File, error)    { return nil, errOffline }
 func (readOnly) OpenWrite(string) (vfs.File, error) { return nil, errOffline }
 func (readOnly) Remove(string) error                { return errOffline }
 func (readOnly) Rename(string, string) error        { return errOffline }
+func (readOnly) Link(string, string) error          { return errOffline }
 func (readOnly) MkdirAll(string) error              { return errOffline }
 
 // noLog is the log of topics that nothing happens to.

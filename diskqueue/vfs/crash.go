@@ -38,8 +38,9 @@ func (m *Mem) finishClone(root *memDir) *Mem {
 			case *memDir:
 				count(node)
 			case *memFile:
-				node.named = true
-				clone.used += int64(len(node.data))
+				if node.names++; node.names == 1 {
+					clone.used += int64(len(node.data))
+				}
 			}
 		}
 	}

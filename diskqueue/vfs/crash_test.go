@@ -344,3 +344,30 @@ func TestFaulty(t *testing.T) {
 		t.Errorf("observed %v", seen)
 	}
 }
+
+// TestLinkSurvivesEachName: of a file with two names each one survives a power cut when its folder was synced, whatever becomes of
+// the other, and the file with it.
+func TestLinkSurvivesEachName(t *testing.T) {
+	for seed := range uint64(200) {
+		m := vfs.NewMem()
+		ok(t, m.MkdirAll("from"))
+		ok(t, m.MkdirAll("to"))
+		f := write(t, m, "from/a", 0, fill('a', 10))
+		ok(t, f.Sync())
+		ok(t, f.Close())
+		ok(t, m.SyncDir("from"))
+		ok(t, m.Link("from/a", "to/b"))
+		ok(t, m.SyncDir("to"))
+		ok(t, m.Remove("from/a"))
+		c := m.CrashClone(rand.New(rand.NewPCG(seed, 1)))
+		if got := content(t, c, "to/b"); !bytes.Equal(got, fill('a', 10)) {
+			t.Fatalf("seed %d: the new name has %q", seed, got)
+		}
+		if got := content(t, c, "from/a"); got != nil && !bytes.Equal(got, fill('a', 10)) {
+			t.Fatalf("seed %d: the old name has %q", seed, got)
+		}
+		if used := c.Used(); used != 10 {
+			t.Fatalf("seed %d: %d bytes are used", seed, used)
+		}
+	}
+}

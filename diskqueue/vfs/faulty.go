@@ -26,9 +26,11 @@ const (
 	OpSync
 	OpTruncate
 	OpPreallocate
+	OpLink
+	OpForget
 
 	// OpChange is every operation that changes what is stored or makes it durable.
-	OpChange = OpCreate | OpRemove | OpRename | OpMkdir | OpSyncDir | OpWrite | OpSync | OpTruncate | OpPreallocate
+	OpChange = OpCreate | OpRemove | OpRename | OpMkdir | OpSyncDir | OpWrite | OpSync | OpTruncate | OpPreallocate | OpLink
 )
 
 // Rule makes operations fail.
@@ -147,6 +149,22 @@ func (f *Faulty) Rename(from, to string) error {
 	return f.fs.Rename(from, to)
 }
 
+// Link gives a file one more name.
+func (f *Faulty) Link(from, to string) error {
+	if _, err := f.check(OpLink, from); err != nil {
+		return err
+	}
+	return f.fs.Link(from, to)
+}
+
+// Is reports whether a name still stands for an open file. It never fails by a rule.
+func (f *Faulty) Is(name string, file File) (bool, error) {
+	if own, ok := file.(*faultyFile); ok {
+		file = own.File
+	}
+	return f.fs.Is(name, file)
+}
+
 // MkdirAll makes a folder and those above it.
 func (f *Faulty) MkdirAll(dir string) error {
 	if _, err := f.check(OpMkdir, dir); err != nil {
@@ -217,6 +235,13 @@ func (f *faultyFile) Sync() error {
 		return err
 	}
 	return f.File.Sync()
+}
+
+func (f *faultyFile) Forget() error {
+	if _, err := f.fs.check(OpForget, f.name); err != nil {
+		return err
+	}
+	return f.File.Forget()
 }
 
 func (f *faultyFile) Truncate(size int64) error {

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -139,7 +140,7 @@ func (m *Mem) Create(name string) (File, error) {
 	if _, taken := d.entries[base]; taken {
 		return nil, pathError("open", name, syscall.EEXIST)
 	}
-	f := &memFile{named: true, opened: 1}
+	f := &memFile{names: 1, opened: 1}
 	d.change(dirChange{add: base, node: f})
 	return &memHandle{m: m, f: f, name: name, write: true}, nil
 }
@@ -175,7 +176,7 @@ func (m *Mem) Remove(name string) error {
 			return pathError("remove", name, syscall.ENOTEMPTY)
 		}
 	case *memFile:
-		node.named = false
+		node.names--
 		m.forgetLocked(node)
 	default:
 		return pathError("remove", name, syscall.ENOENT)
@@ -186,7 +187,7 @@ func (m *Mem) Remove(name string) error {
 
 // forgetLocked gives a file's space back if nobody can reach it any more.
 func (m *Mem) forgetLocked(f *memFile) {
-	if !f.named && f.opened == 0 {
+	if f.names == 0 && f.opened == 0 {
 		m.used -= int64(len(f.data))
 	}
 }
@@ -220,11 +221,46 @@ func (m *Mem) renameLocked(from, to string) error {
 		if node == f {
 			return nil
 		}
-		node.named = false
+		node.names--
 		m.forgetLocked(node)
 	}
 	d.change(dirChange{remove: filepath.Base(from), add: base, node: f})
 	return nil
+}
+
+// Link gives a file one more name.
+func (m *Mem) Link(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, err := m.fileLocked(from)
+	if err != nil {
+		return pathError("link", from, err)
+	}
+	d, base, err := m.parentLocked(to)
+	if err != nil {
+		return pathError("link", to, err)
+	}
+	if d.entries[base] != nil {
+		return pathError("link", to, syscall.EEXIST)
+	}
+	f.names++
+	d.change(dirChange{add: base, node: f})
+	return nil
+}
+
+// Is reports whether a name still stands for an open file.
+func (m *Mem) Is(name string, f File) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	own, ok := f.(*memHandle)
+	named, err := m.fileLocked(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR) {
+		return false, nil
+	}
+	if err != nil {
+		return false, pathError("stat", name, err)
+	}
+	return ok && own.f == named, nil
 }
 
 // MkdirAll makes a folder and those above it, durably.

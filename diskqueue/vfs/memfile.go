@@ -18,7 +18,7 @@ type memFile struct {
 	unsynced map[int64][][]byte // by sector: contents it had since the last Sync, oldest, the durable one, first
 	sizes    []int64            // sizes it had since the last Sync, the durable one first; empty when unchanged
 	last     span               // of the last write that was not synced
-	named    bool
+	names    int
 	opened   int
 }
 
@@ -154,6 +154,14 @@ func (h *memHandle) Sync() error {
 	}
 	defer h.unlock()
 	h.f.unsynced, h.f.sizes, h.f.last = nil, nil, span{}
+	return nil
+}
+
+func (h *memHandle) Forget() error {
+	if err := h.lock("forget", false); err != nil {
+		return err
+	}
+	defer h.unlock()
 	return nil
 }
 

@@ -135,6 +135,25 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 				return nil, w.sys[i].Rename(w.paths(from)[i], w.paths(to)[i])
 			})
 		},
+		"link": func(t *rapid.T) {
+			file := rapid.SampledFrom([]string{"a", "b", "dir/a", "dir/b", "missing/a"})
+			from, to := file.Draw(t, "from"), file.Draw(t, "to")
+			w.both("link "+from+" "+to, func(i int) (any, error) {
+				return nil, w.sys[i].Link(w.paths(from)[i], w.paths(to)[i])
+			})
+		},
+		"is": func(t *rapid.T) {
+			name, i := anyName.Draw(t, "name"), 0
+			w.withFile(t, "is "+name, func(f vfs.File) (any, error) {
+				same, err := w.sys[i].Is(w.paths(name)[i], f)
+				i++
+				if same {
+					return int64(1), err
+				}
+				return int64(0), err
+			})
+		},
+		"forget": func(t *rapid.T) { w.withFile(t, "forget", func(f vfs.File) (any, error) { return nil, f.Forget() }) },
 		"read": func(t *rapid.T) {
 			off, n := rapid.Int64Range(0, 3000).Draw(t, "off"), rapid.IntRange(0, 3000).Draw(t, "n")
 			w.withFile(t, "read", func(f vfs.File) (any, error) {

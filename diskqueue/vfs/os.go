@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,6 +41,27 @@ func (osFS) Rename(from, to string) error {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EXDEV}
 	}
 	return os.Rename(from, to)
+}
+
+func (osFS) Link(from, to string) error { return os.Link(from, to) }
+
+func (osFS) Is(name string, f File) (bool, error) {
+	own, ok := f.(osFile)
+	if !ok {
+		return false, nil
+	}
+	opened, err := own.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(opened, named), nil
 }
 
 func (o osFS) MkdirAll(dir string) error {
@@ -118,6 +140,13 @@ func (f osFile) Sync() error {
 func (f osFile) Preallocate(size int64) error {
 	if err := allocate(f.File, size); err != nil {
 		return &fs.PathError{Op: "allocate", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func (f osFile) Forget() error {
+	if err := forget(f.File); err != nil {
+		return &fs.PathError{Op: "forget", Path: f.Name(), Err: err}
 	}
 	return nil
 }

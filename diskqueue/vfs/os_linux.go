@@ -36,6 +36,15 @@ func allocate(f *os.File, size int64) error {
 	}
 }
 
+func forget(f *os.File) error {
+	err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	runtime.KeepAlive(f)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return nil // there is no such memory
+	}
+	return err
+}
+
 func free(dir string) (Space, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

@@ -20,4 +20,6 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func allocate(f *os.File, size int64) error { return grow(f, size) }
 
+func forget(*os.File) error { return nil }
+
 func free(string) (Space, error) { return Space{}, errors.ErrUnsupported }

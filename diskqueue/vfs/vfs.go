@@ -14,12 +14,16 @@ type FS interface {
 	// Rename gives a file another name in the same folder, replacing a file of that name. It fails with syscall.EXDEV
 	// when the folders differ, since no single SyncDir could make that durable.
 	Rename(from, to string) error
+	// Link gives a file one more name, in any folder of the same file system, which must be free. Not every file system can.
+	Link(from, to string) error
 	// MkdirAll makes a folder and those above it, durably. It is no error if they exist.
 	MkdirAll(dir string) error
 	// List returns the names in a folder, without the folder's own, sorted.
 	List(dir string) ([]string, error)
 	// Size returns a file's size in bytes.
 	Size(name string) (int64, error)
+	// Is reports whether a name still stands for an open file: not when somebody has removed or replaced it.
+	Is(name string, f File) (bool, error)
 	// SyncDir makes the names in a folder durable.
 	SyncDir(dir string) error
 	// Free says how much space there is on the file system that holds the folder. It fails with errors.ErrUnsupported
@@ -48,6 +52,9 @@ type File interface {
 	// Preallocate makes sure that the file has at least size bytes and, where the file system can promise that, that
 	// writing them needs no more space. What is added reads as zeros.
 	Preallocate(size int64) error
+	// Forget has the system drop what it keeps of the file's content in memory, where that can be asked for and it was written,
+	// so that the next read asks the disk.
+	Forget() error
 	// Close closes the file. It says nothing about what is durable.
 	Close() error
 }
