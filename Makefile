@@ -15,7 +15,7 @@ BENCHDIR ?=
 PACKAGES ?= ./...
 DATA ?= ./data
 
-# Every daemon and tool, into bin/.
+# The three daemons and brokerctl, which is every tool, into bin/.
 build:
 	@go build -trimpath -o bin/ ./...
 	echo "built: $$(cd bin && echo *)"
@@ -103,7 +103,7 @@ fuzz:
 
 # Three million lines of the Go library's source through a broker and stock clients, counted at the end.
 demo: build
-	@bin/demo $(DEMOFLAGS)
+	@bin/brokerctl demo $(DEMOFLAGS)
 
 # The standard scenarios on brokerd, and on nsqd where that is on PATH, ROUNDS (3) times in turn; writes the tables of
 # docs/BENCHMARKS.md. SCENARIOS picks some, whose tables are printed instead; BENCHDIR is the folder for the brokers' data.
@@ -111,7 +111,7 @@ bench: build
 	@write=--write=docs/BENCHMARKS.md
 	[ -z "$(SCENARIOS)" ] || write=
 	command -v nsqd >/dev/null || echo 'nsqd is not on PATH: brokerd is measured alone. To get it: make nsq, and PATH=$$PATH:$$PWD/bin/nsq'
-	bin/bench standard --ours=bin/brokerd --rounds=$(ROUNDS) --scenarios="$(SCENARIOS)" --dir="$(BENCHDIR)" $$write
+	bin/brokerctl bench standard --ours=bin/brokerd --rounds=$(ROUNDS) --scenarios="$(SCENARIOS)" --dir="$(BENCHDIR)" $$write
 
 # Clusters, data folders and tools with NSQ's own daemons, and nsqadmin's answers beside admind's. They are taken from PATH; one
 # that is missing fails this, with what to install.

@@ -101,8 +101,8 @@ var rooms = []room{
 	{"apps/internal/stat", []string{"protocol/httpapi", "apps/appkit", "apps/internal/fleet"}, "a client of daemons over HTTP"},
 	{"apps/internal/brokerctl", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/..."},
 		"the one binary that has every tool"},
-	{"apps/...", []string{"apps/appkit", "apps/internal/..."}, "a main package runs its tool, no more; brokerctl runs all of them"},
-	{"apps/demo", []string{"protocol", "protocol/httpapi", "apps/appkit", "cmd/child"}, "a client that starts its broker; it stands alone"},
+	{"apps/...", []string{"apps/appkit", "apps/internal/brokerctl"}, "the one main package of the tools runs them, no more"},
+	{"apps/internal/demo", []string{"protocol", "protocol/httpapi", "apps/appkit", "cmd/child"}, "a client that starts its broker; it stands alone"},
 
 	{"cmd/child", []string{"protocol/httpapi"}, "it runs any command, ours or NSQ's, and asks its /ping"},
 	{"cmd/cmdtest", []string{"cmd/child", "cmd/cmdkit", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},
@@ -161,6 +161,20 @@ func TestOnlyTheTopFoldersHoldGo(t *testing.T) {
 		if inFolder && !slices.Contains(topFolders, top) || !inFolder && s.path != "arch_test.go" {
 			t.Errorf("%s lies outside of %q", s.path, topFolders)
 		}
+	}
+}
+
+// TestTheProgramsAreFour holds that go build makes these programs and no other, none of which is named as one of a system's.
+func TestTheProgramsAreFour(t *testing.T) {
+	var programs []string
+	for _, s := range sources(t) {
+		if s.tree.Name.Name == "main" && !slices.Contains(programs, s.dir) {
+			programs = append(programs, s.dir)
+		}
+	}
+	slices.Sort(programs)
+	if want := []string{"apps/brokerctl", "cmd/admind", "cmd/brokerd", "cmd/lookupd"}; !slices.Equal(programs, want) {
+		t.Errorf("the programs are %q, want %q", programs, want)
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,42 +16,56 @@ import (
 	"brokerd/protocol"
 )
 
-// Version is the tools' version; it is the daemons' too.
+// Version is the version of NSQ whose tools these stand for.
 const Version = protocol.Version
 
 // The exit codes of a tool.
 const (
-	ExitOK     = 0 // done, or stopped by a signal
-	ExitFailed = 1 // by an error, by settings that do not fit each other, or by a second signal
-	ExitUsage  = 2 // a flag could not be understood
+	ExitOK      = 0 // done, or stopped by a signal
+	ExitFailed  = 1 // by an error, or by a second signal
+	ExitUsage   = 2 // it was told something wrong: a flag, an argument, settings that do not fit each other
+	ExitMissing = 3 // the topic, channel, node or option that it was told of does not exist
 )
 
 // RunFunc is a tool's work. It returns when it is done, soon after ctx is done, or with the reason why it cannot go on.
 type RunFunc func(ctx context.Context, env *Env) error
 
-// Command is a tool, or a group of them.
+// Command is a tool, a verb, or a group of them.
 type Command struct {
-	Name    string // of the program, and of the first argument that picks it in a group
-	Summary string // one line without a full stop
-	Help    string // what it does and what it promises
-	Example string // command lines as one would type them
-	Args    string // names of the positional arguments; empty refuses any
-	// Verbatim leaves what stands behind the first positional argument as it is, for a command that is given another's
-	// command line. Otherwise flags may stand behind positional arguments.
-	Verbatim bool
-	Hangup   bool // SIGHUP comes over Env.Hangup; otherwise it stops the tool as SIGTERM does
-	// Progress adds --status-interval, for a tool that calls Env.Progress.
+	Name    string   // the word that picks it
+	Aliases []string // other words that do
+	NSQ     string   // the name of NSQ's tool: a program of this name is this command. Empty for none
+	Summary string   // one line without a full stop
+	Help    string   // what it does and what it promises
+	Example string   // command lines as one would type them
+	// Args names the positional arguments: one in brackets may be left out, the last may be repeated with "..."; empty refuses
+	// any. The names TOPIC, CHANNEL, TOPIC/CHANNEL, NODE and CONTEXT are completed by what Names of the root says.
+	Args   string
+	Hidden bool // from the help of its group
+	// Service says that it runs for long and speaks by its log, at level info. Other commands log warnings only, and end with
+	// a plain line.
+	Service bool
+	Hangup  bool // SIGHUP comes over Env.Hangup; otherwise it stops the tool as SIGTERM does
+	// Progress adds --status-interval and --json, for a tool that calls Env.Progress.
 	Progress bool
+	// Alone says that it asks no daemon, so that contexts and the environment tell it nothing.
+	Alone bool
+	// OneKind says that brokers and lookups cannot be given both. Where a context or the environment does, the lookups count.
+	OneKind bool
 	// Setup registers flags and returns the work. It is called once for each run, with a fresh set.
 	Setup func(flags *flag.FlagSet) RunFunc
-	// Sub makes the command a group: the first argument names one of them. Setup is not used then.
+	// Sub makes the command a group: the next argument names one of them. Setup is not used then.
 	Sub []Command
+	// Names returns the names that daemons know, for whoever completes a command line. Only the root's is used; nil knows none.
+	Names func(ctx context.Context, kind string, line Line) []string
 }
 
 // Process is the surroundings of a tool, so that tests can stand in for them.
 type Process struct {
-	Name           string // what the help calls the program; empty: the command's own name
+	Name           string // the program's, as it was called; empty: the root command's
 	Args           []string
+	Environ        []string // NAME=value
+	ConfigDir      string   // where contexts are kept; empty: there are none
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // interrupts, terminations and hang-ups; nil: none come
@@ -63,7 +75,9 @@ type Process struct {
 func NewProcess() Process {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	return Process{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
+	dir, _ := os.UserConfigDir() // without one there are no contexts, and whoever wants one is told so
+	return Process{Name: programName(os.Args[0]), Args: os.Args[1:], Environ: os.Environ(), ConfigDir: dir,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
 }
 
 // Env is what a tool is given to work with.
@@ -74,91 +88,78 @@ type Env struct {
 	Stdout, Stderr io.Writer // Stderr shares the log's lock, so that neither tears the other's lines
 	Log            *slog.Logger
 	Hangup         <-chan struct{} // one element for hang-ups since the last; nil unless Command.Hangup
+	Contexts       *Contexts       // where daemons are, by name
 
+	process        Process
 	console        *console
 	statusInterval time.Duration
+	json           bool // print what was done as JSON, by Progress
+	token          string
+	tokenFile      string
+	notes          bool // see Note
+	service        bool
 }
 
 // UserAgent is how the tool names itself to daemons.
 func (e *Env) UserAgent() string { return e.Name + "/" + Version + " " + clientLibrary }
 
+// Token is the secret that daemons are shown; empty for none.
+func (e *Env) Token() string { return e.token }
+
+// TokenFile is what --token-file says; empty for nothing.
+func (e *Env) TokenFile() string { return e.tokenFile }
+
+// Note prints a line for the person in front of it on the error output, unless only errors are wanted there.
+func (e *Env) Note(format string, args ...any) {
+	if e.notes {
+		fmt.Fprintf(e.Stderr, format+"\n", args...)
+	}
+}
+
 // usageError is a mistake in how the tool was called that only shows after the flags were parsed.
 type usageError struct{ error }
 
-// Usagef returns an error about settings: it is printed as one plain line with a hint at the help.
+func (e usageError) Unwrap() error { return e.error }
+
+// Usagef returns an error about what the tool was told: it is printed as one plain line with a hint at the help.
 func Usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// Main runs a tool as this process and ends it.
-func Main(c Command) { os.Exit(Run(c, NewProcess())) }
+// missingError says that what the tool was told of does not exist.
+type missingError struct{ error }
 
-// Run runs a tool from its arguments to its exit code.
-func Run(c Command, proc Process) int {
-	if proc.Name == "" {
-		proc.Name = c.Name
-	}
-	if len(c.Sub) > 0 {
-		return runGroup(c, proc)
-	}
-	call, err := parse(c, proc)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(proc.Stdout, c.help(proc.Name))
-		return ExitOK
-	case errors.Is(err, errVersion):
-		fmt.Fprintf(proc.Stdout, "%s v%s\n", proc.Name, Version)
-		return ExitOK
-	case err != nil:
-		fmt.Fprintf(proc.Stderr, "%s: %v: see %s --help\n", proc.Name, err, proc.Name)
-		if errors.As(err, new(usageError)) {
-			return ExitFailed
-		}
-		return ExitUsage
-	}
-	return call.run(proc)
-}
+func (e missingError) Unwrap() error { return e.error }
 
-// runGroup hands the rest of the arguments to the command that the first one names.
-func runGroup(c Command, proc Process) int {
-	if len(proc.Args) == 0 {
-		fmt.Fprint(proc.Stderr, c.help(proc.Name))
-		return ExitUsage
-	}
-	switch name := proc.Args[0]; strings.TrimLeft(name, "-") {
-	case "help", "h":
-		fmt.Fprint(proc.Stdout, c.help(proc.Name))
-		return ExitOK
-	case "version":
-		fmt.Fprintf(proc.Stdout, "%s v%s\n", proc.Name, Version)
-		return ExitOK
-	default:
-		i := slices.IndexFunc(c.Sub, func(s Command) bool { return s.Name == name })
-		if i < 0 {
-			fmt.Fprintf(proc.Stderr, "%s: unknown command %q: see %s --help\n", proc.Name, name, proc.Name)
-			return ExitUsage
-		}
-		proc.Name, proc.Args = proc.Name+" "+name, proc.Args[1:]
-		return Run(c.Sub[i], proc)
-	}
-}
+// Missingf returns an error about something that does not exist, for exit code 3.
+func Missingf(format string, args ...any) error { return missingError{fmt.Errorf(format, args...)} }
 
 // call is a command with its flags parsed, ready to run.
 type call struct {
 	command Command
+	path    string // of the command, as it was typed
 	common  *commonFlags
 	args    []string
+	token   string
 	work    RunFunc
 }
 
 // run starts the work and sees it to its end.
 func (c *call) run(proc Process) int {
 	out := newConsole(proc.Stderr)
+	if c.common.statusInterval > 0 {
+		c.common.level = min(c.common.level, slog.LevelInfo)
+	}
 	env := &Env{
 		Name: c.command.Name, Args: c.args, Stdin: proc.Stdin, Stdout: proc.Stdout, Stderr: out,
-		Log: cmdkit.NewLogger(out, c.common.format, c.common.level), console: out, statusInterval: c.common.statusInterval,
+		Log: cmdkit.NewLogger(out, c.common.format, c.common.level), Contexts: NewContexts(proc.ConfigDir), process: proc,
+		console: out, statusInterval: c.common.statusInterval, json: c.common.json, token: c.token, tokenFile: c.common.tokenFile,
+		service: c.command.Service, notes: c.common.format == "text" && c.common.level <= slog.LevelWarn,
 	}
 	hangup := make(chan struct{}, 1)
 	if c.command.Hangup {
 		env.Hangup = hangup
+	}
+	for _, warning := range c.common.warnings {
+		env.Log.Warn(warning)
 	}
 	for _, key := range c.common.unknownKeys {
 		env.Log.Debug("ignored a key of the file", "file", c.common.config, "key", key)
@@ -170,7 +171,7 @@ func (c *call) run(proc Process) int {
 	for {
 		select {
 		case err := <-ended:
-			return c.exit(ctx, proc, env, err)
+			return c.exit(ctx, env, err)
 		case s := <-proc.Signals:
 			switch {
 			case s == syscall.SIGHUP && c.command.Hangup:
@@ -190,14 +191,21 @@ func (c *call) run(proc Process) int {
 }
 
 // exit says why the work failed, if it did, and returns the exit code.
-func (c *call) exit(ctx context.Context, proc Process, env *Env, err error) int {
+func (c *call) exit(ctx context.Context, env *Env, err error) int {
+	code := ExitFailed
 	switch {
 	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return ExitOK
 	case errors.As(err, new(usageError)):
-		fmt.Fprintf(env.Stderr, "%s: %v: see %s --help\n", proc.Name, err, proc.Name)
-	default:
-		cmdkit.LogFatal(env.Log, "failed", err)
+		fmt.Fprintf(env.Stderr, "%s: %v: see %s --help\n", c.path, err, c.path)
+		return ExitUsage
+	case errors.As(err, new(missingError)):
+		code = ExitMissing
 	}
-	return ExitFailed
+	if c.command.Service || c.common.format != "text" {
+		cmdkit.LogFatal(env.Log, "failed", err)
+	} else {
+		fmt.Fprintf(env.Stderr, "%s: %v\n", c.path, err)
+	}
+	return code
 }

@@ -43,6 +43,9 @@ func hello() Command {
 				if *to == "" {
 					return Usagef("--to is required")
 				}
+				if *to == "ghost" {
+					return Missingf("there is no %s", *to)
+				}
 				if *to == "nobody" {
 					return errors.New("nobody is there")
 				}
@@ -61,13 +64,15 @@ func TestExitCodesAndTexts(t *testing.T) {
 		stdout, stderr string // parts of them
 	}{
 		{"work", "--to=world -also a --also=b", ExitOK, "hello world [a b] 1s", ""},
-		{"settings that do not fit", "", ExitFailed, "", "hello: --to is required: see hello --help"},
+		{"settings that do not fit", "", ExitUsage, "", "hello: --to is required: see hello --help"},
 		{"a failure", "--to=nobody --log-format=json", ExitFailed, "", `"level":"FATAL","msg":"failed","error":"nobody is there"`},
-		{"an unknown flag", "--frm=world", ExitUsage, "", "flag provided but not defined: -frm"},
+		{"a failure in plain words", "--to=nobody", ExitFailed, "", "hello: nobody is there\n"},
+		{"something that is not there", "--to=ghost", ExitMissing, "", "hello: there is no ghost\n"},
+		{"an unknown flag", "--frm=world", ExitUsage, "", "unknown flag: --frm"},
 		{"a bad value", "--some-pause=soon", ExitUsage, "", "soon"},
 		{"a bad level", "--log-level=loud", ExitUsage, "", "must be debug, info, warn, error or fatal"},
 		{"an empty list value", "--also=", ExitUsage, "", "must not be empty"},
-		{"arguments", "--to=world here there", ExitFailed, "", "unknown arguments: here there"},
+		{"arguments", "--to=world here there", ExitUsage, "", "unknown arguments: here there"},
 		{"version", "--version", ExitOK, "hello v" + Version + "\n", ""},
 		{"help", "--help", ExitOK, "Example:\n  hello --to=world\n", ""},
 		{"help of a list", "-h", ExitOK, "--also=NAME", ""},
@@ -90,7 +95,7 @@ func TestGroup(t *testing.T) {
 		want string
 	}{
 		{"hello --to=world", ExitOK, "hello world"},
-		{"hello", ExitFailed, "all hello: --to is required: see all hello --help"},
+		{"hello", ExitUsage, "all hello: --to is required: see all hello --help"},
 		{"hello --version", ExitOK, "all hello v" + Version},
 		{"", ExitUsage, "Commands:\n  hello        print a greeting"},
 		{"--help", ExitOK, "Commands:\n  hello        print a greeting"},
@@ -109,7 +114,7 @@ func TestFileOfSettings(t *testing.T) {
 		{"file", "to = 'you'\nalso = ['a', 'b']\nsome_pause = 1500\nunknown = 1", "", "hello you [a b] 1.5s"},
 		{"flags before file", "to = 'you'\nalso = ['a', 'b']\nsome_pause = '2m'", "--to=me --also=c", "hello me [c] 2m0s"},
 		{"a list for one value", "to = ['you']", "", "--to is one value, not a list"},
-		{"a wrong value", "some_pause = 'soon'", "", "the key some_pause of " + file},
+		{"a wrong value", "some_pause = 'soon'", "", `--some-pause cannot be "soon": parse error (from ` + file},
 		{"no TOML", "to: you", "", "--config must be a readable TOML file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -53,7 +53,7 @@ func AddConsumerFlags(flags *flag.FlagSet, maxInFlight int) *ConsumerFlags {
 func (c *ConsumerFlags) Check() error {
 	switch {
 	case len(c.NSQDs) == 0 && len(c.Lookups) == 0:
-		return Usagef("--nsqd-tcp-address or --lookupd-http-address required")
+		return Nowhere("--nsqd-tcp-address or --lookupd-http-address required")
 	case len(c.NSQDs) > 0 && len(c.Lookups) > 0:
 		return Usagef("use --nsqd-tcp-address or --lookupd-http-address not both")
 	case c.MaxInFlight < 1:
@@ -80,6 +80,9 @@ func (c *ConsumerFlags) Config(env *Env) (*nsq.Config, error) {
 	}
 	config.MaxInFlight = c.MaxInFlight
 	config.UserAgent = env.UserAgent()
+	if config.AuthSecret == "" {
+		config.AuthSecret = env.Token()
+	}
 	return config, config.Validate()
 }
 
@@ -111,12 +114,21 @@ func (c *ConsumerFlags) StartWith(
 	if err != nil {
 		return nil, fmt.Errorf("consuming %s: %w", topic, err)
 	}
-	inner.SetLogger(ClientLog{env.Log}, clientLevel(env.Log))
+	log := env.ClientLog()
+	inner.SetLogger(ClientLog{log}, clientLevel(log))
 	inner.AddConcurrentHandlers(handler, concurrency)
 	ctx, stop := context.WithCancel(context.Background())
 	consumer := &Consumer{Consumer: inner, stop: stop}
 	for _, address := range c.NSQDs {
-		consumer.join.Go(func() { consumer.connect(ctx, env.Log, address, inner.ConnectToNSQD) })
+		consumer.join.Go(func() {
+			consumer.connect(ctx, env.Log, address, func(address string) error {
+				err := inner.ConnectToNSQD(address)
+				if errors.Is(err, nsq.ErrAlreadyConnected) || errors.Is(err, nsq.ErrStopped) {
+					return err
+				}
+				return ExplainTCP(ctx, address, err)
+			})
+		})
 	}
 	for _, address := range c.Lookups {
 		consumer.join.Go(func() { consumer.connect(ctx, env.Log, address, inner.ConnectToNSQLookupd) })
@@ -160,6 +172,15 @@ func CheckNames(topic, channel string) error {
 		return Usagef("--channel is invalid: %q", channel)
 	}
 	return nil
+}
+
+// SplitTopic takes TOPIC/CHANNEL apart. Without a channel it is the one that is given.
+func SplitTopic(text, channel string) (string, string) {
+	topic, own, ok := strings.Cut(text, "/")
+	if !ok {
+		return topic, channel
+	}
+	return topic, own
 }
 
 // clientOptions is the value of --consumer-opt and --producer-opt: options of go-nsq's Config, tried as they are set.

@@ -43,3 +43,34 @@ func clientLevel(log *slog.Logger) nsq.LogLevel {
 	}
 	return nsq.LogLevelError
 }
+
+// ClientLog is where go-nsq's lines go. Those of a command that speaks to a person count for less: that a broker was connected to is
+// worth a line at level debug, that it was lost one at info, and only its errors are seen without being asked for.
+func (e *Env) ClientLog() *slog.Logger {
+	if e.service {
+		return e.Log
+	}
+	return slog.New(lesser{e.Log.Handler()})
+}
+
+// lesser logs everything a level lower, and that a lookup does not know a topic yet, which the command itself tells, two.
+type lesser struct{ slog.Handler }
+
+const oneLevel = slog.LevelInfo - slog.LevelDebug
+
+// Enabled reports whether a line of the level would be seen.
+func (h lesser) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.Handler.Enabled(ctx, level-oneLevel)
+}
+
+// Handle logs a line.
+func (h lesser) Handle(ctx context.Context, r slog.Record) error {
+	r.Level -= oneLevel
+	if strings.Contains(r.Message, "TOPIC_NOT_FOUND") {
+		r.Level -= oneLevel
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}

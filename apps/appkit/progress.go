@@ -1,6 +1,7 @@
 package appkit
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ type Progress struct {
 
 	env    *Env
 	things string
+	began  time.Time
 	left   func() (int64, bool)
 	stop   chan struct{}
 	ended  chan struct{}
@@ -25,7 +27,7 @@ type Progress struct {
 // Progress starts to show how many of the things, a plural, are done. left says how many there still are, if it knows; it may be
 // nil, and is called from another goroutine. Stop ends it.
 func (e *Env) Progress(things string, left func() (int64, bool)) *Progress {
-	p := &Progress{env: e, things: things, left: left, stop: make(chan struct{}), ended: make(chan struct{})}
+	p := &Progress{env: e, things: things, began: time.Now(), left: left, stop: make(chan struct{}), ended: make(chan struct{})}
 	interval := e.statusInterval
 	if e.console != nil && e.console.terminal {
 		interval = 500 * time.Millisecond
@@ -38,6 +40,13 @@ func (e *Env) Progress(things string, left func() (int64, bool)) *Progress {
 func (p *Progress) Stop() {
 	close(p.stop)
 	<-p.ended
+	if p.env.json {
+		summary := map[string]any{p.things: p.Done.Load(), "failed": p.Failed.Load(), "bytes": p.Bytes.Load(),
+			"seconds": time.Since(p.began).Round(time.Millisecond).Seconds()}
+		if err := json.NewEncoder(p.env.Stdout).Encode(summary); err != nil {
+			p.env.Log.Error("writing the summary", "error", err)
+		}
+	}
 }
 
 func (p *Progress) run(interval time.Duration) {
@@ -46,7 +55,7 @@ func (p *Progress) run(interval time.Duration) {
 		<-p.stop
 		return
 	}
-	began, last, before := time.Now(), time.Now(), int64(0)
+	last, before := p.began, int64(0)
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -57,7 +66,7 @@ func (p *Progress) run(interval time.Duration) {
 			before, last = done, now
 		case <-p.stop:
 			done := p.Done.Load()
-			p.leave(done, perSecond(done, time.Since(began)))
+			p.leave(done, perSecond(done, time.Since(p.began)))
 			return
 		}
 	}

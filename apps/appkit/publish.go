@@ -30,6 +30,9 @@ func (p *ProducerFlags) Config(env *Env) (*nsq.Config, error) {
 		return nil, Usagef("--producer-opt: %w", err)
 	}
 	config.UserAgent = env.UserAgent()
+	if config.AuthSecret == "" {
+		config.AuthSecret = env.Token()
+	}
 	return config, config.Validate()
 }
 

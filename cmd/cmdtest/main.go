@@ -46,7 +46,8 @@ func Run(run func() int, commands ...string) int {
 func runIn(home string, run func() int, commands []string) int {
 	binaries = filepath.Join(home, "bin")
 	temporary := filepath.Join(home, "tmp")
-	if err := errors.Join(build(commands), os.Mkdir(temporary, 0o700), os.Setenv("TMPDIR", temporary)); err != nil {
+	if err := errors.Join(build(commands), os.Mkdir(temporary, 0o700), os.Setenv("TMPDIR", temporary),
+		os.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))); err != nil { // whoever runs the tests may have contexts of brokerctl
 		return failed(err)
 	}
 	code := run()
@@ -100,7 +101,7 @@ func Find(t testing.TB, name string) string {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("NOT RUN: %s is not on PATH; get it with: make nsq", name)
+		t.Skipf("NOT RUN: %s is not on PATH; it is one of NSQ's own", name)
 	}
 	return path
 }

@@ -59,6 +59,12 @@ func Tool(t testing.TB, name string, args ...string) *Process {
 	return p
 }
 
+// Verb starts a verb of brokerctl, which the test's Main has built.
+func Verb(t testing.TB, verb string, args ...string) *Process {
+	t.Helper()
+	return Tool(t, "brokerctl", append([]string{verb}, args...)...)
+}
+
 // Start runs the process, and when it is a daemon returns once it answers.
 func (p *Process) Start(t testing.TB) {
 	t.Helper()

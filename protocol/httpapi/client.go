@@ -25,6 +25,7 @@ type ClientConfig struct {
 	ConnectTimeout time.Duration // of one dial; 0 means none
 	RequestTimeout time.Duration // of a whole request with its answer; 0 means none
 	UserAgent      string        // empty for net/http's
+	Token          string        // sent as a bearer token; empty for none
 }
 
 // largeAnswer is from how many bytes on answers take turns in being decoded.
@@ -35,13 +36,14 @@ const largeAnswer = 64 << 10
 type HTTPClient struct {
 	c     *http.Client
 	agent string
+	token string
 	turns chan struct{} // of decoding a large answer: as many as processors, or a hundred at once would leave none for anybody else
 }
 
 // NewHTTPClient returns a client with no connection yet.
 func NewHTTPClient(cfg ClientConfig) *HTTPClient {
 	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
-	return &HTTPClient{agent: cfg.UserAgent, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), c: &http.Client{
+	return &HTTPClient{agent: cfg.UserAgent, token: cfg.Token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), c: &http.Client{
 		Timeout: cfg.RequestTimeout,
 		Transport: &http.Transport{
 			DialContext:         dialer.DialContext,
@@ -127,6 +129,9 @@ func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byt
 	req.Header.Set("Accept", "application/vnd.nsq; version=1.0")
 	if c.agent != "" {
 		req.Header.Set("User-Agent", c.agent)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")

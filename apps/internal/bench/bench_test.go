@@ -121,19 +121,19 @@ func TestMistakesAreToldInOneLine(t *testing.T) {
 		code int
 		want string
 	}{
-		{"pub --size=8", appkit.ExitFailed, "size must be 16"},
+		{"pub --size=8", appkit.ExitUsage, "size must be 16"},
 		{"pub --rdy=1", appkit.ExitUsage, "rdy"},
 		{"pub --messages=some", appkit.ExitUsage, "messages"},
-		{"pub extra", appkit.ExitFailed, "extra"},
+		{"pub extra", appkit.ExitUsage, "extra"},
 		{"nothing", appkit.ExitUsage, "nothing"},
 		{"pub --nsqd-tcp-address=127.0.0.1:1 --nsqd-http-address=none", appkit.ExitFailed, "refused"},
 		{"pub --nsqd-http-address=127.0.0.1:1", appkit.ExitFailed, "HTTP"},
-		{"compare", appkit.ExitFailed, "--peer"},
-		{"compare --peer=127.0.0.1:1 --rounds=0", appkit.ExitFailed, "--rounds"},
-		{"compare --peer=127.0.0.1:1 fly", appkit.ExitFailed, `no load "fly"`},
-		{"compare --peer=127.0.0.1:1 -- pub --size=1", appkit.ExitFailed, "size"},
-		{"standard --scenarios=fly", appkit.ExitFailed, `no scenario "fly"`},
-		{"standard --rounds=0", appkit.ExitFailed, "--rounds"},
+		{"compare", appkit.ExitUsage, "--peer"},
+		{"compare --peer=127.0.0.1:1 --rounds=0", appkit.ExitUsage, "--rounds"},
+		{"compare --peer=127.0.0.1:1 fly", appkit.ExitUsage, `no load "fly"`},
+		{"compare --peer=127.0.0.1:1 -- pub --size=1", appkit.ExitUsage, "size"},
+		{"standard --scenarios=fly", appkit.ExitUsage, `no scenario "fly"`},
+		{"standard --rounds=0", appkit.ExitUsage, "--rounds"},
 	} {
 		code, out, log := bench(nil, strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(log, c.want) || out != "" {

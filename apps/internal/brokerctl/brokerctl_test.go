@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"brokerd/apps/appkit"
 	"brokerd/apps/internal/apptest"
 	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
@@ -124,18 +125,18 @@ func TestVerbs(t *testing.T) {
 			if got := do("channel", "empty", "orders", "billing", "--dry-run"); strings.Count(got, "POST http://127.0.0.1:") != 2 || depth() != 6 {
 				t.Errorf("dry run: %s, depth %d", got, depth())
 			}
-			do("channel", "empty", "orders", "billing")
-			do("topic", "empty", "orders")
+			do("channel", "empty", "orders", "billing", "--yes")
+			do("topic", "empty", "orders", "--yes")
 			if n := depth(); n != 0 {
 				t.Errorf("depth %d when emptied", n)
 			}
-			do("topic", "tombstone", "orders", c.brokers[0].HTTP)
+			do("topic", "tombstone", "orders", c.brokers[0].HTTP, "--yes")
 			c.knows(t, "orders", 1)
-			do("channel", "delete", "orders", "billing")
+			do("channel", "delete", "orders", "billing", "--yes")
 			if n := len(c.brokers[1].Topic(t, "orders").Channels); n != 0 {
 				t.Errorf("%d channels are left", n)
 			}
-			do("topic", "delete", "orders")
+			do("topic", "delete", "orders", "--yes")
 			if got := do("topic", "list"); got != "" || c.brokers[1].Topic(t, "orders").TopicName != "" {
 				t.Errorf("topics: %q", got)
 			}
@@ -194,16 +195,16 @@ func TestPartialFailures(t *testing.T) {
 	if !strings.HasPrefix(out, "orders\n") || !strings.Contains(out, "without 1 that failed: "+c.brokers[0].HTTP) {
 		t.Errorf("list: %s", out)
 	}
-	out = ctl(t, 1, "channel", "delete", "orders", "nothing", "--nsqd-http-address="+c.brokers[1].HTTP)
-	if !strings.Contains(out, "not there") || !strings.Contains(out, "nobody knows it") {
+	out = ctl(t, 3, "channel", "delete", "orders", "nothing", "--yes", "--nsqd-http-address="+c.brokers[1].HTTP)
+	if !strings.Contains(out, "not there") || !strings.Contains(out, "nobody knows the channel nothing of the topic orders") {
 		t.Errorf("delete: %s", out)
 	}
 	gone := "--lookupd-http-address=" + cmdtest.FreeAddress(t)
 	out = ctl(t, 1, append([]string{"topic", "create", "more", gone}, c.args...)...)
-	if !strings.Contains(out, c.lookup.HTTP+"  ok") || !strings.Contains(out, "1 of 2 failed") {
+	if !strings.Contains(out, c.lookup.HTTP+"  ok") || !strings.Contains(out, "1 of 3 failed") { // a broker that lives is the third
 		t.Errorf("create: %s", out)
 	}
-	out = ctl(t, 1, append([]string{"topic", "tombstone", "orders", "10.9.9.9:1"}, c.args...)...)
+	out = ctl(t, 3, append([]string{"topic", "tombstone", "orders", "10.9.9.9:1", "--yes"}, c.args...)...)
 	if !strings.Contains(out, "no lookup knows the broker 10.9.9.9:1") {
 		t.Errorf("tombstone: %s", out)
 	}
@@ -217,14 +218,14 @@ func TestSaysWhatIsWrong(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"topic", "delete", "*", broker}, 1, `"*" is no valid name of a topic`},
-		{[]string{"channel", "delete", "orders", "*", broker}, 1, `"*" is no valid name of a channel`},
-		{[]string{"topic", "delete", broker}, 1, "wants TOPIC"},
-		{[]string{"topic", "list", "orders", broker}, 1, "wants no arguments"},
-		{[]string{"topic", "list"}, 1, "--nsqd-http-address or --lookupd-http-address required"},
+		{[]string{"topic", "delete", "*", broker}, 2, `"*" is no valid name of a topic`},
+		{[]string{"channel", "delete", "orders", "*", broker}, 2, `"*" is no valid name of a channel`},
+		{[]string{"topic", "delete", broker}, 2, "wants TOPIC"},
+		{[]string{"topic", "list", "orders", broker}, 2, "unknown arguments: orders"},
+		{[]string{"topic", "list"}, 2, "--nsqd-http-address or --lookupd-http-address required"},
 		{[]string{"topic", "burn"}, 2, `unknown command "burn"`},
-		{[]string{"topic", "config", "set", "orders", "fast", broker}, 1, "wants KEY=VALUE"},
-		{[]string{"completion", "tcsh"}, 1, "wants one of bash, zsh, fish"},
+		{[]string{"topic", "config", "set", "orders", "fast", broker}, 2, "wants KEY=VALUE"},
+		{[]string{"completion", "tcsh"}, 2, "wants one of bash, zsh, fish"},
 	} {
 		if got := ctl(t, test.code, test.args...); !strings.Contains(got, test.want) {
 			t.Errorf("%q: %s; want %s", test.args, got, test.want)
@@ -241,52 +242,58 @@ func TestToolsAreInIt(t *testing.T) {
 		t.Errorf("tail printed %q", got)
 	}
 	for _, tool := range []string{"bench", "pub", "relay", "ship", "stat", "tail", "tofile", "tohttp"} {
-		if got := ctl(t, 0, tool, "--help"); !strings.HasPrefix(got, "brokerctl "+tool+" v") {
+		if got := ctl(t, 0, tool, "--help"); !strings.HasPrefix(got, "brokerctl "+tool+": ") {
 			t.Errorf("%s --help: %s", tool, got)
 		}
 	}
 }
 
-// words returns what Complete offers, without the meanings.
-func words(t *testing.T, env Environment, line ...string) (list []string) {
+// words returns what the program offers for the last of the words, without the meanings.
+func words(t *testing.T, environ []string, line ...string) (list []string) {
 	t.Helper()
-	for _, candidate := range Complete(t.Context(), New(env), line, env) {
-		word, meaning, ok := strings.Cut(candidate, "\t")
-		if !ok || meaning == "" {
-			t.Errorf("%q has no meaning", candidate)
+	var out, log strings.Builder
+	code := appkit.Run(New(), appkit.Process{Args: append([]string{"__complete"}, line...), Environ: environ, Stdout: &out, Stderr: &log})
+	if code != appkit.ExitOK {
+		t.Fatalf("%q: exit code %d, %s", line, code, &log)
+	}
+	for candidate := range strings.Lines(out.String()) {
+		if word, _, _ := strings.Cut(strings.TrimSpace(candidate), "\t"); !strings.HasPrefix(word, ":") { // which says how to go on
+			list = append(list, word)
 		}
-		list = append(list, word)
 	}
 	return list
 }
 
-// TestComplete covers commands, flags, and names that daemons know, found by flags and by the environment.
+// TestComplete covers commands, flags, and names that daemons know, found by flags, by the environment and by a context.
 func TestComplete(t *testing.T) {
 	t.Parallel()
 	broker := cmdtest.Broker(t, "brokerd", nil)
 	broker.Create(t, "orders", "billing", "audit")
 	broker.Create(t, "other")
-	empty := func(string) (string, bool) { return "", false }
-	env := func(name string) (string, bool) { return broker.HTTP, name == brokersVariable }
+	env := []string{"BROKERCTL_NSQD_HTTP_ADDRESS=" + broker.HTTP}
 	at := "--nsqd-http-address=" + broker.HTTP
 	for _, test := range []struct {
-		env  Environment
+		env  []string
 		line []string
 		want []string
 	}{
-		{empty, []string{"to"}, []string{"topic", "tofile", "tohttp"}},
-		{empty, []string{"topic", "config", ""}, []string{"get", "set"}},
-		{empty, []string{"topic", "create", "--d"}, []string{"--dry-run"}},
-		{empty, []string{"tail", "--print"}, []string{"--print-topic"}},
-		{empty, []string{"tail", "--topic=x", "--n"}, []string{"--n=", "--nsqd-tcp-address="}},
-		{empty, []string{"completion", ""}, []string{"bash", "fish", "zsh"}},
-		{empty, []string{"topic", "pause", ""}, nil},
-		{empty, []string{"topic", "pause", at, "o"}, []string{"orders", "other"}},
-		{empty, []string{"topic", "pause", "--nsqd-http-address", broker.HTTP, "or"}, nil}, // the flag's value stands for the topic
+		{nil, []string{"to"}, []string{"tofile", "tohttp", "topic"}},
+		{nil, []string{"topic", "config", ""}, []string{"get", "set"}},
+		{nil, []string{"topic", "create", "--dr"}, []string{"--dry-run"}},
+		{nil, []string{"tail", "--print"}, []string{"--print-topic"}},
+		{nil, []string{"completion", ""}, []string{"bash", "zsh", "fish"}},
+		{nil, []string{"tail", "--log-level", "e"}, []string{"error"}},
+		{nil, []string{"topic", "pause", ""}, nil},
+		{nil, []string{"topic", "pause", at, "o"}, []string{"orders", "other"}},
+		{nil, []string{"topic", "pause", "-nsqd-http-address", broker.HTTP, "or"}, []string{"orders"}},
 		{env, []string{"topic", "pause", "or"}, []string{"orders"}},
 		{env, []string{"channel", "pause", "orders", ""}, []string{"audit", "billing"}},
 		{env, []string{"channel", "pause", "orders", "billing", ""}, nil},
-		{empty, []string{"nothing", ""}, []string{"topic", "channel", "node", "bench", "pub", "relay", "ship", "stat", "tail", "tofile", "tohttp", "completion"}},
+		{env, []string{"tail", "--topic", "ot"}, []string{"other"}},
+		{env, []string{"tail", "--topic=ord"}, []string{"orders"}},
+		{env, []string{"tail", "-topic", "orders", "--channel", "b"}, []string{"billing"}},
+		{env, []string{"sub", "orders/"}, []string{"orders/audit", "orders/billing"}},
+		{env, []string{"pub", "oth"}, []string{"other"}},
 	} {
 		if got := words(t, test.env, test.line...); !slices.Equal(got, test.want) {
 			t.Errorf("%q: %q, want %q", test.line, got, test.want)
@@ -297,8 +304,13 @@ func TestComplete(t *testing.T) {
 // shells are how each shell is asked for candidates without a terminal.
 var shells = map[string]string{
 	"bash": `source <(brokerctl completion bash)
-COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; _brokerctl; printf '%s\n' "${COMPREPLY[@]}"`,
-	"zsh": `compdef() { : }; _describe() { print -rl -- "${(@P)2}" }; compadd() { print -rl -- "${(@P)argv[-1]}" }; _default() { : }
+compopt() { :; }
+IFS=' ' read -ra COMP_WORDS <<<"$1"; [[ $1 == *' ' ]] && COMP_WORDS+=("")
+COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; COMP_CWORD=$((${#COMP_WORDS[@]}-1)); COMP_TYPE=9
+_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${COMP_WORDS[COMP_CWORD]}; prev=${COMP_WORDS[COMP_CWORD-1]}; }
+_init_completion() { _get_comp_words_by_ref; }
+__start_brokerctl; printf '%s\n' "${COMPREPLY[@]}"`,
+	"zsh": `compdef() { : }; _describe() { shift; [[ $1 == -* ]] && shift; [[ $1 == completions ]] || shift; print -rl -- "${(@P)1}" }; _arguments() { : }
 source <(brokerctl completion zsh)
 words=("${(@s: :)1}"); CURRENT=${#words}; _brokerctl`,
 	"fish": `source (brokerctl completion fish | psub); complete -C "$argv[1]"`,
@@ -317,7 +329,7 @@ func TestShells(t *testing.T) {
 				"brokerctl topic cr":          {"create"},
 				"brokerctl topic ":            {"list", "tombstone", "config"},
 				"brokerctl tail --print":      {"--print-topic"},
-				"brokerctl tail --max-att":    {"--max-attempts="},
+				"brokerctl tail --max-att":    {"--max-attempts"},
 				"brokerctl completion ":       {"bash", "fish", "zsh"},
 				"brokerctl topic create new ": {},
 			} {

@@ -3,6 +3,7 @@ package brokerctl
 import (
 	"fmt"
 
+	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
 	"brokerd/protocol/httpapi"
 )
@@ -24,23 +25,23 @@ given by their addresses the topic is created too, if need be.`,
 		example: "channel create orders billing --lookupd-http-address=127.0.0.1:4161", run: createChannel,
 	},
 	{
-		name: "delete", summary: "delete a channel with its messages", args: "TOPIC CHANNEL", changes: true,
+		name: "delete", summary: "delete a channel with its messages", args: "TOPIC CHANNEL", changes: true, destroys: true,
 		example: "channel delete orders billing --lookupd-http-address=127.0.0.1:4161",
-		run:     func(c *call) error { return everywhere(c, "/channel/delete", true) },
+		run:     func(c *call) error { return remove(c, "/channel/delete") },
 	},
 	{
-		name: "empty", summary: "delete the messages of a channel", args: "TOPIC CHANNEL", changes: true,
+		name: "empty", summary: "delete the messages of a channel", args: "TOPIC CHANNEL", changes: true, destroys: true,
 		example: "channel empty orders billing --lookupd-http-address=127.0.0.1:4161",
-		run:     func(c *call) error { return everywhere(c, "/channel/empty", false) },
+		run:     func(c *call) error { return empty(c, "/channel/empty") },
 	},
 	{
 		name: "pause", summary: "give a channel's messages to no consumer", args: "TOPIC CHANNEL", changes: true,
 		example: "channel pause orders billing --lookupd-http-address=127.0.0.1:4161",
-		run:     func(c *call) error { return everywhere(c, "/channel/pause", false) },
+		run:     func(c *call) error { return everywhere(c, "/channel/pause") },
 	},
 	{
 		name: "unpause", summary: "give a channel's messages to consumers again", args: "TOPIC CHANNEL", changes: true,
-		run: func(c *call) error { return everywhere(c, "/channel/unpause", false) },
+		run: func(c *call) error { return everywhere(c, "/channel/unpause") },
 	},
 }
 
@@ -48,6 +49,7 @@ given by their addresses the topic is created too, if need be.`,
 func listChannels(c *call) error {
 	topic := c.args[0]
 	var names []string
+	known := false
 	var failures []fleet.Failure
 	for _, a := range fleet.Each(c.fleet.Lookups(), func(address string) (found httpapi.Channels, err error) {
 		err = c.fleet.Get(c.ctx, address, query("/channels", topic, ""), &found)
@@ -56,19 +58,31 @@ func listChannels(c *call) error {
 		if a.Err != nil {
 			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
 		}
-		names = append(names, a.Value.Channels...)
+		names, known = append(names, a.Value.Channels...), known || len(a.Value.Channels) > 0
 	}
 	for _, a := range c.fleet.Stats(c.ctx, c.direct, fleet.Query{Topic: topic}) {
 		if a.Err != nil {
 			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
 		}
 		for _, t := range a.Value.Topics {
+			known = true
 			for i := range t.Channels {
 				names = append(names, t.Channels[i].ChannelName)
 			}
 		}
 	}
+	if !known && len(failures) == 0 {
+		return c.unlessTopic(topic)
+	}
 	return c.showNames(names, failures)
+}
+
+// unlessTopic returns an error when nobody knows the topic, and shows that it has no channels otherwise.
+func (c *call) unlessTopic(topic string) error {
+	if !c.lookedUp(topic, "") {
+		return appkit.Missingf("nobody knows the topic %s", topic)
+	}
+	return c.showNames(nil, nil)
 }
 
 func createChannel(c *call) error {

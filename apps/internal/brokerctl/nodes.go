@@ -2,12 +2,12 @@ package brokerctl
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"text/tabwriter"
+	"strconv"
+	"strings"
 	"time"
 
 	"brokerd/apps/appkit"
@@ -75,13 +75,13 @@ func listNodes(c *call) error {
 		}
 	}
 	return c.show(rows, failures, func(w io.Writer) {
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "HTTP\tTCP\tHOST\tVERSION\tZONE\tREGION\tTOPICS\tTOMBSTONES")
+		t := appkit.Table{Columns: []appkit.Column{{Name: "HTTP", Left: true}, {Name: "TCP", Left: true}, {Name: "HOST", Left: true, Extra: true},
+			{Name: "VERSION", Left: true}, {Name: "ZONE", Left: true, Extra: true}, {Name: "REGION", Left: true, Extra: true}, {Name: "TOPICS"},
+			{Name: "TOMBSTONES", Extra: true}}}
 		for _, r := range rows {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", r.HTTP, r.TCP, r.Hostname, r.Version, cmp.Or(r.Zone, "-"),
-				cmp.Or(r.Region, "-"), r.Topics, r.Tombstones)
+			t.Add(r.HTTP, r.TCP, r.Hostname, r.Version, cmp.Or(r.Zone, "-"), cmp.Or(r.Region, "-"), strconv.Itoa(r.Topics), strconv.Itoa(r.Tombstones))
 		}
-		t.Flush() // what it writes to reports no error
+		t.Write(w, c.env.Width())
 	})
 }
 
@@ -126,14 +126,22 @@ func nodeStats(c *call) error {
 		sums = append(sums, sumOf(a.Address, &a.Value))
 	}
 	return c.show(sums, failures, func(w io.Writer) {
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "HTTP\tHEALTH\tUPTIME\tTOPICS\tCHANNELS\tDEPTH\tIN FLIGHT\tDEFERRED\tCONNS\tMESSAGES\tHEAP MiB")
+		t := appkit.Table{Columns: []appkit.Column{{Name: "HTTP", Left: true}, {Name: "HEALTH", Left: true}, {Name: "UPTIME", Left: true, Extra: true},
+			{Name: "TOPICS", Extra: true}, {Name: "CHANNELS", Extra: true}, {Name: "DEPTH"}, {Name: "IN FLIGHT"}, {Name: "DEFERRED", Extra: true},
+			{Name: "CONNS", Extra: true}, {Name: "MESSAGES", Extra: true}, {Name: "HEAP MiB", Extra: true}},
+			Color: func(column, text string) string {
+				if column == "HEALTH" && strings.TrimSpace(text) != "OK" {
+					return c.env.Bad(text)
+				}
+				return text
+			}}
 		for _, s := range sums {
 			up := time.Since(time.Unix(s.Start, 0)).Round(time.Second)
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%d\t%s\t%d\n", s.HTTP, s.Health, up, s.Topics, s.Channels,
-				appkit.Grouped(s.Depth), s.InFlight, s.Deferred, s.Clients, appkit.Grouped(int64(s.Messages)), s.Heap>>20)
+			t.Add(s.HTTP, s.Health, up.String(), strconv.Itoa(s.Topics), strconv.Itoa(s.Channels), appkit.Grouped(s.Depth),
+				strconv.Itoa(s.InFlight), strconv.Itoa(s.Deferred), strconv.Itoa(s.Clients), appkit.Grouped(int64(s.Messages)),
+				strconv.FormatUint(s.Heap>>20, 10))
 		}
-		t.Flush() // what it writes to reports no error
+		t.Write(w, c.env.Width())
 	})
 }
 
@@ -158,6 +166,12 @@ func sumOf(address string, s *httpapi.Stats) nodeSum {
 	return sum
 }
 
+// optionHints say what a running broker's options can be, when a broker has only said that a value is none.
+var optionHints = map[string]string{
+	"log_level":                "it is one of debug, info, warn, error, fatal",
+	"nsqlookupd_tcp_addresses": `it is a JSON array of addresses, as in ["10.0.0.5:4160"]`,
+}
+
 func getNodeConfig(c *call) error {
 	brokers, failures := c.fleet.Brokers(c.ctx, "")
 	return c.showAnswers(brokers, failures, func(address string) (any, error) {
@@ -170,7 +184,8 @@ func setNodeConfig(c *call) error {
 	brokers, failures := c.fleet.Brokers(c.ctx, "")
 	requests := make([]step, len(brokers))
 	for i, address := range brokers {
-		requests[i] = setOption(address, c.args[0], c.args[1])
+		requests[i] = step{address: address, method: http.MethodPut, path: "/config/" + url.PathEscape(c.args[0]), body: []byte(c.args[1]),
+			hint: optionHints[c.args[0]]}
 	}
 	return c.do(failures, requests)
 }

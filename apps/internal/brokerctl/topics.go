@@ -2,11 +2,8 @@ package brokerctl
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -31,31 +28,31 @@ var topicVerbs = []verb{
 	},
 	{
 		name: "create", summary: "make a topic", args: "TOPIC", changes: true, run: createTopic,
-		help: `Makes the topic known to the lookups, and creates it on the brokers that are given by their addresses. Brokers
-that only the lookups know create it when something is published to it.`,
-		example: "topic create orders --lookupd-http-address=127.0.0.1:4161 --nsqd-http-address=127.0.0.1:4151",
+		help: `Makes the topic known to the lookups, and creates it on the brokers that are given by their addresses, or else on every broker that
+the lookups know.`,
+		example: "topic create orders --lookupd-http-address=127.0.0.1:4161",
 	},
 	{
-		name: "delete", summary: "delete a topic with its channels and messages", args: "TOPIC", changes: true,
+		name: "delete", summary: "delete a topic with its channels and messages", args: "TOPIC", changes: true, destroys: true,
 		example: "topic delete orders --lookupd-http-address=127.0.0.1:4161",
-		run:     func(c *call) error { return everywhere(c, "/topic/delete", true) },
+		run:     func(c *call) error { return remove(c, "/topic/delete") },
 	},
 	{
-		name: "empty", summary: "delete the messages that wait in a topic for its first channel", args: "TOPIC", changes: true,
+		name: "empty", summary: "delete the messages that wait in a topic for its first channel", args: "TOPIC", changes: true, destroys: true,
 		help: "What has gone to channels already stays there: see brokerctl channel empty.",
-		run:  func(c *call) error { return everywhere(c, "/topic/empty", false) },
+		run:  func(c *call) error { return empty(c, "/topic/empty") },
 	},
 	{
 		name: "pause", summary: "let nothing go from a topic to its channels", args: "TOPIC", changes: true,
 		example: "topic pause orders --lookupd-http-address=127.0.0.1:4161",
-		run:     func(c *call) error { return everywhere(c, "/topic/pause", false) },
+		run:     func(c *call) error { return everywhere(c, "/topic/pause") },
 	},
 	{
 		name: "unpause", summary: "let messages go from a topic to its channels again", args: "TOPIC", changes: true,
-		run: func(c *call) error { return everywhere(c, "/topic/unpause", false) },
+		run: func(c *call) error { return everywhere(c, "/topic/unpause") },
 	},
 	{
-		name: "tombstone", summary: "hide a broker from consumers of a topic, and delete the topic there", args: "TOPIC NODE", changes: true,
+		name: "tombstone", summary: "hide a broker from consumers of a topic, and delete the topic there", args: "TOPIC NODE", changes: true, destroys: true,
 		help: `NODE is the broker's HTTP address as brokerctl node list prints it. Lookups hide it for as long as their
 --tombstone-lifetime says, so that no consumer reconnects before the broker has deleted the topic.`,
 		example: "topic tombstone orders 10.0.0.2:4151 --lookupd-http-address=127.0.0.1:4161", run: tombstone,
@@ -105,7 +102,7 @@ func (c *call) showNames(names []string, failures []fleet.Failure) error {
 // lookupTopic prints what the lookups say of a topic.
 func lookupTopic(c *call) error {
 	if len(c.fleet.Lookups()) == 0 {
-		return appkit.Usagef("--lookupd-http-address required")
+		return appkit.Nowhere("--lookupd-http-address required")
 	}
 	var failures []fleet.Failure
 	answers := fleet.Each(c.fleet.Lookups(), func(address string) (found httpapi.Lookup, err error) {
@@ -126,7 +123,7 @@ func lookupTopic(c *call) error {
 		}
 	}
 	if !known && len(failures) == 0 {
-		return errors.New("nobody knows it")
+		return appkit.Missingf("nobody knows %s", c.what())
 	}
 	slices.Sort(all.Channels)
 	all.Channels = slices.Compact(all.Channels)
@@ -153,35 +150,75 @@ func stats(c *call, topic, channel string) error {
 	if topic != "" && len(failures) == 0 && !slices.ContainsFunc(rows, func(r stat.Row) bool {
 		return channel == "" || r.Channel == channel
 	}) {
-		return errors.New("nobody knows it")
+		return appkit.Missingf("nobody knows %s", c.what())
 	}
-	return c.show(rows, failures, func(w io.Writer) {
-		for _, line := range stat.Table(rows) {
-			fmt.Fprintln(w, line)
-		}
-	})
+	return c.show(rows, failures, func(w io.Writer) { stat.Table(rows).Write(w, c.env.Width()) })
 }
 
 func createTopic(c *call) error {
 	path := query("/topic/create", c.args[0], "")
-	return c.do(nil, steps(c.fleet.Lookups(), path), steps(c.direct, path))
-}
-
-// everywhere sends a request about a topic, or a channel of it, to every broker that has the topic, and before that to the
-// lookups if they keep something about it.
-func everywhere(c *call, path string, lookupsToo bool) error {
-	channel := ""
-	if len(c.args) > 1 {
-		channel = c.args[1]
-	}
-	path = query(path, c.args[0], channel)
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
-	var lookups []step
-	if lookupsToo {
-		lookups = steps(c.fleet.Lookups(), path)
+	brokers, failures := c.direct, []fleet.Failure(nil)
+	if len(brokers) == 0 {
+		if brokers, failures = c.fleet.Brokers(c.ctx, ""); len(brokers) == 0 && len(failures) == 0 {
+			return appkit.Missingf("the lookups know no broker to make the topic on")
+		}
 		failures = nil // they are asked, and so counted, again
 	}
-	return c.do(failures, lookups, steps(brokers, path))
+	return c.do(failures, steps(c.fleet.Lookups(), path), steps(brokers, path))
+}
+
+// everywhere sends a request about a topic, or a channel of it, to every broker that has the topic.
+func everywhere(c *call, path string) error {
+	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	return c.do(failures, steps(brokers, query(path, c.args[0], c.channel())))
+}
+
+// channel is the channel that the verb is about; empty when it is about a topic.
+func (c *call) channel() string {
+	if len(c.args) > 1 {
+		return c.args[1]
+	}
+	return ""
+}
+
+// empty deletes messages, once that is confirmed.
+func empty(c *call, path string) error {
+	if err := c.ask("delete the messages of %s", c.what()); err != nil {
+		return err
+	}
+	return everywhere(c, path)
+}
+
+// remove deletes a topic or channel, once that is confirmed: at the lookups first, so that it is not announced anew. Lookups answer
+// that all is well whether they knew it or not, so that they are asked before.
+func remove(c *call, path string) error {
+	path = query(path, c.args[0], c.channel())
+	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	if len(failures) == 0 && len(c.direct) == 0 && !c.lookedUp(c.args[0], c.channel()) {
+		return appkit.Missingf("nobody knows %s", c.what())
+	}
+	if err := c.ask("delete %s with its messages, on %d brokers", c.what(), len(brokers)); err != nil {
+		return err
+	}
+	known := len(c.fleet.Lookups()) == 0 || len(c.direct) == 0 || c.lookedUp(c.args[0], c.channel())
+	err := c.do(nil, steps(c.fleet.Lookups(), path), steps(brokers, path)) // lookups that failed before are asked, and so counted, again
+	if err == nil && !known && c.tally().absent == len(brokers) {
+		return appkit.Missingf("nobody knows %s", c.what())
+	}
+	return err
+}
+
+// lookedUp reports whether a lookup knows the topic, and the channel unless that is empty.
+func (c *call) lookedUp(topic, channel string) bool {
+	for _, a := range fleet.Each(c.fleet.Lookups(), func(address string) (found httpapi.Lookup, err error) {
+		err = c.fleet.Get(c.ctx, address, query("/lookup", topic, ""), &found)
+		return found, err
+	}) {
+		if a.Err == nil && (channel == "" || slices.Contains(a.Value.Channels, channel)) {
+			return true
+		}
+	}
+	return false
 }
 
 // tombstone hides a broker at the lookups, then deletes the topic there.
@@ -193,7 +230,10 @@ func tombstone(c *call) error {
 		if len(failures) > 0 {
 			return fmt.Errorf("no lookup that answered knows the broker %s, and one did not answer: %w", node, failures[0])
 		}
-		return fmt.Errorf("no lookup knows the broker %s: see brokerctl node list", node)
+		return appkit.Missingf("no lookup knows the broker %s: see brokerctl node list", node)
+	}
+	if err := c.ask("hide the broker %s from consumers of the topic %s, and delete the topic there with its messages", node, topic); err != nil {
+		return err
 	}
 	// nsqlookupd compares with address:port without the brackets of an IPv6 address.
 	plain := fmt.Sprintf("%s:%d", nodes[i].BroadcastAddress, nodes[i].HTTPPort)
@@ -258,9 +298,4 @@ func options(texts []string) ([]byte, error) {
 		}
 	}
 	return json.Marshal(values)
-}
-
-// setOption is a request that changes an option of a running broker.
-func setOption(address, name, value string) step {
-	return step{address: address, method: http.MethodPut, path: "/config/" + url.PathEscape(name), body: []byte(value)}
 }

@@ -53,6 +53,9 @@ func Explain(err error) string {
 		if errors.As(err, &asked) {
 			err = asked.Err // without the URL, which repeats the address
 		}
+		if text := err.Error(); strings.Contains(text, "malformed HTTP") {
+			return "does not answer HTTP: is that the port of another protocol? A broker's HTTP port is 4151 and a lookup's 4161, where nothing else was said"
+		}
 		return err.Error()
 	}
 	var answer struct {
@@ -69,6 +72,18 @@ func Explain(err error) string {
 func IsNotFound(err error) bool {
 	var status *httpapi.StatusError
 	return errors.As(err, &status) && status.Code == http.StatusNotFound && strings.Contains(string(status.Body), "_NOT_FOUND")
+}
+
+// HasNoRoute reports whether a daemon answered that it does not know the request, as nsqd does for what is brokerd's own.
+func HasNoRoute(err error) bool {
+	var status *httpapi.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusNotFound && !IsNotFound(err)
+}
+
+// IsRefusal reports whether a daemon answered that what it was asked is wrong, and not where it is or who asks.
+func IsRefusal(err error) bool {
+	var status *httpapi.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusBadRequest
 }
 
 // Brokers returns the addresses of the brokers that were given, and those that lookups name: for the topic, or all of them when

@@ -9,18 +9,23 @@ import (
 	"time"
 
 	"brokerd/apps/appkit"
+	"brokerd/protocol/httpapi"
 )
 
 // Command is brokerd's to_nsq.
 var Command = appkit.Command{
 	Name:    "pub",
-	Summary: "publish the lines of the standard input",
-	Help: `Splits its input at a delimiter and publishes each piece that is not empty as a message, the last one also when no delimiter
-follows it. It takes to_nsq's flags.
+	NSQ:     "to_nsq",
+	Summary: "publish messages, or the lines of the standard input",
+	Args:    "[TOPIC] [MESSAGE...]",
+	Help: `Publishes each MESSAGE. Without one it splits its input at a delimiter and publishes each piece that is not empty as a message, the last one also when no delimiter
+follows it. It takes to_nsq's flags. With --lookupd-http-address each batch goes to one of the brokers that have the topic, or when none
+has it, of all.
 
 Pieces are published in order, as many at once as the input has ready. What a broker does not acknowledge within --retry, or
 refuses, ends pub with exit code 1; what was acknowledged until then is said.`,
-	Example: `seq 1000 | pub --topic=numbers --nsqd-tcp-address=127.0.0.1:4150
+	Example: `pub orders 'two pens' 'three cups' --nsqd-tcp-address=127.0.0.1:4150
+seq 1000 | pub --topic=numbers --nsqd-tcp-address=127.0.0.1:4150
 find . -print0 | pub --topic=files --delimiter='\0' --mode=one --nsqd-tcp-address=10.0.0.1:4150 --nsqd-tcp-address=10.0.0.2:4150`,
 	Progress: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
@@ -31,7 +36,8 @@ find . -print0 | pub --topic=files --delimiter='\0' --mode=one --nsqd-tcp-addres
 // options are the flags.
 type options struct {
 	producer         *appkit.ProducerFlags
-	brokers          appkit.Strings
+	http             *appkit.HTTPFlags
+	brokers, lookups appkit.Strings
 	topic, delimiter string
 	mode             string
 	rate             int // messages a second; 0 is no limit
@@ -49,32 +55,89 @@ func newOptions(flags *flag.FlagSet) *options {
 	o := &options{producer: appkit.AddProducerFlags(flags)}
 	flags.StringVar(&o.topic, "topic", "", "the `topic` to publish to")
 	flags.Var(&o.brokers, "nsqd-tcp-address", "TCP `address` of a broker")
+	flags.Var(&o.lookups, "lookupd-http-address", "HTTP `address` of a lookup that tells which brokers there are")
 	flags.StringVar(&o.delimiter, "delimiter", "\n", `what ends a message; \n, \t, \0 and \x1e are understood`)
-	flags.StringVar(&o.mode, "mode", modeAll, "all publishes each message to every broker, one to one of them, in turn")
+	flags.StringVar(&o.mode, "mode", "", "all publishes each message to every broker, one to one of them, in turn (default all; one with lookups)")
 	flags.IntVar(&o.rate, "rate", 0, "publish at most so many messages a second; 0 is no limit")
 	flags.IntVar(&o.batch, "batch", 1000, "publish at most so many messages at once; 1 publishes each by itself")
 	flags.IntVar(&o.batchBytes, "batch-bytes", 1<<20, "publish at most so many `bytes` at once, unless a single message has more")
 	flags.DurationVar(&o.retry, "retry", 30*time.Second, "how long to try again what a broker does not acknowledge; 0 gives up at once")
+	o.http = appkit.AddHTTPFlags(flags, 2*time.Second, 5*time.Second)
 	return o
+}
+
+// take reads what stands behind the flags: the topic, unless a flag has it, and messages.
+func (o *options) take(args []string) (messages [][]byte, err error) {
+	if o.topic == "" && len(args) > 0 {
+		o.topic, args = args[0], args[1:]
+	}
+	for _, arg := range args {
+		if arg == "" {
+			return nil, appkit.Usagef("brokers take no empty message")
+		}
+		messages = append(messages, []byte(arg))
+	}
+	if o.mode == "" {
+		o.mode = modeAll
+		if len(o.lookups) > 0 {
+			o.mode = modeOne
+		}
+	}
+	return messages, nil
+}
+
+// discover asks the lookups for brokers: those that have the topic, or all when none has.
+func (o *options) discover(ctx context.Context, env *appkit.Env) error {
+	if len(o.lookups) == 0 {
+		return nil
+	}
+	client := o.http.Client(env)
+	defer client.Close()
+	discovery := appkit.NewDiscovery(client, o.lookups)
+	producers, err := discovery.Producers(ctx, o.topic)
+	if len(producers) == 0 {
+		var nodes []httpapi.Node
+		nodes, err = discovery.Nodes(ctx)
+		for _, n := range nodes {
+			producers = append(producers, n.Producer)
+		}
+	}
+	if len(producers) == 0 {
+		if err == nil {
+			err = errors.New("the lookups know no broker")
+		}
+		return err
+	}
+	for _, p := range producers {
+		o.brokers = append(o.brokers, p.TCPAddress())
+	}
+	return nil
+}
+
+// check validates the flags.
+func (o *options) check() error {
+	switch {
+	case o.topic == "":
+		return appkit.Usagef("--topic required")
+	case len(o.brokers) == 0 && len(o.lookups) == 0:
+		return appkit.Nowhere("--nsqd-tcp-address required")
+	case len(o.brokers) > 0 && len(o.lookups) > 0:
+		return appkit.Usagef("use --nsqd-tcp-address or --lookupd-http-address not both")
+	case o.delimiter == "":
+		return appkit.Usagef("--delimiter must be at least a single byte")
+	case o.mode != modeAll && o.mode != modeOne:
+		return appkit.Usagef("--mode must be %s or %s, not %q", modeAll, modeOne, o.mode)
+	case o.rate < 0 || o.retry < 0 || o.batch < 1 || o.batchBytes < 1:
+		return appkit.Usagef("--rate and --retry must not be negative, --batch and --batch-bytes must be at least 1")
+	}
+	if err := o.http.Check(); err != nil {
+		return err
+	}
+	return appkit.CheckNames(o.topic, "")
 }
 
 // sender returns what the flags ask for.
 func (o *options) sender(env *appkit.Env) (*sender, error) {
-	switch {
-	case o.topic == "":
-		return nil, appkit.Usagef("--topic required")
-	case len(o.brokers) == 0:
-		return nil, appkit.Usagef("--nsqd-tcp-address required")
-	case o.delimiter == "":
-		return nil, appkit.Usagef("--delimiter must be at least a single byte")
-	case o.mode != modeAll && o.mode != modeOne:
-		return nil, appkit.Usagef("--mode must be %s or %s, not %q", modeAll, modeOne, o.mode)
-	case o.rate < 0 || o.retry < 0 || o.batch < 1 || o.batchBytes < 1:
-		return nil, appkit.Usagef("--rate and --retry must not be negative, --batch and --batch-bytes must be at least 1")
-	}
-	if err := appkit.CheckNames(o.topic, ""); err != nil {
-		return nil, err
-	}
 	config, err := o.producer.Config(env)
 	if err != nil {
 		return nil, err
@@ -86,7 +149,7 @@ func (o *options) sender(env *appkit.Env) (*sender, error) {
 		s.batch = max(1, min(s.batch, o.rate/20)) // so that they leave evenly
 	}
 	for _, address := range o.brokers {
-		s.brokers = append(s.brokers, appkit.NewPublisher(address, config, env.Log))
+		s.brokers = append(s.brokers, appkit.NewPublisher(address, config, env.ClientLog()))
 	}
 	return s, nil
 }
@@ -94,6 +157,16 @@ func (o *options) sender(env *appkit.Env) (*sender, error) {
 // run is the command's work. When it is stopped while the input has nothing ready, the goroutine that reads that stays until there is
 // something, or the process ends.
 func (o *options) run(ctx context.Context, env *appkit.Env) error {
+	messages, err := o.take(env.Args)
+	if err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	if err := o.discover(ctx, env); err != nil {
+		return err
+	}
 	s, err := o.sender(env)
 	if err != nil {
 		return err
@@ -109,10 +182,16 @@ func (o *options) run(ctx context.Context, env *appkit.Env) error {
 	}()
 	s.progress = env.Progress("messages", nil)
 	defer s.progress.Stop()
-	err = s.sendAll(ctx, &splitter{input: env.Stdin, delimiter: delimiter})
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%d messages were published, then: %w", s.progress.Done.Load(), err)
+	if len(messages) > 0 {
+		err = s.send(ctx, messages)
+	} else {
+		err = s.sendAll(ctx, &splitter{input: env.Stdin, delimiter: delimiter})
 	}
+	done := appkit.Grouped(s.progress.Done.Load())
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s messages were published, then: %w", done, err)
+	}
+	env.Note("published %s messages to %s", done, o.topic)
 	return nil
 }
 

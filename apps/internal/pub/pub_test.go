@@ -89,7 +89,7 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 		{"--topic=t --nsqd-tcp-address=a:1 --rate=-1", "must not be negative"},
 		{"--topic=t --nsqd-tcp-address=a:1 --producer-opt=nonsense,1", "nonsense"},
 	} {
-		if code, log := run(t, strings.NewReader("x"), strings.Fields(c.args)...); code == appkit.ExitOK || !strings.Contains(log, c.want) {
+		if code, log := run(t, strings.NewReader("x"), strings.Fields(c.args)...); code != appkit.ExitUsage || !strings.Contains(log, c.want) {
 			t.Errorf("%q: exit code %d, %s", c.args, code, log)
 		}
 	}

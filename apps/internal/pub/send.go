@@ -70,8 +70,21 @@ func (s *sender) to(ctx context.Context, broker *appkit.Publisher, pieces [][]by
 	return s.again(ctx, func(ctx context.Context) error {
 		done, err := broker.PublishApart(ctx, s.topic, pieces)
 		pieces = pieces[done:]
-		return blame(pieces, err)
+		return s.explain(ctx, broker, blame(pieces, err))
 	})
+}
+
+// explain finds out, at the first failure of all, whether the broker's address is that of another protocol.
+func (s *sender) explain(ctx context.Context, broker *appkit.Publisher, err error) error {
+	if err == nil || appkit.Permanent(err) || s.progress.Failed.Load() > 0 {
+		return err
+	}
+	return appkit.ExplainTCP(ctx, broker.Addr(), err)
+}
+
+// hopeless reports whether trying again will not change the error.
+func hopeless(err error) bool {
+	return appkit.Permanent(err) || errors.As(err, new(*appkit.WrongPortError))
 }
 
 // toOne sends one batch to the broker whose turn it is, or to the next one that takes it.
@@ -83,7 +96,7 @@ func (s *sender) toOne(ctx context.Context, pieces [][]byte) error {
 			s.turn = (s.turn + 1) % len(s.brokers)
 			done, err := broker.PublishApart(ctx, s.topic, pieces)
 			pieces = pieces[done:]
-			if err = blame(pieces, err); err == nil || appkit.Permanent(err) || ctx.Err() != nil {
+			if err = s.explain(ctx, broker, blame(pieces, err)); err == nil || appkit.Permanent(err) || ctx.Err() != nil {
 				return err
 			}
 			failures = append(failures, err)
@@ -111,7 +124,7 @@ func (s *sender) again(ctx context.Context, try func(ctx context.Context) error)
 	err := appkit.Retry(within, appkit.Backoff{Max: 2 * time.Second}, func() error {
 		under, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(s.retry, patience))
 		defer cancel()
-		if last = try(under); appkit.Permanent(last) {
+		if last = try(under); hopeless(last) {
 			return appkit.Stop(last)
 		}
 		if last != nil {
@@ -120,7 +133,7 @@ func (s *sender) again(ctx context.Context, try func(ctx context.Context) error)
 		}
 		return last
 	})
-	if err != nil && !appkit.Permanent(err) && ctx.Err() == nil {
+	if err != nil && !hopeless(err) && ctx.Err() == nil {
 		return fmt.Errorf("not acknowledged within %v: %w", s.retry, last)
 	}
 	return err

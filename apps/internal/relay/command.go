@@ -14,6 +14,7 @@ import (
 // Command is brokerd's nsq_to_nsq.
 var Command = appkit.Command{
 	Name:    "relay",
+	NSQ:     "nsq_to_nsq",
 	Summary: "publish what comes on topics to other brokers",
 	Help: `Consumes topics and publishes each message to one of the destinations, which are brokers' TCP addresses.
 A message is finished at its source when a destination has acknowledged it. While no destination takes
@@ -27,6 +28,8 @@ the first that matches counts, and $1 stands for what its first group matched.
 relay --topic-pattern='^eu\.' --rename='^eu\.(.*)=from-eu.$1' --lookupd-http-address=127.0.0.1:4161 \
   --destination-nsqd-tcp-address=10.0.0.2:4150 --destination-nsqd-tcp-address=10.0.0.3:4150 --http-address=127.0.0.1:4180`,
 	Progress: true,
+	Service:  true,
+	OneKind:  true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run
 	},

@@ -50,7 +50,7 @@ func newRelay(o *options, p *plan, env *appkit.Env) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{opts: o, plan: p, env: env, config: config, client: o.http.Client()}
+	r := &relay{opts: o, plan: p, env: env, config: config, client: o.http.Client(env)}
 	r.lookups = appkit.NewDiscovery(r.client, o.consumer.Lookups)
 	r.core = &core{
 		pool:  targets.New(p.mode, o.addresses, max(o.statusEvery, 1), rand.NewPCG(rand.Uint64(), rand.Uint64())),

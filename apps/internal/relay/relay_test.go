@@ -13,7 +13,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/relay") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/brokerctl") }
 
 // quick makes go-nsq try again soon, where an operator would leave it at minutes.
 var quick = []string{
@@ -23,7 +23,7 @@ var quick = []string{
 
 func relayTool(t *testing.T, args ...string) *cmdtest.Process {
 	t.Helper()
-	return cmdtest.Tool(t, "relay", append(args, quick...)...)
+	return cmdtest.Verb(t, "relay", append(args, quick...)...)
 }
 
 func numbered(label string, n int) []string {
@@ -186,8 +186,8 @@ func TestRelaySaysWhatIsWrong(t *testing.T) {
 		{[]string{"--nsqd-tcp-address=a:1", to, "--topic-pattern=a"}, "needs --lookupd-http-address"},
 		{[]string{"--lookupd-http-address=a:1", to, "--topic-pattern=("}, "--topic-pattern"},
 	} {
-		p := cmdtest.Tool(t, "relay", test.args...)
-		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
+		p := cmdtest.Verb(t, "relay", test.args...)
+		if code := p.Wait(t, 10*time.Second); code != 2 || !strings.Contains(p.LastWords(), test.want) {
 			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
 		}
 	}

@@ -28,8 +28,9 @@ kill it repeats what was acknowledged last, one batch at most. While the broker 
 Empty lines are left out, as brokers refuse empty messages. Lines longer than --max-message-bytes become several messages.`,
 	Example: `ship --topic=logs --state-file=/var/lib/ship/state '/var/log/app/*.log'
 ship --topic=java --multiline-start='^[0-9]{4}-' --exclude='*.gz' /var/log/java/*.log`,
-	Args:     "PATTERN...",
+	Args:     "[PATTERN...]",
 	Progress: true,
+	Service:  true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run
 	},

@@ -99,9 +99,9 @@ func chain(t *testing.T, lookupName, brokerName string) {
 	broker := cmdtest.Broker(t, brokerName, []*cmdtest.Process{lookup})
 	broker.Create(t, "lines", "nsq_to_file")
 	log, state := filepath.Join(dir, "log"), filepath.Join(dir, "state")
-	shipper := cmdtest.Tool(t, "ship", "--topic=lines", "--nsqd-tcp-address="+broker.TCP, "--state-file="+state, "--poll-interval=20ms",
+	shipper := cmdtest.Verb(t, "ship", "--topic=lines", "--nsqd-tcp-address="+broker.TCP, "--state-file="+state, "--poll-interval=20ms",
 		"--rotate-wait=300ms", log)
-	archiver := cmdtest.Tool(t, "tofile", "--topic=lines", "--lookupd-http-address="+lookup.HTTP, "--output-dir="+out, "--gzip", "--gzip-level=1",
+	archiver := cmdtest.Verb(t, "tofile", "--topic=lines", "--lookupd-http-address="+lookup.HTTP, "--output-dir="+out, "--gzip", "--gzip-level=1",
 		"--rotate-size=20000000", "--sync-interval=200ms", "--max-in-flight=2000", "--consumer-opt=lookupd_poll_interval,200ms")
 	victims := []*cmdtest.Process{broker, lookup, shipper, archiver}
 	if brokerName == "nsqd" {

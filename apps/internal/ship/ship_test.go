@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/ship", "apps/tofile")
+	cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/brokerctl")
 }
 
 // scene is a folder with logs, a broker, and what was published.
@@ -301,7 +301,7 @@ func TestSettings(t *testing.T) {
 		{"--batch=0 x", "must be at least 1"},
 	} {
 		tool := s.start(strings.Fields(c.args)...)
-		if code := tool.Wait(); code != appkit.ExitFailed || !strings.Contains(tool.String(), c.want) {
+		if code := tool.Wait(); code != appkit.ExitUsage || !strings.Contains(tool.String(), c.want) {
 			t.Errorf("%q: exit code %d, %s", c.args, code, tool.String())
 		}
 	}

@@ -3,6 +3,7 @@ package stat
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"maps"
 	"os"
@@ -19,15 +20,18 @@ import (
 // Command is brokerd's nsq_stat.
 var Command = appkit.Command{
 	Name:    "stat",
+	NSQ:     "nsq_stat",
 	Summary: "show what goes through topics and channels",
 	Help: `Asks brokers for their figures again and again and shows the sums: what waits in memory and on disk, what is in flight and
 deferred, what comes and is finished each second, and how often messages were requeued or timed out.
 Without --topic and --channel it is a table of everything, which stays in place on a terminal.
 A broker that does not answer is a warning; the sums are without it then.`,
+	Args: "[TOPIC/CHANNEL]",
 	Example: `stat --lookupd-http-address=127.0.0.1:4161
 stat --nsqd-http-address=127.0.0.1:4151 --sort=depth --interval=5s
 stat --topic=orders --channel=billing --lookupd-http-address=127.0.0.1:4161
 stat --nsqd-http-address=127.0.0.1:4151 --count=1 --json | jq 'select(.depth > 1000)'`,
+	OneKind: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run
 	},
@@ -57,10 +61,22 @@ func newOptions(flags *flag.FlagSet) *options {
 	return o
 }
 
+// take reads what stands behind the flags.
+func (o *options) take(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if o.topic != "" {
+		return appkit.Usagef("use --topic or an argument not both")
+	}
+	o.topic, o.channel = appkit.SplitTopic(args[0], o.channel)
+	return appkit.CheckNames(o.topic, o.channel)
+}
+
 func (o *options) check() error {
 	switch {
 	case len(o.brokers) == 0 && len(o.lookups) == 0:
-		return appkit.Usagef("--nsqd-http-address or --lookupd-http-address required")
+		return appkit.Nowhere("--nsqd-http-address or --lookupd-http-address required")
 	case len(o.brokers) > 0 && len(o.lookups) > 0:
 		return appkit.Usagef("use --nsqd-http-address or --lookupd-http-address not both")
 	case o.interval <= 0:
@@ -77,10 +93,10 @@ func (o *options) check() error {
 
 // run asks and prints until ctx is done or there were as many rounds as were asked for.
 func (o *options) run(ctx context.Context, env *appkit.Env) error {
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.take(env.Args), o.check()); err != nil {
 		return err
 	}
-	f := fleet.New(o.http.Client(), o.brokers, o.lookups)
+	f := fleet.New(o.http.Client(env), o.brokers, o.lookups)
 	defer f.Close()
 	w := &watch{options: o, fleet: f, env: env, show: o.view(env), silent: make(map[string]bool)}
 	return w.run(ctx)

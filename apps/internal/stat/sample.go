@@ -30,6 +30,7 @@ type Row struct {
 	Clients  int       `json:"connections"`
 	Paused   bool      `json:"paused"` // at any broker
 	Brokers  int       `json:"brokers"`
+	rated    bool      // a broker has answered twice, so that there are rates
 }
 
 // key names a row; channel is empty for a topic.
@@ -131,6 +132,7 @@ func (r *Row) addRates(was, is counts, seconds float64) {
 	if seconds <= 0 {
 		return
 	}
+	r.rated = true
 	r.Ingress += grown(was.messages, is.messages) / seconds
 	r.Egress += grown(was.finished, is.finished) / seconds
 	r.Requeued += grown(was.requeues, is.requeues) / seconds

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
@@ -48,29 +47,33 @@ func descending(of func(Row) float64) func(a, b Row) int {
 	return func(a, b Row) int { return cmp.Or(cmp.Compare(of(b), of(a)), byName(a, b)) }
 }
 
-// columns are the table's, in order; those of left are aligned to the left.
-var columns = []string{"TOPIC", "CHANNEL", "DEPTH", "MEM", "DISK", "FLIGHT", "DEFER", "IN/S", "OUT/S", "REQUEUED", "TIMED OUT", "CONNS"}
+// columns are the table's, in order.
+var columns = []appkit.Column{{Name: "TOPIC", Left: true}, {Name: "CHANNEL", Left: true}, {Name: "DEPTH"}, {Name: "MEM", Extra: true},
+	{Name: "DISK", Extra: true}, {Name: "FLIGHT", Extra: true}, {Name: "DEFER", Extra: true}, {Name: "IN/S"}, {Name: "OUT/S"}, {Name: "REQUEUED", Extra: true},
+	{Name: "TIMED OUT", Extra: true}, {Name: "CONNS", Extra: true}}
 
-const left = 2
-
-// table lays rows out. A topic has a row of its own only if there is no other, or something waits in it. At most limit lines
-// come back, the last saying how many are missing; 0 is no limit.
-func table(rows []Row, order func(a, b Row) int, limit int) []string {
+// table lays rows out in so many columns of a terminal; 0 is no limit. A topic has a row of its own only if there is no other, or
+// something waits in it. At most limit lines come back, the last saying how many are missing; 0 is no limit.
+func table(rows []Row, order func(a, b Row) int, limit, width int) []string {
 	shown := visible(rows)
 	slices.SortFunc(shown, order)
 	hidden := 0
-	if limit > 0 && len(shown)+1 > limit {
-		keep := max(limit-2, 0)
+	if limit > 0 && len(shown)+2 > limit { // beside the names of the columns, and what was cut
+		keep := max(limit-3, 0)
 		hidden = len(shown) - keep
 		shown = shown[:keep]
 	}
-	cells := [][]string{columns}
+	t := appkit.Table{Columns: columns}
 	for _, r := range shown {
-		cells = append(cells, r.cells())
+		t.Add(r.cells()...)
 	}
-	lines := align(cells)
+	lines := t.Lines(width)
 	if hidden > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", hidden))
+		note := fmt.Sprintf("and %d more: --sort=depth shows the deepest, --json all", hidden)
+		if width > 0 {
+			note = appkit.Shorten(note, width)
+		}
+		lines = append(lines, note)
 	}
 	return lines
 }
@@ -94,44 +97,20 @@ func (r *Row) cells() []string {
 	}
 	return []string{
 		r.Topic, channel, appkit.Grouped(r.Depth), appkit.Grouped(r.Memory), appkit.Grouped(r.Disk), strconv.Itoa(r.InFlight),
-		strconv.Itoa(r.Deferred), rate(r.Ingress), rate(r.Egress), appkit.Grouped(int64(r.Requeues)),
+		strconv.Itoa(r.Deferred), r.rate(r.Ingress), r.rate(r.Egress), appkit.Grouped(int64(r.Requeues)),
 		appkit.Grouped(int64(r.Timeouts)), strconv.Itoa(r.Clients),
 	}
 }
 
-// rate is a whole number, or one with a decimal when it is small.
-func rate(v float64) string {
+// rate is a whole number, or one with a decimal when it is small, and - where there is none yet.
+func (r *Row) rate(v float64) string {
+	if !r.rated {
+		return "-"
+	}
 	if v > 0 && v < 10 {
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
 	return appkit.Grouped(int64(v + 0.5))
-}
-
-// align makes lines of cells with columns of equal width.
-func align(cells [][]string) []string {
-	widths := make([]int, len(cells[0]))
-	for _, row := range cells {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	lines := make([]string, len(cells))
-	for n, row := range cells {
-		var b strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i > 0 {
-				b.WriteString("  ")
-			}
-			if i < left {
-				b.WriteString(cell + pad)
-			} else {
-				b.WriteString(pad + cell)
-			}
-		}
-		lines[n] = strings.TrimRight(b.String(), " ")
-	}
-	return lines
 }
 
 // The columns that need two answers.
@@ -143,14 +122,11 @@ func Sum(answers []fleet.Answer[httpapi.Stats]) []Row {
 	return s.add(time.Now(), answers)
 }
 
-// Table lays rows out as the tool does, by name and without rates.
-func Table(rows []Row) []string {
-	cells := [][]string{columns}
+// Table is rows as the tool shows them, by name and without rates.
+func Table(rows []Row) *appkit.Table {
+	t := &appkit.Table{Columns: slices.Delete(slices.Clone(columns), firstRate, lastRate+1)}
 	for _, r := range visible(rows) {
-		cells = append(cells, r.cells())
+		t.Add(slices.Delete(r.cells(), firstRate, lastRate+1)...)
 	}
-	for i := range cells {
-		cells[i] = slices.Delete(slices.Clone(cells[i]), firstRate, lastRate+1)
-	}
-	return align(cells)
+	return t
 }

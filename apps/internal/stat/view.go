@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
 )
 
@@ -75,15 +76,16 @@ func (v *tableView) show(now time.Time, rows []Row, failures []fleet.Failure) er
 		}
 	}
 	fmt.Fprintf(&b, "%s\n", now.Format("2006-01-02 15:04:05"))
-	for _, line := range table(rows, v.order, limit) {
-		if width > 0 && len(line) > width {
-			line = line[:width]
-		}
+	for _, line := range table(rows, v.order, limit, width) {
 		b.WriteString(line + "\n")
 	}
 	if v.size != nil {
 		for _, failure := range failures {
-			fmt.Fprintf(&b, "WARNING: %s\n", failure.Error())
+			text := "WARNING: " + failure.Error()
+			if width > 0 {
+				text = appkit.Shorten(text, width)
+			}
+			b.WriteString(text + "\n")
 		}
 	} else {
 		b.WriteByte('\n')

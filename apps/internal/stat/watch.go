@@ -57,7 +57,7 @@ func (w *watch) run(ctx context.Context) error {
 func (w *watch) ask(ctx context.Context) ([]Row, []fleet.Failure, error) {
 	brokers, failures := w.fleet.Brokers(ctx, w.topic)
 	if len(brokers) == 0 {
-		failure := errors.New("the lookups know no broker of it")
+		failure := appkit.Missingf("the lookups know no broker of it")
 		if len(failures) > 0 {
 			failure = fmt.Errorf("%w: %w", errNobody, failures[0])
 		}
@@ -80,7 +80,7 @@ func (w *watch) ask(ctx context.Context) ([]Row, []fleet.Failure, error) {
 	}
 	rows := w.sampler.add(time.Now(), answers)
 	if w.channel != "" && !slices.ContainsFunc(rows, func(r Row) bool { return r.Channel == w.channel }) {
-		return nil, failures, fmt.Errorf("no broker has the channel %s of the topic %s", w.channel, w.topic)
+		return nil, failures, appkit.Missingf("no broker has the channel %s of the topic %s", w.channel, w.topic)
 	}
 	return rows, failures, nil
 }

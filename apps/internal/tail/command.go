@@ -1,11 +1,13 @@
 package tail
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/nsqio/go-nsq"
 
@@ -16,13 +18,19 @@ import (
 // Command is brokerd's nsq_tail.
 var Command = appkit.Command{
 	Name:    "tail",
+	Aliases: []string{"sub"},
+	Args:    "[TOPIC/CHANNEL...]",
+	NSQ:     "nsq_tail",
 	Summary: "print the messages of topics",
 	Help: `Consumes topics and prints each message to the standard output, followed by the delimiter. Without --channel it has an
 ephemeral channel of its own, so that it takes nothing from other consumers and sees what is published from now on.
 A message is finished after it was written out; with --n exactly so many are.`,
-	Example: `tail --topic=orders --lookupd-http-address=127.0.0.1:4161
+	Example: `tail orders
+sub orders/billing -n 2
+tail --topic=orders --lookupd-http-address=127.0.0.1:4161
 tail --topic=orders --topic=billing --print-topic --n=10 --nsqd-tcp-address=127.0.0.1:4150
 tail --topic=orders --json --nsqd-tcp-address=127.0.0.1:4150 | jq .body`,
+	OneKind: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run
 	},
@@ -33,6 +41,7 @@ type options struct {
 	consumer  *appkit.ConsumerFlags
 	topics    appkit.Strings
 	channel   string
+	channels  map[string]string // of topics that were named with one, by topic
 	total     int
 	delimiter string
 	format    format
@@ -49,6 +58,21 @@ func newOptions(flags *flag.FlagSet) *options {
 	return o
 }
 
+// take reads what stands behind the flags.
+func (o *options) take(args []string) {
+	o.channels = make(map[string]string)
+	for _, arg := range args {
+		topic, channel := appkit.SplitTopic(arg, "")
+		o.topics = append(o.topics, topic)
+		if channel != "" {
+			o.channels[topic] = channel
+		}
+	}
+}
+
+// channelOf is the channel to consume of a topic.
+func (o *options) channelOf(topic string) string { return cmp.Or(o.channels[topic], o.channel) }
+
 // check completes the options, or says what is wrong with them.
 func (o *options) check() (err error) {
 	if o.channel == "" {
@@ -56,12 +80,12 @@ func (o *options) check() (err error) {
 	}
 	switch {
 	case len(o.topics) == 0:
-		return appkit.Usagef("--topic required")
+		return appkit.Usagef("--topic or an argument required: which topic to print")
 	case o.total < 0:
 		return appkit.Usagef("--n must be 0 or more, not %d", o.total)
 	}
 	for _, topic := range o.topics {
-		if err := appkit.CheckNames(topic, o.channel); err != nil {
+		if err := appkit.CheckNames(topic, o.channelOf(topic)); err != nil {
 			return err
 		}
 	}
@@ -76,6 +100,7 @@ func (o *options) check() (err error) {
 
 // run prints until ctx is done, or what was asked for is.
 func (o *options) run(ctx context.Context, env *appkit.Env) error {
+	o.take(env.Args)
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -99,6 +124,7 @@ func (o *options) run(ctx context.Context, env *appkit.Env) error {
 	err = o.consume(ctx, env, config, p)
 	quiet()
 	work.Wait()
+	env.Note("%s messages", appkit.Grouped(p.printed.Load()))
 	if err != nil {
 		return err
 	}
@@ -117,12 +143,24 @@ func (o *options) consume(ctx context.Context, env *appkit.Env, config *nsq.Conf
 		}
 	}()
 	for _, topic := range o.topics {
-		c, err := o.consumer.StartWith(env, config, topic, o.channel, 1, p.handler(topic))
+		c, err := o.consumer.StartWith(env, config, topic, o.channelOf(topic), 1, p.handler(topic))
 		if err != nil {
 			return err
 		}
 		consumers = append(consumers, c)
 	}
+	if appkit.Sleep(ctx, quietFor) == nil && p.printed.Load() == 0 {
+		for i, topic := range o.topics {
+			what := "for messages of " + topic
+			if consumers[i].Stats().Connections == 0 {
+				what = "for a broker that has the topic " + topic
+			}
+			env.Note("waiting %s", what)
+		}
+	}
 	<-ctx.Done()
 	return nil
 }
+
+// quietFor is how long nothing comes until it is said that it is waited for.
+const quietFor = time.Second

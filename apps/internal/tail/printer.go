@@ -3,6 +3,7 @@ package tail
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/nsqio/go-nsq"
 
@@ -26,6 +27,8 @@ type printer struct {
 	endless bool
 	hands   *delivery.Hands
 	queue   *delivery.Queue[line]
+
+	printed atomic.Int64 // messages; read by who tells how many there were
 
 	// Owned by print, and read when it has returned.
 	left int // messages to print, unless endless
@@ -80,5 +83,6 @@ func (p *printer) print() {
 			p.hands.Finish(l.m)
 		}
 		p.left -= len(lines)
+		p.printed.Add(int64(len(lines)))
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/tail") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/brokerctl") }
 
 func numbered(n int) []string {
 	bodies := make([]string, n)
@@ -30,7 +30,7 @@ func TestTailTakesExactlySoMany(t *testing.T) {
 			broker := cmdtest.Broker(t, make, nil)
 			broker.Create(t, "orders", "c")
 			apptest.Publish(t, broker, "orders", numbered(500)...)
-			p := cmdtest.Tool(t, "tail", "--topic=orders", "--channel=c", "--n=123", "--nsqd-tcp-address="+broker.TCP)
+			p := cmdtest.Verb(t, "tail", "--topic=orders", "--channel=c", "--n=123", "--nsqd-tcp-address="+broker.TCP)
 			if code := p.Wait(t, 20*time.Second); code != 0 {
 				t.Fatalf("exit code %d\n%s", code, p.LastWords())
 			}
@@ -60,7 +60,7 @@ func TestTailCountsAllTopicsTogether(t *testing.T) {
 	broker := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
 	broker.Create(t, "a")
 	broker.Create(t, "b")
-	p := cmdtest.Tool(t, "tail", "--topic=a", "--topic=b", "--print-topic", "--n=4", "--lookupd-http-address="+lookup.HTTP,
+	p := cmdtest.Verb(t, "tail", "--topic=a", "--topic=b", "--print-topic", "--n=4", "--lookupd-http-address="+lookup.HTTP,
 		"--consumer-opt=lookupd_poll_interval,200ms")
 	for _, topic := range []string{"a", "b"} {
 		cmdtest.Eventually(t, "it subscribes", 20*time.Second, func() bool {
@@ -105,7 +105,7 @@ func TestTailSurvivesABlockedOutput(t *testing.T) {
 		bodies[i] = fmt.Sprint(i, " ", long)
 	}
 	apptest.Publish(t, broker, "orders", bodies...)
-	p := cmdtest.New(t, "tail", "--topic=orders", "--channel=c", "--n=300", "--nsqd-tcp-address="+broker.TCP,
+	p := cmdtest.New(t, "brokerctl", "tail", "--topic=orders", "--channel=c", "--n=300", "--nsqd-tcp-address="+broker.TCP,
 		"--consumer-opt=heartbeat_interval,1s", "--consumer-opt=msg_timeout,1s")
 	p.Stdout = fmt.Sprintf("/proc/self/fd/%d", write.Fd())
 	p.Start(t)
@@ -143,14 +143,14 @@ func TestTailSaysWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--nsqd-tcp-address=a:1"}, "--topic required"},
+		{[]string{"--nsqd-tcp-address=a:1"}, "--topic or an argument required"},
 		{[]string{"--topic=t"}, "--nsqd-tcp-address or --lookupd-http-address required"},
 		{[]string{"--topic=t$", "--nsqd-tcp-address=a:1"}, "--topic is invalid"},
 		{[]string{"--topic=t", "--n=-1", "--nsqd-tcp-address=a:1"}, "--n must be"},
 		{[]string{"--topic=t", "--nsqd-tcp-address=a:1", "--delimiter=\\q"}, "--delimiter"},
 	} {
-		p := cmdtest.Tool(t, "tail", test.args...)
-		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
+		p := cmdtest.Verb(t, "tail", test.args...)
+		if code := p.Wait(t, 10*time.Second); code != 2 || !strings.Contains(p.LastWords(), test.want) {
 			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
 		}
 	}

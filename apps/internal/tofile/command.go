@@ -16,6 +16,7 @@ import (
 // Command is brokerd's nsq_to_file.
 var Command = appkit.Command{
 	Name:    "tofile",
+	NSQ:     "nsq_to_file",
 	Summary: "write topics to files",
 	Help: `Consumes topics and appends each message, followed by a newline, to files. It takes nsq_to_file's flags.
 
@@ -30,6 +31,8 @@ closes all files; the next message opens new ones.`,
 tofile --topic-pattern='^orders\.' --lookupd-http-address=127.0.0.1:4161 --output-dir=/var/archive --work-dir=/var/archive/open`,
 	Hangup:   true,
 	Progress: true,
+	Service:  true,
+	OneKind:  true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run
 	},

@@ -57,8 +57,8 @@ func TestKilledAgainAndAgain(t *testing.T) {
 				all = append(all, fmt.Sprintf("%06d %s", i, strings.Repeat("x", i%100)))
 			}
 			apptest.Publish(t, b, "t", all...)
-			tool := cmdtest.New(t, "tofile", append(strings.Fields(strings.Replace(args, "WORK", work, 1)), "--topic=t", "--nsqd-tcp-address="+b.TCP,
-				"--output-dir="+out, "--sync-interval=20ms")...)
+			tool := cmdtest.New(t, "brokerctl", append(append([]string{"tofile"}, strings.Fields(strings.Replace(args, "WORK", work, 1))...),
+				"--topic=t", "--nsqd-tcp-address="+b.TCP, "--output-dir="+out, "--sync-interval=20ms")...)
 			for round := range 4 {
 				tool.Start(t)
 				cmdtest.Eventually(t, "some more are archived", 20*time.Second, func() bool {

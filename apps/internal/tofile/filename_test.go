@@ -12,7 +12,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/tofile") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/brokerctl") }
 
 // flagged returns the options of a command line.
 func flagged(t *testing.T, args ...string) *options {

@@ -52,7 +52,7 @@ func (t *team) backlog(ctx context.Context) (left func() (int64, bool), done fun
 	if len(t.options.consumer.Lookups) == 0 {
 		return nil, func() {}
 	}
-	client := t.options.http.Client()
+	client := t.options.http.Client(t.env)
 	asked := fleet.NewBacklog(ctx, fleet.New(client, nil, t.options.consumer.Lookups), t.options.channel, func() []string {
 		if names := t.names.Load(); names != nil {
 			return *names
@@ -96,7 +96,7 @@ func (t *team) supervise(ctx context.Context) error {
 
 // discover sends the topics that the lookups know, at once and after each interval. What one lookup does not say another may.
 func (t *team) discover(ctx context.Context, found chan<- []string) {
-	client := t.options.http.Client()
+	client := t.options.http.Client(t.env)
 	defer client.Close()
 	discovery := appkit.NewDiscovery(client, t.options.consumer.Lookups)
 	backoff := appkit.Backoff{Max: t.options.topicRefresh}

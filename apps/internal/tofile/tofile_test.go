@@ -291,7 +291,7 @@ func TestTwoProcessesOfOneFile(t *testing.T) {
 	first := start(t, args...)
 	apptest.Publish(t, b, "t", "one")
 	drained(t, b, "t", "nsq_to_file")
-	second := cmdtest.Tool(t, "tofile", args...)
+	second := cmdtest.Verb(t, "tofile", args...)
 	if code := second.Wait(t, 10*time.Second); code != appkit.ExitFailed || !strings.Contains(second.LastWords(), "another process writes it") {
 		t.Errorf("the second ended with %d: %s", code, second.LastWords())
 	}

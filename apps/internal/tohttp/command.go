@@ -20,6 +20,7 @@ const defaultContentType = "application/octet-stream"
 // Command is brokerd's nsq_to_http.
 var Command = appkit.Command{
 	Name:    "tohttp",
+	NSQ:     "nsq_to_http",
 	Summary: "make an HTTP request of each message of a topic",
 	Help: `Consumes a topic and posts each message to a URL, or puts it into the URL of a GET. A message is finished when a target has
 answered 2xx. What fails is requeued with growing delays, and nothing is lost while targets are down: then the
@@ -33,6 +34,8 @@ tohttp --topic=orders --post=http://10.0.0.2/in --post=http://10.0.0.3/in --head
   --content-type=application/json --nsqd-tcp-address=127.0.0.1:4150 --finish-status=400,410-418
 tohttp --topic=pings --get='http://127.0.0.1:8080/ping?text=%s' --nsqd-tcp-address=127.0.0.1:4150`,
 	Progress: true,
+	Service:  true,
+	OneKind:  true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run
 	},

@@ -20,7 +20,7 @@ import (
 
 var trouble = flag.Duration("trouble", 0, "how long to go on with the target that fails, hangs and dies; 0 is once each")
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/tohttp") }
+func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/brokerctl") }
 
 // target is an HTTP server that can be made to fail, to hang and to be gone.
 type target struct {
@@ -133,7 +133,7 @@ var quick = []string{
 
 func tool(t *testing.T, args ...string) *cmdtest.Process {
 	t.Helper()
-	return cmdtest.Tool(t, "tohttp", append(args, quick...)...)
+	return cmdtest.Verb(t, "tohttp", append(args, quick...)...)
 }
 
 func numbered(from, n int) []string {
@@ -338,8 +338,8 @@ func TestSaysWhatIsWrong(t *testing.T) {
 		{append(basic, "--post=nothing"), "no http or https URL"},
 		{[]string{"--topic=t", "--post=http://a/"}, "--nsqd-tcp-address or --lookupd-http-address required"},
 	} {
-		p := cmdtest.Tool(t, "tohttp", test.args...)
-		if code := p.Wait(t, 10*time.Second); code != 1 || !strings.Contains(p.LastWords(), test.want) {
+		p := cmdtest.Verb(t, "tohttp", test.args...)
+		if code := p.Wait(t, 10*time.Second); code != 2 || !strings.Contains(p.LastWords(), test.want) {
 			t.Errorf("%q: exit code %d, %s; want %s", test.args, code, p.LastWords(), test.want)
 		}
 	}

@@ -1,4 +1,4 @@
-// Command demo sends real data through a real broker to real clients, and counts.
+// Package demo sends real data through a real broker to real clients, and counts.
 //
 // It starts a brokerd of its own on free ports and an empty temporary folder, publishes every line of every file of the Go
 // library's source as path:number:text through stock go-nsq producers to one topic, and consumes the topic in two
@@ -11,4 +11,4 @@
 // message before it finishes it, and neither tells of nor finishes those that it dies with.
 //
 // The demo uses the broker as any client does: over TCP through go-nsq, and over HTTP. It knows nothing of its insides.
-package main
+package demo

@@ -1,41 +1,42 @@
-package main
+package demo
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"brokerd/apps/appkit"
 )
 
-func main() {
-	if len(os.Args) > 1 && os.Args[1] == doomedCommand {
-		exit(runDoomed(os.Args[2:]))
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	s, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		os.Exit(2) // flag has said why
-	}
-	exit(run(ctx, s, os.Stdout))
+// Command is the demo.
+var Command = appkit.Command{
+	Name:    "demo",
+	Summary: "send real data through a broker of its own, and count",
+	Help: `Starts a brokerd of its own on free ports and an empty temporary folder, publishes every line of every file of the Go library's
+source, or of --source, and consumes them in two channels, in each of which a consumer requeues one message in a hundred
+and another is killed half-way. The exit code is 0 only if each channel finished exactly what was published.`,
+	Example: "brokerctl demo\nbrokerctl demo --source=/usr/share/doc",
+	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
+		s := newSettings(flags)
+		return func(ctx context.Context, env *appkit.Env) error {
+			if err := s.check(); err != nil {
+				return err
+			}
+			return run(ctx, *s, env.Stdout)
+		}
+	},
 }
 
-// exit ends the process as err asks for.
-func exit(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+// Doomed is the consumer that the demo starts as a process of its own, to kill it.
+var Doomed = appkit.Command{
+	Name: doomedCommand, Summary: "the demo's consumer that is to be killed", Args: "ADDRESS TOPIC CHANNEL MAX-IN-FLIGHT", Hidden: true, Alone: true,
+	Setup: func(*flag.FlagSet) appkit.RunFunc {
+		return func(_ context.Context, env *appkit.Env) error { return runDoomed(env.Args) }
+	},
 }
 
 // settings is what the user can choose.
@@ -47,35 +48,29 @@ type settings struct {
 	maxInFlight int // per consumer, 1 to the broker's --max-rdy-count
 }
 
-func parse(args []string) (settings, error) {
-	s := settings{binary: "brokerd"}
+func newSettings(flags *flag.FlagSet) *settings {
+	s := &settings{binary: "brokerd"}
 	if self, err := os.Executable(); err == nil {
 		s.binary = filepath.Join(filepath.Dir(self), "brokerd")
 	}
-	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.StringVar(&s.binary, "brokerd", s.binary, "the broker's `binary`")
 	flags.StringVar(&s.source, "source", "", "the `folder` whose files' lines are published (default the Go library's source)")
 	flags.IntVar(&s.producers, "producers", 4, "how many producers publish")
 	flags.IntVar(&s.consumers, "consumers", 3, "how many consumers each channel has, at least 3")
 	flags.IntVar(&s.maxInFlight, "max-in-flight", 1000, "how many unanswered messages a consumer asks for, at most 2500")
-	if err := flags.Parse(args); err != nil {
-		return s, err
-	}
-	var err error
+	return s
+}
+
+func (s *settings) check() error {
 	switch {
-	case flags.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case s.producers < 1:
-		err = fmt.Errorf("-producers must be at least 1, not %d", s.producers)
+		return appkit.Usagef("--producers must be at least 1, not %d", s.producers)
 	case s.consumers < 3:
-		err = fmt.Errorf("-consumers must be at least 3, not %d", s.consumers)
+		return appkit.Usagef("--consumers must be at least 3, not %d", s.consumers)
 	case s.maxInFlight < 1 || s.maxInFlight > 2500:
-		err = fmt.Errorf("-max-in-flight must be 1 to 2500, not %d", s.maxInFlight)
+		return appkit.Usagef("--max-in-flight must be 1 to 2500, not %d", s.maxInFlight)
 	}
-	if err != nil {
-		fmt.Fprintln(flags.Output(), "demo:", err)
-	}
-	return s, err
+	return nil
 }
 
 const topic = "lines"

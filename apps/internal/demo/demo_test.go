@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -18,7 +18,8 @@ import (
 // TestMain lets the test's binary be the doomed consumer, as the demo's own is.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == doomedCommand {
-		exit(runDoomed(os.Args[2:]))
+		fmt.Fprintln(os.Stderr, runDoomed(os.Args[2:]))
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -48,10 +49,7 @@ func TestWholeDemo(t *testing.T) {
 	for i := range 20 {
 		files[fmt.Sprintf("folder%d/file%d", i%3, i)] = strings.Repeat("the same line\n", 1000)
 	}
-	s, err := parse([]string{"-brokerd=" + binary, "-source=" + tree(t, files), "-max-in-flight=100"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := settings{binary: binary, source: tree(t, files), producers: 4, consumers: 3, maxInFlight: 100}
 	var out strings.Builder
 	if err := run(t.Context(), s, &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)

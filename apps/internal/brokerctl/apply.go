@@ -1,0 +1,239 @@
+package brokerctl
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"brokerd/apps/appkit"
+)
+
+var dumpVerb = verb{
+	name: "dump", summary: "print the topics and channels of a cluster, to keep them in a file",
+	help: `Prints every topic with its channels, which of them are paused, and the topics' options, as TOML, or JSON with --json. Ephemeral
+topics and channels are left out. Messages are not part of it. Where brokers differ, a topic is paused when any has it paused, and a
+line on the error output says so.`,
+	example: "dump --lookupd-http-address=127.0.0.1:4161 > topics.toml", run: dump,
+}
+
+var applyVerb = verb{
+	name: "apply", summary: "make topics and channels be as a file says", args: "FILE", changes: true, destroys: true,
+	help: `FILE is what brokerctl dump printed, or - for the input. Topics that no broker has are made on every broker; one that some have is made
+to be as the file says there. What the file does not name stays, unless --prune is given. --dry-run shows each difference, and
+changes nothing.`,
+	example: "apply topics.toml --dry-run\napply topics.toml --prune --yes",
+	flags: func(c *call, flags *flag.FlagSet) {
+		flags.BoolVar(&c.prune, "prune", false, "delete topics and channels that the file does not name, with their messages")
+	},
+	run: apply,
+}
+
+func dump(c *call) error {
+	s, failures := c.look()
+	if len(s.brokers) == 0 && len(failures) == 0 {
+		return appkit.Missingf("the lookups know no broker")
+	}
+	all, differences := s.merged()
+	for _, text := range differences {
+		c.env.Note("brokerctl dump: %s", text)
+	}
+	if err := missed(failures); err != nil {
+		return err // half a cluster is not to be kept as a whole one
+	}
+	return all.write(c.out, c.json)
+}
+
+// change is one difference between what is and what is to be, and what removes it.
+type change struct {
+	text    string
+	destroy bool
+	steps   []step
+}
+
+// apply finds the differences and removes them.
+func apply(c *call) error {
+	wanted, err := readDefinitions(c.args[0], c.env.Stdin)
+	if err != nil {
+		return err
+	}
+	s, failures := c.look()
+	if err := missed(failures); err != nil {
+		return err
+	}
+	if len(s.brokers) == 0 {
+		return appkit.Missingf("the lookups know no broker")
+	}
+	var changes []change
+	for _, name := range slices.Sorted(maps.Keys(wanted.Topics)) {
+		changes = append(changes, c.topicChanges(s, name, wanted.Topics[name])...)
+	}
+	if c.prune {
+		changes = append(changes, c.prunes(s, wanted)...)
+	}
+	return c.carryOut(changes)
+}
+
+// topicChanges are what one topic lacks. The topic is made with its channels before anything else, and paused before its channels are
+// made where it is to be paused, so that no message goes where it is not to go.
+func (c *call) topicChanges(s *survey, name string, want *topicDefinition) (list []change) {
+	brokers := s.has(name)
+	if len(brokers) == 0 {
+		brokers = s.brokers
+		list = append(list, change{"+ topic " + name, false,
+			append(steps(c.fleet.Lookups(), query("/topic/create", name, "")), steps(brokers, query("/topic/create", name, ""))...)})
+	}
+	for _, address := range brokers {
+		is := s.by[address].Topics[name]
+		if is == nil {
+			is = new(topicDefinition)
+		}
+		list = append(list, pauseChange(address, "topic", name, "", is.Paused, want.Paused)...)
+		list = append(list, optionChanges(address, name, is.Options, want.Options)...)
+		for _, channel := range slices.Sorted(maps.Keys(want.Channels)) {
+			paused := false
+			if has := is.Channels[channel]; has != nil {
+				paused = has.Paused
+			} else {
+				list = append(list, change{fmt.Sprintf("+ channel %s/%s at %s", name, channel, address), false,
+					steps([]string{address}, query("/channel/create", name, channel))})
+			}
+			list = append(list, pauseChange(address, "channel", name, channel, paused, want.Channels[channel].Paused)...)
+		}
+	}
+	return list
+}
+
+func pauseChange(address, kind, topic, channel string, is, want bool) []change {
+	if is == want {
+		return nil
+	}
+	act := "unpause"
+	if want {
+		act = "pause"
+	}
+	name := topic
+	if channel != "" {
+		name += "/" + channel
+	}
+	return []change{{fmt.Sprintf("~ %s %s %s at %s", act, kind, name, address), false,
+		steps([]string{address}, query("/"+kind+"/"+act, topic, channel))}}
+}
+
+// optionChanges sets the options that differ, those of one topic at one broker together.
+func optionChanges(address, topic string, is, want map[string]any) []change {
+	differ := make(map[string]any)
+	text := fmt.Sprintf("~ topic %s at %s:", topic, address)
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		if !equal(is[key], want[key]) {
+			differ[key] = want[key]
+			text += fmt.Sprintf(" %s=%v (is %v)", key, want[key], is[key])
+		}
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(differ)
+	if err != nil { // a value that TOML has and JSON has not, such as infinity
+		body = []byte("null")
+	}
+	return []change{{text, false, []step{{address: address, path: query("/topic/config", topic, ""), body: body}}}}
+}
+
+// equal compares values that came by TOML or JSON, where numbers have other types.
+func equal(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && string(x) == string(y) || reflect.DeepEqual(a, b)
+}
+
+// prunes delete what the file does not name. Lookups come first, so that nothing is announced anew.
+func (c *call) prunes(s *survey, wanted *definitions) (list []change) {
+	all, _ := s.merged()
+	for _, name := range slices.Sorted(maps.Keys(all.Topics)) {
+		want := wanted.Topics[name]
+		if want == nil {
+			path := query("/topic/delete", name, "")
+			list = append(list, change{"- topic " + name, true, append(steps(c.fleet.Lookups(), path), steps(s.has(name), path)...)})
+			continue
+		}
+		for _, channel := range slices.Sorted(maps.Keys(all.Topics[name].Channels)) {
+			if want.Channels[channel] != nil {
+				continue
+			}
+			path := query("/channel/delete", name, channel)
+			var brokers []string
+			for _, address := range s.has(name) {
+				if s.by[address].Topics[name].Channels[channel] != nil {
+					brokers = append(brokers, address)
+				}
+			}
+			list = append(list, change{"- channel " + name + "/" + channel, true, append(steps(c.fleet.Lookups(), path), steps(brokers, path)...)})
+		}
+	}
+	return list
+}
+
+// carryOut shows the differences and, unless it is a dry run, removes them, one after another.
+func (c *call) carryOut(changes []change) error {
+	destroyed := 0
+	texts := []string{}
+	for _, one := range changes {
+		if one.destroy {
+			destroyed++
+		}
+		texts = append(texts, one.text)
+	}
+	if !c.json {
+		for _, text := range texts {
+			fmt.Fprintln(c.out, text)
+		}
+	}
+	if destroyed > 0 {
+		if err := c.ask("delete %d topics and channels with their messages", destroyed); err != nil {
+			return err
+		}
+	}
+	if len(changes) == 0 && !c.json {
+		c.env.Note("nothing differs")
+	}
+	if c.dryRun || len(changes) == 0 {
+		if c.json {
+			return c.encode(map[string]any{"changes": texts, "failures": []result{}})
+		}
+		return nil
+	}
+	return c.carry(changes, texts)
+}
+
+// carry sends the changes' requests. One that fails does not keep the others from being tried.
+func (c *call) carry(changes []change, texts []string) error {
+	quiet := *c
+	quiet.json = true // what is fine was shown already
+	for _, one := range changes {
+		for _, s := range one.steps {
+			quiet.send([]step{s}) // in order
+		}
+	}
+	failures := []result{}
+	for _, r := range quiet.results {
+		if r.Result == resultFailed {
+			failures = append(failures, r)
+		}
+	}
+	if c.json {
+		if err := c.encode(map[string]any{"changes": texts, "failures": failures}); err != nil {
+			return err
+		}
+	} else {
+		for _, r := range failures {
+			c.tell(r)
+		}
+	}
+	if len(failures) > 0 {
+		return fmt.Errorf("%d of %d requests failed", len(failures), len(quiet.results))
+	}
+	return nil
+}
