@@ -26,10 +26,10 @@ message that had to wait for it. Topics are made for the run and deleted after i
 
 The exit code is 1 when messages were lost or came twice, or when there were errors.
 `,
-	Example: `bench pub --pid=$(pgrep brokerd)
-bench e2e --rate=5000 --duration=30s
-bench sub --consumers=64 --messages=2000000
-bench compare --ours=127.0.0.1:4150 --peer=127.0.0.1:5150 -- e2e --channels=8`,
+	Example: `brokerctl bench pub --pid=$(pgrep brokerd)
+brokerctl bench e2e --rate=5000 --duration=30s
+brokerctl bench sub --consumers=64 --messages=2000000
+brokerctl bench compare --ours=127.0.0.1:4150 --peer=127.0.0.1:5150 -- e2e --channels=8`,
 	Sub: commands(),
 }
 

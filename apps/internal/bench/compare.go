@@ -22,8 +22,8 @@ behind -- as they would stand behind bench; without them it is pub, sub, e2e and
 
 On one machine the brokers share it with each other: what one has in memory or on its disk the other does without.
 `,
-	Example: `bench compare --ours=127.0.0.1:4150 --peer=127.0.0.1:5150
-bench compare --ours=127.0.0.1:4150 --ours-pid=10 --peer=127.0.0.1:5150 --peer-pid=11 -- e2e --channels=8`,
+	Example: `brokerctl bench compare --ours=127.0.0.1:4150 --peer=127.0.0.1:5150
+brokerctl bench compare --ours=127.0.0.1:4150 --ours-pid=10 --peer=127.0.0.1:5150 --peer-pid=11 -- e2e --channels=8`,
 	Args:     "[-- LOAD [FLAGS...]]",
 	Progress: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {

@@ -39,7 +39,7 @@ var workloads = []workload{
 		help: "Publishes to topics without channels. With --batch=1 each message is a PUB of its own; by default publishes are\n" +
 			"MPUBs of 200 messages, or of as many as fit in 1 MiB. Each connection waits for the answer, or with --depth\n" +
 			"goes on until so many answers are missing.\n",
-		example: "bench pub --batch=1 --publishers=32\nbench pub --topics=1000 --batch=20\nbench pub --size=1048576 --messages=1000",
+		example: "brokerctl bench pub --batch=1 --publishers=32\nbrokerctl bench pub --topics=1000 --batch=20\nbrokerctl bench pub --size=1048576 --messages=1000",
 		spec:    with(load.Publish, func(s *load.Spec) { s.Messages = 1_000_000 }),
 		flags:   []option{messages, duration, rate, size, batch, publishers, depth, topics},
 	},
@@ -47,7 +47,7 @@ var workloads = []workload{
 		name: "sub", summary: "publish, then consume all of it",
 		help: "Publishes messages to channels that nobody consumes, then consumes them as fast as it goes: what is measured is\n" +
 			"the consuming. With several consumers the table tells how evenly they were served.\n",
-		example: "bench sub --consumers=64\nbench sub --channels=4 --messages=300000",
+		example: "brokerctl bench sub --consumers=64\nbrokerctl bench sub --channels=4 --messages=300000",
 		spec:    with(load.Subscribe, func(s *load.Spec) { s.Messages, s.Consumers = 1_000_000, 2 }),
 		flags:   []option{messages, size, batch, publishers, topics, channels, consumers, rdy, buffering},
 	},
@@ -55,7 +55,7 @@ var workloads = []workload{
 		name: "e2e", summary: "publish and consume at the same time",
 		help: "Publishes and consumes at once, as fast as the answers allow, or with --rate so many messages a second: then\n" +
 			"publishes are single by default, and latency counts from when each was to be sent.\n",
-		example: "bench e2e --rate=5000 --duration=30s\nbench e2e --channels=8 --publishers=1\nbench e2e --consumers=64 --rdy=1",
+		example: "brokerctl bench e2e --rate=5000 --duration=30s\nbrokerctl bench e2e --channels=8 --publishers=1\nbrokerctl bench e2e --consumers=64 --rdy=1",
 		spec:    with(load.EndToEnd, func(s *load.Spec) { s.Duration, s.Consumers = 10*time.Second, 2 }),
 		flags:   []option{duration, messages, rate, size, batch, publishers, depth, topics, channels, consumers, rdy, buffering},
 	},

@@ -24,9 +24,9 @@ has it, of all.
 
 Pieces are published in order, as many at once as the input has ready. What a broker does not acknowledge within --retry, or
 refuses, ends pub with exit code 1; what was acknowledged until then is said.`,
-	Example: `pub orders 'two pens' 'three cups' --nsqd-tcp-address=127.0.0.1:4150
-seq 1000 | pub --topic=numbers --nsqd-tcp-address=127.0.0.1:4150
-find . -print0 | pub --topic=files --delimiter='\0' --mode=one --nsqd-tcp-address=10.0.0.1:4150 --nsqd-tcp-address=10.0.0.2:4150`,
+	Example: `brokerctl pub orders 'two pens' 'three cups' --nsqd-tcp-address=127.0.0.1:4150
+seq 1000 | brokerctl pub --topic=numbers --nsqd-tcp-address=127.0.0.1:4150
+find . -print0 | brokerctl pub --topic=files --delimiter='\0' --mode=one --nsqd-tcp-address=10.0.0.1:4150 --nsqd-tcp-address=10.0.0.2:4150`,
 	Progress: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run

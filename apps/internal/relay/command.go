@@ -24,8 +24,8 @@ Topics are given by name, or found at the lookups by a pattern. --rename changes
 the first that matches counts, and $1 stands for what its first group matched.
 
 --http-address tells at /stats how many messages each topic and each destination took, with times and errors.`,
-	Example: `relay --topic=orders --lookupd-http-address=127.0.0.1:4161 --destination-nsqd-tcp-address=10.0.0.2:4150
-relay --topic-pattern='^eu\.' --rename='^eu\.(.*)=from-eu.$1' --lookupd-http-address=127.0.0.1:4161 \
+	Example: `brokerctl relay --topic=orders --lookupd-http-address=127.0.0.1:4161 --destination-nsqd-tcp-address=10.0.0.2:4150
+brokerctl relay --topic-pattern='^eu\.' --rename='^eu\.(.*)=from-eu.$1' --lookupd-http-address=127.0.0.1:4161 \
   --destination-nsqd-tcp-address=10.0.0.2:4150 --destination-nsqd-tcp-address=10.0.0.3:4150 --http-address=127.0.0.1:4180`,
 	Progress: true,
 	Service:  true,

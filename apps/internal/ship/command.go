@@ -26,8 +26,8 @@ How far each file was published stands in --state-file, written after the broker
 kill it repeats what was acknowledged last, one batch at most. While the broker is away ship waits.
 
 Empty lines are left out, as brokers refuse empty messages. Lines longer than --max-message-bytes become several messages.`,
-	Example: `ship --topic=logs --state-file=/var/lib/ship/state '/var/log/app/*.log'
-ship --topic=java --multiline-start='^[0-9]{4}-' --exclude='*.gz' /var/log/java/*.log`,
+	Example: `brokerctl ship --topic=logs --state-file=/var/lib/ship/state '/var/log/app/*.log'
+brokerctl ship --topic=java --multiline-start='^[0-9]{4}-' --exclude='*.gz' /var/log/java/*.log`,
 	Args:     "[PATTERN...]",
 	Progress: true,
 	Service:  true,

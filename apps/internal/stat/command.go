@@ -27,10 +27,10 @@ deferred, what comes and is finished each second, and how often messages were re
 Without --topic and --channel it is a table of everything, which stays in place on a terminal.
 A broker that does not answer is a warning; the sums are without it then.`,
 	Args: "[TOPIC/CHANNEL]",
-	Example: `stat --lookupd-http-address=127.0.0.1:4161
-stat --nsqd-http-address=127.0.0.1:4151 --sort=depth --interval=5s
-stat --topic=orders --channel=billing --lookupd-http-address=127.0.0.1:4161
-stat --nsqd-http-address=127.0.0.1:4151 --count=1 --json | jq 'select(.depth > 1000)'`,
+	Example: `brokerctl stat --lookupd-http-address=127.0.0.1:4161
+brokerctl stat --nsqd-http-address=127.0.0.1:4151 --sort=depth --interval=5s
+brokerctl stat --topic=orders --channel=billing --lookupd-http-address=127.0.0.1:4161
+brokerctl stat --nsqd-http-address=127.0.0.1:4151 --count=1 --json | jq 'select(.depth > 1000)'`,
 	OneKind: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run

@@ -25,11 +25,11 @@ var Command = appkit.Command{
 	Help: `Consumes topics and prints each message to the standard output, followed by the delimiter. Without --channel it has an
 ephemeral channel of its own, so that it takes nothing from other consumers and sees what is published from now on.
 A message is finished after it was written out; with --n exactly so many are.`,
-	Example: `tail orders
-sub orders/billing -n 2
-tail --topic=orders --lookupd-http-address=127.0.0.1:4161
-tail --topic=orders --topic=billing --print-topic --n=10 --nsqd-tcp-address=127.0.0.1:4150
-tail --topic=orders --json --nsqd-tcp-address=127.0.0.1:4150 | jq .body`,
+	Example: `brokerctl tail orders
+brokerctl sub orders/billing -n 2
+brokerctl tail --topic=orders --lookupd-http-address=127.0.0.1:4161
+brokerctl tail --topic=orders --topic=billing --print-topic --n=10 --nsqd-tcp-address=127.0.0.1:4150
+brokerctl tail --topic=orders --json --nsqd-tcp-address=127.0.0.1:4150 | jq .body`,
 	OneKind: true,
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		return newOptions(flags).run

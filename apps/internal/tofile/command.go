@@ -27,8 +27,8 @@ gzip and zstd read a file to its last sync. A start cuts off what a killed one l
 
 --topic-pattern is a regular expression that may match anywhere in a name: ^orders\. is what begins with "orders.". SIGHUP
 closes all files; the next message opens new ones.`,
-	Example: `tofile --topic=orders --lookupd-http-address=127.0.0.1:4161 --output-dir=/var/archive --gzip --rotate-interval=1h
-tofile --topic-pattern='^orders\.' --lookupd-http-address=127.0.0.1:4161 --output-dir=/var/archive --work-dir=/var/archive/open`,
+	Example: `brokerctl tofile --topic=orders --lookupd-http-address=127.0.0.1:4161 --output-dir=/var/archive --gzip --rotate-interval=1h
+brokerctl tofile --topic-pattern='^orders\.' --lookupd-http-address=127.0.0.1:4161 --output-dir=/var/archive --work-dir=/var/archive/open`,
 	Hangup:   true,
 	Progress: true,
 	Service:  true,

@@ -29,10 +29,10 @@ consumer asks for less. Messages that targets refuse with 4xx are requeued witho
 
 With several targets, --mode chooses: hostpool goes round those that work, round-robin round all,
 epsilon-greedy prefers the fastest, multicast sends each message to every one.`,
-	Example: `tohttp --topic=orders --post=http://127.0.0.1:8080/orders --lookupd-http-address=127.0.0.1:4161
-tohttp --topic=orders --post=http://10.0.0.2/in --post=http://10.0.0.3/in --header='Authorization: Bearer TOKEN' \
+	Example: `brokerctl tohttp --topic=orders --post=http://127.0.0.1:8080/orders --lookupd-http-address=127.0.0.1:4161
+brokerctl tohttp --topic=orders --post=http://10.0.0.2/in --post=http://10.0.0.3/in --header='Authorization: Bearer TOKEN' \
   --content-type=application/json --nsqd-tcp-address=127.0.0.1:4150 --finish-status=400,410-418
-tohttp --topic=pings --get='http://127.0.0.1:8080/ping?text=%s' --nsqd-tcp-address=127.0.0.1:4150`,
+brokerctl tohttp --topic=pings --get='http://127.0.0.1:8080/ping?text=%s' --nsqd-tcp-address=127.0.0.1:4150`,
 	Progress: true,
 	Service:  true,
 	OneKind:  true,

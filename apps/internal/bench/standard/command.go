@@ -26,7 +26,7 @@ writes them between the two markers of a page. Interrupted, it prints what it ha
 
 Scenarios are named by their names, or by their groups: speed, cost, growth.
 `,
-	Example: "bench standard --ours=bin/brokerd --scenarios=pub,sub\nbench standard --write=docs/BENCHMARKS.md",
+	Example: "brokerctl bench standard --ours=bin/brokerd --scenarios=pub,sub\nbrokerctl bench standard --write=docs/BENCHMARKS.md",
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		o := &options{ours: "brokerd"}
 		if self, err := os.Executable(); err == nil {
