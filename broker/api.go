@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"brokerd/broker/httpd"
 	"brokerd/broker/topic"
@@ -20,6 +21,8 @@ type api struct{ s *Server }
 func (a api) Registry() *topic.Registry { return a.s.registry }
 
 func (a api) Health() error { return a.s.registry.Health() }
+
+func (a api) Began() time.Time { return a.s.began }
 
 func (a api) Producers() []httpapi.Client { return a.s.sessions.Producers() }
 

@@ -37,6 +37,8 @@ type fakeBroker struct {
 
 func (b *fakeBroker) Registry() *topic.Registry { return b.registry }
 
+func (b *fakeBroker) Began() time.Time { return time.Unix(1737370000, 0) }
+
 func (b *fakeBroker) Health() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

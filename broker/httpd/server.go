@@ -19,6 +19,8 @@ import (
 type Broker interface {
 	// Registry returns the topics.
 	Registry() *topic.Registry
+	// Began returns when the broker was started.
+	Began() time.Time
 	// Health returns why the broker cannot keep messages, nil when it can.
 	Health() error
 	// Info returns what /info says.

@@ -58,7 +58,9 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 		}
 		out.Channels = append(out.Channels, stats)
 	}
-	out.E2EProcessingLatency = telemetry.Summarize(quantiles, observers...)
+	if len(observers) > 0 { // else there are no percentiles, as in nsqd
+		out.E2EProcessingLatency = telemetry.Summarize(quantiles, observers...)
+	}
 	return out
 }
 
@@ -133,5 +135,5 @@ func (a *api) stats(_ http.ResponseWriter, req *http.Request, _ httprouter.Param
 	if q.Get("format") == "json" {
 		return stats, nil
 	}
-	return textStats(&stats, uptime(stats.StartTime)), nil
+	return textStats(&stats, b.Began()), nil
 }

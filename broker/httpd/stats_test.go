@@ -50,6 +50,7 @@ func fill(f *fixture) {
 		UserAgent: "go-nsq/1.1.0", ConnectTime: 1737370001}
 	f.subscribe("b", "x", client)
 	client.PubCounts = []httpapi.PubCount{{Topic: "b", Count: 3}, {Topic: "a", Count: 4}}
+	client.Hostname, client.UserAgent = "p", ""
 	f.broker.producers = []httpapi.Client{client}
 	f.run([]step{{"POST /mpub?topic=b", "1\n2\n3", 200, "OK"}, {"POST /pub?topic=a", "4444", 200, "OK"}})
 }
@@ -64,7 +65,7 @@ func TestStatsGolden(t *testing.T) {
 		"stats.txt":          "?include_mem=0&include_clients=0",
 	} {
 		_, got := f.do("GET", "/stats"+query, "")
-		got = regexp.MustCompile(`(uptime|connected:) \S+`).ReplaceAllString(got, "$1 AGO")
+		got = regexp.MustCompile(`(uptime|connected:) [0-9hms.]+\n`).ReplaceAllString(got, "$1 AGO\n")
 		got = strings.ReplaceAll(got, runtime.Version(), "GO")
 		got = strings.ReplaceAll(got, time.Unix(1737370000, 0).Format(time.RFC3339), "START")
 		path := filepath.Join("testdata", file)
@@ -147,8 +148,12 @@ func TestStatsLatency(t *testing.T) {
 		}
 	}
 	_, text := f.do("GET", "/stats", "")
-	if !strings.Contains(text, "e2e%: 99%: 0s, 50%: 0s\n") {
+	if strings.Count(text, "e2e%: 0.0ns, 0.0ns\n") != 2 {
 		t.Errorf("got %s", text)
+	}
+	f.topic("without")
+	if l := f.stats("&topic=without").Topics[0].E2EProcessingLatency; l.Count != 0 || l.Percentiles != nil {
+		t.Errorf("a topic without channels has %+v", l)
 	}
 }
 
@@ -210,5 +215,35 @@ func TestTextMemory(t *testing.T) {
 	textMemory(&b, &httpapi.Memory{HeapObjects: 1, GCTotalRuns: 9})
 	if !strings.HasPrefix(b.String(), "\nMemory:\n   heap_objects             \t1\n") || strings.Count(b.String(), "\n") != 11 {
 		t.Errorf("got %q", b.String())
+	}
+}
+
+// TestTextLatency holds nsqd's units.
+func TestTextLatency(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0.0ns", 16621: "16.6us", 27083: "27.1us", 2567577: "2.6ms", 11199596: "11.2ms", 925523310: "925.5ms", 1128691782: "1.1s",
+		59858234008: "59.9s", 3598863643374: "3598.9s", 259199766397074: "259199.8s", -5246977549: "-5246977549.0ns",
+	} {
+		if got := textNanoseconds(v); got != want {
+			t.Errorf("%v is %s, want %s", v, got, want)
+		}
+	}
+}
+
+// TestTextClientNames: the host is what the client says, padded with the port and the agent to 21 columns.
+func TestTextClientNames(t *testing.T) {
+	for want, c := range map[string]httpapi.Client{
+		"[V2 127.0.0.1:45312      ] ":                      {Hostname: "127.0.0.1", RemoteAddress: "127.0.0.1:45312"},
+		"[V2 host.example:45300 ua/1] ":                    {Hostname: "host.example", RemoteAddress: "127.0.0.1:45300", UserAgent: "ua/1"},
+		"[V2 h:33328 u            ] ":                      {Hostname: "h", RemoteAddress: "127.0.0.1:33328", UserAgent: "u"},
+		"[V2 :33334               ] ":                      {RemoteAddress: "127.0.0.1:33334"},
+		"[V2 a-rather-long-host-name.example.com:33304 ] ": {Hostname: "a-rather-long-host-name.example.com", RemoteAddress: "[::1]:33304"},
+		"[V2 :                    ] ":                      {RemoteAddress: "@"},
+	} {
+		var b bytes.Buffer
+		c.Version = "V2"
+		if textClients(&b, "", []httpapi.Client{c}); !strings.HasPrefix(b.String(), want) {
+			t.Errorf("got %q, want %q", b.String(), want)
+		}
 	}
 }

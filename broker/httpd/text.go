@@ -3,6 +3,7 @@ package httpd
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"runtime"
 	"strings"
 	"time"
@@ -10,12 +11,13 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// textStats returns statistics as nsqd's page for people.
-func textStats(s *httpapi.Stats, up time.Duration) []byte {
+// textStats returns statistics as nsqd's page for people, byte for byte: scripts take it apart. What nsqd does not know
+// has no place here, but in the JSON.
+func textStats(s *httpapi.Stats, began time.Time) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "nsqd v%s (built w/%s)\n", s.Version, runtime.Version())
-	fmt.Fprintf(&b, "start_time %s\n", time.Unix(s.StartTime, 0).Format(time.RFC3339))
-	fmt.Fprintf(&b, "uptime %s\n\nHealth: %s\n", up, s.Health)
+	fmt.Fprintf(&b, "start_time %s\n", began.Format(time.RFC3339))
+	fmt.Fprintf(&b, "uptime %s\n\nHealth: %s\n", time.Since(began), s.Health)
 	if s.Memory != nil {
 		textMemory(&b, s.Memory)
 	}
@@ -25,13 +27,16 @@ func textStats(s *httpapi.Stats, up time.Duration) []byte {
 		b.WriteString("\nTopics:\n")
 	}
 	for i := range s.Topics {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
 		textTopic(&b, &s.Topics[i])
 	}
 	if len(s.Producers) == 0 {
 		b.WriteString("\nProducers: None\n")
 	} else {
 		b.WriteString("\nProducers:\n")
-		textClients(&b, s.Producers)
+		textClients(&b, "   ", s.Producers)
 	}
 	return b.Bytes()
 }
@@ -57,14 +62,14 @@ func textMemory(b *bytes.Buffer, m *httpapi.Memory) {
 }
 
 func textTopic(b *bytes.Buffer, t *httpapi.Topic) {
-	fmt.Fprintf(b, "\n%s[%-15s] depth: %-5d be-depth: %-5d msgs: %-8d e2e%%: %s\n",
+	fmt.Fprintf(b, "%s[%-15s] depth: %-5d be-depth: %-5d msgs: %-8d e2e%%: %s\n",
 		pauseMark(t.Paused), t.TopicName, t.Depth, t.BackendDepth, t.MessageCount, textLatency(t.E2EProcessingLatency))
 	for i := range t.Channels {
 		c := &t.Channels[i]
 		fmt.Fprintf(b, "   %s[%-25s] depth: %-5d be-depth: %-5d inflt: %-4d def: %-4d re-q: %-5d timeout: %-5d msgs: %-8d e2e%%: %s\n",
 			pauseMark(c.Paused), c.ChannelName, c.Depth, c.BackendDepth, c.InFlightCount, c.DeferredCount, c.RequeueCount,
 			c.TimeoutCount, c.MessageCount, textLatency(c.E2EProcessingLatency))
-		textClients(b, c.Clients)
+		textClients(b, "        ", c.Clients)
 	}
 }
 
@@ -75,27 +80,51 @@ func pauseMark(paused bool) string {
 	return "   "
 }
 
+// textLatency writes the percentiles in the order in which they are configured.
 func textLatency(l httpapi.Latency) string {
 	texts := make([]string, len(l.Percentiles))
 	for i, p := range l.Percentiles {
-		texts[i] = fmt.Sprintf("%g%%: %s", p.Quantile*100, time.Duration(p.Value))
+		texts[i] = textNanoseconds(p.Value)
 	}
 	return strings.Join(texts, ", ")
 }
 
-// textClients writes a line for each client; one that has published is shown as a producer.
-func textClients(b *bytes.Buffer, clients []httpapi.Client) {
+// textNanoseconds writes a time in the largest unit, up to seconds, of which there is more than one.
+func textNanoseconds(v float64) string {
+	switch {
+	case v > 1e9:
+		return fmt.Sprintf("%.1fs", v/1e9)
+	case v > 1e6:
+		return fmt.Sprintf("%.1fms", v/1e6)
+	case v > 1e3:
+		return fmt.Sprintf("%.1fus", v/1e3)
+	}
+	return fmt.Sprintf("%.1fns", v)
+}
+
+// textClients writes a line for each client; one that has published is shown as a producer, in a channel too.
+func textClients(b *bytes.Buffer, indent string, clients []httpapi.Client) {
 	for i := range clients {
 		c := &clients[i]
-		fmt.Fprintf(b, "        [%s %s %s] ", c.Version, c.RemoteAddress, c.UserAgent)
+		fmt.Fprintf(b, "%s[%s %-21s] ", indent, c.Version, textClient(c))
 		if len(c.PubCounts) > 0 {
 			textPublished(b, c.PubCounts)
 		} else {
 			fmt.Fprintf(b, "state: %d inflt: %-4d rdy: %-4d fin: %-8d re-q: %-8d msgs: %-8d",
 				c.State, c.InFlightCount, c.ReadyCount, c.FinishCount, c.RequeueCount, c.MessageCount)
 		}
-		fmt.Fprintf(b, " connected: %s\n", uptime(c.ConnectTime))
+		fmt.Fprintf(b, " connected: %s\n", time.Since(time.Unix(c.ConnectTime, 0)).Truncate(time.Second))
 	}
+}
+
+// textClient names a client: the host that it says it is on, the port that it comes from, its program. A peer on a unix
+// socket has no port.
+func textClient(c *httpapi.Client) string {
+	_, port, err := net.SplitHostPort(c.RemoteAddress)
+	if err != nil {
+		port = ""
+	}
+	return c.Hostname + ":" + port + " " + c.UserAgent
 }
 
 func textPublished(b *bytes.Buffer, counts []httpapi.PubCount) {
@@ -107,6 +136,3 @@ func textPublished(b *bytes.Buffer, counts []httpapi.PubCount) {
 	}
 	fmt.Fprintf(b, "msgs: %-8d topics: %s", total, strings.Join(texts, ","))
 }
-
-// uptime returns the time since a start in seconds since the Unix epoch.
-func uptime(start int64) time.Duration { return time.Since(time.Unix(start, 0)).Truncate(time.Second) }

@@ -109,6 +109,48 @@ func TestBufferedMessagesLeaveWithAnswers(t *testing.T) {
 	}
 }
 
+// TestPausingFlushes: what a consumer has been given already leaves when its channel is paused, whatever it has asked for, as
+// no company is to come; and goes on as before after that.
+func TestPausingFlushes(t *testing.T) {
+	for _, identify := range []string{
+		`{"output_buffer_timeout":-1,"output_buffer_size":65536}`, `{"output_buffer_timeout":30000}`, `{}`,
+	} {
+		t.Run(identify, func(t *testing.T) {
+			inBubble(t, nil, func(w *world) {
+				client := w.subscribed(identify, "10")
+				frames, _ := w.listen(client)
+				expect := func(bodies ...string) {
+					t.Helper()
+					synctest.Wait()
+					for _, body := range bodies {
+						select {
+						case f := <-frames:
+							if f.Type != prototest.Message || string(f.Message().Body) != body {
+								t.Errorf("got %v, want %s", f, body)
+							}
+						default:
+							t.Fatalf("%s has not left", body)
+						}
+					}
+					w.at(0)
+				}
+				for range 2 {
+					w.publish("a", "b")
+					synctest.Wait()
+					w.topic().LookupChannel("c").SetPaused(true)
+					expect("a", "b")
+					w.publish("c")
+					noneYet(t, frames)
+					w.topic().LookupChannel("c").SetPaused(false)
+					synctest.Wait()
+					client.Send("RDY 0\nRDY 10\n") // a cap of 0 lets it go
+					expect("c")
+				}
+			})
+		})
+	}
+}
+
 // TestBufferingValidity: what one connection may ask for, one IDENTIFY after the other.
 func TestBufferingValidity(t *testing.T) {
 	limits := func(c *Config, _ *topic.Config) {

@@ -15,8 +15,12 @@ import (
 // defaultDeflateLevel is used when the client names none.
 const defaultDeflateLevel = 6
 
-// snappyBlock is the largest chunk of the snappy framing format, in bytes before compression.
-const snappyBlock = 64 << 10
+// Sizes of the snappy framing format in bytes: a chunk holds 64 KiB of content at most, and encoders may need more than that for
+// it, as much as snappy's own bound says, when they find nothing to compress and write it in short pieces.
+const (
+	snappyBlock   = 64 << 10
+	snappyEncoded = 32 + snappyBlock + snappyBlock/6
+)
 
 func (s *Session) identify() error {
 	if s.state.Load() != stateInit {
@@ -126,7 +130,7 @@ func (s *Session) upgradeTLS() error {
 	s.mu.Lock()
 	set := &s.settings
 	set.tls, set.tlsVersion, set.cipherSuite = true, state.Version, state.CipherSuite
-	set.tlsProtocol, set.tlsMutual = state.NegotiatedProtocol, state.NegotiatedProtocol != ""
+	set.tlsProtocol = state.NegotiatedProtocol
 	if len(state.PeerCertificates) > 0 {
 		set.tlsCommonName = state.PeerCertificates[0].Subject.CommonName
 	}
@@ -141,7 +145,8 @@ func (s *Session) upgradeCompression(answer protocol.IdentifyResponse) error {
 	src, dst := s.in.src, s.out.dst
 	if answer.Snappy {
 		s.out.redirect(dst, s2.NewWriter(dst, s2.WriterSnappyCompat(), s2.WriterBlockSize(snappyBlock), s2.WriterConcurrency(1)))
-		s.in.reset(s2.NewReader(src, s2.ReaderMaxBlockSize(snappyBlock)))
+		// The reader sets a bound for what is encoded only along with the one for the content, of which it knows snappy's own.
+		s.in.reset(s2.NewReader(src, s2.ReaderMaxBlockSize(snappyEncoded), s2.ReaderAllocBlock(snappyBlock)))
 	} else {
 		w, err := flate.NewWriter(dst, answer.DeflateLevel)
 		if err != nil {

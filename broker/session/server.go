@@ -133,10 +133,8 @@ func (v *Server) Producers() []httpapi.Client {
 	v.mu.Unlock()
 	var out []httpapi.Client
 	for _, s := range list {
-		if counts := s.published(); len(counts) > 0 {
-			c := s.Stats()
-			c.PubCounts = counts
-			out = append(out, c)
+		if s.hasPublished() {
+			out = append(out, s.Stats())
 		}
 	}
 	return out

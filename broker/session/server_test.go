@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"brokerd/broker/topic"
 	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
 
@@ -85,6 +87,24 @@ func TestProducers(t *testing.T) {
 		if len(list) != 1 || list[0].ClientID != "p" || list[0].UserAgent != "prototest/1" || len(list[0].PubCounts) != 2 ||
 			list[0].PubCounts[0].Count != 2 || list[0].PubCounts[1].Count != 2 {
 			t.Errorf("%+v", list)
+		}
+	})
+}
+
+// TestConsumerThatPublishes: its counts stand in its channel's entry too.
+func TestConsumerThatPublishes(t *testing.T) {
+	inBubble(t, nil, func(w *world) {
+		c := w.subscribed(`{}`, "0")
+		session := w.topic().LookupChannel("c").Subscriptions()[0].Owner().(*Session)
+		if counts := session.Stats().PubCounts; counts != nil {
+			t.Errorf("before it has published: %+v", counts)
+		}
+		c.Send(prototest.Pub("u", "x") + prototest.Mpub("t", "a", "b"))
+		c.Expect("OK")
+		c.Expect("OK")
+		want := []httpapi.PubCount{{Topic: "t", Count: 2}, {Topic: "u", Count: 1}}
+		if counts := session.Stats().PubCounts; !slices.Equal(counts, want) {
+			t.Errorf("got %+v, want %+v", counts, want)
 		}
 	})
 }

@@ -20,7 +20,6 @@ type settings struct {
 	tls, snappy, deflate       bool
 	tlsVersion, cipherSuite    uint16
 	tlsProtocol, tlsCommonName string
-	tlsMutual                  bool
 }
 
 // defaultOutputSize is NSQ's output buffer size in bytes.

@@ -6,7 +6,7 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// Stats returns what /stats shows of the connection.
+// Stats returns what /stats shows of the connection, with a count for every topic that it has published to.
 func (s *Session) Stats() httpapi.Client {
 	s.mu.Lock()
 	set, auth := s.settings, s.auth
@@ -18,7 +18,8 @@ func (s *Session) Stats() httpapi.Client {
 	}
 	if set.tls {
 		c.CipherSuite, c.TLSVersion = cipherName(set.cipherSuite), tlsVersionName(set.tlsVersion)
-		c.TLSNegotiatedProtocol, c.TLSNegotiatedProtocolIsMutual = set.tlsProtocol, set.tlsMutual
+		// The server never falls back to a protocol of its own, and crypto/tls tells nsqd so whether there is one or not.
+		c.TLSNegotiatedProtocol, c.TLSNegotiatedProtocolIsMutual = set.tlsProtocol, true
 	}
 	if auth != nil {
 		c.Authed, c.AuthIdentity, c.AuthIdentityURL = true, auth.Identity, auth.IdentityURL
@@ -28,7 +29,16 @@ func (s *Session) Stats() httpapi.Client {
 		c.ReadyCount, c.InFlightCount = int64(n.Ready), int64(n.InFlight)
 		c.MessageCount, c.FinishCount, c.RequeueCount = n.Delivered, n.Finished, n.Requeued
 	}
+	if s.hasPublished() {
+		c.PubCounts = s.published()
+	}
 	return c
+}
+
+func (s *Session) hasPublished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pubs) > 0
 }
 
 // published returns how many messages the connection has published, by topic and sorted by its name.

@@ -122,13 +122,15 @@ func (c *Channel) SetPaused(paused bool) {
 	if c.logged() {
 		c.topic.d.change(journal.Change{Op: journal.OpPause, Channel: c.id, Paused: paused})
 	}
-	if !paused {
-		c.mu.Lock()
-		for _, s := range c.subs {
+	c.mu.Lock()
+	for _, s := range c.subs {
+		if paused {
+			s.owner.Wake() // for what it has taken and not sent: no more company is to come
+		} else {
 			c.settleLocked(s, nil)
 		}
-		c.mu.Unlock()
 	}
+	c.mu.Unlock()
 	c.topic.settle()
 	c.topic.registry.changed()
 }
