@@ -122,7 +122,7 @@ func (c *Channel) settleLocked(s *Subscription, later *Wakes) {
 	if !s.parked || s.closed {
 		return
 	}
-	if s.ready <= s.inflight || c.paused.Load() {
+	if s.ready <= s.inflight || c.held() {
 		c.waiting.remove(s)
 		return
 	}
@@ -158,7 +158,7 @@ func (c *Channel) meanLocked(s *Subscription, n int) int {
 // nudgeLocked wakes one more consumer when messages wait for nobody that is on its way, in memory or on disk with nobody
 // reading them.
 func (c *Channel) nudgeLocked() {
-	if c.waiting.n == 0 || c.paused.Load() || !c.workLocked() {
+	if c.waiting.n == 0 || c.held() || !c.workLocked() {
 		return
 	}
 	if free := c.backlogLocked() - c.meant; free > 0 || !c.filling && c.fillableLocked() {

@@ -36,6 +36,7 @@ type Channel struct {
 	paused   atomic.Bool
 	disk     atomic.Pointer[nsqdata.Queue]   // nil until it overflows; set under Topic.pub
 	latency  atomic.Pointer[LatencyObserver] // nil until a message is finished
+	unsaved  atomic.Int64                    // messages that the final save has yet to write
 	room     chan struct{}                   // tells the publisher that asked with wantRoom
 	sweepPos int                             // place in the sweeper's heap; the sweeper's
 
@@ -210,7 +211,7 @@ func (c *Channel) force(at backlog.Extent, count int) {
 func (c *Channel) wantRoom(count int) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.overflowing || len(c.subs) == 0 || c.paused.Load() || count > c.bound || c.exiting {
+	if c.overflowing || len(c.subs) == 0 || c.held() || count > c.bound || c.exiting {
 		return nil
 	}
 	if c.room == nil {

@@ -193,9 +193,12 @@ func (c *Channel) save() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.backlogLocked()+c.inflight.Len()+c.deferred.Len() == 0 {
+	left := c.unsavedLocked()
+	if left == 0 {
 		return c.closeQueue()
 	}
+	c.unsaved.Store(int64(left))
+	defer c.unsaved.Store(0)
 	q, err := c.openQueue()
 	if err != nil {
 		return err
@@ -207,6 +210,7 @@ func (c *Channel) save() error {
 		if err := q.Put(record); err != nil && len(errs) == 0 {
 			errs = append(errs, fmt.Errorf("queue %s: %w", c.queueName, err))
 		}
+		c.unsaved.Add(-1)
 	}
 	c.inflight.Clear(func(it inflight.Item[*Subscription]) { put(it.Frame, it.Attempts) })
 	for c.retries.len() > 0 {

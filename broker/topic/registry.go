@@ -31,6 +31,8 @@ type Registry struct {
 	wg   sync.WaitGroup // goroutines that learn channels or move a topic's backlog
 	end  sync.Once
 
+	held atomic.Bool // nothing is delivered, see SetDelivery
+
 	health  atomic.Pointer[error] // of the last write to disk
 	failing chan struct{}         // it has failed
 	lastID  atomic.Uint32         // of topics and channels in the log

@@ -249,7 +249,7 @@ func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool
 	defer c.mu.Unlock()
 	c.comeLocked(s)
 	credit := s.ready - s.inflight
-	if credit <= 0 || s.closed || c.exiting || c.paused.Load() {
+	if credit <= 0 || s.closed || c.exiting || c.held() {
 		s.parked = true
 		c.nudgeLocked() // what it was woken for is another's now
 		return 0, false
@@ -406,5 +406,5 @@ func (s *Subscription) HasCredit() bool {
 	c := s.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return s.ready > s.inflight && !c.paused.Load()
+	return s.ready > s.inflight && !c.held()
 }

@@ -1,0 +1,85 @@
+package topic
+
+import "runtime"
+
+// held reports whether consumers get nothing: the channel is paused, or the node delivers nothing at all.
+func (c *Channel) held() bool { return c.paused.Load() || c.topic.registry.held.Load() }
+
+// SetDelivery stops the delivery on every channel, or lets it go on. While it is stopped publishes are accepted, what consumers
+// answer is taken, and timeouts go on. What was taken for a consumer before leaves at once, however long it may wait for
+// company otherwise. After SetDelivery(false) InFlight only falls.
+func (r *Registry) SetDelivery(on bool) {
+	if r.held.Swap(!on) == !on {
+		return
+	}
+	for _, t := range r.unsorted() {
+		for _, c := range t.Channels() {
+			c.resettle(!on)
+		}
+	}
+}
+
+// resettle brings every consumer to where it belongs now. With wake those that were given credit are woken: they may have
+// something that has waited for company.
+func (c *Channel) resettle(wake bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.subs {
+		switch {
+		case !wake:
+			c.settleLocked(s, nil)
+		case s.ready > 0 || s.inflight > 0:
+			s.owner.Wake()
+		}
+	}
+}
+
+// InFlight returns how many messages consumers have and have not answered, on all channels.
+func (r *Registry) InFlight() (n int) {
+	for _, t := range r.unsorted() {
+		for _, c := range t.Channels() {
+			c.mu.Lock()
+			n += c.inflight.Len()
+			c.mu.Unlock()
+		}
+	}
+	return n
+}
+
+// Volatile returns how many messages of topics at level memory are in memory only, and in which topics: what is lost if the
+// process ends now. Ephemeral topics and channels, which a stop does not save either, are not among them. It waits for no disk.
+func (r *Registry) Volatile() (messages int, topics []string) {
+	for _, t := range r.Topics() {
+		if t.d != nil || t.ephemeral {
+			continue
+		}
+		n := t.own.volatile()
+		for _, c := range t.Channels() {
+			n += c.volatile()
+		}
+		if n > 0 {
+			messages += n
+			topics = append(topics, t.name)
+		}
+	}
+	return messages, topics
+}
+
+// volatile is the channel's part of Volatile. The final save holds the channel's lock over writes to disk, and counts for us what
+// it has not written yet.
+func (c *Channel) volatile() int {
+	if !c.onDiskAllowed() {
+		return 0
+	}
+	for !c.mu.TryLock() {
+		if n := c.unsaved.Load(); n > 0 {
+			return int(n)
+		}
+		runtime.Gosched()
+	}
+	defer c.mu.Unlock()
+	return c.unsavedLocked()
+}
+
+// unsavedLocked returns how many messages are in memory, of a channel at level memory.
+func (c *Channel) unsavedLocked() int { return c.backlogLocked() + c.inflight.Len() + c.deferred.Len() }
