@@ -16,5 +16,8 @@
 // timeout other than NSQ's default of 250 ms gets it as a batching delay; the default itself is what every stock client
 // sends without being asked, so it is taken as no wish.
 //
+// A session that is told to end reads on as long as there is something to read, for a quarter of a second at most. A client that
+// still has messages is shown the end by closing one direction; its answers count for as long again.
+//
 // Buffers come from pools: a connection that waits for its peer holds none, unless it is compressed or encrypted.
 package session

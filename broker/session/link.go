@@ -6,8 +6,12 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
+
+// errEnding ends a session that is told to end, once it has nothing more to read.
+var errEnding = errors.New("the broker ends the session")
 
 // errSilent ends a connection whose peer has sent no command for two heartbeat intervals.
 var errSilent = errors.New("no command within two heartbeat intervals")
@@ -25,6 +29,9 @@ type link struct {
 	newLine  bool          // the next read waits for a new command
 	turns    turns
 	beat     func() error
+	part     func() bool // called once a session that ends has read all there is: whether to read on for partTimeout
+
+	until atomic.Int64 // when the session ends at the latest, in nanoseconds since start; 0 while it is not to end
 
 	wmu        sync.Mutex // guards what follows; held while something is written
 	writeLimit time.Duration
@@ -91,11 +98,53 @@ func (l *link) attend(p []byte) (filled []byte, n int, err error) {
 		if err := l.prepare(); err != nil {
 			return nil, 0, err
 		}
+		if l.until.Load() != 0 {
+			filled, n, more, err := l.readRest(p)
+			if !more {
+				return filled, n, err
+			}
+			continue
+		}
 		filled, n, err = l.read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return filled, n, err
 		}
 	}
+}
+
+// How long a session that is to end may go on.
+const (
+	restTimeout = 250 * time.Millisecond // reading what its peer goes on sending
+	partTimeout = 250 * time.Millisecond // hearing the last answers of a peer that has been shown the end
+)
+
+// end has the session end soon: its reader goes on only with what the peer has sent already. Any goroutine may call it.
+func (l *link) end() {
+	l.until.Store(int64(l.now() + restTimeout))
+	_ = l.SetReadDeadline(time.Now()) // wakes the reader, which looks at until after it has set a deadline
+}
+
+// readRest reads what is there without waiting. When there is nothing, part is asked whether to read on; more says so.
+func (l *link) readRest(p []byte) (filled []byte, n int, more bool, err error) {
+	if l.raw == nil || l.now() >= time.Duration(l.until.Load()) {
+		return nil, 0, false, errEnding
+	}
+	l.armed = 0
+	if err := l.SetReadDeadline(time.Time{}); err != nil {
+		return nil, 0, false, err
+	}
+	l.in.once = true
+	filled, n, _ = l.read(p)
+	l.in.once = false
+	if n > 0 {
+		return filled, n, false, nil
+	}
+	if l.part == nil || !l.part() {
+		return nil, 0, false, errEnding
+	}
+	l.interval, l.dead = 0, l.now()+partTimeout
+	l.until.Store(0)
+	return nil, 0, true, nil
 }
 
 // prepare sends a heartbeat that is due, and sets the deadline of the next read.

@@ -95,12 +95,16 @@ func (v *Server) remove(s *Session) {
 	v.wg.Done()
 }
 
-// Close ends all sessions and waits for them. It returns the context's error when that ends first.
+// endTimeout is how long sessions may take to end before their connections are closed.
+const endTimeout = restTimeout + partTimeout + lingerTimeout
+
+// Close ends all sessions and waits for them. What their peers have sent by then is carried out and answered, as far as that
+// comes to an end soon. It returns the context's error when that ends first.
 func (v *Server) Close(ctx context.Context) error {
 	v.mu.Lock()
 	v.closed = true
 	for s := range v.sessions {
-		s.Close()
+		s.end()
 	}
 	v.mu.Unlock()
 	done := make(chan struct{})
@@ -108,6 +112,19 @@ func (v *Server) Close(ctx context.Context) error {
 		v.wg.Wait()
 		close(done)
 	}()
+	late := time.NewTimer(endTimeout)
+	defer late.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-late.C: // peers that take nothing they are sent
+	case <-ctx.Done():
+	}
+	v.mu.Lock()
+	for s := range v.sessions {
+		s.Close()
+	}
+	v.mu.Unlock()
 	select {
 	case <-done:
 		return nil

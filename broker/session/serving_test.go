@@ -21,18 +21,22 @@ import (
 type loopback struct {
 	t        *testing.T
 	registry *topic.Registry
+	server   *Server
 	address  string
 }
 
 // bufferBytes is asked for on both sides of each connection.
 const bufferBytes = 128 << 10
 
-func newLoopback(t *testing.T) *loopback {
+func newLoopback(t *testing.T, change ...func(*Config)) *loopback {
 	t.Helper()
 	cfg, topics := testConfig()
+	for _, c := range change {
+		c(&cfg)
+	}
 	l := &loopback{t: t, registry: topic.NewRegistry(topics)}
 	cfg.Topics = l.registry
-	server := NewServer(cfg)
+	l.server = NewServer(cfg)
 	l.registry.Start()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,11 +53,11 @@ func newLoopback(t *testing.T) *loopback {
 			if err := conn.(*net.TCPConn).SetWriteBuffer(bufferBytes); err != nil {
 				t.Error(err)
 			}
-			all.Go(func() { _ = server.Serve(conn) }) // tests end connections as they like
+			all.Go(func() { _ = l.server.Serve(conn) }) // tests end connections as they like
 		}
 	})
 	t.Cleanup(func() {
-		if err := errors.Join(listener.Close(), server.Close(context.Background()), l.registry.Close()); err != nil {
+		if err := errors.Join(listener.Close(), l.server.Close(context.Background()), l.registry.Close()); err != nil {
 			t.Error(err)
 		}
 		all.Wait()

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -42,6 +44,7 @@ type Session struct {
 	to        *target        // their topic, or that of the last ones
 	batchVerb protocol.Verb  // their command
 	owedOKs   int            // their answers
+	parting   bool           // the peer has been shown the end: only its answers count
 	reading   bool           // a publish is being read: the end of the batch is not whole
 	answers   []topic.Answer // FIN, REQ and TOUCH that are not applied yet
 	wakes     wakes          // whom the last publish, or the last answers, brought work
@@ -73,9 +76,27 @@ func newSession(cfg *Config, conn net.Conn) *Session {
 // Close ends the connection; the session's goroutines end soon after.
 func (s *Session) Close() { _ = s.conn.Close() }
 
+// end has the session end soon, in order: what the client has sent is carried out and answered first.
+func (s *Session) end() { s.link.end() }
+
+// part shows a client the end that has messages in hand, so that it answers what it can and stops. It reports whether it did;
+// the client's answers are heard a little longer then.
+func (s *Session) part() bool {
+	sub := s.sub.Load()
+	if sub == nil || sub.Stats().InFlight == 0 {
+		return false
+	}
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	s.parting = ok && half.CloseWrite() == nil
+	return s.parting
+}
+
 // run serves the connection to its end.
 func (s *Session) run() error {
 	err := s.converse()
+	if errors.Is(err, errEnding) && s.to != nil && !s.parting {
+		s.linger(math.MaxInt64) // what a producer has on its way must not cost it the answers that it has not read yet
+	}
 	s.wakes.pass()
 	_ = s.conn.Close() // the last write must not wait for a peer that has left
 	if sub := s.sub.Load(); sub != nil {
@@ -90,7 +111,7 @@ func (s *Session) run() error {
 	s.in.release()
 	s.out.release(net.ErrClosed)
 	s.batch.Release()
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errEnding) {
 		return nil
 	}
 	return err
@@ -101,7 +122,7 @@ func (s *Session) converse() error {
 	if err := s.greet(); err != nil {
 		return err
 	}
-	s.link.beat = s.beat
+	s.link.beat, s.link.part = s.beat, s.part
 	s.link.setHeartbeat(s.cfg.HeartbeatInterval)
 	for {
 		s.link.beginCommand()
@@ -110,10 +131,27 @@ func (s *Session) converse() error {
 			return err
 		}
 		c := protocol.ParseLine(line)
+		if s.parting {
+			if err := s.hear(&c); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := s.exec(&c); err != nil {
 			return s.dismiss(err)
 		}
 	}
+}
+
+// hear carries out what a client says that has been shown the end: its answers.
+func (s *Session) hear(c *protocol.Command) error {
+	switch c.Verb {
+	case protocol.Fin, protocol.Req, protocol.Touch:
+		return s.exec(c)
+	case protocol.Rdy, protocol.Nop, protocol.Cls:
+		return nil
+	}
+	return cmp.Or(s.settleCommands(), errEnding)
 }
 
 // greet reads the magic.
@@ -146,7 +184,12 @@ func (s *Session) beat() error {
 
 // settle finishes what the buffered commands have begun: it runs before the reader would wait for more.
 func (s *Session) settle() error {
-	if err := s.settleCommands(); err != nil {
+	err := s.settleCommands()
+	if s.parting {
+		s.wakes.pass()
+		return nil // what could not be done cannot be told any more
+	}
+	if err != nil {
 		var fatal *protocol.Error
 		if errors.As(err, &fatal) {
 			return s.dismiss(fatal)
@@ -178,7 +221,7 @@ var errDismissed = errors.New("the client was told to leave")
 // dismiss tells the peer why the connection ends, and lets it read that before the connection closes.
 func (s *Session) dismiss(err error) error {
 	var fatal *protocol.Error
-	if !errors.As(err, &fatal) {
+	if !errors.As(err, &fatal) || errors.Is(err, errEnding) {
 		return err
 	}
 	e := s.settleCommands()
@@ -193,7 +236,7 @@ func (s *Session) dismiss(err error) error {
 		return refused(fatal, e)
 	}
 	s.out.release(errDismissed)
-	s.linger()
+	s.linger(lingerBytes)
 	return refused(fatal, nil)
 }
 
@@ -205,16 +248,16 @@ func refused(why *protocol.Error, unheard error) error {
 	return fmt.Errorf("client was refused: %w", why)
 }
 
-// linger reads and drops what the peer has still sent, for a little while: closing a connection with unread bytes resets it,
-// and the peer may then never see the error.
-func (s *Session) linger() {
+// linger shows the peer the end, and reads and drops what it still sends, up to that many bytes, for a little while: closing a
+// connection with unread bytes resets it, and the peer may then never see the last frames.
+func (s *Session) linger(bytes int64) {
 	half, ok := s.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
 	s.in.release()
 	_ = s.conn.SetReadDeadline(time.Now().Add(lingerTimeout))
-	_, _ = io.CopyN(io.Discard, s.conn, lingerBytes)
+	_, _ = io.CopyN(io.Discard, s.conn, bytes)
 }
 
 // remoteIP returns the peer's address without its port, empty on a unix socket.
