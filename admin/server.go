@@ -218,6 +218,14 @@ func (s *Server) URL() string {
 // Failed yields the error with which the listener ended that nobody had closed. The daemon is of no use then: shut it down.
 func (s *Server) Failed() <-chan error { return s.failed }
 
+// Lost says what is lost when the process ends now.
+func (s *Server) Lost() string {
+	if n := s.notifier.Waiting(); n > 0 {
+		return fmt.Sprintf("%d notifications that were not sent", n)
+	}
+	return "nothing: each act was written down when it was done"
+}
+
 // Shutdown stops listening, ends event streams, lets answers in progress end until ctx does, and waits for every goroutine.
 func (s *Server) Shutdown(ctx context.Context) error {
 	var errs []error

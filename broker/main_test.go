@@ -36,6 +36,7 @@ func options(t testing.TB) broker.Options {
 	o.TCPAddress, o.HTTPAddress, o.HTTPSAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	o.BroadcastAddress = "127.0.0.1"
 	o.DataPath = t.TempDir()
+	o.ShutdownTimeout = time.Second // a tenth of it is waited for consumers that do not answer
 	return o
 }
 

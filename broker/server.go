@@ -78,7 +78,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 // Failed delivers the error of a listener that failed while serving.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Start takes the data folder, binds the addresses, loads what was saved and begins to serve. The context ends only the binding
+// Start takes the data folder, binds the addresses, loads what was saved and begins to serve. The context ends only the start
 // itself. On an error nothing stays open.
 func (s *Server) Start(ctx context.Context) (err error) {
 	defer func() {
@@ -93,7 +93,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	if err := s.load(); err != nil {
+	if err := s.load(ctx); err != nil {
 		return err
 	}
 	s.compose()
@@ -122,7 +122,7 @@ func (s *Server) openData() (err error) {
 
 // load makes the registry and what nsqd.dat lists, and writes that file anew, as a first proof that the folder can be
 // written.
-func (s *Server) load() error {
+func (s *Server) load(ctx context.Context) error {
 	s.catalog = catalog.New(s.saveMetadata, s.log)
 	if err := s.newRegistrar(); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (s *Server) load() error {
 	}
 	if s.keeper != nil {
 		s.keeper.Start(s.registry) // before the take-over, which may be longer than a log should be
-		if err := s.takeOver(); err != nil {
+		if err := s.takeOver(ctx); err != nil {
 			return err
 		}
 	}
@@ -210,60 +210,4 @@ func (s *Server) newPusher() *telemetry.Pusher {
 		ExcludeEphemeral: o.StatsdExcludeEphemeral,
 	}
 	return telemetry.NewPusher(cfg, s.statsdTopics, s.log)
-}
-
-// Shutdown stops accepting, leaves the lookups, ends the sessions, lets HTTP requests in progress end, and saves every queue.
-// When ctx ends first it drops connections but still saves. It returns what went wrong.
-func (s *Server) Shutdown(ctx context.Context) error {
-	var errs []error
-	note := func(what string, err error) {
-		if err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
-		}
-	}
-	note("closing the TCP listener", s.tcp.Close())
-	s.registrar.Close()
-	note("ending the sessions", s.sessions.Close(ctx))
-	if s.http != nil {
-		note("ending HTTP", s.http.Shutdown(ctx))
-	}
-	s.stop()
-	s.wg.Wait()
-	note("saving the list of topics and channels", s.catalog.Save())
-	note("saving the queues", s.registry.Close())
-	if s.keeper != nil {
-		note("saving what is kept in the log", s.keeper.Close())
-	}
-	if next, used := s.registry.NextID(); used {
-		note("saving the message ids", s.ids.Close(next))
-	}
-	s.lookupHTTP.Close()
-	if s.auth != nil {
-		s.auth.Close()
-	}
-	note("releasing the data folder", s.lock.Unlock())
-	if len(errs) == 0 {
-		s.log.Info("broker stopped")
-	}
-	return errors.Join(errs...)
-}
-
-// abandon closes what Start has opened before it failed.
-func (s *Server) abandon() {
-	for _, l := range s.listeners {
-		_ = l.Close()
-	}
-	if s.registry != nil {
-		if err := s.registry.Close(); err != nil {
-			s.log.Error("closing the queues", "error", err)
-		}
-	}
-	if s.keeper != nil {
-		if err := s.keeper.Abandon(); err != nil {
-			s.log.Error("closing the log", "error", err)
-		}
-	}
-	if s.lock != nil {
-		_ = s.lock.Unlock()
-	}
 }

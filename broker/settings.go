@@ -183,7 +183,7 @@ func (o *Options) logging() []Setting {
 
 func (o *Options) process() []Setting {
 	return []Setting{
-		{Name: "shutdown-timeout", Value: &o.ShutdownTimeout, Help: "time for an orderly stop after the first signal"},
+		{Name: "shutdown-timeout", Value: &o.ShutdownTimeout, Help: "time for an orderly stop; until it has passed only SIGQUIT ends it sooner"},
 	}
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,13 +15,13 @@ const importedFolder = "nsqd-imported"
 
 // takeOver moves the queues that an nsqd, or a broker at level memory, has left of topics that are kept in the log now into
 // the log: each message once, with its time and attempts, under a new id, since ids of the log grow along a topic. A queue's
-// files are put aside once all of it is synced. What a crash cuts short the next start goes on with.
-func (s *Server) takeOver() error {
+// files are put aside once all of it is synced. What a crash, or the end of ctx, cuts short the next start goes on with.
+func (s *Server) takeOver(ctx context.Context) error {
 	for _, t := range s.registry.Topics() {
 		if t.Durability() == topic.Memory {
 			continue
 		}
-		if err := s.takeOverTopic(t); err != nil {
+		if err := s.takeOverTopic(ctx, t); err != nil {
 			return fmt.Errorf("taking over topic %s: %w (nothing is lost: the next start goes on with it)", t.Name(), err)
 		}
 	}
@@ -35,7 +36,7 @@ type oldQueue struct {
 
 // takeOverTopic takes over a topic's queues: one that was cut short before the others, as the log remembers one only, then
 // those of channels, whose messages are older than what the topic has for all of them.
-func (s *Server) takeOverTopic(t *topic.Topic) error {
+func (s *Server) takeOverTopic(ctx context.Context, t *topic.Topic) error {
 	var queues []oldQueue
 	for _, c := range t.Channels() {
 		queues = append(queues, oldQueue{nsqdata.ChannelQueueName(t.Name(), c.Name()), c})
@@ -47,7 +48,7 @@ func (s *Server) takeOverTopic(t *topic.Topic) error {
 			if (q.name == unfinished) != first || !first && !nsqdata.Exists(s.dataDir, q.name) {
 				continue
 			}
-			if err := s.takeOverQueue(t, q); err != nil {
+			if err := s.takeOverQueue(ctx, t, q); err != nil {
 				return err
 			}
 		}
@@ -55,14 +56,14 @@ func (s *Server) takeOverTopic(t *topic.Topic) error {
 	return nil
 }
 
-func (s *Server) takeOverQueue(t *topic.Topic, q oldQueue) error {
+func (s *Server) takeOverQueue(ctx context.Context, t *topic.Topic, q oldQueue) error {
 	source, err := nsqdata.Source(s.dataDir, q.name)
 	if err != nil {
 		return err
 	}
 	m := t.BeginImport(q.name, source, q.channel)
 	if !m.Done() {
-		if err := s.copyQueue(m, q); err != nil {
+		if err := s.copyQueue(ctx, m, q); err != nil {
 			return err
 		}
 	}
@@ -81,8 +82,11 @@ func (s *Server) takeOverQueue(t *topic.Topic, q oldQueue) error {
 }
 
 // copyQueue brings the messages of a queue into the log, synced.
-func (s *Server) copyQueue(m *topic.Import, q oldQueue) error {
+func (s *Server) copyQueue(ctx context.Context, m *topic.Import, q oldQueue) error {
 	report, err := nsqdata.Scan(s.dataDir, q.name, func(r nsqdata.Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		return m.Add(r.Timestamp, r.Attempts, r.Body)
 	})
 	for _, d := range report.Damage {

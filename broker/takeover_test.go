@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -294,4 +296,33 @@ func TestTakeOverOfDamage(t *testing.T) {
 	if kept, err := os.ReadFile(filepath.Join(dir, "nsqd-imported", "t:a.diskqueue.000000.dat")); err != nil || !slices.Equal(kept, data) {
 		t.Errorf("the damaged file is not kept: %v", err)
 	}
+}
+
+// fading is a context that ends after it was looked at a number of times.
+type fading struct {
+	context.Context
+	left int
+}
+
+func (f *fading) Err() error {
+	if f.left--; f.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestAStartIsEndedDuringATakeOver, and the next one goes on where it was: nothing is lost, nothing comes twice.
+func TestAStartIsEndedDuringATakeOver(t *testing.T) {
+	o := options(t)
+	o.DataPath = nsqdFolder(t)
+	for _, after := range []int{0, 1, 150, 250} {
+		s, err := broker.New(o, slog.New(slog.DiscardHandler), new(slog.LevelVar))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(&fading{t.Context(), after}); !errors.Is(err, context.Canceled) {
+			t.Fatalf("after %d looks: %v", after, err)
+		}
+	}
+	consume(t, startWith(t, o), "t", "a", expected())
 }

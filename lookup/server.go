@@ -117,6 +117,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Lost says what is lost when the process ends now.
+func (s *Server) Lost() string { return "nothing: brokers register again with the next start" }
+
 func (s *Server) sessionConfig(tcpPort, httpPort int) session.Config {
 	return session.Config{
 		Registry: s.registry, CommandTimeout: s.opts.commandTimeout(), Log: s.log,

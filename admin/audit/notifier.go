@@ -54,6 +54,9 @@ func (n *Notifier) Send(note Notification) {
 	}
 }
 
+// Waiting returns how many notifications wait to be sent.
+func (n *Notifier) Waiting() int { return len(n.queue) }
+
 // lastWait bounds the sending of what waits when Run ends.
 const lastWait = 2 * time.Second
 

@@ -36,6 +36,8 @@ type entry struct {
 // ledger is what producers and consumers of a broker that is killed know of every message.
 type ledger struct {
 	forget time.Duration // how long before a kill something may have been said that is forgotten
+	gentle bool          // the broker is stopped, not killed
+	undue  bool          // it forgets when something is due, as nsqd does
 	quit   chan struct{}
 	pubs   sync.WaitGroup
 
@@ -142,7 +144,7 @@ func (l *ledger) window() time.Duration { return l.forget + l.stalls }
 
 // judgeTime complains of what comes before it is due. A REQ that was said just before a kill may be forgotten.
 func (l *ledger) judgeTime(m *nsq.Message, e *entry, life int, now time.Time) {
-	if e.due.IsZero() {
+	if e.due.IsZero() || l.undue {
 		return
 	}
 	forgettable := !e.requeued.IsZero() && e.life < life && l.kills[e.life].Sub(e.requeued) < l.window()
@@ -305,7 +307,7 @@ func (l *ledger) expectNothingLost(t *testing.T, b *cmdtest.Process) {
 	for _, p := range l.problems {
 		t.Error(p)
 	}
-	if len(l.kills) > 2 && l.again+l.twice == 0 {
+	if len(l.kills) > 2 && l.again+l.twice == 0 && !l.gentle {
 		t.Error("no message was delivered again: the kills met nothing")
 	}
 }

@@ -33,6 +33,6 @@ func program(o *admin.Options) cmdkit.Program {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))
 	}
 	p.Settings = append(p.Settings, cmdkit.Setting{Name: "shutdown-timeout", Group: "Process", Value: &o.ShutdownTimeout,
-		Help: "time for an orderly stop after the first signal"})
+		Help: "time for an orderly stop; until it has passed only SIGQUIT ends it sooner"})
 	return p
 }

@@ -17,6 +17,7 @@ import (
 // userVerb is admind user add: the password is asked for, or is the first line of stdin; it never is an argument, which others
 // on the machine can see.
 func userVerb(in *os.File, prompts io.Writer) cmdkit.Verb {
+	before, noTerminal := term.GetState(int(in.Fd()))
 	return cmdkit.Verb{
 		Name: "user", Args: []string{"add", "USERS-FILE", "NAME", "ROLE"},
 		Help: "add somebody to a file for --users-file, or give him another password and role: viewer or operator. The password is " +
@@ -34,6 +35,11 @@ func userVerb(in *os.File, prompts io.Writer) cmdkit.Verb {
 			}
 			_, err = fmt.Fprintf(out, "%s is in %s as %s\n", args[2], args[1], args[3])
 			return err
+		},
+		Interrupted: func() { // while a password was typed the terminal shows nothing
+			if noTerminal == nil {
+				_ = term.Restore(int(in.Fd()), before) // the process ends
+			}
 		},
 	}
 }

@@ -13,5 +13,5 @@
 // that begin with the program's name stop nothing: each is warned of, with the known name that it is closest to.
 //
 // The package knows no daemon and holds none of their ranges: it only turns text into values and says which source a
-// wrong one came from. A wrong setting is one line on stderr and exit code 2; a failure while running is exit code 1.
+// wrong one came from. Serve is a daemon's life: which signals end it, and how. A wrong setting is one line on stderr and exit code 2; a failure while running is exit code 1.
 package cmdkit

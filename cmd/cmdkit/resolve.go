@@ -35,6 +35,8 @@ type Verb struct {
 	Args []string // names of what must follow it
 	Help string
 	Run  func(args []string, stdout io.Writer) error
+	// Interrupted, when not nil, puts right what Run has left as it was when a signal ended the command.
+	Interrupted func()
 }
 
 // What Resolve returns when the user asked for text instead of a daemon.

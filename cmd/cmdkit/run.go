@@ -1,7 +1,6 @@
 package cmdkit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"brokerd/protocol/loglevel"
 )
@@ -28,13 +26,13 @@ type Process struct {
 	Environ []string // "KEY=value" each
 	Stdout  io.Writer
 	Stderr  io.Writer
-	Signals <-chan os.Signal // the ones that ask for an end
+	Signals <-chan os.Signal // the ones that ask for an end: interrupt, SIGTERM and SIGQUIT
 }
 
 // NewProcess is the process that runs; it takes the signals that ask for an end.
 func NewProcess() Process {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	return Process{Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
 }
 
@@ -96,46 +94,4 @@ func (p Program) Refuse(proc Process, err error) int {
 	}
 	fmt.Fprintf(proc.Stderr, "%s: %v\n", p.Name, err)
 	return ExitUsage
-}
-
-// Daemon is what Serve runs.
-type Daemon interface {
-	// Start binds and begins to serve; it does not block.
-	Start(ctx context.Context) error
-	// Failed delivers the error that ended serving, if one did.
-	Failed() <-chan error
-	// Shutdown ends in order, or as far as it gets before ctx is done.
-	Shutdown(ctx context.Context) error
-}
-
-// Serve starts the daemon, waits for a signal or for its failure, stops it and returns the exit code. A second signal
-// ends the wait for an orderly stop.
-func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int {
-	if err := d.Start(context.Background()); err != nil {
-		LogFatal(log, "cannot start", err)
-		return ExitFailed
-	}
-	code := ExitOK
-	select {
-	case sig := <-proc.Signals:
-		log.Info("stopping", "signal", sig.String())
-	case err := <-d.Failed():
-		LogFatal(log, "stopping", err)
-		code = ExitFailed
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	stopped := make(chan error, 1)
-	go func() { stopped <- d.Shutdown(ctx) }()
-	select {
-	case err := <-stopped:
-		if err != nil {
-			LogFatal(log, "did not stop in order", err)
-			return ExitFailed
-		}
-		return code
-	case sig := <-proc.Signals:
-		LogFatal(log, "ended at once", fmt.Errorf("second signal: %v", sig))
-		return ExitFailed
-	}
 }

@@ -2,7 +2,6 @@ package cmdkit
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"brokerd/protocol/loglevel"
@@ -19,85 +17,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// fake is a daemon that does what the test says.
-type fake struct {
-	start, shutdown func(context.Context) error
-	failed          chan error
-}
-
-func (f *fake) Start(ctx context.Context) error    { return f.start(ctx) }
-func (f *fake) Shutdown(ctx context.Context) error { return f.shutdown(ctx) }
-func (f *fake) Failed() <-chan error               { return f.failed }
-
-// newFake returns a daemon that starts and stops well.
-func newFake() *fake {
-	well := func(context.Context) error { return nil }
-	return &fake{start: well, shutdown: well, failed: make(chan error, 1)}
-}
-
-// serve runs d with the signals given before the start.
-func serve(d Daemon, signals ...os.Signal) (code int, log string) {
-	var out bytes.Buffer
-	pending := make(chan os.Signal, len(signals))
-	for _, s := range signals {
-		pending <- s
-	}
-	logger := NewLogger(&out, "text", new(slog.LevelVar))
-	code = Serve(Process{Signals: pending}, logger, d, 10*time.Second)
-	return code, out.String()
-}
-
-func TestASignalStopsInOrder(t *testing.T) {
-	d := newFake()
-	code, log := serve(d, syscall.SIGTERM)
-	if code != ExitOK || !strings.Contains(log, `level=INFO msg=stopping signal=terminated`) {
-		t.Errorf("code %d, log %s", code, log)
-	}
-}
-
-func TestAFailedStartIsOneFatalLine(t *testing.T) {
-	d := newFake()
-	d.start = func(context.Context) error { return errors.New("address in use") }
-	code, log := serve(d)
-	if code != ExitFailed || strings.Count(log, "\n") != 1 || !strings.Contains(log, `level=FATAL msg="cannot start" error="address in use"`) {
-		t.Errorf("code %d, log %s", code, log)
-	}
-}
-
-func TestAFailureWhileServingStopsInOrderAndIsExitCode1(t *testing.T) {
-	d := newFake()
-	stopped := false
-	d.shutdown = func(context.Context) error { stopped = true; return nil }
-	d.failed <- errors.New("listener died")
-	code, log := serve(d)
-	if code != ExitFailed || !stopped || !strings.Contains(log, `level=FATAL msg=stopping error="listener died"`) {
-		t.Errorf("code %d, stopped %v, log %s", code, stopped, log)
-	}
-}
-
-func TestStopEndsWithItsTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newFake()
-		d.shutdown = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-		began := time.Now()
-		code, log := serve(d, os.Interrupt)
-		if code != ExitFailed || time.Since(began) != 10*time.Second || !strings.Contains(log, "level=FATAL") {
-			t.Errorf("code %d after %v, log %s", code, time.Since(began), log)
-		}
-	})
-}
-
-func TestASecondSignalEndsAtOnce(t *testing.T) {
-	d := newFake()
-	release := make(chan struct{})
-	d.shutdown = func(context.Context) error { <-release; return nil }
-	code, log := serve(d, os.Interrupt, os.Interrupt)
-	close(release)
-	if code != ExitFailed || !strings.Contains(log, `level=FATAL msg="ended at once" error="second signal: interrupt"`) {
-		t.Errorf("code %d, log %s", code, log)
-	}
-}
 
 // TestRun is a command from its arguments to its exit code.
 func TestRun(t *testing.T) {

@@ -34,9 +34,24 @@ func (p Program) Verb(proc Process) (code int, ok bool) {
 		fmt.Fprintf(proc.Stderr, "%s %s: %v: usage: %s\n", p.Name, v.Name, err, v.usage(p))
 		return ExitUsage, true
 	}
-	if err := v.Run(set.Args(), proc.Stdout); err != nil {
+	if err := v.run(set.Args(), proc); err != nil {
 		fmt.Fprintf(proc.Stderr, "%s %s: %v\n", p.Name, v.Name, err)
 		return ExitFailed, true
 	}
 	return ExitOK, true
+}
+
+// run carries out the verb, or returns at the first signal: the process is to end then, and the verb with it.
+func (v *Verb) run(args []string, proc Process) error {
+	done := make(chan error, 1)
+	go func() { done <- v.Run(args, proc.Stdout) }() // ends with the verb, which is waited for unless the process ends
+	select {
+	case err := <-done:
+		return err
+	case sig := <-proc.Signals:
+		if v.Interrupted != nil {
+			v.Interrupted()
+		}
+		return fmt.Errorf("ended before it was done, by signal: %v", sig)
+	}
 }

@@ -103,6 +103,9 @@ func (p *Process) Signal(t testing.TB, signal os.Signal) {
 	}
 }
 
+// SignalIfThere sends a signal to a process that may have ended.
+func (p *Process) SignalIfThere(signal os.Signal) { _ = p.child.Signal(signal) }
+
 // Stop ends the process as an operator does, and expects it to leave in good order.
 func (p *Process) Stop(t testing.TB) {
 	t.Helper()

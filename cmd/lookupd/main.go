@@ -41,7 +41,7 @@ func program(o *lookup.Options) cmdkit.Program {
 			{Name: "log-prefix", Group: "Logging", Help: "accepted for nsqlookupd's scripts, without effect", Value: &o.LogPrefix,
 				EmptyCounts: true},
 			{Name: "shutdown-timeout", Group: "Process", Value: &o.ShutdownTimeout,
-				Help: "time for an orderly stop after the first signal"},
+				Help: "time for an orderly stop; until it has passed only SIGQUIT ends it sooner"},
 		},
 		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
 		Validate: func(cmdkit.Resolved) error { return o.Validate() },

@@ -1,0 +1,194 @@
+package cmdkit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fake is a daemon that does what the test says.
+type fake struct {
+	start, shutdown func(context.Context) error
+	failed          chan error
+	lost            string
+}
+
+func (f *fake) Start(ctx context.Context) error    { return f.start(ctx) }
+func (f *fake) Shutdown(ctx context.Context) error { return f.shutdown(ctx) }
+func (f *fake) Failed() <-chan error               { return f.failed }
+func (f *fake) Lost() string                       { return f.lost }
+
+// newFake returns a daemon that starts and stops well.
+func newFake() *fake {
+	well := func(context.Context) error { return nil }
+	return &fake{start: well, shutdown: well, failed: make(chan error, 1), lost: "all"}
+}
+
+// timeout is what a daemon gets for an orderly stop.
+const timeout = 10 * time.Second
+
+// serve runs d with the signals given before the start.
+func serve(d Daemon, signals ...os.Signal) (code int, log string) {
+	var out bytes.Buffer
+	pending := make(chan os.Signal, len(signals))
+	for _, s := range signals {
+		pending <- s
+	}
+	logger := NewLogger(&out, "text", nil)
+	code = Serve(Process{Signals: pending}, logger, d, timeout)
+	return code, out.String()
+}
+
+func TestASignalStopsInOrder(t *testing.T) {
+	d := newFake()
+	code, log := serve(d, syscall.SIGTERM)
+	if code != ExitOK || !strings.Contains(log, `level=INFO msg=stopping signal=terminated`) {
+		t.Errorf("code %d, log %s", code, log)
+	}
+}
+
+func TestAFailedStartIsOneFatalLine(t *testing.T) {
+	d := newFake()
+	d.start = func(context.Context) error { return errors.New("address in use") }
+	code, log := serve(d)
+	if code != ExitFailed || strings.Count(log, "\n") != 1 || !strings.Contains(log, `level=FATAL msg="cannot start" error="address in use"`) {
+		t.Errorf("code %d, log %s", code, log)
+	}
+}
+
+func TestAFailureWhileServingStopsInOrderAndIsExitCode1(t *testing.T) {
+	d := newFake()
+	stopped := false
+	d.shutdown = func(context.Context) error { stopped = true; return nil }
+	d.failed <- errors.New("listener died")
+	code, log := serve(d)
+	if code != ExitFailed || !stopped || !strings.Contains(log, `level=FATAL msg=stopping error="listener died"`) {
+		t.Errorf("code %d, stopped %v, log %s", code, stopped, log)
+	}
+}
+
+func TestStopEndsWithItsTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFake()
+		d.shutdown = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		began := time.Now()
+		code, log := serve(d, os.Interrupt)
+		if code != ExitFailed || time.Since(began) != timeout || !strings.Contains(log, "level=FATAL") {
+			t.Errorf("code %d after %v, log %s", code, time.Since(began), log)
+		}
+	})
+}
+
+// TestSignalsWhileStopping: which ones end a stop that takes its time, and when. The daemon needs longer than it is given, as one
+// with much to save on a slow disk does.
+func TestSignalsWhileStopping(t *testing.T) {
+	const needed = timeout + time.Minute
+	type press struct {
+		after time.Duration // the one before
+		sig   os.Signal
+	}
+	for _, c := range []struct {
+		name    string
+		presses []press
+		ends    time.Duration // after the first
+		code    int
+		log     string
+	}{
+		{"none", []press{{0, syscall.SIGTERM}}, needed, ExitOK, `level=WARN msg="still stopping: one more signal ends it at once" shutdown_timeout=10s`},
+		{"the same again, many times", []press{{0, syscall.SIGTERM}, {time.Millisecond, syscall.SIGTERM}, {0, syscall.SIGTERM}, {5 * time.Second, syscall.SIGTERM}},
+			needed, ExitOK, `level=WARN msg="stopping already: only SIGQUIT ends it at once" signal=terminated`},
+		{"TERM, then INT", []press{{0, syscall.SIGTERM}, {timeout - 1, os.Interrupt}}, needed, ExitOK, "signal=interrupt"},
+		{"INT, then TERM", []press{{0, os.Interrupt}, {timeout - 1, syscall.SIGTERM}}, needed, ExitOK, "signal=terminated"},
+		{"QUIT", []press{{0, syscall.SIGTERM}, {time.Second, syscall.SIGQUIT}}, time.Second, ExitFailed,
+			`level=FATAL msg="ended at once" error="signal: quit" lost=all`},
+		{"QUIT behind others", []press{{0, os.Interrupt}, {0, os.Interrupt}, {time.Second, syscall.SIGQUIT}}, time.Second, ExitFailed, "lost=all"},
+		{"TERM when the time is up", []press{{0, syscall.SIGTERM}, {timeout + 1, syscall.SIGTERM}}, timeout + 1, ExitFailed,
+			`level=FATAL msg="ended at once" error="signal: terminated" lost=all`},
+		{"QUIT first", []press{{time.Millisecond, syscall.SIGQUIT}}, time.Millisecond, ExitFailed, "lost=all"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newFake()
+				ended := make(chan struct{}) // a process that ends takes its goroutines with it
+				d.shutdown = func(context.Context) error {
+					select {
+					case <-time.After(needed):
+					case <-ended:
+					}
+					return nil
+				}
+				signals := make(chan os.Signal, 1)
+				go func() {
+					for _, p := range c.presses {
+						time.Sleep(p.after)
+						signals <- p.sig
+					}
+				}()
+				var out bytes.Buffer
+				began := time.Now()
+				code := Serve(Process{Signals: signals}, NewLogger(&out, "text", nil), d, timeout)
+				close(ended)
+				synctest.Wait()
+				if log := out.String(); code != c.code || time.Since(began) != c.ends || strings.Count(log, c.log) != 1 {
+					t.Errorf("code %d after %v, log %s", code, time.Since(began), log)
+				}
+			})
+		})
+	}
+}
+
+// TestSignalsWhileStarting: a start that takes long, as a take-over does, is given up in order, or stopped once it is there.
+func TestSignalsWhileStarting(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		start   func(ctx context.Context) error
+		signals []os.Signal
+		code    int
+		stops   bool
+		log     string
+	}{
+		{"given up", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, []os.Signal{syscall.SIGTERM, syscall.SIGTERM}, ExitOK, false,
+			`level=INFO msg="stopped before it served"`},
+		{"finished all the same", func(ctx context.Context) error { <-ctx.Done(); return nil }, []os.Signal{os.Interrupt}, ExitOK, true,
+			`level=INFO msg=stopping signal=interrupt while=starting`},
+		{"failed all the same", func(ctx context.Context) error { <-ctx.Done(); return errors.New("damage") }, []os.Signal{os.Interrupt}, ExitFailed, false,
+			`level=FATAL msg="cannot start" error=damage`},
+		{"QUIT", func(ctx context.Context) error { <-ctx.Done(); return nil }, []os.Signal{syscall.SIGQUIT}, ExitFailed, false,
+			`level=FATAL msg="ended at once" error="signal: quit" lost="nothing, it was still starting"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, stopped := newFake(), false
+			d.start = c.start
+			d.shutdown = func(context.Context) error { stopped = true; return nil }
+			code, log := serve(d, c.signals...)
+			if code != c.code || stopped != c.stops || !strings.Contains(log, c.log) {
+				t.Errorf("code %d, stopped %v, log %s", code, stopped, log)
+			}
+		})
+	}
+}
+
+// TestASignalEndsAVerb that takes long, and has it put right what it has left.
+func TestASignalEndsAVerb(t *testing.T) {
+	s := defaults()
+	p := program(&s)
+	release, ended, restored := make(chan struct{}), make(chan struct{}), false
+	p.Verbs = []Verb{{Name: "read", Interrupted: func() { restored = true },
+		Run: func([]string, io.Writer) error { defer close(ended); <-release; return nil }}}
+	signals := make(chan os.Signal, 1)
+	signals <- os.Interrupt
+	var out, log bytes.Buffer
+	code, ok := p.Verb(Process{Args: []string{"read"}, Stdout: &out, Stderr: &log, Signals: signals})
+	close(release)
+	<-ended
+	if want := "relay read: ended before it was done, by signal: interrupt\n"; !ok || code != ExitFailed || log.String() != want || !restored {
+		t.Errorf("code %d, %v, restored %v, stderr %q", code, ok, restored, log.String())
+	}
+}
