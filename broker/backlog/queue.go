@@ -182,6 +182,23 @@ func (q *Queue) Next() protocol.MessageFrame {
 	return f
 }
 
+// Peek returns the message that Next would return, nil when it is not in memory or there is none.
+func (q *Queue) Peek() protocol.MessageFrame {
+	if q.n == 0 {
+		return nil
+	}
+	s := q.spans[0] // a copy: nothing is entered
+	if s.mem == nil || s.from.off >= s.end() {
+		if s.from.off >= s.end() && s.from.node == s.to.node || s.enter() != nil {
+			return nil
+		}
+	}
+	if s.from.off >= len(s.mem) {
+		return nil
+	}
+	return protocol.FirstMessage(s.mem[s.from.off:])
+}
+
 // fewSpans is up to how many spans move up when the first is done. More are left where they are, so that many small spans
 // do not cost their square.
 const fewSpans = 16

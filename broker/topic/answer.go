@@ -34,6 +34,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 	c.mu.Lock()
 	now := c.topic.registry.now()
 	requeued, settled := 0, 0
+	watch := stopwatch{to: &c.delaysLocked().finished, now: c.topic.registry.stampOf(now)}
 	log := c.logged()
 	if log {
 		c.runs.Begin(c.topic.d.id, c.id)
@@ -57,8 +58,10 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 			if log {
 				c.runs.Add(a.ID)
 			}
+			published := it.Frame.Timestamp()
+			watch.saw(published)
 			if observe {
-				took = append(took, it.Frame.Timestamp())
+				took = append(took, published)
 			}
 			continue
 		}
@@ -74,6 +77,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 			requeued++
 		}
 	}
+	watch.note()
 	if log {
 		c.logRunsLocked(journal.KindFinished, &c.runs)
 		if b := c.defers.Record(); b != nil {

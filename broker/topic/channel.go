@@ -66,7 +66,9 @@ type Channel struct {
 	spilled     int  // messages on disk or on their way from there
 	epoch       int  // counts Empty, so that what is on its way from disk is dropped too
 
-	n counters
+	n      counters
+	delays *delays // nil until it has delivered
+	newest int64   // when the message was published that was last delivered for the first time
 
 	runs, drops journal.Runs // scratch for the log
 	defers      journal.Deferrals

@@ -96,11 +96,11 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 			return journal.Offset{}, err
 		}
 	}
-	now := time.Now()
-	b.stamp(now.UnixNano(), first)
+	now := t.registry.stamp()
+	b.stamp(now, first)
 	p := journal.Publish{Topic: d.id, First: first, Last: first + protocol.MessageID(b.n) - 1, Seq: d.seq, Count: b.n}
 	if delay > 0 {
-		p.Due = now.Add(delay).UnixNano()
+		p.Due = now + int64(delay)
 	}
 	targets := t.targetsLocked()
 	if t.blockedLocked() {

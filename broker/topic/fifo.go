@@ -20,6 +20,9 @@ func (q *fifo[T]) push(v T) {
 	q.n++
 }
 
+// first returns the first; there must be one.
+func (q *fifo[T]) first() T { return q.ring[q.head] }
+
 // pop takes out the first; there must be one.
 func (q *fifo[T]) pop() T {
 	var zero T

@@ -24,6 +24,7 @@ type Registry struct {
 	ids   *sequence
 	start time.Time // origin of the clock of all deadlines
 	sweep *sweeper
+	ahead atomic.Int64 // what stamps are more than times on that clock
 
 	ctx  context.Context // ends when Close begins
 	stop context.CancelFunc
@@ -57,6 +58,7 @@ func NewRegistry(cfg Config) *Registry {
 	r := &Registry{cfg: cfg, log: cfg.Log, start: time.Now(), topics: map[string]*Topic{},
 		failing: make(chan struct{}, 1)}
 	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
+	r.ahead.Store(r.start.UnixNano())
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -73,6 +75,23 @@ func (r *Registry) Start() {
 
 // now returns the time in nanoseconds on the clock of all deadlines.
 func (r *Registry) now() int64 { return int64(time.Since(r.start)) }
+
+// clockSlack is how far the two clocks may be off before that is noted, in nanoseconds: each reading differs a little.
+const clockSlack = int64(100 * time.Microsecond)
+
+// stamp returns the time that new messages carry, in nanoseconds since the Unix epoch. Unlike now it follows a clock that is set.
+func (r *Registry) stamp() int64 {
+	t := time.Now()
+	at := t.UnixNano()
+	ahead := at - int64(t.Sub(r.start))
+	if off := ahead - r.ahead.Load(); off < -clockSlack || off > clockSlack {
+		r.ahead.Store(ahead)
+	}
+	return at
+}
+
+// stampOf returns the stamp of a time on the clock of deadlines, as it was when a message was last stamped: it reads no clock.
+func (r *Registry) stampOf(now int64) int64 { return now + r.ahead.Load() }
 
 // NextID returns the first id number that is not used yet, for saving at a clean exit; ok is false when none was ever used.
 func (r *Registry) NextID() (next uint64, ok bool) {

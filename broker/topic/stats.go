@@ -27,6 +27,12 @@ type ChannelStats struct {
 	DisconnectRequeueCount uint64 // that came back as their consumer left
 
 	ZoneLocal, RegionLocal, Global uint64 // deliveries by the consumer's locality
+
+	FinishCount  uint64
+	DiscardCount uint64 // dropped by empty and delete, by a lack of room without a disk, by sampling, or lost to damage
+	OldestAt     int64  // when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
+
+	Delivered, Finished Delays // from publish to the first delivery, and to FIN
 }
 
 // Stats returns the topic's and its channels' counters. It never waits for a disk.
@@ -45,12 +51,17 @@ func (c *Channel) Stats() ChannelStats {
 	backend := c.diskDepth()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return ChannelStats{
+	s := ChannelStats{
 		Name: c.name, Paused: c.Paused(),
 		Depth: backend + int64(c.backlogLocked()), BackendDepth: backend,
 		InFlight: c.inflight.Len(), Deferred: c.deferred.Len() + c.shelf.Len(), Consumers: len(c.subs),
 		MessageCount: c.n.accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
 		ZoneLocal:              c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere,
+		FinishCount: c.n.finished, DiscardCount: c.n.discarded, OldestAt: c.oldestLocked(),
 	}
+	if c.delays != nil {
+		s.Delivered, s.Finished = c.delays.delivered, c.delays.finished
+	}
+	return s
 }

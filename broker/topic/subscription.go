@@ -300,6 +300,7 @@ func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int)
 		c.runs.BeginDelivered(c.topic.d.id, c.id, c.told)
 		c.drops.Begin(c.topic.d.id, c.id)
 	}
+	watch := stopwatch{to: &c.delaysLocked().delivered, now: c.topic.registry.stampOf(now)}
 	for bytes := 0; n < limit && bytes < takeBytes && c.deliverableLocked(); {
 		frame, attempts := c.nextLocked()
 		if s.sample > 0 && rand.IntN(100) >= s.sample {
@@ -321,8 +322,14 @@ func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int)
 			d.Runs = append(d.Runs, Run{Frames: frame, Attempts: attempts})
 			d.N++
 		}
+		if attempts == 1 {
+			watch.saw(frame.Timestamp())
+		}
 		n++
 		bytes += len(frame)
+	}
+	if watch.note(); watch.at > 0 {
+		c.newest = watch.at
 	}
 	if log {
 		c.logRunsLocked(journal.KindDelivered, &c.runs)

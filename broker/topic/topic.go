@@ -380,7 +380,7 @@ func (t *Topic) stamp(b *Batch) error {
 	}
 	first, err := t.registry.ids.take(b.n)
 	if err == nil {
-		b.stamp(time.Now().UnixNano(), first)
+		b.stamp(t.registry.stamp(), first)
 	}
 	return err
 }

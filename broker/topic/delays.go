@@ -1,0 +1,94 @@
+package topic
+
+import "time"
+
+// DelayBounds are the upper bounds of all classes of [Delays] but the last, which has none.
+var DelayBounds = [...]time.Duration{
+	250 * time.Microsecond, time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond,
+	2500 * time.Millisecond, 10 * time.Second, time.Minute, 5 * time.Minute, 30 * time.Minute, 3 * time.Hour,
+}
+
+// Delays is how long messages took from their publish on: how many in each class, and the sum of all.
+type Delays struct {
+	Counts [len(DelayBounds) + 1]uint64 // of DelayBounds[i] or less, but more than the bound before it
+	Sum    time.Duration
+}
+
+// Count returns the number of messages.
+func (d *Delays) Count() (n uint64) {
+	for _, c := range d.Counts {
+		n += c
+	}
+	return n
+}
+
+func (d *Delays) add(took time.Duration, n uint64) {
+	i := 0
+	for i < len(DelayBounds) && took > DelayBounds[i] {
+		i++
+	}
+	d.Counts[i] += n
+	d.Sum += time.Duration(n) * took
+}
+
+// delays is what a channel measures, once it has delivered.
+type delays struct{ delivered, finished Delays }
+
+// stopwatch notes the delays of messages that are moved together. Those that were published together, and follow each other, cost
+// one comparison each.
+type stopwatch struct {
+	to  *Delays
+	now int64  // nanoseconds since the Unix epoch, as messages are stamped
+	at  int64  // when those were published that are not noted yet
+	n   uint64 // how many they are
+}
+
+// saw takes in a message by its timestamp.
+func (w *stopwatch) saw(at int64) {
+	if at != w.at {
+		w.note()
+		w.at = at
+	}
+	w.n++
+}
+
+// note adds what was seen last. A clock that was set back makes no negative delay. It is kept out of the loops that see messages.
+//
+//go:noinline
+func (w *stopwatch) note() {
+	if w.n > 0 {
+		w.to.add(time.Duration(max(0, w.now-w.at)), w.n)
+		w.n = 0
+	}
+}
+
+// delaysLocked returns what the channel measures.
+func (c *Channel) delaysLocked() *delays {
+	if c.delays == nil {
+		c.delays = new(delays)
+	}
+	return c.delays
+}
+
+// oldestLocked returns when the message was published that waits for longest, as far as memory tells, or else the last one that
+// was delivered for the first time, which came before it. It returns 0 when nothing waits, or none of these is known. Nothing is
+// looked for: among those that are to be delivered again the first stands for the others.
+func (c *Channel) oldestLocked() (at int64) {
+	if c.backlogLocked()+c.spilled == 0 {
+		return 0
+	}
+	if c.retries.len() > 0 {
+		at = c.retries.first().frame.Timestamp()
+	}
+	if c.mem.Len()+c.spilled == 0 {
+		return at
+	}
+	fresh := c.newest
+	if f := c.mem.Peek(); f != nil {
+		fresh = f.Timestamp()
+	}
+	if at == 0 || fresh > 0 && fresh < at {
+		return fresh
+	}
+	return at
+}
