@@ -111,7 +111,8 @@ func (s *Server) acceptLoop(ctx context.Context, l net.Listener) {
 
 func (s *Server) serveConn(conn net.Conn) {
 	s.log.Debug("client connected", "peer", conn.RemoteAddr())
-	if err := s.sessions.Serve(conn); err != nil && !errors.Is(err, session.ErrServerClosed) {
+	err := s.sessions.Serve(conn)
+	if err != nil && !session.IsRefusal(err) && !errors.Is(err, session.ErrServerClosed) {
 		s.log.Info("client left", "peer", conn.RemoteAddr(), "error", err)
 		return
 	}
@@ -162,7 +163,7 @@ func (s *Server) compose() {
 	if len(s.listeners) > 1 {
 		s.http = httpd.New(httpd.Config{
 			Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
-			Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired, HTTPSPort: s.httpsPort,
+			Metrics: s.newMetrics().Handler(s.log), Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired, HTTPSPort: s.httpsPort,
 			Door: s.door(),
 		})
 	}

@@ -160,7 +160,9 @@ func (s *Session) refuseAnswer(verb topic.Verb, id, why string) error {
 	case topic.Touch:
 		name, code = protocol.Touch, protocol.CodeTouchFailed
 	}
-	return s.out.frame(protocol.FrameError, protocol.Errorf(code, "%s %s failed %s", name, id, why).Error())
+	refusal := protocol.Errorf(code, "%s %s failed %s", name, id, why)
+	s.refuse(refusal, 1)
+	return s.out.frame(protocol.FrameError, refusal.Error())
 }
 
 func (s *Session) rdy(c *protocol.Command) error {

@@ -188,6 +188,7 @@ func (s *Session) refusePublishes(owed int, why *protocol.Error) error {
 	if !topic.Refuses(why.Cause) {
 		return why
 	}
+	s.refuse(why, owed)
 	text := why.Error()
 	for range owed {
 		if err := s.out.frame(protocol.FrameError, text); err != nil {

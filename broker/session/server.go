@@ -43,7 +43,8 @@ type Config struct {
 	TopologyRegion, TopologyZone string
 	Log                          *slog.Logger
 
-	answers *answers // set by NewServer
+	answers  *answers  // set by NewServer, as refusals
+	refusals *refusals // nil in tests of parts
 }
 
 // ErrServerClosed is what Serve returns for a connection that comes after Close.
@@ -56,12 +57,13 @@ type Server struct {
 
 	mu       sync.Mutex // guards what follows
 	sessions map[*Session]struct{}
+	served   uint64 // connections that ever were
 	closed   bool
 }
 
 // NewServer returns a server without sessions.
 func NewServer(cfg Config) *Server {
-	cfg.answers = new(answers)
+	cfg.answers, cfg.refusals = new(answers), newRefusals(cfg.Log)
 	return &Server{cfg: cfg, sessions: map[*Session]struct{}{}}
 }
 
@@ -84,6 +86,7 @@ func (v *Server) add(s *Session) bool {
 		return false
 	}
 	v.sessions[s] = struct{}{}
+	v.served++
 	v.wg.Add(1)
 	return true
 }
@@ -139,6 +142,16 @@ func (v *Server) Len() int {
 	defer v.mu.Unlock()
 	return len(v.sessions)
 }
+
+// Served returns the number of connections that ever were.
+func (v *Server) Served() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.served
+}
+
+// Refused returns how many commands were answered with an error, by its code.
+func (v *Server) Refused() map[protocol.Code]uint64 { return v.cfg.refusals.counts() }
 
 // Producers returns the connections that have published, each with its count for every topic.
 func (v *Server) Producers() []httpapi.Client {

@@ -226,7 +226,9 @@ func (s *Session) dismiss(err error) error {
 	}
 	e := s.settleCommands()
 	s.wakes.pass()
-	if e != nil && !errors.As(e, &fatal) {
+	told := e == nil || errors.As(e, &fatal)
+	s.refuse(fatal, 1)
+	if !told {
 		return refused(fatal, e)
 	}
 	if e := s.out.frame(protocol.FrameError, fatal.Error()); e != nil {
