@@ -18,6 +18,7 @@ import (
 	"brokerd/admin/audit"
 	"brokerd/admin/cluster"
 	"brokerd/admin/httpd"
+	"brokerd/admin/metrics"
 	"brokerd/admin/ui"
 	"brokerd/admin/views"
 	"brokerd/protocol/httpapi"
@@ -31,6 +32,7 @@ type Server struct {
 	// Set at construction.
 	opts     Options
 	log      *slog.Logger
+	began    time.Time
 	level    *slog.LevelVar
 	asks     *httpapi.HTTPClient
 	notifies *http.Client
@@ -58,7 +60,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, log: log, level: level, streams: make(chan struct{}), failed: make(chan error, 1)}
+	s := &Server{opts: opts, log: log, began: time.Now(), level: level, streams: make(chan struct{}), failed: make(chan error, 1)}
 	if err := s.loadTLS(); err != nil {
 		return nil, err
 	}
@@ -168,7 +170,7 @@ func (s *Server) compose(bound net.Addr) error {
 	}
 	handler, err := httpd.New(httpd.Config{
 		Cluster: s.cluster, Maker: s.maker, Guard: guard, Trail: s.trail, Notify: s.notifier, Log: s.log,
-		UI: ui.Files(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
+		Metrics: metrics.New(s.snapshot).Handler(s.log), UI: ui.Files(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
 		Refresh: s.opts.RefreshInterval, Warnings: s.warnings, Door: httpapi.Door{Hosts: slices.Concat(s.opts.AllowedHosts, s.opts.OldAllowedHosts), Origins: s.opts.AllowedOrigins}, ConfigFrom: config,
 		Settings: &settings{opts: s.opts, cluster: s.cluster, level: s.level},
 		Graphite: httpd.Graphite{
@@ -183,6 +185,15 @@ func (s *Server) compose(bound net.Addr) error {
 	}
 	s.http = httpapi.NewServer(handler, s.log) // event streams extend the time for their answer
 	return nil
+}
+
+// snapshot is the admind as metrics see it at this moment.
+func (s *Server) snapshot() metrics.Snapshot {
+	state, _ := s.maker.Next()
+	return metrics.Snapshot{
+		Version: Version, Began: s.began, View: s.cluster.View(), Rounds: s.cluster.View().Seq, RoundTime: s.cluster.RoundTime(),
+		Attention: len(state.Items), HistoryBytes: s.maker.History().Bytes(),
+	}
 }
 
 func (s *Server) serve() {

@@ -73,6 +73,8 @@ type Options struct {
 	StatsdUDPPacketSize    int
 	StatsdExcludeEphemeral bool
 
+	MetricsMaxTopics int // topics with series of their own in /metrics; the others are one sum
+
 	E2EProcessingLatencyWindowTime  time.Duration
 	E2EProcessingLatencyPercentiles []float64 // each in (0,1]; kept in descending order
 
@@ -139,6 +141,7 @@ func DefaultOptions() Options {
 		StatsdInterval:           time.Minute,
 		StatsdMemStats:           true,
 		StatsdUDPPacketSize:      508,
+		MetricsMaxTopics:         1000,
 
 		E2EProcessingLatencyWindowTime: 10 * time.Minute,
 

@@ -165,6 +165,8 @@ func (o *Options) statistics() []Setting {
 		{Name: "statsd-mem-stats", Value: &o.StatsdMemStats, Help: "push memory and garbage collector metrics too"},
 		{Name: "statsd-udp-packet-size", Value: &o.StatsdUDPPacketSize, Help: "bytes of one datagram"},
 		{Name: "statsd-exclude-ephemeral", Value: &o.StatsdExcludeEphemeral, Help: "leave ephemeral topics and channels out"},
+		{Name: "metrics-max-topics", Value: &o.MetricsMaxTopics,
+			Help: "topics that /metrics tells one by one, with their channels; the others are one sum with empty labels"},
 		{Name: "e2e-processing-latency-percentile", Key: "e2e_processing_latency_percentiles",
 			Value: (*percentiles)(&o.E2EProcessingLatencyPercentiles),
 			Help:  "latency from publish to FIN to keep track of, in (0,1], comma-separated"},

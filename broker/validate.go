@@ -165,6 +165,7 @@ func (o *Options) checkStatistics() error {
 		}
 	}
 	return cmp.Or(
+		within("metrics-max-topics", o.MetricsMaxTopics, 0, math.MaxInt32, notNegative),
 		within("statsd-interval", o.StatsdInterval, 1, forever, positive),
 		within("statsd-udp-packet-size", o.StatsdUDPPacketSize, 1, 65507, "must be [1,65507]"),
 		within("e2e-processing-latency-window-time", o.E2EProcessingLatencyWindowTime, 1, forever, positive),

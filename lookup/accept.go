@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"brokerd/lookup/session"
+	"brokerd/protocol/lookupwire"
 )
 
 // Waiting times after a failed accept, such as when the process has no file descriptor left: the first, doubled each time up
@@ -54,6 +55,7 @@ func (s *Server) serve(conn net.Conn) {
 		return
 	}
 	s.open[one] = struct{}{}
+	s.accepted++
 	s.goroutines.Go(func() { s.run(one) })
 }
 
@@ -61,7 +63,11 @@ func (s *Server) run(one *session.Session) {
 	remote := one.RemoteAddress()
 	s.log.Debug("broker connected", "remote", remote)
 	err := one.Serve()
+	var refusal *lookupwire.Error
 	s.mu.Lock()
+	if errors.As(err, &refusal) {
+		s.refused[refusal.Code]++
+	}
 	closing := s.open == nil
 	delete(s.open, one)
 	s.mu.Unlock()

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"brokerd/lookup/httpd"
+	"brokerd/lookup/metrics"
 	"brokerd/lookup/registry"
 	"brokerd/lookup/session"
 	"brokerd/protocol/httpapi"
@@ -22,6 +24,7 @@ type Server struct {
 	// Set at construction.
 	opts     Options
 	log      *slog.Logger
+	began    time.Time
 	registry *registry.Registry
 	http     *http.Server
 	stop     chan struct{} // closed by the first Shutdown
@@ -34,8 +37,10 @@ type Server struct {
 
 	goroutines sync.WaitGroup
 
-	mu   sync.Mutex
-	open map[*session.Session]struct{} // guarded by mu; nil once Shutdown began
+	mu       sync.Mutex                    // guards what follows
+	open     map[*session.Session]struct{} // nil once Shutdown began
+	accepted uint64                        // connections of brokers
+	refused  map[string]uint64             // commands, by their error code
 }
 
 // New returns a lookup that listens nowhere yet. It fails when the options are not valid.
@@ -44,13 +49,13 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("options of the lookup: %w", err)
 	}
 	s := &Server{
-		opts: opts, log: log,
+		opts: opts, log: log, began: time.Now(), refused: map[string]uint64{},
 		registry: registry.New(registry.Config{
 			InactiveTimeout: opts.InactiveProducerTimeout, TombstoneLifetime: opts.TombstoneLifetime,
 		}, time.Now()),
 		stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
 	}
-	s.http = httpapi.NewServer(httpd.New(s.registry, Version, log, s.door()), log) // profiles extend the time for their answer
+	s.http = httpapi.NewServer(httpd.New(s.registry, Version, metrics.New(s.snapshot).Handler(log), log, s.door()), log) // profiles extend the time for their answer
 	s.sessions = s.sessionConfig(0, 0)
 	return s, nil
 }
@@ -58,6 +63,15 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 // door is who is let in to HTTP.
 func (s *Server) door() httpapi.Door {
 	return httpapi.Door{Hosts: append([]string{s.opts.BroadcastAddress}, s.opts.AllowedHosts...), Origins: s.opts.AllowedOrigins, Insecure: s.opts.Insecure}
+}
+
+// snapshot is the lookup as metrics see it at this moment.
+func (s *Server) snapshot() metrics.Snapshot {
+	m := metrics.Snapshot{Figures: s.registry.Figures(time.Now()), Version: Version, Began: s.began}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.Connections, m.Accepted, m.Refused = len(s.open), s.accepted, maps.Clone(s.refused)
+	return m
 }
 
 // keepAlive finds a broker's host that is gone within half a minute.

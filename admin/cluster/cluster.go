@@ -43,6 +43,8 @@ type Cluster struct {
 	cfg  Config
 	kick chan struct{} // asks for a round soon; one place
 
+	spent atomic.Int64 // nanoseconds of all rounds
+
 	view  atomic.Pointer[View] // newest; nil before the first round
 	asks  sync.WaitGroup       // goroutines of a round
 	mu    sync.Mutex
@@ -120,6 +122,9 @@ func (c *Cluster) View() *View {
 	return &View{}
 }
 
+// RoundTime returns how long all rounds took together.
+func (c *Cluster) RoundTime() time.Duration { return time.Duration(c.spent.Load()) }
+
 // Next returns the newest View and a channel that is closed once there is a newer one.
 func (c *Cluster) Next() (*View, <-chan struct{}) {
 	c.mu.Lock()
@@ -155,7 +160,9 @@ func (c *Cluster) Run(ctx context.Context) {
 	defer c.asks.Wait()
 	for ctx.Err() == nil {
 		began := time.Now()
-		pace := max(c.cfg.Interval, min(5*c.round(ctx), maxPace))
+		took := c.round(ctx)
+		c.spent.Add(int64(took))
+		pace := max(c.cfg.Interval, min(5*took, maxPace))
 		wait := time.NewTimer(time.Until(began.Add(pace)))
 		select {
 		case <-wait.C:

@@ -30,6 +30,8 @@ type Config struct {
 	Notify  *audit.Notifier
 	Log     *slog.Logger
 
+	Metrics http.Handler // answers /metrics; nil for none
+
 	UI           fs.FS  // the pages' files, index.html at the top
 	DevStaticDir string // read instead of UI, at each request; empty for UI
 	BasePath     string // begins with a slash, does not end with one; empty for the root
@@ -114,6 +116,9 @@ func (a *api) reads(r *httpapi.Router) {
 	} {
 		a.handle(r, "GET", path, httpapi.NeedsSome(grant.Read), httpapi.V1(a.sees(h)))
 	}
+	if a.Metrics != nil {
+		a.handle(r, "GET", "/metrics", httpapi.NeedsSome(grant.Read), a.metrics)
+	}
 	a.handle(r, "GET", "/api/events", httpapi.NeedsSome(grant.Read), a.events)
 	a.handle(r, "GET", "/api/session", httpapi.Public(), httpapi.V1(a.session))
 	a.handle(r, "GET", "/config/:opt", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getConfig)))
@@ -193,6 +198,15 @@ func (a *api) signInError(w http.ResponseWriter, err error) error {
 		return refuse(http.StatusBadRequest, err.Error())
 	}
 	return err
+}
+
+// metrics answers a Prometheus that may see.
+func (a *api) metrics(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
+	if _, err := a.caller(w, r, access.Viewer); err != nil {
+		httpapi.RespondError(w, err)
+		return
+	}
+	a.Metrics.ServeHTTP(w, r)
 }
 
 // sees makes a handler answer only those who may see.

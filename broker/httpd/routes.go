@@ -38,6 +38,9 @@ func newHandler(cfg Config) *httpapi.Router {
 	plain("GET", "/ping", httpapi.Public(), a.ping)
 	v1("GET", "/info", readsSome, a.info)
 	v1("GET", "/stats", readsSome, a.stats)
+	if cfg.Metrics != nil {
+		r.HandlerFunc("GET", "/metrics", readsSome, cfg.Metrics.ServeHTTP)
+	}
 	v1("GET", "/storage", readsSome, a.storage)
 	v1("POST", "/topic/create", manages, a.createTopic)
 	v1("POST", "/topic/delete", manages, a.deleteTopic)

@@ -47,6 +47,7 @@ type Config struct {
 	MaxMsgSize    int64         // bytes of one message
 	MaxBodySize   int64         // bytes of an /mpub body
 	MaxReqTimeout time.Duration // longest delay of a deferred publish
+	Metrics       http.Handler  // answers /metrics; nil for none
 	Quantiles     []float64     // of end-to-end latency, in the order to show; empty for none
 
 	Door        httpapi.Door // who is let in

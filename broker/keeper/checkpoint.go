@@ -91,8 +91,16 @@ func (k *Keeper) readCheckpoint(n uint64) (*journal.State, error) {
 // errLostMeanwhile is a checkpoint that is not worth writing: the log has gone back behind places that it speaks of.
 var errLostMeanwhile = errors.New("the log lost records while the checkpoint was made")
 
-// checkpoint writes one, and lets the log go that the one before it does not need, but for some files to be used again.
+// checkpoint is writeCheckpoint, noted in the figures.
 func (k *Keeper) checkpoint(recycle int) error {
+	began := time.Now()
+	err := k.writeCheckpoint(recycle)
+	k.tally.checkpointed(began, err)
+	return err
+}
+
+// writeCheckpoint writes one, and lets the log go that the one before it does not need, but for some files to be used again.
+func (k *Keeper) writeCheckpoint(recycle int) error {
 	stats := k.wal.Stats()
 	f, err := k.createCheckpoint()
 	if err != nil {

@@ -84,6 +84,7 @@ type Keeper struct {
 	loop     sync.WaitGroup
 	stop     context.CancelFunc
 	stirred  stir
+	tally    tally
 
 	// Owned by the loop, and by Close after it.
 	number  uint64       // of the next checkpoint
@@ -134,6 +135,7 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the log: %w", err)
 	}
+	k.tally.recovered(k.at, &report)
 	for _, d := range report.Damage {
 		o.Log.Error("damage in the log", "where", d)
 	}

@@ -122,6 +122,20 @@ func (r *Registrar) Addresses() []string {
 	return addresses(r.peers)
 }
 
+// Connected returns for each lookup, by its address, whether the broker is registered with it now.
+func (r *Registrar) Connected() map[string]bool {
+	r.mu.Lock()
+	peers := slices.Clone(r.peers)
+	r.mu.Unlock()
+	connected := make(map[string]bool, len(peers))
+	for _, p := range peers {
+		p.mu.Lock()
+		connected[p.address] = p.connected
+		p.mu.Unlock()
+	}
+	return connected
+}
+
 func addresses(peers []*peer) []string {
 	list := make([]string, len(peers))
 	for i, p := range peers {

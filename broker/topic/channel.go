@@ -29,6 +29,7 @@ type Channel struct {
 	topic     *Topic
 	name      string // empty for a topic's own backlog
 	queueName string // of its overflow on disk
+	born      uint64 // differs from that of every other channel
 	id        uint32 // in the node's log; 0 for a topic's own backlog
 	ephemeral bool
 	bound     int // messages in memory
@@ -87,7 +88,7 @@ type counters struct {
 func newChannel(t *Topic, name, queueName string, ephemeral bool) *Channel {
 	cfg := &t.registry.cfg
 	c := &Channel{topic: t, name: name, queueName: queueName, ephemeral: ephemeral || t.ephemeral && name == "",
-		bound: cfg.MemQueueSize, armed: math.MaxInt64, sweepPos: -1}
+		born: t.registry.born.Add(1), bound: cfg.MemQueueSize, armed: math.MaxInt64, sweepPos: -1}
 	if c.bound == 0 && !c.onDiskAllowed() {
 		c.bound = ephemeralBound
 	}

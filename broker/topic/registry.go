@@ -38,6 +38,8 @@ type Registry struct {
 	failing chan struct{}         // it has failed
 	lastID  atomic.Uint32         // of topics and channels in the log
 
+	born atomic.Uint64 // channels that ever were, topics' own backlogs too
+
 	onDisk  atomic.Int64 // nodes of durable topics in segments
 	dropped atomic.Int64 // nodes that were there and may go
 
@@ -125,6 +127,9 @@ func (r *Registry) SetHealth(err error) {
 	default:
 	}
 }
+
+// OnDisk returns the number of nodes of durable topics that are in segments.
+func (r *Registry) OnDisk() int64 { return r.onDisk.Load() }
 
 // Failing tells that a write to disk has failed.
 func (r *Registry) Failing() <-chan struct{} { return r.failing }

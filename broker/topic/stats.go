@@ -3,6 +3,7 @@ package topic
 // Stats is a topic's counters at one moment.
 type Stats struct {
 	Name         string
+	Born         uint64 // tells topics of the same name apart
 	Paused       bool
 	Depth        int64 // messages that wait in the topic itself, on disk or not
 	BackendDepth int64 // those on disk
@@ -14,6 +15,7 @@ type Stats struct {
 // ChannelStats is a channel's counters at one moment.
 type ChannelStats struct {
 	Name         string
+	Born         uint64 // tells channels of the same name apart
 	Paused       bool
 	Depth        int64 // messages that wait, on disk or not; neither in flight nor deferred
 	BackendDepth int64 // those on disk
@@ -38,7 +40,7 @@ type ChannelStats struct {
 // Stats returns the topic's and its channels' counters. It never waits for a disk.
 func (t *Topic) Stats() Stats {
 	own := t.own.Stats()
-	s := Stats{Name: t.name, Paused: t.Paused(), Depth: own.Depth, BackendDepth: own.BackendDepth,
+	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth, BackendDepth: own.BackendDepth,
 		MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load()}
 	for _, c := range t.Channels() {
 		s.Channels = append(s.Channels, c.Stats())
@@ -52,7 +54,7 @@ func (c *Channel) Stats() ChannelStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := ChannelStats{
-		Name: c.name, Paused: c.Paused(),
+		Name: c.name, Born: c.born, Paused: c.Paused(),
 		Depth: backend + int64(c.backlogLocked()), BackendDepth: backend,
 		InFlight: c.inflight.Len(), Deferred: c.deferred.Len() + c.shelf.Len(), Consumers: len(c.subs),
 		MessageCount: c.n.accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"time"
 
 	"brokerd/diskqueue/vfs"
 )
@@ -280,8 +281,11 @@ func (l *Log) syncWrittenLocked() {
 	default:
 	}
 	l.mu.Unlock()
+	began := time.Now()
 	err := l.syncFiles(names, l.syncing)
+	took := time.Since(began)
 	l.mu.Lock()
+	l.stats.SyncTime += took
 	l.inSync = count{}
 	if err != nil {
 		l.unsafe = true

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"sync"
+	"time"
 )
 
 // Log is an open log. Its methods are safe for concurrent use; Start and Close are called once each.
@@ -272,6 +273,8 @@ type Stats struct {
 	Bytes   uint64 // written, headers included
 	Writes  uint64 // write calls
 	Syncs   uint64 // rounds of syncs
+
+	SyncTime time.Duration // that these took
 
 	WriteGroups Groups // rounds of writes by records
 	SyncGroups  Groups // rounds of syncs by records

@@ -13,8 +13,8 @@ import (
 	"github.com/julienschmidt/httprouter"
 )
 
-// New returns the API over reg. The version is what /info tells.
-func New(reg *registry.Registry, version string, log *slog.Logger, door httpapi.Door) *httpapi.Router {
+// New returns the API over reg. The version is what /info tells, metrics answers /metrics.
+func New(reg *registry.Registry, version string, metrics http.Handler, log *slog.Logger, door httpapi.Door) *httpapi.Router {
 	a := &api{reg: reg, version: version}
 	router := httpapi.NewRouter(log, door)
 	manages := httpapi.NeedsOnTopic(grant.Manage)
@@ -39,6 +39,7 @@ func New(reg *registry.Registry, version string, log *slog.Logger, door httpapi.
 	} {
 		router.Handle(route.method, route.path, route.rule, httpapi.Logged(log, route.handle))
 	}
+	router.HandlerFunc(http.MethodGet, "/metrics", httpapi.NeedsSome(grant.Read), metrics.ServeHTTP)
 	httpapi.AddPprof(router)
 	return router
 }

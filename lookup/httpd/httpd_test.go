@@ -17,7 +17,7 @@ import (
 
 func newAPI() (*registry.Registry, http.Handler) {
 	reg := registry.New(registry.Config{InactiveTimeout: time.Hour, TombstoneLifetime: time.Minute}, time.Now())
-	return reg, New(reg, "1.3.0", slog.New(slog.DiscardHandler), httpapi.Door{Insecure: true})
+	return reg, New(reg, "1.3.0", http.NotFoundHandler(), slog.New(slog.DiscardHandler), httpapi.Door{Insecure: true})
 }
 
 func ask(h http.Handler, method, uri string) *httptest.ResponseRecorder {

@@ -1,0 +1,57 @@
+package broker
+
+import (
+	"brokerd/broker/metrics"
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol/exposition"
+)
+
+// newMetrics makes what /metrics shows.
+func (s *Server) newMetrics() *exposition.Set {
+	return metrics.New(metrics.Config{Snapshot: s.snapshot, MaxTopics: s.opts.MetricsMaxTopics})
+}
+
+// snapshot is the broker as metrics see it at this moment.
+func (s *Server) snapshot() metrics.Snapshot {
+	health := s.registry.Health()
+	m := metrics.Snapshot{
+		Version: Version, Began: s.began, Healthy: health == nil, Ready: true,
+		Connections: s.sessions.Len(), Accepted: s.sessions.Served(), Refused: map[string]uint64{}, Disk: s.disk(),
+	}
+	for _, t := range s.registry.Topics() {
+		m.Topics = append(m.Topics, t.Stats())
+	}
+	for code, n := range s.sessions.Refused() {
+		m.Refused[string(code)] = n
+	}
+	for address, connected := range s.registrar.Connected() {
+		m.Lookups = append(m.Lookups, metrics.Lookup{Address: address, Connected: connected})
+	}
+	if s.keeper != nil {
+		m.Log = s.logFigures()
+	}
+	return m
+}
+
+// disk asks the system about the data folder's file system; zero when it does not tell.
+func (s *Server) disk() (d metrics.Disk) {
+	space, err := vfs.OS().Free(s.dataDir)
+	if err != nil {
+		return d
+	}
+	d.Total, d.Free = space.Total, space.Free
+	if s.keeper != nil { // who else would refuse publishes
+		d.MinFree = s.opts.MinFreeSpace.of(space.Total)
+	}
+	return d
+}
+
+func (s *Server) logFigures() *metrics.Log {
+	f := s.keeper.Figures()
+	return &metrics.Log{
+		Records: f.Log.Records, Lost: f.Log.Lost, Bytes: f.Log.Bytes, Writes: f.Log.Writes, Syncs: f.Log.Syncs, SyncTime: f.Log.SyncTime,
+		FileBytes: f.Log.FileBytes, Unsynced: f.Log.Unsynced,
+		Checkpoints: f.Checkpoints, CheckpointsFailed: f.Failed, CheckpointAt: f.At, CheckpointTime: f.Took,
+		RecoveryTime: f.RecoveryTook, RecoveredRecords: f.Recovered, DamagedPlaces: f.Damaged, SegmentNodes: s.registry.OnDisk(),
+	}
+}

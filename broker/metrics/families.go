@@ -1,0 +1,164 @@
+package metrics
+
+import "brokerd/protocol/exposition"
+
+func counter(name, help string, labels ...string) *exposition.Family {
+	return &exposition.Family{Name: "brokerd_" + name, Kind: exposition.Counter, Help: help, Labels: labels}
+}
+
+func gauge(name, help string, labels ...string) *exposition.Family {
+	return &exposition.Family{Name: "brokerd_" + name, Kind: exposition.Gauge, Help: help, Labels: labels}
+}
+
+func histogram(name, help string, labels ...string) *exposition.Family {
+	return &exposition.Family{Name: "brokerd_" + name, Kind: exposition.Histogram, Help: help, Labels: labels}
+}
+
+// nodeFamilies are of the whole broker.
+type nodeFamilies struct {
+	info, start, healthy, ready, draining, topics, channels, topicsInSum *exposition.Family
+	connections, accepted, refused, lookup                               *exposition.Family
+	diskTotal, diskFree, diskMinFree, certificate                        *exposition.Family
+	reloads, reloadGood, spansSent, spansDropped                         *exposition.Family
+}
+
+func newNodeFamilies() nodeFamilies {
+	return nodeFamilies{
+		info:        gauge("build_info", "always 1; the version is a label", "version"),
+		start:       gauge("start_time_seconds", "when the broker began to start, seconds since 1970"),
+		healthy:     gauge("healthy", "1 while messages can be kept, as /ping says; 0 when the disk has failed or is nearly full"),
+		ready:       gauge("ready", "1 while the broker takes publishes and delivers, as /ready says"),
+		draining:    gauge("draining", "1 while the broker drains or has drained"),
+		topics:      gauge("topics", "topics that there are"),
+		channels:    gauge("channels", "channels that there are"),
+		topicsInSum: gauge("topics_in_sum", "topics beyond --metrics-max-topics, which are told as one sum with empty labels"),
+		connections: gauge("connections", "client connections over TCP that are open"),
+		accepted:    counter("connections_total", "client connections over TCP that were accepted"),
+		refused:     counter("refused_commands_total", "commands of clients that were answered with an error, by its code", "code"),
+		lookup:      gauge("lookup_connected", "1 while the broker is registered with the lookup", "lookup"),
+		diskTotal:   gauge("disk_bytes", "size of the data folder's file system"),
+		diskFree:    gauge("disk_free_bytes", "what of it brokerd may use"),
+		diskMinFree: gauge("disk_min_free_bytes", "with less free than this publishes are refused; 0 for never"),
+		certificate: gauge("certificate_expiry_timestamp_seconds", "when the certificate of the listeners ends, seconds since 1970; absent without TLS"),
+		reloads:     counter("config_reloads_total", "times that settings were read anew, by result: success or failure", "result"),
+		reloadGood:  gauge("config_last_reload_successful", "1 when the last reload was taken, or there was none; 0 when it changed nothing for an error"),
+		spansSent:   counter("trace_spans_total", "spans that the collector has taken"),
+		spansDropped: counter("trace_spans_dropped_total",
+			"spans that were given up as the collector was slow, gone, or refused them"),
+	}
+}
+
+func (f *nodeFamilies) all() []*exposition.Family {
+	return []*exposition.Family{f.info, f.start, f.healthy, f.ready, f.draining, f.topics, f.channels, f.topicsInSum, f.connections, f.accepted,
+		f.refused, f.lookup, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.reloads, f.reloadGood, f.spansSent, f.spansDropped}
+}
+
+// logFamilies are of the node's log; absent when none is kept.
+type logFamilies struct {
+	records, lost, bytes, writes, syncs, syncTime, fileBytes, unsynced *exposition.Family
+	checkpoints, checkpointAt, checkpointTime                          *exposition.Family
+	recoveryTime, recovered, damaged, blocks                           *exposition.Family
+}
+
+func newLogFamilies() logFamilies {
+	return logFamilies{
+		records:        counter("log_records_total", "records that were appended to the log"),
+		lost:           counter("log_lost_records_total", "records that the disk did not take; their publishes were refused"),
+		bytes:          counter("log_written_bytes_total", "bytes that were written to the log"),
+		writes:         counter("log_writes_total", "write calls to the log, each for all that waited"),
+		syncs:          counter("log_syncs_total", "syncs of the log, each for all that waited"),
+		syncTime:       counter("log_sync_seconds_total", "time that syncs of the log took"),
+		fileBytes:      gauge("log_size_bytes", "size of the log's files"),
+		unsynced:       gauge("log_unsynced_bytes", "bytes of the log that are written and not synced yet"),
+		checkpoints:    counter("checkpoints_total", "checkpoints, by result: success or failure", "result"),
+		checkpointAt:   gauge("checkpoint_timestamp_seconds", "when the last good checkpoint of this life was written; absent before"),
+		checkpointTime: counter("checkpoint_seconds_total", "time that checkpoints took"),
+		recoveryTime:   gauge("recovery_seconds", "time that the start took to read checkpoint and log"),
+		recovered:      gauge("recovered_records", "records of the log that the start read"),
+		damaged:        gauge("log_damaged_places", "places of the log that the start could not read and left out"),
+		blocks:         gauge("segment_blocks", "blocks of messages on disk outside of the log"),
+	}
+}
+
+func (f *logFamilies) all() []*exposition.Family {
+	return []*exposition.Family{f.records, f.lost, f.bytes, f.writes, f.syncs, f.syncTime, f.fileBytes, f.unsynced, f.checkpoints, f.checkpointAt,
+		f.checkpointTime, f.recoveryTime, f.recovered, f.damaged, f.blocks}
+}
+
+// topicFamilies are of each topic.
+type topicFamilies struct{ messages, bytes, waiting, onDisk, paused *exposition.Family }
+
+func newTopicFamilies() topicFamilies {
+	return topicFamilies{
+		messages: counter("topic_messages_total", "messages that were published", "topic"),
+		bytes:    counter("topic_message_bytes_total", "bytes of their bodies", "topic"),
+		waiting:  gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
+		onDisk:   gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
+		paused:   gauge("topic_paused", "1 while the topic is paused; in the sum of topics, how many are", "topic"),
+	}
+}
+
+func (f *topicFamilies) all() []*exposition.Family {
+	return []*exposition.Family{f.messages, f.bytes, f.waiting, f.onDisk, f.paused}
+}
+
+// channelFamilies are of each channel.
+type channelFamilies struct {
+	accepted, delivered, finished, discarded, requeued, timedOut, returned *exposition.Family
+	waiting, onDisk, inFlight, deferred, consumers, paused, oldest         *exposition.Family
+	delivery, finish                                                       *exposition.Family
+}
+
+func newChannelFamilies() channelFamilies {
+	count := func(name, help string) *exposition.Family { return counter("channel_"+name, help, "topic", "channel") }
+	now := func(name, help string) *exposition.Family { return gauge("channel_"+name, help, "topic", "channel") }
+	return channelFamilies{
+		accepted:  count("messages_total", "messages that came from the topic"),
+		delivered: count("delivered_messages_total", "deliveries, each attempt counted"),
+		finished:  count("finished_messages_total", "messages that a consumer has finished"),
+		discarded: count("discarded_messages_total", "messages that were dropped: emptied, sampled away, or without room or disk to keep them"),
+		requeued:  count("requeued_messages_total", "messages that a consumer has given back"),
+		timedOut:  count("timed_out_messages_total", "messages that came back as their time in flight was over"),
+		returned:  count("returned_messages_total", "messages that came back as their consumer left"),
+		waiting:   now("waiting_messages", "messages that wait to be delivered, neither in flight nor deferred"),
+		onDisk:    now("waiting_disk_messages", "those of them that are in an overflow on disk"),
+		inFlight:  now("in_flight_messages", "messages that are with consumers"),
+		deferred:  now("deferred_messages", "messages that are not to be delivered yet"),
+		consumers: now("consumers", "consumers that are subscribed"),
+		paused:    now("paused", "1 while the channel is paused; in the sum of topics, how many are"),
+		oldest: now("oldest_waiting_seconds", "how long ago the message was published that waits for longest, 0 when none does; "+
+			"absent while only disk knows; in the sum of topics, the longest"),
+		delivery: histogram("channel_delivery_seconds", "from publish to the first delivery, deferral included", "topic", "channel"),
+		finish:   histogram("channel_finish_seconds", "from publish to FIN", "topic", "channel"),
+	}
+}
+
+func (f *channelFamilies) all() []*exposition.Family {
+	return []*exposition.Family{f.accepted, f.delivered, f.finished, f.discarded, f.requeued, f.timedOut, f.returned, f.waiting, f.onDisk,
+		f.inFlight, f.deferred, f.consumers, f.paused, f.oldest, f.delivery, f.finish}
+}
+
+// families are all of a broker.
+type families struct {
+	node    nodeFamilies
+	log     logFamilies
+	topic   topicFamilies
+	channel channelFamilies
+}
+
+func newFamilies() families {
+	return families{newNodeFamilies(), newLogFamilies(), newTopicFamilies(), newChannelFamilies()}
+}
+
+func (f *families) all() (list []*exposition.Family) {
+	list = append(list, f.node.all()...)
+	list = append(list, f.log.all()...)
+	list = append(list, f.topic.all()...)
+	return append(list, f.channel.all()...)
+}
+
+// Families returns what a broker exports, for its documentation.
+func Families() []*exposition.Family {
+	f := newFamilies()
+	return f.all()
+}

@@ -1,0 +1,59 @@
+package metrics
+
+import (
+	"time"
+
+	"brokerd/broker/topic"
+)
+
+// Snapshot is a broker at one moment.
+type Snapshot struct {
+	Version     string
+	Began       time.Time // when it began to start
+	Healthy     bool
+	Ready       bool
+	Draining    bool
+	Topics      []topic.Stats // sorted by name
+	Connections int
+	Accepted    uint64            // connections, since the start
+	Refused     map[string]uint64 // commands by their error code
+	Lookups     []Lookup
+	Disk        Disk
+	Log         *Log // nil when no log is kept
+	Certificate time.Time
+	Reloads     Reloads
+	Traces      Traces
+}
+
+// Lookup is one lookup that the broker registers with.
+type Lookup struct {
+	Address   string
+	Connected bool
+}
+
+// Disk is the file system of the data folder, in bytes; zero when the system does not tell.
+type Disk struct{ Total, Free, MinFree uint64 }
+
+// Log is the node's log. Counters are of this life of the broker.
+type Log struct {
+	Records, Lost, Bytes, Writes, Syncs uint64
+	FileBytes                           int64
+	Unsynced                            int64 // bytes that are written and not synced
+	SyncTime                            time.Duration
+	Checkpoints, CheckpointsFailed      uint64
+	CheckpointAt                        time.Time // the last good one of this life; zero when there was none
+	CheckpointTime                      time.Duration
+	RecoveryTime                        time.Duration // of the start
+	RecoveredRecords                    int           // that the start read
+	DamagedPlaces                       int           // that it could not
+	SegmentNodes                        int64         // blocks of messages on disk outside of the log
+}
+
+// Reloads is how often settings were read anew.
+type Reloads struct {
+	Good, Bad uint64
+	LastGood  bool // the last one was taken, or there was none
+}
+
+// Traces is what became of spans.
+type Traces struct{ Sent, Dropped uint64 }
