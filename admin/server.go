@@ -139,6 +139,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.goroutines.Go(func() { s.notifier.Run(run) })
 	s.goroutines.Go(s.serve)
 	s.log.Info("admin started", "url", s.URL(), "version", Version)
+	kind := "HTTP"
+	if s.tls != nil {
+		kind = "HTTPS"
+	}
+	s.log.Info(kind + ": listening on " + listener.Addr().String()) // the words of NSQ's daemons: harnesses and scripts wait for them
 	for _, w := range s.warnings {
 		s.log.Warn(w)
 	}

@@ -31,8 +31,8 @@ func (a api) SaveMetadata() error { return a.s.catalog.Save() }
 func (a api) Info() httpapi.Info {
 	o := &a.s.opts
 	return httpapi.Info{
-		Version: Version, BroadcastAddress: o.BroadcastAddress, Hostname: hostname(), HTTPPort: a.s.httpPort,
-		TCPPort: portOf(a.s.tcp), StartTime: a.s.began.Unix(),
+		Version: Version, BroadcastAddress: o.BroadcastAddress, Hostname: hostname(), HTTPPort: portOf(a.s.doors.http),
+		TCPPort: portOf(a.s.doors.tcp), StartTime: a.s.began.Unix(),
 		MaxHeartbeatInterval: int64(o.MaxHeartbeatInterval), MaxOutputBufferSize: o.MaxOutputBufferSize,
 		MaxOutputBufferTimeout: int64(o.MaxOutputBufferTimeout), MaxDeflateLevel: o.MaxDeflateLevel,
 		TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion,
@@ -84,14 +84,14 @@ func (s *Server) broadcastTCPPort() int {
 	if p := s.opts.BroadcastTCPPort; p != 0 {
 		return p
 	}
-	return portOf(s.tcp)
+	return portOf(s.doors.tcp)
 }
 
 func (s *Server) broadcastHTTPPort() int {
 	if p := s.opts.BroadcastHTTPPort; p != 0 {
 		return p
 	}
-	return s.httpPort
+	return portOf(s.doors.http)
 }
 
 // statsdTopics is what statsd is told: counters, and how many clients, not which.

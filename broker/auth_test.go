@@ -81,8 +81,7 @@ func TestAuthQuestion(t *testing.T) {
 				t.Errorf("asked %s, want %s %s", got, shown, way.want)
 			}
 		}
-		h.tcp.stop()
-		h.unix.stop()
+		h.stop()
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"brokerd/protocol/prototest"
 )
 
-// door is one way into a broker that listens on TCP and one that listens on a unix socket.
+// door is one way into a broker that listens on TCP and on a unix socket.
 type door struct {
 	name                       string
 	unix, tls, snappy, deflate bool
@@ -30,40 +30,32 @@ var doors = []door{
 	{name: "unix+deflate", unix: true, deflate: true, files: []string{"subscribe.txt"}},
 }
 
-// house is a broker behind all doors: one on TCP and one on a unix socket, as a broker has one address.
+// house is a broker behind all doors: it listens on TCP and on a unix socket beside that.
 type house struct {
+	*node
 	authority *authority
-	tcp, unix *node
+	socket    string
 }
 
-// build starts both brokers with the same options.
+// build starts the broker.
 func build(t *testing.T, change func(*broker.Options)) *house {
 	t.Helper()
-	h := &house{authority: newAuthority(t)}
-	with := func(address string) *node {
-		return start(t, func(o *broker.Options) {
-			h.authority.serve(o)
-			if address != "" {
-				o.TCPAddress = address
-			}
-			if change != nil {
-				change(o)
-			}
-		})
-	}
-	h.tcp, h.unix = with(""), with(unixPath(t, "v2.sock"))
+	h := &house{authority: newAuthority(t), socket: unixPath(t, "v2.sock")}
+	h.node = start(t, func(o *broker.Options) {
+		h.authority.serve(o)
+		o.UnixSocket = h.socket
+		if change != nil {
+			change(o)
+		}
+	})
 	return h
 }
 
-func (h *house) node(d door) *node {
-	if d.unix {
-		return h.unix
-	}
-	return h.tcp
-}
-
 func (h *house) transport(d door) prototest.Transport {
-	tr := h.node(d).tcp()
+	tr := h.tcp()
+	if d.unix {
+		tr.Network, tr.Address = "unix", h.socket
+	}
 	tr.Snappy, tr.Deflate = d.snappy, d.deflate
 	if d.tls {
 		tr.TLS = h.authority.client()
@@ -87,10 +79,10 @@ func TestConformanceLimits(t *testing.T) {
 	})
 	for _, d := range doors {
 		t.Run(d.name, func(t *testing.T) {
-			prototest.Run(t, prototest.Target{Transport: h.transport(d), Files: []string{"limits.txt"}, HTTP: h.node(d).url("")})
+			prototest.Run(t, prototest.Target{Transport: h.transport(d), Files: []string{"limits.txt"}, HTTP: h.url("")})
 		})
 	}
-	if left := append(h.tcp.stats().Topics, h.unix.stats().Topics...); len(left) != 0 {
+	if left := h.stats().Topics; len(left) != 0 {
 		t.Errorf("the suite has left topics behind: %+v", left)
 	}
 }
@@ -104,8 +96,7 @@ func TestConformanceAuth(t *testing.T) {
 			prototest.Run(t, prototest.Target{Transport: h.transport(d), Files: []string{"auth_on.txt"}})
 		})
 	}
-	t.Cleanup(h.tcp.stop) // before the daemon goes
-	t.Cleanup(h.unix.stop)
+	t.Cleanup(h.stop) // before the daemon goes
 }
 
 // grantBySecret is the auth daemon that auth_on.txt asks for.

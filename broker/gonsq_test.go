@@ -184,7 +184,7 @@ func TestStockClients(t *testing.T) {
 }
 
 func (h *house) stockClients(t *testing.T, d door, topic string) {
-	n, y := h.tcp, newTally()
+	n, y := h.node, newTally()
 	cfg := h.stockConfig(d)
 	cfg.MaxInFlight, cfg.DefaultRequeueDelay, cfg.MaxBackoffDuration = 100, 0, 0
 	handle := func(m *nsq.Message) error {
@@ -243,7 +243,7 @@ func TestStockConsumerCounts(t *testing.T) {
 		}
 		t.Run(d.name, func(t *testing.T) {
 			topic := "counts." + strings.ReplaceAll(d.name, "+", "-")
-			n, y := h.tcp, newTally()
+			n, y := h.node, newTally()
 			cfg := h.stockConfig(d)
 			cfg.DefaultRequeueDelay, cfg.MaxBackoffDuration, cfg.MaxAttempts = 0, 50*time.Millisecond, 5
 			n.post("/pub?topic="+topic, "single")

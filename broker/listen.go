@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -12,68 +13,100 @@ import (
 	"brokerd/protocol"
 )
 
-// listen binds all addresses.
+// doors are the listeners. Each has its address once it is bound.
+type doors struct {
+	tcp   net.Listener // protocol V2
+	unix  net.Listener // the same beside it; nil without --unix-socket
+	http  net.Listener // nil when off
+	https net.Listener // nil when off
+}
+
+// listen binds all addresses. On an error those that are bound stay so, for closeDoors.
 func (s *Server) listen(ctx context.Context) (err error) {
 	o := &s.opts
-	if s.tcp, err = s.bind(ctx, "tcp-address", o.TCPAddress); err != nil {
+	if s.doors.tcp, err = s.bind(ctx, "tcp-address", o.TCPAddress); err != nil {
 		return err
 	}
+	if o.UnixSocket != "" {
+		if s.doors.unix, err = listenUnix(ctx, o.UnixSocket, o.UnixSocketMode); err != nil {
+			return cannotListen("unix-socket", o.UnixSocket, err)
+		}
+	}
 	if o.HTTPAddress != "" {
-		if _, err = s.bind(ctx, "http-address", o.HTTPAddress); err != nil {
+		if s.doors.http, err = s.bind(ctx, "http-address", o.HTTPAddress); err != nil {
 			return err
 		}
-		s.httpPort = portOf(s.listeners[1])
 	}
 	if s.tls.server != nil && o.HTTPSAddress != "" {
-		l, err := s.bind(ctx, "https-address", o.HTTPSAddress)
-		if err != nil {
-			return err
-		}
-		s.httpsPort = portOf(l)
+		s.doors.https, err = s.bind(ctx, "https-address", o.HTTPSAddress)
 	}
-	return nil
+	return err
 }
 
 // bind listens on host:port, or on a unix socket when the address does not split as that.
-func (s *Server) bind(ctx context.Context, flag, address string) (net.Listener, error) {
-	network := "tcp"
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		network = "unix"
+func (s *Server) bind(ctx context.Context, flag, address string) (l net.Listener, err error) {
+	if isSocketPath(address) {
+		l, err = listenUnix(ctx, address, s.opts.UnixSocketMode)
+	} else {
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, network, address)
 	if err != nil {
-		return nil, fmt.Errorf("failed to listen on --%s %q: %w", flag, address, err)
+		return nil, cannotListen(flag, address, err)
 	}
-	s.listeners = append(s.listeners, l)
 	return l, nil
 }
 
-// portOf returns the port that is bound, -1 for a unix socket.
+func cannotListen(flag, address string, err error) error {
+	return fmt.Errorf("failed to listen on --%s %q: %w", flag, address, err)
+}
+
+// announce says where the broker listens, in the words of NSQ's daemons: test harnesses and scripts wait for them.
+func (d *doors) announce(log *slog.Logger) {
+	for _, door := range []struct {
+		kind     string
+		listener net.Listener
+	}{{"TCP", d.tcp}, {"TCP", d.unix}, {"HTTP", d.http}, {"HTTPS", d.https}} {
+		if door.listener != nil {
+			log.Info(door.kind + ": listening on " + door.listener.Addr().String())
+		}
+	}
+}
+
+// closeAll closes what is bound.
+func (d *doors) closeAll() {
+	for _, l := range []net.Listener{d.tcp, d.unix, d.http, d.https} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// portOf returns the port that is bound, -1 for a unix socket, 0 when there is none.
 func portOf(l net.Listener) int {
+	if l == nil {
+		return 0
+	}
 	if a, ok := l.Addr().(*net.TCPAddr); ok {
 		return a.Port
 	}
 	return -1
 }
 
-// TCPAddr returns the address that clients connect to.
-func (s *Server) TCPAddr() net.Addr { return s.tcp.Addr() }
+func addressOf(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
+
+// TCPAddr returns the address of --tcp-address that clients connect to.
+func (s *Server) TCPAddr() net.Addr { return addressOf(s.doors.tcp) }
 
 // HTTPAddr returns the address of the HTTP API, nil when it is off.
-func (s *Server) HTTPAddr() net.Addr {
-	if s.opts.HTTPAddress == "" {
-		return nil
-	}
-	return s.listeners[1].Addr()
-}
+func (s *Server) HTTPAddr() net.Addr { return addressOf(s.doors.http) }
 
 // HTTPSAddr returns the address of the HTTP API over TLS, nil when it is off.
-func (s *Server) HTTPSAddr() net.Addr {
-	if s.httpsPort == 0 {
-		return nil
-	}
-	return s.listeners[len(s.listeners)-1].Addr()
-}
+func (s *Server) HTTPSAddr() net.Addr { return addressOf(s.doors.https) }
 
 // How long the accept loop rests after an error that may pass, such as too many open files; it doubles.
 const (
@@ -121,22 +154,18 @@ func (s *Server) serveConn(conn net.Conn) {
 
 // serveHTTP serves the API where it is bound.
 func (s *Server) serveHTTP() {
-	if s.http == nil {
-		return
-	}
-	for _, l := range s.listeners[1:] {
-		secure := s.httpsPort != 0 && l == s.listeners[len(s.listeners)-1]
+	run := func(serve func() error) {
 		s.wg.Go(func() {
-			var err error
-			if secure {
-				err = s.http.ServeTLS(l, s.tls.server)
-			} else {
-				err = s.http.Serve(l)
-			}
-			if err != nil {
+			if err := serve(); err != nil {
 				s.failed <- err
 			}
 		})
+	}
+	if s.doors.http != nil {
+		run(func() error { return s.http.Serve(s.doors.http) })
+	}
+	if s.doors.https != nil {
+		run(func() error { return s.http.ServeTLS(s.doors.https, s.tls.server) })
 	}
 }
 
@@ -160,10 +189,11 @@ func (s *Server) compose() {
 		cfg.Auth = s.auth
 	}
 	s.sessions = session.NewServer(cfg)
-	if len(s.listeners) > 1 {
+	if s.doors.http != nil || s.doors.https != nil {
 		s.http = httpd.New(httpd.Config{
 			Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
-			Metrics: s.newMetrics().Handler(s.log), Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired, HTTPSPort: s.httpsPort,
+			Metrics: s.newMetrics().Handler(s.log), Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
+			HTTPSPort: portOf(s.doors.https),
 			Door: s.door(),
 		})
 	}

@@ -18,6 +18,12 @@ type Options struct {
 	HTTPAddress  string
 	HTTPSAddress string
 
+	// UnixSocket is the path of a unix socket for clients beside TCPAddress; empty for none. UnixSocketMode is who may connect
+	// to it, and to any other unix socket: the bits of a file's mode, 0 for what the umask leaves. A name that begins with @ is
+	// one that Linux keeps without a file, and without a mode.
+	UnixSocket     string
+	UnixSocketMode SocketMode
+
 	// BroadcastAddress and the two ports are what lookups and statsd are told; port 0 means the port that is bound.
 	BroadcastAddress  string
 	BroadcastTCPPort  int

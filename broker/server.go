@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -42,10 +41,7 @@ type Server struct {
 	lock       *nsqdata.Lock
 	keeper     *keeper.Keeper // nil when all topics are at level memory
 	ids        *nsqdata.IDs
-	tcp        net.Listener
-	listeners  []net.Listener // all, for closing
-	httpPort   int            // bound; 0 is off, -1 a unix socket
-	httpsPort  int
+	doors      doors
 
 	stop context.CancelFunc // ends the background goroutines
 	wg   sync.WaitGroup     // all goroutines but those of the rooms
@@ -63,7 +59,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: log, level: level, opts: opts, tls: configs, failed: make(chan error, 3), dataDir: opts.DataPath}
+	s := &Server{log: log, level: level, opts: opts, tls: configs, failed: make(chan error, 4), dataDir: opts.DataPath}
 	if s.dataDir == "" {
 		s.dataDir = "."
 	}
@@ -100,11 +96,12 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	serving, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.serve(serving)
-	about := []any{"version", Version, "tcp", s.tcp.Addr(), "http", s.HTTPAddr(), "data", s.dataDir, "topics", len(s.registry.Topics())}
+	about := []any{"version", Version, "tcp", s.TCPAddr(), "http", s.HTTPAddr(), "data", s.dataDir, "topics", len(s.registry.Topics())}
 	if https := s.HTTPSAddr(); https != nil {
 		about = append(about, "https", https)
 	}
 	s.log.Info("serving", about...)
+	s.doors.announce(s.log)
 	return nil
 }
 
@@ -198,7 +195,10 @@ func (s *Server) serve(ctx context.Context) {
 		pusher := s.newPusher()
 		s.wg.Go(func() { pusher.Run(ctx) })
 	}
-	s.wg.Go(func() { s.acceptLoop(ctx, s.tcp) })
+	s.wg.Go(func() { s.acceptLoop(ctx, s.doors.tcp) })
+	if s.doors.unix != nil {
+		s.wg.Go(func() { s.acceptLoop(ctx, s.doors.unix) })
+	}
 	s.serveHTTP()
 }
 

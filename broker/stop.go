@@ -24,7 +24,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.registry.SetDelivery(false) // first, so that consumers have the time of what follows to answer too
-	note("closing the TCP listener", s.tcp.Close())
+	note("closing the TCP listener", s.doors.tcp.Close())
+	if s.doors.unix != nil {
+		note("closing the unix socket", s.doors.unix.Close())
+	}
 	s.registrar.Close()
 	grace, cancel := context.WithTimeout(ctx, s.opts.ShutdownTimeout/10)
 	defer cancel()
@@ -122,9 +125,7 @@ func (s *Server) Lost() string {
 
 // abandon closes what Start has opened before it failed.
 func (s *Server) abandon() {
-	for _, l := range s.listeners {
-		_ = l.Close()
-	}
+	s.doors.closeAll()
 	if s.registry != nil {
 		if err := s.registry.Close(); err != nil {
 			s.log.Error("closing the queues", "error", err)

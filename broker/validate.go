@@ -84,6 +84,16 @@ func (o *Options) checkAddresses() error {
 	if o.TCPAddress == "" {
 		return refuse("tcp-address", "must be host:port or the path of a unix socket", o.TCPAddress)
 	}
+	for _, a := range []struct{ flag, path string }{
+		{"tcp-address", o.TCPAddress}, {"http-address", o.HTTPAddress}, {"unix-socket", o.UnixSocket},
+	} {
+		if a.flag != "unix-socket" && !isSocketPath(a.path) {
+			continue
+		}
+		if err := checkSocketPath(a.flag, a.path); err != nil {
+			return err
+		}
+	}
 	if _, _, err := net.SplitHostPort(o.HTTPSAddress); err != nil && o.TLSCert != "" && o.HTTPSAddress != "" {
 		return refuse("https-address", "must be host:port or empty", o.HTTPSAddress)
 	}

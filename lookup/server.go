@@ -93,6 +93,9 @@ func (s *Server) Start(ctx context.Context) error {
 	s.goroutines.Go(s.accept)
 	s.goroutines.Go(s.serveHTTP)
 	s.log.Info("lookup started", "tcp", s.TCPAddr().String(), "http", s.HTTPAddr().String(), "version", Version)
+	// The words of NSQ's daemons: test harnesses and scripts wait for them.
+	s.log.Info("TCP: listening on " + s.TCPAddr().String())
+	s.log.Info("HTTP: listening on " + s.HTTPAddr().String())
 	return nil
 }
 

@@ -19,7 +19,11 @@ const (
 	lastDelay    = 15 * time.Second       // the longest
 	steady       = 5 * time.Second        // a connection this long makes the next delay the first again
 	coalesce     = 10 * time.Millisecond  // the least between two comparisons with the source
+	patience     = 3 * time.Second        // how long nobody needs to hear of a lookup that cannot be dialled: it may be starting
 )
+
+// errDial is that there was no connection at all.
+var errDial = errors.New("dial")
 
 // peer is one lookup and what is done with it.
 type peer struct {
@@ -52,7 +56,7 @@ func (p *peer) changed() {
 func (p *peer) run(ctx context.Context) {
 	defer p.decided()
 	log := p.cfg.Logger.With("lookup", p.address)
-	delay, said := firstDelay, ""
+	delay, outage := firstDelay, outage{began: time.Now()}
 	for {
 		lived, err := p.connect(ctx, log)
 		p.decided()
@@ -60,12 +64,12 @@ func (p *peer) run(ctx context.Context) {
 			return
 		}
 		if lived > 0 {
-			said = ""
+			outage.began, outage.said = time.Now(), ""
 		}
 		if lived >= steady {
 			delay = firstDelay
 		}
-		said = report(ctx, log, err, said)
+		outage.report(ctx, log, err)
 		select {
 		case <-ctx.Done():
 			return
@@ -78,20 +82,28 @@ func (p *peer) run(ctx context.Context) {
 // decided lets go whoever waits for the first attempt.
 func (p *peer) decided() { p.once.Do(func() { close(p.tried) }) }
 
-// report logs why a connection ended or did not come about, once for each reason in a row.
-func report(ctx context.Context, log *slog.Logger, err error, said string) string {
+// outage is the time since a lookup was last registered with.
+type outage struct {
+	began time.Time
+	said  string // the reason that was logged last
+}
+
+// report logs why a connection ended or did not come about, once for each reason in a row. A lookup that cannot be dialled is given
+// some time first: daemons are mostly started together.
+func (o *outage) report(ctx context.Context, log *slog.Logger, err error) {
 	text := reason(err)
 	var refused *lookupwire.Error
 	switch {
-	case text == said:
+	case text == o.said || errors.Is(err, errDial) && time.Since(o.began) < patience:
 		log.DebugContext(ctx, "still not registered with lookup", "error", err)
+		return
 	case errors.As(err, &refused):
 		log.ErrorContext(ctx, "lookup refused this broker; if that is about IDENTIFY, see --broadcast-address, "+
 			"--broadcast-tcp-port and --broadcast-http-port", "error", err)
 	default:
 		log.WarnContext(ctx, "not registered with lookup, trying again", "error", err)
 	}
-	return text
+	o.said = text
 }
 
 // reason is an error's text without the port of this side, which is another one each time.
@@ -109,7 +121,7 @@ func (p *peer) connect(ctx context.Context, log *slog.Logger) (lived time.Durati
 	conn, err := p.cfg.Dial(dialing, "tcp", p.address)
 	cancel()
 	if err != nil {
-		return 0, fmt.Errorf("dial: %w", err)
+		return 0, fmt.Errorf("%w: %w", errDial, err)
 	}
 	l := newLink(conn)
 	defer l.close()

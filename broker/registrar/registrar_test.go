@@ -89,6 +89,7 @@ func TestBadLookupsDelayNobody(t *testing.T) {
 				t.Errorf("not registered within 50 ms: %s", got)
 			}
 		}
+		time.Sleep(2 * patience) // until those that cannot be dialled are complained of
 		for text, want := range map[string]int{
 			"E_BAD_BODY IDENTIFY missing fields": 1, "see --broadcast-address": 1, "connection refused": 1, "size of the reply out of range": 1,
 			"decode the reply to IDENTIFY": 1,
@@ -170,6 +171,43 @@ func TestPingsAndBackoff(t *testing.T) {
 			t.Errorf("%d complaints, want one for each bad lookup", n)
 		}
 	})
+}
+
+// TestALookupThatStartsLaterIsNoComplaint: daemons are started together, and again after an upgrade. Only one that stays away is
+// complained of, once, and so is the end of a connection.
+func TestALookupThatStartsLaterIsNoComplaint(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before behaviour
+		absent time.Duration
+		want   int // complaints
+	}{
+		{"at once", works, 0, 0}, {"a moment later", dead, patience - 500*time.Millisecond, 0},
+		{"unreachable instead of closed", blackHole, patience / 2, 0},
+		{"too late", dead, patience + lastDelay, 1}, {"much too late", dead, 10 * time.Minute, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, map[string]behaviour{"a:1": c.before}, "a:1")
+				defer g.end()
+				g.world.set("t")
+				g.Start()
+				time.Sleep(c.absent)
+				g.net["a:1"].set(works)
+				time.Sleep(lastDelay)
+				if n := g.log.count("level=WARN"); n != c.want || g.net["a:1"].registered() != "t" {
+					t.Errorf("%d complaints, registered %q", n, g.net["a:1"].registered())
+				}
+				g.net["a:1"].set(dead)
+				time.Sleep(patience - time.Second)
+				g.net["a:1"].set(works)
+				time.Sleep(lastDelay)
+				if n := g.log.count("level=WARN"); n != c.want+1 || g.net["a:1"].registered() != "t" {
+					t.Errorf("after a restart of the lookup: %d complaints, registered %q", n, g.net["a:1"].registered())
+				}
+			})
+		})
+	}
 }
 
 // A lookup that stops answering is noticed by the next PING.

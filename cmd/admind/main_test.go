@@ -112,7 +112,8 @@ func TestVersion(t *testing.T) {
 
 func TestASignalEndsItWithCode0(t *testing.T) {
 	code, _, stderr := cmdtest.Call(run, []string{"--http-address=127.0.0.1:0", "--nsqd-http-address=127.0.0.1:1"}, nil, syscall.SIGTERM)
-	if code != cmdkit.ExitOK || strings.Contains(stderr, "level=ERROR") || !strings.Contains(stderr, "url=http://127.0.0.1:") {
+	if code != cmdkit.ExitOK || strings.Contains(stderr, "level=ERROR") || !strings.Contains(stderr, "url=http://127.0.0.1:") ||
+		!strings.Contains(stderr, `"HTTP: listening on 127.0.0.1:`) {
 		t.Errorf("code %d, stderr %s", code, stderr)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,6 +73,24 @@ func ask(t *testing.T, client *http.Client, method, url string) string {
 		case <-tick.C:
 		case <-deadline:
 			t.Fatalf("nobody answers: %v", err)
+		}
+	}
+}
+
+// TestLinesThatHarnessesWaitFor: NSQ's daemons say in their log where they listen, and so do ours, in either format. The address is
+// the one that is bound, as port 0 is how a harness asks for a free one.
+func TestLinesThatHarnessesWaitFor(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	for _, format := range []string{"text", "json"} {
+		args := []string{"--tcp-address=127.0.0.1:0", "--http-address=localhost:0", "--unix-socket=" + socket, "--data-path=" + t.TempDir(), "--log-format=" + format}
+		code, _, stderr := cmdtest.Call(run, args, nil, syscall.SIGTERM)
+		if code != cmdkit.ExitOK || strings.Count(stderr, "listening on") != 3 {
+			t.Errorf("exit code %d, log:\n%s", code, stderr)
+		}
+		for _, line := range []string{`"TCP: listening on 127\.0\.0\.1:[1-9][0-9]+"`, `"TCP: listening on ` + socket + `"`, `"HTTP: listening on 127\.0\.0\.1:[1-9][0-9]+"`} {
+			if !regexp.MustCompile(line).MatchString(stderr) {
+				t.Errorf("the log lacks %s:\n%s", line, stderr)
+			}
 		}
 	}
 }

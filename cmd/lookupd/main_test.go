@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -80,6 +81,12 @@ func TestASignalEndsItWithCode0(t *testing.T) {
 	code, _, stderr := cmdtest.Call(run, args, nil, syscall.SIGTERM)
 	if code != cmdkit.ExitOK || strings.Contains(stderr, "level=ERROR") {
 		t.Errorf("code %d, stderr %s", code, stderr)
+	}
+	// Harnesses wait for these two, and take the ports from them.
+	for _, line := range []string{`"TCP: listening on 127\.0\.0\.1:[1-9][0-9]+"`, `"HTTP: listening on 127\.0\.0\.1:[1-9][0-9]+"`} {
+		if !regexp.MustCompile(line).MatchString(stderr) {
+			t.Errorf("the log lacks %s:\n%s", line, stderr)
+		}
 	}
 }
 
