@@ -194,7 +194,7 @@ func (s *Server) compose() {
 			Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
 			Metrics: s.newMetrics().Handler(s.log), Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
 			HTTPSPort: portOf(s.doors.https),
-			Door: s.door(),
+			Door:      s.door(),
 		})
 	}
 }
