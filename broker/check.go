@@ -49,6 +49,20 @@ type checker struct {
 	out     io.Writer
 	damage  int
 	stopped *keeper.Stopped
+	queues  map[string]bool // of which there are files in nsqd's layout
+}
+
+// read looks at all that is in the folder, but for the list of topics.
+func (c *checker) read() (err error) {
+	if c.stopped, err = keeper.Read(c.dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	found, _, err := nsqdata.List(c.dir)
+	c.queues = make(map[string]bool, len(found))
+	for _, q := range found {
+		c.queues[q.Name] = true
+	}
+	return err
 }
 
 func (c *checker) say(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
@@ -59,7 +73,7 @@ func (c *checker) damaged(format string, args ...any) {
 }
 
 func (c *checker) run() (err error) {
-	if c.stopped, err = keeper.Read(c.dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler)); err != nil {
+	if err := c.read(); err != nil {
 		return err
 	}
 	meta, warnings, err := nsqdata.LoadMetadata(c.dir)
@@ -77,15 +91,49 @@ func (c *checker) run() (err error) {
 			return err
 		}
 	}
-	for _, m := range merged(meta, c.stopped.Registry) {
+	list := merged(meta, c.stopped.Registry)
+	for _, m := range list {
 		if !durable[m.Name] {
 			c.say("topic %s%s: not in the log: served at level memory, taken over by a start at level disk or fsync", m.Name, paused(m.Paused))
 		}
-		if err := c.queues(m, c.stopped.Registry.Lookup(m.Name)); err != nil {
+		if err := c.old(m, c.stopped.Registry.Lookup(m.Name)); err != nil {
 			return err
 		}
 	}
+	if err := c.unlisted(list); err != nil {
+		return err
+	}
 	return c.aside()
+}
+
+// unlisted writes down the queues in nsqd's layout that no list knows, and what a crash has left half-written.
+func (c *checker) unlisted(list []nsqdata.TopicMeta) error {
+	found, err := unlisted(c.dir, list)
+	if err != nil {
+		return err
+	}
+	for _, l := range found {
+		report, err := nsqdata.Scan(c.dir, l.Name, func(nsqdata.Record) error { return nil })
+		if err != nil {
+			return err
+		}
+		what := "a start at level disk or fsync makes it and takes them over, one at level memory serves them when it is made"
+		switch {
+		case !l.Valid():
+			what = "no topic or channel can have this name: a start leaves the files as they are"
+		case l.Ephemeral():
+			what = "a start serves them when it is made"
+		}
+		c.say("queue %s: %d messages, %d bytes: %s: %s", l.Name, report.Records, report.Bytes, l.missing(), what)
+		for _, d := range report.Damage {
+			c.damaged("queue %s: %s", l.Name, d)
+		}
+	}
+	_, halfWritten, err := nsqdata.List(c.dir)
+	for _, name := range halfWritten {
+		c.say("half-written, which a crash leaves, and not used: %s", name)
+	}
+	return err
 }
 
 // log writes down the checkpoint and the log.
@@ -138,14 +186,14 @@ func (c *checker) durable(t *topic.Topic) error {
 	return nil
 }
 
-// queues writes down what there is of a topic in nsqd's layout.
-func (c *checker) queues(m nsqdata.TopicMeta, t *topic.Topic) error {
+// old writes down what there is of a topic in nsqd's layout.
+func (c *checker) old(m nsqdata.TopicMeta, t *topic.Topic) error {
 	names := []string{nsqdata.TopicQueueName(m.Name)}
 	for _, ch := range m.Channels {
 		names = append(names, nsqdata.ChannelQueueName(m.Name, ch.Name))
 	}
 	for _, name := range names {
-		if !nsqdata.Exists(c.dir, name) {
+		if !c.queues[name] {
 			continue
 		}
 		report, err := nsqdata.Scan(c.dir, name, func(nsqdata.Record) error { return nil })

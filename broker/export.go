@@ -1,15 +1,15 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"math"
 	"os"
+	"slices"
 
-	"brokerd/broker/keeper"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
@@ -61,8 +61,7 @@ type exporter struct {
 }
 
 func (e *exporter) run() error {
-	var err error
-	if e.stopped, err = keeper.Read(e.dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler)); err != nil {
+	if err := e.read(); err != nil {
 		return err
 	}
 	meta, _, err := nsqdata.LoadMetadata(e.dir)
@@ -72,7 +71,10 @@ func (e *exporter) run() error {
 	for _, d := range e.stopped.Damage {
 		e.damaged("%s", d)
 	}
-	topics := merged(meta, e.stopped.Registry)
+	topics, err := e.everything(meta)
+	if err != nil {
+		return err
+	}
 	for _, m := range topics {
 		if err := errors.Join(e.topic(m), e.closeQueue()); err != nil {
 			return fmt.Errorf("exporting topic %s: %w", m.Name, err)
@@ -88,6 +90,21 @@ func (e *exporter) run() error {
 	return nil
 }
 
+// everything returns all topics and channels of the folder: those that a list has, and those of queues that no list knows.
+func (e *exporter) everything(meta nsqdata.Metadata) ([]nsqdata.TopicMeta, error) {
+	list := merged(meta, e.stopped.Registry)
+	slices.SortFunc(list, func(a, b nsqdata.TopicMeta) int { return cmp.Compare(a.Name, b.Name) })
+	found, err := unlisted(e.dir, list)
+	for _, l := range found {
+		if !l.Valid() || l.Ephemeral() {
+			e.damaged("queue %s: no nsqd makes a topic and channel of this name at its start: it is left out", l.Name)
+			continue
+		}
+		list = l.add(list, func(string) bool { return false })
+	}
+	return list, err
+}
+
 // topic writes what the log has of a topic, and behind it what its queues in nsqd's layout have.
 func (e *exporter) topic(m nsqdata.TopicMeta) error {
 	t := e.stopped.Registry.Lookup(m.Name)
@@ -96,11 +113,11 @@ func (e *exporter) topic(m nsqdata.TopicMeta) error {
 			return err
 		}
 	}
-	if err := e.old(t, nsqdata.TopicQueueName(m.Name)); err != nil {
+	if err := e.copy(t, nsqdata.TopicQueueName(m.Name)); err != nil {
 		return err
 	}
 	for _, c := range m.Channels {
-		if err := e.old(t, nsqdata.ChannelQueueName(m.Name, c.Name)); err != nil {
+		if err := e.copy(t, nsqdata.ChannelQueueName(m.Name, c.Name)); err != nil {
 			return err
 		}
 	}
@@ -125,9 +142,9 @@ func (e *exporter) durable(t *topic.Topic) error {
 	return err
 }
 
-// old copies a queue that is in nsqd's layout already, but for what the log has taken over of it.
-func (e *exporter) old(t *topic.Topic, name string) error {
-	if !nsqdata.Exists(e.dir, name) {
+// copy copies a queue that is in nsqd's layout already, but for what the log has taken over of it.
+func (e *exporter) copy(t *topic.Topic, name string) error {
+	if !e.queues[name] {
 		return nil
 	}
 	had, done, err := uint64(0), false, error(nil)

@@ -141,7 +141,13 @@ func (s *Server) load(ctx context.Context) error {
 	for _, w := range warnings {
 		s.log.Warn("list of topics and channels", "warning", w)
 	}
+	if err := s.rebuildHeadless(); err != nil {
+		return err
+	}
 	if err := s.registry.Restore(meta); err != nil {
+		return err
+	}
+	if err := s.restoreUnlisted(); err != nil {
 		return err
 	}
 	if s.keeper != nil {

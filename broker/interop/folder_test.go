@@ -2,6 +2,8 @@ package interop
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -9,9 +11,8 @@ import (
 
 	"github.com/nsqio/go-nsq"
 
-	"brokerd/protocol/httpapi"
-
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/httpapi"
 )
 
 // What a broker is left with when it is stopped: 1,000 messages of which a channel finished some, asked for some to come
@@ -220,5 +221,45 @@ func expectBodies(t *testing.T, label string, n int, leftOut map[string]bool, go
 	}
 	if missing > 0 || len(got) != n-len(leftOut) {
 		t.Errorf("%d bodies of %s came, wanted %d; %d are missing", len(got), label, n-len(leftOut), missing)
+	}
+}
+
+// TestQueuesOfAnNSQDThatItsListHasNot: an nsqd is stopped, and its list of topics is one of before it had topic orders, as a crash
+// leaves it, or is gone. A broker at level disk takes all of it over; what it exports an nsqd serves.
+func TestQueuesOfAnNSQDThatItsListHasNot(t *testing.T) {
+	for name, lose := range map[string]func(list string) error{
+		"an older list": func(list string) error { return os.WriteFile(list, []byte(`{"topics":[],"version":"1.3.0"}`), 0o600) },
+		"no list":       os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			nsqd := newBroker(t, "nsqd", "nsqd", folder, "--mem-queue-size=100", "--max-bytes-per-file=32768")
+			nsqd.Start(t)
+			nsqd.Create(t, "orders", "billing")
+			publishBatch(t, nsqd.TCP, "orders", "order", ordersLeft)
+			nsqd.Create(t, "held")
+			publishBatch(t, nsqd.TCP, "held", "held", heldMessages)
+			nsqd.Stop(t)
+			if err := lose(filepath.Join(folder, "nsqd.dat")); err != nil {
+				t.Fatal(err)
+			}
+			b := newBroker(t, "brokerd", "brokerd", folder, "--durability=disk")
+			b.Start(t)
+			if c, h := b.Channel(t, "orders", "billing"), b.Topic(t, "held"); c.Depth != ordersLeft || h.Depth != heldMessages {
+				t.Errorf("it has %d in orders:billing and %d in held", c.Depth, h.Depth)
+			}
+			b.Stop(t)
+			out := filepath.Join(t.TempDir(), "out")
+			export := cmdtest.Tool(t, "brokerd", "export", folder, out)
+			if code := export.Wait(t, 20*time.Second); code != 0 {
+				t.Fatalf("export: exit code %d\n%s", code, export.LastWords())
+			}
+			nsqd = newBroker(t, "nsqd", "nsqd again", out, "--mem-queue-size=100")
+			nsqd.Start(t)
+			expectBodies(t, "order", ordersLeft, nil, collect(t, nsqd, "orders", "billing", ordersLeft))
+			expectBodies(t, "held", heldMessages, nil, collect(t, nsqd, "held", "archive", heldMessages))
+			nsqd.Stop(t)
+		})
 	}
 }

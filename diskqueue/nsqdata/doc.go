@@ -18,7 +18,7 @@
 // Every file has mode 0600. Files that are replaced whole are written beside their name, synced, renamed, and the folder
 // is synced.
 //
-// Scan reads a queue that nobody has open without changing it; PutAside moves its files to another folder.
+// List finds the queues of a folder by the names of its files, whoever knows of them. Scan reads a queue that nobody has open without changing it; PutAside moves its files to another folder.
 //
 // # After an unclean stop
 //

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 )
 
@@ -159,8 +158,8 @@ func (r *repairer) span() (first, last int64, err error) {
 func (r *repairer) number(fileName string) (number int64, ok bool) {
 	s, ok1 := strings.CutPrefix(fileName, r.name+".diskqueue.")
 	s, ok2 := strings.CutSuffix(s, ".dat")
-	number, err := strconv.ParseInt(s, 10, 32)
-	return number, ok1 && ok2 && err == nil && number >= 0 && len(s) >= 6
+	number, ok = dataNumber(s)
+	return number, ok && ok1 && ok2
 }
 
 // unread returns the bytes of the data files that are not read yet.

@@ -38,12 +38,16 @@ func Source(dir, name string) (string, error) {
 // queue must not be open. Where a file cannot be read on, Scan goes on with the next one, as go-diskqueue does, and says so in
 // the report. It ends with f's error, or when a file cannot be opened.
 func Scan(dir, name string, f func(Record) error) (ScanReport, error) {
-	s := scanner{repairer: repairer{queueFiles: queueFiles{dir: dir, name: name}, minSize: RecordHeaderSize, maxSize: 1<<31 - 1,
-		logf: func(string, string, ...any) {}}, f: f}
+	s := newScanner(dir, name, f)
 	if err := s.run(); err != nil {
 		return s.report, fmt.Errorf("failed to read disk queue %s: %w", name, err)
 	}
 	return s.report, nil
+}
+
+func newScanner(dir, name string, f func(Record) error) *scanner {
+	return &scanner{repairer: repairer{queueFiles: queueFiles{dir: dir, name: name}, minSize: RecordHeaderSize, maxSize: 1<<31 - 1,
+		logf: func(string, string, ...any) {}}, f: f}
 }
 
 type scanner struct {
@@ -77,11 +81,12 @@ func (s *scanner) run() error {
 	return nil
 }
 
-// numbers returns the numbers of the data files in an extent, sorted.
+// numbers returns the numbers of the data files from an extent's read position on, sorted: those behind a gap, too, which an nsqd
+// would not read.
 func (s *scanner) numbers(e extent) (list []int64, err error) {
 	entries, err := os.ReadDir(folder(s.dir))
 	for _, entry := range entries {
-		if n, ok := s.number(entry.Name()); ok && n >= e.read.file && n <= e.write.file {
+		if n, ok := s.number(entry.Name()); ok && n >= e.read.file {
 			list = append(list, n)
 		}
 	}
