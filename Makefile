@@ -20,9 +20,11 @@ build:
 	@go build -trimpath -o bin/ ./...
 	echo "built: $$(cd bin && echo *)"
 
-# A lookup, a broker and an admin on this machine's loopback, with the queues in $(DATA), until Ctrl-C.
-run: build
-	@set -m # a process group for each daemon, so that Ctrl-C reaches them through the trap only, and once
+# A lookup, a broker and an admin on this machine's loopback until Ctrl-C. Their queues and logs are in $(DATA).
+run:
+	@$(MAKE) --no-print-directory build >/dev/null
+	mkdir -p "$(DATA)/logs"
+	set -m # a process group for each daemon, so that Ctrl-C reaches them through the trap only, and once
 	pids=()
 	stop() {
 	  trap '' INT TERM
@@ -31,27 +33,24 @@ run: build
 	  exit "$${status:-0}"
 	}
 	alive() { for pid in "$${pids[@]}"; do kill -0 "$$pid" 2>/dev/null || return 1; done; }
+	start() { # NAME PORT FLAGS...: returns once its port is open
+	  name=$$1 port=$$2; shift 2
+	  bin/$$name "$$@" >"$(DATA)/logs/$$name.log" 2>&1 & pids+=($$!)
+	  until (exec 3<>"/dev/tcp/127.0.0.1/$$port") 2>/dev/null; do
+	    kill -0 "$${pids[-1]}" 2>/dev/null || { tail -n 3 "$(DATA)/logs/$$name.log" >&2; status=1; stop; }
+	    sleep 0.05
+	  done
+	}
 	trap stop INT TERM
-	bin/lookupd --tcp-address=127.0.0.1:4160 --http-address=127.0.0.1:4161 --broadcast-address=127.0.0.1 & pids+=($$!)
-	bin/brokerd --tcp-address=127.0.0.1:4150 --http-address=127.0.0.1:4151 --broadcast-address=127.0.0.1 \
-	  --lookupd-tcp-address=127.0.0.1:4160 --data-path="$(DATA)" & pids+=($$!)
-	if [ -x bin/admind ]; then
-	  bin/admind --http-address=127.0.0.1:4171 --lookupd-http-address=127.0.0.1:4161 & pids+=($$!)
-	fi
-	for _ in {1..100}; do (exec 3<>/dev/tcp/127.0.0.1/4151) 2>/dev/null && break; sleep 0.05; done
+	start lookupd 4161 --tcp-address=127.0.0.1:4160 --http-address=127.0.0.1:4161 --broadcast-address=127.0.0.1
+	start brokerd 4151 --tcp-address=127.0.0.1:4150 --http-address=127.0.0.1:4151 --broadcast-address=127.0.0.1 \
+	  --lookupd-tcp-address=127.0.0.1:4160 --data-path="$(DATA)"
+	start admind 4171 --http-address=127.0.0.1:4171 --lookupd-http-address=127.0.0.1:4161
 	set +m
-	alive && printf '  %s\n' '' \
-	  'Broker   tcp 127.0.0.1:4150   http://127.0.0.1:4151/stats' \
-	  'Lookup   tcp 127.0.0.1:4160   http://127.0.0.1:4161/nodes' \
-	  "$$([ -x bin/admind ] && echo 'Admin    http://127.0.0.1:4171/')" \
-	  'Try, in another terminal:' \
-	  "  curl -d 'first message' 'http://127.0.0.1:4151/pub?topic=hello'" \
-	  "  curl -X POST 'http://127.0.0.1:4151/channel/create?topic=hello&channel=archive'" \
-	  "  curl 'http://127.0.0.1:4151/stats?topic=hello'" \
-	  "  curl 'http://127.0.0.1:4161/lookup?topic=hello'" '' \
-	  'The queues are kept in $(DATA). Ctrl-C stops everything.' ''
+	printf '%s\n' 'Broker  tcp 127.0.0.1:4150, http://127.0.0.1:4151' 'Lookup  tcp 127.0.0.1:4160, http://127.0.0.1:4161' \
+	  'Admin   http://127.0.0.1:4171, what to try: http://127.0.0.1:4171/docs/first-message' 'Ctrl-C stops all three. Queues and logs: $(DATA)'
 	while alive; do sleep 0.2; done
-	echo 'a daemon has ended by itself: stopping the others' >&2
+	echo "one of them has ended by itself, see $(DATA)/logs: stopping the others" >&2
 	status=1
 	stop
 

@@ -9,8 +9,8 @@ import (
 // project is a small one that is right.
 func project() fstest.MapFS {
 	return fstest.MapFS{
-		"docs/README.md":         {Data: []byte("# Home\n\n## Use\n\n- [A page](a.md): first.\n- [B](deep/B.md#two): second.\n")},
-		"docs/a.md":              {Data: []byte("# A <page>\n\n<!-- a comment -->\n[b](deep/B.md#two), [code](../main.go)\n\n```sh\nls # files\n```\n")},
+		"docs/README.md":         {Data: []byte("# Home\n\n## Use\n\n- [A page](a.md): first.\n- [B](deep/B.md): second.\n")},
+		"docs/a.md":              {Data: []byte("# A & page\n\n<!-- a comment -->\n[b](deep/B.md#two), [code](../main.go)\n\n```sh\nls # files\n```\n")},
 		"docs/deep/B.md":         {Data: []byte("# B\n\n## Two\n\n[home](../README.md)\n\n![drawn](../images/d.svg)\n\n| a | |\n|---|---|\n| 1 | `2` |\n")},
 		"docs/images/d.svg":      {Data: []byte(`<svg viewBox="0 0 1 1"><style>.box{fill:red}</style><rect class="box"/></svg>`)},
 		"main.go":                {Data: []byte("package main\n")},
@@ -25,7 +25,7 @@ func TestSiteHasAPageForEachFile(t *testing.T) {
 	}
 	for name, parts := range map[string][]string{
 		"index.html": {`<a href="a">A page</a>`, `<h2>Use</h2>`, `<a href="./" aria-current="page">Start</a>`},
-		"a.html": {`<h1 id="a-page">`, `href="deep/b#two"`, `<code>ls <span class="comment"># files</span></code>`, ", code</p>",
+		"a.html": {`<h1 id="a--page">A &amp; page`, `href="deep/b#two"`, `<code>ls <span class="comment"># files</span></code>`, ", code</p>",
 			`<a class="before" rel="prev" href="./">`},
 		"deep/b.html": {`<link rel="stylesheet" href="../docs.css">`, `<h2 id="two">`, `<svg role="img" aria-label="drawn" class="drawing" viewBox`,
 			`<td></td>`, `<a href="../a">A page</a>`},

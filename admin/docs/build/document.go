@@ -61,6 +61,9 @@ func read(project fs.FS, file string) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := Blocks(source); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	for i, h := range d.headings {
 		if (h.Level == 1) != (i == 0) {
 			return nil, fmt.Errorf("%s: must begin with a heading of the first level, and have no other such: %q", file, h.Title)
