@@ -166,7 +166,7 @@ func ownNetwork(f func()) error {
 	done := make(chan struct{})
 	var err error
 	go func() {
-		defer close(done) // also when f ends the test
+		defer close(done)      // also when f ends the test
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and its network with what was started there
 		if err = newNetwork(); err == nil {
 			f()

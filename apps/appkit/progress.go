@@ -109,6 +109,14 @@ func (p *Progress) line(done, rate, left int64, known bool) string {
 	return text
 }
 
+// Counted returns a number with what is counted, as in 1 message and 2,000 messages.
+func Counted(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return Grouped(n) + " " + thing
+}
+
 // Grouped writes a number with commas between the thousands.
 func Grouped(n int64) string {
 	digits := strconv.FormatInt(n, 10)

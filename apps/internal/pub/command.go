@@ -187,11 +187,11 @@ func (o *options) run(ctx context.Context, env *appkit.Env) error {
 	} else {
 		err = s.sendAll(ctx, &splitter{input: env.Stdin, delimiter: delimiter})
 	}
-	done := appkit.Grouped(s.progress.Done.Load())
+	done := appkit.Counted(s.progress.Done.Load(), "message")
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%s messages were published, then: %w", done, err)
+		return fmt.Errorf("published %s, then: %w", done, err)
 	}
-	env.Note("published %s messages to %s", done, o.topic)
+	env.Note("published %s to %s", done, o.topic)
 	return nil
 }
 

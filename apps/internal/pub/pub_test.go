@@ -131,7 +131,7 @@ func TestModes(t *testing.T) {
 		t.Errorf("the broker that is left has %d messages, wanted 200 and 400", n)
 	}
 	code, log := run(t, input(), append(each, "--topic=all", "--retry=0s")...)
-	if code != appkit.ExitFailed || !strings.Contains(log, "0 messages were published, then: not acknowledged within 0s") {
+	if code != appkit.ExitFailed || !strings.Contains(log, "published 0 messages, then: not acknowledged within 0s") {
 		t.Errorf("with a dead broker among all: exit code %d, %s", code, log)
 	}
 }

@@ -124,7 +124,7 @@ func (o *options) run(ctx context.Context, env *appkit.Env) error {
 	err = o.consume(ctx, env, config, p)
 	quiet()
 	work.Wait()
-	env.Note("%s messages", appkit.Grouped(p.printed.Load()))
+	env.Note("%s", appkit.Counted(p.printed.Load(), "message"))
 	if err != nil {
 		return err
 	}
