@@ -45,7 +45,7 @@ var rooms = []room{
 	{"diskqueue/manifest", []string{"diskqueue/vfs"}, "it names what belongs to a folder; it looks at none of it"},
 	{"diskqueue/nsqdata", []string{"diskqueue/vfs", "protocol"}, "nsqd's folder is a format; who moves messages is decided above"},
 
-	{"broker/inflight", []string{"protocol"}, "pure: no lock, no clock, so that a model can check it"},
+	{"broker/inflight", []string{"protocol", "diskqueue/journal"}, "pure: no lock, no clock, so that a model can check it"},
 	{"broker/backlog", []string{"protocol", "diskqueue/..."}, "it holds what waits; it must not know who takes it"},
 	{"broker/topic", []string{"protocol", "broker/backlog", "broker/inflight", "diskqueue/..."},
 		"the only mover of messages; it must not know connections, HTTP or options"},

@@ -138,7 +138,7 @@ func TestExportOfHalfATakeOver(t *testing.T) {
 		if left--; left < 0 {
 			return stop
 		}
-		return m.Add(r.Timestamp, r.Attempts, r.Body)
+		return m.Add(r.Timestamp, r.Attempts, r.ID, r.Body)
 	}); !errors.Is(err, stop) {
 		t.Fatal(err)
 	}

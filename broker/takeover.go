@@ -14,7 +14,7 @@ import (
 const importedFolder = "nsqd-imported"
 
 // takeOver moves the queues that an nsqd, or a broker at level memory, has left of topics that are kept in the log now into
-// the log: each message once, with its time and attempts, under a new id, since ids of the log grow along a topic. A queue's
+// the log: each message once, with its id, time and attempts. A queue's
 // files are put aside once all of it is synced. What a crash, or the end of ctx, cuts short the next start goes on with.
 func (s *Server) takeOver(ctx context.Context) error {
 	for _, t := range s.registry.Topics() {
@@ -87,7 +87,7 @@ func (s *Server) copyQueue(ctx context.Context, m *topic.Import, q oldQueue) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return m.Add(r.Timestamp, r.Attempts, r.Body)
+		return m.Add(r.Timestamp, r.Attempts, r.ID, r.Body)
 	})
 	for _, d := range report.Damage {
 		s.log.Error("a queue that is taken over is damaged", "queue", q.name, "where", d)

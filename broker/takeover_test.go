@@ -205,7 +205,7 @@ func TestTakeOverIsCutShort(t *testing.T) {
 			if limit--; limit < 0 {
 				return io.EOF
 			}
-			return m.Add(r.Timestamp, r.Attempts, r.Body)
+			return m.Add(r.Timestamp, r.Attempts, r.ID, r.Body)
 		})
 		if err != nil && limit >= 0 {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package backlog
 import (
 	"bytes"
 	"runtime"
+	"slices"
 	"testing"
 	"weak"
 
@@ -22,13 +23,15 @@ func appendMessage(dst []byte, id protocol.MessageID, size int) []byte {
 
 // machine drives a tail and its queues; for each queue it keeps the messages that must come out.
 type machine struct {
-	noted bool // nodes are noted, linked, and may be evicted
-	next  protocol.MessageID
-	tail  Tail
-	queue [3]Queue
-	want  [3][]protocol.MessageFrame
-	nodes []*Node // noted ones
-	disk  map[*Node][]byte
+	noted   bool // nodes are noted, linked, and may be evicted
+	next    protocol.MessageID
+	tail    Tail
+	queue   [3]Queue
+	want    [3][]protocol.MessageFrame
+	nodes   []*Node // noted ones
+	disk    map[*Node][]byte
+	newest  Extent // of the last publish
+	cutable int    // queues that have all of it
 }
 
 func (m *machine) batch(t *rapid.T) (frames []byte, list []protocol.MessageFrame) {
@@ -59,7 +62,8 @@ func (m *machine) Publish(t *rapid.T) {
 	}
 	if m.noted {
 		first, _ := list[0].ID()
-		at = m.tail.Note(at, uint64(first), first, m.next, len(list))
+		at = m.tail.Note(at, Position(first), len(list))
+		m.newest, m.cutable = at, to
 		if n := m.tail.Last(); len(m.nodes) == 0 || m.nodes[len(m.nodes)-1] != n {
 			m.nodes = append(m.nodes, n)
 		}
@@ -87,7 +91,7 @@ func (m *machine) Overflow(t *rapid.T) {
 	}
 	frames, list := m.batch(t)
 	i := rapid.IntRange(0, 2).Draw(t, "queue")
-	m.queue[i].Add(Detached(frames), len(list))
+	m.queue[i].Add(Detached(frames, 0, len(list)), len(list))
 	m.want[i] = append(m.want[i], list...)
 }
 
@@ -107,18 +111,22 @@ func (m *machine) Read(t *rapid.T) {
 		q := &m.queue[i]
 		if m.noted {
 			if n := q.Cold(); n != nil {
-				q.Supply(n, m.disk[n], false)
+				q.Supply(n, m.disk[n], nil)
 			}
 		}
 		if q.Len() == 0 {
 			break
 		}
-		got := q.Next()
+		got, pos := q.Next()
 		if !bytes.Equal(got, m.want[i][0]) {
 			t.Fatalf("queue %d: got %x, want %x", i, got[:min(len(got), 64)], m.want[i][0][:min(len(m.want[i][0]), 64)])
 		}
-		id, _ := got.ID()
-		q.Took(id)
+		if id := got.MustID(); m.noted && Position(id) != pos {
+			t.Fatalf("queue %d: message %d is said to have position %d", i, id, pos)
+		}
+		if m.noted && pos >= m.newest.first {
+			m.cutable &^= 1 << i
+		}
 		m.want[i] = m.want[i][1:]
 	}
 }
@@ -133,6 +141,25 @@ func (m *machine) Evict(t *rapid.T) {
 		m.disk[n] = frames
 		n.Evict()
 	}
+}
+
+// Withdraw takes back what was published last from those that have all of it.
+func (m *machine) Withdraw(t *rapid.T) {
+	if !m.noted || m.newest.first == 0 {
+		t.Skip("nothing to take back")
+	}
+	from := m.newest.first
+	for i := range m.queue {
+		if m.cutable>>i&1 == 0 {
+			continue
+		}
+		keep := slices.IndexFunc(m.want[i], func(f protocol.MessageFrame) bool { return Position(f.MustID()) >= from })
+		if n := m.queue[i].Cut(m.newest); n != m.newest.Positions().Len() {
+			t.Fatalf("queue %d: %d were taken back, want %d", i, n, m.newest.Positions().Len())
+		}
+		m.want[i] = slices.Delete(m.want[i], keep, keep+m.newest.Positions().Len())
+	}
+	m.cutable, m.newest = 0, Extent{}
 }
 
 // Trim forgets the tail's node, as an idle topic does.
@@ -150,12 +177,25 @@ func (m *machine) Empty(t *rapid.T) {
 	i := rapid.IntRange(0, 2).Draw(t, "queue")
 	m.queue[i].Clear()
 	m.want[i] = nil
+	m.cutable &^= 1 << i
 }
 
 func (m *machine) Check(t *rapid.T) {
 	for i := range m.queue {
 		if m.queue[i].Len() != len(m.want[i]) {
 			t.Fatalf("queue %d: Len is %d, want %d", i, m.queue[i].Len(), len(m.want[i]))
+		}
+		if !m.noted {
+			continue
+		}
+		shown, above := Position(m.next)-2, 0
+		for _, f := range m.want[i] {
+			if Position(f.MustID()) > shown {
+				above++
+			}
+		}
+		if got := m.queue[i].Above(shown); m.next > 2 && got != above {
+			t.Fatalf("queue %d: %d are above %d, want %d", i, got, shown, above)
 		}
 	}
 }
@@ -196,65 +236,143 @@ func TestOldMessageHoldsNoLaterNodes(t *testing.T) {
 	if held > 0 {
 		t.Errorf("%d of %d nodes that nobody needs are still in memory", held, len(later))
 	}
-	if f := slow.Next(); len(f) != protocol.MessageOverhead+handOver {
+	if f, _ := slow.Next(); len(f) != protocol.MessageOverhead+handOver {
 		t.Errorf("the old message has %d bytes", len(f))
 	}
 	runtime.KeepAlive(&tail)
 }
 
-func TestFind(t *testing.T) {
-	var frames []byte
-	var offs []int
-	for id := range protocol.MessageID(5) {
-		offs = append(offs, len(frames))
-		frames = appendMessage(frames, 10*id, int(id))
-	}
-	for _, c := range []struct {
-		from protocol.MessageID
-		want int
-	}{{0, 0}, {1, offs[1]}, {10, offs[1]}, {40, offs[4]}, {41, len(frames)}} {
-		if got := Find(frames, c.from); got != c.want {
-			t.Errorf("Find from %d is at %d, want %d", c.from, got, c.want)
+// chain returns closed nodes of per messages each, from position 1 on, in one queue, none in memory, and what is on disk of each.
+func chain(count, per int) (q *Queue, nodes []*Node, disk map[*Node][]byte) {
+	var tail Tail
+	q, disk = &Queue{}, map[*Node][]byte{}
+	for i := range count {
+		var frames []byte
+		first := i*per + 1
+		for k := range per {
+			frames = appendMessage(frames, protocol.MessageID(first+k), 8)
 		}
+		at, _ := tail.Append(frames)
+		at = tail.Note(at, Position(first), per)
+		q.Add(at, per)
+		tail.Close()
+		nodes = append(nodes, tail.Last())
+	}
+	for _, n := range nodes {
+		disk[n] = n.Frames()
+		n.Evict()
+	}
+	return q, nodes, disk
+}
+
+// without returns whole frames but for some messages, and the positions that are left.
+func without(n *Node, frames []byte, gone ...Position) (rest []byte, runs []Range) {
+	runs = []Range{}
+	for pos := n.First(); pos < n.End(); pos++ {
+		f := protocol.FirstMessage(frames)
+		frames = frames[len(f):]
+		if !slices.Contains(gone, pos) {
+			rest = append(rest, f...)
+			if k := len(runs) - 1; k >= 0 && runs[k].Last == pos-1 {
+				runs[k].Last = pos
+			} else {
+				runs = append(runs, Range{First: pos, Last: pos})
+			}
+		}
+	}
+	return rest, runs
+}
+
+// read takes all out of a queue.
+func read(t *testing.T, q *Queue, supply func(n *Node) ([]byte, []Range)) (got []Position) {
+	t.Helper()
+	for {
+		if n := q.Cold(); n != nil {
+			frames, runs := supply(n)
+			q.Supply(n, frames, runs)
+			continue
+		}
+		if q.Len() == 0 {
+			return got
+		}
+		f, pos := q.Next()
+		if Position(f.MustID()) != pos {
+			t.Fatalf("position %d is message %d", pos, f.MustID())
+		}
+		got = append(got, pos)
 	}
 }
 
 // A damaged node brings fewer messages than were counted: the rest of the queue goes on, and the missing ones are told.
 func TestDamagedNodeLosesOnlyItsOwn(t *testing.T) {
-	var tail Tail
-	var q Queue
-	var nodes []*Node
-	for i := range protocol.MessageID(3) {
-		frames := appendMessage(appendMessage(nil, 2*i+1, 8), 2*i+2, 8)
-		at, _ := tail.Append(frames)
-		at = tail.Note(at, uint64(2*i), 2*i+1, 2*i+2, 2)
-		q.Add(at, 2)
-		nodes = append(nodes, tail.Last())
-		tail.Close()
-	}
-	for _, n := range nodes {
-		n.Evict()
-	}
-	var got []protocol.MessageID
-	for {
-		if n := q.Cold(); n != nil {
-			frames := appendMessage(appendMessage(nil, n.First(), 8), n.Last(), 8)
-			if n == nodes[1] {
-				frames = frames[len(frames)/2:] // its first message is lost
+	for _, gone := range [][]Position{{4}, {5}, {6}, {4, 5}, {5, 6}, {4, 6}, {4, 5, 6}, {7}, {9}, {1}, {1, 2, 3, 9}} {
+		q, nodes, disk := chain(3, 3)
+		got := read(t, q, func(n *Node) ([]byte, []Range) {
+			if slices.ContainsFunc(gone, func(p Position) bool { return p >= n.First() && p < n.End() }) {
+				return without(n, disk[n], gone...)
 			}
-			q.Supply(n, frames, n == nodes[1])
-			continue
+			return disk[n], nil
+		})
+		var want, lost []Position
+		for pos := Position(1); pos < nodes[2].End(); pos++ {
+			if !slices.Contains(gone, pos) {
+				want = append(want, pos)
+			}
 		}
-		if q.Len() == 0 {
-			break
+		for _, r := range q.Lost() {
+			for pos := r.First; pos <= r.Last; pos++ {
+				lost = append(lost, pos)
+			}
 		}
-		f := q.Next()
-		id, _ := f.ID()
-		q.Took(id)
-		got = append(got, id)
+		if !slices.Equal(got, want) || !slices.Equal(lost, gone) {
+			t.Errorf("without %v: got %v, lost %v", gone, got, lost)
+		}
 	}
-	if len(got) != 5 || got[2] != 4 || got[4] != 6 || q.Lost() != 1 {
-		t.Errorf("got %v, lost %d, want 1 2 4 5 6 and 1", got, q.Lost())
+}
+
+// A channel that needs single messages of a node has it read once, also when others of the node are not there any more.
+func TestSpansOfOneNodeShareItsBytes(t *testing.T) {
+	_, nodes, disk := chain(2, 100)
+	for _, compacted := range []bool{false, true} {
+		var q Queue
+		var want, gone []Position
+		for pos := Position(1); pos <= 200; pos++ {
+			if pos%7 == 0 {
+				q.Add(Of(nodes[(pos-1)/100], Range{First: pos, Last: pos}), 1)
+				want = append(want, pos)
+			} else if compacted {
+				gone = append(gone, pos)
+			}
+		}
+		reads := 0
+		got := read(t, &q, func(n *Node) ([]byte, []Range) {
+			reads++
+			if compacted {
+				return without(n, disk[n], gone...)
+			}
+			return disk[n], nil
+		})
+		if !slices.Equal(got, want) || reads != 2 || len(q.Lost()) > 0 {
+			t.Errorf("compacted %v: got %v in %d reads", compacted, got, reads)
+		}
+	}
+}
+
+// What waited in a topic goes before what its channel got alone meanwhile.
+func TestQueuesAreMergedByPosition(t *testing.T) {
+	_, nodes, disk := chain(3, 4)
+	var topic, channel Queue
+	topic.Add(Of(nodes[0], Range{First: 1, Last: 4}), 4)
+	topic.Add(Of(nodes[2], Range{First: 10, Last: 12}), 3)
+	channel.Add(Of(nodes[1], Range{First: 6, Last: 8}), 3)
+	channel.SetAfter(5)
+	channel.AddQueue(&topic)
+	if got := channel.After(); got != 0 {
+		t.Errorf("the queue was left up to %d", got)
+	}
+	got := read(t, &channel, func(n *Node) ([]byte, []Range) { return disk[n], nil })
+	if !slices.Equal(got, []Position{1, 2, 3, 4, 6, 7, 8, 10, 11, 12}) {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -299,11 +417,11 @@ func BenchmarkScattered(b *testing.B) {
 	var q Queue
 	batch := appendMessage(nil, 1, 20)
 	for range 10000 {
-		q.Add(Detached(batch), 1)
+		q.Add(Detached(batch, 0, 1), 1)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		q.Next()
-		q.Add(Detached(batch), 1)
+		q.Add(Detached(batch, 0, 1), 1)
 	}
 }

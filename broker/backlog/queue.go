@@ -1,34 +1,53 @@
 package backlog
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"brokerd/protocol"
 )
 
-// span is messages that follow each other in a chain of nodes.
+// span is messages that follow each other in a chain of nodes. Where they have positions these follow each other too.
 type span struct {
-	Extent
-	left  int    // messages
-	mem   []byte // bytes of the node at from, nil until it is come to
-	given bool   // mem was supplied: its end is the node's
+	Extent         // from moves on as messages are taken
+	left   int     // messages
+	mem    []byte  // bytes of the node at from, nil until it is come to
+	given  bool    // mem was supplied: its end is the node's
+	runs   []Range // of mem: which positions it has, nil: all
 }
 
 // Queue is what waits for one channel, in order. Its zero value is empty.
 type Queue struct {
 	spans []span // the first is read from
 	n     int
-	after protocol.MessageID // of the last message that was taken, as far as Took was told
-	lost  int                // messages that were counted and could not be read
+	after Position // of the last message that was taken
+	lost  []Range  // were counted and could not be read
 }
 
 // Len returns the number of messages.
 func (q *Queue) Len() int { return q.n }
 
-// Add appends count messages, 1 or more.
+// First returns the position of the first message, 0 when the queue is empty.
+func (q *Queue) First() Position {
+	if q.n == 0 {
+		return 0
+	}
+	return q.spans[0].first
+}
+
+// Above returns how many messages have a position above one.
+func (q *Queue) Above(shown Position) (n int) {
+	for i := len(q.spans) - 1; i >= 0 && q.spans[i].last > shown; i-- {
+		n += Range{First: max(q.spans[i].first, shown+1), Last: q.spans[i].last}.Len()
+	}
+	return n
+}
+
+// Add appends count messages, 1 or more, behind all that wait.
 func (q *Queue) Add(at Extent, count int) {
 	q.n += count
-	if k := len(q.spans) - 1; k >= 0 && follows(q.spans[k].to, at.from) {
+	if k := len(q.spans) - 1; k >= 0 && q.spans[k].follows(&at) {
 		q.spans[k].to, q.spans[k].last = at.to, at.last
 		q.spans[k].left += count
 		return
@@ -36,18 +55,59 @@ func (q *Queue) Add(at Extent, count int) {
 	q.spans = append(q.spans, span{Extent: at, left: count})
 }
 
-// follows reports whether nothing lies between the two places.
-func follows(to, from Position) bool {
-	if to == from {
-		return true
+// follows reports whether nothing lies between a span and what is added.
+func (s *span) follows(at *Extent) bool {
+	if at.first == 0 || s.last == 0 {
+		return s.to == at.from && at.first == s.last
 	}
-	return from.off == 0 && int64(to.off) == to.node.end.Load() && to.node.next == from.node
+	return at.first == s.last+1 && (at.from.node == s.to.node || s.to.node.next == at.from.node)
 }
 
-// AddQueue appends all messages of other, which is unchanged and may be added to several queues.
+// AddQueue adds all messages of other, which is unchanged and may be added to several queues: where they have positions in their
+// order, else behind all that wait.
 func (q *Queue) AddQueue(other *Queue) {
+	if len(other.spans) == 0 {
+		return
+	}
 	q.n += other.n
+	behind := len(q.spans) == 0 || q.spans[len(q.spans)-1].last < other.spans[0].first
 	q.spans = append(q.spans, other.spans...)
+	if first := other.spans[0].first; first > 0 {
+		q.after = min(q.after, first-1)
+		if !behind {
+			slices.SortStableFunc(q.spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+		}
+	}
+}
+
+// Cut takes out the messages of an extent, as far as they wait: none of them was taken. It returns how many.
+func (q *Queue) Cut(at Extent) (cut int) {
+	for i := len(q.spans) - 1; i >= 0 && q.spans[i].last >= at.first; i-- {
+		s := &q.spans[i]
+		from, to := max(s.first, at.first), min(s.last, at.last)
+		if from > to {
+			continue
+		}
+		n := Range{First: from, Last: to}.Len()
+		cut += n
+		behind := *s
+		s.left = int(from - s.first)
+		switch {
+		case to < s.last:
+			behind.Extent = Extent{from: at.to, to: s.to, first: to + 1, last: behind.last}
+			behind.left, behind.mem, behind.given, behind.runs = int(behind.last-to), nil, false, nil
+			s.last = from - 1
+			q.spans = slices.Insert(q.spans, i+1, behind)
+			s = &q.spans[i]
+		default:
+			s.last, s.to = from-1, at.from
+		}
+		if s.left == 0 {
+			q.spans = slices.Delete(q.spans, i, i+1)
+		}
+	}
+	q.n -= cut
+	return cut
 }
 
 // Clear drops everything.
@@ -58,28 +118,57 @@ func (q *Queue) Clear() { *q = Queue{} }
 func (q *Queue) Cold() *Node {
 	for q.n > 0 {
 		s := &q.spans[0]
-		if s.mem != nil && s.from.off < s.end() {
+		if s.mem != nil && s.runs == nil && s.from.off < s.end() {
 			return nil
 		}
-		if s.mem == nil || s.from.node != s.to.node {
-			if n := s.enter(); n != nil || s.from.off < s.end() {
+		if s.mem == nil || s.from.off >= s.end() && !s.missing() {
+			if n := s.enter(); n != nil {
 				return n
 			}
 			continue
 		}
-		// The last node is read to its end, and messages are missing.
-		q.lost += s.left
-		q.n -= s.left
-		q.pop()
+		missing := s.gap()
+		if missing.Last < missing.First {
+			return nil
+		}
+		q.lost = append(q.lost, missing)
+		q.skip(missing.Len())
 	}
 	return nil
 }
 
-// Lost returns how many messages were missing since the last call.
-func (q *Queue) Lost() int {
-	n := q.lost
-	q.lost = 0
-	return n
+// missing reports whether the node that is read should have had the next message.
+func (s *span) missing() bool { return s.given && s.first < s.from.node.End() }
+
+// gap returns which of the next messages the node that is read does not have, none when it has the next one.
+func (s *span) gap() Range {
+	end := min(s.last+1, s.from.node.End())
+	for _, r := range s.runs {
+		if r.Last >= s.first {
+			end = min(end, max(r.First, s.first))
+			break
+		}
+	}
+	return Range{First: s.first, Last: end - 1}
+}
+
+// skip drops the next messages of the first span.
+func (q *Queue) skip(n int) {
+	s := &q.spans[0]
+	s.first += Position(n)
+	s.left -= n
+	q.n -= n
+	q.after = s.first - 1
+	if s.left == 0 {
+		q.pop()
+	}
+}
+
+// Lost returns which messages were missing since the last call.
+func (q *Queue) Lost() []Range {
+	lost := q.lost
+	q.lost = nil
+	return lost
 }
 
 // end returns where the node at from ends, as far as is known now.
@@ -96,90 +185,89 @@ func (s *span) end() int {
 // enter gets the bytes of the node that holds the next message, or returns it when they are not in memory.
 func (s *span) enter() *Node {
 	if s.from.off >= s.end() {
-		s.from = Position{node: s.from.node.next}
-		s.given = false
+		s.from = place{node: s.from.node.next}
 	}
-	s.mem = nil
+	s.mem, s.given, s.runs = nil, false, nil
 	mem := s.from.node.mem.Load()
 	if mem == nil {
 		return s.from.node
 	}
 	s.mem = *mem
+	if s.from.off == unknown {
+		s.from.off = offset(s.mem, int(s.first-s.from.node.first))
+	}
 	return nil
 }
 
-// Supply brings the bytes of a node that Cold returned: its frames. Some may be missing, when damaged is true. It does nothing
+// Supply brings the frames of a node that Cold returned. Runs are the positions that they have, nil when they are all. It does nothing
 // when the queue has moved on meanwhile.
-func (q *Queue) Supply(n *Node, frames []byte, damaged bool) {
+func (q *Queue) Supply(n *Node, frames []byte, runs []Range) {
 	if q.n == 0 || q.spans[0].from.node != n || q.spans[0].mem != nil {
 		return
 	}
 	s := &q.spans[0]
-	s.mem, s.given = frames, true
+	s.mem, s.given, s.runs = frames, true, runs
 	if s.mem == nil {
-		s.mem = []byte{}
+		s.mem, s.runs = []byte{}, []Range{}
 	}
-	if damaged { // offsets are not what they were
-		s.from.off = Find(frames, q.after+1)
+	if runs == nil && s.from.off != unknown {
+		return
 	}
+	before := int(s.first - n.first)
+	if s.runs != nil {
+		before = 0
+		for _, r := range runs {
+			if r.First < s.first {
+				before += Range{First: r.First, Last: min(r.Last, s.first-1)}.Len()
+			}
+		}
+	}
+	s.from.off = offset(s.mem, before)
 }
 
-// Find returns the offset of the first of whole frames whose id is from or above, the end when there is none.
-func Find(frames []byte, from protocol.MessageID) (off int) {
-	for off < len(frames) {
-		f := protocol.FirstMessage(frames[off:])
-		if id, _ := f.ID(); id >= from {
-			return off
-		}
-		off += len(f)
+// offset returns where in whole frames the one behind n others begins.
+func offset(frames []byte, n int) (off int) {
+	for ; n > 0 && off < len(frames); n-- {
+		off += len(protocol.FirstMessage(frames[off:]))
 	}
 	return off
 }
 
-// Took tells the id of the message that Next has returned. Ids must grow.
-func (q *Queue) Took(id protocol.MessageID) { q.after = id }
+// After returns the position of the message that was taken last, 0 since Clear.
+func (q *Queue) After() Position { return q.after }
 
-// After returns what Took was last told, 0 since Clear.
-func (q *Queue) After() protocol.MessageID { return q.after }
+// SetAfter says which message was taken last, in an earlier life of the queue.
+func (q *Queue) SetAfter(pos Position) { q.after = pos }
 
-// Range is the messages of a topic with ids from First to Last.
-type Range struct{ First, Last protocol.MessageID }
-
-// Ranges appends what waits to dst, in order. Ids must have been noted.
+// Ranges appends what waits to dst, in order, but for what is in no tail's nodes. Messages must have been noted.
 func (q *Queue) Ranges(dst []Range) []Range {
 	for i := range q.spans {
-		s := &q.spans[i]
-		dst = append(dst, Range{max(s.first, q.after+1), s.last})
+		if s := &q.spans[i]; !s.from.node.detached {
+			dst = append(dst, Range{First: s.first, Last: s.last})
+		}
 	}
 	return dst
 }
 
-// At returns the node that the first message is in, nil when the queue is empty.
-func (q *Queue) At() *Node {
-	if q.n == 0 {
-		return nil
-	}
-	s := &q.spans[0]
-	if int64(s.from.off) == s.from.node.end.Load() && s.from.node != s.to.node {
-		return s.from.node.next
-	}
-	return s.from.node
-}
-
-// Next returns the first message, a view that stays valid, and moves behind it. The queue must not be empty, nor Cold.
-func (q *Queue) Next() protocol.MessageFrame {
+// Next returns the first message, a view that stays valid, with its position, and moves behind it. The queue must not be empty, nor
+// Cold.
+func (q *Queue) Next() (f protocol.MessageFrame, pos Position) {
 	s := &q.spans[0]
 	if s.mem == nil || s.from.off >= s.end() {
 		s.enter()
 	}
-	f := protocol.FirstMessage(s.mem[s.from.off:])
+	f = protocol.FirstMessage(s.mem[s.from.off:])
 	s.from.off += len(f)
 	s.left--
 	q.n--
+	if pos = s.first; pos > 0 {
+		s.first++
+		q.after = pos
+	}
 	if s.left == 0 {
 		q.pop()
 	}
-	return f
+	return f, pos
 }
 
 // Peek returns the message that Next would return, nil when it is not in memory or there is none.
@@ -203,13 +291,36 @@ func (q *Queue) Peek() protocol.MessageFrame {
 // do not cost their square.
 const fewSpans = 16
 
+// pop drops the first span. One that goes on in the same node takes over the bytes that were supplied.
 func (q *Queue) pop() {
+	done := q.spans[0]
 	if len(q.spans) > fewSpans {
 		q.spans[0] = span{}
 		q.spans = q.spans[1:]
+	} else {
+		k := copy(q.spans, q.spans[1:])
+		q.spans[k] = span{}
+		q.spans = q.spans[:k]
+	}
+	if done.mem != nil && len(q.spans) > 0 && done.first > 0 {
+		q.spans[0].takeOver(&done)
+	}
+}
+
+// takeOver goes on with the bytes of the span before, when they are of the same node.
+func (s *span) takeOver(done *span) {
+	if s.mem != nil || s.from.node != done.from.node || s.first < done.first || !done.given && s.from.off != unknown {
 		return
 	}
-	k := copy(q.spans, q.spans[1:])
-	q.spans[k] = span{}
-	q.spans = q.spans[:k]
+	between := int(s.first - done.first)
+	if done.runs != nil {
+		between = 0
+		for _, r := range done.runs {
+			if from, to := max(r.First, done.first), min(r.Last, s.first-1); from <= to {
+				between += Range{First: from, Last: to}.Len()
+			}
+		}
+	}
+	s.mem, s.given, s.runs = done.mem, done.given, done.runs
+	s.from.off = done.from.off + offset(done.mem[min(done.from.off, len(done.mem)):], between)
 }

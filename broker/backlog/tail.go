@@ -4,6 +4,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -23,20 +24,26 @@ type Node struct {
 	end  atomic.Int64           // bytes used, once the node is closed; atomic as readers pass while the topic appends
 
 	// Owned by who appends.
-	used        int
-	ready       int // bytes whose pages are there, as far as they were asked for
-	count       int
-	first, last protocol.MessageID
-	seq         uint64
+	used     int
+	ready    int // bytes whose pages are there, as far as they were asked for
+	count    int
+	first    Position // of the first message, 0 unless noted
+	detached bool     // of no tail
 }
+
+// Position is the number of a message in its topic; 0: it has none, as at level memory.
+type Position = journal.Position
+
+// Range is messages that follow each other in a topic.
+type Range = journal.Range
 
 // unclosed is the end of a node that is still appended to.
 const unclosed = math.MaxInt64
 
 // NewCold returns a closed node whose bytes are not in memory, behind prev when that is not nil. It holds count messages,
-// size bytes, with ids from first to last.
-func NewCold(prev *Node, seq uint64, first, last protocol.MessageID, count, size int) *Node {
-	n := &Node{used: size, count: count, first: first, last: last, seq: seq}
+// size bytes, from position first on.
+func NewCold(prev *Node, first Position, count, size int) *Node {
+	n := &Node{used: size, count: count, first: first}
 	n.end.Store(int64(size))
 	if prev != nil {
 		prev.next = n
@@ -44,14 +51,11 @@ func NewCold(prev *Node, seq uint64, first, last protocol.MessageID, count, size
 	return n
 }
 
-// First and Last return the ids of the first and the last message, as far as Note was told of them.
-func (n *Node) First() protocol.MessageID { return n.first }
+// First returns the position of the first message, as far as Note was told.
+func (n *Node) First() Position { return n.first }
 
-// Last is described at First.
-func (n *Node) Last() protocol.MessageID { return n.last }
-
-// Seq returns the number of the first message in its topic, as far as Note was told.
-func (n *Node) Seq() uint64 { return n.seq }
+// End returns the position behind the last message. It is for who appends and, once the node is closed, for all.
+func (n *Node) End() Position { return n.first + Position(n.count) }
 
 // Count returns the number of messages.
 func (n *Node) Count() int { return n.count }
@@ -76,16 +80,19 @@ func (n *Node) Frame(off int) protocol.MessageFrame {
 // Evict drops the bytes of a closed node from memory.
 func (n *Node) Evict() { n.mem.Store(nil) }
 
-// Position is a place in a topic's chain of nodes.
-type Position struct {
+// place is where in a topic's chain of nodes a message begins, or the one before it ends.
+type place struct {
 	node *Node
 	off  int
 }
 
+// unknown is the offset of a message in a node that is not in memory.
+const unknown = -1
+
 // Extent is where messages that were appended together begin and end.
 type Extent struct {
-	from, to    Position
-	first, last protocol.MessageID // 0 unless noted
+	from, to    place
+	first, last Position // 0 unless noted
 }
 
 // Node returns the node that the messages begin in; batches do not cross nodes.
@@ -94,14 +101,16 @@ func (e Extent) Node() *Node { return e.from.node }
 // Frames returns the messages of an extent whose node is in memory. They never change.
 func (e Extent) Frames() []byte { return (*e.from.node.mem.Load())[e.from.off:e.to.off] }
 
-// All returns the extent of all messages of closed nodes that are linked from first to last.
-func All(first, last *Node) Extent {
-	return Extent{from: Position{node: first}, to: Position{last, last.used}, first: first.first, last: last.last}
-}
+// Positions returns which messages these are.
+func (e Extent) Positions() Range { return Range{First: e.first, Last: e.last} }
 
-// Within returns the part of a closed node's messages between two offsets of frames, with ids from first to last.
-func Within(n *Node, from, to int, first, last protocol.MessageID) Extent {
-	return Extent{from: Position{n, from}, to: Position{n, to}, first: first, last: last}
+// Of returns the extent of those messages of a closed node that are in a range which it holds.
+func Of(n *Node, r Range) Extent {
+	e := Extent{from: place{n, unknown}, to: place{n, unknown}, first: r.First, last: r.Last}
+	if r.First == n.first {
+		e.from.off = 0
+	}
+	return e
 }
 
 // Tail is where a topic appends. Its zero value is empty.
@@ -121,9 +130,9 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 		n = t.push(make([]byte, t.nextSize(len(frames))))
 	}
 	n.prepare(len(frames))
-	at.from = Position{n, n.used}
+	at.from = place{n, n.used}
 	n.used += copy((*n.mem.Load())[n.used:], frames)
-	at.to = Position{n, n.used}
+	at.to = place{n, n.used}
 	return at, false
 }
 
@@ -150,37 +159,41 @@ func (n *Node) prepare(more int) {
 	n.ready = to
 }
 
-// Note says how many messages the last Append was, the number of the first one in the topic, and their ids, which grow along
-// the chain. Only nodes that were noted are linked, as a link keeps all that follows: whoever notes must evict what is not to
-// stay in memory.
-func (t *Tail) Note(at Extent, seq uint64, first, last protocol.MessageID, count int) Extent {
+// Note says how many messages the last Append was, and the position of the first one. Within a node positions follow each other.
+// Only nodes that were noted are linked, as a link keeps all that follows: whoever notes must evict what is not to stay in memory.
+func (t *Tail) Note(at Extent, first Position, count int) Extent {
 	n := t.last
 	if n.count == 0 {
-		n.first, n.seq = first, seq
+		n.first = first
 	}
 	if t.unlinked != nil {
 		t.unlinked.next, t.unlinked = n, nil
 	}
-	n.last = last
 	n.count += count
-	at.first, at.last = first, last
+	at.first, at.last = first, first+Position(count)-1
 	return at
 }
 
 // Last returns the node that is appended to, nil when there is none.
 func (t *Tail) Last() *Node { return t.last }
 
-// Detached returns the extent of whole frames that belong to no tail. The slice must not be changed any more.
-func Detached(frames []byte) Extent {
+// Detached returns the extent of whole frames that belong to no tail; first is the position of the first of count, or 0. The slice must
+// not be changed any more.
+func Detached(frames []byte, first Position, count int) Extent {
 	var t Tail
-	return t.whole(frames)
+	at := t.whole(frames)
+	t.last.detached = true
+	if first > 0 {
+		at = t.Note(at, first, count)
+	}
+	return at
 }
 
 // whole makes a node of frames.
 func (t *Tail) whole(frames []byte) Extent {
 	n := t.push(frames)
 	n.used = len(frames)
-	return Extent{from: Position{node: n}, to: Position{n, n.used}}
+	return Extent{from: place{node: n}, to: place{n, n.used}}
 }
 
 // Rewind takes back the last Append, which no queue was told of.

@@ -30,7 +30,7 @@ func expireRound(depth int) func() bool {
 	owner, lane := new(int), s.AcquireLane(minute)
 	next := protocol.MessageID(1 << 40)
 	frame := protocol.AppendMessageHeader(nil, 0, 1, 0, 0)
-	add := func() { s.Add(next, frame, 1, owner, lane, int64(next)); next++ }
+	add := func() { s.Add(next, 0, frame, 1, owner, lane, int64(next)); next++ }
 	for range depth {
 		add()
 	}

@@ -4,6 +4,7 @@ import "brokerd/protocol"
 
 // Due is a deferred message.
 type Due struct {
+	Pos      Position
 	Frame    protocol.MessageFrame
 	At       int64  // nanoseconds
 	Attempts uint16 // deliveries so far

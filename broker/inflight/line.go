@@ -3,17 +3,14 @@ package inflight
 import (
 	"iter"
 	"slices"
-
-	"brokerd/protocol"
 )
 
 // Shelved is a message of which only the place is known: its body is on disk or in memory that is not the channel's. In 24
 // bytes, as there may be ten million of them.
 type Shelved struct {
-	At       int64 // when it is due, nanoseconds
-	ID       protocol.MessageID
-	Off      uint32 // where the body is: these two are the owner's
-	Index    uint16
+	At       int64 // when it is due, nanoseconds; in a Line it is its owner's
+	Pos      Position
+	Off      uint32 // where in its node the body is: the owner's
 	Attempts uint16 // deliveries so far
 }
 
@@ -81,6 +78,24 @@ func (l *Line) Pop() Shelved {
 		l.chunks, l.head = l.chunks[1:], 0
 	}
 	return m
+}
+
+// First returns the first message without taking it out; there must be one.
+func (l *Line) First() Shelved { return l.chunks[0][l.head] }
+
+// PushFront adds messages in front of all others, in their order.
+func (l *Line) PushFront(list []Shelved) {
+	if len(list) == 0 {
+		return
+	}
+	if l.n > 0 {
+		l.chunks[0] = l.chunks[0][l.head:]
+	} else {
+		l.chunks = nil
+	}
+	l.chunks = slices.Insert(l.chunks, 0, slices.Clip(slices.Clone(list)))
+	l.head = 0
+	l.n += len(list)
 }
 
 // Snapshot returns what is in the line now.

@@ -12,6 +12,7 @@ import (
 
 // modelMessage is a message in flight as the package's promises describe it.
 type modelMessage struct {
+	pos       Position
 	frame     protocol.MessageFrame
 	attempts  uint16
 	owner     string
@@ -98,10 +99,10 @@ func (m *setMachine) Add(t *rapid.T) {
 	}
 	id := drawID(t)
 	v := &modelMessage{
-		frame: protocol.AppendMessageHeader(nil, 0, 1, id, 0), attempts: rapid.Uint16().Draw(t, "attempts"),
+		pos: Position(rapid.Uint64().Draw(t, "pos")), frame: protocol.AppendMessageHeader(nil, 0, 1, id, 0), attempts: rapid.Uint16().Draw(t, "attempts"),
 		owner: owner, delivered: m.now, timeout: m.wants[owner], deadline: m.now + m.wants[owner],
 	}
-	added := m.set.Add(id, v.frame, v.attempts, owner, lane, m.now)
+	added := m.set.Add(id, v.pos, v.frame, v.attempts, owner, lane, m.now)
 	if known := m.model[id] != nil; added == known {
 		t.Fatalf("Add of %s is %v, known before: %v", id, added, known)
 	}
@@ -206,7 +207,7 @@ func (m *setMachine) Clear(t *rapid.T) {
 func (m *setMachine) Trim(*rapid.T) { m.set.Trim() }
 
 func (m *setMachine) same(t *rapid.T, got Item[string], want *modelMessage) {
-	if string(got.Frame) != string(want.frame) || got.Attempts != want.attempts || got.Owner != want.owner {
+	if string(got.Frame) != string(want.frame) || got.Attempts != want.attempts || got.Pos != want.pos || got.Owner != want.owner {
 		t.Fatalf("left as %+v, was put in as %+v", got, want)
 	}
 }

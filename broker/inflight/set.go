@@ -3,6 +3,7 @@ package inflight
 import (
 	"errors"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -15,8 +16,12 @@ var (
 // none ends a list and marks an empty place.
 const none int32 = -1
 
+// Position is the number of a message in its topic, which its owner gets back as it gave it. 0: it has none.
+type Position = journal.Position
+
 // Item is a message that leaves a Set.
 type Item[O comparable] struct {
+	Pos      Position
 	Frame    protocol.MessageFrame
 	Attempts uint16 // deliveries so far
 	Owner    O
@@ -27,6 +32,7 @@ type slot[O comparable] struct {
 	frame      protocol.MessageFrame
 	owner      O
 	id         protocol.MessageID
+	pos        Position
 	delivered  int64
 	deadline   int64
 	prev, next int32
@@ -56,15 +62,15 @@ func (s *Set[O]) at(i int32) *slot[O] { return &s.slots[i>>slotBits][i&(slotPiec
 // Len returns the number of messages in flight.
 func (s *Set[O]) Len() int { return s.n }
 
-// Add puts a delivered message in flight on a lane of AcquireLane. It replaces nothing: an id that is in flight already,
-// which only a folder written by several nodes can hold, is refused with false.
-func (s *Set[O]) Add(id protocol.MessageID, frame protocol.MessageFrame, attempts uint16, owner O, lane int, now int64) bool {
+// Add puts a delivered message in flight on a lane of AcquireLane. It replaces nothing: an id that is in flight already
+// is refused with false.
+func (s *Set[O]) Add(id protocol.MessageID, pos Position, frame protocol.MessageFrame, attempts uint16, owner O, lane int, now int64) bool {
 	if s.find(id) != none {
 		return false
 	}
 	i := s.alloc()
 	p := s.at(i)
-	p.frame, p.owner, p.id, p.attempts, p.used = frame, owner, id, attempts, true
+	p.frame, p.owner, p.id, p.pos, p.attempts, p.used = frame, owner, id, pos, attempts, true
 	p.delivered, p.deadline = now, now+s.lanes[lane].timeout
 	s.index.insert(id, i)
 	s.link(i, int32(lane))
@@ -165,7 +171,7 @@ func (s *Set[O]) find(id protocol.MessageID) int32 { return s.index.find(id) }
 // remove takes slot i out.
 func (s *Set[O]) remove(i int32) Item[O] {
 	p := s.at(i)
-	it := Item[O]{Frame: p.frame, Attempts: p.attempts, Owner: p.owner}
+	it := Item[O]{Pos: p.pos, Frame: p.frame, Attempts: p.attempts, Owner: p.owner}
 	s.unlink(i)
 	s.index.delete(p.id)
 	s.n--
@@ -210,12 +216,12 @@ func (s *Set[O]) grow() {
 	}
 }
 
-// Each calls f with the id of every message in flight.
-func (s *Set[O]) Each(f func(id protocol.MessageID, attempts uint16)) {
+// Each calls f with every message in flight.
+func (s *Set[O]) Each(f func(pos Position, attempts uint16)) {
 	for _, piece := range s.slots {
 		for i := range piece {
 			if piece[i].used {
-				f(piece[i].id, piece[i].attempts)
+				f(piece[i].pos, piece[i].attempts)
 			}
 		}
 	}

@@ -18,7 +18,7 @@ const (
 func TestTouchAtTheLimit(t *testing.T) {
 	var s Set[string]
 	lane := s.AcquireLane(minute)
-	s.Add(1, nil, 1, "ann", lane, 0)
+	s.Add(1, 7, nil, 1, "ann", lane, 0)
 	for now := int64(0); now < atLimit; now += minute / 2 {
 		if err := s.Touch(1, "ann", now, atLimit); err != nil {
 			t.Fatalf("touch after %s: %v", time.Duration(now), err)
@@ -38,7 +38,7 @@ func TestTouchAtTheLimit(t *testing.T) {
 
 func TestAnswersOfStrangers(t *testing.T) {
 	var s Set[string]
-	s.Add(1, nil, 1, "ann", s.AcquireLane(minute), 0)
+	s.Add(1, 7, nil, 1, "ann", s.AcquireLane(minute), 0)
 	if _, err := s.Remove(1, "bob"); !errors.Is(err, ErrNotOwner) {
 		t.Errorf("FIN of another's message: %v", err)
 	}
@@ -61,7 +61,7 @@ func TestLanesAreReused(t *testing.T) {
 	var s Set[string]
 	for i := range int64(1000) {
 		lane := s.AcquireLane(1000 + i)
-		s.Add(protocol.MessageID(i), nil, 1, "ann", lane, i)
+		s.Add(protocol.MessageID(i), 0, nil, 1, "ann", lane, i)
 		s.RemoveOwner("ann", func(Item[string]) {})
 		s.ReleaseLane(lane)
 	}
@@ -78,11 +78,11 @@ func rounds(depth int) (round func()) {
 	next := protocol.MessageID(1 << 40)
 	frame := protocol.AppendMessageHeader(nil, 0, 1, 0, 0)
 	for range depth {
-		s.Add(next, frame, 1, owner, lane, int64(next))
+		s.Add(next, 0, frame, 1, owner, lane, int64(next))
 		next++
 	}
 	return func() {
-		s.Add(next, frame, 1, owner, lane, int64(next))
+		s.Add(next, 0, frame, 1, owner, lane, int64(next))
 		if _, err := s.Remove(next-protocol.MessageID(depth), owner); err != nil {
 			panic(err)
 		}
@@ -102,7 +102,7 @@ func TestAddRemoveAllocatesNothing(t *testing.T) {
 
 func TestTouchAllocatesNothing(t *testing.T) {
 	var s Set[string]
-	s.Add(1, nil, 1, "ann", s.AcquireLane(minute), 0)
+	s.Add(1, 7, nil, 1, "ann", s.AcquireLane(minute), 0)
 	now := int64(0)
 	if n := testing.AllocsPerRun(1000, func() {
 		now += int64(time.Second)
@@ -159,7 +159,7 @@ func TestThousandsInFlight(t *testing.T) {
 			for round := range 3 {
 				for i := range count {
 					frame := protocol.AppendMessageHeader(nil, 0, 1, id(i), 0)
-					if !s.Add(id(i), frame, uint16(round), "ann", lane, int64(i)) || s.Add(id(i), frame, 1, "bob", lane, int64(i)) {
+					if !s.Add(id(i), Position(i), frame, uint16(round), "ann", lane, int64(i)) || s.Add(id(i), Position(i), frame, 1, "bob", lane, int64(i)) {
 						t.Fatalf("round %d: message %d was refused, or taken twice", round, i)
 					}
 				}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"brokerd/protocol"
-
 	"pgregory.net/rapid"
 )
 
@@ -16,13 +14,13 @@ type shelfMachine struct {
 	shelf Shelf
 	model []Shelved
 	now   int64
-	next  protocol.MessageID
+	next  Position
 	seen  Snapshot  // taken at some moment
 	was   []Shelved // what it held then, by id
 	steps int
 }
 
-func byID(a, b Shelved) int { return cmp.Compare(a.ID, b.ID) }
+func byPosition(a, b Shelved) int { return cmp.Compare(a.Pos, b.Pos) }
 
 // Push adds many at once at times: stretches come into use with some thousand messages only.
 func (m *shelfMachine) Push(t *rapid.T) {
@@ -31,7 +29,7 @@ func (m *shelfMachine) Push(t *rapid.T) {
 	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 	for range count {
 		m.next++
-		s := Shelved{At: m.now + r.Int64N(spread), ID: m.next, Off: r.Uint32(), Attempts: uint16(r.Uint32())}
+		s := Shelved{At: m.now + r.Int64N(spread), Pos: m.next, Off: r.Uint32(), Attempts: uint16(r.Uint32())}
 		m.shelf.Push(s)
 		m.model = append(m.model, s)
 	}
@@ -39,7 +37,7 @@ func (m *shelfMachine) Push(t *rapid.T) {
 
 func (m *shelfMachine) Pop(t *rapid.T) {
 	m.now += rapid.SampledFrom([]int64{0, 1, 1 << 20, 1 << 26, 1 << 33, 1 << 41}).Draw(t, "ns")
-	slices.SortFunc(m.model, func(a, b Shelved) int { return cmp.Or(cmp.Compare(a.At, b.At), byID(a, b)) })
+	slices.SortFunc(m.model, func(a, b Shelved) int { return cmp.Or(cmp.Compare(a.At, b.At), byPosition(a, b)) })
 	if at, ok := m.shelf.Next(); ok != (len(m.model) > 0) || ok && at > m.model[0].At {
 		t.Fatalf("Next is %d, %v with %d messages", at, ok, len(m.model))
 	}
@@ -60,7 +58,7 @@ func (m *shelfMachine) Pop(t *rapid.T) {
 }
 
 func (m *shelfMachine) Snapshot(*rapid.T) {
-	m.seen, m.was = m.shelf.Snapshot(), slices.SortedFunc(slices.Values(m.model), byID)
+	m.seen, m.was = m.shelf.Snapshot(), slices.SortedFunc(slices.Values(m.model), byPosition)
 }
 
 func (m *shelfMachine) Clear(t *rapid.T) {
@@ -77,10 +75,10 @@ func (m *shelfMachine) Check(t *rapid.T) {
 	if m.steps++; m.steps%8 != 0 {
 		return // the rest takes long
 	}
-	if !slices.Equal(slices.SortedFunc(m.shelf.All(), byID), slices.SortedFunc(slices.Values(m.model), byID)) {
+	if !slices.Equal(slices.SortedFunc(m.shelf.All(), byPosition), slices.SortedFunc(slices.Values(m.model), byPosition)) {
 		t.Fatal("All returned other messages than are there")
 	}
-	if m.seen.Len() != len(m.was) || !slices.Equal(slices.SortedFunc(m.seen.All(), byID), m.was) {
+	if m.seen.Len() != len(m.was) || !slices.Equal(slices.SortedFunc(m.seen.All(), byPosition), m.was) {
 		t.Fatal("a snapshot has changed after it was taken")
 	}
 }
@@ -97,13 +95,13 @@ func TestLineAgainstModel(t *testing.T) {
 		var line Line
 		var model, was []Shelved
 		var seen Snapshot
-		next, steps := protocol.MessageID(0), 0
+		next, steps := Position(0), 0
 		t.Repeat(map[string]func(*rapid.T){
 			"Push": func(t *rapid.T) {
 				for range rapid.SampledFrom([]int{1, 9, 3000}).Draw(t, "count") {
 					next++
-					line.Push(Shelved{ID: next})
-					model = append(model, Shelved{ID: next})
+					line.Push(Shelved{Pos: next})
+					model = append(model, Shelved{Pos: next})
 				}
 			},
 			"Pop": func(t *rapid.T) {
@@ -112,6 +110,20 @@ func TestLineAgainstModel(t *testing.T) {
 						t.Fatalf("Pop returned %v, want %v", got, model[0])
 					}
 					model = model[1:]
+				}
+			},
+			"PushFront": func(t *rapid.T) {
+				some := make([]Shelved, rapid.SampledFrom([]int{0, 1, 5, 2000}).Draw(t, "count"))
+				for i := range some {
+					next++
+					some[i] = Shelved{Pos: next}
+				}
+				line.PushFront(some)
+				model = append(slices.Clone(some), model...)
+			},
+			"First": func(t *rapid.T) {
+				if len(model) > 0 && line.First() != model[0] {
+					t.Fatalf("First is %v, want %v", line.First(), model[0])
 				}
 			},
 			"Snapshot": func(*rapid.T) { seen, was = line.Snapshot(), slices.Clone(model) },
@@ -137,7 +149,7 @@ func TestShelfIsDense(t *testing.T) {
 		var h Shelf
 		r := rand.New(rand.NewPCG(1, 2))
 		for i := range count {
-			h.Push(Shelved{At: r.Int64N(spread) + 1e9, ID: protocol.MessageID(i)})
+			h.Push(Shelved{At: r.Int64N(spread) + 1e9, Pos: Position(i)})
 		}
 		size := heapPiece * len(h.near.pieces)
 		for _, s := range h.far {

@@ -106,25 +106,29 @@ func (k *Keeper) writeCheckpoint(recycle int) error {
 	if err != nil {
 		return err
 	}
-	size, from, err := k.registry.Checkpoint(f)
-	if err = f.finish(err); err != nil {
-		return err
-	}
-	k.registry.PrepareDrop()
-	if err := k.sync(); err != nil {
-		return err
-	}
-	if k.wal.Lost() != stats.Lost {
-		return errLostMeanwhile
-	}
-	if err := k.nameCheckpoint(); err != nil {
-		return err
-	}
 	before := k.covered
-	k.covered = wal.Position{File: from.File, Offset: from.Offset}
-	k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(size)
-	k.lost.Store(stats.Lost)
-	if err := k.registry.Drop(); err != nil {
+	cut := k.registry.Cut()
+	named := false
+	err = cut.Run(f, func(journal.Offset) error { return k.sync() }, func(size int64) error {
+		named = true
+		if err := f.finish(nil); err != nil {
+			return err
+		}
+		if k.wal.Lost() != stats.Lost {
+			return errLostMeanwhile
+		}
+		if err := k.nameCheckpoint(); err != nil {
+			return err
+		}
+		k.covered = wal.Position{File: cut.From.File, Offset: cut.From.Offset}
+		k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(size)
+		k.lost.Store(stats.Lost)
+		return nil
+	})
+	if !named {
+		err = f.finish(err)
+	}
+	if err != nil {
 		return err
 	}
 	if k.blind {

@@ -65,7 +65,7 @@ func (w *world) snapshot() Snapshot {
 func publish(t *topic.Stats, n uint64) {
 	t.MessageCount += n
 	t.Channels[0].MessageCount += n
-	t.Channels[0].FinishCount += n
+	t.Channels[0].Counts.Finished += n
 	t.Channels[0].Delivered.Counts[1] += n
 }
 

@@ -24,8 +24,8 @@ type levels struct {
 func (f *flows) addChannel(c *topic.ChannelStats) {
 	f.accepted += c.MessageCount
 	f.delivered += deliveries(c)
-	f.finished += c.FinishCount
-	f.discarded += c.DiscardCount
+	f.finished += c.Counts.Finished
+	f.discarded += c.Counts.Gone() - c.Counts.Finished
 	f.requeued += c.RequeueCount
 	f.timedOut += c.TimeoutCount
 	f.returned += c.DisconnectRequeueCount

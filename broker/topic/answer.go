@@ -40,6 +40,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 		c.runs.Begin(c.topic.d.id, c.id)
 		c.defers.Begin(c.topic.d.id, c.id)
 	}
+	var p pins
 	for i := range answers {
 		a := &answers[i]
 		if a.Verb == Touch {
@@ -54,9 +55,12 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 		settled++
 		if a.Verb == Finish {
 			s.n.Finished++
-			c.n.finished++
+			c.n.Finished++
 			if log {
-				c.runs.Add(a.ID)
+				c.runs.Add(it.Pos)
+			}
+			if c.topic.d != nil {
+				p.add(&c.topic.d.table, it.Pos, -1)
 			}
 			published := it.Frame.Timestamp()
 			watch.saw(published)
@@ -68,16 +72,17 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 		s.n.Requeued++
 		c.n.requeued++
 		if delay := min(a.Delay, c.topic.registry.cfg.MaxReqTimeout); delay > 0 {
-			c.deferred.Push(inflight.Due{Frame: owned(it.Frame), At: now + int64(delay), Attempts: it.Attempts})
+			c.deferred.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: now + int64(delay), Attempts: it.Attempts})
 			if log {
-				c.defers.Add(a.ID, time.Now().Add(delay).UnixNano())
+				c.defers.Add(it.Pos, time.Now().Add(delay).UnixNano())
 			}
 		} else {
-			c.retries.push(retry{it.Frame, it.Attempts})
+			c.returnLocked(it.Frame, it.Pos, it.Attempts)
 			requeued++
 		}
 	}
 	watch.note()
+	p.flush()
 	if log {
 		c.logRunsLocked(journal.KindFinished, &c.runs)
 		if b := c.defers.Record(); b != nil {
@@ -165,7 +170,7 @@ func (c *Channel) nudgeLocked() {
 	if c.waiting.n == 0 || c.held() || !c.workLocked() {
 		return
 	}
-	if free := c.backlogLocked() - c.meant; free > 0 || !c.filling && c.fillableLocked() {
+	if free := c.visibleLocked() - c.meant; free > 0 || !c.filling && c.fillableLocked() {
 		c.wakeLocked(min(max(1, free), c.waiting.head.handful()), nil)
 	}
 }

@@ -9,8 +9,8 @@ import (
 // Batch is messages on their way into a topic, already as the frames that consumers will get. Its zero value is empty and
 // ready. It is not safe for concurrent use; its memory is reused after a publish.
 type Batch struct {
-	// Later, when it is not nil, is where Publish puts consumers that it has work for, as far as nobody would wait for a disk
-	// meanwhile; the others it wakes. The next Reset forgets it, and so does every publish that succeeds.
+	// Later, when it is not nil, is where Publish puts consumers that it has work for, once the messages are safe; those it has no
+	// room for it wakes. The next Reset forgets it, and so does every publish that succeeds.
 	Later *Wakes
 
 	frames []byte

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,29 +71,29 @@ func (b *blocks) isSound(i int) bool {
 	return b.sound[i] == sound
 }
 
-// holding returns which block has the message of that number, -1 when none has.
-func (b *blocks) holding(seq uint64) int {
-	i := sort.Search(len(b.list), func(i int) bool { return b.list[i].First > seq }) - 1
-	if i >= 0 && seq < end(b.list[i]) {
+// holding returns which block has the message at that position, -1 when none has.
+func (b *blocks) holding(pos Position) int {
+	i := sort.Search(len(b.list), func(i int) bool { return Position(b.list[i].First) > pos }) - 1
+	if i >= 0 && pos < end(b.list[i]) {
 		return i
 	}
 	return -1
 }
 
 // extract returns messages of a sound block that cannot be used as a whole, as the log has not all of it.
-func (b *blocks) extract(seq uint64, count int) ([]byte, error) {
-	i := b.holding(seq)
+func (b *blocks) extract(first Position, count int) ([]byte, error) {
+	i := b.holding(first)
 	if i < 0 {
-		return nil, fmt.Errorf("message %d: %w", seq, errGoneNode)
+		return nil, fmt.Errorf("message %d: %w", first, errGoneNode)
 	}
 	rest, lost, err := b.store.Read(b.list[i], nil)
 	if err != nil || len(lost) > 0 {
 		return nil, fmt.Errorf("block %v cannot be read any more: %w", b.list[i].Ref, errors.Join(err, segment.ErrDamaged))
 	}
-	if seq+uint64(count) > end(b.list[i]) {
+	if first+Position(count) > end(b.list[i]) {
 		return nil, fmt.Errorf("block %v ends within messages that were published together: %w", b.list[i].Ref, segment.ErrDamaged)
 	}
-	for range seq - b.list[i].First {
+	for range first - Position(b.list[i].First) {
 		rest = rest[len(protocol.FirstMessage(rest)):]
 	}
 	size := 0
@@ -102,13 +103,13 @@ func (b *blocks) extract(seq uint64, count int) ([]byte, error) {
 	return slices.Clone(rest[:size]), nil
 }
 
-// end returns the number of the message behind a block.
-func end(b segment.Block) uint64 { return b.First + uint64(b.Count) }
+// end returns the position behind a block.
+func end(b segment.Block) Position { return Position(b.First) + Position(b.Count) }
 
-// nodeOf returns which node of a checkpoint has the message of that number, -1 when none has.
-func nodeOf(nodes []journal.Node, seq uint64) int {
-	i := sort.Search(len(nodes), func(i int) bool { return nodes[i].Seq > seq }) - 1
-	if i >= 0 && seq < nodes[i].Seq+uint64(nodes[i].Count) {
+// nodeOf returns which node of a checkpoint has the message at that position, -1 when none has.
+func nodeOf(nodes []journal.Node, pos Position) int {
+	i := sort.Search(len(nodes), func(i int) bool { return nodes[i].First > pos }) - 1
+	if i >= 0 && pos < nodes[i].End() {
 		return i
 	}
 	return -1
@@ -116,15 +117,15 @@ func nodeOf(nodes []journal.Node, seq uint64) int {
 
 // isNode reports whether a block is one of the checkpoint's: it was synced then.
 func isNode(nodes []journal.Node, b segment.Block) bool {
-	i := nodeOf(nodes, b.First)
-	return i >= 0 && nodes[i].Seq == b.First && nodes[i].Count == b.Count
+	i := nodeOf(nodes, Position(b.First))
+	return i >= 0 && nodes[i].First == Position(b.First) && nodes[i].Count == b.Count
 }
 
 // piece is messages that were appended together, on disk or out of the log.
 type piece struct {
-	journal.Node
-	block  segment.Block
-	frames []byte // nil when they are on disk
+	first, end Position
+	block      segment.Block
+	frames     []byte // nil when they are on disk
 }
 
 // nodes makes the topic's nodes: blocks of its segments, and batches of the log that are in no block that can be used.
@@ -133,27 +134,26 @@ func (b *builder) nodes() error {
 	var pieces []piece
 	var unused []segment.Block
 	for i, blk := range b.found.list {
-		if n, ok := b.identify(i); ok && (len(pieces) == 0 || pieces[len(pieces)-1].Seq+uint64(pieces[len(pieces)-1].Count) <= n.Seq) {
-			pieces = append(pieces, piece{Node: n, block: blk})
+		if b.usable(i) && (len(pieces) == 0 || pieces[len(pieces)-1].end <= Position(blk.First)) {
+			pieces = append(pieces, piece{first: Position(blk.First), end: end(blk), block: blk})
 		} else {
 			unused = append(unused, blk)
 		}
 	}
 	used := len(pieces)
 	for _, batch := range b.batches {
-		i := sort.Search(used, func(i int) bool { return pieces[i].Seq > batch.Seq }) - 1
-		if i < 0 || batch.Seq >= pieces[i].Seq+uint64(pieces[i].Count) {
+		i := sort.Search(used, func(i int) bool { return pieces[i].first > batch.First }) - 1
+		if i < 0 || batch.First >= pieces[i].end {
 			if batch.frames == nil {
 				var err error
-				if batch.frames, err = b.found.extract(batch.Seq, batch.Count); err != nil {
+				if batch.frames, err = b.found.extract(batch.First, batch.Count); err != nil {
 					return err
 				}
 			}
-			pieces = append(pieces, piece{Node: journal.Node{Seq: batch.Seq, Count: uint32(batch.Count), First: batch.First,
-				Last: batch.Last}, frames: batch.frames})
+			pieces = append(pieces, piece{first: batch.First, end: batch.Last() + 1, frames: batch.frames})
 		}
 	}
-	slices.SortFunc(pieces, func(a, c piece) int { return int(int64(a.Seq) - int64(c.Seq)) })
+	slices.SortFunc(pieces, func(a, c piece) int { return cmp.Compare(a.first, c.first) })
 	files := map[uint32]bool{}
 	for _, p := range pieces {
 		b.append(p)
@@ -182,91 +182,57 @@ func (b *builder) leave(unused []segment.Block) {
 	}
 }
 
-// identify finds the ids of a block: in the checkpoint, or in the log, which holds all that is newer. A block of which the log
-// has not all messages is of no use, nor one that is newer than the checkpoint and cannot be read: it may never have been synced.
-func (b *builder) identify(i int) (journal.Node, bool) {
+// usable reports whether a block can be used: it is one of the checkpoint, or the log, which holds all that is newer, has all of its
+// messages. One that is newer than the checkpoint and cannot be read is of no use: it may never have been synced.
+func (b *builder) usable(i int) bool {
 	blk := b.found.list[i]
-	if k := nodeOf(b.state.Nodes, blk.First); k >= 0 {
-		return b.state.Nodes[k], isNode(b.state.Nodes, blk)
+	if k := nodeOf(b.state.Nodes, Position(blk.First)); k >= 0 {
+		return isNode(b.state.Nodes, blk)
 	}
-	first := sort.Search(len(b.batches), func(i int) bool { return b.batches[i].Seq >= blk.First })
-	n := journal.Node{Seq: blk.First, Count: blk.Count}
-	next := blk.First
+	next := Position(blk.First)
+	first := sort.Search(len(b.batches), func(i int) bool { return b.batches[i].First >= next })
 	for _, batch := range b.batches[first:] {
-		if batch.Seq != next || next == end(blk) {
+		if batch.First != next || next == end(blk) {
 			break
 		}
-		if next == blk.First {
-			n.First = batch.First
-		}
-		n.Last = batch.Last
-		next += uint64(batch.Count)
+		next = batch.Last() + 1
 	}
-	return n, next == end(blk) && b.found.isSound(i)
+	return next == end(blk) && b.found.isSound(i)
 }
 
 func (b *builder) append(p piece) {
 	t := b.topic
 	if p.frames == nil {
 		t.tail.Close()
-		n := backlog.NewCold(t.tail.Last(), p.Seq, p.First, p.Last, int(p.Count), int(p.block.Ref.Length))
+		n := backlog.NewCold(t.tail.Last(), p.first, int(p.end-p.first), int(p.block.Ref.Length))
 		t.tail.After(n)
 		s := t.d.table.add(n)
 		s.block = p.block
 		t.setOnDisk(s)
 		return
 	}
-	seq, last := t.d.seq, t.d.last
-	batch := Batch{frames: p.frames, n: int(p.Count)}
-	t.keepLocked(&batch, journal.Publish{Seq: p.Seq, First: p.First, Last: p.Last, Count: int(p.Count)})
-	t.d.seq, t.d.last = max(seq, t.d.seq), max(last, t.d.last)
+	next := t.d.next
+	batch := Batch{frames: p.frames, n: int(p.end - p.first)}
+	t.keepLocked(&batch, p.first)
+	t.d.next = max(next, t.d.next)
 }
 
-// skipNumbers sees to it that no message gets the number of one that a block has of which the log says nothing, as it was lost.
+// skipNumbers sees to it that no message gets the position of one that a block has of which the log says nothing, as it was lost.
 func (b *builder) skipNumbers() {
 	d := b.topic.d
-	next := d.seq
+	next := d.next
 	for _, blk := range slices.Concat(b.found.list, b.found.copies) {
 		next = max(next, end(blk))
 	}
-	if next == d.seq {
+	if next == d.next {
 		return
 	}
 	if d.imports != nil { // it counts by these numbers
-		d.imports.Seq += next - d.seq
+		d.imports.Next += next - d.next
 	}
-	d.seq = next
-	at := d.change(journal.Change{Op: journal.OpSkip, Seq: next, Options: d.options()})
+	d.next = next
+	at := d.change(journal.Change{Op: journal.OpSkip, Next: next, Options: d.options()})
 	if err := d.log.Commit(at, true); err != nil {
-		b.registry.log.Error("numbers that must not be used again were not written to the log", "topic", b.topic.name, "error", err)
+		b.registry.log.Error("positions that must not be used again were not written to the log", "topic", b.topic.name, "error", err)
 	}
-}
-
-// reportMissing says which blocks of the checkpoint are not there although somebody needs messages of them.
-func (b *builder) reportMissing() {
-	for _, n := range b.state.Nodes {
-		if b.topic.d.table.find(n.First) != nil {
-			continue
-		}
-		most := 0
-		for _, c := range b.state.Channels {
-			most = max(most, waitingIn(c.Waiting, n))
-		}
-		if most == 0 {
-			continue
-		}
-		b.lost += most
-		b.registry.log.Error("a block on disk is missing, and with it messages that wait", "topic", b.topic.name,
-			"first", n.First.String(), "last", n.Last.String(), "messages", n.Count, "needed at most", most)
-	}
-}
-
-// waitingIn returns how many messages of a node wait, at most.
-func waitingIn(ranges []journal.Range, n journal.Node) int {
-	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].Last >= n.First })
-	count := uint64(0)
-	for ; i < len(ranges) && ranges[i].First <= n.Last; i++ {
-		count += uint64(min(ranges[i].Last, n.Last)-max(ranges[i].First, n.First)) + 1
-	}
-	return int(min(count, uint64(n.Count)))
 }

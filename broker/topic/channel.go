@@ -21,6 +21,8 @@ var errGone = errors.New("channel is exiting")
 // retry is a message that waits to be delivered again.
 type retry struct {
 	frame    protocol.MessageFrame
+	pos      Position
+	turn     uint64 // it goes once so many fresh messages were given out
 	attempts uint16 // deliveries so far
 }
 
@@ -41,26 +43,31 @@ type Channel struct {
 	room     chan struct{}                   // tells the publisher that asked with wantRoom
 	sweepPos int                             // place in the sweeper's heap; the sweeper's
 
-	mu       sync.Mutex // guards what follows
-	exiting  bool
-	mem      backlog.Queue
-	retries  fifo[retry]
-	inflight inflight.Set[*Subscription]
-	deferred inflight.Deferred
-	shelf    inflight.Shelf   // deferred, of a durable topic: the bodies are in its nodes
-	absent   inflight.Line    // to be delivered once their bodies are in memory
-	loading  map[msgID]uint16 // of absent: on their way into memory, with their deliveries
-	told     msgID            // the log says that mem was left up to here
-	subs     []*Subscription
-	waiting  parked        // consumers that have credit and nothing to do
-	woken    int           // consumers that were woken and have not taken yet
-	meant    int           // messages that those are to have
-	latest   *Subscription // the consumer that was woken last
-	want     int           // messages that a publisher waits to put in memory
-	retried  bool          // the last message taken was a retry
-	lossy    bool          // a channel without a disk has discarded, and is still over half full
-	armed    int64         // deadline that the sweeper knows
-	active   bool          // taken from since the last trim
+	mu                 sync.Mutex // guards what follows
+	exiting            bool
+	mem                backlog.Queue
+	taken              uint64             // fresh messages ever given out
+	turn               uint64             // of the message that came back last
+	retries            fifo[retry]        // to be delivered again, by turn
+	loaded             fifo[retry]        // of absent: in memory now
+	absent             inflight.Line      // to be delivered again once their bodies are in memory, by turn
+	loading            []inflight.Shelved // of absent: on their way into memory
+	inflight           inflight.Set[*Subscription]
+	deferred           inflight.Deferred
+	shelf              inflight.Shelf  // deferred, of a durable topic: the bodies are in its nodes
+	early              inflight.Line   // of those: due, and not shown yet
+	void               []backlog.Range // of those: their publish has failed
+	offered, inherited Position        // of the last publish; of the topic when its own backlog moved here last
+	told               Position        // the log says that mem was left up to here
+	subs               []*Subscription
+	waiting            parked        // consumers that have credit and nothing to do
+	woken              int           // consumers that were woken and have not taken yet
+	meant              int           // messages that those are to have
+	latest             *Subscription // the consumer that was woken last
+	want               int           // messages that a publisher waits to put in memory
+	lossy              bool          // a channel without a disk has discarded, and is still over half full
+	armed              int64         // deadline that the sweeper knows
+	active             bool          // taken from since the last trim
 
 	overflowing bool // new messages go to disk
 	filling     bool // one consumer reads from disk
@@ -75,12 +82,10 @@ type Channel struct {
 	defers      journal.Deferrals
 }
 
-type msgID = protocol.MessageID
-
-// counters only ever grow.
+// counters only ever grow, but for publishes that are withdrawn.
 type counters struct {
-	accepted, finished, discarded     uint64
-	adopted                           uint64 // of accepted: those of an earlier life of the daemon
+	journal.Counts
+	adopted                           uint64 // of Accepted: those of an earlier life of the daemon
 	requeued, timedOut, disconnected  uint64
 	zoneLocal, regionLocal, elsewhere uint64
 }
@@ -169,10 +174,18 @@ func (c *Channel) offer(at backlog.Extent, count int, later *Wakes) bool {
 	if c.lossy {
 		at = detached(at, count)
 	}
-	c.mem.Add(at, count)
-	c.n.accepted += uint64(count)
-	c.wakeLocked(count, later)
+	c.addLocked(at, count)
+	if c.topic.d == nil {
+		c.wakeLocked(count, later)
+	}
 	return true
+}
+
+// addLocked gives the channel messages.
+func (c *Channel) addLocked(at backlog.Extent, count int) {
+	c.mem.Add(at, count)
+	c.n.Accepted += uint64(count)
+	c.offered = max(c.offered, at.Positions().Last)
 }
 
 // squeeze gives a channel that has no disk as many of the messages as it has room for, and discards the others.
@@ -180,11 +193,14 @@ func (c *Channel) squeeze(at backlog.Extent, count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := min(count, max(0, c.bound-c.mem.Len()))
-	c.n.accepted += uint64(count)
-	c.n.discarded += uint64(count - n)
+	c.n.Accepted += uint64(count - n)
+	c.n.Discarded[journal.EphemeralOverflow] += uint64(count - n)
 	c.lossy = c.lossy || n < count
-	if n > 0 {
-		c.mem.Add(detached(at, n), n)
+	if n == 0 {
+		return
+	}
+	c.addLocked(detached(at, n), n)
+	if c.topic.d == nil {
 		c.wakeLocked(n, nil)
 	}
 }
@@ -197,15 +213,14 @@ func detached(at backlog.Extent, count int) backlog.Extent {
 	for range count {
 		size += len(protocol.FirstMessage(frames[size:]))
 	}
-	return backlog.Detached(slices.Clone(frames[:size]))
+	return backlog.Detached(slices.Clone(frames[:size]), at.Positions().First, count)
 }
 
 // force gives the channel messages for which it has no room. Topic.pub is held.
 func (c *Channel) force(at backlog.Extent, count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mem.Add(at, count)
-	c.n.accepted += uint64(count)
+	c.addLocked(at, count)
 	c.wakeLocked(count, nil)
 }
 
@@ -236,7 +251,7 @@ func (c *Channel) wantRoom(count int) <-chan struct{} {
 func (c *Channel) hold(d inflight.Due) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n.accepted++
+	c.n.Accepted++
 	c.deferred.Push(d)
 	c.armLocked()
 }
@@ -253,7 +268,7 @@ func (c *Channel) surrender() (mem backlog.Queue, deferred []inflight.Due) {
 		// Only what was deferred and has become due stands here.
 		deferred = append(deferred, inflight.Due{Frame: c.retries.pop().frame})
 	}
-	c.n.discarded += uint64(mem.Len() + len(deferred))
+	c.n.Accepted -= uint64(mem.Len() + len(deferred))
 	return mem, deferred
 }
 
@@ -264,7 +279,7 @@ func (c *Channel) inherit(mem *backlog.Queue, deferred []inflight.Due) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n.accepted += uint64(mem.Len() + len(deferred))
+	c.n.Accepted += uint64(mem.Len() + len(deferred))
 	c.mem.AddQueue(mem)
 	for _, d := range deferred {
 		c.deferred.Push(d)
@@ -291,7 +306,7 @@ func (c *Channel) empty() (err error) {
 		}
 	}
 	c.mu.Lock()
-	c.clearLocked()
+	c.clearLocked(journal.Emptied)
 	if c.logged() {
 		c.topic.d.change(journal.Change{Op: journal.OpEmpty, Channel: c.id})
 	}
@@ -299,11 +314,16 @@ func (c *Channel) empty() (err error) {
 	return err
 }
 
-func (c *Channel) clearLocked() {
-	c.n.discarded += uint64(c.backlogLocked() + c.inflight.Len() + c.deferred.Len() + c.shelf.Len() + c.spilled)
+func (c *Channel) clearLocked(why journal.Reason) {
+	c.n.Discarded[why] += uint64(c.heldLocked())
+	c.unpinAllLocked()
 	c.mem.Clear()
-	c.clearPlacesLocked()
-	c.retries = fifo[retry]{}
+	c.retries, c.loaded, c.loading = fifo[retry]{}, fifo[retry]{}, nil
+	c.absent.Clear()
+	c.shelf.Clear()
+	c.early.Clear()
+	c.void = nil
+	c.turn = 0
 	c.inflight.Clear(nil)
 	c.inflight.Trim()
 	c.deferred.Clear(nil)
@@ -313,6 +333,34 @@ func (c *Channel) clearLocked() {
 		s.inflight = 0
 		c.settleLocked(s, nil)
 	}
+}
+
+// unpinAllLocked says that the channel needs nothing of what has left its backlog any more.
+func (c *Channel) unpinAllLocked() {
+	if c.topic.d == nil {
+		return
+	}
+	var p pins
+	unpin := func(pos Position) { p.add(&c.topic.d.table, pos, -1) }
+	c.eachOutLocked(func(pos Position, _ uint16) { unpin(pos) }, func(d *inflight.Due) { unpin(d.Pos) })
+	for _, list := range [...]inflight.Snapshot{c.absent.Snapshot(), c.shelf.Snapshot(), c.early.Snapshot()} {
+		for m := range list.All() {
+			unpin(m.Pos)
+		}
+	}
+	p.flush()
+}
+
+// eachOutLocked calls out with all messages that have left the backlog and are not shelved, and deferred with those that are deferred
+// with their bodies.
+func (c *Channel) eachOutLocked(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
+	c.inflight.Each(out)
+	c.retries.each(func(r *retry) { out(r.pos, r.attempts) })
+	c.loaded.each(func(r *retry) { out(r.pos, r.attempts) })
+	for _, m := range c.loading {
+		out(m.Pos, m.Attempts)
+	}
+	c.deferred.Each(func(d inflight.Due) { deferred(&d) })
 }
 
 // beginExit refuses new consumers and reports whether this call was the first.
@@ -327,7 +375,7 @@ func (c *Channel) beginExit() bool {
 // destroy drops all messages and files and closes the consumers. Topic.pub is held and the channel exits.
 func (c *Channel) destroy() error {
 	c.mu.Lock()
-	c.clearLocked()
+	c.clearLocked(journal.Deleted)
 	subs := append([]*Subscription(nil), c.subs...) // they leave while they are closed
 	c.mu.Unlock()
 	c.topic.registry.sweep.forget(c)
@@ -340,18 +388,27 @@ func (c *Channel) destroy() error {
 	return nil
 }
 
-// backlogLocked returns the messages that could be delivered now, those on disk not counted.
-func (c *Channel) backlogLocked() int {
-	return c.mem.Len() + c.retries.len() + c.absent.Len() + len(c.loading)
+// backlogLocked returns the messages that wait, those on disk not counted. Not all of them may be shown yet.
+func (c *Channel) backlogLocked() int { return c.mem.Len() + c.returnedLocked() }
+
+// returnedLocked returns how many messages are to be delivered again.
+func (c *Channel) returnedLocked() int {
+	return c.retries.len() + c.loaded.len() + c.absent.Len() + len(c.loading)
+}
+
+// deferredLocked returns how many messages are deferred.
+func (c *Channel) deferredLocked() int { return c.deferred.Len() + c.shelf.Len() + c.early.Len() }
+
+// heldLocked returns how many messages the channel has.
+func (c *Channel) heldLocked() int {
+	return c.backlogLocked() + c.spilled + c.deferredLocked() + c.inflight.Len()
 }
 
 // checkLocked returns what is wrong with the books: each accepted message must be in exactly one state.
 func (c *Channel) checkLocked() error {
-	have := c.n.finished + c.n.discarded + uint64(c.backlogLocked()+c.spilled+c.deferred.Len()+c.shelf.Len()+c.inflight.Len())
-	if have != c.n.accepted {
-		return fmt.Errorf("channel %s: accepted %d but finished %d, discarded %d, backlog %d, on disk %d, deferred %d, in flight %d",
-			c.name, c.n.accepted, c.n.finished, c.n.discarded, c.backlogLocked(), c.spilled, c.deferred.Len()+c.shelf.Len(),
-			c.inflight.Len())
+	if c.n.Gone()+uint64(c.heldLocked()) != c.n.Accepted {
+		return fmt.Errorf("channel %s: accepted %d but finished %d, discarded %v, backlog %d, on disk %d, deferred %d, in flight %d",
+			c.name, c.n.Accepted, c.n.Finished, c.n.Discarded, c.backlogLocked(), c.spilled, c.deferredLocked(), c.inflight.Len())
 	}
 	owned := 0
 	for _, s := range c.subs {

@@ -4,43 +4,97 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
+	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 )
 
-// Checkpoint writes down all durable topics: what the log up to the returned place adds up to. Every message that somebody
-// needs is in the topics' segments then, synced; what is published meanwhile is behind that place. The log may forget what is
-// before it once the checkpoint itself is safe. One checkpoint is written at a time.
-func (r *Registry) Checkpoint(dst io.Writer) (size int64, from journal.Offset, err error) {
-	w := journal.NewWriter(dst)
-	r.create.Lock() // no topic is in the log before that place and not yet in the list
-	from, topics := r.cfg.Journal.End(), r.Topics()
-	r.create.Unlock()
-	w.Head(r.lastID.Load()+1, from)
-	for _, t := range topics {
-		if t.d == nil || t.deleted.Load() {
-			continue
-		}
-		if err := t.checkpoint(w); err != nil {
-			return 0, from, fmt.Errorf("topic %s: %w", t.name, err)
-		}
-	}
-	if size, err = w.Finish(); err != nil {
-		err = fmt.Errorf("writing a checkpoint: %w", err)
-	}
-	return size, from, err
+// Cut is one checkpoint, from what it says to what it frees. One is made at a time.
+type Cut struct {
+	From journal.Offset // the log from here on is needed beside the checkpoint
+
+	registry *Registry
+	topics   []topicSnapshot
 }
 
-// checkpoint writes down one topic. Its publishers wait while it looks, not while it syncs and writes.
-func (t *Topic) checkpoint(w *journal.Writer) error {
-	if err := t.storeAhead(); err != nil {
+// topicSnapshot is what a topic was at one moment, and its channels a little later.
+type topicSnapshot struct {
+	topic    *Topic
+	state    *journal.Topic
+	nodes    []*stored
+	channels []channelSnapshot
+}
+
+// Cut begins a checkpoint: from now on it can be Run.
+func (r *Registry) Cut() *Cut { return &Cut{registry: r} }
+
+// Run writes down all durable topics: what the log up to From adds up to. sync returns once the log is synced up to a place; name makes
+// the checkpoint that was written, of so many bytes, the newest one, for good. The order is the whole of it. Nothing is written that is
+// not safe in the log, as it may still be withdrawn; every message that somebody needs is in segments, synced, before the checkpoint
+// has its name; nothing is removed before that.
+func (c *Cut) Run(dst io.Writer, sync func(upTo journal.Offset) error, name func(size int64) error) error {
+	r := c.registry
+	c.snapshot()
+	if err := sync(r.cfg.Journal.End()); err != nil {
 		return err
 	}
-	state, channels, err := t.snapshot()
-	if err != nil || state == nil {
+	w := journal.NewWriter(dst)
+	w.Head(r.lastID.Load()+1, c.From)
+	for i := range c.topics {
+		t := &c.topics[i]
+		if err := t.write(w); err != nil {
+			return fmt.Errorf("topic %s: %w", t.topic.name, err)
+		}
+		*t = topicSnapshot{}
+	}
+	size, err := w.Finish()
+	if err != nil {
+		return fmt.Errorf("writing a checkpoint: %w", err)
+	}
+	r.PrepareDrop()
+	if err := sync(r.cfg.Journal.End()); err != nil {
+		return err
+	}
+	if err := name(size); err != nil {
+		return err
+	}
+	return r.Drop()
+}
+
+// snapshot looks at all topics. Their publishers wait while slice headers are copied, their consumers while what is in flight is.
+func (c *Cut) snapshot() {
+	r := c.registry
+	r.create.Lock() // no topic is in the log before that place and not yet in the list
+	topics := r.Topics()
+	c.From = r.cfg.Journal.End()
+	r.create.Unlock()
+	for _, t := range topics {
+		if t.d == nil {
+			continue
+		}
+		s := topicSnapshot{topic: t}
+		if s.state, s.nodes = t.snapshot(); s.state == nil {
+			continue // it was deleted
+		}
+		for _, ch := range t.all() {
+			if !ch.ephemeral || ch == t.own {
+				s.channels = append(s.channels, ch.snapshot())
+			}
+		}
+		c.topics = append(c.topics, s)
+	}
+}
+
+// write writes down a topic. Its publishers wait while a part of what is only in the log is written to segments, not while the disk
+// syncs.
+func (s *topicSnapshot) write(w *journal.Writer) error {
+	t := s.topic
+	t.d.watermark.await(s.state.Next - 1)
+	if err := t.storeNodes(s.nodes); err != nil {
 		return err
 	}
 	switch gone, err := t.syncStore(); {
@@ -49,9 +103,9 @@ func (t *Topic) checkpoint(w *journal.Writer) error {
 	case gone:
 		return nil
 	}
-	w.Topic(state)
-	for _, c := range channels {
-		c.write(w)
+	w.Topic(t.places(s.state, s.nodes))
+	for i := range s.channels {
+		s.channels[i].write(w)
 	}
 	return nil
 }
@@ -59,16 +113,31 @@ func (t *Topic) checkpoint(w *journal.Writer) error {
 // storeAtOnce is how many bytes are written to segments while publishers wait, about.
 const storeAtOnce = 1 << 20
 
-// storeAhead moves most of what is only in the log to segments. Publishers get their turns meanwhile, so that there may be more
-// at the end.
-func (t *Topic) storeAhead() error {
+// snapshot returns what the topic is now, nil when it was deleted meanwhile, and its nodes.
+func (t *Topic) snapshot() (*journal.Topic, []*stored) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
+	if t.deleted.Load() {
+		return nil, nil
+	}
+	d := t.d
+	t.tail.Close()
+	if d.tail != nil && t.tail.Last() == d.tail.node {
+		d.tail = nil
+	}
 	t.reclaimLocked()
+	t.voidLocked()
+	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, AsOf: d.log.End()}, d.table.each()
+}
+
+// storeNodes writes to segments what is only in the log and still needed. Publishers get their turns meanwhile.
+func (t *Topic) storeNodes(nodes []*stored) error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
 	written := 0
-	for _, s := range t.d.residentLocked() {
+	for _, s := range nodes {
 		frames := s.node.Frames()
-		if s == t.d.tail || s.onDisk.Load() || frames == nil {
+		if s.onDisk.Load() || t.d.table.get(s.num) != s {
 			continue
 		}
 		if written += len(frames); written > storeAtOnce {
@@ -79,7 +148,7 @@ func (t *Topic) storeAhead() error {
 				return nil
 			}
 			if t.d.table.get(s.num) != s {
-				continue // it has gone meanwhile
+				continue // nobody needs it any more
 			}
 		}
 		if err := t.storeLocked(s); err != nil {
@@ -89,85 +158,103 @@ func (t *Topic) storeAhead() error {
 	return nil
 }
 
-// snapshot moves what is only in the log to segments and returns what the topic and its channels are then, nil when it was
-// deleted meanwhile.
-func (t *Topic) snapshot() (*journal.Topic, []channelSnapshot, error) {
+// places completes the state of a topic by where its nodes are, those that nobody has come to need no more meanwhile.
+func (t *Topic) places(state *journal.Topic, nodes []*stored) *journal.Topic {
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	if t.deleted.Load() {
-		return nil, nil, nil
-	}
-	d := t.d
-	t.tail.Close()
-	if d.tail != nil && t.tail.Last() == d.tail.node {
-		d.tail = nil
-	}
-	t.reclaimLocked()
-	state := &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Last: d.last, Seq: d.seq,
-		AsOf: d.log.End()}
-	for _, s := range d.table.each() {
-		if err := t.storeLocked(s); err != nil {
-			return nil, nil, err
-		}
-		state.Nodes = append(state.Nodes, journal.Node{Seq: s.node.Seq(), Count: uint32(s.node.Count()),
-			First: s.node.First(), Last: s.node.Last()})
-	}
-	channels := []channelSnapshot{t.own.snapshot()}
-	for _, c := range t.Channels() {
-		if !c.ephemeral {
-			channels = append(channels, c.snapshot())
+	for _, s := range nodes {
+		if t.d.table.get(s.num) == s && s.onDisk.Load() {
+			b := s.at()
+			state.Nodes = append(state.Nodes, journal.Node{First: s.first, Count: b.Count, File: b.Ref.File, Offset: b.Ref.Offset,
+				Length: b.Ref.Length})
 		}
 	}
-	return state, channels, nil
+	return state
 }
 
 // channelSnapshot is what a channel was at one moment.
 type channelSnapshot struct {
-	state         *journal.Channel
-	out           []outMessage
-	absent, shelf inflight.Snapshot
-	now, wall     int64 // of that moment, on the clock of all deadlines and in Unix nanoseconds
+	state     *journal.Channel
+	out       [][]outMessage // in pieces, so that nothing is copied as it grows
+	due       []inflight.Due // without their bodies
+	places    [3]inflight.Snapshot
+	void      []backlog.Range
+	now, wall int64 // of that moment, on the clock of all deadlines and in Unix nanoseconds
 }
 
-// outMessage is a message that has left a backlog.
+// outMessage is a message that has left a backlog: 16 bytes.
 type outMessage struct {
-	id msgID
-	journal.Out
+	pos      Position
+	attempts uint16
 }
 
-// snapshot returns what the channel is. Topic.pub is held, so that nothing new arrives.
+// outPiece is how many messages there are in a piece.
+const outPiece = 1 << 13
+
+// snapshot returns what the channel is. It may be taken while the topic is published to.
 func (c *Channel) snapshot() channelSnapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := channelSnapshot{absent: c.absent.Snapshot(), shelf: c.shelf.Snapshot(), now: c.topic.registry.now(), wall: time.Now().UnixNano()}
-	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.told, AsOf: c.topic.d.log.End()}
-	for _, r := range c.mem.Ranges(nil) {
-		s.state.Waiting = append(s.state.Waiting, journal.Range(r))
-	}
-	s.out = make([]outMessage, 0, c.inflight.Len()+c.retries.len()+len(c.loading)+c.deferred.Len())
-	add := func(id msgID, o journal.Out) { s.out = append(s.out, outMessage{id, o}) }
-	c.inflight.Each(func(id msgID, attempts uint16) { add(id, journal.Out{Attempts: attempts}) })
-	c.retries.each(func(r *retry) { add(r.frame.MustID(), journal.Out{Attempts: r.attempts}) })
-	for id, attempts := range c.loading {
-		add(id, journal.Out{Attempts: attempts})
-	}
-	c.deferred.Each(func(d inflight.Due) {
-		add(d.Frame.MustID(), journal.Out{Due: s.wall + d.At - s.now, Attempts: d.Attempts})
+	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void)}
+	s.places = [...]inflight.Snapshot{c.absent.Snapshot(), c.shelf.Snapshot(), c.early.Snapshot()}
+	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.told, Offered: c.offered, Inherited: c.inherited,
+		Counts: c.n.Counts, AsOf: c.topic.d.log.End()}
+	s.state.Waiting = c.mem.Ranges(nil)
+	c.eachOutLocked(s.add, func(d *inflight.Due) {
+		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
 	})
 	return s
 }
 
+func (s *channelSnapshot) add(pos Position, attempts uint16) {
+	k := len(s.out) - 1
+	if k < 0 || len(s.out[k]) == cap(s.out[k]) {
+		size := outPiece
+		if k < 0 {
+			size = 16
+		}
+		s.out = append(s.out, make([]outMessage, 0, size))
+		k++
+	}
+	s.out[k] = append(s.out[k], outMessage{pos, attempts})
+}
+
 func (s *channelSnapshot) write(w *journal.Writer) {
+	voided := uint64(0)
+	for _, list := range s.places {
+		for m := range list.All() {
+			if s.isVoid(m.Pos) {
+				voided++
+			}
+		}
+	}
+	s.state.Counts.Accepted -= voided
 	w.Channel(s.state)
-	for _, m := range s.out {
-		w.Out(m.id, m.Out)
+	for _, piece := range s.out {
+		for _, m := range piece {
+			w.Out(m.pos, journal.Out{Attempts: m.attempts})
+		}
 	}
-	for m := range s.absent.All() {
-		w.Out(m.ID, journal.Out{Attempts: m.Attempts})
+	for _, d := range s.due {
+		w.Out(d.Pos, journal.Out{Due: s.wall + d.At - s.now, Attempts: d.Attempts})
 	}
-	for m := range s.shelf.All() {
-		w.Out(m.ID, journal.Out{Due: s.wall + m.At - s.now, Attempts: m.Attempts})
+	for i, list := range s.places {
+		for m := range list.All() {
+			if s.isVoid(m.Pos) {
+				continue
+			}
+			out := journal.Out{Attempts: m.Attempts}
+			if i > 0 { // deferred
+				out.Due = s.wall + m.At - s.now
+			}
+			w.Out(m.Pos, out)
+		}
 	}
+}
+
+// isVoid reports whether a deferred message is one whose publish has failed.
+func (s *channelSnapshot) isVoid(pos Position) bool {
+	return slices.ContainsFunc(s.void, func(r backlog.Range) bool { return r.First <= pos && pos <= r.Last })
 }
 
 // Reclaim lets go what nobody needs any more of the topics that have messages on disk. What it gives up there goes with Drop,
@@ -191,7 +278,7 @@ func (r *Registry) Reclaim() {
 func (t *Topic) settled() (n uint64) {
 	for _, c := range t.all() {
 		c.mu.Lock()
-		n += 1 + c.n.finished + c.n.discarded
+		n += 1 + c.n.Gone()
 		c.mu.Unlock()
 	}
 	return n

@@ -78,7 +78,7 @@ func (c *Channel) oldestLocked() (at int64) {
 		return 0
 	}
 	if c.retries.len() > 0 {
-		at = c.retries.first().frame.Timestamp()
+		at = c.retries.at(0).frame.Timestamp()
 	}
 	if c.mem.Len()+c.spilled == 0 {
 		return at

@@ -8,6 +8,9 @@
 //
 //	accepted = finished + discarded + backlog + deferred + in flight
 //
+// where what is discarded has a reason. A message has a position, its number in its topic; an id is a label that consumers answer with.
+// What is kept in the log is shown to consumers once it is as safe as its level says, see watermark.
+//
 // There is no goroutine and no timer for a topic or channel: one sweeper for the registry sleeps until the earliest deadline
 // of any channel. Consumers take from a channel, many messages at a time, when they have credit (RDY); who finds nothing is
 // parked and woken by whoever brings something.
@@ -24,6 +27,6 @@
 //
 // # Locks
 //
-// Registry.mu, Topic.pub, Channel.mu, sweeper.mu, in that order. Topic.pub serializes publishing and the list of channels,
+// Registry.mu, Topic.pub, watermark.mu, Channel.mu, sweeper.mu, in that order. Topic.pub serializes publishing and the list of channels,
 // and is held over writes to disk; Channel.mu is never held over I/O, sending, logging or a callback.
 package topic

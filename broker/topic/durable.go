@@ -1,9 +1,11 @@
 package topic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"sync/atomic"
 	"time"
 
@@ -21,25 +23,26 @@ type durable struct {
 	log   Log
 	level levels
 
-	prompt  prompt
-	table   nodeTable
-	onDisk  atomic.Int64                   // nodes in segments
-	memory  atomic.Int64                   // bytes of nodes in memory
-	changed atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
+	watermark watermark
+	table     nodeTable
+	onDisk    atomic.Int64                   // nodes in segments
+	memory    atomic.Int64                   // bytes of nodes in memory
+	changed   atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
 
 	// Guarded by Topic.pub.
 	store    *segment.Store
-	seq      uint64             // of the next message
-	last     protocol.MessageID // of the newest message
-	tail     *stored            // the node that is appended to
-	resident int                // messages in nodes that are in memory
-	enough   int64              // bytes in memory with which it is looked for nodes that nobody needs
-	oldest   uint32             // no node before this one is in memory
-	dropped  []segment.Ref      // blocks that may go once the log, synced, says that their messages are finished
-	dropping []segment.Ref      // of those: the log is about to be synced, or is
-	imports  *Imports           // what is being taken over, nil when nothing is
-	settled  uint64             // what Topic.settled was at the last Reclaim
-	head     []byte             // scratch
+	next     Position // of the next message
+	voids    voids
+	tail     *stored       // the node that is appended to
+	resident int           // messages in nodes that are in memory
+	enough   int64         // bytes in memory with which it is looked for nodes that nobody needs
+	oldest   uint32        // no node before this one is in memory
+	dropped  []segment.Ref // blocks that may go once the log, synced, says that their messages are finished
+	dropping []segment.Ref // of those: the log is about to be synced, or is
+	imports  *Imports      // what is being taken over, nil when nothing is
+	settled  uint64        // what Topic.settled was at the last Reclaim
+	head     []byte        // scratch
+	runs     journal.Runs  // scratch
 }
 
 // Durability returns the level that the topic is at now.
@@ -63,42 +66,37 @@ func (t *Topic) publishDurable(b *Batch, delay time.Duration, sync bool) error {
 	if err := t.registry.writable(); err != nil {
 		return err
 	}
-	n := b.n
-	first, err := t.registry.ids.take(n)
+	first, err := t.registry.ids.take(b.n)
 	if err != nil {
 		return err
 	}
-	sync = sync || d.level.synced()
-	if sync || !d.prompt.is() {
-		b.Later = nil // consumers would wait for the disk
-	}
-	at, err := t.appendDurable(b, first, delay)
+	later := b.Later
+	a, err := t.appendDurable(b, first, delay)
 	if err != nil {
 		return err
 	}
-	start := t.registry.now()
-	err = d.log.Commit(at, sync)
-	d.prompt.took(time.Duration(t.registry.now() - start))
+	err = d.log.Commit(a.at, sync || d.level.synced())
 	t.registry.SetHealth(err)
-	return err
+	if err != nil {
+		t.withdraw(&a)
+		return err
+	}
+	t.voidsWritten(a.voids)
+	t.show(&a, false, later)
+	return nil
 }
 
-func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration) (journal.Offset, error) {
+// appendDurable puts a batch into the log's buffer, the topic's nodes and the channels, which do not show it yet.
+func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration) (a appended, err error) {
 	d := t.d
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
-		return journal.Offset{}, ErrExiting
-	}
-	if first <= d.last { // another publisher was faster: ids must grow along the topic
-		var err error
-		if first, err = t.registry.ids.take(b.n); err != nil {
-			return journal.Offset{}, err
-		}
+		return a, ErrExiting
 	}
 	now := t.registry.stamp()
 	b.stamp(now, first)
-	p := journal.Publish{Topic: d.id, First: first, Last: first + protocol.MessageID(b.n) - 1, Seq: d.seq, Count: b.n}
+	p := journal.Publish{Topic: d.id, First: d.next, Count: b.n}
 	if delay > 0 {
 		p.Due = now + int64(delay)
 	}
@@ -106,21 +104,34 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	if t.blockedLocked() {
 		p.Only = journal.Own
 	}
-	d.head = journal.AppendPublish(d.head[:0], p)
-	extent := t.keepLocked(b, p)
-	at := d.log.Append(journal.KindPublish, d.head, extent.Frames())
+	a = t.logLocked(b, &p)
 	t.active = true
 	if delay > 0 {
-		t.shelveLocked(extent, b.n, t.registry.now()+int64(delay), targets)
+		t.shelveLocked(a.extent, b.n, t.registry.now()+int64(delay), targets)
 	} else {
 		for _, c := range targets {
-			c.offerDurable(extent, b.n, b.Later)
+			c.offerDurable(a.extent, b.n)
 		}
 	}
 	t.accept(b)
 	t.overflowLocked()
 	t.thinLocked()
-	return at, nil
+	return a, nil
+}
+
+// logLocked appends a batch to the log's buffer and to the topic's nodes, and notes that it is not safe yet.
+func (t *Topic) logLocked(b *Batch, p *journal.Publish) appended {
+	d := t.d
+	a := appended{count: b.n, bodies: b.bodies, due: p.Due != 0, voids: t.voidLocked()}
+	d.head = journal.AppendPublish(d.head[:0], *p)
+	a.extent = t.keepLocked(b, p.First)
+	a.at = d.log.Append(journal.KindPublish, d.head, a.extent.Frames())
+	shown := b.n
+	if a.due {
+		shown = 0
+	}
+	a.number = d.watermark.add(p.Last(), shown)
+	return a
 }
 
 // minEnough is how many bytes of messages a topic may hold before it looks whether somebody still needs them.
@@ -137,23 +148,24 @@ func (t *Topic) thinLocked() {
 	d.enough = 2 * d.memory.Load()
 }
 
-// keepLocked appends the batch to the topic's nodes.
-func (t *Topic) keepLocked(b *Batch, p journal.Publish) backlog.Extent {
+// keepLocked appends the batch to the topic's nodes, from a position on.
+func (t *Topic) keepLocked(b *Batch, first Position) backlog.Extent {
 	d := t.d
-	if last := t.tail.Last(); last != nil && last.Seq()+uint64(last.Count()) != p.Seq {
-		t.tail.Close() // the numbers of a node's messages follow each other
+	if last := t.tail.Last(); last != nil && last.End() != first {
+		t.tail.Close() // the positions of a node's messages follow each other
 	}
 	n := len(b.frames)
 	extent, taken := t.tail.Append(b.frames)
-	extent = t.tail.Note(extent, p.Seq, p.First, p.Last, p.Count)
+	extent = t.tail.Note(extent, first, b.n)
 	if taken {
 		b.frames = nil
 	}
 	if d.tail == nil || d.tail.node != t.tail.Last() {
 		d.tail = d.table.add(t.tail.Last())
 	}
-	d.seq, d.last = p.Seq+uint64(p.Count), p.Last
-	d.resident += p.Count
+	d.next = first + Position(b.n)
+	d.tail.end.Store(uint64(d.next))
+	d.resident += b.n
 	d.memory.Add(int64(n))
 	return extent
 }
@@ -161,18 +173,16 @@ func (t *Topic) keepLocked(b *Batch, p journal.Publish) backlog.Extent {
 // shelveLocked defers messages that are in the node of the tail.
 func (t *Topic) shelveLocked(extent backlog.Extent, count int, at int64, targets []*Channel) {
 	s := t.d.tail
-	off, index := extent.Offset(), s.node.Count()-count
-	frames := s.node.Frames()
+	frames := extent.Frames()
+	m := inflight.Shelved{At: at, Pos: extent.Positions().First, Off: uint32(extent.Offset())}
 	for range count {
-		f := protocol.FirstMessage(frames[off:])
-		id, _ := f.ID()
-		m := inflight.Shelved{At: at, ID: id}
-		m.Off, m.Index = place(uint32(off), index)
 		for _, c := range targets {
 			c.shelve(m, s)
 		}
-		off += len(f)
-		index++
+		size := len(protocol.FirstMessage(frames))
+		frames = frames[size:]
+		m.Pos++
+		m.Off += uint32(size)
 	}
 }
 
@@ -181,24 +191,25 @@ func (c *Channel) shelve(m inflight.Shelved, s *stored) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.pins.Add(1)
-	c.n.accepted++
+	c.n.Accepted++
+	c.offered = m.Pos
 	c.shelf.Push(m)
 	c.armLocked()
 }
 
 // offerDurable gives the channel messages of the tail. An ephemeral channel takes as many as it has room for.
-func (c *Channel) offerDurable(at backlog.Extent, count int, later *Wakes) {
+func (c *Channel) offerDurable(at backlog.Extent, count int) {
 	if c.ephemeral {
-		if !c.offer(at, count, later) {
+		if !c.offer(at, count, nil) {
 			c.squeeze(at, count)
 		}
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n.accepted += uint64(count)
+	c.n.Accepted += uint64(count)
+	c.offered = at.Positions().Last
 	c.mem.Add(at, count)
-	c.wakeLocked(count, later)
 }
 
 // overflowLocked moves the oldest nodes out of memory while there is more than memory has room for. What nobody needs any
@@ -208,16 +219,18 @@ func (t *Topic) overflowLocked() {
 	if d.tail == nil || d.resident-d.tail.node.Count() <= t.own.bound {
 		return
 	}
-	idle := unpinned(d.residentLocked())
-	need := t.neededLocked()
+	waiting := t.waitingLocked()
 	for d.resident-d.tail.node.Count() > t.own.bound {
 		s := d.oldestLocked()
 		if s == nil || s == d.tail {
 			return
 		}
-		if i, ok := slices.BinarySearchFunc(idle, s.num, byNum); ok && !need.has(idle[i].node) {
+		if !waiting.needs(s) {
 			t.dropLocked(s)
 			continue
+		}
+		if s.node.End() > d.watermark.position()+1 {
+			return // it may still be withdrawn: at a later publish
 		}
 		if err := t.storeLocked(s); err != nil {
 			t.registry.SetHealth(err)
@@ -263,11 +276,11 @@ func (t *Topic) storeLocked(s *stored) error {
 		return err
 	}
 	frames := s.node.Frames()
-	ref, err := t.d.store.Append(s.node.Seq(), s.node.Count(), frames)
+	ref, err := t.d.store.Append(uint64(s.first), s.node.Count(), frames)
 	if err != nil {
 		return fmt.Errorf("writing a segment of topic %s: %w", t.name, err)
 	}
-	s.block = segment.Block{First: s.node.Seq(), Count: uint32(s.node.Count()), Ref: ref}
+	s.block = segment.Block{First: uint64(s.first), Count: uint32(s.node.Count()), Ref: ref}
 	t.setOnDisk(s)
 	return nil
 }
@@ -290,25 +303,44 @@ func (t *Topic) openStoreLocked() error {
 	return nil
 }
 
-// reclaimLocked drops every node that no channel needs: nothing in it waits, is deferred, in flight or about to be delivered
-// again.
+// reclaimLocked drops every node that no channel needs: nothing in it waits, is deferred, in flight or to be delivered again.
 func (t *Topic) reclaimLocked() {
-	idle := unpinned(t.d.table.each())
-	need := t.neededLocked()
-	for _, s := range idle {
-		if s != t.d.tail && !need.has(s.node) {
+	waiting := t.waitingLocked()
+	for _, s := range t.d.table.each() {
+		if s != t.d.tail && !waiting.needs(s) {
 			t.dropLocked(s)
 		}
 	}
 }
 
-// unpinned returns the nodes without pins. It goes before neededLocked: what loses its last pin meanwhile is not among them,
-// and what had lost it before is needed as single messages, if at all.
-func unpinned(nodes []*stored) []*stored {
-	return slices.DeleteFunc(nodes, func(s *stored) bool { return s.pins.Load() > 0 })
+// ranges are positions, in order; some may be there more than once.
+type ranges []backlog.Range
+
+// waitingLocked returns what waits in the topic or in a channel. Nodes are asked for their pins only afterwards: what has left a backlog
+// before it was looked at is pinned then, or done with.
+func (t *Topic) waitingLocked() ranges {
+	var list ranges
+	for _, c := range t.all() {
+		c.mu.Lock()
+		list = c.mem.Ranges(list)
+		c.mu.Unlock()
+	}
+	slices.SortFunc(list, func(a, b backlog.Range) int { return cmp.Compare(a.First, b.First) })
+	// Each ends no sooner than the one before it, so that those of a node can be searched for.
+	for i := 1; i < len(list); i++ {
+		list[i].Last = max(list[i].Last, list[i-1].Last)
+	}
+	return list
 }
 
-func byNum(s *stored, num uint32) int { return int(int64(s.num) - int64(num)) }
+// needs reports whether a node has messages that wait or are pinned.
+func (r ranges) needs(s *stored) bool {
+	if s.pins.Load() > 0 {
+		return true
+	}
+	i := sort.Search(len(r), func(i int) bool { return r[i].Last >= s.first })
+	return i < len(r) && r[i].First < s.node.End()
+}
 
 // dropLocked forgets a node that nobody needs.
 func (t *Topic) dropLocked(s *stored) {
@@ -323,56 +355,6 @@ func (t *Topic) dropLocked(s *stored) {
 		t.registry.dropped.Add(1)
 		d.dropped = append(d.dropped, s.at().Ref)
 	}
-}
-
-// need is which messages of a topic are needed: those that wait, those in flight, and single ones, sorted.
-type need struct {
-	waiting []backlog.Range
-	flying  inflight.Groups
-	single  []protocol.MessageID
-}
-
-func (t *Topic) neededLocked() *need {
-	n := &need{}
-	t.own.needs(n)
-	for _, c := range t.Channels() {
-		c.needs(n)
-	}
-	n.flying.Sort()
-	slices.Sort(n.single)
-	return n
-}
-
-// needs adds what the channel needs, but for what is pinned.
-func (c *Channel) needs(n *need) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n.waiting = c.mem.Ranges(n.waiting)
-	n.flying = c.inflight.Groups(n.flying)
-	c.retries.each(func(r *retry) {
-		id, _ := r.frame.ID()
-		n.single = append(n.single, id)
-	})
-	c.deferred.Each(func(d inflight.Due) {
-		id, _ := d.Frame.ID()
-		n.single = append(n.single, id)
-	})
-	for id := range c.loading {
-		n.single = append(n.single, id)
-	}
-}
-
-func (n *need) has(node *backlog.Node) bool {
-	for _, r := range n.waiting {
-		if r.First <= node.Last() && node.First() <= r.Last {
-			return true
-		}
-	}
-	if n.flying.Any(node.First(), node.Last()) {
-		return true
-	}
-	i, _ := slices.BinarySearch(n.single, node.First())
-	return i < len(n.single) && n.single[i] <= node.Last()
 }
 
 // change appends a change of the topic to the log and returns where it is.
@@ -421,39 +403,57 @@ func (r *Registry) writable() error {
 func (t *Topic) inheritLocked() {
 	own := t.own
 	own.mu.Lock()
-	mem, shelf, absent := own.mem, own.shelf.Snapshot(), own.absent.Snapshot()
-	n := mem.Len() + shelf.Len() + absent.Len()
+	mem, places := own.mem, [...]inflight.Snapshot{own.absent.Snapshot(), own.shelf.Snapshot(), own.early.Snapshot()}
+	held := mem.Len()
+	for _, list := range places {
+		held += list.Len()
+	}
+	void := own.void
 	own.mem.Clear()
 	own.shelf.Clear()
 	own.absent.Clear()
-	own.n.discarded += uint64(n)
+	own.early.Clear()
+	own.void = nil
+	own.n.Accepted -= uint64(held)
+	own.n.adopted = min(own.n.adopted, own.n.Accepted)
 	own.mu.Unlock()
-	if n == 0 {
+	if held == 0 {
 		return
 	}
 	t.d.change(journal.Change{Op: journal.OpInherit})
 	for _, c := range t.Channels() {
-		c.inheritPlaces(&mem, shelf, absent)
+		c.inheritDurable(&mem, places[:], void)
 	}
-	t.unpin(shelf.All())
-	t.unpin(absent.All())
+	for _, list := range places {
+		t.pinEach(list.All(), -1)
+	}
 }
 
-// inheritPlaces takes in what a topic's own backlog held.
-func (c *Channel) inheritPlaces(mem *backlog.Queue, shelf, absent inflight.Snapshot) {
+// inheritDurable takes in what a topic's own backlog held. Topic.pub is held.
+func (c *Channel) inheritDurable(mem *backlog.Queue, places []inflight.Snapshot, void []backlog.Range) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n.accepted += uint64(mem.Len() + shelf.Len() + absent.Len())
+	held := mem.Len()
 	c.mem.AddQueue(mem)
-	c.topic.pin(shelf.All())
-	for m := range shelf.All() {
-		c.shelf.Push(m)
+	if first := mem.First(); first > 0 {
+		c.told = min(c.told, first-1)
 	}
-	c.topic.pin(absent.All())
-	for m := range absent.All() {
-		c.absent.Push(m)
+	c.void = append(c.void, void...)
+	for i, list := range places {
+		held += list.Len()
+		c.topic.pinEach(list.All(), 1)
+		for m := range list.All() {
+			if i == 0 { // it is to be delivered again
+				c.returnShelvedLocked(m)
+			} else {
+				c.shelf.Push(m)
+			}
+		}
 	}
-	c.wakeLocked(mem.Len()+absent.Len(), nil)
+	c.n.Accepted += uint64(held)
+	c.inherited = c.topic.d.next - 1
+	c.offered = max(c.offered, c.inherited)
+	c.wakeLocked(c.visibleLocked(), nil)
 	c.armLocked()
 }
 

@@ -27,15 +27,15 @@ func TestEmptyWhileLoadingUnpins(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		_, absent, epoch := c.beginFill()
-		if len(absent) != 1 {
-			t.Fatalf("%d messages are due, want 1", len(absent))
+		want := c.beginFill()
+		if len(want.absent) != 1 {
+			t.Fatalf("%d messages are due, want 1", len(want.absent))
 		}
 		if err := c.Empty(); err != nil {
 			t.Fatal(err)
 		}
-		if c.endFill(absent, epoch, func() { t.Error("what was emptied came back") }) {
-			t.Error("there is something to deliver")
+		if c.endFill(&want) {
+			t.Error("what was emptied came back")
 		}
 		checkBooks(t, r)
 		for _, s := range topic.d.table.each() {
@@ -109,10 +109,9 @@ func TestUnreadableDiskIsNotAskedAllTheTime(t *testing.T) {
 		c.mu.Lock()
 		for i := range 2 { // to be delivered again, and it is the turn of what waits
 			f := protocol.AppendMessageHeader(nil, 1, 1, protocol.MessageID(1+i), 0)
-			c.retries.push(retry{f, 1})
-			c.n.accepted++
+			c.retries.push(retry{frame: f, attempts: 1})
+			c.n.Accepted++
 		}
-		c.retried = true
 		c.mu.Unlock()
 		got := 0
 		for end := time.Now().Add(time.Second); time.Now().Before(end); {

@@ -20,8 +20,8 @@ func (q *fifo[T]) push(v T) {
 	q.n++
 }
 
-// first returns the first; there must be one.
-func (q *fifo[T]) first() T { return q.ring[q.head] }
+// at returns the i-th.
+func (q *fifo[T]) at(i int) *T { return &q.ring[(q.head+i)%len(q.ring)] }
 
 // pop takes out the first; there must be one.
 func (q *fifo[T]) pop() T {

@@ -48,19 +48,6 @@ func newSequence(node int64, store IDStore, spawn func(func()) bool) *sequence {
 	return s
 }
 
-// passed says that an id has been used: of this node, later ones are greater.
-func (s *sequence) passed(id protocol.MessageID) {
-	for {
-		next := s.next.Load()
-		if id < protocol.NewMessageID(s.node, next) || id > protocol.NewMessageID(s.node, protocol.MaxSequence) {
-			return
-		}
-		if s.next.CompareAndSwap(next, uint64(id-protocol.NewMessageID(s.node, 0))+1) {
-			return
-		}
-	}
-}
-
 // take returns the first of n ids that follow each other. It fails when the bound cannot be written, and waits for that only
 // when numbers were used up faster than more could be reserved.
 func (s *sequence) take(n int) (protocol.MessageID, error) {

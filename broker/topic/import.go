@@ -3,6 +3,7 @@ package topic
 import (
 	"time"
 
+	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
@@ -11,10 +12,10 @@ import (
 // Imports is a queue of another broker's folder that is being taken over, as the log keeps it. Nothing else is published to
 // the topic meanwhile, so that the numbers of its messages tell how far it got: exactly, also after a crash.
 type Imports struct {
-	Queue  string `json:"queue"`
-	Source string `json:"source"`         // differs when the queue is another one of the same name
-	Seq    uint64 `json:"seq"`            // number of the topic's next message when it began
-	Done   bool   `json:"done,omitempty"` // all of it is in the log, synced: its files may go
+	Queue  string   `json:"queue"`
+	Source string   `json:"source"`         // differs when the queue is another one of the same name
+	Next   Position `json:"next"`           // of the topic's next message when it began
+	Done   bool     `json:"done,omitempty"` // all of it is in the log, synced: its files may go
 }
 
 // Import takes the messages of one queue into a channel, or into a topic. It goes before anything is served. Its methods are
@@ -55,10 +56,10 @@ func (t *Topic) BeginImport(queue, source string, channel *Channel) *Import {
 	d := t.d
 	m := &Import{topic: t, channel: channel}
 	if i := d.imports; i != nil && i.Queue == queue && i.Source == source {
-		m.skip, m.done = d.seq-i.Seq, i.Done
+		m.skip, m.done = uint64(d.next-i.Next), i.Done
 		return m
 	}
-	d.imports = &Imports{Queue: queue, Source: source, Seq: d.seq}
+	d.imports = &Imports{Queue: queue, Source: source, Next: d.next}
 	d.change(journal.Change{Op: journal.OpOptions, Options: d.options()})
 	return m
 }
@@ -69,9 +70,9 @@ func (m *Import) Done() bool { return m.done }
 // Taken returns how many messages were taken in, those of an earlier life not counted.
 func (m *Import) Taken() int { return m.taken }
 
-// Add takes in a message that was accepted at a time, nanoseconds since the Unix epoch, and delivered attempts times. It gets
-// an id of this node. After an error the import can only be begun again.
-func (m *Import) Add(timestamp int64, attempts uint16, body []byte) error {
+// Add takes in a message that was accepted at a time, nanoseconds since the Unix epoch, and delivered attempts times. It keeps
+// its id. After an error the import can only be begun again.
+func (m *Import) Add(timestamp int64, attempts uint16, id protocol.MessageID, body []byte) error {
 	if m.skip > 0 {
 		m.skip--
 		return nil
@@ -81,7 +82,7 @@ func (m *Import) Add(timestamp int64, attempts uint16, body []byte) error {
 			return err
 		}
 	}
-	m.batch.frames = protocol.AppendMessageHeader(m.batch.frames, timestamp, attempts+1, 0, len(body))
+	m.batch.frames = protocol.AppendMessageHeader(m.batch.frames, timestamp, attempts+1, id, len(body))
 	m.batch.Extend(body)
 	m.batch.n++
 	if attempts > 0 {
@@ -126,43 +127,38 @@ func (m *Import) flush() error {
 		return err
 	}
 	t.pub.Lock()
-	at, err := m.appendLocked()
+	a := m.appendLocked()
 	t.pub.Unlock()
-	if err != nil {
-		return err
-	}
 	m.taken += n
 	m.attempts = m.attempts[:0]
-	return t.d.log.Commit(at, false)
+	if err := t.d.log.Commit(a.at, false); err != nil {
+		t.withdraw(&a)
+		return err
+	}
+	t.show(&a, false, nil)
+	return nil
 }
 
-func (m *Import) appendLocked() (journal.Offset, error) {
+func (m *Import) appendLocked() appended {
 	t, d, b := m.topic, m.topic.d, &m.batch
-	first, err := t.registry.ids.take(b.n)
-	if err != nil {
-		return journal.Offset{}, err
-	}
-	b.number(first)
-	p := journal.Publish{Topic: d.id, First: first, Last: first + protocol.MessageID(b.n) - 1, Seq: d.seq, Count: b.n}
+	p := journal.Publish{Topic: d.id, First: d.next, Count: b.n}
 	targets := m.targetsLocked(&p)
 	if len(m.attempts) > 0 {
 		p.Due = time.Now().UnixNano() // the log knows attempts of what is deferred only
 	}
-	d.head = journal.AppendPublish(d.head[:0], p)
-	extent := t.keepLocked(b, p)
-	at := d.log.Append(journal.KindPublish, d.head, extent.Frames())
+	a := t.logLocked(b, &p)
 	t.active = true
 	for _, c := range targets {
 		if len(m.attempts) > 0 {
-			c.takeBack(first, extent.Offset(), m.attempts)
+			c.takeBack(a.extent, m.attempts)
 		} else {
-			c.offerDurable(extent, p.Count, nil)
+			c.offerDurable(a.extent, p.Count)
 		}
 		c.adopted(p.Count)
 	}
 	b.Reset()
 	t.overflowLocked()
-	return at, nil
+	return a
 }
 
 // targetsLocked returns who gets the messages, and says so in the record.
@@ -177,21 +173,22 @@ func (m *Import) targetsLocked(p *journal.Publish) []*Channel {
 	return m.topic.targetsLocked()
 }
 
-// takeBack gives the channel messages of the topic's last node, from off on, that were delivered before.
-func (c *Channel) takeBack(first protocol.MessageID, off int, attempts []uint16) {
+// takeBack gives the channel messages of the topic's last node that were delivered before.
+func (c *Channel) takeBack(at backlog.Extent, attempts []uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.topic.d.tail
-	frames, index := s.node.Frames(), s.node.Count()-len(attempts)
-	for i, n := range attempts {
-		m := inflight.Shelved{ID: first + protocol.MessageID(i), Attempts: n}
-		m.Off, m.Index = place(uint32(off), index+i)
-		c.absent.Push(m)
-		off += len(protocol.FirstMessage(frames[off:]))
+	frames, m := at.Frames(), inflight.Shelved{Pos: at.Positions().First, Off: uint32(at.Offset())}
+	for _, n := range attempts {
+		m.Attempts = n
+		c.returnShelvedLocked(m)
+		size := len(protocol.FirstMessage(frames))
+		frames = frames[size:]
+		m.Pos++
+		m.Off += uint32(size)
 	}
-	s.pins.Add(int64(len(attempts)))
-	c.n.accepted += uint64(len(attempts))
-	c.wakeLocked(len(attempts), nil)
+	c.topic.d.tail.pins.Add(int64(len(attempts)))
+	c.n.Accepted += uint64(len(attempts))
+	c.offered = at.Positions().Last
 }
 
 // adopted counts messages as those of an earlier life.
@@ -199,13 +196,4 @@ func (c *Channel) adopted(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n.adopted += uint64(n)
-}
-
-// number sets the ids, from first on.
-func (b *Batch) number(first protocol.MessageID) {
-	for off := 0; off < len(b.frames); first++ {
-		f := protocol.FirstMessage(b.frames[off:])
-		f.SetID(first)
-		off += len(f)
-	}
 }

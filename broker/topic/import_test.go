@@ -6,6 +6,7 @@ import (
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
 )
 
 // foreign is a queue of another broker: message i was accepted at i and delivered i%4 times, in runs.
@@ -23,7 +24,7 @@ func importAll(t *testing.T, topic *Topic, channel string) {
 	m := topic.BeginImport("queue", "source", c)
 	if !m.Done() {
 		for i := range foreignMessages {
-			if err := m.Add(int64(i), foreignAttempts(i), fmt.Appendf(nil, "m%d", i)); err != nil {
+			if err := m.Add(int64(i), foreignAttempts(i), protocol.MessageID(i+1), fmt.Appendf(nil, "m%d", i)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -75,8 +76,8 @@ func expectForeign(t *testing.T, topic *Topic, channel string) {
 					t.Errorf("got %q again, or not what was there", f.Body())
 				}
 				seen[i] = true
-				if attempts != foreignAttempts(i)+1 || f.Timestamp() != int64(i) {
-					t.Errorf("message %d came as attempt %d, of %d", i, attempts, f.Timestamp())
+				if attempts != foreignAttempts(i)+1 || f.Timestamp() != int64(i) || f.MustID() != protocol.MessageID(i+1) {
+					t.Errorf("message %d came as attempt %d, of %d, with id %s", i, attempts, f.Timestamp(), f.MustID())
 				}
 				if attempts == 1 && i < fresh {
 					t.Errorf("message %d came after %d", i, fresh)
@@ -140,7 +141,7 @@ func TestImportIntoAPausedTopic(t *testing.T) {
 func TestAnotherQueueOfTheName(t *testing.T) {
 	topic := mustTopic(t, recovered(t, &keptLog{}), "t")
 	m := topic.BeginImport("queue", "an earlier one", nil)
-	if err := m.Add(0, 0, []byte("earlier")); err != nil {
+	if err := m.Add(0, 0, 1, []byte("earlier")); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Finish(); err != nil {

@@ -2,83 +2,64 @@ package topic
 
 import (
 	"math"
-	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
 
+// Position is the number of a message in its topic, from 1; 0: it has none, as at level memory.
+type Position = journal.Position
+
 // stored is a node of a durable topic and where it is.
 type stored struct {
-	node *backlog.Node
-	num  uint32       // its place in the table
-	pins atomic.Int64 // deferred and absent messages of all channels whose bodies are here
+	node  *backlog.Node
+	num   uint32 // its place in the table
+	first Position
+	end   atomic.Uint64 // the position behind its last message, so far
+	pins  atomic.Int64  // messages of it, of all channels, that have left a backlog and are not finished
 
 	// Set before onDisk is.
 	block segment.Block
 
-	onDisk atomic.Bool
-	moved  atomic.Pointer[segment.Block] // where it was written anew, nil unless it was
-	places atomic.Pointer[places]        // where its messages are, nil unless it was read to find one
+	onDisk  atomic.Bool
+	moved   atomic.Pointer[segment.Block] // where it was written anew, nil unless it was
+	offsets atomic.Pointer[[]uint32]      // where its messages begin, nil unless it was read to find one
 }
 
-// places is where in a node its messages are. Deferred messages of an earlier life are known by their ids only: without this
-// each of them would cost reading its whole block.
-type places struct {
-	ids  []protocol.MessageID // nil when they follow each other
-	offs []uint32
-}
+func (s *stored) has(pos Position) bool { return pos >= s.first && pos < Position(s.end.Load()) }
 
-// learn remembers where in the node's frames, which are whole, its messages are.
+// learn remembers where in the node's frames, which are whole, its messages are. Deferred messages of an earlier life are known by
+// their positions only: without this each of them would cost reading its whole block.
 func (s *stored) learn(frames []byte) {
-	p := &places{offs: make([]uint32, 0, s.node.Count())}
-	inRow := true
+	offsets := make([]uint32, 0, s.node.Count())
 	for off := 0; off < len(frames); {
-		f := protocol.FirstMessage(frames[off:])
-		id, _ := f.ID()
-		inRow = inRow && id == s.node.First()+protocol.MessageID(len(p.offs))
-		p.ids = append(p.ids, id)
-		p.offs = append(p.offs, uint32(off))
-		off += len(f)
+		offsets = append(offsets, uint32(off))
+		off += len(protocol.FirstMessage(frames[off:]))
 	}
-	if inRow {
-		p.ids = nil
-	}
-	s.places.Store(p)
+	s.offsets.Store(&offsets)
 }
 
-// locate completes the place of a message of which only the id is known. It reports whether it could.
+// locate completes the place of a message of which only the position is known. It reports whether the place is known then.
 func (s *stored) locate(m *inflight.Shelved) bool {
-	p := s.places.Load()
-	if p == nil {
+	if m.Off != unknown {
+		return true
+	}
+	offsets := s.offsets.Load()
+	if offsets == nil || m.Pos < s.first || m.Pos-s.first >= Position(len(*offsets)) {
 		return false
 	}
-	i, ok := int(m.ID-s.node.First()), m.ID >= s.node.First()
-	if p.ids != nil {
-		i, ok = slices.BinarySearch(p.ids, m.ID)
-	}
-	if !ok || i >= len(p.offs) {
-		return false
-	}
-	m.Off, m.Index = place(p.offs[i], i)
+	m.Off = (*offsets)[m.Pos-s.first]
 	return true
 }
 
-// unknown is the offset of a message of which only the id is known.
+// unknown is the offset of a message of which only the position is known.
 const unknown = math.MaxUint32
-
-// place returns where in its node the message is that is the i-th there and begins at off, as a Shelved says it.
-func place(off uint32, i int) (uint32, uint16) {
-	if i > math.MaxUint16 {
-		return unknown, 0
-	}
-	return off, uint16(i)
-}
 
 // at returns the block of a node that is on disk.
 func (s *stored) at() segment.Block {
@@ -95,10 +76,12 @@ type nodeTable struct {
 	base uint32       // num of the first
 }
 
+// add appends a node that holds messages from its first on, or will.
 func (t *nodeTable) add(n *backlog.Node) *stored {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := &stored{node: n, num: t.base + uint32(len(t.list))}
+	s := &stored{node: n, first: n.First(), num: t.base + uint32(len(t.list))}
+	s.end.Store(uint64(n.End()))
 	t.list = append(t.list, s)
 	return s
 }
@@ -113,36 +96,22 @@ func (t *nodeTable) get(num uint32) *stored {
 	return nil
 }
 
-// holder returns the node that holds a message, nil when it has gone. The message must be one that the topic has or had.
-func (t *nodeTable) holder(id protocol.MessageID) *stored {
+// holder returns the node that holds a message, nil when there is none.
+func (t *nodeTable) holder(pos Position) *stored {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	i := sort.Search(len(t.list), func(i int) bool { return t.lowerLocked(i) > id }) - 1
-	if i < 0 || t.list[i] == nil {
+	i := sort.Search(len(t.list), func(i int) bool { return t.lowerLocked(i) > pos }) - 1
+	if i < 0 || t.list[i] == nil || !t.list[i].has(pos) {
 		return nil
 	}
-	s := t.list[i]
-	// The last one may be appended to at this moment, so that only its owner may ask it which message is its newest.
-	if i < len(t.list)-1 && id > s.node.Last() {
-		return nil
-	}
-	return s
+	return t.list[i]
 }
 
-// find returns the node that holds the message of that id, nil when there is none. Nothing may be appended meanwhile.
-func (t *nodeTable) find(id protocol.MessageID) *stored {
-	if s := t.holder(id); s != nil && id <= s.node.Last() {
-		return s
-	}
-	return nil
-}
-
-// lowerLocked returns the first id of the node at i or, where that has gone, of the next one behind it. Unlike the last one it
-// never changes once the node is in the table.
-func (t *nodeTable) lowerLocked(i int) protocol.MessageID {
+// lowerLocked returns the first position of the node at i or, where that has gone, of the next one behind it.
+func (t *nodeTable) lowerLocked(i int) Position {
 	for ; i < len(t.list); i++ {
 		if s := t.list[i]; s != nil {
-			return s.node.First()
+			return s.first
 		}
 	}
 	return math.MaxUint64
@@ -173,4 +142,28 @@ func (t *nodeTable) drop(s *stored) {
 	if len(t.list) == 0 {
 		t.list = nil
 	}
+}
+
+// pins counts, in their nodes, messages that leave a channel's backlog, or that are done with: neighbours cost one look at the table.
+// Its zero value is ready.
+type pins struct {
+	node *stored // that has the last one
+	n    int64   // not told to it yet
+}
+
+// add counts a message; by is 1 for one that leaves the backlog, -1 for one that is done with.
+func (p *pins) add(t *nodeTable, pos Position, by int64) {
+	if p.node == nil || !p.node.has(pos) {
+		p.flush()
+		p.node = t.holder(pos)
+	}
+	p.n += by
+}
+
+// flush tells what was counted, and forgets the node, which holds those behind it.
+func (p *pins) flush() {
+	if p.node != nil && p.n != 0 {
+		p.node.pins.Add(p.n)
+	}
+	*p = pins{}
 }

@@ -47,7 +47,7 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 	}
 	for _, c := range t.all() {
 		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.absent.Len(),
-			Deferred: c.shelf.Len()})
+			Deferred: c.shelf.Len() + c.early.Len()})
 	}
 	return h, nil
 }
@@ -61,7 +61,7 @@ func (t *Topic) Imported(queue, source string) (n uint64, done bool) {
 	if t.d == nil || t.d.imports == nil || t.d.imports.Queue != queue || t.d.imports.Source != source {
 		return 0, false
 	}
-	return t.d.seq - t.d.imports.Seq, t.d.imports.Done
+	return uint64(t.d.next - t.d.imports.Next), t.d.imports.Done
 }
 
 // Unload takes every message out of a recovered topic and gives it to f, a channel's after the other's, the topic's own
@@ -80,13 +80,13 @@ func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts 
 
 func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
 	places := slices.AppendSeq(slices.Collect(c.shelf.All()), c.absent.All())
-	slices.SortFunc(places, func(a, b inflight.Shelved) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(places, func(a, b inflight.Shelved) int { return cmp.Compare(a.Pos, b.Pos) })
 	for part := range slices.Chunk(places, fillAbsent) {
 		loaded, n, later := c.topic.loadEach(part)
 		if len(later) > 0 {
 			return lost, fmt.Errorf("channel %s: %d messages cannot be read", c.name, len(later))
 		}
-		lost += n
+		lost += len(n)
 		for _, r := range loaded {
 			if err := f(r.frame, r.attempts); err != nil {
 				return lost, err
@@ -99,21 +99,23 @@ func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error)
 func (c *Channel) unloadWaiting(lost int, f func(m protocol.MessageFrame, attempts uint16) error) (int, error) {
 	for c.mem.Len() > 0 {
 		if cold := c.mem.Cold(); cold != nil {
-			frames, damaged, err := c.topic.load(cold)
+			node, err := c.topic.load(cold)
 			if err != nil {
 				return lost, err
 			}
-			c.mem.Supply(cold, frames, damaged)
+			c.mem.Supply(cold, node.frames, node.runs)
 			continue
 		}
 		if c.mem.Len() == 0 {
 			break // what was left is lost
 		}
-		m := c.mem.Next()
-		c.mem.Took(m.MustID())
+		m, _ := c.mem.Next()
 		if err := f(m, 0); err != nil {
 			return lost, err
 		}
 	}
-	return lost + c.mem.Lost(), nil
+	for _, r := range c.mem.Lost() {
+		lost += r.Len()
+	}
+	return lost, nil
 }

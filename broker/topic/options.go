@@ -190,7 +190,7 @@ func (r *Registry) replace(t *Topic, l Level) (*Topic, error) {
 func (t *Topic) holding() (n uint64) {
 	for _, c := range t.all() {
 		c.mu.Lock()
-		n += c.n.accepted - c.n.finished - c.n.discarded
+		n += c.n.Accepted - c.n.Gone()
 		c.mu.Unlock()
 	}
 	return n

@@ -6,6 +6,7 @@ import (
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
 )
@@ -27,7 +28,7 @@ func (c *Channel) diskDepth() int64 {
 // drainedLocked ends the overflow: the queue on disk is empty. What is still counted there was lost to damage.
 func (c *Channel) drainedLocked() {
 	c.overflowing = false
-	c.n.discarded += uint64(c.spilled)
+	c.n.Discarded[journal.Unreadable] += uint64(c.spilled)
 	c.spilled = 0
 }
 
@@ -45,7 +46,7 @@ func (c *Channel) adopt() error {
 		return c.closeQueue()
 	}
 	c.overflowing, c.spilled = true, int(depth)
-	c.n.accepted += uint64(depth)
+	c.n.Accepted += uint64(depth)
 	c.n.adopted = uint64(depth)
 	return nil
 }
@@ -82,7 +83,7 @@ func (c *Channel) spill(b *Batch) error {
 	c.mu.Lock()
 	c.overflowing = true
 	c.spilled += b.n
-	c.n.accepted += uint64(b.n)
+	c.n.Accepted += uint64(b.n)
 	c.mu.Unlock()
 	written := 0
 	var record []byte
@@ -98,7 +99,7 @@ func (c *Channel) spill(b *Batch) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.spilled -= b.n - written
-	c.n.accepted -= uint64(b.n - written)
+	c.n.Accepted -= uint64(b.n - written)
 	c.wakeLocked(written, nil)
 	return err
 }
@@ -135,7 +136,7 @@ func (c *Channel) fill() bool {
 	c.mu.Lock()
 	c.filling = false
 	if n > 0 && c.epoch == epoch {
-		c.mem.Add(backlog.Detached(frames), n)
+		c.mem.Add(backlog.Detached(frames, 0, n), n)
 		c.unspilledLocked(n)
 	}
 	c.wakeLocked(n, nil)
@@ -156,7 +157,7 @@ func (c *Channel) fillEpoch() int {
 func (c *Channel) unspilledLocked(n int) {
 	c.spilled -= n
 	if c.spilled < 0 {
-		c.n.accepted += uint64(-c.spilled)
+		c.n.Accepted += uint64(-c.spilled)
 		c.spilled = 0
 	}
 }
@@ -172,7 +173,7 @@ func (c *Channel) unspill(b *Batch) bool {
 	b.n = n
 	c.mu.Lock()
 	c.unspilledLocked(n)
-	c.n.discarded += uint64(n)
+	c.n.Accepted -= uint64(n) // they move on
 	if n == 0 {
 		c.drainedLocked()
 	}
@@ -218,7 +219,7 @@ func (c *Channel) save() error {
 		put(r.frame, r.attempts)
 	}
 	for c.mem.Len() > 0 {
-		f := c.mem.Next()
+		f, _ := c.mem.Next()
 		put(f, f.Attempts()-1)
 	}
 	c.deferred.Clear(func(d inflight.Due) { put(d.Frame, d.Attempts) })

@@ -8,32 +8,30 @@ import (
 	"brokerd/protocol"
 )
 
-// TestPlacesAreLearntOnce holds that a message of which only the id is known is found in a node that was read once, whether or
-// not ids follow each other.
+// TestPlacesAreLearntOnce holds that a message of which only the position is known is found in a node that was read once.
 func TestPlacesAreLearntOnce(t *testing.T) {
-	for _, ids := range [][]protocol.MessageID{{7, 8, 9, 10}, {7, 9, 12, 40}} {
-		var frames []byte
-		var offs []uint32
-		for i, id := range ids {
-			offs = append(offs, uint32(len(frames)))
-			frames = protocol.AppendMessageHeader(frames, 1, 1, id, 10*i)
-			frames = append(frames, make([]byte, 10*i)...)
+	var frames []byte
+	var offs []uint32
+	for i := range 4 {
+		offs = append(offs, uint32(len(frames)))
+		frames = protocol.AppendMessageHeader(frames, 1, 1, protocol.MessageID(100*i), 10*i)
+		frames = append(frames, make([]byte, 10*i)...)
+	}
+	var table nodeTable
+	s := table.add(backlog.NewCold(nil, 7, 4, len(frames)))
+	if s.locate(&inflight.Shelved{Pos: 7, Off: unknown}) {
+		t.Error("found in a node that was never read")
+	}
+	s.learn(frames)
+	for i := range 4 {
+		m := inflight.Shelved{Pos: Position(7 + i), Off: unknown}
+		if !s.locate(&m) || m.Off != offs[i] {
+			t.Errorf("%d is found at %d, wanted %d", m.Pos, m.Off, offs[i])
 		}
-		s := &stored{node: backlog.NewCold(nil, 100, ids[0], ids[len(ids)-1], len(ids), len(frames))}
-		if s.locate(&inflight.Shelved{ID: ids[0]}) {
-			t.Error("found in a node that was never read")
-		}
-		s.learn(frames)
-		for i, id := range ids {
-			m := inflight.Shelved{ID: id, Off: unknown}
-			if !s.locate(&m) || m.Off != offs[i] || m.Index != uint16(i) {
-				t.Errorf("%v: %d is found at %d, number %d; wanted %d, %d", ids, id, m.Off, m.Index, offs[i], i)
-			}
-		}
-		for _, id := range []protocol.MessageID{0, 6, 11, 41} {
-			if m := (inflight.Shelved{ID: id}); s.locate(&m) && ids[m.Index] != id {
-				t.Errorf("%v: %d is found as number %d", ids, id, m.Index)
-			}
+	}
+	for _, pos := range []Position{0, 6, 11, 41} {
+		if m := (inflight.Shelved{Pos: pos, Off: unknown}); s.locate(&m) {
+			t.Errorf("%d is found at %d and is not there", pos, m.Off)
 		}
 	}
 }

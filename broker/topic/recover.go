@@ -9,7 +9,6 @@ import (
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
-	"brokerd/protocol"
 )
 
 // Recovery is what the log had: what it adds up to, and the messages in it that are in no segment. Its fields are set before
@@ -51,7 +50,7 @@ func (v *Recovery) Apply(at journal.Offset, kind journal.Kind, data []byte) (err
 func (v *Recovery) keep(at journal.Offset, p journal.Publish, frames []byte) error {
 	t := v.State.Topics[p.Topic]
 	old := at.Before(t.AsOf)
-	if old && nodeOf(t.Nodes, p.Seq) < 0 {
+	if old && nodeOf(t.Nodes, p.First) < 0 {
 		return nil
 	}
 	batch := loggedBatch{Publish: p}
@@ -60,7 +59,7 @@ func (v *Recovery) keep(at journal.Offset, p journal.Publish, frames []byte) err
 		if err != nil {
 			return err
 		}
-		if i := b.holding(p.Seq); i >= 0 {
+		if i := b.holding(p.First); i >= 0 {
 			known := isNode(t.Nodes, b.list[i])
 			if old && known {
 				return nil
@@ -103,7 +102,6 @@ func (r *Registry) Recover(v *Recovery) error {
 		if err != nil {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
 		}
-		r.ids.passed(state.Last)
 		b := builder{registry: r, state: state, batches: v.batches[id], found: found, complete: v.Complete}
 		if err := b.build(); err != nil {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
@@ -144,22 +142,23 @@ func (b *builder) build() error {
 	r := b.registry
 	b.now, b.wall = r.now(), time.Now().UnixNano()
 	t := &Topic{registry: r, name: b.state.Name}
-	t.d = &durable{id: b.state.ID, log: r.cfg.Journal, store: b.found.store, seq: b.state.Seq, last: b.state.Last}
+	t.d = &durable{id: b.state.ID, log: r.cfg.Journal, store: b.found.store, next: b.state.Next}
 	t.d.restoreOptions(b.state.Options, r.levelOf(t.name))
 	t.paused.Store(b.state.Paused)
 	b.topic = t
+	for _, gap := range b.state.Missing {
+		r.log.Error("the log does not say what became of messages", "topic", t.name, "positions", gap.String())
+	}
 	for _, d := range b.found.damage {
 		r.log.Error("damage on disk", "topic", t.name, "where", d.String())
 	}
 	if err := b.nodes(); err != nil {
 		return err
 	}
-	b.reportMissing()
-	if err := b.channels(); err != nil {
-		return err
-	}
+	b.channels()
 	t.reclaimLocked()
 	b.skipNumbers()
+	t.d.watermark.shown.Store(uint64(t.d.next - 1)) // all that was read is shown
 	if b.state.Moved {
 		t.d.change(journal.Change{Op: journal.OpInherit})
 	}
@@ -170,140 +169,88 @@ func (b *builder) build() error {
 }
 
 // channels makes the topic's channels.
-func (b *builder) channels() error {
+func (b *builder) channels() {
 	t := b.topic
 	var list []*Channel
 	for i, state := range b.state.Channels {
 		c := newChannel(t, state.Name, "", false)
 		c.id = state.ID
-		c.told = state.After
 		c.paused.Store(state.Paused)
 		if i == 0 {
 			t.own = c
 		} else {
 			list = append(list, c)
 		}
-		if err := b.waiting(c, state.Waiting); err != nil {
-			return err
-		}
-		b.out(c, &state.Out)
-		c.n.adopted = c.n.accepted
+		b.fill(c, state)
 	}
 	slices.SortFunc(list, func(a, c *Channel) int { return strings.Compare(a.name, c.name) })
 	t.channels.Store(&list)
-	return nil
 }
 
-// waiting puts ranges of messages, in order, into the channel's backlog.
-func (b *builder) waiting(c *Channel, ranges []journal.Range) error {
-	if len(ranges) > 0 {
-		c.told = min(c.told, ranges[0].First-1)
+// fill gives a channel what the state says that it has. What is nowhere is lost, and counted.
+func (b *builder) fill(c *Channel, state *journal.Channel) {
+	c.told = state.After
+	if len(state.Waiting) > 0 {
+		c.told = min(c.told, state.Waiting[0].First-1)
 	}
-	nodes := b.topic.d.table.each()
-	for len(ranges) > 0 && len(nodes) > 0 {
-		n := nodes[0].node
-		if n.Last() < ranges[0].First {
-			nodes = nodes[1:]
-			continue
-		}
-		if ranges[0].First <= n.First() && n.Last() <= ranges[0].Last {
-			c.mem.Add(backlog.All(n, n), n.Count())
-			c.n.accepted += uint64(n.Count())
-			nodes = nodes[1:]
-			continue
-		}
-		rest, err := b.parts(c, nodes[0], ranges)
-		if err != nil {
-			return err
-		}
-		ranges, nodes = rest, nodes[1:]
+	c.mem.SetAfter(c.told)
+	c.offered, c.inherited = state.Offered, state.Inherited
+	lost := b.waiting(c, state.Waiting)
+	out := b.out(c, &state.Out)
+	c.n.Counts = state.Counts
+	c.n.Discarded[journal.Unreadable] += uint64(lost + out)
+	held := uint64(c.mem.Len() + c.absent.Len() + c.shelf.Len())
+	if sum := c.n.Gone() + held; c.n.Accepted != sum {
+		b.registry.log.Error("the counts of a channel did not add up", "topic", b.topic.name, "channel", c.name, "accepted", c.n.Accepted,
+			"left or there", sum)
+		c.n.Accepted = sum
 	}
-	return nil
-}
-
-// parts puts those messages of a node that wait, not all of it, into the channel's backlog. It returns the ranges that go on
-// behind the node.
-func (b *builder) parts(c *Channel, s *stored, ranges []journal.Range) ([]journal.Range, error) {
-	n := s.node
-	var frames []byte
-	for ; len(ranges) > 0 && ranges[0].First <= n.Last(); ranges = ranges[1:] {
-		r := ranges[0]
-		if r.Last >= n.First() {
-			if frames == nil {
-				var damaged bool
-				var err error
-				if frames, damaged, err = b.topic.load(n); err != nil {
-					return nil, err
-				}
-				if damaged {
-					return b.singles(c, s, frames, ranges), nil
-				}
-			}
-			from, to := backlog.Find(frames, r.First), backlog.Find(frames, r.Last+1)
-			if count := countFrames(frames[from:to]); count > 0 {
-				c.mem.Add(backlog.Within(n, from, to, max(r.First, n.First()), min(r.Last, n.Last())), count)
-				c.n.accepted += uint64(count)
-			}
-		}
-		if r.Last > n.Last() {
-			break
-		}
-	}
-	return ranges, nil
-}
-
-// singles is parts of a node that is damaged: what is left has other offsets than it had, so that it is delivered by its ids.
-func (b *builder) singles(c *Channel, s *stored, frames []byte, ranges []journal.Range) []journal.Range {
-	for len(ranges) > 0 && ranges[0].First <= s.node.Last() {
-		r := ranges[0]
-		from, to := backlog.Find(frames, r.First), backlog.Find(frames, min(r.Last, s.node.Last())+1)
-		for rest := frames[from:to]; len(rest) > 0; {
-			f := protocol.FirstMessage(rest)
-			rest = rest[len(f):]
-			b.place(c, s, f.MustID(), journal.Out{})
-		}
-		if r.Last > s.node.Last() {
-			return ranges
-		}
-		ranges = ranges[1:]
-	}
-	return ranges
-}
-
-func countFrames(frames []byte) (n int) {
-	for ; len(frames) > 0; n++ {
-		frames = frames[len(protocol.FirstMessage(frames)):]
-	}
-	return n
-}
-
-// out puts back what had been delivered or deferred, and empties out.
-func (b *builder) out(c *Channel, out *journal.Outs) {
-	var gone []msgID
-	out.Take(func(id msgID, o journal.Out) {
-		if s := b.topic.d.table.find(id); s != nil {
-			b.place(c, s, id, o)
-			return
-		}
-		gone = append(gone, id)
-	})
-	if len(gone) > 0 {
-		b.lost += len(gone)
-		b.registry.log.Error("messages that were delivered or deferred were lost: they are needed and nowhere", "topic", b.topic.name,
-			"channel", c.name, "messages", len(gone), "first", gone[0].String(), "last", gone[len(gone)-1].String())
+	c.n.adopted = c.n.Accepted
+	if lost+out > 0 {
+		b.lost += lost + out
+		b.registry.log.Error("messages that are needed are nowhere, and were lost", "topic", b.topic.name, "channel", c.name,
+			"waiting", lost, "delivered or deferred", out)
 	}
 	c.armLocked()
 }
 
-// place gives the channel a message that is in a node.
-func (b *builder) place(c *Channel, s *stored, id msgID, o journal.Out) {
-	s.pins.Add(1)
-	c.n.accepted++
-	m := inflight.Shelved{ID: id, Off: unknown, Attempts: o.Attempts}
-	if o.Due > b.wall {
-		m.At = b.now + o.Due - b.wall
-		c.shelf.Push(m)
-		return
+// waiting puts ranges of messages, in order, into the channel's backlog. It returns how many are in no node.
+func (b *builder) waiting(c *Channel, ranges []journal.Range) (lost int) {
+	nodes := b.topic.d.table.each()
+	for _, r := range ranges {
+		for len(nodes) > 0 && nodes[0].node.End() <= r.First {
+			nodes = nodes[1:]
+		}
+		lost += r.Len()
+		for _, s := range nodes {
+			part := journal.Range{First: max(r.First, s.first), Last: min(r.Last, s.node.End()-1)}
+			if part.First > part.Last {
+				break
+			}
+			c.mem.Add(backlog.Of(s.node, part), part.Len())
+			lost -= part.Len()
+		}
 	}
-	c.absent.Push(m)
+	return lost
+}
+
+// out puts back what had been delivered or deferred, and empties out. It returns how many are in no node.
+func (b *builder) out(c *Channel, out *journal.Outs) (lost int) {
+	var p pins
+	out.Take(func(pos Position, o journal.Out) {
+		if p.add(&b.topic.d.table, pos, 1); p.node == nil {
+			lost++
+			p = pins{}
+			return
+		}
+		m := inflight.Shelved{Pos: pos, Off: unknown, Attempts: o.Attempts}
+		if o.Due > b.wall {
+			m.At = b.now + o.Due - b.wall
+			c.shelf.Push(m)
+			return
+		}
+		c.absent.Push(m) // its turn is now
+	})
+	p.flush()
+	return lost
 }

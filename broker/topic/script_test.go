@@ -15,36 +15,52 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what the scripts of testdata print now into them")
 
-// TestScripts runs the scripts of testdata. A script is lines of commands, each followed by what it prints, indented. All
-// happens in a bubble with a clock of its own; after every command the books are checked. Messages are named m1, m2 and so on
-// in the order in which their topic was given them. See the methods of script for the commands.
+// TestScripts runs the scripts of testdata over every store: at level memory and at level disk. A script is lines of commands, each
+// followed by what it prints, indented. What a store has to print otherwise stands in a file of its own, NAME.LEVEL.txt, beside that
+// of the script. All happens in a bubble with a clock of its own; after every command the books are checked. Messages are named m1, m2
+// and so on in the order in which their topic was given them. See the methods of script for the commands.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := t.TempDir()
-			var got string
-			synctest.Test(t, func(t *testing.T) { got = runScript(t, string(text), dir) })
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		if strings.Contains(name, ".") {
+			continue // what a store prints otherwise
+		}
+		for _, level := range []Level{Memory, Disk} {
+			t.Run(name+"/"+level.String(), func(t *testing.T) {
+				own := strings.TrimSuffix(file, ".txt") + "." + level.String() + ".txt"
+				if _, err := os.Stat(own); err == nil {
+					file = own
+				}
+				text, err := os.ReadFile(file)
+				if err != nil {
 					t.Fatal(err)
 				}
-			} else if got != string(text) {
-				t.Errorf("%s: what is printed differs; run the test with -rewrite and read the diff\n%s", file, firstDifference(string(text), got))
-			}
-		})
+				dir := t.TempDir()
+				var got string
+				synctest.Test(t, func(t *testing.T) { got = runScript(t, string(text), dir, level) })
+				if *rewrite {
+					if level > Memory && got != string(text) {
+						file = own
+					}
+					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				} else if got != string(text) {
+					t.Errorf("%s: what is printed differs; run the test with -rewrite and read the diff\n%s", file, firstDifference(string(text), got))
+				}
+			})
+		}
 	}
 }
 
@@ -60,9 +76,12 @@ func firstDifference(want, got string) string {
 
 const indent = "    "
 
-func runScript(t *testing.T, text, dir string) string {
+func runScript(t *testing.T, text, dir string, level Level) string {
 	s := &script{t: t, cfg: config(), subs: map[string]*Subscription{}, ids: map[string]protocol.MessageID{}, counts: map[string]int{}}
-	s.cfg.Queues = folder(dir)
+	if s.cfg.Queues = folder(dir); level > Memory {
+		s.log = &keptLog{}
+		s.cfg.Journal, s.cfg.Segments, s.cfg.Level = s.log, keptSegments{vfs.NewMem()}, func(string) Level { return level }
+	}
 	var out strings.Builder
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, indent) {
@@ -93,6 +112,7 @@ func runScript(t *testing.T, text, dir string) string {
 type script struct {
 	t      *testing.T
 	cfg    Config
+	log    *keptLog  // nil at level memory
 	r      *Registry // nil before the first command that needs it
 	subs   map[string]*Subscription
 	ids    map[string]protocol.MessageID // by topic/name
@@ -436,6 +456,17 @@ func (s *script) restart([]string) error {
 	meta := s.r.Metadata()
 	s.stop()
 	s.r = NewRegistry(s.cfg)
+	if s.log != nil {
+		v := NewRecovery(journal.NewState())
+		for i, r := range s.log.records {
+			if err := v.Apply(journal.Offset{Offset: int64(i)}, r.kind, r.data); err != nil {
+				return err
+			}
+		}
+		if err := s.r.Recover(v); err != nil {
+			return err
+		}
+	}
 	err := s.r.Restore(meta)
 	s.r.Start()
 	return err

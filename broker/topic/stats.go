@@ -1,11 +1,13 @@
 package topic
 
+import "brokerd/diskqueue/journal"
+
 // Stats is a topic's counters at one moment.
 type Stats struct {
 	Name         string
 	Born         uint64 // tells topics of the same name apart
 	Paused       bool
-	Depth        int64 // messages that wait in the topic itself, on disk or not
+	Depth        int64 // messages that wait in the topic itself or are deferred there, on disk or not
 	BackendDepth int64 // those on disk
 	MessageCount uint64
 	MessageBytes uint64
@@ -30,17 +32,19 @@ type ChannelStats struct {
 
 	ZoneLocal, RegionLocal, Global uint64 // deliveries by the consumer's locality
 
-	FinishCount  uint64
-	DiscardCount uint64 // dropped by empty and delete, by a lack of room without a disk, by sampling, or lost to damage
-	OldestAt     int64  // when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
+	OldestAt int64 // when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
 
 	Delivered, Finished Delays // from publish to the first delivery, and to FIN
+
+	// Counts is since the channel was made, at level memory since the start. Its sum is Balanced unless something is wrong.
+	Counts   journal.Counts
+	Balanced bool
 }
 
 // Stats returns the topic's and its channels' counters. It never waits for a disk.
 func (t *Topic) Stats() Stats {
 	own := t.own.Stats()
-	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth, BackendDepth: own.BackendDepth,
+	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth + int64(own.Deferred), BackendDepth: own.BackendDepth,
 		MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load()}
 	for _, c := range t.Channels() {
 		s.Channels = append(s.Channels, c.Stats())
@@ -56,11 +60,11 @@ func (c *Channel) Stats() ChannelStats {
 	s := ChannelStats{
 		Name: c.name, Born: c.born, Paused: c.Paused(),
 		Depth: backend + int64(c.backlogLocked()), BackendDepth: backend,
-		InFlight: c.inflight.Len(), Deferred: c.deferred.Len() + c.shelf.Len(), Consumers: len(c.subs),
-		MessageCount: c.n.accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
+		InFlight: c.inflight.Len(), Deferred: c.deferredLocked(), Consumers: len(c.subs),
+		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
-		ZoneLocal:              c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere,
-		FinishCount: c.n.finished, DiscardCount: c.n.discarded, OldestAt: c.oldestLocked(),
+		Counts:                 c.n.Counts, Balanced: c.n.Gone()+uint64(c.heldLocked()) == c.n.Accepted,
+		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldestLocked(),
 	}
 	if c.delays != nil {
 		s.Delivered, s.Finished = c.delays.delivered, c.delays.finished

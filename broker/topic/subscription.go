@@ -144,7 +144,7 @@ func (s *Subscription) leave() (last bool) {
 	}
 	returned := 0
 	c.inflight.RemoveOwner(s, func(it inflight.Item[*Subscription]) {
-		c.retries.push(retry{it.Frame, it.Attempts})
+		c.returnLocked(it.Frame, it.Pos, it.Attempts)
 		returned++
 	})
 	s.inflight = 0
@@ -263,7 +263,7 @@ func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool
 		return 0, false
 	}
 	ready := c.deliverableLocked()
-	if (!ready || c.retried && !filled) && !c.filling && c.fillableLocked() {
+	if (!ready || !filled && c.fillFirstLocked()) && !c.filling && c.fillableLocked() {
 		if !mayFill {
 			return 0, true
 		}
@@ -271,7 +271,7 @@ func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool
 		c.nudgeLocked() // what this one was woken for
 		return 0, true
 	}
-	free := c.backlogLocked() - c.meant
+	free := c.visibleLocked() - c.meant
 	if !ready || free <= 0 { // what there is, others were woken for
 		s.parked = true
 		c.waiting.push(s)
@@ -289,51 +289,57 @@ func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool
 // much.
 func (c *Channel) shareLocked() int {
 	others := c.waiting.n + c.woken
-	return (c.backlogLocked() + others) / (others + 1)
+	return (c.visibleLocked() + others) / (others + 1)
 }
 
 func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int) {
 	now := c.topic.registry.now()
 	c.active = true
-	log := c.logged()
+	log, durable := c.logged(), c.topic.d != nil
 	if log {
 		c.runs.BeginDelivered(c.topic.d.id, c.id, c.told)
-		c.drops.Begin(c.topic.d.id, c.id)
+		c.drops.BeginDiscarded(c.topic.d.id, c.id, journal.Sampled)
 	}
 	watch := stopwatch{to: &c.delaysLocked().delivered, now: c.topic.registry.stampOf(now)}
+	var p pins
 	for bytes := 0; n < limit && bytes < takeBytes && c.deliverableLocked(); {
-		frame, attempts := c.nextLocked()
+		m, again := c.nextLocked()
 		if s.sample > 0 && rand.IntN(100) >= s.sample {
-			c.n.discarded++
+			c.n.Discarded[journal.Sampled]++
 			if log {
-				c.drops.Add(frame.MustID())
+				c.drops.Add(m.pos)
+			}
+			if again && durable {
+				p.add(&c.topic.d.table, m.pos, -1)
 			}
 			continue
 		}
 		if log {
-			c.runs.Add(frame.MustID())
+			c.runs.Add(m.pos)
 		}
-		if attempts == 0 {
-			attempts = frame.Attempts()
-			frame = c.flyLocked(s, frame, attempts, now)
-			d.add(frame)
-		} else {
-			frame = c.flyLocked(s, frame, attempts, now)
-			d.Runs = append(d.Runs, Run{Frames: frame, Attempts: attempts})
+		if !again && durable {
+			p.add(&c.topic.d.table, m.pos, 1)
+		}
+		c.flyLocked(s, &m, now)
+		if again {
+			d.Runs = append(d.Runs, Run{Frames: m.frame, Attempts: m.attempts})
 			d.N++
+		} else {
+			d.add(m.frame)
 		}
-		if attempts == 1 {
-			watch.saw(frame.Timestamp())
+		if m.attempts == 1 {
+			watch.saw(m.frame.Timestamp())
 		}
 		n++
-		bytes += len(frame)
+		bytes += len(m.frame)
 	}
 	if watch.note(); watch.at > 0 {
 		c.newest = watch.at
 	}
+	p.flush()
 	if log {
 		c.logRunsLocked(journal.KindDelivered, &c.runs)
-		c.logRunsLocked(journal.KindFinished, &c.drops)
+		c.logRunsLocked(journal.KindDiscarded, &c.drops)
 	}
 	if s.inflight == 0 {
 		s.since = now
@@ -350,39 +356,65 @@ func (c *Channel) deliverLocked(s *Subscription, d *Delivery, limit int) (n int)
 	return n
 }
 
-// nextLocked returns the next message. What is to be delivered again takes turns with what never was, so that neither
-// starves. attempts is 0 for a frame that says itself which attempt this is.
-func (c *Channel) nextLocked() (f protocol.MessageFrame, attempts uint16) {
-	if c.retries.len() > 0 && (!c.retried || !c.freshLocked()) {
-		c.retried = true
-		r := c.retries.pop()
-		attempts = r.attempts + 1
-		if attempts == 0 {
-			attempts = 1 // it has wrapped, and 0 would say that it never was delivered
-		}
-		return r.frame, attempts
+// nextLocked takes out the next message, with the number of this delivery. again says that it was delivered or deferred before, and
+// that its frame does not have that number. What comes back goes when its turn has come, or there is nothing fresh.
+func (c *Channel) nextLocked() (m retry, again bool) {
+	from := &c.retries
+	if c.loaded.len() > 0 && (from.len() == 0 || c.loaded.at(0).turn < from.at(0).turn) {
+		from = &c.loaded
 	}
-	c.retried = false
-	f = c.mem.Next()
-	if c.topic.d != nil {
-		c.mem.Took(f.MustID())
+	if from.len() > 0 && (from.at(0).turn <= c.taken || !c.freshLocked()) {
+		m = from.pop()
+		m.attempts = max(m.attempts+1, 1) // it wraps, and 0 would say that it never was delivered
+		return m, true
 	}
-	return f, 0
+	c.taken++
+	m.frame, m.pos = c.mem.Next()
+	m.attempts = m.frame.Attempts()
+	return m, false
 }
 
-// flyLocked puts a message in flight and returns its frame. An id that is in flight already is one that NSQ wrote twice
-// after an unclean stop: the second copy gets a new id, as FIN could not tell them apart.
-func (c *Channel) flyLocked(s *Subscription, f protocol.MessageFrame, attempts uint16, now int64) protocol.MessageFrame {
-	id, _ := f.ID()
-	if c.inflight.Add(id, f, attempts, s, s.lane, now) {
-		return f
+// turnLocked returns when a message goes that comes back now: behind what waits, at most as many as the channel has in memory. Without
+// memory it goes behind all that waits, as in nsqd's queue on disk.
+func (c *Channel) turnLocked() uint64 {
+	wait := c.mem.Len() + c.spilled
+	if bound := c.topic.registry.cfg.MemQueueSize; bound > 0 {
+		wait = min(wait, bound)
 	}
-	f = slices.Clone(f)
+	c.turn = max(c.turn, c.taken+uint64(wait))
+	return c.turn
+}
+
+// returnLocked has a message wait to be delivered again.
+func (c *Channel) returnLocked(f protocol.MessageFrame, pos Position, attempts uint16) {
+	c.retries.push(retry{frame: f, pos: pos, turn: c.turnLocked(), attempts: attempts})
+}
+
+// returnShelvedLocked has a message that was deferred wait to be delivered, unless its publish has failed.
+func (c *Channel) returnShelvedLocked(m inflight.Shelved) {
+	switch {
+	case len(c.void) > 0 && c.isVoidLocked(m.Pos):
+		c.dropVoidLocked(m.Pos)
+	case m.Pos > c.shownLocked():
+		c.early.Push(m)
+	default:
+		m.At = int64(c.turnLocked())
+		c.absent.Push(m)
+	}
+}
+
+// flyLocked puts a message in flight. An id that is in flight already is one that NSQ wrote twice
+// after an unclean stop, or of two that had the same node id: the second copy gets a new id, as FIN could not tell them apart.
+func (c *Channel) flyLocked(s *Subscription, m *retry, now int64) {
+	if c.inflight.Add(m.frame.MustID(), m.pos, m.frame, m.attempts, s, s.lane, now) {
+		return
+	}
+	m.frame = slices.Clone(m.frame)
 	for {
-		id = c.topic.registry.ids.one()
-		f.SetID(id)
-		if c.inflight.Add(id, f, attempts, s, s.lane, now) {
-			return f
+		id := c.topic.registry.ids.one()
+		m.frame.SetID(id)
+		if c.inflight.Add(id, m.pos, m.frame, m.attempts, s, s.lane, now) {
+			return
 		}
 	}
 }

@@ -224,14 +224,14 @@ func (c *Channel) expireLocked(now int64, limit int) {
 		if !ok {
 			break
 		}
-		c.retries.push(retry{d.Frame, d.Attempts})
+		c.returnLocked(d.Frame, d.Pos, d.Attempts)
 	}
 	for ; n < limit; n++ {
 		m, ok := c.shelf.Pop(now)
 		if !ok {
 			break
 		}
-		c.absent.Push(m)
+		c.returnShelvedLocked(m)
 	}
 	c.wakeLocked(n, nil)
 }
@@ -239,7 +239,7 @@ func (c *Channel) expireLocked(now int64, limit int) {
 func (c *Channel) timedOutLocked(it inflight.Item[*Subscription]) {
 	c.n.timedOut++
 	it.Owner.inflight--
-	c.retries.push(retry{it.Frame, it.Attempts})
+	c.returnLocked(it.Frame, it.Pos, it.Attempts)
 	c.settleLocked(it.Owner, nil)
 }
 
@@ -277,7 +277,7 @@ func (c *Channel) trim() {
 	c.active = false
 	if idle {
 		c.inflight.Trim()
-		c.retries = fifo[retry]{}
+		c.retries, c.loaded = fifo[retry]{}, fifo[retry]{}
 		c.mem.Clear()
 	}
 	closing := idle && !c.filling && c.disk.Load() != nil && c.diskDepth() == 0

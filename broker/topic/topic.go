@@ -55,7 +55,7 @@ func newTopic(r *Registry, name string, learning bool, level Level) (*Topic, err
 func (r *Registry) makeTopic(name string, learning bool, level Level) *Topic {
 	t := &Topic{registry: r, name: name, ephemeral: protocol.IsEphemeral(name), learning: learning}
 	if level > Memory && !t.ephemeral {
-		t.d = &durable{id: r.lastID.Add(1), log: r.cfg.Journal}
+		t.d = &durable{id: r.lastID.Add(1), log: r.cfg.Journal, next: 1}
 		t.d.level.now.Store(uint32(level))
 	}
 	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
@@ -365,7 +365,8 @@ func (t *Topic) PublishDeferred(b *Batch, delay time.Duration) error {
 	var frames backlog.Queue
 	frames.Add(extent, b.n)
 	for frames.Len() > 0 {
-		due := inflight.Due{Frame: frames.Next(), At: at}
+		f, _ := frames.Next()
+		due := inflight.Due{Frame: f, At: at}
 		for _, c := range t.targetsLocked() {
 			c.hold(due)
 		}

@@ -9,12 +9,10 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-
-	"brokerd/protocol"
 )
 
 // checkpointMagic begins a checkpoint; its last digit is the version of the format.
-const checkpointMagic = "BRKDCKP1"
+const checkpointMagic = "BRKDCKP2"
 
 // The kinds of a checkpoint's records. The values are on disk.
 const (
@@ -64,7 +62,7 @@ const recordHead = 9
 const (
 	maxOuts  = 4096
 	outSize  = 18
-	nodeSize = 28
+	nodeSize = 24
 	waitSize = 16
 )
 
@@ -109,10 +107,10 @@ func (w *Writer) Topic(t *Topic) {
 	for some := range slices.Chunk(t.Nodes, maxOuts) {
 		w.begin(kindNodes)
 		for _, n := range some {
-			w.buf = binary.BigEndian.AppendUint64(w.buf, n.Seq)
-			w.buf = binary.BigEndian.AppendUint32(w.buf, n.Count)
 			w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.First))
-			w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(n.Last))
+			for _, v := range [...]uint32{n.Count, n.File, n.Offset, n.Length} {
+				w.buf = binary.BigEndian.AppendUint32(w.buf, v)
+			}
 		}
 	}
 }
@@ -130,12 +128,12 @@ func (w *Writer) Channel(c *Channel) {
 }
 
 // Out adds a message of the last channel.
-func (w *Writer) Out(id protocol.MessageID, o Out) {
+func (w *Writer) Out(pos Position, o Out) {
 	if w.outs == 0 || w.outs == maxOuts {
 		w.begin(kindOut)
 	}
 	w.outs++
-	w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(id))
+	w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(pos))
 	w.buf = binary.BigEndian.AppendUint64(w.buf, uint64(o.Due))
 	w.buf = binary.BigEndian.AppendUint16(w.buf, o.Attempts)
 }
@@ -262,23 +260,23 @@ func (r *reader) record(kind Kind, b []byte) error {
 		return nil
 	case kind == kindNodes && r.topic != nil && len(b)%nodeSize == 0:
 		for ; len(b) > 0; b = b[nodeSize:] {
-			n := Node{Seq: binary.BigEndian.Uint64(b), Count: binary.BigEndian.Uint32(b[8:]), First: id(b[12:]), Last: id(b[20:])}
-			r.topic.Nodes = append(r.topic.Nodes, n)
+			r.topic.Nodes = append(r.topic.Nodes, Node{First: position(b), Count: binary.BigEndian.Uint32(b[8:]),
+				File: binary.BigEndian.Uint32(b[12:]), Offset: binary.BigEndian.Uint32(b[16:]), Length: binary.BigEndian.Uint32(b[20:])})
 		}
 		return nil
 	case kind == kindWaiting && r.channel != nil && len(b)%waitSize == 0:
 		for ; len(b) > 0; b = b[waitSize:] {
-			r.channel.Waiting = append(r.channel.Waiting, Range{id(b), id(b[8:])})
+			r.channel.Waiting = append(r.channel.Waiting, Range{position(b), position(b[8:])})
 		}
 		return nil
 	case kind == kindOut && r.channel != nil && len(b)%outSize == 0:
 		for ; len(b) > 0; b = b[outSize:] {
 			due := max(int64(binary.BigEndian.Uint64(b[8:])), removed+1)
-			r.channel.Out.list.push(id(b), Out{Due: due, Attempts: binary.BigEndian.Uint16(b[16:])})
+			r.channel.Out.list.push(position(b), Out{Due: due, Attempts: binary.BigEndian.Uint16(b[16:])})
 		}
 		return nil
 	}
 	return fmt.Errorf("%w: kind %d of %d bytes", ErrRecord, kind, len(b))
 }
 
-func id(b []byte) protocol.MessageID { return protocol.MessageID(binary.BigEndian.Uint64(b)) }
+func position(b []byte) Position { return Position(binary.BigEndian.Uint64(b)) }

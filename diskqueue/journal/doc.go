@@ -2,41 +2,48 @@
 // each channel what waits, what is out and how often it was delivered.
 //
 // It is pure. Encoders append to a slice that they are given; State applies records one by one, and is what a checkpoint holds
-// and what recovery starts from. Bodies stay in the log and in segments: State knows messages by their ids, which grow along
-// a topic.
+// and what recovery starts from. Bodies stay in the log and in segments: State knows messages by their positions.
 //
 // # Records
 //
 // A record is a kind, one byte, and a payload. Integers of fixed size are big-endian; varints are those of encoding/binary.
 //
-//	Publish    topic u32, only u32, due i64, first u64, last u64, seq u64, count u32, frames
+//	Publish    topic u32, only u32, flags u16, first u64, count u32, what the flags say, frames
 //	Delivered  topic u32, channel u32, after u64, runs    delivered once more each; one that waits leaves the backlog
-//	Finished   topic u32, channel u32, runs       finished or discarded
-//	Deferred   topic u32, channel u32, then for each: id varint (difference), due varint (difference)
-//	Change     JSON of type Change                topics, channels, pauses, options, emptying
+//	Finished   topic u32, channel u32, runs
+//	Deferred   topic u32, channel u32, then for each: position varint (difference), due varint (difference)
+//	Change     JSON of type Change                        topics, channels, pauses, options, emptying
+//	Void       topic u32, runs                            publishes that failed: nobody was shown them
+//	Discarded  topic u32, channel u32, reason u8, runs    left the channel otherwise than by being finished
 //
-// first and last are ids, seq is the number of the first message in its topic; the others count on from it. only is the one
-// channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. due is nanoseconds since the Unix epoch, 0
-// for messages that are not deferred. The attempts in a frame are those of its next delivery: more than 1 only in what is
-// deferred, of a message that another broker has delivered. Runs are ids: for each run the difference of its first to the end
-// of the one before, a varint, and its length, a uvarint; ids of one batch follow each other, so that most runs take two or
-// three bytes for many messages.
+// first is the position of the first message; the others count on from it. only is the one
+// channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. Flag 1 is due i64, nanoseconds since the Unix epoch,
+// of messages that are deferred; a flag that is not known is of a newer version. The attempts in a frame are those of its next
+// delivery: more than 1 only in what is deferred, of a message that another broker has delivered. Runs are positions: for each run
+// the difference of its first to the end of the one before, a varint, and its length, a uvarint.
 //
-// Messages leave a backlog in order, so that a record Delivered says nothing of those in front of its ids that were lost on the
+// Every position is a message or void. A Void stands before any later Publish of its topic, so that a gap between two publishes that
+// none explains is damage.
+//
+// Messages leave a backlog in order, so that a record Delivered says nothing of those in front of its positions that were lost on the
 // way. after is the last message that had left the backlog when the record was written: when the state is not as far, records
 // are missing, of a power cut or of writes that failed, and what they were about waits again rather than being lost.
 //
+// A record may be applied to a snapshot that has it already. Those of a channel are appended under its lock, so that their offsets
+// decide. A publish is appended before the channels have it: a channel knows the last position that it was offered, and the last that
+// it inherited from the topic's own backlog.
+//
 // # Checkpoint
 //
-// A file is the magic "BRKDCKP1", records, and an End record. Each record is a length u32 of kind and payload, CRC-32C u32 of
+// A file is the magic "BRKDCKP2", records, and an End record. Each record is a length u32 of kind and payload, CRC-32C u32 of
 // them, kind u8, payload.
 //
 //	Head     JSON: the number of the next topic or channel, none is ever used twice, and where the log was
-//	Topic    JSON: topic with the log position that it is as of
-//	Nodes    blocks of the topic before it that are in its segments: seq u64, count u32, first u64, last u64 each
-//	Channel  JSON: channel of the topic before it, with the log position that it is as of
+//	Topic    JSON: topic with the offset in the log that it is as of
+//	Nodes    blocks of the topic before it that are in its segments: first u64, count u32, file u32, offset u32, length u32 each
+//	Channel  JSON: channel of the topic before it, with its counts and the offset in the log that it is as of
 //	Waiting  ranges of the channel before it: first u64, last u64 each
-//	Out      messages of the channel before it: id u64, due i64, attempts u16 each
+//	Out      messages of the channel before it: position u64, due i64, attempts u16 each
 //	End      u64 number of records before it
 //
 // Without a valid End the file is not a checkpoint. A newer format has another magic.

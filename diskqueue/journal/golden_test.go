@@ -49,13 +49,18 @@ func golden() []struct {
 	name string
 	data []byte
 } {
-	var finished, delivered Runs
+	var finished, delivered, discarded, void Runs
 	finished.Begin(1, 2)
 	delivered.BeginDelivered(1, 2, 0x3ff)
-	for _, id := range []protocol.MessageID{0x400, 0x401, 0x402, 0x410, 0x100} {
-		finished.Add(id)
-		delivered.Add(id)
+	discarded.BeginDiscarded(1, 2, Sampled)
+	void.BeginVoid(1)
+	for _, pos := range []Position{0x400, 0x401, 0x402, 0x410, 0x100} {
+		finished.Add(pos)
+		delivered.Add(pos)
+		discarded.Add(pos)
 	}
+	void.AddRange(Range{0x420, 0x42f})
+	void.AddRange(Range{0x430, 0x430})
 	var d Deferrals
 	d.Begin(1, 2)
 	d.Add(0x400, 1700000060000000000)
@@ -64,13 +69,15 @@ func golden() []struct {
 		name string
 		data []byte
 	}{
-		{"publish", append(AppendPublish(nil, Publish{Topic: 1, Only: Own, Due: 1700000060000000000, First: 0x400, Last: 0x401, Seq: 7,
+		{"publish", append(AppendPublish(nil, Publish{Topic: 1, Only: Own, Due: 1700000060000000000, First: 7,
 			Count: 2}), frames(0x400, 2)...)},
 		{"delivered", delivered.Record()},
 		{"finished", finished.Record()},
 		{"deferred", d.Record()},
+		{"discarded", discarded.Record()},
+		{"void", void.Record()},
 		{"change", AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"})},
-		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Seq: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
+		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Next: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
 		{"checkpoint", Write(goldenState())},
 	}
 }
@@ -78,10 +85,11 @@ func golden() []struct {
 func goldenState() *State {
 	s := NewState()
 	s.NextID, s.From = 9, Offset{File: 3, Offset: 4096}
-	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Last: 0x4ff, Seq: 300,
-		Nodes: []Node{{Seq: 10, Count: 20, First: 0x400, Last: 0x440}}, AsOf: Offset{File: 3, Offset: 4200}}
+	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Next: 0x500,
+		Nodes: []Node{{First: 0x400, Count: 0x41, File: 3, Offset: 16, Length: 4000}}, AsOf: Offset{File: 3, Offset: 4200}}
 	own := &Channel{AsOf: Offset{File: 3, Offset: 4300}, Waiting: []Range{{0x430, 0x440}}}
-	c := &Channel{ID: 2, Name: "billing", Paused: true, After: 0x40f, AsOf: Offset{File: 3, Offset: 4400},
+	c := &Channel{ID: 2, Name: "billing", Paused: true, After: 0x40f, Offered: 0x4ff, Inherited: 0x3ff,
+		Counts: Counts{Accepted: 77, Finished: 40, Discarded: [Reasons]uint64{Sampled: 9, Emptied: 3}}, AsOf: Offset{File: 3, Offset: 4400},
 		Waiting: []Range{{0x410, 0x418}, {0x420, 0x42f}}}
 	c.Out.Set(0x401, Out{Due: 1700000060000000000, Attempts: 3})
 	c.Out.Set(0x405, Out{Attempts: 1})
@@ -122,7 +130,7 @@ func TestCheckpointComesBack(t *testing.T) {
 	want = goldenState()
 	for _, s := range []*State{got, want} {
 		for _, c := range s.Topics[1].Channels {
-			c.Out.Each(func(protocol.MessageID, Out) {})
+			c.Out.Each(func(Position, Out) {})
 		}
 	}
 	if a, b := fmt.Sprintf("%+v", dump(got)), fmt.Sprintf("%+v", dump(want)); a != b {

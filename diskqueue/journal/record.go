@@ -13,13 +13,15 @@ import (
 // Kind is what a record says. The values are on disk.
 type Kind byte
 
-// The kinds of the log.
+// The kinds of the log. docs/FORMATS.md has the register: 15 is the keeper's, 16 to 31 are given away already.
 const (
 	KindPublish   Kind = 1
 	KindDelivered Kind = 2
 	KindFinished  Kind = 3
 	KindDeferred  Kind = 4
 	KindChange    Kind = 5
+	KindVoid      Kind = 6
+	KindDiscarded Kind = 7
 )
 
 // ErrRecord is a record that cannot be: it passed its checksum, so that it was written so.
@@ -28,13 +30,14 @@ var ErrRecord = errors.New("invalid journal record")
 // Publish is the head of a Publish record.
 type Publish struct {
 	Topic uint32
-	Only  uint32 // the channel that gets it, or All or Own
-	Due   int64  // Unix nanoseconds, 0 when it is not deferred
-	First protocol.MessageID
-	Last  protocol.MessageID
-	Seq   uint64 // sequence number of the first message in the topic; the others count on from it
-	Count int
+	Only  uint32   // the channel that gets it, or All or Own
+	Due   int64    // Unix nanoseconds, 0 when it is not deferred
+	First Position // of the first message; the others count on from it
+	Count int      // messages, 1 or more
 }
+
+// Last returns the position of the last message.
+func (p *Publish) Last() Position { return p.First + Position(p.Count) - 1 }
 
 // Who gets a publish, other than one channel.
 const (
@@ -42,61 +45,78 @@ const (
 	Own uint32 = math.MaxUint32 // the topic's own backlog: it is paused, has no channels, or is still learning them
 )
 
-// publishSize is the size of that head in bytes.
-const publishSize = 4 + 4 + 8 + 8 + 8 + 8 + 4
+// The flags of a Publish, each with what follows the head when it is set, in this order. docs/FORMATS.md has those that are given away.
+const flagDue = 1 << 0 // due i64
+
+// publishSize is the size in bytes of the head without what flags bring.
+const publishSize = 4 + 4 + 2 + 8 + 4
 
 // AppendPublish appends the head; the frames follow it.
 func AppendPublish(dst []byte, p Publish) []byte {
+	flags := uint16(0)
+	if p.Due != 0 {
+		flags |= flagDue
+	}
 	dst = binary.BigEndian.AppendUint32(dst, p.Topic)
 	dst = binary.BigEndian.AppendUint32(dst, p.Only)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Due))
+	dst = binary.BigEndian.AppendUint16(dst, flags)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.First))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Last))
-	dst = binary.BigEndian.AppendUint64(dst, p.Seq)
-	return binary.BigEndian.AppendUint32(dst, uint32(p.Count))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(p.Count))
+	if p.Due != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Due))
+	}
+	return dst
 }
 
 // ParsePublish returns the head and the frames, a view of the record. It checks that the frames are whole and as many as the
-// head says, with ids that grow from First to Last.
+// head says.
 func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 	if len(b) < publishSize {
 		return p, nil, fmt.Errorf("%w: publish of %d bytes", ErrRecord, len(b))
 	}
-	p = Publish{
-		Topic: binary.BigEndian.Uint32(b), Only: binary.BigEndian.Uint32(b[4:]), Due: int64(binary.BigEndian.Uint64(b[8:])),
-		First: protocol.MessageID(binary.BigEndian.Uint64(b[16:])), Last: protocol.MessageID(binary.BigEndian.Uint64(b[24:])),
-		Seq: binary.BigEndian.Uint64(b[32:]), Count: int(binary.BigEndian.Uint32(b[40:])),
-	}
+	p = Publish{Topic: binary.BigEndian.Uint32(b), Only: binary.BigEndian.Uint32(b[4:]), First: Position(binary.BigEndian.Uint64(b[10:])),
+		Count: int(binary.BigEndian.Uint32(b[18:]))}
+	flags := binary.BigEndian.Uint16(b[8:])
 	frames = b[publishSize:]
-	return p, frames, checkFrames(p, frames)
+	switch {
+	case flags&^flagDue != 0:
+		return p, nil, fmt.Errorf("%w: publish with flags %#x, which a newer version has written", ErrRecord, flags)
+	case flags&flagDue != 0 && len(frames) < 8:
+		return p, nil, fmt.Errorf("%w: publish of %d bytes without its due time", ErrRecord, len(b))
+	case flags&flagDue != 0:
+		p.Due, frames = int64(binary.BigEndian.Uint64(frames)), frames[8:]
+	}
+	return p, frames, checkFrames(&p, frames)
 }
 
-func checkFrames(p Publish, frames []byte) error {
-	before, n := p.First-1, 0
+func checkFrames(p *Publish, frames []byte) error {
+	n := 0
 	for rest := frames; len(rest) > 0; n++ {
 		t, _, size, err := protocol.ParseFrame(rest, len(rest))
 		if err != nil || t != protocol.FrameMessage {
 			return fmt.Errorf("%w: publish with a broken frame", ErrRecord)
 		}
-		id, ok := protocol.MessageFrame(rest[:size]).ID()
-		if !ok || id <= before || id > p.Last {
-			return fmt.Errorf("%w: publish with id %s outside %s to %s", ErrRecord, id, before+1, p.Last)
+		if _, ok := protocol.MessageFrame(rest[:size]).ID(); !ok {
+			return fmt.Errorf("%w: publish with a broken id", ErrRecord)
 		}
-		before, rest = id, rest[size:]
+		rest = rest[size:]
 	}
-	if n != p.Count || before != p.Last {
+	if n == 0 || n != p.Count {
 		return fmt.Errorf("%w: publish of %d messages holds %d", ErrRecord, p.Count, n)
+	}
+	if p.First == 0 || p.Last() < p.First {
+		return fmt.Errorf("%w: publish of %d messages from position %d on", ErrRecord, p.Count, p.First)
 	}
 	return nil
 }
 
-// Runs collects the ids of a Delivered or Finished record. Begin or BeginDelivered makes it ready; its memory is reused.
+// Runs collects the positions of a record. One of the Begin methods makes it ready; its memory is reused.
 type Runs struct {
 	buf   []byte
-	head  int                // bytes before the runs
-	first protocol.MessageID // of the run that is not written yet
-	n     uint64             // its length
-	end   protocol.MessageID // of the run before it
+	head  int      // bytes before the runs
+	first Position // of the run that is not written yet
+	n     uint64   // its length
+	end   Position // of the run before it
 }
 
 // Begin starts a Finished record for a channel.
@@ -108,20 +128,43 @@ func (r *Runs) Begin(topic, channel uint32) {
 
 // BeginDelivered starts a Delivered record for a channel whose backlog had been left up to the message after, as the record
 // before it says: else that one was lost.
-func (r *Runs) BeginDelivered(topic, channel uint32, after protocol.MessageID) {
+func (r *Runs) BeginDelivered(topic, channel uint32, after Position) {
 	r.Begin(topic, channel)
 	r.buf = binary.BigEndian.AppendUint64(r.buf, uint64(after))
 	r.head = len(r.buf)
 }
 
-// Add appends an id.
-func (r *Runs) Add(id protocol.MessageID) {
-	if r.n > 0 && id == r.first+protocol.MessageID(r.n) {
+// BeginDiscarded starts a Discarded record for a channel.
+func (r *Runs) BeginDiscarded(topic, channel uint32, why Reason) {
+	r.Begin(topic, channel)
+	r.buf = append(r.buf, byte(why))
+	r.head = len(r.buf)
+}
+
+// BeginVoid starts a Void record for a topic.
+func (r *Runs) BeginVoid(topic uint32) {
+	r.buf = binary.BigEndian.AppendUint32(r.buf[:0], topic)
+	r.n, r.end, r.head = 0, 0, len(r.buf)
+}
+
+// Add appends a position.
+func (r *Runs) Add(pos Position) {
+	if r.n > 0 && pos == r.first+Position(r.n) {
 		r.n++
 		return
 	}
 	r.flush()
-	r.first, r.n = id, 1
+	r.first, r.n = pos, 1
+}
+
+// AddRange appends all positions of a range.
+func (r *Runs) AddRange(add Range) {
+	if r.n > 0 && add.First == r.first+Position(r.n) {
+		r.n += uint64(add.Len())
+		return
+	}
+	r.flush()
+	r.first, r.n = add.First, uint64(add.Len())
 }
 
 func (r *Runs) flush() {
@@ -130,11 +173,11 @@ func (r *Runs) flush() {
 	}
 	r.buf = binary.AppendVarint(r.buf, int64(r.first-r.end))
 	r.buf = binary.AppendUvarint(r.buf, r.n)
-	r.end = r.first + protocol.MessageID(r.n)
+	r.end = r.first + Position(r.n)
 	r.n = 0
 }
 
-// Record returns the payload, which lives until the next Begin, or nil when no id was added.
+// Record returns the payload, which lives until the next Begin, or nil when nothing was added.
 func (r *Runs) Record() []byte {
 	r.flush()
 	if len(r.buf) == r.head {
@@ -151,13 +194,13 @@ func parseHead(b []byte) (topic, channel uint32, rest []byte, err error) {
 	return binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), b[8:], nil
 }
 
-// maxRuns bounds the ids of one record, so that one that makes no sense cannot keep recovery busy.
+// maxRuns bounds the positions of one record that are looked at one by one, so that one that makes no sense cannot keep recovery busy.
 const maxRuns = 1 << 20
 
-// eachRun calls f with every run.
-func eachRun(b []byte, f func(first protocol.MessageID, n uint64)) error {
-	var end protocol.MessageID
-	for left := uint64(maxRuns); len(b) > 0; {
+// eachRun calls f with every run of at most limit positions in all.
+func eachRun(b []byte, limit uint64, f func(Range)) error {
+	var end Position
+	for left := limit; len(b) > 0; {
 		d, k := binary.Varint(b)
 		if k <= 0 {
 			return fmt.Errorf("%w: run", ErrRecord)
@@ -167,9 +210,12 @@ func eachRun(b []byte, f func(first protocol.MessageID, n uint64)) error {
 			return fmt.Errorf("%w: run of length %d", ErrRecord, n)
 		}
 		left -= n
-		first := end + protocol.MessageID(d)
-		f(first, n)
-		end = first + protocol.MessageID(n)
+		first := end + Position(d)
+		if first == 0 || first+Position(n) < first {
+			return fmt.Errorf("%w: run of %d from position %d on", ErrRecord, n, first)
+		}
+		f(Range{first, first + Position(n) - 1})
+		end = first + Position(n)
 		b = b[k+m:]
 	}
 	return nil
@@ -178,7 +224,7 @@ func eachRun(b []byte, f func(first protocol.MessageID, n uint64)) error {
 // Deferrals collects a Deferred record. Begin makes it ready; its memory is reused.
 type Deferrals struct {
 	buf []byte
-	id  protocol.MessageID
+	pos Position
 	due int64
 }
 
@@ -186,14 +232,14 @@ type Deferrals struct {
 func (d *Deferrals) Begin(topic, channel uint32) {
 	d.buf = binary.BigEndian.AppendUint32(d.buf[:0], topic)
 	d.buf = binary.BigEndian.AppendUint32(d.buf, channel)
-	d.id, d.due = 0, 0
+	d.pos, d.due = 0, 0
 }
 
 // Add appends a message that is due at a time, Unix nanoseconds.
-func (d *Deferrals) Add(id protocol.MessageID, due int64) {
-	d.buf = binary.AppendVarint(d.buf, int64(id-d.id))
+func (d *Deferrals) Add(pos Position, due int64) {
+	d.buf = binary.AppendVarint(d.buf, int64(pos-d.pos))
 	d.buf = binary.AppendVarint(d.buf, due-d.due)
-	d.id, d.due = id, due
+	d.pos, d.due = pos, due
 }
 
 // Record returns the payload, which lives until the next Begin, or nil when nothing was added.
@@ -204,8 +250,8 @@ func (d *Deferrals) Record() []byte {
 	return d.buf
 }
 
-func eachDeferral(b []byte, f func(id protocol.MessageID, due int64)) error {
-	var id protocol.MessageID
+func eachDeferral(b []byte, f func(pos Position, due int64)) error {
+	var pos Position
 	var due int64
 	for len(b) > 0 {
 		d, k := binary.Varint(b)
@@ -216,9 +262,9 @@ func eachDeferral(b []byte, f func(id protocol.MessageID, due int64)) error {
 		if m <= 0 {
 			return fmt.Errorf("%w: deferral", ErrRecord)
 		}
-		id += protocol.MessageID(d)
+		pos += Position(d)
 		due += t
-		f(id, due)
+		f(pos, due)
 		b = b[k+m:]
 	}
 	return nil
@@ -237,7 +283,7 @@ const (
 	OpEmpty         Op = "empty"   // what the channel has, all of it
 	OpInherit       Op = "inherit" // the topic's own backlog moves to all its channels
 	OpOptions       Op = "options" // of the topic, replaced whole
-	OpSkip          Op = "skip"    // the topic's next message has number Seq: lower ones may be on disk; Options as of then
+	OpSkip          Op = "skip"    // the topic's next message has position Next: lower ones may be on disk; Options as of then
 )
 
 // Change is a change of topics and channels.
@@ -247,7 +293,7 @@ type Change struct {
 	Channel uint32          `json:"channel,omitempty"`
 	Name    string          `json:"name,omitempty"`
 	Paused  bool            `json:"paused,omitempty"`
-	Seq     uint64          `json:"seq,omitempty"`
+	Next    Position        `json:"next,omitempty"`
 	Options json.RawMessage `json:"options,omitempty"`
 }
 

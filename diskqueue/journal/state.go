@@ -22,50 +22,50 @@ func (p Offset) Before(q Offset) bool {
 	return p.File < q.File || p.File == q.File && p.Offset < q.Offset
 }
 
-// Range is the messages of a topic with ids from First to Last.
-type Range struct{ First, Last protocol.MessageID }
-
-// String returns both ids.
-func (r Range) String() string { return r.First.String() + " to " + r.Last.String() }
-
 // Out is a message that has left a channel's backlog and is not finished.
 type Out struct {
 	Due      int64 // Unix nanoseconds; 0 when it is not deferred
 	Attempts uint16
 }
 
-// Node is messages that were appended one behind the other.
+// Node is messages that were appended one behind the other, and where they are in the topic's segments.
 type Node struct {
-	Seq         uint64
-	Count       uint32
-	First, Last protocol.MessageID
+	First                Position
+	Count                uint32
+	File, Offset, Length uint32
 }
+
+// End returns the position behind the last message.
+func (n *Node) End() Position { return n.First + Position(n.Count) }
 
 // Channel is the state of one channel. Waiting is in order; Out was delivered or is deferred.
 type Channel struct {
-	ID      uint32             `json:"id"`
-	Name    string             `json:"name"`
-	Paused  bool               `json:"paused,omitempty"`
-	After   protocol.MessageID `json:"after,omitempty"` // the backlog was left up to here
-	AsOf    Offset             `json:"as_of"`           // records of the channel before this are in it
-	Waiting []Range            `json:"-"`
-	Out     Outs               `json:"-"`
+	ID        uint32   `json:"id"`
+	Name      string   `json:"name"`
+	Paused    bool     `json:"paused,omitempty"`
+	After     Position `json:"after,omitempty"`     // the backlog was left up to here
+	Offered   Position `json:"offered,omitempty"`   // of the last publish that it was given
+	Inherited Position `json:"inherited,omitempty"` // the newest of the topic when its own backlog moved here last
+	Counts    Counts   `json:"counts"`
+	AsOf      Offset   `json:"as_of"` // records of the channel before this are in it
+	Waiting   []Range  `json:"-"`
+	Out       Outs     `json:"-"`
 
 	unsure []Range // left the backlog by records that were lost: delivered, finished or still waiting
 }
 
 // Topic is the state of one topic.
 type Topic struct {
-	ID       uint32             `json:"id"`
-	Name     string             `json:"name"`
-	Paused   bool               `json:"paused,omitempty"`
-	Options  json.RawMessage    `json:"options,omitempty"`
-	Last     protocol.MessageID `json:"last"`  // id of the newest message
-	Seq      uint64             `json:"seq"`   // sequence number of the next message
-	Nodes    []Node             `json:"-"`     // of a checkpoint: what was in the topic's segments
-	AsOf     Offset             `json:"as_of"` // records of the topic, publishes too, before this are in it
-	Channels []*Channel         `json:"-"`     // the first is the topic's own backlog, with id 0
-	Moved    bool               `json:"-"`     // Settle has moved that to the other channels, which no record says
+	ID       uint32          `json:"id"`
+	Name     string          `json:"name"`
+	Paused   bool            `json:"paused,omitempty"`
+	Options  json.RawMessage `json:"options,omitempty"`
+	Next     Position        `json:"next"`  // of the next message
+	Nodes    []Node          `json:"-"`     // of a checkpoint: what was in the topic's segments
+	AsOf     Offset          `json:"as_of"` // records of the topic, publishes too, before this are in it
+	Channels []*Channel      `json:"-"`     // the first is the topic's own backlog, with id 0
+	Moved    bool            `json:"-"`     // Settle has moved that to the other channels, which no record says
+	Missing  []Range         `json:"-"`     // of which neither a Publish nor a Void was read
 }
 
 // State is all topics.
@@ -89,8 +89,10 @@ func (s *State) Apply(at Offset, kind Kind, b []byte, keep func(Publish, []byte)
 			s.publish(at, p, frames, keep)
 		}
 		return err
-	case KindDelivered, KindFinished, KindDeferred:
+	case KindDelivered, KindFinished, KindDeferred, KindDiscarded:
 		return s.applyChannel(at, kind, b)
+	case KindVoid:
+		return s.void(at, b)
 	case KindChange:
 		var c Change
 		if err := json.Unmarshal(b, &c); err != nil {
@@ -146,24 +148,87 @@ func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, 
 	if t == nil {
 		return
 	}
-	if own := t.Channels[0]; p.Only == All && len(t.Channels) > 1 && len(own.Waiting)+own.Out.Len() > 0 {
+	if own := t.Channels[0]; p.Only == All && len(t.Channels) > 1 && own.holds() > 0 {
 		t.Paused = false // nothing blocked the topic, and the record that says so was lost
 		t.inherit()
 	}
 	for _, c := range t.targets(p.Only) {
-		if p.Due != 0 {
-			eachFrame(frames, func(m protocol.MessageFrame) {
-				c.Out.Set(m.MustID(), Out{Due: p.Due, Attempts: m.Attempts() - 1})
-			})
-			continue
-		}
-		if k := len(c.Waiting) - 1; k >= 0 && c.Waiting[k].Last == t.Last && p.Seq == t.Seq {
-			c.Waiting[k].Last = p.Last
-		} else {
-			c.Waiting = append(c.Waiting, Range{p.First, p.Last})
+		c.publish(&p, frames)
+	}
+	t.reach(p.First, p.Last())
+}
+
+// reach notes that all positions before first are accounted for, but for those that are missing, and goes on behind last.
+func (t *Topic) reach(first, last Position) {
+	if t.Next < first {
+		t.Missing = append(t.Missing, Range{t.Next, first - 1})
+	}
+	t.Next = max(t.Next, last+1)
+}
+
+// publish gives the channel a publish, unless its snapshot has it.
+func (c *Channel) publish(p *Publish, frames []byte) {
+	if p.Last() <= c.Offered {
+		return
+	}
+	c.Offered = p.Last()
+	c.Counts.Accepted += uint64(p.Count)
+	if p.Due != 0 {
+		pos := p.First
+		eachFrame(frames, func(m protocol.MessageFrame) {
+			c.Out.Set(pos, Out{Due: p.Due, Attempts: m.Attempts() - 1})
+			pos++
+		})
+		return
+	}
+	if k := len(c.Waiting) - 1; k >= 0 && c.Waiting[k].Last+1 == p.First {
+		c.Waiting[k].Last = p.Last()
+	} else {
+		c.Waiting = append(c.Waiting, Range{p.First, p.Last()})
+	}
+}
+
+// holds returns how many messages the channel has.
+func (c *Channel) holds() (n uint64) {
+	for _, ranges := range [][]Range{c.Waiting, c.unsure} {
+		for _, r := range ranges {
+			n += uint64(r.Len())
 		}
 	}
-	t.Last, t.Seq = p.Last, p.Seq+uint64(p.Count)
+	return n + uint64(c.Out.Len())
+}
+
+// void takes back messages whose publish has failed: nobody was shown them.
+func (s *State) void(at Offset, b []byte) error {
+	if len(b) < 4 {
+		return fmt.Errorf("%w: void of %d bytes", ErrRecord, len(b))
+	}
+	t := s.topic(binary.BigEndian.Uint32(b), at)
+	return eachRun(b[4:], maxRuns, func(r Range) {
+		if t == nil {
+			return
+		}
+		for _, c := range t.Channels {
+			c.Counts.Accepted -= c.cut(r)
+		}
+		t.reach(r.First, r.Last)
+	})
+}
+
+// cut takes the messages of a range out of the channel and returns how many it had.
+func (c *Channel) cut(r Range) uint64 {
+	n, k := 0, 0
+	c.Waiting, n = Cut(nil, c.Waiting, r.First, r.Last)
+	c.unsure, k = Cut(nil, c.unsure, r.First, r.Last)
+	n += k
+	if c.Out.Len() > 0 {
+		for pos := r.First; pos <= r.Last; pos++ {
+			if c.Out.Delete(pos) {
+				n++
+			}
+		}
+	}
+	return uint64(n)
 }
 
 func eachFrame(frames []byte, f func(protocol.MessageFrame)) {
@@ -192,32 +257,50 @@ func (s *State) applyChannel(at Offset, kind Kind, b []byte) error {
 	}
 	switch kind {
 	case KindDeferred:
-		return eachDeferral(rest, func(id protocol.MessageID, due int64) {
-			if o, ok := c.Out.Get(id); ok {
+		return eachDeferral(rest, func(pos Position, due int64) {
+			if o, ok := c.Out.Get(pos); ok {
 				o.Due = due
-				c.Out.Set(id, o)
+				c.Out.Set(pos, o)
 			}
 		})
 	case KindFinished:
-		return eachID(rest, c.finished)
+		return eachPosition(rest, func(pos Position) {
+			if c.leave(pos) {
+				c.Counts.Finished++
+			}
+		})
+	case KindDiscarded:
+		return c.discard(rest)
 	}
 	if len(rest) < 8 {
 		return fmt.Errorf("%w: delivered, %d bytes", ErrRecord, len(b))
 	}
-	c.follow(protocol.MessageID(binary.BigEndian.Uint64(rest)))
-	return eachID(rest[8:], c.delivered)
+	c.follow(Position(binary.BigEndian.Uint64(rest)))
+	return eachPosition(rest[8:], c.delivered)
 }
 
-func eachID(runs []byte, f func(protocol.MessageID)) error {
-	return eachRun(runs, func(first protocol.MessageID, n uint64) {
-		for id := first; id < first+protocol.MessageID(n); id++ {
-			f(id)
+func (c *Channel) discard(b []byte) error {
+	if len(b) < 1 || b[0] == 0 || int(b[0]) >= Reasons {
+		return fmt.Errorf("%w: discarded for a reason that is not known", ErrRecord)
+	}
+	n := &c.Counts.Discarded[b[0]]
+	return eachPosition(b[1:], func(pos Position) {
+		if c.leave(pos) {
+			*n++
+		}
+	})
+}
+
+func eachPosition(runs []byte, f func(Position)) error {
+	return eachRun(runs, maxRuns, func(r Range) {
+		for pos := r.First; pos <= r.Last; pos++ {
+			f(pos)
 		}
 	})
 }
 
 // follow sets aside what has left the backlog by records that were lost: nobody knows whether it is finished.
-func (c *Channel) follow(after protocol.MessageID) {
+func (c *Channel) follow(after Position) {
 	if after <= c.After {
 		return
 	}
@@ -233,39 +316,45 @@ func (c *Channel) follow(after protocol.MessageID) {
 	c.After = after
 }
 
-func (c *Channel) delivered(id protocol.MessageID) {
-	o, ok := c.Out.Get(id)
-	if !ok && !c.pass(id) && !c.sure(id) {
+func (c *Channel) delivered(pos Position) {
+	o, ok := c.Out.Get(pos)
+	if !ok && !c.pass(pos) && !c.sure(pos) {
 		return // it was emptied or finished
 	}
-	o.Attempts++
+	o.Attempts = max(o.Attempts+1, 1) // where it wraps it goes on with 1, as 0 is for what never was delivered
 	o.Due = 0
-	c.Out.Set(id, o)
+	c.Out.Set(pos, o)
 }
 
-func (c *Channel) finished(id protocol.MessageID) {
-	if c.Out.Delete(id) {
-		return
+// leave takes a message out for good and reports whether the channel had it.
+func (c *Channel) leave(pos Position) bool {
+	if c.Out.Delete(pos) {
+		return true
 	}
-	c.follow(id - 1) // its delivery was lost, and perhaps others; or a sampled consumer has discarded it
-	if !c.pass(id) {
-		c.sure(id)
-	}
+	c.follow(pos - 1) // its delivery was lost, and perhaps others; or it left without one
+	return c.pass(pos) || c.sure(pos)
 }
 
-// pass moves behind a message that waits, and reports whether it did wait. What waits leaves in order.
-func (c *Channel) pass(id protocol.MessageID) bool {
-	if id <= c.After {
+// pass moves behind a message that waits, and reports whether it did wait. What waits leaves in order: what it passes over
+// could not be read.
+func (c *Channel) pass(pos Position) bool {
+	if pos <= c.After {
 		return false
 	}
-	c.After = id
-	for len(c.Waiting) > 0 && c.Waiting[0].Last < id {
+	c.After = pos
+	for len(c.Waiting) > 0 && c.Waiting[0].First < pos {
+		r := &c.Waiting[0]
+		c.Counts.Discarded[Unreadable] += uint64(Range{r.First, min(r.Last, pos-1)}.Len())
+		if r.Last >= pos {
+			r.First = pos
+			break
+		}
 		c.Waiting = c.Waiting[1:]
 	}
-	if len(c.Waiting) == 0 || id < c.Waiting[0].First {
+	if len(c.Waiting) == 0 || pos < c.Waiting[0].First {
 		return false
 	}
-	c.Waiting[0].First = id + 1
+	c.Waiting[0].First = pos + 1
 	if c.Waiting[0].First > c.Waiting[0].Last {
 		c.Waiting = c.Waiting[1:]
 	}
@@ -273,18 +362,18 @@ func (c *Channel) pass(id protocol.MessageID) bool {
 }
 
 // sure takes out a message that was set aside, and reports whether it was.
-func (c *Channel) sure(id protocol.MessageID) bool {
-	i := sort.Search(len(c.unsure), func(i int) bool { return c.unsure[i].Last >= id })
-	if i == len(c.unsure) || c.unsure[i].First > id {
+func (c *Channel) sure(pos Position) bool {
+	i := sort.Search(len(c.unsure), func(i int) bool { return c.unsure[i].Last >= pos })
+	if i == len(c.unsure) || c.unsure[i].First > pos {
 		return false
 	}
 	r := c.unsure[i]
 	parts := make([]Range, 0, 2)
-	if r.First < id {
-		parts = append(parts, Range{r.First, id - 1})
+	if r.First < pos {
+		parts = append(parts, Range{r.First, pos - 1})
 	}
-	if id < r.Last {
-		parts = append(parts, Range{id + 1, r.Last})
+	if pos < r.Last {
+		parts = append(parts, Range{pos + 1, r.Last})
 	}
 	c.unsure = slices.Replace(c.unsure, i, i+1, parts...)
 	return true
@@ -306,12 +395,12 @@ func (s *State) Settle() (unsure uint64) {
 		}
 		for _, c := range t.Channels {
 			for _, r := range c.unsure {
-				unsure += uint64(r.Last-r.First) + 1
+				unsure += uint64(r.Len())
 			}
 			c.Waiting = append(c.unsure, c.Waiting...)
 			c.unsure = nil
 		}
-		if own := t.Channels[0]; !t.Paused && len(t.Channels) > 1 && len(own.Waiting)+own.Out.Len() > 0 {
+		if own := t.Channels[0]; !t.Paused && len(t.Channels) > 1 && own.holds() > 0 {
 			t.inherit()
 			t.Moved = true
 		}
@@ -323,7 +412,7 @@ func (s *State) change(at Offset, c Change) {
 	s.NextID = max(s.NextID, c.Topic+1, c.Channel+1)
 	if c.Op == OpCreateTopic {
 		if s.Topics[c.Topic] == nil && !at.Before(s.From) {
-			s.Topics[c.Topic] = &Topic{ID: c.Topic, Name: c.Name, Options: c.Options, Channels: []*Channel{newChannel(0, "")}}
+			s.Topics[c.Topic] = &Topic{ID: c.Topic, Name: c.Name, Options: c.Options, Next: 1, Channels: []*Channel{newChannel(0, "")}}
 		}
 		return
 	}
@@ -361,7 +450,7 @@ func (s *State) change(at Offset, c Change) {
 	case OpOptions:
 		t.Options = c.Options
 	case OpSkip:
-		t.Seq, t.Options = max(t.Seq, c.Seq), c.Options
+		t.Next, t.Options = max(t.Next, c.Next), c.Options
 	}
 }
 
@@ -375,23 +464,38 @@ func (s *State) empty(at Offset, c Change) {
 		return
 	}
 	if ch := t.channel(c.Channel); ch != nil && !at.Before(ch.AsOf) {
+		ch.Counts.Discarded[Emptied] += ch.holds()
 		ch.Waiting, ch.unsure, ch.Out = nil, nil, Outs{}
 	}
 }
 
-// inherit moves the topic's own backlog to all its channels.
+// inherit moves the topic's own backlog to all its channels, but for what a channel's snapshot has of it already.
 func (t *Topic) inherit() {
 	own := t.Channels[0]
 	if len(t.Channels) == 1 {
 		return // the record of its channel was lost
 	}
 	for _, c := range t.Channels[1:] {
-		c.Waiting = append(c.Waiting, own.Waiting...)
-		own.Out.Each(c.Out.Set)
-		if len(own.Waiting) > 0 && own.Waiting[0].First <= c.After { // the record of an earlier move was lost
-			c.After = own.Waiting[0].First - 1
-		}
-		slices.SortFunc(c.Waiting, func(a, b Range) int { return cmp.Compare(a.First, b.First) }) // it was, but for that
+		c.inherit(own)
+		c.Inherited = max(c.Inherited, t.Next-1)
 	}
-	own.Waiting, own.Out = nil, Outs{}
+	own.Counts = Counts{}
+	own.Waiting, own.unsure, own.Out = nil, nil, Outs{}
+}
+
+func (c *Channel) inherit(own *Channel) {
+	had := c.holds()
+	fresh, _ := Cut(nil, own.Waiting, 0, c.Inherited)
+	own.Out.Each(func(pos Position, o Out) {
+		if pos > c.Inherited {
+			c.Out.Set(pos, o)
+		}
+	})
+	if len(fresh) > 0 && fresh[0].First <= c.After { // a message for this channel alone came meanwhile, or a record was lost
+		c.After = fresh[0].First - 1
+	}
+	c.Waiting = append(c.Waiting, fresh...)
+	slices.SortFunc(c.Waiting, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	c.Offered = max(c.Offered, own.Offered)
+	c.Counts.Accepted += c.holds() - had
 }

@@ -18,10 +18,11 @@ func dump(s *State) string {
 	var b strings.Builder
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
-		fmt.Fprintf(&b, "topic %d %s paused %v options %s last %d seq %d\n", id, t.Name, t.Paused, t.Options, t.Last, t.Seq)
+		fmt.Fprintf(&b, "topic %d %s paused %v options %s next %d\n", id, t.Name, t.Paused, t.Options, t.Next)
 		for _, c := range t.Channels {
-			fmt.Fprintf(&b, "  channel %d %q paused %v waiting %v out", c.ID, c.Name, c.Paused, c.Waiting)
-			c.Out.Each(func(id protocol.MessageID, o Out) { fmt.Fprintf(&b, " %d:%v", id, o) })
+			fmt.Fprintf(&b, "  channel %d %q paused %v after %d offered %d inherited %d counts %v waiting %v out", c.ID, c.Name, c.Paused, c.After,
+				c.Offered, c.Inherited, c.Counts, c.Waiting)
+			c.Out.Each(func(id Position, o Out) { fmt.Fprintf(&b, " %d:%v", id, o) })
 			b.WriteByte('\n')
 		}
 	}
@@ -30,9 +31,9 @@ func dump(s *State) string {
 
 // naive is a channel that keeps every message by itself.
 type naive struct {
-	waiting []protocol.MessageID
-	out     map[protocol.MessageID]Out
-	after   protocol.MessageID
+	waiting []Position
+	out     map[Position]Out
+	after   Position
 }
 
 // machine applies records to a state and to naive channels alike; 0 is the topic's own backlog.
@@ -40,8 +41,7 @@ type machine struct {
 	state    *State
 	channels map[uint32]*naive
 	at       Offset
-	next     protocol.MessageID
-	seq      uint64
+	next     Position
 	paused   bool
 	ids      uint32
 	due      int64
@@ -76,7 +76,7 @@ func (m *machine) inherit(t *rapid.T) {
 			c.out[k] = o
 		}
 	}
-	m.channels[0] = &naive{out: map[protocol.MessageID]Out{}}
+	m.channels[0] = &naive{out: map[Position]Out{}}
 }
 
 func (m *machine) pick(t *rapid.T) (uint32, *naive) {
@@ -86,8 +86,7 @@ func (m *machine) pick(t *rapid.T) (uint32, *naive) {
 
 func (m *machine) Publish(t *rapid.T) {
 	count := rapid.IntRange(1, 5).Draw(t, "count")
-	m.next += protocol.MessageID(rapid.IntRange(1, 3).Draw(t, "gap")) // ids of other topics
-	p := Publish{Topic: 1, First: m.next, Last: m.next + protocol.MessageID(count) - 1, Seq: m.seq, Count: count}
+	p := Publish{Topic: 1, First: m.next, Count: count}
 	if rapid.IntRange(0, 3).Draw(t, "defer") == 0 {
 		m.due++
 		p.Due = m.due
@@ -103,9 +102,9 @@ func (m *machine) Publish(t *rapid.T) {
 			}
 		}
 	}
-	m.apply(t, KindPublish, append(AppendPublish(nil, p), frames(p.First, count)...))
+	m.apply(t, KindPublish, append(AppendPublish(nil, p), frames(protocol.MessageID(p.First), count)...))
 	for _, c := range targets {
-		for id := p.First; id <= p.Last; id++ {
+		for id := p.First; id <= p.Last(); id++ {
 			if p.Due != 0 {
 				c.out[id] = Out{Due: p.Due}
 			} else {
@@ -113,7 +112,7 @@ func (m *machine) Publish(t *rapid.T) {
 			}
 		}
 	}
-	m.next, m.seq = p.Last+1, m.seq+uint64(count)
+	m.next = p.Last() + 1
 }
 
 // Deliver takes what waits, in order, and some of what is out.
@@ -124,7 +123,7 @@ func (m *machine) Deliver(t *rapid.T) {
 	}
 	var r, drops Runs
 	r.BeginDelivered(1, id, c.after)
-	drops.Begin(1, id)
+	drops.BeginDiscarded(1, id, Sampled)
 	for k := range c.out {
 		if c.out[k].Due == 0 && rapid.Bool().Draw(t, "again") {
 			r.Add(k)
@@ -147,7 +146,7 @@ func (m *machine) Deliver(t *rapid.T) {
 		c.after = m.state.Topics[1].channel(id).After
 	}
 	if b := drops.Record(); b != nil {
-		m.apply(t, KindFinished, b)
+		m.apply(t, KindDiscarded, b)
 	}
 }
 
@@ -185,7 +184,7 @@ func (m *machine) Defer(t *rapid.T) {
 func (m *machine) Empty(t *rapid.T) {
 	id, c := m.pick(t)
 	m.change(t, Change{Op: OpEmpty, Channel: id})
-	c.waiting, c.out = nil, map[protocol.MessageID]Out{}
+	c.waiting, c.out = nil, map[Position]Out{}
 }
 
 func (m *machine) Pause(t *rapid.T) {
@@ -200,7 +199,7 @@ func (m *machine) AddChannel(t *rapid.T) {
 	}
 	m.ids++
 	m.change(t, Change{Op: OpCreateChannel, Channel: m.ids, Name: fmt.Sprint("c", m.ids)})
-	m.channels[m.ids] = &naive{out: map[protocol.MessageID]Out{}}
+	m.channels[m.ids] = &naive{out: map[Position]Out{}}
 	m.inherit(t)
 }
 
@@ -232,13 +231,13 @@ func (m *machine) Check(t *rapid.T) {
 	}
 	for _, c := range topic.Channels {
 		want := m.channels[c.ID]
-		var waiting []protocol.MessageID
+		var waiting []Position
 		for _, r := range c.Waiting {
 			for id := r.First; id <= r.Last; id++ {
 				waiting = append(waiting, id)
 			}
 		}
-		if missing := slices.DeleteFunc(slices.Clone(want.waiting), func(id protocol.MessageID) bool {
+		if missing := slices.DeleteFunc(slices.Clone(want.waiting), func(id Position) bool {
 			return slices.Contains(waiting, id)
 		}); len(missing) > 0 {
 			t.Fatalf("channel %d: %v should wait, of %v", c.ID, missing, c.Waiting)
@@ -246,8 +245,11 @@ func (m *machine) Check(t *rapid.T) {
 		for id := range c.delivered0(want) {
 			t.Fatalf("channel %d: %d waits although it left", c.ID, id)
 		}
-		got := map[protocol.MessageID]Out{}
-		c.Out.Each(func(id protocol.MessageID, o Out) { got[id] = o })
+		if n := c.Counts; c.ID != 0 && n.Accepted != n.Gone()+c.holds() {
+			t.Fatalf("channel %d: accepted %d, but gone %d and %d there", c.ID, n.Accepted, n.Gone(), c.holds())
+		}
+		got := map[Position]Out{}
+		c.Out.Each(func(id Position, o Out) { got[id] = o })
 		if fmt.Sprint(got) != fmt.Sprint(want.out) {
 			t.Fatalf("channel %d: out %v, want %v", c.ID, got, want.out)
 		}
@@ -255,8 +257,8 @@ func (m *machine) Check(t *rapid.T) {
 }
 
 // delivered0 returns the messages that wait although they are out.
-func (c *Channel) delivered0(want *naive) map[protocol.MessageID]bool {
-	wrong := map[protocol.MessageID]bool{}
+func (c *Channel) delivered0(want *naive) map[Position]bool {
+	wrong := map[Position]bool{}
 	for _, r := range c.Waiting {
 		for id := range want.out {
 			if want.out[id].Attempts > 0 && r.First <= id && id <= r.Last {
@@ -270,7 +272,7 @@ func (c *Channel) delivered0(want *naive) map[protocol.MessageID]bool {
 // Records add up to what channels that keep each message by itself have, also from a checkpoint on.
 func TestStateModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{state: NewState(), channels: map[uint32]*naive{0: {out: map[protocol.MessageID]Out{}}}, next: 100, ids: 1}
+		m := &machine{state: NewState(), channels: map[uint32]*naive{0: {out: map[Position]Out{}}}, next: 1, ids: 1}
 		m.change(t, Change{Op: OpCreateTopic, Name: "orders"})
 		t.Repeat(rapid.StateMachineActions(m))
 	})
@@ -280,8 +282,8 @@ func TestStateModel(t *testing.T) {
 func TestOutsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s Outs
-		want := map[protocol.MessageID]Out{}
-		id := rapid.Map(rapid.IntRange(1, 60), func(n int) protocol.MessageID { return protocol.MessageID(n) })
+		want := map[Position]Out{}
+		id := rapid.Map(rapid.IntRange(1, 60), func(n int) Position { return Position(n) })
 		t.Repeat(map[string]func(*rapid.T){
 			"set": func(t *rapid.T) {
 				k, o := id.Draw(t, "id"), Out{Due: int64(rapid.IntRange(0, 9).Draw(t, "due")), Attempts: 1}
@@ -297,8 +299,8 @@ func TestOutsModel(t *testing.T) {
 				delete(want, k)
 			},
 			"each": func(t *rapid.T) {
-				var keys []protocol.MessageID
-				s.Each(func(k protocol.MessageID, o Out) {
+				var keys []Position
+				s.Each(func(k Position, o Out) {
 					keys = append(keys, k)
 					if want[k] != o {
 						t.Fatalf("%d is %v, want %v", k, o, want[k])
@@ -328,9 +330,9 @@ func TestManyOuts(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for _, step := range []uint64{1, 1 << 40} {
 		var s Outs
-		want := map[protocol.MessageID]Out{}
+		want := map[Position]Out{}
 		for range count {
-			id, o := protocol.MessageID(1+r.Uint64N(2*count)*step), Out{Due: r.Int64(), Attempts: uint16(r.Uint32())}
+			id, o := Position(1+r.Uint64N(2*count)*step), Out{Due: r.Int64(), Attempts: uint16(r.Uint32())}
 			if _, there := want[id]; !there {
 				s.list.push(id, o)
 				want[id] = o
@@ -338,7 +340,7 @@ func TestManyOuts(t *testing.T) {
 		}
 		s.order()
 		for range count {
-			id, o := protocol.MessageID(1+r.Uint64N(2*count)*step), Out{Due: r.Int64()}
+			id, o := Position(1+r.Uint64N(2*count)*step), Out{Due: r.Int64()}
 			if _, there := want[id]; r.IntN(2) == 0 {
 				s.Set(id, o)
 				want[id] = o
@@ -351,8 +353,8 @@ func TestManyOuts(t *testing.T) {
 				t.Fatalf("%d is %v, %v, want %v", id, got, ok, o)
 			}
 		}
-		last := protocol.MessageID(0)
-		s.Take(func(id protocol.MessageID, o Out) {
+		last := Position(0)
+		s.Take(func(id Position, o Out) {
 			if id <= last || want[id] != o {
 				t.Fatalf("%d after %d is %v, want %v", id, last, o, want[id])
 			}
@@ -376,7 +378,7 @@ func TestLostDeliveriesWaitAgain(t *testing.T) {
 	}
 	apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "orders"}))
 	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"}))
-	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 11, Last: 20, Count: 10}), frames(11, 10)...))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 11, Count: 10}), frames(11, 10)...))
 	var r Runs
 	r.BeginDelivered(1, 2, 14) // 11 to 14 were delivered by records that are lost
 	r.Add(15)
@@ -411,8 +413,8 @@ func TestNumbersOfDeletedTopicsStayUsed(t *testing.T) {
 
 // Whatever a record holds, it is applied or ErrRecord, and the state can be written.
 func FuzzApply(f *testing.F) {
-	for _, g := range golden()[:6] {
-		for kind := KindPublish; kind <= KindChange; kind++ {
+	for _, g := range golden()[:8] {
+		for kind := KindPublish; kind <= KindDiscarded; kind++ {
 			f.Add(byte(kind), g.data)
 		}
 	}

@@ -1,0 +1,220 @@
+package topic
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"brokerd/broker/backlog"
+	"brokerd/diskqueue/journal"
+)
+
+// watermark is up to which position a topic's messages are shown to consumers: the last one before which all are as safe as the topic's
+// level, or their publish, asks for. So a publish that fails was never seen by anybody.
+type watermark struct {
+	shown atomic.Uint64 // stored under mu; consumers read it under their channel's lock
+
+	mu      sync.Mutex // guards what follows; taken behind Topic.pub and before Channel.mu
+	pending fifo[pendingPublish]
+	popped  uint64        // publishes that have left pending
+	moved   chan struct{} // closed with the next step, nil when nobody waits for it
+}
+
+// pendingPublish is a publish that is not known to be safe yet, or one behind such a one.
+type pendingPublish struct {
+	last  Position
+	count int // messages that consumers can have at once, 0 when they are deferred or were withdrawn
+	done  bool
+}
+
+// everything is the watermark of a topic at level memory.
+const everything = math.MaxUint64
+
+func (w *watermark) position() Position { return Position(w.shown.Load()) }
+
+// add notes a publish, in the order of the topic, and returns its number.
+func (w *watermark) add(last Position, count int) (number uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending.push(pendingPublish{last: last, count: count})
+	return w.popped + uint64(w.pending.len()) - 1
+}
+
+// done says that a publish is safe, or that it is withdrawn, and returns how many messages are shown now that were not.
+func (w *watermark) done(number uint64, withdrawn bool) (count int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.pending.at(int(number - w.popped))
+	p.done = true
+	if withdrawn {
+		p.count = 0
+	}
+	for w.pending.len() > 0 && w.pending.at(0).done {
+		first := w.pending.pop()
+		w.popped++
+		w.shown.Store(uint64(first.last))
+		count += first.count
+	}
+	if w.moved != nil {
+		close(w.moved)
+		w.moved = nil
+	}
+	return count
+}
+
+// await returns once everything up to a position is shown, or withdrawn. What it waits for must be on its way: the log is synced up to
+// there, and whoever has published it is about to say so.
+func (w *watermark) await(last Position) {
+	for w.position() < last {
+		w.mu.Lock()
+		if w.position() >= last {
+			w.mu.Unlock()
+			return
+		}
+		if w.moved == nil {
+			w.moved = make(chan struct{})
+		}
+		moved := w.moved
+		w.mu.Unlock()
+		<-moved
+	}
+}
+
+// appended is a publish that is in the log's buffer and in the channels, and not shown yet.
+type appended struct {
+	at     journal.Offset // of its record
+	number uint64         // in the watermark
+	extent backlog.Extent
+	count  int
+	bodies int
+	due    bool
+	voids  uint64 // how many ranges of the topic the records before it say to be void
+}
+
+// show gives consumers what is safe now. Whom that brings work is added to later, or woken where that is nil.
+func (t *Topic) show(a *appended, withdrawn bool, later *Wakes) {
+	count := t.d.watermark.done(a.number, withdrawn)
+	for _, c := range t.Channels() {
+		c.show(count, later)
+	}
+	t.own.show(0, nil)
+}
+
+func (c *Channel) show(count int, later *Wakes) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.early.Len() > 0 {
+		count += c.ripenLocked()
+	}
+	if count > 0 {
+		c.wakeLocked(min(count, c.visibleLocked()), later)
+	}
+}
+
+// ripenLocked lets deferred messages that were due before they were shown take their turn.
+func (c *Channel) ripenLocked() (n int) {
+	for c.early.Len() > 0 && c.early.First().Pos <= c.shownLocked() {
+		c.returnShelvedLocked(c.early.Pop())
+		n++
+	}
+	return n
+}
+
+// shownLocked returns the position up to which messages may be given out.
+func (c *Channel) shownLocked() Position {
+	if c.topic.d == nil {
+		return everything
+	}
+	return c.topic.d.watermark.position()
+}
+
+// visibleLocked returns how many messages could be delivered now, those on disk not counted.
+func (c *Channel) visibleLocked() int { return c.backlogLocked() - c.mem.Above(c.shownLocked()) }
+
+// withdraw takes back a publish that was refused by the disk: nobody has seen it, nobody will.
+func (t *Topic) withdraw(a *appended) {
+	t.pub.Lock()
+	r := a.extent.Positions()
+	for _, c := range t.all() {
+		c.withdraw(a)
+	}
+	t.messages.Add(-uint64(a.count))
+	t.bytes.Add(-uint64(a.bodies))
+	t.d.voids.add(r)
+	t.voidLocked() // before consumers pass over them
+	t.pub.Unlock()
+	t.show(a, true, nil)
+}
+
+func (c *Channel) withdraw(a *appended) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.due {
+		c.void = append(c.void, a.extent.Positions()) // they are dropped when they are due
+		return
+	}
+	c.n.Accepted -= uint64(c.mem.Cut(a.extent))
+}
+
+// isVoidLocked reports whether a deferred message is one whose publish has failed.
+func (c *Channel) isVoidLocked(pos Position) bool {
+	for _, r := range c.void {
+		if r.First <= pos && pos <= r.Last {
+			return true
+		}
+	}
+	return false
+}
+
+// dropVoidLocked drops such a message.
+func (c *Channel) dropVoidLocked(pos Position) {
+	c.n.Accepted--
+	var p pins
+	p.add(&c.topic.d.table, pos, -1)
+	p.flush()
+}
+
+// voids are the positions of publishes that have failed, as long as the log may not say so.
+type voids struct {
+	list  []backlog.Range
+	total uint64 // that there ever were
+}
+
+func (v *voids) add(r backlog.Range) {
+	v.list = append(v.list, r)
+	v.total++
+}
+
+// written forgets the first of all there ever were: a commit has succeeded behind their records.
+func (v *voids) written(total uint64) {
+	keep := min(uint64(len(v.list)), v.total-total)
+	v.list = v.list[uint64(len(v.list))-keep:]
+}
+
+// voidLocked writes down which positions are void, before the next record of the topic: again and again, until a commit behind that
+// has succeeded. It returns how many ranges there ever were. Topic.pub is held.
+func (t *Topic) voidLocked() uint64 {
+	d := t.d
+	for _, r := range d.voids.list {
+		for part := r; part.First <= r.Last; part.First = part.Last + 1 {
+			part.Last = min(r.Last, part.First+voidPositions-1)
+			d.runs.BeginVoid(d.id)
+			d.runs.AddRange(part)
+			d.log.Append(journal.KindVoid, d.runs.Record(), nil)
+		}
+	}
+	return d.voids.total
+}
+
+// voidPositions is how many positions one Void record holds at most.
+const voidPositions = 1 << 20
+
+// voidsWritten says that a commit has succeeded behind the records of so many void ranges.
+func (t *Topic) voidsWritten(total uint64) {
+	if total == 0 {
+		return
+	}
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	t.d.voids.written(total)
+}
