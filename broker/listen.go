@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"brokerd/broker/bodies"
 	"brokerd/broker/httpd"
 	"brokerd/broker/session"
 	"brokerd/protocol"
@@ -185,6 +186,8 @@ func (s *Server) compose() {
 		Deflate: o.DeflateEnabled, Snappy: o.SnappyEnabled, MaxDeflateLevel: o.MaxDeflateLevel,
 		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
 	}
+	s.unfinished = bodies.New(max(o.MaxUnfinished, 2*max(o.MaxBodySize, o.MaxMsgSize)))
+	cfg.Unfinished = s.unfinished
 	if s.auth != nil {
 		cfg.Auth = s.auth
 	}
@@ -193,8 +196,8 @@ func (s *Server) compose() {
 		s.http = httpd.New(httpd.Config{
 			Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
 			Metrics: s.newMetrics().Handler(s.log), Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
-			HTTPSPort: portOf(s.doors.https),
-			Door:      s.door(),
+			HTTPSPort:  portOf(s.doors.https),
+			Unfinished: s.unfinished, Door: s.door(),
 		})
 	}
 }

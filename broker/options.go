@@ -58,6 +58,7 @@ type Options struct {
 	MaxMsgSize    int64         // bytes of one body
 	MaxReqTimeout time.Duration // longest delay of REQ (clamped) and of a deferred publish (refused)
 	MaxBodySize   int64         // bytes of MPUB, IDENTIFY and AUTH bodies
+	MaxUnfinished int64         // bytes of all bodies above 64 KiB that have begun to arrive and are not whole; twice the longest body at least
 	ClientTimeout time.Duration // no flag: twice the default heartbeat interval
 
 	MaxHeartbeatInterval   time.Duration
@@ -136,6 +137,7 @@ func DefaultOptions() Options {
 		MaxMsgSize:               1 << 20,
 		MaxReqTimeout:            time.Hour,
 		MaxBodySize:              5 << 20,
+		MaxUnfinished:            16 << 20,
 		ClientTimeout:            time.Minute,
 		MaxHeartbeatInterval:     time.Minute,
 		MaxRdyCount:              2500,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"brokerd/broker/auth"
+	"brokerd/broker/bodies"
 	"brokerd/broker/catalog"
 	"brokerd/broker/httpd"
 	"brokerd/broker/keeper"
@@ -33,6 +34,7 @@ type Server struct {
 
 	registry   *topic.Registry
 	sessions   *session.Server
+	unfinished *bodies.Budget
 	catalog    *catalog.Catalog
 	registrar  *registrar.Registrar
 	lookupHTTP *httpapi.HTTPClient

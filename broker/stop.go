@@ -32,6 +32,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, s.opts.ShutdownTimeout/10)
 	defer cancel()
 	s.awaitAnswers(grace)
+	s.unfinished.Close()
 	note("ending the sessions", s.sessions.Close(ctx))
 	s.endHTTP(grace)
 	s.stop()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"brokerd/broker/bodies"
 	"brokerd/broker/topic"
 )
 
@@ -17,6 +18,7 @@ const maxKept = 64 << 10
 // scratch is the memory of one publish; it is reused.
 type scratch struct {
 	body  bytes.Buffer
+	share bodies.Body // of the memory for bodies that are not whole
 	lines *bufio.Reader
 	long  []byte // a line longer than the reader's buffer
 	batch topic.Batch
@@ -26,6 +28,7 @@ func newScratch() *scratch { return &scratch{lines: bufio.NewReaderSize(nil, 16<
 
 // reset empties s and gives back what a large body needed.
 func (s *scratch) reset() {
+	s.share.End()
 	s.lines.Reset(nil)
 	s.batch.Reset()
 	s.body.Reset()
@@ -44,19 +47,43 @@ func (s *scratch) read(r io.Reader, limit int64) ([]byte, error) {
 	return s.body.Bytes(), err
 }
 
-// movingBody is a request's body whose deadlines, and that of the answer, start anew while it moves.
+// held returns the bytes of memory that s takes.
+func (s *scratch) held() int64 { return int64(s.body.Cap() + cap(s.long) + s.batch.Cap()) }
+
+// movingBody is a request's body whose deadlines, and that of the answer, start anew while it moves. Once more of it has come than is
+// free it holds a share of the node's memory for such bodies.
 type movingBody struct {
-	body  io.Reader
-	rc    *http.ResponseController
-	renew time.Time // when to start them anew
+	req     *http.Request
+	rc      *http.ResponseController
+	scratch *scratch
+	total   int64     // bytes that are announced, or the limit
+	arrived int64     // bytes
+	renew   time.Time // when to start the deadlines anew
 }
 
-func newMovingBody(w http.ResponseWriter, req *http.Request) *movingBody {
-	return &movingBody{body: req.Body, rc: http.NewResponseController(w), renew: time.Now().Add(time.Second)}
+// moving returns the body of a request, of which at most limit bytes are wanted.
+func (a *api) moving(w http.ResponseWriter, req *http.Request, s *scratch, limit int64) *movingBody {
+	b := &movingBody{req: req, rc: http.NewResponseController(w), scratch: s, total: limit, renew: time.Now().Add(time.Second)}
+	if req.ContentLength >= 0 {
+		b.total = min(limit, req.ContentLength)
+	}
+	if a.cfg.Unfinished != nil {
+		s.share = a.cfg.Unfinished.Begin(func() { _ = b.rc.SetReadDeadline(time.Unix(1, 0)) }) // which ends the reading
+	}
+	return b
 }
+
+// errBusy is the answer when there is no room for one more large body.
+func errBusy(err error) error { return refuse(http.StatusServiceUnavailable, "BUSY: "+err.Error()) }
 
 func (b *movingBody) Read(p []byte) (int, error) {
-	n, err := b.body.Read(p)
+	if held := b.scratch.held(); max(held, b.arrived) > bodies.Free {
+		if err := b.scratch.share.Hold(max(b.total, held), b.arrived, func() error { return b.req.Context().Err() }); err != nil {
+			return 0, errBusy(err)
+		}
+	}
+	n, err := b.req.Body.Read(p)
+	b.arrived += int64(n)
 	if now := time.Now(); n > 0 && now.After(b.renew) {
 		b.renew = now.Add(time.Second)
 		// Without these the deadlines of the request's start hold, which a shorter upload meets.

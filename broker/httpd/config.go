@@ -24,7 +24,7 @@ func (a *api) option(name string) (any, error) {
 func (a *api) putConfig(w http.ResponseWriter, req *http.Request, ps httprouter.Params) (any, error) {
 	s := a.scratch.Get().(*scratch)
 	defer a.release(s)
-	body, err := s.read(newMovingBody(w, req), a.cfg.MaxMsgSize)
+	body, err := s.read(a.moving(w, req, s, a.cfg.MaxMsgSize), a.cfg.MaxMsgSize)
 	switch {
 	case err != nil:
 		return nil, err

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"brokerd/broker/bodies"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -22,7 +24,7 @@ func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params)
 	}
 	s := a.scratch.Get().(*scratch)
 	defer a.release(s)
-	body, err := s.read(newMovingBody(w, req), a.cfg.MaxMsgSize)
+	body, err := s.read(a.moving(w, req, s, a.cfg.MaxMsgSize), a.cfg.MaxMsgSize)
 	switch {
 	case err != nil:
 		return nil, err // the client's; INTERNAL_ERROR as nsqd
@@ -62,7 +64,7 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	}
 	s := a.scratch.Get().(*scratch)
 	defer a.release(s)
-	body := newMovingBody(w, req)
+	body := a.moving(w, req, s, a.cfg.MaxBodySize)
 	if a.isBinary(q, req) {
 		err = a.addBinary(s, body)
 	} else {
@@ -155,6 +157,13 @@ func (a *api) addBinary(s *scratch, body io.Reader) error {
 	bytes, readErr := s.read(body, a.cfg.MaxBodySize)
 	if int64(len(bytes)) > a.cfg.MaxBodySize {
 		return refuse(http.StatusRequestEntityTooLarge, "BODY_TOO_BIG")
+	}
+	if len(bytes) > bodies.Free { // the messages are copied, each with room for what consumers get before it
+		count := int64(binary.BigEndian.Uint32(bytes))
+		total := s.held() + int64(len(bytes)) + min(count, int64(len(bytes))/5)*protocol.MessageOverhead
+		if err := s.share.Hold(total, total, func() error { return nil }); err != nil {
+			return errBusy(err)
+		}
 	}
 	limits := protocol.MpubLimits{MaxMsgSize: a.cfg.MaxMsgSize, MaxBodySize: a.cfg.MaxBodySize}
 	err := protocol.WalkMpub(bytes, limits, func(message []byte) error {

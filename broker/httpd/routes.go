@@ -39,7 +39,7 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("GET", "/info", readsSome, a.info)
 	v1("GET", "/stats", readsSome, a.stats)
 	if cfg.Metrics != nil {
-		r.HandlerFunc("GET", "/metrics", readsSome, cfg.Metrics.ServeHTTP)
+		r.HandlerFunc("GET", "/metrics", httpapi.Needs(grant.Read), cfg.Metrics.ServeHTTP)
 	}
 	v1("GET", "/storage", readsSome, a.storage)
 	v1("POST", "/topic/create", manages, a.createTopic)

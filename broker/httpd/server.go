@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"brokerd/broker/bodies"
 	"brokerd/broker/topic"
 	"brokerd/protocol/httpapi"
 )
@@ -49,6 +50,8 @@ type Config struct {
 	MaxReqTimeout time.Duration // longest delay of a deferred publish
 	Metrics       http.Handler  // answers /metrics; nil for none
 	Quantiles     []float64     // of end-to-end latency, in the order to show; empty for none
+
+	Unfinished *bodies.Budget // memory for bodies that have begun to arrive; nil: no bound
 
 	Door        httpapi.Door // who is let in
 	RefusePlain bool         // answer every plain-text request 403 TLS_REQUIRED

@@ -47,7 +47,7 @@ func (a *api) setTopicConfig(w http.ResponseWriter, req *http.Request, _ httprou
 	}
 	s := a.scratch.Get().(*scratch)
 	defer a.release(s)
-	body, err := s.read(newMovingBody(w, req), maxConfig)
+	body, err := s.read(a.moving(w, req, s, maxConfig), maxConfig)
 	switch {
 	case err != nil:
 		return nil, err

@@ -4,11 +4,13 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/s2"
 
+	"brokerd/broker/bodies"
 	"brokerd/protocol"
 )
 
@@ -148,11 +150,7 @@ func (s *Session) upgradeCompression(answer protocol.IdentifyResponse) error {
 		// The reader sets a bound for what is encoded only along with the one for the content, of which it knows snappy's own.
 		s.in.reset(s2.NewReader(src, s2.ReaderMaxBlockSize(snappyEncoded), s2.ReaderAllocBlock(snappyBlock)))
 	} else {
-		w, err := flate.NewWriter(dst, answer.DeflateLevel)
-		if err != nil {
-			return protocol.Errorf(protocol.CodeIdentifyFailed, "IDENTIFY failed %s", err).Because(err)
-		}
-		s.out.redirect(dst, w)
+		s.out.redirect(dst, &deflater{dst: dst, level: answer.DeflateLevel})
 		s.in.reset(flate.NewReader(src))
 	}
 	s.mu.Lock()
@@ -184,7 +182,15 @@ func (s *Session) readBody(command string) ([]byte, error) {
 		return body, nil
 	}
 	var body []byte
-	if err := s.in.body(int(n), func(part []byte) { body = append(body, part...) }); err != nil {
+	s.beginArrival(int(n), 0)
+	defer s.endArrival()
+	if err := s.in.body(int(n), func(part []byte) {
+		if len(body) > bodies.Free { // then it has been allowed
+			body = slices.Grow(body, int(n)-len(body)) // once, to its end
+		}
+		body = append(body, part...)
+		s.arrival.apart = len(body)
+	}); err != nil {
 		return nil, protocol.Errorf(protocol.CodeBadBody, "%s failed to read body", command).Because(err)
 	}
 	return body, nil

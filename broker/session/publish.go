@@ -66,7 +66,7 @@ func (s *Session) beginBody(n int) error {
 			return err
 		}
 	}
-	s.reading = true
+	s.beginArrival(n, 1)
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (s *Session) readMessage(command string) error {
 	if err := s.beginBody(int(n)); err != nil {
 		return err
 	}
-	defer func() { s.reading = false }()
+	defer s.endArrival()
 	if err := s.addBody(int(n)); err != nil {
 		return protocol.Errorf(protocol.CodeBadMessage, "%s failed to read message body", command).Because(err)
 	}
@@ -124,17 +124,18 @@ func (s *Session) readMpub() error {
 	if err := s.beginBody(int(size)); err != nil {
 		return err
 	}
-	defer func() { s.reading = false }()
+	defer s.endArrival()
 	mark := s.batch.Mark()
-	if err := s.readMessages(); err != nil {
+	if err := s.readMessages(int(size)); err != nil {
 		s.batch.Rollback(mark)
 		return err
 	}
 	return nil
 }
 
-// readMessages reads the count and the messages of an MPUB.
-func (s *Session) readMessages() error {
+// readMessages reads the count and the messages of an MPUB whose declared size is given. That the parts add up to it is not demanded, as
+// in NSQ, but together they keep to its limit.
+func (s *Session) readMessages(size int) error {
 	count, err := s.in.size()
 	if err != nil {
 		return protocol.Errorf(protocol.CodeBadBody, "MPUB failed to read message count").Because(err)
@@ -143,6 +144,8 @@ func (s *Session) readMessages() error {
 	if err := limits.CheckCount(count); err != nil {
 		return err
 	}
+	s.beginArrival(size, int(count))
+	left := s.cfg.MaxBodySize
 	for i := range int(count) {
 		n, err := s.in.size()
 		if err != nil {
@@ -150,6 +153,9 @@ func (s *Session) readMessages() error {
 		}
 		if err := limits.CheckSize(i, n); err != nil {
 			return err
+		}
+		if left -= int64(n); left < 0 {
+			return protocol.Errorf(protocol.CodeBadBody, "MPUB body too big: its messages have over %d bytes", s.cfg.MaxBodySize)
 		}
 		if err := s.addBody(int(n)); err != nil {
 			return protocol.Errorf(protocol.CodeBadMessage, "MPUB failed to read message body").Because(err)

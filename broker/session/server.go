@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"brokerd/broker/auth"
+	"brokerd/broker/bodies"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -39,6 +40,7 @@ type Config struct {
 	Deflate, Snappy bool        // offered
 	MaxDeflateLevel int         // 1 to 9
 	Auth            Authenticator
+	Unfinished      *bodies.Budget // memory for bodies that have begun to arrive; nil: no bound
 
 	TopologyRegion, TopologyZone string
 	Log                          *slog.Logger

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brokerd/broker/auth"
+	"brokerd/broker/bodies"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 )
@@ -45,7 +46,9 @@ type Session struct {
 	batchVerb protocol.Verb  // their command
 	owedOKs   int            // their answers
 	parting   bool           // the peer has been shown the end: only its answers count
-	reading   bool           // a publish is being read: the end of the batch is not whole
+	reading   bool           // a body is being read: the end of the batch is not whole
+	arrival   arrival        // what is known of it
+	body      bodies.Body    // its share of memory
 	answers   []topic.Answer // FIN, REQ and TOUCH that are not applied yet
 	wakes     wakes          // whom the last publish, or the last answers, brought work
 	secret    string         // of AUTH
@@ -69,6 +72,9 @@ func newSession(cfg *Config, conn net.Conn) *Session {
 	s.out.limit = bufferSize
 	s.setBatching()
 	s.in.before, s.in.wakes = s.settle, &s.wakes
+	if cfg.Unfinished != nil {
+		s.body = cfg.Unfinished.Begin(s.Close)
+	}
 	s.in.reset(s.link)
 	return s
 }
@@ -108,6 +114,7 @@ func (s *Session) run() error {
 			err = e
 		}
 	}
+	s.endArrival()
 	s.in.release()
 	s.out.release(net.ErrClosed)
 	s.batch.Release()
@@ -199,7 +206,10 @@ func (s *Session) settle() error {
 	if s.wakes.Any() && !s.out.flushNow() {
 		s.wakes.pass()
 	}
-	return s.out.flushResponses()
+	if err := s.out.flushResponses(); err != nil {
+		return err
+	}
+	return s.expect()
 }
 
 // settleCommands applies collected answers and appends collected publishes.

@@ -46,17 +46,14 @@ func (b *Batch) Add(body []byte) {
 	b.Extend(body)
 }
 
-// Begin opens a message whose body has size bytes, which Extend and Fill must bring before anything else is done. Memory is
-// set aside for ahead times what has arrived at most.
+// Begin opens a message whose body has size bytes, which Extend and Fill must bring before anything else is done. No more
+// memory is set aside than twice what has arrived, unless Reserve has seen to it.
 func (b *Batch) Begin(size int) {
 	b.frames = protocol.AppendBlankMessage(b.frames, size)
 	b.n++
 	b.bodies += size
 	b.open = len(b.frames) + size
 }
-
-// ahead is how many times what has arrived of a large message there is memory for.
-const ahead = 16
 
 // Extend appends a part of the body of the message that Begin opened.
 func (b *Batch) Extend(part []byte) {
@@ -79,7 +76,7 @@ func (b *Batch) Fill(read func(part []byte) (n int, err error)) (n int, err erro
 
 // grow makes room for need bytes in all, or more when so many have arrived that more are to be expected soon.
 func (b *Batch) grow(need int) {
-	size := max(need, min(b.open, ahead*len(b.frames)))
+	size := max(need, min(b.open, 2*len(b.frames)))
 	b.frames = slices.Grow(b.frames, size-len(b.frames))
 }
 
@@ -94,6 +91,16 @@ func (b *Batch) Rollback(m Mark) { b.frames, b.n, b.bodies = b.frames[:m.frames]
 
 // Size returns the bytes that the batch takes in memory.
 func (b *Batch) Size() int { return len(b.frames) }
+
+// Reserve sets memory aside for n bytes in all.
+func (b *Batch) Reserve(n int) {
+	if n > cap(b.frames) {
+		b.frames = slices.Grow(b.frames, n-len(b.frames))
+	}
+}
+
+// Cap returns the bytes of memory that are set aside for the batch.
+func (b *Batch) Cap() int { return cap(b.frames) }
 
 // stamp sets what is known only when the broker accepts: the time, and the ids from first on.
 func (b *Batch) stamp(now int64, first protocol.MessageID) {
