@@ -96,6 +96,7 @@ var rooms = []room{
 	{"apps/internal/apptest", []string{"cmd/cmdtest"}, "stock clients for tests, at the processes of cmdtest"},
 	{"apps/internal/targets", nil, "pure: a choice among addresses, with the time as an argument"},
 	{"apps/internal/delivery", []string{"apps/internal/targets"}, "what tools share that hand messages on; it knows neither of them"},
+	{"apps/internal/definitions", []string{"protocol"}, "pure: the form of a file"},
 	{"apps/internal/fleet", []string{"protocol/httpapi", "apps/appkit"}, "it asks daemons; what is shown of that, tools decide"},
 	{"apps/internal/relay", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/delivery", "apps/internal/fleet",
 		"apps/internal/targets"}, "a client of daemons; it shares with tohttp what both hand messages on with"},

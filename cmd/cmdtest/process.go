@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	startWithin = 20 * time.Second
-	stopWithin  = 40 * time.Second
+	startWithin = patience
+	stopWithin  = patience
 )
 
 // Process is a process that can be ended and started again with the same arguments. Its methods are for one goroutine.
@@ -83,9 +83,11 @@ func (p *Process) url(path string) string { return "http://" + p.HTTP + p.Base +
 // Ended reports whether the process is gone.
 func (p *Process) Ended() bool { return !p.child.Running() }
 
-// Wait waits until the process ends by itself, and returns its exit code, -1 for a signal.
+// Wait waits until the process ends by itself, and returns its exit code, -1 for a signal. It waits for within, or patience when that is
+// more.
 func (p *Process) Wait(t testing.TB, within time.Duration) int {
 	t.Helper()
+	within = max(within, patience)
 	select {
 	case <-p.child.Exited():
 	case <-time.After(within):

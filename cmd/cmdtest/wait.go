@@ -8,9 +8,15 @@ import (
 	"brokerd/cmd/child"
 )
 
-// Eventually asks again until the answer is yes, and fails the test when that takes too long.
+// patience is the least time that anything is waited for. It tells a test that hangs from one that goes on, and measures nothing: on a
+// machine with other work a step takes many times as long as alone.
+const patience = 3 * time.Minute
+
+// Eventually asks again until the answer is yes, and fails the test when that takes longer than within, or than patience when that is
+// more.
 func Eventually(t testing.TB, what string, within time.Duration, ask func() bool) {
 	t.Helper()
+	within = max(within, patience)
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)

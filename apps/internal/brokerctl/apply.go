@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"brokerd/apps/appkit"
+	"brokerd/apps/internal/definitions"
 )
 
 var dumpVerb = verb{
@@ -43,7 +44,7 @@ func dump(c *call) error {
 	if err := missed(failures); err != nil {
 		return err // half a cluster is not to be kept as a whole one
 	}
-	return all.write(c.out, c.json)
+	return all.Write(c.out, c.json)
 }
 
 // change is one difference between what is and what is to be, and what removes it.
@@ -55,9 +56,9 @@ type change struct {
 
 // apply finds the differences and removes them.
 func apply(c *call) error {
-	wanted, err := readDefinitions(c.args[0], c.env.Stdin)
+	wanted, err := definitions.Read(c.args[0], c.env.Stdin)
 	if err != nil {
-		return err
+		return appkit.Usagef("%w", err)
 	}
 	s, failures := c.look()
 	if err := missed(failures); err != nil {
@@ -78,7 +79,7 @@ func apply(c *call) error {
 
 // topicChanges are what one topic lacks. The topic is made with its channels before anything else, and paused before its channels are
 // made where it is to be paused, so that no message goes where it is not to go.
-func (c *call) topicChanges(s *survey, name string, want *topicDefinition) (list []change) {
+func (c *call) topicChanges(s *survey, name string, want *definitions.Topic) (list []change) {
 	brokers := s.has(name)
 	if len(brokers) == 0 {
 		brokers = s.brokers
@@ -88,7 +89,7 @@ func (c *call) topicChanges(s *survey, name string, want *topicDefinition) (list
 	for _, address := range brokers {
 		is := s.by[address].Topics[name]
 		if is == nil {
-			is = new(topicDefinition)
+			is = new(definitions.Topic)
 		}
 		list = append(list, pauseChange(address, "topic", name, "", is.Paused, want.Paused)...)
 		list = append(list, optionChanges(address, name, is.Options, want.Options)...)
@@ -150,7 +151,7 @@ func equal(a, b any) bool {
 }
 
 // prunes delete what the file does not name. Lookups come first, so that nothing is announced anew.
-func (c *call) prunes(s *survey, wanted *definitions) (list []change) {
+func (c *call) prunes(s *survey, wanted *definitions.Definitions) (list []change) {
 	all, _ := s.merged()
 	for _, name := range slices.Sorted(maps.Keys(all.Topics)) {
 		want := wanted.Topics[name]

@@ -16,7 +16,9 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "apps/brokerctl") }
+func TestMain(m *testing.M) {
+	cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "cmd/admind", "apps/brokerctl")
+}
 
 // ctl runs brokerctl and returns what it printed. It must end with the exit code.
 func ctl(t *testing.T, code int, args ...string) string {

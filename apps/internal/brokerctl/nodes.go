@@ -173,6 +173,7 @@ var optionHints = map[string]string{
 }
 
 func getNodeConfig(c *call) error {
+	c.option = true
 	brokers, failures := c.fleet.Brokers(c.ctx, "")
 	return c.showAnswers(brokers, failures, func(address string) (any, error) {
 		answer, err := c.fleet.Do(c.ctx, http.MethodGet, address, "/config/"+url.PathEscape(c.args[0]), nil)
@@ -181,6 +182,7 @@ func getNodeConfig(c *call) error {
 }
 
 func setNodeConfig(c *call) error {
+	c.option = true
 	brokers, failures := c.fleet.Brokers(c.ctx, "")
 	requests := make([]step, len(brokers))
 	for i, address := range brokers {

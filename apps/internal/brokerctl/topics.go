@@ -253,6 +253,9 @@ func getTopicConfig(c *call) error {
 
 // showAnswers asks each broker and prints its answer behind its address.
 func (c *call) showAnswers(brokers []string, failures []fleet.Failure, ask func(address string) (any, error)) error {
+	if len(brokers) == 0 && len(failures) == 0 {
+		return appkit.Missingf("the lookups know no broker of %s", c.what())
+	}
 	answers := fleet.Each(brokers, ask)
 	values := make(map[string]any)
 	for _, a := range answers {
@@ -261,6 +264,9 @@ func (c *call) showAnswers(brokers []string, failures []fleet.Failure, ask func(
 			continue
 		}
 		values[a.Address] = a.Value
+	}
+	if len(values) == 0 && len(failures) == len(answers) && !slices.ContainsFunc(failures, func(f fleet.Failure) bool { return !fleet.IsUnknown(f.Err) }) {
+		return appkit.Missingf("nobody knows %s", c.what())
 	}
 	return c.show(values, failures, func(w io.Writer) {
 		for _, a := range answers {

@@ -42,6 +42,7 @@ type call struct {
 	dryRun  bool
 	yes     bool
 	prune   bool // apply
+	option  bool // it is about an option of brokers
 	results []result
 }
 
@@ -187,6 +188,8 @@ func (c *call) tally() (sum tally) {
 // what names what the verb is about.
 func (c *call) what() string {
 	switch {
+	case c.option:
+		return "the option " + c.args[0]
 	case len(c.args) > 1 && protocol.ValidName(c.args[1]):
 		return fmt.Sprintf("the channel %s of the topic %s", c.args[1], c.args[0])
 	case len(c.args) > 0:
@@ -242,7 +245,7 @@ func (c *call) send(stage []step) {
 		switch err := failures[i]; {
 		case err == nil:
 			c.tell(result{Address: s.address, Result: resultOK, Answer: strings.TrimSpace(string(answers[i]))})
-		case fleet.IsNotFound(err):
+		case fleet.IsUnknown(err):
 			c.tell(result{Address: s.address, Result: resultAbsent})
 		default:
 			r := failed(s.address, err)

@@ -1,0 +1,106 @@
+package brokerctl
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"brokerd/apps/internal/definitions"
+	"brokerd/apps/internal/fleet"
+)
+
+// survey is what each broker has now.
+type survey struct {
+	brokers []string
+	by      map[string]*definitions.Definitions // by broker
+}
+
+// look asks every broker.
+func (c *call) look() (*survey, []fleet.Failure) {
+	brokers, failures := c.fleet.Brokers(c.ctx, "")
+	s := &survey{by: make(map[string]*definitions.Definitions)}
+	for _, a := range fleet.Each(brokers, c.definitionsOf) {
+		if a.Err != nil {
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+			continue
+		}
+		s.brokers = append(s.brokers, a.Address)
+		s.by[a.Address] = a.Value
+	}
+	return s, failures
+}
+
+// definitionsOf asks one broker.
+func (c *call) definitionsOf(address string) (*definitions.Definitions, error) {
+	answer := c.fleet.Stats(c.ctx, []string{address}, fleet.Query{})[0]
+	if answer.Err != nil {
+		return nil, answer.Err
+	}
+	d := &definitions.Definitions{Topics: make(map[string]*definitions.Topic)}
+	for i := range answer.Value.Topics {
+		from := &answer.Value.Topics[i]
+		if definitions.Ephemeral(from.TopicName) {
+			continue
+		}
+		t := &definitions.Topic{Paused: from.Paused, Channels: make(map[string]*definitions.Channel)}
+		for j := range from.Channels {
+			if ch := &from.Channels[j]; !definitions.Ephemeral(ch.ChannelName) {
+				t.Channels[ch.ChannelName] = &definitions.Channel{Paused: ch.Paused}
+			}
+		}
+		d.Topics[from.TopicName] = t
+		err := c.fleet.Get(c.ctx, address, query("/topic/config", from.TopicName, ""), &t.Options)
+		if err != nil && !fleet.HasNoRoute(err) { // nsqd's topics have no options
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// merged is what the brokers have together: a topic or channel that any has, paused where any has it paused. differences name
+// where they are not of one mind.
+func (s *survey) merged() (all *definitions.Definitions, differences []string) {
+	all = &definitions.Definitions{Topics: make(map[string]*definitions.Topic)}
+	for _, address := range s.brokers {
+		for name, t := range s.by[address].Topics {
+			sum := all.Topics[name]
+			if sum == nil {
+				sum = &definitions.Topic{Paused: t.Paused, Options: maps.Clone(t.Options), Channels: make(map[string]*definitions.Channel)}
+				all.Topics[name] = sum
+			}
+			if sum.Paused != t.Paused {
+				differences = append(differences, "topic "+name+" is not paused everywhere")
+			}
+			sum.Paused = sum.Paused || t.Paused
+			for key, value := range t.Options {
+				if !reflect.DeepEqual(sum.Options[key], value) {
+					differences = append(differences, fmt.Sprintf("topic %s has not the same %s everywhere", name, key))
+				}
+			}
+			for channel, c := range t.Channels {
+				had := sum.Channels[channel]
+				if had == nil {
+					had = &definitions.Channel{Paused: c.Paused}
+					sum.Channels[channel] = had
+				}
+				if had.Paused != c.Paused {
+					differences = append(differences, fmt.Sprintf("channel %s of topic %s is not paused everywhere", channel, name))
+				}
+				had.Paused = had.Paused || c.Paused
+			}
+		}
+	}
+	slices.Sort(differences)
+	return all, slices.Compact(differences)
+}
+
+// has returns the brokers that have a topic.
+func (s *survey) has(topic string) (list []string) {
+	for _, address := range s.brokers {
+		if s.by[address].Topics[topic] != nil {
+			list = append(list, address)
+		}
+	}
+	return list
+}

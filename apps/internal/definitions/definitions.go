@@ -1,0 +1,132 @@
+package definitions
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"brokerd/protocol"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Definitions are the topics and channels that a cluster has, or is to have. In a file they are TOML or JSON:
+//
+//	[topic.orders]
+//	paused = false
+//	options = { durability = "fsync" }
+//	[topic.orders.channel.billing]
+//	paused = true
+type Definitions struct {
+	Topics map[string]*Topic `toml:"topic" json:"topic"`
+}
+
+// Topic is one topic. Options that are not named stay as they are.
+type Topic struct {
+	Paused   bool                `toml:"paused" json:"paused"`
+	Options  map[string]any      `toml:"options,omitempty" json:"options,omitempty"`
+	Channels map[string]*Channel `toml:"channel,omitempty" json:"channel,omitempty"`
+}
+
+// Channel is one channel.
+type Channel struct {
+	Paused bool `toml:"paused" json:"paused"`
+}
+
+// Write writes the definitions, sorted by name.
+func (d *Definitions) Write(w io.Writer, asJSON bool) error {
+	if !asJSON {
+		if _, err := io.WriteString(w, "# Topics and channels, as brokerctl dump wrote them; brokerctl apply makes them so.\n"); err != nil {
+			return err
+		}
+		encoder := toml.NewEncoder(w)
+		encoder.Indent = ""
+		return encoder.Encode(d)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(d)
+}
+
+// Read reads a file, or the input for "-". What it does not know is an error: a word that is mistyped would undo what it
+// was meant for.
+func Read(path string, stdin io.Reader) (*Definitions, error) {
+	var text []byte
+	var err error
+	if path == "-" {
+		path = "the input"
+		text, err = io.ReadAll(stdin)
+	} else {
+		text, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return d, nil
+}
+
+// Parse reads the text of a file, and fills what it leaves out. An error says what is wrong, and of what.
+func Parse(text []byte) (*Definitions, error) {
+	d := new(Definitions)
+	if trimmed := bytes.TrimSpace(text); bytes.HasPrefix(trimmed, []byte("{")) {
+		decoder := json.NewDecoder(bytes.NewReader(trimmed))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(d); err != nil {
+			return nil, err
+		}
+		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+			return nil, errors.New("there must be one JSON object and nothing behind it")
+		}
+		return d, d.check()
+	}
+	meta, err := toml.Decode(string(text), d)
+	if err != nil {
+		return nil, err
+	}
+	if kind := meta.Type("topic"); kind != "" && kind != "Hash" { // empty for a table that only its parts' names tell of
+		return nil, errors.New("topic must be a table, as in [topic.orders]")
+	}
+	for _, key := range meta.Undecoded() {
+		if !slices.Contains(key, "options") {
+			return nil, fmt.Errorf("%s is not known: there is topic.NAME with paused, options and channel.NAME with paused", key)
+		}
+	}
+	return d, d.check()
+}
+
+// check validates the names, and fills what is left out.
+func (d *Definitions) check() error {
+	if d.Topics == nil {
+		d.Topics = make(map[string]*Topic)
+	}
+	for name, t := range d.Topics {
+		if !protocol.ValidName(name) {
+			return fmt.Errorf("%q is no valid name of a topic", name)
+		}
+		if t == nil {
+			t = new(Topic)
+			d.Topics[name] = t
+		}
+		for channel, c := range t.Channels {
+			if !protocol.ValidName(channel) {
+				return fmt.Errorf("%q is no valid name of a channel", channel)
+			}
+			if c == nil {
+				t.Channels[channel] = new(Channel)
+			}
+		}
+	}
+	return nil
+}
+
+// Ephemeral reports whether a topic or channel goes away by itself, and so is nobody's to define.
+func Ephemeral(name string) bool { return strings.HasSuffix(name, "#ephemeral") }

@@ -1,0 +1,48 @@
+package definitions
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestDefinitionsThatAreNone are told in one line, before any daemon is changed.
+func TestDefinitionsThatAreNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"topic = 1":                       "topic",
+		"[topic.orders]\npause = true":    "topic.orders.pause is not known",
+		"[topics.orders]":                 "topics.orders is not known",
+		`[topic."a b"]`:                   `"a b" is no valid name of a topic`,
+		`[topic.a.channel."b!"]`:          `"b!" is no valid name of a channel`,
+		`{"topic":{"a":{"pausd":true}}}`:  "pausd",
+		`{"topic":{}} {}`:                 "nothing behind it",
+		`{"topic":{"a":{"paused":"yes"}}`: "",
+		"[topic.a\n":                      "",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	for _, text := range []string{"", "{}", `{"topic":{"a":null}}`, "[topic.a]\n[topic.a.options]\nanything = { at = 'all' }"} {
+		if _, err := Parse([]byte(text)); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func FuzzDefinitions(f *testing.F) {
+	f.Add([]byte("[topic.orders]\npaused = true\noptions = { durability = 'fsync' }\n[topic.orders.channel.billing]\n"))
+	f.Add([]byte(`{"topic":{"a":{"channel":{"b":null}}}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		d, err := Parse(text)
+		if err != nil {
+			return
+		}
+		var out strings.Builder
+		if err := d.Write(&out, true); err != nil {
+			return // a value that JSON does not have
+		}
+		if _, err := Parse([]byte(out.String())); err != nil {
+			t.Errorf("%s: %v", &out, err)
+		}
+	})
+}
