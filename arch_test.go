@@ -34,7 +34,8 @@ var rooms = []room{
 	{"protocol/exposition", nil, "how metrics are shown: which there are, daemons know"},
 	{"protocol/loglevel", nil, "pure: words and what they stand for"},
 	{"protocol/grant", nil, "who may do what, judged alike by all daemons and by the tool that writes it down"},
-	{"protocol/httpapi", []string{"protocol", "protocol/grant"}, "apps and admin use it without any daemon"},
+	{"protocol/release", []string{"protocol"}, "pure: what the build has written into the program"},
+	{"protocol/httpapi", []string{"protocol", "protocol/grant", "protocol/release"}, "apps and admin use it without any daemon"},
 	{"protocol/prototest", []string{"protocol", "protocol/lookupwire", "protocol/httpapi"},
 		"the suite is given an address, so that it can judge any broker"},
 
@@ -61,20 +62,20 @@ var rooms = []room{
 		"one client's connection; the server above composes it with the rest"},
 	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/telemetry", "broker/bodies"},
 		"answers HTTP through an interface that the server fulfils, so that it is tested without one"},
-	{"broker", []string{"protocol", "protocol/exposition", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "broker/...", "diskqueue/..."},
+	{"broker", []string{"protocol", "protocol/exposition", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "broker/...", "diskqueue/..."},
 		"composes its rooms; brokers share nothing with lookups"},
 
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
 	{"lookup/session", []string{"protocol", "protocol/grant", "protocol/lookupwire", "lookup/registry"}, "one broker's connection"},
-	{"lookup/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/lookupwire", "lookup/registry"},
+	{"lookup/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/release", "protocol/lookupwire", "lookup/registry"},
 		"answers from the registry only, whose entries are what brokers said on the registration wire"},
 	{"lookup/metrics", []string{"protocol/exposition", "lookup/registry"}, "it is handed snapshots"},
 	{"lookup", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/lookupwire", "protocol/loglevel", "lookup/..."},
 		"a lookup runs without a broker's code"},
 
-	{"admin/...", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
+	{"admin/...", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
 	{"admin/metrics", []string{"protocol/exposition", "admin/cluster"}, "it is handed snapshots"},
 	{"admin/history", nil, "pure but for one lock, so that a model can check it: what points mean is decided above"},
 	{"admin/compat", []string{"protocol/httpapi"}, "pure: nsqadmin's shapes and sums"},
@@ -86,7 +87,7 @@ var rooms = []room{
 	{"admin/docs/build", nil, "Markdown in, pages out; it knows no daemon"},
 	{"admin/ui", nil, "files; what they show they ask for over HTTP"},
 	{"admin/fakes", []string{"protocol/httpapi"}, "made-up daemons for tests"},
-	{"apps/appkit", []string{"protocol", "protocol/httpapi", "protocol/loglevel", "cmd/cmdkit"},
+	{"apps/appkit", []string{"protocol", "protocol/httpapi", "protocol/loglevel", "protocol/release", "cmd/cmdkit"},
 		"it knows no tool, and daemons by their APIs only; its log and help look as theirs do"},
 	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
 	{"apps/internal/bench/...", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},
@@ -112,10 +113,10 @@ var rooms = []room{
 
 	{"cmd/child", []string{"protocol/httpapi"}, "it runs any command, ours or NSQ's, and asks its /ping"},
 	{"cmd/cmdtest", []string{"cmd/child", "cmd/cmdkit", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},
-	{"cmd/cmdkit", []string{"protocol/loglevel"}, "it turns text into values and must know no daemon"},
-	{"cmd/brokerd", []string{"cmd/cmdkit", "broker"}, "flags, signals and exit code; no logic"},
-	{"cmd/lookupd", []string{"cmd/cmdkit", "lookup"}, "flags, signals and exit code; no logic"},
-	{"cmd/admind", []string{"cmd/cmdkit", "admin"}, "flags, signals and exit code; no logic"},
+	{"cmd/cmdkit", []string{"protocol/loglevel", "protocol/release"}, "it turns text into values and must know no daemon"},
+	{"cmd/brokerd", []string{"protocol/release", "cmd/cmdkit", "broker"}, "flags, signals and exit code; no logic"},
+	{"cmd/lookupd", []string{"protocol/release", "cmd/cmdkit", "lookup"}, "flags, signals and exit code; no logic"},
+	{"cmd/admind", []string{"protocol/release", "cmd/cmdkit", "admin"}, "flags, signals and exit code; no logic"},
 }
 
 // testHelpers may be imported by any test.

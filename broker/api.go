@@ -13,6 +13,7 @@ import (
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/release"
 )
 
 // api is what the HTTP API sees of the broker.
@@ -30,8 +31,9 @@ func (a api) SaveMetadata() error { return a.s.catalog.Save() }
 
 func (a api) Info() httpapi.Info {
 	o := &a.s.opts
+	build := release.This()
 	return httpapi.Info{
-		Version: Version, BroadcastAddress: o.BroadcastAddress, Hostname: hostname(), HTTPPort: portOf(a.s.doors.http),
+		Version: Version, Release: &build, BroadcastAddress: o.BroadcastAddress, Hostname: hostname(), HTTPPort: portOf(a.s.doors.http),
 		TCPPort: portOf(a.s.doors.tcp), StartTime: a.s.began.Unix(),
 		MaxHeartbeatInterval: int64(o.MaxHeartbeatInterval), MaxOutputBufferSize: o.MaxOutputBufferSize,
 		MaxOutputBufferTimeout: int64(o.MaxOutputBufferTimeout), MaxDeflateLevel: o.MaxDeflateLevel,

@@ -10,11 +10,13 @@ import (
 	"brokerd/admin/access"
 	"brokerd/admin/audit"
 	"brokerd/admin/history"
+	"brokerd/protocol/release"
 )
 
 // session is what a page needs to know before anything else.
 type session struct {
-	Version    string          `json:"version"`
+	Version    string          `json:"version"` // of NSQ
+	Release    release.Build   `json:"release"`
 	BasePath   string          `json:"base_path"`
 	SignIn     access.Way      `json:"sign_in"`
 	User       string          `json:"user"`
@@ -40,7 +42,7 @@ type window struct {
 // sessionOf says what c's page needs. Who has not signed in learns nothing of the cluster.
 func (a *api) sessionOf(c access.Caller) session {
 	s := session{
-		Version: a.Version, BasePath: a.BasePath + "/", SignIn: a.Guard.Way(), User: c.User, Role: c.Role.String(), CSRF: c.Token,
+		Version: a.Version, Release: release.This(), BasePath: a.BasePath + "/", SignIn: a.Guard.Way(), User: c.User, Role: c.Role.String(), CSRF: c.Token,
 		MustSignIn: c.Role == access.None, Warnings: a.Warnings, Mode: "lookupd", Lookups: []string{},
 		RefreshMS: a.Refresh.Milliseconds(), Graphite: a.Graphite.toPage(), Now: time.Now().UnixMilli(),
 	}

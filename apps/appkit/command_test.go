@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/release"
 )
 
 func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
@@ -73,7 +74,7 @@ func TestExitCodesAndTexts(t *testing.T) {
 		{"a bad level", "--log-level=loud", ExitUsage, "", "must be debug, info, warn, error or fatal"},
 		{"an empty list value", "--also=", ExitUsage, "", "must not be empty"},
 		{"arguments", "--to=world here there", ExitUsage, "", "unknown arguments: here there"},
-		{"version", "--version", ExitOK, "hello v" + Version + "\n", ""},
+		{"version", "--version", ExitOK, "hello " + release.This().String() + "\n", ""},
 		{"help", "--help", ExitOK, "Example:\n  hello --to=world\n", ""},
 		{"help of a list", "-h", ExitOK, "--also=NAME", ""},
 		{"help of a default", "-h", ExitOK, "how long to wait (default 1s)", ""},
@@ -96,7 +97,7 @@ func TestGroup(t *testing.T) {
 	}{
 		{"hello --to=world", ExitOK, "hello world"},
 		{"hello", ExitUsage, "all hello: --to is required: see all hello --help"},
-		{"hello --version", ExitOK, "all hello v" + Version},
+		{"hello --version", ExitOK, "all " + release.This().String()},
 		{"", ExitUsage, "Commands:\n  hello        print a greeting"},
 		{"--help", ExitOK, "Commands:\n  hello        print a greeting"},
 		{"goodbye", ExitUsage, `all: unknown command "goodbye"`},

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
+
+	"brokerd/protocol/release"
 )
 
 // Main runs a program as this process and ends it.
@@ -164,7 +166,11 @@ func checkArgs(names string, given []string) error {
 
 // printVersion prints the version, in the form of NSQ's tools under their names.
 func (p *program) printVersion(cmd *cobra.Command) {
-	fmt.Fprintf(p.proc.Stdout, "%s v%s\n", cmd.CommandPath(), Version)
+	if p.root.NSQ != "" && p.proc.Name == p.root.NSQ {
+		fmt.Fprintf(p.proc.Stdout, "%s v%s\n", p.root.NSQ, Version)
+		return
+	}
+	fmt.Fprintln(p.proc.Stdout, p.cobra.Name(), release.This())
 }
 
 // canonical rewrites flags as Go's flag package takes them, -topic=x and -topic x beside --topic=x, to --topic=x, which is what

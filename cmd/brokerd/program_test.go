@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"brokerd/broker"
 	"brokerd/cmd/cmdkit"
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/release"
 )
 
 // told returns what brokerd makes of flags, environment and the text of a file.
@@ -184,7 +184,7 @@ func TestWrongOptions(t *testing.T) {
 
 func TestVersionAndHelp(t *testing.T) {
 	for flag, want := range map[string]string{
-		"--version": "brokerd v1.3.0 (built w/" + runtime.Version() + ")\n",
+		"--version": "brokerd " + release.This().String() + "\n",
 		"--help":    "\n  --mem-queue-size=N                          messages a topic or channel keeps in memory",
 	} {
 		code, stdout, stderr := cmdtest.Call(run, []string{flag}, nil)

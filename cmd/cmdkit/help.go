@@ -4,11 +4,18 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+
+	"brokerd/protocol/release"
 )
 
-// VersionLine is what --version prints, in the shape of NSQ's daemons.
-func (p Program) VersionLine() string {
-	return fmt.Sprintf("%s v%s (built w/%s)", p.Name, p.Version, runtime.Version())
+// VersionLine is what --version prints. Called by the name of NSQ's daemon a program tells NSQ's version, in the shape that scripts
+// know.
+func (p Program) VersionLine(calledBy string) string {
+	switch calledBy {
+	case "nsqd", "nsqlookupd", "nsqadmin":
+		return fmt.Sprintf("%s v%s (built w/%s)", calledBy, p.Version, runtime.Version())
+	}
+	return p.Name + " " + release.This().String()
 }
 
 const (
@@ -19,7 +26,7 @@ const (
 // Help is what --help prints: every setting under its group, with its default.
 func (p Program) Help() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n\nUsage: %s [--flag=value ...]\n\n", p.VersionLine(), p.About, p.Name)
+	fmt.Fprintf(&b, "%s: %s\n\nUsage: %s [--flag=value ...]\n\n", p.VersionLine(""), p.About, p.Name)
 	p.writeVerbs(&b)
 	fmt.Fprintf(&b, "Each setting is taken from its flag, else from the environment (%s for --log-level, lists\n"+
 		"comma-separated), else from the TOML file of --config (key log_level, durations also as milliseconds).\n"+

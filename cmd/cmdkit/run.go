@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"brokerd/protocol/loglevel"
+	"brokerd/protocol/release"
 )
 
 // The exit codes of a daemon.
@@ -22,6 +24,7 @@ const (
 
 // Process is the surroundings of a daemon, so that tests can stand in for them.
 type Process struct {
+	Name    string // that the program was called by; empty: its own
 	Args    []string
 	Environ []string // "KEY=value" each
 	Stdout  io.Writer
@@ -33,7 +36,8 @@ type Process struct {
 func NewProcess() Process {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
-	return Process{Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
+	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
+	return Process{Name: name, Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
 }
 
 // Run is a command from its arguments to its exit code: it carries out a verb, or runs the daemon until a signal.
@@ -50,6 +54,7 @@ func (p Program) Run(proc Process) int {
 		level.Set(l)
 	}
 	log := NewLogger(proc.Stderr, *p.LogFormat, level)
+	log.Info("starting", append([]any{"program", p.Name}, release.This().Attrs()...)...)
 	resolved.WarnOfUnknown(log)
 	daemon, err := p.New(log, level)
 	if err != nil {
@@ -89,7 +94,7 @@ func (p Program) Refuse(proc Process, err error) int {
 		fmt.Fprint(proc.Stdout, p.Help())
 		return ExitOK
 	case errors.Is(err, ErrVersion):
-		fmt.Fprintln(proc.Stdout, p.VersionLine())
+		fmt.Fprintln(proc.Stdout, p.VersionLine(proc.Name))
 		return ExitOK
 	}
 	fmt.Fprintf(proc.Stderr, "%s: %v\n", p.Name, err)

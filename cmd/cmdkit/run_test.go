@@ -5,13 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"brokerd/protocol/loglevel"
+	"brokerd/protocol/release"
 
 	"go.uber.org/goleak"
 )
@@ -29,12 +29,12 @@ func TestRun(t *testing.T) {
 		want         string // in stderr
 		lines        int    // of it
 	}{
-		{"until a signal", []string{"--log-level=info"}, nil, nil, ExitOK, "level=INFO msg=stopping signal=terminated", 1},
+		{"until a signal", []string{"--log-level=info"}, nil, nil, ExitOK, "level=INFO msg=stopping signal=terminated", 2},
 		{"silent", []string{"--log-level=error"}, nil, nil, ExitOK, "", 0},
 		{"wrong", nil, two, nil, ExitUsage, "relay: --size is wrong; --count is wrong\n", 1},
 		{"no time to stop", []string{"--shutdown-timeout=0s"}, nil, nil, ExitUsage,
 			`relay: --shutdown-timeout must be more than 0, not "0s" (from the flag)`, 1},
-		{"cannot start", nil, nil, errors.New("no certificate"), ExitFailed, `level=FATAL msg="cannot start" error="no certificate"`, 1},
+		{"cannot start", nil, nil, errors.New("no certificate"), ExitFailed, `level=FATAL msg="cannot start" error="no certificate"`, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			level, format, timeout := "info", "text", time.Second
@@ -65,7 +65,7 @@ func TestRefuse(t *testing.T) {
 		code      int
 		out, line string
 	}{
-		{ErrVersion, ExitOK, "relay v1.2.3 (built w/" + runtime.Version() + ")\n", ""},
+		{ErrVersion, ExitOK, "relay " + release.This().String() + "\n", ""},
 		{ErrHelp, ExitOK, p.Help(), ""},
 		{errors.New("--size is wrong"), ExitUsage, "", "relay: --size is wrong\n"},
 	} {

@@ -9,6 +9,7 @@ import (
 	"brokerd/protocol"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/release"
 
 	"github.com/julienschmidt/httprouter"
 )
@@ -54,7 +55,8 @@ func (a *api) ping(http.ResponseWriter, *http.Request, httprouter.Params) (any, 
 }
 
 func (a *api) info(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
-	return httpapi.LookupInfo{Version: a.version}, nil
+	build := release.This()
+	return httpapi.LookupInfo{Version: a.version, Release: &build}, nil
 }
 
 func (a *api) topics(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {

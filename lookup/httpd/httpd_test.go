@@ -13,6 +13,7 @@ import (
 	"brokerd/lookup/registry"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
+	"brokerd/protocol/release"
 )
 
 func newAPI() (*registry.Registry, http.Handler) {
@@ -41,6 +42,10 @@ func TestRequests(t *testing.T) {
 	reg.Register(p, "s", "", time.Now())
 	const peer = `"remote_address":"1.2.3.4:5","hostname":"host-b","broadcast_address":"b","tcp_port":4150,"http_port":4151,` +
 		`"version":"1.3.0","topology_zone":"z","topology_region":"r"`
+	build, err := json.Marshal(release.This())
+	if err != nil {
+		t.Fatal(err)
+	}
 	message := func(text string) string { return `{"message":"` + text + `"}` }
 	for _, c := range []struct {
 		method, uri string
@@ -48,7 +53,7 @@ func TestRequests(t *testing.T) {
 		body        string
 	}{
 		{"GET", "/ping", 200, "OK"},
-		{"GET", "/info", 200, `{"version":"1.3.0"}`},
+		{"GET", "/info", 200, `{"version":"1.3.0","release":` + string(build) + `}`},
 		{"GET", "/topics", 200, `{"topics":["s","t"]}`},
 		{"GET", "/channels?topic=t", 200, `{"channels":["c1","c2"]}`},
 		{"GET", "/channels?topic=s", 200, `{"channels":[]}`},

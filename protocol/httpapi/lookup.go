@@ -3,6 +3,8 @@ package httpapi
 import (
 	"net"
 	"strconv"
+
+	"brokerd/protocol/release"
 )
 
 // Producer is a broker as a lookup knows it. All keys are always there.
@@ -48,7 +50,8 @@ type Channels struct {
 
 // LookupInfo is a lookup's answer to /info.
 type LookupInfo struct {
-	Version string `json:"version"`
+	Version string         `json:"version"`
+	Release *release.Build `json:"release,omitempty"` // lookupd's own; nsqlookupd has none
 }
 
 // HTTPAddress returns where the broker's HTTP API is, an IPv6 address in brackets.

@@ -1,5 +1,7 @@
 package httpapi
 
+import "brokerd/protocol/release"
+
 // Stats is a broker's answer to /stats?format=json. Topics and Producers tell "none" from "not asked": a filter that names
 // no topic gives null, a broker without topics gives [].
 type Stats struct {
@@ -134,6 +136,8 @@ type Info struct {
 	MaxDeflateLevel        int    `json:"max_deflate_level"`
 	TopologyZone           string `json:"topology_zone"`
 	TopologyRegion         string `json:"topology_region"`
+
+	Release *release.Build `json:"release,omitempty"` // brokerd's own; nsqd has none
 }
 
 // Storage is brokerd's answer to /storage: the disk that its queues are on. nsqd has no such answer.
