@@ -88,7 +88,7 @@ func TestConformanceLimits(t *testing.T) {
 }
 
 func TestConformanceAuth(t *testing.T) {
-	daemon := httptest.NewServer(http.HandlerFunc(grantBySecret))
+	daemon := httptest.NewServer(http.HandlerFunc(prototest.GrantBySecret))
 	defer daemon.Close()
 	h := build(t, func(o *broker.Options) { o.AuthHTTPAddresses = []string{daemon.Listener.Addr().String()} })
 	for _, d := range doors {
@@ -97,22 +97,6 @@ func TestConformanceAuth(t *testing.T) {
 		})
 	}
 	t.Cleanup(h.stop) // before the daemon goes
-}
-
-// grantBySecret is the auth daemon that auth_on.txt asks for.
-func grantBySecret(w http.ResponseWriter, r *http.Request) {
-	grants := map[string]string{
-		"all":  `{"topic":"^prototest\\.","channels":[".*"],"permissions":["subscribe","publish"]}`,
-		"sub":  `{"topic":"^prototest\\.","channels":["^c$"],"permissions":["subscribe"]}`,
-		"pub":  `{"topic":"^prototest\\.","channels":[".*"],"permissions":["publish"]},{"topic":"x","permissions":["subscribe"]}`,
-		"none": ``,
-	}
-	grant, ok := grants[r.FormValue("secret")]
-	if !ok {
-		w.WriteHeader(http.StatusForbidden)
-		return
-	}
-	_, _ = w.Write([]byte(`{"ttl":60,"identity":"who","identity_url":"http://who","authorizations":[` + grant + `]}`))
 }
 
 // TestConformanceTLSRequired: whoever does not speak TLS gets nothing done, through plain doors and compressed ones.

@@ -16,6 +16,7 @@ import (
 
 	"brokerd/broker"
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/prototest"
 )
 
 // quiet takes what go-nsq logs.
@@ -335,7 +336,7 @@ func TestStockStop(t *testing.T) {
 
 // TestStockAuth: go-nsq answers a broker that demands AUTH.
 func TestStockAuth(t *testing.T) {
-	daemon := httptest.NewServer(http.HandlerFunc(grantBySecret))
+	daemon := httptest.NewServer(http.HandlerFunc(prototest.GrantBySecret))
 	defer daemon.Close()
 	n := start(t, func(o *broker.Options) { o.AuthHTTPAddresses = []string{daemon.Listener.Addr().String()} })
 	defer n.stop()

@@ -3,6 +3,7 @@ package prototest
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -246,5 +247,23 @@ func (c *Client) expectRaw(want string) {
 	n, err := io.ReadFull(c.r, got)
 	if !bytes.Equal(got[:n], []byte(want)) {
 		c.t.Fatalf("got bytes %q, %v, want %q", got[:n], err, want)
+	}
+}
+
+// expectJSON demands that a length and as many bytes of JSON come next: a lookup's reply to IDENTIFY.
+func (c *Client) expectJSON() {
+	c.t.Helper()
+	_ = c.Conn.SetReadDeadline(time.Now().Add(c.Timeout))
+	var head [4]byte
+	if _, err := io.ReadFull(c.r, head[:]); err != nil {
+		c.t.Fatalf("waiting for a reply: %v", err)
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size > maxFrame {
+		c.t.Fatalf("reply of size %d", size)
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(c.r, text); err != nil || !json.Valid(text) {
+		c.t.Fatalf("got %.200q, %v, want JSON", text, err)
 	}
 }

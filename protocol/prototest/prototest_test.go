@@ -2,7 +2,6 @@ package prototest
 
 import (
 	"net"
-	"os"
 	"path"
 	"strings"
 	"testing"
@@ -11,21 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// TestForeignBroker judges a broker that runs already, with NSQ's default options: nsqd, or one of this project on another
-// machine. With INTEROP_HTTP_URL the suite's topics are deleted afterwards.
-func TestForeignBroker(t *testing.T) {
-	address := os.Getenv("INTEROP_TCP_ADDRESS")
-	if address == "" {
-		t.Skip("INTEROP_TCP_ADDRESS names no broker to be judged")
-	}
-	for name, tr := range map[string]Transport{"plain": {}, "snappy": {Snappy: true}, "deflate": {Deflate: true}} {
-		tr.Network, tr.Address = "tcp", address
-		t.Run(name, func(t *testing.T) {
-			Run(t, Target{Transport: tr, HTTP: os.Getenv("INTEROP_HTTP_URL"), Released: true})
-		})
-	}
-}
 
 // TestScriptsAreWhole keeps a typing error from leaving a case out, or two cases from sharing a name.
 func TestScriptsAreWhole(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	"embed"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,6 +18,7 @@ var files embed.FS
 // step is one line of a case.
 type step struct {
 	verb, text string
+	only       string // the broker that it is for, "nsqd" or "brokerd"; empty for both
 	line       int
 }
 
@@ -23,13 +26,14 @@ type step struct {
 type script struct {
 	name        string
 	bare, plain bool
+	differs     string // the name of the difference between nsqd and brokerd that it shows; empty when they say the same
 	steps       []step
 }
 
 // verbs are the steps, and whether a text must follow them.
 var verbs = map[string]bool{
 	">": true, ">+": true, "<": true, "<!": true, "<m": true, "<raw": true, "<file": true, "conn": true,
-	"eof": false, "closed": false, "alive": false,
+	"eof": false, "closed": false, "alive": false, "<json": false, "http": true, "=": true, "=header": true, "await": true,
 }
 
 // parseScripts reads a script file.
@@ -66,11 +70,24 @@ func (s *script) add(line string, n int) error {
 		s.plain = true
 		return nil
 	}
+	if name, ok := strings.CutPrefix(line, "differs "); ok && len(s.steps) == 0 {
+		s.differs = name
+		return nil
+	}
+	var only string
+	for _, broker := range []string{"nsqd", "brokerd"} {
+		if rest, ok := strings.CutPrefix(line, broker+"| "); ok {
+			only, line = broker, rest
+		}
+	}
+	if only != "" && s.differs == "" {
+		return fmt.Errorf("%q is for %s alone, but the case does not name the difference", line, only)
+	}
 	verb, text, ok := strings.Cut(line, " ")
 	if need, known := verbs[verb]; !known || need != ok {
 		return fmt.Errorf("%q is no step", line)
 	}
-	s.steps = append(s.steps, step{verb, text, n})
+	s.steps = append(s.steps, step{verb, text, only, n})
 	return nil
 }
 
@@ -112,14 +129,28 @@ func expandOne(found string, words map[string]string) (string, error) {
 	return "", fmt.Errorf("unknown word")
 }
 
-// Seeds returns what the clients of all scripts say, for fuzz targets to begin with: each the bytes of one case behind the
-// magic, those of several connections put together.
-func Seeds() ([]string, error) {
+// Differences returns the names of the differences between nsqd and brokerd that the scripts show, each once and sorted.
+func Differences() ([]string, error) {
+	scripts, err := all()
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for _, s := range scripts {
+		if s.differs != "" {
+			names[s.differs] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// all returns the cases of every script file.
+func all() ([]script, error) {
 	entries, err := files.ReadDir("testdata")
 	if err != nil {
 		return nil, err
 	}
-	var seeds []string
+	var scripts []script
 	for _, e := range entries {
 		if !strings.HasSuffix(e.Name(), ".txt") {
 			continue
@@ -132,11 +163,25 @@ func Seeds() ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.Name(), err)
 		}
-		for _, s := range list {
-			said, err := s.said()
-			if err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", e.Name(), s.name, err)
-			}
+		scripts = append(scripts, list...)
+	}
+	return scripts, nil
+}
+
+// Seeds returns what the clients of all scripts say, for fuzz targets to begin with: each the bytes of one case behind the
+// magic, those of several connections put together.
+func Seeds() ([]string, error) {
+	scripts, err := all()
+	if err != nil {
+		return nil, err
+	}
+	var seeds []string
+	for _, one := range scripts {
+		said, err := one.said()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", one.name, err)
+		}
+		if said != "" {
 			seeds = append(seeds, said)
 		}
 	}

@@ -22,15 +22,22 @@ type Target struct {
 	// Files are the script files that are played; nil means Default, which suits a broker with NSQ's default options. The
 	// others say in their first lines how the broker must be set up.
 	Files []string
-	// HTTP is the base URL of the broker's HTTP API, by which the topics of the suite are deleted; empty leaves them.
+	// HTTP is the base URL of the broker's HTTP API, which scripts with such steps need, and by which the topics of the suite
+	// are deleted; empty leaves them.
 	HTTP string
-	// Released says that the broker is nsqd as released, 1.3.0 or older, whose answer to IDENTIFY has no topology fields.
-	Released bool
+	// NSQ says that the broker is nsqd as released, 1.3.0: steps that are brokerd's alone are left out, and its answer to
+	// IDENTIFY has no topology fields.
+	NSQ bool
 }
 
 // Default lists the script files for a broker with NSQ's default options.
 func Default() []string {
 	return []string{"connection.txt", "identify.txt", "subscribe.txt", "publish.txt", "answer.txt", "auth_off.txt"}
+}
+
+// HTTP lists the script files that talk to the HTTP API too, of a broker with NSQ's default options.
+func HTTP() []string {
+	return []string{"http.txt", "http_publish.txt", "stats.txt"}
 }
 
 // Run plays each case of the target's script files as a subtest.
@@ -74,6 +81,7 @@ type player struct {
 	cur    *Client
 	words  map[string]string
 	probe  string // topic of "alive"
+	last   answer // of HTTP
 }
 
 func play(t *testing.T, target *Target, s script) {
@@ -85,6 +93,9 @@ func play(t *testing.T, target *Target, s script) {
 	}
 	p.connect("first")
 	for _, st := range s.steps {
+		if st.only != "" && (st.only == "nsqd") != target.NSQ {
+			continue
+		}
 		p.step(st)
 		if t.Failed() {
 			t.Fatalf("at line %d: %s %s", st.line, st.verb, st.text)
@@ -152,6 +163,8 @@ func (p *player) step(st step) {
 		p.cur.expectRaw(text)
 	case "<file":
 		p.file(text)
+	case "<json":
+		p.cur.expectJSON()
 	case "closed":
 		p.cur.ExpectClosed()
 	case "alive":
@@ -159,6 +172,14 @@ func (p *player) step(st step) {
 		p.cur.Expect("OK")
 	case "conn":
 		p.connect(text)
+	case "http":
+		p.http(text)
+	case "=":
+		p.answered(text)
+	case "=header":
+		p.header(text)
+	case "await":
+		p.await(text)
 	}
 }
 
@@ -181,7 +202,7 @@ func (p *player) file(name string) {
 	}
 	f := p.cur.Next()
 	got, wanted := string(f.Payload), strings.TrimSuffix(string(want), "\n")
-	if p.target.Released {
+	if p.target.NSQ {
 		wanted = strings.Replace(wanted, `,"topology_region":"","topology_zone":""`, "", 1)
 	}
 	if f.Type != Response || got != wanted {
