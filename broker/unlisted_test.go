@@ -199,7 +199,7 @@ func TestQueuesThatNoListHasWaitAtLevelMemory(t *testing.T) {
 func TestListedQueues(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a.b-c_d.diskqueue.meta.dat", "x.diskqueue.meta.dat:c.diskqueue.000007.dat", "x:y.diskqueue.1000000.dat",
-		"x:y.diskqueue.000012.dat", "x:y.diskqueue.12.dat", "x:y.diskqueue.abcdef.dat", ".diskqueue.000001.dat", "nsqd.dat", "brokerd.ids"} {
+		"x:y.diskqueue.000012.dat", "x:y.diskqueue.12.dat", "x:y.diskqueue.abcdef.dat", ".diskqueue.000001.dat", "nsqd.dat", "brokerd.ids", "checkpoint.000001.tmp"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ import (
 // TestFullDiskRefusesPublishesAndRecovers fills the disk of a broker whose consumer is not there. Publishes must be refused with
 // a reason, and health say so; a consumer must get all that was acknowledged; draining must make publishes possible again.
 func TestFullDiskRefusesPublishesAndRecovers(t *testing.T) {
-	for _, space := range []struct {
+	for _, c := range []struct {
 		name, free, reason string
 		killed             bool
 	}{
@@ -26,42 +27,81 @@ func TestFullDiskRefusesPublishesAndRecovers(t *testing.T) {
 		{"to the last byte", "0", "no space left", false},
 		{"started anew on the full disk", "0", "no space left", true},
 	} {
-		t.Run(space.name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			disk := cmdtest.SmallDisk(t, 96<<10)
-			b := newBroker(t, "brokerd", "brokerd", filepath.Join(disk, "data"), "--min-free-space="+space.free,
-				"--mem-queue-size=100")
-			b.Start(t)
-			b.Create(t, topic, channel)
-			acked := fillDisk(t, b, space.reason)
-			if space.killed {
-				b.Kill(t)
-				fillRest(t, disk)
-				b.Start(t)
-			}
-			in := newInbox()
-			consumer := consume(t, topic, channel, in)
-			if err := consumer.ConnectToNSQD(b.TCP); err != nil {
-				t.Fatal(err)
-			}
-			cmdtest.Eventually(t, "all that was acknowledged arrives", 20*time.Second, func() bool { n, _ := in.size(); return n >= len(acked) })
-			expectAll(t, in, acked)
-			cmdtest.Eventually(t, "health is good again", 20*time.Second, func() bool { return ask(t, b, "GET", "/ping", "").status == 200 })
-			later := publishMore(t, b)
-			cmdtest.Eventually(t, "what is published then arrives", 20*time.Second, func() bool { return in.has(later) })
-			leave(consumer)
-			b.Kill(t)
-			b.Start(t)
-			if c := b.Channel(t, topic, channel); c.Depth+int64(c.InFlightCount) > 200 {
-				t.Errorf("after a kill %d messages are there again that were finished", c.Depth)
-			}
-			b.Stop(t)
+			runOutOfSpace(t, shortage{dir: disk, free: c.free, reason: c.reason, health: "space", killed: c.killed})
 		})
 	}
 }
 
+// TestReachedQuotaRefusesPublishesAndRecovers is the same where not the disk is full, but what the folder may have of it.
+func TestReachedQuotaRefusesPublishesAndRecovers(t *testing.T) {
+	ahead(t, "the broker takes a quota for a broken disk")
+	for name, killed := range map[string]bool{"drained": false, "started anew at the quota": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runOutOfSpace(t, shortage{dir: newQuota(t, 96), free: "0", reason: "quota exceeded", health: "quota", killed: killed})
+		})
+	}
+}
+
+// newQuota returns a folder that may have so many MiB of a larger file system. The test is skipped where that is not possible.
+func newQuota(t *testing.T, mib int) string {
+	t.Helper()
+	v := newVolume(t, "btrfs", 512)
+	dir := filepath.Join(v.dir, "quota")
+	for _, args := range [][]string{
+		{"quota", "enable", v.dir}, {"subvolume", "create", dir}, {"qgroup", "limit", fmt.Sprintf("%dM", mib), dir},
+	} {
+		if out, err := exec.Command("btrfs", args...).CombinedOutput(); err != nil {
+			t.Skipf("NOT RUN: btrfs %s: %v %s", strings.Join(args, " "), err, out)
+		}
+	}
+	return dir
+}
+
+// shortage is a folder with little space and how a broker is to speak of it.
+type shortage struct {
+	dir            string
+	free           string // --min-free-space
+	reason, health string // why publishes are refused, what /ping says
+	killed         bool   // the broker is killed and started anew when nothing can be written any more
+}
+
+// runOutOfSpace has a broker run out of space, and drains it.
+func runOutOfSpace(t *testing.T, s shortage) {
+	t.Helper()
+	b := newBroker(t, "brokerd", "brokerd", filepath.Join(s.dir, "data"), "--min-free-space="+s.free, "--mem-queue-size=100")
+	b.Start(t)
+	b.Create(t, topic, channel)
+	acked := fillDisk(t, b, s)
+	if s.killed {
+		b.Kill(t)
+		fillRest(t, s.dir)
+		b.Start(t)
+	}
+	in := newInbox()
+	consumer := consume(t, topic, channel, in)
+	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
+		t.Fatal(err)
+	}
+	cmdtest.Eventually(t, "all that was acknowledged arrives", 20*time.Second, func() bool { n, _ := in.size(); return n >= len(acked) })
+	expectAll(t, in, acked)
+	cmdtest.Eventually(t, "health is good again", 20*time.Second, func() bool { return ask(t, b, "GET", "/ping", "").status == 200 })
+	later := publishMore(t, b)
+	cmdtest.Eventually(t, "what is published then arrives", 20*time.Second, func() bool { return in.has(later) })
+	leave(consumer)
+	b.Kill(t)
+	b.Start(t)
+	if c := b.Channel(t, topic, channel); c.Depth+int64(c.InFlightCount) > 200 {
+		t.Errorf("after a kill %d messages are there again that were finished", c.Depth)
+	}
+	b.Stop(t)
+}
+
 // fillDisk publishes until that is refused, and returns what was acknowledged.
-func fillDisk(t *testing.T, b *cmdtest.Process, reason string) map[string]bool {
+func fillDisk(t *testing.T, b *cmdtest.Process, s shortage) map[string]bool {
 	t.Helper()
 	producer, err := newProducer(b.TCP)
 	if err != nil {
@@ -77,13 +117,13 @@ func fillDisk(t *testing.T, b *cmdtest.Process, reason string) map[string]bool {
 		acked[body] = true
 	}
 	var refusal nsq.ErrProtocol
-	if !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Reason, "E_PUB_FAILED") || !strings.Contains(refusal.Reason, reason) {
-		t.Fatalf("after %d messages a producer is told %v; wanted E_PUB_FAILED with %q", len(acked), err, reason)
+	if !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Reason, "E_PUB_FAILED") || !strings.Contains(refusal.Reason, s.reason) {
+		t.Fatalf("after %d messages a producer is told %v; wanted E_PUB_FAILED with %q", len(acked), err, s.reason)
 	}
 	t.Logf("%d messages fit; then: %v", len(acked), err)
 	cmdtest.Eventually(t, "the node is unhealthy", 5*time.Second, func() bool {
 		got := ask(t, b, "GET", "/ping", "")
-		return got.status == 500 && strings.Contains(got.body, "NOK") && strings.Contains(got.body, "space")
+		return got.status == 500 && strings.Contains(got.body, "NOK") && strings.Contains(got.body, s.health)
 	})
 	got := ask(t, b, "POST", "/pub?topic="+topic, strings.Repeat("y", 8<<10))
 	t.Logf("POST /pub: %d %s", got.status, got.body)

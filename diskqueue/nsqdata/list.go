@@ -39,7 +39,7 @@ func List(dir string) (queues []Files, halfWritten []string, err error) {
 	for _, entry := range entries {
 		name, number, ok := queueOf(entry.Name())
 		if !ok {
-			if strings.HasSuffix(entry.Name(), ".tmp") {
+			if temporary(entry.Name()) {
 				halfWritten = append(halfWritten, entry.Name())
 			}
 			continue
@@ -63,6 +63,11 @@ func List(dir string) (queues []Files, halfWritten []string, err error) {
 	}
 	slices.SortFunc(queues, func(a, b Files) int { return strings.Compare(a.Name, b.Name) })
 	return queues, halfWritten, nil
+}
+
+// temporary reports whether a file is one that is written beside nsqd.dat or a meta file before it takes its place.
+func temporary(file string) bool {
+	return strings.HasSuffix(file, ".tmp") && (strings.HasPrefix(file, metadataFile+".") || strings.Contains(file, ".diskqueue.meta.dat."))
 }
 
 // queueOf returns the queue that a file is of, and its number, -1 for the meta file.
