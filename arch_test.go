@@ -80,6 +80,7 @@ var rooms = []room{
 	{"admin/history", nil, "pure but for one lock, so that a model can check it: what points mean is decided above"},
 	{"admin/compat", []string{"protocol/httpapi"}, "pure: nsqadmin's shapes and sums"},
 	{"admin/cluster", []string{"protocol", "protocol/httpapi"}, "what is known of the daemons; who may act is decided above"},
+	{"admin/roster", []string{"protocol/httpapi", "admin/cluster"}, "a file of brokers; what is known of them is cluster's"},
 	{"admin/attention", []string{"protocol/httpapi", "admin/cluster"}, "pure rules over a state of the cluster"},
 	{"admin/access", nil, "who somebody is; it must not know what he asks for"},
 	{"admin/audit", nil, "it writes down what it is told"},

@@ -38,7 +38,7 @@ type Options struct {
 	ClientTLSKey   string
 
 	RefreshInterval time.Duration // between two rounds of asking all daemons
-	ForgetAfter     time.Duration // how long a broker that no lookup names is shown as stale
+	StatePath       string        // file in which the brokers that were seen are kept; empty for memory only
 	HistoryLimit    int           // MiB
 
 	UsersFile       string   // names, hashes and roles; empty for none
@@ -73,7 +73,7 @@ func DefaultOptions() Options {
 	return Options{
 		HTTPAddress: "0.0.0.0:4171", BasePath: "/",
 		ConnectTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second,
-		RefreshInterval: 2 * time.Second, ForgetAfter: 10 * time.Minute, HistoryLimit: 128,
+		RefreshInterval: 2 * time.Second, HistoryLimit: 128,
 		ACLHeader: "X-Forwarded-User", ConfigCIDR: "127.0.0.1/8",
 		StatsdCounterFormat: "stats.counters.%s.count", StatsdGaugeFormat: "stats.gauges.%s", StatsdPrefix: "nsq.%s",
 		StatsdInterval: time.Minute,
@@ -135,7 +135,7 @@ func (o *Options) validateTimes() error {
 		least time.Duration
 	}{
 		{"--http-client-connect-timeout", o.ConnectTimeout, time.Millisecond}, {"--http-client-request-timeout", o.RequestTimeout, time.Millisecond},
-		{"--refresh-interval", o.RefreshInterval, 100 * time.Millisecond}, {"--forget-after", o.ForgetAfter, 0},
+		{"--refresh-interval", o.RefreshInterval, 100 * time.Millisecond},
 		{"--statsd-interval", o.StatsdInterval, time.Second},
 	} {
 		if t.value < t.least {

@@ -19,6 +19,7 @@ import (
 	"brokerd/admin/cluster"
 	"brokerd/admin/httpd"
 	"brokerd/admin/metrics"
+	"brokerd/admin/roster"
 	"brokerd/admin/ui"
 	"brokerd/admin/views"
 	"brokerd/protocol/httpapi"
@@ -38,6 +39,7 @@ type Server struct {
 	notifies *http.Client
 	cluster  *cluster.Cluster
 	maker    *views.Maker
+	roster   *roster.Roster // nil without a state file
 	trail    *audit.Trail
 	notifier *audit.Notifier
 	http     *http.Server
@@ -71,9 +73,15 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{TLS: clientTLS, ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout,
 		UserAgent: httpapi.AdmindAgent + Version})
 	s.notifies = &http.Client{Timeout: opts.RequestTimeout, Transport: &http.Transport{TLSClientConfig: clientTLS}}
+	var kept []cluster.Kept
+	if opts.StatePath != "" {
+		if s.roster, kept, err = roster.Open(opts.StatePath, log); err != nil {
+			return nil, fmt.Errorf("--state-path: %w", err)
+		}
+	}
 	s.cluster = cluster.New(cluster.Config{
 		Lookups: opts.LookupdHTTPAddresses, Brokers: opts.NSQDHTTPAddresses, HTTP: s.asks, Interval: opts.RefreshInterval,
-		Patience: min(patience, opts.RequestTimeout), Forget: opts.ForgetAfter, Log: log,
+		Patience: min(patience, opts.RequestTimeout), Kept: kept, Log: log,
 	})
 	s.maker = views.New(s.cluster, opts.HistoryLimit<<20)
 	s.notifier = audit.NewNotifier(opts.NotificationEndpoint, s.notifies, log)
@@ -136,6 +144,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.stop = stop
 	s.goroutines.Go(func() { s.cluster.Run(run) })
 	s.goroutines.Go(func() { s.maker.Run(run) })
+	if s.roster != nil {
+		s.goroutines.Go(func() { s.roster.Run(run, s.cluster) })
+	}
 	s.goroutines.Go(func() { s.notifier.Run(run) })
 	s.goroutines.Go(s.serve)
 	s.log.Info("admin started", "url", s.URL(), "version", Version)

@@ -6,24 +6,27 @@ import (
 	"math"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"brokerd/admin/cluster"
 )
 
-// Item is one thing that needs attention.
+// Item is one cause of trouble, with what follows from it.
 type Item struct {
-	Kind     string  `json:"kind"`
-	Severity string  `json:"severity"` // critical or warning
-	Topic    string  `json:"topic"`
-	Channel  string  `json:"channel"`
-	Node     string  `json:"node"` // a broker's or a lookup's address
-	Text     string  `json:"text"`
-	Value    float64 `json:"value"` // what it is sorted by among its kind
-	Since    int64   `json:"since"` // ms
-	Path     string  `json:"path"`  // of the page that tells more, below the base path
+	Kind     string   `json:"kind"`
+	Severity string   `json:"severity"` // critical or warning
+	Topic    string   `json:"topic"`
+	Channel  string   `json:"channel"`
+	Node     string   `json:"node"` // a broker's or a lookup's address
+	Text     string   `json:"text"`
+	Effects  []string `json:"effects"` // what follows from it, the worst first
+	Value    float64  `json:"value"`   // what it is sorted by among its kind
+	Since    int64    `json:"since"`   // ms
+	Path     string   `json:"path"`    // of the page that tells more, below the base path
+	Members  []Item   `json:"members,omitempty"`
+
+	growing bool // what waits becomes more
 }
 
 // The severities.
@@ -35,6 +38,8 @@ const (
 // Past tells of a channel's series: the mean of one from from to to before now, NaN where nothing is known.
 type Past interface {
 	Depth(topic, channel string, from, to time.Duration) float64
+	InFlight(topic, channel string, from, to time.Duration) float64
+	RateOut(topic, channel string, from, to time.Duration) float64
 	RequeueRate(topic, channel string, from, to time.Duration) float64
 	TimeoutRate(topic, channel string, from, to time.Duration) float64
 }
@@ -59,14 +64,12 @@ type Judge struct {
 
 type key struct{ kind, topic, channel, node string }
 
-// Look returns what needs attention now, the most urgent first.
+// Look returns what needs attention now, the worst first: one item for each cause.
 func (j *Judge) Look(v *cluster.View, past Past) []Item {
-	var items []Item
-	for _, l := range v.Lookups {
-		items = append(items, ofLookup(l, v)...)
-	}
+	items := ofLookups(v)
+	alone := onlyOn(v)
 	for _, n := range v.Nodes {
-		items = append(items, ofNode(n, v.At)...)
+		items = append(items, ofNode(n, v.At, alone[n])...)
 	}
 	for _, t := range v.Topics {
 		for _, c := range t.Channels {
@@ -77,80 +80,145 @@ func (j *Judge) Look(v *cluster.View, past Past) []Item {
 	for i := range items {
 		it := &items[i]
 		k := key{it.Kind, it.Topic, it.Channel, it.Node}
+		if it.Channel != "" {
+			k.kind = "channel" // it is one trouble, whatever its worst side is now
+		}
 		at, ok := j.since[k]
 		if !ok {
 			at = v.At
 		}
 		since[k] = at
 		it.Since = at.UnixMilli()
+		if it.Effects == nil {
+			it.Effects = []string{}
+		}
 	}
 	j.since = since
-	slices.SortStableFunc(items, func(a, b Item) int {
-		return cmp.Or(strings.Compare(a.Severity, b.Severity), rank(a.Kind)-rank(b.Kind), cmp.Compare(b.Value, a.Value))
-	})
+	slices.SortStableFunc(items, worse)
 	return items
 }
 
 // kinds are the items' kinds, the most urgent first.
-var kinds = []string{"node_unhealthy", "disk_low", "node_stale", "lookup_failing", "depth_growing", "no_consumers",
+var kinds = []string{"node_unhealthy", "disk_low", "node_stale", "lookup_failing", "stuck", "no_consumers", "depth_growing",
 	"timeouts_rising", "requeues_rising"}
 
 func rank(kind string) int { return slices.Index(kinds, kind) }
 
-func ofLookup(l cluster.Lookup, v *cluster.View) []Item {
-	if l.Err == nil {
-		return nil
-	}
-	severity := Critical
-	for _, other := range v.Lookups {
-		if other.Err == nil {
-			severity = Warning
+// worse orders items: what is critical first, then what grows, by kind and size.
+func worse(a, b Item) int {
+	growth := func(it Item) int {
+		if it.growing {
+			return 0
 		}
+		return 1
 	}
-	return []Item{{Kind: "lookup_failing", Severity: severity, Node: l.Address, Path: "lookup",
-		Text: "lookup " + l.Address + " does not answer: " + Cause(l.Err)}}
+	return cmp.Or(strings.Compare(a.Severity, b.Severity), growth(a)-growth(b), rank(a.Kind)-rank(b.Kind), cmp.Compare(b.Value, a.Value))
 }
 
-func ofNode(n *cluster.Node, now time.Time) (items []Item) {
-	item := Item{Severity: Critical, Node: n.ID, Path: "nodes/" + url.PathEscape(n.ID)}
-	if text := Staleness(n, now); text != "" {
-		item.Kind, item.Text = "node_stale", text
-		item.Value = now.Sub(n.At).Seconds()
-		items = append(items, item)
-	}
-	if n.Stale {
-		return items // what it said of itself may no longer be so
-	}
-	if !n.Healthy() {
-		item.Kind, item.Text, item.Value = "node_unhealthy", "node "+n.ID+" cannot keep messages: "+strings.TrimPrefix(n.Health, "NOK - "), 0
-		items = append(items, item)
-	}
-	if s := n.Storage; s != nil && s.TotalBytes > 0 {
-		item.Kind, item.Value = "disk_low", 1-float64(s.FreeBytes)/float64(s.TotalBytes)
-		item.Text = fmt.Sprintf("node %s has %s left of its disk of %s", n.ID, Size(s.FreeBytes), Size(s.TotalBytes))
-		switch {
-		case s.FreeBytes < s.MinFreeBytes:
-			item.Text += ", and refuses messages below " + Size(s.MinFreeBytes)
-			items = append(items, item)
-		case s.FreeBytes < max(2*s.MinFreeBytes, s.TotalBytes/20):
-			item.Severity = Warning
-			items = append(items, item)
+// ofLookups returns one item for all lookups that do not answer when none does, or one for each.
+func ofLookups(v *cluster.View) (items []Item) {
+	for _, l := range v.Lookups {
+		if l.Err != nil {
+			items = append(items, Item{Kind: "lookup_failing", Severity: Warning, Node: l.Address, Path: "lookup",
+				Text: "lookup " + Name(l.Address) + " does not answer: " + Cause(l.Err)})
 		}
 	}
-	return items
+	if len(items) == 0 || len(items) < len(v.Lookups) {
+		return items
+	}
+	none := items[0]
+	none.Severity, none.Effects = Critical, []string{"consumers that start now find no broker, and neither does admind"}
+	if len(items) > 1 {
+		none.Text, none.Node = "no lookup answers", ""
+		for _, it := range items {
+			none.Effects = append(none.Effects, it.Text)
+		}
+	}
+	return []Item{none}
+}
+
+// onlyOn returns by broker the topics that are on brokers only that do not answer.
+func onlyOn(v *cluster.View) map[*cluster.Node][]string {
+	alone := map[*cluster.Node][]string{}
+	for _, t := range v.Topics {
+		if !t.Down() {
+			continue
+		}
+		for _, on := range t.On {
+			alone[on.Node] = append(alone[on.Node], t.Name)
+		}
+	}
+	return alone
+}
+
+// ofNode returns what is wrong with a broker, as one item. alone is the topics that no broker has which answers.
+func ofNode(n *cluster.Node, now time.Time, alone []string) []Item {
+	item := Item{Severity: Critical, Node: n.ID, Path: "nodes/" + url.PathEscape(n.ID)}
+	if text := Staleness(n, now); text != "" {
+		item.Kind, item.Text, item.Value = "node_stale", text, now.Sub(n.At).Seconds()
+		if left := n.Sum.Left(); n.Stale && left > 0 {
+			item.Effects = append(item.Effects, Plural(left, "message")+" not finished "+wasOrWere(left)+" on it")
+		}
+		if len(alone) > 0 {
+			item.Effects = append(item.Effects, "no node that answers has "+list(alone, 3))
+		}
+	}
+	if n.Stale {
+		if item.Kind == "" {
+			return nil
+		}
+		return []Item{item} // what it said of itself may no longer be so
+	}
+	disk, low := ofDisk(n)
+	if !n.Healthy() {
+		sick := "node " + Name(n.ID) + " cannot keep messages: " + Name(strings.TrimPrefix(n.Health, "NOK - "))
+		if item.Kind != "" {
+			item.Effects = append(item.Effects, item.Text)
+		}
+		item.Kind, item.Text, item.Value = "node_unhealthy", sick, 0
+	}
+	switch {
+	case low == "":
+	case item.Kind != "":
+		item.Effects = append(item.Effects, disk)
+	default:
+		item.Kind, item.Text, item.Severity = "disk_low", disk, low
+		item.Value = 1 - float64(n.Storage.FreeBytes)/float64(n.Storage.TotalBytes)
+	}
+	if item.Kind == "" {
+		return nil
+	}
+	return []Item{item}
+}
+
+// ofDisk says how little is left of a broker's disk, and how bad that is; "" when it is enough.
+func ofDisk(n *cluster.Node) (text, severity string) {
+	s := n.Storage
+	if s == nil || s.TotalBytes == 0 {
+		return "", ""
+	}
+	text = fmt.Sprintf("node %s has %s left of its disk of %s", Name(n.ID), Size(s.FreeBytes), Size(s.TotalBytes))
+	switch {
+	case s.FreeBytes < s.MinFreeBytes:
+		return text + ", and refuses messages below " + Size(s.MinFreeBytes), Critical
+	case s.FreeBytes < max(2*s.MinFreeBytes, s.TotalBytes/20):
+		return text, Warning
+	}
+	return "", ""
 }
 
 // Staleness says that and since when a node does not answer, "" when it does.
 func Staleness(n *cluster.Node, now time.Time) string {
+	name := "node " + Name(n.ID)
 	switch age := now.Sub(n.At).Round(time.Second); {
 	case !n.Stale && !n.Gone, n.Stale && n.Err == nil && !n.Known:
 		return "" // a node that is asked for the first time may take its time
 	case !n.Stale:
-		return "node " + n.ID + " answers, but no lookup names it: consumers do not find it"
+		return name + " answers, but no lookup names it: consumers do not find it"
 	case n.Known:
-		return fmt.Sprintf("node %s does not answer: its figures are %v old (%s)", n.ID, age, Cause(n.Err))
+		return fmt.Sprintf("%s does not answer: its figures are %s old (%s)", name, Age(age), Cause(n.Err))
 	}
-	return "node " + n.ID + " has never answered: " + Cause(n.Err)
+	return name + " has never answered: " + Cause(n.Err)
 }
 
 // Cause is an error without the words around it that say nothing to an operator.
@@ -165,7 +233,7 @@ func Cause(err error) string {
 	case strings.Contains(text, "connection refused"):
 		return "connection refused"
 	}
-	return text
+	return Name(text)
 }
 
 const (
@@ -178,74 +246,142 @@ const (
 	mostShare   = 0.05 // of deliveries
 )
 
-func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) (items []Item) {
-	add := func(kind string, value float64, format string, args ...any) {
-		name := "channel " + c.Name + " of " + t.Name
-		items = append(items, Item{Kind: kind, Severity: Warning, Topic: t.Name, Channel: c.Name, Value: value,
-			Text: name + " " + fmt.Sprintf(format, args...), Path: TopicPath(t.Name, c.Name)})
-	}
-	if c.Sum.Clients == 0 && c.Sum.Depth > 0 && !c.Paused {
-		add("no_consumers", float64(c.Sum.Depth), "has no consumer, and %s", Waiting(c.Sum.Depth))
-	}
-	if c.Sum.Depth >= growthLeast {
-		then := past.Depth(t.Name, c.Name, growthOver+recent, growthOver)
-		if now := float64(c.Sum.Depth); now >= then*growth && now-then >= growthLeast { // NaN is never
-			add("depth_growing", now-then, "grows: %s, two minutes ago it was %s", Waiting(c.Sum.Depth), Number(int64(then)))
+// channel is a channel on the brokers that answer: what was on others is their trouble.
+type channel struct {
+	topic, name string
+	f           cluster.Figures
+	paused      bool
+	known       bool // some broker that has it answers
+	past        Past
+}
+
+// ofChannel returns what is wrong with a channel, as one item: the worst of it first, the rest behind it.
+func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
+	ch := channel{topic: t.Name, name: c.Name, past: past}
+	for _, on := range c.On {
+		if !on.Node.Stale {
+			ch.f.Add(on.Figures(false))
+			ch.known, ch.paused = true, ch.paused || on.Paused
 		}
 	}
-	deliveries := c.Sum.RateOut + c.Sum.RequeueRate + c.Sum.TimeoutRate
-	if c.Sum.TimeoutRate > 0 {
-		now, then := past.TimeoutRate(t.Name, c.Name, recent, 0), past.TimeoutRate(t.Name, c.Name, before, recent)
-		if tooMany(now, then, deliveries) {
-			add("timeouts_rising", now, "has %.1f timeouts a second", now)
+	if !ch.known {
+		return nil
+	}
+	item := Item{Severity: Warning, Topic: t.Name, Channel: c.Name, Path: TopicPath(t.Name, c.Name)}
+	var says []string
+	add := func(kind string, value float64, text string) {
+		if item.Kind == "" {
+			item.Kind, item.Value = kind, value
+		}
+		says = append(says, text)
+	}
+	then, grows := ch.grew()
+	f := ch.f
+	switch {
+	case ch.paused: // on purpose: only what becomes of it is told
+	case f.Clients == 0 && f.Depth > 0:
+		add("no_consumers", float64(f.Depth), "has no consumer")
+	case ch.stuck():
+		add("stuck", float64(f.Depth+int64(f.InFlight)), fmt.Sprintf("finishes nothing: %s in flight with %s for more than %d minutes",
+			Number(int64(f.InFlight)), Plural(int64(f.Clients), "consumer"), growthOver/time.Minute))
+	}
+	if grows {
+		item.growing = true
+		verb := "grows"
+		if ch.paused {
+			verb = "is paused and grows"
+		}
+		add("depth_growing", float64(f.Depth)-then, verb)
+	}
+	deliveries := f.RateOut + f.RequeueRate + f.TimeoutRate
+	if rate, many := ch.tooMany(f.TimeoutRate, deliveries, past.TimeoutRate); many {
+		add("timeouts_rising", rate, fmt.Sprintf("has %.1f timeouts a second", rate))
+	}
+	if rate, many := ch.tooMany(f.RequeueRate, deliveries, past.RequeueRate); many {
+		add("requeues_rising", rate, fmt.Sprintf("has %.1f requeues a second", rate))
+	}
+	if item.Kind == "" {
+		return nil
+	}
+	item.Text = "channel " + Name(c.Name) + " of " + Name(t.Name) + " " + strings.Join(says, ", ")
+	if f.Depth > 0 {
+		item.Text += ": " + Waiting(f.Depth)
+		if grows {
+			item.Text += ", two minutes ago it was " + Number(int64(then))
 		}
 	}
-	if c.Sum.RequeueRate > 0 {
-		now, then := past.RequeueRate(t.Name, c.Name, recent, 0), past.RequeueRate(t.Name, c.Name, before, recent)
-		if tooMany(now, then, deliveries) {
-			add("requeues_rising", now, "has %.1f requeues a second", now)
-		}
+	return []Item{item}
+}
+
+// grew reports whether much more waits than growthOver ago, and how much waited then.
+func (c *channel) grew() (then float64, grew bool) {
+	if c.f.Depth < growthLeast {
+		return 0, false
 	}
-	return items
+	then = c.past.Depth(c.topic, c.name, growthOver+recent, growthOver)
+	now := float64(c.f.Depth)
+	return then, now >= then*growth && now-then >= growthLeast // NaN is never
+}
+
+// stuck reports whether consumers have messages and nothing was finished for growthOver, while more wait.
+func (c *channel) stuck() bool {
+	return c.f.Clients > 0 && c.f.InFlight > 0 && c.f.Depth > 0 && c.f.RateOut == 0 &&
+		c.past.RateOut(c.topic, c.name, growthOver, 0) == 0 && c.past.InFlight(c.topic, c.name, growthOver, growthOver-recent) > 0
 }
 
 // tooMany judges a rate of what goes wrong against what it was and against all deliveries. Nothing known of now is not too many.
-func tooMany(now, then, deliveries float64) bool {
+func (c *channel) tooMany(rate, deliveries float64, past func(topic, channel string, from, to time.Duration) float64) (now float64, many bool) {
+	if rate <= 0 {
+		return 0, false
+	}
+	now = past(c.topic, c.name, recent, 0)
+	then := past(c.topic, c.name, before, recent)
 	if math.IsNaN(then) {
 		then = 0
 	}
-	return now > mostShare*deliveries && now > 0.1 || now > leastRate && now > 2*then
+	return now, now > mostShare*deliveries && now > 0.1 || now > leastRate && now > 2*then
 }
 
-// Waiting says how many messages wait.
-func Waiting(n int64) string {
-	if n == 1 {
-		return "1 message waits"
+// Fold makes one item of those of a kind of which there are more than most, with them inside: a list that fits on a page.
+func Fold(items []Item, most int) []Item {
+	of := map[string][]Item{}
+	for _, it := range items {
+		of[it.Kind] = append(of[it.Kind], it)
 	}
-	return Number(n) + " messages wait"
+	var folded []Item
+	for _, it := range items {
+		all := of[it.Kind]
+		switch {
+		case len(all) <= most:
+			folded = append(folded, it)
+		case all[0].Path == it.Path && all[0].Node == it.Node: // the first of them stands for all
+			folded = append(folded, group(all))
+		}
+	}
+	return folded
 }
 
-// Number is a number with its thousands apart.
-func Number(n int64) string {
-	if n < 0 {
-		return "-" + Number(-n)
+// mostMembers is how many items are told inside of one that stands for many.
+const mostMembers = 200
+
+func group(all []Item) Item {
+	out := all[0]
+	out.Topic, out.Channel, out.Node, out.Path, out.Effects = "", "", "", "", []string{}
+	out.Text = Number(int64(len(all))) + " " + groups[out.Kind]
+	for _, it := range all {
+		out.Since = min(out.Since, it.Since)
 	}
-	text := strconv.FormatInt(n, 10)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
+	out.Members = all
+	if more := len(all) - mostMembers; more > 0 {
+		out.Members = all[:mostMembers]
+		out.Effects = []string{"and " + Number(int64(more)) + " more"}
 	}
-	return text
+	return out
 }
 
-// Size is a number of bytes with a unit.
-func Size(n uint64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	v, i := float64(n), 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	if i == 0 {
-		return strconv.FormatUint(n, 10) + " B"
-	}
-	return strconv.FormatFloat(v, 'f', 1, 64) + " " + units[i]
+// groups say what many of a kind are.
+var groups = map[string]string{
+	"node_unhealthy": "nodes cannot keep messages", "disk_low": "nodes have little left of their disks", "node_stale": "nodes do not answer",
+	"lookup_failing": "lookups do not answer", "stuck": "channels finish nothing", "no_consumers": "channels with messages have no consumer",
+	"depth_growing": "channels grow", "timeouts_rising": "channels have many timeouts", "requeues_rising": "channels have many requeues",
 }

@@ -12,8 +12,12 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// earlier is a Past that answers with the same each time: recent for windows that end now, earlier for others.
-type earlier struct{ recent, past float64 }
+// earlier is a Past that answers with the same each time: recent for windows that end now, earlier for others. idle is for how long a channel
+// was seen to finish nothing while messages were in flight.
+type earlier struct {
+	recent, past float64
+	idle         bool
+}
 
 func (b earlier) mean(to time.Duration) float64 {
 	if to == 0 {
@@ -26,12 +30,39 @@ func (b earlier) Depth(_, _ string, _, to time.Duration) float64       { return 
 func (b earlier) RequeueRate(_, _ string, _, to time.Duration) float64 { return b.mean(to) }
 func (b earlier) TimeoutRate(_, _ string, _, to time.Duration) float64 { return b.mean(to) }
 
-var unknown = earlier{math.NaN(), math.NaN()}
+func (b earlier) InFlight(_, _ string, _, _ time.Duration) float64 {
+	return map[bool]float64{true: 5, false: math.NaN()}[b.idle]
+}
+
+func (b earlier) RateOut(_, _ string, _, _ time.Duration) float64 {
+	return map[bool]float64{true: 0, false: math.NaN()}[b.idle]
+}
+
+var unknown = earlier{math.NaN(), math.NaN(), false}
 
 var now = time.Unix(1700000000, 0)
 
+var refused = errors.New("dial tcp 127.0.0.1:1: connect: connection refused")
+
+// on is a channel on a node.
+func on(n *cluster.Node, name string, f cluster.Figures, paused bool) cluster.NodeChannelRef {
+	return cluster.NodeChannelRef{Node: n, NodeChannel: &cluster.NodeChannel{
+		Channel: &httpapi.Channel{ChannelName: name, Depth: f.Depth, InFlightCount: f.InFlight, DeferredCount: f.Deferred, ClientCount: f.Clients, Paused: paused},
+		RateOut: f.RateOut, RequeueRate: f.RequeueRate, TimeoutRate: f.TimeoutRate}}
+}
+
+// channelOf is a channel on nodes that all have the same figures.
+func channelOf(name string, f cluster.Figures, paused bool, nodes ...*cluster.Node) *cluster.Channel {
+	c := &cluster.Channel{Name: name}
+	for _, n := range nodes {
+		c.On = append(c.On, on(n, name, f, paused))
+	}
+	return c
+}
+
 func channelView(f cluster.Figures, paused bool) *cluster.View {
-	return &cluster.View{At: now, Topics: []*cluster.Topic{{Name: "orders", Channels: []*cluster.Channel{{Name: "bill#ephemeral", Sum: f, Paused: paused}}}}}
+	c := channelOf("bill#ephemeral", f, paused, &cluster.Node{ID: "a:4151", Known: true})
+	return &cluster.View{At: now, Topics: []*cluster.Topic{{Name: "orders", Channels: []*cluster.Channel{c}}}}
 }
 
 func nodeView(change func(*cluster.Node)) *cluster.View {
@@ -42,28 +73,38 @@ func nodeView(change func(*cluster.Node)) *cluster.View {
 
 func TestRules(t *testing.T) {
 	const gib = 1 << 30
-	refused := errors.New("dial tcp 127.0.0.1:1: connect: connection refused")
 	for name, test := range map[string]struct {
 		view *cluster.View
 		past Past
 		want string // kind severity text; empty for nothing
 	}{
-		"all is well":        {channelView(cluster.Figures{Depth: 50, Clients: 1}, false), unknown, ""},
-		"no consumers":       {channelView(cluster.Figures{Depth: 1234}, false), unknown, "no_consumers warning channel bill#ephemeral of orders has no consumer, and 1,234 messages wait"},
-		"one message":        {channelView(cluster.Figures{Depth: 1}, false), unknown, "no_consumers warning channel bill#ephemeral of orders has no consumer, and 1 message waits"},
-		"paused on purpose":  {channelView(cluster.Figures{Depth: 5}, true), unknown, ""},
-		"nothing to consume": {channelView(cluster.Figures{}, false), unknown, ""},
-		"grows":              {channelView(cluster.Figures{Depth: 1300, Clients: 1}, false), earlier{0, 1000}, "depth_growing warning channel bill#ephemeral of orders grows: 1,300 messages wait, two minutes ago it was 1,000"},
-		"grows slowly":       {channelView(cluster.Figures{Depth: 1100, Clients: 1}, false), earlier{0, 1000}, ""},
-		"grows little":       {channelView(cluster.Figures{Depth: 150, Clients: 1}, false), earlier{0, 60}, ""},
-		"no past":            {channelView(cluster.Figures{Depth: 1e6, Clients: 1}, false), unknown, ""},
-		"many timeouts":      {channelView(cluster.Figures{Clients: 1, RateOut: 10, TimeoutRate: 1}, false), earlier{1, 1}, "timeouts_rising warning channel bill#ephemeral of orders has 1.0 timeouts a second"},
-		"more timeouts":      {channelView(cluster.Figures{Clients: 1, RateOut: 1e5, TimeoutRate: 5}, false), earlier{5, 1}, "timeouts_rising warning channel bill#ephemeral of orders has 5.0 timeouts a second"},
-		"few timeouts":       {channelView(cluster.Figures{Clients: 1, RateOut: 1000, TimeoutRate: 1}, false), earlier{1, 0}, ""},
-		"more requeues":      {channelView(cluster.Figures{Clients: 1, RateOut: 1e5, RequeueRate: 5}, false), earlier{5, math.NaN()}, "requeues_rising warning channel bill#ephemeral of orders has 5.0 requeues a second"},
-		"fine node":          {nodeView(func(*cluster.Node) {}), unknown, ""},
+		"all is well":             {channelView(cluster.Figures{Depth: 50, Clients: 1}, false), unknown, ""},
+		"no consumers":            {channelView(cluster.Figures{Depth: 1234}, false), unknown, "no_consumers warning channel bill#ephemeral of orders has no consumer: 1,234 messages wait"},
+		"one message":             {channelView(cluster.Figures{Depth: 1}, false), unknown, "no_consumers warning channel bill#ephemeral of orders has no consumer: 1 message waits"},
+		"paused on purpose":       {channelView(cluster.Figures{Depth: 5}, true), unknown, ""},
+		"nothing to consume":      {channelView(cluster.Figures{}, false), unknown, ""},
+		"grows":                   {channelView(cluster.Figures{Depth: 1300, Clients: 1}, false), earlier{past: 1000}, "depth_growing warning channel bill#ephemeral of orders grows: 1,300 messages wait, two minutes ago it was 1,000"},
+		"grows without consumers": {channelView(cluster.Figures{Depth: 1300}, false), earlier{past: 1000}, "no_consumers warning channel bill#ephemeral of orders has no consumer, grows: 1,300 messages wait, two minutes ago it was 1,000"},
+		"paused and grows":        {channelView(cluster.Figures{Depth: 1300, Clients: 1}, true), earlier{past: 1000}, "depth_growing warning channel bill#ephemeral of orders is paused and grows: 1,300 messages wait, two minutes ago it was 1,000"},
+		"stuck": {channelView(cluster.Figures{Depth: 7, InFlight: 20, Clients: 1}, false), earlier{math.NaN(), math.NaN(), true},
+			"stuck warning channel bill#ephemeral of orders finishes nothing: 20 in flight with 1 consumer for more than 2 minutes: 7 messages wait"},
+		"busy with the last messages": {channelView(cluster.Figures{InFlight: 20, Clients: 1}, false), earlier{math.NaN(), math.NaN(), true}, ""},
+		"new consumers":               {channelView(cluster.Figures{Depth: 7, InFlight: 20, Clients: 1}, false), unknown, ""},
+		"fails in two ways": {channelView(cluster.Figures{Depth: 3, Clients: 1, RateOut: 1, TimeoutRate: 1, RequeueRate: 1}, false), earlier{recent: 1, past: 1},
+			"timeouts_rising warning channel bill#ephemeral of orders has 1.0 timeouts a second, has 1.0 requeues a second: 3 messages wait"},
+		"grows slowly":  {channelView(cluster.Figures{Depth: 1100, Clients: 1}, false), earlier{past: 1000}, ""},
+		"grows little":  {channelView(cluster.Figures{Depth: 150, Clients: 1}, false), earlier{past: 60}, ""},
+		"no past":       {channelView(cluster.Figures{Depth: 1e6, Clients: 1}, false), unknown, ""},
+		"many timeouts": {channelView(cluster.Figures{Clients: 1, RateOut: 10, TimeoutRate: 1}, false), earlier{recent: 1, past: 1}, "timeouts_rising warning channel bill#ephemeral of orders has 1.0 timeouts a second"},
+		"more timeouts": {channelView(cluster.Figures{Clients: 1, RateOut: 1e5, TimeoutRate: 5}, false), earlier{recent: 5, past: 1}, "timeouts_rising warning channel bill#ephemeral of orders has 5.0 timeouts a second"},
+		"few timeouts":  {channelView(cluster.Figures{Clients: 1, RateOut: 1000, TimeoutRate: 1}, false), earlier{recent: 1}, ""},
+		"more requeues": {channelView(cluster.Figures{Clients: 1, RateOut: 1e5, RequeueRate: 5}, false), earlier{recent: 5, past: math.NaN()}, "requeues_rising warning channel bill#ephemeral of orders has 5.0 requeues a second"},
+		"fine node":     {nodeView(func(*cluster.Node) {}), unknown, ""},
 		"stale node": {nodeView(func(n *cluster.Node) { n.Stale, n.Err, n.Health = true, refused, "NOK - x" }), unknown,
 			"node_stale critical node h:4151 does not answer: its figures are 34s old (connection refused)"},
+		"sick, and no disk left": {nodeView(func(n *cluster.Node) {
+			n.Health, n.Storage = "NOK - x", &httpapi.Storage{TotalBytes: 100 * gib, FreeBytes: gib / 2, MinFreeBytes: gib}
+		}), unknown, "node_unhealthy critical node h:4151 cannot keep messages: x > node h:4151 has 512.0 MiB left of its disk of 100.0 GiB, and refuses messages below 1.0 GiB"},
 		"unknown node": {nodeView(func(n *cluster.Node) { n.Stale, n.Known, n.Err = true, false, refused }), unknown,
 			"node_stale critical node h:4151 has never answered: connection refused"},
 		"new node":  {nodeView(func(n *cluster.Node) { n.Stale, n.Known = true, false }), unknown, ""},
@@ -80,14 +121,17 @@ func TestRules(t *testing.T) {
 		}), unknown, ""},
 		"disk not told": {nodeView(func(n *cluster.Node) { n.Storage = &httpapi.Storage{} }), unknown, ""},
 		"the only lookup": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: refused}}}, unknown,
-			"lookup_failing critical lookup l:4161 does not answer: connection refused"},
+			"lookup_failing critical lookup l:4161 does not answer: connection refused > consumers that start now find no broker, and neither does admind"},
+		"no lookup": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: refused}, {Address: "m:4161", Err: refused}}}, unknown,
+			"lookup_failing critical no lookup answers > consumers that start now find no broker, and neither does admind > " +
+				"lookup l:4161 does not answer: connection refused > lookup m:4161 does not answer: connection refused"},
 		"one of the lookups": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: refused}, {Address: "m:4161"}}}, unknown,
 			"lookup_failing warning lookup l:4161 does not answer: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			for _, it := range new(Judge).Look(test.view, test.past) {
-				got = append(got, it.Kind+" "+it.Severity+" "+it.Text)
+				got = append(got, strings.Join(append([]string{it.Kind + " " + it.Severity + " " + it.Text}, it.Effects...), " > "))
 			}
 			if strings.Join(got, "\n") != test.want {
 				t.Errorf("got  %q\nwant %q", got, test.want)
@@ -105,7 +149,7 @@ func TestSinceAndOrder(t *testing.T) {
 	}
 	waiting := func() *cluster.View {
 		v := channelView(cluster.Figures{Depth: 5}, false)
-		v.Topics = append(v.Topics, &cluster.Topic{Name: "a", Channels: []*cluster.Channel{{Name: "b", Sum: cluster.Figures{Depth: 9}}}})
+		v.Topics = append(v.Topics, &cluster.Topic{Name: "a", Channels: []*cluster.Channel{channelOf("b", cluster.Figures{Depth: 9}, false, &cluster.Node{ID: "a:4151"})}})
 		v.Nodes = nodeView(func(n *cluster.Node) { n.Health = "NOK - x" }).Nodes
 		return v
 	}
@@ -125,6 +169,67 @@ func TestSinceAndOrder(t *testing.T) {
 	again := now.Add(3 * time.Minute)
 	if items := look(again, waiting()); items[0].Since != again.UnixMilli() {
 		t.Errorf("after it was gone: since %d", items[0].Since)
+	}
+}
+
+// TestOneEntryForEachCause: a dead broker is one entry, with what was on it and the topics that only it had; its channels are no entries of
+// their own, and neither is a channel on it judged by what was.
+func TestOneEntryForEachCause(t *testing.T) {
+	dead := &cluster.Node{ID: "dead:4151", Known: true, At: now.Add(-time.Hour), Stale: true, Gone: true, Err: refused, Sum: cluster.Figures{Depth: 1000, InFlight: 5}}
+	alive := &cluster.Node{ID: "alive:4151", Known: true, At: now, Health: "OK"}
+	waiting := cluster.Figures{Depth: 500}
+	topics := []*cluster.Topic{{Name: "both", Channels: []*cluster.Channel{{Name: "x",
+		On: []cluster.NodeChannelRef{on(dead, "x", waiting, false), on(alive, "x", cluster.Figures{Clients: 1}, false)}}}}}
+	topics[0].On = []cluster.NodeTopicRef{{Node: dead}, {Node: alive}}
+	for _, name := range []string{"c1", "c2", "c3", "c4"} {
+		topics = append(topics, &cluster.Topic{Name: name, On: []cluster.NodeTopicRef{{Node: dead}}, Channels: []*cluster.Channel{channelOf("x", waiting, false, dead)}})
+	}
+	items := new(Judge).Look(&cluster.View{At: now, Nodes: []*cluster.Node{alive, dead}, Topics: topics}, unknown)
+	want := []string{"1,005 messages not finished were on it", "no node that answers has c1, c2, c3 and 1 more topic"}
+	if len(items) != 1 || items[0].Kind != "node_stale" || !slices.Equal(items[0].Effects, want) ||
+		items[0].Text != "node dead:4151 does not answer: its figures are 1h 00m old (connection refused)" {
+		t.Errorf("got %+v", items)
+	}
+}
+
+// TestWorstFirst: what is critical, then what grows, then the largest of a kind.
+func TestWorstFirst(t *testing.T) {
+	items := []Item{{Kind: "no_consumers", Severity: Warning, Value: 1}, {Kind: "no_consumers", Severity: Warning, Value: 9}, {Kind: "requeues_rising", Severity: Warning},
+		{Kind: "depth_growing", Severity: Warning, growing: true}, {Kind: "node_stale", Severity: Critical}, {Kind: "stuck", Severity: Warning}}
+	slices.SortStableFunc(items, worse)
+	var got []string
+	for _, it := range items {
+		got = append(got, it.Kind)
+	}
+	if want := []string{"node_stale", "depth_growing", "stuck", "no_consumers", "no_consumers", "requeues_rising"}; !slices.Equal(got, want) || items[3].Value != 9 {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestManyOfAKindAreOneEntry, where the first of them stood, with all of them inside.
+func TestManyOfAKindAreOneEntry(t *testing.T) {
+	items := []Item{{Kind: "node_stale", Node: "n", Since: 9}}
+	for i := range mostMembers + 1 {
+		items = append(items, Item{Kind: "no_consumers", Path: "topics/t/" + string(rune('a'+i)), Since: int64(100 - i%5)})
+	}
+	items = append(items, Item{Kind: "stuck"})
+	folded := Fold(items, 4)
+	if len(folded) != 3 || folded[1].Text != "201 channels with messages have no consumer" || len(folded[1].Members) != mostMembers ||
+		folded[1].Since != 96 || !slices.Equal(folded[1].Effects, []string{"and 1 more"}) {
+		t.Errorf("got %d: %+v", len(folded), folded[1])
+	}
+	if folded := Fold(items[:5], 4); len(folded) != 5 {
+		t.Errorf("few became %d", len(folded))
+	}
+}
+
+// TestNamesInSentences: what cannot be seen or turns the rest around is written out, and what is written from right to left is set apart.
+func TestNamesInSentences(t *testing.T) {
+	for name, want := range map[string]string{"orders": "orders", "a\u202eb": `a\u202Eb`, "line\nbreak": `line\u000Abreak`, "zero\u200bwidth": `zero\u200Bwidth`,
+		"שלום": "\u2068שלום\u2069", "<b>x</b>": "<b>x</b>", "né e": "né e"} {
+		if got := Name(name); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
 	}
 }
 

@@ -49,6 +49,8 @@ type broker struct {
 	storage *httpapi.Storage // nil where there is none
 	stored  time.Time        // when storage was last asked for
 	plain   bool             // the process that started at started has no storage to tell of
+
+	dismissed bool // an operator has said that it is not coming back: not shown until it does
 }
 
 // id is how users call the broker: the address that it is told to be reached by.
@@ -203,7 +205,8 @@ func (c *Cluster) askStorage(ctx context.Context, address string, old *httpapi.S
 	return old, false
 }
 
-// adopt takes over which brokers the lookups name, and drops those that none has named for long.
+// adopt takes over which brokers the lookups name. One that answered once is kept until an operator dismisses it: what was on it
+// may be on its disk still.
 func (c *Cluster) adopt(now time.Time) {
 	if !c.ByLookups() {
 		return
@@ -225,14 +228,16 @@ func (c *Cluster) adopt(now time.Time) {
 		}
 	}
 	for address, b := range c.nodes {
-		switch since, ok := c.gone[b]; {
+		since, gone := c.gone[b]
+		switch {
 		case named[address]:
 			delete(c.gone, b)
-		case !ok:
-			c.gone[b] = now
-		case now.Sub(since) > c.cfg.Forget && !silent: // a lookup that is down may know it still
+			b.dismissed = b.dismissed && !b.answers()
+		case b.dismissed, gone && b.answer == nil && now.Sub(since) > forgetUnheard && !silent: // a lookup that is down may know it still
 			delete(c.nodes, address)
 			delete(c.gone, b)
+		case !gone:
+			c.gone[b] = now
 		}
 	}
 }
@@ -290,14 +295,14 @@ func (t *NodeTopic) rate(old *NodeTopic, seconds float64) {
 		}
 		o := was[0]
 		ch.RateIn = perSecond(ch.MessageCount, o.MessageCount, seconds)
-		ch.RateOut = perSecond(ch.finished(), o.finished(), seconds)
+		ch.RateOut = perSecond(ch.Finished(), o.Finished(), seconds)
 		ch.RequeueRate = perSecond(ch.RequeueCount, o.RequeueCount, seconds)
 		ch.TimeoutRate = perSecond(ch.TimeoutCount, o.TimeoutCount, seconds)
 	}
 }
 
-// finished returns how many messages left the channel, counted from an unknown beginning: it can be below zero.
-func (c *NodeChannel) finished() int64 {
+// Finished returns how many messages left the channel, counted from an unknown beginning: it can be below zero.
+func (c *NodeChannel) Finished() int64 {
 	return int64(c.MessageCount) - c.Depth - int64(c.InFlightCount) - int64(c.DeferredCount)
 }
 

@@ -23,8 +23,8 @@ type Config struct {
 	Interval time.Duration       // between the starts of two rounds
 	Patience time.Duration       // for an answer of the moment that a last good one can stand in for
 
-	// Forget is how long a broker that no lookup names any more is kept as stale.
-	Forget time.Duration
+	// Kept is brokers that answered in an earlier life of this admind: they are asked again, and stale until they answer.
+	Kept []Kept
 
 	Log *slog.Logger
 }
@@ -34,6 +34,10 @@ const (
 	roundPatience = time.Second
 	// maxPace is the longest time between two rounds of a cluster whose answers are large.
 	maxPace = 30 * time.Second
+	// goneEvery is how often a broker is asked that neither answers nor is named by a lookup.
+	goneEvery = 10 * time.Second
+	// forgetUnheard is for how long a broker is shown that never answered and that no lookup names any more.
+	forgetUnheard = 10 * time.Minute
 	// kickPause is the shortest time between two rounds that were asked for.
 	kickPause = 250 * time.Millisecond
 )
@@ -68,6 +72,9 @@ func New(cfg Config) *Cluster {
 	}
 	for _, address := range cfg.Brokers {
 		c.nodes[address] = &broker{address: address}
+	}
+	for _, k := range cfg.Kept {
+		c.restore(k)
 	}
 	return c
 }
@@ -190,6 +197,7 @@ func (c *Cluster) round(ctx context.Context) time.Duration {
 	c.adopt(began)
 	c.mu.Lock()
 	brokers := slices.Collect(maps.Values(c.nodes))
+	brokers = slices.DeleteFunc(brokers, func(b *broker) bool { return c.restsLocked(b, began) })
 	c.mu.Unlock()
 	took += each(ctx, brokers, func(b *broker) <-chan struct{} { return c.startBroker(ctx, b) })
 	if ctx.Err() == nil {

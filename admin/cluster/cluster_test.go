@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -22,7 +23,7 @@ func start(t *testing.T, change func(*Config)) *Cluster {
 	t.Helper()
 	cfg := Config{
 		HTTP:     httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 2 * time.Second}),
-		Interval: 20 * time.Millisecond, Patience: 100 * time.Millisecond, Forget: time.Hour, Log: slog.New(slog.DiscardHandler),
+		Interval: 20 * time.Millisecond, Patience: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	}
 	change(&cfg)
 	c := New(cfg)
@@ -208,18 +209,81 @@ func TestUnknownIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestGone: a broker that no lookup names any more is shown as gone for a while, then forgotten.
-func TestGone(t *testing.T) {
+// TestABrokerOnceSeenIsKeptUntilItIsDismissed: that no lookup names it, and that it does not answer, is no reason to forget it.
+func TestABrokerOnceSeenIsKeptUntilItIsDismissed(t *testing.T) {
 	a, b := fakes.NewBroker(t, "a"), fakes.NewBroker(t, "b")
+	b.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 5)}
 	l := fakes.NewLookup(t, a, b)
-	c := start(t, func(cfg *Config) { cfg.Lookups, cfg.Forget = []string{l.Address()}, 200*time.Millisecond })
+	c := start(t, byLookups(l))
+	named := b.Node()
+	await(t, c, "b has a topic", func(v *View) bool { return v.Topic("t") != nil })
+	if err := c.Dismiss(b.Address()); !errors.Is(err, ErrAnswers) {
+		t.Errorf("dismissing one that answers: %v", err)
+	}
+	if err := c.Dismiss("nobody:1"); !errors.Is(err, ErrUnknownNode) {
+		t.Errorf("dismissing nobody: %v", err)
+	}
 	l.Change(func(l *fakes.Lookup) { l.Nodes = l.Nodes[:1] })
 	b.Kill()
-	v := await(t, c, "b is gone", func(v *View) bool { return v.Node(b.Address()).Gone })
+	v := await(t, c, "b is gone", func(v *View) bool { return v.Node(b.Address()).Gone && v.Node(b.Address()).Stale })
 	if v.Node(a.Address()).Gone {
 		t.Error("a is gone as well")
 	}
-	await(t, c, "b is forgotten", func(v *View) bool { return v.Node(b.Address()) == nil && len(v.Nodes) == 1 })
+	seq := v.Seq
+	v = await(t, c, "some rounds later", func(v *View) bool { return v.Seq > seq+20 })
+	if n := v.Node(b.Address()); n == nil || n.Sum.Left() != 12 || v.Topic("t") == nil {
+		t.Fatalf("what was on it is not shown any more: %+v", n)
+	}
+	if err := c.Dismiss(b.Address()); err != nil {
+		t.Fatal(err)
+	}
+	v = await(t, c, "b is dismissed", func(v *View) bool { return v.Node(b.Address()) == nil && len(v.Nodes) == 1 })
+	if len(v.Kept()) != 1 {
+		t.Errorf("kept %+v", v.Kept())
+	}
+	l.Change(func(l *fakes.Lookup) { l.Nodes = append(l.Nodes, named) })
+	await(t, c, "b is named again, and shown", func(v *View) bool { n := v.Node(b.Address()); return n != nil && n.Stale })
+}
+
+// TestADismissedBrokerComesBack when it answers again, also one that a lookup named all the time.
+func TestADismissedBrokerComesBack(t *testing.T) {
+	a := fakes.NewBroker(t, "a")
+	c := start(t, byLookups(fakes.NewLookup(t, a)))
+	a.Fail(500)
+	await(t, c, "a fails", func(v *View) bool { return v.Node(a.Address()).Stale })
+	if err := c.Dismiss(a.Address()); err != nil {
+		t.Fatal(err)
+	}
+	v := await(t, c, "a is dismissed", func(v *View) bool { return len(v.Nodes) == 0 })
+	await(t, c, "some rounds later it still is", func(w *View) bool { return len(w.Nodes) == 0 && w.Seq > v.Seq+5 })
+	a.Fail(0)
+	await(t, c, "a is back", func(v *View) bool { n := v.Node(a.Address()); return n != nil && !n.Stale })
+}
+
+// TestKeptBrokers of an earlier life are stale with what was on them, until they answer; no rates come of what was then. Where brokers are
+// listed only those on the list are, and none can be dismissed.
+func TestKeptBrokers(t *testing.T) {
+	a, b := fakes.NewBroker(t, "a"), fakes.NewBroker(t, "b")
+	a.Stats.Topics = []httpapi.Topic{topic("t", "x", 1, 500)}
+	dead := httpapi.Producer{BroadcastAddress: "127.0.0.1", Hostname: "dead", HTTPPort: 1, Version: "1.3.0"}
+	kept := []Kept{{Address: "127.0.0.1:1", Producer: dead, IsBroker: true, At: time.Now().Add(-time.Hour), Topics: []httpapi.Topic{topic("gone", "x", 3, 9)}},
+		{Address: a.Address(), Producer: a.Node().Producer, At: time.Now().Add(-time.Hour), Topics: []httpapi.Topic{topic("t", "x", 1, 1)}}}
+	lookup := fakes.NewLookup(t, a)
+	c := start(t, func(cfg *Config) { cfg.Lookups, cfg.Kept = []string{lookup.Address()}, kept })
+	v := await(t, c, "both are known", func(v *View) bool { n := v.Node(a.Address()); return n != nil && !n.Stale && len(v.Nodes) == 2 })
+	if n := v.Node("127.0.0.1:1"); !n.Stale || !n.Gone || !n.Known || !n.MayDismiss() || n.Sum.Left() != 34 || v.Topic("gone") == nil {
+		t.Errorf("the dead one %+v", n)
+	}
+	if n := v.Node(a.Address()); n.Sum.RateIn != 0 || n.Sum.RateOut != 0 {
+		t.Errorf("rates of an earlier life: %+v", n.Sum)
+	}
+	listed := start(t, func(cfg *Config) { cfg.Brokers, cfg.Kept = []string{a.Address(), b.Address()}, kept })
+	if v := listed.View(); len(v.Nodes) != 2 || v.Topic("gone") != nil {
+		t.Errorf("nodes %+v", v.Nodes)
+	}
+	if err := listed.Dismiss(a.Address()); !errors.Is(err, ErrListed) {
+		t.Errorf("dismissing one of the list: %v", err)
+	}
 }
 
 // TestSetLookups: other lookups count from the next round on.

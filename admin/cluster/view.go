@@ -126,6 +126,29 @@ type Topic struct {
 	Channels []*Channel
 }
 
+// Down reports whether nothing is known of the topic's state of now: no node that has it answers. A topic without a node has none to be
+// known.
+func (t *Topic) Down() bool {
+	for _, on := range t.On {
+		if !on.Node.Stale {
+			return false
+		}
+	}
+	return len(t.On) > 0
+}
+
+// Slowest returns the channel that is the furthest behind: on which the most messages wait, and of those the one that finishes the fewest. It
+// decides how well the topic is consumed, as each channel gets every message. nil when there is no channel.
+func (t *Topic) Slowest() *Channel {
+	var slowest *Channel
+	for _, c := range t.Channels {
+		if slowest == nil || c.Sum.Depth > slowest.Sum.Depth || c.Sum.Depth == slowest.Sum.Depth && c.Sum.RateOut < slowest.Sum.RateOut {
+			slowest = c
+		}
+	}
+	return slowest
+}
+
 // NodeTopicRef is a topic with the node that it is on.
 type NodeTopicRef struct {
 	Node *Node
@@ -185,6 +208,9 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 		}
 	}
 	for _, b := range c.nodes {
+		if b.dismissed {
+			continue
+		}
 		n := b.node(now)
 		_, n.Gone = c.gone[b]
 		n.Remotes, n.Lookups = remotes[b.address], lookups[b.address]
@@ -219,6 +245,9 @@ func (b *broker) node(now time.Time) *Node {
 	}
 	return n
 }
+
+// MayDismiss reports whether an operator may say that the broker is not coming back: nothing but the past speaks for it.
+func (n *Node) MayDismiss() bool { return (n.Stale || n.Gone) && (n.Known || n.Err != nil) }
 
 // errLate is the error of a daemon that has let a question lie for so long.
 type errLate time.Duration

@@ -248,6 +248,26 @@ func (a *api) tombstone(d *deed) (done, error) {
 	return outcome(o, err, "TOPIC_NOT_FOUND")
 }
 
+// onNode dismisses a broker that is gone for good.
+func (a *api) onNode(d *deed) (done, error) {
+	var body struct{ Action string }
+	if err := d.decode(&body); err != nil {
+		return done{}, err
+	}
+	if body.Action != "dismiss" {
+		return done{}, refuse(http.StatusBadRequest, "INVALID_ACTION")
+	}
+	d.act.Action, d.act.Node = "dismiss_node", d.ps.ByName("node")
+	err := a.Cluster.Dismiss(d.act.Node)
+	switch {
+	case errors.Is(err, cluster.ErrAnswers):
+		return done{}, refuse(http.StatusConflict, "NODE_ANSWERS: only a node that is gone can be dismissed")
+	case errors.Is(err, cluster.ErrListed):
+		return done{}, refuse(http.StatusConflict, "NODE_IS_LISTED: take it out of --nsqd-http-address")
+	}
+	return done{}, err
+}
+
 func (a *api) publish(d *deed) (done, error) {
 	var body struct {
 		Topic  string `json:"topic"`

@@ -109,7 +109,7 @@ func newFixture(t *testing.T, change func(*Config), guard access.Config) *fixtur
 	log := slog.New(slog.NewTextHandler(f.log, nil))
 	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 2 * time.Second})
 	f.cluster = cluster.New(cluster.Config{Lookups: []string{f.lookup.Address()}, HTTP: asks, Interval: 30 * time.Millisecond,
-		Patience: 100 * time.Millisecond, Forget: time.Hour, Log: log})
+		Patience: 100 * time.Millisecond, Log: log})
 	maker := views.New(f.cluster, 1<<20)
 	guard.Log, guard.CookiePath = log, "/"
 	g, err := access.New(guard)

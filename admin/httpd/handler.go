@@ -133,6 +133,7 @@ func (a *api) deeds(r *httpapi.Router) {
 		{"DELETE", "/api/topics/:topic"}:          a.deleteTopic,
 		{"DELETE", "/api/topics/:topic/:channel"}: a.deleteChannel,
 		{"DELETE", "/api/nodes/:node"}:            a.tombstone,
+		{"POST", "/api/nodes/:node"}:              a.onNode,
 		{"POST", "/api/publish"}:                  a.publish,
 	} {
 		a.handle(r, route[0], route[1], httpapi.NeedsSome(grant.Manage), httpapi.V1(a.acts(h)))

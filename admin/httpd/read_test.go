@@ -210,6 +210,36 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestExactNamesAreFoundFirst: what is called as was asked for, before what only begins so, whatever it is.
+func TestExactNamesAreFoundFirst(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	client := httpapi.Client{ClientID: "billing-7", Hostname: "billing.example.org", RemoteAddress: "10.0.0.1:5", FinishCount: 7}
+	f.a.Change(func(b *fakes.Broker) {
+		b.Stats.Topics = []httpapi.Topic{
+			{TopicName: "billing.audit", Channels: []httpapi.Channel{}},
+			{TopicName: "orders", Channels: []httpapi.Channel{{ChannelName: "billing", ClientCount: 1, Clients: []httpapi.Client{client}}}},
+		}
+	})
+	f.lookup.Change(func(l *fakes.Lookup) { l.Nodes[0] = f.a.Node() })
+	search := func(q string) string {
+		var found struct{ Items []views.Hit }
+		f.get("/api/search?q="+url.QueryEscape(q), &found)
+		var got []string
+		for _, h := range found.Items {
+			got = append(got, h.Kind+" "+h.Label)
+		}
+		return strings.Join(got, ",")
+	}
+	const all = "channel orders/billing,topic billing.audit,consumer billing.example.org billing-7"
+	f.eventually("everything of the name is found, the channel first", func() bool { return search("Billing") == all })
+	if got, want := search("billing.example.org"), "consumer billing.example.org billing-7"; got != want {
+		t.Errorf("by host name: %s, want %s", got, want)
+	}
+	if got := search(f.a.Address()); !strings.HasPrefix(got, "node "+f.a.Address()) {
+		t.Errorf("by address: %s", got)
+	}
+}
+
 // events reads a stream: the next event of a name.
 type events struct {
 	t *testing.T

@@ -8,12 +8,7 @@ import (
 // AppendChange appends the row as JSON with the topic's name and those figures only that are not as in old; an old of another
 // topic, as the zero Row, leaves nothing out.
 func (r *Row) AppendChange(to []byte, old *Row) []byte {
-	c := change{append(to, `{"topic":`...), old.Topic != r.Topic}
-	name, err := json.Marshal(r.Topic)
-	if err != nil { // a string always encodes
-		panic(err)
-	}
-	c.to = append(c.to, name...)
+	c := change{quoted(append(to, `{"topic":`...), r.Topic), old.Topic != r.Topic}
 	c.number("rate_in", r.RateIn, old.RateIn)
 	c.number("rate_out", r.RateOut, old.RateOut)
 	c.whole("depth", r.Depth, old.Depth)
@@ -28,6 +23,11 @@ func (r *Row) AppendChange(to []byte, old *Row) []byte {
 	c.whole("nodes", int64(r.Nodes), int64(old.Nodes))
 	c.truth("paused", r.Paused, old.Paused)
 	c.truth("stale", r.Stale, old.Stale)
+	c.truth("down", r.Down, old.Down)
+	c.number("failing", r.Failing, old.Failing)
+	c.text("slowest", r.Slowest, old.Slowest)
+	c.number("slowest_rate_out", r.SlowestOut, old.SlowestOut)
+	c.whole("slowest_depth", r.SlowestDepth, old.SlowestDepth)
 	c.whole("attention", int64(r.Attention), int64(old.Attention))
 	return append(c.to, '}')
 }
@@ -48,6 +48,20 @@ func (c *change) number(name string, now, was float64) {
 	if c.all || now != was {
 		c.to = strconv.AppendFloat(c.key(name), now, 'f', -1, 64)
 	}
+}
+
+func (c *change) text(name, now, was string) {
+	if c.all || now != was {
+		c.to = quoted(c.key(name), now)
+	}
+}
+
+func quoted(to []byte, text string) []byte {
+	literal, err := json.Marshal(text)
+	if err != nil { // a string always encodes
+		panic(err)
+	}
+	return append(to, literal...)
 }
 
 func (c *change) truth(name string, now, was bool) {

@@ -55,7 +55,7 @@ func (m *Maker) list(ctx context.Context) {
 		began := time.Now()
 		s, _ := m.Next()
 		asking, cancel := context.WithTimeout(ctx, makeTimeout)
-		clients, more := m.clients(m.cluster.Ask(asking, s.Nodes, cluster.Query{Clients: true}), mostClients)
+		clients, more := m.clients("consumers", m.cluster.Ask(asking, s.Nodes, cluster.Query{Clients: true}), mostClients)
 		cancel()
 		m.takeList(&Consumers{Head: s.head(s.Nodes), Clients: clients, More: more, seq: s.Seq})
 		rest := time.NewTimer(5 * time.Since(began))
@@ -88,9 +88,9 @@ type connection struct {
 	*httpapi.Client
 }
 
-// clients lists the clients in answers with their rates, sorted by topic, channel, host name, node and address, at most
+// clients lists the clients in a page's answers with their rates, sorted by topic, channel, host name, node and address, at most
 // so many, and tells how many more there are.
-func (m *Maker) clients(answers []cluster.Answer, most int) (list []Client, more int) {
+func (m *Maker) clients(page string, answers []cluster.Answer, most int) (list []Client, more int) {
 	var all []connection
 	for i := range answers {
 		a := &answers[i]
@@ -111,21 +111,51 @@ func (m *Maker) clients(answers []cluster.Answer, most int) (list []Client, more
 	shown := all[:min(len(all), most)]
 	list = make([]Client, len(shown))
 	for i, c := range shown {
-		list[i] = m.client(c.in, c.topic, c.channel, c.Client)
+		list[i] = m.client(page, c.in, c.topic, c.channel, c.Client)
 	}
 	return list, len(all) - len(shown)
 }
 
-func (m *Maker) client(a *cluster.Answer, topic, channel string, c *httpapi.Client) Client {
-	r := m.rates.of3(strings.Join([]string{a.Node.ID, c.RemoteAddress, topic, channel}, "\x00"), a.At,
-		c.FinishCount, c.RequeueCount, c.MessageCount)
+// stuckAfter is how long a consumer may have messages and answer none, as far as it was looked at, until that is told; idleAfter is the same
+// for one that never answered any since it connected.
+const (
+	stuckAfter = 30 * time.Second
+	idleAfter  = time.Minute
+)
+
+func (m *Maker) client(page string, a *cluster.Answer, topic, channel string, c *httpapi.Client) Client {
+	timeouts := timedOut(c)
+	s := m.rates.of(keyOf(page, a.Node.ID, topic, channel, c.RemoteAddress), a.At,
+		int64(c.FinishCount), int64(c.RequeueCount), int64(c.MessageCount), int64(timeouts))
+	r := s.rates
 	return Client{
 		Topic: topic, Channel: channel, Node: a.Node.ID, RemoteAddress: c.RemoteAddress, ClientID: c.ClientID, Hostname: c.Hostname,
 		UserAgent: c.UserAgent, Version: c.Version, ConnectTime: c.ConnectTime, ReadyCount: c.ReadyCount, InFlightCount: c.InFlightCount,
-		FinishCount: c.FinishCount, RequeueCount: c.RequeueCount, MessageCount: c.MessageCount,
-		FinishRate: round(r[0]), RequeueRate: round(r[1]), MessageRate: round(r[2]), SampleRate: c.SampleRate,
+		FinishCount: c.FinishCount, RequeueCount: c.RequeueCount, MessageCount: c.MessageCount, TimeoutCount: timeouts,
+		FinishRate: round(r[0]), RequeueRate: round(r[1]), MessageRate: round(r[2]), TimeoutRate: round(r[3]), Rated: s.rated,
+		StuckMS: stuckFor(c, a.At, s.moved).Milliseconds(), SampleRate: c.SampleRate,
 		TLS: c.TLS, TLSVersion: c.TLSVersion, TLSCipherSuite: c.CipherSuite, Deflate: c.Deflate, Snappy: c.Snappy,
 		Authed: c.Authed, AuthIdentity: c.AuthIdentity, AuthIdentityURL: c.AuthIdentityURL,
 		TopologyZone: c.TopologyZone, TopologyRegion: c.TopologyRegion,
 	}
+}
+
+// timedOut returns how many messages were sent to a client that it neither answered nor has: brokers count timeouts by channel only.
+func timedOut(c *httpapi.Client) uint64 {
+	return uint64(max(0, int64(c.MessageCount)-int64(c.FinishCount)-int64(c.RequeueCount)-c.InFlightCount))
+}
+
+// stuckFor returns for how long a client has messages and answers none, 0 when it does. moved is when it was last seen to answer one, or
+// first seen.
+func stuckFor(c *httpapi.Client, now, moved time.Time) time.Duration {
+	connected := now.Sub(time.Unix(c.ConnectTime, 0))
+	switch watched := now.Sub(moved); {
+	case c.InFlightCount <= 0:
+		return 0
+	case c.FinishCount == 0 && c.RequeueCount == 0 && c.ConnectTime > 0 && connected >= idleAfter:
+		return connected
+	case watched >= stuckAfter:
+		return watched
+	}
+	return 0
 }

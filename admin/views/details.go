@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"brokerd/admin/attention"
 	"brokerd/admin/cluster"
@@ -32,22 +31,23 @@ func (m *Maker) topic(ctx context.Context, s *State, name string) (*Topic, error
 	asks.Wait()
 
 	out := &Topic{
-		Head: s.head(nodes), Topic: name, Total: s.row(t), OwnDepth: t.Own.Depth, MessageBytes: t.Bytes, Nodes: []TopicOnNode{},
-		Channels: []Channel{}, Producers: m.producers(answers, name),
-		Attention: s.itemsOf(func(it attention.Item) bool { return it.Topic == name }),
+		Head: s.head(nodes), Topic: name, Total: s.row(t), OwnDepth: t.Own.Depth, OwnDisk: t.Own.BackendDepth, MessageBytes: t.Bytes,
+		Nodes: []TopicOnNode{}, Channels: []Channel{}, Producers: m.producers(answers, name),
+		Attention: s.itemsOf(func(it attention.Item) bool { return it.Topic == name || it.Node != "" && has(nodes, it.Node) }),
 	}
+	out.AgeMS = max(0, out.Now-out.At)
 	var latencies []httpapi.Latency
 	for i, on := range t.On {
-		out.Nodes = append(out.Nodes, s.topicOnNode(on, levels[i]))
-		latencies = append(latencies, on.E2EProcessingLatency)
-		switch level := levels[i]; {
-		case level == "" || out.Durability == level:
-		case out.Durability == "":
-			out.Durability = level
-		default:
-			out.Durability = "mixed"
+		n := s.topicOnNode(on, levels[i])
+		if r, ok := m.topicRate(&answers[i], name); ok {
+			out.Total.RateIn += r - n.RateIn
+			n.RateIn = r
 		}
+		out.Nodes = append(out.Nodes, n)
+		latencies = append(latencies, on.E2EProcessingLatency)
 	}
+	out.Total.RateIn = round(max(0, out.Total.RateIn))
+	out.Durability = common(levels)
 	out.E2E = Merge(latencies)
 	for _, c := range t.Channels {
 		out.Channels = append(out.Channels, s.channelOf(t.Name, c))
@@ -57,7 +57,7 @@ func (m *Maker) topic(ctx context.Context, s *State, name string) (*Topic, error
 
 func (s *State) topicOnNode(on cluster.NodeTopicRef, level string) TopicOnNode {
 	n := TopicOnNode{
-		Node: on.Node.ID, Hostname: on.Node.Hostname, Depth: on.Depth, BackendDepth: on.BackendDepth, MessageCount: on.MessageCount,
+		Kind: kindOf(on.Node), Node: on.Node.ID, Hostname: on.Node.Hostname, Depth: on.Depth, BackendDepth: on.BackendDepth, MessageCount: on.MessageCount,
 		MessageBytes: on.MessageBytes, RateIn: round(on.RateIn), Paused: on.Paused, Channels: len(on.Channels), Durability: level,
 		Tombstoned: slices.Contains(on.Node.Tombstoned, on.TopicName), Freshness: freshness(on.Node, s.At),
 	}
@@ -67,12 +67,37 @@ func (s *State) topicOnNode(on cluster.NodeTopicRef, level string) TopicOnNode {
 	return n
 }
 
+// common returns the level that all nodes have which tell one, mixed when they differ, "" when none tells.
+func common(levels []string) string {
+	all := ""
+	for _, level := range levels {
+		switch {
+		case level == "" || all == level:
+		case all == "":
+			all = level
+		default:
+			return "mixed"
+		}
+	}
+	return all
+}
+
+// has reports whether one of the nodes has this ID.
+func has(nodes []*cluster.Node, id string) bool {
+	return slices.ContainsFunc(nodes, func(n *cluster.Node) bool { return n.ID == id })
+}
+
 func (s *State) channelOf(topic string, c *cluster.Channel) Channel {
 	out := channelFrom(c.Name, c.Sum)
-	out.Paused, out.Attention = c.Paused, s.channel[[2]string{topic, c.Name}]
+	out.Paused, out.Problem = c.Paused, s.problem[[2]string{topic, c.Name}]
+	if out.Problem != "" {
+		out.Attention = 1
+	}
 	var latencies []httpapi.Latency
+	out.Down = true
 	for _, on := range c.On {
 		latencies = append(latencies, on.E2EProcessingLatency)
+		out.Down = out.Down && on.Node.Stale
 	}
 	out.E2E = Merge(latencies)
 	return out
@@ -107,22 +132,38 @@ func (m *Maker) channel(ctx context.Context, s *State, topic, channel string) (*
 	for _, on := range c.On {
 		nodes = append(nodes, on.Node)
 	}
-	answers := m.cluster.Ask(ctx, nodes, cluster.Query{Topic: topic, Channel: channel, Clients: true})
-	clients, _ := m.clients(answers, math.MaxInt)
+	var answers []cluster.Answer
+	var levels []string
+	var asks sync.WaitGroup
+	asks.Go(func() {
+		answers = m.cluster.Ask(ctx, nodes, cluster.Query{Topic: topic, Channel: channel, Clients: true})
+	})
+	asks.Go(func() { levels = m.cluster.Durability(ctx, nodes, topic) })
+	asks.Wait()
+	clients, _ := m.clients("channel", answers, math.MaxInt)
 	out := &ChannelPage{
 		Head: s.head(nodes), Topic: topic, Channel: channel, Total: s.channelOf(topic, c), Nodes: []ChannelOnNode{},
-		Clients: clients,
+		Durability: common(levels), Clients: clients,
 		Attention: s.itemsOf(func(it attention.Item) bool {
-			return it.Topic == topic && it.Channel == channel || it.Node != "" && slices.ContainsFunc(nodes, func(n *cluster.Node) bool { return n.ID == it.Node })
+			return it.Topic == topic && it.Channel == channel || it.Node != "" && has(nodes, it.Node)
 		}),
 	}
+	out.AgeMS = max(0, out.Now-out.At)
 	for i := range out.Clients {
 		out.Clients[i].Topic, out.Clients[i].Channel = "", ""
 	}
-	for _, on := range c.On {
-		out.Nodes = append(out.Nodes, ChannelOnNode{Channel: s.channelOnNode(on.Node, on.NodeChannel), Node: on.Node.ID,
-			Hostname: on.Node.Hostname, Freshness: freshness(on.Node, s.At)})
+	var sum cluster.Figures
+	for i, on := range c.On {
+		f := m.channelFigures(&answers[i], topic, channel, on)
+		sum.Add(f)
+		n := ChannelOnNode{Channel: channelFrom(channel, f), Node: on.Node.ID, Hostname: on.Node.Hostname, Kind: kindOf(on.Node),
+			Durability: levels[i], Freshness: freshness(on.Node, s.At)}
+		n.Paused, n.Down, n.E2E = on.Paused, on.Node.Stale, Merge([]httpapi.Latency{on.E2EProcessingLatency})
+		out.Nodes = append(out.Nodes, n)
 	}
+	total := channelFrom(channel, sum) // of the same moment as the consumers
+	total.Paused, total.Down, total.E2E, total.Attention, total.Problem = out.Total.Paused, out.Total.Down, out.Total.E2E, out.Total.Attention, out.Total.Problem
+	out.Total = total
 	return out, nil
 }
 
@@ -168,10 +209,10 @@ func (m *Maker) producers(answers []cluster.Answer, topic string) []Producer {
 				if count.Topic != topic {
 					continue
 				}
-				r := m.rates.of3(strings.Join([]string{a.Node.ID, c.RemoteAddress, topic}, "\x00"), a.At, count.Count, 0, 0)
+				r := m.rates.of(keyOf("topic", a.Node.ID, topic, c.RemoteAddress), a.At, int64(count.Count))
 				list = append(list, Producer{
 					Node: a.Node.ID, RemoteAddress: c.RemoteAddress, Hostname: c.Hostname, ClientID: c.ClientID, UserAgent: c.UserAgent,
-					ConnectTime: c.ConnectTime, Count: count.Count, Rate: round(r[0]), TLS: c.TLS, Deflate: c.Deflate, Snappy: c.Snappy,
+					ConnectTime: c.ConnectTime, Count: count.Count, Rate: round(r.rates[0]), TLS: c.TLS, Deflate: c.Deflate, Snappy: c.Snappy,
 				})
 			}
 		}
@@ -180,54 +221,6 @@ func (m *Maker) producers(answers []cluster.Answer, topic string) []Producer {
 		return cmp.Or(strings.Compare(a.Hostname, b.Hostname), strings.Compare(a.Node, b.Node), strings.Compare(a.RemoteAddress, b.RemoteAddress))
 	})
 	return list
-}
-
-// rates remembers counters of connections, to tell how fast they grow.
-type rates struct {
-	mu     sync.Mutex
-	of     map[string]sample
-	pruned time.Time
-}
-
-// sample is three counters of one connection and their rates at a moment.
-type sample struct {
-	at     time.Time
-	counts [3]uint64
-	rates  [3]float64
-}
-
-const (
-	sampleLeast = time.Second // between two samples that make a rate
-	sampleMost  = time.Minute // after which a sample is forgotten
-)
-
-// of3 returns the rates of a connection's counters, 0 until it was seen twice.
-func (r *rates) of3(key string, at time.Time, counts ...uint64) [3]float64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if at.Sub(r.pruned) > sampleMost {
-		for k, s := range r.of {
-			if at.Sub(s.at) > sampleMost {
-				delete(r.of, k)
-			}
-		}
-		r.pruned = at
-	}
-	s, ok := r.of[key]
-	since := at.Sub(s.at)
-	if ok && since < sampleLeast {
-		return s.rates
-	}
-	next := sample{at: at, counts: [3]uint64(counts)}
-	if ok {
-		for i := range next.counts {
-			if next.counts[i] > s.counts[i] {
-				next.rates[i] = float64(next.counts[i]-s.counts[i]) / since.Seconds()
-			}
-		}
-	}
-	r.of[key] = next
-	return next.rates
 }
 
 // Merge adds latencies of several nodes up; nil when no node reports any. Percentiles cannot be added: what is shown is their

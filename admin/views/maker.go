@@ -3,6 +3,7 @@ package views
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,15 +33,16 @@ type Maker struct {
 // State is the cluster with what is thought of it. Nobody changes it.
 type State struct {
 	*cluster.View
-	Items   []attention.Item
-	byTopic map[string]int // how many items
-	channel map[[2]string]int
+	Items       []attention.Item
+	byTopic     map[string]int       // how many items
+	problem     map[[2]string]string // of a topic's channel
+	dismissable bool                 // brokers that are gone can be dismissed
 }
 
 // New returns a Maker that keeps up to limit bytes of history.
 func New(c *cluster.Cluster, limit int) *Maker {
 	return &Maker{cluster: c, history: history.New(limit), next: make(chan struct{}), listed: make(chan struct{}), asked: make(chan struct{}, 1), memo: map[string]*memoized{},
-		rates: rates{of: map[string]sample{}}}
+		rates: rates{seen: map[string]sample{}}}
 }
 
 // History returns the points that are kept.
@@ -93,13 +95,14 @@ func (m *Maker) Run(ctx context.Context) {
 // take records a state, judges it and makes it the newest.
 func (m *Maker) take(v *cluster.View) {
 	m.record(v)
-	s := &State{View: v, Items: m.judge.Look(v, past{m.history}), byTopic: map[string]int{}, channel: map[[2]string]int{}}
+	s := &State{View: v, Items: m.judge.Look(v, past{m.history}), byTopic: map[string]int{}, problem: map[[2]string]string{},
+		dismissable: m.cluster.ByLookups()}
 	for _, it := range s.Items {
 		if it.Topic != "" {
 			s.byTopic[it.Topic]++
 		}
 		if it.Channel != "" {
-			s.channel[[2]string{it.Topic, it.Channel}]++
+			s.problem[[2]string{it.Topic, it.Channel}] = it.Text
 		}
 	}
 	m.mu.Lock()
@@ -112,19 +115,21 @@ func (m *Maker) take(v *cluster.View) {
 
 // The series of things, in the order that they are recorded in.
 var (
-	seriesOfThing   = []string{"rate_in", "rate_out", "depth", "in_flight"}
-	seriesOfChannel = append(seriesOfThing[:4:4], "deferred", "requeue_rate", "timeout_rate")
+	seriesOfThing   = []string{"rate_in", "rate_out", "depth", "in_flight", "failing"}
+	seriesOfChannel = []string{"rate_in", "rate_out", "depth", "in_flight", "deferred", "requeue_rate", "timeout_rate"}
 )
 
 func (m *Maker) record(v *cluster.View) {
 	h := m.history
 	h.Begin(v.At)
-	recordThing(h, history.Key{Of: "total"}, v.Sum, len(v.Nodes) == 0)
+	recordThing(h, history.Key{Of: "total"}, v.Sum, !anyAnswers(v))
 	for _, n := range v.Nodes {
 		recordThing(h, history.Key{Of: "node", Node: n.ID}, n.Sum, n.Stale)
 	}
 	for _, t := range v.Topics {
-		recordThing(h, history.Key{Of: "topic", Topic: t.Name}, t.Sum, allStale(t))
+		sum := t.Sum
+		sum.RateOut = slowestRate(t)
+		recordThing(h, history.Key{Of: "topic", Topic: t.Name}, sum, t.Down())
 		for _, c := range t.Channels {
 			unknown := true
 			for _, on := range c.On {
@@ -138,7 +143,21 @@ func (m *Maker) record(v *cluster.View) {
 }
 
 func recordThing(h *history.History, key history.Key, f cluster.Figures, unknown bool) {
-	h.Record(key, unless(unknown, f.RateIn, f.RateOut, float64(f.Depth), float64(f.InFlight))...)
+	h.Record(key, unless(unknown, f.RateIn, f.RateOut, float64(f.Depth), float64(f.InFlight), f.RequeueRate+f.TimeoutRate)...)
+}
+
+// anyAnswers reports whether anything is known of the cluster's state of now.
+func anyAnswers(v *cluster.View) bool {
+	return slices.ContainsFunc(v.Nodes, func(n *cluster.Node) bool { return !n.Stale })
+}
+
+// slowestRate returns how much the channel finishes that is the furthest behind, 0 without a channel: a topic is consumed as well as its
+// slowest channel is.
+func slowestRate(t *cluster.Topic) float64 {
+	if c := t.Slowest(); c != nil {
+		return c.Sum.RateOut
+	}
+	return 0
 }
 
 // unless returns the values, or as many NaN when nothing is known.
@@ -151,16 +170,6 @@ func unless(unknown bool, values ...float64) []float64 {
 	return values
 }
 
-// allStale reports whether nothing is known of the topic's state of now. A topic without a node has none to be known.
-func allStale(t *cluster.Topic) bool {
-	for _, on := range t.On {
-		if !on.Node.Stale {
-			return false
-		}
-	}
-	return len(t.On) > 0
-}
-
 // past reads channels' series for attention.
 type past struct{ h *history.History }
 
@@ -171,6 +180,14 @@ func (p past) mean(topic, channel string, series int, from, to time.Duration) fl
 
 func (p past) Depth(topic, channel string, from, to time.Duration) float64 {
 	return p.mean(topic, channel, 2, from, to)
+}
+
+func (p past) RateOut(topic, channel string, from, to time.Duration) float64 {
+	return p.mean(topic, channel, 1, from, to)
+}
+
+func (p past) InFlight(topic, channel string, from, to time.Duration) float64 {
+	return p.mean(topic, channel, 3, from, to)
 }
 
 func (p past) RequeueRate(topic, channel string, from, to time.Duration) float64 {

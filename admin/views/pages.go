@@ -80,10 +80,13 @@ func (s *State) head(nodes []*cluster.Node) Head {
 	return h
 }
 
-const mostItems = 200
+const (
+	mostItems = 200 // on a page
+	mostAlike = 4   // of a kind, until one stands for all
+)
 
 func (s *State) overview() *Overview {
-	o := &Overview{Head: s.head(s.Nodes), Nodes: s.nodes(), Lookups: s.lookupList(), Attention: s.Items}
+	o := &Overview{Head: s.head(s.Nodes), Nodes: s.nodes(), Lookups: s.lookupList(), Attention: attention.Fold(s.Items, mostAlike)}
 	if len(o.Attention) > mostItems {
 		o.Attention, o.AttentionMore = o.Attention[:mostItems], len(o.Attention)-mostItems
 	}
@@ -93,15 +96,22 @@ func (s *State) overview() *Overview {
 		RateIn: round(f.RateIn), RateOut: round(f.RateOut), Depth: f.Depth, BackendDepth: f.BackendDepth, InFlight: f.InFlight,
 		Deferred: f.Deferred, RequeueRate: round(f.RequeueRate), TimeoutRate: round(f.TimeoutRate),
 		Topics: len(s.Topics), Clients: f.Clients, Nodes: len(s.Nodes), Lookups: len(s.Lookups),
+		Failing: round(f.RequeueRate + f.TimeoutRate),
 	}
 	for _, t := range s.Topics {
 		o.Totals.Channels += len(t.Channels)
+		if c := t.Slowest(); c != nil && c.Sum.Depth > o.Totals.Deepest.Depth {
+			o.Totals.Deepest = Deepest{t.Name, c.Name, c.Sum.Depth}
+		}
 	}
 	for _, n := range s.Nodes {
 		if n.Stale {
 			o.Totals.StaleNodes++
+			o.Totals.OnStale += n.Sum.Depth
 		}
 	}
+	o.Totals.Stale = len(s.Nodes) > 0 && o.Totals.StaleNodes == len(s.Nodes)
+	o.Totals.AgeMS = max(0, o.Now-o.At)
 	for _, l := range s.Lookups {
 		if l.Err != nil {
 			o.Totals.FailingLookups++
@@ -120,7 +130,10 @@ func (s *State) topicRows() *Topics {
 
 func (s *State) row(t *cluster.Topic) Row {
 	r := rowOf(t.Name, t.Sum)
-	r.Channels, r.Nodes, r.Paused, r.Stale, r.Attention = len(t.Channels), len(t.On), t.Paused, t.Stale, s.byTopic[t.Name]
+	r.Channels, r.Nodes, r.Paused, r.Stale, r.Down, r.Attention = len(t.Channels), len(t.On), t.Paused, t.Stale, t.Down(), s.byTopic[t.Name]
+	if c := t.Slowest(); c != nil {
+		r.Slowest, r.SlowestOut, r.SlowestDepth = c.Name, round(c.Sum.RateOut), c.Sum.Depth
+	}
 	return r
 }
 
@@ -128,7 +141,7 @@ func rowOf(name string, f cluster.Figures) Row {
 	return Row{
 		Topic: name, RateIn: round(f.RateIn), RateOut: round(f.RateOut), Depth: f.Depth, BackendDepth: f.BackendDepth,
 		InFlight: f.InFlight, Deferred: f.Deferred, RequeueRate: round(f.RequeueRate), TimeoutRate: round(f.TimeoutRate),
-		MessageCount: f.MessageCount, Clients: f.Clients,
+		MessageCount: f.MessageCount, Clients: f.Clients, Failing: round(f.RequeueRate + f.TimeoutRate),
 	}
 }
 
@@ -148,16 +161,24 @@ func (s *State) nodeOf(n *cluster.Node) Node {
 		RateIn: round(f.RateIn), RateOut: round(f.RateOut), Depth: f.Depth, BackendDepth: f.BackendDepth, InFlight: f.InFlight,
 		Deferred: f.Deferred, RequeueRate: round(f.RequeueRate), TimeoutRate: round(f.TimeoutRate), Topics: len(n.Topics),
 		Channels: n.Channels, Clients: f.Clients, TopologyZone: n.TopologyZone, TopologyRegion: n.TopologyRegion,
-		OutOfDate: n.OutOfDate, Lookups: orEmpty(n.Lookups), Tombstoned: orEmpty(n.Tombstoned),
+		OutOfDate: n.OutOfDate, Lookups: orEmpty(n.Lookups), Tombstoned: orEmpty(n.Tombstoned), Kind: kindOf(n),
+		Gone: n.Gone, MayDismiss: s.dismissable && n.MayDismiss(), Failing: round(f.RequeueRate + f.TimeoutRate),
 	}
-	switch {
-	case n.IsBroker:
-		out.Kind = "brokerd"
+	if n.IsBroker {
 		out.Disk = &Disk{n.Storage.FreeBytes, n.Storage.TotalBytes, n.Storage.MinFreeBytes}
-	case n.Known:
-		out.Kind = "nsqd"
 	}
 	return out
+}
+
+// kindOf returns what a node is, "" before it was reached.
+func kindOf(n *cluster.Node) string {
+	switch {
+	case n.IsBroker:
+		return "brokerd"
+	case n.Known:
+		return "nsqd"
+	}
+	return ""
 }
 
 // freshness says of when a node's figures are at now.

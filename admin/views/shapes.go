@@ -26,14 +26,26 @@ type Totals struct {
 	StaleNodes     int     `json:"stale_nodes"`
 	Lookups        int     `json:"lookups"`
 	FailingLookups int     `json:"failing_lookups"`
+	Failing        float64 `json:"failing"`  // requeues and timeouts
+	Stale          bool    `json:"stale"`    // no node answers: nothing is known of now
+	AgeMS          int64   `json:"age_ms"`   // of the newest figures, when stale
+	OnStale        int64   `json:"on_stale"` // of Depth, on nodes that do not answer
+	Deepest        Deepest `json:"deepest"`
+}
+
+// Deepest is the channel on which the most messages wait; no names when nothing waits on any.
+type Deepest struct {
+	Topic   string `json:"topic"`
+	Channel string `json:"channel"`
+	Depth   int64  `json:"depth"`
 }
 
 // Row is one topic in a list.
 type Row struct {
 	Topic        string  `json:"topic"`
 	RateIn       float64 `json:"rate_in"`
-	RateOut      float64 `json:"rate_out"`
-	Depth        int64   `json:"depth"` // of the topic and its channels
+	RateOut      float64 `json:"rate_out"` // of all channels together
+	Depth        int64   `json:"depth"`    // of the topic and its channels
 	BackendDepth int64   `json:"backend_depth"`
 	InFlight     int     `json:"in_flight"`
 	Deferred     int     `json:"deferred"`
@@ -45,7 +57,12 @@ type Row struct {
 	Nodes        int     `json:"nodes"`
 	Paused       bool    `json:"paused"`
 	Stale        bool    `json:"stale"`
+	Down         bool    `json:"down"`      // no node that has it answers
 	Attention    int     `json:"attention"` // items about it and its channels
+	Failing      float64 `json:"failing"`   // requeues and timeouts
+	Slowest      string  `json:"slowest"`   // channel that is the furthest behind; empty without channels
+	SlowestOut   float64 `json:"slowest_rate_out"`
+	SlowestDepth int64   `json:"slowest_depth"`
 }
 
 // Channel is one channel, over all nodes or on one.
@@ -64,15 +81,19 @@ type Channel struct {
 	TimeoutCount uint64   `json:"timeout_count"`
 	Clients      int      `json:"clients"`
 	Paused       bool     `json:"paused"`
+	Down         bool     `json:"down"` // no node that has it answers
 	E2E          *Latency `json:"e2e"`
 	Attention    int      `json:"attention"`
+	Problem      string   `json:"problem"` // what needs attention, in words
 }
 
 // ChannelOnNode is a channel on one node.
 type ChannelOnNode struct {
 	Channel
-	Node     string `json:"node"`
-	Hostname string `json:"hostname"`
+	Node       string `json:"node"`
+	Hostname   string `json:"hostname"`
+	Kind       string `json:"kind"` // as of Node
+	Durability string `json:"durability"`
 	Freshness
 }
 
@@ -124,6 +145,9 @@ type Node struct {
 	Healthy          bool   `json:"healthy"`
 	Health           string `json:"health"`
 	Freshness
+	Gone           bool     `json:"gone"` // no lookup names it
+	MayDismiss     bool     `json:"may_dismiss"`
+	Failing        float64  `json:"failing"`    // requeues and timeouts
 	StartTime      int64    `json:"start_time"` // s
 	RateIn         float64  `json:"rate_in"`
 	RateOut        float64  `json:"rate_out"`
@@ -176,6 +200,10 @@ type Client struct {
 	FinishRate      float64 `json:"finish_rate"`
 	RequeueRate     float64 `json:"requeue_rate"`
 	MessageRate     float64 `json:"message_rate"`
+	TimeoutCount    uint64  `json:"timeout_count"` // sent to it, and neither answered nor in flight
+	TimeoutRate     float64 `json:"timeout_rate"`
+	Rated           bool    `json:"rated"`    // the rates are known: it was seen twice
+	StuckMS         int64   `json:"stuck_ms"` // for how long it has messages and answers none; 0 when it does
 	SampleRate      int32   `json:"sample_rate"`
 	TLS             bool    `json:"tls"`
 	TLSVersion      string  `json:"tls_version"`
@@ -231,6 +259,7 @@ type TopicOnNode struct {
 	RateIn       float64 `json:"rate_in"`
 	Paused       bool    `json:"paused"`
 	Channels     int     `json:"channels"`
+	Kind         string  `json:"kind"` // as of Node
 	Durability   string  `json:"durability"`
 	Tombstoned   bool    `json:"tombstoned"`
 	Freshness
@@ -241,7 +270,9 @@ type Topic struct {
 	Head
 	Topic        string           `json:"topic"`
 	Total        Row              `json:"total"`
+	AgeMS        int64            `json:"age_ms"` // of the newest figures
 	OwnDepth     int64            `json:"own_depth"`
+	OwnDisk      int64            `json:"own_backend_depth"`
 	MessageBytes uint64           `json:"message_bytes"`
 	Durability   string           `json:"durability"`
 	Nodes        []TopicOnNode    `json:"nodes"`
@@ -254,12 +285,14 @@ type Topic struct {
 // ChannelPage is GET /api/view/channel.
 type ChannelPage struct {
 	Head
-	Topic     string           `json:"topic"`
-	Channel   string           `json:"channel"`
-	Total     Channel          `json:"total"`
-	Nodes     []ChannelOnNode  `json:"nodes"`
-	Clients   []Client         `json:"clients"`
-	Attention []attention.Item `json:"attention"`
+	Topic      string           `json:"topic"`
+	Channel    string           `json:"channel"`
+	Total      Channel          `json:"total"`
+	Durability string           `json:"durability"` // of the topic: memory, disk, fsync, mixed, or empty when no node tells
+	AgeMS      int64            `json:"age_ms"`     // of the newest figures
+	Nodes      []ChannelOnNode  `json:"nodes"`
+	Clients    []Client         `json:"clients"`
+	Attention  []attention.Item `json:"attention"`
 }
 
 // Nodes is GET /api/view/nodes.

@@ -43,20 +43,20 @@ func TestMerge(t *testing.T) {
 // TestRatesOfConnections: two looks a second apart make a rate, a look in between repeats it, and a connection that is gone is
 // forgotten.
 func TestRatesOfConnections(t *testing.T) {
-	r := rates{of: map[string]sample{}}
+	r := rates{seen: map[string]sample{}}
 	at := time.Unix(1700000000, 0)
 	for _, look := range []struct {
 		after time.Duration
-		count uint64
+		count int64
 		want  float64
 	}{{0, 100, 0}, {500 * time.Millisecond, 200, 0}, {2 * time.Second, 300, 100}, {2500 * time.Millisecond, 900, 100}, {4 * time.Second, 400, 50}, {6 * time.Second, 10, 0}} {
-		if got := r.of3("a", at.Add(look.after), look.count, 0, 0)[0]; got != look.want {
+		if got := r.of("a", at.Add(look.after), look.count).rates[0]; got != look.want {
 			t.Errorf("after %v: %v, want %v", look.after, got, look.want)
 		}
 	}
-	r.of3("b", at.Add(5*time.Minute), 1, 0, 0)
-	if len(r.of) != 1 {
-		t.Errorf("%d connections are remembered", len(r.of))
+	r.of("b", at.Add(5*time.Minute), 1)
+	if len(r.seen) != 1 {
+		t.Errorf("%d connections are remembered", len(r.seen))
 	}
 }
 
@@ -76,7 +76,7 @@ func TestOneBodyForAll(t *testing.T) {
 	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: 5 * time.Second})
 	defer asks.Close()
 	c := cluster.New(cluster.Config{Brokers: []string{b.Address()}, HTTP: asks, Interval: time.Hour, Patience: time.Second,
-		Forget: time.Hour, Log: slog.New(slog.DiscardHandler)})
+		Log: slog.New(slog.DiscardHandler)})
 	m := New(c, 1<<20)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{}, 2)
