@@ -273,7 +273,9 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
 		if item.Kind == "" {
 			item.Kind, item.Value = kind, value
 		}
-		says = append(says, text)
+		if text != "" {
+			says = append(says, text)
+		}
 	}
 	then, grows := ch.grew()
 	f := ch.f
@@ -294,11 +296,19 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
 		add("depth_growing", float64(f.Depth)-then, verb)
 	}
 	deliveries := f.RateOut + f.RequeueRate + f.TimeoutRate
-	if rate, many := ch.tooMany(f.TimeoutRate, deliveries, past.TimeoutRate); many {
-		add("timeouts_rising", rate, fmt.Sprintf("has %.1f timeouts a second", rate))
+	var failing []string
+	for _, c := range []struct {
+		kind, noun string
+		rate       float64
+		past       func(topic, channel string, from, to time.Duration) float64
+	}{{"timeouts_rising", "timeouts", f.TimeoutRate, past.TimeoutRate}, {"requeues_rising", "requeues", f.RequeueRate, past.RequeueRate}} {
+		if rate, many := ch.tooMany(c.rate, deliveries, c.past); many {
+			failing = append(failing, fmt.Sprintf("%.1f %s", rate, c.noun))
+			add(c.kind, rate, "")
+		}
 	}
-	if rate, many := ch.tooMany(f.RequeueRate, deliveries, past.RequeueRate); many {
-		add("requeues_rising", rate, fmt.Sprintf("has %.1f requeues a second", rate))
+	if len(failing) > 0 {
+		says = append(says, "has "+strings.Join(failing, " and ")+" a second")
 	}
 	if item.Kind == "" {
 		return nil

@@ -91,7 +91,7 @@ func TestRules(t *testing.T) {
 		"busy with the last messages": {channelView(cluster.Figures{InFlight: 20, Clients: 1}, false), earlier{math.NaN(), math.NaN(), true}, ""},
 		"new consumers":               {channelView(cluster.Figures{Depth: 7, InFlight: 20, Clients: 1}, false), unknown, ""},
 		"fails in two ways": {channelView(cluster.Figures{Depth: 3, Clients: 1, RateOut: 1, TimeoutRate: 1, RequeueRate: 1}, false), earlier{recent: 1, past: 1},
-			"timeouts_rising warning channel bill#ephemeral of orders has 1.0 timeouts a second, has 1.0 requeues a second: 3 messages wait"},
+			"timeouts_rising warning channel bill#ephemeral of orders has 1.0 timeouts and 1.0 requeues a second: 3 messages wait"},
 		"grows slowly":  {channelView(cluster.Figures{Depth: 1100, Clients: 1}, false), earlier{past: 1000}, ""},
 		"grows little":  {channelView(cluster.Figures{Depth: 150, Clients: 1}, false), earlier{past: 60}, ""},
 		"no past":       {channelView(cluster.Figures{Depth: 1e6, Clients: 1}, false), unknown, ""},

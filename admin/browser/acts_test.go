@@ -101,7 +101,7 @@ func TestChannelsActs(t *testing.T) {
 	}
 	p := openTab(t, c.base)
 	p.visit("topics/orders/billing")
-	p.see("messages waiting")
+	p.see("safe on disk")
 
 	p.press("Pause")
 	p.agree("Pause")

@@ -5,8 +5,8 @@
 // killed is shown as such, that the page can be used by keyboard and by those who do not see it (axe-core finds nothing), that nothing is
 // written to the console, and that it is fast. It never imports a daemon's code.
 //
-// Where there is no Chromium the tests are skipped and say so; make test installs it where it can. Screenshots of each page, light and dark, wide
-// and narrow, are left in bin/screenshots.
+// Where there is no Chromium the tests are skipped and say so; make test installs it where it can. With ADMIN_PICTURES=1
+// pictures of each page, in each state, at each width, light and dark, are left in bin/screenshots.
 //
 // With ADMIN_MEASURE=1 the figures promised for speed are demanded exactly; otherwise, as other tests may share the machine, only
 // that they are not missed by far.

@@ -10,8 +10,8 @@ func TestANodeThatIsKilledIsShownAsSuch(t *testing.T) {
 	p.see(dead.HTTP, alive.HTTP, "disk")
 
 	dead.Kill(t)
-	p.see("stale")
-	p.until("its row says how old it is", `[...document.querySelectorAll("tr.stale")].some((r) => /`+dead.HTTP+`\s*stale, \d+s old/.test(r.innerText))`)
+	p.see("down")
+	p.until("its row says for how long", `[...document.querySelectorAll("tr.stale")].some((r) => /`+dead.HTTP+`\s*down, \d+s/.test(r.innerText))`)
 
 	// An act on every node is done where it can be, and the other is named.
 	p.press("Pause")
@@ -24,14 +24,14 @@ func TestANodeThatIsKilledIsShownAsSuch(t *testing.T) {
 	p.press("Dismiss")
 
 	p.press("Nodes")
-	p.see("stale")
+	p.see("down")
 	p.press(dead.HTTP)
-	p.see("This node does not answer.", "old")
+	p.see("This node does not answer", "old", "as of")
 	p.press("Overview")
-	p.see("1 stale", "Needs attention", dead.HTTP)
+	p.see("1 down", "Needs attention", dead.HTTP)
 
 	dead.Start(t)
-	p.until("it is well again", `!document.body.innerText.includes("1 stale")`)
+	p.until("it is well again", `!document.body.innerText.includes("1 down")`)
 }
 
 func TestAnActThatFailsEverywhereSaysSoInItsDialog(t *testing.T) {
@@ -40,7 +40,7 @@ func TestAnActThatFailsEverywhereSaysSoInItsDialog(t *testing.T) {
 	p := openTab(t, c.base)
 	p.mayWrite("502") // the browser's own line about the answer
 	p.visit("topics/orders/billing")
-	p.see("messages waiting")
+	p.see("safe on disk")
 	c.brokers[0].Kill(t)
 	p.press("Empty")
 	p.confirm("Empty", "billing")

@@ -2,14 +2,9 @@ package browser
 
 import (
 	"compress/gzip"
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-
-	"github.com/chromedp/chromedp"
 )
 
 // sight is one page as it is looked at: its name, its path, and what is pressed there first.
@@ -61,7 +56,7 @@ func TestEachPageIsAccessible(t *testing.T) {
 	p.until("something is found", `document.querySelectorAll("[role=option]").length > 0`)
 	p.audit(script, "search")
 	c.brokers[0].Kill(t)
-	p.see("1 stale")
+	p.see("1 down")
 	p.audit(script, "overview with a dead node")
 	p.narrow()
 	for _, s := range sights(c.brokers[1].HTTP) {
@@ -109,40 +104,4 @@ func axe(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// TestScreenshots leaves a picture of each page, light and dark, wide and narrow, in bin/screenshots.
-func TestScreenshots(t *testing.T) {
-	folder, err := filepath.Abs("../../bin/screenshots")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	c := shop(t, 3)
-	c.brokers[2].Kill(t)
-	p := openTab(t, c.base)
-	p.visit("")
-	p.see("1 stale")
-	for _, scheme := range []string{"light", "dark"} {
-		p.scheme(scheme)
-		for width, set := range map[string]func(){"wide": p.wide, "narrow": p.narrow} {
-			set()
-			for _, s := range sights(c.brokers[0].HTTP) {
-				p.show(s)
-				picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !strings.HasPrefix(string(picture), "\x89PNG") {
-					t.Fatalf("%s is no picture", s.name)
-				}
-				name := fmt.Sprintf("%s-%s-%s.png", s.name, width, scheme)
-				if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
 }

@@ -164,7 +164,7 @@ func find(name string) string {
 		const name = ` + quote(name) + `, scope = document.querySelector("dialog[open]") ?? document;
 		const named = (e) => [e.getAttribute("aria-label"), e.textContent, e.placeholder, e.labels?.[0]?.firstChild?.textContent, e.labels?.[0]?.textContent];
 		const fits = (text) => { text = (text ?? "").replace(/\s+/g, " ").trim(); return text === name || text.startsWith(name + " ") || text === name + "…"; };
-		const seen = [...scope.querySelectorAll("button, a, input, select, textarea, [role=option]")].filter((e) => e.checkVisibility({ visibilityProperty: true }));
+		const seen = [...scope.querySelectorAll("button, a, input, select, textarea, summary, [role=option]")].filter((e) => e.checkVisibility({ visibilityProperty: true }));
 		return seen.find((e) => named(e).some((t) => (t ?? "").trim() === name)) ?? seen.find((e) => named(e).some(fits));
 	})()`
 }

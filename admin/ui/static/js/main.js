@@ -1,8 +1,10 @@
 // Starts the page: shows what the address names, and follows moves, the session and dialogs.
 import { html, render, useEffect, useState } from "./lib/html.js";
+import { visible } from "./lib/format.js";
 import { go, onRoute, path, route } from "./lib/router.js";
 import { onSession, session } from "./lib/session.js";
-import { onDialog } from "./parts/acts.js";
+import { onDialog, openKeys } from "./parts/acts.js";
+import { isKey } from "./parts/keys.js";
 import { Banners, Header } from "./parts/shell.js";
 import { Notices } from "./parts/notices.js";
 
@@ -36,6 +38,15 @@ function App() {
   const [who, setWho] = useState(session);
   const [dialog, setDialog] = useState(null);
   useEffect(() => onRoute((to) => { setDialog(null); setAt(to); }), []);
+  useEffect(() => {
+    const key = (event) => {
+      if (!isKey(event, "?")) return;
+      event.preventDefault();
+      openKeys();
+    };
+    addEventListener("keydown", key);
+    return () => removeEventListener("keydown", key);
+  }, []);
   useEffect(() => onSession((next) => setWho(next)), []);
   useEffect(() => onDialog((view) => setDialog(view ? { view } : null)), []);
   useEffect(() => { if (at.page === "sign-in" && !who.must_sign_in) go(path.overview(), { replace: true }); }, [at, who]);
@@ -56,7 +67,7 @@ function skip(event) {
 }
 
 function title({ page, topic, channel, node, client }) {
-  const named = channel ? `${topic} / ${channel}` : topic ?? node ?? client ?? { overview: "Overview", nodes: "Nodes", lookup: "Lookup", consumers: "Consumers", "sign-in": "Sign in" }[page];
+  const named = visible(channel ? `${topic} / ${channel}` : topic ?? node ?? client ?? { overview: "Overview", nodes: "Nodes", lookup: "Lookup", consumers: "Consumers", "sign-in": "Sign in" }[page]);
   return named ? `${named} – admind` : "admind";
 }
 

@@ -45,6 +45,7 @@ export const act = {
   deleteTopic: (topic) => send("DELETE", `topics/${esc(topic)}`),
   deleteChannel: (topic, channel) => send("DELETE", `topics/${esc(topic)}/${esc(channel)}`),
   tombstone: (node, topic) => send("DELETE", `nodes/${esc(node)}`, { topic }),
+  dismiss: (node) => send("POST", `nodes/${esc(node)}`, { action: "dismiss" }),
   publish: (message) => send("POST", "publish", message),
 };
 

@@ -27,20 +27,25 @@ export function useHistory(of, window, now, figures) {
   return columns(answer?.key === key ? answer.body : null, now, figures);
 }
 
-/** columns turns an answer into columns, without what lies before the first known point, and with figures as the newest point. */
+/**
+ * columns turns an answer into columns, without what lies before the first known point, and with figures as the newest point; figures are null when nothing is
+ * known of now. Where nothing is known there is a gap, also at the end: a line that ends says so.
+ */
 export function columns(body, now, figures) {
   if (!body) return { times: [], series: {}, from: null, to: null };
   const names = Object.keys(body.series), step = body.step_ms / 1000, start = body.start / 1000;
-  let last = body.points - 1;
-  while (last >= 0 && names.every((n) => body.series[n][last] == null)) last--;
+  const known = (i) => names.some((n) => body.series[n][i] != null);
   let first = 0;
-  while (first <= last && names.every((n) => body.series[n][first] == null)) first++;
+  while (first < body.points && !known(first)) first++;
+  let last = body.points - 1;
+  while (last >= first && !known(last)) last--;
+  const end = now ? now / 1000 : start + body.points * step;
+  const fresh = figures && now && end - (start + last * step) < 4 * step; // the newest points are not there yet: no gap
   const times = [], series = Object.fromEntries(names.map((n) => [n, []]));
-  for (let i = first; i <= last; i++) {
+  for (let i = first; i <= (fresh ? last : body.points - 1); i++) {
     times.push(start + i * step);
     for (const n of names) series[n].push(body.series[n][i]);
   }
-  const end = now ? now / 1000 : start + body.points * step;
   if (figures && now && (times.length === 0 || end > times[times.length - 1])) {
     times.push(end);
     for (const n of names) series[n].push(figures[n] ?? null);

@@ -1,6 +1,6 @@
 // One channel: what waits, what is out, what fails, over time, per broker and per client.
 import { html } from "../lib/html.js";
-import { count, rate, short } from "../lib/format.js";
+import { count, rate } from "../lib/format.js";
 import { graphiteLink } from "../lib/graphite.js";
 import { useView } from "../lib/live.js";
 import { path } from "../lib/router.js";
@@ -8,7 +8,7 @@ import { ask } from "../parts/acts.js";
 import { channelFigures } from "../parts/channels.js";
 import { Charts } from "../parts/charts.js";
 import { Clients } from "../parts/clients.js";
-import { Attention, Badge, Gone, Loading, NodeLink, NodeState, PageHead, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
+import { Attention, Badge, Gone, kept, Loading, NodeLink, NodeState, PageHead, Section, Tile, TopicLink } from "../parts/figures.js";
 import { Latency } from "../parts/latency.js";
 import { Table } from "../parts/table.js";
 
@@ -32,17 +32,17 @@ function Tools({ data: { topic, channel, total } }) {
 }
 
 function Body({ data }) {
-  const t = data.total;
-  return html`<${Warning} text=${data.warning} /><${Attention} items=${data.attention} told=${data.warning} />
+  const t = data.total, old = t.down && Math.max(1, data.age_ms), now = (n) => (t.down ? "–" : rate(n));
+  return html`<${Attention} items=${data.attention} brief />
     <div class="tiles">
-      <${Tile} label="Depth" value=${count(t.depth)} about=${t.backend_depth ? `${short(t.backend_depth)} on disk` : "messages waiting"} />
-      <${Tile} label="In flight" value=${count(t.in_flight)} about="with consumers" />
-      <${Tile} label="Deferred" value=${count(t.deferred)} about="until later" />
-      <${Tile} label="Out" value=${rate(t.rate_out)} unit="/s" about=${`${rate(t.rate_in)}/s come in`} />
-      <${Tile} label="Requeued" value=${rate(t.requeue_rate)} unit="/s" kind=${t.requeue_rate > 0 ? "warn" : ""} about=${`${count(t.requeue_count)} so far`} />
-      <${Tile} label="Timed out" value=${rate(t.timeout_rate)} unit="/s" kind=${t.timeout_rate > 0 ? "warn" : ""} about=${`${count(t.timeout_count)} so far`} />
+      <${Tile} label="Depth" value=${count(t.depth)} about=${kept(data.durability, t.depth, t.backend_depth)} old=${old} />
+      <${Tile} label="In flight" value=${count(t.in_flight)} about="with consumers" old=${old} />
+      <${Tile} label="Deferred" value=${count(t.deferred)} about="until later" old=${old} />
+      <${Tile} label="Out" value=${now(t.rate_out)} unit="/s" about=${`${rate(t.rate_in)}/s come in`} old=${old} />
+      <${Tile} label="Requeued" value=${now(t.requeue_rate)} unit="/s" kind=${t.requeue_rate > 0 ? "warn" : ""} about=${`${count(t.requeue_count)} so far`} old=${old} />
+      <${Tile} label="Timed out" value=${now(t.timeout_rate)} unit="/s" kind=${t.timeout_rate > 0 ? "warn" : ""} about=${`${count(t.timeout_count)} so far`} old=${old} />
     </div>
-    <${Charts} of=${{ of: "channel", topic: data.topic, channel: data.channel }} now=${data.now} figures=${t} graphite=${graphiteLink(data.topic, data.channel)} />
+    <${Charts} of=${{ of: "channel", topic: data.topic, channel: data.channel }} now=${data.now} figures=${t.down ? null : t} graphite=${graphiteLink(data.topic, data.channel)} />
     <${Section} title="Consumers" about=${count(data.clients.length)}>
       <${Clients} clients=${data.clients} kind="channel" caption=${`Consumers of ${data.channel}`} empty="No consumer is connected: messages wait until one subscribes." /></${Section}>
     <${Section} title="Nodes" about=${count(data.nodes.length)}>
@@ -54,6 +54,6 @@ function Body({ data }) {
 
 const nodeColumns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 150, phone: 72, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
-  ...channelFigures.map((c) => (c.key === "clients" ? { ...c, wide: true } : c)),
+  { key: "state", label: "State", width: 176, phone: 82, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  ...channelFigures,
 ];

@@ -1,53 +1,67 @@
 // The whole cluster: totals, what needs attention, and every topic.
 import { html, useMemo, useState } from "../lib/html.js";
-import { count, plural, rate, short } from "../lib/format.js";
+import { count, plural, rate, short, visible } from "../lib/format.js";
 import { useHistory, useSpark } from "../lib/history.js";
 import { useTopics } from "../lib/live.js";
 import { path } from "../lib/router.js";
 import { ask } from "../parts/acts.js";
-import { Attention, Badge, Loading, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
+import { Attention, Badge, Loading, Name, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
+import { FirstSteps } from "../parts/first.js";
 import { Spark } from "../parts/spark.js";
 import { Table } from "../parts/table.js";
 
 export function Overview({ acts, session }) {
   const { data, rows } = useTopics();
-  const history = useHistory({ of: "total" }, "10m", data?.now, data?.totals);
+  const history = useHistory({ of: "total" }, "10m", data?.now, data?.totals.stale ? null : data?.totals);
   if (!data || !rows) return html`<h1 class="sr">Overview</h1><${Loading} />`;
   const told = data.attention.some((a) => a.kind === "node_stale" || a.kind === "lookup_failing"); // the warning would say it again
   return html`<h1 class="sr">Overview</h1>${!told && html`<${Warning} text=${data.warning} />`}
-    <${Totals} totals=${data.totals} series=${history.series} />
-    ${data.attention.length > 0 && html`<${Section} title="Needs attention" about=${count(data.attention.length + (data.attention_more ?? 0))}>
+    ${rows.length > 0 && html`<${Totals} totals=${data.totals} series=${history.series} />`}
+    ${data.attention.length > 0 && html`<${Section} title="Needs attention" about=${count(data.attention.length)}>
       <${Attention} items=${data.attention} more=${data.attention_more} /></${Section}>`}
-    ${rows.length === 0 ? html`<${NoTopics} data=${data} session=${session} acts=${acts} />` : html`<${Topics} rows=${rows} acts=${acts} />`}`;
+    ${rows.length === 0 ? html`<${FirstSteps} nodes=${data.nodes} session=${session} acts=${acts} />` : html`<${Topics} rows=${rows} acts=${acts} />`}`;
 }
 
 function Totals({ totals: t, series }) {
+  const old = t.stale && Math.max(1, t.age_ms), now = (n) => (t.stale ? "–" : rate(n));
   return html`<div class="tiles">
-      <${Tile} label="In" value=${rate(t.rate_in)} unit="/s" values=${series.rate_in} about="messages published" />
-      <${Tile} label="Out" value=${rate(t.rate_out)} unit="/s" values=${series.rate_out} about="messages finished" />
-      <${Tile} label="Depth" value=${count(t.depth)} values=${series.depth} about=${t.backend_depth ? `${short(t.backend_depth)} on disk` : "messages waiting"} />
-      <${Tile} label="In flight" value=${count(t.in_flight)} values=${series.in_flight} about=${t.deferred ? `${short(t.deferred)} deferred` : "with consumers"} />
-      <${Tile} label="Failing" value=${rate(t.timeout_rate + t.requeue_rate)} unit="/s" kind=${t.timeout_rate + t.requeue_rate > 0 ? "warn" : ""}
-        about=${`${rate(t.timeout_rate)}/s timed out, ${rate(t.requeue_rate)}/s requeued`} />
+      <${Tile} label="In" value=${now(t.rate_in)} unit="/s" values=${series.rate_in} about="messages published" old=${old} />
+      <${Tile} label="Out" value=${now(t.rate_out)} unit="/s" values=${series.rate_out} about=${t.channels === 1 ? "messages finished" : `finished, ${count(t.channels)} channels together`} old=${old} />
+      <${Tile} label="Depth" value=${count(t.depth)} values=${series.depth} about=${waiting(t)} old=${old} />
+      <${Tile} label="In flight" value=${count(t.in_flight)} values=${series.in_flight} about=${t.deferred ? `${short(t.deferred)} deferred` : "with consumers"} old=${old} />
+      <${Tile} label="Failing" value=${now(t.failing)} unit="/s" values=${series.failing} kind=${t.failing > 0 ? "warn" : ""}
+        about=${`${rate(t.timeout_rate)}/s timed out, ${rate(t.requeue_rate)}/s requeued`} old=${old} />
     </div>
     <p class="census"><span>${plural(t.topics, "topic")}</span><span>${plural(t.channels, "channel")}</span>
       <a href=${path.consumers()}>${plural(t.clients, "consumer")}</a>
-      <a href=${path.nodes()}>${plural(t.nodes, "node")}${t.stale_nodes > 0 && html` <b class="bad">${t.stale_nodes} stale</b>`}</a>
+      <a href=${path.nodes()}>${plural(t.nodes, "node")}${t.stale_nodes > 0 && html` <b class="bad">${t.stale_nodes} down</b>`}</a>
       ${t.lookups > 0 && html`<a href=${path.lookup()}>${plural(t.lookups, "lookup")}${t.failing_lookups > 0 && html` <b class="bad">${t.failing_lookups} failing</b>`}</a>`}</p>`;
 }
 
+/** waiting says where most of what waits is. */
+function waiting(t) {
+  if (t.on_stale > 0) return `${short(t.on_stale)} of them on nodes that are down`;
+  if (t.deepest.depth > 0) return `most on ${visible(t.deepest.topic)} / ${visible(t.deepest.channel)}`;
+  return "messages waiting";
+}
+
+const known = (value) => (r) => (r.down ? null : value(r));
 const columns = [
-  { key: "topic", label: "Topic", heads: true, value: (r) => r.topic, cell: (r) => html`<${TopicLink} topic=${r.topic} /><${Marks} row=${r} />` },
-  { key: "in", label: "In/s", number: true, width: 80, value: (r) => r.rate_in, as: rate, hint: "messages published per second" },
-  { key: "out", label: "Out/s", number: true, width: 80, value: (r) => r.rate_out, as: rate, hint: "messages finished per second, by all channels" },
-  { key: "spark", label: "Trend", hint: "messages in, last 10 minutes", width: 116, wide: true, class: "of-spark", cell: (r) => html`<${Trend} topic=${r.topic} />` },
-  { key: "depth", label: "Depth", number: true, width: 96, value: (r) => r.depth, as: count, hint: "messages that wait, at the topic and on its channels" },
-  { key: "flight", label: "In flight", number: true, width: 90, wide: true, value: (r) => r.in_flight, as: count },
-  { key: "deferred", label: "Deferred", number: true, width: 92, wide: true, value: (r) => r.deferred, as: count },
-  { key: "channels", label: "Channels", number: true, width: 94, wide: true, value: (r) => r.channels, as: count },
-  { key: "clients", label: "Consumers", number: true, width: 104, wide: true, value: (r) => r.clients, as: count },
-  { key: "nodes", label: "Nodes", number: true, width: 78, wide: true, value: (r) => r.nodes, as: count },
-  { key: "messages", label: "Messages", number: true, width: 116, wide: true, value: (r) => r.message_count, as: count, hint: "published since the nodes started" },
+  { key: "topic", label: "Topic", heads: true, value: (r) => r.topic, text: (r) => visible(r.topic), more: 76, cell: (r) => html`<${TopicLink} topic=${r.topic} /><${Marks} row=${r} />` },
+  { key: "in", label: "In/s", number: true, value: known((r) => r.rate_in), as: rate, hint: "messages published per second" },
+  { key: "out", label: "Out/s", number: true, drop: 1, value: known((r) => (r.channels > 0 ? r.slowest_rate_out : null)), as: rate,
+    hint: "messages finished per second on the slowest channel: the one on which the most messages wait" },
+  { key: "spark", label: "Trend", hint: "messages in, last 10 minutes", width: 116, drop: 4, class: "of-spark", cell: (r) => html`<${Trend} topic=${r.topic} />` },
+  { key: "depth", label: "Depth", number: true, value: (r) => r.depth, as: count, hint: "messages that wait, at the topic and on all its channels" },
+  { key: "slowest", label: "Slowest channel", drop: 8, value: (r) => r.slowest_depth, text: (r) => (r.slowest_depth > 0 ? visible(r.slowest) : ""), hint: "the channel on which the most messages wait",
+    cell: (r) => (r.slowest_depth > 0 ? html`<a href=${path.channel(r.topic, r.slowest)} title=${`${visible(r.slowest)}: ${plural(r.slowest_depth, "message")} behind`}><${Name}>${r.slowest}</${Name}></a>` : html`<span class="zero">–</span>`) },
+  { key: "flight", label: "In flight", number: true, drop: 5, value: (r) => r.in_flight, as: count },
+  { key: "deferred", label: "Deferred", number: true, drop: 7, value: (r) => r.deferred, as: count },
+  { key: "failing", label: "Failing/s", number: true, drop: 6, value: known((r) => r.failing), as: rate, hint: "messages timed out or requeued per second" },
+  { key: "channels", label: "Channels", number: true, drop: 6, value: (r) => r.channels, as: count },
+  { key: "clients", label: "Consumers", number: true, drop: 3, value: (r) => r.clients, as: count },
+  { key: "nodes", label: "Nodes", number: true, drop: 9, value: (r) => r.nodes, as: count },
+  { key: "messages", label: "Messages", number: true, drop: 9, value: (r) => r.message_count, as: count, hint: "published since the nodes started" },
 ];
 
 const Trend = ({ topic }) => html`<${Spark} values=${useSpark(topic)} label="messages in, last 10 minutes" />`;
@@ -55,7 +69,7 @@ const Trend = ({ topic }) => html`<${Spark} values=${useSpark(topic)} label="mes
 function Marks({ row }) {
   return html`${row.attention > 0 && html`<${Badge} kind="warning" title="needs attention">!</${Badge}>`}
     ${row.paused && html`<${Badge} kind="accent">paused</${Badge}>`}
-    ${row.stale && html`<${Badge} title="a node that has it does not answer">stale</${Badge}>`}
+    ${row.down ? html`<${Badge} kind="bad" title="no node that has it answers">down</${Badge}>` : row.stale && html`<${Badge} title="a node that has it does not answer: its figures there are old">partial</${Badge}>`}
     ${row.nodes === 0 && html`<${Badge} title="known to lookups, on no node">no node</${Badge}>`}`;
 }
 
@@ -76,16 +90,4 @@ function Topics({ rows, acts }) {
   return html`<${Section} title="Topics" about=${shown.length === rows.length ? count(rows.length) : `${count(shown.length)} of ${count(rows.length)}`} tools=${tools}>
     <${Table} rows=${shown} columns=${columns} id=${topicOf} sort=${{ key: "topic", down: false }} caption="Topics"
       empty=${text ? `No topic has “${text}” in its name.` : "No topic is like that now."} /></${Section}>`;
-}
-
-function NoTopics({ data, session, acts }) {
-  const node = data.nodes[0];
-  if (!node) {
-    return html`<div class="blank"><h2>No broker yet</h2><p>${session.mode === "lookupd"
-      ? html`None has registered with ${session.lookups.join(", ")}. Start one that does:` : "None of the brokers that admind was given has answered."}</p>
-      ${session.mode === "lookupd" && html`<pre><code>brokerd --lookupd-tcp-address=LOOKUP:4160</code></pre>`}</div>`;
-  }
-  return html`<div class="blank"><h2>No topic yet</h2><p>The first message makes one:</p>
-    <pre><code>curl -d 'first message' 'http://${node.node}/pub?topic=hello'</code></pre>
-    ${acts && html`<p><button type="button" onClick=${() => ask.create()}>Create topic</button></p>`}</div>`;
 }

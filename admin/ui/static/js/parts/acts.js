@@ -2,7 +2,9 @@
 import { html, useState } from "../lib/html.js";
 import { act } from "../lib/api.js";
 import { go, path } from "../lib/router.js";
+import { visible } from "../lib/format.js";
 import { ActDialog } from "./dialog.js";
+import { Keys } from "./keys.js";
 import { notify } from "./notices.js";
 
 let show = () => {};
@@ -12,6 +14,9 @@ export function onDialog(f) { show = f; }
 
 const close = () => show(null);
 const open = (render) => show(() => render());
+
+/** openKeys shows the keys that the page knows. */
+export const openKeys = () => open(() => html`<${Keys} onClose=${close} />`);
 
 /** done tells how an act went: whole, or in part. */
 function done(text) {
@@ -50,6 +55,10 @@ export const ask = {
   tombstone: (node, topic) => open(() => html`<${ActDialog} title="Tombstone" verb="Tombstone" danger name=${topic} noun="topic" onClose=${close}
     about=${`Hides ${node} from consumers that look for ${topic}, for a while, and deletes the topic with its messages on that node only.`}
     run=${() => act.tombstone(node, topic).then(done(`Tombstoned ${topic} on ${node}`))} />`),
+
+  dismiss: (node) => open(() => html`<${ActDialog} title=${`Dismiss ${visible(node)}`} verb="Dismiss" danger onClose=${close}
+    about="Says that this node is not coming back: it is no longer shown, nor missed after a restart of admind. Nothing on its disk is touched. If it answers again, it is shown again."
+    run=${() => act.dismiss(node).then(done(`Dismissed ${visible(node)}`)).then(() => go(path.nodes()))} />`),
 
   create: (topic) => open(() => html`<${CreateDialog} topic=${topic} />`),
   publish: (topic, nodes) => open(() => html`<${PublishDialog} topic=${topic} nodes=${nodes} />`),

@@ -71,7 +71,7 @@ function options(series, format, width, latest, setAt) {
     },
     axes: [
       { ...axis, size: 24, space: 72, values: (u, splits) => splits.map(hourMinute), grid: { show: false } },
-      { ...axis, size: 52, space: 36, values: (u, splits) => splits.map((v) => (v === 0 ? "0" : v % 1 ? +v.toFixed(2) : short(v).replace(/\.?0+([kMGT])$/, "$1"))) },
+      { ...axis, size: 52, space: 36, values: (u, splits) => splits.map((v) => (v === 0 ? "0" : v % 1 ? +v.toFixed(2) : short(v).replace(/\.0+([kMGT])$/, "$1").replace(/(\.\d*[1-9])0+([kMGT])$/, "$1$2"))) },
     ],
     series: [{}, ...series.map((s) => ({
       label: s.label, stroke: color(s.color), width: 1.5, points: { show: false }, dash: s.dash,

@@ -15,10 +15,11 @@ function kept() {
 
 const series = {
   rate_in: { label: "in", color: "--quiet", fill: false },
+  failing: { label: "requeued or timed out", color: "--warn" },
   rate_out: { label: "out", color: "--accent", fill: true },
   depth: { label: "depth", color: "--accent", fill: true },
-  in_flight: { label: "in flight", color: "--quiet" },
-  deferred: { label: "deferred", color: "--quiet", dash: [4, 3] },
+  in_flight: { label: "in flight", color: "--teal" },
+  deferred: { label: "deferred", color: "--violet", dash: [4, 3] },
   requeue_rate: { label: "requeued", color: "--warn" },
   timeout_rate: { label: "timed out", color: "--bad" },
 };
@@ -26,11 +27,11 @@ const series = {
 const charts = [
   { title: "Messages", unit: "per second", names: ["rate_out", "rate_in"], format: rate },
   { title: "Waiting", unit: "messages", names: ["depth", "in_flight", "deferred"], format: short },
-  { title: "Failing", unit: "per second", names: ["requeue_rate", "timeout_rate"], format: rate },
+  { title: "Failing", unit: "per second", names: ["requeue_rate", "timeout_rate", "failing"], format: rate },
 ];
 
-/** Charts draws what there is a history of. of says of what; now (ms) and figures, the page's newest totals, are the last point. */
-export function Charts({ of, now, figures, graphite }) {
+/** Charts draws what there is a history of. of says of what; now (ms) and figures, the page's newest totals, are the last point: none where nothing is known of now. labels name series otherwise. */
+export function Charts({ of, now, figures, graphite, labels }) {
   const [window, setWindow] = useState(session.windows.some((w) => w.name === kept()) ? kept() : session.windows[0].name);
   const history = useHistory(of, window, now, figures);
   const drawn = charts.map((c) => ({ ...c, names: c.names.filter((n) => history.series[n]) })).filter((c) => c.names.length > 0);
@@ -42,6 +43,6 @@ export function Charts({ of, now, figures, graphite }) {
     <div class="filters" role="group" aria-label="Time span">${session.windows.map((w) => html`<button type="button" key=${w.name} class="chip" aria-pressed=${w.name === window}
       onClick=${() => choose(w.name)}>${spans[w.name] ?? w.name}</button>`)}</div>`}>
     <div class="charts">${drawn.map((c) => html`<${Chart} key=${c.title} title=${c.title} unit=${c.unit} format=${c.format}
-      series=${c.names.map((n) => series[n])} data=${[history.times, ...c.names.map((n) => history.series[n])]} from=${history.from} to=${history.to} />`)}
+      series=${c.names.map((n) => ({ ...series[n], label: labels?.[n] ?? series[n].label }))} data=${[history.times, ...c.names.map((n) => history.series[n])]} from=${history.from} to=${history.to} />`)}
       ${drawn.length === 0 && html`<div class="chart blank-chart" />`}</div></${Section}>`;
 }

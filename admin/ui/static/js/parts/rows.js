@@ -142,5 +142,5 @@ function hide(slot) {
 
 /** classes are those of a column's cells. */
 export function classes(column) {
-  return [column.number && "number", column.wide && "wide", column.extra && "extra", column.class].filter(Boolean).join(" ");
+  return [column.number && "number", column.class].filter(Boolean).join(" ");
 }

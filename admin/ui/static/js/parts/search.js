@@ -2,8 +2,9 @@
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { base, go } from "../lib/router.js";
-
-const typing = "input, textarea, select, [contenteditable]";
+import { visible } from "../lib/format.js";
+import { Name } from "./figures.js";
+import { isKey } from "./keys.js";
 
 /** Search is the box in the page's head, with its list of what was found. */
 export function Search({ initial = "" }) {
@@ -15,7 +16,7 @@ export function Search({ initial = "" }) {
 
   useEffect(() => {
     const key = (event) => {
-      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.(typing) || document.querySelector("dialog[open]")) return;
+      if (!isKey(event, "/")) return;
       event.preventDefault();
       box.current.focus();
       box.current.select();
@@ -63,7 +64,7 @@ export function Search({ initial = "" }) {
     <div class="found" hidden=${!open || (items.length === 0 && !q)}>
       <ul id="found" role="listbox" aria-label="Found">${items.map((item, i) => html`<li key=${item.kind + item.path + item.label} id=${`found-${i}`} role="option" aria-selected=${i === at}
         onMouseDown=${(e) => { e.preventDefault(); choose(item); }} onMouseMove=${() => setAt(i)} ref=${i === at ? reveal : undefined}>
-        <span class="kind">${item.kind}</span><span class="name">${item.label}</span><span class="muted">${item.detail}</span></li>`)}</ul>
+        <span class="kind">${item.kind}</span><span class="name" title=${visible(item.label)}><${Name}>${item.label}</${Name}></span><span class="muted"><${Name}>${item.detail}</${Name}></span></li>`)}</ul>
       ${q && items.length === 0 && html`<p class="muted">Nothing has “${q}” in its name.</p>`}
     </div></div>`;
 }

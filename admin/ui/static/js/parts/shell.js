@@ -4,6 +4,7 @@ import { base, path } from "../lib/router.js";
 import { onConnection } from "../lib/live.js";
 import { current, onChange, toggle } from "../lib/theme.js";
 import { signOut } from "../lib/api.js";
+import { openKeys } from "./acts.js";
 import { Age } from "./figures.js";
 import { Search } from "./search.js";
 import { notify } from "./notices.js";
@@ -17,7 +18,7 @@ export function Header({ route, session }) {
     <a class="brand" href=${path.overview()}>admind</a>
     <nav aria-label="Pages">${pages.map(([page, label, on]) => html`<a key=${page} href=${path[page]()} aria-current=${on.includes(route.page) ? "page" : undefined}>${label}</a>`)}<a href=${base + "docs/"}>Docs</a></nav>
     <${Search} key=${route.query ?? ""} initial=${route.query} />
-    <div class="ends"><${Connection} /><${ThemeButton} /><${User} session=${session} /></div>
+    <div class="ends"><${Connection} /><${KeysButton} /><${ThemeButton} /><${User} session=${session} /></div>
   </header>`;
 }
 
@@ -47,6 +48,8 @@ function ThemeButton() {
   return html`<button type="button" class="plain icon" onClick=${toggle} aria-label=${`Show in ${next} colours`} title=${`Show in ${next} colours`}>
     <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><circle cx="8" cy="8" r="6.25" fill="none" stroke="currentColor" stroke-width="1.5" /><path d="M8 1.75a6.25 6.25 0 0 1 0 12.5z" fill="currentColor" /></svg></button>`;
 }
+
+const KeysButton = () => html`<button type="button" class="plain icon roomy" onClick=${openKeys} aria-label="Keys" title="Keys: ?"><kbd aria-hidden="true">?</kbd></button>`;
 
 function User({ session }) {
   if (!session.user) return null;

@@ -12,18 +12,22 @@ export function Spark({ values, label, wide }) {
   </svg>`;
 }
 
-/** outline makes the SVG path of a line, or of the area under it. */
+/** outline makes the SVG path of a line, or of the area under it. Where nothing is known there is a gap. */
 export function outline(values, closed) {
   const top = Math.max(1e-9, ...values.map((v) => v ?? 0));
   const step = width / Math.max(1, values.length - 1);
-  let path = "", open = false, first = 0, last = 0;
+  let path = "", first = null, last = 0;
+  const end = () => {
+    if (first != null && closed) path += `L${last} ${height}L${first} ${height}Z`;
+    first = null;
+  };
   values.forEach((v, i) => {
-    if (v == null) return;
+    if (v == null) return end();
     const x = +(i * step).toFixed(1), y = +(height - 1 - (v / top) * (height - 3)).toFixed(1);
-    path += `${open ? "L" : "M"}${x} ${y}`;
-    if (!open) first = x;
+    path += `${first == null ? "M" : "L"}${x} ${y}`;
+    first ??= x;
     last = x;
-    open = true;
   });
-  return closed && open ? `${path}L${last} ${height}L${first} ${height}Z` : path;
+  end();
+  return path;
 }

@@ -1,37 +1,34 @@
 // Tables: sortable columns, and rows that are only in the page while they are near the window, so that ten thousand cost what forty do.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { classes, rowHeight, Rows } from "./rows.js";
+import { fit, measure, useWidth } from "./columns.js";
 
 const ahead = 16; // rows beyond each edge of the window
 const step = 8; // the range of rows moves in steps, so that not every pixel changes it
 
 /**
  * Table shows rows under columns.
- * columns: [{ key, label, hint, value(row), as(value), cell(row), number, heads, width, phone, share, wide, extra }]. A cell is the text that as makes of the value, faded where that is nothing, or what
- * cell makes. value is what is sorted by: without it the column cannot be sorted; heads marks the one that names the row; width is in pixels, phone the same there, the others share the rest, by their shares; wide
- * columns are left out on a phone, extra ones on a small screen too.
+ * columns: [{ key, label, hint, value(row), as(value), cell(row), number, heads, width, phone, text(row), more, drop }]. A cell is the text that as makes of the value, faded where that is
+ * nothing, or what cell makes. value is what is sorted by: without it the column cannot be sorted; heads marks the one that names the row. How wide a column is comes from what it
+ * has: text is measured where that is not value; more is room in pixels for what stands beside it; width, and phone on a narrow screen, fix it. Where there is no
+ * room for all, columns are left out, those with the highest drop first.
  * id(row) tells rows apart; sort is { key, down } at first; caption is for screen readers. A row's cells are left alone while its object and
  * the columns stay the same ones: what has not changed costs nothing.
  */
 export function Table({ rows, columns, id, sort: first, caption, rowClass, empty }) {
   const [sort, setSort] = useState(first ?? { key: columns[0].key, down: false });
+  const [room, box] = useWidth();
   const sorted = useMemo(() => order(rows, columns, sort, id), [rows, sort]);
-  const widths = useMemo(() => tracks(columns), [columns]);
-  const [body, move] = useRows({ rows: sorted, columns, id, rowClass });
+  const needed = useRef({}).current;
+  const { shown, tracks } = useMemo(() => fit(columns, measure(columns, rows, needed), room), [columns, rows, room]);
+  const kept = useRef(shown);
+  if (kept.current.length !== shown.length || shown.some((c, i) => c !== kept.current[i])) kept.current = shown; // the same array while it has the same columns
+  const [body, move] = useRows({ rows: sorted, columns: kept.current, id, rowClass });
 
   if (rows.length === 0) return html`<p class="empty">${empty ?? "None."}</p>`;
-  return html`<div class="table-box"><table role="table" aria-rowcount=${sorted.length + 1} aria-label=${caption} style=${widths}>
-    <thead role="rowgroup"><tr role="row" aria-rowindex="1">${columns.map((c) => html`<${Head} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr></thead>
+  return html`<div class="table-box" ref=${box}><table role="table" aria-rowcount=${sorted.length + 1} aria-label=${caption} style=${{ "--tracks": tracks }}>
+    <thead role="rowgroup"><tr role="row" aria-rowindex="1">${kept.current.map((c) => html`<${Head} key=${c.key} column=${c} sort=${sort} setSort=${setSort} />`)}</tr></thead>
     <tbody role="rowgroup" ref=${body} onKeyDown=${move} style=${{ height: sorted.length * rowHeight + "px" }} /></table></div>`;
-}
-
-/** tracks are the widths of the columns: of all, and of those that a small screen and a phone show. Where there is no room for all, those of numbers give way. */
-function tracks(columns) {
-  const of = (shown, phone) => columns.filter(shown).map((c) => {
-    const width = (phone && c.phone) || c.width;
-    return width ? `minmax(0, ${width}px)` : `minmax(${c.heads ? 96 : 0}px, ${c.share ?? 1}fr)`;
-  }).join(" ");
-  return { "--all": of(() => true), "--small": of((c) => !c.extra), "--phone": of((c) => !c.extra && !c.wide, true) };
 }
 
 /** useRows keeps the rows near the window in a table's body. It returns the body's ref, and what its keys do. */
