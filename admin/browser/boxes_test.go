@@ -13,8 +13,8 @@ import (
 	"brokerd/admin/fakes"
 )
 
-// widths are those at which each page is looked at: phones, half a screen, desks.
-var widths = []int64{360, 390, 700, 1100, 1440, 1920}
+// windows are the widths at which each page is looked at: phones, half a screen, desks.
+var windows = []int64{360, 390, 700, 1100, 1440, 1920}
 
 // state is a cluster as an operator finds it, and its pages: what can be read on each once it is there.
 type state struct {
@@ -125,7 +125,7 @@ func TestEverythingStandsWhereItBelongs(t *testing.T) {
 			p.mayWrite("404") // the browser's own line about a page of a name that no path can have
 			for _, sight := range state.pages(s) {
 				p.show(sight)
-				for _, width := range widths {
+				for _, width := range windows {
 					p.do(chromedp.EmulateViewport(width, 900))
 					p.settled()
 					for _, fault := range eval[[]string](p, misplaced) {
