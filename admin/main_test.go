@@ -28,7 +28,7 @@ func quiet(t testing.TB) *slog.Logger {
 // end ends a server with the test.
 func end(t testing.TB, shutdown func(context.Context) error) {
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := shutdown(ctx); err != nil {
 			t.Errorf("shutting down: %v", err)
@@ -88,7 +88,7 @@ func startAdmin(t testing.TB, change func(*admin.Options)) *node {
 	o := admin.DefaultOptions()
 	o.HTTPAddress, o.RefreshInterval = "127.0.0.1:0", 100*time.Millisecond
 	change(&o)
-	n := &node{t: t, level: new(slog.LevelVar), http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	n := &node{t: t, level: new(slog.LevelVar), http: &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute}}
 	s, err := admin.New(o, quiet(t), n.level)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func (n *node) act(method, path, body string) {
 
 // client asks daemons.
 func client(t testing.TB) *httpapi.HTTPClient {
-	c := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: 10 * time.Second})
+	c := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: 2 * time.Minute})
 	t.Cleanup(c.Close)
 	return c
 }
@@ -143,5 +143,5 @@ func client(t testing.TB) *httpapi.HTTPClient {
 // eventually asks again until the answer is yes.
 func eventually(t testing.TB, what string, ask func() bool) {
 	t.Helper()
-	cmdtest.Eventually(t, what, 30*time.Second, ask)
+	cmdtest.Eventually(t, what, 2*time.Minute, ask)
 }

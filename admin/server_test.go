@@ -124,7 +124,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 		t.Fatal(resp, err)
 	}
 	defer resp.Body.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for range 2 {
 		if err := n.Shutdown(ctx); err != nil {

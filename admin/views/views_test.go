@@ -73,9 +73,9 @@ func TestRound(t *testing.T) {
 func TestOneBodyForAll(t *testing.T) {
 	b := fakes.NewBroker(t, "a")
 	b.Stats.Topics = []httpapi.Topic{{TopicName: "t", Channels: []httpapi.Channel{{ChannelName: "c", Depth: 7}}}}
-	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: 5 * time.Second})
+	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: time.Minute})
 	defer asks.Close()
-	c := cluster.New(cluster.Config{Brokers: []string{b.Address()}, HTTP: asks, Interval: time.Hour, Patience: time.Second,
+	c := cluster.New(cluster.Config{Brokers: []string{b.Address()}, HTTP: asks, Interval: time.Hour, Patience: time.Minute,
 		Log: slog.New(slog.DiscardHandler)})
 	m := New(c, 1<<20)
 	ctx, cancel := context.WithCancel(t.Context())

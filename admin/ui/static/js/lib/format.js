@@ -69,10 +69,11 @@ export const hourMinute = (t) => minute.format(t * 1000);
 /** moment writes date, time and zone. */
 export const moment = (t) => full.format(t * 1000);
 
+const plain = /^[\x20-\x7e]+$/; // most names, and a test that takes no time
 const odd = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu;
 
 /** visible writes a name from elsewhere so that all of it is seen: what has no picture, or would turn its neighbours around, stands as its number. */
-export const visible = (name) => String(name ?? "").replace(odd, (c) => `\\u${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
+export const visible = (name) => plain.test(name) ? name : String(name ?? "").replace(odd, (c) => `\\u${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
 
 /** plural writes a number and the noun that goes with it. */
 export const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;

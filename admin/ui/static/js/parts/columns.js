@@ -22,15 +22,21 @@ function widthOf(text, kind) {
   return widths.get(key);
 }
 
-/** measure says what each column needs in pixels, by its longest text. It is kept in known and only grows: figures that change must not make columns dance. */
+/**
+ * measure says what each column needs in pixels, by its longest text. It is kept in known and only grows: figures that change must not make columns dance, and
+ * of many rows only those are looked at that are new.
+ */
 export function measure(columns, rows, known) {
+  if (known.columns !== columns) Object.assign(known, { columns, seen: new WeakSet(), need: {} });
+  const fresh = rows.filter((row) => !known.seen.has(row));
+  for (const row of fresh) known.seen.add(row);
   for (const column of columns) {
-    const text = longest(column, rows);
+    const text = longest(column, fresh);
     const kind = column.heads ? "name" : column.class === "mono" ? "mono" : "text";
     const need = Math.max(head(column), text ? widthOf(text, kind) + 4 : 0, column.number ? 34 : 0) + (column.more ?? 0);
-    known[column.key] = Math.max(known[column.key] ?? 0, need);
+    known.need[column.key] = Math.max(known.need[column.key] ?? 0, need);
   }
-  return known;
+  return known.need;
 }
 
 /** head is how much room a column's head needs, with the arrow that says how it is sorted. */
