@@ -78,9 +78,10 @@ test:
 	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
 	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m $(PACKAGES)
 
-# The pages that admind serves under /docs, of the Markdown in docs/.
+# What is made of code in docs/ (references of settings, commands and HTTP), and the pages of all of docs/ that admind serves.
 docs:
-	@go test -count=1 ./admin/docs -run TestTheSiteIsWhatTheFilesSay -update
+	@UPDATE_DOCS=1 go test -count=1 ./cmd/{brokerd,lookupd,admind} ./{broker,lookup,admin}/httpd ./apps/internal/brokerctl -run ThePageOf
+	UPDATE_DOCS=1 go test -count=1 ./admin/docs -run TestTheSiteIsWhatTheFilesSay
 
 # Ends brokers and their storage at random moments, long: CRASHRUNS (20000) seeded runs on a file system in memory that forgets
 # what was not synced, and real brokers, killed CRASHROUNDS (20) times, with the power of a loop-mounted disk cut, on full disks.

@@ -36,6 +36,7 @@ var rooms = []room{
 	{"protocol/grant", nil, "who may do what, judged alike by all daemons and by the tool that writes it down"},
 	{"protocol/release", []string{"protocol"}, "pure: what the build has written into the program"},
 	{"protocol/httpapi", []string{"protocol", "protocol/grant", "protocol/release"}, "apps and admin use it without any daemon"},
+	{"protocol/apitest", []string{"protocol/httpapi", "protocol/grant", "cmd/cmdtest"}, "it is given routes, and knows no daemon; cmdtest holds files to texts"},
 	{"protocol/prototest", []string{"protocol", "protocol/lookupwire", "protocol/httpapi"},
 		"the suite is given an address, so that it can judge any broker"},
 
@@ -121,7 +122,7 @@ var rooms = []room{
 }
 
 // testHelpers may be imported by any test.
-var testHelpers = []string{"protocol/prototest", "diskqueue/vfs", "cmd/cmdtest", "admin/fakes", "apps/internal/apptest"}
+var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/vfs", "cmd/cmdtest", "admin/fakes", "apps/internal/apptest"}
 
 // blackBoxTests start whole daemons and may import them, in their test files only.
 var blackBoxTests = map[string][]string{

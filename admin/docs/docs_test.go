@@ -3,7 +3,6 @@ package docs
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -17,8 +16,6 @@ import (
 	"brokerd/admin/ui"
 )
 
-var update = flag.Bool("update", false, "write site/ again instead of comparing it")
-
 // root is the project's folder.
 const root = "../.."
 
@@ -27,7 +24,7 @@ func TestTheSiteIsWhatTheFilesSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
+	if os.Getenv("UPDATE_DOCS") != "" { // make docs
 		write(t, want)
 		return
 	}

@@ -1,0 +1,68 @@
+package httpd
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"brokerd/admin/compat"
+	"brokerd/protocol/apitest"
+	"brokerd/protocol/httpapi"
+)
+
+// TestThePageOfHTTPIsWhatIsRouted holds docs/openapi and docs/reference to the routes.
+func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
+	topic := apitest.Param{Name: "topic", Required: true, Does: "the topic's name"}
+	channel := apitest.Param{Name: "channel", Required: true, Does: "the channel's name"}
+	node := apitest.Param{Name: "node", Required: true, Does: "the broker's broadcast address and HTTP port, as `host:4151`"}
+	option := apitest.Param{Name: "opt", Required: true, Does: "its key in the configuration file"}
+	const reads, acts = "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 502 UPSTREAM_ERROR", "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 403 CROSS_ORIGIN, 403 CSRF_TOKEN, 502 UPSTREAM_ERROR"
+	of := []apitest.Param{{Name: "of", Does: "`cluster`, `topic`, `channel` or `node`"}, {Name: "topic", Does: "the topic's name"}, {Name: "channel", Does: "the channel's name"},
+		{Name: "node", Does: "the broker"}, {Name: "window", Does: "how far back, as `1h`"}}
+	listing := map[string]any{}
+	list := []apitest.Operation{
+		{Route: "GET /api/topics", Does: "Lists all topics", Params: []apitest.Param{{Name: "inactive", Does: "`true` for those that no broker has, with their channels"}}, Answer: listing, Errors: reads},
+		{Route: "GET /api/topics/:topic", Does: "Tells a topic's figures, in all and by broker", Params: []apitest.Param{topic}, Answer: compat.Topic{}, Errors: reads + ", 404 TOPIC_NOT_FOUND"},
+		{Route: "GET /api/topics/:topic/:channel", Does: "Tells a channel's figures, in all and by broker, with its consumers", Params: []apitest.Param{topic, channel}, Answer: compat.Channel{},
+			Errors: reads + ", 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND"},
+		{Route: "GET /api/nodes", Does: "Lists all brokers", Answer: listing, Errors: reads},
+		{Route: "GET /api/nodes/:node", Does: "Tells a broker's figures", Params: []apitest.Param{node}, Answer: listing, Errors: reads + ", 404 NODE_NOT_FOUND"},
+		{Route: "GET /api/counter", Does: "Tells how many messages each channel has had on each broker", Answer: listing, Errors: reads},
+		{Route: "GET /api/graphite", Does: "Asks Graphite for a rate", Params: []apitest.Param{{Name: "metric", Required: true, Does: "`rate`"}, {Name: "target", Required: true, Does: "what Graphite is asked for"}}, Answer: listing, Errors: reads},
+		{Route: "POST /api/topics", Does: "Makes a topic, and a channel if one is named, on all brokers and known to all lookups", Body: "`{\"topic\":\"orders\",\"channel\":\"billing\"}`", Answer: done{}, Errors: acts},
+		{Route: "POST /api/topics/:topic", Does: "Pauses, unpauses or empties a topic everywhere", Params: []apitest.Param{topic}, Body: "`{\"action\":\"pause\"}`, `unpause` or `empty`", Answer: done{}, Errors: acts + ", 404 TOPIC_NOT_FOUND"},
+		{Route: "POST /api/topics/:topic/:channel", Does: "Pauses, unpauses or empties a channel everywhere", Params: []apitest.Param{topic, channel}, Body: "`{\"action\":\"empty\"}`, `pause` or `unpause`", Answer: done{},
+			Errors: acts + ", 404 CHANNEL_NOT_FOUND"},
+		{Route: "DELETE /api/topics/:topic", Does: "Deletes a topic everywhere, with its messages", Params: []apitest.Param{topic}, Answer: done{}, Errors: acts + ", 404 TOPIC_NOT_FOUND"},
+		{Route: "DELETE /api/topics/:topic/:channel", Does: "Deletes a channel everywhere, with its messages", Params: []apitest.Param{topic, channel}, Answer: done{}, Errors: acts + ", 404 CHANNEL_NOT_FOUND"},
+		{Route: "DELETE /api/nodes/:node", Does: "Hides a broker from those who ask for a topic, and deletes the topic there", Params: []apitest.Param{node}, Body: "`{\"topic\":\"orders\"}`", Answer: done{}, Errors: acts + ", 404 NODE_NOT_FOUND"},
+		{Route: "POST /api/publish", Does: "Publishes a message for trying; admind's own", Body: "`{\"topic\":\"orders\",\"body\":\"...\"}`", Answer: done{}, Errors: acts},
+		{Route: "GET /api/view/:view", Does: "Tells what a page shows; admind's own, and not kept the same between versions", Params: []apitest.Param{{Name: "view", Required: true, Does: "the page"}}, Answer: apitest.Anything{}, Errors: reads},
+		{Route: "GET /api/events", Does: "Streams what a page shows as server-sent events; admind's own", Params: []apitest.Param{{Name: "view", Required: true, Does: "the page"}}, Answer: "events", Errors: reads},
+		{Route: "GET /api/history", Does: "Tells figures of up to the last 8 hours; admind's own", Params: of, Answer: apitest.Anything{}, Errors: reads},
+		{Route: "GET /api/history/sparks", Does: "Tells the small curves of lists; admind's own", Answer: apitest.Anything{}, Errors: reads},
+		{Route: "GET /api/search", Does: "Finds topics, channels, nodes and consumers by a part of their name; admind's own", Params: []apitest.Param{{Name: "q", Required: true, Does: "the part"}}, Answer: apitest.Anything{}, Errors: reads},
+		{Route: "GET /api/session", Does: "Tells who one is, and what one may do; admind's own", Answer: apitest.Anything{}},
+		{Route: "POST /api/session", Does: "Signs in; admind's own", Body: "`{\"user\":\"alice\",\"password\":\"...\"}`", Answer: apitest.Anything{}, Errors: "401 BAD_CREDENTIALS, 429 TOO_MANY_ATTEMPTS"},
+		{Route: "DELETE /api/session", Does: "Signs out; admind's own", Answer: apitest.Anything{}},
+		{Route: "GET /config/:opt", Does: "Tells the value of one setting", Params: []apitest.Param{option}, Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 403 FORBIDDEN"},
+		{Route: "PUT /config/:opt", Does: "Changes `log_level` or `nsqlookupd_http_addresses` at run time", Params: []apitest.Param{option}, Body: "the new value", Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 400 INVALID_VALUE, 403 FORBIDDEN"},
+		{Route: "GET /render", Does: "Fetches a plot from Graphite, with `--proxy-graphite`", Answer: "a picture"},
+		{Route: "GET /metrics", Does: "Tells the metrics of the admin in Prometheus' text form; admind's own", Answer: "metrics as a text"},
+		{Route: "GET /ping", Does: "Tells that the admin is there", Answer: "`OK`"},
+	}
+	a := &api{Config: Config{Log: slog.New(slog.DiscardHandler), Graphite: Graphite{Proxied: true, URL: &url.URL{Scheme: "http", Host: "127.0.0.1"}}, Metrics: http.NotFoundHandler()}}
+	r := httpapi.NewRouter(a.Log, a.Door)
+	a.pages(r)
+	a.reads(r)
+	a.deeds(r)
+	apitest.API{
+		Daemon: "admind", Address: "http://127.0.0.1:4171", Operations: list,
+		About: "All brokers and lookups of a cluster at once. Paths, words and shapes are nsqadmin's; what nsqadmin does not have is marked by its own text.",
+		Unlisted: func(path string) bool { // pages and their files, for browsers
+			return !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/config/") && path != "/ping" && path != "/metrics" && path != "/render"
+		},
+	}.Check(t, r.Routes())
+}

@@ -1,0 +1,59 @@
+package httpd
+
+import (
+	"log/slog"
+	"net/http"
+	"testing"
+
+	"brokerd/protocol/apitest"
+	"brokerd/protocol/httpapi"
+)
+
+// TestThePageOfHTTPIsWhatIsRouted holds docs/openapi and docs/reference to the routes.
+func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
+	topicArg := apitest.Param{Name: "topic", Required: true, Does: "the topic's name"}
+	onTopic := []apitest.Param{topicArg}
+	onChannel := []apitest.Param{topicArg, {Name: "channel", Required: true, Does: "the channel's name"}}
+	level := apitest.Param{Name: "durability", Does: "answer only once it is safe so far: `memory`, `disk` or `fsync`; less than the topic's level changes nothing"}
+	const badTopic = "400 MISSING_ARG_TOPIC, 400 INVALID_TOPIC"
+	const badChannel = "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_ARG_CHANNEL, 404 TOPIC_NOT_FOUND"
+	const noChannel = badChannel + ", 404 CHANNEL_NOT_FOUND"
+	apitest.API{
+		Daemon: "brokerd", Address: "http://127.0.0.1:4151",
+		About: "Publishing, figures and administration of one broker. Paths, words and shapes are nsqd's; what nsqd does not have is marked by its own text.",
+		Operations: append([]apitest.Operation{
+			{Route: "POST /pub", Does: "Publishes the body as one message; the topic is made when there is none", Body: "the message, as it is",
+				Params: []apitest.Param{topicArg, {Name: "defer", Does: "milliseconds until it is delivered, up to --max-req-timeout"}, level}, Answer: "`OK`",
+				Errors: badTopic + ", 400 MSG_EMPTY, 400 INVALID_DEFER, 400 INVALID_DURABILITY, 413 MSG_TOO_BIG, 503 EXITING"},
+			{Route: "POST /mpub", Does: "Publishes many messages, all or none", Body: "one message a line, empty lines left out; with `binary`, the body of the wire's MPUB",
+				Params: []apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}, level}, Answer: "`OK`",
+				Errors: badTopic + ", 400 INVALID_DURABILITY, 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 503 EXITING"},
+			{Route: "GET /ping", Does: "Tells whether publishes are taken", Answer: "`OK`; with status 500 `NOK - ` and what is wrong", Errors: "500 NOK"},
+			{Route: "GET /info", Does: "Tells what clients and tools need to know of the broker", Answer: httpapi.Info{}},
+			{Route: "GET /stats", Does: "Tells the figures of topics, channels and connections, as a text or as JSON", Answer: httpapi.Stats{}, Params: []apitest.Param{
+				{Name: "format", Does: "`json` for JSON; a text for people without it"}, {Name: "topic", Does: "only this topic"}, {Name: "channel", Does: "only channels of this name"},
+				{Name: "include_clients", Does: "`false` leaves connections out"}, {Name: "include_mem", Does: "`false` leaves the heap out"}}},
+			{Route: "GET /storage", Does: "Tells about the disk that queues are on; brokerd's own", Answer: httpapi.Storage{}},
+			{Route: "POST /topic/create", Does: "Makes a topic; one that is there stays", Params: onTopic, Errors: badTopic},
+			{Route: "POST /topic/delete", Does: "Deletes a topic with its channels and messages", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
+			{Route: "POST /topic/empty", Does: "Discards what the topic keeps for channels to come", Params: onTopic, Errors: badTopic + ", 404 TOPIC_NOT_FOUND"},
+			{Route: "POST /topic/pause", Does: "Has the topic keep messages instead of giving them to its channels", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
+			{Route: "POST /topic/unpause", Does: "Ends the pause", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
+			{Route: "GET /topic/config", Does: "Tells the topic's options; brokerd's own", Params: onTopic, Answer: map[string]any{}, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
+			{Route: "POST /topic/config", Does: "Sets those options that the body names, all or none; brokerd's own", Params: onTopic, Body: "a JSON object of options, as `{\"durability\":\"fsync\"}`",
+				Answer: map[string]any{}, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND, 413 BODY_TOO_BIG"},
+			{Route: "POST /channel/create", Does: "Makes a channel of a topic that is there; one that is there stays", Params: onChannel, Errors: badChannel},
+			{Route: "POST /channel/delete", Does: "Deletes a channel with its messages, and disconnects its consumers", Params: onChannel, Errors: noChannel},
+			{Route: "POST /channel/empty", Does: "Discards what waits in a channel", Params: onChannel, Errors: noChannel},
+			{Route: "POST /channel/pause", Does: "Has a channel deliver nothing", Params: onChannel, Errors: noChannel},
+			{Route: "POST /channel/unpause", Does: "Ends the pause", Params: onChannel, Errors: noChannel},
+			{Route: "GET /config/:opt", Does: "Tells the value of one setting", Params: []apitest.Param{{Name: "opt", Required: true, Does: "its key in the configuration file"}},
+				Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION"},
+			{Route: "PUT /config/:opt", Does: "Changes one of the settings that can change at run time", Body: "the new value",
+				Params: []apitest.Param{{Name: "opt", Required: true, Does: "its key in the configuration file"}}, Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 400 INVALID_VALUE"},
+			{Route: "GET /metrics", Does: "Tells the metrics of the broker in Prometheus' text form; brokerd's own", Answer: "metrics as a text"},
+			{Route: "PUT /debug/setblockrate", Does: "Sets after how many nanoseconds of waiting the block profile takes a sample", Params: []apitest.Param{{Name: "rate", Required: true, Does: "nanoseconds; 0 for never"}}, Errors: "400 invalid"},
+			{Route: "POST /debug/freememory", Does: "Gives memory that is not in use back to the system"},
+		}, apitest.Profiles()...),
+	}.Check(t, newHandler(Config{Log: slog.New(slog.DiscardHandler), Metrics: http.NotFoundHandler()}).Routes())
+}
