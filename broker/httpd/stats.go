@@ -69,8 +69,21 @@ func channelStats(s *topic.ChannelStats) httpapi.Channel {
 		ChannelName: s.Name, Depth: s.Depth, BackendDepth: s.BackendDepth, InFlightCount: s.InFlight, DeferredCount: s.Deferred,
 		MessageCount: s.MessageCount, ZoneLocalMsgCount: s.ZoneLocal, RegionLocalMsgCount: s.RegionLocal, GlobalMsgCount: s.Global,
 		RequeueCount: s.RequeueCount, TimeoutCount: s.TimeoutCount, ClientCount: s.Consumers, Paused: s.Paused,
-		DisconnectRequeueCount: s.DisconnectRequeueCount,
+		DisconnectRequeueCount: s.DisconnectRequeueCount, Accounting: accounting(s),
 	}
+}
+
+// accounting returns what became of a channel's messages.
+func accounting(s *topic.ChannelStats) *httpapi.Accounting {
+	a := &httpapi.Accounting{Accepted: s.Counts.Accepted, Finished: s.Counts.Finished, InFlight: uint64(s.InFlight),
+		Deferred: uint64(s.Deferred), Waiting: uint64(s.Held - s.InFlight - s.Deferred), Balanced: s.Balanced}
+	for reason, n := range s.Counts.Named() {
+		if a.Discarded == nil {
+			a.Discarded = map[string]uint64{}
+		}
+		a.Discarded[reason] = n
+	}
+	return a
 }
 
 // observerOf returns the channel's latencies, nil when there are none.

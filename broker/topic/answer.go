@@ -178,6 +178,9 @@ func (c *Channel) nudgeLocked() {
 func (c *Channel) wakeOneLocked(s *Subscription, later *Wakes) {
 	c.waiting.remove(s)
 	s.parked, s.woken = false, true
+	if c.topic.registry.cfg.TopologyAware {
+		s.came = c.topic.registry.now()
+	}
 	c.woken++
 	c.latest = s
 	if later == nil || !later.add(s.owner) {

@@ -38,6 +38,7 @@ type ChannelStats struct {
 
 	// Counts is since the channel was made, at level memory since the start. Its sum is Balanced unless something is wrong.
 	Counts   journal.Counts
+	Held     int // messages that wait, are in flight or deferred, all at the same moment as Counts
 	Balanced bool
 }
 
@@ -63,7 +64,7 @@ func (c *Channel) Stats() ChannelStats {
 		InFlight: c.inflight.Len(), Deferred: c.deferredLocked(), Consumers: len(c.subs),
 		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
-		Counts:                 c.n.Counts, Balanced: c.n.Gone()+uint64(c.heldLocked()) == c.n.Accepted,
+		Counts:                 c.n.Counts, Held: c.heldLocked(), Balanced: c.n.Gone()+uint64(c.heldLocked()) == c.n.Accepted,
 		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldestLocked(),
 	}
 	if c.delays != nil {

@@ -53,6 +53,7 @@ type Subscription struct {
 	woken      bool  // it was, and has not taken yet
 	meant      int   // messages that it was woken for
 	since      int64 // when it began with what it answers next
+	came       int64 // when it was woken or came for messages last, where the topology counts
 	turn       int64 // nanoseconds that it needs for a message, lately; 0: not known yet
 	closed     bool
 	prev, next *Subscription // in Channel.waiting
@@ -430,14 +431,43 @@ func (c *Channel) countLocalityLocked(s *Subscription, n int) {
 	}
 }
 
-// nearerReadyLocked reports whether a nearer consumer should get the next message: it has credit, and the topology counts.
+// stalledAfter is how long a consumer may take to send what it was given before it counts as having no credit.
+const stalledAfter = 100 * time.Millisecond
+
+// stalledLocked reports whether who sends for the consumer has not come back for more for long: its socket is full, and it may stay so
+// until its write deadline.
+func (s *Subscription) stalledLocked(now int64) bool {
+	return !s.parked && now-s.came > int64(stalledAfter)
+}
+
+// nearerReadyLocked reports whether a nearer consumer should get the next message: it has credit, and the topology counts. One that does
+// not come for it is looked at again soon.
 func (c *Channel) nearerReadyLocked(s *Subscription) bool {
 	if !c.topic.registry.cfg.TopologyAware {
 		return false
 	}
-	return slices.ContainsFunc(c.subs, func(o *Subscription) bool {
-		return o.locality < s.locality && o.ready > o.inflight
-	})
+	now := c.topic.registry.now()
+	s.came = now
+	if !slices.ContainsFunc(c.subs, func(o *Subscription) bool {
+		return o.locality < s.locality && o.ready > o.inflight && !o.stalledLocked(now)
+	}) {
+		return false
+	}
+	c.recheckLocked()
+	return true
+}
+
+// forsakeStalledLocked gives to others what was set aside for consumers that do not come for it.
+func (c *Channel) forsakeStalledLocked(now int64) {
+	if !c.topic.registry.cfg.TopologyAware {
+		return
+	}
+	for _, s := range c.subs {
+		if s.meant > 0 && s.stalledLocked(now) {
+			c.meant -= s.meant
+			s.meant = 0
+		}
+	}
 }
 
 // HasCredit reports whether the consumer could get a message now, if there were one.

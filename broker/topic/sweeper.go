@@ -206,6 +206,7 @@ func (c *Channel) expire(now int64) {
 	defer c.mu.Unlock()
 	c.armed = math.MaxInt64
 	c.expireLocked(now, sweepBatch)
+	c.forsakeStalledLocked(now)
 	c.armLocked()
 	c.nudgeLocked()
 }

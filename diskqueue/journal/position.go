@@ -1,6 +1,9 @@
 package journal
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Position is the number of a message in its topic: 1, 2, 3 and so on, in the order in which they were published. 0 is none. No
 // number that was shown to anybody, or of which anything may be on the disk, is ever given to another message. An id is a label for
@@ -78,6 +81,17 @@ type Counts struct {
 	Accepted  uint64          `json:"accepted,omitempty"`
 	Finished  uint64          `json:"finished,omitempty"`
 	Discarded [Reasons]uint64 `json:"discarded,omitzero"` // by Reason
+}
+
+// Named returns, by their names, the reasons for which messages were discarded, and how many.
+func (c *Counts) Named() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		for reason, n := range c.Discarded {
+			if n > 0 && !yield(Reason(reason).String(), n) {
+				return
+			}
+		}
+	}
 }
 
 // Gone returns how many messages have left the channel.

@@ -50,6 +50,21 @@ type Channel struct {
 	// DisconnectRequeueCount is not in nsqd's answer: messages that came back because their consumer went away. It stands
 	// last and only when there are any, so that the keys before it keep nsqd's order.
 	DisconnectRequeueCount uint64 `json:"disconnect_requeue_count,omitempty"`
+
+	// Accounting is not in nsqd's answer either.
+	Accounting *Accounting `json:"accounting,omitempty"`
+}
+
+// Accounting is what became of every message that a channel has accepted since it was made; at level memory since the start, with what
+// the start found. Accepted is the sum of all other figures, unless something is wrong: then Balanced is false.
+type Accounting struct {
+	Accepted  uint64            `json:"accepted"`
+	Finished  uint64            `json:"finished"`
+	Discarded map[string]uint64 `json:"discarded,omitempty"` // by reason
+	Waiting   uint64            `json:"waiting"`
+	InFlight  uint64            `json:"in_flight"`
+	Deferred  uint64            `json:"deferred"`
+	Balanced  bool              `json:"balanced"`
 }
 
 // Client is one connection, as a consumer in a Channel or as a producer in Stats.
