@@ -31,6 +31,7 @@ type room struct {
 var rooms = []room{
 	{"protocol", nil, "the wire is pure: whoever reads it must need nothing else"},
 	{"protocol/lookupwire", []string{"protocol"}, "the registration wire is pure and shares names only"},
+	{"protocol/tlsfiles", nil, "certificates in files; who shows them decides the rest"},
 	{"protocol/exposition", nil, "how metrics are shown: which there are, daemons know"},
 	{"protocol/loglevel", nil, "pure: words and what they stand for"},
 	{"protocol/grant", nil, "who may do what, judged alike by all daemons and by the tool that writes it down"},
@@ -63,7 +64,7 @@ var rooms = []room{
 		"one client's connection; the server above composes it with the rest"},
 	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/telemetry", "broker/bodies"},
 		"answers HTTP through an interface that the server fulfils, so that it is tested without one"},
-	{"broker", []string{"protocol", "protocol/exposition", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "broker/...", "diskqueue/..."},
+	{"broker", []string{"protocol", "protocol/exposition", "protocol/tlsfiles", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "broker/...", "diskqueue/..."},
 		"composes its rooms; brokers share nothing with lookups"},
 
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
@@ -76,7 +77,7 @@ var rooms = []room{
 	{"lookup", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/lookupwire", "protocol/loglevel", "lookup/..."},
 		"a lookup runs without a broker's code"},
 
-	{"admin/...", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
+	{"admin/...", []string{"protocol", "protocol/exposition", "protocol/tlsfiles", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},
 	{"admin/metrics", []string{"protocol/exposition", "admin/cluster"}, "it is handed snapshots"},
 	{"admin/history", nil, "pure but for one lock, so that a model can check it: what points mean is decided above"},
 	{"admin/compat", []string{"protocol/httpapi"}, "pure: nsqadmin's shapes and sums"},
@@ -115,10 +116,10 @@ var rooms = []room{
 
 	{"cmd/child", []string{"protocol/httpapi"}, "it runs any command, ours or NSQ's, and asks its /ping"},
 	{"cmd/cmdtest", []string{"cmd/child", "cmd/cmdkit", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},
-	{"cmd/cmdkit", []string{"protocol/loglevel", "protocol/release"}, "it turns text into values and must know no daemon"},
-	{"cmd/brokerd", []string{"protocol/release", "cmd/cmdkit", "broker"}, "flags, signals and exit code; no logic"},
-	{"cmd/lookupd", []string{"protocol/release", "cmd/cmdkit", "lookup"}, "flags, signals and exit code; no logic"},
-	{"cmd/admind", []string{"protocol/release", "cmd/cmdkit", "admin"}, "flags, signals and exit code; no logic"},
+	{"cmd/cmdkit", []string{"protocol/httpapi", "protocol/loglevel", "protocol/release"}, "it turns text into values and must know no daemon"},
+	{"cmd/brokerd", []string{"protocol/release", "cmd/cmdkit", "broker", "protocol/httpapi"}, "flags, signals and exit code; no logic"},
+	{"cmd/lookupd", []string{"protocol/release", "cmd/cmdkit", "lookup", "protocol/httpapi"}, "flags, signals and exit code; no logic"},
+	{"cmd/admind", []string{"protocol/release", "cmd/cmdkit", "admin", "protocol/httpapi"}, "flags, signals and exit code; no logic"},
 }
 
 // testHelpers may be imported by any test.

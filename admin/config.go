@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -15,8 +17,12 @@ type settings struct {
 	cluster *cluster.Cluster
 	level   *slog.LevelVar
 
-	mu   sync.Mutex
-	opts Options // guarded by mu; its log level changes
+	reload func() error // set before Start; nil when settings cannot be read anew
+
+	mu      sync.Mutex // guards what follows
+	opts    Options
+	origins httpapi.Origins
+	later   map[string]any // by key: what needs a restart
 }
 
 // Config returns an option by its key, as nsqadmin shows it: texts as they are, durations in nanoseconds, the log level as a
@@ -24,6 +30,10 @@ type settings struct {
 func (s *settings) Config(key string) (any, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.valueLocked(key)
+}
+
+func (s *settings) valueLocked(key string) (any, bool) {
 	switch key {
 	case "log_level":
 		return loglevel.Number(s.opts.LogLevel), true
@@ -62,5 +72,76 @@ func (s *settings) SetLogLevel(word string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opts.LogLevel = word
+	s.origins.Changed("log-level", "log_level")
+	return nil
+}
+
+// List returns every setting for GET /config.
+func (s *settings) List() httpapi.Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.origins.List(s.opts.options(), func(key string) any {
+		value, _ := s.valueLocked(key)
+		return value
+	}, s.later)
+}
+
+var errNoReload = errors.New("this admind was not started from settings that can be read anew")
+
+// Reload is an empty PUT /config.
+func (s *settings) Reload() error {
+	if s.reload == nil {
+		return errNoReload
+	}
+	return s.reload()
+}
+
+func (o *Options) options() []httpapi.Option {
+	var list []httpapi.Option
+	for _, s := range o.Settings() {
+		list = append(list, httpapi.Option{Key: s.Key, Flag: s.Name, Value: s.Value, Reload: s.Reload})
+	}
+	return list
+}
+
+// Configured tells the admind, before it starts, where its settings came from, and how they are read anew; reload may be nil.
+func (s *Server) Configured(from httpapi.Origins, reload func() error) {
+	s.settings.origins, s.settings.reload = from, reload
+}
+
+// Reload puts the options in force that can change while the admind runs: certificates, lookups and the log level. All are taken, or
+// none when the error is not nil.
+func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
+	if err := fresh.Validate(); err != nil {
+		return err
+	}
+	level, err := loglevel.Parse(fresh.LogLevel)
+	if err != nil {
+		return err
+	}
+	served, shown, err := fresh.pairs(s.log)
+	if err != nil {
+		return err
+	}
+	set := s.settings
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	if (served == nil) != (s.served.Load() == nil) || (shown == nil) != (s.shown.Load() == nil) {
+		return errors.New("turning certificates on or off needs a restart")
+	}
+	if s.cluster.ByLookups() {
+		if err := s.cluster.SetLookups(fresh.LookupdHTTPAddresses); err != nil {
+			return fmt.Errorf("--lookupd-http-address: %w", err)
+		}
+	}
+	set.later = map[string]any{}
+	for _, one := range httpapi.Merge(set.opts.options(), fresh.options()) {
+		value, _ := httpapi.ConfigValue(one.Value)
+		set.later[one.Key] = value
+	}
+	set.origins = from
+	set.level.Set(level.Level())
+	s.served.Store(served)
+	s.shown.Store(shown)
 	return nil
 }

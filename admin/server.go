@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/admin/access"
@@ -23,6 +24,7 @@ import (
 	"brokerd/admin/ui"
 	"brokerd/admin/views"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/tlsfiles"
 )
 
 // patience is how long a page waits for an answer that the last good one can stand in for: a page is to be there in 200 ms.
@@ -47,6 +49,9 @@ type Server struct {
 	streams  chan struct{} // closed when event streams are to end
 	failed   chan error
 	warnings []string
+	settings *settings
+	served   atomic.Pointer[tlsfiles.Pair] // of the listener; nil for plain HTTP
+	shown    atomic.Pointer[tlsfiles.Pair] // to daemons; nil for none
 
 	// Set by Start before any goroutine.
 	listener net.Listener
@@ -66,7 +71,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	if err := s.loadTLS(); err != nil {
 		return nil, err
 	}
-	clientTLS, err := opts.clientTLS()
+	clientTLS, err := s.clientTLS()
 	if err != nil {
 		return nil, err
 	}
@@ -83,33 +88,48 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		Lookups: opts.LookupdHTTPAddresses, Brokers: opts.NSQDHTTPAddresses, HTTP: s.asks, Interval: opts.RefreshInterval,
 		Patience: min(patience, opts.RequestTimeout), Kept: kept, Log: log,
 	})
+	s.settings = &settings{opts: opts, cluster: s.cluster, level: level}
 	s.maker = views.New(s.cluster, opts.HistoryLimit<<20)
 	s.notifier = audit.NewNotifier(opts.NotificationEndpoint, s.notifies, log)
 	return s, nil
 }
 
-// loadTLS reads the certificate of the listener.
+// pairs reads the certificates, of the listener and to show to daemons; nil for those that there are none of.
+func (o *Options) pairs(log *slog.Logger) (served, shown *tlsfiles.Pair, err error) {
+	if o.TLSCert != "" {
+		if served, err = tlsfiles.Load(o.TLSCert, o.TLSKey, log); err != nil {
+			return nil, nil, fmt.Errorf("--tls-cert: %w", err)
+		}
+	}
+	if o.ClientTLSCert != "" {
+		if shown, err = tlsfiles.Load(o.ClientTLSCert, o.ClientTLSKey, log); err != nil {
+			return nil, nil, fmt.Errorf("failed to LoadX509KeyPair %s, %s - %w", o.ClientTLSCert, o.ClientTLSKey, err)
+		}
+	}
+	return served, shown, nil
+}
+
+// loadTLS reads the certificates and makes the listener's configuration.
 func (s *Server) loadTLS() error {
-	if s.opts.TLSCert == "" {
-		return nil
-	}
-	cert, err := tls.LoadX509KeyPair(s.opts.TLSCert, s.opts.TLSKey)
+	served, shown, err := s.opts.pairs(s.log)
 	if err != nil {
-		return fmt.Errorf("--tls-cert: %w", err)
+		return err
 	}
-	s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	s.served.Store(served)
+	s.shown.Store(shown)
+	if served != nil {
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.served.Load().Certificate(), nil }}
+	}
 	return nil
 }
 
 // clientTLS returns how daemons are spoken to over TLS.
-func (o *Options) clientTLS() (*tls.Config, error) {
+func (s *Server) clientTLS() (*tls.Config, error) {
+	o := &s.opts
 	c := &tls.Config{InsecureSkipVerify: o.TLSInsecure}
-	if o.ClientTLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(o.ClientTLSCert, o.ClientTLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("failed to LoadX509KeyPair %s, %s - %w", o.ClientTLSCert, o.ClientTLSKey, err)
-		}
-		c.Certificates = []tls.Certificate{cert}
+	if s.shown.Load() != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.shown.Load().Certificate(), nil }
 	}
 	if o.TLSRootCAFile != "" {
 		pem, err := os.ReadFile(o.TLSRootCAFile)
@@ -188,7 +208,7 @@ func (s *Server) compose(bound net.Addr) error {
 		Cluster: s.cluster, Maker: s.maker, Guard: guard, Trail: s.trail, Notify: s.notifier, Log: s.log,
 		Metrics: metrics.New(s.snapshot).Handler(s.log), UI: ui.Files(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
 		Refresh: s.opts.RefreshInterval, Warnings: s.warnings, Door: httpapi.Door{Hosts: slices.Concat(s.opts.AllowedHosts, s.opts.OldAllowedHosts), Origins: s.opts.AllowedOrigins}, ConfigFrom: config,
-		Settings: &settings{opts: s.opts, cluster: s.cluster, level: s.level},
+		Settings: s.settings,
 		Graphite: httpd.Graphite{
 			URL: graphite, Proxied: s.opts.ProxyGraphite, Prefix: s.opts.StatsdPrefix, CounterFormat: s.opts.StatsdCounterFormat,
 			GaugeFormat: s.opts.StatsdGaugeFormat, Interval: s.opts.StatsdInterval, UserHeader: s.opts.ACLHeader,

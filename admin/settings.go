@@ -12,6 +12,7 @@ type Setting struct {
 	Value any // pointer into Options: *string, *bool, *int, *int64, *time.Duration or *[]string
 
 	EmptyCounts bool // an empty text says something, such as "off"; everywhere else it means that nothing was said
+	Reload      bool // a reload changes it while the daemon runs
 }
 
 // Settings lists every option that /config tells, in the help's order, each with a pointer into o.
@@ -19,12 +20,12 @@ func (o *Options) Settings() []Setting {
 	list := []Setting{
 		{Name: "http-address", Group: "Serving", Value: &o.HTTPAddress, Help: "page and API: host:port"},
 		{Name: "base-path", Group: "Serving", Value: &o.BasePath, Help: "path that everything is under"},
-		{Name: "tls-cert", Group: "Serving", Value: &o.TLSCert, Help: "certificate file; with --tls-key HTTPS is served instead of HTTP"},
-		{Name: "tls-key", Group: "Serving", Value: &o.TLSKey, Help: "key file"},
+		{Name: "tls-cert", Reload: true, Group: "Serving", Value: &o.TLSCert, Help: "certificate file; with --tls-key HTTPS is served instead of HTTP"},
+		{Name: "tls-key", Reload: true, Group: "Serving", Value: &o.TLSKey, Help: "key file"},
 		{Name: "dev-static-dir", Group: "Serving", Value: &o.DevStaticDir,
 			Help: "folder to read the page's files from at each request, for those who work on them"},
 
-		{Name: "lookupd-http-address", Key: "nsqlookupd_http_addresses", Group: "Daemons", Value: &o.LookupdHTTPAddresses,
+		{Name: "lookupd-http-address", Reload: true, Key: "nsqlookupd_http_addresses", Group: "Daemons", Value: &o.LookupdHTTPAddresses,
 			Help: "lookup, host:port"},
 		{Name: "nsqd-http-address", Key: "nsqd_http_addresses", Group: "Daemons", Value: &o.NSQDHTTPAddresses,
 			Help: "broker, host:port, where there are no lookups"},
@@ -37,8 +38,8 @@ func (o *Options) Settings() []Setting {
 		{Name: "http-client-request-timeout", Group: "Daemons", Value: &o.RequestTimeout, Help: "for a question to a daemon with its answer"},
 		{Name: "http-client-tls-insecure-skip-verify", Group: "Daemons", Value: &o.TLSInsecure, Help: "take any certificate of a daemon"},
 		{Name: "http-client-tls-root-ca-file", Group: "Daemons", Value: &o.TLSRootCAFile, Help: "authorities that daemons' certificates are checked against"},
-		{Name: "http-client-tls-cert", Group: "Daemons", Value: &o.ClientTLSCert, Help: "certificate file to show to daemons"},
-		{Name: "http-client-tls-key", Group: "Daemons", Value: &o.ClientTLSKey, Help: "key file"},
+		{Name: "http-client-tls-cert", Reload: true, Group: "Daemons", Value: &o.ClientTLSCert, Help: "certificate file to show to daemons"},
+		{Name: "http-client-tls-key", Reload: true, Group: "Daemons", Value: &o.ClientTLSKey, Help: "key file"},
 
 		{Name: "users-file", Group: "Access", Value: &o.UsersFile,
 			Help: "people sign in with a name and password of this file; see: admind user add"},
@@ -65,7 +66,7 @@ func (o *Options) Settings() []Setting {
 		{Name: "statsd-prefix", EmptyCounts: true, Group: "Graphite", Value: &o.StatsdPrefix, Help: "of names; %s is the node"},
 		{Name: "statsd-interval", Group: "Graphite", Value: &o.StatsdInterval, Help: "in which brokers send to statsd"},
 
-		{Name: "log-level", Group: "Logging", Value: &o.LogLevel, Help: "debug, info, warn, error or fatal"},
+		{Name: "log-level", Reload: true, Group: "Logging", Value: &o.LogLevel, Help: "debug, info, warn, error or fatal"},
 		{Name: "log-format", Group: "Logging", Value: &o.LogFormat, Help: "text or json"},
 		{Name: "log-prefix", EmptyCounts: true, Group: "Logging", Value: &o.LogPrefix, Help: "accepted for nsqadmin's scripts, without effect"},
 	}

@@ -30,7 +30,6 @@ func (o *Options) checkAccess() error {
 }
 
 // door is who is let in to HTTP.
-func (s *Server) door() httpapi.Door {
-	o := &s.opts
+func (s *Server) door(o *Options) httpapi.Door {
 	return httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.HTTPAllowHosts...), Origins: o.HTTPAllowOrigins, Insecure: o.Insecure}
 }

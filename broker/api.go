@@ -30,7 +30,7 @@ func (a api) Producers() []httpapi.Client { return a.s.sessions.Producers() }
 func (a api) SaveMetadata() error { return a.s.catalog.Save() }
 
 func (a api) Info() httpapi.Info {
-	o := &a.s.opts
+	o := a.s.now()
 	build := release.This()
 	return httpapi.Info{
 		Version: Version, Release: &build, BroadcastAddress: o.BroadcastAddress, Hostname: hostname(), HTTPPort: portOf(a.s.doors.http),
@@ -43,7 +43,7 @@ func (a api) Info() httpapi.Info {
 
 // Storage asks the system each time. Where it does not tell, as on some systems, the bytes are 0.
 func (a api) Storage() httpapi.Storage {
-	out := httpapi.Storage{DataPath: a.s.dataDir, Durability: a.s.opts.Durability.String()}
+	out := httpapi.Storage{DataPath: a.s.dataDir, Durability: a.s.now().Durability.String()}
 	if space, err := vfs.OS().Free(a.s.dataDir); err == nil {
 		out.FreeBytes, out.TotalBytes = space.Free, space.Total
 		if a.s.keeper != nil { // who else would refuse publishes
@@ -54,30 +54,33 @@ func (a api) Storage() httpapi.Storage {
 }
 
 func (a api) Config(name string) (any, bool) {
-	a.s.mu.Lock()
-	defer a.s.mu.Unlock()
-	return a.s.opts.Config(name)
+	value, ok := a.s.now().Config(name)
+	return httpapi.Mask(value), ok
 }
+
+func (a api) Settings() httpapi.Settings { return a.s.settingsOf() }
+
+func (a api) Reload() error { return a.s.reloadNow() }
 
 func (a api) SetLogLevel(word string) error {
 	level, err := parseLogLevel(word)
 	if err != nil {
 		return err
 	}
-	a.s.level.Set(level)
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	a.s.opts.LogLevel = strings.ToLower(word)
+	a.s.level.Set(level)
+	a.s.set("log-level", "log_level", func(o *Options) { o.LogLevel = strings.ToLower(word) })
 	return nil
 }
 
 func (a api) SetLookupdAddresses(addresses []string) error {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
 	if err := a.s.registrar.SetAddresses(addresses); err != nil {
 		return err
 	}
-	a.s.mu.Lock()
-	defer a.s.mu.Unlock()
-	a.s.opts.LookupdTCPAddresses = addresses
+	a.s.set("lookupd-tcp-address", "nsqlookupd_tcp_addresses", func(o *Options) { o.LookupdTCPAddresses = addresses })
 	return nil
 }
 
@@ -114,7 +117,7 @@ func (q *queueStore) Open(name string) (*nsqdata.Queue, error) {
 	o := q.opts
 	return nsqdata.Open(name, nsqdata.QueueOptions{
 		Dir: q.dir, MaxBytesPerFile: o.MaxBytesPerFile,
-		MinMsgSize: protocol.MessageHeaderSize, MaxMsgSize: int32(o.MaxMsgSize) + protocol.MessageHeaderSize,
+		MinMsgSize: protocol.MessageHeaderSize, MaxMsgSize: int32(max(o.MaxMsgSize, overflowMessage)) + protocol.MessageHeaderSize,
 		SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Logf: q.logf,
 	})
 }

@@ -112,17 +112,13 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	return recovery, nil
 }
 
-// levelOf returns the level of a topic that is made now: that of the first pattern that fits, else the node's.
-func (s *Server) levelOf(name string) topic.Level {
-	for _, rule := range s.opts.TopicDurability {
-		pattern, level, _ := strings.Cut(rule, "=")
-		if ok, err := path.Match(pattern, name); ok && err == nil {
-			if l, err := topic.ParseLevel(level); err == nil {
-				return l
-			}
-		}
-	}
-	return topic.Level(s.opts.Durability)
+// levelOf returns the level of a topic that is made now.
+func (s *Server) levelOf(name string) topic.Level { return s.now().levelFor(name) }
+
+// fits reports whether a topic's name is one that the pattern means.
+func fits(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
 }
 
 // wantsLog reports whether a topic may be at a level above memory.

@@ -27,6 +27,12 @@ func (s *Server) snapshot() metrics.Snapshot {
 	for address, connected := range s.registrar.Connected() {
 		m.Lookups = append(m.Lookups, metrics.Lookup{Address: address, Connected: connected})
 	}
+	if pair := s.tlsNow().pair; pair != nil {
+		m.Certificate = pair.Expiry()
+	}
+	s.mu.Lock()
+	m.Reloads = s.reloads
+	s.mu.Unlock()
 	if s.keeper != nil {
 		m.Log = s.logFigures()
 	}

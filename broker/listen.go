@@ -8,10 +8,7 @@ import (
 	"net"
 	"time"
 
-	"brokerd/broker/bodies"
-	"brokerd/broker/httpd"
 	"brokerd/broker/session"
-	"brokerd/protocol"
 )
 
 // doors are the listeners. Each has its address once it is bound.
@@ -38,7 +35,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if s.tls.server != nil && o.HTTPSAddress != "" {
+	if s.tlsNow().server != nil && o.HTTPSAddress != "" {
 		s.doors.https, err = s.bind(ctx, "https-address", o.HTTPSAddress)
 	}
 	return err
@@ -166,38 +163,6 @@ func (s *Server) serveHTTP() {
 		run(func() error { return s.http.Serve(s.doors.http) })
 	}
 	if s.doors.https != nil {
-		run(func() error { return s.http.ServeTLS(s.doors.https, s.tls.server) })
-	}
-}
-
-// compose makes the two front doors.
-func (s *Server) compose() {
-	o := &s.opts
-	cfg := session.Config{
-		Topics: s.registry, Version: Version,
-		Limits: protocol.IdentifyLimits{
-			MaxHeartbeatInterval: o.MaxHeartbeatInterval, MinOutputBufferTimeout: o.MinOutputBufferTimeout,
-			MaxOutputBufferTimeout: o.MaxOutputBufferTimeout, MaxOutputBufferSize: o.MaxOutputBufferSize,
-			MaxMsgTimeout: o.MaxMsgTimeout,
-		},
-		MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxRdyCount: o.MaxRdyCount, MaxReqTimeout: o.MaxReqTimeout,
-		MsgTimeout: o.MsgTimeout, HeartbeatInterval: o.ClientTimeout / 2, OutputBufferTimeout: o.OutputBufferTimeout,
-		TLS: s.tls.server, TLSRequired: o.TLSRequired != TLSNotRequired,
-		Deflate: o.DeflateEnabled, Snappy: o.SnappyEnabled, MaxDeflateLevel: o.MaxDeflateLevel,
-		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
-	}
-	s.unfinished = bodies.New(max(o.MaxUnfinished, 2*max(o.MaxBodySize, o.MaxMsgSize)))
-	cfg.Unfinished = s.unfinished
-	if s.auth != nil {
-		cfg.Auth = s.auth
-	}
-	s.sessions = session.NewServer(cfg)
-	if s.doors.http != nil || s.doors.https != nil {
-		s.http = httpd.New(httpd.Config{
-			Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
-			Metrics: s.newMetrics().Handler(s.log), Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
-			HTTPSPort:  portOf(s.doors.https),
-			Unfinished: s.unfinished, Door: s.door(),
-		})
+		run(func() error { return s.http.ServeTLS(s.doors.https, s.watched()) })
 	}
 }

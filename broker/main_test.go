@@ -53,11 +53,21 @@ func start(t testing.TB, change func(*broker.Options)) *node {
 
 func startWith(t testing.TB, o broker.Options) *node {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	s, err := broker.New(o, log, new(slog.LevelVar))
+	s, err := broker.New(o, errorsOnly(t), new(slog.LevelVar))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, s, o)
+}
+
+// errorsOnly is a log of errors only.
+func errorsOnly(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+}
+
+// serve starts a broker that is made.
+func serve(t testing.TB, s *broker.Server, o broker.Options) *node {
+	t.Helper()
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"brokerd/broker/catalog"
 	"brokerd/broker/httpd"
 	"brokerd/broker/keeper"
+	"brokerd/broker/metrics"
 	"brokerd/broker/registrar"
 	"brokerd/broker/session"
 	"brokerd/broker/telemetry"
@@ -29,7 +32,6 @@ type Server struct {
 	level   *slog.LevelVar
 	began   time.Time
 	failed  chan error // of a listener
-	tls     *tlsConfigs
 	dataDir string
 
 	registry   *topic.Registry
@@ -38,8 +40,8 @@ type Server struct {
 	catalog    *catalog.Catalog
 	registrar  *registrar.Registrar
 	lookupHTTP *httpapi.HTTPClient
-	auth       *auth.Client // nil when auth is off
 	http       *httpd.Server
+	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
 	keeper     *keeper.Keeper // nil when all topics are at level memory
 	ids        *nsqdata.IDs
@@ -48,27 +50,42 @@ type Server struct {
 	stop context.CancelFunc // ends the background goroutines
 	wg   sync.WaitGroup     // all goroutines but those of the rooms
 
-	mu   sync.Mutex // guards opts, of which the log level and the lookups change
-	opts Options
+	opts    Options                     // at the start
+	inForce atomic.Pointer[Options]     // replaced with mu held, see now
+	certs   atomic.Pointer[tlsConfigs]  // replaced by a reload, see tlsNow
+	authNow atomic.Pointer[auth.Client] // the same; nil when auth is off
+
+	mu      sync.Mutex // guards what follows: one reload, or change of a setting, at a time
+	origins httpapi.Origins
+	later   map[string]any // settings, by key, that file, environment or flags say otherwise since, and that need a restart
+	reloads metrics.Reloads
+	reload  func() error // set before Start; nil when settings cannot be read anew
 }
+
+// tlsNow returns what the broker speaks TLS with at this moment.
+func (s *Server) tlsNow() *tlsConfigs { return s.certs.Load() }
 
 // New returns a broker that is ready to start. It fails when the options cannot be; it opens nothing but the certificates.
 func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	configs, err := newTLSConfigs(&opts)
+	configs, err := newTLSConfigs(&opts, log)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: log, level: level, opts: opts, tls: configs, failed: make(chan error, 4), dataDir: opts.DataPath}
+	s := &Server{log: log, level: level, opts: opts, reloads: metrics.Reloads{LastGood: true}, failed: make(chan error, 4), dataDir: opts.DataPath}
+	s.inForce.Store(&s.opts)
+	s.certs.Store(configs)
 	if s.dataDir == "" {
 		s.dataDir = "."
 	}
 	if len(opts.AuthHTTPAddresses) > 0 {
-		if s.auth, err = newAuthClient(&opts, log); err != nil {
+		asks, err := newAuthClient(&opts, log)
+		if err != nil {
 			return nil, err
 		}
+		s.authNow.Store(asks)
 	}
 	return s, nil
 }

@@ -22,6 +22,7 @@ type Setting struct {
 	Value any // pointer into Options: *string, *bool, *int, *int64, *time.Duration, *[]string or a flag.Value
 
 	EmptyCounts bool // an empty text says something, such as "off"; everywhere else it means that nothing was said
+	Reload      bool // a reload changes it while the daemon runs
 }
 
 // Settings lists every option that can be told from outside, in the help's order, each with a pointer into o.
@@ -44,6 +45,7 @@ func (o *Options) Settings() []Setting {
 		if list[i].Key == "" {
 			list[i].Key = strings.ReplaceAll(list[i].Name, "-", "_")
 		}
+		list[i].Reload = slices.Contains(reloadable, list[i].Name)
 	}
 	return list
 }

@@ -46,8 +46,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		note("saving the message ids", s.ids.Close(next))
 	}
 	s.lookupHTTP.Close()
-	if s.auth != nil {
-		s.auth.Close()
+	if asks := s.authNow.Load(); asks != nil {
+		asks.Close()
 	}
 	note("releasing the data folder", s.lock.Unlock())
 	if len(errs) == 0 {

@@ -9,18 +9,20 @@ import (
 	"os"
 
 	"brokerd/broker/auth"
+	"brokerd/protocol/tlsfiles"
 )
 
 // tlsConfigs are what the broker speaks TLS with.
 type tlsConfigs struct {
-	server *tls.Config // nil without a certificate
+	server *tls.Config    // nil without a certificate
+	pair   *tlsfiles.Pair // the certificate; nil without one
 	roots  *x509.CertPool
 }
 
 // errNoRootCerts is a root CA file in which no certificate was found.
 var errNoRootCerts = errors.New("holds no PEM certificate")
 
-func newTLSConfigs(o *Options) (*tlsConfigs, error) {
+func newTLSConfigs(o *Options, log *slog.Logger) (*tlsConfigs, error) {
 	c := &tlsConfigs{}
 	if o.TLSRootCAFile != "" {
 		pem, err := os.ReadFile(o.TLSRootCAFile)
@@ -35,11 +37,13 @@ func newTLSConfigs(o *Options) (*tlsConfigs, error) {
 	if o.TLSCert == "" && o.TLSKey == "" {
 		return c, nil
 	}
-	cert, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
+	pair, err := tlsfiles.Load(o.TLSCert, o.TLSKey, log)
 	if err != nil {
 		return nil, fmt.Errorf("failed to load --tls-cert %q and --tls-key %q: %w", o.TLSCert, o.TLSKey, err)
 	}
-	c.server = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: o.TLSMinVersion, ClientCAs: c.roots}
+	c.pair = pair
+	c.server = &tls.Config{MinVersion: o.TLSMinVersion, ClientCAs: c.roots}
+	pair.Serve(c.server)
 	switch o.TLSClientAuthPolicy {
 	case "require":
 		c.server.ClientAuth = tls.RequireAnyClientCert
@@ -50,7 +54,7 @@ func newTLSConfigs(o *Options) (*tlsConfigs, error) {
 }
 
 func newAuthClient(o *Options, log *slog.Logger) (*auth.Client, error) {
-	roots, err := newTLSConfigs(&Options{TLSRootCAFile: o.TLSRootCAFile})
+	roots, err := newTLSConfigs(&Options{TLSRootCAFile: o.TLSRootCAFile}, log)
 	if err != nil {
 		return nil, err
 	}

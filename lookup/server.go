@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/lookup/httpd"
@@ -27,6 +28,9 @@ type Server struct {
 	began    time.Time
 	registry *registry.Registry
 	http     *http.Server
+	metrics  http.Handler                 // answers /metrics
+	handler  atomic.Pointer[http.Handler] // of all requests; replaced by a reload
+	settings settings
 	stop     chan struct{} // closed by the first Shutdown
 	failed   chan error
 
@@ -55,14 +59,25 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 		}, time.Now()),
 		stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
 	}
-	s.http = httpapi.NewServer(httpd.New(s.registry, Version, metrics.New(s.snapshot).Handler(log), log, s.door()), log) // profiles extend the time for their answer
+	s.metrics = metrics.New(s.snapshot).Handler(log)
+	s.settings.opts = opts
+	s.setHandler(&opts)
+	s.http = httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // profiles extend the time for their answer
+		(*s.handler.Load()).ServeHTTP(w, r)
+	}), log)
 	s.sessions = s.sessionConfig(0, 0)
 	return s, nil
 }
 
 // door is who is let in to HTTP.
-func (s *Server) door() httpapi.Door {
-	return httpapi.Door{Hosts: append([]string{s.opts.BroadcastAddress}, s.opts.AllowedHosts...), Origins: s.opts.AllowedOrigins, Insecure: s.opts.Insecure}
+func door(o *Options) httpapi.Door {
+	return httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.AllowedHosts...), Origins: o.AllowedOrigins, Insecure: o.Insecure}
+}
+
+func (s *Server) newHandler(o *Options) http.Handler {
+	return httpd.New(httpd.Config{
+		Registry: s.registry, Version: Version, Metrics: s.metrics, Settings: &s.settings, Log: s.log, Door: door(o),
+	})
 }
 
 // snapshot is the lookup as metrics see it at this moment.

@@ -12,6 +12,7 @@ import (
 
 	"brokerd/admin/access"
 	"brokerd/admin/audit"
+	"brokerd/protocol/httpapi"
 )
 
 // configured makes a handler answer only peers that may use /config, who are at least of the role.
@@ -85,7 +86,16 @@ func (a *api) putConfig(w http.ResponseWriter, r *http.Request, key string) (any
 	default:
 		return nil, refuse(http.StatusBadRequest, "INVALID_OPTION")
 	}
-	act := audit.Act{Time: time.Now(), Action: "config", Detail: key + " = " + string(body[:min(len(body), 200)]), Result: "done"}
+	a.noteConfig(r, key+" = "+string(body[:min(len(body), 200)]), err)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "INVALID_VALUE")
+	}
+	return a.getConfig(w, r, key)
+}
+
+// noteConfig writes a change of settings down.
+func (a *api) noteConfig(r *http.Request, detail string, err error) {
+	act := audit.Act{Time: time.Now(), Action: "config", Detail: detail, Result: "done"}
 	if c, whoErr := a.Guard.Who(r); whoErr == nil {
 		act.User = c.User
 	}
@@ -94,8 +104,19 @@ func (a *api) putConfig(w http.ResponseWriter, r *http.Request, key string) (any
 		act.Result, act.Error = "failed", err.Error()
 	}
 	a.Trail.Write(act)
+}
+
+// getSettings lists every setting.
+func (a *api) getSettings(http.ResponseWriter, *http.Request, string) (any, error) {
+	return a.Settings.List(), nil
+}
+
+// reload has the settings read anew, and answers with all of them.
+func (a *api) reload(_ http.ResponseWriter, r *http.Request, _ string) (any, error) {
+	err := httpapi.Reload(r, a.Settings.Reload)
+	a.noteConfig(r, "read anew", err)
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "INVALID_VALUE")
+		return nil, err
 	}
-	return a.getConfig(w, r, key)
+	return a.Settings.List(), nil
 }

@@ -62,6 +62,10 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+func (o *options) List() httpapi.Settings { return httpapi.Settings{} }
+
+func (o *options) Reload() error { return nil }
+
 // options is a Settings.
 type options struct{ level string }
 

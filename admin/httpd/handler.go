@@ -50,6 +50,10 @@ type Config struct {
 type Settings interface {
 	// Config returns an option by its key: a string, or a value that encodes to JSON.
 	Config(key string) (value any, ok bool)
+	// List returns every setting.
+	List() httpapi.Settings
+	// Reload reads the settings anew. When it fails nothing has changed, and the error says why.
+	Reload() error
 	// SetLogLevel changes the level from now on; it fails for a word that names none.
 	SetLogLevel(word string) error
 }
@@ -121,6 +125,7 @@ func (a *api) reads(r *httpapi.Router) {
 	}
 	a.handle(r, "GET", "/api/events", httpapi.NeedsSome(grant.Read), a.events)
 	a.handle(r, "GET", "/api/session", httpapi.Public(), httpapi.V1(a.session))
+	a.handle(r, "GET", "/config", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getSettings)))
 	a.handle(r, "GET", "/config/:opt", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getConfig)))
 }
 
@@ -140,6 +145,7 @@ func (a *api) deeds(r *httpapi.Router) {
 	}
 	a.handle(r, "POST", "/api/session", httpapi.Public(), httpapi.V1(a.signIn))
 	a.handle(r, "DELETE", "/api/session", httpapi.Public(), httpapi.V1(a.signOut))
+	a.handle(r, "PUT", "/config", httpapi.Needs(grant.Admin), httpapi.V1(a.configured(access.Operator, a.reload)))
 	a.handle(r, "PUT", "/config/:opt", httpapi.Needs(grant.Admin), httpapi.V1(a.configured(access.Operator, a.putConfig)))
 }
 

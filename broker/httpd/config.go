@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/julienschmidt/httprouter"
+
+	"brokerd/protocol/httpapi"
 )
 
 func (a *api) getConfig(_ http.ResponseWriter, _ *http.Request, ps httprouter.Params) (any, error) {
@@ -47,4 +49,17 @@ func (a *api) putConfig(w http.ResponseWriter, req *http.Request, ps httprouter.
 		return nil, refuse(http.StatusBadRequest, "INVALID_VALUE")
 	}
 	return a.option(name)
+}
+
+// getSettings lists every setting.
+func (a *api) getSettings(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	return a.cfg.Broker.Settings(), nil
+}
+
+// reload has the settings read anew, and answers with all of them.
+func (a *api) reload(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	if err := httpapi.Reload(req, a.cfg.Broker.Reload); err != nil {
+		return nil, err
+	}
+	return a.cfg.Broker.Settings(), nil
 }

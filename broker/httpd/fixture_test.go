@@ -79,6 +79,10 @@ func (b *fakeBroker) Config(name string) (any, bool) {
 	return nil, false
 }
 
+func (b *fakeBroker) Settings() httpapi.Settings { return httpapi.Settings{} }
+
+func (b *fakeBroker) Reload() error { return nil }
+
 func (b *fakeBroker) SetLogLevel(word string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

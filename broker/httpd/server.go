@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"brokerd/broker/bodies"
@@ -33,6 +34,10 @@ type Broker interface {
 	// Config returns an option by its name in the configuration file: a string, or a value that encodes to the JSON that
 	// nsqd shows.
 	Config(name string) (value any, ok bool)
+	// Settings returns what GET /config says.
+	Settings() httpapi.Settings
+	// Reload reads the settings anew. When it fails nothing has changed, and the error says why.
+	Reload() error
 	// SetLogLevel changes the level from now on; it fails for a word that names none.
 	SetLogLevel(word string) error
 	// SetLookupdAddresses changes the lookups from now on; it fails for addresses that cannot be.
@@ -69,10 +74,23 @@ const (
 // Server serves the API on any number of listeners, in clear and over TLS.
 type Server struct {
 	plain, secure *http.Server
+	handlers      atomic.Pointer[handlers]
 }
+
+// handlers answer requests in clear and over TLS.
+type handlers struct{ plain, secure http.Handler }
 
 // New returns a Server that serves nothing yet.
 func New(cfg Config) *Server {
+	s := &Server{}
+	s.SetConfig(cfg)
+	s.plain = newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handlers.Load().plain.ServeHTTP(w, r) }), cfg.Log)
+	s.secure = newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handlers.Load().secure.ServeHTTP(w, r) }), cfg.Log)
+	return s
+}
+
+// SetConfig changes what requests are answered with that come from now on.
+func (s *Server) SetConfig(cfg Config) {
 	handler := newHandler(cfg)
 	var plain http.Handler = handler
 	if cfg.RefusePlain {
@@ -80,7 +98,7 @@ func New(cfg Config) *Server {
 			httpapi.RespondTLSRequired(w, cfg.HTTPSPort)
 		})
 	}
-	return &Server{plain: newHTTPServer(plain, cfg.Log), secure: newHTTPServer(handler, cfg.Log)}
+	s.handlers.Store(&handlers{plain, handler})
 }
 
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {

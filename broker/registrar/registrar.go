@@ -144,13 +144,21 @@ func addresses(peers []*peer) []string {
 	return list
 }
 
-// SetAddresses makes list the lookups: connections to others are closed, new ones are made, those in both are kept. A list
-// with an address that is not host:port changes nothing. Repeated addresses count once.
-func (r *Registrar) SetAddresses(list []string) error {
+// CheckAddresses returns why SetAddresses would refuse a list, nil when it would not.
+func CheckAddresses(list []string) error {
 	for _, address := range list {
 		if err := checkAddress(address); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// SetAddresses makes list the lookups: connections to others are closed, new ones are made, those in both are kept. A list
+// with an address that is not host:port changes nothing. Repeated addresses count once.
+func (r *Registrar) SetAddresses(list []string) error {
+	if err := CheckAddresses(list); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

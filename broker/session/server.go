@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/broker/auth"
@@ -54,7 +55,7 @@ var ErrServerClosed = errors.New("session: server closed")
 
 // Server owns the sessions of one broker.
 type Server struct {
-	cfg Config
+	cfg atomic.Pointer[Config] // of connections that come; each keeps the one that it came with
 	wg  sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
@@ -66,13 +67,31 @@ type Server struct {
 // NewServer returns a server without sessions.
 func NewServer(cfg Config) *Server {
 	cfg.answers, cfg.refusals = new(answers), newRefusals(cfg.Log)
-	return &Server{cfg: cfg, sessions: map[*Session]struct{}{}}
+	v := &Server{sessions: map[*Session]struct{}{}}
+	v.cfg.Store(&cfg)
+	return v
+}
+
+// SetConfig changes what connections are served with that come from now on.
+func (v *Server) SetConfig(cfg Config) {
+	old := v.cfg.Load()
+	cfg.answers, cfg.refusals = new(answers), old.refusals
+	v.cfg.Store(&cfg)
+}
+
+// Drop closes all connections. Others may come.
+func (v *Server) Drop() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for s := range v.sessions {
+		s.Close()
+	}
 }
 
 // Serve speaks with one client until it leaves, and closes the connection. It returns when nothing of the session runs any
 // more: nil after an orderly end.
 func (v *Server) Serve(conn net.Conn) error {
-	s := newSession(&v.cfg, conn)
+	s := newSession(v.cfg.Load(), conn)
 	if !v.add(s) {
 		_ = conn.Close()
 		return ErrServerClosed
@@ -153,7 +172,7 @@ func (v *Server) Served() uint64 {
 }
 
 // Refused returns how many commands were answered with an error, by its code.
-func (v *Server) Refused() map[protocol.Code]uint64 { return v.cfg.refusals.counts() }
+func (v *Server) Refused() map[protocol.Code]uint64 { return v.cfg.Load().refusals.counts() }
 
 // Producers returns the connections that have published, each with its count for every topic.
 func (v *Server) Producers() []httpapi.Client {

@@ -44,7 +44,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 	for i := range answers {
 		a := &answers[i]
 		if a.Verb == Touch {
-			a.Err = c.inflight.Touch(a.ID, s, now, int64(c.topic.registry.cfg.MaxMsgTimeout))
+			a.Err = c.inflight.Touch(a.ID, s, now, int64(c.topic.registry.limits.Load().MaxMsgTimeout))
 			continue
 		}
 		var it inflight.Item[*Subscription]
@@ -71,7 +71,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 		}
 		s.n.Requeued++
 		c.n.requeued++
-		if delay := min(a.Delay, c.topic.registry.cfg.MaxReqTimeout); delay > 0 {
+		if delay := min(a.Delay, c.topic.registry.limits.Load().MaxReqTimeout); delay > 0 {
 			c.deferred.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: now + int64(delay), Attempts: it.Attempts})
 			if log {
 				c.defers.Add(it.Pos, time.Now().Add(delay).UnixNano())

@@ -19,12 +19,13 @@ import (
 
 // Registry is the topics of one node.
 type Registry struct {
-	cfg   Config
-	log   *slog.Logger
-	ids   *sequence
-	start time.Time // origin of the clock of all deadlines
-	sweep *sweeper
-	ahead atomic.Int64 // what stamps are more than times on that clock
+	cfg    Config
+	log    *slog.Logger
+	ids    *sequence
+	start  time.Time // origin of the clock of all deadlines
+	sweep  *sweeper
+	limits atomic.Pointer[Limits]
+	ahead  atomic.Int64 // what stamps are more than times on that clock
 
 	ctx  context.Context // ends when Close begins
 	stop context.CancelFunc
@@ -61,6 +62,7 @@ func NewRegistry(cfg Config) *Registry {
 		failing: make(chan struct{}, 1)}
 	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
 	r.ahead.Store(r.start.UnixNano())
+	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers})
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -68,6 +70,16 @@ func NewRegistry(cfg Config) *Registry {
 	r.sweep = newSweeper(r)
 	return r
 }
+
+// Limits are what channels hold consumers to, and may change while there are some.
+type Limits struct {
+	MaxMsgTimeout time.Duration // most that TOUCH extends a message's time in flight to
+	MaxReqTimeout time.Duration // longest delay of REQ
+	MaxConsumers  int           // per channel; 0 is no limit
+}
+
+// SetLimits changes the limits from now on. Consumers that are there stay, also when they are too many then.
+func (r *Registry) SetLimits(l Limits) { r.limits.Store(&l) }
 
 // Start starts the sweeper, which Close stops, and has message ids reserved before the first publish needs one.
 func (r *Registry) Start() {

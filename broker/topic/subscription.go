@@ -86,7 +86,7 @@ func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 	if c.exiting {
 		return nil, errGone
 	}
-	if limit := c.topic.registry.cfg.MaxConsumers; limit > 0 && len(c.subs) >= limit {
+	if limit := c.topic.registry.limits.Load().MaxConsumers; limit > 0 && len(c.subs) >= limit {
 		return nil, &LimitError{c.topic.name, c.name, limit}
 	}
 	s := &Subscription{channel: c, owner: o.Owner, sample: o.SampleRate, locality: o.Locality, parked: true}

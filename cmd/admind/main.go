@@ -1,11 +1,11 @@
 package main
 
 import (
-	"log/slog"
 	"os"
 
 	"brokerd/admin"
 	"brokerd/cmd/cmdkit"
+	"brokerd/protocol/httpapi"
 )
 
 func main() { os.Exit(run(cmdkit.NewProcess())) }
@@ -25,9 +25,19 @@ func program(o *admin.Options) cmdkit.Program {
 		Verbs:    []cmdkit.Verb{userVerb(os.Stdin, os.Stderr)},
 		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
 		Validate: func(cmdkit.Resolved) error { return o.Validate() },
-		New: func(log *slog.Logger, level *slog.LevelVar) (cmdkit.Daemon, error) {
-			return admin.New(*o, log, level)
+		New: func(l cmdkit.Launch) (cmdkit.Daemon, error) {
+			s, err := admin.New(*o, l.Log, l.Level)
+			if err != nil {
+				return nil, err
+			}
+			s.Configured(l.Origins, l.Reload)
+			return s, nil
 		},
+		Again: func() cmdkit.Program {
+			fresh := admin.DefaultOptions()
+			return program(&fresh)
+		},
+		Reload: func(d cmdkit.Daemon, from httpapi.Origins) error { return d.(*admin.Server).Reload(*o, from) },
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))

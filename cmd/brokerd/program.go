@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"io"
-	"log/slog"
 
 	"brokerd/broker"
 	"brokerd/cmd/cmdkit"
+	"brokerd/protocol/httpapi"
 )
 
 // program is brokerd as its user sees it; its settings set o.
@@ -18,10 +18,20 @@ func program(o *broker.Options) cmdkit.Program {
 
 		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
 		Validate: func(resolved cmdkit.Resolved) error { return validate(o, resolved) },
-		New: func(log *slog.Logger, level *slog.LevelVar) (cmdkit.Daemon, error) {
+		New: func(l cmdkit.Launch) (cmdkit.Daemon, error) {
 			spareProcessor(o)
-			return broker.New(*o, log, level)
+			s, err := broker.New(*o, l.Log, l.Level)
+			if err != nil {
+				return nil, err
+			}
+			s.Configured(l.Origins, l.Reload)
+			return s, nil
 		},
+		Again: func() cmdkit.Program {
+			fresh := broker.DefaultOptions()
+			return program(&fresh)
+		},
+		Reload: func(d cmdkit.Daemon, from httpapi.Origins) error { return d.(*broker.Server).Reload(*o, from) },
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))

@@ -42,6 +42,7 @@ func (p Program) Help() string {
 	}
 	b.WriteString("\nOther\n")
 	WriteFlag(&b, flagConfig+"=FILE", "TOML file to read, with the keys of NSQ's own files; unknown keys are warned of")
+	WriteFlag(&b, flagCheck, "judge file, environment and flags, with the files that they name, and exit: 0 when all is good, 2 otherwise")
 	WriteFlag(&b, flagVersion, "print the version and exit")
 	WriteFlag(&b, "help", "print this and exit")
 	WriteFlag(&b, flagVerbose+", --"+flagWorkerID, "accepted for old scripts, without effect")

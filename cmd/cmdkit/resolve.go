@@ -5,10 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
+
+	"brokerd/protocol/httpapi"
 )
 
 // Program is a daemon as its user sees it, and how it is made.
@@ -25,8 +26,13 @@ type Program struct {
 
 	// Validate checks the settings once all have their values. It may join errors, and name the source of a value with Locate.
 	Validate func(Resolved) error
-	// New makes the daemon, which is not started yet. level changes what is logged at run time.
-	New func(log *slog.Logger, level *slog.LevelVar) (Daemon, error)
+	// New makes the daemon, which is not started yet. It reads the files that the settings name, and binds nothing.
+	New func(Launch) (Daemon, error)
+
+	// Again returns the same program over settings that have their defaults, for reading them anew; nil when that cannot be done.
+	Again func() Program
+	// Reload hands what this program's settings say to a daemon that runs. When it fails the daemon has changed nothing.
+	Reload func(d Daemon, from httpapi.Origins) error
 }
 
 // Verb is something that a command does and ends: its first argument names it.
@@ -47,6 +53,7 @@ var (
 
 // Resolved says where each value came from.
 type Resolved struct {
+	Check   bool      // --check-config was given: nothing is to be started
 	File    string    // that --config named, or empty
 	Unknown []Unknown // what was said and means nothing: keys of the file, then variables, each sorted
 	sources map[string]string
@@ -61,6 +68,7 @@ func (p Program) Resolve(args, environ []string) (Resolved, error) {
 	if err != nil {
 		return r, err
 	}
+	r.Check = isSet(given[flagCheck])
 	file, err := p.readFile(given, env)
 	r.File = file.path
 	if err != nil {
@@ -110,6 +118,18 @@ func (s Setting) meant(texts []string) []string {
 		return texts
 	}
 	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return text == "" })
+}
+
+// Origins says where the values came from, for the daemon to tell.
+func (r Resolved) Origins() httpapi.Origins {
+	o := httpapi.Origins{File: r.File, Sources: make(map[string]string, len(r.sources))}
+	for name, source := range r.sources {
+		o.Sources[name] = strings.TrimPrefix(strings.TrimPrefix(source, "from the "), "from ")
+	}
+	for _, u := range r.Unknown {
+		o.Warnings = append(o.Warnings, u.text(r.File))
+	}
+	return o
 }
 
 // Locate adds to err, which is about the named setting, the source that the setting's value came from.
@@ -169,6 +189,7 @@ func (r recorder) Set(text string) error {
 // Flags that every daemon takes and that set nothing by themselves.
 const (
 	flagConfig   = "config"
+	flagCheck    = "check-config"
 	flagVersion  = "version"
 	flagVerbose  = "verbose"
 	flagWorkerID = "worker-id"
@@ -181,7 +202,7 @@ func (p Program) parseFlags(args []string) (map[string][]string, error) {
 	set.SetOutput(io.Discard)
 	set.Usage = func() {}
 	set.Var(recorder{flagConfig, false, given}, flagConfig, "")
-	for _, name := range []string{flagVersion, flagVerbose, flagWorkerID} {
+	for _, name := range []string{flagCheck, flagVersion, flagVerbose, flagWorkerID} {
 		set.Var(recorder{name, true, given}, name, "")
 	}
 	for _, s := range p.Settings {
@@ -193,7 +214,7 @@ func (p Program) parseFlags(args []string) (map[string][]string, error) {
 		}
 		return nil, fmt.Errorf("%w%s: see %s --help", err, p.flagMeant(err), p.Name)
 	}
-	if versions := given[flagVersion]; len(versions) > 0 && !slices.Contains(versions, "false") {
+	if isSet(given[flagVersion]) {
 		return nil, ErrVersion
 	}
 	if rest := set.Args(); len(rest) > 0 {
@@ -201,3 +222,6 @@ func (p Program) parseFlags(args []string) (map[string][]string, error) {
 	}
 	return given, nil
 }
+
+// isSet reports whether a flag that stands bare was given, and not taken back.
+func isSet(given []string) bool { return len(given) > 0 && !slices.Contains(given, "false") }

@@ -4,15 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"brokerd/protocol/loglevel"
-	"brokerd/protocol/release"
 )
 
 // The exit codes of a daemon.
@@ -30,14 +26,17 @@ type Process struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Signals <-chan os.Signal // the ones that ask for an end: interrupt, SIGTERM and SIGQUIT
+	Hangups <-chan os.Signal // the one that asks for a reload: SIGHUP
 }
 
 // NewProcess is the process that runs; it takes the signals that ask for an end.
 func NewProcess() Process {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
-	return Process{Name: name, Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals}
+	return Process{Name: name, Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals, Hangups: hangups}
 }
 
 // Run is a command from its arguments to its exit code: it carries out a verb, or runs the daemon until a signal.
@@ -49,19 +48,15 @@ func (p Program) Run(proc Process) int {
 	if err != nil {
 		return p.Refuse(proc, err)
 	}
-	level := new(slog.LevelVar)
-	if l, err := loglevel.Parse(*p.LogLevel); err == nil { // Configure has seen to it
-		level.Set(l)
+	if resolved.Check {
+		return p.CheckConfig(proc, resolved)
 	}
-	log := NewLogger(proc.Stderr, *p.LogFormat, level)
-	log.Info("starting", append([]any{"program", p.Name}, release.This().Attrs()...)...)
-	resolved.WarnOfUnknown(log)
-	daemon, err := p.New(log, level)
+	daemon, log, reload, err := p.launch(proc, resolved)
 	if err != nil {
 		LogFatal(log, "cannot start", err)
 		return ExitFailed
 	}
-	return Serve(proc, log, daemon, *p.ShutdownTimeout)
+	return Serve(proc, log, daemon, reload, *p.ShutdownTimeout)
 }
 
 // Configure gives every setting its value and has the whole validated. An error is ErrHelp, ErrVersion, or one line that says what

@@ -43,7 +43,7 @@ func TestRun(t *testing.T) {
 			p.Settings = append(p.Settings, Setting{Name: "log-level", Value: &level}, Setting{Name: "shutdown-timeout", Value: &timeout})
 			p.LogLevel, p.LogFormat, p.ShutdownTimeout = &level, &format, &timeout
 			p.Validate = func(Resolved) error { return c.wrong }
-			p.New = func(*slog.Logger, *slog.LevelVar) (Daemon, error) {
+			p.New = func(Launch) (Daemon, error) {
 				return newFake(), c.start
 			}
 			signals := make(chan os.Signal, 1)

@@ -17,7 +17,7 @@ type Daemon interface {
 	// Start binds and begins to serve; it does not block, but it may take long. When ctx ends first it gives up with ctx's
 	// error, and leaves all as a start would have.
 	Start(ctx context.Context) error
-	// Failed delivers the error that ended serving, if one did.
+	// Failed delivers the error that ended serving, if one did; nil when the daemon has done what it was to do, and is to be stopped.
 	Failed() <-chan error
 	// Shutdown ends in order, or as far as it gets before ctx is done.
 	Shutdown(ctx context.Context) error
@@ -29,14 +29,18 @@ type Daemon interface {
 type serving struct {
 	Daemon
 	signals <-chan os.Signal
+	hangups <-chan os.Signal
+	reload  func() error // nil when there is none; it logs how it went
 	log     *slog.Logger
 }
 
 // Serve starts the daemon, waits for a signal or for its failure, stops it and returns the exit code. The first interrupt or
 // SIGTERM begins an orderly stop, also of a daemon that is still starting; others change nothing until timeout has passed, and
 // end the process after that. SIGQUIT ends it at any time, and says what is lost.
-func Serve(proc Process, log *slog.Logger, d Daemon, timeout time.Duration) int {
-	s := serving{Daemon: d, signals: proc.Signals, log: log}
+//
+// SIGHUP has the daemon read its settings anew, while it serves; at other times it changes nothing.
+func Serve(proc Process, log *slog.Logger, d Daemon, reload func() error, timeout time.Duration) int {
+	s := serving{Daemon: d, signals: proc.Signals, hangups: proc.Hangups, reload: reload, log: log}
 	stop, code, ended := s.start()
 	if ended {
 		return code
@@ -82,17 +86,28 @@ func (s *serving) start() (stop bool, code int, ended bool) {
 
 // serve waits until the daemon is to stop, or reports that it has ended.
 func (s *serving) serve() (code int, ended bool) {
-	select {
-	case sig := <-s.signals:
-		if sig == syscall.SIGQUIT {
-			s.endedAtOnce(sig, s.Lost())
-			return ExitFailed, true
+	for {
+		select {
+		case <-s.hangups:
+			if s.reload == nil {
+				s.log.Warn("SIGHUP changes nothing here")
+				continue
+			}
+			_ = s.reload() // it is in the log
+		case sig := <-s.signals:
+			if sig == syscall.SIGQUIT {
+				s.endedAtOnce(sig, s.Lost())
+				return ExitFailed, true
+			}
+			s.log.Info("stopping", "signal", sig.String())
+			return ExitOK, false
+		case err := <-s.Failed():
+			if err == nil {
+				return ExitOK, false // it ends of itself, in order
+			}
+			LogFatal(s.log, "stopping", err)
+			return ExitFailed, false
 		}
-		s.log.Info("stopping", "signal", sig.String())
-		return ExitOK, false
-	case err := <-s.Failed():
-		LogFatal(s.log, "stopping", err)
-		return ExitFailed, false
 	}
 }
 

@@ -42,7 +42,7 @@ func serve(d Daemon, signals ...os.Signal) (code int, log string) {
 		pending <- s
 	}
 	logger := NewLogger(&out, "text", nil)
-	code = Serve(Process{Signals: pending}, logger, d, timeout)
+	code = Serve(Process{Signals: pending}, logger, d, nil, timeout)
 	return code, out.String()
 }
 
@@ -133,7 +133,7 @@ func TestSignalsWhileStopping(t *testing.T) {
 				}()
 				var out bytes.Buffer
 				began := time.Now()
-				code := Serve(Process{Signals: signals}, NewLogger(&out, "text", nil), d, timeout)
+				code := Serve(Process{Signals: signals}, NewLogger(&out, "text", nil), d, nil, timeout)
 				close(ended)
 				synctest.Wait()
 				if log := out.String(); code != c.code || time.Since(began) != c.ends || strings.Count(log, c.log) != 1 {

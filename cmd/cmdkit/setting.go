@@ -25,6 +25,7 @@ type Setting struct {
 	// EmptyCounts is for text whose being empty says something, such as "off": then a flag or the file may say that.
 	// Everywhere else, and always in the environment, an empty value is none, and the next source is asked.
 	EmptyCounts bool
+	Reload      bool // a reload changes it while the daemon runs
 }
 
 func (s Setting) key() string {

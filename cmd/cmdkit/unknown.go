@@ -29,6 +29,18 @@ func (r Resolved) WarnOfUnknown(log *slog.Logger) {
 	}
 }
 
+// text is the warning as one line; file is the one that --config named.
+func (u Unknown) text(file string) string {
+	text := "ignored an unknown " + u.Kind + ": " + u.Name
+	if u.Kind == kindKey {
+		text += " of " + file
+	}
+	if u.Nearest != "" {
+		text += "; did you mean " + u.Nearest + "?"
+	}
+	return text
+}
+
 const (
 	kindKey      = "key"
 	kindVariable = "variable"

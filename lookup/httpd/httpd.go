@@ -14,10 +14,29 @@ import (
 	"github.com/julienschmidt/httprouter"
 )
 
-// New returns the API over reg. The version is what /info tells, metrics answers /metrics.
-func New(reg *registry.Registry, version string, metrics http.Handler, log *slog.Logger, door httpapi.Door) *httpapi.Router {
-	a := &api{reg: reg, version: version}
-	router := httpapi.NewRouter(log, door)
+// Config is what the API is made of.
+type Config struct {
+	Registry *registry.Registry
+	Version  string       // that /info tells
+	Metrics  http.Handler // answers /metrics
+	Settings Settings     // nil: there is no /config
+	Log      *slog.Logger
+	Door     httpapi.Door // who is let in
+}
+
+// Settings answers /config.
+type Settings interface {
+	// List returns every setting.
+	List() httpapi.Settings
+	// Reload reads the settings anew. When it fails nothing has changed, and the error says why.
+	Reload() error
+}
+
+// New returns the API.
+func New(cfg Config) *httpapi.Router {
+	a := &api{reg: cfg.Registry, version: cfg.Version, settings: cfg.Settings}
+	log := cfg.Log
+	router := httpapi.NewRouter(log, cfg.Door)
 	manages := httpapi.NeedsOnTopic(grant.Manage)
 	asks := grant.Read | grant.Consume | grant.Publish // who may use a topic may find its brokers
 	for _, route := range []struct {
@@ -40,7 +59,12 @@ func New(reg *registry.Registry, version string, metrics http.Handler, log *slog
 	} {
 		router.Handle(route.method, route.path, route.rule, httpapi.Logged(log, route.handle))
 	}
-	router.HandlerFunc(http.MethodGet, "/metrics", httpapi.NeedsSome(grant.Read), metrics.ServeHTTP)
+	router.HandlerFunc(http.MethodGet, "/metrics", httpapi.NeedsSome(grant.Read), cfg.Metrics.ServeHTTP)
+	if a.settings != nil {
+		admin := httpapi.Needs(grant.Admin)
+		router.Handle(http.MethodGet, "/config", admin, httpapi.Logged(log, httpapi.V1(a.getSettings)))
+		router.Handle(http.MethodPut, "/config", admin.Local(), httpapi.Logged(log, httpapi.V1(a.reload)))
+	}
 	httpapi.AddPprof(router)
 	return router
 }
@@ -48,10 +72,24 @@ func New(reg *registry.Registry, version string, metrics http.Handler, log *slog
 type api struct {
 	reg     *registry.Registry
 	version string
+
+	settings Settings
 }
 
 func (a *api) ping(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
 	return "OK", nil
+}
+
+func (a *api) getSettings(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	return a.settings.List(), nil
+}
+
+// reload has the settings read anew, and answers with all of them.
+func (a *api) reload(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	if err := httpapi.Reload(req, a.settings.Reload); err != nil {
+		return nil, err
+	}
+	return a.settings.List(), nil
 }
 
 func (a *api) info(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {

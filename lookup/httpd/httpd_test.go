@@ -18,7 +18,7 @@ import (
 
 func newAPI() (*registry.Registry, http.Handler) {
 	reg := registry.New(registry.Config{InactiveTimeout: time.Hour, TombstoneLifetime: time.Minute}, time.Now())
-	return reg, New(reg, "1.3.0", http.NotFoundHandler(), slog.New(slog.DiscardHandler), httpapi.Door{Insecure: true})
+	return reg, New(Config{Registry: reg, Version: "1.3.0", Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), Door: httpapi.Door{Insecure: true}})
 }
 
 func ask(h http.Handler, method, uri string) *httptest.ResponseRecorder {

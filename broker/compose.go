@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"brokerd/broker/auth"
+	"brokerd/broker/bodies"
+	"brokerd/broker/httpd"
+	"brokerd/broker/session"
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+)
+
+// compose makes the two front doors.
+func (s *Server) compose() {
+	o := s.now()
+	s.unfinished = bodies.New(unfinishedLimit(o))
+	s.sessions = session.NewServer(s.sessionConfig(o))
+	if s.doors.http != nil || s.doors.https != nil {
+		s.metrics = s.newMetrics().Handler(s.log)
+		s.http = httpd.New(s.httpConfig(o))
+	}
+}
+
+func (s *Server) sessionConfig(o *Options) session.Config {
+	cfg := session.Config{
+		Topics: s.registry, Version: Version,
+		Limits: protocol.IdentifyLimits{
+			MaxHeartbeatInterval: o.MaxHeartbeatInterval, MinOutputBufferTimeout: o.MinOutputBufferTimeout,
+			MaxOutputBufferTimeout: o.MaxOutputBufferTimeout, MaxOutputBufferSize: o.MaxOutputBufferSize,
+			MaxMsgTimeout: o.MaxMsgTimeout,
+		},
+		MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxRdyCount: o.MaxRdyCount, MaxReqTimeout: o.MaxReqTimeout,
+		MsgTimeout: o.MsgTimeout, HeartbeatInterval: o.ClientTimeout / 2, OutputBufferTimeout: o.OutputBufferTimeout,
+		TLS: s.tlsNow().server, TLSRequired: o.TLSRequired != TLSNotRequired,
+		Deflate: o.DeflateEnabled, Snappy: o.SnappyEnabled, MaxDeflateLevel: o.MaxDeflateLevel,
+		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
+		Unfinished: s.unfinished,
+	}
+	if len(o.AuthHTTPAddresses) > 0 {
+		cfg.Auth = newestAuth{s}
+	}
+	return cfg
+}
+
+func (s *Server) httpConfig(o *Options) httpd.Config {
+	return httpd.Config{
+		Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
+		Metrics: s.metrics, Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
+		HTTPSPort: portOf(s.doors.https), Door: s.door(o), Unfinished: s.unfinished,
+	}
+}
+
+// unfinishedLimit is how many bytes of bodies may have begun to arrive: two of the longest at least.
+func unfinishedLimit(o *Options) int64 {
+	return max(o.MaxUnfinished, 2*max(o.MaxBodySize, o.MaxMsgSize))
+}
+
+// newestAuth asks the auth daemons that are in force, also for clients that connected before a reload.
+type newestAuth struct{ s *Server }
+
+var errAuthOff = errors.New("auth was turned off by a reload")
+
+func (a newestAuth) Query(ctx context.Context, id auth.Identity) (*auth.State, error) {
+	asks := a.s.authNow.Load()
+	if asks == nil {
+		return nil, errAuthOff
+	}
+	return asks.Query(ctx, id)
+}
+
+// apply puts a prepared reload in force. It cannot fail.
+func (s *Server) apply(o *Options, level slog.Level, configs *tlsConfigs, asks *auth.Client) {
+	cut := s.sessionsMustGo(asks)
+	s.level.Set(level)
+	s.certs.Store(configs)
+	if old := s.authNow.Swap(asks); old != nil {
+		old.Close() // its idle connections; questions in progress end
+	}
+	s.registry.SetLimits(limitsOf(o))
+	s.sessions.SetConfig(s.sessionConfig(o))
+	if s.http != nil {
+		s.http.SetConfig(s.httpConfig(o))
+	}
+	if err := s.registrar.SetAddresses(o.LookupdTCPAddresses); err != nil { // they were checked
+		s.log.Error("changing the lookups", "error", err)
+	}
+	if cut {
+		s.log.Info("auth was turned on: clients that have shown nothing must connect again")
+		s.sessions.Drop()
+	}
+}
+
+// limitsOf returns what channels hold consumers to.
+func limitsOf(o *Options) topic.Limits {
+	return topic.Limits{MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout, MaxConsumers: o.MaxChannelConsumers}
+}

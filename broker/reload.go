@@ -1,0 +1,177 @@
+package broker
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"brokerd/broker/auth"
+	"brokerd/broker/registrar"
+	"brokerd/broker/topic"
+	"brokerd/protocol/httpapi"
+)
+
+// reloadable are the settings, by their flags, that a reload changes while the broker runs. Limits that clients are told by IDENTIFY
+// hold for connections that are made from then on; certificates, for handshakes.
+var reloadable = []string{
+	"tls-cert", "tls-key", "tls-root-ca-file", "tls-client-auth-policy", "tls-required", "tls-min-version",
+	"auth-http-address", "auth-http-request-method",
+	"http-allow-host", "http-allow-origin", "insecure",
+	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-body-size", "max-rdy-count", "max-heartbeat-interval",
+	"max-channel-consumers", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "max-output-buffer-size",
+	"deflate", "max-deflate-level", "snappy",
+	"durability", "topic-durability", "lookupd-tcp-address", "log-level",
+}
+
+// now returns the options that are in force. Nobody changes what it points to.
+func (s *Server) now() *Options { return s.inForce.Load() }
+
+// Configured tells the broker, before it starts, where its settings came from, and how they are read anew; reload may be nil.
+func (s *Server) Configured(from httpapi.Origins, reload func() error) {
+	s.origins, s.reload = from, reload
+}
+
+// ErrRestart is the refusal of a reload that asks for what only a restart can do.
+var ErrRestart = errors.New("needs a restart")
+
+// Reload puts the options in force that can change while the broker runs, and remembers what the others are to be after a restart. All
+// are taken, or none when the error is not nil. What was set through /config/KEY before holds no longer.
+func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
+	if err := fresh.Validate(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, later := s.merge(&fresh)
+	if err := next.Validate(); err != nil {
+		return err
+	}
+	apply, err := s.prepare(next)
+	if err != nil {
+		s.reloads.Bad++
+		s.reloads.LastGood = false
+		return err
+	}
+	apply()
+	s.inForce.Store(next)
+	s.origins, s.later = from, later
+	s.reloads.Good++
+	s.reloads.LastGood = true
+	if len(later) > 0 {
+		s.log.Warn("settings that only a restart changes", "settings", slices.Sorted(maps.Keys(later)))
+	}
+	return nil
+}
+
+// merge returns the options in force with what a reload changes of fresh, and by their keys what fresh says otherwise of the rest.
+func (s *Server) merge(fresh *Options) (next *Options, later map[string]any) {
+	merged := *s.now()
+	later = map[string]any{}
+	for _, one := range httpapi.Merge(merged.options(), fresh.options()) {
+		later[one.Key] = configValue(one.Value)
+	}
+	return &merged, later
+}
+
+func (o *Options) options() []httpapi.Option {
+	var list []httpapi.Option
+	for _, s := range o.Settings() {
+		list = append(list, httpapi.Option{Key: s.Key, Flag: s.Name, Value: s.Value, Reload: s.Reload})
+	}
+	return list
+}
+
+// prepare does all that can fail of a reload, and returns what makes it count, which cannot.
+func (s *Server) prepare(o *Options) (apply func(), err error) {
+	level, err := parseLogLevel(o.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	tlsNow, err := newTLSConfigs(o, s.log)
+	switch {
+	case err != nil:
+		return nil, err
+	case (tlsNow.server == nil) != (s.tlsNow().server == nil):
+		return nil, fmt.Errorf("turning TLS on or off: --tls-cert and --tls-key: %w", ErrRestart)
+	case s.keeper == nil && o.wantsLog():
+		return nil, fmt.Errorf("keeping topics in a log where there is none yet: --durability and --topic-durability: %w", ErrRestart)
+	case unfinishedLimit(o) > unfinishedLimit(&s.opts):
+		return nil, fmt.Errorf("--max-body-size and --max-msg-size over half of --max-unfinished-bytes: %w", ErrRestart)
+	case o.MaxMsgSize > s.largestMessage():
+		return nil, fmt.Errorf("--max-msg-size over %d: %w", s.largestMessage(), ErrRestart)
+	}
+	var asks *auth.Client
+	if len(o.AuthHTTPAddresses) > 0 {
+		if asks, err = newAuthClient(o, s.log); err != nil {
+			return nil, err
+		}
+	}
+	if err := registrar.CheckAddresses(o.LookupdTCPAddresses); err != nil {
+		return nil, fmt.Errorf("--lookupd-tcp-address: %w", err)
+	}
+	return func() { s.apply(o, level.Level(), tlsNow, asks) }, nil
+}
+
+// sessionsMustGo reports whether clients that are connected may do more than they could if they connected now.
+func (s *Server) sessionsMustGo(asks *auth.Client) bool {
+	return s.authNow.Load() == nil && asks != nil
+}
+
+// settingsOf lists every setting with its value, for GET /config.
+func (s *Server) settingsOf() httpapi.Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.now()
+	return s.origins.List(o.options(), func(key string) any {
+		value, _ := o.Config(key)
+		return value
+	}, s.later)
+}
+
+// set changes one setting that is in force, for PUT /config/KEY. s.mu is held.
+func (s *Server) set(flag, key string, change func(*Options)) {
+	next := *s.now()
+	change(&next)
+	s.inForce.Store(&next)
+	s.origins.Changed(flag, key)
+}
+
+// largestMessage is the longest message that queues on disk were opened for, in bytes.
+func (s *Server) largestMessage() int64 { return max(s.opts.MaxMsgSize, overflowMessage) }
+
+// overflowMessage is up to which size any queue on disk takes messages, so that --max-msg-size can change while it is open.
+const overflowMessage = 64 << 20
+
+// watched is a configuration that serves what tlsNow says at each handshake.
+func (s *Server) watched() *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS10, // the real one decides
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.tlsNow().server, nil },
+	}
+}
+
+// reloadNow is an empty PUT /config.
+func (s *Server) reloadNow() error {
+	if s.reload == nil {
+		return errNoReload
+	}
+	return s.reload()
+}
+
+var errNoReload = errors.New("this broker was not started from settings that can be read anew")
+
+// levelFor returns the level of a topic that is made now: that of the first pattern that fits, else the node's.
+func (o *Options) levelFor(name string) topic.Level {
+	for _, rule := range o.TopicDurability {
+		pattern, level, _ := strings.Cut(rule, "=")
+		if fits(pattern, name) {
+			if l, err := topic.ParseLevel(level); err == nil {
+				return l
+			}
+		}
+	}
+	return topic.Level(o.Durability)
+}

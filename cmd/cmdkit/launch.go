@@ -1,0 +1,102 @@
+package cmdkit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"brokerd/protocol/httpapi"
+	"brokerd/protocol/loglevel"
+	"brokerd/protocol/release"
+)
+
+// Launch is what a daemon is made with.
+type Launch struct {
+	Log     *slog.Logger
+	Level   *slog.LevelVar // changes what is logged at run time
+	Origins httpapi.Origins
+	// Reload reads file and environment anew and hands what they say to the daemon, through Program.Reload. Nothing has changed
+	// when it fails. It is safe for concurrent use; nil when the program cannot.
+	Reload func() error
+}
+
+// reloader reads a running daemon's settings anew.
+type reloader struct {
+	program Program
+	proc    Process
+	log     *slog.Logger
+
+	mu     sync.Mutex // one at a time
+	daemon Daemon     // nil before it is made
+}
+
+// errNotYet is the refusal of a reload before the daemon serves.
+var errNotYet = errors.New("the daemon is still starting")
+
+// reload does it, and says in the log how it went.
+func (r *reloader) reload() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.try()
+	if err != nil {
+		r.log.Error("settings were not read anew, nothing has changed", "error", err)
+		return err
+	}
+	r.log.Info("settings were read anew")
+	return nil
+}
+
+func (r *reloader) try() error {
+	if r.daemon == nil {
+		return errNotYet
+	}
+	again := r.program.Again()
+	resolved, err := again.Configure(r.proc)
+	if err != nil {
+		return err
+	}
+	resolved.WarnOfUnknown(r.log)
+	return again.Reload(r.daemon, resolved.Origins())
+}
+
+// CheckConfig judges file, environment and flags, with the files that they name, as a start would, and says so; it starts nothing.
+// A wrong setting is exit code 2.
+func (p Program) CheckConfig(proc Process, resolved Resolved) int {
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	for _, u := range resolved.Unknown {
+		fmt.Fprintf(proc.Stderr, "%s: warning: %s\n", p.Name, u.text(resolved.File))
+	}
+	if _, err := p.New(Launch{Log: quiet, Level: new(slog.LevelVar), Origins: resolved.Origins()}); err != nil {
+		fmt.Fprintf(proc.Stderr, "%s: %v\n", p.Name, &lineError{err})
+		return ExitUsage
+	}
+	from := "flags and environment"
+	if resolved.File != "" {
+		from = resolved.File + ", flags and environment"
+	}
+	fmt.Fprintf(proc.Stdout, "%s: %s are good\n", p.Name, from)
+	return ExitOK
+}
+
+// launch makes the daemon of a program whose settings have their values.
+func (p Program) launch(proc Process, resolved Resolved) (Daemon, *slog.Logger, func() error, error) {
+	level := new(slog.LevelVar)
+	if l, err := loglevel.Parse(*p.LogLevel); err == nil { // Configure has seen to it
+		level.Set(l)
+	}
+	log := NewLogger(proc.Stderr, *p.LogFormat, level)
+	log.Info("starting", append([]any{"program", p.Name}, release.This().Attrs()...)...)
+	resolved.WarnOfUnknown(log)
+	l := Launch{Log: log, Level: level, Origins: resolved.Origins()}
+	r := &reloader{program: p, proc: proc, log: log}
+	if p.Again != nil {
+		l.Reload = r.reload
+	}
+	daemon, err := p.New(l)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.daemon = daemon
+	return daemon, log, l.Reload, err
+}

@@ -1,0 +1,93 @@
+package lookup
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"brokerd/protocol/httpapi"
+	"brokerd/protocol/loglevel"
+)
+
+// settings are a lookup's settings as they are in force.
+type settings struct {
+	level  *slog.LevelVar // nil when it cannot change
+	reload func() error   // set before Start; nil when settings cannot be read anew
+
+	mu      sync.Mutex // guards what follows
+	opts    Options
+	origins httpapi.Origins
+	later   map[string]any // by key: what needs a restart
+}
+
+var errNoReload = errors.New("this lookup was not started from settings that can be read anew")
+
+// Configured tells the lookup, before it starts, what its log level is changed by, where its settings came from, and how they are read
+// anew; reload may be nil.
+func (s *Server) Configured(level *slog.LevelVar, from httpapi.Origins, reload func() error) {
+	s.settings.level, s.settings.origins, s.settings.reload = level, from, reload
+}
+
+func (o *Options) options() []httpapi.Option {
+	var list []httpapi.Option
+	for _, s := range o.Settings() {
+		list = append(list, httpapi.Option{Key: s.Key, Flag: s.Name, Value: s.Value, Reload: s.Reload})
+	}
+	return list
+}
+
+// Reload puts the options in force that can change while the lookup runs: the log level, and who is let in to HTTP. All are taken, or
+// none when the error is not nil.
+func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
+	if err := fresh.Validate(); err != nil {
+		return err
+	}
+	level, err := loglevel.Parse(fresh.LogLevel)
+	if err != nil {
+		return err
+	}
+	set := &s.settings
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	set.later = map[string]any{}
+	for _, one := range httpapi.Merge(set.opts.options(), fresh.options()) {
+		set.later[one.Key], _ = httpapi.ConfigValue(one.Value)
+	}
+	set.origins = from
+	if set.level != nil {
+		set.level.Set(level.Level())
+	}
+	s.setHandler(&set.opts)
+	return nil
+}
+
+// setHandler makes the API for the options that are in force.
+func (s *Server) setHandler(o *Options) {
+	handler := http.Handler(s.newHandler(o))
+	s.handler.Store(&handler)
+}
+
+// List returns every setting for GET /config.
+func (set *settings) List() httpapi.Settings {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	options := set.opts.options()
+	return set.origins.List(options, func(key string) any {
+		for _, o := range options {
+			if o.Key == key {
+				value, _ := httpapi.ConfigValue(o.Value)
+				return value
+			}
+		}
+		return nil
+	}, set.later)
+}
+
+// Reload is an empty PUT /config.
+func (set *settings) Reload() error {
+	if set.reload == nil {
+		return errNoReload
+	}
+	return set.reload()
+}

@@ -1,0 +1,47 @@
+package lookup
+
+import "strings"
+
+// Setting is one option under all its names. It is the only list of them: flags, environment, file, help and HTTP's /config are made
+// of it.
+type Setting struct {
+	Name  string // flag, without dashes
+	Key   string // in the file and in /config
+	Group string // heading in the help
+	Help  string
+	Value any // pointer into Options: *string, *bool, *time.Duration or *[]string
+
+	EmptyCounts bool // an empty text says something; everywhere else it means that nothing was said
+	Reload      bool // a reload changes it while the lookup runs
+}
+
+// Settings lists every option, in the help's order, each with a pointer into o.
+func (o *Options) Settings() []Setting {
+	list := []Setting{
+		{Name: "tcp-address", Group: "Addresses", Help: "brokers: host:port", Value: &o.TCPAddress},
+		{Name: "http-address", Group: "Addresses", Help: "consumers and tools: host:port", Value: &o.HTTPAddress},
+		{Name: "broadcast-address", Group: "Addresses", Value: &o.BroadcastAddress,
+			Help: "host name or address that brokers reach this lookup by"},
+		{Name: "inactive-producer-timeout", Group: "Registrations", Value: &o.InactiveProducerTimeout,
+			Help: "a broker that has been silent for longer is hidden"},
+		{Name: "tombstone-lifetime", Group: "Registrations", Value: &o.TombstoneLifetime,
+			Help: "how long a broker stays hidden for a topic that is being deleted there"},
+		{Name: "http-allow-host", Key: "http_allow_hosts", Group: "Access", Value: &o.AllowedHosts, Reload: true,
+			Help: "name that HTTP on the loopback may be called by, besides this machine's and the broadcast address; *.NAME for those below, * for all"},
+		{Name: "http-allow-origin", Key: "http_allow_origins", Group: "Access", Value: &o.AllowedOrigins, Reload: true,
+			Help: "pages of other sites that may act here, as https://tools.example.com"},
+		{Name: "insecure", Group: "Access", Value: &o.Insecure, Reload: true, Help: "profiles answer other machines too"},
+		{Name: "log-level", Group: "Logging", Help: "debug, info, warn, error or fatal", Value: &o.LogLevel, Reload: true},
+		{Name: "log-format", Group: "Logging", Help: "text or json", Value: &o.LogFormat},
+		{Name: "log-prefix", Group: "Logging", Help: "accepted for nsqlookupd's scripts, without effect", Value: &o.LogPrefix,
+			EmptyCounts: true},
+		{Name: "shutdown-timeout", Group: "Process", Value: &o.ShutdownTimeout,
+			Help: "time for an orderly stop; until it has passed only SIGQUIT ends it sooner"},
+	}
+	for i := range list {
+		if list[i].Key == "" {
+			list[i].Key = strings.ReplaceAll(list[i].Name, "-", "_")
+		}
+	}
+	return list
+}
