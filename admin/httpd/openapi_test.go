@@ -38,6 +38,8 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Route: "DELETE /api/topics/:topic", Does: "Deletes a topic everywhere, with its messages", Params: []apitest.Param{topic}, Answer: done{}, Errors: acts + ", 404 TOPIC_NOT_FOUND"},
 		{Route: "DELETE /api/topics/:topic/:channel", Does: "Deletes a channel everywhere, with its messages", Params: []apitest.Param{topic, channel}, Answer: done{}, Errors: acts + ", 404 CHANNEL_NOT_FOUND"},
 		{Route: "DELETE /api/nodes/:node", Does: "Hides a broker from those who ask for a topic, and deletes the topic there", Params: []apitest.Param{node}, Body: "`{\"topic\":\"orders\"}`", Answer: done{}, Errors: acts + ", 404 NODE_NOT_FOUND"},
+		{Route: "POST /api/nodes/:node", Does: "Dismisses a broker that is gone for good, so that it is shown no more; admind's own", Params: []apitest.Param{node}, Body: "`{\"action\":\"dismiss\"}`", Answer: done{},
+			Errors: acts + ", 400 INVALID_ACTION, 404 NODE_NOT_FOUND, 409 NODE_ANSWERS, 409 NODE_IS_LISTED"},
 		{Route: "POST /api/publish", Does: "Publishes a message for trying; admind's own", Body: "`{\"topic\":\"orders\",\"body\":\"...\"}`", Answer: done{}, Errors: acts},
 		{Route: "GET /api/view/:view", Does: "Tells what a page shows; admind's own, and not kept the same between versions", Params: []apitest.Param{{Name: "view", Required: true, Does: "the page"}}, Answer: apitest.Anything{}, Errors: reads},
 		{Route: "GET /api/events", Does: "Streams what a page shows as server-sent events; admind's own", Params: []apitest.Param{{Name: "view", Required: true, Does: "the page"}}, Answer: "events", Errors: reads},
