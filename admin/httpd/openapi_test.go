@@ -49,6 +49,9 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Route: "GET /api/session", Does: "Tells who one is, and what one may do; admind's own", Answer: apitest.Anything{}},
 		{Route: "POST /api/session", Does: "Signs in; admind's own", Body: "`{\"user\":\"alice\",\"password\":\"...\"}`", Answer: apitest.Anything{}, Errors: "401 BAD_CREDENTIALS, 429 TOO_MANY_ATTEMPTS"},
 		{Route: "DELETE /api/session", Does: "Signs out; admind's own", Answer: apitest.Anything{}},
+		{Route: "GET /config", Does: "Lists every setting with its value and its source; admind's own", Answer: httpapi.Settings{}},
+		{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; admind's own",
+			Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},
 		{Route: "GET /config/:opt", Does: "Tells the value of one setting", Params: []apitest.Param{option}, Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 403 FORBIDDEN"},
 		{Route: "PUT /config/:opt", Does: "Changes `log_level` or `nsqlookupd_http_addresses` at run time", Params: []apitest.Param{option}, Body: "the new value", Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 400 INVALID_VALUE, 403 FORBIDDEN"},
 		{Route: "GET /render", Does: "Fetches a plot from Graphite, with `--proxy-graphite`", Answer: "a picture"},
@@ -64,7 +67,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		Daemon: "admind", Address: "http://127.0.0.1:4171", Operations: list,
 		About: "All brokers and lookups of a cluster at once. Paths, words and shapes are nsqadmin's; what nsqadmin does not have is marked by its own text.",
 		Unlisted: func(path string) bool { // pages and their files, for browsers
-			return !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/config/") && path != "/ping" && path != "/metrics" && path != "/render"
+			return !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/config") && path != "/ping" && path != "/metrics" && path != "/render"
 		},
 	}.Check(t, r.Routes())
 }

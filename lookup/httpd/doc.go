@@ -12,6 +12,8 @@
 //	POST /topic/create?topic=                   POST /channel/create?topic=&channel=
 //	POST /topic/delete?topic=                   POST /channel/delete?topic=&channel=
 //	POST /topic/tombstone?topic=&node=          node is a broker's broadcast address and HTTP port
+//	GET  /config                                every setting; PUT /config reads them anew
+//	GET  /metrics                               for Prometheus
 //	GET  /debug                                 everything that is kept
 //	GET  /debug/pprof/...                       the process itself
 //

@@ -34,7 +34,18 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			{Route: "GET /ping", Does: "Tells that the lookup is there", Answer: "`OK`"},
 			{Route: "GET /info", Does: "Tells the version", Answer: httpapi.LookupInfo{}},
 			{Route: "GET /debug", Does: "Tells all registrations", Answer: map[string]any{}},
+			{Route: "GET /config", Does: "Lists every setting with its value and its source; lookupd's own", Answer: httpapi.Settings{}},
+			{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; lookupd's own",
+				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},
 			{Route: "GET /metrics", Does: "Tells the metrics of the lookup in Prometheus' text form; lookupd's own", Answer: "metrics as a text"},
 		}, apitest.Profiles()...),
-	}.Check(t, New(registry.New(registry.Config{}, time.Now()), "", http.NotFoundHandler(), slog.New(slog.DiscardHandler), httpapi.Door{}).Routes())
+	}.Check(t, New(Config{
+		Registry: registry.New(registry.Config{}, time.Now()), Metrics: http.NotFoundHandler(), Settings: noSettings{}, Log: slog.New(slog.DiscardHandler),
+	}).Routes())
 }
+
+// noSettings is a Settings that has none.
+type noSettings struct{}
+
+func (noSettings) List() httpapi.Settings { return httpapi.Settings{} }
+func (noSettings) Reload() error          { return nil }
