@@ -25,7 +25,7 @@ type View struct {
 	nodes  map[string]*Node
 }
 
-// Figures are added up over channels, topics and nodes. Rates are per second; those of stale nodes count as 0.
+// Figures are added up over channels, topics and nodes. Rates are per second; those of stale nodes count as 0, and so do their clients.
 type Figures struct {
 	Depth, BackendDepth                                 int64
 	InFlight, Deferred, Clients                         int
@@ -101,14 +101,16 @@ type NodeChannel struct {
 	RateIn, RateOut, RequeueRate, TimeoutRate float64
 }
 
-// Figures returns the channel's figures; no rates when stale.
+// Figures returns the channel's figures; neither rates nor clients when stale.
 func (c *NodeChannel) Figures(stale bool) Figures {
 	f := Figures{
 		Depth: c.Depth, BackendDepth: c.BackendDepth, InFlight: c.InFlightCount, Deferred: c.DeferredCount, Clients: c.ClientCount,
 		MessageCount: c.MessageCount, RequeueCount: c.RequeueCount, TimeoutCount: c.TimeoutCount,
 		ZoneLocalCount: c.ZoneLocalMsgCount, RegionLocalCount: c.RegionLocalMsgCount, GlobalCountOfMsgs: c.GlobalMsgCount,
 	}
-	if !stale {
+	if stale {
+		f.Clients = 0 // who was connected to a broker that is gone no longer is
+	} else {
 		f.RateIn, f.RateOut, f.RequeueRate, f.TimeoutRate = c.RateIn, c.RateOut, c.RequeueRate, c.TimeoutRate
 	}
 	return f

@@ -189,7 +189,7 @@ func TestMemory(t *testing.T) {
 			h.Begin(start.Add(time.Duration(step) * Windows[0].Step))
 			for i, topic := range names {
 				v := busy * float64(1+step*i%97)
-				h.Record(Key{Of: "topic", Topic: topic}, v, v, v, v)
+				h.Record(Key{Of: "topic", Topic: topic}, v, v, v, v, v)
 				h.Record(Key{Of: "channel", Topic: topic, Channel: "archive"}, v, v, v, v, v, v, v)
 				h.Record(Key{Of: "channel", Topic: topic, Channel: "billing"}, v, v, v, v, v, v, v)
 			}

@@ -86,7 +86,7 @@ async function ask() {
   if (due.length > 0 && !busy && !document.hidden) {
     busy = true;
     try {
-      const answer = await get("history/sparks", { metric: "rate_in", points: 40, topic: due });
+      const answer = await get("history/sparks", { metric: "rate_in", points: 60, topic: due });
       for (const t of due) {
         known.set(t, { at: Date.now(), values: answer.topics[t] });
         for (const draw of cells.get(t) ?? []) draw();

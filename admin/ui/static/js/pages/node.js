@@ -20,7 +20,6 @@ export function Node({ node, acts }) {
 function Body({ data, acts }) {
   const n = data.node, old = n.stale && n.error !== "no lookup names it" && Math.max(1, n.age_ms), now = (v) => (old ? "–" : rate(v));
   return html`${old ? html`<${Dead} node=${n} topics=${data.topics.filter((t) => left(t) > 0).length} />` : html`<${Warning} text=${data.warning} />`}
-    ${!n.stale && n.healthy === false && html`<p class="note bad"><${Name}>${n.health}</${Name}></p>`}
     <${Attention} items=${data.attention.filter((a) => a.kind !== "node_stale")} />
     <div class="tiles">
       <${Tile} label="In" value=${now(n.rate_in)} unit="/s" about="messages published" old=${old} />

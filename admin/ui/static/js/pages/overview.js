@@ -16,13 +16,13 @@ export function Overview({ acts, session }) {
   if (!data || !rows) return html`<h1 class="sr">Overview</h1><${Loading} />`;
   const told = data.attention.some((a) => a.kind === "node_stale" || a.kind === "lookup_failing"); // the warning would say it again
   return html`<h1 class="sr">Overview</h1>${!told && html`<${Warning} text=${data.warning} />`}
-    ${rows.length > 0 && html`<${Totals} totals=${data.totals} series=${history.series} />`}
+    ${rows.length > 0 && html`<${Totals} totals=${data.totals} series=${history.series} well=${data.attention.length === 0 && !data.warning} />`}
     ${data.attention.length > 0 && html`<${Section} title="Needs attention" about=${count(data.attention.length)}>
       <${Attention} items=${data.attention} more=${data.attention_more} /></${Section}>`}
     ${rows.length === 0 ? html`<${FirstSteps} nodes=${data.nodes} session=${session} acts=${acts} />` : html`<${Topics} rows=${rows} acts=${acts} />`}`;
 }
 
-function Totals({ totals: t, series }) {
+function Totals({ totals: t, series, well }) {
   const old = t.stale && Math.max(1, t.age_ms), now = (n) => (t.stale ? "–" : rate(n));
   return html`<div class="tiles">
       <${Tile} label="In" value=${now(t.rate_in)} unit="/s" values=${series.rate_in} about="messages published" old=${old} />
@@ -35,7 +35,7 @@ function Totals({ totals: t, series }) {
     <p class="census"><span>${plural(t.topics, "topic")}</span><span>${plural(t.channels, "channel")}</span>
       <a href=${path.consumers()}>${plural(t.clients, "consumer")}</a>
       <a href=${path.nodes()}>${plural(t.nodes, "node")}${t.stale_nodes > 0 && html` <b class="bad">${t.stale_nodes} down</b>`}</a>
-      ${t.lookups > 0 && html`<a href=${path.lookup()}>${plural(t.lookups, "lookup")}${t.failing_lookups > 0 && html` <b class="bad">${t.failing_lookups} failing</b>`}</a>`}</p>`;
+      ${t.lookups > 0 && html`<a href=${path.lookup()}>${plural(t.lookups, "lookup")}${t.failing_lookups > 0 && html` <b class="bad">${t.failing_lookups} failing</b>`}</a>`}${well && html`<span class="well">nothing needs attention</span>`}</p>`;
 }
 
 /** waiting says where most of what waits is. */
@@ -51,7 +51,7 @@ const columns = [
   { key: "in", label: "In/s", number: true, value: known((r) => r.rate_in), as: rate, hint: "messages published per second" },
   { key: "out", label: "Out/s", number: true, drop: 1, value: known((r) => (r.channels > 0 ? r.slowest_rate_out : null)), as: rate,
     hint: "messages finished per second on the slowest channel: the one on which the most messages wait" },
-  { key: "spark", label: "Trend", hint: "messages in, last 10 minutes", width: 116, drop: 4, class: "of-spark", cell: (r) => html`<${Trend} topic=${r.topic} />` },
+  { key: "spark", label: "Trend", hint: "messages in, last 5 minutes", width: 116, drop: 4, class: "of-spark", cell: (r) => html`<${Trend} topic=${r.topic} />` },
   { key: "depth", label: "Depth", number: true, value: (r) => r.depth, as: count, hint: "messages that wait, at the topic and on all its channels" },
   { key: "slowest", label: "Slowest channel", drop: 8, value: (r) => r.slowest_depth, text: (r) => (r.slowest_depth > 0 ? visible(r.slowest) : ""), hint: "the channel on which the most messages wait",
     cell: (r) => (r.slowest_depth > 0 ? html`<a href=${path.channel(r.topic, r.slowest)} title=${`${visible(r.slowest)}: ${plural(r.slowest_depth, "message")} behind`}><${Name}>${r.slowest}</${Name}></a>` : html`<span class="zero">–</span>`) },
@@ -64,7 +64,7 @@ const columns = [
   { key: "messages", label: "Messages", number: true, drop: 9, value: (r) => r.message_count, as: count, hint: "published since the nodes started" },
 ];
 
-const Trend = ({ topic }) => html`<${Spark} values=${useSpark(topic)} label="messages in, last 10 minutes" />`;
+const Trend = ({ topic }) => html`<${Spark} values=${useSpark(topic)} label="messages in, last 5 minutes" />`;
 
 function Marks({ row }) {
   return html`${row.attention > 0 && html`<${Badge} kind="warning" title="needs attention">!</${Badge}>`}
