@@ -19,7 +19,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	node := apitest.Param{Name: "node", Required: true, Does: "the broker's broadcast address and HTTP port, as `host:4151`"}
 	option := apitest.Param{Name: "opt", Required: true, Does: "its key in the configuration file"}
 	const reads, acts = "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 502 UPSTREAM_ERROR", "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 403 CROSS_ORIGIN, 403 CSRF_TOKEN, 502 UPSTREAM_ERROR"
-	of := []apitest.Param{{Name: "of", Does: "`cluster`, `topic`, `channel` or `node`"}, {Name: "topic", Does: "the topic's name"}, {Name: "channel", Does: "the channel's name"},
+	of := []apitest.Param{{Name: "of", Does: "`total`, `topic`, `channel` or `node`"}, {Name: "topic", Does: "the topic's name"}, {Name: "channel", Does: "the channel's name"},
 		{Name: "node", Does: "the broker"}, {Name: "window", Does: "how far back, as `1h`"}}
 	listing := map[string]any{}
 	list := []apitest.Operation{
