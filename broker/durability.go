@@ -100,7 +100,7 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 		return nil, nil
 	}
 	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
-		Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
+		Anchor: s.opts.Anchor, Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}

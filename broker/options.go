@@ -60,6 +60,7 @@ type Options struct {
 	MaxBodySize   int64         // bytes of MPUB, IDENTIFY and AUTH bodies
 	MaxUnfinished int64         // bytes of all bodies above 64 KiB that have begun to arrive and are not whole; twice the longest body at least
 	ClientTimeout time.Duration // no flag: twice the default heartbeat interval
+	Anchor        bool          // no flag: GOMAXPROCS may be raised by one while the log gets many small writes
 
 	MaxHeartbeatInterval   time.Duration
 	MaxRdyCount            int64

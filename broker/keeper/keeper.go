@@ -34,6 +34,7 @@ type Options struct {
 	CheckpointBytes uint64 // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
 	Prepare         bool   // most publishes will wait for a sync
 	Reserve         int64  // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
+	Anchor          bool   // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
@@ -85,6 +86,7 @@ type Keeper struct {
 	stop     context.CancelFunc
 	stirred  stir
 	tally    tally
+	anchor   anchor
 
 	// Owned by the loop, and by Close after it.
 	number  uint64       // of the next checkpoint
@@ -109,7 +111,7 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 	}
 	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
 	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
-	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, stirred: stir{now: make(chan struct{}, 1)}}
+	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), stirred: stir{now: make(chan struct{}, 1)}}
 	if err := o.FS.MkdirAll(filepath.Join(o.Dir, logFolder)); err != nil {
 		return nil, nil, fmt.Errorf("making the log's folder: %w", err)
 	}
@@ -215,6 +217,9 @@ func (k *Keeper) Start(r *topic.Registry) {
 	k.stop = stop
 	k.watchSpace()
 	k.loop.Go(func() { k.run(ctx) })
+	if k.anchor.kick != nil {
+		k.loop.Go(func() { k.anchor.run(ctx) })
+	}
 }
 
 // Close writes a last checkpoint and closes the log. Nobody publishes or consumes any more.
@@ -276,6 +281,8 @@ func (k *Keeper) run(ctx context.Context) {
 
 // look does what is due and reports whether nothing more will be before something is appended.
 func (k *Keeper) look(now time.Time) (idle bool) {
+	stats := k.wal.Stats()
+	k.anchor.look(now, stats.Writes, stats.Bytes)
 	k.watchSpace()
 	if now.Sub(k.probed) >= probeEvery {
 		k.probed = now
@@ -295,7 +302,7 @@ func (k *Keeper) look(now time.Time) (idle bool) {
 			k.retry = now.Add(probeEvery)
 		}
 	}
-	stats := k.wal.Stats()
+	stats = k.wal.Stats()
 	still := stats.Bytes == k.seen && stats.Unwritten == 0
 	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
 	k.seen = stats.Bytes

@@ -19,7 +19,7 @@ func program(o *broker.Options) cmdkit.Program {
 		LogLevel: &o.LogLevel, LogFormat: &o.LogFormat, ShutdownTimeout: &o.ShutdownTimeout,
 		Validate: func(resolved cmdkit.Resolved) error { return validate(o, resolved) },
 		New: func(l cmdkit.Launch) (cmdkit.Daemon, error) {
-			spareProcessor(o)
+			setProcessors(o)
 			s, err := broker.New(*o, l.Log, l.Level)
 			if err != nil {
 				return nil, err

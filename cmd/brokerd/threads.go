@@ -10,12 +10,18 @@ import (
 // levelFsync is the name of the level at which a publish waits for a sync.
 const levelFsync = "fsync"
 
-// spareProcessor lets one thread more run Go code than there are cores while the node's level is fsync, unless GOMAXPROCS in the
-// environment says how many. A thread that syncs the log keeps its place for some time although it only waits for the disk; with
-// few cores all the others lacked it: on two, 32 producers got 59.7 thousand messages a second in place of 55.8, and their
-// longest wait was 4.7 ms in place of 12.9, for 6 % more processor time a message.
-func spareProcessor(o *broker.Options) {
-	if o.Durability.String() == levelFsync && os.Getenv("GOMAXPROCS") == "" {
+// setProcessors decides how many threads run Go code, unless GOMAXPROCS in the environment says it.
+//
+// While the node's level is fsync it is one more than there are cores. A thread that syncs the log keeps its place for some time
+// although it only waits for the disk; with few cores all the others lacked it: on two, 32 producers got 59.7 thousand messages a
+// second in place of 55.8, and their longest wait was 4.7 ms in place of 12.9, for 6 % more processor time a message. At other
+// levels it may be one more at times, see keeper.Options.Anchor.
+func setProcessors(o *broker.Options) {
+	switch {
+	case os.Getenv("GOMAXPROCS") != "":
+	case o.Durability.String() == levelFsync:
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	default:
+		o.Anchor = true
 	}
 }
