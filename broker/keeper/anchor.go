@@ -9,12 +9,11 @@ import (
 
 // A write of the log is a system call that the scheduler is told of, since a disk may hang. In a process that is nearly idle each of
 // them wakes the runtime's monitor thread, which then polls for a millisecond in case the call should last; with some thousand
-// small writes a second that is a third of all that the broker spends. The monitor sleeps so deeply only while all processors are
+// small writes a second that is up to a third of all that the broker spends. The monitor sleeps so deeply only while all processors are
 // idle. So one processor more is made, and a goroutine keeps it from being idle, without work, for as long as such writes come.
 // What the thread costs is a system call each 10 ms. If another runtime should do without the trick, only the gain is lost.
 const (
 	anchorMin    = 1000             // writes a second from which on it pays
-	anchorMax    = 8000             // in a busy process nothing sleeps deeply
 	anchorBytes  = 16 << 10         // writes that are larger, on average, cost so much that it does not matter
 	anchorLinger = time.Second      // without such writes
 	anchorRenew  = 30 * time.Second // the processors are counted again: a container's limit may have changed
@@ -46,18 +45,24 @@ func (a *anchor) look(now time.Time, writes, bytes uint64) {
 	since, n, size := now.Sub(a.at).Seconds(), writes-a.writes, bytes-a.bytes
 	a.at, a.writes, a.bytes = now, writes, bytes
 	rate := float64(n) / since
-	if rate >= anchorMin && rate <= anchorMax && size <= n*anchorBytes {
+	if rate >= anchorMin && size <= n*anchorBytes {
 		a.useful = now
-		if a.held.CompareAndSwap(false, true) {
-			select {
-			case a.kick <- struct{}{}:
-			default:
-			}
+		if !a.held.Load() {
+			a.begin()
 		}
 		return
 	}
 	if now.Sub(a.useful) >= anchorLinger {
 		a.held.Store(false)
+	}
+}
+
+// begin wakes the goroutine.
+func (a *anchor) begin() {
+	a.held.Store(true)
+	select {
+	case a.kick <- struct{}{}:
+	default: // it is about to look
 	}
 }
 

@@ -87,15 +87,26 @@ func (n *node) setFaults() {
 	n.disk.SetRules(rule)
 }
 
-// start opens the folder as it is.
-func (n *node) start() {
-	n.disk = vfs.NewFaulty(n.fs)
+// options are those of a start on the folder as it is.
+func (n *node) options() Options {
 	log := slog.New(slog.DiscardHandler)
 	if *crashLog {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	k, recovery, err := Open(Options{FS: n.disk, Dir: "data", SyncEvery: 40, SyncTimeout: 2 * time.Second, Log: log,
-		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10})
+	fs := vfs.FS(n.fs)
+	if n.disk != nil {
+		fs = n.disk
+	}
+	return Options{FS: fs, Dir: "data", SyncEvery: 40, SyncTimeout: 2 * time.Second, Log: log,
+		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10, AcceptLoss: n.accept}
+}
+
+// start opens the folder as it is.
+func (n *node) start() {
+	n.disk = vfs.NewFaulty(n.fs)
+	o := n.options()
+	log := o.Log
+	k, recovery, err := Open(o)
 	if err != nil {
 		n.fail("opening: %v", err)
 	}

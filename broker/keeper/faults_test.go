@@ -3,6 +3,9 @@ package keeper
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -178,8 +181,10 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 				n.store(names[1], bad)
 				again := *n.copy()
 				again.start()
-				if aside := again.files(names[1] + ".bad"); len(aside) != 1 {
-					t.Fatalf("byte %d: it is not put aside", i)
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if aside := again.asideFiles(); !slices.Equal(aside, []string{names[1]}) || again.k.Aside() != 1 {
+					t.Fatalf("byte %d: put aside are %v", i, aside)
 				}
 				again.drain()
 				if err := again.stop(); err != nil {
@@ -209,7 +214,8 @@ func (n *node) copy() *node {
 	return c
 }
 
-// When no checkpoint can be read a node starts with what the log has, and removes nothing that it does not know.
+// When no checkpoint can be read a start refuses and changes nothing. When the loss is accepted it goes on with what the log has, and
+// puts aside what it does not know.
 func TestNoReadableCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := worked(t)
@@ -217,23 +223,69 @@ func TestNoReadableCheckpoint(t *testing.T) {
 		for _, name := range n.files(checkpointPrefix) {
 			n.store(name, []byte("no checkpoint"))
 		}
-		for range 2 { // nor does the start after it
-			n.start()
-			time.Sleep(5 * time.Second)
-			if err := n.stop(); err != nil {
-				t.Fatal(err)
+		for range 2 {
+			before := n.tree()
+			n.disk = nil
+			_, _, err := Open(n.options())
+			if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "checkpoint.0") {
+				t.Fatalf("opened with %v", err)
+			}
+			if now := n.tree(); !maps.Equal(now, before) {
+				t.Fatalf("the folder has changed:\n%v\n%v", before, now)
 			}
 		}
-		if got := n.files(checkpointPrefix); len(got) < 3 || !strings.HasSuffix(got[0], ".bad") {
-			t.Errorf("files are %v", got)
+		n.accept, n.faults = true, true
+		n.start()
+		time.Sleep(5 * time.Second)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
 		}
-		now := n.segmentFiles()
+		n.accept = false
+		n.start()
+		time.Sleep(5 * time.Second)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		now := append(n.segmentFiles(), n.asideFiles()...)
 		for _, name := range segments {
-			if !slices.Contains(now, name) {
+			if !slices.Contains(now, name) && !slices.Contains(now, "segments/"+name) {
 				t.Errorf("%s is gone", name)
 			}
 		}
 	})
+}
+
+// tree returns the sizes of all files, and their checksums.
+func (n *node) tree() map[string]string {
+	all := map[string]string{}
+	var walk func(dir string)
+	walk = func(dir string) {
+		names, err := n.fs.List(dir)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		for _, name := range names {
+			path := dir + "/" + name
+			if b, err := vfs.ReadFile(n.fs, path); err == nil {
+				all[path] = fmt.Sprintf("%d bytes, %08x", len(b), crc32.ChecksumIEEE(b))
+			} else {
+				walk(path)
+			}
+		}
+	}
+	walk("data")
+	return all
+}
+
+// asideFiles returns what is set aside, by its former path.
+func (n *node) asideFiles() (names []string) {
+	for path := range n.tree() {
+		if name, ok := strings.CutPrefix(path, "data/"+asideFolder+"/"); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (n *node) segmentFiles() (names []string) {
@@ -264,6 +316,7 @@ func TestDeletedTopicLeavesNoFolder(t *testing.T) {
 		n.fs = n.fs.KillClone()
 		_ = n.stop()
 		n.start()
+		time.Sleep(time.Second)
 		if left, _ := n.fs.List("data/segments"); len(left) > 0 || len(n.r.Topics()) > 0 {
 			t.Errorf("folders %v and %d topics are left", left, len(n.r.Topics()))
 		}
@@ -427,9 +480,9 @@ func TestBlocksStayWhenTheLogIsDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		now := n.segmentFiles()
+		now := append(n.segmentFiles(), n.asideFiles()...)
 		for _, name := range before {
-			if !slices.Contains(now, name) {
+			if !slices.Contains(now, name) && !slices.Contains(now, "segments/"+name) {
 				t.Errorf("%s is gone", name)
 			}
 		}

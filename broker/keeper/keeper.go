@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/segment"
 	"brokerd/diskqueue/vfs"
 	"brokerd/diskqueue/wal"
@@ -29,12 +31,15 @@ type Options struct {
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
 
-	LogFileSize     int64  // bytes of one of the log's files; 0: 8 MiB
-	SegmentSize     int64  // bytes of one segment file; 0: what package segment says
-	CheckpointBytes uint64 // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
-	Prepare         bool   // most publishes will wait for a sync
-	Reserve         int64  // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
-	Anchor          bool   // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
+	LogFileSize     int64         // bytes of one of the log's files; 0: 8 MiB
+	SegmentSize     int64         // bytes of one segment file; 0: what package segment says
+	CheckpointBytes uint64        // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
+	Prepare         bool          // most publishes will wait for a sync
+	Reserve         int64         // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
+	NodeID          int64         // written down for people
+	IDs             func() uint64 // the bound of message ids, of which the manifest keeps a copy; nil: none
+	AcceptLoss      bool          // go on without what is missing, for a repair: the folder is whole again once it is closed
+	Anchor          bool          // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
@@ -62,10 +67,15 @@ const (
 	segmentsFolder = "segments"
 )
 
-// Exists reports whether a keeper has kept something in the data folder.
+// Exists reports whether a keeper has kept something in the data folder, or something is left of that.
 func Exists(dir string) bool {
-	info, err := os.Stat(filepath.Join(dir, logFolder))
-	return err == nil && info.IsDir()
+	for _, name := range []string{manifest.FileName, logFolder, segmentsFolder} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, checkpointPrefix+"*"))
+	return len(names) > 0
 }
 
 // How often the keeper looks: tick while something happens, idleTick while the log does not grow, for what others do to the disk.
@@ -87,65 +97,129 @@ type Keeper struct {
 	stirred  stir
 	tally    tally
 	anchor   anchor
+	folder   folder
+	aside    aside
+	opened   Opened
 
 	// Owned by the loop, and by Close after it.
-	number  uint64       // of the next checkpoint
-	covered wal.Position // the log before this is not needed by the last checkpoint
-	size    uint64       // bytes that were appended when it was written
-	at      time.Time    // when it was written
-	seen    uint64       // bytes that were appended at the last tick
+	number  uint64    // of the next checkpoint
+	deleted []uint32  // topics of which a crash has left the segments, to be removed
+	unknown []string  // files, and folders of topics, that nobody knows, to be put aside
+	size    uint64    // bytes that were appended when it was written
+	at      time.Time // when it was written
+	seen    uint64    // bytes that were appended at the last tick
 	probed  time.Time
 	weight  uint64    // bytes of the last checkpoint
 	retry   time.Time // no checkpoint before this, as the last one failed
-	blind   bool      // no checkpoint could be read: the log is not released
 	cramped bool
 	reserve reserve
 
 	lost atomic.Uint64 // records that the log had lost when the last checkpoint was written; publishers read it
 }
 
-// Open opens the log in the folder and returns what it and the last checkpoint add up to. The keeper runs from Start on.
+// Opened is what Open has found.
+type Opened struct {
+	Checkpoint string     // name of the one that was used, empty for none
+	Log        wal.Report // what was read of the log
+	Missing    []string   // what is missing, when loss is accepted; for people
+	Damage     []string   // what is damaged, and costs nothing or what the log reports; for people
+	Took       time.Duration
+}
+
+// Open opens the log in the folder and returns what it and the last checkpoint add up to; nothing is changed before Start. It fails
+// with ErrIncomplete when something is missing that belongs to the folder, and with ErrVersion when another version wrote it.
 func Open(o Options) (*Keeper, *topic.Recovery, error) {
+	began := time.Now()
 	if o.FS == nil {
 		o.FS = vfs.OS()
 	}
 	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
 	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
-	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), stirred: stir{now: make(chan struct{}, 1)}}
-	if err := o.FS.MkdirAll(filepath.Join(o.Dir, logFolder)); err != nil {
-		return nil, nil, fmt.Errorf("making the log's folder: %w", err)
-	}
-	state, err := k.loadCheckpoint()
+	s, err := lookAt(o.FS, o.Dir, o.AcceptLoss)
 	if err != nil {
 		return nil, nil, err
 	}
-	recovery := topic.NewRecovery(state)
+	k := newKeeper(o, s)
+	recovery := topic.NewRecovery(s.state)
 	recovery.Segments = k.Segments()
-	var report wal.Report
-	k.wal, report, err = wal.Open(wal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, logFolder), FileSize: o.LogFileSize, SpareFiles: spareFiles, Prepare: o.Prepare,
-		SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: o.Log}, func(e wal.Entry) error {
+	if err := s.refuse(nil); err != nil {
+		return nil, nil, err
+	}
+	if err := k.openLog(s, recovery); err != nil {
+		return nil, nil, err
+	}
+	k.tally.recovered(began, &k.opened.Log)
+	k.opened.Checkpoint, k.opened.Missing = s.checkpoint, slices.Concat(s.missing, k.opened.Log.Missing)
+	for _, d := range s.damaged {
+		o.Log.Error("a checkpoint cannot be used: the one before it is, and nothing is lost", "what", d)
+	}
+	for _, d := range k.opened.Log.Damage {
+		o.Log.Error("damage in the log", "where", d)
+	}
+	if err := k.tidy(recovery, s); err != nil {
+		return nil, nil, errors.Join(err, k.Abandon())
+	}
+	k.opened.Took = time.Since(began)
+	return k, recovery, nil
+}
+
+func newKeeper(o Options, s *sight) *Keeper {
+	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), stirred: stir{now: make(chan struct{}, 1)},
+		aside: aside{fs: o.FS, dir: o.Dir}, number: 1}
+	k.folder = folder{fs: o.FS, dir: o.Dir, log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
+	k.folder.own = func(m *manifest.Manifest) {
+		m.NodeID = o.NodeID
+		if o.IDs != nil {
+			m.IDs = max(m.IDs, o.IDs())
+		}
+	}
+	for _, c := range s.m.Checkpoints {
+		k.number = max(k.number, c.Number+1)
+	}
+	return k
+}
+
+// openLog reads the log.
+func (k *Keeper) openLog(s *sight, recovery *topic.Recovery) (err error) {
+	o := wal.Options{FS: k.o.FS, Dir: filepath.Join(k.o.Dir, logFolder), FileSize: k.o.LogFileSize, SpareFiles: spareFiles,
+		Prepare: k.o.Prepare, SyncEvery: k.o.SyncEvery, SyncTimeout: k.o.SyncTimeout, Log: k.o.Log,
+		Need: s.need(), Next: s.m.Log.Limit, Aside: k.aside.put}
+	if !k.o.AcceptLoss { // else the manifest stays as it is until there is something better
+		o.Lease, o.Named = k.folder.lease, k.folder.named
+	}
+	k.wal, k.opened.Log, err = wal.Open(o, func(e wal.Entry) error {
 		if e.Kind == byte(kindProbe) {
 			return nil
 		}
 		err := recovery.Apply(position(e.Pos), journal.Kind(e.Kind), e.Data)
 		if errors.Is(err, journal.ErrRecord) {
-			o.Log.Error("a record of the log makes no sense and is passed over", "at", e.Pos.String(), "error", err)
+			k.o.Log.Error("a record of the log makes no sense and is passed over", "at", e.Pos.String(), "error", err)
 			return nil
 		}
 		return err
 	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening the log: %w", err)
+	switch {
+	case errors.Is(err, wal.ErrMissing):
+		return s.refuse(k.opened.Log.Missing)
+	case errors.Is(err, wal.ErrVersion):
+		return fmt.Errorf("%w: %w", ErrVersion, err)
+	case err != nil:
+		return fmt.Errorf("opening the log: %w", err)
 	}
-	k.tally.recovered(k.at, &report)
-	for _, d := range report.Damage {
-		o.Log.Error("damage in the log", "where", d)
-	}
-	if err := k.tidy(recovery, report.Damaged()); err != nil {
-		return nil, nil, errors.Join(err, k.wal.Close())
-	}
-	return k, recovery, nil
+	return nil
 }
+
+// Opened returns what Open has found.
+func (k *Keeper) Opened() *Opened { return &k.opened }
+
+// IDs returns the manifest's copy of the bound of message ids.
+func (k *Keeper) IDs() uint64 { return k.folder.current().IDs }
+
+// KeepIDs writes the bound of message ids, which Options.IDs returns, into the manifest.
+func (k *Keeper) KeepIDs() error { return k.folder.update(func(*manifest.Manifest) {}) }
+
+// Aside returns how many files are set aside, because nobody knows them or because they are damaged.
+func (k *Keeper) Aside() int { return int(k.aside.files.Load()) }
 
 // kindProbe is a record that says nothing: it tries whether the log can be written.
 const kindProbe journal.Kind = 15
@@ -206,7 +280,8 @@ func (s segments) dir(id uint32) string {
 }
 
 func (s segments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
-	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log})
+	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
+		Folder: s.k.folder.id(), Topic: id, Aside: s.k.aside.put, AcceptLoss: s.k.o.AcceptLoss})
 }
 
 // Start begins to keep the registry, whose topics were recovered.
@@ -217,26 +292,37 @@ func (k *Keeper) Start(r *topic.Registry) {
 	k.stop = stop
 	k.watchSpace()
 	k.loop.Go(func() { k.run(ctx) })
+	k.loop.Go(func() { k.folder.run(ctx) })
 	if k.anchor.kick != nil {
 		k.loop.Go(func() { k.anchor.run(ctx) })
 	}
 }
 
-// Close writes a last checkpoint and closes the log. Nobody publishes or consumes any more.
+// Close writes the last checkpoint twice, so that a start reads nothing but it and either costs nothing if it is damaged, and closes
+// the log. Nobody publishes or consumes any more.
 func (k *Keeper) Close() error {
 	k.stop()
 	k.loop.Wait()
 	k.probe()
+	k.tidyUp()
 	err := k.checkpoint(0)
-	return errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
+	if err == nil {
+		err = k.checkpoint(0)
+	}
+	err = errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
+	if err != nil {
+		return err
+	}
+	end := k.wal.End()
+	return k.folder.update(func(m *manifest.Manifest) { m.Log.End = &manifest.Offset{File: end.File, Offset: end.Offset} })
 }
 
-// Abandon closes a keeper of a broker that does not come to serve, started or not.
+// Abandon closes a keeper of a broker that does not come to serve, started or not. One that was not started writes nothing.
 func (k *Keeper) Abandon() error {
 	if k.stop != nil {
 		return k.Close()
 	}
-	return k.wal.Close()
+	return k.wal.Abandon()
 }
 
 // stir wakes the keeper when something is appended while it looks at leisure.
@@ -295,6 +381,7 @@ func (k *Keeper) look(now time.Time) (idle bool) {
 		k.makeRoom(err)
 		return false
 	}
+	k.tidyUp()
 	k.registry.Reclaim()
 	if k.registry.PrepareDrop() {
 		if err := k.drop(); err != nil {
@@ -322,7 +409,7 @@ func (k *Keeper) due(now time.Time, stats *wal.Stats, quiet bool) (due, later bo
 	}
 	paused := now.Sub(k.at) >= checkpointPause
 	enough := grown >= max(k.o.CheckpointBytes, 2*k.weight)
-	left := quiet && !k.blind && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
+	left := quiet && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
 	due = enough && (paused || quiet || k.passing(grown)) || left && paused
 	return due, !due && (enough || left)
 }
@@ -340,6 +427,7 @@ func (k *Keeper) renew(now time.Time, grown uint64, quiet bool) {
 	if err != nil {
 		k.o.Log.Error("writing a checkpoint", "error", err)
 		k.registry.SetHealth(err)
+		k.makeRoom(err)
 		k.retry = now.Add(probeEvery)
 		return
 	}

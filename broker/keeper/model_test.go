@@ -35,6 +35,7 @@ type node struct {
 	written atomic.Int64 // what had ended then a kill cannot take back
 	synced  atomic.Int64 // nor a power cut
 	faults  bool         // in this life the file system fails at times
+	accept  bool         // what is missing is given up
 	crash   crash
 
 	messages map[string]*message // by topic/body

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"brokerd/broker/topic"
@@ -21,14 +22,17 @@ type Stopped struct {
 	Recovery   *topic.Recovery
 	Checkpoint string // name of the one that a start would use, empty for none
 	Log        wal.Report
+	Missing    []string // what is not there although it belongs to the folder: a start refuses; for people
 	Damage     []string // what a start could not read of the checkpoints and the log, for people
 	Leftovers  []string // unfinished ends of the log: a crash or a power cut leaves them, and nothing is lost with them
+	Unknown    []string // paths of what a start puts aside since nobody knows it
 
 	keeper  *Keeper
 	damages map[uint32][]string // of segments, by topic
 }
 
-// Read reads the folder of a node that does not run, as a start would. Log gets what the topics say while they are read.
+// Read reads the folder of a node that does not run, as a start would, and goes on where that would refuse because something is
+// missing. Log gets what the topics say while they are read. It fails with ErrVersion, and with what the file system says.
 func Read(dir string, memQueueSize int, log *slog.Logger) (*Stopped, error) {
 	s := &Stopped{keeper: &Keeper{o: Options{FS: readOnly{vfs.OS()}, Dir: dir, Log: log}}, damages: map[uint32][]string{}}
 	s.recoverFrom(journal.NewState())
@@ -51,28 +55,28 @@ func (s *Stopped) recoverFrom(state *journal.State) {
 
 // readState reads the newest checkpoint that can be read, and the log.
 func (s *Stopped) readState() error {
-	k := s.keeper
-	numbers, err := k.checkpoints()
+	o := s.keeper.o
+	seen, err := lookAt(o.FS, o.Dir, false)
 	if err != nil {
 		return err
 	}
-	for i := len(numbers) - 1; i >= 0 && s.Checkpoint == ""; i-- {
-		state, err := k.readCheckpoint(numbers[i])
-		name := filepath.Base(k.checkpointName(numbers[i]))
-		switch {
-		case err == nil:
-			s.Checkpoint = name
-			s.recoverFrom(state)
-		case errors.Is(err, journal.ErrCheckpoint):
-			s.Damage = append(s.Damage, fmt.Sprintf("%s: %v: a start puts it aside", name, err))
-		default:
-			return err
-		}
+	s.keeper = newKeeper(o, seen)
+	s.Checkpoint = seen.checkpoint
+	s.recoverFrom(seen.state)
+	for _, d := range seen.damaged {
+		s.Damage = append(s.Damage, d+": a start uses the one before it, and nothing is lost")
 	}
-	s.Log, err = wal.Read(k.o.FS, filepath.Join(k.o.Dir, logFolder), s.apply)
+	need := seen.need()
+	s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
+	if errors.Is(err, wal.ErrMissing) { // and what is there?
+		need.AcceptLoss = true
+		s.recoverFrom(seen.state)
+		s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
+	}
 	if err != nil {
 		return fmt.Errorf("reading the log: %w", err)
 	}
+	s.Missing = slices.Concat(seen.missing, s.Log.Missing)
 	for _, d := range s.Log.Damage {
 		text := fmt.Sprintf("log file %s at byte %d, %d bytes: %s", d.File, d.Pos.Offset, d.Length, d.What)
 		if d.Unsynced {
@@ -81,8 +85,9 @@ func (s *Stopped) readState() error {
 			s.Damage = append(s.Damage, text+": a start goes on behind it")
 		}
 	}
-	aside, err := k.putAside()
-	s.Recovery.Complete = !aside && len(s.Damage) == 0
+	s.keeper.opened.Log, s.keeper.opened.Missing = s.Log, s.Missing
+	err = s.keeper.tidy(s.Recovery, seen)
+	s.Unknown = s.keeper.unknown
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"brokerd/broker/topic"
@@ -64,26 +65,25 @@ func (k *Keeper) dropReserve() error {
 	return err
 }
 
-// makeRoom is what can be done when the log cannot be written because the disk is full: the reserve goes. Without it, what
-// nobody needs goes although the log cannot say so first: after a crash messages that were finished are looked for, and
-// reported as missing, at the worst.
+// outOfSomething are the errors of a disk, or of a system, that cannot take a write now. There is one way with all of them: publishes
+// are refused, with the error, what consumers say goes on as long as it can, and all heals by itself when the cause is gone.
+var outOfSomething = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+
+// WriteTrouble reports whether an error is one of those.
+func WriteTrouble(err error) bool {
+	return slices.ContainsFunc(outOfSomething, func(other error) bool { return errors.Is(err, other) })
+}
+
+// makeRoom is what can be done when something cannot be written: the reserve goes, so that there is room for what must be.
 func (k *Keeper) makeRoom(failed error) {
-	if !errors.Is(failed, syscall.ENOSPC) || k.reserve.size == 0 {
+	if !WriteTrouble(failed) || !k.reserve.held {
 		return
 	}
-	if k.reserve.held {
-		k.reserve.held, k.reserve.spent = false, true
-		k.registry.SetSpace(topic.ErrDiskFull)
-		k.o.Log.Error("the disk is full: the reserve is used for what consumers say, publishes are refused", "bytes", k.reserve.size)
-		if err := k.dropReserve(); err != nil {
-			k.o.Log.Error("letting go of the reserve", "error", err)
-		}
-		return
-	}
-	k.registry.Reclaim()
-	if k.registry.PrepareDrop() {
-		if err := k.registry.Drop(); err != nil {
-			k.o.Log.Error("letting go of segments on a full disk", "error", err)
-		}
+	k.reserve.held, k.reserve.spent = false, true
+	k.registry.SetSpace(topic.ErrDiskFull)
+	k.o.Log.Error("the disk takes no more: the reserve is used for what consumers say, publishes are refused", "error", failed,
+		"bytes", k.reserve.size)
+	if err := k.dropReserve(); err != nil {
+		k.o.Log.Error("letting go of the reserve", "error", err)
 	}
 }

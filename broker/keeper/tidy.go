@@ -1,73 +1,68 @@
 package keeper
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"brokerd/broker/topic"
 )
 
-// tidy decides whether all was read that there ever was, and if so removes what deleted topics have left in segments: a crash
-// came between the record and the removal. A number with a folder is not given to another topic.
-func (k *Keeper) tidy(v *topic.Recovery, damaged bool) error {
-	aside, err := k.putAside()
-	if err != nil {
-		return err
+// tidy looks for what is not needed and for what nobody knows: files of the log that are another folder's, and segments of topics
+// that are not there. A topic whose number is below the next one was deleted, as all that was made is known; a crash has left its
+// folder. All is noted, to be removed or put aside once something can be written. A number with a folder is not given to another topic.
+func (k *Keeper) tidy(v *topic.Recovery, s *sight) error {
+	k.aside.count()
+	v.Complete = len(k.opened.Missing) == 0 && !k.opened.Log.Damaged()
+	for _, name := range k.opened.Log.Foreign {
+		k.unknown = append(k.unknown, filepath.Join(k.o.Dir, logFolder, name))
 	}
-	v.Complete = !damaged && !aside
-	names, err := k.o.FS.List(filepath.Join(k.o.Dir, segmentsFolder))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("looking for segments: %w", err)
-	}
-	for _, name := range names {
+	k.unknown = append(k.unknown, s.bad...)
+	next := v.State.NextID
+	return eachName(k.o.FS, filepath.Join(k.o.Dir, segmentsFolder), func(name string) error {
 		n, err := strconv.ParseUint(name, 10, 32)
 		if err != nil {
-			continue
+			return nil
 		}
 		id := uint32(n)
 		v.State.NextID = max(v.State.NextID, id+1)
-		if v.State.Topics[id] == nil {
-			k.orphan(id, v.Complete)
+		switch {
+		case v.State.Topics[id] != nil:
+		case id < next && v.Complete:
+			k.deleted = append(k.deleted, id)
+		default:
+			k.unknown = append(k.unknown, segments{k}.dir(id))
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// putAside reports whether a checkpoint or a file of the log is there that could not be read. As long as somebody leaves it
-// there, nothing is removed because nobody knows it.
-func (k *Keeper) putAside() (bool, error) {
-	for _, dir := range []string{k.o.Dir, filepath.Join(k.o.Dir, logFolder)} {
-		names, err := k.o.FS.List(dir)
+// tidyUp removes and moves what tidy has found. What fails is tried again.
+func (k *Keeper) tidyUp() {
+	for len(k.deleted) > 0 {
+		id := k.deleted[0]
+		log := k.o.Log.With("folder", segments{k}.dir(id))
+		store, _, _, err := segments{k}.Open(id)
+		if err == nil {
+			err = store.RemoveAll()
+		}
 		if err != nil {
-			return false, fmt.Errorf("looking for what was put aside: %w", err)
+			log.Error("removing the segments of a topic that was deleted", "error", err)
+			return
 		}
-		for _, name := range names {
-			if strings.HasSuffix(name, ".bad") && (dir != k.o.Dir || strings.HasPrefix(name, checkpointPrefix)) {
-				return true, nil
-			}
+		log.Info("the segments of a topic that was deleted are removed")
+		k.deleted = k.deleted[1:]
+	}
+	for len(k.unknown) > 0 {
+		path := k.unknown[0]
+		put := k.aside.put
+		if filepath.Dir(path) == filepath.Join(k.o.Dir, segmentsFolder) {
+			put = k.aside.putAll
 		}
+		if err := put(path); err != nil {
+			k.o.Log.Warn("putting aside what nobody knows", "path", path, "error", err)
+			return
+		}
+		k.o.Log.Warn("what nobody knows, or is damaged, was put aside", "path", path, "to", filepath.Join(k.o.Dir, asideFolder))
+		k.unknown = k.unknown[1:]
 	}
-	return false, nil
-}
-
-// orphan removes the segments of a topic that is not there.
-func (k *Keeper) orphan(id uint32, complete bool) {
-	log := k.o.Log.With("folder", segments{k}.dir(id))
-	if !complete {
-		log.Warn("segments of a topic that is not known stay there, as not all that was known could be read")
-		return
-	}
-	store, _, _, err := segments{k}.Open(id)
-	if err == nil {
-		err = store.RemoveAll()
-	}
-	if err != nil {
-		log.Error("removing the segments of a topic that was deleted", "error", err)
-		return
-	}
-	log.Info("the segments of a topic that was deleted are removed")
 }

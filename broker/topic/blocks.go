@@ -167,16 +167,18 @@ func (b *builder) nodes() error {
 }
 
 // leave gives up blocks of which the checkpoint and the log say nothing: they were not needed any more and came back with a
-// crash, or what they hold was never in the log. When something could not be read they stay as they are.
+// crash, or what they hold was never in the log. When something could not be read nobody knows, and their files are put aside.
 func (b *builder) leave(unused []segment.Block) {
 	d, r := b.topic.d, b.registry
 	unused = append(unused, b.found.copies...)
 	if len(unused) > 0 && !b.complete {
-		r.log.Warn("blocks on disk stay there of which nothing is known, as not all that was known could be read", "topic", b.topic.name,
-			"blocks", len(unused), "first", unused[0].Ref.String())
-		return
+		r.log.Warn("blocks on disk are put aside of which nothing is known, as not all that was known could be read", "topic",
+			b.topic.name, "blocks", len(unused), "first", unused[0].Ref.String())
 	}
 	for _, blk := range unused {
+		if !b.complete {
+			b.found.store.Keep(blk.Ref)
+		}
 		d.dropped = append(d.dropped, blk.Ref)
 		r.dropped.Add(1)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 
@@ -14,36 +15,43 @@ import (
 // scratchSize is how many bytes are written at once. Frames that are longer are written from where they are.
 const scratchSize = 64 << 10
 
-// Append writes a block of count messages, whose frames follow each other in frames and are only read. It returns once they
-// are written, not synced.
+// Append writes a block of count messages, whose frames follow each other in frames and are only read, and what else it has. It
+// returns once all is written, not synced.
 //
 // After an error none of them counts as appended. What arrived of the block stays on disk behind the last good block of a
 // file that is not appended to any more; the next Open passes over it, or finds the block if all of it arrived. The next
 // Append begins a new file.
-func (s *Store) Append(first uint64, count int, frames []byte) (Ref, error) {
+func (s *Store) Append(first uint64, count int, frames []byte, sections ...Section) (Ref, error) {
 	if s.closed {
 		return Ref{}, ErrClosed
 	}
 	if err := checkFrames(frames, first, count); err != nil {
 		return Ref{}, err
 	}
-	f, err := s.writable(blockHeaderSize + int64(len(frames)))
+	extra, err := appendSections(nil, sections)
+	if err != nil {
+		return Ref{}, err
+	}
+	f, err := s.writable(blockHeaderSize + int64(len(frames)+len(extra)))
 	if err != nil {
 		return Ref{}, fmt.Errorf("segments: %w", err)
 	}
-	b := Block{First: first, Count: uint32(count)}
+	b := blockHeader{Block: Block{First: first, Count: uint32(count)}, span: uint32(count), extra: uint32(len(extra))}
 	b.Ref = Ref{File: f.number, Offset: uint32(max(f.size, fileHeaderSize)), Length: uint32(len(frames))}
+	if len(extra) > 0 {
+		b.extraSum = crc32.Update(start(b.Ref.File, b.Ref.Offset), castagnoli, extra)
+	}
 	if !f.dirty {
 		f.dirty = true
 		s.unsynced = append(s.unsynced, f)
 	}
-	if err := s.write(f, b, frames); err != nil {
+	if err := s.write(f, b, frames, extra); err != nil {
 		return Ref{}, fmt.Errorf("segments: %w", errors.Join(err, s.seal(f)))
 	}
 	f.blocks = append(f.blocks, entry{offset: b.Ref.Offset, length: b.Ref.Length})
 	f.live++
-	s.bytes.Add(b.Ref.end() - f.size)
-	f.size = b.Ref.end()
+	s.bytes.Add(b.end() - f.size)
+	f.size = b.end()
 	return b.Ref, nil
 }
 
@@ -112,15 +120,15 @@ func (s *Store) seal(f *file) error {
 }
 
 // write writes a block, with the header of the file in front of its first one.
-func (s *Store) write(f *file, b Block, frames []byte) error {
+func (s *Store) write(f *file, b blockHeader, frames, extra []byte) error {
 	if s.scratch == nil {
 		s.scratch = make([]byte, 0, scratchSize)
 	}
 	w := blockWriter{w: f.w, at: f.size, buf: s.scratch}
 	if f.size == 0 {
-		w.buf = appendFileHeader(w.buf, f.number)
+		w.buf = appendFileHeader(w.buf, s.owner(), f.number)
 	}
-	w.buf = appendBlockHeader(w.buf, b)
+	w.buf = b.append(w.buf)
 	from := start(b.Ref.File, b.Ref.Offset)
 	for seq := b.First; len(frames) > 0; seq++ {
 		frame := protocol.FirstMessage(frames)
@@ -129,7 +137,10 @@ func (s *Store) write(f *file, b Block, frames []byte) error {
 			return err
 		}
 	}
-	return w.flush()
+	if err := w.flush(); err != nil || len(extra) == 0 {
+		return err
+	}
+	return w.write(extra)
 }
 
 // blockWriter gathers what is written one behind the other.

@@ -120,12 +120,13 @@ func BenchmarkOpen(b *testing.B) {
 		if i%perFile == 0 {
 			f, err := vfs.OS().Create(filepath.Join(dir, fileName(number)))
 			must(b, err)
-			_, err = f.WriteAt(appendFileHeader(nil, number), 0)
+			_, err = f.WriteAt(appendFileHeader(nil, owner{}, number), 0)
 			size := fileHeaderSize + int64(min(perFile, blocks-i)*(blockHeaderSize+len(frames)))
 			must(b, errors.Join(err, f.Truncate(size), f.Close()))
 		}
 		ref := Ref{number, uint32(fileHeaderSize + i%perFile*(blockHeaderSize+len(frames))), uint32(len(frames))}
-		head := appendBlockHeader(nil, Block{uint64(i * count), uint32(count), ref})
+		h := blockHeader{Block: Block{uint64(i * count), uint32(count), ref}, span: uint32(count)}
+		head := h.append(nil)
 		change(b, vfs.OS(), filepath.Join(dir, fileName(number)), int64(ref.Offset), head)
 	}
 	for b.Loop() {

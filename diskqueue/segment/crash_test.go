@@ -12,8 +12,8 @@ import (
 	"brokerd/diskqueue/vfs"
 )
 
-// owner does with a store what a topic does: it appends anew what failed, and knows what must be there.
-type owner struct {
+// writer does with a store what a topic does: it appends anew what failed, and knows what must be there.
+type writer struct {
 	s       *Store
 	next    uint64
 	pending []Block           // to append, or to append anew
@@ -22,7 +22,7 @@ type owner struct {
 	given   map[uint64]uint32 // all runs that were ever handed to Append, by first
 }
 
-func (o *owner) append(count int) error {
+func (o *writer) append(count int) error {
 	b := Block{First: o.next, Count: uint32(count)}
 	o.next += uint64(count)
 	o.given[b.First] = b.Count
@@ -31,7 +31,7 @@ func (o *owner) append(count int) error {
 }
 
 // flush appends what waits.
-func (o *owner) flush() error {
+func (o *writer) flush() error {
 	for len(o.pending) > 0 {
 		b := o.pending[0]
 		ref, err := o.s.Append(b.First, int(b.Count), messages(b.First, int(b.Count)))
@@ -46,7 +46,7 @@ func (o *owner) flush() error {
 }
 
 // sync makes everything that was written safe, or puts what is in doubt back to what waits. Meanwhile it goes on as before.
-func (o *owner) sync(rng *rand.Rand) error {
+func (o *writer) sync(rng *rand.Rand) error {
 	y, err := o.s.BeginSync()
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (o *owner) sync(rng *rand.Rand) error {
 }
 
 // beside does what may be done during a sync.
-func (o *owner) beside(rng *rand.Rand) error {
+func (o *writer) beside(rng *rand.Rand) error {
 	switch rng.IntN(4) {
 	case 0:
 		return o.append(1 + rng.IntN(30))
@@ -86,7 +86,7 @@ func (o *owner) beside(rng *rand.Rand) error {
 	return nil
 }
 
-func (o *owner) drop(rng *rand.Rand) error {
+func (o *writer) drop(rng *rand.Rand) error {
 	if len(o.safe) == 0 {
 		return nil
 	}
@@ -97,7 +97,7 @@ func (o *owner) drop(rng *rand.Rand) error {
 }
 
 // step does one thing at random.
-func (o *owner) step(rng *rand.Rand) error {
+func (o *writer) step(rng *rand.Rand) error {
 	switch n := rng.IntN(20); {
 	case n < 10:
 		return o.append(1 + rng.IntN(30))
@@ -114,7 +114,7 @@ func (o *owner) step(rng *rand.Rand) error {
 }
 
 // recover opens what is left, proves that everything safe is there and nothing was made up, and goes on with it.
-func (o *owner) recover(t *testing.T, fs vfs.FS, size int64) {
+func (o *writer) recover(t *testing.T, fs vfs.FS, size int64) {
 	t.Helper()
 	s, blocks, _ := mustOpen(t, Options{FS: fs, FileSize: size})
 	for _, b := range o.safe {
@@ -146,7 +146,7 @@ func TestWhatWasSyncedSurvivesPowerCuts(t *testing.T) {
 		mem := vfs.NewMem()
 		size := []int64{1, 3000, 20000, 0}[rng.IntN(4)]
 		s, _, _ := mustOpen(t, Options{FS: mem, FileSize: size})
-		o := &owner{s: s, given: make(map[uint64]uint32)}
+		o := &writer{s: s, given: make(map[uint64]uint32)}
 		for range 3 {
 			for range rng.IntN(40) {
 				if err := o.step(rng); err != nil {
@@ -161,7 +161,7 @@ func TestWhatWasSyncedSurvivesPowerCuts(t *testing.T) {
 	}
 }
 
-// TestFailures fails the n-th operation of each kind, once, for a while and with a full disk's short writes, under an owner
+// TestFailures fails the n-th operation of each kind, once, for a while and with a full disk's short writes, under an writer
 // who goes on; then a power cut must leave what Sync had called safe.
 func TestFailures(t *testing.T) {
 	kinds := map[string]vfs.Rule{
@@ -194,7 +194,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// runFailure returns how many of an owner's steps failed.
+// runFailure returns how many of an writer's steps failed.
 func runFailure(t *testing.T, rule vfs.Rule, seed uint64) (failed int) {
 	rng := rand.New(rand.NewPCG(seed, uint64(rule.Skip)))
 	mem := vfs.NewMem()
@@ -202,7 +202,7 @@ func runFailure(t *testing.T, rule vfs.Rule, seed uint64) (failed int) {
 	fs := counting(faulty)
 	const size = 2000
 	s, _, _ := mustOpen(t, Options{FS: fs, FileSize: size})
-	o := &owner{s: s, given: make(map[uint64]uint32)}
+	o := &writer{s: s, given: make(map[uint64]uint32)}
 	for range 60 {
 		if err := o.step(rng); err != nil {
 			if !errors.Is(err, rule.Err) {

@@ -139,7 +139,7 @@ func TestTruncationAtEveryLength(t *testing.T) {
 func TestTheEndInZerosIsAnUnfinishedAppend(t *testing.T) {
 	file, blocks := sample(t)
 	for i, b := range blocks {
-		for _, keep := range []uint32{0, 1, blockHeaderSize - 1} {
+		for _, keep := range []uint32{0, 1, blockHeaderSize - 9} {
 			bad := slices.Clone(file)
 			clear(bad[b.Ref.Offset+keep:])
 			_, found, damage := mustOpen(t, Options{FS: fileWith(t, bad)})
@@ -254,13 +254,13 @@ func TestDamagedFilesArePutAsideWhenTheirRestIsNotNeeded(t *testing.T) {
 
 func TestFilesOfAnotherFormatAreLeftAlone(t *testing.T) {
 	file, _ := sample(t)
-	head := appendFileHeader(nil, 1)
-	head[7] = 2
+	head := appendFileHeader(nil, owner{}, 1)
+	head[7] = version + 1
 	// The sum is made as this version does, which later ones must keep to.
 	copy(file, resum(head))
 	mem := fileWith(t, file)
 	s, found, damage := mustOpen(t, Options{FS: mem})
-	if len(found) > 0 || len(damage) != 1 || !strings.Contains(damage[0].What, "version 2") {
+	if len(found) > 0 || len(damage) != 1 || !strings.Contains(damage[0].What, "version 3") {
 		t.Fatalf("found %v, damage %v", found, damage)
 	}
 	must(t, s.Close())
@@ -286,7 +286,8 @@ func TestOtherNamesAreIgnored(t *testing.T) {
 	}
 }
 
-// TestSectorsThatCannotBeRead: what the disk refuses is lost, what lies around it is served.
+// TestSectorsThatCannotBeRead: what the disk refuses is no damage but an error. When loss is accepted it is lost, and what lies
+// around it is served.
 func TestSectorsThatCannotBeRead(t *testing.T) {
 	mem := vfs.NewMem()
 	s, _, _ := mustOpen(t, Options{FS: mem})
@@ -294,7 +295,15 @@ func TestSectorsThatCannotBeRead(t *testing.T) {
 	next := mustAppend(t, s, 1000, 10)
 	must(t, s.Close())
 	for bad := range int64(5) {
-		s, found, damage := mustOpen(t, Options{FS: badSector{mem, bad * sector}})
+		strict, found, _, err := Open(Options{FS: badSector{mem, bad * sector}, Dir: testDir})
+		if bad == 0 && !errors.Is(err, syscall.EIO) {
+			t.Errorf("opened with %v, %v", found, err)
+		} else if bad > 0 {
+			if _, lost, err := strict.Read(b, nil); !errors.Is(err, syscall.EIO) || lost != nil {
+				t.Errorf("sector %d: lost %v, %v", bad, lost, err)
+			}
+		}
+		s, found, damage := mustOpen(t, Options{FS: badSector{mem, bad * sector}, AcceptLoss: true})
 		if bad == 0 {
 			// The headers of the file and of the first block are gone.
 			if !slices.Equal(found, []Block{next}) || len(damage) != 2 || !strings.Contains(damage[1].What, "input/output") {

@@ -11,16 +11,18 @@ import (
 
 // Sizes in bytes. What is in this file is on disk: it must not change without a new version.
 const (
-	fileHeaderSize  = 16
-	blockHeaderSize = 24
+	fileHeaderSize  = 32
+	blockHeaderSize = 36
 	minFrame        = protocol.MessageOverhead
 	maxFile         = math.MaxUint32
+
+	knownSize = 16 // bytes of a file's header that are the same in every version
 )
 
 const (
-	version    = 1
+	version    = 2
 	fileMagic  = "bseg"
-	blockMagic = "blk\x01"
+	blockMagic = "blk\x02"
 )
 
 // Offsets in a frame.
@@ -37,7 +39,7 @@ type Ref struct {
 	File, Offset, Length uint32
 }
 
-// end returns the offset behind the block.
+// end returns the offset behind the block's frames.
 func (r Ref) end() int64 { return int64(r.Offset) + blockHeaderSize + int64(r.Length) }
 
 func (r Ref) String() string {
@@ -54,53 +56,139 @@ type Block struct {
 // start is what the sums at a place of a file are started from.
 func start(file, offset uint32) uint32 { return file*2654435761 + offset }
 
+// owner is whom the files of a store belong to.
+type owner struct {
+	folder [8]byte
+	topic  uint32
+}
+
 // appendFileHeader appends the header of the file with this number.
-func appendFileHeader(dst []byte, file uint32) []byte {
+func appendFileHeader(dst []byte, o owner, file uint32) []byte {
 	at := len(dst)
 	dst = append(dst, fileMagic...)
 	dst = binary.BigEndian.AppendUint32(dst, version)
 	dst = binary.BigEndian.AppendUint32(dst, file)
+	dst = binary.BigEndian.AppendUint32(dst, crc32.Update(start(file, 0), castagnoli, dst[at:]))
+	dst = append(dst, o.folder[:]...)
+	dst = binary.BigEndian.AppendUint32(dst, o.topic)
 	return binary.BigEndian.AppendUint32(dst, crc32.Update(start(file, 0), castagnoli, dst[at:]))
 }
 
-// checkFileHeader says what is wrong with the header of the file with this number; ok is false when the file was written
-// in a format that is not known here.
-func checkFileHeader(b []byte, file uint32) (what string, ok bool) {
-	sum := crc32.Update(start(file, 0), castagnoli, b[:12])
-	if string(b[:4]) != fileMagic || binary.BigEndian.Uint32(b[12:]) != sum {
-		return "file header", true
+// VersionOf returns the version of the format that the file with this number was written in, by its first 16 bytes; ok is false
+// when they are no such header.
+func VersionOf(head []byte, file uint32) (v uint32, ok bool) {
+	if len(head) < knownSize || string(head[:4]) != fileMagic {
+		return 0, false
 	}
-	if v := binary.BigEndian.Uint32(b[4:]); v != version {
-		return fmt.Sprintf("format version %d is not known", v), false
-	}
-	return "", true
+	sum := crc32.Update(start(file, 0), castagnoli, head[:12])
+	return binary.BigEndian.Uint32(head[4:]), binary.BigEndian.Uint32(head[12:]) == sum
 }
 
-// appendBlockHeader appends the header of the block.
-func appendBlockHeader(dst []byte, b Block) []byte {
+// kindOfFile is what a file's header says of the file.
+type kindOfFile uint8
+
+const (
+	ownFile     kindOfFile = iota
+	brokenFile             // it is no header
+	unknownFile            // of another version of the format
+	foreignFile            // of another folder, or of another topic
+)
+
+// checkFileHeader looks at the header of the file with this number, and says what is wrong with it. An owner of zeros owns all.
+func checkFileHeader(b []byte, o owner, file uint32) (kind kindOfFile, what string) {
+	v, ok := VersionOf(b, file)
+	switch {
+	case !ok:
+		return brokenFile, "file header"
+	case v != version:
+		return unknownFile, fmt.Sprintf("format version %d is not known", v)
+	case binary.BigEndian.Uint32(b[28:]) != crc32.Update(start(file, 0), castagnoli, b[:28]):
+		return brokenFile, "file header"
+	}
+	theirs := owner{folder: [8]byte(b[16:]), topic: binary.BigEndian.Uint32(b[24:])}
+	if o != (owner{}) && o != theirs {
+		return foreignFile, fmt.Sprintf("it belongs to folder %x, topic %d", theirs.folder, theirs.topic)
+	}
+	return ownFile, ""
+}
+
+// Section is something that a block has beside its frames. The kinds are registered in docs/FORMATS.md.
+type Section struct {
+	Kind uint8
+	Data []byte // less than 16 MiB
+}
+
+// maxSection is the most bytes of one section.
+const maxSection = 1<<24 - 1
+
+// appendSections appends what stands behind the frames of a block.
+func appendSections(dst []byte, sections []Section) ([]byte, error) {
+	for _, s := range sections {
+		if len(s.Data) > maxSection {
+			return nil, fmt.Errorf("%w: a section of %d bytes", ErrTooLarge, len(s.Data))
+		}
+		dst = binary.BigEndian.AppendUint32(dst, uint32(s.Kind)<<24|uint32(len(s.Data)))
+		dst = append(dst, s.Data...)
+	}
+	return dst, nil
+}
+
+// parseSections takes apart what stands behind the frames of a block. The data are views.
+func parseSections(b []byte) (list []Section, ok bool) {
+	for len(b) > 0 {
+		if len(b) < 4 {
+			return nil, false
+		}
+		head := binary.BigEndian.Uint32(b)
+		n := int(head & maxSection)
+		if n > len(b)-4 {
+			return nil, false
+		}
+		list = append(list, Section{Kind: uint8(head >> 24), Data: b[4 : 4+n : 4+n]})
+		b = b[4+n:]
+	}
+	return list, true
+}
+
+// blockHeader is what stands before the frames of a block.
+type blockHeader struct {
+	Block
+	span     uint32 // positions from First on that the block speaks of; Count when it has all of them
+	extra    uint32 // bytes of sections behind the frames
+	extraSum uint32 // their checksum
+}
+
+// end returns the offset behind the block.
+func (h *blockHeader) end() int64 { return h.Ref.end() + int64(h.extra) }
+
+func (h *blockHeader) append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, blockMagic+"\x00\x00\x00\x00"...)
-	dst = binary.BigEndian.AppendUint64(dst, b.First)
-	dst = binary.BigEndian.AppendUint32(dst, b.Count)
-	dst = binary.BigEndian.AppendUint32(dst, b.Ref.Length)
-	sum := crc32.Update(start(b.Ref.File, b.Ref.Offset), castagnoli, dst[at+8:])
+	dst = binary.BigEndian.AppendUint64(dst, h.First)
+	for _, v := range [...]uint32{h.Count, h.span, h.Ref.Length, h.extra, h.extraSum} {
+		dst = binary.BigEndian.AppendUint32(dst, v)
+	}
+	sum := crc32.Update(start(h.Ref.File, h.Ref.Offset), castagnoli, dst[at+8:])
 	binary.BigEndian.PutUint32(dst[at+4:], sum)
 	return dst
 }
 
 // parseBlockHeader decodes the header of a block; ok is false when it is not one of this place.
-func parseBlockHeader(h []byte, file, offset uint32) (b Block, ok bool) {
-	h = h[:blockHeaderSize]
-	b = Block{
-		First: binary.BigEndian.Uint64(h[8:]),
-		Count: binary.BigEndian.Uint32(h[16:]),
-		Ref:   Ref{File: file, Offset: offset, Length: binary.BigEndian.Uint32(h[20:])},
+func parseBlockHeader(b []byte, file, offset uint32) (h blockHeader, ok bool) {
+	b = b[:blockHeaderSize]
+	h = blockHeader{
+		Block: Block{
+			First: binary.BigEndian.Uint64(b[8:]),
+			Count: binary.BigEndian.Uint32(b[16:]),
+			Ref:   Ref{File: file, Offset: offset, Length: binary.BigEndian.Uint32(b[24:])},
+		},
+		span: binary.BigEndian.Uint32(b[20:]), extra: binary.BigEndian.Uint32(b[28:]), extraSum: binary.BigEndian.Uint32(b[32:]),
 	}
-	ok = string(h[:4]) == blockMagic &&
-		binary.BigEndian.Uint32(h[4:]) == crc32.Update(start(file, offset), castagnoli, h[8:]) &&
-		b.Count > 0 && uint64(b.Ref.Length) >= uint64(b.Count)*minFrame &&
-		b.First <= math.MaxUint64-uint64(b.Count) && b.Ref.end() <= maxFile
-	return b, ok
+	ok = string(b[:4]) == blockMagic &&
+		binary.BigEndian.Uint32(b[4:]) == crc32.Update(start(file, offset), castagnoli, b[8:]) &&
+		h.Count > 0 && h.span >= h.Count && uint64(h.Ref.Length) >= uint64(h.Count)*minFrame &&
+		h.First <= math.MaxUint64-uint64(h.span) && h.end() <= maxFile
+	return h, ok
 }
 
 // messageSum returns the sum of a frame as it is in memory, type 2.

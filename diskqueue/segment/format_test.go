@@ -2,11 +2,13 @@ package segment
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"brokerd/diskqueue/vfs"
@@ -18,7 +20,9 @@ var update = flag.Bool("update", false, "write the golden file")
 // TestGolden keeps the format: what this version wrote once it must write and read for ever.
 func TestGolden(t *testing.T) {
 	mem := vfs.NewMem()
-	s, _, _ := mustOpen(t, Options{FS: mem})
+	whose := Options{FS: mem, Folder: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}, Topic: 9}
+	s, _, _ := mustOpen(t, whose)
+	sections := []Section{{Kind: 1, Data: []byte("some")}, {Kind: 200}}
 	var frames []byte
 	for i, body := range []string{"hello", "", "a third one\x00\x00\x00\x00"} {
 		frames = protocol.AppendMessageHeader(frames, 1700000000000000000+int64(i), uint16(i), protocol.MessageID(0xabc0+i), len(body))
@@ -31,13 +35,14 @@ func TestGolden(t *testing.T) {
 		frames []byte
 		count  int
 	}{{1<<32 - 2, frames, 3}, {1<<63 + 7, one, 1}} {
-		ref, err := s.Append(c.first, c.count, c.frames)
+		ref, err := s.Append(c.first, c.count, c.frames, sections...)
 		must(t, err)
+		sections = nil
 		want = append(want, Block{c.first, uint32(c.count), ref})
 	}
 	must(t, s.Close())
 	written := content(t, mem, testDir+"/000001.seg")
-	golden := filepath.Join("testdata", "golden.seg")
+	golden := filepath.Join("testdata", "golden-2.seg")
 	if *update {
 		must(t, os.WriteFile(golden, written, 0o644))
 	}
@@ -46,13 +51,71 @@ func TestGolden(t *testing.T) {
 	if !bytes.Equal(written, file) {
 		t.Fatalf("the format has changed:\n%x\n%x", written, file)
 	}
-	s, blocks, damage := mustOpen(t, Options{FS: fileWith(t, file)})
+	whose.FS = fileWith(t, file)
+	s, blocks, damage := mustOpen(t, whose)
 	if !slices.Equal(blocks, want) || damage != nil {
 		t.Fatalf("found %v, damage %v", blocks, damage)
 	}
 	got, lost, err := s.Read(blocks[0], nil)
 	if err != nil || lost != nil || !bytes.Equal(got, frames) {
 		t.Errorf("frames are %x, lost %v, %v", got, lost, err)
+	}
+	some, err := s.ReadSections(blocks[0].Ref)
+	if err != nil || len(some) != 2 || some[0].Kind != 1 || string(some[0].Data) != "some" || some[1].Kind != 200 || len(some[1].Data) > 0 {
+		t.Errorf("sections are %v, %v", some, err)
+	}
+	if none, err := s.ReadSections(blocks[1].Ref); len(none) > 0 || err != nil {
+		t.Errorf("sections are %v, %v", none, err)
+	}
+}
+
+// TestFilesOfOthersAreLeftAlone: a file of another folder, or of another topic, is not taken for this one's, and is not changed.
+func TestFilesOfOthersAreLeftAlone(t *testing.T) {
+	mem := vfs.NewMem()
+	own := Options{FS: mem, Folder: [8]byte{1}, Topic: 2}
+	s, _, _ := mustOpen(t, own)
+	mustAppend(t, s, 10, 4)
+	must(t, s.Close())
+	file := content(t, mem, testDir+"/000001.seg")
+	for _, other := range []Options{{Folder: [8]byte{2}, Topic: 2}, {Folder: [8]byte{1}, Topic: 3}} {
+		other.FS = mem
+		s, found, damage := mustOpen(t, other)
+		if len(found) > 0 || len(damage) != 1 || !strings.Contains(damage[0].What, "belongs to folder 0100000000000000, topic 2") {
+			t.Errorf("found %v, damage %v", found, damage)
+		}
+		must(t, s.Close())
+		if !bytes.Equal(content(t, mem, testDir+"/000001.seg"), file) {
+			t.Error("the file was changed")
+		}
+	}
+	if _, found, damage := mustOpen(t, own); len(found) != 1 || len(damage) > 0 {
+		t.Errorf("its own: found %v, damage %v", found, damage)
+	}
+}
+
+// TestDamagedSections: sections that are not what they were are refused, and the frames before them stay readable.
+func TestDamagedSections(t *testing.T) {
+	mem := vfs.NewMem()
+	s, _, _ := mustOpen(t, Options{FS: mem})
+	ref, err := s.Append(7, 1, message(7), Section{Kind: 2, Data: []byte("some")})
+	must(t, err)
+	next := mustAppend(t, s, 8, 2)
+	for i := range int64(8) {
+		at := ref.end() + i
+		old := content(t, mem, testDir+"/000001.seg")[at]
+		change(t, mem, testDir+"/000001.seg", at, []byte{old ^ 4})
+		if _, err := s.ReadSections(ref); !errors.Is(err, ErrDamaged) {
+			t.Errorf("byte %d: %v", i, err)
+		}
+		checkBlock(t, s, Block{First: 7, Count: 1, Ref: ref})
+		change(t, mem, testDir+"/000001.seg", at, []byte{old})
+	}
+	if _, err := s.ReadSections(ref); err != nil {
+		t.Error(err)
+	}
+	must(t, s.Close())
+	if _, found, damage := mustOpen(t, Options{FS: mem}); len(found) != 2 || found[1] != next || len(damage) > 0 {
+		t.Errorf("found %v, damage %v", found, damage)
 	}
 }
 
@@ -67,7 +130,7 @@ func FuzzFile(f *testing.F) {
 		bad[at] ^= 0x41
 		f.Add(bad)
 	}
-	golden, err := os.ReadFile(filepath.Join("testdata", "golden.seg"))
+	golden, err := os.ReadFile(filepath.Join("testdata", "golden-2.seg"))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
@@ -27,8 +28,8 @@ type reader struct {
 }
 
 // Read loads and verifies a block. The frames are as they were appended and in buf, which is grown when it is too small; lost
-// says which of the block's messages are missing among them because they are damaged. An error means that nothing could be
-// read: ErrGone, ErrClosed, or what the file system said.
+// says which of the block's messages are missing among them because they are damaged, which was read twice. An error means that
+// nothing could be read now: ErrGone, ErrClosed, or what the file system said, which says nothing about what is on the disk.
 func (s *Store) Read(b Block, buf []byte) (frames []byte, lost []Lost, err error) {
 	r, err := s.acquire(b.Ref.File)
 	if err != nil {
@@ -40,16 +41,79 @@ func (s *Store) Read(b Block, buf []byte) (frames []byte, lost []Lost, err error
 	} else {
 		buf = buf[:n]
 	}
-	read, readErr := readAround(r.f, buf, int64(b.Ref.Offset)+blockHeaderSize)
-	if readErr != nil && read == 0 {
-		return buf[:0], nil, fmt.Errorf("segments: %w", readErr)
+	for again := range 2 {
+		if again > 0 {
+			if err := r.f.Forget(); err != nil && !s.o.AcceptLoss {
+				return buf[:0], nil, fmt.Errorf("segments: %w", err)
+			}
+		}
+		if err := s.load(r.f, buf, int64(b.Ref.Offset)+blockHeaderSize); err != nil {
+			return buf[:0], nil, fmt.Errorf("segments: %w", err)
+		}
+		if frames, lost = verify(b, buf); lost == nil {
+			return frames, nil, nil
+		}
 	}
-	frames, lost = verify(b, buf)
-	if lost != nil {
-		s.noteDamage(b.Ref.File)
-		s.o.Log.Warn("segment block is damaged", "dir", s.o.Dir, "block", b.Ref, "lost", lost, "error", readErr)
-	}
+	s.noteDamage(b.Ref.File)
+	s.o.Log.Warn("segment block is damaged", "dir", s.o.Dir, "block", b.Ref, "lost", lost)
 	return frames, lost, nil
+}
+
+// load fills p from a file, with zeros behind its end, and if loss is accepted also where it cannot be read.
+func (s *Store) load(f vfs.File, p []byte, at int64) error {
+	if s.o.AcceptLoss {
+		_, err := readAround(f, p, at)
+		if err != nil {
+			s.o.Log.Warn("a segment file cannot be read whole", "dir", s.o.Dir, "error", err)
+		}
+		return nil
+	}
+	return readFull(f, p, at)
+}
+
+// ReadSections loads what a block has beside its frames. It fails with ErrDamaged when that is not what it was.
+func (s *Store) ReadSections(ref Ref) ([]Section, error) {
+	r, err := s.acquire(ref.File)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(r)
+	for again := range 2 {
+		if again > 0 {
+			if err := r.f.Forget(); err != nil && !s.o.AcceptLoss {
+				return nil, fmt.Errorf("segments: %w", err)
+			}
+		}
+		list, ok, err := s.sections(r.f, ref)
+		if err != nil {
+			return nil, fmt.Errorf("segments: %w", err)
+		}
+		if ok {
+			return list, nil
+		}
+	}
+	s.noteDamage(ref.File)
+	return nil, fmt.Errorf("%w: sections of the block of %v", ErrDamaged, ref)
+}
+
+func (s *Store) sections(f vfs.File, ref Ref) (list []Section, ok bool, err error) {
+	head := make([]byte, blockHeaderSize)
+	if err := s.load(f, head, int64(ref.Offset)); err != nil {
+		return nil, false, err
+	}
+	h, ok := parseBlockHeader(head, ref.File, ref.Offset)
+	if !ok || h.Ref != ref || h.extra == 0 {
+		return nil, ok && h.Ref == ref, nil
+	}
+	extra := make([]byte, h.extra)
+	if err := s.load(f, extra, ref.end()); err != nil {
+		return nil, false, err
+	}
+	if crc32.Update(start(ref.File, ref.Offset), castagnoli, extra) != h.extraSum {
+		return nil, false, nil
+	}
+	list, ok = parseSections(extra)
+	return list, ok, nil
 }
 
 // ReadFrame loads and verifies the message seq, whose frame begins off bytes behind the start of its block's frames. The
@@ -64,26 +128,43 @@ func (s *Store) ReadFrame(ref Ref, off uint32, seq uint64, buf []byte) (protocol
 		return nil, err
 	}
 	defer s.release(r)
-	at, left := int64(ref.Offset)+blockHeaderSize+int64(off), int(ref.Length-off)
-	if cap(buf) < firstRead {
-		buf = make([]byte, firstRead)
-	}
-	buf = buf[:min(firstRead, left)]
-	if err := readFull(r.f, buf, at); err != nil {
-		return nil, fmt.Errorf("segments: %w", err)
-	}
-	size := int64(binary.BigEndian.Uint32(buf)) + 4
-	if size >= minFrame && size <= int64(left) {
-		if buf, err = extend(r.f, buf, at, int(size)); err != nil {
+	for again := range 2 {
+		if again > 0 {
+			if err := r.f.Forget(); err != nil {
+				return nil, fmt.Errorf("segments: %w", err)
+			}
+		}
+		var proved bool
+		if buf, proved, err = readFrame(r.f, ref, off, seq, buf); err != nil {
 			return nil, fmt.Errorf("segments: %w", err)
 		}
-		if proves(buf, start(ref.File, ref.Offset)) == uint32(seq) {
+		if proved {
 			setType(buf)
 			return protocol.MessageFrame(buf), nil
 		}
 	}
 	s.noteDamage(ref.File)
 	return nil, fmt.Errorf("%w: %d at %d in block of %v", ErrDamaged, seq, off, ref)
+}
+
+// readFrame reads what should be the message seq, and reports whether it is.
+func readFrame(f vfs.File, ref Ref, off uint32, seq uint64, buf []byte) (frame []byte, proved bool, err error) {
+	at, left := int64(ref.Offset)+blockHeaderSize+int64(off), int(ref.Length-off)
+	if cap(buf) < firstRead {
+		buf = make([]byte, firstRead)
+	}
+	buf = buf[:min(firstRead, left)]
+	if err := readFull(f, buf, at); err != nil {
+		return buf, false, err
+	}
+	size := int64(binary.BigEndian.Uint32(buf)) + 4
+	if size < minFrame || size > int64(left) {
+		return buf, false, nil
+	}
+	if buf, err = extend(f, buf, at, int(size)); err != nil {
+		return buf, false, err
+	}
+	return buf, proves(buf, start(ref.File, ref.Offset)) == uint32(seq), nil
 }
 
 // extend brings what was read at an offset to size bytes.

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -27,7 +28,7 @@ type scanned struct {
 	blocks  []Block
 	damage  []Damage
 	torn    int64 // bytes at the end that were left by an append which was not finished
-	foreign bool  // written in a format that is not known here
+	foreign bool  // of another folder or topic, or written in a format that is not known here: left alone
 }
 
 const (
@@ -40,24 +41,49 @@ type scanner struct {
 	scanned
 	f      vfs.File
 	number uint32
+	owner  owner
+	loss   bool // what cannot be read is damage
 	head   []byte
 	chunk  []byte // made when something must be searched for
 	err    error  // of the last read that failed since it was set to nil
+	failed error  // of the first one, when that is no damage: the scan ends
+}
+
+// scan finds the blocks of a file. What looks damaged is looked at once more, on the disk and not in the system's memory.
+func (s *Store) scan(number uint32) (found scanned, err error) {
+	for again := range 2 {
+		if again > 0 {
+			if err := vfs.Forget(s.o.FS, s.path(number)); err != nil && !s.o.AcceptLoss {
+				return scanned{}, err
+			}
+		}
+		err = vfs.Retry(func() (err error) {
+			found, err = scanFile(s.o, number)
+			return err
+		})
+		if err != nil || len(found.damage) == 0 || found.foreign {
+			return found, err
+		}
+	}
+	return found, nil
 }
 
 // scanFile finds the blocks of a file.
-func scanFile(fs vfs.FS, dir string, number uint32) (scanned, error) {
-	f, err := fs.Open(filepath.Join(dir, fileName(number)))
+func scanFile(o Options, number uint32) (scanned, error) {
+	f, err := o.FS.Open(filepath.Join(o.Dir, fileName(number)))
 	if err != nil {
 		return scanned{}, err
 	}
 	defer f.Close()
-	s := scanner{f: f, number: number, head: make([]byte, blockHeaderSize)}
+	s := scanner{f: f, number: number, owner: owner{o.Folder, o.Topic}, loss: o.AcceptLoss, head: make([]byte, blockHeaderSize)}
 	if s.size, err = f.Size(); err != nil {
 		return scanned{}, err
 	}
 	if s.fileHeader() {
 		s.allBlocks()
+	}
+	if s.failed != nil {
+		return scanned{}, s.failed
 	}
 	return s.scanned, nil
 }
@@ -69,11 +95,11 @@ func (s *scanner) fileHeader() bool {
 		return false
 	}
 	s.read(s.head[:fileHeaderSize], 0) // zeros, if that fails
-	what, known := checkFileHeader(s.head, s.number)
+	kind, what := checkFileHeader(s.head, s.owner, s.number)
 	switch {
-	case what == "":
+	case kind == ownFile:
 		return true
-	case !known:
+	case kind != brokenFile:
 		s.foreign = true
 		s.damaged(0, s.size, what)
 		return false
@@ -94,23 +120,26 @@ func (s *scanner) allBlocks() {
 		}
 		s.err = nil
 		s.read(s.head, at)
+		if s.failed != nil {
+			return
+		}
 		b, ok := s.parse(s.head, at)
 		if !ok {
 			at = s.resume(at)
 			continue
 		}
-		if b.Ref.end() > s.size {
+		if b.end() > s.size {
 			s.torn = s.size - at
 			return
 		}
-		s.blocks = append(s.blocks, b)
-		at = b.Ref.end()
+		s.blocks = append(s.blocks, b.Block)
+		at = b.end()
 	}
 }
 
-func (s *scanner) parse(h []byte, at int64) (Block, bool) {
+func (s *scanner) parse(h []byte, at int64) (blockHeader, bool) {
 	if at > maxFile {
-		return Block{}, false
+		return blockHeader{}, false
 	}
 	return parseBlockHeader(h, s.number, uint32(at))
 }
@@ -176,6 +205,14 @@ func (s *scanner) load(from, to int64) []byte {
 }
 
 func (s *scanner) read(p []byte, at int64) {
+	if !s.loss {
+		if err := readFull(s.f, p, at); err != nil {
+			clear(p)
+			s.err = err
+			s.failed = cmp.Or(s.failed, err)
+		}
+		return
+	}
 	if _, err := readAround(s.f, p, at); err != nil {
 		s.err = err
 	}

@@ -27,7 +27,17 @@ type Options struct {
 	Dir      string       // the store's own; it is made with the first file
 	FileSize int64        // bytes up to which a file is filled; 0 is DefaultFileSize, more than 4 GiB - 1 is that
 	Log      *slog.Logger // nil logs nothing
+
+	// Folder and Topic say whom the files belong to: others are left alone. Zeros: whoever it is.
+	Folder [8]byte
+	Topic  uint32
+	// Aside puts a file away in which there is damage and of which nothing else is needed; nil: it is renamed to .bad.
+	Aside func(path string) error
+	// AcceptLoss takes for damage what the disk cannot read; else that is an error.
+	AcceptLoss bool
 }
+
+func (s *Store) owner() owner { return owner{s.o.Folder, s.o.Topic} }
 
 func (o Options) withDefaults() Options {
 	if o.FileSize <= 0 {
@@ -81,7 +91,7 @@ func Open(o Options) (*Store, []Block, []Damage, error) {
 		if bad {
 			continue
 		}
-		found, err := scanFile(s.o.FS, s.o.Dir, number)
+		found, err := s.scan(number)
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("segments: %w", err)
 		}
@@ -151,12 +161,19 @@ func (s *Store) Drop(ref Ref) error {
 	return s.giveUp(f)
 }
 
+// Keep sees to it that the file of a block is put aside and not removed once no block of it is needed: nobody knows what the block
+// is for.
+func (s *Store) Keep(ref Ref) { s.noteDamage(ref.File) }
+
 // giveUp removes a file without a block that is needed, or puts it aside.
 func (s *Store) giveUp(f *file) error {
 	var err error
-	if f.damaged.Load() {
+	switch {
+	case f.damaged.Load() && s.o.Aside != nil:
+		err = s.o.Aside(s.path(f.number))
+	case f.damaged.Load():
 		err = s.o.FS.Rename(s.path(f.number), s.path(f.number)+badSuffix)
-	} else {
+	default:
 		err = s.o.FS.Remove(s.path(f.number))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -238,7 +255,9 @@ func (s *Store) shut() {
 // else's file is in it. It goes on where something cannot be removed, and may be called again.
 func (s *Store) RemoveAll() error {
 	s.active = nil
+	foreign := map[string]bool{}
 	for _, f := range s.files {
+		foreign[fileName(f.number)] = f.foreign
 		s.forget(f)
 	}
 	s.shut()
@@ -249,7 +268,7 @@ func (s *Store) RemoveAll() error {
 	errs := []error{err}
 	others := 0
 	for _, name := range names {
-		if _, _, ours := parseFileName(name); !ours {
+		if _, _, ours := parseFileName(name); !ours || foreign[name] {
 			others++
 		} else if err := s.o.FS.Remove(filepath.Join(s.o.Dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)

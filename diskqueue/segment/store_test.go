@@ -218,7 +218,7 @@ func TestRemoveAllLeavesOnlyWhatIsNotOurs(t *testing.T) {
 	s, _, _ := mustOpen(t, Options{FS: mem, FileSize: 1})
 	a := mustAppend(t, s, 1, 3)
 	mustAppend(t, s, 4, 3)
-	change(t, mem, testDir+"/000001.seg", 60, []byte("damage"))
+	change(t, mem, testDir+"/000001.seg", 90, []byte("damage"))
 	if lost := checkBlock(t, s, a); lost == nil {
 		t.Fatal("damage was not found")
 	}

@@ -50,18 +50,24 @@ func (osFS) Is(name string, f File) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	opened, err := own.Stat()
-	if err != nil {
-		return false, err
-	}
-	named, err := os.Stat(name)
+	is, err := isNamed(name, own.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
+		return false, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return is, nil
+}
+
+// isSame is isNamed where nothing cheaper is known.
+func isSame(name string, f *os.File) (bool, error) {
+	opened, err := f.Stat()
+	if err != nil {
 		return false, err
 	}
-	return os.SameFile(opened, named), nil
+	named, err := os.Stat(name)
+	return err == nil && os.SameFile(opened, named), err
 }
 
 func (o osFS) MkdirAll(dir string) error {

@@ -36,6 +36,17 @@ func allocate(f *os.File, size int64) error {
 	}
 }
 
+// isNamed reports whether a name stands for an open file.
+func isNamed(name string, f *os.File) (bool, error) {
+	var opened, named unix.Stat_t
+	err := unix.Fstat(int(f.Fd()), &opened)
+	runtime.KeepAlive(f)
+	if err == nil {
+		err = unix.Stat(name, &named)
+	}
+	return err == nil && opened.Dev == named.Dev && opened.Ino == named.Ino, err
+}
+
 func forget(f *os.File) error {
 	err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	runtime.KeepAlive(f)

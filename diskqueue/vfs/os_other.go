@@ -20,6 +20,8 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func allocate(f *os.File, size int64) error { return grow(f, size) }
 
+func isNamed(name string, f *os.File) (bool, error) { return isSame(name, f) }
+
 func forget(*os.File) error { return nil }
 
 func free(string) (Space, error) { return Space{}, errors.ErrUnsupported }

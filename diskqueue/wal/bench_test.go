@@ -112,7 +112,7 @@ func BenchmarkRead(b *testing.B) {
 	ok(b, l.Commit(last, Written))
 	b.SetBytes(records * size)
 	for b.Loop() {
-		report, err := Read(l.o.FS, l.o.Dir, func(Entry) error { return nil })
+		report, err := Read(l.o.FS, l.o.Dir, Need{}, func(Entry) error { return nil })
 		if err != nil || report.Records != records {
 			b.Fatal(report, err)
 		}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -174,23 +175,16 @@ func (l *Log) writeBatch(b *batch) (end Position, done int, err writeError) {
 
 // begin makes the file that a part begins with the one that is written to, within a round of writes.
 func (l *Log) begin(p part) writeError {
-	f, err := l.openNew(p.file, p.begin)
+	err := l.lease(p.file)
+	var f *logFile
+	if err == nil {
+		f, err = l.openNew(p.file, p.begin)
+	}
 	if err != nil {
 		return writeError{begin: fmt.Errorf("begin log file %d: %w", p.file, err)}
 	}
 	l.mu.Lock()
 	l.adoptLocked(f)
-	farAhead := p.file > l.named+numberLead
-	l.mu.Unlock()
-	if !farAhead {
-		return writeError{}
-	}
-	// A power cut could make the next Open use this number again.
-	if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
-		return writeError{fatal: fmt.Errorf("sync the log's folder: %w", err)}
-	}
-	l.mu.Lock()
-	l.named = p.file
 	l.mu.Unlock()
 	return writeError{}
 }
@@ -282,7 +276,7 @@ func (l *Log) syncWrittenLocked() {
 	}
 	l.mu.Unlock()
 	began := time.Now()
-	err := l.syncFiles(names, l.syncing)
+	err := l.syncFiles(names, newest, l.syncing)
 	took := time.Since(began)
 	l.mu.Lock()
 	l.stats.SyncTime += took
@@ -293,7 +287,7 @@ func (l *Log) syncWrittenLocked() {
 		l.failLocked(fmt.Errorf("sync the log: %w", err))
 		return
 	}
-	l.synced, l.named = l.target, max(l.named, newest)
+	l.synced = l.target
 	if taking.records > 0 {
 		l.markDue = true
 		l.armFlushLocked()
@@ -306,16 +300,29 @@ func (l *Log) syncWrittenLocked() {
 	l.closeSyncedLocked()
 }
 
-// syncFiles syncs the folder, if it has new names, and files.
-func (l *Log) syncFiles(names bool, files []*logFile) error {
+// ErrReplaced is a file of the log that somebody has removed or replaced while it was written to.
+var ErrReplaced = errors.New("a file of the log was removed or replaced by somebody else")
+
+// syncFiles syncs the folder, if it has new names up to that of the file newest, and files. Those must still have their names:
+// what is written to a file that was removed is gone with this process.
+func (l *Log) syncFiles(names bool, newest uint64, files []*logFile) error {
 	if names {
 		if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
 			return err
+		}
+		if l.o.Named != nil {
+			l.o.Named(newest)
 		}
 	}
 	for _, f := range files {
 		if err := f.file.Sync(); err != nil {
 			return err
+		}
+		switch is, err := l.o.FS.Is(f.path, f.file); {
+		case err != nil:
+			return err
+		case !is:
+			return fmt.Errorf("%s: %w", f.path, ErrReplaced)
 		}
 	}
 	return nil

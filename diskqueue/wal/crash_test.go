@@ -59,11 +59,12 @@ const ghost = -2
 // crashWorld is one seed's file system, and what was promised in it. Each life opens the log, works, and ends in a crash at
 // the beginning of a random operation on the file system, or after the last.
 type crashWorld struct {
-	t    *testing.T
-	seed int
-	life int
-	rng  *rand.Rand
-	sum  *crashSum
+	limit uint64 // no file has a number from here on
+	t     *testing.T
+	seed  int
+	life  int
+	rng   *rand.Rand
+	sum   *crashSum
 
 	fs       *vfs.Mem
 	promises []promise
@@ -125,8 +126,19 @@ func (w *crashWorld) options(fs vfs.FS) Options {
 	return Options{
 		FS: fs, Dir: testDir, FileSize: 1024 + 512*int64(w.rng.IntN(5)), SpareFiles: w.rng.IntN(4) - 1, FlushBytes: 1 << 20,
 		minShared: 1 + w.rng.IntN(400),
+		Next:      w.limit,
+		Lease: func(number uint64) (uint64, error) {
+			if w.rng.IntN(20) == 0 {
+				return 0, errNoLease
+			}
+			w.limit = max(w.limit, number+1+uint64(w.rng.IntN(10)))
+			return w.limit, nil
+		},
 	}
 }
+
+// errNoLease is why no more numbers can be leased.
+var errNoLease = errors.New("no lease")
 
 // work does random things until the life has ended.
 func (w *crashWorld) work(fs vfs.FS) {

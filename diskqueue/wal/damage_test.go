@@ -13,11 +13,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"brokerd/diskqueue/vfs"
 )
 
-var update = flag.Bool("update", false, "write testdata/v1.wal anew")
+var update = flag.Bool("update", false, "write testdata/v2.wal anew")
 
 // sample makes a closed log of several files and returns its file system and records. Each record but the largest is one
 // byte longer than the one before, so that none can be taken for another.
@@ -196,28 +197,46 @@ func TestMissingFile(t *testing.T) {
 	}
 }
 
-// A sector that the disk cannot give back costs what is in it.
+// A sector that the disk cannot give back is no damage: it is tried again, and then it is an error. When loss is accepted it costs
+// what is in it.
 func TestUnreadableSector(t *testing.T) {
-	m := vfs.NewMem()
-	o := testOptions(m)
-	o.FileSize = 64 << 10
-	l, _, _ := open(t, o)
-	made := fill(t, l, 50, 1000, Synced)
-	ok(t, l.Close())
-	name := filepath.Base(files(t, m)[0])
-	fs := vfs.NewFaulty(m, // of the records: the whole file, then its third page
-		vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 1, Times: 1, Err: syscall.EIO},
-		vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 3, Times: 1, Err: syscall.EIO})
-	got, report := read(t, fs)
-	want := slices.DeleteFunc(slices.Clone(made), func(e entry) bool { return e.touched(e.pos.File, 2*4096, 3*4096) })
-	same(t, got, want)
-	if len(report.Damage) != 1 || !report.Damaged() || !strings.Contains(report.Damage[0].What, syscall.EIO.Error()) {
-		t.Errorf("%+v", report.Damage)
-	}
-	fs.SetRules(vfs.Rule{Ops: vfs.OpOpen, Err: syscall.EMFILE})
-	if _, err := Read(fs, testDir, collect(&got)); !errors.Is(err, syscall.EMFILE) {
-		t.Errorf("a file that cannot be opened now: %v, must not pass for damage", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := vfs.NewMem()
+		o := testOptions(m)
+		o.FileSize = 64 << 10
+		l, _, _ := open(t, o)
+		made := fill(t, l, 50, 1000, Synced)
+		ok(t, l.Close())
+		name := filepath.Base(files(t, m)[0])
+		fs := vfs.NewFaulty(m, vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 1, Times: 2, Err: syscall.EIO})
+		got, report := read(t, fs)
+		same(t, got, made)
+		if len(report.Damage) > 0 {
+			t.Errorf("an error that passes: %+v", report.Damage)
+		}
+		fs.SetRules(vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 1, Times: 3, Err: syscall.EIO})
+		got = nil
+		if _, err := Read(fs, testDir, Need{}, collect(&got)); !errors.Is(err, syscall.EIO) {
+			t.Errorf("an error that stays: %v", err)
+		}
+		fs.SetRules( // of the records: the whole file three times, then its third page, and again when it is read once more
+			vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 1, Times: 3, Err: syscall.EIO},
+			vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 3, Times: 1, Err: syscall.EIO},
+			vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 16, Times: 3, Err: syscall.EIO},
+			vfs.Rule{Ops: vfs.OpRead, Path: name, Skip: 18, Times: 1, Err: syscall.EIO})
+		got = nil
+		report, err := Read(fs, testDir, Need{AcceptLoss: true}, collect(&got))
+		ok(t, err)
+		want := slices.DeleteFunc(slices.Clone(made), func(e entry) bool { return e.touched(e.pos.File, 2*4096, 3*4096) })
+		same(t, got, want)
+		if len(report.Damage) != 1 || !report.Damaged() || !strings.Contains(report.Damage[0].What, syscall.EIO.Error()) {
+			t.Errorf("%+v", report.Damage)
+		}
+		fs.SetRules(vfs.Rule{Ops: vfs.OpOpen, Err: syscall.EMFILE})
+		if _, err := Read(fs, testDir, Need{}, collect(&got)); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("a file that cannot be opened now: %v, must not pass for damage", err)
+		}
+	})
 }
 
 func TestDamagedFilesArePutAside(t *testing.T) {
@@ -282,10 +301,11 @@ func TestNewerVersionIsLeftAlone(t *testing.T) {
 	m, _ := sample(t)
 	name := files(t, m)[1]
 	b := bytesOf(t, m, name)
-	b[8] = 2
+	b[8] = version + 1
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	overwrite(t, m, name, b, 0)
-	if _, _, err := Open(testOptions(m), func(Entry) error { return nil }); !errors.Is(err, ErrVersion) {
+	_, _, err := Open(testOptions(m), func(Entry) error { return nil })
+	if v := (*VersionError)(nil); !errors.Is(err, ErrVersion) || !errors.As(err, &v) || v.Version != version+1 || v.File != name {
 		t.Errorf("%v, wanted ErrVersion", err)
 	}
 }
@@ -302,7 +322,7 @@ func TestOtherFilesAreLeftAlone(t *testing.T) {
 	}
 }
 
-// testdata/v1.wal was written by the first version of the format; every later one must read it and write the same.
+// testdata/v2.wal was written by the second version of the format; every later one must read it.
 func TestGoldenFile(t *testing.T) {
 	m := vfs.NewMem()
 	o := testOptions(m)
@@ -318,12 +338,12 @@ func TestGoldenFile(t *testing.T) {
 	name := files(t, m)[0]
 	written := bytesOf(t, m, name)
 	if *update {
-		ok(t, os.WriteFile("testdata/v1.wal", written, 0o644))
+		ok(t, os.WriteFile("testdata/v2.wal", written, 0o644))
 	}
-	golden, err := os.ReadFile("testdata/v1.wal")
+	golden, err := os.ReadFile("testdata/v2.wal")
 	ok(t, err)
 	if !bytes.Equal(written, golden) {
-		t.Error("the log is not written as version 1 was")
+		t.Error("the log is not written as version 2 was")
 	}
 	m = vfs.NewMem()
 	ok(t, m.MkdirAll(testDir))
@@ -379,7 +399,7 @@ func FuzzRead(f *testing.F) {
 
 // FuzzReadFile reads any bytes as a file: no panic, and only what the format calls a record comes back.
 func FuzzReadFile(f *testing.F) {
-	golden, err := os.ReadFile("testdata/v1.wal")
+	golden, err := os.ReadFile("testdata/v2.wal")
 	ok(f, err)
 	f.Add(golden, golden)
 	f.Add([]byte{}, make([]byte, 100))
@@ -408,7 +428,7 @@ func FuzzReadFile(f *testing.F) {
 
 func readAny(fs vfs.FS) ([]entry, Report, error) {
 	var got []entry
-	report, err := Read(fs, testDir, collect(&got))
+	report, err := Read(fs, testDir, Need{}, collect(&got))
 	if err != nil {
 		err = fmt.Errorf("read: %w", err)
 	}

@@ -4,26 +4,27 @@
 // It owns the files of its folder. It never knows what a record means, never deletes a file that it was not told to release
 // and that it could not read whole, and never tries a failed write or sync again.
 //
-// # Format, version 1
+// # Format, version 2
 //
 // Integers are little-endian. A checksum is a CRC-32C (Castagnoli).
 //
 //	NNNNNNNNNNNNNNNN.wal     a file of the log; the number, 16 decimal digits, counts up and is never used twice
 //	NNNNNNNNNNNNNNNN.spare   a file that will be overwritten, released or new; its content means nothing
-//	NNNNNNNNNNNNNNNN.bad     a released file that was damaged; kept for people, never read
 //
-// Numbers may be left out: a log that is opened goes on 1001 behind the highest that it finds, since a power cut can forget
-// the names of the last files but not take back what a file that is overwritten later holds of them; no record is written to
-// a file whose number is more than 1000 above the highest that has a synced name. A file has a header of 64 bytes:
+// Numbers may be left out. They are leased: no file has a number at or above the limit that Options.Lease has made durable, and a log
+// that is opened goes on at that limit, since a power cut can forget the names of the last files but not take back what a file that
+// is overwritten later holds of them. More are leased in the background when 500 are left. A file has a header of 64 bytes, of which
+// the magic, the version and the checksum stay where they are in every version:
 //
 //	 0  magic     8  "brkdwal\n"
-//	 8  version   4  1
+//	 8  version   4  2
 //	12  reserved  4  0
 //	16  number    8  the file's own; a header with another one is of an earlier life and says nothing
 //	24  previous  8  number of the file that the log was in before, 0 for none
 //	32  end       8  offset at which that one ends: no record of it lies beyond
 //	40  size      8  bytes that the file was preallocated to
-//	48  reserved 12  0
+//	48  folder    8  the first bytes of the data folder's id: a file with others is not this log's
+//	56  reserved  4  0
 //	60  checksum  4  of the 60 bytes before
 //
 // Records follow without gaps. A record never crosses files; one that is larger than a file gets a larger file of its own.
@@ -49,6 +50,11 @@
 // A file that the header of a later one leaves out (its number is between that one's and its previous) holds what failed to
 // be written: it is not read. Opening a log never appends to a file that is there; the next record begins another one.
 //
+// What Need asks for must be there: the file in which it begins, every file from there on that a header goes on behind, the newest
+// one whose name was synced, and the end that a clean stop has left. Else the log is refused with ErrMissing. An error of the disk is
+// no damage: the read is tried again, and then refuses the log. What is no record where one could be is read once more, from the disk
+// and not from memory, before it is believed.
+//
 // # Groups
 //
 // Append puts a record into a buffer, or refers to data that is large. Whoever commits first while no write is in progress writes the
@@ -60,17 +66,18 @@
 //
 // # Failures
 //
-// A file that cannot be begun (created, preallocated, renamed: a full disk, too many open files) fails the records that were
+// A file that cannot be begun (created, preallocated, renamed, no number for it: a full disk, too many open files) fails the records that were
 // meant for it, and those appended since; the log is in order and the next commit tries again by itself. Any other failed
 // write or sync is final: all that was not yet written, or not yet synced, fails with that first error, and so does
 // everything later, until Recover has proven by a write and a sync that a new file works. A position is never given to two
-// records, so that Commit always answers for the record it was asked about. Stats.Lost counts records that were appended and
+// records, so that Commit always answers for the record it was asked about. A file that somebody has removed or replaced is noticed
+// when it is synced, and is a failed sync. Stats.Lost counts records that were appended and
 // lost so, and those that were written and not synced when a sync failed; whoever appended without committing
 // looks at it and appends its state anew.
 //
 // # Goroutines and locks
 //
-// Start starts three goroutines, Close ends them: one writes what nobody commits, one syncs what nobody waits for, one prepares spare files. Release has
+// Start starts three goroutines, Close ends them: one writes what nobody commits, one syncs what nobody waits for, one leases numbers and prepares spare files. Release has
 // a lock of its own, held across I/O. Entering a round of syncs comes before entering one of writes; Log.mu comes last and is
 // never held across I/O, logging or a call out.
 package wal

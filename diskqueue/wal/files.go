@@ -14,7 +14,7 @@ func (l *Log) openNew(number uint64, size int64) (*logFile, error) {
 		l.spares = l.spares[:n-1]
 	}
 	l.mu.Unlock()
-	f := &logFile{number: number, size: size}
+	f := &logFile{number: number, path: fileName(l.o.Dir, number, extLive), size: size}
 	if spare == "" {
 		return f, l.create(f)
 	}
@@ -28,8 +28,7 @@ func (l *Log) openNew(number uint64, size int64) (*logFile, error) {
 }
 
 func (l *Log) create(f *logFile) error {
-	name := fileName(l.o.Dir, f.number, extLive)
-	file, err := l.o.FS.Create(name)
+	file, err := l.createFile(f.path)
 	if err != nil {
 		return err
 	}
@@ -41,10 +40,21 @@ func (l *Log) create(f *logFile) error {
 	return nil
 }
 
+// createFile creates a file, and before the first one the folder.
+func (l *Log) createFile(name string) (vfsFile, error) {
+	if !l.folder.Load() {
+		if err := l.o.FS.MkdirAll(l.o.Dir); err != nil {
+			return nil, err
+		}
+		l.folder.Store(true)
+	}
+	return l.o.FS.Create(name)
+}
+
 // discard removes a file that holds nothing. If that fails, Release will try again.
 func (l *Log) discard(f *logFile, file vfsFile) {
 	file.Close() // nothing in it is needed
-	if err := l.o.FS.Remove(fileName(l.o.Dir, f.number, extLive)); err != nil {
+	if err := l.o.FS.Remove(f.path); err != nil {
 		l.o.Log.Warn("removing a log file that could not be used", "file", f.number, "error", err)
 		f.size = 0 // of no use as a spare one: it may not be preallocated
 		l.mu.Lock()
@@ -58,7 +68,7 @@ func (l *Log) overwrite(f *logFile, spare string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.o.FS.Rename(spare, fileName(l.o.Dir, f.number, extLive)); err != nil {
+	if err := l.o.FS.Rename(spare, f.path); err != nil {
 		file.Close() // nothing was written
 		return err
 	}
@@ -142,16 +152,17 @@ func (l *Log) trimSpares(keep int) error {
 // an older file without a younger one, and before it is overwritten, so that its name never shows another's content.
 func (l *Log) release(f *logFile, spare bool) error {
 	if !f.gone {
-		name := fileName(l.o.Dir, f.number, extLive)
 		var err error
 		switch {
+		case f.damaged && l.o.Aside != nil:
+			err = l.o.Aside(f.path)
 		case f.damaged:
-			err = l.o.FS.Rename(name, fileName(l.o.Dir, f.number, extBad))
+			err = l.o.FS.Rename(f.path, fileName(l.o.Dir, f.number, extBad))
 		case spare:
 			f.spare = fileName(l.o.Dir, f.number, extSpare)
-			err = l.o.FS.Rename(name, f.spare)
+			err = l.o.FS.Rename(f.path, f.spare)
 		default:
-			err = l.o.FS.Remove(name)
+			err = l.o.FS.Remove(f.path)
 		}
 		if err != nil {
 			f.spare = ""

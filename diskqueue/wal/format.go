@@ -13,12 +13,11 @@ import (
 // What is on disk; see the package comment. Never change these, make another version.
 const (
 	magic            = "brkdwal\n"
-	version          = 1
+	version          = 2
 	fileHeaderSize   = 64
 	recordHeaderSize = 13
 	markSize         = 24
 	kindMark         = 255
-	numberLead       = 1000 // file numbers that may be in use beyond the last synced name
 
 	// MaxKind is the highest kind that callers may use; the lowest is 1.
 	MaxKind = 239
@@ -32,8 +31,21 @@ const (
 	extBad   = ".bad"
 )
 
-// ErrVersion is a log that a newer version has written.
+// ErrVersion is a log that another version has written.
 var ErrVersion = errors.New("the log's format is not known to this version")
+
+// VersionError says which version a file has. It is an ErrVersion.
+type VersionError struct {
+	File    string // its path
+	Version uint32
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has version %d: %v", e.File, e.Version, ErrVersion)
+}
+
+// Unwrap returns ErrVersion.
+func (e *VersionError) Unwrap() error { return ErrVersion }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -42,6 +54,7 @@ type header struct {
 	number uint64
 	prev   Position // where the log ended before this file
 	size   int64
+	folder [8]byte
 }
 
 func (h header) append(dst []byte) []byte {
@@ -53,23 +66,24 @@ func (h header) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, h.prev.File)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.prev.Offset))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.size))
-	dst = append(dst, make([]byte, 12)...)
+	dst = append(dst, h.folder[:]...)
+	dst = binary.LittleEndian.AppendUint32(dst, 0)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
 }
 
 // parseHeader returns false when the bytes are no header of that file, and ErrVersion when they are one of another version.
 func parseHeader(b []byte, number uint64) (h header, ok bool, err error) {
-	if len(b) < fileHeaderSize || string(b[:8]) != magic ||
-		crc32.Checksum(b[:60], castagnoli) != binary.LittleEndian.Uint32(b[60:]) {
+	switch v, ok := VersionOf(b); {
+	case !ok:
 		return h, false, nil
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
-		return h, false, fmt.Errorf("file %d has version %d: %w", number, v, ErrVersion)
+	case v != version:
+		return h, false, &VersionError{Version: v}
 	}
 	h.number = binary.LittleEndian.Uint64(b[16:])
 	h.prev.File = binary.LittleEndian.Uint64(b[24:])
 	h.prev.Offset = int64(binary.LittleEndian.Uint64(b[32:]))
 	h.size = int64(binary.LittleEndian.Uint64(b[40:]))
+	h.folder = [8]byte(b[48:])
 	return h, h.number == number, nil
 }
 
@@ -157,4 +171,13 @@ func parseName(name string) (number uint64, ext string, ok bool) {
 	digits := strings.TrimSuffix(name, ext)
 	number, err := strconv.ParseUint(digits, 10, 64)
 	return number, ext, err == nil && number > 0 && len(digits) >= 16 && fmt.Sprintf("%016d", number) == digits
+}
+
+// VersionOf returns the version of the format that a file was written in, by its first 64 bytes; ok is false when they are no header.
+func VersionOf(head []byte) (v uint32, ok bool) {
+	if len(head) < fileHeaderSize || string(head[:8]) != magic ||
+		crc32.Checksum(head[:60], castagnoli) != binary.LittleEndian.Uint32(head[60:]) {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(head[8:]), true
 }

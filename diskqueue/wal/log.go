@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,7 +22,10 @@ type Log struct {
 	prepareKick chan struct{} // asks for a spare file
 	loops       sync.WaitGroup
 
+	folder atomic.Bool // it is there
+
 	releasing sync.Mutex // one Release at a time; before mu
+	leasing   sync.Mutex // one Lease at a time; before mu
 
 	mu       sync.Mutex
 	writes   gate
@@ -34,6 +38,7 @@ type Log struct {
 	next     Position  // where the next record goes
 	room     int64     // size of the file that next is in; 0 when nothing more can go there
 	number   uint64    // of the next file
+	limit    uint64    // below which numbers may be used
 	since    uint64    // of the first file that marks speak of
 	pending  *batch    // appended, not yet being written
 	idle     *batch    // the other one; owned by the round of writes in progress
@@ -48,13 +53,13 @@ type Log struct {
 	unsynced   []*logFile // open files that are not wholly synced, oldest first
 	syncing    []*logFile // those of the round of syncs in progress, which owns it
 	spares     []string   // paths of files to overwrite
+	useless    []string   // paths of those that cannot be used, to be removed by Start
 	preparing  bool       // a spare file is being made, or asked for
 	busy       int        // files that were filled since the last Release, with busyFile rounds of syncs or more
 	roundsHere int        // of syncs, since the current file was begun
 	company    int        // commits that wait for others before they write
 	lone       uint       // commits that have thought about it
 	newNames   bool       // the folder has names that are not synced
-	named      uint64     // highest number that a synced name has
 
 	toSync      count // written, not synced
 	inSync      count // of those, what the round of syncs in progress takes
@@ -70,6 +75,7 @@ type Log struct {
 // logFile is one file of the log.
 type logFile struct {
 	number  uint64
+	path    string
 	size    int64
 	damaged bool    // read with damage: put aside rather than overwritten
 	gone    bool    // Release has renamed or removed it, but the folder is not synced; guarded by Log.releasing
@@ -226,10 +232,11 @@ func (l *Log) beginLocked(need int64) {
 	b := l.pending
 	size := max(l.o.FileSize, fileHeaderSize+need)
 	b.parts = append(b.parts, part{file: l.number, start: len(b.buf), begin: size})
-	b.buf = header{number: l.number, prev: l.next, size: size}.append(b.buf)
+	b.buf = header{number: l.number, prev: l.next, size: size, folder: l.o.Folder}.append(b.buf)
 	b.add(fileHeaderSize)
 	l.next, l.room = Position{File: l.number, Offset: fileHeaderSize}, size
 	l.number++
+	l.askLeaseLocked()
 }
 
 // End returns the position behind the last record: whatever is appended later is not before it.

@@ -293,6 +293,7 @@ func TestReleasedFilesAreOverwritten(t *testing.T) {
 
 	o.SpareFiles = -1
 	l, _, _ = open(t, o)
+	l.Start()
 	fill(t, l, 8, 1000, Synced)
 	ok(t, l.Release(l.End()))
 	ok(t, l.Close())
@@ -465,6 +466,7 @@ func TestReleaseKeepsWhatIsNotSynced(t *testing.T) {
 func TestNumbersAreNeverUsedTwice(t *testing.T) {
 	m := vfs.NewMem()
 	o := testOptions(m)
+	o.Lease = func(number uint64) (uint64, error) { o.Next = number + 10; return o.Next, nil }
 	l, _, _ := open(t, o)
 	first := fill(t, l, 8, 1000, Synced)
 	ok(t, l.Release(l.End()))
@@ -487,18 +489,139 @@ func TestNumbersAreNeverUsedTwice(t *testing.T) {
 	}
 }
 
-// However many files are begun without a sync, their numbers stay within what Open leaves out.
-func TestNumbersStayNearSyncedNames(t *testing.T) {
-	fs, calls := counting(vfs.NewMem())
-	o := testOptions(fs)
-	o.FileSize, o.SyncEvery, o.SyncBytes = minFileSize, -1, -1
-	l, _, _ := open(t, o)
-	clear(calls)
-	fill(t, l, 2*numberLead+10, minFileSize-fileHeaderSize-recordHeaderSize, Written)
-	if calls[vfs.OpSyncDir] < 2 || calls[vfs.OpSync] != 0 {
-		t.Errorf("%v", calls)
+// Numbers are leased before they are used, most of them in the background; while none can be leased what needs a file fails, and
+// goes on afterwards.
+func TestNumbersAreLeased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions(vfs.NewMem())
+		o.FileSize, o.SyncEvery, o.SyncBytes = minFileSize, -1, -1
+		o.Next = 7
+		var limit uint64
+		var leases int
+		var failed error
+		o.Lease = func(number uint64) (uint64, error) {
+			if failed != nil {
+				return 0, failed
+			}
+			leases++
+			limit = number + 1000
+			return limit, nil
+		}
+		l, _, _ := open(t, o)
+		if leases > 0 {
+			t.Error("opening leases numbers")
+		}
+		l.Start()
+		synctest.Wait()
+		if leases != 1 {
+			t.Errorf("starting leases %d times", leases)
+		}
+		large := minFileSize - fileHeaderSize - recordHeaderSize
+		for _, e := range fill(t, l, 3000, large, Written) {
+			if e.pos.File < 7 || e.pos.File >= limit {
+				t.Fatalf("file %d is not below the limit %d", e.pos.File, limit)
+			}
+			synctest.Wait()
+		}
+		if leases < 3 || leases > 6 {
+			t.Errorf("%d leases for 3000 files", leases)
+		}
+		failed = syscall.ENOSPC
+		for {
+			at, err := l.Append(1, make([]byte, large))
+			ok(t, err)
+			if err := l.Commit(at, Written); err != nil {
+				if !errors.Is(err, syscall.ENOSPC) || at.File < limit {
+					t.Fatalf("%v at %v below %d", err, at, limit)
+				}
+				break
+			}
+			synctest.Wait()
+		}
+		failed = nil
+		fill(t, l, 10, large, Written)
+		ok(t, l.Close())
+	})
+}
+
+// A file that somebody removes or replaces while it is written to fails the next sync; a new file makes up for it.
+func TestFileIsReplacedUnderTheLog(t *testing.T) {
+	for _, replace := range []bool{false, true} {
+		m := vfs.NewMem()
+		l, _, _ := open(t, testOptions(m))
+		made := fill(t, l, 1, 100, Synced)
+		name := files(t, m)[0]
+		ok(t, m.Remove(name))
+		if replace {
+			overwrite(t, m, name, []byte("something else"), 0)
+		}
+		at := put(t, l, 1, "more").pos
+		if err := l.Commit(at, Synced); !errors.Is(err, ErrReplaced) {
+			t.Fatalf("replaced %v: %v", replace, err)
+		}
+		ok(t, l.Recover())
+		made = fill(t, l, 1, 100, Synced)
+		ok(t, l.Close())
+		got, _ := read(t, m)
+		same(t, got, made)
 	}
+}
+
+// What a start needs and is not there is named, and nothing else.
+func TestMissing(t *testing.T) {
+	const size = minFileSize - fileHeaderSize - 2*recordHeaderSize - markSize // one record and one mark in a file
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.FileSize, o.Folder, o.SpareFiles = minFileSize, [8]byte{1, 2}, -1
+	l, _, _ := open(t, o)
+	made := fill(t, l, 5, size, Synced)
+	end := l.End()
 	ok(t, l.Close())
+	names := files(t, m)
+	if len(names) != len(made) {
+		t.Fatal(names)
+	}
+	need := Need{Folder: o.Folder, From: made[1].pos, Seen: end.File, End: &end}
+	fresh := Need{Folder: o.Folder, Whole: true, Seen: end.File, End: &end}
+	for _, tt := range []struct {
+		what              string
+		need              Need
+		remove, foreign   []int
+		missing, accepted int // reasons; when loss is accepted more comes out
+	}{
+		{"all is there", need, nil, nil, 0, 0},
+		{"a file before what is needed", need, []int{0}, nil, 0, 0},
+		{"the one in which it begins", need, []int{1}, nil, 1, 1},
+		{"one in between", need, []int{2}, nil, 1, 1},
+		{"two in between", need, []int{2, 3}, nil, 1, 1},
+		{"the last but one", need, []int{3}, nil, 1, 1},
+		{"the last one", need, []int{4}, nil, 1, 2},
+		{"all", need, []int{0, 1, 2, 3, 4}, nil, 2, 3},
+		{"the first, without a checkpoint", fresh, []int{0}, nil, 1, 1},
+		{"another folder's", need, nil, []int{2}, 1, 1},
+	} {
+		c := m.KillClone()
+		for _, i := range tt.remove {
+			ok(t, c.Remove(names[i]))
+		}
+		for _, i := range tt.foreign {
+			h, _, err := parseHeader(bytesOf(t, c, names[i]), made[i].pos.File)
+			ok(t, err)
+			h.folder[0]++
+			overwrite(t, c, names[i], h.append(nil), 0)
+		}
+		report, err := Read(c, testDir, tt.need, func(Entry) error { return nil })
+		if errors.Is(err, ErrMissing) != (tt.missing > 0) || len(report.Missing) != tt.missing {
+			t.Errorf("%s: %v: %q", tt.what, err, report.Missing)
+		}
+		if len(report.Foreign) != len(tt.foreign) {
+			t.Errorf("%s: of others: %q", tt.what, report.Foreign)
+		}
+		tt.need.AcceptLoss = true
+		if report, err = Read(c, testDir, tt.need, func(Entry) error { return nil }); err != nil || len(report.Missing) != tt.accepted {
+			t.Errorf("%s, accepted: %v: %q", tt.what, err, report.Missing)
+		}
+	}
 }
 
 func TestAppendAndCommitDoNotAllocate(t *testing.T) {
@@ -517,7 +640,7 @@ func TestAppendAndCommitDoNotAllocate(t *testing.T) {
 		}
 		commit()
 		commit()
-		if n := testing.AllocsPerRun(100, commit); n != 0 {
+		if n := testing.AllocsPerRun(100, commit); n > float64(level) { // one to look whether the file is still there
 			t.Errorf("%v: %v allocations", level, n)
 		}
 		ok(t, l.Close())

@@ -9,12 +9,24 @@ import (
 func (l *Log) Start() {
 	l.loops.Go(func() { l.loop(l.flushKick, l.flushNow, l.o.FlushInterval, l.flush) })
 	l.loops.Go(func() { l.loop(l.syncKick, l.syncNow, l.o.SyncTimeout, l.syncBehind) })
-	l.loops.Go(l.prepareLoop)
+	l.removeUseless()
+	l.mu.Lock()
 	if l.o.Prepare {
-		l.mu.Lock()
 		l.askPreparedLocked()
-		l.mu.Unlock()
 	}
+	l.askLeaseLocked()
+	l.mu.Unlock()
+	l.loops.Go(l.prepareLoop)
+}
+
+// removeUseless removes spare files that Open has found and that cannot be used.
+func (l *Log) removeUseless() {
+	for _, name := range l.useless {
+		if err := l.o.FS.Remove(name); err != nil {
+			l.o.Log.Warn("removing a spare log file", "file", name, "error", err)
+		}
+	}
+	l.useless = nil
 }
 
 // loop sleeps until it is woken, and then does its work after every interval, or earlier when now says so, for as long as

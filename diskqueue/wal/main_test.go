@@ -55,7 +55,7 @@ func open(t testing.TB, o Options) (*Log, []entry, Report) {
 func read(t testing.TB, fs vfs.FS) ([]entry, Report) {
 	t.Helper()
 	var got []entry
-	report, err := Read(fs, testDir, collect(&got))
+	report, err := Read(fs, testDir, Need{}, collect(&got))
 	ok(t, err)
 	return got, report
 }

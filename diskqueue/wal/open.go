@@ -3,12 +3,13 @@ package wal
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 )
 
-// Open opens a folder's log, or makes an empty one. It hands every record that can be read to replay, in order; the data is
-// a view that is good until replay returns. An error from replay, or one that keeps a file from being read at all (not a
-// damaged one: that is in the report), ends Open.
+// Open opens a folder's log, or makes an empty one, and changes nothing before Start. It hands every record from Need.From on that
+// can be read to replay, in order; the data is a view that is good until replay returns. An error from replay, one of the disk that
+// stays, ErrMissing and ErrVersion end Open; damage does not, it is in the report.
 //
 // Open syncs what it has read, so that what was replayed counts as synced; when that fails, the log is as after any failed
 // sync (see Err). It appends to no file that is there; the first record begins another one.
@@ -16,10 +17,7 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 	if err := o.normalize(); err != nil {
 		return nil, Report{}, err
 	}
-	if err := o.FS.MkdirAll(o.Dir); err != nil {
-		return nil, Report{}, fmt.Errorf("make the log's folder: %w", err)
-	}
-	r := &reader{fs: o.FS, dir: o.Dir, replay: replay}
+	r := &reader{fs: o.FS, dir: o.Dir, need: o.Need, replay: replay}
 	if err := r.read(); err != nil {
 		return nil, r.report, err
 	}
@@ -28,7 +26,7 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 		l.o.Log.Warn("the log could not be read whole", "file", d.File, "position", d.Pos, "bytes", d.Length,
 			"what", d.What, "unsynced", d.Unsynced)
 	}
-	l.dropSpares(r.spares)
+	l.sortSpares(r.spares)
 	if err := l.syncRead(); err != nil {
 		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Position{}
 		l.o.Log.Error("the log cannot be written", "error", l.err)
@@ -38,9 +36,9 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 
 // newLog returns a log that goes on behind what was read.
 func newLog(o Options, r *reader) *Log {
-	end, number := r.report.End, r.highest+numberLead+1
+	end, number := r.report.End, max(o.Next, r.highest+1)
 	l := &Log{
-		o: o, since: number, number: number, named: r.highest,
+		o: o, since: number, number: number, limit: number,
 		stop:      make(chan struct{}),
 		flushKick: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
 		syncKick: make(chan struct{}, 1), syncNow: make(chan struct{}, 1),
@@ -48,24 +46,26 @@ func newLog(o Options, r *reader) *Log {
 		pending:     new(batch), idle: new(batch),
 		next: end, written: end, synced: end, taken: end, target: end,
 	}
+	if o.Lease == nil {
+		l.limit = math.MaxUint64
+	}
+	l.folder.Store(r.folder)
 	l.writes.init(&l.mu)
 	l.syncs.init(&l.mu)
 	for _, f := range r.files {
-		l.live = append(l.live, &logFile{number: f.number, size: f.size, damaged: f.damaged})
+		l.live = append(l.live, &logFile{number: f.number, path: fileName(o.Dir, f.number, extLive), size: f.size, damaged: f.damaged})
 	}
 	return l
 }
 
-// dropSpares keeps those spare files that can be used.
-func (l *Log) dropSpares(names []string) {
+// sortSpares keeps those spare files that can be used.
+func (l *Log) sortSpares(names []string) {
 	for _, name := range names {
 		size, err := l.o.FS.Size(name)
 		if err == nil && size == l.o.FileSize && len(l.spares) < l.o.SpareFiles {
 			l.spares = append(l.spares, name)
-			continue
-		}
-		if err := l.o.FS.Remove(name); err != nil {
-			l.o.Log.Warn("removing a spare log file", "file", name, "error", err)
+		} else {
+			l.useless = append(l.useless, name)
 		}
 	}
 }
@@ -73,7 +73,10 @@ func (l *Log) dropSpares(names []string) {
 // syncRead makes what was read durable, since those who built on it are told that it is.
 func (l *Log) syncRead() error {
 	for _, f := range l.live {
-		file, err := l.o.FS.Open(fileName(l.o.Dir, f.number, extLive))
+		if f.number < l.o.From.File {
+			continue
+		}
+		file, err := l.o.FS.Open(f.path)
 		if err != nil {
 			return err
 		}
@@ -82,6 +85,9 @@ func (l *Log) syncRead() error {
 		if err != nil {
 			return err
 		}
+	}
+	if len(l.live) == 0 {
+		return nil
 	}
 	return l.o.FS.SyncDir(l.o.Dir)
 }
@@ -119,9 +125,9 @@ func (l *Log) Recover() error {
 
 // syncLeftLocked syncs, for the first and only time, what was written before a write failed. It unlocks mu meanwhile.
 func (l *Log) syncLeftLocked() error {
-	files := slices.Clone(l.unsynced)
+	files, newest := slices.Clone(l.unsynced), l.newestLocked()
 	l.mu.Unlock()
-	err := l.syncFiles(true, files)
+	err := l.syncFiles(true, newest, files)
 	l.mu.Lock()
 	l.unsafe = err != nil
 	if err == nil {
@@ -130,22 +136,29 @@ func (l *Log) syncLeftLocked() error {
 	return err
 }
 
+// newestLocked returns the highest number of a file, 0 when there is none.
+func (l *Log) newestLocked() uint64 {
+	if len(l.live) == 0 {
+		return 0
+	}
+	return l.live[len(l.live)-1].number
+}
+
 // provenLocked returns a new file that was written to and synced. It unlocks mu meanwhile.
 func (l *Log) provenLocked() (*logFile, error) {
-	number, h := l.number, header{number: l.number, prev: l.written, size: l.o.FileSize}
+	number, h := l.number, header{number: l.number, prev: l.written, size: l.o.FileSize, folder: l.o.Folder}
 	l.number++
 	l.mu.Unlock()
 	defer l.mu.Lock()
+	if err := l.lease(number); err != nil {
+		return nil, err
+	}
 	f, err := l.openNew(number, h.size)
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.file.WriteAt(h.append(nil), 0)
-	if err == nil {
-		err = f.file.Sync()
-	}
-	if err == nil {
-		err = l.o.FS.SyncDir(l.o.Dir)
+	if _, err = f.file.WriteAt(h.append(nil), 0); err == nil {
+		err = l.syncFiles(true, number, []*logFile{f})
 	}
 	if err != nil {
 		l.discard(f, f.file)
@@ -162,7 +175,6 @@ func (l *Log) resumeLocked(f *logFile) {
 	l.unsynced = nil
 	l.adoptLocked(f)
 	l.newNames = false
-	l.named = f.number
 	at := Position{File: f.number, Offset: fileHeaderSize}
 	l.next, l.written, l.synced, l.taken, l.target = at, at, at, at, at
 	l.room, l.toSync = f.size, count{}
@@ -173,6 +185,18 @@ func (l *Log) resumeLocked(f *logFile) {
 	l.mu.Unlock()
 	l.closeFiles(old)
 	l.mu.Lock()
+}
+
+// Abandon closes a log that was not started, and writes nothing: what was appended is forgotten.
+func (l *Log) Abandon() error {
+	l.mu.Lock()
+	l.closed, l.ended = true, true
+	l.pending.reset()
+	files := l.unsynced
+	l.unsynced, l.current = nil, nil
+	l.mu.Unlock()
+	l.closeFiles(files)
+	return nil
 }
 
 // Close writes and syncs what was appended, ends the goroutines and closes the log. It returns why something could not be

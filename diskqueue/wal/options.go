@@ -21,7 +21,19 @@ var ErrPosition = errors.New("nothing was appended at this position")
 // Options says where a log is and how it is kept. Zero values have defaults, except for Dir.
 type Options struct {
 	FS  vfs.FS // nil: the operating system's
-	Dir string // the log's own folder, made when missing
+	Dir string // the log's own folder, made with the first file
+
+	// Need says what must be there.
+	Need
+
+	// Next is the number of the next file, at least: none has that number, or a higher one. 0: behind the highest that is there.
+	Next uint64
+	// Lease makes durable that numbers from one on may be used, and returns below which; nil: all may. It waits for the disk.
+	Lease func(number uint64) (limit uint64, err error)
+	// Named is told the highest number whose name was synced. It must not wait; nil: nobody is told.
+	Named func(number uint64)
+	// Aside puts a file away in which there is damage and of which nothing else is needed; nil: it is renamed to .bad.
+	Aside func(path string) error
 
 	FileSize   int64 // bytes that a file is preallocated to; 16 MiB, at least 1 KiB
 	SpareFiles int   // released files that are kept to be overwritten, at most; 4, negative for none
@@ -38,6 +50,21 @@ type Options struct {
 
 	minShared int // bytes from which on a part of a record's data is not copied; sharedBytes, but in tests
 }
+
+// Need says which part of a log must be there, so that a start that lacks some of it is refused. Its zero value needs nothing.
+type Need struct {
+	Folder [8]byte   // id of the folder, in each file's header: files of another one are not the log's; zeros: any
+	From   Position  // records before this are not handed on: the files that only hold such may be missing
+	Seen   uint64    // a file that must be there, 0 for none
+	End    *Position // the log reaches to here; nil: as far as it can be read
+	// Whole says that the log has been one without gaps from its beginning, which From is then: there is no checkpoint.
+	Whole bool
+	// AcceptLoss goes on without what is missing, and reads what it can of files that the disk cannot read whole.
+	AcceptLoss bool
+}
+
+// ErrMissing is a log of which a part that is needed is not there.
+var ErrMissing = errors.New("a part of the log is missing")
 
 // sharedBytes is from where on a write of its own costs less than to copy the data.
 const sharedBytes = 64 << 10

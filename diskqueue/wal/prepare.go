@@ -1,5 +1,7 @@
 package wal
 
+import "fmt"
+
 // busyFile is how many rounds of syncs a file must have had for the next one to be prepared, or one to be kept: with fewer, a sync is so large that
 // what it is spared would not pay for the zeros.
 const busyFile = 64
@@ -8,7 +10,51 @@ const busyFile = 64
 // more than that.
 const zeroChunk = 256 << 10
 
-// prepareLoop makes spare files of zeros when it is told to. Syncing what overwrites them costs two thirds of the time, and of the CPU,
+// leaseAhead is how many numbers of files are left when more are asked for.
+const leaseAhead = 500
+
+// askLeaseLocked has more numbers leased in the background before they are used up.
+func (l *Log) askLeaseLocked() {
+	if l.o.Lease != nil && l.number+leaseAhead > l.limit {
+		kick(l.prepareKick)
+	}
+}
+
+// lease returns once a file may have that number. It waits for the disk if that was not asked for in time.
+func (l *Log) lease(number uint64) error {
+	l.leasing.Lock()
+	defer l.leasing.Unlock()
+	l.mu.Lock()
+	have := number < l.limit
+	l.mu.Unlock()
+	if have {
+		return nil
+	}
+	limit, err := l.o.Lease(number)
+	if err != nil {
+		return fmt.Errorf("lease numbers for files: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit = max(l.limit, limit)
+	return nil
+}
+
+// leaseMore leases numbers for as many files more as askLeaseLocked wants.
+func (l *Log) leaseMore() {
+	l.mu.Lock()
+	number := l.number + leaseAhead
+	have := number <= l.limit
+	l.mu.Unlock()
+	if have {
+		return
+	}
+	if err := l.lease(number); err != nil { // who needs one tries again, and is told
+		l.o.Log.Warn("leasing numbers for log files", "error", err)
+	}
+}
+
+// prepareLoop leases numbers, and makes spare files of zeros when it is told to. Syncing what overwrites them costs two thirds of the time, and of the CPU,
 // of a sync that has the file system make space part of the file.
 func (l *Log) prepareLoop() {
 	for {
@@ -16,9 +62,8 @@ func (l *Log) prepareLoop() {
 		case <-l.stop:
 			return
 		case <-l.prepareKick:
-			if err := l.prepare(); err != nil {
-				l.o.Log.Warn("preparing a log file", "error", err)
-			}
+			l.leaseMore()
+			l.prepareAsked()
 		}
 	}
 }
@@ -38,6 +83,19 @@ func (l *Log) askPreparedLocked() {
 	}
 }
 
+// prepareAsked does so if a spare file was asked for.
+func (l *Log) prepareAsked() {
+	l.mu.Lock()
+	asked := l.preparing
+	l.mu.Unlock()
+	if !asked {
+		return
+	}
+	if err := l.prepare(); err != nil {
+		l.o.Log.Warn("preparing a log file", "error", err)
+	}
+}
+
 // prepare makes a spare file of zeros. What fails leaves nothing behind that matters: the log makes a file when it needs one.
 func (l *Log) prepare() error {
 	l.mu.Lock()
@@ -45,7 +103,10 @@ func (l *Log) prepare() error {
 	l.number++
 	l.mu.Unlock()
 	name := fileName(l.o.Dir, number, extSpare)
-	done, err := l.zeros(name)
+	done, err := false, l.lease(number)
+	if err == nil {
+		done, err = l.zeros(name)
+	}
 	l.mu.Lock()
 	l.preparing = false
 	if done {
@@ -57,7 +118,7 @@ func (l *Log) prepare() error {
 
 // zeros makes a file of zeros and reports whether it is whole, which it is not when the log is closed meanwhile.
 func (l *Log) zeros(name string) (done bool, err error) {
-	file, err := l.o.FS.Create(name)
+	file, err := l.createFile(name)
 	if err != nil {
 		return false, err
 	}

@@ -1,12 +1,15 @@
 package wal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"brokerd/diskqueue/vfs"
 )
@@ -25,6 +28,8 @@ type Report struct {
 	Bytes   int64    // of their data
 	End     Position // behind the last record
 	Damage  []Damage // what could not be read, in order
+	Missing []string // what is needed and not there, for people
+	Foreign []string // names of files that belong to another folder's log, and of others that are none of this one
 }
 
 // Damaged reports whether something could not be read that had been synced.
@@ -42,8 +47,8 @@ type Damage struct {
 }
 
 // Read reads the log in a folder as Open does, and changes nothing. No log may be open there.
-func Read(fs vfs.FS, dir string, replay func(Entry) error) (Report, error) {
-	r := &reader{fs: fs, dir: dir, replay: replay}
+func Read(fs vfs.FS, dir string, need Need, replay func(Entry) error) (Report, error) {
+	r := &reader{fs: fs, dir: dir, need: need, replay: replay}
 	err := r.read()
 	return r.report, err
 }
@@ -52,8 +57,10 @@ func Read(fs vfs.FS, dir string, replay func(Entry) error) (Report, error) {
 type reader struct {
 	fs     vfs.FS
 	dir    string
+	need   Need
 	replay func(Entry) error
 
+	folder  bool       // it is there
 	files   []readFile // oldest first
 	spares  []string   // paths
 	highest uint64     // number of any file, of whatever kind
@@ -71,6 +78,7 @@ type readFile struct {
 	headed  bool  // the header is right
 	limit   int64 // where its records end by a later header; -1 when none says so
 	damaged bool
+	checked bool // what did not look right was read a second time
 }
 
 func (f *readFile) name() string { return filepath.Base(fileName("", f.number, extLive)) }
@@ -79,26 +87,53 @@ func (r *reader) read() error {
 	if err := r.list(); err != nil {
 		return err
 	}
-	for i := range r.files {
-		if err := r.readHeader(&r.files[i]); err != nil {
-			return err
-		}
+	if err := r.readHeaders(); err != nil {
+		return err
 	}
 	r.chain()
+	r.missing()
+	if err := r.refuse(); err != nil {
+		return err
+	}
 	for i := range r.files {
-		if err := r.readRecords(&r.files[i]); err != nil {
+		f := &r.files[i]
+		if f.number < r.need.From.File {
+			continue
+		}
+		if err := r.readRecords(f); err != nil {
 			return err
 		}
 	}
+	if end := r.need.End; end != nil && r.report.End.Before(*end) && !end.Before(r.need.From) {
+		r.lack("the log ends at %v and reached to %v when the broker was stopped", r.report.End, *end)
+	}
 	r.judge()
-	return nil
+	return r.refuse()
+}
+
+// lack notes what is needed and not there.
+func (r *reader) lack(format string, args ...any) {
+	r.report.Missing = append(r.report.Missing, fmt.Sprintf(format, args...))
+}
+
+// refuse returns why the log may not be used.
+func (r *reader) refuse() error {
+	if len(r.report.Missing) == 0 || r.need.AcceptLoss {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrMissing, strings.Join(r.report.Missing, "; "))
 }
 
 func (r *reader) list() error {
-	names, err := r.fs.List(r.dir)
-	if err != nil {
+	var names []string
+	err := vfs.Retry(func() (err error) {
+		names, err = r.fs.List(r.dir)
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the log: %w", err)
 	}
+	r.folder = err == nil
 	for _, name := range names {
 		number, ext, ok := parseName(name)
 		if !ok {
@@ -112,20 +147,65 @@ func (r *reader) list() error {
 			r.spares = append(r.spares, filepath.Join(r.dir, name))
 		}
 	}
-	slices.SortFunc(r.files, func(a, b readFile) int {
-		return Position{File: a.number}.Compare(Position{File: b.number})
-	})
+	slices.SortFunc(r.files, func(a, b readFile) int { return cmp.Compare(a.number, b.number) })
+	return nil
+}
+
+// readHeaders reads all headers, and takes out the files of other folders.
+func (r *reader) readHeaders() error {
+	own := r.files[:0]
+	for _, f := range r.files {
+		b, _, err := r.load(&f, fileHeaderSize)
+		if err != nil {
+			return err
+		}
+		f.header, f.headed, err = parseHeader(b, f.number)
+		if v := (*VersionError)(nil); errors.As(err, &v) {
+			v.File = fileName(r.dir, f.number, extLive)
+		}
+		if err != nil {
+			return err
+		}
+		if f.headed && r.need.Folder != [8]byte{} && f.header.folder != r.need.Folder {
+			r.report.Foreign = append(r.report.Foreign, f.name())
+			continue
+		}
+		own = append(own, f)
+	}
+	r.files = own
 	r.report.Files = len(r.files)
 	return nil
 }
 
-func (r *reader) readHeader(f *readFile) error {
-	b, _, err := r.load(f, fileHeaderSize)
-	if err != nil {
-		return err
+// missing notes which files are needed and not there.
+func (r *reader) missing() {
+	from := r.need.From.File
+	if from > 0 && !r.has(from) {
+		r.lack("%s is not there, in which the log begins that the checkpoint needs", fileName(r.dir, from, extLive))
 	}
-	f.header, f.headed, err = parseHeader(b, f.number)
-	return err
+	if seen := r.need.Seen; seen > 0 && seen >= from && seen != from && !r.has(seen) {
+		r.lack("%s is not there, which was the newest file of the log", fileName(r.dir, seen, extLive))
+	}
+	if end := r.need.End; end != nil && end.File > from && end.File != r.need.Seen && !r.has(end.File) {
+		r.lack("%s is not there, in which the log ended when the broker was stopped", fileName(r.dir, end.File, extLive))
+	}
+	lacked := map[uint64]bool{from: true, r.need.Seen: true}
+	for _, f := range r.files {
+		prev := f.header.prev.File
+		switch {
+		case !f.headed || f.number <= from || lacked[prev] && prev > 0:
+		case prev > 0 && prev >= from && (from > 0 || r.need.Whole) && !r.has(prev):
+			lacked[prev] = true
+			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, prev, extLive), f.name())
+		case prev == 0 && from > 0:
+			r.lack("%s begins a log of its own, in the place of the one that the checkpoint needs", f.name())
+		}
+	}
+}
+
+// has reports whether a file is there.
+func (r *reader) has(number uint64) bool {
+	return slices.ContainsFunc(r.files, func(f readFile) bool { return f.number == number })
 }
 
 // chain applies what headers say about the files before them.
@@ -147,14 +227,44 @@ func (r *reader) endsBefore(f *readFile, i int) {
 			return
 		}
 	}
-	if r.files[0].number < prev.File {
+	if r.files[0].number < prev.File && r.need.From == (Position{}) && !r.need.Whole {
 		missing := readFile{number: prev.File}
 		r.damage(&missing, 0, prev.Offset, "the file is missing")
 	}
 }
 
-// load reads a file, or its first most bytes. What the disk cannot give back is zeros, and the reason is in unreadable.
+// load reads a file, or its first most bytes. What the disk cannot give back is tried again, and then an error; if loss is accepted
+// it is zeros, and the reason is in unreadable.
 func (r *reader) load(f *readFile, most int64) (b []byte, unreadable, err error) {
+	err = vfs.Retry(func() error { return r.loadOnce(f, most) })
+	if err == nil {
+		return r.buf, nil, nil
+	}
+	if !r.need.AcceptLoss {
+		return nil, nil, fmt.Errorf("read the log: %w", err)
+	}
+	return r.salvage(f, most)
+}
+
+func (r *reader) loadOnce(f *readFile, most int64) error {
+	file, err := r.fs.Open(fileName(r.dir, f.number, extLive))
+	if err != nil {
+		return err
+	}
+	defer file.Close() // read only
+	if f.size, err = file.Size(); err != nil {
+		return err
+	}
+	n := int(min(f.size, most))
+	r.buf = slices.Grow(r.buf[:0], n)[:n]
+	if got, err := file.ReadAt(r.buf, 0); got < n && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// salvage reads what can be read of a file, page by page.
+func (r *reader) salvage(f *readFile, most int64) (b []byte, unreadable, err error) {
 	file, err := r.fs.Open(fileName(r.dir, f.number, extLive))
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the log: %w", err)
@@ -165,9 +275,6 @@ func (r *reader) load(f *readFile, most int64) (b []byte, unreadable, err error)
 	}
 	n := int(min(f.size, most))
 	r.buf = slices.Grow(r.buf[:0], n)[:n]
-	if _, err = file.ReadAt(r.buf, 0); err == nil || errors.Is(err, io.EOF) {
-		return r.buf, nil, nil
-	}
 	const page = 4096
 	for off := 0; off < n; off += page {
 		p := r.buf[off:min(off+page, n)]
@@ -179,21 +286,41 @@ func (r *reader) load(f *readFile, most int64) (b []byte, unreadable, err error)
 	return r.buf, unreadable, nil
 }
 
-// readRecords hands on the records of a file.
-func (r *reader) readRecords(f *readFile) error {
+// loadRecords reads a file up to where its records end.
+func (r *reader) loadRecords(f *readFile) (b []byte, reason string, err error) {
 	b, unreadable, err := r.load(f, 1<<62)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	if f.limit >= 0 {
 		b = b[:min(f.limit, int64(len(b)))]
 	}
-	reason := ""
 	if unreadable != nil {
 		reason = ": " + unreadable.Error()
 	}
+	return b, reason, nil
+}
+
+// again reads a file once more, from the disk, because something in it does not look right: memory has faults too. It is done once.
+func (r *reader) again(f *readFile) (b []byte, reason string, err error) {
+	f.checked = true
+	if err := vfs.Forget(r.fs, fileName(r.dir, f.number, extLive)); err != nil && !r.need.AcceptLoss {
+		return nil, "", fmt.Errorf("read the log again: %w", err)
+	}
+	return r.loadRecords(f)
+}
+
+// readRecords hands on the records of a file, from need.From on.
+func (r *reader) readRecords(f *readFile) error {
+	b, reason, err := r.loadRecords(f)
+	if err != nil {
+		return err
+	}
 	before := r.report.Records + len(r.marks)
 	off := int64(fileHeaderSize)
+	if f.number == r.need.From.File {
+		off = max(off, r.need.From.Offset)
+	}
 	for off < int64(len(b)) {
 		rec, sound, whole := parseRecord(b, f.number, off, &r.sums)
 		if whole {
@@ -201,6 +328,12 @@ func (r *reader) readRecords(f *readFile) error {
 				return err
 			}
 			off += rec.size
+			continue
+		}
+		if !f.checked {
+			if b, reason, err = r.again(f); err != nil {
+				return err
+			}
 			continue
 		}
 		next := r.findRecord(b, f.number, off+max(1, rec.size))
@@ -297,6 +430,9 @@ func (r *reader) judge() {
 	}
 	for i := range r.files {
 		f := &r.files[i]
+		if f.number < r.need.From.File {
+			continue // it was not read
+		}
 		synced := slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(Position{File: f.number}) })
 		if f.headed && f.limit < 0 && f.size < f.header.size && synced {
 			r.damage(f, f.size, f.header.size-f.size, "the file is cut short")
@@ -306,4 +442,23 @@ func (r *reader) judge() {
 		})
 	}
 	slices.SortStableFunc(r.report.Damage, func(a, b Damage) int { return a.Pos.Compare(b.Pos) })
+}
+
+// HeaderOf returns the number of a file of a log and the folder that it belongs to, ok false when it is none that can be read.
+func HeaderOf(files vfs.FS, path string) (number uint64, folder [8]byte, ok bool) {
+	number, ext, ok := parseName(filepath.Base(path))
+	if !ok || ext != extLive {
+		return 0, folder, false
+	}
+	f, err := files.Open(path)
+	if err != nil {
+		return 0, folder, false
+	}
+	defer f.Close() // read only
+	head := make([]byte, fileHeaderSize)
+	if err := vfs.ReadFull(f, head, 0); err != nil {
+		return 0, folder, false
+	}
+	h, ok, err := parseHeader(head, number)
+	return number, h.folder, ok && err == nil
 }
