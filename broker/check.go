@@ -18,13 +18,18 @@ import (
 var ErrDamaged = errors.New("the folder is damaged")
 
 // Check reads the data folder of a stopped broker, changes nothing, and writes what is in it and what a start would do. It
-// fails with ErrDamaged when something was there that cannot be read, with an error that wraps nsqdata.ErrLocked when a
-// broker runs on the folder.
+// fails with ErrDamaged when something was there that cannot be read, with keeper.ErrIncomplete when something is missing for which a
+// start refuses, with keeper.ErrVersion for a folder of another version, and with an error that wraps nsqdata.ErrLocked when a broker
+// runs on the folder.
 func Check(dir string, out io.Writer) error {
 	return offline(dir, func() error {
 		c := checker{dir: dir, out: out}
 		if err := c.run(); err != nil {
 			return err
+		}
+		if n := len(c.stopped.Missing); n > 0 {
+			return fmt.Errorf("%w: a start refuses, as %d pieces are missing: put them back, or give them up with `brokerd repair %s "+
+				"--accept-loss`", keeper.ErrIncomplete, n, dir)
 		}
 		if c.damage > 0 {
 			return fmt.Errorf("%w: %d places", ErrDamaged, c.damage)
@@ -148,8 +153,14 @@ func (c *checker) log() {
 	}
 	r := &c.stopped.Log
 	c.say("a start reads %s and %d records, %d bytes, in %d files of the log", checkpoint, r.Records, r.Bytes, r.Files)
+	for _, m := range c.stopped.Missing {
+		c.say("MISSING %s", m)
+	}
 	for _, d := range c.stopped.Damage {
 		c.damaged("%s", d)
+	}
+	for _, path := range c.stopped.Unknown {
+		c.say("of no use to a start, which puts it aside: %s", path)
 	}
 	for _, l := range c.stopped.Leftovers {
 		c.say("unfinished, which a crash leaves, without loss: %s", l)
@@ -222,7 +233,7 @@ func (c *checker) old(m nsqdata.TopicMeta, t *topic.Topic) error {
 // aside writes down what earlier starts have put aside.
 func (c *checker) aside() error {
 	return filepath.WalkDir(c.dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && filepath.Ext(path) == ".bad" {
+		if err == nil && !e.IsDir() && keeper.IsAside(c.dir, path) {
 			c.say("put aside by an earlier start: %s", path)
 		}
 		if errors.Is(err, os.ErrNotExist) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"brokerd/broker/keeper"
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/nsqdata"
 )
 
 // Durability says when a publish is answered; see docs/GUARANTEES.md.
@@ -104,12 +106,35 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
+	o.NodeID, o.IDs = s.opts.NodeID, s.ids.Bound
 	k, recovery, err := keeper.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("opening what is kept in %s: %w", s.dataDir, err)
 	}
 	s.keeper = k
+	s.ids.Raise(k.IDs())
+	found := k.Opened()
+	s.log.Info("the log was read", "checkpoint", found.Checkpoint, "files", found.Log.Files, "records", found.Log.Records,
+		"bytes", found.Log.Bytes, "took", found.Took)
 	return recovery, nil
+}
+
+// idStore keeps the bound of message ids in its file, and the copy in the manifest.
+type idStore struct {
+	*nsqdata.IDs
+	keeper *keeper.Keeper // nil: there is no manifest
+	log    *slog.Logger
+}
+
+// Reserve makes upTo the bound.
+func (i idStore) Reserve(upTo uint64) error {
+	if err := i.IDs.Reserve(upTo); err != nil || i.keeper == nil {
+		return err
+	}
+	if err := i.keeper.KeepIDs(); err != nil { // the file has it; the copy is written with the next manifest
+		i.log.Warn("copying the bound of message ids", "error", err)
+	}
+	return nil
 }
 
 // levelOf returns the level of a topic that is made now.

@@ -43,7 +43,7 @@ func (n *node) run(requests []request) {
 func killed(t testing.TB, n *node) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	if err := os.CopyFS(dir, os.DirFS(n.dir)); err != nil {
+	if err := copyFolder(dir, n.dir); err != nil {
 		t.Fatal(err)
 	}
 	return dir

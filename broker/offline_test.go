@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"brokerd/broker"
+	"brokerd/broker/keeper"
+	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol/prototest"
 )
@@ -185,7 +187,7 @@ func TestCheck(t *testing.T) {
 	n.stop()
 }
 
-// TestCheckFindsDamage: a flipped byte or a missing file anywhere is told.
+// TestCheckFindsDamage: a flipped byte or a missing file anywhere is told, and told apart; nothing is changed.
 func TestCheckFindsDamage(t *testing.T) {
 	o, _ := backlog(t)
 	flip := func(at int64) func(path string) error {
@@ -205,21 +207,19 @@ func TestCheckFindsDamage(t *testing.T) {
 		pattern string
 		do      func(path string) error
 		told    string
+		want    error
 	}{
-		"segment message": {"segments/*/*.seg", flip(5000), "messages of"},
-		"segment header":  {"segments/*/*.seg", flip(20), "block header"},
-		"segment and log": {"segments/*/*.seg", func(path string) error {
-			logs, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "../../journal/*.wal"))
-			for _, file := range append(logs, path) {
-				if err := os.Remove(file); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, "in no segment"},
-		"checkpoint":     {"checkpoint.*", flip(100), "a start puts it aside"},
-		"old queue":      {"old:c.diskqueue.000000.dat", flip(0), "queue old:c"},
-		"list of topics": {"nsqd.dat", flip(0), "a start fails"},
+		"segment message":  {"segments/*/*.seg", flip(5000), "messages of", broker.ErrDamaged},
+		"segment header":   {"segments/*/*.seg", flip(35), "block header", broker.ErrDamaged},
+		"segment":          {"segments/*/*.seg", os.Remove, "messages of topic t that are needed", keeper.ErrIncomplete},
+		"segments":         {"segments/*/*.seg", func(path string) error { return os.RemoveAll(filepath.Dir(filepath.Dir(path))) }, "messages of topic t that are needed", keeper.ErrIncomplete},
+		"end of a segment": {"segments/*/*.seg", func(path string) error { return os.Truncate(path, 1000) }, "is cut short", keeper.ErrIncomplete},
+		"checkpoint":       {"checkpoint.*", flip(100), "nothing is lost", broker.ErrDamaged},
+		"log":              {"journal/*.wal", func(path string) error { return os.RemoveAll(filepath.Dir(path)) }, "in which the log begins", keeper.ErrIncomplete},
+		"manifest":         {"manifest", os.Remove, "which says what belongs to the folder", keeper.ErrIncomplete},
+		"damaged manifest": {"manifest", flip(50), "the manifest is damaged", keeper.ErrIncomplete},
+		"old queue":        {"old:c.diskqueue.000000.dat", flip(0), "queue old:c", broker.ErrDamaged},
+		"list of topics":   {"nsqd.dat", flip(0), "a start fails", broker.ErrDamaged},
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
@@ -229,9 +229,13 @@ func TestCheckFindsDamage(t *testing.T) {
 			if err := damage.do(largest(t, filepath.Join(dir, damage.pattern))); err != nil {
 				t.Fatal(err)
 			}
+			before := contents(t, dir)
 			var report bytes.Buffer
-			if err := broker.Check(dir, &report); !errors.Is(err, broker.ErrDamaged) || !strings.Contains(report.String(), damage.told) {
+			if err := broker.Check(dir, &report); !errors.Is(err, damage.want) || !strings.Contains(report.String(), damage.told) {
 				t.Errorf("%v\n%s", err, report.String())
+			}
+			if !maps.Equal(before, contents(t, dir)) {
+				t.Error("the folder was changed")
 			}
 		})
 	}
@@ -265,5 +269,23 @@ func TestCheckOfNothing(t *testing.T) {
 	}
 	if err := broker.Check(filepath.Join(t.TempDir(), "none"), &report); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
+	}
+}
+
+// copyFolder copies a data folder under a running broker, which does nothing but its own housekeeping, as a kill would leave it.
+func copyFolder(to, from string) error {
+	for {
+		before, _ := os.ReadFile(filepath.Join(from, manifest.FileName))
+		err := os.CopyFS(to, os.DirFS(from))
+		after, _ := os.ReadFile(filepath.Join(from, manifest.FileName))
+		if err == nil && bytes.Equal(before, after) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.RemoveAll(to); err != nil { // it was written meanwhile
+			return err
+		}
 	}
 }

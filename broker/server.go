@@ -2,14 +2,12 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"brokerd/broker/auth"
@@ -175,9 +173,9 @@ func (s *Server) load(ctx context.Context) error {
 			return err
 		}
 	}
-	err = s.catalog.Save()
-	if s.keeper != nil && errors.Is(err, syscall.ENOSPC) { // the log has the list as well, and draining makes room
-		s.log.Error("starting on a full disk", "error", err)
+	if err = s.catalog.Save(); keeper.WriteTrouble(err) { // it is tried again; what is there can be served without it
+		s.log.Error("the list of topics and channels cannot be written now", "error", err)
+		s.registry.SetHealth(err)
 		return nil
 	}
 	return err
@@ -188,7 +186,7 @@ func (s *Server) topicConfig() topic.Config {
 	cfg := topic.Config{
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
-		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: s.ids, Learn: s.learn, Changed: s.changed, Save: s.catalog.Save, Log: s.log,
+		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.keeper, s.log}, Learn: s.learn, Changed: s.changed, Save: s.catalog.Save, Log: s.log,
 	}
 	if s.keeper != nil {
 		cfg.Journal, cfg.Segments, cfg.Level = s.keeper.Journal(), s.keeper.Segments(), s.levelOf

@@ -39,11 +39,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.wg.Wait()
 	note("saving the list of topics and channels", s.catalog.Save())
 	note("saving the queues", s.registry.Close())
+	if next, used := s.registry.NextID(); used {
+		note("saving the message ids", s.ids.Close(next)) // before the manifest, which has a copy
+	}
 	if s.keeper != nil {
 		note("saving what is kept in the log", s.keeper.Close())
-	}
-	if next, used := s.registry.NextID(); used {
-		note("saving the message ids", s.ids.Close(next))
 	}
 	s.lookupHTTP.Close()
 	if asks := s.authNow.Load(); asks != nil {

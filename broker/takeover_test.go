@@ -252,7 +252,7 @@ func TestTakeOverIsCutShort(t *testing.T) {
 				t.Fatal(err)
 			}
 			do(dir, tt.BeginImport(name, source, tt.LookupChannel("a")))
-			if err := os.CopyFS(crashed, os.DirFS(dir)); err != nil { // what a kill leaves
+			if err := copyFolder(crashed, dir); err != nil { // what a kill leaves
 				t.Fatal(err)
 			}
 			s.close(t)

@@ -18,6 +18,13 @@ const asideFolder = "set-aside"
 // asideSuffix marks what could not be moved, as it is on another file system.
 const asideSuffix = ".set-aside"
 
+// IsAside reports whether a file of a data folder was put aside.
+func IsAside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	first, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
+	return err == nil && (first == asideFolder || filepath.Ext(path) == asideSuffix || filepath.Ext(path) == ".bad")
+}
+
 // aside moves files to where they do no harm.
 type aside struct {
 	fs    vfs.FS
@@ -114,4 +121,21 @@ func countFiles(files vfs.FS, dir string) (n int) {
 		}
 	}
 	return n
+}
+
+// note writes a text for people beside what is set aside.
+func (a *aside) note(name, text string) error {
+	dir := filepath.Join(a.dir, asideFolder)
+	if err := a.fs.MkdirAll(dir); err != nil {
+		return fmt.Errorf("writing a note: %w", err)
+	}
+	f, err := a.fs.Create(filepath.Join(dir, name))
+	if err != nil {
+		return fmt.Errorf("writing a note: %w", err)
+	}
+	_, err = f.WriteAt([]byte(text), 0)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = a.fs.SyncDir(dir)
+	}
+	return err
 }

@@ -149,7 +149,14 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 		return nil, nil, err
 	}
 	k.tally.recovered(began, &k.opened.Log)
-	k.opened.Checkpoint, k.opened.Missing = s.checkpoint, slices.Concat(s.missing, k.opened.Log.Missing)
+	gone, err := k.lackSegments(s.state)
+	if err == nil {
+		err = s.refuse(gone)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, k.wal.Abandon())
+	}
+	k.opened.Checkpoint, k.opened.Missing = s.checkpoint, slices.Concat(s.missing, k.opened.Log.Missing, gone)
 	for _, d := range s.damaged {
 		o.Log.Error("a checkpoint cannot be used: the one before it is, and nothing is lost", "what", d)
 	}
@@ -170,7 +177,7 @@ func newKeeper(o Options, s *sight) *Keeper {
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID
 		if o.IDs != nil {
-			m.IDs = max(m.IDs, o.IDs())
+			m.IDs = o.IDs()
 		}
 	}
 	for _, c := range s.m.Checkpoints {

@@ -76,7 +76,11 @@ func (s *Stopped) readState() error {
 	if err != nil {
 		return fmt.Errorf("reading the log: %w", err)
 	}
-	s.Missing = slices.Concat(seen.missing, s.Log.Missing)
+	gone, err := s.keeper.lackSegments(s.Recovery.State)
+	if err != nil {
+		return err
+	}
+	s.Missing = slices.Concat(seen.missing, s.Log.Missing, gone)
 	for _, d := range s.Log.Damage {
 		text := fmt.Sprintf("log file %s at byte %d, %d bytes: %s", d.File, d.Pos.Offset, d.Length, d.What)
 		if d.Unsynced {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/vfs"
 )
 
 // tidy looks for what is not needed and for what nobody knows: files of the log that are another folder's, and segments of topics
@@ -18,12 +19,8 @@ func (k *Keeper) tidy(v *topic.Recovery, s *sight) error {
 	}
 	k.unknown = append(k.unknown, s.bad...)
 	next := v.State.NextID
-	return eachName(k.o.FS, filepath.Join(k.o.Dir, segmentsFolder), func(name string) error {
-		n, err := strconv.ParseUint(name, 10, 32)
-		if err != nil {
-			return nil
-		}
-		id := uint32(n)
+	ids, err := segmentFolders(k.o.FS, k.o.Dir)
+	for _, id := range ids {
 		v.State.NextID = max(v.State.NextID, id+1)
 		switch {
 		case v.State.Topics[id] != nil:
@@ -31,6 +28,16 @@ func (k *Keeper) tidy(v *topic.Recovery, s *sight) error {
 			k.deleted = append(k.deleted, id)
 		default:
 			k.unknown = append(k.unknown, segments{k}.dir(id))
+		}
+	}
+	return err
+}
+
+// segmentFolders returns the numbers of the topics that have a folder of segments.
+func segmentFolders(files vfs.FS, dir string) (ids []uint32, err error) {
+	return ids, eachName(files, filepath.Join(dir, segmentsFolder), func(name string) error {
+		if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+			ids = append(ids, uint32(n))
 		}
 		return nil
 	})

@@ -26,6 +26,11 @@ func TestVerbs(t *testing.T) {
 		{[]string{"export", empty}, cmdkit.ExitUsage, "", "usage: brokerd export DATA-PATH OUT-PATH"},
 		{[]string{"check", "--fast", empty}, cmdkit.ExitUsage, "", "-fast"},
 		{[]string{"check", "--help"}, cmdkit.ExitOK, "Usage: brokerd check DATA-PATH", ""},
+		{[]string{"repair", empty}, cmdkit.ExitOK, "nothing is missing", ""},
+		{[]string{"repair", empty, "--accept-loss"}, cmdkit.ExitOK, "nothing is missing", ""},
+		{[]string{"repair", "--accept-loss", "--", empty}, cmdkit.ExitOK, "nothing is missing", ""},
+		{[]string{"repair", "--accept-loss"}, cmdkit.ExitUsage, "", "usage: brokerd repair DATA-PATH [--accept-loss]"},
+		{[]string{"repair", empty, "--lossy"}, cmdkit.ExitUsage, "", "-lossy"},
 		{[]string{"--help"}, cmdkit.ExitOK, "brokerd export DATA-PATH OUT-PATH", ""},
 		{[]string{"compact", empty}, cmdkit.ExitUsage, "", `"compact" is not a flag`},
 	} {

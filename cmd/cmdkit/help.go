@@ -2,7 +2,9 @@ package cmdkit
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 
 	"brokerd/protocol/release"
@@ -63,7 +65,11 @@ func (p Program) writeVerbs(b *strings.Builder) {
 }
 
 func (v Verb) usage(p Program) string {
-	return strings.Join(append([]string{p.Name, v.Name}, v.Args...), " ")
+	words := append([]string{p.Name, v.Name}, v.Args...)
+	for _, name := range slices.Sorted(maps.Keys(v.Switches)) {
+		words = append(words, "[--"+name+"]")
+	}
+	return strings.Join(words, " ")
 }
 
 // writeColumn writes a text wrapped into a column.

@@ -21,24 +21,44 @@ func (p Program) Verb(proc Process) (code int, ok bool) {
 	v := p.Verbs[i]
 	set := flag.NewFlagSet(v.Name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	err := set.Parse(proc.Args[1:])
+	for name, on := range v.Switches {
+		set.BoolVar(on, name, *on, "")
+	}
+	args, err := parseMixed(set, proc.Args[1:])
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(proc.Stdout, "Usage: %s\n\n", v.usage(p))
 		fmt.Fprintln(proc.Stdout, v.Help)
 		return ExitOK, true
-	case err == nil && set.NArg() != len(v.Args):
-		err = fmt.Errorf("%d arguments instead of %d", set.NArg(), len(v.Args))
+	case err == nil && len(args) != len(v.Args):
+		err = fmt.Errorf("%d arguments instead of %d", len(args), len(v.Args))
 	}
 	if err != nil {
 		fmt.Fprintf(proc.Stderr, "%s %s: %v: usage: %s\n", p.Name, v.Name, err, v.usage(p))
 		return ExitUsage, true
 	}
-	if err := v.run(set.Args(), proc); err != nil {
+	if err := v.run(args, proc); err != nil {
 		fmt.Fprintf(proc.Stderr, "%s %s: %v\n", p.Name, v.Name, err)
 		return ExitFailed, true
 	}
 	return ExitOK, true
+}
+
+// parseMixed parses flags that stand between arguments, and returns these. Behind -- all are arguments.
+func parseMixed(set *flag.FlagSet, words []string) (args []string, err error) {
+	for {
+		if err := set.Parse(words); err != nil {
+			return nil, err
+		}
+		rest := set.Args()
+		if read := len(words) - len(rest); read > 0 && words[read-1] == "--" {
+			return append(args, rest...), nil
+		}
+		if len(rest) == 0 {
+			return args, nil
+		}
+		args, words = append(args, rest[0]), rest[1:]
+	}
 }
 
 // run carries out the verb, or returns at the first signal: the process is to end then, and the verb with it.

@@ -52,6 +52,13 @@ func (ids *IDs) Bound() uint64 {
 	return ids.bound
 }
 
+// Raise makes bound the bound, if it is higher, without writing it down: somebody has kept a copy, and the file is gone or an old one.
+func (ids *IDs) Raise(bound uint64) {
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	ids.bound = max(ids.bound, min(bound, protocol.MaxSequence+1))
+}
+
 // Reserve makes upTo, at most protocol.MaxSequence+1, the bound. Once it returns nil the numbers below may be used. A bound
 // that is already as high stays. It waits for the disk.
 func (ids *IDs) Reserve(upTo uint64) error {

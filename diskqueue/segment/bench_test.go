@@ -118,7 +118,7 @@ func BenchmarkOpen(b *testing.B) {
 	for i := range blocks {
 		number := uint32(1 + i/perFile)
 		if i%perFile == 0 {
-			f, err := vfs.OS().Create(filepath.Join(dir, fileName(number)))
+			f, err := vfs.OS().Create(filepath.Join(dir, FileName(number)))
 			must(b, err)
 			_, err = f.WriteAt(appendFileHeader(nil, owner{}, number), 0)
 			size := fileHeaderSize + int64(min(perFile, blocks-i)*(blockHeaderSize+len(frames)))
@@ -127,7 +127,7 @@ func BenchmarkOpen(b *testing.B) {
 		ref := Ref{number, uint32(fileHeaderSize + i%perFile*(blockHeaderSize+len(frames))), uint32(len(frames))}
 		h := blockHeader{Block: Block{uint64(i * count), uint32(count), ref}, span: uint32(count)}
 		head := h.append(nil)
-		change(b, vfs.OS(), filepath.Join(dir, fileName(number)), int64(ref.Offset), head)
+		change(b, vfs.OS(), filepath.Join(dir, FileName(number)), int64(ref.Offset), head)
 	}
 	for b.Loop() {
 		s, found, damage := mustOpen(b, Options{FS: vfs.OS(), Dir: dir})

@@ -27,7 +27,7 @@ func sample(t testing.TB) ([]byte, []Block) {
 func place(file []byte, blocks []Block, at int) (block, msg int) {
 	for i, b := range blocks {
 		from := int(b.Ref.Offset) + blockHeaderSize
-		if at >= int(b.Ref.end()) || at < int(b.Ref.Offset) {
+		if at >= int(b.Ref.End()) || at < int(b.Ref.Offset) {
 			continue
 		}
 		if at < from {
@@ -60,7 +60,7 @@ func TestEveryByteFlipped(t *testing.T) {
 			case msg < 0:
 				lost := blocks[block].Ref
 				want = slices.Delete(want, block, block+1)
-				wanted := Damage{1, int64(lost.Offset), lost.end() - int64(lost.Offset), "block header"}
+				wanted := Damage{1, int64(lost.Offset), lost.End() - int64(lost.Offset), "block header"}
 				if len(damage) != 1 || damage[0] != wanted {
 					t.Fatalf("%s: damage is %v, not %v", where, damage, wanted)
 				}
@@ -117,7 +117,7 @@ func TestTruncationAtEveryLength(t *testing.T) {
 		s, found, damage := mustOpen(t, Options{FS: mem})
 		var want []Block
 		for _, b := range blocks {
-			if b.Ref.end() <= int64(size) {
+			if b.Ref.End() <= int64(size) {
 				want = append(want, b)
 			}
 		}

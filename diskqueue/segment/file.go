@@ -15,14 +15,15 @@ const (
 	badSuffix  = ".bad"
 )
 
-func fileName(number uint32) string { return fmt.Sprintf("%06d"+fileSuffix, number) }
+// FileName returns the name of the file with that number.
+func FileName(number uint32) string { return fmt.Sprintf("%06d"+fileSuffix, number) }
 
 // parseFileName returns the number in a file's name; bad says that the file was put aside.
 func parseFileName(name string) (number uint32, bad, ok bool) {
 	good, bad := strings.CutSuffix(name, badSuffix)
 	digits, _ := strings.CutSuffix(good, fileSuffix)
 	n, err := strconv.ParseUint(digits, 10, 32)
-	return uint32(n), bad, err == nil && n > 0 && fileName(uint32(n)) == good
+	return uint32(n), bad, err == nil && n > 0 && FileName(uint32(n)) == good
 }
 
 // file is what is known of one segment file. But for damaged it belongs to the holder of the caller's lock.

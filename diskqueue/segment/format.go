@@ -39,11 +39,11 @@ type Ref struct {
 	File, Offset, Length uint32
 }
 
-// end returns the offset behind the block's frames.
-func (r Ref) end() int64 { return int64(r.Offset) + blockHeaderSize + int64(r.Length) }
+// End returns the offset in the file behind the block's frames.
+func (r Ref) End() int64 { return int64(r.Offset) + blockHeaderSize + int64(r.Length) }
 
 func (r Ref) String() string {
-	return fmt.Sprintf("%s at %d, %d bytes", fileName(r.File), r.Offset, r.Length)
+	return fmt.Sprintf("%s at %d, %d bytes", FileName(r.File), r.Offset, r.Length)
 }
 
 // Block is a run of messages and where it is. Its messages have the sequence numbers First to First+Count-1.
@@ -159,7 +159,7 @@ type blockHeader struct {
 }
 
 // end returns the offset behind the block.
-func (h *blockHeader) end() int64 { return h.Ref.end() + int64(h.extra) }
+func (h *blockHeader) end() int64 { return h.Ref.End() + int64(h.extra) }
 
 func (h *blockHeader) append(dst []byte) []byte {
 	at := len(dst)

@@ -101,7 +101,7 @@ func TestDamagedSections(t *testing.T) {
 	must(t, err)
 	next := mustAppend(t, s, 8, 2)
 	for i := range int64(8) {
-		at := ref.end() + i
+		at := ref.End() + i
 		old := content(t, mem, testDir+"/000001.seg")[at]
 		change(t, mem, testDir+"/000001.seg", at, []byte{old ^ 4})
 		if _, err := s.ReadSections(ref); !errors.Is(err, ErrDamaged) {
@@ -142,7 +142,7 @@ func FuzzFile(f *testing.F) {
 			covered += d.Length
 		}
 		for _, b := range found {
-			covered += b.Ref.end() - int64(b.Ref.Offset)
+			covered += b.Ref.End() - int64(b.Ref.Offset)
 			fuzzBlock(t, s, b)
 		}
 		if covered > int64(len(file)) {
@@ -186,7 +186,7 @@ func FuzzDamage(f *testing.F) {
 		b := mustAppend(t, s, 10, 20)
 		before := content(t, mem, testDir+"/000001.seg")
 		from := int(b.Ref.Offset) + blockHeaderSize + int(at)%int(b.Ref.Length)
-		to := min(from+len(bad), int(b.Ref.end()))
+		to := min(from+len(bad), int(b.Ref.End()))
 		change(t, mem, testDir+"/000001.seg", int64(from), bad[:to-from])
 		if lost := checkBlock(t, s, b); seqs(lost) > reached(before, b, from, to) {
 			t.Fatalf("lost %v", lost)

@@ -94,7 +94,7 @@ func (m *model) check(t *rapid.T) {
 	}
 	needed := make(map[string]bool)
 	for _, b := range m.live {
-		needed[fileName(b.Ref.File)] = true
+		needed[FileName(b.Ref.File)] = true
 	}
 	extra := 0
 	for _, name := range list {

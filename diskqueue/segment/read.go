@@ -106,7 +106,7 @@ func (s *Store) sections(f vfs.File, ref Ref) (list []Section, ok bool, err erro
 		return nil, ok && h.Ref == ref, nil
 	}
 	extra := make([]byte, h.extra)
-	if err := s.load(f, extra, ref.end()); err != nil {
+	if err := s.load(f, extra, ref.End()); err != nil {
 		return nil, false, err
 	}
 	if crc32.Update(start(ref.File, ref.Offset), castagnoli, extra) != h.extraSum {
@@ -209,7 +209,7 @@ func (s *Store) acquire(number uint32) (*reader, error) {
 	}
 	f, err := s.o.FS.Open(s.path(number))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrGone, fileName(number))
+		return nil, fmt.Errorf("%w: %s", ErrGone, FileName(number))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("segments: %w", err)
@@ -223,7 +223,7 @@ func (s *Store) openLocked(number uint32) (*reader, error) {
 		return nil, ErrClosed
 	}
 	if s.files[number] == nil {
-		return nil, fmt.Errorf("%w: %s", ErrGone, fileName(number))
+		return nil, fmt.Errorf("%w: %s", ErrGone, FileName(number))
 	}
 	i := slices.IndexFunc(s.readers, func(r *reader) bool { return r.number == number })
 	if i < 0 {

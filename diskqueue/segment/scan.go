@@ -19,7 +19,7 @@ type Damage struct {
 }
 
 func (d Damage) String() string {
-	return fmt.Sprintf("%s at %d, %d bytes: %s", fileName(d.File), d.Offset, d.Length, d.What)
+	return fmt.Sprintf("%s at %d, %d bytes: %s", FileName(d.File), d.Offset, d.Length, d.What)
 }
 
 // scanned is what was found in one file.
@@ -70,7 +70,7 @@ func (s *Store) scan(number uint32) (found scanned, err error) {
 
 // scanFile finds the blocks of a file.
 func scanFile(o Options, number uint32) (scanned, error) {
-	f, err := o.FS.Open(filepath.Join(o.Dir, fileName(number)))
+	f, err := o.FS.Open(filepath.Join(o.Dir, FileName(number)))
 	if err != nil {
 		return scanned{}, err
 	}

@@ -120,7 +120,7 @@ func (s *Store) adopt(number uint32, found scanned) {
 	s.bytes.Add(found.size)
 }
 
-func (s *Store) path(number uint32) string { return filepath.Join(s.o.Dir, fileName(number)) }
+func (s *Store) path(number uint32) string { return filepath.Join(s.o.Dir, FileName(number)) }
 
 // Bytes returns the size of all files that blocks may be read from.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
@@ -257,7 +257,7 @@ func (s *Store) RemoveAll() error {
 	s.active = nil
 	foreign := map[string]bool{}
 	for _, f := range s.files {
-		foreign[fileName(f.number)] = f.foreign
+		foreign[FileName(f.number)] = f.foreign
 		s.forget(f)
 	}
 	s.shut()

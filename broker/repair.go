@@ -1,0 +1,163 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"brokerd/broker/keeper"
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/nsqdata"
+)
+
+// ErrAcceptLoss is a repair that nobody has allowed to lose something.
+var ErrAcceptLoss = errors.New("a repair gives up what is missing: look at what that is above, and say --accept-loss when it cannot be put back")
+
+// Repair makes the folder of a stopped broker whole without the pieces that are missing, and says on out what that costs. What it leaves
+// out is moved to set-aside/, with a note. It does nothing to a folder that is whole. Without acceptLoss it only says what is missing,
+// and fails with ErrAcceptLoss. It fails with keeper.ErrVersion for a folder of another version, and with an error that wraps
+// nsqdata.ErrLocked when a broker runs on it.
+func Repair(dir string, acceptLoss bool, out io.Writer) error {
+	return offline(dir, func() error {
+		c := checker{dir: dir, out: out}
+		stopped, err := keeper.Read(dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler))
+		if err != nil && !acceptLoss {
+			return err
+		}
+		if errors.Is(err, keeper.ErrVersion) {
+			return err
+		}
+		if err == nil && len(stopped.Missing) == 0 {
+			c.say("nothing is missing: there is nothing to repair")
+			return nil
+		}
+		if !acceptLoss {
+			for _, m := range stopped.Missing {
+				c.say("MISSING %s", m)
+			}
+			return ErrAcceptLoss
+		}
+		var note bytes.Buffer
+		r := repairer{checker: checker{dir: dir, out: io.MultiWriter(out, &note)}, note: &note}
+		return r.run()
+	})
+}
+
+// repairer is a start that accepts a loss, writes down what there is, and stops.
+type repairer struct {
+	checker
+	note *bytes.Buffer // what was said
+	ids  *nsqdata.IDs
+	meta nsqdata.Metadata
+}
+
+func (r *repairer) run() error {
+	var err error
+	if r.ids, err = nsqdata.OpenIDs(r.dir); err != nil {
+		return err
+	}
+	if r.meta, _, err = nsqdata.LoadMetadata(r.dir); err != nil {
+		return err
+	}
+	o := DefaultOptions()
+	log := slog.New(slog.DiscardHandler)
+	k, recovery, err := keeper.Open(keeper.Options{Dir: r.dir, SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: log,
+		NodeID: o.NodeID, IDs: r.ids.Bound, AcceptLoss: true})
+	if err != nil {
+		return err
+	}
+	r.ids.Raise(k.IDs())
+	registry := topic.NewRegistry(topic.Config{NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout,
+		MaxReqTimeout: o.MaxReqTimeout, Journal: k.Journal(), Segments: k.Segments(), Level: r.level, Log: log, IDs: r.ids,
+		Queues: &queueStore{dir: r.dir, opts: &o, log: log}})
+	for _, m := range k.Opened().Missing {
+		r.say("given up: %s", m)
+	}
+	if err := errors.Join(r.unknown(k, recovery), registry.Recover(recovery)); err != nil {
+		return errors.Join(err, k.Abandon())
+	}
+	for _, t := range registry.Topics() {
+		if err := r.topic(t, recovery); err != nil {
+			return errors.Join(err, k.Abandon())
+		}
+	}
+	r.unlisted(registry)
+	if err := registry.Restore(r.logged()); err != nil {
+		return errors.Join(err, k.Abandon())
+	}
+	k.Start(registry)
+	if err := errors.Join(registry.Close(), k.Close(), k.Note(r.note.String())); err != nil {
+		return fmt.Errorf("repairing the folder: %w", err)
+	}
+	r.say("the folder is whole again, without what is named above; set-aside/ has what was left out, and this text")
+	return nil
+}
+
+// level is that which the list of topics says.
+func (r *repairer) level(name string) topic.Level {
+	for _, t := range r.meta.Topics {
+		if l, err := topic.ParseLevel(t.Durability); t.Name == name && err == nil {
+			return l
+		}
+	}
+	return topic.Disk
+}
+
+// logged is the part of the list of topics that was in the log: the others are served from nsqd's own files, as before.
+func (r *repairer) logged() (m nsqdata.Metadata) {
+	m.Topics = slices.DeleteFunc(slices.Clone(r.meta.Topics), func(t nsqdata.TopicMeta) bool {
+		l, err := topic.ParseLevel(t.Durability)
+		return err != nil || l == topic.Memory
+	})
+	return m
+}
+
+// unknown says what segments hold of which nobody knows the topic.
+func (r *repairer) unknown(k *keeper.Keeper, recovery *topic.Recovery) error {
+	list, err := k.UnknownSegments(recovery)
+	for _, u := range list {
+		r.say("left out: segments/%d, %d messages of a topic of which neither name nor channels are known", u.Topic, u.Messages)
+	}
+	return err
+}
+
+// topic says what is left of a topic, and what is not.
+func (r *repairer) topic(t *topic.Topic, recovery *topic.Recovery) error {
+	h, err := t.Inspect(recovery)
+	if err != nil {
+		return err
+	}
+	for _, c := range h.Channels {
+		name := "channel " + c.Name
+		if c.Name == "" {
+			name = "for channels to come"
+		}
+		if c.Name != "" || c.Waiting+c.Out+c.Deferred > 0 {
+			r.say("topic %s, %s: %d waiting, %d out, %d deferred are served", t.Name(), name, c.Waiting, c.Out, c.Deferred)
+		}
+	}
+	if h.Missing > 0 {
+		r.say("topic %s: %d messages are left out", t.Name(), h.Missing)
+	}
+	for _, d := range h.Damage {
+		r.say("topic %s: %s cannot be read", t.Name(), d)
+	}
+	return nil
+}
+
+// unlisted names the topics that were in the log and are not any more.
+func (r *repairer) unlisted(registry *topic.Registry) {
+	var names []string
+	for _, t := range r.logged().Topics {
+		if registry.Lookup(t.Name) == nil {
+			names = append(names, t.Name)
+		}
+	}
+	if len(names) > 0 {
+		r.say("made anew, with their channels and without a message, as the list of topics names them: %s", strings.Join(names, ", "))
+	}
+}
