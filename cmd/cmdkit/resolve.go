@@ -42,7 +42,7 @@ type Verb struct {
 	Help string
 	// Switches may stand before, between and behind the arguments, as --name; each sets what it points to.
 	Switches map[string]*bool
-	Run  func(args []string, stdout io.Writer) error
+	Run      func(args []string, stdout io.Writer) error
 	// Interrupted, when not nil, puts right what Run has left as it was when a signal ended the command.
 	Interrupted func()
 }
