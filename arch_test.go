@@ -38,7 +38,7 @@ var rooms = []room{
 	{"protocol/release", []string{"protocol"}, "pure: what the build has written into the program"},
 	{"protocol/httpapi", []string{"protocol", "protocol/grant", "protocol/release"}, "apps and admin use it without any daemon"},
 	{"protocol/apitest", []string{"protocol/httpapi", "protocol/grant", "cmd/cmdtest"}, "it is given routes, and knows no daemon; cmdtest holds files to texts"},
-	{"protocol/prototest", []string{"protocol", "protocol/lookupwire", "protocol/httpapi"},
+	{"protocol/prototest", []string{"protocol", "protocol/lookupwire", "protocol/grant", "protocol/httpapi"},
 		"the suite is given an address, so that it can judge any broker"},
 
 	{"diskqueue/vfs", nil, "it stands for the file system"},
@@ -52,7 +52,7 @@ var rooms = []room{
 	{"broker/backlog", []string{"protocol", "diskqueue/..."}, "it holds what waits; it must not know who takes it"},
 	{"broker/topic", []string{"protocol", "broker/backlog", "broker/inflight", "diskqueue/..."},
 		"the only mover of messages; it must not know connections, HTTP or options"},
-	{"broker/auth", []string{"protocol", "protocol/httpapi"}, "it asks one question over HTTP; sessions decide what follows"},
+	{"broker/auth", []string{"protocol", "protocol/grant", "protocol/httpapi"}, "it says what a client may do; sessions decide what follows"},
 	{"broker/bodies", nil, "a bound that sessions and HTTP share; who reads is their matter"},
 	{"broker/registrar", []string{"protocol", "protocol/httpapi", "protocol/lookupwire"},
 		"it tells lookups what it is told; it must not reach into topics"},

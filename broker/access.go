@@ -1,12 +1,19 @@
 package broker
 
 import (
+	"fmt"
+	"net"
+
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
 // access lists the options that say who is let in.
 func (o *Options) access() []Setting {
 	return []Setting{
+		{Name: "token-file", Value: &o.TokenFile,
+			Help: "file of tokens with what each may do; with it every call and command but a few needs a grant. See: brokerctl token"},
+		{Name: "auth-anchored", Value: &o.AuthAnchored, Help: "patterns of the auth daemon must match whole names, not a part of them"},
 		{Name: "http-allow-host", Key: "http_allow_hosts", Value: &o.HTTPAllowHosts,
 			Help: "name that HTTP on the loopback may be called by, besides this machine's and the broadcast address; *.NAME for those below, * for all"},
 		{Name: "http-allow-origin", Key: "http_allow_origins", Value: &o.HTTPAllowOrigins,
@@ -31,5 +38,52 @@ func (o *Options) checkAccess() error {
 
 // door is who is let in to HTTP.
 func (s *Server) door(o *Options) httpapi.Door {
-	return httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.HTTPAllowHosts...), Origins: o.HTTPAllowOrigins, Insecure: o.Insecure}
+	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.HTTPAllowHosts...), Origins: o.HTTPAllowOrigins, Insecure: o.Insecure}
+	if s.tokens != nil {
+		d.Guard = httpapi.Tokens{File: s.tokens}
+	}
+	return d
+}
+
+// openTokens reads the token file for the first time, if there is one.
+func (s *Server) openTokens() (err error) {
+	if s.opts.TokenFile != "" {
+		s.tokens, err = grant.Open(s.opts.TokenFile)
+	}
+	return err
+}
+
+// exposed says what is open to whoever reaches it from another machine.
+func (s *Server) exposed() []string {
+	if s.tokens != nil {
+		if anonymous := s.tokens.Table().Anonymous().Grants; len(anonymous) > 0 {
+			return []string{"whoever sends no token may " + anonymous.String() + ", by the token file's line for anonymous"}
+		}
+		return nil
+	}
+	o := s.now()
+	var list []string
+	for _, d := range []struct {
+		listener net.Listener
+		flag     string
+		what     string
+		open     bool
+	}{
+		{s.doors.tcp, "--tcp-address", "publish and consume", s.authNow.Load() == nil},
+		{s.doors.http, "--http-address", "publish, and delete, empty and pause topics and channels", o.TLSRequired != TLSRequired},
+		{s.doors.https, "--https-address", "publish, and delete, empty and pause topics and channels", o.TLSClientAuthPolicy != "require-verify"},
+	} {
+		if d.open && d.listener != nil && httpapi.Reachable(d.listener.Addr()) {
+			list = append(list, fmt.Sprintf("whoever reaches %s may %s; --token-file asks who it is, or let %s be a loopback address",
+				d.listener.Addr(), d.what, d.flag))
+		}
+	}
+	return list
+}
+
+// sayExposed logs what is open, once.
+func (s *Server) sayExposed() {
+	for _, text := range s.exposed() {
+		s.log.Warn("open to other machines", "what", text)
+	}
 }

@@ -54,6 +54,9 @@ func (a api) Storage() httpapi.Storage {
 }
 
 func (a api) Config(name string) (any, bool) {
+	if name == "exposed" { // no option: what the options leave open
+		return append([]string{}, a.s.exposed()...), true
+	}
 	value, ok := a.s.now().Config(name)
 	return httpapi.Mask(value), ok
 }

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 
 	"brokerd/broker/auth"
@@ -39,8 +37,8 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
 		Unfinished: s.unfinished,
 	}
-	if len(o.AuthHTTPAddresses) > 0 {
-		cfg.Auth = newestAuth{s}
+	if s.tokens != nil || len(o.AuthHTTPAddresses) > 0 {
+		cfg.Auth = &auth.Access{Tokens: s.tokens, Daemon: s.authNow.Load} // also for clients that connected before a reload
 	}
 	return cfg
 }
@@ -58,23 +56,15 @@ func unfinishedLimit(o *Options) int64 {
 	return max(o.MaxUnfinished, 2*max(o.MaxBodySize, o.MaxMsgSize))
 }
 
-// newestAuth asks the auth daemons that are in force, also for clients that connected before a reload.
-type newestAuth struct{ s *Server }
-
-var errAuthOff = errors.New("auth was turned off by a reload")
-
-func (a newestAuth) Query(ctx context.Context, id auth.Identity) (*auth.State, error) {
-	asks := a.s.authNow.Load()
-	if asks == nil {
-		return nil, errAuthOff
-	}
-	return asks.Query(ctx, id)
-}
-
 // apply puts a prepared reload in force. It cannot fail.
 func (s *Server) apply(o *Options, level slog.Level, configs *tlsConfigs, asks *auth.Client) {
 	cut := s.sessionsMustGo(asks)
 	s.level.Set(level)
+	if s.tokens != nil {
+		if _, err := s.tokens.Reload(); err != nil { // it was looked at just now
+			s.log.Error("reading the token file", "error", err)
+		}
+	}
 	s.certs.Store(configs)
 	if old := s.authNow.Swap(asks); old != nil {
 		old.Close() // its idle connections; questions in progress end

@@ -70,6 +70,8 @@ type Options struct {
 	OutputBufferTimeout    time.Duration
 	MaxChannelConsumers    int // per channel; 0 is no limit
 
+	TokenFile        string   // who may do what; empty: everybody everything
+	AuthAnchored     bool     // the patterns of auth daemons must match whole names
 	HTTPAllowHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
 	HTTPAllowOrigins []string // of pages of other sites that may act here, as https://tools.example.com
 	Insecure         bool     // profiles and changes of options are for other machines too

@@ -11,6 +11,7 @@ import (
 	"brokerd/broker/auth"
 	"brokerd/broker/registrar"
 	"brokerd/broker/topic"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -18,7 +19,7 @@ import (
 // hold for connections that are made from then on; certificates, for handshakes.
 var reloadable = []string{
 	"tls-cert", "tls-key", "tls-root-ca-file", "tls-client-auth-policy", "tls-required", "tls-min-version",
-	"auth-http-address", "auth-http-request-method",
+	"auth-http-address", "auth-http-request-method", "auth-anchored",
 	"http-allow-host", "http-allow-origin", "insecure",
 	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-body-size", "max-rdy-count", "max-heartbeat-interval",
 	"max-channel-consumers", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "max-output-buffer-size",
@@ -103,6 +104,11 @@ func (s *Server) prepare(o *Options) (apply func(), err error) {
 	case o.MaxMsgSize > s.largestMessage():
 		return nil, fmt.Errorf("--max-msg-size over %d: %w", s.largestMessage(), ErrRestart)
 	}
+	if o.TokenFile != "" {
+		if err := grant.Check(o.TokenFile); err != nil {
+			return nil, err
+		}
+	}
 	var asks *auth.Client
 	if len(o.AuthHTTPAddresses) > 0 {
 		if asks, err = newAuthClient(o, s.log); err != nil {
@@ -117,7 +123,7 @@ func (s *Server) prepare(o *Options) (apply func(), err error) {
 
 // sessionsMustGo reports whether clients that are connected may do more than they could if they connected now.
 func (s *Server) sessionsMustGo(asks *auth.Client) bool {
-	return s.authNow.Load() == nil && asks != nil
+	return s.tokens == nil && s.authNow.Load() == nil && asks != nil
 }
 
 // settingsOf lists every setting with its value, for GET /config.

@@ -21,6 +21,7 @@ import (
 	"brokerd/broker/telemetry"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -38,6 +39,7 @@ type Server struct {
 	catalog    *catalog.Catalog
 	registrar  *registrar.Registrar
 	lookupHTTP *httpapi.HTTPClient
+	tokens     *grant.File // nil without a token file
 	http       *httpd.Server
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
@@ -85,7 +87,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		}
 		s.authNow.Store(asks)
 	}
-	return s, nil
+	return s, s.openTokens()
 }
 
 // Failed delivers the error of a listener that failed while serving.
@@ -119,6 +121,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.log.Info("serving", about...)
 	s.doors.announce(s.log)
+	s.sayExposed()
 	return nil
 }
 
@@ -213,6 +216,10 @@ func (s *Server) saveMetadata() error {
 func (s *Server) serve(ctx context.Context) {
 	s.registry.Start()
 	s.wg.Go(func() { s.catalog.Run(ctx) })
+	if s.tokens != nil {
+		s.wg.Go(func() { s.tokens.Watch(ctx, s.log) })
+	}
+	s.wg.Go(func() { s.sessions.KeepGrants(ctx) })
 	s.registrar.Start()
 	if s.opts.StatsdAddress != "" {
 		pusher := s.newPusher()

@@ -45,6 +45,10 @@ func newTLSConfigs(o *Options, log *slog.Logger) (*tlsConfigs, error) {
 	c.server = &tls.Config{MinVersion: o.TLSMinVersion, ClientCAs: c.roots}
 	pair.Serve(c.server)
 	switch o.TLSClientAuthPolicy {
+	case "":
+		if o.TokenFile != "" && c.roots != nil { // whose lines may name certificates
+			c.server.ClientAuth = tls.VerifyClientCertIfGiven
+		}
 	case "require":
 		c.server.ClientAuth = tls.RequireAnyClientCert
 	case "require-verify":
@@ -59,7 +63,7 @@ func newAuthClient(o *Options, log *slog.Logger) (*auth.Client, error) {
 		return nil, err
 	}
 	return auth.New(auth.Config{
-		Addresses: o.AuthHTTPAddresses, Method: o.AuthHTTPRequestMethod,
+		Addresses: o.AuthHTTPAddresses, Method: o.AuthHTTPRequestMethod, Anchored: o.AuthAnchored,
 		TLS:            &tls.Config{RootCAs: roots.roots, MinVersion: o.TLSMinVersion},
 		ConnectTimeout: o.HTTPClientConnectTimeout, RequestTimeout: o.HTTPClientRequestTimeout, Logger: log,
 	})

@@ -73,7 +73,7 @@ func TestQuestion(t *testing.T) {
 }
 
 func TestAllowed(t *testing.T) {
-	s, err := parseAnswer([]byte(granted), time.Now())
+	s, err := parseAnswer([]byte(granted), time.Now(), false)
 	if err != nil || s.Identity != "u" || s.IdentityURL != "http://u" || len(s.Authorizations) != 2 {
 		t.Fatalf("%+v, %v", s, err)
 	}
@@ -97,7 +97,7 @@ func TestAllowed(t *testing.T) {
 		`{"topic":".*","channels":[".*"],"permissions":["subscribe"]}`: false,
 		`{"topic":".*","channels":[""],"permissions":["publish"]}`:     true,
 	} {
-		s, err := parseAnswer([]byte(`{"ttl":1,"authorizations":[`+entry+`]}`), time.Now())
+		s, err := parseAnswer([]byte(`{"ttl":1,"authorizations":[`+entry+`]}`), time.Now(), false)
 		if err != nil || s.Allowed("t", "") != want {
 			t.Errorf("%s: publish allowed %v, %v", entry, !want, err)
 		}
@@ -107,7 +107,7 @@ func TestAllowed(t *testing.T) {
 func TestExpired(t *testing.T) {
 	now := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	for ttl, ends := range map[string]time.Duration{"10": 10 * time.Second, "9223372036854775807": maxTTL} {
-		s, err := parseAnswer([]byte(`{"ttl":`+ttl+`}`), now)
+		s, err := parseAnswer([]byte(`{"ttl":`+ttl+`}`), now, false)
 		if err != nil || s.Expired(now.Add(ends)) || !s.Expired(now.Add(ends+1)) {
 			t.Errorf("ttl %s: %+v, %v", ttl, s, err)
 		}
@@ -254,10 +254,32 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(granted))
 	f.Add([]byte(`{"ttl":1,"authorizations":[{"topic":"(","channels":["["]}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		s, err := parseAnswer(body, time.Now())
+		s, err := parseAnswer(body, time.Now(), false)
 		if err == nil {
 			s.Allowed("topic", "")
 			s.Allowed("topic", "channel")
 		}
 	})
+}
+
+// TestAnchoredPatternsMatchWholeNames: orders is not notorders2 with --auth-anchored, and is as in nsqd without.
+func TestAnchoredPatternsMatchWholeNames(t *testing.T) {
+	body := `{"ttl":1,"authorizations":[{"topic":"orders","channels":["c","d|e"],"permissions":["subscribe"]},{"topic":"a|b","channels":[".*"],"permissions":["publish"]}]}`
+	for _, c := range []struct {
+		topic, channel  string
+		loose, anchored bool
+	}{
+		{"orders", "c", true, true}, {"notorders2", "c", true, false}, {"orders", "cc", true, false}, {"orders", "e", true, true}, {"orders", "dx", true, false},
+		{"a", "", true, true}, {"b", "", true, true}, {"ab", "", true, false}, {"bx", "", true, false}, {"orders\nx", "c", true, false},
+	} {
+		for anchored, want := range map[bool]bool{false: c.loose, true: c.anchored} {
+			s, err := parseAnswer([]byte(body), time.Now(), anchored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Allowed(c.topic, c.channel); got != want {
+				t.Errorf("%q %q, anchored %v: %v", c.topic, c.channel, anchored, got)
+			}
+		}
+	}
 }

@@ -24,6 +24,7 @@ const maxAnswer = 1 << 20
 // Config says where and how to ask.
 type Config struct {
 	Addresses      []string      // at least one: host:port, asked at /auth, or a whole URL
+	Anchored       bool          // the patterns of answers must match whole names
 	Method         string        // "get", also when empty, or "post"
 	TLS            *tls.Config   // for https daemons: their root CAs and the lowest version; nil means the system's
 	ConnectTimeout time.Duration // of one dial; 0 means none
@@ -35,13 +36,14 @@ type Config struct {
 type Client struct {
 	endpoints []string
 	post      bool
+	anchored  bool
 	http      *http.Client
 	log       *slog.Logger
 }
 
 // New returns a Client without a connection yet.
 func New(cfg Config) (*Client, error) {
-	c := &Client{post: cfg.Method == "post", log: cfg.Logger}
+	c := &Client{post: cfg.Method == "post", anchored: cfg.Anchored, log: cfg.Logger}
 	if cfg.Method != "" && cfg.Method != "get" && cfg.Method != "post" {
 		return nil, fmt.Errorf("auth request method is %q, must be post or get", cfg.Method)
 	}
@@ -81,10 +83,11 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Identity is who asks for permissions.
 type Identity struct {
-	RemoteIP   string // of the client, without port; empty on a unix socket
-	TLS        bool   // whether its connection is TLS
-	CommonName string // of its certificate's subject; empty without one
-	Secret     string // the body of AUTH
+	RemoteIP   string   // of the client, without port; empty on a unix socket
+	TLS        bool     // whether its connection is TLS
+	CommonName string   // of its certificate's subject, verified or not; empty without one
+	Names      []string // in its certificate, the subject's first, when that was verified; nil otherwise
+	Secret     string   // the body of AUTH
 }
 
 func (id Identity) values() url.Values {
@@ -129,7 +132,7 @@ func (c *Client) ask(ctx context.Context, endpoint string, id Identity) (*State,
 	case status != http.StatusOK:
 		return nil, fmt.Errorf("got response %d %q", status, body[:min(len(body), 200)])
 	}
-	return parseAnswer(body, time.Now())
+	return parseAnswer(body, time.Now(), c.anchored)
 }
 
 // send sends one request and reads the answer.

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"brokerd/protocol/grant"
 )
 
 // maxTTL bounds how long an answer holds, so that its end is a time that exists.
@@ -18,12 +20,27 @@ const (
 	publish   = "publish"
 )
 
-// State is what an auth daemon allowed an identity. It does not change, and is safe for concurrent use.
+// State is what a client may do, by what an auth daemon said or the token file says. It does not change, and is safe for concurrent use.
 type State struct {
 	Identity       string
 	IdentityURL    string
-	Authorizations []Authorization
-	expires        time.Time
+	Authorizations []Authorization // of an auth daemon
+	Caller         *grant.Caller   // of the token file; nil when an auth daemon has judged
+	expires        time.Time       // zero: never
+}
+
+// ofCaller returns what the token file lets a caller do.
+func ofCaller(c *grant.Caller) *State { return &State{Identity: c.Name, Caller: c, expires: c.Expires} }
+
+// Known reports whether the client has said who it is.
+func (s *State) Known() bool { return s.Caller == nil || s.Caller.Kind != grant.Anonymous }
+
+// Permissions returns how many grants there are.
+func (s *State) Permissions() int {
+	if s.Caller != nil {
+		return len(s.Caller.Grants)
+	}
+	return len(s.Authorizations)
 }
 
 // Authorization is one grant: for the topics and channels that its patterns match.
@@ -34,10 +51,20 @@ type Authorization struct {
 }
 
 // Expired reports whether the answer no longer holds.
-func (s *State) Expired(now time.Time) bool { return s.expires.Before(now) }
+func (s *State) Expired(now time.Time) bool { return !s.expires.IsZero() && s.expires.Before(now) }
+
+// Expires returns until when the answer holds, the zero time for good.
+func (s *State) Expires() time.Time { return s.expires }
 
 // Allowed reports whether the topic may be published to, when channel is empty, or the channel be subscribed to.
 func (s *State) Allowed(topic, channel string) bool {
+	if s.Caller != nil {
+		scope := grant.Publish
+		if channel != "" {
+			scope = grant.Consume
+		}
+		return s.Caller.May(scope, topic)
+	}
 	return slices.ContainsFunc(s.Authorizations, func(a Authorization) bool { return a.allows(topic, channel) })
 }
 
@@ -63,7 +90,7 @@ type answer struct {
 }
 
 // parseAnswer checks an answer that came at now and compiles its patterns.
-func parseAnswer(body []byte, now time.Time) (*State, error) {
+func parseAnswer(body []byte, now time.Time, anchored bool) (*State, error) {
 	var a answer
 	if err := json.Unmarshal(body, &a); err != nil {
 		return nil, fmt.Errorf("failed to decode the answer: %w", err)
@@ -77,7 +104,7 @@ func parseAnswer(body []byte, now time.Time) (*State, error) {
 	}
 	s := &State{Identity: a.Identity, IdentityURL: a.IdentityURL, expires: now.Add(ttl)}
 	for _, entry := range a.Authorizations {
-		compiled, err := compile(entry.Topic, entry.Channels, entry.Permissions)
+		compiled, err := compile(entry.Topic, entry.Channels, entry.Permissions, anchored)
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +113,7 @@ func parseAnswer(body []byte, now time.Time) (*State, error) {
 	return s, nil
 }
 
-func compile(topic string, channels, permissions []string) (a Authorization, err error) {
+func compile(topic string, channels, permissions []string, anchored bool) (a Authorization, err error) {
 	for _, p := range permissions {
 		switch p {
 		case subscribe:
@@ -97,15 +124,24 @@ func compile(topic string, channels, permissions []string) (a Authorization, err
 			return a, fmt.Errorf("unknown permission %q", p)
 		}
 	}
-	if a.topic, err = regexp.Compile(topic); err != nil {
+	if a.topic, err = pattern(topic, anchored); err != nil {
 		err = fmt.Errorf("unable to compile topic %q: %w", topic, err)
 	}
 	for _, c := range channels {
-		pattern, e := regexp.Compile(c)
+		p, e := pattern(c, anchored)
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("unable to compile channel %q: %w", c, e))
 		}
-		a.channels = append(a.channels, pattern)
+		a.channels = append(a.channels, p)
 	}
 	return a, err
+}
+
+// pattern compiles one that matches anywhere in a name, as in nsqd, or whole names only.
+func pattern(text string, anchored bool) (*regexp.Regexp, error) {
+	p, err := regexp.Compile(text)
+	if err != nil || !anchored {
+		return p, err
+	}
+	return regexp.Compile(`\A(?:` + text + `)\z`)
 }

@@ -2,11 +2,13 @@ package httpd
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/julienschmidt/httprouter"
 
 	"brokerd/broker/telemetry"
 	"brokerd/broker/topic"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -123,6 +125,29 @@ func withOnePubCount(c httpapi.Client, wanted string) httpapi.Client {
 	return c
 }
 
+// topicsFor leaves out the topics that the request's caller may not see.
+func topicsFor(req *http.Request, topics []httpapi.Topic) []httpapi.Topic {
+	if httpapi.CallerOf(req) == nil {
+		return topics
+	}
+	return slices.DeleteFunc(topics, func(t httpapi.Topic) bool { return !httpapi.MaySee(req, grant.Read, t.TopicName) })
+}
+
+// producersFor returns the producers with one count each, of the wanted topic or of any; of topics that the request's caller may see.
+func producersFor(req *http.Request, all []httpapi.Client, wanted string) (list []httpapi.Client) {
+	restricted := httpapi.CallerOf(req) != nil
+	for _, c := range all {
+		if restricted {
+			c.PubCounts = slices.DeleteFunc(c.PubCounts, func(p httpapi.PubCount) bool { return !httpapi.MaySee(req, grant.Read, p.Topic) })
+			if len(c.PubCounts) == 0 {
+				continue
+			}
+		}
+		list = append(list, withOnePubCount(c, wanted))
+	}
+	return list
+}
+
 // stats answers /stats, as JSON or as a page for people.
 func (a *api) stats(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
 	q, err := httpapi.ParseQuery(req)
@@ -141,10 +166,9 @@ func (a *api) stats(_ http.ResponseWriter, req *http.Request, _ httprouter.Param
 		stats.Memory = &m
 	}
 	if filter.Clients && stats.Topics != nil {
-		for _, c := range b.Producers() {
-			stats.Producers = append(stats.Producers, withOnePubCount(c, filter.Topic))
-		}
+		stats.Producers = producersFor(req, b.Producers(), filter.Topic)
 	}
+	stats.Topics = topicsFor(req, stats.Topics)
 	if q.Get("format") == "json" {
 		return stats, nil
 	}

@@ -1,14 +1,11 @@
 package session
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
 	"time"
 
-	"brokerd/broker/auth"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 )
@@ -228,6 +225,9 @@ func (s *Session) subscribe(c *protocol.Command) error {
 		return protocol.Errorf(protocol.CodeSubFailed, "SUB failed %s", err).Because(err)
 	}
 	s.sub.Store(sub)
+	if err := s.authorize("SUB", name, channel); err != nil { // grants that changed just now
+		return err
+	}
 	s.state.Store(stateSubscribed)
 	if err := s.out.frame(protocol.FrameResponse, protocol.OK); err != nil {
 		return err
@@ -262,58 +262,7 @@ func (s *Session) authenticate(c *protocol.Command) error {
 	if err != nil {
 		return err
 	}
-	if s.auth != nil {
-		return protocol.Errorf(protocol.CodeInvalid, "AUTH already set")
-	}
-	if s.cfg.Auth == nil {
-		return protocol.Errorf(protocol.CodeAuthDisabled, "AUTH disabled")
-	}
-	s.secret = string(secret)
-	state, err := s.cfg.Auth.Query(context.Background(), s.identity())
-	if err != nil {
-		return protocol.Errorf(protocol.CodeAuthFailed, "AUTH failed").Because(err)
-	}
-	if len(state.Authorizations) == 0 {
-		return protocol.Errorf(protocol.CodeUnauthorized, "AUTH no authorizations found")
-	}
-	s.mu.Lock()
-	s.auth = state
-	s.mu.Unlock()
-	answer := protocol.AuthResponse{Identity: state.Identity, IdentityURL: state.IdentityURL,
-		PermissionCount: len(state.Authorizations)}
-	text, err := json.Marshal(answer)
-	if err != nil {
-		return protocol.Errorf(protocol.CodeAuthError, "AUTH error %s", err).Because(err)
-	}
-	return s.out.frame(protocol.FrameResponse, string(text))
-}
-
-// identity is what the auth daemon is asked about.
-func (s *Session) identity() auth.Identity {
-	return auth.Identity{RemoteIP: remoteIP(s.conn), TLS: s.settings.tls, CommonName: s.settings.tlsCommonName, Secret: s.secret}
-}
-
-// authorize checks that the client may use the topic, and the channel, which is empty for publishes.
-func (s *Session) authorize(command, name, channel string) error {
-	if s.cfg.Auth == nil {
-		return nil
-	}
-	if s.auth == nil {
-		return protocol.Errorf(protocol.CodeAuthFirst, "AUTH required before %s", command)
-	}
-	if s.auth.Expired(time.Now()) {
-		state, err := s.cfg.Auth.Query(context.Background(), s.identity())
-		if err != nil {
-			return protocol.Errorf(protocol.CodeAuthFailed, "AUTH failed").Because(err)
-		}
-		s.mu.Lock()
-		s.auth = state
-		s.mu.Unlock()
-	}
-	if !s.auth.Allowed(name, channel) {
-		return protocol.Errorf(protocol.CodeUnauthorized, "AUTH failed for %s on %q %q", command, name, channel)
-	}
-	return nil
+	return s.checkSecret(string(secret))
 }
 
 // dpub publishes one message that is deferred.
@@ -335,11 +284,11 @@ func (s *Session) dpub(c *protocol.Command) error {
 	if err := s.readMessage("DPUB"); err != nil {
 		return err
 	}
-	if err := s.authorize("DPUB", name, ""); err != nil {
+	s.aim([]byte(name))
+	if err := s.mayPublish("DPUB"); err != nil {
 		s.batch.Reset()
 		return err
 	}
-	s.aim([]byte(name))
 	err := s.deliver(func(t *topic.Topic) error {
 		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
 	})

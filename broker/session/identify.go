@@ -12,6 +12,7 @@ import (
 
 	"brokerd/broker/bodies"
 	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
 )
 
 // defaultDeflateLevel is used when the client names none.
@@ -112,7 +113,7 @@ func (s *Session) offer(r *protocol.IdentifyRequest) protocol.IdentifyResponse {
 		MaxMsgTimeout: cfg.Limits.MaxMsgTimeout.Milliseconds(), MsgTimeout: set.msgTimeout.Milliseconds(),
 		TLSv1: cfg.TLS != nil && r.TLSv1 && !upgraded, Deflate: cfg.Deflate && r.Deflate && !upgraded, DeflateLevel: min(level, cfg.MaxDeflateLevel),
 		MaxDeflateLevel: cfg.MaxDeflateLevel, Snappy: cfg.Snappy && r.Snappy && !upgraded, SampleRate: set.sampleRate,
-		AuthRequired: cfg.Auth != nil, OutputBufferSize: set.outputSize, OutputBufferTimeout: set.outputTimeout.Milliseconds(),
+		AuthRequired: cfg.Auth != nil && cfg.Auth.Demanded(), OutputBufferSize: set.outputSize, OutputBufferTimeout: set.outputTimeout.Milliseconds(),
 		TopologyRegion: cfg.TopologyRegion, TopologyZone: cfg.TopologyZone,
 	}
 }
@@ -135,6 +136,9 @@ func (s *Session) upgradeTLS() error {
 	set.tlsProtocol = state.NegotiatedProtocol
 	if len(state.PeerCertificates) > 0 {
 		set.tlsCommonName = state.PeerCertificates[0].Subject.CommonName
+	}
+	if len(state.VerifiedChains) > 0 {
+		set.tlsNames = httpapi.NamesOf(state.VerifiedChains[0][0])
 	}
 	s.mu.Unlock()
 	s.in.reset(conn)

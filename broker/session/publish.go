@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"brokerd/broker/auth"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 )
@@ -51,7 +52,7 @@ func (s *Session) readPublish(verb protocol.Verb) error {
 	mark := s.batch.Mark()
 	err := s.readMessage("PUB")
 	if err == nil && s.cfg.Auth != nil {
-		err = s.authorize("PUB", s.to.name, "")
+		err = s.mayPublish("PUB")
 	}
 	if err != nil {
 		s.batch.Rollback(mark)
@@ -105,7 +106,7 @@ func (s *Session) addBody(n int) error {
 // readMpub reads the body of MPUB. The topic is made first, as in NSQ; the declared size of the whole is only checked against
 // its limit, the parts say where the command ends.
 func (s *Session) readMpub() error {
-	if err := s.authorize("MPUB", s.to.name, ""); err != nil {
+	if err := s.mayPublish("MPUB"); err != nil {
 		return err
 	}
 	if err := s.find(); err != nil && !topic.Refuses(err) { // that is tried again, and answered, once the body is read
@@ -207,6 +208,7 @@ func (s *Session) refusePublishes(owed int, why *protocol.Error) error {
 // target is a topic that the client publishes to.
 type target struct {
 	name  string
+	by    *auth.State   // under which publishing to it was last allowed
 	topic *topic.Topic  // nil unless it was published to last, and has been found
 	sent  atomic.Uint64 // messages published
 }

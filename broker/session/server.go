@@ -17,9 +17,16 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// Authenticator asks who a client is and what it may do.
-type Authenticator interface {
+// Authority says who a client is and what it may do.
+type Authority interface {
+	// Demanded reports whether clients are told to send AUTH.
+	Demanded() bool
+	// Unasked returns what a client may do that has not sent AUTH, nil for nothing.
+	Unasked(id auth.Identity) *auth.State
+	// Query returns what the client may do that sent AUTH.
 	Query(ctx context.Context, id auth.Identity) (*auth.State, error)
+	// Again returns what a State by the token file is now, the same one when it has not changed, nil when it is gone.
+	Again(s *auth.State, now time.Time) *auth.State
 }
 
 // Config is what sessions are served with.
@@ -36,11 +43,11 @@ type Config struct {
 	HeartbeatInterval   time.Duration // unless the client asks otherwise; above 0
 	OutputBufferTimeout time.Duration // unless the client asks otherwise
 
-	TLS             *tls.Config // nil: TLS is not offered
-	TLSRequired     bool        // commands other than IDENTIFY are refused in plain text
-	Deflate, Snappy bool        // offered
-	MaxDeflateLevel int         // 1 to 9
-	Auth            Authenticator
+	TLS             *tls.Config    // nil: TLS is not offered
+	TLSRequired     bool           // commands other than IDENTIFY are refused in plain text
+	Deflate, Snappy bool           // offered
+	MaxDeflateLevel int            // 1 to 9
+	Auth            Authority      // nil: everybody may everything
 	Unfinished      *bodies.Budget // memory for bodies that have begun to arrive; nil: no bound
 
 	TopologyRegion, TopologyZone string
@@ -58,6 +65,9 @@ type Server struct {
 	cfg atomic.Pointer[Config] // of connections that come; each keeps the one that it came with
 	wg  sync.WaitGroup
 
+	authOn   chan struct{} // closed once there is an Authority
+	authOnce sync.Once
+
 	mu       sync.Mutex // guards what follows
 	sessions map[*Session]struct{}
 	served   uint64 // connections that ever were
@@ -67,16 +77,23 @@ type Server struct {
 // NewServer returns a server without sessions.
 func NewServer(cfg Config) *Server {
 	cfg.answers, cfg.refusals = new(answers), newRefusals(cfg.Log)
-	v := &Server{sessions: map[*Session]struct{}{}}
-	v.cfg.Store(&cfg)
+	v := &Server{sessions: map[*Session]struct{}{}, authOn: make(chan struct{})}
+	v.store(&cfg)
 	return v
+}
+
+func (v *Server) store(cfg *Config) {
+	v.cfg.Store(cfg)
+	if cfg.Auth != nil {
+		v.authOnce.Do(func() { close(v.authOn) })
+	}
 }
 
 // SetConfig changes what connections are served with that come from now on.
 func (v *Server) SetConfig(cfg Config) {
 	old := v.cfg.Load()
 	cfg.answers, cfg.refusals = new(answers), old.refusals
-	v.cfg.Store(&cfg)
+	v.store(&cfg)
 }
 
 // Drop closes all connections. Others may come.

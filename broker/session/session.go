@@ -51,10 +51,12 @@ type Session struct {
 	body      bodies.Body    // its share of memory
 	answers   []topic.Answer // FIN, REQ and TOUCH that are not applied yet
 	wakes     wakes          // whom the last publish, or the last answers, brought work
-	secret    string         // of AUTH
-	auth      *auth.State    // written under mu too
+	secret    string         // of AUTH; set before auth is, and never again
+	authed    bool           // AUTH was taken
 
 	state    atomic.Int32
+	auth     atomic.Pointer[auth.State]         // what the client may do, nil until it is asked; atomic because KeepGrants renews it
+	asking   atomic.Bool                        // KeepGrants asks for it anew
 	sub      atomic.Pointer[topic.Subscription] // set once by the reader; who sends and stats read it
 	out      output
 	duty     duty // whose it is to send

@@ -20,6 +20,7 @@ type settings struct {
 	tls, snappy, deflate       bool
 	tlsVersion, cipherSuite    uint16
 	tlsProtocol, tlsCommonName string
+	tlsNames                   []string // in the client's certificate, when that was verified
 }
 
 // defaultOutputSize is NSQ's output buffer size in bytes.

@@ -9,7 +9,7 @@ import (
 // Stats returns what /stats shows of the connection, with a count for every topic that it has published to.
 func (s *Session) Stats() httpapi.Client {
 	s.mu.Lock()
-	set, auth := s.settings, s.auth
+	set := s.settings
 	s.mu.Unlock()
 	c := httpapi.Client{
 		ClientID: set.clientID, Hostname: set.hostname, Version: "V2", RemoteAddress: s.conn.RemoteAddr().String(),
@@ -21,7 +21,7 @@ func (s *Session) Stats() httpapi.Client {
 		// The server never falls back to a protocol of its own, and crypto/tls tells nsqd so whether there is one or not.
 		c.TLSNegotiatedProtocol, c.TLSNegotiatedProtocolIsMutual = set.tlsProtocol, true
 	}
-	if auth != nil {
+	if auth := s.auth.Load(); auth != nil && auth.Known() {
 		c.Authed, c.AuthIdentity, c.AuthIdentityURL = true, auth.Identity, auth.IdentityURL
 	}
 	if sub := s.sub.Load(); sub != nil {

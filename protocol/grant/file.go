@@ -1,9 +1,11 @@
 package grant
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +35,12 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
+// Check reports what is wrong with a token file, nil when it can be used.
+func Check(path string) error {
+	_, err := Open(path)
+	return err
+}
+
 // Table returns what the file said when it was last read and right.
 func (f *File) Table() *Table { return f.table.Load() }
 
@@ -47,7 +55,7 @@ func (f *File) Refresh() (changed bool, err error) {
 			return false, nil // told before
 		}
 		f.state = nil
-		return false, fmt.Errorf("token file: %w; the last good one counts", err)
+		return false, fmt.Errorf("token file: %w", err)
 	}
 	if f.state != nil && sameFile(state, f.state) {
 		return false, nil
@@ -254,4 +262,26 @@ func replace(path, text string, before fs.FileInfo) (err error) {
 		err = os.Rename(f.Name(), path)
 	}
 	return err
+}
+
+// watchEvery is how long a change of the file can go unnoticed.
+const watchEvery = time.Second
+
+// Watch takes over changes of the file until ctx ends, and logs them and what is wrong with it.
+func (f *File) Watch(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		switch changed, err := f.Refresh(); {
+		case err != nil:
+			log.Error("the token file cannot be used; the last good one counts", "error", err)
+		case changed:
+			log.Info("token file read", "path", f.path)
+		}
+	}
 }

@@ -198,6 +198,12 @@ func FromThisMachine(req *http.Request) bool {
 	return err == nil && peer.Addr().Unmap().IsLoopback()
 }
 
+// Reachable reports whether other machines can connect to an address that is listened on.
+func Reachable(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback()
+}
+
 // asks adds what a 401 must carry.
 func asks(w http.ResponseWriter, err error) {
 	var e *Error
