@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,9 +81,31 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 	}
 }
 
+// reborn gives a broker another node id, host name and level for its next life: a container that is made anew has another name, and
+// what it names itself after. The level is at least the one that is promised.
+func reborn(b *cmdtest.Process, flags []string, level string) (life string) {
+	id := rand.IntN(1024)
+	if level == "disk" && rand.IntN(3) == 0 {
+		level = "fsync"
+	}
+	b.Args = append(slices.Clone(flags), "--durability="+level)
+	life = level
+	if rand.IntN(3) > 0 {
+		b.Args = append(b.Args, fmt.Sprintf("--node-id=%d", id))
+		life += fmt.Sprintf(", node %d", id)
+	}
+	if os.Getuid() == 0 {
+		b.Host = fmt.Sprintf("host-%d", rand.IntN(1000))
+		life += ", on " + b.Host
+	}
+	return life
+}
+
 func killRounds(t *testing.T, level string, n int) {
 	// Little memory, so that there is overflow on disk as well.
-	b := newBroker(t, "brokerd", "brokerd-"+level, t.TempDir(), "--durability="+level, "--mem-queue-size=200")
+	b := newBroker(t, "brokerd", "brokerd-"+level, t.TempDir(), "--mem-queue-size=200")
+	flags := b.Args
+	reborn(b, flags, level)
 	b.Start(t)
 	b.Create(t, topic, channel)
 	l := newLedger()
@@ -96,6 +119,7 @@ func killRounds(t *testing.T, level string, n int) {
 		life := time.Duration(30+rand.IntN(470)) * time.Millisecond
 		<-time.After(life) // a random moment is what is tested
 		l.killed(func() { b.Kill(t) })
+		t.Logf("life %d: %s", round+1, reborn(b, flags, level))
 		down := time.Now()
 		b.Start(t)
 		l.up(time.Now())

@@ -45,7 +45,6 @@ type ledger struct {
 	entries  map[string]*entry
 	unsure   int // publishes that were not answered
 	kills    []time.Time
-	dark     bool          // the power is off: what is acknowledged now nobody would have heard
 	ups      []time.Time   // the broker answered again
 	stalls   time.Duration // longest that the test itself was not run for
 	lives    map[nsq.MessageDelegate]int
@@ -203,21 +202,6 @@ func (l *ledger) killed(kill func()) {
 	l.kills = append(l.kills, time.Now())
 	l.mu.Unlock()
 	kill()
-}
-
-// powerCut books a kill that begins with the end of the file system. Nothing that is acknowledged from then on counts: the
-// process outlives its disk by some milliseconds only because this is no real power cut, and a sync that was in progress may
-// tell it of success.
-func (l *ledger) powerCut(cut func()) {
-	l.setDark(true)
-	l.killed(cut)
-	l.setDark(false)
-}
-
-func (l *ledger) setDark(dark bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.dark = dark
 }
 
 // up books that the broker answers again.

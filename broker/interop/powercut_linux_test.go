@@ -32,18 +32,7 @@ func TestPowerCutsLoseNothingAtFsync(t *testing.T) {
 		cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
 		life := time.Duration(100+rand.IntN(900)) * time.Millisecond
 		<-time.After(life) // a random moment is what is tested
-		l.powerCut(func() {
-			if err := v.cut(); err != nil {
-				t.Skipf("NOT RUN: the power of this file system cannot be cut: %v", err)
-			}
-			b.Kill(t)
-		})
-		if err := v.unmount(); err != nil {
-			t.Fatal(err)
-		}
-		if err := v.mount(); err != nil {
-			t.Fatal(err)
-		}
+		l.killed(func() { v.powerCut(t, b) })
 		down := time.Now()
 		b.Start(t)
 		l.up(time.Now())

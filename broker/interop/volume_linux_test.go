@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,6 +87,25 @@ func (v *volume) cut() error {
 		return fmt.Errorf("EXT4_IOC_SHUTDOWN: %w", errno)
 	}
 	return nil
+}
+
+// powerCut cuts the power of a broker and of its disk at the same moment. The broker is halted first, in the midst of what it does and
+// with syncs in progress, so that it says nothing any more behind the cut; what it has acknowledged before counts, also what its
+// clients read only later.
+//
+// The other order, in which a broker lives on for some milliseconds, would hold it to answers that no power cut lets out, and to a lie:
+// ext4 under EXT4_IOC_SHUTDOWN may tell an fdatasync in progress of success when the blocks that were written have just become part of
+// the file. A program that only writes 3,200 bytes at a time into a file of fallocate, and syncs, sees that in 1 of 120 cuts.
+func (v *volume) powerCut(t *testing.T, b *cmdtest.Process) {
+	t.Helper()
+	b.Halt(t)
+	if err := v.cut(); err != nil {
+		t.Skipf("NOT RUN: the power of this file system cannot be cut: %v", err)
+	}
+	b.Kill(t)
+	if err := errors.Join(v.unmount(), v.mount()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // freeze has every write to the file system wait until thaw, as a disk does that hangs. What is written and not synced is synced

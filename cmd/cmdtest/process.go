@@ -23,10 +23,12 @@ type Process struct {
 	TCP, HTTP string // addresses of a daemon
 	Base      string // path that an admin's begin with; empty or /like/this
 	Args      []string
+	Host      string   // name of the machine that it believes to run on; empty is the real one's. Others need root
 	Stdin     *os.File // of the next start; nil is empty
 	Stdout    string   // file that gets its output
 	Data      string   // folder of a broker
 
+	binary string
 	child  child.Process
 	client *httpapi.HTTPClient
 }
@@ -37,8 +39,8 @@ func New(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
 	dir := t.TempDir()
 	p := &Process{
-		Name: name, Label: name, Args: args, Stdout: filepath.Join(dir, "stdout"),
-		child:  child.Process{Path: Find(t, name), Log: filepath.Join(dir, "stderr")},
+		Name: name, Label: name, Args: args, Stdout: filepath.Join(dir, "stdout"), binary: Find(t, name),
+		child:  child.Process{Log: filepath.Join(dir, "stderr")},
 		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 5 * time.Second}),
 	}
 	t.Cleanup(func() {
@@ -68,13 +70,22 @@ func Verb(t testing.TB, verb string, args ...string) *Process {
 // Start runs the process, and when it is a daemon returns once it answers.
 func (p *Process) Start(t testing.TB) {
 	t.Helper()
-	p.child.Args, p.child.Stdin, p.child.Stdout = p.Args, p.Stdin, p.Stdout
+	if err := p.TryStart(t); err != nil {
+		t.Fatalf("%s: %v", p.Label, err)
+	}
+}
+
+// TryStart is Start of a process that may refuse to run: then it has ended, and the error holds the end of its log.
+func (p *Process) TryStart(t testing.TB) error {
+	p.child.Path, p.child.Args, p.child.Stdin, p.child.Stdout = p.binary, p.Args, p.Stdin, p.Stdout
+	if p.Host != "" { // each of these programs becomes the next one, and keeps the process's number
+		p.child.Path = "unshare"
+		p.child.Args = append([]string{"--uts", "sh", "-c", `hostname "$0" && exec "$@"`, p.Host, p.binary}, p.Args...)
+	}
 	if p.HTTP != "" {
 		p.child.Ping = p.url("/ping")
 	}
-	if err := p.child.Start(t.Context(), startWithin); err != nil {
-		t.Fatalf("%s: %v", p.Label, err)
-	}
+	return p.child.Start(t.Context(), startWithin)
 }
 
 // url returns the address of one of a daemon's routes.
