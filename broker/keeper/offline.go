@@ -68,8 +68,12 @@ func (s *Stopped) readState() error {
 	}
 	need := seen.need()
 	s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
+	lacks := s.Log.Missing
 	if errors.Is(err, wal.ErrMissing) { // and what is there?
 		need.AcceptLoss = true
+		if seen, err = lookAt(o.FS, o.Dir, false); err != nil {
+			return err
+		}
 		s.recoverFrom(seen.state)
 		s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
 	}
@@ -80,7 +84,7 @@ func (s *Stopped) readState() error {
 	if err != nil {
 		return err
 	}
-	s.Missing = slices.Concat(seen.missing, s.Log.Missing, gone)
+	s.Missing = slices.Concat(seen.missing, lacks, gone)
 	for _, d := range s.Log.Damage {
 		text := fmt.Sprintf("log file %s at byte %d, %d bytes: %s", d.File, d.Pos.Offset, d.Length, d.What)
 		if d.Unsynced {
