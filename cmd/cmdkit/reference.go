@@ -44,7 +44,7 @@ func (s Setting) referenceDefault() string {
 	case err == nil && strings.Trim(text, `"`) == host:
 		return "the host's name"
 	case s.Name == "node-id":
-		return "of the host's name"
+		return "from the host's name"
 	}
 	return "`" + cell(text) + "`"
 }

@@ -24,7 +24,7 @@ func TestSiteHasAPageForEachFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, parts := range map[string][]string{
-		"index.html": {`<a href="a">A page</a>`, `<h2>Use</h2>`, `<a href="./" aria-current="page">Start</a>`},
+		"index.html": {`<li><a href="a">A page</a> First.</li>`, `<h2>Use</h2>`, `<a href="./" aria-current="page">Start</a>`},
 		"a.html": {`<h1 id="a--page">A &amp; page`, `href="deep/b#two"`, `<code>ls <span class="comment"># files</span></code>`, ", code</p>",
 			`<a class="before" rel="prev" href="./">`},
 		"deep/b.html": {`<link rel="stylesheet" href="../docs.css">`, `<h2 id="two">`, `<svg role="img" aria-label="drawn" class="drawing" viewBox`,

@@ -123,6 +123,9 @@ func (s *site) render(d *document, e Entry) error {
 	if err != nil {
 		return err
 	}
+	if e.Slug == "" {
+		html = asCards(html)
+	}
 	all := s.entries()
 	at := slices.IndexFunc(all, func(o Entry) bool { return o.File == e.File })
 	page := map[string]any{
@@ -205,6 +208,17 @@ func (s *site) readdress(destination *[]byte, to target, up string) error {
 	}
 	*destination = []byte(address)
 	return nil
+}
+
+// explained is an item of the menu on the first page with what it says of its page.
+var explained = regexp.MustCompile(`(<li><a [^>]*>[^<]*</a>): (.)`)
+
+// asCards makes two lines of each item of the menu, as the first page shows them in a box of its own: the link, and a sentence.
+func asCards(html string) string {
+	return explained.ReplaceAllStringFunc(html, func(item string) string {
+		m := explained.FindStringSubmatch(item)
+		return m[1] + " " + strings.ToUpper(m[2])
+	})
 }
 
 var (
