@@ -18,7 +18,7 @@ const (
 	firstDelay   = 100 * time.Millisecond // before the next attempt; doubled each time
 	lastDelay    = 15 * time.Second       // the longest
 	steady       = 5 * time.Second        // a connection this long makes the next delay the first again
-	coalesce     = 10 * time.Millisecond  // the least between two comparisons with the source
+	coalesce     = time.Millisecond       // the least between two comparisons with the source
 	patience     = 3 * time.Second        // how long nobody needs to hear of a lookup that cannot be dialled: it may be starting
 )
 
