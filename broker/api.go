@@ -61,6 +61,16 @@ func (a api) Config(name string) (any, bool) {
 	return httpapi.Mask(value), ok
 }
 
+func (a api) Ready() error { return a.s.ready() }
+
+func (a api) Drain() (httpapi.Drain, bool) { return a.s.drainState() }
+
+func (a api) StartDrain(empty, stay bool) error {
+	return a.s.StartDrain(Drain{Empty: empty, Stay: stay})
+}
+
+func (a api) EndDrain() error { return a.s.EndDrain() }
+
 func (a api) Settings() httpapi.Settings { return a.s.settingsOf() }
 
 func (a api) Reload() error { return a.s.reloadNow() }
@@ -80,7 +90,7 @@ func (a api) SetLogLevel(word string) error {
 func (a api) SetLookupdAddresses(addresses []string) error {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	if err := a.s.registrar.SetAddresses(addresses); err != nil {
+	if err := a.s.relist(addresses); err != nil {
 		return err
 	}
 	a.s.set("lookupd-tcp-address", "nsqlookupd_tcp_addresses", func(o *Options) { o.LookupdTCPAddresses = addresses })

@@ -74,7 +74,7 @@ func (s *Server) apply(o *Options, level slog.Level, configs *tlsConfigs, asks *
 	if s.http != nil {
 		s.http.SetConfig(s.httpConfig(o))
 	}
-	if err := s.registrar.SetAddresses(o.LookupdTCPAddresses); err != nil { // they were checked
+	if err := s.relist(o.LookupdTCPAddresses); err != nil { // they were checked
 		s.log.Error("changing the lookups", "error", err)
 	}
 	if cut {

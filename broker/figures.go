@@ -15,9 +15,12 @@ func (s *Server) newMetrics() *exposition.Set {
 func (s *Server) snapshot() metrics.Snapshot {
 	health := s.registry.Health()
 	m := metrics.Snapshot{
-		Version: Version, Began: s.began, Healthy: health == nil, Ready: true,
+		Version: Version, Began: s.began, Healthy: health == nil, Ready: s.ready() == nil,
 		Connections: s.sessions.Len(), Accepted: s.sessions.Served(), Refused: map[string]uint64{}, Disk: s.disk(),
 	}
+	s.drain.mu.Lock()
+	m.Draining = s.drain.state.State != ""
+	s.drain.mu.Unlock()
 	for _, t := range s.registry.Topics() {
 		m.Topics = append(m.Topics, t.Stats())
 	}

@@ -99,6 +99,7 @@ type Options struct {
 	MaxDeflateLevel int // 1 to 9
 	SnappyEnabled   bool
 
+	DrainTimeout    time.Duration // longest time of a drain; 0: none
 	ShutdownTimeout time.Duration // how long Shutdown lets writes in progress end
 
 	LogLevel  string // debug, info, warn, error, fatal
@@ -160,6 +161,7 @@ func DefaultOptions() Options {
 		DeflateEnabled:  true,
 		MaxDeflateLevel: 6,
 		SnappyEnabled:   true,
+		DrainTimeout:    5 * time.Minute,
 		ShutdownTimeout: 30 * time.Second,
 		LogLevel:        "info",
 		LogPrefix:       "[brokerd] ",

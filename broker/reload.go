@@ -24,7 +24,7 @@ var reloadable = []string{
 	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-body-size", "max-rdy-count", "max-heartbeat-interval",
 	"max-channel-consumers", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "max-output-buffer-size",
 	"deflate", "max-deflate-level", "snappy",
-	"durability", "topic-durability", "lookupd-tcp-address", "log-level",
+	"durability", "topic-durability", "lookupd-tcp-address", "log-level", "drain-timeout",
 }
 
 // now returns the options that are in force. Nobody changes what it points to.

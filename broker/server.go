@@ -47,6 +47,8 @@ type Server struct {
 	ids        *nsqdata.IDs
 	doors      doors
 
+	drain drainer
+
 	stop context.CancelFunc // ends the background goroutines
 	wg   sync.WaitGroup     // all goroutines but those of the rooms
 
@@ -75,6 +77,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		return nil, err
 	}
 	s := &Server{log: log, level: level, opts: opts, reloads: metrics.Reloads{LastGood: true}, failed: make(chan error, 4), dataDir: opts.DataPath}
+	s.drain.s = s
 	s.inForce.Store(&s.opts)
 	s.certs.Store(configs)
 	if s.dataDir == "" {

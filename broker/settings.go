@@ -192,6 +192,8 @@ func (o *Options) logging() []Setting {
 
 func (o *Options) process() []Setting {
 	return []Setting{
+		{Name: "drain-timeout", Value: &o.DrainTimeout,
+			Help: "longest time that PUT /config/drain waits for consumers; what is left then is kept; 0 is no limit"},
 		{Name: "shutdown-timeout", Value: &o.ShutdownTimeout, Help: "time for an orderly stop; until it has passed only SIGQUIT ends it sooner"},
 	}
 }

@@ -23,6 +23,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
+	s.drain.end()
 	s.registry.SetDelivery(false) // first, so that consumers have the time of what follows to answer too
 	note("closing the TCP listener", s.doors.tcp.Close())
 	if s.doors.unix != nil {

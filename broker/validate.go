@@ -188,6 +188,7 @@ func (o *Options) checkProcess() error {
 	return cmp.Or(
 		err,
 		oneOf("log-format", o.LogFormat, "must be text or json", "text", "json"),
+		within("drain-timeout", o.DrainTimeout, 0, forever, notNegative),
 		within("shutdown-timeout", o.ShutdownTimeout, 1, forever, positive),
 	)
 }

@@ -91,6 +91,7 @@ func (a *api) handle(r *httpapi.Router, method, path string, rule httpapi.Rule, 
 // pages adds what browsers load.
 func (a *api) pages(r *httpapi.Router) {
 	a.handle(r, "GET", "/ping", httpapi.Public(), httpapi.Plain(ping))
+	a.handle(r, "GET", "/ready", httpapi.Public(), httpapi.Plain(a.ready))
 	for _, page := range []string{"/", "/topics", "/topics/:topic", "/topics/:topic/:channel", "/nodes", "/nodes/:node", "/lookup",
 		"/counter", "/consumers", "/search", "/sign-in"} {
 		a.handle(r, "GET", page, httpapi.Public(), a.page)
@@ -160,6 +161,14 @@ func CleanBasePath(text string) string {
 }
 
 func ping(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) { return "OK", nil }
+
+// ready tells whether there is a state of the cluster to show.
+func (a *api) ready(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	if a.Cluster.View().Seq == 0 {
+		return nil, refuse(http.StatusServiceUnavailable, "NOT READY - the daemons are asked for the first time")
+	}
+	return "OK", nil
+}
 
 // secured adds the headers that keep pages from being framed, sniffed or told about elsewhere.
 func secured(h http.Handler) http.Handler {

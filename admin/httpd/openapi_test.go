@@ -56,6 +56,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Route: "PUT /config/:opt", Does: "Changes `log_level` or `nsqlookupd_http_addresses` at run time", Params: []apitest.Param{option}, Body: "the new value", Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 400 INVALID_VALUE, 403 FORBIDDEN"},
 		{Route: "GET /render", Does: "Fetches a plot from Graphite, with `--proxy-graphite`", Answer: "a picture"},
 		{Route: "GET /metrics", Does: "Tells the metrics of the admin in Prometheus' text form; admind's own", Answer: "metrics as a text"},
+		{Route: "GET /ready", Does: "Tells whether there is a state of the cluster to show; admind's own", Answer: "`OK`", Errors: "503 NOT READY"},
 		{Route: "GET /ping", Does: "Tells that the admin is there", Answer: "`OK`"},
 	}
 	a := &api{Config: Config{Log: slog.New(slog.DiscardHandler), Graphite: Graphite{Proxied: true, URL: &url.URL{Scheme: "http", Host: "127.0.0.1"}}, Metrics: http.NotFoundHandler()}}
@@ -67,7 +68,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		Daemon: "admind", Address: "http://127.0.0.1:4171", Operations: list,
 		About: "All brokers and lookups of a cluster at once. Paths, words and shapes are nsqadmin's; what nsqadmin does not have is marked by its own text.",
 		Unlisted: func(path string) bool { // pages and their files, for browsers
-			return !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/config") && path != "/ping" && path != "/metrics" && path != "/render"
+			return !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/config") && path != "/ping" && path != "/ready" && path != "/metrics" && path != "/render"
 		},
 	}.Check(t, r.Routes())
 }

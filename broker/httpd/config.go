@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 
@@ -10,7 +11,36 @@ import (
 )
 
 func (a *api) getConfig(_ http.ResponseWriter, _ *http.Request, ps httprouter.Params) (any, error) {
+	if ps.ByName("opt") == "drain" {
+		return a.drainState(), nil
+	}
 	return a.option(ps.ByName("opt"))
+}
+
+// drainState is how far a drain is; with an empty state when there is none.
+func (a *api) drainState() httpapi.Drain {
+	state, _ := a.cfg.Broker.Drain()
+	return state
+}
+
+// putDrain begins a drain, or takes it back.
+func (a *api) putDrain(req *http.Request, body []byte) (any, error) {
+	q, err := httpapi.ParseQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	switch string(bytes.TrimSpace(body)) {
+	case "true":
+		err = a.cfg.Broker.StartDrain(q.Bool("empty", false), q.Bool("stay", false))
+	case "false":
+		err = a.cfg.Broker.EndDrain()
+	default:
+		return nil, refuse(http.StatusBadRequest, "INVALID_VALUE: the body must be true or false")
+	}
+	if err != nil {
+		return nil, refuse(http.StatusConflict, "TOO_LATE: "+err.Error())
+	}
+	return a.drainState(), nil
 }
 
 // option returns the value of an option.
@@ -40,6 +70,8 @@ func (a *api) putConfig(w http.ResponseWriter, req *http.Request, ps httprouter.
 		if err = json.Unmarshal(body, &addresses); err == nil {
 			err = a.cfg.Broker.SetLookupdAddresses(addresses)
 		}
+	case "drain":
+		return a.putDrain(req, body)
 	case "log_level":
 		err = a.cfg.Broker.SetLogLevel(string(body))
 	default:

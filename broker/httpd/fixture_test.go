@@ -79,6 +79,14 @@ func (b *fakeBroker) Config(name string) (any, bool) {
 	return nil, false
 }
 
+func (b *fakeBroker) Ready() error { return b.Health() }
+
+func (b *fakeBroker) Drain() (httpapi.Drain, bool) { return httpapi.Drain{}, false }
+
+func (b *fakeBroker) StartDrain(bool, bool) error { return nil }
+
+func (b *fakeBroker) EndDrain() error { return nil }
+
 func (b *fakeBroker) Settings() httpapi.Settings { return httpapi.Settings{} }
 
 func (b *fakeBroker) Reload() error { return nil }

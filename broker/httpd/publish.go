@@ -189,10 +189,13 @@ func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, delay t
 }
 
 // notPublished returns the answer for a message that was not taken: 503 with what failed, so that who watches producers sees
-// a full disk there; EXITING, as nsqd says of everything, when the broker stops.
+// a full disk there; DRAINING while the broker is emptied; EXITING, as nsqd says of everything, when the broker stops.
 func (a *api) notPublished(req *http.Request, err error) error {
 	if !topic.Refuses(err) {
 		return refuse(http.StatusServiceUnavailable, "EXITING")
+	}
+	if errors.Is(err, topic.ErrDraining) {
+		return refuse(http.StatusServiceUnavailable, "DRAINING: "+err.Error())
 	}
 	a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "error", err)
 	return refuse(http.StatusServiceUnavailable, "publish failed: "+strings.ReplaceAll(err.Error(), "\n", "; "))

@@ -36,6 +36,7 @@ func newHandler(cfg Config) *httpapi.Router {
 	r.Handle("POST", "/pub", publishes, httpapi.V1(a.pub))
 	r.Handle("POST", "/mpub", publishes, httpapi.V1(a.mpub))
 	plain("GET", "/ping", httpapi.Public(), a.ping)
+	plain("GET", "/ready", httpapi.Public(), a.ready)
 	v1("GET", "/info", readsSome, a.info)
 	v1("GET", "/stats", readsSome, a.stats)
 	if cfg.Metrics != nil {
@@ -67,11 +68,14 @@ func newHandler(cfg Config) *httpapi.Router {
 // refuse returns an answer other than 200.
 func refuse(code int, text string) error { return &httpapi.Error{Code: code, Text: text} }
 
-// fail returns err for a request that was right: 503 EXITING when the broker is stopping, else err itself, which is logged
+// fail returns err for a request that was right: 503 EXITING when the broker is stopping, 503 DRAINING when it drains, else err itself, which is logged
 // and answered with 500.
 func (a *api) fail(req *http.Request, err error) error {
 	if errors.Is(err, topic.ErrExiting) {
 		return refuse(http.StatusServiceUnavailable, "EXITING")
+	}
+	if errors.Is(err, topic.ErrDraining) {
+		return refuse(http.StatusServiceUnavailable, "DRAINING: "+err.Error())
 	}
 	a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
 	return err
@@ -82,6 +86,14 @@ func (a *api) ping(http.ResponseWriter, *http.Request, httprouter.Params) (any, 
 		return nil, refuse(http.StatusInternalServerError, healthText(err))
 	}
 	return healthText(nil), nil
+}
+
+// ready tells a load balancer, or whoever else gives the broker work, whether to.
+func (a *api) ready(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+	if err := a.cfg.Broker.Ready(); err != nil {
+		return nil, refuse(http.StatusServiceUnavailable, "NOT READY - "+err.Error())
+	}
+	return "OK", nil
 }
 
 // healthText returns a state of health as /ping and /stats show it.

@@ -21,7 +21,7 @@ func TestEveryRouteHasARule(t *testing.T) {
 	guard := &prototest.Guard{}
 	router := newHandler(Config{Broker: &fakeBroker{registry: registry}, Log: slog.New(slog.DiscardHandler), MaxMsgSize: 100, MaxBodySize: 1000,
 		Metrics: http.NotFoundHandler(), Door: httpapi.Door{Guard: guard}})
-	prototest.CheckRules(t, guard, router, "GET /ping")
+	prototest.CheckRules(t, guard, router, "GET /ping", "GET /ready")
 }
 
 // TestStatsShowWhatTheCallerMaySee: topics of others are not there, nor who publishes to them.

@@ -34,6 +34,13 @@ type Broker interface {
 	// Config returns an option by its name in the configuration file: a string, or a value that encodes to the JSON that
 	// nsqd shows.
 	Config(name string) (value any, ok bool)
+	// Ready returns why the broker should get no work, nil when it may.
+	Ready() error
+	// Drain returns how far a drain is; ok is false when there is none.
+	Drain() (state httpapi.Drain, ok bool)
+	// StartDrain begins to empty the broker; EndDrain takes that back. Both fail once the broker stops.
+	StartDrain(empty, stay bool) error
+	EndDrain() error
 	// Settings returns what GET /config says.
 	Settings() httpapi.Settings
 	// Reload reads the settings anew. When it fails nothing has changed, and the error says why.

@@ -169,6 +169,9 @@ func (a *api) stats(_ http.ResponseWriter, req *http.Request, _ httprouter.Param
 		stats.Producers = producersFor(req, b.Producers(), filter.Topic)
 	}
 	stats.Topics = topicsFor(req, stats.Topics)
+	if drain, ok := b.Drain(); ok {
+		stats.Drain = &drain
+	}
 	if q.Get("format") == "json" {
 		return stats, nil
 	}

@@ -18,6 +18,9 @@ func textStats(s *httpapi.Stats, began time.Time) []byte {
 	fmt.Fprintf(&b, "nsqd v%s (built w/%s)\n", s.Version, runtime.Version())
 	fmt.Fprintf(&b, "start_time %s\n", began.Format(time.RFC3339))
 	fmt.Fprintf(&b, "uptime %s\n\nHealth: %s\n", time.Since(began), s.Health)
+	if d := s.Drain; d != nil {
+		fmt.Fprintf(&b, "Drain: %s, %d in flight, %d left %s\n", d.State, d.InFlight, d.Left, d.Text)
+	}
 	if s.Memory != nil {
 		textMemory(&b, s.Memory)
 	}

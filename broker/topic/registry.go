@@ -19,11 +19,13 @@ import (
 
 // Registry is the topics of one node.
 type Registry struct {
-	cfg    Config
-	log    *slog.Logger
-	ids    *sequence
-	start  time.Time // origin of the clock of all deadlines
-	sweep  *sweeper
+	cfg                      Config
+	log                      *slog.Logger
+	ids                      *sequence
+	start                    time.Time // origin of the clock of all deadlines
+	sweep                    *sweeper
+	noPublishes, noNewcomers atomic.Bool // see SetDraining
+
 	limits atomic.Pointer[Limits]
 	ahead  atomic.Int64 // what stamps are more than times on that clock
 
@@ -150,6 +152,9 @@ func (r *Registry) Failing() <-chan struct{} { return r.failing }
 func (r *Registry) Topic(name string) (*Topic, error) {
 	if t := r.Lookup(name); t != nil {
 		return t, nil
+	}
+	if err := r.takesNewcomers(); err != nil {
+		return nil, err
 	}
 	t, made, err := r.add(name, r.cfg.Learn != nil, r.levelOf(name))
 	if made {

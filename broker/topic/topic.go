@@ -138,6 +138,9 @@ func (t *Topic) addChannel(name string) (c *Channel, made bool, err error) {
 
 // Subscribe adds a consumer to the channel of that name, which is made when there is none.
 func (t *Topic) Subscribe(channel string, o SubscribeOptions) (*Subscription, error) {
+	if err := t.registry.takesNewcomers(); err != nil {
+		return nil, err
+	}
 	for {
 		c, err := t.Channel(channel)
 		if err != nil {
@@ -378,6 +381,9 @@ func (t *Topic) PublishDeferred(b *Batch, delay time.Duration) error {
 func (t *Topic) stamp(b *Batch) error {
 	if b.n == 0 {
 		return nil
+	}
+	if t.registry.noPublishes.Load() {
+		return ErrDraining
 	}
 	first, err := t.registry.ids.take(b.n)
 	if err == nil {

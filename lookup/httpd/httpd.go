@@ -45,6 +45,7 @@ func New(cfg Config) *httpapi.Router {
 		handle       httprouter.Handle
 	}{
 		{http.MethodGet, "/ping", httpapi.Public(), httpapi.Plain(a.ping)},
+		{http.MethodGet, "/ready", httpapi.Public(), httpapi.Plain(a.ping)},
 		{http.MethodGet, "/info", httpapi.NeedsSome(asks), httpapi.V1(a.info)},
 		{http.MethodGet, "/topics", httpapi.NeedsSome(asks), httpapi.V1(a.topics)},
 		{http.MethodGet, "/channels", httpapi.NeedsOnTopic(asks), httpapi.V1(a.channels)},

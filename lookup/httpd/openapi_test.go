@@ -31,6 +31,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				Params: []apitest.Param{topicArg, {Name: "node", Required: true, Does: "the broker's broadcast address and HTTP port, as `host:4151`"}}, Errors: "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_NODE"},
 			{Route: "POST /channel/create", Does: "Makes a channel known, and its topic", Params: onChannel, Errors: badChannel},
 			{Route: "POST /channel/delete", Does: "Forgets a channel, until a broker registers it again", Params: onChannel, Errors: badChannel + ", 404 CHANNEL_NOT_FOUND"},
+			{Route: "GET /ready", Does: "Tells that the lookup is there; lookupd's own", Answer: "`OK`"},
 			{Route: "GET /ping", Does: "Tells that the lookup is there", Answer: "`OK`"},
 			{Route: "GET /info", Does: "Tells the version", Answer: httpapi.LookupInfo{}},
 			{Route: "GET /debug", Does: "Tells all registrations", Answer: map[string]any{}},

@@ -15,5 +15,5 @@ import (
 func TestEveryRouteHasARule(t *testing.T) {
 	guard := &prototest.Guard{}
 	reg := registry.New(registry.Config{InactiveTimeout: time.Hour, TombstoneLifetime: time.Minute}, time.Now())
-	prototest.CheckRules(t, guard, New(Config{Registry: reg, Version: "1.3.0", Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), Door: httpapi.Door{Guard: guard}}), "GET /ping")
+	prototest.CheckRules(t, guard, New(Config{Registry: reg, Version: "1.3.0", Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), Door: httpapi.Door{Guard: guard}}), "GET /ping", "GET /ready")
 }

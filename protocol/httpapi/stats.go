@@ -11,6 +11,21 @@ type Stats struct {
 	Topics    []Topic  `json:"topics"`
 	Memory    *Memory  `json:"memory,omitempty"`
 	Producers []Client `json:"producers"` // connections that published; null when none did
+
+	// Drain is not in nsqd's answer: it stands last, and only while the broker drains or has drained.
+	Drain *Drain `json:"drain,omitempty"`
+}
+
+// Drain is how far a broker is that is being emptied.
+type Drain struct {
+	State    string `json:"state"`     // "draining" or "drained"; empty when it does neither
+	Since    int64  `json:"since"`     // seconds since the Unix epoch
+	Deadline int64  `json:"deadline"`  // the same; 0 for none
+	Empty    bool   `json:"empty"`     // what waits is delivered first
+	Stay     bool   `json:"stay"`      // the broker goes on running afterwards
+	InFlight int    `json:"in_flight"` // messages that consumers have
+	Left     int64  `json:"left"`      // messages that are not finished, those included
+	Text     string `json:"text"`      // what is left, and why, when a deadline has passed
 }
 
 // Topic is one topic of Stats with the channels that were asked for.
