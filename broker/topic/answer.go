@@ -1,10 +1,10 @@
 package topic
 
 import (
+	"slices"
 	"time"
 
 	"brokerd/broker/inflight"
-	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -29,73 +29,71 @@ type Answer struct {
 // Apply carries out the consumer's answers in order. Whom that brings work is added to later, or woken where that is nil.
 func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 	c := s.channel
-	observe := c.topic.registry.cfg.Latency != nil
-	var took []int64
-	c.mu.Lock()
-	now := c.topic.registry.now()
-	requeued, settled := 0, 0
-	watch := stopwatch{to: &c.delaysLocked().finished, now: c.topic.registry.stampOf(now)}
-	log := c.logged()
-	if log {
-		c.runs.Begin(c.topic.d.id, c.id)
-		c.defers.Begin(c.topic.d.id, c.id)
+	var finished []int64
+	var took *[]int64
+	if c.topic.registry.cfg.Latency != nil {
+		took = &finished
 	}
-	var p pins
+	c.enterNow()
+	c.answer(s, answers, took, later)
+	c.exit()
+	if len(finished) > 0 {
+		c.observe(finished)
+	}
+}
+
+// answer carries out a consumer's answers in order. When took is not nil the times are appended when finished messages were published.
+func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later *Wakes) {
+	requeued, settled := 0, 0
+	if m.delays == nil {
+		m.delays = new(delays)
+	}
+	watch := stopwatch{to: &m.delays.finished, now: m.at.stamp}
 	for i := range answers {
 		a := &answers[i]
 		if a.Verb == Touch {
-			a.Err = c.inflight.Touch(a.ID, s, now, int64(c.topic.registry.limits.Load().MaxMsgTimeout))
+			a.Err = m.inflight.Touch(a.ID, s, m.at.now, int64(m.at.limits.MaxMsgTimeout))
 			continue
 		}
 		var it inflight.Item[*Subscription]
-		if it, a.Err = c.inflight.Remove(a.ID, s); a.Err != nil {
+		if it, a.Err = m.inflight.Remove(a.ID, s); a.Err != nil {
 			continue
 		}
-		s.inflight--
 		settled++
 		if a.Verb == Finish {
-			s.n.Finished++
-			c.n.Finished++
-			if log {
-				c.runs.Add(it.Pos)
-			}
-			if c.topic.d != nil {
-				p.add(&c.topic.d.table, it.Pos, -1)
-			}
 			published := it.Frame.Timestamp()
 			watch.saw(published)
-			if observe {
-				took = append(took, published)
+			if took != nil {
+				*took = append(*took, published)
 			}
+			s.n.Finished++
+			m.n.Finished++
+			m.keep.finished = addPosition(m.keep.finished, it.Pos)
 			continue
 		}
 		s.n.Requeued++
-		c.n.requeued++
-		if delay := min(a.Delay, c.topic.registry.limits.Load().MaxReqTimeout); delay > 0 {
-			c.deferred.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: now + int64(delay), Attempts: it.Attempts})
-			if log {
-				c.defers.Add(it.Pos, time.Now().Add(delay).UnixNano())
-			}
+		m.n.requeued++
+		if delay := min(a.Delay, m.at.limits.MaxReqTimeout); delay > 0 {
+			m.deferAgain(&it, delay)
 		} else {
-			c.returnLocked(it.Frame, it.Pos, it.Attempts)
+			m.giveBack(it.Frame, it.Pos, it.Attempts)
 			requeued++
 		}
 	}
 	watch.note()
-	p.flush()
-	if log {
-		c.logRunsLocked(journal.KindFinished, &c.runs)
-		if b := c.defers.Record(); b != nil {
-			c.topic.d.log.Append(journal.KindDeferred, b, nil)
-		}
-	}
-	s.timeLocked(settled, now)
-	c.wakeLocked(requeued, later)
-	c.settleLocked(s, later)
-	c.armLocked()
-	c.mu.Unlock()
-	if len(took) > 0 {
-		c.observe(took)
+	s.inflight -= settled
+	s.learn(settled, m.at.now)
+	m.wake(requeued, later)
+	m.settle(s, later)
+	m.asks.deadline = true
+}
+
+// deferAgain has a message wait for a time before it is delivered again.
+func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Duration) {
+	at := m.at.now + int64(delay)
+	m.deferred.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: at, Attempts: it.Attempts})
+	if it.Pos > 0 {
+		m.keep.deferred = append(m.keep.deferred, inflight.Shelved{Pos: it.Pos, At: at})
 	}
 }
 
@@ -125,166 +123,84 @@ func (c *Channel) observe(accepted []int64) {
 	}
 }
 
-// settleLocked brings a parked consumer, whose credit or channel has changed, to where it belongs: it is woken when there is
-// work, and otherwise waits for some if it has credit.
-func (c *Channel) settleLocked(s *Subscription, later *Wakes) {
-	if !s.parked || s.closed {
-		return
+// expire brings back what is due, at most limit of each kind.
+func (m *machine) expire(limit int) {
+	n := 0
+	for ; n < limit; n++ {
+		it, ok := m.inflight.Expire(m.at.now)
+		if !ok {
+			break
+		}
+		m.n.timedOut++
+		it.Owner.inflight--
+		m.giveBack(it.Frame, it.Pos, it.Attempts)
+		m.settle(it.Owner, nil)
 	}
-	if s.ready <= s.inflight || c.held() {
-		c.waiting.remove(s)
-		return
+	for ; n < limit; n++ {
+		d, ok := m.deferred.Pop(m.at.now)
+		if !ok {
+			break
+		}
+		m.giveBack(d.Frame, d.Pos, d.Attempts)
 	}
-	if c.workLocked() {
-		c.wakeOneLocked(s, later)
-		return
+	for ; n < limit; n++ {
+		s, ok := m.shelf.Pop(m.at.now)
+		if !ok {
+			break
+		}
+		m.returnShelved(s)
 	}
-	c.waiting.push(s)
+	m.wake(n, nil)
 }
 
-// wakeLocked wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside. One
-// that was woken just before and has not come yet gets its part first.
-func (c *Channel) wakeLocked(n int, later *Wakes) {
-	topology := c.topic.registry.cfg.TopologyAware
-	if s := c.latest; s != nil && s.woken && !topology {
-		n -= c.meanLocked(s, n)
-	}
-	for n > 0 && c.waiting.n > 0 {
-		s := c.waiting.best(topology)
-		c.wakeOneLocked(s, later)
-		n -= c.meanLocked(s, n)
-	}
+// join takes in a consumer.
+func (m *machine) join(s *Subscription, timeout time.Duration) {
+	s.lane = m.inflight.AcquireLane(int64(timeout))
+	m.subs = append(m.subs, s)
 }
 
-// meanLocked sets aside up to n messages for a consumer that was woken, and returns how many it is to have more.
-func (c *Channel) meanLocked(s *Subscription, n int) int {
-	k := max(0, min(n, s.handful()-s.meant))
-	s.meant += k
-	c.meant += k
-	return k
-}
-
-// nudgeLocked wakes one more consumer when messages wait for nobody that is on its way, in memory or on disk with nobody
-// reading them.
-func (c *Channel) nudgeLocked() {
-	if c.waiting.n == 0 || c.held() || !c.workLocked() {
-		return
-	}
-	if free := c.visibleLocked() - c.meant; free > 0 || !c.filling && c.fillableLocked() {
-		c.wakeLocked(min(max(1, free), c.waiting.head.handful()), nil)
-	}
-}
-
-func (c *Channel) wakeOneLocked(s *Subscription, later *Wakes) {
-	c.waiting.remove(s)
-	s.parked, s.woken = false, true
-	if c.topic.registry.cfg.TopologyAware {
-		s.came = c.topic.registry.now()
-	}
-	c.woken++
-	c.latest = s
-	if later == nil || !later.add(s.owner) {
-		s.owner.Wake()
-	}
-}
-
-// Wakes are consumers that a publish or an answer has brought work, for its caller to wake: who does so a little later, once
-// nothing else is left to do, may do a consumer's work itself rather than have another goroutine do it.
-type Wakes struct{ consumers []Consumer }
-
-// maxWakes bounds the consumers that wait for one goroutine's turn.
-const maxWakes = 4
-
-func (w *Wakes) add(c Consumer) bool {
-	if len(w.consumers) == maxWakes {
+// leave takes a consumer out; what it had in flight goes back at once. It reports whether the channel, an ephemeral one, is to go
+// with it.
+func (m *machine) leave(s *Subscription) (last bool) {
+	if s.closed {
 		return false
 	}
-	w.consumers = append(w.consumers, c)
-	return true
-}
-
-// Any reports whether there are any.
-func (w *Wakes) Any() bool { return len(w.consumers) > 0 }
-
-// Each calls f with every consumer, and forgets them.
-func (w *Wakes) Each(f func(Consumer)) {
-	for i, c := range w.consumers {
-		w.consumers[i] = nil
-		f(c)
+	s.closed = true
+	m.come(s)
+	if i := slices.Index(m.subs, s); i >= 0 {
+		m.subs = slices.Delete(m.subs, i, i+1)
 	}
-	w.consumers = w.consumers[:0]
+	returned := 0
+	m.inflight.RemoveOwner(s, func(it inflight.Item[*Subscription]) {
+		m.giveBack(it.Frame, it.Pos, it.Attempts)
+		returned++
+	})
+	s.inflight = 0
+	m.inflight.ReleaseLane(s.lane)
+	m.n.disconnected += uint64(returned)
+	m.wake(returned, nil)
+	m.nudge()
+	last = m.ephemeral && len(m.subs) == 0 && !m.exiting
+	m.exiting = m.exiting || last
+	return last
 }
 
-// comeLocked takes note that who sends for a consumer is there: it is neither parked nor on its way.
-func (c *Channel) comeLocked(s *Subscription) {
-	s.parked = false
-	c.waiting.remove(s)
-	if s.woken {
-		s.woken = false
-		c.woken--
-		c.meant -= s.meant
-		s.meant = 0
-		if c.latest == s {
-			c.latest = nil
+// credit sets how many messages a consumer may have in flight at once.
+func (m *machine) credit(s *Subscription, n int) {
+	s.ready = n
+	m.settle(s, nil)
+	m.nudge()
+}
+
+// resettle brings every consumer to where it belongs now. With wake those that were given credit are woken: they may have
+// something that has waited for company.
+func (m *machine) resettle(wake bool) {
+	for _, s := range m.subs {
+		switch {
+		case !wake:
+			m.settle(s, nil)
+		case s.ready > 0 || s.inflight > 0:
+			s.owner.Wake()
 		}
 	}
-}
-
-// parked is the list of consumers that wait with credit, the longest waiting first.
-type parked struct {
-	head, tail *Subscription
-	n          int
-}
-
-// looked is how many consumers are compared by their load.
-const looked = 16
-
-// best returns the consumer to wake: the nearest one when that counts, of these the one with the least in flight.
-func (l *parked) best(topology bool) *Subscription {
-	best := l.head
-	for s, i := l.head, 0; s != nil && (topology || i < looked); s, i = s.next, i+1 {
-		if topology && s.locality != best.locality {
-			if s.locality < best.locality {
-				best = s
-			}
-			continue
-		}
-		if s.inflight < best.inflight {
-			best = s
-		}
-	}
-	return best
-}
-
-func (l *parked) push(s *Subscription) {
-	if s.listed {
-		return
-	}
-	s.listed = true
-	s.prev, s.next = l.tail, nil
-	if l.tail == nil {
-		l.head = s
-	} else {
-		l.tail.next = s
-	}
-	l.tail = s
-	l.n++
-}
-
-func (l *parked) remove(s *Subscription) {
-	if !s.listed {
-		return
-	}
-	if s.prev == nil {
-		l.head = s.next
-	} else {
-		s.prev.next = s.next
-	}
-	if s.next == nil {
-		l.tail = s.prev
-	} else {
-		s.next.prev = s.prev
-	}
-	s.prev, s.next, s.listed = nil, nil, false
-	l.n--
 }

@@ -205,9 +205,9 @@ func (b *builder) usable(i int) bool {
 func (b *builder) append(p piece) {
 	t := b.topic
 	if p.frames == nil {
-		t.tail.Close()
-		n := backlog.NewCold(t.tail.Last(), p.first, int(p.end-p.first), int(p.block.Ref.Length))
-		t.tail.After(n)
+		t.d.nodes.Close()
+		n := backlog.NewCold(t.d.nodes.Last(), p.first, int(p.end-p.first), int(p.block.Ref.Length))
+		t.d.nodes.After(n)
 		s := t.d.table.add(n)
 		s.block = p.block
 		t.setOnDisk(s)
@@ -233,7 +233,7 @@ func (b *builder) skipNumbers() {
 		d.imports.Next += next - d.next
 	}
 	d.next = next
-	at := d.change(journal.Change{Op: journal.OpSkip, Next: next, Options: d.options()})
+	at := d.append(journal.Change{Op: journal.OpSkip, Next: next, Options: d.options()})
 	if err := d.log.Commit(at, true); err != nil {
 		b.registry.log.Error("positions that must not be used again were not written to the log", "topic", b.topic.name, "error", err)
 	}

@@ -121,8 +121,8 @@ func (t *Topic) snapshot() (*journal.Topic, []*stored) {
 		return nil, nil
 	}
 	d := t.d
-	t.tail.Close()
-	if d.tail != nil && t.tail.Last() == d.tail.node {
+	t.d.nodes.Close()
+	if d.tail != nil && t.d.nodes.Last() == d.tail.node {
 		d.tail = nil
 	}
 	t.reclaimLocked()
@@ -193,14 +193,14 @@ const outPiece = 1 << 13
 
 // snapshot returns what the channel is. It may be taken while the topic is published to.
 func (c *Channel) snapshot() channelSnapshot {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.enter()
+	defer c.exit()
 	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void)}
-	s.places = [...]inflight.Snapshot{c.absent.Snapshot(), c.shelf.Snapshot(), c.early.Snapshot()}
-	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.told, Offered: c.offered, Inherited: c.inherited,
+	s.places = c.shelved()
+	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.records.told, Offered: c.offered, Inherited: c.inherited,
 		Counts: c.n.Counts, AsOf: c.topic.d.log.End()}
 	s.state.Waiting = c.mem.Ranges(nil)
-	c.eachOutLocked(s.add, func(d *inflight.Due) {
+	c.eachOut(s.add, func(d *inflight.Due) {
 		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
 	})
 	return s
@@ -223,7 +223,7 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 	voided := uint64(0)
 	for _, list := range s.places {
 		for m := range list.All() {
-			if s.isVoid(m.Pos) {
+			if holdsPosition(s.void, m.Pos) {
 				voided++
 			}
 		}
@@ -240,7 +240,7 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 	}
 	for i, list := range s.places {
 		for m := range list.All() {
-			if s.isVoid(m.Pos) {
+			if holdsPosition(s.void, m.Pos) {
 				continue
 			}
 			out := journal.Out{Attempts: m.Attempts}
@@ -250,11 +250,6 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 			w.Out(m.Pos, out)
 		}
 	}
-}
-
-// isVoid reports whether a deferred message is one whose publish has failed.
-func (s *channelSnapshot) isVoid(pos Position) bool {
-	return slices.ContainsFunc(s.void, func(r backlog.Range) bool { return r.First <= pos && pos <= r.Last })
 }
 
 // Reclaim lets go what nobody needs any more of the topics that have messages on disk. What it gives up there goes with Drop,
@@ -316,9 +311,9 @@ func (r *Registry) Drop() error {
 	var errs []error
 	for _, t := range r.durable() {
 		t.pub.Lock()
-		if n := len(t.d.dropping); n > 0 && t.d.store != nil {
+		if n := len(t.d.dropping); n > 0 && t.d.segments != nil {
 			for _, ref := range t.d.dropping {
-				errs = append(errs, t.d.store.Drop(ref))
+				errs = append(errs, t.d.segments.Drop(ref))
 			}
 			t.d.dropping = nil
 			r.dropped.Add(-int64(n))
@@ -337,7 +332,7 @@ func (t *Topic) syncStore() (gone bool, err error) {
 	syncing.Run()
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	err = t.d.store.EndSync(syncing)
+	err = t.d.segments.EndSync(syncing)
 	if t.deleted.Load() {
 		return true, nil
 	}
@@ -350,10 +345,10 @@ func (t *Topic) syncStore() (gone bool, err error) {
 func (t *Topic) beginSync() (*segment.Syncing, error) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	if t.d.store == nil || t.deleted.Load() {
+	if t.d.segments == nil || t.deleted.Load() {
 		return nil, nil
 	}
-	syncing, err := t.d.store.BeginSync()
+	syncing, err := t.d.segments.BeginSync()
 	if err != nil {
 		return nil, fmt.Errorf("syncing segments: %w", err)
 	}
@@ -362,7 +357,7 @@ func (t *Topic) beginSync() (*segment.Syncing, error) {
 
 // renewLocked writes blocks anew, elsewhere, that a sync has left in doubt, which has failed.
 func (t *Topic) renewLocked(failed error) error {
-	store := t.d.store
+	store := t.d.segments
 	doubtful := map[segment.Ref]bool{}
 	for _, ref := range store.Doubtful() {
 		doubtful[ref] = true
@@ -391,16 +386,16 @@ func (t *Topic) moveLocked(s *stored) error {
 	if frames == nil {
 		var lost []segment.Lost
 		var err error
-		if frames, lost, err = t.d.store.Read(old, nil); err != nil || len(lost) > 0 {
+		if frames, lost, err = t.d.segments.Read(old, nil); err != nil || len(lost) > 0 {
 			return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, errors.Join(err, segment.ErrDamaged))
 		}
 	}
-	ref, err := t.d.store.Append(old.First, int(old.Count), frames)
+	ref, err := t.d.segments.Append(old.First, int(old.Count), frames)
 	if err != nil {
 		return err
 	}
 	s.moved.Store(&segment.Block{First: old.First, Count: old.Count, Ref: ref})
-	return t.d.store.Drop(old.Ref)
+	return t.d.segments.Drop(old.Ref)
 }
 
 // Drained reports whether no message of a durable topic is on disk, but for the log.
@@ -422,8 +417,8 @@ func (r *Registry) CloseDurable() error {
 			continue
 		}
 		t.pub.Lock()
-		if t.d.store != nil {
-			errs = append(errs, t.d.store.Close())
+		if t.d.segments != nil {
+			errs = append(errs, t.d.segments.Close())
 		}
 		t.pub.Unlock()
 	}
@@ -440,15 +435,14 @@ func (r *Registry) SetSpace(why error) {
 	r.space.Store(&reason)
 }
 
-// trimDurableLocked gives back what a topic holds to which nothing has happened for a while: memory, and open files.
-func (t *Topic) trimDurableLocked() {
-	if t.d == nil {
-		return
-	}
-	t.d.tail = nil
+// trim gives back what a topic holds to which nothing has happened for a while: memory, and open files.
+func (d *logStore) trim() {
+	t := d.topic
+	d.nodes.Drop()
+	d.tail = nil
 	t.reclaimLocked()
-	if t.d.store != nil {
-		if err := t.d.store.Release(); err != nil {
+	if t.d.segments != nil {
+		if err := t.d.segments.Release(); err != nil {
 			t.registry.log.Error("closing idle segments", "topic", t.name, "error", err)
 		}
 	}

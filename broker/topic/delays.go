@@ -61,34 +61,3 @@ func (w *stopwatch) note() {
 		w.n = 0
 	}
 }
-
-// delaysLocked returns what the channel measures.
-func (c *Channel) delaysLocked() *delays {
-	if c.delays == nil {
-		c.delays = new(delays)
-	}
-	return c.delays
-}
-
-// oldestLocked returns when the message was published that waits for longest, as far as memory tells, or else the last one that
-// was delivered for the first time, which came before it. It returns 0 when nothing waits, or none of these is known. Nothing is
-// looked for: among those that are to be delivered again the first stands for the others.
-func (c *Channel) oldestLocked() (at int64) {
-	if c.backlogLocked()+c.spilled == 0 {
-		return 0
-	}
-	if c.retries.len() > 0 {
-		at = c.retries.at(0).frame.Timestamp()
-	}
-	if c.mem.Len()+c.spilled == 0 {
-		return at
-	}
-	fresh := c.newest
-	if f := c.mem.Peek(); f != nil {
-		fresh = f.Timestamp()
-	}
-	if at == 0 || fresh > 0 && fresh < at {
-		return fresh
-	}
-	return at
-}

@@ -13,111 +13,23 @@ import (
 	"brokerd/protocol"
 )
 
-// fillAbsent is how many messages that are to be delivered again are brought into memory at once.
-const fillAbsent = 256
-
 // errGoneNode is a message whose node is not there: its block was lost to damage.
 var errGoneNode = errors.New("its block is not there")
 
-// filling is what one look at the disk is to bring, and brings.
-type filling struct {
-	cold   *backlog.Node
-	absent []inflight.Shelved
-	epoch  int
-
-	node        nodeFrames // of cold
-	unread      bool       // it could not be read now
-	loaded      []retry    // of absent
-	lost, later []inflight.Shelved
-}
-
-// fillDurable brings the next node that waits, and messages that are to be delivered again, into memory. The caller has set filling
-// and holds no lock. It reports whether there is something to deliver now.
-func (c *Channel) fillDurable() bool {
+// fill brings the next node that waits, and messages that are to be delivered again, into memory.
+func (d *logStore) fill(c *Channel) bool {
+	c.enter()
 	f := c.beginFill()
+	c.exit()
 	if f.cold != nil {
 		var err error
-		f.node, err = c.topic.load(f.cold)
+		f.node, err = d.topic.load(f.cold)
 		f.unread = err != nil
 	}
-	f.loaded, f.lost, f.later = c.topic.loadEach(f.absent)
+	f.loaded, f.lost, f.later = d.topic.loadEach(f.absent)
+	c.enter()
+	defer c.exit()
 	return c.endFill(&f)
-}
-
-// endFill puts what was brought where it belongs, unless the channel was emptied meanwhile.
-func (c *Channel) endFill(f *filling) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.filling = false
-	if c.epoch == f.epoch {
-		c.loading = nil
-		if f.cold != nil && !f.unread {
-			c.mem.Supply(f.cold, f.node.frames, f.node.runs)
-		}
-		for _, r := range f.loaded {
-			c.loaded.push(r)
-		}
-		c.absent.PushFront(f.later)
-		c.loseLocked(f.lost, nil)
-	}
-	ready := c.deliverableLocked()
-	if ready {
-		c.wakeLocked(c.visibleLocked(), nil)
-	}
-	return ready
-}
-
-func (c *Channel) beginFill() (f filling) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.shownFreshLocked() {
-		f.cold = c.coldLocked()
-	}
-	for c.absent.Len() > 0 && c.loaded.len()+len(f.absent) < fillAbsent {
-		f.absent = append(f.absent, c.absent.Pop())
-	}
-	c.loading = f.absent
-	f.epoch = c.epoch
-	return f
-}
-
-// loseLocked books messages that could not be read: out of those that had left the backlog, and out of the backlog.
-func (c *Channel) loseLocked(out []inflight.Shelved, waiting []backlog.Range) {
-	n := len(out)
-	for _, r := range waiting {
-		n += r.Len()
-	}
-	if n == 0 {
-		return
-	}
-	c.n.Discarded[journal.Unreadable] += uint64(n)
-	var p pins
-	for _, m := range out {
-		p.add(&c.topic.d.table, m.Pos, -1)
-	}
-	p.flush()
-	if !c.logged() {
-		return
-	}
-	var r journal.Runs
-	r.BeginDiscarded(c.topic.d.id, c.id, journal.Unreadable)
-	for _, m := range out {
-		r.Add(m.Pos)
-	}
-	for _, lost := range waiting {
-		r.AddRange(lost)
-	}
-	c.logRunsLocked(journal.KindDiscarded, &r)
-}
-
-// coldLocked returns the node that must be brought into memory before the next message that waits can be taken, nil when there is none.
-// It may find that nothing waits any more, as messages were lost.
-func (c *Channel) coldLocked() *backlog.Node {
-	n := c.mem.Cold()
-	if lost := c.mem.Lost(); lost != nil {
-		c.loseLocked(nil, lost)
-	}
-	return n
 }
 
 // nodeFrames is what can be read of a node.
@@ -137,7 +49,7 @@ func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 		return nothing, nil
 	}
 	block := s.at()
-	frames, bad, err := t.d.store.Read(block, nil)
+	frames, bad, err := t.d.segments.Read(block, nil)
 	if errors.Is(err, segment.ErrGone) && s.at() == block { // somebody has removed the file
 		t.registry.log.Error("messages on disk are gone and were lost", "topic", t.name, "block", block.Ref.String(), "error", err)
 		return nothing, nil
@@ -216,7 +128,7 @@ func (l *loader) load(m inflight.Shelved) (protocol.MessageFrame, error) {
 		if f := s.node.Frame(int(m.Off)); f != nil {
 			return f, nil
 		}
-		return l.topic.d.store.ReadFrame(s.at().Ref, m.Off, uint64(m.Pos), nil)
+		return l.topic.d.segments.ReadFrame(s.at().Ref, m.Off, uint64(m.Pos), nil)
 	}
 	if s != l.node {
 		var err error
@@ -240,56 +152,4 @@ func (t *Topic) pinEach(list iter.Seq[inflight.Shelved], by int64) {
 		p.add(&t.d.table, m.Pos, by)
 	}
 	p.flush()
-}
-
-// logged reports whether what happens on the channel is written to the log.
-func (c *Channel) logged() bool { return c.topic.d != nil && !c.ephemeral }
-
-// logRunsLocked writes positions that were collected.
-func (c *Channel) logRunsLocked(kind journal.Kind, r *journal.Runs) {
-	b := r.Record()
-	if b == nil {
-		return
-	}
-	c.topic.d.log.Append(kind, b, nil)
-	if kind != journal.KindFinished {
-		c.told = max(c.told, c.mem.After())
-	}
-}
-
-// deliverableLocked reports whether a message can be taken at once.
-func (c *Channel) deliverableLocked() bool {
-	return c.retries.len()+c.loaded.len() > 0 || c.freshLocked()
-}
-
-// freshLocked reports whether a message that was never delivered is in memory.
-func (c *Channel) freshLocked() bool {
-	if c.topic.d == nil {
-		return c.mem.Len() > 0
-	}
-	return c.shownFreshLocked() && c.coldLocked() == nil && c.shownFreshLocked()
-}
-
-// shownFreshLocked reports whether the next message that was never delivered may be.
-func (c *Channel) shownFreshLocked() bool {
-	first := c.mem.First()
-	return first > 0 && first <= c.shownLocked()
-}
-
-// fillableLocked reports whether there is something to bring into memory.
-func (c *Channel) fillableLocked() bool {
-	if c.topic.d == nil {
-		return c.mem.Len() == 0 && c.diskDepth() > 0
-	}
-	return c.absent.Len() > 0 && c.loaded.len() < fillAbsent || c.shownFreshLocked() && c.coldLocked() != nil
-}
-
-// fillFirstLocked reports whether something should be brought into memory although there is something to deliver: its turn has come.
-func (c *Channel) fillFirstLocked() bool {
-	return c.absent.Len() > 0 && c.loaded.len() == 0 && uint64(c.absent.First().At) <= c.taken
-}
-
-// workLocked reports whether a consumer that is woken would find something to do.
-func (c *Channel) workLocked() bool {
-	return c.deliverableLocked() || !c.filling && c.fillableLocked()
 }

@@ -100,18 +100,18 @@ func (m *Import) Finish() error {
 		return err
 	}
 	m.done = true
-	return m.note(func(d *durable) { d.imports.Done = true })
+	return m.note(func(d *logStore) { d.imports.Done = true })
 }
 
 // Forget says that the queue's files are gone.
-func (m *Import) Forget() error { return m.note(func(d *durable) { d.imports = nil }) }
+func (m *Import) Forget() error { return m.note(func(d *logStore) { d.imports = nil }) }
 
 // note changes what the log knows of the import. It is synced first and with it.
-func (m *Import) note(change func(*durable)) error {
+func (m *Import) note(change func(*logStore)) error {
 	t := m.topic
 	t.pub.Lock()
 	change(t.d)
-	at := t.d.change(journal.Change{Op: journal.OpOptions, Options: t.d.options()})
+	at := t.d.append(journal.Change{Op: journal.OpOptions, Options: t.d.options()})
 	t.pub.Unlock()
 	return t.syncTo(at)
 }
@@ -175,18 +175,18 @@ func (m *Import) targetsLocked(p *journal.Publish) []*Channel {
 
 // takeBack gives the channel messages of the topic's last node that were delivered before.
 func (c *Channel) takeBack(at backlog.Extent, attempts []uint16) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.topic.d.tail.pins.Add(int64(len(attempts)))
+	c.enter()
+	defer c.exit()
 	frames, m := at.Frames(), inflight.Shelved{Pos: at.Positions().First, Off: uint32(at.Offset())}
 	for _, n := range attempts {
 		m.Attempts = n
-		c.returnShelvedLocked(m)
+		c.returnShelved(m)
 		size := len(protocol.FirstMessage(frames))
 		frames = frames[size:]
 		m.Pos++
 		m.Off += uint32(size)
 	}
-	c.topic.d.tail.pins.Add(int64(len(attempts)))
 	c.n.Accepted += uint64(len(attempts))
 	c.offered = at.Positions().Last
 }

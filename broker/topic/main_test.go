@@ -78,7 +78,7 @@ func checkBooks(t testing.TB, r *Registry) {
 	for _, topic := range r.Topics() {
 		for _, c := range append([]*Channel{topic.own}, topic.Channels()...) {
 			c.mu.Lock()
-			err := c.checkLocked()
+			err := c.check()
 			c.mu.Unlock()
 			if err != nil {
 				t.Errorf("topic %s: %v", topic.name, err)

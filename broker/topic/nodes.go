@@ -160,6 +160,22 @@ func (p *pins) add(t *nodeTable, pos Position, by int64) {
 	p.n += by
 }
 
+// addRange counts all messages of a range.
+func (p *pins) addRange(t *nodeTable, r backlog.Range, by int64) {
+	for r.First <= r.Last {
+		if p.node == nil || !p.node.has(r.First) {
+			p.flush()
+			if p.node = t.holder(r.First); p.node == nil {
+				r.First++
+				continue
+			}
+		}
+		n := min(r.Last, Position(p.node.end.Load())-1) - r.First + 1
+		p.n += by * int64(n)
+		r.First += n
+	}
+}
+
 // flush tells what was counted, and forgets the node, which holds those behind it.
 func (p *pins) flush() {
 	if p.node != nil && p.n != 0 {

@@ -30,14 +30,14 @@ type ChannelHolding struct {
 // nothing may have been published or consumed since the topic was recovered from v.
 func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 	h := Holding{Missing: v.Missing(t.d.id)}
-	if t.d.store != nil {
-		h.Bytes = t.d.store.Bytes()
+	if t.d.segments != nil {
+		h.Bytes = t.d.segments.Bytes()
 	}
 	for _, s := range t.d.table.each() {
 		if !s.onDisk.Load() {
 			continue
 		}
-		_, lost, err := t.d.store.Read(s.block, nil)
+		_, lost, err := t.d.segments.Read(s.block, nil)
 		if err != nil {
 			return h, fmt.Errorf("topic %s: %w", t.name, err)
 		}

@@ -43,10 +43,10 @@ type options struct {
 }
 
 // options returns what the log keeps of the topic's options. Topic.pub is held, or nobody knows the topic yet.
-func (d *durable) options() json.RawMessage {
+func (d *logStore) options() json.RawMessage {
 	o := options{Import: d.imports}
-	if d.level.set {
-		o.Durability = d.level.get().String()
+	if d.levels.set {
+		o.Durability = d.levels.get().String()
 	}
 	b, err := json.Marshal(o)
 	if err != nil {
@@ -56,16 +56,16 @@ func (d *durable) options() json.RawMessage {
 }
 
 // restoreOptions sets what the log has of the topic's options; what makes no sense there is as if it were not there.
-func (d *durable) restoreOptions(raw json.RawMessage, otherwise Level) {
-	d.level.now.Store(uint32(max(Disk, otherwise)))
+func (d *logStore) restoreOptions(raw json.RawMessage, otherwise Level) {
+	d.levels.now.Store(uint32(max(Disk, otherwise)))
 	var o options
 	if json.Unmarshal(raw, &o) != nil {
 		return
 	}
 	d.imports = o.Import
 	if l, err := ParseLevel(o.Durability); err == nil && l > Memory {
-		d.level.now.Store(uint32(l))
-		d.level.set = true
+		d.levels.now.Store(uint32(l))
+		d.levels.set = true
 	}
 }
 
@@ -90,9 +90,9 @@ func (t *Topic) SetDurability(l Level) error {
 		t.pub.Unlock()
 		return ErrExiting
 	}
-	d.level.now.Store(uint32(l))
-	d.level.set = true
-	at := d.change(journal.Change{Op: journal.OpOptions, Options: d.options()})
+	d.levels.now.Store(uint32(l))
+	d.levels.set = true
+	at := d.append(journal.Change{Op: journal.OpOptions, Options: d.options()})
 	t.pub.Unlock()
 	return t.syncTo(at)
 }
@@ -166,7 +166,7 @@ func (r *Registry) replace(t *Topic, l Level) (*Topic, error) {
 	}
 	fresh := r.makeTopic(t.name, false, l)
 	if fresh.d != nil {
-		fresh.d.level.set = true
+		fresh.d.levels.set = true
 		fresh.d.change(journal.Change{Op: journal.OpCreateTopic, Name: t.name, Options: fresh.d.options()})
 	}
 	fresh.chosen.Store(l == Memory)
@@ -209,10 +209,7 @@ func (t *Topic) PublishAs(b *Batch, delay time.Duration, level Level) error {
 	if t.d == nil && level > Memory {
 		return ErrNoLog
 	}
-	if t.d == nil || b.n == 0 {
-		return t.PublishDeferred(b, delay)
-	}
-	return t.publishDurable(b, max(0, delay), level == Fsync)
+	return t.publish(b, delay, level == Fsync)
 }
 
 // Refuses reports whether an error of a publish says that the disk did not take the message, so that a later one may succeed:

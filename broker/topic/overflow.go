@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
-	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
 )
@@ -25,16 +23,9 @@ func (c *Channel) diskDepth() int64 {
 	return 0
 }
 
-// drainedLocked ends the overflow: the queue on disk is empty. What is still counted there was lost to damage.
-func (c *Channel) drainedLocked() {
-	c.overflowing = false
-	c.n.Discarded[journal.Unreadable] += uint64(c.spilled)
-	c.spilled = 0
-}
-
 // adopt opens the queue that an earlier life of the channel left on disk, if there is one.
-func (c *Channel) adopt() error {
-	if c.topic.d != nil || !c.onDiskAllowed() || !c.topic.registry.cfg.Queues.Exists(c.queueName) {
+func (m *memoryStore) adopt(c *Channel) error {
+	if !c.onDiskAllowed() || !c.topic.registry.cfg.Queues.Exists(c.queueName) {
 		return nil
 	}
 	q, err := c.openQueue()
@@ -96,11 +87,11 @@ func (c *Channel) spill(b *Batch) error {
 		return err
 	})
 	c.topic.registry.SetHealth(err)
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.enter()
 	c.spilled -= b.n - written
 	c.n.Accepted -= uint64(b.n - written)
-	c.wakeLocked(written, nil)
+	c.wake(written, nil)
+	c.exit()
 	return err
 }
 
@@ -122,27 +113,18 @@ func appendFrame(dst []byte, record []byte) []byte {
 	return dst
 }
 
-// fill reads the next messages from disk into memory, in front of what follows there. The caller has set filling and holds
-// no lock. It reports whether there were any.
-func (c *Channel) fill() bool {
-	if c.topic.d != nil {
-		return c.fillDurable()
-	}
+// fill reads the next messages from disk into memory, in front of what follows there.
+func (m *memoryStore) fill(c *Channel) bool {
 	epoch, frames, n := c.fillEpoch(), []byte(nil), 0
 	var err error
 	if q := c.disk.Load(); q != nil {
 		n, err = q.Take(fillMessages, fillBytes, func(record []byte) { frames = appendFrame(frames, record) })
 	}
-	c.mu.Lock()
-	c.filling = false
-	if n > 0 && c.epoch == epoch {
-		c.mem.Add(backlog.Detached(frames, 0, n), n)
-		c.unspilledLocked(n)
-	}
-	c.wakeLocked(n, nil)
-	c.mu.Unlock()
+	c.enter()
+	c.endFillQueue(frames, n, epoch)
+	c.exit()
 	if err != nil && !errors.Is(err, nsqdata.ErrClosed) {
-		c.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName, "error", err)
+		m.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName, "error", err)
 	}
 	return n > 0
 }
@@ -153,13 +135,14 @@ func (c *Channel) fillEpoch() int {
 	return c.epoch
 }
 
-// unspilledLocked books n messages as read from disk. After an unclean stop of NSQ there may be more than were counted.
-func (c *Channel) unspilledLocked(n int) {
-	c.spilled -= n
-	if c.spilled < 0 {
-		c.n.Accepted += uint64(-c.spilled)
-		c.spilled = 0
+// empty empties the channel's queue on disk.
+func (m *memoryStore) empty(c *Channel) error {
+	if q := c.disk.Load(); q != nil {
+		if err := q.Empty(); err != nil {
+			return fmt.Errorf("emptying the queue %s: %w", c.queueName, err)
+		}
 	}
+	return nil
 }
 
 // unspill moves messages from disk into the batch and reports whether there were any. It is for a topic's own backlog, which
@@ -172,10 +155,10 @@ func (c *Channel) unspill(b *Batch) bool {
 	n, err := q.Take(fillMessages, fillBytes, func(record []byte) { b.frames = appendFrame(b.frames, record) })
 	b.n = n
 	c.mu.Lock()
-	c.unspilledLocked(n)
+	c.unspilled(n)
 	c.n.Accepted -= uint64(n) // they move on
 	if n == 0 {
-		c.drainedLocked()
+		c.drained()
 	}
 	c.mu.Unlock()
 	if err == nil && n == 0 {
@@ -189,7 +172,7 @@ func (c *Channel) unspill(b *Batch) bool {
 
 // save writes all that the channel holds to its queue on disk and closes it. Nobody publishes or consumes any more.
 func (c *Channel) save() error {
-	if c.topic.d != nil || !c.onDiskAllowed() {
+	if !c.onDiskAllowed() {
 		return nil
 	}
 	c.mu.Lock()
@@ -226,14 +209,10 @@ func (c *Channel) save() error {
 	return errors.Join(append(errs, c.closeQueue())...)
 }
 
-// save writes the topic's backlog and those of its channels to disk.
-func (t *Topic) save() error {
-	t.pub.Lock()
-	defer t.pub.Unlock()
-	t.exiting.Store(true)
-	errs := []error{t.own.save()}
-	for _, c := range t.Channels() {
-		c.beginExit()
+// save writes what memory alone has to the queues on disk.
+func (m *memoryStore) save() error {
+	var errs []error
+	for _, c := range m.topic.all() {
 		errs = append(errs, c.save())
 	}
 	return errors.Join(errs...)

@@ -27,21 +27,21 @@ type pace struct {
 func (p *pace) earn(n int) { p.spent = max(0, p.spent-time.Duration(n)*waitPerMessage) }
 
 // awaitRoomLocked waits until the channel has taken the messages in, and reports whether it has.
-func (t *Topic) awaitRoomLocked(c *Channel, extent backlog.Extent, b *Batch) bool {
+func (m *memoryStore) awaitRoomLocked(c *Channel, extent backlog.Extent, b *Batch) bool {
 	began := time.Now()
 	for {
-		left := maxWait - t.pace.spent - time.Since(began)
+		left := maxWait - m.pace.spent - time.Since(began)
 		room := c.wantRoom(b.n)
 		if left <= 0 || room == nil {
 			break
 		}
-		t.pace.wait(room, left)
+		m.pace.wait(room, left)
 		if c.offer(extent, b.n, nil) {
-			t.pace.spent += time.Since(began)
+			m.pace.spent += time.Since(began)
 			return true
 		}
 	}
-	t.pace.spent = min(maxWait, t.pace.spent+time.Since(began))
+	m.pace.spent = min(maxWait, m.pace.spent+time.Since(began))
 	return false
 }
 

@@ -16,14 +16,15 @@ func TestPublisherSeesRoomThatIsThere(t *testing.T) {
 		publish(t, topic, 10)
 		var b Batch
 		b.Add([]byte("one more"))
-		extent, _ := topic.tail.Append(b.frames)
+		store := topic.store.(*memoryStore)
+		extent, _ := store.tail.Append(b.frames)
 		if s.channel.offer(extent, 1, nil) {
 			t.Fatal("the channel took more than it may")
 		}
 		drain(s) // between the publisher's look and its wait
 		began := time.Now()
 		topic.pub.Lock()
-		taken := topic.awaitRoomLocked(s.channel, extent, &b)
+		taken := store.awaitRoomLocked(s.channel, extent, &b)
 		topic.pub.Unlock()
 		if !taken || time.Since(began) > 0 {
 			t.Errorf("an empty channel took the message: %v, after %s", taken, time.Since(began))

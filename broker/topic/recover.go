@@ -142,7 +142,9 @@ func (b *builder) build() error {
 	r := b.registry
 	b.now, b.wall = r.now(), time.Now().UnixNano()
 	t := &Topic{registry: r, name: b.state.Name}
-	t.d = &durable{id: b.state.ID, log: r.cfg.Journal, store: b.found.store, next: b.state.Next}
+	t.d = newLogStore(t, b.state.ID)
+	t.d.segments, t.d.next = b.found.store, b.state.Next
+	t.store = t.d
 	t.d.restoreOptions(b.state.Options, r.levelOf(t.name))
 	t.paused.Store(b.state.Paused)
 	b.topic = t
@@ -189,11 +191,11 @@ func (b *builder) channels() {
 
 // fill gives a channel what the state says that it has. What is nowhere is lost, and counted.
 func (b *builder) fill(c *Channel, state *journal.Channel) {
-	c.told = state.After
+	c.records.told = state.After
 	if len(state.Waiting) > 0 {
-		c.told = min(c.told, state.Waiting[0].First-1)
+		c.records.told = min(c.records.told, state.Waiting[0].First-1)
 	}
-	c.mem.SetAfter(c.told)
+	c.mem.SetAfter(c.records.told)
 	c.offered, c.inherited = state.Offered, state.Inherited
 	lost := b.waiting(c, state.Waiting)
 	out := b.out(c, &state.Out)
@@ -211,7 +213,8 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 		b.registry.log.Error("messages that are needed are nowhere, and were lost", "topic", b.topic.name, "channel", c.name,
 			"waiting", lost, "delivered or deferred", out)
 	}
-	c.armLocked()
+	c.asks.deadline = true
+	c.grant()
 }
 
 // waiting puts ranges of messages, in order, into the channel's backlog. It returns how many are in no node.

@@ -52,6 +52,8 @@ type Registry struct {
 
 	remaking sync.Mutex // one topic changes between level memory and the others at a time; before create
 
+	rules rules // of all channels
+
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened; held over no write of the log
 	mu      sync.RWMutex // guards what follows; nothing is locked under it
 	topics  map[string]*Topic
@@ -63,6 +65,7 @@ func NewRegistry(cfg Config) *Registry {
 	r := &Registry{cfg: cfg, log: cfg.Log, start: time.Now(), topics: map[string]*Topic{},
 		failing: make(chan struct{}, 1)}
 	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
+	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
 	r.ahead.Store(r.start.UnixNano())
 	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers})
 	if r.log == nil {
@@ -158,7 +161,7 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	}
 	t, made, err := r.add(name, r.cfg.Learn != nil, r.levelOf(name))
 	if made {
-		t.settle()
+		t.store.settle()
 		r.log.Info("topic created", "topic", name)
 		t.learn()
 		r.changed()
@@ -179,9 +182,7 @@ func (r *Registry) add(name string, learning bool, level Level) (t *Topic, made 
 	if err != nil {
 		return nil, false, err
 	}
-	if t.d != nil {
-		t.d.change(journal.Change{Op: journal.OpCreateTopic, Name: name, Options: t.d.options()})
-	}
+	t.store.change(journal.Change{Op: journal.OpCreateTopic, Name: name, Options: t.store.options()})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.exiting {

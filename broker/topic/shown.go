@@ -101,42 +101,19 @@ func (t *Topic) show(a *appended, withdrawn bool, later *Wakes) {
 }
 
 func (c *Channel) show(count int, later *Wakes) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.early.Len() > 0 {
-		count += c.ripenLocked()
-	}
-	if count > 0 {
-		c.wakeLocked(min(count, c.visibleLocked()), later)
-	}
+	c.enter()
+	c.machine.show(count, later)
+	c.exit()
 }
-
-// ripenLocked lets deferred messages that were due before they were shown take their turn.
-func (c *Channel) ripenLocked() (n int) {
-	for c.early.Len() > 0 && c.early.First().Pos <= c.shownLocked() {
-		c.returnShelvedLocked(c.early.Pop())
-		n++
-	}
-	return n
-}
-
-// shownLocked returns the position up to which messages may be given out.
-func (c *Channel) shownLocked() Position {
-	if c.topic.d == nil {
-		return everything
-	}
-	return c.topic.d.watermark.position()
-}
-
-// visibleLocked returns how many messages could be delivered now, those on disk not counted.
-func (c *Channel) visibleLocked() int { return c.backlogLocked() - c.mem.Above(c.shownLocked()) }
 
 // withdraw takes back a publish that was refused by the disk: nobody has seen it, nobody will.
 func (t *Topic) withdraw(a *appended) {
 	t.pub.Lock()
 	r := a.extent.Positions()
 	for _, c := range t.all() {
-		c.withdraw(a)
+		c.enter()
+		c.withdraw(a.extent, a.due)
+		c.exit()
 	}
 	t.messages.Add(-uint64(a.count))
 	t.bytes.Add(-uint64(a.bodies))
@@ -144,34 +121,6 @@ func (t *Topic) withdraw(a *appended) {
 	t.voidLocked() // before consumers pass over them
 	t.pub.Unlock()
 	t.show(a, true, nil)
-}
-
-func (c *Channel) withdraw(a *appended) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a.due {
-		c.void = append(c.void, a.extent.Positions()) // they are dropped when they are due
-		return
-	}
-	c.n.Accepted -= uint64(c.mem.Cut(a.extent))
-}
-
-// isVoidLocked reports whether a deferred message is one whose publish has failed.
-func (c *Channel) isVoidLocked(pos Position) bool {
-	for _, r := range c.void {
-		if r.First <= pos && pos <= r.Last {
-			return true
-		}
-	}
-	return false
-}
-
-// dropVoidLocked drops such a message.
-func (c *Channel) dropVoidLocked(pos Position) {
-	c.n.Accepted--
-	var p pins
-	p.add(&c.topic.d.table, pos, -1)
-	p.flush()
 }
 
 // voids are the positions of publishes that have failed, as long as the log may not say so.
@@ -198,9 +147,9 @@ func (t *Topic) voidLocked() uint64 {
 	for _, r := range d.voids.list {
 		for part := r; part.First <= r.Last; part.First = part.Last + 1 {
 			part.Last = min(r.Last, part.First+voidPositions-1)
-			d.runs.BeginVoid(d.id)
-			d.runs.AddRange(part)
-			d.log.Append(journal.KindVoid, d.runs.Record(), nil)
+			d.voidRuns.BeginVoid(d.id)
+			d.voidRuns.AddRange(part)
+			d.log.Append(journal.KindVoid, d.voidRuns.Record(), nil)
 		}
 	}
 	return d.voids.total

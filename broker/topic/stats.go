@@ -56,16 +56,16 @@ func (t *Topic) Stats() Stats {
 // Stats returns the channel's counters. It never waits for a disk.
 func (c *Channel) Stats() ChannelStats {
 	backend := c.diskDepth()
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.enter()
+	defer c.exit()
 	s := ChannelStats{
 		Name: c.name, Born: c.born, Paused: c.Paused(),
-		Depth: backend + int64(c.backlogLocked()), BackendDepth: backend,
-		InFlight: c.inflight.Len(), Deferred: c.deferredLocked(), Consumers: len(c.subs),
+		Depth: backend + int64(c.backlog()), BackendDepth: backend,
+		InFlight: c.inflight.Len(), Deferred: c.postponed(), Consumers: len(c.subs),
 		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
-		Counts:                 c.n.Counts, Held: c.heldLocked(), Balanced: c.n.Gone()+uint64(c.heldLocked()) == c.n.Accepted,
-		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldestLocked(),
+		Counts:                 c.n.Counts, Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
+		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldest(),
 	}
 	if c.delays != nil {
 		s.Delivered, s.Finished = c.delays.delivered, c.delays.finished

@@ -14,22 +14,9 @@ func (r *Registry) SetDelivery(on bool) {
 	}
 	for _, t := range r.unsorted() {
 		for _, c := range t.Channels() {
+			c.enter()
 			c.resettle(!on)
-		}
-	}
-}
-
-// resettle brings every consumer to where it belongs now. With wake those that were given credit are woken: they may have
-// something that has waited for company.
-func (c *Channel) resettle(wake bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.subs {
-		switch {
-		case !wake:
-			c.settleLocked(s, nil)
-		case s.ready > 0 || s.inflight > 0:
-			s.owner.Wake()
+			c.exit()
 		}
 	}
 }
@@ -50,7 +37,7 @@ func (r *Registry) InFlight() (n int) {
 // process ends now. Ephemeral topics and channels, which a stop does not save either, are not among them. It waits for no disk.
 func (r *Registry) Volatile() (messages int, topics []string) {
 	for _, t := range r.Topics() {
-		if t.d != nil || t.ephemeral {
+		if t.store.level() > Memory || t.ephemeral {
 			continue
 		}
 		n := t.own.volatile()
@@ -82,4 +69,4 @@ func (c *Channel) volatile() int {
 }
 
 // unsavedLocked returns how many messages are in memory, of a channel at level memory.
-func (c *Channel) unsavedLocked() int { return c.backlogLocked() + c.inflight.Len() + c.deferred.Len() }
+func (c *Channel) unsavedLocked() int { return c.backlog() + c.inflight.Len() + c.deferred.Len() }

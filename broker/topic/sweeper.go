@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"brokerd/broker/inflight"
 )
 
 // sweepBatch is how many messages of one channel the sweeper moves under one lock.
@@ -180,70 +178,6 @@ func (w *sweeper) swap(i, j int) {
 	w.heap[i].c.sweepPos, w.heap[j].c.sweepPos = i, j
 }
 
-// armLocked tells the sweeper when the channel's earliest deadline has moved forward.
-func (c *Channel) armLocked() {
-	at, ok := c.deadlineLocked()
-	if ok && at < c.armed && !c.exiting {
-		c.armed = at
-		c.topic.registry.sweep.arm(c, at)
-	}
-}
-
-func (c *Channel) deadlineLocked() (at int64, ok bool) {
-	at, ok = c.inflight.Next()
-	if due, some := c.deferred.Next(); some && (!ok || due < at) {
-		at, ok = due, true
-	}
-	if due, some := c.shelf.Next(); some && (!ok || due < at) {
-		at, ok = due, true
-	}
-	return at, ok
-}
-
-// expire brings back what is due, for the sweeper, which has forgotten the channel.
-func (c *Channel) expire(now int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.armed = math.MaxInt64
-	c.expireLocked(now, sweepBatch)
-	c.forsakeStalledLocked(now)
-	c.armLocked()
-	c.nudgeLocked()
-}
-
-func (c *Channel) expireLocked(now int64, limit int) {
-	n := 0
-	for ; n < limit; n++ {
-		it, ok := c.inflight.Expire(now)
-		if !ok {
-			break
-		}
-		c.timedOutLocked(it)
-	}
-	for ; n < limit; n++ {
-		d, ok := c.deferred.Pop(now)
-		if !ok {
-			break
-		}
-		c.returnLocked(d.Frame, d.Pos, d.Attempts)
-	}
-	for ; n < limit; n++ {
-		m, ok := c.shelf.Pop(now)
-		if !ok {
-			break
-		}
-		c.returnShelvedLocked(m)
-	}
-	c.wakeLocked(n, nil)
-}
-
-func (c *Channel) timedOutLocked(it inflight.Item[*Subscription]) {
-	c.n.timedOut++
-	it.Owner.inflight--
-	c.returnLocked(it.Frame, it.Pos, it.Attempts)
-	c.settleLocked(it.Owner, nil)
-}
-
 // trim gives back the memory of topics and channels that nothing has happened to since the last call.
 func (r *Registry) trim() {
 	for _, t := range r.unsorted() {
@@ -254,11 +188,7 @@ func (r *Registry) trim() {
 			c.trim()
 		}
 		if !t.active && t.own.idle() {
-			t.tail.Drop()
-			t.held.Drop()
-			t.pace.timer = nil
-			t.full = nil
-			t.trimDurableLocked()
+			t.store.trim()
 		}
 		t.active = false
 		t.pub.Unlock()
@@ -273,19 +203,13 @@ func (c *Channel) idle() bool {
 
 // trim is the channel's part. Topic.pub is held. A queue on disk that is read empty is closed, which ends its goroutine.
 func (c *Channel) trim() {
-	c.mu.Lock()
-	idle := !c.active && c.inflight.Len()+c.backlogLocked() == 0
-	c.active = false
-	if idle {
-		c.inflight.Trim()
-		c.retries, c.loaded = fifo[retry]{}, fifo[retry]{}
-		c.mem.Clear()
-	}
-	closing := idle && !c.filling && c.disk.Load() != nil && c.diskDepth() == 0
+	c.enter()
+	idle := c.machine.trim()
+	closing := idle && !c.filling && c.disk.Load() != nil && c.at.disk == 0
 	if closing {
-		c.drainedLocked()
+		c.drained()
 	}
-	c.mu.Unlock()
+	c.exit()
 	if closing {
 		if err := c.closeQueue(); err != nil {
 			c.topic.registry.log.Error("closing an idle queue", "queue", c.queueName, "error", err)

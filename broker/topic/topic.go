@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"brokerd/broker/backlog"
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
@@ -23,7 +20,8 @@ type Topic struct {
 	name      string
 	ephemeral bool
 	own       *Channel // holds the messages while no channel may get them
-	d         *durable // nil at level memory
+	store     store
+	d         *logStore // the same, nil at level memory: for what only a log has
 
 	exiting  atomic.Bool   // it is being deleted, or the broker stops
 	deleted  atomic.Bool   // it is being deleted
@@ -35,28 +33,25 @@ type Topic struct {
 	paused   atomic.Bool // set under pub
 	chosen   atomic.Bool // at level memory: somebody has chosen that for this topic
 
-	pub      sync.Mutex   // guards what follows, and the order of messages
-	tail     backlog.Tail // frames that wait
-	held     backlog.Tail // frames that are deferred
-	pace     pace
-	full     []*Channel // scratch of one publish
+	pub      sync.Mutex // guards what follows, and the order of messages
 	learning bool       // its channels are not known yet
-	moving   bool       // move runs
 	active   bool       // published to since the last trim
 }
 
 // newTopic returns a topic with what its queue on disk holds. It gives nothing to its channels while it is learning.
 func newTopic(r *Registry, name string, learning bool, level Level) (*Topic, error) {
 	t := r.makeTopic(name, learning, level)
-	return t, t.own.adopt()
+	return t, t.store.adopt(t.own)
 }
 
 // makeTopic returns a topic that holds nothing.
 func (r *Registry) makeTopic(name string, learning bool, level Level) *Topic {
 	t := &Topic{registry: r, name: name, ephemeral: protocol.IsEphemeral(name), learning: learning}
+	t.store = &memoryStore{topic: t}
 	if level > Memory && !t.ephemeral {
-		t.d = &durable{id: r.lastID.Add(1), log: r.cfg.Journal, next: 1}
-		t.d.level.now.Store(uint32(level))
+		t.d = newLogStore(t, r.lastID.Add(1))
+		t.d.levels.now.Store(uint32(level))
+		t.store = t.d
 	}
 	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
 	t.channels.Store(new([]*Channel))
@@ -102,7 +97,7 @@ func (t *Topic) Channel(name string) (*Channel, error) {
 	}
 	c, made, err := t.addChannel(name)
 	if made {
-		t.settle()
+		t.store.settle()
 		t.registry.log.Info("channel created", "topic", t.name, "channel", name)
 		t.registry.changed()
 	}
@@ -121,15 +116,10 @@ func (t *Topic) addChannel(name string) (c *Channel, made bool, err error) {
 		return list[i], false, nil
 	}
 	c = newChannel(t, name, nsqdata.ChannelQueueName(t.name, name), protocol.IsEphemeral(name))
-	if err := c.adopt(); err != nil {
+	if err := t.store.adopt(c); err != nil {
 		return nil, false, err
 	}
-	if t.d != nil {
-		c.id = t.registry.lastID.Add(1)
-	}
-	if c.logged() {
-		t.d.change(journal.Change{Op: journal.OpCreateChannel, Channel: c.id, Name: name})
-	}
+	c.changed(journal.Change{Op: journal.OpCreateChannel, Name: name})
 	list = slices.Insert(slices.Clone(list), i, c)
 	t.channels.Store(&list)
 	t.releaseLocked()
@@ -172,7 +162,7 @@ func (t *Topic) DeleteChannel(name string) error {
 // dropChannel finishes what beginExit has begun.
 func (t *Topic) dropChannel(c *Channel) error {
 	err := t.retire(c)
-	t.settle()
+	t.store.settle()
 	t.registry.log.Info("channel deleted", "topic", t.name, "channel", c.name)
 	t.registry.changed()
 	if len(t.Channels()) == 0 && t.ephemeral && !t.exiting.Load() {
@@ -195,9 +185,7 @@ func (t *Topic) retire(c *Channel) error {
 	}
 	list = slices.Delete(slices.Clone(list), i, i+1)
 	t.channels.Store(&list)
-	if c.logged() {
-		t.d.change(journal.Change{Op: journal.OpDeleteChannel, Channel: c.id})
-	}
+	c.changed(journal.Change{Op: journal.OpDeleteChannel})
 	return c.destroy()
 }
 
@@ -213,22 +201,19 @@ func (t *Topic) destroy() error {
 	t.channels.Store(new([]*Channel))
 	t.own.beginExit()
 	errs = append(errs, t.own.destroy())
-	if t.d != nil {
-		errs = append(errs, t.destroyDurableLocked())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, t.store.destroy())...)
 }
 
 // SetPaused stops or resumes the way from the topic to its channels. What they have already is still delivered.
 func (t *Topic) SetPaused(paused bool) {
 	t.pub.Lock()
 	changed := t.paused.Swap(paused) != paused
-	if t.d != nil && changed {
-		t.d.change(journal.Change{Op: journal.OpPause, Paused: paused})
+	if changed {
+		t.store.change(journal.Change{Op: journal.OpPause, Paused: paused})
 	}
 	t.releaseLocked()
 	t.pub.Unlock()
-	t.settle()
+	t.store.settle()
 	if changed {
 		t.registry.changed()
 	}
@@ -236,8 +221,8 @@ func (t *Topic) SetPaused(paused bool) {
 
 // restorePause is SetPaused of a topic that nobody knows yet.
 func (t *Topic) restorePause(paused bool) {
-	if t.paused.Swap(paused) != paused && t.d != nil {
-		t.d.change(journal.Change{Op: journal.OpPause, Paused: paused})
+	if t.paused.Swap(paused) != paused {
+		t.store.change(journal.Change{Op: journal.OpPause, Paused: paused})
 	}
 }
 
@@ -246,7 +231,7 @@ func (t *Topic) Empty() error {
 	t.pub.Lock()
 	err := t.own.empty()
 	t.pub.Unlock()
-	t.settle()
+	t.store.settle()
 	return err
 }
 
@@ -269,7 +254,7 @@ func (t *Topic) learn() {
 		t.learning = false
 		t.releaseLocked()
 		t.pub.Unlock()
-		t.settle()
+		t.store.settle()
 	})
 }
 
@@ -280,116 +265,28 @@ func (t *Topic) blockedLocked() bool {
 
 // releaseLocked moves the topic's own backlog to its channels when nothing blocks that.
 func (t *Topic) releaseLocked() {
-	if t.blockedLocked() || t.exiting.Load() {
-		return
-	}
-	if t.d != nil {
-		t.inheritLocked()
-		return
-	}
-	mem, deferred := t.own.surrender()
-	for _, c := range t.Channels() {
-		c.inherit(&mem, deferred)
-	}
-	if t.own.diskDepth() > 0 && !t.moving {
-		t.moving = t.registry.spawn(t.move)
+	if !t.blockedLocked() && !t.exiting.Load() {
+		t.store.inherit()
 	}
 }
 
-// move brings what overflowed from the topic to its channels, a part at a time, so that publishes and their consumers go on
-// meanwhile.
-func (t *Topic) move() {
-	var b Batch
-	for t.movePart(&b) {
-	}
-}
-
-func (t *Topic) movePart(b *Batch) (more bool) {
-	t.pub.Lock()
-	defer t.pub.Unlock()
-	t.moving = false
-	if t.exiting.Load() || t.blockedLocked() || t.registry.ctx.Err() != nil {
-		return false
-	}
-	if !t.own.unspill(b) {
-		return false
-	}
-	if err := t.distributeLocked(b, t.Channels(), true); err != nil {
-		t.registry.log.Error("moving a topic's backlog to its channels", "topic", t.name, "error", err)
-	}
-	b.Reset()
-	t.moving = true
-	return true
-}
-
-// Publish accepts all messages of the batch and resets it. It fails with ErrExiting, or with the error of the disk; then
-// channels that had room may have got the messages all the same, and the batch may be empty.
-func (t *Topic) Publish(b *Batch) error {
-	if t.d != nil && b.n > 0 {
-		return t.publishDurable(b, 0, false)
-	}
-	if err := t.stamp(b); err != nil || b.n == 0 {
-		return err
-	}
-	t.pub.Lock()
-	defer t.pub.Unlock()
-	if t.exiting.Load() {
-		return ErrExiting
-	}
-	t.active = true
-	if err := t.distributeLocked(b, t.targetsLocked(), false); err != nil {
-		return err
-	}
-	t.accept(b)
-	return nil
-}
+// Publish accepts all messages of the batch and resets it. It fails with ErrExiting, ErrDraining, or with the error of the disk; then,
+// at level memory, channels that had room may have got the messages all the same, and the batch may be empty.
+func (t *Topic) Publish(b *Batch) error { return t.publish(b, 0, false) }
 
 // PublishDeferred is Publish for messages that must not be delivered before delay, 0 or more, has passed.
 func (t *Topic) PublishDeferred(b *Batch, delay time.Duration) error {
-	if delay <= 0 {
-		return t.Publish(b)
-	}
-	if t.d != nil && b.n > 0 {
-		return t.publishDurable(b, delay, false)
-	}
-	if err := t.stamp(b); err != nil || b.n == 0 {
-		return err
-	}
-	at := t.registry.now() + int64(delay)
-	t.pub.Lock()
-	defer t.pub.Unlock()
-	if t.exiting.Load() {
-		return ErrExiting
-	}
-	extent, taken := t.held.Append(b.frames)
-	if taken {
-		b.frames = nil
-	}
-	var frames backlog.Queue
-	frames.Add(extent, b.n)
-	for frames.Len() > 0 {
-		f, _ := frames.Next()
-		due := inflight.Due{Frame: f, At: at}
-		for _, c := range t.targetsLocked() {
-			c.hold(due)
-		}
-	}
-	t.accept(b)
-	return nil
+	return t.publish(b, delay, false)
 }
 
-func (t *Topic) stamp(b *Batch) error {
-	if b.n == 0 {
+func (t *Topic) publish(b *Batch, delay time.Duration, sync bool) error {
+	switch {
+	case b.n == 0:
 		return nil
-	}
-	if t.registry.noPublishes.Load() {
+	case t.registry.noPublishes.Load():
 		return ErrDraining
 	}
-	first, err := t.registry.ids.take(b.n)
-	if err == nil {
-		b.stamp(t.registry.stamp(), first)
-	}
-	return err
+	return t.store.publish(b, max(0, delay), sync)
 }
 
 func (t *Topic) accept(b *Batch) {
@@ -406,46 +303,13 @@ func (t *Topic) targetsLocked() []*Channel {
 	return t.Channels()
 }
 
-// distributeLocked gives the batch to each target: in memory where there is room, on disk otherwise. What the disk refuses a
-// target does not get, unless it is owed: then it stays in memory, room or not, and some of it may come twice.
-func (t *Topic) distributeLocked(b *Batch, targets []*Channel, owed bool) error {
-	t.pace.earn(b.n)
-	extent, taken := t.tail.Append(b.frames)
-	full := t.full[:0]
-	for _, c := range targets {
-		if !c.offer(extent, b.n, b.Later) {
-			full = append(full, c)
-		}
+// save writes down what memory alone has of a topic that nobody publishes to or consumes any more.
+func (t *Topic) save() error {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	t.exiting.Store(true)
+	for _, c := range t.Channels() {
+		c.beginExit()
 	}
-	kept := len(full) < len(targets)
-	var err error
-	for _, c := range full {
-		if t.awaitRoomLocked(c, extent, b) {
-			kept = true
-			continue
-		}
-		if !c.onDiskAllowed() {
-			c.squeeze(extent, b.n)
-			continue
-		}
-		e := c.spill(b)
-		if e != nil && owed {
-			c.force(extent, b.n)
-			kept = true
-		}
-		err = cmp.Or(err, e)
-	}
-	clear(full)
-	t.full = full[:0]
-	switch {
-	case !kept && taken:
-		t.tail.Drop()
-	case !kept:
-		t.tail.Rewind(extent)
-	case taken && err != nil:
-		b.Release()
-	case taken:
-		b.frames = nil
-	}
-	return err
+	return t.store.save()
 }

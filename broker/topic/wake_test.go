@@ -71,9 +71,9 @@ func TestRecheckKeepsEarlierDeadlines(t *testing.T) {
 		if n := drain(s); n != 1 {
 			t.Fatalf("took %d", n)
 		}
-		s.channel.mu.Lock()
-		s.channel.recheckLocked()
-		s.channel.mu.Unlock()
+		s.channel.enter()
+		s.channel.asks.recheck = true
+		s.channel.exit()
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
 		if n := s.channel.Stats().TimeoutCount; n != 1 {

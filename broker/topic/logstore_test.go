@@ -27,14 +27,19 @@ func TestEmptyWhileLoadingUnpins(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
+		c.enter()
 		want := c.beginFill()
+		c.exit()
 		if len(want.absent) != 1 {
 			t.Fatalf("%d messages are due, want 1", len(want.absent))
 		}
 		if err := c.Empty(); err != nil {
 			t.Fatal(err)
 		}
-		if c.endFill(&want) {
+		c.enter()
+		back := c.endFill(&want)
+		c.exit()
+		if back {
 			t.Error("what was emptied came back")
 		}
 		checkBooks(t, r)

@@ -1,0 +1,322 @@
+package topic
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// retry is a message that waits to be delivered again.
+type retry struct {
+	frame    protocol.MessageFrame
+	pos      Position
+	turn     uint64 // it goes once so many fresh messages were given out
+	attempts uint16 // deliveries so far
+}
+
+// Limits of one Take, so that a consumer's first messages leave while the next are taken, and others get their share.
+const (
+	takeMessages = 256
+	takeBytes    = 128 << 10
+)
+
+// fillAbsent is how many messages that are to be delivered again are brought into memory at once.
+const fillAbsent = 256
+
+// take is one try. When fill is true the caller has been chosen to read from disk, if it may, or should ask again when it
+// may: there is nothing in memory, or the turn of what is to be read has come, and the caller has not just read.
+func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n int, fill bool) {
+	m.come(s)
+	credit := s.ready - s.inflight
+	if credit <= 0 || s.closed || m.exiting || m.at.held {
+		s.parked = true
+		m.nudge() // what it was woken for is another's now
+		return 0, false
+	}
+	if m.nearerReady(s) {
+		s.parked = true
+		m.waiting.push(s)
+		if m.waiting.best(true).locality < s.locality {
+			m.nudge() // what this one was woken for
+		}
+		return 0, false
+	}
+	ready := m.deliverable()
+	if (!ready || !filled && m.fillFirst()) && !m.filling && m.fillable() {
+		if mayFill {
+			m.filling = true
+			m.nudge() // what this one was woken for
+		}
+		return 0, true
+	}
+	free := m.visible() - m.meant
+	if !ready || free <= 0 { // what there is, others were woken for
+		s.parked = true
+		m.waiting.push(s)
+		return 0, false
+	}
+	n = m.deliver(s, d, min(credit, free, max(m.share(), s.prefetch()), takeMessages))
+	if n == 0 { // all that waited in memory was sampled away
+		s.parked = true
+		m.settle(s, nil)
+	}
+	return n, false
+}
+
+func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
+	m.active = true
+	if m.delays == nil {
+		m.delays = new(delays)
+	}
+	watch := stopwatch{to: &m.delays.delivered, now: m.at.stamp}
+	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
+		r, again := m.next()
+		if s.sample > 0 && rand.IntN(100) >= s.sample {
+			m.n.Discarded[journal.Sampled]++
+			m.keep.discard(backlog.Range{First: r.pos, Last: r.pos}, journal.Sampled, again)
+			continue
+		}
+		m.fly(s, &r)
+		if again {
+			m.keep.again = addPosition(m.keep.again, r.pos)
+			d.Runs = append(d.Runs, Run{Frames: r.frame, Attempts: r.attempts})
+			d.N++
+		} else {
+			m.keep.fresh = addPosition(m.keep.fresh, r.pos)
+			d.add(r.frame)
+		}
+		if r.attempts == 1 {
+			watch.saw(r.frame.Timestamp())
+		}
+		n++
+		bytes += len(r.frame)
+	}
+	if watch.note(); watch.at > 0 {
+		m.newest = watch.at
+	}
+	if s.inflight == 0 {
+		s.since = m.at.now
+	}
+	s.inflight += n
+	s.n.Delivered += uint64(n)
+	m.countLocality(s, n)
+	m.asks.deadline = true
+	if m.want > 0 && m.mem.Len()+m.want <= m.bound {
+		m.want = 0
+		m.asks.room = true
+	}
+	m.nudge()
+	return n
+}
+
+// next takes out the next message, with the number of this delivery. again says that it was delivered or deferred before, and
+// that its frame does not have that number. What comes back goes when its turn has come, or there is nothing fresh.
+func (m *machine) next() (r retry, again bool) {
+	from := &m.retries
+	if m.loaded.len() > 0 && (from.len() == 0 || m.loaded.at(0).turn < from.at(0).turn) {
+		from = &m.loaded
+	}
+	if from.len() > 0 && (from.at(0).turn <= m.taken || !m.fresh()) {
+		r = from.pop()
+		r.attempts = max(r.attempts+1, 1) // it wraps, and 0 would say that it never was delivered
+		return r, true
+	}
+	m.taken++
+	r.frame, r.pos = m.mem.Next()
+	r.attempts = r.frame.Attempts()
+	return r, false
+}
+
+// nextTurn returns when a message goes that comes back now: behind what waits, at most as many as the channel has in memory. Without
+// memory it goes behind all that waits, as in nsqd's queue on disk.
+func (m *machine) nextTurn() uint64 {
+	wait := m.mem.Len() + m.spilled
+	if bound := m.rules.memQueueSize; bound > 0 {
+		wait = min(wait, bound)
+	}
+	m.turn = max(m.turn, m.taken+uint64(wait))
+	return m.turn
+}
+
+// giveBack has a message wait to be delivered again.
+func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint16) {
+	m.retries.push(retry{frame: f, pos: pos, turn: m.nextTurn(), attempts: attempts})
+}
+
+// returnShelved has a message that was deferred wait to be delivered, unless its publish has failed.
+func (m *machine) returnShelved(s inflight.Shelved) {
+	switch {
+	case len(m.void) > 0 && m.isVoid(s.Pos):
+		m.n.Accepted--
+		m.keep.discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true) // no reason: it never was
+	case s.Pos > m.at.shown:
+		m.early.Push(s)
+	default:
+		s.At = int64(m.nextTurn())
+		m.absent.Push(s)
+	}
+}
+
+// fly puts a message in flight. An id that is in flight already is one that NSQ wrote twice after an unclean stop, or of two
+// that had the same node id: the second copy gets a new id, as FIN could not tell them apart.
+func (m *machine) fly(s *Subscription, r *retry) {
+	if m.inflight.Add(r.frame.MustID(), r.pos, r.frame, r.attempts, s, s.lane, m.at.now) {
+		return
+	}
+	r.frame = slices.Clone(r.frame)
+	for {
+		id := m.rules.freshID()
+		r.frame.SetID(id)
+		if m.inflight.Add(id, r.pos, r.frame, r.attempts, s, s.lane, m.at.now) {
+			return
+		}
+	}
+}
+
+func (m *machine) countLocality(s *Subscription, n int) {
+	switch {
+	case !m.rules.topology || s.locality == Elsewhere:
+		m.n.elsewhere += uint64(n)
+	case s.locality == ZoneLocal:
+		m.n.zoneLocal += uint64(n)
+	default:
+		m.n.regionLocal += uint64(n)
+	}
+}
+
+// deliverable reports whether a message can be taken at once.
+func (m *machine) deliverable() bool { return m.retries.len()+m.loaded.len() > 0 || m.fresh() }
+
+// fresh reports whether a message that was never delivered may be and is in memory.
+func (m *machine) fresh() bool { return m.freshShown() && m.cold() == nil && m.freshShown() }
+
+// freshShown reports whether there is a message that was never delivered and may be.
+func (m *machine) freshShown() bool { return m.mem.Len() > 0 && m.mem.First() <= m.at.shown }
+
+// cold returns the node that must be brought into memory before the next message that waits can be taken, nil when there is none.
+// It may find that nothing waits any more, as messages were lost.
+func (m *machine) cold() *backlog.Node {
+	n := m.mem.Cold()
+	for _, lost := range m.mem.Lost() {
+		m.n.Discarded[journal.Unreadable] += uint64(lost.Len())
+		m.keep.discard(lost, journal.Unreadable, false)
+	}
+	return n
+}
+
+// fillable reports whether there is something to bring into memory.
+func (m *machine) fillable() bool {
+	return m.at.disk > 0 && m.mem.Len() == 0 || m.absent.Len() > 0 && m.loaded.len() < fillAbsent || m.freshShown() && m.cold() != nil
+}
+
+// fillFirst reports whether something should be brought into memory although there is something to deliver: its turn has come.
+func (m *machine) fillFirst() bool {
+	return m.absent.Len() > 0 && m.loaded.len() == 0 && uint64(m.absent.First().At) <= m.taken
+}
+
+// filling is what one look at the disk is to bring, and brings.
+type filling struct {
+	cold   *backlog.Node
+	absent []inflight.Shelved
+	epoch  int
+
+	node        nodeFrames // of cold
+	unread      bool       // it could not be read now
+	loaded      []retry    // of absent
+	lost, later []inflight.Shelved
+}
+
+// beginFill says what is to be read.
+func (m *machine) beginFill() (f filling) {
+	if m.freshShown() {
+		f.cold = m.cold()
+	}
+	for m.absent.Len() > 0 && m.loaded.len()+len(f.absent) < fillAbsent {
+		f.absent = append(f.absent, m.absent.Pop())
+	}
+	m.loading = f.absent
+	f.epoch = m.epoch
+	return f
+}
+
+// endFill puts what was read where it belongs, unless the channel was emptied meanwhile, and reports whether there is something to
+// deliver.
+func (m *machine) endFill(f *filling) (ready bool) {
+	m.filling = false
+	if m.epoch == f.epoch {
+		m.loading = nil
+		if f.cold != nil && !f.unread {
+			m.mem.Supply(f.cold, f.node.frames, f.node.runs)
+		}
+		for _, r := range f.loaded {
+			m.loaded.push(r)
+		}
+		m.absent.PushFront(f.later)
+		for _, s := range f.lost {
+			m.n.Discarded[journal.Unreadable]++
+			m.keep.discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)
+		}
+	}
+	if ready = m.deliverable(); ready {
+		m.wake(m.visible(), nil)
+	}
+	return ready
+}
+
+// endFillQueue is endFill of messages that a queue on disk has given, which have no positions.
+func (m *machine) endFillQueue(frames []byte, n, epoch int) {
+	m.filling = false
+	if n > 0 && m.epoch == epoch {
+		m.mem.Add(backlog.Detached(frames, 0, n), n)
+		m.unspilled(n)
+	}
+	m.wake(n, nil)
+}
+
+// rest parks a consumer that was chosen to read from disk and found nothing.
+func (m *machine) rest(s *Subscription) {
+	s.parked = true
+	if m.deliverable() {
+		m.settle(s, nil)
+		return
+	}
+	if s.ready > s.inflight && !s.closed {
+		m.waiting.push(s)
+	}
+	m.asks.recheck = m.asks.recheck || m.fillable()
+}
+
+// stalledAfter is how long a consumer may take to send what it was given before it counts as having no credit.
+const stalledAfter = 100 * time.Millisecond
+
+// nearerReady reports whether a nearer consumer should get the next message: it has credit, and the topology counts. One that does
+// not come for it is looked at again soon.
+func (m *machine) nearerReady(s *Subscription) bool {
+	if !m.rules.topology {
+		return false
+	}
+	s.came = m.at.now
+	ready := slices.ContainsFunc(m.subs, func(o *Subscription) bool {
+		return o.locality < s.locality && o.ready > o.inflight && !o.stalled(m.at.now)
+	})
+	m.asks.recheck = m.asks.recheck || ready
+	return ready
+}
+
+// forsakeStalled gives to others what was set aside for consumers that do not come for it.
+func (m *machine) forsakeStalled() {
+	if !m.rules.topology {
+		return
+	}
+	for _, s := range m.subs {
+		if s.meant > 0 && s.stalled(m.at.now) {
+			m.meant -= s.meant
+			s.meant = 0
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package topic
+
+import "time"
+
+// What a consumer gets at once although others wait. Each part costs a wake-up, a write, and a read of its answers, so that
+// parts should be large; and the consumers should all be at work, and be done at the same time.
+const (
+	horizon = time.Millisecond // of work, as far as is known how fast the consumer is
+	credits = 64               // part of its credit, as long as that is not known
+	most    = 8                // and at most
+)
+
+// prefetch is how many messages are no less than a consumer's part, even when others wait: what it answers within the horizon,
+// and one at least.
+func (s *Subscription) prefetch() int {
+	part := s.ready / credits
+	if s.turn > 0 {
+		part = int(min(int64(s.ready/most), int64(horizon)/s.turn))
+	}
+	return max(1, min(part, s.ready-s.inflight))
+}
+
+// learn learns how fast the consumer is from its having answered n messages.
+func (s *Subscription) learn(n int, now int64) {
+	if n == 0 {
+		return
+	}
+	took := max(1, (now-s.since)/int64(n))
+	if s.turn == 0 {
+		s.turn = took
+	} else {
+		s.turn += (took - s.turn) / 4
+	}
+	s.since = now
+}
+
+// stalled reports whether who sends for the consumer has not come back for more for long: its socket is full, and it may stay so
+// until its write deadline.
+func (s *Subscription) stalled(now int64) bool { return !s.parked && now-s.came > int64(stalledAfter) }
+
+// work reports whether a consumer that is woken would find something to do.
+func (m *machine) work() bool { return m.deliverable() || !m.filling && m.fillable() }
+
+// share is a consumer's part of what waits, when those that are parked with credit, or woken and on their way, get as much.
+func (m *machine) share() int {
+	others := m.waiting.n + m.woken
+	return (m.visible() + others) / (others + 1)
+}
+
+// settle brings a parked consumer, whose credit or channel has changed, to where it belongs: it is woken when there is
+// work, and otherwise waits for some if it has credit.
+func (m *machine) settle(s *Subscription, later *Wakes) {
+	if !s.parked || s.closed {
+		return
+	}
+	if s.ready <= s.inflight || m.at.held {
+		m.waiting.remove(s)
+		return
+	}
+	if m.work() {
+		m.wakeOne(s, later)
+		return
+	}
+	m.waiting.push(s)
+}
+
+// wake wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside. One
+// that was woken just before and has not come yet gets its part first.
+func (m *machine) wake(n int, later *Wakes) {
+	topology := m.rules.topology
+	if s := m.latest; s != nil && s.woken && !topology {
+		n -= m.mean(s, n)
+	}
+	for n > 0 && m.waiting.n > 0 {
+		s := m.waiting.best(topology)
+		m.wakeOne(s, later)
+		n -= m.mean(s, n)
+	}
+}
+
+// mean sets aside up to n messages for a consumer that was woken, and returns how many it is to have more.
+func (m *machine) mean(s *Subscription, n int) int {
+	k := max(0, min(n, s.prefetch()-s.meant))
+	s.meant += k
+	m.meant += k
+	return k
+}
+
+// nudge wakes one more consumer when messages wait for nobody that is on its way, in memory or on disk with nobody
+// reading them.
+func (m *machine) nudge() {
+	if m.waiting.n == 0 || m.at.held || !m.work() {
+		return
+	}
+	if free := m.visible() - m.meant; free > 0 || !m.filling && m.fillable() {
+		m.wake(min(max(1, free), m.waiting.head.prefetch()), nil)
+	}
+}
+
+func (m *machine) wakeOne(s *Subscription, later *Wakes) {
+	m.waiting.remove(s)
+	s.parked, s.woken = false, true
+	if m.rules.topology {
+		s.came = m.at.now
+	}
+	m.woken++
+	m.latest = s
+	if later == nil || !later.add(s.owner) {
+		s.owner.Wake()
+	}
+}
+
+// Wakes are consumers that a publish or an answer has brought work, for its caller to wake: who does so a little later, once
+// nothing else is left to do, may do a consumer's work itself rather than have another goroutine do it.
+type Wakes struct{ consumers []Consumer }
+
+// maxWakes bounds the consumers that wait for one goroutine's turn.
+const maxWakes = 4
+
+func (w *Wakes) add(c Consumer) bool {
+	if len(w.consumers) == maxWakes {
+		return false
+	}
+	w.consumers = append(w.consumers, c)
+	return true
+}
+
+// Any reports whether there are any.
+func (w *Wakes) Any() bool { return len(w.consumers) > 0 }
+
+// Each calls f with every consumer, and forgets them.
+func (w *Wakes) Each(f func(Consumer)) {
+	for i, c := range w.consumers {
+		w.consumers[i] = nil
+		f(c)
+	}
+	w.consumers = w.consumers[:0]
+}
+
+// come takes note that who sends for a consumer is there: it is neither parked nor on its way.
+func (m *machine) come(s *Subscription) {
+	s.parked = false
+	m.waiting.remove(s)
+	if s.woken {
+		s.woken = false
+		m.woken--
+		m.meant -= s.meant
+		s.meant = 0
+		if m.latest == s {
+			m.latest = nil
+		}
+	}
+}
+
+// parked is the list of consumers that wait with credit, the longest waiting first.
+type parked struct {
+	head, tail *Subscription
+	n          int
+}
+
+// looked is how many consumers are compared by their load.
+const looked = 16
+
+// best returns the consumer to wake: the nearest one when that counts, of these the one with the least in flight.
+func (l *parked) best(topology bool) *Subscription {
+	best := l.head
+	for s, i := l.head, 0; s != nil && (topology || i < looked); s, i = s.next, i+1 {
+		if topology && s.locality != best.locality {
+			if s.locality < best.locality {
+				best = s
+			}
+			continue
+		}
+		if s.inflight < best.inflight {
+			best = s
+		}
+	}
+	return best
+}
+
+func (l *parked) push(s *Subscription) {
+	if s.listed {
+		return
+	}
+	s.listed = true
+	s.prev, s.next = l.tail, nil
+	if l.tail == nil {
+		l.head = s
+	} else {
+		l.tail.next = s
+	}
+	l.tail = s
+	l.n++
+}
+
+func (l *parked) remove(s *Subscription) {
+	if !s.listed {
+		return
+	}
+	if s.prev == nil {
+		l.head = s.next
+	} else {
+		s.prev.next = s.next
+	}
+	if s.next == nil {
+		l.tail = s.prev
+	} else {
+		s.next.prev = s.prev
+	}
+	s.prev, s.next, s.listed = nil, nil, false
+	l.n--
+}

@@ -1,0 +1,367 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+	"brokerd/protocol"
+)
+
+// logStore keeps a topic in the node's log. Messages are appended to the log and to memory alike; what
+// memory has no room for, or the log is to let go, moves to the topic's segments, once for all channels.
+type logStore struct {
+	topic  *Topic
+	id     uint32
+	log    Log
+	levels levels
+
+	watermark watermark
+	table     nodeTable
+	onDisk    atomic.Int64                   // nodes in segments
+	memory    atomic.Int64                   // bytes of nodes in memory
+	changed   atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
+
+	// Guarded by Topic.pub.
+	segments *segment.Store
+	nodes    backlog.Tail // where is appended
+	next     Position     // of the next message
+	voids    voids
+	tail     *stored       // the node that is appended to
+	resident int           // messages in nodes that are in memory
+	enough   int64         // bytes in memory with which it is looked for nodes that nobody needs
+	oldest   uint32        // no node before this one is in memory
+	dropped  []segment.Ref // blocks that may go once the log, synced, says that their messages are finished
+	dropping []segment.Ref // of those: the log is about to be synced, or is
+	voidRuns journal.Runs  // scratch
+	imports  *Imports      // what is being taken over, nil when nothing is
+	settled  uint64        // what Topic.settled was at the last Reclaim
+	head     []byte        // scratch
+	runs     journal.Runs  // scratch
+}
+
+func newLogStore(t *Topic, id uint32) *logStore {
+	return &logStore{topic: t, id: id, log: t.registry.cfg.Journal, next: 1}
+}
+
+// Durability returns the level that the topic is at now.
+func (t *Topic) Durability() Level { return t.store.level() }
+
+func (d *logStore) level() Level    { return d.levels.get() }
+func (d *logStore) shown() Position { return d.watermark.position() }
+
+// save has nothing to do: the log has everything.
+func (d *logStore) save() error { return nil }
+
+// empty has nothing to do: what the channel has on disk goes with what it has in memory.
+func (d *logStore) empty(*Channel) error { return nil }
+
+// adopt gives the channel its number; the topic's own backlog has none. What an earlier life has left Recover has put back.
+func (d *logStore) adopt(c *Channel) error {
+	if c.name != "" {
+		c.id = d.topic.registry.lastID.Add(1)
+	}
+	return nil
+}
+
+// ErrNoSpace is the refusal of a publish because the disk is nearly full.
+var ErrNoSpace = errors.New("disk space is below --min-free-space")
+
+// ErrDiskFull is the refusal of a publish because the disk was full to the last byte, and what was kept for that is used up.
+var ErrDiskFull = errors.New("the disk is full: publishes are taken again when there is room for the file reserve")
+
+func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
+	t := d.topic
+	if err := t.registry.writable(); err != nil {
+		return err
+	}
+	first, err := t.registry.ids.take(b.n)
+	if err != nil {
+		return err
+	}
+	later := b.Later
+	a, err := t.appendDurable(b, first, delay)
+	if err != nil {
+		return err
+	}
+	err = d.log.Commit(a.at, sync || d.levels.synced())
+	t.registry.SetHealth(err)
+	if err != nil {
+		t.withdraw(&a)
+		return err
+	}
+	t.voidsWritten(a.voids)
+	t.show(&a, false, later)
+	return nil
+}
+
+// appendDurable puts a batch into the log's buffer, the topic's nodes and the channels, which do not show it yet.
+func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration) (a appended, err error) {
+	d := t.d
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.exiting.Load() {
+		return a, ErrExiting
+	}
+	now := t.registry.stamp()
+	b.stamp(now, first)
+	p := journal.Publish{Topic: d.id, First: d.next, Count: b.n}
+	if delay > 0 {
+		p.Due = now + int64(delay)
+	}
+	targets := t.targetsLocked()
+	if t.blockedLocked() {
+		p.Only = journal.Own
+	}
+	a = t.logLocked(b, &p)
+	t.active = true
+	if delay > 0 {
+		t.shelveLocked(a.extent, b.n, t.registry.now()+int64(delay), targets)
+	} else {
+		for _, c := range targets {
+			c.offerDurable(a.extent, b.n)
+		}
+	}
+	t.accept(b)
+	t.overflowLocked()
+	t.thinLocked()
+	return a, nil
+}
+
+// logLocked appends a batch to the log's buffer and to the topic's nodes, and notes that it is not safe yet.
+func (t *Topic) logLocked(b *Batch, p *journal.Publish) appended {
+	d := t.d
+	a := appended{count: b.n, bodies: b.bodies, due: p.Due != 0, voids: t.voidLocked()}
+	d.head = journal.AppendPublish(d.head[:0], *p)
+	a.extent = t.keepLocked(b, p.First)
+	a.at = d.log.Append(journal.KindPublish, d.head, a.extent.Frames())
+	shown := b.n
+	if a.due {
+		shown = 0
+	}
+	a.number = d.watermark.add(p.Last(), shown)
+	return a
+}
+
+// keepLocked appends the batch to the topic's nodes, from a position on.
+func (t *Topic) keepLocked(b *Batch, first Position) backlog.Extent {
+	d := t.d
+	if last := t.d.nodes.Last(); last != nil && last.End() != first {
+		t.d.nodes.Close() // the positions of a node's messages follow each other
+	}
+	n := len(b.frames)
+	extent, taken := t.d.nodes.Append(b.frames)
+	extent = t.d.nodes.Note(extent, first, b.n)
+	if taken {
+		b.frames = nil
+	}
+	if d.tail == nil || d.tail.node != t.d.nodes.Last() {
+		d.tail = d.table.add(t.d.nodes.Last())
+	}
+	d.next = first + Position(b.n)
+	d.tail.end.Store(uint64(d.next))
+	d.resident += b.n
+	d.memory.Add(int64(n))
+	return extent
+}
+
+// shelveLocked defers messages that are in the node of the tail.
+func (t *Topic) shelveLocked(extent backlog.Extent, count int, at int64, targets []*Channel) {
+	s := t.d.tail
+	frames := extent.Frames()
+	m := inflight.Shelved{At: at, Pos: extent.Positions().First, Off: uint32(extent.Offset())}
+	for range count {
+		for _, c := range targets {
+			s.pins.Add(1)
+			c.enter()
+			c.shelve(m)
+			c.exit()
+		}
+		size := len(protocol.FirstMessage(frames))
+		frames = frames[size:]
+		m.Pos++
+		m.Off += uint32(size)
+	}
+}
+
+// offerDurable gives the channel messages of the tail, which are not shown yet. An ephemeral channel takes as many as it has room for.
+func (c *Channel) offerDurable(at backlog.Extent, count int) {
+	c.enter()
+	defer c.exit()
+	if !c.ephemeral {
+		c.add(at, count)
+	} else if !c.machine.offer(at, count) {
+		c.squeeze(at, count)
+	}
+}
+
+// change appends a change of the topic to the log.
+func (d *logStore) change(c journal.Change) { d.append(c) }
+
+// append is change, and returns where it is.
+func (d *logStore) append(c journal.Change) journal.Offset {
+	c.Topic = d.id
+	at := d.log.Append(journal.KindChange, journal.AppendChange(nil, c), nil)
+	d.changed.Store(&at)
+	return at
+}
+
+// settle returns once the last change of the topic is in the log. A change
+// that cannot be written stays in force as long as the broker runs: consumers go on without a disk.
+func (d *logStore) settle() {
+	if at := d.changed.Swap(nil); at != nil {
+		if err := d.log.Commit(*at, d.levels.synced()); err != nil {
+			d.topic.registry.SetHealth(err)
+			d.topic.registry.log.Error("a change was not written to the log", "topic", d.topic.name, "error", err)
+		}
+	}
+}
+
+// note writes down what has become of a channel's messages, and counts who needs their nodes.
+func (d *logStore) note(c *Channel, e *effects) {
+	var p pins
+	for _, r := range e.fresh {
+		p.addRange(&d.table, r, 1)
+	}
+	for _, r := range e.finished {
+		p.addRange(&d.table, r, -1)
+	}
+	for _, gone := range e.discarded {
+		if gone.out {
+			p.addRange(&d.table, gone.Range, -1)
+		}
+	}
+	p.flush()
+	if !c.ephemeral {
+		d.record(c, e)
+	}
+}
+
+// records is where the records of a channel are made; it is guarded by the channel's lock.
+type records struct {
+	runs      journal.Runs
+	deferrals journal.Deferrals
+	told      Position // the log says that the backlog was left up to here
+}
+
+// record writes the records of what has become of a channel's messages. Of what has no reason nothing is said.
+func (d *logStore) record(c *Channel, e *effects) {
+	r := &c.records
+	if len(e.fresh)+len(e.again) > 0 {
+		r.runs.BeginDelivered(d.id, c.id, r.told)
+		r.add(e.fresh)
+		r.add(e.again)
+		d.log.Append(journal.KindDelivered, r.runs.Record(), nil)
+	}
+	if len(e.finished) > 0 {
+		r.runs.Begin(d.id, c.id)
+		r.add(e.finished)
+		d.log.Append(journal.KindFinished, r.runs.Record(), nil)
+	}
+	for i := 0; i < len(e.discarded); {
+		why := e.discarded[i].why
+		r.runs.BeginDiscarded(d.id, c.id, why)
+		for ; i < len(e.discarded) && e.discarded[i].why == why; i++ {
+			r.runs.AddRange(e.discarded[i].Range)
+		}
+		if why != 0 {
+			d.log.Append(journal.KindDiscarded, r.runs.Record(), nil)
+		}
+	}
+	if len(e.deferred) > 0 {
+		wall := time.Now().UnixNano() - c.at.now
+		r.deferrals.Begin(d.id, c.id)
+		for _, m := range e.deferred {
+			r.deferrals.Add(m.Pos, wall+m.At)
+		}
+		d.log.Append(journal.KindDeferred, r.deferrals.Record(), nil)
+	}
+	r.told = max(r.told, c.mem.After())
+}
+
+func (r *records) add(list []backlog.Range) {
+	for _, part := range list {
+		r.runs.AddRange(part)
+	}
+}
+
+// release says that the channel needs nothing of what has left its backlog any more.
+func (d *logStore) release(c *Channel) {
+	var p pins
+	unpin := func(pos Position) { p.add(&d.table, pos, -1) }
+	c.eachOut(func(pos Position, _ uint16) { unpin(pos) }, func(due *inflight.Due) { unpin(due.Pos) })
+	for _, list := range c.shelved() {
+		for m := range list.All() {
+			unpin(m.Pos)
+		}
+	}
+	p.flush()
+}
+
+// levelOf returns the level of a topic that is made now.
+func (r *Registry) levelOf(name string) Level {
+	if r.cfg.Level == nil || r.cfg.Journal == nil {
+		return Memory
+	}
+	return r.cfg.Level(name)
+}
+
+// writable returns why publishes that must reach the disk are refused, nil when they are not.
+func (r *Registry) writable() error {
+	if p := r.space.Load(); p != nil {
+		return *p
+	}
+	if err := r.cfg.Journal.Err(); err != nil {
+		r.SetHealth(err)
+		return fmt.Errorf("the log cannot be written: %w", err)
+	}
+	return nil
+}
+
+// inherit moves the topic's own backlog to its channels. Each needs what of it has left the backlog.
+func (d *logStore) inherit() {
+	t := d.topic
+	t.own.enterNow()
+	e := t.own.surrender()
+	t.own.exit()
+	if e.count == 0 {
+		return
+	}
+	d.change(journal.Change{Op: journal.OpInherit})
+	lists := [...]inflight.Snapshot{e.back, e.shelved[0], e.shelved[1]}
+	for _, c := range t.Channels() {
+		for _, list := range lists {
+			t.pinEach(list.All(), 1)
+		}
+		c.enterNow()
+		c.machine.inherit(&e, d.next-1)
+		if first := e.mem.First(); first > 0 {
+			c.records.told = min(c.records.told, first-1)
+		}
+		c.exit()
+	}
+	for _, list := range lists {
+		t.pinEach(list.All(), -1)
+	}
+}
+
+// destroy removes what the log and the segments have of a topic that is deleted.
+func (d *logStore) destroy() error {
+	t := d.topic
+	err := t.syncTo(d.append(journal.Change{Op: journal.OpDeleteTopic})) // before the segments go
+	t.registry.onDisk.Add(-d.onDisk.Swap(0))
+	t.registry.dropped.Add(-int64(len(d.dropped) + len(d.dropping)))
+	d.dropped, d.dropping = nil, nil
+	switch {
+	case err != nil:
+		return fmt.Errorf("the deletion of topic %s was not written, and its messages on disk stay until the next start: %w", t.name, err)
+	case d.segments != nil:
+		return d.segments.RemoveAll()
+	}
+	return nil
+}

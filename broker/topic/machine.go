@@ -1,0 +1,408 @@
+package topic
+
+import (
+	"fmt"
+	"math"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// machine is a channel as it is: what waits, what is out, what is deferred, who has credit. It knows no lock, clock, log, disk or level.
+// A moment is its argument; what is to be kept is left in effects, and deadlines and wishes in asks. Whoever owns it sees to these.
+type machine struct {
+	rules *rules
+	at    moment // the argument of the method that runs
+	keep  effects
+	asks  asks
+
+	bound       int // messages in memory
+	exiting     bool
+	ephemeral   bool
+	mem         backlog.Queue
+	taken       uint64             // fresh messages ever given out
+	turn        uint64             // of the message that came back last
+	retries     fifo[retry]        // to be delivered again, by turn
+	loaded      fifo[retry]        // of absent: in memory now
+	absent      inflight.Line      // to be delivered again once their bodies are in memory, by turn
+	loading     []inflight.Shelved // of absent: on their way into memory
+	inflight    inflight.Set[*Subscription]
+	deferred    inflight.Deferred
+	shelf       inflight.Shelf  // deferred, without their bodies
+	early       inflight.Line   // of those: due, and not shown yet
+	void        []backlog.Range // of those: their publish has failed
+	offered     Position        // of the last publish
+	inherited   Position        // the newest of the topic when its own backlog moved here last
+	subs        []*Subscription
+	waiting     parked        // consumers that have credit and nothing to do
+	woken       int           // consumers that were woken and have not taken yet
+	meant       int           // messages that those are to have
+	latest      *Subscription // the consumer that was woken last
+	want        int           // messages that a publisher waits to put in memory
+	lossy       bool          // a channel without a disk has discarded, and is still over half full
+	active      bool          // taken from since the last trim
+	overflowing bool          // new messages go to disk
+	filling     bool          // one consumer reads from disk
+	spilled     int           // messages on disk or on their way from there
+	epoch       int           // counts how often it was emptied, so that what is on its way from disk is dropped too
+
+	n      counters
+	delays *delays // nil until it has delivered
+	newest int64   // when the message was published that was last delivered for the first time
+}
+
+// rules are the settings of all channels, and what they share.
+type rules struct {
+	memQueueSize int // 0: none
+	topology     bool
+	freshID      func() protocol.MessageID
+}
+
+// moment is what a machine is told when it is asked.
+type moment struct {
+	now   int64    // on the clock of all deadlines
+	stamp int64    // the same, in nanoseconds since the Unix epoch
+	shown Position // up to which messages may be given out
+	held  bool     // consumers get nothing
+	disk  int64    // messages in the queue behind the memory
+
+	limits *Limits // those in force
+}
+
+// effects is what has become of messages that have positions, for whoever keeps them. Its memory is reused.
+type effects struct {
+	fresh, again []backlog.Range // were delivered for the first time, or once more
+	finished     []backlog.Range
+	discarded    []discard
+	deferred     []inflight.Shelved // without a place
+}
+
+// discard is messages that have left otherwise than by being finished.
+type discard struct {
+	backlog.Range
+	why journal.Reason
+	out bool // they had left the backlog before
+}
+
+func (e *effects) any() bool {
+	return len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred) > 0
+}
+
+func (e *effects) reset() {
+	e.fresh, e.again, e.finished = e.fresh[:0], e.again[:0], e.finished[:0]
+	e.discarded, e.deferred = e.discarded[:0], e.deferred[:0]
+}
+
+// addPosition adds a message to ranges; one without a position is kept by nobody.
+func addPosition(list []backlog.Range, pos Position) []backlog.Range {
+	if k := len(list) - 1; k >= 0 && list[k].Last+1 == pos {
+		list[k].Last = pos
+		return list
+	}
+	if pos == 0 {
+		return list
+	}
+	return append(list, backlog.Range{First: pos, Last: pos})
+}
+
+func (e *effects) discard(r backlog.Range, why journal.Reason, out bool) {
+	if k := len(e.discarded) - 1; k >= 0 && e.discarded[k].Last+1 == r.First && e.discarded[k].why == why && e.discarded[k].out == out {
+		e.discarded[k].Last = r.Last
+		return
+	}
+	if r.First > 0 {
+		e.discarded = append(e.discarded, discard{r, why, out})
+	}
+}
+
+// asks is what a machine wants of its owner before the lock is given up.
+type asks struct {
+	deadline bool // it may be earlier than before
+	recheck  bool // to be looked at again soon
+	room     bool // the publisher that waits for room may come
+}
+
+// add gives the channel messages.
+func (m *machine) add(at backlog.Extent, count int) {
+	m.mem.Add(at, count)
+	m.n.Accepted += uint64(count)
+	m.offered = max(m.offered, at.Positions().Last)
+}
+
+// offer gives the channel messages that are in memory, if it has room.
+func (m *machine) offer(at backlog.Extent, count int) bool {
+	if m.overflowing && !m.filling && m.at.disk == 0 {
+		m.drained()
+	}
+	if m.overflowing || m.mem.Len()+count > m.bound {
+		return false
+	}
+	if m.lossy && 2*m.mem.Len() < m.bound {
+		m.lossy = false
+	}
+	if m.lossy {
+		at = detached(at, count)
+	}
+	m.add(at, count)
+	return true
+}
+
+// squeeze gives a channel that has no disk as many of the messages as it has room for, which it returns, and discards the others.
+func (m *machine) squeeze(at backlog.Extent, count int) (n int) {
+	n = min(count, max(0, m.bound-m.mem.Len()))
+	m.n.Accepted += uint64(count - n)
+	m.n.Discarded[journal.EphemeralOverflow] += uint64(count - n)
+	m.lossy = m.lossy || n < count
+	if n > 0 {
+		m.add(detached(at, n), n)
+	}
+	return n
+}
+
+// drained ends the overflow: the queue on disk is empty. What is still counted there was lost to damage.
+func (m *machine) drained() {
+	m.overflowing = false
+	m.n.Discarded[journal.Unreadable] += uint64(m.spilled)
+	m.spilled = 0
+}
+
+// unspilled books messages as read from disk. After an unclean stop of NSQ there may be more than were counted.
+func (m *machine) unspilled(n int) {
+	m.spilled -= n
+	if m.spilled < 0 {
+		m.n.Accepted += uint64(-m.spilled)
+		m.spilled = 0
+	}
+}
+
+// wantsRoom reports whether it is worth waiting until count messages fit into memory: not when the channel overflows already, could
+// never hold that many, or nobody consumes. It asks for room when there is some already.
+func (m *machine) wantsRoom(count int) bool {
+	if m.overflowing || len(m.subs) == 0 || m.at.held || count > m.bound || m.exiting {
+		return false
+	}
+	m.want = max(count, m.bound/16)
+	m.asks.room = m.mem.Len()+count <= m.bound // consumers have made it since
+	if m.asks.room {
+		m.want = 0
+	}
+	return true
+}
+
+// hold defers a message with its body.
+func (m *machine) hold(d inflight.Due) {
+	m.n.Accepted++
+	m.deferred.Push(d)
+	m.asks.deadline = true
+}
+
+// shelve defers a message whose body stays where it is.
+func (m *machine) shelve(s inflight.Shelved) {
+	m.n.Accepted++
+	m.offered = s.Pos
+	m.shelf.Push(s)
+	m.asks.deadline = true
+}
+
+// estate is what a topic's own backlog hands on to its channels.
+type estate struct {
+	mem      backlog.Queue
+	deferred []inflight.Due       // with their bodies
+	back     inflight.Snapshot    // to be delivered again
+	shelved  [2]inflight.Snapshot // deferred; due and not shown yet
+	void     []backlog.Range
+	count    int
+}
+
+// surrender takes out all that waits or is deferred.
+func (m *machine) surrender() (e estate) {
+	m.expire(math.MaxInt)
+	e = estate{mem: m.mem, back: m.absent.Snapshot(), shelved: [...]inflight.Snapshot{m.shelf.Snapshot(), m.early.Snapshot()}, void: m.void}
+	m.deferred.Clear(func(d inflight.Due) { e.deferred = append(e.deferred, d) })
+	for m.retries.len() > 0 { // only what was deferred and has become due stands here
+		e.deferred = append(e.deferred, inflight.Due{Frame: m.retries.pop().frame})
+	}
+	e.count = e.mem.Len() + len(e.deferred) + e.back.Len() + e.shelved[0].Len() + e.shelved[1].Len()
+	m.mem.Clear()
+	m.absent.Clear()
+	m.shelf.Clear()
+	m.early.Clear()
+	m.void = nil
+	m.n.Accepted -= uint64(e.count)
+	m.n.adopted = min(m.n.adopted, m.n.Accepted)
+	return e
+}
+
+// inherit takes in what a topic's own backlog surrendered; newest is the topic's newest message.
+func (m *machine) inherit(e *estate, newest Position) {
+	m.n.Accepted += uint64(e.count)
+	m.mem.AddQueue(&e.mem)
+	for _, d := range e.deferred {
+		m.deferred.Push(d)
+	}
+	m.void = append(m.void, e.void...)
+	for s := range e.back.All() {
+		m.returnShelved(s)
+	}
+	for _, list := range e.shelved {
+		for s := range list.All() {
+			m.shelf.Push(s)
+		}
+	}
+	m.inherited = newest
+	m.offered = max(m.offered, newest)
+	m.wake(m.visible(), nil)
+	m.asks.deadline = true
+}
+
+// withdraw takes back messages that nobody was shown; due says that they are deferred.
+func (m *machine) withdraw(at backlog.Extent, due bool) {
+	if due {
+		m.void = append(m.void, at.Positions()) // they are dropped when they are due
+		return
+	}
+	m.n.Accepted -= uint64(m.mem.Cut(at))
+}
+
+// isVoid reports whether a deferred message is one whose publish has failed.
+func (m *machine) isVoid(pos Position) bool { return holdsPosition(m.void, pos) }
+
+func holdsPosition(ranges []backlog.Range, pos Position) bool {
+	for _, r := range ranges {
+		if r.First <= pos && pos <= r.Last {
+			return true
+		}
+	}
+	return false
+}
+
+// show lets consumers have what is shown now: as many fresh messages as were not before, and deferred ones that were due earlier.
+func (m *machine) show(count int, later *Wakes) {
+	for m.early.Len() > 0 && m.early.First().Pos <= m.at.shown {
+		m.returnShelved(m.early.Pop())
+		count++
+	}
+	if count > 0 {
+		m.wake(min(count, m.visible()), later)
+	}
+}
+
+// clear drops all messages.
+func (m *machine) clear(why journal.Reason) {
+	m.n.Discarded[why] += uint64(m.holds())
+	m.mem.Clear()
+	m.retries, m.loaded, m.loading = fifo[retry]{}, fifo[retry]{}, nil
+	m.absent.Clear()
+	m.shelf.Clear()
+	m.early.Clear()
+	m.void = nil
+	m.turn = 0
+	m.inflight.Clear(nil)
+	m.inflight.Trim()
+	m.deferred.Clear(nil)
+	m.spilled = 0
+	m.epoch++
+	for _, s := range m.subs {
+		s.inflight = 0
+		m.settle(s, nil)
+	}
+}
+
+// trim gives memory back when nothing has happened since the last call, and reports whether nothing is there.
+func (m *machine) trim() (idle bool) {
+	idle = !m.active && m.inflight.Len()+m.backlog() == 0
+	m.active = false
+	if idle {
+		m.inflight.Trim()
+		m.retries, m.loaded = fifo[retry]{}, fifo[retry]{}
+		m.mem.Clear()
+	}
+	return idle
+}
+
+// eachOut calls out with all messages that have left the backlog and are not shelved, and deferred with those that are deferred
+// with their bodies.
+func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
+	m.inflight.Each(out)
+	m.retries.each(func(r *retry) { out(r.pos, r.attempts) })
+	m.loaded.each(func(r *retry) { out(r.pos, r.attempts) })
+	for _, s := range m.loading {
+		out(s.Pos, s.Attempts)
+	}
+	m.deferred.Each(func(d inflight.Due) { deferred(&d) })
+}
+
+// shelved returns what is known by its place only: to be delivered again; deferred; due and not shown yet.
+func (m *machine) shelved() [3]inflight.Snapshot {
+	return [...]inflight.Snapshot{m.absent.Snapshot(), m.shelf.Snapshot(), m.early.Snapshot()}
+}
+
+// backlog returns the messages that wait, those on disk not counted. Not all of them may be shown yet.
+func (m *machine) backlog() int { return m.mem.Len() + m.returned() }
+
+// visible returns how many messages could be delivered now, those on disk not counted.
+func (m *machine) visible() int { return m.backlog() - m.mem.Above(m.at.shown) }
+
+// returned returns how many messages are to be delivered again.
+func (m *machine) returned() int {
+	return m.retries.len() + m.loaded.len() + m.absent.Len() + len(m.loading)
+}
+
+// postponed returns how many messages are deferred.
+func (m *machine) postponed() int { return m.deferred.Len() + m.shelf.Len() + m.early.Len() }
+
+// holds returns how many messages the channel has.
+func (m *machine) holds() int { return m.backlog() + m.spilled + m.postponed() + m.inflight.Len() }
+
+// deadline returns when the next message is due.
+func (m *machine) deadline() (at int64, ok bool) {
+	at, ok = m.inflight.Next()
+	if due, some := m.deferred.Next(); some && (!ok || due < at) {
+		at, ok = due, true
+	}
+	if due, some := m.shelf.Next(); some && (!ok || due < at) {
+		at, ok = due, true
+	}
+	return at, ok
+}
+
+// oldest returns when the message was published that waits for longest, as far as memory tells, or else the last one that
+// was delivered for the first time, which came before it. It returns 0 when nothing waits, or none of these is known. Nothing is
+// looked for: among those that are to be delivered again the first stands for the others.
+func (m *machine) oldest() (at int64) {
+	if m.backlog()+m.spilled == 0 {
+		return 0
+	}
+	if m.retries.len() > 0 {
+		at = m.retries.at(0).frame.Timestamp()
+	}
+	if m.mem.Len()+m.spilled == 0 {
+		return at
+	}
+	fresh := m.newest
+	if f := m.mem.Peek(); f != nil {
+		fresh = f.Timestamp()
+	}
+	if at == 0 || fresh > 0 && fresh < at {
+		return fresh
+	}
+	return at
+}
+
+// check returns what is wrong with the books: each accepted message must be in exactly one state.
+func (m *machine) check() error {
+	if m.n.Gone()+uint64(m.holds()) != m.n.Accepted {
+		return fmt.Errorf("accepted %d but finished %d, discarded %v, backlog %d, on disk %d, deferred %d, in flight %d",
+			m.n.Accepted, m.n.Finished, m.n.Discarded, m.backlog(), m.spilled, m.postponed(), m.inflight.Len())
+	}
+	owned := 0
+	for _, s := range m.subs {
+		owned += s.inflight
+	}
+	if owned != m.inflight.Len() {
+		return fmt.Errorf("%d in flight, but its consumers count %d", m.inflight.Len(), owned)
+	}
+	return nil
+}
