@@ -37,7 +37,6 @@ func TestFullDiskRefusesPublishesAndRecovers(t *testing.T) {
 
 // TestReachedQuotaRefusesPublishesAndRecovers is the same where not the disk is full, but what the folder may have of it.
 func TestReachedQuotaRefusesPublishesAndRecovers(t *testing.T) {
-	ahead(t, "the broker takes a quota for a broken disk")
 	for name, killed := range map[string]bool{"drained": false, "started anew at the quota": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -23,12 +23,18 @@ func (k *Keeper) checkpoint(recycle int) error {
 }
 
 // writeCheckpoint writes one, and lets the log go that the one before it does not need, but for some files to be used again.
-func (k *Keeper) writeCheckpoint(recycle int) error {
+func (k *Keeper) writeCheckpoint(recycle int) (err error) {
 	stats := k.wal.Stats()
 	f, err := createCheckpoint(k.o.FS, k.o.Dir, k.folder.id(), k.number)
 	if err != nil {
 		return err
 	}
+	done := k.done.take() // of what went before this begins
+	defer func() {
+		if err != nil {
+			k.done.add(done...)
+		}
+	}()
 	cut := k.registry.Cut()
 	finished := false
 	err = cut.Run(f, func(journal.Offset) error { return k.sync() }, func(int64) error {
@@ -52,6 +58,8 @@ func (k *Keeper) writeCheckpoint(recycle int) error {
 	if err != nil {
 		return err
 	}
+	k.removeDone(k.doneOnce) // neither checkpoint that counts needs those files now
+	k.doneOnce = done
 	return k.release(recycle)
 }
 

@@ -102,17 +102,21 @@ type Keeper struct {
 	opened   Opened
 
 	// Owned by the loop, and by Close after it.
-	number  uint64    // of the next checkpoint
-	deleted []uint32  // topics of which a crash has left the segments, to be removed
-	unknown []string  // files, and folders of topics, that nobody knows, to be put aside
-	size    uint64    // bytes that were appended when it was written
-	at      time.Time // when it was written
-	seen    uint64    // bytes that were appended at the last tick
-	probed  time.Time
-	weight  uint64    // bytes of the last checkpoint
-	retry   time.Time // no checkpoint before this, as the last one failed
-	cramped bool
-	reserve reserve
+	number   uint64    // of the next checkpoint
+	deleted  []uint32  // topics of which a crash has left the segments, to be removed
+	unknown  []string  // files, and folders of topics, that nobody knows, to be put aside
+	size     uint64    // bytes that were appended when it was written
+	at       time.Time // when it was written
+	seen     uint64    // bytes that were appended at the last tick
+	probed   time.Time
+	weight   uint64    // bytes of the last checkpoint
+	retry    time.Time // no checkpoint before this, as the last one failed
+	cramped  bool
+	doneOnce []string // marks of files that went early, of which the newest checkpoint knows
+	reserve  reserve
+
+	early atomic.Bool // files of segments that go now leave a mark; atomic as topics remove some of their own
+	done  marks       // those
 
 	lost atomic.Uint64 // records that the log had lost when the last checkpoint was written; publishers read it
 }
@@ -288,7 +292,8 @@ func (s segments) dir(id uint32) string {
 
 func (s segments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
 	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
-		Folder: s.k.folder.id(), Topic: id, Aside: s.k.aside.put, AcceptLoss: s.k.o.AcceptLoss})
+		Folder: s.k.folder.id(), Topic: id, Aside: s.k.aside.put, Remove: s.k.removeSegment,
+		AcceptLoss: s.k.o.AcceptLoss})
 }
 
 // Start begins to keep the registry, whose topics were recovered.
@@ -427,9 +432,10 @@ func (k *Keeper) renew(now time.Time, grown uint64, quiet bool) {
 	if k.passing(grown) {
 		recycle = int(grown / uint64(k.o.LogFileSize)) // as many as are filled till the next one
 	}
+	lost := k.wal.Lost() != k.lost.Load()
 	err := k.checkpoint(recycle)
-	if err == nil && quiet {
-		err = k.checkpoint(0) // the log goes back to the checkpoint before the last
+	if err == nil && (quiet || lost || len(k.doneOnce) > 0) {
+		err = k.checkpoint(0) // what only the newest one knows the older one knows now, and the log goes back to it
 	}
 	if err != nil {
 		k.o.Log.Error("writing a checkpoint", "error", err)

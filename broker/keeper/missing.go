@@ -65,6 +65,9 @@ func goneFiles(files vfs.FS, dir string, nodes []journal.Node) (map[uint32]strin
 	gone := map[uint32]string{}
 	for number, end := range ends {
 		name := segment.FileName(number)
+		if there[name+doneSuffix] {
+			continue
+		}
 		if !there[name] {
 			gone[number] = "is missing"
 			continue

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 
 	"brokerd/broker/topic"
@@ -74,9 +75,14 @@ func WriteTrouble(err error) bool {
 	return slices.ContainsFunc(outOfSomething, func(other error) bool { return errors.Is(err, other) })
 }
 
-// makeRoom is what can be done when something cannot be written: the reserve goes, so that there is room for what must be.
+// makeRoom is what can be done when something cannot be written: the reserve goes, so that there is room for what must be. When it has
+// gone already, segments go that nobody needs although the log cannot say so first; what is left of each says it instead.
 func (k *Keeper) makeRoom(failed error) {
-	if !WriteTrouble(failed) || !k.reserve.held {
+	if !WriteTrouble(failed) {
+		return
+	}
+	if !k.reserve.held {
+		k.dropEarly()
 		return
 	}
 	k.reserve.held, k.reserve.spent = false, true
@@ -85,5 +91,72 @@ func (k *Keeper) makeRoom(failed error) {
 		"bytes", k.reserve.size)
 	if err := k.dropReserve(); err != nil {
 		k.o.Log.Error("letting go of the reserve", "error", err)
+	}
+}
+
+// doneSuffix marks what is left of a file of segments of which nothing was needed when the log could not be written: an empty file. A
+// start does not miss the file then, and the second checkpoint from then on removes the mark.
+const doneSuffix = ".done"
+
+// dropEarly lets go of segments that nobody needs before the log says so.
+func (k *Keeper) dropEarly() {
+	k.registry.Reclaim()
+	if !k.registry.PrepareDrop() {
+		return
+	}
+	k.early.Store(true)
+	defer k.early.Store(false)
+	if err := k.registry.Drop(); err != nil {
+		k.o.Log.Error("letting go of segments that nobody needs, on a disk that takes no more", "error", err)
+	}
+}
+
+// removeSegment is segment.Options.Remove.
+func (k *Keeper) removeSegment(path string) error {
+	if !k.early.Load() {
+		return k.o.FS.Remove(path)
+	}
+	done := path + doneSuffix
+	if err := k.o.FS.Rename(path, done); err != nil {
+		return err
+	}
+	k.done.add(done)
+	if err := k.o.FS.SyncDir(filepath.Dir(done)); err != nil {
+		return err
+	}
+	f, err := k.o.FS.OpenWrite(done)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(0), f.Close())
+}
+
+// marks are what is left of files of segments that went early.
+type marks struct {
+	mu    sync.Mutex
+	paths []string
+}
+
+func (m *marks) add(paths ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paths = append(m.paths, paths...)
+}
+
+func (m *marks) take() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	paths := m.paths
+	m.paths = nil
+	return paths
+}
+
+// removeDone removes the marks of files that went early: the checkpoint that was just written says the same.
+func (k *Keeper) removeDone(paths []string) {
+	for _, path := range paths {
+		if err := k.o.FS.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.o.Log.Warn("removing the mark of a file of segments", "error", err)
+			k.done.add(path)
+		}
 	}
 }

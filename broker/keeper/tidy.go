@@ -3,6 +3,7 @@ package keeper
 import (
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/vfs"
@@ -22,6 +23,9 @@ func (k *Keeper) tidy(v *topic.Recovery, s *sight) error {
 	ids, err := segmentFolders(k.o.FS, k.o.Dir)
 	for _, id := range ids {
 		v.State.NextID = max(v.State.NextID, id+1)
+		if err := k.findDone(segments{k}.dir(id)); err != nil {
+			return err
+		}
 		switch {
 		case v.State.Topics[id] != nil:
 		case id < next && v.Complete:
@@ -31,6 +35,16 @@ func (k *Keeper) tidy(v *topic.Recovery, s *sight) error {
 		}
 	}
 	return err
+}
+
+// findDone looks for marks of files of segments that went early.
+func (k *Keeper) findDone(dir string) error {
+	return eachName(k.o.FS, dir, func(name string) error {
+		if strings.HasSuffix(name, doneSuffix) {
+			k.done.add(filepath.Join(dir, name))
+		}
+		return nil
+	})
 }
 
 // segmentFolders returns the numbers of the topics that have a folder of segments.

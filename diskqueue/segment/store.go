@@ -33,6 +33,8 @@ type Options struct {
 	Topic  uint32
 	// Aside puts a file away in which there is damage and of which nothing else is needed; nil: it is renamed to .bad.
 	Aside func(path string) error
+	// Remove removes a file of which nothing is needed; nil: the file system does.
+	Remove func(path string) error
 	// AcceptLoss takes for damage what the disk cannot read; else that is an error.
 	AcceptLoss bool
 }
@@ -44,6 +46,9 @@ func (o Options) withDefaults() Options {
 		o.FileSize = DefaultFileSize
 	}
 	o.FileSize = min(o.FileSize, maxFile)
+	if o.Remove == nil {
+		o.Remove = o.FS.Remove
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -174,7 +179,7 @@ func (s *Store) giveUp(f *file) error {
 	case f.damaged.Load():
 		err = s.o.FS.Rename(s.path(f.number), s.path(f.number)+badSuffix)
 	default:
-		err = s.o.FS.Remove(s.path(f.number))
+		err = s.o.Remove(s.path(f.number))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("segments: %w", err)
