@@ -80,7 +80,7 @@ test:
 
 # What is made of code in docs/ (references of settings, commands and HTTP), and the pages of all of docs/ that admind serves.
 docs:
-	@UPDATE_DOCS=1 go test -count=1 ./cmd/{brokerd,lookupd,admind} ./{broker,lookup,admin}/httpd ./apps/internal/brokerctl -run ThePageOf
+	@UPDATE_DOCS=1 go test -count=1 ./cmd/{brokerd,lookupd,admind} ./{broker,lookup,admin}/httpd ./apps/internal/brokerctl ./broker/interop -run ThePageOf
 	UPDATE_DOCS=1 go test -count=1 ./admin/docs -run TestTheSiteIsWhatTheFilesSay
 
 # Ends brokers and their storage at random moments, long: CRASHRUNS (20000) seeded runs on a file system in memory that forgets

@@ -57,7 +57,7 @@ var rooms = []room{
 	{"broker/registrar", []string{"protocol", "protocol/httpapi", "protocol/lookupwire"},
 		"it tells lookups what it is told; it must not reach into topics"},
 	{"broker/telemetry", []string{"protocol", "protocol/httpapi"}, "metrics watch, never steer: it is handed figures"},
-	{"broker/metrics", []string{"protocol/exposition", "broker/topic"}, "metrics watch, never steer: it is handed snapshots"},
+	{"broker/metrics", []string{"protocol/exposition", "broker/topic", "diskqueue/journal"}, "metrics watch, never steer: it is handed snapshots"},
 	{"broker/catalog", []string{"protocol", "broker/topic", "diskqueue/..."}, "it writes down which topics there are, nothing more"},
 	{"broker/keeper", []string{"protocol", "broker/topic", "diskqueue/..."}, "when things are written; what is written topics know"},
 	{"broker/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/auth", "broker/bodies"},
@@ -127,7 +127,7 @@ var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/
 
 // blackBoxTests start whole daemons and may import them, in their test files only.
 var blackBoxTests = map[string][]string{
-	"broker": {"lookup"},
+	"broker": {"broker/metrics", "lookup/metrics", "admin/metrics", "protocol/exposition", "cmd/child", "lookup"},
 	"apps":   {"broker", "lookup", "admin"},
 	"admin":  {"broker", "lookup"},
 	"lookup": {"broker"},

@@ -104,9 +104,9 @@ func (f *topicFamilies) all() []*exposition.Family {
 
 // channelFamilies are of each channel.
 type channelFamilies struct {
-	accepted, delivered, finished, discarded, requeued, timedOut, returned *exposition.Family
-	waiting, onDisk, inFlight, deferred, consumers, paused, oldest         *exposition.Family
-	delivery, finish                                                       *exposition.Family
+	accepted, delivered, finished, discarded, requeued, timedOut, returned     *exposition.Family
+	waiting, onDisk, inFlight, deferred, consumers, paused, oldest, unbalanced *exposition.Family
+	delivery, finish                                                           *exposition.Family
 }
 
 func newChannelFamilies() channelFamilies {
@@ -116,16 +116,18 @@ func newChannelFamilies() channelFamilies {
 		accepted:  count("messages_total", "messages that came from the topic"),
 		delivered: count("delivered_messages_total", "deliveries, each attempt counted"),
 		finished:  count("finished_messages_total", "messages that a consumer has finished"),
-		discarded: count("discarded_messages_total", "messages that were dropped: emptied, sampled away, or without room or disk to keep them"),
-		requeued:  count("requeued_messages_total", "messages that a consumer has given back"),
-		timedOut:  count("timed_out_messages_total", "messages that came back as their time in flight was over"),
-		returned:  count("returned_messages_total", "messages that came back as their consumer left"),
-		waiting:   now("waiting_messages", "messages that wait to be delivered, neither in flight nor deferred"),
-		onDisk:    now("waiting_disk_messages", "those of them that are in an overflow on disk"),
-		inFlight:  now("in_flight_messages", "messages that are with consumers"),
-		deferred:  now("deferred_messages", "messages that are not to be delivered yet"),
-		consumers: now("consumers", "consumers that are subscribed"),
-		paused:    now("paused", "1 while the channel is paused; in the sum of topics, how many are"),
+		discarded: counter("channel_discarded_messages_total", "messages that left without being finished, by why; a reason is there once one has",
+			"topic", "channel", "reason"),
+		unbalanced: now("unbalanced", "1 when what came, what went and what is there do not add up: a fault of the broker's; in the sum of topics, how many do not"),
+		requeued:   count("requeued_messages_total", "messages that a consumer has given back"),
+		timedOut:   count("timed_out_messages_total", "messages that came back as their time in flight was over"),
+		returned:   count("returned_messages_total", "messages that came back as their consumer left"),
+		waiting:    now("waiting_messages", "messages that wait to be delivered, neither in flight nor deferred"),
+		onDisk:     now("waiting_disk_messages", "those of them that are in an overflow on disk"),
+		inFlight:   now("in_flight_messages", "messages that are with consumers"),
+		deferred:   now("deferred_messages", "messages that are not to be delivered yet"),
+		consumers:  now("consumers", "consumers that are subscribed"),
+		paused:     now("paused", "1 while the channel is paused; in the sum of topics, how many are"),
 		oldest: now("oldest_waiting_seconds", "how long ago the message was published that waits for longest, 0 when none does; "+
 			"absent while only disk knows; in the sum of topics, the longest"),
 		delivery: histogram("channel_delivery_seconds", "from publish to the first delivery, deferral included", "topic", "channel"),
@@ -135,7 +137,7 @@ func newChannelFamilies() channelFamilies {
 
 func (f *channelFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.accepted, f.delivered, f.finished, f.discarded, f.requeued, f.timedOut, f.returned, f.waiting, f.onDisk,
-		f.inFlight, f.deferred, f.consumers, f.paused, f.oldest, f.delivery, f.finish}
+		f.inFlight, f.deferred, f.consumers, f.paused, f.oldest, f.unbalanced, f.delivery, f.finish}
 }
 
 // families are all of a broker.

@@ -1,10 +1,12 @@
 package metrics
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol/exposition"
 )
 
@@ -173,7 +175,12 @@ func (e *exporter) channelValues(s *exposition.Scrape, f *flows, l *levels, know
 	s.Value(m.accepted, float64(f.accepted), labels...)
 	s.Value(m.delivered, float64(f.delivered), labels...)
 	s.Value(m.finished, float64(f.finished), labels...)
-	s.Value(m.discarded, float64(f.discarded), labels...)
+	for reason, n := range f.discarded {
+		if n > 0 {
+			s.Value(m.discarded, float64(n), append(slices.Clone(labels), journal.Reason(reason).String())...)
+		}
+	}
+	s.Value(m.unbalanced, float64(l.unbalanced), labels...)
 	s.Value(m.requeued, float64(f.requeued), labels...)
 	s.Value(m.timedOut, float64(f.timedOut), labels...)
 	s.Value(m.returned, float64(f.returned), labels...)
@@ -206,3 +213,12 @@ func delaysOf(s *exposition.Scrape, f *exposition.Family, d *topic.Delays, label
 
 // seconds returns a time in seconds since 1970.
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / float64(time.Second) }
+
+// Bounds returns the bounds of the histograms, for their documentation.
+func Bounds() []string {
+	texts := make([]string, len(topic.DelayBounds))
+	for i, b := range topic.DelayBounds {
+		texts[i] = b.String()
+	}
+	return texts
+}

@@ -47,7 +47,7 @@ type world struct {
 
 func (w *world) add(name string) *topic.Stats {
 	w.births++
-	s := &topic.Stats{Name: name, Born: w.births, Channels: []topic.ChannelStats{{Name: "c", Born: w.births}}}
+	s := &topic.Stats{Name: name, Born: w.births, Channels: []topic.ChannelStats{{Name: "c", Born: w.births, Balanced: true}}}
 	w.topics[name] = s
 	return s
 }
@@ -167,6 +167,7 @@ func TestScrapeOfALargeBrokerIsQuick(t *testing.T) {
 func TestEveryFamilyCanBeShown(t *testing.T) {
 	w := &world{topics: map[string]*topic.Stats{}}
 	publish(w.add("t10"), 1)
+	w.topics["t10"].Channels[0].Counts.Discarded[0] = 1
 	w.topics["t10"].Channels[0].Finished.Counts[0] = 1
 	set := New(Config{MaxTopics: 10, Snapshot: func() Snapshot {
 		s := w.snapshot()

@@ -4,20 +4,22 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 )
 
 // flows are the counters of a topic, those of all its channels in one.
 type flows struct {
-	messages, bytes                                                        uint64
-	accepted, delivered, finished, discarded, requeued, timedOut, returned uint64
-	delivery, finish                                                       topic.Delays
+	messages, bytes                                             uint64
+	accepted, delivered, finished, requeued, timedOut, returned uint64
+	discarded                                                   [journal.Reasons]uint64 // by journal.Reason
+	delivery, finish                                            topic.Delays
 }
 
 // levels are the gauges.
 type levels struct {
 	waiting, onDisk, inFlight, deferred, consumers int64
 	topicWaiting, topicOnDisk                      int64
-	paused, topicPaused                            int
+	paused, topicPaused, unbalanced                int
 	oldest                                         int64 // nanoseconds since 1970; 0 for none
 }
 
@@ -25,7 +27,9 @@ func (f *flows) addChannel(c *topic.ChannelStats) {
 	f.accepted += c.MessageCount
 	f.delivered += deliveries(c)
 	f.finished += c.Counts.Finished
-	f.discarded += c.Counts.Gone() - c.Counts.Finished
+	for i, n := range c.Counts.Discarded {
+		f.discarded[i] += n
+	}
 	f.requeued += c.RequeueCount
 	f.timedOut += c.TimeoutCount
 	f.returned += c.DisconnectRequeueCount
@@ -39,7 +43,9 @@ func (f *flows) add(o *flows) {
 	f.accepted += o.accepted
 	f.delivered += o.delivered
 	f.finished += o.finished
-	f.discarded += o.discarded
+	for i, n := range o.discarded {
+		f.discarded[i] += n
+	}
 	f.requeued += o.requeued
 	f.timedOut += o.timedOut
 	f.returned += o.returned
@@ -64,6 +70,9 @@ func (l *levels) addChannel(c *topic.ChannelStats) {
 	l.consumers += int64(c.Consumers)
 	if c.Paused {
 		l.paused++
+	}
+	if !c.Balanced {
+		l.unbalanced++
 	}
 	if c.OldestAt > 0 && (l.oldest == 0 || c.OldestAt < l.oldest) {
 		l.oldest = c.OldestAt

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"brokerd/protocol/httpapi"
 )
@@ -141,4 +142,13 @@ func ChannelOf(topic httpapi.Topic, channel string) httpapi.Channel {
 		}
 	}
 	return httpapi.Channel{}
+}
+
+// Remote is a process that somebody else has started, at an HTTP address: it can be asked, not ended.
+func Remote(t testing.TB, label, address string) *Process {
+	t.Helper()
+	p := &Process{Name: label, Label: label, HTTP: address,
+		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 5 * time.Second})}
+	t.Cleanup(p.client.Close)
+	return p
 }
