@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"brokerd/protocol"
 	"brokerd/protocol/loglevel"
 )
 
@@ -96,6 +97,9 @@ func (o *Options) checkAddresses() error {
 	}
 	if _, _, err := net.SplitHostPort(o.HTTPSAddress); err != nil && o.TLSCert != "" && o.HTTPSAddress != "" {
 		return refuse("https-address", "must be host:port or empty", o.HTTPSAddress)
+	}
+	if !protocol.ValidHost(o.BroadcastAddress) { // lookups refuse it
+		return refuse("broadcast-address", "must be a host name or an IP address", o.BroadcastAddress)
 	}
 	for _, address := range o.LookupdTCPAddresses {
 		if _, _, err := net.SplitHostPort(address); err != nil {

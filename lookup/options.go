@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -27,6 +28,10 @@ type Options struct {
 	InactiveProducerTimeout time.Duration // a broker silent for longer is hidden; NSQ's brokers ping every 15 s
 	TombstoneLifetime       time.Duration // how long a broker is hidden for a topic that is being deleted there
 
+	ForgetTopicsAfter time.Duration // how long a topic is known that no broker has any more; 0: for good
+
+	TokenFile      string   // who may do what; empty: everybody everything, as far as AllowedNodes does not say otherwise
+	AllowedNodes   []string // CIDRs of networks whose brokers may register without a token; with neither, every broker may
 	AllowedHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
 	AllowedOrigins []string // of pages of other sites that may act here, as https://tools.example.com
 	Insecure       bool     // profiles are for other machines too
@@ -46,6 +51,7 @@ func DefaultOptions() Options {
 		BroadcastAddress:        hostname(),
 		InactiveProducerTimeout: 300 * time.Second,
 		TombstoneLifetime:       45 * time.Second,
+		ForgetTopicsAfter:       24 * time.Hour,
 		LogLevel:                "info",
 		LogPrefix:               "[lookupd] ",
 		LogFormat:               "text",
@@ -76,6 +82,12 @@ func (o Options) Validate() error {
 	if o.LogFormat != "text" && o.LogFormat != "json" {
 		wrong = append(wrong, fmt.Errorf("log format %q is neither text nor json", o.LogFormat))
 	}
+	if o.ForgetTopicsAfter < 0 {
+		wrong = append(wrong, fmt.Errorf("--forget-topics-after %v is negative", o.ForgetTopicsAfter))
+	}
+	if _, err := o.networks(); err != nil {
+		wrong = append(wrong, err)
+	}
 	for _, h := range o.AllowedHosts {
 		if err := httpapi.CheckHost(h); err != nil {
 			wrong = append(wrong, fmt.Errorf("--http-allow-host %w", err))
@@ -87,6 +99,21 @@ func (o Options) Validate() error {
 		}
 	}
 	return errors.Join(wrong...)
+}
+
+// networks returns the networks whose brokers may register without a token.
+func (o Options) networks() (list []netip.Prefix, err error) {
+	for _, text := range o.AllowedNodes {
+		p, err := netip.ParsePrefix(text)
+		if addr, single := netip.ParseAddr(text); single == nil {
+			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--allow-node must be an address or a network as 10.0.0.0/8, not %q", text)
+		}
+		list = append(list, p.Masked())
+	}
+	return list, nil
 }
 
 // minCommandTimeout is four of the pings that NSQ's brokers send.

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"brokerd/lookup/metrics"
 	"brokerd/lookup/registry"
 	"brokerd/lookup/session"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
 )
@@ -31,6 +34,7 @@ type Server struct {
 	metrics  http.Handler                 // answers /metrics
 	handler  atomic.Pointer[http.Handler] // of all requests; replaced by a reload
 	settings settings
+	tokens   *grant.File   // nil without a token file
 	stop     chan struct{} // closed by the first Shutdown
 	failed   chan error
 
@@ -56,8 +60,15 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 		opts: opts, log: log, began: time.Now(), refused: map[string]uint64{},
 		registry: registry.New(registry.Config{
 			InactiveTimeout: opts.InactiveProducerTimeout, TombstoneLifetime: opts.TombstoneLifetime,
+			ForgetAfter: opts.ForgetTopicsAfter, Limits: registry.DefaultLimits(),
 		}, time.Now()),
 		stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
+	}
+	if opts.TokenFile != "" {
+		var err error
+		if s.tokens, err = grant.Open(opts.TokenFile); err != nil {
+			return nil, err
+		}
 	}
 	s.metrics = metrics.New(s.snapshot).Handler(log)
 	s.settings.opts = opts
@@ -70,13 +81,59 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 }
 
 // door is who is let in to HTTP.
-func door(o *Options) httpapi.Door {
-	return httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.AllowedHosts...), Origins: o.AllowedOrigins, Insecure: o.Insecure}
+func (s *Server) door(o *Options) httpapi.Door {
+	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.AllowedHosts...), Origins: o.AllowedOrigins, Insecure: o.Insecure}
+	if s.tokens != nil {
+		d.Guard = httpapi.Tokens{File: s.tokens}
+	}
+	return d
+}
+
+// keepGrants takes over changes of the token file, and cuts off brokers whose tokens are gone, until the lookup is shut down.
+func (s *Server) keepGrants() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { s.tokens.Watch(ctx, s.log) })
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case now := <-tick.C:
+			s.mu.Lock()
+			open := slices.Collect(maps.Keys(s.open))
+			s.mu.Unlock()
+			for _, one := range open {
+				one.Recheck(now)
+			}
+		}
+	}
+}
+
+// exposed says what is open to whoever reaches it from another machine.
+func (s *Server) exposed() (list []string) {
+	if s.tokens != nil {
+		if anonymous := s.tokens.Table().Anonymous().Grants; len(anonymous) > 0 {
+			list = append(list, "whoever sends no token may "+anonymous.String()+", by the token file's line for anonymous")
+		}
+		return list
+	}
+	if len(s.opts.AllowedNodes) == 0 && httpapi.Reachable(s.tcpListener.Addr()) {
+		list = append(list, fmt.Sprintf("whoever reaches %s may register as a broker; --token-file or --allow-node asks who it is", s.tcpListener.Addr()))
+	}
+	if httpapi.Reachable(s.httpListener.Addr()) {
+		list = append(list, fmt.Sprintf("whoever reaches %s may delete topics and channels, and hide brokers; --token-file asks who it is", s.httpListener.Addr()))
+	}
+	return list
 }
 
 func (s *Server) newHandler(o *Options) http.Handler {
 	return httpd.New(httpd.Config{
-		Registry: s.registry, Version: Version, Metrics: s.metrics, Settings: &s.settings, Log: s.log, Door: door(o),
+		Registry: s.registry, Version: Version, Metrics: s.metrics, Settings: &s.settings, Log: s.log, Door: s.door(o),
 	})
 }
 
@@ -107,10 +164,16 @@ func (s *Server) Start(ctx context.Context) error {
 	s.sessions = s.sessionConfig(port(tcp), port(web))
 	s.goroutines.Go(s.accept)
 	s.goroutines.Go(s.serveHTTP)
+	if s.tokens != nil {
+		s.goroutines.Go(s.keepGrants)
+	}
 	s.log.Info("lookup started", "tcp", s.TCPAddr().String(), "http", s.HTTPAddr().String(), "version", Version)
 	// The words of NSQ's daemons: test harnesses and scripts wait for them.
 	s.log.Info("TCP: listening on " + s.TCPAddr().String())
 	s.log.Info("HTTP: listening on " + s.HTTPAddr().String())
+	for _, text := range s.exposed() {
+		s.log.Warn("open to other machines", "what", text)
+	}
 	return nil
 }
 
@@ -153,7 +216,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Lost() string { return "nothing: brokers register again with the next start" }
 
 func (s *Server) sessionConfig(tcpPort, httpPort int) session.Config {
+	networks, err := s.opts.networks()
+	if err != nil { // New has seen to it
+		networks = []netip.Prefix{{}} // nobody's
+	}
 	return session.Config{
+		Gate:     session.Gate{Networks: networks, Tokens: s.tokens},
 		Registry: s.registry, CommandTimeout: s.opts.commandTimeout(), Log: s.log,
 		Identity: lookupwire.LookupInfo{
 			BroadcastAddress: s.opts.BroadcastAddress, Hostname: hostname(),

@@ -1,5 +1,10 @@
 package protocol
 
+import (
+	"net/netip"
+	"strings"
+)
+
 // MaxNameLength is the longest topic or channel name in bytes, the ephemeral suffix included.
 const MaxNameLength = 64
 
@@ -43,3 +48,34 @@ var nameByte = func() (t [256]bool) {
 	t['.'], t['-'], t['_'] = true, true, true
 	return t
 }()
+
+// maxHostLength is the longest host name in bytes.
+const maxHostLength = 253
+
+// ValidHost reports whether others can be told to connect to it: an IP address, one of IPv6 with brackets or without, or a host name of
+// letters, digits, dashes, dots and underscores, which container names have.
+func ValidHost(host string) bool {
+	address := host
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		if address, ok = strings.CutSuffix(inner, "]"); !ok {
+			return false
+		}
+	}
+	if _, err := netip.ParseAddr(address); err == nil {
+		return true
+	}
+	if host == "" || len(host) > maxHostLength || host[0] == '-' {
+		return false
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+		if label == "" || len(label) > 63 {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if !nameByte[c] {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -3,6 +3,7 @@ package httpd
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"brokerd/lookup/registry"
@@ -32,13 +33,15 @@ type Settings interface {
 	Reload() error
 }
 
+// asks are the scopes of which one is needed to be told who has a topic: who may use it may find its brokers.
+const asks = grant.Read | grant.Consume | grant.Publish
+
 // New returns the API.
 func New(cfg Config) *httpapi.Router {
 	a := &api{reg: cfg.Registry, version: cfg.Version, settings: cfg.Settings}
 	log := cfg.Log
 	router := httpapi.NewRouter(log, cfg.Door)
 	manages := httpapi.NeedsOnTopic(grant.Manage)
-	asks := grant.Read | grant.Consume | grant.Publish // who may use a topic may find its brokers
 	for _, route := range []struct {
 		method, path string
 		rule         httpapi.Rule
@@ -98,8 +101,12 @@ func (a *api) info(http.ResponseWriter, *http.Request, httprouter.Params) (any, 
 	return httpapi.LookupInfo{Version: a.version, Release: &build}, nil
 }
 
-func (a *api) topics(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
-	return httpapi.Topics{Topics: a.reg.Topics(time.Now())}, nil
+func (a *api) topics(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	topics := a.reg.Topics(time.Now())
+	if httpapi.CallerOf(req) != nil {
+		topics = slices.DeleteFunc(topics, func(t string) bool { return !httpapi.MaySee(req, asks, t) })
+	}
+	return httpapi.Topics{Topics: topics}, nil
 }
 
 func (a *api) channels(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
@@ -126,8 +133,13 @@ func (a *api) lookup(_ http.ResponseWriter, req *http.Request, _ httprouter.Para
 	return answer, nil
 }
 
-func (a *api) nodes(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+func (a *api) nodes(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
 	nodes := a.reg.Nodes(time.Now())
+	if httpapi.CallerOf(req) != nil {
+		for i := range nodes {
+			nodes[i].Topics = slices.DeleteFunc(nodes[i].Topics, func(t registry.NodeTopic) bool { return !httpapi.MaySee(req, asks, t.Name) })
+		}
+	}
 	answer := httpapi.Nodes{Producers: make([]httpapi.Node, len(nodes))}
 	for i, n := range nodes {
 		to := httpapi.Node{
@@ -149,8 +161,7 @@ func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 	if !protocol.ValidName(topic) {
 		return nil, badRequest("INVALID_ARG_TOPIC")
 	}
-	a.reg.CreateTopic(topic)
-	return nil, nil
+	return nil, full(a.reg.CreateTopic(topic, time.Now()))
 }
 
 func (a *api) deleteTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
@@ -180,8 +191,7 @@ func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprout
 	if err != nil {
 		return nil, err
 	}
-	a.reg.CreateChannel(topic, channel)
-	return nil, nil
+	return nil, full(a.reg.CreateChannel(topic, channel, time.Now()))
 }
 
 func (a *api) deleteChannel(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
@@ -215,6 +225,14 @@ func channelArgs(req *http.Request) (topic, channel string, err error) {
 		return "", "", err
 	}
 	return query.TopicAndChannel()
+}
+
+// full is the answer when there is no room for what is asked for.
+func full(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &httpapi.Error{Code: http.StatusServiceUnavailable, Text: "FULL: " + err.Error()}
 }
 
 func badRequest(text string) error { return &httpapi.Error{Code: http.StatusBadRequest, Text: text} }

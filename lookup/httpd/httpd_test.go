@@ -28,9 +28,13 @@ func ask(h http.Handler, method, uri string) *httptest.ResponseRecorder {
 }
 
 func join(reg *registry.Registry, remote, host string) *registry.Peer {
-	return reg.Join(remote, lookupwire.PeerInfo{
+	p, err := reg.Join(remote, lookupwire.PeerInfo{
 		Version: "1.3.0", TCPPort: 4150, HTTPPort: 4151, Hostname: "host-" + host, BroadcastAddress: host, TopologyZone: "z", TopologyRegion: "r",
 	}, time.Now())
+	if err != nil {
+		panic(err) // there is no limit in these tests
+	}
+	return p
 }
 
 // Each request in turn on one registry: status and body, byte for byte.
@@ -188,7 +192,9 @@ func TestDebugShowsRegistrations(t *testing.T) {
 	p := join(reg, "1.2.3.4:5", "b")
 	reg.Register(p, "t", "c", now)
 	reg.Tombstone("t", "b:4151", now.Add(time.Second))
-	reg.CreateTopic("empty")
+	if err := reg.CreateTopic("empty", time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	var got map[string][]map[string]any
 	body, _ := io.ReadAll(ask(h, "GET", "/debug").Body)
 	if err := json.Unmarshal(body, &got); err != nil {

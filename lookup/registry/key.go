@@ -24,6 +24,8 @@ type record struct {
 type topic struct {
 	key
 	channels []*key // sorted by name
+	asked    bool   // made over HTTP: it stays without a broker
+	orphan   stamp  // since when it has no record; 0 when it has one, or never had
 }
 
 func (k *key) find(p *Peer) (int, bool) {

@@ -181,7 +181,7 @@ func checkAgainstModel(t *rapid.T) {
 		"join": func(t *rapid.T) {
 			host := rapid.SampledFrom([]string{"h1", "h2", "::1"}).Draw(t, "host")
 			m.nextID++
-			p := r.Join(fmt.Sprintf("remote:%d", m.nextID), lookupwire.PeerInfo{BroadcastAddress: host, TCPPort: 1, HTTPPort: 2}, m.now)
+			p := join(r, fmt.Sprintf("remote:%d", m.nextID), lookupwire.PeerInfo{BroadcastAddress: host, TCPPort: 1, HTTPPort: 2}, m.now)
 			m.peers[p], m.ageOf[p] = m.now, m.nextID
 		},
 		"leave": func(t *rapid.T) { p := anyPeer(t); r.Leave(p, m.now); m.leave(p) },
@@ -201,10 +201,14 @@ func checkAgainstModel(t *rapid.T) {
 			topic, channel := topics.Draw(t, "topic"), maybeChannel.Draw(t, "channel")
 			m.know(modelKey{topic, ""}, true)
 			if channel == "" {
-				r.CreateTopic(topic)
+				if err := r.CreateTopic(topic, m.now); err != nil {
+					t.Fatal(err)
+				}
 				return
 			}
-			r.CreateChannel(topic, channel)
+			if err := r.CreateChannel(topic, channel, m.now); err != nil {
+				t.Fatal(err)
+			}
 			m.know(modelKey{topic, channel}, true)
 		},
 		"delete topic": func(t *rapid.T) {
@@ -242,6 +246,13 @@ func compare(t *rapid.T, r *Registry, m *model) {
 		if !slices.Equal(got, want) {
 			t.Fatalf("%s: got %q, want %q", what, got, want)
 		}
+	}
+	held := 0
+	for _, k := range m.has {
+		held += len(k)
+	}
+	if r.records != held {
+		t.Fatalf("%d records are counted, there are %d", r.records, held)
 	}
 	var known []string
 	for _, topic := range []string{"a", "b", "e#ephemeral"} {

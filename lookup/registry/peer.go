@@ -22,7 +22,8 @@ type Peer struct {
 
 	heard atomic.Int64 // stamp of the last Join or Ping; atomic because pings take no lock
 
-	topics map[*topic]struct{} // guarded by Registry.mu; nil when the peer has left
+	topics  map[*topic]struct{} // guarded by Registry.mu; nil when the peer has left
+	records int                 // guarded by Registry.mu: of its topics and channels
 }
 
 // Info returns what the broker said of itself.
@@ -30,6 +31,14 @@ func (p *Peer) Info() lookupwire.PeerInfo { return p.info }
 
 // RemoteAddress returns ip:port of the connection; it is the peer's id.
 func (p *Peer) RemoteAddress() string { return p.remote }
+
+// host is the address that the peer connected from, without its port.
+func (p *Peer) host() string {
+	if i := strings.LastIndexByte(p.remote, ':'); i >= 0 {
+		return p.remote[:i]
+	}
+	return p.remote
+}
 
 // compare orders peers as all lists show them. Connections of one broker are neighbours, the oldest first.
 func (p *Peer) compare(q *Peer) int {

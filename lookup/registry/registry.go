@@ -12,6 +12,10 @@ import (
 type Config struct {
 	InactiveTimeout   time.Duration // a peer silent for longer is hidden
 	TombstoneLifetime time.Duration // how long a tombstone hides; 0 or less: tombstones hide nothing
+
+	// ForgetAfter is how long a topic is known that no broker has any more, unless it was made over HTTP. 0 is for good.
+	ForgetAfter time.Duration
+	Limits      Limits
 }
 
 // Registry is what a lookup knows. It is safe for concurrent use. Times that are passed to it are expected not to go back;
@@ -21,11 +25,17 @@ type Registry struct {
 	start    time.Time
 	inactive stamp
 
-	mu     sync.RWMutex
-	age    uint64            // guarded by mu, as all below: peers that ever joined
-	peers  []*Peer           // sorted
-	topics map[string]*topic // by name
-	graves graves
+	forget stamp
+	limits Limits
+
+	mu      sync.RWMutex
+	age     uint64            // guarded by mu, as all below: peers that ever joined
+	records int               // of all peers
+	hosts   map[string]int    // peers by the address that they connected from
+	orphans []orphan          // in the order in which they came to be
+	peers   []*Peer           // sorted
+	topics  map[string]*topic // by name
+	graves  graves
 }
 
 // New returns an empty Registry.
@@ -33,22 +43,25 @@ func New(cfg Config, now time.Time) *Registry {
 	return &Registry{
 		start:    now,
 		inactive: stamp(cfg.InactiveTimeout),
-		topics:   map[string]*topic{},
-		graves:   graves{lifetime: stamp(cfg.TombstoneLifetime), at: map[grave]stamp{}},
+		topics:   map[string]*topic{}, forget: stamp(cfg.ForgetAfter), limits: cfg.Limits, hosts: map[string]int{},
+		graves: graves{lifetime: stamp(cfg.TombstoneLifetime), at: map[grave]stamp{}},
 	}
 }
 
-// Join adds a broker's connection, remote being its ip:port.
-func (r *Registry) Join(remote string, info lookupwire.PeerInfo, now time.Time) *Peer {
+// Join adds a broker's connection, remote being its ip:port. The error is ErrTooManyPeers or ErrTooManyOfHost.
+func (r *Registry) Join(remote string, info lookupwire.PeerInfo, now time.Time) (*Peer, error) {
 	p := &Peer{remote: remote, info: info, node: peerNode(info), topics: map[*topic]struct{}{}}
 	p.heard.Store(int64(r.stamp(now)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.admitLocked(p.host()); err != nil {
+		return nil, err
+	}
 	r.age++
 	p.age = r.age
 	i, _ := slices.BinarySearchFunc(r.peers, p, (*Peer).compare)
 	r.peers = slices.Insert(r.peers, i, p)
-	return p
+	return p, nil
 }
 
 // Ping notes a sign of life. It takes no lock.
@@ -65,21 +78,27 @@ func (r *Registry) Leave(p *Peer, now time.Time) {
 		return
 	}
 	r.peers = slices.Delete(r.peers, i, i+1)
+	r.leftLocked(p.host())
 	for t := range p.topics {
-		t.removeFromChannels(p, &r.graves, at, true)
+		r.recordsGone(p, t.removeFromChannels(p, &r.graves, at, true))
 		rec := r.removeFromTopicLocked(t, p, at)
 		r.graves.keep(grave{t.name, "", p.node}, rec.tombstone, at)
 	}
 	p.topics = nil
+	r.forgetLocked(at)
 }
 
-// Register notes that the peer has the topic and, unless it is empty, the channel.
-func (r *Registry) Register(p *Peer, topicName, channelName string, now time.Time) {
+// Register notes that the peer has the topic and, unless it is empty, the channel. When it has no room for them it notes nothing; the
+// error then is ErrTooManyOfPeer or ErrFull.
+func (r *Registry) Register(p *Peer, topicName, channelName string, now time.Time) error {
 	at := r.stamp(now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p.topics == nil {
-		return
+		return nil
+	}
+	if err := r.roomLocked(p, topicName, channelName, at); err != nil {
+		return err
 	}
 	t := r.makeTopicLocked(topicName)
 	hidden := r.addLocked(&t.key, grave{topicName, "", p.node}, p, 0, at)
@@ -87,6 +106,7 @@ func (r *Registry) Register(p *Peer, topicName, channelName string, now time.Tim
 		r.addLocked(t.makeChannel(channelName), grave{topicName, channelName, p.node}, p, hidden, at)
 	}
 	p.topics[t] = struct{}{}
+	return nil
 }
 
 // Unregister notes that the peer no longer has the channel or, when that is empty, the topic, and returns of how many
@@ -102,10 +122,14 @@ func (r *Registry) Unregister(p *Peer, topicName, channelName string, now time.T
 	if _, has := p.topics[t]; has {
 		if channelName == "" {
 			channels = t.removeFromChannels(p, &r.graves, at, false)
+			r.recordsGone(p, channels)
 			r.removeFromTopicLocked(t, p, at)
 		} else if i, found := t.findChannel(channelName); found {
-			if _, had := t.channels[i].remove(p, &r.graves, at); had && t.channels[i].spent() {
-				t.channels = slices.Delete(t.channels, i, i+1)
+			if _, had := t.channels[i].remove(p, &r.graves, at); had {
+				r.recordGone(p)
+				if t.channels[i].spent() {
+					t.channels = slices.Delete(t.channels, i, i+1)
+				}
 			}
 		}
 	}
@@ -113,20 +137,29 @@ func (r *Registry) Unregister(p *Peer, topicName, channelName string, now time.T
 	return channels
 }
 
-// CreateTopic makes the topic known without a broker.
-func (r *Registry) CreateTopic(name string) {
+// CreateTopic makes the topic known without a broker. The error is ErrFull.
+func (r *Registry) CreateTopic(name string, now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.makeTopicLocked(name).kept = true
+	if err := r.roomLocked(nil, name, "", r.stamp(now)); err != nil {
+		return err
+	}
+	t := r.makeTopicLocked(name)
+	t.kept, t.asked = true, true
+	return nil
 }
 
-// CreateChannel makes the topic and its channel known without a broker.
-func (r *Registry) CreateChannel(topicName, channelName string) {
+// CreateChannel makes the topic and its channel known without a broker. The error is ErrFull.
+func (r *Registry) CreateChannel(topicName, channelName string, now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.roomLocked(nil, topicName, channelName, r.stamp(now)); err != nil {
+		return err
+	}
 	t := r.makeTopicLocked(topicName)
-	t.kept = true
+	t.kept, t.asked = true, true
 	t.makeChannel(channelName).kept = true
+	return nil
 }
 
 // DeleteTopic forgets the topic, its channels and all records of them, and leaves tombstones for the brokers that had the
@@ -139,6 +172,10 @@ func (r *Registry) DeleteTopic(name string, now time.Time) {
 	if t == nil {
 		return
 	}
+	for _, c := range t.channels {
+		r.dropLocked(c.records)
+	}
+	r.dropLocked(t.records)
 	for _, rec := range t.records {
 		delete(rec.peer.topics, t)
 		r.graves.keep(grave{name, "", rec.peer.node}, at, at)
@@ -161,6 +198,7 @@ func (r *Registry) DeleteChannel(topicName, channelName string, now time.Time) b
 		return false
 	}
 	c := t.channels[i]
+	r.dropLocked(c.records)
 	for _, rec := range c.records {
 		r.graves.keep(grave{topicName, channelName, rec.peer.node}, at, at)
 	}
@@ -205,6 +243,8 @@ func (r *Registry) addLocked(k *key, g grave, p *Peer, under, now stamp) stamp {
 		tombstone := max(r.graves.take(g, now), under)
 		k.kept = k.kept || tombstone == 0
 		k.records = slices.Insert(k.records, i, record{p, tombstone})
+		p.records++
+		r.records++
 	}
 	if tombstone := k.records[i].tombstone; r.graves.holds(tombstone, now) {
 		return tombstone
@@ -216,8 +256,12 @@ func (r *Registry) addLocked(k *key, g grave, p *Peer, under, now stamp) stamp {
 func (r *Registry) removeFromTopicLocked(t *topic, p *Peer, now stamp) record {
 	rec, _ := t.remove(p, &r.graves, now)
 	delete(p.topics, t)
-	if t.spent() {
+	r.recordGone(p)
+	switch {
+	case t.spent():
 		delete(r.topics, t.name)
+	case len(t.records) == 0 && !t.asked:
+		r.orphanLocked(t, now)
 	}
 	return rec
 }

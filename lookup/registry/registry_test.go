@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -49,14 +50,14 @@ func TestDeletedTopicDoesNotComeBackByItself(t *testing.T) {
 		}},
 		{"reconnects", func(r *Registry, p *Peer, now time.Time) *Peer {
 			r.Leave(p, now)
-			p = r.Join("new:1", p.Info(), now)
+			p = join(r, "new:1", p.Info(), now)
 			r.Register(p, "t", "c", now)
 			return p
 		}},
 		{"reconnects twice", func(r *Registry, p *Peer, now time.Time) *Peer {
 			for range 2 {
 				r.Leave(p, now)
-				p = r.Join("new:1", p.Info(), now)
+				p = join(r, "new:1", p.Info(), now)
 				r.Register(p, "t", "c", now)
 			}
 			return p
@@ -64,7 +65,7 @@ func TestDeletedTopicDoesNotComeBackByItself(t *testing.T) {
 	} {
 		t.Run(between.name, func(t *testing.T) {
 			r, now := newRegistry(), epoch
-			p := r.Join("a:1", broker("a"), now)
+			p := join(r, "a:1", broker("a"), now)
 			r.Register(p, "t", "c", now)
 			r.DeleteTopic("t", now)
 			now = now.Add(2 * time.Second)
@@ -92,7 +93,7 @@ func TestDeletedTopicDoesNotComeBackByItself(t *testing.T) {
 
 func TestNewLifeOfADeletedTopicIsToldAtOnce(t *testing.T) {
 	r, now := newRegistry(), epoch
-	p := r.Join("a:1", broker("a"), now)
+	p := join(r, "a:1", broker("a"), now)
 	r.Register(p, "t", "c", now)
 	r.DeleteTopic("t", now)
 	r.Unregister(p, "t", "c", now)
@@ -102,7 +103,7 @@ func TestNewLifeOfADeletedTopicIsToldAtOnce(t *testing.T) {
 	expect(t, "channel", r.Channels("t", now), []string{"c"})
 
 	r.DeleteTopic("t", now)
-	q := r.Join("b:1", broker("b"), now)
+	q := join(r, "b:1", broker("b"), now)
 	r.Register(p, "t", "c", now)
 	r.Register(q, "t", "d", now)
 	expect(t, "another broker", told(r, "t", now), []string{"b:1"})
@@ -112,7 +113,7 @@ func TestNewLifeOfADeletedTopicIsToldAtOnce(t *testing.T) {
 // A broker on which the deletion failed still has messages: it is told again when the tombstone lapses.
 func TestBrokerThatKeepsADeletedTopicIsToldAgain(t *testing.T) {
 	r, now := newRegistry(), epoch
-	p := r.Join("a:1", broker("a"), now)
+	p := join(r, "a:1", broker("a"), now)
 	r.Register(p, "t", "c", now)
 	r.DeleteTopic("t", now)
 	r.Register(p, "t", "c", now.Add(time.Second))
@@ -125,11 +126,11 @@ func TestBrokerThatKeepsADeletedTopicIsToldAgain(t *testing.T) {
 
 func TestDeletedChannelDoesNotComeBackByItself(t *testing.T) {
 	r, now := newRegistry(), epoch
-	p := r.Join("a:1", broker("a"), now)
+	p := join(r, "a:1", broker("a"), now)
 	r.Register(p, "t", "c", now)
 	expect(t, "known", r.DeleteChannel("t", "c", now), true)
 	r.Leave(p, now)
-	p = r.Join("a:2", broker("a"), now)
+	p = join(r, "a:2", broker("a"), now)
 	r.Register(p, "t", "c", now)
 	expect(t, "hidden", r.Channels("t", now), []string{})
 	expect(t, "deleted already", r.DeleteChannel("t", "c", now), false)
@@ -157,7 +158,7 @@ func TestTombstoneNamesABrokerInAnySpelling(t *testing.T) {
 		{"2001:db8::1", "[2001:db8::2]:4151", false},
 	} {
 		r := newRegistry()
-		p := r.Join("a:1", broker(c.broadcast), epoch)
+		p := join(r, "a:1", broker(c.broadcast), epoch)
 		r.Register(p, "t", "", epoch)
 		r.Register(p, "other", "", epoch)
 		hidden := r.Tombstone("t", c.node, epoch) == 1
@@ -171,11 +172,11 @@ func TestTombstoneNamesABrokerInAnySpelling(t *testing.T) {
 
 func TestTombstoneStaysWithABrokerThatReconnects(t *testing.T) {
 	r, now := newRegistry(), epoch
-	p := r.Join("a:1", broker("a"), now)
+	p := join(r, "a:1", broker("a"), now)
 	r.Register(p, "t", "", now)
 	r.Tombstone("t", "a:4151", now)
 	r.Leave(p, now.Add(time.Second))
-	p = r.Join("a:2", broker("a"), now.Add(2*time.Second))
+	p = join(r, "a:2", broker("a"), now.Add(2*time.Second))
 	r.Register(p, "t", "", now.Add(2*time.Second))
 	expect(t, "within", told(r, "t", now.Add(44*time.Second)), remotes(nil))
 	expect(t, "node's topics", r.Nodes(now.Add(44 * time.Second))[0].Topics, []NodeTopic{{"t", true}})
@@ -188,7 +189,7 @@ func TestEphemeralKeysGoWithTheirLastBroker(t *testing.T) {
 		"disconnect":       func(r *Registry, p *Peer) { r.Leave(p, epoch) },
 	} {
 		r := newRegistry()
-		p, q := r.Join("a:1", broker("a"), epoch), r.Join("b:1", broker("b"), epoch)
+		p, q := join(r, "a:1", broker("a"), epoch), join(r, "b:1", broker("b"), epoch)
 		for _, peer := range []*Peer{p, q} {
 			r.Register(peer, "t", "c", epoch)
 			r.Register(peer, "t", "d#ephemeral", epoch)
@@ -206,14 +207,14 @@ func TestEphemeralKeysGoWithTheirLastBroker(t *testing.T) {
 // A broker's dead connection that nobody noticed is not told beside its living one.
 func TestBrokerIsToldOnce(t *testing.T) {
 	r := newRegistry()
-	old := r.Join("a:1", broker("a"), epoch)
+	old := join(r, "a:1", broker("a"), epoch)
 	r.Register(old, "t", "", epoch)
 	r.Register(old, "only-old", "", epoch)
-	live := r.Join("a:2", broker("a"), epoch.Add(time.Minute))
+	live := join(r, "a:2", broker("a"), epoch.Add(time.Minute))
 	r.Register(live, "t", "", epoch.Add(time.Minute))
 	same := broker("a")
 	same.Hostname = "another host behind one name"
-	r.Register(r.Join("a:3", same, epoch), "t", "", epoch)
+	r.Register(join(r, "a:3", same, epoch), "t", "", epoch)
 	now := epoch.Add(2 * time.Minute)
 	expect(t, "topic", told(r, "t", now), []string{"a:2", "a:3"})
 	expect(t, "not registered again yet", told(r, "only-old", now), []string{"a:1"})
@@ -224,7 +225,7 @@ func TestBrokerIsToldOnce(t *testing.T) {
 
 func TestPeerThatLeftIsNotListenedTo(t *testing.T) {
 	r := newRegistry()
-	p := r.Join("a:1", broker("a"), epoch)
+	p := join(r, "a:1", broker("a"), epoch)
 	r.Leave(p, epoch)
 	r.Register(p, "t", "c", epoch)
 	r.Unregister(p, "t", "", epoch)
@@ -236,7 +237,7 @@ func TestPeerThatLeftIsNotListenedTo(t *testing.T) {
 // Deleting again and again does not fill the memory with tombstones.
 func TestLapsedTombstonesAreForgotten(t *testing.T) {
 	r, now := newRegistry(), epoch
-	p := r.Join("a:1", broker("a"), now)
+	p := join(r, "a:1", broker("a"), now)
 	for i := range 1000 {
 		topic := fmt.Sprint("t", i)
 		r.Register(p, topic, "", now)
@@ -250,7 +251,7 @@ func TestLapsedTombstonesAreForgotten(t *testing.T) {
 
 func TestPingWaitsForNoLock(t *testing.T) {
 	r := newRegistry()
-	p := r.Join("a:1", broker("a"), epoch)
+	p := join(r, "a:1", broker("a"), epoch)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := testing.AllocsPerRun(100, func() { r.Ping(p, epoch.Add(time.Hour)) }); n != 0 {
@@ -263,7 +264,7 @@ func TestPingWaitsForNoLock(t *testing.T) {
 
 func TestRecordsShowEverything(t *testing.T) {
 	r := newRegistry()
-	p := r.Join("a:1", broker("a"), epoch)
+	p := join(r, "a:1", broker("a"), epoch)
 	r.Register(p, "t", "c", epoch)
 	r.Tombstone("t", "a:4151", epoch.Add(time.Second))
 	late := epoch.Add(time.Hour)
@@ -278,4 +279,60 @@ func TestRecordsShowEverything(t *testing.T) {
 		"client" + "" + "" + "false -6795364578871345152 true",
 		"topic" + "t" + "" + "true 1700000001000000000 true",
 	})
+}
+
+func join(r *Registry, remote string, info lookupwire.PeerInfo, now time.Time) *Peer {
+	p, err := r.Join(remote, info, now)
+	if err != nil {
+		panic(err) // there is no limit in these tests
+	}
+	return p
+}
+
+// TestTopicsOfDeadBrokersGo: when nobody has had them for long, or sooner when there is no room; not what was made over HTTP, and not what
+// a broker has again.
+func TestTopicsOfDeadBrokersGo(t *testing.T) {
+	now := epoch
+	r := New(Config{InactiveTimeout: time.Hour, ForgetAfter: time.Hour, Limits: Limits{Topics: 5}}, now)
+	create := func(topic string) error { return r.CreateTopic(topic, now) }
+	if err := create("asked"); err != nil {
+		t.Fatal(err)
+	}
+	p := join(r, "a:1", broker("a"), now)
+	for _, topic := range []string{"old", "asked", "back"} {
+		if err := r.Register(p, topic, "c", now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Leave(p, now)
+	now = now.Add(30 * time.Minute)
+	p = join(r, "a:2", broker("a"), now)
+	if err := r.Register(p, "back", "", now); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Topics(now); len(got) != 3 {
+		t.Errorf("too early: %q", got)
+	}
+	now = now.Add(31 * time.Minute)
+	r.Leave(p, now)
+	if got := r.Topics(now); !slices.Equal(got, []string{"asked", "back"}) {
+		t.Errorf("after its time: %q", got)
+	}
+	for _, topic := range []string{"x", "y", "z"} {
+		if err := create(topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := create("last"); err != nil {
+		t.Errorf("a topic that nobody has did not make room: %v", err)
+	}
+	if err := create("one too many"); !errors.Is(err, ErrFull) {
+		t.Errorf("there was room: %v", err)
+	}
+	if err := create("x"); err != nil {
+		t.Errorf("a topic that is known needs room: %v", err)
+	}
+	if got := r.Topics(now); !slices.Equal(got, []string{"asked", "last", "x", "y", "z"}) {
+		t.Errorf("in the end: %q", got)
+	}
 }

@@ -6,9 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"brokerd/lookup/registry"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/lookupwire"
 )
 
@@ -25,6 +27,7 @@ type Config struct {
 	Registry       *registry.Registry
 	Identity       lookupwire.LookupInfo // the answer to IDENTIFY
 	CommandTimeout time.Duration         // longest silence between two commands; NSQ's brokers ping every 15 s
+	Gate           Gate                  // who may register
 	Log            *slog.Logger
 }
 
@@ -35,6 +38,8 @@ type Session struct {
 	in   *bufio.Reader
 	out  []byte         // replies not yet written
 	peer *registry.Peer // nil until IDENTIFY
+
+	caller atomic.Pointer[grant.Caller] // by a token; nil for one that may register anything. Atomic because Recheck renews it
 }
 
 // New returns a session that has not read anything.
@@ -113,8 +118,13 @@ func (s *Session) execute(cmd lookupwire.Command) error {
 	case lookupwire.Identify:
 		return s.identify()
 	case lookupwire.Register, lookupwire.Unregister:
-		if err := s.registration(cmd); err != nil {
+		switch refused, err := s.registration(cmd); {
+		case err != nil:
 			return err
+		case refused != nil:
+			s.cfg.Log.Warn("registration refused", "remote", s.RemoteAddress(), "reason", refused.Error())
+			s.out = lookupwire.AppendReply(s.out, refused.Error())
+			return nil
 		}
 	default:
 		return lookupwire.ErrUnknownCommand(cmd.Word)
@@ -143,32 +153,46 @@ func (s *Session) identify() error {
 	if err != nil {
 		return err
 	}
-	s.peer = s.cfg.Registry.Join(s.RemoteAddress(), info, time.Now())
+	caller, err := s.cfg.Gate.caller(s.conn.RemoteAddr(), info.Token)
+	if err != nil {
+		return err
+	}
+	s.caller.Store(caller)
+	info.Token = ""
+	if s.peer, err = s.cfg.Registry.Join(s.RemoteAddress(), info, time.Now()); err != nil {
+		return &lookupwire.Error{Code: lookupwire.CodeFull, Desc: "IDENTIFY " + err.Error(), Err: err}
+	}
 	s.cfg.Log.Info("broker joined", "remote", s.RemoteAddress(), "broadcast", info.BroadcastAddress,
 		"tcp_port", info.TCPPort, "http_port", info.HTTPPort, "version", info.Version)
 	s.out = lookupwire.AppendIdentifyReply(s.out, s.cfg.Identity)
 	return nil
 }
 
-// registration does REGISTER and UNREGISTER.
-func (s *Session) registration(cmd lookupwire.Command) error {
+// registration does REGISTER and UNREGISTER. What is refused is told to the broker, whose other topics stay: closing the connection would take
+// them too. Unlike that, an error ends it.
+func (s *Session) registration(cmd lookupwire.Command) (refused *lookupwire.Error, err error) {
 	if s.peer == nil {
-		return lookupwire.ErrMustIdentify()
+		return nil, lookupwire.ErrMustIdentify()
 	}
 	topic, channel, err := cmd.Names()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if string(cmd.Word) == lookupwire.Register {
-		s.cfg.Registry.Register(s.peer, topic, channel, time.Now())
+		if refused := s.mayRegister(topic); refused != nil {
+			return refused, nil
+		}
+		if err := s.cfg.Registry.Register(s.peer, topic, channel, time.Now()); err != nil {
+			return &lookupwire.Error{Code: lookupwire.CodeFull, Desc: "REGISTER " + err.Error()}, nil
+		}
 		s.cfg.Log.Debug("registered", "remote", s.RemoteAddress(), "topic", topic, "channel", channel)
-		return nil
+		return nil, nil
 	}
 	if n := s.cfg.Registry.Unregister(s.peer, topic, channel, time.Now()); n > 0 {
 		s.cfg.Log.Warn("topic unregistered before its channels", "remote", s.RemoteAddress(), "topic", topic, "channels", n)
 	}
 	s.cfg.Log.Debug("unregistered", "remote", s.RemoteAddress(), "topic", topic, "channel", channel)
-	return nil
+	return nil, nil
 }
 
 // refuse sends the error, best effort, and gives the broker a moment to read it.

@@ -9,6 +9,9 @@ const (
 	CodeBadTopic    = "E_BAD_TOPIC"    // not a topic's name
 	CodeBadChannel  = "E_BAD_CHANNEL"  // not a channel's name
 	CodeBadBody     = "E_BAD_BODY"     // the body of IDENTIFY
+
+	CodeUnauthorized = "E_UNAUTHORIZED" // lookupd's own: a broker that may not register here, or not this topic
+	CodeFull         = "E_FULL"         // lookupd's own: no room for one more
 )
 
 // Error is a refusal by the lookup. Every one of them is followed by the end of the connection.

@@ -5,6 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"brokerd/protocol"
 )
 
 // MaxIdentifyBody is the longest body of IDENTIFY that a lookup reads, in bytes. A broker sends about 250.
@@ -20,6 +25,8 @@ type PeerInfo struct {
 	BroadcastAddress string `json:"broadcast_address"` // required: host name or IP address, IPv6 without brackets
 	TopologyZone     string `json:"topology_zone"`
 	TopologyRegion   string `json:"topology_region"`
+
+	Token string `json:"token,omitempty"` // brokerd's own: who it is, where a lookup asks for that
 }
 
 // LookupInfo is what a lookup answers to IDENTIFY. The order of its fields is that of the keys on the wire.
@@ -35,6 +42,7 @@ type LookupInfo struct {
 var (
 	ErrBodySize      = errors.New("size of the body out of range")
 	ErrMissingFields = errors.New("a required field is empty")
+	ErrBadField      = errors.New("a field is not what it must be")
 )
 
 // IdentifyBodySize reads the four bytes before the body. A size below 0 or above MaxIdentifyBody is an *Error.
@@ -70,7 +78,33 @@ func ParseIdentify(body []byte) (PeerInfo, error) {
 	if info.BroadcastAddress == "" || info.TCPPort == 0 || info.HTTPPort == 0 || info.Version == "" {
 		return PeerInfo{}, &Error{Code: CodeBadBody, Desc: "IDENTIFY missing fields", Err: ErrMissingFields}
 	}
+	if field, must := info.wrong(); field != "" {
+		return PeerInfo{}, &Error{Code: CodeBadBody, Desc: fmt.Sprintf("IDENTIFY %s must be %s", field, must), Err: ErrBadField}
+	}
 	return info, nil
+}
+
+// maxText is the longest text that a broker may say of itself, in bytes: that of a host name.
+const maxText = 255
+
+// wrong returns the field that cannot be, and what it must be. Consumers connect to the address, and pages show the texts.
+func (info *PeerInfo) wrong() (field, must string) {
+	switch {
+	case !protocol.ValidHost(info.BroadcastAddress):
+		return "broadcast_address", "a host name or an IP address"
+	case info.TCPPort < 1 || info.TCPPort > 65535:
+		return "tcp_port", "1 to 65535"
+	case info.HTTPPort < -1 || info.HTTPPort > 65535:
+		return "http_port", "1 to 65535, or -1 for none"
+	}
+	for _, text := range []struct{ field, value string }{
+		{"version", info.Version}, {"hostname", info.Hostname}, {"topology_zone", info.TopologyZone}, {"topology_region", info.TopologyRegion},
+	} {
+		if len(text.value) > maxText || !utf8.ValidString(text.value) || strings.ContainsFunc(text.value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return text.field, fmt.Sprintf("%d bytes of printable text at most", maxText)
+		}
+	}
+	return "", ""
 }
 
 // AppendIdentify appends the IDENTIFY command with its body.
