@@ -103,6 +103,7 @@ func (c *Cluster) startLookup(ctx context.Context, l *lookup) <-chan struct{} {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if err == nil {
+			c.bound(l.address, &nodes, &topics)
 			l.nodes, l.topics, l.version = nodes.Producers, topics.Topics, info.Version
 		}
 		l.done(at, err)
@@ -213,19 +214,27 @@ func (c *Cluster) adopt(now time.Time) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	named, silent := map[string]bool{}, false
+	named, silent, left := map[string]bool{}, false, 0
 	for _, l := range c.lists {
 		silent = silent || l.err != nil || l.at.IsZero()
 		for _, n := range l.nodes {
 			address := n.HTTPAddress()
 			named[address] = true
 			b := c.nodes[address]
+			if b == nil && len(c.nodes) >= maxBrokers {
+				left++
+				continue
+			}
 			if b == nil {
 				b = &broker{address: address}
 				c.nodes[address] = b
 			}
 			b.info = n.Producer
 		}
+	}
+	if left != c.left {
+		c.left = left
+		c.cfg.Log.Warn("lookups name more brokers than are asked; those that were known first are", "asked", maxBrokers, "left_out", left)
 	}
 	for address, b := range c.nodes {
 		since, gone := c.gone[b]

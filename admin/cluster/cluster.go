@@ -57,6 +57,7 @@ type Cluster struct {
 	nodes map[string]*broker // by address that is asked; guarded by mu, as what it points to is
 
 	gone map[*broker]time.Time // named by no lookup since; guarded by mu
+	left int                   // brokers that were named and are not asked; guarded by mu
 
 	seq uint64 // of the newest View; guarded by mu
 }

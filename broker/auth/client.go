@@ -66,7 +66,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
 	c.http = &http.Client{
-		Timeout: cfg.RequestTimeout,
+		Timeout:       cfg.RequestTimeout,
+		CheckRedirect: sameHost,
 		Transport: &http.Transport{
 			DialContext:         dialer.DialContext,
 			TLSClientConfig:     cfg.TLS,
@@ -76,6 +77,17 @@ func New(cfg Config) (*Client, error) {
 		},
 	}
 	return c, nil
+}
+
+// errElsewhere ends a redirect to another host: the secret is in the question.
+var errElsewhere = errors.New("it leads to another host")
+
+// sameHost lets an auth daemon lead to another path only.
+func sameHost(req *http.Request, via []*http.Request) error {
+	if len(via) > 3 || req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
+		return errElsewhere
+	}
+	return nil
 }
 
 // Close drops the idle connections.
@@ -130,7 +142,7 @@ func (c *Client) ask(ctx context.Context, endpoint string, id Identity) (*State,
 	case err != nil:
 		return nil, err
 	case status != http.StatusOK:
-		return nil, fmt.Errorf("got response %d %q", status, body[:min(len(body), 200)])
+		return nil, fmt.Errorf("got response %d", status) // its body may repeat the secret
 	}
 	return parseAnswer(body, time.Now(), c.anchored)
 }

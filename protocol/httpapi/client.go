@@ -13,11 +13,14 @@ import (
 	"net/url"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 )
 
-// maxAnswer is the longest answer that is read, in bytes: over a million channels of a broker's /stats.
-const maxAnswer = 512 << 20
+// maxAnswer is the longest answer that is read, in bytes, once it is decompressed: over 60,000 channels of a broker's /stats. A daemon that
+// is none may send without end.
+const maxAnswer = 32 << 20
 
 // ClientConfig is the tunable part of an HTTPClient.
 type ClientConfig struct {
@@ -31,20 +34,22 @@ type ClientConfig struct {
 // largeAnswer is from how many bytes on answers take turns in being decoded.
 const largeAnswer = 64 << 10
 
-// HTTPClient asks daemons over HTTP. It keeps connections, follows no proxy of the environment, and retries over https when
+// HTTPClient asks daemons over HTTP. It keeps connections, follows no redirect and no proxy of the environment, and retries over https when
 // a broker's plain-text port refuses with TLS_REQUIRED. It is safe for concurrent use.
 type HTTPClient struct {
 	c     *http.Client
 	agent string
 	token string
+	reads reads         // of large answers
 	turns chan struct{} // of decoding a large answer: as many as processors, or a hundred at once would leave none for anybody else
 }
 
 // NewHTTPClient returns a client with no connection yet.
 func NewHTTPClient(cfg ClientConfig) *HTTPClient {
 	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
-	return &HTTPClient{agent: cfg.UserAgent, token: cfg.Token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), c: &http.Client{
-		Timeout: cfg.RequestTimeout,
+	return &HTTPClient{agent: cfg.UserAgent, token: cfg.Token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), reads: newReads(), c: &http.Client{
+		Timeout:       cfg.RequestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // no daemon leads elsewhere
 		Transport: &http.Transport{
 			DialContext:         dialer.DialContext,
 			TLSClientConfig:     cfg.TLS,
@@ -65,8 +70,36 @@ type StatusError struct {
 	Body   []byte
 }
 
-// Error returns NSQ's text: got response 404 Not Found "{\"message\":\"TOPIC_NOT_FOUND\"}".
-func (e *StatusError) Error() string { return fmt.Sprintf("got response %s %q", e.Status, e.Body) }
+// Error returns NSQ's text: got response 404 Not Found "{\"message\":\"TOPIC_NOT_FOUND\"}". A body that is not such a word is left out: who
+// answers may be no daemon, and what it says nobody's business.
+func (e *StatusError) Error() string {
+	word := e.Message()
+	if i := strings.IndexFunc(word, func(r rune) bool { return !(r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_') }); i >= 0 {
+		if word[i] != ':' {
+			return fmt.Sprintf("got response %d %s", e.Code, http.StatusText(e.Code))
+		}
+		word = word[:i]
+	}
+	if word == "" {
+		return fmt.Sprintf("got response %d %s", e.Code, http.StatusText(e.Code))
+	}
+	return fmt.Sprintf("got response %d %s %q", e.Code, http.StatusText(e.Code), `{"message":"`+word+`"}`)
+}
+
+// maxMessage is the longest text of a refusal that is shown, in bytes.
+const maxMessage = 1000
+
+// Message returns the text of a V1 refusal, empty when the body is none, or holds what cannot be printed.
+func (e *StatusError) Message() string {
+	var answer struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(e.Body, &answer) != nil || len(answer.Message) > maxMessage ||
+		strings.ContainsFunc(answer.Message, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return ""
+	}
+	return answer.Message
+}
 
 // Get asks for rawURL and decodes the JSON of the answer into v, or drops it when v is nil. The error is a *StatusError for
 // an answer other than 200.
@@ -141,14 +174,16 @@ func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byt
 		return nil, err
 	}
 	defer resp.Body.Close() // its error is of no use after the body was read
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
+	if resp.StatusCode != http.StatusOK {
+		refusal, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+		if err != nil {
+			return nil, fmt.Errorf("read the answer of %s: %w", rawURL, err)
+		}
+		return nil, &StatusError{Code: resp.StatusCode, Status: resp.Status, Body: refusal}
+	}
+	answer, err := c.reads.all(ctx, resp.Body)
+	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", rawURL, err)
-	case resp.StatusCode != http.StatusOK:
-		return nil, &StatusError{Code: resp.StatusCode, Status: resp.Status, Body: answer}
-	case len(answer) > maxAnswer:
-		return nil, fmt.Errorf("answer of %s is over %d bytes", rawURL, maxAnswer)
 	}
 	return answer, nil
 }

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -58,13 +57,10 @@ func Explain(err error) string {
 		}
 		return err.Error()
 	}
-	var answer struct {
-		Message string `json:"message"`
+	if text := status.Message(); text != "" {
+		return fmt.Sprintf("%d %s", status.Code, text)
 	}
-	if json.Unmarshal(status.Body, &answer) == nil && answer.Message != "" {
-		return fmt.Sprintf("%d %s", status.Code, answer.Message)
-	}
-	return strings.TrimSpace(status.Status + " " + string(status.Body))
+	return fmt.Sprintf("%d %s", status.Code, http.StatusText(status.Code)) // what else it sent is no daemon's
 }
 
 // IsNotFound reports whether a daemon answered that it does not know the topic or channel. That it does not know the request is

@@ -57,7 +57,7 @@ func TestExplainSaysItInFewWords(t *testing.T) {
 	page := &httpapi.StatusError{Code: 502, Status: "502 Bad Gateway", Body: []byte("proxy\n")}
 	down := &url.Error{Op: "Get", URL: "http://a:1/stats?format=json", Err: errors.New("connection refused")}
 	for want, err := range map[string]error{
-		"404 TOPIC_NOT_FOUND": fmt.Errorf("asking: %w", refusal), "502 Bad Gateway proxy": page, "connection refused": down, "other": errors.New("other"),
+		"404 TOPIC_NOT_FOUND": fmt.Errorf("asking: %w", refusal), "502 Bad Gateway": page, "connection refused": down, "other": errors.New("other"),
 	} {
 		if got := fleet.Explain(err); got != want {
 			t.Errorf("got %q, want %q", got, want)
