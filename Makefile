@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .PHONY: build run docs test crash fuzz demo bench interop clean help
 
+include deploy/package.mk
+
 FUZZTIME ?= 2m
 CRASHRUNS ?= 20000
 CRASHROUNDS ?= 20
@@ -17,7 +19,7 @@ DATA ?= ./data
 
 # The three daemons and brokerctl, which is every tool, into bin/.
 build:
-	@go build -trimpath -o bin/ ./...
+	@go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./...
 	echo "built: $$(cd bin && echo *)"
 
 # A lookup, a broker and an admin on this machine's loopback until Ctrl-C. Their queues and logs are in $(DATA).
@@ -142,4 +144,4 @@ clean:
 	@rm -rf bin
 
 help:
-	@awk '/^#/ { text = text substr($$0, 2) "\n"; next } /^[a-z-]+:/ && text { printf "make %s\n%s\n", $$1, text } { text = "" }' Makefile
+	@awk '/^#/ { text = text substr($$0, 2) "\n"; next } /^[a-z-]+:/ && text { printf "make %s\n%s\n", $$1, text } { text = "" }' Makefile deploy/package.mk

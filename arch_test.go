@@ -116,6 +116,7 @@ var rooms = []room{
 
 	{"cmd/child", []string{"protocol/httpapi"}, "it runs any command, ours or NSQ's, and asks its /ping"},
 	{"cmd/cmdtest", []string{"cmd/child", "cmd/cmdkit", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},
+	{"cmd/deploytest", nil, "black box over files and programs: tests only"},
 	{"cmd/cmdkit", []string{"protocol/httpapi", "protocol/loglevel", "protocol/release"}, "it turns text into values and must know no daemon"},
 	{"cmd/brokerd", []string{"protocol/release", "cmd/cmdkit", "broker", "protocol/httpapi"}, "flags, signals and exit code; no logic"},
 	{"cmd/lookupd", []string{"protocol/release", "cmd/cmdkit", "lookup", "protocol/httpapi"}, "flags, signals and exit code; no logic"},

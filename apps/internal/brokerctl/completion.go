@@ -28,17 +28,6 @@ brokerctl completion fish > ~/.config/fish/completions/brokerctl.fish`,
 	}
 }
 
-// manual writes manual pages, for packages.
-func manual() appkit.Command {
-	return appkit.Command{
-		Name: "man", Summary: "write the manual pages of brokerctl and its commands into a folder", Args: "DIR", Hidden: true,
-		Alone: true,
-		Setup: func(*flag.FlagSet) appkit.RunFunc {
-			return func(_ context.Context, env *appkit.Env) error { return appkit.WriteManual(New(), env.Args[0]) }
-		},
-	}
-}
-
 // askWithin bounds how long a shell waits for one daemon.
 const askWithin = time.Second
 

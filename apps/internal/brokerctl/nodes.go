@@ -2,6 +2,7 @@ package brokerctl
 
 import (
 	"cmp"
+	"flag"
 	"io"
 	"net/http"
 	"net/url"
@@ -24,6 +25,15 @@ var nodeVerbs = []verb{
 		name: "stats", summary: "print each broker's health, uptime and sums", run: nodeStats,
 		example: "node stats --lookupd-http-address=127.0.0.1:4161",
 	},
+	{
+		name: "ping", summary: "ask whether daemons are healthy, or ready", run: ping,
+		help: `Asks the lookups and the brokers that are given, and no others, at /ping, or with --ready at /ready, which only brokers that can take
+messages answer well. The exit code is 1 when one of them does not: containers have it for their health.`,
+		example: "node ping --nsqd-http-address=127.0.0.1:4151",
+		flags: func(c *call, flags *flag.FlagSet) {
+			flags.BoolVar(&c.ready, "ready", false, "ask whether they take work, not only whether they are healthy")
+		},
+	},
 }
 
 var nodeConfigVerbs = []verb{
@@ -37,6 +47,19 @@ var nodeConfigVerbs = []verb{
 		example: `node config set log_level debug --nsqd-http-address=127.0.0.1:4151
 node config set nsqlookupd_tcp_addresses '["10.0.0.5:4160"]' --nsqd-http-address=127.0.0.1:4151`,
 	},
+}
+
+// ping asks the daemons that are given.
+func ping(c *call) error {
+	path := "/ping"
+	if c.ready {
+		path = "/ready"
+	}
+	asked := steps(append(append([]string{}, c.fleet.Lookups()...), c.direct...), path)
+	for i := range asked {
+		asked[i].method = http.MethodGet
+	}
+	return c.do(nil, asked)
 }
 
 // nodeRow is a broker as node list prints it.

@@ -42,6 +42,7 @@ type call struct {
 	dryRun  bool
 	yes     bool
 	prune   bool // apply
+	ready   bool // node ping
 	option  bool // it is about an option of brokers
 	results []result
 }
