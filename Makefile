@@ -30,13 +30,18 @@ run:
 	pids=()
 	stop() {
 	  trap '' INT TERM
-	  for pid in "$${pids[@]}"; do kill -TERM "$$pid" 2>/dev/null || true; done
-	  for pid in "$${pids[@]}"; do wait "$$pid" || status=$$?; done
+	  for ((i = $${#pids[@]} - 1; i >= 0; i--)); do # the last one first: a broker takes its leave of the lookup
+	    kill -TERM "$${pids[i]}" 2>/dev/null || true
+	    wait "$${pids[i]}" || status=$$?
+	  done
 	  exit "$${status:-0}"
 	}
 	alive() { for pid in "$${pids[@]}"; do kill -0 "$$pid" 2>/dev/null || return 1; done; }
 	start() { # NAME PORT FLAGS...: returns once its port is open
 	  name=$$1 port=$$2; shift 2
+	  if (exec 3<>"/dev/tcp/127.0.0.1/$$port") 2>/dev/null; then
+	    echo "$$name cannot start: something else listens on port $$port of this machine" >&2; status=1; stop
+	  fi
 	  bin/$$name "$$@" >"$(DATA)/logs/$$name.log" 2>&1 & pids+=($$!)
 	  until (exec 3<>"/dev/tcp/127.0.0.1/$$port") 2>/dev/null; do
 	    kill -0 "$${pids[-1]}" 2>/dev/null || { tail -n 3 "$(DATA)/logs/$$name.log" >&2; status=1; stop; }

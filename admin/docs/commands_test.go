@@ -37,7 +37,10 @@ func TestCommandsOfThePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	var total count
-	t.Run("README.md", func(t *testing.T) { runPage(t, checkout, "README.md", &total) })
+	t.Run("README.md", func(t *testing.T) {
+		runPage(t, checkout, "README.md", &total)
+		seeNoWarning(t, filepath.Join(checkout, "data", "logs"))
+	})
 	made := sync.OnceValue(func() error { // README.md has made it already, unless it was left out
 		out, err := exec.Command("make", "-C", checkout, "build").CombinedOutput()
 		if err != nil {
@@ -60,6 +63,25 @@ func TestCommandsOfThePages(t *testing.T) {
 		total.wanting.Load())
 	if total.run.Load() == 0 && !t.Failed() {
 		t.Log("no page had a command to run")
+	}
+}
+
+// seeNoWarning looks at what make run has left in the logs: from its start to Ctrl-C nothing was wrong, so nothing says so.
+func seeNoWarning(t *testing.T, folder string) {
+	logs, err := filepath.Glob(filepath.Join(folder, "*.log"))
+	if err != nil || len(logs) != 3 {
+		t.Errorf("make run has left the logs %q, %v", logs, err)
+	}
+	for _, name := range logs {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+				t.Errorf("%s: %s", filepath.Base(name), line)
+			}
+		}
 	}
 }
 
