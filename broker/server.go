@@ -192,7 +192,7 @@ func (s *Server) topicConfig() topic.Config {
 	cfg := topic.Config{
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
-		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.keeper, s.log}, Learn: s.learn, Changed: s.changed, Save: s.catalog.Save, Log: s.log,
+		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.keeper, s.log}, Learn: s.learn, Changed: s.changed, Made: s.made, Save: s.catalog.Save, Log: s.log,
 	}
 	if s.keeper != nil {
 		cfg.Journal, cfg.Segments, cfg.Level = s.keeper.Journal(), s.keeper.Segments(), s.levelOf
@@ -210,6 +210,12 @@ func (s *Server) changed() {
 	s.catalog.Changed()
 	s.registrar.Changed()
 }
+
+// tellWithin is how long who makes a topic waits for the lookups to be told of it.
+const tellWithin = 5 * time.Millisecond
+
+// made waits a moment until a new topic can be found: who publishes to one, as harnesses do, may ask a lookup for it next.
+func (s *Server) made() { s.registrar.Told(tellWithin) }
 
 func (s *Server) saveMetadata() error {
 	return nsqdata.SaveMetadata(s.dataDir, Version, s.registry.Metadata())

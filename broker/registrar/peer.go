@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/protocol/lookupwire"
@@ -33,19 +34,25 @@ type peer struct {
 	tried   chan struct{} // closed once the first attempt has come to something
 	stop    context.CancelFunc
 
-	once sync.Once // closes tried
+	once  sync.Once     // closes tried
+	asked atomic.Uint64 // how often changed was called
 
 	mu        sync.Mutex
 	info      lookupwire.LookupInfo // what it last said of itself
 	known     bool                  // it ever did
 	connected bool
+	told      uint64        // of asked: what was, when the lookup was told everything
+	many      bool          // everything was more than awaitTopics
+	news      chan struct{} // closed, and made anew, whenever told or connected changes
 }
 
 func newPeer(address string, cfg *Config) *peer {
-	return &peer{address: address, cfg: cfg, wake: make(chan struct{}, 1), tried: make(chan struct{})}
+	return &peer{address: address, cfg: cfg, wake: make(chan struct{}, 1), tried: make(chan struct{}),
+		news: make(chan struct{})}
 }
 
 func (p *peer) changed() {
+	p.asked.Add(1)
 	select {
 	case p.wake <- struct{}{}:
 	default: // it will look anyway
@@ -149,6 +156,42 @@ func (p *peer) setDisconnected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.connected = false
+	p.newsLocked()
+}
+
+// awaitTopics is how many topics there may be for it to be quick to tell of one more.
+const awaitTopics = 1000
+
+// tellTo notes that the lookup has answered to everything that there was when asked was that: so many topics.
+func (p *peer) tellTo(asked uint64, topics int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told, p.many = asked, topics > awaitTopics
+	p.newsLocked()
+}
+
+func (p *peer) newsLocked() {
+	close(p.news)
+	p.news = make(chan struct{})
+}
+
+// await returns once the lookup knows what there is now, or is not connected, or enough is done. Where there are very many topics it
+// does not wait: who makes thousands would wait long in all.
+func (p *peer) await(enough <-chan struct{}) {
+	asked := p.asked.Load()
+	for {
+		p.mu.Lock()
+		behind, news := p.connected && p.told < asked && !p.many, p.news
+		p.mu.Unlock()
+		if !behind {
+			return
+		}
+		select {
+		case <-news:
+		case <-enough:
+			return
+		}
+	}
 }
 
 // serve keeps an identified connection told until it fails or ctx ends.
@@ -158,6 +201,7 @@ func (p *peer) serve(ctx context.Context, l *link) error {
 	var told []Topic
 	for {
 		began := time.Now()
+		asked := p.asked.Load()
 		want := p.cfg.Source.snapshot()
 		if err := diff(told, want, l.send); err != nil {
 			return err
@@ -166,6 +210,7 @@ func (p *peer) serve(ctx context.Context, l *link) error {
 			return err
 		}
 		told = want
+		p.tellTo(asked, len(want))
 		// A broker that makes topics by the thousand is compared with its past a few times, not at every one.
 		if err := p.idle(ctx, l, ping.C, max(coalesce, 4*time.Since(began))); err != nil {
 			return err

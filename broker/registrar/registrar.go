@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
@@ -112,6 +113,22 @@ func (r *Registrar) Changed() {
 	defer r.mu.Unlock()
 	for _, p := range r.peers {
 		p.changed()
+	}
+}
+
+// Told returns once every lookup that is connected has been told of all that there is now, or after within. Who publishes to a new
+// topic may ask a lookup for it next.
+func (r *Registrar) Told(within time.Duration) {
+	r.mu.Lock()
+	peers := slices.Clone(r.peers)
+	r.mu.Unlock()
+	if len(peers) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, within)
+	defer cancel()
+	for _, p := range peers {
+		p.await(ctx.Done())
 	}
 }
 

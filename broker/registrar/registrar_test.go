@@ -229,6 +229,42 @@ func TestLookupHangs(t *testing.T) {
 	})
 }
 
+// TestToldWaitsForLookupsThatAnswer: what has changed is known to all lookups that are connected when Told returns, and one that is
+// gone or hangs is waited for no longer than was said.
+func TestToldWaitsForLookupsThatAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		bad   behaviour
+		waits bool
+	}{{"all well", works, false}, {"one gone", dead, false}, {"one refuses", refuses, false}, {"one hangs", stops, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, map[string]behaviour{"a:1": works, "b:1": works, "bad:1": c.bad}, "a:1", "bad:1", "b:1")
+				defer g.end()
+				g.Told(time.Hour) // before it is started nobody is waited for
+				g.Start()
+				time.Sleep(100 * time.Millisecond)
+				for i := range 5 {
+					name := fmt.Sprint("t", i)
+					g.world.set(name)
+					g.Changed()
+					began := time.Now()
+					g.Told(5 * time.Millisecond)
+					took := time.Since(began)
+					for _, address := range []string{"a:1", "b:1"} {
+						if got := g.net[address].registered(); !strings.Contains(got, name) {
+							t.Errorf("%s is not told of %s: %s", address, name, got)
+						}
+					}
+					if took > 5*time.Millisecond || !c.waits && took > coalesce {
+						t.Errorf("it took %s", took)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestSetAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, map[string]behaviour{"a:1": works, "b:1": works, "c:1": works})

@@ -54,6 +54,9 @@ type Config struct {
 	Learn func(ctx context.Context, topic string) []string
 	// Changed is called, without a lock, after a topic or channel has come, gone, or changed its pause. Nil: nobody asks.
 	Changed func()
+	// Made is called, without a lock, after Changed of a topic that was made for who asks for it, and who waits for it. Nil: nobody
+	// needs that.
+	Made func()
 	// Save writes Metadata down and returns when that is done. Nil: nobody keeps it.
 	Save func() error
 

@@ -163,8 +163,11 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	if made {
 		t.store.settle()
 		r.log.Info("topic created", "topic", name)
-		t.learn()
 		r.changed()
+		t.learn()
+		if r.cfg.Made != nil {
+			r.cfg.Made()
+		}
 	}
 	return t, err
 }
