@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/nsqio/go-nsq"
+
+	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/prototest"
 )
 
 // inbox is what a consumer got: each body, and the attempts of its last delivery.
@@ -131,4 +134,36 @@ func (s *stream) end() {
 		close(s.quit)
 		<-s.ended
 	}
+}
+
+// drainOf consumes all that a broker has on a channel, and returns the bodies. Where there is no such channel it makes it.
+func drainOf(t *testing.T, b *cmdtest.Process, topic, channel string) map[string]bool {
+	t.Helper()
+	c := prototest.Dial(t, "tcp", b.TCP)
+	c.Send("SUB " + topic + " " + channel + "\nRDY 1000\n")
+	got := map[string]bool{}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			f, err := c.Read()
+			if err != nil {
+				return
+			}
+			if f.Type == prototest.Message {
+				m := f.Message()
+				got[string(m.Body)] = true
+				if c.Write("FIN "+m.ID+"\n") != nil {
+					return
+				}
+			}
+		}
+	}()
+	cmdtest.Eventually(t, "all is consumed", 30*time.Second, func() bool {
+		s := b.Channel(t, topic, channel)
+		return s.ChannelName != "" && s.Depth == 0 && s.InFlightCount == 0 && s.DeferredCount == 0
+	})
+	c.Conn.Close()
+	<-ended
+	return got
 }

@@ -33,7 +33,7 @@ func TestEveryAcknowledgementOutlivesAPowerCut(t *testing.T) {
 		v.powerCut(t, b)
 		p.all.Wait()
 		b.Start(t)
-		got := drainAll(t, b)
+		got := drainOf(t, b, topic, channel)
 		var lost []string
 		for body, at := range p.acked {
 			if at.After(cut) {
@@ -79,39 +79,4 @@ func publishFast(t *testing.T, b *cmdtest.Process, label string) *fastPublishers
 		})
 	}
 	return p
-}
-
-// drainAll consumes all that a broker has on the channel, and returns the bodies.
-func drainAll(t *testing.T, b *cmdtest.Process) map[string]bool {
-	t.Helper()
-	c := prototest.Dial(t, "tcp", b.TCP)
-	c.Send("SUB " + topic + " " + channel + "\nRDY 1000\n")
-	got := map[string]bool{}
-	var mu sync.Mutex
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			f, err := c.Read()
-			if err != nil {
-				return
-			}
-			if f.Type == prototest.Message {
-				m := f.Message()
-				mu.Lock()
-				got[string(m.Body)] = true
-				mu.Unlock()
-				if c.Write("FIN "+m.ID+"\n") != nil {
-					return
-				}
-			}
-		}
-	}()
-	cmdtest.Eventually(t, "all is consumed", 30*time.Second, func() bool {
-		s := b.Channel(t, topic, channel)
-		return s.ChannelName != "" && s.Depth == 0 && s.InFlightCount == 0 && s.DeferredCount == 0
-	})
-	c.Conn.Close()
-	<-ended
-	return got
 }

@@ -137,6 +137,16 @@ func (p *Process) Kill(t testing.TB) {
 // LastWords returns the end of the process's log.
 func (p *Process) LastWords() string { return p.child.LastWords() }
 
+// Log returns all that the process wrote to its error output, in all its lives.
+func (p *Process) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(p.child.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // Output returns all that the process wrote to its standard output.
 func (p *Process) Output(t testing.TB) string {
 	t.Helper()
