@@ -240,15 +240,19 @@ func matches(t *testing.T, dir, pattern string) (files []string) {
 // names what is missing, and serves all once that is put back; damage within a block of messages costs no more than that block, and
 // the log says so. Never silently less.
 func TestCorruptedFolders(t *testing.T) {
-	ahead(t, "a start does not miss files yet")
+	whole := os.Getenv("BROKERD_CRASH_ROUNDS") != ""
 	for name, killed := range map[string]bool{"stopped": false, "killed": true} {
 		t.Run(name, func(t *testing.T) {
 			s := newSpecimen(t, killed)
 			outcomes := map[string]int{}
-			for _, c := range corruptions(t, s) {
+			list := corruptions(t, s)
+			if !whole { // what takes minutes is for make crash
+				list = slices.DeleteFunc(list, func(c corruption) bool { return !strings.Contains(c.name, "vanished") })
+			}
+			for _, c := range list {
 				t.Run(c.name, func(t *testing.T) { outcomes[s.suffer(t, c)]++ })
 			}
-			t.Logf("%d corruptions: %v", len(corruptions(t, s)), outcomes)
+			t.Logf("%d corruptions: %v", len(list), outcomes)
 		})
 	}
 }

@@ -25,7 +25,7 @@ func (k *Keeper) checkpoint(recycle int) error {
 // writeCheckpoint writes one, and lets the log go that the one before it does not need, but for some files to be used again.
 func (k *Keeper) writeCheckpoint(recycle int) (err error) {
 	stats := k.wal.Stats()
-	f, err := createCheckpoint(k.o.FS, k.o.Dir, k.folder.id(), k.number)
+	f, err := createCheckpoint(k.o.FS, k.o.Dir, k.folder.id, k.number)
 	if err != nil {
 		return err
 	}

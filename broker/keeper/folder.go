@@ -22,19 +22,17 @@ const seenPause = time.Second
 type folder struct {
 	fs  vfs.FS
 	dir string
+	id  [8]byte // what the folder's files carry
 	log *slog.Logger
 	own func(*manifest.Manifest) // enters what every manifest of this start has: the node's id, the bound of message ids
 
-	seen atomic.Uint64 // the highest log file whose name was synced
+	seen atomic.Uint64 // the newest log file whose name and first records were synced
 	kick chan struct{} // it has grown
 
 	mu    sync.Mutex // one write at a time, held over the disk
 	m     manifest.Manifest
 	begun bool // this start has written one
 }
-
-// id returns what the folder's files carry.
-func (f *folder) id() [8]byte { return f.m.Folder.Short() } // it never changes
 
 // current returns what the manifest says.
 func (f *folder) current() manifest.Manifest {

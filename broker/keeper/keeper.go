@@ -177,7 +177,7 @@ func Open(o Options) (*Keeper, *topic.Recovery, error) {
 func newKeeper(o Options, s *sight) *Keeper {
 	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), stirred: stir{now: make(chan struct{}, 1)},
 		aside: aside{fs: o.FS, dir: o.Dir}, number: 1}
-	k.folder = folder{fs: o.FS, dir: o.Dir, log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
+	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID
 		if o.IDs != nil {
@@ -292,7 +292,7 @@ func (s segments) dir(id uint32) string {
 
 func (s segments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
 	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
-		Folder: s.k.folder.id(), Topic: id, Aside: s.k.aside.put, Remove: s.k.removeSegment,
+		Folder: s.k.folder.id, Topic: id, Aside: s.k.aside.put, Remove: s.k.removeSegment,
 		AcceptLoss: s.k.o.AcceptLoss})
 }
 

@@ -58,7 +58,7 @@ type Offset struct {
 
 // Log is which part of the log there is.
 type Log struct {
-	Seen  uint64  `json:"seen"`          // the highest file whose name was synced; 0: none
+	Seen  uint64  `json:"seen"`          // the newest file whose name and first records were synced; 0: none
 	Limit uint64  `json:"limit"`         // no file has a number at or above this
 	End   *Offset `json:"end,omitempty"` // after a clean stop: where the log ends
 }

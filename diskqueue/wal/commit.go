@@ -267,7 +267,7 @@ func (l *Log) syncWrittenLocked() {
 	}
 	l.target = l.written
 	l.syncing = append(l.syncing[:0], l.unsynced...)
-	names, taking, newest := l.newNames, l.toSync, l.live[len(l.live)-1].number
+	names, taking := l.newNames, l.toSync
 	l.newNames = false
 	l.inSync = taking
 	select {
@@ -276,7 +276,7 @@ func (l *Log) syncWrittenLocked() {
 	}
 	l.mu.Unlock()
 	began := time.Now()
-	err := l.syncFiles(names, newest, l.syncing)
+	err := l.syncFiles(names, l.syncing)
 	took := time.Since(began)
 	l.mu.Lock()
 	l.stats.SyncTime += took
@@ -288,6 +288,7 @@ func (l *Log) syncWrittenLocked() {
 		return
 	}
 	l.synced = l.target
+	l.enterLocked(l.target.File)
 	if taking.records > 0 {
 		l.markDue = true
 		l.armFlushLocked()
@@ -300,18 +301,23 @@ func (l *Log) syncWrittenLocked() {
 	l.closeSyncedLocked()
 }
 
+// enterLocked tells that a file's name and first records are synced.
+func (l *Log) enterLocked(number uint64) {
+	if l.o.Named != nil && number > l.entered {
+		l.entered = number
+		l.o.Named(number)
+	}
+}
+
 // ErrReplaced is a file of the log that somebody has removed or replaced while it was written to.
 var ErrReplaced = errors.New("a file of the log was removed or replaced by somebody else")
 
-// syncFiles syncs the folder, if it has new names up to that of the file newest, and files. Those must still have their names:
+// syncFiles syncs the folder, if it has new names, and files. Those must still have their names:
 // what is written to a file that was removed is gone with this process.
-func (l *Log) syncFiles(names bool, newest uint64, files []*logFile) error {
+func (l *Log) syncFiles(names bool, files []*logFile) error {
 	if names {
 		if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
 			return err
-		}
-		if l.o.Named != nil {
-			l.o.Named(newest)
 		}
 	}
 	for _, f := range files {

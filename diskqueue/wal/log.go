@@ -46,6 +46,7 @@ type Log struct {
 	written  Position  // all before it is written, or lost
 	target   Position  // end of what the last round of syncs took
 	synced   Position  // all before it is synced, or lost
+	entered  uint64    // the file that Options.Named was told last
 	failures []failure // what was lost, in order
 
 	live       []*logFile // files of the log, oldest first

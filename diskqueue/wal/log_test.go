@@ -583,11 +583,12 @@ func TestMissing(t *testing.T) {
 	}
 	need := Need{Folder: o.Folder, From: made[1].pos, Seen: end.File, End: &end}
 	fresh := Need{Folder: o.Folder, Whole: true, Seen: end.File, End: &end}
+	killed := Need{Folder: o.Folder, From: made[1].pos, Seen: end.File}
 	for _, tt := range []struct {
 		what              string
 		need              Need
-		remove, foreign   []int
-		missing, accepted int // reasons; when loss is accepted more comes out
+		remove, foreign   []int // below 0: of zeros
+		missing, accepted int   // reasons; when loss is accepted more comes out
 	}{
 		{"all is there", need, nil, nil, 0, 0},
 		{"a file before what is needed", need, []int{0}, nil, 0, 0},
@@ -599,10 +600,16 @@ func TestMissing(t *testing.T) {
 		{"all", need, []int{0, 1, 2, 3, 4}, nil, 2, 3},
 		{"the first, without a checkpoint", fresh, []int{0}, nil, 1, 1},
 		{"another folder's", need, nil, []int{2}, 1, 1},
+		{"the last one, after a kill", killed, []int{4}, nil, 1, 1},
+		{"what is in the last one, after a kill", killed, []int{-4}, nil, 1, 1},
 	} {
 		c := m.KillClone()
 		for _, i := range tt.remove {
-			ok(t, c.Remove(names[i]))
+			if i >= 0 {
+				ok(t, c.Remove(names[i]))
+			} else {
+				overwrite(t, c, names[-i], make([]byte, minFileSize), 0)
+			}
 		}
 		for _, i := range tt.foreign {
 			h, _, err := parseHeader(bytesOf(t, c, names[i]), made[i].pos.File)

@@ -125,23 +125,16 @@ func (l *Log) Recover() error {
 
 // syncLeftLocked syncs, for the first and only time, what was written before a write failed. It unlocks mu meanwhile.
 func (l *Log) syncLeftLocked() error {
-	files, newest := slices.Clone(l.unsynced), l.newestLocked()
+	files := slices.Clone(l.unsynced)
 	l.mu.Unlock()
-	err := l.syncFiles(true, newest, files)
+	err := l.syncFiles(true, files)
 	l.mu.Lock()
 	l.unsafe = err != nil
 	if err == nil {
 		l.synced = l.written
+		l.enterLocked(l.synced.File)
 	}
 	return err
-}
-
-// newestLocked returns the highest number of a file, 0 when there is none.
-func (l *Log) newestLocked() uint64 {
-	if len(l.live) == 0 {
-		return 0
-	}
-	return l.live[len(l.live)-1].number
 }
 
 // provenLocked returns a new file that was written to and synced. It unlocks mu meanwhile.
@@ -158,7 +151,7 @@ func (l *Log) provenLocked() (*logFile, error) {
 		return nil, err
 	}
 	if _, err = f.file.WriteAt(h.append(nil), 0); err == nil {
-		err = l.syncFiles(true, number, []*logFile{f})
+		err = l.syncFiles(true, []*logFile{f})
 	}
 	if err != nil {
 		l.discard(f, f.file)
@@ -177,6 +170,7 @@ func (l *Log) resumeLocked(f *logFile) {
 	l.newNames = false
 	at := Position{File: f.number, Offset: fileHeaderSize}
 	l.next, l.written, l.synced, l.taken, l.target = at, at, at, at, at
+	l.enterLocked(f.number)
 	l.room, l.toSync = f.size, count{}
 	if l.unsafe {
 		l.since = f.number // no mark may ever say that what came before is synced

@@ -30,7 +30,8 @@ type Options struct {
 	Next uint64
 	// Lease makes durable that numbers from one on may be used, and returns below which; nil: all may. It waits for the disk.
 	Lease func(number uint64) (limit uint64, err error)
-	// Named is told the highest number whose name was synced. It must not wait; nil: nobody is told.
+	// Named is told the number of the newest file whose name and first records are synced. It is called under a lock and must not
+	// wait; nil: nobody is told.
 	Named func(number uint64)
 	// Aside puts a file away in which there is damage and of which nothing else is needed; nil: it is renamed to .bad.
 	Aside func(path string) error
@@ -55,7 +56,7 @@ type Options struct {
 type Need struct {
 	Folder [8]byte   // id of the folder, in each file's header: files of another one are not the log's; zeros: any
 	From   Position  // records before this are not handed on: the files that only hold such may be missing
-	Seen   uint64    // a file that must be there, 0 for none
+	Seen   uint64    // a file that must be there, and begin as the log's files do, 0 for none
 	End    *Position // the log reaches to here; nil: as far as it can be read
 	// Whole says that the log has been one without gaps from its beginning, which From is then: there is no checkpoint.
 	Whole bool

@@ -362,6 +362,9 @@ func (r *reader) finish(f *readFile, off int64, found int, reason string) {
 		r.damage(f, off, f.limit-off, what+reason)
 		off = f.limit
 	}
+	if f.number == r.need.Seen && f.number > r.need.From.File && !f.headed && found == 0 && f.limit != 0 {
+		r.lack("%s holds nothing of the log, and its first records were synced", fileName(r.dir, f.number, extLive))
+	}
 	if !f.headed && (found > 0 || f.limit > fileHeaderSize) {
 		r.damage(f, 0, fileHeaderSize, "no header"+reason)
 	}
