@@ -1,5 +1,5 @@
 # What makes packages: make install, deb, release, lint. Included by Makefile.
-.PHONY: install uninstall deb release lint deploy-test tools-kept changelog
+.PHONY: manifests install uninstall deb release lint deploy-test tools-kept changelog
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -130,6 +130,10 @@ lint:
 	else
 	  echo 'NOT RUN: govulncheck, as its list of vulnerabilities cannot be reached' >&2
 	fi
+
+# deploy/kubernetes, of the chart.
+manifests:
+	@PATH="$(KEPT):$$PATH" go test -count=1 ./cmd/deploytest -run TestPlainManifestsAreTheCharts -update
 
 # Tools that the tests of deploy/ want, into bin/tools.
 tools-kept:
