@@ -99,7 +99,7 @@ func (j *Judge) Look(v *cluster.View, past Past) []Item {
 }
 
 // kinds are the items' kinds, the most urgent first.
-var kinds = []string{"node_unhealthy", "disk_low", "node_stale", "lookup_failing", "stuck", "no_consumers", "depth_growing",
+var kinds = []string{"unbalanced", "node_unhealthy", "disk_low", "node_stale", "lookup_failing", "stuck", "no_consumers", "depth_growing",
 	"timeouts_rising", "requeues_rising"}
 
 func rank(kind string) int { return slices.Index(kinds, kind) }
@@ -160,7 +160,7 @@ func ofNode(n *cluster.Node, now time.Time, alone []string) []Item {
 			item.Effects = append(item.Effects, Plural(left, "message")+" not finished "+wasOrWere(left)+" on it")
 		}
 		if len(alone) > 0 {
-			item.Effects = append(item.Effects, "no node that answers has "+list(alone, 3))
+			item.Effects = append(item.Effects, "no node that answers has "+list(alone, 3, "more topic"))
 		}
 	}
 	if n.Stale {
@@ -251,7 +251,8 @@ type channel struct {
 	topic, name string
 	f           cluster.Figures
 	paused      bool
-	known       bool // some broker that has it answers
+	known       bool     // some broker that has it answers
+	lost        []string // brokers where its account does not add up
 	past        Past
 }
 
@@ -262,6 +263,9 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
 		if !on.Node.Stale {
 			ch.f.Add(on.Figures(false))
 			ch.known, ch.paused = true, ch.paused || on.Paused
+			if on.Accounting != nil && !on.Accounting.Balanced {
+				ch.lost = append(ch.lost, on.Node.ID)
+			}
 		}
 	}
 	if !ch.known {
@@ -276,6 +280,10 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
 		if text != "" {
 			says = append(says, text)
 		}
+	}
+	if len(ch.lost) > 0 {
+		item.Severity = Critical
+		add("unbalanced", float64(len(ch.lost)), "has lost count on "+list(ch.lost, 3, "more node")+": what became of its messages does not add up")
 	}
 	then, grows := ch.grew()
 	f := ch.f
@@ -391,7 +399,7 @@ func group(all []Item) Item {
 
 // groups say what many of a kind are.
 var groups = map[string]string{
-	"node_unhealthy": "nodes cannot keep messages", "disk_low": "nodes have little left of their disks", "node_stale": "nodes do not answer",
+	"unbalanced": "channels have lost count", "node_unhealthy": "nodes cannot keep messages", "disk_low": "nodes have little left of their disks", "node_stale": "nodes do not answer",
 	"lookup_failing": "lookups do not answer", "stuck": "channels finish nothing", "no_consumers": "channels with messages have no consumer",
 	"depth_growing": "channels grow", "timeouts_rising": "channels have many timeouts", "requeues_rising": "channels have many requeues",
 }

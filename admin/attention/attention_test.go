@@ -192,6 +192,16 @@ func TestOneEntryForEachCause(t *testing.T) {
 	}
 }
 
+// TestAChannelThatLostCountIsCritical, with the brokers where that is so.
+func TestAChannelThatLostCountIsCritical(t *testing.T) {
+	v := channelView(cluster.Figures{Clients: 1}, false)
+	v.Topics[0].Channels[0].On[0].Accounting = &httpapi.Accounting{Accepted: 5, Finished: 4}
+	items := new(Judge).Look(v, unknown)
+	if len(items) != 1 || items[0].Severity != Critical || items[0].Text != "channel bill#ephemeral of orders has lost count on a:4151: what became of its messages does not add up" {
+		t.Errorf("got %+v", items)
+	}
+}
+
 // TestWorstFirst: what is critical, then what grows, then the largest of a kind.
 func TestWorstFirst(t *testing.T) {
 	items := []Item{{Kind: "no_consumers", Severity: Warning, Value: 1}, {Kind: "no_consumers", Severity: Warning, Value: 9}, {Kind: "requeues_rising", Severity: Warning},

@@ -29,15 +29,15 @@ func Name(name string) string {
 	return name
 }
 
-// list names some of many.
-func list(names []string, most int) string {
+// list names some of many, and how many the rest is.
+func list(names []string, most int, rest string) string {
 	shown := make([]string, 0, most)
 	for _, name := range names[:min(most, len(names))] {
 		shown = append(shown, Name(name))
 	}
 	text := strings.Join(shown, ", ")
 	if more := len(names) - most; more > 0 {
-		text += " and " + Plural(int64(more), "more topic")
+		text += " and " + Plural(int64(more), rest)
 	}
 	return text
 }

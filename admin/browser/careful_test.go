@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -275,4 +276,51 @@ func TestAnEmptyClusterSaysWhatToDoFirst(t *testing.T) {
 	b.Change(func(b *fakes.Broker) { b.Stats.Topics = []httpapi.Topic{topic("hello")} })
 	p.see("1 topic", "hello")
 	p.seeNoMore("No topic yet")
+}
+
+// TestEveryMessageIsAccountedFor on the page of its channel: what was accepted, and what became of it.
+func TestEveryMessageIsAccountedFor(t *testing.T) {
+	c := newCluster(t, 2)
+	c.create(t, "orders", "billing")
+	for _, b := range c.brokers {
+		for range 3 {
+			b.Publish(t, "orders", "a book")
+		}
+	}
+	c.brokers[0].Post(t, "/channel/empty?topic=orders&channel=billing", nil)
+	p := openTab(t, c.base)
+	p.visit("topics/orders/billing")
+	p.see("Every message", "On 2 nodes")
+	p.until("the sum is told", `((t) => /Accepted\s*6\s*=/.test(t) && /Discarded: \S.*\s*3/.test(t) && /Waiting\s*3/.test(t))(document.querySelector(".account .sum").innerText)`)
+	p.seeNoMore("does not add up")
+}
+
+// TestANodesSettingsAreOnItsPage as they are in force, those that are no defaults first.
+func TestANodesSettingsAreOnItsPage(t *testing.T) {
+	c := newCluster(t, 1)
+	p := openTab(t, c.base)
+	p.visit("nodes/" + c.brokers[0].HTTP)
+	p.see("Settings", "--data-path", c.brokers[0].Data, "flag")
+	p.seeNoMore("--broadcast-http-port")
+	p.press("All")
+	p.until("all are listed", `Number(document.querySelector("table[aria-label='Settings in force']").getAttribute("aria-rowcount")) > 50`)
+	eval[bool](p, `(document.querySelector("table[aria-label='Settings in force']").scrollIntoView(), true)`)
+	p.see("--broadcast-address", "default")
+}
+
+// TestSettingsAreForOperators: a viewer is not told them.
+func TestSettingsAreForOperators(t *testing.T) {
+	s := newStage(t, []*fakes.Broker{newBroker(t, "b")}, "--admin-user=alice")
+	p := openTab(t, s.base)
+	p.visit("nodes/" + s.brokers[0].Address())
+	p.see("About", "Topics")
+	p.seeNoMore("--data-path")
+	answer, err := http.Get(s.base + "api/nodes/" + s.brokers[0].Address() + "/settings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusForbidden {
+		t.Errorf("status %d", answer.StatusCode)
+	}
 }

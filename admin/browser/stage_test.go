@@ -62,6 +62,10 @@ func newBroker(t *testing.T, hostname string) *fakes.Broker {
 	b := fakes.NewBroker(t, hostname)
 	b.Storage = &httpapi.Storage{TotalBytes: 931 * gib, FreeBytes: 412 * gib, MinFreeBytes: gib}
 	b.Levels = map[string]string{}
+	b.Config = &httpapi.Settings{File: "/etc/brokerd.toml", Warnings: []string{}, Settings: []httpapi.Setting{
+		{Key: "data_path", Flag: "data-path", Value: "/var/lib/brokerd", Source: "flag"}, {Key: "msg_timeout", Flag: "msg-timeout", Value: int64(90 * time.Second), Source: "file", Reload: true},
+		{Key: "max_msg_size", Flag: "max-msg-size", Value: 4 << 20, Source: "environment", Reload: true}, {Key: "mem_queue_size", Flag: "mem-queue-size", Value: 10000, Source: "default", Restart: 20000},
+		{Key: "nsqlookupd_tcp_addresses", Flag: "lookupd-tcp-address", Value: []string{"lookup-1:4160", "lookup-2:4160"}, Source: "file", Reload: true}, {Key: "snappy", Flag: "snappy", Value: true, Source: "default"}}}
 	b.Stats.StartTime = time.Now().Add(-50 * time.Hour).Unix()
 	return b
 }
@@ -82,6 +86,7 @@ func channel(name string, depth int64, clients ...httpapi.Client) httpapi.Channe
 	for _, cl := range clients {
 		c.InFlightCount += int(cl.InFlightCount)
 	}
+	c.Accounting = &httpapi.Accounting{Accepted: uint64(depth) + 100, Finished: 60, Discarded: map[string]uint64{"emptied": 40}, Waiting: uint64(depth), Balanced: true}
 	return c
 }
 
@@ -231,13 +236,18 @@ var hostileNames = []string{
 func hostile(t *testing.T) *stage {
 	b := newBroker(t, hostileNames[0])
 	b.Stats.Version, b.Info.Version, b.Stats.Health = hostileNames[1], hostileNames[1], "NOK - "+hostileNames[0]+hostileNames[5]
+	b.Config = &httpapi.Settings{File: hostileNames[0]}
 	for i, name := range hostileNames {
+		b.Config.Warnings = append(b.Config.Warnings, name)
+		b.Config.Settings = append(b.Config.Settings, httpapi.Setting{Key: name, Flag: name, Value: name, Source: name, Restart: []string{name}})
 		c := consumer("c", i, func(c *httpapi.Client) {
 			c.ClientID, c.Hostname, c.UserAgent, c.RemoteAddress = name, hostileNames[(i+1)%len(hostileNames)], name, name
 			c.TLS, c.TLSVersion, c.CipherSuite, c.Authed, c.AuthIdentity, c.AuthIdentityURL = true, name, name, true, name, "javascript:window.hacked=1"
 			c.TopologyZone, c.TopologyRegion = name, name
 		})
 		b.Stats.Topics = append(b.Stats.Topics, topic(name, channel(name, 10, c), channel("waits", 500)))
+		b.Stats.Topics[i].Channels[0].Accounting.Discarded = map[string]uint64{name: 3, "__proto__": 4}
+		b.Stats.Topics[i].Channels[0].Accounting.Balanced = i%2 == 0
 		b.Levels[name] = name
 		b.Stats.Producers = append(b.Stats.Producers, httpapi.Client{Hostname: name, ClientID: name, RemoteAddress: name, UserAgent: name, PubCounts: []httpapi.PubCount{{Topic: hostileNames[0], Count: 1}}})
 	}

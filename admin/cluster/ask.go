@@ -50,6 +50,9 @@ type broker struct {
 	stored  time.Time        // when storage was last asked for
 	plain   bool             // the process that started at started has no storage to tell of
 
+	settings *httpapi.Settings // as it told them last; what it points to is never changed
+	settled  time.Time         // when that was
+
 	dismissed bool // an operator has said that it is not coming back: not shown until it does
 }
 

@@ -124,6 +124,7 @@ type Broker struct {
 	Stats   httpapi.Stats
 	Storage *httpapi.Storage  // nil: it is an nsqd
 	Levels  map[string]string // by topic: what /topic/config tells
+	Config  *httpapi.Settings // what /config tells; nil: it has no such call
 	encoded []byte            // of all of Stats without clients, until the next Change
 }
 
@@ -169,6 +170,8 @@ func (b *Broker) serve(w http.ResponseWriter, r *http.Request) {
 		httpapi.RespondV1(w, 200, b.Storage)
 	case r.URL.Path == "/topic/config" && b.Levels != nil:
 		httpapi.RespondV1(w, 200, map[string]string{"durability": b.Levels[q.Get("topic")]})
+	case r.URL.Path == "/config" && b.Config != nil:
+		httpapi.RespondV1(w, 200, b.Config)
 	case r.URL.Path == "/stats":
 		b.stats(w, q.Get("topic"), q.Get("channel"), q.Get("include_clients") != "false")
 	case r.Method == http.MethodPost && r.URL.Path != "/topic/config":

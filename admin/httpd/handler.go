@@ -125,6 +125,7 @@ func (a *api) reads(r *httpapi.Router) {
 		a.handle(r, "GET", "/metrics", httpapi.NeedsSome(grant.Read), a.metrics)
 	}
 	a.handle(r, "GET", "/api/events", httpapi.NeedsSome(grant.Read), a.events)
+	a.handle(r, "GET", "/api/nodes/:node/settings", httpapi.NeedsSome(grant.Read), httpapi.V1(a.nodeSettings))
 	a.handle(r, "GET", "/api/session", httpapi.Public(), httpapi.V1(a.session))
 	a.handle(r, "GET", "/config", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getSettings)))
 	a.handle(r, "GET", "/config/:opt", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getConfig)))

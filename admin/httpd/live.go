@@ -291,3 +291,15 @@ func (a *api) search(_ http.ResponseWriter, r *http.Request, _ httprouter.Params
 	}
 	return map[string]any{"items": a.Maker.Search(r.Context(), args.Get("q"), limit)}, nil
 }
+
+// nodeSettings tells operators the settings of a broker that tells them; {"settings":null} of one that does not.
+func (a *api) nodeSettings(w http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
+	if _, err := a.caller(w, r, access.Operator); err != nil {
+		return nil, err
+	}
+	settings, err := a.Cluster.Settings(r.Context(), ps.ByName("node"))
+	if err != nil {
+		return nil, upstream(err)
+	}
+	return map[string]any{"settings": settings}, nil
+}

@@ -161,6 +161,7 @@ func (m *Maker) channel(ctx context.Context, s *State, topic, channel string) (*
 		n.Paused, n.Down, n.E2E = on.Paused, on.Node.Stale, Merge([]httpapi.Latency{on.E2EProcessingLatency})
 		out.Nodes = append(out.Nodes, n)
 	}
+	out.Accounting = accounting(answers, topic, channel)
 	total := channelFrom(channel, sum) // of the same moment as the consumers
 	total.Paused, total.Down, total.E2E, total.Attention, total.Problem = out.Total.Paused, out.Total.Down, out.Total.E2E, out.Total.Attention, out.Total.Problem
 	out.Total = total

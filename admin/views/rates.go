@@ -110,3 +110,35 @@ func (m *Maker) channelFigures(a *cluster.Answer, topic, channel string, on clus
 	}
 	return now.Figures(on.Node.Stale)
 }
+
+// accounting adds up what became of a channel's messages on the nodes that tell it, nil when none does.
+func accounting(answers []cluster.Answer, topic, channel string) *Accounting {
+	sum := &Accounting{Discarded: map[string]uint64{}, Unbalanced: []string{}}
+	for i := range answers {
+		t := told(&answers[i], topic)
+		if t == nil {
+			continue
+		}
+		j := slices.IndexFunc(t.Channels, func(c httpapi.Channel) bool { return c.ChannelName == channel })
+		if j < 0 || t.Channels[j].Accounting == nil {
+			continue
+		}
+		a := t.Channels[j].Accounting
+		sum.Nodes++
+		sum.Accepted += a.Accepted
+		sum.Finished += a.Finished
+		sum.Waiting += a.Waiting
+		sum.InFlight += a.InFlight
+		sum.Deferred += a.Deferred
+		for reason, n := range a.Discarded {
+			sum.Discarded[reason] += n
+		}
+		if !a.Balanced {
+			sum.Unbalanced = append(sum.Unbalanced, answers[i].Node.ID)
+		}
+	}
+	if sum.Nodes == 0 {
+		return nil
+	}
+	return sum
+}

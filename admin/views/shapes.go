@@ -290,9 +290,22 @@ type ChannelPage struct {
 	Total      Channel          `json:"total"`
 	Durability string           `json:"durability"` // of the topic: memory, disk, fsync, mixed, or empty when no node tells
 	AgeMS      int64            `json:"age_ms"`     // of the newest figures
+	Accounting *Accounting      `json:"accounting"` // null when no node tells it
 	Nodes      []ChannelOnNode  `json:"nodes"`
 	Clients    []Client         `json:"clients"`
 	Attention  []attention.Item `json:"attention"`
+}
+
+// Accounting is what became of every message that the nodes which tell it accepted for a channel. Accepted is the sum of all others.
+type Accounting struct {
+	Accepted   uint64            `json:"accepted"`
+	Finished   uint64            `json:"finished"`
+	Discarded  map[string]uint64 `json:"discarded"` // by reason
+	Waiting    uint64            `json:"waiting"`
+	InFlight   uint64            `json:"in_flight"`
+	Deferred   uint64            `json:"deferred"`
+	Nodes      int               `json:"nodes"`      // that tell it
+	Unbalanced []string          `json:"unbalanced"` // nodes where the sum does not add up
 }
 
 // Nodes is GET /api/view/nodes.

@@ -9,6 +9,7 @@ import { channelFigures } from "../parts/channels.js";
 import { Charts } from "../parts/charts.js";
 import { Clients } from "../parts/clients.js";
 import { Attention, Badge, Gone, kept, Loading, NodeLink, NodeState, PageHead, Section, Tile, TopicLink } from "../parts/figures.js";
+import { Account } from "../parts/account.js";
 import { Latency } from "../parts/latency.js";
 import { Table } from "../parts/table.js";
 
@@ -47,6 +48,7 @@ function Body({ data }) {
       <${Clients} clients=${data.clients} kind="channel" caption=${`Consumers of ${data.channel}`} empty="No consumer is connected: messages wait until one subscribes." /></${Section}>
     <${Section} title="Nodes" about=${count(data.nodes.length)}>
       <${Table} rows=${data.nodes} columns=${nodeColumns} id=${(r) => r.node} caption="Nodes that have the channel" rowClass=${(r) => r.stale && "stale"} empty="No node has it." /></${Section}>
+    ${data.accounting && html`<${Section} title="Every message" about="what became of it"><${Account} of=${data.accounting} /></${Section}>`}
     <${Section} title="Latency" about="from publish to finish">
       ${t.e2e?.percentiles?.length > 0 ? html`<${Latency} e2e=${t.e2e} />`
         : html`<p class="empty">Brokers report it when started with, for example, <code>--e2e-processing-latency-percentile=0.5,0.99</code> and <code>--e2e-processing-latency-window-time=10m</code>.</p>`}</${Section}>`;

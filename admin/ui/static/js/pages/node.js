@@ -6,6 +6,7 @@ import { path } from "../lib/router.js";
 import { ask } from "../parts/acts.js";
 import { Charts } from "../parts/charts.js";
 import { Age, Attention, Badge, Facts, Gone, Loading, Name, NodeState, PageHead, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
+import { Settings } from "../parts/settings.js";
 import { Table } from "../parts/table.js";
 import { DiskFree } from "./nodes.js";
 
@@ -31,6 +32,7 @@ function Body({ data, acts }) {
     </div>
     <${Charts} of=${{ of: "node", node: n.node }} now=${data.now} figures=${old ? null : n} />
     <${Section} title="About"><${Facts} items=${facts(n)} /></${Section}>
+    ${acts && !n.stale && html`<${Settings} node=${n.node} />`}
     <${Section} title="Topics" about=${count(data.topics.length)}>
       <${Table} rows=${data.topics} columns=${columns(n.node, acts && !n.stale)} id=${(r) => r.topic} caption="Topics on this node" empty=${html`No topic. Publish to it: <code>curl -d 'first message' 'http://${visible(n.node)}/pub?topic=hello'</code>`} /></${Section}>`;
 }
