@@ -301,5 +301,10 @@ func (a *api) nodeSettings(w http.ResponseWriter, r *http.Request, ps httprouter
 	if err != nil {
 		return nil, upstream(err)
 	}
-	return map[string]any{"settings": settings}, nil
+	return settingsOfNode{settings}, nil
+}
+
+// settingsOfNode is the answer.
+type settingsOfNode struct {
+	Settings *httpapi.Settings `json:"settings"`
 }

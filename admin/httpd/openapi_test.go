@@ -41,9 +41,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Route: "POST /api/nodes/:node", Does: "Dismisses a broker that is gone for good, so that it is shown no more; admind's own", Params: []apitest.Param{node}, Body: "`{\"action\":\"dismiss\"}`", Answer: done{},
 			Errors: acts + ", 400 INVALID_ACTION, 404 NODE_NOT_FOUND, 409 NODE_ANSWERS, 409 NODE_IS_LISTED"},
 		{Route: "GET /api/nodes/:node/settings", Does: "Tells an operator the settings of a broker as they are in force, `null` of one that does not tell them; admind's own", Params: []apitest.Param{node},
-			Answer: struct {
-				Settings *httpapi.Settings `json:"settings"`
-			}{}, Errors: reads + ", 404 NODE_NOT_FOUND"},
+			Answer: settingsOfNode{}, Errors: reads + ", 404 NODE_NOT_FOUND"},
 		{Route: "POST /api/publish", Does: "Publishes a message for trying; admind's own", Body: "`{\"topic\":\"orders\",\"body\":\"...\"}`", Answer: done{}, Errors: acts},
 		{Route: "GET /api/view/:view", Does: "Tells what a page shows; admind's own, and not kept the same between versions", Params: []apitest.Param{{Name: "view", Required: true, Does: "the page"}}, Answer: apitest.Anything{}, Errors: reads},
 		{Route: "GET /api/events", Does: "Streams what a page shows as server-sent events; admind's own", Params: []apitest.Param{{Name: "view", Required: true, Does: "the page"}}, Answer: "events", Errors: reads},
