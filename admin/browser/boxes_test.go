@@ -107,6 +107,7 @@ const misplaced = `(() => {
 	}));
 	for (const parent of document.querySelectorAll(".bar, .bar nav, .ends, .page-head, .tools, .tiles, .census, .section-head, .attention, .attention li, .charts, .facts, main, .first ol, .command"))
 		apart(parent.className || parent.tagName, [...parent.children].filter((e) => seen(e) && getComputedStyle(e).position !== "absolute"));
+	for (const nav of document.querySelectorAll(".bar nav, .filters")) if (nav.scrollWidth > nav.clientWidth + 1) faults.push((nav.className || "the navigation") + " is cut by " + (nav.scrollWidth - nav.clientWidth) + " px");
 	for (const v of document.querySelectorAll(".tile .value")) if (v.scrollWidth > v.clientWidth + 1) faults.push("the tile " + text(v.parentNode) + " is cut");
 	for (const e of document.querySelectorAll(".badge, button, .section-head h2")) {
 		const outside = seen(e) && !e.closest("td, th, nav, .filters") && (box(e).left < -1 || box(e).right > innerWidth + 1);
