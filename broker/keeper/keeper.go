@@ -133,10 +133,21 @@ type Opened struct {
 // Open opens the log in the folder and returns what it and the last checkpoint add up to; nothing is changed before Start. It fails
 // with ErrIncomplete when something is missing that belongs to the folder, and with ErrVersion when another version wrote it.
 func Open(o Options) (*Keeper, *topic.Recovery, error) {
-	began := time.Now()
 	if o.FS == nil {
 		o.FS = vfs.OS()
 	}
+	k, recovery, err := open(o)
+	if errors.Is(err, ErrIncomplete) { // it ended at the first piece; people want to know them all
+		s := newStopped(Options{FS: readOnly{o.FS}, Dir: o.Dir, Log: o.Log})
+		if s.readState() == nil && len(s.Missing) > 0 {
+			err = &Incomplete{Dir: o.Dir, Missing: s.Missing}
+		}
+	}
+	return k, recovery, err
+}
+
+func open(o Options) (*Keeper, *topic.Recovery, error) {
+	began := time.Now()
 	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
 	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
 	s, err := lookAt(o.FS, o.Dir, o.AcceptLoss)

@@ -34,8 +34,7 @@ type Stopped struct {
 // Read reads the folder of a node that does not run, as a start would, and goes on where that would refuse because something is
 // missing. Log gets what the topics say while they are read. It fails with ErrVersion, and with what the file system says.
 func Read(dir string, memQueueSize int, log *slog.Logger) (*Stopped, error) {
-	s := &Stopped{keeper: &Keeper{o: Options{FS: readOnly{vfs.OS()}, Dir: dir, Log: log}}, damages: map[uint32][]string{}}
-	s.recoverFrom(journal.NewState())
+	s := newStopped(Options{FS: readOnly{vfs.OS()}, Dir: dir, Log: log})
 	if Exists(dir) {
 		if err := s.readState(); err != nil {
 			return nil, err
@@ -46,6 +45,12 @@ func Read(dir string, memQueueSize int, log *slog.Logger) (*Stopped, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+func newStopped(o Options) *Stopped {
+	s := &Stopped{keeper: &Keeper{o: o}, damages: map[uint32][]string{}}
+	s.recoverFrom(journal.NewState())
+	return s
 }
 
 func (s *Stopped) recoverFrom(state *journal.State) {
