@@ -1,11 +1,15 @@
 package keeper
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +18,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 
 	"go.uber.org/goleak"
@@ -79,10 +84,9 @@ func (n *node) setFaults() {
 		return
 	}
 	ops := []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpMkdir, vfs.OpPreallocate,
-		vfs.OpRemove, vfs.OpOpenWrite, vfs.OpChange}
-	errs := []error{syscall.ENOSPC, syscall.EIO, syscall.EMFILE}
+		vfs.OpRemove, vfs.OpOpenWrite, vfs.OpLink, vfs.OpOpen | vfs.OpRead, vfs.OpChange}
 	rule := vfs.Rule{Ops: ops[n.rng.IntN(len(ops))], Skip: n.rng.IntN(20), Times: 1 + n.rng.IntN(10),
-		Err: errs[n.rng.IntN(len(errs))], Short: n.rng.IntN(40)}
+		Err: diskErrors[n.rng.IntN(len(diskErrors))], Short: n.rng.IntN(40)}
 	n.note("the disk fails: %+v", rule)
 	n.disk.SetRules(rule)
 }
@@ -101,6 +105,9 @@ func (n *node) options() Options {
 		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10, AcceptLoss: n.accept}
 }
 
+// diskErrors are what a disk, or the system, says when it cannot.
+var diskErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENOMEM}
+
 // start opens the folder as it is.
 func (n *node) start() {
 	n.disk = vfs.NewFaulty(n.fs)
@@ -111,7 +118,7 @@ func (n *node) start() {
 		n.fail("opening: %v", err)
 	}
 	n.k = k
-	n.r = topic.NewRegistry(topic.Config{NodeID: 1, MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
+	n.r = topic.NewRegistry(topic.Config{NodeID: n.rng.Int64N(1024), MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
 		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Log: log,
 		Level: func(name string) topic.Level { return levels[name[1]-'0'] }})
 	if err := n.r.Recover(recovery); err != nil {
@@ -338,12 +345,97 @@ func crashRun(t *testing.T, seed uint64) {
 	for range 1 + n.rng.IntN(4) {
 		n.faults = faulty && n.rng.IntN(2) == 0
 		n.live()
+		n.lose()
 		n.start()
 	}
 	n.crash = crash{left: -1}
 	n.drain()
 	if err := n.stop(); err != nil {
 		t.Fatalf("seed %d: closing: %v", seed, err)
+	}
+}
+
+// lose takes something out of the folder of a node that has ended, or puts an older copy of the manifest back. A start that refuses must
+// have changed nothing, and gets the folder back as it was; one that does not must keep all promises.
+func (n *node) lose() {
+	older := n.manifests
+	b, err := vfs.ReadFile(n.fs, "data/"+manifest.FileName)
+	if err == nil {
+		n.manifests = append(n.manifests, b)
+	}
+	if n.rng.IntN(2) == 0 {
+		return
+	}
+	whole := n.fs
+	n.fs = whole.KillClone()
+	for range 1 + n.rng.IntN(2) {
+		n.loseOne(older)
+		older = nil // with a log file that only the newer one knows both would be gone
+	}
+	n.disk = nil
+	before := n.tree()
+	if v, err := lookAtVersions(n.fs, "data"); err != nil || v.files == 0 && before["data/"+manifest.FileName] == "" {
+		n.fs = whole // an empty folder is a new one
+		return
+	}
+	k, _, err := Open(n.options())
+	if now := n.tree(); !maps.Equal(now, before) {
+		n.fail("a look at the folder has changed it:\n%v\n%v", before, now)
+	}
+	switch {
+	case err == nil:
+		n.note("nothing is missing")
+		if err := k.Abandon(); err != nil {
+			n.fail("abandoning: %v", err)
+		}
+	case errors.Is(err, ErrIncomplete):
+		n.note("the start refuses: %v", err)
+		n.fs = whole
+	default:
+		n.fail("opening a folder of which something is missing: %v", err)
+	}
+}
+
+// loseOne takes one file or folder away. Which log file is the newest is entered within a second: one that came later is not noticed.
+func (n *node) loseOne(older [][]byte) {
+	m, _, err := manifest.Read(n.fs, "data")
+	if err != nil {
+		return
+	}
+	var paths []string
+	for path := range n.tree() {
+		var number uint64
+		if _, err := fmt.Sscanf(path, "data/journal/%d.wal", &number); err != nil || number <= m.Log.Seen {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	n.note("of %+v", m)
+	if len(paths) == 0 {
+		return
+	}
+	path := paths[n.rng.IntN(len(paths))]
+	switch n.rng.IntN(6) {
+	case 0: // all files in the same folder, as of a volume that is not mounted, unless some of it would not be noticed
+		for _, other := range paths {
+			if filepath.Dir(other) == filepath.Dir(path) {
+				n.remove(other)
+			}
+		}
+	case 1:
+		if len(older) > 0 {
+			n.note("an older manifest is put back")
+			n.store(manifest.FileName, older[n.rng.IntN(len(older))])
+		}
+	default:
+		n.remove(path)
+	}
+}
+
+func (n *node) remove(path string) {
+	n.note("%s goes", path)
+	if err := n.fs.Remove(path); err != nil {
+		n.fail("removing %s: %v", path, err)
 	}
 }
 

@@ -46,8 +46,7 @@ func (n *node) kill() {
 
 // failing is the file system that fails: three times, from the n-th operation of a kind on.
 func (n *node) failing(op vfs.Op, nth int) (hit bool) {
-	errs := []error{syscall.ENOSPC, syscall.EIO, syscall.EMFILE}
-	rule := vfs.Rule{Ops: op, Skip: nth, Times: 3, Err: errs[nth%3], Short: nth % 2 * 9}
+	rule := vfs.Rule{Ops: op, Skip: nth, Times: 3, Err: diskErrors[nth%len(diskErrors)], Short: nth % 2 * 9}
 	n.faults = true
 	var seen atomic.Int64
 	n.disk.Observe(func(o vfs.Op, _ string) {
@@ -87,7 +86,7 @@ func (n *node) failing(op vfs.Op, nth int) (hit bool) {
 func TestFailingOperations(t *testing.T) {
 	for name, op := range map[string]vfs.Op{"write": vfs.OpWrite, "sync": vfs.OpSync, "sync folder": vfs.OpSyncDir,
 		"create": vfs.OpCreate, "rename": vfs.OpRename, "mkdir": vfs.OpMkdir, "preallocate": vfs.OpPreallocate,
-		"remove": vfs.OpRemove, "open": vfs.OpOpenWrite | vfs.OpOpen, "read": vfs.OpRead} {
+		"remove": vfs.OpRemove, "link": vfs.OpLink, "open": vfs.OpOpenWrite | vfs.OpOpen, "read": vfs.OpRead} {
 		t.Run(name, func(t *testing.T) {
 			step := 1
 			if testing.Short() {

@@ -406,7 +406,7 @@ func (k *Keeper) look(now time.Time) (idle bool) {
 	}
 	k.tidyUp()
 	k.registry.Reclaim()
-	if k.registry.PrepareDrop() {
+	if k.wal.Lost() == k.lost.Load() && k.registry.PrepareDrop() { // else the log does not say all that it should
 		if err := k.drop(); err != nil {
 			k.o.Log.Error("letting go of segments", "error", err)
 			k.retry = now.Add(probeEvery)

@@ -36,7 +36,9 @@ type node struct {
 	synced  atomic.Int64 // nor a power cut
 	faults  bool         // in this life the file system fails at times
 	accept  bool         // what is missing is given up
-	crash   crash
+
+	manifests [][]byte // of former lives
+	crash     crash
 
 	messages map[string]*message // by topic/body
 	promises map[string]*promise // by topic/channel/body

@@ -368,7 +368,7 @@ func (r *reader) finish(f *readFile, off int64, found int, reason string) {
 	if !f.headed && (found > 0 || f.limit > fileHeaderSize) {
 		r.damage(f, 0, fileHeaderSize, "no header"+reason)
 	}
-	if f.limit != 0 {
+	if f.limit != 0 && (f.headed || found > 0) { // else a power cut has left nothing but its name: nothing goes on behind it
 		r.report.End = Position{File: f.number, Offset: off}
 	}
 }
