@@ -12,6 +12,17 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
+// topicAnswer and channelAnswer are the answers of topic and channel.
+type topicAnswer struct {
+	*compat.Topic
+	Message string `json:"message"` // which brokers did not answer; empty when all did
+}
+
+type channelAnswer struct {
+	*compat.Channel
+	Message string `json:"message"` // which brokers did not answer; empty when all did
+}
+
 // TestThePageOfHTTPIsWhatIsRouted holds docs/openapi and docs/reference to the routes.
 func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	topic := apitest.Param{Name: "topic", Required: true, Does: "the topic's name"}
@@ -20,12 +31,12 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	option := apitest.Param{Name: "opt", Required: true, Does: "its key in the configuration file"}
 	const reads, acts = "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 502 UPSTREAM_ERROR", "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 403 CROSS_ORIGIN, 403 CSRF_TOKEN, 502 UPSTREAM_ERROR"
 	of := []apitest.Param{{Name: "of", Does: "`total`, `topic`, `channel` or `node`"}, {Name: "topic", Does: "the topic's name"}, {Name: "channel", Does: "the channel's name"},
-		{Name: "node", Does: "the broker"}, {Name: "window", Does: "how far back, as `1h`"}}
+		{Name: "node", Does: "the broker"}, {Name: "window", Does: "how far back: `10m`, `1h` or `8h`; `10m` without it"}}
 	listing := map[string]any{}
 	list := []apitest.Operation{
 		{Route: "GET /api/topics", Does: "Lists all topics", Params: []apitest.Param{{Name: "inactive", Does: "`true` for those that no broker has, with their channels"}}, Answer: listing, Errors: reads},
-		{Route: "GET /api/topics/:topic", Does: "Tells a topic's figures, in all and by broker", Params: []apitest.Param{topic}, Answer: compat.Topic{}, Errors: reads + ", 404 TOPIC_NOT_FOUND"},
-		{Route: "GET /api/topics/:topic/:channel", Does: "Tells a channel's figures, in all and by broker, with its consumers", Params: []apitest.Param{topic, channel}, Answer: compat.Channel{},
+		{Route: "GET /api/topics/:topic", Does: "Tells a topic's figures, in all and by broker", Params: []apitest.Param{topic}, Answer: topicAnswer{}, Errors: reads + ", 404 TOPIC_NOT_FOUND"},
+		{Route: "GET /api/topics/:topic/:channel", Does: "Tells a channel's figures, in all and by broker, with its consumers", Params: []apitest.Param{topic, channel}, Answer: channelAnswer{},
 			Errors: reads + ", 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND"},
 		{Route: "GET /api/nodes", Does: "Lists all brokers", Answer: listing, Errors: reads},
 		{Route: "GET /api/nodes/:node", Does: "Tells a broker's figures", Params: []apitest.Param{node}, Answer: listing, Errors: reads + ", 404 NODE_NOT_FOUND"},

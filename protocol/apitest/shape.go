@@ -86,7 +86,11 @@ func (s *shapes) fields(typ reflect.Type, f func(name, does string, optional boo
 		name, optional := quoted(tag)
 		switch {
 		case field.Anonymous && !tagged:
-			s.fields(field.Type, f)
+			embedded := field.Type
+			if embedded.Kind() == reflect.Pointer {
+				embedded = embedded.Elem()
+			}
+			s.fields(embedded, f)
 		case name == "-" || !field.IsExported():
 		default:
 			if name == "" {
