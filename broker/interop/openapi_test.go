@@ -28,7 +28,7 @@ type operation struct {
 
 type schema struct {
 	Ref                  string `json:"$ref"`
-	Type                 any // a word, or a list of them
+	Type                 any    // a word, or a list of them
 	Properties           map[string]schema
 	Required             []string
 	Items                *schema
