@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"brokerd/protocol/httpapi"
 )
 
 // maxAnswer is the longest answer that is read, in bytes.
@@ -57,7 +59,7 @@ func New(cfg Config) (*Client, error) {
 		}
 		u, err := url.Parse(endpoint)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, fmt.Errorf("auth daemon's address %q is neither host:port nor an http or https URL", address)
+			return nil, fmt.Errorf("auth daemon's address %q is neither host:port nor an http or https URL", httpapi.Mask(address))
 		}
 		c.endpoints = append(c.endpoints, endpoint)
 	}
@@ -125,7 +127,7 @@ func (c *Client) Query(ctx context.Context, id Identity) (*State, error) {
 			}
 			return state, nil
 		}
-		failures = errors.Join(failures, fmt.Errorf("auth daemon %s: %w", endpoint, err))
+		failures = errors.Join(failures, fmt.Errorf("auth daemon %s: %w", httpapi.Mask(endpoint), err))
 	}
 	return nil, failures
 }
