@@ -59,6 +59,7 @@ type Options struct {
 	MaxReqTimeout time.Duration // longest delay of REQ (clamped) and of a deferred publish (refused)
 	MaxBodySize   int64         // bytes of MPUB, IDENTIFY and AUTH bodies
 	MaxUnfinished int64         // bytes of all bodies above 64 KiB that have begun to arrive and are not whole; twice the longest body at least
+	MaxMemory     int64         // bytes of messages in memory; 0: a quarter of what the process may have
 	ClientTimeout time.Duration // no flag: twice the default heartbeat interval
 	Anchor        bool          // no flag: GOMAXPROCS may be raised by one while the log gets many small writes
 

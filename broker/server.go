@@ -190,7 +190,7 @@ func (s *Server) load(ctx context.Context) error {
 func (s *Server) topicConfig() topic.Config {
 	o := &s.opts
 	cfg := topic.Config{
-		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
+		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMemory: memoryLimit(o.MaxMemory), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
 		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.keeper, s.log}, Learn: s.learn, Changed: s.changed, Made: s.made, Save: s.catalog.Save, Log: s.log,
 	}

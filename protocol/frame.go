@@ -119,6 +119,12 @@ func (f MessageFrame) SetID(id MessageID) { id.put(f[offsetID:]) }
 // Payload returns the frame without its size and type: what NSQ also keeps on disk as one record.
 func (f MessageFrame) Payload() []byte { return f[FrameHeaderSize:] }
 
+// Head returns a copy of the frame without its body: it still says how long that is.
+func (f MessageFrame) Head() MessageFrame { return append(MessageFrame(nil), f[:MessageOverhead]...) }
+
+// Whole reports whether the body is there.
+func (f MessageFrame) Whole() bool { return len(f) == 4+int(binary.BigEndian.Uint32(f)) }
+
 // Body returns the message's body.
 func (f MessageFrame) Body() []byte { return f[MessageOverhead:] }
 

@@ -21,12 +21,16 @@ type span struct {
 type Queue struct {
 	spans []span // the first is read from
 	n     int
+	bytes int      // of messages without positions
 	after Position // of the last message that was taken
 	lost  []Range  // were counted and could not be read
 }
 
 // Len returns the number of messages.
 func (q *Queue) Len() int { return q.n }
+
+// Bytes returns the size of the messages that have no positions: those in no topic's nodes.
+func (q *Queue) Bytes() int { return q.bytes }
 
 // First returns the position of the first message, 0 when the queue is empty.
 func (q *Queue) First() Position {
@@ -47,6 +51,9 @@ func (q *Queue) Above(shown Position) (n int) {
 // Add appends count messages, 1 or more, behind all that wait.
 func (q *Queue) Add(at Extent, count int) {
 	q.n += count
+	if at.first == 0 {
+		q.bytes += at.to.off - at.from.off
+	}
 	if k := len(q.spans) - 1; k >= 0 && q.spans[k].follows(&at) {
 		q.spans[k].to, q.spans[k].last = at.to, at.last
 		q.spans[k].left += count
@@ -70,6 +77,7 @@ func (q *Queue) AddQueue(other *Queue) {
 		return
 	}
 	q.n += other.n
+	q.bytes += other.bytes
 	behind := len(q.spans) == 0 || q.spans[len(q.spans)-1].last < other.spans[0].first
 	q.spans = append(q.spans, other.spans...)
 	if first := other.spans[0].first; first > 0 {
@@ -263,6 +271,8 @@ func (q *Queue) Next() (f protocol.MessageFrame, pos Position) {
 	if pos = s.first; pos > 0 {
 		s.first++
 		q.after = pos
+	} else {
+		q.bytes -= len(f)
 	}
 	if s.left == 0 {
 		q.pop()

@@ -47,6 +47,7 @@ type Set[O comparable] struct {
 	made  int32       // slots that have ever been used
 	free  int32       // first free slot
 	n     int
+	bytes int // of the frames
 	index table
 	lanes []lane
 }
@@ -58,6 +59,9 @@ const (
 )
 
 func (s *Set[O]) at(i int32) *slot[O] { return &s.slots[i>>slotBits][i&(slotPiece-1)] }
+
+// Bytes returns the size of the frames that are kept.
+func (s *Set[O]) Bytes() int { return s.bytes }
 
 // Len returns the number of messages in flight.
 func (s *Set[O]) Len() int { return s.n }
@@ -75,6 +79,7 @@ func (s *Set[O]) Add(id protocol.MessageID, pos Position, frame protocol.Message
 	s.index.insert(id, i)
 	s.link(i, int32(lane))
 	s.n++
+	s.bytes += len(frame)
 	return true
 }
 
@@ -175,6 +180,7 @@ func (s *Set[O]) remove(i int32) Item[O] {
 	s.unlink(i)
 	s.index.delete(p.id)
 	s.n--
+	s.bytes -= len(p.frame)
 	*p = slot[O]{next: s.free}
 	s.free = i
 	return it

@@ -91,10 +91,14 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 // deferAgain has a message wait for a time before it is delivered again.
 func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Duration) {
 	at := m.at.now + int64(delay)
-	m.deferred.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: at, Attempts: it.Attempts})
 	if it.Pos > 0 {
 		m.keep.deferred = append(m.keep.deferred, inflight.Shelved{Pos: it.Pos, At: at})
 	}
+	if !it.Frame.Whole() {
+		m.shelf.Push(inflight.Shelved{At: at, Pos: it.Pos, Off: unknown, Attempts: it.Attempts})
+		return
+	}
+	m.deferred.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: at, Attempts: it.Attempts})
 }
 
 // owned returns a frame for a message that may stay for long: a copy, so that it does not keep a whole node of messages

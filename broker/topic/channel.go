@@ -37,6 +37,8 @@ type Channel struct {
 	machine
 	armed   int64 // deadline that the sweeper knows
 	records records
+
+	waitingBytes, flyingBytes int // of bodies, as the node's account has them
 }
 
 // counters only ever grow, but for publishes that are withdrawn.
@@ -60,7 +62,8 @@ func newChannel(t *Topic, name, queueName string, ephemeral bool) *Channel {
 // enter takes the lock and tells the machine what it must know of the moment but the time; exit gives it up.
 func (c *Channel) enter() {
 	c.mu.Lock()
-	c.at = moment{shown: c.topic.store.shown(), held: c.held(), disk: c.diskDepth(), limits: c.topic.registry.limits.Load()}
+	r := c.topic.registry
+	c.at = moment{crowded: r.memory.crowded(), flooded: r.memory.flooded(), shown: c.topic.store.shown(), held: c.held(), disk: c.diskDepth(), limits: r.limits.Load()}
 	if c.rules.topology {
 		c.at.now = c.topic.registry.now()
 	}
@@ -81,6 +84,10 @@ func (c *Channel) exit() {
 	}
 	if c.asks != (asks{}) {
 		c.grant()
+	}
+	if waiting, flying := c.mem.Bytes(), c.inflight.Bytes(); waiting != c.waitingBytes || flying != c.flyingBytes {
+		c.topic.registry.memory.add(int64(waiting-c.waitingBytes), int64(flying-c.flyingBytes))
+		c.waitingBytes, c.flyingBytes = waiting, flying
 	}
 	c.mu.Unlock()
 }

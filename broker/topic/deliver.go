@@ -33,7 +33,7 @@ const fillAbsent = 256
 func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n int, fill bool) {
 	m.come(s)
 	credit := s.ready - s.inflight
-	if credit <= 0 || s.closed || m.exiting || m.at.held {
+	if credit <= 0 || s.closed || m.exiting || m.at.held || m.at.flooded && s.inflight > 0 {
 		s.parked = true
 		m.nudge() // what it was woken for is another's now
 		return 0, false
@@ -145,6 +145,10 @@ func (m *machine) nextTurn() uint64 {
 
 // giveBack has a message wait to be delivered again.
 func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint16) {
+	if !f.Whole() {
+		m.absent.Push(inflight.Shelved{At: int64(m.nextTurn()), Pos: pos, Off: unknown, Attempts: attempts})
+		return
+	}
 	m.retries.push(retry{frame: f, pos: pos, turn: m.nextTurn(), attempts: attempts})
 }
 
@@ -165,17 +169,28 @@ func (m *machine) returnShelved(s inflight.Shelved) {
 // fly puts a message in flight. An id that is in flight already is one that NSQ wrote twice after an unclean stop, or of two
 // that had the same node id: the second copy gets a new id, as FIN could not tell them apart.
 func (m *machine) fly(s *Subscription, r *retry) {
-	if m.inflight.Add(r.frame.MustID(), r.pos, r.frame, r.attempts, s, s.lane, m.at.now) {
+	if m.inflight.Add(r.frame.MustID(), r.pos, m.kept(r), r.attempts, s, s.lane, m.at.now) {
 		return
 	}
 	r.frame = slices.Clone(r.frame)
 	for {
 		id := m.rules.freshID()
 		r.frame.SetID(id)
-		if m.inflight.Add(id, r.pos, r.frame, r.attempts, s, s.lane, m.at.now) {
+		if m.inflight.Add(id, r.pos, m.kept(r), r.attempts, s, s.lane, m.at.now) {
 			return
 		}
 	}
+}
+
+// largeBody is from how many bytes on a message in flight does without its body, when that can be read again.
+const largeBody = 16 << 10
+
+// kept returns what is kept of a message in flight: a large body that is in a node stays there only, in memory or on disk.
+func (m *machine) kept(r *retry) protocol.MessageFrame {
+	if r.pos == 0 || m.ephemeral || len(r.frame) < largeBody {
+		return r.frame
+	}
+	return r.frame.Head()
 }
 
 func (m *machine) countLocality(s *Subscription, n int) {

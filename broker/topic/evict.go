@@ -24,15 +24,21 @@ func (t *Topic) thinLocked() {
 	d.enough = 2 * d.memory.Load()
 }
 
+// fullLocked reports whether the topic has more in memory than it may have: messages, or bytes of the node.
+func (t *Topic) fullLocked() bool {
+	d := t.d
+	return d.tail != nil && (d.resident-d.tail.node.Count() > t.own.bound || t.registry.memory.crowded())
+}
+
 // overflowLocked moves the oldest nodes out of memory while there is more than memory has room for. What nobody needs any
 // more is dropped.
 func (t *Topic) overflowLocked() {
 	d := t.d
-	if d.tail == nil || d.resident-d.tail.node.Count() <= t.own.bound {
+	if !t.fullLocked() {
 		return
 	}
 	waiting := t.waitingLocked()
-	for d.resident-d.tail.node.Count() > t.own.bound {
+	for t.fullLocked() {
 		s := d.oldestLocked()
 		if s == nil || s == d.tail {
 			return
@@ -74,7 +80,7 @@ func (d *logStore) residentLocked() (list []*stored) {
 }
 
 func (d *logStore) evictLocked(s *stored) {
-	d.memory.Add(-int64(len(s.node.Frames())))
+	d.addMemory(-int64(len(s.node.Frames())))
 	d.resident -= s.node.Count()
 	s.node.Evict()
 }

@@ -166,8 +166,14 @@ func (t *Topic) keepLocked(b *Batch, first Position) backlog.Extent {
 	d.next = first + Position(b.n)
 	d.tail.end.Store(uint64(d.next))
 	d.resident += b.n
-	d.memory.Add(int64(n))
+	d.addMemory(int64(n))
 	return extent
+}
+
+// addMemory counts bytes of nodes in memory.
+func (d *logStore) addMemory(n int64) {
+	d.memory.Add(n)
+	d.topic.registry.memory.add(n, 0)
 }
 
 // shelveLocked defers messages that are in the node of the tail.
@@ -355,6 +361,7 @@ func (d *logStore) destroy() error {
 	t := d.topic
 	err := t.syncTo(d.append(journal.Change{Op: journal.OpDeleteTopic})) // before the segments go
 	t.registry.onDisk.Add(-d.onDisk.Swap(0))
+	d.addMemory(-d.memory.Load())
 	t.registry.dropped.Add(-int64(len(d.dropped) + len(d.dropping)))
 	d.dropped, d.dropping = nil, nil
 	switch {

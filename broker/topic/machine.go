@@ -68,6 +68,9 @@ type moment struct {
 	held  bool     // consumers get nothing
 	disk  int64    // messages in the queue behind the memory
 
+	crowded bool // the node has more bodies in memory than it should: what can go to disk goes there
+	flooded bool // the node has more bodies in flight than it should: nobody gets a second one
+
 	limits *Limits // those in force
 }
 
@@ -136,7 +139,7 @@ func (m *machine) offer(at backlog.Extent, count int) bool {
 	if m.overflowing && !m.filling && m.at.disk == 0 {
 		m.drained()
 	}
-	if m.overflowing || m.mem.Len()+count > m.bound {
+	if m.overflowing || m.mem.Len()+count > m.bound || m.at.crowded && m.mem.Len() > 0 {
 		return false
 	}
 	if m.lossy && 2*m.mem.Len() < m.bound {
@@ -151,7 +154,9 @@ func (m *machine) offer(at backlog.Extent, count int) bool {
 
 // squeeze gives a channel that has no disk as many of the messages as it has room for, which it returns, and discards the others.
 func (m *machine) squeeze(at backlog.Extent, count int) (n int) {
-	n = min(count, max(0, m.bound-m.mem.Len()))
+	if n = min(count, max(0, m.bound-m.mem.Len())); m.at.crowded {
+		n = min(n, max(0, 1-m.mem.Len()))
+	}
 	m.n.Accepted += uint64(count - n)
 	m.n.Discarded[journal.EphemeralOverflow] += uint64(count - n)
 	m.lossy = m.lossy || n < count
@@ -180,7 +185,7 @@ func (m *machine) unspilled(n int) {
 // wantsRoom reports whether it is worth waiting until count messages fit into memory: not when the channel overflows already, could
 // never hold that many, or nobody consumes. It asks for room when there is some already.
 func (m *machine) wantsRoom(count int) bool {
-	if m.overflowing || len(m.subs) == 0 || m.at.held || count > m.bound || m.exiting {
+	if m.overflowing || m.at.crowded || len(m.subs) == 0 || m.at.held || count > m.bound || m.exiting {
 		return false
 	}
 	m.want = max(count, m.bound/16)

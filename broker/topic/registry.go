@@ -52,7 +52,8 @@ type Registry struct {
 
 	remaking sync.Mutex // one topic changes between level memory and the others at a time; before create
 
-	rules rules // of all channels
+	rules  rules // of all channels
+	memory memoryAccount
 
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened; held over no write of the log
 	mu      sync.RWMutex // guards what follows; nothing is locked under it
@@ -65,6 +66,7 @@ func NewRegistry(cfg Config) *Registry {
 	r := &Registry{cfg: cfg, log: cfg.Log, start: time.Now(), topics: map[string]*Topic{},
 		failing: make(chan struct{}, 1)}
 	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
+	r.memory.limit = cfg.MaxMemory
 	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
 	r.ahead.Store(r.start.UnixNano())
 	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers})
