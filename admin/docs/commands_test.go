@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,6 +89,9 @@ func seeNoWarning(t *testing.T, folder string) {
 // count is how many blocks were run, and how many not.
 type count struct{ run, marked, wanting atomic.Int64 }
 
+// inside are the texts whose commands are for the project's folder; those of others are for any folder, with the commands on PATH.
+var inside = []string{"README.md", "docs/install.md"}
+
 // runPage runs the blocks of one page.
 func runPage(t *testing.T, checkout, file string, total *count) {
 	text, err := os.ReadFile(filepath.Join(root, file))
@@ -98,7 +102,7 @@ func runPage(t *testing.T, checkout, file string, total *count) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newShell(t, checkout, file == "README.md")
+	s := newShell(t, checkout, slices.Contains(inside, file))
 	if err := ownNetwork(func() { runBlocks(t, s, file, blocks, total) }); err != nil {
 		t.Fatal(err)
 	}
