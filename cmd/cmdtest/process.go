@@ -156,13 +156,3 @@ func (p *Process) Output(t testing.TB) string {
 	}
 	return string(text)
 }
-
-// Log returns all of the process's log.
-func (p *Process) Log(t testing.TB) string {
-	t.Helper()
-	text, err := os.ReadFile(p.child.Log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
