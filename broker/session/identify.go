@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"sync/atomic"
 
@@ -151,8 +152,7 @@ func (s *Session) upgradeCompression(answer protocol.IdentifyResponse) error {
 	src, dst := s.in.src, s.out.dst
 	if answer.Snappy {
 		s.out.redirect(dst, s2.NewWriter(dst, s2.WriterSnappyCompat(), s2.WriterBlockSize(snappyBlock), s2.WriterConcurrency(1)))
-		// The reader sets a bound for what is encoded only along with the one for the content, of which it knows snappy's own.
-		s.in.reset(s2.NewReader(src, s2.ReaderMaxBlockSize(snappyEncoded), s2.ReaderAllocBlock(snappyBlock)))
+		s.in.reset(newSnappyReader(src))
 	} else {
 		s.out.redirect(dst, &deflater{dst: dst, level: answer.DeflateLevel})
 		s.in.reset(flate.NewReader(src))
@@ -161,6 +161,12 @@ func (s *Session) upgradeCompression(answer protocol.IdentifyResponse) error {
 	s.settings.snappy, s.settings.deflate = answer.Snappy, answer.Deflate
 	s.mu.Unlock()
 	return s.acknowledge()
+}
+
+// newSnappyReader returns what takes every stream that nsqd takes. It sets a bound for what is encoded only along with the one for the
+// content, of which it knows snappy's own.
+func newSnappyReader(src io.Reader) io.Reader {
+	return s2.NewReader(src, s2.ReaderMaxBlockSize(snappyEncoded), s2.ReaderAllocBlock(snappyBlock))
 }
 
 func (s *Session) acknowledge() error {
