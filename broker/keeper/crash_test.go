@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -112,7 +114,8 @@ var diskErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.
 func (n *node) start() {
 	n.disk = vfs.NewFaulty(n.fs)
 	o := n.options()
-	log := o.Log
+	var wrong atomic.Int64
+	log := slog.New(sums{o.Log.Handler(), &wrong})
 	k, recovery, err := Open(o)
 	if err != nil {
 		n.fail("opening: %v", err)
@@ -124,17 +127,50 @@ func (n *node) start() {
 	if err := n.r.Recover(recovery); err != nil {
 		n.fail("recovering: %v", err)
 	}
+	if wrong.Load() > 0 {
+		n.fail("%d channels had sums that did not add up", wrong.Load())
+	}
 	for id := range recovery.State.Topics {
 		if missing := recovery.Missing(id); missing > 0 && !n.faults {
 			n.fail("%d messages of topic %d are missing", missing, id)
 		}
 	}
+	n.checkSums()
 	n.r.Start()
 	n.k.Start(n.r)
 	n.subs, n.first = nil, map[string]int{}
 	n.written.Store(0)
 	n.synced.Store(0)
 }
+
+// checkSums fails when the messages that a channel has accepted are not those that have left it and those that it has.
+func (n *node) checkSums() {
+	for _, t := range n.r.Topics() {
+		for _, c := range t.Channels() {
+			if s := c.Stats(); !s.Balanced {
+				n.fail("topic %s, channel %s: the sum is wrong: %+v", t.Name(), c.Name(), s)
+			}
+		}
+	}
+}
+
+// sums is a log that finds out when a start has to put a channel's sum right.
+type sums struct {
+	slog.Handler
+	wrong *atomic.Int64
+}
+
+func (h sums) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "the counts of a channel did not add up" {
+		h.wrong.Add(1)
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h sums) Enabled(context.Context, slog.Level) bool { return true }
 
 // stop ends the process that goes on with a disk that does not count any more.
 func (n *node) stop() error {
