@@ -243,7 +243,7 @@ func expectExit(t *testing.T, d *cmdtest.Process) {
 func TestDrainOfAProcess(t *testing.T) {
 	b := cmdtest.Broker(t, "brokerd", nil)
 	put(t, b, "/config/drain?stay=true", "true")
-	cmdtest.Eventually(t, "it has drained", 5*time.Second, func() bool { return drainOf(t, b) == "drained" })
+	cmdtest.Eventually(t, "it has drained", 5*time.Second, func() bool { return drainStateOf(t, b) == "drained" })
 	if a := ask(t, b, http.MethodGet, "/ready", ""); a.status != http.StatusServiceUnavailable || b.Ended() {
 		t.Errorf("/ready: %d %s", a.status, a.body)
 	}
@@ -254,8 +254,8 @@ func TestDrainOfAProcess(t *testing.T) {
 	expectExit(t, b)
 }
 
-// drainOf returns the state of a broker's drain.
-func drainOf(t *testing.T, b *cmdtest.Process) string {
+// drainStateOf returns the state of a broker's drain.
+func drainStateOf(t *testing.T, b *cmdtest.Process) string {
 	t.Helper()
 	var d httpapi.Drain
 	b.Get(t, "/config/drain", &d)
