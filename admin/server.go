@@ -156,7 +156,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.compose(listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close(), s.trail.Close())
 	}
-	s.listener = listener
+	s.listener = httpapi.Strict(listener)
 	if s.tls != nil {
 		s.listener = tls.NewListener(listener, s.tls)
 	}

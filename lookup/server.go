@@ -231,7 +231,7 @@ func (s *Server) sessionConfig(tcpPort, httpPort int) session.Config {
 }
 
 func (s *Server) serveHTTP() {
-	if err := s.http.Serve(s.httpListener); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(httpapi.Strict(s.httpListener)); !errors.Is(err, http.ErrServerClosed) {
 		s.fail(fmt.Errorf("serve HTTP: %w", err))
 	}
 }

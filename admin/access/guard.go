@@ -48,7 +48,7 @@ type Guard struct {
 	way    Way
 	users  *usersFile // of way Users
 	tries  *tries
-	hashes chan struct{} // places for hashing passwords at once
+	hashes *turns        // of hashing passwords
 	pepper []byte        // under which good Basic passwords are remembered
 	decoy  func() []byte // hash that unknown users are compared with, so that they take as long
 
@@ -72,7 +72,7 @@ const (
 
 // New returns a Guard. The error is that of the file of users.
 func New(cfg Config) (*Guard, error) {
-	g := &Guard{cfg: cfg, way: Open, tries: newTries(), hashes: make(chan struct{}, 2),
+	g := &Guard{cfg: cfg, way: Open, tries: newTries(), hashes: newTurns(),
 		pepper: random(), sessions: map[[sha256.Size]byte]*session{}, basic: map[[sha256.Size]byte]time.Time{}}
 	g.decoy = sync.OnceValue(func() []byte {
 		hash, err := bcrypt.GenerateFromPassword(g.pepper, cost)
@@ -208,18 +208,21 @@ func (g *Guard) fromBasic(r *http.Request, name, password string) (Caller, error
 	return Caller{User: name, Role: u.Role}, nil
 }
 
-// check compares a password with the user's. It hashes no more than a few at a time.
+// check compares a password with the user's, when it is its turn.
 func (g *Guard) check(ctx context.Context, r *http.Request, name, password string) error {
 	peer, _ := Peer(r)
-	if wait := g.tries.take(peer, name, time.Now()); wait > 0 {
+	user := name
+	if g.hashes.knows(peer, time.Now()) {
+		user += "\x00" + network(peer) // strangers who guess at a name do not keep its owner out
+	}
+	if wait := g.tries.take(peer, user, time.Now()); wait > 0 {
 		return &TooMany{wait}
 	}
-	select {
-	case g.hashes <- struct{}{}:
-		defer func() { <-g.hashes }()
-	case <-ctx.Done():
-		return ctx.Err()
+	end, err := g.hashes.begin(ctx, peer)
+	if err != nil {
+		return err
 	}
+	defer end()
 	u, ok := g.users.find(name, time.Now())
 	hash := u.Hash
 	if !ok {
@@ -228,7 +231,8 @@ func (g *Guard) check(ctx context.Context, r *http.Request, name, password strin
 	if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil || !ok {
 		return ErrBadCredentials
 	}
-	g.tries.forget(peer, name)
+	g.tries.forget(peer, user)
+	g.hashes.know(peer)
 	return nil
 }
 

@@ -224,6 +224,12 @@ func (f *usersFile) load() error {
 	if err != nil {
 		return fmt.Errorf("users file: %w", err)
 	}
+	switch rights := state.Mode().Perm(); {
+	case rights&0o002 != 0:
+		return fmt.Errorf("users file %s can be written by everybody: take that right away (chmod o-w)", f.path)
+	case rights&0o004 != 0:
+		f.log.Warn("the users file can be read by everybody, who can then guess its passwords: take that right away (chmod o-r)", "file", f.path)
+	}
 	if state.Size() > maxUsersLen {
 		return fmt.Errorf("users file %s is over %d bytes", f.path, maxUsersLen)
 	}

@@ -121,7 +121,7 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 }
 
 // Serve answers in clear on l, a TCP or unix listener, until Shutdown; it closes l. The error is nil after Shutdown.
-func (s *Server) Serve(l net.Listener) error { return serve(s.plain, l) }
+func (s *Server) Serve(l net.Listener) error { return serve(s.plain, httpapi.Strict(l)) }
 
 // ServeTLS answers over TLS on l until Shutdown; it closes l. The error is nil after Shutdown.
 func (s *Server) ServeTLS(l net.Listener, config *tls.Config) error {

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
 
@@ -30,7 +30,7 @@ type IDs struct {
 // protocol.MaxSequence+1 is an error, since guessing could give an id out twice.
 func OpenIDs(dir string) (*IDs, error) {
 	ids := &IDs{path: filepath.Join(dir, idsFile)}
-	data, err := os.ReadFile(ids.path)
+	data, err := vfs.ReadPlain(ids.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ids, nil
 	}
@@ -39,8 +39,8 @@ func OpenIDs(dir string) (*IDs, error) {
 	}
 	ids.bound, err = strconv.ParseUint(strings.TrimSuffix(string(data), "\n"), 10, 64)
 	if err != nil || ids.bound > protocol.MaxSequence+1 {
-		return nil, fmt.Errorf("failed to read the id bound: %s holds %.40q, not a number of 0 to %d; write one into it that is "+
-			"higher than the last 54 bits of every message id given out so far", ids.path, data, uint64(protocol.MaxSequence+1))
+		return nil, fmt.Errorf("failed to read the id bound: the %d bytes of %s are no number of 0 to %d; write one into it that is "+
+			"higher than the last 54 bits of every message id given out so far", len(data), ids.path, uint64(protocol.MaxSequence+1))
 	}
 	return ids, nil
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
 
@@ -43,7 +43,7 @@ type ChannelMeta struct {
 // would forget every topic.
 func LoadMetadata(dir string) (m Metadata, warnings []string, err error) {
 	path := filepath.Join(dir, metadataFile)
-	data, err := os.ReadFile(path)
+	data, err := vfs.ReadPlain(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Metadata{}, nil, nil
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nsqio/go-diskqueue"
+
+	"brokerd/diskqueue/vfs"
 )
 
 // How long Take waits for a record that is known to be there, before it looks whether it really is. go-diskqueue reads one
@@ -263,7 +265,7 @@ func (q *Queue) Close() error {
 func (q *Queue) syncData() error {
 	r := repairer{queueFiles: q.files}
 	var first int64
-	if data, err := os.ReadFile(q.files.meta()); err == nil {
+	if data, err := vfs.ReadPlain(q.files.meta()); err == nil {
 		e, err := parseExtent(data)
 		if err != nil {
 			return err

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"brokerd/diskqueue/vfs"
 )
 
 // maxFileSpan is the largest number of data files of one queue that a meta file is believed to have.
@@ -58,7 +60,7 @@ type repairer struct {
 // run returns the records and bytes that go-diskqueue will find. records is 1 or more when bytes is; it can be too low
 // when an nsqd left a depth that is too low, and too high when a data file is damaged.
 func (r *repairer) run() (records, bytes int64, err error) {
-	data, err := os.ReadFile(r.meta())
+	data, err := vfs.ReadPlain(r.meta())
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, ok := r.size(0); ok {
 			return r.rebuild("it has data files but no meta file")

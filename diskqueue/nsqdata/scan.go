@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"brokerd/diskqueue/vfs"
 )
 
 // ScanReport is what Scan found.
@@ -24,7 +26,7 @@ type ScanReport struct {
 // Source returns a text that is the same as long as nobody has used a queue: it is of its meta file, if there is one. The
 // queue must not be open.
 func Source(dir, name string) (string, error) {
-	data, err := os.ReadFile(queueFiles{dir: dir, name: name}.meta())
+	data, err := vfs.ReadPlain(queueFiles{dir: dir, name: name}.meta())
 	if errors.Is(err, fs.ErrNotExist) {
 		return "none", nil
 	}
@@ -96,7 +98,7 @@ func (s *scanner) numbers(e extent) (list []int64, err error) {
 
 // extent returns where the unread records are; ok is false when there are none.
 func (s *scanner) extent() (e extent, ok bool, err error) {
-	data, err := os.ReadFile(s.meta())
+	data, err := vfs.ReadPlain(s.meta())
 	if err == nil {
 		if e, err = parseExtent(data); err == nil {
 			return s.advance(e), true, nil

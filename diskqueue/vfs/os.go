@@ -27,7 +27,7 @@ func (o osFS) Open(name string) (File, error) { return o.open(name, os.O_RDONLY)
 func (o osFS) OpenWrite(name string) (File, error) { return o.open(name, os.O_RDWR) }
 
 func (o osFS) open(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, fileMode)
+	f, err := openPlain(name, flag)
 	if err != nil {
 		return nil, err
 	}

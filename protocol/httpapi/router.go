@@ -76,6 +76,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.refuse(w, req, err)
 		return
 	}
+	if req.TLS != nil && req.ProtoMajor == 1 && len(req.TransferEncoding) > 0 {
+		w.Header().Set("Connection", "close") // see Strict
+	}
 	r.router.ServeHTTP(w, req)
 }
 
