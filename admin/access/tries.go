@@ -4,29 +4,25 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // tries limits how often passwords can be tried: for each address, and, ten times as often, for each user from wherever, so
 // that one address alone cannot keep a user out. A right one is forgotten.
 type tries struct {
 	mu sync.Mutex
-	of map[string]*bucket // guarded by mu, as what it points to
-}
-
-// bucket is a token bucket: what is left at a moment.
-type bucket struct {
-	left float64
-	at   time.Time
+	of map[string]*rate.Limiter // guarded by mu
 }
 
 const (
 	triesAtOnce  = 10
 	triesRefill  = 10 * time.Second // for one try
-	userShare    = 0.1              // of a user's bucket for one try
+	userTimes    = 10               // as often as an address
 	maxTriesKept = 20_000
 )
 
-func newTries() *tries { return &tries{of: map[string]*bucket{}} }
+func newTries() *tries { return &tries{of: map[string]*rate.Limiter{}} }
 
 // take counts one try, or returns how long to wait until there may be one.
 func (t *tries) take(peer netip.Addr, user string, now time.Time) time.Duration {
@@ -35,13 +31,14 @@ func (t *tries) take(peer netip.Addr, user string, now time.Time) time.Duration 
 	if len(t.of) >= maxTriesKept {
 		t.dropFullLocked(now)
 	}
-	a, u := t.bucketLocked("a"+network(peer), now), t.bucketLocked("u"+user, now)
-	if wait := max(1-a.left, userShare-u.left); wait > 0 {
-		return time.Duration(wait * float64(triesRefill))
+	address := t.limiterLocked("a"+network(peer), 1).ReserveN(now, 1)
+	name := t.limiterLocked("u"+user, userTimes).ReserveN(now, 1)
+	wait := max(address.DelayFrom(now), name.DelayFrom(now))
+	if wait > 0 {
+		address.CancelAt(now)
+		name.CancelAt(now)
 	}
-	a.left--
-	u.left -= userShare
-	return 0
+	return wait
 }
 
 // network is what counts as one address: all of a /64 are one host's.
@@ -54,21 +51,20 @@ func network(peer netip.Addr) string {
 	return peer.String()
 }
 
-func (t *tries) bucketLocked(key string, now time.Time) *bucket {
-	b := t.of[key]
-	if b == nil {
-		b = &bucket{left: triesAtOnce, at: now}
-		t.of[key] = b
+// limiterLocked returns who counts the tries of a key, so many times as often as those of an address.
+func (t *tries) limiterLocked(key string, times int) *rate.Limiter {
+	l := t.of[key]
+	if l == nil {
+		l = rate.NewLimiter(rate.Every(triesRefill/time.Duration(times)), triesAtOnce*times)
+		t.of[key] = l
 	}
-	b.left = min(triesAtOnce, b.left+float64(now.Sub(b.at))/float64(triesRefill))
-	b.at = now
-	return b
+	return l
 }
 
 // dropFullLocked forgets those who have not tried for long, or everybody when that is not enough.
 func (t *tries) dropFullLocked(now time.Time) {
-	for key, b := range t.of {
-		if now.Sub(b.at) > triesAtOnce*triesRefill {
+	for key, l := range t.of {
+		if l.TokensAt(now) >= float64(l.Burst()) {
 			delete(t.of, key)
 		}
 	}

@@ -32,7 +32,7 @@ func Serve(w http.ResponseWriter, r *http.Request, name string) {
 		h.Set("Content-Type", kind)
 	}
 	sum := sha256.Sum256(text)
-	h.Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	h.Set("ETag", `W/"`+hex.EncodeToString(sum[:8])+`"`)
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
 }
 

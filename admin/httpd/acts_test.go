@@ -113,7 +113,7 @@ func TestOtherSites(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			req.Host = host
+			req.Host, req.Close = host, true // a refused body is not read, which ends the connection
 			resp, err := http.DefaultTransport.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)

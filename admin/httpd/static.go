@@ -95,7 +95,7 @@ func (a *api) asset(w http.ResponseWriter, r *http.Request, ps httprouter.Params
 		w.Header().Set("Content-Type", kind)
 	}
 	sum := sha256.Sum256(text)
-	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	w.Header().Set("ETag", `W/"`+hex.EncodeToString(sum[:8])+`"`) // weak: it holds for the compressed form too
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
 }
 

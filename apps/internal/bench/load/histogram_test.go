@@ -40,19 +40,6 @@ func TestHistogramIsWithinAPercent(t *testing.T) {
 	}
 }
 
-func FuzzBuckets(f *testing.F) {
-	for _, v := range []int64{0, 1, 255, 256, 257, 1 << 20, longest} {
-		f.Add(v)
-	}
-	f.Fuzz(func(t *testing.T, v int64) {
-		v = min(max(v, 0), longest)
-		i := bucketOf(v)
-		if high := highestOf(i); high < v || bucketOf(high) != i || i > 0 && highestOf(i-1) >= v {
-			t.Errorf("%d is in bucket %d, which ends at %d", v, i, high)
-		}
-	})
-}
-
 func TestNothingAllocatedForAMessage(t *testing.T) {
 	var h Histogram
 	h.Add(time.Second)
