@@ -1,0 +1,79 @@
+package session
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// errSilent ends a connection whose peer has sent no command for two heartbeat intervals.
+var errSilent = errors.New("no command within two heartbeat intervals")
+
+// setHeartbeat sets the interval, 0 for none, and begins it.
+func (l *link) setHeartbeat(interval time.Duration) {
+	now := l.now()
+	l.interval, l.newLine = interval, false
+	l.nextBeat, l.dead = now+interval, 0
+	if interval > 0 {
+		l.dead = now + 2*interval
+	}
+	l.wmu.Lock()
+	l.writeLimit, l.writeArmed = interval, 0
+	if interval == 0 {
+		_ = l.SetWriteDeadline(time.Time{})
+	}
+	l.wmu.Unlock()
+}
+
+// setDead has the peer count as gone at that time from now; without heartbeats, 0 is never.
+func (l *link) setDead(in time.Duration) {
+	l.dead = 0
+	if in > 0 {
+		l.dead = l.now() + in
+	}
+}
+
+// attend reads until it has something, sends the heartbeats that fall due meanwhile, and gives up on a silent peer.
+func (l *link) attend(p []byte) (filled []byte, n int, err error) {
+	for {
+		if err := l.prepare(); err != nil {
+			return nil, 0, err
+		}
+		if l.until.Load() != 0 {
+			filled, n, more, err := l.readRest(p)
+			if !more {
+				return filled, n, err
+			}
+			continue
+		}
+		filled, n, err = l.read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return filled, n, err
+		}
+	}
+}
+
+// prepare sends a heartbeat that is due, and sets the deadline of the next read.
+func (l *link) prepare() error {
+	if l.interval == 0 && l.dead == 0 {
+		return l.arm(0)
+	}
+	now := l.now()
+	if l.newLine {
+		l.newLine = false
+		l.dead = now + 2*l.interval
+	}
+	if now >= l.dead {
+		return errSilent
+	}
+	if l.beat == nil || l.interval == 0 {
+		return l.arm(l.dead)
+	}
+	if now >= l.nextBeat {
+		l.nextBeat = now + l.interval
+		if err := l.beat(); err != nil {
+			return err
+		}
+	}
+	return l.arm(min(l.nextBeat, l.dead))
+}
