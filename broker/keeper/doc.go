@@ -51,6 +51,13 @@
 // synced, which says that its messages are finished. At a clean stop the checkpoint is written twice, so that both count and next to
 // nothing of the log is left.
 //
+// # Compaction
+//
+// Files of segments of which less than half is needed are written together anew, in the background at 16 MiB/s, after a checkpoint and
+// when nothing happens any more. What is needed is looked up in one moment for each channel; since then it can only have become less. A
+// node keeps its positions and gets another place; its block has only the messages that were needed. The old one goes after three more
+// checkpoints, when neither that counts refers to it. After a crash both may be there: the one counts that the checkpoint names.
+//
 // # When the log loses records
 //
 // Most records are written lazily, so that a log that fails, or cannot begin a file, loses some that nobody waits for. Publishes

@@ -102,18 +102,22 @@ type Keeper struct {
 	opened   Opened
 
 	// Owned by the loop, and by Close after it.
-	number   uint64    // of the next checkpoint
-	deleted  []uint32  // topics of which a crash has left the segments, to be removed
-	unknown  []string  // files, and folders of topics, that nobody knows, to be put aside
-	size     uint64    // bytes that were appended when it was written
-	at       time.Time // when it was written
-	seen     uint64    // bytes that were appended at the last tick
-	probed   time.Time
-	weight   uint64    // bytes of the last checkpoint
-	retry    time.Time // no checkpoint before this, as the last one failed
-	cramped  bool
-	doneOnce []string // marks of files that went early, of which the newest checkpoint knows
-	reserve  reserve
+	number    uint64    // of the next checkpoint
+	deleted   []uint32  // topics of which a crash has left the segments, to be removed
+	unknown   []string  // files, and folders of topics, that nobody knows, to be put aside
+	size      uint64    // bytes that were appended when it was written
+	at        time.Time // when it was written
+	seen      uint64    // bytes that were appended at the last tick
+	probed    time.Time
+	weight    uint64    // bytes of the last checkpoint
+	retry     time.Time // no checkpoint before this, as the last one failed
+	cramped   bool
+	compacted uint64   // bytes that were appended when it was looked for segments of which little is needed
+	doneOnce  []string // marks of files that went early, of which the newest checkpoint knows
+	reserve   reserve
+
+	sparse chan struct{} // asks for compaction
+	owed   atomic.Int32  // checkpoints that are to be written although the log has not grown
 
 	early atomic.Bool // files of segments that go now leave a mark; atomic as topics remove some of their own
 	done  marks       // those
@@ -187,7 +191,7 @@ func open(o Options) (*Keeper, *topic.Recovery, error) {
 
 func newKeeper(o Options, s *sight) *Keeper {
 	k := &Keeper{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), stirred: stir{now: make(chan struct{}, 1)},
-		aside: aside{fs: o.FS, dir: o.Dir}, number: 1}
+		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1)}
 	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID
@@ -316,6 +320,7 @@ func (k *Keeper) Start(r *topic.Registry) {
 	k.watchSpace()
 	k.loop.Go(func() { k.run(ctx) })
 	k.loop.Go(func() { k.folder.run(ctx) })
+	k.loop.Go(func() { k.runCompact(ctx) })
 	if k.anchor.kick != nil {
 		k.loop.Go(func() { k.anchor.run(ctx) })
 	}
@@ -418,6 +423,10 @@ func (k *Keeper) look(now time.Time) (idle bool) {
 	k.seen = stats.Bytes
 	due, later := k.due(now, &stats, quiet)
 	if !due && stats.Lost == k.lost.Load() {
+		if still && stats.Bytes != k.compacted && !k.registry.Drained() {
+			k.compacted = stats.Bytes
+			k.compact()
+		}
 		return still && !later && k.registry.Health() == nil
 	}
 	k.renew(now, stats.Bytes-k.size, quiet)
@@ -433,8 +442,9 @@ func (k *Keeper) due(now time.Time, stats *wal.Stats, quiet bool) (due, later bo
 	paused := now.Sub(k.at) >= checkpointPause
 	enough := grown >= max(k.o.CheckpointBytes, 2*k.weight)
 	left := quiet && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
-	due = enough && (paused || quiet || k.passing(grown)) || left && paused
-	return due, !due && (enough || left)
+	owed := k.owed.Load() > 0
+	due = enough && (paused || quiet || k.passing(grown)) || (left || owed) && paused
+	return due, !due && (enough || left || owed)
 }
 
 // renew writes a checkpoint, when the log has grown by so many bytes since the last one.
@@ -456,6 +466,11 @@ func (k *Keeper) renew(now time.Time, grown uint64, quiet bool) {
 		return
 	}
 	k.registry.SetHealth(nil)
+	if k.owed.Load() > 0 {
+		k.owed.Add(-1)
+		return
+	}
+	k.compact()
 }
 
 // passing reports whether nearly all that the log has grown by was consumed already: a checkpoint then costs next to nothing, and

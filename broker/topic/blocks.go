@@ -44,6 +44,15 @@ func openBlocks(from Segments, topic uint32, nodes []journal.Node) (*blocks, err
 			b.list, b.sound = append(b.list, blk), append(b.sound, unread)
 			continue
 		}
+		if here, there := isPlace(nodes, b.list[k]), isPlace(nodes, blk); here != there {
+			// It was written anew: where the checkpoint says counts, unless only the other one can be read.
+			if (there || !b.isSound(k)) && b.isWhole(blk) {
+				b.list[k], blk = blk, b.list[k]
+				b.sound[k] = unread
+			}
+			b.copies = append(b.copies, blk)
+			continue
+		}
 		// One of the two may be of an append that was never finished, or the older one holds messages that the log had lost.
 		kept := isNode(nodes, b.list[k])
 		if kept && !b.isSound(k) && isNode(nodes, blk) || !kept && (isNode(nodes, blk) || b.isWhole(blk)) {
@@ -119,6 +128,12 @@ func nodeOf(nodes []journal.Node, pos Position) int {
 func isNode(nodes []journal.Node, b segment.Block) bool {
 	i := nodeOf(nodes, Position(b.First))
 	return i >= 0 && nodes[i].First == Position(b.First) && nodes[i].Count == b.Count
+}
+
+// isPlace reports whether the checkpoint says that a block is where it is.
+func isPlace(nodes []journal.Node, b segment.Block) bool {
+	i := nodeOf(nodes, Position(b.First))
+	return i >= 0 && nodes[i].File == b.Ref.File && nodes[i].Offset == b.Ref.Offset && nodes[i].Length == b.Ref.Length
 }
 
 // piece is messages that were appended together, on disk or out of the log.

@@ -62,6 +62,7 @@ func (c *Cut) Run(dst io.Writer, sync func(upTo journal.Offset) error, name func
 	if err := name(size); err != nil {
 		return err
 	}
+	r.aged()
 	return r.Drop()
 }
 
@@ -383,18 +384,22 @@ func (t *Topic) renewLocked(failed error) error {
 func (t *Topic) moveLocked(s *stored) error {
 	old := s.at()
 	frames := s.node.Frames()
+	var held []segment.Run
 	if frames == nil {
 		var lost []segment.Lost
 		var err error
-		if frames, lost, err = t.d.segments.Read(old, nil); err != nil || len(lost) > 0 {
+		if frames, held, lost, err = t.d.segments.ReadHeld(old, nil); err != nil || len(lost) > 0 {
 			return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, errors.Join(err, segment.ErrDamaged))
 		}
 	}
-	ref, err := t.d.segments.Append(old.First, int(old.Count), frames)
+	if held == nil {
+		held = []segment.Run{{First: old.First, Count: old.Count}}
+	}
+	moved, err := t.d.segments.AppendSome(old.First, int(old.Count), held, frames)
 	if err != nil {
 		return err
 	}
-	s.moved.Store(&segment.Block{First: old.First, Count: old.Count, Ref: ref})
+	s.moved.Store(&moved)
 	return t.d.segments.Drop(old.Ref)
 }
 

@@ -49,7 +49,7 @@ func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 		return nothing, nil
 	}
 	block := s.at()
-	frames, bad, err := t.d.segments.Read(block, nil)
+	frames, held, bad, err := t.d.segments.ReadHeld(block, nil)
 	if errors.Is(err, segment.ErrGone) && s.at() == block { // somebody has removed the file
 		t.registry.log.Error("messages on disk are gone and were lost", "topic", t.name, "block", block.Ref.String(), "error", err)
 		return nothing, nil
@@ -58,10 +58,10 @@ func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 		t.registry.log.Error("reading messages from disk", "topic", t.name, "block", block.Ref.String(), "error", err)
 		return nothing, err
 	}
-	if len(bad) == 0 {
+	if len(bad) == 0 && block.Held == 0 {
 		return nodeFrames{frames: frames}, nil
 	}
-	runs := []backlog.Range{{First: n.First(), Last: n.End() - 1}}
+	runs := heldRanges(block, held)
 	for _, b := range bad {
 		t.registry.log.Error("messages on disk are damaged and were lost", "topic", t.name, "block", block.Ref.String(), "damage", b)
 		runs, _ = journal.Cut(nil, runs, Position(b.First), Position(b.First)+Position(b.Count)-1)
@@ -128,7 +128,9 @@ func (l *loader) load(m inflight.Shelved) (protocol.MessageFrame, error) {
 		if f := s.node.Frame(int(m.Off)); f != nil {
 			return f, nil
 		}
-		return l.topic.d.segments.ReadFrame(s.at().Ref, m.Off, uint64(m.Pos), nil)
+		if at := s.at(); at.Held == 0 { // else offsets are of the block that it was before
+			return l.topic.d.segments.ReadFrame(at.Ref, m.Off, uint64(m.Pos), nil)
+		}
 	}
 	if s != l.node {
 		var err error

@@ -38,6 +38,7 @@ type logStore struct {
 	oldest   uint32        // no node before this one is in memory
 	dropped  []segment.Ref // blocks that may go once the log, synced, says that their messages are finished
 	dropping []segment.Ref // of those: the log is about to be synced, or is
+	stale    []staleBlock  // blocks that were written anew, until no checkpoint refers to them
 	voidRuns journal.Runs  // scratch
 	imports  *Imports      // what is being taken over, nil when nothing is
 	settled  uint64        // what Topic.settled was at the last Reclaim

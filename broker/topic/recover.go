@@ -64,7 +64,7 @@ func (v *Recovery) keep(at journal.Offset, p journal.Publish, frames []byte) err
 			if old && known {
 				return nil
 			}
-			if !known && b.isSound(i) {
+			if !known && b.list[i].Held == 0 && b.isSound(i) {
 				v.batches[p.Topic] = append(v.batches[p.Topic], batch)
 				return nil
 			}

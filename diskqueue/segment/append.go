@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,10 +23,30 @@ const scratchSize = 64 << 10
 // file that is not appended to any more; the next Open passes over it, or finds the block if all of it arrived. The next
 // Append begins a new file.
 func (s *Store) Append(first uint64, count int, frames []byte, sections ...Section) (Ref, error) {
+	return s.append(Block{First: first, Count: uint32(count)}, []Run{{first, uint32(count)}}, frames, sections)
+}
+
+// AppendSome is Append of a block that speaks of count positions and has messages of those in runs only, one run at least.
+func (s *Store) AppendSome(first uint64, count int, runs []Run, frames []byte, sections ...Section) (Block, error) {
+	b := Block{First: first, Count: uint32(count)}
+	for _, r := range runs {
+		b.Held += r.Count
+	}
+	if b.Held == b.Count {
+		b.Held = 0
+	} else {
+		sections = append([]Section{{sectionRuns, appendRuns(nil, first, runs)}}, sections...)
+	}
+	ref, err := s.append(b, runs, frames, sections)
+	b.Ref = ref
+	return b, err
+}
+
+func (s *Store) append(block Block, runs []Run, frames []byte, sections []Section) (Ref, error) {
 	if s.closed {
 		return Ref{}, ErrClosed
 	}
-	if err := checkFrames(frames, first, count); err != nil {
+	if err := checkFrames(frames, block.First, int(cmp.Or(block.Held, block.Count))); err != nil {
 		return Ref{}, err
 	}
 	extra, err := appendSections(nil, sections)
@@ -36,7 +57,7 @@ func (s *Store) Append(first uint64, count int, frames []byte, sections ...Secti
 	if err != nil {
 		return Ref{}, fmt.Errorf("segments: %w", err)
 	}
-	b := blockHeader{Block: Block{First: first, Count: uint32(count)}, span: uint32(count), extra: uint32(len(extra))}
+	b := blockHeader{Block: block, extra: uint32(len(extra))}
 	b.Ref = Ref{File: f.number, Offset: uint32(max(f.size, fileHeaderSize)), Length: uint32(len(frames))}
 	if len(extra) > 0 {
 		b.extraSum = crc32.Update(start(b.Ref.File, b.Ref.Offset), castagnoli, extra)
@@ -45,7 +66,7 @@ func (s *Store) Append(first uint64, count int, frames []byte, sections ...Secti
 		f.dirty = true
 		s.unsynced = append(s.unsynced, f)
 	}
-	if err := s.write(f, b, frames, extra); err != nil {
+	if err := s.write(f, b, runs, frames, extra); err != nil {
 		return Ref{}, fmt.Errorf("segments: %w", errors.Join(err, s.seal(f)))
 	}
 	f.blocks = append(f.blocks, entry{offset: b.Ref.Offset, length: b.Ref.Length})
@@ -120,7 +141,7 @@ func (s *Store) seal(f *file) error {
 }
 
 // write writes a block, with the header of the file in front of its first one.
-func (s *Store) write(f *file, b blockHeader, frames, extra []byte) error {
+func (s *Store) write(f *file, b blockHeader, runs []Run, frames, extra []byte) error {
 	if s.scratch == nil {
 		s.scratch = make([]byte, 0, scratchSize)
 	}
@@ -130,11 +151,13 @@ func (s *Store) write(f *file, b blockHeader, frames, extra []byte) error {
 	}
 	w.buf = b.append(w.buf)
 	from := start(b.Ref.File, b.Ref.Offset)
-	for seq := b.First; len(frames) > 0; seq++ {
-		frame := protocol.FirstMessage(frames)
-		frames = frames[len(frame):]
-		if err := w.add(frame, messageSum(frame, from, seq)); err != nil {
-			return err
+	for _, r := range runs {
+		for seq := r.First; seq < r.First+uint64(r.Count); seq++ {
+			frame := protocol.FirstMessage(frames)
+			frames = frames[len(frame):]
+			if err := w.add(frame, messageSum(frame, from, seq)); err != nil {
+				return err
+			}
 		}
 	}
 	if err := w.flush(); err != nil || len(extra) == 0 {

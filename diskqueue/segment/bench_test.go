@@ -86,7 +86,7 @@ func BenchmarkRead(b *testing.B) {
 	for i := range 256 {
 		ref, err := s.Append(uint64(i*count), count, frames)
 		must(b, err)
-		blocks = append(blocks, Block{uint64(i * count), uint32(count), ref})
+		blocks = append(blocks, Block{First: uint64(i * count), Count: uint32(count), Ref: ref})
 	}
 	buf := make([]byte, 0, len(frames))
 	b.SetBytes(int64(len(frames)))
@@ -125,7 +125,7 @@ func BenchmarkOpen(b *testing.B) {
 			must(b, errors.Join(err, f.Truncate(size), f.Close()))
 		}
 		ref := Ref{number, uint32(fileHeaderSize + i%perFile*(blockHeaderSize+len(frames))), uint32(len(frames))}
-		h := blockHeader{Block: Block{uint64(i * count), uint32(count), ref}, span: uint32(count)}
+		h := blockHeader{Block: Block{First: uint64(i * count), Count: uint32(count), Ref: ref}}
 		head := h.append(nil)
 		change(b, vfs.OS(), filepath.Join(dir, FileName(number)), int64(ref.Offset), head)
 	}

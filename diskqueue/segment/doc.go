@@ -44,6 +44,8 @@
 //	32  sum      4  of the sections, started from start(file, offset); 0 without any
 //
 // A section is its kind, one byte, the length of its data, three bytes, and the data. docs/FORMATS.md has the kinds.
+// Kind 1 says which of its positions a block has messages of: for each run of them the distance of its first from the end of the one
+// before, which is the block's first at the beginning, and its length, uvarints.
 //
 // A message is its frame as protocol.AppendMessageHeader lays it out, but for the type, which is 2 in each of them and whose
 // place holds the sum:

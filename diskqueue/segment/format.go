@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -46,11 +47,52 @@ func (r Ref) String() string {
 	return fmt.Sprintf("%s at %d, %d bytes", FileName(r.File), r.Offset, r.Length)
 }
 
-// Block is a run of messages and where it is. Its messages have the sequence numbers First to First+Count-1.
+// Block is messages and where they are. It speaks of the positions First to First+Count-1.
 type Block struct {
 	First uint64
 	Count uint32
 	Ref   Ref
+	Held  uint32 // how many of them it has a message of, when not of all, which its section of runs says; else 0
+}
+
+// Run is positions that follow each other.
+type Run struct {
+	First uint64
+	Count uint32
+}
+
+// sectionRuns is the kind of the section that says which positions a block has.
+const sectionRuns = 1
+
+// appendRuns appends runs of a block whose first position is first: for each the distance from the end of the one before and its
+// length, uvarints.
+func appendRuns(dst []byte, first uint64, runs []Run) []byte {
+	for _, r := range runs {
+		dst = binary.AppendUvarint(dst, r.First-first)
+		dst = binary.AppendUvarint(dst, uint64(r.Count))
+		first = r.First + uint64(r.Count)
+	}
+	return dst
+}
+
+// parseRuns returns the runs of a block, ok false when they are not those of it.
+func parseRuns(b []byte, block Block) (runs []Run, ok bool) {
+	next, end, held := block.First, block.First+uint64(block.Count), uint64(0)
+	for len(b) > 0 {
+		gap, n := binary.Uvarint(b)
+		if n <= 0 || gap > end-next {
+			return nil, false
+		}
+		count, m := binary.Uvarint(b[n:])
+		if m <= 0 || count == 0 || count > end-next-gap {
+			return nil, false
+		}
+		runs = append(runs, Run{next + gap, uint32(count)})
+		next += gap + count
+		held += count
+		b = b[n+m:]
+	}
+	return runs, held == uint64(block.Held)
 }
 
 // start is what the sums at a place of a file are started from.
@@ -153,7 +195,6 @@ func parseSections(b []byte) (list []Section, ok bool) {
 // blockHeader is what stands before the frames of a block.
 type blockHeader struct {
 	Block
-	span     uint32 // positions from First on that the block speaks of; Count when it has all of them
 	extra    uint32 // bytes of sections behind the frames
 	extraSum uint32 // their checksum
 }
@@ -163,9 +204,10 @@ func (h *blockHeader) end() int64 { return h.Ref.End() + int64(h.extra) }
 
 func (h *blockHeader) append(dst []byte) []byte {
 	at := len(dst)
+	held := cmp.Or(h.Held, h.Count)
 	dst = append(dst, blockMagic+"\x00\x00\x00\x00"...)
 	dst = binary.BigEndian.AppendUint64(dst, h.First)
-	for _, v := range [...]uint32{h.Count, h.span, h.Ref.Length, h.extra, h.extraSum} {
+	for _, v := range [...]uint32{held, h.Count, h.Ref.Length, h.extra, h.extraSum} {
 		dst = binary.BigEndian.AppendUint32(dst, v)
 	}
 	sum := crc32.Update(start(h.Ref.File, h.Ref.Offset), castagnoli, dst[at+8:])
@@ -179,15 +221,19 @@ func parseBlockHeader(b []byte, file, offset uint32) (h blockHeader, ok bool) {
 	h = blockHeader{
 		Block: Block{
 			First: binary.BigEndian.Uint64(b[8:]),
-			Count: binary.BigEndian.Uint32(b[16:]),
+			Count: binary.BigEndian.Uint32(b[20:]),
 			Ref:   Ref{File: file, Offset: offset, Length: binary.BigEndian.Uint32(b[24:])},
 		},
-		span: binary.BigEndian.Uint32(b[20:]), extra: binary.BigEndian.Uint32(b[28:]), extraSum: binary.BigEndian.Uint32(b[32:]),
+		extra: binary.BigEndian.Uint32(b[28:]), extraSum: binary.BigEndian.Uint32(b[32:]),
+	}
+	held := binary.BigEndian.Uint32(b[16:])
+	if held < h.Count {
+		h.Held = held
 	}
 	ok = string(b[:4]) == blockMagic &&
 		binary.BigEndian.Uint32(b[4:]) == crc32.Update(start(file, offset), castagnoli, b[8:]) &&
-		h.Count > 0 && h.span >= h.Count && uint64(h.Ref.Length) >= uint64(h.Count)*minFrame &&
-		h.First <= math.MaxUint64-uint64(h.span) && h.end() <= maxFile
+		held > 0 && held <= h.Count && uint64(h.Ref.Length) >= uint64(held)*minFrame &&
+		h.First <= math.MaxUint64-uint64(h.Count) && h.end() <= maxFile
 	return h, ok
 }
 

@@ -38,7 +38,7 @@ func TestGolden(t *testing.T) {
 		ref, err := s.Append(c.first, c.count, c.frames, sections...)
 		must(t, err)
 		sections = nil
-		want = append(want, Block{c.first, uint32(c.count), ref})
+		want = append(want, Block{First: c.first, Count: uint32(c.count), Ref: ref})
 	}
 	must(t, s.Close())
 	written := content(t, mem, testDir+"/000001.seg")
@@ -205,4 +205,51 @@ func reached(file []byte, b Block, from, to int) (n int) {
 		at = end
 	}
 	return n
+}
+
+// TestBlocksWithGaps: a block that has some of its positions gives these back, also after the store was opened anew, and says which;
+// damage costs what it touches.
+func TestBlocksWithGaps(t *testing.T) {
+	mem := vfs.NewMem()
+	s, _, _ := mustOpen(t, Options{FS: mem})
+	runs := []Run{{102, 1}, {110, 3}, {199, 1}}
+	var frames []byte
+	for _, r := range runs {
+		frames = append(frames, messages(r.First, int(r.Count))...)
+	}
+	b, err := s.AppendSome(100, 100, runs, frames, Section{Kind: 200, Data: []byte("more")})
+	must(t, err)
+	all, err := s.AppendSome(200, 2, []Run{{200, 2}}, messages(200, 2))
+	must(t, err)
+	if b.Held != 5 || all.Held != 0 {
+		t.Errorf("%+v, %+v", b, all)
+	}
+	must(t, s.Close())
+	s, found, damage := mustOpen(t, Options{FS: mem})
+	if !slices.Equal(found, []Block{b, all}) || damage != nil {
+		t.Fatalf("found %+v, damage %v", found, damage)
+	}
+	got, held, lost, err := s.ReadHeld(b, nil)
+	if err != nil || lost != nil || !slices.Equal(held, runs) || !bytes.Equal(got, frames) {
+		t.Errorf("read %d bytes of %v, lost %v, %v", len(got), held, lost, err)
+	}
+	if f, err := s.ReadFrame(b.Ref, 0, 102, nil); err != nil || !bytes.Equal(f, message(102)) {
+		t.Errorf("%v", err)
+	}
+	at := int64(b.Ref.Offset) + blockHeaderSize + int64(len(message(102))) + 10 // in the second message
+	change(t, mem, testDir+"/000001.seg", at, []byte{0xaa})
+	got, _, lost, err = s.ReadHeld(b, nil)
+	if err != nil || !slices.Equal(lost, []Lost{{110, 1}}) || !bytes.Equal(got, slices.Concat(message(102), messages(111, 2), message(199))) {
+		t.Errorf("read %d bytes, lost %v, %v", len(got), lost, err)
+	}
+	change(t, mem, testDir+"/000001.seg", b.Ref.End()+5, []byte{0xaa}) // of the runs
+	got, _, lost, err = s.ReadHeld(b, nil)
+	if err != nil || len(got) > 0 || !slices.Equal(lost, []Lost{{100, 100}}) {
+		t.Errorf("read %d bytes, lost %v, %v", len(got), lost, err)
+	}
+	for _, wrong := range [][]Run{{{99, 1}}, {{100, 1}, {100, 1}}} {
+		if _, ok := parseRuns(appendRuns(nil, 100, wrong), Block{First: 100, Count: 10, Held: 1}); ok {
+			t.Errorf("%v are taken for runs", wrong)
+		}
+	}
 }

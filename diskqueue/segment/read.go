@@ -31,6 +31,45 @@ type reader struct {
 // says which of the block's messages are missing among them because they are damaged, which was read twice. An error means that
 // nothing could be read now: ErrGone, ErrClosed, or what the file system said, which says nothing about what is on the disk.
 func (s *Store) Read(b Block, buf []byte) (frames []byte, lost []Lost, err error) {
+	frames, _, lost, err = s.ReadHeld(b, buf)
+	return frames, lost, err
+}
+
+// ReadHeld is Read, and returns which positions the block has, damaged ones too; nil: all of them.
+func (s *Store) ReadHeld(b Block, buf []byte) (frames []byte, held []Run, lost []Lost, err error) {
+	if b.Held == 0 {
+		frames, lost, err = s.readBlock(b, nil, buf)
+		return frames, nil, lost, err
+	}
+	if held, err = s.readRuns(b); errors.Is(err, ErrDamaged) {
+		return buf[:0], []Run{}, []Lost{{b.First, b.Count}}, nil // nobody knows which
+	}
+	if err != nil {
+		return buf[:0], nil, nil, err
+	}
+	frames, lost, err = s.readBlock(b, held, buf)
+	return frames, held, lost, err
+}
+
+// readRuns returns which positions a block has.
+func (s *Store) readRuns(b Block) ([]Run, error) {
+	list, err := s.ReadSections(b.Ref)
+	if err != nil {
+		return nil, err
+	}
+	for _, section := range list {
+		if section.Kind == sectionRuns {
+			if runs, ok := parseRuns(section.Data, b); ok {
+				return runs, nil
+			}
+		}
+	}
+	s.noteDamage(b.Ref.File)
+	return nil, fmt.Errorf("%w: runs of the block of %v", ErrDamaged, b.Ref)
+}
+
+// readBlock loads and verifies a block that has the positions in runs, nil for all.
+func (s *Store) readBlock(b Block, runs []Run, buf []byte) (frames []byte, lost []Lost, err error) {
 	r, err := s.acquire(b.Ref.File)
 	if err != nil {
 		return buf[:0], nil, err
@@ -50,7 +89,12 @@ func (s *Store) Read(b Block, buf []byte) (frames []byte, lost []Lost, err error
 		if err := s.load(r.f, buf, int64(b.Ref.Offset)+blockHeaderSize); err != nil {
 			return buf[:0], nil, fmt.Errorf("segments: %w", err)
 		}
-		if frames, lost = verify(b, buf); lost == nil {
+		if runs == nil {
+			frames, lost = verify(b, buf)
+		} else {
+			frames, lost = verifyRuns(b, runs, buf)
+		}
+		if lost == nil {
 			return frames, nil, nil
 		}
 	}

@@ -130,6 +130,28 @@ func (s *Store) path(number uint32) string { return filepath.Join(s.o.Dir, FileN
 // Bytes returns the size of all files that blocks may be read from.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
+// Sizes returns the sizes in bytes of the files that are known here, by their numbers.
+func (s *Store) Sizes() map[uint32]int64 {
+	sizes := make(map[uint32]int64, len(s.files))
+	for n, f := range s.files {
+		if !f.foreign {
+			sizes[n] = f.size
+		}
+	}
+	return sizes
+}
+
+// FileSize returns up to how many bytes a file is filled.
+func (s *Store) FileSize() int64 { return s.o.FileSize }
+
+// Seal ends appending to a file, if it is the one: the next block begins another.
+func (s *Store) Seal(file uint32) error {
+	if f := s.active; f != nil && f.number == file {
+		return s.seal(f)
+	}
+	return nil
+}
+
 // SyncFiles syncs files that Open has found: an earlier process may have written them and not synced.
 func (s *Store) SyncFiles(numbers map[uint32]bool) error {
 	if len(numbers) == 0 {

@@ -7,10 +7,7 @@ import (
 )
 
 // Lost is a run of messages of a block that cannot be read.
-type Lost struct {
-	First uint64 // sequence number
-	Count uint32
-}
+type Lost = Run
 
 // searchBudget bounds the bytes over which sums are made in search of the next good message, in lengths of the block. Bodies
 // would have to be made for it to use it up; the rest of the block is lost then.
@@ -118,4 +115,34 @@ func (v *verifier) found(at int) (seq uint64, ok bool) {
 	seq = v.first + uint64(proves(f, v.start)-uint32(v.first))
 	isLast := at+len(f) == len(v.b)
 	return seq, seq > v.seq && seq < v.end && isLast == (seq == v.end-1)
+}
+
+// verifyRuns is verify for a block that has messages of some positions only.
+func verifyRuns(b Block, runs []Run, mem []byte) (frames []byte, lost []Lost) {
+	from, at, out := start(b.Ref.File, b.Ref.Offset), 0, 0
+	lose := func(seq uint64) {
+		if k := len(lost) - 1; k >= 0 && lost[k].First+uint64(lost[k].Count) == seq {
+			lost[k].Count++
+			return
+		}
+		lost = append(lost, Lost{seq, 1})
+	}
+	for _, r := range runs {
+		for seq := r.First; seq < r.First+uint64(r.Count); seq++ {
+			f := frameAt(mem, at)
+			if f == nil { // nothing says where the next one begins
+				at = len(mem)
+				lose(seq)
+				continue
+			}
+			at += len(f)
+			if proves(f, from) != uint32(seq) {
+				lose(seq)
+				continue
+			}
+			setType(f)
+			out += copy(mem[out:], f)
+		}
+	}
+	return mem[:out], lost
 }

@@ -1,0 +1,59 @@
+package keeper
+
+import (
+	"context"
+	"time"
+
+	"brokerd/broker/topic"
+)
+
+// How fast segments are written together anew, of which little is needed, and how long that rests between two rounds.
+const (
+	compactRate  = 16 << 20 // bytes read in a second
+	compactPause = 10 * time.Second
+)
+
+// compact asks for a round, soon.
+func (k *Keeper) compact() {
+	select {
+	case k.sparse <- struct{}{}:
+	default:
+	}
+}
+
+// runCompact writes segments together anew when it is told to: after a checkpoint, and when nothing happens any more. It sleeps
+// otherwise.
+func (k *Keeper) runCompact(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.sparse:
+		}
+		done, err := k.registry.Compact(ctx, func(bytes int) error {
+			return rest(ctx, time.Duration(bytes)*time.Second/compactRate)
+		})
+		if err != nil && ctx.Err() == nil {
+			k.o.Log.Warn("writing segments together anew", "error", err)
+		}
+		if done { // the old files go when no checkpoint refers to them
+			k.owed.Store(topic.CompactCheckpoints + 1)
+			k.stirred.wake()
+		}
+		if rest(ctx, compactPause) != nil {
+			return
+		}
+	}
+}
+
+// rest waits, or returns that the context has ended.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
