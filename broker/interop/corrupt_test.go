@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -272,6 +273,7 @@ func (s *specimen) suffer(t *testing.T, c corruption) (outcome string) {
 		if err := os.CopyFS(dir+"-mended", os.DirFS(dir)); err != nil { // what the start has changed counts as well
 			t.Fatal(err)
 		}
+		s.repair(t, dir)
 		s.putBack(t, c, dir+"-mended")
 		b = newBroker(t, "brokerd", "brokerd", dir+"-mended", s.flags...)
 		b.Start(t)
@@ -294,6 +296,45 @@ func (s *specimen) suffer(t *testing.T, c corruption) (outcome string) {
 	}
 	return "less, told"
 }
+
+// repair gives up what is missing of a folder on which a start refuses. A broker must serve then what the repair has said.
+func (s *specimen) repair(t *testing.T, dir string) {
+	t.Helper()
+	if tool := cmdtest.Tool(t, "brokerd", "repair", dir); tool.Wait(t, 20*time.Second) == 0 {
+		t.Errorf("a repair that may lose nothing says that all is well:\n%s", tool.Output(t))
+	}
+	tool := cmdtest.Tool(t, "brokerd", "repair", "--accept-loss", dir)
+	if code := tool.Wait(t, 20*time.Second); code != 0 {
+		t.Logf("no repair, exit code %d: %s", code, tool.LastWords()) // of what is not the log's, as the list of topics
+		return
+	}
+	said := map[string]int{}
+	for _, m := range repaired.FindAllStringSubmatch(tool.Output(t), -1) {
+		for _, n := range m[2:] {
+			count, err := strconv.Atoi(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said[loggedTopic+":"+m[1]] += count
+		}
+	}
+	b := newBroker(t, "brokerd", "brokerd", dir, s.flags...)
+	b.Start(t)
+	for _, channel := range []string{"a", "b"} {
+		name := loggedTopic + ":" + channel
+		got := len(drainOf(t, b, loggedTopic, channel))
+		if got != said[name] {
+			t.Errorf("%s has %d messages after a repair that said %d:\n%s", name, got, said[name], tool.Output(t))
+		}
+		if promised := len(s.promised[name]); got < promised && !strings.Contains(tool.Output(t), "given up: ") {
+			t.Errorf("%s has %d of %d messages after a repair that does not say what it gave up:\n%s", name, got, promised, tool.Output(t))
+		}
+	}
+	b.Stop(t)
+}
+
+// repaired finds what a repair says that is served.
+var repaired = regexp.MustCompile("topic " + loggedTopic + `, channel (\w+): (\d+) waiting, (\d+) out, (\d+) deferred are served`)
 
 // named reports whether a text names one of the files, a place in one of the log's, or the queue that one is of.
 func (c *corruption) named(text string) bool {

@@ -31,14 +31,6 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-// ahead skips a test that is written as it must be and that cannot pass yet, for lack of what is said, unless all crash tests run.
-func ahead(t *testing.T, lacks string) {
-	t.Helper()
-	if os.Getenv("BROKERD_CRASH_ROUNDS") == "" {
-		t.Skipf("NOT RUN: it cannot pass yet, %s: make crash runs it", lacks)
-	}
-}
-
 // burden runs as many processes beside the test as BROKERD_CRASH_LOAD in the environment says, each of which would take a core:
 // what may be forgotten is to be measured on a busy machine as well.
 func burden(t *testing.T) {
