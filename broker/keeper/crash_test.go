@@ -85,12 +85,18 @@ func (n *node) setFaults() {
 		n.note("the disk heals")
 		return
 	}
-	ops := []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpMkdir, vfs.OpPreallocate,
-		vfs.OpRemove, vfs.OpOpenWrite, vfs.OpLink, vfs.OpOpen | vfs.OpRead, vfs.OpChange}
-	rule := vfs.Rule{Ops: ops[n.rng.IntN(len(ops))], Skip: n.rng.IntN(20), Times: 1 + n.rng.IntN(10),
+	n.disk.SetRules(n.randomRule())
+}
+
+// faultyOps are the kinds of operations that fail: one at a time, or all that change something.
+var faultyOps = []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpMkdir, vfs.OpPreallocate, vfs.OpRemove,
+	vfs.OpOpenWrite, vfs.OpLink, vfs.OpOpen | vfs.OpRead, vfs.OpRead, vfs.OpOpen, vfs.OpList, vfs.OpSize, vfs.OpForget, vfs.OpChange}
+
+func (n *node) randomRule() vfs.Rule {
+	rule := vfs.Rule{Ops: faultyOps[n.rng.IntN(len(faultyOps))], Skip: n.rng.IntN(20), Times: 1 + n.rng.IntN(10),
 		Err: diskErrors[n.rng.IntN(len(diskErrors))], Short: n.rng.IntN(40)}
 	n.note("the disk fails: %+v", rule)
-	n.disk.SetRules(rule)
+	return rule
 }
 
 // options are those of a start on the folder as it is.
@@ -110,25 +116,25 @@ func (n *node) options() Options {
 // diskErrors are what a disk, or the system, says when it cannot.
 var diskErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENOMEM}
 
-// start opens the folder as it is.
+// start opens the folder as it is, under a name and with levels of its own. A disk that fails may need a second attempt.
 func (n *node) start() {
 	n.disk = vfs.NewFaulty(n.fs)
-	o := n.options()
-	var wrong atomic.Int64
-	log := slog.New(sums{o.Log.Handler(), &wrong})
-	k, recovery, err := Open(o)
+	n.reborn()
+	if n.faults && n.rng.IntN(2) == 0 {
+		n.disk.SetRules(n.randomRule())
+	}
+	recovery, err := n.open()
+	if err != nil && n.faults {
+		n.note("no start on a disk that fails: %v", err)
+		n.disk.SetRules()
+		recovery, err = n.open()
+	}
 	if err != nil {
 		n.fail("opening: %v", err)
 	}
-	n.k = k
-	n.r = topic.NewRegistry(topic.Config{NodeID: n.rng.Int64N(1024), MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
-		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Log: log,
-		Level: func(name string) topic.Level { return levels[name[1]-'0'] }})
-	if err := n.r.Recover(recovery); err != nil {
-		n.fail("recovering: %v", err)
-	}
-	if wrong.Load() > 0 {
-		n.fail("%d channels had sums that did not add up", wrong.Load())
+	n.disk.SetRules()
+	if wrong := n.wrong.Load(); wrong > 0 {
+		n.fail("%d channels had sums that did not add up", wrong)
 	}
 	for id := range recovery.State.Topics {
 		if missing := recovery.Missing(id); missing > 0 && !n.faults {
@@ -141,6 +147,27 @@ func (n *node) start() {
 	n.subs, n.first = nil, map[string]int{}
 	n.written.Store(0)
 	n.synced.Store(0)
+}
+
+// open opens the folder and makes its topics. After an error nothing is open.
+func (n *node) open() (*topic.Recovery, error) {
+	k, recovery, err := Open(n.options())
+	if err != nil {
+		return nil, err
+	}
+	n.k = k
+	n.ids.n, n.ids.keep = max(n.ids.n, k.IDs()), k.KeepIDs
+	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
+		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids,
+		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong}),
+		Level: func(name string) topic.Level { return n.levels[name[1]-'0'] }})
+	if err := n.r.Recover(recovery); err != nil {
+		if e := errors.Join(n.r.Close(), k.Abandon()); e != nil {
+			n.note("giving the start up: %v", e)
+		}
+		return nil, err
+	}
+	return recovery, nil
 }
 
 // checkSums fails when the messages that a channel has accepted are not those that have left it and those that it has.
@@ -380,6 +407,8 @@ func crashRun(t *testing.T, seed uint64) {
 	}()
 	for range 1 + n.rng.IntN(4) {
 		n.faults = faulty && n.rng.IntN(2) == 0
+		synctest.Wait() // nobody is in the midst of writing something
+		n.older = n.tree()
 		n.live()
 		n.lose()
 		n.start()
@@ -403,7 +432,7 @@ func (n *node) lose() {
 		return
 	}
 	whole := n.fs
-	n.fs = whole.KillClone()
+	n.fs, n.replaced = whole.KillClone(), false
 	for range 1 + n.rng.IntN(2) {
 		n.loseOne(older)
 		older = nil // with a log file that only the newer one knows both would be gone
@@ -420,12 +449,16 @@ func (n *node) lose() {
 	}
 	switch {
 	case err == nil:
-		n.note("nothing is missing")
+		n.note("nothing is missing, damage %q %+v", k.Opened().Damage, k.Opened().Log.Damage)
+		if n.replaced && len(k.Opened().Damage)+len(k.Opened().Log.Damage) > 0 {
+			n.fs = whole // what an older copy lacks is told, as damage or as what a power cut leaves
+		}
 		if err := k.Abandon(); err != nil {
 			n.fail("abandoning: %v", err)
 		}
 	case errors.Is(err, ErrIncomplete):
 		n.note("the start refuses: %v", err)
+		n.acceptLoss(n.fs)
 		n.fs = whole
 	default:
 		n.fail("opening a folder of which something is missing: %v", err)
@@ -463,9 +496,46 @@ func (n *node) loseOne(older [][]byte) {
 			n.note("an older manifest is put back")
 			n.store(manifest.FileName, older[n.rng.IntN(len(older))])
 		}
+	case 2:
+		n.putBackOlder(path, m)
 	default:
 		n.remove(path)
 	}
+}
+
+// acceptLoss demands that a folder on which a start refuses can be opened without what is missing, and is whole then.
+func (n *node) acceptLoss(hurt *vfs.Mem) {
+	again := &node{t: n.t, seed: n.seed, rng: n.rng, fs: hurt.KillClone(), id: n.id, levels: n.levels, accept: true}
+	again.disk = vfs.NewFaulty(again.fs)
+	if _, err := again.open(); err != nil {
+		n.fail("accepting the loss: %v", err)
+	}
+	if len(again.k.Opened().Missing) == 0 {
+		n.fail("nothing is said to be missing when that is accepted")
+	}
+	again.r.Start()
+	again.k.Start(again.r)
+	if err := errors.Join(again.r.Close(), again.k.Close()); err != nil {
+		n.fail("closing after the loss: %v", err)
+	}
+	again.accept = false
+	if _, err := again.open(); err != nil {
+		n.fail("a folder whose loss was accepted is not whole: %v", err)
+	}
+	if err := errors.Join(again.r.Close(), again.k.Abandon()); err != nil {
+		n.fail("closing what was made whole: %v", err)
+	}
+}
+
+// putBackOlder puts a file back as it was before the last life. It is for files that are written once, or whose older copy can be told:
+// the log's own newest file may have lost its end in a crash, and segments grow.
+func (n *node) putBackOlder(path string, m manifest.Manifest) {
+	if strings.HasSuffix(path, ".seg") || strings.HasSuffix(path, fmt.Sprintf("%d.wal", m.Log.Seen)) || n.older[path] == "" {
+		return
+	}
+	n.note("%s is put back as it was before", path)
+	n.replaced = true
+	n.store(strings.TrimPrefix(path, "data/"), []byte(n.older[path]))
 }
 
 func (n *node) remove(path string) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
@@ -18,18 +19,24 @@ import (
 // node is a broker's storage that runs, crashes and comes back, and what was promised of its messages. All that happens is
 // counted, so that a crash divides it: what had ended before, what had begun, what had not.
 type node struct {
-	t     *testing.T
-	seed  uint64
-	rng   *rand.Rand
-	fs    *vfs.Mem
-	disk  *vfs.Faulty
-	k     *Keeper
-	r     *topic.Registry
-	subs  []*consumer
-	ids   bound
-	eager bool // consumers take and finish all that there is, so that segments are let go
-	next  int  // number of the next message
-	trace []string
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	fs       *vfs.Mem
+	disk     *vfs.Faulty
+	k        *Keeper
+	r        *topic.Registry
+	subs     []*consumer
+	ids      bound
+	id       int64                         // of the node, in this life
+	levels   [topics]topic.Level           // of topics that are made in this life
+	named    map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good
+	older    map[string]string             // what was in each file before this life
+	replaced bool                          // one of them was put back
+	wrong    atomic.Int64                  // channels whose sum a start had to put right
+	eager    bool                          // consumers take and finish all that there is, so that segments are let go
+	next     int                           // number of the next message
+	trace    []string
 
 	events  atomic.Int64
 	written atomic.Int64 // what had ended then a kill cannot take back
@@ -96,11 +103,17 @@ func (nobody) Wake()  {}
 func (nobody) Close() {}
 
 // bound keeps ids across crashes, as a file does.
-type bound struct{ n uint64 }
+type bound struct {
+	n    uint64
+	keep func() error // writes the copy
+}
 
 func (b *bound) Bound() uint64 { return b.n }
 func (b *bound) Reserve(n uint64) error {
 	b.n = n
+	if b.keep != nil {
+		_ = b.keep() // the file has it
+	}
 	return nil
 }
 
@@ -120,10 +133,27 @@ func (n *node) fail(format string, args ...any) {
 	n.t.Fatalf("seed %d: "+format, append([]any{n.seed}, args...)...)
 }
 
-var levels = []topic.Level{topic.Disk, topic.Fsync, topic.Disk}
+// topics is how many there are.
+const topics = 3
+
+// reborn draws what a life may have of its own: the node's number, as with another host name, the levels of topics that are made, and
+// whether the file with the bound of ids is there.
+func (n *node) reborn() {
+	n.id = n.rng.Int64N(1024)
+	for i := range n.levels {
+		n.levels[i] = []topic.Level{topic.Disk, topic.Fsync}[n.rng.IntN(2)]
+	}
+	if m, found, err := manifest.Read(n.fs, "data"); n.rng.IntN(4) == 0 && err == nil && found && m.IDs >= n.ids.n {
+		n.ids.n = 0 // the file with the bound is gone, and the manifest has it as well
+	}
+	if n.named == nil {
+		n.named = map[protocol.MessageID]string{}
+	}
+	n.note("born as node %d, levels %v, bound of ids %x", n.id, n.levels, n.ids.n)
+}
 
 func (n *node) randomTopic() *topic.Topic {
-	t, err := n.r.Topic("t" + fmt.Sprint(n.rng.IntN(len(levels))))
+	t, err := n.r.Topic("t" + fmt.Sprint(n.rng.IntN(topics)))
 	if err != nil {
 		n.fail("making a topic: %v", err)
 	}
@@ -280,6 +310,11 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.promises[key] = p
 	}
 	n.note("%s got %.12q attempt %d id %x", s.name, body, attempts, uint64(f.MustID()))
+	what := s.topic + "/" + body
+	if named, seen := n.named[f.MustID()]; seen && named != what {
+		n.fail("%s got %.12q under the id %v, which was that of %.12q", s.name, body, f.MustID(), named)
+	}
+	n.named[f.MustID()] = what
 	switch {
 	case m == nil || p == nil:
 		n.fail("%s got %.12q, which nobody published to it", s.name, body)

@@ -61,6 +61,8 @@ type Log struct {
 	Seen  uint64  `json:"seen"`          // the newest file whose name and first records were synced; 0: none
 	Limit uint64  `json:"limit"`         // no file has a number at or above this
 	End   *Offset `json:"end,omitempty"` // after a clean stop: where the log ends
+	// Gone are files that a power cut took before their names were synced, and that later ones name.
+	Gone []uint64 `json:"gone,omitempty"`
 }
 
 // Checkpoint is a checkpoint that a start may use.
@@ -87,7 +89,7 @@ const maxCheckpoints = 2
 
 // Clone returns a copy that shares nothing.
 func (m Manifest) Clone() Manifest {
-	m.Needs, m.Checkpoints = slices.Clone(m.Needs), slices.Clone(m.Checkpoints)
+	m.Needs, m.Checkpoints, m.Log.Gone = slices.Clone(m.Needs), slices.Clone(m.Checkpoints), slices.Clone(m.Log.Gone)
 	if m.Log.End != nil {
 		end := *m.Log.End
 		m.Log.End = &end

@@ -583,6 +583,8 @@ func TestMissing(t *testing.T) {
 	}
 	need := Need{Folder: o.Folder, From: made[1].pos, Seen: end.File, End: &end}
 	fresh := Need{Folder: o.Folder, Whole: true, Seen: end.File, End: &end}
+	early, gone := Need{Folder: o.Folder, From: made[1].pos}, need
+	gone.Gone = []uint64{made[2].pos.File}
 	killed := Need{Folder: o.Folder, From: made[1].pos, Seen: end.File}
 	for _, tt := range []struct {
 		what              string
@@ -602,6 +604,8 @@ func TestMissing(t *testing.T) {
 		{"another folder's", need, nil, []int{2}, 1, 1},
 		{"the last one, after a kill", killed, []int{4}, nil, 1, 1},
 		{"what is in the last one, after a kill", killed, []int{-4}, nil, 1, 1},
+		{"one in between that a mark has proven", early, []int{2}, nil, 1, 1},
+		{"one that was gone before", gone, []int{2}, nil, 0, 0},
 	} {
 		c := m.KillClone()
 		for _, i := range tt.remove {
@@ -628,6 +632,32 @@ func TestMissing(t *testing.T) {
 		if report, err = Read(c, testDir, tt.need, func(Entry) error { return nil }); err != nil || len(report.Missing) != tt.accepted {
 			t.Errorf("%s, accepted: %v: %q", tt.what, err, report.Missing)
 		}
+	}
+}
+
+// A file whose name no sync has proven is one that a power cut may take, and later ones stay: that is told, and remembered, as nothing
+// could tell it later.
+func TestAGapThatNoSyncHasProven(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.FileSize, o.Folder, o.SpareFiles, o.SyncTimeout = minFileSize, [8]byte{1, 2}, -1, time.Hour
+	l, _, _ := open(t, o)
+	made := fill(t, l, 5, minFileSize-fileHeaderSize-2*recordHeaderSize, Written)
+	c := m.KillClone()
+	ok(t, l.Close())
+	names := files(t, c)
+	ok(t, c.Remove(names[2]))
+	need := Need{Folder: o.Folder, From: made[0].pos}
+	for range 2 {
+		report, err := Read(c, testDir, need, func(Entry) error { return nil })
+		if err != nil || report.Damaged() || !slices.Equal(report.Gone, []uint64{made[2].pos.File}) || report.Records != len(made)-1 {
+			t.Errorf("with %v: %v, %+v", need.Gone, err, report)
+		}
+		need.Gone, need.Seen = report.Gone, made[4].pos.File // as the next start has it
+	}
+	need.Gone = nil
+	if _, err := Read(c, testDir, need, func(Entry) error { return nil }); !errors.Is(err, ErrMissing) {
+		t.Errorf("a file that must have been there: %v", err)
 	}
 }
 

@@ -29,6 +29,7 @@ type Report struct {
 	End     Position // behind the last record
 	Damage  []Damage // what could not be read, in order
 	Missing []string // what is needed and not there, for people
+	Gone    []uint64 // files that are not there since a power cut took their names before they were synced; Need.Gone of the next start
 	Foreign []string // names of files that belong to another folder's log, and of others that are none of this one
 }
 
@@ -65,6 +66,7 @@ type reader struct {
 	spares  []string   // paths
 	highest uint64     // number of any file, of whatever kind
 	marks   []mark
+	gaps    []gap
 	report  Report
 	buf     []byte
 	sums    sumBuffer
@@ -108,6 +110,7 @@ func (r *reader) read() error {
 		r.lack("the log ends at %v and reached to %v when the broker was stopped", r.report.End, *end)
 	}
 	r.judge()
+	r.judgeGaps()
 	return r.refuse()
 }
 
@@ -196,10 +199,39 @@ func (r *reader) missing() {
 		case !f.headed || f.number <= from || lacked[prev] && prev > 0:
 		case prev > 0 && prev >= from && (from > 0 || r.need.Whole) && !r.has(prev):
 			lacked[prev] = true
+			if slices.Contains(r.need.Gone, prev) {
+				r.report.Gone = append(r.report.Gone, prev)
+				continue
+			}
+			if prev > r.need.Seen { // perhaps it never was there for good, see judgeGaps
+				r.gaps = append(r.gaps, gap{f.header.prev, f.name()})
+				continue
+			}
 			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, prev, extLive), f.name())
 		case prev == 0 && from > 0:
 			r.lack("%s begins a log of its own, in the place of the one that the checkpoint needs", f.name())
 		}
+	}
+}
+
+// gap is a file that is not there and that the header of a later one names.
+type gap struct {
+	end  Position // of its records
+	next string
+}
+
+// judgeGaps tells files that are missing from those whose names a power cut has taken before they were synced: a mark says that they
+// were.
+func (r *reader) judgeGaps() {
+	for _, g := range r.gaps {
+		was := Position{File: g.end.File}
+		if slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(was) }) {
+			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, was.File, extLive), g.next)
+			continue
+		}
+		r.report.Gone = append(r.report.Gone, was.File)
+		r.report.Damage = append(r.report.Damage, Damage{File: filepath.Base(fileName("", was.File, extLive)), Pos: was, Length: g.end.Offset,
+			What: "the file is missing", Unsynced: true})
 	}
 }
 
