@@ -11,7 +11,7 @@ func project() fstest.MapFS {
 	return fstest.MapFS{
 		"docs/README.md":         {Data: []byte("# Home\n\n## Use\n\n- [A page](a.md): first.\n- [B](deep/B.md): second.\n")},
 		"docs/a.md":              {Data: []byte("# A & page\n\n<!-- a comment -->\n[b](deep/B.md#two), [code](../main.go)\n\n```sh\nls # files\n```\n")},
-		"docs/deep/B.md":         {Data: []byte("# B\n\n## Two\n\n[home](../README.md)\n\n![drawn](../images/d.svg)\n\n| a | |\n|---|---|\n| 1 | `2` |\n")},
+		"docs/deep/B.md":         {Data: []byte("# B\n\n## Two\n\n[home](../README.md)\n\n![drawn](../images/d.svg)\n\n| a | |\n|---|---|\n| 1 | `2` |\n| `--flag` | what it does |\n")},
 		"docs/images/d.svg":      {Data: []byte(`<svg viewBox="0 0 1 1"><style>.box{fill:red}</style><rect class="box"/></svg>`)},
 		"main.go":                {Data: []byte("package main\n")},
 		"docs/images/unused.png": {Data: []byte("x")},
@@ -29,7 +29,8 @@ func TestSiteHasAPageForEachFile(t *testing.T) {
 			`<a class="before" rel="prev" href="./">`},
 		"deep/b.html": {`<link rel="stylesheet" href="../docs.css">`, `<h2 id="two">`, `<svg role="img" aria-label="drawn" class="drawing" viewBox`,
 			`<td></td>`, `<a href="../a">A page</a>`},
-		"search.json":  {`{"p":"deep/b","t":"B","h":"Two","a":"two","x":"home drawn a 1 2"}`},
+		"search.json": {`{"p":"deep/b","t":"B","h":"Two","a":"two","x":"home drawn a 1 2 --flag what it does"}`,
+			`{"p":"deep/b","t":"B","h":"--flag","a":"two","x":"what it does"}`},
 		"images/d.svg": {"<style>"},
 	} {
 		text, ok := site[name]

@@ -4,9 +4,10 @@ import (
 	"strings"
 
 	"github.com/yuin/goldmark/ast"
+	extast "github.com/yuin/goldmark/extension/ast"
 )
 
-// section is what is found: the part of a page below one heading.
+// section is what is found: the part of a page below one heading, or a row that tells of a flag.
 type section struct {
 	Page    string `json:"p"` // its address below /docs/
 	Title   string `json:"t"` // of the page
@@ -18,6 +19,7 @@ type section struct {
 // sections cuts a page at its headings.
 func sections(d *document, e Entry) []section {
 	list := []section{{Page: e.Slug, Title: d.title}}
+	var flags []section
 	for n := d.root.FirstChild(); n != nil; n = n.NextSibling() {
 		if h, ok := n.(*ast.Heading); ok {
 			if h.Level > 1 {
@@ -29,6 +31,28 @@ func sections(d *document, e Entry) []section {
 		}
 		last := &list[len(list)-1]
 		last.Text = strings.TrimSpace(last.Text + " " + plain(n, d.text))
+		flags = append(flags, flagsOf(n, d, *last)...)
+	}
+	return append(list, flags...)
+}
+
+// flagsOf makes a section of each row of a table that tells of one flag, so that it is found by its name.
+func flagsOf(n ast.Node, d *document, within section) []section {
+	table, ok := n.(*extast.Table)
+	if !ok {
+		return nil
+	}
+	var list []section
+	for row := table.FirstChild(); row != nil; row = row.NextSibling() {
+		name := plain(row.FirstChild(), d.text)
+		if !strings.HasPrefix(name, "--") {
+			continue
+		}
+		found := section{Page: within.Page, Title: within.Title, Heading: name, Anchor: within.Anchor}
+		for cell := row.FirstChild().NextSibling(); cell != nil; cell = cell.NextSibling() {
+			found.Text = strings.TrimSpace(found.Text + " " + plain(cell, d.text))
+		}
+		list = append(list, found)
 	}
 	return list
 }

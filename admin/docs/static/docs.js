@@ -71,13 +71,14 @@ const load = () => index ??= fetch(new URL("search.json", root)).then((answer) =
 }).then((sections) => sections.map((s) => ({ ...s, title: s.t.toLowerCase(), heading: (s.h ?? "").toLowerCase(), text: s.x.toLowerCase() })));
 
 function score(section, words, phrase) {
-  let sum = section.title === phrase || section.heading === phrase ? 60 : 0;
+  const named = [section.title, section.heading].some((name) => name === phrase || name === `--${phrase}`);
+  let sum = named ? 60 : 0;
   for (const word of words) {
+    const stem = word.length > 5 ? word.replace(/(ing|es|ed|e|s)$/, "") : word; // upgrade finds upgrading
     let points = 0;
-    if (section.heading.includes(word)) points += 20;
-    if (section.title.includes(word)) points += section.h ? 6 : 25;
-    const times = section.text.split(word).length - 1;
-    points += Math.min(times, 5);
+    if (section.heading.includes(stem)) points += 20;
+    if (section.title.includes(stem)) points += section.h ? 6 : 25;
+    points += Math.min(section.text.split(stem).length - 1, 5);
     if (!points) return 0;
     sum += points;
   }
