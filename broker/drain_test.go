@@ -228,7 +228,7 @@ func startLookup(t *testing.T) *lookup.Server {
 // listed returns how many brokers a lookup names for a topic.
 func listed(t *testing.T, l *lookup.Server, topic string) int {
 	t.Helper()
-	client := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: 5 * time.Second})
+	client := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: 2 * time.Minute})
 	defer client.Close()
 	var answer httpapi.Lookup
 	if err := client.Get(t.Context(), "http://"+l.HTTPAddr().String()+"/lookup?topic="+topic, &answer); err != nil {

@@ -64,7 +64,7 @@ func stopConsumer(t testing.TB, c *nsq.Consumer) {
 	c.Stop()
 	select {
 	case <-c.StopChan:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("the consumer did not stop")
 	}
 }
@@ -263,7 +263,7 @@ func TestStockConsumerCounts(t *testing.T) {
 			})
 			select {
 			case <-gaveUp:
-			case <-time.After(10 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatal("the failing message did not come five times")
 			}
 			eventually(t, "all is over", func() bool {

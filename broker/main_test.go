@@ -71,7 +71,7 @@ func serve(t testing.TB, s *broker.Server, o broker.Options) *node {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{Server: s, t: t, dir: o.DataPath, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	n := &node{Server: s, t: t, dir: o.DataPath, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute}}
 	t.Cleanup(n.stop)
 	return n
 }
@@ -84,7 +84,7 @@ func (n *node) stop() {
 		return
 	}
 	n.running = false
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := n.Shutdown(ctx); err != nil {
 		n.t.Errorf("shutting down: %v", err)

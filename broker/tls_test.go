@@ -101,7 +101,7 @@ func ping(t *testing.T, n *node, cfg *tls.Config) (status int, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
+	resp, err := (&http.Client{Transport: transport, Timeout: 2 * time.Minute}).Do(req)
 	if err != nil {
 		return 0, err
 	}
@@ -131,7 +131,7 @@ func TestFailedHandshakeIsToldInPlainText(t *testing.T) {
 	n := start(t, a.serve)
 	c := n.askTLS()
 	c.Send("this is no ClientHello")
-	_ = c.Conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.Conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	said, err := io.ReadAll(c.Conn)
 	if !bytes.Contains(said, []byte("E_IDENTIFY_FAILED IDENTIFY failed tls: ")) || err != nil {
 		t.Errorf("got %q, %v", said, err)

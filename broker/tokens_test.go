@@ -177,7 +177,7 @@ func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]*prototest.Client{"producer": producer, "consumer": consumer, "narrowed": other} {
-		c.Timeout = 5 * time.Second
+		c.Timeout = 2 * time.Minute
 		var last prototest.Frame
 		for {
 			frame, err := c.Read()
@@ -346,7 +346,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{Server: s, t: t, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	n := &node{Server: s, t: t, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute}}
 	var answers strings.Builder
 	for _, token := range []string{good, wrong, secret} {
 		c := n.dial()

@@ -76,7 +76,7 @@ func TestAdminsAnswerAlike(t *testing.T) {
 			"/config/base_path", "/config/acl_http_header", "/config/proxy_graphite", "/config/none",
 		} {
 			theirsSaid, oursSaid := ask(t, theirAdmin, "GET", path, ""), answer{}
-			for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
 				if oursSaid = ask(t, ourAdmin, "GET", path, ""); alike(t, theirsSaid, oursSaid) {
 					break
 				}

@@ -194,7 +194,7 @@ func TestAPeerThatTakesNothingIsLeft(t *testing.T) {
 	stuck := l.dial()
 	pubs := []byte(strings.Repeat(prototest.Pub("t", "x"), 1000))
 	for {
-		if err := stuck.Conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		if err := stuck.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := stuck.Conn.Write(pubs); errors.Is(err, os.ErrDeadlineExceeded) {

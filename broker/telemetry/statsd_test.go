@@ -248,7 +248,7 @@ func TestPusherUDP(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 4096)
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	n, _, err := conn.ReadFrom(buf)

@@ -55,7 +55,7 @@ func TestFromStartToSignal(t *testing.T) {
 // ask sends one request, again and again until there is somebody who answers.
 func ask(t *testing.T, client *http.Client, method, url string) string {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

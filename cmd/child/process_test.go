@@ -76,7 +76,7 @@ func TestStartStopAndStartAgain(t *testing.T) {
 		t.Error("it runs before it is started")
 	}
 	for range 2 {
-		if err := p.Start(t.Context(), 20*time.Second); err != nil {
+		if err := p.Start(t.Context(), 2*time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if !p.Running() || !answers(p) {
@@ -101,7 +101,7 @@ func TestStartStopAndStartAgain(t *testing.T) {
 func TestKilled(t *testing.T) {
 	p := newChild(t, "daemon")
 	p.Kill() // nobody
-	if err := p.Start(t.Context(), 20*time.Second); err != nil {
+	if err := p.Start(t.Context(), 2*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	p.Kill()
@@ -113,26 +113,26 @@ func TestKilled(t *testing.T) {
 // TestAStartThatFailsLeavesNothing: of one that ends by itself, and of one that does not answer in time.
 func TestAStartThatFailsLeavesNothing(t *testing.T) {
 	broken := newChild(t, "broken")
-	if err := broken.Start(t.Context(), 20*time.Second); err == nil || !strings.Contains(err.Error(), "no luck") || broken.Running() {
+	if err := broken.Start(t.Context(), 2*time.Minute); err == nil || !strings.Contains(err.Error(), "no luck") || broken.Running() {
 		t.Errorf("one that ends at once: %v", err)
 	}
 	silent := newChild(t, "daemon")
 	silent.Ping = "http://127.0.0.1:1/ping"
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := silent.Start(ctx, 20*time.Second); !errors.Is(err, context.DeadlineExceeded) || silent.Running() {
+	if err := silent.Start(ctx, 2*time.Minute); !errors.Is(err, context.DeadlineExceeded) || silent.Running() {
 		t.Errorf("one that does not answer: %v", err)
 	}
 	nobody := newChild(t, "daemon")
 	nobody.Path = filepath.Join(t.TempDir(), "none")
-	if err := nobody.Start(t.Context(), 20*time.Second); !errors.Is(err, os.ErrNotExist) || nobody.Running() {
+	if err := nobody.Start(t.Context(), 2*time.Minute); !errors.Is(err, os.ErrNotExist) || nobody.Running() {
 		t.Errorf("one that is not there: %v", err)
 	}
 }
 
 func TestOneThatDoesNotStopIsKilled(t *testing.T) {
 	p := newChild(t, "deaf")
-	if err := p.Start(t.Context(), 20*time.Second); err != nil {
+	if err := p.Start(t.Context(), 2*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Stop(50 * time.Millisecond); !errors.Is(err, ErrSlow) || p.Running() {
@@ -174,7 +174,7 @@ func TestAddressesAreGivenOutOnce(t *testing.T) {
 // beParent starts a daemon, says so, and never ends by itself.
 func beParent(address string) {
 	p := Process{Path: os.Args[0], Args: []string{"daemon", address}, Ping: "http://" + address + "/ping", Log: os.DevNull}
-	if err := p.Start(context.Background(), 20*time.Second); err != nil {
+	if err := p.Start(context.Background(), 2*time.Minute); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

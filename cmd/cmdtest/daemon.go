@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"brokerd/protocol/httpapi"
 )
@@ -148,7 +147,7 @@ func ChannelOf(topic httpapi.Topic, channel string) httpapi.Channel {
 func Remote(t testing.TB, label, address string) *Process {
 	t.Helper()
 	p := &Process{Name: label, Label: label, HTTP: address,
-		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 5 * time.Second})}
+		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: patience, RequestTimeout: patience})}
 	t.Cleanup(p.client.Close)
 	return p
 }

@@ -41,7 +41,7 @@ func New(t testing.TB, name string, args ...string) *Process {
 	p := &Process{
 		Name: name, Label: name, Args: args, Stdout: filepath.Join(dir, "stdout"), binary: Find(t, name),
 		child:  child.Process{Log: filepath.Join(dir, "stderr")},
-		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 5 * time.Second}),
+		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: patience, RequestTimeout: patience}),
 	}
 	t.Cleanup(func() {
 		p.child.Kill()

@@ -61,7 +61,7 @@ func TestTwoLengths(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 			in := bufio.NewReader(conn)
 			for _, text := range fine[:before] {
 				for _, b := range []byte(text) { // a byte at a time

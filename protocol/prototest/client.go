@@ -68,8 +68,8 @@ type Client struct {
 	w flusher
 }
 
-// defaultTimeout bounds each read and write of a Client.
-const defaultTimeout = 10 * time.Second
+// defaultTimeout bounds each read and write of a Client. It tells one that hangs, on a machine with other work too.
+const defaultTimeout = 2 * time.Minute
 
 // flusher is what commands are written through.
 type flusher interface {

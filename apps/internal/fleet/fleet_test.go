@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 
 func newFleet(t *testing.T, brokers, lookups []string) *fleet.Fleet {
 	t.Helper()
-	f := fleet.New(httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: 5 * time.Second}), brokers, lookups)
+	f := fleet.New(httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Minute, RequestTimeout: time.Minute}), brokers, lookups)
 	t.Cleanup(f.Close)
 	return f
 }

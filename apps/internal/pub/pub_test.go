@@ -205,7 +205,7 @@ func TestRate(t *testing.T) {
 	if code, log := run(t, strings.NewReader(strings.Repeat("x\n", 101)), "--topic=t", "--nsqd-tcp-address="+b.TCP, "--rate=100"); code != appkit.ExitOK {
 		t.Fatal(log)
 	}
-	if took := time.Since(began); took < 900*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(began); took < 900*time.Millisecond {
 		t.Errorf("101 messages at 100 a second took %v", took)
 	}
 }
