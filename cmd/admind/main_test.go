@@ -2,11 +2,11 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -111,10 +111,17 @@ func TestVersion(t *testing.T) {
 }
 
 func TestASignalEndsItWithCode0(t *testing.T) {
-	code, _, stderr := cmdtest.Call(run, []string{"--http-address=127.0.0.1:0", "--nsqd-http-address=127.0.0.1:1"}, nil, syscall.SIGTERM)
-	if code != cmdkit.ExitOK || strings.Contains(stderr, "level=ERROR") || !strings.Contains(stderr, "url=http://127.0.0.1:") ||
-		!strings.Contains(stderr, `"HTTP: listening on 127.0.0.1:`) {
-		t.Errorf("code %d, stderr %s", code, stderr)
+	daemon := cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
+		proc := cmdtest.Told([]string{"--http-address=127.0.0.1:0", "--nsqd-http-address=127.0.0.1:1"}, nil)
+		proc.Stderr, proc.Signals = out, signals
+		return run(proc)
+	})
+	cmdtest.Eventually(t, "it serves", 10*time.Second, func() bool { // in the words of NSQ's daemons, for harnesses that wait for them
+		return strings.Contains(daemon.String(), `"HTTP: listening on 127.0.0.1:`)
+	})
+	daemon.Stop(t)
+	if log := daemon.String(); strings.Contains(log, "level=ERROR") || !strings.Contains(log, "url=http://127.0.0.1:") {
+		t.Errorf("log %s", log)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,10 +82,16 @@ func TestLinesThatHarnessesWaitFor(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	for _, format := range []string{"text", "json"} {
 		args := []string{"--tcp-address=127.0.0.1:0", "--http-address=localhost:0", "--unix-socket=" + socket, "--data-path=" + t.TempDir(), "--log-format=" + format}
-		code, _, stderr := cmdtest.Call(run, args, nil, syscall.SIGTERM)
-		if code != cmdkit.ExitOK || strings.Count(stderr, "listening on") != 3 {
-			t.Errorf("exit code %d, log:\n%s", code, stderr)
-		}
+		daemon := cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
+			proc := cmdtest.Told(args, nil)
+			proc.Stderr, proc.Signals = out, signals
+			return run(proc)
+		})
+		cmdtest.Eventually(t, "it listens on three doors", 10*time.Second, func() bool {
+			return strings.Count(daemon.String(), "listening on") == 3
+		})
+		daemon.Stop(t)
+		stderr := daemon.String()
 		for _, line := range []string{`"TCP: listening on 127\.0\.0\.1:[1-9][0-9]+"`, `"TCP: listening on ` + socket + `"`, `"HTTP: listening on 127\.0\.0\.1:[1-9][0-9]+"`} {
 			if !regexp.MustCompile(line).MatchString(stderr) {
 				t.Errorf("the log lacks %s:\n%s", line, stderr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -42,7 +43,7 @@ func TestEverySource(t *testing.T) {
 	_, err := program(&got).Configure(cmdtest.Told(args, env))
 	want := lookup.Options{
 		TCPAddress: "127.0.0.1:6160", HTTPAddress: "127.0.0.1:5161", BroadcastAddress: "lookup-1",
-		InactiveProducerTimeout: time.Minute, TombstoneLifetime: 30 * time.Second,
+		InactiveProducerTimeout: time.Minute, TombstoneLifetime: 30 * time.Second, ForgetTopicsAfter: lookup.DefaultOptions().ForgetTopicsAfter,
 		LogLevel: "WARN", LogPrefix: "[lookup] ", LogFormat: "json", ShutdownTimeout: 10 * time.Second,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -82,12 +83,19 @@ func TestASignalEndsItWithCode0(t *testing.T) {
 	if code != cmdkit.ExitOK || strings.Contains(stderr, "level=ERROR") {
 		t.Errorf("code %d, stderr %s", code, stderr)
 	}
-	// Harnesses wait for these two, and take the ports from them.
+}
+
+// TestLinesThatHarnessesWaitFor: they take the ports from the log, in the words of nsqlookupd's.
+func TestLinesThatHarnessesWaitFor(t *testing.T) {
+	daemon := cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
+		proc := cmdtest.Told([]string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"}, nil)
+		proc.Stderr, proc.Signals = out, signals
+		return run(proc)
+	})
 	for _, line := range []string{`"TCP: listening on 127\.0\.0\.1:[1-9][0-9]+"`, `"HTTP: listening on 127\.0\.0\.1:[1-9][0-9]+"`} {
-		if !regexp.MustCompile(line).MatchString(stderr) {
-			t.Errorf("the log lacks %s:\n%s", line, stderr)
-		}
+		cmdtest.Eventually(t, "the log has "+line, 10*time.Second, func() bool { return regexp.MustCompile(line).MatchString(daemon.String()) })
 	}
+	daemon.Stop(t)
 }
 
 func TestAnAddressThatCannotBeBoundIsOneFatalLine(t *testing.T) {
