@@ -109,7 +109,7 @@ var rooms = []room{
 	{"apps/internal/tail", []string{"protocol", "apps/appkit", "apps/internal/delivery"}, "a client of daemons"},
 	{"apps/internal/tofile", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/fleet"}, "a client of daemons"},
 	{"apps/internal/stat", []string{"protocol/httpapi", "apps/appkit", "apps/internal/fleet"}, "a client of daemons over HTTP"},
-	{"apps/internal/brokerctl", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/..."},
+	{"apps/internal/brokerctl", []string{"protocol", "protocol/grant", "protocol/httpapi", "apps/appkit", "apps/internal/..."},
 		"the one binary that has every tool"},
 	{"apps/...", []string{"apps/appkit", "apps/internal/brokerctl"}, "the one main package of the tools runs them, no more"},
 	{"apps/internal/demo", []string{"protocol", "protocol/httpapi", "apps/appkit", "cmd/child"}, "a client that starts its broker; it stands alone"},

@@ -34,6 +34,7 @@ type Options struct {
 	RequestTimeout time.Duration // of a question to a daemon, with its answer: its deadline
 	TLSInsecure    bool          // take any certificate of a daemon
 	TLSRootCAFile  string        // authorities for daemons' certificates; empty for the system's
+	ClientToken    string        // file with the token that is shown to daemons; empty for none
 	ClientTLSCert  string        // certificate shown to daemons
 	ClientTLSKey   string
 

@@ -23,6 +23,7 @@ import (
 	"brokerd/admin/roster"
 	"brokerd/admin/ui"
 	"brokerd/admin/views"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/tlsfiles"
 )
@@ -75,7 +76,11 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{TLS: clientTLS, ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout,
+	token, err := grant.ReadOwn(opts.ClientToken)
+	if err != nil {
+		return nil, err
+	}
+	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{Token: token, TLS: clientTLS, ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout,
 		UserAgent: httpapi.AdmindAgent + Version})
 	s.notifies = &http.Client{Timeout: opts.RequestTimeout, Transport: &http.Transport{TLSClientConfig: clientTLS}}
 	var kept []cluster.Kept

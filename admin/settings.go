@@ -38,6 +38,7 @@ func (o *Options) Settings() []Setting {
 		{Name: "http-client-request-timeout", Group: "Daemons", Value: &o.RequestTimeout, Help: "for a question to a daemon with its answer"},
 		{Name: "http-client-tls-insecure-skip-verify", Group: "Daemons", Value: &o.TLSInsecure, Help: "take any certificate of a daemon"},
 		{Name: "http-client-tls-root-ca-file", Group: "Daemons", Value: &o.TLSRootCAFile, Help: "authorities that daemons' certificates are checked against"},
+		{Name: "http-client-token-file", Group: "Daemons", Value: &o.ClientToken, Help: "file with admind's own token, for daemons that ask for one"},
 		{Name: "http-client-tls-cert", Reload: true, Group: "Daemons", Value: &o.ClientTLSCert, Help: "certificate file to show to daemons"},
 		{Name: "http-client-tls-key", Reload: true, Group: "Daemons", Value: &o.ClientTLSKey, Help: "key file"},
 

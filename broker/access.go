@@ -13,6 +13,7 @@ func (o *Options) access() []Setting {
 	return []Setting{
 		{Name: "token-file", Value: &o.TokenFile,
 			Help: "file of tokens with what each may do; with it every call and command but a few needs a grant. See: brokerctl token"},
+		{Name: "lookupd-token-file", Value: &o.LookupdTokenFile, Help: "file with this broker's own token, for lookups that ask for one"},
 		{Name: "auth-anchored", Value: &o.AuthAnchored, Help: "patterns of the auth daemon must match whole names, not a part of them"},
 		{Name: "http-allow-host", Key: "http_allow_hosts", Value: &o.HTTPAllowHosts,
 			Help: "name that HTTP on the loopback may be called by, besides this machine's and the broadcast address; *.NAME for those below, * for all"},

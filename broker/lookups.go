@@ -5,14 +5,18 @@ import (
 	"fmt"
 
 	"brokerd/broker/registrar"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
 // newRegistrar makes what tells the lookups. Its source is asked only after load has made the registry.
 func (s *Server) newRegistrar() (err error) {
 	o := &s.opts
+	if s.ownToken, err = grant.ReadOwn(o.LookupdTokenFile); err != nil {
+		return err
+	}
 	s.lookupHTTP = httpapi.NewHTTPClient(httpapi.ClientConfig{
-		ConnectTimeout: o.HTTPClientConnectTimeout, RequestTimeout: o.HTTPClientRequestTimeout,
+		ConnectTimeout: o.HTTPClientConnectTimeout, RequestTimeout: o.HTTPClientRequestTimeout, Token: s.ownToken,
 	})
 	s.registrar, err = registrar.New(registrar.Config{
 		Addresses: o.LookupdTCPAddresses, Source: s.registered, Info: s.peerInfo, HTTP: s.lookupHTTP, Logger: s.log,
@@ -44,7 +48,7 @@ func (s *Server) peerInfo() registrar.Info {
 	o := &s.opts
 	return registrar.Info{
 		BroadcastAddress: o.BroadcastAddress, TCPPort: s.broadcastTCPPort(), HTTPPort: s.broadcastHTTPPort(),
-		Hostname: hostname(), Version: Version, TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion,
+		Hostname: hostname(), Version: Version, TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion, Token: s.ownToken,
 	}
 }
 

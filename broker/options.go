@@ -71,6 +71,7 @@ type Options struct {
 	OutputBufferTimeout    time.Duration
 	MaxChannelConsumers    int // per channel; 0 is no limit
 
+	LookupdTokenFile string   // with the token that lookups are shown; empty for none
 	TokenFile        string   // who may do what; empty: everybody everything
 	AuthAnchored     bool     // the patterns of auth daemons must match whole names
 	HTTPAllowHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress

@@ -40,6 +40,7 @@ type Server struct {
 	registrar  *registrar.Registrar
 	lookupHTTP *httpapi.HTTPClient
 	tokens     *grant.File // nil without a token file
+	ownToken   string      // that lookups are shown; empty for none
 	http       *httpd.Server
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"time"
 
@@ -29,13 +30,15 @@ type link struct {
 	conn    net.Conn
 	pending []byte // commands not sent yet
 	count   int    // their number
+	refused string // what was last logged of topics that were not taken
+	log     *slog.Logger
 
 	replies chan []byte // room for a batch, so that the reader never stops a lookup; closed at the end
 	readErr error       // what ended the reader; read after replies is closed
 }
 
-func newLink(conn net.Conn) *link {
-	l := &link{conn: conn, replies: make(chan []byte, batch)}
+func newLink(conn net.Conn, log *slog.Logger) *link {
+	l := &link{conn: conn, log: log, replies: make(chan []byte, batch)}
 	go l.read()
 	return l
 }
@@ -102,10 +105,23 @@ func (l *link) flush() error {
 		}
 		var reply []byte
 		if reply, err = l.answer(); err == nil {
-			err = checkOK(reply)
+			err = l.check(reply)
 		}
 	}
 	return err
+}
+
+// check is checkOK, but that a lookup which has no room for a topic, or does not want it of this broker, keeps the others.
+func (l *link) check(reply []byte) error {
+	refused := lookupwire.ReplyError(reply)
+	if refused != nil && (refused.Code == lookupwire.CodeFull || refused.Code == lookupwire.CodeUnauthorized) {
+		if text := refused.Error(); text != l.refused {
+			l.refused = text
+			l.log.Error("lookup does not take a topic", "error", refused)
+		}
+		return nil
+	}
+	return checkOK(reply)
 }
 
 // checkOK takes any word but an error for consent, as nsqd does.

@@ -130,7 +130,7 @@ func (p *peer) connect(ctx context.Context, log *slog.Logger) (lived time.Durati
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errDial, err)
 	}
-	l := newLink(conn)
+	l := newLink(conn, log)
 	defer l.close()
 	defer context.AfterFunc(ctx, l.hangUp)()
 	info, err := l.identify(p.cfg.Info())

@@ -37,7 +37,7 @@ brokerctl topic stats
 brokerctl channel empty orders billing`,
 		Sub: []appkit.Command{
 			topic, group("channel", "make, pause, empty, delete and show channels", channelVerbs...), node,
-			dumpVerb.command(), applyVerb.command(), contextGroup(),
+			dumpVerb.command(), applyVerb.command(), contextGroup(), tokenGroup(),
 			pub.Command, tail.Command, stat.Command, tofile.Command, tohttp.Command, relay.Command, ship.Command,
 			bench.Command, demo.Command, demo.Doomed, links(), completion(), manual(),
 		},
