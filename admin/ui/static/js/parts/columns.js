@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef, useState } from "../lib/html.js";
 
 const padding = 20, onPhone = 14; // of a cell, left and right
 const narrow = 640; // px; a phone's table
-const leastText = 230, leastHead = 260, mostText = 340; // px
+const leastText = 260, leastHead = 260, mostText = 340; // px
 const steps = [1e5, 1e7, Infinity]; // below each figures are written otherwise
 
 let pen = null;
