@@ -83,7 +83,7 @@ test:
 	  echo 'THE RACE DETECTOR IS OFF: it needs a C compiler, install gcc to have it' >&2; race=
 	fi
 	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
-	CGO_ENABLED=$${race:+1} go test $$race -timeout=10m $(PACKAGES)
+	CGO_ENABLED=$${race:+1} go test $$race -timeout=40m $(PACKAGES)
 
 # What is made of code in docs/ (references of settings, commands and HTTP), and the pages of all of docs/ that admind serves.
 docs:

@@ -58,8 +58,10 @@ func TestALostConnectionIsShownAndComesBack(t *testing.T) {
 	p.see("orders", "Live")
 	c.admin.Kill(t)
 	p.see("No connection to admind for", "Not connected", "orders")
+	p.until("what is shown is dimmed", `document.querySelector("main.stopped")`)
 	c.brokers[0].Post(t, "/topic/create?topic=meanwhile", nil)
 	c.admin.Start(t)
 	p.see("Live", "meanwhile")
 	p.seeNoMore("No connection to admind")
+	p.until("it is dimmed no more", `!document.querySelector("main.stopped")`)
 }

@@ -68,6 +68,29 @@ func TestEachPageIsAccessible(t *testing.T) {
 	}
 }
 
+// TestTroubleIsAccessible has axe-core judge the pages of an empty cluster and of one in trouble, in light and dark.
+func TestTroubleIsAccessible(t *testing.T) {
+	script := axe(t)
+	looked := map[string]bool{"empty overview": true, "first overview": true, "first node": true, "busy overview": true, "busy channel": true, "busy dead": true, "busy keys": true}
+	for _, state := range states {
+		if !looked[state.name+" overview"] {
+			continue
+		}
+		s := state.start(t)
+		p := openTab(t, s.base)
+		for _, scheme := range []string{"light", "dark"} {
+			p.scheme(scheme)
+			for _, sight := range state.pages(s) {
+				if !looked[state.name+" "+sight.name] {
+					continue
+				}
+				p.show(sight)
+				p.audit(script, state.name+": "+sight.name+" in "+scheme)
+			}
+		}
+	}
+}
+
 // audit runs axe-core on what is shown, and fails the test for each thing that it finds.
 func (p *tab) audit(script, what string) {
 	p.t.Helper()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -51,10 +52,17 @@ func browserPath() string {
 	return ""
 }
 
-// needBrowser skips the test where there is none.
+// besides holds the tests that run beside others already.
+var besides sync.Map
+
+// needBrowser skips the test where there is none. Tests mostly wait for what a cluster does next, so they run beside each other; where figures are
+// measured, one after another.
 func needBrowser(t *testing.T) {
 	t.Helper()
 	if chrome == nil {
 		t.Skip("NOT RUN: no Chromium on PATH; install it (Debian: apt-get install chromium) to have the page tested")
+	}
+	if _, already := besides.LoadOrStore(t, true); !already && os.Getenv("ADMIN_MEASURE") == "" {
+		t.Parallel()
 	}
 }

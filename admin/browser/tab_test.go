@@ -44,6 +44,10 @@ func openTab(t *testing.T, base string) *tab {
 			t.Fatal(err)
 		}
 	}
+	focus := emulation.SetFocusEmulationEnabledParams{Enabled: true} // as each tab of its own window, whatever other tests do
+	if _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, focus); err != nil {
+		t.Fatal(err)
+	}
 	p.wide()
 	p.scheme("light")
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 // Starts the page: shows what the address names, and follows moves, the session and dialogs.
 import { html, render, useEffect, useState } from "./lib/html.js";
 import { visible } from "./lib/format.js";
+import { onConnection } from "./lib/live.js";
 import { go, onRoute, path, route } from "./lib/router.js";
 import { onSession, session } from "./lib/session.js";
 import { onDialog, openKeys } from "./parts/acts.js";
@@ -37,6 +38,8 @@ function App() {
   const [at, setAt] = useState(route(location));
   const [who, setWho] = useState(session);
   const [dialog, setDialog] = useState(null);
+  const [lost, setLost] = useState(false); // what is shown is not of now: it is dimmed
+  useEffect(() => onConnection(({ state }) => setLost(state === "lost")), []);
   useEffect(() => onRoute((to) => { setDialog(null); setAt(to); }), []);
   useEffect(() => {
     const key = (event) => {
@@ -57,7 +60,7 @@ function App() {
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <${Header} route=${at} session=${who} />
     <${Banners} session=${who} />
-    <main id="main" tabindex="-1">${Page && html`<${Page} key=${JSON.stringify(at)} ...${at} acts=${who.role === "operator"} session=${who} />`}</main>
+    <main id="main" tabindex="-1" class=${lost ? "stopped" : ""}>${Page && html`<${Page} key=${JSON.stringify(at)} ...${at} acts=${who.role === "operator"} session=${who} />`}</main>
     <${Notices} />${dialog?.view()}`;
 }
 
