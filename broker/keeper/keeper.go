@@ -423,6 +423,9 @@ func (k *Keeper) look(now time.Time) (idle bool) {
 	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
 	k.seen = stats.Bytes
 	due, later := k.due(now, &stats, quiet)
+	if stats.Bytes-k.size >= k.o.CheckpointBytes {
+		k.registry.SyncAhead()
+	}
 	if !due && stats.Lost == k.lost.Load() {
 		if still && stats.Bytes != k.compacted && !k.registry.Drained() {
 			k.compacted = stats.Bytes

@@ -343,6 +343,28 @@ func (t *Topic) syncStore() (gone bool, err error) {
 	return false, err
 }
 
+// manyUnsynced is how many segment files of a topic may wait to be synced before SyncAhead sees to it.
+const manyUnsynced = 4
+
+// SyncAhead syncs the segments of topics that have written many files since they were synced the last time, so that the next checkpoint
+// does not wait long for the disk while the log grows. What fails is the checkpoint's to see to.
+func (r *Registry) SyncAhead() {
+	for _, t := range r.durable() {
+		if t.d.onDisk.Load() < manyUnsynced {
+			continue
+		}
+		t.pub.Lock()
+		many := t.d.segments != nil && t.d.segments.Unsynced() >= manyUnsynced
+		t.pub.Unlock()
+		if !many {
+			continue
+		}
+		if _, err := t.syncStore(); err != nil {
+			r.log.Warn("syncing segments ahead of a checkpoint", "topic", t.name, "error", err)
+		}
+	}
+}
+
 func (t *Topic) beginSync() (*segment.Syncing, error) {
 	t.pub.Lock()
 	defer t.pub.Unlock()

@@ -19,6 +19,9 @@ func (s *Store) Sync() error {
 	return s.EndSync(y)
 }
 
+// Unsynced returns how many files wait for Sync.
+func (s *Store) Unsynced() int { return len(s.unsynced) }
+
 // Syncing is a Sync in three steps, of which the one that takes long needs no lock: BeginSync, Run, EndSync.
 type Syncing struct {
 	fs    vfs.FS
