@@ -58,6 +58,7 @@ var rooms = []room{
 		"it tells lookups what it is told; it must not reach into topics"},
 	{"broker/telemetry", []string{"protocol", "protocol/httpapi"}, "metrics watch, never steer: it is handed figures"},
 	{"broker/metrics", []string{"protocol/exposition", "broker/topic", "diskqueue/journal"}, "metrics watch, never steer: it is handed snapshots"},
+	{"broker/tracing", []string{"protocol"}, "it reports what it is told, to a collector that may be gone"},
 	{"broker/catalog", []string{"protocol", "broker/topic", "diskqueue/..."}, "it writes down which topics there are, nothing more"},
 	{"broker/keeper", []string{"protocol", "broker/topic", "diskqueue/..."}, "when things are written; what is written topics know"},
 	{"broker/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/auth", "broker/bodies"},

@@ -1,7 +1,11 @@
 package broker
 
 import (
+	"fmt"
+	"log/slog"
+
 	"brokerd/broker/metrics"
+	"brokerd/broker/tracing"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/exposition"
 )
@@ -9,6 +13,13 @@ import (
 // newMetrics makes what /metrics shows.
 func (s *Server) newMetrics() *exposition.Set {
 	return metrics.New(metrics.Config{Snapshot: s.snapshot, MaxTopics: s.opts.MetricsMaxTopics})
+}
+
+// newTracer makes what reports messages to a collector.
+func newTracer(o *Options, log *slog.Logger) (*tracing.Tracer, error) {
+	return tracing.New(tracing.Config{
+		Endpoint: o.OTLPEndpoint, Sample: float64(o.OTLPSample), Node: fmt.Sprintf("%s/%d", o.BroadcastAddress, o.NodeID), Version: Version, Log: log,
+	})
 }
 
 // snapshot is the broker as metrics see it at this moment.
@@ -29,6 +40,9 @@ func (s *Server) snapshot() metrics.Snapshot {
 	}
 	for address, connected := range s.registrar.Connected() {
 		m.Lookups = append(m.Lookups, metrics.Lookup{Address: address, Connected: connected})
+	}
+	if s.tracer != nil {
+		m.Traces.Sent, m.Traces.Dropped = s.tracer.Counts()
 	}
 	if pair := s.tlsNow().pair; pair != nil {
 		m.Certificate = pair.Expiry()

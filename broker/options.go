@@ -87,6 +87,9 @@ type Options struct {
 
 	MetricsMaxTopics int // topics with series of their own in /metrics; the others are one sum
 
+	OTLPEndpoint string     // URL of a collector of traces; empty turns them off
+	OTLPSample   SampleRate // share of messages that are traced, in (0,1]
+
 	E2EProcessingLatencyWindowTime  time.Duration
 	E2EProcessingLatencyPercentiles []float64 // each in (0,1]; kept in descending order
 
@@ -156,6 +159,7 @@ func DefaultOptions() Options {
 		StatsdMemStats:           true,
 		StatsdUDPPacketSize:      508,
 		MetricsMaxTopics:         1000,
+		OTLPSample:               0.001,
 
 		E2EProcessingLatencyWindowTime: 10 * time.Minute,
 

@@ -20,6 +20,7 @@ import (
 	"brokerd/broker/session"
 	"brokerd/broker/telemetry"
 	"brokerd/broker/topic"
+	"brokerd/broker/tracing"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
@@ -48,7 +49,8 @@ type Server struct {
 	ids        *nsqdata.IDs
 	doors      doors
 
-	drain drainer
+	drain  drainer
+	tracer *tracing.Tracer // nil when traces are off
 
 	stop context.CancelFunc // ends the background goroutines
 	wg   sync.WaitGroup     // all goroutines but those of the rooms
@@ -83,6 +85,11 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	s.certs.Store(configs)
 	if s.dataDir == "" {
 		s.dataDir = "."
+	}
+	if opts.OTLPEndpoint != "" {
+		if s.tracer, err = newTracer(&opts, log); err != nil {
+			return nil, err
+		}
 	}
 	if len(opts.AuthHTTPAddresses) > 0 {
 		asks, err := newAuthClient(&opts, log)
@@ -198,6 +205,9 @@ func (s *Server) topicConfig() topic.Config {
 	if s.keeper != nil {
 		cfg.Journal, cfg.Segments, cfg.Level = s.keeper.Journal(), s.keeper.Segments(), s.levelOf
 	}
+	if s.tracer != nil {
+		cfg.Trace = s.tracer
+	}
 	if len(o.E2EProcessingLatencyPercentiles) > 0 {
 		cfg.Latency = func() topic.LatencyObserver {
 			return telemetry.NewObserver(o.E2EProcessingLatencyPercentiles, o.E2EProcessingLatencyWindowTime)
@@ -231,6 +241,9 @@ func (s *Server) serve(ctx context.Context) {
 	}
 	s.wg.Go(func() { s.sessions.KeepGrants(ctx) })
 	s.registrar.Start()
+	if s.tracer != nil {
+		s.wg.Go(func() { s.tracer.Run(ctx) })
+	}
 	if s.opts.StatsdAddress != "" {
 		pusher := s.newPusher()
 		s.wg.Go(func() { pusher.Run(ctx) })

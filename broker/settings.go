@@ -176,6 +176,9 @@ func (o *Options) statistics() []Setting {
 		{Name: "statsd-exclude-ephemeral", Value: &o.StatsdExcludeEphemeral, Help: "leave ephemeral topics and channels out"},
 		{Name: "metrics-max-topics", Value: &o.MetricsMaxTopics,
 			Help: "topics that /metrics tells one by one, with their channels; the others are one sum with empty labels"},
+		{Name: "otlp-endpoint", Value: &o.OTLPEndpoint,
+			Help: "URL of a collector that takes traces as OTLP in JSON over HTTP; without a path, /v1/traces; empty turns them off"},
+		{Name: "otlp-sample", Value: &o.OTLPSample, Help: "share of messages whose publish and deliveries are traced, in (0,1]"},
 		{Name: "e2e-processing-latency-percentile", Key: "e2e_processing_latency_percentiles",
 			Value: (*percentiles)(&o.E2EProcessingLatencyPercentiles),
 			Help:  "latency from publish to FIN to keep track of, in (0,1], comma-separated"},
@@ -224,6 +227,8 @@ func configValue(pointer any) any {
 		return append([]float64{}, *v...)
 	case *tlsVersion:
 		return int(*v)
+	case *SampleRate:
+		return float64(*v)
 	case *TLSRequirement:
 		return int(*v)
 	case fmt.Stringer:
@@ -288,6 +293,21 @@ func (v *tlsVersion) Set(text string) error {
 		}
 	}
 	return errors.New("must be tls1.0, tls1.1, tls1.2 or tls1.3")
+}
+
+// SampleRate is a share in (0,1].
+type SampleRate float64
+
+func (r SampleRate) String() string { return strconv.FormatFloat(float64(r), 'g', -1, 64) }
+
+// Set takes a number in (0,1].
+func (r *SampleRate) Set(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(v > 0 && v <= 1) {
+		return errors.New("must be a number in (0,1]")
+	}
+	*r = SampleRate(v)
+	return nil
 }
 
 // percentiles is a list of quantiles in descending order.

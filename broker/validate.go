@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"brokerd/broker/tracing"
 	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
 
@@ -180,7 +182,11 @@ func (o *Options) checkStatistics() error {
 			return refuse("e2e-processing-latency-percentile", "must be numbers in (0,1]", fmt.Sprint(p))
 		}
 	}
+	if o.OTLPEndpoint != "" && tracing.CheckEndpoint(o.OTLPEndpoint) != nil {
+		return refuse("otlp-endpoint", "must be an http or https URL", fmt.Sprint(httpapi.Mask(o.OTLPEndpoint)))
+	}
 	return cmp.Or(
+		within("otlp-sample", float64(o.OTLPSample), math.SmallestNonzeroFloat64, 1, "must be a number in (0,1]"),
 		within("metrics-max-topics", o.MetricsMaxTopics, 0, math.MaxInt32, notNegative),
 		within("statsd-interval", o.StatsdInterval, 1, forever, positive),
 		within("statsd-udp-packet-size", o.StatsdUDPPacketSize, 1, 65507, "must be [1,65507]"),

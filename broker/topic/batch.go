@@ -17,6 +17,10 @@ type Batch struct {
 	n      int
 	bodies int
 	open   int // where the message ends that was begun last
+
+	// Of the last stamp, for tracing; no Reset forgets them.
+	first   protocol.MessageID
+	stamped int64
 }
 
 // maxKept is the memory in bytes that a batch keeps for its next use.
@@ -104,6 +108,7 @@ func (b *Batch) Cap() int { return cap(b.frames) }
 
 // stamp sets what is known only when the broker accepts: the time, and the ids from first on.
 func (b *Batch) stamp(now int64, first protocol.MessageID) {
+	b.first, b.stamped = first, now
 	for off := 0; off < len(b.frames); {
 		f := protocol.FirstMessage(b.frames[off:])
 		f.SetTimestamp(now)

@@ -58,6 +58,8 @@ type Config struct {
 	// Made is called, without a lock, after Changed of a topic that was made for who asks for it, and who waits for it. Nil: nobody
 	// needs that.
 	Made func()
+	// Trace is told of messages; nil: nobody asks.
+	Trace Tracer
 	// Save writes Metadata down and returns when that is done. Nil: nobody keeps it.
 	Save func() error
 

@@ -175,10 +175,13 @@ func (s *Subscription) Take(d *Delivery) int {
 func (s *Subscription) TakeReady(d *Delivery) (n int, more bool) { return s.take(d, false, false) }
 
 func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool) {
-	c := s.channel
+	c, before := s.channel, d.N
 	c.enterNow()
 	n, fill = c.machine.take(s, d, mayFill, filled)
 	c.exit()
+	if n > 0 && c.topic.registry.cfg.Trace != nil {
+		c.traceTaken(d, before)
+	}
 	return n, fill
 }
 

@@ -286,7 +286,12 @@ func (t *Topic) publish(b *Batch, delay time.Duration, sync bool) error {
 	case t.registry.noPublishes.Load():
 		return ErrDraining
 	}
-	return t.store.publish(b, max(0, delay), sync)
+	n := b.n
+	err := t.store.publish(b, max(0, delay), sync)
+	if to := t.registry.cfg.Trace; to != nil && err == nil {
+		to.Published(t.name, b.first, n, b.stamped)
+	}
+	return err
 }
 
 func (t *Topic) accept(b *Batch) {

@@ -54,7 +54,7 @@ func TestFileOfNSQ(t *testing.T) {
 		MaxOutputBufferSize: 128 << 10, MaxOutputBufferTimeout: 20 * time.Second,
 		MinOutputBufferTimeout: 50 * time.Millisecond, OutputBufferTimeout: 100 * time.Millisecond,
 		StatsdAddress: "127.0.0.1:8125", StatsdPrefix: "queues.%s", StatsdInterval: 30 * time.Second,
-		StatsdUDPPacketSize: 1432, StatsdExcludeEphemeral: true, MetricsMaxTopics: 1000, DrainTimeout: 5 * time.Minute,
+		StatsdUDPPacketSize: 1432, StatsdExcludeEphemeral: true, MetricsMaxTopics: 1000, OTLPSample: 0.001, DrainTimeout: 5 * time.Minute,
 		E2EProcessingLatencyWindowTime: 5 * time.Minute, E2EProcessingLatencyPercentiles: []float64{1, 0.99, 0.5},
 		TLSCert: "/etc/queue/cert.pem", TLSKey: "/etc/queue/key.pem", TLSClientAuthPolicy: "require-verify",
 		TLSRootCAFile: "/etc/queue/ca.pem", TLSRequired: broker.TLSRequiredExceptHTTP, TLSMinVersion: tls.VersionTLS13,
