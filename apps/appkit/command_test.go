@@ -72,7 +72,7 @@ func TestExitCodesAndTexts(t *testing.T) {
 		{"an unknown flag", "--frm=world", ExitUsage, "", "unknown flag: --frm"},
 		{"a bad value", "--some-pause=soon", ExitUsage, "", "soon"},
 		{"a bad level", "--log-level=loud", ExitUsage, "", "must be debug, info, warn, error or fatal"},
-		{"an empty list value", "--also=", ExitUsage, "", "must not be empty"},
+		{"an empty list value is none", "--to=world --also= --also=b", ExitOK, "hello world [b] 1s", ""},
 		{"arguments", "--to=world here there", ExitUsage, "", "unknown arguments: here there"},
 		{"version", "--version", ExitOK, "hello " + release.This().String() + "\n", ""},
 		{"help", "--help", ExitOK, "Example:\n  hello --to=world\n", ""},

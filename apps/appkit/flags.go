@@ -1,7 +1,6 @@
 package appkit
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -19,12 +18,11 @@ type Strings []string
 // String returns the values with commas between them.
 func (s *Strings) String() string { return strings.Join(*s, ",") }
 
-// Set adds one value.
+// Set adds one value. An empty one is none: scripts and compose files make that of a variable that is not set.
 func (s *Strings) Set(text string) error {
-	if text == "" {
-		return errors.New("must not be empty")
+	if text != "" {
+		*s = append(*s, text)
 	}
-	*s = append(*s, text)
 	return nil
 }
 
