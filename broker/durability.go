@@ -99,7 +99,7 @@ const reserve = 10 << 20
 // openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
 func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if !s.opts.wantsLog() && !keeper.Exists(s.dataDir) {
-		return nil, nil
+		return nil, s.noIDs
 	}
 	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
 		Anchor: s.opts.Anchor, Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
@@ -113,6 +113,12 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	}
 	s.keeper = k
 	s.ids.Raise(k.IDs())
+	switch {
+	case s.noIDs != nil && k.IDs() == 0:
+		return nil, s.noIDs
+	case s.noIDs != nil:
+		s.log.Error("the manifest's copy of the id bound is used, and nothing is lost", "error", s.noIDs)
+	}
 	found := k.Opened()
 	s.log.Info("the log was read", "checkpoint", found.Checkpoint, "files", found.Log.Files, "records", found.Log.Records,
 		"bytes", found.Log.Bytes, "took", found.Took)

@@ -31,11 +31,18 @@ func Repair(dir string, acceptLoss bool, out io.Writer) error {
 		if errors.Is(err, keeper.ErrVersion) {
 			return err
 		}
-		if err == nil && len(stopped.Missing) == 0 {
+		_, _, noList := nsqdata.LoadMetadata(dir)
+		if noList != nil && !errors.Is(noList, nsqdata.ErrMetadata) {
+			return noList // a disk that cannot read is no loss to accept
+		}
+		if err == nil && len(stopped.Missing) == 0 && (noList == nil || !keeper.Exists(dir)) {
 			c.say("nothing is missing: there is nothing to repair")
-			return nil
+			return noList
 		}
 		if !acceptLoss {
+			if noList != nil {
+				c.say("MISSING %v", noList)
+			}
 			for _, m := range stopped.Missing {
 				c.say("MISSING %s", m)
 			}
@@ -56,13 +63,12 @@ type repairer struct {
 }
 
 func (r *repairer) run() error {
-	var err error
-	if r.ids, err = nsqdata.OpenIDs(r.dir); err != nil {
-		return err
+	var noIDs error
+	if r.ids, noIDs = nsqdata.OpenIDs(r.dir); noIDs != nil && !errors.Is(noIDs, nsqdata.ErrIDs) { // the manifest may have a copy
+		return noIDs
 	}
-	if r.meta, _, err = nsqdata.LoadMetadata(r.dir); err != nil {
-		return err
-	}
+	var noList error
+	r.meta, _, noList = nsqdata.LoadMetadata(r.dir)
 	o := DefaultOptions()
 	log := slog.New(slog.DiscardHandler)
 	k, recovery, err := keeper.Open(keeper.Options{Dir: r.dir, SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: log,
@@ -70,12 +76,21 @@ func (r *repairer) run() error {
 	if err != nil {
 		return err
 	}
-	r.ids.Raise(k.IDs())
+	if r.ids.Raise(k.IDs()); r.ids.Bound() == 0 && noIDs != nil {
+		return errors.Join(noIDs, k.Abandon())
+	}
 	registry := topic.NewRegistry(topic.Config{NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout,
 		MaxReqTimeout: o.MaxReqTimeout, Journal: k.Journal(), Segments: k.Segments(), Level: r.level, Log: log, IDs: r.ids,
 		Queues: &queueStore{dir: r.dir, opts: &o, log: log}})
 	for _, m := range k.Opened().Missing {
 		r.say("given up: %s", m)
+	}
+	if noList != nil {
+		if err := k.SetAside(nsqdata.MetadataFile); err != nil {
+			return errors.Join(err, k.Abandon())
+		}
+		r.say("given up: the list of topics: %v", noList)
+		r.say("topics at level memory are known by their queues on disk only: others, and pauses, are not there")
 	}
 	if err := errors.Join(r.unknown(k, recovery), registry.Recover(recovery)); err != nil {
 		return errors.Join(err, k.Abandon())

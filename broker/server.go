@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -47,6 +48,7 @@ type Server struct {
 	lock       *nsqdata.Lock
 	keeper     *keeper.Keeper // nil when all topics are at level memory
 	ids        *nsqdata.IDs
+	noIDs      error // why the file with their bound could not be read
 	doors      doors
 
 	drain  drainer
@@ -144,7 +146,9 @@ func (s *Server) openData() (err error) {
 	if s.lock, err = nsqdata.LockDir(s.dataDir); err != nil {
 		return err
 	}
-	s.ids, err = nsqdata.OpenIDs(s.dataDir)
+	if s.ids, err = nsqdata.OpenIDs(s.dataDir); errors.Is(err, nsqdata.ErrIDs) {
+		s.noIDs, err = err, nil // the manifest may have a copy
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"brokerd/broker/topic"
@@ -38,6 +39,9 @@ func (k *Keeper) UnknownSegments(v *topic.Recovery) (list []Unknown, err error) 
 	}
 	return list, err
 }
+
+// SetAside moves a file of the data folder into set-aside/.
+func (k *Keeper) SetAside(name string) error { return k.aside.put(filepath.Join(k.o.Dir, name)) }
 
 // Note writes a text for people into set-aside/.
 func (k *Keeper) Note(text string) error {

@@ -26,8 +26,12 @@ type IDs struct {
 	bound uint64
 }
 
+// ErrIDs is a file of the id bound that does not hold a bound.
+var ErrIDs = errors.New("failed to read the id bound")
+
 // OpenIDs reads the bound in dir; a missing file is the bound 0. A file that is not a number of at most
-// protocol.MaxSequence+1 is an error, since guessing could give an id out twice.
+// protocol.MaxSequence+1 is an error that wraps ErrIDs, since guessing could give an id out twice: the IDs that come with it are
+// for who has a copy of the bound, see Raise.
 func OpenIDs(dir string) (*IDs, error) {
 	ids := &IDs{path: filepath.Join(dir, idsFile)}
 	data, err := vfs.ReadPlain(ids.path)
@@ -39,8 +43,9 @@ func OpenIDs(dir string) (*IDs, error) {
 	}
 	ids.bound, err = strconv.ParseUint(strings.TrimSuffix(string(data), "\n"), 10, 64)
 	if err != nil || ids.bound > protocol.MaxSequence+1 {
-		return nil, fmt.Errorf("failed to read the id bound: the %d bytes of %s are no number of 0 to %d; write one into it that is "+
-			"higher than the last 54 bits of every message id given out so far", len(data), ids.path, uint64(protocol.MaxSequence+1))
+		ids.bound = 0
+		return ids, fmt.Errorf("%w: the %d bytes of %s are no number of 0 to %d; write one into it that is "+
+			"higher than the last 54 bits of every message id given out so far", ErrIDs, len(data), ids.path, uint64(protocol.MaxSequence+1))
 	}
 	return ids, nil
 }

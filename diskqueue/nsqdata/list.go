@@ -67,7 +67,7 @@ func List(dir string) (queues []Files, halfWritten []string, err error) {
 
 // temporary reports whether a file is one that is written beside nsqd.dat or a meta file before it takes its place.
 func temporary(file string) bool {
-	return strings.HasSuffix(file, ".tmp") && (strings.HasPrefix(file, metadataFile+".") || strings.Contains(file, ".diskqueue.meta.dat."))
+	return strings.HasSuffix(file, ".tmp") && (strings.HasPrefix(file, MetadataFile+".") || strings.Contains(file, ".diskqueue.meta.dat."))
 }
 
 // queueOf returns the queue that a file is of, and its number, -1 for the meta file.

@@ -13,8 +13,8 @@ import (
 	"brokerd/protocol"
 )
 
-// metadataFile is the name of the metadata file in the data folder.
-const metadataFile = "nsqd.dat"
+// MetadataFile is the name of the metadata file in the data folder.
+const MetadataFile = "nsqd.dat"
 
 // Metadata is what nsqd.dat holds: the topics and channels that outlive a restart. Ephemeral ones do not belong here.
 type Metadata struct {
@@ -38,11 +38,14 @@ type ChannelMeta struct {
 	Paused bool   `json:"paused"`
 }
 
+// ErrMetadata is a metadata file that is not its JSON.
+var ErrMetadata = errors.New("failed to parse metadata")
+
 // LoadMetadata reads dir's nsqd.dat. A missing file is an empty Metadata. Names that are not valid are left out, each with
 // a warning. A file that cannot be read or is not its JSON, a zero-length one included, is an error: starting without it
 // would forget every topic.
 func LoadMetadata(dir string) (m Metadata, warnings []string, err error) {
-	path := filepath.Join(dir, metadataFile)
+	path := filepath.Join(dir, MetadataFile)
 	data, err := vfs.ReadPlain(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Metadata{}, nil, nil
@@ -52,8 +55,8 @@ func LoadMetadata(dir string) (m Metadata, warnings []string, err error) {
 	}
 	m, warnings, err = parseMetadata(data)
 	if err != nil {
-		return Metadata{}, nil, fmt.Errorf("failed to parse metadata in %s (%d bytes): %w; "+
-			"restore the file, or move it away to start without its topics and channels", path, len(data), err)
+		return Metadata{}, nil, fmt.Errorf("%w in %s (%d bytes): %w; "+
+			"restore the file, or move it away to start without its topics and channels", ErrMetadata, path, len(data), err)
 	}
 	return m, warnings, nil
 }
@@ -110,7 +113,7 @@ func (t *TopicMeta) addChannels(channels []ChannelMeta) (warnings []string) {
 func SaveMetadata(dir, version string, m Metadata) error {
 	data, err := appendMetadata(version, m)
 	if err == nil {
-		err = replaceFile(filepath.Join(dir, metadataFile), data)
+		err = replaceFile(filepath.Join(dir, MetadataFile), data)
 	}
 	if err != nil {
 		return fmt.Errorf("failed to write metadata: %w", err)
