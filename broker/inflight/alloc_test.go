@@ -43,7 +43,7 @@ func expireRound(depth int) func() bool {
 
 // dueRound returns a function that takes out the deferred message that is due first, of so many, and defers it again.
 func dueRound(depth int) func() bool {
-	var d Deferred
+	var d DeferredMemory
 	for i := range int64(depth) {
 		d.Push(Due{At: i * 7919 % int64(depth)})
 	}
@@ -63,24 +63,24 @@ func BenchmarkExpire(b *testing.B) {
 	}
 }
 
-// BenchmarkShelf takes out the message that is due first, of many over an hour, and puts it back an hour later, as a
+// BenchmarkDeferredIndex takes out the message that is due first, of many over an hour, and puts it back an hour later, as a
 // channel does that has so many deferred messages.
-func BenchmarkShelf(b *testing.B) {
+func BenchmarkDeferredIndex(b *testing.B) {
 	for _, c := range []struct {
 		name  string
 		depth int64
 	}{{"1000", 1000}, {"1000000", 1_000_000}} {
 		b.Run(c.name, func(b *testing.B) {
-			var h Shelf
+			var h DeferredIndex
 			const hour = 3600e9
 			for i := range c.depth {
-				h.Push(Shelved{At: i * hour / c.depth})
+				h.Push(Place{At: i * hour / c.depth})
 			}
 			b.ReportAllocs()
 			for b.Loop() {
 				m, ok := h.Pop(1 << 62)
 				if !ok {
-					b.Fatal("the shelf is empty")
+					b.Fatal("it is empty")
 				}
 				m.At += hour
 				h.Push(m)

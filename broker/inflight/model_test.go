@@ -234,7 +234,7 @@ func TestSetModel(t *testing.T) {
 // Deferred gives out what is due, the earliest first, each message once.
 func TestDeferredModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var d Deferred
+		var d DeferredMemory
 		var model []Due
 		now := int64(0)
 		earliest := func() int {

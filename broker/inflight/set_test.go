@@ -130,7 +130,7 @@ func BenchmarkAddRemove(b *testing.B) {
 }
 
 func BenchmarkDeferredPushPop(b *testing.B) {
-	var d Deferred
+	var d DeferredMemory
 	for i := range int64(10000) {
 		d.Push(Due{At: i * 7919 % 10000})
 	}

@@ -92,13 +92,13 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Duration) {
 	at := m.at.now + int64(delay)
 	if it.Pos > 0 {
-		m.keep.deferred = append(m.keep.deferred, inflight.Shelved{Pos: it.Pos, At: at})
+		m.keep.deferred = append(m.keep.deferred, inflight.Place{Pos: it.Pos, At: at})
 	}
 	if !it.Frame.Whole() {
-		m.shelf.Push(inflight.Shelved{At: at, Pos: it.Pos, Off: unknown, Attempts: it.Attempts})
+		m.deferredIndex.Push(inflight.Place{At: at, Pos: it.Pos, Off: unknown, Attempts: it.Attempts})
 		return
 	}
-	m.deferred.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: at, Attempts: it.Attempts})
+	m.deferredMemory.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: at, Attempts: it.Attempts})
 }
 
 // owned returns a frame for a message that may stay for long: a copy, so that it does not keep a whole node of messages
@@ -141,18 +141,18 @@ func (m *machine) expire(limit int) {
 		m.settle(it.Owner, nil)
 	}
 	for ; n < limit; n++ {
-		d, ok := m.deferred.Pop(m.at.now)
+		d, ok := m.deferredMemory.Pop(m.at.now)
 		if !ok {
 			break
 		}
 		m.giveBack(d.Frame, d.Pos, d.Attempts)
 	}
 	for ; n < limit; n++ {
-		s, ok := m.shelf.Pop(m.at.now)
+		s, ok := m.deferredIndex.Pop(m.at.now)
 		if !ok {
 			break
 		}
-		m.returnShelved(s)
+		m.returnPlace(s)
 	}
 	m.wake(n, nil)
 }

@@ -197,8 +197,8 @@ func (c *Channel) snapshot() channelSnapshot {
 	c.enter()
 	defer c.exit()
 	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void)}
-	s.places = c.shelved()
-	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.records.told, Offered: c.offered, Inherited: c.inherited,
+	s.places = c.places()
+	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.records.logged, Offered: c.offered, Inherited: c.inherited,
 		Counts: c.n.Counts, AsOf: c.topic.d.log.End()}
 	s.state.Waiting = c.mem.Ranges(nil)
 	c.eachOut(s.add, func(d *inflight.Due) {

@@ -25,8 +25,8 @@ const (
 	takeBytes    = 128 << 10
 )
 
-// fillAbsent is how many messages that are to be delivered again are brought into memory at once.
-const fillAbsent = 256
+// fillAtOnce is how many messages that are to be delivered again are brought into memory at once.
+const fillAtOnce = 256
 
 // take is one try. When fill is true the caller has been chosen to read from disk, if it may, or should ask again when it
 // may: there is nothing in memory, or the turn of what is to be read has come, and the caller has not just read.
@@ -54,7 +54,7 @@ func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n in
 		}
 		return 0, true
 	}
-	free := m.visible() - m.meant
+	free := m.visible() - m.reserved
 	if !ready || free <= 0 { // what there is, others were woken for
 		s.parked = true
 		m.waiting.push(s)
@@ -146,23 +146,23 @@ func (m *machine) nextTurn() uint64 {
 // giveBack has a message wait to be delivered again.
 func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint16) {
 	if !f.Whole() {
-		m.absent.Push(inflight.Shelved{At: int64(m.nextTurn()), Pos: pos, Off: unknown, Attempts: attempts})
+		m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: pos, Off: unknown, Attempts: attempts})
 		return
 	}
 	m.retries.push(retry{frame: f, pos: pos, turn: m.nextTurn(), attempts: attempts})
 }
 
-// returnShelved has a message that was deferred wait to be delivered, unless its publish has failed.
-func (m *machine) returnShelved(s inflight.Shelved) {
+// returnPlace has a message that was deferred wait to be delivered, unless its publish has failed.
+func (m *machine) returnPlace(s inflight.Place) {
 	switch {
 	case len(m.void) > 0 && m.isVoid(s.Pos):
 		m.n.Accepted--
 		m.keep.discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true) // no reason: it never was
 	case s.Pos > m.at.shown:
-		m.early.Push(s)
+		m.dueUnshown.Push(s)
 	default:
 		s.At = int64(m.nextTurn())
-		m.absent.Push(s)
+		m.coldRetries.Push(s)
 	}
 }
 
@@ -226,24 +226,24 @@ func (m *machine) cold() *backlog.Node {
 
 // fillable reports whether there is something to bring into memory.
 func (m *machine) fillable() bool {
-	return m.at.disk > 0 && m.mem.Len() == 0 || m.absent.Len() > 0 && m.loaded.len() < fillAbsent || m.freshShown() && m.cold() != nil
+	return m.at.disk > 0 && m.mem.Len() == 0 || m.coldRetries.Len() > 0 && m.loaded.len() < fillAtOnce || m.freshShown() && m.cold() != nil
 }
 
 // fillFirst reports whether something should be brought into memory although there is something to deliver: its turn has come.
 func (m *machine) fillFirst() bool {
-	return m.absent.Len() > 0 && m.loaded.len() == 0 && uint64(m.absent.First().At) <= m.taken
+	return m.coldRetries.Len() > 0 && m.loaded.len() == 0 && uint64(m.coldRetries.First().At) <= m.taken
 }
 
 // filling is what one look at the disk is to bring, and brings.
 type filling struct {
-	cold   *backlog.Node
-	absent []inflight.Shelved
-	epoch  int
+	cold    *backlog.Node
+	retries []inflight.Place
+	epoch   int
 
 	node        nodeFrames // of cold
 	unread      bool       // it could not be read now
-	loaded      []retry    // of absent
-	lost, later []inflight.Shelved
+	loaded      []retry    // of retries
+	lost, later []inflight.Place
 }
 
 // beginFill says what is to be read.
@@ -251,10 +251,10 @@ func (m *machine) beginFill() (f filling) {
 	if m.freshShown() {
 		f.cold = m.cold()
 	}
-	for m.absent.Len() > 0 && m.loaded.len()+len(f.absent) < fillAbsent {
-		f.absent = append(f.absent, m.absent.Pop())
+	for m.coldRetries.Len() > 0 && m.loaded.len()+len(f.retries) < fillAtOnce {
+		f.retries = append(f.retries, m.coldRetries.Pop())
 	}
-	m.loading = f.absent
+	m.loading = f.retries
 	f.epoch = m.epoch
 	return f
 }
@@ -271,7 +271,7 @@ func (m *machine) endFill(f *filling) (ready bool) {
 		for _, r := range f.loaded {
 			m.loaded.push(r)
 		}
-		m.absent.PushFront(f.later)
+		m.coldRetries.PushFront(f.later)
 		for _, s := range f.lost {
 			m.n.Discarded[journal.Unreadable]++
 			m.keep.discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)
@@ -329,9 +329,9 @@ func (m *machine) forsakeStalled() {
 		return
 	}
 	for _, s := range m.subs {
-		if s.meant > 0 && s.stalled(m.at.now) {
-			m.meant -= s.meant
-			s.meant = 0
+		if s.reserved > 0 && s.stalled(m.at.now) {
+			m.reserved -= s.reserved
+			s.reserved = 0
 		}
 	}
 }

@@ -69,20 +69,20 @@ func (m *machine) settle(s *Subscription, later *Wakes) {
 func (m *machine) wake(n int, later *Wakes) {
 	topology := m.rules.topology
 	if s := m.latest; s != nil && s.woken && !topology {
-		n -= m.mean(s, n)
+		n -= m.reserve(s, n)
 	}
 	for n > 0 && m.waiting.n > 0 {
 		s := m.waiting.best(topology)
 		m.wakeOne(s, later)
-		n -= m.mean(s, n)
+		n -= m.reserve(s, n)
 	}
 }
 
-// mean sets aside up to n messages for a consumer that was woken, and returns how many it is to have more.
-func (m *machine) mean(s *Subscription, n int) int {
-	k := max(0, min(n, s.prefetch()-s.meant))
-	s.meant += k
-	m.meant += k
+// reserve sets aside up to n messages for a consumer that was woken, and returns how many it is to have more.
+func (m *machine) reserve(s *Subscription, n int) int {
+	k := max(0, min(n, s.prefetch()-s.reserved))
+	s.reserved += k
+	m.reserved += k
 	return k
 }
 
@@ -92,7 +92,7 @@ func (m *machine) nudge() {
 	if m.waiting.n == 0 || m.at.held || !m.work() {
 		return
 	}
-	if free := m.visible() - m.meant; free > 0 || !m.filling && m.fillable() {
+	if free := m.visible() - m.reserved; free > 0 || !m.filling && m.fillable() {
 		m.wake(min(max(1, free), m.waiting.head.prefetch()), nil)
 	}
 }
@@ -144,8 +144,8 @@ func (m *machine) come(s *Subscription) {
 	if s.woken {
 		s.woken = false
 		m.woken--
-		m.meant -= s.meant
-		s.meant = 0
+		m.reserved -= s.reserved
+		s.reserved = 0
 		if m.latest == s {
 			m.latest = nil
 		}

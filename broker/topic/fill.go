@@ -26,7 +26,7 @@ func (d *logStore) fill(c *Channel) bool {
 		f.node, err = d.topic.load(f.cold)
 		f.unread = err != nil
 	}
-	f.loaded, f.lost, f.later = d.topic.loadEach(f.absent)
+	f.loaded, f.lost, f.later = d.topic.loadEach(f.retries)
 	c.enter()
 	defer c.exit()
 	return c.endFill(&f)
@@ -102,7 +102,7 @@ type loader struct {
 }
 
 // loadEach returns messages by their places. What cannot be read now is to be tried later; what is damaged is lost.
-func (t *Topic) loadEach(list []inflight.Shelved) (loaded []retry, lost, later []inflight.Shelved) {
+func (t *Topic) loadEach(list []inflight.Place) (loaded []retry, lost, later []inflight.Place) {
 	l := loader{topic: t}
 	for _, m := range list {
 		f, err := l.load(m)
@@ -119,7 +119,7 @@ func (t *Topic) loadEach(list []inflight.Shelved) (loaded []retry, lost, later [
 	return loaded, lost, later
 }
 
-func (l *loader) load(m inflight.Shelved) (protocol.MessageFrame, error) {
+func (l *loader) load(m inflight.Place) (protocol.MessageFrame, error) {
 	s := l.topic.d.table.holder(m.Pos)
 	if s == nil {
 		return nil, errGoneNode
@@ -148,7 +148,7 @@ func (l *loader) load(m inflight.Shelved) (protocol.MessageFrame, error) {
 }
 
 // pinEach adds to the pins of messages' nodes.
-func (t *Topic) pinEach(list iter.Seq[inflight.Shelved], by int64) {
+func (t *Topic) pinEach(list iter.Seq[inflight.Place], by int64) {
 	var p pins
 	for m := range list {
 		p.add(&t.d.table, m.Pos, by)

@@ -178,10 +178,10 @@ func (c *Channel) takeBack(at backlog.Extent, attempts []uint16) {
 	c.topic.d.tail.pins.Add(int64(len(attempts)))
 	c.enter()
 	defer c.exit()
-	frames, m := at.Frames(), inflight.Shelved{Pos: at.Positions().First, Off: uint32(at.Offset())}
+	frames, m := at.Frames(), inflight.Place{Pos: at.Positions().First, Off: uint32(at.Offset())}
 	for _, n := range attempts {
 		m.Attempts = n
-		c.returnShelved(m)
+		c.returnPlace(m)
 		size := len(protocol.FirstMessage(frames))
 		frames = frames[size:]
 		m.Pos++

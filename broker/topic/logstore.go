@@ -122,7 +122,7 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	a = t.logLocked(b, &p)
 	t.active = true
 	if delay > 0 {
-		t.shelveLocked(a.extent, b.n, t.registry.now()+int64(delay), targets)
+		t.deferLocked(a.extent, b.n, t.registry.now()+int64(delay), targets)
 	} else {
 		for _, c := range targets {
 			c.offerDurable(a.extent, b.n)
@@ -177,16 +177,16 @@ func (d *logStore) addMemory(n int64) {
 	d.topic.registry.memory.add(n, 0)
 }
 
-// shelveLocked defers messages that are in the node of the tail.
-func (t *Topic) shelveLocked(extent backlog.Extent, count int, at int64, targets []*Channel) {
+// deferLocked defers messages that are in the node of the tail.
+func (t *Topic) deferLocked(extent backlog.Extent, count int, at int64, targets []*Channel) {
 	s := t.d.tail
 	frames := extent.Frames()
-	m := inflight.Shelved{At: at, Pos: extent.Positions().First, Off: uint32(extent.Offset())}
+	m := inflight.Place{At: at, Pos: extent.Positions().First, Off: uint32(extent.Offset())}
 	for range count {
 		for _, c := range targets {
 			s.pins.Add(1)
 			c.enter()
-			c.shelve(m)
+			c.deferPlace(m)
 			c.exit()
 		}
 		size := len(protocol.FirstMessage(frames))
@@ -203,7 +203,7 @@ func (c *Channel) offerDurable(at backlog.Extent, count int) {
 	if !c.ephemeral {
 		c.add(at, count)
 	} else if !c.machine.offer(at, count) {
-		c.squeeze(at, count)
+		c.offerLossy(at, count)
 	}
 }
 
@@ -253,14 +253,14 @@ func (d *logStore) note(c *Channel, e *effects) {
 type records struct {
 	runs      journal.Runs
 	deferrals journal.Deferrals
-	told      Position // the log says that the backlog was left up to here
+	logged    Position // the log says that the backlog was left up to here
 }
 
 // record writes the records of what has become of a channel's messages. Of what has no reason nothing is said.
 func (d *logStore) record(c *Channel, e *effects) {
 	r := &c.records
 	if len(e.fresh)+len(e.again) > 0 {
-		r.runs.BeginDelivered(d.id, c.id, r.told)
+		r.runs.BeginDelivered(d.id, c.id, r.logged)
 		r.add(e.fresh)
 		r.add(e.again)
 		d.log.Append(journal.KindDelivered, r.runs.Record(), nil)
@@ -288,7 +288,7 @@ func (d *logStore) record(c *Channel, e *effects) {
 		}
 		d.log.Append(journal.KindDeferred, r.deferrals.Record(), nil)
 	}
-	r.told = max(r.told, c.mem.After())
+	r.logged = max(r.logged, c.mem.After())
 }
 
 func (r *records) add(list []backlog.Range) {
@@ -302,7 +302,7 @@ func (d *logStore) release(c *Channel) {
 	var p pins
 	unpin := func(pos Position) { p.add(&d.table, pos, -1) }
 	c.eachOut(func(pos Position, _ uint16) { unpin(pos) }, func(due *inflight.Due) { unpin(due.Pos) })
-	for _, list := range c.shelved() {
+	for _, list := range c.places() {
 		for m := range list.All() {
 			unpin(m.Pos)
 		}
@@ -334,13 +334,13 @@ func (r *Registry) writable() error {
 func (d *logStore) inherit() {
 	t := d.topic
 	t.own.enterNow()
-	e := t.own.surrender()
+	e := t.own.handOver()
 	t.own.exit()
 	if e.count == 0 {
 		return
 	}
 	d.change(journal.Change{Op: journal.OpInherit})
-	lists := [...]inflight.Snapshot{e.back, e.shelved[0], e.shelved[1]}
+	lists := [...]inflight.Snapshot{e.back, e.places[0], e.places[1]}
 	for _, c := range t.Channels() {
 		for _, list := range lists {
 			t.pinEach(list.All(), 1)
@@ -348,7 +348,7 @@ func (d *logStore) inherit() {
 		c.enterNow()
 		c.machine.inherit(&e, d.next-1)
 		if first := e.mem.First(); first > 0 {
-			c.records.told = min(c.records.told, first-1)
+			c.records.logged = min(c.records.logged, first-1)
 		}
 		c.exit()
 	}

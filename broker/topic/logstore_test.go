@@ -30,8 +30,8 @@ func TestEmptyWhileLoadingUnpins(t *testing.T) {
 		c.enter()
 		want := c.beginFill()
 		c.exit()
-		if len(want.absent) != 1 {
-			t.Fatalf("%d messages are due, want 1", len(want.absent))
+		if len(want.retries) != 1 {
+			t.Fatalf("%d messages are due, want 1", len(want.retries))
 		}
 		if err := c.Empty(); err != nil {
 			t.Fatal(err)

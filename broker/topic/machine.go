@@ -18,35 +18,35 @@ type machine struct {
 	keep  effects
 	asks  asks
 
-	bound       int // messages in memory
-	exiting     bool
-	ephemeral   bool
-	mem         backlog.Queue
-	taken       uint64             // fresh messages ever given out
-	turn        uint64             // of the message that came back last
-	retries     fifo[retry]        // to be delivered again, by turn
-	loaded      fifo[retry]        // of absent: in memory now
-	absent      inflight.Line      // to be delivered again once their bodies are in memory, by turn
-	loading     []inflight.Shelved // of absent: on their way into memory
-	inflight    inflight.Set[*Subscription]
-	deferred    inflight.Deferred
-	shelf       inflight.Shelf  // deferred, without their bodies
-	early       inflight.Line   // of those: due, and not shown yet
-	void        []backlog.Range // of those: their publish has failed
-	offered     Position        // of the last publish
-	inherited   Position        // the newest of the topic when its own backlog moved here last
-	subs        []*Subscription
-	waiting     parked        // consumers that have credit and nothing to do
-	woken       int           // consumers that were woken and have not taken yet
-	meant       int           // messages that those are to have
-	latest      *Subscription // the consumer that was woken last
-	want        int           // messages that a publisher waits to put in memory
-	lossy       bool          // a channel without a disk has discarded, and is still over half full
-	active      bool          // taken from since the last trim
-	overflowing bool          // new messages go to disk
-	filling     bool          // one consumer reads from disk
-	spilled     int           // messages on disk or on their way from there
-	epoch       int           // counts how often it was emptied, so that what is on its way from disk is dropped too
+	bound          int // messages in memory
+	exiting        bool
+	ephemeral      bool
+	mem            backlog.Queue
+	taken          uint64              // fresh messages ever given out
+	turn           uint64              // of the message that came back last
+	retries        fifo[retry]         // to be delivered again, by turn
+	loaded         fifo[retry]         // of coldRetries: in memory now
+	coldRetries    inflight.PlaceQueue // to be delivered again once their bodies are in memory, by turn
+	loading        []inflight.Place    // of coldRetries: on their way into memory
+	inflight       inflight.Set[*Subscription]
+	deferredMemory inflight.DeferredMemory
+	deferredIndex  inflight.DeferredIndex // deferred, without their bodies
+	dueUnshown     inflight.PlaceQueue    // of those: due, and not shown yet
+	void           []backlog.Range        // of those: their publish has failed
+	offered        Position               // of the last publish
+	inherited      Position               // the newest of the topic when its own backlog moved here last
+	subs           []*Subscription
+	waiting        parked        // consumers that have credit and nothing to do
+	woken          int           // consumers that were woken and have not taken yet
+	reserved       int           // messages that those are to have
+	latest         *Subscription // the consumer that was woken last
+	want           int           // messages that a publisher waits to put in memory
+	lossy          bool          // a channel without a disk has discarded, and is still over half full
+	active         bool          // taken from since the last trim
+	overflowing    bool          // new messages go to disk
+	filling        bool          // one consumer reads from disk
+	spilled        int           // messages on disk or on their way from there
+	epoch          int           // counts how often it was emptied, so that what is on its way from disk is dropped too
 
 	n      counters
 	delays *delays // nil until it has delivered
@@ -79,7 +79,7 @@ type effects struct {
 	fresh, again []backlog.Range // were delivered for the first time, or once more
 	finished     []backlog.Range
 	discarded    []discard
-	deferred     []inflight.Shelved // without a place
+	deferred     []inflight.Place // without a place
 }
 
 // discard is messages that have left otherwise than by being finished.
@@ -152,8 +152,8 @@ func (m *machine) offer(at backlog.Extent, count int) bool {
 	return true
 }
 
-// squeeze gives a channel that has no disk as many of the messages as it has room for, which it returns, and discards the others.
-func (m *machine) squeeze(at backlog.Extent, count int) (n int) {
+// offerLossy gives a channel that has no disk as many of the messages as it has room for, which it returns, and discards the others.
+func (m *machine) offerLossy(at backlog.Extent, count int) (n int) {
 	if n = min(count, max(0, m.bound-m.mem.Len())); m.at.crowded {
 		n = min(n, max(0, 1-m.mem.Len()))
 	}
@@ -199,41 +199,41 @@ func (m *machine) wantsRoom(count int) bool {
 // hold defers a message with its body.
 func (m *machine) hold(d inflight.Due) {
 	m.n.Accepted++
-	m.deferred.Push(d)
+	m.deferredMemory.Push(d)
 	m.asks.deadline = true
 }
 
 // shelve defers a message whose body stays where it is.
-func (m *machine) shelve(s inflight.Shelved) {
+func (m *machine) deferPlace(s inflight.Place) {
 	m.n.Accepted++
 	m.offered = s.Pos
-	m.shelf.Push(s)
+	m.deferredIndex.Push(s)
 	m.asks.deadline = true
 }
 
-// estate is what a topic's own backlog hands on to its channels.
-type estate struct {
+// inheritance is what a topic's own backlog hands on to its channels.
+type inheritance struct {
 	mem      backlog.Queue
 	deferred []inflight.Due       // with their bodies
 	back     inflight.Snapshot    // to be delivered again
-	shelved  [2]inflight.Snapshot // deferred; due and not shown yet
+	places   [2]inflight.Snapshot // deferred; due and not shown yet
 	void     []backlog.Range
 	count    int
 }
 
-// surrender takes out all that waits or is deferred.
-func (m *machine) surrender() (e estate) {
+// handOver takes out all that waits or is deferred.
+func (m *machine) handOver() (e inheritance) {
 	m.expire(math.MaxInt)
-	e = estate{mem: m.mem, back: m.absent.Snapshot(), shelved: [...]inflight.Snapshot{m.shelf.Snapshot(), m.early.Snapshot()}, void: m.void}
-	m.deferred.Clear(func(d inflight.Due) { e.deferred = append(e.deferred, d) })
+	e = inheritance{mem: m.mem, back: m.coldRetries.Snapshot(), places: [...]inflight.Snapshot{m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}, void: m.void}
+	m.deferredMemory.Clear(func(d inflight.Due) { e.deferred = append(e.deferred, d) })
 	for m.retries.len() > 0 { // only what was deferred and has become due stands here
 		e.deferred = append(e.deferred, inflight.Due{Frame: m.retries.pop().frame})
 	}
-	e.count = e.mem.Len() + len(e.deferred) + e.back.Len() + e.shelved[0].Len() + e.shelved[1].Len()
+	e.count = e.mem.Len() + len(e.deferred) + e.back.Len() + e.places[0].Len() + e.places[1].Len()
 	m.mem.Clear()
-	m.absent.Clear()
-	m.shelf.Clear()
-	m.early.Clear()
+	m.coldRetries.Clear()
+	m.deferredIndex.Clear()
+	m.dueUnshown.Clear()
 	m.void = nil
 	m.n.Accepted -= uint64(e.count)
 	m.n.adopted = min(m.n.adopted, m.n.Accepted)
@@ -241,19 +241,19 @@ func (m *machine) surrender() (e estate) {
 }
 
 // inherit takes in what a topic's own backlog surrendered; newest is the topic's newest message.
-func (m *machine) inherit(e *estate, newest Position) {
+func (m *machine) inherit(e *inheritance, newest Position) {
 	m.n.Accepted += uint64(e.count)
 	m.mem.AddQueue(&e.mem)
 	for _, d := range e.deferred {
-		m.deferred.Push(d)
+		m.deferredMemory.Push(d)
 	}
 	m.void = append(m.void, e.void...)
 	for s := range e.back.All() {
-		m.returnShelved(s)
+		m.returnPlace(s)
 	}
-	for _, list := range e.shelved {
+	for _, list := range e.places {
 		for s := range list.All() {
-			m.shelf.Push(s)
+			m.deferredIndex.Push(s)
 		}
 	}
 	m.inherited = newest
@@ -285,8 +285,8 @@ func holdsPosition(ranges []backlog.Range, pos Position) bool {
 
 // show lets consumers have what is shown now: as many fresh messages as were not before, and deferred ones that were due earlier.
 func (m *machine) show(count int, later *Wakes) {
-	for m.early.Len() > 0 && m.early.First().Pos <= m.at.shown {
-		m.returnShelved(m.early.Pop())
+	for m.dueUnshown.Len() > 0 && m.dueUnshown.First().Pos <= m.at.shown {
+		m.returnPlace(m.dueUnshown.Pop())
 		count++
 	}
 	if count > 0 {
@@ -299,14 +299,14 @@ func (m *machine) clear(why journal.Reason) {
 	m.n.Discarded[why] += uint64(m.holds())
 	m.mem.Clear()
 	m.retries, m.loaded, m.loading = fifo[retry]{}, fifo[retry]{}, nil
-	m.absent.Clear()
-	m.shelf.Clear()
-	m.early.Clear()
+	m.coldRetries.Clear()
+	m.deferredIndex.Clear()
+	m.dueUnshown.Clear()
 	m.void = nil
 	m.turn = 0
 	m.inflight.Clear(nil)
 	m.inflight.Trim()
-	m.deferred.Clear(nil)
+	m.deferredMemory.Clear(nil)
 	m.spilled = 0
 	m.epoch++
 	for _, s := range m.subs {
@@ -327,7 +327,7 @@ func (m *machine) trim() (idle bool) {
 	return idle
 }
 
-// eachOut calls out with all messages that have left the backlog and are not shelved, and deferred with those that are deferred
+// eachOut calls out with all messages that have left the backlog and are known by more than their places, and deferred with those that are deferred
 // with their bodies.
 func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
 	m.inflight.Each(out)
@@ -336,12 +336,12 @@ func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func
 	for _, s := range m.loading {
 		out(s.Pos, s.Attempts)
 	}
-	m.deferred.Each(func(d inflight.Due) { deferred(&d) })
+	m.deferredMemory.Each(func(d inflight.Due) { deferred(&d) })
 }
 
-// shelved returns what is known by its place only: to be delivered again; deferred; due and not shown yet.
-func (m *machine) shelved() [3]inflight.Snapshot {
-	return [...]inflight.Snapshot{m.absent.Snapshot(), m.shelf.Snapshot(), m.early.Snapshot()}
+// places returns what is known by its place only: to be delivered again; deferred; due and not shown yet.
+func (m *machine) places() [3]inflight.Snapshot {
+	return [...]inflight.Snapshot{m.coldRetries.Snapshot(), m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}
 }
 
 // backlog returns the messages that wait, those on disk not counted. Not all of them may be shown yet.
@@ -352,11 +352,13 @@ func (m *machine) visible() int { return m.backlog() - m.mem.Above(m.at.shown) }
 
 // returned returns how many messages are to be delivered again.
 func (m *machine) returned() int {
-	return m.retries.len() + m.loaded.len() + m.absent.Len() + len(m.loading)
+	return m.retries.len() + m.loaded.len() + m.coldRetries.Len() + len(m.loading)
 }
 
 // postponed returns how many messages are deferred.
-func (m *machine) postponed() int { return m.deferred.Len() + m.shelf.Len() + m.early.Len() }
+func (m *machine) postponed() int {
+	return m.deferredMemory.Len() + m.deferredIndex.Len() + m.dueUnshown.Len()
+}
 
 // holds returns how many messages the channel has.
 func (m *machine) holds() int { return m.backlog() + m.spilled + m.postponed() + m.inflight.Len() }
@@ -364,10 +366,10 @@ func (m *machine) holds() int { return m.backlog() + m.spilled + m.postponed() +
 // deadline returns when the next message is due.
 func (m *machine) deadline() (at int64, ok bool) {
 	at, ok = m.inflight.Next()
-	if due, some := m.deferred.Next(); some && (!ok || due < at) {
+	if due, some := m.deferredMemory.Next(); some && (!ok || due < at) {
 		at, ok = due, true
 	}
-	if due, some := m.shelf.Next(); some && (!ok || due < at) {
+	if due, some := m.deferredIndex.Next(); some && (!ok || due < at) {
 		at, ok = due, true
 	}
 	return at, ok

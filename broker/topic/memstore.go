@@ -87,7 +87,7 @@ func (m *memoryStore) holdLocked(b *Batch, at int64) {
 func (m *memoryStore) inherit() {
 	t := m.topic
 	t.own.enterNow()
-	e := t.own.surrender()
+	e := t.own.handOver()
 	t.own.exit()
 	if e.count > 0 {
 		for _, c := range t.Channels() {
@@ -147,7 +147,7 @@ func (m *memoryStore) distributeLocked(b *Batch, targets []*Channel, owed bool) 
 			continue
 		}
 		if !c.onDiskAllowed() {
-			c.squeezeIn(extent, b.n)
+			c.pushLossy(extent, b.n)
 			continue
 		}
 		e := c.spill(b)
@@ -172,10 +172,10 @@ func (m *memoryStore) distributeLocked(b *Batch, targets []*Channel, owed bool) 
 	return err
 }
 
-// squeezeIn gives a channel that has no disk what it has room for.
-func (c *Channel) squeezeIn(at backlog.Extent, count int) {
+// pushLossy gives a channel that has no disk what it has room for.
+func (c *Channel) pushLossy(at backlog.Extent, count int) {
 	c.enter()
-	n := c.squeeze(at, count)
+	n := c.offerLossy(at, count)
 	c.wake(min(n, c.visible()), nil)
 	c.exit()
 }

@@ -46,7 +46,7 @@ func (s *stored) learn(frames []byte) {
 }
 
 // locate completes the place of a message of which only the position is known. It reports whether the place is known then.
-func (s *stored) locate(m *inflight.Shelved) bool {
+func (s *stored) locate(m *inflight.Place) bool {
 	if m.Off != unknown {
 		return true
 	}

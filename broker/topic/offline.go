@@ -46,8 +46,8 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 		}
 	}
 	for _, c := range t.all() {
-		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.absent.Len(),
-			Deferred: c.shelf.Len() + c.early.Len()})
+		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.coldRetries.Len(),
+			Deferred: c.deferredIndex.Len() + c.dueUnshown.Len()})
 	}
 	return h, nil
 }
@@ -79,9 +79,9 @@ func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts 
 }
 
 func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
-	places := slices.AppendSeq(slices.Collect(c.shelf.All()), c.absent.All())
-	slices.SortFunc(places, func(a, b inflight.Shelved) int { return cmp.Compare(a.Pos, b.Pos) })
-	for part := range slices.Chunk(places, fillAbsent) {
+	places := slices.AppendSeq(slices.Collect(c.deferredIndex.All()), c.coldRetries.All())
+	slices.SortFunc(places, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	for part := range slices.Chunk(places, fillAtOnce) {
 		loaded, n, later := c.topic.loadEach(part)
 		if len(later) > 0 {
 			return lost, fmt.Errorf("channel %s: %d messages cannot be read", c.name, len(later))

@@ -205,7 +205,7 @@ func (c *Channel) save() error {
 		f, _ := c.mem.Next()
 		put(f, f.Attempts()-1)
 	}
-	c.deferred.Clear(func(d inflight.Due) { put(d.Frame, d.Attempts) })
+	c.deferredMemory.Clear(func(d inflight.Due) { put(d.Frame, d.Attempts) })
 	return errors.Join(append(errs, c.closeQueue())...)
 }
 

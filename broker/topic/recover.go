@@ -191,17 +191,17 @@ func (b *builder) channels() {
 
 // fill gives a channel what the state says that it has. What is nowhere is lost, and counted.
 func (b *builder) fill(c *Channel, state *journal.Channel) {
-	c.records.told = state.After
+	c.records.logged = state.After
 	if len(state.Waiting) > 0 {
-		c.records.told = min(c.records.told, state.Waiting[0].First-1)
+		c.records.logged = min(c.records.logged, state.Waiting[0].First-1)
 	}
-	c.mem.SetAfter(c.records.told)
+	c.mem.SetAfter(c.records.logged)
 	c.offered, c.inherited = state.Offered, state.Inherited
 	lost := b.waiting(c, state.Waiting)
 	out := b.out(c, &state.Out)
 	c.n.Counts = state.Counts
 	c.n.Discarded[journal.Unreadable] += uint64(lost + out)
-	held := uint64(c.mem.Len() + c.absent.Len() + c.shelf.Len())
+	held := uint64(c.mem.Len() + c.coldRetries.Len() + c.deferredIndex.Len())
 	if sum := c.n.Gone() + held; c.n.Accepted != sum {
 		b.registry.log.Error("the counts of a channel did not add up", "topic", b.topic.name, "channel", c.name, "accepted", c.n.Accepted,
 			"left or there", sum)
@@ -246,13 +246,13 @@ func (b *builder) out(c *Channel, out *journal.Outs) (lost int) {
 			p = pins{}
 			return
 		}
-		m := inflight.Shelved{Pos: pos, Off: unknown, Attempts: o.Attempts}
+		m := inflight.Place{Pos: pos, Off: unknown, Attempts: o.Attempts}
 		if o.Due > b.wall {
 			m.At = b.now + o.Due - b.wall
-			c.shelf.Push(m)
+			c.deferredIndex.Push(m)
 			return
 		}
-		c.absent.Push(m) // its turn is now
+		c.coldRetries.Push(m) // its turn is now
 	})
 	p.flush()
 	return lost

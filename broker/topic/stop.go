@@ -69,4 +69,4 @@ func (c *Channel) volatile() int {
 }
 
 // unsavedLocked returns how many messages are in memory, of a channel at level memory.
-func (c *Channel) unsavedLocked() int { return c.backlog() + c.inflight.Len() + c.deferred.Len() }
+func (c *Channel) unsavedLocked() int { return c.backlog() + c.inflight.Len() + c.deferredMemory.Len() }

@@ -47,7 +47,7 @@ type Subscription struct {
 	inflight   int
 	parked     bool  // nobody sends: it is to be woken
 	woken      bool  // it was, and has not taken yet
-	meant      int   // messages that it was woken for
+	reserved   int   // messages that it was woken for
 	since      int64 // when it began with what it answers next
 	came       int64 // when it was woken or came for messages last, where the topology counts
 	turn       int64 // nanoseconds that it needs for a message, lately; 0: not known yet

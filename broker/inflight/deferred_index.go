@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// Shelf is shelved messages ordered by when they are due: 24 bytes each, without pointers. Its zero value is empty.
+// DeferredIndex is places of messages ordered by when they are due: 24 bytes each, without pointers. Its zero value is empty.
 //
 // Those that are due next are in a heap. When they are many the others lie in stretches of time, unordered,
 // and go to the heap stretch by stretch: so that pushing takes a step or two however many there are, and a Snapshot needs to copy
 // only what is due next.
-type Shelf struct {
-	near  heap[Shelved] // due before horizon, or all when there are no stretches
+type DeferredIndex struct {
+	near  heap[Place] // due before horizon, or all when there are no stretches
 	far   map[int64]*stretch
 	order heap[*stretch] // of far, each once
 	width uint           // of a stretch: 2^width nanoseconds
@@ -22,7 +22,7 @@ type Shelf struct {
 // stretch is the messages that are due in one stretch of time.
 type stretch struct {
 	first int64 // when the first is due that it may hold
-	line  Line
+	line  PlaceQueue
 }
 
 func (s *stretch) due() int64 { return s.first }
@@ -36,21 +36,21 @@ const (
 )
 
 // Len returns the number of messages.
-func (h *Shelf) Len() int { return h.n }
+func (h *DeferredIndex) Len() int { return h.n }
 
 // Next returns when the first message is due; it may say a little too early.
-func (h *Shelf) Next() (at int64, ok bool) {
+func (h *DeferredIndex) Next() (at int64, ok bool) {
 	if at, ok = h.near.next(); ok {
 		return at, true
 	}
 	return h.order.next()
 }
 
-// All returns all messages in no order. The shelf must not be changed meanwhile.
-func (h *Shelf) All() iter.Seq[Shelved] { return h.Snapshot().All() }
+// All returns all messages in no order. It must not be changed meanwhile.
+func (h *DeferredIndex) All() iter.Seq[Place] { return h.Snapshot().All() }
 
-// Snapshot returns what is on the shelf now.
-func (h *Shelf) Snapshot() Snapshot {
+// Snapshot returns what is there now.
+func (h *DeferredIndex) Snapshot() Snapshot {
 	size := len(h.near.pieces)
 	for _, s := range h.far {
 		size += len(s.line.chunks)
@@ -66,7 +66,7 @@ func (h *Shelf) Snapshot() Snapshot {
 }
 
 // Push adds a message.
-func (h *Shelf) Push(m Shelved) {
+func (h *DeferredIndex) Push(m Place) {
 	h.n++
 	if h.far == nil && h.near.n >= fewShelved {
 		h.spread()
@@ -74,7 +74,7 @@ func (h *Shelf) Push(m Shelved) {
 	h.place(m)
 }
 
-func (h *Shelf) place(m Shelved) {
+func (h *DeferredIndex) place(m Place) {
 	if h.far == nil || m.At < h.until {
 		h.near.push(m)
 		return
@@ -95,21 +95,21 @@ func (h *Shelf) place(m Shelved) {
 }
 
 // spread begins to use stretches: what is in the heap goes there, but for what is due next.
-func (h *Shelf) spread() {
+func (h *DeferredIndex) spread() {
 	first, _ := h.near.next()
 	if h.width == 0 {
 		h.width = stretchWidth
 	}
 	h.far, h.until = map[int64]*stretch{}, (first>>h.width+1)<<h.width
 	all := h.near
-	h.near = heap[Shelved]{}
+	h.near = heap[Place]{}
 	for m := range all.all() {
 		h.place(m)
 	}
 }
 
 // widen makes stretches twice as wide until they hold enough.
-func (h *Shelf) widen() {
+func (h *DeferredIndex) widen() {
 	h.width++
 	old := h.far
 	h.far, h.order = map[int64]*stretch{}, heap[*stretch]{}
@@ -121,7 +121,7 @@ func (h *Shelf) widen() {
 }
 
 // Pop takes out a message that is due at or before now.
-func (h *Shelf) Pop(now int64) (Shelved, bool) {
+func (h *DeferredIndex) Pop(now int64) (Place, bool) {
 	for h.near.n == 0 && h.far != nil {
 		s, ok := h.order.pop(now)
 		if !ok {
@@ -137,7 +137,7 @@ func (h *Shelf) Pop(now int64) (Shelved, bool) {
 }
 
 // open moves the messages of the first stretch to the heap.
-func (h *Shelf) open(s *stretch) {
+func (h *DeferredIndex) open(s *stretch) {
 	key := s.first >> h.width
 	delete(h.far, key)
 	h.until = (key + 1) << h.width
@@ -150,4 +150,4 @@ func (h *Shelf) open(s *stretch) {
 }
 
 // Clear takes out all messages.
-func (h *Shelf) Clear() { *h = Shelf{} }
+func (h *DeferredIndex) Clear() { *h = DeferredIndex{} }

@@ -9,40 +9,40 @@ import (
 	"pgregory.net/rapid"
 )
 
-// shelfMachine applies the same operations to a Shelf and to a plain list.
-type shelfMachine struct {
-	shelf Shelf
-	model []Shelved
+// indexMachine applies the same operations to a DeferredIndex and to a plain list.
+type indexMachine struct {
+	index DeferredIndex
+	model []Place
 	now   int64
 	next  Position
-	seen  Snapshot  // taken at some moment
-	was   []Shelved // what it held then, by id
+	seen  Snapshot // taken at some moment
+	was   []Place  // what it held then, by id
 	steps int
 }
 
-func byPosition(a, b Shelved) int { return cmp.Compare(a.Pos, b.Pos) }
+func byPosition(a, b Place) int { return cmp.Compare(a.Pos, b.Pos) }
 
 // Push adds many at once at times: stretches come into use with some thousand messages only.
-func (m *shelfMachine) Push(t *rapid.T) {
+func (m *indexMachine) Push(t *rapid.T) {
 	count := rapid.SampledFrom([]int{1, 3, 700}).Draw(t, "count")
 	spread := rapid.SampledFrom([]int64{1, 1 << 20, 1 << 27, 1 << 34, 1 << 42, 1 << 50}).Draw(t, "spread")
 	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 	for range count {
 		m.next++
-		s := Shelved{At: m.now + r.Int64N(spread), Pos: m.next, Off: r.Uint32(), Attempts: uint16(r.Uint32())}
-		m.shelf.Push(s)
+		s := Place{At: m.now + r.Int64N(spread), Pos: m.next, Off: r.Uint32(), Attempts: uint16(r.Uint32())}
+		m.index.Push(s)
 		m.model = append(m.model, s)
 	}
 }
 
-func (m *shelfMachine) Pop(t *rapid.T) {
+func (m *indexMachine) Pop(t *rapid.T) {
 	m.now += rapid.SampledFrom([]int64{0, 1, 1 << 20, 1 << 26, 1 << 33, 1 << 41}).Draw(t, "ns")
-	slices.SortFunc(m.model, func(a, b Shelved) int { return cmp.Or(cmp.Compare(a.At, b.At), byPosition(a, b)) })
-	if at, ok := m.shelf.Next(); ok != (len(m.model) > 0) || ok && at > m.model[0].At {
+	slices.SortFunc(m.model, func(a, b Place) int { return cmp.Or(cmp.Compare(a.At, b.At), byPosition(a, b)) })
+	if at, ok := m.index.Next(); ok != (len(m.model) > 0) || ok && at > m.model[0].At {
 		t.Fatalf("Next is %d, %v with %d messages", at, ok, len(m.model))
 	}
 	for limit := rapid.IntRange(1, 2000).Draw(t, "limit"); limit > 0; limit-- {
-		got, ok := m.shelf.Pop(m.now)
+		got, ok := m.index.Pop(m.now)
 		if due := len(m.model) > 0 && m.model[0].At <= m.now; ok != due {
 			t.Fatalf("Pop at %d returned a message: %v, one was due: %v", m.now, ok, due)
 		}
@@ -57,25 +57,25 @@ func (m *shelfMachine) Pop(t *rapid.T) {
 	}
 }
 
-func (m *shelfMachine) Snapshot(*rapid.T) {
-	m.seen, m.was = m.shelf.Snapshot(), slices.SortedFunc(slices.Values(m.model), byPosition)
+func (m *indexMachine) Snapshot(*rapid.T) {
+	m.seen, m.was = m.index.Snapshot(), slices.SortedFunc(slices.Values(m.model), byPosition)
 }
 
-func (m *shelfMachine) Clear(t *rapid.T) {
+func (m *indexMachine) Clear(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "really") == 0 {
-		m.shelf.Clear()
+		m.index.Clear()
 		m.model = nil
 	}
 }
 
-func (m *shelfMachine) Check(t *rapid.T) {
-	if m.shelf.Len() != len(m.model) {
-		t.Fatalf("Len is %d, want %d", m.shelf.Len(), len(m.model))
+func (m *indexMachine) Check(t *rapid.T) {
+	if m.index.Len() != len(m.model) {
+		t.Fatalf("Len is %d, want %d", m.index.Len(), len(m.model))
 	}
 	if m.steps++; m.steps%8 != 0 {
 		return // the rest takes long
 	}
-	if !slices.Equal(slices.SortedFunc(m.shelf.All(), byPosition), slices.SortedFunc(slices.Values(m.model), byPosition)) {
+	if !slices.Equal(slices.SortedFunc(m.index.All(), byPosition), slices.SortedFunc(slices.Values(m.model), byPosition)) {
 		t.Fatal("All returned other messages than are there")
 	}
 	if m.seen.Len() != len(m.was) || !slices.Equal(slices.SortedFunc(m.seen.All(), byPosition), m.was) {
@@ -83,25 +83,25 @@ func (m *shelfMachine) Check(t *rapid.T) {
 	}
 }
 
-func TestShelfAgainstModel(t *testing.T) {
+func TestDeferredIndexAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &shelfMachine{}
+		m := &indexMachine{}
 		t.Repeat(map[string]func(*rapid.T){"Push": m.Push, "Pop": m.Pop, "Snapshot": m.Snapshot, "Clear": m.Clear, "": m.Check})
 	})
 }
 
 func TestLineAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var line Line
-		var model, was []Shelved
+		var line PlaceQueue
+		var model, was []Place
 		var seen Snapshot
 		next, steps := Position(0), 0
 		t.Repeat(map[string]func(*rapid.T){
 			"Push": func(t *rapid.T) {
 				for range rapid.SampledFrom([]int{1, 9, 3000}).Draw(t, "count") {
 					next++
-					line.Push(Shelved{Pos: next})
-					model = append(model, Shelved{Pos: next})
+					line.Push(Place{Pos: next})
+					model = append(model, Place{Pos: next})
 				}
 			},
 			"Pop": func(t *rapid.T) {
@@ -113,10 +113,10 @@ func TestLineAgainstModel(t *testing.T) {
 				}
 			},
 			"PushFront": func(t *rapid.T) {
-				some := make([]Shelved, rapid.SampledFrom([]int{0, 1, 5, 2000}).Draw(t, "count"))
+				some := make([]Place, rapid.SampledFrom([]int{0, 1, 5, 2000}).Draw(t, "count"))
 				for i := range some {
 					next++
-					some[i] = Shelved{Pos: next}
+					some[i] = Place{Pos: next}
 				}
 				line.PushFront(some)
 				model = append(slices.Clone(some), model...)
@@ -143,13 +143,13 @@ func TestLineAgainstModel(t *testing.T) {
 }
 
 // Ten million messages that are deferred must not cost more than their entries, however their due times are spread.
-func TestShelfIsDense(t *testing.T) {
+func TestDeferredIndexIsDense(t *testing.T) {
 	const count = 200_000
 	for _, spread := range []int64{1, 1e9, 3600e9, 30 * 24 * 3600e9} {
-		var h Shelf
+		var h DeferredIndex
 		r := rand.New(rand.NewPCG(1, 2))
 		for i := range count {
-			h.Push(Shelved{At: r.Int64N(spread) + 1e9, Pos: Position(i)})
+			h.Push(Place{At: r.Int64N(spread) + 1e9, Pos: Position(i)})
 		}
 		size := heapPiece * len(h.near.pieces)
 		for _, s := range h.far {

@@ -12,23 +12,23 @@ type Due struct {
 
 func (d Due) due() int64 { return d.At }
 
-// Deferred is messages ordered by when they are due. Its zero value is empty.
-type Deferred struct{ heap heap[Due] }
+// DeferredMemory is messages with their bodies, ordered by when they are due. Its zero value is empty.
+type DeferredMemory struct{ heap heap[Due] }
 
 // Len returns the number of messages.
-func (d *Deferred) Len() int { return d.heap.n }
+func (d *DeferredMemory) Len() int { return d.heap.n }
 
 // Next returns when the first message is due.
-func (d *Deferred) Next() (at int64, ok bool) { return d.heap.next() }
+func (d *DeferredMemory) Next() (at int64, ok bool) { return d.heap.next() }
 
 // Push adds a message.
-func (d *Deferred) Push(m Due) { d.heap.push(m) }
+func (d *DeferredMemory) Push(m Due) { d.heap.push(m) }
 
 // Pop takes out a message that is due at or before now.
-func (d *Deferred) Pop(now int64) (Due, bool) { return d.heap.pop(now) }
+func (d *DeferredMemory) Pop(now int64) (Due, bool) { return d.heap.pop(now) }
 
 // Clear takes out all messages, in no order, and calls f with each; f may be nil.
-func (d *Deferred) Clear(f func(Due)) {
+func (d *DeferredMemory) Clear(f func(Due)) {
 	if f != nil {
 		d.Each(f)
 	}
@@ -36,7 +36,7 @@ func (d *Deferred) Clear(f func(Due)) {
 }
 
 // Each calls f with all messages, in no order.
-func (d *Deferred) Each(f func(Due)) {
+func (d *DeferredMemory) Each(f func(Due)) {
 	for m := range d.heap.all() {
 		f(m)
 	}

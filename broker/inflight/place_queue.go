@@ -5,23 +5,23 @@ import (
 	"slices"
 )
 
-// Shelved is a message of which only the place is known: its body is on disk or in memory that is not the channel's. In 24
+// Place is a message of which only the place is known: its body is on disk or in memory that is not the channel's. In 24
 // bytes, as there may be ten million of them.
-type Shelved struct {
-	At       int64 // when it is due, nanoseconds; in a Line it is its owner's
+type Place struct {
+	At       int64 // when it is due, nanoseconds; in a PlaceQueue it is its owner's
 	Pos      Position
 	Off      uint32 // where in its node the body is: the owner's
 	Attempts uint16 // deliveries so far
 }
 
-func (s Shelved) due() int64 { return s.At }
+func (s Place) due() int64 { return s.At }
 
-// Snapshot is what a Shelf or a Line held at one moment. It may be read while they change.
-type Snapshot [][]Shelved
+// Snapshot is what a DeferredIndex or a PlaceQueue held at one moment. It may be read while they change.
+type Snapshot [][]Place
 
 // All returns the messages.
-func (s Snapshot) All() iter.Seq[Shelved] {
-	return func(yield func(Shelved) bool) {
+func (s Snapshot) All() iter.Seq[Place] {
+	return func(yield func(Place) bool) {
 		for _, chunk := range s {
 			for _, m := range chunk {
 				if !yield(m) {
@@ -40,10 +40,10 @@ func (s Snapshot) Len() (n int) {
 	return n
 }
 
-// Line is shelved messages in the order in which they were pushed, in chunks whose elements never change: taking a Snapshot of
+// PlaceQueue is places of messages in the order in which they were pushed, in chunks whose elements never change: taking a Snapshot of
 // ten million takes no longer than to copy some thousand slice headers. Its zero value is empty.
-type Line struct {
-	chunks [][]Shelved
+type PlaceQueue struct {
+	chunks [][]Place
 	head   int // of the first chunk: taken out
 	n      int
 }
@@ -55,13 +55,13 @@ const (
 )
 
 // Len returns the number of messages.
-func (l *Line) Len() int { return l.n }
+func (l *PlaceQueue) Len() int { return l.n }
 
 // Push adds a message at the end.
-func (l *Line) Push(m Shelved) {
+func (l *PlaceQueue) Push(m Place) {
 	k := len(l.chunks) - 1
 	if k < 0 || len(l.chunks[k]) == cap(l.chunks[k]) {
-		l.chunks = append(l.chunks, make([]Shelved, 0, min(max(l.n, minChunk), maxChunk)))
+		l.chunks = append(l.chunks, make([]Place, 0, min(max(l.n, minChunk), maxChunk)))
 		k++
 	}
 	l.chunks[k] = append(l.chunks[k], m)
@@ -69,7 +69,7 @@ func (l *Line) Push(m Shelved) {
 }
 
 // Pop takes out the first message; there must be one.
-func (l *Line) Pop() Shelved {
+func (l *PlaceQueue) Pop() Place {
 	m := l.chunks[0][l.head]
 	l.head++
 	l.n--
@@ -81,10 +81,10 @@ func (l *Line) Pop() Shelved {
 }
 
 // First returns the first message without taking it out; there must be one.
-func (l *Line) First() Shelved { return l.chunks[0][l.head] }
+func (l *PlaceQueue) First() Place { return l.chunks[0][l.head] }
 
 // PushFront adds messages in front of all others, in their order.
-func (l *Line) PushFront(list []Shelved) {
+func (l *PlaceQueue) PushFront(list []Place) {
 	if len(list) == 0 {
 		return
 	}
@@ -99,7 +99,7 @@ func (l *Line) PushFront(list []Shelved) {
 }
 
 // Snapshot returns what is in the line now.
-func (l *Line) Snapshot() Snapshot {
+func (l *PlaceQueue) Snapshot() Snapshot {
 	s := slices.Clone(Snapshot(l.chunks))
 	if len(s) > 0 {
 		s[0] = s[0][l.head:]
@@ -108,7 +108,7 @@ func (l *Line) Snapshot() Snapshot {
 }
 
 // All returns all messages, in order. The line must not be changed meanwhile.
-func (l *Line) All() iter.Seq[Shelved] { return l.Snapshot().All() }
+func (l *PlaceQueue) All() iter.Seq[Place] { return l.Snapshot().All() }
 
 // Clear takes out all messages.
-func (l *Line) Clear() { *l = Line{} }
+func (l *PlaceQueue) Clear() { *l = PlaceQueue{} }
