@@ -48,6 +48,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 	if m.delays == nil {
 		m.delays = new(delays)
 	}
+	keep := m.effects()
 	watch := stopwatch{to: &m.delays.finished, now: m.at.stamp}
 	for i := range answers {
 		a := &answers[i]
@@ -68,7 +69,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 			}
 			s.n.Finished++
 			m.n.Finished++
-			m.keep.finished = addPosition(m.keep.finished, it.Pos)
+			keep.finished = addPosition(keep.finished, it.Pos)
 			continue
 		}
 		s.n.Requeued++
@@ -92,7 +93,8 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Duration) {
 	at := m.at.now + int64(delay)
 	if it.Pos > 0 {
-		m.keep.deferred = append(m.keep.deferred, inflight.Place{Pos: it.Pos, At: at})
+		keep := m.effects()
+		keep.deferred = append(keep.deferred, inflight.Place{Pos: it.Pos, At: at})
 	}
 	if !it.Frame.Whole() {
 		m.deferredIndex.Push(inflight.Place{At: at, Pos: it.Pos, Off: unknown, Attempts: it.Attempts})

@@ -35,18 +35,54 @@ type Channel struct {
 
 	mu sync.Mutex // guards what follows
 	machine
-	armed   int64 // deadline that the sweeper knows
-	records records
+	armed   int64    // deadline that the sweeper knows
+	records *records // where the log's records are made, nil until there is one
+	logged  Position // the log says that the backlog was left up to here
 
 	waitingBytes, flyingBytes int // of bodies, as the node's account has them
 }
 
 // counters only ever grow, but for publishes that are withdrawn.
 type counters struct {
-	journal.Counts
-	adopted                           uint64 // of Accepted: those of an earlier life of the daemon
+	Accepted, Finished                uint64
+	discarded                         *[journal.Reasons]uint64 // nil until something is
+	adopted                           uint64                   // of Accepted: those of an earlier life of the daemon
 	requeued, timedOut, disconnected  uint64
 	zoneLocal, regionLocal, elsewhere uint64
+}
+
+// discard counts messages that have left otherwise than by being finished.
+func (n *counters) discard(why journal.Reason, count int) {
+	if count == 0 {
+		return
+	}
+	if n.discarded == nil {
+		n.discarded = new([journal.Reasons]uint64)
+	}
+	n.discarded[why] += uint64(count)
+}
+
+// counts returns what checkpoints and stats have.
+func (n *counters) counts() journal.Counts {
+	c := journal.Counts{Accepted: n.Accepted, Finished: n.Finished}
+	if n.discarded != nil {
+		c.Discarded = *n.discarded
+	}
+	return c
+}
+
+// restore goes on from the counts of an earlier life.
+func (n *counters) restore(c journal.Counts) {
+	n.Accepted, n.Finished = c.Accepted, c.Finished
+	if c.Discarded != [journal.Reasons]uint64{} {
+		n.discarded = &c.Discarded
+	}
+}
+
+// Gone returns how many messages have left the channel.
+func (n *counters) Gone() uint64 {
+	c := n.counts()
+	return c.Gone()
 }
 
 func newChannel(t *Topic, name, queueName string, ephemeral bool) *Channel {
@@ -79,7 +115,7 @@ func (c *Channel) enterNow() {
 // exit sees to what the machine has left: what is to be kept, and what it asks for.
 func (c *Channel) exit() {
 	if c.keep.any() {
-		c.topic.store.note(c, &c.keep)
+		c.topic.store.note(c, c.keep)
 		c.keep.reset()
 	}
 	if c.asks != (asks{}) {

@@ -155,7 +155,7 @@ func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
 	}
 	look := func(c *Channel) {
 		c.enter()
-		ranges, places := c.mem.Ranges(nil), c.shelved()
+		ranges, places := c.mem.Ranges(nil), c.places()
 		c.eachOut(func(pos Position, _ uint16) { add(pos) }, func(d *inflight.Due) { add(d.Pos) })
 		c.exit()
 		for _, r := range merged(ranges) {

@@ -73,21 +73,22 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	if m.delays == nil {
 		m.delays = new(delays)
 	}
+	keep := m.effects()
 	watch := stopwatch{to: &m.delays.delivered, now: m.at.stamp}
 	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
 		r, again := m.next()
 		if s.sample > 0 && rand.IntN(100) >= s.sample {
-			m.n.Discarded[journal.Sampled]++
-			m.keep.discard(backlog.Range{First: r.pos, Last: r.pos}, journal.Sampled, again)
+			m.n.discard(journal.Sampled, 1)
+			m.effects().discard(backlog.Range{First: r.pos, Last: r.pos}, journal.Sampled, again)
 			continue
 		}
 		m.fly(s, &r)
 		if again {
-			m.keep.again = addPosition(m.keep.again, r.pos)
+			keep.again = addPosition(keep.again, r.pos)
 			d.Runs = append(d.Runs, Run{Frames: r.frame, Attempts: r.attempts})
 			d.N++
 		} else {
-			m.keep.fresh = addPosition(m.keep.fresh, r.pos)
+			keep.fresh = addPosition(keep.fresh, r.pos)
 			d.add(r.frame)
 		}
 		if r.attempts == 1 {
@@ -157,7 +158,7 @@ func (m *machine) returnPlace(s inflight.Place) {
 	switch {
 	case len(m.void) > 0 && m.isVoid(s.Pos):
 		m.n.Accepted--
-		m.keep.discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true) // no reason: it never was
+		m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true) // no reason: it never was
 	case s.Pos > m.at.shown:
 		m.dueUnshown.Push(s)
 	default:
@@ -218,8 +219,8 @@ func (m *machine) freshShown() bool { return m.mem.Len() > 0 && m.mem.First() <=
 func (m *machine) cold() *backlog.Node {
 	n := m.mem.Cold()
 	for _, lost := range m.mem.Lost() {
-		m.n.Discarded[journal.Unreadable] += uint64(lost.Len())
-		m.keep.discard(lost, journal.Unreadable, false)
+		m.n.discard(journal.Unreadable, lost.Len())
+		m.effects().discard(lost, journal.Unreadable, false)
 	}
 	return n
 }
@@ -273,8 +274,8 @@ func (m *machine) endFill(f *filling) (ready bool) {
 		}
 		m.coldRetries.PushFront(f.later)
 		for _, s := range f.lost {
-			m.n.Discarded[journal.Unreadable]++
-			m.keep.discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)
+			m.n.discard(journal.Unreadable, 1)
+			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)
 		}
 	}
 	if ready = m.deliverable(); ready {

@@ -39,7 +39,6 @@ type logStore struct {
 	dropped  []segment.Ref // blocks that may go once the log, synced, says that their messages are finished
 	dropping []segment.Ref // of those: the log is about to be synced, or is
 	stale    []staleBlock  // blocks that were written anew, until no checkpoint refers to them
-	voidRuns journal.Runs  // scratch
 	imports  *Imports      // what is being taken over, nil when nothing is
 	settled  uint64        // what Topic.settled was at the last Reclaim
 	head     []byte        // scratch
@@ -253,14 +252,16 @@ func (d *logStore) note(c *Channel, e *effects) {
 type records struct {
 	runs      journal.Runs
 	deferrals journal.Deferrals
-	logged    Position // the log says that the backlog was left up to here
 }
 
 // record writes the records of what has become of a channel's messages. Of what has no reason nothing is said.
 func (d *logStore) record(c *Channel, e *effects) {
-	r := &c.records
+	if c.records == nil {
+		c.records = new(records)
+	}
+	r := c.records
 	if len(e.fresh)+len(e.again) > 0 {
-		r.runs.BeginDelivered(d.id, c.id, r.logged)
+		r.runs.BeginDelivered(d.id, c.id, c.logged)
 		r.add(e.fresh)
 		r.add(e.again)
 		d.log.Append(journal.KindDelivered, r.runs.Record(), nil)
@@ -288,7 +289,7 @@ func (d *logStore) record(c *Channel, e *effects) {
 		}
 		d.log.Append(journal.KindDeferred, r.deferrals.Record(), nil)
 	}
-	r.logged = max(r.logged, c.mem.After())
+	c.logged = max(c.logged, c.mem.After())
 }
 
 func (r *records) add(list []backlog.Range) {
@@ -348,7 +349,7 @@ func (d *logStore) inherit() {
 		c.enterNow()
 		c.machine.inherit(&e, d.next-1)
 		if first := e.mem.First(); first > 0 {
-			c.records.logged = min(c.records.logged, first-1)
+			c.logged = min(c.logged, first-1)
 		}
 		c.exit()
 	}

@@ -14,8 +14,8 @@ import (
 // A moment is its argument; what is to be kept is left in effects, and deadlines and wishes in asks. Whoever owns it sees to these.
 type machine struct {
 	rules *rules
-	at    moment // the argument of the method that runs
-	keep  effects
+	at    moment   // the argument of the method that runs
+	keep  *effects // nil while there are none
 	asks  asks
 
 	bound          int // messages in memory
@@ -90,7 +90,7 @@ type discard struct {
 }
 
 func (e *effects) any() bool {
-	return len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred) > 0
+	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred) > 0
 }
 
 func (e *effects) reset() {
@@ -108,6 +108,14 @@ func addPosition(list []backlog.Range, pos Position) []backlog.Range {
 		return list
 	}
 	return append(list, backlog.Range{First: pos, Last: pos})
+}
+
+// effects returns where effects are left.
+func (m *machine) effects() *effects {
+	if m.keep == nil {
+		m.keep = new(effects)
+	}
+	return m.keep
 }
 
 func (e *effects) discard(r backlog.Range, why journal.Reason, out bool) {
@@ -158,7 +166,7 @@ func (m *machine) offerLossy(at backlog.Extent, count int) (n int) {
 		n = min(n, max(0, 1-m.mem.Len()))
 	}
 	m.n.Accepted += uint64(count - n)
-	m.n.Discarded[journal.EphemeralOverflow] += uint64(count - n)
+	m.n.discard(journal.EphemeralOverflow, count-n)
 	m.lossy = m.lossy || n < count
 	if n > 0 {
 		m.add(detached(at, n), n)
@@ -169,7 +177,7 @@ func (m *machine) offerLossy(at backlog.Extent, count int) (n int) {
 // drained ends the overflow: the queue on disk is empty. What is still counted there was lost to damage.
 func (m *machine) drained() {
 	m.overflowing = false
-	m.n.Discarded[journal.Unreadable] += uint64(m.spilled)
+	m.n.discard(journal.Unreadable, m.spilled)
 	m.spilled = 0
 }
 
@@ -296,7 +304,7 @@ func (m *machine) show(count int, later *Wakes) {
 
 // clear drops all messages.
 func (m *machine) clear(why journal.Reason) {
-	m.n.Discarded[why] += uint64(m.holds())
+	m.n.discard(why, m.holds())
 	m.mem.Clear()
 	m.retries, m.loaded, m.loading = fifo[retry]{}, fifo[retry]{}, nil
 	m.coldRetries.Clear()
@@ -323,6 +331,7 @@ func (m *machine) trim() (idle bool) {
 		m.inflight.Trim()
 		m.retries, m.loaded = fifo[retry]{}, fifo[retry]{}
 		m.mem.Clear()
+		m.keep = nil
 	}
 	return idle
 }
@@ -402,7 +411,7 @@ func (m *machine) oldest() (at int64) {
 func (m *machine) check() error {
 	if m.n.Gone()+uint64(m.holds()) != m.n.Accepted {
 		return fmt.Errorf("accepted %d but finished %d, discarded %v, backlog %d, on disk %d, deferred %d, in flight %d",
-			m.n.Accepted, m.n.Finished, m.n.Discarded, m.backlog(), m.spilled, m.postponed(), m.inflight.Len())
+			m.n.Accepted, m.n.Finished, m.n.counts().Discarded, m.backlog(), m.spilled, m.postponed(), m.inflight.Len())
 	}
 	owned := 0
 	for _, s := range m.subs {

@@ -191,16 +191,16 @@ func (b *builder) channels() {
 
 // fill gives a channel what the state says that it has. What is nowhere is lost, and counted.
 func (b *builder) fill(c *Channel, state *journal.Channel) {
-	c.records.logged = state.After
+	c.logged = state.After
 	if len(state.Waiting) > 0 {
-		c.records.logged = min(c.records.logged, state.Waiting[0].First-1)
+		c.logged = min(c.logged, state.Waiting[0].First-1)
 	}
-	c.mem.SetAfter(c.records.logged)
+	c.mem.SetAfter(c.logged)
 	c.offered, c.inherited = state.Offered, state.Inherited
 	lost := b.waiting(c, state.Waiting)
 	out := b.out(c, &state.Out)
-	c.n.Counts = state.Counts
-	c.n.Discarded[journal.Unreadable] += uint64(lost + out)
+	c.n.restore(state.Counts)
+	c.n.discard(journal.Unreadable, lost+out)
 	held := uint64(c.mem.Len() + c.coldRetries.Len() + c.deferredIndex.Len())
 	if sum := c.n.Gone() + held; c.n.Accepted != sum {
 		b.registry.log.Error("the counts of a channel did not add up", "topic", b.topic.name, "channel", c.name, "accepted", c.n.Accepted,

@@ -144,12 +144,13 @@ func (v *voids) written(total uint64) {
 // has succeeded. It returns how many ranges there ever were. Topic.pub is held.
 func (t *Topic) voidLocked() uint64 {
 	d := t.d
+	var runs journal.Runs
 	for _, r := range d.voids.list {
 		for part := r; part.First <= r.Last; part.First = part.Last + 1 {
 			part.Last = min(r.Last, part.First+voidPositions-1)
-			d.voidRuns.BeginVoid(d.id)
-			d.voidRuns.AddRange(part)
-			d.log.Append(journal.KindVoid, d.voidRuns.Record(), nil)
+			runs.BeginVoid(d.id)
+			runs.AddRange(part)
+			d.log.Append(journal.KindVoid, runs.Record(), nil)
 		}
 	}
 	return d.voids.total

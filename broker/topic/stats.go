@@ -64,7 +64,7 @@ func (c *Channel) Stats() ChannelStats {
 		InFlight: c.inflight.Len(), Deferred: c.postponed(), Consumers: len(c.subs),
 		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
-		Counts:                 c.n.Counts, Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
+		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
 		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldest(),
 	}
 	if c.delays != nil {

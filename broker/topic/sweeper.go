@@ -205,6 +205,9 @@ func (c *Channel) idle() bool {
 func (c *Channel) trim() {
 	c.enter()
 	idle := c.machine.trim()
+	if idle {
+		c.records = nil
+	}
 	closing := idle && !c.filling && c.disk.Load() != nil && c.at.disk == 0
 	if closing {
 		c.drained()
