@@ -363,3 +363,27 @@ func TestShells(t *testing.T) {
 		})
 	}
 }
+
+// TestDrainOfANode ends a broker without a lookup being named, and tells how far it is; with --stay the broker goes on, and --undo
+// takes it back.
+func TestDrainOfANode(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "lookupd", "brokerd")
+	b := c.brokers[0]
+	if got := ctl(t, 0, "node", "drain", b.HTTP, "--stay", "--empty"); !strings.Contains(got, "drained: 0 with consumers, 0 left") {
+		t.Errorf("stay: %s", got)
+	}
+	ctl(t, 1, "node", "ping", "--ready", "--nsqd-http-address="+b.HTTP)
+	ctl(t, 0, "node", "drain", b.HTTP, "--undo")
+	ctl(t, 0, "node", "ping", "--ready", "--nsqd-http-address="+b.HTTP)
+	if got := ctl(t, 0, "node", "drain", b.HTTP, "--dry-run"); !strings.Contains(got, "PUT http://"+b.HTTP+"/config/drain true") || b.Ended() {
+		t.Errorf("dry run: %s", got)
+	}
+	if got := ctl(t, 0, "node", "drain", b.HTTP); !strings.Contains(got, "ended") {
+		t.Errorf("drain: %s", got)
+	}
+	if code := b.Wait(t, 10*time.Second); code != 0 {
+		t.Errorf("the broker ended with %d", code)
+	}
+	ctl(t, 1, "node", "drain", b.HTTP)
+}

@@ -20,7 +20,7 @@ BROKERCTL_LOOKUPD_HTTP_ADDRESS and BROKERCTL_NSQD_HTTP_ADDRESS, or once and for 
 func New() appkit.Command {
 	topic := group("topic", "make, pause, empty, delete and show topics", topicVerbs...)
 	topic.Sub = append(topic.Sub, group("config", "show and set a topic's options", topicConfigVerbs...))
-	node := group("node", "show brokers, and set their options", nodeVerbs...)
+	node := group("node", "show brokers, drain them, and set their options", nodeVerbs...)
 	node.Sub = append(node.Sub, group("config", "show and set options of running brokers", nodeConfigVerbs...))
 	return appkit.Command{
 		Name:    "brokerctl",

@@ -34,6 +34,7 @@ messages answer well. The exit code is 1 when one of them does not: containers h
 			flags.BoolVar(&c.ready, "ready", false, "ask whether they take work, not only whether they are healthy")
 		},
 	},
+	drainVerb,
 }
 
 var nodeConfigVerbs = []verb{

@@ -25,6 +25,7 @@ type verb struct {
 	args                         string // as Command.Args; TOPIC and CHANNEL are checked
 	changes                      bool   // it changes something, and so has --dry-run
 	destroys                     bool   // it changes something for good, and so asks, and has --yes
+	alone                        bool   // its arguments name the daemons
 	flags                        func(c *call, flags *flag.FlagSet)
 	run                          func(c *call) error
 }
@@ -43,6 +44,7 @@ type call struct {
 	yes     bool
 	prune   bool // apply
 	ready   bool // node ping
+	drain   drainFlags
 	option  bool // it is about an option of brokers
 	results []result
 }
@@ -72,7 +74,7 @@ func (v verb) command() appkit.Command {
 				if err := timeouts.Check(); err != nil {
 					return err
 				}
-				if len(brokers)+len(lookups) == 0 {
+				if len(brokers)+len(lookups) == 0 && !v.alone {
 					return appkit.Nowhere("--nsqd-http-address or --lookupd-http-address required")
 				}
 				if err := c.take(v.args, env.Args); err != nil {
