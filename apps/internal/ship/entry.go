@@ -5,20 +5,11 @@ import (
 	"errors"
 	"io"
 	"os"
-	"syscall"
 	"time"
 )
 
 // identity is what the system knows a file by.
 type identity struct{ device, inode uint64 }
-
-// identify returns who a file is.
-func identify(info os.FileInfo) identity {
-	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return identity{uint64(s.Dev), s.Ino} //nolint:unconvert // its type differs between systems
-	}
-	return identity{}
-}
 
 // entry is one life of a file's contents.
 type entry struct {

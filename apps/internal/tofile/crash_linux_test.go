@@ -8,40 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/nsqio/go-nsq"
 
 	"brokerd/apps/internal/apptest"
 	"brokerd/cmd/cmdtest"
 )
-
-// requeueOften takes a channel's one message and gives it back so many times.
-func requeueOften(t *testing.T, b *cmdtest.Process, topic, channel string, times int) {
-	t.Helper()
-	config := nsq.NewConfig()
-	config.MaxAttempts = 0
-	consumer, err := nsq.NewConsumer(topic, channel, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	consumer.SetLogger(nil, nsq.LogLevelError)
-	var seen atomic.Int32
-	consumer.AddHandler(nsq.HandlerFunc(func(m *nsq.Message) error {
-		m.DisableAutoResponse()
-		seen.Add(1)
-		m.RequeueWithoutBackoff(0)
-		return nil
-	}))
-	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
-		t.Fatal(err)
-	}
-	cmdtest.Eventually(t, "it was requeued often", 10*time.Second, func() bool { return int(seen.Load()) >= times })
-	consumer.Stop()
-	<-consumer.StopChan
-}
 
 // TestKilledAgainAndAgain kills the tool while it writes. Every message must be in a file that standard tools read, with nothing half
 // written, and with a work folder, every file must end in the output folder.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/apptest"
 	"brokerd/cmd/cmdtest"
+
+	"github.com/nsqio/go-nsq"
 )
 
 // start runs the tool within the test.
@@ -299,4 +302,29 @@ func TestTwoProcessesOfOneFile(t *testing.T) {
 	drained(t, b, "t", "nsq_to_file")
 	first.Stop(t)
 	expectOnce(t, out, []string{"one", "two"})
+}
+
+// requeueOften takes a channel's one message and gives it back so many times.
+func requeueOften(t *testing.T, b *cmdtest.Process, topic, channel string, times int) {
+	t.Helper()
+	config := nsq.NewConfig()
+	config.MaxAttempts = 0
+	consumer, err := nsq.NewConsumer(topic, channel, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer.SetLogger(nil, nsq.LogLevelError)
+	var seen atomic.Int32
+	consumer.AddHandler(nsq.HandlerFunc(func(m *nsq.Message) error {
+		m.DisableAutoResponse()
+		seen.Add(1)
+		m.RequeueWithoutBackoff(0)
+		return nil
+	}))
+	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
+		t.Fatal(err)
+	}
+	cmdtest.Eventually(t, "it was requeued often", 10*time.Second, func() bool { return int(seen.Load()) >= times })
+	consumer.Stop()
+	<-consumer.StopChan
 }
