@@ -11,7 +11,7 @@ import (
 func TestDocumentationIsServedAsThePagesAre(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.BasePath = "/nsq" }, access.Config{UsersFile: usersFile(t)})
 	page, _ := f.send(http.MethodGet, "/nsq/", "")
-	for _, path := range []string{"/nsq/docs/", "/nsq/docs", "/nsq/docs/guarantees", "/nsq/docs/reference/brokerd", "/nsq/docs/docs.css", "/nsq/docs/openapi/brokerd.json"} {
+	for _, path := range []string{"/nsq/docs/", "/nsq/docs/guarantees", "/nsq/docs/reference/brokerd", "/nsq/docs/docs.css", "/nsq/docs/openapi/brokerd.json"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			got, _ := f.send(method, path, "")
 			if got.StatusCode != http.StatusOK {
