@@ -57,6 +57,7 @@ type Need struct {
 	Folder [8]byte   // id of the folder, in each file's header: files of another one are not the log's; zeros: any
 	From   Position  // records before this are not handed on: the files that only hold such may be missing
 	Seen   uint64    // a file that must be there, and begin as the log's files do, 0 for none
+	Limit  uint64    // no file has a number at or above this: else what says so is an older copy; 0: any may
 	Gone   []uint64  // files that a power cut has taken, as an earlier start has found: later headers name them all the same
 	End    *Position // the log reaches to here; nil: as far as it can be read
 	// Whole says that the log has been one without gaps from its beginning, which From is then: there is no checkpoint.

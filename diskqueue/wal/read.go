@@ -192,6 +192,9 @@ func (r *reader) missing() {
 	if end := r.need.End; end != nil && end.File > from && end.File != r.need.Seen && !r.has(end.File) {
 		r.lack("%s is not there, in which the log ended when the broker was stopped", fileName(r.dir, end.File, extLive))
 	}
+	if limit := r.need.Limit; limit > 0 && len(r.files) > 0 && r.files[len(r.files)-1].number >= limit {
+		r.lack("the manifest is an older copy: %s is there, and it knows of no file from %d on", r.files[len(r.files)-1].name(), limit)
+	}
 	lacked := map[uint64]bool{from: true, r.need.Seen: true}
 	for _, f := range r.files {
 		prev := f.header.prev.File
@@ -204,7 +207,7 @@ func (r *reader) missing() {
 				continue
 			}
 			if prev > r.need.Seen { // perhaps it never was there for good, see judgeGaps
-				r.gaps = append(r.gaps, gap{f.header.prev, f.name()})
+				r.gaps = append(r.gaps, gap{f.header.prev, f.number, f.name()})
 				continue
 			}
 			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, prev, extLive), f.name())
@@ -216,16 +219,17 @@ func (r *reader) missing() {
 
 // gap is a file that is not there and that the header of a later one names.
 type gap struct {
-	end  Position // of its records
-	next string
+	end    Position // of its records
+	number uint64   // of the later one
+	next   string
 }
 
 // judgeGaps tells files that are missing from those whose names a power cut has taken before they were synced: a mark says that they
-// were.
+// were, or that the one behind them was, and with it all names before its own.
 func (r *reader) judgeGaps() {
 	for _, g := range r.gaps {
 		was := Position{File: g.end.File}
-		if slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(was) }) {
+		if slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(was) || m.covers(Position{File: g.number}) }) {
 			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, was.File, extLive), g.next)
 			continue
 		}
