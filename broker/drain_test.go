@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -63,6 +64,11 @@ func TestDrainTakesAnswersAndNothingElse(t *testing.T) {
 	p.ExpectError("E_SUB_FAILED SUB failed the broker is draining: use another one")
 	if status, answer := n.ask(http.MethodPost, "/pub?topic=t", "x"); status != http.StatusServiceUnavailable || !strings.Contains(answer, "DRAINING") {
 		t.Errorf("HTTP: %d %s", status, answer)
+	}
+	for _, path := range []string{"/topic/create?topic=new", "/channel/create?topic=t&channel=new"} {
+		if status, answer := n.ask(http.MethodPost, path, ""); status != http.StatusServiceUnavailable || !strings.Contains(answer, "DRAINING") {
+			t.Errorf("%s: %d %s", path, status, answer)
+		}
 	}
 	if status, answer := n.ask(http.MethodGet, "/ready", ""); status != http.StatusServiceUnavailable || answer != "NOT READY - the broker is draining" {
 		t.Errorf("/ready: %d %s", status, answer)
@@ -235,4 +241,23 @@ func listed(t *testing.T, l *lookup.Server, topic string) int {
 		return 0
 	}
 	return len(answer.Producers)
+}
+
+// TestDrainOfManyTopics (case b7): ten thousand on one node alone, which no lookup lists. It ends by itself, and metrics still answer.
+func TestDrainOfManyTopics(t *testing.T) {
+	n := start(t, func(o *broker.Options) { o.Durability = 0 })
+	const topics = 10000
+	for i := range topics {
+		n.post(fmt.Sprintf("/topic/create?topic=t%d", i), "")
+	}
+	n.publish("t7", "x")
+	n.post("/channel/create?topic=t7&channel=c", "")
+	c := n.subscribe("t7", "c", 1)
+	m := c.ExpectMessage("x", 1)
+	n.putDrain("?empty=true", "true")
+	if got := n.get("/metrics"); !strings.Contains(got, "brokerd_topics 10000") || !strings.Contains(got, "brokerd_topics_in_sum 9000") {
+		t.Error("metrics do not tell of all topics")
+	}
+	c.Send("FIN " + m.ID + "\n")
+	eventually(t, "it asks to be stopped", n.ended)
 }

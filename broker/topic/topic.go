@@ -95,6 +95,9 @@ func (t *Topic) Channel(name string) (*Channel, error) {
 	if !protocol.ValidName(name) {
 		return nil, fmt.Errorf("channel %q: %w", name, ErrInvalidName)
 	}
+	if err := t.registry.takesNewcomers(); err != nil {
+		return nil, err
+	}
 	c, made, err := t.addChannel(name)
 	if made {
 		t.store.settle()
