@@ -308,7 +308,7 @@ func (s segments) dir(id uint32) string {
 
 func (s segments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
 	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
-		Folder: s.k.folder.id, Topic: id, Aside: s.k.aside.put, Remove: s.k.removeSegment,
+		Folder: s.k.folder.id, Topic: id, Aside: s.k.setSegmentAside, Remove: s.k.removeSegment,
 		AcceptLoss: s.k.o.AcceptLoss})
 }
 

@@ -131,6 +131,29 @@ func (k *Keeper) removeSegment(path string) error {
 	return errors.Join(f.Truncate(0), f.Close())
 }
 
+// setSegmentAside is segment.Options.Aside. What goes early leaves its mark before it goes.
+func (k *Keeper) setSegmentAside(path string) error {
+	if !k.early.Load() {
+		return k.aside.put(path)
+	}
+	done := path + doneSuffix
+	f, err := k.o.FS.Create(done)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+	case err != nil:
+		return err
+	default:
+		if err := f.Close(); err != nil {
+			return err
+		}
+		k.done.add(done)
+	}
+	if err := k.o.FS.SyncDir(filepath.Dir(done)); err != nil {
+		return err
+	}
+	return k.aside.put(path)
+}
+
 // marks are what is left of files of segments that went early.
 type marks struct {
 	mu    sync.Mutex
