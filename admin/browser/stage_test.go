@@ -254,7 +254,9 @@ func hostile(t *testing.T) *stage {
 	s := newStage(t, []*fakes.Broker{b})
 	s.lookup.Change(func(l *fakes.Lookup) {
 		for i, name := range hostileNames {
-			l.Nodes = append(l.Nodes, httpapi.Node{Producer: httpapi.Producer{RemoteAddress: name, Hostname: name, BroadcastAddress: name, TCPPort: i + 1, HTTPPort: i + 1, Version: name, TopologyZone: name, TopologyRegion: name}})
+			for _, address := range []string{name, "127.0.0.1"} { // the first are left out, unless they can be addresses
+				l.Nodes = append(l.Nodes, httpapi.Node{Producer: httpapi.Producer{RemoteAddress: name, Hostname: name, BroadcastAddress: address, TCPPort: i + 1, HTTPPort: i + 1, Version: name, TopologyZone: name, TopologyRegion: name}})
+			}
 			l.Channels["idle "+name] = []string{name}
 		}
 	})

@@ -252,6 +252,7 @@ func (c *Cluster) adopt(now time.Time) {
 			c.gone[b] = now
 		}
 	}
+	c.boundGoneLocked()
 }
 
 // answer is a broker's statistics at one moment, with rates since the answer before. Topics and channels are sorted by name.

@@ -16,6 +16,8 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
+var now = time.Unix(1700000000, 0)
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start runs a Cluster over lookups, or over brokers when there are no lookups, and waits for its first round. A daemon may take as long as it likes for an
@@ -256,6 +258,24 @@ func TestADismissedBrokerComesBack(t *testing.T) {
 	await(t, c, "some rounds later it still is", func(w *View) bool { return len(w.Nodes) == 0 && w.Seq > v.Seq+5 })
 	a.Fail(0)
 	await(t, c, "a is back", func(v *View) bool { n := v.Node(a.Address()); return n != nil && !n.Stale })
+}
+
+// TestManyGoneBrokersLeaveRoom: where each start has a new address, those heard of last are kept, and what a lookup names now is asked.
+func TestManyGoneBrokersLeaveRoom(t *testing.T) {
+	a := fakes.NewBroker(t, "a")
+	var kept []Kept
+	for i := range maxBrokers {
+		kept = append(kept, Kept{Address: fmt.Sprintf("127.0.0.1:%d", i+1), Producer: httpapi.Producer{BroadcastAddress: "127.0.0.1", HTTPPort: i + 1}, At: now.Add(time.Duration(i) * time.Second)})
+	}
+	l := fakes.NewLookup(t, a)
+	c := New(Config{Lookups: []string{l.Address()}, Kept: kept, Log: slog.New(slog.DiscardHandler)})
+	c.lists[0].at, c.lists[0].nodes = now, []httpapi.Node{a.Node()}
+	for range 2 {
+		c.adopt(now)
+	}
+	if c.nodes[a.Address()] == nil || len(c.nodes) != maxGone+1 || c.nodes[kept[maxBrokers-1].Address] == nil || c.nodes[kept[0].Address] != nil {
+		t.Errorf("%d brokers, the new one %v", len(c.nodes), c.nodes[a.Address()])
+	}
 }
 
 // TestKeptBrokers of an earlier life are stale with what was on them, until they answer; no rates come of what was then. Where brokers are

@@ -1,7 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"brokerd/protocol/httpapi"
@@ -68,6 +72,23 @@ func (c *Cluster) restore(k Kept) {
 	if k.IsBroker {
 		b.storage = new(httpapi.Storage)
 	}
+}
+
+// maxGone is how many brokers are kept that no lookup names any more: they must not take the place of those that are there.
+const maxGone = maxBrokers / 2
+
+// boundGoneLocked forgets the brokers that were heard of the longest ago where too many are gone, as when each start has a new address.
+func (c *Cluster) boundGoneLocked() {
+	more := len(c.gone) - maxGone
+	if more <= 0 {
+		return
+	}
+	oldest := slices.SortedFunc(maps.Keys(c.gone), func(a, b *broker) int { return cmp.Or(a.at.Compare(b.at), strings.Compare(a.address, b.address)) })
+	for _, b := range oldest[:more] {
+		delete(c.nodes, b.address)
+		delete(c.gone, b)
+	}
+	c.cfg.Log.Warn("more brokers are gone than are kept; those heard of the longest ago are forgotten: dismiss what is not coming back", "kept", maxGone, "forgotten", more)
 }
 
 // answers reports whether the broker's last answer was a good one.
