@@ -14,6 +14,8 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"brokerd/admin/access"
+	"brokerd/admin/attention"
+	"brokerd/admin/cluster"
 	"brokerd/admin/history"
 	"brokerd/admin/views"
 	"brokerd/protocol/httpapi"
@@ -298,13 +300,17 @@ func (a *api) nodeSettings(w http.ResponseWriter, r *http.Request, ps httprouter
 		return nil, err
 	}
 	settings, err := a.Cluster.Settings(r.Context(), ps.ByName("node"))
-	if err != nil {
+	switch {
+	case errors.Is(err, cluster.ErrUnknownNode):
 		return nil, upstream(err)
+	case err != nil: // it is the broker's trouble, and told on its page
+		return settingsOfNode{Error: attention.Cause(err)}, nil
 	}
-	return settingsOfNode{settings}, nil
+	return settingsOfNode{Settings: settings}, nil
 }
 
 // settingsOfNode is the answer.
 type settingsOfNode struct {
 	Settings *httpapi.Settings `json:"settings"`
+	Error    string            `json:"error"` // why there are none of now
 }

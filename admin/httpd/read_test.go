@@ -168,6 +168,24 @@ func TestViews(t *testing.T) {
 	})
 }
 
+// TestSettingsOfANode: as it tells them, null of an nsqd, and of one that does not answer the reason.
+func TestSettingsOfANode(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	f.a.Change(func(b *fakes.Broker) {
+		b.Config = &httpapi.Settings{File: "f", Settings: []httpapi.Setting{{Key: "data_path", Flag: "data-path", Value: "/d", Source: "flag"}}, Warnings: []string{}}
+	})
+	f.run([]step{
+		{"GET /api/nodes/" + f.a.Address() + "/settings", "", 200, `{"settings":{"file":"f","settings":[{"key":"data_path","flag":"data-path","value":"/d","source":"flag"`},
+		{"GET /api/nodes/" + f.b.Address() + "/settings", "", 200, `{"settings":null,"error":""}`},
+		{"GET /api/nodes/192.0.2.1:80/settings", "", 404, "NODE_NOT_FOUND"},
+	})
+	f.a.Kill()
+	f.eventually("the reason is told", func() bool {
+		_, body := f.send("GET", "/api/nodes/"+f.a.Address()+"/settings", "")
+		return strings.Contains(body, `{"settings":null,"error":"connection refused"}`)
+	})
+}
+
 // TestRatesOfClients: they come from two looks at a connection.
 func TestRatesOfClients(t *testing.T) {
 	f := newFixture(t, nil, access.Config{})

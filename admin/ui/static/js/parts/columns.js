@@ -79,8 +79,9 @@ export function fit(columns, known, room) {
     if (!next) break;
     shown = shown.filter((c) => c !== next);
   }
-  const texts = shown.filter((c) => !c.fixed && !c.column.number), over = width() - room;
-  for (const c of texts) if (over > 0) c.least = Math.max(84, c.least - Math.ceil(over / texts.length)); // names are cut then
+  const floor = (c) => (c.fixed || c.column.number ? c.least : Math.min(c.least, Math.max(84, head(c.column) + pad)));
+  const over = width() - room, slack = shown.reduce((sum, c) => sum + c.least - floor(c), 0);
+  if (over > 0 && slack > 0) for (const c of shown) c.least -= Math.ceil(Math.min(1, over / slack) * (c.least - floor(c))); // names are cut then
   const tracks = shown.map((c) => (c.fixed ? `${c.fixed}px` : `minmax(${c.least}px, ${c.need}fr)`)).join(" ");
   return { shown: shown.map((c) => c.column), tracks };
 }

@@ -17,7 +17,8 @@ export function Settings({ node }) {
     let again = 0;
     const ask = async () => {
       try {
-        setTold((await get(`nodes/${esc(node)}/settings`, {}, stop.signal)).settings);
+        const { settings, error } = await get(`nodes/${esc(node)}/settings`, {}, stop.signal);
+        if (!error) setTold(settings);
       } catch { /* what it said before stands */ }
       if (!stop.signal.aborted) again = setTimeout(ask, every);
     };
