@@ -14,6 +14,7 @@ func (o *Options) access() []Setting {
 		{Name: "token-file", Value: &o.TokenFile,
 			Help: "file of tokens with what each may do; with it every call and command but a few needs a grant. See: brokerctl token"},
 		{Name: "lookupd-token-file", Value: &o.LookupdTokenFile, Help: "file with this broker's own token, for lookups that ask for one"},
+		{Name: "audit-log", Value: &o.AuditLog, Help: "file that every act over HTTP is written down in, besides the log: who, from where, what, and the answer"},
 		{Name: "auth-anchored", Value: &o.AuthAnchored, Help: "patterns of the auth daemon must match whole names, not a part of them"},
 		{Name: "http-allow-host", Key: "http_allow_hosts", Value: &o.HTTPAllowHosts,
 			Help: "name that HTTP on the loopback may be called by, besides this machine's and the broadcast address; *.NAME for those below, * for all"},
@@ -39,7 +40,7 @@ func (o *Options) checkAccess() error {
 
 // door is who is let in to HTTP.
 func (s *Server) door(o *Options) httpapi.Door {
-	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.HTTPAllowHosts...), Origins: o.HTTPAllowOrigins, Insecure: o.Insecure}
+	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.HTTPAllowHosts...), Origins: o.HTTPAllowOrigins, Insecure: o.Insecure, Audit: s.audit}
 	if s.tokens != nil {
 		d.Guard = httpapi.Tokens{File: s.tokens}
 	}

@@ -73,6 +73,7 @@ type Options struct {
 
 	LookupdTokenFile string   // with the token that lookups are shown; empty for none
 	TokenFile        string   // who may do what; empty: everybody everything
+	AuditLog         string   // file that acts over HTTP are written down in; empty for none
 	AuthAnchored     bool     // the patterns of auth daemons must match whole names
 	HTTPAllowHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
 	HTTPAllowOrigins []string // of pages of other sites that may act here, as https://tools.example.com

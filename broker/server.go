@@ -42,7 +42,8 @@ type Server struct {
 	registrar  *registrar.Registrar
 	lookupHTTP *httpapi.HTTPClient
 	tokens     *grant.File // nil without a token file
-	ownToken   string      // that lookups are shown; empty for none
+	audit      *httpapi.Audit
+	ownToken   string // that lookups are shown; empty for none
 	http       *httpd.Server
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
@@ -99,6 +100,9 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 			return nil, err
 		}
 		s.authNow.Store(asks)
+	}
+	if s.audit, err = httpapi.OpenAudit(opts.AuditLog, log); err != nil {
+		return nil, err
 	}
 	return s, s.openTokens()
 }
@@ -244,6 +248,7 @@ func (s *Server) serve(ctx context.Context) {
 		s.wg.Go(func() { s.tokens.Watch(ctx, s.log) })
 	}
 	s.wg.Go(func() { s.sessions.KeepGrants(ctx) })
+	s.wg.Go(func() { s.audit.Run(ctx) })
 	s.registrar.Start()
 	if s.tracer != nil {
 		s.wg.Go(func() { s.tracer.Run(ctx) })

@@ -31,6 +31,7 @@ type Options struct {
 	ForgetTopicsAfter time.Duration // how long a topic is known that no broker has any more; 0: for good
 
 	TokenFile      string   // who may do what; empty: everybody everything, as far as AllowedNodes does not say otherwise
+	AuditLog       string   // file that acts over HTTP are written down in; empty for none
 	AllowedNodes   []string // CIDRs of networks whose brokers may register without a token; with neither, every broker may
 	AllowedHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
 	AllowedOrigins []string // of pages of other sites that may act here, as https://tools.example.com

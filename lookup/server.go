@@ -34,7 +34,8 @@ type Server struct {
 	metrics  http.Handler                 // answers /metrics
 	handler  atomic.Pointer[http.Handler] // of all requests; replaced by a reload
 	settings settings
-	tokens   *grant.File   // nil without a token file
+	tokens   *grant.File // nil without a token file
+	audit    *httpapi.Audit
 	stop     chan struct{} // closed by the first Shutdown
 	failed   chan error
 
@@ -70,6 +71,10 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if s.audit, err = httpapi.OpenAudit(opts.AuditLog, log); err != nil {
+		return nil, err
+	}
 	s.metrics = metrics.New(s.snapshot).Handler(log)
 	s.settings.opts = opts
 	s.setHandler(&opts)
@@ -82,7 +87,7 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 
 // door is who is let in to HTTP.
 func (s *Server) door(o *Options) httpapi.Door {
-	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.AllowedHosts...), Origins: o.AllowedOrigins, Insecure: o.Insecure}
+	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.AllowedHosts...), Origins: o.AllowedOrigins, Insecure: o.Insecure, Audit: s.audit}
 	if s.tokens != nil {
 		d.Guard = httpapi.Tokens{File: s.tokens}
 	}
@@ -112,6 +117,17 @@ func (s *Server) keepGrants() {
 			}
 		}
 	}
+}
+
+// writeAudit writes acts down until the lookup is shut down.
+func (s *Server) writeAudit() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var writing sync.WaitGroup
+	writing.Go(func() { s.audit.Run(ctx) })
+	<-s.stop
+	cancel()
+	writing.Wait()
 }
 
 // exposed says what is open to whoever reaches it from another machine.
@@ -167,6 +183,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if s.tokens != nil {
 		s.goroutines.Go(s.keepGrants)
 	}
+	s.goroutines.Go(s.writeAudit)
 	s.log.Info("lookup started", "tcp", s.TCPAddr().String(), "http", s.HTTPAddr().String(), "version", Version)
 	// The words of NSQ's daemons: test harnesses and scripts wait for them.
 	s.log.Info("TCP: listening on " + s.TCPAddr().String())

@@ -30,6 +30,8 @@ func (o *Options) Settings() []Setting {
 			Help: "how long a topic is known that no broker has any more and nobody made over HTTP; 0 means for good"},
 		{Name: "token-file", Group: "Access", Value: &o.TokenFile,
 			Help: "file of tokens with what each may do; with it every call but a few and every registration needs a grant. See: brokerctl token"},
+		{Name: "audit-log", Group: "Access", Value: &o.AuditLog,
+			Help: "file that every act over HTTP is written down in, besides the log: who, from where, what, and the answer"},
 		{Name: "allow-node", Key: "allow_nodes", Group: "Access", Value: &o.AllowedNodes,
 			Help: "network, as 10.0.0.0/8, whose brokers may register without a token; others then need one"},
 		{Name: "http-allow-host", Key: "http_allow_hosts", Group: "Access", Value: &o.AllowedHosts, Reload: true,

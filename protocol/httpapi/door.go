@@ -17,6 +17,7 @@ type Door struct {
 	Origins  []string                           // of pages that may act here, as https://tools.example.com
 	Guard    Guard                              // nil: nobody is asked who he is
 	Refused  func(req *http.Request, err error) // told of each request that is refused as a stranger's; nil for nobody
+	Audit    *Audit                             // where acts are written down; nil for nowhere
 	Insecure bool                               // without a Guard, what is for this machine only is for all
 
 	origins *http.CrossOriginProtection // set by open

@@ -50,12 +50,22 @@ func NewRouter(log *slog.Logger, door Door) *Router {
 func (r *Router) Handle(method, path string, rule Rule, handle httprouter.Handle) {
 	r.routes = append(r.routes, Route{method, path, rule})
 	r.router.Handle(method, path, func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) {
+		acts := r.door.Audit != nil && rule.Changes(method)
 		admitted, err := r.door.admit(req, ps, rule)
 		if err != nil {
+			if acts {
+				r.door.Audit.Write(actOf(admitted, asError(err).Code))
+			}
 			r.refuse(w, req, err)
 			return
 		}
-		handle(w, admitted, ps)
+		if !acts {
+			handle(w, admitted, ps)
+			return
+		}
+		sw := &statusWriter{ResponseWriter: w, code: http.StatusOK}
+		handle(sw, admitted, ps)
+		r.door.Audit.Write(actOf(admitted, sw.code))
 	})
 }
 

@@ -128,25 +128,23 @@ func MaySee(req *http.Request, s grant.Scope, topic string) bool {
 	return c == nil || c.May(s, topic)
 }
 
-// admit returns the request as the handler is to see it, or why it is not let in.
+// admit returns the request as the handler is to see it, with its caller where there is a Guard, and why it is not let in.
 func (d *Door) admit(req *http.Request, ps httprouter.Params, rule Rule) (*http.Request, error) {
 	switch {
 	case rule.public:
 		return req, nil
 	case d.Guard == nil:
 		if rule.local && !d.Insecure && !FromThisMachine(req) {
-			return nil, Errorf(http.StatusForbidden, "LOCAL_ONLY: without --token-file only this machine may do this; --insecure opens it to all")
+			return req, Errorf(http.StatusForbidden, "LOCAL_ONLY: without --token-file only this machine may do this; --insecure opens it to all")
 		}
 		return req, nil
 	}
 	c, err := d.Guard.Caller(req)
 	if err != nil {
-		return nil, err
+		return req, err
 	}
-	if err := rule.check(c, req, ps); err != nil {
-		return nil, err
-	}
-	return req.WithContext(context.WithValue(req.Context(), callerKey{}, c)), nil
+	req = req.WithContext(context.WithValue(req.Context(), callerKey{}, c))
+	return req, rule.check(c, req, ps)
 }
 
 // check refuses a caller who has not what the rule demands.
