@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"net"
 
 	"brokerd/protocol/grant"
@@ -16,6 +18,9 @@ func (o *Options) access() []Setting {
 		{Name: "lookupd-token-file", Value: &o.LookupdTokenFile, Help: "file with this broker's own token, for lookups that ask for one"},
 		{Name: "audit-log", Value: &o.AuditLog, Help: "file that every act over HTTP is written down in, besides the log: who, from where, what, and the answer"},
 		{Name: "auth-anchored", Value: &o.AuthAnchored, Help: "patterns of the auth daemon must match whole names, not a part of them"},
+		{Name: "quota-publishes", Value: &o.QuotaPublishes, Help: "messages that one token, or address, publishes in a second; 0 means no limit"},
+		{Name: "quota-bytes", Value: &o.QuotaBytes, Help: "bytes of these; 0 means no limit"},
+		{Name: "quota-commands", Value: &o.QuotaCommands, Help: "commands and HTTP requests of one token, or address, in a second; 0 means no limit"},
 		{Name: "http-allow-host", Key: "http_allow_hosts", Value: &o.HTTPAllowHosts,
 			Help: "name that HTTP on the loopback may be called by, besides this machine's and the broadcast address; *.NAME for those below, * for all"},
 		{Name: "http-allow-origin", Key: "http_allow_origins", Value: &o.HTTPAllowOrigins,
@@ -25,6 +30,10 @@ func (o *Options) access() []Setting {
 }
 
 func (o *Options) checkAccess() error {
+	if err := cmp.Or(within("quota-publishes", o.QuotaPublishes, 0, math.MaxInt64, notNegative),
+		within("quota-bytes", o.QuotaBytes, 0, math.MaxInt64, notNegative), within("quota-commands", o.QuotaCommands, 0, math.MaxInt64, notNegative)); err != nil {
+		return err
+	}
 	for _, h := range o.HTTPAllowHosts {
 		if httpapi.CheckHost(h) != nil {
 			return refuse("http-allow-host", "must be a host name without a port, as broker.example.com, *.example.com or *", h)

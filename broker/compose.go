@@ -6,6 +6,7 @@ import (
 	"brokerd/broker/auth"
 	"brokerd/broker/bodies"
 	"brokerd/broker/httpd"
+	"brokerd/broker/quota"
 	"brokerd/broker/session"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
@@ -15,6 +16,7 @@ import (
 func (s *Server) compose() {
 	o := s.now()
 	s.unfinished = bodies.New(unfinishedLimit(o))
+	s.quotas = quota.New(quota.Limits{Publishes: o.QuotaPublishes, Bytes: o.QuotaBytes, Commands: o.QuotaCommands})
 	s.sessions = session.NewServer(s.sessionConfig(o))
 	if s.doors.http != nil || s.doors.https != nil {
 		s.metrics = s.newMetrics().Handler(s.log)
@@ -35,7 +37,7 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 		TLS: s.tlsNow().server, TLSRequired: o.TLSRequired != TLSNotRequired,
 		Deflate: o.DeflateEnabled, Snappy: o.SnappyEnabled, MaxDeflateLevel: o.MaxDeflateLevel,
 		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
-		Unfinished: s.unfinished,
+		Unfinished: s.unfinished, Quotas: s.quotas,
 	}
 	if s.tokens != nil || len(o.AuthHTTPAddresses) > 0 {
 		cfg.Auth = &auth.Access{Tokens: s.tokens, Daemon: s.authNow.Load} // also for clients that connected before a reload
@@ -47,7 +49,7 @@ func (s *Server) httpConfig(o *Options) httpd.Config {
 	return httpd.Config{
 		Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
 		Metrics: s.metrics, Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
-		HTTPSPort: portOf(s.doors.https), Door: s.door(o), Unfinished: s.unfinished,
+		HTTPSPort: portOf(s.doors.https), Door: s.door(o), Unfinished: s.unfinished, Quotas: s.quotas,
 	}
 }
 

@@ -75,6 +75,9 @@ type Options struct {
 	TokenFile        string   // who may do what; empty: everybody everything
 	AuditLog         string   // file that acts over HTTP are written down in; empty for none
 	AuthAnchored     bool     // the patterns of auth daemons must match whole names
+	QuotaPublishes   int64    // of one token or address in a second; 0: no limit
+	QuotaBytes       int64    // the same of bodies
+	QuotaCommands    int64    // the same of commands and HTTP requests
 	HTTPAllowHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
 	HTTPAllowOrigins []string // of pages of other sites that may act here, as https://tools.example.com
 	Insecure         bool     // profiles and changes of options are for other machines too

@@ -17,6 +17,7 @@ import (
 	"brokerd/broker/httpd"
 	"brokerd/broker/keeper"
 	"brokerd/broker/metrics"
+	"brokerd/broker/quota"
 	"brokerd/broker/registrar"
 	"brokerd/broker/session"
 	"brokerd/broker/telemetry"
@@ -38,6 +39,7 @@ type Server struct {
 	registry   *topic.Registry
 	sessions   *session.Server
 	unfinished *bodies.Budget
+	quotas     *quota.Quotas // nil without limits
 	catalog    *catalog.Catalog
 	registrar  *registrar.Registrar
 	lookupHTTP *httpapi.HTTPClient

@@ -182,6 +182,7 @@ func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, delay t
 	if b.Len() == 0 {
 		return "OK", nil
 	}
+	a.account(req).Spend(int64(b.Len()), int64(b.Bytes()), 0, time.Now())
 	if err := t.PublishAs(b, delay, level); err != nil {
 		return nil, a.notPublished(req, err)
 	}

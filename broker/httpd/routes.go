@@ -26,15 +26,15 @@ func newHandler(cfg Config) *httpapi.Router {
 	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}}
 	r := httpapi.NewRouter(cfg.Log, cfg.Door)
 	v1 := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
-		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.V1(h)))
+		r.Handle(method, path, rule, a.metered(httpapi.Logged(cfg.Log, httpapi.V1(h))))
 	}
 	plain := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
 	}
 	publishes, reads, manages := httpapi.NeedsOnTopic(grant.Publish), httpapi.NeedsOnTopic(grant.Read), httpapi.NeedsOnTopic(grant.Manage)
 	readsSome, admin := httpapi.NeedsSome(grant.Read), httpapi.Needs(grant.Admin)
-	r.Handle("POST", "/pub", publishes, httpapi.V1(a.pub))
-	r.Handle("POST", "/mpub", publishes, httpapi.V1(a.mpub))
+	r.Handle("POST", "/pub", publishes, a.metered(httpapi.V1(a.pub)))
+	r.Handle("POST", "/mpub", publishes, a.metered(httpapi.V1(a.mpub)))
 	plain("GET", "/ping", httpapi.Public(), a.ping)
 	plain("GET", "/ready", httpapi.Public(), a.ready)
 	v1("GET", "/info", readsSome, a.info)

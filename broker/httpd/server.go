@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brokerd/broker/bodies"
+	"brokerd/broker/quota"
 	"brokerd/broker/topic"
 	"brokerd/protocol/httpapi"
 )
@@ -63,6 +64,7 @@ type Config struct {
 	Metrics       http.Handler  // answers /metrics; nil for none
 	Quantiles     []float64     // of end-to-end latency, in the order to show; empty for none
 
+	Quotas     *quota.Quotas  // nil: no limits
 	Unfinished *bodies.Budget // memory for bodies that have begun to arrive; nil: no bound
 
 	Door        httpapi.Door // who is let in

@@ -41,6 +41,7 @@ func (s *Session) checkSecret(secret string) error {
 	}
 	s.authed = true
 	s.auth.Store(state)
+	s.setAccount()
 	answer := protocol.AuthResponse{Identity: state.Identity, IdentityURL: state.IdentityURL, PermissionCount: state.Permissions()}
 	text, err := json.Marshal(answer)
 	if err != nil {

@@ -238,6 +238,8 @@ func (s *Session) find() (err error) {
 // deliver publishes the batch to the topic, and counts it.
 func (s *Session) deliver(publish func(*topic.Topic) error) error {
 	n := uint64(s.batch.Len())
+	s.spent.publishes += int64(n)
+	s.spent.bytes += int64(s.batch.Bytes())
 	for {
 		if err := s.find(); err != nil {
 			return err

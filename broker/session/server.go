@@ -12,6 +12,7 @@ import (
 
 	"brokerd/broker/auth"
 	"brokerd/broker/bodies"
+	"brokerd/broker/quota"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -48,6 +49,7 @@ type Config struct {
 	Deflate, Snappy bool           // offered
 	MaxDeflateLevel int            // 1 to 9
 	Auth            Authority      // nil: everybody may everything
+	Quotas          *quota.Quotas  // nil: no limits
 	Unfinished      *bodies.Budget // memory for bodies that have begun to arrive; nil: no bound
 
 	TopologyRegion, TopologyZone string

@@ -49,6 +49,7 @@ type Session struct {
 	reading   bool           // a body is being read: the end of the batch is not whole
 	arrival   arrival        // what is known of it
 	body      bodies.Body    // its share of memory
+	spent     spending       // against the client's quota
 	answers   []topic.Answer // FIN, REQ and TOUCH that are not applied yet
 	wakes     wakes          // whom the last publish, or the last answers, brought work
 	secret    string         // of AUTH; set before auth is, and never again
@@ -132,9 +133,11 @@ func (s *Session) converse() error {
 		return err
 	}
 	s.link.beat, s.link.part = s.beat, s.part
+	s.setAccount()
 	s.link.setHeartbeat(s.cfg.HeartbeatInterval)
 	for {
 		s.link.beginCommand()
+		s.spent.commands++
 		line, err := s.in.line()
 		if err != nil {
 			return err
@@ -209,6 +212,9 @@ func (s *Session) settle() error {
 		s.wakes.pass()
 	}
 	if err := s.out.flushResponses(); err != nil {
+		return err
+	}
+	if err := s.pay(); err != nil {
 		return err
 	}
 	return s.expect()
