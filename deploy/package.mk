@@ -70,7 +70,7 @@ release:
 	    packages=(./cmd/brokerd ./cmd/lookupd ./cmd/admind ./apps/brokerctl)
 	    [ $$os != windows ] || packages=(./apps/brokerctl)
 	    mkdir -p "$$1/$$name"
-	    CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags "$(LDFLAGS) -s -w" -o "$$1/$$name/" "$${packages[@]}"
+	    CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -buildvcs=true -ldflags "$(LDFLAGS) -s -w" -o "$$1/$$name/" "$${packages[@]}"
 	    cp LICENSE README.md CHANGELOG.md "$$1/$$name/"
 	    if [ $$os != windows ]; then
 	      mkdir "$$1/$$name/man"
