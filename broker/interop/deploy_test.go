@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,6 +108,25 @@ func TestDashboardAndRulesNameWhatThereIs(t *testing.T) {
 		for _, target := range p.Targets {
 			if !names.MatchString(target.Expr) && !strings.Contains(target.Expr, "up{") {
 				t.Errorf("the panel %q asks for no metric: %s", p.Title, target.Expr)
+			}
+		}
+	}
+}
+
+// TestLookupsAndAdminsExportAllTheirFamilies, whose labels have no values only while nothing has happened.
+func TestLookupsAndAdminsExportAllTheirFamilies(t *testing.T) {
+	l := cmdtest.Lookup(t, "lookupd")
+	cmdtest.Broker(t, "brokerd", []*cmdtest.Process{l})
+	a := cmdtest.Admin(t, "admind", "--lookupd-http-address="+l.HTTP)
+	cmdtest.Eventually(t, "admind has asked", 10*time.Second, func() bool { return ask(t, a, http.MethodGet, "/ready", "").status == http.StatusOK })
+	for d, list := range map[*cmdtest.Process][]*exposition.Family{l: lookup.Families(), a: admin.Families()} {
+		got := scrape(t, d)
+		for _, f := range list {
+			if !strings.Contains(got, "\n"+f.Name+" ") && !strings.Contains(got, "\n"+f.Name+"{") && f.Name != "lookupd_refused_commands_total" {
+				t.Errorf("%s does not tell %s", d.Label, f.Name)
+			}
+			if strings.HasSuffix(f.Name, "_total") != (f.Kind == exposition.Counter) {
+				t.Errorf("%s is a %s: counters, and only they, end in _total", f.Name, f.Kind)
 			}
 		}
 	}
