@@ -131,7 +131,7 @@ func newChannelFamilies() channelFamilies {
 		oldest: now("oldest_waiting_seconds", "how long ago the message was published that waits for longest, 0 when none does; "+
 			"absent while only disk knows; in the sum of topics, the longest"),
 		delivery: histogram("channel_delivery_seconds", "from publish to the first delivery, deferral included", "topic", "channel"),
-		finish:   histogram("channel_finish_seconds", "from publish to FIN", "topic", "channel"),
+		finish:   histogram("channel_finish_seconds", "from publish to FIN; of messages that are finished together one of eight is measured, and counts for all", "topic", "channel"),
 	}
 }
 

@@ -43,13 +43,13 @@ type stopwatch struct {
 	n   uint64 // how many they are
 }
 
-// saw takes in a message by its timestamp.
-func (w *stopwatch) saw(at int64) {
+// saw takes in n messages by their timestamp.
+func (w *stopwatch) saw(at int64, n uint64) {
 	if at != w.at {
 		w.note()
 		w.at = at
 	}
-	w.n++
+	w.n += n
 }
 
 // note adds what was seen last. A clock that was set back makes no negative delay. It is kept out of the loops that see messages.

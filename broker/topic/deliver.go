@@ -92,7 +92,7 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 			d.add(r.frame)
 		}
 		if r.attempts == 1 {
-			watch.saw(r.frame.Timestamp())
+			watch.saw(r.frame.Timestamp(), 1)
 		}
 		n++
 		bytes += len(r.frame)
