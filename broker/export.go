@@ -68,6 +68,9 @@ func (e *exporter) run() error {
 	if err != nil {
 		return err
 	}
+	for _, m := range e.stopped.Missing {
+		e.damaged("%s", m)
+	}
 	for _, d := range e.stopped.Damage {
 		e.damaged("%s", d)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -233,6 +234,9 @@ func TestCheckFindsDamage(t *testing.T) {
 			var report bytes.Buffer
 			if err := broker.Check(dir, &report); !errors.Is(err, damage.want) || !strings.Contains(report.String(), damage.told) {
 				t.Errorf("%v\n%s", err, report.String())
+			}
+			if err := broker.Export(dir, filepath.Join(t.TempDir(), "out"), io.Discard); err == nil {
+				t.Error("an export tells nothing of it")
 			}
 			if !maps.Equal(before, contents(t, dir)) {
 				t.Error("the folder was changed")
