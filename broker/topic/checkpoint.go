@@ -98,13 +98,17 @@ func (s *topicSnapshot) write(w *journal.Writer) error {
 	if err := t.storeNodes(s.nodes); err != nil {
 		return err
 	}
-	switch gone, err := t.syncStore(); {
-	case err != nil:
-		return err
-	case gone:
-		return nil
+	// Where the nodes are is looked at before the sync: what is written anew meanwhile may not be synced. When the sync itself has
+	// written something anew it is done once more.
+	for again := true; again; {
+		t.places(s.state, s.nodes)
+		gone, renewed, err := t.syncStore()
+		if err != nil || gone {
+			return err
+		}
+		again = renewed
 	}
-	w.Topic(t.places(s.state, s.nodes))
+	w.Topic(s.state)
 	for i := range s.channels {
 		s.channels[i].write(w)
 	}
@@ -160,9 +164,10 @@ func (t *Topic) storeNodes(nodes []*stored) error {
 }
 
 // places completes the state of a topic by where its nodes are, those that nobody has come to need no more meanwhile.
-func (t *Topic) places(state *journal.Topic, nodes []*stored) *journal.Topic {
+func (t *Topic) places(state *journal.Topic, nodes []*stored) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
+	state.Nodes = state.Nodes[:0]
 	for _, s := range nodes {
 		if t.d.table.get(s.num) == s && s.onDisk.Load() {
 			b := s.at()
@@ -170,7 +175,6 @@ func (t *Topic) places(state *journal.Topic, nodes []*stored) *journal.Topic {
 				Length: b.Ref.Length})
 		}
 	}
-	return state
 }
 
 // channelSnapshot is what a channel was at one moment.
@@ -324,23 +328,25 @@ func (r *Registry) Drop() error {
 	return errors.Join(errs...)
 }
 
-// syncStore syncs the topic's segments; publishers need not wait. gone says that the topic was deleted meanwhile.
-func (t *Topic) syncStore() (gone bool, err error) {
+// syncStore syncs the topic's segments; publishers need not wait. gone says that the topic was deleted meanwhile, renewed that blocks
+// were written anew, elsewhere, as the sync had failed.
+func (t *Topic) syncStore() (gone, renewed bool, err error) {
 	syncing, err := t.beginSync()
 	if syncing == nil {
-		return t.deleted.Load(), err
+		return t.deleted.Load(), false, err
 	}
 	syncing.Run()
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	err = t.d.segments.EndSync(syncing)
 	if t.deleted.Load() {
-		return true, nil
+		return true, false, nil
 	}
 	if err != nil {
+		renewed = true
 		err = t.renewLocked(err)
 	}
-	return false, err
+	return false, renewed, err
 }
 
 // manyUnsynced is how many segment files of a topic may wait to be synced before SyncAhead sees to it.
@@ -359,7 +365,7 @@ func (r *Registry) SyncAhead() {
 		if !many {
 			continue
 		}
-		if _, err := t.syncStore(); err != nil {
+		if _, _, err := t.syncStore(); err != nil {
 			r.log.Warn("syncing segments ahead of a checkpoint", "topic", t.name, "error", err)
 		}
 	}

@@ -166,6 +166,14 @@ func (t *Topic) reach(first, last Position) {
 	t.Next = max(t.Next, last+1)
 }
 
+// passOver sees to it that no message gets a position that a channel has seen: its publish was lost, by a power cut that left what was
+// written behind it.
+func (t *Topic) passOver(seen Position) {
+	if seen >= t.Next {
+		t.reach(seen+1, seen)
+	}
+}
+
 // publish gives the channel a publish, unless its snapshot has it.
 func (c *Channel) publish(p *Publish, frames []byte) {
 	if p.Last() <= c.Offered {
@@ -394,6 +402,7 @@ func (s *State) Settle() (unsure uint64) {
 			continue
 		}
 		for _, c := range t.Channels {
+			t.passOver(max(c.After, c.Offered, c.Inherited))
 			for _, r := range c.unsure {
 				unsure += uint64(r.Len())
 			}

@@ -397,6 +397,39 @@ func TestLostDeliveriesWaitAgain(t *testing.T) {
 	}
 }
 
+// A power cut may take a publish and leave the record of its delivery behind it: its position is not given to another message, which
+// the channel would pass over.
+func TestPositionsOfLostPublishesStayUsed(t *testing.T) {
+	for _, kind := range []Kind{KindDelivered, KindFinished, KindDiscarded} {
+		s := NewState()
+		apply := func(kind Kind, b []byte) {
+			t.Helper()
+			if err := s.Apply(Offset{}, kind, b, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "orders"}))
+		apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"}))
+		apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 1, Count: 2}), frames(1, 2)...))
+		var r Runs
+		switch kind {
+		case KindDelivered:
+			r.BeginDelivered(1, 2, 0)
+		case KindFinished:
+			r.Begin(1, 2)
+		default:
+			r.BeginDiscarded(1, 2, Sampled)
+		}
+		r.AddRange(Range{1, 4}) // 3 and 4 were published by a record that is lost
+		apply(kind, r.Record())
+		s.Settle()
+		topic := s.Topics[1]
+		if topic.Next != 5 || len(topic.Missing) != 1 || topic.Missing[0] != (Range{3, 4}) {
+			t.Errorf("kind %d: the next message gets position %d, missing are %v", kind, topic.Next, topic.Missing)
+		}
+	}
+}
+
 // The number of a topic is not given to another, so that records of the old one never speak of the new one.
 func TestNumbersOfDeletedTopicsStayUsed(t *testing.T) {
 	s := NewState()
