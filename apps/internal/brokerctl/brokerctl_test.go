@@ -279,7 +279,7 @@ func TestComplete(t *testing.T) {
 		line []string
 		want []string
 	}{
-		{nil, []string{"to"}, []string{"tofile", "tohttp", "topic"}},
+		{nil, []string{"to"}, []string{"tofile", "tohttp", "token", "topic"}},
 		{nil, []string{"topic", "config", ""}, []string{"get", "set"}},
 		{nil, []string{"topic", "create", "--dr"}, []string{"--dry-run"}},
 		{nil, []string{"tail", "--print"}, []string{"--print-topic"}},
