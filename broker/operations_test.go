@@ -54,6 +54,7 @@ func TestChannelsCopyAndKeep(t *testing.T) {
 	n.publish("t", "3")
 	n.post("/channel/create?topic=t&channel=b", "")
 	n.publish("t", "4")
+	eventually(t, "the topic's channels are known", func() bool { return n.topic("t").Depth == 0 }) // they are asked for in the background
 	topic := n.topic("t")
 	if topic.Depth != 0 || topic.MessageCount != 4 || topic.MessageBytes != 4 || topic.Channels[0].Depth != 4 || topic.Channels[1].Depth != 1 {
 		t.Errorf("%+v", topic)

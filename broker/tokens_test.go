@@ -199,8 +199,12 @@ func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
 	c.ExpectError("E_AUTH_FAILED AUTH failed")
 	stays.Send(prototest.Pub("t", "z"))
 	stays.Expect("OK")
-	for _, body := range []string{"y", "y", "z"} {
-		listens.ExpectMessage(body, 1)
+	var bodies string
+	for !strings.HasSuffix(bodies, "z") { // x was published before, and may come too
+		bodies += string(listens.Next().Message().Body)
+	}
+	if strings.Count(bodies, "y") != 2 {
+		t.Errorf("who keeps its grants got %q, want y, y and z among it", bodies)
 	}
 }
 

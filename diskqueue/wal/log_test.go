@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -498,10 +499,10 @@ func TestNumbersAreLeased(t *testing.T) {
 		o.Next = 7
 		var limit uint64
 		var leases int
-		var failed error
+		var failing atomic.Bool
 		o.Lease = func(number uint64) (uint64, error) {
-			if failed != nil {
-				return 0, failed
+			if failing.Load() {
+				return 0, syscall.ENOSPC
 			}
 			leases++
 			limit = number + 1000
@@ -526,7 +527,7 @@ func TestNumbersAreLeased(t *testing.T) {
 		if leases < 3 || leases > 6 {
 			t.Errorf("%d leases for 3000 files", leases)
 		}
-		failed = syscall.ENOSPC
+		failing.Store(true)
 		for {
 			at, err := l.Append(1, make([]byte, large))
 			ok(t, err)
@@ -538,7 +539,7 @@ func TestNumbersAreLeased(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		failed = nil
+		failing.Store(false)
 		fill(t, l, 10, large, Written)
 		ok(t, l.Close())
 	})
