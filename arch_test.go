@@ -72,11 +72,11 @@ var rooms = []room{
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
-	{"lookup/session", []string{"protocol", "protocol/grant", "protocol/lookupwire", "lookup/registry"}, "one broker's connection"},
+	{"lookup/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/lookupwire", "lookup/registry"}, "one broker's connection"},
 	{"lookup/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/release", "protocol/lookupwire", "lookup/registry"},
 		"answers from the registry only, whose entries are what brokers said on the registration wire"},
 	{"lookup/metrics", []string{"protocol/exposition", "lookup/registry"}, "it is handed snapshots"},
-	{"lookup", []string{"protocol", "protocol/grant", "protocol/httpapi", "protocol/lookupwire", "protocol/loglevel", "lookup/..."},
+	{"lookup", []string{"protocol", "protocol/grant", "protocol/tlsfiles", "protocol/httpapi", "protocol/lookupwire", "protocol/loglevel", "lookup/..."},
 		"a lookup runs without a broker's code"},
 
 	{"admin/...", []string{"protocol", "protocol/exposition", "protocol/tlsfiles", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "admin/..."}, "it sees daemons over HTTP only, as NSQ's own do"},

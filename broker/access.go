@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 
-	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -50,24 +49,16 @@ func (o *Options) checkAccess() error {
 // door is who is let in to HTTP.
 func (s *Server) door(o *Options) httpapi.Door {
 	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.HTTPAllowHosts...), Origins: o.HTTPAllowOrigins, Insecure: o.Insecure, Audit: s.audit}
-	if s.tokens != nil {
-		d.Guard = httpapi.Tokens{File: s.tokens}
+	if file := s.tokens.File(); file != nil {
+		d.Guard = httpapi.Tokens{File: file}
 	}
 	return d
 }
 
-// openTokens reads the token file for the first time, if there is one.
-func (s *Server) openTokens() (err error) {
-	if s.opts.TokenFile != "" {
-		s.tokens, err = grant.Open(s.opts.TokenFile)
-	}
-	return err
-}
-
 // exposed says what is open to whoever reaches it from another machine.
 func (s *Server) exposed() []string {
-	if s.tokens != nil {
-		if anonymous := s.tokens.Table().Anonymous().Grants; len(anonymous) > 0 {
+	if table := s.tokens.Table(); table != nil {
+		if anonymous := table.Anonymous().Grants; len(anonymous) > 0 {
 			return []string{"whoever sends no token may " + anonymous.String() + ", by the token file's line for anonymous"}
 		}
 		return nil

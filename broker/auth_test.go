@@ -70,7 +70,7 @@ func TestAuthQuestion(t *testing.T) {
 					o.AuthHTTPAddresses, o.AuthHTTPRequestMethod = []string{d.Listener.Addr().String()}, method
 					o.TLSClientAuthPolicy = "require-verify"
 				})
-				tr.Address, tr.TLS = n.TCPAddr().String(), h.authority.client(h.authority.issue("test.local"))
+				tr.Address, tr.TLS = n.TCPAddr().String(), h.authority.Client(h.authority.Issue("test.local"))
 			}
 			c := tr.Connect(t)
 			c.Send("AUTH\n" + prototest.Body("testsecret"))

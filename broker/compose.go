@@ -2,6 +2,7 @@ package broker
 
 import (
 	"log/slog"
+	"os"
 
 	"brokerd/broker/auth"
 	"brokerd/broker/bodies"
@@ -10,13 +11,14 @@ import (
 	"brokerd/broker/session"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
+	"brokerd/protocol/grant"
 )
 
 // compose makes the two front doors.
 func (s *Server) compose() {
 	o := s.now()
 	s.unfinished = bodies.New(unfinishedLimit(o))
-	s.quotas = quota.New(quota.Limits{Publishes: o.QuotaPublishes, Bytes: o.QuotaBytes, Commands: o.QuotaCommands})
+	s.quotas = quota.New(quotasOf(o))
 	s.sessions = session.NewServer(s.sessionConfig(o))
 	if s.doors.http != nil || s.doors.https != nil {
 		s.metrics = s.newMetrics().Handler(s.log)
@@ -39,7 +41,7 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
 		Unfinished: s.unfinished, Quotas: s.quotas,
 	}
-	if s.tokens != nil || len(o.AuthHTTPAddresses) > 0 {
+	if s.tokens.File() != nil || len(o.AuthHTTPAddresses) > 0 {
 		cfg.Auth = &auth.Access{Tokens: s.tokens, Daemon: s.authNow.Load} // also for clients that connected before a reload
 	}
 	return cfg
@@ -58,19 +60,27 @@ func unfinishedLimit(o *Options) int64 {
 	return max(o.MaxUnfinished, 2*max(o.MaxBodySize, o.MaxMsgSize))
 }
 
+// prepared is what a reload has made of the options, ready to be put in force.
+type prepared struct {
+	level  slog.Level
+	certs  *tlsConfigs
+	tokens *grant.File  // nil for none
+	asks   *auth.Client // nil for none
+	acts   *os.File     // of the audit log; nil for none
+}
+
 // apply puts a prepared reload in force. It cannot fail.
-func (s *Server) apply(o *Options, level slog.Level, configs *tlsConfigs, asks *auth.Client) {
-	cut := s.sessionsMustGo(asks)
-	s.level.Set(level)
-	if s.tokens != nil {
-		if _, err := s.tokens.Reload(); err != nil { // it was looked at just now
-			s.log.Error("reading the token file", "error", err)
-		}
-	}
-	s.certs.Store(configs)
-	if old := s.authNow.Swap(asks); old != nil {
+func (s *Server) apply(o *Options, p prepared) {
+	cut := s.sessionsMustGo(p)
+	s.level.Set(p.level)
+	s.certs.Store(p.certs)
+	s.lookupHTTP.Swap(s.newLookupHTTP(o, p.certs)).Close() // its idle connections
+	s.tokens.Put(p.tokens)
+	if old := s.authNow.Swap(p.asks); old != nil {
 		old.Close() // its idle connections; questions in progress end
 	}
+	s.audit.Use(p.acts)
+	s.quotas.SetLimits(quotasOf(o))
 	s.registry.SetLimits(limitsOf(o))
 	s.sessions.SetConfig(s.sessionConfig(o))
 	if s.http != nil {
@@ -80,9 +90,14 @@ func (s *Server) apply(o *Options, level slog.Level, configs *tlsConfigs, asks *
 		s.log.Error("changing the lookups", "error", err)
 	}
 	if cut {
-		s.log.Info("auth was turned on: clients that have shown nothing must connect again")
+		s.log.Info("access was turned on: clients that have shown nothing must connect again")
 		s.sessions.Drop()
 	}
+}
+
+// quotasOf returns what one caller may send in a second.
+func quotasOf(o *Options) quota.Limits {
+	return quota.Limits{Publishes: o.QuotaPublishes, Bytes: o.QuotaBytes, Commands: o.QuotaCommands}
 }
 
 // limitsOf returns what channels hold consumers to.

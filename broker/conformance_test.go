@@ -58,7 +58,7 @@ func (h *house) transport(d door) prototest.Transport {
 	}
 	tr.Snappy, tr.Deflate = d.snappy, d.deflate
 	if d.tls {
-		tr.TLS = h.authority.client()
+		tr.TLS = h.authority.Client()
 	}
 	return tr
 }

@@ -27,7 +27,7 @@ func (h *house) stockConfig(d door) *nsq.Config {
 	cfg := nsq.NewConfig()
 	cfg.Snappy, cfg.Deflate = d.snappy, d.deflate
 	if d.tls {
-		cfg.TlsV1, cfg.TlsConfig = true, h.authority.client()
+		cfg.TlsV1, cfg.TlsConfig = true, h.authority.Client()
 	}
 	return cfg
 }

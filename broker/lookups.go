@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 
 	"brokerd/broker/registrar"
@@ -15,16 +16,24 @@ func (s *Server) newRegistrar() (err error) {
 	if s.ownToken, err = grant.ReadOwn(o.LookupdTokenFile); err != nil {
 		return err
 	}
-	s.lookupHTTP = httpapi.NewHTTPClient(httpapi.ClientConfig{
-		ConnectTimeout: o.HTTPClientConnectTimeout, RequestTimeout: o.HTTPClientRequestTimeout, Token: s.ownToken,
-	})
-	s.registrar, err = registrar.New(registrar.Config{
-		Addresses: o.LookupdTCPAddresses, Source: s.registered, Info: s.peerInfo, HTTP: s.lookupHTTP, Logger: s.log,
-	})
+	s.lookupHTTP.Store(s.newLookupHTTP(o, s.tlsNow()))
+	cfg := registrar.Config{
+		Addresses: o.LookupdTCPAddresses, Source: s.registered, Info: s.peerInfo, HTTP: s.lookupHTTP.Load, Logger: s.log,
+	}
+	if o.LookupdTLS {
+		cfg.TLS = func() *tls.Config { return s.tlsNow().towardsLookups() }
+	}
+	s.registrar, err = registrar.New(cfg)
 	if err != nil {
 		return fmt.Errorf("--lookupd-tcp-address: %w", err)
 	}
 	return nil
+}
+
+// newLookupHTTP returns what lookups are asked by.
+func (s *Server) newLookupHTTP(o *Options, c *tlsConfigs) *httpapi.HTTPClient {
+	return httpapi.NewHTTPClient(httpapi.ClientConfig{TLS: c.towardsLookups(), ConnectTimeout: o.HTTPClientConnectTimeout,
+		RequestTimeout: o.HTTPClientRequestTimeout, Token: s.ownToken})
 }
 
 // registered returns what the lookups should know: all topics and channels that are not about to go, ephemeral ones too.

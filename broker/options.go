@@ -71,6 +71,7 @@ type Options struct {
 	OutputBufferTimeout    time.Duration
 	MaxChannelConsumers    int // per channel; 0 is no limit
 
+	LookupdTLS       bool     // TLS is spoken with lookups
 	LookupdTokenFile string   // with the token that lookups are shown; empty for none
 	TokenFile        string   // who may do what; empty: everybody everything
 	AuditLog         string   // file that acts over HTTP are written down in; empty for none

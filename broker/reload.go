@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"brokerd/broker/auth"
 	"brokerd/broker/registrar"
 	"brokerd/broker/topic"
 	"brokerd/protocol/grant"
@@ -20,6 +19,7 @@ import (
 var reloadable = []string{
 	"tls-cert", "tls-key", "tls-root-ca-file", "tls-client-auth-policy", "tls-required", "tls-min-version",
 	"auth-http-address", "auth-http-request-method", "auth-anchored",
+	"token-file", "audit-log", "quota-publishes", "quota-bytes", "quota-commands",
 	"http-allow-host", "http-allow-origin", "insecure",
 	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-body-size", "max-rdy-count", "max-heartbeat-interval",
 	"max-channel-consumers", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "max-output-buffer-size",
@@ -87,15 +87,17 @@ func (o *Options) options() []httpapi.Option {
 
 // prepare does all that can fail of a reload, and returns what makes it count, which cannot.
 func (s *Server) prepare(o *Options) (apply func(), err error) {
+	var p prepared
 	level, err := parseLogLevel(o.LogLevel)
 	if err != nil {
 		return nil, err
 	}
-	tlsNow, err := newTLSConfigs(o, s.log)
+	p.level = level.Level()
+	p.certs, err = newTLSConfigs(o, s.log)
 	switch {
 	case err != nil:
 		return nil, err
-	case (tlsNow.server == nil) != (s.tlsNow().server == nil):
+	case (p.certs.server == nil) != (s.tlsNow().server == nil):
 		return nil, fmt.Errorf("turning TLS on or off: --tls-cert and --tls-key: %w", ErrRestart)
 	case s.keeper == nil && o.wantsLog():
 		return nil, fmt.Errorf("keeping topics in a log where there is none yet: --durability and --topic-durability: %w", ErrRestart)
@@ -104,26 +106,26 @@ func (s *Server) prepare(o *Options) (apply func(), err error) {
 	case o.MaxMsgSize > s.largestMessage():
 		return nil, fmt.Errorf("--max-msg-size over %d: %w", s.largestMessage(), ErrRestart)
 	}
-	if o.TokenFile != "" {
-		if err := grant.Check(o.TokenFile); err != nil {
-			return nil, err
-		}
+	if p.tokens, err = grant.OpenIf(o.TokenFile); err != nil {
+		return nil, err
 	}
-	var asks *auth.Client
 	if len(o.AuthHTTPAddresses) > 0 {
-		if asks, err = newAuthClient(o, s.log); err != nil {
+		if p.asks, err = newAuthClient(o, s.log); err != nil {
 			return nil, err
 		}
 	}
 	if err := registrar.CheckAddresses(o.LookupdTCPAddresses); err != nil {
 		return nil, fmt.Errorf("--lookupd-tcp-address: %w", err)
 	}
-	return func() { s.apply(o, level.Level(), tlsNow, asks) }, nil
+	if p.acts, err = httpapi.OpenAudit(o.AuditLog); err != nil { // last, since it makes the file
+		return nil, err
+	}
+	return func() { s.apply(o, p) }, nil
 }
 
-// sessionsMustGo reports whether clients that are connected may do more than they could if they connected now.
-func (s *Server) sessionsMustGo(asks *auth.Client) bool {
-	return s.tokens == nil && s.authNow.Load() == nil && asks != nil
+// sessionsMustGo reports whether clients that are connected may do more than they could if they connected now: nobody was asked who he is.
+func (s *Server) sessionsMustGo(p prepared) bool {
+	return s.tokens.File() == nil && s.authNow.Load() == nil && (p.tokens != nil || p.asks != nil)
 }
 
 // settingsOf lists every setting with its value, for GET /config.

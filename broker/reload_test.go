@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"brokerd/broker"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
@@ -176,7 +177,7 @@ func TestNoSecretIsShownInConfig(t *testing.T) {
 // renew writes another certificate of the authority over the files of o.
 func (a *authority) renew(o *broker.Options, serial int64) {
 	a.t.Helper()
-	a.serial = serial
+	a.Serial = serial
 	a.serve(o)
 	later := time.Now().Add(time.Duration(serial) * time.Hour) // the file system's clock may be coarse
 	for _, name := range []string{o.TLSCert, o.TLSKey} {
@@ -210,7 +211,7 @@ func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
 	var done sync.WaitGroup
 	for range clients {
 		c := n.askTLS()
-		if err := secure(c, a.client()); err != nil {
+		if err := secure(c, a.Client()); err != nil {
 			t.Fatal(err)
 		}
 		done.Go(func() {
@@ -228,7 +229,7 @@ func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
 		c := n.askTLS()
 		defer c.Conn.Close()
 		shown := int64(0)
-		cfg := a.client()
+		cfg := a.Client()
 		cfg.VerifyConnection = func(s tls.ConnectionState) error {
 			shown = s.PeerCertificates[0].SerialNumber.Int64()
 			return nil
@@ -240,13 +241,13 @@ func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
 	}
 	a.renew(&o, 7)
 	eventually(t, "the renewed certificate is shown", func() bool {
-		return serialOf(t, n.HTTPSAddr().String(), a.client()) == 7 && wire() == 7
+		return serialOf(t, n.HTTPSAddr().String(), a.Client()) == 7 && wire() == 7
 	})
 	a.renew(&o, 8)
 	if err := n.Reload(o, httpapi.Origins{}); err != nil {
 		t.Fatal(err)
 	}
-	if https, tcp := serialOf(t, n.HTTPSAddr().String(), a.client()), wire(); https != 8 || tcp != 8 {
+	if https, tcp := serialOf(t, n.HTTPSAddr().String(), a.Client()), wire(); https != 8 || tcp != 8 {
 		t.Errorf("after a reload HTTPS shows %d, the wire %d", https, tcp)
 	}
 	if err := os.WriteFile(o.TLSKey, []byte("no key"), 0o600); err != nil {
@@ -277,11 +278,10 @@ func TestSwappedLinkIsFollowed(t *testing.T) {
 	o := options(t)
 	root := t.TempDir()
 	for serial, name := range map[int64]string{3: "first", 4: "second"} {
-		a.serial, a.dir = serial, filepath.Join(root, name)
-		if err := os.Mkdir(a.dir, 0o700); err != nil {
+		a.Serial, a.Dir = serial, filepath.Join(root, name)
+		if err := os.Mkdir(a.Dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		a.write("ca.pem", "CERTIFICATE", a.cert.Raw)
 		a.serve(&o)
 	}
 	link := filepath.Join(root, "current")
@@ -290,13 +290,109 @@ func TestSwappedLinkIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := startWith(t, o)
-	if got := serialOf(t, n.HTTPSAddr().String(), a.client()); got != 3 {
+	if got := serialOf(t, n.HTTPSAddr().String(), a.Client()); got != 3 {
 		t.Fatalf("serial %d at first", got)
 	}
 	if err := errors.Join(os.Symlink("second", link+".new"), os.Rename(link+".new", link)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the other folder's certificate is shown", func() bool {
-		return serialOf(t, n.HTTPSAddr().String(), a.client()) == 4
+		return serialOf(t, n.HTTPSAddr().String(), a.Client()) == 4
 	})
+}
+
+// TestReloadTurnsAccessOnAndOff: a token file that a reload names asks clients who they are, cuts off those that have shown nothing, and counts for
+// HTTP; another file cuts off only clients whose token it has not; without one nobody is asked any more, and nobody is disturbed.
+func TestReloadTurnsAccessOnAndOff(t *testing.T) {
+	o := options(t)
+	n := startWith(t, o)
+	stranger := n.dial()
+	stranger.Send("SUB t c\nRDY 1\n")
+	stranger.Expect("OK")
+	first, second := newTokens(t), newTokens(t)
+	stays, goes := first.add("stays", "consume,publish"), first.add("goes", "consume,publish")
+	reload := func(change func(*broker.Options)) {
+		t.Helper()
+		change(&o)
+		if err := n.Reload(o, httpapi.Origins{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload(func(o *broker.Options) { o.TokenFile = first.path })
+	stranger.ExpectClosed()
+	if status, _ := n.ask(http.MethodPost, "/pub?topic=t", "x"); status != http.StatusUnauthorized {
+		t.Errorf("HTTP asks nobody who he is: %d", status)
+	}
+	a, b := auth(n.dial(), stays, 1), auth(n.dial(), goes, 1)
+	a.Send("SUB t c\n")
+	a.Expect("OK")
+	b.Send("SUB t c\n")
+	b.Expect("OK")
+	text, err := os.ReadFile(first.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.write(string(text))
+	if err := grant.Remove(second.path, "goes"); err != nil {
+		t.Fatal(err)
+	}
+	reload(func(o *broker.Options) { o.TokenFile = second.path })
+	b.ExpectError("E_AUTH_FAILED AUTH failed: the grants of token goes are gone")
+	a.Send(prototest.Pub("t", "x"))
+	a.Expect("OK")
+	second.add("later", "publish") // the new file is watched
+	reload(func(o *broker.Options) { o.TokenFile = "" })
+	a.Send(prototest.Pub("t", "y"))
+	a.Expect("OK")
+	open := n.dial()
+	open.Send(prototest.Pub("t", "z"))
+	open.Expect("OK")
+	if got := n.get("/config/exposed"); got != "[]" {
+		t.Errorf("exposed: %s", got) // it is the loopback
+	}
+}
+
+// TestReloadChangesQuotasAndAuditLog, for connections that are there too; a file that cannot be written changes nothing, and one that was moved
+// away, as log rotation does, is made anew.
+func TestReloadChangesQuotasAndAuditLog(t *testing.T) {
+	o := options(t)
+	n := startWith(t, o)
+	fresh, path := o, filepath.Join(t.TempDir(), "audit")
+	fresh.AuditLog, fresh.QuotaCommands = filepath.Join(path, "nowhere"), 1
+	if err := n.Reload(fresh, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "--audit-log") {
+		t.Errorf("error %v", err)
+	}
+	if got := n.settings()["quota_commands"].Value; got != 0.0 {
+		t.Errorf("quota_commands has changed to %v", got)
+	}
+	fresh.AuditLog, fresh.QuotaCommands = path, 0
+	if err := n.Reload(fresh, httpapi.Origins{}); err != nil {
+		t.Fatal(err)
+	}
+	n.post("/topic/create?topic=a", "")
+	eventually(t, "the act is not in the audit log", func() bool { return strings.Contains(readFile(path), `"topic":"a"`) })
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	fresh.QuotaPublishes = 1
+	if err := n.Reload(fresh, httpapi.Origins{}); err != nil {
+		t.Fatal(err)
+	}
+	n.post("/topic/create?topic=b", "")
+	eventually(t, "the act is not in the new audit log", func() bool { return strings.Contains(readFile(path), `"topic":"b"`) })
+	if strings.Contains(readFile(path+".1"), `"topic":"b"`) {
+		t.Error("the act went to the file that was moved away")
+	}
+	for range 40 {
+		if status, _ := n.ask(http.MethodPost, "/pub?topic=a", "x"); status == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Error("the new quota is not kept")
+}
+
+// readFile returns a file's text, empty while there is none.
+func readFile(path string) string {
+	text, _ := os.ReadFile(path) // the caller asks again
+	return string(text)
 }

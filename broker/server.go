@@ -39,11 +39,11 @@ type Server struct {
 	registry   *topic.Registry
 	sessions   *session.Server
 	unfinished *bodies.Budget
-	quotas     *quota.Quotas // nil without limits
+	quotas     *quota.Quotas
 	catalog    *catalog.Catalog
 	registrar  *registrar.Registrar
-	lookupHTTP *httpapi.HTTPClient
-	tokens     *grant.File // nil without a token file
+	lookupHTTP atomic.Pointer[httpapi.HTTPClient] // replaced by a reload
+	tokens     *grant.Slot
 	audit      *httpapi.Audit
 	ownToken   string // that lookups are shown; empty for none
 	http       *httpd.Server
@@ -103,10 +103,16 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		}
 		s.authNow.Store(asks)
 	}
-	if s.audit, err = httpapi.OpenAudit(opts.AuditLog, log); err != nil {
+	s.audit = httpapi.NewAudit(log)
+	if err := httpapi.CheckAudit(opts.AuditLog); err != nil {
 		return nil, err
 	}
-	return s, s.openTokens()
+	tokens, err := grant.OpenIf(opts.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	s.tokens = grant.NewSlot(tokens)
+	return s, nil
 }
 
 // Failed delivers the error of a listener that failed while serving.
@@ -130,6 +136,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.load(ctx); err != nil {
 		return err
 	}
+	acts, err := httpapi.OpenAudit(s.opts.AuditLog)
+	if err != nil {
+		return err
+	}
+	s.audit.Use(acts)
 	s.compose()
 	serving, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
@@ -246,9 +257,7 @@ func (s *Server) saveMetadata() error {
 func (s *Server) serve(ctx context.Context) {
 	s.registry.Start()
 	s.wg.Go(func() { s.catalog.Run(ctx) })
-	if s.tokens != nil {
-		s.wg.Go(func() { s.tokens.Watch(ctx, s.log) })
-	}
+	s.wg.Go(func() { s.tokens.Watch(ctx, s.log) })
 	s.wg.Go(func() { s.sessions.KeepGrants(ctx) })
 	s.wg.Go(func() { s.audit.Run(ctx) })
 	s.registrar.Start()

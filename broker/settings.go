@@ -78,6 +78,8 @@ func (o *Options) lookup() []Setting {
 	return []Setting{
 		{Name: "lookupd-tcp-address", Key: "nsqlookupd_tcp_addresses", Value: &o.LookupdTCPAddresses,
 			Help: "lookup to register with, host:port"},
+		{Name: "lookupd-tls", Value: &o.LookupdTLS,
+			Help: "speak TLS with lookups: theirs are checked against --tls-root-ca-file, or the system's authorities, and --tls-cert is shown to them"},
 		{Name: "topology-region", Value: &o.TopologyRegion, Help: "region told to clients, for topology-aware consumption"},
 		{Name: "topology-zone", Value: &o.TopologyZone, Help: "zone told to clients, for topology-aware consumption"},
 		{Name: "http-client-connect-timeout", Value: &o.HTTPClientConnectTimeout,

@@ -46,7 +46,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.keeper != nil {
 		note("saving what is kept in the log", s.keeper.Close())
 	}
-	s.lookupHTTP.Close()
+	s.lookupHTTP.Load().Close()
 	if asks := s.authNow.Load(); asks != nil {
 		asks.Close()
 	}

@@ -3,10 +3,8 @@ package broker
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"brokerd/broker/auth"
 	"brokerd/protocol/tlsfiles"
@@ -19,20 +17,11 @@ type tlsConfigs struct {
 	roots  *x509.CertPool
 }
 
-// errNoRootCerts is a root CA file in which no certificate was found.
-var errNoRootCerts = errors.New("holds no PEM certificate")
-
 func newTLSConfigs(o *Options, log *slog.Logger) (*tlsConfigs, error) {
 	c := &tlsConfigs{}
-	if o.TLSRootCAFile != "" {
-		pem, err := os.ReadFile(o.TLSRootCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("failed to read --tls-root-ca-file: %w", err)
-		}
-		c.roots = x509.NewCertPool()
-		if !c.roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-root-ca-file %q %w", o.TLSRootCAFile, errNoRootCerts)
-		}
+	var err error
+	if c.roots, err = tlsfiles.Authorities(o.TLSRootCAFile); err != nil {
+		return nil, fmt.Errorf("failed to read --tls-root-ca-file: %w", err)
 	}
 	if o.TLSCert == "" && o.TLSKey == "" {
 		return c, nil
@@ -55,6 +44,16 @@ func newTLSConfigs(o *Options, log *slog.Logger) (*tlsConfigs, error) {
 		c.server.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return c, nil
+}
+
+// towardsLookups is what the broker speaks TLS with to lookups: it shows the certificate that it serves, and checks theirs by the same
+// authorities, or the system's.
+func (c *tlsConfigs) towardsLookups() *tls.Config {
+	to := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.roots}
+	if c.pair != nil {
+		c.pair.Present(to)
+	}
+	return to
 }
 
 func newAuthClient(o *Options, log *slog.Logger) (*auth.Client, error) {

@@ -57,7 +57,7 @@ func TestTLSIsNotOfferedWithoutACertificate(t *testing.T) {
 func TestClientCertificates(t *testing.T) {
 	a := newAuthority(t)
 	certs := map[string][]tls.Certificate{
-		"none": nil, "self-signed": {a.selfSigned("nobody")}, "signed": {a.issue("test.local")},
+		"none": nil, "self-signed": {a.SelfSigned("nobody")}, "signed": {a.Issue("test.local")},
 	}
 	for _, policy := range []struct {
 		name    string
@@ -75,10 +75,10 @@ func TestClientCertificates(t *testing.T) {
 		for shown, list := range certs {
 			t.Run(policy.name+"/"+shown, func(t *testing.T) {
 				want := strings.Contains(strings.Join(policy.letsIn, " ")+" ", shown+" ")
-				if err := secure(n.askTLS(), a.client(list...)); (err == nil) != want {
+				if err := secure(n.askTLS(), a.Client(list...)); (err == nil) != want {
 					t.Errorf("on the wire: %v", err)
 				}
-				status, err := ping(t, n, a.client(list...))
+				status, err := ping(t, n, a.Client(list...))
 				if (err == nil && status == http.StatusOK) != want {
 					t.Errorf("over HTTPS: %d, %v", status, err)
 				}
@@ -117,7 +117,7 @@ func TestTLSRequiredExceptHTTP(t *testing.T) {
 	})
 	n.post("/pub?topic=t", "x")
 	c := n.askTLS()
-	if err := secure(c, a.client(a.issue("test.local"))); err != nil {
+	if err := secure(c, a.Client(a.Issue("test.local"))); err != nil {
 		t.Fatal(err)
 	}
 	c.Send("SUB t c\nRDY 1\n")
@@ -154,7 +154,7 @@ func TestTLSVersions(t *testing.T) {
 				o.TLSMinVersion = c.lowest
 			}
 		})
-		cfg := a.client()
+		cfg := a.Client()
 		cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS10, c.highest
 		cfg.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
 		client := n.askTLS()

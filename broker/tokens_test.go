@@ -251,13 +251,13 @@ func TestCertificateNamesGiveScopes(t *testing.T) {
 	})
 	for name, want := range map[string]string{"billing.eu": "OK", "other": "E_AUTH_FIRST AUTH required before PUB"} {
 		tr := h.tcp()
-		tr.TLS = a.client(a.issue(name))
+		tr.TLS = a.Client(a.Issue(name))
 		c := tr.Connect(t)
 		c.Send(prototest.Pub("invoices", "x"))
 		if got := string(c.Next().Payload); got != want {
 			t.Errorf("%s publishes: %s", name, got)
 		}
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: a.client(a.issue(name))}}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: a.Client(a.Issue(name))}}
 		resp, err := client.Post("https://"+h.HTTPSAddr().String()+"/pub?topic=invoices", "", strings.NewReader("x"))
 		if err != nil {
 			t.Fatal(err)
@@ -275,7 +275,7 @@ func TestCertificateNamesGiveScopes(t *testing.T) {
 		o.TLSClientAuthPolicy = "require"
 	})
 	tr := g.tcp()
-	tr.TLS = a.client(a.selfSigned("billing.eu"))
+	tr.TLS = a.Client(a.SelfSigned("billing.eu"))
 	c := tr.Connect(t)
 	c.Send(prototest.Pub("invoices", "x"))
 	c.ExpectError("E_AUTH_FIRST AUTH required before PUB")

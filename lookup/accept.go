@@ -47,7 +47,7 @@ func (s *Server) accept() {
 
 // serve registers the connection with those that Shutdown closes and gives it a goroutine.
 func (s *Server) serve(conn net.Conn) {
-	one := session.New(conn, &s.sessions)
+	one := session.New(s.secured(conn), &s.sessions)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
@@ -57,6 +57,14 @@ func (s *Server) serve(conn net.Conn) {
 	s.open[one] = struct{}{}
 	s.accepted++
 	s.goroutines.Go(func() { s.run(one) })
+}
+
+// secured returns the connection as a broker's, that may speak TLS.
+func (s *Server) secured(conn net.Conn) net.Conn {
+	if s.certs.Load().server == nil {
+		return conn
+	}
+	return &brokerConn{Conn: conn, config: s.watched(), required: s.required.Load()}
 }
 
 func (s *Server) run(one *session.Session) {

@@ -30,6 +30,13 @@ type Options struct {
 
 	ForgetTopicsAfter time.Duration // how long a topic is known that no broker has any more; 0: for good
 
+	// A certificate has brokers that begin with TLS be served on TCPAddress too, and HTTPSAddress be listened on.
+	HTTPSAddress        string // host:port; empty: none
+	TLSCert, TLSKey     string // files; with neither TLS is off
+	TLSRootCAFile       string // authorities that certificates of brokers and clients are checked against
+	TLSClientAuthPolicy string // "", "require" or "require-verify"
+	TLSRequired         bool   // plain text is refused
+
 	TokenFile      string   // who may do what; empty: everybody everything, as far as AllowedNodes does not say otherwise
 	AuditLog       string   // file that acts over HTTP are written down in; empty for none
 	AllowedNodes   []string // CIDRs of networks whose brokers may register without a token; with neither, every broker may
@@ -49,6 +56,7 @@ func DefaultOptions() Options {
 	return Options{
 		TCPAddress:              "0.0.0.0:4160",
 		HTTPAddress:             "0.0.0.0:4161",
+		HTTPSAddress:            "0.0.0.0:4162",
 		BroadcastAddress:        hostname(),
 		InactiveProducerTimeout: 300 * time.Second,
 		TombstoneLifetime:       45 * time.Second,
@@ -63,7 +71,10 @@ func DefaultOptions() Options {
 // Validate returns everything that is wrong, joined, or nil.
 func (o Options) Validate() error {
 	var wrong []error
-	for _, a := range []struct{ name, address string }{{"TCP address", o.TCPAddress}, {"HTTP address", o.HTTPAddress}} {
+	for _, a := range []struct{ name, address string }{{"TCP address", o.TCPAddress}, {"HTTP address", o.HTTPAddress}, {"HTTPS address", o.HTTPSAddress}} {
+		if a.address == "" && a.name == "HTTPS address" {
+			continue
+		}
 		if _, _, err := net.SplitHostPort(a.address); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s %q: %w", a.name, a.address, err))
 		}
@@ -85,6 +96,9 @@ func (o Options) Validate() error {
 	}
 	if o.ForgetTopicsAfter < 0 {
 		wrong = append(wrong, fmt.Errorf("--forget-topics-after %v is negative", o.ForgetTopicsAfter))
+	}
+	if err := o.validateTLS(); err != nil {
+		wrong = append(wrong, err)
 	}
 	if _, err := o.networks(); err != nil {
 		wrong = append(wrong, err)

@@ -6,14 +6,16 @@ import (
 	"net/http"
 	"sync"
 
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
 
 // settings are a lookup's settings as they are in force.
 type settings struct {
-	level  *slog.LevelVar // nil when it cannot change
-	reload func() error   // set before Start; nil when settings cannot be read anew
+	level   *slog.LevelVar // nil when it cannot change
+	reload  func() error   // set before Start; nil when settings cannot be read anew
+	exposed func() []string
 
 	mu      sync.Mutex // guards what follows
 	opts    Options
@@ -37,8 +39,8 @@ func (o *Options) options() []httpapi.Option {
 	return list
 }
 
-// Reload puts the options in force that can change while the lookup runs: the log level, and who is let in to HTTP. All are taken, or
-// none when the error is not nil.
+// Reload puts the options in force that can change while the lookup runs: the log level, and who is let in. All are taken, or none when the
+// error is not nil.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if err := fresh.Validate(); err != nil {
 		return err
@@ -47,9 +49,28 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if err != nil {
 		return err
 	}
+	tokens, err := grant.OpenIf(fresh.TokenFile)
+	if err != nil {
+		return err
+	}
+	networks, err := fresh.networks()
+	if err != nil {
+		return err
+	}
+	certs, err := newTLSConfigs(&fresh, s.log)
+	if err != nil {
+		return err
+	}
 	set := &s.settings
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	if (certs.server == nil) != (s.certs.Load().server == nil) {
+		return errors.New("turning TLS on or off, by --tls-cert and --tls-key, needs a restart")
+	}
+	acts, err := httpapi.OpenAudit(fresh.AuditLog) // last, since it makes the file
+	if err != nil {
+		return err
+	}
 	set.later = map[string]any{}
 	for _, one := range httpapi.Merge(set.opts.options(), fresh.options()) {
 		set.later[one.Key], _ = httpapi.ConfigValue(one.Value)
@@ -58,13 +79,25 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if set.level != nil {
 		set.level.Set(level.Level())
 	}
+	s.certs.Store(certs)
+	s.required.Store(set.opts.TLSRequired)
+	s.tokens.Put(tokens)
+	s.gate.SetNetworks(networks)
+	s.audit.Use(acts)
 	s.setHandler(&set.opts)
+	select {
+	case s.recheck <- struct{}{}:
+	default: // it is still to be done
+	}
 	return nil
 }
 
 // setHandler makes the API for the options that are in force.
 func (s *Server) setHandler(o *Options) {
 	handler := http.Handler(s.newHandler(o))
+	if o.TLSRequired {
+		handler = plainRefused(handler, port(s.httpsListener))
+	}
 	s.handler.Store(&handler)
 }
 

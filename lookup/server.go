@@ -2,13 +2,13 @@ package lookup
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,15 +34,20 @@ type Server struct {
 	metrics  http.Handler                 // answers /metrics
 	handler  atomic.Pointer[http.Handler] // of all requests; replaced by a reload
 	settings settings
-	tokens   *grant.File // nil without a token file
+	tokens   *grant.Slot
+	gate     *session.Gate
 	audit    *httpapi.Audit
-	stop     chan struct{} // closed by the first Shutdown
+	recheck  chan struct{}              // has room for one: who may register has changed
+	stop     chan struct{}              // closed by the first Shutdown
+	certs    atomic.Pointer[tlsConfigs] // replaced by a reload
+	required atomic.Bool                // plain text is refused; changed by a reload
 	failed   chan error
 
 	// Set by Start before any goroutine.
-	tcpListener  net.Listener
-	httpListener net.Listener
-	sessions     session.Config
+	tcpListener   net.Listener
+	httpListener  net.Listener
+	httpsListener net.Listener // nil for none
+	sessions      session.Config
 
 	goroutines sync.WaitGroup
 
@@ -63,20 +68,29 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 			InactiveTimeout: opts.InactiveProducerTimeout, TombstoneLifetime: opts.TombstoneLifetime,
 			ForgetAfter: opts.ForgetTopicsAfter, Limits: registry.DefaultLimits(),
 		}, time.Now()),
-		stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
+		recheck: make(chan struct{}, 1), stop: make(chan struct{}), failed: make(chan error, 1), open: map[*session.Session]struct{}{},
 	}
-	if opts.TokenFile != "" {
-		var err error
-		if s.tokens, err = grant.Open(opts.TokenFile); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	if s.audit, err = httpapi.OpenAudit(opts.AuditLog, log); err != nil {
+	tokens, err := grant.OpenIf(opts.TokenFile)
+	if err != nil {
 		return nil, err
 	}
+	networks, err := opts.networks()
+	if err != nil {
+		return nil, err
+	}
+	if err := httpapi.CheckAudit(opts.AuditLog); err != nil {
+		return nil, err
+	}
+	certs, err := newTLSConfigs(&opts, log)
+	if err != nil {
+		return nil, err
+	}
+	s.certs.Store(certs)
+	s.required.Store(opts.TLSRequired)
+	s.tokens, s.audit = grant.NewSlot(tokens), httpapi.NewAudit(log)
+	s.gate = session.NewGate(networks, s.tokens)
 	s.metrics = metrics.New(s.snapshot).Handler(log)
-	s.settings.opts = opts
+	s.settings.opts, s.settings.exposed = opts, s.exposed
 	s.setHandler(&opts)
 	s.http = httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // profiles extend the time for their answer
 		(*s.handler.Load()).ServeHTTP(w, r)
@@ -88,13 +102,14 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 // door is who is let in to HTTP.
 func (s *Server) door(o *Options) httpapi.Door {
 	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.AllowedHosts...), Origins: o.AllowedOrigins, Insecure: o.Insecure, Audit: s.audit}
-	if s.tokens != nil {
-		d.Guard = httpapi.Tokens{File: s.tokens}
+	if file := s.tokens.File(); file != nil {
+		d.Guard = httpapi.Tokens{File: file}
 	}
 	return d
 }
 
-// keepGrants takes over changes of the token file, and cuts off brokers whose tokens are gone, until the lookup is shut down.
+// keepGrants takes over changes of the token file, and cuts off brokers that may no longer register, until the lookup is shut down. Nothing
+// ticks without a token file.
 func (s *Server) keepGrants() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -105,16 +120,20 @@ func (s *Server) keepGrants() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		if tick.Stop(); s.tokens.File() != nil {
+			tick.Reset(time.Second)
+		}
 		select {
 		case <-s.stop:
 			return
-		case now := <-tick.C:
-			s.mu.Lock()
-			open := slices.Collect(maps.Keys(s.open))
-			s.mu.Unlock()
-			for _, one := range open {
-				one.Recheck(now)
-			}
+		case <-s.recheck:
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		open := slices.Collect(maps.Keys(s.open))
+		s.mu.Unlock()
+		for _, one := range open {
+			one.Recheck(time.Now())
 		}
 	}
 }
@@ -131,21 +150,34 @@ func (s *Server) writeAudit() {
 }
 
 // exposed says what is open to whoever reaches it from another machine.
-func (s *Server) exposed() (list []string) {
-	if s.tokens != nil {
-		if anonymous := s.tokens.Table().Anonymous().Grants; len(anonymous) > 0 {
+func (s *Server) exposed() []string {
+	list := []string{}
+	if table := s.tokens.Table(); table != nil {
+		if anonymous := table.Anonymous().Grants; len(anonymous) > 0 {
 			list = append(list, "whoever sends no token may "+anonymous.String()+", by the token file's line for anonymous")
 		}
 		return list
 	}
-	if len(s.opts.AllowedNodes) == 0 && httpapi.Reachable(s.tcpListener.Addr()) {
+	if s.gate.Open() && httpapi.Reachable(s.tcpListener.Addr()) && !(s.required.Load() && s.verifies()) {
 		list = append(list, fmt.Sprintf("whoever reaches %s may register as a broker; --token-file or --allow-node asks who it is", s.tcpListener.Addr()))
 	}
-	if httpapi.Reachable(s.httpListener.Addr()) {
-		list = append(list, fmt.Sprintf("whoever reaches %s may delete topics and channels, and hide brokers; --token-file asks who it is", s.httpListener.Addr()))
+	for _, l := range []net.Listener{s.httpListener, s.httpsListener} {
+		if l == nil || !httpapi.Reachable(l.Addr()) || l == s.httpListener && s.required.Load() || l == s.httpsListener && s.verifies() {
+			continue
+		}
+		list = append(list, fmt.Sprintf("whoever reaches %s may delete topics and channels, and hide brokers; --token-file asks who it is", l.Addr()))
 	}
 	return list
 }
+
+// verifies reports whether who speaks TLS must show a certificate that one of the authorities has signed.
+func (s *Server) verifies() bool {
+	c := s.certs.Load().server
+	return c != nil && c.ClientAuth == tls.RequireAndVerifyClientCert
+}
+
+// Exposed is what httpd answers at /config/exposed.
+func (set *settings) Exposed() []string { return set.exposed() }
 
 func (s *Server) newHandler(o *Options) http.Handler {
 	return httpd.New(httpd.Config{
@@ -156,6 +188,9 @@ func (s *Server) newHandler(o *Options) http.Handler {
 // snapshot is the lookup as metrics see it at this moment.
 func (s *Server) snapshot() metrics.Snapshot {
 	m := metrics.Snapshot{Figures: s.registry.Figures(time.Now()), Version: Version, Began: s.began}
+	if pair := s.certs.Load().pair; pair != nil {
+		m.Certificate = pair.Expiry()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.Connections, m.Accepted, m.Refused = len(s.open), s.accepted, maps.Clone(s.refused)
@@ -167,27 +202,30 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 
 // Start listens and serves. The context ends only the listening itself. When it fails nothing is left open.
 func (s *Server) Start(ctx context.Context) error {
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
-	tcp, err := lc.Listen(ctx, "tcp", s.opts.TCPAddress)
-	if err != nil {
-		return fmt.Errorf("listen for brokers: %w", err)
+	if err := s.listen(ctx); err != nil {
+		return err
 	}
-	web, err := lc.Listen(ctx, "tcp", s.opts.HTTPAddress)
+	acts, err := httpapi.OpenAudit(s.opts.AuditLog)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen for HTTP: %w", err), tcp.Close())
+		return errors.Join(err, s.closeListeners())
 	}
-	s.tcpListener, s.httpListener = tcp, web
-	s.sessions = s.sessionConfig(port(tcp), port(web))
+	s.setHandler(&s.opts) // it knows the ports now
+	s.sessions = s.sessionConfig(port(s.tcpListener), port(s.httpListener))
+	s.audit.Use(acts)
 	s.goroutines.Go(s.accept)
-	s.goroutines.Go(s.serveHTTP)
-	if s.tokens != nil {
-		s.goroutines.Go(s.keepGrants)
+	s.goroutines.Go(func() { s.serveHTTP(httpapi.Strict(s.httpListener)) })
+	if s.httpsListener != nil {
+		s.goroutines.Go(func() { s.serveHTTP(tls.NewListener(s.httpsListener, s.watched())) })
 	}
+	s.goroutines.Go(s.keepGrants)
 	s.goroutines.Go(s.writeAudit)
 	s.log.Info("lookup started", "tcp", s.TCPAddr().String(), "http", s.HTTPAddr().String(), "version", Version)
 	// The words of NSQ's daemons: test harnesses and scripts wait for them.
 	s.log.Info("TCP: listening on " + s.TCPAddr().String())
 	s.log.Info("HTTP: listening on " + s.HTTPAddr().String())
+	if s.httpsListener != nil {
+		s.log.Info("HTTPS: listening on " + s.HTTPSAddr().String())
+	}
 	for _, text := range s.exposed() {
 		s.log.Warn("open to other machines", "what", text)
 	}
@@ -199,6 +237,38 @@ func (s *Server) TCPAddr() net.Addr { return addr(s.tcpListener) }
 
 // HTTPAddr returns the address that is bound for HTTP, nil before Start.
 func (s *Server) HTTPAddr() net.Addr { return addr(s.httpListener) }
+
+// HTTPSAddr returns the address that is bound for HTTP over TLS, nil before Start and without it.
+func (s *Server) HTTPSAddr() net.Addr { return addr(s.httpsListener) }
+
+// listen binds all addresses, or none when it fails.
+func (s *Server) listen(ctx context.Context) (err error) {
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	if s.tcpListener, err = lc.Listen(ctx, "tcp", s.opts.TCPAddress); err != nil {
+		return fmt.Errorf("listen for brokers: %w", err)
+	}
+	if s.httpListener, err = lc.Listen(ctx, "tcp", s.opts.HTTPAddress); err != nil {
+		return errors.Join(fmt.Errorf("listen for HTTP: %w", err), s.closeListeners())
+	}
+	if s.certs.Load().server == nil || s.opts.HTTPSAddress == "" {
+		return nil
+	}
+	if s.httpsListener, err = lc.Listen(ctx, "tcp", s.opts.HTTPSAddress); err != nil {
+		return errors.Join(fmt.Errorf("listen for HTTPS: %w", err), s.closeListeners())
+	}
+	return nil
+}
+
+func (s *Server) closeListeners() error {
+	var errs []error
+	for _, l := range []*net.Listener{&s.tcpListener, &s.httpListener, &s.httpsListener} {
+		if *l != nil {
+			errs = append(errs, (*l).Close())
+			*l = nil
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Failed yields the error with which a listener ended that nobody had closed. The lookup is of no use then: shut it down.
 func (s *Server) Failed() <-chan error { return s.failed }
@@ -233,22 +303,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Lost() string { return "nothing: brokers register again with the next start" }
 
 func (s *Server) sessionConfig(tcpPort, httpPort int) session.Config {
-	networks, err := s.opts.networks()
-	if err != nil { // New has seen to it
-		networks = []netip.Prefix{{}} // nobody's
-	}
 	return session.Config{
-		Gate:     session.Gate{Networks: networks, Tokens: s.tokens},
+		Gate:     s.gate,
 		Registry: s.registry, CommandTimeout: s.opts.commandTimeout(), Log: s.log,
 		Identity: lookupwire.LookupInfo{
 			BroadcastAddress: s.opts.BroadcastAddress, Hostname: hostname(),
-			HTTPPort: httpPort, TCPPort: tcpPort, Version: Version,
+			HTTPPort: httpPort, HTTPSPort: port(s.httpsListener), TCPPort: tcpPort, Version: Version,
 		},
 	}
 }
 
-func (s *Server) serveHTTP() {
-	if err := s.http.Serve(httpapi.Strict(s.httpListener)); !errors.Is(err, http.ErrServerClosed) {
+func (s *Server) serveHTTP(l net.Listener) {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		s.fail(fmt.Errorf("serve HTTP: %w", err))
 	}
 }
@@ -270,7 +336,11 @@ func addr(l net.Listener) net.Addr {
 	return l.Addr()
 }
 
+// port returns the port that is bound, 0 for none.
 func port(l net.Listener) int {
+	if l == nil {
+		return 0
+	}
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
 		return tcp.Port
 	}

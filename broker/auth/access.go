@@ -8,11 +8,18 @@ import (
 	"brokerd/protocol/grant"
 )
 
-// Access asks the token file and the auth daemons. At least one of the two is there, but for a reload that has turned auth off. It is safe for concurrent use.
+// Access asks the token file and the auth daemons. At least one of the two is there, but for a reload that has turned both off. It is safe
+// for concurrent use.
 type Access struct {
-	Tokens *grant.File    // nil for none
+	Tokens *grant.Slot
 	Daemon func() *Client // returns the one in force, nil for none
 }
+
+// On reports whether anybody is asked who he is.
+func (a *Access) On() bool { return a.Tokens.File() != nil || a.Daemon() != nil }
+
+// Gone reports whether who has judged a client is no longer asked, while somebody else is.
+func (a *Access) Gone(s *State) bool { return s.Caller == nil && a.Daemon() == nil && a.On() }
 
 // errNobodyToAsk is the answer to a secret that is no token where there is no auth daemon.
 var errNobodyToAsk = errors.New("the secret is no token, and there is no auth daemon to ask")
@@ -20,15 +27,19 @@ var errNobodyToAsk = errors.New("the secret is no token, and there is no auth da
 // Demanded reports whether clients are told to send AUTH. They are not while anonymous ones may publish or consume anything: clients that
 // have no secret do not connect to a broker that demands one.
 func (a *Access) Demanded() bool {
-	return a.Tokens == nil || !a.Tokens.Table().Anonymous().Grants.Anywhere(grant.Publish|grant.Consume)
+	table := a.Tokens.Table()
+	if table == nil {
+		return a.Daemon() != nil
+	}
+	return !table.Anonymous().Grants.Anywhere(grant.Publish | grant.Consume)
 }
 
 // Unasked returns what a client may do that has not sent AUTH, nil for nothing.
 func (a *Access) Unasked(id Identity) *State {
-	if a.Tokens == nil {
+	table := a.Tokens.Table()
+	if table == nil {
 		return nil
 	}
-	table := a.Tokens.Table()
 	if c, ok := table.ByCertificate(id.Names); ok {
 		return ofCaller(c)
 	}
@@ -40,8 +51,8 @@ func (a *Access) Unasked(id Identity) *State {
 
 // Query returns what the client may do that sent a secret. The error never holds the secret.
 func (a *Access) Query(ctx context.Context, id Identity) (*State, error) {
-	if a.Tokens != nil && grant.Looks(id.Secret) {
-		c, err := a.Tokens.Table().ByToken(id.Secret, time.Now())
+	if table := a.Tokens.Table(); table != nil && grant.Looks(id.Secret) {
+		c, err := table.ByToken(id.Secret, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -54,9 +65,17 @@ func (a *Access) Query(ctx context.Context, id Identity) (*State, error) {
 	return daemon.Query(ctx, id)
 }
 
-// Again returns what the token file says now of a client whom it has judged before, nil when it no longer knows him.
+// Again returns what the token file says now of a client whom it has judged before, nil when it no longer knows him. Where nobody is asked any
+// more all stay what they are.
 func (a *Access) Again(s *State, now time.Time) *State {
-	c := a.Tokens.Table().Again(s.Caller, now)
+	table := a.Tokens.Table()
+	if table == nil {
+		if a.On() {
+			return nil
+		}
+		return s
+	}
+	c := table.Again(s.Caller, now)
 	switch {
 	case c == nil:
 		return nil

@@ -15,7 +15,7 @@ import (
 
 // account returns that of a request's caller: by his token or certificate, or by his address where he has shown none.
 func (a *api) account(req *http.Request) *quota.Account {
-	if a.cfg.Quotas == nil {
+	if !a.cfg.Quotas.On() {
 		return nil
 	}
 	if c := httpapi.CallerOf(req); c != nil && c.Kind != grant.Anonymous {

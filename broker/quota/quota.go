@@ -3,6 +3,7 @@ package quota
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,19 +17,31 @@ const (
 
 // Quotas has the accounts of a broker. It is safe for concurrent use. A nil one has no limits.
 type Quotas struct {
-	limits [3]float64
+	limits atomic.Pointer[[3]float64] // nil: none
 
 	mu sync.Mutex
-	of map[string]*Account
+	of map[string]*Account // guarded by mu
 }
 
-// New returns quotas, nil when there is no limit.
+// New returns quotas with the limits.
 func New(l Limits) *Quotas {
-	if l == (Limits{}) {
-		return nil
-	}
-	return &Quotas{limits: [3]float64{float64(l.Publishes), float64(l.Bytes), float64(l.Commands)}, of: map[string]*Account{}}
+	q := &Quotas{of: map[string]*Account{}}
+	q.SetLimits(l)
+	return q
 }
+
+// SetLimits changes the limits for everybody. Accounts go on with what they have left, as far as the new limits let them; what was not
+// limited before begins with nothing.
+func (q *Quotas) SetLimits(l Limits) {
+	if l == (Limits{}) {
+		q.limits.Store(nil)
+		return
+	}
+	q.limits.Store(&[3]float64{float64(l.Publishes), float64(l.Bytes), float64(l.Commands)})
+}
+
+// On reports whether there is a limit.
+func (q *Quotas) On() bool { return q != nil && q.limits.Load() != nil }
 
 // Account is what one caller has left. Several connections may share it.
 type Account struct {
@@ -44,6 +57,10 @@ func (q *Quotas) Of(key string, now time.Time) *Account {
 	if q == nil {
 		return nil
 	}
+	limits := q.limits.Load()
+	if limits == nil {
+		return nil
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	a := q.of[key]
@@ -51,7 +68,7 @@ func (q *Quotas) Of(key string, now time.Time) *Account {
 		if len(q.of) >= maxAccounts {
 			q.forgetLocked(now)
 		}
-		a = &Account{q: q, left: q.limits, at: now}
+		a = &Account{q: q, left: *limits, at: now}
 		q.of[key] = a
 	}
 	return a
@@ -80,13 +97,18 @@ func (a *Account) Spend(publishes, bytes, commands int64, now time.Time) (wait t
 	if a == nil {
 		return 0
 	}
+	limits := a.q.limits.Load()
+	if limits == nil {
+		return 0
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	seconds := max(0, now.Sub(a.at).Seconds())
 	a.at = now
 	for i, spent := range [3]int64{publishes, bytes, commands} {
-		limit := a.q.limits[i]
+		limit := limits[i]
 		if limit == 0 {
+			a.left[i] = 0
 			continue
 		}
 		a.left[i] = max(min(a.left[i]+seconds*limit, limit)-float64(spent), -maxDebt*limit)

@@ -43,7 +43,7 @@ func TestDebtIsBounded(t *testing.T) {
 	if wait := a.Spend(0, 0, 0, now.Add(time.Hour)); wait != 0 {
 		t.Errorf("after an hour %v", wait)
 	}
-	if New(Limits{}) != nil || (*Quotas)(nil).Of("a", now).Spend(1, 1, 1, now) != 0 {
+	if New(Limits{}).Of("a", now) != nil || New(Limits{}).On() || (*Quotas)(nil).Of("a", now).Spend(1, 1, 1, now) != 0 {
 		t.Error("without limits somebody waits")
 	}
 }
@@ -60,5 +60,32 @@ func TestAccountsAreForgotten(t *testing.T) {
 	}
 	if Address("2001:db8::1") != Address("2001:db8::2") || Address("::ffff:10.0.0.1") != Address("10.0.0.1") || Address("10.0.0.1") == Address("10.0.0.2") {
 		t.Error("addresses are named wrong")
+	}
+}
+
+// TestLimitsChange: accounts that are there already keep to new limits, stricter and looser ones, to none, and to one that was not there before.
+func TestLimitsChange(t *testing.T) {
+	q, now := New(Limits{Publishes: 1000}), time.Unix(0, 0)
+	a := q.Of("a", now)
+	if wait := a.Spend(1000, 0, 0, now); wait > 0 {
+		t.Fatal(wait)
+	}
+	minute := func() (spent int) {
+		for end := now.Add(time.Minute); now.Before(end); spent++ {
+			now = now.Add(a.Spend(1, 1, 1, now))
+			if spent > 100_000 {
+				return spent
+			}
+		}
+		return spent
+	}
+	for _, c := range []struct {
+		limits      Limits
+		least, most int
+	}{{Limits{Publishes: 10}, 595, 612}, {Limits{Publishes: 20}, 1195, 1222}, {Limits{Commands: 5}, 295, 312}, {Limits{}, 100_001, 100_001}, {Limits{Publishes: 10}, 595, 612}} {
+		q.SetLimits(c.limits)
+		if got := minute(); got < c.least || got > c.most {
+			t.Errorf("%+v: %d in a minute", c.limits, got)
+		}
 	}
 }

@@ -72,9 +72,17 @@ func (r *Registrar) identified(ctx context.Context, peers []*peer) []lookupwire.
 
 // ask asks one lookup.
 func (r *Registrar) ask(ctx context.Context, info lookupwire.LookupInfo, topic string) []string {
-	u := "http://" + net.JoinHostPort(info.BroadcastAddress, strconv.Itoa(info.HTTPPort)) + "/channels?topic=" + url.QueryEscape(topic)
+	scheme, port := "http", info.HTTPPort
+	if r.cfg.TLS != nil { // then a token must not go over plain text
+		scheme, port = "https", info.HTTPSPort
+	}
+	if port == 0 {
+		r.cfg.Logger.WarnContext(ctx, "a lookup has no HTTPS to ask which channels a new topic has elsewhere; see its --https-address", "topic", topic)
+		return nil
+	}
+	u := scheme + "://" + net.JoinHostPort(info.BroadcastAddress, strconv.Itoa(port)) + "/channels?topic=" + url.QueryEscape(topic)
 	var answer httpapi.Channels
-	if err := r.cfg.HTTP.Get(ctx, u, &answer); err != nil {
+	if err := r.cfg.HTTP().Get(ctx, u, &answer); err != nil {
 		r.cfg.Logger.WarnContext(ctx, "a lookup did not say which channels a new topic has elsewhere", "topic", topic, "error", err)
 		return nil
 	}

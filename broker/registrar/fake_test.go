@@ -257,7 +257,7 @@ func newRig(t *testing.T, does map[string]behaviour, addresses ...string) *rig {
 	client := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: time.Second})
 	var err error
 	g.Registrar, err = New(Config{
-		Addresses: addresses, Source: g.world.source, Info: func() Info { return testInfo }, HTTP: client,
+		Addresses: addresses, Source: g.world.source, Info: func() Info { return testInfo }, HTTP: func() *httpapi.HTTPClient { return client },
 		Logger: slog.New(slog.NewTextHandler(&g.log, nil)), Dial: g.net.dial,
 	})
 	if err != nil {

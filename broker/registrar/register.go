@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -125,10 +126,10 @@ func reason(err error) string {
 // connect makes one connection and serves it until it ends. lived is how long it was registered, 0 when it never was.
 func (p *peer) connect(ctx context.Context, log *slog.Logger) (lived time.Duration, err error) {
 	dialing, cancel := context.WithTimeout(ctx, timeout)
-	conn, err := p.cfg.Dial(dialing, "tcp", p.address)
+	conn, err := p.dial(dialing)
 	cancel()
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errDial, err)
+		return 0, err
 	}
 	l := newLink(conn, log)
 	defer l.close()
@@ -143,6 +144,26 @@ func (p *peer) connect(ctx context.Context, log *slog.Logger) (lived time.Durati
 	log.InfoContext(ctx, "registering with lookup", "version", info.Version)
 	err = p.serve(ctx, l)
 	return max(1, time.Since(began)), err
+}
+
+// dial connects, and shakes hands where TLS is spoken.
+func (p *peer) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := p.cfg.Dial(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDial, err)
+	}
+	if p.cfg.TLS == nil {
+		return conn, nil
+	}
+	config := p.cfg.TLS()
+	if config.ServerName, _, err = net.SplitHostPort(p.address); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS: %w", errors.Join(err, conn.Close()))
+	}
+	return secure, nil
 }
 
 func (p *peer) setConnected(info lookupwire.LookupInfo) {

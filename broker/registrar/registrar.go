@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,11 +24,12 @@ var ErrClosed = errors.New("registrar is closed")
 
 // Config is what a Registrar works with. Source, Info and HTTP are required.
 type Config struct {
-	Addresses []string            // of the lookups' TCP ports, host:port; may be empty
-	Source    Source              // called by the goroutine of each address
-	Info      func() Info         // called at each connection
-	HTTP      *httpapi.HTTPClient // asks for channels; with its timeouts; the caller's to close
-	Logger    *slog.Logger        // nil: nothing is logged
+	Addresses []string                   // of the lookups' TCP ports, host:port; may be empty
+	Source    Source                     // called by the goroutine of each address
+	Info      func() Info                // called at each connection
+	HTTP      func() *httpapi.HTTPClient // asks for channels; with its timeouts; the caller's to close
+	Logger    *slog.Logger               // nil: nothing is logged
+	TLS       func() *tls.Config         // asked at each connection, which is over TLS then; nil: all are plain text
 
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer
 	Resolve func(ctx context.Context, host string) ([]string, error)             // nil: net.DefaultResolver

@@ -378,7 +378,7 @@ func connectedTo(t *testing.T, log *logBuffer, servers ...*httptest.Server) *Reg
 	g.Start()
 	t.Cleanup(func() {
 		g.Close()
-		g.cfg.HTTP.Close()
+		g.cfg.HTTP().Close()
 	})
 	return g.Registrar
 }
@@ -452,7 +452,7 @@ func TestChannelsWithoutAReachableLookup(t *testing.T) {
 
 func TestChannelsBeforeStart(t *testing.T) {
 	client := httpapi.NewHTTPClient(httpapi.ClientConfig{})
-	r, err := New(Config{Addresses: []string{"127.0.0.1:1"}, HTTP: client, Source: func() []Topic { return nil }, Info: func() Info { return testInfo }})
+	r, err := New(Config{Addresses: []string{"127.0.0.1:1"}, HTTP: func() *httpapi.HTTPClient { return client }, Source: func() []Topic { return nil }, Info: func() Info { return testInfo }})
 	if err != nil {
 		t.Fatal(err)
 	}

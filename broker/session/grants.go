@@ -24,7 +24,7 @@ func (s *Session) checkSecret(secret string) error {
 	if s.authed {
 		return protocol.Errorf(protocol.CodeInvalid, "AUTH already set")
 	}
-	if s.cfg.Auth == nil {
+	if s.cfg.Auth == nil || !s.cfg.Auth.On() {
 		return protocol.Errorf(protocol.CodeAuthDisabled, "AUTH disabled")
 	}
 	id := s.identity()
@@ -60,7 +60,7 @@ func (s *Session) identity() auth.Identity {
 
 // mayPublish checks that the client may publish to the topic that is aimed at. As long as nothing has changed that was found out before.
 func (s *Session) mayPublish(command string) error {
-	if s.cfg.Auth == nil {
+	if s.cfg.Auth == nil || !s.cfg.Auth.On() {
 		return nil
 	}
 	state := s.auth.Load()
@@ -76,7 +76,7 @@ func (s *Session) mayPublish(command string) error {
 
 // authorize checks that the client may use the topic, and the channel, which is empty for publishes.
 func (s *Session) authorize(command, name, channel string) error {
-	if s.cfg.Auth == nil {
+	if s.cfg.Auth == nil || !s.cfg.Auth.On() {
 		return nil
 	}
 	state := s.auth.Load()
@@ -142,6 +142,10 @@ func (v *Server) KeepGrants(ctx context.Context) {
 			state := s.auth.Load()
 			switch {
 			case state == nil:
+			case s.cfg.Auth.Gone(state):
+				asking.Go(func() {
+					s.cutOff(protocol.Errorf(protocol.CodeAuthFailed, "AUTH failed: the auth daemon is no longer asked"))
+				})
 			case state.Caller != nil:
 				if why := s.recheck(state, now); why != nil {
 					asking.Go(func() { s.cutOff(why) })

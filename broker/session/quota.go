@@ -8,7 +8,7 @@ import (
 
 // spending is what the client has sent since its account was last looked at. Only the reader uses it.
 type spending struct {
-	account                    *quota.Account // nil without quotas
+	account                    *quota.Account // nil as long as there were no limits
 	publishes, bytes, commands int64
 }
 
@@ -19,7 +19,7 @@ const (
 
 // setAccount finds the client's account: that of its token, or of its address where it has shown none.
 func (s *Session) setAccount() {
-	if s.cfg.Quotas == nil {
+	if !s.cfg.Quotas.On() {
 		return
 	}
 	key := quota.Address(remoteIP(s.conn))
@@ -37,8 +37,14 @@ func (s *Session) setAccount() {
 // pays with the next commands.
 func (s *Session) pay() error {
 	p := &s.spent
-	if p.account == nil || p.commands == 0 && p.bytes == 0 {
+	if p.commands == 0 && p.bytes == 0 {
 		return nil
+	}
+	if p.account == nil {
+		if s.setAccount(); p.account == nil { // limits may be new
+			p.publishes, p.bytes, p.commands = 0, 0, 0
+			return nil
+		}
 	}
 	wait := p.account.Spend(p.publishes, p.bytes, p.commands, time.Now())
 	p.publishes, p.bytes, p.commands = 0, 0, 0

@@ -20,6 +20,10 @@ import (
 
 // Authority says who a client is and what it may do.
 type Authority interface {
+	// On reports whether anybody is asked who he is; a reload may turn it off.
+	On() bool
+	// Gone reports whether who has judged a client is no longer asked, while somebody else is.
+	Gone(s *auth.State) bool
 	// Demanded reports whether clients are told to send AUTH.
 	Demanded() bool
 	// Unasked returns what a client may do that has not sent AUTH, nil for nothing.

@@ -27,6 +27,8 @@ type Config struct {
 
 // Settings answers /config.
 type Settings interface {
+	// Exposed says what is open to other machines, in sentences.
+	Exposed() []string
 	// List returns every setting.
 	List() httpapi.Settings
 	// Reload reads the settings anew. When it fails nothing has changed, and the error says why.
@@ -67,6 +69,7 @@ func New(cfg Config) *httpapi.Router {
 	if a.settings != nil {
 		admin := httpapi.Needs(grant.Admin)
 		router.Handle(http.MethodGet, "/config", admin, httpapi.Logged(log, httpapi.V1(a.getSettings)))
+		router.Handle(http.MethodGet, "/config/:opt", admin, httpapi.Logged(log, httpapi.V1(a.getSetting)))
 		router.Handle(http.MethodPut, "/config", admin.Local(), httpapi.Logged(log, httpapi.V1(a.reload)))
 	}
 	httpapi.AddPprof(router)
@@ -86,6 +89,20 @@ func (a *api) ping(http.ResponseWriter, *http.Request, httprouter.Params) (any, 
 
 func (a *api) getSettings(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
 	return a.settings.List(), nil
+}
+
+// getSetting answers the one key that the list of settings has not: nsqlookupd has no /config at all.
+func (a *api) getSetting(_ http.ResponseWriter, _ *http.Request, ps httprouter.Params) (any, error) {
+	key := ps.ByName("opt")
+	if key == "exposed" {
+		return a.settings.Exposed(), nil
+	}
+	for _, s := range a.settings.List().Settings {
+		if s.Key == key {
+			return s.Value, nil
+		}
+	}
+	return nil, badRequest("INVALID_OPTION")
 }
 
 // reload has the settings read anew, and answers with all of them.

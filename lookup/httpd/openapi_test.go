@@ -36,6 +36,8 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			{Route: "GET /info", Does: "Tells the version", Answer: httpapi.LookupInfo{}},
 			{Route: "GET /debug", Does: "Tells all registrations", Answer: map[string]any{}},
 			{Route: "GET /config", Does: "Lists every setting with its value and its source; lookupd's own", Answer: httpapi.Settings{}},
+			{Route: "GET /config/:opt", Does: "Tells one setting by its key, or, as `exposed`, what is open to other machines, in sentences; lookupd's own",
+				Params: []apitest.Param{{Name: "opt", Required: true, Does: "the setting's key, or `exposed`"}}, Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION"},
 			{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; lookupd's own",
 				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},
 			{Route: "GET /metrics", Does: "Tells the metrics of the lookup in Prometheus' text form; lookupd's own", Answer: "metrics as a text"},
@@ -48,5 +50,6 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 // noSettings is a Settings that has none.
 type noSettings struct{}
 
+func (noSettings) Exposed() []string      { return nil }
 func (noSettings) List() httpapi.Settings { return httpapi.Settings{} }
 func (noSettings) Reload() error          { return nil }

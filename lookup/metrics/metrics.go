@@ -12,6 +12,7 @@ type Snapshot struct {
 	registry.Figures
 	Version     string
 	Began       time.Time
+	Certificate time.Time // when the listeners' ends; zero without TLS
 	Connections int
 	Accepted    uint64            // connections of brokers, since the start
 	Refused     map[string]uint64 // commands by their error code
@@ -31,7 +32,7 @@ func Families() []*exposition.Family {
 
 type families struct {
 	info, start, brokers, topics, channels, registrations, tombstoned, tombstones *exposition.Family
-	connections, accepted, refused                                                *exposition.Family
+	connections, accepted, refused, certificate                                   *exposition.Family
 }
 
 func newFamilies() *families {
@@ -48,6 +49,7 @@ func newFamilies() *families {
 		registrations: family(gauge, "registrations", "topics of brokers, each topic counted for each broker that has it"),
 		tombstoned:    family(gauge, "registrations_tombstoned", "those of them that are hidden by a tombstone"),
 		tombstones:    family(gauge, "tombstones_waiting", "tombstones that wait for a broker or topic that is away"),
+		certificate:   family(gauge, "certificate_expiry_timestamp_seconds", "when the certificate of the listeners ends, seconds since 1970; absent without TLS"),
 		connections:   family(gauge, "connections", "connections of brokers that are open"),
 		accepted:      family(counter, "connections_total", "connections of brokers that were accepted"),
 		refused:       family(counter, "refused_commands_total", "commands of brokers that were answered with an error, by its code", "code"),
@@ -56,7 +58,7 @@ func newFamilies() *families {
 
 func (f *families) all() []*exposition.Family {
 	return []*exposition.Family{f.info, f.start, f.brokers, f.topics, f.channels, f.registrations, f.tombstoned, f.tombstones, f.connections,
-		f.accepted, f.refused}
+		f.accepted, f.refused, f.certificate}
 }
 
 func (f *families) fill(s *exposition.Scrape, n Snapshot) {
@@ -71,6 +73,9 @@ func (f *families) fill(s *exposition.Scrape, n Snapshot) {
 	s.Value(f.tombstones, float64(n.Tombstones))
 	s.Value(f.connections, float64(n.Connections))
 	s.Value(f.accepted, float64(n.Accepted))
+	if !n.Certificate.IsZero() {
+		s.Value(f.certificate, float64(n.Certificate.UnixNano())/float64(time.Second))
+	}
 	for code, count := range n.Refused {
 		s.Value(f.refused, float64(count), code)
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -27,9 +28,12 @@ type Config struct {
 	Registry       *registry.Registry
 	Identity       lookupwire.LookupInfo // the answer to IDENTIFY
 	CommandTimeout time.Duration         // longest silence between two commands; NSQ's brokers ping every 15 s
-	Gate           Gate                  // who may register
+	Gate           *Gate                 // who may register
 	Log            *slog.Logger
 }
+
+// Secure is a connection over TLS.
+type Secure interface{ ConnectionState() tls.ConnectionState }
 
 // Session is one connection. Only Close may be called while Serve runs.
 type Session struct {
@@ -39,7 +43,8 @@ type Session struct {
 	out  []byte         // replies not yet written
 	peer *registry.Peer // nil until IDENTIFY
 
-	caller atomic.Pointer[grant.Caller] // by a token; nil for one that may register anything. Atomic because Recheck renews it
+	caller atomic.Pointer[grant.Caller] // by a token or certificate; nil for one that may register anything. Atomic because Recheck renews it
+	joined atomic.Bool                  // IDENTIFY was taken
 }
 
 // New returns a session that has not read anything.
@@ -153,7 +158,7 @@ func (s *Session) identify() error {
 	if err != nil {
 		return err
 	}
-	caller, err := s.cfg.Gate.caller(s.conn.RemoteAddr(), info.Token)
+	caller, err := s.cfg.Gate.caller(s.conn, info.Token)
 	if err != nil {
 		return err
 	}
@@ -162,6 +167,7 @@ func (s *Session) identify() error {
 	if s.peer, err = s.cfg.Registry.Join(s.RemoteAddress(), info, time.Now()); err != nil {
 		return &lookupwire.Error{Code: lookupwire.CodeFull, Desc: "IDENTIFY " + err.Error(), Err: err}
 	}
+	s.joined.Store(true)
 	s.cfg.Log.Info("broker joined", "remote", s.RemoteAddress(), "broadcast", info.BroadcastAddress,
 		"tcp_port", info.TCPPort, "http_port", info.HTTPPort, "version", info.Version)
 	s.out = lookupwire.AppendIdentifyReply(s.out, s.cfg.Identity)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"brokerd/lookup/registry"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/lookupwire"
 
 	"go.uber.org/goleak"
@@ -24,7 +25,7 @@ func newConfig() *Config {
 	return &Config{
 		Registry: registry.New(registry.Config{InactiveTimeout: time.Minute, TombstoneLifetime: time.Minute}, time.Now()),
 		Identity: lookupwire.LookupInfo{BroadcastAddress: "l", Hostname: "h", HTTPPort: 2, TCPPort: 1, Version: "v"},
-		Log:      slog.New(slog.DiscardHandler), CommandTimeout: 10 * time.Minute,
+		Log:      slog.New(slog.DiscardHandler), CommandTimeout: 10 * time.Minute, Gate: NewGate(nil, grant.NewSlot(nil)),
 	}
 }
 

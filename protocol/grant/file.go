@@ -1,11 +1,9 @@
 package grant
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -262,26 +260,4 @@ func replace(path, text string, before fs.FileInfo) (err error) {
 		err = os.Rename(f.Name(), path)
 	}
 	return err
-}
-
-// watchEvery is how long a change of the file can go unnoticed.
-const watchEvery = time.Second
-
-// Watch takes over changes of the file until ctx ends, and logs them and what is wrong with it.
-func (f *File) Watch(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		switch changed, err := f.Refresh(); {
-		case err != nil:
-			log.Error("the token file cannot be used; the last good one counts", "error", err)
-		case changed:
-			log.Info("token file read", "path", f.path)
-		}
-	}
 }

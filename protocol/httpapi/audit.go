@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -44,25 +47,68 @@ func cut(text string) string { return text[:min(len(text), 200)] }
 // the file's disk does not take as much, a thousand acts wait, others are in the log only and are counted.
 type Audit struct {
 	log   *slog.Logger
-	file  *os.File // nil for none
 	queue chan []byte
 	lost  atomic.Uint64
+	on    atomic.Bool   // there is a file
+	next  chan struct{} // has room for one: pending has changed
+
+	mu      sync.Mutex
+	pending []*os.File // that are to follow the one in use, nil for none; guarded by mu
+	ended   bool       // Run has returned; guarded by mu
 }
 
 const maxActs = 1000 // that wait for the file
 
-// OpenAudit opens the file, which is appended to; an empty path is none. Run writes to it.
-func OpenAudit(path string, log *slog.Logger) (*Audit, error) {
-	a := &Audit{log: log, queue: make(chan []byte, maxActs)}
+// NewAudit returns one without a file. Run writes to those that Use gives it.
+func NewAudit(log *slog.Logger) *Audit {
+	return &Audit{log: log, queue: make(chan []byte, maxActs), next: make(chan struct{}, 1)}
+}
+
+// CheckAudit reports why acts could not be written to a file, as far as that shows without making it.
+func CheckAudit(path string) error {
 	if path == "" {
-		return a, nil
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(filepath.Dir(path))
+	} else if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("--audit-log: %w", err)
+	}
+	return nil
+}
+
+// OpenAudit opens a file for Use, which is made when it is missing and appended to; nil for an empty path.
+func OpenAudit(path string) (*os.File, error) {
+	if path == "" {
+		return nil, nil
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("audit log: %w", err)
+		return nil, fmt.Errorf("--audit-log: %w", err)
 	}
-	a.file = f
-	return a, nil
+	return f, nil
+}
+
+// Use has acts written to f from now on, or to the log alone when f is nil. What waits goes to the file before, which is closed then.
+func (a *Audit) Use(f *os.File) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		if f != nil {
+			_ = f.Close() // nothing was written to it
+		}
+		return
+	}
+	a.pending = append(a.pending, f)
+	a.on.Store(f != nil)
+	select {
+	case a.next <- struct{}{}:
+	default: // it is still to be looked at
+	}
 }
 
 // Lost returns how many acts are not in the file.
@@ -72,7 +118,7 @@ func (a *Audit) Lost() uint64 { return a.lost.Load() }
 func (a *Audit) Write(act Act) {
 	a.log.Info("act", "method", act.Method, "path", act.Path, "topic", act.Topic, "channel", act.Channel, "caller", act.Caller,
 		"remote", act.Remote, "status", act.Status)
-	if a.file == nil {
+	if !a.on.Load() {
 		return
 	}
 	line, err := json.Marshal(act)
@@ -88,33 +134,76 @@ func (a *Audit) Write(act Act) {
 	}
 }
 
-// Run writes to the file until ctx ends, then what waits, and closes it.
+// Run writes to the files until ctx ends, then what waits, and closes the last. It is called once.
 func (a *Audit) Run(ctx context.Context) {
-	if a.file == nil {
-		return
-	}
-	told := uint64(0)
-	write := func(line []byte) {
-		if lost := a.lost.Load(); lost > told {
-			line = append(fmt.Appendf(nil, "{\"lost\":%d}\n", lost-told), line...)
-			told = lost
-		}
-		if _, err := a.file.Write(line); err != nil {
-			a.log.Error("writing the audit log", "error", err)
-		}
-	}
+	w := auditWriter{a: a}
 	for {
 		select {
+		case <-a.next:
+			w.follow()
+			continue
+		default: // a file comes before the acts that were meant for it
+		}
+		select {
+		case <-a.next:
+			w.follow()
 		case line := <-a.queue:
-			write(line)
+			w.write(line)
 		case <-ctx.Done():
-			for len(a.queue) > 0 {
-				write(<-a.queue)
-			}
-			if err := errors.Join(a.file.Sync(), a.file.Close()); err != nil {
-				a.log.Error("closing the audit log", "error", err)
-			}
+			a.mu.Lock()
+			a.ended = true
+			a.mu.Unlock()
+			w.follow()
+			w.end()
 			return
 		}
+	}
+}
+
+// auditWriter is the end of an Audit that writes.
+type auditWriter struct {
+	a    *Audit
+	file *os.File // nil for none
+	told uint64   // of the acts that were lost
+}
+
+// follow takes over the newest file that was given.
+func (w *auditWriter) follow() {
+	w.a.mu.Lock()
+	files := w.a.pending
+	w.a.pending = nil
+	w.a.mu.Unlock()
+	for _, f := range files {
+		if w.file != nil {
+			w.end()
+		}
+		w.file = f
+	}
+}
+
+// end writes what waits and closes the file.
+func (w *auditWriter) end() {
+	for len(w.a.queue) > 0 {
+		w.write(<-w.a.queue)
+	}
+	if w.file == nil {
+		return
+	}
+	if err := errors.Join(w.file.Sync(), w.file.Close()); err != nil {
+		w.a.log.Error("closing the audit log", "error", err)
+	}
+	w.file = nil
+}
+
+func (w *auditWriter) write(line []byte) {
+	if w.file == nil {
+		return // it was turned off meanwhile; the act is in the log
+	}
+	if lost := w.a.lost.Load(); lost > w.told {
+		line = append(fmt.Appendf(nil, "{\"lost\":%d}\n", lost-w.told), line...)
+		w.told = lost
+	}
+	if _, err := w.file.Write(line); err != nil {
+		w.a.log.Error("writing the audit log", "error", err)
 	}
 }

@@ -36,10 +36,7 @@ func TestEveryActIsWrittenDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	audit, err := OpenAudit(filepath.Join(dir, "audit"), slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	audit := auditTo(t, filepath.Join(dir, "audit"), slog.New(slog.NewTextHandler(&log, nil)))
 	r := NewRouter(slog.New(slog.DiscardHandler), Door{Guard: Tokens{file}, Audit: audit})
 	answer := func(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
 		return nil, &Error{Code: 404, Text: "TOPIC_NOT_FOUND"}
@@ -88,10 +85,7 @@ func TestEveryActIsWrittenDown(t *testing.T) {
 func TestBlockedAuditLogHoldsUpNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
 	var log bytes.Buffer
-	audit, err := OpenAudit(path, slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	audit := auditTo(t, path, slog.New(slog.NewTextHandler(&log, nil)))
 	for range maxActs + 7 { // nobody writes yet: the disk does not answer
 		audit.Write(Act{Method: "POST"})
 	}
@@ -104,5 +98,78 @@ func TestBlockedAuditLogHoldsUpNothing(t *testing.T) {
 	text, err := os.ReadFile(path)
 	if err != nil || !strings.HasPrefix(string(text), "{\"lost\":7}\n") || strings.Count(string(text), "\n") != maxActs+1 {
 		t.Errorf("%d lines, %v", strings.Count(string(text), "\n"), err)
+	}
+}
+
+// auditTo returns an Audit that is to write to the file.
+func auditTo(t *testing.T, path string, log *slog.Logger) *Audit {
+	t.Helper()
+	file, err := OpenAudit(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewAudit(log)
+	a.Use(file)
+	return a
+}
+
+// TestAuditGoesOnInAnotherFile: each act is in one of the files, also when that is changed while acts wait, and none is written twice.
+// Once there is no file there are none.
+func TestAuditGoesOnInAnotherFile(t *testing.T) {
+	dir := t.TempDir()
+	path := func(i int) string { return filepath.Join(dir, "audit"+string(rune('0'+i))) }
+	a := auditTo(t, path(0), slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	writing.Go(func() { a.Run(ctx) })
+	for i := range 4 {
+		if i > 0 {
+			file, err := OpenAudit(path(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Use(file)
+		}
+		for range 10 {
+			a.Write(Act{Method: "POST"})
+		}
+	}
+	a.Use(nil)
+	a.Write(Act{Method: "PUT"})
+	cancel()
+	writing.Wait()
+	total := 0
+	for i := range 4 {
+		text, err := os.ReadFile(path(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += strings.Count(string(text), "\n")
+		if strings.Contains(string(text), "PUT") {
+			t.Error("an act was written that no file was in force for")
+		}
+	}
+	if total != 40 || a.Lost() != 0 {
+		t.Errorf("%d acts in the files, %d lost", total, a.Lost())
+	}
+	file, err := OpenAudit(path(5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Use(file); file.Close() == nil {
+		t.Error("a file that comes too late stays open")
+	}
+}
+
+// TestCheckAuditMakesNothing: whether a file can be written is found out without making it.
+func TestCheckAuditMakesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for path, good := range map[string]bool{"": true, filepath.Join(dir, "audit"): true, filepath.Join(dir, "no", "audit"): false, dir: false} {
+		if err := CheckAudit(path); (err == nil) != good {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("%v was made, %v", entries, err)
 	}
 }

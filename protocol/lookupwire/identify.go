@@ -33,8 +33,9 @@ type PeerInfo struct {
 type LookupInfo struct {
 	BroadcastAddress string `json:"broadcast_address"` // where brokers ask for a topic's channels, with HTTPPort
 	Hostname         string `json:"hostname"`
-	HTTPPort         int    `json:"http_port"` // as bound
-	TCPPort          int    `json:"tcp_port"`  // as bound
+	HTTPPort         int    `json:"http_port"`            // as bound
+	HTTPSPort        int    `json:"https_port,omitempty"` // lookupd's own: the same over TLS; 0 for none
+	TCPPort          int    `json:"tcp_port"`             // as bound
 	Version          string `json:"version"`
 }
 

@@ -1,0 +1,27 @@
+package tlsfiles
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// ErrNoCertificate is a file of authorities in which none was found.
+var ErrNoCertificate = errors.New("holds no PEM certificate")
+
+// Authorities reads a file of PEM certificates that others are checked against; nil for an empty path.
+func Authorities(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%q %w", path, ErrNoCertificate)
+	}
+	return pool, nil
+}
