@@ -50,7 +50,8 @@ var rooms = []room{
 
 	{"broker/inflight", []string{"protocol", "diskqueue/journal"}, "pure: no lock, no clock, so that a model can check it"},
 	{"broker/backlog", []string{"protocol", "diskqueue/..."}, "it holds what waits; it must not know who takes it"},
-	{"broker/topic", []string{"protocol", "broker/backlog", "broker/inflight", "diskqueue/..."},
+	{"broker/policy", []string{"protocol"}, "pure: what options mean; who holds to them is the topic"},
+	{"broker/topic", []string{"protocol", "broker/policy", "broker/backlog", "broker/inflight", "diskqueue/..."},
 		"the only mover of messages; it must not know connections, HTTP or options"},
 	{"broker/auth", []string{"protocol", "protocol/grant", "protocol/httpapi"}, "it says what a client may do; sessions decide what follows"},
 	{"broker/quota", nil, "accounts that sessions and HTTP share; what follows is their matter"},
@@ -64,7 +65,7 @@ var rooms = []room{
 	{"broker/keeper", []string{"protocol", "broker/topic", "diskqueue/..."}, "when things are written; what is written topics know"},
 	{"broker/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/auth", "broker/bodies", "broker/quota"},
 		"one client's connection; the server above composes it with the rest"},
-	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/telemetry", "broker/bodies", "broker/quota"},
+	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/policy", "broker/topic", "broker/telemetry", "broker/bodies", "broker/quota"},
 		"answers HTTP through an interface that the server fulfils, so that it is tested without one"},
 	{"broker", []string{"protocol", "protocol/exposition", "protocol/tlsfiles", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "broker/...", "diskqueue/..."},
 		"composes its rooms; brokers share nothing with lookups"},

@@ -82,6 +82,7 @@ func (s *Server) apply(o *Options, p prepared) {
 	s.audit.Use(p.acts)
 	s.quotas.SetLimits(quotasOf(o))
 	s.registry.SetLimits(limitsOf(o))
+	s.registry.SetPatterns(o.patterns())
 	s.sessions.SetConfig(s.sessionConfig(o))
 	if s.http != nil {
 		s.http.SetConfig(s.httpConfig(o))

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"brokerd/broker/keeper"
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
 )
@@ -156,7 +157,28 @@ func fits(pattern, name string) bool {
 func (o *Options) wantsLog() bool {
 	return topic.Level(o.Durability) > topic.Memory || slices.ContainsFunc(o.TopicDurability, func(rule string) bool {
 		return !strings.HasSuffix(rule, "="+topic.Memory.String())
+	}) || slices.ContainsFunc(o.patterns().Topics, func(p policy.Pattern) bool {
+		level, ok := p.Value("durability")
+		return ok && level != topic.Memory.String()
 	})
+}
+
+// checkPatterns checks the options of topics and channels.
+func (o *Options) checkPatterns() error {
+	if _, bad, err := policy.ParsePatterns(o.TopicOptions, false); err != nil {
+		return refuse("topic-options", err.Error(), bad)
+	}
+	if _, bad, err := policy.ParsePatterns(o.ChannelOptions, true); err != nil {
+		return refuse("channel-options", err.Error(), bad)
+	}
+	return nil
+}
+
+// patterns returns the options of topics and channels, which were checked.
+func (o *Options) patterns() (p topic.Patterns) {
+	p.Topics, _, _ = policy.ParsePatterns(o.TopicOptions, false)
+	p.Channels, _, _ = policy.ParsePatterns(o.ChannelOptions, true)
+	return p
 }
 
 // checkDurability checks the patterns.

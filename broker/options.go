@@ -42,6 +42,8 @@ type Options struct {
 	DataPath        string        // folder of the queues; created when missing; empty means the current folder
 	Durability      Durability    // when a publish is answered
 	TopicDurability []string      // PATTERN=LEVEL: of topics whose name fits; the first one that does counts
+	TopicOptions    []string      // PATTERN NAME=VALUE ...: options of topics whose name fits; of each option the first one counts
+	ChannelOptions  []string      // TOPIC/CHANNEL NAME=VALUE ..., patterns both: the same of channels
 	MinFreeSpace    MinFree       // publishes at a level above memory are refused with less; zero: never
 	MemQueueSize    int64         // messages a topic or channel keeps in memory before it overflows to disk
 	MaxBytesPerFile int64         // bytes of one overflow file

@@ -32,7 +32,7 @@ func TestLevelMoves(t *testing.T) {
 		{"GET", config + "t", "", 200, `disk`},
 		{"POST", "/channel/empty?topic=t&channel=a", "", 200, ""},
 		{"POST", "/channel/empty?topic=t&channel=b", "", 200, ""},
-		{"POST", config + "t", `{"durability":"memory"}`, 200, `{"durability":"memory"}`},
+		{"POST", config + "t", `{"durability":"memory"}`, 200, `{"durability":"memory",`},
 		{"POST", "/pub?topic=t", "2", 200, "OK"},
 		{"POST", "/pub?topic=t&durability=disk", "3", 400, "level memory"},
 		{"POST", config + "t", `{"durability":"fsync"}`, 400, `it holds 2`},
@@ -43,7 +43,7 @@ func TestLevelMoves(t *testing.T) {
 		{"GET", config + "t", "", 200, `memory`}, // chosen, although the node's level is disk
 		{"GET", "/stats?format=json&topic=t&channel=b", "", 200, `"paused":true`},
 		{"GET", "/stats?format=json&topic=t&channel=a", "", 200, `"paused":false`},
-		{"POST", config + "t", `{"durability":"fsync"}`, 200, `{"durability":"fsync"}`},
+		{"POST", config + "t", `{"durability":"fsync"}`, 200, `{"durability":"fsync",`},
 		{"POST", "/pub?topic=t", "4", 200, "OK"},
 	})
 	o.DataPath = killed(t, n)

@@ -24,7 +24,7 @@ var reloadable = []string{
 	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-body-size", "max-rdy-count", "max-heartbeat-interval",
 	"max-channel-consumers", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "max-output-buffer-size",
 	"deflate", "max-deflate-level", "snappy",
-	"durability", "topic-durability", "lookupd-tcp-address", "log-level", "drain-timeout",
+	"durability", "topic-durability", "topic-options", "channel-options", "lookupd-tcp-address", "log-level", "drain-timeout",
 }
 
 // now returns the options that are in force. Nobody changes what it points to.
@@ -171,12 +171,20 @@ func (s *Server) reloadNow() error {
 
 var errNoReload = errors.New("this broker was not started from settings that can be read anew")
 
-// levelFor returns the level of a topic that is made now: that of the first pattern that fits, else the node's.
+// levelFor returns the level of a topic that is made now: that of the first pattern that fits, of --topic-durability and then of
+// --topic-options, else the node's.
 func (o *Options) levelFor(name string) topic.Level {
 	for _, rule := range o.TopicDurability {
 		pattern, level, _ := strings.Cut(rule, "=")
 		if fits(pattern, name) {
 			if l, err := topic.ParseLevel(level); err == nil {
+				return l
+			}
+		}
+	}
+	for _, p := range o.patterns().Topics {
+		if value, ok := p.Value("durability"); ok && p.Fits(name) {
+			if l, err := topic.ParseLevel(value.(string)); err == nil {
 				return l
 			}
 		}

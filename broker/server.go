@@ -223,6 +223,7 @@ func (s *Server) topicConfig() topic.Config {
 		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
 		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.keeper, s.log}, Learn: s.learn, Changed: s.changed, Made: s.made, Save: s.catalog.Save, Log: s.log,
 	}
+	cfg.Patterns = o.patterns()
 	if s.keeper != nil {
 		cfg.Journal, cfg.Segments, cfg.Level = s.keeper.Journal(), s.keeper.Segments(), s.levelOf
 	}

@@ -145,6 +145,7 @@ func (o *Options) checkQueues() error {
 	}
 	return cmp.Or(
 		o.checkDurability(),
+		o.checkPatterns(),
 		within("mem-queue-size", o.MemQueueSize, 0, math.MaxInt64, notNegative),
 		within("max-bytes-per-file", o.MaxBytesPerFile, 1, math.MaxInt64, positive),
 		within("sync-every", o.SyncEvery, 0, math.MaxInt64, notNegative),

@@ -1,6 +1,6 @@
 // Package httpd is the broker's HTTP API: publishing, topics and channels, statistics, options and profiles, with the
-// routes, checks, texts and order of checks of nsqd 1.3.0. New are /topic/config, which shows and sets a topic's options,
-// /storage, which tells how full the disk is, durability= on publishes, and that a publish which the disk did not take is
+// routes, checks, texts and order of checks of nsqd 1.3.0. New are /topic/config and /channel/config, which show and set
+// options, /storage, which tells how full the disk is, durability= on publishes, and that a publish which the disk did not take is
 // answered with the reason instead of EXITING.
 //
 // It owns what an HTTP client sees and how long it may take over it. It holds no state of topics or messages: it asks the

@@ -55,6 +55,8 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("POST", "/channel/empty", manages, a.onChannel((*api).emptyChannel))
 	v1("POST", "/channel/pause", manages, a.onChannel((*api).pauseChannel))
 	v1("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
+	v1("GET", "/channel/config", reads, a.getChannelConfig)
+	v1("POST", "/channel/config", manages, a.setChannelConfig)
 	v1("GET", "/config", admin, a.getSettings)
 	v1("PUT", "/config", admin.Local(), a.reload)
 	v1("GET", "/config/:opt", admin, a.getConfig)

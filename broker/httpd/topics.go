@@ -132,16 +132,25 @@ func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprout
 	return nil, nil
 }
 
+// existingChannel returns the channel that the arguments name.
+func (a *api) existingChannel(req *http.Request) (*topic.Channel, error) {
+	t, name, err := a.channelArgs(req)
+	if err != nil {
+		return nil, err
+	}
+	c := t.LookupChannel(name)
+	if c == nil {
+		return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+	}
+	return c, nil
+}
+
 // onChannel returns the handler that does something to the channel which the arguments name.
 func (a *api) onChannel(do func(a *api, req *http.Request, c *topic.Channel) error) httpapi.HandlerFunc {
 	return func(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
-		t, channel, err := a.channelArgs(req)
+		c, err := a.existingChannel(req)
 		if err != nil {
 			return nil, err
-		}
-		c := t.LookupChannel(channel)
-		if c == nil {
-			return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
 		}
 		return nil, do(a, req, c)
 	}

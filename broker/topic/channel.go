@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
@@ -27,6 +28,7 @@ type Channel struct {
 	id        uint32 // in the node's log; 0 for a topic's own backlog
 
 	paused   atomic.Bool
+	set      atomic.Pointer[policy.Set]      // options that were set for it; set under Topic.pub
 	disk     atomic.Pointer[nsqdata.Queue]   // nil until it overflows; set under Topic.pub
 	latency  atomic.Pointer[LatencyObserver] // nil until a message is finished
 	unsaved  atomic.Int64                    // messages that the final save has yet to write

@@ -67,7 +67,7 @@ func sameMetadata(a, b nsqdata.Metadata) bool {
 			return false
 		}
 		for k := range x.Channels {
-			if x.Channels[k] != y.Channels[k] {
+			if x.Channels[k].Name != y.Channels[k].Name || x.Channels[k].Paused != y.Channels[k].Paused {
 				return false
 			}
 		}

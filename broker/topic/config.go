@@ -45,6 +45,8 @@ type Config struct {
 	Segments Segments
 	Level    func(topic string) Level
 
+	Patterns Patterns // of options, at the start
+
 	Queues QueueStore // nil: there is no disk, all overflow is discarded
 	IDs    IDStore    // nil: ids start from the clock alone
 

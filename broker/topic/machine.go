@@ -6,6 +6,7 @@ import (
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -13,10 +14,11 @@ import (
 // machine is a channel as it is: what waits, what is out, what is deferred, who has credit. It knows no lock, clock, log, disk or level.
 // A moment is its argument; what is to be kept is left in effects, and deadlines and wishes in asks. Whoever owns it sees to these.
 type machine struct {
-	rules *rules
-	at    moment   // the argument of the method that runs
-	keep  *effects // nil while there are none
-	asks  asks
+	rules  *rules
+	policy *policy.Policy // options that hold for the channel; nil: all have their defaults
+	at     moment         // the argument of the method that runs
+	keep   *effects       // nil while there are none
+	asks   asks
 
 	bound          int // messages in memory
 	exiting        bool

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"strconv"
 	"sync/atomic"
 	"time"
 
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 )
@@ -26,9 +29,7 @@ var ErrNoLog = errors.New("the topic is at level memory, which keeps nothing in 
 // levels is when a durable topic's publishes are answered.
 type levels struct {
 	now atomic.Uint32 // a Level; atomic as publishers read it without a lock
-
-	// Guarded by Topic.pub.
-	set bool // somebody has chosen it for this topic: it is kept whatever the node's level becomes
+	set atomic.Bool   // somebody has chosen it for this topic: it is kept whatever the node's level becomes; set under Topic.pub
 }
 
 func (l *levels) get() Level { return Level(l.now.Load()) }
@@ -36,7 +37,7 @@ func (l *levels) get() Level { return Level(l.now.Load()) }
 // synced reports whether publishes are answered once the log is synced.
 func (l *levels) synced() bool { return l.get() == Fsync }
 
-// options is what the log keeps of a topic besides its messages, as JSON.
+// options is what the log keeps of a topic besides its messages and the options of its set, in one JSON object with these.
 type options struct {
 	Durability string   `json:"durability,omitempty"` // empty: what the node says
 	Import     *Imports `json:"import,omitempty"`     // of a queue that is being taken over
@@ -44,11 +45,21 @@ type options struct {
 
 // options returns what the log keeps of the topic's options. Topic.pub is held, or nobody knows the topic yet.
 func (d *logStore) options() json.RawMessage {
+	all := maps.Clone(d.topic.set.Load().Raw())
+	if all == nil {
+		all = map[string]json.RawMessage{}
+	}
 	o := options{Import: d.imports}
-	if d.levels.set {
+	if d.levels.set.Load() {
 		o.Durability = d.levels.get().String()
 	}
 	b, err := json.Marshal(o)
+	if err == nil {
+		err = json.Unmarshal(b, &all)
+	}
+	if err == nil {
+		b, err = json.Marshal(all)
+	}
 	if err != nil {
 		panic(fmt.Sprintf("topic: options that cannot be encoded: %v", err)) // they are strings and numbers
 	}
@@ -58,15 +69,20 @@ func (d *logStore) options() json.RawMessage {
 // restoreOptions sets what the log has of the topic's options; what makes no sense there is as if it were not there.
 func (d *logStore) restoreOptions(raw json.RawMessage, otherwise Level) {
 	d.levels.now.Store(uint32(max(Disk, otherwise)))
+	all := decodeOptions(raw)
 	var o options
-	if json.Unmarshal(raw, &o) != nil {
-		return
+	if json.Unmarshal(all["durability"], &o.Durability) == nil {
+		if l, err := ParseLevel(o.Durability); err == nil && l > Memory {
+			d.levels.now.Store(uint32(l))
+			d.levels.set.Store(true)
+		}
 	}
-	d.imports = o.Import
-	if l, err := ParseLevel(o.Durability); err == nil && l > Memory {
-		d.levels.now.Store(uint32(l))
-		d.levels.set = true
+	if json.Unmarshal(all["import"], &o.Import) == nil {
+		d.imports = o.Import
 	}
+	delete(all, "durability")
+	delete(all, "import")
+	d.topic.set.Store(policy.Kept(all))
 }
 
 // SetDurability sets the topic's level, from the next publish on and for good: it returns once that is synced. Between memory
@@ -74,53 +90,25 @@ func (d *logStore) restoreOptions(raw json.RawMessage, otherwise Level) {
 // ErrHolds, ErrNodeLog, ErrEphemeral, ErrExiting, or the error of the log; with that the level is in force, but may be
 // forgotten by a crash.
 func (t *Topic) SetDurability(l Level) error {
-	d := t.d
-	switch {
-	case t.ephemeral && l > Memory:
-		return ErrEphemeral
-	case t.ephemeral:
-		return nil
-	case d == nil && l == Memory:
-		return t.chooseMemory()
-	case d == nil || l == Memory:
-		return t.registry.remake(t, l)
-	}
-	t.pub.Lock()
-	if t.exiting.Load() {
-		t.pub.Unlock()
-		return ErrExiting
-	}
-	d.levels.now.Store(uint32(l))
-	d.levels.set = true
-	at := d.append(journal.Change{Op: journal.OpOptions, Options: d.options()})
-	t.pub.Unlock()
-	return t.syncTo(at)
+	return t.SetOptions(map[string]json.RawMessage{durabilityOption: json.RawMessage(strconv.Quote(l.String()))})
 }
 
-// chooseMemory keeps a topic at level memory whatever the node's level becomes.
-func (t *Topic) chooseMemory() error {
-	if !t.chosen.Swap(true) {
-		t.registry.changed()
-	}
-	return nil
-}
-
-// remake makes a topic that holds no message anew at another level. Publishers wait, and find the new one. Other topics can be
-// made while it waits for the disk.
-func (r *Registry) remake(t *Topic, l Level) error {
+// remake makes a topic that holds no message anew at another level, with options. Publishers wait, and find the new one. Other topics
+// can be made while it waits for the disk.
+func (r *Registry) remake(t *Topic, l Level, chosen bool, set *policy.Set) error {
 	if l > Memory && r.cfg.Journal == nil {
 		return ErrNodeLog
 	}
 	r.remaking.Lock()
 	defer r.remaking.Unlock()
-	fresh, err := r.replaceAlone(t, l)
+	fresh, err := r.replaceAlone(t, l, chosen, set)
 	if err != nil {
 		return err
 	}
 	if fresh.d != nil {
 		err = fresh.syncTo(*fresh.d.changed.Swap(nil))
-	} else if r.cfg.Save != nil {
-		err = r.cfg.Save() // before the log forgets the topic
+	} else {
+		err = r.save() // before the log forgets the topic
 	}
 	err = errors.Join(err, r.leave(t, fresh))
 	r.log.Info("topic made anew at another level", "topic", t.name, "level", l.String())
@@ -129,10 +117,10 @@ func (r *Registry) remake(t *Topic, l Level) error {
 }
 
 // replaceAlone is replace while no topic is made.
-func (r *Registry) replaceAlone(t *Topic, l Level) (*Topic, error) {
+func (r *Registry) replaceAlone(t *Topic, l Level, chosen bool, set *policy.Set) (*Topic, error) {
 	r.create.Lock()
 	defer r.create.Unlock()
-	return r.replace(t, l)
+	return r.replace(t, l, chosen, set)
 }
 
 // leave removes what is on disk of a topic that was replaced. Its queues in nsqd's layout, which are empty, have the names of those
@@ -155,7 +143,7 @@ func (r *Registry) leave(t, fresh *Topic) error {
 }
 
 // replace puts an empty topic of the same channels in the place of one that holds nothing, which exits.
-func (r *Registry) replace(t *Topic, l Level) (*Topic, error) {
+func (r *Registry) replace(t *Topic, l Level, chosen bool, set *policy.Set) (*Topic, error) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
@@ -165,17 +153,20 @@ func (r *Registry) replace(t *Topic, l Level) (*Topic, error) {
 		return nil, fmt.Errorf("%w: it holds %d", ErrHolds, n)
 	}
 	fresh := r.makeTopic(t.name, false, l)
+	fresh.set.Store(set)
+	fresh.applyOptionsLocked()
 	if fresh.d != nil {
-		fresh.d.levels.set = true
+		fresh.d.levels.set.Store(chosen)
 		fresh.d.change(journal.Change{Op: journal.OpCreateTopic, Name: t.name, Options: fresh.d.options()})
 	}
-	fresh.chosen.Store(l == Memory)
+	fresh.chosen.Store(chosen && l == Memory)
 	for _, c := range t.Channels() {
 		made, _, err := fresh.addChannel(c.name)
 		if err != nil {
 			return nil, err
 		}
 		made.restorePause(c.Paused())
+		made.restoreSet(c.set.Load())
 	}
 	fresh.restorePause(t.Paused())
 	t.exiting.Store(true)

@@ -8,6 +8,7 @@ import (
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 )
 
@@ -178,6 +179,7 @@ func (b *builder) channels() {
 		c := newChannel(t, state.Name, "", false)
 		c.id = state.ID
 		c.paused.Store(state.Paused)
+		c.set.Store(policy.Kept(decodeOptions(state.Options)))
 		if i == 0 {
 			t.own = c
 		} else {
@@ -187,6 +189,7 @@ func (b *builder) channels() {
 	}
 	slices.SortFunc(list, func(a, c *Channel) int { return strings.Compare(a.name, c.name) })
 	t.channels.Store(&list)
+	t.applyOptionsLocked()
 }
 
 // fill gives a channel what the state says that it has. What is nowhere is lost, and counted.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
@@ -26,8 +27,9 @@ type Registry struct {
 	sweep                    *sweeper
 	noPublishes, noNewcomers atomic.Bool // see SetDraining
 
-	limits atomic.Pointer[Limits]
-	ahead  atomic.Int64 // what stamps are more than times on that clock
+	limits   atomic.Pointer[Limits]
+	patterns atomic.Pointer[Patterns] // see SetPatterns
+	ahead    atomic.Int64             // what stamps are more than times on that clock
 
 	ctx  context.Context // ends when Close begins
 	stop context.CancelFunc
@@ -50,6 +52,8 @@ type Registry struct {
 
 	logWhole bool // Recover has read a log that was not new, and all of it
 
+	configuring sync.Mutex // options are set for one topic or channel at a time; before remaking
+
 	remaking sync.Mutex // one topic changes between level memory and the others at a time; before create
 
 	rules  rules // of all channels
@@ -69,6 +73,7 @@ func NewRegistry(cfg Config) *Registry {
 	r.memory.limit = cfg.MaxMemory
 	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
 	r.ahead.Store(r.start.UnixNano())
+	r.patterns.Store(&cfg.Patterns)
 	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers})
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -232,12 +237,14 @@ func (r *Registry) restore(saved nsqdata.TopicMeta) error {
 		return err
 	}
 	t.chosen.Store(chosen && t.d == nil)
+	t.restoreSet(policy.Kept(decodeOptions(saved.Options)))
 	for _, channel := range saved.Channels {
 		c, _, err := t.addChannel(channel.Name)
 		if err != nil {
 			return fmt.Errorf("channel %s: %w", channel.Name, err)
 		}
 		c.restorePause(channel.Paused)
+		c.restoreSet(policy.Kept(decodeOptions(channel.Options)))
 	}
 	t.restorePause(saved.Paused)
 	t.pub.Lock()
@@ -255,13 +262,13 @@ func (r *Registry) Metadata() nsqdata.Metadata {
 		if t.ephemeral || t.exiting.Load() && !closing {
 			continue
 		}
-		saved := nsqdata.TopicMeta{Name: t.name, Paused: t.Paused()}
+		saved := nsqdata.TopicMeta{Name: t.name, Paused: t.Paused(), Options: encodeOptions(t.set.Load().Raw())}
 		if t.d != nil || t.chosen.Load() {
 			saved.Durability = t.Durability().String()
 		}
 		for _, c := range t.Channels() {
 			if !c.ephemeral {
-				saved.Channels = append(saved.Channels, nsqdata.ChannelMeta{Name: c.name, Paused: c.Paused()})
+				saved.Channels = append(saved.Channels, nsqdata.ChannelMeta{Name: c.name, Paused: c.Paused(), Options: encodeOptions(c.set.Load().Raw())})
 			}
 		}
 		m.Topics = append(m.Topics, saved)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
@@ -33,6 +34,9 @@ type Topic struct {
 	paused   atomic.Bool // set under pub
 	chosen   atomic.Bool // at level memory: somebody has chosen that for this topic
 
+	set    atomic.Pointer[policy.Set]    // options that were set for it; set under pub
+	policy atomic.Pointer[policy.Policy] // what holds for it, as own has it too; nil: all defaults
+
 	pub      sync.Mutex // guards what follows, and the order of messages
 	learning bool       // its channels are not known yet
 	active   bool       // published to since the last trim
@@ -55,6 +59,7 @@ func (r *Registry) makeTopic(name string, learning bool, level Level) *Topic {
 	}
 	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
 	t.channels.Store(new([]*Channel))
+	t.applyOptionsLocked()
 	return t
 }
 
@@ -123,6 +128,7 @@ func (t *Topic) addChannel(name string) (c *Channel, made bool, err error) {
 		return nil, false, err
 	}
 	c.changed(journal.Change{Op: journal.OpCreateChannel, Name: name})
+	t.applyOptionsTo(c)
 	list = slices.Insert(slices.Clone(list), i, c)
 	t.channels.Store(&list)
 	t.releaseLocked()

@@ -282,7 +282,7 @@ const (
 	OpPause         Op = "pause"   // topic, or channel when not 0, to Paused
 	OpEmpty         Op = "empty"   // what the channel has, all of it
 	OpInherit       Op = "inherit" // the topic's own backlog moves to all its channels
-	OpOptions       Op = "options" // of the topic, replaced whole
+	OpOptions       Op = "options" // of the topic, or channel when not 0, replaced whole
 	OpSkip          Op = "skip"    // the topic's next message has position Next: lower ones may be on disk; Options as of then
 )
 

@@ -48,8 +48,11 @@ type Channel struct {
 	Inherited Position `json:"inherited,omitempty"` // the newest of the topic when its own backlog moved here last
 	Counts    Counts   `json:"counts"`
 	AsOf      Offset   `json:"as_of"` // records of the channel before this are in it
-	Waiting   []Range  `json:"-"`
-	Out       Outs     `json:"-"`
+
+	Options json.RawMessage `json:"options,omitempty"`
+
+	Waiting []Range `json:"-"`
+	Out     Outs    `json:"-"`
 
 	unsure []Range // left the backlog by records that were lost: delivered, finished or still waiting
 }
@@ -457,7 +460,11 @@ func (s *State) change(at Offset, c Change) {
 	case OpInherit:
 		t.inherit()
 	case OpOptions:
-		t.Options = c.Options
+		if ch := t.channel(c.Channel); c.Channel == 0 {
+			t.Options = c.Options
+		} else if ch != nil {
+			ch.Options = c.Options
+		}
 	case OpSkip:
 		t.Next, t.Options = max(t.Next, c.Next), c.Options
 	}

@@ -30,12 +30,17 @@ type TopicMeta struct {
 	// Durability is brokerd's own: "disk" or "fsync" of a topic that is kept in the node's log, "memory" of one for which that
 	// was chosen, else empty. nsqd reads past it, and leaves it out when it writes the file.
 	Durability string `json:"durability,omitempty"`
+
+	// Options is brokerd's own too: what was set for the topic, a JSON object.
+	Options json.RawMessage `json:"options,omitempty"`
 }
 
 // ChannelMeta is one channel of the metadata.
 type ChannelMeta struct {
 	Name   string `json:"name"`
 	Paused bool   `json:"paused"`
+
+	Options json.RawMessage `json:"options,omitempty"` // brokerd's own: what was set for the channel, a JSON object
 }
 
 // ErrMetadata is a metadata file that is not its JSON.
@@ -82,6 +87,9 @@ func parseMetadata(data []byte) (m Metadata, warnings []string, err error) {
 		known := &m.Topics[i]
 		known.Paused = known.Paused || t.Paused
 		known.Durability = cmp.Or(known.Durability, t.Durability)
+		if known.Options == nil {
+			known.Options = t.Options
+		}
 		warnings = append(warnings, known.addChannels(t.Channels)...)
 	}
 	m.sort()
@@ -99,7 +107,11 @@ func (t *TopicMeta) addChannels(channels []ChannelMeta) (warnings []string) {
 			continue
 		}
 		if i, seen := at[c.Name]; seen {
-			t.Channels[i].Paused = t.Channels[i].Paused || c.Paused
+			known := &t.Channels[i]
+			known.Paused = known.Paused || c.Paused
+			if known.Options == nil {
+				known.Options = c.Options
+			}
 			continue
 		}
 		at[c.Name] = len(t.Channels)
