@@ -39,6 +39,7 @@ type Command struct {
 	Name   []byte            // the word as sent
 	Count  int               // parameters sent, those beyond Params included
 	Params [maxParams][]byte // the first ones
+	Rest   []byte            // all behind the first parameter, see ParseWords
 }
 
 // ParseLine parses a command line without its \n. It never fails: an unknown or empty name is the verb Invalid.
@@ -71,6 +72,9 @@ func (c *Command) parseParams(rest []byte) {
 			return
 		}
 		rest = rest[end+1:]
+		if c.Count == 1 {
+			c.Rest = rest
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -250,4 +251,28 @@ func TestNoAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations", c.what, n)
 		}
 	}
+}
+
+// FuzzParseWords: words of any form are taken, passed over or refused; what is taken is within its bounds, and comes back however it was
+// encoded.
+func FuzzParseWords(f *testing.F) {
+	for _, seed := range []string{"ttl=30s", "a=b ttl=1%30s 1000", "ttl= ttl=", "=", "ttl=%zz x", "  ", "ttl"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, rest []byte) {
+		w, plain, err := ParseWords(rest)
+		if bytes.ContainsAny(plain, " =") {
+			t.Errorf("the plain word is %q", plain)
+		}
+		if len(w.TTL) > MaxWord {
+			t.Errorf("a value of %d bytes", len(w.TTL))
+		}
+		if err != nil || w.TTL == "" {
+			return
+		}
+		again, _, err := ParseWords([]byte("ttl=" + url.PathEscape(w.TTL)))
+		if err != nil || again != w {
+			t.Errorf("%q, then %q: %v", w, again, err)
+		}
+	})
 }

@@ -45,7 +45,12 @@ func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params)
 	if err != nil {
 		return nil, err
 	}
+	ttl, err := timeToLive(q, t)
+	if err != nil {
+		return nil, err
+	}
 	s.batch.Add(body)
+	s.batch.TTL = ttl
 	return a.publish(req, t, &s.batch, delay, level)
 }
 
@@ -62,6 +67,10 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	if err != nil {
 		return nil, err
 	}
+	ttl, err := timeToLive(q, t)
+	if err != nil {
+		return nil, err
+	}
 	s := a.scratch.Get().(*scratch)
 	defer a.release(s)
 	body := a.moving(w, req, s, a.cfg.MaxBodySize)
@@ -73,6 +82,7 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	if err != nil {
 		return nil, err
 	}
+	s.batch.TTL = ttl
 	return a.publish(req, t, &s.batch, 0, level)
 }
 
@@ -125,6 +135,22 @@ func durability(q httpapi.Query, t *topic.Topic) (topic.Level, error) {
 		return level, httpapi.Errorf(http.StatusBadRequest, "durability %s is not to be had: %v", level, topic.ErrNoLog)
 	}
 	return level, nil
+}
+
+// timeToLive returns the argument ttl: how long the request's messages are of use, 0 when it is absent.
+func timeToLive(q httpapi.Query, t *topic.Topic) (ttl time.Duration, err error) {
+	text, ok := q.Lookup("ttl")
+	if !ok {
+		return 0, nil
+	}
+	ttl, err = topic.ParseTTL(text)
+	if err == nil {
+		err = t.TakesTTL()
+	}
+	if err != nil {
+		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_TTL: "+err.Error())
+	}
+	return ttl, nil
 }
 
 // isBinary reads the argument binary: absent, "false" and "0" are text, and as in nsqd anything else is binary.

@@ -225,3 +225,17 @@ func FuzzBinaryBody(f *testing.F) {
 		}
 	})
 }
+
+// TestPublishesWithTTL: the argument ttl is held to its range, and a topic that has no place for it refuses it.
+func TestPublishesWithTTL(t *testing.T) {
+	f := newFixture(t, nil)
+	f.run([]step{
+		{"POST /pub?topic=t&ttl=soon", "m", 400, "INVALID_ARG_TTL: ttl must be a time from 1ms to 365d, as 30s, 12h or 7d"},
+		{"POST /pub?topic=t&ttl=", "m", 400, "INVALID_ARG_TTL: ttl must be a time from 1ms to 365d, as 30s, 12h or 7d"},
+		{"POST /mpub?topic=t&ttl=366d", "m", 400, "INVALID_ARG_TTL: ttl must be a time from 1ms to 365d, as 30s, 12h or 7d"},
+		{"POST /mpub?topic=t&ttl=30s", "m", 400, "INVALID_ARG_TTL: a message's own ttl needs a topic that is kept in the log: level disk or fsync, and not ephemeral"},
+	})
+	if d := f.depth("t"); d != 0 {
+		t.Errorf("depth %d", d)
+	}
+}

@@ -158,3 +158,12 @@ func (b *Backoff) Longest() (d time.Duration) {
 	}
 	return d
 }
+
+// ParseTTL reads the ttl of one message.
+func ParseTTL(text string) (time.Duration, error) {
+	d, err := ParseDuration(text)
+	if err != nil || d < time.Millisecond || d > year {
+		return 0, must("must be a time from 1ms to 365d, as 30s, 12h or 7d")
+	}
+	return d, nil
+}

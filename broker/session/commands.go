@@ -274,9 +274,18 @@ func (s *Session) dpub(c *protocol.Command) error {
 	if !protocol.ValidName(name) {
 		return protocol.Errorf(protocol.CodeBadTopic, "DPUB topic name %q is not valid", name)
 	}
-	ms, ok := protocol.ParseNumber(c.Params[1])
+	delay := c.Params[1]
+	var ttl time.Duration
+	var badWord error
+	if c.Count > 2 { // DPUB TOPIC NAME=VALUE ... TIME, as clients make of a topic with words
+		if _, plain, _ := protocol.ParseWords(c.Rest); plain != nil {
+			delay = plain
+		}
+		ttl, badWord = parseTTL(c)
+	}
+	ms, ok := protocol.ParseNumber(delay)
 	if !ok {
-		return protocol.Errorf(protocol.CodeInvalid, "DPUB could not parse timeout %s", c.Params[1])
+		return protocol.Errorf(protocol.CodeInvalid, "DPUB could not parse timeout %s", delay)
 	}
 	if limit := uint64(s.cfg.MaxReqTimeout.Milliseconds()); ms > limit {
 		return protocol.Errorf(protocol.CodeInvalid, "DPUB timeout %d out of range 0-%d", ms, limit)
@@ -285,16 +294,25 @@ func (s *Session) dpub(c *protocol.Command) error {
 		return err
 	}
 	s.aim([]byte(name))
-	if err := s.mayPublish("DPUB"); err != nil {
+	err := s.mayPublish("DPUB")
+	if err == nil {
+		err = badWord
+	}
+	if err != nil {
 		s.batch.Reset()
 		return err
 	}
-	err := s.deliver(func(t *topic.Topic) error {
+	s.batch.TTL = ttl
+	err = s.deliver(func(t *topic.Topic) error {
 		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
 	})
 	if err != nil {
 		s.batch.Reset()
-		return s.refusePublishes(1, protocol.Errorf(protocol.CodeDpubFailed, "DPUB failed %s", oneLine(err)).Because(err))
+		code := protocol.CodeDpubFailed
+		if errors.Is(err, topic.ErrNoTTL) {
+			code = protocol.CodeBadMessage
+		}
+		return s.refusePublishes(1, protocol.Errorf(code, "DPUB failed %s", oneLine(err)).Because(err))
 	}
 	return s.out.frame(protocol.FrameResponse, protocol.OK)
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"brokerd/broker/auth"
 	"brokerd/broker/topic"
@@ -16,6 +17,11 @@ func (s *Session) publish(c *protocol.Command) error {
 		return protocol.Errorf(protocol.CodeInvalid, "%s insufficient number of parameters", c.Verb)
 	}
 	name := c.Params[0]
+	var ttl time.Duration
+	var badWord error
+	if c.Count > 1 {
+		ttl, badWord = parseTTL(c)
+	}
 	same := s.to != nil && s.to.name == string(name)
 	if !same && !protocol.ValidName(name) {
 		if c.Verb == protocol.Mpub {
@@ -28,21 +34,40 @@ func (s *Session) publish(c *protocol.Command) error {
 			return err
 		}
 	}
-	if s.owedOKs > 0 && (s.batchVerb != c.Verb || !same) {
+	if s.owedOKs > 0 && (s.batchVerb != c.Verb || !same || s.batch.TTL != ttl) {
 		if err := s.publishBatch(); err != nil {
 			return err
 		}
 	}
 	s.aim(name)
 	s.batchVerb = c.Verb
-	if err := s.readPublish(c.Verb); err != nil {
+	mark := s.batch.Mark()
+	err := s.readPublish(c.Verb)
+	if err == nil && badWord != nil {
+		s.batch.Rollback(mark)
+		err = badWord
+	}
+	if err != nil {
 		return err
 	}
+	s.batch.TTL = ttl
 	s.owedOKs++
 	if s.batch.Size() >= maxBatch {
 		return s.publishBatch()
 	}
 	return nil
+}
+
+// parseTTL returns what the words behind a topic say; an error is to be told once the body was read.
+func parseTTL(c *protocol.Command) (ttl time.Duration, err error) {
+	words, _, err := protocol.ParseWords(c.Rest)
+	if err == nil && words.TTL != "" {
+		ttl, err = topic.ParseTTL(words.TTL)
+	}
+	if err != nil {
+		return 0, protocol.Errorf(protocol.CodeBadMessage, "%s %s", c.Verb, err)
+	}
+	return ttl, nil
 }
 
 func (s *Session) readPublish(verb protocol.Verb) error {
@@ -182,7 +207,10 @@ func (s *Session) publishBatch() error {
 	}
 	s.batch.Reset()
 	code := protocol.CodePubFailed
-	if s.batchVerb == protocol.Mpub {
+	switch {
+	case errors.Is(err, topic.ErrNoTTL):
+		code = protocol.CodeBadMessage
+	case s.batchVerb == protocol.Mpub:
 		code = protocol.CodeMpubFailed
 	}
 	return s.refusePublishes(owed, protocol.Errorf(code, "%s failed %s", s.batchVerb, oneLine(err)).Because(err))

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"slices"
+	"time"
 
 	"brokerd/protocol"
 )
@@ -12,6 +13,9 @@ type Batch struct {
 	// Later, when it is not nil, is where Publish puts consumers that it has work for, once the messages are safe; those it has no
 	// room for it wakes. The next Reset forgets it, and so does every publish that succeeds.
 	Later *Wakes
+
+	// TTL is how long the messages are of use, from their publish on; 0: for good. The next Reset forgets it.
+	TTL time.Duration
 
 	frames []byte
 	n      int

@@ -295,6 +295,11 @@ func (t *Topic) publish(b *Batch, delay time.Duration, sync bool) error {
 	case t.registry.noPublishes.Load():
 		return ErrDraining
 	}
+	if b.TTL > 0 {
+		if err := t.TakesTTL(); err != nil {
+			return err
+		}
+	}
 	n := b.n
 	err := t.store.publish(b, max(0, delay), sync)
 	if to := t.registry.cfg.Trace; to != nil && err == nil {
