@@ -59,7 +59,8 @@ type checker struct {
 
 // read looks at all that is in the folder, but for the list of topics.
 func (c *checker) read() (err error) {
-	if c.stopped, err = keeper.Read(c.dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler)); err != nil {
+	meta, _, _ := nsqdata.LoadMetadata(c.dir) // what is wrong with it is told elsewhere
+	if c.stopped, err = keeper.Read(c.dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	found, _, err := nsqdata.List(c.dir)
@@ -182,19 +183,32 @@ func (c *checker) durable(t *topic.Topic) error {
 		name := "channel " + ch.Name + paused(ch.Paused)
 		if ch.Name == "" {
 			name = "for channels to come"
-			if ch.Waiting+ch.Out+ch.Deferred == 0 {
+			if ch.Waiting+ch.Out+ch.Deferred+ch.Missing == 0 {
 				continue
 			}
 		}
 		c.say("  %s: %d waiting, %d out, %d deferred", name, ch.Waiting, ch.Out, ch.Deferred)
+		if ch.Missing > 0 {
+			c.damaged("topic %s, %s: %d messages are needed and in no segment, nor in the log: a start goes on without them", t.Name(), name,
+				ch.Missing)
+		}
 	}
 	for _, d := range append(damage, h.Damage...) {
 		c.damaged("topic %s: %s: a start serves the rest", t.Name(), d)
 	}
-	if h.Missing > 0 {
-		c.damaged("topic %s: %d messages are needed and in no segment, nor in the log: a start goes on without them", t.Name(), h.Missing)
-	}
+	c.salvaged(t, h)
 	return nil
+}
+
+// salvaged writes down what only segments say of a topic, and of what nothing is left.
+func (c *checker) salvaged(t *topic.Topic, h topic.Holding) {
+	if h.Salvaged > 0 {
+		c.say("topic %s: %d messages are in its segments, and neither checkpoint nor log says what became of them: a repair has all wait in "+
+			"each channel, those too that were finished or not due yet", t.Name(), h.Salvaged)
+	}
+	for _, gap := range h.Gaps {
+		c.say("topic %s: nothing is left of the messages %v, nor whether they were finished: %d at most are left out", t.Name(), gap, gap.Len())
+	}
 }
 
 // old writes down what there is of a topic in nsqd's layout.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -194,6 +195,7 @@ func repaired(t *testing.T, o broker.Options) {
 		t.Errorf("notes: %v", notes)
 	}
 	n := startWith(t, o)
+	servesAsSaid(t, n, said.String())
 	n.post("/topic/create?topic=later", "")
 	n.post("/channel/create?topic=later&channel=c", "")
 	n.publish("later", "1", "2")
@@ -204,6 +206,78 @@ func repaired(t *testing.T, o broker.Options) {
 		t.Errorf("of 2 messages after the repair a kill has left %d", depth)
 	}
 	n.stop()
+}
+
+var served = regexp.MustCompile(`topic (\S+), channel (\S+): (\d+) waiting, (\d+) out, (\d+) deferred are served, (\d+) are left out`)
+
+// servesAsSaid fails unless the channels have what a repair said that they have.
+func servesAsSaid(t *testing.T, n *node, said string) {
+	t.Helper()
+	for _, line := range served.FindAllStringSubmatch(said, -1) {
+		number := func(i int) int64 {
+			v, err := strconv.ParseInt(line[i], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		c := n.channel(line[1], line[2])
+		if c.Depth != number(3)+number(4) || int64(c.DeferredCount) != number(5) {
+			t.Errorf("%s, and it has %d and %d deferred", line[0], c.Depth, c.DeferredCount)
+		}
+	}
+}
+
+// TestRepairServesWhatSegmentsHold: without any checkpoint, and without the log as well, every message that is in a segment is served to
+// each channel that the list of topics names, paused ones stay paused, and what is not there is told by its number.
+func TestRepairServesWhatSegmentsHold(t *testing.T) {
+	for name, log := range map[string]bool{"without checkpoints": true, "without checkpoints and log": false} {
+		t.Run(name, func(t *testing.T) {
+			o, want := backlog(t)
+			gone, err := filepath.Glob(filepath.Join(o.DataPath, "checkpoint.*"))
+			if err != nil || len(gone) == 0 {
+				t.Fatal(gone, err)
+			}
+			if !log {
+				gone = append(gone, filepath.Join(o.DataPath, "journal"))
+			}
+			for _, path := range gone {
+				if err := os.RemoveAll(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var checked, said bytes.Buffer
+			if err := broker.Check(o.DataPath, &checked); !errors.Is(err, keeper.ErrIncomplete) ||
+				!strings.Contains(checked.String(), "topic t: ") {
+				t.Fatalf("check: %v\n%s", err, checked.String())
+			}
+			if err := broker.Repair(o.DataPath, true, &said); err != nil {
+				t.Fatalf("%v\n%s", err, said.String())
+			}
+			n := startWith(t, o)
+			servesAsSaid(t, n, said.String())
+			d := n.channel("t", "d")
+			left := 0 // it had the 2000 and the one that was deferred
+			if m := regexp.MustCompile(`nothing is left of the messages .*: (\d+) at most`).FindStringSubmatch(said.String()); m != nil {
+				left, _ = strconv.Atoi(m[1])
+			}
+			if d.Depth+int64(d.DeferredCount)+int64(left) < 2001 || d.Depth == 0 || !d.Paused {
+				t.Errorf("channel d has %+v, and %d are named as left out:\n%s", d, left, said.String())
+			}
+			if log && left != 0 {
+				t.Errorf("the log and the segments have all, and %d are left out", left)
+			}
+			has := n.channel("t", "c")
+			c := n.subscribe("t", "c", int(has.Depth))
+			for range has.Depth {
+				delete(want, string(c.Next().Message().Body))
+			}
+			if len(want) > left+has.DeferredCount {
+				t.Errorf("%d messages were not served, %d are deferred and %d named as left out", len(want), has.DeferredCount, left)
+			}
+			n.stop()
+		})
+	}
 }
 
 // TestRepairGivesUpNothingThatIsThere: a missing file of segments costs its messages, a lost manifest nothing.

@@ -11,6 +11,7 @@ import (
 
 	"brokerd/broker/keeper"
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 )
 
@@ -24,14 +25,14 @@ var ErrAcceptLoss = errors.New("a repair gives up what is missing: look at what 
 func Repair(dir string, acceptLoss bool, out io.Writer) error {
 	return offline(dir, func() error {
 		c := checker{dir: dir, out: out}
-		stopped, err := keeper.Read(dir, int(DefaultOptions().MemQueueSize), slog.New(slog.DiscardHandler))
+		meta, _, noList := nsqdata.LoadMetadata(dir)
+		stopped, err := keeper.Read(dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler))
 		if err != nil && !acceptLoss {
 			return err
 		}
 		if errors.Is(err, keeper.ErrVersion) {
 			return err
 		}
-		_, _, noList := nsqdata.LoadMetadata(dir)
 		if noList != nil && !errors.Is(noList, nsqdata.ErrMetadata) {
 			return noList // a disk that cannot read is no loss to accept
 		}
@@ -72,7 +73,7 @@ func (r *repairer) run() error {
 	o := DefaultOptions()
 	log := slog.New(slog.DiscardHandler)
 	k, recovery, err := keeper.Open(keeper.Options{Dir: r.dir, SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: log,
-		NodeID: o.NodeID, IDs: r.ids.Bound, AcceptLoss: true})
+		NodeID: o.NodeID, IDs: r.ids.Bound, AcceptLoss: true, Listed: listed(r.meta)})
 	if err != nil {
 		return err
 	}
@@ -122,6 +123,19 @@ func (r *repairer) level(name string) topic.Level {
 	return topic.Disk
 }
 
+// listed is what a list of topics says, for topics of which nothing but segments is left.
+func listed(meta nsqdata.Metadata) map[string]journal.Listed {
+	list := map[string]journal.Listed{}
+	for _, t := range meta.Topics {
+		l := journal.Listed{Paused: t.Paused, Channels: map[string]bool{}}
+		for _, c := range t.Channels {
+			l.Channels[c.Name] = c.Paused
+		}
+		list[t.Name] = l
+	}
+	return list
+}
+
 // logged is the part of the list of topics that was in the log: the others are served from nsqd's own files, as before.
 func (r *repairer) logged() (m nsqdata.Metadata) {
 	m.Topics = slices.DeleteFunc(slices.Clone(r.meta.Topics), func(t nsqdata.TopicMeta) bool {
@@ -151,13 +165,12 @@ func (r *repairer) topic(t *topic.Topic, recovery *topic.Recovery) error {
 		if c.Name == "" {
 			name = "for channels to come"
 		}
-		if c.Name != "" || c.Waiting+c.Out+c.Deferred > 0 {
-			r.say("topic %s, %s: %d waiting, %d out, %d deferred are served", t.Name(), name, c.Waiting, c.Out, c.Deferred)
+		if c.Name != "" || c.Waiting+c.Out+c.Deferred+c.Missing > 0 {
+			r.say("topic %s, %s: %d waiting, %d out, %d deferred are served, %d are left out", t.Name(), name, c.Waiting, c.Out, c.Deferred,
+				c.Missing)
 		}
 	}
-	if h.Missing > 0 {
-		r.say("topic %s: %d messages are left out", t.Name(), h.Missing)
-	}
+	r.salvaged(t, h)
 	for _, d := range h.Damage {
 		r.say("topic %s: %s cannot be read", t.Name(), d)
 	}

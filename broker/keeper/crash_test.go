@@ -137,8 +137,8 @@ func (n *node) start() {
 		n.fail("%d channels had sums that did not add up", wrong)
 	}
 	for id := range recovery.State.Topics {
-		if missing := recovery.Missing(id); missing > 0 && !n.faults {
-			n.fail("%d messages of topic %d are missing", missing, id)
+		if missing := recovery.Missing(id); len(missing) > 0 && !n.faults {
+			n.fail("%v messages of topic %d are missing", missing, id)
 		}
 	}
 	n.checkSums()

@@ -31,15 +31,16 @@ type Options struct {
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
 
-	LogFileSize     int64         // bytes of one of the log's files; 0: 8 MiB
-	SegmentSize     int64         // bytes of one segment file; 0: what package segment says
-	CheckpointBytes uint64        // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
-	Prepare         bool          // most publishes will wait for a sync
-	Reserve         int64         // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
-	NodeID          int64         // written down for people
-	IDs             func() uint64 // the bound of message ids, of which the manifest keeps a copy; nil: none
-	AcceptLoss      bool          // go on without what is missing, for a repair: the folder is whole again once it is closed
-	Anchor          bool          // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
+	LogFileSize     int64                     // bytes of one of the log's files; 0: 8 MiB
+	SegmentSize     int64                     // bytes of one segment file; 0: what package segment says
+	CheckpointBytes uint64                    // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
+	Prepare         bool                      // most publishes will wait for a sync
+	Reserve         int64                     // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
+	NodeID          int64                     // written down for people
+	IDs             func() uint64             // the bound of message ids, of which the manifest keeps a copy; nil: none
+	AcceptLoss      bool                      // go on without what is missing, for a repair: the folder is whole again once it is closed
+	Listed          map[string]journal.Listed // topics by name, as the list of topics has them: for those of which only segments are left
+	Anchor          bool                      // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
@@ -164,8 +165,18 @@ func open(o Options) (*Keeper, *topic.Recovery, error) {
 	if err := s.refuse(nil); err != nil {
 		return nil, nil, err
 	}
+	if o.AcceptLoss {
+		if err := k.stub(recovery, s); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := k.openLog(s, recovery); err != nil {
 		return nil, nil, err
+	}
+	if len(s.missing)+len(k.opened.Log.Missing) > 0 { // and that is accepted
+		if err := recovery.Salvage(); err != nil {
+			return nil, nil, errors.Join(err, k.wal.Abandon())
+		}
 	}
 	k.tally.recovered(began, &k.opened.Log)
 	gone, err := k.lackSegments(s.state)
@@ -306,9 +317,9 @@ func (s segments) dir(id uint32) string {
 	return filepath.Join(s.k.o.Dir, segmentsFolder, strconv.FormatUint(uint64(id), 10))
 }
 
-func (s segments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
+func (s segments) Open(id uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error) {
 	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
-		Folder: s.k.folder.id, Topic: id, Aside: s.k.setSegmentAside, Remove: s.k.removeSegment,
+		Folder: s.k.folder.id, Topic: id, Name: name, Aside: s.k.setSegmentAside, Remove: s.k.removeSegment,
 		AcceptLoss: s.k.o.AcceptLoss})
 }
 

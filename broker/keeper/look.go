@@ -109,7 +109,7 @@ func (s *sight) namedCheckpoint() error {
 		}
 	}
 	if len(gone) > 0 {
-		s.lack("%s: no checkpoint is left, so that all topics, channels and messages are lost that the log from file %d on does not name",
+		s.lack("%s: no checkpoint is left, so that nothing is known of what came before file %d of the log, but for what segments say",
 			strings.Join(gone, ", "), s.m.Checkpoints[len(s.m.Checkpoints)-1].From.File)
 	}
 	return nil

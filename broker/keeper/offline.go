@@ -31,10 +31,11 @@ type Stopped struct {
 	damages map[uint32][]string // of segments, by topic
 }
 
-// Read reads the folder of a node that does not run, as a start would, and goes on where that would refuse because something is
-// missing. Log gets what the topics say while they are read. It fails with ErrVersion, and with what the file system says.
-func Read(dir string, memQueueSize int, log *slog.Logger) (*Stopped, error) {
-	s := newStopped(Options{FS: readOnly{vfs.OS()}, Dir: dir, Log: log})
+// Read reads the folder of a node that does not run, as a start would, and goes on as a repair would where that would refuse because
+// something is missing. Listed is for that, as in Options. Log gets what the topics say while they are read. It fails with
+// ErrVersion, and with what the file system says.
+func Read(dir string, memQueueSize int, listed map[string]journal.Listed, log *slog.Logger) (*Stopped, error) {
+	s := newStopped(Options{FS: readOnly{vfs.OS()}, Dir: dir, Listed: listed, Log: log})
 	if Exists(dir) {
 		if err := s.readState(); err != nil {
 			return nil, err
@@ -72,6 +73,9 @@ func (s *Stopped) readState() error {
 		s.Damage = append(s.Damage, d+": a start uses the one before it, and nothing is lost")
 	}
 	need := seen.need()
+	if err := s.keeper.stub(s.Recovery, seen); err != nil {
+		return err
+	}
 	s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
 	lacks := s.Log.Missing
 	if errors.Is(err, wal.ErrMissing) { // and what is there?
@@ -80,10 +84,18 @@ func (s *Stopped) readState() error {
 			return err
 		}
 		s.recoverFrom(seen.state)
+		if err := s.keeper.stub(s.Recovery, seen); err != nil {
+			return err
+		}
 		s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
 	}
 	if err != nil {
 		return fmt.Errorf("reading the log: %w", err)
+	}
+	if len(seen.missing)+len(lacks) > 0 {
+		if err := s.Recovery.Salvage(); err != nil {
+			return err
+		}
 	}
 	gone, err := s.keeper.lackSegments(s.Recovery.State)
 	if err != nil {
@@ -139,8 +151,8 @@ func (s *Stopped) TopicFiles(name string) (files int, damage []string, err error
 // offlineSegments opens segments, which changes nothing, and keeps what is damaged.
 type offlineSegments struct{ s *Stopped }
 
-func (o offlineSegments) Open(id uint32) (*segment.Store, []segment.Block, []segment.Damage, error) {
-	store, blocks, damage, err := segments{o.s.keeper}.Open(id)
+func (o offlineSegments) Open(id uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error) {
+	store, blocks, damage, err := segments{o.s.keeper}.Open(id, name)
 	for _, d := range damage {
 		o.s.damages[id] = append(o.s.damages[id], d.String())
 	}

@@ -31,9 +31,10 @@ const (
 	unsound
 )
 
-// openBlocks looks into a topic's segments. nodes are the checkpoint's.
-func openBlocks(from Segments, topic uint32, nodes []journal.Node) (*blocks, error) {
-	store, list, damage, err := from.Open(topic)
+// openBlocks looks into a topic's segments.
+func openBlocks(from Segments, t *journal.Topic) (*blocks, error) {
+	nodes := t.Nodes // the checkpoint's
+	store, list, damage, err := from.Open(t.ID, t.Name)
 	if err != nil {
 		return nil, err
 	}

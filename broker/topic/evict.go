@@ -113,7 +113,7 @@ func (t *Topic) openStoreLocked() error {
 	if t.d.segments != nil {
 		return nil
 	}
-	store, _, _, err := t.registry.cfg.Segments.Open(t.d.id)
+	store, _, _, err := t.registry.cfg.Segments.Open(t.d.id, t.name)
 	if err != nil {
 		return fmt.Errorf("opening the segments of topic %s: %w", t.name, err)
 	}

@@ -50,5 +50,6 @@ type Log interface {
 
 // Segments opens the folder that keeps one topic's overflow.
 type Segments interface {
-	Open(topic uint32) (*segment.Store, []segment.Block, []segment.Damage, error)
+	// Open opens that of the topic with this number. Its name is for new files; empty: there will be none.
+	Open(topic uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error)
 }

@@ -6,14 +6,17 @@ import (
 	"slices"
 
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
 // Holding is what a topic of a stopped node has on disk.
 type Holding struct {
-	Bytes    int64    // of its segments
-	Damage   []string // messages of its segments that cannot be read, for people
-	Missing  int      // messages that are needed and in no segment, nor in the log
+	Bytes    int64           // of its segments
+	Damage   []string        // messages of its segments that cannot be read, for people
+	Missing  int             // of all channels
+	Salvaged int             // messages in segments that nothing else speaks of: see Recovery.Salvage
+	Gaps     []journal.Range // messages that nothing speaks of
 	Channels []ChannelHolding
 }
 
@@ -24,12 +27,17 @@ type ChannelHolding struct {
 	Waiting  int
 	Out      int // delivered before and not finished
 	Deferred int
+	Missing  int // needed, and in no segment, nor in the log
 }
 
 // Inspect reads everything that a recovered topic has in segments. It is for tools that look at a stopped node's folder:
 // nothing may have been published or consumed since the topic was recovered from v.
 func (t *Topic) Inspect(v *Recovery) (Holding, error) {
-	h := Holding{Missing: v.Missing(t.d.id)}
+	missing := v.Missing(t.d.id)
+	h := Holding{Salvaged: v.Salvaged(t.d.id)}
+	if s := v.State.Topics[t.d.id]; s != nil {
+		h.Gaps = s.Missing
+	}
 	if t.d.segments != nil {
 		h.Bytes = t.d.segments.Bytes()
 	}
@@ -47,7 +55,8 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 	}
 	for _, c := range t.all() {
 		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.coldRetries.Len(),
-			Deferred: c.deferredIndex.Len() + c.dueUnshown.Len()})
+			Deferred: c.deferredIndex.Len() + c.dueUnshown.Len(), Missing: missing[c.name]})
+		h.Missing += missing[c.name]
 	}
 	return h, nil
 }

@@ -21,9 +21,11 @@ type Recovery struct {
 	// Complete says that the log and the checkpoint were read whole: what is in segments and not in them is not needed.
 	Complete bool
 
-	batches map[uint32][]loggedBatch // by topic
-	blocks  map[uint32]*blocks       // by topic
-	missing map[uint32]int           // messages, by topic
+	batches map[uint32][]loggedBatch  // by topic
+	blocks  map[uint32]*blocks        // by topic
+	missing map[uint32]map[string]int // messages, by topic and channel
+
+	salvaged map[uint32]int // messages, by topic
 }
 
 // loggedBatch is a publish of the log.
@@ -34,7 +36,8 @@ type loggedBatch struct {
 
 // NewRecovery begins from the state of a checkpoint, or an empty one.
 func NewRecovery(s *journal.State) *Recovery {
-	return &Recovery{State: s, batches: map[uint32][]loggedBatch{}, blocks: map[uint32]*blocks{}, missing: map[uint32]int{}}
+	return &Recovery{State: s, batches: map[uint32][]loggedBatch{}, blocks: map[uint32]*blocks{}, missing: map[uint32]map[string]int{},
+		salvaged: map[uint32]int{}}
 }
 
 // Apply takes in a record of the log, which is not kept.
@@ -81,15 +84,15 @@ func (v *Recovery) open(from Segments, topic uint32) (*blocks, error) {
 	if b := v.blocks[topic]; b != nil {
 		return b, nil
 	}
-	b, err := openBlocks(from, topic, v.State.Topics[topic].Nodes)
+	b, err := openBlocks(from, v.State.Topics[topic])
 	if err == nil {
 		v.blocks[topic] = b
 	}
 	return b, err
 }
 
-// Missing returns how many messages a topic that was recovered needs and nobody has, at most.
-func (v *Recovery) Missing(topic uint32) int { return v.missing[topic] }
+// Missing returns how many messages the channels of a topic that was recovered need and nobody has, by their names, at most.
+func (v *Recovery) Missing(topic uint32) map[string]int { return v.missing[topic] }
 
 // Recover makes the topics of a log. It goes before Restore, which makes the topics that are not in it.
 func (r *Registry) Recover(v *Recovery) error {
@@ -103,7 +106,7 @@ func (r *Registry) Recover(v *Recovery) error {
 		if err != nil {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
 		}
-		b := builder{registry: r, state: state, batches: v.batches[id], found: found, complete: v.Complete}
+		b := builder{registry: r, state: state, batches: v.batches[id], found: found, complete: v.Complete, lost: map[string]int{}}
 		if err := b.build(); err != nil {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
 		}
@@ -134,9 +137,9 @@ type builder struct {
 	found    *blocks
 	complete bool
 	topic    *Topic
-	now      int64 // on the clock of all deadlines, and
-	wall     int64 // the same moment, Unix nanoseconds
-	lost     int   // messages that are needed and nowhere
+	now      int64          // on the clock of all deadlines, and
+	wall     int64          // the same moment, Unix nanoseconds
+	lost     map[string]int // messages that are needed and nowhere, by channel
 }
 
 func (b *builder) build() error {
@@ -212,7 +215,7 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 	}
 	c.n.adopted = c.n.Accepted
 	if lost+out > 0 {
-		b.lost += lost + out
+		b.lost[c.name] = lost + out
 		b.registry.log.Error("messages that are needed are nowhere, and were lost", "topic", b.topic.name, "channel", c.name,
 			"waiting", lost, "delivered or deferred", out)
 	}

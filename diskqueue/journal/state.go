@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -69,6 +68,8 @@ type Topic struct {
 	Channels []*Channel      `json:"-"`     // the first is the topic's own backlog, with id 0
 	Moved    bool            `json:"-"`     // Settle has moved that to the other channels, which no record says
 	Missing  []Range         `json:"-"`     // of which neither a Publish nor a Void was read
+
+	stub bool // see State.Stub
 }
 
 // State is all topics.
@@ -77,6 +78,8 @@ type State struct {
 	NextID uint32 // greater than every topic's and channel's id ever used
 	From   Offset // of a checkpoint: no topic was made before this but those that are in it
 	Stray  int    // records of topics or channels that are not there: deleted meanwhile
+
+	stubs uint32 // channels of stubs so far
 }
 
 // NewState returns the state of an empty node.
@@ -112,6 +115,7 @@ func (s *State) topic(id uint32, at Offset) *Topic {
 	t := s.Topics[id]
 	if t == nil {
 		s.Stray++
+		s.used(id)
 		return nil
 	}
 	if at.Before(t.AsOf) {
@@ -139,6 +143,9 @@ func (t *Topic) targets(only uint32) []*Channel {
 	}
 	if c := t.channel(only); c != nil {
 		return []*Channel{c}
+	}
+	if t.stub {
+		return t.Channels[1:] // it may be any
 	}
 	return nil
 }
@@ -261,6 +268,7 @@ func (s *State) applyChannel(at Offset, kind Kind, b []byte) error {
 	}
 	if c == nil {
 		s.Stray++
+		s.used(topicID, channelID)
 		return nil
 	}
 	if at.Before(c.AsOf) {
@@ -411,6 +419,7 @@ func (s *State) Settle() (unsure uint64) {
 			}
 			c.Waiting = append(c.unsure, c.Waiting...)
 			c.unsure = nil
+			c.sort()
 		}
 		if own := t.Channels[0]; !t.Paused && len(t.Channels) > 1 && own.holds() > 0 {
 			t.inherit()
@@ -511,7 +520,7 @@ func (c *Channel) inherit(own *Channel) {
 		c.After = fresh[0].First - 1
 	}
 	c.Waiting = append(c.Waiting, fresh...)
-	slices.SortFunc(c.Waiting, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	c.sort()
 	c.Offered = max(c.Offered, own.Offered)
 	c.Counts.Accepted += c.holds() - had
 }

@@ -53,9 +53,13 @@ func (s *Store) append(block Block, runs []Run, frames []byte, sections []Sectio
 	if err != nil {
 		return Ref{}, err
 	}
-	f, err := s.writable(blockHeaderSize + int64(len(frames)+len(extra)))
+	name := s.nameSection()
+	f, err := s.writable(blockHeaderSize + int64(len(frames)+len(extra)+len(name)))
 	if err != nil {
 		return Ref{}, fmt.Errorf("segments: %w", err)
+	}
+	if f.size == 0 {
+		extra = append(extra, name...)
 	}
 	b := blockHeader{Block: block, extra: uint32(len(extra))}
 	b.Ref = Ref{File: f.number, Offset: uint32(max(f.size, fileHeaderSize)), Length: uint32(len(frames))}

@@ -61,8 +61,11 @@ type Run struct {
 	Count uint32
 }
 
-// sectionRuns is the kind of the section that says which positions a block has.
-const sectionRuns = 1
+// Kinds of sections that are the segments' own.
+const (
+	sectionRuns = 1   // which positions the block has
+	sectionName = 128 // the name of the topic, in the first block of a file
+)
 
 // appendRuns appends runs of a block whose first position is first: for each the distance from the end of the one before and its
 // length, uvarints.

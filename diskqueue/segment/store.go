@@ -31,6 +31,8 @@ type Options struct {
 	// Folder and Topic say whom the files belong to: others are left alone. Zeros: whoever it is.
 	Folder [8]byte
 	Topic  uint32
+	// Name of that topic is written into each file, for a repair of a folder in which nothing else says it; empty: it is not.
+	Name string
 	// Aside puts a file away in which there is damage and of which nothing else is needed; nil: it is renamed to .bad.
 	Aside func(path string) error
 	// Remove removes a file of which nothing is needed; nil: the file system does.
