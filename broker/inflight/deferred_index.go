@@ -21,8 +21,9 @@ type DeferredIndex struct {
 
 // stretch is the messages that are due in one stretch of time.
 type stretch struct {
-	first int64 // when the first is due that it may hold
-	line  PlaceQueue
+	first     int64 // when the first is due that it may hold
+	low, high Position
+	line      PlaceQueue
 }
 
 func (s *stretch) due() int64 { return s.first }
@@ -87,10 +88,11 @@ func (h *DeferredIndex) place(m Place) {
 			h.place(m)
 			return
 		}
-		s = &stretch{first: max(key<<h.width, h.until)}
+		s = &stretch{first: max(key<<h.width, h.until), low: m.Pos}
 		h.far[key] = s
 		h.order.push(s)
 	}
+	s.low, s.high = min(s.low, m.Pos), max(s.high, m.Pos)
 	s.line.Push(m)
 }
 

@@ -57,6 +57,55 @@ func (m *indexMachine) Pop(t *rapid.T) {
 	}
 }
 
+// Remove takes some out that are there, by what Holding finds, and tries one that is not.
+func (m *indexMachine) Remove(t *rapid.T) {
+	for range rapid.SampledFrom([]int{1, 5, 200}).Draw(t, "count") {
+		if len(m.model) == 0 {
+			return
+		}
+		i := rapid.IntRange(0, len(m.model)-1).Draw(t, "which")
+		want := m.model[i]
+		got, ok := m.index.Holding(want.Pos).Find(want.Pos)
+		if !ok || got != want {
+			t.Fatalf("found %+v, %v for %+v", got, ok, want)
+		}
+		if !m.index.Remove(got) || m.index.Remove(got) {
+			t.Fatalf("%+v is not taken out once", got)
+		}
+		m.model = slices.Delete(m.model, i, i+1)
+		if _, ok := m.index.Holding(want.Pos).Find(want.Pos); ok {
+			t.Fatalf("%+v is still found", want)
+		}
+	}
+}
+
+// List compares what is due next behind some place, and how many are due before some times.
+func (m *indexMachine) List(t *rapid.T) {
+	limit := rapid.SampledFrom([]int{1, 10, 1000}).Draw(t, "limit")
+	from := Place{}
+	if len(m.model) > 0 && rapid.Bool().Draw(t, "behind") {
+		from = m.model[rapid.IntRange(0, len(m.model)-1).Draw(t, "from")]
+	}
+	sorted := slices.SortedFunc(slices.Values(m.model), func(a, b Place) int { return byDue(a.At, a.Pos, b) })
+	sorted = slices.DeleteFunc(sorted, func(p Place) bool { return byDue(p.At, p.Pos, from) <= 0 })
+	if got := m.index.After(from, limit).First(from, limit); !slices.Equal(got, sorted[:min(limit, len(sorted))]) {
+		t.Fatalf("behind %+v come %d, want %d, or others", from, len(got), min(limit, len(sorted)))
+	}
+	times := []int64{m.now, m.now + 1<<30, m.now + 1<<40}
+	var got, want [3]int
+	m.index.DueBefore(times, got[:])
+	for _, p := range m.model {
+		for i, at := range times {
+			if p.At < at {
+				want[i]++
+			}
+		}
+	}
+	if got != want {
+		t.Fatalf("due before %v are %v, want %v", times, got, want)
+	}
+}
+
 func (m *indexMachine) Snapshot(*rapid.T) {
 	m.seen, m.was = m.index.Snapshot(), slices.SortedFunc(slices.Values(m.model), byPosition)
 }
@@ -86,7 +135,8 @@ func (m *indexMachine) Check(t *rapid.T) {
 func TestDeferredIndexAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &indexMachine{}
-		t.Repeat(map[string]func(*rapid.T){"Push": m.Push, "Pop": m.Pop, "Snapshot": m.Snapshot, "Clear": m.Clear, "": m.Check})
+		t.Repeat(map[string]func(*rapid.T){"Push": m.Push, "Pop": m.Pop, "Remove": m.Remove, "List": m.List, "Snapshot": m.Snapshot,
+			"Clear": m.Clear, "": m.Check})
 	})
 }
 
@@ -120,6 +170,24 @@ func TestLineAgainstModel(t *testing.T) {
 				}
 				line.PushFront(some)
 				model = append(slices.Clone(some), model...)
+			},
+			"Remove": func(t *rapid.T) {
+				for range min(len(model), rapid.SampledFrom([]int{1, 9}).Draw(t, "count")) {
+					i := rapid.IntRange(0, len(model)-1).Draw(t, "which")
+					if !line.remove(model[i].Pos) || line.remove(model[i].Pos) {
+						t.Fatalf("%v is not taken out once", model[i])
+					}
+					model = slices.Delete(slices.Clone(model), i, i+1)
+				}
+			},
+			"Filter": func(t *rapid.T) {
+				by := Position(rapid.IntRange(2, 50).Draw(t, "by"))
+				drop := func(m Place) bool { return m.Pos%by == 0 }
+				before := len(model)
+				model = slices.DeleteFunc(slices.Clone(model), drop)
+				if got := line.Filter(drop); got != before-len(model) {
+					t.Fatalf("Filter dropped %d, want %d", got, before-len(model))
+				}
 			},
 			"First": func(t *rapid.T) {
 				if len(model) > 0 && line.First() != model[0] {
@@ -156,7 +224,7 @@ func TestDeferredIndexIsDense(t *testing.T) {
 			for _, chunk := range s.line.chunks {
 				size += cap(chunk) + 1 // and its header
 			}
-			size += 6 // the stretch, its places in the map and in the order
+			size += 7 // the stretch, its places in the map and in the order
 		}
 		if limit := count * 2; size > limit {
 			t.Errorf("due within %d s: %d messages take the room of %d entries in %d stretches", spread/1e9, count, size, len(h.far))

@@ -44,17 +44,8 @@ func (h *heap[T]) all() iter.Seq[T] {
 
 func (h *heap[T]) push(m T) {
 	h.grow()
-	i, at := h.n, m.due()
 	h.n++
-	for i > 0 {
-		up := h.at((i - 1) / 4)
-		if (*up).due() <= at {
-			break
-		}
-		*h.at(i) = *up
-		i = (i - 1) / 4
-	}
-	*h.at(i) = m
+	*h.at(h.rise(h.n-1, m)) = m
 }
 
 // grow makes room for one element more.
@@ -76,26 +67,45 @@ func (h *heap[T]) pop(now int64) (first T, ok bool) {
 	if at, some := h.next(); !some || at > now {
 		return first, false
 	}
-	first = *h.at(0)
+	return h.removeAt(0), true
+}
+
+// removeAt takes out the element at i.
+func (h *heap[T]) removeAt(i int) T {
+	gone := *h.at(i)
 	h.n--
 	last := *h.at(h.n)
 	var none T
 	*h.at(h.n) = none
 	if h.n == 0 {
 		h.pieces = nil
-		return first, true
+		return gone
 	}
-	h.sink(last)
+	if i < h.n {
+		h.sink(h.rise(i, last), last)
+	}
 	if keep := h.n/heapPiece + 2; keep < len(h.pieces) {
 		h.pieces[keep] = nil
 		h.pieces = h.pieces[:keep]
 	}
-	return first, true
+	return gone
 }
 
-// sink puts m where the root has left a hole.
-func (h *heap[T]) sink(m T) {
-	i, at := 0, m.due()
+// rise moves down what is above a hole and due later than m, and returns where the hole is then.
+func (h *heap[T]) rise(i int, m T) int {
+	for at := m.due(); i > 0; i = (i - 1) / 4 {
+		up := h.at((i - 1) / 4)
+		if (*up).due() <= at {
+			break
+		}
+		*h.at(i) = *up
+	}
+	return i
+}
+
+// sink puts m where there is a hole, or below.
+func (h *heap[T]) sink(i int, m T) {
+	at := m.due()
 	for {
 		child := 4*i + 1
 		if child >= h.n {
