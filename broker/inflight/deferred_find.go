@@ -154,14 +154,22 @@ func sortedPlaces(list []Place) []Place {
 	return list
 }
 
-// After returns the first limit messages that are due behind a place, in order.
+// Key is what tells a message from others that are due at the same time: its position or, where it has none, its id.
+func (d Due) Key() Position {
+	if d.Pos == 0 {
+		return Position(d.Frame.MustID())
+	}
+	return d.Pos
+}
+
+// After returns the first limit messages that are due behind a place, whose position is a key, in order.
 func (d *DeferredMemory) After(from Place, limit int) (list []Due) {
 	sorted := func() []Due {
-		slices.SortStableFunc(list, func(a, b Due) int { return byDue(a.At, a.Pos, Place{At: b.At, Pos: b.Pos}) })
+		slices.SortFunc(list, func(a, b Due) int { return byDue(a.At, a.Key(), Place{At: b.At, Pos: b.Key()}) })
 		return list[:min(limit, len(list))]
 	}
 	for m := range d.heap.all() {
-		if byDue(m.At, m.Pos, from) <= 0 {
+		if m.At < from.At || byDue(m.At, m.Key(), from) <= 0 {
 			continue
 		}
 		if list = append(list, m); len(list) >= 4*limit {

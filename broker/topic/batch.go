@@ -13,6 +13,9 @@ type Batch struct {
 	// Later, when it is not nil, is where Publish puts consumers that it has work for, once the messages are safe; those it has no
 	// room for it wakes. The next Reset forgets it, and so does every publish that succeeds.
 	Later *Wakes
+	// Due is when the messages are to be delivered, nanoseconds since the Unix epoch; at once when that has passed. With it no delay is
+	// looked at. 0: it is not said. The next Reset forgets it, and so does every publish that succeeds.
+	Due int64
 
 	// TTL is how long the messages are of use, from their publish on; 0: for good. The next Reset forgets it.
 	TTL time.Duration
@@ -25,6 +28,7 @@ type Batch struct {
 	// Of the last stamp, for tracing; no Reset forgets them.
 	first   protocol.MessageID
 	stamped int64
+	receipt Receipt
 }
 
 // maxKept is the memory in bytes that a batch keeps for its next use.
@@ -42,7 +46,7 @@ func (b *Batch) Reset() {
 	if cap(frames) > maxKept {
 		frames = nil
 	}
-	*b = Batch{frames: frames}
+	*b = Batch{frames: frames, first: b.first, stamped: b.stamped, receipt: b.receipt}
 }
 
 // Release empties the batch and gives its memory back.

@@ -41,6 +41,8 @@ type Channel struct {
 	records *records // where the log's records are made, nil until there is one
 	logged  Position // the log says that the backlog was left up to here
 
+	counted *countedAhead // nil unless there was much to count
+
 	waitingBytes, flyingBytes int // of bodies, as the node's account has them
 }
 

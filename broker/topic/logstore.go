@@ -111,7 +111,8 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	now := t.registry.stamp()
 	b.stamp(now, first)
 	p := journal.Publish{Topic: d.id, First: d.next, Count: b.n}
-	if delay > 0 {
+	b.receipt = Receipt{ID: first, Position: d.next, Count: b.n}
+	if delay = b.delayUntil(now, delay); delay > 0 {
 		p.Due = now + int64(delay)
 	}
 	targets := t.targetsLocked()
@@ -163,6 +164,7 @@ func (t *Topic) keepLocked(b *Batch, first Position) backlog.Extent {
 	if d.tail == nil || d.tail.node != t.d.nodes.Last() {
 		d.tail = d.table.add(t.d.nodes.Last())
 	}
+	d.tail.ids.addBatch(b, extent.Frames())
 	d.next = first + Position(b.n)
 	d.tail.end.Store(uint64(d.next))
 	d.resident += b.n
@@ -252,6 +254,7 @@ func (d *logStore) note(c *Channel, e *effects) {
 type records struct {
 	runs      journal.Runs
 	deferrals journal.Deferrals
+	last      journal.Offset // of the newest one
 }
 
 // record writes the records of what has become of a channel's messages. Of what has no reason nothing is said.
@@ -264,12 +267,12 @@ func (d *logStore) record(c *Channel, e *effects) {
 		r.runs.BeginDelivered(d.id, c.id, c.logged)
 		r.add(e.fresh)
 		r.add(e.again)
-		d.log.Append(journal.KindDelivered, r.runs.Record(), nil)
+		r.last = d.log.Append(journal.KindDelivered, r.runs.Record(), nil)
 	}
 	if len(e.finished) > 0 {
 		r.runs.Begin(d.id, c.id)
 		r.add(e.finished)
-		d.log.Append(journal.KindFinished, r.runs.Record(), nil)
+		r.last = d.log.Append(journal.KindFinished, r.runs.Record(), nil)
 	}
 	for i := 0; i < len(e.discarded); {
 		why := e.discarded[i].why
@@ -278,7 +281,7 @@ func (d *logStore) record(c *Channel, e *effects) {
 			r.runs.AddRange(e.discarded[i].Range)
 		}
 		if why != 0 {
-			d.log.Append(journal.KindDiscarded, r.runs.Record(), nil)
+			r.last = d.log.Append(journal.KindDiscarded, r.runs.Record(), nil)
 		}
 	}
 	if len(e.deferred) > 0 {
@@ -287,7 +290,7 @@ func (d *logStore) record(c *Channel, e *effects) {
 		for _, m := range e.deferred {
 			r.deferrals.Add(m.Pos, wall+m.At)
 		}
-		d.log.Append(journal.KindDeferred, r.deferrals.Record(), nil)
+		r.last = d.log.Append(journal.KindDeferred, r.deferrals.Record(), nil)
 	}
 	c.logged = max(c.logged, c.mem.After())
 }

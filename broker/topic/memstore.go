@@ -46,7 +46,10 @@ func (m *memoryStore) publish(b *Batch, delay time.Duration, _ bool) error {
 	if err != nil {
 		return err
 	}
-	b.stamp(t.registry.stamp(), first)
+	now := t.registry.stamp()
+	b.stamp(now, first)
+	b.receipt = Receipt{ID: first, Count: b.n}
+	delay = b.delayUntil(now, delay)
 	at := t.registry.now() + int64(delay)
 	t.pub.Lock()
 	defer t.pub.Unlock()

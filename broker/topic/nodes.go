@@ -24,6 +24,8 @@ type stored struct {
 	end   atomic.Uint64 // the position behind its last message, so far
 	pins  atomic.Int64  // messages of it, of all channels, that have left a backlog and are not finished
 
+	ids idSpan // guarded by Topic.pub; those of its messages, nothing where that is not known
+
 	// Set before onDisk is.
 	block segment.Block
 

@@ -139,6 +139,9 @@ func (s *script) run(words []string) error {
 	}
 	f := commands[name]
 	if f == nil {
+		f = s.scheduleCommand(name)
+	}
+	if f == nil {
 		s.t.Fatalf("unknown command %s", name)
 	}
 	return f(args)

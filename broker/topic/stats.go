@@ -11,6 +11,7 @@ type Stats struct {
 	BackendDepth int64 // those on disk
 	MessageCount uint64
 	MessageBytes uint64
+	Ahead        Ahead          // of those that are deferred in the topic itself
 	Channels     []ChannelStats // sorted by name
 }
 
@@ -23,6 +24,7 @@ type ChannelStats struct {
 	BackendDepth int64 // those on disk
 	InFlight     int
 	Deferred     int
+	Ahead        Ahead // of those
 	Consumers    int
 
 	MessageCount           uint64 // that came from the topic
@@ -46,7 +48,7 @@ type ChannelStats struct {
 func (t *Topic) Stats() Stats {
 	own := t.own.Stats()
 	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth + int64(own.Deferred), BackendDepth: own.BackendDepth,
-		MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load()}
+		Ahead: own.Ahead, MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load()}
 	for _, c := range t.Channels() {
 		s.Channels = append(s.Channels, c.Stats())
 	}
@@ -56,12 +58,12 @@ func (t *Topic) Stats() Stats {
 // Stats returns the channel's counters. It never waits for a disk.
 func (c *Channel) Stats() ChannelStats {
 	backend := c.diskDepth()
-	c.enter()
+	c.enterNow()
 	defer c.exit()
 	s := ChannelStats{
 		Name: c.name, Born: c.born, Paused: c.Paused(),
 		Depth: backend + int64(c.backlog()), BackendDepth: backend,
-		InFlight: c.inflight.Len(), Deferred: c.postponed(), Consumers: len(c.subs),
+		InFlight: c.inflight.Len(), Deferred: c.postponed(), Ahead: c.aheadNow(), Consumers: len(c.subs),
 		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
 		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,

@@ -1,0 +1,410 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+	"brokerd/protocol"
+)
+
+// ErrNotDeferred is the refusal to cancel or release a message that is not deferred, or not any more, where it was looked for.
+var ErrNotDeferred = errors.New("the message is not deferred, or not any more")
+
+// ErrNoPositions is the refusal of what names one message, of a topic that keeps no place for it.
+var ErrNoPositions = errors.New("the topic is at level memory, where a message has no position and nothing is written of it; it must be at level disk or fsync")
+
+// Scheduled is a message that is deferred.
+type Scheduled struct {
+	ID       protocol.MessageID
+	Position Position // 0 at level memory
+	Due      time.Time
+	Age      time.Duration // since it was published
+	Size     int           // of its body, bytes
+	Attempts uint16        // deliveries so far
+}
+
+// DueMark is a place in the order in which deferred messages are due.
+type DueMark struct {
+	Due int64  // nanoseconds since the Unix epoch
+	Key uint64 // the position of the message behind which the place is, or its id; 0: in front of all that are due then
+}
+
+// Deferred returns the first limit messages that are deferred and due behind a mark, in the order in which they are due. What is due
+// or gone before its body was read is left out. next is the mark to go on from, the same as from when nothing comes behind it.
+func (c *Channel) Deferred(from DueMark, limit int) (list []Scheduled, next DueMark, err error) {
+	c.enterNow()
+	wall := time.Now().UnixNano() - c.at.now // what becomes of a time on the clock of deadlines
+	mark := inflight.Place{At: from.Due - wall, Pos: Position(from.Key)}
+	shown := c.at.shown
+	warm := c.deferredMemory.After(mark, limit)
+	some := c.deferredIndex.After(mark, limit)
+	void := slices.Clone(c.void)
+	now := c.at.stamp
+	c.exit()
+	places := some.First(mark, limit)
+	l := loader{topic: c.topic}
+	next = from
+	for len(warm)+len(places) > 0 && limit > 0 {
+		limit--
+		var m inflight.Place
+		var f protocol.MessageFrame
+		var key Position
+		if len(places) == 0 || len(warm) > 0 && (warm[0].At < places[0].At || warm[0].At == places[0].At && warm[0].Key() < places[0].Pos) {
+			m, f = inflight.Place{At: warm[0].At, Pos: warm[0].Pos, Attempts: warm[0].Attempts}, warm[0].Frame
+			key = warm[0].Key()
+			warm = warm[1:]
+		} else {
+			m, places = places[0], places[1:]
+			key = m.Pos
+			if m.Pos <= shown && !holdsPosition(void, m.Pos) {
+				if f, err = l.load(m); err != nil && !errors.Is(err, errGoneNode) && !errors.Is(err, segment.ErrDamaged) {
+					return list, next, fmt.Errorf("reading message %d: %w", m.Pos, err)
+				}
+			}
+		}
+		next = DueMark{Due: wall + m.At, Key: uint64(key)}
+		if f != nil {
+			list = append(list, Scheduled{ID: f.MustID(), Position: m.Pos, Due: time.Unix(0, next.Due), Attempts: m.Attempts,
+				Age: time.Duration(max(0, now-f.Timestamp())), Size: len(f) - protocol.MessageOverhead})
+		}
+	}
+	return list, next, nil
+}
+
+// Own returns the topic's own backlog, which is nobody's channel: what waits or is deferred while no channel may get it.
+func (t *Topic) Own() *Channel { return t.own }
+
+// Cancel drops a message that is deferred: on one channel, or wherever it is when channel is nil. It returns where it was, the topic's
+// own backlog as an empty name, once the log says so. It fails with ErrNotDeferred, ErrNoPositions, or the error of the log; with the
+// last the message is dropped, but may come back with a crash.
+func (t *Topic) Cancel(pos Position, channel *Channel) (from []string, err error) {
+	return t.reschedule(pos, channel, (*machine).cancel)
+}
+
+// Release has a message that is deferred be due now, as Cancel drops it.
+func (t *Topic) Release(pos Position, channel *Channel) (from []string, err error) {
+	return t.reschedule(pos, channel, (*machine).release)
+}
+
+func (t *Topic) reschedule(pos Position, channel *Channel, act func(*machine, Position, *inflight.Place) bool) (from []string, err error) {
+	if t.d == nil {
+		return nil, ErrNoPositions
+	}
+	if err := t.registry.writable(); err != nil {
+		return nil, err
+	}
+	targets := []*Channel{channel}
+	if channel == nil {
+		targets = t.all()
+	}
+	for _, c := range targets {
+		if c.reschedule(pos, act) {
+			from = append(from, c.name)
+		}
+	}
+	if len(from) == 0 && channel == nil { // it may have moved from the topic's own backlog to the channels meanwhile
+		t.pub.Lock()
+		for _, c := range t.all() {
+			if c.reschedule(pos, act) {
+				from = append(from, c.name)
+			}
+		}
+		t.pub.Unlock()
+	}
+	if len(from) == 0 {
+		return nil, ErrNotDeferred
+	}
+	return from, t.settleChannels(targets)
+}
+
+// settleChannels returns once all records of channels are in the log so far.
+func (t *Topic) settleChannels(list []*Channel) error {
+	var last journal.Offset
+	for _, c := range list {
+		c.mu.Lock()
+		if c.records != nil && last.Before(c.records.last) {
+			last = c.records.last
+		}
+		c.mu.Unlock()
+	}
+	if last == (journal.Offset{}) {
+		return nil // an ephemeral channel has none
+	}
+	err := t.d.log.Commit(last, t.d.levels.synced())
+	t.registry.SetHealth(err)
+	return err
+}
+
+// reschedule looks for a deferred message outside the lock, as there may be many, and acts under it.
+func (c *Channel) reschedule(pos Position, act func(*machine, Position, *inflight.Place) bool) (done bool) {
+	c.mu.Lock()
+	some := c.deferredIndex.Holding(pos)
+	c.mu.Unlock()
+	var place *inflight.Place
+	if m, ok := some.Find(pos); ok {
+		place = &m
+	}
+	c.enterNow()
+	defer c.exit()
+	return act(&c.machine, pos, place)
+}
+
+// undefer takes out a message that is deferred and may be known of. place is where it was when it was looked for, nil when it was not
+// found among those without bodies.
+func (m *machine) undefer(pos Position, place *inflight.Place) (due inflight.Due, ok bool) {
+	if place == nil {
+		return m.deferredMemory.Remove(pos)
+	}
+	if pos > m.at.shown || m.isVoid(pos) {
+		return due, false
+	}
+	return due, m.deferredIndex.Remove(*place)
+}
+
+// cancel drops a message that is deferred, and reports whether there was one.
+func (m *machine) cancel(pos Position, place *inflight.Place) bool {
+	if _, ok := m.undefer(pos, place); !ok {
+		return false
+	}
+	m.n.discard(journal.Cancelled, 1)
+	m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Cancelled, true)
+	return true
+}
+
+// release has a message that is deferred wait to be delivered, and reports whether there was one.
+func (m *machine) release(pos Position, place *inflight.Place) bool {
+	due, ok := m.undefer(pos, place)
+	if !ok {
+		return false
+	}
+	keep := m.effects()
+	keep.deferred = append(keep.deferred, inflight.Place{Pos: pos, At: m.at.now})
+	if place != nil {
+		m.returnPlace(*place)
+	} else {
+		m.giveBack(due.Frame, due.Pos, due.Attempts)
+	}
+	m.wake(1, nil)
+	return true
+}
+
+// waitingBounds are how far ahead deferred messages are counted in Stats.
+var waitingBounds = [...]time.Duration{time.Minute, time.Hour, 24 * time.Hour}
+
+// Ahead is how many messages are deferred, by when they are due: within a minute, an hour, a day, later.
+type Ahead struct{ Minute, Hour, Day, Later int }
+
+// ahead counts what is deferred. What is due and not shown yet is due within the minute.
+func (m *machine) ahead(now int64) (a Ahead) {
+	all := m.postponed()
+	if all == 0 {
+		return a
+	}
+	var times [len(waitingBounds)]int64
+	for i, d := range waitingBounds {
+		times[i] = now + int64(d)
+	}
+	var n [len(waitingBounds)]int
+	m.deferredMemory.DueBefore(times[:], n[:])
+	m.deferredIndex.DueBefore(times[:], n[:])
+	unshown := m.dueUnshown.Len()
+	return Ahead{Minute: n[0] + unshown, Hour: n[1] - n[0], Day: n[2] - n[1], Later: all - n[2] - unshown}
+}
+
+// manyAhead is from how many deferred messages on they are not counted by due time more often than every aheadAge.
+const (
+	manyAhead = 1 << 18
+	aheadAge  = 5 * time.Second
+)
+
+// countedAhead is what was counted at a time.
+type countedAhead struct {
+	Ahead
+	at int64
+}
+
+// aheadNow is ahead for Stats, which may be asked for often. The lock is held.
+func (c *Channel) aheadNow() Ahead {
+	if c.postponed() < manyAhead {
+		c.counted = nil
+		return c.ahead(c.at.now)
+	}
+	if c.counted == nil || c.at.now-c.counted.at >= int64(aheadAge) {
+		c.counted = &countedAhead{c.ahead(c.at.now), c.at.now}
+	}
+	return c.counted.Ahead
+}
+
+// FindID returns the position of a message by its id, among those that something is deferred or in flight beside. Ids are in no order:
+// nodes know the lowest and the highest one they have, and those that do not, as they are of an earlier life, are read. It fails with
+// ErrNotDeferred when there is none, and with ErrUnsure when it has read much and not all.
+func (t *Topic) FindID(id protocol.MessageID) (Position, error) {
+	if t.d == nil {
+		return 0, ErrNoPositions
+	}
+	s := idSearch{topic: t, id: id, left: searchBytes}
+	known, unknown := s.nodes()
+	for _, n := range known {
+		if pos, ok, err := s.look(n); ok || err != nil {
+			return pos, err
+		}
+	}
+	return s.learn(unknown)
+}
+
+// ErrUnsure is the answer of FindID when too much would have to be read to be sure.
+var ErrUnsure = errors.New("the id was not found in what was read, and there is more: name the position in its place")
+
+// searchBytes is how much FindID reads of nodes that nothing is known of.
+const searchBytes = 256 << 20
+
+type idSearch struct {
+	topic *Topic
+	id    protocol.MessageID
+	left  int // bytes that may still be read
+}
+
+// idNode is a node that may have a message with an id, and its messages where they are in memory.
+type idNode struct {
+	*stored
+	frames []byte
+}
+
+// nodes returns those whose ids may be the one that is looked for, and those whose ids are not known.
+func (s *idSearch) nodes() (known, unknown []idNode) {
+	t := s.topic
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	for _, n := range t.d.table.each() {
+		switch {
+		case n.pins.Load() == 0:
+		case n.ids == idSpan{}:
+			unknown = append(unknown, idNode{n, n.node.Frames()})
+		case n.ids.low <= s.id && s.id <= n.ids.high:
+			known = append(known, idNode{n, n.node.Frames()})
+		}
+	}
+	return known, unknown
+}
+
+// look reads a node, and remembers which ids it has.
+func (s *idSearch) look(n idNode) (pos Position, ok bool, err error) {
+	f := nodeFrames{frames: n.frames}
+	if f.frames == nil {
+		s.left -= int(n.at().Ref.Length)
+		if f, err = s.topic.load(n.node); err != nil {
+			return 0, false, fmt.Errorf("reading message ids: %w", err)
+		}
+	}
+	pos, ok, span := f.findID(n.first, s.id)
+	s.topic.pub.Lock()
+	if n.ids == (idSpan{}) {
+		n.ids = span
+	}
+	s.topic.pub.Unlock()
+	return pos, ok, nil
+}
+
+// learn looks through nodes of an earlier life: first where the id would be if ids grew along the topic, as a broker's own do.
+func (s *idSearch) learn(list []idNode) (Position, error) {
+	span := func(n idNode) idSpan {
+		s.topic.pub.Lock()
+		defer s.topic.pub.Unlock()
+		return n.ids
+	}
+	for part := list; len(part) > 0; {
+		mid := len(part) / 2
+		if pos, ok, err := s.look(part[mid]); ok || err != nil {
+			return pos, err
+		}
+		if s.id < span(part[mid]).low {
+			part = part[:mid]
+		} else {
+			part = part[mid+1:]
+		}
+	}
+	for _, n := range list {
+		if span(n) != (idSpan{}) {
+			continue
+		}
+		if s.left <= 0 {
+			return 0, ErrUnsure
+		}
+		if pos, ok, err := s.look(n); ok || err != nil {
+			return pos, err
+		}
+	}
+	return 0, ErrNotDeferred
+}
+
+// findID returns the position of the message with an id, and which ids there are.
+func (f nodeFrames) findID(first Position, id protocol.MessageID) (pos Position, ok bool, span idSpan) {
+	runs := f.runs
+	if runs == nil {
+		runs = []backlog.Range{{First: first, Last: first + Position(len(f.frames))}} // more than there are
+	}
+	rest := f.frames
+	for _, r := range runs {
+		for at := r.First; at <= r.Last && len(rest) > 0; at++ {
+			m := protocol.FirstMessage(rest)
+			rest = rest[len(m):]
+			span.add(m.MustID(), 1)
+			if m.MustID() == id {
+				pos, ok = at, true
+			}
+		}
+	}
+	return pos, ok, span
+}
+
+// idSpan is the lowest and the highest id of a node's messages; its zero value is that nobody knows.
+type idSpan struct{ low, high protocol.MessageID }
+
+// add takes in n ids that follow each other.
+func (s *idSpan) add(first protocol.MessageID, n int) {
+	last := first + protocol.MessageID(n) - 1
+	if *s == (idSpan{}) {
+		*s = idSpan{first, last}
+		return
+	}
+	s.low, s.high = min(s.low, first), max(s.high, last)
+}
+
+// addBatch takes in a batch whose frames are where they belong: those that were not stamped have ids of their own.
+func (s *idSpan) addBatch(b *Batch, frames []byte) {
+	if b.first != 0 {
+		s.add(b.first, b.n)
+		return
+	}
+	for len(frames) > 0 {
+		m := protocol.FirstMessage(frames)
+		s.add(m.MustID(), 1)
+		frames = frames[len(m):]
+	}
+}
+
+// Receipt says which messages a publish has become: Count of them, the ids and the positions of the others following those of the
+// first. At level memory there are no positions.
+type Receipt struct {
+	ID       protocol.MessageID
+	Position Position
+	Count    int
+}
+
+// Receipt returns what the last publish that succeeded has become. It is good until the batch is published again.
+func (b *Batch) Receipt() Receipt { return b.receipt }
+
+// delayUntil returns how long a batch is to be deferred that is accepted at a time, nanoseconds since the Unix epoch: to its due time,
+// or for a delay.
+func (b *Batch) delayUntil(now int64, delay time.Duration) time.Duration {
+	if b.Due == 0 {
+		return delay
+	}
+	return time.Duration(max(0, b.Due-now))
+}
