@@ -35,7 +35,7 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 			MaxMsgTimeout: o.MaxMsgTimeout,
 		},
 		MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxRdyCount: o.MaxRdyCount, MaxReqTimeout: o.MaxReqTimeout,
-		MsgTimeout: o.MsgTimeout, HeartbeatInterval: o.ClientTimeout / 2, OutputBufferTimeout: o.OutputBufferTimeout,
+		MaxDefer: o.maxDefer(), MsgTimeout: o.MsgTimeout, HeartbeatInterval: o.ClientTimeout / 2, OutputBufferTimeout: o.OutputBufferTimeout,
 		TLS: s.tlsNow().server, TLSRequired: o.TLSRequired != TLSNotRequired,
 		Deflate: o.DeflateEnabled, Snappy: o.SnappyEnabled, MaxDeflateLevel: o.MaxDeflateLevel,
 		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
@@ -49,7 +49,7 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 
 func (s *Server) httpConfig(o *Options) httpd.Config {
 	return httpd.Config{
-		Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxReqTimeout: o.MaxReqTimeout,
+		Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxDefer: o.maxDefer(),
 		Metrics: s.metrics, Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
 		HTTPSPort: portOf(s.doors.https), Door: s.door(o), Unfinished: s.unfinished, Quotas: s.quotas,
 	}

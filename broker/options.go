@@ -58,7 +58,8 @@ type Options struct {
 	MsgTimeout    time.Duration // in flight before a message comes back, unless the client asks otherwise
 	MaxMsgTimeout time.Duration // most that a client may ask for, and most that TOUCH extends to
 	MaxMsgSize    int64         // bytes of one body
-	MaxReqTimeout time.Duration // longest delay of REQ (clamped) and of a deferred publish (refused)
+	MaxReqTimeout time.Duration // longest delay of REQ, to which a longer one is cut
+	MaxDefer      time.Duration // longest delay of a deferred publish, beyond which it is refused; 0: MaxReqTimeout
 	MaxBodySize   int64         // bytes of MPUB, IDENTIFY and AUTH bodies
 	MaxUnfinished int64         // bytes of all bodies above 64 KiB that have begun to arrive and are not whole; twice the longest body at least
 	MaxMemory     int64         // bytes of messages in memory; 0: a quarter of what the process may have
@@ -180,4 +181,12 @@ func DefaultOptions() Options {
 		LogPrefix:       "[brokerd] ",
 		LogFormat:       "text",
 	}
+}
+
+// maxDefer returns the longest delay of a deferred publish.
+func (o *Options) maxDefer() time.Duration {
+	if o.MaxDefer == 0 {
+		return o.MaxReqTimeout
+	}
+	return o.MaxDefer
 }

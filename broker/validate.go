@@ -153,12 +153,16 @@ func (o *Options) checkQueues() error {
 	)
 }
 
+// longestDefer bounds --max-defer: 365 days.
+const longestDefer = 365 * 24 * time.Hour
+
 func (o *Options) checkDelivery() error {
 	return cmp.Or(
 		within("msg-timeout", o.MsgTimeout, 1, forever, positive),
 		within("max-msg-timeout", o.MaxMsgTimeout, 1, forever, positive),
 		within("max-msg-size", o.MaxMsgSize, 1, maxMessage, fmt.Sprintf("must be [1,%d]", maxMessage)),
 		within("max-req-timeout", o.MaxReqTimeout, 0, forever, notNegative),
+		within("max-defer", o.MaxDefer, 0, longestDefer, fmt.Sprintf("must be from 0 to %v", longestDefer)),
 		within("max-body-size", o.MaxBodySize, 1, maxBody, fmt.Sprintf("must be [1,%d]", maxBody)),
 		within("max-unfinished-bytes", o.MaxUnfinished, 1, math.MaxInt64, positive),
 		within("max-memory", o.MaxMemory, 0, math.MaxInt64, notNegative),

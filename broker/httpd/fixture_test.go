@@ -159,7 +159,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 	registry := topic.NewRegistry(topic.Config{MemQueueSize: 10000, MaxReqTimeout: time.Hour, MaxMsgTimeout: time.Minute})
 	registry.Start()
 	f := &fixture{t: t, broker: &fakeBroker{registry: registry, level: "info"}}
-	cfg := Config{Broker: f.broker, Log: slog.New(slog.DiscardHandler), MaxMsgSize: 100, MaxBodySize: 1000, MaxReqTimeout: time.Hour}
+	cfg := Config{Broker: f.broker, Log: slog.New(slog.DiscardHandler), MaxMsgSize: 100, MaxBodySize: 1000, MaxDefer: time.Hour}
 	if change != nil {
 		change(&cfg)
 	}

@@ -3,6 +3,7 @@ package httpd
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"testing"
 
 	"brokerd/protocol/apitest"
@@ -15,6 +16,13 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	onTopic := []apitest.Param{topicArg}
 	onChannel := []apitest.Param{topicArg, {Name: "channel", Required: true, Does: "the channel's name"}}
 	level := apitest.Param{Name: "durability", Does: "answer only once it is safe so far: `memory`, `disk` or `fsync`; less than the topic's level changes nothing"}
+	deferral := []apitest.Param{{Name: "defer", Does: "milliseconds until it is delivered, up to --max-defer"},
+		{Name: "at", Does: "when it is delivered, up to --max-defer from now: milliseconds since 1970, or a time by RFC 3339; at once when that has passed; not with `defer`; brokerd's own"}}
+	answer := apitest.Param{Name: "answer", Does: "`id`: the answer is which ids and positions the messages got, as JSON; brokerd's own"}
+	message := []apitest.Param{topicArg, {Name: "pos", Does: "the message's position in its topic"}, {Name: "id", Does: "or its id, which may have to be looked for"},
+		{Name: "channel", Does: "only on this channel; without it wherever the message is deferred"}}
+	const notDeferred = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, " +
+		"404 MESSAGE_NOT_DEFERRED, 503 NOT_WRITTEN"
 	const badTopic = "400 MISSING_ARG_TOPIC, 400 INVALID_TOPIC"
 	const badChannel = "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_ARG_CHANNEL, 404 TOPIC_NOT_FOUND"
 	const noChannel = badChannel + ", 404 CHANNEL_NOT_FOUND"
@@ -23,11 +31,11 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		About: "Publishing, figures and administration of one broker. Paths, words and shapes are nsqd's; what nsqd does not have is marked by its own text.",
 		Operations: append([]apitest.Operation{
 			{Route: "POST /pub", Does: "Publishes the body as one message; the topic is made when there is none", Body: "the message, as it is",
-				Params: []apitest.Param{topicArg, {Name: "defer", Does: "milliseconds until it is delivered, up to --max-req-timeout"}, level}, Answer: "`OK`",
-				Errors: badTopic + ", 400 MSG_EMPTY, 400 INVALID_DEFER, 400 INVALID_DURABILITY, 413 MSG_TOO_BIG, 503 EXITING"},
+				Params: slices.Concat([]apitest.Param{topicArg}, deferral, []apitest.Param{level, answer}), Answer: "`OK`",
+				Errors: badTopic + ", 400 MSG_EMPTY, 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 413 MSG_TOO_BIG, 503 EXITING"},
 			{Route: "POST /mpub", Does: "Publishes many messages, all or none", Body: "one message a line, empty lines left out; with `binary`, the body of the wire's MPUB",
-				Params: []apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}, level}, Answer: "`OK`",
-				Errors: badTopic + ", 400 INVALID_DURABILITY, 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 503 EXITING"},
+				Params: slices.Concat([]apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}}, deferral, []apitest.Param{level, answer}), Answer: "`OK`",
+				Errors: badTopic + ", 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 503 EXITING"},
 			{Route: "GET /ready", Does: "Tells whether the broker may get work: not while it drains, or cannot keep messages; brokerd's own", Answer: "`OK`", Errors: "503 NOT READY"},
 			{Route: "GET /ping", Does: "Tells whether publishes are taken", Answer: "`OK`; with status 500 `NOK - ` and what is wrong", Errors: "500 NOK"},
 			{Route: "GET /info", Does: "Tells what clients and tools need to know of the broker", Answer: httpapi.Info{}},
@@ -51,6 +59,14 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			{Route: "GET /channel/config", Does: "Tells the channel's options, each with where its value comes from; brokerd's own", Params: onChannel, Answer: httpapi.Options{}, Errors: noChannel},
 			{Route: "POST /channel/config", Does: "Sets those options that the body names, all or none; brokerd's own", Params: onChannel, Body: "a JSON object of options, as `{\"max_attempts\":10}`; `null` puts the default back",
 				Answer: httpapi.Options{}, Errors: "400 INVALID_CONFIG, " + noChannel + ", 413 BODY_TOO_BIG"},
+			{Route: "GET /channel/deferred", Does: "Lists the messages that are deferred, by when they are due; brokerd's own", Params: []apitest.Param{topicArg,
+				{Name: "channel", Does: "the channel's name; without it the topic's own backlog, which has them while there is no channel or the topic is paused"},
+				{Name: "from", Does: "those that are due from then on: milliseconds since 1970, a time by RFC 3339, or `next` of the answer before"}, {Name: "limit", Does: "how many at most, up to 1000; 100 without it"}},
+				Answer: httpapi.DeferredMessages{}, Errors: "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_FROM, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, 429 BUSY"},
+			{Route: "POST /message/cancel", Does: "Drops a message that is deferred; it counts as discarded, reason cancelled; needs a topic that is kept in the log; brokerd's own", Params: message,
+				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
+			{Route: "POST /message/release", Does: "Has a message that is deferred come at once; needs a topic that is kept in the log; brokerd's own", Params: message,
+				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
 			{Route: "GET /config", Does: "Lists every setting with its value and its source; brokerd's own", Answer: httpapi.Settings{}},
 			{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; brokerd's own",
 				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,21 +36,12 @@ func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params)
 	if err != nil {
 		return nil, err
 	}
-	delay, err := a.delay(q)
-	if err != nil {
-		return nil, err
-	}
-	level, err := durability(q, t)
-	if err != nil {
-		return nil, err
-	}
-	ttl, err := timeToLive(q, t)
+	terms, err := a.terms(q, t, &s.batch)
 	if err != nil {
 		return nil, err
 	}
 	s.batch.Add(body)
-	s.batch.TTL = ttl
-	return a.publish(req, t, &s.batch, delay, level)
+	return a.publish(req, t, &s.batch, terms)
 }
 
 // mpub publishes the body's messages, all or none: one a line, or in the form of MPUB.
@@ -63,16 +53,12 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	if err != nil {
 		return nil, err
 	}
-	level, err := durability(q, t)
-	if err != nil {
-		return nil, err
-	}
-	ttl, err := timeToLive(q, t)
-	if err != nil {
-		return nil, err
-	}
 	s := a.scratch.Get().(*scratch)
 	defer a.release(s)
+	terms, err := a.terms(q, t, &s.batch)
+	if err != nil {
+		return nil, err
+	}
 	body := a.moving(w, req, s, a.cfg.MaxBodySize)
 	if a.isBinary(q, req) {
 		err = a.addBinary(s, body)
@@ -82,8 +68,7 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	if err != nil {
 		return nil, err
 	}
-	s.batch.TTL = ttl
-	return a.publish(req, t, &s.batch, 0, level)
+	return a.publish(req, t, &s.batch, terms)
 }
 
 func (a *api) release(s *scratch) {
@@ -105,19 +90,6 @@ func (a *api) topicToPublish(req *http.Request) (httpapi.Query, *topic.Topic, er
 		return q, nil, a.notPublished(req, err)
 	}
 	return q, t, nil
-}
-
-// delay returns the argument defer: whole milliseconds, none when it is absent.
-func (a *api) delay(q httpapi.Query) (time.Duration, error) {
-	text, ok := q.Lookup("defer")
-	if !ok {
-		return 0, nil
-	}
-	ms, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || ms < 0 || ms > a.cfg.MaxReqTimeout.Milliseconds() {
-		return 0, refuse(http.StatusBadRequest, "INVALID_DEFER")
-	}
-	return time.Duration(ms) * time.Millisecond, nil
 }
 
 // durability returns the argument durability, which the request's messages get when it is more than the topic's level; level
@@ -204,13 +176,16 @@ func (a *api) addBinary(s *scratch, body io.Reader) error {
 }
 
 // publish hands the batch to the topic.
-func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, delay time.Duration, level topic.Level) (any, error) {
-	if b.Len() == 0 {
-		return "OK", nil
+func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, m terms) (any, error) {
+	if b.Len() > 0 {
+		a.account(req).Spend(int64(b.Len()), int64(b.Bytes()), 0, time.Now())
+		if err := t.PublishAs(b, m.delay, m.level); err != nil {
+			return nil, a.notPublished(req, err)
+		}
+		return m.published(b), nil
 	}
-	a.account(req).Spend(int64(b.Len()), int64(b.Bytes()), 0, time.Now())
-	if err := t.PublishAs(b, delay, level); err != nil {
-		return nil, a.notPublished(req, err)
+	if m.ids {
+		return httpapi.Published{IDs: []string{}, Positions: []uint64{}}, nil
 	}
 	return "OK", nil
 }

@@ -18,12 +18,16 @@ import (
 // api answers requests.
 type api struct {
 	cfg     Config
-	scratch sync.Pool // of *scratch
+	scratch sync.Pool     // of *scratch
+	looking chan struct{} // places for requests that read messages
 }
+
+// lookAtOnce is how many requests read messages at the same time, not to take the disk from others.
+const lookAtOnce = 4
 
 // newHandler returns the whole API.
 func newHandler(cfg Config) *httpapi.Router {
-	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}}
+	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}, looking: make(chan struct{}, lookAtOnce)}
 	r := httpapi.NewRouter(cfg.Log, cfg.Door)
 	v1 := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, a.metered(httpapi.Logged(cfg.Log, httpapi.V1(h))))
@@ -57,6 +61,9 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
 	v1("GET", "/channel/config", reads, a.getChannelConfig)
 	v1("POST", "/channel/config", manages, a.setChannelConfig)
+	v1("GET", "/channel/deferred", reads, a.deferred)
+	v1("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
+	v1("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))
 	v1("GET", "/config", admin, a.getSettings)
 	v1("PUT", "/config", admin.Local(), a.reload)
 	v1("GET", "/config/:opt", admin, a.getConfig)

@@ -44,6 +44,7 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 	out := httpapi.Topic{
 		TopicName: s.Name, Channels: make([]httpapi.Channel, 0, len(s.Channels)), Depth: s.Depth, BackendDepth: s.BackendDepth,
 		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused,
+		DeferredByDue: byDue(s.Ahead),
 	}
 	var observers []*telemetry.Observer
 	for i := range s.Channels {
@@ -72,7 +73,16 @@ func channelStats(s *topic.ChannelStats) httpapi.Channel {
 		MessageCount: s.MessageCount, ZoneLocalMsgCount: s.ZoneLocal, RegionLocalMsgCount: s.RegionLocal, GlobalMsgCount: s.Global,
 		RequeueCount: s.RequeueCount, TimeoutCount: s.TimeoutCount, ClientCount: s.Consumers, Paused: s.Paused,
 		DisconnectRequeueCount: s.DisconnectRequeueCount, Accounting: accounting(s),
+		DeferredByDue: byDue(s.Ahead),
 	}
+}
+
+// byDue returns how many messages are deferred by when they are due, nil for none.
+func byDue(a topic.Ahead) *httpapi.Ahead {
+	if a == (topic.Ahead{}) {
+		return nil
+	}
+	return &httpapi.Ahead{Minute: a.Minute, Hour: a.Hour, Day: a.Day, Later: a.Later}
 }
 
 // accounting returns what became of a channel's messages.

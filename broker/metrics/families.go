@@ -106,6 +106,7 @@ func (f *topicFamilies) all() []*exposition.Family {
 type channelFamilies struct {
 	accepted, delivered, finished, discarded, requeued, timedOut, returned     *exposition.Family
 	waiting, onDisk, inFlight, deferred, consumers, paused, oldest, unbalanced *exposition.Family
+	byDue                                                                      *exposition.Family
 	delivery, finish                                                           *exposition.Family
 }
 
@@ -126,8 +127,10 @@ func newChannelFamilies() channelFamilies {
 		onDisk:     now("waiting_disk_messages", "those of them that are in an overflow on disk"),
 		inFlight:   now("in_flight_messages", "messages that are with consumers"),
 		deferred:   now("deferred_messages", "messages that are not to be delivered yet"),
-		consumers:  now("consumers", "consumers that are subscribed"),
-		paused:     now("paused", "1 while the channel is paused; in the sum of topics, how many are"),
+		byDue: gauge("channel_deferred_due_messages", "those of them that are due within a minute, within an hour and not within a minute, within a day, "+
+			"later; absent when none is deferred", "topic", "channel", "due"),
+		consumers: now("consumers", "consumers that are subscribed"),
+		paused:    now("paused", "1 while the channel is paused; in the sum of topics, how many are"),
 		oldest: now("oldest_waiting_seconds", "how long ago the message was published that waits for longest, 0 when none does; "+
 			"absent while only disk knows; in the sum of topics, the longest"),
 		delivery: histogram("channel_delivery_seconds", "from publish to the first delivery, deferral included", "topic", "channel"),
@@ -137,7 +140,7 @@ func newChannelFamilies() channelFamilies {
 
 func (f *channelFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.accepted, f.delivered, f.finished, f.discarded, f.requeued, f.timedOut, f.returned, f.waiting, f.onDisk,
-		f.inFlight, f.deferred, f.consumers, f.paused, f.oldest, f.unbalanced, f.delivery, f.finish}
+		f.inFlight, f.deferred, f.byDue, f.consumers, f.paused, f.oldest, f.unbalanced, f.delivery, f.finish}
 }
 
 // families are all of a broker.

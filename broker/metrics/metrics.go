@@ -188,6 +188,11 @@ func (e *exporter) channelValues(s *exposition.Scrape, f *flows, l *levels, know
 	s.Value(m.onDisk, float64(l.onDisk), labels...)
 	s.Value(m.inFlight, float64(l.inFlight), labels...)
 	s.Value(m.deferred, float64(l.deferred), labels...)
+	if l.ahead != (topic.Ahead{}) {
+		for due, n := range map[string]int{"minute": l.ahead.Minute, "hour": l.ahead.Hour, "day": l.ahead.Day, "later": l.ahead.Later} {
+			s.Value(m.byDue, float64(n), append(slices.Clone(labels), due)...)
+		}
+	}
 	s.Value(m.consumers, float64(l.consumers), labels...)
 	s.Value(m.paused, float64(l.paused), labels...)
 	if known {

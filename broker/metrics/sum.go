@@ -20,7 +20,8 @@ type levels struct {
 	waiting, onDisk, inFlight, deferred, consumers int64
 	topicWaiting, topicOnDisk                      int64
 	paused, topicPaused, unbalanced                int
-	oldest                                         int64 // nanoseconds since 1970; 0 for none
+	ahead                                          topic.Ahead // of deferred
+	oldest                                         int64       // nanoseconds since 1970; 0 for none
 }
 
 func (f *flows) addChannel(c *topic.ChannelStats) {
@@ -67,6 +68,10 @@ func (l *levels) addChannel(c *topic.ChannelStats) {
 	l.onDisk += c.BackendDepth
 	l.inFlight += int64(c.InFlight)
 	l.deferred += int64(c.Deferred)
+	l.ahead.Minute += c.Ahead.Minute
+	l.ahead.Hour += c.Ahead.Hour
+	l.ahead.Day += c.Ahead.Day
+	l.ahead.Later += c.Ahead.Later
 	l.consumers += int64(c.Consumers)
 	if c.Paused {
 		l.paused++

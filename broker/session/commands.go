@@ -287,7 +287,7 @@ func (s *Session) dpub(c *protocol.Command) error {
 	if !ok {
 		return protocol.Errorf(protocol.CodeInvalid, "DPUB could not parse timeout %s", delay)
 	}
-	if limit := uint64(s.cfg.MaxReqTimeout.Milliseconds()); ms > limit {
+	if limit := uint64(s.cfg.MaxDefer.Milliseconds()); ms > limit {
 		return protocol.Errorf(protocol.CodeInvalid, "DPUB timeout %d out of range 0-%d", ms, limit)
 	}
 	if err := s.readMessage("DPUB"); err != nil {

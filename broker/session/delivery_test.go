@@ -102,7 +102,9 @@ func TestTouchHasALimit(t *testing.T) {
 
 // TestRequeueDelay: at once, when it is due, and at the limit when it was to be later than that.
 func TestRequeueDelay(t *testing.T) {
-	inBubble(t, func(c *Config, tc *topic.Config) { c.MaxReqTimeout, tc.MaxReqTimeout = time.Minute, time.Minute }, func(w *world) {
+	inBubble(t, func(c *Config, tc *topic.Config) {
+		c.MaxReqTimeout, c.MaxDefer, tc.MaxReqTimeout = time.Minute, time.Minute, time.Minute
+	}, func(w *world) {
 		c := w.dial()
 		c.Send("SUB t c\nRDY 1\n")
 		c.Expect("OK")

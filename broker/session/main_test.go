@@ -32,7 +32,7 @@ func testConfig() (Config, topic.Config) {
 			Version: "1.3.0",
 			Limits: protocol.IdentifyLimits{MaxHeartbeatInterval: time.Minute, MinOutputBufferTimeout: 25 * time.Millisecond,
 				MaxOutputBufferTimeout: 30 * time.Second, MaxOutputBufferSize: 64 << 10, MaxMsgTimeout: 15 * time.Minute},
-			MaxMsgSize: 1 << 20, MaxBodySize: 5 << 20, MaxRdyCount: 2500, MaxReqTimeout: time.Hour, MsgTimeout: time.Minute,
+			MaxMsgSize: 1 << 20, MaxBodySize: 5 << 20, MaxRdyCount: 2500, MaxReqTimeout: time.Hour, MaxDefer: time.Hour, MsgTimeout: time.Minute,
 			HeartbeatInterval: 30 * time.Second, OutputBufferTimeout: 250 * time.Millisecond, Deflate: true, Snappy: true,
 			MaxDeflateLevel: 6, Log: slog.New(slog.DiscardHandler),
 		}, topic.Config{

@@ -43,7 +43,8 @@ type Config struct {
 	MaxMsgSize          int64 // bytes of one body
 	MaxBodySize         int64 // bytes of MPUB, IDENTIFY and AUTH bodies
 	MaxRdyCount         int64
-	MaxReqTimeout       time.Duration // limit of DPUB; a longer REQ is cut to it
+	MaxReqTimeout       time.Duration // a longer REQ is cut to it
+	MaxDefer            time.Duration // limit of DPUB
 	MsgTimeout          time.Duration // unless the client asks otherwise
 	HeartbeatInterval   time.Duration // unless the client asks otherwise; above 0
 	OutputBufferTimeout time.Duration // unless the client asks otherwise

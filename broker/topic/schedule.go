@@ -31,16 +31,21 @@ type Scheduled struct {
 
 // DueMark is a place in the order in which deferred messages are due.
 type DueMark struct {
-	Due int64  // nanoseconds since the Unix epoch
+	At  int64  // nanoseconds since the Unix epoch, by the clock as it was when the broker started: so it does not move with the clock
 	Key uint64 // the position of the message behind which the place is, or its id; 0: in front of all that are due then
 }
 
+// MarkAt returns the place in front of all that is due at a time or later.
+func (r *Registry) MarkAt(t time.Time) DueMark {
+	return DueMark{At: t.UnixNano() - r.ahead.Load() + r.start.UnixNano()}
+}
+
 // Deferred returns the first limit messages that are deferred and due behind a mark, in the order in which they are due. What is due
-// or gone before its body was read is left out. next is the mark to go on from, the same as from when nothing comes behind it.
+// or gone before its body was read is left out. next is the mark to go on from, its zero value when there were fewer.
 func (c *Channel) Deferred(from DueMark, limit int) (list []Scheduled, next DueMark, err error) {
 	c.enterNow()
-	wall := time.Now().UnixNano() - c.at.now // what becomes of a time on the clock of deadlines
-	mark := inflight.Place{At: from.Due - wall, Pos: Position(from.Key)}
+	start, ahead := c.topic.registry.start.UnixNano(), c.at.stamp-c.at.now
+	mark := inflight.Place{At: from.At - start, Pos: Position(from.Key)}
 	shown := c.at.shown
 	warm := c.deferredMemory.After(mark, limit)
 	some := c.deferredIndex.After(mark, limit)
@@ -49,7 +54,6 @@ func (c *Channel) Deferred(from DueMark, limit int) (list []Scheduled, next DueM
 	c.exit()
 	places := some.First(mark, limit)
 	l := loader{topic: c.topic}
-	next = from
 	for len(warm)+len(places) > 0 && limit > 0 {
 		limit--
 		var m inflight.Place
@@ -68,11 +72,14 @@ func (c *Channel) Deferred(from DueMark, limit int) (list []Scheduled, next DueM
 				}
 			}
 		}
-		next = DueMark{Due: wall + m.At, Key: uint64(key)}
+		next = DueMark{At: start + m.At, Key: uint64(key)}
 		if f != nil {
-			list = append(list, Scheduled{ID: f.MustID(), Position: m.Pos, Due: time.Unix(0, next.Due), Attempts: m.Attempts,
+			list = append(list, Scheduled{ID: f.MustID(), Position: m.Pos, Due: time.Unix(0, ahead+m.At), Attempts: m.Attempts,
 				Age: time.Duration(max(0, now-f.Timestamp())), Size: len(f) - protocol.MessageOverhead})
 		}
+	}
+	if limit > 0 {
+		next = DueMark{}
 	}
 	return list, next, nil
 }

@@ -53,7 +53,7 @@ func (s *script) deferred(args []string) error {
 	}
 	for from := (DueMark{}); ; {
 		list, next, err := c.Deferred(from, s.number(args[1]))
-		if err != nil || next == from {
+		if err != nil || next == (DueMark{}) && len(list) == 0 {
 			return err
 		}
 		var texts []string
@@ -65,7 +65,9 @@ func (s *script) deferred(args []string) error {
 			texts = append(texts, text)
 		}
 		s.printf("%s\n", strings.Join(texts, "; "))
-		from = next
+		if from = next; next == (DueMark{}) {
+			return nil
+		}
 	}
 }
 

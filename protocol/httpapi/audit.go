@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,14 +27,16 @@ type Act struct {
 	Topic     string    `json:"topic,omitempty"`
 	Channel   string    `json:"channel,omitempty"`
 	Node      string    `json:"node,omitempty"`
-	Status    int       `json:"status"` // of the answer
+	Message   string    `json:"message,omitempty"` // its id, or its position in the topic
+	Status    int       `json:"status"`            // of the answer
 }
 
 // actOf describes a request. The caller is known only once it has been admitted.
 func actOf(req *http.Request, status int) Act {
 	q := req.URL.Query()
 	a := Act{Time: time.Now(), Caller: "anybody", Remote: req.RemoteAddr, Forwarded: cut(req.Header.Get("X-Forwarded-For")), Method: req.Method,
-		Path: cut(req.URL.Path), Topic: cut(q.Get("topic")), Channel: cut(q.Get("channel")), Node: cut(q.Get("node")), Status: status}
+		Path: cut(req.URL.Path), Topic: cut(q.Get("topic")), Channel: cut(q.Get("channel")), Node: cut(q.Get("node")),
+		Message: cut(cmp.Or(q.Get("id"), q.Get("pos"))), Status: status}
 	if c := CallerOf(req); c != nil {
 		a.Caller = c.String()
 	}
@@ -116,8 +119,12 @@ func (a *Audit) Lost() uint64 { return a.lost.Load() }
 
 // Write notes an act, and does not wait.
 func (a *Audit) Write(act Act) {
-	a.log.Info("act", "method", act.Method, "path", act.Path, "topic", act.Topic, "channel", act.Channel, "caller", act.Caller,
-		"remote", act.Remote, "status", act.Status)
+	attrs := []any{"method", act.Method, "path", act.Path, "topic", act.Topic, "channel", act.Channel, "caller", act.Caller,
+		"remote", act.Remote, "status", act.Status}
+	if act.Message != "" {
+		attrs = append(attrs, "message", act.Message)
+	}
+	a.log.Info("act", attrs...)
 	if !a.on.Load() {
 		return
 	}

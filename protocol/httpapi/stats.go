@@ -39,6 +39,9 @@ type Topic struct {
 	Paused       bool      `json:"paused"`
 
 	E2EProcessingLatency Latency `json:"e2e_processing_latency"`
+
+	// DeferredByDue is not in nsqd's answer: those of Depth that are deferred, absent when there are none.
+	DeferredByDue *Ahead `json:"deferred_by_due,omitempty"`
 }
 
 // Channel is one channel of a Topic. Clients is null when clients were not asked for; ClientCount is right all the same.
@@ -68,6 +71,9 @@ type Channel struct {
 
 	// Accounting is not in nsqd's answer either.
 	Accounting *Accounting `json:"accounting,omitempty"`
+
+	// DeferredByDue neither: it is DeferredCount by when that is due, absent when there are none.
+	DeferredByDue *Ahead `json:"deferred_by_due,omitempty"`
 }
 
 // Accounting is what became of every message that a channel has accepted since it was made; at level memory since the start, with what

@@ -1,0 +1,257 @@
+package httpd
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+)
+
+// terms are what a publish by HTTP asks for beside its messages.
+type terms struct {
+	delay time.Duration
+	level topic.Level
+	ids   bool // the answer is to be which messages they have become
+}
+
+// terms reads the arguments of a publish. The moment at which it is due, and its time to live, go into the batch.
+func (a *api) terms(q httpapi.Query, t *topic.Topic, b *topic.Batch) (m terms, err error) {
+	if m.delay, err = a.delay(q); err != nil {
+		return m, err
+	}
+	if b.Due, err = a.due(q, time.Now()); err != nil {
+		return m, err
+	}
+	if m.level, err = durability(q, t); err != nil {
+		return m, err
+	}
+	if b.TTL, err = timeToLive(q, t); err != nil {
+		return m, err
+	}
+	switch answer, ok := q.Lookup("answer"); {
+	case answer == "id":
+		m.ids = true
+	case ok:
+		return m, refuse(http.StatusBadRequest, "INVALID_ANSWER: it can be id, or be left out")
+	}
+	return m, nil
+}
+
+// delay returns the argument defer: whole milliseconds, none when it is absent.
+func (a *api) delay(q httpapi.Query) (time.Duration, error) {
+	text, ok := q.Lookup("defer")
+	if !ok {
+		return 0, nil
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms < 0 || ms > a.cfg.MaxDefer.Milliseconds() {
+		return 0, refuse(http.StatusBadRequest, "INVALID_DEFER")
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// due returns the argument at, in nanoseconds since the Unix epoch: 0 when it is absent, 1 when it has passed.
+func (a *api) due(q httpapi.Query, now time.Time) (int64, error) {
+	text, ok := q.Lookup("at")
+	if !ok {
+		return 0, nil
+	}
+	if _, both := q.Lookup("defer"); both {
+		return 0, refuse(http.StatusBadRequest, "INVALID_AT: a publish has either at or defer, not both")
+	}
+	at, ok := parseMoment(text)
+	switch {
+	case !ok:
+		return 0, refuse(http.StatusBadRequest, "INVALID_AT: it must be milliseconds since 1970 or a time such as 2026-01-31T10:00:00Z")
+	case !at.After(now):
+		return 1, nil
+	case at.UnixMilli()-now.UnixMilli() > a.cfg.MaxDefer.Milliseconds():
+		return 0, refuse(http.StatusBadRequest, fmt.Sprintf("INVALID_AT: it is more than --max-defer, %v, from now", a.cfg.MaxDefer))
+	}
+	return at.UnixNano(), nil
+}
+
+// parseMoment reads milliseconds since the Unix epoch, or a time by RFC 3339, whose plus sign may have become a space on its way.
+func parseMoment(text string) (at time.Time, ok bool) {
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return time.UnixMilli(ms), true
+	}
+	at, err := time.Parse(time.RFC3339Nano, strings.Replace(text, " ", "+", 1))
+	return at, err == nil
+}
+
+// published returns the answer to a publish.
+func (m *terms) published(b *topic.Batch) any {
+	if !m.ids {
+		return "OK"
+	}
+	r := b.Receipt()
+	out := httpapi.Published{IDs: make([]string, r.Count), Positions: []uint64{}}
+	for i := range r.Count {
+		out.IDs[i] = (r.ID + protocol.MessageID(i)).String()
+		if r.Position > 0 {
+			out.Positions = append(out.Positions, uint64(r.Position)+uint64(i))
+		}
+	}
+	return out
+}
+
+// Messages in one answer of /channel/deferred.
+const (
+	someDeferred = 100
+	mostDeferred = 1000
+)
+
+// deferred lists what is deferred on a channel, or in the topic's own backlog.
+func (a *api) deferred(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	q, t, err := a.existing(req)
+	if err != nil {
+		return nil, err
+	}
+	c := t.Own()
+	if name, ok := q.Lookup("channel"); ok {
+		if c = t.LookupChannel(name); c == nil {
+			return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+		}
+	}
+	limit := someDeferred
+	if text, ok := q.Lookup("limit"); ok {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > mostDeferred {
+			return nil, refuse(http.StatusBadRequest, fmt.Sprintf("INVALID_ARG_LIMIT: it must be a number from 1 to %d", mostDeferred))
+		}
+	}
+	from, err := a.parseMark(q)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case a.looking <- struct{}{}:
+		defer func() { <-a.looking }()
+	default:
+		return nil, refuse(http.StatusTooManyRequests, fmt.Sprintf("BUSY: %d look at messages already", cap(a.looking)))
+	}
+	list, next, err := c.Deferred(from, limit)
+	if err != nil {
+		return nil, a.fail(req, err)
+	}
+	out := httpapi.DeferredMessages{Topic: t.Name(), Channel: c.Name(), Deferred: c.Stats().Deferred, Messages: []httpapi.DeferredMessage{}}
+	for _, m := range list {
+		out.Messages = append(out.Messages, httpapi.DeferredMessage{ID: m.ID.String(), Position: uint64(m.Position),
+			Due: m.Due.UTC().Round(time.Millisecond).Format("2006-01-02T15:04:05.000Z"), Age: m.Age.Milliseconds(), Size: m.Size, Attempts: m.Attempts})
+	}
+	if next != (topic.DueMark{}) {
+		out.Next = fmt.Sprintf("%d.%d", next.At, next.Key)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return out, nil
+}
+
+// parseMark reads the argument from: a time, or what next said in the answer before.
+func (a *api) parseMark(q httpapi.Query) (m topic.DueMark, err error) {
+	text, ok := q.Lookup("from")
+	if !ok {
+		return m, nil
+	}
+	if due, key, ok := strings.Cut(text, "."); ok {
+		var err, wrong error
+		m.At, err = strconv.ParseInt(due, 10, 64)
+		m.Key, wrong = strconv.ParseUint(key, 10, 64)
+		if err == nil && wrong == nil {
+			return m, nil
+		}
+	}
+	at, ok := parseMoment(text)
+	if !ok || at.Year() < 1970 || at.Year() > 2200 {
+		return m, refuse(http.StatusBadRequest, "INVALID_ARG_FROM: it must be milliseconds since 1970, a time such as 2026-01-31T10:00:00Z, or next of the answer before")
+	}
+	return a.cfg.Broker.Registry().MarkAt(at), nil
+}
+
+// existing returns the arguments and the topic that they name.
+func (a *api) existing(req *http.Request) (httpapi.Query, *topic.Topic, error) {
+	q, name, err := topicArg(req)
+	if err != nil {
+		return q, nil, err
+	}
+	t, err := a.lookupTopic(name)
+	return q, t, err
+}
+
+// onDeferred returns the handler that does something to one message that is deferred.
+func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) ([]string, error)) httpapi.HandlerFunc {
+	return func(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+		q, t, err := a.existing(req)
+		if err != nil {
+			return nil, err
+		}
+		var c *topic.Channel
+		if name, ok := q.Lookup("channel"); ok {
+			if c = t.LookupChannel(name); c == nil {
+				return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+			}
+		}
+		pos, err := a.position(q, t)
+		if err != nil {
+			return nil, a.notRescheduled(req, err)
+		}
+		from, err := act(t, pos, c)
+		if err != nil {
+			return nil, a.notRescheduled(req, err)
+		}
+		out := httpapi.Rescheduled{Position: uint64(pos), Channels: []string{}}
+		for _, name := range from {
+			if name == "" {
+				out.Backlog = true
+			} else {
+				out.Channels = append(out.Channels, name)
+			}
+		}
+		return out, nil
+	}
+}
+
+// position returns which message the arguments name, by pos or by id.
+func (a *api) position(q httpapi.Query, t *topic.Topic) (topic.Position, error) {
+	text, byPos := q.Lookup("pos")
+	name, byID := q.Lookup("id")
+	switch {
+	case byPos == byID:
+		return 0, refuse(http.StatusBadRequest, "MISSING_ARG_ID: a message is named by id or by pos, one of them")
+	case byPos:
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil || n == 0 {
+			return 0, refuse(http.StatusBadRequest, "INVALID_ARG_POS: it must be a number from 1 on")
+		}
+		return topic.Position(n), nil
+	}
+	id, ok := protocol.ParseMessageID([]byte(name))
+	if !ok {
+		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_ID: it must be 16 hex digits")
+	}
+	return t.FindID(id)
+}
+
+// notRescheduled returns the answer for a message that was neither cancelled nor released.
+func (a *api) notRescheduled(req *http.Request, err error) error {
+	var answered *httpapi.Error
+	switch {
+	case errors.As(err, &answered):
+		return err
+	case errors.Is(err, topic.ErrNoPositions):
+		return refuse(http.StatusBadRequest, "NEEDS_LOG: "+err.Error())
+	case errors.Is(err, topic.ErrNotDeferred):
+		return refuse(http.StatusNotFound, "MESSAGE_NOT_DEFERRED: "+err.Error())
+	case errors.Is(err, topic.ErrUnsure):
+		return refuse(http.StatusBadRequest, "INVALID_ARG_ID: "+err.Error())
+	}
+	a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
+	return refuse(http.StatusServiceUnavailable, "NOT_WRITTEN: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+}
