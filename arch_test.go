@@ -87,7 +87,7 @@ var rooms = []room{
 	{"admin/cluster", []string{"protocol", "protocol/httpapi"}, "what is known of the daemons; who may act is decided above"},
 	{"admin/roster", []string{"protocol/httpapi", "admin/cluster"}, "a file of brokers; what is known of them is cluster's"},
 	{"admin/attention", []string{"protocol/httpapi", "admin/cluster"}, "pure rules over a state of the cluster"},
-	{"admin/access", nil, "who somebody is; it must not know what he asks for"},
+	{"admin/access", []string{"protocol/grant"}, "who somebody is; it must not know what he asks for"},
 	{"admin/audit", nil, "it writes down what it is told"},
 	{"admin/docs", []string{"admin/docs/build", "admin/ui"}, "generated pages; only its tests build them"},
 	{"admin/docs/build", nil, "Markdown in, pages out; it knows no daemon"},

@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
+	"brokerd/admin/audit"
 	"brokerd/admin/cluster"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
@@ -16,6 +19,7 @@ import (
 type settings struct {
 	cluster *cluster.Cluster
 	level   *slog.LevelVar
+	open    *atomic.Pointer[[]string] // what is open to more people than one might think
 
 	reload func() error // set before Start; nil when settings cannot be read anew
 
@@ -35,6 +39,8 @@ func (s *settings) Config(key string) (any, bool) {
 
 func (s *settings) valueLocked(key string) (any, bool) {
 	switch key {
+	case "exposed": // no option: what the options leave open
+		return append([]string{}, *s.open.Load()...), true
 	case "log_level":
 		return loglevel.Number(s.opts.LogLevel), true
 	case "nsqlookupd_http_addresses":
@@ -109,8 +115,8 @@ func (s *Server) Configured(from httpapi.Origins, reload func() error) {
 	s.settings.origins, s.settings.reload = from, reload
 }
 
-// Reload puts the options in force that can change while the admind runs: certificates, lookups and the log level. All are taken, or
-// none when the error is not nil.
+// Reload puts the options in force that can change while the admind runs: certificates, lookups, the log level, and who may do what. All are
+// taken, or none when the error is not nil.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if err := fresh.Validate(); err != nil {
 		return err
@@ -123,14 +129,33 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if err != nil {
 		return err
 	}
+	tokens, err := grant.OpenIf(fresh.TokenFile)
+	if err != nil {
+		return err
+	}
+	who, err := fresh.accessConfig(tokens, s.log)
+	if err != nil {
+		return err
+	}
+	judge, err := s.guard.Prepare(who)
+	if err != nil {
+		return err
+	}
 	set := s.settings
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	if (served == nil) != (s.served.Load() == nil) || (shown == nil) != (s.shown.Load() == nil) {
 		return errors.New("turning certificates on or off needs a restart")
 	}
+	acts, err := audit.OpenFile(fresh.AuditLog)
+	if err != nil {
+		return err
+	}
 	if s.cluster.ByLookups() {
 		if err := s.cluster.SetLookups(fresh.LookupdHTTPAddresses); err != nil {
+			if acts != nil {
+				err = errors.Join(err, acts.Close())
+			}
 			return fmt.Errorf("--lookupd-http-address: %w", err)
 		}
 	}
@@ -143,5 +168,10 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	set.level.Set(level.Level())
 	s.served.Store(served)
 	s.shown.Store(shown)
-	return nil
+	s.tokens.Put(tokens)
+	judge()
+	if err := s.trail.Use(acts); err != nil {
+		s.log.Error("closing the audit log of before", "error", err)
+	}
+	return s.setHandler(&set.opts, s.HTTPAddr()) // its options were found right, and its files read before
 }

@@ -14,7 +14,7 @@ func warnings(way access.Way, bound net.Addr, trusted bool) []string {
 		return nil
 	case way == access.Open:
 		return []string{fmt.Sprintf("admind listens on %s and asks nobody to sign in: whoever reaches it can act. Use --users-file, "+
-			"or --admin-user behind a proxy, or --http-address=127.0.0.1:4171", bound)}
+			"or --admin-user behind a proxy, or --token-file, or --http-address=127.0.0.1:4171", bound)}
 	case way == access.Proxy && !trusted:
 		return []string{fmt.Sprintf("admind listens on %s and believes every peer who it is: whoever reaches it past the proxy can act. "+
 			"Use --trusted-proxy-cidr", bound)}
@@ -27,11 +27,8 @@ func isLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// SetUser adds somebody to a file of users, or gives him another password and role: viewer or operator.
-func SetUser(path, name, password, role string) error {
-	r, err := access.ParseRole(role)
-	if err != nil {
-		return err
-	}
-	return access.SetUser(path, name, password, r)
+// SetUser adds somebody to a file of users, or gives him another password and other roles: viewer or operator, on all topics or, as in
+// viewer,operator=orders.*, on some.
+func SetUser(path, name, password, roles string) error {
+	return access.SetUser(path, name, password, roles)
 }

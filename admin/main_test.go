@@ -103,11 +103,14 @@ func startAdmin(t testing.TB, change func(*admin.Options)) *node {
 }
 
 // ask sends a request and returns the status and body.
-func (n *node) ask(method, path, body string) (status int, answer string) {
+func (n *node) ask(method, path, body string, headers ...string) (status int, answer string) {
 	n.t.Helper()
 	req, err := http.NewRequestWithContext(n.t.Context(), method, strings.TrimSuffix(n.URL(), "/")+path, strings.NewReader(body))
 	if err != nil {
 		n.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, text := cmdtest.Do(n.t, n.http, req)
 	return resp.StatusCode, text

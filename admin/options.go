@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"brokerd/admin/access"
 	"brokerd/protocol"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/loglevel"
 )
@@ -25,6 +27,7 @@ type Options struct {
 	BasePath     string // before every path
 	TLSCert      string // certificate file; with TLSKey the listener speaks HTTPS
 	TLSKey       string
+	ClientCAFile string // authorities for callers' certificates, which a token file may name; empty for none
 	DevStaticDir string // folder with the pages' files, read at each request; empty for those in the binary
 
 	LookupdHTTPAddresses []string // host:port; these, or brokers
@@ -42,9 +45,11 @@ type Options struct {
 	StatePath       string        // file in which the brokers that were seen are kept; empty for memory only
 	HistoryLimit    int           // MiB
 
+	TokenFile       string   // what callers with a token, with a certificate, and without either may; empty for none
 	UsersFile       string   // names, hashes and roles; empty for none
 	AdminUsers      []string // who may act, by ACLHeader
 	ViewerUsers     []string // who else may see, by ACLHeader; empty for everybody
+	UserRoles       []string // NAME:ROLES, what somebody may besides, by ACLHeader
 	ACLHeader       string
 	TrustedProxy    []string // CIDRs of peers whose ACLHeader is believed; empty for all
 	AllowedHosts    []string // names in a Host header that are taken on the loopback, besides the machine's own
@@ -150,14 +155,20 @@ func (o *Options) validateTimes() error {
 }
 
 func (o *Options) validateAccess() error {
-	if o.UsersFile != "" && len(o.AdminUsers)+len(o.ViewerUsers) > 0 {
+	if o.UsersFile != "" && len(o.AdminUsers)+len(o.ViewerUsers)+len(o.UserRoles) > 0 {
 		return errors.New("use --users-file or --admin-user, not both: people sign in here, or at a proxy")
 	}
-	if len(o.ViewerUsers) > 0 && len(o.AdminUsers) == 0 {
+	if _, err := o.userRoles(); err != nil {
+		return err
+	}
+	if o.ClientCAFile != "" && o.TLSCert == "" {
+		return errors.New("--tls-root-ca-file needs --tls-cert and --tls-key")
+	}
+	if len(o.ViewerUsers) > 0 && len(o.AdminUsers)+len(o.UserRoles) == 0 {
 		return errors.New("--viewer-user needs an --admin-user: nobody could act")
 	}
-	if o.ACLHeader == "" && len(o.AdminUsers) > 0 {
-		return errors.New("--acl-http-header must name a header, for --admin-user")
+	if o.ACLHeader == "" && len(o.AdminUsers)+len(o.UserRoles) > 0 {
+		return errors.New("--acl-http-header must name a header, for --admin-user and --user-role")
 	}
 	if _, err := o.configPrefix(); err != nil {
 		return fmt.Errorf("--allow-config-from-cidr: %w", err)
@@ -174,6 +185,19 @@ func (o *Options) validateAccess() error {
 	}
 	_, err := o.trustedPrefixes()
 	return err
+}
+
+// userRoles returns what --user-role gives, by name.
+func (o *Options) userRoles() (map[string]grant.Grants, error) {
+	roles := map[string]grant.Grants{}
+	for _, text := range o.UserRoles {
+		name, g, err := access.ParseUserRole(text)
+		if err != nil {
+			return nil, fmt.Errorf("--user-role %w", err)
+		}
+		roles[name] = append(roles[name], g...)
+	}
+	return roles, nil
 }
 
 // configPrefix returns who may use /config, nil for everybody.

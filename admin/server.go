@@ -49,8 +49,12 @@ type Server struct {
 	tls      *tls.Config   // nil for plain HTTP
 	streams  chan struct{} // closed when event streams are to end
 	failed   chan error
-	warnings []string
 	settings *settings
+	tokens   *grant.Slot
+	metrics  http.Handler                  // answers /metrics
+	guard    *access.Guard                 // set by Start
+	handler  atomic.Pointer[http.Handler]  // of all requests; replaced by a reload
+	open     atomic.Pointer[[]string]      // what is open to more people than one might think
 	served   atomic.Pointer[tlsfiles.Pair] // of the listener; nil for plain HTTP
 	shown    atomic.Pointer[tlsfiles.Pair] // to daemons; nil for none
 
@@ -76,6 +80,11 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
+	tokens, err := grant.OpenIf(opts.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	s.tokens = grant.NewSlot(tokens)
 	token, err := grant.ReadOwn(opts.ClientToken)
 	if err != nil {
 		return nil, err
@@ -93,7 +102,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		Lookups: opts.LookupdHTTPAddresses, Brokers: opts.NSQDHTTPAddresses, HTTP: s.asks, Interval: opts.RefreshInterval,
 		Patience: min(patience, opts.RequestTimeout), Kept: kept, Log: log,
 	})
-	s.settings = &settings{opts: opts, cluster: s.cluster, level: level}
+	s.settings = &settings{opts: opts, cluster: s.cluster, level: level, open: &s.open}
 	s.maker = views.New(s.cluster, opts.HistoryLimit<<20)
 	s.notifier = audit.NewNotifier(opts.NotificationEndpoint, s.notifies, log)
 	return s, nil
@@ -125,6 +134,12 @@ func (s *Server) loadTLS() error {
 	if served != nil {
 		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.served.Load().Certificate(), nil }}
+		if s.tls.ClientCAs, err = tlsfiles.Authorities(s.opts.ClientCAFile); err != nil {
+			return fmt.Errorf("--tls-root-ca-file: %w", err)
+		}
+		if s.tls.ClientCAs != nil {
+			s.tls.ClientAuth = tls.VerifyClientCertIfGiven
+		}
 	}
 	return nil
 }
@@ -173,6 +188,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.goroutines.Go(func() { s.roster.Run(run, s.cluster) })
 	}
 	s.goroutines.Go(func() { s.notifier.Run(run) })
+	s.goroutines.Go(func() { s.tokens.Watch(run, s.log) })
 	s.goroutines.Go(s.serve)
 	s.log.Info("admin started", "url", s.URL(), "version", Version)
 	kind := "HTTP"
@@ -180,7 +196,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		kind = "HTTPS"
 	}
 	s.log.Info(kind + ": listening on " + listener.Addr().String()) // the words of NSQ's daemons: harnesses and scripts wait for them
-	for _, w := range s.warnings {
+	for _, w := range *s.open.Load() {
 		s.log.Warn(w)
 	}
 	return nil
@@ -188,43 +204,65 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // compose makes the API for a bound address.
 func (s *Server) compose(bound net.Addr) error {
-	trusted, err := s.opts.trustedPrefixes()
+	who, err := s.opts.accessConfig(s.tokens.File(), s.log)
 	if err != nil {
 		return err
 	}
-	base := httpd.CleanBasePath(s.opts.BasePath)
-	guard, err := access.New(access.Config{
-		UsersFile: s.opts.UsersFile, Operators: s.opts.AdminUsers, Viewers: s.opts.ViewerUsers, Header: s.opts.ACLHeader, Trusted: trusted,
-		CookiePath: base + "/", Log: s.log,
-	})
+	if s.guard, err = access.New(who); err != nil {
+		return err
+	}
+	s.metrics = metrics.New(s.snapshot).Handler(s.log)
+	if err := s.setHandler(&s.opts, bound); err != nil {
+		return err
+	}
+	s.http = httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // event streams extend the time for their answer
+		(*s.handler.Load()).ServeHTTP(w, r)
+	}), s.log)
+	return nil
+}
+
+// accessConfig is who may do what.
+func (o *Options) accessConfig(tokens *grant.File, log *slog.Logger) (access.Config, error) {
+	trusted, err := o.trustedPrefixes()
+	if err != nil {
+		return access.Config{}, err
+	}
+	roles, err := o.userRoles()
+	return access.Config{
+		UsersFile: o.UsersFile, Tokens: tokens, Operators: o.AdminUsers, Viewers: o.ViewerUsers, Roles: roles, Header: o.ACLHeader, Trusted: trusted,
+		CookiePath: httpd.CleanBasePath(o.BasePath) + "/", Log: log,
+	}, err
+}
+
+// setHandler makes the API for the options that are in force.
+func (s *Server) setHandler(o *Options, bound net.Addr) error {
+	base := httpd.CleanBasePath(o.BasePath)
+	config, err := o.configPrefix()
 	if err != nil {
 		return err
 	}
-	s.warnings = warnings(guard.Way(), bound, len(trusted) > 0)
-	config, err := s.opts.configPrefix()
+	graphite, err := o.graphiteURL()
 	if err != nil {
 		return err
 	}
-	graphite, err := s.opts.graphiteURL()
-	if err != nil {
-		return err
-	}
+	open := warnings(s.guard.Way(), bound, len(o.TrustedProxy) > 0)
 	handler, err := httpd.New(httpd.Config{
-		Cluster: s.cluster, Maker: s.maker, Guard: guard, Trail: s.trail, Notify: s.notifier, Log: s.log,
-		Metrics: metrics.New(s.snapshot).Handler(s.log), UI: ui.Files(), DevStaticDir: s.opts.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
-		Refresh: s.opts.RefreshInterval, Warnings: s.warnings, Door: httpapi.Door{Hosts: slices.Concat(s.opts.AllowedHosts, s.opts.OldAllowedHosts), Origins: s.opts.AllowedOrigins}, ConfigFrom: config,
+		Cluster: s.cluster, Maker: s.maker, Guard: s.guard, Trail: s.trail, Notify: s.notifier, Log: s.log,
+		Metrics: s.metrics, UI: ui.Files(), DevStaticDir: o.DevStaticDir, BasePath: base, Version: Version, Hostname: hostname(),
+		Refresh: o.RefreshInterval, Warnings: open, Door: httpapi.Door{Hosts: slices.Concat(o.AllowedHosts, o.OldAllowedHosts), Origins: o.AllowedOrigins}, ConfigFrom: config,
 		Settings: s.settings,
 		Graphite: httpd.Graphite{
-			URL: graphite, Proxied: s.opts.ProxyGraphite, Prefix: s.opts.StatsdPrefix, CounterFormat: s.opts.StatsdCounterFormat,
-			GaugeFormat: s.opts.StatsdGaugeFormat, Interval: s.opts.StatsdInterval, UserHeader: s.opts.ACLHeader,
-			Transport: s.notifies.Transport, Timeout: s.opts.RequestTimeout,
+			URL: graphite, Proxied: o.ProxyGraphite, Prefix: o.StatsdPrefix, CounterFormat: o.StatsdCounterFormat,
+			GaugeFormat: o.StatsdGaugeFormat, Interval: o.StatsdInterval, UserHeader: o.ACLHeader,
+			Transport: s.notifies.Transport, Timeout: o.RequestTimeout,
 		},
 		Stop: s.streams,
 	})
 	if err != nil {
 		return err
 	}
-	s.http = httpapi.NewServer(handler, s.log) // event streams extend the time for their answer
+	s.open.Store(&open)
+	s.handler.Store(&handler)
 	return nil
 }
 

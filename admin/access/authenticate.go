@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,10 +12,14 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"brokerd/protocol/grant"
 )
 
 // Way is how people sign in.
@@ -29,24 +32,31 @@ const (
 	Proxy Way = "proxy"
 )
 
-// Config is what a Guard is told. With neither a file nor operators everybody is an operator.
+// Config is what a Guard is told. With neither a file nor somebody whom a proxy signs in everybody is an operator.
 type Config struct {
-	UsersFile string // way Users
+	UsersFile string      // way Users
+	Tokens    *grant.File // callers that show a token or a certificate, and what anonymous may; nil for none
 
-	Operators []string       // way Proxy: who may act
-	Viewers   []string       // who else may see; empty for everybody
-	Header    string         // that says who it is
-	Trusted   []netip.Prefix // peers whose header is believed; empty for every peer
+	Operators []string                // way Proxy: who may act
+	Viewers   []string                // who else may see; empty for everybody
+	Roles     map[string]grant.Grants // what somebody may besides, by name
+	Header    string                  // that says who it is
+	Trusted   []netip.Prefix          // peers whose header is believed; empty for every peer
 
 	CookiePath string // base path
 	Log        *slog.Logger
 }
 
+// rules are what a Guard judges by; a reload replaces them.
+type rules struct {
+	Config
+	way   Way
+	users *usersFile // of way Users, when there is one
+}
+
 // Guard says who requests are from. It is safe for concurrent use.
 type Guard struct {
-	cfg    Config
-	way    Way
-	users  *usersFile // of way Users
+	now    atomic.Pointer[rules]
 	tries  *tries
 	hashes *turns        // of hashing passwords
 	pepper []byte        // under which good Basic passwords are remembered
@@ -59,7 +69,8 @@ type Guard struct {
 
 type session struct {
 	user  string
-	token string // for X-CSRF-Token
+	by    *grant.Caller // the token that opened it; nil for a password
+	token string        // for X-CSRF-Token
 	used  time.Time
 }
 
@@ -72,7 +83,7 @@ const (
 
 // New returns a Guard. The error is that of the file of users.
 func New(cfg Config) (*Guard, error) {
-	g := &Guard{cfg: cfg, way: Open, tries: newTries(), hashes: newTurns(),
+	g := &Guard{tries: newTries(), hashes: newTurns(),
 		pepper: random(), sessions: map[[sha256.Size]byte]*session{}, basic: map[[sha256.Size]byte]time.Time{}}
 	g.decoy = sync.OnceValue(func() []byte {
 		hash, err := bcrypt.GenerateFromPassword(g.pepper, cost)
@@ -81,33 +92,55 @@ func New(cfg Config) (*Guard, error) {
 		}
 		return hash
 	})
-	switch {
-	case cfg.UsersFile != "":
-		var err error
-		if g.users, err = openUsers(cfg.UsersFile, cfg.Log); err != nil {
-			return nil, err
-		}
-		g.way = Users
-	case len(cfg.Operators) > 0 || len(cfg.Viewers) > 0:
-		g.way = Proxy
+	apply, err := g.Prepare(cfg)
+	if err != nil {
+		return nil, err
 	}
+	apply()
 	return g, nil
 }
 
+// Prepare reads what other rules need, and returns what has the Guard judge by them. Who is signed in stays so as far as they let him.
+func (g *Guard) Prepare(cfg Config) (apply func(), err error) {
+	r := &rules{Config: cfg, way: Open}
+	switch {
+	case cfg.UsersFile != "":
+		if r.users, err = openUsers(cfg.UsersFile, cfg.Log); err != nil {
+			return nil, err
+		}
+		r.way = Users
+	case len(cfg.Operators)+len(cfg.Viewers)+len(cfg.Roles) > 0:
+		r.way = Proxy
+	case cfg.Tokens != nil:
+		r.way = Users // with a token in the place of a password
+	}
+	return func() { g.now.Store(r) }, nil
+}
+
 // Way returns how people sign in.
-func (g *Guard) Way() Way { return g.way }
+func (g *Guard) Way() Way { return g.now.Load().way }
+
+// TakesTokens reports whether a token signs in where a password does.
+func (g *Guard) TakesTokens() bool { return g.now.Load().Tokens != nil }
 
 // Caller is who a request is from.
 type Caller struct {
-	User  string // empty when nobody said
-	Role  Role
-	Token string // that acts must carry in X-CSRF-Token; empty when they need none
+	User   string // empty when nobody said
+	Grants grant.Grants
+	Token  string // that acts must carry in X-CSRF-Token; empty when they need none
 }
+
+// Role returns the most that he may on any topic.
+func (c Caller) Role() Role { return roleOf(c.Grants) }
+
+// All reports whether he may see all topics, and with them what belongs to none.
+func (c Caller) All() bool { return c.Grants.Everywhere(grant.Read) }
 
 // Refusals of a request.
 var (
 	ErrBadCredentials = errors.New("BAD_CREDENTIALS")
 	ErrToken          = errors.New("CSRF_TOKEN")
+	ErrBadToken       = errors.New("TOKEN_REFUSED")
 	ErrNoForm         = errors.New("NO_SIGN_IN: nobody signs in here with a password")
 )
 
@@ -116,45 +149,86 @@ type TooMany struct{ RetryAfter time.Duration }
 
 func (e *TooMany) Error() string { return "TOO_MANY_ATTEMPTS" }
 
-// Who returns who a request is from. The error is ErrBadCredentials, or a *TooMany, for a wrong Basic password; without one a
-// caller with role None is somebody who has yet to sign in.
+// Who returns who a request is from. The error is ErrBadCredentials, or a *TooMany, for a wrong Basic password, and ErrBadToken for a token;
+// without one a caller with role None is somebody who has yet to sign in.
 func (g *Guard) Who(r *http.Request) (Caller, error) {
-	switch g.way {
-	case Open:
-		return Caller{Role: Operator}, nil
-	case Proxy:
-		return g.fromProxy(r), nil
+	now := g.now.Load()
+	if now.way == Open {
+		return Caller{Grants: everything}, nil
 	}
-	if c, ok := g.fromSession(r); ok {
-		return c, nil
+	if c, ok, err := now.byTokenOrCertificate(r); ok || err != nil {
+		return c, err
 	}
-	if name, password, ok := r.BasicAuth(); ok {
-		return g.fromBasic(r, name, password)
+	c, ok := Caller{}, true
+	var err error
+	switch name, password, basic := r.BasicAuth(); {
+	case now.way == Proxy:
+		c = now.fromProxy(r)
+	case basic:
+		if c, ok = g.fromSession(now, r); !ok {
+			c, err = g.fromBasic(now, r, name, password)
+		}
+	default:
+		c, _ = g.fromSession(now, r) // nobody without one
 	}
-	return Caller{}, nil
+	if err == nil && now.Tokens != nil {
+		c.Grants = slices.Concat(c.Grants, now.Tokens.Table().Anonymous().Grants)
+	}
+	return c, err
 }
 
-func (g *Guard) fromProxy(r *http.Request) Caller {
-	c := Caller{}
-	if g.trusts(r) {
-		c.User = r.Header.Get(g.cfg.Header)
+const bearer = "bearer "
+
+// byTokenOrCertificate knows callers of the token file.
+func (now *rules) byTokenOrCertificate(r *http.Request) (c Caller, ok bool, err error) {
+	if now.Tokens == nil {
+		return c, false, nil
 	}
-	switch {
-	case c.User != "" && slices.Contains(g.cfg.Operators, c.User):
-		c.Role = Operator
-	case len(g.cfg.Viewers) == 0, c.User != "" && (slices.Contains(g.cfg.Viewers, c.User) || slices.Contains(g.cfg.Viewers, "*")):
-		c.Role = Viewer
+	table := now.Tokens.Table()
+	if text := r.Header.Get("Authorization"); len(text) > len(bearer) && strings.EqualFold(text[:len(bearer)], bearer) {
+		by, err := table.ByToken(strings.TrimSpace(text[len(bearer):]), time.Now())
+		if err != nil {
+			return c, false, ErrBadToken
+		}
+		return Caller{User: by.String(), Grants: by.Grants}, true, nil
+	}
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return c, false, nil
+	}
+	cert := r.TLS.VerifiedChains[0][0]
+	by, ok := table.ByCertificate(append([]string{cert.Subject.CommonName}, cert.DNSNames...))
+	if !ok {
+		return c, false, nil
+	}
+	return Caller{User: by.String(), Grants: by.Grants}, true, nil
+}
+
+func (now *rules) fromProxy(r *http.Request) Caller {
+	c := Caller{}
+	if now.trusts(r) {
+		c.User = r.Header.Get(now.Header)
+	}
+	named := c.User != ""
+	if named && slices.Contains(now.Operators, c.User) {
+		c.Grants = everything
+		return c
+	}
+	if named {
+		c.Grants = now.Roles[c.User]
+	}
+	if len(now.Viewers) == 0 && len(now.Operators) > 0 || named && (slices.Contains(now.Viewers, c.User) || slices.Contains(now.Viewers, "*")) {
+		c.Grants = slices.Concat(c.Grants, seeing)
 	}
 	return c
 }
 
 // trusts reports whether the peer may say who somebody is.
-func (g *Guard) trusts(r *http.Request) bool {
-	if len(g.cfg.Trusted) == 0 {
+func (now *rules) trusts(r *http.Request) bool {
+	if len(now.Trusted) == 0 {
 		return true
 	}
 	peer, ok := Peer(r)
-	return ok && slices.ContainsFunc(g.cfg.Trusted, func(p netip.Prefix) bool { return p.Contains(peer) })
+	return ok && slices.ContainsFunc(now.Trusted, func(p netip.Prefix) bool { return p.Contains(peer) })
 }
 
 // Peer returns the address that a request came from.
@@ -163,7 +237,7 @@ func Peer(r *http.Request) (netip.Addr, bool) {
 	return ap.Addr().Unmap().WithZone(""), err == nil
 }
 
-func (g *Guard) fromSession(r *http.Request) (Caller, bool) {
+func (g *Guard) fromSession(rules *rules, r *http.Request) (Caller, bool) {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil {
 		return Caller{}, false
@@ -177,16 +251,45 @@ func (g *Guard) fromSession(r *http.Request) (Caller, bool) {
 		return Caller{}, false
 	}
 	s.used = now
-	name, token := s.user, s.token
+	name, by, token := s.user, s.by, s.token
 	g.mu.Unlock()
-	u, ok := g.users.find(name, now)
-	return Caller{User: name, Role: u.Role, Token: token}, ok
+	if by != nil {
+		if rules.Tokens == nil {
+			return Caller{}, false
+		}
+		if by = rules.Tokens.Table().Again(by, now); by == nil {
+			return Caller{}, false
+		}
+		return Caller{User: name, Grants: by.Grants, Token: token}, true
+	}
+	u, ok := rules.find(name, now)
+	return Caller{User: name, Grants: u.Grants, Token: token}, ok
+}
+
+// find returns a user of the file, if there is one.
+func (now *rules) find(name string, at time.Time) (User, bool) {
+	if now.users == nil {
+		return User{}, false
+	}
+	return now.users.find(name, at)
+}
+
+// byToken knows who has typed a token in the place of a password.
+func (now *rules) byToken(text string) (by *grant.Caller, ok bool) {
+	if now.Tokens == nil || !grant.Looks(text) {
+		return nil, false
+	}
+	by, err := now.Tokens.Table().ByToken(text, time.Now())
+	return by, err == nil
 }
 
 // fromBasic checks a password, which is remembered for a while so that a script does not cost a hash each time.
-func (g *Guard) fromBasic(r *http.Request, name, password string) (Caller, error) {
+func (g *Guard) fromBasic(rules *rules, r *http.Request, name, password string) (Caller, error) {
+	if by, ok := rules.byToken(password); ok {
+		return Caller{User: by.String(), Grants: by.Grants}, nil
+	}
 	now := time.Now()
-	u, ok := g.users.find(name, now)
+	u, ok := rules.find(name, now)
 	mac := hmac.New(sha256.New, g.pepper)
 	fmt.Fprintf(mac, "%q %q %q", name, password, u.Hash)
 	id := [sha256.Size]byte(mac.Sum(nil))
@@ -194,9 +297,9 @@ func (g *Guard) fromBasic(r *http.Request, name, password string) (Caller, error
 	known := ok && now.Before(g.basic[id])
 	g.mu.Unlock()
 	if known {
-		return Caller{User: name, Role: u.Role}, nil
+		return Caller{User: name, Grants: u.Grants}, nil
 	}
-	if err := g.check(r.Context(), r, name, password); err != nil {
+	if err := g.check(rules, r, name, password); err != nil {
 		return Caller{}, err
 	}
 	g.mu.Lock()
@@ -205,11 +308,11 @@ func (g *Guard) fromBasic(r *http.Request, name, password string) (Caller, error
 		clear(g.basic)
 	}
 	g.basic[id] = now.Add(basicLife)
-	return Caller{User: name, Role: u.Role}, nil
+	return Caller{User: name, Grants: u.Grants}, nil
 }
 
 // check compares a password with the user's, when it is its turn.
-func (g *Guard) check(ctx context.Context, r *http.Request, name, password string) error {
+func (g *Guard) check(rules *rules, r *http.Request, name, password string) error {
 	peer, _ := Peer(r)
 	user := name
 	if g.hashes.knows(peer, time.Now()) {
@@ -218,12 +321,12 @@ func (g *Guard) check(ctx context.Context, r *http.Request, name, password strin
 	if wait := g.tries.take(peer, user, time.Now()); wait > 0 {
 		return &TooMany{wait}
 	}
-	end, err := g.hashes.begin(ctx, peer)
+	end, err := g.hashes.begin(r.Context(), peer)
 	if err != nil {
 		return err
 	}
 	defer end()
-	u, ok := g.users.find(name, time.Now())
+	u, ok := rules.find(name, time.Now())
 	hash := u.Hash
 	if !ok {
 		hash = g.decoy()
@@ -236,27 +339,36 @@ func (g *Guard) check(ctx context.Context, r *http.Request, name, password strin
 	return nil
 }
 
-// SignIn checks a name and password and opens a session, whose cookie it sets. Errors are ErrNoForm, ErrBadCredentials and
+// SignIn checks a name and password, or a token in the place of the password, and opens a session, whose cookie it sets. Errors are ErrNoForm, ErrBadCredentials and
 // *TooMany.
 func (g *Guard) SignIn(w http.ResponseWriter, r *http.Request, name, password string) (Caller, error) {
-	if g.way != Users {
+	rules := g.now.Load()
+	if rules.way != Users {
 		return Caller{}, ErrNoForm
 	}
-	if err := g.check(r.Context(), r, name, password); err != nil {
-		return Caller{}, err
-	}
-	u, ok := g.users.find(name, time.Now())
-	if !ok {
-		return Caller{}, ErrBadCredentials
+	by, ok := rules.byToken(password)
+	c := Caller{User: name}
+	if ok {
+		c = Caller{User: by.String(), Grants: by.Grants}
+	} else {
+		if err := g.check(rules, r, name, password); err != nil {
+			return Caller{}, err
+		}
+		u, ok := rules.find(name, time.Now())
+		if !ok {
+			return Caller{}, ErrBadCredentials
+		}
+		c.Grants = u.Grants
 	}
 	id := base64.RawURLEncoding.EncodeToString(random())
-	s := &session{user: name, token: base64.RawURLEncoding.EncodeToString(random()), used: time.Now()}
+	s := &session{user: c.User, by: by, token: base64.RawURLEncoding.EncodeToString(random()), used: time.Now()}
 	g.mu.Lock()
 	g.dropOldLocked(s.used)
 	g.sessions[sha256.Sum256([]byte(id))] = s
 	g.mu.Unlock()
 	g.setCookie(w, r, id, int(sessionLife/time.Second))
-	return Caller{User: name, Role: u.Role, Token: s.token}, nil
+	c.Token = s.token
+	return c, nil
 }
 
 // dropOldLocked makes room for one more session.
@@ -290,7 +402,7 @@ func (g *Guard) SignOut(w http.ResponseWriter, r *http.Request) {
 
 func (g *Guard) setCookie(w http.ResponseWriter, r *http.Request, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: value, Path: g.cfg.CookiePath, MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Name: cookieName, Value: value, Path: g.now.Load().CookiePath, MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
 	})
 }

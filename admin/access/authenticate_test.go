@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,7 +48,7 @@ func request(method string, headers ...string) *http.Request {
 
 func TestOpen(t *testing.T) {
 	g := newGuard(t, Config{})
-	if c, err := g.Who(request("GET")); g.Way() != Open || err != nil || c.Role != Operator || c.Token != "" {
+	if c, err := g.Who(request("GET")); g.Way() != Open || err != nil || c.Role() != Operator || c.Token != "" {
 		t.Errorf("%v, %+v, %v", g.Way(), c, err)
 	}
 	if _, err := g.SignIn(httptest.NewRecorder(), request("POST"), "a", "b"); !errors.Is(err, ErrNoForm) {
@@ -75,7 +76,7 @@ func TestProxy(t *testing.T) {
 	} {
 		test.cfg.Operators, test.cfg.Header = []string{"alice"}, "X-Forwarded-User"
 		g := newGuard(t, test.cfg)
-		if c, err := g.Who(request("GET", "X-Forwarded-User", test.user)); err != nil || c.Role != test.want || g.Way() != Proxy {
+		if c, err := g.Who(request("GET", "X-Forwarded-User", test.user)); err != nil || c.Role() != test.want || g.Way() != Proxy {
 			t.Errorf("%s: %+v, %v, want %v", name, c, err, test.want)
 		}
 	}
@@ -85,7 +86,7 @@ func TestProxy(t *testing.T) {
 // out ends both.
 func TestSession(t *testing.T) {
 	g := withUsers(t)
-	if c, err := g.Who(request("GET")); err != nil || c.Role != None {
+	if c, err := g.Who(request("GET")); err != nil || c.Role() != None {
 		t.Fatalf("nobody is %+v, %v", c, err)
 	}
 	for _, wrong := range [][2]string{{"alice", "bobbob"}, {"nobody", "x"}, {"", ""}} {
@@ -95,7 +96,7 @@ func TestSession(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	c, err := g.SignIn(w, request("POST"), "alice", "alicealice")
-	if err != nil || c.User != "alice" || c.Role != Operator || c.Token == "" {
+	if err != nil || c.User != "alice" || c.Role() != Operator || c.Token == "" {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	cookie := w.Result().Cookies()[0]
@@ -107,7 +108,7 @@ func TestSession(t *testing.T) {
 		r.AddCookie(cookie)
 		return r
 	}
-	if again, err := g.Who(mine()); err != nil || again != c {
+	if again, err := g.Who(mine()); err != nil || !reflect.DeepEqual(again, c) {
 		t.Errorf("with the cookie: %+v, %v", again, err)
 	}
 	if err := g.MayAct(mine(), c); !errors.Is(err, ErrToken) {
@@ -117,7 +118,7 @@ func TestSession(t *testing.T) {
 		t.Errorf("with the token: %v", err)
 	}
 	g.SignOut(httptest.NewRecorder(), mine())
-	if c, err := g.Who(mine()); err != nil || c.Role != None {
+	if c, err := g.Who(mine()); err != nil || c.Role() != None {
 		t.Errorf("after signing out: %+v, %v", c, err)
 	}
 	secure := httptest.NewRecorder()
@@ -145,7 +146,7 @@ func TestSessionsEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return c.Role
+			return c.Role()
 		}
 		for range 3 { // each use makes it last
 			time.Sleep(sessionLife - time.Minute)
@@ -156,7 +157,7 @@ func TestSessionsEnd(t *testing.T) {
 		if role(bob) != None {
 			t.Error("a session that nobody used lasts")
 		}
-		if err := os.WriteFile(g.users.path, []byte("bob:"+hashOf(t, "bobbob")), 0o600); err != nil {
+		if err := os.WriteFile(g.now.Load().users.path, []byte("bob:"+hashOf(t, "bobbob")), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(checkEvery)
@@ -172,12 +173,12 @@ func TestBasic(t *testing.T) {
 	r := request("POST")
 	r.SetBasicAuth("alice", "alicealice")
 	for range 3 {
-		if c, err := g.Who(r); err != nil || c.Role != Operator || g.MayAct(r, c) != nil {
+		if c, err := g.Who(r); err != nil || c.Role() != Operator || g.MayAct(r, c) != nil {
 			t.Errorf("%+v, %v", c, err)
 		}
 	}
 	r.SetBasicAuth("alice", "wrong")
-	if c, err := g.Who(r); !errors.Is(err, ErrBadCredentials) || c.Role != None {
+	if c, err := g.Who(r); !errors.Is(err, ErrBadCredentials) || c.Role() != None {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -14,37 +14,17 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"brokerd/protocol/grant"
 )
-
-// Role is what somebody may do.
-type Role int
-
-// The roles; each may what the one before may.
-const (
-	None Role = iota
-	Viewer
-	Operator
-)
-
-// String returns none, viewer or operator.
-func (r Role) String() string { return [...]string{"none", "viewer", "operator"}[r] }
-
-// ParseRole reads viewer or operator.
-func ParseRole(text string) (Role, error) {
-	switch text {
-	case "viewer":
-		return Viewer, nil
-	case "operator":
-		return Operator, nil
-	}
-	return None, fmt.Errorf("%q is neither viewer nor operator", text)
-}
 
 // User is one line of the file.
 type User struct {
 	Name string
 	Hash []byte // bcrypt
-	Role Role
+	// Roles is what he may do, as ParseRoles reads it, and Grants what that is.
+	Roles  string
+	Grants grant.Grants
 }
 
 const (
@@ -102,7 +82,7 @@ func parseUser(line string) (User, error) {
 	if len(fields) != 2 && len(fields) != 3 {
 		return User{}, errors.New("not NAME:HASH:ROLE")
 	}
-	u := User{Name: fields[0], Hash: []byte(fields[1]), Role: Viewer}
+	u := User{Name: fields[0], Hash: []byte(fields[1]), Roles: viewerText}
 	if err := ValidUser(u.Name); err != nil {
 		return User{}, err
 	}
@@ -110,27 +90,28 @@ func parseUser(line string) (User, error) {
 		return User{}, errors.New("the second field is no bcrypt hash")
 	}
 	if len(fields) == 3 {
-		role, err := ParseRole(fields[2])
-		if err != nil {
-			return User{}, err
-		}
-		u.Role = role
+		u.Roles = fields[2]
 	}
-	return u, nil
+	var err error
+	u.Grants, err = ParseRoles(u.Roles)
+	return u, err
 }
 
 // AppendUser appends u's line.
 func AppendUser(text []byte, u User) []byte {
-	return fmt.Appendf(text, "%s:%s:%s\n", u.Name, u.Hash, u.Role)
+	return fmt.Appendf(text, "%s:%s:%s\n", u.Name, u.Hash, u.Roles)
 }
 
-// SetUser adds a user to a file, or gives the one of that name another password and role. The file is made when there is none;
+// SetUser adds a user to a file, or gives the one of that name another password and other roles. The file is made when there is none;
 // what else is in it stays. It is replaced as a whole, so that a reader finds the old one or the new one.
-func SetUser(path, name, password string, role Role) error {
-	return setUser(path, name, password, role, cost)
+func SetUser(path, name, password, roles string) error {
+	return setUser(path, name, password, roles, cost)
 }
 
-func setUser(path, name, password string, role Role, cost int) error {
+func setUser(path, name, password, roles string, cost int) error {
+	if _, err := ParseRoles(roles); err != nil {
+		return err
+	}
 	if err := ValidUser(name); err != nil {
 		return err
 	}
@@ -148,7 +129,7 @@ func setUser(path, name, password string, role Role, cost int) error {
 	if err != nil {
 		return fmt.Errorf("hash the password: %w", err)
 	}
-	return replaceFile(path, withUser(text, User{name, hash, role}))
+	return replaceFile(path, withUser(text, User{Name: name, Hash: hash, Roles: roles}))
 }
 
 // withUser returns the text with u's line in the place of the one that it had, or at the end.

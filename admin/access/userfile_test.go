@@ -27,7 +27,7 @@ const someHash = "$2a$04$abcdefghijklmnopqrstuuSmBmXmlkcYWZUVpv0hl8CbyLbqXuSyi"
 
 func TestParseUsers(t *testing.T) {
 	users, err := ParseUsers([]byte("# people\n\nalice:" + someHash + ":operator\r\n  bob:" + strings.Replace(someHash, "$2a", "$2y", 1) + "\ncarol:" + someHash + ":viewer"))
-	if err != nil || len(users) != 3 || users[0].Name != "alice" || users[0].Role != Operator || users[1].Role != Viewer || users[2].Role != Viewer {
+	if err != nil || len(users) != 3 || users[0].Name != "alice" || users[0].Roles != "operator" || users[1].Roles != "viewer" || users[2].Roles != "viewer" {
 		t.Errorf("%+v, %v", users, err)
 	}
 	for text, want := range map[string]string{
@@ -68,7 +68,7 @@ func FuzzParseUsers(f *testing.F) {
 // TestSetUser: a user is added or changed, whatever else stands in the file stays, and nobody else can read it.
 func TestSetUser(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
-	if err := setUser(path, "alice", "first password", Viewer, bcrypt.MinCost); err != nil {
+	if err := setUser(path, "alice", "first password", "viewer", bcrypt.MinCost); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -79,10 +79,10 @@ func TestSetUser(t *testing.T) {
 	if err := os.WriteFile(path, append([]byte("# ours\n"), append(text, bob...)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := setUser(path, "alice", "second password", Operator, bcrypt.MinCost); err != nil {
+	if err := setUser(path, "alice", "second password", "operator", bcrypt.MinCost); err != nil {
 		t.Fatal(err)
 	}
-	if err := setUser(path, "carol", "third password", Viewer, bcrypt.MinCost); err != nil {
+	if err := setUser(path, "carol", "third password", "viewer", bcrypt.MinCost); err != nil {
 		t.Fatal(err)
 	}
 	text, err = os.ReadFile(path)
@@ -90,7 +90,7 @@ func TestSetUser(t *testing.T) {
 		t.Fatalf("%v: %s", err, text)
 	}
 	users, err := ParseUsers(text)
-	if err != nil || len(users) != 3 || users[0].Role != Operator || bcrypt.CompareHashAndPassword(users[0].Hash, []byte("second password")) != nil {
+	if err != nil || len(users) != 3 || roleOf(users[0].Grants) != Operator || bcrypt.CompareHashAndPassword(users[0].Hash, []byte("second password")) != nil {
 		t.Errorf("%+v, %v", users, err)
 	}
 	if state, err := os.Stat(path); err != nil || state.Mode().Perm() != 0o600 {
@@ -99,9 +99,12 @@ func TestSetUser(t *testing.T) {
 	for _, wrong := range []struct{ name, password string }{
 		{"", "good password"}, {"a:b", "good password"}, {"alice", "short"}, {"alice", strings.Repeat("x", 73)},
 	} {
-		if setUser(path, wrong.name, wrong.password, Viewer, bcrypt.MinCost) == nil {
+		if setUser(path, wrong.name, wrong.password, "viewer", bcrypt.MinCost) == nil {
 			t.Errorf("%+v was taken", wrong)
 		}
+	}
+	if setUser(path, "alice", "good password", "root", bcrypt.MinCost) == nil {
+		t.Error("a role that is none was taken")
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, text) {
 		t.Errorf("a refused user changed the file: %v", err)

@@ -64,6 +64,24 @@ type Judge struct {
 
 type key struct{ kind, topic, channel, node string }
 
+// keyOf names the trouble of an item.
+func keyOf(it *Item) key {
+	k := key{it.Kind, it.Topic, it.Channel, it.Node}
+	if it.Channel != "" {
+		k.kind = "channel" // it is one trouble, whatever its worst side is now
+	}
+	return k
+}
+
+// Of returns what needs attention in a view of which others know more: what they know holds since they know it.
+func Of(v *cluster.View, past Past, known []Item) []Item {
+	j := Judge{since: make(map[key]time.Time, len(known))}
+	for i := range known {
+		j.since[keyOf(&known[i])] = time.UnixMilli(known[i].Since)
+	}
+	return j.Look(v, past)
+}
+
 // Look returns what needs attention now, the worst first: one item for each cause.
 func (j *Judge) Look(v *cluster.View, past Past) []Item {
 	items := ofLookups(v)
@@ -79,10 +97,7 @@ func (j *Judge) Look(v *cluster.View, past Past) []Item {
 	since := make(map[key]time.Time, len(items))
 	for i := range items {
 		it := &items[i]
-		k := key{it.Kind, it.Topic, it.Channel, it.Node}
-		if it.Channel != "" {
-			k.kind = "channel" // it is one trouble, whatever its worst side is now
-		}
+		k := keyOf(it)
 		at, ok := j.since[k]
 		if !ok {
 			at = v.At

@@ -37,16 +37,29 @@ type Trail struct {
 
 // Open returns a Trail that appends to the file at path, or writes to the log only when path is empty.
 func Open(path string, log *slog.Logger) (*Trail, error) {
-	t := &Trail{log: log}
+	f, err := OpenFile(path)
+	return &Trail{log: log, file: f}, err
+}
+
+// OpenFile opens a file for Use, which is made when it is missing and appended to; nil for an empty path.
+func OpenFile(path string) (*os.File, error) {
 	if path == "" {
-		return t, nil
+		return nil, nil
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("audit log: %w", err)
+		return nil, fmt.Errorf("--audit-log: %w", err)
 	}
+	return f, nil
+}
+
+// Use has acts written to f from now on, or to the log alone when f is nil, and closes the file before.
+func (t *Trail) Use(f *os.File) error {
+	err := t.Close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.file = f
-	return t, nil
+	return err
 }
 
 // Write writes an act down. An error of the file is logged: the act was done by then.

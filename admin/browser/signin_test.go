@@ -5,8 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/grant"
 )
 
 func TestSignIn(t *testing.T) {
@@ -47,6 +49,45 @@ func TestSignIn(t *testing.T) {
 	p.see("Paused orders.")
 }
 
+// TestAnOperatorOfSomeTopics sees the others, if he may, and has no button for what would be refused; a token signs in as well.
+func TestAnOperatorOfSomeTopics(t *testing.T) {
+	needBrowser(t)
+	users, tokens := filepath.Join(t.TempDir(), "users"), filepath.Join(t.TempDir(), "tokens")
+	addUser(t, users, "carol", "viewer,operator=ord[a-f]r?", "battery staple")
+	token := addToken(t, tokens, "reader", "read:clicks")
+	c := shop(t, 1, "--users-file="+users, "--token-file="+tokens)
+	p := openTab(t, c.base)
+	p.mayWrite("401")
+	p.mayWrite("403")
+	p.mayWrite("Autofocus")
+
+	p.visit("topics/orders")
+	p.see("Password or token")
+	p.fill("User", "carol")
+	p.fill("Password or token", "battery staple")
+	p.press("Sign in")
+	p.see("carol", "operator of some topics", "Publish", "Pause")
+	p.visit("topics/clicks")
+	p.see("metrics#ephemeral", "carol")
+	for _, act := range []string{"Publish", "Unpause", "Empty", "Delete", "Create channel", "Tombstone"} {
+		if eval[bool](p, "Boolean("+find(act)+")") {
+			t.Errorf("who may not act on a topic sees %s", act)
+		}
+	}
+
+	p.press("Sign out")
+	p.see("Password or token")
+	p.fill("User", "whoever")
+	p.fill("Password or token", token)
+	p.press("Sign in")
+	p.see("token reader", "viewer of some topics")
+	p.visit("")
+	p.see("1 topic", "clicks")
+	if text := p.text(); strings.Contains(text, "orders") {
+		t.Errorf("a topic is shown that he may not see:\n%s", text)
+	}
+}
+
 func TestABannerWarnsOfAPublicAdminWithoutSignIn(t *testing.T) {
 	c := newCluster(t, 1)
 	p := openTab(t, c.base)
@@ -67,4 +108,18 @@ func addUser(t *testing.T, file, name, role, password string) {
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+}
+
+// addToken adds a token to a file.
+func addToken(t *testing.T, file, id, text string) string {
+	t.Helper()
+	grants, err := grant.ParseGrants([]string{text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := grant.Add(file, id, grants, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }

@@ -12,10 +12,10 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
-	"brokerd/admin/access"
 	"brokerd/admin/audit"
 	"brokerd/admin/cluster"
 	"brokerd/protocol"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -46,14 +46,10 @@ func (a *api) acts(h func(*deed) (done, error)) httpapi.HandlerFunc {
 		d := &deed{r: r, ps: ps, act: audit.Act{Time: time.Now()}}
 		d.act.From(r)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		c, err := a.caller(w, r, access.Operator)
-		if err == nil {
-			err = a.ours(r, c)
-		}
+		c := callerOf(r)
 		d.act.User = c.User
-		if err != nil {
-			d.act.Action, d.act.Result, d.act.Error = strings.ToLower(r.Method)+" "+r.URL.Path, "refused", err.Error()
-			a.Trail.Write(d.act)
+		if err := a.ours(r, c); err != nil {
+			a.refused(r, c.User, err)
 			return nil, err
 		}
 		answer, err := h(d)
@@ -61,6 +57,8 @@ func (a *api) acts(h func(*deed) (done, error)) httpapi.HandlerFunc {
 			return answer, err
 		}
 		switch {
+		case forbidden(err):
+			d.act.Result, d.act.Error = "refused", err.Error()
 		case err != nil:
 			d.act.Result, d.act.Error = "failed", err.Error()
 		case answer.Message != "":
@@ -72,6 +70,12 @@ func (a *api) acts(h func(*deed) (done, error)) httpapi.HandlerFunc {
 		a.notify(d)
 		return answer, upstream(err)
 	}
+}
+
+// forbidden reports whether an act was refused for who asked for it.
+func forbidden(err error) bool {
+	var refused *httpapi.Error
+	return errors.As(err, &refused) && refused.Code == http.StatusForbidden
 }
 
 const (
@@ -172,6 +176,9 @@ func (a *api) create(d *deed) (done, error) {
 	if body.Channel != "" {
 		d.also = []string{"create_channel"}
 	}
+	if err := d.may(grant.Manage, body.Topic); err != nil {
+		return done{}, err
+	}
 	o, err := a.Cluster.Create(d.r.Context(), body.Topic, body.Channel)
 	return outcome(o, err, "TOPIC_NOT_FOUND")
 }
@@ -244,6 +251,9 @@ func (a *api) tombstone(d *deed) (done, error) {
 		return done{}, refuse(http.StatusBadRequest, "INVALID_TOPIC")
 	}
 	d.act.Action, d.act.Topic, d.act.Node = "tombstone_topic_producer", body.Topic, d.ps.ByName("node")
+	if err := d.may(grant.Manage, body.Topic); err != nil {
+		return done{}, err
+	}
 	o, err := a.Cluster.Tombstone(d.r.Context(), d.act.Node, body.Topic)
 	return outcome(o, err, "TOPIC_NOT_FOUND")
 }
@@ -297,6 +307,9 @@ func (a *api) publish(d *deed) (done, error) {
 		return done{}, refuse(http.StatusBadRequest, "INVALID_DEFER")
 	}
 	d.act.Action, d.act.Topic, d.act.Node, d.act.Detail = "publish", body.Topic, body.Node, strconv.Itoa(len(message))+" bytes"
+	if err := d.may(grant.Publish, body.Topic); err != nil {
+		return done{}, err
+	}
 	node, err := a.Cluster.Publish(d.r.Context(), body.Node, body.Topic, message, time.Duration(body.Defer)*time.Millisecond)
 	d.act.Node = node
 	return done{Node: node}, err

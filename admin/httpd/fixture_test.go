@@ -166,7 +166,7 @@ func usersFile(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = access.AppendUser(text, access.User{Name: u.name, Hash: hash, Role: u.role})
+		text = access.AppendUser(text, access.User{Name: u.name, Hash: hash, Roles: u.role.String()})
 	}
 	path := filepath.Join(t.TempDir(), "users")
 	if err := os.WriteFile(path, text, 0o600); err != nil {

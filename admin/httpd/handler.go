@@ -1,13 +1,11 @@
 package httpd
 
 import (
-	"errors"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -78,10 +76,10 @@ func New(cfg Config) (http.Handler, error) {
 	return compress(secured(r)), nil
 }
 
-// handle adds a route. Who may GET may HEAD: net/http leaves the body out. Rules other than Public are kept to by the handlers, who ask
-// the Guard.
+// handle adds a route, which is reached by those only whom its rule lets in; a Rule of value zero lets in nobody. Who may GET may HEAD: net/http
+// leaves the body out.
 func (a *api) handle(r *httpapi.Router, method, path string, rule httpapi.Rule, h httprouter.Handle) {
-	h = httpapi.Logged(a.Log, h)
+	h = httpapi.Logged(a.Log, a.admitting(rule, h))
 	r.Handle(method, a.BasePath+path, rule, h)
 	if method == http.MethodGet {
 		r.Handle(http.MethodHead, a.BasePath+path, rule, h)
@@ -99,56 +97,68 @@ func (a *api) pages(r *httpapi.Router) {
 	a.handle(r, "GET", "/static/*file", httpapi.Public(), a.asset)
 	a.handle(r, "GET", "/docs/*page", httpapi.Public(), a.documentation)
 	if a.Graphite.Proxied {
-		a.handle(r, "GET", "/render", httpapi.NeedsSome(grant.Read), a.plot())
+		a.handle(r, "GET", "/render", httpapi.Needs(grant.Read), a.plot()) // of any topic
 	}
 }
 
 // reads adds what viewers may ask for: nsqadmin's answers first, then the pages' own.
 func (a *api) reads(r *httpapi.Router) {
-	for path, h := range map[string]httpapi.HandlerFunc{
-		"/api/topics":                 a.topics,
-		"/api/topics/:topic":          a.topic,
-		"/api/topics/:topic/:channel": a.channel,
-		"/api/nodes":                  a.nodes,
-		"/api/nodes/:node":            a.node,
-		"/api/counter":                a.counter,
-		"/api/graphite":               a.rate,
+	some, all, onTopic := httpapi.NeedsSome(grant.Read), httpapi.Needs(grant.Read), httpapi.NeedsOnPath(grant.Read)
+	for _, route := range []struct {
+		path string
+		rule httpapi.Rule
+		h    httpapi.HandlerFunc
+	}{
+		{"/api/topics", some, a.topics},
+		{"/api/topics/:topic", onTopic, a.topic},
+		{"/api/topics/:topic/:channel", onTopic, a.channel},
+		{"/api/nodes", some, a.nodes},
+		{"/api/nodes/:node", some, a.node},
+		{"/api/counter", some, a.counter},
+		{"/api/graphite", all, a.rate},
 
-		"/api/view/:view":     a.view,
-		"/api/history":        a.history,
-		"/api/history/sparks": a.sparks,
-		"/api/search":         a.search,
+		{"/api/view/:view", some, a.view},
+		{"/api/history", some, a.history},
+		{"/api/history/sparks", some, a.sparks},
+		{"/api/search", some, a.search},
+
+		{"/api/nodes/:node/settings", httpapi.Needs(grant.Admin), a.nodeSettings},
+		{"/config", all, a.configured(a.getSettings)},
+		{"/config/:opt", all, a.configured(a.getConfig)},
 	} {
-		a.handle(r, "GET", path, httpapi.NeedsSome(grant.Read), httpapi.V1(a.sees(h)))
+		a.handle(r, "GET", route.path, route.rule, httpapi.V1(route.h))
 	}
 	if a.Metrics != nil {
-		a.handle(r, "GET", "/metrics", httpapi.NeedsSome(grant.Read), a.metrics)
+		a.handle(r, "GET", "/metrics", all, a.metrics) // sums over all topics
 	}
-	a.handle(r, "GET", "/api/events", httpapi.NeedsSome(grant.Read), a.events)
-	a.handle(r, "GET", "/api/nodes/:node/settings", httpapi.NeedsSome(grant.Read), httpapi.V1(a.nodeSettings))
+	a.handle(r, "GET", "/api/events", some, a.events)
 	a.handle(r, "GET", "/api/session", httpapi.Public(), httpapi.V1(a.session))
-	a.handle(r, "GET", "/config", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getSettings)))
-	a.handle(r, "GET", "/config/:opt", httpapi.NeedsSome(grant.Read), httpapi.V1(a.configured(access.Viewer, a.getConfig)))
 }
 
 // deeds adds what changes something.
 func (a *api) deeds(r *httpapi.Router) {
-	for route, h := range map[[2]string]func(*deed) (done, error){
-		{"POST", "/api/topics"}:                   a.create,
-		{"POST", "/api/topics/:topic"}:            a.onTopic,
-		{"POST", "/api/topics/:topic/:channel"}:   a.onChannel,
-		{"DELETE", "/api/topics/:topic"}:          a.deleteTopic,
-		{"DELETE", "/api/topics/:topic/:channel"}: a.deleteChannel,
-		{"DELETE", "/api/nodes/:node"}:            a.tombstone,
-		{"POST", "/api/nodes/:node"}:              a.onNode,
-		{"POST", "/api/publish"}:                  a.publish,
+	// Where the topic stands in the body it is for the handler to look whether the caller may act on it.
+	some, onTopic := httpapi.NeedsSome(grant.Manage), httpapi.NeedsOnPath(grant.Manage)
+	for _, route := range []struct {
+		method, path string
+		rule         httpapi.Rule
+		h            func(*deed) (done, error)
+	}{
+		{"POST", "/api/topics", some, a.create},
+		{"POST", "/api/topics/:topic", onTopic, a.onTopic},
+		{"POST", "/api/topics/:topic/:channel", onTopic, a.onChannel},
+		{"DELETE", "/api/topics/:topic", onTopic, a.deleteTopic},
+		{"DELETE", "/api/topics/:topic/:channel", onTopic, a.deleteChannel},
+		{"DELETE", "/api/nodes/:node", some, a.tombstone},
+		{"POST", "/api/nodes/:node", httpapi.Needs(grant.Admin), a.onNode},
+		{"POST", "/api/publish", httpapi.NeedsSome(grant.Publish), a.publish},
 	} {
-		a.handle(r, route[0], route[1], httpapi.NeedsSome(grant.Manage), httpapi.V1(a.acts(h)))
+		a.handle(r, route.method, route.path, route.rule, httpapi.V1(a.acts(route.h)))
 	}
 	a.handle(r, "POST", "/api/session", httpapi.Public(), httpapi.V1(a.signIn))
 	a.handle(r, "DELETE", "/api/session", httpapi.Public(), httpapi.V1(a.signOut))
-	a.handle(r, "PUT", "/config", httpapi.Needs(grant.Admin), httpapi.V1(a.configured(access.Operator, a.reload)))
-	a.handle(r, "PUT", "/config/:opt", httpapi.Needs(grant.Admin), httpapi.V1(a.configured(access.Operator, a.putConfig)))
+	a.handle(r, "PUT", "/config", httpapi.Needs(grant.Admin), httpapi.V1(a.configured(a.reload)))
+	a.handle(r, "PUT", "/config/:opt", httpapi.Needs(grant.Admin), httpapi.V1(a.configured(a.putConfig)))
 }
 
 // nameOf returns a topic's or channel's name in the path. A ~ before it, which attention.TopicPath writes, is none of the name.
@@ -187,70 +197,7 @@ func secured(h http.Handler) http.Handler {
 // refuse returns an answer other than 200.
 func refuse(code int, text string) error { return &httpapi.Error{Code: code, Text: text} }
 
-// caller returns who a request is from, at least of the given role.
-func (a *api) caller(w http.ResponseWriter, r *http.Request, least access.Role) (access.Caller, error) {
-	c, err := a.Guard.Who(r)
-	if err != nil {
-		return c, a.signInError(w, err)
-	}
-	switch {
-	case c.Role >= least:
-		return c, nil
-	case c.Role == access.None && a.Guard.Way() == access.Users:
-		return c, refuse(http.StatusUnauthorized, "SIGN_IN_REQUIRED")
-	}
-	return c, refuse(http.StatusForbidden, "FORBIDDEN")
-}
-
-// signInError is the answer to a password that was not taken.
-func (a *api) signInError(w http.ResponseWriter, err error) error {
-	var many *access.TooMany
-	switch {
-	case errors.As(err, &many):
-		w.Header().Set("Retry-After", strconv.Itoa(int(many.RetryAfter/time.Second)+1))
-		return refuse(http.StatusTooManyRequests, many.Error())
-	case errors.Is(err, access.ErrBadCredentials):
-		return refuse(http.StatusUnauthorized, err.Error())
-	case errors.Is(err, access.ErrNoForm):
-		return refuse(http.StatusBadRequest, err.Error())
-	}
-	return err
-}
-
 // metrics answers a Prometheus that may see.
 func (a *api) metrics(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
-	if _, err := a.caller(w, r, access.Viewer); err != nil {
-		httpapi.RespondError(w, err)
-		return
-	}
 	a.Metrics.ServeHTTP(w, r)
-}
-
-// sees makes a handler answer only those who may see.
-func (a *api) sees(h httpapi.HandlerFunc) httpapi.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
-		if _, err := a.caller(w, r, access.Viewer); err != nil {
-			return nil, err
-		}
-		return h(w, r, ps)
-	}
-}
-
-// ours refuses a request that changes something when it does not carry its session's token. The Door has seen to it already that no
-// other site's page sent it.
-func (a *api) ours(r *http.Request, c access.Caller) error {
-	if err := a.Guard.MayAct(r, c); err != nil {
-		return refuse(http.StatusForbidden, err.Error())
-	}
-	return nil
-}
-
-// strangerRefused writes down an act that the Door refused.
-func (a *api) strangerRefused(r *http.Request, err error) {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return
-	}
-	act := audit.Act{Time: time.Now(), Action: strings.ToLower(r.Method) + " " + r.URL.Path, Result: "refused", Error: err.Error()}
-	act.From(r)
-	a.Trail.Write(act)
 }

@@ -13,11 +13,11 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
-	"brokerd/admin/access"
 	"brokerd/admin/attention"
 	"brokerd/admin/cluster"
 	"brokerd/admin/history"
 	"brokerd/admin/views"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -29,7 +29,7 @@ func (a *api) view(_ http.ResponseWriter, r *http.Request, ps httprouter.Params)
 	ctx, cancel := context.WithTimeout(r.Context(), firstWait)
 	defer cancel()
 	a.Maker.Await(ctx)
-	return a.Maker.Get(r.Context(), page)
+	return a.Maker.Get(r.Context(), page, sightOf(callerOf(r)))
 }
 
 const (
@@ -43,14 +43,12 @@ type stream struct {
 	ctl  *http.ResponseController
 	page views.Page
 	rows map[string]views.Row // of the last topics event; nil before the first
+
+	sight views.Sight
 }
 
 // events writes a page's body at each new state of the cluster, until the reader or the server leaves.
 func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
-	if _, err := a.caller(w, r, access.Viewer); err != nil {
-		httpapi.RespondError(w, err)
-		return
-	}
 	s := &stream{w: w, ctl: http.NewResponseController(w), page: views.PageOf(r.URL.Query().Get("view"), r.URL.Query())}
 	if err := s.ctl.SetReadDeadline(time.Time{}); err != nil { // when the server's passes, the request counts as given up
 		httpapi.RespondError(w, err)
@@ -68,10 +66,12 @@ func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params
 	defer alive.Stop()
 	for {
 		_, next := a.Maker.Next()
-		// The role may end meanwhile: a session expires, a user is taken out of the file.
-		if _, err := a.caller(w, r, access.Viewer); err != nil {
+		// The role may change meanwhile: a session expires, a user is taken out of the file.
+		c, err := a.caller(w, r, httpapi.NeedsSome(grant.Read), nil)
+		if err != nil {
 			return
 		}
+		s.sight = sightOf(c)
 		if err := a.send(r.Context(), s); err != nil {
 			return
 		}
@@ -99,7 +99,7 @@ func (a *api) send(ctx context.Context, s *stream) error {
 	if a.Maker.Await(ctx).Seq == 0 {
 		return ctx.Err()
 	}
-	body, err := a.Maker.Get(ctx, s.page)
+	body, err := a.Maker.Get(ctx, s.page, s.sight)
 	var refused *httpapi.Error
 	switch {
 	case errors.As(err, &refused):
@@ -117,7 +117,7 @@ func (a *api) send(ctx context.Context, s *stream) error {
 	if s.page.View != "overview" {
 		return nil
 	}
-	topics, err := a.Maker.Get(ctx, views.Page{View: "topics"})
+	topics, err := a.Maker.Get(ctx, views.Page{View: "topics"}, s.sight)
 	if err != nil {
 		return err
 	}
@@ -233,6 +233,10 @@ func (a *api) history(_ http.ResponseWriter, r *http.Request, _ httprouter.Param
 	if err != nil {
 		return nil, err
 	}
+	sight := sightOf(callerOf(r))
+	if key.Topic == "" && !sight.All() || key.Topic != "" && !sight.Sees(key.Topic) {
+		key = history.Key{Of: "nothing"} // of which nothing is known: a sum over topics tells of those that are not seen
+	}
 	start, all := a.Maker.History().Series(key, w, len(names))
 	series := make(map[string]points, len(names))
 	for i, name := range names {
@@ -245,7 +249,7 @@ func (a *api) history(_ http.ResponseWriter, r *http.Request, _ httprouter.Param
 		StepMS int64             `json:"step_ms"`
 		Points int               `json:"points"`
 		Series map[string]points `json:"series"`
-	}{key.Of, history.Windows[w].Name, start.UnixMilli(), history.Windows[w].Step.Milliseconds(), history.Points, series}, nil
+	}{q.Get("of"), history.Windows[w].Name, start.UnixMilli(), history.Windows[w].Step.Milliseconds(), history.Points, series}, nil
 }
 
 const mostSparks = 200
@@ -269,10 +273,14 @@ func (a *api) sparks(_ http.ResponseWriter, r *http.Request, _ httprouter.Params
 		StepMS int64             `json:"step_ms"`
 		Topics map[string]points `json:"topics"`
 	}{StepMS: history.Windows[w].Step.Milliseconds(), Topics: map[string]points{}}
+	sight := sightOf(callerOf(r))
 	for _, topic := range topics {
 		key, names, err := views.Thing("topic", topic, "", "")
 		if err != nil {
 			return nil, err
+		}
+		if !sight.Sees(topic) {
+			continue
 		}
 		i := slices.Index(names, args.Get("metric"))
 		if i < 0 {
@@ -291,14 +299,11 @@ func (a *api) search(_ http.ResponseWriter, r *http.Request, _ httprouter.Params
 	if err != nil || limit <= 0 || limit > 100 {
 		limit = 20
 	}
-	return map[string]any{"items": a.Maker.Search(r.Context(), args.Get("q"), limit)}, nil
+	return map[string]any{"items": a.Maker.Search(r.Context(), args.Get("q"), limit, sightOf(callerOf(r)))}, nil
 }
 
 // nodeSettings tells operators the settings of a broker that tells them; {"settings":null} of one that does not.
-func (a *api) nodeSettings(w http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
-	if _, err := a.caller(w, r, access.Operator); err != nil {
-		return nil, err
-	}
+func (a *api) nodeSettings(_ http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
 	settings, err := a.Cluster.Settings(r.Context(), ps.ByName("node"))
 	switch {
 	case errors.Is(err, cluster.ErrUnknownNode):

@@ -27,10 +27,20 @@ func (a *api) topics(_ http.ResponseWriter, r *http.Request, _ httprouter.Params
 	if err != nil {
 		return nil, failed(err)
 	}
+	names = sees(r, names)
 	return struct {
 		Topics  []string `json:"topics"`
 		Message string   `json:"message"`
 	}{append([]string{}, names...), compat.Message(warnings)}, nil
+}
+
+// sees returns those of the topics that the caller may see.
+func sees(r *http.Request, names []string) []string {
+	sight := sightOf(callerOf(r))
+	if sight.All() {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !sight.Sees(name) })
 }
 
 // inactive lists the topics that no broker can be found for, with their channels.
@@ -50,7 +60,7 @@ func (a *api) inactive(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, failed(err)
 	}
-	names = slices.DeleteFunc(names, func(name string) bool {
+	names = slices.DeleteFunc(sees(r, names), func(name string) bool {
 		return slices.ContainsFunc(brokers, func(b *cluster.Registered) bool {
 			hidden, has := b.Topics[name]
 			return has && !hidden
@@ -155,7 +165,11 @@ func (a *api) nodes(_ http.ResponseWriter, r *http.Request, _ httprouter.Params)
 	if err != nil {
 		return nil, failed(err)
 	}
+	sight := sightOf(callerOf(r))
 	for i := range answer.Nodes {
+		if !sight.All() {
+			answer.Nodes[i].Topics = slices.DeleteFunc(answer.Nodes[i].Topics, func(t compat.NodeTopic) bool { return !sight.Sees(t.Topic) })
+		}
 		v := cluster.ParseVersion(answer.Nodes[i].Version)
 		answer.Nodes[i].OutOfDate = slices.Compare(v[:], highest[:]) < 0
 	}
@@ -208,7 +222,11 @@ func (a *api) node(_ http.ResponseWriter, r *http.Request, ps httprouter.Params)
 		TotalClients  int             `json:"total_clients"`
 		Message       string          `json:"message"`
 	}{Node: name, Topics: []*compat.Topic{}, Message: compat.Message(warnings)}
+	sight := sightOf(callerOf(r))
 	for i := range answers[0].Stats.Topics {
+		if !sight.Sees(answers[0].Stats.Topics[i].TopicName) {
+			continue
+		}
 		t := compat.OnNode(sourceOf(n), &answers[0].Stats.Topics[i])
 		answer.Topics = append(answer.Topics, t)
 		answer.TotalMessages += t.MessageCount
@@ -229,7 +247,11 @@ func (a *api) counter(_ http.ResponseWriter, r *http.Request, _ httprouter.Param
 	if err != nil {
 		return nil, failed(err)
 	}
+	sight := sightOf(callerOf(r))
 	for _, t := range a.Cluster.View().Topics {
+		if !sight.Sees(t.Name) {
+			continue
+		}
 		for _, c := range t.Channels {
 			for _, on := range c.On {
 				answer.Stats[t.Name+":"+c.Name+":"+on.Node.ID] = compat.Counter{Node: on.Node.ID, TopicName: t.Name,

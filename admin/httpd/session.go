@@ -10,6 +10,7 @@ import (
 	"brokerd/admin/access"
 	"brokerd/admin/audit"
 	"brokerd/admin/history"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/release"
 )
 
@@ -20,7 +21,7 @@ type session struct {
 	BasePath   string          `json:"base_path"`
 	SignIn     access.Way      `json:"sign_in"`
 	User       string          `json:"user"`
-	Role       string          `json:"role"`
+	Role       string          `json:"role"` // the most that he may on any topic
 	CSRF       string          `json:"csrf"`
 	MustSignIn bool            `json:"must_sign_in"`
 	Warnings   []string        `json:"warnings"`
@@ -31,6 +32,13 @@ type session struct {
 	Graphite   *graphiteToPage `json:"graphite"`
 	Hostname   string          `json:"hostname"`
 	Now        int64           `json:"now"`
+
+	// Patterns of the topics that he may change, publish to, and see; and whether he may do what belongs to no topic.
+	Manages   []string `json:"manages"`
+	Publishes []string `json:"publishes"`
+	Sees      []string `json:"sees"`
+	Runs      bool     `json:"runs"`
+	Tokens    bool     `json:"tokens"` // one will do in the place of a password
 }
 
 type window struct {
@@ -42,8 +50,9 @@ type window struct {
 // sessionOf says what c's page needs. Who has not signed in learns nothing of the cluster.
 func (a *api) sessionOf(c access.Caller) session {
 	s := session{
-		Version: a.Version, Release: release.This(), BasePath: a.BasePath + "/", SignIn: a.Guard.Way(), User: c.User, Role: c.Role.String(), CSRF: c.Token,
-		MustSignIn: c.Role == access.None, Warnings: a.Warnings, Mode: "lookupd", Lookups: []string{},
+		Version: a.Version, Release: release.This(), BasePath: a.BasePath + "/", SignIn: a.Guard.Way(), User: c.User, Role: c.Role().String(), CSRF: c.Token,
+		Manages: c.Grants.Patterns(grant.Manage), Publishes: c.Grants.Patterns(grant.Publish), Sees: c.Grants.Patterns(grant.Read),
+		Runs: c.Grants.Everywhere(grant.Admin), Tokens: a.Guard.TakesTokens(), MustSignIn: c.Role() == access.None, Warnings: a.Warnings, Mode: "lookupd", Lookups: []string{},
 		RefreshMS: a.Refresh.Milliseconds(), Graphite: a.Graphite.toPage(), Now: time.Now().UnixMilli(),
 	}
 	for _, w := range history.Windows {
@@ -55,7 +64,7 @@ func (a *api) sessionOf(c access.Caller) session {
 	if !a.Cluster.ByLookups() {
 		s.Mode = "nsqd"
 	}
-	if c.Role != access.None {
+	if c.Role() != access.None {
 		s.Lookups, s.Hostname = append(s.Lookups, a.Cluster.Lookups()...), a.Hostname
 	}
 	return s

@@ -109,7 +109,7 @@ func (a *api) page(w http.ResponseWriter, r *http.Request, _ httprouter.Params) 
 	}
 	caller, err := a.Guard.Who(r)
 	if err != nil { // a wrong Basic password: nobody is signed in
-		caller.Role = 0
+		caller.Grants = nil
 	}
 	session, err := json.Marshal(a.sessionOf(caller))
 	if err != nil {

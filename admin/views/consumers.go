@@ -3,6 +3,7 @@ package views
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (m *Maker) consumers(ctx context.Context, s *State) *Consumers {
 	listed := m.listed
 	m.mu.Unlock()
 	if known := m.connected.Load(); known != nil && known.seq >= s.Seq {
-		return known
+		return s.sight.consumers(known)
 	}
 	select {
 	case m.asked <- struct{}{}:
@@ -39,7 +40,7 @@ func (m *Maker) consumers(ctx context.Context, s *State) *Consumers {
 	case <-ctx.Done():
 	}
 	if known := m.connected.Load(); known != nil {
-		return known
+		return s.sight.consumers(known)
 	}
 	return &Consumers{Head: s.head(s.Nodes), Clients: []Client{}, Pending: true}
 }
@@ -75,7 +76,9 @@ func (m *Maker) takeList(list *Consumers) {
 	close(m.listed)
 	m.listed = make(chan struct{})
 	if first {
-		delete(m.memo, Page{View: "consumers"}.key())
+		maps.DeleteFunc(m.memo, func(key string, _ *memoized) bool {
+			return strings.HasSuffix(key, "\x00"+Page{View: "consumers"}.key())
+		})
 		close(m.next)
 		m.next = make(chan struct{})
 	}

@@ -28,6 +28,7 @@ type Maker struct {
 	listed chan struct{}        // guarded by mu; closed when there is a newer list of consumers
 	next   chan struct{}        // guarded by mu; closed when a newer State is there
 	memo   map[string]*memoized // guarded by mu; of the newest State
+	parts  map[string]*State    // guarded by mu; what is seen of the newest State, by Sight.Name
 }
 
 // State is the cluster with what is thought of it. Nobody changes it.
@@ -37,11 +38,13 @@ type State struct {
 	byTopic     map[string]int       // how many items
 	problem     map[[2]string]string // of a topic's channel
 	dismissable bool                 // brokers that are gone can be dismissed
+
+	sight Sight
 }
 
 // New returns a Maker that keeps up to limit bytes of history.
 func New(c *cluster.Cluster, limit int) *Maker {
-	return &Maker{cluster: c, history: history.New(limit), next: make(chan struct{}), listed: make(chan struct{}), asked: make(chan struct{}, 1), memo: map[string]*memoized{},
+	return &Maker{cluster: c, history: history.New(limit), next: make(chan struct{}), listed: make(chan struct{}), asked: make(chan struct{}, 1), memo: map[string]*memoized{}, parts: map[string]*State{},
 		rates: rates{seen: map[string]sample{}}}
 }
 
@@ -95,8 +98,18 @@ func (m *Maker) Run(ctx context.Context) {
 // take records a state, judges it and makes it the newest.
 func (m *Maker) take(v *cluster.View) {
 	m.record(v)
-	s := &State{View: v, Items: m.judge.Look(v, past{m.history}), byTopic: map[string]int{}, problem: map[[2]string]string{},
-		dismissable: m.cluster.ByLookups()}
+	s := stateOf(v, m.judge.Look(v, past{m.history}), m.cluster.ByLookups())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.Store(s)
+	m.memo, m.parts = map[string]*memoized{}, map[string]*State{}
+	close(m.next)
+	m.next = make(chan struct{})
+}
+
+// stateOf returns a view with what is thought of it.
+func stateOf(v *cluster.View, items []attention.Item, dismissable bool) *State {
+	s := &State{View: v, Items: items, byTopic: map[string]int{}, problem: map[[2]string]string{}, dismissable: dismissable}
 	for _, it := range s.Items {
 		if it.Topic != "" {
 			s.byTopic[it.Topic]++
@@ -105,12 +118,7 @@ func (m *Maker) take(v *cluster.View) {
 			s.problem[[2]string{it.Topic, it.Channel}] = it.Text
 		}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.Store(s)
-	m.memo = map[string]*memoized{}
-	close(m.next)
-	m.next = make(chan struct{})
+	return s
 }
 
 // The series of things, in the order that they are recorded in.
@@ -208,12 +216,12 @@ type memoized struct {
 // makeTimeout bounds the making of one body.
 const makeTimeout = 10 * time.Second
 
-// Get returns the body of a page, one for all who ask while the State is the same. An error is an *httpapi.Error, or of the
-// daemons.
-func (m *Maker) Get(ctx context.Context, p Page) (any, error) {
-	s := m.Await(ctx)
+// Get returns the body of a page, one for all who ask with the same sight while the State is the same. An error is an *httpapi.Error, or
+// of the daemons.
+func (m *Maker) Get(ctx context.Context, p Page, sight Sight) (any, error) {
+	s := m.seen(m.Await(ctx), sight)
 	m.mu.Lock()
-	key := p.key()
+	key := sight.Name + "\x00" + p.key()
 	made, ok := m.memo[key]
 	if !ok {
 		made = &memoized{done: make(chan struct{})}

@@ -43,8 +43,8 @@ var hitOrder = []string{"topic", "channel", "node", "lookup", "consumer"}
 
 // Search returns at most limit things whose names have all words of q in them, in any case and order. What is called q comes
 // first, then what begins with it, and of those topics, channels, nodes, lookups and consumers, the busiest first.
-func (m *Maker) Search(ctx context.Context, q string, limit int) []Hit {
-	s := m.Await(ctx)
+func (m *Maker) Search(ctx context.Context, q string, limit int, sight Sight) []Hit {
+	s := m.seen(m.Await(ctx), sight)
 	q = strings.ToLower(strings.TrimSpace(q))
 	words := strings.Fields(q)
 	hits := []Hit{}
@@ -103,7 +103,7 @@ const consumersLast = 30 * time.Second
 
 // searchConsumers adds the consumers' hosts, with the channel of one of their connections.
 func (m *Maker) searchConsumers(ctx context.Context, s *State, add func(Hit, ...string)) {
-	known := m.connected.Load()
+	known := s.sight.consumers(m.connected.Load())
 	if known == nil || time.Since(time.UnixMilli(known.Now)) > consumersLast {
 		known = m.consumers(ctx, s) // a list that is not there yet will be at the next key
 	}

@@ -92,12 +92,12 @@ func TestOneBodyForAll(t *testing.T) {
 		<-done
 	}()
 	page := Page{View: "channel", Topic: "t", Channel: "c"}
-	first, err := m.Get(ctx, page)
+	first, err := m.Get(ctx, page, Sight{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	asked := b.Asked()
-	second, err := m.Get(ctx, page)
+	second, err := m.Get(ctx, page, Sight{})
 	if err != nil || first != second || b.Asked() != asked {
 		t.Errorf("the body was made again: %v", err)
 	}
@@ -105,7 +105,7 @@ func TestOneBodyForAll(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `"topic":"t","channel":"c","total":{"channel":"c","depth":7,`) || strings.Contains(string(text), "null,\"clients\"") {
 		t.Errorf("%v: %s", err, text)
 	}
-	if _, err := m.Get(ctx, Page{View: "channel", Topic: "t", Channel: "none"}); err == nil {
+	if _, err := m.Get(ctx, Page{View: "channel", Topic: "t", Channel: "none"}, Sight{}); err == nil {
 		t.Error("a channel that is none")
 	}
 	key, names, err := Thing("channel", "t", "c", "")

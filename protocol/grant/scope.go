@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -161,6 +162,19 @@ func (all Grants) Anywhere(s Scope) bool {
 		}
 	}
 	return false
+}
+
+// Patterns returns the patterns of the topics that one of the scopes is granted on, for people and pages to read.
+func (all Grants) Patterns(s Scope) []string {
+	list := []string{}
+	for _, g := range all {
+		for _, p := range g.patterns {
+			if g.has(s) && !slices.Contains(list, p) {
+				list = append(list, p)
+			}
+		}
+	}
+	return list
 }
 
 // Everywhere reports whether one of the scopes is granted on all topics.

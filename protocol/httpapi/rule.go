@@ -53,6 +53,25 @@ func (r Rule) Local() Rule {
 	return r
 }
 
+// NeedsOnPath demands one of the scopes on the topic that the path's parameter "topic" names; a ~ before it, for names that browsers would take
+// for steps, is none of the name.
+func NeedsOnPath(s grant.Scope) Rule { return Rule{scope: s, topic: topicOfPath} }
+
+func topicOfPath(_ *http.Request, ps httprouter.Params) (name string, named bool, err error) {
+	return strings.TrimPrefix(ps.ByName("topic"), "~"), true, nil
+}
+
+// Check returns why a caller with these grants may not use a route with this rule, nil when he may.
+func (r Rule) Check(grants grant.Grants, req *http.Request, ps httprouter.Params) error {
+	if r.public {
+		return nil
+	}
+	return r.check(&grant.Caller{Kind: grant.User, Grants: grants}, req, ps)
+}
+
+// Public reports whether everybody may use a route with this rule.
+func (r Rule) Public() bool { return r.public }
+
 // Scope returns the scopes of which one is demanded, 0 for a public route.
 func (r Rule) Scope() grant.Scope { return r.scope }
 

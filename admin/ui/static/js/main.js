@@ -3,7 +3,7 @@ import { html, render, useEffect, useState } from "./lib/html.js";
 import { visible } from "./lib/format.js";
 import { onConnection } from "./lib/live.js";
 import { go, onRoute, path, route } from "./lib/router.js";
-import { onSession, session } from "./lib/session.js";
+import { may, onSession, session } from "./lib/session.js";
 import { onDialog, openKeys } from "./parts/acts.js";
 import { isKey } from "./parts/keys.js";
 import { Banners, Header } from "./parts/shell.js";
@@ -60,7 +60,7 @@ function App() {
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <${Header} route=${at} session=${who} />
     <${Banners} session=${who} />
-    <main id="main" tabindex="-1" class=${lost ? "stopped" : ""}>${Page && html`<${Page} key=${JSON.stringify(at)} ...${at} acts=${who.role === "operator"} session=${who} />`}</main>
+    <main id="main" tabindex="-1" class=${lost ? "stopped" : ""}>${Page && html`<${Page} key=${JSON.stringify(at)} ...${at} acts=${at.topic ? may("manages", at.topic) : who.role === "operator"} session=${who} />`}</main>
     <${Notices} />${dialog?.view()}`;
 }
 

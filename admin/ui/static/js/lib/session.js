@@ -25,5 +25,16 @@ export async function refresh() {
   return session;
 }
 
-/** mayAct says whether the viewer may change anything. The server decides; this only spares him the refusal. */
-export const mayAct = () => session.role === "operator";
+/** may says whether the viewer "sees", "manages" or "publishes" to a topic. The server decides; this only spares him the refusal. */
+export const may = (what, topic) => session[what].some((pattern) => matcher(pattern).test(topic));
+
+const matchers = new Map();
+
+/** matcher is a pattern of names, of which *, ?, [a-z] and [^a-z] mean something, as an expression. */
+function matcher(pattern) {
+  if (!matchers.has(pattern)) {
+    const source = pattern.replace(/\\.|\[\^?|[\]*?]|[.+$(){}|^/]/g, (c) => ({ "*": ".*", "?": ".", "[": "[", "[^": "[^", "]": "]" })[c] ?? (c.length > 1 ? c : "\\" + c));
+    matchers.set(pattern, new RegExp(`^${source}$`));
+  }
+  return matchers.get(pattern);
+}

@@ -2,6 +2,7 @@
 import { html } from "../lib/html.js";
 import { count, seconds, visible } from "../lib/format.js";
 import { useView } from "../lib/live.js";
+import { may } from "../lib/session.js";
 import { ask } from "../parts/acts.js";
 import { Badge, Loading, Name, PageHead, Section, TopicLink, Warning } from "../parts/figures.js";
 import { Table } from "../parts/table.js";
@@ -30,8 +31,8 @@ const columns = [
 const ofInactive = (acts) => [
   { key: "topic", label: "Topic", heads: true, value: (r) => r.topic, cell: (r) => html`<${TopicLink} topic=${r.topic} />` },
   { key: "channels", label: "Channels", text: (r) => r.channels.map((c) => c + "-----").join(""), cell: (r) => r.channels.length === 0 ? html`<span class="zero">none</span>` : r.channels.map((c) => html`<span class="pair" key=${c}><${Name}>${c}</${Name}>
-    ${acts && html`<button type="button" class="plain small" aria-label=${`Delete channel ${visible(c)} of ${visible(r.topic)}`} title="Delete channel" onClick=${() => ask.deleteChannel(r.topic, c, { leave: false })}>✕</button>`}</span>`) },
-  ...(acts ? [{ key: "act", label: "", hint: "Acts", width: 100, class: "acts", cell: (r) => html`<button type="button" class="small risky" aria-label=${`Delete ${visible(r.topic)}`} onClick=${() => ask.deleteTopic(r.topic, { leave: false })}>Delete…</button>` }] : []),
+    ${acts && may("manages", r.topic) && html`<button type="button" class="plain small" aria-label=${`Delete channel ${visible(c)} of ${visible(r.topic)}`} title="Delete channel" onClick=${() => ask.deleteChannel(r.topic, c, { leave: false })}>✕</button>`}</span>`) },
+  ...(acts ? [{ key: "act", label: "", hint: "Acts", width: 100, class: "acts", cell: (r) => may("manages", r.topic) && html`<button type="button" class="small risky" aria-label=${`Delete ${visible(r.topic)}`} onClick=${() => ask.deleteTopic(r.topic, { leave: false })}>Delete…</button>` }] : []),
 ];
 
 const inactive = { true: ofInactive(true), false: ofInactive(false) };

@@ -6,19 +6,20 @@ import { path } from "../lib/router.js";
 import { ask } from "../parts/acts.js";
 import { Charts } from "../parts/charts.js";
 import { Age, Attention, Badge, Facts, Gone, Loading, Name, NodeState, PageHead, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
+import { may } from "../lib/session.js";
 import { Settings } from "../parts/settings.js";
 import { Table } from "../parts/table.js";
 import { DiskFree } from "./nodes.js";
 
-export function Node({ node, acts }) {
+export function Node({ node, acts, session }) {
   const { data, gone } = useView({ view: "node", node });
   if (gone) return html`<${Gone} what="node" name=${node} />`;
   return html`<${PageHead} above=${html`<a href=${path.nodes()}>Nodes</a>`} title=${node} badges=${data && html`<${NodeState} node=${data.node} />`}
-    tools=${acts && data?.node.may_dismiss && html`<button type="button" class="risky" onClick=${() => ask.dismiss(node)}>Dismiss…</button>`} />
-    ${data ? html`<${Body} data=${data} acts=${acts} />` : html`<${Loading} />`}`;
+    tools=${session.runs && data?.node.may_dismiss && html`<button type="button" class="risky" onClick=${() => ask.dismiss(node)}>Dismiss…</button>`} />
+    ${data ? html`<${Body} data=${data} acts=${acts} runs=${session.runs} />` : html`<${Loading} />`}`;
 }
 
-function Body({ data, acts }) {
+function Body({ data, acts, runs }) {
   const n = data.node, old = n.stale && n.error !== "no lookup names it" && Math.max(1, n.age_ms), now = (v) => (old ? "–" : rate(v));
   return html`${old ? html`<${Dead} node=${n} topics=${data.topics.filter((t) => left(t) > 0).length} />` : html`<${Warning} text=${data.warning} />`}
     <${Attention} items=${data.attention.filter((a) => a.kind !== "node_stale")} />
@@ -32,7 +33,7 @@ function Body({ data, acts }) {
     </div>
     <${Charts} of=${{ of: "node", node: n.node }} now=${data.now} figures=${old ? null : n} />
     <${Section} title="About"><${Facts} items=${facts(n)} /></${Section}>
-    ${acts && !n.stale && html`<${Settings} node=${n.node} />`}
+    ${runs && !n.stale && html`<${Settings} node=${n.node} />`}
     <${Section} title="Topics" about=${count(data.topics.length)}>
       <${Table} rows=${data.topics} columns=${columns(n.node, acts && !n.stale)} id=${(r) => r.topic} caption="Topics on this node" empty=${html`No topic. Publish to it: <code>curl -d 'first message' 'http://${visible(n.node)}/pub?topic=hello'</code>`} /></${Section}>`;
 }
@@ -80,4 +81,4 @@ function columns(node, acts) {
 }
 
 const tombstone = (node) => ({ key: "act", label: "", hint: "Acts", width: 130, class: "acts", drop: 8,
-  cell: (r) => html`<button type="button" class="small risky" aria-label=${`Tombstone ${visible(r.topic)}`} onClick=${() => ask.tombstone(node, r.topic)}>Tombstone…</button>` });
+  cell: (r) => may("manages", r.topic) && html`<button type="button" class="small risky" aria-label=${`Tombstone ${visible(r.topic)}`} onClick=${() => ask.tombstone(node, r.topic)}>Tombstone…</button>` });

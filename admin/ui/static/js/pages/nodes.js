@@ -6,9 +6,9 @@ import { ask } from "../parts/acts.js";
 import { Age, Badge, Loading, Name, NodeLink, NodeState, PageHead, Warning } from "../parts/figures.js";
 import { Table } from "../parts/table.js";
 
-export function Nodes({ session, acts }) {
+export function Nodes({ session }) {
   const { data } = useView({ view: "nodes" });
-  const zones = data?.nodes.some((n) => n.topology_zone || n.topology_region), gone = acts && data?.nodes.some((n) => n.may_dismiss);
+  const zones = data?.nodes.some((n) => n.topology_zone || n.topology_region), gone = session.runs && data?.nodes.some((n) => n.may_dismiss);
   const shown = useMemo(() => [...columns.filter((c) => zones || c.key !== "zone"), ...(gone ? [dismiss] : [])], [zones, gone]);
   if (!data) return html`<${PageHead} title="Nodes" /><${Loading} />`;
   return html`<${PageHead} title="Nodes" badges=${html`<span class="muted">${count(data.nodes.length)}</span>`} /><${Warning} text=${data.warning} />

@@ -25,7 +25,7 @@ export function SignIn({ session }) {
   return html`<main id="main" class="sign-in"><h1>admind</h1>
     <form onSubmit=${submit}>
       <label class="field">User<input name="user" autocomplete="username" autofocus required value=${user} onInput=${(e) => setUser(e.target.value)} autocapitalize="off" spellcheck=${false} /></label>
-      <label class="field">Password<input name="password" type="password" autocomplete="current-password" required value=${password} onInput=${(e) => setPassword(e.target.value)} /></label>
+      <label class="field">${session.tokens ? "Password or token" : "Password"}<input name="password" type="password" autocomplete="current-password" required value=${password} onInput=${(e) => setPassword(e.target.value)} /></label>
       ${state.error && html`<p class="note bad" role="alert">${state.error}</p>`}
       <button type="submit" class="primary" disabled=${state.busy}>Sign in</button>
     </form><p class="muted">${session.hostname}</p></main>`;

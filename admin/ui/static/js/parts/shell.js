@@ -51,10 +51,13 @@ function ThemeButton() {
 
 const KeysButton = () => html`<button type="button" class="plain icon roomy" onClick=${openKeys} aria-label="Keys" title="Keys: ?"><kbd aria-hidden="true">?</kbd></button>`;
 
+/** limited reports whether somebody may do more on some topics than on others. */
+const limited = (session) => !(session.role === "operator" ? session.manages : session.sees).includes("*");
+
 function User({ session }) {
   if (!session.user) return null;
   const leave = () => signOut().catch((error) => notify("bad", error.message));
-  return html`<span class="user"><b>${session.user}</b> <span class="muted">${session.role}</span></span>
+  return html`<span class="user"><b>${session.user}</b> <span class="muted" title=${limited(session) ? `Sees ${session.sees.join(", ")}; changes ${session.manages.join(", ") || "nothing"}` : undefined}>${session.role}${limited(session) && " of some topics"}</span></span>
     ${session.sign_in === "users" && html`<button type="button" onClick=${leave}>Sign out</button>`}`;
 }
 
