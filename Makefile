@@ -15,6 +15,10 @@ ROUNDS ?= 3
 SCENARIOS ?=
 BENCHDIR ?=
 PACKAGES ?= ./...
+# Packages whose subject is other processes, NSQ's daemons, a browser, pages' commands: the race detector would look at the tests only.
+APART = admin/browser broker/interop admin/docs cmd/deploytest
+# What is begun first, as it takes longest.
+LONG = broker broker/keeper admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
 DATA ?= ./data
 
 # The three daemons and brokerctl, which is every tool, into bin/.
@@ -61,13 +65,13 @@ run:
 	status=1
 	stop
 
-# What must hold before a change is done: format, vet, every test with the race detector. Needs only Go; where there is no
+# What must hold before a change is done: format, vet, every test, with the race detector but in APART. The commands that tests run as
+# processes are built once, into bin/test. Needs only Go; where there is no
 # C compiler for the race detector, or no Chromium for the tests of admind's page, it is installed if that is possible, and done
 # without otherwise. PACKAGES narrows it.
 test:
 	@bad=$$(gofmt -l .)
 	if [ -n "$$bad" ]; then echo "gofmt these files: $$bad" >&2; exit 1; fi
-	go vet $(PACKAGES)
 	cc=$$(go env CC); race=-race; missing=()
 	browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 	command -v "$${cc%% *}" >/dev/null || missing+=(gcc libc6-dev)
@@ -83,7 +87,16 @@ test:
 	  echo 'THE RACE DETECTOR IS OFF: it needs a C compiler, install gcc to have it' >&2; race=
 	fi
 	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
-	CGO_ENABLED=$${race:+1} go test $$race -timeout=40m $(PACKAGES)
+	all=$$(go list $(PACKAGES))
+	among() { for name in "$$@"; do grep -Fx "brokerd/$$name" <<<"$$all" || true; done; } # in this order
+	apart=$$(among $(APART)) first=$$(among $(LONG))
+	rest=$$(grep -vFx "$$apart"$$'\n'"$$first" <<<"$$all" || true)
+	go build -trimpath -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl
+	export TEST_BINARIES=$$PWD/bin/test
+	status=0
+	[ -z "$$apart" ] || go test -trimpath -vet=all -timeout=40m $$apart || status=1
+	[ -z "$$first$$rest" ] || CGO_ENABLED=$${race:+1} go test $$race -trimpath -vet=all -timeout=40m $$first $$rest || status=1
+	exit $$status
 
 # What is made of code in docs/ (references of settings, commands and HTTP), and the pages of all of docs/ that admind serves.
 docs:

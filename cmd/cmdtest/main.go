@@ -1,6 +1,7 @@
 package cmdtest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -18,8 +19,13 @@ const prefix = "brokerd-test-"
 // binaries is the folder of what was built, set once before any test runs.
 var binaries string
 
-// Main builds commands, each named by its folder as in cmd/brokerd, runs the tests and ends the process. It fails when a test leaves
-// a goroutine, or a file in the temporary folder.
+// builtVariable names, in the environment, a folder where whoever runs the tests has just built all commands: make test does that once
+// for all packages.
+const builtVariable = "TEST_BINARIES"
+
+// Main builds commands, each named by its folder as in cmd/brokerd, runs the tests and ends the process. It builds nothing where the
+// environment has TEST_BINARIES, a folder with all commands. It fails when a test leaves a goroutine, or a file in the temporary
+// folder.
 func Main(m *testing.M, commands ...string) { os.Exit(Run(m.Run, commands...)) }
 
 // Run is Main for a package that has something to do before its tests or behind them: run does that, and runs them. It returns the
@@ -44,7 +50,7 @@ func Run(run func() int, commands ...string) int {
 
 // runIn runs the tests with home for everything temporary.
 func runIn(home string, run func() int, commands []string) int {
-	binaries = filepath.Join(home, "bin")
+	binaries = cmp.Or(os.Getenv(builtVariable), filepath.Join(home, "bin"))
 	temporary := filepath.Join(home, "tmp")
 	if err := errors.Join(build(commands), os.Mkdir(temporary, 0o700), os.Setenv("TMPDIR", temporary),
 		os.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))); err != nil { // whoever runs the tests may have contexts of brokerctl
@@ -66,8 +72,9 @@ func failed(err error) int {
 	return 1
 }
 
+// build builds commands, unless that is done.
 func build(commands []string) error {
-	if len(commands) == 0 {
+	if len(commands) == 0 || os.Getenv(builtVariable) != "" {
 		return nil
 	}
 	args := []string{"build", "-o", binaries + string(filepath.Separator)}
@@ -97,7 +104,11 @@ func leftIn(dir string) error {
 func Find(t testing.TB, name string) string {
 	t.Helper()
 	if !strings.HasPrefix(name, "nsq") && name != "to_nsq" {
-		return filepath.Join(binaries, name)
+		path := filepath.Join(binaries, name)
+		if _, err := os.Stat(path); err != nil { // the look also has go test run again what it has run over other binaries
+			t.Fatalf("no %s was built for this test: %v", name, err)
+		}
+		return path
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {

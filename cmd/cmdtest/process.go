@@ -1,6 +1,7 @@
 package cmdtest
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -27,6 +28,7 @@ type Process struct {
 	Stdin     *os.File // of the next start; nil is empty
 	Stdout    string   // file that gets its output
 	Data      string   // folder of a broker
+	Serves    string   // path that a daemon answers with 200 once it serves; empty is /ping, which is no sign where a node is unhealthy
 
 	binary string
 	child  child.Process
@@ -83,7 +85,7 @@ func (p *Process) TryStart(t testing.TB) error {
 		p.child.Args = append([]string{"--uts", "sh", "-c", `hostname "$0" && exec "$@"`, p.Host, p.binary}, p.Args...)
 	}
 	if p.HTTP != "" {
-		p.child.Ping = p.url("/ping")
+		p.child.Ping = p.url(cmp.Or(p.Serves, "/ping"))
 	}
 	return p.child.Start(t.Context(), startWithin)
 }
