@@ -162,6 +162,43 @@ func (m *machine) Withdraw(t *rapid.T) {
 	m.cutable, m.newest = 0, Extent{}
 }
 
+// CutAll takes messages out of one queue wherever they stand.
+func (m *machine) CutAll(t *rapid.T) {
+	if !m.noted || m.next == 0 {
+		t.Skip("nothing has a position")
+	}
+	i := rapid.IntRange(0, 2).Draw(t, "queue")
+	var ranges []Range
+	for next := Position(1); len(ranges) < 6; {
+		first := next + Position(rapid.IntRange(0, int(m.next)).Draw(t, "gap"))
+		last := first + Position(rapid.IntRange(0, 8).Draw(t, "more"))
+		ranges = append(ranges, Range{First: first, Last: last})
+		next = last + 1
+	}
+	in := func(pos Position) bool {
+		return slices.ContainsFunc(ranges, func(r Range) bool { return r.First <= pos && pos <= r.Last })
+	}
+	var want []Position
+	m.want[i] = slices.DeleteFunc(m.want[i], func(f protocol.MessageFrame) bool {
+		if in(Position(f.MustID())) {
+			want = append(want, Position(f.MustID()))
+		}
+		return in(Position(f.MustID()))
+	})
+	var got []Position
+	for _, r := range m.queue[i].CutAll(ranges) {
+		for pos := r.First; pos <= r.Last; pos++ {
+			got = append(got, pos)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("queue %d: %v were cut, want %v", i, got, want)
+	}
+	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Last >= m.newest.first }) {
+		m.cutable &^= 1 << i
+	}
+}
+
 // Trim forgets the tail's node, as an idle topic does.
 func (m *machine) Trim(t *rapid.T) {
 	if m.noted {
