@@ -23,6 +23,7 @@ const (
 	kindEnd     Kind = 68
 	kindNodes   Kind = 69
 	kindHead    Kind = 70
+	kindExpiry  Kind = 74
 )
 
 // ErrCheckpoint is a file that is not a whole checkpoint.
@@ -38,7 +39,9 @@ type Writer struct {
 	n     uint64 // records
 	bytes int64
 	outs  int // messages in the record
-	err   error
+
+	expiries int // in the record
+	err      error
 }
 
 // NewWriter returns a writer that has written the magic.
@@ -89,7 +92,7 @@ func (w *Writer) end() {
 	binary.BigEndian.PutUint32(w.buf[4:], crc32.Checksum(w.buf[8:], castagnoli))
 	w.write(w.buf)
 	w.n++
-	w.buf, w.outs = w.buf[:0], 0
+	w.buf, w.outs, w.expiries = w.buf[:0], 0, 0
 }
 
 func (w *Writer) json(k Kind, v any) {
@@ -263,6 +266,9 @@ func (r *reader) record(kind Kind, b []byte) error {
 			r.topic.Nodes = append(r.topic.Nodes, Node{First: position(b), Count: binary.BigEndian.Uint32(b[8:]),
 				File: binary.BigEndian.Uint32(b[12:]), Offset: binary.BigEndian.Uint32(b[16:]), Length: binary.BigEndian.Uint32(b[20:])})
 		}
+		return nil
+	case kind == kindExpiry && r.topic != nil && r.channel == nil && len(b)%expirySize == 0:
+		r.topic.readExpiry(b)
 		return nil
 	case kind == kindWaiting && r.channel != nil && len(b)%waitSize == 0:
 		for ; len(b) > 0; b = b[waitSize:] {

@@ -18,7 +18,8 @@
 //
 // first is the position of the first message; the others count on from it. only is the one
 // channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. Flag 1 is due i64, nanoseconds since the Unix epoch,
-// of messages that are deferred; a flag that is not known is of a newer version. The attempts in a frame are those of its next
+// of messages that are deferred, flag 16 expires i64, the same, from when on they are of no use any more; a flag that is not known is of a
+// newer version. The attempts in a frame are those of its next
 // delivery: more than 1 only in what is deferred, of a message that another broker has delivered. Runs are positions: for each run
 // the difference of its first to the end of the one before, a varint, and its length, a uvarint.
 //
@@ -26,7 +27,7 @@
 // none explains is damage.
 //
 // Messages leave a backlog in order, so that a record Delivered says nothing of those in front of its positions that were lost on the
-// way. after is the last message that had left the backlog when the record was written: when the state is not as far, records
+// way. Only those whose time to live is over leave from anywhere. after is the last message that had left the backlog when the record was written: when the state is not as far, records
 // are missing, of a power cut or of writes that failed, and what they were about waits again rather than being lost.
 //
 // A record may be applied to a snapshot that has it already. Those of a channel are appended under its lock, so that their offsets
@@ -43,6 +44,7 @@
 //	Nodes    blocks of the topic before it that are in its segments: first u64, count u32, file u32, offset u32, length u32 each
 //	Channel  JSON: channel of the topic before it, with its counts and the offset in the log that it is as of
 //	Waiting  ranges of the channel before it: first u64, last u64 each
+//	Expiry   messages of the topic before it that have a time to live of their own: first u64, count u32, Unix nanoseconds i64 each
 //	Out      messages of the channel before it: position u64, due i64, attempts u16 each
 //	End      u64 number of records before it
 //

@@ -33,6 +33,9 @@ func Write(s *State) []byte {
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
 		w.Topic(t)
+		for _, e := range t.Expiry {
+			w.Expiry(e)
+		}
 		for _, c := range t.Channels {
 			w.Channel(c)
 			c.Out.Each(w.Out)
@@ -71,6 +74,8 @@ func golden() []struct {
 	}{
 		{"publish", append(AppendPublish(nil, Publish{Topic: 1, Only: Own, Due: 1700000060000000000, First: 7,
 			Count: 2}), frames(0x400, 2)...)},
+		{"publish expiry", append(AppendPublish(nil, Publish{Topic: 1, Due: 1700000060000000000, Expires: 1700000090000000000, First: 9,
+			Count: 1}), frames(0x402, 1)...)},
 		{"delivered", delivered.Record()},
 		{"finished", finished.Record()},
 		{"deferred", d.Record()},
@@ -86,13 +91,15 @@ func goldenState() *State {
 	s := NewState()
 	s.NextID, s.From = 9, Offset{File: 3, Offset: 4096}
 	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Next: 0x500,
-		Nodes: []Node{{First: 0x400, Count: 0x41, File: 3, Offset: 16, Length: 4000}}, AsOf: Offset{File: 3, Offset: 4200}}
+		Nodes:  []Node{{First: 0x400, Count: 0x41, File: 3, Offset: 16, Length: 4000}},
+		Expiry: []Expiry{{First: 0x410, Count: 9, At: 1700000090000000000}}, AsOf: Offset{File: 3, Offset: 4200}}
 	own := &Channel{AsOf: Offset{File: 3, Offset: 4300}, Waiting: []Range{{0x430, 0x440}}}
 	c := &Channel{ID: 2, Name: "billing", Paused: true, After: 0x40f, Offered: 0x4ff, Inherited: 0x3ff,
 		Counts: Counts{Accepted: 77, Finished: 40, Discarded: [Reasons]uint64{Sampled: 9, Emptied: 3}}, AsOf: Offset{File: 3, Offset: 4400},
 		Waiting: []Range{{0x410, 0x418}, {0x420, 0x42f}}}
 	c.Out.Set(0x401, Out{Due: 1700000060000000000, Attempts: 3})
 	c.Out.Set(0x405, Out{Attempts: 1})
+	c.Out.Set(0x406, Out{Due: -1700000000000000000, Attempts: 1})
 	t.Channels = []*Channel{own, c}
 	s.Topics[1] = t
 	return s

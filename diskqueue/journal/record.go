@@ -34,6 +34,8 @@ type Publish struct {
 	Due   int64    // Unix nanoseconds, 0 when it is not deferred
 	First Position // of the first message; the others count on from it
 	Count int      // messages, 1 or more
+
+	Expires int64 // Unix nanoseconds, from when on the messages are of no use any more; 0: never
 }
 
 // Last returns the position of the last message.
@@ -46,7 +48,11 @@ const (
 )
 
 // The flags of a Publish, each with what follows the head when it is set, in this order. docs/FORMATS.md has those that are given away.
-const flagDue = 1 << 0 // due i64
+const (
+	flagDue    = 1 << 0 // due i64
+	flagExpiry = 1 << 4 // expires i64
+	knownFlags = flagDue | flagExpiry
+)
 
 // publishSize is the size in bytes of the head without what flags bring.
 const publishSize = 4 + 4 + 2 + 8 + 4
@@ -57,6 +63,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	if p.Due != 0 {
 		flags |= flagDue
 	}
+	if p.Expires != 0 {
+		flags |= flagExpiry
+	}
 	dst = binary.BigEndian.AppendUint32(dst, p.Topic)
 	dst = binary.BigEndian.AppendUint32(dst, p.Only)
 	dst = binary.BigEndian.AppendUint16(dst, flags)
@@ -64,6 +73,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(p.Count))
 	if p.Due != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Due))
+	}
+	if p.Expires != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Expires))
 	}
 	return dst
 }
@@ -78,13 +90,20 @@ func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 		Count: int(binary.BigEndian.Uint32(b[18:]))}
 	flags := binary.BigEndian.Uint16(b[8:])
 	frames = b[publishSize:]
-	switch {
-	case flags&^flagDue != 0:
+	if flags&^knownFlags != 0 {
 		return p, nil, fmt.Errorf("%w: publish with flags %#x, which a newer version has written", ErrRecord, flags)
-	case flags&flagDue != 0 && len(frames) < 8:
-		return p, nil, fmt.Errorf("%w: publish of %d bytes without its due time", ErrRecord, len(b))
-	case flags&flagDue != 0:
+	}
+	if flags&flagDue != 0 {
+		if len(frames) < 8 {
+			return p, nil, fmt.Errorf("%w: publish of %d bytes without its due time", ErrRecord, len(b))
+		}
 		p.Due, frames = int64(binary.BigEndian.Uint64(frames)), frames[8:]
+	}
+	if flags&flagExpiry != 0 {
+		if len(frames) < 8 {
+			return p, nil, fmt.Errorf("%w: publish of %d bytes without the end of its time to live", ErrRecord, len(b))
+		}
+		p.Expires, frames = int64(binary.BigEndian.Uint64(frames)), frames[8:]
 	}
 	return p, frames, checkFrames(&p, frames)
 }

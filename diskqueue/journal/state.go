@@ -23,7 +23,7 @@ func (p Offset) Before(q Offset) bool {
 
 // Out is a message that has left a channel's backlog and is not finished.
 type Out struct {
-	Due      int64 // Unix nanoseconds; 0 when it is not deferred
+	Due      int64 // Unix nanoseconds; 0 when it never was deferred, negated when it has been delivered since it was due
 	Attempts uint16
 }
 
@@ -64,6 +64,7 @@ type Topic struct {
 	Options  json.RawMessage `json:"options,omitempty"`
 	Next     Position        `json:"next"`  // of the next message
 	Nodes    []Node          `json:"-"`     // of a checkpoint: what was in the topic's segments
+	Expiry   []Expiry        `json:"-"`     // of messages that have a time to live of their own, in no order
 	AsOf     Offset          `json:"as_of"` // records of the topic, publishes too, before this are in it
 	Channels []*Channel      `json:"-"`     // the first is the topic's own backlog, with id 0
 	Moved    bool            `json:"-"`     // Settle has moved that to the other channels, which no record says
@@ -164,6 +165,9 @@ func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, 
 	}
 	for _, c := range t.targets(p.Only) {
 		c.publish(&p, frames)
+	}
+	if p.Expires != 0 {
+		t.Expiry = append(t.Expiry, Expiry{First: p.First, Count: uint32(p.Count), At: p.Expires})
 	}
 	t.reach(p.First, p.Last())
 }
@@ -303,6 +307,9 @@ func (c *Channel) discard(b []byte) error {
 		return fmt.Errorf("%w: discarded for a reason that is not known", ErrRecord)
 	}
 	n := &c.Counts.Discarded[b[0]]
+	if Reason(b[0]) == Expired {
+		return c.expire(b[1:], n)
+	}
 	return eachPosition(b[1:], func(pos Position) {
 		if c.leave(pos) {
 			*n++
@@ -341,7 +348,9 @@ func (c *Channel) delivered(pos Position) {
 		return // it was emptied or finished
 	}
 	o.Attempts = max(o.Attempts+1, 1) // where it wraps it goes on with 1, as 0 is for what never was delivered
-	o.Due = 0
+	if o.Due > 0 {
+		o.Due = -o.Due
+	}
 	c.Out.Set(pos, o)
 }
 

@@ -19,6 +19,7 @@ func dump(s *State) string {
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
 		fmt.Fprintf(&b, "topic %d %s paused %v options %s next %d\n", id, t.Name, t.Paused, t.Options, t.Next)
+		fmt.Fprintf(&b, "  expiry %v\n", t.Expiry)
 		for _, c := range t.Channels {
 			fmt.Fprintf(&b, "  channel %d %q paused %v after %d offered %d inherited %d counts %v waiting %v out", c.ID, c.Name, c.Paused, c.After,
 				c.Offered, c.Inherited, c.Counts, c.Waiting)
@@ -91,6 +92,9 @@ func (m *machine) Publish(t *rapid.T) {
 		m.due++
 		p.Due = m.due
 	}
+	if rapid.IntRange(0, 3).Draw(t, "expires") == 0 {
+		p.Expires = m.due + 7
+	}
 	targets := map[uint32]*naive{0: m.channels[0]}
 	if m.blocked() {
 		p.Only = Own
@@ -125,9 +129,9 @@ func (m *machine) Deliver(t *rapid.T) {
 	r.BeginDelivered(1, id, c.after)
 	drops.BeginDiscarded(1, id, Sampled)
 	for k := range c.out {
-		if c.out[k].Due == 0 && rapid.Bool().Draw(t, "again") {
+		if rapid.Bool().Draw(t, "again") {
 			r.Add(k)
-			c.out[k] = Out{Attempts: c.out[k].Attempts + 1}
+			c.out[k] = Out{Attempts: c.out[k].Attempts + 1, Due: -max(c.out[k].Due, -c.out[k].Due)}
 		}
 	}
 	for range min(len(c.waiting), rapid.IntRange(0, 6).Draw(t, "fresh")) {
@@ -162,6 +166,29 @@ func (m *machine) Finish(t *rapid.T) {
 	}
 	if b := r.Record(); b != nil {
 		m.apply(t, KindFinished, b)
+	}
+}
+
+// Expire takes out messages wherever they are.
+func (m *machine) Expire(t *rapid.T) {
+	id, c := m.pick(t)
+	var r Runs
+	r.BeginDiscarded(1, id, Expired)
+	c.waiting = slices.DeleteFunc(slices.Clone(c.waiting), func(pos Position) bool {
+		this := rapid.IntRange(0, 3).Draw(t, "this") == 0
+		if this {
+			r.Add(pos)
+		}
+		return this
+	})
+	for _, k := range sortedKeys(c.out) {
+		if rapid.IntRange(0, 3).Draw(t, "this") == 0 {
+			r.Add(k)
+			delete(c.out, k)
+		}
+	}
+	if b := r.Record(); b != nil {
+		m.apply(t, KindDiscarded, b)
 	}
 }
 
