@@ -123,15 +123,14 @@ func (r *repairer) level(name string) topic.Level {
 	return topic.Disk
 }
 
-// listed is what a list of topics says, for topics of which nothing but segments is left.
-func listed(meta nsqdata.Metadata) map[string]journal.Listed {
-	list := map[string]journal.Listed{}
+// listed is what a list of topics says, for topics that no checkpoint names.
+func listed(meta nsqdata.Metadata) (list []*journal.Topic) {
 	for _, t := range meta.Topics {
-		l := journal.Listed{Paused: t.Paused, Channels: map[string]bool{}}
+		l := &journal.Topic{ID: t.Number, Name: t.Name, Paused: t.Paused, Options: t.Options}
 		for _, c := range t.Channels {
-			l.Channels[c.Name] = c.Paused
+			l.Channels = append(l.Channels, &journal.Channel{ID: c.Number, Name: c.Name, Paused: c.Paused, Options: c.Options})
 		}
-		list[t.Name] = l
+		list = append(list, l)
 	}
 	return list
 }

@@ -20,8 +20,10 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
 
 	"go.uber.org/goleak"
 )
@@ -110,7 +112,7 @@ func (n *node) options() Options {
 		fs = n.disk
 	}
 	return Options{FS: fs, Dir: "data", SyncEvery: 40, SyncTimeout: 2 * time.Second, Log: log,
-		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10, AcceptLoss: n.accept}
+		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10, AcceptLoss: n.accept, Listed: n.listed}
 }
 
 // diskErrors are what a disk, or the system, says when it cannot.
@@ -137,9 +139,13 @@ func (n *node) start() {
 		n.fail("%d channels had sums that did not add up", wrong)
 	}
 	for id := range recovery.State.Topics {
-		if missing := recovery.Missing(id); len(missing) > 0 && !n.faults {
+		if missing := recovery.Missing(id); len(missing) > 0 && !n.faults && !maps.Equal(missing, n.missed[id]) {
 			n.fail("%v messages of topic %d are missing", missing, id)
 		}
+	}
+	n.missed = map[uint32]map[string]int{} // until there is a checkpoint a start finds the same again
+	for id := range recovery.State.Topics {
+		n.missed[id] = recovery.Missing(id)
 	}
 	n.checkSums()
 	n.r.Start()
@@ -232,6 +238,14 @@ func (n *node) live() {
 		n.cloneLocked()
 	}
 	n.crash.mu.Unlock()
+	n.listed = nil
+	for _, t := range n.r.Metadata().Topics {
+		l := &journal.Topic{ID: t.Number, Name: t.Name, Paused: t.Paused, Options: t.Options}
+		for _, c := range t.Channels {
+			l.Channels = append(l.Channels, &journal.Channel{ID: c.Number, Name: c.Name, Paused: c.Paused, Options: c.Options})
+		}
+		n.listed = append(n.listed, l)
+	}
 	_ = n.stop()
 	n.forget()
 	n.fs = n.crash.clone
@@ -401,7 +415,7 @@ func crashRun(t *testing.T, seed uint64) {
 	n.eager = n.rng.IntN(3) == 0
 	n.start()
 	defer func() { // or the bubble does not end
-		if t.Failed() && n.k != nil && n.k.stop != nil {
+		if t.Failed() && n.disk != nil && n.k != nil && n.k.stop != nil {
 			_ = n.stop()
 		}
 	}()
@@ -432,7 +446,7 @@ func (n *node) lose() {
 		return
 	}
 	whole := n.fs
-	n.fs, n.replaced = whole.KillClone(), false
+	n.fs, n.replaced, n.removed = whole.KillClone(), false, nil
 	for range 1 + n.rng.IntN(2) {
 		n.loseOne(older)
 		older = nil // with a log file that only the newer one knows both would be gone
@@ -505,13 +519,20 @@ func (n *node) loseOne(older [][]byte) {
 
 // acceptLoss demands that a folder on which a start refuses can be opened without what is missing, and is whole then.
 func (n *node) acceptLoss(hurt *vfs.Mem) {
-	again := &node{t: n.t, seed: n.seed, rng: n.rng, fs: hurt.KillClone(), id: n.id, levels: n.levels, accept: true}
+	again := &node{t: n.t, seed: n.seed, rng: n.rng, fs: hurt.KillClone(), id: n.id, levels: n.levels, listed: n.listed, accept: true}
 	again.disk = vfs.NewFaulty(again.fs)
-	if _, err := again.open(); err != nil {
+	recovery, err := again.open()
+	if err != nil {
 		n.fail("accepting the loss: %v", err)
 	}
 	if len(again.k.Opened().Missing) == 0 {
 		n.fail("nothing is said to be missing when that is accepted")
+	}
+	allowed := again.leftOut(recovery)
+	for _, path := range n.removed {
+		if n.replaced || strings.HasSuffix(path, ".wal") || strings.HasSuffix(path, ".seg") && again.k.Opened().Checkpoint == "" {
+			allowed = nil // nobody knows what was in it
+		}
 	}
 	again.r.Start()
 	again.k.Start(again.r)
@@ -522,8 +543,78 @@ func (n *node) acceptLoss(hurt *vfs.Mem) {
 	if _, err := again.open(); err != nil {
 		n.fail("a folder whose loss was accepted is not whole: %v", err)
 	}
+	n.compare(again, allowed)
 	if err := errors.Join(again.r.Close(), again.k.Abandon()); err != nil {
 		n.fail("closing what was made whole: %v", err)
+	}
+}
+
+// leftOut returns how many messages a repair says that it leaves out, by topic; nil when it cannot know, as a part of the log is missing
+// or was damaged, or a message is. The empty name is for topics that nobody knows.
+func (n *node) leftOut(recovery *topic.Recovery) map[string]int {
+	o := n.k.Opened()
+	if o.Log.Damaged() || slices.ContainsFunc(o.Missing, func(m string) bool { return strings.Contains(m, logFolder) || strings.Contains(m, "the log ends") }) {
+		return nil
+	}
+	left := map[string]int{}
+	for _, t := range n.r.Topics() {
+		h, err := t.Inspect(recovery)
+		if err != nil {
+			n.fail("looking at what a repair serves: %v", err)
+		}
+		if len(h.Damage) > 0 {
+			return nil
+		}
+		left[t.Name()] = h.Missing
+		for _, gap := range h.Gaps {
+			left[t.Name()] += gap.Len() * len(h.Channels)
+		}
+	}
+	unknown, err := n.k.UnknownSegments(recovery)
+	if err != nil {
+		n.fail("looking at what a repair puts aside: %v", err)
+	}
+	for _, u := range unknown {
+		left[""] += u.Messages
+	}
+	return left
+}
+
+// compare fails unless a repaired node serves all that was promised, but for as many messages of a topic as it has said.
+func (n *node) compare(again *node, allowed map[string]int) {
+	if allowed == nil {
+		return
+	}
+	served := map[string]bool{}
+	for _, t := range again.r.Topics() {
+		_, err := t.Unload(func(channel string, m protocol.MessageFrame, _ uint16) error {
+			served[t.Name()+"/"+channel+"/"+string(m.Body())] = true
+			served[t.Name()+"//"+string(m.Body())] = true
+			return nil
+		})
+		if err != nil {
+			n.fail("reading what a repair serves: %v", err)
+		}
+	}
+	lacks := map[string]int{}
+	some := map[string]string{}
+	for key, p := range n.promises {
+		own := strings.HasPrefix(key, p.m.topic+"//")
+		known := again.r.Lookup(p.m.topic) != nil && slices.ContainsFunc(again.r.Lookup(p.m.topic).Channels(), func(c *topic.Channel) bool {
+			return strings.HasPrefix(key, p.m.topic+"/"+c.Name()+"/")
+		})
+		switch {
+		case !p.strict || p.gone.yes() || own && p.moved.yes() || served[key]:
+		case !known && served[p.m.topic+"//"+p.m.body]: // on another channel, as nothing has the name of its own
+		default:
+			lacks[p.m.topic]++
+			some[p.m.topic] = key
+		}
+	}
+	for name, count := range lacks {
+		if count > allowed[name]+allowed[""]*2 {
+			n.fail("a repair serves %d messages of topic %s less than were promised, such as %.20q, and says %v", count, name, some[name], allowed)
+		}
 	}
 }
 
@@ -540,6 +631,7 @@ func (n *node) putBackOlder(path string, m manifest.Manifest) {
 
 func (n *node) remove(path string) {
 	n.note("%s goes", path)
+	n.removed = append(n.removed, path)
 	if err := n.fs.Remove(path); err != nil {
 		n.fail("removing %s: %v", path, err)
 	}

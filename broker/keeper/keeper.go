@@ -31,16 +31,16 @@ type Options struct {
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
 
-	LogFileSize     int64                     // bytes of one of the log's files; 0: 8 MiB
-	SegmentSize     int64                     // bytes of one segment file; 0: what package segment says
-	CheckpointBytes uint64                    // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
-	Prepare         bool                      // most publishes will wait for a sync
-	Reserve         int64                     // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
-	NodeID          int64                     // written down for people
-	IDs             func() uint64             // the bound of message ids, of which the manifest keeps a copy; nil: none
-	AcceptLoss      bool                      // go on without what is missing, for a repair: the folder is whole again once it is closed
-	Listed          map[string]journal.Listed // topics by name, as the list of topics has them: for those of which only segments are left
-	Anchor          bool                      // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
+	LogFileSize     int64            // bytes of one of the log's files; 0: 8 MiB
+	SegmentSize     int64            // bytes of one segment file; 0: what package segment says
+	CheckpointBytes uint64           // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
+	Prepare         bool             // most publishes will wait for a sync
+	Reserve         int64            // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
+	NodeID          int64            // written down for people
+	IDs             func() uint64    // the bound of message ids, of which the manifest keeps a copy; nil: none
+	AcceptLoss      bool             // go on without what is missing, for a repair: the folder is whole again once it is closed
+	Listed          []*journal.Topic // topics as the list of topics has them, with their channels: for those that no checkpoint names
+	Anchor          bool             // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was

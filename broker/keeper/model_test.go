@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
@@ -33,6 +34,9 @@ type node struct {
 	named    map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good
 	older    map[string]string             // what was in each file before this life
 	replaced bool                          // one of them was put back
+	removed  []string                      // files that were taken away after this life
+	listed   []*journal.Topic              // topics as a list of them has it after this life
+	missed   map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
 	wrong    atomic.Int64                  // channels whose sum a start had to put right
 	eager    bool                          // consumers take and finish all that there is, so that segments are let go
 	next     int                           // number of the next message

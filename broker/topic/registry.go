@@ -266,9 +266,13 @@ func (r *Registry) Metadata() nsqdata.Metadata {
 		if t.d != nil || t.chosen.Load() {
 			saved.Durability = t.Durability().String()
 		}
+		if t.d != nil {
+			saved.Number = t.d.id
+		}
 		for _, c := range t.Channels() {
 			if !c.ephemeral {
-				saved.Channels = append(saved.Channels, nsqdata.ChannelMeta{Name: c.name, Paused: c.Paused(), Options: encodeOptions(c.set.Load().Raw())})
+				saved.Channels = append(saved.Channels, nsqdata.ChannelMeta{Name: c.name, Paused: c.Paused(), Number: c.id,
+					Options: encodeOptions(c.set.Load().Raw())})
 			}
 		}
 		m.Topics = append(m.Topics, saved)

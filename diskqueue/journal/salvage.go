@@ -2,26 +2,26 @@ package journal
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 )
 
-// Listed is what a list of topics says of one.
-type Listed struct {
-	Paused   bool
-	Channels map[string]bool // by name: paused
-}
-
 // Stub adds a topic of which nothing but its number, its name and what a list of topics says is known, so that the records of a log
-// that begins later find it. The channels have numbers that no record has, until EndStubs.
-func (s *State) Stub(id uint32, name string, listed Listed) {
-	t := &Topic{ID: id, Name: name, Paused: listed.Paused, Next: 1, Channels: []*Channel{newChannel(0, "")}, stub: true}
-	for _, name := range slices.Sorted(maps.Keys(listed.Channels)) {
-		s.stubs++
-		c := newChannel(Own-s.stubs, name)
-		c.Paused = listed.Channels[name]
-		t.Channels = append(t.Channels, c)
+// that begins later find it. listed has its pause, options and channels, nil when the list does not name it. Channels without a number
+// get one that no record has, until EndStubs.
+func (s *State) Stub(id uint32, name string, listed *Topic) {
+	t := &Topic{ID: id, Name: name, Next: 1, Channels: []*Channel{newChannel(0, "")}, stub: true}
+	if listed != nil {
+		t.Paused, t.Options = listed.Paused, listed.Options
+		for _, l := range listed.Channels {
+			c := newChannel(l.ID, l.Name)
+			if c.Paused, c.Options = l.Paused, l.Options; c.ID == 0 {
+				s.stubs++
+				c.ID = Own - s.stubs
+			}
+			s.used(c.ID)
+			t.Channels = append(t.Channels, c)
+		}
 	}
 	s.Topics[id] = t
 	s.used(id)

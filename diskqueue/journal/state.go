@@ -138,6 +138,9 @@ func (t *Topic) channel(id uint32) *Channel {
 func (t *Topic) targets(only uint32) []*Channel {
 	switch only {
 	case All:
+		if t.stub && len(t.Channels) == 1 {
+			return t.Channels // it had some, and nobody knows which
+		}
 		return t.Channels[1:]
 	case Own:
 		return t.Channels[:1]
@@ -146,7 +149,7 @@ func (t *Topic) targets(only uint32) []*Channel {
 		return []*Channel{c}
 	}
 	if t.stub {
-		return t.Channels[1:] // it may be any
+		return t.targets(All) // it may be any
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ type TopicMeta struct {
 	// was chosen, else empty. nsqd reads past it, and leaves it out when it writes the file.
 	Durability string `json:"durability,omitempty"`
 
+	// Number is brokerd's own: the topic's in the log, 0 for none. A repair needs it when nothing else has the name any more.
+	Number uint32 `json:"number,omitempty"`
+
 	// Options is brokerd's own too: what was set for the topic, a JSON object.
 	Options json.RawMessage `json:"options,omitempty"`
 }
@@ -41,6 +44,7 @@ type ChannelMeta struct {
 	Paused bool   `json:"paused"`
 
 	Options json.RawMessage `json:"options,omitempty"` // brokerd's own: what was set for the channel, a JSON object
+	Number  uint32          `json:"number,omitempty"`  // brokerd's own: the channel's in the log, 0 for none
 }
 
 // ErrMetadata is a metadata file that is not its JSON.
