@@ -44,8 +44,8 @@ var rooms = []room{
 	{"diskqueue/vfs", nil, "it stands for the file system"},
 	{"diskqueue/wal", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
 	{"diskqueue/segment", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
-	{"diskqueue/journal", []string{"protocol"}, "pure: what the log's records mean, so that a model can check it"},
-	{"diskqueue/manifest", []string{"diskqueue/vfs"}, "it names what belongs to a folder; it looks at none of it"},
+	{"diskqueue/journal", []string{"diskqueue/wal", "protocol"}, "pure: what the log's records mean, so that a model can check it"},
+	{"diskqueue/manifest", []string{"diskqueue/vfs", "diskqueue/wal"}, "it names what belongs to a folder; it looks at none of it"},
 	{"diskqueue/nsqdata", []string{"diskqueue/vfs", "protocol"}, "nsqd's folder is a format; who moves messages is decided above"},
 
 	{"broker/inflight", []string{"protocol", "diskqueue/journal"}, "pure: no lock, no clock, so that a model can check it"},

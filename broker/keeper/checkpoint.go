@@ -8,7 +8,6 @@ import (
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
-	"brokerd/diskqueue/wal"
 )
 
 // errLostMeanwhile is a checkpoint that is not worth writing: the log has gone back behind places that it speaks of.
@@ -94,5 +93,5 @@ func (k *Keeper) release(recycle int) error {
 	if err != nil {
 		return err
 	}
-	return k.wal.Recycle(wal.Position{File: oldest.From.File, Offset: oldest.From.Offset}, recycle)
+	return k.wal.Recycle(oldest.From, recycle)
 }

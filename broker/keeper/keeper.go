@@ -228,9 +228,9 @@ func (k *Keeper) openLog(s *sight, recovery *topic.Recovery) (err error) {
 		if e.Kind == byte(kindProbe) {
 			return nil
 		}
-		err := recovery.Apply(position(e.Pos), journal.Kind(e.Kind), e.Data)
+		err := recovery.Apply(e.At, journal.Kind(e.Kind), e.Data)
 		if errors.Is(err, journal.ErrRecord) {
-			k.o.Log.Error("a record of the log makes no sense and is passed over", "at", e.Pos.String(), "error", err)
+			k.o.Log.Error("a record of the log makes no sense and is passed over", "at", e.At.String(), "error", err)
 			return nil
 		}
 		return err
@@ -262,10 +262,6 @@ func (k *Keeper) Aside() int { return int(k.aside.files.Load()) }
 // kindProbe is a record that says nothing: it tries whether the log can be written.
 const kindProbe journal.Kind = 15
 
-func position(p wal.Position) journal.Offset {
-	return journal.Offset{File: p.File, Offset: p.Offset}
-}
-
 // Journal returns the log as topics see it.
 func (k *Keeper) Journal() topic.Log { return walLog{k.wal, &k.lost, &k.stirred} }
 
@@ -279,7 +275,7 @@ type walLog struct {
 func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
 	w.stir.wake()
 	at, _ := w.l.Append(byte(kind), head, body) // Commit answers with the error
-	return position(at)
+	return at
 }
 
 // errGap is the refusal of publishes while the log lacks records that a publish may build on, as that of its channel.
@@ -290,13 +286,13 @@ func (w walLog) Commit(at journal.Offset, sync bool) error {
 	if sync {
 		level = wal.Synced
 	}
-	if err := w.l.Commit(wal.Position{File: at.File, Offset: at.Offset}, level); err != nil {
+	if err := w.l.Commit(at, level); err != nil {
 		return fmt.Errorf("writing the log: %w", err)
 	}
 	return nil
 }
 
-func (w walLog) End() journal.Offset { return position(w.l.End()) }
+func (w walLog) End() journal.Offset { return w.l.End() }
 
 func (w walLog) Err() error {
 	if err := w.l.Err(); err != nil {

@@ -40,7 +40,7 @@ type sight struct {
 	m          manifest.Manifest
 	state      *journal.State // of the checkpoint that is used, an empty one without
 	checkpoint string         // its name; empty: there is none
-	from       wal.Position   // the log from here on belongs to it
+	from       wal.Offset     // the log from here on belongs to it
 	whole      bool           // there never was one: the log is needed from its beginning
 	damaged    []string       // checkpoints that are not what they were, though nothing is lost by it; for people
 	bad        []string       // paths of those
@@ -118,7 +118,7 @@ func (s *sight) namedCheckpoint() error {
 // use takes a checkpoint for the one that a start goes on from.
 func (s *sight) use(name string, state *journal.State, from manifest.Offset) {
 	s.checkpoint, s.state = filepath.Base(name), state
-	s.from = wal.Position{File: from.File, Offset: from.Offset}
+	s.from = from
 }
 
 // withoutManifest makes up for a manifest that is not there, as far as that can be, for a repair: the newest checkpoint that can be
@@ -143,8 +143,8 @@ func (s *sight) withoutManifest() error {
 			continue
 		}
 		copy(s.m.Folder[:], id[:])
-		s.use(name, state, manifest.Offset(state.From))
-		s.m.Checkpoints = []manifest.Checkpoint{{Number: n, From: manifest.Offset(state.From)}}
+		s.use(name, state, state.From)
+		s.m.Checkpoints = []manifest.Checkpoint{{Number: n, From: state.From}}
 		break
 	}
 	highest := uint64(0)
@@ -170,7 +170,7 @@ func (s *sight) withoutManifest() error {
 func (s *sight) need() wal.Need {
 	n := wal.Need{Folder: s.m.Folder.Short(), From: s.from, Whole: s.whole, Seen: s.m.Log.Seen, Limit: s.m.Log.Limit, Gone: s.m.Log.Gone, AcceptLoss: s.loss}
 	if end := s.m.Log.End; end != nil {
-		n.End = &wal.Position{File: end.File, Offset: end.Offset}
+		n.End = end
 	}
 	return n
 }

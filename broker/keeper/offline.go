@@ -103,7 +103,7 @@ func (s *Stopped) readState() error {
 	}
 	s.Missing = slices.Concat(seen.missing, lacks, gone)
 	for _, d := range s.Log.Damage {
-		text := fmt.Sprintf("log file %s at byte %d, %d bytes: %s", d.File, d.Pos.Offset, d.Length, d.What)
+		text := fmt.Sprintf("log file %s at byte %d, %d bytes: %s", d.File, d.At.Offset, d.Length, d.What)
 		if d.Unsynced {
 			s.Leftovers = append(s.Leftovers, text)
 		} else {
@@ -120,9 +120,9 @@ func (s *Stopped) apply(e wal.Entry) error {
 	if e.Kind == byte(kindProbe) {
 		return nil
 	}
-	err := s.Recovery.Apply(position(e.Pos), journal.Kind(e.Kind), e.Data)
+	err := s.Recovery.Apply(e.At, journal.Kind(e.Kind), e.Data)
 	if errors.Is(err, journal.ErrRecord) {
-		s.Damage = append(s.Damage, fmt.Sprintf("log record at %v: %v: a start passes over it", e.Pos, err))
+		s.Damage = append(s.Damage, fmt.Sprintf("log record at %v: %v: a start passes over it", e.At, err))
 		return nil
 	}
 	return err

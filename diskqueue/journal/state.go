@@ -7,19 +7,12 @@ import (
 	"slices"
 	"sort"
 
+	"brokerd/diskqueue/wal"
 	"brokerd/protocol"
 )
 
-// Offset is a place in the log; a later record has a greater one.
-type Offset struct {
-	File   uint64 `json:"file"`
-	Offset int64  `json:"offset"`
-}
-
-// Before reports whether p is before q.
-func (p Offset) Before(q Offset) bool {
-	return p.File < q.File || p.File == q.File && p.Offset < q.Offset
-}
+// Offset is a place in the log.
+type Offset = wal.Offset
 
 // Out is a message that has left a channel's backlog and is not finished.
 type Out struct {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"brokerd/diskqueue/wal"
 )
 
 // Version is the format that is written, and the newest that is read.
@@ -51,10 +53,7 @@ func (id *ID) UnmarshalText(text []byte) error {
 }
 
 // Offset is a place in the log.
-type Offset struct {
-	File   uint64 `json:"file"`
-	Offset int64  `json:"offset"`
-}
+type Offset = wal.Offset
 
 // Log is which part of the log there is.
 type Log struct {

@@ -103,7 +103,7 @@ func BenchmarkCommit(b *testing.B) {
 func BenchmarkRead(b *testing.B) {
 	l := benchLog(b, false)
 	const records, size = 200_000, 200
-	var last Position
+	var last Offset
 	for range records {
 		at, err := l.Append(1, make([]byte, size))
 		ok(b, err)

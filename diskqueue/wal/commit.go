@@ -12,9 +12,9 @@ import (
 
 type vfsFile = vfs.File
 
-// Commit returns nil once the record that was appended at that position, and every one before it, is at the level. Else it
+// Commit returns nil once the record that was appended at that offset, and every one before it, is at the level. Else it
 // returns why that record will never be. Commits share writes and syncs; one that is alone costs one write.
-func (l *Log) Commit(at Position, level Level) error {
+func (l *Log) Commit(at Offset, level Level) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if level == Written {
@@ -66,7 +66,7 @@ func (l *Log) awaitCompanyLocked() {
 }
 
 // resultLocked says whether it is decided what becomes of a record, and what.
-func (l *Log) resultLocked(at Position, level Level) (done bool, err error) {
+func (l *Log) resultLocked(at Offset, level Level) (done bool, err error) {
 	for _, f := range slices.Backward(l.failures) {
 		if !at.Before(f.to) {
 			break
@@ -87,7 +87,7 @@ func (l *Log) resultLocked(at Position, level Level) (done bool, err error) {
 	case l.ended:
 		return true, ErrClosed
 	case !at.Before(l.next):
-		return true, fmt.Errorf("%v: %w", at, ErrPosition)
+		return true, fmt.Errorf("%v: %w", at, ErrOffset)
 	}
 	return false, nil
 }
@@ -117,7 +117,7 @@ func (l *Log) writePendingLocked() {
 }
 
 // writtenLocked accounts for a batch of which done parts are written, up to end.
-func (l *Log) writtenLocked(b *batch, end Position, done int, err writeError) {
+func (l *Log) writtenLocked(b *batch, end Offset, done int, err writeError) {
 	wrote := count{}
 	for _, p := range b.parts[:done] {
 		wrote.records += p.count.records
@@ -138,7 +138,7 @@ func (l *Log) writtenLocked(b *batch, end Position, done int, err writeError) {
 	case err.begin != nil:
 		l.trouble = err.begin
 		l.stats.Lost += uint64(b.count.records - wrote.records)
-		l.dropLocked(Position{File: b.parts[done].file})
+		l.dropLocked(Offset{File: b.parts[done].file})
 	default:
 		l.trouble = nil
 	}
@@ -154,14 +154,14 @@ type writeError struct {
 }
 
 // writeBatch writes a batch within a round of writes and returns how many parts are written, and where the last one ends.
-func (l *Log) writeBatch(b *batch) (end Position, done int, err writeError) {
+func (l *Log) writeBatch(b *batch) (end Offset, done int, err writeError) {
 	for i, p := range b.parts {
 		if p.begin > 0 {
 			if err := l.begin(p); err != (writeError{}) {
 				return end, i, err
 			}
 		}
-		at := Position{File: p.file, Offset: p.off}
+		at := Offset{File: p.file, Offset: p.off}
 		for data := range b.pieces(i) {
 			if _, err := l.current.file.WriteAt(data, at.Offset); err != nil {
 				return end, i, writeError{fatal: fmt.Errorf("write %d bytes to the log at %v: %w", len(data), at, err)}
@@ -200,12 +200,12 @@ func (l *Log) failLocked(err error) {
 	l.syncs.wakeAll()
 }
 
-// dropLocked gives up everything that was appended from a position on, the beginning of a file that could not be made, and
+// dropLocked gives up everything that was appended from an offset on, the beginning of a file that could not be made, and
 // has the log go on where it was before.
-func (l *Log) dropLocked(from Position) {
+func (l *Log) dropLocked(from Offset) {
 	l.stats.Lost += uint64(l.pending.count.records)
 	l.pending.reset()
-	l.loseLocked(failure{from: from, to: Position{File: l.number}, err: l.trouble})
+	l.loseLocked(failure{from: from, to: Offset{File: l.number}, err: l.trouble})
 	l.next, l.room = l.written, 0
 	if l.current != nil && l.current.number == l.written.File {
 		l.room = l.current.size

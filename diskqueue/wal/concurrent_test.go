@@ -182,7 +182,7 @@ type crowd struct {
 	mu       sync.Mutex
 	synced   []entry
 	written  []entry
-	released Position
+	released Offset
 }
 
 func (w *crowd) commit(c int) {
@@ -202,13 +202,13 @@ func (w *crowd) commit(c int) {
 	}
 }
 
-func (w *crowd) snapshot() (synced, written []entry, released Position) {
+func (w *crowd) snapshot() (synced, written []entry, released Offset) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append(synced, w.synced...), append(written, w.written...), w.released
 }
 
-func (w *crowd) release(before Position) {
+func (w *crowd) release(before Offset) {
 	w.mu.Lock()
 	if w.released.Before(before) {
 		w.released = before
@@ -219,7 +219,7 @@ func (w *crowd) release(before Position) {
 	}
 }
 
-func (w *crowd) hasAll(what string, fs vfs.FS, promised []entry, released Position) {
+func (w *crowd) hasAll(what string, fs vfs.FS, promised []entry, released Offset) {
 	w.t.Helper()
 	got, report := read(w.t, fs)
 	there := make(map[entry]bool, len(got))

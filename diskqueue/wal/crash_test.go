@@ -68,7 +68,7 @@ type crashWorld struct {
 
 	fs       *vfs.Mem
 	promises []promise
-	released Position
+	released Offset
 	unsafe   bool // a sync failed, so that what was not synced then can look damaged later
 
 	end *lifeEnd
@@ -78,7 +78,7 @@ type crashWorld struct {
 type lifeEnd struct {
 	crash, kill *vfs.Mem
 	promises    []promise
-	released    Position
+	released    Offset
 }
 
 func (w *crashWorld) fatalf(format string, args ...any) {
@@ -306,9 +306,9 @@ func (w *crashWorld) judge() {
 }
 
 // check compares what was read with what was promised: nothing invented, in order, everything at the level is there.
-func (w *crashWorld) check(what string, got []entry, report Report, promises []promise, released Position, level Level) {
+func (w *crashWorld) check(what string, got []entry, report Report, promises []promise, released Offset, level Level) {
 	w.t.Helper()
-	there := make(map[Position]bool, len(got))
+	there := make(map[Offset]bool, len(got))
 	i := 0
 	for _, e := range got {
 		for i < len(promises) && promises[i].pos != e.pos {
@@ -368,7 +368,7 @@ func TestFailuresAreFinal(t *testing.T) {
 			}
 			ok(t, l.Recover())
 			ok(t, l.Err())
-			for _, lost := range []Position{failed.pos, at} {
+			for _, lost := range []Offset{failed.pos, at} {
 				if err := l.Commit(lost, c.level); !errors.Is(err, c.rule.Err) && lost == failed.pos || err == nil {
 					t.Errorf("after recovery the lost record at %v is committed: %v", lost, err)
 				}
@@ -405,7 +405,7 @@ func TestAFileThatCannotBeBegun(t *testing.T) {
 			for range 2 {
 				failed := put(t, l, 1, string(make([]byte, 2000)))
 				behind := put(t, l, 1, "behind it")
-				for _, at := range []Position{failed.pos, behind.pos, failed.pos} {
+				for _, at := range []Offset{failed.pos, behind.pos, failed.pos} {
 					if err := l.Commit(at, Written); !errors.Is(err, c.rule.Err) {
 						t.Fatalf("commit at %v: %v, wanted %v", at, err, c.rule.Err)
 					}
@@ -464,7 +464,7 @@ func TestFullDisk(t *testing.T) {
 func TestManyFailuresAreToldApartOrTogether(t *testing.T) {
 	fs := vfs.NewFaulty(vfs.NewMem())
 	l, _, _ := open(t, testOptions(fs))
-	var lost, kept []Position
+	var lost, kept []Offset
 	for range 3 * maxFailures {
 		kept = append(kept, fill(t, l, 1, 10, Synced)[0].pos)
 		fs.SetRules(vfs.Rule{Ops: vfs.OpWrite, Times: 1, Err: syscall.EIO})

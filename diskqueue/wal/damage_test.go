@@ -105,7 +105,7 @@ func checkDamage(t *testing.T, m *vfs.Mem, made []entry, number uint64, from, to
 		t.Fatalf("bytes %d to %d of file %d: not reported: %+v", from, to, number, report.Damage)
 	}
 	for _, d := range report.Damage {
-		if d.Pos.File != number || d.Pos.Offset >= to+200 || d.Pos.Offset+d.Length+200 <= from {
+		if d.At.File != number || d.At.Offset >= to+200 || d.At.Offset+d.Length+200 <= from {
 			t.Fatalf("bytes %d to %d of file %d: reported elsewhere: %+v", from, to, number, d)
 		}
 	}
@@ -250,7 +250,7 @@ func TestDamagedFilesArePutAside(t *testing.T) {
 	o.FileSize = minFileSize
 	l, got, report := open(t, o)
 	same(t, got, slices.Delete(slices.Clone(made), 1, 2))
-	want := Damage{File: filepath.Base(name), Pos: made[1].pos, Length: made[1].size(), What: report.Damage[0].What}
+	want := Damage{File: filepath.Base(name), At: made[1].pos, Length: made[1].size(), What: report.Damage[0].What}
 	if len(report.Damage) != 1 || report.Damage[0] != want {
 		t.Errorf("%+v, wanted %+v", report.Damage, want)
 	}

@@ -40,7 +40,7 @@
 // guard against accidents, not against forgers.
 //
 // Kind 255 is a mark, 24 bytes: since (file number, 8), file number and offset (8 each): what lies between the beginning of
-// file since and that position had been synced when the mark was written. Readers pass over other kinds from 240 on.
+// file since and that offset had been synced when the mark was written. Readers pass over other kinds from 240 on.
 //
 // # What a reader concludes
 //
@@ -69,7 +69,7 @@
 // A file that cannot be begun (created, preallocated, renamed, no number for it: a full disk, too many open files) fails the records that were
 // meant for it, and those appended since; the log is in order and the next commit tries again by itself. Any other failed
 // write or sync is final: all that was not yet written, or not yet synced, fails with that first error, and so does
-// everything later, until Recover has proven by a write and a sync that a new file works. A position is never given to two
+// everything later, until Recover has proven by a write and a sync that a new file works. An offset is never given to two
 // records, so that Commit always answers for the record it was asked about. A file that somebody has removed or replaced is noticed
 // when it is synced, and is a failed sync. Stats.Lost counts records that were appended and
 // lost so, and those that were written and not synced when a sync failed; whoever appended without committing

@@ -88,14 +88,14 @@ func (l *Log) adoptLocked(f *logFile) {
 	l.newNames = true
 }
 
-// Release says that no record before a position is needed any more. Files that lie wholly before it, and are synced, are
+// Release says that no record before an offset is needed any more. Files that lie wholly before it, and are synced, are
 // kept to be overwritten: one, and one for each that was filled since the last Release with many syncs, which are cheaper there;
 // at most SpareFiles. The others are removed, and damaged ones put aside. It waits for the disk. After an error it can be called again; the log itself goes on.
-func (l *Log) Release(before Position) error { return l.Recycle(before, 0) }
+func (l *Log) Release(before Offset) error { return l.Recycle(before, 0) }
 
 // Recycle is Release for a time in which the log goes on to be filled fast, so that writing over files pays although syncs are few:
 // it keeps so many of them at least, however many SpareFiles says.
-func (l *Log) Recycle(before Position, files int) error {
+func (l *Log) Recycle(before Offset, files int) error {
 	l.releasing.Lock()
 	defer l.releasing.Unlock()
 	l.mu.Lock()
@@ -114,7 +114,7 @@ func (l *Log) Recycle(before Position, files int) error {
 }
 
 // releasable returns the oldest file if it can go, and whether it is to be kept as a spare one.
-func (l *Log) releasable(before Position, keep int) (f *logFile, spare bool) {
+func (l *Log) releasable(before Offset, keep int) (f *logFile, spare bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.live) < 2 {

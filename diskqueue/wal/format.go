@@ -52,7 +52,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // header is a file's header.
 type header struct {
 	number uint64
-	prev   Position // where the log ended before this file
+	prev   Offset // where the log ended before this file
 	size   int64
 	folder [8]byte
 }
@@ -88,7 +88,7 @@ func parseHeader(b []byte, number uint64) (h header, ok bool, err error) {
 }
 
 // appendRecordHeader appends a record's header; the data, length bytes with the checksum sum, must follow.
-func appendRecordHeader(dst []byte, at Position, kind byte, length int, sum uint32, buf *sumBuffer) []byte {
+func appendRecordHeader(dst []byte, at Offset, kind byte, length int, sum uint32, buf *sumBuffer) []byte {
 	n := len(dst)
 	dst = binary.LittleEndian.AppendUint32(dst, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(length))
@@ -102,7 +102,7 @@ func appendRecordHeader(dst []byte, at Position, kind byte, length int, sum uint
 type sumBuffer [25]byte
 
 // headerSum is the checksum of a place and the 9 bytes of a record's header behind it.
-func (b *sumBuffer) headerSum(at Position, rest []byte) uint32 {
+func (b *sumBuffer) headerSum(at Offset, rest []byte) uint32 {
 	binary.LittleEndian.PutUint64(b[0:], at.File)
 	binary.LittleEndian.PutUint64(b[8:], uint64(at.Offset))
 	copy(b[16:], rest[:9])
@@ -125,7 +125,7 @@ func parseRecord(b []byte, number uint64, off int64, buf *sumBuffer) (r record, 
 	}
 	length := binary.LittleEndian.Uint32(left[4:])
 	if uint64(length) > uint64(len(left)-recordHeaderSize) ||
-		buf.headerSum(Position{number, off}, left[4:]) != binary.LittleEndian.Uint32(left) {
+		buf.headerSum(Offset{number, off}, left[4:]) != binary.LittleEndian.Uint32(left) {
 		return r, false, false
 	}
 	r.kind = left[8]
@@ -137,7 +137,7 @@ func parseRecord(b []byte, number uint64, off int64, buf *sumBuffer) (r record, 
 // mark is what a mark record says: all between since and upTo was synced.
 type mark struct {
 	since uint64
-	upTo  Position
+	upTo  Offset
 }
 
 func (m mark) append(dst []byte) []byte {
@@ -156,7 +156,7 @@ func parseMark(b []byte) (m mark, ok bool) {
 	return m, true
 }
 
-func (m mark) covers(p Position) bool { return p.File >= m.since && p.Before(m.upTo) }
+func (m mark) covers(p Offset) bool { return p.File >= m.since && p.Before(m.upTo) }
 
 func fileName(dir string, number uint64, ext string) string {
 	return filepath.Join(dir, fmt.Sprintf("%016d%s", number, ext))

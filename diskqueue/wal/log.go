@@ -35,17 +35,17 @@ type Log struct {
 	unsafe   bool      // err is of a sync
 	closed   bool      // no more can be appended
 	ended    bool      // nor written
-	next     Position  // where the next record goes
+	next     Offset    // where the next record goes
 	room     int64     // size of the file that next is in; 0 when nothing more can go there
 	number   uint64    // of the next file
 	limit    uint64    // below which numbers may be used
 	since    uint64    // of the first file that marks speak of
 	pending  *batch    // appended, not yet being written
 	idle     *batch    // the other one; owned by the round of writes in progress
-	taken    Position  // end of what the last round of writes took
-	written  Position  // all before it is written, or lost
-	target   Position  // end of what the last round of syncs took
-	synced   Position  // all before it is synced, or lost
+	taken    Offset    // end of what the last round of writes took
+	written  Offset    // all before it is written, or lost
+	target   Offset    // end of what the last round of syncs took
+	synced   Offset    // all before it is synced, or lost
 	entered  uint64    // the file that Options.Named was told last
 	failures []failure // what was lost, in order
 
@@ -149,9 +149,9 @@ func (b *batch) pieces(i int) iter.Seq[[]byte] {
 	}
 }
 
-// failure is a range of positions whose records are lost: never written, or written and never to be called synced.
+// failure is a range of offsets whose records are lost: never written, or written and never to be called synced.
 type failure struct {
-	from, to Position
+	from, to Offset
 	level    Level // the lowest one that they failed
 	err      error
 }
@@ -159,15 +159,15 @@ type failure struct {
 // maxFailures bounds how many ranges are told apart. The oldest are merged, and what lies between fails with them.
 const maxFailures = 64
 
-// nowhere is the position of what was refused.
-var nowhere = Position{File: math.MaxUint64}
+// nowhere is the offset of what was refused.
+var nowhere = Offset{File: math.MaxUint64}
 
 // Append puts a record, its data in parts, at the end of the log, and returns where. Parts under 64 KiB are copied; larger ones must
 // never be changed any more. It does no I/O and waits for none: the record is written by the next Commit, or FlushInterval later.
 //
 // It returns ErrRecord for a kind or a size that cannot be, ErrClosed, or the error that the log failed with; then the
-// position is one for which Commit returns an error too, for good.
-func (l *Log) Append(kind byte, data ...[]byte) (Position, error) {
+// offset is one for which Commit returns an error too, for good.
+func (l *Log) Append(kind byte, data ...[]byte) (Offset, error) {
 	length, sum := 0, uint32(0)
 	for _, d := range data {
 		length += len(d)
@@ -206,7 +206,7 @@ func (l *Log) appendMarkLocked() {
 }
 
 // appendLocked puts a record into the pending batch, in another file when there is no room for it.
-func (l *Log) appendLocked(kind byte, length int, sum uint32, data ...[]byte) Position {
+func (l *Log) appendLocked(kind byte, length int, sum uint32, data ...[]byte) Offset {
 	b := l.pending
 	need := int64(recordHeaderSize + length)
 	if l.next.Offset+need > l.room {
@@ -235,13 +235,13 @@ func (l *Log) beginLocked(need int64) {
 	b.parts = append(b.parts, part{file: l.number, start: len(b.buf), begin: size})
 	b.buf = header{number: l.number, prev: l.next, size: size, folder: l.o.Folder}.append(b.buf)
 	b.add(fileHeaderSize)
-	l.next, l.room = Position{File: l.number, Offset: fileHeaderSize}, size
+	l.next, l.room = Offset{File: l.number, Offset: fileHeaderSize}, size
 	l.number++
 	l.askLeaseLocked()
 }
 
-// End returns the position behind the last record: whatever is appended later is not before it.
-func (l *Log) End() Position {
+// End returns the offset behind the last record: whatever is appended later is not before it.
+func (l *Log) End() Offset {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.next

@@ -20,7 +20,7 @@ import (
 func TestReadsBackWhatWasAppended(t *testing.T) {
 	m := vfs.NewMem()
 	l, got, report := open(t, testOptions(m))
-	if len(got) != 0 || report.Files != 0 || report.End != (Position{}) {
+	if len(got) != 0 || report.Files != 0 || report.End != (Offset{}) {
 		t.Fatalf("an empty folder: %v, %+v", got, report)
 	}
 	var want []entry
@@ -77,7 +77,7 @@ func TestRefusesWhatCannotBe(t *testing.T) {
 			t.Errorf("kind %d: committed, though it was refused", kind)
 		}
 	}
-	if err := l.Commit(Position{File: 1 << 40}, Written); !errors.Is(err, ErrPosition) {
+	if err := l.Commit(Offset{File: 1 << 40}, Written); !errors.Is(err, ErrOffset) {
 		t.Errorf("a position that was never given: %v", err)
 	}
 	at, err := l.Append(1)
@@ -282,7 +282,7 @@ func TestReleasedFilesAreOverwritten(t *testing.T) {
 	if calls[vfs.OpCreate] > 4 || calls[vfs.OpRemove] > 0 {
 		t.Errorf("files are not used again: %v", calls)
 	}
-	ok(t, l.Release(Position{File: 1 << 50})) // the file in use stays
+	ok(t, l.Release(Offset{File: 1 << 50})) // the file in use stays
 	if s := l.Stats(); s.Files != 1 {
 		t.Errorf("stats %+v", s)
 	}

@@ -17,7 +17,7 @@ const testDir = "/log"
 
 // entry is an Entry that may be kept.
 type entry struct {
-	pos  Position
+	pos  Offset
 	kind byte
 	data string
 }
@@ -28,7 +28,7 @@ func (e entry) String() string {
 
 func collect(into *[]entry) func(Entry) error {
 	return func(e Entry) error {
-		*into = append(*into, entry{e.Pos, e.Kind, string(e.Data)})
+		*into = append(*into, entry{e.At, e.Kind, string(e.Data)})
 		return nil
 	}
 }

@@ -23,12 +23,12 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 	}
 	l := newLog(o, r)
 	for _, d := range r.report.Damage {
-		l.o.Log.Warn("the log could not be read whole", "file", d.File, "position", d.Pos, "bytes", d.Length,
+		l.o.Log.Warn("the log could not be read whole", "file", d.File, "offset", d.At, "bytes", d.Length,
 			"what", d.What, "unsynced", d.Unsynced)
 	}
 	l.sortSpares(r.spares)
 	if err := l.syncRead(); err != nil {
-		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Position{}
+		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Offset{}
 		l.o.Log.Error("the log cannot be written", "error", l.err)
 	}
 	return l, r.report, nil
@@ -163,12 +163,12 @@ func (l *Log) provenLocked() (*logFile, error) {
 // resumeLocked has the log go on in a proven file.
 func (l *Log) resumeLocked(f *logFile) {
 	l.loseLocked(failure{from: l.synced, to: l.written, level: Synced, err: l.err})
-	l.loseLocked(failure{from: l.written, to: Position{File: f.number}, level: Written, err: l.err})
+	l.loseLocked(failure{from: l.written, to: Offset{File: f.number}, level: Written, err: l.err})
 	old := l.unsynced
 	l.unsynced = nil
 	l.adoptLocked(f)
 	l.newNames = false
-	at := Position{File: f.number, Offset: fileHeaderSize}
+	at := Offset{File: f.number, Offset: fileHeaderSize}
 	l.next, l.written, l.synced, l.taken, l.target = at, at, at, at, at
 	l.enterLocked(f.number)
 	l.room, l.toSync = f.size, count{}

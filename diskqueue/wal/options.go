@@ -15,8 +15,8 @@ var ErrClosed = errors.New("the log is closed")
 // ErrRecord is a record that cannot be appended: of a kind that is not the caller's, or too large.
 var ErrRecord = errors.New("no such record can be in the log")
 
-// ErrPosition is a position where no record was appended.
-var ErrPosition = errors.New("nothing was appended at this position")
+// ErrOffset is an offset where no record was appended.
+var ErrOffset = errors.New("nothing was appended at this offset")
 
 // Options says where a log is and how it is kept. Zero values have defaults, except for Dir.
 type Options struct {
@@ -54,12 +54,12 @@ type Options struct {
 
 // Need says which part of a log must be there, so that a start that lacks some of it is refused. Its zero value needs nothing.
 type Need struct {
-	Folder [8]byte   // id of the folder, in each file's header: files of another one are not the log's; zeros: any
-	From   Position  // records before this are not handed on: the files that only hold such may be missing
-	Seen   uint64    // a file that must be there, and begin as the log's files do, 0 for none
-	Limit  uint64    // no file has a number at or above this: else what says so is an older copy; 0: any may
-	Gone   []uint64  // files that a power cut has taken, as an earlier start has found: later headers name them all the same
-	End    *Position // the log reaches to here; nil: as far as it can be read
+	Folder [8]byte  // id of the folder, in each file's header: files of another one are not the log's; zeros: any
+	From   Offset   // records before this are not handed on: the files that only hold such may be missing
+	Seen   uint64   // a file that must be there, and begin as the log's files do, 0 for none
+	Limit  uint64   // no file has a number at or above this: else what says so is an older copy; 0: any may
+	Gone   []uint64 // files that a power cut has taken, as an earlier start has found: later headers name them all the same
+	End    *Offset  // the log reaches to here; nil: as far as it can be read
 	// Whole says that the log has been one without gaps from its beginning, which From is then: there is no checkpoint.
 	Whole bool
 	// AcceptLoss goes on without what is missing, and reads what it can of files that the disk cannot read whole.

@@ -16,7 +16,7 @@ import (
 
 // Entry is a record that was read. Data is a view that is good until replay returns.
 type Entry struct {
-	Pos  Position
+	At   Offset
 	Kind byte
 	Data []byte
 }
@@ -26,7 +26,7 @@ type Report struct {
 	Files   int      // of the log
 	Records int      // handed to replay
 	Bytes   int64    // of their data
-	End     Position // behind the last record
+	End     Offset   // behind the last record
 	Damage  []Damage // what could not be read, in order
 	Missing []string // what is needed and not there, for people
 	Gone    []uint64 // files that are not there since a power cut took their names before they were synced; Need.Gone of the next start
@@ -40,11 +40,11 @@ func (r *Report) Damaged() bool {
 
 // Damage is a place of a log that could not be read.
 type Damage struct {
-	File     string   // name in the log's folder
-	Pos      Position // where it begins
-	Length   int64    // bytes
-	What     string   // what is wrong, for people
-	Unsynced bool     // nothing says that it ever was synced: a power cut leaves such places
+	File     string // name in the log's folder
+	At       Offset // where it begins
+	Length   int64  // bytes
+	What     string // what is wrong, for people
+	Unsynced bool   // nothing says that it ever was synced: a power cut leaves such places
 }
 
 // Read reads the log in a folder as Open does, and changes nothing. No log may be open there.
@@ -219,8 +219,8 @@ func (r *reader) missing() {
 
 // gap is a file that is not there and that the header of a later one names.
 type gap struct {
-	end    Position // of its records
-	number uint64   // of the later one
+	end    Offset // of its records
+	number uint64 // of the later one
 	next   string
 }
 
@@ -228,13 +228,13 @@ type gap struct {
 // were, or that the one behind them was, and with it all names before its own.
 func (r *reader) judgeGaps() {
 	for _, g := range r.gaps {
-		was := Position{File: g.end.File}
-		if slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(was) || m.covers(Position{File: g.number}) }) {
+		was := Offset{File: g.end.File}
+		if slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(was) || m.covers(Offset{File: g.number}) }) {
 			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, was.File, extLive), g.next)
 			continue
 		}
 		r.report.Gone = append(r.report.Gone, was.File)
-		r.report.Damage = append(r.report.Damage, Damage{File: filepath.Base(fileName("", was.File, extLive)), Pos: was, Length: g.end.Offset,
+		r.report.Damage = append(r.report.Damage, Damage{File: filepath.Base(fileName("", was.File, extLive)), At: was, Length: g.end.Offset,
 			What: "the file is missing", Unsynced: true})
 	}
 }
@@ -263,7 +263,7 @@ func (r *reader) endsBefore(f *readFile, i int) {
 			return
 		}
 	}
-	if r.files[0].number < prev.File && r.need.From == (Position{}) && !r.need.Whole {
+	if r.files[0].number < prev.File && r.need.From == (Offset{}) && !r.need.Whole {
 		missing := readFile{number: prev.File}
 		r.damage(&missing, 0, prev.Offset, "the file is missing")
 	}
@@ -405,12 +405,12 @@ func (r *reader) finish(f *readFile, off int64, found int, reason string) {
 		r.damage(f, 0, fileHeaderSize, "no header"+reason)
 	}
 	if f.limit != 0 && (f.headed || found > 0) { // else a power cut has left nothing but its name: nothing goes on behind it
-		r.report.End = Position{File: f.number, Offset: off}
+		r.report.End = Offset{File: f.number, Offset: off}
 	}
 }
 
 func (r *reader) deliver(f *readFile, off int64, rec record) error {
-	at := Position{File: f.number, Offset: off}
+	at := Offset{File: f.number, Offset: off}
 	if rec.kind == kindMark {
 		if m, ok := parseMark(rec.data); ok {
 			r.marks = append(r.marks, m)
@@ -422,7 +422,7 @@ func (r *reader) deliver(f *readFile, off int64, rec record) error {
 	}
 	r.report.Records++
 	r.report.Bytes += int64(len(rec.data))
-	if err := r.replay(Entry{Pos: at, Kind: rec.kind, Data: rec.data}); err != nil {
+	if err := r.replay(Entry{At: at, Kind: rec.kind, Data: rec.data}); err != nil {
 		return fmt.Errorf("replay the log at %v: %w", at, err)
 	}
 	return nil
@@ -457,7 +457,7 @@ func zeros(b []byte) int64 {
 
 func (r *reader) damage(f *readFile, off, length int64, what string) {
 	r.report.Damage = append(r.report.Damage, Damage{
-		File: f.name(), Pos: Position{File: f.number, Offset: off}, Length: length, What: what,
+		File: f.name(), At: Offset{File: f.number, Offset: off}, Length: length, What: what,
 	})
 }
 
@@ -465,22 +465,22 @@ func (r *reader) damage(f *readFile, off, length int64, what string) {
 func (r *reader) judge() {
 	for i := range r.report.Damage {
 		d := &r.report.Damage[i]
-		d.Unsynced = !slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(d.Pos) })
+		d.Unsynced = !slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(d.At) })
 	}
 	for i := range r.files {
 		f := &r.files[i]
 		if f.number < r.need.From.File {
 			continue // it was not read
 		}
-		synced := slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(Position{File: f.number}) })
+		synced := slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(Offset{File: f.number}) })
 		if f.headed && f.limit < 0 && f.size < f.header.size && synced {
 			r.damage(f, f.size, f.header.size-f.size, "the file is cut short")
 		}
 		f.damaged = slices.ContainsFunc(r.report.Damage, func(d Damage) bool {
-			return d.Pos.File == f.number && !d.Unsynced
+			return d.At.File == f.number && !d.Unsynced
 		})
 	}
-	slices.SortStableFunc(r.report.Damage, func(a, b Damage) int { return a.Pos.Compare(b.Pos) })
+	slices.SortStableFunc(r.report.Damage, func(a, b Damage) int { return a.At.Compare(b.At) })
 }
 
 // HeaderOf returns the number of a file of a log and the folder that it belongs to, ok false when it is none that can be read.
