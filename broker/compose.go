@@ -17,6 +17,8 @@ import (
 // compose makes the two front doors.
 func (s *Server) compose() {
 	o := s.now()
+	limits := func() (all, perAddress int) { o := s.now(); return o.MaxConnections, o.MaxConnectionsPerAddress }
+	s.gate, s.httpGate = newGate(limits), newGate(limits)
 	s.unfinished = bodies.New(unfinishedLimit(o))
 	s.quotas = quota.New(quotasOf(o))
 	s.sessions = session.NewServer(s.sessionConfig(o))
@@ -103,5 +105,6 @@ func quotasOf(o *Options) quota.Limits {
 
 // limitsOf returns what channels hold consumers to.
 func limitsOf(o *Options) topic.Limits {
-	return topic.Limits{MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout, MaxConsumers: o.MaxChannelConsumers}
+	return topic.Limits{MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout, MaxConsumers: o.MaxChannelConsumers,
+		MaxTopics: o.MaxTopics, MaxChannels: o.MaxChannels}
 }

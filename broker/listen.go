@@ -119,7 +119,15 @@ func (s *Server) acceptLoop(ctx context.Context, l net.Listener) {
 		conn, err := l.Accept()
 		if err == nil {
 			rest = minAcceptRest
-			s.wg.Go(func() { s.serveConn(conn) })
+			key := addressKey(conn)
+			if err := s.gate.enter(key); err != nil {
+				s.turnAway(s.gate, conn, err, refusedClient(err), true)
+				continue
+			}
+			s.wg.Go(func() {
+				defer s.gate.leave(key)
+				s.serveConn(conn)
+			})
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -160,9 +168,9 @@ func (s *Server) serveHTTP() {
 		})
 	}
 	if s.doors.http != nil {
-		run(func() error { return s.http.Serve(s.doors.http) })
+		run(func() error { return s.http.Serve(&gatedListener{s.doors.http, s, true}) })
 	}
 	if s.doors.https != nil {
-		run(func() error { return s.http.ServeTLS(s.doors.https, s.watched()) })
+		run(func() error { return s.http.ServeTLS(&gatedListener{s.doors.https, s, false}, s.watched()) })
 	}
 }

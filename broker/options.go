@@ -74,6 +74,11 @@ type Options struct {
 	OutputBufferTimeout    time.Duration
 	MaxChannelConsumers    int // per channel; 0 is no limit
 
+	MaxTopics                int // of the node; 0 is no limit
+	MaxChannels              int // per topic; 0 is no limit
+	MaxConnections           int // of clients and of HTTP, each; 0 is no limit
+	MaxConnectionsPerAddress int // the same from one address
+
 	LookupdTLS       bool     // TLS is spoken with lookups
 	LookupdTokenFile string   // with the token that lookups are shown; empty for none
 	TokenFile        string   // who may do what; empty: everybody everything

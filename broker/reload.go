@@ -22,7 +22,8 @@ var reloadable = []string{
 	"token-file", "audit-log", "quota-publishes", "quota-bytes", "quota-commands",
 	"http-allow-host", "http-allow-origin", "insecure",
 	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-defer", "max-body-size", "max-rdy-count", "max-heartbeat-interval",
-	"max-channel-consumers", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "max-output-buffer-size",
+	"max-channel-consumers", "max-topics", "max-channels", "max-connections", "max-connections-per-address",
+	"output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "max-output-buffer-size",
 	"deflate", "max-deflate-level", "snappy",
 	"durability", "topic-durability", "topic-options", "channel-options", "lookupd-tcp-address", "log-level", "drain-timeout",
 }

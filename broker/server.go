@@ -54,6 +54,8 @@ type Server struct {
 	noIDs      error // why the file with their bound could not be read
 	doors      doors
 
+	gate, httpGate *gate // what bounds connections of clients, and of HTTP
+
 	drain  drainer
 	tracer *tracing.Tracer // nil when traces are off
 
@@ -220,7 +222,7 @@ func (s *Server) topicConfig() topic.Config {
 	o := &s.opts
 	cfg := topic.Config{
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMemory: memoryLimit(o.MaxMemory), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
-		MaxConsumers: o.MaxChannelConsumers, TopologyAware: o.TopologyAwareConsumption,
+		MaxConsumers: o.MaxChannelConsumers, MaxTopics: o.MaxTopics, MaxChannels: o.MaxChannels, TopologyAware: o.TopologyAwareConsumption,
 		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.keeper, s.log}, Learn: s.learn, Changed: s.changed, Made: s.made, Save: s.catalog.Save, Log: s.log,
 	}
 	cfg.Patterns = o.patterns()

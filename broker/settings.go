@@ -132,6 +132,10 @@ func (o *Options) delivery() []Setting {
 		{Name: "max-rdy-count", Value: &o.MaxRdyCount, Help: "most messages one client may have in flight"},
 		{Name: "max-heartbeat-interval", Value: &o.MaxHeartbeatInterval, Help: "longest heartbeat interval a client may ask for"},
 		{Name: "max-channel-consumers", Value: &o.MaxChannelConsumers, Help: "consumers of one channel; 0 means no limit"},
+		{Name: "max-topics", Value: &o.MaxTopics, Help: "topics of this node; 0 means no limit"},
+		{Name: "max-channels", Value: &o.MaxChannels, Help: "channels of one topic; 0 means no limit"},
+		{Name: "max-connections", Value: &o.MaxConnections, Help: "clients that are connected, and as many to HTTP; 0 means no limit"},
+		{Name: "max-connections-per-address", Value: &o.MaxConnectionsPerAddress, Help: "of these, from one address; 0 means no limit"},
 	}
 }
 

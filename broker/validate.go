@@ -169,6 +169,10 @@ func (o *Options) checkDelivery() error {
 		within("max-rdy-count", o.MaxRdyCount, 1, math.MaxInt32, fmt.Sprintf("must be [1,%d]", math.MaxInt32)),
 		within("max-heartbeat-interval", o.MaxHeartbeatInterval, time.Millisecond, forever, "must be at least 1ms"),
 		within("max-channel-consumers", o.MaxChannelConsumers, 0, math.MaxInt, notNegative),
+		within("max-topics", o.MaxTopics, 0, math.MaxInt, notNegative),
+		within("max-channels", o.MaxChannels, 0, math.MaxInt, notNegative),
+		within("max-connections", o.MaxConnections, 0, math.MaxInt, notNegative),
+		within("max-connections-per-address", o.MaxConnectionsPerAddress, 0, math.MaxInt, notNegative),
 	)
 }
 

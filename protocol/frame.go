@@ -125,6 +125,9 @@ func (f MessageFrame) Head() MessageFrame { return append(MessageFrame(nil), f[:
 // Whole reports whether the body is there.
 func (f MessageFrame) Whole() bool { return len(f) == 4+int(binary.BigEndian.Uint32(f)) }
 
+// Size returns the size of the whole frame, also when its body is not there.
+func (f MessageFrame) Size() int { return 4 + int(binary.BigEndian.Uint32(f)) }
+
 // Body returns the message's body.
 func (f MessageFrame) Body() []byte { return f[MessageOverhead:] }
 

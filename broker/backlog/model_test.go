@@ -207,6 +207,36 @@ func (m *machine) Trim(t *rapid.T) {
 	m.tail.Drop()
 }
 
+// Drop takes the first messages out of one queue, unread.
+func (m *machine) Drop(t *rapid.T) {
+	if !m.noted {
+		t.Skip("without positions they are read")
+	}
+	i := rapid.IntRange(0, 2).Draw(t, "queue")
+	n := rapid.IntRange(1, 12).Draw(t, "count")
+	left := min(n, len(m.want[i]))
+	m.queue[i].Drop(n, func(r Range, size int) {
+		exact := 0
+		for pos := r.First; pos <= r.Last; pos++ {
+			if Position(m.want[i][0].MustID()) != pos {
+				t.Fatalf("queue %d: dropped %d, want %d", i, pos, m.want[i][0].MustID())
+			}
+			if pos >= m.newest.first {
+				m.cutable &^= 1 << i
+			}
+			exact += len(m.want[i][0])
+			m.want[i] = m.want[i][1:]
+			left--
+		}
+		if whole := len(m.disk) == 0; whole && size != exact {
+			t.Fatalf("queue %d: %d bytes were dropped, want %d", i, size, exact)
+		}
+	})
+	if left != 0 {
+		t.Fatalf("queue %d: %d are left to drop", i, left)
+	}
+}
+
 func (m *machine) Empty(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "rarely") > 0 {
 		t.Skip("not now")

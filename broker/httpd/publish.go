@@ -190,14 +190,22 @@ func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, m terms
 	return "OK", nil
 }
 
+// limited returns the answer for what a bound of an option, or of the node, does not allow.
+func limited(err error) error {
+	return refuse(http.StatusTooManyRequests, "LIMIT_REACHED: "+err.Error())
+}
+
 // notPublished returns the answer for a message that was not taken: 503 with what failed, so that who watches producers sees
-// a full disk there; DRAINING while the broker is emptied; EXITING, as nsqd says of everything, when the broker stops.
+// a full disk there; 429 where a bound is reached; DRAINING while the broker is emptied; EXITING, as nsqd says of everything, when the broker stops.
 func (a *api) notPublished(req *http.Request, err error) error {
 	if !topic.Refuses(err) {
 		return refuse(http.StatusServiceUnavailable, "EXITING")
 	}
 	if errors.Is(err, topic.ErrDraining) {
 		return refuse(http.StatusServiceUnavailable, "DRAINING: "+err.Error())
+	}
+	if topic.Limited(err) {
+		return limited(err)
 	}
 	a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "error", err)
 	return refuse(http.StatusServiceUnavailable, "publish failed: "+strings.ReplaceAll(err.Error(), "\n", "; "))

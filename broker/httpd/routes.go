@@ -77,7 +77,7 @@ func newHandler(cfg Config) *httpapi.Router {
 // refuse returns an answer other than 200.
 func refuse(code int, text string) error { return &httpapi.Error{Code: code, Text: text} }
 
-// fail returns err for a request that was right: 503 EXITING when the broker is stopping, 503 DRAINING when it drains, else err itself, which is logged
+// fail returns err for a request that was right: 503 EXITING when the broker is stopping, 503 DRAINING when it drains, 429 where a bound is reached, else err itself, which is logged
 // and answered with 500.
 func (a *api) fail(req *http.Request, err error) error {
 	if errors.Is(err, topic.ErrExiting) {
@@ -85,6 +85,9 @@ func (a *api) fail(req *http.Request, err error) error {
 	}
 	if errors.Is(err, topic.ErrDraining) {
 		return refuse(http.StatusServiceUnavailable, "DRAINING: "+err.Error())
+	}
+	if topic.Limited(err) {
+		return limited(err)
 	}
 	a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
 	return err

@@ -63,6 +63,16 @@ func (s *Set[O]) at(i int32) *slot[O] { return &s.slots[i>>slotBits][i&(slotPiec
 // Bytes returns the size of the frames that are kept.
 func (s *Set[O]) Bytes() int { return s.bytes }
 
+// Size returns the size of the frames of all messages in flight, with bodies that are not kept.
+func (s *Set[O]) Size() (size int64) {
+	for i := range s.made {
+		if p := s.at(i); p.used {
+			size += int64(p.frame.Size())
+		}
+	}
+	return size
+}
+
 // Len returns the number of messages in flight.
 func (s *Set[O]) Len() int { return s.n }
 

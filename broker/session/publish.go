@@ -52,8 +52,8 @@ func (s *Session) publish(c *protocol.Command) error {
 	}
 	s.batch.TTL = ttl
 	s.owedOKs++
-	if s.batch.Size() >= maxBatch {
-		return s.publishBatch()
+	if s.batch.Size() >= maxBatch || c.Verb == protocol.Mpub && s.to.topic != nil && s.to.topic.Bounded() {
+		return s.publishBatch() // of several MPUBs each is taken or refused for itself
 	}
 	return nil
 }
@@ -195,10 +195,23 @@ func (s *Session) publishBatch() error {
 	owed := s.owedOKs
 	s.owedOKs = 0
 	s.wakes.pass()
-	err := s.deliver(func(t *topic.Topic) error {
-		s.batch.Later = &s.wakes.Wakes
-		return t.Publish(&s.batch)
-	})
+	err := s.deliverBatch()
+	if bound := new(topic.BoundError); err != nil && s.batchVerb == protocol.Pub && errors.As(err, &bound) {
+		for taken := bound.Room; taken > 0 && taken < owed; taken = bound.Room {
+			s.batch.Keep(taken)
+			again := s.deliverBatch()
+			if again == nil {
+				owed -= taken
+				if err := s.out.oks(taken); err != nil {
+					return err
+				}
+				break
+			}
+			if !errors.As(again, &bound) || bound.Room >= taken {
+				break
+			}
+		}
+	}
 	if s.wakes.Any() && (err != nil || !s.out.room(owed)) {
 		s.wakes.pass()
 	}
@@ -214,6 +227,13 @@ func (s *Session) publishBatch() error {
 		code = protocol.CodeMpubFailed
 	}
 	return s.refusePublishes(owed, protocol.Errorf(code, "%s failed %s", s.batchVerb, oneLine(err)).Because(err))
+}
+
+func (s *Session) deliverBatch() error {
+	return s.deliver(func(t *topic.Topic) error {
+		s.batch.Later = &s.wakes.Wakes
+		return t.Publish(&s.batch)
+	})
 }
 
 // refusePublishes answers publishes that the disk did not take, each with an error of its own, and lets the connection go on:

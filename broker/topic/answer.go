@@ -56,6 +56,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 	watch := stopwatch{to: &m.delays.finished, now: m.at.stamp}
 	var last protocol.MessageFrame // that was finished
 	unread := uint64(0)            // finished messages whose delay is not noted yet
+	sized := m.sizes.on
 	for i := range answers {
 		a := &answers[i]
 		if a.Verb == Touch {
@@ -78,6 +79,9 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 			}
 			s.n.Finished++
 			m.n.Finished++
+			if sized {
+				m.shrink(it.Frame)
+			}
 			keep.finished = addPosition(keep.finished, it.Pos)
 			continue
 		}

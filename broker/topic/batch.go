@@ -101,6 +101,49 @@ func (b *Batch) Mark() Mark { return Mark{len(b.frames), b.n, b.bodies} }
 // Rollback drops what was added since the mark was taken.
 func (b *Batch) Rollback(m Mark) { b.frames, b.n, b.bodies = b.frames[:m.frames], m.n, m.bodies }
 
+// largest returns the size of the longest body.
+func (b *Batch) largest() (size int) {
+	for off := 0; off < len(b.frames); {
+		f := protocol.FirstMessage(b.frames[off:])
+		size = max(size, len(f)-protocol.MessageOverhead)
+		off += len(f)
+	}
+	return size
+}
+
+// within returns how many of the first messages have bodies of no more than limit bytes in all.
+func (b *Batch) within(limit int64) (n int) {
+	for off := 0; off < len(b.frames); n++ {
+		f := protocol.FirstMessage(b.frames[off:])
+		if limit -= int64(len(f) - protocol.MessageOverhead); limit < 0 {
+			break
+		}
+		off += len(f)
+	}
+	return n
+}
+
+// notOver returns how many messages come before the first whose body is longer than limit.
+func (b *Batch) notOver(limit int64) (n int) {
+	for off := 0; off < len(b.frames); n++ {
+		f := protocol.FirstMessage(b.frames[off:])
+		if int64(len(f)-protocol.MessageOverhead) > limit {
+			break
+		}
+		off += len(f)
+	}
+	return n
+}
+
+// Keep drops all messages but the first n.
+func (b *Batch) Keep(n int) {
+	off := 0
+	for range n {
+		off += len(protocol.FirstMessage(b.frames[off:]))
+	}
+	b.frames, b.n, b.bodies = b.frames[:off], n, off-n*protocol.MessageOverhead
+}
+
 // Size returns the bytes that the batch takes in memory.
 func (b *Batch) Size() int { return len(b.frames) }
 

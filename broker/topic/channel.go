@@ -241,6 +241,9 @@ func (c *Channel) offer(at backlog.Extent, count int, later *Wakes) bool {
 	if !c.machine.offer(at, count) {
 		return false
 	}
+	if c.policy != nil {
+		c.machine.makeRoom()
+	}
 	c.wake(min(count, c.visible()), later)
 	return true
 }

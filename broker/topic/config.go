@@ -38,6 +38,8 @@ type Config struct {
 	MaxMsgTimeout time.Duration // most that TOUCH extends to, counted from the delivery
 	MaxReqTimeout time.Duration // a longer REQ delay is cut to it
 	MaxConsumers  int           // per channel; 0 is no limit
+	MaxTopics     int           // 0 is no limit
+	MaxChannels   int           // per topic; 0 is no limit
 	TopologyAware bool          // consumers of the own zone, then region, come first
 
 	// Journal and Segments keep the topics of a level above memory. Level says a new topic's level; nil: all are at memory.

@@ -108,6 +108,9 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	if t.exiting.Load() {
 		return a, ErrExiting
 	}
+	if err := t.roomLocked(b); err != nil {
+		return a, err
+	}
 	now := t.registry.stamp()
 	b.stamp(now, first)
 	p := journal.Publish{Topic: d.id, First: d.next, Count: b.n}
@@ -184,13 +187,14 @@ func (t *Topic) deferLocked(extent backlog.Extent, count int, at int64, targets 
 	frames := extent.Frames()
 	m := inflight.Place{At: at, Pos: extent.Positions().First, Off: uint32(extent.Offset())}
 	for range count {
+		size := len(protocol.FirstMessage(frames))
 		for _, c := range targets {
 			s.pins.Add(1)
 			c.enter()
 			c.deferPlace(m)
+			c.grow(1, size)
 			c.exit()
 		}
-		size := len(protocol.FirstMessage(frames))
 		frames = frames[size:]
 		m.Pos++
 		m.Off += uint32(size)
@@ -355,6 +359,8 @@ func (d *logStore) inherit() {
 			c.logged = min(c.logged, first-1)
 		}
 		c.exit()
+		c.measure()
+		c.makeRoom(false)
 	}
 	for _, list := range lists {
 		t.pinEach(list.All(), -1)

@@ -51,6 +51,7 @@ type machine struct {
 	epoch          int           // counts how often it was emptied, so that what is on its way from disk is dropped too
 
 	n      counters
+	sizes  sizes
 	delays *delays // nil until it has delivered
 	newest int64   // when the message was published that was last delivered for the first time
 }
@@ -142,6 +143,7 @@ func (m *machine) add(at backlog.Extent, count int) {
 	m.mem.Add(at, count)
 	m.n.Accepted += uint64(count)
 	m.offered = max(m.offered, at.Positions().Last)
+	m.grow(count, at.Bytes())
 }
 
 // offer gives the channel messages that are in memory, if it has room.
@@ -210,6 +212,7 @@ func (m *machine) wantsRoom(count int) bool {
 func (m *machine) hold(d inflight.Due) {
 	m.n.Accepted++
 	m.deferredMemory.Push(d)
+	m.grow(1, len(d.Frame))
 	m.asks.deadline = true
 }
 

@@ -56,6 +56,9 @@ func (m *memoryStore) publish(b *Batch, delay time.Duration, _ bool) error {
 	if t.exiting.Load() {
 		return ErrExiting
 	}
+	if err := t.roomLocked(b); err != nil {
+		return err
+	}
 	if delay > 0 {
 		m.holdLocked(b, at)
 	} else {
@@ -84,6 +87,9 @@ func (m *memoryStore) holdLocked(b *Batch, at int64) {
 			c.exit()
 		}
 	}
+	for _, c := range m.topic.targetsLocked() {
+		c.makeRoom(true)
+	}
 }
 
 // inherit moves what the topic has in memory, and goes on with what it has on disk, a part at a time.
@@ -97,6 +103,8 @@ func (m *memoryStore) inherit() {
 			c.enterNow()
 			c.machine.inherit(&e, 0)
 			c.exit()
+			c.measure()
+			c.makeRoom(true)
 		}
 	}
 	if t.own.diskDepth() > 0 && !m.moving {
@@ -154,6 +162,7 @@ func (m *memoryStore) distributeLocked(b *Batch, targets []*Channel, owed bool) 
 			continue
 		}
 		e := c.spill(b)
+		c.makeRoom(true)
 		if e != nil && owed {
 			c.force(extent, b.n)
 			kept = true
@@ -179,6 +188,7 @@ func (m *memoryStore) distributeLocked(b *Batch, targets []*Channel, owed bool) 
 func (c *Channel) pushLossy(at backlog.Extent, count int) {
 	c.enter()
 	n := c.offerLossy(at, count)
+	c.machine.makeRoom()
 	c.wake(min(n, c.visible()), nil)
 	c.exit()
 }

@@ -161,7 +161,7 @@ func (r *Registry) replace(t *Topic, l Level, chosen bool, set *policy.Set) (*To
 	}
 	fresh.chosen.Store(chosen && l == Memory)
 	for _, c := range t.Channels() {
-		made, _, err := fresh.addChannel(c.name)
+		made, _, err := fresh.addChannel(c.name, false)
 		if err != nil {
 			return nil, err
 		}

@@ -67,12 +67,18 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	if c == t.own {
 		t.policy.Store(p)
 	}
+	node := t.policy.Load()
+	sized := p != nil && p.MaxBytes > 0 || node != nil && node.MaxBytes > 0
 	c.enter()
-	if c.policy != nil || p != nil {
-		c.policy = p
-		c.asks.recheck = true
+	if c.policy == nil && p == nil && c.sizes.on == sized {
+		c.exit()
+		return
 	}
+	c.policy, c.sizes.on = p, sized
+	c.asks.recheck = true
 	c.exit()
+	c.measure()
+	c.makeRoom(t.d == nil)
 }
 
 // Policy returns the options that hold for the topic itself, nil when all have their defaults.

@@ -75,6 +75,7 @@ func (c *Channel) spill(b *Batch) error {
 	c.overflowing = true
 	c.spilled += b.n
 	c.n.Accepted += uint64(b.n)
+	c.grow(b.n, len(b.frames))
 	c.mu.Unlock()
 	written := 0
 	var record []byte

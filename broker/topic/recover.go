@@ -165,6 +165,10 @@ func (b *builder) build() error {
 	t.reclaimLocked()
 	b.skipNumbers()
 	t.d.watermark.shown.Store(uint64(t.d.next - 1)) // all that was read is shown
+	for _, c := range t.all() {
+		c.measure()
+		c.makeRoom(false)
+	}
 	if b.state.Moved {
 		t.d.change(journal.Change{Op: journal.OpInherit})
 	}

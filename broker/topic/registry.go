@@ -74,7 +74,8 @@ func NewRegistry(cfg Config) *Registry {
 	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
 	r.ahead.Store(r.start.UnixNano())
 	r.patterns.Store(&cfg.Patterns)
-	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers})
+	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers,
+		MaxTopics: cfg.MaxTopics, MaxChannels: cfg.MaxChannels})
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -82,16 +83,6 @@ func NewRegistry(cfg Config) *Registry {
 	r.sweep = newSweeper(r)
 	return r
 }
-
-// Limits are what channels hold consumers to, and may change while there are some.
-type Limits struct {
-	MaxMsgTimeout time.Duration // most that TOUCH extends a message's time in flight to
-	MaxReqTimeout time.Duration // longest delay of REQ
-	MaxConsumers  int           // per channel; 0 is no limit
-}
-
-// SetLimits changes the limits from now on. Consumers that are there stay, also when they are too many then.
-func (r *Registry) SetLimits(l Limits) { r.limits.Store(&l) }
 
 // Start starts the sweeper, which Close stops, and has message ids reserved before the first publish needs one.
 func (r *Registry) Start() {
@@ -166,7 +157,7 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	if err := r.takesNewcomers(); err != nil {
 		return nil, err
 	}
-	t, made, err := r.add(name, r.cfg.Learn != nil, r.levelOf(name))
+	t, made, err := r.add(name, r.cfg.Learn != nil, r.levelOf(name), true)
 	if made {
 		t.store.settle()
 		r.log.Info("topic created", "topic", name)
@@ -179,7 +170,8 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	return t, err
 }
 
-func (r *Registry) add(name string, learning bool, level Level) (t *Topic, made bool, err error) {
+// add makes a topic when there is none of that name; limited says that it is held to --max-topics.
+func (r *Registry) add(name string, learning bool, level Level, limited bool) (t *Topic, made bool, err error) {
 	if !protocol.ValidName(name) {
 		return nil, false, fmt.Errorf("topic %q: %w", name, ErrInvalidName)
 	}
@@ -187,6 +179,11 @@ func (r *Registry) add(name string, learning bool, level Level) (t *Topic, made 
 	defer r.create.Unlock()
 	if t := r.Lookup(name); t != nil {
 		return t, false, nil
+	}
+	if limited {
+		if err := r.roomForTopic(); err != nil {
+			return nil, false, err
+		}
 	}
 	t, err = newTopic(r, name, learning, level)
 	if err != nil {
@@ -232,14 +229,14 @@ func (r *Registry) restore(saved nsqdata.TopicMeta) error {
 	if chosen {
 		level = Memory
 	}
-	t, _, err := r.add(saved.Name, true, level)
+	t, _, err := r.add(saved.Name, true, level, false)
 	if err != nil {
 		return err
 	}
 	t.chosen.Store(chosen && t.d == nil)
 	t.restoreSet(policy.Kept(decodeOptions(saved.Options)))
 	for _, channel := range saved.Channels {
-		c, _, err := t.addChannel(channel.Name)
+		c, _, err := t.addChannel(channel.Name, false)
 		if err != nil {
 			return fmt.Errorf("channel %s: %w", channel.Name, err)
 		}

@@ -142,6 +142,9 @@ func (s *script) run(words []string) error {
 		f = s.scheduleCommand(name)
 	}
 	if f == nil {
+		f = s.optionsCommand(name)
+	}
+	if f == nil {
 		s.t.Fatalf("unknown command %s", name)
 	}
 	return f(args)

@@ -102,8 +102,12 @@ func (t *Topic) show(a *appended, withdrawn bool, later *Wakes) {
 
 func (c *Channel) show(count int, later *Wakes) {
 	c.enter()
+	more := c.policy != nil && c.machine.makeRoom()
 	c.machine.show(count, later)
 	c.exit()
+	if more {
+		c.makeRoom(false)
+	}
 }
 
 // withdraw takes back a publish that was refused by the disk: nobody has seen it, nobody will.

@@ -45,7 +45,9 @@ type Topic struct {
 // newTopic returns a topic with what its queue on disk holds. It gives nothing to its channels while it is learning.
 func newTopic(r *Registry, name string, learning bool, level Level) (*Topic, error) {
 	t := r.makeTopic(name, learning, level)
-	return t, t.store.adopt(t.own)
+	err := t.store.adopt(t.own)
+	t.own.measure()
+	return t, err
 }
 
 // makeTopic returns a topic that holds nothing.
@@ -103,7 +105,7 @@ func (t *Topic) Channel(name string) (*Channel, error) {
 	if err := t.registry.takesNewcomers(); err != nil {
 		return nil, err
 	}
-	c, made, err := t.addChannel(name)
+	c, made, err := t.addChannel(name, true)
 	if made {
 		t.store.settle()
 		t.registry.log.Info("channel created", "topic", t.name, "channel", name)
@@ -112,7 +114,8 @@ func (t *Topic) Channel(name string) (*Channel, error) {
 	return c, err
 }
 
-func (t *Topic) addChannel(name string) (c *Channel, made bool, err error) {
+// addChannel makes a channel when there is none of that name; limited says that it is held to --max-channels.
+func (t *Topic) addChannel(name string, limited bool) (c *Channel, made bool, err error) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
@@ -122,6 +125,11 @@ func (t *Topic) addChannel(name string) (c *Channel, made bool, err error) {
 	i, ok := find(list, name)
 	if ok {
 		return list[i], false, nil
+	}
+	if limited {
+		if err := t.roomForChannelLocked(); err != nil {
+			return nil, false, err
+		}
 	}
 	c = newChannel(t, name, nsqdata.ChannelQueueName(t.name, name), protocol.IsEphemeral(name))
 	if err := t.store.adopt(c); err != nil {

@@ -212,6 +212,14 @@ func (q *Queue) Depth() int64 {
 	return max(1, q.account.records)
 }
 
+// Held returns how many records there are, and their bytes without the lengths before them.
+func (q *Queue) Held() (records, bytes int64) {
+	q.account.Lock()
+	defer q.account.Unlock()
+	records = max(0, q.account.records)
+	return records, max(0, q.account.bytes-lengthSize*records)
+}
+
 // Undecodable returns how many records were passed over because they were not messages.
 func (q *Queue) Undecodable() int64 { return q.undecodable.Load() }
 
@@ -324,4 +332,7 @@ func (q *Queue) add(records, bytes int64) {
 }
 
 // recordBytes returns what a record takes in its file.
-func recordBytes(record []byte) int64 { return int64(4 + len(record)) }
+func recordBytes(record []byte) int64 { return int64(lengthSize + len(record)) }
+
+// lengthSize is the bytes of the length before a record.
+const lengthSize = 4

@@ -1,0 +1,385 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/broker/policy"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// BoundError is the refusal of a publish because of max_depth or max_bytes. It is no fault of the disk: a later publish may succeed.
+type BoundError struct {
+	Option  string // max_depth or max_bytes
+	Topic   string
+	Channel string        // that holds the most; empty: the topic itself
+	Held    int64         // messages, or bytes of their bodies
+	Bound   int64         // of the same
+	Oldest  time.Duration // age of what waits for longest there; 0: not known
+	Room    int           // how many of the messages, the first ones, could have been taken
+}
+
+func (e *BoundError) Error() string {
+	where := "topic " + e.Topic
+	if e.Channel != "" {
+		where = "channel " + e.Topic + "/" + e.Channel
+	}
+	what := "messages"
+	if e.Option == "max_bytes" {
+		what = "bytes"
+	}
+	if e.Held < 0 {
+		return fmt.Sprintf("%s %d of topic %s is less than the message has", e.Option, e.Bound, e.Topic)
+	}
+	text := fmt.Sprintf("%s %d is reached: %s holds %d %s", e.Option, e.Bound, where, e.Held, what)
+	if e.Oldest > 0 {
+		text += fmt.Sprintf(", the oldest for %s", e.Oldest.Round(time.Second))
+	}
+	return text
+}
+
+// sizes is the bytes of the bodies of what a channel holds, kept only where max_bytes needs them. They are exact for messages in memory.
+// What leaves otherwise than by FIN counts with the average.
+type sizes struct {
+	on    bool
+	bytes int64
+	of    int // messages that are in bytes
+}
+
+func bodyOf(f protocol.MessageFrame) int64 {
+	size := len(f)
+	if size == protocol.MessageOverhead { // it is a Head, or has no body
+		size = f.Size()
+	}
+	return int64(size - protocol.MessageOverhead)
+}
+
+// grow counts messages that have come, of so many bytes of frames.
+func (m *machine) grow(count, frames int) {
+	if m.sizes.on {
+		m.sizes.of += count
+		m.sizes.bytes += int64(frames - count*protocol.MessageOverhead)
+	}
+}
+
+// shrink counts a message that has left.
+func (m *machine) shrink(f protocol.MessageFrame) {
+	m.sizes.of--
+	m.sizes.bytes -= bodyOf(f)
+}
+
+// heldBytes returns the bytes of the bodies of what the channel holds.
+func (m *machine) heldBytes() int64 {
+	n := m.holds()
+	switch s := &m.sizes; {
+	case n <= 0 || s.of <= 0:
+		s.bytes, s.of = 0, n
+	case s.of != n:
+		s.bytes, s.of = int64(float64(max(0, s.bytes))*float64(n)/float64(s.of)), n
+	}
+	return max(0, m.sizes.bytes)
+}
+
+// over reports whether the channel holds more than its policy allows. What nobody is shown yet does not count: its publish may fail.
+func (m *machine) over(p *policy.Policy) bool {
+	unshown := m.mem.Above(m.at.shown)
+	held := m.holds()
+	if p.MaxDepth > 0 && int64(held-unshown) > p.MaxDepth {
+		return true
+	}
+	if p.MaxBytes == 0 || held == unshown {
+		return false
+	}
+	bytes := m.heldBytes()
+	return bytes-bytes/int64(held)*int64(unshown) > p.MaxBytes
+}
+
+// drops reports whether the channel makes room by itself.
+func (m *machine) drops() bool { return m.policy.Bounded() && m.policy.Overflow == policy.DropOldest }
+
+// dropAtOnce is how many messages are dropped under one lock, and in one record.
+const dropAtOnce = 1 << 16
+
+// makeRoom drops the oldest messages until the channel is within its bounds: first what waits, the oldest first, then what is deferred,
+// what is due first first. What is in flight stays. It reports whether it has to be called once more, as it does not hold the lock for
+// longer; what is in a queue on disk is left.
+func (m *machine) makeRoom() (more bool) {
+	for n := 0; m.drops() && m.over(m.policy); {
+		k := m.dropOldest(dropAtOnce - n)
+		if k == 0 {
+			return false
+		}
+		if n += k; n >= dropAtOnce {
+			return true
+		}
+	}
+	return false
+}
+
+// dropOldest drops one message, or more when the depth is over by more, and returns how many.
+func (m *machine) dropOldest(limit int) int {
+	switch {
+	case m.retries.len() > 0 && (m.loaded.len() == 0 || m.retries.at(0).turn <= m.loaded.at(0).turn):
+		r := m.retries.pop()
+		m.dropped(backlog.Range{First: r.pos, Last: r.pos}, len(r.frame), true)
+		return 1
+	case m.loaded.len() > 0:
+		r := m.loaded.pop()
+		m.dropped(backlog.Range{First: r.pos, Last: r.pos}, len(r.frame), true)
+		return 1
+	case m.coldRetries.Len() > 0:
+		s := m.coldRetries.Pop()
+		m.dropped(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
+		return 1
+	case m.mem.Len() > 0 && m.mem.First() <= m.at.shown:
+		return m.dropFresh(limit)
+	case m.spilled > 0:
+		return 0
+	}
+	return m.dropDeferred()
+}
+
+// dropFresh drops messages that were never delivered.
+func (m *machine) dropFresh(limit int) (n int) {
+	if m.mem.First() == 0 {
+		f, _ := m.mem.Next()
+		m.taken++
+		m.dropped(backlog.Range{}, len(f), false)
+		return 1
+	}
+	n = 1
+	if p := m.policy; p.MaxDepth > 0 {
+		visible := m.mem.Len() - m.mem.Above(m.at.shown)
+		n = min(limit, visible, max(1, int(min(math.MaxInt32, int64(m.holds()-m.mem.Above(m.at.shown))-p.MaxDepth))))
+	}
+	m.mem.Drop(n, func(r backlog.Range, size int) {
+		m.taken += uint64(r.Len())
+		m.dropped(r, size, false)
+	})
+	return n
+}
+
+// dropDeferred drops the deferred message that is due first.
+func (m *machine) dropDeferred() int {
+	inMemory, some := m.deferredMemory.Next()
+	if due, ok := m.deferredIndex.Next(); ok && (!some || due <= inMemory) {
+		s, ok := m.deferredIndex.Pop(math.MaxInt64)
+		switch {
+		case !ok:
+			return 0
+		case len(m.void) > 0 && m.isVoid(s.Pos):
+			m.n.Accepted--
+			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
+		default:
+			m.dropped(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
+		}
+		return 1
+	}
+	d, ok := m.deferredMemory.Pop(math.MaxInt64)
+	if !ok {
+		return 0
+	}
+	m.dropped(backlog.Range{First: d.Pos, Last: d.Pos}, len(d.Frame), true)
+	return 1
+}
+
+// dropped counts messages that were dropped; size is that of their frames, 0 when it is not known.
+func (m *machine) dropped(r backlog.Range, size int, out bool) {
+	n := 1
+	if r.First > 0 {
+		n = r.Len()
+	}
+	if m.sizes.on && size > 0 {
+		m.sizes.of -= n
+		m.sizes.bytes -= int64(size - n*protocol.MessageOverhead)
+	}
+	m.n.discard(journal.DroppedOldest, n)
+	if r.First > 0 {
+		m.effects().discard(r, journal.DroppedOldest, out)
+	}
+}
+
+// makeRoom brings the channel within its bounds. Nothing is locked but perhaps Topic.pub; with spilled it is, and what is in the queue on
+// disk goes too.
+func (c *Channel) makeRoom(spilled bool) {
+	for more := true; more; {
+		c.enterNow()
+		more = c.machine.makeRoom()
+		c.exit()
+	}
+	for spilled && c.dropSpilled() {
+	}
+}
+
+// dropSpilled drops messages of the queue on disk while the channel is over its bounds, and reports whether there may be more to drop.
+func (c *Channel) dropSpilled() (more bool) {
+	q := c.disk.Load()
+	c.enterNow()
+	n := 0
+	if c.drops() && c.over(c.policy) && c.spilled > 0 {
+		n = 1
+		if p := c.policy; p.MaxDepth > 0 {
+			n = max(1, min(fillMessages, int(min(math.MaxInt32, int64(c.holds())-p.MaxDepth))))
+		}
+	}
+	c.exit()
+	if n == 0 || q == nil {
+		return false
+	}
+	size := 0
+	taken, err := q.Take(n, fillBytes, func(record []byte) { size += protocol.FrameHeaderSize + len(record) })
+	c.enterNow()
+	c.unspilled(taken)
+	c.n.discard(journal.DroppedOldest, taken)
+	if c.sizes.on {
+		c.sizes.of -= taken
+		c.sizes.bytes -= int64(size - taken*protocol.MessageOverhead)
+	}
+	c.exit()
+	if err != nil {
+		c.topic.registry.log.Error("dropping the oldest of an overflow", "queue", c.queueName, "error", err)
+	}
+	return taken > 0 && err == nil
+}
+
+// measure counts the bytes that the channel holds, of what is on disk by averages. Topic.pub is held, or nobody knows the topic yet.
+func (c *Channel) measure() {
+	c.enter()
+	defer c.exit()
+	if !c.sizes.on {
+		return
+	}
+	frames := c.mem.Size() + c.inflight.Size()
+	count := c.mem.Len() + c.inflight.Len()
+	for _, list := range [...]*fifo[retry]{&c.retries, &c.loaded} {
+		list.each(func(r *retry) { frames += int64(r.frame.Size()) })
+		count += list.len()
+	}
+	c.deferredMemory.Each(func(d inflight.Due) { frames += int64(d.Frame.Size()) })
+	count += c.deferredMemory.Len()
+	if c.topic.d != nil {
+		for _, list := range c.places() {
+			frames += c.topic.d.sizeOf(list)
+			count += list.Len()
+		}
+	}
+	if q := c.disk.Load(); q != nil {
+		records, size := q.Held()
+		frames += size + records*int64(protocol.FrameHeaderSize)
+		count += int(records)
+	}
+	c.sizes.bytes, c.sizes.of = frames-int64(count)*protocol.MessageOverhead, count
+}
+
+// roomLocked returns why the messages cannot be taken because of the topic's bounds, nil when they can. Topic.pub is held.
+func (t *Topic) roomLocked(b *Batch) error {
+	p := t.policy.Load()
+	if !p.Bounded() {
+		return nil
+	}
+	if size := int64(b.largest()); p.MaxBytes > 0 && size > p.MaxBytes {
+		return &BoundError{Option: "max_bytes", Topic: t.name, Held: -1, Bound: p.MaxBytes, Room: b.notOver(p.MaxBytes)}
+	}
+	refuses := p.Overflow == policy.Reject
+	if !refuses && !(p.Overflow == policy.ToDeadLetter && t.blockedLocked()) {
+		return nil
+	}
+	depth, size := t.fullestLocked(p)
+	err := depth
+	room := b.n
+	if p.MaxDepth > 0 {
+		room = int(min(int64(room), max(0, p.MaxDepth-depth.Held)))
+	}
+	if p.MaxBytes > 0 {
+		if fit := b.within(p.MaxBytes - size.Held); fit < room {
+			room, err = fit, size
+		}
+	}
+	if room >= b.n {
+		return nil
+	}
+	err.Room = room
+	return &err
+}
+
+// fullestLocked returns how full the topic is, in messages and in bytes: what waits in itself, and the channel that holds the most of those
+// that make no room themselves.
+func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {
+	depth = BoundError{Option: "max_depth", Topic: t.name, Bound: p.MaxDepth}
+	size = BoundError{Option: "max_bytes", Topic: t.name, Bound: p.MaxBytes}
+	var most, bytes int64
+	look := func(c *Channel) {
+		c.enter()
+		defer c.exit()
+		if c.drops() {
+			return
+		}
+		held, oldest := int64(c.holds()), c.oldest()
+		age := time.Duration(0)
+		if oldest > 0 {
+			age = time.Duration(c.topic.registry.stampOf(c.topic.registry.now()) - oldest)
+		}
+		if c == t.own {
+			depth.Held, size.Held = held, c.heldBytes()
+			depth.Oldest, size.Oldest = age, age
+			return
+		}
+		if held > most {
+			most, depth.Channel, depth.Oldest = held, c.name, age
+		}
+		if n := c.heldBytes(); n > bytes {
+			bytes, size.Channel, size.Oldest = n, c.name, age
+		}
+	}
+	look(t.own)
+	for _, c := range t.Channels() {
+		look(c)
+	}
+	depth.Held += most
+	size.Held += bytes
+	return depth, size
+}
+
+// Bounded reports whether the topic may refuse publishes because of a bound of its options.
+func (t *Topic) Bounded() bool { return t.policy.Load().Bounded() }
+
+// Limited reports whether an error says that a bound was reached: of an option, or of the node.
+func Limited(err error) bool {
+	var bound *BoundError
+	var node *NodeLimitError
+	return errors.As(err, &bound) || errors.As(err, &node)
+}
+
+// sizeOf returns the size of the frames of messages of which only the places are known: of those that are not in memory what the messages
+// of their nodes have on average.
+func (d *logStore) sizeOf(list inflight.Snapshot) (size int64) {
+	var of *stored
+	known := map[*stored][]int{} // of nodes in memory: the sizes of their messages
+	for m := range list.All() {
+		if of == nil || !of.has(m.Pos) {
+			of = d.table.holder(m.Pos)
+		}
+		if of == nil {
+			continue
+		}
+		sizes, looked := known[of]
+		if !looked {
+			frames := of.node.Frames()
+			for off := 0; off < len(frames); off += sizes[len(sizes)-1] {
+				sizes = append(sizes, len(protocol.FirstMessage(frames[off:])))
+			}
+			known[of] = sizes
+		}
+		if i := int(m.Pos - of.first); i < len(sizes) {
+			size += int64(sizes[i])
+		} else {
+			size += of.node.Average()
+		}
+	}
+	return size
+}
