@@ -16,6 +16,8 @@ func (o *Options) access() []Setting {
 			Help: "file of tokens with what each may do; with it every call and command but a few needs a grant. See: brokerctl token"},
 		{Name: "lookupd-token-file", Value: &o.LookupdTokenFile, Help: "file with this broker's own token, for lookups that ask for one"},
 		{Name: "audit-log", Value: &o.AuditLog, Help: "file that every act over HTTP is written down in, besides the log: who, from where, what, and the answer"},
+		{Name: "auth-http-api", Value: &o.AuthHTTPAPI,
+			Help: "the auth daemon judges HTTP too, by the secret that is sent as Bearer: publish and subscribe let publish and see; more needs a token, or its own words read, manage and admin"},
 		{Name: "auth-anchored", Value: &o.AuthAnchored, Help: "patterns of the auth daemon must match whole names, not a part of them"},
 		{Name: "quota-publishes", Value: &o.QuotaPublishes, Help: "messages that one token, or address, publishes in a second; 0 means no limit"},
 		{Name: "quota-bytes", Value: &o.QuotaBytes, Help: "bytes of these; 0 means no limit"},
@@ -49,11 +51,17 @@ func (o *Options) checkAccess() error {
 // door is who is let in to HTTP.
 func (s *Server) door(o *Options) httpapi.Door {
 	d := httpapi.Door{Hosts: append([]string{o.BroadcastAddress}, o.HTTPAllowHosts...), Origins: o.HTTPAllowOrigins, Insecure: o.Insecure, Audit: s.audit}
-	if file := s.tokens.File(); file != nil {
+	switch file := s.tokens.File(); {
+	case s.judgesHTTP(o):
+		d.Guard = s.authHTTP
+	case file != nil:
 		d.Guard = httpapi.Tokens{File: file}
 	}
 	return d
 }
+
+// judgesHTTP reports whether an auth daemon is asked about HTTP.
+func (s *Server) judgesHTTP(o *Options) bool { return o.AuthHTTPAPI && s.authNow.Load() != nil }
 
 // exposed says what is open to whoever reaches it from another machine.
 func (s *Server) exposed() []string {
@@ -72,8 +80,8 @@ func (s *Server) exposed() []string {
 		open     bool
 	}{
 		{s.doors.tcp, "--tcp-address", "publish and consume", s.authNow.Load() == nil},
-		{s.doors.http, "--http-address", "publish, and delete, empty and pause topics and channels", o.TLSRequired != TLSRequired},
-		{s.doors.https, "--https-address", "publish, and delete, empty and pause topics and channels", o.TLSClientAuthPolicy != "require-verify"},
+		{s.doors.http, "--http-address", "publish, and delete, empty and pause topics and channels", o.TLSRequired != TLSRequired && !s.judgesHTTP(o)},
+		{s.doors.https, "--https-address", "publish, and delete, empty and pause topics and channels", o.TLSClientAuthPolicy != "require-verify" && !s.judgesHTTP(o)},
 	} {
 		if d.open && d.listener != nil && httpapi.Reachable(d.listener.Addr()) {
 			list = append(list, fmt.Sprintf("whoever reaches %s may %s; --token-file asks who it is, or let %s be a loopback address",

@@ -61,6 +61,8 @@ func (a api) Config(name string) (any, bool) {
 	return httpapi.Mask(value), ok
 }
 
+func (a api) SetAside() int { return a.s.setAside() }
+
 func (a api) Ready() error { return a.s.ready() }
 
 func (a api) Drain() (httpapi.Drain, bool) { return a.s.drainState() }

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"brokerd/broker"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
 
@@ -113,4 +115,78 @@ func TestAuthExpires(t *testing.T) {
 	})
 	c.ExpectClosed()
 	n.stop()
+}
+
+// TestAuthDaemonJudgesHTTP, when that is said: publish and subscribe let publish and see the topic, whole names or parts as anywhere else; what they do
+// not say needs a token or the daemon's own words. An answer is kept as long as it holds, and no secret is told.
+func TestAuthDaemonJudgesHTTP(t *testing.T) {
+	answers := map[string]string{
+		"producer": `{"topic":"^orders$","channels":[".*"],"permissions":["publish"]}`,
+		"consumer": `{"topic":"^orders$","channels":["billing"],"permissions":["subscribe"]}`,
+		"operator": `{"topic":".*","channels":[],"permissions":["admin"]}`,
+		"nobody":   ``,
+	}
+	var asked atomic.Int32
+	d := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		answer, ok := answers[r.URL.Query().Get("secret")]
+		if !ok {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		fmt.Fprintf(w, `{"ttl":60,"identity":"x","identity_url":"","authorizations":[%s]}`, answer)
+	}))
+	defer d.Close()
+	var opts broker.Options
+	n := start(t, func(o *broker.Options) {
+		o.AuthHTTPAddresses, o.AuthHTTPAPI = []string{d.Listener.Addr().String()}, true
+		opts = *o
+	})
+	ask := func(secret, method, path string) int {
+		req, err := http.NewRequestWithContext(t.Context(), method, n.url(path), strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secret != "" {
+			req.Header.Set("Authorization", "Bearer "+secret)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || secret == "canary" && strings.Contains(string(text), secret) {
+			t.Errorf("%s: %s %v", path, text, err)
+		}
+		return resp.StatusCode
+	}
+	for _, c := range []struct {
+		secret, method, path string
+		want                 int
+	}{
+		{"", "GET", "/ping", 200}, {"", "POST", "/pub?topic=orders", 401}, {"", "GET", "/stats", 401},
+		{"producer", "POST", "/pub?topic=orders", 200}, {"producer", "POST", "/pub?topic=orders2", 403}, {"producer", "POST", "/topic/delete?topic=orders", 403},
+		{"consumer", "POST", "/pub?topic=orders", 403}, {"consumer", "GET", "/stats", 200}, {"producer", "GET", "/stats", 403},
+		{"operator", "POST", "/topic/create?topic=new", 200}, {"operator", "GET", "/config", 200}, {"consumer", "GET", "/config", 403},
+		{"nobody", "POST", "/pub?topic=orders", 403}, {"canary", "POST", "/pub?topic=orders", 401},
+	} {
+		if got := ask(c.secret, c.method, c.path); got != c.want {
+			t.Errorf("%s: %s %s: %d, want %d", c.secret, c.method, c.path, got, c.want)
+		}
+	}
+	before := asked.Load()
+	for range 5 {
+		ask("producer", "POST", "/pub?topic=orders")
+	}
+	if asked.Load() != before {
+		t.Error("the auth daemon is asked again while its answer holds")
+	}
+	opts.AuthHTTPAPI = false
+	if err := n.Reload(opts, httpapi.Origins{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask("", "POST", "/pub?topic=orders"); got != 200 {
+		t.Errorf("HTTP is judged without the option: %d", got)
+	}
 }

@@ -81,6 +81,7 @@ func (s *Server) apply(o *Options, p prepared) {
 	if old := s.authNow.Swap(p.asks); old != nil {
 		old.Close() // its idle connections; questions in progress end
 	}
+	s.authHTTP.Forget()
 	s.audit.Use(p.acts)
 	s.quotas.SetLimits(quotasOf(o))
 	s.registry.SetLimits(limitsOf(o))

@@ -50,10 +50,19 @@ func (s *Server) snapshot() metrics.Snapshot {
 	s.mu.Lock()
 	m.Reloads = s.reloads
 	s.mu.Unlock()
+	m.SetAside = s.setAside()
 	if s.keeper != nil {
 		m.Log = s.logFigures()
 	}
 	return m
+}
+
+// setAside returns how many files are set aside.
+func (s *Server) setAside() int {
+	if s.keeper == nil {
+		return 0
+	}
+	return s.keeper.Aside()
 }
 
 // disk asks the system about the data folder's file system; zero when it does not tell.
@@ -72,9 +81,10 @@ func (s *Server) disk() (d metrics.Disk) {
 func (s *Server) logFigures() *metrics.Log {
 	f := s.keeper.Figures()
 	return &metrics.Log{
-		Records: f.Log.Records, Lost: f.Log.Lost, Bytes: f.Log.Bytes, Writes: f.Log.Writes, Syncs: f.Log.Syncs, SyncTime: f.Log.SyncTime,
+		Records: f.Log.Records, Lost: f.Log.Lost, Bytes: f.Log.Bytes, Writes: f.Log.Writes, Syncs: f.Log.Syncs, SyncTime: f.Log.SyncTime, SyncTimes: f.Log.SyncTimes,
 		FileBytes: f.Log.FileBytes, Unsynced: f.Log.Unsynced,
 		Checkpoints: f.Checkpoints, CheckpointsFailed: f.Failed, CheckpointAt: f.At, CheckpointTime: f.Took,
+		Compactions: f.Compactions, CompactionsFailed: f.CompactionsFailed, Compacted: f.Compacted, CompactionTime: f.CompactionTook,
 		RecoveryTime: f.RecoveryTook, RecoveredRecords: f.Recovered, DamagedPlaces: f.Damaged, SegmentNodes: s.registry.OnDisk(),
 	}
 }

@@ -34,6 +34,7 @@ type Options struct {
 	HTTPClientRequestTimeout time.Duration
 	AuthHTTPAddresses        []string // host:port or URL; auth is on when there is one
 	AuthHTTPRequestMethod    string   // "get" or "post"
+	AuthHTTPAPI              bool     // the auth daemon judges HTTP too
 	TopologyRegion           string
 	TopologyZone             string
 	TopologyAwareConsumption bool     // an experiment of NSQ's: local consumers first

@@ -18,7 +18,7 @@ import (
 // hold for connections that are made from then on; certificates, for handshakes.
 var reloadable = []string{
 	"tls-cert", "tls-key", "tls-root-ca-file", "tls-client-auth-policy", "tls-required", "tls-min-version",
-	"auth-http-address", "auth-http-request-method", "auth-anchored",
+	"auth-http-address", "auth-http-request-method", "auth-anchored", "auth-http-api",
 	"token-file", "audit-log", "quota-publishes", "quota-bytes", "quota-commands",
 	"http-allow-host", "http-allow-origin", "insecure",
 	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-defer", "max-body-size", "max-rdy-count", "max-heartbeat-interval",

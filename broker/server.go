@@ -44,6 +44,7 @@ type Server struct {
 	registrar  *registrar.Registrar
 	lookupHTTP atomic.Pointer[httpapi.HTTPClient] // replaced by a reload
 	tokens     *grant.Slot
+	authHTTP   *auth.HTTP
 	audit      *httpapi.Audit
 	ownToken   string // that lookups are shown; empty for none
 	http       *httpd.Server
@@ -114,6 +115,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		return nil, err
 	}
 	s.tokens = grant.NewSlot(tokens)
+	s.authHTTP = auth.NewHTTP(&auth.Access{Tokens: s.tokens, Daemon: s.authNow.Load})
 	return s, nil
 }
 

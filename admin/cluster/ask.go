@@ -261,12 +261,13 @@ type answer struct {
 	started int64 // start_time of the process; nsqd has it as well
 	version string
 	health  string
+	aside   int // files that are set aside
 	topics  []*NodeTopic
 }
 
 // digest adds to stats the rates since the previous answer of the same process.
 func digest(previous *answer, stats httpapi.Stats, at time.Time) *answer {
-	a := &answer{at: at, started: stats.StartTime, version: stats.Version, health: stats.Health}
+	a := &answer{at: at, started: stats.StartTime, version: stats.Version, health: stats.Health, aside: stats.SetAside}
 	a.topics = make([]*NodeTopic, len(stats.Topics))
 	for i := range stats.Topics {
 		t := &stats.Topics[i]

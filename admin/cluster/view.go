@@ -55,6 +55,7 @@ type Node struct {
 	Stale      bool  // the figures are not those of now, or there are none
 	Gone       bool  // no lookup names it any more
 	Health     string
+	SetAside   int   // files of its data folder that are damaged, or that nobody knows
 	Started    int64 // seconds since the Unix epoch
 	Storage    *httpapi.Storage
 	IsBroker   bool // it is brokerd, not nsqd
@@ -243,6 +244,7 @@ func (b *broker) node(now time.Time) *Node {
 	}
 	if b.answer != nil {
 		n.Health, n.Started, n.Topics = b.answer.health, b.answer.started, b.answer.topics
+		n.SetAside = b.answer.aside
 		n.Version = cmp.Or(b.answer.version, n.Version)
 	}
 	return n

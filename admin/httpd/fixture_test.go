@@ -106,6 +106,7 @@ func newFixture(t *testing.T, change func(*Config), guard access.Config) *fixtur
 	f := &fixture{t: t, a: fakes.NewBroker(t, "a"), b: fakes.NewBroker(t, "b"), stop: make(chan struct{}), log: &logBuffer{}}
 	f.a.Storage, f.a.Levels = &httpapi.Storage{TotalBytes: 100, FreeBytes: 50}, map[string]string{"t": "disk"}
 	f.a.Stats.Topics = []httpapi.Topic{topicT(1, httpapi.Client{ClientID: "id", Hostname: "app", RemoteAddress: "10.0.0.1:5", FinishCount: 7})}
+	f.a.Stats.SetAside = 2
 	f.a.Stats.Producers = []httpapi.Client{{Hostname: "shop", RemoteAddress: "10.0.0.2:6", PubCounts: []httpapi.PubCount{{Topic: "t", Count: 3}}}}
 	f.b.Stats.Topics = []httpapi.Topic{topicT(2)}
 	f.lookup = fakes.NewLookup(t, f.a, f.b)

@@ -144,7 +144,7 @@ func TestViews(t *testing.T) {
 	}
 	var node views.NodePage
 	f.get("/api/view/node?node="+a, &node)
-	if node.Node.Node != a || node.Node.Producers != 1 || len(node.Topics) != 1 || node.Topics[0].Depth != 2 || len(node.Topics[0].ChannelRows) != 1 {
+	if node.Node.Node != a || node.Node.Producers != 1 || node.Node.SetAside != 2 || len(node.Topics) != 1 || node.Topics[0].Depth != 2 || len(node.Topics[0].ChannelRows) != 1 {
 		t.Errorf("node %+v", node)
 	}
 	var consumers views.Consumers

@@ -5,6 +5,7 @@ import (
 
 	"brokerd/admin/cluster"
 	"brokerd/protocol/exposition"
+	"brokerd/protocol/release"
 )
 
 // Snapshot is an admind at one moment.
@@ -40,7 +41,7 @@ func newFamilies() *families {
 	}
 	gauge, counter := exposition.Gauge, exposition.Counter
 	return &families{
-		info:      family(gauge, "build_info", "always 1; the version is a label", "version"),
+		info:      family(gauge, "build_info", "always 1; its labels are the version of NSQ that is spoken, and the build's release, commit and Go", "version", "release", "commit", "go"),
 		start:     family(gauge, "start_time_seconds", "when the admind was made, seconds since 1970"),
 		brokers:   family(gauge, "brokers", "brokers that are known, by state: healthy, unhealthy (it answers that it cannot keep messages), or unreachable", "state"),
 		lookups:   family(gauge, "lookups", "lookups that are asked, by state: healthy or unreachable", "state"),
@@ -59,7 +60,8 @@ func (f *families) all() []*exposition.Family {
 }
 
 func (f *families) fill(s *exposition.Scrape, n Snapshot) {
-	s.Value(f.info, 1, n.Version)
+	b := release.This()
+	s.Value(f.info, 1, n.Version, b.Version, b.Commit, b.Go)
 	s.Value(f.start, seconds(n.Began))
 	brokers := map[string]int{"healthy": 0, "unhealthy": 0, "unreachable": 0}
 	channels := 0

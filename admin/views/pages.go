@@ -157,7 +157,7 @@ func (s *State) nodeOf(n *cluster.Node) Node {
 	f := n.Sum
 	out := Node{
 		Node: n.ID, Hostname: n.Hostname, BroadcastAddress: n.BroadcastAddress, TCPPort: n.TCPPort, HTTPPort: n.HTTPPort,
-		Version: n.Version, Healthy: n.Healthy(), Health: n.Health, Freshness: freshness(n, s.At), StartTime: n.Started,
+		Version: n.Version, Healthy: n.Healthy(), Health: n.Health, SetAside: n.SetAside, Freshness: freshness(n, s.At), StartTime: n.Started,
 		RateIn: round(f.RateIn), RateOut: round(f.RateOut), Depth: f.Depth, BackendDepth: f.BackendDepth, InFlight: f.InFlight,
 		Deferred: f.Deferred, RequeueRate: round(f.RequeueRate), TimeoutRate: round(f.TimeoutRate), Topics: len(n.Topics),
 		Channels: n.Channels, Clients: f.Clients, TopologyZone: n.TopologyZone, TopologyRegion: n.TopologyRegion,

@@ -148,6 +148,7 @@ type Node struct {
 	Gone           bool     `json:"gone"` // no lookup names it
 	MayDismiss     bool     `json:"may_dismiss"`
 	Failing        float64  `json:"failing"`    // requeues and timeouts
+	SetAside       int      `json:"set_aside"`  // files of its data folder
 	StartTime      int64    `json:"start_time"` // s
 	RateIn         float64  `json:"rate_in"`
 	RateOut        float64  `json:"rate_out"`

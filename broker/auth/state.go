@@ -48,6 +48,8 @@ type Authorization struct {
 	topic              *regexp.Regexp
 	channels           []*regexp.Regexp
 	subscribe, publish bool
+	more               grant.Scope // brokerd's own words: read, manage and admin, for HTTP
+	everyChannel       bool        // one of the patterns is .*
 }
 
 // Expired reports whether the answer no longer holds.
@@ -75,6 +77,27 @@ func (a Authorization) allows(topic, channel string) bool {
 	}
 	return granted && a.topic.MatchString(topic) &&
 		slices.ContainsFunc(a.channels, func(pattern *regexp.Regexp) bool { return pattern.MatchString(channel) })
+}
+
+// grants returns what an auth daemon's word lets somebody do over HTTP. Who may subscribe sees the topic's figures; bodies only where every
+// channel is granted, since a rule over HTTP is for a topic.
+func (s *State) grants() (list grant.Grants) {
+	for _, a := range s.Authorizations {
+		scopes := a.more
+		if a.publish && slices.ContainsFunc(a.channels, func(p *regexp.Regexp) bool { return p.MatchString("") }) {
+			scopes |= grant.Publish
+		}
+		if a.subscribe {
+			scopes |= grant.Read
+		}
+		if a.subscribe && a.everyChannel {
+			scopes |= grant.Consume
+		}
+		if scopes != 0 {
+			list = append(list, grant.Matching(scopes, a.topic))
+		}
+	}
+	return list
 }
 
 // answer is the JSON of an auth daemon.
@@ -120,6 +143,12 @@ func compile(topic string, channels, permissions []string, anchored bool) (a Aut
 			a.subscribe = true
 		case publish:
 			a.publish = true
+		case "read":
+			a.more |= grant.Read
+		case "manage":
+			a.more |= grant.Manage
+		case "admin":
+			a.more |= grant.Admin
 		default:
 			return a, fmt.Errorf("unknown permission %q", p)
 		}
@@ -133,6 +162,7 @@ func compile(topic string, channels, permissions []string, anchored bool) (a Aut
 			err = errors.Join(err, fmt.Errorf("unable to compile channel %q: %w", c, e))
 		}
 		a.channels = append(a.channels, p)
+		a.everyChannel = a.everyChannel || c == ".*" || c == "^.*$"
 	}
 	return a, err
 }

@@ -33,6 +33,7 @@ type fakeBroker struct {
 	lookups   []string
 	level     string
 	producers []httpapi.Client
+	aside     int // set before it serves
 }
 
 func (b *fakeBroker) Registry() *topic.Registry { return b.registry }
@@ -78,6 +79,8 @@ func (b *fakeBroker) Config(name string) (any, bool) {
 	}
 	return nil, false
 }
+
+func (b *fakeBroker) SetAside() int { return b.aside }
 
 func (b *fakeBroker) Ready() error { return b.Health() }
 

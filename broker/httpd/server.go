@@ -30,6 +30,8 @@ type Broker interface {
 	Info() httpapi.Info
 	// Storage returns what /storage says.
 	Storage() httpapi.Storage
+	// SetAside returns how many files of the data folder are set aside.
+	SetAside() int
 	// Producers returns the connections that have published, each with a count for every topic it published to.
 	Producers() []httpapi.Client
 	// Config returns an option by its name in the configuration file: a string, or a value that encodes to the JSON that

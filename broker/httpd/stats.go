@@ -182,6 +182,7 @@ func (a *api) stats(_ http.ResponseWriter, req *http.Request, _ httprouter.Param
 	if drain, ok := b.Drain(); ok {
 		stats.Drain = &drain
 	}
+	stats.SetAside = b.SetAside()
 	if q.Get("format") == "json" {
 		return stats, nil
 	}

@@ -39,6 +39,10 @@ func TestStatsEmptyBroker(t *testing.T) {
 	if !strings.HasPrefix(body, prefix) || !strings.HasSuffix(body, `},"producers":null}`) {
 		t.Errorf("got %s", body)
 	}
+	f.broker.aside = 3
+	if _, body := f.do("GET", "/stats?format=json", ""); !strings.HasSuffix(body, `},"producers":null,"set_aside":3}`) {
+		t.Errorf("with files set aside: %s", body)
+	}
 	if ct := resp.Header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
 		t.Errorf("Content-Type %q", ct)
 	}

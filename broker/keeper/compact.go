@@ -30,9 +30,16 @@ func (k *Keeper) runCompact(ctx context.Context) {
 			return
 		case <-k.sparse:
 		}
+		began, read, rested := time.Now(), 0, time.Duration(0)
 		done, err := k.registry.Compact(ctx, func(bytes int) error {
-			return rest(ctx, time.Duration(bytes)*time.Second/compactRate)
+			read += bytes
+			pause := time.Duration(bytes) * time.Second / compactRate
+			rested += pause
+			return rest(ctx, pause)
 		})
+		if ctx.Err() == nil {
+			k.tally.compacted(read, max(0, time.Since(began)-rested), done, err)
+		}
 		if err != nil && ctx.Err() == nil {
 			k.o.Log.Warn("writing segments together anew", "error", err)
 		}

@@ -15,6 +15,10 @@ type Figures struct {
 	At                  time.Time     // of the last good checkpoint; zero when there was none
 	Took                time.Duration // all checkpoints together
 
+	Compactions, CompactionsFailed uint64        // rounds in which something was written together anew, or was to be
+	Compacted                      uint64        // bytes of segments that these looked through
+	CompactionTook                 time.Duration // their work, without their rests
+
 	RecoveryTook time.Duration // reading checkpoint and log at the start
 	Recovered    int           // records of the log that were read then
 	Damaged      int           // places of the log that could not be
@@ -46,6 +50,20 @@ func (t *tally) checkpointed(began time.Time, err error) {
 	}
 	t.f.Checkpoints++
 	t.f.At = time.Now()
+}
+
+// compacted notes a round: what it looked through, how long it worked, and whether it has written anything.
+func (t *tally) compacted(bytes int, took time.Duration, done bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.f.Compacted += uint64(bytes)
+	t.f.CompactionTook += took
+	switch {
+	case err != nil:
+		t.f.CompactionsFailed++
+	case done:
+		t.f.Compactions++
+	}
 }
 
 // recovered notes what the start has read.

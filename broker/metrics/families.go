@@ -17,6 +17,7 @@ func histogram(name, help string, labels ...string) *exposition.Family {
 // nodeFamilies are of the whole broker.
 type nodeFamilies struct {
 	info, start, healthy, ready, draining, topics, channels, topicsInSum *exposition.Family
+	aside                                                                *exposition.Family
 	connections, accepted, refused, lookup                               *exposition.Family
 	diskTotal, diskFree, diskMinFree, certificate                        *exposition.Family
 	reloads, reloadGood, spansSent, spansDropped                         *exposition.Family
@@ -24,7 +25,7 @@ type nodeFamilies struct {
 
 func newNodeFamilies() nodeFamilies {
 	return nodeFamilies{
-		info:        gauge("build_info", "always 1; the version is a label", "version"),
+		info:        gauge("build_info", "always 1; its labels are the version of NSQ that is spoken, and the build's release, commit and Go", "version", "release", "commit", "go"),
 		start:       gauge("start_time_seconds", "when the broker began to start, seconds since 1970"),
 		healthy:     gauge("healthy", "1 while messages can be kept, as /ping says; 0 when the disk has failed or is nearly full"),
 		ready:       gauge("ready", "1 while the broker takes publishes and delivers, as /ready says"),
@@ -36,6 +37,7 @@ func newNodeFamilies() nodeFamilies {
 		accepted:    counter("connections_total", "client connections over TCP that were accepted"),
 		refused:     counter("refused_commands_total", "commands of clients that were answered with an error, by its code", "code"),
 		lookup:      gauge("lookup_connected", "1 while the broker is registered with the lookup", "lookup"),
+		aside:       gauge("set_aside_files", "files that lie in the data folder's set-aside, since they are damaged or nobody knows them, as the start found them and since"),
 		diskTotal:   gauge("disk_bytes", "size of the data folder's file system"),
 		diskFree:    gauge("disk_free_bytes", "what of it brokerd may use"),
 		diskMinFree: gauge("disk_min_free_bytes", "with less free than this publishes are refused; 0 for never"),
@@ -50,7 +52,7 @@ func newNodeFamilies() nodeFamilies {
 
 func (f *nodeFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.info, f.start, f.healthy, f.ready, f.draining, f.topics, f.channels, f.topicsInSum, f.connections, f.accepted,
-		f.refused, f.lookup, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.reloads, f.reloadGood, f.spansSent, f.spansDropped}
+		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.reloads, f.reloadGood, f.spansSent, f.spansDropped}
 }
 
 // logFamilies are of the node's log; absent when none is kept.
@@ -58,6 +60,7 @@ type logFamilies struct {
 	records, lost, bytes, writes, syncs, syncTime, fileBytes, unsynced *exposition.Family
 	checkpoints, checkpointAt, checkpointTime                          *exposition.Family
 	recoveryTime, recovered, damaged, blocks                           *exposition.Family
+	compactions, compacted, compactionTime                             *exposition.Family
 }
 
 func newLogFamilies() logFamilies {
@@ -67,12 +70,15 @@ func newLogFamilies() logFamilies {
 		bytes:          counter("log_written_bytes_total", "bytes that were written to the log"),
 		writes:         counter("log_writes_total", "write calls to the log, each for all that waited"),
 		syncs:          counter("log_syncs_total", "syncs of the log, each for all that waited"),
-		syncTime:       counter("log_sync_seconds_total", "time that syncs of the log took"),
+		syncTime:       histogram("log_sync_seconds", "time that a sync of the log took"),
 		fileBytes:      gauge("log_size_bytes", "size of the log's files"),
 		unsynced:       gauge("log_unsynced_bytes", "bytes of the log that are written and not synced yet"),
 		checkpoints:    counter("checkpoints_total", "checkpoints, by result: success or failure", "result"),
 		checkpointAt:   gauge("checkpoint_timestamp_seconds", "when the last good checkpoint of this life was written; absent before"),
 		checkpointTime: counter("checkpoint_seconds_total", "time that checkpoints took"),
+		compactions:    counter("compactions_total", "rounds in which segments were written together anew, by result: success or failure", "result"),
+		compacted:      counter("compaction_read_bytes_total", "bytes of segments that these rounds read"),
+		compactionTime: counter("compaction_seconds_total", "time that they worked, without their rests"),
 		recoveryTime:   gauge("recovery_seconds", "time that the start took to read checkpoint and log"),
 		recovered:      gauge("recovered_records", "records of the log that the start read"),
 		damaged:        gauge("log_damaged_places", "places of the log that the start could not read and left out"),
@@ -82,11 +88,11 @@ func newLogFamilies() logFamilies {
 
 func (f *logFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.records, f.lost, f.bytes, f.writes, f.syncs, f.syncTime, f.fileBytes, f.unsynced, f.checkpoints, f.checkpointAt,
-		f.checkpointTime, f.recoveryTime, f.recovered, f.damaged, f.blocks}
+		f.checkpointTime, f.compactions, f.compacted, f.compactionTime, f.recoveryTime, f.recovered, f.damaged, f.blocks}
 }
 
 // topicFamilies are of each topic.
-type topicFamilies struct{ messages, bytes, waiting, onDisk, paused *exposition.Family }
+type topicFamilies struct{ messages, bytes, waiting, onDisk, oldest, paused *exposition.Family }
 
 func newTopicFamilies() topicFamilies {
 	return topicFamilies{
@@ -94,12 +100,14 @@ func newTopicFamilies() topicFamilies {
 		bytes:    counter("topic_message_bytes_total", "bytes of their bodies", "topic"),
 		waiting:  gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
 		onDisk:   gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
-		paused:   gauge("topic_paused", "1 while the topic is paused; in the sum of topics, how many are", "topic"),
+		oldest: gauge("topic_oldest_waiting_seconds", "how long ago the message was published that waits in the topic itself for longest, 0 when none does; "+
+			"absent while only disk knows; in the sum of topics, the longest", "topic"),
+		paused: gauge("topic_paused", "1 while the topic is paused; in the sum of topics, how many are", "topic"),
 	}
 }
 
 func (f *topicFamilies) all() []*exposition.Family {
-	return []*exposition.Family{f.messages, f.bytes, f.waiting, f.onDisk, f.paused}
+	return []*exposition.Family{f.messages, f.bytes, f.waiting, f.onDisk, f.oldest, f.paused}
 }
 
 // channelFamilies are of each channel.

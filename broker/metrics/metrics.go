@@ -7,7 +7,9 @@ import (
 
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/wal"
 	"brokerd/protocol/exposition"
+	"brokerd/protocol/release"
 )
 
 // Config is what a broker's metrics are made of.
@@ -77,7 +79,8 @@ func (e *exporter) split(topics []topic.Stats) (own, others []*topic.Stats) {
 
 func (e *exporter) node(s *exposition.Scrape, n *Snapshot, inSum int) {
 	f := &e.f.node
-	s.Value(f.info, 1, n.Version)
+	b := release.This()
+	s.Value(f.info, 1, n.Version, b.Version, b.Commit, b.Go)
 	s.Value(f.start, seconds(n.Began))
 	s.Bool(f.healthy, n.Healthy)
 	s.Bool(f.ready, n.Ready)
@@ -97,6 +100,7 @@ func (e *exporter) node(s *exposition.Scrape, n *Snapshot, inSum int) {
 	for _, l := range n.Lookups {
 		s.Bool(f.lookup, l.Connected, l.Address)
 	}
+	s.Value(f.aside, float64(n.SetAside))
 	if n.Disk.Total > 0 {
 		s.Value(f.diskTotal, float64(n.Disk.Total))
 		s.Value(f.diskFree, float64(n.Disk.Free))
@@ -119,7 +123,12 @@ func (e *exporter) log(s *exposition.Scrape, l *Log) {
 	s.Value(f.bytes, float64(l.Bytes))
 	s.Value(f.writes, float64(l.Writes))
 	s.Value(f.syncs, float64(l.Syncs))
-	s.Value(f.syncTime, l.SyncTime.Seconds())
+	syncs, upTo := uint64(0), make(map[float64]uint64, len(wal.SyncBounds))
+	for i, bound := range wal.SyncBounds {
+		syncs += l.SyncTimes[i]
+		upTo[bound.Seconds()] = syncs
+	}
+	s.Histogram(f.syncTime, syncs+l.SyncTimes[len(wal.SyncBounds)], l.SyncTime.Seconds(), upTo)
 	s.Value(f.fileBytes, float64(l.FileBytes))
 	s.Value(f.unsynced, float64(l.Unsynced))
 	s.Value(f.checkpoints, float64(l.Checkpoints), "success")
@@ -128,6 +137,10 @@ func (e *exporter) log(s *exposition.Scrape, l *Log) {
 		s.Value(f.checkpointAt, seconds(l.CheckpointAt))
 	}
 	s.Value(f.checkpointTime, l.CheckpointTime.Seconds())
+	s.Value(f.compactions, float64(l.Compactions), "success")
+	s.Value(f.compactions, float64(l.CompactionsFailed), "failure")
+	s.Value(f.compacted, float64(l.Compacted))
+	s.Value(f.compactionTime, l.CompactionTime.Seconds())
 	s.Value(f.recoveryTime, l.RecoveryTime.Seconds())
 	s.Value(f.recovered, float64(l.RecoveredRecords))
 	s.Value(f.damaged, float64(l.DamagedPlaces))
@@ -138,10 +151,11 @@ func (e *exporter) log(s *exposition.Scrape, l *Log) {
 func (e *exporter) topic(s *exposition.Scrape, t *topic.Stats, at time.Time) {
 	var own levels
 	own.topicWaiting, own.topicOnDisk = t.Depth, t.BackendDepth
+	own.addTopicAge(t)
 	if t.Paused {
 		own.topicPaused = 1
 	}
-	e.topicValues(s, &flows{messages: t.MessageCount, bytes: t.MessageBytes}, &own, t.Name)
+	e.topicValues(s, &flows{messages: t.MessageCount, bytes: t.MessageBytes}, &own, t.OldestAt > 0 || t.Depth == 0, at, t.Name)
 	for i := range t.Channels {
 		c := &t.Channels[i]
 		var f flows
@@ -156,16 +170,19 @@ func (e *exporter) topic(s *exposition.Scrape, t *topic.Stats, at time.Time) {
 // others tells the topics of the sum.
 func (e *exporter) others(s *exposition.Scrape, topics []*topic.Stats, at time.Time) {
 	f, l := e.rest.of(topics)
-	e.topicValues(s, &f, &l, "")
+	e.topicValues(s, &f, &l, true, at, "")
 	e.channelValues(s, &f, &l, true, at, "", "")
 }
 
-func (e *exporter) topicValues(s *exposition.Scrape, f *flows, l *levels, labels ...string) {
+func (e *exporter) topicValues(s *exposition.Scrape, f *flows, l *levels, known bool, at time.Time, labels ...string) {
 	m := &e.f.topic
 	s.Value(m.messages, float64(f.messages), labels...)
 	s.Value(m.bytes, float64(f.bytes), labels...)
 	s.Value(m.waiting, float64(l.topicWaiting), labels...)
 	s.Value(m.onDisk, float64(l.topicOnDisk), labels...)
+	if known {
+		s.Value(m.oldest, ageOf(l.topicOldest, at), labels...)
+	}
 	s.Value(m.paused, float64(l.topicPaused), labels...)
 }
 

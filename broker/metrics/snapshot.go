@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/wal"
 )
 
 // Snapshot is a broker at one moment.
 type Snapshot struct {
-	Version     string
+	Version     string    // of NSQ
 	Began       time.Time // when it began to start
 	Healthy     bool
 	Ready       bool
@@ -19,6 +20,7 @@ type Snapshot struct {
 	Refused     map[string]uint64 // commands by their error code
 	Lookups     []Lookup
 	Disk        Disk
+	SetAside    int
 	Log         *Log // nil when no log is kept
 	Certificate time.Time
 	Reloads     Reloads
@@ -40,9 +42,13 @@ type Log struct {
 	FileBytes                           int64
 	Unsynced                            int64 // bytes that are written and not synced
 	SyncTime                            time.Duration
+	SyncTimes                           wal.SyncTimes
 	Checkpoints, CheckpointsFailed      uint64
 	CheckpointAt                        time.Time // the last good one of this life; zero when there was none
 	CheckpointTime                      time.Duration
+	Compactions, CompactionsFailed      uint64
+	Compacted                           uint64 // bytes that were read
+	CompactionTime                      time.Duration
 	RecoveryTime                        time.Duration // of the start
 	RecoveredRecords                    int           // that the start read
 	DamagedPlaces                       int           // that it could not

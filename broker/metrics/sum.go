@@ -21,7 +21,7 @@ type levels struct {
 	topicWaiting, topicOnDisk                      int64
 	paused, topicPaused, unbalanced                int
 	ahead                                          topic.Ahead // of deferred
-	oldest                                         int64       // nanoseconds since 1970; 0 for none
+	oldest, topicOldest                            int64       // nanoseconds since 1970; 0 for none
 }
 
 func (f *flows) addChannel(c *topic.ChannelStats) {
@@ -84,9 +84,17 @@ func (l *levels) addChannel(c *topic.ChannelStats) {
 	}
 }
 
+// addTopicAge takes in how long messages have waited in the topic itself.
+func (l *levels) addTopicAge(t *topic.Stats) {
+	if t.OldestAt > 0 && (l.topicOldest == 0 || t.OldestAt < l.topicOldest) {
+		l.topicOldest = t.OldestAt
+	}
+}
+
 func (l *levels) addTopic(t *topic.Stats) {
 	l.topicWaiting += t.Depth
 	l.topicOnDisk += t.BackendDepth
+	l.addTopicAge(t)
 	if t.Paused {
 		l.topicPaused++
 	}

@@ -280,6 +280,7 @@ func (l *Log) syncWrittenLocked() {
 	took := time.Since(began)
 	l.mu.Lock()
 	l.stats.SyncTime += took
+	l.stats.SyncTimes.add(took)
 	l.inSync = count{}
 	if err != nil {
 		l.unsafe = true

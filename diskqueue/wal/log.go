@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -274,6 +275,21 @@ func (g *Groups) add(n int64) {
 	}
 }
 
+// SyncBounds are the upper bounds of SyncTimes' parts.
+var SyncBounds = [...]time.Duration{
+	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 10 * time.Second,
+}
+
+// SyncTimes counts syncs by the time that they took: up to each of SyncBounds, and longer.
+type SyncTimes [len(SyncBounds) + 1]uint64
+
+func (t *SyncTimes) add(took time.Duration) {
+	i, _ := slices.BinarySearch(SyncBounds[:], took)
+	t[i]++
+}
+
 // Stats are figures of a log since it was opened, and as it is now.
 type Stats struct {
 	Records uint64 // appended
@@ -282,7 +298,8 @@ type Stats struct {
 	Writes  uint64 // write calls
 	Syncs   uint64 // rounds of syncs
 
-	SyncTime time.Duration // that these took
+	SyncTime  time.Duration // that these took, and those that failed
+	SyncTimes SyncTimes     // these by the time that they took
 
 	WriteGroups Groups // rounds of writes by records
 	SyncGroups  Groups // rounds of syncs by records

@@ -135,6 +135,13 @@ func TestCommitCostsOneWrite(t *testing.T) {
 	if s.Records != 12 || s.Writes != 3 || s.Syncs != 3 || s.Unsynced != 0 || s.WriteGroups != (Groups{0: 2, 3: 1}) {
 		t.Errorf("stats %+v", s)
 	}
+	timed := uint64(0)
+	for _, n := range s.SyncTimes {
+		timed += n
+	}
+	if timed != s.Syncs || s.SyncTime <= 0 {
+		t.Errorf("%d of %d syncs are timed, %v", timed, s.Syncs, s.SyncTime)
+	}
 	ok(t, l.Close())
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"brokerd/lookup/registry"
 	"brokerd/protocol/exposition"
+	"brokerd/protocol/release"
 )
 
 // Snapshot is a lookup at one moment.
@@ -41,7 +42,7 @@ func newFamilies() *families {
 	}
 	gauge, counter := exposition.Gauge, exposition.Counter
 	return &families{
-		info:          family(gauge, "build_info", "always 1; the version is a label", "version"),
+		info:          family(gauge, "build_info", "always 1; its labels are the version of NSQ that is spoken, and the build's release, commit and Go", "version", "release", "commit", "go"),
 		start:         family(gauge, "start_time_seconds", "when the lookup began to start, seconds since 1970"),
 		brokers:       family(gauge, "brokers", "brokers that are registered, by state: active, or silent for longer than --inactive-producer-timeout", "state"),
 		topics:        family(gauge, "topics", "topics that are known"),
@@ -62,7 +63,8 @@ func (f *families) all() []*exposition.Family {
 }
 
 func (f *families) fill(s *exposition.Scrape, n Snapshot) {
-	s.Value(f.info, 1, n.Version)
+	b := release.This()
+	s.Value(f.info, 1, n.Version, b.Version, b.Commit, b.Go)
 	s.Value(f.start, float64(n.Began.UnixNano())/float64(time.Second))
 	s.Value(f.brokers, float64(n.Active), "active")
 	s.Value(f.brokers, float64(n.Silent), "silent")

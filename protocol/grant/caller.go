@@ -11,6 +11,7 @@ const (
 	Token       Kind = "token"
 	Certificate Kind = "certificate"
 	User        Kind = "user"
+	Identity    Kind = "identity" // by the word of an auth daemon
 )
 
 // Caller is somebody who asks for something. It does not change.

@@ -72,7 +72,7 @@ func TestTableTellsWhoItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	publish := Grants{{Publish, []string{"orders"}}}
+	publish := Grants{{scopes: Publish, patterns: []string{"orders"}}}
 	token, err := Add(path, "orders-app", publish, time.Time{})
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestTableTellsWhoItIs(t *testing.T) {
 // TestFileChanges: what is added, removed or made anew counts at the next look, and a wrong file changes nothing, told once.
 func TestFileChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
-	all := Grants{{Publish, []string{"*"}}}
+	all := Grants{{scopes: Publish, patterns: []string{"*"}}}
 	token, err := Add(path, "a", all, time.Time{})
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestEditKeepsTheRest(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Add(link, "a", Grants{{Consume, []string{"x"}}}, time.Time{}); err != nil {
+	if _, err := Add(link, "a", Grants{{scopes: Consume, patterns: []string{"x"}}}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	list, err := List(link)

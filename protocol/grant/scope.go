@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -56,7 +57,17 @@ next:
 // Grant is scopes on topics. It is made by ParseGrant.
 type Grant struct {
 	scopes   Scope
-	patterns []string // of path.Match, none empty
+	patterns []string       // of path.Match, none empty
+	expr     *regexp.Regexp // in the place of patterns, by Matching
+}
+
+// Matching returns scopes on the topics that an expression matches, as auth daemons of NSQ give them.
+func Matching(s Scope, expr *regexp.Regexp) Grant {
+	switch expr.String() {
+	case "", ".*", "^.*$", `\A(?:.*)\z`:
+		return Grant{scopes: s, patterns: []string{everything}}
+	}
+	return Grant{scopes: s, expr: expr}
 }
 
 // everything is the pattern that all topics fit.
@@ -92,8 +103,13 @@ func checkPattern(p string) error {
 	return nil
 }
 
-// String returns the form that ParseGrant reads.
-func (g Grant) String() string { return g.scopes.String() + ":" + strings.Join(g.patterns, ",") }
+// String returns the form that ParseGrant reads, but for one by Matching.
+func (g Grant) String() string {
+	if g.expr != nil {
+		return g.scopes.String() + ":/" + g.expr.String() + "/"
+	}
+	return g.scopes.String() + ":" + strings.Join(g.patterns, ",")
+}
 
 // has reports whether the grant holds one of the scopes at all.
 func (g Grant) has(s Scope) bool { return g.scopes&(s|Admin) != 0 }
@@ -107,7 +123,7 @@ func (g Grant) allows(s Scope, topic string) bool {
 			return true
 		}
 	}
-	return false
+	return g.expr != nil && g.expr.MatchString(topic)
 }
 
 // fits reports whether the name fits the pattern, which ParseGrant has checked.

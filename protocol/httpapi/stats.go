@@ -12,8 +12,10 @@ type Stats struct {
 	Memory    *Memory  `json:"memory,omitempty"`
 	Producers []Client `json:"producers"` // connections that published; null when none did
 
-	// Drain is not in nsqd's answer: it stands last, and only while the broker drains or has drained.
-	Drain *Drain `json:"drain,omitempty"`
+	// What follows is not in nsqd's answer: it stands last. Drain is there only while the broker drains or has drained, SetAside only when there
+	// is something.
+	Drain    *Drain `json:"drain,omitempty"`
+	SetAside int    `json:"set_aside,omitempty"` // files of the data folder that are damaged, or that nobody knows
 }
 
 // Drain is how far a broker is that is being emptied.

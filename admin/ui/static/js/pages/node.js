@@ -57,6 +57,7 @@ function facts(n) {
     ["Heap in use", n.memory && bytes(n.memory.heap_in_use_bytes)], ["Heap objects", n.memory && count(n.memory.heap_objects)],
     ["GC pause, p99", n.memory && `${count(n.memory.gc_pause_usec_99)} µs`], ["GC runs", n.memory && count(n.memory.gc_total_runs)],
     ["Disk free", n.disk && html`<${DiskFree} disk=${n.disk} /> of ${bytes(n.disk.total_bytes)}`],
+    ["Set aside", n.set_aside > 0 ? html`<span class="bad" title="They are damaged, or nobody knows them: see the folder set-aside in the node's data folder, and its log">${count(n.set_aside)} ${n.set_aside === 1 ? "file" : "files"}</span>` : null],
     ["Lookups", n.lookups?.map(visible).join(", ")],
   ];
 }
