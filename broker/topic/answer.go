@@ -83,6 +83,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 				m.shrink(it.Frame)
 			}
 			keep.finished = addPosition(keep.finished, it.Pos)
+			m.unbased(it.Pos, it.Frame)
 			continue
 		}
 		s.n.Requeued++
@@ -107,6 +108,10 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 
 // deferAgain has a message wait for a time before it is delivered again.
 func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Duration) {
+	if m.mortal() && m.isOver(it.Pos, it.Frame) {
+		m.outlived(it.Pos, it.Frame, true)
+		return
+	}
 	at := m.at.now + int64(delay)
 	if it.Pos > 0 {
 		keep := m.effects()
@@ -163,6 +168,7 @@ func (m *machine) expire(limit int) {
 		if !ok {
 			break
 		}
+		m.dueNow(d.Key(), d.At, d.Attempts)
 		m.giveBack(d.Frame, d.Pos, d.Attempts)
 	}
 	for ; n < limit; n++ {
@@ -170,6 +176,7 @@ func (m *machine) expire(limit int) {
 		if !ok {
 			break
 		}
+		m.dueNow(s.Pos, s.At, s.Attempts)
 		m.returnPlace(s)
 	}
 	m.wake(n, nil)

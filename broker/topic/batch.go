@@ -17,7 +17,8 @@ type Batch struct {
 	// looked at. 0: it is not said. The next Reset forgets it, and so does every publish that succeeds.
 	Due int64
 
-	// TTL is how long the messages are of use, from their publish on; 0: for good. The next Reset forgets it.
+	// TTL is how long the messages are of use, from their publish on or, when they are deferred, from when they are due; 0: for good. The
+	// next Reset forgets it.
 	TTL time.Duration
 
 	frames []byte

@@ -28,6 +28,7 @@ type Channel struct {
 	id        uint32 // in the node's log; 0 for a topic's own backlog
 
 	paused   atomic.Bool
+	reading  atomic.Bool                     // lookCold runs
 	set      atomic.Pointer[policy.Set]      // options that were set for it; set under Topic.pub
 	disk     atomic.Pointer[nsqdata.Queue]   // nil until it overflows; set under Topic.pub
 	latency  atomic.Pointer[LatencyObserver] // nil until a message is finished
@@ -114,6 +115,12 @@ func (c *Channel) enterNow() {
 	c.enter()
 	c.at.now = c.topic.registry.now()
 	c.at.stamp = c.topic.registry.stampOf(c.at.now)
+	if e := c.topic.expiries.Load(); e != nil {
+		c.at.over = e.look(c.at.now)
+	}
+	if c.policy != nil {
+		c.at.jumps = c.topic.registry.jumps.Load()
+	}
 }
 
 // exit sees to what the machine has left: what is to be kept, and what it asks for.
@@ -139,6 +146,7 @@ func (c *Channel) grant() {
 	at, ok := int64(math.MaxInt64), false
 	if c.asks.deadline {
 		at, ok = c.deadline()
+		at, ok = c.deadlineOfAge(at, ok)
 	}
 	if c.asks.recheck {
 		if soon := c.topic.registry.now() + int64(recheckDelay); !ok || soon < at {
@@ -165,9 +173,13 @@ func (c *Channel) expire(now int64) {
 	c.armed = math.MaxInt64
 	c.machine.expire(sweepBatch)
 	c.forsakeStalled()
+	c.lookAround()
 	c.asks.deadline = true
 	c.nudge()
 	c.exit()
+	if e := c.topic.expiries.Load(); e != nil && c == c.topic.own && e.nextSweep() <= now {
+		c.topic.sweepExpired()
+	}
 }
 
 // onDiskAllowed reports whether the channel may overflow to disk.

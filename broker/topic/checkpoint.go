@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type topicSnapshot struct {
 	topic    *Topic
 	state    *journal.Topic
 	nodes    []*stored
+	expiry   *expirySnapshot
 	channels []channelSnapshot
 }
 
@@ -78,7 +80,7 @@ func (c *Cut) snapshot() {
 			continue
 		}
 		s := topicSnapshot{topic: t}
-		if s.state, s.nodes = t.snapshot(); s.state == nil {
+		if s.state, s.nodes, s.expiry = t.snapshot(); s.state == nil {
 			continue // it was deleted
 		}
 		for _, ch := range t.all() {
@@ -109,6 +111,7 @@ func (s *topicSnapshot) write(w *journal.Writer) error {
 		again = renewed
 	}
 	w.Topic(s.state)
+	s.expiry.write(w)
 	for i := range s.channels {
 		s.channels[i].write(w)
 	}
@@ -119,11 +122,11 @@ func (s *topicSnapshot) write(w *journal.Writer) error {
 const storeAtOnce = 1 << 20
 
 // snapshot returns what the topic is now, nil when it was deleted meanwhile, and its nodes.
-func (t *Topic) snapshot() (*journal.Topic, []*stored) {
+func (t *Topic) snapshot() (*journal.Topic, []*stored, *expirySnapshot) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.deleted.Load() {
-		return nil, nil
+		return nil, nil, nil
 	}
 	d := t.d
 	t.d.nodes.Close()
@@ -132,7 +135,8 @@ func (t *Topic) snapshot() (*journal.Topic, []*stored) {
 	}
 	t.reclaimLocked()
 	t.voidLocked()
-	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, AsOf: d.log.End()}, d.table.each()
+	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, AsOf: d.log.End()}, d.table.each(),
+		t.snapshotExpiry()
 }
 
 // storeNodes writes to segments what is only in the log and still needed. Publishers get their turns meanwhile.
@@ -184,6 +188,7 @@ type channelSnapshot struct {
 	due       []inflight.Due // without their bodies
 	places    [3]inflight.Snapshot
 	void      []backlog.Range
+	bases     map[Position]int64
 	now, wall int64 // of that moment, on the clock of all deadlines and in Unix nanoseconds
 }
 
@@ -200,7 +205,8 @@ const outPiece = 1 << 13
 func (c *Channel) snapshot() channelSnapshot {
 	c.enter()
 	defer c.exit()
-	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void)}
+	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void),
+		bases: maps.Clone(c.aging.bases)}
 	s.places = c.places()
 	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Offered: c.offered, Inherited: c.inherited,
 		Counts: c.n.counts(), AsOf: c.topic.d.log.End(), Options: encodeOptions(c.set.Load().Raw())}
@@ -209,6 +215,14 @@ func (c *Channel) snapshot() channelSnapshot {
 		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
 	})
 	return s
+}
+
+// since returns when a message was due that is not deferred any more, negated, and 0 where that does not matter.
+func (s *channelSnapshot) since(pos Position) int64 {
+	if at, ok := s.bases[pos]; ok {
+		return -(s.wall + at - s.now)
+	}
+	return 0
 }
 
 func (s *channelSnapshot) add(pos Position, attempts uint16) {
@@ -237,7 +251,7 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 	w.Channel(s.state)
 	for _, piece := range s.out {
 		for _, m := range piece {
-			w.Out(m.pos, journal.Out{Attempts: m.attempts})
+			w.Out(m.pos, journal.Out{Attempts: m.attempts, Due: s.since(m.pos)})
 		}
 	}
 	for _, d := range s.due {
@@ -248,7 +262,7 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 			if holdsPosition(s.void, m.Pos) {
 				continue
 			}
-			out := journal.Out{Attempts: m.Attempts}
+			out := journal.Out{Attempts: m.Attempts, Due: s.since(m.Pos)}
 			if i > 0 { // deferred
 				out.Due = s.wall + m.At - s.now
 			}

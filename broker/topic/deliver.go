@@ -75,11 +75,17 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	}
 	keep := m.effects()
 	watch := stopwatch{to: &m.delays.delivered, now: m.at.stamp}
+	mortal := m.mortal()
 	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
 		r, again := m.next()
+		if mortal && m.isOver(r.pos, r.frame) {
+			m.outlived(r.pos, r.frame, again)
+			continue
+		}
 		if s.sample > 0 && rand.IntN(100) >= s.sample {
 			m.n.discard(journal.Sampled, 1)
 			m.effects().discard(backlog.Range{First: r.pos, Last: r.pos}, journal.Sampled, again)
+			m.unbased(r.pos, r.frame)
 			continue
 		}
 		m.fly(s, &r)
@@ -146,6 +152,13 @@ func (m *machine) nextTurn() uint64 {
 
 // giveBack has a message wait to be delivered again.
 func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint16) {
+	if m.mortal() {
+		if m.isOver(pos, f) {
+			m.outlived(pos, f, true)
+			return
+		}
+		m.lookBy(m.at.now + m.ttl() - m.age(pos, f))
+	}
 	if !f.Whole() {
 		m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: pos, Off: unknown, Attempts: attempts})
 		return
@@ -159,6 +172,8 @@ func (m *machine) returnPlace(s inflight.Place) {
 	case len(m.void) > 0 && m.isVoid(s.Pos):
 		m.n.Accepted--
 		m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true) // no reason: it never was
+	case m.at.over != nil && m.at.over.has(s.Pos):
+		m.outlived(s.Pos, nil, true)
 	case s.Pos > m.at.shown:
 		m.dueUnshown.Push(s)
 	default:
@@ -292,6 +307,7 @@ func (m *machine) endFillQueue(frames []byte, n, epoch int) {
 		m.unspilled(n)
 	}
 	m.wake(n, nil)
+	m.lookBy(lookSoon)
 }
 
 // rest parks a consumer that was chosen to read from disk and found nothing.

@@ -87,6 +87,9 @@ func (s *sequence) reserveMore() error {
 	return s.extendLocked(s.next.Load())
 }
 
+// at returns the id that the next message would get.
+func (s *sequence) at() protocol.MessageID { return protocol.NewMessageID(s.node, s.next.Load()) }
+
 // one returns an id without looking at the bound, which is far ahead: it waits for nothing.
 func (s *sequence) one() protocol.MessageID { return protocol.NewMessageID(s.node, s.next.Add(1)-1) }
 

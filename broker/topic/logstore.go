@@ -118,12 +118,18 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	if delay = b.delayUntil(now, delay); delay > 0 {
 		p.Due = now + int64(delay)
 	}
+	if b.TTL > 0 {
+		p.Expires = now + int64(delay) + int64(b.TTL)
+	}
 	targets := t.targetsLocked()
 	if t.blockedLocked() {
 		p.Only = journal.Own
 	}
 	a = t.logLocked(b, &p)
 	t.active = true
+	if b.TTL > 0 {
+		t.expireLocked(p.First, p.Count, t.registry.now()+int64(delay)+int64(b.TTL))
+	}
 	if delay > 0 {
 		t.deferLocked(a.extent, b.n, t.registry.now()+int64(delay), targets)
 	} else {
@@ -278,16 +284,7 @@ func (d *logStore) record(c *Channel, e *effects) {
 		r.add(e.finished)
 		r.last = d.log.Append(journal.KindFinished, r.runs.Record(), nil)
 	}
-	for i := 0; i < len(e.discarded); {
-		why := e.discarded[i].why
-		r.runs.BeginDiscarded(d.id, c.id, why)
-		for ; i < len(e.discarded) && e.discarded[i].why == why; i++ {
-			r.runs.AddRange(e.discarded[i].Range)
-		}
-		if why != 0 {
-			r.last = d.log.Append(journal.KindDiscarded, r.runs.Record(), nil)
-		}
-	}
+	d.recordDiscarded(c, e.discarded)
 	if len(e.deferred) > 0 {
 		wall := time.Now().UnixNano() - c.at.now
 		r.deferrals.Begin(d.id, c.id)
@@ -298,6 +295,31 @@ func (d *logStore) record(c *Channel, e *effects) {
 	}
 	c.logged = max(c.logged, c.mem.After())
 }
+
+// recordDiscarded writes the records of messages that have left unfinished.
+func (d *logStore) recordDiscarded(c *Channel, list []discard) {
+	r := c.records
+	for i := 0; i < len(list); {
+		why := list[i].why
+		r.runs.BeginDiscarded(d.id, c.id, why)
+		for left := maxDiscarded; i < len(list) && list[i].why == why && left > 0; i++ {
+			part := &list[i].Range
+			if n := part.Len(); n > left { // the rest goes into another record
+				r.runs.AddRange(backlog.Range{First: part.First, Last: part.First + Position(left) - 1})
+				part.First += Position(left)
+				break
+			}
+			left -= part.Len()
+			r.runs.AddRange(*part)
+		}
+		if why != 0 {
+			r.last = d.log.Append(journal.KindDiscarded, r.runs.Record(), nil)
+		}
+	}
+}
+
+// maxDiscarded is how many positions one Discarded record holds at most: less than a reader takes.
+const maxDiscarded = 1 << 19
 
 func (r *records) add(list []backlog.Range) {
 	for _, part := range list {

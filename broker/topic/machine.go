@@ -50,6 +50,7 @@ type machine struct {
 	spilled        int           // messages on disk or on their way from there
 	epoch          int           // counts how often it was emptied, so that what is on its way from disk is dropped too
 
+	aging  aging
 	n      counters
 	sizes  sizes
 	delays *delays // nil until it has delivered
@@ -75,6 +76,9 @@ type moment struct {
 	flooded bool // the node has more bodies in flight than it should: nobody gets a second one
 
 	limits *Limits // those in force
+
+	over  *expired // messages whose own time to live is over; nil: none
+	jumps *[]jump  // of the clock that stamp is of; nil: none
 }
 
 // effects is what has become of messages that have positions, for whoever keeps them. Its memory is reused.
@@ -144,6 +148,9 @@ func (m *machine) add(at backlog.Extent, count int) {
 	m.n.Accepted += uint64(count)
 	m.offered = max(m.offered, at.Positions().Last)
 	m.grow(count, at.Bytes())
+	if m.policy != nil && m.aging.lookAt == 0 {
+		m.lookBy(lookSoon)
+	}
 }
 
 // offer gives the channel messages that are in memory, if it has room.
@@ -262,6 +269,7 @@ func (m *machine) inherit(e *inheritance, newest Position) {
 	}
 	m.void = append(m.void, e.void...)
 	for s := range e.back.All() {
+		m.based(s.Pos, m.at.now) // it was due, and nobody knows any more since when
 		m.returnPlace(s)
 	}
 	for _, list := range e.places {
@@ -269,6 +277,7 @@ func (m *machine) inherit(e *inheritance, newest Position) {
 			m.deferredIndex.Push(s)
 		}
 	}
+	m.lookBy(lookSoon)
 	m.inherited = newest
 	m.offered = max(m.offered, newest)
 	m.wake(m.visible(), nil)
@@ -321,6 +330,7 @@ func (m *machine) clear(why journal.Reason) {
 	m.inflight.Trim()
 	m.deferredMemory.Clear(nil)
 	m.spilled = 0
+	m.aging = aging{}
 	m.epoch++
 	for _, s := range m.subs {
 		s.inflight = 0

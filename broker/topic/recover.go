@@ -162,6 +162,7 @@ func (b *builder) build() error {
 		return err
 	}
 	b.channels()
+	b.expiries()
 	t.reclaimLocked()
 	b.skipNumbers()
 	t.d.watermark.shown.Store(uint64(t.d.next - 1)) // all that was read is shown
@@ -207,6 +208,7 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 	}
 	c.mem.SetAfter(c.logged)
 	c.offered, c.inherited = state.Offered, state.Inherited
+	c.policy = b.topic.policyOf(c)
 	lost := b.waiting(c, state.Waiting)
 	out := b.out(c, &state.Out)
 	c.n.restore(state.Counts)
@@ -261,6 +263,9 @@ func (b *builder) out(c *Channel, out *journal.Outs) (lost int) {
 			m.At = b.now + o.Due - b.wall
 			c.deferredIndex.Push(m)
 			return
+		}
+		if o.Due != 0 {
+			c.based(pos, b.now+max(o.Due, -o.Due)-b.wall)
 		}
 		c.coldRetries.Push(m) // its turn is now
 	})

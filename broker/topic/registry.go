@@ -29,6 +29,7 @@ type Registry struct {
 
 	limits   atomic.Pointer[Limits]
 	patterns atomic.Pointer[Patterns] // see SetPatterns
+	jumps    atomic.Pointer[[]jump]   // of the clock of stamps; nil: none
 	ahead    atomic.Int64             // what stamps are more than times on that clock
 
 	ctx  context.Context // ends when Close begins
@@ -101,8 +102,10 @@ func (r *Registry) stamp() int64 {
 	t := time.Now()
 	at := t.UnixNano()
 	ahead := at - int64(t.Sub(r.start))
-	if off := ahead - r.ahead.Load(); off < -clockSlack || off > clockSlack {
-		r.ahead.Store(ahead)
+	if was := r.ahead.Load(); ahead-was < -clockSlack || ahead-was > clockSlack {
+		if r.ahead.CompareAndSwap(was, ahead) {
+			r.jumped(at, ahead-was)
+		}
 	}
 	return at
 }

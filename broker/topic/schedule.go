@@ -193,8 +193,10 @@ func (m *machine) release(pos Position, place *inflight.Place) bool {
 	keep := m.effects()
 	keep.deferred = append(keep.deferred, inflight.Place{Pos: pos, At: m.at.now})
 	if place != nil {
+		m.dueNow(pos, m.at.now, place.Attempts)
 		m.returnPlace(*place)
 	} else {
+		m.dueNow(due.Key(), m.at.now, due.Attempts)
 		m.giveBack(due.Frame, due.Pos, due.Attempts)
 	}
 	m.wake(1, nil)

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 func (s *script) scheduleCommand(name string) func([]string) error {
 	return map[string]func([]string) error{
 		"publish-at": s.publishAt, "cancel": s.cancel, "release": s.release, "deferred": s.deferred, "ahead": s.ahead,
-		"discarded": s.discarded,
+		"discarded": s.discarded, "publish-ttl": s.publishTTL, "ttl": s.ttl,
 	}[name]
 }
 
@@ -22,6 +23,30 @@ func (s *script) publishAt(args []string) error {
 	b := s.batch(args[0], s.number(args[1]))
 	b.Due = time.Now().Add(s.duration(args[2])).UnixNano()
 	return s.topic(args[0]).Publish(b)
+}
+
+// publish-ttl TOPIC COUNT TTL [DELAY]
+func (s *script) publishTTL(args []string) error {
+	b := s.batch(args[0], s.number(args[1]))
+	b.TTL = s.duration(args[2])
+	if len(args) > 3 {
+		return s.topic(args[0]).PublishDeferred(b, s.duration(args[3]))
+	}
+	return s.topic(args[0]).Publish(b)
+}
+
+// ttl TOPIC[/CHANNEL] DURATION: sets the option, or puts the default back with "-"
+func (s *script) ttl(args []string) error {
+	value := json.RawMessage(`"` + args[1] + `"`)
+	if args[1] == "-" {
+		value = json.RawMessage("null")
+	}
+	set := map[string]json.RawMessage{"ttl": value}
+	name, channel, ok := strings.Cut(args[0], "/")
+	if ok {
+		return s.topic(name).LookupChannel(channel).SetOptions(set)
+	}
+	return s.topic(name).SetOptions(set)
 }
 
 // cancel TOPIC[/CHANNEL] MESSAGE

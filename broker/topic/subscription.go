@@ -116,7 +116,7 @@ func (s *Subscription) SetReady(n int) {
 // consumer. A second call does nothing.
 func (s *Subscription) Close() error {
 	c := s.channel
-	c.enter()
+	c.enterNow()
 	last := c.leave(s)
 	c.exit()
 	if !last {

@@ -31,8 +31,9 @@ type Topic struct {
 
 	// channels is sorted by name and never changed, only replaced, under pub; atomic so that readers never wait for a disk.
 	channels atomic.Pointer[[]*Channel]
-	paused   atomic.Bool // set under pub
-	chosen   atomic.Bool // at level memory: somebody has chosen that for this topic
+	paused   atomic.Bool              // set under pub
+	expiries atomic.Pointer[expiries] // nil until a message has a time to live of its own; set under pub
+	chosen   atomic.Bool              // at level memory: somebody has chosen that for this topic
 
 	set    atomic.Pointer[policy.Set]    // options that were set for it; set under pub
 	policy atomic.Pointer[policy.Policy] // what holds for it, as own has it too; nil: all defaults

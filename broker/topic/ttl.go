@@ -25,5 +25,5 @@ func (t *Topic) TakesTTL() error {
 	if t.d == nil {
 		return ErrNoTTL
 	}
-	return fmt.Errorf("%w; the log of this build has none yet", ErrNoTTL)
+	return nil
 }

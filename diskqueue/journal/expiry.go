@@ -3,7 +3,9 @@ package journal
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
+	"time"
 )
 
 // Expiry is messages that follow each other and are of no use any more from one time on.
@@ -11,6 +13,19 @@ type Expiry struct {
 	First Position
 	Count uint32
 	At    int64 // Unix nanoseconds
+}
+
+// expires notes until when messages are of use. Those that follow each other and expire within a millisecond are one.
+func (t *Topic) expires(e Expiry) {
+	if k := len(t.Expiry) - 1; k >= 0 {
+		last := &t.Expiry[k]
+		near := e.At-last.At >= 0 && e.At-last.At < int64(time.Millisecond)
+		if near && last.First+Position(last.Count) == e.First && last.Count <= math.MaxUint32-e.Count {
+			last.Count += e.Count
+			return
+		}
+	}
+	t.Expiry = append(t.Expiry, e)
 }
 
 // expire takes out messages wherever they wait, unlike others that leave a backlog: their time is over in another order than theirs.

@@ -163,7 +163,7 @@ func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, 
 		c.publish(&p, frames)
 	}
 	if p.Expires != 0 {
-		t.Expiry = append(t.Expiry, Expiry{First: p.First, Count: uint32(p.Count), At: p.Expires})
+		t.expires(Expiry{First: p.First, Count: uint32(p.Count), At: p.Expires})
 	}
 	t.reach(p.First, p.Last())
 }

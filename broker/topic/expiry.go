@@ -1,0 +1,349 @@
+package topic
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+)
+
+// expiries is until when a topic's messages are of use that have a time to live of their own. It knows runs of messages that follow each
+// other and expire in the same millisecond, by that time: 24 bytes each. A message that waits is taken out of every channel when its time
+// is over, wherever it stands; for what is in flight or deferred then it is remembered, until nobody has such a message any more.
+type expiries struct {
+	next     atomic.Int64            // when the next run expires, on the clock of deadlines; math.MaxInt64: there is none
+	over     atomic.Pointer[expired] // nil: nothing
+	unswept  atomic.Bool             // some of that may still wait in channels
+	sweeping atomic.Bool             // a sweep runs
+	swept    atomic.Int64            // when the last one ended
+
+	mu     sync.Mutex // guards what follows; nothing is locked under it
+	index  inflight.DeferredIndex
+	newest inflight.Place // the last run, which may grow; without messages there is none
+}
+
+// expired is messages whose time is over. It is never changed.
+type expired struct {
+	sorted []backlog.Range
+	fresh  []backlog.Range // a few, in no order
+}
+
+const (
+	sweepEvery     = 250 * time.Millisecond // at least between two sweeps of a topic's channels
+	fewFresh       = 64                     // ranges that are not worth sorting in
+	sweepPositions = 1 << 19                // that are taken out under one lock
+	sweepRanges    = 1 << 13                // the same
+)
+
+// has reports whether a message's time is over.
+func (o *expired) has(pos Position) bool {
+	i := sort.Search(len(o.sorted), func(i int) bool { return o.sorted[i].Last >= pos })
+	return i < len(o.sorted) && o.sorted[i].First <= pos || holdsPosition(o.fresh, pos)
+}
+
+// all returns all ranges, sorted.
+func (o *expired) all() []backlog.Range {
+	if o == nil || len(o.fresh) == 0 {
+		if o == nil {
+			return nil
+		}
+		return o.sorted
+	}
+	return merged(slices.Concat(o.sorted, o.fresh))
+}
+
+func newExpiries() *expiries {
+	e := &expiries{}
+	e.next.Store(math.MaxInt64)
+	return e
+}
+
+// run keeps how many messages a run has where a deferred message has its offset.
+func run(first Position, count uint32, at int64) inflight.Place {
+	return inflight.Place{At: at, Pos: first, Off: count}
+}
+
+func runRange(p inflight.Place) backlog.Range {
+	return backlog.Range{First: p.Pos, Last: p.Pos + Position(p.Off) - 1}
+}
+
+// add notes messages that expire at a time, a millisecond early at most. It reports whether nothing else expires as soon.
+func (e *expiries) add(first Position, count uint32, at int64) (sooner bool) {
+	at -= at % int64(time.Millisecond)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := &e.newest
+	if n.Off > 0 && n.At == at && n.Pos+Position(n.Off) == first && n.Off <= math.MaxUint32-count {
+		n.Off += count
+		return false
+	}
+	if n.Off > 0 {
+		e.index.Push(*n)
+	}
+	*n = run(first, count, at)
+	if at < e.next.Load() {
+		e.next.Store(at)
+		return true
+	}
+	return false
+}
+
+// look returns which messages' time is over, nil when none is known of.
+func (e *expiries) look(now int64) *expired {
+	if now < e.next.Load() {
+		return e.over.Load()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.newest.Off > 0 {
+		e.index.Push(e.newest)
+		e.newest = inflight.Place{}
+	}
+	var list []backlog.Range
+	for {
+		r, ok := e.index.Pop(now)
+		if !ok {
+			break
+		}
+		list = append(list, runRange(r))
+	}
+	next, ok := e.index.Next()
+	if !ok {
+		next = math.MaxInt64
+	}
+	e.next.Store(next)
+	if len(list) > 0 {
+		e.addOver(list)
+		e.unswept.Store(true)
+	}
+	return e.over.Load()
+}
+
+func (e *expiries) addOver(list []backlog.Range) {
+	o := e.over.Load()
+	if o == nil {
+		o = &expired{}
+	}
+	if len(o.fresh)+len(list) <= fewFresh {
+		e.over.Store(&expired{o.sorted, slices.Concat(o.fresh, list)})
+		return
+	}
+	e.over.Store(&expired{sorted: merged(slices.Concat(o.sorted, o.fresh, list))})
+}
+
+// keep forgets what is over but for some that are still held, of what a sweep has looked at.
+func (e *expiries) keep(held, looked []backlog.Range) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	since, _ := journal.CutAll(e.over.Load().all(), looked) // has expired meanwhile
+	if list := merged(slices.Concat(held, since)); len(list) > 0 {
+		e.over.Store(&expired{sorted: list})
+	} else {
+		e.over.Store(nil)
+	}
+	e.unswept.Store(len(since) > 0)
+}
+
+// nextSweep returns when the channels are to be swept, math.MaxInt64 when nothing expires, or a sweep runs, whose end tells again.
+func (e *expiries) nextSweep() int64 {
+	if e.sweeping.Load() {
+		return math.MaxInt64
+	}
+	at := e.next.Load()
+	if e.unswept.Load() {
+		at = 0
+	}
+	if at == math.MaxInt64 {
+		return at
+	}
+	return max(at, e.swept.Load()+int64(sweepEvery))
+}
+
+// expireLocked notes until when messages that are published now are of use. Topic.pub is held.
+func (t *Topic) expireLocked(first Position, count int, at int64) {
+	e := t.expiries.Load()
+	if e == nil {
+		e = newExpiries()
+		t.expiries.Store(e)
+	}
+	if e.add(first, uint32(count), at) {
+		t.armSweep()
+	}
+}
+
+// armSweep has the sweeper know when the topic's channels are to be swept: its own backlog stands for the topic.
+func (t *Topic) armSweep() {
+	t.own.enter()
+	t.own.asks.deadline = true
+	t.own.exit()
+}
+
+// sweepExpired takes what is over out of all channels, beside the sweeper: it takes Topic.pub, which may be held over writes to disk.
+func (t *Topic) sweepExpired() {
+	e := t.expiries.Load()
+	if e == nil || !e.sweeping.CompareAndSwap(false, true) {
+		return
+	}
+	if !t.registry.spawn(func() {
+		t.sweepChannels(e)
+		e.swept.Store(t.registry.now())
+		e.sweeping.Store(false)
+		t.armSweep()
+	}) {
+		e.sweeping.Store(false)
+	}
+}
+
+func (t *Topic) sweepChannels(e *expiries) {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	looked := e.look(t.registry.now()).all()
+	for rest := looked; len(rest) > 0 && !t.exiting.Load(); {
+		var part []backlog.Range
+		part, rest = firstPositions(rest)
+		for _, c := range t.all() {
+			c.dropWaiting(part)
+		}
+		if len(rest) > 0 {
+			t.pub.Unlock() // for publishers
+			t.pub.Lock()
+		}
+	}
+	for _, c := range t.all() {
+		c.dropReturned()
+	}
+	e.keep(t.heldOf(looked), looked)
+}
+
+// firstPositions returns the first of some ranges, as many as are looked at under one lock, and the others.
+func firstPositions(list []backlog.Range) (part, rest []backlog.Range) {
+	left := sweepPositions
+	for i, r := range list {
+		if i == sweepRanges || left == 0 {
+			return list[:i], list[i:]
+		}
+		if r.Len() > left {
+			end := r.First + Position(left) - 1
+			rest = append([]backlog.Range{{First: end + 1, Last: r.Last}}, list[i+1:]...)
+			return append(slices.Clone(list[:i]), backlog.Range{First: r.First, Last: end}), rest
+		}
+		left -= r.Len()
+	}
+	return list, nil
+}
+
+// dropWaiting discards messages whose time is over, as far as they wait and were never delivered. Topic.pub is held.
+func (c *Channel) dropWaiting(list []backlog.Range) {
+	c.enterNow()
+	defer c.exit()
+	for _, r := range c.mem.CutAll(list) {
+		c.taken += uint64(r.Len())
+		c.n.discard(journal.Expired, r.Len())
+		c.effects().discard(r, journal.Expired, false)
+	}
+}
+
+// dropReturned discards what was to be delivered again and is over.
+func (c *Channel) dropReturned() {
+	c.enterNow()
+	defer c.exit()
+	if c.at.over == nil {
+		return
+	}
+	c.agePlaces()
+	c.ageReturned()
+}
+
+// heldOf returns which of some messages may still be in flight or deferred. Topic.pub is held.
+func (t *Topic) heldOf(list []backlog.Range) (held []backlog.Range) {
+	if len(list) == 0 {
+		return nil
+	}
+	for _, s := range t.d.table.each() {
+		if s.pins.Load() > 0 {
+			held = append(held, within(list, s.first, Position(s.end.Load()))...)
+		}
+	}
+	over := expired{sorted: list}
+	for _, c := range t.Channels() {
+		if !c.ephemeral { // what an ephemeral channel has may be in no node of the topic
+			continue
+		}
+		c.mu.Lock()
+		c.eachOut(func(pos Position, _ uint16) {
+			if over.has(pos) {
+				held = append(held, backlog.Range{First: pos, Last: pos})
+			}
+		}, func(d *inflight.Due) {
+			if over.has(d.Pos) {
+				held = append(held, backlog.Range{First: d.Pos, Last: d.Pos})
+			}
+		})
+		c.mu.Unlock()
+	}
+	return merged(held)
+}
+
+// expirySnapshot is what a checkpoint has of a topic's times to live.
+type expirySnapshot struct {
+	runs      inflight.Snapshot
+	over      []backlog.Range
+	now, wall int64
+}
+
+// snapshotExpiry returns nil when no message has a time to live of its own. Topic.pub is held.
+func (t *Topic) snapshotExpiry() *expirySnapshot {
+	e := t.expiries.Load()
+	if e == nil {
+		return nil
+	}
+	s := &expirySnapshot{now: t.registry.now(), wall: time.Now().UnixNano()}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.runs, s.over = e.index.Snapshot(), e.over.Load().all()
+	if e.newest.Off > 0 {
+		s.runs = append(s.runs, []inflight.Place{e.newest})
+	}
+	return s
+}
+
+func (s *expirySnapshot) write(w *journal.Writer) {
+	if s == nil {
+		return
+	}
+	for m := range s.runs.All() {
+		w.Expiry(journal.Expiry{First: m.Pos, Count: m.Off, At: s.wall + m.At - s.now})
+	}
+	for _, r := range s.over {
+		for r.First <= r.Last {
+			n := min(r.Last-r.First+1, math.MaxUint32)
+			w.Expiry(journal.Expiry{First: r.First, Count: uint32(n), At: 1}) // long ago
+			r.First += n
+		}
+	}
+}
+
+// expiries makes what a topic had of an earlier life.
+func (b *builder) expiries() {
+	nodes := b.topic.d.table.each()
+	if len(b.state.Expiry) == 0 || len(nodes) == 0 {
+		return
+	}
+	e := newExpiries()
+	slices.SortFunc(b.state.Expiry, func(x, y journal.Expiry) int { return cmp.Compare(x.First, y.First) })
+	for _, x := range b.state.Expiry {
+		if x.First+Position(x.Count) > nodes[0].first {
+			e.add(x.First, x.Count, b.now+max(x.At, 1)-b.wall)
+		}
+	}
+	b.state.Expiry = nil
+	b.topic.expiries.Store(e)
+	b.topic.armSweep()
+}
