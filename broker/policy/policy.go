@@ -71,6 +71,8 @@ type Place struct {
 	Topic   string
 	Channel string // empty: the topic itself
 	Logged  bool   // its messages are kept in the log: level disk or fsync, and not ephemeral
+
+	MaxMsgTimeout time.Duration // the node's limit of msg_timeout, which Check holds to; 0: none
 }
 
 // Layer is one place where options can be: those set for a topic or channel, and the patterns that may fit it.
@@ -194,6 +196,11 @@ func Check(at Place, layers ...Layer) error {
 		name := Table[i].Name
 		if v, own := layers[0].Set.value(name); own && all[name].Off != "" {
 			return &Error{Name: name, Text: all[name].Off, Value: encode(v)}
+		}
+	}
+	if v, own := layers[0].Set.value("msg_timeout"); own && at.MaxMsgTimeout > 0 {
+		if d, _ := ParseDuration(v.(string)); d > at.MaxMsgTimeout {
+			return &Error{Name: "msg_timeout", Text: "must be at most what --max-msg-timeout says, " + FormatDuration(at.MaxMsgTimeout), Value: encode(v)}
 		}
 	}
 	if all["dead_letter"].Value == at.Topic {

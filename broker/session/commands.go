@@ -237,7 +237,7 @@ func (s *Session) subscribe(c *protocol.Command) error {
 
 // join subscribes, also to a topic that goes at that moment.
 func (s *Session) join(name, channel string) (*topic.Subscription, error) {
-	o := topic.SubscribeOptions{Owner: s, MsgTimeout: s.settings.msgTimeout, SampleRate: int(s.settings.sampleRate),
+	o := topic.SubscribeOptions{Owner: s, MsgTimeout: s.settings.msgTimeout, Standard: !s.settings.asksMsgTimeout, SampleRate: int(s.settings.sampleRate),
 		Locality: s.settings.locality(s.cfg)}
 	for {
 		t, err := s.cfg.Topics.Topic(name)

@@ -15,6 +15,7 @@ type settings struct {
 	outputSize                    int           // bytes
 	outputTimeout                 time.Duration // 0 is no timer
 	msgTimeout                    time.Duration
+	asksMsgTimeout                bool
 	sampleRate                    int32
 
 	tls, snappy, deflate       bool
@@ -58,7 +59,7 @@ func (set *settings) apply(r *protocol.IdentifyRequest) {
 		set.outputSize = r.OutputBufferSize
 	}
 	if r.MsgTimeout != 0 {
-		set.msgTimeout = milliseconds(r.MsgTimeout)
+		set.msgTimeout, set.asksMsgTimeout = milliseconds(r.MsgTimeout), true
 	}
 }
 

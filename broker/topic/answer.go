@@ -103,6 +103,9 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 	s.learn(settled, m.at.now)
 	m.wake(requeued, later)
 	m.settle(s, later)
+	if m.policy != nil && settled > 0 {
+		m.nudge() // others that have waited for max_in_flight
+	}
 	m.asks.deadline = true
 }
 

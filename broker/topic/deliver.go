@@ -33,6 +33,13 @@ const fillAtOnce = 256
 func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n int, fill bool) {
 	m.come(s)
 	credit := s.ready - s.inflight
+	if p := m.policy; p != nil && p.MaxInFlight > 0 && credit > 0 {
+		if credit = min(credit, p.MaxInFlight-m.inflight.Len()); credit <= 0 && !s.closed && !m.at.held {
+			s.parked = true
+			m.waiting.push(s)
+			return 0, false
+		}
+	}
 	if credit <= 0 || s.closed || m.exiting || m.at.held || m.at.flooded && s.inflight > 0 {
 		s.parked = true
 		m.nudge() // what it was woken for is another's now

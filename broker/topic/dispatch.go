@@ -39,7 +39,7 @@ func (s *Subscription) learn(n int, now int64) {
 func (s *Subscription) stalled(now int64) bool { return !s.parked && now-s.came > int64(stalledAfter) }
 
 // work reports whether a consumer that is woken would find something to do.
-func (m *machine) work() bool { return m.deliverable() || !m.filling && m.fillable() }
+func (m *machine) work() bool { return !m.full() && (m.deliverable() || !m.filling && m.fillable()) }
 
 // share is a consumer's part of what waits, when those that are parked with credit, or woken and on their way, get as much.
 func (m *machine) share() int {
@@ -67,6 +67,9 @@ func (m *machine) settle(s *Subscription, later *Wakes) {
 // wake wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside. One
 // that was woken just before and has not come yet gets its part first.
 func (m *machine) wake(n int, later *Wakes) {
+	if m.full() {
+		return
+	}
 	topology := m.rules.topology
 	if s := m.latest; s != nil && s.woken && !topology {
 		n -= m.reserve(s, n)

@@ -34,7 +34,7 @@ func (r *Registry) SetPatterns(p Patterns) {
 // place says whose options are meant: the topic's when there is no channel.
 func (t *Topic) place(channel string) policy.Place {
 	logged := t.d != nil && !protocol.IsEphemeral(channel)
-	return policy.Place{Topic: t.name, Channel: channel, Logged: logged}
+	return policy.Place{Topic: t.name, Channel: channel, Logged: logged, MaxMsgTimeout: t.registry.limits.Load().MaxMsgTimeout}
 }
 
 func (t *Topic) layer(set *policy.Set) policy.Layer {
@@ -76,6 +76,8 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	}
 	c.policy, c.sizes.on = p, sized
 	c.asks.recheck = true
+	c.retime()
+	c.nudge()
 	c.exit()
 	c.measure()
 	c.makeRoom(t.d == nil)

@@ -235,7 +235,7 @@ func (s *script) create(args []string) error {
 	return err
 }
 
-// subscribe TOPIC CHANNEL as NAME [timeout DURATION] [sample PERCENT] [zone|region]
+// subscribe TOPIC CHANNEL as NAME [timeout DURATION] [standard] [sample PERCENT] [zone|region]
 func (s *script) subscribe(args []string) error {
 	o := SubscribeOptions{Owner: newStub(), MsgTimeout: time.Minute, Locality: Elsewhere}
 	for rest := args[4:]; len(rest) > 0; rest = rest[1:] {
@@ -246,6 +246,8 @@ func (s *script) subscribe(args []string) error {
 			o.Locality = RegionLocal
 		case "timeout":
 			o.MsgTimeout, rest = s.duration(rest[1]), rest[1:]
+		case "standard":
+			o.Standard = true
 		case "sample":
 			o.SampleRate, rest = s.number(rest[1]), rest[1:]
 		}

@@ -29,6 +29,7 @@ const (
 type SubscribeOptions struct {
 	Owner      Consumer
 	MsgTimeout time.Duration // in flight before a message comes back
+	Standard   bool          // that is what the node says, as the consumer asks for none: the channel's option counts before it
 	SampleRate int           // percent of the messages that are delivered; 0 is all of them. The others are discarded
 	Locality   Locality
 }
@@ -42,6 +43,7 @@ type Subscription struct {
 	locality Locality
 
 	// Guarded by Channel.mu.
+	standard   time.Duration // what the node says, of a consumer that asks for no time in flight; 0: it does
 	lane       int
 	ready      int
 	inflight   int
@@ -86,7 +88,10 @@ func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 		return nil, &LimitError{c.topic.name, c.name, limit}
 	}
 	s := &Subscription{channel: c, owner: o.Owner, sample: o.SampleRate, locality: o.Locality, parked: true}
-	c.join(s, o.MsgTimeout)
+	if o.Standard {
+		s.standard = o.MsgTimeout
+	}
+	c.join(s, c.timeoutOf(s, o.MsgTimeout))
 	return s, nil
 }
 
