@@ -179,7 +179,13 @@ func (a *api) addBinary(s *scratch, body io.Reader) error {
 func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, m terms) (any, error) {
 	if b.Len() > 0 {
 		a.account(req).Spend(int64(b.Len()), int64(b.Bytes()), 0, time.Now())
-		if err := t.PublishAs(b, m.delay, m.level); err != nil {
+		err := t.PublishAs(b, m.delay, m.level)
+		if r := a.cfg.Broker.Registry(); errors.Is(err, topic.ErrExiting) && r.Lookup(t.Name()) != t { // it was deleted meanwhile
+			if t, err = r.Topic(t.Name()); err == nil {
+				err = t.PublishAs(b, m.delay, m.level)
+			}
+		}
+		if err != nil {
 			return nil, a.notPublished(req, err)
 		}
 		return m.published(b), nil

@@ -189,6 +189,7 @@ func (m *machine) expire(limit int) {
 func (m *machine) join(s *Subscription, timeout time.Duration) {
 	s.lane = m.inflight.AcquireLane(int64(timeout))
 	m.subs = append(m.subs, s)
+	m.joins++
 }
 
 // leave takes a consumer out; what it had in flight goes back at once. It reports whether the channel, an ephemeral one, is to go

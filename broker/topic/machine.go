@@ -39,6 +39,7 @@ type machine struct {
 	inherited      Position               // the newest of the topic when its own backlog moved here last
 	subs           []*Subscription
 	waiting        parked        // consumers that have credit and nothing to do
+	joins          uint64        // consumers that ever came
 	woken          int           // consumers that were woken and have not taken yet
 	reserved       int           // messages that those are to have
 	latest         *Subscription // the consumer that was woken last

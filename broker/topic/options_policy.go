@@ -81,6 +81,9 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	c.exit()
 	c.measure()
 	c.makeRoom(t.d == nil)
+	if p != nil {
+		t.registry.watchIdle(p.IdleDelete)
+	}
 }
 
 // Policy returns the options that hold for the topic itself, nil when all have their defaults.

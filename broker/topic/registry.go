@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -37,6 +38,8 @@ type Registry struct {
 	bg   sync.Mutex     // held while wg grows, and over stop; nothing is locked under it
 	wg   sync.WaitGroup // goroutines that learn channels or move a topic's backlog
 	end  sync.Once
+
+	idleAt atomic.Int64 // when it is looked for what nobody uses
 
 	held atomic.Bool // nothing is delivered, see SetDelivery
 
@@ -75,6 +78,7 @@ func NewRegistry(cfg Config) *Registry {
 	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
 	r.ahead.Store(r.start.UnixNano())
 	r.patterns.Store(&cfg.Patterns)
+	r.idleAt.Store(math.MaxInt64)
 	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers,
 		MaxTopics: cfg.MaxTopics, MaxChannels: cfg.MaxChannels})
 	if r.log == nil {

@@ -88,6 +88,7 @@ func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 		return nil, &LimitError{c.topic.name, c.name, limit}
 	}
 	s := &Subscription{channel: c, owner: o.Owner, sample: o.SampleRate, locality: o.Locality, parked: true}
+	c.topic.uses.Add(1)
 	if o.Standard {
 		s.standard = o.MsgTimeout
 	}

@@ -22,6 +22,7 @@ type sweeper struct {
 	stop     chan struct{}
 	done     chan struct{} // nil until started
 	trimming atomic.Bool   // trim runs
+	idling   atomic.Bool   // deleteIdle runs
 
 	mu   sync.Mutex // guards heap and the channels' sweepPos
 	heap []sweepEntry
@@ -60,7 +61,7 @@ func (w *sweeper) run() {
 			trimAt = now + int64(trimInterval)
 		}
 		next := w.sweep(now)
-		timer.Reset(time.Duration(min(next, trimAt) - now))
+		timer.Reset(time.Duration(min(next, trimAt, w.idleDue(now)) - now))
 		select {
 		case <-timer.C:
 		case <-w.kick:

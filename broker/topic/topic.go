@@ -28,6 +28,7 @@ type Topic struct {
 	deleted  atomic.Bool   // it is being deleted
 	messages atomic.Uint64 // accepted
 	bytes    atomic.Uint64 // of their bodies
+	uses     atomic.Uint64 // channels and consumers that ever came
 
 	// channels is sorted by name and never changed, only replaced, under pub; atomic so that readers never wait for a disk.
 	channels atomic.Pointer[[]*Channel]
@@ -41,6 +42,7 @@ type Topic struct {
 	pub      sync.Mutex // guards what follows, and the order of messages
 	learning bool       // its channels are not known yet
 	active   bool       // published to since the last trim
+	quiet    quiet      // for idle_delete
 }
 
 // newTopic returns a topic with what its queue on disk holds. It gives nothing to its channels while it is learning.
@@ -137,6 +139,7 @@ func (t *Topic) addChannel(name string, limited bool) (c *Channel, made bool, er
 		return nil, false, err
 	}
 	c.changed(journal.Change{Op: journal.OpCreateChannel, Name: name})
+	t.uses.Add(1)
 	t.applyOptionsTo(c)
 	list = slices.Insert(slices.Clone(list), i, c)
 	t.channels.Store(&list)

@@ -1,0 +1,213 @@
+package topic
+
+import (
+	"errors"
+	"math"
+	"time"
+)
+
+// quiet is since when nothing has happened to a channel, or to a topic: it is looked at from time to time.
+type quiet struct {
+	seen  uint64 // what activity was then
+	since int64  // on the clock of all deadlines; 0: not looked at yet
+}
+
+// look takes note of what there is and returns for how long nothing has happened, in nanoseconds.
+func (q *quiet) look(activity uint64, busy bool, now int64) int64 {
+	if busy || q.since == 0 || q.seen != activity {
+		*q = quiet{seen: activity, since: now}
+	}
+	return now - q.since
+}
+
+// How often it is looked for what nobody uses: eight times within the shortest idle_delete.
+const (
+	idleLooks   = 8
+	minIdleLook = 10 * time.Millisecond
+	maxIdleLook = 30 * time.Second
+)
+
+// watchIdle has the registry look for what nobody uses soon enough for an idle_delete of so long, 0 for none.
+func (r *Registry) watchIdle(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	at := r.now() + int64(min(max(d/idleLooks, minIdleLook), maxIdleLook))
+	for {
+		old := r.idleAt.Load()
+		if old <= at {
+			return
+		}
+		if r.idleAt.CompareAndSwap(old, at) {
+			r.sweep.hurry()
+			return
+		}
+	}
+}
+
+// deleteIdle deletes the topics and channels that nothing has used for as long as their idle_delete says.
+func (r *Registry) deleteIdle() {
+	for _, t := range r.unsorted() {
+		if !t.watched() {
+			continue
+		}
+		channels, gone := t.idle()
+		for _, c := range channels {
+			t.registry.log.Info("a channel that nothing has used is deleted", "topic", t.name, "channel", c.name)
+			r.note(t.dropChannel(c), t)
+		}
+		if gone {
+			r.note(r.deleteUnused(t), t)
+		}
+	}
+}
+
+func (r *Registry) note(err error, t *Topic) {
+	if err != nil && !errors.Is(err, ErrTopicNotFound) {
+		r.log.Error("deleting what nothing has used", "topic", t.name, "error", err)
+	}
+}
+
+// watched reports whether the topic or one of its channels has an idle_delete, and sees to it that they are looked at again.
+func (t *Topic) watched() (some bool) {
+	for _, c := range t.all() {
+		if d := c.idleDelete(); d > 0 {
+			t.registry.watchIdle(d)
+			some = true
+		}
+	}
+	return some
+}
+
+func (c *Channel) idleDelete() time.Duration {
+	if p := c.Policy(); p != nil {
+		return p.IdleDelete
+	}
+	return 0
+}
+
+// idle returns the channels that nothing has used for long enough, which exit from now on, and whether that is so of the topic itself.
+func (t *Topic) idle() (channels []*Channel, whole bool) {
+	if !t.pub.TryLock() {
+		return nil, false // somebody publishes, or does something else to it: at the next look
+	}
+	defer t.pub.Unlock()
+	if t.exiting.Load() || t.registry.ctx.Err() != nil {
+		return nil, false
+	}
+	for _, c := range t.Channels() {
+		if c.exitIdle() {
+			channels = append(channels, c)
+		}
+	}
+	return channels, t.unusedLocked()
+}
+
+// exitIdle refuses new consumers when nothing has used the channel for long enough, and reports whether it does.
+func (c *Channel) exitIdle() bool {
+	c.enterNow()
+	defer c.exit()
+	if c.policy == nil || c.policy.IdleDelete == 0 || c.exiting {
+		return false
+	}
+	busy := len(c.subs) > 0 || c.holds() > 0 || c.topic.registry.halted()
+	if c.quiet.look(c.activity(), busy, c.at.now) < int64(c.policy.IdleDelete) {
+		return false
+	}
+	c.exiting = true
+	return true
+}
+
+// halted reports whether nobody can use anything, as the node drains or stops: then nothing is idle.
+func (r *Registry) halted() bool {
+	return r.noPublishes.Load() || r.noNewcomers.Load() || r.held.Load()
+}
+
+// activity is a number that changes with each message and consumer that comes.
+func (m *machine) activity() uint64 { return m.n.Accepted + m.joins }
+
+// unusedLocked reports whether nothing has used the topic for as long as its idle_delete says. Topic.pub is held. A topic for dead letters
+// stays: it is empty when all goes well.
+func (t *Topic) unusedLocked() bool {
+	p := t.policy.Load()
+	if p == nil || p.IdleDelete == 0 || t.learning || t.exiting.Load() {
+		return false
+	}
+	busy := t.registry.halted()
+	for _, c := range t.all() {
+		c.mu.Lock()
+		busy = busy || len(c.subs) > 0 || c.holds() > 0
+		c.mu.Unlock()
+	}
+	return t.quiet.look(t.messages.Load()+t.uses.Load(), busy, t.registry.now()) >= int64(p.IdleDelete) && !t.registry.getsDeadLetters(t)
+}
+
+// getsDeadLetters reports whether a channel has its dead letters go to the topic.
+func (r *Registry) getsDeadLetters(t *Topic) bool {
+	for _, other := range r.unsorted() {
+		for _, c := range other.Channels() {
+			if p := c.Policy(); p != nil && p.DeadLetter == t.name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// deleteUnused deletes a topic unless it is used by now. Whoever publishes to it finds it gone, and makes it anew; at level memory once
+// its files are removed.
+func (r *Registry) deleteUnused(t *Topic) error {
+	unlock := func() {}
+	if t.d == nil {
+		r.create.Lock()
+		unlock = r.create.Unlock
+	}
+	defer unlock()
+	if !r.forget(t) {
+		return nil
+	}
+	r.log.Info("a topic that nothing has used is deleted", "topic", t.name)
+	err := t.destroy()
+	r.changed()
+	return err
+}
+
+// forget takes an unused topic off the list; from then on it exits.
+func (r *Registry) forget(t *Topic) bool {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if !t.unusedLocked() || !t.exiting.CompareAndSwap(false, true) {
+		return false
+	}
+	t.deleted.Store(true)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.topics[t.name] == t {
+		delete(r.topics, t.name)
+	}
+	return true
+}
+
+// idleDue reports when it is to be looked next for what nobody uses, and starts that when it is time.
+func (w *sweeper) idleDue(now int64) (next int64) {
+	r := w.registry
+	if next = r.idleAt.Load(); now < next || !w.idling.CompareAndSwap(false, true) {
+		return max(next, now+int64(minIdleLook))
+	}
+	r.idleAt.Store(math.MaxInt64)
+	if !r.spawn(func() {
+		defer w.idling.Store(false)
+		r.deleteIdle()
+	}) {
+		w.idling.Store(false)
+	}
+	return r.idleAt.Load()
+}
+
+// hurry has the sweeper look when its next turn is.
+func (w *sweeper) hurry() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,117 @@
+package topic
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/policy"
+	"brokerd/diskqueue/vfs"
+)
+
+// TestIdleDeleteLosesNothing: who publishes or subscribes at the moment at which a topic is deleted as idle is never refused, and what was
+// accepted is delivered.
+func TestIdleDeleteLosesNothing(t *testing.T) {
+	for _, level := range []Level{Memory, Disk} {
+		t.Run(level.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				cfg := config()
+				cfg.Queues = folder(dir)
+				cfg.Journal, cfg.Segments, cfg.Level = &keptLog{}, keptSegments{vfs.NewMem()}, func(string) Level { return level }
+				topics, _, err := policy.ParsePatterns([]string{"* idle_delete=1s"}, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				channels, _, err := policy.ParsePatterns([]string{"*/c idle_delete=1s"}, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg.Patterns = Patterns{topics, channels}
+				r := NewRegistry(cfg)
+				r.Start()
+				defer func() {
+					if err := r.Close(); err != nil {
+						t.Error(err)
+					}
+				}()
+				born := map[uint64]bool{}
+				for range 400 {
+					publishAnyhow(t, r)
+					born[consumeOne(t, r)] = true
+					time.Sleep(900*time.Millisecond + time.Duration(rand.IntN(400))*time.Millisecond)
+				}
+				if len(born) < 10 {
+					t.Errorf("the topic was made %d times only", len(born))
+				}
+			})
+		})
+	}
+}
+
+// publishAnyhow publishes as a session does: to a topic that was deleted meanwhile anew.
+func publishAnyhow(t *testing.T, r *Registry) {
+	var b Batch
+	b.Add([]byte("m"))
+	for {
+		topic := mustTopic(t, r, "t")
+		err := topic.Publish(&b)
+		if errors.Is(err, ErrExiting) && r.Lookup("t") != topic {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+}
+
+// consumeOne subscribes, finishes the one message that there is, and leaves; it returns which topic that was of those that ever were.
+func consumeOne(t *testing.T, r *Registry) uint64 {
+	topic := mustTopic(t, r, "t")
+	s, err := topic.Subscribe("c", SubscribeOptions{Owner: newStub(), MsgTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetReady(10)
+	var d Delivery
+	if n := s.Take(&d); n != 1 {
+		t.Fatalf("%d messages", n)
+	}
+	a := []Answer{{ID: first(d.Runs[0].Frames).MustID(), Verb: Finish}}
+	if s.Apply(a, nil); a[0].Err != nil {
+		t.Fatal(a[0].Err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return topic.Stats().Born
+}
+
+// TestDeadLetterTopicsAreNotIdle: a topic that dead letters go to is empty when all goes well, and stays.
+func TestDeadLetterTopicsAreNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := durableRegistry(t, &keptLog{})
+		topic, dead := mustTopic(t, r, "t"), mustTopic(t, r, "t.c.dlq")
+		c, err := topic.Channel("c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(dead.SetOptions(raw(t, `{"idle_delete":"1m"}`)), c.SetOptions(raw(t, `{"max_attempts":3}`))); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if r.Lookup("t.c.dlq") != dead {
+			t.Error("it was deleted")
+		}
+		if err := c.SetOptions(raw(t, `{"max_attempts":null}`)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if r.Lookup("t.c.dlq") != nil {
+			t.Error("it is there although nothing refers to it")
+		}
+	})
+}
