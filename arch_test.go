@@ -62,7 +62,7 @@ var rooms = []room{
 	{"broker/metrics", []string{"protocol/exposition", "protocol/release", "broker/topic", "diskqueue/journal", "diskqueue/wal"}, "metrics watch, never steer: it is handed snapshots"},
 	{"broker/tracing", []string{"protocol"}, "it reports what it is told, to a collector that may be gone"},
 	{"broker/catalog", []string{"protocol", "broker/topic", "diskqueue/..."}, "it writes down which topics there are, nothing more"},
-	{"broker/keeper", []string{"protocol", "broker/topic", "diskqueue/..."}, "when things are written; what is written topics know"},
+	{"broker/keeper", []string{"protocol", "broker/topic", "broker/policy", "diskqueue/..."}, "when things are written; what is written topics know"},
 	{"broker/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/auth", "broker/bodies", "broker/quota"},
 		"one client's connection; the server above composes it with the rest"},
 	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/policy", "broker/topic", "broker/telemetry", "broker/bodies", "broker/quota"},

@@ -38,8 +38,10 @@ type node struct {
 	listed   []*journal.Topic              // topics as a list of them has it after this life
 	missed   map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
 	wrong    atomic.Int64                  // channels whose sum a start had to put right
-	eager    bool                          // consumers take and finish all that there is, so that segments are let go
-	next     int                           // number of the next message
+	letters  deadLetters
+	most     int  // deliveries of a message in this life, 0: any number
+	eager    bool // consumers take and finish all that there is, so that segments are let go
+	next     int  // number of the next message
 	trace    []string
 
 	events  atomic.Int64
@@ -84,6 +86,7 @@ type promise struct {
 	delayed    bool      // ever: it need not come in order
 	deferred   said      // due
 	gone       said      // it is finished, or was dropped with others
+	finished   bool      // of gone: by its consumer
 	moved      said      // of a topic's own: its channels have it
 	from       *promise  // of a channel: the topic's own that was moved
 	strict     bool      // it must come, unless it is gone
@@ -322,6 +325,10 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 	switch {
 	case m == nil || p == nil:
 		n.fail("%s got %.12q, which nobody published to it", s.name, body)
+	case n.most > 0 && attempts > n.most:
+		n.fail("%s got %.12q as attempt %d, of at most %d", s.name, body, attempts, n.most)
+	case n.dead()[key] > 0:
+		n.fail("%s got %.12q, which is a dead letter", s.name, body)
 	case p.gone.yes():
 		n.fail("%s got %.12q again, which was finished or dropped at %d", s.name, body, p.gone.lo)
 	case time.Now().Before(p.due):
@@ -380,9 +387,12 @@ func (n *node) answer(s *consumer, all bool) {
 		}
 		n.note("%s answered %d %v to %.12q", s.name, a.Verb, a.Delay, about[i].body)
 		if a.Verb == topic.Finish {
-			p.gone = at
+			p.gone, p.finished = at, true
 		} else {
 			p.due, p.deferred, p.delayed = time.Now().Add(a.Delay), at, true
+			if n.most > 0 && len(p.deliveries) >= n.most { // it was its last delivery
+				p.due = p.base
+			}
 		}
 	}
 }

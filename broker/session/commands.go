@@ -237,7 +237,8 @@ func (s *Session) subscribe(c *protocol.Command) error {
 
 // join subscribes, also to a topic that goes at that moment.
 func (s *Session) join(name, channel string) (*topic.Subscription, error) {
-	o := topic.SubscribeOptions{Owner: s, MsgTimeout: s.settings.msgTimeout, Standard: !s.settings.asksMsgTimeout, SampleRate: int(s.settings.sampleRate),
+	o := topic.SubscribeOptions{Owner: s, Name: s.settings.clientID + " " + s.conn.RemoteAddr().String(), MsgTimeout: s.settings.msgTimeout,
+		Standard: !s.settings.asksMsgTimeout, SampleRate: int(s.settings.sampleRate),
 		Locality: s.settings.locality(s.cfg)}
 	for {
 		t, err := s.cfg.Topics.Topic(name)

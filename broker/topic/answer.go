@@ -48,7 +48,7 @@ const readEach = 8
 
 // answer carries out a consumer's answers in order. When took is not nil the times are appended when finished messages were published.
 func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later *Wakes) {
-	requeued, settled := 0, 0
+	back, settled := 0, 0
 	if m.delays == nil {
 		m.delays = new(delays)
 	}
@@ -88,11 +88,8 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 		}
 		s.n.Requeued++
 		m.n.requeued++
-		if delay := min(a.Delay, m.at.limits.MaxReqTimeout); delay > 0 {
-			m.deferAgain(&it, delay)
-		} else {
-			m.giveBack(it.Frame, it.Pos, it.Attempts)
-			requeued++
+		if m.comeBack(&it, requeued, max(0, min(a.Delay, m.at.limits.MaxReqTimeout))) {
+			back++
 		}
 	}
 	if unread > 0 {
@@ -101,7 +98,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 	watch.note()
 	s.inflight -= settled
 	s.learn(settled, m.at.now)
-	m.wake(requeued, later)
+	m.wake(back, later)
 	m.settle(s, later)
 	if m.policy != nil && settled > 0 {
 		m.nudge() // others that have waited for max_in_flight
@@ -155,7 +152,7 @@ func (c *Channel) observe(accepted []int64) {
 
 // expire brings back what is due, at most limit of each kind.
 func (m *machine) expire(limit int) {
-	n := 0
+	n, back := 0, 0
 	for ; n < limit; n++ {
 		it, ok := m.inflight.Expire(m.at.now)
 		if !ok {
@@ -163,7 +160,9 @@ func (m *machine) expire(limit int) {
 		}
 		m.n.timedOut++
 		it.Owner.inflight--
-		m.giveBack(it.Frame, it.Pos, it.Attempts)
+		if m.comeBack(&it, timedOut, 0) {
+			back++
+		}
 		m.settle(it.Owner, nil)
 	}
 	for ; n < limit; n++ {
@@ -173,6 +172,7 @@ func (m *machine) expire(limit int) {
 		}
 		m.dueNow(d.Key(), d.At, d.Attempts)
 		m.giveBack(d.Frame, d.Pos, d.Attempts)
+		back++
 	}
 	for ; n < limit; n++ {
 		s, ok := m.deferredIndex.Pop(m.at.now)
@@ -181,8 +181,12 @@ func (m *machine) expire(limit int) {
 		}
 		m.dueNow(s.Pos, s.At, s.Attempts)
 		m.returnPlace(s)
+		back++
 	}
-	m.wake(n, nil)
+	if g := m.graves; g != nil && g.waiting.len() > 0 && m.at.now >= g.notYet {
+		m.asks.bury = true
+	}
+	m.wake(back, nil)
 }
 
 // join takes in a consumer.
@@ -203,15 +207,18 @@ func (m *machine) leave(s *Subscription) (last bool) {
 	if i := slices.Index(m.subs, s); i >= 0 {
 		m.subs = slices.Delete(m.subs, i, i+1)
 	}
-	returned := 0
+	returned, back := 0, 0
 	m.inflight.RemoveOwner(s, func(it inflight.Item[*Subscription]) {
-		m.giveBack(it.Frame, it.Pos, it.Attempts)
 		returned++
+		if m.comeBack(&it, disconnected, 0) {
+			back++
+		}
 	})
 	s.inflight = 0
 	m.inflight.ReleaseLane(s.lane)
 	m.n.disconnected += uint64(returned)
-	m.wake(returned, nil)
+	m.wake(back, nil)
+	m.asks.deadline = m.asks.deadline || back < returned
 	m.nudge()
 	last = m.ephemeral && len(m.subs) == 0 && !m.exiting
 	m.exiting = m.exiting || last

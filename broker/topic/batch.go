@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -24,7 +25,8 @@ type Batch struct {
 	frames []byte
 	n      int
 	bodies int
-	open   int // where the message ends that was begun last
+	open   int              // where the message ends that was begun last
+	beside []journal.Beside // of some messages, whose positions count from 0 here
 
 	// Of the last stamp, for tracing; no Reset forgets them.
 	first   protocol.MessageID

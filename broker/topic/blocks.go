@@ -65,10 +65,14 @@ func openBlocks(from Segments, t *journal.Topic) (*blocks, error) {
 	return b, nil
 }
 
-// isWhole reads a block and reports whether all of it is there.
+// isWhole reads a block and reports whether all of it is there, and what it has beside its messages.
 func (b *blocks) isWhole(blk segment.Block) bool {
 	_, lost, err := b.store.Read(blk, nil)
-	return err == nil && len(lost) == 0
+	if err != nil || len(lost) > 0 {
+		return false
+	}
+	_, err = b.store.ReadSections(blk.Ref)
+	return err == nil
 }
 
 func (b *blocks) isSound(i int) bool {
@@ -142,6 +146,7 @@ type piece struct {
 	first, end Position
 	block      segment.Block
 	frames     []byte // nil when they are on disk
+	beside     []byte // of frames: a column
 }
 
 // nodes makes the topic's nodes: blocks of its segments, and batches of the log that are in no block that can be used.
@@ -166,7 +171,7 @@ func (b *builder) nodes() error {
 					return err
 				}
 			}
-			pieces = append(pieces, piece{first: batch.First, end: batch.Last() + 1, frames: batch.frames})
+			pieces = append(pieces, piece{first: batch.First, end: batch.Last() + 1, frames: batch.frames, beside: batch.Properties})
 		}
 	}
 	slices.SortFunc(pieces, func(a, c piece) int { return cmp.Compare(a.first, c.first) })
@@ -230,7 +235,7 @@ func (b *builder) append(p piece) {
 		return
 	}
 	next := t.d.next
-	batch := Batch{frames: p.frames, n: int(p.end - p.first)}
+	batch := Batch{frames: p.frames, n: int(p.end - p.first), beside: besideOf(p.beside)}
 	t.keepLocked(&batch, p.first)
 	t.d.next = max(next, t.d.next)
 }

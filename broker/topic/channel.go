@@ -106,6 +106,9 @@ func (c *Channel) enter() {
 	c.mu.Lock()
 	r := c.topic.registry
 	c.at = moment{crowded: r.memory.crowded(), flooded: r.memory.flooded(), shown: c.topic.store.shown(), held: c.held(), disk: c.diskDepth(), limits: r.limits.Load()}
+	if c.policy != nil {
+		c.at.final = c.topic.deadLetters.Load()
+	}
 	if c.rules.topology {
 		c.at.now = c.topic.registry.now()
 	}
@@ -144,6 +147,9 @@ func (c *Channel) exit() {
 const recheckDelay = 100 * time.Millisecond
 
 func (c *Channel) grant() {
+	if c.asks.bury {
+		c.burying()
+	}
 	at, ok := int64(math.MaxInt64), false
 	if c.asks.deadline {
 		at, ok = c.deadline()

@@ -201,9 +201,16 @@ type outMessage struct {
 // outPiece is how many messages there are in a piece.
 const outPiece = 1 << 13
 
-// snapshot returns what the channel is. It may be taken while the topic is published to.
+// snapshot returns what the channel is. It may be taken while the topic is published to. It waits until it is known what became of
+// messages that a record has moved: they are in one topic or in the other.
 func (c *Channel) snapshot() channelSnapshot {
 	c.enter()
+	for c.written() > 0 {
+		known := c.graves.written
+		c.exit()
+		<-known
+		c.enter()
+	}
 	defer c.exit()
 	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void),
 		bases: maps.Clone(c.aging.bases)}
@@ -427,17 +434,21 @@ func (t *Topic) moveLocked(s *stored) error {
 	old := s.at()
 	frames := s.node.Frames()
 	var held []segment.Run
+	beside := s.beside
 	if frames == nil {
 		var lost []segment.Lost
 		var err error
 		if frames, held, lost, err = t.d.segments.ReadHeld(old, nil); err != nil || len(lost) > 0 {
 			return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, errors.Join(err, segment.ErrDamaged))
 		}
+		if beside, err = t.d.readBeside(old); err != nil {
+			return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, err)
+		}
 	}
 	if held == nil {
 		held = []segment.Run{{First: old.First, Count: old.Count}}
 	}
-	moved, err := t.d.segments.AppendSome(old.First, int(old.Count), held, frames)
+	moved, err := t.d.segments.AppendSome(old.First, int(old.Count), held, frames, besideSections(s.first, beside)...)
 	if err != nil {
 		return err
 	}

@@ -157,6 +157,7 @@ func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
 		c.enter()
 		ranges, places := c.mem.Ranges(nil), c.places()
 		c.eachOut(func(pos Position, _ uint16) { add(pos) }, func(d *inflight.Due) { add(d.Pos) })
+		c.eachBuried(true, func(pos Position, _ uint16) { add(pos) })
 		c.exit()
 		for _, r := range merged(ranges) {
 			for _, s := range nodes {
@@ -207,6 +208,10 @@ func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (d
 	if err != nil || len(lost) > 0 {
 		return false, err // damage stays where it is: its file is put aside, not removed
 	}
+	beside, err := t.d.readBeside(block)
+	if err != nil {
+		return false, err
+	}
 	frames, runs := pick(frames, heldRanges(block, held), need)
 	if len(runs) == 0 {
 		return false, nil
@@ -216,7 +221,7 @@ func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (d
 	if t.deleted.Load() || t.d.table.get(s.num) != s || s.at() != block {
 		return false, nil
 	}
-	moved, err := t.d.segments.AppendSome(block.First, int(block.Count), runs, frames)
+	moved, err := t.d.segments.AppendSome(block.First, int(block.Count), runs, frames, besideSections(s.first, besideIn(beside, need))...)
 	if err != nil {
 		return false, err
 	}

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -82,9 +83,17 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	}
 	keep := m.effects()
 	watch := stopwatch{to: &m.delays.delivered, now: m.at.stamp}
+	last := uint16(math.MaxUint16)
+	if p := m.policy; p != nil && p.MaxAttempts > 0 && !m.at.final {
+		last = p.MaxAttempts
+	}
 	mortal := m.mortal()
 	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
 		r, again := m.next()
+		if r.attempts > last { // of an earlier life
+			m.bury(corpse{pos: r.pos, attempts: r.attempts - 1})
+			continue
+		}
 		if mortal && m.isOver(r.pos, r.frame) {
 			m.outlived(r.pos, r.frame, again)
 			continue
@@ -137,7 +146,7 @@ func (m *machine) next() (r retry, again bool) {
 	}
 	if from.len() > 0 && (from.at(0).turn <= m.taken || !m.fresh()) {
 		r = from.pop()
-		r.attempts = max(r.attempts+1, 1) // it wraps, and 0 would say that it never was delivered
+		r.attempts = journal.NextAttempt(r.attempts)
 		return r, true
 	}
 	m.taken++

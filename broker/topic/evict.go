@@ -80,7 +80,8 @@ func (d *logStore) residentLocked() (list []*stored) {
 }
 
 func (d *logStore) evictLocked(s *stored) {
-	d.addMemory(-int64(len(s.node.Frames())))
+	d.addMemory(-int64(len(s.node.Frames()) + s.besideBytes))
+	s.beside, s.besideBytes = nil, 0
 	d.resident -= s.node.Count()
 	s.node.Evict()
 }
@@ -94,7 +95,7 @@ func (t *Topic) storeLocked(s *stored) error {
 		return err
 	}
 	frames := s.node.Frames()
-	ref, err := t.d.segments.Append(uint64(s.first), s.node.Count(), frames)
+	ref, err := t.d.segments.Append(uint64(s.first), s.node.Count(), frames, besideSections(s.first, s.beside)...)
 	if err != nil {
 		return fmt.Errorf("writing a segment of topic %s: %w", t.name, err)
 	}

@@ -14,6 +14,7 @@ import (
 type keptLog struct {
 	mu      sync.Mutex
 	records []keptRecord
+	failing error // what Commit says, nil: nothing
 }
 
 type keptRecord struct {
@@ -36,8 +37,20 @@ func (l *keptLog) End() journal.Offset {
 
 func (l *keptLog) len() int { return int(l.End().Offset) }
 
-func (l *keptLog) Commit(journal.Offset, bool) error { return nil }
-func (l *keptLog) Err() error                        { return nil }
+func (l *keptLog) Commit(journal.Offset, bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failing
+}
+
+// fail has every Commit fail from now on, nil: succeed again.
+func (l *keptLog) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failing = err
+}
+
+func (l *keptLog) Err() error { return nil }
 
 // keptSegments keeps segments in a file system.
 type keptSegments struct{ fs vfs.FS }

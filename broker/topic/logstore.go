@@ -147,6 +147,9 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 func (t *Topic) logLocked(b *Batch, p *journal.Publish) appended {
 	d := t.d
 	a := appended{count: b.n, bodies: b.bodies, due: p.Due != 0, voids: t.voidLocked()}
+	if len(b.beside) > 0 {
+		p.Properties = journal.AppendColumn(nil, 0, b.beside)
+	}
 	d.head = journal.AppendPublish(d.head[:0], *p)
 	a.extent = t.keepLocked(b, p.First)
 	a.at = d.log.Append(journal.KindPublish, d.head, a.extent.Frames())
@@ -178,6 +181,9 @@ func (t *Topic) keepLocked(b *Batch, first Position) backlog.Extent {
 	d.tail.end.Store(uint64(d.next))
 	d.resident += b.n
 	d.addMemory(int64(n))
+	if len(b.beside) > 0 {
+		d.keepBeside(first, b.beside)
+	}
 	return extent
 }
 
@@ -247,6 +253,9 @@ func (d *logStore) note(c *Channel, e *effects) {
 		p.addRange(&d.table, r, 1)
 	}
 	for _, r := range e.finished {
+		p.addRange(&d.table, r, -1)
+	}
+	for _, r := range e.moved {
 		p.addRange(&d.table, r, -1)
 	}
 	for _, gone := range e.discarded {

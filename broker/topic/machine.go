@@ -52,6 +52,8 @@ type machine struct {
 	epoch          int           // counts how often it was emptied, so that what is on its way from disk is dropped too
 
 	aging  aging
+	graves *burial // nil until a message becomes a dead letter
+
 	n      counters
 	sizes  sizes
 	delays *delays // nil until it has delivered
@@ -77,6 +79,7 @@ type moment struct {
 	flooded bool // the node has more bodies in flight than it should: nobody gets a second one
 
 	limits *Limits // those in force
+	final  bool    // what the topic has is dead letters: they stay, however often they are delivered
 
 	over  *expired // messages whose own time to live is over; nil: none
 	jumps *[]jump  // of the clock that stamp is of; nil: none
@@ -88,6 +91,7 @@ type effects struct {
 	finished     []backlog.Range
 	discarded    []discard
 	deferred     []inflight.Place // without a place
+	moved        []backlog.Range  // have left by a record that says so already
 }
 
 // discard is messages that have left otherwise than by being finished.
@@ -98,12 +102,12 @@ type discard struct {
 }
 
 func (e *effects) any() bool {
-	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred) > 0
+	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved) > 0
 }
 
 func (e *effects) reset() {
 	e.fresh, e.again, e.finished = e.fresh[:0], e.again[:0], e.finished[:0]
-	e.discarded, e.deferred = e.discarded[:0], e.deferred[:0]
+	e.discarded, e.deferred, e.moved = e.discarded[:0], e.deferred[:0], e.moved[:0]
 }
 
 // addPosition adds a message to ranges; one without a position is kept by nobody.
@@ -141,6 +145,7 @@ type asks struct {
 	deadline bool // it may be earlier than before
 	recheck  bool // to be looked at again soon
 	room     bool // the publisher that waits for room may come
+	bury     bool // there are messages to be moved to a dead letter topic
 }
 
 // add gives the channel messages.
@@ -319,7 +324,8 @@ func (m *machine) show(count int, later *Wakes) {
 
 // clear drops all messages.
 func (m *machine) clear(why journal.Reason) {
-	m.n.discard(why, m.holds())
+	m.n.discard(why, m.holds()-m.written())
+	m.clearBurial()
 	m.mem.Clear()
 	m.retries, m.loaded, m.loading = fifo[retry]{}, fifo[retry]{}, nil
 	m.coldRetries.Clear()
@@ -361,6 +367,7 @@ func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func
 	for _, s := range m.loading {
 		out(s.Pos, s.Attempts)
 	}
+	m.eachBuried(false, out)
 	m.deferredMemory.Each(func(d inflight.Due) { deferred(&d) })
 }
 
@@ -380,9 +387,9 @@ func (m *machine) returned() int {
 	return m.retries.len() + m.loaded.len() + m.coldRetries.Len() + len(m.loading)
 }
 
-// postponed returns how many messages are deferred.
+// postponed returns how many messages are deferred, or wait for a dead letter topic.
 func (m *machine) postponed() int {
-	return m.deferredMemory.Len() + m.deferredIndex.Len() + m.dueUnshown.Len()
+	return m.deferredMemory.Len() + m.deferredIndex.Len() + m.dueUnshown.Len() + m.buried()
 }
 
 // holds returns how many messages the channel has.
@@ -396,6 +403,9 @@ func (m *machine) deadline() (at int64, ok bool) {
 	}
 	if due, some := m.deferredIndex.Next(); some && (!ok || due < at) {
 		at, ok = due, true
+	}
+	if g := m.graves; g != nil && g.waiting.len() > 0 && !g.running && (!ok || g.notYet < at) {
+		at, ok = g.notYet, true
 	}
 	return at, ok
 }

@@ -25,6 +25,9 @@ type stored struct {
 	pins  atomic.Int64  // messages of it, of all channels, that have left a backlog and are not finished
 
 	ids idSpan // guarded by Topic.pub; those of its messages, nothing where that is not known
+	// What messages have beside their bodies, as long as these are in memory; guarded by Topic.pub.
+	beside      []journal.Beside
+	besideBytes int
 
 	// Set before onDisk is.
 	block segment.Block

@@ -39,8 +39,9 @@ func (l *levels) synced() bool { return l.get() == Fsync }
 
 // options is what the log keeps of a topic besides its messages and the options of its set, in one JSON object with these.
 type options struct {
-	Durability string   `json:"durability,omitempty"` // empty: what the node says
-	Import     *Imports `json:"import,omitempty"`     // of a queue that is being taken over
+	Durability string   `json:"durability,omitempty"`   // empty: what the node says
+	Import     *Imports `json:"import,omitempty"`       // of a queue that is being taken over
+	Dead       bool     `json:"dead_letters,omitempty"` // messages that other topics gave up have come here
 }
 
 // options returns what the log keeps of the topic's options. Topic.pub is held, or nobody knows the topic yet.
@@ -49,7 +50,7 @@ func (d *logStore) options() json.RawMessage {
 	if all == nil {
 		all = map[string]json.RawMessage{}
 	}
-	o := options{Import: d.imports}
+	o := options{Import: d.imports, Dead: d.topic.deadLetters.Load()}
 	if d.levels.set.Load() {
 		o.Durability = d.levels.get().String()
 	}
@@ -80,8 +81,12 @@ func (d *logStore) restoreOptions(raw json.RawMessage, otherwise Level) {
 	if json.Unmarshal(all["import"], &o.Import) == nil {
 		d.imports = o.Import
 	}
-	delete(all, "durability")
-	delete(all, "import")
+	if json.Unmarshal(all["dead_letters"], &o.Dead) == nil {
+		d.topic.deadLetters.Store(o.Dead)
+	}
+	for _, name := range [...]string{"durability", "import", "dead_letters"} {
+		delete(all, name)
+	}
 	d.topic.set.Store(policy.Kept(all))
 }
 

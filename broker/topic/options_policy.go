@@ -69,7 +69,7 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	}
 	node := t.policy.Load()
 	sized := p != nil && p.MaxBytes > 0 || node != nil && node.MaxBytes > 0
-	c.enter()
+	c.enterNow()
 	if c.policy == nil && p == nil && c.sizes.on == sized {
 		c.exit()
 		return
@@ -78,6 +78,7 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	c.asks.recheck = true
 	c.retime()
 	c.nudge()
+	c.enforce()
 	c.exit()
 	c.measure()
 	c.makeRoom(t.d == nil)

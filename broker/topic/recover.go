@@ -31,7 +31,7 @@ type Recovery struct {
 // loggedBatch is a publish of the log.
 type loggedBatch struct {
 	journal.Publish
-	frames []byte // nil when a block has them
+	frames []byte // nil when a block has them; what they have beside them is kept in any case
 }
 
 // NewRecovery begins from the state of a checkpoint, or an empty one.
@@ -58,6 +58,7 @@ func (v *Recovery) keep(at journal.Offset, p journal.Publish, frames []byte) err
 		return nil
 	}
 	batch := loggedBatch{Publish: p}
+	batch.Properties = slices.Clone(p.Properties)
 	if v.Segments != nil {
 		b, err := v.open(v.Segments, p.Topic)
 		if err != nil {

@@ -41,7 +41,8 @@ type Registry struct {
 
 	idleAt atomic.Int64 // when it is looked for what nobody uses
 
-	held atomic.Bool // nothing is delivered, see SetDelivery
+	started atomic.Bool // all that an earlier life has left is there
+	held    atomic.Bool // nothing is delivered, see SetDelivery
 
 	health  atomic.Pointer[error] // of the last write to disk
 	failing chan struct{}         // it has failed
@@ -91,6 +92,8 @@ func NewRegistry(cfg Config) *Registry {
 
 // Start starts the sweeper, which Close stops, and has message ids reserved before the first publish needs one.
 func (r *Registry) Start() {
+	r.started.Store(true)
+	r.enforceAll()
 	r.sweep.start()
 	r.ids.reserveAhead()
 }
@@ -164,7 +167,12 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 	if err := r.takesNewcomers(); err != nil {
 		return nil, err
 	}
-	t, made, err := r.add(name, r.cfg.Learn != nil, r.levelOf(name), true)
+	return r.topicAt(name, r.levelOf(name))
+}
+
+// topicAt is Topic, at a level of its own when it is made.
+func (r *Registry) topicAt(name string, level Level) (*Topic, error) {
+	t, made, err := r.add(name, r.cfg.Learn != nil, level, true)
 	if made {
 		t.store.settle()
 		r.log.Info("topic created", "topic", name)

@@ -135,7 +135,7 @@ func (s *script) run(words []string) error {
 		"publish": s.publish, "publish-deferred": s.publishDeferred, "create": s.create, "subscribe": s.subscribe, "rdy": s.rdy,
 		"take": s.take, "drain": s.drain, "fin": s.fin, "req": s.req, "touch": s.touch, "advance": s.advance, "pause": s.pause,
 		"unpause": s.unpause, "empty": s.empty, "delete": s.delete, "close": s.close, "stats": s.stats, "woken": s.woken,
-		"topics": s.topics, "restart": s.restart,
+		"topics": s.topics, "restart": s.restart, "policy": s.policy, "sums": s.sums, "dead": s.dead,
 	}
 	f := commands[name]
 	if f == nil {
@@ -237,7 +237,7 @@ func (s *script) create(args []string) error {
 
 // subscribe TOPIC CHANNEL as NAME [timeout DURATION] [standard] [sample PERCENT] [zone|region]
 func (s *script) subscribe(args []string) error {
-	o := SubscribeOptions{Owner: newStub(), MsgTimeout: time.Minute, Locality: Elsewhere}
+	o := SubscribeOptions{Owner: newStub(), Name: args[3], MsgTimeout: time.Minute, Locality: Elsewhere}
 	for rest := args[4:]; len(rest) > 0; rest = rest[1:] {
 		switch rest[0] {
 		case "zone":
@@ -402,7 +402,7 @@ func (s *script) stats(args []string) error {
 			what  string
 			count uint64
 		}{{"requeued", c.RequeueCount}, {"timed out", c.TimeoutCount}, {"returned", c.DisconnectRequeueCount},
-			{"zone", c.ZoneLocal}, {"region", c.RegionLocal}} {
+			{"zone", c.ZoneLocal}, {"region", c.RegionLocal}, {"waiting for their dead letter topic", uint64(c.Buried)}} {
 			if n.count > 0 {
 				s.printf(", %d %s", n.count, n.what)
 			}

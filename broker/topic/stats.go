@@ -25,6 +25,7 @@ type ChannelStats struct {
 	BackendDepth int64 // those on disk
 	InFlight     int
 	Deferred     int
+	Buried       int   // of those: they wait for a dead letter topic
 	Ahead        Ahead // of those
 	Consumers    int
 
@@ -64,7 +65,7 @@ func (c *Channel) Stats() ChannelStats {
 	s := ChannelStats{
 		Name: c.name, Born: c.born, Paused: c.Paused(),
 		Depth: backend + int64(c.backlog()), BackendDepth: backend,
-		InFlight: c.inflight.Len(), Deferred: c.postponed(), Ahead: c.aheadNow(), Consumers: len(c.subs),
+		InFlight: c.inflight.Len(), Deferred: c.postponed(), Buried: c.buried(), Ahead: c.aheadNow(), Consumers: len(c.subs),
 		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
 		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,

@@ -28,6 +28,7 @@ const (
 // SubscribeOptions are what a consumer asked for.
 type SubscribeOptions struct {
 	Owner      Consumer
+	Name       string        // of the consumer, for people; dead letters say who had them last
 	MsgTimeout time.Duration // in flight before a message comes back
 	Standard   bool          // that is what the node says, as the consumer asks for none: the channel's option counts before it
 	SampleRate int           // percent of the messages that are delivered; 0 is all of them. The others are discarded
@@ -39,6 +40,7 @@ type SubscribeOptions struct {
 type Subscription struct {
 	channel  *Channel
 	owner    Consumer
+	name     string
 	sample   int
 	locality Locality
 
@@ -87,7 +89,7 @@ func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 	if limit := c.at.limits.MaxConsumers; limit > 0 && len(c.subs) >= limit {
 		return nil, &LimitError{c.topic.name, c.name, limit}
 	}
-	s := &Subscription{channel: c, owner: o.Owner, sample: o.SampleRate, locality: o.Locality, parked: true}
+	s := &Subscription{channel: c, owner: o.Owner, name: o.Name, sample: o.SampleRate, locality: o.Locality, parked: true}
 	c.topic.uses.Add(1)
 	if o.Standard {
 		s.standard = o.MsgTimeout

@@ -39,6 +39,8 @@ type Topic struct {
 	set    atomic.Pointer[policy.Set]    // options that were set for it; set under pub
 	policy atomic.Pointer[policy.Policy] // what holds for it, as own has it too; nil: all defaults
 
+	deadLetters atomic.Bool // messages that other topics gave up have come here; set under pub, and kept in the log
+
 	pub      sync.Mutex // guards what follows, and the order of messages
 	learning bool       // its channels are not known yet
 	active   bool       // published to since the last trim

@@ -15,11 +15,14 @@
 //	Change     JSON of type Change                        topics, channels, pauses, options, emptying
 //	Void       topic u32, runs                            publishes that failed: nobody was shown them
 //	Discarded  topic u32, channel u32, reason u8, runs    left the channel otherwise than by being finished
+//	Moved      topic u32, channel u32, reason u8, size u32, so many bytes of runs, then a Publish: those messages, in another topic
 //
 // first is the position of the first message; the others count on from it. only is the one
 // channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. Flag 1 is due i64, nanoseconds since the Unix epoch,
-// of messages that are deferred, flag 16 expires i64, the same, from when on they are of no use any more; a flag that is not known is of a
-// newer version. The attempts in a frame are those of its next
+// of messages that are deferred, flag 16 expires i64, the same, from when on they are of no use any more. Flag 32 is size u32 and so many
+// bytes of what messages have beside their bodies: for each that has something the distance from the position behind the one before and
+// the length, uvarints, and the properties: for each the length of its name, a uvarint, the name, and its value likewise. A flag that is
+// not known is of a newer version. The attempts in a frame are those of its next
 // delivery: more than 1 only in what is deferred, of a message that another broker has delivered. Runs are positions: for each run
 // the difference of its first to the end of the one before, a varint, and its length, a uvarint.
 //
@@ -29,6 +32,9 @@
 // Messages leave a backlog in order, so that a record Delivered says nothing of those in front of its positions that were lost on the
 // way. Only those whose time to live is over leave from anywhere. after is the last message that had left the backlog when the record was written: when the state is not as far, records
 // are missing, of a power cut or of writes that failed, and what they were about waits again rather than being lost.
+//
+// A Moved record is messages that leave one topic, or only one channel of it, and are in another: both or neither. When a Void says that
+// their publish has failed they had not left; so they come back. Channel 2^32-1 is every channel that has them, and the topic's own backlog.
 //
 // A record may be applied to a snapshot that has it already. Those of a channel are appended under its lock, so that their offsets
 // decide. A publish is appended before the channels have it: a channel knows the last position that it was offered, and the last that

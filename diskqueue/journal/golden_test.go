@@ -76,6 +76,8 @@ func golden() []struct {
 			Count: 2}), frames(0x400, 2)...)},
 		{"publish expiry", append(AppendPublish(nil, Publish{Topic: 1, Due: 1700000060000000000, Expires: 1700000090000000000, First: 9,
 			Count: 1}), frames(0x402, 1)...)},
+		{"publish with properties", append(AppendPublish(nil, Publish{Topic: 1, First: 7, Count: 2, Properties: goldenColumn()}), frames(0x400, 2)...)},
+		{"moved", goldenMoved()},
 		{"delivered", delivered.Record()},
 		{"finished", finished.Record()},
 		{"deferred", d.Record()},
@@ -85,6 +87,20 @@ func golden() []struct {
 		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Next: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
 		{"checkpoint", Write(goldenState())},
 	}
+}
+
+// goldenColumn is what the second of two messages from position 7 on has beside its body.
+func goldenColumn() []byte {
+	return AppendColumn(nil, 7, []Beside{{8, AppendProperties(nil, []Property{{"dead_letter.reason", "max_attempts"}, {"empty", ""}})}})
+}
+
+func goldenMoved() []byte {
+	var runs Runs
+	runs.Begin(0, 0)
+	runs.Add(0x401)
+	runs.Add(0x399)
+	b := AppendMoved(nil, Moved{Topic: 1, Channel: 2, Why: DeadLettered, Runs: runs.Runs()})
+	return append(AppendPublish(b, Publish{Topic: 3, Only: Own, First: 7, Count: 2, Properties: goldenColumn()}), frames(0x400, 2)...)
 }
 
 func goldenState() *State {

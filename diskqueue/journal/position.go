@@ -57,6 +57,7 @@ const (
 	TooManyAttempts                     // it was delivered as often as the channel allows
 	Filtered                            // the channel's filter left it out
 	ByHand                              // an operator finished it
+	Redriven                            // a dead letter that went back to where it came from
 	reasons                             // not a reason
 )
 
@@ -64,7 +65,7 @@ const (
 const Reasons = int(reasons)
 
 var reasonNames = [Reasons]string{"", "sampled", "ephemeral_overflow", "expired", "dropped_oldest", "emptied", "deleted", "dead_lettered",
-	"unreadable", "skipped", "cancelled", "too_many_attempts", "filtered", "by_hand"}
+	"unreadable", "skipped", "cancelled", "too_many_attempts", "filtered", "by_hand", "redriven"}
 
 // String returns the reason's name in stats and metrics.
 func (r Reason) String() string {

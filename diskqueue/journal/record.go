@@ -22,6 +22,7 @@ const (
 	KindChange    Kind = 5
 	KindVoid      Kind = 6
 	KindDiscarded Kind = 7
+	KindMoved     Kind = 8
 )
 
 // ErrRecord is a record that cannot be: it passed its checksum, so that it was written so.
@@ -35,7 +36,8 @@ type Publish struct {
 	First Position // of the first message; the others count on from it
 	Count int      // messages, 1 or more
 
-	Expires int64 // Unix nanoseconds, from when on the messages are of no use any more; 0: never
+	Expires    int64  // Unix nanoseconds, from when on the messages are of no use any more; 0: never
+	Properties []byte // what messages have beside their bodies, see AppendColumn; empty: nothing
 }
 
 // Last returns the position of the last message.
@@ -49,9 +51,10 @@ const (
 
 // The flags of a Publish, each with what follows the head when it is set, in this order. docs/FORMATS.md has those that are given away.
 const (
-	flagDue    = 1 << 0 // due i64
-	flagExpiry = 1 << 4 // expires i64
-	knownFlags = flagDue | flagExpiry
+	flagDue        = 1 << 0 // due i64
+	flagExpiry     = 1 << 4 // expires i64
+	flagProperties = 1 << 5 // size u32, and so many bytes: see AppendColumn
+	knownFlags     = flagDue | flagExpiry | flagProperties
 )
 
 // publishSize is the size in bytes of the head without what flags bring.
@@ -66,6 +69,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	if p.Expires != 0 {
 		flags |= flagExpiry
 	}
+	if len(p.Properties) > 0 {
+		flags |= flagProperties
+	}
 	dst = binary.BigEndian.AppendUint32(dst, p.Topic)
 	dst = binary.BigEndian.AppendUint32(dst, p.Only)
 	dst = binary.BigEndian.AppendUint16(dst, flags)
@@ -76,6 +82,10 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	}
 	if p.Expires != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Expires))
+	}
+	if len(p.Properties) > 0 {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(p.Properties)))
+		dst = append(dst, p.Properties...)
 	}
 	return dst
 }
@@ -105,7 +115,25 @@ func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 		}
 		p.Expires, frames = int64(binary.BigEndian.Uint64(frames)), frames[8:]
 	}
-	return p, frames, checkFrames(&p, frames)
+	if flags&flagProperties != 0 {
+		if p.Properties, frames, err = parseColumn(frames); err != nil {
+			return p, nil, err
+		}
+	}
+	if err = checkFrames(&p, frames); err == nil {
+		err = EachOfColumn(p.Properties, Range{p.First, p.Last()}, func(Beside) {})
+	}
+	return p, frames, err
+}
+
+// parseColumn returns a column of a Publish and what is behind it.
+func parseColumn(b []byte) (column, rest []byte, err error) {
+	if len(b) >= 4 {
+		if n := uint64(binary.BigEndian.Uint32(b)); n > 0 && n <= uint64(len(b)-4) {
+			return b[4 : 4+n : 4+n], b[4+n:], nil
+		}
+	}
+	return nil, nil, fmt.Errorf("%w: publish without its properties", ErrRecord)
 }
 
 func checkFrames(p *Publish, frames []byte) error {
@@ -203,6 +231,12 @@ func (r *Runs) Record() []byte {
 		return nil
 	}
 	return r.buf
+}
+
+// Runs returns the runs without what is before them, as a Moved record has them; they live until the next Begin.
+func (r *Runs) Runs() []byte {
+	r.flush()
+	return r.buf[r.head:]
 }
 
 // parseHead reads topic and channel.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 
@@ -73,7 +74,8 @@ type State struct {
 	From   Offset // of a checkpoint: no topic was made before this but those that are in it
 	Stray  int    // records of topics or channels that are not there: deleted meanwhile
 
-	stubs uint32 // channels of stubs so far
+	stubs uint32            // channels of stubs so far
+	moves map[uint32][]move // by the topic that messages went to, as far as they were read
 }
 
 // NewState returns the state of an empty node.
@@ -93,6 +95,8 @@ func (s *State) Apply(at Offset, kind Kind, b []byte, keep func(Publish, []byte)
 		return s.applyChannel(at, kind, b)
 	case KindVoid:
 		return s.void(at, b)
+	case KindMoved:
+		return s.moved(at, b, keep)
 	case KindChange:
 		var c Change
 		if err := json.Unmarshal(b, &c); err != nil {
@@ -221,8 +225,10 @@ func (s *State) void(at Offset, b []byte) error {
 	if len(b) < 4 {
 		return fmt.Errorf("%w: void of %d bytes", ErrRecord, len(b))
 	}
-	t := s.topic(binary.BigEndian.Uint32(b), at)
+	id := binary.BigEndian.Uint32(b)
+	t := s.topic(id, at)
 	return eachRun(b[4:], maxRuns, func(r Range) {
+		s.comeBack(id, r) // also when the topic's snapshot has it: the other topic's may not
 		if t == nil {
 			return
 		}
@@ -338,12 +344,20 @@ func (c *Channel) follow(after Position) {
 	c.After = after
 }
 
+// NextAttempt returns the number of the delivery behind so many. It stops at the highest that a frame has room for.
+func NextAttempt(attempts uint16) uint16 {
+	if attempts == math.MaxUint16 {
+		return attempts
+	}
+	return attempts + 1
+}
+
 func (c *Channel) delivered(pos Position) {
 	o, ok := c.Out.Get(pos)
 	if !ok && !c.pass(pos) && !c.sure(pos) {
 		return // it was emptied or finished
 	}
-	o.Attempts = max(o.Attempts+1, 1) // where it wraps it goes on with 1, as 0 is for what never was delivered
+	o.Attempts = NextAttempt(o.Attempts)
 	if o.Due > 0 {
 		o.Due = -o.Due
 	}
@@ -494,6 +508,7 @@ func (s *State) empty(at Offset, c Change) {
 		return
 	}
 	if ch := t.channel(c.Channel); ch != nil && !at.Before(ch.AsOf) {
+		s.forgetMoves(ch)
 		ch.Counts.Discarded[Emptied] += ch.holds()
 		ch.Waiting, ch.unsure, ch.Out = nil, nil, Outs{}
 	}

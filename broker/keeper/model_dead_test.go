@@ -1,0 +1,105 @@
+package keeper
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"brokerd/broker/policy"
+	"brokerd/broker/topic"
+)
+
+// isDeadLetters reports whether a topic of the model holds dead letters: those of t1 go to d1. Nobody consumes them.
+func isDeadLetters(name string) bool { return strings.HasPrefix(name, "d") }
+
+// anyLimit says that this life has no limit of deliveries yet.
+const anyLimit = -1
+
+// limit sets after how many deliveries messages become dead letters from now on; 0: never.
+func (n *node) limit(most int) {
+	n.most = most
+	n.note("at most %d deliveries", most)
+	for _, p := range n.promises {
+		if most > 0 && len(p.deliveries) >= most {
+			p.due = p.base // it need not wait any more
+		}
+	}
+	var all topic.Patterns
+	for i := range topics {
+		words := fmt.Sprintf("t%d/* max_attempts=%d dead_letter=d%d", i, max(1, most), i)
+		if n.rng.IntN(3) == 0 {
+			words += " backoff=fixed:3s"
+		}
+		if n.rng.IntN(2) == 0 {
+			words += " backoff_requeue=true"
+		}
+		p, err := policy.ParsePattern(words, true)
+		if err != nil {
+			n.fail("%v", err)
+		}
+		if most > 0 {
+			all.Channels = append(all.Channels, p)
+		}
+	}
+	n.r.SetPatterns(all)
+}
+
+// deadLetters is what was found in dead letter topics when it was last looked.
+type deadLetters struct {
+	as    string // of the topics then
+	found map[string]int
+}
+
+// dead returns the dead letters that there are, by the channel that they are from and their bodies. None may be there twice, none may have
+// been finished, and each must be one that was published.
+func (n *node) dead() map[string]int {
+	found, as := map[string]int{}, ""
+	var list []*topic.Topic
+	for i := range topics {
+		if t := n.r.Lookup(fmt.Sprint("d", i)); t != nil && t.IsDeadLetterTopic() {
+			list = append(list, t)
+			as += fmt.Sprintf("%p %+v ", t, t.Stats())
+		}
+	}
+	if n.letters.as == as && as != "" {
+		return n.letters.found
+	}
+	for _, t := range list {
+		for next := topic.Position(1); next > 0; {
+			var list []topic.Message
+			var err error
+			if list, next, err = t.Messages(next, 100); err != nil {
+				if !n.faults && !n.crash.done() {
+					n.fail("looking at dead letters: %v", err)
+				}
+				break
+			}
+			for _, m := range list {
+				n.look(t.Name(), m, found)
+			}
+		}
+	}
+	n.letters = deadLetters{as, found}
+	return found
+}
+
+func (n *node) look(in string, m topic.Message, found map[string]int) {
+	said := map[string]string{}
+	for _, p := range m.Properties {
+		said[p.Name] = p.Value
+	}
+	from := said["dead_letter.topic"]
+	key := from + "/" + said["dead_letter.channel"] + "/" + string(m.Body)
+	found[key]++
+	p := n.promises[key]
+	switch at, err := time.Parse(time.RFC3339Nano, said["dead_letter.time"]); {
+	case n.messages[from+"/"+string(m.Body)] == nil:
+		n.fail("%s has %.12q, which nobody published to %s", in, m.Body, from)
+	case found[key] > 1:
+		n.fail("%s has %.12q of %s twice", in, m.Body, from)
+	case err != nil || at.After(time.Now()) || said["dead_letter.attempts"] == "" || said["dead_letter.id"] == "":
+		n.fail("%s has %.12q with the properties %q", in, m.Body, m.Properties)
+	case p != nil && p.finished:
+		n.fail("%s has %.12q, which was finished at %d", in, m.Body, p.gone.lo)
+	}
+}

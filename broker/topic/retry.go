@@ -1,0 +1,300 @@
+package topic
+
+import (
+	"iter"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+)
+
+// failure is why a message is delivered once more, or a dead letter.
+type failure uint8
+
+const (
+	unknownFailure failure = iota // it was before the start, or before the limit was lowered
+	requeued                      // its consumer has asked for it
+	timedOut                      // its consumer has not answered in time
+	disconnected                  // its consumer's connection was lost
+)
+
+var failureNames = [...]string{"", "requeued", "timed_out", "disconnected"}
+
+// corpse is a message that was delivered as often as its channel allows, and waits for its dead letter topic. Its body stays where it is.
+type corpse struct {
+	pos      Position
+	attempts uint16
+	why      failure
+	consumer string // that had it last; empty: not known
+}
+
+// burial is a channel's messages that are to become dead letters.
+type burial struct {
+	waiting fifo[corpse]
+	moving  []corpse      // on their way
+	written chan struct{} // a record has those on their way; closed once it is known what became of it. nil: none has
+	limit   int           // messages that are moved at once
+	running bool          // somebody moves them
+	notYet  int64         // the topic that they are to go to has refused them: no sooner than this is it tried again
+	refusal error         // why, nil when the last try has succeeded
+}
+
+// buried returns how many messages wait for a dead letter topic.
+func (m *machine) buried() int {
+	if m.graves == nil {
+		return 0
+	}
+	return m.graves.waiting.len() + len(m.graves.moving)
+}
+
+// written returns how many of those are in a record of which nobody knows yet what became of it: they are the channel's no more, unless it
+// has failed.
+func (m *machine) written() int {
+	if m.graves == nil || m.graves.written == nil {
+		return 0
+	}
+	return len(m.graves.moving)
+}
+
+// comeBack decides what becomes of a message that was not finished, and reports whether it can be delivered again at once. delay is what its
+// consumer asked for, 0 for nothing.
+func (m *machine) comeBack(it *inflight.Item[*Subscription], why failure, delay time.Duration) (ready bool) {
+	if p := m.policy; p != nil {
+		if m.exhausted(it.Attempts) {
+			m.bury(corpse{pos: it.Pos, attempts: it.Attempts, why: why, consumer: it.Owner.name})
+			return false
+		}
+		if p.Backoff != nil && delay == 0 && (why != requeued || p.BackoffRequeue) {
+			delay = p.Backoff.Delay(it.Attempts)
+		}
+	}
+	if delay > 0 {
+		m.deferAgain(it, delay)
+		return false
+	}
+	m.giveBack(it.Frame, it.Pos, it.Attempts)
+	return true
+}
+
+// exhausted reports whether a message that was delivered so often is not delivered again. There is a policy.
+func (m *machine) exhausted(attempts uint16) bool {
+	return m.policy.MaxAttempts > 0 && attempts >= m.policy.MaxAttempts && !m.at.final
+}
+
+// bury has a message that is in no other state any more become a dead letter, or discards it when the channel has no topic for them.
+func (m *machine) bury(d corpse) {
+	if m.policy.DeadLetter == "" || d.pos == 0 {
+		m.n.discard(journal.TooManyAttempts, 1)
+		m.effects().discard(backlog.Range{First: d.pos, Last: d.pos}, journal.TooManyAttempts, true)
+		return
+	}
+	if m.graves == nil {
+		m.graves = &burial{limit: buryAtOnce}
+	}
+	m.graves.waiting.push(d)
+	m.asks.bury = m.asks.bury || m.at.now >= m.graves.notYet
+	m.asks.deadline = true
+}
+
+// enforcePolicy has the options in force count for what is there: what was delivered too often for them goes, in one sweep, and what is no
+// dead letter any more waits to be delivered again.
+func (m *machine) enforcePolicy() {
+	m.revive()
+	p := m.policy
+	if p == nil || p.MaxAttempts == 0 || m.at.final {
+		return
+	}
+	dead := func(attempts uint16) bool { return attempts >= p.MaxAttempts }
+	for _, list := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+		m.buryOf(list, dead)
+	}
+	if some := m.coldRetries.All(); anyPlace(some, dead) {
+		list := m.coldRetries.Snapshot()
+		m.coldRetries.Clear()
+		m.buryPlaces(list, dead, m.coldRetries.Push)
+	}
+	if some := m.deferredIndex.All(); anyPlace(some, dead) {
+		list := m.deferredIndex.Snapshot()
+		m.deferredIndex.Clear()
+		m.buryPlaces(list, dead, m.deferredIndex.Push)
+	}
+	var kept []inflight.Due
+	over := false
+	m.deferredMemory.Each(func(d inflight.Due) { over = over || dead(d.Attempts) })
+	if over {
+		m.deferredMemory.Clear(func(d inflight.Due) {
+			if dead(d.Attempts) {
+				m.bury(corpse{pos: d.Pos, attempts: d.Attempts, why: unknownFailure})
+				return
+			}
+			kept = append(kept, d)
+		})
+		for _, d := range kept {
+			m.deferredMemory.Push(d)
+		}
+	}
+	m.asks.deadline = true
+}
+
+// buryOf buries what is to go of a list.
+func (m *machine) buryOf(list *fifo[retry], dead func(uint16) bool) {
+	for range list.len() {
+		r := list.pop()
+		if dead(r.attempts) {
+			m.bury(corpse{pos: r.pos, attempts: r.attempts, why: unknownFailure})
+			continue
+		}
+		list.push(r)
+	}
+}
+
+// buryPlaces buries what is to go of a list, and puts back the rest.
+func (m *machine) buryPlaces(list inflight.Snapshot, dead func(uint16) bool, back func(inflight.Place)) {
+	for s := range list.All() {
+		if dead(s.Attempts) && !m.isVoid(s.Pos) {
+			m.bury(corpse{pos: s.Pos, attempts: s.Attempts, why: unknownFailure})
+			continue
+		}
+		back(s)
+	}
+}
+
+func anyPlace(list iter.Seq[inflight.Place], dead func(uint16) bool) bool {
+	for s := range list {
+		if dead(s.Attempts) {
+			return true
+		}
+	}
+	return false
+}
+
+// revive has messages wait to be delivered again that are no dead letters by the options in force now, and discards them when there is
+// no topic for them any more. What is on its way stays so.
+func (m *machine) revive() {
+	g := m.graves
+	if g == nil {
+		return
+	}
+	g.notYet = 0
+	back := 0
+	for range g.waiting.len() {
+		d := g.waiting.pop()
+		switch {
+		case m.policy == nil || !m.exhausted(d.attempts):
+			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: d.pos, Off: unknown, Attempts: d.attempts})
+			back++
+		default:
+			m.bury(d)
+		}
+	}
+	m.wake(back, nil)
+}
+
+// buryAtOnce is how many messages are moved to a dead letter topic by one record, at most.
+const buryAtOnce = 256
+
+// buryAgain is after how long a dead letter topic that has refused messages is tried again, when there is no backoff that says so.
+const buryAgain = time.Minute
+
+// beginBurial returns messages that are to be moved to the dead letter topic, none when none are or it is not time yet. They must end
+// with endBurial, unless the epoch has changed: then they are gone.
+func (m *machine) beginBurial() (list []corpse, epoch int) {
+	g := m.graves
+	if m.at.final || m.policy == nil || m.policy.DeadLetter == "" {
+		m.revive() // they are no dead letters any more
+		return nil, m.epoch
+	}
+	if m.exiting || m.at.now < g.notYet {
+		return nil, m.epoch
+	}
+	for g.waiting.len() > 0 && len(g.moving) < g.limit {
+		g.moving = append(g.moving, g.waiting.pop())
+	}
+	return g.moving, m.epoch
+}
+
+// narrowBurial has only some of those messages go on being moved; the others wait again, or are gone as they cannot be read any more.
+func (m *machine) narrowBurial(on, later, lost []corpse) {
+	g := m.graves
+	g.moving = on
+	for _, d := range later {
+		g.waiting.push(d)
+	}
+	for _, d := range lost {
+		m.n.discard(journal.Unreadable, 1)
+		m.effects().discard(backlog.Range{First: d.pos, Last: d.pos}, journal.Unreadable, true)
+	}
+}
+
+// writeBurial says that a record has the messages that are moved.
+func (m *machine) writeBurial() { m.graves.written = make(chan struct{}) }
+
+// endBurial says what became of messages that were to be moved: refused is why they were not. Those of a channel that was emptied since its
+// record was written are dropped then.
+func (m *machine) endBurial(refused error, epoch int) {
+	g := m.graves
+	list := g.moving
+	g.moving = nil
+	if g.written != nil {
+		close(g.written)
+		g.written = nil
+	}
+	g.refusal = refused
+	keep := m.effects()
+	switch {
+	case refused == nil:
+		m.n.discard(journal.DeadLettered, len(list))
+		for _, d := range list {
+			keep.moved = addPosition(keep.moved, d.pos)
+		}
+	case epoch != m.epoch:
+		m.n.discard(journal.Emptied, len(list))
+		for _, d := range list {
+			keep.discard(backlog.Range{First: d.pos, Last: d.pos}, journal.Emptied, true)
+		}
+	default:
+		behind := g.waiting
+		g.waiting = fifo[corpse]{}
+		for _, d := range list {
+			g.waiting.push(d)
+		}
+		behind.each(func(d *corpse) { g.waiting.push(*d) })
+		if refused == errFewer {
+			return
+		}
+		again := buryAgain
+		if p := m.policy; p != nil && p.Backoff != nil {
+			again = p.Backoff.Longest()
+		}
+		g.notYet = m.at.now + int64(again)
+		m.asks.deadline = true
+	}
+}
+
+// clearBurial drops what waits for a dead letter topic, unless a record has it.
+func (m *machine) clearBurial() {
+	g := m.graves
+	if g == nil {
+		return
+	}
+	g.waiting, g.notYet = fifo[corpse]{}, 0
+	if g.written == nil {
+		g.moving = nil
+	}
+}
+
+// eachBuried calls f with every message that waits for a dead letter topic; written says whether those that a record has are among them.
+func (m *machine) eachBuried(written bool, f func(Position, uint16)) {
+	g := m.graves
+	if g == nil {
+		return
+	}
+	g.waiting.each(func(d *corpse) { f(d.pos, d.attempts) })
+	if g.written != nil && !written {
+		return
+	}
+	for _, d := range g.moving {
+		f(d.pos, d.attempts)
+	}
+}
