@@ -18,6 +18,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	level := apitest.Param{Name: "durability", Does: "answer only once it is safe so far: `memory`, `disk` or `fsync`; less than the topic's level changes nothing"}
 	deferral := []apitest.Param{{Name: "defer", Does: "milliseconds until it is delivered, up to --max-defer"},
 		{Name: "at", Does: "when it is delivered, up to --max-defer from now: milliseconds since 1970, or a time by RFC 3339; at once when that has passed; not with `defer`; brokerd's own"}}
+	timeToLive := apitest.Param{Name: "ttl", Does: "how long it is of use, as `30s`, `12h` or `7d`: discarded then unless it is in flight; brokerd's own"}
 	answer := apitest.Param{Name: "answer", Does: "`id`: the answer is which ids and positions the messages got, as JSON; brokerd's own"}
 	message := []apitest.Param{topicArg, {Name: "pos", Does: "the message's position in its topic"}, {Name: "id", Does: "or its id, which may have to be looked for"},
 		{Name: "channel", Does: "only on this channel; without it wherever the message is deferred"}}
@@ -31,11 +32,11 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		About: "Publishing, figures and administration of one broker. Paths, words and shapes are nsqd's; what nsqd does not have is marked by its own text.",
 		Operations: append([]apitest.Operation{
 			{Route: "POST /pub", Does: "Publishes the body as one message; the topic is made when there is none", Body: "the message, as it is",
-				Params: slices.Concat([]apitest.Param{topicArg}, deferral, []apitest.Param{level, answer}), Answer: "`OK`",
-				Errors: badTopic + ", 400 MSG_EMPTY, 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 413 MSG_TOO_BIG, 503 EXITING"},
+				Params: slices.Concat([]apitest.Param{topicArg}, deferral, []apitest.Param{level, timeToLive, answer}), Answer: "`OK`",
+				Errors: badTopic + ", 400 MSG_EMPTY, 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 400 INVALID_ARG_TTL, 413 MSG_TOO_BIG, 429 LIMIT_REACHED, 503 EXITING"},
 			{Route: "POST /mpub", Does: "Publishes many messages, all or none", Body: "one message a line, empty lines left out; with `binary`, the body of the wire's MPUB",
-				Params: slices.Concat([]apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}}, deferral, []apitest.Param{level, answer}), Answer: "`OK`",
-				Errors: badTopic + ", 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 503 EXITING"},
+				Params: slices.Concat([]apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}}, deferral, []apitest.Param{level, timeToLive, answer}), Answer: "`OK`",
+				Errors: badTopic + ", 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 400 INVALID_ARG_TTL, 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 429 LIMIT_REACHED, 503 EXITING"},
 			{Route: "GET /ready", Does: "Tells whether the broker may get work: not while it drains, or cannot keep messages; brokerd's own", Answer: "`OK`", Errors: "503 NOT READY"},
 			{Route: "GET /ping", Does: "Tells whether publishes are taken", Answer: "`OK`; with status 500 `NOK - ` and what is wrong", Errors: "500 NOK"},
 			{Route: "GET /info", Does: "Tells what clients and tools need to know of the broker", Answer: httpapi.Info{}},
@@ -43,7 +44,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				{Name: "format", Does: "`json` for JSON; a text for people without it"}, {Name: "topic", Does: "only this topic"}, {Name: "channel", Does: "only channels of this name"},
 				{Name: "include_clients", Does: "`false` leaves connections out"}, {Name: "include_mem", Does: "`false` leaves the heap out"}}},
 			{Route: "GET /storage", Does: "Tells about the disk that queues are on; brokerd's own", Answer: httpapi.Storage{}},
-			{Route: "POST /topic/create", Does: "Makes a topic; one that is there stays", Params: onTopic, Errors: badTopic},
+			{Route: "POST /topic/create", Does: "Makes a topic; one that is there stays", Params: onTopic, Errors: badTopic + ", 429 LIMIT_REACHED"},
 			{Route: "POST /topic/delete", Does: "Deletes a topic with its channels and messages", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/empty", Does: "Discards what the topic keeps for channels to come", Params: onTopic, Errors: badTopic + ", 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/pause", Does: "Has the topic keep messages instead of giving them to its channels", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
@@ -51,7 +52,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			{Route: "GET /topic/config", Does: "Tells the topic's options, each with where its value comes from; brokerd's own", Params: onTopic, Answer: httpapi.Options{}, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/config", Does: "Sets those options that the body names, all or none; brokerd's own", Params: onTopic, Body: "a JSON object of options, as `{\"durability\":\"fsync\"}`; `null` puts the default back",
 				Answer: httpapi.Options{}, Errors: "400 INVALID_CONFIG, 400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND, 413 BODY_TOO_BIG"},
-			{Route: "POST /channel/create", Does: "Makes a channel of a topic that is there; one that is there stays", Params: onChannel, Errors: badChannel},
+			{Route: "POST /channel/create", Does: "Makes a channel of a topic that is there; one that is there stays", Params: onChannel, Errors: badChannel + ", 429 LIMIT_REACHED"},
 			{Route: "POST /channel/delete", Does: "Deletes a channel with its messages, and disconnects its consumers", Params: onChannel, Errors: noChannel},
 			{Route: "POST /channel/empty", Does: "Discards what waits in a channel", Params: onChannel, Errors: noChannel},
 			{Route: "POST /channel/pause", Does: "Has a channel deliver nothing", Params: onChannel, Errors: noChannel},

@@ -31,6 +31,14 @@ func optionsOf(values map[string]policy.Value) httpapi.Options {
 func topicConfig(t *topic.Topic) httpapi.Options {
 	shown := optionsOf(t.Options())
 	shown.Durability = t.Durability().String()
+	for _, c := range t.Channels() {
+		if set := c.OptionsSet(); len(set) > 0 {
+			if shown.Channels == nil {
+				shown.Channels = map[string]map[string]any{}
+			}
+			shown.Channels[c.Name()] = set
+		}
+	}
 	return shown
 }
 

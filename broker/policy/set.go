@@ -44,6 +44,14 @@ func (s *Set) Raw() map[string]json.RawMessage {
 	return s.raw
 }
 
+// Values returns the options that are known and have a value that can be, by name. It must not be changed.
+func (s *Set) Values() map[string]any {
+	if s == nil {
+		return nil
+	}
+	return s.values
+}
+
 func (s *Set) value(name string) (v any, ok bool) {
 	if s == nil {
 		return nil, false

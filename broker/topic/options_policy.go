@@ -119,6 +119,9 @@ func (c *Channel) Options() map[string]policy.Value {
 	return policy.Effective(t.place(c.name), c.layer(c.set.Load()), t.layer(t.set.Load()))
 }
 
+// OptionsSet returns the options that were set for the channel by a call, by name. It must not be changed.
+func (c *Channel) OptionsSet() map[string]any { return c.set.Load().Values() }
+
 // levelChosen reports whether somebody has set the topic's level.
 func (t *Topic) levelChosen() bool {
 	if t.d != nil {

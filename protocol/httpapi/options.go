@@ -4,6 +4,22 @@ package httpapi
 type Options struct {
 	Durability string                 `json:"durability,omitempty"` // of a topic: memory, disk or fsync
 	Options    map[string]OptionValue `json:"options"`              // by name
+
+	Channels map[string]map[string]any `json:"channels,omitempty"` // of a topic: what was set for its channels, by channel and option
+}
+
+// Set returns the options that were set by a call, not by a pattern, and of a topic its durability wherever that comes from.
+func (o *Options) Set() map[string]any {
+	set := map[string]any{}
+	for name, v := range o.Options {
+		if v.Source == "topic" || v.Source == "channel" {
+			set[name] = v.Value
+		}
+	}
+	if o.Durability != "" {
+		set["durability"] = o.Durability
+	}
+	return set
 }
 
 // OptionValue is one option of a topic or channel as it counts.

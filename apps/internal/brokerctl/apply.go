@@ -1,6 +1,7 @@
 package brokerctl
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 
 var dumpVerb = verb{
 	name: "dump", summary: "print the topics and channels of a cluster, to keep them in a file",
-	help: `Prints every topic with its channels, which of them are paused, and the topics' options, as TOML, or JSON with --json. Ephemeral
+	help: `Prints every topic with its channels, which of them are paused, and the options that were set for them, as TOML, or JSON with --json. Ephemeral
 topics and channels are left out. Messages are not part of it. Where brokers differ, a topic is paused when any has it paused, and a
 line on the error output says so.`,
 	example: "dump --lookupd-http-address=127.0.0.1:4161 > topics.toml", run: dump,
@@ -92,16 +93,16 @@ func (c *call) topicChanges(s *survey, name string, want *definitions.Topic) (li
 			is = new(definitions.Topic)
 		}
 		list = append(list, pauseChange(address, "topic", name, "", is.Paused, want.Paused)...)
-		list = append(list, optionChanges(address, name, is.Options, want.Options)...)
+		list = append(list, optionChanges(address, "topic", name, "", is.Options, want.Options)...)
 		for _, channel := range slices.Sorted(maps.Keys(want.Channels)) {
-			paused := false
-			if has := is.Channels[channel]; has != nil {
-				paused = has.Paused
-			} else {
+			has := is.Channels[channel]
+			if has == nil {
+				has = new(definitions.Channel)
 				list = append(list, change{fmt.Sprintf("+ channel %s/%s at %s", name, channel, address), false,
 					steps([]string{address}, query("/channel/create", name, channel))})
 			}
-			list = append(list, pauseChange(address, "channel", name, channel, paused, want.Channels[channel].Paused)...)
+			list = append(list, pauseChange(address, "channel", name, channel, has.Paused, want.Channels[channel].Paused)...)
+			list = append(list, optionChanges(address, "channel", name, channel, has.Options, want.Channels[channel].Options)...)
 		}
 	}
 	return list
@@ -123,14 +124,17 @@ func pauseChange(address, kind, topic, channel string, is, want bool) []change {
 		steps([]string{address}, query("/"+kind+"/"+act, topic, channel))}}
 }
 
-// optionChanges sets the options that differ, those of one topic at one broker together.
-func optionChanges(address, topic string, is, want map[string]any) []change {
+// optionChanges sets the options that differ, those of one topic or channel at one broker together.
+func optionChanges(address, kind, topic, channel string, is, want map[string]any) []change {
 	differ := make(map[string]any)
 	text := fmt.Sprintf("~ topic %s at %s:", topic, address)
+	if channel != "" {
+		text = fmt.Sprintf("~ channel %s/%s at %s:", topic, channel, address)
+	}
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		if !equal(is[key], want[key]) {
 			differ[key] = want[key]
-			text += fmt.Sprintf(" %s=%v (is %v)", key, want[key], is[key])
+			text += fmt.Sprintf(" %s=%v (is %v)", key, want[key], cmp.Or(is[key], any("not set")))
 		}
 	}
 	if len(differ) == 0 {
@@ -140,7 +144,7 @@ func optionChanges(address, topic string, is, want map[string]any) []change {
 	if err != nil { // a value that TOML has and JSON has not, such as infinity
 		body = []byte("null")
 	}
-	return []change{{text, false, []step{{address: address, path: query("/topic/config", topic, ""), body: body}}}}
+	return []change{{text, false, []step{{address: address, path: query("/"+kind+"/config", topic, channel), body: body}}}}
 }
 
 // equal compares values that came by TOML or JSON, where numbers have other types.

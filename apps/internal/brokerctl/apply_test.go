@@ -8,6 +8,7 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/httpapi"
 )
 
 // settled is a cluster of two brokers that the lookup knows, with a topic on each.
@@ -39,7 +40,8 @@ func TestDumpAndApply(t *testing.T) {
 			c := settled(t, make)
 			if make == "brokerd" {
 				for _, b := range c.brokers {
-					b.Post(t, "/topic/config?topic=orders", map[string]string{"durability": "fsync"})
+					b.Post(t, "/topic/config?topic=orders", map[string]any{"durability": "fsync", "max_depth": 1000, "ttl": "7d"})
+					b.Post(t, "/channel/config?topic=orders&channel=billing", map[string]any{"max_attempts": 10, "backoff": "list:1s,10s"})
 				}
 			}
 			file := filepath.Join(t.TempDir(), "topics.toml")
@@ -76,6 +78,13 @@ func TestDumpAndApply(t *testing.T) {
 			for _, b := range fresh.brokers {
 				if !b.Channel(t, "orders", "audit").Paused || b.Channel(t, "orders", "billing").Paused || b.Topic(t, "letters.in").TopicName == "" {
 					t.Errorf("applied: %+v", b.Topic(t, "orders"))
+				}
+			}
+			if make == "brokerd" {
+				var is httpapi.Options
+				fresh.brokers[0].Get(t, "/channel/config?topic=orders&channel=billing", &is)
+				if v := is.Options["max_attempts"]; v.Value != 10.0 || v.Source != "channel" {
+					t.Errorf("applied: %+v", v)
 				}
 			}
 			if got := apply(fresh); got.out != "" {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -171,11 +172,24 @@ func TestNodesAndConfig(t *testing.T) {
 	}
 	c.brokers[0].Create(t, "orders")
 	c.knows(t, "orders", 1)
-	if got := do("topic", "config", "set", "orders", "durability=fsync"); !strings.Contains(got, `ok  {"durability":"fsync"`) {
+	if got := do("topic", "config", "set", "orders", "durability=fsync"); !strings.Contains(got, `ok  durability=fsync`) {
 		t.Errorf("set: %s", got)
 	}
-	if got := do("topic", "config", "get", "orders"); !strings.Contains(got, c.brokers[0].HTTP+`  {"durability":"fsync"`) {
+	if got := do("topic", "config", "get", "orders"); !regexp.MustCompile(c.brokers[0].HTTP + `  durability +fsync +topic\n`).MatchString(got) {
 		t.Errorf("get: %s", got)
+	}
+	c.brokers[0].Create(t, "orders", "billing")
+	if got := do("channel", "config", "set", "orders", "billing", "max_attempts=7", "backoff=list:1s,10s"); !strings.Contains(got, `ok  max_attempts=7 backoff=list:1s,10s`) {
+		t.Errorf("set of a channel: %s", got)
+	}
+	if got := do("channel", "config", "get", "orders", "billing"); !regexp.MustCompile(`  max_attempts +7 +channel\n`).MatchString(got) || !regexp.MustCompile(`  max_depth +0 +default\n`).MatchString(got) {
+		t.Errorf("get of a channel: %s", got)
+	}
+	if got := do("channel", "config", "get", "orders", "billing", "--json"); !strings.Contains(got, `"backoff": {`) || !strings.Contains(got, `"value": "list:1s,10s"`) {
+		t.Errorf("get as JSON: %s", got)
+	}
+	if got := ctl(t, 1, append([]string{"channel", "config", "set", "orders", "billing", "max_attempts=0"}, c.args...)...); !strings.Contains(got, "max_attempts: must be a whole number from 1 to 65535, not 0") {
+		t.Errorf("set to what it cannot be: %s", got)
 	}
 }
 

@@ -19,7 +19,9 @@ BROKERCTL_LOOKUPD_HTTP_ADDRESS and BROKERCTL_NSQD_HTTP_ADDRESS, or once and for 
 // New returns the command with all that is in it.
 func New() appkit.Command {
 	topic := group("topic", "make, pause, empty, delete and show topics", topicVerbs...)
+	channel := group("channel", "make, pause, empty, delete and show channels", channelVerbs...)
 	topic.Sub = append(topic.Sub, group("config", "show and set a topic's options", topicConfigVerbs...))
+	channel.Sub = append(channel.Sub, group("config", "show and set a channel's options", channelConfigVerbs...))
 	node := group("node", "show brokers, drain them, and set their options", nodeVerbs...)
 	node.Sub = append(node.Sub, group("config", "show and set options of running brokers", nodeConfigVerbs...))
 	return appkit.Command{
@@ -36,7 +38,7 @@ brokerctl sub orders/billing -n 2
 brokerctl topic stats
 brokerctl channel empty orders billing`,
 		Sub: []appkit.Command{
-			topic, group("channel", "make, pause, empty, delete and show channels", channelVerbs...), node,
+			topic, channel, node,
 			dumpVerb.command(), applyVerb.command(), contextGroup(), tokenGroup(),
 			pub.Command, tail.Command, stat.Command, tofile.Command, tohttp.Command, relay.Command, ship.Command,
 			bench.Command, demo.Command, demo.Doomed, links(), completion(), manual(),

@@ -8,6 +8,7 @@ import (
 
 	"brokerd/apps/internal/definitions"
 	"brokerd/apps/internal/fleet"
+	"brokerd/protocol/httpapi"
 )
 
 // survey is what each broker has now.
@@ -50,9 +51,19 @@ func (c *call) definitionsOf(address string) (*definitions.Definitions, error) {
 			}
 		}
 		d.Topics[from.TopicName] = t
-		err := c.fleet.Get(c.ctx, address, query("/topic/config", from.TopicName, ""), &t.Options)
-		if err != nil && !fleet.HasNoRoute(err) { // nsqd's topics have no options
+		var options httpapi.Options
+		err := c.fleet.Get(c.ctx, address, query("/topic/config", from.TopicName, ""), &options)
+		switch {
+		case fleet.HasNoRoute(err): // nsqd's topics have no options
+			continue
+		case err != nil:
 			return nil, err
+		}
+		t.Options = options.Set()
+		for name, set := range options.Channels {
+			if ch := t.Channels[name]; ch != nil {
+				ch.Options = set
+			}
 		}
 	}
 	return d, nil
@@ -73,26 +84,42 @@ func (s *survey) merged() (all *definitions.Definitions, differences []string) {
 				differences = append(differences, "topic "+name+" is not paused everywhere")
 			}
 			sum.Paused = sum.Paused || t.Paused
-			for key, value := range t.Options {
-				if !reflect.DeepEqual(sum.Options[key], value) {
-					differences = append(differences, fmt.Sprintf("topic %s has not the same %s everywhere", name, key))
-				}
+			for _, key := range differ(sum.Options, t.Options) {
+				differences = append(differences, fmt.Sprintf("topic %s has not the same %s everywhere", name, key))
 			}
 			for channel, c := range t.Channels {
 				had := sum.Channels[channel]
 				if had == nil {
-					had = &definitions.Channel{Paused: c.Paused}
+					had = &definitions.Channel{Paused: c.Paused, Options: c.Options}
 					sum.Channels[channel] = had
 				}
 				if had.Paused != c.Paused {
 					differences = append(differences, fmt.Sprintf("channel %s of topic %s is not paused everywhere", channel, name))
 				}
 				had.Paused = had.Paused || c.Paused
+				for _, key := range differ(had.Options, c.Options) {
+					differences = append(differences, fmt.Sprintf("channel %s of topic %s has not the same %s everywhere", channel, name, key))
+				}
 			}
 		}
 	}
 	slices.Sort(differences)
 	return all, slices.Compact(differences)
+}
+
+// differ returns the options that are not the same in both.
+func differ(a, b map[string]any) (keys []string) {
+	for key, value := range a {
+		if !reflect.DeepEqual(b[key], value) {
+			keys = append(keys, key)
+		}
+	}
+	for key := range b {
+		if _, ok := a[key]; !ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // has returns the brokers that have a topic.

@@ -1,11 +1,9 @@
 package brokerctl
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
@@ -56,18 +54,6 @@ the lookups know.`,
 		help: `NODE is the broker's HTTP address as brokerctl node list prints it. Lookups hide it for as long as their
 --tombstone-lifetime says, so that no consumer reconnects before the broker has deleted the topic.`,
 		example: "topic tombstone orders 10.0.0.2:4151 --lookupd-http-address=127.0.0.1:4161", run: tombstone,
-	},
-}
-
-var topicConfigVerbs = []verb{
-	{
-		name: "get", summary: "print a topic's options on each broker", args: "TOPIC", run: getTopicConfig,
-		example: "topic config get orders --nsqd-http-address=127.0.0.1:4151",
-	},
-	{
-		name: "set", summary: "set a topic's options on each broker", args: "TOPIC KEY=VALUE...", changes: true, run: setTopicConfig,
-		help:    "A VALUE is taken for JSON if it is, and otherwise for text.",
-		example: "topic config set orders durability=fsync --lookupd-http-address=127.0.0.1:4161",
 	},
 }
 
@@ -241,16 +227,6 @@ func tombstone(c *call) error {
 	return c.do(nil, hide, steps([]string{node}, query("/topic/delete", topic, "")))
 }
 
-// getTopicConfig prints the options as each broker tells them.
-func getTopicConfig(c *call) error {
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
-	return c.showAnswers(brokers, failures, func(address string) (any, error) {
-		var options json.RawMessage
-		err := c.fleet.Get(c.ctx, address, query("/topic/config", c.args[0], ""), &options)
-		return options, err
-	})
-}
-
 // showAnswers asks each broker and prints its answer behind its address.
 func (c *call) showAnswers(brokers []string, failures []fleet.Failure, ask func(address string) (any, error)) error {
 	if len(brokers) == 0 && len(failures) == 0 {
@@ -270,38 +246,11 @@ func (c *call) showAnswers(brokers []string, failures []fleet.Failure, ask func(
 	}
 	return c.show(values, failures, func(w io.Writer) {
 		for _, a := range answers {
-			if a.Err == nil {
+			if t, ok := a.Value.(told); ok && a.Err == nil {
+				c.writeOptions(w, a.Address, &t.options)
+			} else if a.Err == nil {
 				fmt.Fprintf(w, "%s  %s\n", a.Address, a.Value)
 			}
 		}
 	})
-}
-
-func setTopicConfig(c *call) error {
-	body, err := options(c.given[1:])
-	if err != nil {
-		return err
-	}
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
-	requests := steps(brokers, query("/topic/config", c.args[0], ""))
-	for i := range requests {
-		requests[i].body = body
-	}
-	return c.do(failures, requests)
-}
-
-// options makes a JSON object of KEY=VALUE arguments.
-func options(texts []string) ([]byte, error) {
-	values := make(map[string]any)
-	for _, text := range texts {
-		key, value, ok := strings.Cut(text, "=")
-		if !ok || key == "" {
-			return nil, appkit.Usagef("wants KEY=VALUE, not %q", text)
-		}
-		values[key] = value
-		if json.Valid([]byte(value)) {
-			values[key] = json.RawMessage(value)
-		}
-	}
-	return json.Marshal(values)
 }

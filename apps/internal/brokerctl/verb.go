@@ -112,6 +112,7 @@ type step struct {
 	path    string
 	body    []byte
 	hint    string // what to say besides when it is refused
+	answer  string // what to say of one that was taken in place of the broker's answer, which JSON has
 }
 
 func (s step) String() string {
@@ -247,7 +248,11 @@ func (c *call) send(stage []step) {
 	for i, s := range stage {
 		switch err := failures[i]; {
 		case err == nil:
-			c.tell(result{Address: s.address, Result: resultOK, Answer: strings.TrimSpace(string(answers[i]))})
+			answer := strings.TrimSpace(string(answers[i]))
+			if s.answer != "" && !c.json {
+				answer = s.answer
+			}
+			c.tell(result{Address: s.address, Result: resultOK, Answer: answer})
 		case fleet.IsUnknown(err):
 			c.tell(result{Address: s.address, Result: resultAbsent})
 		default:

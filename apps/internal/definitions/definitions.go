@@ -22,6 +22,7 @@ import (
 //	options = { durability = "fsync" }
 //	[topic.orders.channel.billing]
 //	paused = true
+//	options = { max_attempts = 10 }
 type Definitions struct {
 	Topics map[string]*Topic `toml:"topic" json:"topic"`
 }
@@ -33,9 +34,10 @@ type Topic struct {
 	Channels map[string]*Channel `toml:"channel,omitempty" json:"channel,omitempty"`
 }
 
-// Channel is one channel.
+// Channel is one channel. Options that are not named stay as they are.
 type Channel struct {
-	Paused bool `toml:"paused" json:"paused"`
+	Paused  bool           `toml:"paused" json:"paused"`
+	Options map[string]any `toml:"options,omitempty" json:"options,omitempty"`
 }
 
 // Write writes the definitions, sorted by name.
@@ -97,7 +99,7 @@ func Parse(text []byte) (*Definitions, error) {
 	}
 	for _, key := range meta.Undecoded() {
 		if !slices.Contains(key, "options") {
-			return nil, fmt.Errorf("%s is not known: there is topic.NAME with paused, options and channel.NAME with paused", key)
+			return nil, fmt.Errorf("%s is not known: there is topic.NAME with paused, options and channel.NAME, and that with paused and options", key)
 		}
 	}
 	return d, d.check()
