@@ -16,7 +16,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-// TestFullDiskRefusesPublishesAndRecovers fills the disk of a broker whose consumer is not there. Publishes must be refused with
+// TestFullDiskRefusesPublishesAndRecovers (case b18) fills the disk of a broker whose consumer is not there. Publishes must be refused with
 // a reason, and health say so; a consumer must get all that was acknowledged; draining must make publishes possible again.
 func TestFullDiskRefusesPublishesAndRecovers(t *testing.T) {
 	for _, c := range []struct {
@@ -192,4 +192,26 @@ func publishMore(t *testing.T, b *cmdtest.Process) string {
 		t.Errorf("the node is healthy, and a publish is refused: %v", err)
 	}
 	return body
+}
+
+// TestAFullDiskIsMadeFreeByAnyAct (case b18): while publishes are refused, emptying a channel and deleting a topic work, and publishing goes on by
+// itself when that has made room, as it does when a consumer finishes what is there. The report's store stayed over its quota, and one full node
+// blocked all.
+func TestAFullDiskIsMadeFreeByAnyAct(t *testing.T) {
+	s := shortage{dir: cmdtest.SmallDisk(t, 96<<10), free: "24MiB", reason: "min-free-space", health: "space"}
+	b := newBroker(t, "brokerd", "brokerd", filepath.Join(s.dir, "data"), "--min-free-space="+s.free, "--mem-queue-size=100")
+	b.Start(t)
+	for _, act := range []struct{ verb, channel string }{{"/channel/empty", channel}, {"/channel/delete", channel}, {"/topic/delete", ""}} {
+		b.Create(t, topic, channel)
+		fillDisk(t, b, s)
+		b.Act(t, act.verb, topic, act.channel)
+		if act.channel != "" {
+			b.Act(t, "/topic/empty", topic, "") // what the topic keeps that has no channel
+		}
+		cmdtest.Eventually(t, "health is good again after "+act.verb, 20*time.Second, func() bool { return ask(t, b, "GET", "/ping", "").status == 200 })
+		if a := ask(t, b, "POST", "/pub?topic="+topic, "x"); a.status != 200 {
+			t.Errorf("after %s a publish is answered %d %s", act.verb, a.status, a.body)
+		}
+	}
+	b.Stop(t)
 }
