@@ -96,7 +96,7 @@ var rooms = []room{
 	{"apps/appkit", []string{"protocol", "protocol/httpapi", "protocol/loglevel", "protocol/release", "cmd/cmdkit"},
 		"it knows no tool, and daemons by their APIs only; its log and help look as theirs do"},
 	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
-	{"apps/internal/bench/...", []string{"protocol", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},
+	{"apps/internal/bench/...", []string{"protocol", "protocol/grant", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},
 		"a client of daemons as the others; its load, figures and standard scenarios are rooms of their own"},
 	{"apps/internal/bench/standard", []string{"protocol/httpapi", "apps/appkit", "apps/internal/bench/...", "cmd/child"},
 		"as the rest of bench; it starts the brokers that it measures"},

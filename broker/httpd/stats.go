@@ -44,7 +44,7 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 	out := httpapi.Topic{
 		TopicName: s.Name, Channels: make([]httpapi.Channel, 0, len(s.Channels)), Depth: s.Depth, BackendDepth: s.BackendDepth,
 		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused,
-		DeferredByDue: byDue(s.Ahead),
+		DeferredByDue: byDue(s.Ahead), Durability: t.Durability().String(),
 	}
 	var observers []*telemetry.Observer
 	for i := range s.Channels {

@@ -40,6 +40,7 @@ var variants = map[string][]string{
 	"everything": {"--set", "metrics.enabled=true,nsqadmin.ingress.enabled=true,nsqadmin.ingress.host=nsq.example.com,nsqadmin.service.type=NodePort," +
 		"nsqadmin.service.nodePort=30171,nsqadmin.basePath=/nsq,nsqd.resources.limits.memory=1Gi,nsqd.podAnnotations.a=b,nsqd.extraArgs={--durability=fsync}"},
 	"without a volume":    {"--set", "nsqd.persistence.enabled=false"},
+	"admind's own volume": {"--set", "nsqadmin.persistence.enabled=true,nsqadmin.persistence.storageClass=fast"},
 	"own security":        {"--set", "nsqd.podSecurityContext.runAsUser=1000,nsqd.podSecurityContext.fsGroup=1000"},
 	"a class, no budget":  {"--set", "nsqd.persistence.storageClass=fast,nsqd.maxUnavailable=null"},
 	"headless, no lookup": {"--set", "nsqd.service.type=headless,nsqlookupd.enabled=false"},
@@ -59,6 +60,10 @@ func TestChartRenders(t *testing.T) {
 			}
 		case "brokers alone":
 			if slices.ContainsFunc(got, func(s string) bool { return !strings.Contains(s, "nsqd") }) || len(got) != 4 {
+				t.Errorf("%s: %q", name, got)
+			}
+		case "admind's own volume":
+			if !slices.Contains(got, "PersistentVolumeClaim nsq-nsqadmin") {
 				t.Errorf("%s: %q", name, got)
 			}
 		case "everything":
@@ -92,6 +97,18 @@ func TestChartTakesOverNSQsReleases(t *testing.T) {
 		"podManagementPolicy: Parallel\n", "    matchLabels:\n      app.kubernetes.io/component: nsqd\n      app.kubernetes.io/instance: nsq\n",
 		"  volumeClaimTemplates:\n  - metadata:\n      name: data\n    spec:\n      accessModes:\n        - ReadWriteOnce\n      resources:\n        requests:\n          storage: \"1Gi\"\n",
 		"{name: data, mountPath: /data}", "--data-path=/data",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the chart lacks %q", want)
+		}
+	}
+}
+
+// TestAdmindOfTheChartRemembers the brokers that it has seen, under names that stay when their pods get other addresses.
+func TestAdmindOfTheChartRemembers(t *testing.T) {
+	text := template(t)
+	for _, want := range []string{
+		"--state-path=/state/brokers.json", "{name: state, mountPath: /state}", "--broadcast-address=$(POD_NAME).nsq-nsqd-headless.$(POD_NAMESPACE).svc\n", "publishNotReadyAddresses: true",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the chart lacks %q", want)

@@ -85,7 +85,7 @@ func TestUnitsAreGood(t *testing.T) {
 		if seconds, _ := strconv.Atoi(stop[1]); time.Duration(seconds)*time.Second < shutdownTimeout(t, name)+10*time.Second {
 			t.Errorf("%s is killed after %s s, and takes up to %v", name, stop[1], shutdownTimeout(t, name))
 		}
-		for _, line := range []string{"User=brokerd", "Restart=on-failure", "RestartPreventExitStatus=2", "LimitNOFILE=262144", "NoNewPrivileges=yes"} {
+		for _, line := range []string{"User=brokerd", "Restart=on-failure", "RestartPreventExitStatus=2", "LimitNOFILE=262144", "NoNewPrivileges=yes", "ExecReload=/bin/kill -HUP $MAINPID"} {
 			if !strings.Contains(unit, "\n"+line+"\n") {
 				t.Errorf("%s lacks %s", name, line)
 			}

@@ -42,8 +42,9 @@ type Topic struct {
 
 	E2EProcessingLatency Latency `json:"e2e_processing_latency"`
 
-	// DeferredByDue is not in nsqd's answer: those of Depth that are deferred, absent when there are none.
+	// What follows is not in nsqd's answer. DeferredByDue is those of Depth that are deferred, absent when there are none.
 	DeferredByDue *Ahead `json:"deferred_by_due,omitempty"`
+	Durability    string `json:"durability,omitempty"` // memory, disk or fsync: where a message is when its publish is answered
 }
 
 // Channel is one channel of a Topic. Clients is null when clients were not asked for; ClientCount is right all the same.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/bench/load"
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
@@ -157,5 +159,30 @@ func TestCompareTwoBrokers(t *testing.T) {
 	}
 	if l := list[0]; len(l.Results.Ours) != 3 || len(l.Results.Peer) != 3 || len(l.Ours) == 0 || l.Load != "e2e --messages=1000" {
 		t.Errorf("compared %+v", l)
+	}
+}
+
+// TestBenchShowsItsToken, over TCP and HTTP, to a broker that asks for one, and says so when it has none.
+func TestBenchShowsItsToken(t *testing.T) {
+	dir := t.TempDir()
+	tokens, own := filepath.Join(dir, "tokens"), filepath.Join(dir, "own")
+	grants, err := grant.ParseGrants([]string{"admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := grant.Add(tokens, "bench", grants, time.Time{})
+	if err == nil {
+		err = os.WriteFile(own, []byte(token+"\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := cmdtest.Broker(t, "brokerd", nil, "--token-file="+tokens)
+	args := []string{"e2e", "--messages=200", "--json", "--nsqd-tcp-address=" + broker.TCP, "--nsqd-http-address=" + broker.HTTP}
+	if code, out, log := bench(nil, append(args, "--token-file="+own)...); code != appkit.ExitOK || strings.Contains(out+log, token) {
+		t.Errorf("exit code %d: %s %s", code, out, log)
+	}
+	if code, _, log := bench(nil, args...); code == appkit.ExitOK || !strings.Contains(log, "401") && !strings.Contains(log, "AUTH") {
+		t.Errorf("without a token: exit code %d: %s", code, log)
 	}
 }

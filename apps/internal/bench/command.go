@@ -64,7 +64,7 @@ func (o *options) run(ctx context.Context, env *appkit.Env) error {
 	if err := o.spec.Check(); err != nil {
 		return appkit.Usagef("%v", err)
 	}
-	broker, err := o.target.broker(ctx)
+	broker, err := o.target.broker(ctx, env.Token())
 	if err != nil {
 		return err
 	}

@@ -73,11 +73,11 @@ func (c *comparison) run(ctx context.Context, env *appkit.Env) error {
 	if err != nil {
 		return err
 	}
-	ours, err := c.ours.broker(ctx)
+	ours, err := c.ours.broker(ctx, env.Token())
 	if err != nil {
 		return err
 	}
-	peer, err := c.peer.broker(ctx)
+	peer, err := c.peer.broker(ctx, "")
 	if err != nil {
 		return err
 	}

@@ -34,9 +34,9 @@ func (t *target) registerProcess(flags *flag.FlagSet, prefix, whose string) {
 // noHTTP turns HTTP off.
 const noHTTP = "none"
 
-// broker returns what the flags name; HTTP is looked for where it stands by default.
-func (t *target) broker(ctx context.Context) (load.Broker, error) {
-	b := load.Broker{TCP: t.tcp, HTTP: t.http, PID: t.pid, DataPath: t.data}
+// broker returns what the flags name; HTTP is looked for where it stands by default. token is what the tool shows to daemons.
+func (t *target) broker(ctx context.Context, token string) (load.Broker, error) {
+	b := load.Broker{TCP: t.tcp, HTTP: t.http, PID: t.pid, DataPath: t.data, Token: token}
 	switch t.http {
 	case noHTTP:
 		b.HTTP = ""

@@ -28,7 +28,8 @@ type Row struct {
 	Timeouts uint64    `json:"timeouts"`
 	Messages uint64    `json:"messages"`
 	Clients  int       `json:"connections"`
-	Paused   bool      `json:"paused"` // at any broker
+	Paused   bool      `json:"paused"`               // at any broker
+	Level    string    `json:"durability,omitempty"` // of the topic: memory, disk or fsync, or mixed; empty when only brokers that do not tell have it
 	Brokers  int       `json:"brokers"`
 	rated    bool      // a broker has answered twice, so that there are rates
 }
@@ -90,6 +91,17 @@ func (s *sampler) add(now time.Time, answers []fleet.Answer[httpapi.Stats]) []Ro
 	return list
 }
 
+// takeLevel takes in the level of the topic at one more broker.
+func (r *Row) takeLevel(level string) {
+	switch {
+	case level == "" || level == r.Level:
+	case r.Level == "":
+		r.Level = level
+	default:
+		r.Level = "mixed"
+	}
+}
+
 func byName(a, b Row) int {
 	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Channel, b.Channel))
 }
@@ -97,6 +109,7 @@ func byName(a, b Row) int {
 // collect calls row for a topic and for each of its channels.
 func collect(t *httpapi.Topic, row func(k key, c counts, add func(*Row))) {
 	row(key{t.TopicName, ""}, counts{messages: t.MessageCount, finished: less(t.MessageCount, t.Depth)}, func(r *Row) {
+		r.takeLevel(t.Durability)
 		r.Depth += t.Depth
 		r.Disk += t.BackendDepth
 		r.Memory += t.Depth - t.BackendDepth
@@ -108,6 +121,7 @@ func collect(t *httpapi.Topic, row func(k key, c counts, add func(*Row))) {
 		row(key{t.TopicName, c.ChannelName}, counts{
 			messages: c.MessageCount, finished: less(c.MessageCount, waiting), requeues: c.RequeueCount, timeouts: c.TimeoutCount,
 		}, func(r *Row) {
+			r.takeLevel(t.Durability)
 			r.Depth += c.Depth
 			r.Disk += c.BackendDepth
 			r.Memory += c.Depth - c.BackendDepth

@@ -225,3 +225,20 @@ func TestTableOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestLevelsAreWords: what a table tells of safety is the level of the topic, not where bodies happen to be.
+func TestLevelsAreWords(t *testing.T) {
+	topic := func(level string) httpapi.Topic {
+		return httpapi.Topic{TopicName: "t", Durability: level, Depth: 5, Channels: []httpapi.Channel{{ChannelName: "c", Depth: 5}}}
+	}
+	for want, levels := range map[string][]string{"disk": {"disk", "disk"}, "mixed": {"disk", "fsync"}, "fsync": {"", "fsync"}, "as nsqd": {"", ""}} {
+		var answers []fleet.Answer[httpapi.Stats]
+		for i, level := range levels {
+			answers = append(answers, fleet.Answer[httpapi.Stats]{Address: string(rune('a' + i)), Value: httpapi.Stats{Topics: []httpapi.Topic{topic(level)}}})
+		}
+		lines := Table(Sum(answers)).Lines(0)
+		if !strings.Contains(lines[0], "KEPT") || strings.Contains(lines[0], "MEM") || !strings.Contains(lines[1], " "+want+" ") || !strings.Contains(lines[2], " "+want+" ") {
+			t.Errorf("%v: %q", levels, lines)
+		}
+	}
+}

@@ -48,8 +48,8 @@ func descending(of func(Row) float64) func(a, b Row) int {
 }
 
 // columns are the table's, in order.
-var columns = []appkit.Column{{Name: "TOPIC", Left: true}, {Name: "CHANNEL", Left: true}, {Name: "DEPTH"}, {Name: "MEM", Extra: true},
-	{Name: "DISK", Extra: true}, {Name: "FLIGHT", Extra: true}, {Name: "DEFER", Extra: true}, {Name: "IN/S"}, {Name: "OUT/S"}, {Name: "REQUEUED", Extra: true},
+var columns = []appkit.Column{{Name: "TOPIC", Left: true}, {Name: "CHANNEL", Left: true}, {Name: "DEPTH"}, {Name: "KEPT", Left: true, Extra: true},
+	{Name: "FLIGHT", Extra: true}, {Name: "DEFER", Extra: true}, {Name: "IN/S"}, {Name: "OUT/S"}, {Name: "REQUEUED", Extra: true},
 	{Name: "TIMED OUT", Extra: true}, {Name: "CONNS", Extra: true}}
 
 // table lays rows out in so many columns of a terminal; 0 is no limit. A topic has a row of its own only if there is no other, or
@@ -96,10 +96,18 @@ func (r *Row) cells() []string {
 		channel += " (paused)"
 	}
 	return []string{
-		r.Topic, channel, appkit.Grouped(r.Depth), appkit.Grouped(r.Memory), appkit.Grouped(r.Disk), strconv.Itoa(r.InFlight),
+		r.Topic, channel, appkit.Grouped(r.Depth), r.kept(), strconv.Itoa(r.InFlight),
 		strconv.Itoa(r.Deferred), r.rate(r.Ingress), r.rate(r.Egress), appkit.Grouped(int64(r.Requeues)),
 		appkit.Grouped(int64(r.Timeouts)), strconv.Itoa(r.Clients),
 	}
+}
+
+// kept says where a message is when its publish is answered: the level of the topic's durability, or how it is with nsqd, which has no levels.
+func (r *Row) kept() string {
+	if r.Level == "" {
+		return "as nsqd"
+	}
+	return r.Level
 }
 
 // rate is a whole number, or one with a decimal when it is small, and - where there is none yet.
@@ -114,7 +122,7 @@ func (r *Row) rate(v float64) string {
 }
 
 // The columns that need two answers.
-const firstRate, lastRate = 7, 8
+const firstRate, lastRate = 6, 7
 
 // Sum adds up one answer of each broker; those with an error are left out. There are no rates.
 func Sum(answers []fleet.Answer[httpapi.Stats]) []Row {

@@ -30,9 +30,10 @@ const (
 	maxFrame     = 64 << 20 // bytes; no broker sends more in one frame
 )
 
-// dial connects, identifies and returns a connection that closes when ctx ends. buffer is the size of what is read at
-// once, in bytes; it grows for larger messages.
-func dial(ctx context.Context, address string, hello protocol.IdentifyRequest, buffer int) (*conn, error) {
+// dial connects to a broker, identifies, shows the token if there is one, and returns a connection that closes when ctx ends. buffer is the
+// size of what is read at once, in bytes; it grows for larger messages.
+func dial(ctx context.Context, b Broker, hello protocol.IdentifyRequest, buffer int) (*conn, error) {
+	address := b.TCP
 	network := "tcp"
 	if strings.Contains(address, "/") {
 		network = "unix"
@@ -47,6 +48,10 @@ func dial(ctx context.Context, address string, hello protocol.IdentifyRequest, b
 	if err := c.identify(hello); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("greeting %s: %w", address, err)
+	}
+	if err := c.authorize(b.Token); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("showing the token to %s: %w", address, err)
 	}
 	return c, nil
 }
@@ -77,12 +82,35 @@ func (c *conn) identify(hello protocol.IdentifyRequest) error {
 	}
 	c.SetDeadline(time.Now().Add(helloTimeout))
 	defer c.SetDeadline(time.Time{})
-	out := append([]byte(protocol.Magic), "IDENTIFY\n"...)
-	out = append(binary.BigEndian.AppendUint32(out, uint32(len(body))), body...)
-	if _, err := c.Write(out); err != nil {
+	if _, err := c.Write(appendBody([]byte(protocol.Magic), "IDENTIFY", body)); err != nil {
 		return err
 	}
 	return c.awaitOK()
+}
+
+// authorize sends AUTH, unless there is no token.
+func (c *conn) authorize(token string) error {
+	if token == "" {
+		return nil
+	}
+	c.SetDeadline(time.Now().Add(helloTimeout))
+	defer c.SetDeadline(time.Time{})
+	if _, err := c.Write(appendBody(nil, "AUTH", []byte(token))); err != nil {
+		return err
+	}
+	switch t, payload, err := c.next(); {
+	case err != nil:
+		return err
+	case t == protocol.FrameError:
+		return refusal(payload)
+	}
+	return nil // who it is taken for
+}
+
+// appendBody appends a command with a body.
+func appendBody(to []byte, command string, body []byte) []byte {
+	to = append(append(to, command...), '\n')
+	return append(binary.BigEndian.AppendUint32(to, uint32(len(body))), body...)
 }
 
 // command sends a line and waits for its OK.

@@ -28,7 +28,7 @@ func (r *run) dialPublishers(ctx context.Context) (*publishers, error) {
 		one := &publisher{run: r, frames: newFrames(r.topics, s.Batch, s.Size, delay, r.tag), depth: s.Depth, delay: delay,
 			batch: s.Batch}
 		one.frames.turn = i * len(r.topics) / s.Publishers // so that not all begin with the same topic
-		one.conn, err = dial(ctx, r.broker.TCP, one.hello(), 4<<10)
+		one.conn, err = dial(ctx, r.broker, one.hello(), 4<<10)
 		return one, err
 	})
 	return p, err

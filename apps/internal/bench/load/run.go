@@ -62,7 +62,7 @@ func newRun(b Broker, s Spec, live *Live) *run {
 		r.seen = append(r.seen, new(seen))
 	}
 	if b.HTTP != "" {
-		r.http = httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: dialTimeout, RequestTimeout: time.Minute})
+		r.http = httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: dialTimeout, RequestTimeout: time.Minute, Token: b.Token})
 	}
 	return r
 }
@@ -169,7 +169,7 @@ func channelName(i int) string { return fmt.Sprintf("ch%d", i) }
 
 // subscribe returns a connection that has subscribed.
 func (r *run) subscribe(ctx context.Context, topic, channel string, buffer int) (*conn, error) {
-	c, err := dial(ctx, r.broker.TCP, consumerHello(r.spec.Buffering), buffer)
+	c, err := dial(ctx, r.broker, consumerHello(r.spec.Buffering), buffer)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ type Broker struct {
 	TCP      string // host:port, or the path of a unix socket
 	HTTP     string // host:port; empty is none: topics are left behind, and its counts are not compared
 	PID      int    // of its process on this machine; 0 when its CPU and memory are not to be told
+	Token    string // that it is shown, by AUTH and as Bearer; empty for none
 	DataPath string // its data folder on this machine; empty when its size is not to be told
 }
 

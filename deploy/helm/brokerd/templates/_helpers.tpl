@@ -77,6 +77,10 @@ securityContext:
 env:
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 {{- with (index $root.Values $part).resources }}
 resources:
   {{- toYaml . | nindent 2 }}
