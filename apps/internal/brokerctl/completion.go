@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"slices"
+	"strings"
 	"time"
 
 	"brokerd/apps/appkit"
@@ -20,9 +21,18 @@ say where the daemons are.`,
 brokerctl completion zsh > "${fpath[1]}/_brokerctl"
 brokerctl completion fish > ~/.config/fish/completions/brokerctl.fish`,
 		Alone: true,
-		Setup: func(*flag.FlagSet) appkit.RunFunc {
+		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
+			out := asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
-				return appkit.WriteCompletion(New(), env.Args[0], env.Stdout)
+				if !out.wanted {
+					return appkit.WriteCompletion(New(), env.Args[0], env.Stdout)
+				}
+				var script strings.Builder
+				if err := appkit.WriteCompletion(New(), env.Args[0], &script); err != nil {
+					return err
+				}
+				_, err := out.print(env, map[string]string{"shell": env.Args[0], "script": script.String()})
+				return err
 			}
 		},
 	}

@@ -2,7 +2,6 @@ package brokerctl
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -50,7 +49,7 @@ func addContext() appkit.Command {
 					flags.Var(values[f.name], f.name, f.help)
 				}
 			}
-			use := flags.Bool("use", false, "use it from now on")
+			use, out := flags.Bool("use", false, "use it from now on"), asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
 				added := appkit.Context{Name: env.Args[0], Values: make(map[string][]string)}
 				for name, list := range values {
@@ -71,10 +70,14 @@ func addContext() appkit.Command {
 				case len(added.Values) == 0:
 					return appkit.Usagef("--lookupd-http-address, --nsqd-http-address or --nsqd-tcp-address required")
 				}
-				if err := env.Contexts.Add(added); err != nil || !*use {
+				err := env.Contexts.Add(added)
+				if err == nil && *use {
+					err = env.Contexts.Use(added.Name)
+				}
+				if err != nil {
 					return err
 				}
-				return env.Contexts.Use(added.Name)
+				return out.printContext(env, added.Name)
 			}
 		},
 	}
@@ -84,8 +87,14 @@ func useContext() appkit.Command {
 	return appkit.Command{
 		Name: "use", Summary: "let a context count where no other is named", Args: "CONTEXT", Example: "brokerctl context use prod",
 		Alone: true,
-		Setup: func(*flag.FlagSet) appkit.RunFunc {
-			return func(_ context.Context, env *appkit.Env) error { return env.Contexts.Use(env.Args[0]) }
+		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
+			out := asJSON(flags)
+			return func(_ context.Context, env *appkit.Env) error {
+				if err := env.Contexts.Use(env.Args[0]); err != nil {
+					return err
+				}
+				return out.printContext(env, env.Args[0])
+			}
 		},
 	}
 }
@@ -94,8 +103,15 @@ func removeContext() appkit.Command {
 	return appkit.Command{
 		Name: "remove", Summary: "forget a context", Args: "CONTEXT", Example: "brokerctl context remove prod",
 		Alone: true,
-		Setup: func(*flag.FlagSet) appkit.RunFunc {
-			return func(_ context.Context, env *appkit.Env) error { return env.Contexts.Remove(env.Args[0]) }
+		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
+			out := asJSON(flags)
+			return func(_ context.Context, env *appkit.Env) error {
+				if err := env.Contexts.Remove(env.Args[0]); err != nil {
+					return err
+				}
+				_, err := out.print(env, removed{env.Args[0], true})
+				return err
+			}
 		},
 	}
 }
@@ -112,24 +128,14 @@ func listContexts() appkit.Command {
 		Name: "list", Summary: "print the contexts, the one in use with a *", Example: "brokerctl context list",
 		Alone: true,
 		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
-			asJSON := flags.Bool("json", false, "print JSON")
+			out := asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
-				names, current, err := env.Contexts.List()
+				rows, err := contextRows(env)
 				if err != nil {
 					return err
 				}
-				rows := []contextRow{}
-				for _, name := range names {
-					c, err := env.Contexts.Get(name)
-					if err != nil {
-						return err
-					}
-					rows = append(rows, contextRow{name, name == current, c.Values})
-				}
-				if *asJSON {
-					encoder := json.NewEncoder(env.Stdout)
-					encoder.SetIndent("", "  ")
-					return encoder.Encode(rows)
+				if printed, err := out.print(env, rows); printed {
+					return err
 				}
 				if len(rows) == 0 {
 					env.Note("there is none in %s", env.Contexts.Path())
@@ -140,6 +146,40 @@ func listContexts() appkit.Command {
 			}
 		},
 	}
+}
+
+// contextRows returns all contexts by name.
+func contextRows(env *appkit.Env) ([]contextRow, error) {
+	names, current, err := env.Contexts.List()
+	if err != nil {
+		return nil, err
+	}
+	rows := []contextRow{}
+	for _, name := range names {
+		c, err := env.Contexts.Get(name)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, contextRow{name, name == current, c.Values})
+	}
+	return rows, nil
+}
+
+// printContext prints one as it is now, if that is wanted.
+func (r *jsonResult) printContext(env *appkit.Env, name string) error {
+	if !r.wanted {
+		return nil
+	}
+	rows, err := contextRows(env)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.Name == name {
+			_, err = r.print(env, row)
+		}
+	}
+	return err
 }
 
 func writeContexts(w io.Writer, width int, rows []contextRow) {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"brokerd/apps/appkit"
 )
@@ -27,7 +29,7 @@ copies. A file that is there and is no such link stays, and is an error, unless 
 		Alone:   true,
 		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 			daemons := flags.Bool("daemons", false, "links for the daemons too")
-			force := flags.Bool("force", false, "replace files of these names, whatever they are")
+			force, out := flags.Bool("force", false, "replace files of these names, whatever they are"), asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
 				self, err := os.Executable()
 				if err != nil {
@@ -44,7 +46,12 @@ copies. A file that is there and is no such link stays, and is an error, unless 
 						wanted[name] = filepath.Join(filepath.Dir(self), ours+exe())
 					}
 				}
-				return makeLinks(env, env.Args[0], wanted, *force)
+				made, err := makeLinks(env.Args[0], wanted, *force)
+				if printed, wrong := out.print(env, made); printed {
+					return errors.Join(err, wrong)
+				}
+				env.Note("%d links in %s", len(made), env.Args[0])
+				return err
 			}
 		},
 	}
@@ -58,22 +65,28 @@ func exe() string {
 	return ""
 }
 
-// makeLinks makes all links that can be made, and returns what went wrong with the others.
-func makeLinks(env *appkit.Env, dir string, wanted map[string]string, force bool) error {
+// link is one that was made, or was there.
+type link struct {
+	Path   string `json:"path"`
+	Target string `json:"target"`
+}
+
+// makeLinks makes all links that can be made, in the order of their names, and returns what went wrong with the others.
+func makeLinks(dir string, wanted map[string]string, force bool) (made []link, err error) {
+	made = []link{}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return made, err
 	}
 	var wrong []error
-	made := 0
-	for name, target := range wanted {
-		if err := makeLink(filepath.Join(dir, name+exe()), target, force); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		path := filepath.Join(dir, name+exe())
+		if err := makeLink(path, wanted[name], force); err != nil {
 			wrong = append(wrong, err)
 			continue
 		}
-		made++
+		made = append(made, link{path, wanted[name]})
 	}
-	env.Note("%d links in %s", made, dir)
-	return errors.Join(wrong...)
+	return made, errors.Join(wrong...)
 }
 
 // makeLink makes one link, or a copy. It is made under another name and renamed, so that a script never finds half of one.

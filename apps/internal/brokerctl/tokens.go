@@ -2,7 +2,6 @@ package brokerctl
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"text/tabwriter"
@@ -36,7 +35,7 @@ func addToken() appkit.Command {
 		Example: "brokerctl token add tokens orders-app publish:orders.* --expires=2160h",
 		Alone:   true,
 		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
-			life := flags.Duration("expires", 0, "`time` until it ends; 0 means never")
+			life, out := flags.Duration("expires", 0, "`time` until it ends; 0 means never"), asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
 				grants, err := grant.ParseGrants(env.Args[2:])
 				if err != nil {
@@ -53,6 +52,10 @@ func addToken() appkit.Command {
 				if err != nil {
 					return err
 				}
+				made := tokenRow{Kind: string(grant.Token), Name: env.Args[1], Grants: grants.String(), Expires: when(expires), Token: token}
+				if printed, err := out.print(env, made); printed {
+					return err
+				}
 				_, err = fmt.Fprintln(env.Stdout, token)
 				return err
 			}
@@ -63,8 +66,15 @@ func addToken() appkit.Command {
 func removeToken() appkit.Command {
 	return appkit.Command{
 		Name: "remove", Summary: "take a token away", Args: "FILE ID", Example: "brokerctl token remove tokens orders-app", Alone: true,
-		Setup: func(*flag.FlagSet) appkit.RunFunc {
-			return func(_ context.Context, env *appkit.Env) error { return grant.Remove(env.Args[0], env.Args[1]) }
+		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
+			out := asJSON(flags)
+			return func(_ context.Context, env *appkit.Env) error {
+				if err := grant.Remove(env.Args[0], env.Args[1]); err != nil {
+					return err
+				}
+				_, err := out.print(env, removed{env.Args[1], true})
+				return err
+			}
 		},
 	}
 }
@@ -75,13 +85,28 @@ type tokenRow struct {
 	Name    string `json:"name"`
 	Grants  string `json:"grants"`
 	Expires string `json:"expires,omitempty"`
+	Token   string `json:"token,omitempty"` // of one that was made just now
+}
+
+// removed says that something of that name is gone.
+type removed struct {
+	Name    string `json:"name"`
+	Removed bool   `json:"removed"`
+}
+
+// when writes a time down, empty for none.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func listTokens() appkit.Command {
 	return appkit.Command{
 		Name: "list", Summary: "print who may do what", Args: "FILE", Example: "brokerctl token list tokens", Alone: true,
 		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
-			asJSON := flags.Bool("json", false, "print JSON")
+			out := asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
 				entries, err := grant.List(env.Args[0])
 				if err != nil {
@@ -89,15 +114,10 @@ func listTokens() appkit.Command {
 				}
 				rows := make([]tokenRow, len(entries))
 				for i, e := range entries {
-					rows[i] = tokenRow{Kind: string(e.Kind), Name: e.Name, Grants: e.Grants.String()}
-					if !e.Expires.IsZero() {
-						rows[i].Expires = e.Expires.UTC().Format(time.RFC3339)
-					}
+					rows[i] = tokenRow{Kind: string(e.Kind), Name: e.Name, Grants: e.Grants.String(), Expires: when(e.Expires)}
 				}
-				if *asJSON {
-					encoder := json.NewEncoder(env.Stdout)
-					encoder.SetIndent("", "  ")
-					return encoder.Encode(rows)
+				if printed, err := out.print(env, rows); printed {
+					return err
 				}
 				w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
 				fmt.Fprintln(w, "KIND\tNAME\tEXPIRES\tGRANTS")
