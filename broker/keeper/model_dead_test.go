@@ -3,10 +3,12 @@ package keeper
 import (
 	"fmt"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"brokerd/broker/policy"
 	"brokerd/broker/topic"
+	"brokerd/protocol"
 )
 
 // isDeadLetters reports whether a topic of the model holds dead letters: those of t1 go to d1. Nobody consumes them.
@@ -102,4 +104,84 @@ func (n *node) look(in string, m topic.Message, found map[string]int) {
 	case p != nil && p.finished:
 		n.fail("%s has %.12q, which was finished at %d", in, m.Body, p.gone.lo)
 	}
+}
+
+// redrive sends dead letters of a channel back. What a consumer of the dead letter topic has meanwhile must stay.
+func (n *node) redrive() {
+	t := n.randomTopic()
+	list := t.Channels()
+	d := n.r.Lookup("d" + t.Name()[1:])
+	if len(list) == 0 || d == nil || !d.IsDeadLetterTopic() {
+		return
+	}
+	c := list[n.rng.IntN(len(list))]
+	synctest.Wait() // nothing is on its way there
+	held := n.holdLetters(d)
+	before := n.dead()
+	lo := n.begin()
+	_, err := t.Redrive(c.Name(), topic.RedriveOptions{From: d.Name(), Limit: n.rng.IntN(4)})
+	synctest.Wait()
+	_, _ = t.StopRedrive(c.Name())
+	synctest.Wait()
+	n.end(lo)
+	after := n.dead()
+	n.note("redrive %s/%s: %v, %d dead letters, then %d", t.Name(), c.Name(), err, len(before), len(after))
+	for key := range before {
+		if after[key] == 0 {
+			n.redriven(key)
+		}
+	}
+	for _, body := range held.bodies {
+		if after[t.Name()+"/c0/"+body]+after[t.Name()+"/c1/"+body] == 0 && !n.crash.done() && !n.faults {
+			n.fail("%.12q was sent back though a consumer had it", body)
+		}
+	}
+	if held.by != nil {
+		_ = held.by.Close()
+	}
+}
+
+// letters are dead letters that a consumer has.
+type letters struct {
+	by     *topic.Subscription
+	bodies []string
+}
+
+// holdLetters has, at times, a consumer take some dead letters.
+func (n *node) holdLetters(d *topic.Topic) (held letters) {
+	if n.rng.IntN(3) > 0 {
+		return held
+	}
+	s, err := d.Subscribe("looks", topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour})
+	if err != nil {
+		return held
+	}
+	held.by = s
+	s.SetReady(3)
+	var got topic.Delivery
+	s.Take(&got)
+	for _, run := range got.Runs {
+		for frames := run.Frames; len(frames) > 0; {
+			f := protocol.FirstMessage(frames)
+			frames = frames[len(f):]
+			held.bodies = append(held.bodies, string(f.Body()))
+		}
+	}
+	return held
+}
+
+// redriven says that a dead letter went back: it may come again, as the first time.
+func (n *node) redriven(key string) {
+	n.note("%.20s goes back", key)
+	p := n.promises[key]
+	if p == nil {
+		name, rest, _ := strings.Cut(key, "/")
+		_, body, _ := strings.Cut(rest, "/")
+		p = &promise{m: n.messages[name+"/"+body]}
+		n.promises[key] = p
+	}
+	if p.gone.yes() {
+		p.gone, p.strict, p.m.anywhere = said{}, false, false
+	}
+	p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
 }

@@ -45,6 +45,8 @@ type Channel struct {
 
 	counted *countedAhead // nil unless there was much to count
 
+	redrive *redrive // of dead letters that go back to the channel, the last one; nil: none ever did
+
 	waitingBytes, flyingBytes int // of bodies, as the node's account has them
 }
 

@@ -77,9 +77,6 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 		return a, err
 	}
 	t, d, b := m.to, m.to.d, &m.batch
-	if err := t.roomLocked(b); err != nil {
-		return a, err
-	}
 	b.stamp(t.registry.stamp(), first)
 	p := journal.Publish{Topic: d.id, Only: m.only, First: d.next, Count: b.n}
 	targets := t.targetsLocked()
@@ -228,6 +225,9 @@ func (c *Channel) buryThese(list []corpse, epoch int, name string) error {
 		return errNoMessage
 	}
 	m.check = func() error {
+		if err := to.roomLocked(&m.batch); err != nil {
+			return err
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.epoch != epoch || c.exiting {

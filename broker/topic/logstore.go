@@ -255,6 +255,9 @@ func (d *logStore) note(c *Channel, e *effects) {
 	for _, r := range e.finished {
 		p.addRange(&d.table, r, -1)
 	}
+	for _, r := range e.pulled {
+		p.addRange(&d.table, r, 1)
+	}
 	for _, r := range e.moved {
 		p.addRange(&d.table, r, -1)
 	}

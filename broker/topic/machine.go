@@ -92,6 +92,7 @@ type effects struct {
 	discarded    []discard
 	deferred     []inflight.Place // without a place
 	moved        []backlog.Range  // have left by a record that says so already
+	pulled       []backlog.Range  // have left the backlog for such a record
 }
 
 // discard is messages that have left otherwise than by being finished.
@@ -102,12 +103,12 @@ type discard struct {
 }
 
 func (e *effects) any() bool {
-	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved) > 0
+	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved)+len(e.pulled) > 0
 }
 
 func (e *effects) reset() {
 	e.fresh, e.again, e.finished = e.fresh[:0], e.again[:0], e.finished[:0]
-	e.discarded, e.deferred, e.moved = e.discarded[:0], e.deferred[:0], e.moved[:0]
+	e.discarded, e.deferred, e.moved, e.pulled = e.discarded[:0], e.deferred[:0], e.moved[:0], e.pulled[:0]
 }
 
 // addPosition adds a message to ranges; one without a position is kept by nobody.

@@ -2,8 +2,10 @@ package topic
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"brokerd/diskqueue/journal"
@@ -79,6 +81,64 @@ func (s *script) dead(args []string) error {
 			}
 			s.printf("\n")
 		}
+	}
+	return nil
+}
+
+// redrive TOPIC/CHANNEL [limit=N] [rate=N] [stop]: and what is known of it a moment later
+func (s *script) redrive(args []string) error {
+	name, channel, _ := strings.Cut(args[0], "/")
+	var o RedriveOptions
+	for _, arg := range args[1:] {
+		key, value, _ := strings.Cut(arg, "=")
+		switch key {
+		case "limit":
+			o.Limit = s.number(value)
+		case "rate":
+			o.Rate = s.number(value)
+		case "stop":
+			_, err := s.topic(name).StopRedrive(channel)
+			return err
+		}
+	}
+	if _, err := s.topic(name).Redrive(channel, o); err != nil {
+		return err
+	}
+	synctest.Wait()
+	return s.redriven(args[:1])
+}
+
+// redriven TOPIC/CHANNEL: what is known of the last redrive
+func (s *script) redriven(args []string) error {
+	name, channel, _ := strings.Cut(args[0], "/")
+	r := s.topic(name).LookupChannel(channel).Stats().Redrive
+	if r == nil {
+		s.printf("never\n")
+		return nil
+	}
+	s.printf("%d moved from %s, %d stay in flight", r.Moved, r.From, r.InFlight)
+	switch {
+	case r.Ended.IsZero():
+		s.printf(", goes on")
+	case r.Stopped:
+		s.printf(", stopped")
+	}
+	if r.Error != "" {
+		s.printf(": %s", r.Error)
+	}
+	s.printf("\n")
+	return nil
+}
+
+// disk fails|heals: what is waited for is not written, though it may be on the disk
+func (s *script) disk(args []string) error {
+	if s.log == nil {
+		return ErrNoLog
+	}
+	if args[0] == "heals" {
+		s.log.fail(nil)
+	} else {
+		s.log.fail(errors.New("no disk"))
 	}
 	return nil
 }

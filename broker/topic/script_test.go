@@ -135,7 +135,8 @@ func (s *script) run(words []string) error {
 		"publish": s.publish, "publish-deferred": s.publishDeferred, "create": s.create, "subscribe": s.subscribe, "rdy": s.rdy,
 		"take": s.take, "drain": s.drain, "fin": s.fin, "req": s.req, "touch": s.touch, "advance": s.advance, "pause": s.pause,
 		"unpause": s.unpause, "empty": s.empty, "delete": s.delete, "close": s.close, "stats": s.stats, "woken": s.woken,
-		"topics": s.topics, "restart": s.restart, "policy": s.policy, "sums": s.sums, "dead": s.dead,
+		"topics": s.topics, "restart": s.restart, "policy": s.policy, "sums": s.sums, "dead": s.dead, "redrive": s.redrive,
+		"redriven": s.redriven, "disk": s.disk,
 	}
 	f := commands[name]
 	if f == nil {

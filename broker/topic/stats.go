@@ -25,8 +25,9 @@ type ChannelStats struct {
 	BackendDepth int64 // those on disk
 	InFlight     int
 	Deferred     int
-	Buried       int   // of those: they wait for a dead letter topic
-	Ahead        Ahead // of those
+	Buried       int      // of those: they wait for a dead letter topic
+	Ahead        Ahead    // of those
+	Redrive      *Redrive // of dead letters that go back to the channel, the last one; nil: none ever did
 	Consumers    int
 
 	MessageCount           uint64 // that came from the topic
@@ -70,6 +71,10 @@ func (c *Channel) Stats() ChannelStats {
 		DisconnectRequeueCount: c.n.disconnected,
 		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
 		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldest(),
+	}
+	if c.redrive != nil {
+		r := c.redrive.Redrive
+		s.Redrive = &r
 	}
 	if c.delays != nil {
 		s.Delivered, s.Finished = c.delays.delivered, c.delays.finished

@@ -1,0 +1,522 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/broker/policy"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// Errors of a redrive.
+var (
+	ErrRedriving    = errors.New("the channel's dead letters are being sent back already")
+	ErrNotRedriving = errors.New("no dead letters are being sent back to the channel")
+	ErrNoLetters    = errors.New("the channel has no dead letter topic")
+)
+
+// RedriveOptions say which dead letters go back, and how fast.
+type RedriveOptions struct {
+	From  string // the dead letter topic; empty: what the channel's options say
+	Limit int    // messages; 0: all
+	Rate  int    // messages a second; 0: as fast as it goes
+}
+
+// Redrive is dead letters on their way back to the channel that they came from, as it is at one moment.
+type Redrive struct {
+	From     string // the dead letter topic
+	Began    time.Time
+	Ended    time.Time // zero while it goes on
+	Limit    int       // messages; 0: all
+	Rate     int       // messages a second; 0: no limit
+	Moved    int       // messages that went back
+	InFlight int       // that stay, as consumers of the dead letter topic have them
+	Stopped  bool      // by somebody
+	Error    string    // why it has ended, or why it waits; empty: nothing is wrong
+}
+
+// redrive is one that runs, or the last one.
+type redrive struct {
+	stop context.CancelFunc
+	Redrive
+}
+
+// Redrive begins to send the dead letters of a channel back to it: each once, with attempts from 1, off the dead letter topic and all channels
+// of it where it waits. What consumers have there stays. It goes on in the background, ends by itself once all that are there now were
+// looked at, and is not gone on with after a restart. It fails with ErrChannelNotFound, ErrNoLetters, ErrRedriving, ErrExiting.
+func (t *Topic) Redrive(channel string, o RedriveOptions) (Redrive, error) {
+	c := t.LookupChannel(channel)
+	switch {
+	case c == nil:
+		return Redrive{}, fmt.Errorf("%w: %q", ErrChannelNotFound, channel)
+	case t.d == nil || c.ephemeral:
+		return Redrive{}, fmt.Errorf("%w: it is not kept in the log", ErrNoLetters)
+	}
+	if o.From == "" {
+		o.From = c.lettersGoTo()
+	}
+	if from := t.registry.Lookup(o.From); from == nil || from.d == nil || !from.IsDeadLetterTopic() || from == t {
+		return Redrive{}, fmt.Errorf("%w: no dead letters have come to %q", ErrNoLetters, o.From)
+	}
+	ctx, stop := context.WithCancel(t.registry.ctx)
+	r := &redrive{stop: stop, Redrive: Redrive{From: o.From, Began: time.Now(), Limit: o.Limit, Rate: o.Rate}}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.redrive != nil && c.redrive.Ended.IsZero() {
+		stop()
+		return c.redrive.Redrive, ErrRedriving
+	}
+	if !t.registry.spawn(func() { c.sendBack(ctx, r) }) {
+		stop()
+		return Redrive{}, ErrExiting
+	}
+	c.redrive = r
+	return r.Redrive, nil
+}
+
+// StopRedrive ends one that goes on. It fails with ErrChannelNotFound or ErrNotRedriving.
+func (t *Topic) StopRedrive(channel string) (Redrive, error) {
+	c := t.LookupChannel(channel)
+	if c == nil {
+		return Redrive{}, fmt.Errorf("%w: %q", ErrChannelNotFound, channel)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.redrive == nil || !c.redrive.Ended.IsZero() {
+		return Redrive{}, ErrNotRedriving
+	}
+	c.redrive.Stopped = true
+	c.redrive.stop()
+	return c.redrive.Redrive, nil
+}
+
+// lettersGoTo returns the name of the channel's dead letter topic: also when it has no limit of deliveries now, or discards.
+func (c *Channel) lettersGoTo() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.policy != nil && c.policy.DeadLetter != "" {
+		return c.policy.DeadLetter
+	}
+	return policy.DeadLetterTopic(c.topic.name, c.name)
+}
+
+// letter is a dead letter that may go back.
+type letter struct {
+	pos    Position
+	body   []byte
+	beside []byte
+}
+
+// Parts of a redrive: one is moved by one record.
+const (
+	redriveAtOnce = 256
+	redriveParts  = 10 // a second, when the rate is bounded
+	redriveAgain  = time.Second
+	redriveTries  = 60 // in a row that are in vain, before it gives up
+)
+
+// sendBack is a redrive's goroutine.
+func (c *Channel) sendBack(ctx context.Context, r *redrive) {
+	defer r.stop()
+	err := c.sendBackAll(ctx, r)
+	c.mu.Lock()
+	r.Ended, r.Error = time.Now(), ""
+	if err != nil && !errors.Is(err, context.Canceled) {
+		r.Error = err.Error()
+	}
+	result := r.Redrive
+	c.mu.Unlock()
+	c.topic.registry.log.Info("dead letters were sent back", "topic", c.topic.name, "channel", c.name, "from", result.From, "moved", result.Moved,
+		"stay in flight", result.InFlight, "stopped", result.Stopped, "error", result.Error)
+}
+
+func (c *Channel) sendBackAll(ctx context.Context, r *redrive) error {
+	reg := c.topic.registry
+	from := reg.Lookup(r.From)
+	if from == nil || from.d == nil {
+		return ErrTopicNotFound
+	}
+	until := from.d.shown() + 1 // what fails again and comes back is left
+	at, failed := Position(1), 0
+	for ctx.Err() == nil {
+		n := redriveAtOnce
+		if r.Rate > 0 {
+			n = min(n, max(1, r.Rate/redriveParts))
+		}
+		if r.Limit > 0 {
+			n = min(n, r.Limit-r.Moved)
+		}
+		if n == 0 {
+			return nil
+		}
+		list, next, err := c.letters(from, at, until, n)
+		moved := 0
+		if err == nil && len(list) > 0 {
+			moved, err = c.sendBackSome(from, list, r)
+		}
+		var bound *BoundError
+		switch {
+		case errors.Is(err, ErrExiting) || errors.Is(err, ErrChannelNotFound):
+			return err
+		case errors.As(err, &bound) && bound.Room > 0 && bound.Room < len(list):
+			moved, err = c.sendBackSome(from, list[:bound.Room], r)
+			next = list[bound.Room].pos
+		}
+		if err != nil {
+			if failed++; failed == redriveTries {
+				return err
+			}
+			c.note(r, err)
+			wait(ctx, redriveAgain)
+			continue
+		}
+		failed = 0
+		c.note(r, nil)
+		if next == 0 {
+			return nil
+		}
+		at = next
+		if r.Rate > 0 && moved > 0 {
+			wait(ctx, time.Duration(moved)*time.Second/time.Duration(r.Rate))
+		}
+	}
+	return ctx.Err()
+}
+
+// note says why a redrive waits, nil that it does not.
+func (c *Channel) note(r *redrive, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.Error = ""
+	if err != nil {
+		r.Error = err.Error()
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// letters returns dead letters of the channel, at most limit, from a position on and before until, and where to go on; next is 0 when there
+// are no more.
+func (c *Channel) letters(from *Topic, at, until Position, limit int) (list []letter, next Position, err error) {
+	size := 0
+	err = from.walk(at, func(f protocol.MessageFrame, pos Position, beside []byte) bool {
+		if pos >= until {
+			return false
+		}
+		if !c.isFrom(beside) {
+			return true
+		}
+		if len(list) == limit || size >= buryBytes {
+			next = pos
+			return false
+		}
+		list = append(list, letter{pos: pos, body: slices.Clone(f.Body()), beside: slices.Clone(beside)})
+		size += len(f)
+		return true
+	})
+	return list, next, err
+}
+
+// isFrom reports whether a dead letter is one of the channel.
+func (c *Channel) isFrom(beside []byte) bool {
+	list, err := journal.ParseProperties(beside)
+	if err != nil {
+		return false
+	}
+	topic, channel := "", ""
+	for _, p := range list {
+		switch p.Name {
+		case letterTopic:
+			topic = p.Value
+		case letterChannel:
+			channel = p.Value
+		}
+	}
+	return topic == c.topic.name && channel == c.name
+}
+
+// sendBackSome moves dead letters, those that nobody has, by one record. It returns how many went.
+func (c *Channel) sendBackSome(from *Topic, list []letter, r *redrive) (moved int, err error) {
+	to := c.topic
+	m := move{from: from, to: to, channel: journal.Everywhere, only: c.id, why: journal.Redriven}
+	fill := func(list []letter) {
+		m.batch.Reset()
+		m.left = m.left[:0]
+		m.batch.beside = nil
+		for _, l := range list {
+			m.batch.beside = append(m.batch.beside, journal.Beside{Pos: Position(m.batch.n), Data: l.beside})
+			m.batch.Add(l.body)
+			m.left = append(m.left, l.pos)
+		}
+	}
+	fill(list) // as many ids as may be needed
+	var p pulling
+	busy := 0
+	m.check = func() error {
+		if !slices.Contains(to.Channels(), c) {
+			return fmt.Errorf("%w: %q", ErrChannelNotFound, c.name)
+		}
+		if err := to.roomLocked(&m.batch); err != nil {
+			return err
+		}
+		p = pulling{channels: from.all()}
+		p.lock()
+		if p.busy() {
+			p.unlock()
+			return errBusy
+		}
+		var free []letter
+		free, busy = p.free(list)
+		if len(free) == 0 {
+			p.unlock()
+			return errNoMessage
+		}
+		fill(free)
+		return nil
+	}
+	m.write = func(head, frames []byte) journal.Offset {
+		defer p.unlock()
+		p.pull(m.left)
+		return from.d.log.Append(journal.KindMoved, head, frames)
+	}
+	if err := to.registry.writable(); err != nil {
+		return 0, err
+	}
+	err = m.run()
+	p.end(err)
+	if errors.Is(err, errNoMessage) {
+		err = nil
+		m.left = nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		moved = len(m.left)
+		r.Moved += moved
+		r.InFlight += busy
+	}
+	return moved, err
+}
+
+// pulling is the channels of a dead letter topic, its own backlog too, while messages are taken out of all of them.
+type pulling struct {
+	channels []*Channel
+	epochs   []int
+	pulled   bool
+}
+
+// lock locks all channels: nobody else holds more than one.
+func (p *pulling) lock() {
+	for _, c := range p.channels {
+		c.enterNow()
+		p.epochs = append(p.epochs, c.epoch)
+	}
+}
+
+func (p *pulling) unlock() {
+	for _, c := range p.channels {
+		c.exit()
+	}
+}
+
+// errBusy is why nothing can be pulled just now.
+var errBusy = errors.New("messages of a channel of the dead letter topic are on their way elsewhere")
+
+// busy reports whether messages of a channel are being moved already.
+func (p *pulling) busy() bool {
+	return slices.ContainsFunc(p.channels, func(c *Channel) bool { return c.graves != nil && len(c.graves.moving) > 0 })
+}
+
+// free returns those of some messages that wait on a channel that is kept, and that no consumer has; busy is how many consumers have.
+func (p *pulling) free(list []letter) (free []letter, busy int) {
+	const waits, out = 1, 2
+	states := make(map[Position]uint8, len(list))
+	for _, l := range list {
+		states[l.pos] = 0
+	}
+	for _, c := range p.channels {
+		note := func(state uint8) func(Position, uint16) {
+			return func(pos Position, _ uint16) {
+				if old, ok := states[pos]; ok {
+					states[pos] = old | state
+				}
+			}
+		}
+		c.eachTaken(note(out))
+		if c.ephemeral && c != c.topic.own {
+			continue
+		}
+		c.eachHeld(note(waits))
+		ranges := merged(c.mem.Ranges(nil))
+		for _, l := range list {
+			if len(within(ranges, l.pos, l.pos+1)) > 0 {
+				states[l.pos] |= waits
+			}
+		}
+	}
+	for _, l := range list {
+		switch state := states[l.pos]; {
+		case state&out != 0:
+			busy++
+		case state == waits:
+			free = append(free, l)
+		}
+	}
+	return free, busy
+}
+
+// pull takes messages out of all channels that have them.
+func (p *pulling) pull(list []Position) {
+	gone := make(map[Position]bool, len(list))
+	var ranges []backlog.Range
+	for _, pos := range list {
+		gone[pos] = true
+		ranges = addPosition(ranges, pos)
+	}
+	for _, c := range p.channels {
+		c.pull(ranges, gone)
+	}
+	p.pulled = true
+}
+
+// end says what became of the messages.
+func (p *pulling) end(err error) {
+	if !p.pulled {
+		return
+	}
+	for i, c := range p.channels {
+		c.enterNow()
+		c.endPull(err, p.epochs[i])
+		c.exit()
+	}
+	if err != nil { // what waits in the topic itself again may be its channels' by now
+		t := p.channels[0].topic
+		t.pub.Lock()
+		t.releaseLocked()
+		t.pub.Unlock()
+	}
+}
+
+// eachTaken calls f with every message that a consumer has, or that is on its way to one.
+func (m *machine) eachTaken(f func(Position, uint16)) {
+	m.inflight.Each(f)
+	for _, s := range m.loading {
+		f(s.Pos, s.Attempts)
+	}
+}
+
+// eachHeld calls f with every message that has left the backlog and waits to be delivered, or is deferred.
+func (m *machine) eachHeld(f func(Position, uint16)) {
+	for _, list := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+		list.each(func(r *retry) { f(r.pos, r.attempts) })
+	}
+	m.deferredMemory.Each(func(d inflight.Due) { f(d.Pos, d.Attempts) })
+	for _, list := range m.places() {
+		for s := range list.All() {
+			f(s.Pos, s.Attempts)
+		}
+	}
+}
+
+// pull takes messages out that nobody has, until endPull says what became of them.
+func (m *machine) pull(ranges []backlog.Range, gone map[Position]bool) {
+	if m.graves == nil {
+		m.graves = &burial{limit: buryAtOnce}
+	}
+	g := m.graves
+	take := func(pos Position, attempts uint16) bool {
+		if gone[pos] {
+			g.moving = append(g.moving, corpse{pos: pos, attempts: attempts})
+		}
+		return gone[pos]
+	}
+	keep := m.effects()
+	for _, r := range m.mem.CutAll(ranges) {
+		for pos := r.First; pos <= r.Last; pos++ {
+			take(pos, 0)
+			keep.pulled = addPosition(keep.pulled, pos)
+		}
+	}
+	some := false
+	m.eachHeld(func(pos Position, _ uint16) { some = some || gone[pos] })
+	if some {
+		m.pullHeld(take)
+	}
+	if len(g.moving) > 0 {
+		g.written = make(chan struct{})
+	}
+}
+
+// pullHeld is pull of what has left the backlog.
+func (m *machine) pullHeld(take func(Position, uint16) bool) {
+	for _, list := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+		for range list.len() {
+			if r := list.pop(); !take(r.pos, r.attempts) {
+				list.push(r)
+			}
+		}
+	}
+	var kept []inflight.Due
+	m.deferredMemory.Clear(func(d inflight.Due) {
+		if !take(d.Pos, d.Attempts) {
+			kept = append(kept, d)
+		}
+	})
+	for _, d := range kept {
+		m.deferredMemory.Push(d)
+	}
+	lists := m.places()
+	m.coldRetries.Clear()
+	m.deferredIndex.Clear()
+	m.dueUnshown.Clear()
+	for i, back := range [...]func(inflight.Place){m.coldRetries.Push, m.deferredIndex.Push, m.dueUnshown.Push} {
+		for s := range lists[i].All() {
+			if !take(s.Pos, s.Attempts) {
+				back(s)
+			}
+		}
+	}
+}
+
+// endPull says what became of messages that were taken out. Those that did not arrive wait to be delivered again; but not when the channel
+// was emptied since.
+func (m *machine) endPull(failed error, epoch int) {
+	g := m.graves
+	if g == nil || g.written == nil {
+		return
+	}
+	list := g.moving
+	g.moving = nil
+	close(g.written)
+	g.written = nil
+	keep := m.effects()
+	back := 0
+	for _, d := range list {
+		r := backlog.Range{First: d.pos, Last: d.pos}
+		switch {
+		case failed == nil:
+			m.n.discard(journal.Redriven, 1)
+			keep.moved = addPosition(keep.moved, d.pos)
+		case epoch != m.epoch:
+			m.n.discard(journal.Emptied, 1)
+			keep.discard(r, journal.Emptied, true)
+		default:
+			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: d.pos, Off: unknown, Attempts: d.attempts})
+			back++
+		}
+	}
+	m.wake(back, nil)
+}
