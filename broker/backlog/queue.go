@@ -257,6 +257,9 @@ func (q *Queue) Ranges(dst []Range) []Range {
 	return dst
 }
 
+// Given reports whether the frame that Next returns is a view of what Supply has brought. The queue must not be empty, nor Cold.
+func (q *Queue) Given() bool { return q.spans[0].given }
+
 // Next returns the first message, a view that stays valid, with its position, and moves behind it. The queue must not be empty, nor
 // Cold.
 func (q *Queue) Next() (f protocol.MessageFrame, pos Position) {

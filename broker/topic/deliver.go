@@ -18,6 +18,7 @@ type retry struct {
 	pos      Position
 	turn     uint64 // it goes once so many fresh messages were given out
 	attempts uint16 // deliveries so far
+	shared   bool   // the frame is a view of others that were read from disk together, which are nowhere else
 }
 
 // Limits of one Take, so that a consumer's first messages leave while the next are taken, and others get their share.
@@ -150,6 +151,7 @@ func (m *machine) next() (r retry, again bool) {
 		return r, true
 	}
 	m.taken++
+	r.shared = m.mem.Given()
 	r.frame, r.pos = m.mem.Next()
 	r.attempts = r.frame.Attempts()
 	return r, false
@@ -217,12 +219,29 @@ func (m *machine) fly(s *Subscription, r *retry) {
 // largeBody is from how many bytes on a message in flight does without its body, when that can be read again.
 const largeBody = 16 << 10
 
-// kept returns what is kept of a message in flight: a large body that is in a node stays there only, in memory or on disk.
+// kept returns what is kept of a message in flight: a large body that is in a node stays there only, in memory or on disk; and so does
+// any that was read from disk with others, all of which it would hold in memory.
 func (m *machine) kept(r *retry) protocol.MessageFrame {
-	if r.pos == 0 || m.ephemeral || len(r.frame) < largeBody {
+	switch {
+	case r.pos == 0 || m.ephemeral || len(r.frame) < largeBody && !r.shared:
 		return r.frame
+	case r.shared:
+		return m.head(r.frame)
 	}
 	return r.frame.Head()
+}
+
+// headsAtOnce is of how many messages the heads are kept in one piece of memory.
+const headsAtOnce = 64
+
+// head returns a copy of the head of a frame.
+func (m *machine) head(f protocol.MessageFrame) protocol.MessageFrame {
+	if cap(m.heads)-len(m.heads) < protocol.MessageOverhead {
+		m.heads = make([]byte, 0, headsAtOnce*protocol.MessageOverhead)
+	}
+	at := len(m.heads)
+	m.heads = append(m.heads, f[:protocol.MessageOverhead]...)
+	return m.heads[at:len(m.heads):len(m.heads)]
 }
 
 func (m *machine) countLocality(s *Subscription, n int) {

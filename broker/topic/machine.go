@@ -56,6 +56,7 @@ type machine struct {
 
 	n      counters
 	sizes  sizes
+	heads  []byte  // of messages in flight whose bodies are on disk only, until the piece is full
 	delays *delays // nil until it has delivered
 	newest int64   // when the message was published that was last delivered for the first time
 }

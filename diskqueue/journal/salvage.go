@@ -93,5 +93,5 @@ func (c *Channel) found(held []Range) {
 
 // sort puts what waits in order.
 func (c *Channel) sort() {
-	slices.SortFunc(c.Waiting, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	slices.SortFunc(c.Waiting, byFirst)
 }

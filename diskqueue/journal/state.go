@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -162,6 +163,9 @@ func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, 
 	if own := t.Channels[0]; p.Only == All && len(t.Channels) > 1 && own.holds() > 0 {
 		t.Paused = false // nothing blocked the topic, and the record that says so was lost
 		t.inherit()
+		for _, c := range t.Channels[1:] {
+			c.doubt() // which of them had it then, nobody knows: what they pass over may wait in them
+		}
 	}
 	for _, c := range t.targets(p.Only) {
 		c.publish(&p, frames)
@@ -326,6 +330,15 @@ func eachPosition(runs []byte, f func(Position)) error {
 		}
 	})
 }
+
+// doubt sets aside all that waits: it was there, or it is what other channels had, by records that were lost.
+func (c *Channel) doubt() {
+	c.unsure = append(c.unsure, c.Waiting...)
+	c.Waiting = nil
+	slices.SortFunc(c.unsure, byFirst)
+}
+
+func byFirst(a, b Range) int { return cmp.Compare(a.First, b.First) }
 
 // follow sets aside what has left the backlog by records that were lost: nobody knows whether it is finished.
 func (c *Channel) follow(after Position) {

@@ -508,3 +508,29 @@ func FuzzReadCheckpoint(f *testing.F) {
 		}
 	})
 }
+
+// A power cut may take the records by which the first channel was made and was given what the topic had, and leave those of a second
+// channel, which never had that: what that one passes over is not taken for lost, and waits in it.
+func TestWhatAForgottenChannelHadIsNotPassedOver(t *testing.T) {
+	s := NewState()
+	apply := func(kind Kind, b []byte) {
+		t.Helper()
+		if err := s.Apply(Offset{}, kind, b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "orders"}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 1, Count: 3}), frames(1, 3)...))
+	// Lost: channel 2 is made, and inherits the three.
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 3, Name: "second"}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 4, Count: 2}), frames(4, 2)...))
+	var r Runs
+	r.BeginDelivered(1, 3, 0)
+	r.Add(4)
+	apply(KindDelivered, r.Record())
+	s.Settle()
+	c := s.Topics[1].Channels[1]
+	if got, want := fmt.Sprint(c.Waiting), fmt.Sprint([]Range{{1, 3}, {5, 5}}); got != want || c.Out.Len() != 1 {
+		t.Errorf("waiting %v, want %v; %d out; %d unreadable", got, want, c.Out.Len(), c.Counts.Discarded[Unreadable])
+	}
+}

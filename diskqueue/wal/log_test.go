@@ -454,6 +454,25 @@ func TestAFileThatCannotBePrepared(t *testing.T) {
 	}
 }
 
+// TestUnsyncedReadCountsAsLost: when what was read cannot be synced it is as if a record was lost, so that whoever replayed it writes it down
+// elsewhere, also once the log can be written again.
+func TestUnsyncedReadCountsAsLost(t *testing.T) {
+	m := vfs.NewMem()
+	l, _, _ := open(t, testOptions(m))
+	fill(t, l, 5, 100, Written)
+	ok(t, l.Close())
+	fs := vfs.NewFaulty(m, vfs.Rule{Ops: vfs.OpSync, Times: 1, Err: syscall.ENOMEM})
+	l, _, _ = open(t, testOptions(fs))
+	if err := l.Err(); !errors.Is(err, syscall.ENOMEM) || l.Lost() != 1 {
+		t.Errorf("%v, %d lost", err, l.Lost())
+	}
+	ok(t, l.Recover())
+	if err := l.Err(); err != nil || l.Lost() != 1 {
+		t.Errorf("%v, %d lost", err, l.Lost())
+	}
+	ok(t, l.Close())
+}
+
 func TestReleaseKeepsWhatIsNotSynced(t *testing.T) {
 	l, _, _ := open(t, testOptions(vfs.NewMem()))
 	fill(t, l, 10, 1000, Written)

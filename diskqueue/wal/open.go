@@ -12,7 +12,8 @@ import (
 // stays, ErrMissing and ErrVersion end Open; damage does not, it is in the report.
 //
 // Open syncs what it has read, so that what was replayed counts as synced; when that fails, the log is as after any failed
-// sync (see Err). It appends to no file that is there; the first record begins another one.
+// sync (see Err), and one record counts as lost (see Stats): a power cut may take back what was replayed, until the caller has written
+// it down elsewhere. It appends to no file that is there; the first record begins another one.
 func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 	if err := o.normalize(); err != nil {
 		return nil, Report{}, err
@@ -29,6 +30,7 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 	l.sortSpares(r.spares)
 	if err := l.syncRead(); err != nil {
 		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Offset{}
+		l.stats.Lost++
 		l.o.Log.Error("the log cannot be written", "error", l.err)
 	}
 	return l, r.report, nil
