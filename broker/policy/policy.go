@@ -134,10 +134,10 @@ func silence(at Place, all map[string]Value) {
 		}
 	}
 	if reason := needsLog(at, all); reason != "" {
-		if all["dead_letter"].Value != Discard {
-			off("max_attempts", reason)
+		off("max_attempts", reason)
+		if all["overflow"].Value == ToDeadLetter.String() {
+			off("overflow", reason)
 		}
-		off("overflow", reason)
 	}
 	if at.Channel != "" && all["overflow"].Value == Reject.String() {
 		for _, name := range [...]string{"max_depth", "max_bytes"} {
@@ -152,9 +152,8 @@ const rejectOnChannel = "a channel's own bound needs overflow drop-oldest or dea
 
 // needsLog returns why dead letters are not to be had, empty when they are or nobody asks for them.
 func needsLog(at Place, all map[string]Value) string {
-	moves := all["overflow"].Value == ToDeadLetter.String() ||
-		all["max_attempts"].Value != int64(0) && all["dead_letter"].Value != Discard
-	if at.Logged || !moves {
+	moves := all["overflow"].Value == ToDeadLetter.String() || all["max_attempts"].Value != int64(0)
+	if at.Logged || !moves || all["dead_letter"].Value == Discard {
 		return ""
 	}
 	return "a dead letter topic needs messages that are kept in the log: level disk or fsync, and not ephemeral; at other levels there is dead_letter discard"

@@ -22,6 +22,7 @@ type BoundError struct {
 	Bound   int64         // of the same
 	Oldest  time.Duration // age of what waits for longest there; 0: not known
 	Room    int           // how many of the messages, the first ones, could have been taken
+	Stuck   bool          // what is held are dead letters that their topic does not take
 }
 
 func (e *BoundError) Error() string {
@@ -32,6 +33,9 @@ func (e *BoundError) Error() string {
 	what := "messages"
 	if e.Option == "max_bytes" {
 		what = "bytes"
+	}
+	if e.Stuck {
+		what += " that wait for their dead letter topic"
 	}
 	if e.Held < 0 {
 		return fmt.Sprintf("%s %d of topic %s is less than the message has", e.Option, e.Bound, e.Topic)
@@ -85,22 +89,29 @@ func (m *machine) heldBytes() int64 {
 	return max(0, m.sizes.bytes)
 }
 
-// over reports whether the channel holds more than its policy allows. What nobody is shown yet does not count: its publish may fail.
+// excess returns by how many messages the channel holds more than max_depth allows, below 0 when there is room. What nobody is shown yet
+// does not count, as its publish may fail, nor what waits for its dead letter topic.
+func (m *machine) excess(p *policy.Policy) int64 { return int64(m.counted()) - p.MaxDepth }
+
+func (m *machine) counted() int { return m.holds() - m.mem.Above(m.at.shown) - m.buried() }
+
+// over reports whether the channel holds more than its policy allows.
 func (m *machine) over(p *policy.Policy) bool {
-	unshown := m.mem.Above(m.at.shown)
-	held := m.holds()
-	if p.MaxDepth > 0 && int64(held-unshown) > p.MaxDepth {
+	if p.MaxDepth > 0 && m.excess(p) > 0 {
 		return true
 	}
-	if p.MaxBytes == 0 || held == unshown {
+	held := m.holds()
+	if p.MaxBytes == 0 || held == 0 {
 		return false
 	}
-	bytes := m.heldBytes()
-	return bytes-bytes/int64(held)*int64(unshown) > p.MaxBytes
+	return float64(m.heldBytes())*float64(m.counted())/float64(held) > float64(p.MaxBytes)
 }
 
 // drops reports whether the channel makes room by itself.
-func (m *machine) drops() bool { return m.policy.Bounded() && m.policy.Overflow == policy.DropOldest }
+func (m *machine) drops() bool {
+	p := m.policy
+	return p.Bounded() && (p.Overflow == policy.DropOldest || p.Overflow == policy.ToDeadLetter && !m.at.final)
+}
 
 // dropAtOnce is how many messages are dropped under one lock, and in one record.
 const dropAtOnce = 1 << 16
@@ -126,15 +137,15 @@ func (m *machine) dropOldest(limit int) int {
 	switch {
 	case m.retries.len() > 0 && (m.loaded.len() == 0 || m.retries.at(0).turn <= m.loaded.at(0).turn):
 		r := m.retries.pop()
-		m.dropped(backlog.Range{First: r.pos, Last: r.pos}, len(r.frame), true)
+		m.dropOut(r.pos, r.attempts, r.frame.Size())
 		return 1
 	case m.loaded.len() > 0:
 		r := m.loaded.pop()
-		m.dropped(backlog.Range{First: r.pos, Last: r.pos}, len(r.frame), true)
+		m.dropOut(r.pos, r.attempts, r.frame.Size())
 		return 1
 	case m.coldRetries.Len() > 0:
 		s := m.coldRetries.Pop()
-		m.dropped(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
+		m.dropOut(s.Pos, s.Attempts, 0)
 		return 1
 	case m.mem.Len() > 0 && m.mem.First() <= m.at.shown:
 		return m.dropFresh(limit)
@@ -155,7 +166,7 @@ func (m *machine) dropFresh(limit int) (n int) {
 	n = 1
 	if p := m.policy; p.MaxDepth > 0 {
 		visible := m.mem.Len() - m.mem.Above(m.at.shown)
-		n = min(limit, visible, max(1, int(min(math.MaxInt32, int64(m.holds()-m.mem.Above(m.at.shown))-p.MaxDepth))))
+		n = min(limit, visible, max(1, int(min(math.MaxInt32, m.excess(p)))))
 	}
 	m.mem.Drop(n, func(r backlog.Range, size int) {
 		m.taken += uint64(r.Len())
@@ -176,7 +187,7 @@ func (m *machine) dropDeferred() int {
 			m.n.Accepted--
 			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
 		default:
-			m.dropped(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
+			m.dropOut(s.Pos, s.Attempts, 0)
 		}
 		return 1
 	}
@@ -184,12 +195,30 @@ func (m *machine) dropDeferred() int {
 	if !ok {
 		return 0
 	}
-	m.dropped(backlog.Range{First: d.Pos, Last: d.Pos}, len(d.Frame), true)
+	m.dropOut(d.Pos, d.Attempts, d.Frame.Size())
 	return 1
 }
 
-// dropped counts messages that were dropped; size is that of their frames, 0 when it is not known.
+// dropOut drops a message that had left the backlog before.
+func (m *machine) dropOut(pos Position, attempts uint16, size int) {
+	if m.policy.DeadLetter != "" && m.policy.Overflow == policy.ToDeadLetter {
+		m.bury(corpse{pos: pos, attempts: attempts, why: overflowed})
+		return
+	}
+	m.dropped(backlog.Range{First: pos, Last: pos}, size, true)
+}
+
+// dropped counts messages that were dropped, or has them become dead letters when they are fresh; size is that of their frames, 0 when it
+// is not known.
 func (m *machine) dropped(r backlog.Range, size int, out bool) {
+	if p := m.policy; !out && r.First > 0 && p.DeadLetter != "" && p.Overflow == policy.ToDeadLetter {
+		keep := m.effects()
+		keep.pulled = append(keep.pulled, r)
+		for pos := r.First; pos <= r.Last; pos++ {
+			m.bury(corpse{pos: pos, why: overflowed})
+		}
+		return
+	}
 	n := 1
 	if r.First > 0 {
 		n = r.Len()
@@ -285,13 +314,21 @@ func (t *Topic) roomLocked(b *Batch) error {
 	if size := int64(b.largest()); p.MaxBytes > 0 && size > p.MaxBytes {
 		return &BoundError{Option: "max_bytes", Topic: t.name, Held: -1, Bound: p.MaxBytes, Room: b.notOver(p.MaxBytes)}
 	}
-	refuses := p.Overflow == policy.Reject
-	if !refuses && !(p.Overflow == policy.ToDeadLetter && t.blockedLocked()) {
+	if p.Overflow == policy.DropOldest {
 		return nil
 	}
 	depth, size := t.fullestLocked(p)
 	err := depth
 	room := b.n
+	if p.Overflow == policy.ToDeadLetter && !t.blockedLocked() && !t.deadLetters.Load() { // what is too much moves, unless that is stuck
+		if p.MaxDepth > 0 && depth.Held >= p.MaxDepth {
+			return &depth
+		}
+		if p.MaxBytes > 0 && size.Held >= p.MaxBytes {
+			return &size
+		}
+		return nil
+	}
 	if p.MaxDepth > 0 {
 		room = int(min(int64(room), max(0, p.MaxDepth-depth.Held)))
 	}
@@ -308,7 +345,7 @@ func (t *Topic) roomLocked(b *Batch) error {
 }
 
 // fullestLocked returns how full the topic is, in messages and in bytes: what waits in itself, and the channel that holds the most of those
-// that make no room themselves.
+// that make no room themselves, or of dead letters that their topic does not take.
 func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {
 	depth = BoundError{Option: "max_depth", Topic: t.name, Bound: p.MaxDepth}
 	size = BoundError{Option: "max_bytes", Topic: t.name, Bound: p.MaxBytes}
@@ -316,10 +353,14 @@ func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {
 	look := func(c *Channel) {
 		c.enter()
 		defer c.exit()
-		if c.drops() {
+		held, oldest, stuck := int64(c.holds()), c.oldest(), false
+		switch {
+		case !c.drops():
+		case p.Overflow == policy.ToDeadLetter && c.policy.Overflow == policy.ToDeadLetter:
+			held, oldest, stuck = int64(c.buried()), 0, true
+		default:
 			return
 		}
-		held, oldest := int64(c.holds()), c.oldest()
 		age := time.Duration(0)
 		if oldest > 0 {
 			age = time.Duration(c.topic.registry.stampOf(c.topic.registry.now()) - oldest)
@@ -330,10 +371,14 @@ func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {
 			return
 		}
 		if held > most {
-			most, depth.Channel, depth.Oldest = held, c.name, age
+			most, depth.Channel, depth.Oldest, depth.Stuck = held, c.name, age, stuck
 		}
-		if n := c.heldBytes(); n > bytes {
-			bytes, size.Channel, size.Oldest = n, c.name, age
+		n := c.heldBytes()
+		if stuck {
+			n = int64(float64(n) * float64(held) / float64(max(c.holds(), 1)))
+		}
+		if n > bytes {
+			bytes, size.Channel, size.Oldest, size.Stuck = n, c.name, age, stuck
 		}
 	}
 	look(t.own)

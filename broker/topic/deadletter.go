@@ -343,7 +343,11 @@ func (c *Channel) obituary(d *corpse, f protocol.MessageFrame, before []byte, no
 			list = append(list, journal.Property{Name: name, Value: value})
 		}
 	}
-	add(letterReason, "max_attempts")
+	reason := "max_attempts"
+	if d.why == overflowed {
+		reason = "overflow"
+	}
+	add(letterReason, reason)
 	add(letterFailure, failureNames[d.why])
 	add(letterTopic, c.topic.name)
 	add(letterChannel, c.name)

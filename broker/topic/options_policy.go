@@ -66,6 +66,10 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	p := t.policyOf(c)
 	if c == t.own {
 		t.policy.Store(p)
+		if p != nil && p.Overflow == policy.ToDeadLetter { // it has none: publishes are refused
+			own := *p
+			own.Overflow, p = policy.Reject, &own
+		}
 	}
 	node := t.policy.Load()
 	sized := p != nil && p.MaxBytes > 0 || node != nil && node.MaxBytes > 0

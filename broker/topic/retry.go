@@ -17,11 +17,12 @@ const (
 	requeued                      // its consumer has asked for it
 	timedOut                      // its consumer has not answered in time
 	disconnected                  // its consumer's connection was lost
+	overflowed                    // it was the oldest of a channel that is at its bound
 )
 
-var failureNames = [...]string{"", "requeued", "timed_out", "disconnected"}
+var failureNames = [...]string{"", "requeued", "timed_out", "disconnected", ""}
 
-// corpse is a message that was delivered as often as its channel allows, and waits for its dead letter topic. Its body stays where it is.
+// corpse is a message that was delivered as often as its channel allows, or for which that has no room, and waits for its dead letter topic. Its body stays where it is.
 type corpse struct {
 	pos      Position
 	attempts uint16
