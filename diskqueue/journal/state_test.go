@@ -520,7 +520,7 @@ func TestWhatAForgottenChannelHadIsNotPassedOver(t *testing.T) {
 		}
 	}
 	apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "orders"}))
-	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 1, Count: 3}), frames(1, 3)...))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, Only: Own, First: 1, Count: 3}), frames(1, 3)...))
 	// Lost: channel 2 is made, and inherits the three.
 	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 3, Name: "second"}))
 	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 4, Count: 2}), frames(4, 2)...))
