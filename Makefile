@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build run docs test crash soak fuzz demo bench interop clean help
+.PHONY: build run docs test crash soak fuzz demo bench interop pages clean help
 
 include deploy/package.mk
 
@@ -164,6 +164,11 @@ interop:
 # while; says how many were lost (none, or it fails) and how many came again.
 apps-proof:
 	@APPS_PROOF_LINES=$(APPSLINES) go test -count=1 -timeout=30m -v ./apps/internal/ship -run TestChainWithKills
+
+# admind's page in a browser: every page at every width, with each name that somebody could give, of which make test takes turns; leaves
+# pictures of them, light and dark, in bin/screenshots.
+pages:
+	@ADMIN_WHOLE=1 ADMIN_PICTURES=1 go test -count=1 -timeout=30m ./admin/browser
 
 clean:
 	@rm -rf bin

@@ -124,9 +124,9 @@ func TestEverythingStandsWhereItBelongs(t *testing.T) {
 			s := state.start(t)
 			p := openTab(t, s.base)
 			p.mayWrite("404") // the browser's own line about a page of a name that no path can have
-			for _, sight := range state.pages(s) {
+			for i, sight := range state.pages(s) {
 				p.show(sight)
-				for _, width := range windows {
+				for _, width := range turn(i, 2, windows) {
 					p.do(chromedp.EmulateViewport(width, 900))
 					p.settled()
 					for _, fault := range eval[[]string](p, misplaced) {

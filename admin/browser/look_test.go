@@ -38,7 +38,8 @@ func (p *tab) show(s sight) {
 	}
 }
 
-// TestEachPageIsAccessible has axe-core judge each page in light and dark, by the rules of WCAG 2.2 up to AA and by its own of good practice.
+// TestEachPageIsAccessible has axe-core judge each page in light and dark, by the rules of WCAG 2.2 up to AA and by its own of good practice. Dark
+// pages are of the same parts as light ones: there only what depends on colours is judged.
 func TestEachPageIsAccessible(t *testing.T) {
 	c := shop(t, 2)
 	p := openTab(t, c.base)
@@ -47,7 +48,7 @@ func TestEachPageIsAccessible(t *testing.T) {
 		p.scheme(scheme)
 		for _, s := range sights(c.brokers[0].HTTP) {
 			p.show(s)
-			p.audit(script, s.name+" in "+scheme)
+			p.auditIn(scheme, script, s.name)
 		}
 	}
 	p.visit("")
@@ -85,14 +86,35 @@ func TestTroubleIsAccessible(t *testing.T) {
 					continue
 				}
 				p.show(sight)
-				p.audit(script, state.name+": "+sight.name+" in "+scheme)
+				p.auditIn(scheme, script, state.name+": "+sight.name)
 			}
 		}
 	}
 }
 
+// allRules and colourRules choose axe-core's rules.
+const (
+	allRules    = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`
+	colourRules = `{ type: "rule", values: ["color-contrast", "link-in-text-block"] }`
+)
+
 // audit runs axe-core on what is shown, and fails the test for each thing that it finds.
 func (p *tab) audit(script, what string) {
+	p.t.Helper()
+	p.judge(script, what, allRules)
+}
+
+// auditIn is audit of a page that is judged in light and dark: in dark only by the rules about colours.
+func (p *tab) auditIn(scheme, script, what string) {
+	p.t.Helper()
+	rules := allRules
+	if scheme == "dark" {
+		rules = colourRules
+	}
+	p.judge(script, what+" in "+scheme, rules)
+}
+
+func (p *tab) judge(script, what, rules string) {
 	p.t.Helper()
 	type violation struct {
 		ID, Help string
@@ -102,7 +124,7 @@ func (p *tab) audit(script, what string) {
 		}
 	}
 	eval[bool](p, script+"; true")
-	found := eval[[]violation](p, `axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"] })
+	found := eval[[]violation](p, `axe.run(document, { runOnly: `+rules+`, resultTypes: ["violations"], preload: false })
 		.then((r) => r.violations)`)
 	for _, v := range found {
 		n := v.Nodes[0]

@@ -52,6 +52,24 @@ func browserPath() string {
 	return ""
 }
 
+// whole is whether everything is looked at everywhere, as make pages does. make test takes turns: what is said of a kind of page, of a width or of a
+// name is looked at on some of them, and everything somewhere.
+var whole = os.Getenv("ADMIN_WHOLE") != ""
+
+// turn returns one of n parts of a list, another for each i, or all of it.
+func turn[T any](i, n int, list []T) []T {
+	if whole {
+		return list
+	}
+	var part []T
+	for j, e := range list {
+		if (i+j)%n == 0 {
+			part = append(part, e)
+		}
+	}
+	return part
+}
+
 // besides holds the tests that run beside others already.
 var besides sync.Map
 
@@ -62,7 +80,7 @@ func needBrowser(t *testing.T) {
 	if chrome == nil {
 		t.Skip("NOT RUN: no Chromium on PATH; install it (Debian: apt-get install chromium) to have the page tested")
 	}
-	if _, already := besides.LoadOrStore(t, true); !already && os.Getenv("ADMIN_MEASURE") == "" {
+	if _, already := besides.LoadOrStore(t, true); !already && !measured {
 		t.Parallel()
 	}
 }

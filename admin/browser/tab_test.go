@@ -117,16 +117,30 @@ func (p *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// eval returns the value of an expression in the page.
+// eval returns the value of an expression in the page. Where the page has just made way for another, it is that one's.
 func eval[T any](p *tab, expression string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
-	if err != nil {
-		p.t.Fatalf("%v\nin %.200s", err, expression)
+	for {
+		value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+		if err == nil {
+			return value
+		}
+		if !madeWay(err) || ctx.Err() != nil {
+			p.t.Fatalf("%v\nin %.200s", err, expression)
+		}
 	}
-	return value
+}
+
+// madeWay reports whether an error is the browser's word for a page that went while an expression was evaluated in it.
+func madeWay(err error) bool {
+	for _, word := range []string{"Inspected target navigated", "Execution context was destroyed", "Cannot find context"} {
+		if strings.Contains(err.Error(), word) {
+			return true
+		}
+	}
+	return false
 }
 
 // visit opens a path below the base, as from a bookmark.
