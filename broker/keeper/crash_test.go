@@ -405,12 +405,12 @@ func (n *node) drain() {
 	var missing []string
 	for key, p := range n.promises {
 		own := strings.Contains(key, "//")
-		if p.strict && !p.gone.yes() && !(own && p.moved.yes()) && dead[key] == 0 {
+		if p.strict && !p.gone.yes() && !p.m.over() && !(own && p.moved.yes()) && dead[key] == 0 {
 			missing = append(missing, key)
 		}
 	}
 	for key, m := range n.messages {
-		if m.anywhere && !n.droppedSomewhere(m) && !slices.ContainsFunc([]string{"c0", "c1"}, func(c string) bool {
+		if m.anywhere && !m.over() && !n.droppedSomewhere(m) && !slices.ContainsFunc([]string{"c0", "c1"}, func(c string) bool {
 			return dead[m.topic+"/"+c+"/"+m.body] > 0
 		}) {
 			missing = append(missing, key)
@@ -620,7 +620,7 @@ func (n *node) compare(again *node, allowed map[string]int) {
 			return strings.HasPrefix(key, p.m.topic+"/"+c.Name()+"/")
 		})
 		switch {
-		case !p.strict || p.gone.yes() || own && p.moved.yes() || served[key]:
+		case !p.strict || p.gone.yes() || p.m.over() || own && p.moved.yes() || served[key]:
 		case served["d"+p.m.topic[1:]+"//"+p.m.body]: // it is a dead letter
 		case !known && served[p.m.topic+"//"+p.m.body]: // on another channel, as nothing has the name of its own
 		default:

@@ -44,6 +44,8 @@ type node struct {
 	next     int  // number of the next message
 	trace    []string
 
+	schedules schedules
+
 	events  atomic.Int64
 	written atomic.Int64 // what had ended then a kill cannot take back
 	synced  atomic.Int64 // nor a power cut
@@ -70,6 +72,7 @@ var settled = said{0, 1}
 type message struct {
 	topic, body string
 	num         int
+	until       time.Time // of no use any more from then on; zero: for good
 	at          said
 	acked       bool
 	fsync       bool
@@ -196,7 +199,13 @@ func (n *node) publish() {
 		targets = []string{""}
 	}
 	due := time.Now().Add(delay)
+	if ttl := n.mortal(&b); ttl > 0 {
+		for _, m := range list {
+			m.until = due.Add(ttl)
+		}
+	}
 	err := t.PublishAs(&b, delay, level)
+	n.receive(b.Receipt(), list)
 	at := n.end(lo)
 	fsync := level == topic.Fsync || t.Durability() == topic.Fsync
 	n.note("publish %s %d to %d after %v to %q: %v", t.Name(), list[0].num, n.next-1, delay, targets, err)
@@ -330,6 +339,8 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q as attempt %d, of at most %d", s.name, body, attempts, n.most)
 	case n.dead()[key] > 0:
 		n.fail("%s got %.12q, which is a dead letter", s.name, body)
+	case m.over() && !p.redriven: // what comes back from a dead letter topic has no time to live
+		n.fail("%s got %.12q %v after its time", s.name, body, time.Since(m.until))
 	case p.gone.yes():
 		n.fail("%s got %.12q again, which was finished or dropped at %d", s.name, body, p.gone.lo)
 	case time.Now().Before(p.due):
@@ -469,7 +480,7 @@ func (n *node) dropSome() {
 
 // step does one random thing.
 func (n *node) step() {
-	switch k := n.rng.IntN(46); {
+	switch k := n.rng.IntN(50); {
 	case k < 14:
 		n.publish()
 	case k < 18:
@@ -497,6 +508,8 @@ func (n *node) step() {
 		n.advance(time.Duration(n.rng.IntN(300)) * time.Millisecond)
 	case k < 44:
 		n.redrive()
+	case k < 48:
+		n.reschedule()
 	case n.faults:
 		n.setFaults()
 	}

@@ -28,8 +28,9 @@ func (t *Topic) expires(e Expiry) {
 	t.Expiry = append(t.Expiry, e)
 }
 
-// expire takes out messages wherever they wait, unlike others that leave a backlog: their time is over in another order than theirs.
-func (c *Channel) expire(runs []byte, n *uint64) error {
+// takeAnywhere takes out messages wherever they are, unlike others that leave: their time is over, or they are cancelled, in another order
+// than theirs, and nothing is said of those before them.
+func (c *Channel) takeAnywhere(runs []byte, n *uint64) error {
 	var gone []Range
 	err := eachRun(runs, maxRuns, func(r Range) { gone = append(gone, r) })
 	slices.SortFunc(gone, func(a, b Range) int { return cmp.Compare(a.First, b.First) })

@@ -313,8 +313,8 @@ func (c *Channel) discard(b []byte) error {
 		return fmt.Errorf("%w: discarded for a reason that is not known", ErrRecord)
 	}
 	n := &c.Counts.Discarded[b[0]]
-	if Reason(b[0]) == Expired {
-		return c.expire(b[1:], n)
+	if why := Reason(b[0]); why == Expired || why == Cancelled {
+		return c.takeAnywhere(b[1:], n)
 	}
 	return eachPosition(b[1:], func(pos Position) {
 		if c.leave(pos) {
@@ -543,7 +543,7 @@ func (t *Topic) inherit() {
 
 func (c *Channel) inherit(own *Channel) {
 	had := c.holds()
-	fresh, _ := Cut(nil, own.Waiting, 0, c.Inherited)
+	fresh, _ := Cut(nil, slices.Concat(own.unsure, own.Waiting), 0, c.Inherited) // of the topic's own nobody knows more than that it waits
 	own.Out.Each(func(pos Position, o Out) {
 		if pos > c.Inherited {
 			c.Out.Set(pos, o)
