@@ -62,6 +62,8 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("GET", "/channel/config", reads, a.getChannelConfig)
 	v1("POST", "/channel/config", manages, a.setChannelConfig)
 	v1("GET", "/channel/deferred", reads, a.deferred)
+	v1("POST", "/channel/redrive", manages, a.redrive)
+	v1("GET", "/topic/messages", httpapi.NeedsOnTopic(grant.Consume), a.messages)
 	v1("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
 	v1("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))
 	v1("GET", "/config", admin, a.getSettings)

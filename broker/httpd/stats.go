@@ -44,7 +44,7 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 	out := httpapi.Topic{
 		TopicName: s.Name, Channels: make([]httpapi.Channel, 0, len(s.Channels)), Depth: s.Depth, BackendDepth: s.BackendDepth,
 		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused,
-		DeferredByDue: byDue(s.Ahead), Durability: t.Durability().String(),
+		DeferredByDue: byDue(s.Ahead), Durability: t.Durability().String(), DeadLetters: t.IsDeadLetterTopic(),
 	}
 	var observers []*telemetry.Observer
 	for i := range s.Channels {
@@ -73,7 +73,8 @@ func channelStats(s *topic.ChannelStats) httpapi.Channel {
 		MessageCount: s.MessageCount, ZoneLocalMsgCount: s.ZoneLocal, RegionLocalMsgCount: s.RegionLocal, GlobalMsgCount: s.Global,
 		RequeueCount: s.RequeueCount, TimeoutCount: s.TimeoutCount, ClientCount: s.Consumers, Paused: s.Paused,
 		DisconnectRequeueCount: s.DisconnectRequeueCount, Accounting: accounting(s),
-		DeferredByDue: byDue(s.Ahead),
+		DeferredByDue: byDue(s.Ahead), WaitingForTarget: s.Buried, TargetRefuses: s.Refusal, DeadLetterTopic: s.DeadLetter,
+		Redrive: redriveOf(s.Redrive),
 	}
 }
 

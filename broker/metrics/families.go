@@ -114,7 +114,7 @@ func (f *topicFamilies) all() []*exposition.Family {
 type channelFamilies struct {
 	accepted, delivered, finished, discarded, requeued, timedOut, returned     *exposition.Family
 	waiting, onDisk, inFlight, deferred, consumers, paused, oldest, unbalanced *exposition.Family
-	byDue                                                                      *exposition.Family
+	byDue, buried                                                              *exposition.Family
 	delivery, finish                                                           *exposition.Family
 }
 
@@ -137,6 +137,7 @@ func newChannelFamilies() channelFamilies {
 		deferred:   now("deferred_messages", "messages that are not to be delivered yet"),
 		byDue: gauge("channel_deferred_due_messages", "those of them that are due within a minute, within an hour and not within a minute, within a day, "+
 			"later; absent when none is deferred", "topic", "channel", "due"),
+		buried:    now("waiting_for_target_messages", "deferred messages that are to be dead letters, and whose topic does not take them now"),
 		consumers: now("consumers", "consumers that are subscribed"),
 		paused:    now("paused", "1 while the channel is paused; in the sum of topics, how many are"),
 		oldest: now("oldest_waiting_seconds", "how long ago the message was published that waits for longest, 0 when none does; "+
@@ -148,7 +149,7 @@ func newChannelFamilies() channelFamilies {
 
 func (f *channelFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.accepted, f.delivered, f.finished, f.discarded, f.requeued, f.timedOut, f.returned, f.waiting, f.onDisk,
-		f.inFlight, f.deferred, f.byDue, f.consumers, f.paused, f.oldest, f.unbalanced, f.delivery, f.finish}
+		f.inFlight, f.deferred, f.byDue, f.buried, f.consumers, f.paused, f.oldest, f.unbalanced, f.delivery, f.finish}
 }
 
 // families are all of a broker.

@@ -210,6 +210,7 @@ func (e *exporter) channelValues(s *exposition.Scrape, f *flows, l *levels, know
 			s.Value(m.byDue, float64(n), append(slices.Clone(labels), due)...)
 		}
 	}
+	s.Value(m.buried, float64(l.buried), labels...)
 	s.Value(m.consumers, float64(l.consumers), labels...)
 	s.Value(m.paused, float64(l.paused), labels...)
 	if known {

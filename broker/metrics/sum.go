@@ -21,6 +21,7 @@ type levels struct {
 	topicWaiting, topicOnDisk                      int64
 	paused, topicPaused, unbalanced                int
 	ahead                                          topic.Ahead // of deferred
+	buried                                         int64       // of deferred
 	oldest, topicOldest                            int64       // nanoseconds since 1970; 0 for none
 }
 
@@ -68,6 +69,7 @@ func (l *levels) addChannel(c *topic.ChannelStats) {
 	l.onDisk += c.BackendDepth
 	l.inFlight += int64(c.InFlight)
 	l.deferred += int64(c.Deferred)
+	l.buried += int64(c.Buried)
 	l.ahead.Minute += c.Ahead.Minute
 	l.ahead.Hour += c.Ahead.Hour
 	l.ahead.Day += c.Ahead.Day

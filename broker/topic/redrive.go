@@ -49,7 +49,7 @@ type redrive struct {
 
 // Redrive begins to send the dead letters of a channel back to it: each once, with attempts from 1, off the dead letter topic and all channels
 // of it where it waits. What consumers have there stays. It goes on in the background, ends by itself once all that are there now were
-// looked at, and is not gone on with after a restart. It fails with ErrChannelNotFound, ErrNoLetters, ErrRedriving, ErrExiting.
+// looked at, and is not gone on with after a restart. When none have come yet it has ended at once. It fails with ErrChannelNotFound, ErrNoLetters, ErrRedriving, ErrExiting.
 func (t *Topic) Redrive(channel string, o RedriveOptions) (Redrive, error) {
 	c := t.LookupChannel(channel)
 	switch {
@@ -58,10 +58,14 @@ func (t *Topic) Redrive(channel string, o RedriveOptions) (Redrive, error) {
 	case t.d == nil || c.ephemeral:
 		return Redrive{}, fmt.Errorf("%w: it is not kept in the log", ErrNoLetters)
 	}
-	if o.From == "" {
+	named := o.From != ""
+	if !named {
 		o.From = c.lettersGoTo()
 	}
 	if from := t.registry.Lookup(o.From); from == nil || from.d == nil || !from.IsDeadLetterTopic() || from == t {
+		if now := time.Now(); !named { // none have come yet
+			return Redrive{From: o.From, Began: now, Ended: now, Limit: o.Limit, Rate: o.Rate}, nil
+		}
 		return Redrive{}, fmt.Errorf("%w: no dead letters have come to %q", ErrNoLetters, o.From)
 	}
 	ctx, stop := context.WithCancel(t.registry.ctx)

@@ -27,6 +27,8 @@ type ChannelStats struct {
 	Deferred     int
 	Buried       int      // of those: they wait for a dead letter topic
 	Ahead        Ahead    // of those
+	Refusal      string   // why their topic does not take those that wait for it; empty: it does, or none wait
+	DeadLetter   string   // the topic that the channel's dead letters go to; empty: it has no limit of deliveries, or discards
 	Redrive      *Redrive // of dead letters that go back to the channel, the last one; nil: none ever did
 	Consumers    int
 
@@ -71,6 +73,12 @@ func (c *Channel) Stats() ChannelStats {
 		DisconnectRequeueCount: c.n.disconnected,
 		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
 		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldest(),
+	}
+	if p := c.policy; p != nil && p.MaxAttempts > 0 && !c.at.final {
+		s.DeadLetter = p.DeadLetter
+	}
+	if g := c.graves; g != nil && g.refusal != nil && g.waiting.len() > 0 {
+		s.Refusal = g.refusal.Error()
 	}
 	if c.redrive != nil {
 		r := c.redrive.Redrive

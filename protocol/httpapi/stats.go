@@ -44,7 +44,8 @@ type Topic struct {
 
 	// What follows is not in nsqd's answer. DeferredByDue is those of Depth that are deferred, absent when there are none.
 	DeferredByDue *Ahead `json:"deferred_by_due,omitempty"`
-	Durability    string `json:"durability,omitempty"` // memory, disk or fsync: where a message is when its publish is answered
+	Durability    string `json:"durability,omitempty"`   // memory, disk or fsync: where a message is when its publish is answered
+	DeadLetters   bool   `json:"dead_letters,omitempty"` // dead letters of channels have come to it
 }
 
 // Channel is one channel of a Topic. Clients is null when clients were not asked for; ClientCount is right all the same.
@@ -77,6 +78,13 @@ type Channel struct {
 
 	// DeferredByDue neither: it is DeferredCount by when that is due, absent when there are none.
 	DeferredByDue *Ahead `json:"deferred_by_due,omitempty"`
+
+	// WaitingForTarget is those of DeferredCount that are to be dead letters, and whose topic does not take them now. Redrive is of dead
+	// letters that go back to the channel, or the last that did.
+	WaitingForTarget int      `json:"waiting_for_target,omitempty"`
+	TargetRefuses    string   `json:"target_refuses,omitempty"`    // why it does not take them
+	DeadLetterTopic  string   `json:"dead_letter_topic,omitempty"` // of a channel that has a limit of deliveries
+	Redrive          *Redrive `json:"redrive,omitempty"`
 }
 
 // Accounting is what became of every message that a channel has accepted since it was made; at level memory since the start, with what

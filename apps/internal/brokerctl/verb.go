@@ -45,6 +45,7 @@ type call struct {
 	prune   bool // apply
 	ready   bool // node ping
 	drain   drainFlags
+	redrive redriveFlags
 	option  bool // it is about an option of brokers
 	results []result
 }
