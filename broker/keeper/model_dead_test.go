@@ -55,11 +55,12 @@ type deadLetters struct {
 // dead returns the dead letters that there are, by the channel that they are from and their bodies. None may be there twice, none may have
 // been finished, and each must be one that was published.
 func (n *node) dead() map[string]int {
-	found, as := map[string]int{}, ""
+	found, as, depth := map[string]int{}, "", int64(0)
 	var list []*topic.Topic
 	for i := range topics {
 		if t := n.r.Lookup(fmt.Sprint("d", i)); t != nil && t.IsDeadLetterTopic() {
 			list = append(list, t)
+			depth += int64(t.Stats().Depth)
 			as += fmt.Sprintf("%p %+v ", t, t.Stats())
 		}
 	}
@@ -81,7 +82,9 @@ func (n *node) dead() map[string]int {
 			}
 		}
 	}
-	n.letters = deadLetters{as, found}
+	if n.letters = (deadLetters{as, found}); int64(len(found)) != depth {
+		n.letters = deadLetters{} // some are counted and not shown yet
+	}
 	return found
 }
 
