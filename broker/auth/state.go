@@ -55,6 +55,9 @@ type Authorization struct {
 // Expired reports whether the answer no longer holds.
 func (s *State) Expired(now time.Time) bool { return !s.expires.IsZero() && s.expires.Before(now) }
 
+// Lapses reports whether the answer holds for a time only: of one that does not nobody need look at the clock.
+func (s *State) Lapses() bool { return !s.expires.IsZero() }
+
 // Expires returns until when the answer holds, the zero time for good.
 func (s *State) Expires() time.Time { return s.expires }
 

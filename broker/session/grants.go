@@ -64,7 +64,7 @@ func (s *Session) mayPublish(command string) error {
 		return nil
 	}
 	state := s.auth.Load()
-	if state != nil && state == s.to.by && !state.Expired(time.Now()) {
+	if state != nil && state == s.to.by && !(state.Lapses() && state.Expired(time.Now())) {
 		return nil
 	}
 	if err := s.authorize(command, s.to.name, ""); err != nil {
@@ -87,7 +87,7 @@ func (s *Session) authorize(command, name, channel string) error {
 		}
 		s.auth.Store(state)
 	}
-	if state.Expired(time.Now()) {
+	if state.Lapses() && state.Expired(time.Now()) {
 		again, err := s.renew(context.Background(), state)
 		if err != nil {
 			return protocol.Errorf(protocol.CodeAuthFailed, "AUTH failed").Because(err)
