@@ -12,15 +12,21 @@ import (
 
 // Width returns how many columns the terminal has that the output goes to, and 0 where it goes to none.
 func (e *Env) Width() int {
+	width, _ := e.Size()
+	return width
+}
+
+// Size returns how many columns and lines that terminal has.
+func (e *Env) Size() (width, height int) {
 	file, ok := e.Stdout.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return 0
+		return 0, 0
 	}
-	width, _, err := term.GetSize(int(file.Fd()))
+	width, height, err := term.GetSize(int(file.Fd()))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return width
+	return width, height
 }
 
 // Bad marks text that tells of a failure: red on a terminal, unless NO_COLOR is set to anything.

@@ -15,8 +15,9 @@ import (
 // Command is the demo.
 var Command = appkit.Command{
 	Name:    "demo",
-	Summary: "send real data through a broker of its own, and count",
-	Help: `Starts a brokerd of its own on free ports and an empty temporary folder, publishes every line of every file of the Go library's
+	Summary: "show the life of messages in a broker of its own, and count",
+	Help: `Shows on a terminal where messages are while they go through a broker, and the life of one of them: published, delivered, given back,
+delivered again, finished. Nothing of it is made up. Starts a brokerd of its own on free ports and an empty temporary folder, publishes every line of every file of the Go library's
 source, or of --source, and consumes them in two channels, in each of which a consumer requeues one message in a hundred
 and another is killed half-way. The exit code is 0 only if each channel finished exactly what was published.`,
 	Example: "brokerctl demo\nbrokerctl demo --source=/usr/share/doc",
@@ -26,7 +27,7 @@ and another is killed half-way. The exit code is 0 only if each channel finished
 			if err := s.check(); err != nil {
 				return err
 			}
-			return run(ctx, *s, env.Stdout)
+			return run(ctx, *s, env.Stdout, viewOf(env))
 		}
 	},
 }
@@ -78,7 +79,7 @@ const topic = "lines"
 var channels = []string{"archive", "index"}
 
 // run is the demo. It returns nil only if every channel finished exactly what was published.
-func run(ctx context.Context, s settings, out io.Writer) error {
+func run(ctx context.Context, s settings, out io.Writer, v *view) error {
 	if s.source == "" {
 		var err error
 		if s.source, err = goSource(ctx); err != nil {
@@ -96,9 +97,9 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 	}
 	defer b.discard()
 	fmt.Fprintf(out, "Started %s: tcp %s, http://%s/stats\n", s.binary, b.TCP, b.HTTP)
-	fmt.Fprintf(out, "%d producers; channels %q with %d consumers each, of which one requeues a message in %d\n"+
-		"and one is killed half-way.\n\n", s.producers, channels, s.consumers, requeueOneIn)
-	r, err := pass(ctx, s, src, b, out)
+	fmt.Fprintf(out, "%d producers; channels %q with %d consumers each, of which one requeues\n"+
+		"a message in %d, and one is killed half-way.\n\n", s.producers, channels, s.consumers, requeueOneIn)
+	r, err := pass(ctx, s, src, b, out, v)
 	if err != nil {
 		return err
 	}
@@ -110,13 +111,13 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 }
 
 // pass sends the lines through the broker until nothing is left in it.
-func pass(ctx context.Context, s settings, src source, b *broker, out io.Writer) (*report, error) {
+func pass(ctx context.Context, s settings, src source, b *broker, out io.Writer, v *view) (*report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := b.create(ctx, topic, channels); err != nil {
 		return nil, err
 	}
-	r := &report{source: src, published: new(published), start: time.Now()}
+	r := &report{source: src, published: new(published), start: time.Now(), view: v}
 	for _, channel := range channels {
 		c, err := enlist(b.TCP, topic, channel, s.consumers, s.maxInFlight, src.lines)
 		if err != nil {
@@ -146,4 +147,13 @@ func pass(ctx context.Context, s settings, src source, b *broker, out io.Writer)
 		}
 	}
 	return r, nil
+}
+
+// viewOf returns what is drawn on the terminal, nil where there is none.
+func viewOf(env *appkit.Env) *view {
+	width, height := env.Size()
+	if width == 0 {
+		return nil
+	}
+	return &view{out: env.Stdout, width: width, height: height, bold: env.Bold}
 }

@@ -35,7 +35,11 @@ func subscribe(address, topic, channel string, maxInFlight int, handler nsq.Hand
 }
 
 // steady finishes everything that it is handed.
-type steady struct{ tally *tally }
+type steady struct {
+	name  string
+	tally *tally
+	story *story // nil where nobody looks
+}
 
 // HandleMessage counts m; go-nsq finishes it when it returns nil.
 func (h steady) HandleMessage(m *nsq.Message) error {
@@ -43,7 +47,9 @@ func (h steady) HandleMessage(m *nsq.Message) error {
 	if err != nil {
 		return err
 	}
+	h.story.delivered(id, m, h.name)
 	h.tally.finish(id, digestOf(m.Body))
+	h.story.end(id, "finished by %s: it is gone from this channel", h.name)
 	return nil
 }
 
@@ -57,27 +63,40 @@ type picky struct {
 func (h picky) HandleMessage(m *nsq.Message) error {
 	if *h.handled++; *h.handled%requeueOneIn == 0 {
 		m.DisableAutoResponse()
+		h.requeued(m)
 		m.RequeueWithoutBackoff(requeueDelay)
 		return nil
 	}
 	return h.steady.HandleMessage(m)
 }
 
+// requeued tells of a message that is given back.
+func (h picky) requeued(m *nsq.Message) {
+	id, err := messageID(m.ID)
+	if err != nil || h.story == nil || !h.story.begin(id, m) {
+		return
+	}
+	h.story.delivered(id, m, h.name)
+	h.story.tell(id, "given back by %s, to be delivered again in %v", h.name, requeueDelay)
+}
+
 // crew is the consumers of one channel.
 type crew struct {
 	channel string
 	tally   *tally
+	story   *story
 	members []*nsq.Consumer
 	doomed  *doomed
 }
 
 // enlist starts n consumers of the channel, at least two: one of them picky, one doomed, the others steady.
 func enlist(address, topic, channel string, n, maxInFlight, total int) (*crew, error) {
-	c := &crew{channel: channel, tally: newTally(total)}
+	c := &crew{channel: channel, tally: newTally(total), story: newStory(channel)}
 	for i := range n - 1 {
-		var handler nsq.Handler = steady{c.tally}
+		own := steady{fmt.Sprintf("consumer %d", i+1), c.tally, c.story}
+		var handler nsq.Handler = own
 		if i == 0 {
-			handler = picky{steady{c.tally}, new(int)}
+			handler = picky{own, new(int)}
 		}
 		consumer, err := subscribe(address, topic, channel, maxInFlight, handler)
 		if err != nil {
@@ -86,13 +105,30 @@ func enlist(address, topic, channel string, n, maxInFlight, total int) (*crew, e
 		}
 		c.members = append(c.members, consumer)
 	}
-	doomed, err := startDoomed(doomedOrders{address, topic, channel, maxInFlight}, c.tally)
+	doomed, err := startDoomed(doomedOrders{address, topic, channel, maxInFlight}, c.tally, c.story)
 	if err != nil {
 		c.dismiss()
 		return nil, err
 	}
 	c.doomed = doomed
 	return c, nil
+}
+
+// finished returns how many messages the consumers have finished.
+func (c *crew) finished() int64 {
+	lines, _, _ := c.tally.result()
+	return int64(lines.count)
+}
+
+// killed says what became of the consumer that is killed half-way.
+func (c *crew) killed() string {
+	switch {
+	case isClosed(c.doomed.done):
+		return "; one was killed with messages in hand"
+	case isClosed(c.tally.halfSeen):
+		return "; one is being killed"
+	}
+	return "; one will be killed half-way"
 }
 
 // dismiss stops the consumers and waits for them. It may be called more than once.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,17 +40,14 @@ func tree(t *testing.T, files map[string]string) string {
 }
 
 func TestWholeDemo(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "brokerd")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "brokerd/cmd/brokerd").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	binary := builtBroker(t)
 	files := make(map[string]string)
 	for i := range 20 {
 		files[fmt.Sprintf("folder%d/file%d", i%3, i)] = strings.Repeat("the same line\n", 1000)
 	}
 	s := settings{binary: binary, source: tree(t, files), producers: 4, consumers: 3, maxInFlight: 100}
 	var out strings.Builder
-	if err := run(t.Context(), s, &out); err != nil {
+	if err := run(t.Context(), s, &out, nil); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	for _, want := range []string{"20,000 lines in 20 files", "archive      20,000", "index      20,000"} {

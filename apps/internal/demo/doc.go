@@ -10,5 +10,8 @@
 // its consumer was killed is handled again, by another consumer, under the same id. The killed consumer tells of each
 // message before it finishes it, and neither tells of nor finishes those that it dies with.
 //
+// On a terminal it draws while it runs where messages are, by the broker's own figures, and the life of one message as its consumers tell it: of
+// one that a consumer gives back, or that was with the killed one. Elsewhere it prints a line of progress now and then.
+//
 // The demo uses the broker as any client does: over TCP through go-nsq, and over HTTP. It knows nothing of its insides.
 package demo

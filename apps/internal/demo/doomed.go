@@ -46,7 +46,7 @@ type doomed struct {
 
 // startDoomed starts this program again as a doomed consumer, and sees to it that it is killed when half of the channel's
 // messages are through.
-func startDoomed(orders doomedOrders, tally *tally) (*doomed, error) {
+func startDoomed(orders doomedOrders, tally *tally, story *story) (*doomed, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func startDoomed(orders doomedOrders, tally *tally) (*doomed, error) {
 	}()
 	go func() {
 		defer close(d.done)
-		d.err = countReports(reports, tally)
+		d.err = countReports(reports, tally, story)
 		if d.err == nil && !isClosed(tally.halfSeen) {
 			d.err = errors.New("the doomed consumer ended before its time")
 		}
@@ -90,7 +90,7 @@ func (d *doomed) discard() {
 }
 
 // countReports counts what the doomed consumer finished until it says no more.
-func countReports(reports io.Reader, tally *tally) error {
+func countReports(reports io.Reader, tally *tally, story *story) error {
 	for {
 		var r [reportSize]byte
 		if _, err := io.ReadFull(reports, r[:]); errors.Is(err, io.EOF) {
@@ -100,6 +100,8 @@ func countReports(reports io.Reader, tally *tally) error {
 		}
 		id, hi, lo := binary.BigEndian.Uint64(r[:]), binary.BigEndian.Uint64(r[8:]), binary.BigEndian.Uint64(r[16:])
 		tally.finish(id, digest{hi, lo})
+		story.tell(id, "delivered to the consumer that has a process of its own")
+		story.end(id, "finished there: it is gone from this channel")
 	}
 }
 

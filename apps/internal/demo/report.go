@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"brokerd/apps/appkit"
 	"brokerd/protocol/httpapi"
 )
 
@@ -24,6 +24,7 @@ type report struct {
 	source     source
 	published  *published
 	crews      []*crew
+	view       *view // nil where it is no terminal
 	start      time.Time
 	publishing time.Duration // until the last line was acknowledged
 	elapsed    time.Duration // until the last message was finished
@@ -35,7 +36,6 @@ type report struct {
 func (r *report) watch(ctx context.Context, b *broker, publishing <-chan struct{}, out io.Writer) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	live := isTerminal(out)
 	var last progress
 	moved, told := time.Now(), time.Now()
 	for {
@@ -58,8 +58,10 @@ func (r *report) watch(ctx context.Context, b *broker, publishing <-chan struct{
 		}
 		done := allPublished && now.left == 0
 		switch {
-		case live: // over the line before
-			fmt.Fprintf(out, "\r\x1b[K%s", now.line(r))
+		case r.view != nil && r.view.fits():
+			r.view.draw(r, now, figures)
+		case r.view != nil: // over the line before
+			fmt.Fprintf(out, "\r\x1b[K%s", appkit.Shorten(now.line(r), r.view.width))
 		case done, time.Since(told) >= tellEvery:
 			told = time.Now()
 			fmt.Fprintln(out, now.line(r))
@@ -88,8 +90,7 @@ func (r *report) progress(figures httpapi.Topic) progress {
 		p.left += c.Depth + int64(c.InFlightCount+c.DeferredCount)
 	}
 	for _, c := range r.crews {
-		lines, _, _ := c.tally.result()
-		p.finished += int64(lines.count)
+		p.finished += c.finished()
 	}
 	return p
 }
@@ -123,12 +124,7 @@ func (r *report) write(out io.Writer) {
 
 // figures returns the broker's own figures of a channel.
 func (r *report) figures(channel string) httpapi.Channel {
-	for _, c := range r.broker.Channels {
-		if c.ChannelName == channel {
-			return c
-		}
-	}
-	return httpapi.Channel{}
+	return figuresOf(r.broker, channel)
 }
 
 // verdict returns an error that names everything that is not as it must be.
@@ -181,14 +177,4 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// isTerminal reports whether out is one, on which a line can be written over.
-func isTerminal(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
