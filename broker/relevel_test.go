@@ -34,6 +34,9 @@ func TestLevelMoves(t *testing.T) {
 		{"POST", "/channel/empty?topic=t&channel=b", "", 200, ""},
 		{"POST", config + "t", `{"durability":"memory"}`, 200, `{"durability":"memory",`},
 		{"POST", "/pub?topic=t", "2", 200, "OK"},
+	})
+	eventually(t, "both channels have it", func() bool { return n.channel("t", "a").Depth == 1 && n.channel("t", "b").Depth == 1 })
+	n.run([]request{
 		{"POST", "/pub?topic=t&durability=disk", "3", 400, "level memory"},
 		{"POST", config + "t", `{"durability":"fsync"}`, 400, `it holds 2`},
 	})
