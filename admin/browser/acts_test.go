@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
+
+	"brokerd/protocol/httpapi"
 )
 
 // confirm types the name that a dangerous act asks for, and sees that nothing less will do.
@@ -187,4 +189,47 @@ func TestEscapeLeavesADialogAndNothingHappens(t *testing.T) {
 	if c.brokers[0].Topic(t, "orders").TopicName == "" {
 		t.Error("the topic was deleted")
 	}
+}
+
+// TestOptionsForm: the page shows options with where they come from; the form sets them without leaving the page, and says beside the field
+// what the brokers refuse.
+func TestOptionsForm(t *testing.T) {
+	c := newCluster(t, 2)
+	c.create(t, "orders", "billing")
+	p := openTab(t, c.base)
+	p.visit("topics/orders/billing")
+	p.see("Options", "Everything is at its default.")
+	p.press("Set options…")
+	p.see("Options of orders / billing", "It must be a whole number from 1 to 65535.")
+	p.fill("max_attempts", "0")
+	p.agree("Set")
+	p.see("must be a whole number from 1 to 65535, not 0")
+	p.pictures("options-refused")
+	p.fill("max_attempts", "7")
+	p.fill("backoff", "exponential:1s..15m")
+	p.pictures("options-form")
+	p.agree("Set")
+	p.see("Set options of orders / billing.", "exponential:1s..15m", "set for the channel")
+	for _, b := range c.brokers {
+		var is httpapi.Options
+		b.Get(t, "/channel/config?topic=orders&channel=billing", &is)
+		if v := is.Options["max_attempts"]; v.Value != 7.0 || v.Source != "channel" {
+			t.Errorf("a broker has %+v", v)
+		}
+	}
+	p.pictures("options-set")
+	p.press("Set options…")
+	p.fill("backoff", "")
+	p.agree("Set")
+	p.see("Set options of orders / billing.")
+	eventually(t, "the default is back", func() bool {
+		var is httpapi.Options
+		c.brokers[0].Get(t, "/channel/config?topic=orders&channel=billing", &is)
+		return is.Options["backoff"].Source == "default"
+	})
+	p.visit("topics/orders")
+	p.press("Set options…")
+	p.fill("max_depth", "1000")
+	p.agree("Set")
+	p.see("Set options of orders.", "set for the topic")
 }

@@ -122,10 +122,12 @@ type Broker struct {
 	daemon
 	Info    httpapi.Info
 	Stats   httpapi.Stats
-	Storage *httpapi.Storage  // nil: it is an nsqd
-	Levels  map[string]string // by topic: what /topic/config tells
-	Config  *httpapi.Settings // what /config tells; nil: it has no such call
-	encoded []byte            // of all of Stats without clients, until the next Change
+	Storage *httpapi.Storage               // nil: it is an nsqd
+	Levels  map[string]string              // by topic: what /topic/config tells
+	Options map[string]httpapi.OptionValue // what /topic/config and /channel/config tell besides, of whatever is asked for
+	Refuse  string                         // with what a POST there is refused; empty: it is taken
+	Config  *httpapi.Settings              // what /config tells; nil: it has no such call
+	encoded []byte                         // of all of Stats without clients, until the next Change
 }
 
 // NewBroker starts a broker without topics, an nsqd.
@@ -168,8 +170,12 @@ func (b *Broker) serve(w http.ResponseWriter, r *http.Request) {
 		httpapi.RespondV1(w, 200, b.Info)
 	case r.URL.Path == "/storage" && b.Storage != nil:
 		httpapi.RespondV1(w, 200, b.Storage)
+	case strings.HasSuffix(r.URL.Path, "/config") && r.Method == http.MethodPost && b.Options != nil && b.Refuse != "":
+		httpapi.RespondV1(w, 400, b.Refuse)
+	case r.URL.Path == "/channel/config" && b.Options != nil:
+		httpapi.RespondV1(w, 200, httpapi.Options{Options: b.Options})
 	case r.URL.Path == "/topic/config" && b.Levels != nil:
-		httpapi.RespondV1(w, 200, map[string]string{"durability": b.Levels[q.Get("topic")]})
+		httpapi.RespondV1(w, 200, httpapi.Options{Durability: b.Levels[q.Get("topic")], Options: b.Options})
 	case r.URL.Path == "/config" && b.Config != nil:
 		httpapi.RespondV1(w, 200, b.Config)
 	case r.URL.Path == "/stats":

@@ -186,9 +186,59 @@ func (a *api) create(d *deed) (done, error) {
 func (a *api) onTopic(d *deed) (done, error)   { return a.do(d, false) }
 func (a *api) onChannel(d *deed) (done, error) { return a.do(d, true) }
 
-// do pauses, unpauses or empties a topic or a channel, or sets a topic's durability.
+// options tells the options of a topic or channel, none where no broker has any.
+func (a *api) options(_ http.ResponseWriter, r *http.Request, ps httprouter.Params) (any, error) {
+	d := &deed{r: r, ps: ps}
+	topic, err := d.name("topic")
+	if err != nil {
+		return nil, err
+	}
+	channel, what := "", "TOPIC"
+	if ps.ByName("channel") != "" {
+		what = "CHANNEL"
+		if channel, err = d.name("channel"); err != nil {
+			return nil, err
+		}
+	}
+	all, err := a.Cluster.Options(r.Context(), topic, channel)
+	switch {
+	case errors.Is(err, cluster.ErrNothing):
+		return nil, refuse(http.StatusNotFound, what+"_NOT_FOUND")
+	case err != nil:
+		return nil, upstream(err)
+	}
+	return optionsAnswer{all}, nil
+}
+
+// optionsAnswer is the answer.
+type optionsAnswer struct {
+	Options map[string]cluster.Option `json:"options"`
+}
+
+// setOptions sets options at every broker, all or none at each.
+func (a *api) setOptions(d *deed, topic, channel string, options map[string]json.RawMessage, notFound string) (done, error) {
+	if len(options) == 0 {
+		return done{}, refuse(http.StatusBadRequest, `INVALID_OPTIONS: must be an object of at least one option`)
+	}
+	text, err := json.Marshal(options)
+	if err != nil {
+		return done{}, err
+	}
+	d.act.Action, d.act.Detail = "set_options", string(text)
+	o, err := a.Cluster.SetOptions(d.r.Context(), topic, channel, options)
+	var refused *cluster.OptionRefusal
+	if errors.As(err, &refused) {
+		return done{}, refuse(http.StatusBadRequest, "INVALID_CONFIG: "+refused.Text)
+	}
+	return outcome(o, err, notFound)
+}
+
+// do pauses, unpauses or empties a topic or a channel, or sets its options, or a topic's durability.
 func (a *api) do(d *deed, channel bool) (done, error) {
-	var body struct{ Action, Durability string }
+	var body struct {
+		Action, Durability string
+		Options            map[string]json.RawMessage
+	}
 	if err := d.decode(&body); err != nil {
 		return done{}, err
 	}
@@ -210,6 +260,8 @@ func (a *api) do(d *deed, channel bool) (done, error) {
 		d.act.Action = body.Action + "_" + what
 		o, err := a.Cluster.Do(d.r.Context(), body.Action, topic, name)
 		return outcome(o, err, notFound)
+	case body.Action == "set_options":
+		return a.setOptions(d, topic, name, body.Options, notFound)
 	case body.Action == "set_durability" && !channel:
 		switch body.Durability {
 		case "memory", "disk", "fsync":

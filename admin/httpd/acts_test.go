@@ -243,3 +243,33 @@ func TestALookupAsked(t *testing.T) {
 	f.run([]step{{"GET /api/topics?inactive=true", "", 200, `{"topics":{"idle":["x"],"t":[]},"message":""}`},
 		{"GET /api/nodes", "", 200, `"topics":[{"topic":"t","tombstoned":true}]`}})
 }
+
+// TestOptions: what brokers tell of options is shown, differences too; what all refuse is refused with their words, and an nsqd has none.
+func TestOptions(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	f.run([]step{{"GET /api/options/t", ``, 200, `{"options":{}}`}, {"GET /api/options/idle", ``, 404, `TOPIC_NOT_FOUND`}, {"GET /api/options/t/none$", ``, 400, `INVALID_CHANNEL`}})
+	for i, b := range []*fakes.Broker{f.a, f.b} {
+		b.Change(func(b *fakes.Broker) {
+			b.Levels = map[string]string{"t": "disk"}
+			b.Options = map[string]httpapi.OptionValue{"max_depth": {Value: 10 + i, Source: "topic", Default: 0, Allowed: "must be 0 or more", Help: "A bound."},
+				"ttl": {Value: "0s", Source: "default", Default: "0s"}}
+		})
+	}
+	f.run([]step{
+		{"GET /api/options/t", ``, 200, `"max_depth":{"value":10,"source":"topic","default":0,"allowed":"must be 0 or more","help":"A bound.","mixed":true}`},
+		{"GET /api/options/t/c", ``, 200, `"ttl":{"value":"0s","source":"default","default":"0s","allowed":"","help":"","mixed":false}`},
+		{"POST /api/topics/t", `{"action":"set_options"}`, 400, `INVALID_OPTIONS`},
+	})
+	for _, b := range []*fakes.Broker{f.a, f.b} {
+		b.Change(func(b *fakes.Broker) { b.Refuse = "INVALID_CONFIG: max_depth: must be 0 or more, not -1" })
+	}
+	f.run([]step{
+		{"POST /api/topics/t", `{"action":"set_options","options":{"max_depth":-1}}`, 400, `{"message":"INVALID_CONFIG: max_depth: must be 0 or more, not -1"}`},
+		{"POST /api/topics/t/c", `{"action":"set_options","options":{"max_depth":-1}}`, 400, `INVALID_CONFIG: max_depth: must be`},
+	})
+	f.a.Change(func(b *fakes.Broker) { b.Refuse = "" })
+	f.run([]step{{"POST /api/topics/t", `{"action":"set_options","options":{"max_depth":5}}`, 200, `"message":"WARNING: `}})
+	if !strings.Contains(f.log.String(), `action=set_options`) {
+		t.Error("the audit does not say that options were set")
+	}
+}

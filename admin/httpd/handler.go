@@ -122,6 +122,8 @@ func (a *api) reads(r *httpapi.Router) {
 		{"/api/history/sparks", some, a.sparks},
 		{"/api/search", some, a.search},
 
+		{"/api/options/:topic", onTopic, a.options},
+		{"/api/options/:topic/:channel", onTopic, a.options},
 		{"/api/nodes/:node/settings", httpapi.Needs(grant.Admin), a.nodeSettings},
 		{"/config", all, a.configured(a.getSettings)},
 		{"/config/:opt", all, a.configured(a.getConfig)},

@@ -41,6 +41,7 @@ export const act = {
   createChannel: (topic, channel) => send("POST", "topics", { topic, channel }),
   topic: (topic, action) => send("POST", `topics/${esc(topic)}`, { action }),
   setDurability: (topic, durability) => send("POST", `topics/${esc(topic)}`, { action: "set_durability", durability }),
+  setOptions: (topic, channel, options) => send("POST", `topics/${esc(topic)}${channel ? `/${esc(channel)}` : ""}`, { action: "set_options", options }),
   channel: (topic, channel, action) => send("POST", `topics/${esc(topic)}/${esc(channel)}`, { action }),
   deleteTopic: (topic) => send("DELETE", `topics/${esc(topic)}`),
   deleteChannel: (topic, channel) => send("DELETE", `topics/${esc(topic)}/${esc(channel)}`),

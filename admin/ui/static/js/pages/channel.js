@@ -10,6 +10,7 @@ import { Charts } from "../parts/charts.js";
 import { Clients } from "../parts/clients.js";
 import { Attention, Badge, Gone, kept, Loading, NodeLink, NodeState, PageHead, Section, Tile, TopicLink } from "../parts/figures.js";
 import { Account } from "../parts/account.js";
+import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
 import { Table } from "../parts/table.js";
 
@@ -18,7 +19,7 @@ export function Channel({ topic, channel, acts }) {
   if (gone) return html`<${Gone} what="channel" name=${`${topic} / ${channel}`} />`;
   const above = html`<a href=${path.overview()}>Topics</a><${TopicLink} topic=${topic} />`;
   return html`<${PageHead} above=${above} title=${channel} badges=${data && html`<${State} data=${data} />`} tools=${acts && data && html`<${Tools} data=${data} />`} />
-    ${data ? html`<${Body} data=${data} />` : html`<${Loading} />`}`;
+    ${data ? html`<${Body} data=${data} acts=${acts} />` : html`<${Loading} />`}`;
 }
 
 function State({ data }) {
@@ -32,7 +33,7 @@ function Tools({ data: { topic, channel, total } }) {
     <button type="button" class="risky" onClick=${() => ask.deleteChannel(topic, channel)}>Delete…</button>`;
 }
 
-function Body({ data }) {
+function Body({ data, acts }) {
   const t = data.total, old = t.down && Math.max(1, data.age_ms), now = (n) => (t.down ? "–" : rate(n));
   return html`<${Attention} items=${data.attention} brief />
     <div class="tiles">
@@ -48,6 +49,7 @@ function Body({ data }) {
       <${Clients} clients=${data.clients} kind="channel" caption=${`Consumers of ${data.channel}`} empty="No consumer is connected: messages wait until one subscribes." /></${Section}>
     <${Section} title="Nodes" about=${count(data.nodes.length)}>
       <${Table} rows=${data.nodes} columns=${nodeColumns} id=${(r) => r.node} caption="Nodes that have the channel" rowClass=${(r) => r.stale && "stale"} empty="No node has it." /></${Section}>
+    <${Options} topic=${data.topic} channel=${data.channel} acts=${acts} />
     ${data.accounting && html`<${Section} title="Every message" about="what became of it"><${Account} of=${data.accounting} /></${Section}>`}
     <${Section} title="Latency" about="from publish to finish">
       ${t.e2e?.percentiles?.length > 0 ? html`<${Latency} e2e=${t.e2e} />`

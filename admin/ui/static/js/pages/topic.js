@@ -9,6 +9,7 @@ import { Channels } from "../parts/channels.js";
 import { Charts } from "../parts/charts.js";
 import { clientName, connection } from "../parts/clients.js";
 import { Attention, Badge, Gone, kept, Loading, Name, NodeLink, NodeState, PageHead, Section, Tile } from "../parts/figures.js";
+import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
 import { Table } from "../parts/table.js";
 
@@ -52,6 +53,7 @@ function Body({ data, acts }) {
     <${Section} title="Nodes" about=${count(data.nodes.length)}>
       <${Table} rows=${data.nodes} columns=${nodeColumns(data.topic, acts)} id=${(r) => r.node} caption="Nodes that have the topic" rowClass=${(r) => r.stale && "stale"}
         empty="No node has it: it is only known to lookups." /></${Section}>
+    <${Options} topic=${data.topic} acts=${acts} />
     <${Section} title="Producers" about=${count(data.producers.length)}>
       <${Table} rows=${data.producers} columns=${producerColumns} id=${(r) => r.node + r.remote_address} sort=${{ key: "rate", down: true }} caption="Connections that publish to the topic"
         empty="No connected client has published to it. Publishing over HTTP leaves no connection to show." /></${Section}>
