@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/segment"
 	"brokerd/diskqueue/vfs"
 )
 
@@ -23,7 +24,7 @@ func (k *Keeper) tidy(v *topic.Recovery, s *sight) error {
 	ids, err := segmentFolders(k.o.FS, k.o.Dir)
 	for _, id := range ids {
 		v.State.NextID = max(v.State.NextID, id+1)
-		if err := k.findDone(segments{k}.dir(id)); err != nil {
+		if err := k.findDone(id, v); err != nil {
 			return err
 		}
 		switch {
@@ -37,11 +38,17 @@ func (k *Keeper) tidy(v *topic.Recovery, s *sight) error {
 	return err
 }
 
-// findDone looks for marks of files of segments that went early.
-func (k *Keeper) findDone(dir string) error {
+// findDone looks for marks of files of segments of a topic that went early: what a checkpoint says is in them was finished.
+func (k *Keeper) findDone(id uint32, v *topic.Recovery) error {
+	dir := segments{k}.dir(id)
 	return eachName(k.o.FS, dir, func(name string) error {
-		if strings.HasSuffix(name, doneSuffix) {
-			k.done.add(filepath.Join(dir, name))
+		file, done := strings.CutSuffix(name, doneSuffix)
+		if !done {
+			return nil
+		}
+		k.done.add(filepath.Join(dir, name))
+		if n, ok := segment.FileNumber(file); ok {
+			v.Early[id] = append(v.Early[id], n)
 		}
 		return nil
 	})

@@ -20,6 +20,8 @@ type Recovery struct {
 	Segments Segments
 	// Complete says that the log and the checkpoint were read whole: what is in segments and not in them is not needed.
 	Complete bool
+	// Early are files of segments, by topic, that went before the log could say that nobody needs what is in them.
+	Early map[uint32][]uint32
 
 	batches map[uint32][]loggedBatch  // by topic
 	blocks  map[uint32]*blocks        // by topic
@@ -37,7 +39,7 @@ type loggedBatch struct {
 // NewRecovery begins from the state of a checkpoint, or an empty one.
 func NewRecovery(s *journal.State) *Recovery {
 	return &Recovery{State: s, batches: map[uint32][]loggedBatch{}, blocks: map[uint32]*blocks{}, missing: map[uint32]map[string]int{},
-		salvaged: map[uint32]int{}}
+		salvaged: map[uint32]int{}, Early: map[uint32][]uint32{}}
 }
 
 // Apply takes in a record of the log, which is not kept.
@@ -108,6 +110,11 @@ func (r *Registry) Recover(v *Recovery) error {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
 		}
 		b := builder{registry: r, state: state, batches: v.batches[id], found: found, complete: v.Complete, lost: map[string]int{}}
+		for _, n := range state.Nodes {
+			if slices.Contains(v.Early[id], n.File) {
+				b.early = append(b.early, n)
+			}
+		}
 		if err := b.build(); err != nil {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
 		}
@@ -141,6 +148,7 @@ type builder struct {
 	now      int64          // on the clock of all deadlines, and
 	wall     int64          // the same moment, Unix nanoseconds
 	lost     map[string]int // messages that are needed and nowhere, by channel
+	early    []journal.Node // the checkpoint's, in files of segments that went early
 }
 
 func (b *builder) build() error {
@@ -210,10 +218,12 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 	c.mem.SetAfter(c.logged)
 	c.offered, c.inherited = state.Offered, state.Inherited
 	c.policy = b.topic.policyOf(c)
-	lost := b.waiting(c, state.Waiting)
+	waiting := b.waiting(c, state.Waiting)
 	out := b.out(c, &state.Out)
 	c.n.restore(state.Counts)
-	c.n.discard(journal.Unreadable, lost+out)
+	c.n.Finished += uint64(waiting.done + out.done)
+	lost := waiting.lost + out.lost
+	c.n.discard(journal.Unreadable, lost)
 	held := uint64(c.mem.Len() + c.coldRetries.Len() + c.deferredIndex.Len())
 	if sum := c.n.Gone() + held; c.n.Accepted != sum {
 		b.registry.log.Error("the counts of a channel did not add up", "topic", b.topic.name, "channel", c.name, "accepted", c.n.Accepted,
@@ -221,41 +231,65 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 		c.n.Accepted = sum
 	}
 	c.n.adopted = c.n.Accepted
-	if lost+out > 0 {
-		b.lost[c.name] = lost + out
+	if lost > 0 {
+		b.lost[c.name] = lost
 		b.registry.log.Error("messages that are needed are nowhere, and were lost", "topic", b.topic.name, "channel", c.name,
-			"waiting", lost, "delivered or deferred", out)
+			"waiting", waiting.lost, "delivered or deferred", out.lost)
 	}
 	c.asks.deadline = true
 	c.grant()
 }
 
+// absent counts messages of which the state says that a channel needs them, and which are in no node.
+type absent struct {
+	lost int // they are nowhere
+	done int // they were finished: their file of segments went early
+}
+
+// add counts a range of such messages.
+func (a *absent) add(b *builder, r journal.Range) {
+	a.lost += r.Len()
+	for _, n := range b.early {
+		part := journal.Range{First: max(r.First, n.First), Last: min(r.Last, n.End()-1)}
+		if part.First <= part.Last {
+			a.lost -= part.Len()
+			a.done += part.Len()
+		}
+	}
+}
+
 // waiting puts ranges of messages, in order, into the channel's backlog. It returns how many are in no node.
-func (b *builder) waiting(c *Channel, ranges []journal.Range) (lost int) {
+func (b *builder) waiting(c *Channel, ranges []journal.Range) (gone absent) {
 	nodes := b.topic.d.table.each()
 	for _, r := range ranges {
 		for len(nodes) > 0 && nodes[0].node.End() <= r.First {
 			nodes = nodes[1:]
 		}
-		lost += r.Len()
+		next := r.First
 		for _, s := range nodes {
 			part := journal.Range{First: max(r.First, s.first), Last: min(r.Last, s.node.End()-1)}
 			if part.First > part.Last {
 				break
 			}
 			c.mem.Add(backlog.Of(s.node, part), part.Len())
-			lost -= part.Len()
+			if next < part.First {
+				gone.add(b, journal.Range{First: next, Last: part.First - 1})
+			}
+			next = part.Last + 1
+		}
+		if next <= r.Last {
+			gone.add(b, journal.Range{First: next, Last: r.Last})
 		}
 	}
-	return lost
+	return gone
 }
 
 // out puts back what had been delivered or deferred, and empties out. It returns how many are in no node.
-func (b *builder) out(c *Channel, out *journal.Outs) (lost int) {
+func (b *builder) out(c *Channel, out *journal.Outs) (gone absent) {
 	var p pins
 	out.Take(func(pos Position, o journal.Out) {
 		if p.add(&b.topic.d.table, pos, 1); p.node == nil {
-			lost++
+			gone.add(b, journal.Range{First: pos, Last: pos})
 			p = pins{}
 			return
 		}
@@ -271,5 +305,5 @@ func (b *builder) out(c *Channel, out *journal.Outs) (lost int) {
 		c.coldRetries.Push(m) // its turn is now
 	})
 	p.flush()
-	return lost
+	return gone
 }

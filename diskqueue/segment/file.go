@@ -18,6 +18,12 @@ const (
 // FileName returns the name of the file with that number.
 func FileName(number uint32) string { return fmt.Sprintf("%06d"+fileSuffix, number) }
 
+// FileNumber returns the number of the file with that name; ok is false when it is none of a file of segments.
+func FileNumber(name string) (number uint32, ok bool) {
+	number, bad, ok := parseFileName(name)
+	return number, ok && !bad
+}
+
 // parseFileName returns the number in a file's name; bad says that the file was put aside.
 func parseFileName(name string) (number uint32, bad, ok bool) {
 	good, bad := strings.CutSuffix(name, badSuffix)
