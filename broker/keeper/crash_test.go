@@ -545,8 +545,11 @@ func (n *node) acceptLoss(hurt *vfs.Mem) {
 		n.fail("nothing is said to be missing when that is accepted")
 	}
 	allowed := again.leftOut(recovery)
+	if n.replaced {
+		allowed = nil // an older log file lacks what nothing else tells of
+	}
 	for _, path := range n.removed {
-		if n.replaced || strings.HasSuffix(path, ".wal") || strings.HasSuffix(path, ".seg") && again.k.Opened().Checkpoint == "" {
+		if strings.HasSuffix(path, ".wal") || strings.HasSuffix(path, ".seg") && again.k.Opened().Checkpoint == "" {
 			allowed = nil // nobody knows what was in it
 		}
 	}
