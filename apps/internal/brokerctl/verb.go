@@ -32,22 +32,24 @@ type verb struct {
 
 // call is one run of a verb.
 type call struct {
-	ctx     context.Context
-	env     *appkit.Env
-	out     io.Writer
-	args    []string // as many as the verb has; those left out are empty
-	given   []string // all of them, for a verb whose last argument may be repeated
-	fleet   *fleet.Fleet
-	direct  []string // brokers that were given by their addresses
-	json    bool
-	dryRun  bool
-	yes     bool
-	prune   bool // apply
-	ready   bool // node ping
-	drain   drainFlags
-	redrive redriveFlags
-	option  bool // it is about an option of brokers
-	results []result
+	ctx      context.Context
+	env      *appkit.Env
+	out      io.Writer
+	args     []string // as many as the verb has; those left out are empty
+	given    []string // all of them, for a verb whose last argument may be repeated
+	fleet    *fleet.Fleet
+	direct   []string // brokers that were given by their addresses
+	json     bool
+	dryRun   bool
+	yes      bool
+	prune    bool // apply
+	ready    bool // node ping
+	drain    drainFlags
+	deferred deferredFlags
+	redrive  redriveFlags
+	about    string // what is not there when nobody knows it; empty: the topic or channel
+	option   bool   // it is about an option of brokers
+	results  []result
 }
 
 // command makes a tool's command of the verb.
@@ -193,6 +195,8 @@ func (c *call) tally() (sum tally) {
 // what names what the verb is about.
 func (c *call) what() string {
 	switch {
+	case c.about != "":
+		return c.about
 	case c.option:
 		return "the option " + c.args[0]
 	case len(c.args) > 1 && protocol.ValidName(c.args[1]):

@@ -73,13 +73,14 @@ func IsNotFound(err error) bool {
 // IsUnknown reports whether a daemon answered that it does not know the topic, channel or option.
 func IsUnknown(err error) bool {
 	var status *httpapi.StatusError
-	return IsNotFound(err) || errors.As(err, &status) && strings.Contains(string(status.Body), "INVALID_OPTION")
+	return IsNotFound(err) || errors.As(err, &status) &&
+		(strings.Contains(string(status.Body), "INVALID_OPTION") || strings.Contains(string(status.Body), "MESSAGE_NOT_DEFERRED"))
 }
 
 // HasNoRoute reports whether a daemon answered that it does not know the request, as nsqd does for what is brokerd's own.
 func HasNoRoute(err error) bool {
 	var status *httpapi.StatusError
-	return errors.As(err, &status) && status.Code == http.StatusNotFound && !IsNotFound(err)
+	return errors.As(err, &status) && status.Code == http.StatusNotFound && !IsUnknown(err)
 }
 
 // IsRefusal reports whether a daemon answered that what it was asked is wrong, and not where it is or who asks.

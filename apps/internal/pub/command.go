@@ -1,11 +1,13 @@
 package pub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"brokerd/apps/appkit"
@@ -44,6 +46,9 @@ type options struct {
 	batch            int // messages
 	batchBytes       int
 	retry            time.Duration
+	delay, ttl       time.Duration
+	at               string
+	due              time.Time // what at says, zero without it
 }
 
 const (
@@ -62,6 +67,9 @@ func newOptions(flags *flag.FlagSet) *options {
 	flags.IntVar(&o.batch, "batch", 1000, "publish at most so many messages at once; 1 publishes each by itself")
 	flags.IntVar(&o.batchBytes, "batch-bytes", 1<<20, "publish at most so many `bytes` at once, unless a single message has more")
 	flags.DurationVar(&o.retry, "retry", 30*time.Second, "how long to try again what a broker does not acknowledge; 0 gives up at once")
+	flags.DurationVar(&o.delay, "defer", 0, "have the messages delivered only after so long, up to the broker's --max-defer")
+	flags.StringVar(&o.at, "at", "", "have them delivered at a `time`, as 2026-01-31T10:00:00Z or milliseconds since 1970; at once when that has passed")
+	flags.DurationVar(&o.ttl, "ttl", 0, "how long the messages are of use; a brokerd that keeps the topic in its log discards them then, an nsqd does not look at it")
 	o.http = appkit.AddHTTPFlags(flags, 2*time.Second, 5*time.Second)
 	return o
 }
@@ -125,15 +133,42 @@ func (o *options) check() error {
 		return appkit.Usagef("use --nsqd-tcp-address or --lookupd-http-address not both")
 	case o.delimiter == "":
 		return appkit.Usagef("--delimiter must be at least a single byte")
+	case o.delay < 0 || o.at != "" && o.delay != 0:
+		return appkit.Usagef("either --at or --defer, which must not be negative")
+	case o.ttl != 0 && o.ttl < time.Millisecond:
+		return appkit.Usagef("--ttl must be 1ms or more, not %v", o.ttl)
 	case o.mode != modeAll && o.mode != modeOne:
 		return appkit.Usagef("--mode must be %s or %s, not %q", modeAll, modeOne, o.mode)
 	case o.rate < 0 || o.retry < 0 || o.batch < 1 || o.batchBytes < 1:
 		return appkit.Usagef("--rate and --retry must not be negative, --batch and --batch-bytes must be at least 1")
 	}
-	if err := o.http.Check(); err != nil {
+	if err := cmp.Or(o.parseAt(), o.http.Check()); err != nil {
 		return err
 	}
 	return appkit.CheckNames(o.topic, "")
+}
+
+// words returns what stands behind the topic of each publish.
+func (o *options) words() string {
+	if o.ttl == 0 {
+		return ""
+	}
+	return " ttl=" + strconv.FormatInt(o.ttl.Milliseconds(), 10) + "ms"
+}
+
+// parseAt reads --at.
+func (o *options) parseAt() (err error) {
+	if o.at == "" {
+		return nil
+	}
+	if ms, err := strconv.ParseInt(o.at, 10, 64); err == nil {
+		o.due = time.UnixMilli(ms)
+		return nil
+	}
+	if o.due, err = time.Parse(time.RFC3339Nano, o.at); err != nil {
+		return appkit.Usagef("--at must be a time such as 2026-01-31T10:00:00Z, or milliseconds since 1970, not %q", o.at)
+	}
+	return nil
 }
 
 // sender returns what the flags ask for.
@@ -143,7 +178,7 @@ func (o *options) sender(env *appkit.Env) (*sender, error) {
 		return nil, err
 	}
 	s := &sender{
-		topic: o.topic, all: o.mode == modeAll, limiter: appkit.NewLimiter(o.rate), batch: o.batch, bytes: o.batchBytes, retry: o.retry, log: env.Log,
+		topic: o.topic, words: o.words(), delay: o.delay, due: o.due, all: o.mode == modeAll, limiter: appkit.NewLimiter(o.rate), batch: o.batch, bytes: o.batchBytes, retry: o.retry, log: env.Log,
 	}
 	if o.rate > 0 {
 		s.batch = max(1, min(s.batch, o.rate/20)) // so that they leave evenly

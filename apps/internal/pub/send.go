@@ -16,6 +16,9 @@ import (
 // sender publishes pieces to the brokers.
 type sender struct {
 	topic    string
+	words    string        // behind the topic of each publish
+	delay    time.Duration // of each message
+	due      time.Time     // of each message, in place of the delay; zero: it is not said
 	brokers  []*appkit.Publisher
 	all      bool // to every broker, not to one of them
 	turn     int  // whose it is, when not to all
@@ -68,10 +71,28 @@ func (s *sender) publish(ctx context.Context, pieces [][]byte) error {
 // to sends one batch to one broker, again and again while that makes sense.
 func (s *sender) to(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) error {
 	return s.again(ctx, func(ctx context.Context) error {
-		done, err := broker.PublishApart(ctx, s.topic, pieces)
+		done, err := s.put(ctx, broker, pieces)
 		pieces = pieces[done:]
 		return s.explain(ctx, broker, blame(pieces, err))
 	})
+}
+
+// put sends messages to a broker, and returns how many from the front were acknowledged. Those that are for later go one by one.
+func (s *sender) put(ctx context.Context, broker *appkit.Publisher, pieces [][]byte) (done int, err error) {
+	delay := s.delay
+	if !s.due.IsZero() {
+		delay = max(0, (time.Until(s.due) + time.Millisecond - 1).Truncate(time.Millisecond))
+	}
+	if delay == 0 {
+		return broker.PublishApart(ctx, s.topic+s.words, pieces)
+	}
+	for _, piece := range pieces {
+		if err := broker.PublishDeferred(ctx, s.topic+s.words, delay, piece); err != nil {
+			return done, err
+		}
+		done++
+	}
+	return done, nil
 }
 
 // explain finds out, at the first failure of all, whether the broker's address is that of another protocol.
@@ -94,7 +115,7 @@ func (s *sender) toOne(ctx context.Context, pieces [][]byte) error {
 		for range s.brokers {
 			broker := s.brokers[s.turn]
 			s.turn = (s.turn + 1) % len(s.brokers)
-			done, err := broker.PublishApart(ctx, s.topic, pieces)
+			done, err := s.put(ctx, broker, pieces)
 			pieces = pieces[done:]
 			if err = s.explain(ctx, broker, blame(pieces, err)); err == nil || appkit.Permanent(err) || ctx.Err() != nil {
 				return err
