@@ -137,6 +137,7 @@ func (l *Log) writtenLocked(b *batch, end Offset, done int, err writeError) {
 		l.stats.Lost += uint64(b.count.records - wrote.records)
 	case err.begin != nil:
 		l.trouble = err.begin
+		l.scarcerLocked(err.begin)
 		l.stats.Lost += uint64(b.count.records - wrote.records)
 		l.dropLocked(Offset{File: b.parts[done].file})
 	default:

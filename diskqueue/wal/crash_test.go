@@ -461,6 +461,49 @@ func TestFullDisk(t *testing.T) {
 	same(t, got, want[6:])
 }
 
+// TestFilesAreSmallerWhereTheDiskHasNoRoom: the log fills its disk but for less than one more file. It goes on in a smaller one, so that the
+// others can be released, and then in files of full size.
+func TestFilesAreSmallerWhereTheDiskHasNoRoom(t *testing.T) {
+	m := vfs.NewMem()
+	m.SetLimit(2*4096 + 1500)
+	o := testOptions(m)
+	o.SpareFiles = -1
+	l, _, _ := open(t, o)
+	var want []entry
+	put1000 := func() error {
+		e := put(t, l, 1, string(make([]byte, 1000)))
+		err := l.Commit(e.pos, Synced)
+		if err == nil {
+			want = append(want, e)
+		}
+		return err
+	}
+	for put1000() == nil {
+	}
+	if len(want) != 6 {
+		t.Fatalf("the disk is full after %d records", len(want))
+	}
+	failed := 0
+	for put1000() != nil {
+		if failed++; failed > maxScarce {
+			t.Fatalf("no smaller file was begun: %v", l.Err())
+		}
+	}
+	ok(t, l.Release(want[6].pos))
+	for range 4 {
+		ok(t, put1000())
+	}
+	if s := l.Stats(); s.Files != 3 || s.FileBytes > 2*4096+1500 {
+		t.Errorf("%+v", s)
+	}
+	ok(t, l.Close())
+	got, report := read(t, m)
+	same(t, got, want[6:])
+	if len(report.Damage) > 0 {
+		t.Errorf("%+v", report.Damage)
+	}
+}
+
 func TestManyFailuresAreToldApartOrTogether(t *testing.T) {
 	fs := vfs.NewFaulty(vfs.NewMem())
 	l, _, _ := open(t, testOptions(fs))

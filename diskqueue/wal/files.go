@@ -176,6 +176,7 @@ func (l *Log) release(f *logFile, spare bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.live = slices.Delete(l.live, 0, 1)
+	l.scarce = 0
 	if f.spare != "" {
 		l.spares = append(l.spares, f.spare)
 	}

@@ -39,6 +39,7 @@ type Log struct {
 	next     Offset    // where the next record goes
 	room     int64     // size of the file that next is in; 0 when nothing more can go there
 	number   uint64    // of the next file
+	scarce   int       // how often its size is halved, as there was no room; none once a file was released
 	limit    uint64    // below which numbers may be used
 	since    uint64    // of the first file that marks speak of
 	pending  *batch    // appended, not yet being written
@@ -232,7 +233,7 @@ func (l *Log) appendLocked(kind byte, length int, sum uint32, data ...[]byte) Of
 // beginLocked has the pending batch go on in another file that has room for a record of need bytes.
 func (l *Log) beginLocked(need int64) {
 	b := l.pending
-	size := max(l.o.FileSize, fileHeaderSize+need)
+	size := max(l.sizeLocked(), fileHeaderSize+need)
 	b.parts = append(b.parts, part{file: l.number, start: len(b.buf), begin: size})
 	b.buf = header{number: l.number, prev: l.next, size: size, folder: l.o.Folder}.append(b.buf)
 	b.add(fileHeaderSize)

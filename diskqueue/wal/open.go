@@ -140,15 +140,18 @@ func (l *Log) syncLeftLocked() error {
 }
 
 // provenLocked returns a new file that was written to and synced. It unlocks mu meanwhile.
-func (l *Log) provenLocked() (*logFile, error) {
-	number, h := l.number, header{number: l.number, prev: l.written, size: l.o.FileSize, folder: l.o.Folder}
+func (l *Log) provenLocked() (f *logFile, err error) {
+	number, h := l.number, header{number: l.number, prev: l.written, size: l.sizeLocked(), folder: l.o.Folder}
 	l.number++
 	l.mu.Unlock()
-	defer l.mu.Lock()
+	defer func() {
+		l.mu.Lock()
+		l.scarcerLocked(err)
+	}()
 	if err := l.lease(number); err != nil {
 		return nil, err
 	}
-	f, err := l.openNew(number, h.size)
+	f, err = l.openNew(number, h.size)
 	if err != nil {
 		return nil, err
 	}

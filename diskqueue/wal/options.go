@@ -36,7 +36,7 @@ type Options struct {
 	// Aside puts a file away in which there is damage and of which nothing else is needed; nil: it is renamed to .bad.
 	Aside func(path string) error
 
-	FileSize   int64 // bytes that a file is preallocated to; 16 MiB, at least 1 KiB
+	FileSize   int64 // bytes that a file is preallocated to, less when there is no room; 16 MiB, at least 1 KiB
 	SpareFiles int   // released files that are kept to be overwritten, at most; 4, negative for none
 	Prepare    bool  // the first file is prepared by Start already, since most commits will be of level Synced
 
