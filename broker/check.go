@@ -89,6 +89,7 @@ func (c *checker) run() (err error) {
 	for _, w := range warnings {
 		c.damaged("list of topics: %s", w)
 	}
+	c.ids()
 	c.log()
 	durable := map[string]bool{}
 	for _, t := range c.stopped.Registry.Topics() {
@@ -110,6 +111,17 @@ func (c *checker) run() (err error) {
 		return err
 	}
 	return c.aside()
+}
+
+// ids looks at the bound of message ids as a start does.
+func (c *checker) ids() {
+	switch _, err := nsqdata.OpenIDs(c.dir); {
+	case err == nil:
+	case errors.Is(err, nsqdata.ErrIDs) && c.stopped.IDs() > 0:
+		c.damaged("%v: a start goes by the manifest's copy, and nothing is lost", err)
+	default:
+		c.damaged("%v: a start fails", err)
+	}
 }
 
 // unlisted writes down the queues in nsqd's layout that no list knows, and what a crash has left half-written.

@@ -247,6 +247,28 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 }
 
+// TestCheckLooksAtTheBoundOfIDs: a bound that is no number is damage, which a start makes up for by the manifest's copy; one that is no file
+// is what a start fails for.
+func TestCheckLooksAtTheBoundOfIDs(t *testing.T) {
+	o, _ := backlog(t)
+	path := filepath.Join(o.DataPath, "brokerd.ids")
+	check := func(told string) {
+		t.Helper()
+		var report bytes.Buffer
+		if err := broker.Check(o.DataPath, &report); !errors.Is(err, broker.ErrDamaged) || !strings.Contains(report.String(), told) {
+			t.Errorf("%v\n%s", err, report.String())
+		}
+	}
+	if err := os.WriteFile(path, []byte("12x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("a start goes by the manifest's copy")
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	check("brokerd.ids is no regular file, and links are not followed in a data folder: a start fails")
+}
+
 // largest returns the largest of the files that fit a pattern.
 func largest(t testing.TB, pattern string) (path string) {
 	t.Helper()

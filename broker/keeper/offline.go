@@ -31,6 +31,9 @@ type Stopped struct {
 	damages map[uint32][]string // of segments, by topic
 }
 
+// IDs returns the manifest's copy of the bound of message ids, 0 when it has none.
+func (s *Stopped) IDs() uint64 { return s.keeper.IDs() }
+
 // Read reads the folder of a node that does not run, as a start would, and goes on as a repair would where that would refuse because
 // something is missing. Listed is for that, as in Options. Log gets what the topics say while they are read. It fails with
 // ErrVersion, and with what the file system says.
