@@ -133,7 +133,11 @@ func silence(at Place, all map[string]Value) {
 			all[name] = v
 		}
 	}
-	if reason := needsLog(at, all); reason != "" {
+	reason := needsLog(at, all)
+	if all["dead_letter"].Value == at.Topic {
+		reason = "dead_letter names the topic itself: its messages stay"
+	}
+	if reason != "" {
 		off("max_attempts", reason)
 		if all["overflow"].Value == ToDeadLetter.String() {
 			off("overflow", reason)
@@ -191,6 +195,9 @@ func Of(at Place, layers ...Layer) *Policy {
 // Check returns why options that are about to be set at a place do not go together, nil when they do.
 func Check(at Place, layers ...Layer) error {
 	all := Effective(at, layers...)
+	if all["dead_letter"].Value == at.Topic {
+		return &Error{Name: "dead_letter", Text: "must be another topic than the one whose messages go there", Value: encode(at.Topic)}
+	}
 	for i := range Table {
 		name := Table[i].Name
 		if v, own := layers[0].Set.value(name); own && all[name].Off != "" {
@@ -201,9 +208,6 @@ func Check(at Place, layers ...Layer) error {
 		if d, _ := ParseDuration(v.(string)); d > at.MaxMsgTimeout {
 			return &Error{Name: "msg_timeout", Text: "must be at most what --max-msg-timeout says, " + FormatDuration(at.MaxMsgTimeout), Value: encode(v)}
 		}
-	}
-	if all["dead_letter"].Value == at.Topic {
-		return &Error{Name: "dead_letter", Text: "must be another topic than the one whose messages go there", Value: encode(at.Topic)}
 	}
 	return nil
 }

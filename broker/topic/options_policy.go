@@ -194,6 +194,9 @@ func (t *Topic) checkOptions(set *policy.Set, level Level) error {
 		if err := policy.Check(at, c.layer(c.set.Load()), own); err != nil {
 			return fmt.Errorf("channel %s, %w", c.name, err)
 		}
+		if err := t.checkTarget(policy.Of(at, c.layer(c.set.Load()), own)); err != nil {
+			return fmt.Errorf("channel %s, %w", c.name, err)
+		}
 	}
 	return nil
 }
@@ -240,6 +243,9 @@ func (c *Channel) SetOptions(changes map[string]json.RawMessage) error {
 		return err
 	}
 	if err := policy.Check(t.place(c.name), c.layer(set), t.layer(t.set.Load())); err != nil {
+		return err
+	}
+	if err := t.checkTarget(policy.Of(t.place(c.name), c.layer(set), t.layer(t.set.Load()))); err != nil {
 		return err
 	}
 	t.pub.Lock()

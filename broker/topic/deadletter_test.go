@@ -1,0 +1,146 @@
+package topic
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/journal"
+)
+
+// failAll takes what there is and gives it back, until nothing more comes.
+func failAll(t *testing.T, s *Subscription) (n int) {
+	t.Helper()
+	var d Delivery
+	for s.Take(&d) > 0 {
+		var answers []Answer
+		for _, run := range d.Runs {
+			for frames := run.Frames; len(frames) > 0; {
+				f := first(frames)
+				frames = frames[len(f):]
+				answers = append(answers, Answer{ID: f.MustID(), Verb: Requeue})
+			}
+		}
+		d.Clear()
+		s.Apply(answers, nil)
+		n += len(answers)
+	}
+	synctest.Wait()
+	return n
+}
+
+func setOptions(t *testing.T, c *Channel, text string) {
+	t.Helper()
+	if err := c.SetOptions(decodeOptions([]byte(text))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestThousandRounds: a message that fails again after each of a thousand redrives is still there, once, and what is known of it has not grown.
+func TestThousandRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		makeDurable(&cfg)
+		r := start(t, cfg)
+		topic := mustTopic(t, r, "t")
+		c := mustChannel(t, topic, "c")
+		setOptions(t, c, `{"max_attempts":1}`)
+		s := mustSubscribe(t, topic, "c", 10, SubscribeOptions{Name: strings.Repeat("a long name ", 100)})
+		publish(t, topic, 1)
+		const rounds = 1000
+		began := time.Now()
+		for i := range rounds {
+			if n := failAll(t, s); n != 1 {
+				t.Fatalf("round %d: %d came", i, n)
+			}
+			if i == rounds-1 {
+				break
+			}
+			time.Sleep(time.Second)
+			if _, err := topic.Redrive("c", RedriveOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		list, next, err := r.Lookup("t.c.dlq").Messages(1, 10)
+		if err != nil || next != 0 || len(list) != 1 {
+			t.Fatalf("%d messages are there, %v", len(list), err)
+		}
+		said := map[string]string{}
+		for _, p := range list[0].Properties {
+			said[p.Name] = p.Value
+		}
+		if size := len(journal.AppendProperties(nil, list[0].Properties)); size >= journal.MaxProperties {
+			t.Errorf("its properties have %d bytes", size)
+		}
+		at := func(name string) time.Time {
+			when, err := time.Parse(time.RFC3339Nano, said[name])
+			if err != nil {
+				t.Error(err)
+			}
+			return when
+		}
+		if said[letterRounds] != fmt.Sprint(rounds) || !at(letterTime).Equal(began) || !at(firstTime+"moved").Equal(began) ||
+			!at(letterMoved).Equal(began.Add((rounds-1)*time.Second)) {
+			t.Errorf("%v", said)
+		}
+	})
+}
+
+// TestLoweredLimitIsOneSweep: what waits to be delivered again, is deferred, or is on its way from disk, and was delivered more often than a
+// lowered limit allows, is moved at once, without a consumer. Nothing else is, and the sum holds.
+func TestLoweredLimitIsOneSweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		makeDurable(&cfg)
+		cfg.MemQueueSize = 20
+		r := start(t, cfg)
+		topic := mustTopic(t, r, "t")
+		c := mustChannel(t, topic, "c")
+		setOptions(t, c, `{"max_attempts":10}`)
+		const count = 600
+		publish(t, topic, count)
+		s := mustSubscribe(t, topic, "c", count, SubscribeOptions{})
+		var d Delivery
+		for taken := 0; taken < count/2; {
+			n := s.Take(&d)
+			if n == 0 {
+				t.Fatal("nothing comes")
+			}
+			taken += n
+			var answers []Answer
+			for _, run := range d.Runs {
+				for frames := run.Frames; len(frames) > 0; {
+					f := first(frames)
+					frames = frames[len(f):]
+					answers = append(answers, Answer{ID: f.MustID(), Verb: Requeue, Delay: time.Duration(len(answers)%2) * time.Hour})
+				}
+			}
+			d.Clear()
+			s.SetReady(0)
+			s.Apply(answers, nil)
+			s.SetReady(count)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := c.Stats()
+		delivered := 0
+		c.mu.Lock()
+		c.eachHeld(func(_ Position, attempts uint16) {
+			if attempts > 0 {
+				delivered++
+			}
+		})
+		c.mu.Unlock()
+		setOptions(t, c, `{"max_attempts":1}`)
+		synctest.Wait()
+		after := c.Stats()
+		dead := r.Lookup("t.c.dlq").Stats().Depth
+		if delivered < count/2 || int(dead) != delivered || after.Held != before.Held-delivered || !after.Balanced || after.Buried != 0 || after.Deferred != 0 {
+			t.Errorf("%d of %d were delivered, %d are dead letters, %d of %d left: %+v", delivered, count, dead, after.Held, before.Held, after)
+		}
+	})
+}
