@@ -86,6 +86,8 @@ func channel(name string, depth int64, clients ...httpapi.Client) httpapi.Channe
 	for _, cl := range clients {
 		c.InFlightCount += int(cl.InFlightCount)
 	}
+	c.DeadLetterTopic, c.WaitingForTarget, c.TargetRefuses = "graves", 3, "max_depth 5 is reached: topic graves holds 5 messages"
+	c.Redrive = &httpapi.Redrive{From: "graves", Running: depth%2 == 0, Moved: 7, InFlight: 2}
 	c.Accounting = &httpapi.Accounting{Accepted: uint64(depth) + 100, Finished: 60, Discarded: map[string]uint64{"emptied": 40}, Waiting: uint64(depth), Balanced: true}
 	return c
 }

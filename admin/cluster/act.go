@@ -212,6 +212,15 @@ func (c *Cluster) Do(ctx context.Context, action, topic, channel string) (*Outco
 	return c.atBrokers(ctx, topic, "/"+kind(channel)+"/"+action+args(topic, channel), nil)
 }
 
+// Redrive has every broker that has a channel send the channel's dead letters back to it, or stop that. nsqd has none: it refuses.
+func (c *Cluster) Redrive(ctx context.Context, topic, channel string, stop bool) (*Outcome, error) {
+	path := "/channel/redrive" + args(topic, channel)
+	if stop {
+		path += "&stop=true"
+	}
+	return c.atBrokers(ctx, topic, path, nil)
+}
+
 // SetDurability sets a topic's level at every broker that has it. nsqd has no levels: it refuses.
 func (c *Cluster) SetDurability(ctx context.Context, topic, level string) (*Outcome, error) {
 	return c.atBrokers(ctx, topic, "/topic/config"+args(topic, ""), map[string]string{"durability": level})

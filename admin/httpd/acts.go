@@ -233,7 +233,8 @@ func (a *api) setOptions(d *deed, topic, channel string, options map[string]json
 	return outcome(o, err, notFound)
 }
 
-// do pauses, unpauses or empties a topic or a channel, or sets its options, or a topic's durability.
+// do pauses, unpauses or empties a topic or a channel, sets its options, or a topic's durability, or sends a channel's dead letters back, or
+// stops that.
 func (a *api) do(d *deed, channel bool) (done, error) {
 	var body struct {
 		Action, Durability string

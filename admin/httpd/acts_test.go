@@ -32,6 +32,9 @@ func TestActs(t *testing.T) {
 		{"POST /api/topics/*", `{"action":"pause"}`, 400, `INVALID_TOPIC`},
 		{"POST /api/topics/idle", `{"action":"pause"}`, 404, `TOPIC_NOT_FOUND`},
 		{"POST /api/topics/t/c", `{"action":"pause"}`, 200, ok},
+		{"POST /api/topics/t/c", `{"action":"redrive"}`, 200, ok},
+		{"POST /api/topics/t/c", `{"action":"stop_redrive"}`, 200, ok},
+		{"POST /api/topics/t", `{"action":"redrive"}`, 400, `INVALID_ACTION`},
 		{"POST /api/topics/t/c", `{"action":"set_durability","durability":"disk"}`, 400, `INVALID_ACTION`},
 		{"POST /api/topics/t", `{"action":"set_durability","durability":"often"}`, 400, `INVALID_DURABILITY`},
 		{"DELETE /api/topics/t/c%23ephemeral", ``, 200, ok},
@@ -51,7 +54,8 @@ func TestActs(t *testing.T) {
 		{"POST /api/publish", `{"topic":"t","body":"x","defer_ms":-1}`, 400, `INVALID_DEFER`},
 		{"POST /api/publish", `{"topic":"t","body":"x","node":"192.0.2.1:80"}`, 404, `NODE_NOT_FOUND`},
 	}, "Content-Type", "application/x-www-form-urlencoded")
-	if acts := f.b.Acts(); !slices.Contains(acts, "/channel/delete?topic=t&channel=c%23ephemeral") || !slices.Contains(acts, "/pub?topic=t hello") {
+	if acts := f.b.Acts(); !slices.Contains(acts, "/channel/redrive?topic=t&channel=c") || !slices.Contains(acts, "/channel/redrive?topic=t&channel=c&stop=true") ||
+		!slices.Contains(acts, "/channel/delete?topic=t&channel=c%23ephemeral") || !slices.Contains(acts, "/pub?topic=t hello") {
 		t.Errorf("b was told %q", acts)
 	}
 }

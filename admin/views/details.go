@@ -162,6 +162,7 @@ func (m *Maker) channel(ctx context.Context, s *State, topic, channel string) (*
 		out.Nodes = append(out.Nodes, n)
 	}
 	out.Accounting = accounting(answers, topic, channel)
+	out.DeadLetters = deadLetters(answers, topic, channel)
 	total := channelFrom(channel, sum) // of the same moment as the consumers
 	total.Paused, total.Down, total.E2E, total.Attention, total.Problem = out.Total.Paused, out.Total.Down, out.Total.E2E, out.Total.Attention, out.Total.Problem
 	out.Total = total

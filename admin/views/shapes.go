@@ -286,15 +286,16 @@ type Topic struct {
 // ChannelPage is GET /api/view/channel.
 type ChannelPage struct {
 	Head
-	Topic      string           `json:"topic"`
-	Channel    string           `json:"channel"`
-	Total      Channel          `json:"total"`
-	Durability string           `json:"durability"` // of the topic: memory, disk, fsync, mixed, or empty when no node tells
-	AgeMS      int64            `json:"age_ms"`     // of the newest figures
-	Accounting *Accounting      `json:"accounting"` // null when no node tells it
-	Nodes      []ChannelOnNode  `json:"nodes"`
-	Clients    []Client         `json:"clients"`
-	Attention  []attention.Item `json:"attention"`
+	Topic       string           `json:"topic"`
+	Channel     string           `json:"channel"`
+	Total       Channel          `json:"total"`
+	Durability  string           `json:"durability"`   // of the topic: memory, disk, fsync, mixed, or empty when no node tells
+	AgeMS       int64            `json:"age_ms"`       // of the newest figures
+	Accounting  *Accounting      `json:"accounting"`   // null when no node tells it
+	DeadLetters *DeadLetters     `json:"dead_letters"` // null when the channel has none, and no limit of deliveries
+	Nodes       []ChannelOnNode  `json:"nodes"`
+	Clients     []Client         `json:"clients"`
+	Attention   []attention.Item `json:"attention"`
 }
 
 // Accounting is what became of every message that the nodes which tell it accepted for a channel. Accepted is the sum of all others.
@@ -307,6 +308,18 @@ type Accounting struct {
 	Deferred   uint64            `json:"deferred"`
 	Nodes      int               `json:"nodes"`      // that tell it
 	Unbalanced []string          `json:"unbalanced"` // nodes where the sum does not add up
+}
+
+// DeadLetters is what becomes of a channel's messages that are delivered too often.
+type DeadLetters struct {
+	Topics   []string `json:"topics"`    // that they go to; nodes may differ
+	Waiting  int      `json:"waiting"`   // messages whose dead letter topic does not take them now
+	Refusals []string `json:"refusals"`  // node: why
+	Redrives int      `json:"redrives"`  // nodes that told of one that goes on or has ended
+	Running  []string `json:"running"`   // nodes that send dead letters back now
+	Moved    int      `json:"moved"`     // messages that went back, by the last redrive of each node
+	InFlight int      `json:"in_flight"` // that stayed, as consumers of the dead letter topic had them
+	Errors   []string `json:"errors"`    // node: why it waits, or has ended
 }
 
 // Nodes is GET /api/view/nodes.

@@ -10,6 +10,7 @@ import { Charts } from "../parts/charts.js";
 import { Clients } from "../parts/clients.js";
 import { Attention, Badge, Gone, kept, Loading, NodeLink, NodeState, PageHead, Section, Tile, TopicLink } from "../parts/figures.js";
 import { Account } from "../parts/account.js";
+import { DeadLetters } from "../parts/deadletters.js";
 import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
 import { Table } from "../parts/table.js";
@@ -26,8 +27,10 @@ function State({ data }) {
   return html`${data.total.paused && html`<${Badge} kind="accent">paused</${Badge}>`}${data.channel.endsWith("#ephemeral") && html`<${Badge} title="goes with its last consumer">ephemeral</${Badge}>`}`;
 }
 
-function Tools({ data: { topic, channel, total } }) {
-  return html`${total.paused ? html`<button type="button" onClick=${() => ask.unpauseChannel(topic, channel)}>Unpause</button>`
+function Tools({ data: { topic, channel, total, dead_letters: dead } }) {
+  return html`${dead?.running.length > 0 ? html`<button type="button" onClick=${() => ask.stopRedrive(topic, channel)}>Stop sending back</button>`
+      : dead && html`<button type="button" onClick=${() => ask.redrive(topic, channel)}>Send back…</button>`}
+    ${total.paused ? html`<button type="button" onClick=${() => ask.unpauseChannel(topic, channel)}>Unpause</button>`
       : html`<button type="button" onClick=${() => ask.pauseChannel(topic, channel)}>Pause…</button>`}
     <button type="button" class="risky" onClick=${() => ask.emptyChannel(topic, channel)}>Empty…</button>
     <button type="button" class="risky" onClick=${() => ask.deleteChannel(topic, channel)}>Delete…</button>`;
@@ -51,6 +54,7 @@ function Body({ data, acts }) {
       <${Table} rows=${data.nodes} columns=${nodeColumns} id=${(r) => r.node} caption="Nodes that have the channel" rowClass=${(r) => r.stale && "stale"} empty="No node has it." /></${Section}>
     <${Options} topic=${data.topic} channel=${data.channel} acts=${acts} />
     ${data.accounting && html`<${Section} title="Every message" about="what became of it"><${Account} of=${data.accounting} /></${Section}>`}
+    ${data.dead_letters && html`<${Section} title="Dead letters" about="delivered too often"><${DeadLetters} of=${data.dead_letters} discarded=${data.accounting?.discarded ?? {}} /></${Section}>`}
     <${Section} title="Latency" about="from publish to finish">
       ${t.e2e?.percentiles?.length > 0 ? html`<${Latency} e2e=${t.e2e} />`
         : html`<p class="empty">Brokers report it when started with, for example, <code>--e2e-processing-latency-percentile=0.5,0.99</code> and <code>--e2e-processing-latency-window-time=10m</code>.</p>`}</${Section}>`;

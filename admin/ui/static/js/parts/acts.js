@@ -45,6 +45,10 @@ export const ask = {
     about="Messages keep coming in and wait. Consumers get none until it is unpaused."
     run=${() => act.channel(topic, channel, "pause").then(done(`Paused ${topic} / ${channel}`))} />`),
   unpauseChannel: (topic, channel) => act.channel(topic, channel, "unpause").then(done(`Unpaused ${topic} / ${channel}`)).catch(failed),
+  redrive: (topic, channel) => open(() => html`<${ActDialog} title="Send dead letters back" verb="Send back" onClose=${close}
+    about=${`Each dead letter of ${channel} goes back to it once and is delivered as if for the first time, on every node. What consumers of the dead letter topic have stays. Mend first what they failed on.`}
+    run=${() => act.redrive(topic, channel).then(done(`Sending dead letters back to ${topic} / ${channel}`))} />`),
+  stopRedrive: (topic, channel) => act.stopRedrive(topic, channel).then(done(`Stopped sending dead letters back to ${topic} / ${channel}`)).catch(failed),
   emptyChannel: (topic, channel) => open(() => html`<${ActDialog} title="Empty channel" verb="Empty" danger name=${channel} noun="channel" onClose=${close}
     about="Discards every message that waits, is in flight or is deferred on this channel, on every node."
     run=${() => act.channel(topic, channel, "empty").then(done(`Emptied ${topic} / ${channel}`))} />`),

@@ -1,0 +1,25 @@
+package browser
+
+import "testing"
+
+// TestDeadLettersAreSentBack: a channel with a limit of deliveries says where its dead letters go, and has a button that sends them back.
+func TestDeadLettersAreSentBack(t *testing.T) {
+	c := newCluster(t, 2)
+	c.create(t, "orders", "billing")
+	p := openTab(t, c.base)
+	p.visit("topics/orders/billing")
+	p.see("Every message")
+	p.seeNoMore("Dead letters")
+	for _, b := range c.brokers {
+		b.Post(t, "/channel/config?topic=orders&channel=billing", map[string]any{"max_attempts": 3})
+	}
+	p.see("Dead letters", "They go to", "orders.billing.dlq")
+	p.press("Send back")
+	p.agree("Send back")
+	p.see("Sending dead letters back to orders / billing.")
+	for _, b := range c.brokers {
+		if r := b.Channel(t, "orders", "billing"); r.DeadLetterTopic != "orders.billing.dlq" {
+			t.Errorf("dead letters go to %q", r.DeadLetterTopic)
+		}
+	}
+}
