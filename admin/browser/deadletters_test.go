@@ -14,6 +14,15 @@ func TestDeadLettersAreSentBack(t *testing.T) {
 		b.Post(t, "/channel/config?topic=orders&channel=billing", map[string]any{"max_attempts": 3})
 	}
 	p.see("Dead letters", "They go to", "orders.billing.dlq")
+	for _, b := range c.brokers {
+		b.Post(t, "/channel/config?topic=orders&channel=billing", map[string]any{"max_depth": 1, "overflow": "dead-letter"})
+		for range 3 {
+			b.Publish(t, "orders", "a book")
+		}
+	}
+	p.visit("topics/orders.billing.dlq")
+	p.see("Dead letters", "orders / billing", "overflow", "Last consumer")
+	p.visit("topics/orders/billing")
 	p.press("Send back")
 	p.agree("Send back")
 	p.see("Sending dead letters back to orders / billing.")

@@ -54,6 +54,12 @@ func unknownThere(err error) bool {
 	return errors.As(err, &status) && status.Code == http.StatusNotFound
 }
 
+// refusedThere reports whether a daemon said that what it was asked makes no sense there.
+func refusedThere(err error) bool {
+	var status *httpapi.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusBadRequest
+}
+
 // Err returns the error of an act that nobody carried out, nil when somebody did. It is ErrNothing when all said that they do
 // not have the thing, or nobody was there to be told.
 func (o *Outcome) Err() error {

@@ -261,6 +261,10 @@ func (a *api) do(d *deed, channel bool) (done, error) {
 		d.act.Action = body.Action + "_" + what
 		o, err := a.Cluster.Do(d.r.Context(), body.Action, topic, name)
 		return outcome(o, err, notFound)
+	case (body.Action == "redrive" || body.Action == "stop_redrive") && channel:
+		d.act.Action = body.Action
+		o, err := a.Cluster.Redrive(d.r.Context(), topic, name, body.Action == "stop_redrive")
+		return outcome(o, err, notFound)
 	case body.Action == "set_options":
 		return a.setOptions(d, topic, name, body.Options, notFound)
 	case body.Action == "set_durability" && !channel:

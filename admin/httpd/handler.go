@@ -121,6 +121,7 @@ func (a *api) reads(r *httpapi.Router) {
 		{"/api/history", some, a.history},
 		{"/api/history/sparks", some, a.sparks},
 		{"/api/search", some, a.search},
+		{"/api/letters", httpapi.NeedsOnTopic(grant.Read), a.letters},
 
 		{"/api/options/:topic", onTopic, a.options},
 		{"/api/options/:topic/:channel", onTopic, a.options},

@@ -62,6 +62,8 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Route: "GET /api/events", Does: "Streams what a page shows as server-sent events; admind's own", Params: []apitest.Param{{Name: "view", Required: true, Does: "the page"}}, Answer: "events", Errors: reads},
 		{Route: "GET /api/history", Does: "Tells figures of up to the last 8 hours; admind's own", Params: of, Answer: apitest.Anything{}, Errors: reads},
 		{Route: "GET /api/history/sparks", Does: "Tells the small curves of lists; admind's own", Answer: apitest.Anything{}, Errors: reads},
+		{Route: "GET /api/letters", Does: "Shows the first dead letters of a topic on each broker, without their bodies, and takes none; admind's own", Params: []apitest.Param{{Name: "topic", Required: true, Does: "the dead letter topic"}},
+			Answer: apitest.Anything{}, Errors: reads + ", 400 INVALID_TOPIC, 404 TOPIC_NOT_FOUND"},
 		{Route: "GET /api/search", Does: "Finds topics, channels, nodes and consumers by a part of their name; admind's own", Params: []apitest.Param{{Name: "q", Required: true, Does: "the part"}}, Answer: apitest.Anything{}, Errors: reads},
 		{Route: "GET /api/session", Does: "Tells who one is, and what one may do; admind's own", Answer: apitest.Anything{}},
 		{Route: "POST /api/session", Does: "Signs in; admind's own", Body: "`{\"user\":\"alice\",\"password\":\"...\"}`", Answer: apitest.Anything{}, Errors: "401 BAD_CREDENTIALS, 429 TOO_MANY_ATTEMPTS"},

@@ -11,6 +11,7 @@ import { clientName, connection } from "../parts/clients.js";
 import { Attention, Badge, Gone, kept, Loading, Name, NodeLink, NodeState, PageHead, Section, Tile } from "../parts/figures.js";
 import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
+import { Letters } from "../parts/letters.js";
 import { Table } from "../parts/table.js";
 
 export function Topic({ topic, acts }) {
@@ -53,6 +54,7 @@ function Body({ data, acts }) {
     <${Section} title="Nodes" about=${count(data.nodes.length)}>
       <${Table} rows=${data.nodes} columns=${nodeColumns(data.topic, acts)} id=${(r) => r.node} caption="Nodes that have the topic" rowClass=${(r) => r.stale && "stale"}
         empty="No node has it: it is only known to lookups." /></${Section}>
+    <${Letters} topic=${data.topic} />
     <${Options} topic=${data.topic} acts=${acts} />
     <${Section} title="Producers" about=${count(data.producers.length)}>
       <${Table} rows=${data.producers} columns=${producerColumns} id=${(r) => r.node + r.remote_address} sort=${{ key: "rate", down: true }} caption="Connections that publish to the topic"
