@@ -15,9 +15,8 @@ var start = time.Unix(1700000000, 0)
 
 // model keeps everything that was recorded and works the points out when asked.
 type model struct {
-	now     time.Time
-	values  map[Key][]recorded
-	windows [tiers]time.Duration
+	now    time.Time
+	values map[Key][]recorded
 }
 
 type recorded struct {

@@ -61,12 +61,11 @@ const modelLimit = 40 // nanoseconds that TOUCH extends to, close enough to the 
 
 // setMachine applies the same operations to a Set and its model.
 type setMachine struct {
-	set    Set[string]
-	model  setModel
-	now    int64
-	frames []byte
-	lanes  map[string]int // of each consumer that subscribes
-	wants  map[string]int64
+	set   Set[string]
+	model setModel
+	now   int64
+	lanes map[string]int // of each consumer that subscribes
+	wants map[string]int64
 }
 
 var modelOwners = []string{"ann", "bob", "cid", "dan"}

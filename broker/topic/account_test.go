@@ -69,7 +69,7 @@ func TestLargeBodiesInFlightAreReadAgain(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			text, answers := got(t, s)
+			text, _ := got(t, s)
 			if len(text) != 8 || text != "c2d2a3b3" {
 				t.Errorf("got %s after the timeout", text)
 			}

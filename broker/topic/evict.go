@@ -69,16 +69,6 @@ func (d *logStore) oldestLocked() *stored {
 	return nil
 }
 
-// residentLocked returns the nodes that are in memory, in order: few, however many there are on disk.
-func (d *logStore) residentLocked() (list []*stored) {
-	for num := d.oldest; d.tail != nil && num <= d.tail.num; num++ {
-		if s := d.table.get(num); s != nil {
-			list = append(list, s)
-		}
-	}
-	return list
-}
-
 func (d *logStore) evictLocked(s *stored) {
 	d.addMemory(-int64(len(s.node.Frames()) + s.besideBytes))
 	s.beside, s.besideBytes = nil, 0

@@ -42,7 +42,6 @@ type logStore struct {
 	imports  *Imports      // what is being taken over, nil when nothing is
 	settled  uint64        // what Topic.settled was at the last Reclaim
 	head     []byte        // scratch
-	runs     journal.Runs  // scratch
 }
 
 func newLogStore(t *Topic, id uint32) *logStore {

@@ -60,16 +60,6 @@ func (osFS) Is(name string, f File) (bool, error) {
 	return is, nil
 }
 
-// isSame is isNamed where nothing cheaper is known.
-func isSame(name string, f *os.File) (bool, error) {
-	opened, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	named, err := os.Stat(name)
-	return err == nil && os.SameFile(opened, named), err
-}
-
 func (o osFS) MkdirAll(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil {

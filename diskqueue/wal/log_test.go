@@ -576,7 +576,7 @@ func TestFileIsReplacedUnderTheLog(t *testing.T) {
 	for _, replace := range []bool{false, true} {
 		m := vfs.NewMem()
 		l, _, _ := open(t, testOptions(m))
-		made := fill(t, l, 1, 100, Synced)
+		fill(t, l, 1, 100, Synced)
 		name := files(t, m)[0]
 		ok(t, m.Remove(name))
 		if replace {
@@ -587,7 +587,7 @@ func TestFileIsReplacedUnderTheLog(t *testing.T) {
 			t.Fatalf("replaced %v: %v", replace, err)
 		}
 		ok(t, l.Recover())
-		made = fill(t, l, 1, 100, Synced)
+		made := fill(t, l, 1, 100, Synced)
 		ok(t, l.Close())
 		got, _ := read(t, m)
 		same(t, got, made)

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -99,7 +100,8 @@ func (a *api) getSetting(_ http.ResponseWriter, _ *http.Request, ps httprouter.P
 	}
 	for _, s := range a.settings.List().Settings {
 		if s.Key == key {
-			return s.Value, nil
+			value, err := json.Marshal(s.Value) // a text as well, as brokers answer it
+			return json.RawMessage(value), err
 		}
 	}
 	return nil, badRequest("INVALID_OPTION")

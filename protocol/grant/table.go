@@ -69,7 +69,7 @@ func (t *Table) add(fields []string) error {
 		return nil
 	case "cert":
 		if len(fields) < 3 {
-			return errors.New("not: cert PATTERN GRANT...")
+			return errors.New("a line for a certificate is: cert PATTERN, then a GRANT or more")
 		}
 		grants, err := ParseGrants(fields[2:])
 		if err == nil {
@@ -91,7 +91,7 @@ func (t *Table) add(fields []string) error {
 // parseToken reads the fields behind the word token.
 func parseToken(fields []string) (*Caller, error) {
 	if len(fields) < 2 {
-		return nil, errors.New("not: token ID sha256=HEX GRANT...")
+		return nil, errors.New("a line for a token is: token ID sha256=HEX, then a GRANT or more")
 	}
 	c := &Caller{Kind: Token, Name: fields[0]}
 	if err := validID(c.Name); err != nil {

@@ -30,8 +30,10 @@ async function fetchPage(name) {
 /** usePage holds the component of a page, null until it is there. */
 function usePage(name) {
   const [, arrived] = useState(0);
-  useEffect(() => { pages[name] ?? fetchPage(name).then(() => arrived((n) => n + 1)); }, [name]);
-  return fetched[name] ? pages[name] ?? null : Missing;
+  const page = pages[name];
+  // Asked again even if it has come since it was missing here: nobody else would show it.
+  useEffect(() => { page ?? fetchPage(name).then(() => arrived((n) => n + 1)); }, [name]);
+  return fetched[name] ? page ?? null : Missing;
 }
 
 function App() {
