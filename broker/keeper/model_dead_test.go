@@ -130,8 +130,12 @@ func (n *node) redrive() {
 	after := n.dead()
 	n.note("redrive %s/%s: %v, %d dead letters, then %d", t.Name(), c.Name(), err, len(before), len(after))
 	for key := range before {
-		if after[key] == 0 {
+		switch p := n.promises[key]; {
+		case after[key] == 0:
 			n.redriven(key)
+		case n.faults && p != nil: // it may have failed with its record on the disk, and a crash then has it done
+			p.delayed, p.due, p.base = true, time.Time{}, time.Time{}
+			clear(p.deliveries)
 		}
 	}
 	for _, body := range held.bodies {
