@@ -15,7 +15,7 @@ import (
 func (k *Keeper) lackSegments(state *journal.State) (missing []string, err error) {
 	for _, id := range slices.Sorted(keys(state.Topics)) {
 		t := state.Topics[id]
-		gone, err := goneFiles(k.o.FS, segments{k}.dir(id), t.Nodes)
+		gone, err := k.goneFiles(id, t.Nodes)
 		if err != nil {
 			return nil, err
 		}
@@ -45,8 +45,9 @@ func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
 	}
 }
 
-// goneFiles returns the files of nodes that are not there whole, and what is wrong with them.
-func goneFiles(files vfs.FS, dir string, nodes []journal.Node) (map[uint32]string, error) {
+// goneFiles returns the files of nodes of a topic that are not there whole, or are another's, and what is wrong with them.
+func (k *Keeper) goneFiles(id uint32, nodes []journal.Node) (map[uint32]string, error) {
+	files, dir := k.o.FS, segments{k}.dir(id)
 	if len(nodes) == 0 {
 		return nil, nil
 	}
@@ -82,6 +83,14 @@ func goneFiles(files vfs.FS, dir string, nodes []journal.Node) (map[uint32]strin
 		}
 		if size < end {
 			gone[number] = fmt.Sprintf("is cut short (%d of at least %d bytes)", size, end)
+			continue
+		}
+		head, err := readHead(files, filepath.Join(dir, name), segment.HeaderSize)
+		if err != nil {
+			return nil, fmt.Errorf("looking for segments: %w", err)
+		}
+		if whose := segment.Foreign(head, number, k.folder.id, id); whose != "" {
+			gone[number] = "is another file (" + whose + ")"
 		}
 	}
 	return gone, nil

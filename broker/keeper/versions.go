@@ -93,15 +93,7 @@ func lookAtVersions(files vfs.FS, dir string) (v versions, err error) {
 
 // look looks at one file. What is too short or damaged says nothing about its version.
 func (v *versions) look(files vfs.FS, name string, size int, versionOf func([]byte) (uint32, bool)) error {
-	head := make([]byte, size)
-	err := vfs.Retry(func() error {
-		f, err := files.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close() // read only
-		return vfs.ReadFull(f, head, 0)
-	})
+	head, err := readHead(files, name, size)
 	if err != nil {
 		return fmt.Errorf("looking at the version of %s: %w", name, err)
 	}
@@ -110,6 +102,19 @@ func (v *versions) look(files vfs.FS, name string, size int, versionOf func([]by
 		v.add(name, version)
 	}
 	return nil
+}
+
+// readHead reads the first bytes of a file; where it has fewer, the rest is zeros.
+func readHead(files vfs.FS, name string, size int) ([]byte, error) {
+	head := make([]byte, size)
+	return head, vfs.Retry(func() error {
+		f, err := files.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close() // read only
+		return vfs.ReadFull(f, head, 0)
+	})
 }
 
 // eachName calls f with every name in a folder, which need not be there.

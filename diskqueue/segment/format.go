@@ -157,6 +157,17 @@ func checkFileHeader(b []byte, o owner, file uint32) (kind kindOfFile, what stri
 	return ownFile, ""
 }
 
+// HeaderSize is the size in bytes of a file's header.
+const HeaderSize = fileHeaderSize
+
+// Foreign says whose the file with that number is by its header, when it is of another folder or topic; empty: it is not.
+func Foreign(head []byte, file uint32, folder [8]byte, topic uint32) (whose string) {
+	if kind, what := checkFileHeader(head, owner{folder, topic}, file); kind == foreignFile {
+		return what
+	}
+	return ""
+}
+
 // Section is something that a block has beside its frames. The kinds are registered in docs/FORMATS.md.
 type Section struct {
 	Kind uint8
