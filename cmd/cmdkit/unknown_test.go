@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestUnknownKeysAreWarnedOf with the key that was probably meant, however it was misspelt.
+// TestUnknownKeysAreWarnedOf (case e16) with the key that was probably meant, however it was misspelt.
 func TestUnknownKeysAreWarnedOf(t *testing.T) {
 	for key, want := range map[string]string{
 		"wait_tiem": "wait_time", "waittime": "wait_time", "Wait_Time": "wait_time", "wait-time": "wait_time", "wai_time": "wait_time",

@@ -46,7 +46,7 @@ var variants = map[string][]string{
 	"headless, no lookup": {"--set", "nsqd.service.type=headless,nsqlookupd.enabled=false"},
 }
 
-// TestChartRenders in each variant, and without what a variant leaves out.
+// TestChartRenders (case e9) in each variant, and without what a variant leaves out.
 func TestChartRenders(t *testing.T) {
 	run(t, tool(t, "helm"), "lint", "--strict", "--kube-version=1.30.0", chart)
 	all := []string{"Deployment nsq-nsqadmin", "PodDisruptionBudget nsq-nsqd", "Service nsq-nsqadmin", "Service nsq-nsqd", "Service nsq-nsqd-headless",
@@ -88,7 +88,7 @@ func TestManifestsAreValid(t *testing.T) {
 	run(t, validate, filepath.Join(deploy, "kubernetes", "brokerd.yaml"), "--version", "1.30")
 }
 
-// TestChartTakesOverNSQsReleases: what Kubernetes lets nobody change in a set is as NSQ's chart has it, so that its release is upgraded to
+// TestChartTakesOverNSQsReleases (cases e10, e11): what Kubernetes lets nobody change in a set is as NSQ's chart has it, so that its release is upgraded to
 // this chart, and the brokers find their volumes.
 func TestChartTakesOverNSQsReleases(t *testing.T) {
 	text := template(t)
@@ -116,7 +116,7 @@ func TestAdmindOfTheChartRemembers(t *testing.T) {
 	}
 }
 
-// TestChartAllowsTheStop: longer than brokerd's own time for it, and a chart that would kill is not made.
+// TestChartAllowsTheStop (case e15): longer than brokerd's own time for it, and a chart that would kill is not made.
 func TestChartAllowsTheStop(t *testing.T) {
 	text := template(t)
 	grace := regexp.MustCompile(`terminationGracePeriodSeconds: (\d+)`).FindStringSubmatch(text)
