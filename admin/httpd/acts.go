@@ -12,6 +12,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"brokerd/admin/attention"
 	"brokerd/admin/audit"
 	"brokerd/admin/cluster"
 	"brokerd/protocol"
@@ -204,15 +205,16 @@ func (a *api) options(_ http.ResponseWriter, r *http.Request, ps httprouter.Para
 	switch {
 	case errors.Is(err, cluster.ErrNothing):
 		return nil, refuse(http.StatusNotFound, what+"_NOT_FOUND")
-	case err != nil:
-		return nil, upstream(err)
+	case err != nil: // it is the brokers' trouble, and told on their pages
+		return optionsAnswer{Options: map[string]cluster.Option{}, Error: attention.Cause(err)}, nil
 	}
-	return optionsAnswer{all}, nil
+	return optionsAnswer{Options: all}, nil
 }
 
 // optionsAnswer is the answer.
 type optionsAnswer struct {
 	Options map[string]cluster.Option `json:"options"`
+	Error   string                    `json:"error"` // why there are none of now
 }
 
 // setOptions sets options at every broker, all or none at each.

@@ -251,7 +251,7 @@ func TestALookupAsked(t *testing.T) {
 // TestOptions: what brokers tell of options is shown, differences too; what all refuse is refused with their words, and an nsqd has none.
 func TestOptions(t *testing.T) {
 	f := newFixture(t, nil, access.Config{})
-	f.run([]step{{"GET /api/options/t", ``, 200, `{"options":{}}`}, {"GET /api/options/idle", ``, 404, `TOPIC_NOT_FOUND`}, {"GET /api/options/t/none$", ``, 400, `INVALID_CHANNEL`}})
+	f.run([]step{{"GET /api/options/t", ``, 200, `{"options":{},"error":""}`}, {"GET /api/options/idle", ``, 404, `TOPIC_NOT_FOUND`}, {"GET /api/options/t/none$", ``, 400, `INVALID_CHANNEL`}})
 	for i, b := range []*fakes.Broker{f.a, f.b} {
 		b.Change(func(b *fakes.Broker) {
 			b.Levels = map[string]string{"t": "disk"}

@@ -70,7 +70,8 @@ export const ask = {
 };
 
 const validName = /^[.a-zA-Z0-9_-]+(#ephemeral)?$/;
-const isName = (name) => name.length <= 64 && validName.test(name);
+/** isName says whether a broker can have a topic or channel of that name. */
+export const isName = (name) => name.length <= 64 && validName.test(name);
 
 function NameField({ label, value, onInput, first, optional }) {
   const bad = value !== "" && !isName(value), hint = `hint-${label}`;

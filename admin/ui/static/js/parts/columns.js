@@ -4,6 +4,7 @@ import { useLayoutEffect, useRef, useState } from "../lib/html.js";
 const padding = 20, onPhone = 14; // of a cell, left and right
 const narrow = 640; // px; a phone's table
 const leastText = 260, leastHead = 260, mostText = 340; // px
+const cutText = 150, needed = 2; // a name is rather cut to so many px than a column dropped of this number or less
 const steps = [1e5, 1e7, Infinity]; // below each figures are written otherwise
 
 let pen = null;
@@ -74,9 +75,10 @@ export function fit(columns, known, room) {
   };
   let shown = columns.map(of);
   const width = () => shown.reduce((sum, c) => sum + c.least, 0);
+  const cut = () => shown.reduce((sum, c) => sum + (c.fixed || c.column.number ? c.least : Math.min(c.least, cutText)), 0);
   while (width() > room) {
     const next = shown.reduce((a, b) => ((b.column.drop ?? 0) >= (a?.column.drop ?? 1) ? b : a), null);
-    if (!next) break;
+    if (!next || next.column.drop <= needed && cut() <= room) break; // it tells rows apart
     shown = shown.filter((c) => c !== next);
   }
   const floor = (c) => (c.fixed || c.column.number ? c.least : Math.min(c.least, Math.max(84, head(c.column) + pad)));

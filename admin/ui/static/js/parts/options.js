@@ -1,5 +1,6 @@
 // The options of a topic or channel: what counts, where that comes from, and the form that sets them.
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
+import { isName } from "./acts.js";
 import { act, get } from "../lib/api.js";
 import { visible } from "../lib/format.js";
 import { esc } from "../lib/router.js";
@@ -18,11 +19,13 @@ export function Options({ topic, channel, acts }) {
   const [editing, setEditing] = useState(false);
   const [asked, setAsked] = useState(0);
   useEffect(() => {
+    if (!isName(topic) || channel && !isName(channel)) return undefined; // of a name that no broker can have
     const stop = new AbortController();
     let again = 0;
     const ask = async () => {
       try {
-        setTold((await get(`options/${esc(topic)}${channel ? `/${esc(channel)}` : ""}`, {}, stop.signal)).options);
+        const { options, error } = await get(`options/${esc(topic)}${channel ? `/${esc(channel)}` : ""}`, {}, stop.signal);
+        if (!error) setTold(options);
       } catch { /* what they said before stands */ }
       if (!stop.signal.aborted) again = setTimeout(ask, every);
     };
