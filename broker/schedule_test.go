@@ -3,12 +3,15 @@ package broker_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"brokerd/broker"
 	"brokerd/broker/topic"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
@@ -144,25 +147,63 @@ func TestScheduleRefuses(t *testing.T) {
 // TestDueAtOnceAfterALongStop: what has become due while the broker was down comes at the start, and nothing earlier than it is due, whether
 // --mem-queue-size is 0 or not.
 func TestDueAtOnceAfterALongStop(t *testing.T) {
+	const soon, late = 10_000, 100_000
 	for _, memory := range []int64{0, 10000} {
 		o := options(t)
+		o.MaxRdyCount = 2 * soon
 		o.Durability, o.MemQueueSize = broker.Durability(topic.Disk), memory
 		n := startWith(t, o)
 		n.post("/topic/create?topic=t", "")
 		n.post("/channel/create?topic=t&channel=a", "")
 		due := time.Now().Add(300 * time.Millisecond)
-		n.post(fmt.Sprintf("/mpub?topic=t&at=%d", due.UnixMilli()), strings.Repeat("soon\n", 500))
-		n.post("/mpub?topic=t&defer=3600000", strings.Repeat("late\n", 500))
+		n.post(fmt.Sprintf("/mpub?topic=t&at=%d", due.UnixMilli()), strings.Repeat("soon\n", soon))
+		n.post("/mpub?topic=t&defer=3600000", strings.Repeat("late\n", late))
 		o.DataPath = killed(t, n)
 		time.Sleep(time.Until(due) + 10*time.Millisecond) // real time: the broker is down meanwhile
 		n = startWith(t, o)
-		c := n.subscribe("t", "a", 1000)
-		for range 500 {
+		c := n.subscribe("t", "a", 2*soon)
+		for range soon {
 			c.ExpectMessage("soon", 1)
 		}
-		if s := n.channel("t", "a"); s.DeferredCount != 500 || s.RequeueCount != 0 || s.InFlightCount != 500 {
+		if s := n.channel("t", "a"); s.DeferredCount != late || s.RequeueCount != 0 || s.InFlightCount != soon {
 			t.Errorf("with --mem-queue-size=%d: %+v", memory, s)
 		}
 		n.stop()
 	}
+}
+
+// TestSpaceOfWhatExpiredIsGivenBack: with nobody consuming and nothing published, by a message's own time and by the option.
+func TestSpaceOfWhatExpiredIsGivenBack(t *testing.T) {
+	o := options(t)
+	o.Durability, o.MemQueueSize = levelDisk, 100
+	n := startWith(t, o)
+	for _, name := range []string{"own", "option"} {
+		n.post("/topic/create?topic="+name, "")
+		n.post("/channel/create?topic="+name+"&channel=a", "")
+	}
+	n.post("/topic/config?topic=option", `{"ttl":"2s"}`)
+	lines := strings.Repeat(strings.Repeat("x", 1000)+"\n", 1000)
+	for range 10 {
+		n.post("/mpub?topic=own&ttl=2s", lines)
+		n.post("/mpub?topic=option", lines)
+	}
+	segments := func() (bytes int64) {
+		_ = filepath.WalkDir(filepath.Join(n.dir, "segments"), func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				if info, err := d.Info(); err == nil {
+					bytes += info.Size()
+				}
+			}
+			return nil
+		})
+		return bytes
+	}
+	if size := segments(); size < 10<<20 {
+		t.Fatalf("%d bytes are in segments", size)
+	}
+	cmdtest.Eventually(t, "everything has expired and is off the disk", 20*time.Second, func() bool {
+		own, option := n.channel("own", "a"), n.channel("option", "a")
+		return own.Depth+option.Depth == 0 && own.Accounting.Discarded["expired"] == 10_000 && option.Accounting.Discarded["expired"] == 10_000 &&
+			segments() < 1<<20
+	})
 }

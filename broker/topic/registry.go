@@ -31,6 +31,7 @@ type Registry struct {
 	limits   atomic.Pointer[Limits]
 	patterns atomic.Pointer[Patterns] // see SetPatterns
 	jumps    atomic.Pointer[[]jump]   // of the clock of stamps; nil: none
+	skew     time.Duration            // what tests set the clock of stamps by
 	ahead    atomic.Int64             // what stamps are more than times on that clock
 
 	ctx  context.Context // ends when Close begins
@@ -107,7 +108,7 @@ const clockSlack = int64(100 * time.Microsecond)
 // stamp returns the time that new messages carry, in nanoseconds since the Unix epoch. Unlike now it follows a clock that is set.
 func (r *Registry) stamp() int64 {
 	t := time.Now()
-	at := t.UnixNano()
+	at := t.UnixNano() + int64(r.skew)
 	ahead := at - int64(t.Sub(r.start))
 	if was := r.ahead.Load(); ahead-was < -clockSlack || ahead-was > clockSlack {
 		if r.ahead.CompareAndSwap(was, ahead) {

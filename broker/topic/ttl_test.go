@@ -1,0 +1,171 @@
+package topic
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
+)
+
+// logged returns a registry whose topics are in a log, and level for what is at level memory.
+func logged(t *testing.T, level Level) *Registry {
+	cfg := config()
+	cfg.MemQueueSize = 2_000_000
+	if level > Memory {
+		cfg.Journal, cfg.Segments, cfg.Level = &keptLog{}, keptSegments{vfs.NewMem()}, func(string) Level { return level }
+	}
+	return start(t, cfg)
+}
+
+func setTTL(t *testing.T, topic *Topic, ttl string) {
+	t.Helper()
+	if err := topic.SetOptions(map[string]json.RawMessage{"ttl": json.RawMessage(`"` + ttl + `"`)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// publishWith publishes n messages with a time to live of their own, 0 for none.
+func publishWith(t *testing.T, topic *Topic, n int, ttl time.Duration) {
+	t.Helper()
+	var b Batch
+	for i := range n {
+		b.Add(fmt.Appendf(nil, "m%d", i+1))
+	}
+	b.TTL = ttl
+	if err := topic.Publish(&b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAMillionExpireTogether: a million messages whose time is over go at once, with nobody consuming, on each channel.
+func TestAMillionExpireTogether(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		level Level
+		own   time.Duration
+	}{{"option at memory", Memory, 0}, {"option at disk", Disk, 0}, {"own at disk", Disk, 10 * time.Second}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				topic := mustTopic(t, logged(t, c.level), "t")
+				a, b := mustChannel(t, topic, "a"), mustChannel(t, topic, "b")
+				if c.own == 0 {
+					setTTL(t, topic, "10s")
+				}
+				const batches, each = 50, 20_000
+				for range batches {
+					publishWith(t, topic, each, c.own)
+				}
+				time.Sleep(9999 * time.Millisecond)
+				if n := a.Stats().Depth; n != batches*each {
+					t.Fatalf("%d wait a millisecond before their time is over", n)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				for _, ch := range []*Channel{a, b} {
+					if s := ch.Stats(); s.Depth != 0 || s.Counts.Discarded[journal.Expired] != batches*each || !s.Balanced {
+						t.Errorf("channel %s: %d wait, %d expired, balanced %v", ch.Name(), s.Depth, s.Counts.Discarded[journal.Expired], s.Balanced)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestExpiryKeepsTimeWhilePublishing: a thousand publishes a second put nothing off.
+func TestExpiryKeepsTimeWhilePublishing(t *testing.T) {
+	for _, own := range []time.Duration{0, 500 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			topic := mustTopic(t, logged(t, Disk), "t")
+			c := mustChannel(t, topic, "c")
+			if own == 0 {
+				setTTL(t, topic, "500ms")
+			}
+			for i := range 5000 {
+				publishWith(t, topic, 1, own)
+				time.Sleep(time.Millisecond)
+				if n := c.Stats().Depth; n > 500+300 {
+					t.Fatalf("own time %v: after %d publishes %d wait, of 500 that live", own, i, n)
+				}
+			}
+		})
+	}
+}
+
+// TestAClockThatIsSetExpiresNothing: neither forth nor back; what is over by the time that has passed goes, and delays are what they were.
+func TestAClockThatIsSetExpiresNothing(t *testing.T) {
+	for _, by := range []time.Duration{24 * time.Hour, -30 * time.Minute} {
+		for _, level := range []Level{Memory, Disk} {
+			synctest.Test(t, func(t *testing.T) {
+				r := logged(t, level)
+				topic := mustTopic(t, r, "t")
+				c := mustChannel(t, topic, "c")
+				setTTL(t, topic, "1h")
+				own := time.Duration(0)
+				if level > Memory {
+					own = time.Hour
+				}
+				publishWith(t, topic, 3, own)
+				var b Batch
+				b.Add([]byte("later"))
+				if err := topic.PublishDeferred(&b, 2*time.Hour); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(20 * time.Minute)
+				r.skew = by // the clock is set
+				publishWith(t, topic, 2, own)
+				depth := func(want int64, deferred int) {
+					t.Helper()
+					synctest.Wait()
+					if s := c.Stats(); s.Depth != want || s.Deferred != deferred {
+						t.Errorf("set by %v, level %v: %d wait and %d are deferred, want %d and %d", by, level, s.Depth, s.Deferred, want, deferred)
+					}
+				}
+				time.Sleep(39 * time.Minute)
+				depth(5, 1)
+				time.Sleep(2 * time.Minute)
+				depth(2, 1)
+				time.Sleep(18 * time.Minute)
+				depth(2, 1)
+				time.Sleep(2 * time.Minute)
+				depth(0, 1)
+				time.Sleep(39 * time.Minute)
+				depth(1, 0)
+				time.Sleep(58 * time.Minute)
+				depth(1, 0)
+				time.Sleep(2 * time.Minute)
+				depth(0, 0)
+			})
+		}
+	}
+}
+
+// TestTheTracerIsToldWhichMessages: of a publish it hears the ids that consumers see.
+func TestTheTracerIsToldWhichMessages(t *testing.T) {
+	told := &toldTracer{}
+	cfg := config()
+	cfg.Trace = told
+	topic := mustTopic(t, start(t, cfg), "t")
+	c := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+	publish(t, topic, 2)
+	var d Delivery
+	c.Take(&d)
+	if id := first(d.Runs[0].Frames).MustID(); told.first != uint64(id) || told.count != 2 {
+		t.Errorf("told of %d from %x on, delivered was %x", told.count, told.first, uint64(id))
+	}
+}
+
+type toldTracer struct {
+	first uint64
+	count int
+}
+
+func (t *toldTracer) Published(_ string, first protocol.MessageID, count int, _ int64) {
+	t.first, t.count = uint64(first), count
+}
+func (t *toldTracer) Traces(protocol.MessageID) bool                              { return false }
+func (t *toldTracer) Delivered(string, string, protocol.MessageID, int64, uint16) {}
