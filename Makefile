@@ -110,7 +110,7 @@ docs:
 crash:
 	@go test -count=1 -timeout=60m ./broker/keeper -crash-runs=$(CRASHRUNS)
 	BROKERD_CRASH_ROUNDS=1 go test -count=1 -timeout=30m ./broker -run StartsWhole
-	go test -count=1 -timeout=60m ./diskqueue/segment -run Crash\|Cut -powercuts=$(CRASHRUNS)
+	go test -count=1 -timeout=60m ./diskqueue/segment -run 'Crash|Cut|Failures' -powercuts=$(CRASHRUNS)
 	WAL_CRASH_RUNS=$(CRASHRUNS) go test -count=1 -timeout=60m ./diskqueue/wal -run Crash
 	BROKERD_CRASH_ROUNDS=$(CRASHROUNDS) go test -count=1 -timeout=30m -v ./broker/interop -run 'Killed|PowerCut|FullDisk|Quota|StopUnderLoad|Corrupted|RollingRestart'
 	BROKERD_CRASH_FREEZE=1 go test -count=1 -timeout=10m -v ./broker/interop -run 'FrozenDisk'

@@ -16,7 +16,7 @@ import (
 
 // crashRuns is how many seeds TestCrashes tries; WAL_CRASH_RUNS in the environment asks for more, WAL_CRASH_SEED for
 // others than those from 0 on.
-const crashRuns = 2000
+const crashRuns = 600
 
 func TestCrashes(t *testing.T) {
 	runs, first := crashRuns, 0
