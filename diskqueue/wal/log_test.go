@@ -454,6 +454,34 @@ func TestAFileThatCannotBePrepared(t *testing.T) {
 	}
 }
 
+// TestSwappedFilesAreMissing: files of the log that have each other's names are a piece that is missing, and not damage; the same with what a
+// power cut has left of a file that was overwritten for a new number is none.
+func TestSwappedFilesAreMissing(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.Folder = [8]byte{1}
+	l, _, _ := open(t, o)
+	made := fill(t, l, 10, 1000, Synced)
+	ok(t, l.Close())
+	names, err := m.List(testDir)
+	if err != nil || len(names) < 3 {
+		t.Fatal(names, err)
+	}
+	path := func(i int) string { return testDir + "/" + names[i] }
+	ok(t, m.Rename(path(0), testDir+"/other"))
+	ok(t, m.Rename(path(1), path(0)))
+	ok(t, m.Rename(testDir+"/other", path(1)))
+	_, err = Read(m, testDir, Need{Folder: o.Folder, Whole: true}, func(Entry) error { return nil })
+	if !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "in place of its own") {
+		t.Errorf("all is needed: %v", err)
+	}
+	last := made[len(made)-1].pos
+	_, err = Read(m, testDir, Need{Folder: o.Folder, From: Offset{File: last.File, Offset: 64}}, func(Entry) error { return nil })
+	if err != nil {
+		t.Errorf("neither is needed: %v", err)
+	}
+}
+
 // TestUnsyncedReadCountsAsLost: when what was read cannot be synced it is as if a record was lost, so that whoever replayed it writes it down
 // elsewhere, also once the log can be written again.
 func TestUnsyncedReadCountsAsLost(t *testing.T) {

@@ -173,11 +173,26 @@ func (r *reader) readHeaders() error {
 			r.report.Foreign = append(r.report.Foreign, f.name())
 			continue
 		}
+		if r.swapped(&f) {
+			r.lack("%s has the records of file %d in place of its own", fileName(r.dir, f.number, extLive), f.header.number)
+			r.report.Foreign = append(r.report.Foreign, f.name())
+			continue
+		}
 		own = append(own, f)
 	}
 	r.files = own
 	r.report.Files = len(r.files)
 	return nil
+}
+
+// swapped reports whether a file that is needed is another one of the log under its name. One that was overwritten for a new number, of
+// which a power cut has left only the old header, had an older number, which was not needed any more.
+func (r *reader) swapped(f *readFile) bool {
+	from, holds := r.need.From.File, f.header.number
+	if f.headed || holds == 0 || f.number < from || f.header.folder != r.need.Folder {
+		return false
+	}
+	return holds > f.number || from > 0 && holds >= from || r.need.Whole
 }
 
 // missing notes which files are needed and not there.
