@@ -1,10 +1,14 @@
 package broker_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"brokerd/broker"
@@ -141,5 +145,63 @@ func TestBoundsAreTold(t *testing.T) {
 			}
 		}
 		n.run([]request{{"GET", "/stats?format=json&topic=t", "", 200, `"depth":5,`}})
+	}
+}
+
+// TestAcceptedIsStored: whoever publishes at once and in whatever way to a topic at its bound, each OK is a message that is there, and there
+// are never more than the bound.
+func TestAcceptedIsStored(t *testing.T) {
+	const bound = 150
+	for _, level := range []string{"memory", "disk"} {
+		n := start(t, func(o *broker.Options) { o.TopicDurability = []string{"*=" + level} })
+		n.run([]request{
+			{"POST", "/topic/create?topic=t", "", 200, ""},
+			{"POST", "/channel/create?topic=t&channel=c", "", 200, ""},
+			{"POST", "/topic/config?topic=t", fmt.Sprintf(`{"max_depth":%d}`, bound), 200, ""},
+		})
+		var accepted, over atomic.Int64
+		var all sync.WaitGroup
+		for _, publish := range []struct {
+			send  string
+			count int64
+		}{
+			{prototest.Pub("t", "m"), 1}, {prototest.Pub("t", "m"), 1}, {prototest.Mpub("t", "a", "b", "c"), 3}, {"DPUB t 60000\n" + prototest.Body("m"), 1},
+			{prototest.Mpub("t", "a", "b"), 2},
+		} {
+			c := prototest.Dial(t, "tcp", n.TCPAddr().String())
+			all.Go(func() {
+				for range 20 { // 10 at a time
+					c.Send(strings.Repeat(publish.send, 10))
+					for range 10 {
+						if strings.Contains(c.Next().String(), "OK") {
+							accepted.Add(publish.count)
+						}
+					}
+				}
+			})
+		}
+		all.Go(func() {
+			for range 60 {
+				if status, _ := n.ask("POST", "/pub?topic=t", "m"); status == http.StatusOK {
+					accepted.Add(1)
+				}
+				var stats httpapi.Stats
+				if err := json.Unmarshal([]byte(n.get("/stats?format=json&topic=t")), &stats); err != nil {
+					t.Error(err)
+				}
+				if c := stats.Topics[0].Channels[0]; c.Depth+int64(c.DeferredCount) > bound {
+					over.Add(1)
+				}
+			}
+		})
+		all.Wait()
+		var stats httpapi.Stats
+		if err := json.Unmarshal([]byte(n.get("/stats?format=json&topic=t")), &stats); err != nil {
+			t.Fatal(err)
+		}
+		c := stats.Topics[0].Channels[0]
+		if held := c.Depth + int64(c.DeferredCount); held != accepted.Load() || held > bound || held < bound-2 || over.Load() > 0 {
+			t.Errorf("%s: %d are there, %d were accepted, of a bound of %d; over it %d times", level, held, accepted.Load(), bound, over.Load())
+		}
 	}
 }
