@@ -27,7 +27,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 	health := s.registry.Health()
 	m := metrics.Snapshot{
 		Version: Version, Began: s.began, Healthy: health == nil, Ready: s.ready() == nil,
-		Connections: s.sessions.Len(), Accepted: s.sessions.Served(), Refused: map[string]uint64{}, Disk: s.disk(),
+		Connections: s.sessions.Len(), Accepted: s.sessions.Served(), Refused: map[string]uint64{}, TurnedAway: metrics.TurnedAway{Clients: s.gate.refusals(), HTTP: s.httpGate.refusals()}, Disk: s.disk(),
 	}
 	s.drain.mu.Lock()
 	m.Draining = s.drain.state.State != ""

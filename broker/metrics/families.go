@@ -18,7 +18,7 @@ func histogram(name, help string, labels ...string) *exposition.Family {
 type nodeFamilies struct {
 	info, start, healthy, ready, draining, topics, channels, topicsInSum *exposition.Family
 	aside                                                                *exposition.Family
-	connections, accepted, refused, lookup                               *exposition.Family
+	connections, accepted, turnedAway, refused, lookup                   *exposition.Family
 	diskTotal, diskFree, diskMinFree, certificate                        *exposition.Family
 	reloads, reloadGood, spansSent, spansDropped                         *exposition.Family
 }
@@ -35,6 +35,7 @@ func newNodeFamilies() nodeFamilies {
 		topicsInSum: gauge("topics_in_sum", "topics beyond --metrics-max-topics, which are told as one sum with empty labels"),
 		connections: gauge("connections", "client connections over TCP that are open"),
 		accepted:    counter("connections_total", "client connections over TCP that were accepted"),
+		turnedAway:  counter("connections_refused_total", "connections that were refused because of --max-connections or --max-connections-per-address, by kind: tcp or http", "kind"),
 		refused:     counter("refused_commands_total", "commands of clients that were answered with an error, by its code", "code"),
 		lookup:      gauge("lookup_connected", "1 while the broker is registered with the lookup", "lookup"),
 		aside:       gauge("set_aside_files", "files that lie in the data folder's set-aside, since they are damaged or nobody knows them, as the start found them and since"),
@@ -51,7 +52,7 @@ func newNodeFamilies() nodeFamilies {
 }
 
 func (f *nodeFamilies) all() []*exposition.Family {
-	return []*exposition.Family{f.info, f.start, f.healthy, f.ready, f.draining, f.topics, f.channels, f.topicsInSum, f.connections, f.accepted,
+	return []*exposition.Family{f.info, f.start, f.healthy, f.ready, f.draining, f.topics, f.channels, f.topicsInSum, f.connections, f.accepted, f.turnedAway,
 		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.reloads, f.reloadGood, f.spansSent, f.spansDropped}
 }
 
@@ -92,12 +93,13 @@ func (f *logFamilies) all() []*exposition.Family {
 }
 
 // topicFamilies are of each topic.
-type topicFamilies struct{ messages, bytes, waiting, onDisk, oldest, paused *exposition.Family }
+type topicFamilies struct{ messages, bytes, refused, waiting, onDisk, oldest, paused *exposition.Family }
 
 func newTopicFamilies() topicFamilies {
 	return topicFamilies{
 		messages: counter("topic_messages_total", "messages that were published", "topic"),
 		bytes:    counter("topic_message_bytes_total", "bytes of their bodies", "topic"),
+		refused:  counter("topic_refused_messages_total", "messages that were refused because of max_depth or max_bytes", "topic"),
 		waiting:  gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
 		onDisk:   gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
 		oldest: gauge("topic_oldest_waiting_seconds", "how long ago the message was published that waits in the topic itself for longest, 0 when none does; "+
@@ -107,7 +109,7 @@ func newTopicFamilies() topicFamilies {
 }
 
 func (f *topicFamilies) all() []*exposition.Family {
-	return []*exposition.Family{f.messages, f.bytes, f.waiting, f.onDisk, f.oldest, f.paused}
+	return []*exposition.Family{f.messages, f.bytes, f.refused, f.waiting, f.onDisk, f.oldest, f.paused}
 }
 
 // channelFamilies are of each channel.

@@ -94,6 +94,8 @@ func (e *exporter) node(s *exposition.Scrape, n *Snapshot, inSum int) {
 	s.Value(f.topicsInSum, float64(inSum))
 	s.Value(f.connections, float64(n.Connections))
 	s.Value(f.accepted, float64(n.Accepted))
+	s.Value(f.turnedAway, float64(n.TurnedAway.Clients), "tcp")
+	s.Value(f.turnedAway, float64(n.TurnedAway.HTTP), "http")
 	for code, count := range n.Refused {
 		s.Value(f.refused, float64(count), code)
 	}
@@ -155,7 +157,7 @@ func (e *exporter) topic(s *exposition.Scrape, t *topic.Stats, at time.Time) {
 	if t.Paused {
 		own.topicPaused = 1
 	}
-	e.topicValues(s, &flows{messages: t.MessageCount, bytes: t.MessageBytes}, &own, t.OldestAt > 0 || t.Depth == 0, at, t.Name)
+	e.topicValues(s, &flows{messages: t.MessageCount, bytes: t.MessageBytes, refused: t.Refused}, &own, t.OldestAt > 0 || t.Depth == 0, at, t.Name)
 	for i := range t.Channels {
 		c := &t.Channels[i]
 		var f flows
@@ -178,6 +180,7 @@ func (e *exporter) topicValues(s *exposition.Scrape, f *flows, l *levels, known 
 	m := &e.f.topic
 	s.Value(m.messages, float64(f.messages), labels...)
 	s.Value(m.bytes, float64(f.bytes), labels...)
+	s.Value(m.refused, float64(f.refused), labels...)
 	s.Value(m.waiting, float64(l.topicWaiting), labels...)
 	s.Value(m.onDisk, float64(l.topicOnDisk), labels...)
 	if known {

@@ -18,6 +18,7 @@ type Snapshot struct {
 	Connections int
 	Accepted    uint64            // connections, since the start
 	Refused     map[string]uint64 // commands by their error code
+	TurnedAway  TurnedAway
 	Lookups     []Lookup
 	Disk        Disk
 	SetAside    int
@@ -63,3 +64,6 @@ type Reloads struct {
 
 // Traces is what became of spans.
 type Traces struct{ Sent, Dropped uint64 }
+
+// TurnedAway is how many connections were refused because of --max-connections or --max-connections-per-address.
+type TurnedAway struct{ Clients, HTTP uint64 }

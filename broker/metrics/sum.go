@@ -9,7 +9,7 @@ import (
 
 // flows are the counters of a topic, those of all its channels in one.
 type flows struct {
-	messages, bytes                                             uint64
+	messages, bytes, refused                                    uint64
 	accepted, delivered, finished, requeued, timedOut, returned uint64
 	discarded                                                   [journal.Reasons]uint64 // by journal.Reason
 	delivery, finish                                            topic.Delays
@@ -42,6 +42,7 @@ func (f *flows) addChannel(c *topic.ChannelStats) {
 func (f *flows) add(o *flows) {
 	f.messages += o.messages
 	f.bytes += o.bytes
+	f.refused += o.refused
 	f.accepted += o.accepted
 	f.delivered += o.delivered
 	f.finished += o.finished
@@ -130,7 +131,7 @@ func (s *sum) of(topics []*topic.Stats) (flows, levels) {
 	}
 	for _, t := range topics {
 		now.addTopic(t)
-		s.see(partName{topic: t.Name}, t.Born, flows{messages: t.MessageCount, bytes: t.MessageBytes})
+		s.see(partName{topic: t.Name}, t.Born, flows{messages: t.MessageCount, bytes: t.MessageBytes, refused: t.Refused})
 		for i := range t.Channels {
 			var f flows
 			f.addChannel(&t.Channels[i])

@@ -305,6 +305,15 @@ func (c *Channel) measure() {
 	c.sizes.bytes, c.sizes.of = frames-int64(count)*protocol.MessageOverhead, count
 }
 
+// refusedLocked is roomLocked for a publish: what is refused is counted. Topic.pub is held.
+func (t *Topic) refusedLocked(b *Batch) error {
+	err := t.roomLocked(b)
+	if err != nil {
+		t.refused.Add(uint64(b.n))
+	}
+	return err
+}
+
 // roomLocked returns why the messages cannot be taken because of the topic's bounds, nil when they can. Topic.pub is held.
 func (t *Topic) roomLocked(b *Batch) error {
 	p := t.policy.Load()

@@ -107,7 +107,7 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	if t.exiting.Load() {
 		return a, ErrExiting
 	}
-	if err := t.roomLocked(b); err != nil {
+	if err := t.refusedLocked(b); err != nil {
 		return a, err
 	}
 	now := t.registry.stamp()

@@ -56,7 +56,7 @@ func (m *memoryStore) publish(b *Batch, delay time.Duration, _ bool) error {
 	if t.exiting.Load() {
 		return ErrExiting
 	}
-	if err := t.roomLocked(b); err != nil {
+	if err := t.refusedLocked(b); err != nil {
 		return err
 	}
 	if delay > 0 {

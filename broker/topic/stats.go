@@ -11,6 +11,7 @@ type Stats struct {
 	BackendDepth int64 // those on disk
 	MessageCount uint64
 	MessageBytes uint64
+	Refused      uint64         // messages that were refused because of a bound, since the start
 	OldestAt     int64          // of those, when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
 	Ahead        Ahead          // of those that are deferred in the topic itself
 	Channels     []ChannelStats // sorted by name
@@ -53,7 +54,7 @@ type ChannelStats struct {
 func (t *Topic) Stats() Stats {
 	own := t.own.Stats()
 	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth + int64(own.Deferred), BackendDepth: own.BackendDepth,
-		OldestAt: own.OldestAt, Ahead: own.Ahead, MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load()}
+		OldestAt: own.OldestAt, Ahead: own.Ahead, MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load(), Refused: t.refused.Load()}
 	for _, c := range t.Channels() {
 		s.Channels = append(s.Channels, c.Stats())
 	}

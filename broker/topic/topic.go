@@ -28,6 +28,7 @@ type Topic struct {
 	deleted  atomic.Bool   // it is being deleted
 	messages atomic.Uint64 // accepted
 	bytes    atomic.Uint64 // of their bodies
+	refused  atomic.Uint64 // because of a bound
 	uses     atomic.Uint64 // channels and consumers that ever came
 
 	// channels is sorted by name and never changed, only replaced, under pub; atomic so that readers never wait for a disk.

@@ -44,8 +44,9 @@ type Topic struct {
 
 	// What follows is not in nsqd's answer. DeferredByDue is those of Depth that are deferred, absent when there are none.
 	DeferredByDue *Ahead `json:"deferred_by_due,omitempty"`
-	Durability    string `json:"durability,omitempty"`   // memory, disk or fsync: where a message is when its publish is answered
-	DeadLetters   bool   `json:"dead_letters,omitempty"` // dead letters of channels have come to it
+	RefusedCount  uint64 `json:"refused_count,omitempty"` // messages that were refused because of max_depth or max_bytes, since the start
+	Durability    string `json:"durability,omitempty"`    // memory, disk or fsync: where a message is when its publish is answered
+	DeadLetters   bool   `json:"dead_letters,omitempty"`  // dead letters of channels have come to it
 }
 
 // Channel is one channel of a Topic. Clients is null when clients were not asked for; ClientCount is right all the same.
