@@ -220,7 +220,7 @@ func TestOptionsForm(t *testing.T) {
 	}
 	p.pictures("options-set")
 	p.press("Set options…")
-	p.fill("backoff", "")
+	p.fill("backoff", " ")
 	p.agree("Set")
 	p.see("Set options of orders / billing.")
 	eventually(t, "the default is back", func() bool {

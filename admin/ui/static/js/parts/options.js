@@ -1,5 +1,5 @@
 // The options of a topic or channel: what counts, where that comes from, and the form that sets them.
-import { html, useEffect, useMemo, useState } from "../lib/html.js";
+import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { isName } from "./acts.js";
 import { act, get } from "../lib/api.js";
 import { visible } from "../lib/format.js";
@@ -105,9 +105,10 @@ function Form({ topic, channel, told, onClose, onSet }) {
 }
 
 function Field({ name, o, value, first, wrong, onInput }) {
-  const hint = `hint-${name}`;
-  return html`<div class="field"><label>${name} <span class="muted">now ${written(o)}, ${from[o.source] ?? o.source}</span>
+  const hint = `hint-${name}`, box = useRef(null);
+  useEffect(() => { if (wrong) box.current.scrollIntoView({ block: "center" }); }, [wrong]);
+  return html`<div class="field" ref=${box}><label>${name} <span class="muted">now ${written(o)}, ${from[o.source] ?? o.source}</span>
     <input name=${name} data-first=${first || undefined} value=${value} placeholder=${written(o)} onInput=${(e) => onInput(e.target.value)} spellcheck=${false} autocapitalize="off" autocomplete="off"
       aria-invalid=${!!wrong} aria-describedby=${hint} /></label>
-    <span class=${wrong ? "hint bad" : "hint"} id=${hint} role=${wrong ? "alert" : undefined}>${wrong || `${o.help} It ${o.allowed}.`}</span></div>`;
+    <span class=${wrong ? "hint bad" : "hint muted"} id=${hint} role=${wrong ? "alert" : undefined}>${wrong || `${o.help} It ${o.allowed}.`}</span></div>`;
 }
