@@ -72,7 +72,7 @@ func (d *logStore) adopt(c *Channel) error {
 var ErrNoSpace = errors.New("disk space is below --min-free-space")
 
 // ErrDiskFull is the refusal of a publish because the disk was full to the last byte, and what was kept for that is used up.
-var ErrDiskFull = errors.New("the disk is full: publishes are taken again when there is room for the file reserve")
+var ErrDiskFull = errors.New("the disk is full or has failed: publishes are taken again when the file reserve can be written anew")
 
 func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 	t := d.topic
