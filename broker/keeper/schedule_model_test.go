@@ -84,8 +84,11 @@ func (n *node) reschedule() {
 		n.safe(at.hi+1, t.Durability() == topic.Fsync)
 	}
 	m := n.schedules.byID[s.ID]
-	if m == nil {
-		return
+	if m == nil { // it has come back from a dead letter topic, as another message
+		if m = n.messages[n.named[s.ID]]; m == nil {
+			n.doubtRedriven(t.Name())
+			return
+		}
 	}
 	for _, name := range from {
 		key := t.Name() + "/" + name + "/" + m.body
@@ -105,6 +108,15 @@ func (n *node) reschedule() {
 			if other == p || m.loose && other.m == m { // nobody knows which channels the topic's own backlog has moved to
 				other.base, other.due, other.delayed = time.Now(), time.Now(), true
 			}
+		}
+	}
+}
+
+// doubtRedriven says that one of the messages that have come back to a topic is due, or was cancelled, and nobody knows which.
+func (n *node) doubtRedriven(name string) {
+	for _, p := range n.promises {
+		if p.redriven && p.m.topic == name {
+			p.due, p.base, p.strict, p.m.anywhere = time.Time{}, time.Time{}, false, false
 		}
 	}
 }
