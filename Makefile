@@ -74,9 +74,9 @@ test:
 	@bad=$$(gofmt -l .)
 	if [ -n "$$bad" ]; then echo "gofmt these files: $$bad" >&2; exit 1; fi
 	cc=$$(go env CC); race=-race; missing=()
-	browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+	browser() { command -v chromium-headless-shell || command -v chromium || command -v chromium-browser || command -v google-chrome; }
 	command -v "$${cc%% *}" >/dev/null || missing+=(gcc libc6-dev)
-	browser >/dev/null || missing+=(chromium)
+	browser >/dev/null || missing+=(chromium-headless-shell)
 	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	  echo "installing $${missing[*]}: the race detector needs a C compiler, the tests of the web page need Chromium"
 	  apt-get update -q >/dev/null 2>&1 || true

@@ -124,6 +124,9 @@ func TestEverythingStandsWhereItBelongs(t *testing.T) {
 			s := state.start(t)
 			p := openTab(t, s.base)
 			p.mayWrite("404") // the browser's own line about a page of a name that no path can have
+			if state.name == "hostile" {
+				p.mayWrite("400") // and about dead letters of a name that no topic can have
+			}
 			for i, sight := range state.pages(s) {
 				p.show(sight)
 				for _, width := range turn(i, 2, windows) {
