@@ -19,7 +19,7 @@ PACKAGES ?= ./...
 # Packages whose subject is other processes, NSQ's daemons, a browser, pages' commands: the race detector would look at the tests only.
 APART = admin/browser broker/interop admin/docs cmd/deploytest
 # What is begun first, as it takes longest.
-LONG = broker broker/keeper admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
+LONG = broker broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
 DATA ?= ./data
 
 # The three daemons and brokerctl, which is every tool, into bin/.
@@ -108,7 +108,7 @@ docs:
 # what was not synced, and real brokers, killed CRASHROUNDS (20) times, with the power of a loop-mounted disk cut, on full disks.
 # As root, or the last two are skipped and say so.
 crash:
-	@go test -count=1 -timeout=60m ./broker/keeper -crash-runs=$(CRASHRUNS)
+	@go test -count=1 -timeout=60m ./broker/storage -crash-runs=$(CRASHRUNS)
 	BROKERD_CRASH_ROUNDS=1 go test -count=1 -timeout=30m ./broker -run StartsWhole
 	go test -count=1 -timeout=60m ./diskqueue/segment -run 'Crash|Cut|Failures' -powercuts=$(CRASHRUNS)
 	WAL_CRASH_RUNS=$(CRASHRUNS) go test -count=1 -timeout=60m ./diskqueue/wal -run Crash

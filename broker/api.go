@@ -27,7 +27,7 @@ func (a api) Began() time.Time { return a.s.began }
 
 func (a api) Producers() []httpapi.Client { return a.s.sessions.Producers() }
 
-func (a api) SaveMetadata() error { return a.s.catalog.Save() }
+func (a api) SaveMetadata() error { return a.s.metadata.Save() }
 
 func (a api) Info() httpapi.Info {
 	o := a.s.now()
@@ -46,7 +46,7 @@ func (a api) Storage() httpapi.Storage {
 	out := httpapi.Storage{DataPath: a.s.dataDir, Durability: a.s.now().Durability.String()}
 	if space, err := vfs.OS().Free(a.s.dataDir); err == nil {
 		out.FreeBytes, out.TotalBytes = space.Free, space.Total
-		if a.s.keeper != nil { // who else would refuse publishes
+		if a.s.engine != nil { // who else would refuse publishes
 			out.MinFreeBytes = a.s.opts.MinFreeSpace.of(space.Total)
 		}
 	}

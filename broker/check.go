@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"brokerd/broker/keeper"
+	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
 )
@@ -18,8 +18,8 @@ import (
 var ErrDamaged = errors.New("the folder is damaged")
 
 // Check reads the data folder of a stopped broker, changes nothing, and writes what is in it and what a start would do. It
-// fails with ErrDamaged when something was there that cannot be read, with keeper.ErrIncomplete when something is missing for which a
-// start refuses, with keeper.ErrVersion for a folder of another version, and with an error that wraps nsqdata.ErrLocked when a broker
+// fails with ErrDamaged when something was there that cannot be read, with storage.ErrIncomplete when something is missing for which a
+// start refuses, with storage.ErrVersion for a folder of another version, and with an error that wraps nsqdata.ErrLocked when a broker
 // runs on the folder.
 func Check(dir string, out io.Writer) error {
 	return offline(dir, func() error {
@@ -29,7 +29,7 @@ func Check(dir string, out io.Writer) error {
 		}
 		if n := len(c.stopped.Missing); n > 0 {
 			return fmt.Errorf("%w: a start refuses, as %d pieces are missing: put them back, or give them up with `brokerd repair %s "+
-				"--accept-loss`", keeper.ErrIncomplete, n, dir)
+				"--accept-loss`", storage.ErrIncomplete, n, dir)
 		}
 		if c.damage > 0 {
 			return fmt.Errorf("%w: %d places", ErrDamaged, c.damage)
@@ -53,14 +53,14 @@ type checker struct {
 	dir     string
 	out     io.Writer
 	damage  int
-	stopped *keeper.Stopped
+	stopped *storage.Stopped
 	queues  map[string]bool // of which there are files in nsqd's layout
 }
 
 // read looks at all that is in the folder, but for the list of topics.
 func (c *checker) read() (err error) {
 	meta, _, _ := nsqdata.LoadMetadata(c.dir) // what is wrong with it is told elsewhere
-	if c.stopped, err = keeper.Read(c.dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler)); err != nil {
+	if c.stopped, err = storage.Read(c.dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	found, _, err := nsqdata.List(c.dir)
@@ -156,7 +156,7 @@ func (c *checker) unlisted(list []nsqdata.TopicMeta) error {
 
 // log writes down the checkpoint and the log.
 func (c *checker) log() {
-	if !keeper.Exists(c.dir) {
+	if !storage.Exists(c.dir) {
 		c.say("no log: nothing in this folder was kept at level disk or fsync")
 		return
 	}
@@ -259,7 +259,7 @@ func (c *checker) old(m nsqdata.TopicMeta, t *topic.Topic) error {
 // aside writes down what earlier starts have put aside.
 func (c *checker) aside() error {
 	return filepath.WalkDir(c.dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && keeper.IsAside(c.dir, path) {
+		if err == nil && !e.IsDir() && storage.IsAside(c.dir, path) {
 			c.say("put aside by an earlier start: %s", path)
 		}
 		if errors.Is(err, os.ErrNotExist) {

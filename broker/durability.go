@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"brokerd/broker/keeper"
 	"brokerd/broker/policy"
+	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
 )
@@ -99,20 +99,20 @@ const reserve = 10 << 20
 
 // openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
 func (s *Server) openKeeper() (*topic.Recovery, error) {
-	if !s.opts.wantsLog() && !keeper.Exists(s.dataDir) {
+	if !s.opts.wantsLog() && !storage.Exists(s.dataDir) {
 		return nil, s.noIDs
 	}
-	o := keeper.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
+	o := storage.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
 		Anchor: s.opts.Anchor, Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
 	o.NodeID, o.IDs = s.opts.NodeID, s.ids.Bound
-	k, recovery, err := keeper.Open(o)
+	k, recovery, err := storage.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("opening what is kept in %s: %w", s.dataDir, err)
 	}
-	s.keeper = k
+	s.engine = k
 	s.ids.Raise(k.IDs())
 	switch {
 	case s.noIDs != nil && k.IDs() == 0:
@@ -129,16 +129,16 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 // idStore keeps the bound of message ids in its file, and the copy in the manifest.
 type idStore struct {
 	*nsqdata.IDs
-	keeper *keeper.Keeper // nil: there is no manifest
+	engine *storage.Engine // nil: there is no manifest
 	log    *slog.Logger
 }
 
 // Reserve makes upTo the bound.
 func (i idStore) Reserve(upTo uint64) error {
-	if err := i.IDs.Reserve(upTo); err != nil || i.keeper == nil {
+	if err := i.IDs.Reserve(upTo); err != nil || i.engine == nil {
 		return err
 	}
-	if err := i.keeper.KeepIDs(); err != nil { // the file has it; the copy is written with the next manifest
+	if err := i.engine.KeepIDs(); err != nil { // the file has it; the copy is written with the next manifest
 		i.log.Warn("copying the bound of message ids", "error", err)
 	}
 	return nil

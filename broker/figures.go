@@ -51,7 +51,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 	m.Reloads = s.reloads
 	s.mu.Unlock()
 	m.SetAside = s.setAside()
-	if s.keeper != nil {
+	if s.engine != nil {
 		m.Log = s.logFigures()
 	}
 	return m
@@ -59,10 +59,10 @@ func (s *Server) snapshot() metrics.Snapshot {
 
 // setAside returns how many files are set aside.
 func (s *Server) setAside() int {
-	if s.keeper == nil {
+	if s.engine == nil {
 		return 0
 	}
-	return s.keeper.Aside()
+	return s.engine.Aside()
 }
 
 // disk asks the system about the data folder's file system; zero when it does not tell.
@@ -72,14 +72,14 @@ func (s *Server) disk() (d metrics.Disk) {
 		return d
 	}
 	d.Total, d.Free = space.Total, space.Free
-	if s.keeper != nil { // who else would refuse publishes
+	if s.engine != nil { // who else would refuse publishes
 		d.MinFree = s.opts.MinFreeSpace.of(space.Total)
 	}
 	return d
 }
 
 func (s *Server) logFigures() *metrics.Log {
-	f := s.keeper.Figures()
+	f := s.engine.Figures()
 	return &metrics.Log{
 		Records: f.Log.Records, Lost: f.Log.Lost, Bytes: f.Log.Bytes, Writes: f.Log.Writes, Syncs: f.Log.Syncs, SyncTime: f.Log.SyncTime, SyncTimes: f.Log.SyncTimes,
 		FileBytes: f.Log.FileBytes, Unsynced: f.Log.Unsynced,

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"brokerd/broker"
-	"brokerd/broker/keeper"
+	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
@@ -160,14 +160,14 @@ func TestTakeOver(t *testing.T) {
 
 // store is what a broker has open of a folder, without the broker.
 type store struct {
-	keeper   *keeper.Keeper
+	engine   *storage.Engine
 	registry *topic.Registry
 }
 
 func openStore(t testing.TB, dir string) *store {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	k, recovery, err := keeper.Open(keeper.Options{Dir: dir, Log: log})
+	k, recovery, err := storage.Open(storage.Options{Dir: dir, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func (s *store) close(t testing.TB) {
 	if err := s.registry.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := s.keeper.Close(); err != nil {
+	if err := s.engine.Close(); err != nil {
 		t.Error(err)
 	}
 }

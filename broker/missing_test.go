@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"brokerd/broker"
-	"brokerd/broker/keeper"
+	"brokerd/broker/storage"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
@@ -163,7 +163,7 @@ func without(t *testing.T, o broker.Options, more int64, gone ...string) {
 		whole(t, o, more)
 		return
 	}
-	if !errors.Is(err, keeper.ErrIncomplete) || !errors.Is(checked, keeper.ErrIncomplete) {
+	if !errors.Is(err, storage.ErrIncomplete) || !errors.Is(checked, storage.ErrIncomplete) {
 		t.Fatalf("start: %v; check: %v\n%s", err, checked, report.String())
 	}
 	if now := contents(t, dir); !maps.Equal(before, now) {
@@ -247,7 +247,7 @@ func TestRepairServesWhatSegmentsHold(t *testing.T) {
 				}
 			}
 			var checked, said bytes.Buffer
-			if err := broker.Check(o.DataPath, &checked); !errors.Is(err, keeper.ErrIncomplete) ||
+			if err := broker.Check(o.DataPath, &checked); !errors.Is(err, storage.ErrIncomplete) ||
 				!strings.Contains(checked.String(), "topic t: ") {
 				t.Fatalf("check: %v\n%s", err, checked.String())
 			}
@@ -310,7 +310,7 @@ func TestFoldersOfEarlierBuilds(t *testing.T) {
 		"start": refusal(t, o), "check": broker.Check(o.DataPath, &said), "repair": broker.Repair(o.DataPath, true, &said),
 		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), &said),
 	} {
-		if !errors.Is(err, keeper.ErrVersion) || !strings.Contains(err.Error(), "brokerd export") {
+		if !errors.Is(err, storage.ErrVersion) || !strings.Contains(err.Error(), "brokerd export") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -327,7 +327,7 @@ func TestFoldersOfEarlierBuilds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := broker.Check(dir, &said); !errors.Is(err, keeper.ErrVersion) {
+		if err := broker.Check(dir, &said); !errors.Is(err, storage.ErrVersion) {
 			t.Errorf("only %s: %v", keep, err)
 		}
 	}

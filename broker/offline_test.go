@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"brokerd/broker"
-	"brokerd/broker/keeper"
+	"brokerd/broker/storage"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol/prototest"
@@ -214,13 +214,13 @@ func TestCheckFindsDamage(t *testing.T) {
 	}{
 		"segment message":  {"segments/*/*.seg", flip(5000), "messages of", broker.ErrDamaged},
 		"segment header":   {"segments/*/*.seg", flip(35), "block header", broker.ErrDamaged},
-		"segment":          {"segments/*/*.seg", os.Remove, "messages of topic t that are needed", keeper.ErrIncomplete},
-		"segments":         {"segments/*/*.seg", func(path string) error { return os.RemoveAll(filepath.Dir(filepath.Dir(path))) }, "messages of topic t that are needed", keeper.ErrIncomplete},
-		"end of a segment": {"segments/*/*.seg", func(path string) error { return os.Truncate(path, 1000) }, "is cut short", keeper.ErrIncomplete},
+		"segment":          {"segments/*/*.seg", os.Remove, "messages of topic t that are needed", storage.ErrIncomplete},
+		"segments":         {"segments/*/*.seg", func(path string) error { return os.RemoveAll(filepath.Dir(filepath.Dir(path))) }, "messages of topic t that are needed", storage.ErrIncomplete},
+		"end of a segment": {"segments/*/*.seg", func(path string) error { return os.Truncate(path, 1000) }, "is cut short", storage.ErrIncomplete},
 		"checkpoint":       {"checkpoint.*", flip(100), "nothing is lost", broker.ErrDamaged},
-		"log":              {"journal/*.wal", func(path string) error { return os.RemoveAll(filepath.Dir(path)) }, "in which the log begins", keeper.ErrIncomplete},
-		"manifest":         {"manifest", os.Remove, "which says what belongs to the folder", keeper.ErrIncomplete},
-		"damaged manifest": {"manifest", flip(50), "the manifest is damaged", keeper.ErrIncomplete},
+		"log":              {"journal/*.wal", func(path string) error { return os.RemoveAll(filepath.Dir(path)) }, "in which the log begins", storage.ErrIncomplete},
+		"manifest":         {"manifest", os.Remove, "which says what belongs to the folder", storage.ErrIncomplete},
+		"damaged manifest": {"manifest", flip(50), "the manifest is damaged", storage.ErrIncomplete},
 		"old queue":        {"old:c.diskqueue.000000.dat", flip(0), "queue old:c", broker.ErrDamaged},
 		"list of topics":   {"nsqd.dat", flip(0), "a start fails", broker.ErrDamaged},
 	} {

@@ -100,7 +100,7 @@ func (s *Server) prepare(o *Options) (apply func(), err error) {
 		return nil, err
 	case (p.certs.server == nil) != (s.tlsNow().server == nil):
 		return nil, fmt.Errorf("turning TLS on or off: --tls-cert and --tls-key: %w", ErrRestart)
-	case s.keeper == nil && o.wantsLog():
+	case s.engine == nil && o.wantsLog():
 		return nil, fmt.Errorf("keeping topics in a log where there is none yet: --durability and --topic-durability: %w", ErrRestart)
 	case unfinishedLimit(o) > unfinishedLimit(&s.opts):
 		return nil, fmt.Errorf("--max-body-size and --max-msg-size over half of --max-unfinished-bytes: %w", ErrRestart)

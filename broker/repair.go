@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"brokerd/broker/keeper"
+	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
@@ -20,23 +20,23 @@ var ErrAcceptLoss = errors.New("a repair gives up what is missing: look at what 
 
 // Repair makes the folder of a stopped broker whole without the pieces that are missing, and says on out what that costs. What it leaves
 // out is moved to set-aside/, with a note. It does nothing to a folder that is whole. Without acceptLoss it only says what is missing,
-// and fails with ErrAcceptLoss. It fails with keeper.ErrVersion for a folder of another version, and with an error that wraps
+// and fails with ErrAcceptLoss. It fails with storage.ErrVersion for a folder of another version, and with an error that wraps
 // nsqdata.ErrLocked when a broker runs on it.
 func Repair(dir string, acceptLoss bool, out io.Writer) error {
 	return offline(dir, func() error {
 		c := checker{dir: dir, out: out}
 		meta, _, noList := nsqdata.LoadMetadata(dir)
-		stopped, err := keeper.Read(dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler))
+		stopped, err := storage.Read(dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler))
 		if err != nil && !acceptLoss {
 			return err
 		}
-		if errors.Is(err, keeper.ErrVersion) {
+		if errors.Is(err, storage.ErrVersion) {
 			return err
 		}
 		if noList != nil && !errors.Is(noList, nsqdata.ErrMetadata) {
 			return noList // a disk that cannot read is no loss to accept
 		}
-		if err == nil && len(stopped.Missing) == 0 && (noList == nil || !keeper.Exists(dir)) {
+		if err == nil && len(stopped.Missing) == 0 && (noList == nil || !storage.Exists(dir)) {
 			c.say("nothing is missing: there is nothing to repair")
 			return noList
 		}
@@ -72,7 +72,7 @@ func (r *repairer) run() error {
 	r.meta, _, noList = nsqdata.LoadMetadata(r.dir)
 	o := DefaultOptions()
 	log := slog.New(slog.DiscardHandler)
-	k, recovery, err := keeper.Open(keeper.Options{Dir: r.dir, SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: log,
+	k, recovery, err := storage.Open(storage.Options{Dir: r.dir, SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: log,
 		NodeID: o.NodeID, IDs: r.ids.Bound, AcceptLoss: true, Listed: listed(r.meta)})
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (r *repairer) logged() (m nsqdata.Metadata) {
 }
 
 // unknown says what segments hold of which nobody knows the topic.
-func (r *repairer) unknown(k *keeper.Keeper, recovery *topic.Recovery) error {
+func (r *repairer) unknown(k *storage.Engine, recovery *topic.Recovery) error {
 	list, err := k.UnknownSegments(recovery)
 	for _, u := range list {
 		r.say("left out: segments/%d, %d messages of a topic of which neither name nor channels are known", u.Topic, u.Messages)

@@ -13,13 +13,13 @@ import (
 
 	"brokerd/broker/auth"
 	"brokerd/broker/bodies"
-	"brokerd/broker/catalog"
 	"brokerd/broker/httpd"
-	"brokerd/broker/keeper"
+	"brokerd/broker/metadata"
 	"brokerd/broker/metrics"
 	"brokerd/broker/quota"
 	"brokerd/broker/registrar"
 	"brokerd/broker/session"
+	"brokerd/broker/storage"
 	"brokerd/broker/telemetry"
 	"brokerd/broker/topic"
 	"brokerd/broker/tracing"
@@ -40,7 +40,7 @@ type Server struct {
 	sessions   *session.Server
 	unfinished *bodies.Budget
 	quotas     *quota.Quotas
-	catalog    *catalog.Catalog
+	metadata   *metadata.Writer
 	registrar  *registrar.Registrar
 	lookupHTTP atomic.Pointer[httpapi.HTTPClient] // replaced by a reload
 	tokens     *grant.Slot
@@ -50,7 +50,7 @@ type Server struct {
 	http       *httpd.Server
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
-	keeper     *keeper.Keeper // nil when all topics are at level memory
+	engine     *storage.Engine // nil when all topics are at level memory
 	ids        *nsqdata.IDs
 	noIDs      error // why the file with their bound could not be read
 	doors      doors
@@ -176,7 +176,7 @@ func (s *Server) openData() (err error) {
 // load makes the registry and what nsqd.dat lists, and writes that file anew, as a first proof that the folder can be
 // written.
 func (s *Server) load(ctx context.Context) error {
-	s.catalog = catalog.New(s.saveMetadata, s.log)
+	s.metadata = metadata.New(s.saveMetadata, s.log)
 	if err := s.newRegistrar(); err != nil {
 		return err
 	}
@@ -206,13 +206,13 @@ func (s *Server) load(ctx context.Context) error {
 	if err := s.restoreUnlisted(); err != nil {
 		return err
 	}
-	if s.keeper != nil {
-		s.keeper.Start(s.registry) // before the take-over, which may be longer than a log should be
+	if s.engine != nil {
+		s.engine.Start(s.registry) // before the take-over, which may be longer than a log should be
 		if err := s.takeOver(ctx); err != nil {
 			return err
 		}
 	}
-	if err = s.catalog.Save(); keeper.WriteTrouble(err) { // it is tried again; what is there can be served without it
+	if err = s.metadata.Save(); storage.WriteTrouble(err) { // it is tried again; what is there can be served without it
 		s.log.Error("the list of topics and channels cannot be written now", "error", err)
 		s.registry.SetHealth(err)
 		return nil
@@ -225,11 +225,11 @@ func (s *Server) topicConfig() topic.Config {
 	cfg := topic.Config{
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMemory: memoryLimit(o.MaxMemory), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, MaxTopics: o.MaxTopics, MaxChannels: o.MaxChannels, TopologyAware: o.TopologyAwareConsumption,
-		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.keeper, s.log}, Learn: s.learn, Changed: s.changed, Made: s.made, Save: s.catalog.Save, Log: s.log,
+		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.engine, s.log}, Learn: s.learn, Changed: s.changed, Made: s.made, Save: s.metadata.Save, Log: s.log,
 	}
 	cfg.Patterns = o.patterns()
-	if s.keeper != nil {
-		cfg.Journal, cfg.Segments, cfg.Level = s.keeper.Journal(), s.keeper.Segments(), s.levelOf
+	if s.engine != nil {
+		cfg.Journal, cfg.Segments, cfg.Level = s.engine.Journal(), s.engine.Segments(), s.levelOf
 	}
 	if s.tracer != nil {
 		cfg.Trace = s.tracer
@@ -244,7 +244,7 @@ func (s *Server) topicConfig() topic.Config {
 
 // changed is told after every change of topics and channels.
 func (s *Server) changed() {
-	s.catalog.Changed()
+	s.metadata.Changed()
 	s.registrar.Changed()
 }
 
@@ -261,7 +261,7 @@ func (s *Server) saveMetadata() error {
 // serve starts everything that runs.
 func (s *Server) serve(ctx context.Context) {
 	s.registry.Start()
-	s.wg.Go(func() { s.catalog.Run(ctx) })
+	s.wg.Go(func() { s.metadata.Run(ctx) })
 	s.wg.Go(func() { s.tokens.Watch(ctx, s.log) })
 	s.wg.Go(func() { s.sessions.KeepGrants(ctx) })
 	s.wg.Go(func() { s.audit.Run(ctx) })

@@ -38,13 +38,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.endHTTP(grace)
 	s.stop()
 	s.wg.Wait()
-	note("saving the list of topics and channels", s.catalog.Save())
+	note("saving the list of topics and channels", s.metadata.Save())
 	note("saving the queues", s.registry.Close())
 	if next, used := s.registry.NextID(); used {
 		note("saving the message ids", s.ids.Close(next)) // before the manifest, which has a copy
 	}
-	if s.keeper != nil {
-		note("saving what is kept in the log", s.keeper.Close())
+	if s.engine != nil {
+		note("saving what is kept in the log", s.engine.Close())
 	}
 	s.lookupHTTP.Load().Close()
 	if asks := s.authNow.Load(); asks != nil {
@@ -133,8 +133,8 @@ func (s *Server) abandon() {
 			s.log.Error("closing the queues", "error", err)
 		}
 	}
-	if s.keeper != nil {
-		if err := s.keeper.Abandon(); err != nil {
+	if s.engine != nil {
+		if err := s.engine.Abandon(); err != nil {
 			s.log.Error("closing the log", "error", err)
 		}
 	}

@@ -15,7 +15,7 @@ const levelFsync = "fsync"
 // While the node's level is fsync it is one more than there are cores. A thread that syncs the log keeps its place for some time
 // although it only waits for the disk; with few cores all the others lacked it: on two, 32 producers got 59.7 thousand messages a
 // second in place of 55.8, and their longest wait was 4.7 ms in place of 12.9, for 6 % more processor time a message. At other
-// levels it may be one more at times, see keeper.Options.Anchor.
+// levels it may be one more at times, see storage.Options.Anchor.
 func setProcessors(o *broker.Options) {
 	switch {
 	case os.Getenv("GOMAXPROCS") != "":

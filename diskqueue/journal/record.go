@@ -13,7 +13,7 @@ import (
 // Kind is what a record says. The values are on disk.
 type Kind byte
 
-// The kinds of the log. docs/FORMATS.md has the register: 15 is the keeper's, 16 to 31 are given away already.
+// The kinds of the log. docs/FORMATS.md has the register: 15 is the engine's, 16 to 31 are given away already.
 const (
 	KindPublish   Kind = 1
 	KindDelivered Kind = 2

@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// A write of the log is a system call that the scheduler is told of, since a disk may hang. In a process that is nearly idle each of
+// them wakes the runtime's monitor thread, which then polls for a millisecond in case the call should last; with some thousand
+// small writes a second that is up to a third of all that the broker spends. The monitor sleeps so deeply only while all processors are
+// idle. So one processor more is made, and a goroutine keeps it from being idle, without work, for as long as such writes come.
+// What the thread costs is a system call each 10 ms. If another runtime should do without the trick, only the gain is lost.
+const (
+	anchorMin    = 1000             // writes a second from which on it pays
+	anchorBytes  = 16 << 10         // writes that are larger, on average, cost so much that it does not matter
+	anchorLinger = time.Second      // without such writes
+	anchorRenew  = 30 * time.Second // the processors are counted again: a container's limit may have changed
+)
+
+// anchor is that goroutine and what it is told.
+type anchor struct {
+	kick chan struct{} // nil: there is none
+	held atomic.Bool   // such writes come
+
+	// Owned by the engine's loop.
+	at            time.Time // of the last look
+	writes, bytes uint64    // until then
+	useful        time.Time // such writes came the last time
+}
+
+func newAnchor(wanted bool) anchor {
+	if !wanted || !canPoll {
+		return anchor{}
+	}
+	return anchor{kick: make(chan struct{}, 1)}
+}
+
+// look takes in how many writes, of how many bytes, the log has made so far.
+func (a *anchor) look(now time.Time, writes, bytes uint64) {
+	if a.kick == nil {
+		return
+	}
+	since, n, size := now.Sub(a.at).Seconds(), writes-a.writes, bytes-a.bytes
+	a.at, a.writes, a.bytes = now, writes, bytes
+	rate := float64(n) / since
+	if rate >= anchorMin && size <= n*anchorBytes {
+		a.useful = now
+		if !a.held.Load() {
+			a.begin()
+		}
+		return
+	}
+	if now.Sub(a.useful) >= anchorLinger {
+		a.held.Store(false)
+	}
+}
+
+// begin wakes the goroutine.
+func (a *anchor) begin() {
+	a.held.Store(true)
+	select {
+	case a.kick <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// run is the goroutine. Without such writes it sleeps.
+func (a *anchor) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.kick:
+			for ctx.Err() == nil && a.held.Load() {
+				a.hold(ctx)
+			}
+		}
+	}
+}
+
+// hold keeps one processor more than there would be from being idle, for anchorRenew at most.
+func (a *anchor) hold(ctx context.Context) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	defer runtime.SetDefaultGOMAXPROCS()
+	for end := time.Now().Add(anchorRenew); ctx.Err() == nil && a.held.Load() && time.Now().Before(end); {
+		pollNothing()
+	}
+}

@@ -1,0 +1,88 @@
+package storage
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestAnchorHoldsForManySmallWrites: the processor more is there while many small writes come, and for a second longer.
+func TestAnchorHoldsForManySmallWrites(t *testing.T) {
+	if !canPoll {
+		t.Skip("there is no anchor on this system")
+	}
+	const second = 20 // ticks
+	for _, tt := range []struct {
+		name          string
+		writes, bytes uint64 // in a tick
+		ticks         int
+		want          bool
+	}{
+		{"idle", 0, 0, 3 * second, false},
+		{"few", anchorMin/second - 1, 100, second, false},
+		{"enough", anchorMin / second, 100 * anchorMin, 1, true},
+		{"many", 100 * anchorMin / second, 10000 * anchorMin, 1, true},
+		{"large", anchorMin / second, (anchorBytes + 1) * anchorMin / second, second, false},
+	} {
+		a := newAnchor(true)
+		now := time.Now()
+		a.look(now, 0, 0)
+		var writes, bytes uint64
+		for range tt.ticks {
+			now = now.Add(time.Second / second)
+			writes, bytes = writes+tt.writes, bytes+tt.bytes
+			a.look(now, writes, bytes)
+		}
+		if got := a.held.Load(); got != tt.want {
+			t.Errorf("%s: held is %v", tt.name, got)
+		}
+		a.look(now.Add(anchorLinger-1), writes, bytes)
+		if got := a.held.Load(); got != tt.want {
+			t.Errorf("%s: held is %v a moment later", tt.name, got)
+		}
+		a.look(now.Add(anchorLinger), writes, bytes)
+		if a.held.Load() {
+			t.Errorf("%s: it is held without writes", tt.name)
+		}
+	}
+	if a := newAnchor(false); a.kick != nil {
+		t.Error("there is an anchor that nobody has asked for")
+	}
+}
+
+// TestAnchorGivesBackItsProcessor: GOMAXPROCS is one more while it is held, also when that ends and begins again, and what it was
+// at the end; garbage is collected meanwhile.
+func TestAnchorGivesBackItsProcessor(t *testing.T) {
+	if !canPoll {
+		t.Skip("there is no anchor on this system")
+	}
+	before := runtime.GOMAXPROCS(0)
+	ctx, stop := context.WithCancel(context.Background())
+	a := newAnchor(true)
+	var ended sync.WaitGroup
+	ended.Go(func() { a.run(ctx) })
+	await := func(want int) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); runtime.GOMAXPROCS(0) != want; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("GOMAXPROCS is %d and never becomes %d", runtime.GOMAXPROCS(0), want)
+			}
+		}
+	}
+	for range 2 {
+		a.begin()
+		await(before + 1)
+		for range 10 {
+			runtime.GC()
+		}
+		a.held.Store(false)
+		await(before)
+	}
+	a.begin()
+	await(before + 1)
+	stop()
+	ended.Wait()
+	await(before)
+}

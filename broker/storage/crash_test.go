@@ -1,0 +1,677 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	goleak.VerifyTestMain(m)
+}
+
+var (
+	crashRuns  = flag.Int("crash-runs", 100, "seeded runs of TestCrash")
+	crashSeed  = flag.Uint64("crash-seed", 0, "the one run of TestCrash to repeat")
+	crashFrom  = flag.Uint64("crash-from", 1, "first seed of TestCrash")
+	crashTrace = flag.Int("crash-trace", 300, "lines that TestCrash shows of a run that fails")
+	crashLog   = flag.Bool("crash-log", false, "show what the engine logs in TestCrash")
+)
+
+// crash is how a life ends: the clone that is taken at some operation of the file system, and what was so then.
+type crash struct {
+	mu    sync.Mutex
+	left  int // operations until it; negative: at the end of the life
+	power *rand.Rand
+	clone *vfs.Mem
+	at    int64 // event
+	safe  int64 // what had ended then is certain
+}
+
+func (c *crash) done() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clone != nil
+}
+
+// tick counts an operation of the file system.
+func (n *node) tick(vfs.Op, string) {
+	c := &n.crash
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clone != nil || c.left < 0 {
+		return
+	}
+	if c.left--; c.left < 0 {
+		n.cloneLocked()
+	}
+}
+
+func (n *node) cloneLocked() {
+	c := &n.crash
+	c.at = n.events.Load()
+	if c.power != nil {
+		c.safe, c.clone = n.synced.Load(), n.fs.CrashClone(c.power)
+		return
+	}
+	c.safe, c.clone = n.written.Load(), n.fs.KillClone()
+}
+
+// setFaults makes the file system fail for a while, or heals it.
+func (n *node) setFaults() {
+	if n.rng.IntN(3) == 0 {
+		n.disk.SetRules()
+		n.note("the disk heals")
+		return
+	}
+	n.disk.SetRules(n.randomRule())
+}
+
+// faultyOps are the kinds of operations that fail: one at a time, or all that change something.
+var faultyOps = []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpMkdir, vfs.OpPreallocate, vfs.OpRemove,
+	vfs.OpOpenWrite, vfs.OpLink, vfs.OpOpen | vfs.OpRead, vfs.OpRead, vfs.OpOpen, vfs.OpList, vfs.OpSize, vfs.OpForget, vfs.OpChange}
+
+func (n *node) randomRule() vfs.Rule {
+	rule := vfs.Rule{Ops: faultyOps[n.rng.IntN(len(faultyOps))], Skip: n.rng.IntN(20), Times: 1 + n.rng.IntN(10),
+		Err: diskErrors[n.rng.IntN(len(diskErrors))], Short: n.rng.IntN(40)}
+	n.note("the disk fails: %+v", rule)
+	return rule
+}
+
+// options are those of a start on the folder as it is.
+func (n *node) options() Options {
+	log := slog.New(slog.DiscardHandler)
+	if *crashLog {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	fs := vfs.FS(n.fs)
+	if n.disk != nil {
+		fs = n.disk
+	}
+	return Options{FS: fs, Dir: "data", SyncEvery: 40, SyncTimeout: 2 * time.Second, Log: log,
+		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10, AcceptLoss: n.accept, Listed: n.listed}
+}
+
+// diskErrors are what a disk, or the system, says when it cannot.
+var diskErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENOMEM}
+
+// start opens the folder as it is, under a name and with levels of its own. A disk that fails may need a second attempt.
+func (n *node) start() {
+	n.disk = vfs.NewFaulty(n.fs)
+	n.reborn()
+	if n.faults && n.rng.IntN(2) == 0 {
+		n.disk.SetRules(n.randomRule())
+	}
+	recovery, err := n.open()
+	if err != nil && n.faults {
+		n.note("no start on a disk that fails: %v", err)
+		n.disk.SetRules()
+		recovery, err = n.open()
+	}
+	if err != nil {
+		n.fail("opening: %v", err)
+	}
+	n.disk.SetRules()
+	if wrong := n.wrong.Load(); wrong > 0 {
+		n.fail("%d channels had sums that did not add up", wrong)
+	}
+	for id := range recovery.State.Topics {
+		if missing := recovery.Missing(id); len(missing) > 0 && !n.faults && !maps.Equal(missing, n.missed[id]) {
+			n.fail("%v messages of topic %d are missing", missing, id)
+		}
+	}
+	n.missed = map[uint32]map[string]int{} // until there is a checkpoint a start finds the same again
+	for id := range recovery.State.Topics {
+		n.missed[id] = recovery.Missing(id)
+	}
+	n.checkSums()
+	n.r.Start()
+	n.k.Start(n.r)
+	if n.most == anyLimit {
+		n.limit([]int{0, 0, 1, 2, 3, 5}[n.rng.IntN(6)])
+	}
+	n.dead()
+	n.subs, n.first = nil, map[string]int{}
+	n.written.Store(0)
+	n.synced.Store(0)
+}
+
+// open opens the folder and makes its topics. After an error nothing is open.
+func (n *node) open() (*topic.Recovery, error) {
+	k, recovery, err := Open(n.options())
+	if err != nil {
+		return nil, err
+	}
+	n.k = k
+	n.ids.n, n.ids.keep = max(n.ids.n, k.IDs()), k.KeepIDs
+	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
+		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids,
+		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong}),
+		Level: func(name string) topic.Level { return n.levels[name[1]-'0'] }})
+	if n.most = anyLimit; n.rng.IntN(2) == 0 {
+		n.limit([]int{0, 0, 1, 2, 3, 5}[n.rng.IntN(6)]) // before the topics are there
+	}
+	if err := n.r.Recover(recovery); err != nil {
+		if e := errors.Join(n.r.Close(), k.Abandon()); e != nil {
+			n.note("giving the start up: %v", e)
+		}
+		return nil, err
+	}
+	return recovery, nil
+}
+
+// checkSums fails when the messages that a channel has accepted are not those that have left it and those that it has.
+func (n *node) checkSums() {
+	for _, t := range n.r.Topics() {
+		for _, c := range t.Channels() {
+			if s := c.Stats(); !s.Balanced {
+				n.fail("topic %s, channel %s: the sum is wrong: %+v", t.Name(), c.Name(), s)
+			}
+		}
+	}
+}
+
+// sums is a log that finds out when a start has to put a channel's sum right.
+type sums struct {
+	slog.Handler
+	wrong *atomic.Int64
+}
+
+func (h sums) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "the counts of a channel did not add up" {
+		h.wrong.Add(1)
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h sums) Enabled(context.Context, slog.Level) bool { return true }
+
+// stop ends the process that goes on with a disk that does not count any more.
+func (n *node) stop() error {
+	n.disk.SetRules()
+	for _, s := range n.subs {
+		_ = s.Close()
+	}
+	n.subs = nil
+	err := n.r.Close()
+	if e := n.k.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// live is one life: some work, and a crash in the middle of it.
+func (n *node) live() {
+	n.crash = crash{left: n.rng.IntN(400), clone: nil}
+	if n.rng.IntN(2) == 0 {
+		n.crash.power = rand.New(rand.NewPCG(n.rng.Uint64(), 3))
+	}
+	n.note("life: crash after %d operations, power cut %v, faults %v", n.crash.left, n.crash.power != nil, n.faults)
+	n.disk.Observe(n.tick)
+	for range 10 + n.rng.IntN(150) {
+		if n.crash.done() {
+			break
+		}
+		n.step()
+	}
+	n.crash.mu.Lock()
+	if n.crash.clone == nil {
+		n.cloneLocked()
+	}
+	n.crash.mu.Unlock()
+	n.listed = nil
+	for _, t := range n.r.Metadata().Topics {
+		l := &journal.Topic{ID: t.Number, Name: t.Name, Paused: t.Paused, Options: t.Options}
+		for _, c := range t.Channels {
+			l.Channels = append(l.Channels, &journal.Channel{ID: c.Number, Name: c.Name, Paused: c.Paused, Options: c.Options})
+		}
+		n.listed = append(n.listed, l)
+	}
+	_ = n.stop()
+	n.forget()
+	n.fs = n.crash.clone
+}
+
+// fate is what a crash does to something that happened.
+type fate int
+
+const (
+	kept fate = iota
+	unknown
+	lost
+)
+
+func (n *node) fate(s said) fate {
+	switch {
+	case s.hi <= n.crash.safe || s == settled:
+		return kept
+	case s.lo > n.crash.at:
+		return lost
+	}
+	return unknown
+}
+
+// forget takes back what the crash may have taken.
+func (n *node) forget() {
+	c := &n.crash
+	n.note("crash at %d, all is safe up to %d, power cut %v", c.at, c.safe, c.power != nil)
+	for key, m := range n.messages {
+		f := n.fate(m.at)
+		switch {
+		case f == lost:
+			delete(n.messages, key)
+			continue
+		case m.acked && m.at.hi <= c.at && (c.power == nil || m.fsync):
+			f = kept
+		case !m.acked && m.at != settled:
+			f = unknown
+		}
+		m.sure = m.sure && f == kept
+		m.loose = m.loose || f == unknown // also to a channel whose deletion, before it, was lost
+		m.at = settled
+	}
+	for key, p := range n.promises {
+		if n.messages[p.m.topic+"/"+p.m.body] == nil || p.from != nil && n.fate(p.from.moved) == lost {
+			delete(n.promises, key)
+		}
+	}
+	for key, p := range n.promises {
+		// A power cut may forget a pause and keep the channel that was made behind it, so that what waits moves there.
+		surprise := c.power != nil && strings.HasPrefix(key, p.m.topic+"//") && !p.moved.yes() && c.at > c.safe
+		if (surprise || p.moved.yes() && n.fate(p.moved) == unknown) && !p.m.loose {
+			p.m.loose, p.m.anywhere = true, p.strict && p.m.sure && !n.droppedSomewhere(p.m)
+			p.strict = false
+		}
+	}
+	for _, p := range n.promises {
+		n.forgetPart(p)
+	}
+	for key, p := range n.promises {
+		own := strings.HasPrefix(key, p.m.topic+"//")
+		if !own && p.m.loose && p.strict && certain(p.deliveries) == 0 { // it may come on other channels instead
+			p.strict = false
+			p.m.anywhere = !n.droppedSomewhere(p.m)
+		}
+	}
+	for _, p := range n.promises {
+		if p.from == nil && p.moved.yes() {
+			if n.fate(p.moved) != kept {
+				p.moved = said{}
+			} else {
+				p.moved = settled
+			}
+		}
+	}
+	for _, p := range n.promises {
+		p.from = nil
+	}
+}
+
+func (n *node) forgetPart(p *promise) {
+	p.strict = p.strict && p.m.sure
+	if p.gone.yes() {
+		switch n.fate(p.gone) {
+		case kept:
+			p.gone = settled
+		case unknown:
+			p.gone, p.strict, p.m.anywhere = said{}, false, false
+		case lost:
+			p.gone = said{}
+		}
+		p.finished = p.finished && p.gone.yes()
+	}
+	if p.deferred.yes() && n.fate(p.deferred) != kept {
+		p.due = p.base
+	}
+	p.deferred = said{}
+	for i, d := range p.deliveries {
+		if d.yes() && n.fate(d) == kept {
+			p.deliveries[i] = settled
+		} else {
+			p.deliveries[i] = said{} // nobody knows
+		}
+	}
+}
+
+// droppedSomewhere reports whether a message was finished or dropped on any channel.
+func (n *node) droppedSomewhere(m *message) bool {
+	for key, p := range n.promises {
+		if p.m == m && p.gone.yes() && strings.HasPrefix(key, m.topic+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// drain delivers everything and finishes it, and then nothing that was promised may be missing.
+func (n *node) drain() {
+	n.note("drain")
+	n.faults = false
+	n.limit(0)
+	for _, t := range n.r.Topics() {
+		if isDeadLetters(t.Name()) {
+			continue
+		}
+		t.SetPaused(false)
+		n.moves(t, n.begin())
+		if _, err := t.Channel("c0"); err != nil {
+			n.fail("making a channel: %v", err)
+		}
+		n.moves(t, n.begin())
+		for _, c := range t.Channels() {
+			s, err := t.Subscribe(c.Name(), topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour})
+			if err != nil {
+				n.fail("subscribing: %v", err)
+			}
+			s.SetReady(1000)
+			n.subs = append(n.subs, &consumer{Subscription: s, topic: t.Name(), name: t.Name() + "/" + c.Name()})
+		}
+	}
+	for range 30 {
+		for _, s := range n.subs {
+			n.take(s)
+			n.answer(s, true)
+		}
+		n.advance(5 * time.Second)
+	}
+	n.advance(2 * time.Minute) // a dead letter topic that could not be written is tried again
+	dead := n.dead()
+	var missing []string
+	for key, p := range n.promises {
+		own := strings.Contains(key, "//")
+		if p.strict && !p.gone.yes() && !p.m.over() && !(own && p.moved.yes()) && dead[key] == 0 {
+			missing = append(missing, key)
+		}
+	}
+	for key, m := range n.messages {
+		if m.anywhere && !m.over() && !n.droppedSomewhere(m) && !slices.ContainsFunc([]string{"c0", "c1"}, func(c string) bool {
+			return dead[m.topic+"/"+c+"/"+m.body] > 0
+		}) {
+			missing = append(missing, key)
+		}
+	}
+	if len(missing) > 0 {
+		n.fail("%d of %d messages are missing, such as %.16q", len(missing), len(n.promises), missing[0])
+	}
+}
+
+func crashRun(t *testing.T, seed uint64) {
+	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
+		messages: map[string]*message{}, promises: map[string]*promise{}}
+	if err := n.fs.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	faulty := n.rng.IntN(4) == 0
+	n.eager = n.rng.IntN(3) == 0
+	n.start()
+	defer func() { // or the bubble does not end
+		if t.Failed() && n.disk != nil && n.k != nil && n.k.stop != nil {
+			_ = n.stop()
+		}
+	}()
+	for range 1 + n.rng.IntN(4) {
+		n.faults = faulty && n.rng.IntN(2) == 0
+		synctest.Wait() // nobody is in the midst of writing something
+		n.older = n.tree()
+		n.live()
+		n.lose()
+		n.start()
+	}
+	n.crash = crash{left: -1}
+	n.drain()
+	if err := n.stop(); err != nil {
+		t.Fatalf("seed %d: closing: %v", seed, err)
+	}
+}
+
+// lose takes something out of the folder of a node that has ended, or puts an older copy of the manifest back. A start that refuses must
+// have changed nothing, and gets the folder back as it was; one that does not must keep all promises.
+func (n *node) lose() {
+	older := n.manifests
+	b, err := vfs.ReadFile(n.fs, "data/"+manifest.FileName)
+	if err == nil {
+		n.manifests = append(n.manifests, b)
+	}
+	if n.rng.IntN(2) == 0 {
+		return
+	}
+	whole := n.fs
+	n.fs, n.replaced, n.removed = whole.KillClone(), false, nil
+	for range 1 + n.rng.IntN(2) {
+		n.loseOne(older)
+		older = nil // with a log file that only the newer one knows both would be gone
+	}
+	n.disk = nil
+	before := n.tree()
+	if v, err := lookAtVersions(n.fs, "data"); err != nil || v.files == 0 && before["data/"+manifest.FileName] == "" {
+		n.fs = whole // an empty folder is a new one
+		return
+	}
+	k, _, err := Open(n.options())
+	if now := n.tree(); !maps.Equal(now, before) {
+		n.fail("a look at the folder has changed it:\n%v\n%v", before, now)
+	}
+	switch {
+	case err == nil:
+		n.note("nothing is missing, damage %q %+v", k.Opened().Damage, k.Opened().Log.Damage)
+		if n.replaced && len(k.Opened().Damage)+len(k.Opened().Log.Damage) > 0 {
+			n.fs = whole // what an older copy lacks is told, as damage or as what a power cut leaves
+		}
+		if err := k.Abandon(); err != nil {
+			n.fail("abandoning: %v", err)
+		}
+	case errors.Is(err, ErrIncomplete):
+		n.note("the start refuses: %v", err)
+		n.acceptLoss(n.fs)
+		n.fs = whole
+	default:
+		n.fail("opening a folder of which something is missing: %v", err)
+	}
+}
+
+// loseOne takes one file or folder away. Which log file is the newest is entered within a second: one that came later is not noticed.
+func (n *node) loseOne(older [][]byte) {
+	m, _, err := manifest.Read(n.fs, "data")
+	if err != nil {
+		return
+	}
+	var paths []string
+	for path := range n.tree() {
+		var number uint64
+		if _, err := fmt.Sscanf(path, "data/journal/%d.wal", &number); err != nil || number <= m.Log.Seen {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	n.note("of %+v", m)
+	if len(paths) == 0 {
+		return
+	}
+	path := paths[n.rng.IntN(len(paths))]
+	switch n.rng.IntN(6) {
+	case 0: // all files in the same folder, as of a volume that is not mounted, unless some of it would not be noticed
+		for _, other := range paths {
+			if filepath.Dir(other) == filepath.Dir(path) {
+				n.remove(other)
+			}
+		}
+	case 1:
+		if len(older) > 0 {
+			n.note("an older manifest is put back")
+			n.store(manifest.FileName, older[n.rng.IntN(len(older))])
+		}
+	case 2:
+		n.putBackOlder(path, m)
+	default:
+		n.remove(path)
+	}
+}
+
+// acceptLoss demands that a folder on which a start refuses can be opened without what is missing, and is whole then.
+func (n *node) acceptLoss(hurt *vfs.Mem) {
+	again := &node{t: n.t, seed: n.seed, rng: n.rng, fs: hurt.KillClone(), id: n.id, levels: n.levels, listed: n.listed, accept: true}
+	again.disk = vfs.NewFaulty(again.fs)
+	recovery, err := again.open()
+	if err != nil {
+		n.fail("accepting the loss: %v", err)
+	}
+	if len(again.k.Opened().Missing) == 0 {
+		n.fail("nothing is said to be missing when that is accepted")
+	}
+	allowed := again.leftOut(recovery)
+	if n.replaced {
+		allowed = nil // an older log file lacks what nothing else tells of
+	}
+	for _, path := range n.removed {
+		if strings.HasSuffix(path, ".wal") || strings.HasSuffix(path, ".seg") && again.k.Opened().Checkpoint == "" {
+			allowed = nil // nobody knows what was in it
+		}
+	}
+	again.r.Start()
+	again.k.Start(again.r)
+	if err := errors.Join(again.r.Close(), again.k.Close()); err != nil {
+		n.fail("closing after the loss: %v", err)
+	}
+	again.accept = false
+	if _, err := again.open(); err != nil {
+		n.fail("a folder whose loss was accepted is not whole: %v", err)
+	}
+	n.compare(again, allowed)
+	if err := errors.Join(again.r.Close(), again.k.Abandon()); err != nil {
+		n.fail("closing what was made whole: %v", err)
+	}
+}
+
+// leftOut returns how many messages a repair says that it leaves out, by topic; nil when it cannot know, as a part of the log is missing
+// or was damaged, or a message is. The empty name is for topics that nobody knows.
+func (n *node) leftOut(recovery *topic.Recovery) map[string]int {
+	o := n.k.Opened()
+	if o.Log.Damaged() || slices.ContainsFunc(o.Missing, func(m string) bool { return strings.Contains(m, logFolder) || strings.Contains(m, "the log ends") }) {
+		return nil
+	}
+	left := map[string]int{}
+	for _, t := range n.r.Topics() {
+		h, err := t.Inspect(recovery)
+		if err != nil {
+			n.fail("looking at what a repair serves: %v", err)
+		}
+		if len(h.Damage) > 0 {
+			return nil
+		}
+		left[t.Name()] = h.Missing
+		for _, gap := range h.Gaps {
+			left[t.Name()] += gap.Len() * len(h.Channels)
+		}
+	}
+	unknown, err := n.k.UnknownSegments(recovery)
+	if err != nil {
+		n.fail("looking at what a repair puts aside: %v", err)
+	}
+	for _, u := range unknown {
+		left[""] += u.Messages
+	}
+	return left
+}
+
+// compare fails unless a repaired node serves all that was promised, but for as many messages of a topic as it has said.
+func (n *node) compare(again *node, allowed map[string]int) {
+	if allowed == nil {
+		return
+	}
+	served := map[string]bool{}
+	for _, t := range again.r.Topics() {
+		_, err := t.Unload(func(channel string, m protocol.MessageFrame, _ uint16) error {
+			served[t.Name()+"/"+channel+"/"+string(m.Body())] = true
+			served[t.Name()+"//"+string(m.Body())] = true
+			return nil
+		})
+		if err != nil {
+			n.fail("reading what a repair serves: %v", err)
+		}
+	}
+	lacks := map[string]int{}
+	some := map[string]string{}
+	for key, p := range n.promises {
+		own := strings.HasPrefix(key, p.m.topic+"//")
+		known := again.r.Lookup(p.m.topic) != nil && slices.ContainsFunc(again.r.Lookup(p.m.topic).Channels(), func(c *topic.Channel) bool {
+			return strings.HasPrefix(key, p.m.topic+"/"+c.Name()+"/")
+		})
+		switch {
+		case !p.strict || p.gone.yes() || p.m.over() || own && p.moved.yes() || served[key]:
+		case served["d"+p.m.topic[1:]+"//"+p.m.body]: // it is a dead letter
+		case !known && served[p.m.topic+"//"+p.m.body]: // on another channel, as nothing has the name of its own
+		default:
+			lacks[p.m.topic]++
+			some[p.m.topic] = key
+		}
+	}
+	for name, count := range lacks {
+		if count > allowed[name]+allowed["d"+name[1:]]+allowed[""]*2 {
+			n.fail("a repair serves %d messages of topic %s less than were promised, such as %.20q, and says %v", count, name, some[name], allowed)
+		}
+	}
+}
+
+// putBackOlder puts a file back as it was before the last life. It is for files that are written once, or whose older copy can be told:
+// the log's own newest file may have lost its end in a crash, and segments grow.
+func (n *node) putBackOlder(path string, m manifest.Manifest) {
+	if strings.HasSuffix(path, ".seg") || strings.HasSuffix(path, fmt.Sprintf("%d.wal", m.Log.Seen)) || n.older[path] == "" {
+		return
+	}
+	n.note("%s is put back as it was before", path)
+	n.replaced = true
+	n.store(strings.TrimPrefix(path, "data/"), []byte(n.older[path]))
+}
+
+func (n *node) remove(path string) {
+	n.note("%s goes", path)
+	n.removed = append(n.removed, path)
+	if err := n.fs.Remove(path); err != nil {
+		n.fail("removing %s: %v", path, err)
+	}
+}
+
+// TestCrash ends a node at a random operation of its file system, by a kill or a power cut, several times in a row: what was
+// acknowledged at its level and is not finished comes, what was finished and written does not, nothing is early, nothing is
+// invented, and first deliveries are in order.
+func TestCrash(t *testing.T) {
+	if *crashSeed != 0 {
+		synctest.Test(t, func(t *testing.T) { crashRun(t, *crashSeed) })
+		return
+	}
+	for seed := range uint64(*crashRuns) {
+		seed += *crashFrom
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { crashRun(t, seed) })
+		})
+		if !ok {
+			t.FailNow()
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"errors"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
+)
+
+// finishCount takes what a channel of t0 has and finishes all of it.
+func finishCount(t *testing.T, to *topic.Topic, count int) {
+	t.Helper()
+	s, err := to.Subscribe("c0", subscribeAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetReady(100)
+	for d := (topic.Delivery{}); count > 0; time.Sleep(time.Millisecond) {
+		var answers []topic.Answer
+		for s.Take(&d) > 0 {
+			each(&d, func(f protocol.MessageFrame) {
+				count--
+				answers = append(answers, topic.Answer{ID: f.MustID(), Verb: topic.Finish})
+			})
+			d.Clear()
+		}
+		s.Apply(answers, nil)
+	}
+	_ = s.Close()
+}
+
+// TestSegmentsThatWentEarlyAreNoLoss: a disk is full, all is consumed, and its segments go although the log cannot say that it was. After a
+// kill that is no loss: none is told, and the messages count as finished, not as unreadable.
+func TestSegmentsThatWentEarlyAreNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		const count = 400
+		to := fill(t, n, count, 200, 10*time.Millisecond)
+		time.Sleep(time.Minute) // all is in segments, and in a checkpoint
+		n.disk.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpPreallocate, Err: syscall.ENOSPC})
+		finishCount(t, to, count)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		early := 0
+		for _, name := range n.segmentFiles() {
+			if strings.HasSuffix(name, doneSuffix) {
+				early++
+			}
+		}
+		if early == 0 {
+			t.Fatal("no segments went early")
+		}
+		n.fs = n.fs.KillClone()
+		_ = n.stop()
+		n.disk = vfs.NewFaulty(n.fs)
+		n.reborn()
+		recovery, err := n.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.r.Start()
+		n.k.Start(n.r)
+		for id := range recovery.State.Topics {
+			if missing := recovery.Missing(id); len(missing) > 0 {
+				t.Errorf("messages of topic %d are called missing: %v", id, missing)
+			}
+		}
+		s := n.r.Lookup("t0").Channels()[0].Stats()
+		if a := s.Counts; a.Accepted != count || a.Finished+uint64(s.Held) != count || a.Finished == 0 {
+			t.Errorf("the channel accounts for %+v, with %d waiting", a, s.Depth)
+		}
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestSegmentsOfAnotherTopicAreMissing: files of segments of two topics, of the same size, have changed places. The start refuses, changes
+// nothing, and serves all once they are back.
+func TestSegmentsOfAnotherTopicAreMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		const count = 200
+		for _, name := range []string{"t0", "t1"} {
+			to, err := n.r.Topic(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := to.Channel("c0"); err != nil {
+				t.Fatal(err)
+			}
+			for range count {
+				var b topic.Batch
+				b.Add(make([]byte, 200))
+				if err := to.Publish(&b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		time.Sleep(time.Minute) // all is in segments, and in a checkpoint
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		files := n.segmentFiles()
+		first := files[0]
+		i := slices.IndexFunc(files, func(name string) bool { return filepath.Base(name) == filepath.Base(first) && name != first })
+		swap := func() {
+			a, b := n.load("segments/"+first), n.load("segments/"+files[i])
+			n.store("segments/"+first, b)
+			n.store("segments/"+files[i], a)
+		}
+		swap()
+		before := n.tree()
+		_, _, err := Open(n.options())
+		if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "is another file (it belongs to folder") {
+			t.Errorf("the start says %v", err)
+		}
+		if !maps.Equal(before, n.tree()) {
+			t.Error("the folder was changed")
+		}
+		swap()
+		n.start()
+		for _, name := range []string{"t0", "t1"} {
+			if s := n.r.Lookup(name).Channels()[0].Stats(); s.Held != count {
+				t.Errorf("%s has %d messages of %d", name, s.Held, count)
+			}
+		}
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

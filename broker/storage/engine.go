@@ -1,0 +1,562 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/segment"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+)
+
+// Options says where and how topics are kept.
+type Options struct {
+	FS           vfs.FS // nil: the operating system's
+	Dir          string // the data folder
+	SyncEvery    int64  // written records after which the log is synced by itself
+	SyncTimeout  time.Duration
+	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
+	Log          *slog.Logger
+
+	LogFileSize     int64            // bytes of one of the log's files; 0: 8 MiB
+	SegmentSize     int64            // bytes of one segment file; 0: what package segment says
+	CheckpointBytes uint64           // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
+	Prepare         bool             // most publishes will wait for a sync
+	Reserve         int64            // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
+	NodeID          int64            // written down for people
+	IDs             func() uint64    // the bound of message ids, of which the manifest keeps a copy; nil: none
+	AcceptLoss      bool             // go on without what is missing, for a repair: the folder is whole again once it is closed
+	Listed          []*journal.Topic // topics as the list of topics has them, with their channels: for those that no checkpoint names
+	Anchor          bool             // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
+}
+
+// When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
+// checkpointPause ago, or nothing much happens and no message is in segments, so that a broker that has drained needs little
+// space; or that, and the log of an earlier life is still large; or the log has grown by passingFactor times as much with messages
+// that were consumed at once; or it has grown by checkpointMax; or it has lost records.
+const (
+	checkpointBytes = 16 << 20
+	quietBytes      = 64 << 10 // in one tick
+	checkpointMax   = 1 << 30
+	passingFactor   = 4
+	checkpointPause = 2 * time.Second
+)
+
+// logFileSize is the size of the log's files in bytes: a broker that has drained keeps about two of them.
+const logFileSize = 8 << 20
+
+// spareFiles is how many of them are kept at most to be used again: those that are filled between two checkpoints at a rate that syncs
+// allow.
+const spareFiles = 6
+
+// Folders in the data folder.
+const (
+	logFolder      = "journal"
+	segmentsFolder = "segments"
+)
+
+// Exists reports whether an engine has kept something in the data folder, or something is left of that.
+func Exists(dir string) bool {
+	for _, name := range []string{manifest.FileName, logFolder, segmentsFolder} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, checkpointPrefix+"*"))
+	return len(names) > 0
+}
+
+// How often the engine looks: tick while something happens, idleTick while the log does not grow, for what others do to the disk.
+const (
+	tick     = 50 * time.Millisecond
+	idleTick = time.Second
+)
+
+// probeEvery is how often a log is tried that has failed.
+const probeEvery = 250 * time.Millisecond
+
+// Engine keeps the durable topics of one node.
+type Engine struct {
+	o        Options
+	wal      *wal.Log
+	registry *topic.Registry // set by Start
+	loop     sync.WaitGroup
+	stop     context.CancelFunc
+	wakeups  wakeup
+	tally    tally
+	anchor   anchor
+	folder   folder
+	aside    aside
+	opened   Opened
+
+	// Owned by the loop, and by Close after it.
+	number    uint64    // of the next checkpoint
+	deleted   []uint32  // topics of which a crash has left the segments, to be removed
+	unknown   []string  // files, and folders of topics, that nobody knows, to be put aside
+	size      uint64    // bytes that were appended when it was written
+	at        time.Time // when it was written
+	seen      uint64    // bytes that were appended at the last tick
+	probed    time.Time
+	weight    uint64    // bytes of the last checkpoint
+	retry     time.Time // no checkpoint before this, as the last one failed
+	cramped   bool
+	compacted uint64   // bytes that were appended when it was looked for segments of which little is needed
+	doneOnce  []string // marks of files that went early, of which the newest checkpoint knows
+	reserve   reserve
+
+	sparse chan struct{} // asks for compaction
+	owed   atomic.Int32  // checkpoints that are to be written although the log has not grown
+
+	early atomic.Bool // files of segments that go now leave a mark; atomic as topics remove some of their own
+	done  marks       // those
+
+	lost atomic.Uint64 // records that the log had lost when the last checkpoint was written; publishers read it
+}
+
+// Opened is what Open has found.
+type Opened struct {
+	Checkpoint string     // name of the one that was used, empty for none
+	Log        wal.Report // what was read of the log
+	Missing    []string   // what is missing, when loss is accepted; for people
+	Damage     []string   // what is damaged, and costs nothing or what the log reports; for people
+	Took       time.Duration
+}
+
+// Open opens the log in the folder and returns what it and the last checkpoint add up to; nothing is changed before Start. It fails
+// with ErrIncomplete when something is missing that belongs to the folder, and with ErrVersion when another version wrote it.
+func Open(o Options) (*Engine, *topic.Recovery, error) {
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	k, recovery, err := open(o)
+	if errors.Is(err, ErrIncomplete) { // it ended at the first piece; people want to know them all
+		s := newStopped(Options{FS: readOnly{o.FS}, Dir: o.Dir, Log: o.Log})
+		if s.readState() == nil && len(s.Missing) > 0 {
+			err = &Incomplete{Dir: o.Dir, Missing: s.Missing}
+		}
+	}
+	return k, recovery, err
+}
+
+func open(o Options) (*Engine, *topic.Recovery, error) {
+	began := time.Now()
+	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
+	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
+	s, err := lookAt(o.FS, o.Dir, o.AcceptLoss)
+	if err != nil {
+		return nil, nil, err
+	}
+	k := newEngine(o, s)
+	recovery := topic.NewRecovery(s.state)
+	recovery.Segments = k.Segments()
+	if err := s.refuse(nil); err != nil {
+		return nil, nil, err
+	}
+	if o.AcceptLoss {
+		if err := k.stub(recovery, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := k.openLog(s, recovery); err != nil {
+		return nil, nil, err
+	}
+	if len(s.missing)+len(k.opened.Log.Missing) > 0 { // and that is accepted
+		if err := recovery.Salvage(); err != nil {
+			return nil, nil, errors.Join(err, k.wal.Abandon())
+		}
+	}
+	k.tally.recovered(began, &k.opened.Log)
+	gone, err := k.lackSegments(s.state)
+	if err == nil {
+		err = s.refuse(gone)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, k.wal.Abandon())
+	}
+	k.opened.Checkpoint, k.opened.Missing = s.checkpoint, slices.Concat(s.missing, k.opened.Log.Missing, gone)
+	for _, d := range s.damaged {
+		o.Log.Error("a checkpoint cannot be used: the one before it is, and nothing is lost", "what", d)
+	}
+	for _, d := range k.opened.Log.Damage {
+		o.Log.Error("damage in the log", "where", d)
+	}
+	if err := k.tidy(recovery, s); err != nil {
+		return nil, nil, errors.Join(err, k.Abandon())
+	}
+	k.opened.Took = time.Since(began)
+	return k, recovery, nil
+}
+
+func newEngine(o Options, s *sight) *Engine {
+	k := &Engine{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), wakeups: wakeup{now: make(chan struct{}, 1)},
+		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1)}
+	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
+	k.folder.own = func(m *manifest.Manifest) {
+		m.NodeID = o.NodeID
+		if o.IDs != nil {
+			m.IDs = o.IDs()
+		}
+	}
+	for _, c := range s.m.Checkpoints {
+		k.number = max(k.number, c.Number+1)
+	}
+	return k
+}
+
+// openLog reads the log.
+func (k *Engine) openLog(s *sight, recovery *topic.Recovery) (err error) {
+	o := wal.Options{FS: k.o.FS, Dir: filepath.Join(k.o.Dir, logFolder), FileSize: k.o.LogFileSize, SpareFiles: spareFiles,
+		Prepare: k.o.Prepare, SyncEvery: k.o.SyncEvery, SyncTimeout: k.o.SyncTimeout, Log: k.o.Log,
+		Need: s.need(), Next: s.m.Log.Limit, Aside: k.aside.put}
+	if !k.o.AcceptLoss { // else the manifest stays as it is until there is something better
+		o.Lease, o.Named = k.folder.lease, k.folder.named
+	}
+	k.wal, k.opened.Log, err = wal.Open(o, func(e wal.Entry) error {
+		if e.Kind == byte(kindProbe) {
+			return nil
+		}
+		err := recovery.Apply(e.At, journal.Kind(e.Kind), e.Data)
+		if errors.Is(err, journal.ErrRecord) {
+			k.o.Log.Error("a record of the log makes no sense and is passed over", "at", e.At.String(), "error", err)
+			return nil
+		}
+		return err
+	})
+	k.folder.m.Log.Gone = k.opened.Log.Gone // entered with the first change of the folder; nobody else knows it yet
+	switch {
+	case errors.Is(err, wal.ErrMissing):
+		return s.refuse(k.opened.Log.Missing)
+	case errors.Is(err, wal.ErrVersion):
+		return fmt.Errorf("%w: %w", ErrVersion, err)
+	case err != nil:
+		return fmt.Errorf("opening the log: %w", err)
+	}
+	return nil
+}
+
+// Opened returns what Open has found.
+func (k *Engine) Opened() *Opened { return &k.opened }
+
+// IDs returns the manifest's copy of the bound of message ids.
+func (k *Engine) IDs() uint64 { return k.folder.current().IDs }
+
+// KeepIDs writes the bound of message ids, which Options.IDs returns, into the manifest.
+func (k *Engine) KeepIDs() error { return k.folder.update(func(*manifest.Manifest) {}) }
+
+// Aside returns how many files are set aside, because nobody knows them or because they are damaged.
+func (k *Engine) Aside() int { return int(k.aside.files.Load()) }
+
+// kindProbe is a record that says nothing: it tries whether the log can be written.
+const kindProbe journal.Kind = 15
+
+// Journal returns the log as topics see it.
+func (k *Engine) Journal() topic.Log { return walLog{k.wal, &k.lost, &k.wakeups} }
+
+// walLog is the log of topics.
+type walLog struct {
+	l      *wal.Log
+	lost   *atomic.Uint64 // Engine.lost
+	wakeup *wakeup
+}
+
+func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
+	w.wakeup.wake()
+	at, _ := w.l.Append(byte(kind), head, body) // Commit answers with the error
+	return at
+}
+
+// errGap is the refusal of publishes while the log lacks records that a publish may build on, as that of its channel.
+var errGap = errors.New("the log has lost records, and no checkpoint has made up for them yet")
+
+func (w walLog) Commit(at journal.Offset, sync bool) error {
+	level := wal.Written
+	if sync {
+		level = wal.Synced
+	}
+	if err := w.l.Commit(at, level); err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	return nil
+}
+
+func (w walLog) End() journal.Offset { return w.l.End() }
+
+func (w walLog) Err() error {
+	if err := w.l.Err(); err != nil {
+		return err
+	}
+	if w.l.Lost() > w.lost.Load() {
+		return errGap
+	}
+	return nil
+}
+
+// Segments returns the topics' segments.
+func (k *Engine) Segments() topic.Segments { return segments{k} }
+
+type segments struct{ k *Engine }
+
+func (s segments) dir(id uint32) string {
+	return filepath.Join(s.k.o.Dir, segmentsFolder, strconv.FormatUint(uint64(id), 10))
+}
+
+func (s segments) Open(id uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error) {
+	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
+		Folder: s.k.folder.id, Topic: id, Name: name, Aside: s.k.setSegmentAside, Remove: s.k.removeSegment,
+		AcceptLoss: s.k.o.AcceptLoss})
+}
+
+// Start begins to keep the registry, whose topics were recovered.
+func (k *Engine) Start(r *topic.Registry) {
+	k.registry = r
+	k.wal.Start()
+	ctx, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	k.watchSpace()
+	k.loop.Go(func() { k.run(ctx) })
+	k.loop.Go(func() { k.folder.run(ctx) })
+	k.loop.Go(func() { k.runCompact(ctx) })
+	if k.anchor.kick != nil {
+		k.loop.Go(func() { k.anchor.run(ctx) })
+	}
+}
+
+// Close writes the last checkpoint twice, so that a start reads nothing but it and either costs nothing if it is damaged, and closes
+// the log. Nobody publishes or consumes any more.
+func (k *Engine) Close() error {
+	k.stop()
+	k.loop.Wait()
+	k.probe()
+	k.tidyUp()
+	err := k.checkpoint(0)
+	if err == nil {
+		err = k.checkpoint(0)
+	}
+	err = errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
+	if err != nil {
+		return err
+	}
+	end := k.wal.End()
+	return k.folder.update(func(m *manifest.Manifest) { m.Log.End = &manifest.Offset{File: end.File, Offset: end.Offset} })
+}
+
+// Abandon closes an engine of a broker that does not come to serve, started or not. One that was not started writes nothing.
+func (k *Engine) Abandon() error {
+	if k.stop != nil {
+		return k.Close()
+	}
+	return k.wal.Abandon()
+}
+
+// wakeup wakes the engine when something is appended while it looks at leisure.
+type wakeup struct {
+	asleep atomic.Bool
+	now    chan struct{}
+}
+
+func (s *wakeup) wake() {
+	if s.asleep.Load() && s.asleep.CompareAndSwap(true, false) {
+		select {
+		case s.now <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (k *Engine) run(ctx context.Context) {
+	t := time.NewTimer(tick)
+	defer t.Stop()
+	for idle := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.wakeups.now:
+		case <-k.registry.Failing():
+		case now := <-t.C:
+			k.wakeups.asleep.Store(true) // first: what is appended from now on wakes the engine, or is seen
+			if idle = k.look(now); idle {
+				t.Reset(idleTick)
+				continue
+			}
+			k.wakeups.asleep.Store(false)
+			t.Reset(tick)
+		}
+		if idle {
+			idle = false
+			t.Reset(tick)
+		}
+	}
+}
+
+// look does what is due and reports whether nothing more will be before something is appended.
+func (k *Engine) look(now time.Time) (idle bool) {
+	stats := k.wal.Stats()
+	k.anchor.look(now, stats.Writes, stats.Bytes)
+	k.watchSpace()
+	if now.Sub(k.probed) >= probeEvery {
+		k.probed = now
+		k.probe()
+	}
+	if now.Before(k.retry) {
+		return false
+	}
+	if err := k.wal.Err(); err != nil {
+		k.makeRoom(err)
+		return false
+	}
+	k.tidyUp()
+	k.registry.Reclaim()
+	if k.wal.Lost() == k.lost.Load() && k.registry.PrepareDrop() { // else the log does not say all that it should
+		if err := k.drop(); err != nil {
+			k.o.Log.Error("letting go of segments", "error", err)
+			k.retry = now.Add(probeEvery)
+		}
+	}
+	stats = k.wal.Stats()
+	still := stats.Bytes == k.seen && stats.Unwritten == 0
+	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
+	k.seen = stats.Bytes
+	due, later := k.due(now, &stats, quiet)
+	if stats.Bytes-k.size >= k.o.CheckpointBytes {
+		k.registry.SyncAhead()
+	}
+	if !due && stats.Lost == k.lost.Load() {
+		if still && stats.Bytes != k.compacted && !k.registry.Drained() {
+			k.compacted = stats.Bytes
+			k.compact()
+		}
+		return still && !later && k.registry.Health() == nil
+	}
+	k.renew(now, stats.Bytes-k.size, quiet)
+	return false
+}
+
+// due reports whether it is time for a checkpoint, or will be although nothing more is appended.
+func (k *Engine) due(now time.Time, stats *wal.Stats, quiet bool) (due, later bool) {
+	grown := stats.Bytes - k.size
+	if grown >= checkpointMax {
+		return true, false
+	}
+	paused := now.Sub(k.at) >= checkpointPause
+	enough := grown >= max(k.o.CheckpointBytes, 2*k.weight)
+	left := quiet && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
+	owed := k.owed.Load() > 0
+	due = enough && (paused || quiet || k.passing(grown)) || (left || owed) && paused
+	return due, !due && (enough || left || owed)
+}
+
+// renew writes a checkpoint, when the log has grown by so many bytes since the last one.
+func (k *Engine) renew(now time.Time, grown uint64, quiet bool) {
+	recycle := 0
+	if k.passing(grown) {
+		recycle = int(grown / uint64(k.o.LogFileSize)) // as many as are filled till the next one
+	}
+	lost := k.wal.Lost() != k.lost.Load()
+	err := k.checkpoint(recycle)
+	if err == nil && (quiet || lost || len(k.doneOnce) > 0) {
+		err = k.checkpoint(0) // what only the newest one knows the older one knows now, and the log goes back to it
+	}
+	if err != nil {
+		k.o.Log.Error("writing a checkpoint", "error", err)
+		k.registry.SetHealth(err)
+		k.makeRoom(err)
+		k.retry = now.Add(probeEvery)
+		return
+	}
+	k.registry.SetHealth(nil)
+	if k.owed.Load() > 0 {
+		k.owed.Add(-1)
+		return
+	}
+	k.compact()
+}
+
+// passing reports whether nearly all that the log has grown by was consumed already: a checkpoint then costs next to nothing, and
+// what is written goes on in memory of the system and space on the disk that were used before.
+func (k *Engine) passing(grown uint64) bool {
+	return grown >= passingFactor*k.o.CheckpointBytes && k.registry.Drained() && k.registry.Memory() <= grown/2
+}
+
+// drop lets segments go of which the log says that nobody needs them.
+func (k *Engine) drop() error {
+	if err := k.sync(); err != nil {
+		return err
+	}
+	return k.registry.Drop()
+}
+
+// sync writes to the log, and syncs all of it.
+func (k *Engine) sync() error {
+	at, err := k.wal.Append(byte(kindProbe))
+	if err == nil {
+		err = k.wal.Commit(at, wal.Synced)
+	}
+	return err
+}
+
+// probe tries the log when it, or the last write to disk, has failed. Health stays bad until a write and, when records were
+// lost, a checkpoint has succeeded.
+func (k *Engine) probe() {
+	failed := k.wal.Err()
+	if failed == nil && k.registry.Health() == nil {
+		return
+	}
+	err := k.wal.Recover()
+	if err == nil {
+		err = k.sync()
+	}
+	switch {
+	case err != nil:
+		k.registry.SetHealth(err)
+	case k.wal.Lost() > k.lost.Load():
+		k.registry.SetHealth(errGap)
+	default:
+		k.registry.SetHealth(nil)
+	}
+	if err == nil && failed != nil {
+		k.o.Log.Info("the log can be written again")
+	}
+}
+
+// watchSpace refuses publishes while the disk is nearly full.
+func (k *Engine) watchSpace() {
+	k.fillReserve()
+	cramped, free, wanted := false, uint64(0), uint64(0)
+	if k.o.MinFreeSpace != nil {
+		space, err := k.o.FS.Free(k.o.Dir)
+		if err != nil {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				k.o.Log.Error("asking for the free space", "error", err)
+			}
+			return
+		}
+		free, wanted = space.Free, k.o.MinFreeSpace(space.Total)
+		cramped = free < wanted
+	}
+	if cramped != k.cramped {
+		k.cramped = cramped
+		k.o.Log.Log(context.Background(), cmp.Or(map[bool]slog.Level{true: slog.LevelError}[cramped], slog.LevelInfo),
+			"space on the disk", "enough", !cramped, "free", free, "wanted", wanted)
+	}
+	switch {
+	case cramped:
+		k.registry.SetSpace(topic.ErrNoSpace)
+	case k.reserve.spent:
+		k.registry.SetSpace(topic.ErrDiskFull)
+	default:
+		k.registry.SetSpace(nil)
+	}
+}

@@ -1,0 +1,112 @@
+package storage
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/vfs"
+)
+
+// leaseFiles is how many numbers of log files are leased at once, beyond the one that is asked for.
+const leaseFiles = 1000
+
+// seenPause is how long the entry of a new log file in the manifest may take, and its pause after each.
+const seenPause = time.Second
+
+// folder is the data folder as its manifest describes it. The manifest is written by whoever has something to enter; each waits for
+// the disk, nobody else does.
+type folder struct {
+	fs  vfs.FS
+	dir string
+	id  [8]byte // what the folder's files carry
+	log *slog.Logger
+	own func(*manifest.Manifest) // enters what every manifest of this start has: the node's id, the bound of message ids
+
+	seen atomic.Uint64 // the newest log file whose name and first records were synced
+	kick chan struct{} // it has grown
+
+	mu    sync.Mutex // one write at a time, held over the disk
+	m     manifest.Manifest
+	begun bool // this start has written one
+}
+
+// current returns what the manifest says.
+func (f *folder) current() manifest.Manifest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.m.Clone()
+}
+
+// update writes the manifest with a change. With an error the old or the new one is on the disk, and what the change was for must
+// not be done.
+func (f *folder) update(change func(*manifest.Manifest)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.m.Clone()
+	if !f.begun {
+		m.Starts++
+	}
+	m.Log.End = nil // something is written, or was
+	if f.own != nil {
+		f.own(&m)
+	}
+	change(&m)
+	m.Log.Seen = max(m.Log.Seen, f.seen.Load())
+	if err := manifest.Write(f.fs, f.dir, &m); err != nil {
+		return err
+	}
+	f.m, f.begun = m, true
+	return nil
+}
+
+// lease is wal.Options.Lease.
+func (f *folder) lease(number uint64) (limit uint64, err error) {
+	limit = number + leaseFiles
+	err = f.update(func(m *manifest.Manifest) {
+		limit = max(limit, m.Log.Limit)
+		m.Log.Limit = limit
+	})
+	return limit, err
+}
+
+// named is wal.Options.Named.
+func (f *folder) named(number uint64) {
+	for {
+		old := f.seen.Load()
+		if number <= old {
+			return
+		}
+		if f.seen.CompareAndSwap(old, number) {
+			break
+		}
+	}
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run enters new log files within seenPause, so that one that goes missing is noticed. It sleeps while there are none.
+func (f *folder) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.kick:
+		}
+		if f.current().Log.Seen < f.seen.Load() {
+			if err := f.update(func(*manifest.Manifest) {}); err != nil { // the next file, or the next checkpoint, enters it
+				f.log.Warn("entering a log file", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(seenPause):
+		}
+	}
+}

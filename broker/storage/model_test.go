@@ -1,0 +1,530 @@
+package storage
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
+)
+
+// node is a broker's storage that runs, crashes and comes back, and what was promised of its messages. All that happens is
+// counted, so that a crash divides it: what had ended before, what had begun, what had not.
+type node struct {
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	fs       *vfs.Mem
+	disk     *vfs.Faulty
+	k        *Engine
+	r        *topic.Registry
+	subs     []*consumer
+	ids      bound
+	id       int64                         // of the node, in this life
+	levels   [topics]topic.Level           // of topics that are made in this life
+	named    map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good
+	older    map[string]string             // what was in each file before this life
+	replaced bool                          // one of them was put back
+	removed  []string                      // files that were taken away after this life
+	listed   []*journal.Topic              // topics as a list of them has it after this life
+	missed   map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
+	wrong    atomic.Int64                  // channels whose sum a start had to put right
+	letters  deadLetters
+	most     int  // deliveries of a message in this life, 0: any number
+	eager    bool // consumers take and finish all that there is, so that segments are let go
+	next     int  // number of the next message
+	trace    []string
+
+	schedules schedules
+
+	events  atomic.Int64
+	written atomic.Int64 // what had ended then a kill cannot take back
+	synced  atomic.Int64 // nor a power cut
+	faults  bool         // in this life the file system fails at times
+	accept  bool         // what is missing is given up
+
+	manifests [][]byte // of former lives
+	crash     crash
+
+	messages map[string]*message // by topic/body
+	promises map[string]*promise // by topic/channel/body
+	first    map[string]int      // by topic/channel: number of the newest first delivery in this life
+}
+
+// said is when something happened: it began and ended with these events. Its zero value never happened.
+type said struct{ lo, hi int64 }
+
+func (s said) yes() bool { return s.hi > 0 }
+
+// settled is something that no crash takes back any more.
+var settled = said{0, 1}
+
+// message is what was published.
+type message struct {
+	topic, body string
+	num         int
+	until       time.Time // of no use any more from then on; zero: for good
+	at          said
+	acked       bool
+	fsync       bool
+	sure        bool // it must come
+	loose       bool // nobody knows which channels have it: a crash left unknown whether the topic has moved it on
+	anywhere    bool // of a loose one: it must come on some channel
+}
+
+// promise is what is known of a message on one channel, or of the topic's own backlog, whose name is empty.
+type promise struct {
+	m          *message
+	base       time.Time // not before, as published
+	due        time.Time // not before
+	delayed    bool      // ever: it need not come in order
+	deferred   said      // due
+	gone       said      // it is finished, or was dropped with others
+	finished   bool      // of gone: by its consumer
+	redriven   bool      // it was a dead letter and went back: its deliveries were counted from 1 again
+	moved      said      // of a topic's own: its channels have it
+	from       *promise  // of a channel: the topic's own that was moved
+	strict     bool      // it must come, unless it is gone
+	deliveries []said
+}
+
+type consumer struct {
+	*topic.Subscription
+	topic, name string // name is topic/channel
+	held        []held
+}
+
+type held struct {
+	id   protocol.MessageID
+	body string
+}
+
+type nobody struct{}
+
+func (nobody) Wake()  {}
+func (nobody) Close() {}
+
+// bound keeps ids across crashes, as a file does.
+type bound struct {
+	n    uint64
+	keep func() error // writes the copy
+}
+
+func (b *bound) Bound() uint64 { return b.n }
+func (b *bound) Reserve(n uint64) error {
+	b.n = n
+	if b.keep != nil {
+		_ = b.keep() // the file has it
+	}
+	return nil
+}
+
+func (n *node) begin() int64 { return n.events.Add(1) }
+
+func (n *node) end(lo int64) said { return said{lo, n.events.Add(1)} }
+
+func (n *node) note(format string, args ...any) {
+	n.trace = append(n.trace, fmt.Sprintf("%4d ", n.events.Load())+fmt.Sprintf(format, args...))
+}
+
+func (n *node) fail(format string, args ...any) {
+	n.t.Helper()
+	for _, line := range n.trace[max(0, len(n.trace)-*crashTrace):] {
+		n.t.Log(line)
+	}
+	n.t.Fatalf("seed %d: "+format, append([]any{n.seed}, args...)...)
+}
+
+// topics is how many there are.
+const topics = 3
+
+// reborn draws what a life may have of its own: the node's number, as with another host name, the levels of topics that are made, and
+// whether the file with the bound of ids is there.
+func (n *node) reborn() {
+	n.id = n.rng.Int64N(1024)
+	for i := range n.levels {
+		n.levels[i] = []topic.Level{topic.Disk, topic.Fsync}[n.rng.IntN(2)]
+	}
+	if m, found, err := manifest.Read(n.fs, "data"); n.rng.IntN(4) == 0 && err == nil && found && m.IDs >= n.ids.n {
+		n.ids.n = 0 // the file with the bound is gone, and the manifest has it as well
+	}
+	if n.named == nil {
+		n.named = map[protocol.MessageID]string{}
+	}
+	n.note("born as node %d, levels %v, bound of ids %x", n.id, n.levels, n.ids.n)
+}
+
+func (n *node) randomTopic() *topic.Topic {
+	t, err := n.r.Topic("t" + fmt.Sprint(n.rng.IntN(topics)))
+	if err != nil {
+		n.fail("making a topic: %v", err)
+	}
+	return t
+}
+
+// publish publishes a few messages, some deferred, and promises them to whoever gets them.
+func (n *node) publish() {
+	t := n.randomTopic()
+	var b topic.Batch
+	var list []*message
+	lo := n.begin()
+	for range 1 + n.rng.IntN(6) {
+		body := fmt.Sprintf("%s-%d-%s", t.Name(), n.next, strings.Repeat("x", n.rng.IntN(300)))
+		list = append(list, &message{topic: t.Name(), body: body, num: n.next})
+		n.next++
+		b.Add([]byte(body))
+	}
+	var delay time.Duration
+	if n.rng.IntN(4) == 0 {
+		delay = time.Duration(1+n.rng.IntN(60)) * time.Second
+	}
+	level := topic.Disk
+	if n.rng.IntN(8) == 0 {
+		level = topic.Fsync
+	}
+	var targets []string
+	for _, c := range t.Channels() {
+		targets = append(targets, c.Name())
+	}
+	if t.Paused() || len(targets) == 0 {
+		targets = []string{""}
+	}
+	due := time.Now().Add(delay)
+	if ttl := n.mortal(&b); ttl > 0 {
+		for _, m := range list {
+			m.until = due.Add(ttl)
+		}
+	}
+	err := t.PublishAs(&b, delay, level)
+	n.receive(b.Receipt(), list)
+	at := n.end(lo)
+	fsync := level == topic.Fsync || t.Durability() == topic.Fsync
+	n.note("publish %s %d to %d after %v to %q: %v", t.Name(), list[0].num, n.next-1, delay, targets, err)
+	if err != nil && !n.faults && !n.crash.done() {
+		n.fail("publishing: %v", err)
+	}
+	switch {
+	case err == nil:
+		n.safe(lo, fsync)
+	case n.r.Health() == nil:
+		n.fail("a publish failed, and the node is healthy: %v", err)
+	}
+	for _, m := range list {
+		m.at, m.acked, m.fsync, m.sure = at, err == nil, fsync, err == nil
+		n.messages[m.topic+"/"+m.body] = m
+		for _, c := range targets {
+			n.promises[m.topic+"/"+c+"/"+m.body] = &promise{m: m, base: due, due: due, delayed: delay > 0, strict: err == nil}
+		}
+	}
+}
+
+// safe says that the log has, written or synced, what was done before.
+func (n *node) safe(before int64, synced bool) {
+	if n.faults { // the log may have lost some of it
+		return
+	}
+	n.written.Store(max(n.written.Load(), before-1))
+	if synced {
+		n.synced.Store(max(n.synced.Load(), before-1))
+	}
+}
+
+// moves gives a topic's channels what it kept, as the topic does when nothing blocks that any more, by something that began at
+// lo.
+func (n *node) moves(t *topic.Topic, lo int64) {
+	if t.Paused() || len(t.Channels()) == 0 {
+		return
+	}
+	at := n.end(lo)
+	for _, own := range n.of(t.Name(), "") {
+		if own.moved.yes() || own.gone.yes() {
+			continue
+		}
+		for _, c := range t.Channels() {
+			key := t.Name() + "/" + c.Name() + "/" + own.m.body
+			if own.m.loose {
+				continue // it may have been moved in an earlier life
+			}
+			p := *own
+			p.from = own
+			n.promises[key] = &p
+		}
+		own.moved = at
+	}
+}
+
+// of returns the promises of a topic's channel.
+func (n *node) of(topic, channel string) (list []*promise) {
+	prefix := topic + "/" + channel + "/"
+	for key, p := range n.promises {
+		if strings.HasPrefix(key, prefix) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (n *node) subscribe() {
+	if len(n.subs) >= 4 {
+		return
+	}
+	t := n.randomTopic()
+	channel := "c" + fmt.Sprint(n.rng.IntN(2))
+	lo := n.begin()
+	s, err := t.Subscribe(channel, topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Duration(10+n.rng.IntN(50)) * time.Second})
+	if err != nil {
+		n.fail("subscribing: %v", err)
+	}
+	n.note("subscribe %s/%s", t.Name(), channel)
+	if n.eager {
+		s.SetReady(1000)
+	} else {
+		s.SetReady(1 + n.rng.IntN(10))
+	}
+	n.subs = append(n.subs, &consumer{Subscription: s, topic: t.Name(), name: t.Name() + "/" + channel})
+	n.moves(t, lo)
+}
+
+// take takes what there is and checks that it may be.
+func (n *node) take(s *consumer) {
+	var d topic.Delivery
+	for {
+		lo := n.begin()
+		if s.Take(&d) == 0 {
+			return
+		}
+		at := n.end(lo)
+		for _, run := range d.Runs {
+			for frames := run.Frames; len(frames) > 0; {
+				f := protocol.FirstMessage(frames)
+				frames = frames[len(f):]
+				attempts := f.Attempts()
+				if run.Attempts > 0 {
+					attempts = run.Attempts
+				}
+				n.got(s, f, int(attempts), at)
+			}
+		}
+		d.Clear()
+	}
+}
+
+func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) {
+	body := string(f.Body())
+	key := s.name + "/" + body
+	p, m := n.promises[key], n.messages[s.topic+"/"+body]
+	if p == nil && m != nil && m.loose {
+		p = &promise{m: m, delayed: true, deliveries: make([]said, attempts-1)}
+		n.promises[key] = p
+	}
+	n.note("%s got %.12q attempt %d id %x", s.name, body, attempts, uint64(f.MustID()))
+	what := s.topic + "/" + body
+	if named, seen := n.named[f.MustID()]; seen && named != what {
+		n.fail("%s got %.12q under the id %v, which was that of %.12q", s.name, body, f.MustID(), named)
+	}
+	n.named[f.MustID()] = what
+	switch {
+	case m == nil || p == nil:
+		n.fail("%s got %.12q, which nobody published to it", s.name, body)
+	case n.most > 0 && attempts > n.most:
+		n.fail("%s got %.12q as attempt %d, of at most %d", s.name, body, attempts, n.most)
+	case n.dead()[key] > 0:
+		n.fail("%s got %.12q, which is a dead letter", s.name, body)
+	case m.over() && !p.redriven: // what comes back from a dead letter topic has no time to live
+		n.fail("%s got %.12q %v after its time", s.name, body, time.Since(m.until))
+	case p.gone.yes():
+		n.fail("%s got %.12q again, which was finished or dropped at %d", s.name, body, p.gone.lo)
+	case time.Now().Before(p.due):
+		n.fail("%s got %.12q %v early", s.name, body, time.Until(p.due))
+	case attempts <= certain(p.deliveries) && !p.redriven:
+		n.fail("%s got %.12q as attempt %d, after %d deliveries", s.name, body, attempts, certain(p.deliveries))
+	case attempts > len(p.deliveries)+1:
+		n.fail("%s got %.12q as attempt %d, after no more than %d deliveries", s.name, body, attempts, len(p.deliveries))
+	case attempts == 1 && !p.delayed && m.num < n.first[s.name]:
+		n.fail("%s got %.12q for the first time behind %d", s.name, body, n.first[s.name])
+	}
+	if attempts == 1 && !p.delayed {
+		n.first[s.name] = m.num
+	}
+	p.strict, m.sure, m.anywhere = true, true, false
+	p.deliveries = append(p.deliveries, at)
+	s.held = append(s.held, held{f.MustID(), body})
+}
+
+// certain counts deliveries that no crash has made doubtful.
+func certain(list []said) (n int) {
+	for _, s := range list {
+		if s.yes() {
+			n++
+		}
+	}
+	return n
+}
+
+// answer finishes or requeues some of what a consumer holds.
+func (n *node) answer(s *consumer, all bool) {
+	var answers []topic.Answer
+	var about []held
+	keep := s.held[:0]
+	for _, m := range s.held {
+		a := topic.Answer{ID: m.id}
+		switch k := n.rng.IntN(4); {
+		case all || k < 2:
+			a.Verb = topic.Finish
+		case k == 2:
+			a.Verb, a.Delay = topic.Requeue, time.Duration(n.rng.IntN(3))*20*time.Second
+		default:
+			keep = append(keep, m)
+			continue
+		}
+		answers, about = append(answers, a), append(about, m)
+	}
+	s.held = keep
+	lo := n.begin()
+	s.Apply(answers, nil)
+	at := n.end(lo)
+	for i, a := range answers {
+		p := n.promises[s.name+"/"+about[i].body]
+		if a.Err != nil || p == nil {
+			continue // it had timed out, or was dropped
+		}
+		n.note("%s answered %d %v to %.12q", s.name, a.Verb, a.Delay, about[i].body)
+		if a.Verb == topic.Finish {
+			p.gone, p.finished = at, true
+		} else {
+			p.due, p.deferred, p.delayed = time.Now().Add(a.Delay), at, true
+			if n.most > 0 && len(p.deliveries) >= n.most { // it was its last delivery
+				p.due = p.base
+			}
+		}
+	}
+}
+
+// drop is a command that drops all that one channel, or a whole topic, has.
+func (n *node) drop(topic, channel string, do func() error) {
+	n.note("drop %s/%s", topic, channel)
+	lo := n.begin()
+	err := do()
+	at := n.end(lo)
+	if err != nil && !n.faults && !n.crash.done() {
+		n.fail("dropping %s/%s: %v", topic, channel, err)
+	}
+	prefix := topic + "/" + channel + "/"
+	if channel == "" {
+		prefix = topic + "/"
+	}
+	n.dropped(prefix, at, channel != "")
+	n.subs = slices.DeleteFunc(n.subs, func(s *consumer) bool {
+		gone := strings.HasPrefix(s.name+"/", prefix)
+		if gone {
+			_ = s.Close()
+		}
+		return gone
+	})
+	delete(n.first, topic+"/"+channel)
+}
+
+// dropped says that all is gone that one channel, or a whole topic, had.
+func (n *node) dropped(prefix string, at said, channel bool) {
+	for _, m := range n.messages {
+		if m.loose && strings.HasPrefix(prefix, m.topic+"/") {
+			m.anywhere = false
+		}
+	}
+	for key, p := range n.promises {
+		switch {
+		case !strings.HasPrefix(key, prefix) || p.gone.yes():
+		case p.m.loose && channel:
+			delete(n.promises, key) // the topic itself may still have it
+		default:
+			p.gone = at
+		}
+	}
+}
+
+// dropSome empties or deletes something, not often.
+func (n *node) dropSome() {
+	t := n.randomTopic()
+	list := t.Channels()
+	if len(list) == 0 {
+		return
+	}
+	c := list[n.rng.IntN(len(list))]
+	switch n.rng.IntN(12) {
+	case 0, 1:
+		lo := n.begin()
+		err := c.Empty()
+		at := n.end(lo)
+		n.note("empty %s/%s: %v", t.Name(), c.Name(), err)
+		n.dropped(t.Name()+"/"+c.Name()+"/", at, true)
+	case 2:
+		n.drop(t.Name(), c.Name(), func() error { return t.DeleteChannel(c.Name()) })
+	case 3:
+		n.drop(t.Name(), "", func() error { return n.r.DeleteTopic(t.Name()) })
+		for c := range n.first {
+			if strings.HasPrefix(c, t.Name()+"/") {
+				delete(n.first, c)
+			}
+		}
+	}
+}
+
+// step does one random thing.
+func (n *node) step() {
+	switch k := n.rng.IntN(50); {
+	case k < 14:
+		n.publish()
+	case k < 18:
+		n.subscribe()
+	case k < 26 && len(n.subs) > 0:
+		n.take(n.subs[n.rng.IntN(len(n.subs))])
+	case k < 32 && len(n.subs) > 0:
+		n.answer(n.subs[n.rng.IntN(len(n.subs))], n.eager)
+	case k == 32 && len(n.subs) > 0:
+		i := n.rng.IntN(len(n.subs))
+		n.note("close a consumer of %s", n.subs[i].name)
+		_ = n.subs[i].Close()
+		n.subs = slices.Delete(n.subs, i, i+1)
+	case k == 33:
+		t := n.randomTopic()
+		lo := n.begin()
+		t.SetPaused(!t.Paused())
+		n.note("pause %s %v", t.Name(), t.Paused())
+		n.moves(t, lo)
+	case k < 37:
+		n.dropSome()
+	case k == 37:
+		n.advance(time.Duration(n.rng.IntN(20)) * time.Second)
+	case k < 42:
+		n.advance(time.Duration(n.rng.IntN(300)) * time.Millisecond)
+	case k < 44:
+		n.redrive()
+	case k < 48:
+		n.reschedule()
+	case n.faults:
+		n.setFaults()
+	}
+}
+
+// advance lets time pass: what was done before is written after 100 ms, and synced after the timeout of the log.
+func (n *node) advance(d time.Duration) {
+	n.note("advance %v", d)
+	before := n.begin()
+	time.Sleep(d)
+	synctest.Wait()
+	if n.crash.done() {
+		return // these writes went to a disk that nobody sees again
+	}
+	if d >= 100*time.Millisecond {
+		n.safe(before, d >= 3*time.Second)
+	}
+}

@@ -1,0 +1,185 @@
+package storage
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"brokerd/broker/topic"
+)
+
+// reserveName is a file that says nothing: it holds room for one more file of the log.
+const reserveName = "reserve"
+
+// reserve is room on the disk that is kept for when there is none left. It is let go then, and publishes are refused until it
+// is there again: what consumers say can be logged, so that what they have finished can go.
+type reserve struct {
+	size  int64 // bytes; 0: there is none
+	held  bool
+	spent bool // it was held and is let go
+}
+
+func (k *Engine) reservePath() string { return filepath.Join(k.o.Dir, reserveName) }
+
+// fillReserve takes the room if there is so much more of it that this fills no disk.
+func (k *Engine) fillReserve() {
+	if k.reserve.held || k.reserve.size == 0 {
+		return
+	}
+	if n, err := k.o.FS.Size(k.reservePath()); err == nil && n >= k.reserve.size {
+		k.reserve.held, k.reserve.spent = true, false
+		return
+	}
+	space, err := k.o.FS.Free(k.o.Dir)
+	if err == nil && space.Free < 2*uint64(k.reserve.size) {
+		return
+	}
+	if err := k.takeReserve(); err != nil {
+		k.o.Log.Debug("no room for the reserve", "error", err)
+		return
+	}
+	k.reserve.held, k.reserve.spent = true, false
+}
+
+func (k *Engine) takeReserve() error {
+	if err := k.dropReserve(); err != nil {
+		return err
+	}
+	f, err := k.o.FS.Create(k.reservePath())
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(f.Preallocate(k.reserve.size), f.Close()); err != nil {
+		return errors.Join(err, k.dropReserve())
+	}
+	return nil
+}
+
+func (k *Engine) dropReserve() error {
+	err := k.o.FS.Remove(k.reservePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// outOfSomething are the errors of a disk, or of a system, that cannot take a write now. There is one way with all of them: publishes
+// are refused, with the error, what consumers say goes on as long as it can, and all heals by itself when the cause is gone.
+var outOfSomething = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+
+// WriteTrouble reports whether an error is one of those.
+func WriteTrouble(err error) bool {
+	return slices.ContainsFunc(outOfSomething, func(other error) bool { return errors.Is(err, other) })
+}
+
+// makeRoom is what can be done when something cannot be written: the reserve goes, so that there is room for what must be. When it has
+// gone already, segments go that nobody needs although the log cannot say so first; what is left of each says it instead.
+func (k *Engine) makeRoom(failed error) {
+	if !WriteTrouble(failed) {
+		return
+	}
+	if !k.reserve.held {
+		k.dropEarly()
+		return
+	}
+	k.reserve.held, k.reserve.spent = false, true
+	k.registry.SetSpace(topic.ErrDiskFull)
+	k.o.Log.Error("the disk takes no more: the reserve is used for what consumers say, publishes are refused", "error", failed,
+		"bytes", k.reserve.size)
+	if err := k.dropReserve(); err != nil {
+		k.o.Log.Error("letting go of the reserve", "error", err)
+	}
+}
+
+// doneSuffix marks what is left of a file of segments of which nothing was needed when the log could not be written: an empty file. A
+// start does not miss the file then, and the second checkpoint from then on removes the mark.
+const doneSuffix = ".done"
+
+// dropEarly lets go of segments that nobody needs before the log says so.
+func (k *Engine) dropEarly() {
+	k.registry.Reclaim()
+	if !k.registry.PrepareDrop() {
+		return
+	}
+	k.early.Store(true)
+	defer k.early.Store(false)
+	if err := k.registry.Drop(); err != nil {
+		k.o.Log.Error("letting go of segments that nobody needs, on a disk that takes no more", "error", err)
+	}
+}
+
+// removeSegment is segment.Options.Remove.
+func (k *Engine) removeSegment(path string) error {
+	if !k.early.Load() {
+		return k.o.FS.Remove(path)
+	}
+	done := path + doneSuffix
+	if err := k.o.FS.Rename(path, done); err != nil {
+		return err
+	}
+	k.done.add(done)
+	if err := k.o.FS.SyncDir(filepath.Dir(done)); err != nil {
+		return err
+	}
+	f, err := k.o.FS.OpenWrite(done)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(0), f.Close())
+}
+
+// setSegmentAside is segment.Options.Aside. What goes early leaves its mark before it goes.
+func (k *Engine) setSegmentAside(path string) error {
+	if !k.early.Load() {
+		return k.aside.put(path)
+	}
+	done := path + doneSuffix
+	f, err := k.o.FS.Create(done)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+	case err != nil:
+		return err
+	default:
+		if err := f.Close(); err != nil {
+			return err
+		}
+		k.done.add(done)
+	}
+	if err := k.o.FS.SyncDir(filepath.Dir(done)); err != nil {
+		return err
+	}
+	return k.aside.put(path)
+}
+
+// marks are what is left of files of segments that went early.
+type marks struct {
+	mu    sync.Mutex
+	paths []string
+}
+
+func (m *marks) add(paths ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paths = append(m.paths, paths...)
+}
+
+func (m *marks) take() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	paths := m.paths
+	m.paths = nil
+	return paths
+}
+
+// removeDone removes the marks of files that went early: the checkpoint that was just written says the same.
+func (k *Engine) removeDone(paths []string) {
+	for _, path := range paths {
+		if err := k.o.FS.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.o.Log.Warn("removing the mark of a file of segments", "error", err)
+			k.done.add(path)
+		}
+	}
+}

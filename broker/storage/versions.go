@@ -1,0 +1,176 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/segment"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+)
+
+// formatVersion is the version of the formats of log, segments and checkpoints. They change together.
+const formatVersion = 2
+
+// ErrVersion is a folder that another version has written. Nothing in it is changed.
+var ErrVersion = errors.New("this build cannot read the folder")
+
+// versions is what a look at the beginning of every file has found.
+type versions struct {
+	files  int    // of the log, of segments, and checkpoints
+	newest uint32 // version of any
+	name   string // of the file with that
+	old    string // a file of a version that is not read any more; empty: there is none
+}
+
+func (v *versions) add(name string, version uint32) {
+	switch {
+	case version > formatVersion && version > v.newest:
+		v.newest, v.name = version, name
+	case version < formatVersion && v.old == "":
+		v.old = name
+	}
+}
+
+// check returns why the folder may not be touched.
+func (v *versions) check() error {
+	switch {
+	case v.newest > formatVersion:
+		return fmt.Errorf("%w: %s has format %d, and this build knows formats up to %d: start the newer brokerd that wrote it",
+			ErrVersion, v.name, v.newest, formatVersion)
+	case v.old != "":
+		return fmt.Errorf("%w: %s has format 1, of a brokerd before the first release. The way out: run `brokerd export DATA-PATH "+
+			"OUT-PATH` of the build that wrote it, and start this one on OUT-PATH. When deferred messages are due is not kept that way",
+			ErrVersion, v.old)
+	}
+	return nil
+}
+
+// lookAtVersions looks at the beginning of every file. An error is one of the disk.
+func lookAtVersions(files vfs.FS, dir string) (v versions, err error) {
+	err = eachName(files, dir, func(name string) error {
+		if _, ok := checkpointNumber(name); !ok {
+			return nil
+		}
+		return v.look(files, filepath.Join(dir, name), checkpointHeaderSize, checkpointVersion)
+	})
+	if err != nil {
+		return v, err
+	}
+	logDir := filepath.Join(dir, logFolder)
+	err = eachName(files, logDir, func(name string) error {
+		if filepath.Ext(name) != ".wal" {
+			return nil
+		}
+		return v.look(files, filepath.Join(logDir, name), 64, wal.VersionOf)
+	})
+	if err != nil {
+		return v, err
+	}
+	segmentsDir := filepath.Join(dir, segmentsFolder)
+	return v, eachName(files, segmentsDir, func(topic string) error {
+		if _, err := strconv.ParseUint(topic, 10, 32); err != nil {
+			return nil
+		}
+		topicDir := filepath.Join(segmentsDir, topic)
+		return eachName(files, topicDir, func(name string) error {
+			number, ok := segmentNumber(name)
+			if !ok {
+				return nil
+			}
+			return v.look(files, filepath.Join(topicDir, name), 16, func(head []byte) (uint32, bool) {
+				return segment.VersionOf(head, number)
+			})
+		})
+	})
+}
+
+// look looks at one file. What is too short or damaged says nothing about its version.
+func (v *versions) look(files vfs.FS, name string, size int, versionOf func([]byte) (uint32, bool)) error {
+	head, err := readHead(files, name, size)
+	if err != nil {
+		return fmt.Errorf("looking at the version of %s: %w", name, err)
+	}
+	v.files++
+	if version, ok := versionOf(head); ok {
+		v.add(name, version)
+	}
+	return nil
+}
+
+// readHead reads the first bytes of a file; where it has fewer, the rest is zeros.
+func readHead(files vfs.FS, name string, size int) ([]byte, error) {
+	head := make([]byte, size)
+	return head, vfs.Retry(func() error {
+		f, err := files.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close() // read only
+		return vfs.ReadFull(f, head, 0)
+	})
+}
+
+// eachName calls f with every name in a folder, which need not be there.
+func eachName(files vfs.FS, dir string, f func(string) error) error {
+	names, err := list(files, dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := f(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list returns the names in a folder, none when it is not there.
+func list(files vfs.FS, dir string) (names []string, err error) {
+	err = vfs.Retry(func() error {
+		names, err = files.List(dir)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking into %s: %w", dir, err)
+	}
+	return names, nil
+}
+
+// segmentNumber returns the number in the name of a segment file.
+func segmentNumber(name string) (uint32, bool) {
+	digits, ok := strings.CutSuffix(name, ".seg")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), ok && err == nil
+}
+
+// knownNeeds are the names in a manifest's Needs that this build knows.
+var knownNeeds = map[string]bool{}
+
+// checkNeeds returns why a manifest cannot be followed.
+func checkNeeds(m *manifest.Manifest) error {
+	for _, name := range m.Needs {
+		if !knownNeeds[name] {
+			return fmt.Errorf("%w: it uses the feature %q: start the newer brokerd that wrote it", ErrVersion, name)
+		}
+	}
+	return nil
+}
+
+// checkpointVersion returns the version of a checkpoint by its first bytes.
+func checkpointVersion(head []byte) (uint32, bool) {
+	if string(head[:8]) == "BRKDCKP1" { // before the first release
+		return 1, true
+	}
+	_, _, ok := parseCheckpointHeader(head)
+	return binary.BigEndian.Uint32(head[8:]), ok
+}
