@@ -149,9 +149,11 @@ func (s *shell) run(t *testing.T, where string, b build.Block) (notRun string) {
 func ended(cmd *exec.Cmd) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
+	cmd.WaitDelay = 10 * time.Second // behind the end of the script, for what it has left running and would be waited for until within
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }()                         // nothing of a block outlives it; mostly there is nothing
 	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // it is gone otherwise
 	defer stop()
 	return errors.Join(cmd.Wait(), ctx.Err())
