@@ -99,6 +99,7 @@ func (s *shell) command(script string) *exec.Cmd {
 	cmd := exec.Command("bash", "-c", script)
 	cmd.Dir, cmd.Env = s.dir, s.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.WaitDelay = 5 * time.Second // for what it left running, which holds its output
 	return cmd
 }
 
