@@ -23,6 +23,7 @@ type sweeper struct {
 	done     chan struct{} // nil until started
 	trimming atomic.Bool   // trim runs
 	idling   atomic.Bool   // deleteIdle runs
+	due      []*Channel    // of one sweep
 
 	mu   sync.Mutex // guards heap and the channels' sweepPos
 	heap []sweepEntry
@@ -84,15 +85,28 @@ func (w *sweeper) trim() {
 	}
 }
 
-// sweep handles every channel that is due and returns the next deadline.
+// sweep handles every channel that is due, once, and returns the next deadline: that of a channel which is not done with is not later
+// than now. The caller comes back for it, unless the sweeper is closed, as nothing may be done any more then.
 func (w *sweeper) sweep(now int64) int64 {
-	for {
-		c, next := w.pop(now)
-		if c == nil {
-			return next
-		}
+	for c := w.pop(now); c != nil; c = w.pop(now) {
+		w.due = append(w.due, c)
+	}
+	for _, c := range w.due {
 		c.expire(now)
 	}
+	clear(w.due)
+	w.due = w.due[:0]
+	return w.next()
+}
+
+// next returns the earliest deadline.
+func (w *sweeper) next() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.heap) == 0 {
+		return math.MaxInt64
+	}
+	return w.heap[0].at
 }
 
 // arm tells the channel's earliest deadline.
@@ -123,19 +137,16 @@ func (w *sweeper) forget(c *Channel) {
 	}
 }
 
-// pop takes out a channel that is due; without one it returns nil and the next deadline.
-func (w *sweeper) pop(now int64) (*Channel, int64) {
+// pop takes out a channel that is due, nil when none is.
+func (w *sweeper) pop(now int64) *Channel {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.heap) == 0 {
-		return nil, math.MaxInt64
+	if len(w.heap) == 0 || w.heap[0].at > now {
+		return nil
 	}
-	first := w.heap[0]
-	if first.at > now {
-		return nil, first.at
-	}
+	c := w.heap[0].c
 	w.removeAt(0)
-	return first.c, 0
+	return c
 }
 
 func (w *sweeper) removeAt(i int) {
