@@ -128,7 +128,10 @@ func TestStartsWholeOrNotAtAll(t *testing.T) {
 					if two != "" && os.Getenv("BROKERD_CRASH_ROUNDS") == "" { // make crash
 						break
 					}
-					t.Run(strings.ReplaceAll(one+" "+two, "/", "-"), func(t *testing.T) { without(t, o, more, one, two) })
+					t.Run(strings.ReplaceAll(one+" "+two, "/", "-"), func(t *testing.T) {
+						t.Parallel()
+						without(t, o, more, one, two)
+					})
 				}
 			}
 		})

@@ -43,7 +43,7 @@ func TestEverySource(t *testing.T) {
 	_, err := program(&got).Configure(cmdtest.Told(args, env))
 	want := lookup.Options{
 		TCPAddress: "127.0.0.1:6160", HTTPAddress: "127.0.0.1:5161", BroadcastAddress: "lookup-1",
-		InactiveProducerTimeout: time.Minute, TombstoneLifetime: 30 * time.Second, ForgetTopicsAfter: lookup.DefaultOptions().ForgetTopicsAfter,
+		HTTPSAddress: "0.0.0.0:4162", InactiveProducerTimeout: time.Minute, TombstoneLifetime: 30 * time.Second, ForgetTopicsAfter: lookup.DefaultOptions().ForgetTopicsAfter,
 		LogLevel: "WARN", LogPrefix: "[lookup] ", LogFormat: "json", ShutdownTimeout: 10 * time.Second,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
