@@ -35,6 +35,7 @@ func TestDocumentationIsReadAndSearched(t *testing.T) {
 	p.press("When the disk is full or fails")
 	p.until("the heading is in sight", `location.hash === "#when-the-disk-is-full-or-fails"`)
 
+	p.until("the page's script has run", `!document.querySelector(".search").hidden`)
 	p.slash()
 	p.key("checkpoint")
 	p.until("something is found", `document.querySelectorAll("[role=option] a").length > 1`)
