@@ -422,9 +422,12 @@ func TestFilesArePreparedBeforeTheyAreNeeded(t *testing.T) {
 			t.Errorf("synced often, nearly full: %+v", s)
 		}
 		made = append(made, fill(t, l, 20, 1000, Synced)...)
-		if s := l.Stats(); s.Files != 2 || calls[vfs.OpCreate] != 2 || calls[vfs.OpRename] != 2 {
+		s := l.Stats()
+		countMu.Lock()
+		if s.Files != 2 || calls[vfs.OpCreate] != 2 || calls[vfs.OpRename] != 2 {
 			t.Errorf("%v, %+v", calls, s)
 		}
+		countMu.Unlock()
 		ok(t, l.Close())
 		got, report := read(t, m)
 		same(t, got, made)

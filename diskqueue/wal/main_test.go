@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -87,12 +88,18 @@ func same(t testing.TB, got, want []entry) {
 	}
 }
 
-// counter counts operations.
+// counter counts operations. While a started log may be at work countMu guards it.
 type counter map[vfs.Op]int
+
+var countMu sync.Mutex
 
 func counting(fs vfs.FS) (*vfs.Faulty, counter) {
 	c := make(counter)
 	f := vfs.NewFaulty(fs)
-	f.Observe(func(op vfs.Op, _ string) { c[op]++ })
+	f.Observe(func(op vfs.Op, _ string) {
+		countMu.Lock()
+		defer countMu.Unlock()
+		c[op]++
+	})
 	return f, c
 }
