@@ -229,7 +229,7 @@ func (s *Server) topicConfig() topic.Config {
 	}
 	cfg.Patterns = o.patterns()
 	if s.engine != nil {
-		cfg.Journal, cfg.Segments, cfg.Level = s.engine.Journal(), s.engine.Segments(), s.levelOf
+		cfg.Journal, cfg.Segments, cfg.Level, cfg.Need = s.engine.Journal(), s.engine.Segments(), s.levelOf, s.engine.Need
 	}
 	if s.tracer != nil {
 		cfg.Trace = s.tracer

@@ -168,7 +168,7 @@ func (n *node) open() (*topic.Recovery, error) {
 	n.k = k
 	n.ids.n, n.ids.keep = max(n.ids.n, k.IDs()), k.KeepIDs
 	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
-		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids,
+		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Need: k.Need,
 		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong}),
 		Level: func(name string) topic.Level { return n.levels[name[1]-'0'] }})
 	if n.most = anyLimit; n.rng.IntN(2) == 0 {
@@ -256,6 +256,7 @@ func (n *node) live() {
 	_ = n.stop()
 	n.forget()
 	n.fs = n.crash.clone
+	n.usesOnlyNamed()
 }
 
 // fate is what a crash does to something that happened.
@@ -524,6 +525,7 @@ func (n *node) loseOne(older [][]byte) {
 	case 1:
 		if len(older) > 0 {
 			n.note("an older manifest is put back")
+			n.forgot = true
 			n.store(manifest.FileName, older[n.rng.IntN(len(older))])
 		}
 	case 2:

@@ -210,6 +210,7 @@ func newEngine(o Options, s *sight) *Engine {
 			m.IDs = o.IDs()
 		}
 	}
+	k.folder.knowNeeds()
 	for _, c := range s.m.Checkpoints {
 		k.number = max(k.number, c.Number+1)
 	}
@@ -222,7 +223,7 @@ func (k *Engine) openLog(s *sight, recovery *topic.Recovery) (err error) {
 		Prepare: k.o.Prepare, SyncEvery: k.o.SyncEvery, SyncTimeout: k.o.SyncTimeout, Log: k.o.Log,
 		Need: s.need(), Next: s.m.Log.Limit, Aside: k.aside.put}
 	if !k.o.AcceptLoss { // else the manifest stays as it is until there is something better
-		o.Lease, o.Named = k.folder.lease, k.folder.named
+		o.Lease, o.Named = k.folder.lease, k.folder.nameSynced
 	}
 	k.wal, k.opened.Log, err = wal.Open(o, func(e wal.Entry) error {
 		if e.Kind == byte(kindProbe) {
@@ -255,6 +256,10 @@ func (k *Engine) IDs() uint64 { return k.folder.current().IDs }
 
 // KeepIDs writes the bound of message ids, which Options.IDs returns, into the manifest.
 func (k *Engine) KeepIDs() error { return k.folder.update(func(*manifest.Manifest) {}) }
+
+// Need returns once the manifest names a feature, which the next records use: a build that does not know it refuses the folder from then on.
+// The first time it waits for the disk. With an error the feature must not be used where that can be left.
+func (k *Engine) Need(f journal.Feature) error { return k.folder.need(f) }
 
 // Aside returns how many files are set aside, because nobody knows them or because they are damaged.
 func (k *Engine) Aside() int { return int(k.aside.files.Load()) }

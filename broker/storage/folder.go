@@ -3,10 +3,13 @@ package storage
 import (
 	"context"
 	"log/slog"
+	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 )
@@ -28,6 +31,9 @@ type folder struct {
 
 	seen atomic.Uint64 // the newest log file whose name and first records were synced
 	kick chan struct{} // it has grown
+
+	wanted atomic.Uint64 // features that are in use: bits by their numbers
+	named  atomic.Uint64 // of those: the manifest on the disk names them
 
 	mu    sync.Mutex // one write at a time, held over the disk
 	m     manifest.Manifest
@@ -56,11 +62,46 @@ func (f *folder) update(change func(*manifest.Manifest)) error {
 	}
 	change(&m)
 	m.Log.Seen = max(m.Log.Seen, f.seen.Load())
+	wanted := f.wanted.Load()
+	m.Needs = withFeatures(m.Needs, wanted)
 	if err := manifest.Write(f.fs, f.dir, &m); err != nil {
 		return err
 	}
 	f.m, f.begun = m, true
+	f.named.Store(wanted)
 	return nil
+}
+
+// need sees to it that the manifest names a feature before it is used. With an error it is named with the next manifest that can be
+// written.
+func (f *folder) need(feature journal.Feature) error {
+	bit := uint64(1) << feature
+	if f.named.Load()&bit != 0 {
+		return nil
+	}
+	f.wanted.Or(bit)
+	return f.update(func(*manifest.Manifest) {})
+}
+
+// knowNeeds takes note of what the manifest that was read names.
+func (f *folder) knowNeeds() {
+	for _, name := range f.m.Needs {
+		if feature, ok := journal.ParseFeature(name); ok {
+			f.wanted.Or(1 << feature)
+		}
+	}
+	f.named.Store(f.wanted.Load())
+}
+
+// withFeatures returns sorted names with those of features, which are bits.
+func withFeatures(names []string, features uint64) []string {
+	for ; features != 0; features &= features - 1 {
+		name := journal.Feature(bits.TrailingZeros64(features)).String()
+		if i, found := slices.BinarySearch(names, name); !found {
+			names = slices.Insert(names, i, name)
+		}
+	}
+	return names
 }
 
 // lease is wal.Options.Lease.
@@ -73,8 +114,8 @@ func (f *folder) lease(number uint64) (limit uint64, err error) {
 	return limit, err
 }
 
-// named is wal.Options.Named.
-func (f *folder) named(number uint64) {
+// nameSynced is wal.Options.Named.
+func (f *folder) nameSynced(number uint64) {
 	for {
 		old := f.seen.Load()
 		if number <= old {

@@ -158,7 +158,8 @@ func (s *sight) withoutManifest() error {
 		return nil
 	})
 	s.m.Log.Limit = highest + leaseFiles + 1
-	fresh := manifest.NewID() // the second half is nobody's but the manifest's
+	s.m.Needs = journal.FeatureNames() // nothing says which of them the folder uses
+	fresh := manifest.NewID()          // the second half is nobody's but the manifest's
 	if (s.m.Folder == manifest.ID{}) {
 		s.m.Folder = fresh
 	}

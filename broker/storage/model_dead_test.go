@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing/synctest"
@@ -191,4 +192,64 @@ func (n *node) redriven(key string) {
 		p.gone, p.strict, p.m.anywhere = said{}, false, false
 	}
 	p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
+}
+
+// dropLetters empties a dead letter topic with its channels, deletes it, or empties or deletes one channel of it: what was there and nowhere
+// else is gone for good, unless a crash takes that back.
+func (n *node) dropLetters(name string) {
+	synctest.Wait() // nothing is on its way there
+	d := n.r.Lookup(name)
+	if n.faults || n.crash.done() || d == nil || !d.IsDeadLetterTopic() {
+		return
+	}
+	before := n.dead()
+	lo := n.begin()
+	var err error
+	what := n.rng.IntN(4)
+	switch {
+	case what == 0:
+		err = n.r.DeleteTopic(name)
+	case what == 1:
+		err = d.Empty()
+		for _, c := range d.Channels() {
+			err = errors.Join(err, c.Empty())
+		}
+	case what == 2 && len(d.Channels()) > 0:
+		err = d.Channels()[0].Empty()
+	case len(d.Channels()) > 0:
+		err = d.DeleteChannel(d.Channels()[0].Name())
+	}
+	at := n.end(lo)
+	n.letters = deadLetters{}
+	after := n.dead()
+	n.note("drop %d of %s: %v, %d dead letters, then %d", what, name, err, len(before), len(after))
+	if err != nil && !n.crash.done() {
+		n.fail("dropping dead letters of %s: %v", name, err)
+	}
+	for key := range before {
+		if after[key] > 0 {
+			continue
+		}
+		if !strings.HasPrefix(key, "t"+name[1:]+"/") {
+			n.fail("%.20q has gone from another dead letter topic than %s", key, name)
+		}
+		topic, rest, _ := strings.Cut(key, "/")
+		_, body, _ := strings.Cut(rest, "/")
+		if m := n.messages[topic+"/"+body]; m.loose {
+			m.anywhere = false
+		}
+		if p := n.promises[key]; p != nil {
+			p.gone = at
+		}
+	}
+	if n.crash.done() {
+		return
+	}
+	if (what == 0 || what == 1) && len(after) > 0 {
+		for key := range after {
+			if strings.HasPrefix(key, "t"+name[1:]+"/") {
+				n.fail("%.20q is still in %s, which was emptied or deleted", key, name)
+			}
+		}
+	}
 }

@@ -53,6 +53,7 @@ type node struct {
 	accept  bool         // what is missing is given up
 
 	manifests [][]byte // of former lives
+	forgot    bool     // an older one was put back: it may not name what has been used since
 	crash     crash
 
 	messages map[string]*message // by topic/body
@@ -468,6 +469,8 @@ func (n *node) dropSome() {
 		n.dropped(t.Name()+"/"+c.Name()+"/", at, true)
 	case 2:
 		n.drop(t.Name(), c.Name(), func() error { return t.DeleteChannel(c.Name()) })
+	case 4, 5:
+		n.dropLetters("d" + t.Name()[1:])
 	case 3:
 		n.drop(t.Name(), "", func() error { return n.r.DeleteTopic(t.Name()) })
 		for c := range n.first {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/segment"
 	"brokerd/diskqueue/vfs"
@@ -153,13 +154,10 @@ func segmentNumber(name string) (uint32, bool) {
 	return uint32(n), ok && err == nil
 }
 
-// knownNeeds are the names in a manifest's Needs that this build knows.
-var knownNeeds = map[string]bool{}
-
 // checkNeeds returns why a manifest cannot be followed.
 func checkNeeds(m *manifest.Manifest) error {
 	for _, name := range m.Needs {
-		if !knownNeeds[name] {
+		if _, ok := journal.ParseFeature(name); !ok {
 			return fmt.Errorf("%w: it uses the feature %q: start the newer brokerd that wrote it", ErrVersion, name)
 		}
 	}

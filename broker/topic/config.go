@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 )
 
@@ -46,6 +47,9 @@ type Config struct {
 	Journal  Log
 	Segments Segments
 	Level    func(topic string) Level
+	// Need returns once the folder says that it uses a feature, so that no older build misreads it; it waits for the disk, the first
+	// time. Nil: nobody keeps that.
+	Need func(journal.Feature) error
 
 	Patterns Patterns // of options, at the start
 

@@ -46,6 +46,9 @@ type move struct {
 // run moves the messages: with an error none of them has left, and none has arrived.
 func (m *move) run() error {
 	r := m.from.registry
+	if err := cmp.Or(r.need(journal.FeatureProperties), r.need(journal.FeatureMoved)); err != nil {
+		return err
+	}
 	first, err := r.ids.take(m.batch.n)
 	if err != nil {
 		return err

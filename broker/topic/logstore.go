@@ -79,6 +79,11 @@ func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 	if err := t.registry.writable(); err != nil {
 		return err
 	}
+	if b.TTL > 0 {
+		if err := t.registry.need(journal.FeatureExpiry); err != nil {
+			return err
+		}
+	}
 	first, err := t.registry.ids.take(b.n)
 	if err != nil {
 		return err

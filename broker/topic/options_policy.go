@@ -204,6 +204,9 @@ func (t *Topic) checkOptions(set *policy.Set, level Level) error {
 
 // put puts options and a level in force and returns once they are kept.
 func (t *Topic) put(set *policy.Set, level Level, chosen bool) error {
+	if err := t.needOptions(set, level); err != nil {
+		return err
+	}
 	if (t.d == nil) != (level == Memory) {
 		return t.registry.remake(t, level, chosen, set)
 	}
@@ -233,6 +236,16 @@ func (t *Topic) put(set *policy.Set, level Level, chosen bool) error {
 	return err
 }
 
+// needOptions returns once the folder says that there are options, when those of the topic or its channels are to be kept in the log.
+func (t *Topic) needOptions(set *policy.Set, level Level) error {
+	for _, c := range t.Channels() {
+		if err := t.registry.needOptions(c.set.Load(), level > Memory); err != nil {
+			return err
+		}
+	}
+	return t.registry.needOptions(set, level > Memory)
+}
+
 // SetOptions changes options of the channel, as those of a topic are.
 func (c *Channel) SetOptions(changes map[string]json.RawMessage) error {
 	t := c.topic
@@ -247,6 +260,9 @@ func (c *Channel) SetOptions(changes map[string]json.RawMessage) error {
 		return err
 	}
 	if err := t.checkTarget(policy.Of(t.place(c.name), c.layer(set), t.layer(t.set.Load()))); err != nil {
+		return err
+	}
+	if err := r.needOptions(set, t.d != nil && !c.ephemeral); err != nil {
 		return err
 	}
 	t.pub.Lock()
@@ -270,7 +286,9 @@ func (c *Channel) SetOptions(changes map[string]json.RawMessage) error {
 
 // optionsChange is the record of the channel's options.
 func (c *Channel) optionsChange() journal.Change {
-	return journal.Change{Op: journal.OpOptions, Channel: c.id, Options: encodeOptions(c.set.Load().Raw())}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return journal.Change{Op: journal.OpOptions, Topic: c.topic.d.id, Channel: c.id, Options: c.keptOptions()}
 }
 
 // restoreSet gives a channel that nobody knows yet its options.

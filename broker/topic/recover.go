@@ -196,7 +196,9 @@ func (b *builder) channels() {
 		c := newChannel(t, state.Name, "", false)
 		c.id = state.ID
 		c.paused.Store(state.Paused)
-		c.set.Store(policy.Kept(decodeOptions(state.Options)))
+		raw := decodeOptions(state.Options)
+		c.restoreRedrive(raw)
+		c.set.Store(policy.Kept(raw))
 		if i == 0 {
 			t.own = c
 		} else {

@@ -48,8 +48,8 @@ type redrive struct {
 }
 
 // Redrive begins to send the dead letters of a channel back to it: each once, with attempts from 1, off the dead letter topic and all channels
-// of it where it waits. What consumers have there stays. It goes on in the background, ends by itself once all that are there now were
-// looked at, and is not gone on with after a restart. When none have come yet it has ended at once. It fails with ErrChannelNotFound, ErrNoLetters, ErrRedriving, ErrExiting.
+// of it where it waits. What consumers have there stays. It goes on in the background, and ends by itself once all that are there now were
+// looked at. With the broker it ends as one that was stopped: the log keeps that it ran, so that this is shown afterwards. When none have come yet it has ended at once. It fails with ErrChannelNotFound, ErrNoLetters, ErrRedriving, ErrExiting.
 func (t *Topic) Redrive(channel string, o RedriveOptions) (Redrive, error) {
 	c := t.LookupChannel(channel)
 	switch {
@@ -67,6 +67,9 @@ func (t *Topic) Redrive(channel string, o RedriveOptions) (Redrive, error) {
 			return Redrive{From: o.From, Began: now, Ended: now, Limit: o.Limit, Rate: o.Rate}, nil
 		}
 		return Redrive{}, fmt.Errorf("%w: no dead letters have come to %q", ErrNoLetters, o.From)
+	}
+	if err := t.registry.need(journal.FeatureOptions); err != nil { // the log keeps among them that it runs
+		return Redrive{}, err
 	}
 	ctx, stop := context.WithCancel(t.registry.ctx)
 	r := &redrive{stop: stop, Redrive: Redrive{From: o.From, Began: time.Now(), Limit: o.Limit, Rate: o.Rate}}
@@ -128,14 +131,19 @@ const (
 // sendBack is a redrive's goroutine.
 func (c *Channel) sendBack(ctx context.Context, r *redrive) {
 	defer r.stop()
+	c.keepOptions()
 	err := c.sendBackAll(ctx, r)
 	c.mu.Lock()
 	r.Ended, r.Error = time.Now(), ""
-	if err != nil && !errors.Is(err, context.Canceled) {
+	switch cut := c.topic.registry.ctx.Err() != nil && !r.Stopped; {
+	case cut && err != nil:
+		r.Redrive.cut()
+	case err != nil && !errors.Is(err, context.Canceled):
 		r.Error = err.Error()
 	}
 	result := r.Redrive
 	c.mu.Unlock()
+	c.keepOptions()
 	c.topic.registry.log.Info("dead letters were sent back", "topic", c.topic.name, "channel", c.name, "from", result.From, "moved", result.Moved,
 		"stay in flight", result.InFlight, "stopped", result.Stopped, "error", result.Error)
 }
@@ -149,28 +157,13 @@ func (c *Channel) sendBackAll(ctx context.Context, r *redrive) error {
 	until := from.d.shown() + 1 // what fails again and comes back is left
 	at, failed := Position(1), 0
 	for ctx.Err() == nil {
-		n := redriveAtOnce
-		if r.Rate > 0 {
-			n = min(n, max(1, r.Rate/redriveParts))
-		}
-		if r.Limit > 0 {
-			n = min(n, r.Limit-r.Moved)
-		}
+		n := r.part()
 		if n == 0 {
 			return nil
 		}
-		list, next, err := c.letters(from, at, until, n)
-		moved := 0
-		if err == nil && len(list) > 0 {
-			moved, err = c.sendBackSome(from, list, r)
-		}
-		var bound *BoundError
-		switch {
-		case errors.Is(err, ErrExiting) || errors.Is(err, ErrChannelNotFound):
+		moved, next, err := c.sendBackPart(from, at, until, n, r)
+		if errors.Is(err, ErrExiting) || errors.Is(err, ErrChannelNotFound) {
 			return err
-		case errors.As(err, &bound) && bound.Room > 0 && bound.Room < len(list):
-			moved, err = c.sendBackSome(from, list[:bound.Room], r)
-			next = list[bound.Room].pos
 		}
 		if err != nil {
 			if failed++; failed == redriveTries {
@@ -182,6 +175,9 @@ func (c *Channel) sendBackAll(ctx context.Context, r *redrive) error {
 		}
 		failed = 0
 		c.note(r, nil)
+		if moved > 0 {
+			c.keepOptions()
+		}
 		if next == 0 {
 			return nil
 		}
@@ -191,6 +187,34 @@ func (c *Channel) sendBackAll(ctx context.Context, r *redrive) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// part returns how many messages the next record moves, at most; 0: the limit is reached.
+func (r *redrive) part() int {
+	n := redriveAtOnce
+	if r.Rate > 0 {
+		n = min(n, max(1, r.Rate/redriveParts))
+	}
+	if r.Limit > 0 {
+		n = min(n, r.Limit-r.Moved)
+	}
+	return n
+}
+
+// sendBackPart moves dead letters from a position on and before until, at most limit, and no more than bounds have room for. It returns how
+// many went, and where to go on; next is 0 when there are no more.
+func (c *Channel) sendBackPart(from *Topic, at, until Position, limit int, r *redrive) (moved int, next Position, err error) {
+	list, next, err := c.letters(from, at, until, limit)
+	if err != nil || len(list) == 0 {
+		return 0, next, err
+	}
+	moved, err = c.sendBackSome(from, list, r)
+	var bound *BoundError
+	if errors.As(err, &bound) && bound.Room > 0 && bound.Room < len(list) {
+		next = list[bound.Room].pos
+		moved, err = c.sendBackSome(from, list[:bound.Room], r)
+	}
+	return moved, next, err
 }
 
 // note says why a redrive waits, nil that it does not.
@@ -254,65 +278,75 @@ func (c *Channel) isFrom(beside []byte) bool {
 
 // sendBackSome moves dead letters, those that nobody has, by one record. It returns how many went.
 func (c *Channel) sendBackSome(from *Topic, list []letter, r *redrive) (moved int, err error) {
-	to := c.topic
-	m := move{from: from, to: to, channel: journal.Everywhere, only: c.id, why: journal.Redriven}
-	fill := func(list []letter) {
-		m.batch.Reset()
-		m.left = m.left[:0]
-		m.batch.beside = nil
-		for _, l := range list {
-			m.batch.beside = append(m.batch.beside, journal.Beside{Pos: Position(m.batch.n), Data: l.beside})
-			m.batch.Add(l.body)
-			m.left = append(m.left, l.pos)
-		}
-	}
-	fill(list) // as many ids as may be needed
-	var p pulling
-	busy := 0
-	m.check = func() error {
-		if !slices.Contains(to.Channels(), c) {
-			return fmt.Errorf("%w: %q", ErrChannelNotFound, c.name)
-		}
-		if err := to.roomLocked(&m.batch); err != nil {
-			return err
-		}
-		p = pulling{channels: from.all()}
-		p.lock()
-		if p.busy() {
-			p.unlock()
-			return errBusy
-		}
-		var free []letter
-		free, busy = p.free(list)
-		if len(free) == 0 {
-			p.unlock()
-			return errNoMessage
-		}
-		fill(free)
-		return nil
-	}
-	m.write = func(head, frames []byte) journal.Offset {
-		defer p.unlock()
-		p.pull(m.left)
-		return from.d.log.Append(journal.KindMoved, head, frames)
-	}
-	if err := to.registry.writable(); err != nil {
+	b := sentBack{move: move{from: from, to: c.topic, channel: journal.Everywhere, only: c.id, why: journal.Redriven}, of: c, list: list}
+	b.fill(list) // as many ids as may be needed
+	b.check, b.write = b.take, b.record
+	if err := c.topic.registry.writable(); err != nil {
 		return 0, err
 	}
-	err = m.run()
-	p.end(err)
-	if errors.Is(err, errNoMessage) {
-		err = nil
-		m.left = nil
+	err = b.run()
+	b.pulling.end(err)
+	switch {
+	case errors.Is(err, errNoMessage):
+		b.left = nil
+	case err != nil:
+		return 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil {
-		moved = len(m.left)
-		r.Moved += moved
-		r.InFlight += busy
+	r.Moved += len(b.left)
+	r.InFlight += b.busy
+	return len(b.left), nil
+}
+
+// sentBack is dead letters on their way back by one record.
+type sentBack struct {
+	move
+	pulling
+	of   *Channel
+	list []letter
+	busy int // that stay, as consumers have them
+}
+
+// fill makes the batch of dead letters.
+func (b *sentBack) fill(list []letter) {
+	b.batch.Reset()
+	b.left, b.batch.beside = b.left[:0], nil
+	for _, l := range list {
+		b.batch.beside = append(b.batch.beside, journal.Beside{Pos: Position(b.batch.n), Data: l.beside})
+		b.batch.Add(l.body)
+		b.left = append(b.left, l.pos)
 	}
-	return moved, err
+}
+
+// take is move.check: it leaves those of the list in the batch that nobody has. With nil the channels of the dead letter topic stay locked.
+func (b *sentBack) take() error {
+	if !slices.Contains(b.to.Channels(), b.of) {
+		return fmt.Errorf("%w: %q", ErrChannelNotFound, b.of.name)
+	}
+	if err := b.to.roomLocked(&b.batch); err != nil {
+		return err
+	}
+	b.pulling = pulling{channels: b.from.all()}
+	b.lock()
+	if b.pulling.busy() {
+		b.unlock()
+		return errBusy
+	}
+	var free []letter
+	if free, b.busy = b.free(b.list); len(free) == 0 {
+		b.unlock()
+		return errNoMessage
+	}
+	b.fill(free)
+	return nil
+}
+
+// record is move.write.
+func (b *sentBack) record(head, frames []byte) journal.Offset {
+	defer b.unlock()
+	b.pull(b.left)
+	return b.from.d.log.Append(journal.KindMoved, head, frames)
 }
 
 // pulling is the channels of a dead letter topic, its own backlog too, while messages are taken out of all of them.

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -154,6 +155,27 @@ func (r *Registry) SetHealth(err error) {
 	}
 }
 
+// need returns once the folder says that it uses a feature, see Config.Need. No lock is held: it may wait for the disk.
+func (r *Registry) need(f journal.Feature) error {
+	if r.cfg.Need == nil {
+		return nil
+	}
+	err := r.cfg.Need(f)
+	if err != nil {
+		err = fmt.Errorf("naming the feature %s in the manifest: %w", f, err)
+		r.SetHealth(err)
+	}
+	return err
+}
+
+// needOptions is need for options that are to be kept in the log; none need nothing.
+func (r *Registry) needOptions(set *policy.Set, logged bool) error {
+	if !logged || set.Raw() == nil {
+		return nil
+	}
+	return r.need(journal.FeatureOptions)
+}
+
 // OnDisk returns the number of nodes of durable topics that are in segments.
 func (r *Registry) OnDisk() int64 { return r.onDisk.Load() }
 
@@ -250,6 +272,7 @@ func (r *Registry) restore(saved nsqdata.TopicMeta) error {
 		return err
 	}
 	t.chosen.Store(chosen && t.d == nil)
+	r.needSaved(&saved, t.d != nil)
 	t.restoreSet(policy.Kept(decodeOptions(saved.Options)))
 	for _, channel := range saved.Channels {
 		c, _, err := t.addChannel(channel.Name, false)
@@ -265,6 +288,21 @@ func (r *Registry) restore(saved nsqdata.TopicMeta) error {
 	t.releaseLocked()
 	t.pub.Unlock()
 	return nil
+}
+
+// needSaved is needOptions for what a list of topics says. A start does not fail for it: the name is entered with the next manifest that can
+// be written.
+func (r *Registry) needSaved(saved *nsqdata.TopicMeta, logged bool) {
+	sets := []json.RawMessage{saved.Options}
+	for _, c := range saved.Channels {
+		sets = append(sets, c.Options)
+	}
+	for _, set := range sets {
+		if err := r.needOptions(policy.Kept(decodeOptions(set)), logged); err != nil {
+			r.log.Error("options of a topic are kept before the folder says so", "topic", saved.Name, "error", err)
+			return
+		}
+	}
 }
 
 // Metadata returns what Restore needs: the topics and channels that are not ephemeral.

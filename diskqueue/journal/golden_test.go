@@ -86,6 +86,7 @@ func golden() []struct {
 		{"change", AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"})},
 		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Next: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
 		{"checkpoint", Write(goldenState())},
+		{"names in Needs", []byte(strings.Join(FeatureNames(), " "))},
 	}
 }
 
