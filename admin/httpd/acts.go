@@ -236,11 +236,13 @@ func (a *api) setOptions(d *deed, topic, channel string, options map[string]json
 }
 
 // do pauses, unpauses or empties a topic or a channel, sets its options, or a topic's durability, or sends a channel's dead letters back, or
-// stops that.
+// stops that, or cancels or releases a deferred message.
 func (a *api) do(d *deed, channel bool) (done, error) {
 	var body struct {
 		Action, Durability string
 		Options            map[string]json.RawMessage
+		Node               string // of one message
+		Position           uint64
 	}
 	if err := d.decode(&body); err != nil {
 		return done{}, err
@@ -267,6 +269,8 @@ func (a *api) do(d *deed, channel bool) (done, error) {
 		d.act.Action = body.Action
 		o, err := a.Cluster.Redrive(d.r.Context(), topic, name, body.Action == "stop_redrive")
 		return outcome(o, err, notFound)
+	case (body.Action == "cancel_message" || body.Action == "release_message") && channel:
+		return a.reschedule(d, body.Action, body.Node, body.Position)
 	case body.Action == "set_options":
 		return a.setOptions(d, topic, name, body.Options, notFound)
 	case body.Action == "set_durability" && !channel:

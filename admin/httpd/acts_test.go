@@ -35,6 +35,11 @@ func TestActs(t *testing.T) {
 		{"POST /api/topics/t/c", `{"action":"redrive"}`, 200, ok},
 		{"POST /api/topics/t/c", `{"action":"stop_redrive"}`, 200, ok},
 		{"POST /api/topics/t", `{"action":"redrive"}`, 400, `INVALID_ACTION`},
+		{"POST /api/topics/t/c", `{"action":"cancel_message","node":"` + f.b.Address() + `","position":7}`, 200, ok},
+		{"POST /api/topics/t/c", `{"action":"release_message","node":"` + f.b.Address() + `","position":8}`, 200, ok},
+		{"POST /api/topics/t/c", `{"action":"release_message","node":"` + f.b.Address() + `"}`, 400, `INVALID_POSITION`},
+		{"POST /api/topics/t/c", `{"action":"release_message","node":"192.0.2.1:80","position":8}`, 404, `NODE_NOT_FOUND`},
+		{"POST /api/topics/t", `{"action":"release_message","node":"` + f.b.Address() + `","position":8}`, 400, `INVALID_ACTION`},
 		{"POST /api/topics/t/c", `{"action":"set_durability","durability":"disk"}`, 400, `INVALID_ACTION`},
 		{"POST /api/topics/t", `{"action":"set_durability","durability":"often"}`, 400, `INVALID_DURABILITY`},
 		{"DELETE /api/topics/t/c%23ephemeral", ``, 200, ok},
@@ -55,6 +60,7 @@ func TestActs(t *testing.T) {
 		{"POST /api/publish", `{"topic":"t","body":"x","node":"192.0.2.1:80"}`, 404, `NODE_NOT_FOUND`},
 	}, "Content-Type", "application/x-www-form-urlencoded")
 	if acts := f.b.Acts(); !slices.Contains(acts, "/channel/redrive?topic=t&channel=c") || !slices.Contains(acts, "/channel/redrive?topic=t&channel=c&stop=true") ||
+		!slices.Contains(acts, "/message/cancel?topic=t&channel=c&pos=7") || !slices.Contains(acts, "/message/release?topic=t&channel=c&pos=8") ||
 		!slices.Contains(acts, "/channel/delete?topic=t&channel=c%23ephemeral") || !slices.Contains(acts, "/pub?topic=t hello") {
 		t.Errorf("b was told %q", acts)
 	}

@@ -123,6 +123,7 @@ func (a *api) reads(r *httpapi.Router) {
 		{"/api/search", some, a.search},
 		{"/api/letters", httpapi.NeedsOnTopic(grant.Read), a.letters},
 
+		{"/api/messages/:topic/:channel", onTopic, a.messages},
 		{"/api/options/:topic", onTopic, a.options},
 		{"/api/options/:topic/:channel", onTopic, a.options},
 		{"/api/nodes/:node/settings", httpapi.Needs(grant.Admin), a.nodeSettings},

@@ -45,6 +45,7 @@ export const act = {
   channel: (topic, channel, action) => send("POST", `topics/${esc(topic)}/${esc(channel)}`, { action }),
   redrive: (topic, channel) => send("POST", `topics/${esc(topic)}/${esc(channel)}`, { action: "redrive" }),
   stopRedrive: (topic, channel) => send("POST", `topics/${esc(topic)}/${esc(channel)}`, { action: "stop_redrive" }),
+  message: (action, topic, channel, node, position) => send("POST", `topics/${esc(topic)}/${esc(channel)}`, { action, node, position }),
   deleteTopic: (topic) => send("DELETE", `topics/${esc(topic)}`),
   deleteChannel: (topic, channel) => send("DELETE", `topics/${esc(topic)}/${esc(channel)}`),
   tombstone: (node, topic) => send("DELETE", `nodes/${esc(node)}`, { topic }),

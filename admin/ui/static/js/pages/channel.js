@@ -13,6 +13,7 @@ import { Account } from "../parts/account.js";
 import { DeadLetters } from "../parts/deadletters.js";
 import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
+import { Messages } from "../parts/messages.js";
 import { Table } from "../parts/table.js";
 
 export function Channel({ topic, channel, acts }) {
@@ -52,6 +53,7 @@ function Body({ data, acts }) {
       <${Clients} clients=${data.clients} kind="channel" caption=${`Consumers of ${data.channel}`} empty="No consumer is connected: messages wait until one subscribes." /></${Section}>
     <${Section} title="Nodes" about=${count(data.nodes.length)}>
       <${Table} rows=${data.nodes} columns=${nodeColumns} id=${(r) => r.node} caption="Nodes that have the channel" rowClass=${(r) => r.stale && "stale"} empty="No node has it." /></${Section}>
+    ${t.deferred > 0 && html`<${Messages} topic=${data.topic} channel=${data.channel} state="deferred" acts=${acts} />`}
     <${Options} topic=${data.topic} channel=${data.channel} acts=${acts} />
     ${data.accounting && html`<${Section} title="Every message" about="what became of it"><${Account} of=${data.accounting} /></${Section}>`}
     ${data.dead_letters && html`<${Section} title="Dead letters" about="delivered too often"><${DeadLetters} of=${data.dead_letters} discarded=${data.accounting?.discarded ?? {}} /></${Section}>`}

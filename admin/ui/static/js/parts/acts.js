@@ -49,6 +49,11 @@ export const ask = {
     about=${`Each dead letter of ${channel} goes back to it once and is delivered as if for the first time, on every node. What consumers of the dead letter topic have stays. Mend first what they failed on.`}
     run=${() => act.redrive(topic, channel).then(done(`Sending dead letters back to ${topic} / ${channel}`))} />`),
   stopRedrive: (topic, channel) => act.stopRedrive(topic, channel).then(done(`Stopped sending dead letters back to ${topic} / ${channel}`)).catch(failed),
+  cancelMessage: (topic, channel, m, then) => open(() => html`<${ActDialog} title="Cancel message" verb="Drop it" danger onClose=${close}
+    about=${`Drops the message ${m.id} on ${channel} for good: it is not delivered there. Other channels keep it.`}
+    run=${() => act.message("cancel_message", topic, channel, m.node, m.position).then(done(`Cancelled ${m.id} on ${topic} / ${channel}`)).then(then)} />`),
+  releaseMessage: (topic, channel, m, then) => act.message("release_message", topic, channel, m.node, m.position)
+    .then(done(`Released ${m.id} on ${topic} / ${channel}`)).catch(failed).then(then),
   emptyChannel: (topic, channel) => open(() => html`<${ActDialog} title="Empty channel" verb="Empty" danger name=${channel} noun="channel" onClose=${close}
     about="Discards every message that waits, is in flight or is deferred on this channel, on every node."
     run=${() => act.channel(topic, channel, "empty").then(done(`Emptied ${topic} / ${channel}`))} />`),
