@@ -149,7 +149,7 @@ func (c *checker) unlisted(list []nsqdata.TopicMeta) error {
 	}
 	_, halfWritten, err := nsqdata.List(c.dir)
 	for _, name := range halfWritten {
-		c.say("half-written, which a crash leaves, and not used: %s", name)
+		c.say("half-written, which a crash leaves: a start removes it: %s", name)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/vfs"
 )
 
 // Durability says when a publish is answered; see docs/GUARANTEES.md.
@@ -119,11 +120,22 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 		return nil, s.noIDs
 	case s.noIDs != nil:
 		s.log.Error("the manifest's copy of the id bound is used, and nothing is lost", "error", s.noIDs)
+		if err := clearIDs(k, s.noIDs); err != nil {
+			return nil, err
+		}
 	}
 	found := k.Opened()
 	s.log.Info("the log was read", "checkpoint", found.Checkpoint, "files", found.Log.Files, "records", found.Log.Records,
 		"bytes", found.Log.Bytes, "took", found.Took)
 	return recovery, nil
+}
+
+// clearIDs puts aside what stands in the place of the file of the id bound when that is no file, so that there can be one.
+func clearIDs(k *storage.Engine, noIDs error) error {
+	if !errors.Is(noIDs, vfs.ErrNotPlain) {
+		return nil
+	}
+	return k.SetAside(nsqdata.IDsFile)
 }
 
 // idStore keeps the bound of message ids in its file, and the copy in the manifest.

@@ -80,6 +80,9 @@ func (r *repairer) run() error {
 	if r.ids.Raise(k.IDs()); r.ids.Bound() == 0 && noIDs != nil {
 		return errors.Join(noIDs, k.Abandon())
 	}
+	if err := clearIDs(k, noIDs); err != nil {
+		return errors.Join(err, k.Abandon())
+	}
 	registry := topic.NewRegistry(topic.Config{NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout,
 		MaxReqTimeout: o.MaxReqTimeout, Journal: k.Journal(), Segments: k.Segments(), Level: r.level, Log: log, IDs: r.ids,
 		Queues: &queueStore{dir: r.dir, opts: &o, log: log}})

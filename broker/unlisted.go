@@ -3,6 +3,8 @@ package broker
 import (
 	"cmp"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -95,8 +97,12 @@ func (s *Server) rebuildHeadless() error {
 	if err != nil {
 		return err
 	}
-	if len(halfWritten) > 0 {
-		s.log.Warn("files that a crash has left half-written are not used", "files", strings.Join(halfWritten, " "))
+	for _, name := range halfWritten { // nobody reads them, and each crash could leave one more
+		if err := os.Remove(filepath.Join(s.dataDir, name)); err != nil {
+			s.log.Warn("removing a file that a crash has left half-written", "file", name, "error", err)
+			continue
+		}
+		s.log.Info("a file that a crash has left half-written is removed", "file", name)
 	}
 	store := queueStore{log: s.log}
 	for _, q := range queues {

@@ -112,7 +112,7 @@ var unlistedCases = []struct {
 				t.Fatal(err)
 			}
 		}
-	}, 5, -1, "half-written, which a crash leaves, and not used: nsqd.dat.1234.tmp"},
+	}, 5, -1, "half-written, which a crash leaves: a start removes it: nsqd.dat.1234.tmp"},
 }
 
 // depths returns what a broker has of topic t and of its channel c.

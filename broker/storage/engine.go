@@ -101,6 +101,7 @@ type Engine struct {
 	folder   folder
 	aside    aside
 	opened   Opened
+	quiet    *said
 
 	// Owned by the loop, and by Close after it.
 	number    uint64    // of the next checkpoint
@@ -155,10 +156,15 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 	began := time.Now()
 	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
 	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
+	given, err := setStrangersAside(o)
+	if err != nil {
+		return nil, nil, err
+	}
 	s, err := lookAt(o.FS, o.Dir, o.AcceptLoss)
 	if err != nil {
 		return nil, nil, err
 	}
+	s.missing = append(given, s.missing...)
 	k := newEngine(o, s)
 	recovery := topic.NewRecovery(s.state)
 	recovery.Segments = k.Segments()
@@ -201,7 +207,9 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 }
 
 func newEngine(o Options, s *sight) *Engine {
-	k := &Engine{o: o, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), wakeups: wakeup{now: make(chan struct{}, 1)},
+	log, said := newQuiet(o.Log)
+	o.Log = log
+	k := &Engine{o: o, quiet: said, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), wakeups: wakeup{now: make(chan struct{}, 1)},
 		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1)}
 	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
@@ -327,6 +335,7 @@ func (s segments) Open(id uint32, name string) (*segment.Store, []segment.Block,
 // Start begins to keep the registry, whose topics were recovered.
 func (k *Engine) Start(r *topic.Registry) {
 	k.registry = r
+	k.quiet.on.Store(true)
 	k.wal.Start()
 	ctx, stop := context.WithCancel(context.Background())
 	k.stop = stop

@@ -55,12 +55,19 @@ func lookAt(files vfs.FS, dir string, acceptLoss bool) (*sight, error) {
 	if errors.Is(err, manifest.ErrVersion) {
 		return nil, fmt.Errorf("%w: %w", ErrVersion, err)
 	}
-	if err != nil && !errors.Is(err, manifest.ErrDamaged) {
+	strange := errors.Is(err, vfs.ErrNotPlain)
+	if err != nil && !strange && !errors.Is(err, manifest.ErrDamaged) {
 		return nil, err
 	}
 	v, versionErr := lookAtVersions(files, dir)
 	if versionErr = errors.Join(versionErr, v.check()); versionErr != nil {
 		return nil, versionErr
+	}
+	if strange {
+		v.strange = append(v.strange, filepath.Join(dir, manifest.FileName))
+	}
+	if len(v.strange) > 0 {
+		return nil, newStrangers(dir, v.strange)
 	}
 	switch {
 	case err != nil:

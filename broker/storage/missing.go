@@ -91,6 +91,9 @@ func (k *Engine) goneFiles(id uint32, nodes []journal.Node) (map[uint32]string, 
 		}
 		if whose := segment.Foreign(head, number, k.folder.id, id); whose != "" {
 			gone[number] = "is another file (" + whose + ")"
+			if k.o.AcceptLoss { // it would be called damaged for good
+				k.unknown = append(k.unknown, filepath.Join(dir, name))
+			}
 		}
 	}
 	return gone, nil

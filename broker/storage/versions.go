@@ -28,6 +28,8 @@ type versions struct {
 	newest uint32 // version of any
 	name   string // of the file with that
 	old    string // a file of a version that is not read any more; empty: there is none
+
+	strange []string // paths of links, folders and devices where there should be files
 }
 
 func (v *versions) add(name string, version uint32) {
@@ -95,6 +97,10 @@ func lookAtVersions(files vfs.FS, dir string) (v versions, err error) {
 // look looks at one file. What is too short or damaged says nothing about its version.
 func (v *versions) look(files vfs.FS, name string, size int, versionOf func([]byte) (uint32, bool)) error {
 	head, err := readHead(files, name, size)
+	if errors.Is(err, vfs.ErrNotPlain) {
+		v.strange = append(v.strange, name)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("looking at the version of %s: %w", name, err)
 	}

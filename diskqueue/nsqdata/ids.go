@@ -13,8 +13,8 @@ import (
 	"brokerd/protocol"
 )
 
-// idsFile is the name of the id bound's file in the data folder: one decimal number and a line feed.
-const idsFile = "brokerd.ids"
+// IDsFile is the name of the id bound's file in the data folder: one decimal number and a line feed.
+const IDsFile = "brokerd.ids"
 
 // IDs keeps the bound under which message ids may have been given out, so that their counter never goes back, whatever the
 // clock or a crash does. Numbers are reserved in steps that the caller chooses; a crash costs what was reserved and not used.
@@ -33,10 +33,13 @@ var ErrIDs = errors.New("failed to read the id bound")
 // protocol.MaxSequence+1 is an error that wraps ErrIDs, since guessing could give an id out twice: the IDs that come with it are
 // for who has a copy of the bound, see Raise.
 func OpenIDs(dir string) (*IDs, error) {
-	ids := &IDs{path: filepath.Join(dir, idsFile)}
+	ids := &IDs{path: filepath.Join(dir, IDsFile)}
 	data, err := vfs.ReadPlain(ids.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ids, nil
+	}
+	if errors.Is(err, vfs.ErrNotPlain) {
+		return ids, fmt.Errorf("%w: %w", ErrIDs, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the id bound: %w", err)

@@ -65,9 +65,10 @@ func List(dir string) (queues []Files, halfWritten []string, err error) {
 	return queues, halfWritten, nil
 }
 
-// temporary reports whether a file is one that is written beside nsqd.dat or a meta file before it takes its place.
+// temporary reports whether a file is one that is written beside nsqd.dat, the id bound or a meta file before it takes its place.
 func temporary(file string) bool {
-	return strings.HasSuffix(file, ".tmp") && (strings.HasPrefix(file, MetadataFile+".") || strings.Contains(file, ".diskqueue.meta.dat."))
+	of := func(name string) bool { return strings.HasPrefix(file, name+".") }
+	return strings.HasSuffix(file, ".tmp") && (of(MetadataFile) || of(IDsFile) || strings.Contains(file, ".diskqueue.meta.dat."))
 }
 
 // queueOf returns the queue that a file is of, and its number, -1 for the meta file.

@@ -59,6 +59,9 @@ func LoadMetadata(dir string) (m Metadata, warnings []string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Metadata{}, nil, nil
 	}
+	if errors.Is(err, vfs.ErrNotPlain) {
+		return Metadata{}, nil, fmt.Errorf("%w: %w", ErrMetadata, err)
+	}
 	if err != nil {
 		return Metadata{}, nil, fmt.Errorf("failed to read metadata: %w", err)
 	}

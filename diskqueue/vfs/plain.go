@@ -14,8 +14,8 @@ var ErrNotPlain = errors.New("is no regular file, and links are not followed in 
 
 // openPlain opens a regular file that is no symbolic link.
 func openPlain(name string, flag int) (*os.File, error) {
-	f, err := os.OpenFile(name, flag|noFollow, fileMode)
-	if errors.Is(err, syscall.ELOOP) {
+	f, err := os.OpenFile(name, flag|noFollow|nonBlock, fileMode)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENXIO) { // a link, a folder, a socket or pipe
 		return nil, fmt.Errorf("%s %w", name, ErrNotPlain)
 	}
 	if err != nil {
@@ -36,7 +36,7 @@ const maxPlain = 1 << 30
 
 // ReadPlain returns what stands in a regular file of the system that is no symbolic link. The error is fs.ErrNotExist when there is none.
 func ReadPlain(name string) ([]byte, error) {
-	f, err := openPlain(name, os.O_RDONLY|nonBlock)
+	f, err := openPlain(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

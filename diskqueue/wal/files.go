@@ -1,8 +1,12 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+
+	"brokerd/diskqueue/vfs"
 )
 
 // openNew makes a file, of a spare one if there is, and opens it. What fails leaves nothing behind that matters.
@@ -18,7 +22,12 @@ func (l *Log) openNew(number uint64, size int64) (*logFile, error) {
 	if spare == "" {
 		return f, l.create(f)
 	}
-	if err := l.overwrite(f, spare); err != nil {
+	err := l.overwrite(f, spare)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, vfs.ErrNotPlain) { // somebody has removed or replaced it
+		l.o.Log.Warn("a spare log file is of no use", "file", spare, "error", err)
+		return f, l.create(f)
+	}
+	if err != nil {
 		l.mu.Lock()
 		l.spares = append(l.spares, spare)
 		l.mu.Unlock()

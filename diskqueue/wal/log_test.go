@@ -693,6 +693,52 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestTheFileInWhichItBeginsIsCutShort: what a checkpoint goes on from was synced, so that a file that ends before it has lost something.
+func TestTheFileInWhichItBeginsIsCutShort(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.Folder = [8]byte{1, 2}
+	l, _, _ := open(t, o)
+	made := fill(t, l, 5, 100, Synced)
+	ok(t, l.Close())
+	name, from := files(t, m)[0], made[2].pos
+	for size, missing := range map[int64]int{0: 1, fileHeaderSize: 1, from.Offset - 1: 1, from.Offset: 0, from.Offset + 500: 0} {
+		c := m.KillClone()
+		f, err := c.OpenWrite(name)
+		ok(t, err)
+		ok(t, f.Truncate(size))
+		ok(t, f.Close())
+		report, err := Read(c, testDir, Need{Folder: o.Folder, From: from, Seen: from.File}, func(Entry) error { return nil })
+		if errors.Is(err, ErrMissing) != (missing > 0) || len(report.Missing) < missing {
+			t.Errorf("%d bytes of it: %v: %q", size, err, report.Missing)
+		}
+	}
+}
+
+// TestASpareFileThatIsGone: somebody removes one, or puts a folder in its place; the log goes on without it.
+func TestASpareFileThatIsGone(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	l, _, _ := open(t, o)
+	fill(t, l, 600, 10, Synced)
+	ok(t, l.Release(l.End()))
+	spares, _ := m.List(testDir)
+	gone := 0
+	for _, name := range spares {
+		if filepath.Ext(name) == extSpare {
+			ok(t, m.Remove(filepath.Join(testDir, name)))
+			gone++
+		}
+	}
+	if gone == 0 {
+		t.Fatal(spares)
+	}
+	made := fill(t, l, 600, 10, Synced)
+	ok(t, l.Close())
+	got, _ := read(t, m)
+	same(t, got[len(got)-len(made):], made)
+}
+
 // A file whose name no sync has proven is one that a power cut may take, and later ones stay: that is told, and remembered, as nothing
 // could tell it later.
 func TestAGapThatNoSyncHasProven(t *testing.T) {

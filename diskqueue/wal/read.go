@@ -201,6 +201,10 @@ func (r *reader) missing() {
 	if from > 0 && !r.has(from) {
 		r.lack("%s is not there, in which the log begins that the checkpoint needs", fileName(r.dir, from, extLive))
 	}
+	if i := r.index(from); i >= 0 && r.files[i].size < r.need.From.Offset {
+		r.lack("%s is cut short (%d bytes, and the checkpoint needs it from byte %d on)", fileName(r.dir, from, extLive), r.files[i].size,
+			r.need.From.Offset)
+	}
 	if seen := r.need.Seen; seen > 0 && seen >= from && seen != from && !r.has(seen) {
 		r.lack("%s is not there, which was the newest file of the log", fileName(r.dir, seen, extLive))
 	}
@@ -254,10 +258,12 @@ func (r *reader) judgeGaps() {
 	}
 }
 
-// has reports whether a file is there.
-func (r *reader) has(number uint64) bool {
-	return slices.ContainsFunc(r.files, func(f readFile) bool { return f.number == number })
+// index returns which of the files has that number, -1 when it is not there.
+func (r *reader) index(number uint64) int {
+	return slices.IndexFunc(r.files, func(f readFile) bool { return f.number == number })
 }
+
+func (r *reader) has(number uint64) bool { return r.index(number) >= 0 }
 
 // chain applies what headers say about the files before them.
 func (r *reader) chain() {
