@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"

@@ -101,7 +101,7 @@ type Engine struct {
 	folder   folder
 	aside    aside
 	opened   Opened
-	quiet    *said
+	quiet    *tellings
 
 	// Owned by the loop, and by Close after it.
 	number    uint64    // of the next checkpoint

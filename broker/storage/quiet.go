@@ -18,11 +18,11 @@ const (
 // quiet is a handler that leaves out warnings and errors which have come often. The next line of the same text says how many.
 type quiet struct {
 	slog.Handler
-	said *said
+	said *tellings
 }
 
-// said is how often each text has come, for a handler and all that are made of it. Texts are constants of the code: there are few.
-type said struct {
+// tellings is how often each text has come, for a handler and all that are made of it. Texts are constants of the code: there are few.
+type tellings struct {
 	on    atomic.Bool // else nothing is left out: what a start finds is told whole
 	mu    sync.Mutex
 	texts map[string]*often
@@ -33,8 +33,8 @@ type often struct {
 	leftOut int
 }
 
-func newQuiet(log *slog.Logger) (*slog.Logger, *said) {
-	s := &said{texts: map[string]*often{}}
+func newQuiet(log *slog.Logger) (*slog.Logger, *tellings) {
+	s := &tellings{texts: map[string]*often{}}
 	return slog.New(quiet{log.Handler(), s}), s
 }
 
@@ -60,7 +60,7 @@ func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name), q.said} }
 
 // another notes one more line and reports whether it is logged, and how many before it were not.
-func (s *said) another(text string) (leftOut int, ok bool) {
+func (s *tellings) another(text string) (leftOut int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.texts[text]

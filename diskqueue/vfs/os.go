@@ -27,11 +27,11 @@ func (o osFS) Open(name string) (File, error) { return o.open(name, os.O_RDONLY)
 func (o osFS) OpenWrite(name string) (File, error) { return o.open(name, os.O_RDWR) }
 
 func (o osFS) open(name string, flag int) (File, error) {
-	f, err := openPlain(name, flag)
+	f, state, err := openPlain(name, flag)
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return osFile{f, state}, nil
 }
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
@@ -50,7 +50,7 @@ func (osFS) Is(name string, f File) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	is, err := isNamed(name, own.File)
+	is, err := isNamed(name, own.state)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -116,7 +116,10 @@ func (osFS) Free(dir string) (Space, error) {
 
 // osFile is an *os.File whose Sync and Preallocate use the best that the system has. Every call is one that the scheduler is told
 // of: any of them can wait for as long as the disk likes, fstat and close too, and then holds up nobody but its caller.
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	state fs.FileInfo // when it was opened: which file it is does not change
+}
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()

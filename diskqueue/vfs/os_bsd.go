@@ -3,6 +3,7 @@
 package vfs
 
 import (
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func allocate(f *os.File, size int64) error { return grow(f, size) }
 
-func isNamed(name string, f *os.File) (bool, error) { return isSame(name, f) }
+func isNamed(name string, opened fs.FileInfo) (bool, error) { return isSame(name, opened) }
 
 func forget(*os.File) error { return nil }
 

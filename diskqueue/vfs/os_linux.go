@@ -2,8 +2,10 @@ package vfs
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,15 +38,15 @@ func allocate(f *os.File, size int64) error {
 	}
 }
 
-// isNamed reports whether a name stands for an open file.
-func isNamed(name string, f *os.File) (bool, error) {
-	var opened, named unix.Stat_t
-	err := unix.Fstat(int(f.Fd()), &opened)
-	runtime.KeepAlive(f)
-	if err == nil {
-		err = unix.Stat(name, &named)
+// isNamed reports whether a name stands for a file that was opened. It is asked with each sync.
+func isNamed(name string, opened fs.FileInfo) (bool, error) {
+	own, ok := opened.Sys().(*syscall.Stat_t)
+	if !ok {
+		return false, errors.ErrUnsupported
 	}
-	return err == nil && opened.Dev == named.Dev && opened.Ino == named.Ino, err
+	var named unix.Stat_t
+	err := unix.Stat(name, &named)
+	return err == nil && own.Dev == named.Dev && own.Ino == named.Ino, err
 }
 
 func forget(f *os.File) error {

@@ -4,6 +4,7 @@ package vfs
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"runtime"
 )
@@ -20,7 +21,7 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func allocate(f *os.File, size int64) error { return grow(f, size) }
 
-func isNamed(name string, f *os.File) (bool, error) { return isSame(name, f) }
+func isNamed(name string, opened fs.FileInfo) (bool, error) { return isSame(name, opened) }
 
 func forget(*os.File) error { return nil }
 

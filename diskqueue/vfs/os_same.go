@@ -2,14 +2,13 @@
 
 package vfs
 
-import "os"
+import (
+	"io/fs"
+	"os"
+)
 
 // isSame is isNamed where nothing cheaper is known.
-func isSame(name string, f *os.File) (bool, error) {
-	opened, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
+func isSame(name string, opened fs.FileInfo) (bool, error) {
 	named, err := os.Stat(name)
 	return err == nil && os.SameFile(opened, named), err
 }
