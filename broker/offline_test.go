@@ -247,8 +247,7 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 }
 
-// TestCheckLooksAtTheBoundOfIDs: a bound that is no number is damage, which a start makes up for by the manifest's copy; one that is no file
-// is what a start fails for.
+// TestCheckLooksAtTheBoundOfIDs: a bound that is no number, or no file, is damage, which a start makes up for by the manifest's copy.
 func TestCheckLooksAtTheBoundOfIDs(t *testing.T) {
 	o, _ := backlog(t)
 	path := filepath.Join(o.DataPath, "brokerd.ids")
@@ -266,7 +265,7 @@ func TestCheckLooksAtTheBoundOfIDs(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	check("brokerd.ids is no regular file, and links are not followed in a data folder: a start fails")
+	check("brokerd.ids is no regular file, and links are not followed in a data folder: a start goes by the manifest's copy")
 }
 
 // largest returns the largest of the files that fit a pattern.
