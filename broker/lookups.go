@@ -65,3 +65,6 @@ func (s *Server) peerInfo() registrar.Info {
 func (s *Server) learn(ctx context.Context, name string) []string {
 	return s.registrar.Channels(ctx, name)
 }
+
+// alone reports whether there is no lookup to learn from.
+func (s *Server) alone() bool { return s.registrar.Alone() }

@@ -19,9 +19,9 @@ import (
 // seconds. Callers must not hold up a publisher meanwhile.
 func (r *Registrar) Channels(ctx context.Context, topic string) []string {
 	r.mu.Lock()
-	peers, started := slices.Clone(r.peers), r.started
+	peers, alone := slices.Clone(r.peers), r.aloneLocked()
 	r.mu.Unlock()
-	if len(peers) == 0 || !started {
+	if alone {
 		return nil
 	}
 	infos := r.identified(ctx, peers)
@@ -47,6 +47,15 @@ func (r *Registrar) Channels(ctx context.Context, topic string) []string {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
+
+// Alone reports whether there is no lookup that Channels could ask. It waits for nothing.
+func (r *Registrar) Alone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.aloneLocked()
+}
+
+func (r *Registrar) aloneLocked() bool { return len(r.peers) == 0 || !r.started }
 
 // identified returns what the connected lookups said of themselves or, when none is connected, those that once were.
 func (r *Registrar) identified(ctx context.Context, peers []*peer) []lookupwire.LookupInfo {

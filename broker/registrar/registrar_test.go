@@ -428,6 +428,9 @@ func TestChannels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log logBuffer
 			r := connectedTo(t, &log, c.servers(t)...)
+			if alone := r.Alone(); alone != (name == "no lookups") {
+				t.Errorf("Alone = %v", alone)
+			}
 			// Right after Start: the first attempts are waited for.
 			if got := r.Channels(t.Context(), "t#ephemeral"); !slices.Equal(got, c.want) {
 				t.Errorf("Channels = %q, want %q", got, c.want)
@@ -456,8 +459,8 @@ func TestChannelsBeforeStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := r.Channels(t.Context(), "t"); got != nil {
-		t.Error(got)
+	if got := r.Channels(t.Context(), "t"); got != nil || !r.Alone() {
+		t.Errorf("%q, alone %v", got, r.Alone())
 	}
 	r.Close()
 }

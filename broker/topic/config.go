@@ -61,6 +61,8 @@ type Config struct {
 	// Learn returns the channels of a new topic that the lookups know. Nil when there are no lookups. It may take as long as
 	// its timeouts; until it returns the topic's messages wait.
 	Learn func(ctx context.Context, topic string) []string
+	// Alone reports whether there is no lookup now, so that a topic that is made has nothing to wait for. Nil: there always is one.
+	Alone func() bool
 	// Changed is called, without a lock, after a topic or channel has come, gone, or changed its pause. Nil: nobody asks.
 	Changed func()
 	// Made is called, without a lock, after Changed of a topic that was made for who asks for it, and who waits for it. Nil: nobody

@@ -195,12 +195,15 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 
 // topicAt is Topic, at a level of its own when it is made.
 func (r *Registry) topicAt(name string, level Level) (*Topic, error) {
-	t, made, err := r.add(name, r.cfg.Learn != nil, level, true)
+	learning := r.cfg.Learn != nil && (r.cfg.Alone == nil || !r.cfg.Alone())
+	t, made, err := r.add(name, learning, level, true)
 	if made {
 		t.store.settle()
 		r.log.Info("topic created", "topic", name)
 		r.changed()
-		t.learn()
+		if learning {
+			t.learn()
+		}
 		if r.cfg.Made != nil {
 			r.cfg.Made()
 		}

@@ -262,9 +262,6 @@ func (t *Topic) Empty() error {
 // learn asks the lookups for the channels of a new topic, while its messages wait.
 func (t *Topic) learn() {
 	r := t.registry
-	if r.cfg.Learn == nil {
-		return
-	}
 	r.spawn(func() {
 		for _, name := range r.cfg.Learn(r.ctx, t.name) {
 			if protocol.IsEphemeral(name) {
