@@ -108,21 +108,22 @@ func TestPing(t *testing.T) {
 func TestReadingOneTopic(t *testing.T) {
 	c := startCluster(t, nil)
 	c.known("orders", "billing")
-	var topics struct {
+	settles(c.node, "the topic is listed", "/api/topics", func(list struct {
 		Topics  []string
 		Message string
-	}
-	c.get("/api/topics", &topics)
-	if len(topics.Topics) != 1 || topics.Topics[0] != "orders" || topics.Message != "" {
-		t.Errorf("topics %+v", topics)
-	}
+	}) bool {
+		return len(list.Topics) == 1 && list.Topics[0] == "orders" && list.Message == ""
+	})
 	var topic compat.Topic
 	c.get("/api/topics/orders", &topic)
 	if topic.TopicName != "orders" || topic.Depth != 0 || topic.MemoryDepth != 0 || topic.BackendDepth != 0 || topic.MessageCount != 0 || topic.Paused {
 		t.Errorf("topic %+v", topic)
 	}
 	var channel compat.Channel
-	c.get("/api/topics/orders/billing", &channel)
+	settles(c.node, "the channel is told", "/api/topics/orders/billing", func(told compat.Channel) bool {
+		channel = told
+		return told.ChannelName == "billing"
+	})
 	if channel.TopicName != "orders" || channel.ChannelName != "billing" || channel.Depth != 0 || channel.InFlightCount != 0 || channel.DeferredCount != 0 ||
 		channel.RequeueCount != 0 || channel.TimeoutCount != 0 || channel.MessageCount != 0 || channel.Paused || len(channel.Clients) != 0 {
 		t.Errorf("channel %+v", channel)
@@ -132,13 +133,13 @@ func TestReadingOneTopic(t *testing.T) {
 func TestReadingNodes(t *testing.T) {
 	c := startCluster(t, nil)
 	var nodes struct{ Nodes []compat.Node }
-	c.get("/api/nodes", &nodes)
+	settles(c.node, "the node is told", "/api/nodes", func(told struct{ Nodes []compat.Node }) bool {
+		nodes = told
+		return len(told.Nodes) == 1
+	})
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
-	}
-	if len(nodes.Nodes) != 1 {
-		t.Fatalf("nodes %+v", nodes)
 	}
 	if n := nodes.Nodes[0]; n.Hostname != host || n.BroadcastAddress != "127.0.0.1" || n.Version != broker.Version || len(n.Topics) != 0 ||
 		n.TCPPort != c.broker.TCPAddr().(*net.TCPAddr).Port || n.HTTPPort != c.broker.HTTPAddr().(*net.TCPAddr).Port {
@@ -146,14 +147,12 @@ func TestReadingNodes(t *testing.T) {
 	}
 	c.known("orders", "")
 	address := c.broker.HTTPAddr().String()
-	var one struct {
+	settles(c.node, "the node has the topic", "/api/nodes/"+address, func(one struct {
 		Node   string
 		Topics []compat.Topic
-	}
-	c.get("/api/nodes/"+address, &one)
-	if one.Node != address || len(one.Topics) != 1 || one.Topics[0].TopicName != "orders" || one.Topics[0].Depth != 0 || one.Topics[0].MessageCount != 0 {
-		t.Errorf("node %+v", one)
-	}
+	}) bool {
+		return one.Node == address && len(one.Topics) == 1 && one.Topics[0].TopicName == "orders" && one.Topics[0].Depth == 0 && one.Topics[0].MessageCount == 0
+	})
 }
 
 func TestCreating(t *testing.T) {
@@ -187,9 +186,7 @@ func TestDeleting(t *testing.T) {
 	if f := c.figures("orders"); f.TopicName != "" {
 		t.Errorf("after deleting the topic the broker has %+v", f)
 	}
-	if status, _ := c.ask("GET", "/api/topics/orders", ""); status != 404 {
-		t.Errorf("the topic is told: %d", status)
-	}
+	eventually(t, "the topic is not told any more", func() bool { status, _ := c.ask("GET", "/api/topics/orders", ""); return status == 404 })
 }
 
 func TestPausing(t *testing.T) {
@@ -310,16 +307,15 @@ func TestWithoutLookups(t *testing.T) {
 	n := startAdmin(t, func(o *admin.Options) { o.NSQDHTTPAddresses = []string{b.HTTPAddr().String()} })
 	n.act("POST", "/api/topics", `{"topic":"orders","channel":"billing"}`)
 	n.act("POST", "/api/publish", `{"topic":"orders","body":"hello"}`)
-	eventually(t, "the message is counted, and its channel has it", func() bool { // a broker hands it to the channel after it has answered
-		var topic compat.Topic
-		n.get("/api/topics/orders", &topic)
+	settles(n, "the message is counted, and its channel has it", "/api/topics/orders", func(topic compat.Topic) bool {
 		return topic.MessageCount == 1 && len(topic.Channels) == 1 && topic.Channels[0].Depth == 1
 	})
 	n.act("POST", "/api/topics/orders", `{"action":"set_durability","durability":"fsync"}`)
 	n.act("DELETE", "/api/topics/orders", "")
-	if status, body := n.ask("GET", "/api/topics", ""); status != 200 || body != `{"topics":[],"message":""}` {
-		t.Errorf("%d %s", status, body)
-	}
+	eventually(t, "no topic is left", func() bool {
+		status, body := n.ask("GET", "/api/topics", "")
+		return status == 200 && body == `{"topics":[],"message":""}`
+	})
 }
 
 // TestNotifications: each act is told to the endpoint, and one that fails harms nobody.

@@ -128,6 +128,17 @@ func (n *node) get(path string, into any) {
 	}
 }
 
+// settles asks until the answer is 200 and as it should be: a daemon that takes a moment is not waited for, and what it said in the last round stands
+// in for it.
+func settles[T any](n *node, what, path string, holds func(answer T) bool) {
+	n.t.Helper()
+	eventually(n.t, what, func() bool {
+		status, body := n.ask("GET", path, "")
+		var answer T
+		return status == 200 && json.Unmarshal([]byte(body), &answer) == nil && holds(answer)
+	})
+}
+
 // act demands status 200 and no warning.
 func (n *node) act(method, path, body string) {
 	n.t.Helper()

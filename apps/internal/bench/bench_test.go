@@ -2,11 +2,13 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -106,15 +108,37 @@ func TestWithoutHTTPTopicsStay(t *testing.T) {
 func TestCtrlCEndsWithTheTableSoFar(t *testing.T) {
 	broker := cmdtest.Broker(t, "brokerd", nil)
 	signals := make(chan os.Signal, 1)
-	go func() {
-		<-time.After(500 * time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() {
+		for !delivered(t, broker, 200) && ctx.Err() == nil {
+			<-time.After(10 * time.Millisecond) // between questions to another process
+		}
 		signals <- syscall.SIGINT
-	}()
+	})
 	code, out, log := bench(signals, "e2e", "--duration=1m", "--rate=1000", "--nsqd-tcp-address="+broker.TCP,
 		"--nsqd-http-address="+broker.HTTP)
 	if code != appkit.ExitOK || !strings.Contains(out, "ended early") || !strings.Contains(out, "latency") {
 		t.Errorf("exit code %d\n%s\n%s", code, out, log)
 	}
+}
+
+// delivered reports whether so many messages were published, and nearly all of them have gone out.
+func delivered(t *testing.T, broker *cmdtest.Process, n uint64) bool {
+	var s httpapi.Stats
+	if broker.Ask(t, "/stats?format=json&include_mem=false", &s) != nil {
+		return false
+	}
+	for _, topic := range s.Topics {
+		for _, c := range topic.Channels {
+			if c.MessageCount >= n && uint64(c.Depth) < c.MessageCount/2 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func TestMistakesAreToldInOneLine(t *testing.T) {

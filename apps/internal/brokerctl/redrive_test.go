@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nsqio/go-nsq"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // TestRedriveOfAChannel sends dead letters back, tells how far it is, and ends when the broker has.
@@ -69,12 +71,7 @@ func TestRedriveOfAChannel(t *testing.T) {
 		text, _ := io.ReadAll(r.Body)
 		return strings.Contains(string(text), `"dead_lettered":3`)
 	}
-	for limit := time.Now().Add(20 * time.Second); !dead(); {
-		if time.Now().After(limit) {
-			t.Fatal("they are no dead letters")
-		}
-		time.Sleep(50 * time.Millisecond) // between questions to another process
-	}
+	cmdtest.Eventually(t, "they are dead letters", 20*time.Second, dead)
 	if got := ctl(t, 0, "channel", "redrive", "orders", "billing", at); !strings.Contains(got, "3 sent back from orders.billing.dlq, done") {
 		t.Errorf("redrive: %s", got)
 	}

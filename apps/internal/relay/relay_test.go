@@ -79,8 +79,9 @@ func TestRelayLosesNothingWhileTargetsGo(t *testing.T) {
 			inbox := apptest.Consume(t, "orders", "check", target)
 			awaitAll(t, inbox, append(first, second...), 30*time.Second)
 			cmdtest.Eventually(t, "the source is empty", 20*time.Second, func() bool {
-				c := source.Channel(t, "orders", "nsq_to_nsq")
-				return c.Depth == 0 && c.InFlightCount == 0 && c.DeferredCount == 0
+				f := source.Topic(t, "orders")
+				c := cmdtest.ChannelOf(f, "nsq_to_nsq")
+				return f.Depth+c.Depth == 0 && c.InFlightCount == 0 && c.DeferredCount == 0
 			})
 			relay.Stop(t)
 		})

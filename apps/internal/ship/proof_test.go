@@ -134,8 +134,9 @@ func chain(t *testing.T, lookupName, brokerName string) {
 	}
 	cmdtest.Eventually(t, "all is shipped", 2*time.Minute, func() bool { return shipped(t, log, state) })
 	cmdtest.Eventually(t, "the channel is empty", 2*time.Minute, func() bool {
-		c := broker.Channel(t, "lines", "nsq_to_file")
-		return c.ChannelName != "" && c.Depth+int64(c.InFlightCount)+int64(c.DeferredCount) == 0
+		f := broker.Topic(t, "lines")
+		c := cmdtest.ChannelOf(f, "nsq_to_file")
+		return c.ChannelName != "" && f.Depth+c.Depth+int64(c.InFlightCount)+int64(c.DeferredCount) == 0
 	})
 	archiver.Stop(t)
 	shipper.Stop(t)

@@ -135,10 +135,8 @@ func TestAnInterruptedRunTellsWhatItHas(t *testing.T) {
 func TestALimitEndsARunOnADeadBroker(t *testing.T) {
 	f := &fake{deliver: func(int) int { return 0 }}
 	spec := testSpec(EndToEnd, func(s *Spec) { s.Limit, s.Patience = 200*time.Millisecond, time.Hour })
-	began := time.Now()
-	r := mustRun(t, f, spec)
-	if !r.Interrupted || !strings.Contains(strings.Join(r.Notes, " "), "limit") || time.Since(began) > 10*time.Second {
-		t.Errorf("after %v: %+v", time.Since(began), r)
+	if r := mustRun(t, f, spec); !r.Interrupted || !strings.Contains(strings.Join(r.Notes, " "), "limit") {
+		t.Errorf("%+v", r)
 	}
 }
 
