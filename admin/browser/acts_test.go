@@ -33,7 +33,7 @@ func TestTopicsActs(t *testing.T) {
 	p.see("Letters, digits, dots")
 	p.fill("Topic", "orders")
 	p.agree("Create")
-	p.see("Created orders.")
+	p.told("Created orders.")
 	for _, broker := range c.brokers {
 		broker.Post(t, "/topic/create?topic=orders", nil)
 	}
@@ -43,7 +43,7 @@ func TestTopicsActs(t *testing.T) {
 	p.fill("Message", "a book\n{\"n\":1}")
 	p.choose("Node", b.HTTP)
 	p.agree("Publish")
-	p.see("Published to orders on " + b.HTTP + ".")
+	p.told("Published to orders on " + b.HTTP + ".")
 	if has := b.Topic(t, "orders"); has.MessageCount != 1 || has.MessageBytes != uint64(len("a book\n{\"n\":1}")) {
 		t.Errorf("the broker has %d messages of %d bytes", has.MessageCount, has.MessageBytes)
 	}
@@ -51,18 +51,19 @@ func TestTopicsActs(t *testing.T) {
 	p.press("Pause")
 	p.see("Messages keep coming in")
 	p.agree("Pause")
-	p.see("Paused orders.", "paused")
+	p.told("Paused orders.")
+	p.see("paused")
 	eventually(t, "the topic is paused everywhere", func() bool {
 		x := a.Topic(t, "orders")
 		y := b.Topic(t, "orders")
 		return x.Paused && y.Paused
 	})
 	p.press("Unpause")
-	p.see("Unpaused orders.")
+	p.told("Unpaused orders.")
 
 	p.press("Empty")
 	p.confirm("Empty", "orders")
-	p.see("Emptied orders.")
+	p.told("Emptied orders.")
 	if has := b.Topic(t, "orders"); has.Depth != 0 {
 		t.Errorf("emptied, the topic has %d messages", has.Depth)
 	}
@@ -70,26 +71,27 @@ func TestTopicsActs(t *testing.T) {
 	p.press("Durability…")
 	p.press("fsync")
 	p.agree("Set")
-	p.see("Set orders to fsync.")
+	p.told("Set orders to fsync.")
 
 	p.press("Create channel")
 	p.fill("Channel", "billing")
 	p.agree("Create")
-	p.see("Created orders / billing.")
+	p.told("Created orders / billing.")
 	if a.Channel(t, "orders", "billing").ChannelName == "" {
 		t.Error("the channel is not on the broker")
 	}
 
 	p.press("Tombstone " + a.HTTP)
 	p.confirm("Tombstone", "orders")
-	p.see("Tombstoned orders on " + a.HTTP + ".")
+	p.told("Tombstoned orders on " + a.HTTP + ".")
 	if a.Topic(t, "orders").TopicName != "" {
 		t.Error("tombstoned, the topic is still on its node")
 	}
 
 	p.press("Delete")
 	p.confirm("Delete", "orders")
-	p.see("Deleted orders.", "No topic yet")
+	p.told("Deleted orders.")
+	p.see("No topic yet")
 	if b.Topic(t, "orders").TopicName != "" {
 		t.Error("deleted, the topic is still on a broker")
 	}
@@ -107,18 +109,19 @@ func TestChannelsActs(t *testing.T) {
 
 	p.press("Pause")
 	p.agree("Pause")
-	p.see("Paused orders / billing.", "paused")
+	p.told("Paused orders / billing.")
+	p.see("paused")
 	for _, b := range c.brokers {
 		if has := b.Channel(t, "orders", "billing"); !has.Paused {
 			t.Error("the channel is not paused on each broker")
 		}
 	}
 	p.press("Unpause")
-	p.see("Unpaused orders / billing.")
+	p.told("Unpaused orders / billing.")
 
 	p.press("Empty")
 	p.confirm("Empty", "billing")
-	p.see("Emptied orders / billing.")
+	p.told("Emptied orders / billing.")
 	for _, b := range c.brokers {
 		if has := b.Channel(t, "orders", "billing"); has.Depth != 0 {
 			t.Errorf("emptied, the channel has %d messages", has.Depth)
@@ -127,7 +130,8 @@ func TestChannelsActs(t *testing.T) {
 
 	p.press("Delete")
 	p.confirm("Delete", "billing")
-	p.see("Deleted orders / billing.", "No channel yet")
+	p.told("Deleted orders / billing.")
+	p.see("No channel yet")
 	for _, b := range c.brokers {
 		if b.Channel(t, "orders", "billing").ChannelName != "" {
 			t.Error("deleted, the channel is still there")
@@ -145,7 +149,7 @@ func TestNodesAndLookupsActs(t *testing.T) {
 	p.visit("nodes/" + c.brokers[0].HTTP)
 	p.press("Tombstone orders")
 	p.confirm("Tombstone", "orders")
-	p.see("Tombstoned orders on " + c.brokers[0].HTTP + ".")
+	p.told("Tombstoned orders on " + c.brokers[0].HTTP + ".")
 	if c.brokers[0].Topic(t, "orders").TopicName != "" {
 		t.Error("the topic is still on its node")
 	}
@@ -153,10 +157,10 @@ func TestNodesAndLookupsActs(t *testing.T) {
 	p.press("Lookup")
 	p.press("Delete channel left of forgotten")
 	p.confirm("Delete", "left")
-	p.see("Deleted forgotten / left")
+	p.told("Deleted forgotten / left.")
 	p.press("Delete forgotten")
 	p.confirm("Delete", "forgotten")
-	p.see("Deleted forgotten")
+	p.told("Deleted forgotten.")
 	var topics struct{ Topics []string }
 	eventually(t, "the lookup has forgotten it", func() bool {
 		c.lookup.Get(t, "/topics", &topics)
@@ -167,7 +171,7 @@ func TestNodesAndLookupsActs(t *testing.T) {
 	p.fill("Topic", "planned")
 	p.fill("Channel", "first")
 	p.agree("Create")
-	p.see("Created planned / first")
+	p.told("Created planned / first")
 	c.lookup.Get(t, "/topics", &topics)
 	if !strings.Contains(strings.Join(topics.Topics, " "), "planned") {
 		t.Errorf("the lookup knows %q", topics.Topics)
@@ -210,7 +214,8 @@ func TestOptionsForm(t *testing.T) {
 	p.fill("backoff", "exponential:1s..15m")
 	p.pictures("options-form")
 	p.agree("Set")
-	p.see("Set options of orders / billing.", "exponential:1s..15m", "set for the channel")
+	p.told("Set options of orders / billing.")
+	p.see("exponential:1s..15m", "set for the channel")
 	for _, b := range c.brokers {
 		var is httpapi.Options
 		b.Get(t, "/channel/config?topic=orders&channel=billing", &is)
@@ -222,7 +227,7 @@ func TestOptionsForm(t *testing.T) {
 	p.press("Set options…")
 	p.fill("backoff", " ")
 	p.agree("Set")
-	p.see("Set options of orders / billing.")
+	p.told("Set options of orders / billing.")
 	eventually(t, "the default is back", func() bool {
 		var is httpapi.Options
 		c.brokers[0].Get(t, "/channel/config?topic=orders&channel=billing", &is)
@@ -232,5 +237,6 @@ func TestOptionsForm(t *testing.T) {
 	p.press("Set options…")
 	p.fill("max_depth", "1000")
 	p.agree("Set")
-	p.see("Set options of orders.", "set for the topic")
+	p.told("Set options of orders.")
+	p.see("set for the topic")
 }

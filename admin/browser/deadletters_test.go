@@ -25,7 +25,7 @@ func TestDeadLettersAreSentBack(t *testing.T) {
 	p.visit("topics/orders/billing")
 	p.press("Send back")
 	p.agree("Send back")
-	p.see("Sending dead letters back to orders / billing.")
+	p.told("Sending dead letters back to orders / billing.")
 	for _, b := range c.brokers {
 		if r := b.Channel(t, "orders", "billing"); r.DeadLetterTopic != "orders.billing.dlq" {
 			t.Errorf("dead letters go to %q", r.DeadLetterTopic)

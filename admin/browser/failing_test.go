@@ -16,7 +16,7 @@ func TestANodeThatIsKilledIsShownAsSuch(t *testing.T) {
 	// An act on every node is done where it can be, and the other is named.
 	p.press("Pause")
 	p.agree("Pause")
-	p.see("Paused orders, but not everywhere.")
+	p.told("Paused orders, but not everywhere.")
 	p.until("the notice names the node", `document.querySelector(".notice.warning").innerText.includes("`+dead.HTTP+`")`)
 	if has := alive.Topic(t, "orders"); !has.Paused {
 		t.Error("the node that is there was not paused")

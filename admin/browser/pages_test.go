@@ -101,7 +101,7 @@ func TestEverythingWorksBelowABasePath(t *testing.T) {
 	p.fill("Topic", "below")
 	p.agree("Create")
 	p.until("the address is below the base", `location.pathname === "/ops/queues/topics/below"`)
-	p.see("Created below.")
+	p.told("Created below.")
 }
 
 func TestATopicCalledDot(t *testing.T) {

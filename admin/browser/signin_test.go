@@ -46,7 +46,7 @@ func TestSignIn(t *testing.T) {
 	p.see("alice", "operator", "Publish")
 	p.press("Pause")
 	p.agree("Pause")
-	p.see("Paused orders.")
+	p.told("Paused orders.")
 }
 
 // TestAnOperatorOfSomeTopics sees the others, if he may, and has no button for what would be refused; a token signs in as well.

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -48,6 +49,9 @@ func openTab(t *testing.T, base string) *tab {
 	if _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, focus); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: keepNotices}); err != nil {
+		t.Fatal(err)
+	}
 	p.wide()
 	p.scheme("light")
 	t.Cleanup(func() {
@@ -62,6 +66,18 @@ func openTab(t *testing.T, base string) *tab {
 		}
 	})
 	return p
+}
+
+// keepNotices has a page keep what its notices said.
+const keepNotices = `window.noticed = "";
+	new MutationObserver((changes) => {
+		for (const { target, addedNodes } of changes) if (target.className === "notices") for (const e of addedNodes) window.noticed += e.textContent + "\n";
+	}).observe(document, { childList: true, subtree: true });`
+
+// told waits until a notice of this page has said a text. Good news leaves the page after some seconds, and a busy machine may look later.
+func (p *tab) told(text string) {
+	p.t.Helper()
+	p.until("it was told: "+text, "window.noticed?.includes("+quote(text)+")")
 }
 
 func enable(ctx context.Context, command cdp.Command[cdp.Empty, cdp.Empty]) error {
