@@ -65,6 +65,7 @@ func (h *house) transport(d door) prototest.Transport {
 
 // TestConformance plays every command, check, error text and close of protocol V2 through every door.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	h := build(t, nil)
 	for _, d := range doors {
 		t.Run(d.name, func(t *testing.T) {
@@ -74,6 +75,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceLimits(t *testing.T) {
+	t.Parallel()
 	h := build(t, func(o *broker.Options) {
 		o.MaxMsgSize, o.MaxBodySize, o.MaxRdyCount, o.MaxChannelConsumers = 100, 1000, 50, 1
 	})
@@ -88,6 +90,7 @@ func TestConformanceLimits(t *testing.T) {
 }
 
 func TestConformanceAuth(t *testing.T) {
+	t.Parallel()
 	daemon := httptest.NewServer(http.HandlerFunc(prototest.GrantBySecret))
 	defer daemon.Close()
 	h := build(t, func(o *broker.Options) { o.AuthHTTPAddresses = []string{daemon.Listener.Addr().String()} })
@@ -101,6 +104,7 @@ func TestConformanceAuth(t *testing.T) {
 
 // TestConformanceTLSRequired: whoever does not speak TLS gets nothing done, through plain doors and compressed ones.
 func TestConformanceTLSRequired(t *testing.T) {
+	t.Parallel()
 	for name, requirement := range map[string]broker.TLSRequirement{
 		"true": broker.TLSRequired, "tcp-https": broker.TLSRequiredExceptHTTP,
 	} {

@@ -28,6 +28,7 @@ func (n *node) letters(query string) (m httpapi.Messages) {
 // TestPoisonOfGoNSQ: a message that go-nsq's handler fails on is a dead letter after the attempts that were set, and the others are handled
 // meanwhile. A redrive after the fix empties the dead letter topic.
 func TestPoisonOfGoNSQ(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })
 	n.run([]request{
 		{"POST", "/topic/create?topic=orders", "", 200, ""},
@@ -95,6 +96,7 @@ func TestPoisonOfGoNSQ(t *testing.T) {
 // TestDeadLettersSurvive: dead letters, what is known of them, and the figures of both topics are there after a kill; a channel whose topic is
 // at level memory can only discard.
 func TestDeadLettersSurvive(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability, o.TopicDurability = levelDisk, []string{"m=memory"}
 	n := startWith(t, o)
@@ -166,6 +168,7 @@ func TestDeadLettersSurvive(t *testing.T) {
 
 // TestDeadLetterTopicAtMemory: a dead letter topic at another level never loses a message: it waits, is shown, and says why.
 func TestDeadLetterTopicAtMemory(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.Durability, o.TopicDurability = levelDisk, []string{"graves=memory"} })
 	n.run([]request{
 		{"POST", "/topic/create?topic=t", "", 200, ""},

@@ -47,6 +47,7 @@ func (n *node) ended() bool {
 // delivered, nobody new may subscribe; FIN, REQ and TOUCH are taken; it ends once nothing is out, and nothing that was finished
 // comes again after the next start.
 func TestDrainTakesAnswersAndNothingElse(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	c := n.subscribe("t", "c", 2)
@@ -105,6 +106,7 @@ func TestDrainTakesAnswersAndNothingElse(t *testing.T) {
 
 // TestDrainUntilEmpty delivers on, listed by the lookups till nothing waits, deferred messages included, and leaves them then.
 func TestDrainUntilEmpty(t *testing.T) {
+	t.Parallel()
 	l := startLookup(t)
 	n := start(t, func(o *broker.Options) { o.LookupdTCPAddresses = []string{l.TCPAddr().String()} })
 	n.publish("t", "1", "2")
@@ -132,6 +134,7 @@ func TestDrainUntilEmpty(t *testing.T) {
 
 // TestDrainThatIsTakenBack leaves the node as it was: listed, delivering, taking publishes.
 func TestDrainThatIsTakenBack(t *testing.T) {
+	t.Parallel()
 	l := startLookup(t)
 	n := start(t, func(o *broker.Options) { o.LookupdTCPAddresses = []string{l.TCPAddr().String()} })
 	c := n.subscribe("t", "c", 1)
@@ -154,6 +157,7 @@ func TestDrainThatIsTakenBack(t *testing.T) {
 // TestDrainEndsInItsDeadline with a text (case b7), and what is left is kept: one node alone whose topic has no channel, and a consumer
 // that does not answer.
 func TestDrainEndsInItsDeadline(t *testing.T) {
+	t.Parallel()
 	for query, want := range map[string]string{"?empty=true": "still wait", "": "have not answered"} {
 		t.Run(query, func(t *testing.T) {
 			n := start(t, func(o *broker.Options) { o.DrainTimeout = 50 * time.Millisecond })
@@ -172,6 +176,7 @@ func TestDrainEndsInItsDeadline(t *testing.T) {
 
 // TestStopEndsADrain that would wait for long.
 func TestStopEndsADrain(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.DrainTimeout = 0 })
 	c := n.subscribe("t", "c", 1)
 	n.publish("t", "x")
@@ -182,6 +187,7 @@ func TestStopEndsADrain(t *testing.T) {
 
 // TestReloadDoesNotBringADrainingNodeBack to the lookups.
 func TestReloadDoesNotBringADrainingNodeBack(t *testing.T) {
+	t.Parallel()
 	l := startLookup(t)
 	o := options(t)
 	o.LookupdTCPAddresses = []string{l.TCPAddr().String()}
@@ -200,6 +206,7 @@ func TestReloadDoesNotBringADrainingNodeBack(t *testing.T) {
 
 // TestDrainRefusesWhatItDoesNotKnow.
 func TestDrainRefusesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
 	n := start(t, nil)
 	for _, body := range []string{"yes", "1", "{}"} {
 		if status, answer := n.ask(http.MethodPut, "/config/drain", body); status != http.StatusBadRequest {
@@ -245,6 +252,7 @@ func listed(t *testing.T, l *lookup.Server, topic string) int {
 
 // TestDrainOfManyTopics (case b7): ten thousand on one node alone, which no lookup lists. It ends by itself, and metrics still answer.
 func TestDrainOfManyTopics(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.Durability = 0 })
 	const topics = 10000
 	for i := range topics {

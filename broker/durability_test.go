@@ -52,6 +52,7 @@ func killed(t testing.TB, n *node) string {
 // TestTopicConfig: a topic's level is shown and set over HTTP, what cannot be is refused with a text that says why, and what
 // was set holds across a kill and other flags.
 func TestTopicConfig(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability, o.TopicDurability = levelDisk, []string{"mem*=memory", "bank*=fsync"}
 	n := startWith(t, o)
@@ -96,6 +97,7 @@ func TestTopicConfig(t *testing.T) {
 
 // TestPublishAsksForMore: a publish over HTTP may ask for a level of its own.
 func TestPublishAsksForMore(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.TopicDurability = []string{"mem*=memory", "*=disk"} })
 	n.run([]request{
 		{"POST", "/pub?topic=t&durability=fsync", "1", 200, "OK"},
@@ -125,6 +127,7 @@ func TestPublishAsksForMore(t *testing.T) {
 // TestNoSpace: without space on the disk each publish is refused with an error of its own, on a connection that stays, and
 // the broker says that it is unwell; level memory does not mind.
 func TestNoSpace(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) {
 		o.MinFreeSpace = broker.MinFree{Percent: 100}
 		o.TopicDurability = []string{"mem*=memory"}
@@ -154,6 +157,7 @@ func TestNoSpace(t *testing.T) {
 // TestStockProducerGoesOn: go-nsq's producer takes a refusal by the disk as a failed publish, and its next one, on the same
 // connection, succeeds.
 func TestStockProducerGoesOn(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability, o.MemQueueSize = levelMemory, 1
 	n := startWith(t, o)
@@ -191,6 +195,7 @@ func TestStockProducerGoesOn(t *testing.T) {
 
 // TestStorage: what a broker tells of its disk is what the system says of it, and the least that its options ask for.
 func TestStorage(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability, o.MinFreeSpace = levelDisk, broker.MinFree{Bytes: 4096}
 	n := startWith(t, o)

@@ -19,6 +19,7 @@ import (
 // TestConnectionsAreBounded: one client too many is told so and let go, those that are there go on, and one that leaves makes room; HTTP is
 // counted apart, and a reload changes the bound.
 func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.MaxConnections = 2
 	n := startWith(t, o)
@@ -71,6 +72,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // TestNodeLimits: a topic or channel too many is refused over HTTP and TCP with the bound's name; a producer's connection stays; what was
 // there before the bound stays, over a restart too.
 func TestNodeLimits(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	n.post("/topic/create?topic=a", "")
@@ -103,6 +105,7 @@ func TestNodeLimits(t *testing.T) {
 // TestBoundsAreTold: a publish beyond a bound is answered 429 and E_PUB_FAILED or its kin, which name the bound; the connection goes on, of
 // publishes in one go those that fit are taken, and what was answered OK is what is there.
 func TestBoundsAreTold(t *testing.T) {
+	t.Parallel()
 	for _, level := range []string{"memory", "disk"} {
 		n := start(t, func(o *broker.Options) { o.TopicDurability = []string{"*=" + level} })
 		n.run([]request{
@@ -151,6 +154,7 @@ func TestBoundsAreTold(t *testing.T) {
 // TestAcceptedIsStored: whoever publishes at once and in whatever way to a topic at its bound, each OK is a message that is there, and there
 // are never more than the bound.
 func TestAcceptedIsStored(t *testing.T) {
+	t.Parallel()
 	const bound = 150
 	for _, level := range []string{"memory", "disk"} {
 		n := start(t, func(o *broker.Options) { o.TopicDurability = []string{"*=" + level} })

@@ -175,6 +175,7 @@ func publishInAllWays(t *testing.T, p *nsq.Producer, topic string, bodies []stri
 // TestStockClients: go-nsq's producers and consumers through every door it has, with handlers that finish, touch, requeue and
 // fail: nothing is lost, nothing comes twice, attempts are exact, and what was asked for was negotiated.
 func TestStockClients(t *testing.T) {
+	t.Parallel()
 	h := build(t, nil)
 	for _, d := range doors {
 		if d.unix {
@@ -237,6 +238,7 @@ func (h *house) stockClients(t *testing.T, d door, topic string) {
 // TestStockConsumerCounts is go-nsq's own consumer test: two messages over HTTP, one more, and one that fails and comes back
 // at once until its fifth attempt are exactly eight calls of the handler.
 func TestStockConsumerCounts(t *testing.T) {
+	t.Parallel()
 	h := build(t, nil)
 	for _, d := range doors {
 		if d.unix {
@@ -279,6 +281,7 @@ func TestStockConsumerCounts(t *testing.T) {
 
 // TestStockBackoff: a consumer that backs off, which goes through RDY 0 and RDY 1, gets everything in the end.
 func TestStockBackoff(t *testing.T) {
+	t.Parallel()
 	n, y := start(t, nil), newTally()
 	cfg := nsq.NewConfig()
 	cfg.MaxInFlight, cfg.DefaultRequeueDelay = 20, 0
@@ -303,6 +306,7 @@ func TestStockBackoff(t *testing.T) {
 
 // TestStockStop: a consumer that is stopped while messages are in its hands finishes these, gets no more, and leaves the rest.
 func TestStockStop(t *testing.T) {
+	t.Parallel()
 	n, y := start(t, nil), newTally()
 	cfg := nsq.NewConfig()
 	cfg.MaxInFlight = 10
@@ -336,6 +340,7 @@ func TestStockStop(t *testing.T) {
 
 // TestStockAuth: go-nsq answers a broker that demands AUTH.
 func TestStockAuth(t *testing.T) {
+	t.Parallel()
 	daemon := httptest.NewServer(http.HandlerFunc(prototest.GrantBySecret))
 	defer daemon.Close()
 	n := start(t, func(o *broker.Options) { o.AuthHTTPAddresses = []string{daemon.Listener.Addr().String()} })
@@ -392,6 +397,7 @@ func TestStockHeartbeat(t *testing.T) {
 
 // TestStockErrors: what go-nsq tells its user is what the broker said.
 func TestStockErrors(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.MaxMsgSize = 100 })
 	for _, c := range []struct {
 		publish func(*nsq.Producer) error

@@ -133,6 +133,7 @@ func behave(producer, consumer *prototest.Client, stop <-chan struct{}) error {
 
 // TestManyAtOnce: connections that publish, consume, answer, leave and are looked at all at the same time lose nothing.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	n := start(t, nil)
 	const producers, each = 8, 250
 	n.post("/topic/create?topic=t", "")

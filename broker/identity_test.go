@@ -24,6 +24,7 @@ func publishMany(t *testing.T, n *node, prefix string, count int) (bodies []stri
 // ones, on channels made before and afterwards, through any number of such starts; what was there keeps its ids, and new ids have the
 // new number. It is the same for another host name, of which the number is made.
 func TestFolderUnderAnotherNodeID(t *testing.T) {
+	t.Parallel()
 	const each = 1000
 	for _, nodes := range [][]int64{{2, 1}, {1, 2}, {1023, 0, 512, 0}} {
 		for _, level := range []broker.Durability{levelMemory, levelDisk, levelFsync} {

@@ -12,6 +12,7 @@ import (
 // TestLinksInTheDataFolderAreNotFollowed: whoever can write into the folder cannot have the broker read, quote or write another file:
 // each file that a start reads is refused when it is a link, whole or not, and what the link leads to is not in the error.
 func TestLinksInTheDataFolderAreNotFollowed(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	n.post("/topic/create?topic=t", "")

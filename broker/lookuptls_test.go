@@ -16,6 +16,7 @@ import (
 // TestLookupsOverTLS: a broker shows its certificate to a lookup that takes nothing else, registers by it, and asks for a new topic's channels
 // over HTTPS. A lookup that another authority vouches for is told nothing.
 func TestLookupsOverTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	f := newTokens(t, "cert broker manage,read")
 	startLookup := func(files *prototest.Authority) *lookup.Server {

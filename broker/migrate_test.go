@@ -111,6 +111,7 @@ func noQueues(t testing.TB, dir string) {
 // TestTakeOver: a broker at level disk on the folder of an nsqd has every message once, in order, with its attempts and
 // time, and every pause; the old files are kept aside, and a second start takes nothing again.
 func TestTakeOver(t *testing.T) {
+	t.Parallel()
 	for _, level := range []topic.Level{topic.Disk, topic.Fsync} {
 		t.Run(level.String(), func(t *testing.T) {
 			o := options(t)
@@ -199,6 +200,7 @@ func (s *store) close(t testing.TB) {
 
 // TestTakeOverIsCutShort: wherever a start dies, the next one has every message of the queue, and none twice.
 func TestTakeOverIsCutShort(t *testing.T) {
+	t.Parallel()
 	const name = "t:a"
 	scan := func(dir string, m *topic.Import, limit int) {
 		_, err := nsqdata.Scan(dir, name, func(r nsqdata.Record) error {
@@ -270,6 +272,7 @@ func TestTakeOverIsCutShort(t *testing.T) {
 
 // TestTakeOverOfDamage: what can be read of a damaged queue is taken over, and the log says what could not.
 func TestTakeOverOfDamage(t *testing.T) {
+	t.Parallel()
 	dir := nsqdFolder(t)
 	path := filepath.Join(dir, "t:a.diskqueue.000000.dat")
 	data, err := os.ReadFile(path)
@@ -313,6 +316,7 @@ func (f *fading) Err() error {
 
 // TestAStartIsEndedDuringATakeOver, and the next one goes on where it was: nothing is lost, nothing comes twice.
 func TestAStartIsEndedDuringATakeOver(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.DataPath = nsqdFolder(t)
 	for _, after := range []int{0, 1, 150, 250} {

@@ -110,6 +110,7 @@ func whole(t *testing.T, o broker.Options, more int64) {
 // that was promised, or refuses, names the piece and changes nothing; check says the same. What a repair makes of it can be served, and
 // what is acknowledged from then on survives a kill.
 func TestStartsWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
 	clean, _ := backlog(t)
 	dirty := killedBacklog(t)
 	for name, o := range map[string]broker.Options{"stopped": clean, "killed": dirty} {
@@ -234,6 +235,7 @@ func servesAsSaid(t *testing.T, n *node, said string) {
 // TestRepairServesWhatSegmentsHold: without any checkpoint, and without the log as well, every message that is in a segment is served to
 // each channel that the list of topics names, paused ones stay paused, and what is not there is told by its number.
 func TestRepairServesWhatSegmentsHold(t *testing.T) {
+	t.Parallel()
 	for name, log := range map[string]bool{"without checkpoints": true, "without checkpoints and log": false} {
 		t.Run(name, func(t *testing.T) {
 			o, want := backlog(t)
@@ -285,6 +287,7 @@ func TestRepairServesWhatSegmentsHold(t *testing.T) {
 
 // TestRepairGivesUpNothingThatIsThere: a missing file of segments costs its messages, a lost manifest nothing.
 func TestRepairGivesUpNothingThatIsThere(t *testing.T) {
+	t.Parallel()
 	o, _ := backlog(t)
 	if err := os.Remove(filepath.Join(o.DataPath, "manifest")); err != nil {
 		t.Fatal(err)
@@ -302,6 +305,7 @@ func TestRepairGivesUpNothingThatIsThere(t *testing.T) {
 // TestFoldersOfEarlierBuilds: what a build before the first release has left is known and left alone, with the way out; so are newer
 // formats, of every kind of file.
 func TestFoldersOfEarlierBuilds(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.DataPath = filepath.Join(t.TempDir(), "data")
 	if err := os.CopyFS(o.DataPath, os.DirFS("testdata/before-release")); err != nil {
@@ -342,6 +346,7 @@ func TestFoldersOfEarlierBuilds(t *testing.T) {
 // TestSetAsideKeepsNothingElse: five rounds of consuming and kills beside files that were put aside leave no more on the disk than
 // without them.
 func TestSetAsideKeepsNothingElse(t *testing.T) {
+	t.Parallel()
 	sizes := map[bool]int64{}
 	for _, beside := range []bool{false, true} {
 		o := options(t)

@@ -84,6 +84,7 @@ func contents(t testing.TB, dir string) map[string]uint64 {
 // TestExport: what a broker at level disk has to deliver is all there for whoever reads nsqd's layout: a broker at level
 // memory, and one at level disk that takes it over again. The exported folder is not changed.
 func TestExport(t *testing.T) {
+	t.Parallel()
 	o, want := backlog(t)
 	before := contents(t, o.DataPath)
 	out := filepath.Join(t.TempDir(), "made", "out")
@@ -130,6 +131,7 @@ func TestExport(t *testing.T) {
 
 // TestExportOfHalfATakeOver: what the log has of a queue and what is still in its files make the whole of it.
 func TestExportOfHalfATakeOver(t *testing.T) {
+	t.Parallel()
 	dir := nsqdFolder(t)
 	s := openStore(t, dir)
 	tt := s.registry.Lookup("t")
@@ -159,6 +161,7 @@ func TestExportOfHalfATakeOver(t *testing.T) {
 
 // TestCheck: a whole folder is told in figures; a running broker's is refused; nothing is changed.
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	o, _ := backlog(t)
 	before := contents(t, o.DataPath)
 	var report bytes.Buffer
@@ -192,6 +195,7 @@ func TestCheck(t *testing.T) {
 
 // TestCheckFindsDamage: a flipped byte or a missing file anywhere is told, and told apart; nothing is changed.
 func TestCheckFindsDamage(t *testing.T) {
+	t.Parallel()
 	o, _ := backlog(t)
 	flip := func(at int64) func(path string) error {
 		return func(path string) error {
@@ -249,6 +253,7 @@ func TestCheckFindsDamage(t *testing.T) {
 
 // TestCheckLooksAtTheBoundOfIDs: a bound that is no number, or no file, is damage, which a start makes up for by the manifest's copy.
 func TestCheckLooksAtTheBoundOfIDs(t *testing.T) {
+	t.Parallel()
 	o, _ := backlog(t)
 	path := filepath.Join(o.DataPath, "brokerd.ids")
 	check := func(told string) {
@@ -265,7 +270,8 @@ func TestCheckLooksAtTheBoundOfIDs(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	check("brokerd.ids is no regular file, and links are not followed in a data folder: a start goes by the manifest's copy")
+	check("brokerd.ids is no regular file, and links are not followed in a data folder: a start goes by the manifest's copy, and nothing is lost")
+	whole(t, o, 0)
 }
 
 // largest returns the largest of the files that fit a pattern.
@@ -290,6 +296,7 @@ func largest(t testing.TB, pattern string) (path string) {
 
 // TestCheckOfNothing: a folder without anything, and one that is not there.
 func TestCheckOfNothing(t *testing.T) {
+	t.Parallel()
 	var report bytes.Buffer
 	if err := broker.Check(t.TempDir(), &report); err != nil || !strings.Contains(report.String(), "no log") {
 		t.Errorf("%v %s", err, report.String())

@@ -10,6 +10,7 @@ import (
 )
 
 func TestDefaultsAreValid(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
@@ -20,6 +21,7 @@ func TestDefaultsAreValid(t *testing.T) {
 }
 
 func TestDefaultNodeIDIsInRange(t *testing.T) {
+	t.Parallel()
 	if id := DefaultNodeID(); id < 0 || id > 1023 {
 		t.Errorf("node id %d", id)
 	}
@@ -27,6 +29,7 @@ func TestDefaultNodeIDIsInRange(t *testing.T) {
 
 // The texts are what an operator reads; those that nsqd has are nsqd's.
 func TestValidateRefuses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		want string
 		set  func(*Options)
@@ -71,6 +74,7 @@ func TestValidateRefuses(t *testing.T) {
 }
 
 func TestRequiringTLSNeedsACertificate(t *testing.T) {
+	t.Parallel()
 	for _, set := range []func(*Options){
 		func(o *Options) { o.TLSRequired = TLSRequired },
 		func(o *Options) { o.TLSRequired = TLSRequiredExceptHTTP },
@@ -85,6 +89,7 @@ func TestRequiringTLSNeedsACertificate(t *testing.T) {
 }
 
 func TestClientAuthPolicyForcesTLS(t *testing.T) {
+	t.Parallel()
 	for given, want := range map[TLSRequirement]TLSRequirement{
 		TLSNotRequired: TLSRequired, TLSRequiredExceptHTTP: TLSRequiredExceptHTTP, TLSRequired: TLSRequired,
 	} {
@@ -97,6 +102,7 @@ func TestClientAuthPolicyForcesTLS(t *testing.T) {
 }
 
 func TestExperimentsAreKeptAndOneHasAnEffect(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.Experiments = []string{"unheard-of", "topology-aware-consumption"}
 	if err := o.Validate(); err != nil {
@@ -109,6 +115,7 @@ func TestExperimentsAreKeptAndOneHasAnEffect(t *testing.T) {
 
 // TestConfigNames holds the names that NSQ's /config answers to; what is new here has others.
 func TestConfigNames(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	names := map[string]bool{}
 	for _, s := range o.Settings() {
@@ -140,6 +147,7 @@ func TestConfigNames(t *testing.T) {
 }
 
 func TestConfigValues(t *testing.T) {
+	t.Parallel()
 	o := DefaultOptions()
 	o.TLSRequired = TLSRequiredExceptHTTP
 	o.E2EProcessingLatencyPercentiles = []float64{0.99, 0.5}

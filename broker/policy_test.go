@@ -31,6 +31,7 @@ func (n *node) shown(path, option string) string {
 // TestOptionsAreKept: what was set for topics and channels holds across a kill and a clean stop, at level memory and in the log, and goes
 // along to another level; what was refused has changed nothing.
 func TestOptionsAreKept(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability, o.TopicDurability = levelDisk, []string{"mem*=memory"}
 	n := startWith(t, o)
@@ -93,6 +94,7 @@ func TestOptionsAreKept(t *testing.T) {
 
 // TestOptionsOfEphemeral: they have options as others do, as long as they are there.
 func TestOptionsOfEphemeral(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })
 	const topic, channel = "/topic/config?topic=e%23ephemeral", "/channel/config?topic=t&channel=e%23ephemeral"
 	n.run([]request{
@@ -114,6 +116,7 @@ func TestOptionsOfEphemeral(t *testing.T) {
 
 // TestOptionPatterns: patterns of the configuration count for what nobody has set, and a reload changes them for topics that are there.
 func TestOptionPatterns(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability = broker.Durability(topic.Memory)
 	o.TopicOptions = []string{"bank.* durability=fsync max_depth=10", "*.* max_depth=20 ttl=1h"}

@@ -13,6 +13,7 @@ import (
 // TestQuotaOverTCP: a producer over its quota is read later and loses nothing, is kept informed by heartbeats for longer than it may be
 // silent, and does not hold up another address's consumer, whose answers are taken.
 func TestQuotaOverTCP(t *testing.T) {
+	t.Parallel()
 	f := newTokens(t)
 	producer, consumer := f.add("producer", "publish"), f.add("consumer", "consume")
 	n := start(t, func(o *broker.Options) {
@@ -72,6 +73,7 @@ func TestQuotaOverTCP(t *testing.T) {
 
 // TestQuotaOverHTTP: 429 with Retry-After for the token that is over it, and for no other; /ping always answers.
 func TestQuotaOverHTTP(t *testing.T) {
+	t.Parallel()
 	f := newTokens(t)
 	one, other := f.add("one", "publish", "read"), f.add("other", "publish")
 	for name, change := range map[string]func(*broker.Options){

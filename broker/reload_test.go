@@ -36,6 +36,7 @@ func (n *node) settings() map[string]httpapi.Setting {
 
 // TestReloadChangesLimitsForWhoComesThen, and for HTTP and what consumers ask at once.
 func TestReloadChangesLimitsForWhoComesThen(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.MaxMsgSize, o.MaxRdyCount = 100, 10
 	n := startWith(t, o)
@@ -71,6 +72,7 @@ func TestReloadChangesLimitsForWhoComesThen(t *testing.T) {
 
 // TestReloadWithOneBadValueChangesNothing, whatever is bad, and says which it is.
 func TestReloadWithOneBadValueChangesNothing(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	for name, c := range map[string]struct {
@@ -109,6 +111,7 @@ func TestReloadWithOneBadValueChangesNothing(t *testing.T) {
 
 // TestReloadTellsWhatNeedsARestart, and does not change it.
 func TestReloadTellsWhatNeedsARestart(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	fresh := o
@@ -123,6 +126,7 @@ func TestReloadTellsWhatNeedsARestart(t *testing.T) {
 
 // TestWhatWasPutHoldsUntilAReload.
 func TestWhatWasPutHoldsUntilAReload(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	if status, answer := n.ask(http.MethodPut, "/config/log_level", "debug"); status != http.StatusOK {
@@ -141,6 +145,7 @@ func TestWhatWasPutHoldsUntilAReload(t *testing.T) {
 
 // TestEmptyPutReadsSettingsAnew, and a body, or what cannot be read, changes nothing.
 func TestEmptyPutReadsSettingsAnew(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	s, err := broker.New(o, errorsOnly(t), nil)
 	if err != nil {
@@ -164,6 +169,7 @@ func TestEmptyPutReadsSettingsAnew(t *testing.T) {
 
 // TestNoSecretIsShownInConfig (case b15).
 func TestNoSecretIsShownInConfig(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) {
 		o.AuthHTTPAddresses = []string{"http://user:canary-1@127.0.0.1:1/auth?key=canary-2"}
 	})
@@ -201,6 +207,7 @@ func serialOf(t *testing.T, address string, cfg *tls.Config) int64 {
 // TestRenewedCertificateIsServedAndNoConnectionIsCut (cases b10, b11, b12): clients publish over TLS all the time while the files are
 // renewed, once without a word to the broker and once with a reload. The wire and HTTPS show the new one.
 func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	o := options(t)
 	a.serve(&o)
@@ -274,6 +281,7 @@ func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
 
 // TestSwappedLinkIsFollowed (case b11): the certificate's folder is a symbolic link that is moved, as Kubernetes does.
 func TestSwappedLinkIsFollowed(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	o := options(t)
 	root := t.TempDir()
@@ -304,6 +312,7 @@ func TestSwappedLinkIsFollowed(t *testing.T) {
 // TestReloadTurnsAccessOnAndOff: a token file that a reload names asks clients who they are, cuts off those that have shown nothing, and counts for
 // HTTP; another file cuts off only clients whose token it has not; without one nobody is asked any more, and nobody is disturbed.
 func TestReloadTurnsAccessOnAndOff(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	stranger := n.dial()
@@ -355,6 +364,7 @@ func TestReloadTurnsAccessOnAndOff(t *testing.T) {
 // TestReloadChangesQuotasAndAuditLog, for connections that are there too; a file that cannot be written changes nothing, and one that was moved
 // away, as log rotation does, is made anew.
 func TestReloadChangesQuotasAndAuditLog(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	fresh, path := o, filepath.Join(t.TempDir(), "audit")

@@ -44,6 +44,7 @@ const levelMemory = broker.Durability(0)
 // TestRestartWithOverflow is NSQ's own startup test: of 300 messages, most of them in files of 10 KiB, half is consumed, and
 // the other half is there after a restart, whole and once.
 func TestRestartWithOverflow(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability = levelMemory
 	o.MemQueueSize, o.MaxBytesPerFile = 100, 10240
@@ -87,6 +88,7 @@ func TestRestartWithOverflow(t *testing.T) {
 // TestEveryStateSurvivesACleanStop: in flight, requeued, deferred, waiting, and in a topic that has no channel; with ids,
 // times and attempts as they were.
 func TestEveryStateSurvivesACleanStop(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability = levelMemory
 	n := startWith(t, o)
@@ -167,6 +169,7 @@ func metadata(t *testing.T, o broker.Options) (topics map[string]string) {
 // TestMetadata: topics, channels and pauses are on disk when HTTP has answered, survive a restart, and ephemeral ones are not
 // among them.
 func TestMetadata(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	for _, path := range []string{
@@ -199,6 +202,7 @@ func TestMetadata(t *testing.T) {
 
 // TestEphemeralGoes: a channel with its last client and its topic with it, at once, and nothing of them on disk.
 func TestEphemeralGoes(t *testing.T) {
+	t.Parallel()
 	n := start(t, nil)
 	c := n.subscribe("t#ephemeral", "c#ephemeral", 1)
 	n.post("/pub?topic=t%23ephemeral", "x")
@@ -212,6 +216,7 @@ func TestEphemeralGoes(t *testing.T) {
 
 // TestUnixSocketFiles: they are there while the broker runs, serve both protocols, and are gone afterwards.
 func TestUnixSocketFiles(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.TCPAddress, o.HTTPAddress = unixPath(t, "tcp.sock"), unixPath(t, "http.sock")
 	n := startWith(t, o)
@@ -252,6 +257,7 @@ func TestUnixSocketFiles(t *testing.T) {
 
 // TestFolderIsTakenOnce: a second broker on the folder is refused while the first runs, and nothing of it stays open.
 func TestFolderIsTakenOnce(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	n := startWith(t, o)
 	second, err := broker.New(o, slog.New(slog.DiscardHandler), new(slog.LevelVar))
@@ -270,6 +276,7 @@ func TestFolderIsTakenOnce(t *testing.T) {
 
 // TestTakenAddressFailsTheStart, names the flag, and leaves the folder free.
 func TestTakenAddressFailsTheStart(t *testing.T) {
+	t.Parallel()
 	n := start(t, nil)
 	o := options(t)
 	o.HTTPAddress = n.HTTPAddr().String()
@@ -287,6 +294,7 @@ func TestTakenAddressFailsTheStart(t *testing.T) {
 // TestDiskThatFails: a publish that must go to disk gets an error and the broker says that it is unwell, until a write
 // succeeds again; nothing that was refused is delivered.
 func TestDiskThatFails(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability = levelMemory
 	o.MemQueueSize = 2

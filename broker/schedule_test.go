@@ -52,6 +52,7 @@ func positions(list []httpapi.DeferredMessage) (p []uint64) {
 // TestSchedule: what is published for a moment keeps it to the millisecond across kills, is listed in the order in which it is due, and is
 // cancelled and released by the ids and positions that its publisher was told, each without touching another.
 func TestSchedule(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability, o.MaxDefer = levelDisk, 365*24*time.Hour
 	n := startWith(t, o)
@@ -98,6 +99,7 @@ func TestSchedule(t *testing.T) {
 
 // TestScheduleRefuses: bad arguments are told what is wrong, and what needs the log says so at level memory.
 func TestScheduleRefuses(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) {
 		o.Durability, o.MaxDefer = levelDisk, 2*time.Hour
 		o.TopicDurability = []string{"m=memory"}
@@ -148,6 +150,7 @@ func TestScheduleRefuses(t *testing.T) {
 // TestDueAtOnceAfterALongStop: what has become due while the broker was down comes at the start, and nothing earlier than it is due, whether
 // --mem-queue-size is 0 or not.
 func TestDueAtOnceAfterALongStop(t *testing.T) {
+	t.Parallel()
 	const soon, late = 10_000, 100_000
 	for _, memory := range []int64{0, 10000} {
 		o := options(t)
@@ -175,6 +178,7 @@ func TestDueAtOnceAfterALongStop(t *testing.T) {
 
 // TestSpaceOfWhatExpiredIsGivenBack: with nobody consuming and nothing published, by a message's own time and by the option.
 func TestSpaceOfWhatExpiredIsGivenBack(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("BROKERD_CRASH_ROUNDS") == "" {
 		t.Skip("NOT RUN: the broker looks for space once a minute: make crash waits for it")
 	}

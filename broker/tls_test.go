@@ -40,6 +40,7 @@ func secure(c *prototest.Client, cfg *tls.Config) error {
 
 // TestTLSIsNotOfferedWithoutACertificate: the answer says so, and the client may go on in plain text.
 func TestTLSIsNotOfferedWithoutACertificate(t *testing.T) {
+	t.Parallel()
 	n := start(t, nil)
 	c := n.dial()
 	c.Send("IDENTIFY\n" + prototest.Body(`{"feature_negotiation":true,"tls_v1":true}`))
@@ -55,6 +56,7 @@ func TestTLSIsNotOfferedWithoutACertificate(t *testing.T) {
 
 // TestClientCertificates: who is let in by which policy, to the wire and to HTTPS; a policy closes plain HTTP and plain TCP.
 func TestClientCertificates(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	certs := map[string][]tls.Certificate{
 		"none": nil, "self-signed": {a.SelfSigned("nobody")}, "signed": {a.Issue("test.local")},
@@ -110,6 +112,7 @@ func ping(t *testing.T, n *node, cfg *tls.Config) (status int, err error) {
 
 // TestTLSRequiredExceptHTTP: with tcp-https HTTP stays open although client certificates are verified on the wire.
 func TestTLSRequiredExceptHTTP(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	n := start(t, func(o *broker.Options) {
 		a.serve(o)
@@ -127,6 +130,7 @@ func TestTLSRequiredExceptHTTP(t *testing.T) {
 
 // TestFailedHandshakeIsToldInPlainText, behind whatever TLS itself had to say.
 func TestFailedHandshakeIsToldInPlainText(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	n := start(t, a.serve)
 	c := n.askTLS()
@@ -140,6 +144,7 @@ func TestFailedHandshakeIsToldInPlainText(t *testing.T) {
 
 // TestTLSVersions: TLS 1.2 is the lowest unless older is allowed, and /stats shows what was negotiated.
 func TestTLSVersions(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	for _, c := range []struct {
 		lowest, highest uint16 // of the broker, of the client

@@ -64,6 +64,7 @@ func auth(c *prototest.Client, token string, permissions int) *prototest.Client 
 
 // TestTokensOverTCP: what each grant lets a client do, what is refused and how, and what the client is told to do.
 func TestTokensOverTCP(t *testing.T) {
+	t.Parallel()
 	f := newTokens(t)
 	producer, consumer := f.add("producer", "publish:orders.*"), f.add("consumer", "consume:orders.*,x")
 	n := start(t, f.use)
@@ -110,6 +111,7 @@ func (n *node) demandsAuth() bool {
 // TestAnonymousLetsAccessComeInStepByStep: clients without a token go on, and are not told to send one, until the line is taken away;
 // then they are cut off, and those with a token stay.
 func TestAnonymousLetsAccessComeInStepByStep(t *testing.T) {
+	t.Parallel()
 	f := newTokens(t, "anonymous publish,consume read")
 	n := start(t, f.use)
 	old := n.subscribe("t", "c", 1)
@@ -145,6 +147,7 @@ func TestAnonymousLetsAccessComeInStepByStep(t *testing.T) {
 // TestWithdrawnGrantsCutLiveSessions: a consumer with credit and a producer are gone within 5 s of their token's end; who keeps its
 // grants is not disturbed, and neither is anybody by a file that cannot be read.
 func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
+	t.Parallel()
 	f := newTokens(t)
 	going, staying, narrowed := f.add("going", "publish,consume:t"), f.add("staying", "publish,consume:t"), f.add("narrowed", "publish:t,u")
 	o := options(t)
@@ -213,6 +216,7 @@ func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
 // TestTokensThatExpireCutSessions: the connection does not outlive its token, and no use of it makes it longer. A machine that is too busy to
 // have the clients there before the token ends gets one that lasts longer.
 func TestTokensThatExpireCutSessions(t *testing.T) {
+	t.Parallel()
 	for life := 3 * time.Second; !expires(t, life); life *= 4 {
 		t.Logf("%v were too short", life)
 	}
@@ -270,6 +274,7 @@ func expires(t *testing.T, life time.Duration) bool {
 
 // TestCertificateNamesGiveScopes: a verified name is a caller, over TCP and HTTPS; a certificate that nobody has verified is none.
 func TestCertificateNamesGiveScopes(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	f := newTokens(t, "cert billing.* publish:invoices")
 	h := start(t, func(o *broker.Options) {
@@ -334,6 +339,7 @@ func newRevocable(t *testing.T) *revocable {
 // TestDeletedGrantsOfTheAuthDaemonCutAConsumer: it is asked again when its answer has expired, also for a consumer that only listens. One
 // that does not answer for a moment cuts nobody off.
 func TestDeletedGrantsOfTheAuthDaemonCutAConsumer(t *testing.T) {
+	t.Parallel()
 	for name, left := range map[string]string{
 		"no grants":     "",
 		"another topic": `{"topic":"^other$","channels":[".*"],"permissions":["subscribe"]}`,
@@ -363,6 +369,7 @@ func TestDeletedGrantsOfTheAuthDaemonCutAConsumer(t *testing.T) {
 // TestSecretsAreNowhere: a token, a wrong one and the secret of an auth daemon are in no log at level debug, no answer and no option, whether
 // they were taken or refused.
 func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	f := newTokens(t, "anonymous read")
 	good := f.add("app", "publish:t admin:none")
 	wrong, secret := good[:len(good)-6]+"AAAAAA", "a-secret-of-the-auth-daemon"

@@ -13,6 +13,7 @@ import (
 
 // TestTracesTellOfPublishesAndDeliveriesWithoutBodies, at each level, over TCP and HTTP.
 func TestTracesTellOfPublishesAndDeliveriesWithoutBodies(t *testing.T) {
+	t.Parallel()
 	for _, level := range []string{"memory", "disk"} {
 		t.Run(level, func(t *testing.T) {
 			var mu sync.Mutex

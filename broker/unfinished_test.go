@@ -108,6 +108,7 @@ func TestUnfinishedBodies(t *testing.T) {
 
 // TestMessagesOfAnMPUBKeepToItsLimit: a client that declares less than its messages have cannot have more of them kept than the limit.
 func TestMessagesOfAnMPUBKeepToItsLimit(t *testing.T) {
+	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.MaxBodySize = 2 << 20 })
 	c := n.dial()
 	message := prototest.I32(1<<20-10) + strings.Repeat("x", 1<<20-10)

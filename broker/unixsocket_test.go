@@ -49,6 +49,7 @@ func tryStart(t *testing.T, o broker.Options) error {
 
 // TestStaleUnixSocketIsReplaced, whichever flag it belongs to, and is gone after an orderly end.
 func TestStaleUnixSocketIsReplaced(t *testing.T) {
+	t.Parallel()
 	for flag, address := range socketFlags {
 		t.Run(flag, func(t *testing.T) {
 			o := options(t)
@@ -67,6 +68,7 @@ func TestStaleUnixSocketIsReplaced(t *testing.T) {
 // TestOnlyStaleSocketsAreReplaced: files, folders, links and sockets with somebody behind them stay, and the start says why it
 // cannot be.
 func TestOnlyStaleSocketsAreReplaced(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		put  func(t *testing.T, path string)
 		want string
@@ -136,6 +138,7 @@ func TestOnlyStaleSocketsAreReplaced(t *testing.T) {
 
 // TestUnixSocketBesideTCP serves clients on both at once.
 func TestUnixSocketBesideTCP(t *testing.T) {
+	t.Parallel()
 	path := unixPath(t, "s")
 	n := start(t, func(o *broker.Options) { o.UnixSocket = path })
 	local := prototest.Dial(t, "unix", path)
@@ -175,6 +178,7 @@ func TestUnixSocketMode(t *testing.T) {
 
 // TestUnixSocketModeSaid: octal numbers as chmod takes them, and back.
 func TestUnixSocketModeSaid(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"0660": "0660", "660": "0660", "0o600": "0600", "1": "0001", "777": "0777", "0777": "0777",
 		"0": "", "0000": "", "1000": "", "0800": "", "rw-rw----": "", "-1": "", "0x1f": "", "u=rw": "", " 660": "",
@@ -189,6 +193,7 @@ func TestUnixSocketModeSaid(t *testing.T) {
 
 // TestUnixSocketPathTooLong: the error says so, not "invalid argument".
 func TestUnixSocketPathTooLong(t *testing.T) {
+	t.Parallel()
 	for flag, address := range socketFlags {
 		o := options(t)
 		*address(&o) = "/tmp/" + strings.Repeat("x", 110)

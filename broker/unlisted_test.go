@@ -129,6 +129,7 @@ func depths(n *node) (topic, channel int) {
 
 // TestQueuesThatNoListHasAreTakenOver, named by check, and exported; nothing comes twice.
 func TestQueuesThatNoListHasAreTakenOver(t *testing.T) {
+	t.Parallel()
 	for _, c := range unlistedCases {
 		t.Run(c.name, func(t *testing.T) {
 			o := options(t)
@@ -176,6 +177,7 @@ func TestQueuesThatNoListHasAreTakenOver(t *testing.T) {
 
 // TestQueuesThatNoListHasWaitAtLevelMemory for whoever makes their topic and channel, as in nsqd, whatever is missing of them.
 func TestQueuesThatNoListHasWaitAtLevelMemory(t *testing.T) {
+	t.Parallel()
 	for _, c := range unlistedCases {
 		if c.topic < 0 || strings.Contains(c.name, "vanished") { // what is behind a gap is found by a take-over only
 			continue
@@ -197,6 +199,7 @@ func TestQueuesThatNoListHasWaitAtLevelMemory(t *testing.T) {
 
 // TestListedQueues: what List makes of the names of files.
 func TestListedQueues(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"a.b-c_d.diskqueue.meta.dat", "x.diskqueue.meta.dat:c.diskqueue.000007.dat", "x:y.diskqueue.1000000.dat",
 		"x:y.diskqueue.000012.dat", "x:y.diskqueue.12.dat", "x:y.diskqueue.abcdef.dat", ".diskqueue.000001.dat", "nsqd.dat", "brokerd.ids", "checkpoint.000001.tmp"} {

@@ -39,7 +39,7 @@ func (s *stress) lockstep(d time.Duration) {
 		})
 	}
 	began := time.Now()
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(3 * time.Minute)
 	defer limit.Stop()
 	rounds := 0
 	for ; time.Since(began) < d && !s.t.Failed(); rounds++ {

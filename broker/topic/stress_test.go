@@ -269,7 +269,7 @@ func (s *stress) look() error {
 // drain finishes all that is left. A consumer that is not woken ends the test by its time limit.
 func (s *stress) drain() {
 	sub := mustSubscribe(s.t, s.topic, "counted", 1000, SubscribeOptions{MsgTimeout: time.Hour})
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(3 * time.Minute)
 	defer limit.Stop()
 	var d Delivery
 	for s.finished.Load() < s.published.Load() {
