@@ -17,6 +17,9 @@ type DeferredIndex struct {
 	width uint           // of a stretch: 2^width nanoseconds
 	until int64          // horizon: nothing in a stretch is due before this
 	n     int
+
+	latest    *stretch // where the last one was put, nil when that is not in far any more
+	latestKey int64
 }
 
 // stretch is the messages that are due in one stretch of time.
@@ -81,6 +84,10 @@ func (h *DeferredIndex) place(m Place) {
 		return
 	}
 	key := m.At >> h.width
+	if h.latest != nil && key == h.latestKey {
+		h.latest.add(m)
+		return
+	}
 	s := h.far[key]
 	if s == nil {
 		if len(h.far) >= manyStretches && h.n < len(h.far)*sparseStretch && h.width < widestStretch {
@@ -92,6 +99,11 @@ func (h *DeferredIndex) place(m Place) {
 		h.far[key] = s
 		h.order.push(s)
 	}
+	h.latest, h.latestKey = s, key
+	s.add(m)
+}
+
+func (s *stretch) add(m Place) {
 	s.low, s.high = min(s.low, m.Pos), max(s.high, m.Pos)
 	s.line.Push(m)
 }
@@ -102,6 +114,7 @@ func (h *DeferredIndex) spread() {
 	if h.width == 0 {
 		h.width = stretchWidth
 	}
+	h.latest = nil
 	h.far, h.until = map[int64]*stretch{}, (first>>h.width+1)<<h.width
 	all := h.near
 	h.near = heap[Place]{}
@@ -114,6 +127,7 @@ func (h *DeferredIndex) spread() {
 func (h *DeferredIndex) widen() {
 	h.width++
 	old := h.far
+	h.latest = nil
 	h.far, h.order = map[int64]*stretch{}, heap[*stretch]{}
 	for _, s := range old {
 		for m := range s.line.All() {
@@ -142,6 +156,7 @@ func (h *DeferredIndex) Pop(now int64) (Place, bool) {
 func (h *DeferredIndex) open(s *stretch) {
 	key := s.first >> h.width
 	delete(h.far, key)
+	h.latest = nil
 	h.until = (key + 1) << h.width
 	for m := range s.line.All() {
 		h.near.push(m)

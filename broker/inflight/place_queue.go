@@ -1,6 +1,7 @@
 package inflight
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 )
@@ -30,6 +31,19 @@ func (s Snapshot) All() iter.Seq[Place] {
 			}
 		}
 	}
+}
+
+// Order puts the chunks into the order of their first messages: those that were pushed in the order of their positions are all in order then,
+// but for what was due next.
+func (s Snapshot) Order() {
+	slices.SortFunc(s, func(a, b []Place) int { return cmp.Compare(first(a), first(b)) })
+}
+
+func first(chunk []Place) Position {
+	if len(chunk) == 0 {
+		return 0
+	}
+	return chunk[0].Pos
 }
 
 // Len returns the number of messages.

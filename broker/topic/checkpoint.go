@@ -256,15 +256,8 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 	}
 	s.state.Counts.Accepted -= voided
 	w.Channel(s.state)
-	for _, piece := range s.out {
-		for _, m := range piece {
-			w.Out(m.pos, journal.Out{Attempts: m.attempts, Due: s.since(m.pos)})
-		}
-	}
-	for _, d := range s.due {
-		w.Out(d.Pos, journal.Out{Due: s.wall + d.At - s.now, Attempts: d.Attempts})
-	}
-	for i, list := range s.places {
+	for i, list := range slices.Backward(s.places[:]) {
+		list.Order() // a start need not sort what is sorted but for a few
 		for m := range list.All() {
 			if holdsPosition(s.void, m.Pos) {
 				continue
@@ -275,6 +268,14 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 			}
 			w.Out(m.Pos, out)
 		}
+	}
+	for _, piece := range s.out {
+		for _, m := range piece {
+			w.Out(m.pos, journal.Out{Attempts: m.attempts, Due: s.since(m.pos)})
+		}
+	}
+	for _, d := range s.due {
+		w.Out(d.Pos, journal.Out{Due: s.wall + d.At - s.now, Attempts: d.Attempts})
 	}
 }
 

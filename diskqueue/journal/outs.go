@@ -222,14 +222,20 @@ func (s *Outs) Take(f func(Position, Out)) {
 
 // order sorts a list that was filled in any order. Of messages with the same position one stays.
 func (s *Outs) order() {
-	low, high, sorted := Position(math.MaxUint64), Position(0), true
+	low, high, behind := Position(math.MaxUint64), Position(0), 0
 	for _, p := range s.list.pieces {
 		for _, pos := range p.positions {
-			sorted = sorted && (pos > high || low > high)
+			if pos <= high && low <= high {
+				behind++
+			}
 			low, high = min(low, pos), max(high, pos)
 		}
 	}
-	if sorted {
+	switch {
+	case behind == 0:
+		return
+	case behind <= s.list.n/8:
+		s.insert(behind)
 		return
 	}
 	// The positions of a channel are close to each other: dealt out by their value they are in parts that fit a cache.
@@ -245,6 +251,27 @@ func (s *Outs) order() {
 			if k == 0 || some[k-1].pos != e.pos {
 				s.list.push(e.pos, e.Out)
 			}
+		}
+	}
+}
+
+// insert is order of a list that is sorted but for a few, each behind one with a higher position.
+func (s *Outs) insert(few int) {
+	some := make([]outEntry, 0, few)
+	n := 0
+	for i := range s.list.n {
+		pos, o := s.list.pos(i), s.list.at(i)
+		if n > 0 && pos <= s.list.pos(n-1) {
+			some = append(some, outEntry{pos, o})
+			continue
+		}
+		s.list.set(n, pos, o)
+		n++
+	}
+	s.list.cut(n)
+	for _, e := range some {
+		if _, there := s.Get(e.pos); !there {
+			s.Set(e.pos, e.Out)
 		}
 	}
 }

@@ -351,15 +351,19 @@ func TestOutsModel(t *testing.T) {
 	})
 }
 
-// Outs of several pieces, filled in any order, keep what a map would.
+// Outs of several pieces, filled in any order, in order, or in order but for some, keep what a map would.
 func TestManyOuts(t *testing.T) {
 	const count = 3*outPieceLen + 77
 	r := rand.New(rand.NewPCG(7, 7))
-	for _, step := range []uint64{1, 1 << 40} {
+	for _, c := range []struct{ step, astray uint64 }{{1, 100}, {1 << 40, 100}, {1, 0}, {1, 1}, {1 << 40, 5}, {1, 40}} {
+		step := c.step
 		var s Outs
 		want := map[Position]Out{}
-		for range count {
-			id, o := Position(1+r.Uint64N(2*count)*step), Out{Due: r.Int64(), Attempts: uint16(r.Uint32())}
+		for i := range uint64(count) {
+			id, o := Position(1+2*i*step), Out{Due: r.Int64(), Attempts: uint16(r.Uint32())}
+			if r.Uint64N(100) < c.astray {
+				id = Position(1 + r.Uint64N(2*count)*step)
+			}
 			if _, there := want[id]; !there {
 				s.list.push(id, o)
 				want[id] = o
