@@ -139,7 +139,11 @@ func (t *Topic) waiting() (list []backlog.Range) {
 // since then a message can only have become less needed. What is in the topic's own backlog moves to channels only, so that it is looked
 // at first.
 func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
+	low, high := nodes[0].first, Position(nodes[len(nodes)-1].end.Load())
 	add := func(pos Position) {
+		if pos < low || pos >= high { // of millions that are deferred nearly all
+			return
+		}
 		i, ok := slices.BinarySearchFunc(nodes, pos, func(s *stored, pos Position) int { return cmp.Compare(s.first, pos) })
 		if !ok {
 			i--

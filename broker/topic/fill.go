@@ -26,7 +26,7 @@ func (d *logStore) fill(c *Channel) bool {
 		f.node, err = d.topic.load(f.cold)
 		f.unread = err != nil
 	}
-	f.loaded, f.lost, f.later = d.topic.loadEach(f.retries)
+	f.loaded, f.lost, f.later = d.topic.loadEach(f.retries, !c.ephemeral)
 	c.enter()
 	defer c.exit()
 	return c.endFill(&f)
@@ -101,22 +101,80 @@ type loader struct {
 	nodeFrames
 }
 
-// loadEach returns messages by their places. What cannot be read now is to be tried later; what is damaged is lost.
-func (t *Topic) loadEach(list []inflight.Place) (loaded []retry, lost, later []inflight.Place) {
+// loadEach returns messages by their places. What cannot be read now is to be tried later; what is damaged is lost. With together those of a
+// node that are many are read with one look at the disk and share its memory.
+func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []retry, lost, later []inflight.Place) {
 	l := loader{topic: t}
-	for _, m := range list {
-		f, err := l.load(m)
-		switch {
-		case err == nil:
-			loaded = append(loaded, retry{frame: f, pos: m.Pos, turn: uint64(m.At), attempts: m.Attempts})
-		case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
-			lost = append(lost, m)
-			t.registry.log.Error("a message that was to be delivered again was lost", "topic", t.name, "position", m.Pos, "error", err)
-		default:
-			later = append(later, m)
+	loaded = make([]retry, 0, len(list))
+	for len(list) > 0 {
+		n := 0
+		if together {
+			n = l.many(list)
 		}
+		for _, m := range list[:max(n, 1)] {
+			var f protocol.MessageFrame
+			var err error
+			if n > 0 {
+				f, err = l.view(m)
+			} else {
+				f, err = l.load(m)
+			}
+			switch {
+			case err == nil:
+				loaded = append(loaded, retry{frame: f, pos: m.Pos, turn: uint64(m.At), attempts: m.Attempts, shared: n > 0})
+			case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
+				lost = append(lost, m)
+				t.registry.log.Error("a message that was to be delivered again was lost", "topic", t.name, "position", m.Pos, "error", err)
+			default:
+				later = append(later, m)
+			}
+		}
+		list = list[max(n, 1):]
 	}
 	return loaded, lost, later
+}
+
+// worthwhile is how many bytes of a block are read for each message that is wanted of it, rather than each by itself.
+const worthwhile = 16 << 10
+
+// many returns how many of some messages, from the first on, are in one node on disk, which it has read then; 0 when they are too few for
+// that, or the node is in memory.
+func (l *loader) many(list []inflight.Place) (n int) {
+	s := l.topic.d.table.holder(list[0].Pos)
+	if s == nil || !s.onDisk.Load() || s.node.Frames() != nil {
+		return 0
+	}
+	for n < len(list) && s.has(list[n].Pos) {
+		n++
+	}
+	if int(s.at().Ref.Length) > n*worthwhile || l.read(s) != nil {
+		return 0
+	}
+	return n
+}
+
+// read reads a node, if it was not the last one.
+func (l *loader) read(s *stored) (err error) {
+	if s == l.node {
+		return nil
+	}
+	if l.nodeFrames, err = l.topic.load(s.node); err != nil {
+		l.node = nil
+		return err
+	}
+	l.node = s
+	if l.runs == nil && s.offsets.Load() == nil {
+		s.learn(l.frames)
+	}
+	return nil
+}
+
+// view returns a message of the node that was read, in the memory of that.
+func (l *loader) view(m inflight.Place) (protocol.MessageFrame, error) {
+	if l.runs == nil && l.node.locate(&m) && int(m.Off) < len(l.frames) {
+		return protocol.FirstMessage(l.frames[m.Off:]), nil
+	}
+	return l.find(l.node.first, m.Pos)
 }
 
 func (l *loader) load(m inflight.Place) (protocol.MessageFrame, error) {
@@ -132,16 +190,8 @@ func (l *loader) load(m inflight.Place) (protocol.MessageFrame, error) {
 			return l.topic.d.segments.ReadFrame(at.Ref, m.Off, uint64(m.Pos), nil)
 		}
 	}
-	if s != l.node {
-		var err error
-		if l.nodeFrames, err = l.topic.load(s.node); err != nil {
-			l.node = nil
-			return nil, err
-		}
-		l.node = s
-		if l.runs == nil {
-			s.learn(l.frames)
-		}
+	if err := l.read(s); err != nil {
+		return nil, err
 	}
 	f, err := l.find(s.first, m.Pos)
 	return slices.Clone(f), err // or it would keep all the others

@@ -91,7 +91,7 @@ func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error)
 	places := slices.AppendSeq(slices.Collect(c.deferredIndex.All()), c.coldRetries.All())
 	slices.SortFunc(places, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
 	for part := range slices.Chunk(places, fillAtOnce) {
-		loaded, n, later := c.topic.loadEach(part)
+		loaded, n, later := c.topic.loadEach(part, true)
 		if len(later) > 0 {
 			return lost, fmt.Errorf("channel %s: %d messages cannot be read", c.name, len(later))
 		}

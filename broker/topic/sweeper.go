@@ -10,6 +10,13 @@ import (
 // sweepBatch is how many messages of one channel the sweeper moves under one lock.
 const sweepBatch = 1000
 
+// A sweep that comes so soon after the one before it waits for what falls due in the next moment: at 50,000 deadlines a second each would
+// otherwise be a sweep, a wake-up and a write of its own. What comes seldom is handled at once.
+const (
+	crowdedSweeps = 500 * time.Microsecond
+	sweepPause    = 500 * time.Microsecond
+)
+
 // trimInterval is how often memory of channels that have become idle is given back.
 const trimInterval = 30 * time.Second
 
@@ -18,15 +25,16 @@ const trimInterval = 30 * time.Second
 // meanwhile, never too late.
 type sweeper struct {
 	registry *Registry
-	kick     chan struct{} // the first deadline has moved forward
+	kick     chan struct{} // there is a deadline before it would come
 	stop     chan struct{}
 	done     chan struct{} // nil until started
 	trimming atomic.Bool   // trim runs
 	idling   atomic.Bool   // deleteIdle runs
 	due      []*Channel    // of one sweep
 
-	mu   sync.Mutex // guards heap and the channels' sweepPos
-	heap []sweepEntry
+	mu    sync.Mutex // guards what follows, and the channels' sweepPos
+	heap  []sweepEntry
+	until int64 // the sweeper sleeps so long, at most
 }
 
 type sweepEntry struct {
@@ -35,7 +43,7 @@ type sweepEntry struct {
 }
 
 func newSweeper(r *Registry) *sweeper {
-	return &sweeper{registry: r, kick: make(chan struct{}, 1), stop: make(chan struct{})}
+	return &sweeper{registry: r, kick: make(chan struct{}, 1), stop: make(chan struct{}), until: math.MaxInt64}
 }
 
 func (w *sweeper) start() {
@@ -54,14 +62,19 @@ func (w *sweeper) run() {
 	defer close(w.done)
 	timer := time.NewTimer(trimInterval)
 	defer timer.Stop()
-	trimAt := w.registry.now() + int64(trimInterval)
+	trimAt, last := w.registry.now()+int64(trimInterval), int64(0)
 	for {
 		now := w.registry.now()
 		if now >= trimAt {
 			w.trim()
 			trimAt = now + int64(trimInterval)
 		}
-		next := w.sweep(now)
+		soonest := now
+		if now-last < int64(crowdedSweeps) {
+			soonest = now + int64(sweepPause)
+		}
+		last = now
+		next := w.sweep(now, soonest)
 		timer.Reset(time.Duration(min(next, trimAt, w.idleDue(now)) - now))
 		select {
 		case <-timer.C:
@@ -85,9 +98,10 @@ func (w *sweeper) trim() {
 	}
 }
 
-// sweep handles every channel that is due, once, and returns the next deadline: that of a channel which is not done with is not later
-// than now. The caller comes back for it, unless the sweeper is closed, as nothing may be done any more then.
-func (w *sweeper) sweep(now int64) int64 {
+// sweep handles every channel that is due, once, and returns when to come back: at the next deadline, but not sooner than soonest. A channel
+// that is not done with has a deadline that is not later than now, and for that nothing is waited for. The caller comes back, unless the
+// sweeper is closed, as nothing may be done any more then.
+func (w *sweeper) sweep(now, soonest int64) int64 {
 	for c := w.pop(now); c != nil; c = w.pop(now) {
 		w.due = append(w.due, c)
 	}
@@ -96,17 +110,21 @@ func (w *sweeper) sweep(now int64) int64 {
 	}
 	clear(w.due)
 	w.due = w.due[:0]
-	return w.next()
+	return w.sleep(now, soonest)
 }
 
-// next returns the earliest deadline.
-func (w *sweeper) next() int64 {
+// sleep returns the earliest deadline or, when it is later than now, soonest if that is later. Until then nobody need wake the sweeper for
+// what is later.
+func (w *sweeper) sleep(now, soonest int64) int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.heap) == 0 {
-		return math.MaxInt64
+	w.until = math.MaxInt64
+	if len(w.heap) > 0 {
+		if w.until = w.heap[0].at; w.until > now {
+			w.until = max(w.until, soonest)
+		}
 	}
-	return w.heap[0].at
+	return w.until
 }
 
 // arm tells the channel's earliest deadline.
@@ -118,9 +136,9 @@ func (w *sweeper) arm(c *Channel, at int64) {
 	}
 	w.heap[c.sweepPos].at = at
 	w.fix(c.sweepPos)
-	first := c.sweepPos == 0
+	sooner := at < w.until
 	w.mu.Unlock()
-	if first {
+	if sooner {
 		select {
 		case w.kick <- struct{}{}:
 		default:
