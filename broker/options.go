@@ -64,6 +64,7 @@ type Options struct {
 	MaxBodySize   int64         // bytes of MPUB, IDENTIFY and AUTH bodies
 	MaxUnfinished int64         // bytes of all bodies above 64 KiB that have begun to arrive and are not whole; twice the longest body at least
 	MaxMemory     int64         // bytes of messages in memory; 0: a quarter of what the process may have
+	DedupMemory   int64         // bytes of deduplication keys in memory; 0: no limit
 	ClientTimeout time.Duration // no flag: twice the default heartbeat interval
 	Anchor        bool          // no flag: GOMAXPROCS may be raised by one while the log gets many small writes
 
@@ -161,6 +162,7 @@ func DefaultOptions() Options {
 		MaxReqTimeout:            time.Hour,
 		MaxBodySize:              5 << 20,
 		MaxUnfinished:            16 << 20,
+		DedupMemory:              256 << 20,
 		ClientTimeout:            time.Minute,
 		MaxHeartbeatInterval:     time.Minute,
 		MaxRdyCount:              2500,

@@ -223,7 +223,7 @@ func (s *Server) load(ctx context.Context) error {
 func (s *Server) topicConfig() topic.Config {
 	o := &s.opts
 	cfg := topic.Config{
-		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMemory: memoryLimit(o.MaxMemory), MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
+		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMemory: memoryLimit(o.MaxMemory), DedupMemory: o.DedupMemory, MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, MaxTopics: o.MaxTopics, MaxChannels: o.MaxChannels, TopologyAware: o.TopologyAwareConsumption,
 		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.engine, s.log}, Learn: s.learn, Alone: s.alone, Changed: s.changed, Made: s.made, Save: s.metadata.Save, Log: s.log,
 	}

@@ -129,6 +129,8 @@ func (o *Options) delivery() []Setting {
 			Help: "memory for all bodies over 64 KiB that are not whole yet; more wait, and those that stand still are cut off"},
 		{Name: "max-memory", Value: &o.MaxMemory,
 			Help: "bytes of messages in memory, beyond which what can be on disk goes there; 0 is a quarter of what the process may have"},
+		{Name: "dedup-memory", Value: &o.DedupMemory,
+			Help: "bytes of deduplication keys in memory, of all topics with dedup_window, beyond which the oldest are forgotten early; 0 means no limit"},
 		{Name: "max-rdy-count", Value: &o.MaxRdyCount, Help: "most messages one client may have in flight"},
 		{Name: "max-heartbeat-interval", Value: &o.MaxHeartbeatInterval, Help: "longest heartbeat interval a client may ask for"},
 		{Name: "max-channel-consumers", Value: &o.MaxChannelConsumers, Help: "consumers of one channel; 0 means no limit"},

@@ -166,6 +166,7 @@ func (o *Options) checkDelivery() error {
 		within("max-body-size", o.MaxBodySize, 1, maxBody, fmt.Sprintf("must be [1,%d]", maxBody)),
 		within("max-unfinished-bytes", o.MaxUnfinished, 1, math.MaxInt64, positive),
 		within("max-memory", o.MaxMemory, 0, math.MaxInt64, notNegative),
+		within("dedup-memory", o.DedupMemory, 0, math.MaxInt64, notNegative),
 		within("max-rdy-count", o.MaxRdyCount, 1, math.MaxInt32, fmt.Sprintf("must be [1,%d]", math.MaxInt32)),
 		within("max-heartbeat-interval", o.MaxHeartbeatInterval, time.Millisecond, forever, "must be at least 1ms"),
 		within("max-channel-consumers", o.MaxChannelConsumers, 0, math.MaxInt, notNegative),

@@ -256,7 +256,7 @@ func TestNoAllocations(t *testing.T) {
 // FuzzParseWords: words of any form are taken, passed over or refused; what is taken is within its bounds, and comes back however it was
 // encoded.
 func FuzzParseWords(f *testing.F) {
-	for _, seed := range []string{"ttl=30s", "a=b ttl=1%30s 1000", "ttl= ttl=", "=", "ttl=%zz x", "  ", "ttl"} {
+	for _, seed := range []string{"ttl=30s", "a=b ttl=1%30s 1000", "ttl= ttl=", "=", "ttl=%zz x", "  ", "ttl", "dedup=a7 acks=1 key=%20 ttl=1s", "dedup=a dedup=b", "Dedup=x acksx=1"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, rest []byte) {
@@ -264,13 +264,19 @@ func FuzzParseWords(f *testing.F) {
 		if bytes.ContainsAny(plain, " =") {
 			t.Errorf("the plain word is %q", plain)
 		}
-		if len(w.TTL) > MaxWord {
-			t.Errorf("a value of %d bytes", len(w.TTL))
+		list, text := []struct{ name, value string }{{"ttl", w.TTL}, {"key", w.Key}, {"dedup", w.Dedup}, {"acks", w.Acks}}, ""
+		for _, word := range list {
+			if len(word.value) > MaxWord {
+				t.Errorf("a value of %d bytes", len(word.value))
+			}
+			if word.value != "" {
+				text += " " + word.name + "=" + url.PathEscape(word.value)
+			}
 		}
-		if err != nil || w.TTL == "" {
+		if err != nil {
 			return
 		}
-		again, _, err := ParseWords([]byte("ttl=" + url.PathEscape(w.TTL)))
+		again, _, err := ParseWords([]byte(text))
 		if err != nil || again != w {
 			t.Errorf("%q, then %q: %v", w, again, err)
 		}

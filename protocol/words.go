@@ -12,7 +12,25 @@ const MaxWord = 256
 // Words are what a publish says about itself behind its topic: PUB orders ttl=30s. Each is NAME=VALUE, the value percent-encoded. Those
 // that are not known are passed over, as nsqd does with everything there. An empty text is a word that is not there.
 type Words struct {
-	TTL string // how long the messages are of use
+	TTL   string // how long the messages are of use
+	Key   string // which messages are to stay in order: only its form is looked at
+	Dedup string // by which a repeated publish is known
+	Acks  string // when the publish is answered
+}
+
+// word returns where the value of a word goes, nil when it is not known.
+func (w *Words) word(name []byte) *string {
+	switch string(name) {
+	case "ttl":
+		return &w.TTL
+	case "key":
+		return &w.Key
+	case "dedup":
+		return &w.Dedup
+	case "acks":
+		return &w.Acks
+	}
+	return nil
 }
 
 // WordError is a word that is known and has a value that cannot be.
@@ -36,8 +54,10 @@ func ParseWords(rest []byte) (w Words, plain []byte, err error) {
 		switch {
 		case !ok && plain == nil:
 			plain = word
-		case ok && string(name) == "ttl" && err == nil:
-			err = decodeWord(&w.TTL, name, value)
+		case ok && err == nil:
+			if to := w.word(name); to != nil {
+				err = decodeWord(to, name, value)
+			}
 		}
 	}
 	return w, plain, err

@@ -20,6 +20,12 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Name: "at", Does: "when it is delivered, up to --max-defer from now: milliseconds since 1970, or a time by RFC 3339; at once when that has passed; not with `defer`; brokerd's own"}}
 	timeToLive := apitest.Param{Name: "ttl", Does: "how long it is of use, as `30s`, `12h` or `7d`: discarded then unless it is in flight; brokerd's own"}
 	answer := apitest.Param{Name: "answer", Does: "`id`: the answer is which ids and positions the messages got, as JSON; brokerd's own"}
+	repeats := []apitest.Param{{Name: "dedup", Does: "its deduplication key, 256 bytes at most, of several messages with /0, /1 and so on behind it: what a topic with dedup_window has accepted already is " +
+		"answered alike and not stored, and the header Brokerd-Duplicate says of how many messages; brokerd's own"},
+		{Name: "acks", Does: "when it is answered: `0` at once, `1` or `all` once it is as safe as the topic's level; the topic's option acks without it; brokerd's own"},
+		{Name: "key", Does: "of an order that is to come: 256 bytes at most, without effect; brokerd's own"}}
+	words := []apitest.Param{level, timeToLive, repeats[0], repeats[1], repeats[2], answer}
+	const badWord = ", 400 INVALID_ARG_TTL, 400 INVALID_ARG_DEDUP, 400 INVALID_ARG_ACKS, 400 INVALID_ARG_KEY"
 	message := []apitest.Param{topicArg, {Name: "pos", Does: "the message's position in its topic"}, {Name: "id", Does: "or its id, which may have to be looked for"},
 		{Name: "channel", Does: "only on this channel; without it wherever the message is deferred"}}
 	const notDeferred = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, " +
@@ -32,11 +38,11 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		About: "Publishing, figures and administration of one broker. Paths, words and shapes are nsqd's; what nsqd does not have is marked by its own text.",
 		Operations: append([]apitest.Operation{
 			{Route: "POST /pub", Does: "Publishes the body as one message; the topic is made when there is none", Body: "the message, as it is",
-				Params: slices.Concat([]apitest.Param{topicArg}, deferral, []apitest.Param{level, timeToLive, answer}), Answer: "`OK`",
-				Errors: badTopic + ", 400 MSG_EMPTY, 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 400 INVALID_ARG_TTL, 413 MSG_TOO_BIG, 429 LIMIT_REACHED, 503 EXITING"},
+				Params: slices.Concat([]apitest.Param{topicArg}, deferral, words), Answer: "`OK`",
+				Errors: badTopic + ", 400 MSG_EMPTY, 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY" + badWord + ", 413 MSG_TOO_BIG, 429 LIMIT_REACHED, 503 EXITING"},
 			{Route: "POST /mpub", Does: "Publishes many messages, all or none", Body: "one message a line, empty lines left out; with `binary`, the body of the wire's MPUB",
-				Params: slices.Concat([]apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}}, deferral, []apitest.Param{level, timeToLive, answer}), Answer: "`OK`",
-				Errors: badTopic + ", 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY, 400 INVALID_ARG_TTL, 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 429 LIMIT_REACHED, 503 EXITING"},
+				Params: slices.Concat([]apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}}, deferral, words), Answer: "`OK`",
+				Errors: badTopic + ", 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY" + badWord + ", 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 429 LIMIT_REACHED, 503 EXITING"},
 			{Route: "GET /ready", Does: "Tells whether the broker may get work: not while it drains, or cannot keep messages; brokerd's own", Answer: "`OK`", Errors: "503 NOT READY"},
 			{Route: "GET /ping", Does: "Tells whether publishes are taken", Answer: "`OK`; with status 500 `NOK - ` and what is wrong", Errors: "500 NOK"},
 			{Route: "GET /info", Does: "Tells what clients and tools need to know of the broker", Answer: httpapi.Info{}},

@@ -41,7 +41,10 @@ func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params)
 		return nil, err
 	}
 	s.batch.Add(body)
-	return a.publish(req, t, &s.batch, terms)
+	if terms.dedup != "" {
+		s.batch.Deduplicate(topic.Mark{}, t.Name(), terms.dedup, false)
+	}
+	return a.publish(w, req, t, &s.batch, terms)
 }
 
 // mpub publishes the body's messages, all or none: one a line, or in the form of MPUB.
@@ -68,7 +71,10 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	if err != nil {
 		return nil, err
 	}
-	return a.publish(req, t, &s.batch, terms)
+	if terms.dedup != "" {
+		s.batch.Deduplicate(topic.Mark{}, t.Name(), terms.dedup, true)
+	}
+	return a.publish(w, req, t, &s.batch, terms)
 }
 
 func (a *api) release(s *scratch) {
@@ -120,7 +126,7 @@ func timeToLive(q httpapi.Query, t *topic.Topic) (ttl time.Duration, err error) 
 		err = t.TakesTTL()
 	}
 	if err != nil {
-		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_TTL: "+err.Error())
+		return 0, invalidArg("ttl", err.Error())
 	}
 	return ttl, nil
 }
@@ -176,7 +182,7 @@ func (a *api) addBinary(s *scratch, body io.Reader) error {
 }
 
 // publish hands the batch to the topic.
-func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, m terms) (any, error) {
+func (a *api) publish(w http.ResponseWriter, req *http.Request, t *topic.Topic, b *topic.Batch, m terms) (any, error) {
 	if b.Len() > 0 {
 		a.account(req).Spend(int64(b.Len()), int64(b.Bytes()), 0, time.Now())
 		err := t.PublishAs(b, m.delay, m.level)
@@ -188,7 +194,7 @@ func (a *api) publish(req *http.Request, t *topic.Topic, b *topic.Batch, m terms
 		if err != nil {
 			return nil, a.notPublished(req, err)
 		}
-		return m.published(b), nil
+		return m.published(w, b), nil
 	}
 	if m.ids {
 		return httpapi.Published{IDs: []string{}, Positions: []uint64{}}, nil
@@ -201,9 +207,17 @@ func limited(err error) error {
 	return refuse(http.StatusTooManyRequests, "LIMIT_REACHED: "+err.Error())
 }
 
+// invalidArg returns the answer for an argument that cannot be, with why.
+func invalidArg(name, why string) error {
+	return refuse(http.StatusBadRequest, "INVALID_ARG_"+strings.ToUpper(name)+": "+why)
+}
+
 // notPublished returns the answer for a message that was not taken: 503 with what failed, so that who watches producers sees
 // a full disk there; 429 where a bound is reached; DRAINING while the broker is emptied; EXITING, as nsqd says of everything, when the broker stops.
 func (a *api) notPublished(req *http.Request, err error) error {
+	if errors.Is(err, topic.ErrAcks) { // the option has changed meanwhile
+		return invalidArg("acks", err.Error())
+	}
 	if !topic.Refuses(err) {
 		return refuse(http.StatusServiceUnavailable, "EXITING")
 	}

@@ -15,36 +15,6 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// terms are what a publish by HTTP asks for beside its messages.
-type terms struct {
-	delay time.Duration
-	level topic.Level
-	ids   bool // the answer is to be which messages they have become
-}
-
-// terms reads the arguments of a publish. The moment at which it is due, and its time to live, go into the batch.
-func (a *api) terms(q httpapi.Query, t *topic.Topic, b *topic.Batch) (m terms, err error) {
-	if m.delay, err = a.delay(q); err != nil {
-		return m, err
-	}
-	if b.Due, err = a.due(q, time.Now()); err != nil {
-		return m, err
-	}
-	if m.level, err = durability(q, t); err != nil {
-		return m, err
-	}
-	if b.TTL, err = timeToLive(q, t); err != nil {
-		return m, err
-	}
-	switch answer, ok := q.Lookup("answer"); {
-	case answer == "id":
-		m.ids = true
-	case ok:
-		return m, refuse(http.StatusBadRequest, "INVALID_ANSWER: it can be id, or be left out")
-	}
-	return m, nil
-}
-
 // delay returns the argument defer: whole milliseconds, none when it is absent.
 func (a *api) delay(q httpapi.Query) (time.Duration, error) {
 	text, ok := q.Lookup("defer")
@@ -86,22 +56,6 @@ func parseMoment(text string) (at time.Time, ok bool) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, strings.Replace(text, " ", "+", 1))
 	return at, err == nil
-}
-
-// published returns the answer to a publish.
-func (m *terms) published(b *topic.Batch) any {
-	if !m.ids {
-		return "OK"
-	}
-	r := b.Receipt()
-	out := httpapi.Published{IDs: make([]string, r.Count), Positions: []uint64{}}
-	for i := range r.Count {
-		out.IDs[i] = (r.ID + protocol.MessageID(i)).String()
-		if r.Position > 0 {
-			out.Positions = append(out.Positions, uint64(r.Position)+uint64(i))
-		}
-	}
-	return out
 }
 
 // Messages in one answer of /channel/deferred.

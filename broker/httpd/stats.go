@@ -45,6 +45,7 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 		TopicName: s.Name, Channels: make([]httpapi.Channel, 0, len(s.Channels)), Depth: s.Depth, BackendDepth: s.BackendDepth,
 		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused, RefusedCount: s.Refused,
 		DeferredByDue: byDue(s.Ahead), Durability: t.Durability().String(), DeadLetters: t.IsDeadLetterTopic(),
+		Duplicates: s.Duplicates, DedupKeys: s.DedupKeys, DedupForgotten: s.DedupForgotten, AcksLost: s.AcksLost,
 	}
 	var observers []*telemetry.Observer
 	for i := range s.Channels {

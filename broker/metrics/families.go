@@ -93,15 +93,23 @@ func (f *logFamilies) all() []*exposition.Family {
 }
 
 // topicFamilies are of each topic.
-type topicFamilies struct{ messages, bytes, refused, waiting, onDisk, oldest, paused *exposition.Family }
+type topicFamilies struct {
+	messages, bytes, refused, waiting, onDisk, oldest, paused *exposition.Family
+	duplicates, keys, forgotten, acksLost                     *exposition.Family
+}
 
 func newTopicFamilies() topicFamilies {
 	return topicFamilies{
 		messages: counter("topic_messages_total", "messages that were published", "topic"),
 		bytes:    counter("topic_message_bytes_total", "bytes of their bodies", "topic"),
 		refused:  counter("topic_refused_messages_total", "messages that were refused because of max_depth or max_bytes", "topic"),
-		waiting:  gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
-		onDisk:   gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
+		duplicates: counter("topic_duplicate_messages_total",
+			"messages that were not stored, as their deduplication keys had been accepted before", "topic"),
+		keys:      gauge("topic_dedup_keys", "deduplication keys that the topic remembers", "topic"),
+		forgotten: counter("topic_dedup_forgotten_total", "of those: forgotten before their time, as dedup_max or --dedup-memory was reached", "topic"),
+		acksLost:  counter("topic_acks_lost_messages_total", "messages that were answered at once, as acks 0 asks for, and that the disk then refused", "topic"),
+		waiting:   gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
+		onDisk:    gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
 		oldest: gauge("topic_oldest_waiting_seconds", "how long ago the message was published that waits in the topic itself for longest, 0 when none does; "+
 			"absent while only disk knows; in the sum of topics, the longest", "topic"),
 		paused: gauge("topic_paused", "1 while the topic is paused; in the sum of topics, how many are", "topic"),
@@ -109,7 +117,7 @@ func newTopicFamilies() topicFamilies {
 }
 
 func (f *topicFamilies) all() []*exposition.Family {
-	return []*exposition.Family{f.messages, f.bytes, f.refused, f.waiting, f.onDisk, f.oldest, f.paused}
+	return []*exposition.Family{f.messages, f.bytes, f.refused, f.duplicates, f.keys, f.forgotten, f.acksLost, f.waiting, f.onDisk, f.oldest, f.paused}
 }
 
 // channelFamilies are of each channel.

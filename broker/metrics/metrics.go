@@ -152,12 +152,13 @@ func (e *exporter) log(s *exposition.Scrape, l *Log) {
 // topic tells a topic and each of its channels.
 func (e *exporter) topic(s *exposition.Scrape, t *topic.Stats, at time.Time) {
 	var own levels
-	own.topicWaiting, own.topicOnDisk = t.Depth, t.BackendDepth
+	own.topicWaiting, own.topicOnDisk, own.topicKeys = t.Depth, t.BackendDepth, t.DedupKeys
 	own.addTopicAge(t)
 	if t.Paused {
 		own.topicPaused = 1
 	}
-	e.topicValues(s, &flows{messages: t.MessageCount, bytes: t.MessageBytes, refused: t.Refused}, &own, t.OldestAt > 0 || t.Depth == 0, at, t.Name)
+	counts := flowsOf(t)
+	e.topicValues(s, &counts, &own, t.OldestAt > 0 || t.Depth == 0, at, t.Name)
 	for i := range t.Channels {
 		c := &t.Channels[i]
 		var f flows
@@ -181,6 +182,10 @@ func (e *exporter) topicValues(s *exposition.Scrape, f *flows, l *levels, known 
 	s.Value(m.messages, float64(f.messages), labels...)
 	s.Value(m.bytes, float64(f.bytes), labels...)
 	s.Value(m.refused, float64(f.refused), labels...)
+	s.Value(m.duplicates, float64(f.duplicates), labels...)
+	s.Value(m.keys, float64(l.topicKeys), labels...)
+	s.Value(m.forgotten, float64(f.forgotten), labels...)
+	s.Value(m.acksLost, float64(f.acksLost), labels...)
 	s.Value(m.waiting, float64(l.topicWaiting), labels...)
 	s.Value(m.onDisk, float64(l.topicOnDisk), labels...)
 	if known {

@@ -10,6 +10,7 @@ import (
 // flows are the counters of a topic, those of all its channels in one.
 type flows struct {
 	messages, bytes, refused                                    uint64
+	duplicates, forgotten, acksLost                             uint64
 	accepted, delivered, finished, requeued, timedOut, returned uint64
 	discarded                                                   [journal.Reasons]uint64 // by journal.Reason
 	delivery, finish                                            topic.Delays
@@ -18,11 +19,17 @@ type flows struct {
 // levels are the gauges.
 type levels struct {
 	waiting, onDisk, inFlight, deferred, consumers int64
-	topicWaiting, topicOnDisk                      int64
+	topicWaiting, topicOnDisk, topicKeys           int64
 	paused, topicPaused, unbalanced                int
 	ahead                                          topic.Ahead // of deferred
 	buried                                         int64       // of deferred
 	oldest, topicOldest                            int64       // nanoseconds since 1970; 0 for none
+}
+
+// flowsOf returns what a topic itself counts.
+func flowsOf(t *topic.Stats) flows {
+	return flows{messages: t.MessageCount, bytes: t.MessageBytes, refused: t.Refused, duplicates: t.Duplicates, forgotten: t.DedupForgotten,
+		acksLost: t.AcksLost}
 }
 
 func (f *flows) addChannel(c *topic.ChannelStats) {
@@ -43,6 +50,9 @@ func (f *flows) add(o *flows) {
 	f.messages += o.messages
 	f.bytes += o.bytes
 	f.refused += o.refused
+	f.duplicates += o.duplicates
+	f.forgotten += o.forgotten
+	f.acksLost += o.acksLost
 	f.accepted += o.accepted
 	f.delivered += o.delivered
 	f.finished += o.finished
@@ -97,6 +107,7 @@ func (l *levels) addTopicAge(t *topic.Stats) {
 func (l *levels) addTopic(t *topic.Stats) {
 	l.topicWaiting += t.Depth
 	l.topicOnDisk += t.BackendDepth
+	l.topicKeys += t.DedupKeys
 	l.addTopicAge(t)
 	if t.Paused {
 		l.topicPaused++
@@ -131,7 +142,7 @@ func (s *sum) of(topics []*topic.Stats) (flows, levels) {
 	}
 	for _, t := range topics {
 		now.addTopic(t)
-		s.see(partName{topic: t.Name}, t.Born, flows{messages: t.MessageCount, bytes: t.MessageBytes, refused: t.Refused})
+		s.see(partName{topic: t.Name}, t.Born, flowsOf(t))
 		for i := range t.Channels {
 			var f flows
 			f.addChannel(&t.Channels[i])

@@ -37,6 +37,30 @@ type Policy struct {
 	IdleDelete     time.Duration // time without consumers, publishes and messages after which it is deleted; 0: never
 	MaxInFlight    int           // messages in flight to all consumers together; 0: no limit
 	MsgTimeout     time.Duration // of consumers that ask for none; 0: what the node says
+
+	// Of topics only.
+	DedupWindow time.Duration // how long the deduplication key of a publish is remembered; 0: not at all
+	DedupMax    int64         // keys that are remembered; 0: DefaultDedupMax
+	DedupFrom   *KeyRule      // takes the key out of a body; nil: it is what the publish says
+	Acks        Acks          // of publishes that do not say it
+	AcksMin     Acks          // least that a publish may ask for
+}
+
+// DefaultDedupMax is how many deduplication keys a topic remembers unless dedup_max says otherwise.
+const DefaultDedupMax = 1_000_000
+
+// Dedups reports whether publishes with a key that was seen before are passed over.
+func (p *Policy) Dedups() bool { return p != nil && p.DedupWindow > 0 }
+
+// Asked returns when a publish is answered that asks for acks, or does not say it; false when it asks for less than is allowed.
+func (p *Policy) Asked(acks Acks) (Acks, bool) {
+	if acks != AcksUnsaid {
+		return acks, p == nil || acks >= p.AcksMin
+	}
+	if p == nil || p.Acks == AcksUnsaid {
+		return AcksAll, true
+	}
+	return max(p.Acks, p.AcksMin), true
 }
 
 // Bounded reports whether there is a bound on what may be held.
@@ -133,6 +157,11 @@ func silence(at Place, all map[string]Value) {
 			all[name] = v
 		}
 	}
+	if !at.Logged && at.Channel == "" {
+		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min"} {
+			off(name, onlyLogged)
+		}
+	}
 	reason := needsLog(at, all)
 	if all["dead_letter"].Value == at.Topic {
 		reason = "dead_letter names the topic itself: its messages stay"
@@ -151,6 +180,8 @@ func silence(at Place, all map[string]Value) {
 		}
 	}
 }
+
+const onlyLogged = "it needs a topic that is kept in the log: level disk or fsync, and not ephemeral"
 
 const rejectOnChannel = "a channel's own bound needs overflow drop-oldest or dead-letter, as one channel must not refuse publishes for the rest"
 
@@ -202,6 +233,12 @@ func Check(at Place, layers ...Layer) error {
 		name := Table[i].Name
 		if v, own := layers[0].Set.value(name); own && all[name].Off != "" {
 			return &Error{Name: name, Text: all[name].Off, Value: encode(v)}
+		}
+	}
+	if acks, least := all["acks"], all["acks_min"]; at.Channel == "" && acks.Off == "" && least.Off == "" {
+		asked, _ := ParseAcks(acks.Value.(string))
+		if min, _ := ParseAcks(least.Value.(string)); asked < min {
+			return &Error{Name: "acks", Text: "must be at least what acks_min is, " + min.String(), Value: encode(acks.Value)}
 		}
 	}
 	if v, own := layers[0].Set.value("msg_timeout"); own && at.MaxMsgTimeout > 0 {

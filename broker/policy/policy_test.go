@@ -49,8 +49,14 @@ func TestValues(t *testing.T) {
 		{"idle_delete", `"1h"`, `"1h"`}, {"idle_delete", `"999ms"`, `from 1s to 365d`},
 		{"max_in_flight", `100`, `100`}, {"max_in_flight", `2147483648`, `must be`},
 		{"msg_timeout", `"30s"`, `"30s"`}, {"msg_timeout", `"25h"`, `from 1ms to 1d`},
+		{"dedup_window", `"10m"`, `"10m"`}, {"dedup_window", `"0s"`, `"0s"`}, {"dedup_window", `"500ms"`, `from 1s to 30d`}, {"dedup_window", `"31d"`, `from 1s to 30d`},
+		{"dedup_max", `1`, `1`}, {"dedup_max", `0`, `must be a whole number from 1 to 100000000`},
+		{"dedup_from", `"word"`, `"word"`}, {"dedup_from", `"bytes:0-16"`, `"bytes:0-16"`}, {"dedup_from", `"until:|"`, `"until:|"`}, {"dedup_from", `"json:id"`, `"json:id"`},
+		{"dedup_from", `"body"`, `"body"`}, {"dedup_from", `"bytes:16-16"`, `must be word, bytes:FROM-TO`}, {"dedup_from", `"until:ab"`, `must be`}, {"dedup_from", `"json:"`, `must be`},
+		{"acks", `"0"`, `"0"`}, {"acks", `1`, `"1"`}, {"acks", `"all"`, `"all"`}, {"acks", `2`, `must be 0, 1 or all, not 2`}, {"acks", `""`, `must be`},
+		{"acks_min", `"1"`, `"1"`}, {"acks_min", `true`, `must be 0, 1 or all`},
 		{"durability", `"often"`, `durability: must be memory, disk or fsync, not "often"`},
-		{"speed", `1`, `"speed" is no option here; there is backoff, backoff_requeue, dead_letter, durability, idle_delete, max_attempts`},
+		{"speed", `1`, `"speed" is no option here; there is acks, acks_min, backoff, backoff_requeue, dead_letter, dedup_from, dedup_max, dedup_window, durability`},
 	} {
 		s, err := (*Set)(nil).With(map[string]json.RawMessage{c.name: json.RawMessage(c.value)}, false)
 		switch {

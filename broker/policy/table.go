@@ -36,6 +36,9 @@ func (o *Option) allowedAt(at Place) string {
 const (
 	year      = 365 * 24 * time.Hour
 	maxNumber = 1<<53 - 1 // that every reader of JSON reads exactly
+
+	maxDedupWindow = 30 * 24 * time.Hour
+	maxDedupKeys   = 100_000_000
 )
 
 // Table is the options, by name. It is the only list of them: checks, patterns, answers of HTTP and the documentation are made of it.
@@ -70,6 +73,18 @@ var Table = func() []Option {
 			func(p *Policy, n int64) { p.MaxInFlight = int(n) }),
 		duration("msg_timeout", "Time in flight of messages to consumers that ask for none. 0s: what --msg-timeout says.", time.Millisecond, 24*time.Hour,
 			func(p *Policy, d time.Duration) { p.MsgTimeout = d }),
+		ofTopic(duration("dedup_window", "How long the deduplication key of a publish is remembered: another with that key is answered OK and not stored. 0s: not at all.",
+			time.Second, maxDedupWindow, func(p *Policy, d time.Duration) { p.DedupWindow = d })),
+		ofTopic(otherwise(DefaultDedupMax, number("dedup_max", "Deduplication keys that are remembered. Beyond it the oldest are forgotten early.", 1, maxDedupKeys,
+			func(p *Policy, n int64) { p.DedupMax = n }))),
+		ofTopic(Option{Name: "dedup_from", Help: "Where the deduplication key of a message is, when the publish does not say one.", Default: "word",
+			Allowed: ruleAllowed}),
+		ofTopic(Option{Name: "acks", Help: "When a publish is answered that does not say it: 0 at once, 1 or all once it is as safe as durability says.",
+			Default: AcksAll.String(), Allowed: acksAllowed, parse: parseAcks,
+			apply: func(p *Policy, v any) { p.Acks, _ = ParseAcks(v.(string)) }}), // it was parsed before
+		ofTopic(Option{Name: "acks_min", Help: "The least that a publish may ask for with acks; one that asks for less is refused.",
+			Default: AcksNone.String(), Allowed: acksAllowed, parse: parseAcks,
+			apply: func(p *Policy, v any) { p.AcksMin, _ = ParseAcks(v.(string)) }}),
 	}
 	for i := range list {
 		switch o := &list[i]; o.Name {
@@ -81,6 +96,12 @@ var Table = func() []Option {
 				return text, err
 			})
 			o.apply = func(p *Policy, v any) { p.Backoff, _ = ParseBackoff(v.(string)) } // it was parsed before
+		case "dedup_from":
+			o.parse = textOr(o.Allowed, func(text string) (string, error) {
+				_, err := ParseKeyRule(text)
+				return text, err
+			})
+			o.apply = func(p *Policy, v any) { p.DedupFrom, _ = ParseKeyRule(v.(string)) } // it was parsed before
 		case "dead_letter":
 			o.parse = textOr(o.Allowed, func(text string) (string, error) {
 				if text != "" && (!protocol.ValidName(text) || protocol.IsEphemeral(text)) {
@@ -117,6 +138,16 @@ func Names(channel bool) []string {
 
 func own(o Option) Option {
 	o.Own = true
+	return o
+}
+
+func ofTopic(o Option) Option {
+	o.TopicOnly = true
+	return o
+}
+
+func otherwise(value int64, o Option) Option {
+	o.Default = value
 	return o
 }
 

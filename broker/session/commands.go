@@ -276,13 +276,12 @@ func (s *Session) dpub(c *protocol.Command) error {
 		return protocol.Errorf(protocol.CodeBadTopic, "DPUB topic name %q is not valid", name)
 	}
 	delay := c.Params[1]
-	var ttl time.Duration
-	var badWord error
+	var said terms
 	if c.Count > 2 { // DPUB TOPIC NAME=VALUE ... TIME, as clients make of a topic with words
 		if _, plain, _ := protocol.ParseWords(c.Rest); plain != nil {
 			delay = plain
 		}
-		ttl, badWord = parseTTL(c)
+		said = parseTerms(c)
 	}
 	ms, ok := protocol.ParseNumber(delay)
 	if !ok {
@@ -297,20 +296,23 @@ func (s *Session) dpub(c *protocol.Command) error {
 	s.aim([]byte(name))
 	err := s.mayPublish("DPUB")
 	if err == nil {
-		err = badWord
+		err = said.bad
 	}
 	if err != nil {
 		s.batch.Reset()
 		return err
 	}
-	s.batch.TTL = ttl
+	if said.dedup != "" {
+		s.batch.Deduplicate(s.begun, name, said.dedup, false)
+	}
+	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
 	err = s.deliver(func(t *topic.Topic) error {
 		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
 	})
 	if err != nil {
 		s.batch.Reset()
 		code := protocol.CodeDpubFailed
-		if errors.Is(err, topic.ErrNoTTL) {
+		if errors.Is(err, topic.ErrNoTTL) || errors.Is(err, topic.ErrAcks) {
 			code = protocol.CodeBadMessage
 		}
 		return s.refusePublishes(1, protocol.Errorf(code, "DPUB failed %s", oneLine(err)).Because(err))

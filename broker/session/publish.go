@@ -17,10 +17,9 @@ func (s *Session) publish(c *protocol.Command) error {
 		return protocol.Errorf(protocol.CodeInvalid, "%s insufficient number of parameters", c.Verb)
 	}
 	name := c.Params[0]
-	var ttl time.Duration
-	var badWord error
+	var said terms
 	if c.Count > 1 {
-		ttl, badWord = parseTTL(c)
+		said = parseTerms(c)
 	}
 	same := s.to != nil && s.to.name == string(name)
 	if !same && !protocol.ValidName(name) {
@@ -34,23 +33,24 @@ func (s *Session) publish(c *protocol.Command) error {
 			return err
 		}
 	}
-	if s.owedOKs > 0 && (s.batchVerb != c.Verb || !same || s.batch.TTL != ttl) {
+	if s.owedOKs > 0 && (s.batchVerb != c.Verb || !same || s.batch.TTL != said.ttl || s.batch.Acks != said.acks) {
 		if err := s.publishBatch(); err != nil {
 			return err
 		}
 	}
 	s.aim(name)
 	s.batchVerb = c.Verb
-	mark := s.batch.Mark()
-	err := s.readPublish(c.Verb)
-	if err == nil && badWord != nil {
-		s.batch.Rollback(mark)
-		err = badWord
-	}
-	if err != nil {
+	if err := s.readPublish(c.Verb); err != nil {
 		return err
 	}
-	s.batch.TTL = ttl
+	if said.bad != nil {
+		s.batch.Rollback(s.begun)
+		return said.bad
+	}
+	if said.dedup != "" {
+		s.batch.Deduplicate(s.begun, s.to.name, said.dedup, c.Verb == protocol.Mpub)
+	}
+	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
 	s.owedOKs++
 	if s.batch.Size() >= maxBatch || c.Verb == protocol.Mpub && s.to.topic != nil && s.to.topic.Bounded() {
 		return s.publishBatch() // of several MPUBs each is taken or refused for itself
@@ -58,29 +58,40 @@ func (s *Session) publish(c *protocol.Command) error {
 	return nil
 }
 
-// parseTTL returns what the words behind a topic say; an error is to be told once the body was read.
-func parseTTL(c *protocol.Command) (ttl time.Duration, err error) {
+// terms are what the words behind a topic say.
+type terms struct {
+	ttl   time.Duration
+	acks  topic.Acks
+	dedup string
+	bad   error // to be told once the body was read
+}
+
+func parseTerms(c *protocol.Command) (t terms) {
 	words, _, err := protocol.ParseWords(c.Rest)
 	if err == nil && words.TTL != "" {
-		ttl, err = topic.ParseTTL(words.TTL)
+		t.ttl, err = topic.ParseTTL(words.TTL)
+	}
+	if err == nil && words.Acks != "" {
+		t.acks, err = topic.ParseAcks(words.Acks)
 	}
 	if err != nil {
-		return 0, protocol.Errorf(protocol.CodeBadMessage, "%s %s", c.Verb, err)
+		return terms{bad: protocol.Errorf(protocol.CodeBadMessage, "%s %s", c.Verb, err)}
 	}
-	return ttl, nil
+	t.dedup = words.Dedup
+	return t
 }
 
 func (s *Session) readPublish(verb protocol.Verb) error {
 	if verb == protocol.Mpub {
 		return s.readMpub()
 	}
-	mark := s.batch.Mark()
+	s.begun = s.batch.Mark()
 	err := s.readMessage("PUB")
 	if err == nil && s.cfg.Auth != nil {
 		err = s.mayPublish("PUB")
 	}
 	if err != nil {
-		s.batch.Rollback(mark)
+		s.batch.Rollback(s.begun)
 	}
 	return err
 }
@@ -92,6 +103,7 @@ func (s *Session) beginBody(n int) error {
 			return err
 		}
 	}
+	s.begun = s.batch.Mark()
 	s.beginArrival(n, 1)
 	return nil
 }
@@ -151,9 +163,8 @@ func (s *Session) readMpub() error {
 		return err
 	}
 	defer s.endArrival()
-	mark := s.batch.Mark()
 	if err := s.readMessages(int(size)); err != nil {
-		s.batch.Rollback(mark)
+		s.batch.Rollback(s.begun)
 		return err
 	}
 	return nil
@@ -221,7 +232,7 @@ func (s *Session) publishBatch() error {
 	s.batch.Reset()
 	code := protocol.CodePubFailed
 	switch {
-	case errors.Is(err, topic.ErrNoTTL):
+	case errors.Is(err, topic.ErrNoTTL), errors.Is(err, topic.ErrAcks):
 		code = protocol.CodeBadMessage
 	case s.batchVerb == protocol.Mpub:
 		code = protocol.CodeMpubFailed

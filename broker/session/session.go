@@ -44,6 +44,7 @@ type Session struct {
 	batch     topic.Batch    // publishes that are not appended yet
 	to        *target        // their topic, or that of the last ones
 	batchVerb protocol.Verb  // their command
+	begun     topic.Mark     // where in it the messages of the last publish begin
 	owedOKs   int            // their answers
 	parting   bool           // the peer has been shown the end: only its answers count
 	reading   bool           // a body is being read: the end of the batch is not whole

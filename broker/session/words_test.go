@@ -31,6 +31,10 @@ func TestWordsBehindTheTopic(t *testing.T) {
 		"behind good ones": {"PUB t\n" + prototest.Body("m") + "PUB t\n" + prototest.Body("m") + "PUB t ttl=0s\n" + prototest.Body("m") + "PUB t\n" + prototest.Body("m"),
 			[]string{"OK", "OK", "E_BAD_MESSAGE PUB ttl must be a time from 1ms to 365d, as 30s, 12h or 7d"}, 2},
 		"needs the log": {"PUB t ttl=30s\n" + prototest.Body("m"), []string{"E_BAD_MESSAGE PUB failed " + topic.ErrNoTTL.Error()}, 0},
+		"bad acks":      {"PUB t acks=2\n" + prototest.Body("m"), []string{"E_BAD_MESSAGE PUB acks must be 0, 1 or all"}, 0},
+		"empty dedup":   {"MPUB t dedup=\n" + one, []string{"E_BAD_MESSAGE MPUB the word dedup must have 1 to 256 bytes"}, 0},
+		"long key":      {"PUB t key=" + strings.Repeat("k", 257) + "\n" + prototest.Body("m"), []string{"E_BAD_MESSAGE PUB the word key must have 1 to 256 bytes"}, 0},
+		"no log":        {"PUB t dedup=a acks=0 key=k\n" + prototest.Body("m") + "PUB t dedup=a acks=all\n" + prototest.Body("m"), []string{"OK", "OK"}, 2},
 		"also deferred": {"DPUB t ttl=30s 5\n" + prototest.Body("m"), []string{"E_BAD_MESSAGE DPUB failed " + topic.ErrNoTTL.Error()}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -63,4 +67,19 @@ func TestWordsCostNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// TestBadWordOfABodyThatComesLater: the publishes before it, which do not wait for it, are there once.
+func TestBadWordOfABodyThatComesLater(t *testing.T) {
+	inBubble(t, nil, func(w *world) {
+		p := w.dial()
+		p.Send("PUB t\n" + prototest.Body("one") + "PUB t ttl=soon\n")
+		p.Expect("OK")
+		p.Send(prototest.Body("two"))
+		p.ExpectError("E_BAD_MESSAGE PUB ttl must be a time from 1ms to 365d, as 30s, 12h or 7d")
+		p.ExpectClosed()
+		if got := w.topic().Stats().Depth; got != 1 {
+			t.Errorf("depth %d, want 1", got)
+		}
+	})
 }

@@ -36,6 +36,7 @@ func (n *node) usesOnlyNamed() {
 	used := map[journal.Feature]bool{}
 	publish := func(p journal.Publish) {
 		used[journal.FeatureExpiry] = used[journal.FeatureExpiry] || p.Expires != 0
+		used[journal.FeatureDedup] = used[journal.FeatureDedup] || p.Keys != nil
 		used[journal.FeatureProperties] = used[journal.FeatureProperties] || len(p.Properties) > 0
 	}
 	_, err = wal.Read(n.fs, filepath.Join("data", logFolder), wal.Need{Folder: m.Folder.Short(), AcceptLoss: true}, func(e wal.Entry) error {
@@ -109,6 +110,18 @@ func TestNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		is("options", "expiry", "options")
+		if err := tp.SetOptions(map[string]json.RawMessage{"dedup_window": json.RawMessage(`"1m"`)}); err != nil {
+			t.Fatal(err)
+		}
+		publish(0, 0)
+		is("a window without a key", "expiry", "options")
+		var keyed topic.Batch
+		keyed.Add([]byte("m"))
+		keyed.Deduplicate(topic.Mark{}, "t0", "a", false)
+		if err := tp.Publish(&keyed); err != nil {
+			t.Fatal(err)
+		}
+		is("a deduplication key", "dedup", "expiry", "options")
 		n.most = 1
 		s, err := tp.Subscribe("c0", topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Minute})
 		if err != nil {

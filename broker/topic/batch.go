@@ -21,12 +21,15 @@ type Batch struct {
 	// TTL is how long the messages are of use, from their publish on or, when they are deferred, from when they are due; 0: for good. The
 	// next Reset forgets it.
 	TTL time.Duration
+	// Acks is when the publish is answered; unsaid: as the topic's option says. The next Reset forgets it.
+	Acks Acks
 
 	frames []byte
 	n      int
 	bodies int
 	open   int              // where the message ends that was begun last
 	beside []journal.Beside // of some messages, whose positions count from 0 here
+	keys   []journal.Key    // deduplication keys of the first messages; no key where one has none
 
 	// Of the last stamp, for tracing; no Reset forgets them.
 	first   protocol.MessageID
@@ -49,7 +52,11 @@ func (b *Batch) Reset() {
 	if cap(frames) > maxKept {
 		frames = nil
 	}
-	*b = Batch{frames: frames, first: b.first, stamped: b.stamped, receipt: b.receipt}
+	keys := b.keys[:0]
+	if cap(keys) > maxKept/journal.KeySize {
+		keys = nil
+	}
+	*b = Batch{frames: frames, keys: keys, first: b.first, stamped: b.stamped, receipt: b.receipt}
 }
 
 // Release empties the batch and gives its memory back.
@@ -102,7 +109,10 @@ type Mark struct{ frames, n, bodies int }
 func (b *Batch) Mark() Mark { return Mark{len(b.frames), b.n, b.bodies} }
 
 // Rollback drops what was added since the mark was taken.
-func (b *Batch) Rollback(m Mark) { b.frames, b.n, b.bodies = b.frames[:m.frames], m.n, m.bodies }
+func (b *Batch) Rollback(m Mark) {
+	b.frames, b.n, b.bodies = b.frames[:m.frames], m.n, m.bodies
+	b.keys = b.keys[:min(len(b.keys), m.n)]
+}
 
 // largest returns the size of the longest body.
 func (b *Batch) largest() (size int) {
@@ -145,6 +155,7 @@ func (b *Batch) Keep(n int) {
 		off += len(protocol.FirstMessage(b.frames[off:]))
 	}
 	b.frames, b.n, b.bodies = b.frames[:off], n, off-n*protocol.MessageOverhead
+	b.keys = b.keys[:min(len(b.keys), n)]
 }
 
 // Size returns the bytes that the batch takes in memory.

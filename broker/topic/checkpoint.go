@@ -111,6 +111,8 @@ func (s *topicSnapshot) write(w *journal.Writer) error {
 		again = renewed
 	}
 	w.Topic(s.state)
+	keys := t.keysUpTo(s.state.Next - 1)
+	w.Keys(&keys)
 	s.expiry.write(w)
 	for i := range s.channels {
 		s.channels[i].write(w)

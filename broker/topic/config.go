@@ -36,6 +36,7 @@ type Config struct {
 	NodeID        int64
 	MemQueueSize  int           // messages that a channel keeps in memory; 0 sends all to disk
 	MaxMemory     int64         // bytes of messages in memory, beyond which what can be on disk goes there; 0: no limit
+	DedupMemory   int64         // bytes of deduplication keys in memory, beyond which the oldest are forgotten; 0: no limit
 	MaxMsgTimeout time.Duration // most that TOUCH extends to, counted from the delivery
 	MaxReqTimeout time.Duration // a longer REQ delay is cut to it
 	MaxConsumers  int           // per channel; 0 is no limit

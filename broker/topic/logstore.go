@@ -32,16 +32,19 @@ type logStore struct {
 	nodes    backlog.Tail // where is appended
 	next     Position     // of the next message
 	voids    voids
-	tail     *stored       // the node that is appended to
-	resident int           // messages in nodes that are in memory
-	enough   int64         // bytes in memory with which it is looked for nodes that nobody needs
-	oldest   uint32        // no node before this one is in memory
-	dropped  []segment.Ref // blocks that may go once the log, synced, says that their messages are finished
-	dropping []segment.Ref // of those: the log is about to be synced, or is
-	stale    []staleBlock  // blocks that were written anew, until no checkpoint refers to them
-	imports  *Imports      // what is being taken over, nil when nothing is
-	settled  uint64        // what Topic.settled was at the last Reclaim
-	head     []byte        // scratch
+	tail     *stored        // the node that is appended to
+	resident int            // messages in nodes that are in memory
+	enough   int64          // bytes in memory with which it is looked for nodes that nobody needs
+	oldest   uint32         // no node before this one is in memory
+	dropped  []segment.Ref  // blocks that may go once the log, synced, says that their messages are finished
+	dropping []segment.Ref  // of those: the log is about to be synced, or is
+	stale    []staleBlock   // blocks that were written anew, until no checkpoint refers to them
+	imports  *Imports       // what is being taken over, nil when nothing is
+	settled  uint64         // what Topic.settled was at the last Reclaim
+	head     []byte         // scratch
+	keys     journal.Keys   // of messages that were accepted lately
+	keyBytes int64          // what the node knows that they take
+	keyedAt  journal.Offset // of the record of the last publish that brought some, unless it was withdrawn
 }
 
 func newLogStore(t *Topic, id uint32) *logStore {
@@ -84,64 +87,104 @@ func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 			return err
 		}
 	}
-	first, err := t.registry.ids.take(b.n)
+	k, err := d.keysOf(b, sync)
+	if err != nil {
+		return err
+	}
+	id, err := t.registry.ids.take(b.n)
 	if err != nil {
 		return err
 	}
 	later := b.Later
-	a, err := t.appendDurable(b, first, delay)
-	if err != nil {
-		return err
+	a, err := t.appendDurable(b, id, delay, &k)
+	for err != nil {
+		first, unsure := err.(*doubt)
+		if !unsure {
+			return err
+		}
+		if err := first.await(); err != nil {
+			return err
+		}
+		a, err = t.appendDurable(b, id, delay, &k)
 	}
-	err = d.log.Commit(a.at, sync || d.levels.synced())
+	switch {
+	case a.count == 0:
+		return d.repeated(a.at, sync)
+	case k.lax && t.registry.trail(t, &a):
+		return nil
+	}
+	return d.finish(&a, sync, later)
+}
+
+// finish returns once a publish is as safe as the level says, and shown; or it fails, and nobody is ever shown it.
+func (d *logStore) finish(a *appended, sync bool, later *Wakes) error {
+	t := d.topic
+	err := d.log.Commit(a.at, sync || d.levels.synced())
 	t.registry.SetHealth(err)
 	if err != nil {
-		t.withdraw(&a)
+		t.withdraw(a)
 		return err
 	}
 	t.voidsWritten(a.voids)
-	t.show(&a, false, later)
+	t.show(a, false, later)
 	return nil
 }
 
-// appendDurable puts a batch into the log's buffer, the topic's nodes and the channels, which do not show it yet.
-func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration) (a appended, err error) {
+// appendDurable puts a batch into the log's buffer, the topic's nodes and the channels, which do not show it yet. Without messages whose
+// keys the topic knows; when nothing is left the count of what it returns is 0.
+func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Duration, k *keyed) (a appended, err error) {
 	d := t.d
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
 		return a, ErrExiting
 	}
-	if err := t.refusedLocked(b); err != nil {
-		return a, err
-	}
 	now := t.registry.stamp()
-	b.stamp(now, first)
-	p := journal.Publish{Topic: d.id, First: d.next, Count: b.n}
-	b.receipt = Receipt{ID: first, Position: d.next, Count: b.n}
-	if delay = b.delayUntil(now, delay); delay > 0 {
+	m, err := d.newLocked(b, k, now)
+	switch {
+	case err != nil:
+		return a, err
+	case m.n == 0:
+		b.receipt = Receipt{Duplicates: k.duplicates}
+		b.Reset()
+		return appended{at: d.keyedAt}, nil
+	}
+	m.stamp(now, first)
+	p := journal.Publish{Topic: d.id, First: d.next, Count: m.n}
+	receipt := Receipt{ID: first, Position: d.next, Count: m.n, Duplicates: k.duplicates}
+	if delay = m.delayUntil(now, delay); delay > 0 {
 		p.Due = now + int64(delay)
 	}
-	if b.TTL > 0 {
-		p.Expires = now + int64(delay) + int64(b.TTL)
+	if m.TTL > 0 {
+		p.Expires = now + int64(delay) + int64(m.TTL)
 	}
 	targets := t.targetsLocked()
 	if t.blockedLocked() {
 		p.Only = journal.Own
 	}
-	a = t.logLocked(b, &p)
+	if k.added > 0 {
+		d.columnLocked(m, &p)
+	}
+	a = t.logLocked(m, &p)
+	if k.added > 0 {
+		d.keyedAt = a.at
+	}
 	t.active = true
-	if b.TTL > 0 {
-		t.expireLocked(p.First, p.Count, t.registry.now()+int64(delay)+int64(b.TTL))
+	if m.TTL > 0 {
+		t.expireLocked(p.First, p.Count, t.registry.now()+int64(delay)+int64(m.TTL))
 	}
 	if delay > 0 {
-		t.deferLocked(a.extent, b.n, t.registry.now()+int64(delay), targets)
+		t.deferLocked(a.extent, m.n, t.registry.now()+int64(delay), targets)
 	} else {
 		for _, c := range targets {
-			c.offerDurable(a.extent, b.n)
+			c.offerDurable(a.extent, m.n)
 		}
 	}
-	t.accept(b)
+	t.accept(m)
+	if m != b {
+		b.Reset()
+	}
+	b.first, b.stamped, b.receipt = first, now, receipt
 	t.overflowLocked()
 	t.thinLocked()
 	return a, nil

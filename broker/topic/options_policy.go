@@ -67,6 +67,7 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	p := t.policyOf(c)
 	if c == t.own {
 		t.policy.Store(p)
+		t.applyDedup(p)
 		if p != nil && p.Overflow == policy.ToDeadLetter { // it has none: publishes are refused
 			own := *p
 			own.Overflow, p = policy.Reject, &own

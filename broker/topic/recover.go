@@ -171,6 +171,7 @@ func (b *builder) build() error {
 		return err
 	}
 	b.channels()
+	b.keys()
 	b.expiries()
 	t.reclaimLocked()
 	b.skipNumbers()

@@ -66,6 +66,10 @@ type Registry struct {
 	rules  rules // of all channels
 	memory memoryAccount
 
+	keys      keyMemory // of deduplication
+	shrinking atomic.Bool
+	trailing  trailing
+
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened; held over no write of the log
 	mu      sync.RWMutex // guards what follows; nothing is locked under it
 	topics  map[string]*Topic
@@ -78,6 +82,7 @@ func NewRegistry(cfg Config) *Registry {
 		failing: make(chan struct{}, 1)}
 	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
 	r.memory.limit = cfg.MaxMemory
+	r.keys.limit, r.keys.full = cfg.DedupMemory, r.shrinkKeys
 	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
 	r.ahead.Store(r.start.UnixNano())
 	r.patterns.Store(&cfg.Patterns)

@@ -404,6 +404,9 @@ type Receipt struct {
 	ID       protocol.MessageID
 	Position Position
 	Count    int
+
+	// Duplicates are those of the publish that were not stored, in order: they are not in Count.
+	Duplicates []Duplicate
 }
 
 // Receipt returns what the last publish that succeeded has become. It is good until the batch is published again.

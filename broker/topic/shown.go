@@ -25,6 +25,7 @@ type pendingPublish struct {
 	last  Position
 	count int // messages that consumers can have at once, 0 when they are deferred or were withdrawn
 	done  bool
+	doubt *doubt // nil: nobody waits for what becomes of it
 }
 
 // everything is the watermark of a topic at level memory.
@@ -46,6 +47,11 @@ func (w *watermark) done(number uint64, withdrawn bool) (count int) {
 	defer w.mu.Unlock()
 	p := w.pending.at(int(number - w.popped))
 	p.done = true
+	if p.doubt != nil {
+		p.doubt.failed = withdrawn
+		close(p.doubt.known)
+		p.doubt = nil
+	}
 	if withdrawn {
 		p.count = 0
 	}
@@ -121,6 +127,11 @@ func (t *Topic) withdraw(a *appended) {
 	}
 	t.messages.Add(-uint64(a.count))
 	t.bytes.Add(-uint64(a.bodies))
+	t.d.keys.Forget(r)
+	t.d.accountKeys()
+	if t.d.keyedAt == a.at {
+		t.d.keyedAt = journal.Offset{}
+	}
 	t.d.voids.add(r)
 	t.voidLocked() // before consumers pass over them
 	t.pub.Unlock()

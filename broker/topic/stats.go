@@ -11,10 +11,16 @@ type Stats struct {
 	BackendDepth int64 // those on disk
 	MessageCount uint64
 	MessageBytes uint64
-	Refused      uint64         // messages that were refused because of a bound, since the start
-	OldestAt     int64          // of those, when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
-	Ahead        Ahead          // of those that are deferred in the topic itself
-	Channels     []ChannelStats // sorted by name
+	Refused      uint64 // messages that were refused because of a bound, since the start
+	Duplicates   uint64 // messages that were not stored, as their deduplication keys had been accepted before, since the start
+	DedupKeys    int64  // deduplication keys that are remembered
+	// DedupForgotten is keys that were forgotten before their time, as there were too many, and AcksLost messages that were answered at once
+	// and that the disk then refused, both since the start.
+	DedupForgotten, AcksLost uint64
+
+	OldestAt int64          // of those, when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
+	Ahead    Ahead          // of those that are deferred in the topic itself
+	Channels []ChannelStats // sorted by name
 }
 
 // ChannelStats is a channel's counters at one moment.
@@ -54,7 +60,8 @@ type ChannelStats struct {
 func (t *Topic) Stats() Stats {
 	own := t.own.Stats()
 	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth + int64(own.Deferred), BackendDepth: own.BackendDepth,
-		OldestAt: own.OldestAt, Ahead: own.Ahead, MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load(), Refused: t.refused.Load()}
+		OldestAt: own.OldestAt, Ahead: own.Ahead, MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load(), Refused: t.refused.Load(),
+		Duplicates: t.duplicates.Load(), DedupKeys: t.remembered.Load(), DedupForgotten: t.forgotten.Load(), AcksLost: t.unkept.Load()}
 	for _, c := range t.Channels() {
 		s.Channels = append(s.Channels, c.Stats())
 	}

@@ -221,7 +221,13 @@ func (r *Registry) trim() {
 			t.store.trim()
 		}
 		t.active = false
+		trimmed := t.trimKeysLocked()
 		t.pub.Unlock()
+		for !trimmed { // a part at a time, for publishers
+			t.pub.Lock()
+			trimmed = t.trimKeysLocked()
+			t.pub.Unlock()
+		}
 	}
 }
 

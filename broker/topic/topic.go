@@ -29,7 +29,12 @@ type Topic struct {
 	messages atomic.Uint64 // accepted
 	bytes    atomic.Uint64 // of their bodies
 	refused  atomic.Uint64 // because of a bound
-	uses     atomic.Uint64 // channels and consumers that ever came
+
+	duplicates atomic.Uint64 // messages that were not stored, as their deduplication key had been seen
+	forgotten  atomic.Uint64 // such keys that were forgotten early
+	remembered atomic.Int64  // such keys
+	unkept     atomic.Uint64 // messages that were answered at once, and then refused by the disk
+	uses       atomic.Uint64 // channels and consumers that ever came
 
 	// channels is sorted by name and never changed, only replaced, under pub; atomic so that readers never wait for a disk.
 	channels atomic.Pointer[[]*Channel]
@@ -312,10 +317,9 @@ func (t *Topic) publish(b *Batch, delay time.Duration, sync bool) error {
 			return err
 		}
 	}
-	n := b.n
 	err := t.store.publish(b, max(0, delay), sync)
-	if to := t.registry.cfg.Trace; to != nil && err == nil {
-		to.Published(t.name, b.first, n, b.stamped)
+	if to := t.registry.cfg.Trace; to != nil && err == nil && b.receipt.Count > 0 {
+		to.Published(t.name, b.first, b.receipt.Count, b.stamped)
 	}
 	return err
 }

@@ -23,6 +23,7 @@ const (
 	kindEnd     Kind = 68
 	kindNodes   Kind = 69
 	kindHead    Kind = 70
+	kindDedup   Kind = 73
 	kindExpiry  Kind = 74
 )
 
@@ -41,6 +42,7 @@ type Writer struct {
 	outs  int // messages in the record
 
 	expiries int // in the record
+	keys     int // the same
 	err      error
 }
 
@@ -92,7 +94,7 @@ func (w *Writer) end() {
 	binary.BigEndian.PutUint32(w.buf[4:], crc32.Checksum(w.buf[8:], castagnoli))
 	w.write(w.buf)
 	w.n++
-	w.buf, w.outs, w.expiries = w.buf[:0], 0, 0
+	w.buf, w.outs, w.expiries, w.keys = w.buf[:0], 0, 0, 0
 }
 
 func (w *Writer) json(k Kind, v any) {
@@ -270,6 +272,8 @@ func (r *reader) record(kind Kind, b []byte) error {
 	case kind == kindExpiry && r.topic != nil && r.channel == nil && len(b)%expirySize == 0:
 		r.topic.readExpiry(b)
 		return nil
+	case kind == kindDedup && r.topic != nil && r.channel == nil && len(b)%keyBytes == 0:
+		return r.topic.readKeys(b)
 	case kind == kindWaiting && r.channel != nil && len(b)%waitSize == 0:
 		for ; len(b) > 0; b = b[waitSize:] {
 			r.channel.Waiting = append(r.channel.Waiting, Range{position(b), position(b[8:])})

@@ -19,7 +19,8 @@
 //
 // first is the position of the first message; the others count on from it. only is the one
 // channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. Flag 1 is due i64, nanoseconds since the Unix epoch,
-// of messages that are deferred, flag 16 expires i64, the same, from when on they are of no use any more. Flag 32 is size u32 and so many
+// of messages that are deferred, flag 8 is since u64, the first position whose deduplication key is remembered from then on, and 16 bytes
+// for each message, its key, zeros where it has none, flag 16 expires i64, the same, from when on they are of no use any more. Flag 32 is size u32 and so many
 // bytes of what messages have beside their bodies: for each that has something the distance from the position behind the one before and
 // the length, uvarints, and the properties: for each the length of its name, a uvarint, the name, and its value likewise. A flag that is
 // not known is of a newer version. The attempts in a frame are those of its next
@@ -50,6 +51,7 @@
 //	Nodes    blocks of the topic before it that are in its segments: first u64, count u32, file u32, offset u32, length u32 each
 //	Channel  JSON: channel of the topic before it, with its counts and the offset in the log that it is as of
 //	Waiting  ranges of the channel before it: first u64, last u64 each
+//	Dedup    deduplication keys of the topic before it, by position: 16 bytes, position u64, Unix seconds u32 each
 //	Expiry   messages of the topic before it that have a time to live of their own: first u64, count u32, Unix nanoseconds i64 each
 //	Out      messages of the channel before it: position u64, due i64, attempts u16 each
 //	End      u64 number of records before it

@@ -12,9 +12,10 @@ const (
 	FeatureProperties                // messages have something beside their bodies: in a Publish, and in segments
 	FeatureMoved                     // messages are moved from one topic to another by one record
 	FeatureOptions                   // topics or channels have options other than a topic's level
+	FeatureDedup                     // messages have deduplication keys: in a Publish, and in checkpoints
 )
 
-var featureNames = [...]string{"expiry", "properties", "moved", "options"}
+var featureNames = [...]string{"expiry", "properties", "moved", "options", "dedup"}
 
 // String returns the name that stands in Needs.
 func (f Feature) String() string { return featureNames[f] }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"strings"
@@ -33,6 +34,8 @@ func Write(s *State) []byte {
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
 		w.Topic(t)
+		keys := t.Keys.Snapshot(math.MaxUint64)
+		w.Keys(&keys)
 		for _, e := range t.Expiry {
 			w.Expiry(e)
 		}
@@ -76,6 +79,7 @@ func golden() []struct {
 			Count: 2}), frames(0x400, 2)...)},
 		{"publish expiry", append(AppendPublish(nil, Publish{Topic: 1, Due: 1700000060000000000, Expires: 1700000090000000000, First: 9,
 			Count: 1}), frames(0x402, 1)...)},
+		{"publish dedup", keyed(7, 5, 1, 0, 3)},
 		{"publish with properties", append(AppendPublish(nil, Publish{Topic: 1, First: 7, Count: 2, Properties: goldenColumn()}), frames(0x400, 2)...)},
 		{"moved", goldenMoved()},
 		{"delivered", delivered.Record()},
@@ -110,6 +114,8 @@ func goldenState() *State {
 	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Next: 0x500,
 		Nodes:  []Node{{First: 0x400, Count: 0x41, File: 3, Offset: 16, Length: 4000}},
 		Expiry: []Expiry{{First: 0x410, Count: 9, At: 1700000090000000000}}, AsOf: Offset{File: 3, Offset: 4200}}
+	t.Keys.Add(someKey(1), 0x401, 1700000000)
+	t.Keys.Add(someKey(2), 0x417, 1700000030)
 	own := &Channel{AsOf: Offset{File: 3, Offset: 4300}, Waiting: []Range{{0x430, 0x440}}}
 	c := &Channel{ID: 2, Name: "billing", Paused: true, After: 0x40f, Offered: 0x4ff, Inherited: 0x3ff,
 		Counts: Counts{Accepted: 77, Finished: 40, Discarded: [Reasons]uint64{Sampled: 9, Emptied: 3}}, AsOf: Offset{File: 3, Offset: 4400},

@@ -36,6 +36,11 @@ type Publish struct {
 	First Position // of the first message; the others count on from it
 	Count int      // messages, 1 or more
 
+	// Keys are the deduplication keys of the messages, for each one, no key where it has none; nil: none has any. With them Since is the
+	// position of the first message whose key is remembered: those of older ones are forgotten.
+	Keys  []Key
+	Since Position
+
 	Expires    int64  // Unix nanoseconds, from when on the messages are of no use any more; 0: never
 	Properties []byte // what messages have beside their bodies, see AppendColumn; empty: nothing
 }
@@ -52,9 +57,10 @@ const (
 // The flags of a Publish, each with what follows the head when it is set, in this order. docs/FORMATS.md has those that are given away.
 const (
 	flagDue        = 1 << 0 // due i64
+	flagDedup      = 1 << 3 // since u64, 16 bytes for each message
 	flagExpiry     = 1 << 4 // expires i64
 	flagProperties = 1 << 5 // size u32, and so many bytes: see AppendColumn
-	knownFlags     = flagDue | flagExpiry | flagProperties
+	knownFlags     = flagDue | flagDedup | flagExpiry | flagProperties
 )
 
 // publishSize is the size in bytes of the head without what flags bring.
@@ -65,6 +71,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	flags := uint16(0)
 	if p.Due != 0 {
 		flags |= flagDue
+	}
+	if p.Keys != nil {
+		flags |= flagDedup
 	}
 	if p.Expires != 0 {
 		flags |= flagExpiry
@@ -79,6 +88,12 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(p.Count))
 	if p.Due != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Due))
+	}
+	if p.Keys != nil {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Since))
+		for i := range p.Keys {
+			dst = append(dst, p.Keys[i][:]...)
+		}
 	}
 	if p.Expires != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Expires))
@@ -109,6 +124,11 @@ func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 		}
 		p.Due, frames = int64(binary.BigEndian.Uint64(frames)), frames[8:]
 	}
+	if flags&flagDedup != 0 {
+		if frames, err = p.parseKeys(frames); err != nil {
+			return p, nil, err
+		}
+	}
 	if flags&flagExpiry != 0 {
 		if len(frames) < 8 {
 			return p, nil, fmt.Errorf("%w: publish of %d bytes without the end of its time to live", ErrRecord, len(b))
@@ -124,6 +144,19 @@ func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 		err = EachOfColumn(p.Properties, Range{p.First, p.Last()}, func(Beside) {})
 	}
 	return p, frames, err
+}
+
+// parseKeys reads the deduplication keys of a Publish and returns what is behind them.
+func (p *Publish) parseKeys(b []byte) (rest []byte, err error) {
+	if len(b) < 8 || p.Count > (len(b)-8)/KeySize {
+		return nil, fmt.Errorf("%w: publish of %d messages without their deduplication keys", ErrRecord, p.Count)
+	}
+	p.Since, b = Position(binary.BigEndian.Uint64(b)), b[8:]
+	p.Keys = make([]Key, p.Count)
+	for i := range p.Keys {
+		copy(p.Keys[i][:], b[i*KeySize:])
+	}
+	return b[p.Count*KeySize:], nil
 }
 
 // parseColumn returns a column of a Publish and what is behind it.

@@ -60,6 +60,7 @@ type Topic struct {
 	Next     Position        `json:"next"`  // of the next message
 	Nodes    []Node          `json:"-"`     // of a checkpoint: what was in the topic's segments
 	Expiry   []Expiry        `json:"-"`     // of messages that have a time to live of their own, in no order
+	Keys     Keys            `json:"-"`     // deduplication keys that it remembers
 	AsOf     Offset          `json:"as_of"` // records of the topic, publishes too, before this are in it
 	Channels []*Channel      `json:"-"`     // the first is the topic's own backlog, with id 0
 	Moved    bool            `json:"-"`     // Settle has moved that to the other channels, which no record says
@@ -173,6 +174,9 @@ func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, 
 	if p.Expires != 0 {
 		t.expires(Expiry{First: p.First, Count: uint32(p.Count), At: p.Expires})
 	}
+	if p.Keys != nil {
+		t.remember(&p, frames)
+	}
 	t.reach(p.First, p.Last())
 }
 
@@ -239,6 +243,7 @@ func (s *State) void(at Offset, b []byte) error {
 		for _, c := range t.Channels {
 			c.Counts.Accepted -= c.cut(r)
 		}
+		t.Keys.Forget(r)
 		t.reach(r.First, r.Last)
 	})
 }

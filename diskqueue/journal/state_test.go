@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ func dump(s *State) string {
 		t := s.Topics[id]
 		fmt.Fprintf(&b, "topic %d %s paused %v options %s next %d\n", id, t.Name, t.Paused, t.Options, t.Next)
 		fmt.Fprintf(&b, "  expiry %v\n", t.Expiry)
+		keys := t.Keys.Snapshot(math.MaxUint64)
+		keys.Each(func(k Key, pos Position, at uint32) { fmt.Fprintf(&b, "  key %x %d %d\n", k, pos, at) })
 		for _, c := range t.Channels {
 			fmt.Fprintf(&b, "  channel %d %q paused %v after %d offered %d inherited %d counts %v waiting %v out", c.ID, c.Name, c.Paused, c.After,
 				c.Offered, c.Inherited, c.Counts, c.Waiting)
@@ -477,7 +480,7 @@ func TestNumbersOfDeletedTopicsStayUsed(t *testing.T) {
 
 // Whatever a record holds, it is applied or ErrRecord, and the state can be written.
 func FuzzApply(f *testing.F) {
-	for _, g := range golden()[:8] {
+	for _, g := range golden()[:9] {
 		for kind := KindPublish; kind <= KindDiscarded; kind++ {
 			f.Add(byte(kind), g.data)
 		}

@@ -5,6 +5,10 @@ package httpapi
 type Published struct {
 	IDs       []string `json:"ids"`
 	Positions []uint64 `json:"positions"`
+
+	// Duplicates are messages of the request, from 0, that were not stored, as their deduplication keys had been accepted before: their
+	// positions are those of the first ones, their ids are empty.
+	Duplicates []int `json:"duplicates,omitempty"`
 }
 
 // DeferredMessages is a broker's answer to /channel/deferred.

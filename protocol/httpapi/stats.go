@@ -47,6 +47,11 @@ type Topic struct {
 	RefusedCount  uint64 `json:"refused_count,omitempty"` // messages that were refused because of max_depth or max_bytes, since the start
 	Durability    string `json:"durability,omitempty"`    // memory, disk or fsync: where a message is when its publish is answered
 	DeadLetters   bool   `json:"dead_letters,omitempty"`  // dead letters of channels have come to it
+
+	Duplicates     uint64 `json:"duplicates,omitempty"`      // messages that were not stored, as their deduplication keys had been accepted before, since the start
+	DedupKeys      int64  `json:"dedup_keys,omitempty"`      // deduplication keys that the topic remembers
+	DedupForgotten uint64 `json:"dedup_forgotten,omitempty"` // of those, since the start: forgotten before their time, as there were too many
+	AcksLost       uint64 `json:"acks_lost,omitempty"`       // messages that were answered at once, as acks 0 asks for, and that the disk then refused, since the start
 }
 
 // Channel is one channel of a Topic. Clients is null when clients were not asked for; ClientCount is right all the same.
