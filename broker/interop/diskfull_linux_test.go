@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestFullDiskRefusesPublishesAndRecovers(t *testing.T) {
 // TestReachedQuotaRefusesPublishesAndRecovers is the same where not the disk is full, but what the folder may have of it.
 func TestReachedQuotaRefusesPublishesAndRecovers(t *testing.T) {
 	if os.Getenv("BROKERD_CRASH_ROUNDS") == "" {
-		t.Skip("NOT RUN: a broker at its quota may stay there for long after all is consumed; make crash runs this")
+		t.Skip("NOT RUN: btrfs may take half a minute until what was removed counts no more; make crash runs this")
 	}
 	for name, killed := range map[string]bool{"drained": false, "started anew at the quota": true} {
 		t.Run(name, func(t *testing.T) {
@@ -71,6 +72,15 @@ type shortage struct {
 	killed         bool   // the broker is killed and started anew when nothing can be written any more
 }
 
+// patience is how long the file system may take until what was removed is free: 20 s for a full one, and 60 s at a quota of btrfs, which
+// was seen to count what is gone for 30 s, whatever its commit interval is.
+func (s *shortage) patience() time.Duration {
+	if s.health == "quota" {
+		return time.Minute
+	}
+	return 20 * time.Second
+}
+
 // runOutOfSpace has a broker run out of space, and drains it.
 func runOutOfSpace(t *testing.T, s shortage) {
 	t.Helper()
@@ -89,11 +99,11 @@ func runOutOfSpace(t *testing.T, s shortage) {
 	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
 		t.Fatal(err)
 	}
-	cmdtest.Eventually(t, "all that was acknowledged arrives", 20*time.Second, func() bool { n, _ := in.size(); return n >= len(acked) })
+	cmdtest.Eventually(t, "all that was acknowledged arrives", s.patience(), func() bool { n, _ := in.size(); return n >= len(acked) })
 	expectAll(t, in, acked)
-	cmdtest.Eventually(t, "health is good again", 20*time.Second, func() bool { return ask(t, b, "GET", "/ping", "").status == 200 })
+	cmdtest.Eventually(t, "health is good again", s.patience(), func() bool { return ask(t, b, "GET", "/ping", "").status == 200 })
 	later := publishMore(t, b)
-	cmdtest.Eventually(t, "what is published then arrives", 20*time.Second, func() bool { return in.has(later) })
+	cmdtest.Eventually(t, "what is published then arrives", s.patience(), func() bool { return in.has(later) })
 	leave(consumer)
 	b.Kill(t)
 	b.Start(t)
@@ -154,6 +164,9 @@ func fillUp(t *testing.T, b *cmdtest.Process, s shortage, acked map[string]bool)
 func fillRest(t *testing.T, dir string) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(dir, "rest"))
+	if errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.ENOSPC) {
+		return // not even a name is left
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

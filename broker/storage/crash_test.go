@@ -424,7 +424,7 @@ func (n *node) drain() {
 
 func crashRun(t *testing.T, seed uint64) {
 	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
-		messages: map[string]*message{}, promises: map[string]*promise{}}
+		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}}
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 // newNode returns a node on an empty file system, started.
 func newNode(t *testing.T, seed uint64) *node {
 	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
-		messages: map[string]*message{}, promises: map[string]*promise{}}
+		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}}
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 // copy returns a node with the same promises, that can be kept or broken without changing these.
 func (n *node) copy() *node {
 	c := &node{t: n.t, seed: n.seed, rng: rand.New(rand.NewPCG(n.seed, 2)), fs: n.fs, ids: n.ids, next: n.next,
-		messages: map[string]*message{}, promises: map[string]*promise{}}
+		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}}
 	c.crash.left = -1
 	c.events.Store(n.events.Load())
 	for key, m := range n.messages {

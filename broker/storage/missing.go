@@ -47,11 +47,10 @@ func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
 
 // goneFiles returns the files of nodes of a topic that are not there whole, or are another's, and what is wrong with them.
 func (k *Engine) goneFiles(id uint32, nodes []journal.Node) (map[uint32]string, error) {
-	files, dir := k.o.FS, segments{k}.dir(id)
 	if len(nodes) == 0 {
 		return nil, nil
 	}
-	names, err := list(files, dir)
+	names, err := list(k.o.FS, segments{k}.dir(id))
 	if err != nil {
 		return nil, err
 	}
@@ -73,30 +72,43 @@ func (k *Engine) goneFiles(id uint32, nodes []journal.Node) (map[uint32]string, 
 			gone[number] = "is missing"
 			continue
 		}
-		var size int64
-		err := vfs.Retry(func() (err error) {
-			size, err = files.Size(filepath.Join(dir, name))
-			return err
-		})
+		wrong, err := k.wrongFile(id, number, end)
 		if err != nil {
 			return nil, fmt.Errorf("looking for segments: %w", err)
 		}
-		if size < end {
-			gone[number] = fmt.Sprintf("is cut short (%d of at least %d bytes)", size, end)
-			continue
-		}
-		head, err := readHead(files, filepath.Join(dir, name), segment.HeaderSize)
-		if err != nil {
-			return nil, fmt.Errorf("looking for segments: %w", err)
-		}
-		if whose := segment.Foreign(head, number, k.folder.id, id); whose != "" {
-			gone[number] = "is another file (" + whose + ")"
-			if k.o.AcceptLoss { // it would be called damaged for good
-				k.unknown = append(k.unknown, filepath.Join(dir, name))
-			}
+		if wrong != "" {
+			gone[number] = wrong
 		}
 	}
 	return gone, nil
+}
+
+// wrongFile says what is wrong with a file of segments that has content up to end, nothing when all looks right.
+func (k *Engine) wrongFile(id, number uint32, end int64) (wrong string, err error) {
+	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
+	var size int64
+	err = vfs.Retry(func() (err error) {
+		size, err = k.o.FS.Size(path)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if size < end {
+		return fmt.Sprintf("is cut short (%d of at least %d bytes)", size, end), nil
+	}
+	head, err := readHead(k.o.FS, path, segment.HeaderSize)
+	if err != nil {
+		return "", err
+	}
+	whose := segment.Foreign(head, number, k.folder.id, id)
+	if whose == "" {
+		return "", nil
+	}
+	if k.o.AcceptLoss { // else it would be called damaged for good
+		k.unknown = append(k.unknown, path)
+	}
+	return "is another file (" + whose + ")", nil
 }
 
 // neededIn returns how many messages of some nodes any channel needs.

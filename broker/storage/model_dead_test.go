@@ -192,6 +192,7 @@ func (n *node) redriven(key string) {
 		p.gone, p.strict, p.m.anywhere = said{}, false, false
 	}
 	p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
+	n.ageless[key] = true // also when the promise is forgotten with its channel, and a crash takes that back
 }
 
 // dropLetters empties a dead letter topic with its channels, deletes it, or empties or deletes one channel of it: what was there and nowhere

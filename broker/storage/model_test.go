@@ -39,9 +39,10 @@ type node struct {
 	missed   map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
 	wrong    atomic.Int64                  // channels whose sum a start had to put right
 	letters  deadLetters
-	most     int  // deliveries of a message in this life, 0: any number
-	eager    bool // consumers take and finish all that there is, so that segments are let go
-	next     int  // number of the next message
+	ageless  map[string]bool // by topic/channel/body: what ever came back from a dead letter topic has no time to live
+	most     int             // deliveries of a message in this life, 0: any number
+	eager    bool            // consumers take and finish all that there is, so that segments are let go
+	next     int             // number of the next message
 	trace    []string
 
 	schedules schedules
@@ -340,7 +341,7 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q as attempt %d, of at most %d", s.name, body, attempts, n.most)
 	case n.dead()[key] > 0:
 		n.fail("%s got %.12q, which is a dead letter", s.name, body)
-	case m.over() && !p.redriven: // what comes back from a dead letter topic has no time to live
+	case m.over() && !p.redriven && !n.ageless[key]:
 		n.fail("%s got %.12q %v after its time", s.name, body, time.Since(m.until))
 	case p.gone.yes():
 		n.fail("%s got %.12q again, which was finished or dropped at %d", s.name, body, p.gone.lo)

@@ -64,36 +64,12 @@ func (s *Stopped) recoverFrom(state *journal.State) {
 
 // readState reads the newest checkpoint that can be read, and the log.
 func (s *Stopped) readState() error {
-	o := s.engine.o
-	seen, err := lookAt(o.FS, o.Dir, false)
-	if err != nil {
-		return err
-	}
-	s.engine = newEngine(o, seen)
-	s.Checkpoint = seen.checkpoint
-	s.recoverFrom(seen.state)
-	for _, d := range seen.damaged {
-		s.Damage = append(s.Damage, d+": a start uses the one before it, and nothing is lost")
-	}
-	need := seen.need()
-	if err := s.engine.stub(s.Recovery, seen); err != nil {
-		return err
-	}
-	s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
-	lacks := s.Log.Missing
+	seen, lacks, err := s.readLog(false)
 	if errors.Is(err, wal.ErrMissing) { // and what is there?
-		need.AcceptLoss = true
-		if seen, err = lookAt(o.FS, o.Dir, false); err != nil {
-			return err
-		}
-		s.recoverFrom(seen.state)
-		if err := s.engine.stub(s.Recovery, seen); err != nil {
-			return err
-		}
-		s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply)
+		seen, _, err = s.readLog(true)
 	}
 	if err != nil {
-		return fmt.Errorf("reading the log: %w", err)
+		return err
 	}
 	if len(seen.missing)+len(lacks) > 0 {
 		if err := s.Recovery.Salvage(); err != nil {
@@ -104,7 +80,11 @@ func (s *Stopped) readState() error {
 	if err != nil {
 		return err
 	}
+	s.Checkpoint = seen.checkpoint
 	s.Missing = slices.Concat(seen.missing, lacks, gone)
+	for _, d := range seen.damaged {
+		s.Damage = append(s.Damage, d+": a start uses the one before it, and nothing is lost")
+	}
 	for _, d := range s.Log.Damage {
 		text := fmt.Sprintf("log file %s at byte %d, %d bytes: %s", d.File, d.At.Offset, d.Length, d.What)
 		if d.Unsynced {
@@ -117,6 +97,26 @@ func (s *Stopped) readState() error {
 	err = s.engine.tidy(s.Recovery, seen)
 	s.Unknown = s.engine.unknown
 	return err
+}
+
+// readLog begins anew with the checkpoint and applies the log to it. With wal.ErrMissing it returns what the log lacks; with acceptLoss
+// it goes on without that.
+func (s *Stopped) readLog(acceptLoss bool) (seen *sight, lacks []string, err error) {
+	o := s.engine.o
+	if seen, err = lookAt(o.FS, o.Dir, false); err != nil {
+		return nil, nil, err
+	}
+	s.engine = newEngine(o, seen)
+	s.recoverFrom(seen.state)
+	if err := s.engine.stub(s.Recovery, seen); err != nil {
+		return nil, nil, err
+	}
+	need := seen.need()
+	need.AcceptLoss = acceptLoss
+	if s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply); err != nil {
+		err = fmt.Errorf("reading the log: %w", err)
+	}
+	return seen, s.Log.Missing, err
 }
 
 func (s *Stopped) apply(e wal.Entry) error {
