@@ -168,6 +168,9 @@ func (d *logStore) filterLocked(b *Batch, k *keyed, now int64) (*Batch, error) {
 	at := journal.KeySecond(now)
 	next := d.next
 	for i, key := range b.keys {
+		if i%warmKeys == 0 {
+			d.keys.Warm(b.keys[i:])
+		}
 		if key == (journal.Key{}) {
 			next++
 			continue
@@ -265,6 +268,9 @@ func (d *logStore) columnLocked(b *Batch, p *journal.Publish) {
 	}
 	most := maxKeys(d.topic.policy.Load())
 	for n := 2*b.n + spareKeys; n > 0 && int64(d.keys.Len()) > most; n-- {
+		if n%warmKeys == 0 || n == 2*b.n+spareKeys {
+			d.keys.WarmOldest()
+		}
 		d.forgetOldest()
 	}
 	p.Keys, p.Since = b.keys, p.First
@@ -273,6 +279,9 @@ func (d *logStore) columnLocked(b *Batch, p *journal.Publish) {
 	}
 	d.accountKeys()
 }
+
+// warmKeys is how many keys are looked up together.
+const warmKeys = 64
 
 // spareKeys is how many keys more than it brings a publish lets go at most, when there are too many or they are too old.
 const spareKeys = 256

@@ -229,6 +229,7 @@ func (r *reader) finish() (*State, error) {
 		if len(t.Channels) == 0 || t.Channels[0].ID != 0 {
 			return nil, fmt.Errorf("%w: topic %q has no backlog", ErrCheckpoint, t.Name)
 		}
+		t.Keys.enter()
 		for _, c := range t.Channels {
 			c.Out.order()
 		}

@@ -47,6 +47,7 @@ type Keys struct {
 	seen        uint64 // numbers below this may be in a snapshot
 	chunks      []*keyChunk
 	index       []uint32 // open addressing, at most half full; 0: empty. See slot
+	warm        uint32   // what Warm has read
 }
 
 // keyChunk is keys whose numbers follow each other. What snapshots see of it never changes.
@@ -111,10 +112,36 @@ func (k *Keys) home(key *Key) uint32 {
 // bits returns of how many bits the places of the index are.
 func (k *Keys) bits() int { return bits.TrailingZeros(uint(len(k.index))) }
 
-// slot returns the index's entry for a key: the lowest bits of its number, as many as places have, and a part of the key above, under a
-// bit that says that there is something.
-func (k *Keys) slot(key *Key, n uint64) uint32 {
-	return 1<<31 | binary.LittleEndian.Uint32(key[8:])<<k.bits()&(1<<31-1) | uint32(n)&k.mask()
+// An entry of the index is, from its lowest bit on: the number of a key, as many bits as places have; how far it is behind its home, 6
+// bits or what is left, where all ones stand for farther; bits of the key; and a one. So an entry moves without a look at its key.
+
+// slot returns the entry of a key that is so far behind its home.
+func (k *Keys) slot(key *Key, n uint64, far uint32) uint32 {
+	places := k.bits()
+	return 1<<31 | k.tag(key) | min(far, k.farthest())<<places | uint32(n)&k.mask()
+}
+
+// tag returns the bits of a key that its entry has.
+func (k *Keys) tag(key *Key) uint32 {
+	return binary.LittleEndian.Uint32(key[8:]) << (k.bits() + k.farBits()) & (1<<31 - 1)
+}
+
+// farBits returns how many bits say how far an entry is behind its home.
+func (k *Keys) farBits() int { return min(mostFarBits, 31-k.bits()) }
+
+// mostFarBits is a variable for tests only.
+var mostFarBits = 6
+
+// farthest returns what stands for as far as it, or farther.
+func (k *Keys) farthest() uint32 { return 1<<k.farBits() - 1 }
+
+// far returns how far the entry at a place is behind its home.
+func (k *Keys) far(at uint32) uint32 {
+	slot := k.index[at]
+	if far := slot >> k.bits() & k.farthest(); far < k.farthest() {
+		return far
+	}
+	return (at - k.home(k.key(k.number(slot)))) & k.mask()
 }
 
 func (k *Keys) mask() uint32 { return uint32(len(k.index) - 1) }
@@ -124,15 +151,39 @@ func (k *Keys) number(slot uint32) uint64 {
 	return k.first + uint64((slot-uint32(k.first))&k.mask())
 }
 
+// warmKeys is how many keys Warm and WarmOldest look up together.
+const warmKeys = 64
+
+// Warm brings together into the processor's cache where keys are looked for, up to 64 of them: one after the other each would be waited for.
+func (k *Keys) Warm(keys []Key) {
+	if len(k.index) == 0 {
+		return
+	}
+	warm := uint32(0)
+	for i := range keys[:min(len(keys), warmKeys)] {
+		warm += k.index[k.home(&keys[i])]
+	}
+	k.warm = warm
+}
+
+// WarmOldest is Warm for the oldest keys, which are about to be dropped.
+func (k *Keys) WarmOldest() {
+	warm := uint32(0)
+	for n := k.first; n < min(k.next, k.first+warmKeys); n++ {
+		warm += k.index[k.home(k.key(n))]
+	}
+	k.warm = warm
+}
+
 // Find returns the position of the message that had a key and was accepted between two seconds, both counted in.
 func (k *Keys) Find(key Key, from, to uint32) (pos Position, ok bool) {
 	if len(k.index) == 0 {
 		return 0, false
 	}
-	mask := k.mask()
-	same := k.slot(&key, 0) | mask
-	for i := k.home(&key); k.index[i] != 0; i = (i + 1) & mask {
-		if k.index[i]|mask != same {
+	mask, most := k.mask(), k.farthest()
+	number, same := mask, k.slot(&key, 0, 0)
+	for i, far := k.home(&key), uint32(0); k.index[i] != 0; i, far = (i+1)&mask, far+1 {
+		if k.index[i]&^number != same|min(far, most)<<k.bits() {
 			continue
 		}
 		c, at := k.chunk(k.number(k.index[i]))
@@ -148,10 +199,22 @@ func (k *Keys) Add(key Key, pos Position, at uint32) {
 	if n := k.next - k.first; 2*(n+1) > uint64(len(k.index)) {
 		k.reindex(max(2*fewKeys, 2*len(k.index)))
 	}
+	k.push(key, pos, at)
+	k.put(&key, k.next-1)
+}
+
+// push is Add without the index.
+func (k *Keys) push(key Key, pos Position, at uint32) {
 	c, i := k.room()
 	c.keys[i], c.pos[i], c.at[i] = key, pos, at
-	k.put(&key, k.next)
 	k.next++
+}
+
+// enter makes the index of keys that were pushed.
+func (k *Keys) enter() {
+	if n := k.next - k.first; n > 0 {
+		k.reindex(1 << bits.Len64(max(2*n, 2*fewKeys)))
+	}
 }
 
 // room returns where the next key goes.
@@ -170,11 +233,11 @@ func (k *Keys) room() (*keyChunk, int) {
 
 // put enters a key into the index.
 func (k *Keys) put(key *Key, n uint64) {
-	i, mask := k.home(key), k.mask()
-	for k.index[i] != 0 {
+	i, mask, far := k.home(key), k.mask(), uint32(0)
+	for ; k.index[i] != 0; far++ {
 		i = (i + 1) & mask
 	}
-	k.index[i] = k.slot(key, n)
+	k.index[i] = k.slot(key, n, far)
 }
 
 // reindex makes an index of another size, a power of two.
@@ -195,9 +258,8 @@ func (k *Keys) unindex(key *Key, n uint64) {
 		gap = (gap + 1) & mask
 	}
 	for i := (gap + 1) & mask; k.index[i] != 0; i = (i + 1) & mask {
-		home := k.home(k.key(k.number(k.index[i])))
-		if (i-home)&mask >= (i-gap)&mask {
-			k.index[gap] = k.index[i]
+		if far, by := k.far(i), (i-gap)&mask; far >= by {
+			k.index[gap] = k.index[i]&^(k.farthest()<<k.bits()) | min(far-by, k.farthest())<<k.bits()
 			gap = i
 		}
 	}
@@ -372,13 +434,14 @@ func (w *Writer) Keys(s *KeySnapshot) {
 	})
 }
 
+// readKeys takes in a record of a checkpoint; the keys are not in the index yet.
 func (t *Topic) readKeys(b []byte) error {
 	for ; len(b) > 0; b = b[keyBytes:] {
 		key, pos := Key(b[:KeySize]), position(b[KeySize:])
 		if newest, _, ok := t.Keys.Newest(); key == (Key{}) || ok && newest >= pos {
 			return fmt.Errorf("%w: a deduplication key of position %d", ErrRecord, pos)
 		}
-		t.Keys.Add(key, pos, binary.BigEndian.Uint32(b[KeySize+8:]))
+		t.Keys.push(key, pos, binary.BigEndian.Uint32(b[KeySize+8:]))
 	}
 	return nil
 }

@@ -133,6 +133,15 @@ func (m *keysModel) Check(t *rapid.T) {
 
 // TestKeysModel: whatever is added, dropped and forgotten, a key is found when it should be and only then, and snapshots do not change.
 func TestKeysModel(t *testing.T) {
+	t.Run("near", checkKeys)
+	t.Run("far", func(t *testing.T) { // most keys are farther from their homes than their entries can say
+		defer func(bits int) { mostFarBits = bits }(mostFarBits)
+		mostFarBits = 1
+		checkKeys(t)
+	})
+}
+
+func checkKeys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &keysModel{}
 		t.Repeat(map[string]func(*rapid.T){"add": m.Add, "more": m.Add, "oldest": m.DropOldest, "newest": m.DropNewest, "below": m.DropBelow,
@@ -385,5 +394,6 @@ func BenchmarkKeys(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+		b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/million")
 	})
 }
