@@ -49,11 +49,8 @@ const readEach = 8
 // answer carries out a consumer's answers in order. When took is not nil the times are appended when finished messages were published.
 func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later *Wakes) {
 	back, settled := 0, 0
-	if m.delays == nil {
-		m.delays = new(delays)
-	}
 	keep := m.effects()
-	watch := stopwatch{to: &m.delays.finished, now: m.at.stamp}
+	watch := stopwatch{to: &m.noted().finished, now: m.at.stamp}
 	var last protocol.MessageFrame // that was finished
 	unread := uint64(0)            // finished messages whose delay is not noted yet
 	sized := m.sizes.on
@@ -96,11 +93,17 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 		watch.saw(last.Timestamp(), unread)
 	}
 	watch.note()
-	s.inflight -= settled
-	s.learn(settled, m.at.now)
+	m.settled(s, settled, back, later)
+}
+
+// settled sees to what a consumer's answers to n messages bring: it has credit again, back messages can be delivered again at once, and there
+// is room within max_in_flight.
+func (m *machine) settled(s *Subscription, n, back int, later *Wakes) {
+	s.inflight -= n
+	s.learn(n, m.at.now)
 	m.wake(back, later)
 	m.settle(s, later)
-	if m.policy != nil && settled > 0 {
+	if m.policy != nil && n > 0 {
 		m.nudge() // others that have waited for max_in_flight
 	}
 	m.asks.deadline = true

@@ -3,6 +3,7 @@ package topic
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -209,6 +210,9 @@ func within(list []backlog.Range, first, end Position) (part []backlog.Range) {
 // rewrite writes some messages of a node's block anew. The block is read under no lock.
 func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (done bool, err error) {
 	frames, held, lost, err := t.d.segments.ReadHeld(block, nil)
+	if errors.Is(err, segment.ErrGone) && (t.d.table.get(s.num) != s || s.at() != block) {
+		return false, nil // nobody needs it any more, since it was looked at
+	}
 	if err != nil || len(lost) > 0 {
 		return false, err // damage stays where it is: its file is put aside, not removed
 	}

@@ -34,6 +34,14 @@ func (d *Delays) add(took time.Duration, n uint64) {
 // delays is what a channel measures, once it has delivered.
 type delays struct{ delivered, finished Delays }
 
+// noted returns where delays are noted.
+func (m *machine) noted() *delays {
+	if m.delays == nil {
+		m.delays = new(delays)
+	}
+	return m.delays
+}
+
 // stopwatch notes the delays of messages that are moved together. Those that were published together, and follow each other, cost
 // one comparison each.
 type stopwatch struct {

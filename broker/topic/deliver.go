@@ -79,11 +79,8 @@ func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n in
 
 func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	m.active = true
-	if m.delays == nil {
-		m.delays = new(delays)
-	}
 	keep := m.effects()
-	watch := stopwatch{to: &m.delays.delivered, now: m.at.stamp}
+	watch := stopwatch{to: &m.noted().delivered, now: m.at.stamp}
 	last := uint16(math.MaxUint16)
 	if p := m.policy; p != nil && p.MaxAttempts > 0 && !m.at.final {
 		last = p.MaxAttempts
@@ -91,18 +88,7 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	mortal := m.mortal()
 	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
 		r, again := m.next()
-		if r.attempts > last { // of an earlier life
-			m.bury(corpse{pos: r.pos, attempts: r.attempts - 1})
-			continue
-		}
-		if mortal && m.isOver(r.pos, r.frame) {
-			m.outlived(r.pos, r.frame, again)
-			continue
-		}
-		if s.sample > 0 && rand.IntN(100) >= s.sample {
-			m.n.discard(journal.Sampled, 1)
-			m.effects().discard(backlog.Range{First: r.pos, Last: r.pos}, journal.Sampled, again)
-			m.unbased(r.pos, r.frame)
+		if (r.attempts > last || mortal || s.sample > 0) && m.leaves(s, &r, again, last, mortal) {
 			continue
 		}
 		m.fly(s, &r)
@@ -123,6 +109,30 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	if watch.note(); watch.at > 0 {
 		m.newest = watch.at
 	}
+	m.delivered(s, n)
+	return n
+}
+
+// leaves decides whether a message that is about to be delivered leaves the channel instead: it has been delivered too often, in an earlier
+// life, its time is over, or its consumer samples. It reports whether it has left.
+func (m *machine) leaves(s *Subscription, r *retry, again bool, last uint16, mortal bool) bool {
+	switch {
+	case r.attempts > last:
+		m.bury(corpse{pos: r.pos, attempts: r.attempts - 1})
+	case mortal && m.isOver(r.pos, r.frame):
+		m.outlived(r.pos, r.frame, again)
+	case s.sample > 0 && rand.IntN(100) >= s.sample:
+		m.n.discard(journal.Sampled, 1)
+		m.effects().discard(backlog.Range{First: r.pos, Last: r.pos}, journal.Sampled, again)
+		m.unbased(r.pos, r.frame)
+	default:
+		return false
+	}
+	return true
+}
+
+// delivered counts messages that are in flight to a consumer now.
+func (m *machine) delivered(s *Subscription, n int) {
 	if s.inflight == 0 {
 		s.since = m.at.now
 	}
@@ -135,7 +145,6 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 		m.asks.room = true
 	}
 	m.nudge()
-	return n
 }
 
 // next takes out the next message, with the number of this delivery. again says that it was delivered or deferred before, and

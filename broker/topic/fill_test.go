@@ -1,0 +1,86 @@
+package topic
+
+import (
+	"bytes"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/vfs"
+)
+
+// TestWhatIsDueTogetherIsReadTogether: deferred messages whose bodies are on disk take a look at the disk for many of them when they fall due
+// together, and one for each when they are far apart. All come, whole, and what is given back comes again.
+func TestWhatIsDueTogetherIsReadTogether(t *testing.T) {
+	const count, size = 6000, 300
+	for _, apart := range []int{1, 500} { // of so many messages one is due now
+		synctest.Test(t, func(t *testing.T) {
+			cfg := config()
+			makeDurable(&cfg)
+			disk := vfs.NewFaulty(vfs.NewMem())
+			cfg.Segments, cfg.MemQueueSize = keptSegments{disk}, 10
+			r := start(t, cfg)
+			topic := mustTopic(t, r, "t")
+			mustChannel(t, topic, "c")
+			body := func(i int) []byte { return bytes.Repeat([]byte{byte(i), byte(i >> 8)}, size/2) }
+			wanted := 0
+			for i := range count {
+				var b Batch
+				b.Add(body(i))
+				delay := time.Hour
+				if i%apart == 0 {
+					delay, wanted = time.Minute, wanted+1
+				}
+				if err := topic.PublishDeferred(&b, delay); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if topic.d.onDisk.Load() < 3 {
+				t.Fatalf("%d nodes are on disk", topic.d.onDisk.Load())
+			}
+			var reads atomic.Int64
+			disk.Observe(func(op vfs.Op, _ string) {
+				if op == vfs.OpRead {
+					reads.Add(1)
+				}
+			})
+			time.Sleep(2 * time.Minute)
+			s := mustSubscribe(t, topic, "c", 2*count, SubscribeOptions{})
+			var d Delivery
+			seen := map[int]int{}
+			for round := range 2 {
+				var answers []Answer
+				for n := s.Take(&d); n > 0; n = s.Take(&d) {
+					for _, run := range d.Runs {
+						for frames := run.Frames; len(frames) > 0; {
+							f := first(frames)
+							frames = frames[len(f):]
+							i := int(f.Body()[0]) + int(f.Body()[1])<<8
+							if !bytes.Equal(f.Body(), body(i)) || i%apart != 0 || seen[i] != round {
+								t.Fatalf("message %d came %d times, or has another body", i, seen[i]+1)
+							}
+							seen[i]++
+							answers = append(answers, Answer{ID: f.MustID(), Verb: []Verb{Requeue, Finish}[round]})
+						}
+					}
+					d.Clear()
+				}
+				if len(answers) != wanted {
+					t.Fatalf("round %d: %d came, want %d", round, len(answers), wanted)
+				}
+				s.Apply(answers, nil)
+			}
+			most := int64(wanted/20 + 20)
+			if apart > 1 {
+				most = int64(3 * wanted)
+			}
+			if reads.Load() > most {
+				t.Errorf("%d looks at the disk for %d messages, one of %d due: want %d at most", reads.Load(), 2*wanted, apart, most)
+			}
+			if c := topic.LookupChannel("c").Stats(); c.Held != count-wanted || !c.Balanced {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
