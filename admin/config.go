@@ -125,7 +125,7 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if err != nil {
 		return err
 	}
-	served, shown, err := fresh.pairs(s.log)
+	shows, err := fresh.loadSecrets(s.log)
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,8 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	set := s.settings
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	if (served == nil) != (s.served.Load() == nil) || (shown == nil) != (s.shown.Load() == nil) {
-		return errors.New("turning certificates on or off needs a restart")
+	if (shows.listener != nil) != s.secure() {
+		return errors.New("turning HTTPS on or off, by --tls-cert and --tls-key, needs a restart")
 	}
 	acts, err := audit.OpenFile(fresh.AuditLog)
 	if err != nil {
@@ -166,8 +166,7 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	}
 	set.origins = from
 	set.level.Set(level.Level())
-	s.served.Store(served)
-	s.shown.Store(shown)
+	s.replace(shows)
 	s.tokens.Put(tokens)
 	judge()
 	if err := s.trail.Use(acts); err != nil {

@@ -1,15 +1,22 @@
 package admin_test
 
 import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"brokerd/admin"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/prototest"
 )
 
 // TestReloadChangesWhoMayDoWhat: a token file, users, roles behind a proxy and the audit log are taken by a reload, all or nothing.
@@ -74,4 +81,103 @@ func TestReloadChangesWhoMayDoWhat(t *testing.T) {
 	if _, body := n.ask("GET", "/api/session", "", "X-User", "alice"); !strings.Contains(body, `"role":"operator"`) || !strings.Contains(body, `"manages":["orders"]`) {
 		t.Errorf("alice is %s", body)
 	}
+}
+
+// TestReloadShowsRenewedSecretsToDaemons (case b10): after a reload daemons are shown the new certificate and the new token, and one that another
+// authority vouches for is believed; the listener shows the new certificate, and takes callers' of the new authority.
+func TestReloadShowsRenewedSecretsToDaemons(t *testing.T) {
+	first, second := prototest.NewAuthority(t), prototest.NewAuthority(t)
+	shown, token := new(atomic.Int64), new(atomic.Value)
+	token.Store("")
+	daemon := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown.Store(r.TLS.PeerCertificates[0].SerialNumber.Int64())
+		token.Store(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		http.NotFound(w, r)
+	}))
+	var issuer atomic.Pointer[prototest.Authority]
+	issuer.Store(first)
+	daemon.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert, Certificates: []tls.Certificate{issuer.Load().Issue("broker")}}, nil
+	}}
+	daemon.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	daemon.StartTLS()
+	defer daemon.Close()
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		httpapi.RespondTLSRequired(w, daemon.Listener.Addr().(*net.TCPAddr).Port)
+	}))
+	defer plain.Close()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	grants, err := grant.ParseGrants([]string{"read"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := func(id string) string {
+		t.Helper()
+		text, err := grant.Add(filepath.Join(dir, "scratch"), id, grants, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	var opts admin.Options
+	now := fresh("one")
+	n := startAdmin(t, func(o *admin.Options) {
+		o.NSQDHTTPAddresses = []string{plain.Listener.Addr().String()}
+		o.TLSCert, o.TLSKey, o.ClientCAFile = first.Files("admin")
+		o.ClientTLSCert, o.ClientTLSKey, o.TLSRootCAFile = o.TLSCert, o.TLSKey, o.ClientCAFile
+		o.TokenFile, o.ClientToken = write("tokens", "cert caller read\n"), write("own", now)
+		opts = *o
+	})
+	asks := func(a *prototest.Authority) int { // 0: the handshake fails
+		t.Helper()
+		transport := &http.Transport{TLSClientConfig: first.Client(a.Issue("caller"))}
+		defer transport.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: transport}).Get(strings.TrimSuffix(n.URL(), "/") + "/api/search?q=")
+		if err != nil {
+			return 0
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	eventually(t, "the daemon is shown certificate and token", func() bool { return shown.Load() == 2 && token.Load() == now })
+	if of, other := asks(first), asks(second); of != 200 || other != 0 {
+		t.Errorf("callers of the authority get %d, others %d", of, other)
+	}
+	now = fresh("two")
+	write("own", now)
+	first.Serial = 5
+	first.Files("admin")
+	write("both", string(read(t, opts.ClientCAFile))+string(read(t, second.Write("second.pem", "CERTIFICATE", second.Root()))))
+	opts.ClientCAFile, opts.TLSRootCAFile = filepath.Join(dir, "both"), filepath.Join(dir, "both")
+	issuer.Store(second)
+	if err := n.Reload(opts, httpapi.Origins{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the daemon is shown what is new", func() bool { return shown.Load() == 5 && token.Load() == now })
+	if of, other := asks(first), asks(second); of != 200 || other != 200 {
+		t.Errorf("callers of the one authority get %d, of the other %d", of, other)
+	}
+	spoiled := opts
+	spoiled.ClientToken = "/nowhere"
+	if err := n.Reload(spoiled, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "--http-client-token-file") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// read returns a file's text.
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

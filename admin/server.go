@@ -3,13 +3,11 @@ package admin
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +23,6 @@ import (
 	"brokerd/admin/views"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
-	"brokerd/protocol/tlsfiles"
 )
 
 // patience is how long a page waits for an answer that the last good one can stand in for: a page is to be there in 200 ms.
@@ -39,6 +36,7 @@ type Server struct {
 	began    time.Time
 	level    *slog.LevelVar
 	asks     *httpapi.HTTPClient
+	outside  *httpapi.Transport // to what is no daemon: notifications, Graphite
 	notifies *http.Client
 	cluster  *cluster.Cluster
 	maker    *views.Maker
@@ -46,17 +44,15 @@ type Server struct {
 	trail    *audit.Trail
 	notifier *audit.Notifier
 	http     *http.Server
-	tls      *tls.Config   // nil for plain HTTP
 	streams  chan struct{} // closed when event streams are to end
 	failed   chan error
 	settings *settings
 	tokens   *grant.Slot
-	metrics  http.Handler                  // answers /metrics
-	guard    *access.Guard                 // set by Start
-	handler  atomic.Pointer[http.Handler]  // of all requests; replaced by a reload
-	open     atomic.Pointer[[]string]      // what is open to more people than one might think
-	served   atomic.Pointer[tlsfiles.Pair] // of the listener; nil for plain HTTP
-	shown    atomic.Pointer[tlsfiles.Pair] // to daemons; nil for none
+	metrics  http.Handler // answers /metrics
+	guard    *access.Guard
+	handler  atomic.Pointer[http.Handler] // of all requests; replaced by a reload
+	open     atomic.Pointer[[]string]     // what is open to more people than one might think
+	secrets  atomic.Pointer[secrets]      // replaced by a reload
 
 	// Set by Start before any goroutine.
 	listener net.Listener
@@ -73,25 +69,30 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		return nil, err
 	}
 	s := &Server{opts: opts, log: log, began: time.Now(), level: level, streams: make(chan struct{}), failed: make(chan error, 1)}
-	if err := s.loadTLS(); err != nil {
-		return nil, err
-	}
-	clientTLS, err := s.clientTLS()
+	shows, err := opts.loadSecrets(log)
 	if err != nil {
 		return nil, err
 	}
+	s.secrets.Store(shows)
 	tokens, err := grant.OpenIf(opts.TokenFile)
 	if err != nil {
 		return nil, err
 	}
 	s.tokens = grant.NewSlot(tokens)
-	token, err := grant.ReadOwn(opts.ClientToken)
+	who, err := opts.accessConfig(tokens, log)
 	if err != nil {
 		return nil, err
 	}
-	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{Token: token, TLS: clientTLS, ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout,
-		UserAgent: httpapi.AdmindAgent + Version})
-	s.notifies = &http.Client{Timeout: opts.RequestTimeout, Transport: &http.Transport{TLSClientConfig: clientTLS}}
+	if s.guard, err = access.New(who); err != nil {
+		return nil, err
+	}
+	if err := httpapi.CheckAudit(opts.AuditLog); err != nil {
+		return nil, err
+	}
+	s.asks = httpapi.NewHTTPClient(httpapi.ClientConfig{TokenFrom: func() string { return s.secrets.Load().token.Token() }, TLS: shows.towardsDaemons,
+		ConnectTimeout: opts.ConnectTimeout, RequestTimeout: opts.RequestTimeout, UserAgent: httpapi.AdmindAgent + Version})
+	s.outside = httpapi.NewTransport(shows.towardsDaemons, func(cfg *tls.Config) *http.Transport { return &http.Transport{TLSClientConfig: cfg} })
+	s.notifies = &http.Client{Timeout: opts.RequestTimeout, Transport: s.outside}
 	var kept []cluster.Kept
 	if opts.StatePath != "" {
 		if s.roster, kept, err = roster.Open(opts.StatePath, log); err != nil {
@@ -108,62 +109,6 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	return s, nil
 }
 
-// pairs reads the certificates, of the listener and to show to daemons; nil for those that there are none of.
-func (o *Options) pairs(log *slog.Logger) (served, shown *tlsfiles.Pair, err error) {
-	if o.TLSCert != "" {
-		if served, err = tlsfiles.Load(o.TLSCert, o.TLSKey, log); err != nil {
-			return nil, nil, fmt.Errorf("--tls-cert: %w", err)
-		}
-	}
-	if o.ClientTLSCert != "" {
-		if shown, err = tlsfiles.Load(o.ClientTLSCert, o.ClientTLSKey, log); err != nil {
-			return nil, nil, fmt.Errorf("failed to LoadX509KeyPair %s, %s - %w", o.ClientTLSCert, o.ClientTLSKey, err)
-		}
-	}
-	return served, shown, nil
-}
-
-// loadTLS reads the certificates and makes the listener's configuration.
-func (s *Server) loadTLS() error {
-	served, shown, err := s.opts.pairs(s.log)
-	if err != nil {
-		return err
-	}
-	s.served.Store(served)
-	s.shown.Store(shown)
-	if served != nil {
-		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.served.Load().Certificate(), nil }}
-		if s.tls.ClientCAs, err = tlsfiles.Authorities(s.opts.ClientCAFile); err != nil {
-			return fmt.Errorf("--tls-root-ca-file: %w", err)
-		}
-		if s.tls.ClientCAs != nil {
-			s.tls.ClientAuth = tls.VerifyClientCertIfGiven
-		}
-	}
-	return nil
-}
-
-// clientTLS returns how daemons are spoken to over TLS.
-func (s *Server) clientTLS() (*tls.Config, error) {
-	o := &s.opts
-	c := &tls.Config{InsecureSkipVerify: o.TLSInsecure}
-	if s.shown.Load() != nil {
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.shown.Load().Certificate(), nil }
-	}
-	if o.TLSRootCAFile != "" {
-		pem, err := os.ReadFile(o.TLSRootCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("failed to read TLS root CA file %s - %w", o.TLSRootCAFile, err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("failed to AppendCertsFromPEM %s", o.TLSRootCAFile)
-		}
-	}
-	return c, nil
-}
-
 // Start listens and serves. The context ends only the listening itself. When it fails nothing is left open.
 func (s *Server) Start(ctx context.Context) (err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.opts.HTTPAddress)
@@ -177,8 +122,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return errors.Join(err, listener.Close(), s.trail.Close())
 	}
 	s.listener = httpapi.Strict(listener)
-	if s.tls != nil {
-		s.listener = tls.NewListener(listener, s.tls)
+	if s.secure() {
+		s.listener = tls.NewListener(listener, s.watched())
 	}
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -192,7 +137,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.goroutines.Go(s.serve)
 	s.log.Info("admin started", "url", s.URL(), "version", Version)
 	kind := "HTTP"
-	if s.tls != nil {
+	if s.secure() {
 		kind = "HTTPS"
 	}
 	s.log.Info(kind + ": listening on " + listener.Addr().String()) // the words of NSQ's daemons: harnesses and scripts wait for them
@@ -204,13 +149,6 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // compose makes the API for a bound address.
 func (s *Server) compose(bound net.Addr) error {
-	who, err := s.opts.accessConfig(s.tokens.File(), s.log)
-	if err != nil {
-		return err
-	}
-	if s.guard, err = access.New(who); err != nil {
-		return err
-	}
 	s.metrics = metrics.New(s.snapshot).Handler(s.log)
 	if err := s.setHandler(&s.opts, bound); err != nil {
 		return err
@@ -254,7 +192,7 @@ func (s *Server) setHandler(o *Options, bound net.Addr) error {
 		Graphite: httpd.Graphite{
 			URL: graphite, Proxied: o.ProxyGraphite, Prefix: o.StatsdPrefix, CounterFormat: o.StatsdCounterFormat,
 			GaugeFormat: o.StatsdGaugeFormat, Interval: o.StatsdInterval, UserHeader: o.ACLHeader,
-			Transport: s.notifies.Transport, Timeout: o.RequestTimeout,
+			Transport: s.outside, Timeout: o.RequestTimeout,
 		},
 		Stop: s.streams,
 	})
@@ -292,7 +230,7 @@ func (s *Server) HTTPAddr() net.Addr {
 // URL returns where the page is, as it can be opened on this machine.
 func (s *Server) URL() string {
 	scheme := "http"
-	if s.tls != nil {
+	if s.secure() {
 		scheme = "https"
 	}
 	host, port, err := net.SplitHostPort(s.HTTPAddr().String())

@@ -22,7 +22,7 @@ func (o *Options) Settings() []Setting {
 		{Name: "base-path", Group: "Serving", Value: &o.BasePath, Help: "path that everything is under"},
 		{Name: "tls-cert", Reload: true, Group: "Serving", Value: &o.TLSCert, Help: "certificate file; with --tls-key HTTPS is served instead of HTTP"},
 		{Name: "tls-key", Reload: true, Group: "Serving", Value: &o.TLSKey, Help: "key file"},
-		{Name: "tls-root-ca-file", Group: "Serving", Value: &o.ClientCAFile, Help: "authorities that callers' certificates are checked against, for cert lines of --token-file"},
+		{Name: "tls-root-ca-file", Reload: true, Group: "Serving", Value: &o.ClientCAFile, Help: "authorities that callers' certificates are checked against, for cert lines of --token-file"},
 		{Name: "dev-static-dir", Group: "Serving", Value: &o.DevStaticDir,
 			Help: "folder to read the page's files from at each request, for those who work on them"},
 
@@ -37,9 +37,9 @@ func (o *Options) Settings() []Setting {
 		{Name: "history-limit", Group: "Daemons", Value: &o.HistoryLimit, Help: "memory for the last 8 hours of figures, MiB; 5,000 busy topics take 65"},
 		{Name: "http-client-connect-timeout", Group: "Daemons", Value: &o.ConnectTimeout, Help: "for connecting to a daemon"},
 		{Name: "http-client-request-timeout", Group: "Daemons", Value: &o.RequestTimeout, Help: "for a question to a daemon with its answer"},
-		{Name: "http-client-tls-insecure-skip-verify", Group: "Daemons", Value: &o.TLSInsecure, Help: "take any certificate of a daemon"},
-		{Name: "http-client-tls-root-ca-file", Group: "Daemons", Value: &o.TLSRootCAFile, Help: "authorities that daemons' certificates are checked against"},
-		{Name: "http-client-token-file", Group: "Daemons", Value: &o.ClientToken, Help: "file with admind's own token, for daemons that ask for one"},
+		{Name: "http-client-tls-insecure-skip-verify", Reload: true, Group: "Daemons", Value: &o.TLSInsecure, Help: "take any certificate of a daemon"},
+		{Name: "http-client-tls-root-ca-file", Reload: true, Group: "Daemons", Value: &o.TLSRootCAFile, Help: "authorities that daemons' certificates are checked against"},
+		{Name: "http-client-token-file", Reload: true, Group: "Daemons", Value: &o.ClientToken, Help: "file with admind's own token, for daemons that ask for one"},
 		{Name: "http-client-tls-cert", Reload: true, Group: "Daemons", Value: &o.ClientTLSCert, Help: "certificate file to show to daemons"},
 		{Name: "http-client-tls-key", Reload: true, Group: "Daemons", Value: &o.ClientTLSKey, Help: "key file"},
 

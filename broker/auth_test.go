@@ -127,6 +127,48 @@ func TestAuthExpires(t *testing.T) {
 	n.stop()
 }
 
+// TestNoCachedAnswerOutlivesWhatItStoodOn (case b14): what the token file lets everybody do is not kept with what an auth daemon has said: once it
+// is withdrawn the caller has only what the daemon says; and what that says is asked anew when it is over, however often it was used.
+func TestNoCachedAnswerOutlivesWhatItStoodOn(t *testing.T) {
+	var asked atomic.Int32
+	d := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer := `{"topic":"^orders$","channels":[".*"],"permissions":["publish"]}`
+		if asked.Add(1) > 1 {
+			answer = ""
+		}
+		fmt.Fprintf(w, `{"ttl":5,"identity":"x","identity_url":"","authorizations":[%s]}`, answer)
+	}))
+	defer d.Close()
+	f := newTokens(t, "anonymous read publish:open")
+	n := start(t, func(o *broker.Options) {
+		f.use(o)
+		o.AuthHTTPAddresses, o.AuthHTTPAPI = []string{d.Listener.Addr().String()}, true
+	})
+	publish := func(topic string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.url("/pub?topic="+topic), strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer secret")
+		resp, err := n.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if orders, open := publish("orders"), publish("open"); orders != 200 || open != 200 {
+		t.Errorf("orders %d, open %d", orders, open)
+	}
+	f.write("anonymous read")
+	eventually(t, "what everybody might is withdrawn", func() bool { return publish("open") == http.StatusForbidden })
+	eventually(t, "the daemon's answer is over", func() bool { return publish("orders") == http.StatusForbidden })
+	if asked.Load() < 2 {
+		t.Errorf("the daemon was asked %d times", asked.Load())
+	}
+}
+
 // TestAuthDaemonJudgesHTTP, when that is said: publish and subscribe let publish and see the topic, whole names or parts as anywhere else; what they do
 // not say needs a token or the daemon's own words. An answer is kept as long as it holds, and no secret is told.
 func TestAuthDaemonJudgesHTTP(t *testing.T) {

@@ -67,6 +67,7 @@ type prepared struct {
 	level  slog.Level
 	certs  *tlsConfigs
 	tokens *grant.File  // nil for none
+	own    *grant.Own   // the same
 	asks   *auth.Client // nil for none
 	acts   *os.File     // of the audit log; nil for none
 }
@@ -76,6 +77,7 @@ func (s *Server) apply(o *Options, p prepared) {
 	cut := s.sessionsMustGo(p)
 	s.level.Set(p.level)
 	s.certs.Store(p.certs)
+	s.ownToken.Store(p.own)
 	s.lookupHTTP.Swap(s.newLookupHTTP(o, p.certs)).Close() // its idle connections
 	s.tokens.Put(p.tokens)
 	if old := s.authNow.Swap(p.asks); old != nil {

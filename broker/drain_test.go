@@ -1,10 +1,8 @@
 package broker_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -43,7 +41,7 @@ func (n *node) ended() bool {
 	}
 }
 
-// TestDrainTakesAnswersAndNothingElse (case b5): publishes are refused with a clear error, on connections that go on; nothing more is
+// TestDrainTakesAnswersAndNothingElse (cases b4, b5): publishes are refused with a clear error, on connections that go on; nothing more is
 // delivered, nobody new may subscribe; FIN, REQ and TOUCH are taken; it ends once nothing is out, and nothing that was finished
 // comes again after the next start.
 func TestDrainTakesAnswersAndNothingElse(t *testing.T) {
@@ -221,21 +219,7 @@ func TestDrainRefusesWhatItDoesNotKnow(t *testing.T) {
 // startLookup starts a lookup that ends with the test.
 func startLookup(t *testing.T) *lookup.Server {
 	t.Helper()
-	o := lookup.DefaultOptions()
-	o.TCPAddress, o.HTTPAddress, o.BroadcastAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1"
-	l, err := lookup.New(o, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
+	return startLookupWith(t, func(*lookup.Options) {})
 }
 
 // listed returns how many brokers a lookup names for a topic.

@@ -6,16 +6,12 @@ import (
 	"fmt"
 
 	"brokerd/broker/registrar"
-	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
 
 // newRegistrar makes what tells the lookups. Its source is asked only after load has made the registry.
 func (s *Server) newRegistrar() (err error) {
 	o := &s.opts
-	if s.ownToken, err = grant.ReadOwn(o.LookupdTokenFile); err != nil {
-		return err
-	}
 	s.lookupHTTP.Store(s.newLookupHTTP(o, s.tlsNow()))
 	cfg := registrar.Config{
 		Addresses: o.LookupdTCPAddresses, Source: s.registered, Info: s.peerInfo, HTTP: s.lookupHTTP.Load, Logger: s.log,
@@ -33,8 +29,11 @@ func (s *Server) newRegistrar() (err error) {
 // newLookupHTTP returns what lookups are asked by.
 func (s *Server) newLookupHTTP(o *Options, c *tlsConfigs) *httpapi.HTTPClient {
 	return httpapi.NewHTTPClient(httpapi.ClientConfig{TLS: c.towardsLookups(), ConnectTimeout: o.HTTPClientConnectTimeout,
-		RequestTimeout: o.HTTPClientRequestTimeout, Token: s.ownToken})
+		RequestTimeout: o.HTTPClientRequestTimeout, TokenFrom: s.token})
 }
+
+// token returns what lookups are shown.
+func (s *Server) token() string { return s.ownToken.Load().Token() }
 
 // registered returns what the lookups should know: all topics and channels that are not about to go, ephemeral ones too.
 func (s *Server) registered() []registrar.Topic {
@@ -57,7 +56,7 @@ func (s *Server) peerInfo() registrar.Info {
 	o := &s.opts
 	return registrar.Info{
 		BroadcastAddress: o.BroadcastAddress, TCPPort: s.broadcastTCPPort(), HTTPPort: s.broadcastHTTPPort(),
-		Hostname: hostname(), Version: Version, TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion, Token: s.ownToken,
+		Hostname: hostname(), Version: Version, TopologyZone: o.TopologyZone, TopologyRegion: o.TopologyRegion, Token: s.token(),
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 var reloadable = []string{
 	"tls-cert", "tls-key", "tls-root-ca-file", "tls-client-auth-policy", "tls-required", "tls-min-version",
 	"auth-http-address", "auth-http-request-method", "auth-anchored", "auth-http-api",
-	"token-file", "audit-log", "quota-publishes", "quota-bytes", "quota-commands",
+	"token-file", "lookupd-token-file", "audit-log", "quota-publishes", "quota-bytes", "quota-commands",
 	"http-allow-host", "http-allow-origin", "insecure",
 	"msg-timeout", "max-msg-timeout", "max-msg-size", "max-req-timeout", "max-defer", "max-body-size", "max-rdy-count", "max-heartbeat-interval",
 	"max-channel-consumers", "max-topics", "max-channels", "max-connections", "max-connections-per-address",
@@ -42,26 +42,43 @@ var ErrRestart = errors.New("needs a restart")
 // Reload puts the options in force that can change while the broker runs, and remembers what the others are to be after a restart. All
 // are taken, or none when the error is not nil. What was set through /config/KEY before holds no longer.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.reloadLocked(fresh, from)
+	s.countReloadLocked(err == nil)
+	return err
+}
+
+// ReloadRefused counts a reload whose settings could not even be read.
+func (s *Server) ReloadRefused() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.countReloadLocked(false)
+}
+
+func (s *Server) countReloadLocked(good bool) {
+	if s.reloads.LastGood = good; good {
+		s.reloads.Good++
+	} else {
+		s.reloads.Bad++
+	}
+}
+
+func (s *Server) reloadLocked(fresh Options, from httpapi.Origins) error {
 	if err := fresh.Validate(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	next, later := s.merge(&fresh)
 	if err := next.Validate(); err != nil {
 		return err
 	}
 	apply, err := s.prepare(next)
 	if err != nil {
-		s.reloads.Bad++
-		s.reloads.LastGood = false
 		return err
 	}
 	apply()
 	s.inForce.Store(next)
 	s.origins, s.later = from, later
-	s.reloads.Good++
-	s.reloads.LastGood = true
 	if len(later) > 0 {
 		s.log.Warn("settings that only a restart changes", "settings", slices.Sorted(maps.Keys(later)))
 	}
@@ -109,6 +126,9 @@ func (s *Server) prepare(o *Options) (apply func(), err error) {
 	}
 	if p.tokens, err = grant.OpenIf(o.TokenFile); err != nil {
 		return nil, err
+	}
+	if p.own, err = grant.OpenOwn(o.LookupdTokenFile, s.log); err != nil {
+		return nil, fmt.Errorf("--lookupd-token-file: %w", err)
 	}
 	if len(o.AuthHTTPAddresses) > 0 {
 		if p.asks, err = newAuthClient(o, s.log); err != nil {

@@ -46,7 +46,7 @@ type Server struct {
 	tokens     *grant.Slot
 	authHTTP   *auth.HTTP
 	audit      *httpapi.Audit
-	ownToken   string // that lookups are shown; empty for none
+	ownToken   atomic.Pointer[grant.Own] // that lookups are shown; replaced by a reload, nil for none
 	http       *httpd.Server
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
@@ -115,6 +115,11 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		return nil, err
 	}
 	s.tokens = grant.NewSlot(tokens)
+	own, err := grant.OpenOwn(opts.LookupdTokenFile, log)
+	if err != nil {
+		return nil, fmt.Errorf("--lookupd-token-file: %w", err)
+	}
+	s.ownToken.Store(own)
 	s.authHTTP = auth.NewHTTP(&auth.Access{Tokens: s.tokens, Daemon: s.authNow.Load})
 	return s, nil
 }
@@ -156,6 +161,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.log.Info("serving", about...)
 	s.doors.announce(s.log)
 	s.sayExposed()
+	if onContainerLayer(s.dataDir) {
+		s.log.Warn("queues do not outlive this container: mount a volume at the data folder", "data", s.dataDir)
+	}
 	return nil
 }
 

@@ -144,7 +144,7 @@ func TestAnonymousLetsAccessComeInStepByStep(t *testing.T) {
 	p.Expect("OK")
 }
 
-// TestWithdrawnGrantsCutLiveSessions: a consumer with credit and a producer are gone within 5 s of their token's end; who keeps its
+// TestWithdrawnGrantsCutLiveSessions (cases b13, b14): a consumer with credit and a producer are gone within 5 s of their token's end; who keeps its
 // grants is not disturbed, and neither is anybody by a file that cannot be read.
 func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
 	t.Parallel()
@@ -213,7 +213,7 @@ func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
 	}
 }
 
-// TestTokensThatExpireCutSessions: the connection does not outlive its token, and no use of it makes it longer. A machine that is too busy to
+// TestTokensThatExpireCutSessions (cases b13, b14): the connection does not outlive its token, and no use of it makes it longer. A machine that is too busy to
 // have the clients there before the token ends gets one that lasts longer.
 func TestTokensThatExpireCutSessions(t *testing.T) {
 	t.Parallel()
@@ -301,6 +301,20 @@ func TestCertificateNamesGiveScopes(t *testing.T) {
 			t.Errorf("%s publishes over HTTPS: %d", name, got)
 		}
 	}
+	for name, want := range map[string]string{"billing.eu": "OK", "other": "E_AUTH_FAILED AUTH failed"} { // as stock clients do, which must send something
+		tr := h.tcp()
+		tr.TLS = a.Client(a.Issue(name))
+		c := tr.Connect(t)
+		c.Send("AUTH\n" + prototest.Body("certificate"))
+		if got := string(c.Next().Payload); want == "OK" && !strings.HasPrefix(got, `{"identity":"billing.eu"`) || want != "OK" && got != want {
+			t.Errorf("%s signs in with a word: %s", name, got)
+			continue
+		}
+		if want == "OK" {
+			c.Send(prototest.Pub("invoices", "x"))
+			c.Expect("OK")
+		}
+	}
 	g := start(t, func(o *broker.Options) {
 		a.serve(o)
 		f.use(o)
@@ -336,7 +350,7 @@ func newRevocable(t *testing.T) *revocable {
 	return d
 }
 
-// TestDeletedGrantsOfTheAuthDaemonCutAConsumer: it is asked again when its answer has expired, also for a consumer that only listens. One
+// TestDeletedGrantsOfTheAuthDaemonCutAConsumer (case b14): it is asked again when its answer has expired, also for a consumer that only listens. One
 // that does not answer for a moment cuts nobody off.
 func TestDeletedGrantsOfTheAuthDaemonCutAConsumer(t *testing.T) {
 	t.Parallel()

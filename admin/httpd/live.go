@@ -35,6 +35,7 @@ func (a *api) view(_ http.ResponseWriter, r *http.Request, ps httprouter.Params)
 const (
 	keepAliveEvery = 15 * time.Second
 	eventTimeout   = 10 * time.Second // for a reader to take one event
+	judgeEvery     = 2 * time.Second  // whether the reader may still see the page, when the cluster has no new state sooner
 )
 
 // stream writes one reader's events.
@@ -64,6 +65,8 @@ func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params
 	}
 	alive := time.NewTicker(keepAliveEvery)
 	defer alive.Stop()
+	judge := time.NewTicker(judgeEvery)
+	defer judge.Stop()
 	for {
 		_, next := a.Maker.Next()
 		// The role may change meanwhile: a session expires, a user is taken out of the file.
@@ -79,6 +82,10 @@ func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params
 			select {
 			case <-next:
 				waiting = false
+			case <-judge.C:
+				if _, err := a.caller(w, r, httpapi.NeedsSome(grant.Read), nil); err != nil {
+					return
+				}
 			case <-alive.C:
 				if s.write(":\n\n") != nil {
 					return

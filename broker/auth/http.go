@@ -79,7 +79,7 @@ func (h *HTTP) ask(req *http.Request, id Identity) (*grant.Caller, error) {
 	c := h.known[key]
 	h.mu.Unlock()
 	if c != nil && !c.Expired(time.Now()) {
-		return c, nil
+		return h.withAnonymous(c), nil
 	}
 	select {
 	case h.asking <- struct{}{}:
@@ -92,14 +92,20 @@ func (h *HTTP) ask(req *http.Request, id Identity) (*grant.Caller, error) {
 		return nil, httpapi.Errorf(http.StatusUnauthorized, "AUTH_FAILED: %v", err) // which never holds the secret
 	}
 	c = &grant.Caller{Kind: grant.Identity, Name: state.Identity, Grants: state.grants(), Expires: state.Expires()}
-	if table := h.access.Tokens.Table(); table != nil {
-		c.Grants = slices.Concat(c.Grants, table.Anonymous().Grants)
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.known) >= maxKnown {
 		clear(h.known)
 	}
 	h.known[key] = c
-	return c, nil
+	return h.withAnonymous(c), nil
+}
+
+// withAnonymous returns the caller with what the token file lets everybody do now, which is not kept: it may be withdrawn sooner than c expires.
+func (h *HTTP) withAnonymous(c *grant.Caller) *grant.Caller {
+	table := h.access.Tokens.Table()
+	if table == nil || len(table.Anonymous().Grants) == 0 {
+		return c
+	}
+	return &grant.Caller{Kind: c.Kind, Name: c.Name, Grants: slices.Concat(c.Grants, table.Anonymous().Grants), Expires: c.Expires}
 }

@@ -73,6 +73,9 @@ func TestSIGHUPReadsTheFileAnew(t *testing.T) {
 			if got := settingOf(t, d, "log_level"); got.Value != at.Value {
 				t.Errorf("a bad file changed the level to %v", got.Value)
 			}
+			if name == "brokerd" && !strings.Contains(scrape(t, d), "brokerd_config_last_reload_successful 0") {
+				t.Error("metrics do not tell that the file could not be used")
+			}
 			if a := ask(t, d, http.MethodPut, "/config", ""); a.status != http.StatusBadRequest || !strings.Contains(a.body, "loud") {
 				t.Errorf("PUT /config: %d %s", a.status, a.body)
 			}
@@ -98,6 +101,10 @@ func TestCheckConfig(t *testing.T) {
 		{[]string{"brokerd", "--config=" + good}, 0, "good.toml, flags and environment are good", "did you mean log_level?"},
 		{[]string{"brokerd", "--config=" + bad}, 2, "", "from the key log_level of " + bad},
 		{[]string{"brokerd", "--tls-cert=/nowhere.pem", "--tls-key=/nowhere.key"}, 2, "", "--tls-cert"},
+		{[]string{"brokerd", "--lookupd-token-file=/nowhere"}, 2, "", "--lookupd-token-file: "},
+		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--users-file=/nowhere"}, 2, "", "users file"},
+		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--http-client-token-file=/nowhere"}, 2, "", "--http-client-token-file: "},
+		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--audit-log=/nowhere/acts"}, 2, "", "--audit-log: "},
 		{[]string{"brokerd", "--msg-timeout=soon"}, 2, "", "--msg-timeout must be a duration"},
 		{[]string{"lookupd"}, 0, "flags and environment are good", ""},
 		{[]string{"lookupd", "--tombstone-lifetime=-1s"}, 2, "", "tombstone lifetime"},

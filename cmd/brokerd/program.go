@@ -31,7 +31,8 @@ func program(o *broker.Options) cmdkit.Program {
 			fresh := broker.DefaultOptions()
 			return program(&fresh)
 		},
-		Reload: func(d cmdkit.Daemon, from httpapi.Origins) error { return d.(*broker.Server).Reload(*o, from) },
+		Reload:  func(d cmdkit.Daemon, from httpapi.Origins) error { return d.(*broker.Server).Reload(*o, from) },
+		Refused: func(d cmdkit.Daemon) { d.(*broker.Server).ReloadRefused() },
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))

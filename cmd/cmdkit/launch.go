@@ -55,6 +55,9 @@ func (r *reloader) try() error {
 	again := r.program.Again()
 	resolved, err := again.Configure(r.proc)
 	if err != nil {
+		if again.Refused != nil {
+			again.Refused(r.daemon)
+		}
 		return err
 	}
 	resolved.WarnOfUnknown(r.log)

@@ -33,6 +33,8 @@ type Program struct {
 	Again func() Program
 	// Reload hands what this program's settings say to a daemon that runs. When it fails the daemon has changed nothing.
 	Reload func(d Daemon, from httpapi.Origins) error
+	// Refused tells a daemon that runs that its settings could not be read anew; nil when it does not want to know.
+	Refused func(d Daemon)
 }
 
 // Verb is something that a command does and ends: its first argument names it.

@@ -5,14 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -29,6 +26,7 @@ type ClientConfig struct {
 	RequestTimeout time.Duration // of a whole request with its answer; 0 means none
 	UserAgent      string        // empty for net/http's
 	Token          string        // sent as a bearer token; empty for none
+	TokenFrom      func() string // asked for it at each request instead; nil: Token
 }
 
 // largeAnswer is from how many bytes on answers take turns in being decoded.
@@ -39,7 +37,9 @@ const largeAnswer = 64 << 10
 type HTTPClient struct {
 	c     *http.Client
 	agent string
-	token string
+	token func() string
+	http  *Transport
+	ports securePorts
 	reads reads         // of large answers
 	turns chan struct{} // of decoding a large answer: as many as processors, or a hundred at once would leave none for anybody else
 }
@@ -47,18 +47,28 @@ type HTTPClient struct {
 // NewHTTPClient returns a client with no connection yet.
 func NewHTTPClient(cfg ClientConfig) *HTTPClient {
 	dialer := &net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
-	return &HTTPClient{agent: cfg.UserAgent, token: cfg.Token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), reads: newReads(), c: &http.Client{
-		Timeout:       cfg.RequestTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // no daemon leads elsewhere
-		Transport: &http.Transport{
+	token := cfg.TokenFrom
+	if token == nil {
+		token = func() string { return cfg.Token }
+	}
+	transport := NewTransport(cfg.TLS, func(with *tls.Config) *http.Transport {
+		return &http.Transport{
 			DialContext:         dialer.DialContext,
-			TLSClientConfig:     cfg.TLS,
+			TLSClientConfig:     with,
 			TLSHandshakeTimeout: 10 * time.Second,
 			MaxIdleConns:        1000,
 			IdleConnTimeout:     90 * time.Second,
-		},
+		}
+	})
+	return &HTTPClient{agent: cfg.UserAgent, token: token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), reads: newReads(), http: transport, c: &http.Client{
+		Timeout:       cfg.RequestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // no daemon leads elsewhere
+		Transport:     transport,
 	}}
 }
+
+// SetTLS replaces the configuration for https, for connections that are made from now on.
+func (c *HTTPClient) SetTLS(cfg *tls.Config) { c.http.SetTLS(cfg) }
 
 // Close drops idle connections and ends their goroutines.
 func (c *HTTPClient) Close() { c.c.CloseIdleConnections() }
@@ -124,19 +134,6 @@ func (c *HTTPClient) PostBytes(ctx context.Context, rawURL string, body []byte) 
 	return c.Do(ctx, http.MethodPost, rawURL, body)
 }
 
-// Do sends a request with the body as it is and returns the answer as it is, for what is not JSON, or not only. It asks once more
-// over https when it is refused for that. The error is as Get's.
-func (c *HTTPClient) Do(ctx context.Context, method, rawURL string, body []byte) ([]byte, error) {
-	answer, err := c.send(ctx, method, rawURL, body)
-	if err == nil {
-		return answer, nil
-	}
-	if rawURL, err = secureURL(rawURL, err); err != nil {
-		return nil, err
-	}
-	return c.send(ctx, method, rawURL, body)
-}
-
 // ask sends a request and decodes the answer.
 func (c *HTTPClient) ask(ctx context.Context, method, rawURL string, body []byte, v any) error {
 	answer, err := c.Do(ctx, method, rawURL, body)
@@ -154,7 +151,7 @@ func (c *HTTPClient) ask(ctx context.Context, method, rawURL string, body []byte
 }
 
 // send sends one request and returns the body of an answer with status 200.
-func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byte) ([]byte, error) {
+func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byte, token string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, rawURL, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -163,8 +160,8 @@ func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byt
 	if c.agent != "" {
 		req.Header.Set("User-Agent", c.agent)
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
@@ -186,29 +183,4 @@ func (c *HTTPClient) send(ctx context.Context, method, rawURL string, body []byt
 		return nil, fmt.Errorf("read the answer of %s: %w", rawURL, err)
 	}
 	return answer, nil
-}
-
-// secureURL returns where to ask again after cause, or the error to give up with: a 403 of a plain-text port that names an
-// https port is asked again there, on the same host.
-func secureURL(rawURL string, cause error) (string, error) {
-	var status *StatusError
-	if !errors.As(cause, &status) || status.Code != http.StatusForbidden {
-		return "", cause
-	}
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Scheme == "https" {
-		return "", cause
-	}
-	var refusal struct {
-		HTTPSPort int `json:"https_port"`
-	}
-	if err := json.Unmarshal(status.Body, &refusal); err != nil {
-		return "", fmt.Errorf("%s refused with 403: %w", rawURL, err)
-	}
-	if refusal.HTTPSPort <= 0 {
-		return "", cause
-	}
-	u.Scheme = "https"
-	u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(refusal.HTTPSPort))
-	return u.String(), nil
 }

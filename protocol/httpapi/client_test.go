@@ -116,6 +116,49 @@ func TestClientTLSRequired(t *testing.T) {
 	}
 }
 
+// TestTokenIsNotShownInClear to a daemon that refuses plain text: not with the first request either. One that has another port of HTTPS after a
+// restart is found again.
+func TestTokenIsNotShownInClear(t *testing.T) {
+	var inClear, shown []string
+	answer := func(seen *[]string, then http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			*seen = append(*seen, r.Method+" "+r.URL.Path+" "+r.Header.Get("Authorization"))
+			then(w, r)
+		}
+	}
+	roots, port := x509.NewCertPool(), 0
+	open := func() *httptest.Server {
+		secure := httptest.NewTLSServer(answer(&shown, func(w http.ResponseWriter, _ *http.Request) { RespondV1(w, 200, "there") }))
+		roots.AddCert(secure.Certificate())
+		port = secure.Listener.Addr().(*net.TCPAddr).Port
+		return secure
+	}
+	secure := open()
+	plain := serve(t, answer(&inClear, func(w http.ResponseWriter, _ *http.Request) { RespondTLSRequired(w, port) }))
+	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second, TLS: &tls.Config{RootCAs: roots}, Token: "secret"})
+	for range 2 {
+		if err := c.Post(t.Context(), plain+"/topic/create?topic=t", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Close()
+	secure.Close()
+	secure = open()
+	defer secure.Close()
+	if err := c.Get(t.Context(), plain+"/stats", nil); err == nil {
+		t.Error("the port that is gone answers")
+	}
+	if err := c.Get(t.Context(), plain+"/stats", nil); err != nil {
+		t.Error(err)
+	}
+	if got, want := strings.Join(inClear, ", "), "GET /ping , GET /ping "; got != want {
+		t.Errorf("in clear went %q, want %q", got, want)
+	}
+	if got, want := strings.Join(shown, ", "), "POST /topic/create Bearer secret, POST /topic/create Bearer secret, GET /stats Bearer secret"; got != want {
+		t.Errorf("over TLS went %q", got)
+	}
+}
+
 // TestClientTimeouts: neither a silent server nor a cancelled caller holds a request.
 func TestClientTimeouts(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // connects, never answers

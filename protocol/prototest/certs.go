@@ -110,6 +110,9 @@ func (a *Authority) Client(shown ...tls.Certificate) *tls.Config {
 	return cfg
 }
 
+// Root returns the authority's own certificate, as DER.
+func (a *Authority) Root() []byte { return a.cert.Raw }
+
 // Files writes a certificate of the authority with its key, over those of before, and its own, and returns their paths.
 func (a *Authority) Files(commonName string) (cert, key, ca string) {
 	a.t.Helper()

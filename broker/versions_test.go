@@ -1,0 +1,80 @@
+package broker_test
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"brokerd/broker"
+	"brokerd/broker/storage"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol/prototest"
+)
+
+// TestFoldersOfNewerBuilds (case b8): a folder that uses what this build does not know is refused by a start and by each verb that works on a
+// stopped broker, before anything in it is touched; the text says what it needs, and no option has to be switched before. That each kind of file
+// of a newer format is known is tested where the files are.
+func TestFoldersOfNewerBuilds(t *testing.T) {
+	o, _ := backlog(t)
+	m, _, err := manifest.Read(vfs.OS(), o.DataPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Needs = []string{"something-new"}
+	if err := manifest.Write(vfs.OS(), o.DataPath, &m); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, o.DataPath)
+	var said bytes.Buffer
+	for what, err := range map[string]error{
+		"start": refusal(t, o), "check": broker.Check(o.DataPath, &said), "repair": broker.Repair(o.DataPath, true, &said),
+		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), &said),
+	} {
+		if !errors.Is(err, storage.ErrVersion) || !strings.Contains(err.Error(), `it uses the feature "something-new": start the newer brokerd that wrote it`) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if !maps.Equal(before, contents(t, o.DataPath)) {
+		t.Error("the folder was changed")
+	}
+	m.Needs = nil
+	if err := manifest.Write(vfs.OS(), o.DataPath, &m); err != nil {
+		t.Fatal(err)
+	}
+	if got := startWith(t, o).channel("t", "c"); got.Depth+int64(got.DeferredCount) != 1999+1 {
+		t.Errorf("after the refusals %d messages wait and %d are deferred", got.Depth, got.DeferredCount)
+	}
+}
+
+// TestAFolderNeedsOnlyWhatIsUsed (case b9): what the first release can do leaves nothing in the manifest that an older build would refuse the folder
+// for, so that the way back stays open as long as nobody uses what is new.
+func TestAFolderNeedsOnlyWhatIsUsed(t *testing.T) {
+	o, _ := backlog(t) // overflow, deferred messages, a pause, two levels
+	n := startWith(t, o)
+	n.post("/topic/create?topic=dead", "")
+	n.post("/topic/create?topic=work", "")
+	n.post("/channel/create?topic=work&channel=c", "")
+	n.post("/topic/config?topic=work", `{"ttl":"1h","max_depth":1000}`)
+	n.post("/channel/config?topic=work&channel=c", `{"max_attempts":1,"dead_letter":"dead"}`)
+	n.post("/pub?topic=work&ttl=1m", "short")
+	n.publish("work", "bad")
+	c := n.subscribe("work", "c", 2)
+	for range 2 {
+		c.Send("REQ " + c.Next().Message().ID + " 0\n")
+	}
+	eventually(t, "both are dead letters", func() bool { return n.topic("dead").Depth == 2 })
+	n.post("/channel/create?topic=dead&channel=c", "")
+	n.post("/channel/redrive?topic=work&channel=c", "")
+	p := n.dial()
+	p.Send("DPUB work 3600000\n" + prototest.Body("later"))
+	p.Expect("OK")
+	n.stop()
+	m, found, err := manifest.Read(vfs.OS(), o.DataPath)
+	if err != nil || !found || len(m.Needs) > 0 {
+		t.Errorf("the folder needs %q (%v, %v)", m.Needs, found, err)
+	}
+}
