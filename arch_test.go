@@ -93,7 +93,7 @@ var rooms = []room{
 	{"admin/docs/build", nil, "Markdown in, pages out; it knows no daemon"},
 	{"admin/ui", nil, "files; what they show they ask for over HTTP"},
 	{"admin/fakes", []string{"protocol/httpapi"}, "made-up daemons for tests"},
-	{"apps/appkit", []string{"protocol", "protocol/httpapi", "protocol/loglevel", "protocol/release", "cmd/cmdkit"},
+	{"apps/appkit", []string{"protocol", "protocol/httpapi", "protocol/loglevel", "protocol/release", "protocol/tlsfiles", "cmd/cmdkit"},
 		"it knows no tool, and daemons by their APIs only; its log and help look as theirs do"},
 	{"apps/internal/...", []string{"protocol", "protocol/httpapi", "apps/appkit"}, "tools are clients of daemons; none knows another"},
 	{"apps/internal/bench/...", []string{"protocol", "protocol/grant", "protocol/httpapi", "apps/appkit", "apps/internal/bench/..."},

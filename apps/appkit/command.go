@@ -2,6 +2,7 @@ package appkit
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -95,8 +96,9 @@ type Env struct {
 	statusInterval time.Duration
 	json           bool // print what was done as JSON, by Progress
 	token          string
-	tokenFile      string
-	notes          bool // see Note
+	files          map[string]string // see File
+	tls            *tls.Config       // nil when no flag says anything
+	notes          bool              // see Note
 	service        bool
 }
 
@@ -106,8 +108,9 @@ func (e *Env) UserAgent() string { return e.Name + "/" + Version + " " + clientL
 // Token is the secret that daemons are shown; empty for none.
 func (e *Env) Token() string { return e.token }
 
-// TokenFile is what --token-file says; empty for nothing.
-func (e *Env) TokenFile() string { return e.tokenFile }
+// File is the path that one of the flags says which name what daemons are shown: token-file, tls-root-ca-file, tls-cert, tls-key. Empty for
+// nothing.
+func (e *Env) File(flag string) string { return e.files[flag] }
 
 // Note prints a line for the person in front of it on the error output, unless only errors are wanted there.
 func (e *Env) Note(format string, args ...any) {
@@ -139,6 +142,7 @@ type call struct {
 	common  *commonFlags
 	args    []string
 	token   string
+	tls     *tls.Config
 	work    RunFunc
 }
 
@@ -151,7 +155,7 @@ func (c *call) run(proc Process) int {
 	env := &Env{
 		Name: c.command.Name, Args: c.args, Stdin: proc.Stdin, Stdout: proc.Stdout, Stderr: out,
 		Log: cmdkit.NewLogger(out, c.common.format, c.common.level), Contexts: NewContexts(proc.ConfigDir), process: proc,
-		console: out, statusInterval: c.common.statusInterval, json: c.common.json, token: c.token, tokenFile: c.common.tokenFile,
+		console: out, statusInterval: c.common.statusInterval, json: c.common.json, token: c.token, files: c.common.files(), tls: c.tls,
 		service: c.command.Service, notes: c.common.format == "text" && c.common.level <= slog.LevelWarn,
 	}
 	hangup := make(chan struct{}, 1)

@@ -83,6 +83,7 @@ func (c *ConsumerFlags) Config(env *Env) (*nsq.Config, error) {
 	if config.AuthSecret == "" {
 		config.AuthSecret = env.Token()
 	}
+	env.secure(config)
 	return config, config.Validate()
 }
 

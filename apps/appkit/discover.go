@@ -41,7 +41,7 @@ func (h *HTTPFlags) Check() error {
 // Client returns a client with the flags' timeouts that shows the tool's token. Its Close must be called.
 func (h *HTTPFlags) Client(env *Env) *httpapi.HTTPClient {
 	return httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: h.ConnectTimeout, RequestTimeout: h.RequestTimeout,
-		UserAgent: env.UserAgent(), Token: env.Token()})
+		UserAgent: env.UserAgent(), Token: env.Token(), TLS: env.TLS()})
 }
 
 // Discovery asks several lookups at once and puts their answers together. A lookup that fails takes nothing from what the others

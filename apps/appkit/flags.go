@@ -37,6 +37,7 @@ func isRepeated(f *flag.Flag) bool {
 // commonFlags are those that every tool has.
 type commonFlags struct {
 	config, context, tokenFile string
+	tls                        tlsFlags
 	version                    bool
 	level                      slog.Level
 	format                     string
@@ -57,16 +58,22 @@ func (c *commonFlags) register(flags *flag.FlagSet, service, progress bool) {
 	flags.StringVar(&c.context, "context", "", "`name` of the context that says where the daemons are: see brokerctl context --help")
 	flags.StringVar(&c.tokenFile, "token-file", "",
 		"`file` with the secret to show to daemons, as a bearer token and in AUTH; "+variable("token")+" may hold the secret itself")
+	c.tls.register(flags)
 	flags.StringVar(&c.config, "config", "", "TOML `file` with more settings: a flag's name with _ for - is its key")
 	flags.Var((*loglevel.Flag)(&c.level), "log-level", "debug, info, warn, error or fatal")
 	flags.StringVar(&c.format, "log-format", "text", "text or json")
 	flags.BoolVar(&c.version, "version", false, "print the version and exit")
 }
 
+// files returns the files that are named for what daemons are shown, by their flags.
+func (c *commonFlags) files() map[string]string {
+	return map[string]string{"token-file": c.tokenFile, flagRootCA: c.tls.rootCA, flagTLSCert: c.tls.cert, flagTLSKey: c.tls.key}
+}
+
 // isCommon reports whether every command has the flag.
 func isCommon(name string) bool {
 	switch name {
-	case "context", "token-file", "config", "log-level", "log-format", "version":
+	case "context", "token-file", flagRootCA, flagTLSCert, flagTLSKey, "config", "log-level", "log-format", "version":
 		return true
 	}
 	return false

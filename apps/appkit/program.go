@@ -2,6 +2,7 @@ package appkit
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -234,6 +235,7 @@ type Line struct {
 	Brokers, Lookups []string
 	Flag             func(name string) []string // values of a flag
 	Token            string
+	TLS              *tls.Config // nil for the system's authorities
 }
 
 // completeTimeout bounds how long a shell waits for the names of topics and channels.

@@ -33,6 +33,7 @@ func (p *ProducerFlags) Config(env *Env) (*nsq.Config, error) {
 	if config.AuthSecret == "" {
 		config.AuthSecret = env.Token()
 	}
+	env.secure(config)
 	return config, config.Validate()
 }
 

@@ -73,10 +73,14 @@ func (p *program) resolve(cmd *cobra.Command, flags *flag.FlagSet, l *call) erro
 	if l.common.format != "text" && l.common.format != "json" {
 		return fmt.Errorf("--log-format must be text or json, not %q", l.common.format)
 	}
-	var err error
-	if !l.command.Alone {
-		l.token, err = p.token(l.common)
+	if l.command.Alone {
+		return nil
 	}
+	var err error
+	if l.token, err = p.token(l.common); err != nil {
+		return err
+	}
+	l.tls, err = l.common.tls.config()
 	return err
 }
 
@@ -294,30 +298,39 @@ func (p *program) token(common *commonFlags) (string, error) {
 	return token, nil
 }
 
-// line is what a command line says so far, for completion.
+// line is what a command line says so far, for completion. What cannot be read says nothing: there is nobody to tell.
 func (p *program) line(cmd *cobra.Command, args []string) Line {
 	l := Line{Args: args, Flag: func(name string) []string { return flagValues(cmd, name) }}
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	var brokers, lookups Strings
 	flags.Var(&brokers, flagBrokerHTTP, "")
 	flags.Var(&lookups, flagLookup, "")
-	common := &commonFlags{context: strings.Join(flagValues(cmd, "context"), ""), config: strings.Join(flagValues(cmd, "config"), ""),
-		tokenFile: strings.Join(flagValues(cmd, "token-file"), "")}
-	l.Brokers, l.Lookups = flagValues(cmd, flagBrokerHTTP), flagValues(cmd, flagLookup)
-	l.Token, _ = p.token(common)
-	if len(l.Brokers)+len(l.Lookups) > 0 {
-		return l
-	}
-	sources, err := p.sources(flags, common)
-	if err != nil {
-		return l // there is nobody to ask
-	}
-	for _, s := range sources {
-		values, _ := s.all(flags, func(string) bool { return false })
-		if l.Brokers, l.Lookups = values[flagBrokerHTTP], values[flagLookup]; len(l.Brokers)+len(l.Lookups) > 0 {
-			break
+	common := &commonFlags{context: strings.Join(flagValues(cmd, "context"), ""), config: strings.Join(flagValues(cmd, "config"), "")}
+	flags.StringVar(&common.tokenFile, "token-file", "", "")
+	common.tls.register(flags)
+	shown := []string{"token-file", flagRootCA, flagTLSCert, flagTLSKey} // to daemons
+	said := map[string]bool{}
+	say := func(name string, texts []string) {
+		if len(texts) > 0 && !said[name] {
+			said[name] = flags.Set(name, texts[0]) == nil
 		}
 	}
+	for _, name := range shown {
+		say(name, flagValues(cmd, name))
+	}
+	l.Brokers, l.Lookups = flagValues(cmd, flagBrokerHTTP), flagValues(cmd, flagLookup)
+	sources, _ := p.sources(flags, common)
+	for _, s := range sources {
+		values, _ := s.all(flags, func(string) bool { return false })
+		if len(l.Brokers)+len(l.Lookups) == 0 {
+			l.Brokers, l.Lookups = values[flagBrokerHTTP], values[flagLookup]
+		}
+		for _, name := range shown {
+			say(name, values[name])
+		}
+	}
+	l.Token, _ = p.token(common)
+	l.TLS, _ = common.tls.config()
 	return l
 }
 

@@ -43,7 +43,7 @@ const askWithin = time.Second
 
 // names returns the names that daemons know. Who does not answer is left out: the worst is no candidate.
 func names(ctx context.Context, kind string, line appkit.Line) (names []string) {
-	client := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: askWithin, RequestTimeout: askWithin, Token: line.Token})
+	client := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: askWithin, RequestTimeout: askWithin, Token: line.Token, TLS: line.TLS})
 	f := fleet.New(client, line.Brokers, line.Lookups)
 	defer f.Close()
 	if kind == "NODE" {

@@ -18,15 +18,17 @@ var contextFlags = []struct{ name, help string }{
 	{"lookupd-http-address", "HTTP `address` of a lookup"},
 	{"nsqd-http-address", "HTTP `address` of a broker"},
 	{"nsqd-tcp-address", "TCP `address` of a broker"},
-	{"token-file", "`file` with the secret to show to daemons"},
 }
+
+// contextFiles are the files that a context can name, by flags that every command has.
+var contextFiles = []string{"token-file", "tls-root-ca-file", "tls-cert", "tls-key"}
 
 var contextName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 func contextGroup() appkit.Command {
 	return appkit.Command{
 		Name: "context", Summary: "keep where daemons are, under a name",
-		Help: `A context holds addresses of daemons, and the file of a secret, for every command: brokerctl topic list --context=prod. The one in use
+		Help: `A context holds addresses of daemons, and the files of a secret and of certificates, for every command: brokerctl topic list --context=prod. The one in use
 counts where no other is named by --context or BROKERCTL_CONTEXT. What a command line names itself comes first, and addresses are
 taken from one place together.`,
 		Example: `brokerctl context add prod --lookupd-http-address=10.0.0.5:4161 --lookupd-http-address=10.0.0.6:4161 --token-file=prod.token
@@ -45,9 +47,7 @@ func addContext() appkit.Command {
 			values := make(map[string]*appkit.Strings)
 			for _, f := range contextFlags {
 				values[f.name] = new(appkit.Strings)
-				if f.name != "token-file" { // which every command has
-					flags.Var(values[f.name], f.name, f.help)
-				}
+				flags.Var(values[f.name], f.name, f.help)
 			}
 			use, out := flags.Bool("use", false, "use it from now on"), asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
@@ -57,12 +57,16 @@ func addContext() appkit.Command {
 						added.Values[name] = *list
 					}
 				}
-				if file := env.TokenFile(); file != "" {
+				for _, name := range contextFiles {
+					file := env.File(name)
+					if file == "" {
+						continue
+					}
 					path, err := filepath.Abs(file)
 					if err != nil {
 						return err
 					}
-					added.Values["token-file"] = []string{path}
+					added.Values[name] = []string{path}
 				}
 				switch {
 				case !contextName.MatchString(added.Name):

@@ -24,7 +24,8 @@ func (o *options) deliver(ctx context.Context, env *appkit.Env, p *plan) error {
 	requests := p.requester
 	requests.client = o.client(p)
 	defer requests.client.CloseIdleConnections()
-	asking := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second})
+	asking := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second,
+		UserAgent: env.UserAgent(), Token: env.Token(), TLS: env.TLS()})
 	defer asking.Close()
 	progress := env.Progress("messages", o.backlog(ctx, asking))
 	defer progress.Stop()
