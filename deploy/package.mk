@@ -98,21 +98,25 @@ release:
 	echo 'built twice, the same bytes; run here: linux on this processor only'
 	ls -l dist
 
-# Moves the fragments of changes/ under a heading of CHANGELOG.md: make changelog VERSION=0.9.0.
+# Moves the fragments of changes/ under a heading of CHANGELOG.md, by program: make changelog VERSION=0.9.0.
 changelog:
 	@[[ "$(VERSION)" == [0-9]* ]] || { echo 'which release? make changelog VERSION=0.9.0' >&2; exit 2; }
 	! grep -q '^## $(VERSION) ' CHANGELOG.md || { echo 'CHANGELOG.md has $(VERSION) already' >&2; exit 1; }
-	shopt -s nullglob
-	files=(changes/*.md)
-	text=$$(for file in "$${files[@]}"; do [ "$$file" = changes/README.md ] || cat "$$file"; done)
-	[ -n "$$text" ] || { echo 'there are no fragments in changes/' >&2; exit 1; }
-	awk -v date="$$(date -u +%Y-%m-%d)" -v text="$${text//\\/\\\\}" '
-	  /^There is no release yet/ { next }
-	  /^## / && !done { printf "## %s (%s)\n\n%s\n\n", "$(VERSION)", date, text; done = 1 }
+	files=()
+	for file in changes/*.md; do [ "$$file" = changes/README.md ] || files+=("$$file"); done
+	[ "$${#files[@]}" -gt 0 ] || { echo 'there are no fragments in changes/' >&2; exit 1; }
+	release=$$(mktemp)
+	trap 'rm -f "$$release" CHANGELOG.md.new' EXIT
+	printf '## %s (%s)\n\n' "$(VERSION)" "$$(date -u +%Y-%m-%d)" > "$$release"
+	awk -f deploy/changelog.awk "$${files[@]}" >> "$$release"
+	awk -v release="$$release" '
+	  function put() { while ((getline line < release) > 0) print line; done = 1 }
+	  /^There is no release yet/ { put(); next }
+	  /^## / && !done { put(); print "" }
 	  { print }
-	  END { if (!done) printf "## %s (%s)\n\n%s\n", "$(VERSION)", date, text }' CHANGELOG.md > CHANGELOG.md.new
+	  END { if (!done) { print ""; put() } }' CHANGELOG.md > CHANGELOG.md.new
 	mv CHANGELOG.md.new CHANGELOG.md
-	for file in "$${files[@]}"; do [ "$$file" = changes/README.md ] || rm "$$file"; done
+	rm "$${files[@]}"
 	echo 'CHANGELOG.md has $(VERSION): read it over, then commit'
 
 # Format, vet for every system that there are archives for, staticcheck, an untidy go.mod, and known vulnerabilities where their list can

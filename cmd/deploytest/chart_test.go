@@ -88,6 +88,50 @@ func TestManifestsAreValid(t *testing.T) {
 	run(t, validate, filepath.Join(deploy, "kubernetes", "brokerd.yaml"), "--version", "1.30")
 }
 
+// TestQueuesAreOnTheVolume (case e9): in every variant brokerd's container, and no other, has the volume mounted at the folder that it is told to keep
+// queues in, and that volume is there.
+func TestQueuesAreOnTheVolume(t *testing.T) {
+	for name, args := range variants {
+		for _, document := range strings.Split(template(t, args...), "\n---") {
+			if !strings.Contains(document, "kind: StatefulSet") || !strings.Contains(document, "app.kubernetes.io/component: nsqd\n") {
+				if strings.Contains(document, "{name: data,") || strings.Contains(document, "name: data\n") {
+					t.Errorf("%s: another one has the volume of the queues:\n%s", name, document)
+				}
+				continue
+			}
+			_, containers, _ := strings.Cut(document, "      containers:\n")
+			if n := strings.Count(containers, "\n      - name: ") + 1; n != 1 || strings.Count(document, "mountPath: /data") != 1 {
+				t.Errorf("%s: %d containers:\n%s", name, n, containers)
+			}
+			folder := regexp.MustCompile(`- --data-path=(\S+)`).FindAllStringSubmatch(containers, -1)
+			mount := regexp.MustCompile(`- \{name: data, mountPath: (\S+)\}`).FindAllStringSubmatch(containers, -1)
+			if len(folder) != 1 || len(mount) != 1 || folder[0][1] != mount[0][1] {
+				t.Errorf("%s: queues are in %v, the volume at %v", name, folder, mount)
+			}
+			claims := strings.Count(document, "  volumeClaimTemplates:\n  - metadata:\n      name: data\n")
+			if passing := strings.Count(document, "- {name: data, emptyDir: {}}"); claims+passing != 1 || (passing == 1) != (name == "without a volume") {
+				t.Errorf("%s: %d claims, %d volumes that go with the pod", name, claims, passing)
+			}
+		}
+	}
+}
+
+// TestBrokersComeBackTogether (cases e13, e14): no pod waits for another one to be ready, a broker counts as there only when it takes work, and the
+// nodes' maintenance takes one at a time.
+func TestBrokersComeBackTogether(t *testing.T) {
+	text := template(t)
+	if n := strings.Count(text, "podManagementPolicy: Parallel\n"); n != strings.Count(text, "kind: StatefulSet\n") {
+		t.Errorf("%d sets are started in parallel", n)
+	}
+	budget := regexp.MustCompile(`kind: PodDisruptionBudget\nmetadata:\n  name: nsq-nsqd\n(?s:.*?)maxUnavailable: (\d+)`).FindStringSubmatch(text)
+	if budget == nil || budget[1] != "1" {
+		t.Errorf("the budget is %v", budget)
+	}
+	if !strings.Contains(text, "readinessProbe:\n          httpGet: {path: /ready, port: http}") {
+		t.Error("a broker is ready before it takes work")
+	}
+}
+
 // TestChartTakesOverNSQsReleases (cases e10, e11): what Kubernetes lets nobody change in a set is as NSQ's chart has it, so that its release is upgraded to
 // this chart, and the brokers find their volumes.
 func TestChartTakesOverNSQsReleases(t *testing.T) {

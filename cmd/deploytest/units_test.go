@@ -132,7 +132,8 @@ func TestPackagedSettingsAreUnderstood(t *testing.T) {
 		cmdtest.Eventually(t, name+" serves", 0, func() bool {
 			return p.Ended() || regexp.MustCompile(`msg="?(serving|lookup started|admin started)`).MatchString(p.LastWords())
 		})
-		if strings.Contains(p.LastWords(), "level=WARN") || p.Ended() {
+		words := regexp.MustCompile(`(?m)^.*do not outlive this container.*$`).ReplaceAllString(p.LastWords(), "") // where the test runs in one
+		if strings.Contains(words, "level=WARN") || p.Ended() {
 			t.Errorf("%s: %s", name, p.LastWords())
 		}
 		p.Stop(t)
