@@ -434,3 +434,18 @@ func readAny(fs vfs.FS) ([]entry, Report, error) {
 	}
 	return got, report, err
 }
+
+// TestZeros: of every length around those that are looked at in one go, up to the first byte that is none.
+func TestZeros(t *testing.T) {
+	b := make([]byte, 3*len(nothing)+20)
+	for _, n := range []int{0, 1, 7, 8, 9, len(nothing) - 1, len(nothing), len(nothing) + 1, 2*len(nothing) + 8, len(b) - 1} {
+		b[n] = 1
+		if got := zeros(b); got != int64(n) {
+			t.Errorf("%d zeros are %d", n, got)
+		}
+		b[n] = 0
+	}
+	if got := zeros(b); got != int64(len(b)) || zeros(nil) != 0 {
+		t.Errorf("all %d are %d", len(b), got)
+	}
+}

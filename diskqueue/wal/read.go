@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -464,9 +465,15 @@ func (r *reader) findRecord(b []byte, number uint64, from int64) int64 {
 	return -1
 }
 
+// nothing is what the part of a file that was never written reads as.
+var nothing [4096]byte
+
 // zeros returns how many zeros b begins with.
 func zeros(b []byte) int64 {
 	n := 0
+	for n+len(nothing) <= len(b) && bytes.Equal(b[n:n+len(nothing)], nothing[:]) {
+		n += len(nothing)
+	}
 	for n+8 <= len(b) && binary.LittleEndian.Uint64(b[n:]) == 0 {
 		n += 8
 	}
