@@ -70,7 +70,7 @@ func TestTopicConfig(t *testing.T) {
 		{"GET", "/topic/config", "", 400, `MISSING_ARG_TOPIC`},
 		{"POST", config + "t", `{"durability":"often"}`, 400, `durability: must be memory, disk or fsync, not \"often\"`},
 		{"POST", config + "t", `{"durability":1}`, 400, `durability: must be memory, disk or fsync, not 1`},
-		{"POST", config + "t", `{"durability":"fsync","speed":"high"}`, 400, `\"speed\" is no option here; there is backoff, backoff_requeue, dead_letter, durability,`},
+		{"POST", config + "t", `{"durability":"fsync","speed":"high"}`, 400, `\"speed\" is no option here; there is acks,`},
 		{"POST", config + "t", `fsync`, 400, `the body must be a JSON object`},
 		{"POST", config + "t", ``, 400, `the body must be a JSON object`},
 		{"POST", config + "t", `{} {}`, 400, `nothing behind it`},

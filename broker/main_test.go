@@ -22,6 +22,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// long is whether tests are to take their long form, as in make crash.
+var long = os.Getenv("BROKERD_CRASH_ROUNDS") != ""
+
 // node is a broker in this process and a client of its HTTP API.
 type node struct {
 	*broker.Server

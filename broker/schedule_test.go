@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -179,7 +178,7 @@ func TestDueAtOnceAfterALongStop(t *testing.T) {
 // TestSpaceOfWhatExpiredIsGivenBack: with nobody consuming and nothing published, by a message's own time and by the option.
 func TestSpaceOfWhatExpiredIsGivenBack(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("BROKERD_CRASH_ROUNDS") == "" {
+	if !long {
 		t.Skip("NOT RUN: the broker looks for space once a minute: make crash waits for it")
 	}
 	o := options(t)
