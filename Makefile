@@ -66,8 +66,8 @@ run:
 	status=1
 	stop
 
-# What must hold before a change is done: format, vet, every test, with the race detector but in APART. The commands that tests run as
-# processes are built once, into bin/test. Needs only Go; where there is no
+# What must hold before a change is done: format, vet, every test, with the race detector but in APART, which runs beside the others, as it
+# mostly waits. The commands that tests run as processes are built once, into bin/test. Needs only Go; where there is no
 # C compiler for the race detector, or no Chromium for the tests of admind's page, it is installed if that is possible, and done
 # without otherwise. PACKAGES narrows it.
 test:
@@ -94,9 +94,14 @@ test:
 	rest=$$(grep -vFx "$$apart"$$'\n'"$$first" <<<"$$all" || true)
 	go build -trimpath -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl
 	export TEST_BINARIES=$$PWD/bin/test
-	status=0
-	[ -z "$$apart" ] || go test -trimpath -vet=all -timeout=40m $$apart || status=1
-	[ -z "$$first$$rest" ] || CGO_ENABLED=$${race:+1} go test $$race -trimpath -vet=all -timeout=40m $$first $$rest || status=1
+	status=0 log=$$(mktemp)
+	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -f "$$log"' EXIT
+	set -m # a process group, so that Ctrl-C here ends all of it
+	{ [ -z "$$apart" ] || go test -parallel=4 -trimpath -vet=all -timeout=40m $$apart; } >"$$log" 2>&1 & beside=$$!
+	set +m
+	[ -z "$$first$$rest" ] || CGO_ENABLED=$${race:+1} go test $$race -parallel=4 -trimpath -vet=all -timeout=40m $$first $$rest || status=1
+	wait "$$beside" || status=1
+	cat "$$log"
 	exit $$status
 
 # What is made of code in docs/ (references of settings, commands and HTTP), and the pages of all of docs/ that admind serves.
@@ -109,7 +114,7 @@ docs:
 # As root, or the last two are skipped and say so.
 crash:
 	@go test -count=1 -timeout=60m ./broker/storage -crash-runs=$(CRASHRUNS)
-	BROKERD_CRASH_ROUNDS=1 go test -count=1 -timeout=30m ./broker ./broker/topic -run 'StartsWhole|ExpireTogether|SpaceOfWhat'
+	BROKERD_CRASH_ROUNDS=1 go test -count=1 -timeout=30m ./broker ./broker/topic -run 'StartsWhole|ExpireTogether|SpaceOfWhat|LittleMemory|ManyTopics'
 	go test -count=1 -timeout=60m ./diskqueue/segment -run 'Crash|Cut|Failures' -powercuts=$(CRASHRUNS)
 	WAL_CRASH_RUNS=$(CRASHRUNS) go test -count=1 -timeout=60m ./diskqueue/wal -run Crash
 	BROKERD_CRASH_ROUNDS=$(CRASHROUNDS) go test -count=1 -timeout=30m -v ./broker/interop -run 'Killed|PowerCut|FullDisk|Quota|StopUnderLoad|Corrupted|RollingRestart'
