@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,17 +20,10 @@ func (k *Engine) lackSegments(state *journal.State) (missing []string, err error
 		if err != nil {
 			return nil, err
 		}
-		for _, number := range slices.Sorted(keys(gone)) {
-			var nodes []journal.Node
-			for _, n := range t.Nodes {
-				if n.File == number {
-					nodes = append(nodes, n)
-				}
-			}
-			if n := neededIn(t, nodes); n > 0 {
-				missing = append(missing, fmt.Sprintf("%s %s, with %d messages of topic %s that are needed",
-					filepath.Join(segments{k}.dir(id), segment.FileName(number)), gone[number], n, t.Name))
-			}
+		needed := neededIn(t, gone)
+		for _, number := range slices.Sorted(keys(needed)) {
+			missing = append(missing, fmt.Sprintf("%s %s, with %d messages of topic %s that are needed",
+				filepath.Join(segments{k}.dir(id), segment.FileName(number)), gone[number], needed[number], t.Name))
 		}
 	}
 	return missing, nil
@@ -111,29 +105,70 @@ func (k *Engine) wrongFile(id, number uint32, end int64) (wrong string, err erro
 	return "is another file (" + whose + ")", nil
 }
 
-// neededIn returns how many messages of some nodes any channel needs.
-func neededIn(t *journal.Topic, nodes []journal.Node) (n int) {
+// neededIn returns how many messages any channel needs that are in files that are gone, by file; those of which none is needed are left out.
+// Each channel is gone through once, whatever the number of files: it may have ten million messages deferred.
+func neededIn(t *journal.Topic, gone map[uint32]string) map[uint32]int {
+	var nodes []journal.Node // by their first positions
+	for _, n := range t.Nodes {
+		if _, is := gone[n.File]; is {
+			nodes = append(nodes, n)
+		}
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	slices.SortFunc(nodes, func(a, b journal.Node) int { return cmp.Compare(a.First, b.First) })
 	var need []journal.Range
 	for _, c := range t.Channels {
-		need = append(need, c.Waiting...)
-		c.Out.Each(func(pos journal.Position, _ journal.Out) { need = append(need, journal.Range{First: pos, Last: pos}) })
-	}
-	slices.SortFunc(need, func(a, b journal.Range) int {
-		if a.First < b.First {
-			return -1
-		}
-		return 1
-	})
-	for _, node := range nodes {
-		next := node.First // all before is counted
-		end := node.First + journal.Position(node.Count)
-		for _, r := range need {
-			from, to := max(r.First, next), min(r.Last+1, end)
-			if from < to {
-				n += int(to - from)
-				next = to
+		need = partsIn(need, c.Waiting, nodes)
+		at := 0
+		c.Out.Each(func(pos journal.Position, _ journal.Out) {
+			for at < len(nodes) && nodes[at].End() <= pos {
+				at++
 			}
+			if at == len(nodes) || pos < nodes[at].First {
+				return
+			}
+			if k := len(need) - 1; k >= 0 && need[k].Last+1 == pos {
+				need[k].Last = pos
+				return
+			}
+			need = append(need, journal.Range{First: pos, Last: pos})
+		})
+	}
+	slices.SortFunc(need, func(a, b journal.Range) int { return cmp.Compare(a.First, b.First) })
+	return countIn(nodes, need)
+}
+
+// partsIn appends the parts of sorted ranges that are in sorted nodes.
+func partsIn(dst, ranges []journal.Range, nodes []journal.Node) []journal.Range {
+	for _, r := range ranges {
+		i, _ := slices.BinarySearchFunc(nodes, r.First, func(n journal.Node, pos journal.Position) int { return cmp.Compare(n.End()-1, pos) })
+		for ; i < len(nodes) && nodes[i].First <= r.Last; i++ {
+			dst = append(dst, journal.Range{First: max(r.First, nodes[i].First), Last: min(r.Last, nodes[i].End()-1)})
 		}
 	}
-	return n
+	return dst
+}
+
+// countIn returns how many positions of sorted ranges, which may overlap, are in each file of sorted nodes.
+func countIn(nodes []journal.Node, need []journal.Range) map[uint32]int {
+	count := map[uint32]int{}
+	next, at := journal.Position(0), 0 // all before next is counted
+	for _, r := range need {
+		for first := max(r.First, next); first <= r.Last; first = next {
+			for at < len(nodes) && nodes[at].End() <= first {
+				at++
+			}
+			if at == len(nodes) {
+				return count
+			}
+			first = max(first, nodes[at].First)
+			if next = min(r.Last+1, nodes[at].End()); next <= first {
+				break // the rest of the range is before the next node
+			}
+			count[nodes[at].File] += int(next - first)
+		}
+	}
+	return count
 }
