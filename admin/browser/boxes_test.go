@@ -80,6 +80,9 @@ func (s *stage) withDead(t *testing.T, i int) *stage {
 const misplaced = `(() => {
 	const faults = [], seen = (e) => e.checkVisibility() && e.getBoundingClientRect().width > 0;
 	const box = (e) => e.getBoundingClientRect(), text = (e) => e.textContent.trim().slice(0, 40);
+	const title = document.querySelector("main h1"), first = [...document.querySelectorAll("main > *")].find(seen);
+	if (title && first && !first.contains(title)) faults.push("the page's title is not on top, but: " + text(first));
+	for (const c of document.querySelectorAll("td:has(.badge:only-child)")) if (seen(c) && c.scrollWidth > c.clientWidth) faults.push("the word " + text(c) + " is cut: " + c.scrollWidth + " of " + c.clientWidth + " px, " + box(c.querySelector(".badge")).width);
 	const over = document.documentElement.scrollWidth - innerWidth;
 	if (over > 0) faults.push("the page is " + over + " px too wide");
 	for (const table of document.querySelectorAll("table")) {

@@ -64,6 +64,6 @@ function Body({ data, acts }) {
 
 const nodeColumns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 176, phone: 82, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  { key: "state", label: "State", width: 204, phone: 82, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
   ...channelFigures,
 ];

@@ -28,7 +28,7 @@ const known = (value) => (r) => (r.stale && r.error !== "no lookup names it" ? n
 const zone = (r) => [r.topology_region, r.topology_zone].filter(Boolean).map(visible).join(" / ");
 const columns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 140, phone: 100, value: (r) => (r.stale ? 2 : r.healthy ? 0 : 1), cell: (r) => html`<${NodeState} node=${r} />` },
+  { key: "state", label: "State", width: 156, phone: 100, value: (r) => (r.stale ? 2 : r.healthy ? 0 : 1), cell: (r) => html`<${NodeState} node=${r} />` },
   { key: "host", label: "Host", drop: 9, value: (r) => r.hostname, text: (r) => visible(r.hostname), cell: (r) => html`<span title=${visible(r.hostname)}><${Name}>${r.hostname}</${Name}></span>` },
   { key: "version", label: "Version", drop: 6, more: 46, value: (r) => r.version, text: (r) => `${r.kind} ${r.version}`, cell: (r) => html`<span title=${visible(r.version)}>${r.kind} <${Name}>${r.version}</${Name}></span>${r.out_of_date && html`<${Badge} kind="warning" title="another node has a newer one">old</${Badge}>`}` },
   { key: "zone", label: "Zone", drop: 8, value: zone, cell: zone },

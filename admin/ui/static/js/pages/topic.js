@@ -75,7 +75,7 @@ function nodeColumns(topic, acts) {
 
 const nodes = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 176, phone: 82, value: (r) => (r.stale ? 2 : r.tombstoned ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  { key: "state", label: "State", width: 204, phone: 82, value: (r) => (r.stale ? 2 : r.tombstoned ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
   { key: "in", label: "In/s", number: true, value: (r) => (r.stale ? null : r.rate_in), as: rate },
   { key: "depth", label: "At the topic", number: true, drop: 3, value: (r) => r.depth, as: count, hint: "messages that no channel has taken yet" },
   { key: "kept", label: "Kept", drop: 4, value: (r) => kept(r.durability, r.depth, r.backend_depth), cell: (r) => (r.durability || r.depth > 0 ? kept(r.durability, r.depth, r.backend_depth) : html`<span class="zero">–</span>`), hint: "what a crash leaves of the messages here" },

@@ -63,7 +63,7 @@ function options(series, format, width, latest, setAt) {
   const axis = { stroke: color("--muted"), font: "11px " + color("--font"), ticks: { show: false },
     grid: { stroke: color("--grid"), width: 1 } };
   return {
-    width, height: plotHeight, legend: { show: false }, padding: [8, 4, 0, 0],
+    width, height: plotHeight, legend: { show: false }, padding: [8, 18, 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, sync: { key: "page" }, points: { size: 6 } },
     scales: {
       x: { range: (u, min, max) => [latest.current.from ?? min, latest.current.to ?? max] },

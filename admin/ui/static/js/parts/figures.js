@@ -48,7 +48,7 @@ export function Age({ since }) {
 
 /** NodeState is ok, or what is wrong with the node's figures. */
 export function NodeState({ node }) {
-  if (node.stale) return html`<${Badge} kind="bad" title=${visible(node.error)}>${node.age_ms < 0 ? "never answered" : node.gone && node.error === "no lookup names it" ? "not registered"
+  if (node.stale) return html`<${Badge} kind="bad" title=${visible(node.error)}>${node.age_ms < 0 ? html`never<span class="roomy"> answered</span>` : node.gone && node.error === "no lookup names it" ? "not registered"
     : html`down<span class="roomy">, ${seconds(node.age_ms / 1000)}</span>`}</${Badge}>`;
   if (node.healthy === false) return html`<${Badge} kind="bad" title=${visible(node.health)}>unhealthy</${Badge}>`;
   if (node.tombstoned === true) return html`<${Badge} kind="warning">tombstoned</${Badge}>`;
@@ -65,8 +65,8 @@ export function kept(level, depth, disk) {
   return disk >= depth ? "on disk" : `${short(disk)} on disk, ${short(depth - disk)} in memory`;
 }
 
-/** Warning is what the server has to say about the whole page. */
-export const Warning = ({ text }) => text && html`<p class="note warning" role="status">${text}</p>`;
+/** Warning is what the server has to say about the whole page, a line for each. Its place is always there: what stands around it does not move. */
+export const Warning = ({ text }) => html`<p class="note warning" role="status" hidden=${!text}>${text}</p>`;
 
 /** Loading and Gone stand where there is nothing to show yet, or any more. */
 export const Loading = () => html`<p class="loading" role="status">Waiting for figures…</p>`;
