@@ -1,6 +1,10 @@
 package browser
 
-import "testing"
+import (
+	"testing"
+
+	"brokerd/admin/fakes"
+)
 
 func TestANodeThatIsKilledIsShownAsSuch(t *testing.T) {
 	c := shop(t, 2)
@@ -64,4 +68,21 @@ func TestALostConnectionIsShownAndComesBack(t *testing.T) {
 	p.see("Live", "meanwhile")
 	p.seeNoMore("No connection to admind")
 	p.until("it is dimmed no more", `!document.querySelector("main.stopped")`)
+}
+
+// TestATitleStaysOnTopWhenAWarningGoes: on a page that was opened while the only node had not answered yet, once it does.
+func TestATitleStaysOnTopWhenAWarningGoes(t *testing.T) {
+	for _, page := range []string{"nodes", "consumers"} {
+		slow := newBroker(t, "queue-1")
+		slow.Fail(500)
+		s := newStage(t, []*fakes.Broker{slow})
+		p := openTab(t, s.base)
+		p.visit(page)
+		p.see("has never answered")
+		slow.Fail(0)
+		p.until("the warning is gone", `[...document.querySelectorAll(".note")].every((e) => !e.checkVisibility())`)
+		for _, fault := range eval[[]string](p, misplaced) {
+			t.Errorf("%s: %s", page, fault)
+		}
+	}
 }
