@@ -132,7 +132,7 @@ func TestDeadLettersSurvive(t *testing.T) {
 		t.Errorf("after a kill\n%s\nbefore\n%s", after, before)
 	}
 	if first := n.letters("topic=graves&limit=2&body=none"); len(first.Messages) != 2 || first.Next == "" || first.Messages[0].Body != nil ||
-		len(n.letters("topic=graves&from="+first.Next).Messages) != 1 {
+		len(n.letters("topic=graves&cursor="+first.Next).Messages) != 1 {
 		t.Errorf("%+v", first)
 	}
 	if third := n.letters("topic=graves").Messages[2]; third.Body != nil || string(third.BodyBase64) != "\xff3" || third.Size != 2 {
@@ -143,10 +143,9 @@ func TestDeadLettersSurvive(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	n.run([]request{
-		{"GET", "/topic/messages?topic=t", "", 400, "NOT_DEAD_LETTERS"},
 		{"GET", "/topic/messages?topic=none", "", 404, "TOPIC_NOT_FOUND"},
 		{"GET", "/topic/messages?topic=graves&limit=1001", "", 400, "INVALID_ARG_LIMIT"},
-		{"GET", "/topic/messages?topic=graves&from=x", "", 400, "INVALID_ARG_FROM"},
+		{"GET", "/topic/messages?topic=graves&from=x", "", 400, "INVALID_PLACE"},
 		{"GET", "/topic/messages?topic=graves&body=some", "", 400, "INVALID_ARG_BODY: it must be full, none, or head:"},
 		{"POST", "/channel/redrive?topic=t", "", 400, "MISSING_ARG_CHANNEL"},
 		{"POST", "/channel/redrive?topic=none&channel=c", "", 404, "TOPIC_NOT_FOUND"},

@@ -41,6 +41,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 	for address, connected := range s.registrar.Connected() {
 		m.Lookups = append(m.Lookups, metrics.Lookup{Address: address, Connected: connected})
 	}
+	m.Browsed.Requests, m.Browsed.Bytes = s.registry.Browsed()
 	if s.tracer != nil {
 		m.Traces.Sent, m.Traces.Dropped = s.tracer.Counts()
 	}

@@ -91,6 +91,7 @@ type Options struct {
 	QuotaCommands    int64    // the same of commands and HTTP requests
 	HTTPAllowHosts   []string // names in a Host header that are taken on the loopback, besides this machine's and BroadcastAddress
 	HTTPAllowOrigins []string // of pages of other sites that may act here, as https://tools.example.com
+	HTTPMessages     string   // on, or off: whether the bodies of messages can be looked at over HTTP
 	Insecure         bool     // profiles and changes of options are for other machines too
 
 	StatsdAddress          string // empty turns statsd off
@@ -163,6 +164,7 @@ func DefaultOptions() Options {
 		MaxBodySize:              5 << 20,
 		MaxUnfinished:            16 << 20,
 		DedupMemory:              256 << 20,
+		HTTPMessages:             "on",
 		ClientTimeout:            time.Minute,
 		MaxHeartbeatInterval:     time.Minute,
 		MaxRdyCount:              2500,

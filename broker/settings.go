@@ -66,6 +66,8 @@ func (o *Options) addresses() []Setting {
 		{Name: "unix-socket", Value: &o.UnixSocket, Help: "clients on this machine, besides: the path of a unix socket"},
 		{Name: "unix-socket-mode", Value: &o.UnixSocketMode,
 			Help: "who may connect to unix sockets, as the mode of a file such as 0660; without it the umask decides"},
+		{Name: "http-messages", Value: &o.HTTPMessages,
+			Help: "whether messages can be looked at over HTTP without taking them: on, or off; where callers have scopes it needs consume"},
 		{Name: "broadcast-address", Value: &o.BroadcastAddress, Help: "host name or address that others reach this node by"},
 		{Name: "broadcast-tcp-port", Value: &o.BroadcastTCPPort, Help: "TCP port told to lookups; 0 means the one bound"},
 		{Name: "broadcast-http-port", Value: &o.BroadcastHTTPPort, Help: "HTTP port told to lookups; 0 means the one bound"},

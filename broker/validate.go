@@ -145,12 +145,20 @@ func (o *Options) checkQueues() error {
 	}
 	return cmp.Or(
 		o.checkDurability(),
+		o.checkMessages(),
 		o.checkPatterns(),
 		within("mem-queue-size", o.MemQueueSize, 0, math.MaxInt64, notNegative),
 		within("max-bytes-per-file", o.MaxBytesPerFile, 1, math.MaxInt64, positive),
 		within("sync-every", o.SyncEvery, 0, math.MaxInt64, notNegative),
 		within("sync-timeout", o.SyncTimeout, 1, forever, positive),
 	)
+}
+
+func (o *Options) checkMessages() error {
+	if o.HTTPMessages != "on" && o.HTTPMessages != "off" {
+		return refuse("http-messages", "must be on or off", o.HTTPMessages)
+	}
+	return nil
 }
 
 // longestDefer bounds --max-defer: 365 days.

@@ -255,7 +255,7 @@ func (p *program) complete(cmd *cobra.Command, c Command) {
 		if len(names) == 0 || i >= len(names) && !strings.Contains(names[len(names)-1], "...") {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return answer(cmd, strings.Trim(names[min(i, len(names)-1)], "[]."), args, word)
+		return answer(cmd, strings.ReplaceAll(strings.Trim(names[min(i, len(names)-1)], "[]."), "[/", "/"), args, word)
 	}
 	for name, kind := range map[string]string{
 		"topic": "TOPIC", "channel": "CHANNEL", "context": "CONTEXT", "log-level": "debug|info|warn|error|fatal", "log-format": "text|json",

@@ -30,6 +30,14 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Name: "channel", Does: "only on this channel; without it wherever the message is deferred"}}
 	const notDeferred = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, " +
 		"404 MESSAGE_NOT_DEFERRED, 503 NOT_WRITTEN"
+	look := []apitest.Param{{Name: "from", Does: "where to begin: `beginning`, which it is without it, `end`, a time such as `2026-01-31T10:00:00Z`, `-2h` or milliseconds since 1970 (what was published then or later), " +
+		"`pos:N` or `id:HEX`"},
+		{Name: "cursor", Does: "`next` of the answer before, in place of `from`"}, {Name: "limit", Does: "how many at most, up to 1000; 100 without it"},
+		{Name: "max_bytes", Does: "bytes of bodies at most, up to 4194304; 1048576 without it"}, {Name: "body", Does: "how much of each body: `full`, `none` or `head:BYTES`; `head:1024` without it"},
+		{Name: "contains", Does: "only messages whose body has this text"}, {Name: "scan", Does: "bytes that are looked through at most, up to 268435456, which it is without it, or 5 s; `next` says where that ended"},
+		{Name: "format", Does: "`json`, which it is without it, or `raw`: message frames as consumers get them, `next` and `end` in the headers Brokerd-Next and Brokerd-End"}}
+	const badLook = "400 MISSING_ARG_TOPIC, 400 INVALID_PLACE, 400 INVALID_ARG_CURSOR, 400 INVALID_ARG_FROM, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_MAX_BYTES, 400 INVALID_ARG_BODY, " +
+		"400 INVALID_ARG_SCAN, 400 INVALID_ARG_FORMAT, 400 NEEDS_LOG, 403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY"
 	const badTopic = "400 MISSING_ARG_TOPIC, 400 INVALID_TOPIC"
 	const badChannel = "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_ARG_CHANNEL, 404 TOPIC_NOT_FOUND"
 	const noChannel = badChannel + ", 404 CHANNEL_NOT_FOUND"
@@ -76,10 +84,12 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 					apitest.Param{Name: "stop", Does: "`true` ends one that goes on"}),
 				Answer: httpapi.Redrive{}, Errors: "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_RATE, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, " +
 					"404 NO_DEAD_LETTERS, 409 REDRIVING, 409 NOT_REDRIVING, 503 EXITING"},
-			{Route: "GET /topic/messages", Does: "Shows the messages of a dead letter topic with what is known of each, and takes none; brokerd's own", Params: []apitest.Param{topicArg,
-				{Name: "from", Does: "from this position on, as `next` of the answer before"}, {Name: "limit", Does: "how many at most, up to 1000; 100 without it"},
-				{Name: "body", Does: "how much of each body: `full`, `none` or `head:BYTES`; `head:1024` without it"}},
-				Answer: httpapi.Messages{}, Errors: "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_FROM, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_BODY, 400 NOT_DEAD_LETTERS, 404 TOPIC_NOT_FOUND, 429 BUSY"},
+			{Route: "GET /topic/messages", Does: "Shows the messages of a topic that some channel, or the topic itself, still has, of a dead letter with what is known of it, and takes none; brokerd's own",
+				Params: slices.Concat(onTopic, look), Answer: httpapi.Messages{}, Errors: badLook},
+			{Route: "GET /channel/messages", Does: "Shows messages as a channel has them, and takes none; brokerd's own", Params: slices.Concat([]apitest.Param{topicArg,
+				{Name: "channel", Does: "the channel's name; without it the topic's own backlog, which has them while there is no channel or the topic is paused"},
+				{Name: "state", Does: "`waiting`, to be delivered, which it is without it; `in_flight`, with client and deadline; or `deferred`, by when they are due, where `from` is a time of that"}}, look),
+				Answer: httpapi.Messages{}, Errors: badLook + ", 400 INVALID_ARG_STATE, 404 CHANNEL_NOT_FOUND"},
 			{Route: "POST /message/cancel", Does: "Drops a message that is deferred; it counts as discarded, reason cancelled; needs a topic that is kept in the log; brokerd's own", Params: message,
 				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
 			{Route: "POST /message/release", Does: "Has a message that is deferred come at once; needs a topic that is kept in the log; brokerd's own", Params: message,

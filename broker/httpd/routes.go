@@ -36,6 +36,7 @@ func newHandler(cfg Config) *httpapi.Router {
 		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
 	}
 	publishes, reads, manages := httpapi.NeedsOnTopic(grant.Publish), httpapi.NeedsOnTopic(grant.Read), httpapi.NeedsOnTopic(grant.Manage)
+	consumes := httpapi.NeedsOnTopic(grant.Consume).Hidden()
 	readsSome, admin := httpapi.NeedsSome(grant.Read), httpapi.Needs(grant.Admin)
 	r.Handle("POST", "/pub", publishes, a.metered(httpapi.V1(a.pub)))
 	r.Handle("POST", "/mpub", publishes, a.metered(httpapi.V1(a.mpub)))
@@ -63,7 +64,8 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("POST", "/channel/config", manages, a.setChannelConfig)
 	v1("GET", "/channel/deferred", reads, a.deferred)
 	v1("POST", "/channel/redrive", manages, a.redrive)
-	v1("GET", "/topic/messages", httpapi.NeedsOnTopic(grant.Consume), a.messages)
+	v1("GET", "/topic/messages", consumes, a.topicMessages)
+	v1("GET", "/channel/messages", consumes, a.channelMessages)
 	v1("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
 	v1("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))
 	v1("GET", "/config", admin, a.getSettings)

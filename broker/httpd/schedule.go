@@ -58,40 +58,29 @@ func parseMoment(text string) (at time.Time, ok bool) {
 	return at, err == nil
 }
 
-// Messages in one answer of /channel/deferred.
-const (
-	someDeferred = 100
-	mostDeferred = 1000
-)
-
 // deferred lists what is deferred on a channel, or in the topic's own backlog.
 func (a *api) deferred(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
 	q, t, err := a.existing(req)
 	if err != nil {
 		return nil, err
 	}
-	c := t.Own()
-	if name, ok := q.Lookup("channel"); ok {
-		if c = t.LookupChannel(name); c == nil {
-			return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
-		}
+	c, err := channelOf(q, t)
+	if err != nil {
+		return nil, err
 	}
-	limit := someDeferred
-	if text, ok := q.Lookup("limit"); ok {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > mostDeferred {
-			return nil, refuse(http.StatusBadRequest, fmt.Sprintf("INVALID_ARG_LIMIT: it must be a number from 1 to %d", mostDeferred))
-		}
+	limit, err := number(q, "limit", someMessages, mostMessages)
+	if err != nil {
+		return nil, err
 	}
 	from, err := a.parseMark(q)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case a.looking <- struct{}{}:
-		defer func() { <-a.looking }()
-	default:
-		return nil, refuse(http.StatusTooManyRequests, fmt.Sprintf("BUSY: %d look at messages already", cap(a.looking)))
+	leave, err := a.enterAnyway()
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	list, next, err := c.Deferred(from, limit)
 	if err != nil {
 		return nil, a.fail(req, err)
@@ -99,19 +88,20 @@ func (a *api) deferred(w http.ResponseWriter, req *http.Request, _ httprouter.Pa
 	out := httpapi.DeferredMessages{Topic: t.Name(), Channel: c.Name(), Deferred: c.Stats().Deferred, Messages: []httpapi.DeferredMessage{}}
 	for _, m := range list {
 		out.Messages = append(out.Messages, httpapi.DeferredMessage{ID: m.ID.String(), Position: uint64(m.Position),
-			Due: m.Due.UTC().Round(time.Millisecond).Format("2006-01-02T15:04:05.000Z"), Age: m.Age.Milliseconds(), Size: m.Size, Attempts: m.Attempts})
+			Due: moment(m.Due), Age: m.Age.Milliseconds(), Size: m.Size, Attempts: m.Attempts})
 	}
-	if next != (topic.DueMark{}) {
-		out.Next = fmt.Sprintf("%d.%d", next.At, next.Key)
-	}
+	out.Next = markText(next)
 	w.Header().Set("Cache-Control", "no-store")
 	return out, nil
 }
 
 // parseMark reads the argument from: a time, or what next said in the answer before.
 func (a *api) parseMark(q httpapi.Query) (m topic.DueMark, err error) {
-	text, ok := q.Lookup("from")
+	text, ok := q.Lookup("cursor")
 	if !ok {
+		text, ok = q.Lookup("from")
+	}
+	if !ok || text == "beginning" {
 		return m, nil
 	}
 	if due, key, ok := strings.Cut(text, "."); ok {

@@ -58,13 +58,14 @@ type Broker interface {
 
 // Config is what a Server is told.
 type Config struct {
-	Broker      Broker
-	Log         *slog.Logger
-	MaxMsgSize  int64         // bytes of one message
-	MaxBodySize int64         // bytes of an /mpub body
-	MaxDefer    time.Duration // longest delay of a deferred publish
-	Metrics     http.Handler  // answers /metrics; nil for none
-	Quantiles   []float64     // of end-to-end latency, in the order to show; empty for none
+	Broker       Broker
+	Log          *slog.Logger
+	MaxMsgSize   int64         // bytes of one message
+	MaxBodySize  int64         // bytes of an /mpub body
+	MaxDefer     time.Duration // longest delay of a deferred publish
+	Metrics      http.Handler  // answers /metrics; nil for none
+	HideMessages bool          // no bodies are shown
+	Quantiles    []float64     // of end-to-end latency, in the order to show; empty for none
 
 	Quotas     *quota.Quotas  // nil: no limits
 	Unfinished *bodies.Budget // memory for bodies that have begun to arrive; nil: no bound

@@ -21,6 +21,7 @@ type nodeFamilies struct {
 	connections, accepted, turnedAway, refused, lookup                   *exposition.Family
 	diskTotal, diskFree, diskMinFree, certificate                        *exposition.Family
 	reloads, reloadGood, spansSent, spansDropped                         *exposition.Family
+	browses, browsed                                                     *exposition.Family
 }
 
 func newNodeFamilies() nodeFamilies {
@@ -46,6 +47,8 @@ func newNodeFamilies() nodeFamilies {
 		reloads:     counter("config_reloads_total", "times that settings were read anew, by result: success or failure", "result"),
 		reloadGood:  gauge("config_last_reload_successful", "1 when the last reload was taken, or there was none; 0 when it changed nothing for an error"),
 		spansSent:   counter("trace_spans_total", "spans that the collector has taken"),
+		browses:     counter("browse_requests_total", "requests that looked at messages without taking them"),
+		browsed:     counter("browse_bytes_total", "bytes of messages that these looked through"),
 		spansDropped: counter("trace_spans_dropped_total",
 			"spans that were given up as the collector was slow, gone, or refused them"),
 	}
@@ -53,7 +56,7 @@ func newNodeFamilies() nodeFamilies {
 
 func (f *nodeFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.info, f.start, f.healthy, f.ready, f.draining, f.topics, f.channels, f.topicsInSum, f.connections, f.accepted, f.turnedAway,
-		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.reloads, f.reloadGood, f.spansSent, f.spansDropped}
+		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.reloads, f.reloadGood, f.spansSent, f.spansDropped, f.browses, f.browsed}
 }
 
 // logFamilies are of the node's log; absent when none is kept.

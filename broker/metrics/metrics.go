@@ -116,6 +116,8 @@ func (e *exporter) node(s *exposition.Scrape, n *Snapshot, inSum int) {
 	s.Bool(f.reloadGood, n.Reloads.LastGood)
 	s.Value(f.spansSent, float64(n.Traces.Sent))
 	s.Value(f.spansDropped, float64(n.Traces.Dropped))
+	s.Value(f.browses, float64(n.Browsed.Requests))
+	s.Value(f.browsed, float64(n.Browsed.Bytes))
 }
 
 func (e *exporter) log(s *exposition.Scrape, l *Log) {

@@ -26,6 +26,7 @@ type Snapshot struct {
 	Certificate time.Time
 	Reloads     Reloads
 	Traces      Traces
+	Browsed     Browsed
 }
 
 // Lookup is one lookup that the broker registers with.
@@ -61,6 +62,9 @@ type Reloads struct {
 	Good, Bad uint64
 	LastGood  bool // the last one was taken, or there was none
 }
+
+// Browsed is how many requests have looked at messages without taking them, and through how many bytes.
+type Browsed struct{ Requests, Bytes uint64 }
 
 // Traces is what became of spans.
 type Traces struct{ Sent, Dropped uint64 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,16 +71,18 @@ func (n *node) dead() map[string]int {
 	}
 	for _, t := range list {
 		for next := topic.Position(1); next > 0; {
-			var list []topic.Message
-			var err error
-			if list, next, err = t.Messages(next, 100); err != nil {
+			l, err := t.Browse(context.Background(), topic.Look{From: next, Limit: 100, Body: -1})
+			if err != nil {
 				if !n.faults && !n.crash.done() {
 					n.fail("looking at dead letters: %v", err)
 				}
 				break
 			}
-			for _, m := range list {
+			for _, m := range l.Messages {
 				n.look(t.Name(), m, found)
+			}
+			if next = l.Next; l.End {
+				next = 0
 			}
 		}
 	}

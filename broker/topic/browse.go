@@ -1,54 +1,13 @@
 package topic
 
 import (
-	"errors"
-	"slices"
-
 	"brokerd/broker/backlog"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
-// ErrNotDeadLetters is the refusal to look into a topic that holds no dead letters.
-var ErrNotDeadLetters = errors.New("only messages of dead letter topics can be looked at: no channel's dead letters have come to this topic")
-
-// Message is what is seen of a message by somebody who does not take it.
-type Message struct {
-	Pos        Position
-	ID         protocol.MessageID
-	Time       int64 // when it came, Unix nanoseconds
-	Body       []byte
-	Properties []journal.Property
-}
-
 // IsDeadLetterTopic reports whether dead letters have ever come to the topic.
 func (t *Topic) IsDeadLetterTopic() bool { return t.deadLetters.Load() }
-
-// browseBytes is how many bytes of bodies Messages returns at most, but for one message.
-const browseBytes = 4 << 20
-
-// Messages returns messages of a dead letter topic that some channel, or the topic itself, still has, in order, from a position on: at most
-// limit. next is where to go on, 0 at the end. Nothing changes. It fails with ErrNotDeadLetters, or as the disk cannot be read.
-func (t *Topic) Messages(from Position, limit int) (list []Message, next Position, err error) {
-	if t.d == nil || !t.IsDeadLetterTopic() {
-		return nil, 0, ErrNotDeadLetters
-	}
-	size := 0
-	err = t.walk(from, func(f protocol.MessageFrame, pos Position, beside []byte) bool {
-		if len(list) == limit || size >= browseBytes {
-			next = pos
-			return false
-		}
-		properties, err := journal.ParseProperties(beside)
-		if err != nil {
-			t.registry.log.Error("properties of a message make no sense", "topic", t.name, "position", pos, "error", err)
-		}
-		list = append(list, Message{Pos: pos, ID: f.MustID(), Time: f.Timestamp(), Body: slices.Clone(f.Body()), Properties: properties})
-		size += len(f)
-		return true
-	})
-	return list, next, err
-}
 
 // walk calls f with every message from a position on that some channel, or the topic itself, has and that is shown, with what it has beside
 // its body, until f returns false. Nothing is locked while it reads and calls.

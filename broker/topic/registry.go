@@ -70,6 +70,8 @@ type Registry struct {
 	shrinking atomic.Bool
 	trailing  trailing
 
+	browsed struct{ requests, bytes atomic.Uint64 } // by who only looks
+
 	create  sync.Mutex   // one topic is made at a time, as its queue on disk may have to be opened; held over no write of the log
 	mu      sync.RWMutex // guards what follows; nothing is locked under it
 	topics  map[string]*Topic

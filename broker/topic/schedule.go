@@ -27,6 +27,9 @@ type Scheduled struct {
 	Age      time.Duration // since it was published
 	Size     int           // of its body, bytes
 	Attempts uint16        // deliveries so far
+
+	frame protocol.MessageFrame
+	mark  DueMark // behind it
 }
 
 // DueMark is a place in the order in which deferred messages are due.
@@ -75,7 +78,8 @@ func (c *Channel) Deferred(from DueMark, limit int) (list []Scheduled, next DueM
 		next = DueMark{At: start + m.At, Key: uint64(key)}
 		if f != nil {
 			list = append(list, Scheduled{ID: f.MustID(), Position: m.Pos, Due: time.Unix(0, ahead+m.At), Attempts: m.Attempts,
-				Age: time.Duration(max(0, now-f.Timestamp())), Size: len(f) - protocol.MessageOverhead})
+				Age: time.Duration(max(0, now-f.Timestamp())), Size: len(f) - protocol.MessageOverhead,
+				frame: f, mark: next})
 		}
 	}
 	if limit > 0 {
@@ -257,7 +261,19 @@ func (t *Topic) FindID(id protocol.MessageID) (Position, error) {
 	if t.d == nil {
 		return 0, ErrNoPositions
 	}
-	s := idSearch{topic: t, id: id, left: searchBytes}
+	return t.find(id, false)
+}
+
+// FindMessage is FindID among all messages that are there.
+func (t *Topic) FindMessage(id protocol.MessageID) (Position, error) {
+	if t.d == nil {
+		return 0, ErrNoPositions
+	}
+	return t.find(id, true)
+}
+
+func (t *Topic) find(id protocol.MessageID, all bool) (Position, error) {
+	s := idSearch{topic: t, id: id, all: all, left: searchBytes}
 	known, unknown := s.nodes()
 	for _, n := range known {
 		if pos, ok, err := s.look(n); ok || err != nil {
@@ -276,7 +292,8 @@ const searchBytes = 256 << 20
 type idSearch struct {
 	topic *Topic
 	id    protocol.MessageID
-	left  int // bytes that may still be read
+	all   bool // nodes, those too that nothing is deferred or in flight in
+	left  int  // bytes that may still be read
 }
 
 // idNode is a node that may have a message with an id, and its messages where they are in memory.
@@ -292,7 +309,7 @@ func (s *idSearch) nodes() (known, unknown []idNode) {
 	defer t.pub.Unlock()
 	for _, n := range t.d.table.each() {
 		switch {
-		case n.pins.Load() == 0:
+		case n.pins.Load() == 0 && !s.all:
 		case n.ids == idSpan{}:
 			unknown = append(unknown, idNode{n, n.node.Frames()})
 		case n.ids.low <= s.id && s.id <= n.ids.high:

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -62,12 +63,14 @@ func (s *script) dead(args []string) error {
 		return ErrTopicNotFound
 	}
 	for next := Position(1); next > 0; {
-		var list []Message
-		var err error
-		if list, next, err = topic.Messages(next, 2); err != nil {
+		looked, err := topic.Browse(context.Background(), Look{From: next, Limit: 2, Body: -1})
+		if err != nil {
 			return err
 		}
-		for _, m := range list {
+		if next = looked.Next; looked.End {
+			next = 0
+		}
+		for _, m := range looked.Messages {
 			s.printf("%s:", m.Body)
 			for _, p := range m.Properties {
 				value := p.Value

@@ -1,10 +1,13 @@
 package httpapi
 
-// Messages is a broker's answer to /topic/messages.
+// Messages is a broker's answer to /topic/messages and /channel/messages.
 type Messages struct {
 	Topic    string    `json:"topic"`
-	Messages []Message `json:"messages"`       // in their order
-	Next     string    `json:"next,omitempty"` // for the argument from; absent at the end
+	Channel  string    `json:"channel,omitempty"` // whose messages they are; absent: the topic's
+	State    string    `json:"state,omitempty"`   // of a channel's: waiting, in_flight or deferred
+	Messages []Message `json:"messages"`          // in their order
+	Next     string    `json:"next,omitempty"`    // for the argument cursor
+	End      bool      `json:"end,omitempty"`     // there are no more now
 }
 
 // Message is a message that is only looked at.
@@ -16,6 +19,13 @@ type Message struct {
 	Body       *string           `json:"body,omitempty"`        // as much as was asked for, when that is valid UTF-8
 	BodyBase64 []byte            `json:"body_base64,omitempty"` // else
 	Properties map[string]string `json:"properties,omitempty"`  // what it has beside its body
+
+	// Of a channel; absent where they say nothing. Times are RFC 3339, UTC, milliseconds.
+	Attempts  uint16 `json:"attempts,omitempty"`  // deliveries so far
+	Client    string `json:"client,omitempty"`    // that has it in flight
+	Delivered string `json:"delivered,omitempty"` // to that
+	Deadline  string `json:"deadline,omitempty"`  // when its time in flight is over
+	Due       string `json:"due,omitempty"`       // of one that is deferred
 }
 
 // Redrive is dead letters on their way back to the channel that they came from, or the last ones that were.

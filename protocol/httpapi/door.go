@@ -80,11 +80,22 @@ func (d *Door) stranger(req *http.Request) error {
 		name := hostName(req.Host)
 		return Errorf(http.StatusForbidden, "HOST_NOT_ALLOWED: this daemon is not known by the name %.100q; --http-allow-host=%.100s makes it known", name, name)
 	}
-	if d.origins.Check(req) != nil {
-		origin := req.Header.Get("Origin")
-		return Errorf(http.StatusForbidden, "CROSS_ORIGIN: a page of another site, %.100q, may not do this; --http-allow-origin=%.100s lets it", origin, origin)
+	return d.crossing(req)
+}
+
+func (d *Door) crossing(req *http.Request) error {
+	if d.origins.Check(req) == nil {
+		return nil
 	}
-	return nil
+	origin := req.Header.Get("Origin")
+	return Errorf(http.StatusForbidden, "CROSS_ORIGIN: a page of another site, %.100q, may not do this; --http-allow-origin=%.100s lets it", origin, origin)
+}
+
+// foreign returns why a request that only reads is refused, as a page of another site has made it; nil when none has.
+func (d *Door) foreign(req *http.Request) error {
+	acting := *req
+	acting.Method = http.MethodPost // reading is always allowed else
+	return d.crossing(&acting)
 }
 
 func onLoopback(req *http.Request) bool {

@@ -52,6 +52,9 @@ func (r *Router) Handle(method, path string, rule Rule, handle httprouter.Handle
 	r.router.Handle(method, path, func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) {
 		acts := r.door.Audit != nil && rule.Changes(method)
 		admitted, err := r.door.admit(req, ps, rule)
+		if err == nil && rule.hidden {
+			err = r.door.foreign(req)
+		}
 		if err != nil {
 			if acts {
 				r.door.Audit.Write(actOf(admitted, asError(err).Code))

@@ -23,6 +23,7 @@ type Rule struct {
 	topic  func(req *http.Request, ps httprouter.Params) (name string, named bool, err error) // nil: no topic
 	some   bool                                                                               // the scope on any topic will do
 	local  bool                                                                               // see Local
+	hidden bool                                                                               // see Hidden
 }
 
 // Public is for everybody, with a token file or without.
@@ -50,6 +51,12 @@ func topicOfQuery(req *http.Request, _ httprouter.Params) (name string, named bo
 // Local has a daemon without a token file answer this machine only, unless --insecure opens it.
 func (r Rule) Local() Rule {
 	r.local = true
+	return r
+}
+
+// Hidden has a route that only reads be refused to pages of other sites, as those that act are.
+func (r Rule) Hidden() Rule {
+	r.hidden = true
 	return r
 }
 

@@ -46,6 +46,7 @@ type call struct {
 	ready    bool // node ping
 	drain    drainFlags
 	deferred deferredFlags
+	peek     peekFlags
 	redrive  redriveFlags
 	about    string // what is not there when nobody knows it; empty: the topic or channel
 	option   bool   // it is about an option of brokers

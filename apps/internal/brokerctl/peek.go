@@ -1,0 +1,214 @@
+package brokerctl
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"brokerd/apps/appkit"
+	"brokerd/apps/internal/fleet"
+	"brokerd/protocol/httpapi"
+)
+
+// peekFlags say which messages are shown, and how.
+type peekFlags struct {
+	from, state, contains, body string
+	limit                       int
+	follow                      bool
+}
+
+var peekVerb = verb{
+	name: "peek", summary: "show messages without taking them", args: "TOPIC[/CHANNEL]",
+	help: `Shows messages of TOPIC that some channel, or the topic itself, still has, or with /CHANNEL as that channel has them: what waits, or what
+--state says. Nothing changes: no attempts, nothing in flight. Bodies that are JSON are laid out, what is no text is shown as hex. It is brokerd's
+own, and needs topics at level disk or fsync; with -f it goes on with what comes, from the end unless --from says otherwise.`,
+	example: "peek orders --contains=invoice-7 --lookupd-http-address=127.0.0.1:4161\npeek orders/billing --state=in_flight --nsqd-http-address=127.0.0.1:4151",
+	flags: func(c *call, flags *flag.FlagSet) {
+		p := &c.peek
+		flags.StringVar(&p.from, "from", "", "a `place`: beginning, end, 2026-01-31T10:00:00Z, -2h, pos:N or id:HEX")
+		flags.StringVar(&p.state, "state", "waiting", "of a channel: waiting, in_flight or deferred")
+		flags.StringVar(&p.contains, "contains", "", "only messages whose body has this `text`")
+		flags.StringVar(&p.body, "body", "full", "how much of each body: full, none or head:BYTES")
+		flags.IntVar(&p.limit, "limit", 20, "how many of each broker")
+		flags.BoolVar(&p.follow, "f", false, "go on with what comes, without a limit")
+	},
+	run: peek,
+}
+
+// peekRow is a message of one of several brokers.
+type peekRow struct {
+	Broker string `json:"broker"`
+	httpapi.Message
+}
+
+// Bounds of what is asked for at once, and how long brokers that have shown all are left alone.
+const (
+	peekPage    = 1000
+	followPause = 500 * time.Millisecond
+)
+
+func peek(c *call) error {
+	p := &c.peek
+	topic, channel, ofChannel := strings.Cut(c.args[0], "/")
+	c.about = "the topic " + topic
+	switch {
+	case p.limit < 1:
+		return appkit.Usagef("--limit must be 1 or more, not %d", p.limit)
+	case !ofChannel && p.state != "waiting":
+		return appkit.Usagef("--state is of a channel: name it, as %s/CHANNEL", topic)
+	case p.follow && p.state != "waiting":
+		return appkit.Usagef("-f goes on with what comes, and --state=%s is in no such order", p.state)
+	}
+	path := query("/topic/messages", topic, "")
+	if ofChannel {
+		path = query("/channel/messages", topic, channel) + "&state=" + url.QueryEscape(p.state)
+		c.about = fmt.Sprintf("the channel %s of the topic %s", channel, topic)
+	}
+	path += "&body=" + url.QueryEscape(p.body) + "&contains=" + url.QueryEscape(p.contains)
+	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	known := 0
+	next := map[string]string{}
+	var rows []peekRow
+	for _, a := range fleet.Each(brokers, func(address string) (seen, error) { return c.peekAt(address, path, "") }) {
+		switch {
+		case a.Err != nil && fleet.IsUnknown(a.Err):
+		case a.Err != nil:
+			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+		default:
+			known++
+			rows = append(rows, a.Value.rows...)
+			next[a.Address] = a.Value.next
+		}
+	}
+	if known == 0 && len(failures) == 0 {
+		return appkit.Missingf("nobody knows %s", c.what())
+	}
+	if !p.follow {
+		return c.show(rows, failures, func(w io.Writer) { printMessages(w, rows) })
+	}
+	for err := c.stream(rows); ; err = c.stream(rows) {
+		if err != nil {
+			return err
+		}
+		select {
+		case <-c.ctx.Done():
+			return missed(failures)
+		case <-time.After(followPause):
+		}
+		rows = rows[:0]
+		for _, a := range fleet.Each(slices.Sorted(maps.Keys(next)), func(address string) (seen, error) { return c.peekAt(address, path, next[address]) }) {
+			if a.Err == nil { // else it is asked again
+				rows = append(rows, a.Value.rows...)
+				next[a.Address] = a.Value.next
+			}
+		}
+	}
+}
+
+// seen is what one broker has shown.
+type seen struct {
+	rows []peekRow
+	next string
+}
+
+// peekAt asks a broker for messages until it has shown as many as are wanted, or all that it has now.
+func (c *call) peekAt(address, path, cursor string) (s seen, err error) {
+	p := &c.peek
+	for first := true; ; first = false {
+		limit := peekPage
+		if !p.follow {
+			limit = min(limit, p.limit-len(s.rows))
+		}
+		page := path + "&limit=" + strconv.Itoa(limit)
+		switch {
+		case !first || cursor != "":
+			page += "&cursor=" + url.QueryEscape(cursor)
+		case p.from != "":
+			page += "&from=" + url.QueryEscape(p.from)
+		case p.follow:
+			page += "&from=end"
+		}
+		var m httpapi.Messages
+		if err := c.fleet.Get(c.ctx, address, page, &m); err != nil {
+			return s, err
+		}
+		for i := range m.Messages {
+			s.rows = append(s.rows, peekRow{address, m.Messages[i]})
+		}
+		if s.next, cursor = m.Next, m.Next; m.End || !p.follow && len(s.rows) >= p.limit || p.follow && len(s.rows) >= peekPage {
+			return s, nil
+		}
+	}
+}
+
+// stream prints messages as they come: with --json one a line.
+func (c *call) stream(rows []peekRow) error {
+	if !c.json {
+		printMessages(c.out, rows)
+		return nil
+	}
+	encoder := json.NewEncoder(c.out)
+	for i := range rows {
+		if err := encoder.Encode(&rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printMessages prints each message: a line of what is known of it, and its body.
+func printMessages(w io.Writer, rows []peekRow) {
+	for i := range rows {
+		m := &rows[i]
+		fmt.Fprintf(w, "%s  %d  %s  %s  %d bytes", m.Broker, m.Position, m.ID, m.Time, m.Size)
+		if m.Attempts > 0 {
+			fmt.Fprintf(w, "  attempts %d", m.Attempts)
+		}
+		for _, more := range [...]struct{ name, value string }{{"client", m.Client}, {"deadline", m.Deadline}, {"due", m.Due}} {
+			if more.value != "" {
+				fmt.Fprintf(w, "  %s %s", more.name, plainText(more.value))
+			}
+		}
+		fmt.Fprintln(w)
+		for _, name := range slices.Sorted(maps.Keys(m.Properties)) {
+			fmt.Fprintf(w, "    %s: %s\n", plainText(name), plainText(m.Properties[name]))
+		}
+		if body := bodyText(&m.Message); body != "" {
+			fmt.Fprintln(w, "    "+strings.ReplaceAll(strings.TrimSuffix(body, "\n"), "\n", "\n    "))
+		}
+	}
+}
+
+// bodyText returns a body as people read it: JSON laid out, what is no text as hex, and nothing that a terminal would obey.
+func bodyText(m *httpapi.Message) string {
+	if m.Body == nil {
+		return hex.Dump(m.BodyBase64)
+	}
+	var laid bytes.Buffer
+	if text := strings.TrimSpace(*m.Body); strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+		if json.Indent(&laid, []byte(text), "", "  ") == nil {
+			return plainText(laid.String())
+		}
+	}
+	return plainText(*m.Body)
+}
+
+// plainText returns a text in which what a terminal would obey is shown instead.
+func plainText(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}

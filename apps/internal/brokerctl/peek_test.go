@@ -1,0 +1,71 @@
+package brokerctl
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/httpapi"
+)
+
+// TestPeek: messages of a topic and of a channel are shown, JSON laid out, and stay where they are.
+func TestPeek(t *testing.T) {
+	b := cmdtest.Broker(t, "brokerd", nil)
+	at := "--nsqd-http-address=" + b.HTTP
+	ctl(t, 0, "topic", "create", "orders", at)
+	ctl(t, 0, "channel", "create", "orders", "billing", at)
+	ctl(t, 0, "pub", "orders", `{"id":7,"list":[1]}`, "plain invoice-7", "--nsqd-tcp-address="+b.TCP)
+	got := ctl(t, 0, "peek", "orders", at)
+	for _, want := range []string{"\n    {\n      \"id\": 7,\n", "plain invoice-7", "  1  ", "15 bytes"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("peek has no %q:\n%s", want, got)
+		}
+	}
+	var rows []peekRow
+	if err := json.Unmarshal([]byte(ctl(t, 0, "peek", "orders/billing", "--contains=invoice", "--json", at)), &rows); err != nil || len(rows) != 1 ||
+		rows[0].Position != 2 || *rows[0].Body != "plain invoice-7" {
+		t.Errorf("%+v, %v", rows, err)
+	}
+	if got := ctl(t, 0, "peek", "orders", "--from=pos:2", "--limit=1", at); strings.Contains(got, "id") && strings.Contains(got, `"id"`) {
+		t.Errorf("from position 2: %s", got)
+	}
+	if c := b.Channel(t, "orders", "billing"); c.Depth != 2 {
+		t.Errorf("channel: %+v", c)
+	}
+	for _, wrong := range []struct {
+		args, says string
+		code       int
+	}{
+		{"peek none", "nobody knows the topic none", 3},
+		{"peek orders/none", "nobody knows the channel none of the topic orders", 3},
+		{"peek orders --state=deferred", "--state is of a channel", 2},
+		{"peek orders/billing --state=deferred -f", "-f goes on with what comes", 2},
+		{"peek orders --limit=0", "--limit must be 1 or more", 2},
+		{"peek orders --from=tomorrow", "INVALID_PLACE", 1},
+	} {
+		if got := ctl(t, wrong.code, append(strings.Fields(wrong.args), at)...); !strings.Contains(got, wrong.says) {
+			t.Errorf("%s: %s", wrong.args, got)
+		}
+	}
+}
+
+// TestBodyText: what a terminal would obey is not printed, and what is no text is hex.
+func TestBodyText(t *testing.T) {
+	text := func(s string) *httpapi.Message { return &httpapi.Message{Body: &s} }
+	for _, c := range []struct {
+		message *httpapi.Message
+		want    string
+	}{
+		{text("plain\ttext\n"), "plain\ttext\n"},
+		{text("\x1b[31mred\x07\u202e"), "\ufffd[31mred\ufffd\ufffd"},
+		{text(`{"a":"\u001b[31m"}`), "{\n  \"a\": \"\\u001b[31m\"\n}"},
+		{text("{broken"), "{broken"},
+		{&httpapi.Message{BodyBase64: []byte("\xff1")}, "00000000  ff 31                                             |.1|\n"},
+		{&httpapi.Message{}, ""},
+	} {
+		if got := bodyText(c.message); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}

@@ -1,0 +1,348 @@
+package httpd
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/broker/policy"
+	"brokerd/broker/topic"
+	"brokerd/protocol"
+	"brokerd/protocol/httpapi"
+)
+
+// Bounds of one answer with messages.
+const (
+	someMessages = 100
+	mostMessages = 1000
+	someBody     = 1024      // bytes of each body, unless something else is asked for
+	someBodies   = 1 << 20   // bytes of all bodies, the same
+	mostBodies   = 4 << 20   // of these
+	mostScan     = 256 << 20 // bytes that a search looks through
+	longestLook  = 5 * time.Second
+)
+
+// looking is what a request to look at messages asks for.
+type looking struct {
+	look topic.Look
+	raw  bool
+}
+
+// lookOf reads the arguments of a request to look at messages, but for where it begins.
+func lookOf(q httpapi.Query) (l looking, err error) {
+	o := &l.look
+	if o.Limit, err = number(q, "limit", someMessages, mostMessages); err != nil {
+		return l, err
+	}
+	if o.MaxBytes, err = number(q, "max_bytes", someBodies, mostBodies); err != nil {
+		return l, err
+	}
+	scan, err := number(q, "scan", mostScan, mostScan)
+	if err != nil {
+		return l, err
+	}
+	if o.Body, err = bodyArg(q); err != nil {
+		return l, err
+	}
+	switch format := q.Get("format"); format {
+	case "", "json":
+	case "raw":
+		l.raw, o.Body = true, -1
+	default:
+		return l, invalidArg("format", "it must be json or raw")
+	}
+	o.Scan, o.Contains, o.Until = int64(scan), []byte(q.Get("contains")), time.Now().Add(longestLook)
+	return l, nil
+}
+
+// enter takes one of the places of those who look at messages; leave gives it back.
+func (a *api) enter() (leave func(), err error) {
+	if a.cfg.HideMessages {
+		return nil, refuse(http.StatusForbidden, "MESSAGES_OFF: the broker shows no messages, as --http-messages=off says")
+	}
+	return a.enterAnyway()
+}
+
+func (a *api) enterAnyway() (leave func(), err error) {
+	select {
+	case a.looking <- struct{}{}:
+		return func() { <-a.looking }, nil
+	default:
+		return nil, refuse(http.StatusTooManyRequests, fmt.Sprintf("BUSY: %d look at messages already", cap(a.looking)))
+	}
+}
+
+// topicMessages shows messages of a topic that somebody still has, and takes none.
+func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	q, t, err := a.existing(req)
+	if err != nil {
+		return nil, err
+	}
+	l, err := lookOf(q)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := a.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := a.begin(q, t, &l.look); err != nil {
+		return nil, err
+	}
+	seen, err := t.Browse(req.Context(), l.look)
+	if err != nil {
+		return nil, a.notShown(req, err)
+	}
+	return l.answer(w, httpapi.Messages{Topic: t.Name()}, seen.Messages, cursorOf(&l.look, &seen), seen.End)
+}
+
+// channelMessages shows messages as a channel has them.
+func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	q, t, err := a.existing(req)
+	if err != nil {
+		return nil, err
+	}
+	c, err := channelOf(q, t)
+	if err != nil {
+		return nil, err
+	}
+	l, err := lookOf(q)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := a.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	out := httpapi.Messages{Topic: t.Name(), Channel: c.Name(), State: "waiting"}
+	browse := c.BrowseWaiting
+	if state, ok := q.Lookup("state"); ok {
+		out.State = state
+	}
+	switch out.State {
+	case "waiting":
+	case "in_flight":
+		browse = c.BrowseInFlight
+	case "deferred":
+		from, err := a.parseMark(q)
+		if err != nil {
+			return nil, err
+		}
+		list, next, err := c.BrowseDeferred(from, l.look)
+		if err != nil {
+			return nil, a.fail(req, err)
+		}
+		return l.answer(w, out, list, markText(next), next == topic.DueMark{})
+	default:
+		return nil, invalidArg("state", "it must be waiting, in_flight or deferred")
+	}
+	if err := a.begin(q, t, &l.look); err != nil {
+		return nil, err
+	}
+	seen, err := browse(req.Context(), l.look)
+	if err != nil {
+		return nil, a.notShown(req, err)
+	}
+	return l.answer(w, out, seen.Messages, cursorOf(&l.look, &seen), seen.End)
+}
+
+// channelOf returns the channel that the arguments name, the topic's own backlog when they name none.
+func channelOf(q httpapi.Query, t *topic.Topic) (*topic.Channel, error) {
+	name, ok := q.Lookup("channel")
+	if !ok {
+		return t.Own(), nil
+	}
+	if c := t.LookupChannel(name); c != nil {
+		return c, nil
+	}
+	return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+}
+
+// begin reads where to begin: the argument cursor, which is next of the answer before, or from, a place.
+func (a *api) begin(q httpapi.Query, t *topic.Topic, o *topic.Look) (err error) {
+	o.From = 1
+	if text, ok := q.Lookup("cursor"); ok {
+		pos, since, timed := strings.Cut(text, ".")
+		from, err := strconv.ParseUint(pos, 10, 64)
+		o.From = topic.Position(from)
+		if timed && err == nil {
+			o.Since, err = strconv.ParseInt(since, 10, 64)
+		}
+		if err != nil || from == 0 {
+			return invalidArg("cursor", "it must be what next of the answer before says")
+		}
+		return nil
+	}
+	text, ok := q.Lookup("from")
+	if !ok {
+		return nil
+	}
+	bad := refuse(http.StatusBadRequest, "INVALID_PLACE: from must be beginning, end, a time such as 2026-01-31T10:00:00Z or -2h, milliseconds since 1970, pos:N or id:HEX")
+	pos, byPos := strings.CutPrefix(text, "pos:")
+	name, byID := strings.CutPrefix(text, "id:")
+	ago, back := strings.CutPrefix(text, "-")
+	switch {
+	case text == "beginning":
+	case text == "end":
+		o.From = t.Shown() + 1
+	case byPos:
+		n, err := strconv.ParseUint(pos, 10, 64)
+		if err != nil || n == 0 {
+			return bad
+		}
+		o.From = topic.Position(n)
+	case byID:
+		id, ok := protocol.ParseMessageID([]byte(name))
+		if !ok {
+			return bad
+		}
+		if o.From, err = t.FindMessage(id); err != nil {
+			return a.notFound(err)
+		}
+	case back:
+		d, err := policy.ParseDuration(ago)
+		if err != nil {
+			return bad
+		}
+		o.Since = time.Now().Add(-d).UnixNano()
+	default:
+		at, ok := parseMoment(text)
+		if !ok || at.Year() < 1970 || at.Year() > 2200 {
+			return bad
+		}
+		o.Since = at.UnixNano()
+	}
+	return nil
+}
+
+func (a *api) notFound(err error) error {
+	if errors.Is(err, topic.ErrNotDeferred) {
+		return refuse(http.StatusNotFound, "MESSAGE_NOT_FOUND: no message that is there has that id")
+	}
+	if errors.Is(err, topic.ErrUnsure) || errors.Is(err, topic.ErrNoPositions) {
+		return refuse(http.StatusBadRequest, "INVALID_PLACE: "+err.Error())
+	}
+	return err
+}
+
+func (a *api) notShown(req *http.Request, err error) error {
+	if errors.Is(err, topic.ErrNoBrowse) {
+		return refuse(http.StatusBadRequest, "NEEDS_LOG: "+err.Error())
+	}
+	return a.fail(req, err)
+}
+
+// cursorOf returns where to go on, as the argument cursor has it.
+func cursorOf(o *topic.Look, seen *topic.Looked) string {
+	text := strconv.FormatUint(uint64(seen.Next), 10)
+	if o.Since > 0 {
+		text += "." + strconv.FormatInt(o.Since, 10)
+	}
+	return text
+}
+
+// markText returns a mark as the argument from has it, empty at the end.
+func markText(m topic.DueMark) string {
+	if m == (topic.DueMark{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d", m.At, m.Key)
+}
+
+// answer returns what was seen: as JSON, or as the frames that consumers get.
+func (l *looking) answer(w http.ResponseWriter, out httpapi.Messages, list []topic.Message, next string, end bool) (any, error) {
+	w.Header().Set("Cache-Control", "no-store")
+	out.Next, out.End = next, end
+	if !l.raw {
+		out.Messages = make([]httpapi.Message, 0, len(list))
+		for i := range list {
+			out.Messages = append(out.Messages, shown(&list[i], l.look.Body))
+		}
+		return out, nil
+	}
+	w.Header().Set("Brokerd-Next", next)
+	w.Header().Set("Brokerd-End", strconv.FormatBool(end))
+	var frames []byte
+	for i := range list {
+		m := &list[i]
+		frames = protocol.AppendMessageHeader(frames, m.Time, m.Attempts+1, m.ID, len(m.Body))
+		frames = append(frames, m.Body...)
+	}
+	return frames, nil
+}
+
+// number returns a whole number from 1 to most, otherwise when the argument is absent.
+func number(q httpapi.Query, name string, otherwise, most int) (int, error) {
+	text, ok := q.Lookup(name)
+	if !ok {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, invalidArg(name, fmt.Sprintf("it must be a number from 1 to %d", most))
+	}
+	return n, nil
+}
+
+// bodyArg returns how many bytes of each body are asked for; -1 is all.
+func bodyArg(q httpapi.Query) (int, error) {
+	text, ok := q.Lookup("body")
+	switch head, is := strings.CutPrefix(text, "head:"); {
+	case !ok:
+		return someBody, nil
+	case text == "none":
+		return 0, nil
+	case text == "full":
+		return -1, nil
+	case is:
+		if n, err := strconv.Atoi(head); err == nil && n >= 0 {
+			return n, nil
+		}
+	}
+	return 0, invalidArg("body", "it must be full, none, or head: and a number of bytes")
+}
+
+// shown returns a message of which so many bytes of the body were asked for.
+func shown(m *topic.Message, most int) httpapi.Message {
+	out := httpapi.Message{Position: uint64(m.Pos), ID: m.ID.String(), Time: time.Unix(0, m.Time).UTC().Format(time.RFC3339Nano), Size: m.Size,
+		Attempts: m.Attempts, Client: m.Client, Delivered: moment(m.Delivered), Deadline: moment(m.Deadline), Due: moment(m.Due)}
+	body := m.Body
+	if len(body) < m.Size {
+		for cut := 1; cut < utf8.UTFMax && cut < len(body) && !utf8.Valid(body); cut++ { // a character that was cut through
+			if utf8.Valid(body[:len(body)-cut]) {
+				body = body[:len(body)-cut]
+			}
+		}
+	}
+	switch {
+	case most == 0:
+	case utf8.Valid(body):
+		text := string(body)
+		out.Body = &text
+	default:
+		out.BodyBase64 = body
+	}
+	for _, p := range m.Properties {
+		if out.Properties == nil {
+			out.Properties = map[string]string{}
+		}
+		out.Properties[p.Name] = p.Value
+	}
+	return out
+}
+
+// moment returns a time as it is shown, empty for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Round(time.Millisecond).Format("2006-01-02T15:04:05.000Z")
+}

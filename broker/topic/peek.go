@@ -1,0 +1,279 @@
+package topic
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// ErrNoBrowse is the refusal to show messages of a topic that has no place for them.
+var ErrNoBrowse = errors.New("the topic is at level memory, where a message has no position: it must be at level disk or fsync to be looked at")
+
+// Message is what is seen of a message by somebody who does not take it.
+type Message struct {
+	Pos        Position
+	ID         protocol.MessageID
+	Time       int64  // when it came, Unix nanoseconds
+	Size       int    // of the body, bytes
+	Body       []byte // as much of it as was asked for
+	Properties []journal.Property
+
+	// Of a channel.
+	Attempts  uint16 // deliveries so far
+	Client    string // that has it in flight
+	Delivered time.Time
+	Deadline  time.Time
+	Due       time.Time
+}
+
+// Look says which messages are looked at, and how far.
+type Look struct {
+	From     Position  // not before
+	Since    int64     // only what was stamped then or later, Unix nanoseconds; 0: all
+	Limit    int       // messages, 1 or more
+	Body     int       // bytes of each body; -1: all
+	MaxBytes int       // of bodies together, but for one message; 0: all
+	Contains []byte    // only messages whose bodies have it; empty: all
+	Scan     int64     // bytes of messages that are looked through, about; 0: all
+	Until    time.Time // no longer; zero: as long as it takes
+}
+
+// Looked is what was seen.
+type Looked struct {
+	Messages []Message // by position
+	Next     Position  // where to go on
+	End      bool      // there is no more now
+}
+
+// Browse returns messages of the topic, in order, that some channel, or the topic itself, still has. Nothing changes, and nobody waits:
+// disks are read under no lock. It fails with ErrNoBrowse, the error of the context, or as the disk cannot be read.
+func (t *Topic) Browse(ctx context.Context, o Look) (Looked, error) {
+	if t.d == nil {
+		return Looked{}, ErrNoBrowse
+	}
+	return t.browse(ctx, o, t.neededIn, func(*Message) {})
+}
+
+// BrowseWaiting is Browse for what waits on a channel: never delivered, or to be delivered again.
+func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
+	t := c.topic
+	if t.d == nil || c.ephemeral {
+		return Looked{}, ErrNoBrowse
+	}
+	c.enterNow()
+	ranges := c.mem.Ranges(nil)
+	var again []outMessage
+	add := func(pos Position, attempts uint16) { again = append(again, outMessage{pos, attempts}) }
+	c.retries.each(func(r *retry) { add(r.pos, r.attempts) })
+	c.loaded.each(func(r *retry) { add(r.pos, r.attempts) })
+	for _, s := range c.loading {
+		add(s.Pos, s.Attempts)
+	}
+	cold, void, over := c.coldRetries.Snapshot(), slices.Clone(c.void), c.at.over
+	c.exit()
+	for m := range cold.All() {
+		if m.Pos >= o.From && !holdsPosition(void, m.Pos) {
+			add(m.Pos, m.Attempts)
+		}
+	}
+	slices.SortFunc(again, func(a, b outMessage) int { return cmp.Compare(a.pos, b.pos) })
+	for _, m := range again {
+		ranges = append(ranges, backlog.Range{First: m.pos, Last: m.pos})
+	}
+	ranges = merged(ranges)
+	if gone := over.all(); len(gone) > 0 {
+		ranges, _ = journal.CutAll(ranges, merged(gone))
+	}
+	return t.browse(ctx, o, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
+		if i, ok := slices.BinarySearchFunc(again, m.Pos, func(a outMessage, pos Position) int { return cmp.Compare(a.pos, pos) }); ok {
+			m.Attempts = again[i].attempts
+		}
+	})
+}
+
+// BrowseInFlight is Browse for what consumers of a channel have and have not answered.
+func (c *Channel) BrowseInFlight(ctx context.Context, o Look) (Looked, error) {
+	t := c.topic
+	if t.d == nil || c.ephemeral {
+		return Looked{}, ErrNoBrowse
+	}
+	var list []inflight.Flying[*Subscription]
+	c.enterNow()
+	c.inflight.EachFlying(func(f inflight.Flying[*Subscription]) {
+		if f.Pos >= o.From {
+			list = append(list, f)
+		}
+	})
+	ahead := c.at.stamp - c.at.now
+	c.exit()
+	slices.SortFunc(list, func(a, b inflight.Flying[*Subscription]) int { return cmp.Compare(a.Pos, b.Pos) })
+	ranges := make([]backlog.Range, 0, len(list))
+	for i := range list {
+		ranges = append(ranges, backlog.Range{First: list[i].Pos, Last: list[i].Pos})
+	}
+	ranges = merged(ranges)
+	return t.browse(ctx, o, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
+		i, _ := slices.BinarySearchFunc(list, m.Pos, func(f inflight.Flying[*Subscription], pos Position) int { return cmp.Compare(f.Pos, pos) })
+		f := &list[i]
+		m.Attempts, m.Client = f.Attempts, f.Owner.name
+		m.Delivered, m.Deadline = time.Unix(0, ahead+f.Delivered), time.Unix(0, ahead+f.Deadline)
+	})
+}
+
+// BrowseDeferred returns what is deferred on a channel, by when it is due, with the bodies as they were asked for, and the mark to go on
+// from, as Deferred does. Of the look only Limit, Body, MaxBytes and Contains count.
+func (c *Channel) BrowseDeferred(from DueMark, o Look) (list []Message, next DueMark, err error) {
+	scheduled, next, err := c.Deferred(from, o.Limit)
+	size := 0
+	for i := range scheduled {
+		s := &scheduled[i]
+		if i > 0 && o.MaxBytes > 0 && size >= o.MaxBytes {
+			return list, scheduled[i-1].mark, err
+		}
+		if len(o.Contains) > 0 && !bytes.Contains(s.frame.Body(), o.Contains) {
+			continue
+		}
+		m := seen(s.frame, s.Position, o.Body)
+		m.Attempts, m.Due = s.Attempts, s.Due
+		list = append(list, m)
+		size += len(m.Body)
+	}
+	c.topic.registry.browsed.requests.Add(1)
+	return list, next, err
+}
+
+// seen returns what is seen of a message, with so many bytes of its body.
+func seen(f protocol.MessageFrame, pos Position, body int) Message {
+	b := f.Body()
+	m := Message{Pos: pos, ID: f.MustID(), Time: f.Timestamp(), Size: len(b)}
+	if body >= 0 && len(b) > body {
+		b = b[:body]
+	}
+	m.Body = slices.Clone(b)
+	return m
+}
+
+const (
+	browseNodes = 32      // nodes of which is looked together who needs what
+	browseRest  = 4 << 20 // bytes that are looked through without a rest
+)
+
+// browse looks through the topic's nodes, for those messages in them that need returns; complete adds to each what else is known.
+func (t *Topic) browse(ctx context.Context, o Look, need func([]*stored) []backlog.Range, complete func(*Message)) (out Looked, err error) {
+	last := t.d.shown()
+	var nodes []*stored
+	for _, s := range t.d.table.each() {
+		if Position(s.end.Load()) > o.From && s.first <= last {
+			nodes = append(nodes, s)
+		}
+	}
+	b := browser{topic: t, look: o, last: last, complete: complete}
+	defer func() {
+		t.registry.browsed.requests.Add(1)
+		t.registry.browsed.bytes.Add(uint64(b.scanned))
+	}()
+	for part := range slices.Chunk(nodes, browseNodes) {
+		needed := need(part)
+		for _, s := range part {
+			more, err := b.node(ctx, s, needed)
+			if err != nil {
+				return Looked{}, err
+			}
+			if !more {
+				return Looked{Messages: b.list, Next: b.next}, nil
+			}
+		}
+	}
+	return Looked{Messages: b.list, Next: max(o.From, last+1), End: true}, nil
+}
+
+// browser is one look.
+type browser struct {
+	topic    *Topic
+	look     Look
+	last     Position // that is shown
+	complete func(*Message)
+
+	list    []Message
+	size    int // of the bodies in it
+	scanned int64
+	next    Position // where it has ended
+}
+
+// node looks through one node, and reports whether there may be more behind it.
+func (b *browser) node(ctx context.Context, s *stored, needed []backlog.Range) (more bool, err error) {
+	need := within(needed, max(b.look.From, s.first), min(Position(s.end.Load()), b.last+1))
+	if len(need) == 0 {
+		return true, nil
+	}
+	if b.full() || b.spent() {
+		b.next = need[0].First
+		return false, nil
+	}
+	began := time.Now()
+	node, beside, err := b.topic.look(s)
+	if err != nil {
+		return false, err
+	}
+	b.scanned += int64(len(node.frames))
+	whole := node.each(s, func(f protocol.MessageFrame, pos Position) bool {
+		if !holdsPosition(need, pos) || f.Timestamp() < b.look.Since {
+			return true
+		}
+		if len(b.look.Contains) > 0 && !bytes.Contains(f.Body(), b.look.Contains) {
+			return true
+		}
+		if b.full() {
+			b.next = pos
+			return false
+		}
+		b.take(f, pos, findBeside(beside, pos))
+		return true
+	})
+	if whole && b.scanned >= browseRest { // who publishes and consumes comes first
+		time.Sleep(min(time.Since(began), 20*time.Millisecond))
+	}
+	return whole, ctx.Err()
+}
+
+func (b *browser) full() bool {
+	return len(b.list) == b.look.Limit || b.look.MaxBytes > 0 && b.size >= b.look.MaxBytes
+}
+
+// spent reports whether enough was looked through.
+func (b *browser) spent() bool {
+	o := &b.look
+	return b.scanned > 0 && (o.Scan > 0 && b.scanned >= o.Scan || !o.Until.IsZero() && time.Now().After(o.Until))
+}
+
+func (b *browser) take(f protocol.MessageFrame, pos Position, beside []byte) {
+	m := seen(f, pos, b.look.Body)
+	var err error
+	if m.Properties, err = journal.ParseProperties(beside); err != nil {
+		b.topic.registry.log.Error("properties of a message make no sense", "topic", b.topic.name, "position", pos, "error", err)
+	}
+	b.complete(&m)
+	b.list = append(b.list, m)
+	b.size += len(m.Body)
+}
+
+// Shown returns the position of the last message that consumers may get, 0 at level memory.
+func (t *Topic) Shown() Position {
+	if t.d == nil {
+		return 0
+	}
+	return t.d.shown()
+}
+
+// Browsed returns how many requests have looked at messages since the start, and through how many bytes of them.
+func (r *Registry) Browsed() (requests, bytes uint64) {
+	return r.browsed.requests.Load(), r.browsed.bytes.Load()
+}
