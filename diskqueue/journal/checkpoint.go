@@ -244,7 +244,7 @@ func (r *reader) record(kind Kind, b []byte) error {
 		if err := json.Unmarshal(b, &h); err != nil {
 			return err
 		}
-		r.state.NextID, r.state.From = max(r.state.NextID, h.NextID), h.From
+		r.state.NextID, r.state.From, r.state.listed = max(r.state.NextID, h.NextID), h.From, h.NextID
 		return nil
 	case kind == kindTopic:
 		t := &Topic{}

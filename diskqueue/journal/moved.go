@@ -63,11 +63,15 @@ type move struct {
 }
 
 // moved takes messages out of one topic and publishes them in another. A channel whose snapshot does not have them any more, or a topic
-// whose snapshot has them already, is passed over.
+// whose snapshot has them already, is passed over. See arrives for those that nobody knows.
 func (s *State) moved(at Offset, b []byte, keep func(Publish, []byte)) error {
 	m, p, frames, err := ParseMoved(b)
 	if err != nil {
 		return err
+	}
+	if !s.arrives(&p) {
+		s.publish(at, p, nil, nil) // which notes the number
+		return nil
 	}
 	if t := s.Topics[m.Topic]; t != nil {
 		for _, c := range t.Channels {
@@ -80,6 +84,19 @@ func (s *State) moved(at Offset, b []byte, keep func(Publish, []byte)) error {
 	}
 	s.publish(at, p, frames, keep)
 	return nil
+}
+
+// arrives reports whether what a record moves comes to somebody, or would have to one that was deleted. If the record that made the topic, or
+// the channel, was lost, it does not: nothing is known of them, and what would be there stays where it was.
+func (s *State) arrives(p *Publish) bool {
+	t := s.Topics[p.Topic]
+	switch {
+	case t == nil:
+		return p.Topic < s.listed
+	case len(t.targets(p.Only)) > 0:
+		return true
+	}
+	return p.Only != All && p.Only < s.listed
 }
 
 // leaves takes messages out of a channel, and remembers them in case that they did not arrive.

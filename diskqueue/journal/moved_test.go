@@ -79,6 +79,37 @@ func TestMoved(t *testing.T) {
 	wantState(t, s, "counts {4 2 [0 0 0 0 0 0 0 2", "waiting [] out\n", "waiting [1 to 2] out\n")
 }
 
+// TestMovedToNobody: a power cut has taken the record that made the other topic. What was moved there stays where it was, unless the topic
+// was deleted, which a checkpoint says that does not have it any more.
+func TestMovedToNobody(t *testing.T) {
+	s, apply := moving(t)
+	delete(s.Topics, 2)
+	apply(KindMoved, movedRecord(3, 1, 2))
+	wantState(t, s, "counts {4 2 [0 0 0 0 0 0 0 0", "waiting [4 to 4] out 2:{0 2}\n")
+	if s.NextID <= 2 {
+		t.Errorf("the number of the topic may be given to another: %d", s.NextID)
+	}
+	s.listed = 4
+	apply(KindMoved, movedRecord(3, 1, 2))
+	wantState(t, s, "counts {4 2 [0 0 0 0 0 0 0 1", "waiting [4 to 4] out\n")
+
+	s, apply = moving(t)
+	alone := AppendMoved(nil, Moved{Topic: 1, Channel: 3, Why: Redriven, Runs: onePosition(2)})
+	alone = append(AppendPublish(alone, Publish{Topic: 2, Only: 7, First: 1, Count: 1}), frames(100, 1)...)
+	apply(KindMoved, alone)
+	wantState(t, s, "waiting [4 to 4] out 2:{0 2}\n")
+	s.listed = 8
+	apply(KindMoved, alone)
+	wantState(t, s, "waiting [4 to 4] out\n")
+}
+
+func onePosition(pos Position) []byte {
+	var r Runs
+	r.Begin(0, 0)
+	r.Add(pos)
+	return r.Runs()
+}
+
 // TestMovedAndVoid: what did not arrive has not left, once however often that is said, and not any more when its channel was emptied.
 func TestMovedAndVoid(t *testing.T) {
 	back := []string{"counts {4 2 [0 0 0 0 0 0 0 0", "waiting [4 to 4] out 2:{0 2}\n"}

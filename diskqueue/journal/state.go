@@ -73,6 +73,7 @@ type Topic struct {
 type State struct {
 	Topics map[uint32]*Topic
 	NextID uint32 // greater than every topic's and channel's id ever used
+	listed uint32 // topics with lower ids that the checkpoint has not were deleted
 	From   Offset // of a checkpoint: no topic was made before this but those that are in it
 	Stray  int    // records of topics or channels that are not there: deleted meanwhile
 
