@@ -67,7 +67,7 @@ func TestPoisonOfGoNSQ(t *testing.T) {
 	}
 	mu.Unlock()
 	m := n.letters("topic=orders.billing.dlq")
-	if len(m.Messages) != 1 || *m.Messages[0].Body != "poison" || m.Next != "" {
+	if len(m.Messages) != 1 || *m.Messages[0].Body != "poison" || !m.End {
 		t.Fatalf("%+v", m)
 	}
 	p := m.Messages[0].Properties

@@ -18,7 +18,7 @@ func TestWordsBehindTheTopic(t *testing.T) {
 		want  []string // answers; the last one is an error when it is no OK
 		depth int64
 	}{
-		"unknown ones":        {"PUB t color=blue x\n" + prototest.Body("m") + "MPUB t = a=b\n" + one, []string{"OK", "OK"}, 2},
+		"unknown ones":        {"PUB t color=blue x dedups=1 xdedup=1 Dedup= acks2=9\n" + prototest.Body("m") + "MPUB t = a=b\n" + one, []string{"OK", "OK"}, 2},
 		"unknown before time": {"DPUB t color=blue 0\n" + prototest.Body("m"), []string{"OK"}, 1},
 		"behind the time":     {"DPUB t 0 color=blue more\n" + prototest.Body("m"), []string{"OK"}, 1},
 		"no time":             {"DPUB t ttl=1s color=blue\n", []string{"E_INVALID DPUB could not parse timeout ttl=1s"}, 0},
