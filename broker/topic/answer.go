@@ -80,7 +80,9 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 				m.shrink(it.Frame)
 			}
 			keep.finished = addPosition(keep.finished, it.Pos)
-			m.unbased(it.Pos, it.Frame)
+			if m.aging.bases != nil { // nearly never, and the call would be for each message
+				m.unbased(it.Pos, it.Frame)
+			}
 			continue
 		}
 		s.n.Requeued++

@@ -107,7 +107,10 @@ func newChannel(t *Topic, name, queueName string, ephemeral bool) *Channel {
 func (c *Channel) enter() {
 	c.mu.Lock()
 	r := c.topic.registry
-	c.at = moment{crowded: r.memory.crowded(), flooded: r.memory.flooded(), shown: c.topic.store.shown(), held: c.held(), disk: c.diskDepth(), limits: r.limits.Load()}
+	at := &c.at // field by field: it is long, and this is done for every batch
+	at.now, at.stamp, at.final, at.over, at.jumps = 0, 0, false, nil, nil
+	at.crowded, at.flooded, at.shown, at.held = r.memory.crowded(), r.memory.flooded(), c.topic.store.shown(), c.held()
+	at.disk, at.limits = c.diskDepth(), r.limits.Load()
 	if c.policy != nil {
 		c.at.final = c.topic.deadLetters.Load()
 	}

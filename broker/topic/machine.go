@@ -69,7 +69,7 @@ type rules struct {
 }
 
 // moment is what a machine is told when it is asked.
-type moment struct {
+type moment struct { // Channel.enter sets every field
 	now   int64    // on the clock of all deadlines
 	stamp int64    // the same, in nanoseconds since the Unix epoch
 	shown Position // up to which messages may be given out

@@ -49,8 +49,10 @@ func (m *memoryStore) publish(b *Batch, delay time.Duration, _ bool) error {
 	now := t.registry.stamp()
 	b.stamp(now, first)
 	b.receipt = Receipt{ID: first, Count: b.n}
-	delay = b.delayUntil(now, delay)
-	at := t.registry.now() + int64(delay)
+	at := int64(0)
+	if delay = b.delayUntil(now, delay); delay > 0 {
+		at = t.registry.now() + int64(delay)
+	}
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
