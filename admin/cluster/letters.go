@@ -32,7 +32,7 @@ func (c *Cluster) Letters(ctx context.Context, topic string) ([]Letters, error) 
 		asks.Go(func() {
 			var m httpapi.Messages
 			err := c.cfg.HTTP.Get(ctx, fmt.Sprintf("http://%s/topic/messages%s&body=none&limit=%d", n.Address, args(topic, ""), lettersOfNode), &m)
-			all[i] = Letters{Node: n.ID, Messages: m.Messages, More: m.Next != "", Err: err}
+			all[i] = Letters{Node: n.ID, Messages: m.Messages, More: err == nil && !m.End, Err: err}
 		})
 	}
 	asks.Wait()
