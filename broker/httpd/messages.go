@@ -123,24 +123,16 @@ func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httpro
 	}
 	defer leave()
 	out := httpapi.Messages{Topic: t.Name(), Channel: c.Name(), State: "waiting"}
-	browse := c.BrowseWaiting
 	if state, ok := q.Lookup("state"); ok {
 		out.State = state
 	}
+	browse := c.BrowseWaiting
 	switch out.State {
 	case "waiting":
 	case "in_flight":
 		browse = c.BrowseInFlight
 	case "deferred":
-		from, err := a.parseMark(q)
-		if err != nil {
-			return nil, err
-		}
-		list, next, err := c.BrowseDeferred(from, l.look)
-		if err != nil {
-			return nil, a.fail(req, err)
-		}
-		return l.answer(w, out, list, markText(next), next == topic.DueMark{})
+		return a.deferredMessages(w, req, q, c, &l, out)
 	default:
 		return nil, invalidArg("state", "it must be waiting, in_flight or deferred")
 	}
@@ -152,6 +144,19 @@ func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httpro
 		return nil, a.notShown(req, err)
 	}
 	return l.answer(w, out, seen.Messages, cursorOf(&l.look, &seen), seen.End)
+}
+
+// deferredMessages shows what a channel has deferred, by when it is due.
+func (a *api) deferredMessages(w http.ResponseWriter, req *http.Request, q httpapi.Query, c *topic.Channel, l *looking, out httpapi.Messages) (any, error) {
+	from, err := a.parseMark(q)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := c.BrowseDeferred(from, l.look)
+	if err != nil {
+		return nil, a.fail(req, err)
+	}
+	return l.answer(w, out, list, markText(next), next == topic.DueMark{})
 }
 
 // channelOf returns the channel that the arguments name, the topic's own backlog when they name none.

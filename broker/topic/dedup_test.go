@@ -504,3 +504,31 @@ func TestAcksDoNotFillMemory(t *testing.T) {
 		}
 	})
 }
+
+// TestMovedMessagesAreNotChecked: a dead letter arrives, and goes back, however the topics remember its key; a repeated publish is still known.
+func TestMovedMessagesAreNotChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		topic := dedupTopic(t, &keptLog{})
+		setTopicOptions(t, topic, `{"dedup_from":"body"}`)
+		c := topic.Channels()[0]
+		setOptions(t, c, `{"max_attempts":1}`)
+		dead := mustTopic(t, topic.registry, "t.c.dlq")
+		setTopicOptions(t, dead, `{"dedup_window":"10m","dedup_from":"body"}`)
+		publishKeyed(t, topic, "one", "two")
+		s := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+		for round := range 3 {
+			n := failAll(t, s)
+			if n != 2 {
+				t.Fatalf("round %d: %d messages came", round, n)
+			}
+			if _, err := topic.Redrive("c", RedriveOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if d := publishKeyed(t, topic, "one", "two"); len(d) != 2 {
+			t.Errorf("duplicates %v", d)
+		}
+		s.Close()
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -58,25 +59,11 @@ const (
 )
 
 func peek(c *call) error {
-	p := &c.peek
-	topic, channel, ofChannel := strings.Cut(c.args[0], "/")
-	c.about = "the topic " + topic
-	switch {
-	case p.limit < 1:
-		return appkit.Usagef("--limit must be 1 or more, not %d", p.limit)
-	case !ofChannel && p.state != "waiting":
-		return appkit.Usagef("--state is of a channel: name it, as %s/CHANNEL", topic)
-	case p.follow && p.state != "waiting":
-		return appkit.Usagef("-f goes on with what comes, and --state=%s is in no such order", p.state)
+	path, err := c.peekPath()
+	if err != nil {
+		return err
 	}
-	path := query("/topic/messages", topic, "")
-	if ofChannel {
-		path = query("/channel/messages", topic, channel) + "&state=" + url.QueryEscape(p.state)
-		c.about = fmt.Sprintf("the channel %s of the topic %s", channel, topic)
-	}
-	path += "&body=" + url.QueryEscape(p.body) + "&contains=" + url.QueryEscape(p.contains)
-	brokers, failures := c.fleet.Brokers(c.ctx, topic)
-	known := 0
+	brokers, failures := c.fleet.Brokers(c.ctx, strings.Split(c.args[0], "/")[0])
 	next := map[string]string{}
 	var rows []peekRow
 	for _, a := range fleet.Each(brokers, func(address string) (seen, error) { return c.peekAt(address, path, "") }) {
@@ -85,29 +72,54 @@ func peek(c *call) error {
 		case a.Err != nil:
 			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
 		default:
-			known++
 			rows = append(rows, a.Value.rows...)
 			next[a.Address] = a.Value.next
 		}
 	}
-	if known == 0 && len(failures) == 0 {
+	if len(next)+len(failures) == 0 {
 		return appkit.Missingf("nobody knows %s", c.what())
 	}
-	if !p.follow {
-		return c.show(rows, failures, func(w io.Writer) { printMessages(w, rows) })
+	if c.peek.follow {
+		return errors.Join(c.peekOn(path, next, rows), missed(failures))
 	}
-	for err := c.stream(rows); ; err = c.stream(rows) {
-		if err != nil {
+	return c.show(rows, failures, func(w io.Writer) { printMessages(w, rows) })
+}
+
+// peekPath checks what was asked for and returns the path that is asked of brokers.
+func (c *call) peekPath() (string, error) {
+	p := &c.peek
+	topic, channel, ofChannel := strings.Cut(c.args[0], "/")
+	c.about = "the topic " + topic
+	switch {
+	case p.limit < 1:
+		return "", appkit.Usagef("--limit must be 1 or more, not %d", p.limit)
+	case !ofChannel && p.state != "waiting":
+		return "", appkit.Usagef("--state is of a channel: name it, as %s/CHANNEL", topic)
+	case p.follow && p.state != "waiting":
+		return "", appkit.Usagef("-f goes on with what comes, and --state=%s is in no such order", p.state)
+	}
+	path := query("/topic/messages", topic, "")
+	if ofChannel {
+		path = query("/channel/messages", topic, channel) + "&state=" + url.QueryEscape(p.state)
+		c.about = fmt.Sprintf("the channel %s of the topic %s", channel, topic)
+	}
+	return path + "&body=" + url.QueryEscape(p.body) + "&contains=" + url.QueryEscape(p.contains), nil
+}
+
+// peekOn prints messages, and those that come, until the tool is told to end. Brokers that do not answer are asked again.
+func (c *call) peekOn(path string, next map[string]string, rows []peekRow) error {
+	for {
+		if err := c.stream(rows); err != nil {
 			return err
 		}
 		select {
 		case <-c.ctx.Done():
-			return missed(failures)
+			return nil
 		case <-time.After(followPause):
 		}
 		rows = rows[:0]
 		for _, a := range fleet.Each(slices.Sorted(maps.Keys(next)), func(address string) (seen, error) { return c.peekAt(address, path, next[address]) }) {
-			if a.Err == nil { // else it is asked again
+			if a.Err == nil {
 				rows = append(rows, a.Value.rows...)
 				next[a.Address] = a.Value.next
 			}
