@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -45,6 +46,8 @@ type Config struct {
 
 	CookiePath string // base path
 	Log        *slog.Logger
+
+	cost int // of the hash that unknown users are compared with, less in tests; 0: that of passwords
 }
 
 // rules are what a Guard judges by; a reload replaces them.
@@ -86,7 +89,7 @@ func New(cfg Config) (*Guard, error) {
 	g := &Guard{tries: newTries(), hashes: newTurns(),
 		pepper: random(), sessions: map[[sha256.Size]byte]*session{}, basic: map[[sha256.Size]byte]time.Time{}}
 	g.decoy = sync.OnceValue(func() []byte {
-		hash, err := bcrypt.GenerateFromPassword(g.pepper, cost)
+		hash, err := bcrypt.GenerateFromPassword(g.pepper, cmp.Or(cfg.cost, cost))
 		if err != nil { // the cost is in range, and the password is not too long
 			panic(err)
 		}

@@ -12,11 +12,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 func newGuard(t *testing.T, cfg Config) *Guard {
 	t.Helper()
-	cfg.Log, cfg.CookiePath = slog.New(slog.DiscardHandler), "/"
+	cfg.Log, cfg.CookiePath, cfg.cost = slog.New(slog.DiscardHandler), "/", bcrypt.MinCost
 	g, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
