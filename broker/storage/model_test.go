@@ -509,6 +509,7 @@ func (n *node) step() {
 	case k == 37:
 		n.advance(time.Duration(n.rng.IntN(20)) * time.Second)
 	case k < 42:
+		n.peek()
 		n.advance(time.Duration(n.rng.IntN(300)) * time.Millisecond)
 	case k < 44:
 		n.redrive()

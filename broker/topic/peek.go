@@ -59,7 +59,23 @@ func (t *Topic) Browse(ctx context.Context, o Look) (Looked, error) {
 	if t.d == nil {
 		return Looked{}, ErrNoBrowse
 	}
-	return t.browse(ctx, o, t.neededIn, func(*Message) {})
+	return t.browse(ctx, o, t.keptIn, func(*Message) {})
+}
+
+// keptIn is neededIn without deferred messages whose publish has failed: those are dropped when they are due.
+func (t *Topic) keptIn(nodes []*stored) []backlog.Range {
+	needed := t.neededIn(nodes)
+	var void []backlog.Range
+	for _, c := range t.all() {
+		c.mu.Lock()
+		void = append(void, c.void...)
+		c.mu.Unlock()
+	}
+	if len(void) == 0 {
+		return needed
+	}
+	kept, _ := journal.CutAll(needed, merged(void))
+	return kept
 }
 
 // BrowseWaiting is Browse for what waits on a channel: never delivered, or to be delivered again.

@@ -125,6 +125,16 @@ func TestBrowseShowsNothingInDoubt(t *testing.T) {
 		if got := look(); got != "a c" {
 			t.Errorf("shown is %s, want a c", got)
 		}
+		g.publish(time.Hour, "refused later")
+		g.publish(time.Hour, "later")
+		g.log.finish(t, 0, errDisk)
+		g.log.finish(t, 0, nil)
+		if got := texts(browsed(t, g.topic.Browse, Look{Limit: 9, Body: -1})); got != "a c later" {
+			t.Errorf("shown is %s, want a c later", got)
+		}
+		if list, _, err := g.topic.Channels()[0].BrowseDeferred(DueMark{}, Look{Limit: 9, Body: -1}); err != nil || texts(list) != "later" {
+			t.Errorf("deferred is %s, %v", texts(list), err)
+		}
 		g.log.set(true)
 	})
 }
