@@ -235,7 +235,7 @@ func (k *Engine) openLog(s *sight, recovery *topic.Recovery) (err error) {
 		}
 		return err
 	})
-	k.folder.m.Log.Gone = k.opened.Log.Gone // entered with the first change of the folder; nobody else knows it yet
+	k.folder.m.Log.Gone, k.folder.m.Log.Headless = k.opened.Log.Gone, k.opened.Log.Headless // entered with the first change of the folder; nobody else knows it yet
 	switch {
 	case errors.Is(err, wal.ErrMissing):
 		return s.refuse(k.opened.Log.Missing)

@@ -176,7 +176,8 @@ func (s *sight) withoutManifest() error {
 
 // need is what of the log must be there.
 func (s *sight) need() wal.Need {
-	n := wal.Need{Folder: s.m.Folder.Short(), From: s.from, Whole: s.whole, Seen: s.m.Log.Seen, Limit: s.m.Log.Limit, Gone: s.m.Log.Gone, AcceptLoss: s.loss}
+	n := wal.Need{Folder: s.m.Folder.Short(), From: s.from, Whole: s.whole, Seen: s.m.Log.Seen, Limit: s.m.Log.Limit, Gone: s.m.Log.Gone,
+		Headless: s.m.Log.Headless, AcceptLoss: s.loss}
 	if end := s.m.Log.End; end != nil {
 		n.End = end
 	}

@@ -23,6 +23,8 @@
 //	log.seen     the highest log file whose name was synced
 //	log.limit    no log file has a number at or above this
 //	log.end      where the log ends; only after a clean stop, when nothing was written since
+//	log.gone     log files that a power cut took before their names were synced, and that later ones name
+//	log.headless log files of which a power cut took the header and left records, each with the place that it goes on from
 //	checkpoints  newest first, two at most: number, bytes, CRC-32C of the file, and the place from which on the log belongs to it
 //
 // # Replacing

@@ -62,6 +62,8 @@ type Log struct {
 	End   *Offset `json:"end,omitempty"` // after a clean stop: where the log ends
 	// Gone are files that a power cut took before their names were synced, and that later ones name.
 	Gone []uint64 `json:"gone,omitempty"`
+	// Headless are files of which a power cut took the header and left records, with where they go on from.
+	Headless []wal.Link `json:"headless,omitempty"`
 }
 
 // Checkpoint is a checkpoint that a start may use.
@@ -88,7 +90,8 @@ const maxCheckpoints = 2
 
 // Clone returns a copy that shares nothing.
 func (m Manifest) Clone() Manifest {
-	m.Needs, m.Checkpoints, m.Log.Gone = slices.Clone(m.Needs), slices.Clone(m.Checkpoints), slices.Clone(m.Log.Gone)
+	m.Needs, m.Checkpoints = slices.Clone(m.Needs), slices.Clone(m.Checkpoints)
+	m.Log.Gone, m.Log.Headless = slices.Clone(m.Log.Gone), slices.Clone(m.Log.Headless)
 	if m.Log.End != nil {
 		end := *m.Log.End
 		m.Log.End = &end

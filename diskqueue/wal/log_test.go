@@ -765,6 +765,35 @@ func TestAGapThatNoSyncHasProven(t *testing.T) {
 	}
 }
 
+// TestWhatAFileWithoutHeaderGoesOnFrom is remembered from the start that has found it: a header is all else that says so, and the file before
+// it may be missing later.
+func TestWhatAFileWithoutHeaderGoesOnFrom(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.FileSize, o.Folder, o.SpareFiles, o.SyncTimeout = 2*minFileSize, [8]byte{1, 2}, -1, time.Hour
+	l, _, _ := open(t, o)
+	made := fill(t, l, 40, 300, Written)
+	c := m.KillClone()
+	ok(t, l.Close())
+	names := files(t, c)
+	second := made[0].pos.File + 1
+	overwrite(t, c, names[1], make([]byte, 512), 0) // a power cut has left what came behind
+	need := Need{Folder: o.Folder, Whole: true, Seen: made[0].pos.File}
+	report, err := Read(c, testDir, need, func(Entry) error { return nil })
+	if err != nil || len(report.Headless) != 1 || report.Headless[0].File != second || report.Headless[0].Prev.File != made[0].pos.File {
+		t.Fatalf("%v, %+v", err, report)
+	}
+	need.Headless, need.Seen = report.Headless, made[len(made)-1].pos.File // as the next start has it
+	again, err := Read(c, testDir, need, func(Entry) error { return nil })
+	if err != nil || !slices.Equal(again.Headless, report.Headless) || again.Records != report.Records {
+		t.Errorf("%v, %+v", err, again)
+	}
+	ok(t, c.Remove(names[0]))
+	if _, err := Read(c, testDir, need, func(Entry) error { return nil }); !errors.Is(err, ErrMissing) {
+		t.Errorf("the file before it is gone: %v", err)
+	}
+}
+
 func TestAppendAndCommitDoNotAllocate(t *testing.T) {
 	for _, level := range []Level{Written, Synced} {
 		o := Options{Dir: t.TempDir(), FileSize: 64 << 20}

@@ -54,12 +54,14 @@ type Options struct {
 
 // Need says which part of a log must be there, so that a start that lacks some of it is refused. Its zero value needs nothing.
 type Need struct {
-	Folder [8]byte  // id of the folder, in each file's header: files of another one are not the log's; zeros: any
-	From   Offset   // records before this are not handed on: the files that only hold such may be missing
-	Seen   uint64   // a file that must be there, and begin as the log's files do, 0 for none
-	Limit  uint64   // no file has a number at or above this: else what says so is an older copy; 0: any may
-	Gone   []uint64 // files that a power cut has taken, as an earlier start has found: later headers name them all the same
-	End    *Offset  // the log reaches to here; nil: as far as it can be read
+	Folder [8]byte // id of the folder, in each file's header: files of another one are not the log's; zeros: any
+	From   Offset  // records before this are not handed on: the files that only hold such may be missing
+	Seen   uint64  // a file that must be there, and begin as the log's files do, 0 for none
+	Limit  uint64  // no file has a number at or above this: else what says so is an older copy; 0: any may
+	// Headless are files without a header that have records, with what earlier starts have found of where they go on from.
+	Headless []Link
+	Gone     []uint64 // files that a power cut has taken, as an earlier start has found: later headers name them all the same
+	End      *Offset  // the log reaches to here; nil: as far as it can be read
 	// Whole says that the log has been one without gaps from its beginning, which From is then: there is no checkpoint.
 	Whole bool
 	// AcceptLoss goes on without what is missing, and reads what it can of files that the disk cannot read whole.

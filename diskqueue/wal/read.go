@@ -24,14 +24,21 @@ type Entry struct {
 
 // Report is what reading a log found.
 type Report struct {
-	Files   int      // of the log
-	Records int      // handed to replay
-	Bytes   int64    // of their data
-	End     Offset   // behind the last record
-	Damage  []Damage // what could not be read, in order
-	Missing []string // what is needed and not there, for people
-	Gone    []uint64 // files that are not there since a power cut took their names before they were synced; Need.Gone of the next start
-	Foreign []string // names of files that belong to another folder's log, and of others that are none of this one
+	Files    int      // of the log
+	Records  int      // handed to replay
+	Bytes    int64    // of their data
+	End      Offset   // behind the last record
+	Damage   []Damage // what could not be read, in order
+	Missing  []string // what is needed and not there, for people
+	Gone     []uint64 // files that are not there since a power cut took their names before they were synced; Need.Gone of the next start
+	Headless []Link   // files without a header that have records; Need.Headless of the next start
+	Foreign  []string // names of files that belong to another folder's log, and of others that are none of this one
+}
+
+// Link says behind what a file goes on whose header, which says so, a power cut has taken.
+type Link struct {
+	File uint64 `json:"file"`
+	Prev Offset `json:"prev"`
 }
 
 // Damaged reports whether something could not be read that had been synced.
@@ -79,6 +86,7 @@ type readFile struct {
 	size    int64
 	header  header
 	headed  bool  // the header is right
+	told    bool  // it is not, and an earlier start has told what the file goes on from
 	limit   int64 // where its records end by a later header; -1 when none says so
 	damaged bool
 	checked bool // what did not look right was read a second time
@@ -170,6 +178,9 @@ func (r *reader) readHeaders() error {
 		if err != nil {
 			return err
 		}
+		if i := slices.IndexFunc(r.need.Headless, func(l Link) bool { return l.File == f.number }); i >= 0 && !f.headed {
+			f.header.prev, f.told = r.need.Headless[i].Prev, true
+		}
 		if f.headed && r.need.Folder != [8]byte{} && f.header.folder != r.need.Folder {
 			r.report.Foreign = append(r.report.Foreign, f.name())
 			continue
@@ -219,7 +230,7 @@ func (r *reader) missing() {
 	for _, f := range r.files {
 		prev := f.header.prev.File
 		switch {
-		case !f.headed || f.number <= from || lacked[prev] && prev > 0:
+		case !f.headed && !f.told || f.number <= from || lacked[prev] && prev > 0:
 		case prev > 0 && prev >= from && (from > 0 || r.need.Whole) && !r.has(prev):
 			lacked[prev] = true
 			if slices.Contains(r.need.Gone, prev) {
@@ -269,7 +280,7 @@ func (r *reader) has(number uint64) bool { return r.index(number) >= 0 }
 // chain applies what headers say about the files before them.
 func (r *reader) chain() {
 	for i := range r.files {
-		if f := &r.files[i]; f.headed && f.header.prev.File > 0 {
+		if f := &r.files[i]; (f.headed || f.told) && f.header.prev.File > 0 {
 			r.endsBefore(f, i)
 		}
 	}
@@ -425,6 +436,13 @@ func (r *reader) finish(f *readFile, off int64, found int, reason string) {
 	}
 	if !f.headed && (found > 0 || f.limit > fileHeaderSize) {
 		r.damage(f, 0, fileHeaderSize, "no header"+reason)
+	}
+	if !f.headed && found > 0 && f.limit != 0 {
+		link := Link{f.number, r.report.End}
+		if f.told {
+			link.Prev = f.header.prev
+		}
+		r.report.Headless = append(r.report.Headless, link)
 	}
 	if f.limit != 0 && (f.headed || found > 0) { // else a power cut has left nothing but its name: nothing goes on behind it
 		r.report.End = Offset{File: f.number, Offset: off}
