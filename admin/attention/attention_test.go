@@ -42,7 +42,7 @@ var unknown = earlier{math.NaN(), math.NaN(), false}
 
 var now = time.Unix(1700000000, 0)
 
-var refused = errors.New("dial tcp 127.0.0.1:1: connect: connection refused")
+var errRefused = errors.New("dial tcp 127.0.0.1:1: connect: connection refused")
 
 // on is a channel on a node.
 func on(n *cluster.Node, name string, f cluster.Figures, paused bool) cluster.NodeChannelRef {
@@ -100,12 +100,12 @@ func TestRules(t *testing.T) {
 		"few timeouts":  {channelView(cluster.Figures{Clients: 1, RateOut: 1000, TimeoutRate: 1}, false), earlier{recent: 1}, ""},
 		"more requeues": {channelView(cluster.Figures{Clients: 1, RateOut: 1e5, RequeueRate: 5}, false), earlier{recent: 5, past: math.NaN()}, "requeues_rising warning channel bill#ephemeral of orders has 5.0 requeues a second"},
 		"fine node":     {nodeView(func(*cluster.Node) {}), unknown, ""},
-		"stale node": {nodeView(func(n *cluster.Node) { n.Stale, n.Err, n.Health = true, refused, "NOK - x" }), unknown,
+		"stale node": {nodeView(func(n *cluster.Node) { n.Stale, n.Err, n.Health = true, errRefused, "NOK - x" }), unknown,
 			"node_stale critical node h:4151 does not answer: its figures are 34s old (connection refused)"},
 		"sick, and no disk left": {nodeView(func(n *cluster.Node) {
 			n.Health, n.Storage = "NOK - x", &httpapi.Storage{TotalBytes: 100 * gib, FreeBytes: gib / 2, MinFreeBytes: gib}
 		}), unknown, "node_unhealthy critical node h:4151 cannot keep messages: x > node h:4151 has 512.0 MiB left of its disk of 100.0 GiB, and refuses messages below 1.0 GiB"},
-		"unknown node": {nodeView(func(n *cluster.Node) { n.Stale, n.Known, n.Err = true, false, refused }), unknown,
+		"unknown node": {nodeView(func(n *cluster.Node) { n.Stale, n.Known, n.Err = true, false, errRefused }), unknown,
 			"node_stale critical node h:4151 has never answered: connection refused"},
 		"new node":  {nodeView(func(n *cluster.Node) { n.Stale, n.Known = true, false }), unknown, ""},
 		"lost node": {nodeView(func(n *cluster.Node) { n.Gone = true }), unknown, "node_stale critical node h:4151 answers, but no lookup names it: consumers do not find it"},
@@ -120,12 +120,12 @@ func TestRules(t *testing.T) {
 			n.Storage = &httpapi.Storage{TotalBytes: 100 * gib, FreeBytes: 50 * gib, MinFreeBytes: gib}
 		}), unknown, ""},
 		"disk not told": {nodeView(func(n *cluster.Node) { n.Storage = &httpapi.Storage{} }), unknown, ""},
-		"the only lookup": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: refused}}}, unknown,
+		"the only lookup": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: errRefused}}}, unknown,
 			"lookup_failing critical lookup l:4161 does not answer: connection refused > consumers that start now find no broker, and neither does admind"},
-		"no lookup": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: refused}, {Address: "m:4161", Err: refused}}}, unknown,
+		"no lookup": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: errRefused}, {Address: "m:4161", Err: errRefused}}}, unknown,
 			"lookup_failing critical no lookup answers > consumers that start now find no broker, and neither does admind > " +
 				"lookup l:4161 does not answer: connection refused > lookup m:4161 does not answer: connection refused"},
-		"one of the lookups": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: refused}, {Address: "m:4161"}}}, unknown,
+		"one of the lookups": {&cluster.View{At: now, Lookups: []cluster.Lookup{{Address: "l:4161", Err: errRefused}, {Address: "m:4161"}}}, unknown,
 			"lookup_failing warning lookup l:4161 does not answer: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestSinceAndOrder(t *testing.T) {
 // TestOneEntryForEachCause: a dead broker is one entry, with what was on it and the topics that only it had; its channels are no entries of
 // their own, and neither is a channel on it judged by what was.
 func TestOneEntryForEachCause(t *testing.T) {
-	dead := &cluster.Node{ID: "dead:4151", Known: true, At: now.Add(-time.Hour), Stale: true, Gone: true, Err: refused, Sum: cluster.Figures{Depth: 1000, InFlight: 5}}
+	dead := &cluster.Node{ID: "dead:4151", Known: true, At: now.Add(-time.Hour), Stale: true, Gone: true, Err: errRefused, Sum: cluster.Figures{Depth: 1000, InFlight: 5}}
 	alive := &cluster.Node{ID: "alive:4151", Known: true, At: now, Health: "OK"}
 	waiting := cluster.Figures{Depth: 500}
 	topics := []*cluster.Topic{{Name: "both", Channels: []*cluster.Channel{{Name: "x",

@@ -22,8 +22,8 @@ type Patterns struct {
 // SetPatterns puts other patterns in force, for topics and channels that are there too. A topic's level stays as it is.
 func (r *Registry) SetPatterns(p Patterns) {
 	r.patterns.Store(&p)
-	//lint:ignore SA2001 it is waited for, and nothing is kept out
 	r.create.Lock() // whoever makes a topic has seen them, or it is in the list
+	//lint:ignore SA2001 it is waited for, and nothing is kept out
 	r.create.Unlock()
 	for _, t := range r.unsorted() {
 		t.pub.Lock()
