@@ -93,6 +93,7 @@ release:
 	rm -rf dist/one dist/two
 	for program in cmd/brokerd cmd/lookupd cmd/admind apps/brokerctl; do
 	  "$$sbom" app -json -licenses -noserial -main "$$program" -output "dist/$${program#*/}-$(VERSION).cdx.json" 2>/dev/null
+	  sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$$(date -u -d @$(EPOCH) +%Y-%m-%dT%H:%M:%SZ)\"/" "dist/$${program#*/}-$(VERSION).cdx.json"
 	done
 	(cd dist && sha256sum *.tar.gz *.cdx.json > SHA256SUMS)
 	echo 'built twice, the same bytes; run here: linux on this processor only'

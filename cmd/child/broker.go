@@ -49,3 +49,12 @@ func (b *Broker) Discard() error {
 	b.Kill()
 	return os.RemoveAll(filepath.Dir(b.Data))
 }
+
+// Beside returns the path of a program that lies in this program's folder, or its name alone where that folder is not known.
+func Beside(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
+}

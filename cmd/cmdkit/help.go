@@ -101,7 +101,10 @@ func (s Setting) explanation() string {
 	if s.Key != "" && s.Key != (Setting{Name: s.Name}).key() {
 		notes = append(notes, "key "+s.Key)
 	}
-	if text := s.defaultText(); text != "" {
+	if text, own := s.sharedDefault(); text != "" { // the same on every machine, as manual pages are made of it
+		if own {
+			text = "from the host's name"
+		}
 		notes = append(notes, "default "+text)
 	}
 	if len(notes) == 0 {

@@ -36,17 +36,23 @@ func (p Program) Reference() string {
 
 // referenceDefault is the default as the page shows it; what a machine's name decides is told as that.
 func (s Setting) referenceDefault() string {
-	text := s.defaultText()
-	host, err := os.Hostname()
+	text, own := s.sharedDefault()
 	switch {
 	case text == "":
 		return ""
-	case err == nil && strings.Trim(text, `"`) == host:
-		return "the host's name"
-	case s.Name == "node-id":
+	case own && s.Name == "node-id":
 		return "from the host's name"
+	case own:
+		return "the host's name"
 	}
 	return "`" + cell(text) + "`"
+}
+
+// sharedDefault is defaultText, and whether it is this machine's own, which its name decides.
+func (s Setting) sharedDefault() (text string, own bool) {
+	text = s.defaultText()
+	host, err := os.Hostname()
+	return text, text != "" && (s.Name == "node-id" || err == nil && strings.Trim(text, `"`) == host)
 }
 
 func (s Setting) referenceText() string {

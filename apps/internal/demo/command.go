@@ -5,11 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"brokerd/apps/appkit"
+	"brokerd/cmd/child"
 )
 
 // Command is the demo.
@@ -42,7 +41,7 @@ var Doomed = appkit.Command{
 
 // settings is what the user can choose.
 type settings struct {
-	binary      string // of brokerd
+	binary      string // of brokerd; empty is the one beside this program
 	source      string // folder; empty is the Go library's source
 	producers   int
 	consumers   int // per channel, at least 3
@@ -50,11 +49,8 @@ type settings struct {
 }
 
 func newSettings(flags *flag.FlagSet) *settings {
-	s := &settings{binary: "brokerd"}
-	if self, err := os.Executable(); err == nil {
-		s.binary = filepath.Join(filepath.Dir(self), "brokerd")
-	}
-	flags.StringVar(&s.binary, "brokerd", s.binary, "the broker's `binary`")
+	s := &settings{}
+	flags.StringVar(&s.binary, "brokerd", "", "the broker's `binary` (default the one beside brokerctl)")
 	flags.StringVar(&s.source, "source", "", "the `folder` whose files' lines are published (default the Go library's source)")
 	flags.IntVar(&s.producers, "producers", 4, "how many producers publish")
 	flags.IntVar(&s.consumers, "consumers", 3, "how many consumers each channel has, at least 3")
@@ -91,6 +87,9 @@ func run(ctx context.Context, s settings, out io.Writer, v *view) error {
 		return err
 	}
 	fmt.Fprintf(out, "%s has %s lines in %s files.\n", s.source, grouped(src.lines), grouped(len(src.files)))
+	if s.binary == "" {
+		s.binary = child.Beside("brokerd")
+	}
 	b, err := startBroker(ctx, s.binary)
 	if err != nil {
 		return err

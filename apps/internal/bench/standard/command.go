@@ -9,11 +9,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"brokerd/apps/appkit"
+	"brokerd/cmd/child"
 )
 
 // Command runs the standard scenarios.
@@ -28,11 +28,8 @@ Scenarios are named by their names, or by their groups: speed, cost, growth.
 `,
 	Example: "brokerctl bench standard --ours=bin/brokerd --scenarios=pub,sub\nbrokerctl bench standard --write=docs/BENCHMARKS.md",
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
-		o := &options{ours: "brokerd"}
-		if self, err := os.Executable(); err == nil {
-			o.ours = filepath.Join(filepath.Dir(self), "brokerd")
-		}
-		flags.StringVar(&o.ours, "ours", o.ours, "the `binary` of brokerd")
+		o := &options{}
+		flags.StringVar(&o.ours, "ours", "", "the `binary` of brokerd (default the one beside brokerctl)")
 		flags.StringVar(&o.peer, "peer", "", "the `binary` that it is compared with (default nsqd, if it is on PATH; none = nothing)")
 		flags.IntVar(&o.rounds, "rounds", 3, "how `often` each has its turn")
 		flags.StringVar(&o.scenarios, "scenarios", "", "only these, `names` with commas or spaces between")
@@ -53,6 +50,9 @@ type options struct {
 func (o *options) run(ctx context.Context, env *appkit.Env) error {
 	if o.rounds < 1 {
 		return appkit.Usagef("--rounds must be 1 or more, not %d", o.rounds)
+	}
+	if o.ours == "" {
+		o.ours = child.Beside("brokerd")
 	}
 	list, err := choose(strings.FieldsFunc(o.scenarios, func(r rune) bool { return r == ',' || r == ' ' }))
 	if err != nil {
