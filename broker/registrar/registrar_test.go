@@ -422,7 +422,7 @@ func TestChannels(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 			t.Cleanup(func() { close(release); s.Close() })
 			return []*httptest.Server{s, one(t)}
-		}, []string{"a", "b"}, "deadline exceeded"},
+		}, []string{"a", "b"}, "Client.Timeout exceeded"},
 		"no lookups": {func(*testing.T) []*httptest.Server { return nil }, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
