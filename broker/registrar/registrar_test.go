@@ -193,7 +193,9 @@ func TestALookupThatStartsLaterIsNoComplaint(t *testing.T) {
 				g.world.set("t")
 				g.Start()
 				time.Sleep(c.absent)
-				g.net["a:1"].set(works)
+				if c.before != works { // else it would end the connection that was just made
+					g.net["a:1"].set(works)
+				}
 				time.Sleep(lastDelay)
 				if n := g.log.count("level=WARN"); n != c.want || g.net["a:1"].registered() != "t" {
 					t.Errorf("%d complaints, registered %q", n, g.net["a:1"].registered())
@@ -422,7 +424,7 @@ func TestChannels(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 			t.Cleanup(func() { close(release); s.Close() })
 			return []*httptest.Server{s, one(t)}
-		}, []string{"a", "b"}, "Client.Timeout exceeded"},
+		}, []string{"a", "b"}, "exceeded"},
 		"no lookups": {func(*testing.T) []*httptest.Server { return nil }, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
