@@ -182,7 +182,6 @@ func TestARedriveEndsWithTheBroker(t *testing.T) {
 			if r := redrive(); r.Stopped || r.Error != "" || r.Moved != left || n.topic("graves").Depth != 0 {
 				t.Errorf("%+v, and %d left", r, n.topic("graves").Depth)
 			}
-			o.DataPath = killed(t, n)
 			n.stop()
 			n = startWith(t, o)
 			if r := n.channel("t", "c").Redrive; r != nil {

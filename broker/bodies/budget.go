@@ -68,7 +68,8 @@ type Body struct {
 	isCut   bool
 }
 
-// Begin returns a Body. cut is called, by another goroutine, to end the reading of one that does not move.
+// Begin returns a Body. cut is called, by another goroutine, to end the reading of one that does not move; it may still be called when the
+// body has just ended.
 func (b *Budget) Begin(cut func()) Body { return Body{budget: b, cut: cut} }
 
 // Hold sees to it that the body holds total bytes, of which arrived have come. It is called before each read that may wait. While there
@@ -209,23 +210,23 @@ func (h *Body) giveUp(w *waiter, err error) error {
 // cutIdle cuts off as many holders that do not move as make room for the one who is to be served next.
 func (b *Budget) cutIdle(now time.Time) {
 	for {
-		h := b.idle(now)
-		if h == nil {
+		cut := b.idle(now)
+		if cut == nil {
 			return
 		}
-		h.cut()
+		cut() // it may be over by now, and its Body in use for another
 	}
 }
 
-// idle returns the holder to cut off, nil for none: the one that has not moved for the longest, or the one that has had its share for the
+// idle returns what cuts off a holder, nil for none: the one that has not moved for the longest, or the one that has had its share for the
 // longest, if that is long. It may wait itself: it holds a share, and needs more than it announced.
-func (b *Budget) idle(now time.Time) (idle *Body) {
+func (b *Budget) idle(now time.Time) (cut func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.waiters) == 0 {
 		return nil
 	}
-	var old *Body
+	var idle, old *Body
 	missing := b.used + b.waiters[b.nextLocked()].more - b.limit
 	for h := range b.holders {
 		switch {
@@ -244,7 +245,7 @@ func (b *Budget) idle(now time.Time) (idle *Body) {
 		return nil
 	}
 	idle.isCut = true
-	return idle
+	return idle.cut
 }
 
 // End gives back what the body holds, and makes it ready for the next one.

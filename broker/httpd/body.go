@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"brokerd/broker/bodies"
@@ -17,11 +18,12 @@ const maxKept = 64 << 10
 
 // scratch is the memory of one publish; it is reused.
 type scratch struct {
-	body  bytes.Buffer
-	share bodies.Body // of the memory for bodies that are not whole
-	lines *bufio.Reader
-	long  []byte // a line longer than the reader's buffer
-	batch topic.Batch
+	body    bytes.Buffer
+	share   bodies.Body // of the memory for bodies that are not whole
+	reading *reading    // of the request; nil when there is none
+	lines   *bufio.Reader
+	long    []byte // a line longer than the reader's buffer
+	batch   topic.Batch
 }
 
 func newScratch() *scratch { return &scratch{lines: bufio.NewReaderSize(nil, 16<<10)} }
@@ -29,6 +31,10 @@ func newScratch() *scratch { return &scratch{lines: bufio.NewReaderSize(nil, 16<
 // reset empties s and gives back what a large body needed.
 func (s *scratch) reset() {
 	s.share.End()
+	if s.reading != nil {
+		s.reading.end()
+		s.reading = nil
+	}
 	s.lines.Reset(nil)
 	s.batch.Reset()
 	s.body.Reset()
@@ -61,6 +67,27 @@ type movingBody struct {
 	renew   time.Time // when to start the deadlines anew
 }
 
+// reading is that of one request, which another goroutine may cut off as long as it goes on: the connection may then have the next request.
+type reading struct {
+	mu    sync.Mutex
+	rc    *http.ResponseController
+	ended bool
+}
+
+func (r *reading) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		_ = r.rc.SetReadDeadline(time.Unix(1, 0)) // which ends the reading
+	}
+}
+
+func (r *reading) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+}
+
 // moving returns the body of a request, of which at most limit bytes are wanted.
 func (a *api) moving(w http.ResponseWriter, req *http.Request, s *scratch, limit int64) *movingBody {
 	b := &movingBody{req: req, rc: http.NewResponseController(w), scratch: s, total: limit, renew: time.Now().Add(time.Second)}
@@ -68,7 +95,8 @@ func (a *api) moving(w http.ResponseWriter, req *http.Request, s *scratch, limit
 		b.total = min(limit, req.ContentLength)
 	}
 	if a.cfg.Unfinished != nil {
-		s.share = a.cfg.Unfinished.Begin(func() { _ = b.rc.SetReadDeadline(time.Unix(1, 0)) }) // which ends the reading
+		s.reading = &reading{rc: b.rc}
+		s.share = a.cfg.Unfinished.Begin(s.reading.cut)
 	}
 	return b
 }
