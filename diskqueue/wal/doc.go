@@ -55,6 +55,9 @@
 // no damage: the read is tried again, and then refuses the log. What is no record where one could be is read once more, from the disk
 // and not from memory, before it is believed.
 //
+// ReadAt reads one record again by its offset, and holds no lock while it does. Since a record's checksums say where it is, a file that is
+// released, or overwritten, meanwhile is noticed.
+//
 // # Groups
 //
 // Append puts a record into a buffer, or refers to data that is large. Whoever commits first while no write is in progress writes the

@@ -120,18 +120,32 @@ type record struct {
 // goes; whole, that its data is right too.
 func parseRecord(b []byte, number uint64, off int64, buf *sumBuffer) (r record, sound, whole bool) {
 	left := b[off:]
-	if len(left) < recordHeaderSize || left[8] == 0 {
+	length, sound := parseRecordHeader(left, Offset{number, off}, buf)
+	if !sound || length > int64(len(left)-recordHeaderSize) {
 		return r, false, false
 	}
-	length := binary.LittleEndian.Uint32(left[4:])
-	if uint64(length) > uint64(len(left)-recordHeaderSize) ||
-		buf.headerSum(Offset{number, off}, left[4:]) != binary.LittleEndian.Uint32(left) {
-		return r, false, false
+	r, whole = parseData(left, length)
+	return r, true, whole
+}
+
+// parseData returns the record that b begins with, whose header is right and says that it has length bytes of data.
+func parseData(b []byte, length int64) (r record, whole bool) {
+	if int64(len(b)-recordHeaderSize) < length {
+		return r, false
 	}
-	r.kind = left[8]
-	r.size = recordHeaderSize + int64(length)
-	r.data = left[recordHeaderSize:r.size:r.size]
-	return r, true, crc32.Checksum(r.data, castagnoli) == binary.LittleEndian.Uint32(left[9:])
+	r.kind = b[8]
+	r.size = recordHeaderSize + length
+	r.data = b[recordHeaderSize:r.size:r.size]
+	return r, crc32.Checksum(r.data, castagnoli) == binary.LittleEndian.Uint32(b[9:])
+}
+
+// parseRecordHeader returns how many bytes of data the record at an offset has whose first bytes are b; ok is false when they are no
+// record's header.
+func parseRecordHeader(b []byte, at Offset, buf *sumBuffer) (length int64, ok bool) {
+	if len(b) < recordHeaderSize || b[8] == 0 || buf.headerSum(at, b[4:]) != binary.LittleEndian.Uint32(b) {
+		return 0, false
+	}
+	return int64(binary.LittleEndian.Uint32(b[4:])), true
 }
 
 // mark is what a mark record says: all between since and upTo was synced.

@@ -33,6 +33,8 @@ type Report struct {
 	Gone     []uint64 // files that are not there since a power cut took their names before they were synced; Need.Gone of the next start
 	Headless []Link   // files without a header that have records; Need.Headless of the next start
 	Foreign  []string // names of files that belong to another folder's log, and of others that are none of this one
+
+	marks []mark
 }
 
 // Link says behind what a file goes on whose header, which says so, a power cut has taken.
@@ -44,6 +46,12 @@ type Link struct {
 // Damaged reports whether something could not be read that had been synced.
 func (r *Report) Damaged() bool {
 	return slices.ContainsFunc(r.Damage, func(d Damage) bool { return !d.Unsynced })
+}
+
+// Covered reports whether the log itself says that what is at an offset had been synced: a mark covers it. What no mark covers may be
+// what a power cut has left of writes that were never synced, a later one without an earlier one.
+func (r *Report) Covered(at Offset) bool {
+	return slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(at) })
 }
 
 // Damage is a place of a log that could not be read.
@@ -73,7 +81,6 @@ type reader struct {
 	files   []readFile // oldest first
 	spares  []string   // paths
 	highest uint64     // number of any file, of whatever kind
-	marks   []mark
 	gaps    []gap
 	report  Report
 	buf     []byte
@@ -260,7 +267,7 @@ type gap struct {
 func (r *reader) judgeGaps() {
 	for _, g := range r.gaps {
 		was := Offset{File: g.end.File}
-		if slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(was) || m.covers(Offset{File: g.number}) }) {
+		if slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(was) || m.covers(Offset{File: g.number}) }) {
 			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, was.File, extLive), g.next)
 			continue
 		}
@@ -385,7 +392,7 @@ func (r *reader) readRecords(f *readFile) error {
 	if err != nil {
 		return err
 	}
-	before := r.report.Records + len(r.marks)
+	before := r.report.Records + len(r.report.marks)
 	off := int64(fileHeaderSize)
 	if f.number == r.need.From.File {
 		off = max(off, r.need.From.Offset)
@@ -416,7 +423,7 @@ func (r *reader) readRecords(f *readFile) error {
 		r.damage(f, off, next-off, what+reason)
 		off = next
 	}
-	found := r.report.Records + len(r.marks) - before
+	found := r.report.Records + len(r.report.marks) - before
 	r.finish(f, off, found, reason)
 	return nil
 }
@@ -453,7 +460,7 @@ func (r *reader) deliver(f *readFile, off int64, rec record) error {
 	at := Offset{File: f.number, Offset: off}
 	if rec.kind == kindMark {
 		if m, ok := parseMark(rec.data); ok {
-			r.marks = append(r.marks, m)
+			r.report.marks = append(r.report.marks, m)
 		}
 		return nil
 	}
@@ -511,14 +518,14 @@ func (r *reader) damage(f *readFile, off, length int64, what string) {
 func (r *reader) judge() {
 	for i := range r.report.Damage {
 		d := &r.report.Damage[i]
-		d.Unsynced = !slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(d.At) })
+		d.Unsynced = !slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(d.At) })
 	}
 	for i := range r.files {
 		f := &r.files[i]
 		if f.number < r.need.From.File {
 			continue // it was not read
 		}
-		synced := slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(Offset{File: f.number}) })
+		synced := slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(Offset{File: f.number}) })
 		if f.headed && f.limit < 0 && f.size < f.header.size && synced {
 			r.damage(f, f.size, f.header.size-f.size, "the file is cut short")
 		}
