@@ -41,6 +41,22 @@
 // decide. A publish is appended before the channels have it: a channel knows the last position that it was offered, and the last that
 // it inherited from the topic's own backlog.
 //
+// # Groups of replicas
+//
+// A group keeps the same records on several nodes. What it writes to the log of each are records of its own; those about topics stand in its entries.
+//
+//	Entry  group u32, term u64, prev u64, index u64, type u8, data
+//	Vote   group u32, term u64, vote u64, commit u64
+//	Base   group u32, generation u64, index u64, term u64, record u64, members
+//	Gone   group u32, replica u64                          this id has left the group, and is used up
+//
+// The data of an entry of type 0 is the number of its first record, u64, and for each record kind u8, length uvarint, payload; of type 1, a
+// change of members, what the engine wrote; of type 2 there is none. prev is the term of the entry before it. An entry
+// replaces one that has its index, and everything behind that: the later record counts. One whose predecessor is not there with that
+// term is what a power cut left, and says nothing. Members are four lists, voters, learners, outgoing voters, and those of them that will
+// be learners, for each its length u8 and so many u64, and u8 1 when the leader ends the change by itself. A Base counts when the
+// manifest names its generation: the group's log begins behind it.
+//
 // # Checkpoint
 //
 // A file is the magic "BRKDCKP2", records, and an End record. Each record is a length u32 of kind and payload, CRC-32C u32 of
