@@ -15,11 +15,12 @@
 //	Change     JSON of type Change                        topics, channels, pauses, options, emptying
 //	Void       topic u32, runs                            publishes that failed: nobody was shown them
 //	Discarded  topic u32, channel u32, reason u8, runs    left the channel otherwise than by being finished
+//	Aside      topic u32, channel u32, runs               left the backlog, undelivered, to wait for the turn of their key
 //	Moved      topic u32, channel u32, reason u8, size u32, so many bytes of runs, then a Publish: those messages, in another topic
 //
 // first is the position of the first message; the others count on from it. only is the one
 // channel that gets the messages, 0 for all, 2^32-1 for the topic's own backlog. Flag 1 is due i64, nanoseconds since the Unix epoch,
-// of messages that are deferred, flag 8 is since u64, the first position whose deduplication key is remembered from then on, and 16 bytes
+// of messages that are deferred, flag 4 is for each message the sum of its key, u32, 0 where it has none, flag 8 is since u64, the first position whose deduplication key is remembered from then on, and 16 bytes
 // for each message, its key, zeros where it has none, flag 16 expires i64, the same, from when on they are of no use any more. Flag 32 is size u32 and so many
 // bytes of what messages have beside their bodies: for each that has something the distance from the position behind the one before and
 // the length, uvarints, and the properties: for each the length of its name, a uvarint, the name, and its value likewise. A flag that is
@@ -31,7 +32,7 @@
 // none explains is damage.
 //
 // Messages leave a backlog in order, so that a record Delivered says nothing of those in front of its positions that were lost on the
-// way. Only those whose time to live is over, or that were cancelled, leave from anywhere. after is the last message that had left the backlog when the record was written: when the state is not as far, records
+// way. Only those whose time to live is over, that were cancelled, or that are set aside, leave from anywhere. after is the last message that had left the backlog when the record was written: when the state is not as far, records
 // are missing, of a power cut or of writes that failed, and what they were about waits again rather than being lost.
 //
 // A Moved record is messages that leave one topic, or only one channel of it, and are in another: both or neither. When a Void says that

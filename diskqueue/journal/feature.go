@@ -13,9 +13,10 @@ const (
 	FeatureMoved                     // messages are moved from one topic to another by one record
 	FeatureOptions                   // topics or channels have options other than a topic's level
 	FeatureDedup                     // messages have deduplication keys: in a Publish, and in checkpoints
+	FeatureKeys                      // messages have keys that order them: in a Publish, in segments, and by records Aside
 )
 
-var featureNames = [...]string{"expiry", "properties", "moved", "options", "dedup"}
+var featureNames = [...]string{"expiry", "properties", "moved", "options", "dedup", "keys"}
 
 // String returns the name that stands in Needs.
 func (f Feature) String() string { return featureNames[f] }

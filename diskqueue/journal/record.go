@@ -23,6 +23,7 @@ const (
 	KindVoid      Kind = 6
 	KindDiscarded Kind = 7
 	KindMoved     Kind = 8
+	KindAside     Kind = 24
 )
 
 // ErrRecord is a record that cannot be: it passed its checksum, so that it was written so.
@@ -41,6 +42,8 @@ type Publish struct {
 	Keys  []Key
 	Since Position
 
+	Sums []uint32 // of the messages' keys that order them, for each one, 0 where it has none; nil: none has any
+
 	Expires    int64  // Unix nanoseconds, from when on the messages are of no use any more; 0: never
 	Properties []byte // what messages have beside their bodies, see AppendColumn; empty: nothing
 }
@@ -57,10 +60,11 @@ const (
 // The flags of a Publish, each with what follows the head when it is set, in this order. docs/FORMATS.md has those that are given away.
 const (
 	flagDue        = 1 << 0 // due i64
+	flagSums       = 1 << 2 // sum u32 for each message
 	flagDedup      = 1 << 3 // since u64, 16 bytes for each message
 	flagExpiry     = 1 << 4 // expires i64
 	flagProperties = 1 << 5 // size u32, and so many bytes: see AppendColumn
-	knownFlags     = flagDue | flagDedup | flagExpiry | flagProperties
+	knownFlags     = flagDue | flagSums | flagDedup | flagExpiry | flagProperties
 )
 
 // publishSize is the size in bytes of the head without what flags bring.
@@ -71,6 +75,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	flags := uint16(0)
 	if p.Due != 0 {
 		flags |= flagDue
+	}
+	if p.Sums != nil {
+		flags |= flagSums
 	}
 	if p.Keys != nil {
 		flags |= flagDedup
@@ -88,6 +95,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(p.Count))
 	if p.Due != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Due))
+	}
+	if p.Sums != nil {
+		dst = AppendSums(dst, p.Sums)
 	}
 	if p.Keys != nil {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Since))
@@ -123,6 +133,11 @@ func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 			return p, nil, fmt.Errorf("%w: publish of %d bytes without its due time", ErrRecord, len(b))
 		}
 		p.Due, frames = int64(binary.BigEndian.Uint64(frames)), frames[8:]
+	}
+	if flags&flagSums != 0 {
+		if frames, err = p.parseSums(frames); err != nil {
+			return p, nil, err
+		}
 	}
 	if flags&flagDedup != 0 {
 		if frames, err = p.parseKeys(frames); err != nil {

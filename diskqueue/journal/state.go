@@ -94,7 +94,7 @@ func (s *State) Apply(at Offset, kind Kind, b []byte, keep func(Publish, []byte)
 			s.publish(at, p, frames, keep)
 		}
 		return err
-	case KindDelivered, KindFinished, KindDeferred, KindDiscarded:
+	case KindDelivered, KindFinished, KindDeferred, KindDiscarded, KindAside:
 		return s.applyChannel(at, kind, b)
 	case KindVoid:
 		return s.void(at, b)
@@ -306,6 +306,8 @@ func (s *State) applyChannel(at Offset, kind Kind, b []byte) error {
 		})
 	case KindDiscarded:
 		return c.discard(rest)
+	case KindAside:
+		return c.aside(rest)
 	}
 	if len(rest) < 8 {
 		return fmt.Errorf("%w: delivered, %d bytes", ErrRecord, len(b))
