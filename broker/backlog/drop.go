@@ -44,7 +44,7 @@ func (s *span) reach(n int) (k, size int) {
 	if next := s.first + Position(k); node != s.to.node && next >= node.End() {
 		node = node.next
 	}
-	s.from, s.mem, s.given, s.runs = place{node, unknown}, nil, false, nil
+	s.from, s.mem, s.given, s.runs, s.sums = place{node, unknown}, nil, false, nil, nil
 	if s.first+Position(k) == node.first {
 		s.from.off = 0
 	}

@@ -30,6 +30,9 @@ type machine struct {
 	want    [3][]protocol.MessageFrame
 	nodes   []*Node // noted ones
 	disk    map[*Node][]byte
+	sums    map[*Node][]uint32 // of nodes on disk
+	withKey map[protocol.MessageID]bool
+	keyed   bool   // queues are asked for keys
 	newest  Extent // of the last publish
 	cutable int    // queues that have all of it
 }
@@ -64,6 +67,16 @@ func (m *machine) Publish(t *rapid.T) {
 		first, _ := list[0].ID()
 		at = m.tail.Note(at, Position(first), len(list))
 		m.newest, m.cutable = at, to
+		if m.keyed && rapid.Bool().Draw(t, "with keys") {
+			sums := make([]uint32, len(list))
+			for i, f := range list {
+				sums[i] = sumOf(f)
+			}
+			m.tail.NoteSums(at, sums)
+			for _, f := range list {
+				m.withKey[f.MustID()] = true
+			}
+		}
 		if n := m.tail.Last(); len(m.nodes) == 0 || m.nodes[len(m.nodes)-1] != n {
 			m.nodes = append(m.nodes, n)
 		}
@@ -111,11 +124,21 @@ func (m *machine) Read(t *rapid.T) {
 		q := &m.queue[i]
 		if m.noted {
 			if n := q.Cold(); n != nil {
-				q.Supply(n, m.disk[n], nil)
+				if m.keyed {
+					q.SupplyKeyed(n, m.disk[n], nil, m.sums[n])
+				} else {
+					q.Supply(n, m.disk[n], nil)
+				}
+				if q.Cold() != nil {
+					t.Fatalf("queue %d: still cold", i)
+				}
 			}
 		}
 		if q.Len() == 0 {
 			break
+		}
+		if m.keyed {
+			m.checkKey(t, q, m.want[i][0])
 		}
 		got, pos := q.Next()
 		if !bytes.Equal(got, m.want[i][0]) {
@@ -131,6 +154,28 @@ func (m *machine) Read(t *rapid.T) {
 	}
 }
 
+// sumOf is the sum of a message's key, which stands for that.
+func sumOf(f protocol.MessageFrame) uint32 { return uint32(f.MustID())*2654435761 | 1 }
+
+// checkKey proves that a queue tells the key of the next message, and where it is.
+func (m *machine) checkKey(t *rapid.T, q *Queue, next protocol.MessageFrame) {
+	want := uint32(0)
+	if m.withKey[next.MustID()] {
+		want = sumOf(next)
+	}
+	if got := q.Key(); got != want {
+		t.Fatalf("message %d: key %x, want %x", next.MustID(), got, want)
+	}
+	n, off := q.Place()
+	frames := n.Frames()
+	if frames == nil {
+		frames = m.disk[n]
+	}
+	if !bytes.Equal(protocol.FirstMessage(frames[off:]), next) {
+		t.Fatalf("message %d is not at %d of its node", next.MustID(), off)
+	}
+}
+
 // Evict drops a closed node from memory, as once it is on disk.
 func (m *machine) Evict(t *rapid.T) {
 	if len(m.nodes) < 2 {
@@ -139,6 +184,7 @@ func (m *machine) Evict(t *rapid.T) {
 	n := m.nodes[rapid.IntRange(0, len(m.nodes)-2).Draw(t, "node")]
 	if frames := n.Frames(); frames != nil {
 		m.disk[n] = frames
+		m.sums[n], _ = n.Sums()
 		n.Evict()
 	}
 }
@@ -271,7 +317,12 @@ func (m *machine) Check(t *rapid.T) {
 // in order, byte by byte.
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{noted: rapid.Bool().Draw(t, "noted"), disk: map[*Node][]byte{}}
+		m := &machine{noted: rapid.Bool().Draw(t, "noted"), disk: map[*Node][]byte{}, sums: map[*Node][]uint32{},
+			withKey: map[protocol.MessageID]bool{}}
+		m.keyed = m.noted && rapid.Bool().Draw(t, "keyed")
+		for i := range m.queue {
+			m.queue[i].SetKeyed(m.keyed)
+		}
 		t.Repeat(rapid.StateMachineActions(m))
 	})
 }

@@ -10,11 +10,12 @@ import (
 
 // span is messages that follow each other in a chain of nodes. Where they have positions these follow each other too.
 type span struct {
-	Extent         // from moves on as messages are taken
-	left   int     // messages
-	mem    []byte  // bytes of the node at from, nil until it is come to
-	given  bool    // mem was supplied: its end is the node's
-	runs   []Range // of mem: which positions it has, nil: all
+	Extent          // from moves on as messages are taken
+	left   int      // messages
+	mem    []byte   // bytes of the node at from, nil until it is come to
+	given  bool     // mem was supplied: its end is the node's
+	runs   []Range  // of mem: which positions it has, nil: all
+	sums   []uint32 // of the keys of the messages of the node at from, as far as it is known
 }
 
 // Queue is what waits for one channel, in order. Its zero value is empty.
@@ -24,6 +25,7 @@ type Queue struct {
 	bytes int      // of messages without positions
 	after Position // of the last message that was taken
 	lost  []Range  // were counted and could not be read
+	keyed bool     // keys are asked for
 }
 
 // Len returns the number of messages.
@@ -103,7 +105,7 @@ func (q *Queue) Cut(at Extent) (cut int) {
 		switch {
 		case to < s.last:
 			behind.Extent = Extent{from: at.to, to: s.to, first: to + 1, last: behind.last}
-			behind.left, behind.mem, behind.given, behind.runs = int(behind.last-to), nil, false, nil
+			behind.left, behind.mem, behind.given, behind.runs, behind.sums = int(behind.last-to), nil, false, nil, nil
 			s.last = from - 1
 			q.spans = slices.Insert(q.spans, i+1, behind)
 			s = &q.spans[i]
@@ -119,11 +121,18 @@ func (q *Queue) Cut(at Extent) (cut int) {
 }
 
 // Clear drops everything.
-func (q *Queue) Clear() { *q = Queue{} }
+func (q *Queue) Clear() { *q = Queue{keyed: q.keyed} }
 
 // Cold returns the node that must be supplied before Next can be called, nil when there is none. It may find that the queue
 // is empty, as messages were lost: Len tells.
 func (q *Queue) Cold() *Node {
+	if q.keyed {
+		return q.coldKeyed()
+	}
+	return q.cold()
+}
+
+func (q *Queue) cold() *Node {
 	for q.n > 0 {
 		s := &q.spans[0]
 		if s.mem != nil && s.runs == nil && s.from.off < s.end() {
@@ -195,7 +204,7 @@ func (s *span) enter() *Node {
 	if s.from.off >= s.end() {
 		s.from = place{node: s.from.node.next}
 	}
-	s.mem, s.given, s.runs = nil, false, nil
+	s.mem, s.given, s.runs, s.sums = nil, false, nil, nil
 	mem := s.from.node.mem.Load()
 	if mem == nil {
 		return s.from.node
@@ -208,18 +217,18 @@ func (s *span) enter() *Node {
 }
 
 // Supply brings the frames of a node that Cold returned. Runs are the positions that they have, nil when they are all. It does nothing
-// when the queue has moved on meanwhile.
-func (q *Queue) Supply(n *Node, frames []byte, runs []Range) {
+// when the queue has moved on meanwhile, which it reports.
+func (q *Queue) Supply(n *Node, frames []byte, runs []Range) (taken bool) {
 	if q.n == 0 || q.spans[0].from.node != n || q.spans[0].mem != nil {
-		return
+		return false
 	}
 	s := &q.spans[0]
-	s.mem, s.given, s.runs = frames, true, runs
+	s.mem, s.given, s.runs, s.sums = frames, true, runs, nil
 	if s.mem == nil {
 		s.mem, s.runs = []byte{}, []Range{}
 	}
 	if runs == nil && s.from.off != unknown {
-		return
+		return true
 	}
 	before := int(s.first - n.first)
 	if s.runs != nil {
@@ -231,6 +240,7 @@ func (q *Queue) Supply(n *Node, frames []byte, runs []Range) {
 		}
 	}
 	s.from.off = offset(s.mem, before)
+	return true
 }
 
 // offset returns where in whole frames the one behind n others begins.
@@ -334,6 +344,6 @@ func (s *span) takeOver(done *span) {
 			}
 		}
 	}
-	s.mem, s.given, s.runs = done.mem, done.given, done.runs
+	s.mem, s.given, s.runs, s.sums = done.mem, done.given, done.runs, done.sums
 	s.from.off = done.from.off + offset(done.mem[min(done.from.off, len(done.mem)):], between)
 }

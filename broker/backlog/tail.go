@@ -19,9 +19,10 @@ const (
 // Node is a run of whole frames. Its bytes never change but for those behind what was appended. They are in memory, until
 // the owner of the tail evicts a node that it has written elsewhere; a queue that comes to it then must be supplied.
 type Node struct {
-	mem  atomic.Pointer[[]byte] // nil once evicted; atomic as readers pass meanwhile
-	next *Node                  // set before a queue is told of messages there; nil unless noted
-	end  atomic.Int64           // bytes used, once the node is closed; atomic as readers pass while the topic appends
+	mem  atomic.Pointer[[]byte]   // nil once evicted; atomic as readers pass meanwhile
+	sums atomic.Pointer[[]uint32] // of the messages' keys, nil where none has one, or once evicted
+	next *Node                    // set before a queue is told of messages there; nil unless noted
+	end  atomic.Int64             // bytes used, once the node is closed; atomic as readers pass while the topic appends
 
 	// Owned by who appends.
 	used     int
@@ -78,7 +79,10 @@ func (n *Node) Frame(off int) protocol.MessageFrame {
 }
 
 // Evict drops the bytes of a closed node from memory.
-func (n *Node) Evict() { n.mem.Store(nil) }
+func (n *Node) Evict() {
+	n.mem.Store(nil)
+	n.sums.Store(nil)
+}
 
 // place is where in a topic's chain of nodes a message begins, or the one before it ends.
 type place struct {
