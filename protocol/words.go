@@ -13,7 +13,7 @@ const MaxWord = 256
 // that are not known are passed over, as nsqd does with everything there. An empty text is a word that is not there.
 type Words struct {
 	TTL   string // how long the messages are of use
-	Key   string // which messages are to stay in order: only its form is looked at
+	Key   string // which messages are to stay in order: those of one key
 	Dedup string // by which a repeated publish is known
 	Acks  string // when the publish is answered
 }

@@ -25,7 +25,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Name: "acks", Does: "when it is answered: `0` at once, `1` or `all` once it is as safe as the topic's level; the topic's option acks without it; brokerd's own"},
 		{Name: "key", Does: "of an order that is to come: 256 bytes at most, without effect; brokerd's own"}}
 	words := []apitest.Param{level, timeToLive, repeats[0], repeats[1], repeats[2], answer}
-	const badWord = ", 400 INVALID_ARG_TTL, 400 INVALID_ARG_DEDUP, 400 INVALID_ARG_ACKS, 400 INVALID_ARG_KEY"
+	const badWord = ", 400 INVALID_ARG_TTL, 400 INVALID_ARG_DEDUP, 400 INVALID_ARG_ACKS, 400 INVALID_ARG_KEY, 400 KEY_REQUIRED"
 	message := []apitest.Param{topicArg, {Name: "pos", Does: "the message's position in its topic"}, {Name: "id", Does: "or its id, which may have to be looked for"},
 		{Name: "channel", Does: "only on this channel; without it wherever the message is deferred"}}
 	const notDeferred = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, " +

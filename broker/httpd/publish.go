@@ -44,6 +44,7 @@ func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params)
 	if terms.dedup != "" {
 		s.batch.Deduplicate(topic.Mark{}, t.Name(), terms.dedup, false)
 	}
+	s.batch.Order(topic.Mark{}, terms.key)
 	return a.publish(w, req, t, &s.batch, terms)
 }
 
@@ -74,6 +75,7 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	if terms.dedup != "" {
 		s.batch.Deduplicate(topic.Mark{}, t.Name(), terms.dedup, true)
 	}
+	s.batch.Order(topic.Mark{}, terms.key)
 	return a.publish(w, req, t, &s.batch, terms)
 }
 
@@ -217,6 +219,9 @@ func invalidArg(name, why string) error {
 func (a *api) notPublished(req *http.Request, err error) error {
 	if errors.Is(err, topic.ErrAcks) { // the option has changed meanwhile
 		return invalidArg("acks", err.Error())
+	}
+	if errors.Is(err, topic.ErrKeyRequired) {
+		return refuse(http.StatusBadRequest, "KEY_REQUIRED: "+err.Error())
 	}
 	if !topic.Refuses(err) {
 		return refuse(http.StatusServiceUnavailable, "EXITING")

@@ -16,6 +16,7 @@ import (
 type terms struct {
 	delay time.Duration
 	level topic.Level
+	key   string // that orders its messages; empty: it has none
 	dedup string // its deduplication key; empty: it has none
 	ids   bool   // the answer is to be which messages they have become
 }
@@ -37,7 +38,7 @@ func (a *api) terms(q httpapi.Query, t *topic.Topic, b *topic.Batch) (m terms, e
 	if b.Acks, err = acks(q, t, m.level); err != nil {
 		return m, err
 	}
-	if _, err = word(q, "key"); err != nil {
+	if m.key, err = word(q, "key"); err != nil {
 		return m, err
 	}
 	if m.dedup, err = word(q, "dedup"); err != nil {

@@ -42,6 +42,8 @@ type Policy struct {
 	DedupWindow time.Duration // how long the deduplication key of a publish is remembered; 0: not at all
 	DedupMax    int64         // keys that are remembered; 0: DefaultDedupMax
 	DedupFrom   *KeyRule      // takes the key out of a body; nil: it is what the publish says
+	KeyFrom     *KeyRule      // takes the key that orders messages out of a body; nil: it is what the publish says
+	KeyRequired bool          // publishes without such a key are refused
 	Acks        Acks          // of publishes that do not say it
 	AcksMin     Acks          // least that a publish may ask for
 }
@@ -158,7 +160,7 @@ func silence(at Place, all map[string]Value) {
 		}
 	}
 	if !at.Logged && at.Channel == "" {
-		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min"} {
+		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required"} {
 			off(name, onlyLogged)
 		}
 	}

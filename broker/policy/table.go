@@ -79,6 +79,10 @@ var Table = func() []Option {
 			func(p *Policy, n int64) { p.DedupMax = n }))),
 		ofTopic(Option{Name: "dedup_from", Help: "Where the deduplication key of a message is, when the publish does not say one.", Default: "word",
 			Allowed: ruleAllowed}),
+		ofTopic(Option{Name: "key_from", Help: "Where the key that orders a message is, when the publish does not say one.", Default: "word",
+			Allowed: ruleAllowed}),
+		ofTopic(Option{Name: "key_required", Help: "Whether publishes of messages without such a key are refused.", Default: false,
+			Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.KeyRequired = v.(bool) }}),
 		ofTopic(Option{Name: "acks", Help: "When a publish is answered that does not say it: 0 at once, 1 or all once it is as safe as durability says.",
 			Default: AcksAll.String(), Allowed: acksAllowed, parse: parseAcks,
 			apply: func(p *Policy, v any) { p.Acks, _ = ParseAcks(v.(string)) }}), // it was parsed before
@@ -96,11 +100,15 @@ var Table = func() []Option {
 				return text, err
 			})
 			o.apply = func(p *Policy, v any) { p.Backoff, _ = ParseBackoff(v.(string)) } // it was parsed before
-		case "dedup_from":
+		case "dedup_from", "key_from":
 			o.parse = textOr(o.Allowed, func(text string) (string, error) {
 				_, err := ParseKeyRule(text)
 				return text, err
 			})
+			if o.Name == "key_from" {
+				o.apply = func(p *Policy, v any) { p.KeyFrom, _ = ParseKeyRule(v.(string)) } // the same
+				break
+			}
 			o.apply = func(p *Policy, v any) { p.DedupFrom, _ = ParseKeyRule(v.(string)) } // it was parsed before
 		case "dead_letter":
 			o.parse = textOr(o.Allowed, func(text string) (string, error) {

@@ -305,6 +305,9 @@ func (s *Session) dpub(c *protocol.Command) error {
 	if said.dedup != "" {
 		s.batch.Deduplicate(s.begun, name, said.dedup, false)
 	}
+	if said.key != "" {
+		s.batch.Order(s.begun, said.key)
+	}
 	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
 	err = s.deliver(func(t *topic.Topic) error {
 		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)

@@ -50,6 +50,11 @@ func (s *Session) publish(c *protocol.Command) error {
 	if said.dedup != "" {
 		s.batch.Deduplicate(s.begun, s.to.name, said.dedup, c.Verb == protocol.Mpub)
 	}
+	if said.key != "" {
+		s.batch.Order(s.begun, said.key)
+	} else if err := s.requiredKeys(); err != nil {
+		return s.refuseKeyless(c.Verb, err)
+	}
 	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
 	s.owedOKs++
 	if s.batch.Size() >= maxBatch || c.Verb == protocol.Mpub && s.to.topic != nil && s.to.topic.Bounded() {
@@ -63,6 +68,7 @@ type terms struct {
 	ttl   time.Duration
 	acks  topic.Acks
 	dedup string
+	key   string
 	bad   error // to be told once the body was read
 }
 
@@ -77,8 +83,37 @@ func parseTerms(c *protocol.Command) (t terms) {
 	if err != nil {
 		return terms{bad: protocol.Errorf(protocol.CodeBadMessage, "%s %s", c.Verb, err)}
 	}
-	t.dedup = words.Dedup
+	t.dedup, t.key = words.Dedup, words.Key
 	return t
+}
+
+// requiredKeys returns why the messages of the publish that was read last are refused, as they have no keys, nil when they are not: each
+// publish is refused for itself.
+func (s *Session) requiredKeys() error {
+	if s.to.topic == nil {
+		if s.find() != nil {
+			return nil // that is tried again, and answered
+		}
+	}
+	if !s.to.topic.RequiresKeys() {
+		return nil
+	}
+	return s.to.topic.TakeKeys(&s.batch, s.begun)
+}
+
+// refuseKeyless answers a publish that was read and has no keys, behind those before it.
+func (s *Session) refuseKeyless(verb protocol.Verb, why error) error {
+	s.batch.Rollback(s.begun)
+	if s.owedOKs > 0 {
+		if err := s.publishBatch(); err != nil {
+			return err
+		}
+	}
+	code := protocol.CodePubFailed
+	if verb == protocol.Mpub {
+		code = protocol.CodeMpubFailed
+	}
+	return s.refusePublishes(1, protocol.Errorf(code, "%s failed %s", verb, why).Because(why))
 }
 
 func (s *Session) readPublish(verb protocol.Verb) error {

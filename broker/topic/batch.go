@@ -29,6 +29,7 @@ type Batch struct {
 	bodies int
 	open   int              // where the message ends that was begun last
 	beside []journal.Beside // of some messages, whose positions count from 0 here
+	sums   []uint32         // of the keys that order the first messages; 0 where one has none
 	keys   []journal.Key    // deduplication keys of the first messages; no key where one has none
 
 	// Of the last stamp, for tracing; no Reset forgets them.
@@ -56,7 +57,11 @@ func (b *Batch) Reset() {
 	if cap(keys) > maxKept/journal.KeySize {
 		keys = nil
 	}
-	*b = Batch{frames: frames, keys: keys, first: b.first, stamped: b.stamped, receipt: b.receipt}
+	sums := b.sums[:0]
+	if cap(sums) > maxKept/4 {
+		sums = nil
+	}
+	*b = Batch{frames: frames, keys: keys, sums: sums, first: b.first, stamped: b.stamped, receipt: b.receipt}
 }
 
 // Release empties the batch and gives its memory back.
@@ -112,6 +117,7 @@ func (b *Batch) Mark() Mark { return Mark{len(b.frames), b.n, b.bodies} }
 func (b *Batch) Rollback(m Mark) {
 	b.frames, b.n, b.bodies = b.frames[:m.frames], m.n, m.bodies
 	b.keys = b.keys[:min(len(b.keys), m.n)]
+	b.sums = b.sums[:min(len(b.sums), m.n)]
 }
 
 // largest returns the size of the longest body.
@@ -156,6 +162,7 @@ func (b *Batch) Keep(n int) {
 	}
 	b.frames, b.n, b.bodies = b.frames[:off], n, off-n*protocol.MessageOverhead
 	b.keys = b.keys[:min(len(b.keys), n)]
+	b.sums = b.sums[:min(len(b.sums), n)]
 }
 
 // Size returns the bytes that the batch takes in memory.

@@ -145,8 +145,9 @@ func isPlace(nodes []journal.Node, b segment.Block) bool {
 type piece struct {
 	first, end Position
 	block      segment.Block
-	frames     []byte // nil when they are on disk
-	beside     []byte // of frames: a column
+	frames     []byte   // nil when they are on disk
+	beside     []byte   // of frames: a column
+	sums       []uint32 // of frames: of their keys
 }
 
 // nodes makes the topic's nodes: blocks of its segments, and batches of the log that are in no block that can be used.
@@ -171,7 +172,8 @@ func (b *builder) nodes() error {
 					return err
 				}
 			}
-			pieces = append(pieces, piece{first: batch.First, end: batch.Last() + 1, frames: batch.frames, beside: batch.Properties})
+			pieces = append(pieces, piece{first: batch.First, end: batch.Last() + 1, frames: batch.frames, beside: batch.Properties,
+				sums: batch.Sums})
 		}
 	}
 	slices.SortFunc(pieces, func(a, c piece) int { return cmp.Compare(a.first, c.first) })
@@ -235,7 +237,7 @@ func (b *builder) append(p piece) {
 		return
 	}
 	next := t.d.next
-	batch := Batch{frames: p.frames, n: int(p.end - p.first), beside: besideOf(p.beside)}
+	batch := Batch{frames: p.frames, n: int(p.end - p.first), beside: besideOf(p.beside), sums: p.sums}
 	t.keepLocked(&batch, p.first)
 	t.d.next = max(next, t.d.next)
 }

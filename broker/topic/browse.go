@@ -10,8 +10,8 @@ import (
 func (t *Topic) IsDeadLetterTopic() bool { return t.deadLetters.Load() }
 
 // walk calls f with every message from a position on that some channel, or the topic itself, has and that is shown, with what it has beside
-// its body, until f returns false. Nothing is locked while it reads and calls.
-func (t *Topic) walk(from Position, f func(m protocol.MessageFrame, pos Position, beside []byte) bool) error {
+// its body and the sum of its key, until f returns false. Nothing is locked while it reads and calls.
+func (t *Topic) walk(from Position, f func(m protocol.MessageFrame, pos Position, beside []byte, sum uint32) bool) error {
 	for _, s := range t.d.table.each() {
 		if Position(s.end.Load()) <= from {
 			continue
@@ -25,7 +25,7 @@ func (t *Topic) walk(from Position, f func(m protocol.MessageFrame, pos Position
 			return err
 		}
 		if !node.each(s, func(m protocol.MessageFrame, pos Position) bool {
-			return !holdsPosition(need, pos) || f(m, pos, findBeside(beside, pos))
+			return !holdsPosition(need, pos) || f(m, pos, findBeside(beside, pos), sumAt(node.sums, s.first, pos))
 		}) {
 			return nil
 		}
@@ -33,18 +33,23 @@ func (t *Topic) walk(from Position, f func(m protocol.MessageFrame, pos Position
 	return nil
 }
 
-// look returns the messages of a node and what they have beside their bodies.
+// look returns the messages of a node, with the sums of their keys, and what they have beside their bodies.
 func (t *Topic) look(s *stored) (node nodeFrames, beside []journal.Beside, err error) {
 	if beside, err = t.besideOfNode(s); err != nil {
+		return node, nil, err
+	}
+	sums, err := t.sumsOfNode(s)
+	if err != nil {
 		return node, nil, err
 	}
 	t.pub.Lock()
 	frames := s.node.Frames()
 	t.pub.Unlock()
 	if frames != nil {
-		return nodeFrames{frames: frames}, beside, nil
+		return nodeFrames{frames: frames, sums: sums}, beside, nil
 	}
 	node, err = t.load(s.node)
+	node.sums = sums
 	return node, beside, err
 }
 

@@ -438,6 +438,7 @@ func (t *Topic) moveLocked(s *stored) error {
 	frames := s.node.Frames()
 	var held []segment.Run
 	beside := s.beside
+	sums, _ := s.node.Sums()
 	if frames == nil {
 		var lost []segment.Lost
 		var err error
@@ -447,11 +448,15 @@ func (t *Topic) moveLocked(s *stored) error {
 		if beside, err = t.d.readBeside(old); err != nil {
 			return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, err)
 		}
+		if sums, err = t.d.readSums(old); err != nil {
+			return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, err)
+		}
+		sums = gathered(sums, s.first, heldRanges(old, held))
 	}
 	if held == nil {
 		held = []segment.Run{{First: old.First, Count: old.Count}}
 	}
-	moved, err := t.d.segments.AppendSome(old.First, int(old.Count), held, frames, besideSections(s.first, beside)...)
+	moved, err := t.d.segments.AppendSome(old.First, int(old.Count), held, frames, blockSections(s.first, beside, sums)...)
 	if err != nil {
 		return err
 	}

@@ -220,6 +220,10 @@ func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (d
 	if err != nil {
 		return false, err
 	}
+	sums, err := t.d.readSums(block)
+	if err != nil {
+		return false, err
+	}
 	frames, runs := pick(frames, heldRanges(block, held), need)
 	if len(runs) == 0 {
 		return false, nil
@@ -229,7 +233,8 @@ func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (d
 	if t.deleted.Load() || t.d.table.get(s.num) != s || s.at() != block {
 		return false, nil
 	}
-	moved, err := t.d.segments.AppendSome(block.First, int(block.Count), runs, frames, besideSections(s.first, besideIn(beside, need))...)
+	moved, err := t.d.segments.AppendSome(block.First, int(block.Count), runs, frames,
+		blockSections(s.first, besideIn(beside, need), gathered(sums, s.first, rangesOf(runs)))...)
 	if err != nil {
 		return false, err
 	}
@@ -244,6 +249,10 @@ func heldRanges(b segment.Block, held []segment.Run) []backlog.Range {
 	if b.Held == 0 {
 		return []backlog.Range{{First: Position(b.First), Last: end(b) - 1}}
 	}
+	return rangesOf(held)
+}
+
+func rangesOf(held []segment.Run) []backlog.Range {
 	list := make([]backlog.Range, 0, len(held))
 	for _, r := range held {
 		list = append(list, backlog.Range{First: Position(r.First), Last: Position(r.First) + Position(r.Count) - 1})

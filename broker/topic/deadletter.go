@@ -49,6 +49,11 @@ func (m *move) run() error {
 	if err := cmp.Or(r.need(journal.FeatureProperties), r.need(journal.FeatureMoved)); err != nil {
 		return err
 	}
+	if len(m.batch.sums) > 0 {
+		if err := r.need(journal.FeatureKeys); err != nil {
+			return err
+		}
+	}
 	first, err := r.ids.take(m.batch.n)
 	if err != nil {
 		return err
@@ -96,6 +101,7 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 	if len(b.beside) > 0 {
 		p.Properties = journal.AppendColumn(nil, 0, b.beside)
 	}
+	p.Sums = b.column()
 	var runs journal.Runs
 	runs.Begin(0, 0)
 	for _, pos := range m.left {
@@ -274,7 +280,7 @@ func (c *Channel) deadLetterTopic(name string) (*Topic, error) {
 
 // collect reads messages into a batch, with what is to be known of them. What does not fit is left for later.
 func (c *Channel) collect(m *move, list []corpse) (on, later, lost []corpse) {
-	l := loader{topic: c.topic}
+	l, keys := loader{topic: c.topic}, keyReader{topic: c.topic}
 	var beside []journal.Beside
 	var of *stored
 	now := time.Now()
@@ -288,8 +294,15 @@ func (c *Channel) collect(m *move, list []corpse) (on, later, lost []corpse) {
 				of = s
 			}
 		}
+		sum := uint32(0)
+		if err == nil {
+			sum, err = keys.of(d.pos)
+		}
 		switch {
 		case err == nil:
+			if sum != 0 {
+				m.batch.setSum(m.batch.n, sum)
+			}
 			m.batch.beside = append(m.batch.beside, journal.Beside{Pos: Position(m.batch.n), Data: c.obituary(&d, f, findBeside(beside, d.pos), now)})
 			m.batch.Add(f.Body())
 			m.left = append(m.left, d.pos)

@@ -216,6 +216,9 @@ func (b *Batch) without(list []Duplicate) *Batch {
 		if i < len(b.keys) {
 			out.keys = append(out.keys, b.keys[i])
 		}
+		if i < len(b.sums) {
+			out.sums = append(out.sums, b.sums[i])
+		}
 	}
 	return out
 }

@@ -85,7 +85,8 @@ func (t *Topic) storeLocked(s *stored) error {
 		return err
 	}
 	frames := s.node.Frames()
-	ref, err := t.d.segments.Append(uint64(s.first), s.node.Count(), frames, besideSections(s.first, s.beside)...)
+	sums, _ := s.node.Sums()
+	ref, err := t.d.segments.Append(uint64(s.first), s.node.Count(), frames, blockSections(s.first, s.beside, sums)...)
 	if err != nil {
 		return fmt.Errorf("writing a segment of topic %s: %w", t.name, err)
 	}

@@ -36,6 +36,7 @@ func (d *logStore) fill(c *Channel) bool {
 type nodeFrames struct {
 	frames []byte
 	runs   []backlog.Range // the positions that the frames have, nil when they are all of the node's
+	sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
 }
 
 // load returns the messages of a node. What is damaged is logged; with an error it is to be tried again.
@@ -66,7 +67,7 @@ func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 		t.registry.log.Error("messages on disk are damaged and were lost", "topic", t.name, "block", block.Ref.String(), "damage", b)
 		runs, _ = journal.Cut(nil, runs, Position(b.First), Position(b.First)+Position(b.Count)-1)
 	}
-	return nodeFrames{frames, runs}, nil
+	return nodeFrames{frames: frames, runs: runs}, nil
 }
 
 // find returns one message, errGoneNode when it is not there.

@@ -126,6 +126,9 @@ func (m *Import) flush() error {
 	if err := t.registry.writable(); err != nil {
 		return err
 	}
+	if err := t.takeRule(&m.batch); err != nil {
+		return err
+	}
 	t.pub.Lock()
 	a := m.appendLocked()
 	t.pub.Unlock()

@@ -91,6 +91,9 @@ func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 	if err != nil {
 		return err
 	}
+	if err := d.sumsOf(b); err != nil {
+		return err
+	}
 	id, err := t.registry.ids.take(b.n)
 	if err != nil {
 		return err
@@ -197,6 +200,7 @@ func (t *Topic) logLocked(b *Batch, p *journal.Publish) appended {
 	if len(b.beside) > 0 {
 		p.Properties = journal.AppendColumn(nil, 0, b.beside)
 	}
+	p.Sums = b.column()
 	d.head = journal.AppendPublish(d.head[:0], *p)
 	a.extent = t.keepLocked(b, p.First)
 	a.at = d.log.Append(journal.KindPublish, d.head, a.extent.Frames())
@@ -217,6 +221,9 @@ func (t *Topic) keepLocked(b *Batch, first Position) backlog.Extent {
 	n := len(b.frames)
 	extent, taken := t.d.nodes.Append(b.frames)
 	extent = t.d.nodes.Note(extent, first, b.n)
+	if len(b.sums) > 0 {
+		t.d.nodes.NoteSums(extent, b.sums)
+	}
 	if taken {
 		b.frames = nil
 	}

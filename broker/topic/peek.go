@@ -25,6 +25,7 @@ type Message struct {
 	Size       int    // of the body, bytes
 	Body       []byte // as much of it as was asked for
 	Properties []journal.Property
+	Key        uint32 // the sum of its key, see journal.KeySum; 0: it has none
 
 	// Of a channel.
 	Attempts  uint16 // deliveries so far
@@ -251,7 +252,7 @@ func (b *browser) node(ctx context.Context, s *stored, needed []backlog.Range) (
 			b.next = pos
 			return false
 		}
-		b.take(f, pos, findBeside(beside, pos))
+		b.take(f, pos, findBeside(beside, pos), sumAt(node.sums, s.first, pos))
 		return true
 	})
 	if whole && b.scanned >= browseRest { // who publishes and consumes comes first
@@ -270,8 +271,9 @@ func (b *browser) spent() bool {
 	return b.scanned > 0 && (o.Scan > 0 && b.scanned >= o.Scan || !o.Until.IsZero() && time.Now().After(o.Until))
 }
 
-func (b *browser) take(f protocol.MessageFrame, pos Position, beside []byte) {
+func (b *browser) take(f protocol.MessageFrame, pos Position, beside []byte, sum uint32) {
 	m := seen(f, pos, b.look.Body)
+	m.Key = sum
 	var err error
 	if m.Properties, err = journal.ParseProperties(beside); err != nil {
 		b.topic.registry.log.Error("properties of a message make no sense", "topic", b.topic.name, "position", pos, "error", err)

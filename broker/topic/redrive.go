@@ -118,6 +118,7 @@ type letter struct {
 	pos    Position
 	body   []byte
 	beside []byte
+	sum    uint32 // of its key
 }
 
 // Parts of a redrive: one is moved by one record.
@@ -240,7 +241,7 @@ func wait(ctx context.Context, d time.Duration) {
 // are no more.
 func (c *Channel) letters(from *Topic, at, until Position, limit int) (list []letter, next Position, err error) {
 	size := 0
-	err = from.walk(at, func(f protocol.MessageFrame, pos Position, beside []byte) bool {
+	err = from.walk(at, func(f protocol.MessageFrame, pos Position, beside []byte, sum uint32) bool {
 		if pos >= until {
 			return false
 		}
@@ -251,7 +252,7 @@ func (c *Channel) letters(from *Topic, at, until Position, limit int) (list []le
 			next = pos
 			return false
 		}
-		list = append(list, letter{pos: pos, body: slices.Clone(f.Body()), beside: slices.Clone(beside)})
+		list = append(list, letter{pos: pos, body: slices.Clone(f.Body()), beside: slices.Clone(beside), sum: sum})
 		size += len(f)
 		return true
 	})
@@ -313,6 +314,9 @@ func (b *sentBack) fill(list []letter) {
 	b.batch.Reset()
 	b.left, b.batch.beside = b.left[:0], nil
 	for _, l := range list {
+		if l.sum != 0 {
+			b.batch.setSum(b.batch.n, l.sum)
+		}
 		b.batch.beside = append(b.batch.beside, journal.Beside{Pos: Position(b.batch.n), Data: l.beside})
 		b.batch.Add(l.body)
 		b.left = append(b.left, l.pos)

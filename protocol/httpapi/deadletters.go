@@ -19,6 +19,7 @@ type Message struct {
 	Body       *string           `json:"body,omitempty"`        // as much as was asked for, when that is valid UTF-8
 	BodyBase64 []byte            `json:"body_base64,omitempty"` // else
 	Properties map[string]string `json:"properties,omitempty"`  // what it has beside its body
+	Key        string            `json:"key,omitempty"`         // CRC-32C of the key that orders it, 8 hex digits; absent: it has none
 
 	// Of a channel; absent where they say nothing. Times are RFC 3339, UTC, milliseconds.
 	Attempts  uint16 `json:"attempts,omitempty"`  // deliveries so far
