@@ -3,6 +3,7 @@ package httpd
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/julienschmidt/httprouter"
 
@@ -39,13 +40,29 @@ func Snapshot(r *topic.Registry, quantiles []float64, f Filter) []httpapi.Topic 
 	return list
 }
 
+// keptOf returns what a topic keeps, nil when it keeps nothing.
+func keptOf(k *topic.Kept) *httpapi.Kept {
+	if k.From == 0 {
+		return nil
+	}
+	return &httpapi.Kept{FromPosition: uint64(k.From), Bytes: k.Bytes, OldestTime: moment(momentOf(k.Since)), DroppedEarly: k.Early}
+}
+
+// momentOf returns a time in nanoseconds since the Unix epoch, the zero time for 0.
+func momentOf(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
+}
+
 func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 	s := t.Stats()
 	out := httpapi.Topic{
 		TopicName: s.Name, Channels: make([]httpapi.Channel, 0, len(s.Channels)), Depth: s.Depth, BackendDepth: s.BackendDepth,
 		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused, RefusedCount: s.Refused,
 		DeferredByDue: byDue(s.Ahead), Durability: t.Durability().String(), DeadLetters: t.IsDeadLetterTopic(),
-		Duplicates: s.Duplicates, DedupKeys: s.DedupKeys, DedupForgotten: s.DedupForgotten, AcksLost: s.AcksLost,
+		Duplicates: s.Duplicates, DedupKeys: s.DedupKeys, DedupForgotten: s.DedupForgotten, AcksLost: s.AcksLost, Kept: keptOf(&s.Kept),
 	}
 	var observers []*telemetry.Observer
 	for i := range s.Channels {

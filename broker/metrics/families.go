@@ -99,6 +99,7 @@ func (f *logFamilies) all() []*exposition.Family {
 type topicFamilies struct {
 	messages, bytes, refused, waiting, onDisk, oldest, paused *exposition.Family
 	duplicates, keys, forgotten, acksLost                     *exposition.Family
+	kept, keptAge, droppedEarly                               *exposition.Family
 }
 
 func newTopicFamilies() topicFamilies {
@@ -111,8 +112,12 @@ func newTopicFamilies() topicFamilies {
 		keys:      gauge("topic_dedup_keys", "deduplication keys that the topic remembers", "topic"),
 		forgotten: counter("topic_dedup_forgotten_total", "of those: forgotten before their time, as dedup_max or --dedup-memory was reached", "topic"),
 		acksLost:  counter("topic_acks_lost_messages_total", "messages that were answered at once, as acks 0 asks for, and that the disk then refused", "topic"),
-		waiting:   gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
-		onDisk:    gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
+		kept:      gauge("topic_kept_bytes", "bytes of message frames that the topic keeps as retain_time and retain_bytes say, finished or not, at the last look", "topic"),
+		keptAge:   gauge("topic_kept_seconds", "how long ago the first of them came, 0 when none are kept; in the sum of topics, the longest", "topic"),
+		droppedEarly: counter("topic_kept_dropped_early_messages_total",
+			"messages that were dropped before their time, as the disk was nearly full", "topic"),
+		waiting: gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
+		onDisk:  gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
 		oldest: gauge("topic_oldest_waiting_seconds", "how long ago the message was published that waits in the topic itself for longest, 0 when none does; "+
 			"absent while only disk knows; in the sum of topics, the longest", "topic"),
 		paused: gauge("topic_paused", "1 while the topic is paused; in the sum of topics, how many are", "topic"),
@@ -120,7 +125,7 @@ func newTopicFamilies() topicFamilies {
 }
 
 func (f *topicFamilies) all() []*exposition.Family {
-	return []*exposition.Family{f.messages, f.bytes, f.refused, f.duplicates, f.keys, f.forgotten, f.acksLost, f.waiting, f.onDisk, f.oldest, f.paused}
+	return []*exposition.Family{f.messages, f.bytes, f.refused, f.duplicates, f.keys, f.forgotten, f.acksLost, f.kept, f.keptAge, f.droppedEarly, f.waiting, f.onDisk, f.oldest, f.paused}
 }
 
 // channelFamilies are of each channel.

@@ -155,6 +155,7 @@ func (e *exporter) log(s *exposition.Scrape, l *Log) {
 func (e *exporter) topic(s *exposition.Scrape, t *topic.Stats, at time.Time) {
 	var own levels
 	own.topicWaiting, own.topicOnDisk, own.topicKeys = t.Depth, t.BackendDepth, t.DedupKeys
+	own.keptBytes, own.keptSince = t.Kept.Bytes, t.Kept.Since
 	own.addTopicAge(t)
 	if t.Paused {
 		own.topicPaused = 1
@@ -188,6 +189,9 @@ func (e *exporter) topicValues(s *exposition.Scrape, f *flows, l *levels, known 
 	s.Value(m.keys, float64(l.topicKeys), labels...)
 	s.Value(m.forgotten, float64(f.forgotten), labels...)
 	s.Value(m.acksLost, float64(f.acksLost), labels...)
+	s.Value(m.kept, float64(l.keptBytes), labels...)
+	s.Value(m.keptAge, ageOf(l.keptSince, at), labels...)
+	s.Value(m.droppedEarly, float64(f.droppedEarly), labels...)
 	s.Value(m.waiting, float64(l.topicWaiting), labels...)
 	s.Value(m.onDisk, float64(l.topicOnDisk), labels...)
 	if known {

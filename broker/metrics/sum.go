@@ -10,7 +10,7 @@ import (
 // flows are the counters of a topic, those of all its channels in one.
 type flows struct {
 	messages, bytes, refused                                    uint64
-	duplicates, forgotten, acksLost                             uint64
+	duplicates, forgotten, acksLost, droppedEarly               uint64
 	accepted, delivered, finished, requeued, timedOut, returned uint64
 	discarded                                                   [journal.Reasons]uint64 // by journal.Reason
 	delivery, finish                                            topic.Delays
@@ -20,6 +20,7 @@ type flows struct {
 type levels struct {
 	waiting, onDisk, inFlight, deferred, consumers int64
 	topicWaiting, topicOnDisk, topicKeys           int64
+	keptBytes, keptSince                           int64 // of the second, when it came that was kept first, Unix nanoseconds; 0: none is
 	paused, topicPaused, unbalanced                int
 	ahead                                          topic.Ahead // of deferred
 	buried                                         int64       // of deferred
@@ -29,7 +30,7 @@ type levels struct {
 // flowsOf returns what a topic itself counts.
 func flowsOf(t *topic.Stats) flows {
 	return flows{messages: t.MessageCount, bytes: t.MessageBytes, refused: t.Refused, duplicates: t.Duplicates, forgotten: t.DedupForgotten,
-		acksLost: t.AcksLost}
+		acksLost: t.AcksLost, droppedEarly: t.Kept.Early}
 }
 
 func (f *flows) addChannel(c *topic.ChannelStats) {
@@ -52,6 +53,7 @@ func (f *flows) add(o *flows) {
 	f.refused += o.refused
 	f.duplicates += o.duplicates
 	f.forgotten += o.forgotten
+	f.droppedEarly += o.droppedEarly
 	f.acksLost += o.acksLost
 	f.accepted += o.accepted
 	f.delivered += o.delivered
@@ -108,6 +110,10 @@ func (l *levels) addTopic(t *topic.Stats) {
 	l.topicWaiting += t.Depth
 	l.topicOnDisk += t.BackendDepth
 	l.topicKeys += t.DedupKeys
+	l.keptBytes += t.Kept.Bytes
+	if at := t.Kept.Since; at > 0 && (l.keptSince == 0 || at < l.keptSince) {
+		l.keptSince = at
+	}
 	l.addTopicAge(t)
 	if t.Paused {
 		l.topicPaused++

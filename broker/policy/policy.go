@@ -44,6 +44,8 @@ type Policy struct {
 	DedupFrom   *KeyRule      // takes the key out of a body; nil: it is what the publish says
 	KeyFrom     *KeyRule      // takes the key that orders messages out of a body; nil: it is what the publish says
 	KeyRequired bool          // publishes without such a key are refused
+	RetainTime  time.Duration // how long messages are kept after they came, finished or not; 0: no bound, if RetainBytes is one
+	RetainBytes int64         // bytes of messages that are kept at most, finished or not; 0: no bound, if RetainTime is one
 	Acks        Acks          // of publishes that do not say it
 	AcksMin     Acks          // least that a publish may ask for
 }
@@ -53,6 +55,9 @@ const DefaultDedupMax = 1_000_000
 
 // Dedups reports whether publishes with a key that was seen before are passed over.
 func (p *Policy) Dedups() bool { return p != nil && p.DedupWindow > 0 }
+
+// Retains reports whether messages are kept although they are finished.
+func (p *Policy) Retains() bool { return p != nil && (p.RetainTime > 0 || p.RetainBytes > 0) }
 
 // Asked returns when a publish is answered that asks for acks, or does not say it; false when it asks for less than is allowed.
 func (p *Policy) Asked(acks Acks) (Acks, bool) {
@@ -160,7 +165,7 @@ func silence(at Place, all map[string]Value) {
 		}
 	}
 	if !at.Logged && at.Channel == "" {
-		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required"} {
+		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required", "retain_time", "retain_bytes"} {
 			off(name, onlyLogged)
 		}
 	}

@@ -83,6 +83,10 @@ var Table = func() []Option {
 			Allowed: ruleAllowed}),
 		ofTopic(Option{Name: "key_required", Help: "Whether publishes of messages without such a key are refused.", Default: false,
 			Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.KeyRequired = v.(bool) }}),
+		ofTopic(duration("retain_time", "How long messages are kept after they came, also when every channel has finished them. 0s: no longer than they are needed.",
+			time.Second, 10*year, func(p *Policy, d time.Duration) { p.RetainTime = d })),
+		ofTopic(Option{Name: "retain_bytes", Help: "Bytes of messages that are kept, also when every channel has finished them. 0: no more than are needed.",
+			Default: int64(0), Allowed: string(bytesAllowed), parse: parseBytes, apply: func(p *Policy, v any) { p.RetainBytes = v.(int64) }}),
 		ofTopic(Option{Name: "acks", Help: "When a publish is answered that does not say it: 0 at once, 1 or all once it is as safe as durability says.",
 			Default: AcksAll.String(), Allowed: acksAllowed, parse: parseAcks,
 			apply: func(p *Policy, v any) { p.Acks, _ = ParseAcks(v.(string)) }}), // it was parsed before

@@ -157,6 +157,7 @@ func (n *node) start() {
 	n.subs, n.first = nil, map[string]int{}
 	n.written.Store(0)
 	n.synced.Store(0)
+	n.checkKept()
 }
 
 // open opens the folder and makes its topics. After an error nothing is open.

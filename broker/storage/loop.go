@@ -78,6 +78,7 @@ func (k *Engine) look(now time.Time) (idle bool) {
 		return false
 	}
 	k.tidyUp()
+	k.retain(now)
 	k.registry.Reclaim()
 	if k.wal.Lost() == k.lost.Load() && k.registry.PrepareDrop() { // else the log does not say all that it should
 		if err := k.drop(); err != nil {
@@ -191,11 +192,29 @@ func (k *Engine) probe() {
 	}
 }
 
+// retainEvery is how often it is looked for messages that need not be kept any more.
+const retainEvery = 30 * time.Second
+
+// retain drops messages that are kept for longer than they are to be.
+func (k *Engine) retain(now time.Time) {
+	if now.Sub(k.retained) >= retainEvery || k.retained.IsZero() {
+		k.retained = now
+		k.registry.Retain()
+	}
+}
+
+// historyRoom is how many bytes, beside those that must stay free, messages leave free that are only kept: they go before any publish is
+// refused. On a small disk it is less.
+const historyRoom = 1 << 30
+
+// roomOf returns that of a disk of so many bytes.
+func roomOf(total uint64) uint64 { return min(historyRoom, total/20) }
+
 // watchSpace refuses publishes while the disk is nearly full.
 func (k *Engine) watchSpace() {
 	k.fillReserve()
 	cramped, free, wanted := false, uint64(0), uint64(0)
-	if k.o.MinFreeSpace != nil {
+	if k.o.MinFreeSpace != nil || k.registry.Keeps() {
 		space, err := k.o.FS.Free(k.o.Dir)
 		if err != nil {
 			if !errors.Is(err, errors.ErrUnsupported) {
@@ -203,8 +222,13 @@ func (k *Engine) watchSpace() {
 			}
 			return
 		}
-		free, wanted = space.Free, k.o.MinFreeSpace(space.Total)
+		if free = space.Free; k.o.MinFreeSpace != nil {
+			wanted = k.o.MinFreeSpace(space.Total)
+		}
 		cramped = free < wanted
+		if room := wanted + roomOf(space.Total); free < room {
+			k.registry.FreeKept(int64(room - free))
+		}
 	}
 	if cramped != k.cramped {
 		k.cramped = cramped

@@ -22,7 +22,7 @@ func (k *Engine) lackSegments(state *journal.State) (missing []string, err error
 		}
 		needed := neededIn(t, gone)
 		for _, number := range slices.Sorted(keys(needed)) {
-			missing = append(missing, fmt.Sprintf("%s %s, with %d messages of topic %s that are needed",
+			missing = append(missing, fmt.Sprintf("%s %s, with %d messages of topic %s that are needed or kept",
 				filepath.Join(segments{k}.dir(id), segment.FileName(number)), gone[number], needed[number], t.Name))
 		}
 	}
@@ -105,7 +105,7 @@ func (k *Engine) wrongFile(id, number uint32, end int64) (wrong string, err erro
 	return "is another file (" + whose + ")", nil
 }
 
-// neededIn returns how many messages any channel needs that are in files that are gone, by file; those of which none is needed are left out.
+// neededIn returns how many messages any channel needs, or the topic keeps, that are in files that are gone, by file; those of which none is needed are left out.
 // Each channel is gone through once, whatever the number of files: it may have ten million messages deferred.
 func neededIn(t *journal.Topic, gone map[uint32]string) map[uint32]int {
 	var nodes []journal.Node // by their first positions
@@ -135,6 +135,9 @@ func neededIn(t *journal.Topic, gone map[uint32]string) map[uint32]int {
 			}
 			need = append(need, journal.Range{First: pos, Last: pos})
 		})
+	}
+	if t.Floor > 0 {
+		need = partsIn(need, []journal.Range{{First: t.Floor, Last: max(t.Floor, t.Next-1)}}, nodes)
 	}
 	slices.SortFunc(need, func(a, b journal.Range) int { return cmp.Compare(a.First, b.First) })
 	return countIn(nodes, need)

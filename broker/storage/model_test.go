@@ -74,7 +74,8 @@ var settled = said{0, 1}
 type message struct {
 	topic, body string
 	num         int
-	until       time.Time // of no use any more from then on; zero: for good
+	pos         topic.Position // 0: not known, or its topic was deleted
+	until       time.Time      // of no use any more from then on; zero: for good
 	at          said
 	acked       bool
 	fsync       bool
@@ -208,6 +209,7 @@ func (n *node) publish() {
 	}
 	err := t.PublishAs(&b, delay, level)
 	n.receive(b.Receipt(), list)
+	n.positions(b.Receipt(), list, err)
 	at := n.end(lo)
 	fsync := level == topic.Fsync || t.Durability() == topic.Fsync
 	n.note("publish %s %d to %d after %v to %q: %v", t.Name(), list[0].num, n.next-1, delay, targets, err)
@@ -474,6 +476,7 @@ func (n *node) dropSome() {
 		n.dropLetters("d" + t.Name()[1:])
 	case 3:
 		n.drop(t.Name(), "", func() error { return n.r.DeleteTopic(t.Name()) })
+		n.forgetPositions(t.Name())
 		for c := range n.first {
 			if strings.HasPrefix(c, t.Name()+"/") {
 				delete(n.first, c)
@@ -484,7 +487,7 @@ func (n *node) dropSome() {
 
 // step does one random thing.
 func (n *node) step() {
-	switch k := n.rng.IntN(50); {
+	switch k := n.rng.IntN(54); {
 	case k < 14:
 		n.publish()
 	case k < 18:
@@ -515,6 +518,10 @@ func (n *node) step() {
 		n.redrive()
 	case k < 48:
 		n.reschedule()
+	case k < 50:
+		n.retention()
+	case k < 52:
+		n.checkKept()
 	case n.faults:
 		n.setFaults()
 	}

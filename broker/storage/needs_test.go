@@ -52,9 +52,11 @@ func (n *node) usesOnlyNamed() {
 			}
 		case journal.KindChange:
 			var c journal.Change
-			if err := json.Unmarshal(e.Data, &c); err == nil && c.Op == journal.OpOptions && c.Channel != 0 {
-				used[journal.FeatureOptions] = true
+			if err := json.Unmarshal(e.Data, &c); err != nil {
+				return err
 			}
+			used[journal.FeatureOptions] = used[journal.FeatureOptions] || c.Op == journal.OpOptions && c.Channel != 0
+			used[journal.FeatureRetention] = used[journal.FeatureRetention] || c.Op == journal.OpFloor
 		}
 		return nil
 	})
@@ -122,6 +124,10 @@ func TestNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		is("a deduplication key", "dedup", "expiry", "options")
+		if err := tp.SetOptions(map[string]json.RawMessage{"retain_time": json.RawMessage(`"1h"`)}); err != nil {
+			t.Fatal(err)
+		}
+		is("messages that are kept", "dedup", "expiry", "options", "retention")
 		n.most = 1
 		s, err := tp.Subscribe("c0", topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Minute})
 		if err != nil {

@@ -81,6 +81,7 @@ func (k *Engine) makeRoom(failed error) {
 	if !WriteTrouble(failed) {
 		return
 	}
+	k.registry.FreeKept(historyRoom)
 	if !k.reserve.held {
 		k.dropEarly()
 		return

@@ -137,7 +137,8 @@ func (t *Topic) snapshot() (*journal.Topic, []*stored, *expirySnapshot) {
 	}
 	t.reclaimLocked()
 	t.voidLocked()
-	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, AsOf: d.log.End()}, d.table.each(),
+	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, Floor: d.retain.from(),
+			Stamp: d.retain.stamped, Unshared: slices.Clone(d.retain.unshared), AsOf: d.log.End()}, d.table.each(),
 		t.snapshotExpiry()
 }
 
@@ -507,6 +508,7 @@ func (d *logStore) trim() {
 	d.nodes.Drop()
 	d.tail = nil
 	t.reclaimLocked()
+	t.evictKeptLocked()
 	if t.d.segments != nil {
 		if err := t.d.segments.Release(); err != nil {
 			t.registry.log.Error("closing idle segments", "topic", t.name, "error", err)

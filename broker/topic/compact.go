@@ -94,12 +94,14 @@ func (t *Topic) sparse() (victims []*stored) {
 		return nil
 	}
 	needed := map[uint32]int64{} // bytes, by file
+	kept := map[uint32]bool{}    // with messages that are kept: all of that stays as it is
 	list := t.d.table.each()
 	for _, s := range list {
 		if !s.onDisk.Load() {
 			continue
 		}
 		b := s.at()
+		kept[b.Ref.File] = kept[b.Ref.File] || t.d.retain.keeps(s)
 		held := int64(cmp.Or(b.Held, b.Count))
 		n := s.pins.Load()
 		for _, r := range within(waiting, s.first, Position(s.end.Load())) {
@@ -113,7 +115,7 @@ func (t *Topic) sparse() (victims []*stored) {
 			continue
 		}
 		file := s.at().Ref.File
-		if size := sizes[file]; size*minSparse >= t.d.segments.FileSize() && 2*needed[file] < size {
+		if size := sizes[file]; !kept[file] && size*minSparse >= t.d.segments.FileSize() && 2*needed[file] < size {
 			victims = append(victims, s)
 			if err := t.d.segments.Seal(file); err != nil { // or it would be written to itself
 				t.registry.log.Warn("closing a file of segments", "topic", t.name, "error", err)

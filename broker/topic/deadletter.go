@@ -85,7 +85,11 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 		return a, err
 	}
 	t, d, b := m.to, m.to.d, &m.batch
-	b.stamp(t.registry.stamp(), first)
+	stamp := t.registry.stamp()
+	if d.retain.from() > 0 {
+		stamp = d.retain.stampLocked(stamp)
+	}
+	b.stamp(stamp, first)
 	p := journal.Publish{Topic: d.id, Only: m.only, First: d.next, Count: b.n}
 	targets := t.targetsLocked()
 	switch {
@@ -112,6 +116,9 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 	a.extent = t.keepLocked(b, p.First)
 	a.at = m.write(head, a.extent.Frames())
 	a.number = d.watermark.add(p.Last(), b.n)
+	if m.only != journal.All {
+		d.retain.unshare(a.extent.Positions())
+	}
 	t.active = true
 	for _, c := range targets {
 		c.offerDurable(a.extent, b.n)

@@ -21,6 +21,7 @@ func (t *Topic) thinLocked() {
 		return
 	}
 	t.reclaimLocked()
+	t.evictKeptLocked()
 	d.enough = 2 * d.memory.Load()
 }
 
@@ -43,7 +44,7 @@ func (t *Topic) overflowLocked() {
 		if s == nil || s == d.tail {
 			return
 		}
-		if !waiting.needs(s) {
+		if !waiting.needs(s) && !d.retain.keeps(s) {
 			t.dropLocked(s)
 			continue
 		}
@@ -113,11 +114,12 @@ func (t *Topic) openStoreLocked() error {
 	return nil
 }
 
-// reclaimLocked drops every node that no channel needs: nothing in it waits, is deferred, in flight or to be delivered again.
+// reclaimLocked drops every node that no channel needs, as nothing in it waits, is deferred, in flight or to be delivered again, and that
+// is not kept otherwise.
 func (t *Topic) reclaimLocked() {
 	waiting := t.waitingLocked()
 	for _, s := range t.d.table.each() {
-		if s != t.d.tail && !waiting.needs(s) {
+		if s != t.d.tail && !t.d.retain.keeps(s) && !waiting.needs(s) {
 			t.dropLocked(s)
 		}
 	}

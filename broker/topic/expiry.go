@@ -219,7 +219,9 @@ func (t *Topic) sweepChannels(e *expiries) {
 	for _, c := range t.all() {
 		c.dropReturned()
 	}
-	e.keep(t.heldOf(looked), looked)
+	held := t.heldOf(looked)
+	e.keep(held, looked)
+	t.unshareExpired(looked, held)
 }
 
 // firstPositions returns the first of some ranges, as many as are looked at under one lock, and the others.

@@ -150,6 +150,9 @@ func (m *Import) appendLocked() appended {
 		p.Due = time.Now().UnixNano() // the log knows attempts of what is deferred only
 	}
 	a := t.logLocked(b, &p)
+	if m.channel != nil {
+		d.retain.unshare(a.extent.Positions())
+	}
 	t.active = true
 	for _, c := range targets {
 		if len(m.attempts) > 0 {

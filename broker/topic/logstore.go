@@ -26,6 +26,7 @@ type logStore struct {
 	onDisk    atomic.Int64                   // nodes in segments
 	memory    atomic.Int64                   // bytes of nodes in memory
 	changed   atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
+	retain    retention
 
 	// Guarded by Topic.pub.
 	segments *segment.Store
@@ -152,7 +153,11 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 		b.Reset()
 		return appended{at: d.keyedAt}, nil
 	}
-	m.stamp(now, first)
+	stamp := now
+	if d.retain.from() > 0 {
+		stamp = d.retain.stampLocked(now)
+	}
+	m.stamp(stamp, first)
 	p := journal.Publish{Topic: d.id, First: d.next, Count: m.n}
 	receipt := Receipt{ID: first, Position: d.next, Count: m.n, Duplicates: k.duplicates}
 	if delay = m.delayUntil(now, delay); delay > 0 {

@@ -29,6 +29,8 @@ type stored struct {
 	beside      []journal.Beside
 	besideBytes int
 
+	oldest, newest atomic.Int64 // when its first and its last message came, Unix nanoseconds; 0: not looked yet
+
 	// Set before onDisk is.
 	block segment.Block
 

@@ -163,6 +163,7 @@ func (r *Registry) replace(t *Topic, l Level, chosen bool, set *policy.Set) (*To
 	if fresh.d != nil {
 		fresh.d.levels.set.Store(chosen)
 		fresh.d.change(journal.Change{Op: journal.OpCreateTopic, Name: t.name, Options: fresh.d.options()})
+		fresh.retainLocked()
 	}
 	fresh.chosen.Store(chosen && l == Memory)
 	for _, c := range t.Channels() {

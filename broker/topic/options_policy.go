@@ -224,6 +224,7 @@ func (t *Topic) put(set *policy.Set, level Level, chosen bool) error {
 		t.d.levels.set.Store(chosen)
 	}
 	t.applyOptionsLocked()
+	t.retainLocked()
 	var err error
 	if t.d != nil {
 		at := t.d.append(journal.Change{Op: journal.OpOptions, Options: t.d.options()})
@@ -243,6 +244,11 @@ func (t *Topic) needOptions(set *policy.Set, level Level) error {
 		if err := t.registry.needOptions(c.set.Load(), level > Memory); err != nil {
 			return err
 		}
+	}
+	place := t.place("")
+	place.Logged = level > Memory
+	if err := t.registry.needRetention(policy.Of(place, t.layer(set)), level > Memory); err != nil {
+		return err
 	}
 	return t.registry.needOptions(set, level > Memory)
 }

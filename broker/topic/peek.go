@@ -54,7 +54,7 @@ type Looked struct {
 	End      bool      // there is no more now
 }
 
-// Browse returns messages of the topic, in order, that some channel, or the topic itself, still has. Nothing changes, and nobody waits:
+// Browse returns messages of the topic, in order, that are kept or that some channel, or the topic itself, still has. Nothing changes, and nobody waits:
 // disks are read under no lock. It fails with ErrNoBrowse, the error of the context, or as the disk cannot be read.
 func (t *Topic) Browse(ctx context.Context, o Look) (Looked, error) {
 	if t.d == nil {
@@ -65,7 +65,7 @@ func (t *Topic) Browse(ctx context.Context, o Look) (Looked, error) {
 
 // keptIn is neededIn without deferred messages whose publish has failed: those are dropped when they are due.
 func (t *Topic) keptIn(nodes []*stored) []backlog.Range {
-	needed := t.neededIn(nodes)
+	needed := merged(append(t.keptOf(nodes), t.neededIn(nodes)...))
 	var void []backlog.Range
 	for _, c := range t.all() {
 		c.mu.Lock()

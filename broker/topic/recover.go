@@ -157,8 +157,13 @@ func (b *builder) build() error {
 	t := &Topic{registry: r, name: b.state.Name}
 	t.d = newLogStore(t, b.state.ID)
 	t.d.segments, t.d.next = b.found.store, b.state.Next
+	t.d.retain.floor.Store(uint64(b.state.Floor))
+	t.d.retain.unshared, t.d.retain.stamped = b.state.Unshared, b.state.Stamp
 	t.store = t.d
 	t.d.restoreOptions(b.state.Options, r.levelOf(t.name))
+	if b.state.Dead {
+		t.deadLetters.Store(true)
+	}
 	t.paused.Store(b.state.Paused)
 	b.topic = t
 	for _, gap := range b.state.Missing {

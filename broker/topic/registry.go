@@ -203,6 +203,9 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 // topicAt is Topic, at a level of its own when it is made.
 func (r *Registry) topicAt(name string, level Level) (*Topic, error) {
 	learning := r.cfg.Learn != nil && (r.cfg.Alone == nil || !r.cfg.Alone())
+	if err := r.needRetention(r.policyOfNew(name), level > Memory); err != nil {
+		return nil, err
+	}
 	t, made, err := r.add(name, learning, level, true)
 	if made {
 		t.store.settle()
@@ -238,6 +241,9 @@ func (r *Registry) add(name string, learning bool, level Level, limited bool) (t
 		return nil, false, err
 	}
 	t.store.change(journal.Change{Op: journal.OpCreateTopic, Name: name, Options: t.store.options()})
+	if limited { // else it is of an earlier life: at the first look
+		t.retainLocked()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.exiting {

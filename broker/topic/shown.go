@@ -133,6 +133,7 @@ func (t *Topic) withdraw(a *appended) {
 		t.d.keyedAt = journal.Offset{}
 	}
 	t.d.voids.add(r)
+	t.d.retain.unshare(r)
 	t.voidLocked() // before consumers pass over them
 	t.pub.Unlock()
 	t.show(a, true, nil)

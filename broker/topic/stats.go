@@ -18,7 +18,8 @@ type Stats struct {
 	// and that the disk then refused, both since the start.
 	DedupForgotten, AcksLost uint64
 
-	OldestAt int64          // of those, when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
+	Kept     Kept           // messages that are kept, finished or not
+	OldestAt int64          // of those that wait, when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
 	Ahead    Ahead          // of those that are deferred in the topic itself
 	Channels []ChannelStats // sorted by name
 }
@@ -61,7 +62,7 @@ func (t *Topic) Stats() Stats {
 	own := t.own.Stats()
 	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth + int64(own.Deferred), BackendDepth: own.BackendDepth,
 		OldestAt: own.OldestAt, Ahead: own.Ahead, MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load(), Refused: t.refused.Load(),
-		Duplicates: t.duplicates.Load(), DedupKeys: t.remembered.Load(), DedupForgotten: t.forgotten.Load(), AcksLost: t.unkept.Load()}
+		Duplicates: t.duplicates.Load(), DedupKeys: t.remembered.Load(), DedupForgotten: t.forgotten.Load(), AcksLost: t.unkept.Load(), Kept: t.Kept()}
 	for _, c := range t.Channels() {
 		s.Channels = append(s.Channels, c.Stats())
 	}

@@ -25,6 +25,8 @@ const (
 	kindHead    Kind = 70
 	kindDedup   Kind = 73
 	kindExpiry  Kind = 74
+
+	kindUnshared Kind = 71
 )
 
 // ErrCheckpoint is a file that is not a whole checkpoint.
@@ -118,6 +120,7 @@ func (w *Writer) Topic(t *Topic) {
 			}
 		}
 	}
+	w.unshared(t.Unshared)
 }
 
 // Channel adds a channel of the last topic with what waits there; Out adds the rest of it.
@@ -276,9 +279,10 @@ func (r *reader) record(kind Kind, b []byte) error {
 	case kind == kindDedup && r.topic != nil && r.channel == nil && len(b)%keyBytes == 0:
 		return r.topic.readKeys(b)
 	case kind == kindWaiting && r.channel != nil && len(b)%waitSize == 0:
-		for ; len(b) > 0; b = b[waitSize:] {
-			r.channel.Waiting = append(r.channel.Waiting, Range{position(b), position(b[8:])})
-		}
+		r.channel.Waiting = readRanges(r.channel.Waiting, b)
+		return nil
+	case kind == kindUnshared && r.topic != nil && r.channel == nil && len(b)%waitSize == 0:
+		r.topic.Unshared = readRanges(r.topic.Unshared, b)
 		return nil
 	case kind == kindOut && r.channel != nil && len(b)%outSize == 0:
 		for ; len(b) > 0; b = b[outSize:] {

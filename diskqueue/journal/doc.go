@@ -69,6 +69,7 @@
 //	Channel  JSON: channel of the topic before it, with its counts and the offset in the log that it is as of
 //	Waiting  ranges of the channel before it: first u64, last u64 each
 //	Dedup    deduplication keys of the topic before it, by position: 16 bytes, position u64, Unix seconds u32 each
+//	Unshared positions of the topic before it that are kept and not for all channels: first u64, last u64 each
 //	Expiry   messages of the topic before it that have a time to live of their own: first u64, count u32, Unix nanoseconds i64 each
 //	Out      messages of the channel before it: position u64, due i64, attempts u16 each
 //	End      u64 number of records before it

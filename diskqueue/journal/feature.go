@@ -14,9 +14,10 @@ const (
 	FeatureOptions                   // topics or channels have options other than a topic's level
 	FeatureDedup                     // messages have deduplication keys: in a Publish, and in checkpoints
 	FeatureKeys                      // messages have keys that order them: in a Publish, in segments, and by records Aside
+	FeatureRetention                 // topics keep messages that are finished: in changes, and in checkpoints
 )
 
-var featureNames = [...]string{"expiry", "properties", "moved", "options", "dedup", "keys"}
+var featureNames = [...]string{"expiry", "properties", "moved", "options", "dedup", "keys", "retention"}
 
 // String returns the name that stands in Needs.
 func (f Feature) String() string { return featureNames[f] }

@@ -92,6 +92,7 @@ func golden() []struct {
 		{"void", void.Record()},
 		{"change", AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"})},
 		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Next: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
+		{"change floor", AppendChange(nil, Change{Op: OpFloor, Topic: 1, Next: 0x420})},
 		{"checkpoint", Write(goldenState())},
 		{"names in Needs", []byte(strings.Join(FeatureNames(), " "))},
 	}
@@ -114,7 +115,8 @@ func goldenMoved() []byte {
 func goldenState() *State {
 	s := NewState()
 	s.NextID, s.From = 9, Offset{File: 3, Offset: 4096}
-	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Next: 0x500,
+	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Next: 0x500, Floor: 0x420,
+		Unshared: []Range{{0x422, 0x422}, {0x430, 0x43f}}, Stamp: 1700000000000000000,
 		Nodes:  []Node{{First: 0x400, Count: 0x41, File: 3, Offset: 16, Length: 4000}},
 		Expiry: []Expiry{{First: 0x410, Count: 9, At: 1700000090000000000}}, AsOf: Offset{File: 3, Offset: 4200}}
 	t.Keys.Add(someKey(1), 0x401, 1700000000)

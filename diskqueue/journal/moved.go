@@ -82,6 +82,9 @@ func (s *State) moved(at Offset, b []byte, keep func(Publish, []byte)) error {
 	} else {
 		s.Stray++
 	}
+	if t := s.Topics[p.Topic]; t != nil && m.Why == DeadLettered {
+		t.Dead = true // also when the record that says so was lost
+	}
 	s.publish(at, p, frames, keep)
 	return nil
 }

@@ -384,6 +384,7 @@ const (
 	OpEmpty         Op = "empty"   // what the channel has, all of it
 	OpInherit       Op = "inherit" // the topic's own backlog moves to all its channels
 	OpOptions       Op = "options" // of the topic, or channel when not 0, replaced whole
+	OpFloor         Op = "floor"   // the topic keeps messages from position Next on that are finished; 0: none
 	OpSkip          Op = "skip"    // the topic's next message has position Next: lower ones may be on disk; Options as of then
 )
 

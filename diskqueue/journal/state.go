@@ -57,14 +57,18 @@ type Topic struct {
 	Name     string          `json:"name"`
 	Paused   bool            `json:"paused,omitempty"`
 	Options  json.RawMessage `json:"options,omitempty"`
-	Next     Position        `json:"next"`  // of the next message
-	Nodes    []Node          `json:"-"`     // of a checkpoint: what was in the topic's segments
-	Expiry   []Expiry        `json:"-"`     // of messages that have a time to live of their own, in no order
-	Keys     Keys            `json:"-"`     // deduplication keys that it remembers
-	AsOf     Offset          `json:"as_of"` // records of the topic, publishes too, before this are in it
-	Channels []*Channel      `json:"-"`     // the first is the topic's own backlog, with id 0
-	Moved    bool            `json:"-"`     // Settle has moved that to the other channels, which no record says
-	Missing  []Range         `json:"-"`     // of which neither a Publish nor a Void was read
+	Next     Position        `json:"next"`            // of the next message
+	Nodes    []Node          `json:"-"`               // of a checkpoint: what was in the topic's segments
+	Expiry   []Expiry        `json:"-"`               // of messages that have a time to live of their own, in no order
+	Keys     Keys            `json:"-"`               // deduplication keys that it remembers
+	Floor    Position        `json:"floor,omitempty"` // from here on messages are kept that are finished; 0: none are
+	Stamp    int64           `json:"stamp,omitempty"` // of the newest message, where messages are kept
+	Unshared []Range         `json:"-"`               // of what is kept: void, or for one channel only; sorted, without overlaps
+	AsOf     Offset          `json:"as_of"`           // records of the topic, publishes too, before this are in it
+	Channels []*Channel      `json:"-"`               // the first is the topic's own backlog, with id 0
+	Moved    bool            `json:"-"`               // Settle has moved that to the other channels, which no record says
+	Dead     bool            `json:"-"`               // dead letters have come, by a record that was read
+	Missing  []Range         `json:"-"`               // of which neither a Publish nor a Void was read
 
 	stub bool // see State.Stub
 }
@@ -178,6 +182,12 @@ func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, 
 	if p.Keys != nil {
 		t.remember(&p, frames)
 	}
+	if t.Floor > 0 {
+		eachFrame(frames, func(m protocol.MessageFrame) { t.Stamp = max(t.Stamp, m.Timestamp()) })
+	}
+	if p.Only != All && p.Only != Own {
+		t.unshare(Range{p.First, p.Last()})
+	}
 	t.reach(p.First, p.Last())
 }
 
@@ -245,6 +255,7 @@ func (s *State) void(at Offset, b []byte) error {
 			c.Counts.Accepted -= c.cut(r)
 		}
 		t.Keys.Forget(r)
+		t.unshare(r)
 		t.reach(r.First, r.Last)
 	})
 }
@@ -514,6 +525,8 @@ func (s *State) change(at Offset, c Change) {
 		} else if ch != nil {
 			ch.Options = c.Options
 		}
+	case OpFloor:
+		t.floor(c.Next)
 	case OpSkip:
 		t.Next, t.Options = max(t.Next, c.Next), c.Options
 	}

@@ -51,7 +51,16 @@ type Topic struct {
 	Duplicates     uint64 `json:"duplicates,omitempty"`      // messages that were not stored, as their deduplication keys had been accepted before, since the start
 	DedupKeys      int64  `json:"dedup_keys,omitempty"`      // deduplication keys that the topic remembers
 	DedupForgotten uint64 `json:"dedup_forgotten,omitempty"` // of those, since the start: forgotten before their time, as there were too many
+	Kept           *Kept  `json:"kept,omitempty"`            // what the topic keeps as retain_time and retain_bytes say; absent when it keeps nothing
 	AcksLost       uint64 `json:"acks_lost,omitempty"`       // messages that were answered at once, as acks 0 asks for, and that the disk then refused, since the start
+}
+
+// Kept is what a topic keeps, whether channels still need it or not, as of the last look, half a minute ago at most.
+type Kept struct {
+	FromPosition uint64 `json:"from_position"`           // the first position that is kept
+	Bytes        int64  `json:"bytes"`                   // of message frames
+	OldestTime   string `json:"oldest_time,omitempty"`   // when the first of them came; absent when there are none
+	DroppedEarly uint64 `json:"dropped_early,omitempty"` // messages that went before their time, as the disk was nearly full, since the start
 }
 
 // Channel is one channel of a Topic. Clients is null when clients were not asked for; ClientCount is right all the same.
