@@ -12,8 +12,10 @@ func (t *Tail) NoteSums(at Extent, sums []uint32) {
 	if p := n.sums.Load(); p != nil {
 		list = *p
 	}
+	if i < len(list) { // nobody looks that far yet, but somebody may go on with this list
+		copy(list[i:], sums)
+	}
 	if need <= len(list) {
-		copy(list[i:], sums) // nobody looks that far yet
 		return
 	}
 	grown := make([]uint32, max(need, 2*len(list)))
