@@ -39,19 +39,35 @@ type Policy struct {
 	MsgTimeout     time.Duration // of consumers that ask for none; 0: what the node says
 
 	// Of topics only.
-	DedupWindow time.Duration // how long the deduplication key of a publish is remembered; 0: not at all
-	DedupMax    int64         // keys that are remembered; 0: DefaultDedupMax
-	DedupFrom   *KeyRule      // takes the key out of a body; nil: it is what the publish says
-	KeyFrom     *KeyRule      // takes the key that orders messages out of a body; nil: it is what the publish says
-	KeyRequired bool          // publishes without such a key are refused
-	RetainTime  time.Duration // how long messages are kept after they came, finished or not; 0: no bound, if RetainBytes is one
-	RetainBytes int64         // bytes of messages that are kept at most, finished or not; 0: no bound, if RetainTime is one
-	Acks        Acks          // of publishes that do not say it
-	AcksMin     Acks          // least that a publish may ask for
+	DedupWindow  time.Duration // how long the deduplication key of a publish is remembered; 0: not at all
+	DedupMax     int64         // keys that are remembered; 0: DefaultDedupMax
+	DedupFrom    *KeyRule      // takes the key out of a body; nil: it is what the publish says
+	Ordered      bool          // messages of one key are delivered one by one, on each channel
+	OrderedAhead int64         // places of messages that wait for the turn of their key; 0: DefaultOrderedAhead
+	KeyFrom      *KeyRule      // takes the key that orders messages out of a body; nil: it is what the publish says
+	KeyRequired  bool          // publishes without such a key are refused
+	RetainTime   time.Duration // how long messages are kept after they came, finished or not; 0: no bound, if RetainBytes is one
+	RetainBytes  int64         // bytes of messages that are kept at most, finished or not; 0: no bound, if RetainTime is one
+	Acks         Acks          // of publishes that do not say it
+	AcksMin      Acks          // least that a publish may ask for
 }
 
 // DefaultDedupMax is how many deduplication keys a topic remembers unless dedup_max says otherwise.
 const DefaultDedupMax = 1_000_000
+
+// DefaultOrderedAhead is how many places a channel has for messages that wait for the turn of their key, unless ordered_ahead says otherwise.
+const DefaultOrderedAhead = 100_000
+
+// Orders reports whether messages of one key are delivered one by one.
+func (p *Policy) Orders() bool { return p != nil && p.Ordered }
+
+// Ahead returns how many places there are for messages that wait for the turn of their key.
+func (p *Policy) Ahead() int {
+	if p.OrderedAhead > 0 {
+		return int(p.OrderedAhead)
+	}
+	return DefaultOrderedAhead
+}
 
 // Dedups reports whether publishes with a key that was seen before are passed over.
 func (p *Policy) Dedups() bool { return p != nil && p.DedupWindow > 0 }
@@ -165,7 +181,7 @@ func silence(at Place, all map[string]Value) {
 		}
 	}
 	if !at.Logged && at.Channel == "" {
-		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required", "retain_time", "retain_bytes"} {
+		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required", "ordered", "ordered_ahead", "retain_time", "retain_bytes"} {
 			off(name, onlyLogged)
 		}
 	}

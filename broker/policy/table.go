@@ -39,6 +39,8 @@ const (
 
 	maxDedupWindow = 30 * 24 * time.Hour
 	maxDedupKeys   = 100_000_000
+
+	maxOrderedAhead = 1_000_000
 )
 
 // Table is the options, by name. It is the only list of them: checks, patterns, answers of HTTP and the documentation are made of it.
@@ -79,6 +81,10 @@ var Table = func() []Option {
 			func(p *Policy, n int64) { p.DedupMax = n }))),
 		ofTopic(Option{Name: "dedup_from", Help: "Where the deduplication key of a message is, when the publish does not say one.", Default: "word",
 			Allowed: ruleAllowed}),
+		ofTopic(Option{Name: "ordered", Help: "Whether on each channel one message of a key is out at a time, and messages of a key are first delivered in their order.",
+			Default: false, Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.Ordered = v.(bool) }}),
+		ofTopic(otherwise(DefaultOrderedAhead, number("ordered_ahead", "Places of a channel for messages that wait for the turn of their key; then it reads no further.", 1, maxOrderedAhead,
+			func(p *Policy, n int64) { p.OrderedAhead = n }))),
 		ofTopic(Option{Name: "key_from", Help: "Where the key that orders a message is, when the publish does not say one.", Default: "word",
 			Allowed: ruleAllowed}),
 		ofTopic(Option{Name: "key_required", Help: "Whether publishes of messages without such a key are refused.", Default: false,

@@ -37,10 +37,13 @@ func (n *node) usesOnlyNamed() {
 	publish := func(p journal.Publish) {
 		used[journal.FeatureExpiry] = used[journal.FeatureExpiry] || p.Expires != 0
 		used[journal.FeatureDedup] = used[journal.FeatureDedup] || p.Keys != nil
+		used[journal.FeatureKeys] = used[journal.FeatureKeys] || p.Sums != nil
 		used[journal.FeatureProperties] = used[journal.FeatureProperties] || len(p.Properties) > 0
 	}
 	_, err = wal.Read(n.fs, filepath.Join("data", logFolder), wal.Need{Folder: m.Folder.Short(), AcceptLoss: true}, func(e wal.Entry) error {
 		switch journal.Kind(e.Kind) {
+		case journal.KindAside:
+			used[journal.FeatureKeys] = true
 		case journal.KindPublish:
 			if p, _, err := journal.ParsePublish(e.Data); err == nil {
 				publish(p)
@@ -128,6 +131,13 @@ func TestNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		is("messages that are kept", "dedup", "expiry", "options", "retention")
+		var ordered topic.Batch
+		ordered.Add([]byte("m"))
+		ordered.Order(topic.Mark{}, "a")
+		if err := tp.Publish(&ordered); err != nil {
+			t.Fatal(err)
+		}
+		is("a key that orders", "dedup", "expiry", "keys", "options", "retention")
 		n.most = 1
 		s, err := tp.Subscribe("c0", topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Minute})
 		if err != nil {

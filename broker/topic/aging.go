@@ -157,7 +157,7 @@ func (m *machine) look(limit int) (dropped int, cold bool) {
 	cold = m.freshShown() && m.cold() != nil || m.mem.Len() == 0 && m.at.disk > 0
 	n, soonest := m.ageReturned()
 	dropped += n
-	dropped += m.agePlaces()
+	dropped += m.agePlaces() + m.ageAside()
 	cold = cold || m.coldRetries.Len() > 0 && m.loaded.len() == 0
 	if m.returned()+m.inflight.Len() == 0 {
 		m.aging.bases = nil // what left otherwise than by FIN may still be there
@@ -181,7 +181,7 @@ func (m *machine) look(limit int) (dropped int, cold bool) {
 func (m *machine) ageReturned() (dropped int, next int64) {
 	next = math.MaxInt64
 	ttl := m.ttl()
-	for _, q := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+	for _, q := range m.bodied() {
 		for range q.len() {
 			r := q.pop()
 			if m.isOver(r.pos, r.frame) {
@@ -201,10 +201,10 @@ func (m *machine) ageReturned() (dropped int, next int64) {
 // agePlaces discards what is to be delivered again, is known by its place only, and is over as far as that tells.
 func (m *machine) agePlaces() int {
 	ttl := m.ttl()
-	if m.coldRetries.Len() == 0 || m.at.over == nil && m.aging.bases == nil {
+	if m.coldRetries.Len()+m.coldReleased.Len() == 0 || m.at.over == nil && m.aging.bases == nil {
 		return 0
 	}
-	return m.coldRetries.Filter(func(s inflight.Place) bool {
+	gone := func(s inflight.Place) bool {
 		over := m.at.over != nil && m.at.over.has(s.Pos)
 		if since, ok := m.aging.bases[s.Pos]; ok && ttl > 0 && m.at.now-since >= ttl {
 			over = true
@@ -213,7 +213,8 @@ func (m *machine) agePlaces() int {
 			m.outlived(s.Pos, nil, true)
 		}
 		return over
-	})
+	}
+	return m.coldRetries.Filter(gone) + m.coldReleased.Filter(gone)
 }
 
 // lookAround is one look by the sweeper, which must not wait for a disk: what must be read first is looked at beside it.

@@ -80,6 +80,9 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 				m.shrink(it.Frame)
 			}
 			keep.finished = addPosition(keep.finished, it.Pos)
+			if m.order != nil && m.passTurn(it.Pos) { // one that was unsure has none, and stays in that list until its channel is emptied or ordered anew
+				back++
+			}
 			if m.aging.bases != nil { // nearly never, and the call would be for each message
 				m.unbased(it.Pos, it.Frame)
 			}
@@ -122,7 +125,7 @@ func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Durati
 		keep := m.effects()
 		keep.deferred = append(keep.deferred, inflight.Place{Pos: it.Pos, At: at})
 	}
-	if !it.Frame.Whole() {
+	if !it.Frame.Whole() || m.unsure(it.Pos) {
 		m.deferredIndex.Push(inflight.Place{At: at, Pos: it.Pos, Off: unknown, Attempts: it.Attempts})
 		return
 	}

@@ -135,6 +135,14 @@ func (m *machine) makeRoom() (more bool) {
 // dropOldest drops one message, or more when the depth is over by more, and returns how many.
 func (m *machine) dropOldest(limit int) int {
 	switch {
+	case m.released.len() > 0:
+		r := m.released.pop()
+		m.dropOut(r.pos, r.attempts, r.frame.Size())
+		return 1
+	case m.coldReleased.Len() > 0:
+		s := m.coldReleased.Pop()
+		m.dropOut(s.Pos, s.Attempts, 0)
+		return 1
 	case m.retries.len() > 0 && (m.loaded.len() == 0 || m.retries.at(0).turn <= m.loaded.at(0).turn):
 		r := m.retries.pop()
 		m.dropOut(r.pos, r.attempts, r.frame.Size())
@@ -146,6 +154,9 @@ func (m *machine) dropOldest(limit int) int {
 	case m.coldRetries.Len() > 0:
 		s := m.coldRetries.Pop()
 		m.dropOut(s.Pos, s.Attempts, 0)
+		return 1
+	case m.order.len() > 0:
+		m.dropAside()
 		return 1
 	case m.mem.Len() > 0 && m.mem.First() <= m.at.shown:
 		return m.dropFresh(limit)
@@ -285,7 +296,7 @@ func (c *Channel) measure() {
 	}
 	frames := c.mem.Size() + c.inflight.Size()
 	count := c.mem.Len() + c.inflight.Len()
-	for _, list := range [...]*fifo[retry]{&c.retries, &c.loaded} {
+	for _, list := range c.bodied() {
 		list.each(func(r *retry) { frames += int64(r.frame.Size()) })
 		count += list.len()
 	}
@@ -296,6 +307,9 @@ func (c *Channel) measure() {
 			frames += c.topic.d.sizeOf(list)
 			count += list.Len()
 		}
+		aside := c.asidePlaces()
+		frames += c.topic.d.sizeOf(inflight.Snapshot{aside})
+		count += len(aside)
 	}
 	if q := c.disk.Load(); q != nil {
 		records, size := q.Held()

@@ -135,6 +135,9 @@ func (c *Channel) enterNow() {
 // exit sees to what the machine has left: what is to be kept, and what it asks for.
 func (c *Channel) exit() {
 	if c.keep.any() {
+		if c.order != nil {
+			c.turnsLeft()
+		}
 		c.topic.store.note(c, c.keep)
 		c.keep.reset()
 	}
@@ -280,7 +283,9 @@ func detached(at backlog.Extent, count int) backlog.Extent {
 	for range count {
 		size += len(protocol.FirstMessage(frames[size:]))
 	}
-	return backlog.Detached(slices.Clone(frames[:size]), at.Positions().First, count)
+	copied := backlog.Detached(slices.Clone(frames[:size]), at.Positions().First, count)
+	copied.SetSums(slices.Clone(at.Sums(count)))
+	return copied
 }
 
 // wantRoom returns what tells when count messages may fit into memory, or nil when it is not worth waiting.

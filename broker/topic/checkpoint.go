@@ -189,7 +189,7 @@ type channelSnapshot struct {
 	state     *journal.Channel
 	out       [][]outMessage // in pieces, so that nothing is copied as it grows
 	due       []inflight.Due // without their bodies
-	places    [3]inflight.Snapshot
+	places    [4]inflight.Snapshot
 	void      []backlog.Range
 	bases     map[Position]int64
 	now, wall int64 // of that moment, on the clock of all deadlines and in Unix nanoseconds
@@ -266,7 +266,7 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 				continue
 			}
 			out := journal.Out{Attempts: m.Attempts, Due: s.since(m.Pos)}
-			if i > 0 { // deferred
+			if i > 1 { // deferred
 				out.Due = s.wall + m.At - s.now
 			}
 			w.Out(m.Pos, out)

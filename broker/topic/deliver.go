@@ -18,6 +18,7 @@ type retry struct {
 	pos      Position
 	turn     uint64 // it goes once so many fresh messages were given out
 	attempts uint16 // deliveries so far
+	key      uint32 // the sum of its key, where that counts and is not known to have its turn
 	shared   bool   // the frame is a view of others that were read from disk together, which are nowhere else
 }
 
@@ -86,16 +87,22 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 		last = p.MaxAttempts
 	}
 	mortal := m.mortal()
+	aside := 0
 	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
 		r, again := m.next()
+		if m.order != nil && !m.mayGo(&r, again) {
+			if aside++; aside == asideAtOnce {
+				break
+			}
+			continue
+		}
 		if (r.attempts > last || mortal || s.sample > 0) && m.leaves(s, &r, again, last, mortal) {
 			continue
 		}
 		m.fly(s, &r)
 		if again {
 			keep.again = addPosition(keep.again, r.pos)
-			d.Runs = append(d.Runs, Run{Frames: r.frame, Attempts: r.attempts})
-			d.N++
+			d.addAgain(r.frame, r.attempts)
 		} else {
 			keep.fresh = addPosition(keep.fresh, r.pos)
 			d.add(r.frame)
@@ -150,6 +157,11 @@ func (m *machine) delivered(s *Subscription, n int) {
 // next takes out the next message, with the number of this delivery. again says that it was delivered or deferred before, and
 // that its frame does not have that number. What comes back goes when its turn has come, or there is nothing fresh.
 func (m *machine) next() (r retry, again bool) {
+	if m.released.len() > 0 {
+		r = m.released.pop()
+		r.attempts = journal.NextAttempt(r.attempts)
+		return r, true
+	}
 	from := &m.retries
 	if m.loaded.len() > 0 && (from.len() == 0 || m.loaded.at(0).turn < from.at(0).turn) {
 		from = &m.loaded
@@ -161,6 +173,9 @@ func (m *machine) next() (r retry, again bool) {
 	}
 	m.taken++
 	r.shared = m.mem.Given()
+	if m.order != nil {
+		m.nextKey(&r)
+	}
 	r.frame, r.pos = m.mem.Next()
 	r.attempts = r.frame.Attempts()
 	return r, false
@@ -186,7 +201,7 @@ func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint1
 		}
 		m.lookBy(m.at.now + m.ttl() - m.age(pos, f))
 	}
-	if !f.Whole() {
+	if !f.Whole() || m.unsure(pos) {
 		m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: pos, Off: unknown, Attempts: attempts})
 		return
 	}
@@ -265,13 +280,17 @@ func (m *machine) countLocality(s *Subscription, n int) {
 }
 
 // deliverable reports whether a message can be taken at once.
-func (m *machine) deliverable() bool { return m.retries.len()+m.loaded.len() > 0 || m.fresh() }
+func (m *machine) deliverable() bool {
+	return m.retries.len()+m.loaded.len()+m.released.len() > 0 || m.fresh()
+}
 
 // fresh reports whether a message that was never delivered may be and is in memory.
 func (m *machine) fresh() bool { return m.freshShown() && m.cold() == nil && m.freshShown() }
 
 // freshShown reports whether there is a message that was never delivered and may be.
-func (m *machine) freshShown() bool { return m.mem.Len() > 0 && m.mem.First() <= m.at.shown }
+func (m *machine) freshShown() bool {
+	return m.mem.Len() > 0 && m.mem.First() <= m.at.shown && !m.order.full()
+}
 
 // cold returns the node that must be brought into memory before the next message that waits can be taken, nil when there is none.
 // It may find that nothing waits any more, as messages were lost.
@@ -286,11 +305,14 @@ func (m *machine) cold() *backlog.Node {
 
 // fillable reports whether there is something to bring into memory.
 func (m *machine) fillable() bool {
-	return m.at.disk > 0 && m.mem.Len() == 0 || m.coldRetries.Len() > 0 && m.loaded.len() < fillAtOnce || m.freshShown() && m.cold() != nil
+	return m.at.disk > 0 && m.mem.Len() == 0 || m.coldReleased.Len() > 0 && m.released.len() < fillAtOnce || m.coldRetries.Len() > 0 && m.loaded.len() < fillAtOnce || m.freshShown() && m.cold() != nil
 }
 
 // fillFirst reports whether something should be brought into memory although there is something to deliver: its turn has come.
 func (m *machine) fillFirst() bool {
+	if m.coldReleased.Len() > 0 {
+		return m.released.len() == 0
+	}
 	return m.coldRetries.Len() > 0 && m.loaded.len() == 0 && uint64(m.coldRetries.First().At) <= m.taken
 }
 
@@ -299,6 +321,7 @@ type filling struct {
 	cold    *backlog.Node
 	retries []inflight.Place
 	epoch   int
+	keyed   bool // keys count
 
 	node        nodeFrames // of cold
 	unread      bool       // it could not be read now
@@ -310,6 +333,10 @@ type filling struct {
 func (m *machine) beginFill() (f filling) {
 	if m.freshShown() {
 		f.cold = m.cold()
+	}
+	f.keyed = m.order != nil
+	if m.coldReleased.Len() > 0 {
+		f.retries = m.fillReleased()
 	}
 	for m.coldRetries.Len() > 0 && m.loaded.len()+len(f.retries) < fillAtOnce {
 		f.retries = append(f.retries, m.coldRetries.Pop())
@@ -326,12 +353,9 @@ func (m *machine) endFill(f *filling) (ready bool) {
 	if m.epoch == f.epoch {
 		m.loading = nil
 		if f.cold != nil && !f.unread {
-			m.mem.Supply(f.cold, f.node.frames, f.node.runs)
+			m.supply(f)
 		}
-		for _, r := range f.loaded {
-			m.loaded.push(r)
-		}
-		m.coldRetries.PushFront(f.later)
+		m.endLoad(f)
 		for _, s := range f.lost {
 			m.n.discard(journal.Unreadable, 1)
 			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)

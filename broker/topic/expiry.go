@@ -261,6 +261,7 @@ func (c *Channel) dropReturned() {
 	}
 	c.agePlaces()
 	c.ageReturned()
+	c.ageAside()
 }
 
 // heldOf returns which of some messages may still be in flight or deferred. Topic.pub is held.

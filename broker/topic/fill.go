@@ -24,9 +24,17 @@ func (d *logStore) fill(c *Channel) bool {
 	if f.cold != nil {
 		var err error
 		f.node, err = d.topic.load(f.cold)
+		if err == nil && f.keyed {
+			f.node.sums, err = d.topic.sumsIn(f.cold)
+		}
 		f.unread = err != nil
 	}
 	f.loaded, f.lost, f.later = d.topic.loadEach(f.retries, !c.ephemeral)
+	if f.keyed {
+		var later []inflight.Place
+		f.loaded, later = d.topic.loadKeys(f.loaded)
+		f.later = append(f.later, later...)
+	}
 	c.enter()
 	defer c.exit()
 	return c.endFill(&f)

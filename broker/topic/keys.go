@@ -197,6 +197,15 @@ func (t *Topic) sumsOfNode(s *stored) ([]uint32, error) {
 	}
 }
 
+// sumsIn is sumsOfNode of a node whose bytes were just read.
+func (t *Topic) sumsIn(n *backlog.Node) ([]uint32, error) {
+	s := t.d.table.holder(n.First())
+	if s == nil {
+		return nil, nil
+	}
+	return t.sumsOfNode(s)
+}
+
 // keyReader finds the keys of single messages; those of one node that follow each other have it looked at once.
 type keyReader struct {
 	topic *Topic

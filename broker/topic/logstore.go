@@ -311,6 +311,9 @@ func (d *logStore) note(c *Channel, e *effects) {
 	for _, r := range e.fresh {
 		p.addRange(&d.table, r, 1)
 	}
+	for _, r := range e.aside {
+		p.addRange(&d.table, r, 1)
+	}
 	for _, r := range e.finished {
 		p.addRange(&d.table, r, -1)
 	}
@@ -344,6 +347,11 @@ func (d *logStore) record(c *Channel, e *effects) {
 		c.records = new(records)
 	}
 	r := c.records
+	if len(e.aside) > 0 { // first: who passes over them would take them for lost
+		r.runs.Begin(d.id, c.id)
+		r.add(e.aside)
+		r.last = d.log.Append(journal.KindAside, r.runs.Record(), nil)
+	}
 	if len(e.fresh)+len(e.again) > 0 {
 		r.runs.BeginDelivered(d.id, c.id, c.logged)
 		r.add(e.fresh)

@@ -26,6 +26,9 @@ type machine struct {
 	mem            backlog.Queue
 	taken          uint64              // fresh messages ever given out
 	turn           uint64              // of the message that came back last
+	order          *ordering           // nil where keys do not count
+	released       fifo[retry]         // their key's turn has come: they go before all others
+	coldReleased   inflight.PlaceQueue // the same, once their bodies are in memory
 	retries        fifo[retry]         // to be delivered again, by turn
 	loaded         fifo[retry]         // of coldRetries: in memory now
 	coldRetries    inflight.PlaceQueue // to be delivered again once their bodies are in memory, by turn
@@ -92,6 +95,7 @@ type effects struct {
 	finished     []backlog.Range
 	discarded    []discard
 	deferred     []inflight.Place // without a place
+	aside        []backlog.Range  // have left the backlog, undelivered, until their key's turn
 	moved        []backlog.Range  // have left by a record that says so already
 	pulled       []backlog.Range  // have left the backlog for such a record
 }
@@ -104,12 +108,12 @@ type discard struct {
 }
 
 func (e *effects) any() bool {
-	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved)+len(e.pulled) > 0
+	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved)+len(e.pulled)+len(e.aside) > 0
 }
 
 func (e *effects) reset() {
 	e.fresh, e.again, e.finished = e.fresh[:0], e.again[:0], e.finished[:0]
-	e.discarded, e.deferred, e.moved, e.pulled = e.discarded[:0], e.deferred[:0], e.moved[:0], e.pulled[:0]
+	e.discarded, e.deferred, e.moved, e.pulled, e.aside = e.discarded[:0], e.deferred[:0], e.moved[:0], e.pulled[:0], e.aside[:0]
 }
 
 // addPosition adds a message to ranges; one without a position is kept by nobody.
@@ -329,8 +333,12 @@ func (m *machine) clear(why journal.Reason) {
 	m.n.discard(why, m.holds()-m.written())
 	m.clearBurial()
 	m.mem.Clear()
-	m.retries, m.loaded, m.loading = fifo[retry]{}, fifo[retry]{}, nil
+	m.retries, m.loaded, m.released, m.loading = fifo[retry]{}, fifo[retry]{}, fifo[retry]{}, nil
 	m.coldRetries.Clear()
+	m.coldReleased.Clear()
+	if m.order != nil {
+		m.order = &ordering{ahead: m.order.ahead}
+	}
 	m.deferredIndex.Clear()
 	m.dueUnshown.Clear()
 	m.void = nil
@@ -353,7 +361,7 @@ func (m *machine) trim() (idle bool) {
 	m.active = false
 	if idle {
 		m.inflight.Trim()
-		m.retries, m.loaded = fifo[retry]{}, fifo[retry]{}
+		m.retries, m.loaded, m.released = fifo[retry]{}, fifo[retry]{}, fifo[retry]{}
 		m.mem.Clear()
 		m.keep = nil
 	}
@@ -364,8 +372,10 @@ func (m *machine) trim() (idle bool) {
 // with their bodies.
 func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
 	m.inflight.Each(out)
-	m.retries.each(func(r *retry) { out(r.pos, r.attempts) })
-	m.loaded.each(func(r *retry) { out(r.pos, r.attempts) })
+	for _, list := range m.bodied() {
+		list.each(func(r *retry) { out(r.pos, r.attempts) })
+	}
+	m.order.each(out)
 	for _, s := range m.loading {
 		out(s.Pos, s.Attempts)
 	}
@@ -373,20 +383,25 @@ func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func
 	m.deferredMemory.Each(func(d inflight.Due) { deferred(&d) })
 }
 
-// places returns what is known by its place only: to be delivered again; deferred; due and not shown yet.
-func (m *machine) places() [3]inflight.Snapshot {
-	return [...]inflight.Snapshot{m.coldRetries.Snapshot(), m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}
+// places returns what is known by its place only: to be delivered again; its key's turn has come; deferred; due and not shown yet.
+func (m *machine) places() [4]inflight.Snapshot {
+	return [...]inflight.Snapshot{m.coldRetries.Snapshot(), m.coldReleased.Snapshot(), m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}
 }
 
 // backlog returns the messages that wait, those on disk not counted. Not all of them may be shown yet.
-func (m *machine) backlog() int { return m.mem.Len() + m.returned() }
+func (m *machine) backlog() int { return m.mem.Len() + m.returned() + m.order.len() }
 
 // visible returns how many messages could be delivered now, those on disk not counted.
-func (m *machine) visible() int { return m.backlog() - m.mem.Above(m.at.shown) }
+func (m *machine) visible() int {
+	if m.order.full() {
+		return m.returned()
+	}
+	return m.mem.Len() + m.returned() - m.mem.Above(m.at.shown)
+}
 
 // returned returns how many messages are to be delivered again.
 func (m *machine) returned() int {
-	return m.retries.len() + m.loaded.len() + m.coldRetries.Len() + len(m.loading)
+	return m.retries.len() + m.loaded.len() + m.coldRetries.Len() + len(m.loading) + m.released.len() + m.coldReleased.Len()
 }
 
 // postponed returns how many messages are deferred, or wait for a dead letter topic.
@@ -421,6 +436,12 @@ func (m *machine) oldest() (at int64) {
 	}
 	if m.retries.len() > 0 {
 		at = m.retries.at(0).frame.Timestamp()
+	}
+	if m.order.len() > 0 {
+		a, _ := m.order.turns.Oldest()
+		if f := frameIn(a.Node, a.Off); f != nil && (at == 0 || f.Timestamp() < at) {
+			at = f.Timestamp()
+		}
 	}
 	if m.mem.Len()+m.spilled == 0 {
 		return at

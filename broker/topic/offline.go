@@ -54,7 +54,7 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 		}
 	}
 	for _, c := range t.all() {
-		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len(), Out: c.coldRetries.Len(),
+		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len() + c.order.len(), Out: c.coldRetries.Len(),
 			Deferred: c.deferredIndex.Len() + c.dueUnshown.Len(), Missing: missing[c.name]})
 		h.Missing += missing[c.name]
 	}
@@ -89,6 +89,7 @@ func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts 
 
 func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
 	places := slices.AppendSeq(slices.Collect(c.deferredIndex.All()), c.coldRetries.All())
+	places = append(places, c.asidePlaces()...)
 	slices.SortFunc(places, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
 	for part := range slices.Chunk(places, fillAtOnce) {
 		loaded, n, later := c.topic.loadEach(part, true)

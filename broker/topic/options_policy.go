@@ -75,7 +75,12 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	}
 	node := t.policy.Load()
 	sized := p != nil && p.MaxBytes > 0 || node != nil && node.MaxBytes > 0
+	ordered := node
+	if !node.Orders() || c == t.own || t.d == nil {
+		ordered = nil
+	}
 	c.enterNow()
+	c.setOrdered(ordered)
 	if c.policy == nil && p == nil && c.sizes.on == sized {
 		c.exit()
 		return

@@ -89,8 +89,13 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	ranges := c.mem.Ranges(nil)
 	var again []outMessage
 	add := func(pos Position, attempts uint16) { again = append(again, outMessage{pos, attempts}) }
-	c.retries.each(func(r *retry) { add(r.pos, r.attempts) })
-	c.loaded.each(func(r *retry) { add(r.pos, r.attempts) })
+	for _, list := range c.bodied() {
+		list.each(func(r *retry) { add(r.pos, r.attempts) })
+	}
+	c.order.each(add)
+	for s := range c.coldReleased.All() {
+		add(s.Pos, s.Attempts)
+	}
 	for _, s := range c.loading {
 		add(s.Pos, s.Attempts)
 	}

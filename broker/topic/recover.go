@@ -226,13 +226,17 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 	c.mem.SetAfter(c.logged)
 	c.offered, c.inherited = state.Offered, state.Inherited
 	c.policy = b.topic.policyOf(c)
+	if own := b.topic.policyOf(b.topic.own); own.Orders() && c != b.topic.own {
+		c.at.now = b.now
+		c.setOrdered(own)
+	}
 	waiting := b.waiting(c, state.Waiting)
 	out := b.out(c, &state.Out)
 	c.n.restore(state.Counts)
 	c.n.Finished += uint64(waiting.done + out.done)
 	lost := waiting.lost + out.lost
 	c.n.discard(journal.Unreadable, lost)
-	held := uint64(c.mem.Len() + c.coldRetries.Len() + c.deferredIndex.Len())
+	held := uint64(c.mem.Len() + c.coldRetries.Len() + c.deferredIndex.Len() + c.order.len())
 	if sum := c.n.Gone() + held; c.n.Accepted != sum {
 		b.registry.log.Error("the counts of a channel did not add up", "topic", b.topic.name, "channel", c.name, "accepted", c.n.Accepted,
 			"left or there", sum)
@@ -295,6 +299,7 @@ func (b *builder) waiting(c *Channel, ranges []journal.Range) (gone absent) {
 // out puts back what had been delivered or deferred, and empties out. It returns how many are in no node.
 func (b *builder) out(c *Channel, out *journal.Outs) (gone absent) {
 	var p pins
+	turns := outInTurn{channel: c, keys: keyReader{topic: b.topic}}
 	out.Take(func(pos Position, o journal.Out) {
 		if p.add(&b.topic.d.table, pos, 1); p.node == nil {
 			gone.add(b, journal.Range{First: pos, Last: pos})
@@ -305,13 +310,21 @@ func (b *builder) out(c *Channel, out *journal.Outs) (gone absent) {
 		if o.Due > b.wall {
 			m.At = b.now + o.Due - b.wall
 			c.deferredIndex.Push(m)
+			if c.order != nil {
+				turns.add(m, true)
+			}
 			return
 		}
 		if o.Due != 0 {
 			c.based(pos, b.now+max(o.Due, -o.Due)-b.wall)
 		}
+		if c.order != nil {
+			turns.add(m, false)
+			return
+		}
 		c.coldRetries.Push(m) // its turn is now
 	})
 	p.flush()
+	turns.end()
 	return gone
 }

@@ -462,9 +462,10 @@ func (m *machine) eachTaken(f func(Position, uint16)) {
 
 // eachHeld calls f with every message that has left the backlog and waits to be delivered, or is deferred.
 func (m *machine) eachHeld(f func(Position, uint16)) {
-	for _, list := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+	for _, list := range m.bodied() {
 		list.each(func(r *retry) { f(r.pos, r.attempts) })
 	}
+	m.order.each(f)
 	m.deferredMemory.Each(func(d inflight.Due) { f(d.Pos, d.Attempts) })
 	for _, list := range m.places() {
 		for s := range list.All() {
@@ -504,7 +505,8 @@ func (m *machine) pull(ranges []backlog.Range, gone map[Position]bool) {
 
 // pullHeld is pull of what has left the backlog.
 func (m *machine) pullHeld(take func(Position, uint16) bool) {
-	for _, list := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+	m.pullAside(take)
+	for _, list := range m.bodied() {
 		for range list.len() {
 			if r := list.pop(); !take(r.pos, r.attempts) {
 				list.push(r)
@@ -522,9 +524,10 @@ func (m *machine) pullHeld(take func(Position, uint16) bool) {
 	}
 	lists := m.places()
 	m.coldRetries.Clear()
+	m.coldReleased.Clear()
 	m.deferredIndex.Clear()
 	m.dueUnshown.Clear()
-	for i, back := range [...]func(inflight.Place){m.coldRetries.Push, m.deferredIndex.Push, m.dueUnshown.Push} {
+	for i, back := range [...]func(inflight.Place){m.coldRetries.Push, m.coldReleased.Push, m.deferredIndex.Push, m.dueUnshown.Push} {
 		for s := range lists[i].All() {
 			if !take(s.Pos, s.Attempts) {
 				back(s)

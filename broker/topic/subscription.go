@@ -164,6 +164,16 @@ func (d *Delivery) add(f protocol.MessageFrame) {
 	d.Runs = append(d.Runs, Run{Frames: f})
 }
 
+// addAgain adds a frame whose number of attempts is another than it says, unless it is the same.
+func (d *Delivery) addAgain(f protocol.MessageFrame, attempts uint16) {
+	if attempts == 1 && f.Attempts() == 1 { // it has waited for the turn of its key
+		d.add(f)
+		return
+	}
+	d.N++
+	d.Runs = append(d.Runs, Run{Frames: f, Attempts: attempts})
+}
+
 // Take moves messages that wait into flight with this consumer, as many as it has credit for and is its fair share, and
 // adds them to d. When it reports 0 there is nothing to do now, and the consumer is woken when there may be.
 func (s *Subscription) Take(d *Delivery) int {

@@ -1,0 +1,426 @@
+package topic
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/broker/policy"
+	"brokerd/protocol"
+)
+
+// Order by key: on a channel of a topic with the option ordered at most one message of a key is out, from its delivery on until it leaves for
+// good. A take passes over others of its key, which are set aside, out of the backlog: a record says so, as recovery takes what was passed
+// over for lost. Once the message has left, the next one of its key is delivered before all that waits. What comes back keeps its turn.
+
+// ordering is what a channel knows of the keys of its messages. Who asks a nil one is told that there is nothing.
+type ordering struct {
+	turns    inflight.Turns[*backlog.Node]
+	attempts map[Position]uint16 // of those aside that were delivered before: while others of their key were, too, as nobody looked then
+	ahead    int                 // places of messages aside, at most
+	unsure   map[Position]bool   // were in flight when keys began to count: theirs are not known
+	now      int64               // when the machine was told last what time it is
+
+	node *backlog.Node // of the fresh message that is about to be delivered, and
+	off  uint32        // where it begins there
+}
+
+const (
+	asideAtOnce   = 4096 // messages that one take sets aside at most
+	aheadMessages = 20   // messages aside for each place that there may be
+	inTurn        = -1   // the At of a Place that has its key's turn
+)
+
+// full reports whether so much is aside that no more is to be looked at.
+func (o *ordering) full() bool {
+	return o != nil && (o.turns.Places() >= o.ahead || o.turns.Len() >= aheadMessages*o.ahead)
+}
+
+// len returns how many messages are aside.
+func (o *ordering) len() int {
+	if o == nil {
+		return 0
+	}
+	return o.turns.Len()
+}
+
+// each calls f with every message that is aside.
+func (o *ordering) each(f func(Position, uint16)) {
+	if o != nil {
+		o.turns.Each(func(pos Position) { f(pos, o.attempts[pos]) })
+	}
+}
+
+// behind sets a message aside.
+func (o *ordering) behind(sum uint32, m inflight.Aside[*backlog.Node], attempts uint16) {
+	if attempts > 0 {
+		if o.attempts == nil {
+			o.attempts = map[Position]uint16{}
+		}
+		o.attempts[m.Pos] = attempts
+	}
+	o.turns.Behind(sum, m)
+}
+
+// takeAttempts returns how often a message was delivered that was aside, and forgets it.
+func (o *ordering) takeAttempts(pos Position) uint16 {
+	n := o.attempts[pos]
+	if n > 0 {
+		delete(o.attempts, pos)
+	}
+	return n
+}
+
+// frameSize is the size of a message in a node, 0 when it is not in memory.
+func frameSize(n *backlog.Node, off uint32) int { return len(frameIn(n, off)) }
+
+// frameIn returns a message in a node, nil when it is not in memory or nobody knows where.
+func frameIn(n *backlog.Node, off uint32) protocol.MessageFrame {
+	if n == nil || off == unknown {
+		return nil
+	}
+	return n.Frame(int(off))
+}
+
+// setOrdered puts the option ordered in force, nil takes it off. What is in flight then has no turn: its key is not known before it comes back.
+// What has come back, or is deferred, is loaded anew, with its key.
+func (m *machine) setOrdered(p *policy.Policy) {
+	switch {
+	case p == nil && m.order == nil:
+		return
+	case p == nil:
+		m.disorder()
+		return
+	case m.order != nil:
+		m.order.ahead = p.Ahead()
+		return
+	}
+	m.order = &ordering{ahead: p.Ahead(), now: m.at.now, unsure: map[Position]bool{}}
+	m.mem.SetKeyed(true)
+	m.inflight.Each(func(pos Position, _ uint16) { m.order.unsure[pos] = true })
+	m.keyless()
+}
+
+// keyless has messages that are to be delivered again, and of which no key is known, loaded anew.
+func (m *machine) keyless() {
+	var list []inflight.Place
+	for _, from := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+		for from.len() > 0 {
+			r := from.pop()
+			list = append(list, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: unknown, Attempts: r.attempts})
+		}
+	}
+	m.deferredMemory.Clear(func(d inflight.Due) {
+		m.deferredIndex.Push(inflight.Place{At: d.At, Pos: d.Pos, Off: unknown, Attempts: d.Attempts})
+	})
+	if len(list) == 0 {
+		return
+	}
+	list = slices.AppendSeq(list, m.coldRetries.All())
+	slices.SortStableFunc(list, func(a, b inflight.Place) int { return cmp.Compare(a.At, b.At) })
+	m.coldRetries.Clear()
+	for _, s := range list {
+		m.coldRetries.Push(s)
+	}
+}
+
+// unsure reports whether the key of a message that comes back must be looked for.
+func (m *machine) unsure(pos Position) bool {
+	if m.order == nil || !m.order.unsure[pos] {
+		return false
+	}
+	delete(m.order.unsure, pos)
+	return true
+}
+
+// disorder has everything that is aside be delivered, in front of what waits.
+func (m *machine) disorder() {
+	var list []inflight.Place
+	for m.released.len() > 0 {
+		r := m.released.pop()
+		list = append(list, inflight.Place{Pos: r.pos, Off: unknown, Attempts: r.attempts})
+	}
+	for s := range m.coldReleased.All() {
+		s.At = 0
+		list = append(list, s)
+	}
+	for _, pos := range m.order.turns.TakeAside() {
+		list = append(list, inflight.Place{Pos: pos, Off: unknown, Attempts: m.order.attempts[pos]})
+	}
+	m.coldReleased.Clear()
+	m.coldRetries.PushFront(list)
+	m.order = nil
+	m.mem.SetKeyed(false)
+	m.wake(len(list), nil)
+}
+
+// mayGo reports whether a message that is about to be delivered has its key's turn, and sets it aside when it has not.
+func (m *machine) mayGo(r *retry, again bool) bool {
+	o := m.order
+	if r.key == 0 || o.turns.Take(r.key, r.pos, m.at.now) {
+		return true
+	}
+	place := inflight.Aside[*backlog.Node]{Pos: r.pos, Off: unknown}
+	attempts := uint16(0)
+	if again {
+		attempts = r.attempts - 1
+	} else {
+		place.Node, place.Off = o.node, o.off
+		keep := m.effects()
+		keep.aside = addPosition(keep.aside, r.pos)
+	}
+	o.behind(r.key, place, attempts)
+	return false
+}
+
+// nextKey notes the key and the place of the fresh message that is about to be delivered.
+func (m *machine) nextKey(r *retry) {
+	r.key = m.mem.Key()
+	node, off := m.mem.Place()
+	m.order.node, m.order.off = node, uint32(off) // -1 is unknown
+}
+
+// passTurn says that a message is gone for good, and has the next one of its key be delivered, if there is one, which it reports.
+func (m *machine) passTurn(pos Position) bool {
+	o := m.order
+	if m.at.now > 0 {
+		o.now = m.at.now
+	}
+	next, some := o.turns.Leave(pos, o.now, frameSize)
+	if !some {
+		return false
+	}
+	attempts := o.takeAttempts(next.Pos)
+	if f := frameIn(next.Node, next.Off); f != nil {
+		m.released.push(retry{frame: f, pos: next.Pos, attempts: attempts})
+		return true
+	}
+	m.coldReleased.Push(inflight.Place{At: inTurn, Pos: next.Pos, Off: next.Off, Attempts: attempts})
+	return true
+}
+
+// turnsLeft passes on the turns of messages that have left otherwise than by being finished.
+func (m *machine) turnsLeft() {
+	back := 0
+	pass := func(r backlog.Range) {
+		for pos := r.First; pos <= r.Last && m.order.turns.Held() > 0; pos++ {
+			if m.passTurn(pos) {
+				back++
+			}
+		}
+	}
+	for i := range m.keep.discarded {
+		pass(m.keep.discarded[i].Range)
+	}
+	for _, r := range m.keep.moved {
+		pass(r)
+	}
+	m.wake(back, nil)
+}
+
+// fillReleased returns messages that have their turn and are to be brought into memory, those of a node together.
+func (m *machine) fillReleased() (list []inflight.Place) {
+	for m.coldReleased.Len() > 0 && m.released.len()+len(list) < fillAtOnce {
+		list = append(list, m.coldReleased.Pop())
+	}
+	slices.SortFunc(list, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	return list
+}
+
+// supply brings a node that was read to the backlog.
+func (m *machine) supply(f *filling) {
+	if f.keyed {
+		m.mem.SupplyKeyed(f.cold, f.node.frames, f.node.runs, f.node.sums)
+		return
+	}
+	m.mem.Supply(f.cold, f.node.frames, f.node.runs)
+}
+
+// endLoad puts single messages that were read where they belong.
+func (m *machine) endLoad(f *filling) {
+	m.putBack(f.later)
+	if keyed := m.order != nil; keyed && !f.keyed { // they were asked for before keys counted
+		for i := range f.loaded {
+			r := &f.loaded[i]
+			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: r.pos, Off: unknown, Attempts: r.attempts})
+		}
+		return
+	}
+	for _, r := range f.loaded {
+		if int64(r.turn) == inTurn {
+			m.released.push(r)
+		} else {
+			m.loaded.push(r)
+		}
+	}
+}
+
+// putBack puts places in front of the lists that they were taken from.
+func (m *machine) putBack(list []inflight.Place) {
+	var again, released []inflight.Place
+	for _, s := range list {
+		if s.At == inTurn {
+			released = append(released, s)
+		} else {
+			again = append(again, s)
+		}
+	}
+	m.coldRetries.PushFront(again)
+	m.coldReleased.PushFront(released)
+}
+
+// dropAside drops the message that has been aside for longest.
+func (m *machine) dropAside() {
+	a := m.order.turns.DropOldest(frameSize)
+	m.dropOut(a.Pos, m.order.takeAttempts(a.Pos), frameSize(a.Node, a.Off))
+}
+
+// ageAside discards what is aside and over, as far as memory tells.
+func (m *machine) ageAside() (dropped int) {
+	if m.order.len() == 0 {
+		return 0
+	}
+	if over := m.at.over; over != nil {
+		dropped = m.order.turns.Filter(func(pos Position) bool {
+			gone := over.has(pos)
+			if gone {
+				m.order.takeAttempts(pos)
+				m.outlived(pos, nil, true)
+			}
+			return gone
+		})
+	}
+	for m.ttl() > 0 {
+		a, some := m.order.turns.Oldest()
+		f := frameIn(a.Node, a.Off)
+		if !some || f == nil || !m.isOver(a.Pos, f) {
+			break
+		}
+		m.order.turns.DropOldest(frameSize)
+		m.order.takeAttempts(a.Pos)
+		m.outlived(a.Pos, f, true)
+		dropped++
+	}
+	return dropped
+}
+
+// pullAside takes messages out that are aside.
+func (m *machine) pullAside(take func(Position, uint16) bool) {
+	if o := m.order; o != nil {
+		o.turns.Filter(func(pos Position) bool { return take(pos, o.attempts[pos]) })
+	}
+}
+
+// loadKeys looks for the keys of messages that were loaded. Those whose keys cannot be read now are to be tried again.
+func (t *Topic) loadKeys(loaded []retry) (known []retry, later []inflight.Place) {
+	keys := keyReader{topic: t}
+	known = loaded[:0]
+	for _, r := range loaded {
+		var err error
+		if r.key, err = keys.of(r.pos); err != nil {
+			t.registry.log.Error("reading the keys of messages from disk", "topic", t.name, "position", r.pos, "error", err)
+			later = append(later, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: unknown, Attempts: r.attempts})
+			continue
+		}
+		known = append(known, r)
+	}
+	return known, later
+}
+
+// BlockedKey is a key of which one message has been out for long while others wait for their turn.
+type BlockedKey struct {
+	Sum    uint32             // of the key, see journal.KeySum
+	Pos    Position           // of the message that is out
+	ID     protocol.MessageID // 0: it is not in memory
+	Since  time.Time          // it has its turn
+	Behind int                // messages that wait for theirs
+}
+
+const (
+	blockedAfter = 10 * time.Second
+	mostBlocked  = 10 // that are named
+)
+
+// blockedKeys returns the keys that have stood still for longest, and how many there are.
+func (m *machine) blockedKeys() (list []BlockedKey, n int) {
+	if m.order.len() == 0 {
+		return nil, 0
+	}
+	standing, n := m.order.turns.Standing(m.at.now-int64(blockedAfter), mostBlocked)
+	if n == 0 {
+		return nil, 0
+	}
+	ids := map[Position]protocol.MessageID{}
+	m.inflight.EachFlying(func(f inflight.Flying[*Subscription]) { ids[f.Pos] = f.ID })
+	for _, from := range m.bodied() {
+		from.each(func(r *retry) { ids[r.pos] = r.frame.MustID() })
+	}
+	m.deferredMemory.Each(func(d inflight.Due) { ids[d.Pos] = d.Frame.MustID() })
+	for _, s := range standing {
+		list = append(list, BlockedKey{Sum: s.Sum, Pos: s.Pos, ID: ids[s.Pos], Since: time.Unix(0, m.at.stamp-m.at.now+s.Since), Behind: s.Behind})
+	}
+	return list, n
+}
+
+// bodied returns the lists of messages that have left the backlog, wait, and are in memory.
+func (m *machine) bodied() [3]*fifo[retry] {
+	return [...]*fifo[retry]{&m.retries, &m.loaded, &m.released}
+}
+
+// asidePlaces returns what is aside as places.
+func (m *machine) asidePlaces() (list []inflight.Place) {
+	m.order.each(func(pos Position, attempts uint16) {
+		list = append(list, inflight.Place{Pos: pos, Off: unknown, Attempts: attempts})
+	})
+	return list
+}
+
+// outInTurn puts back what an ordered channel had out in an earlier life: what was delivered has its key's turn, and what was not stands
+// behind it, in the order of positions.
+type outInTurn struct {
+	channel *Channel
+	keys    keyReader
+	rest    []inflight.Place // without a turn so far
+}
+
+// add takes in a message, in the order of positions; deferred says that it waits for a time.
+func (t *outInTurn) add(m inflight.Place, deferred bool) {
+	switch {
+	case deferred && m.Attempts == 0: // it has its place when it is due
+	case m.Attempts > 0 && t.holds(m.Pos):
+		if !deferred {
+			t.channel.coldRetries.Push(m)
+		}
+	case !deferred:
+		t.rest = append(t.rest, m)
+	}
+}
+
+// holds gives a message its key's turn, unless another has it.
+func (t *outInTurn) holds(pos Position) bool {
+	sum := t.sum(pos)
+	return sum == 0 || t.channel.order.turns.Take(sum, pos, t.channel.order.now)
+}
+
+func (t *outInTurn) sum(pos Position) uint32 {
+	sum, err := t.keys.of(pos)
+	if err != nil {
+		t.keys.topic.registry.log.Error("keys of messages cannot be read: these are in no order any more", "topic", t.keys.topic.name,
+			"position", pos, "error", err)
+	}
+	return sum
+}
+
+// end gives turns to those that had none.
+func (t *outInTurn) end() {
+	t.keys = keyReader{topic: t.keys.topic}
+	for _, m := range t.rest {
+		if t.holds(m.Pos) {
+			t.channel.coldRetries.Push(m)
+			continue
+		}
+		t.channel.order.behind(t.sum(m.Pos), inflight.Aside[*backlog.Node]{Pos: m.Pos, Off: unknown}, m.Attempts)
+	}
+}
