@@ -25,7 +25,7 @@ DATA ?= ./data
 # The three daemons and brokerctl, which is every tool, into bin/.
 build:
 	@go build -trimpath -buildvcs=auto -ldflags "$(LDFLAGS)" -o bin/ ./...
-	echo "built: $$(cd bin && echo *)"
+	echo built: $$(cd bin && ls -p | grep -v /)
 
 # A lookup, a broker and an admin on this machine's loopback until Ctrl-C. Their queues and logs are in $(DATA).
 run:
