@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -175,7 +176,7 @@ func (s *shell) start(t *testing.T, where string, b build.Block) {
 	script := "set -eo pipefail\n[ ! -f '" + s.state + "' ] || . '" + s.state + "'\n" + b.Text
 	term := &terminal{cmd: s.command(script), done: make(chan struct{}), fed: make(chan struct{}, 1)}
 	term.cmd.Stdout, term.cmd.Stderr = term, term
-	if err := term.cmd.Start(); err != nil {
+	if err := startToInterrupt(term.cmd); err != nil {
 		t.Fatalf("%s: %v", where, err)
 	}
 	go func() {
@@ -194,6 +195,15 @@ func (s *shell) start(t *testing.T, where string, b build.Block) {
 		}
 	}
 	s.output = term.printed()
+}
+
+// startToInterrupt starts a command that Ctrl-C ends, also when this process was started to ignore it, as nohup and a script's & do: a
+// shell that inherits that cannot trap it.
+func startToInterrupt(cmd *exec.Cmd) error {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, os.Interrupt)
+	defer signal.Stop(heard)
+	return cmd.Start()
 }
 
 // stop ends what is in the background as Ctrl-C does. It must end in order.

@@ -67,11 +67,11 @@ func (c *collector) listen() {
 		return
 	}
 	runtime.AddCleanup(new(canary), func(c *collector) {
+		c.listen() // before it tells: who hears of this collection and asks for another hears of that one too
 		select {
 		case c.collected <- struct{}{}:
 		default:
 		}
-		c.listen()
 	}, c)
 }
 

@@ -50,9 +50,10 @@ func cut(text string) string { return text[:min(len(text), 200)] }
 // the file's disk does not take as much, a thousand acts wait, others are in the log only and are counted.
 type Audit struct {
 	log   *slog.Logger
-	queue chan []byte
+	queue chan line
 	lost  atomic.Uint64
 	on    atomic.Bool   // there is a file
+	used  atomic.Uint64 // how many files were given, nil among them
 	next  chan struct{} // has room for one: pending has changed
 
 	mu      sync.Mutex
@@ -60,11 +61,17 @@ type Audit struct {
 	ended   bool       // Run has returned; guarded by mu
 }
 
+// line is an act that is to be written.
+type line struct {
+	text []byte
+	used uint64 // how many files had been given then
+}
+
 const maxActs = 1000 // that wait for the file
 
 // NewAudit returns one without a file. Run writes to those that Use gives it.
 func NewAudit(log *slog.Logger) *Audit {
-	return &Audit{log: log, queue: make(chan []byte, maxActs), next: make(chan struct{}, 1)}
+	return &Audit{log: log, queue: make(chan line, maxActs), next: make(chan struct{}, 1)}
 }
 
 // CheckAudit reports why acts could not be written to a file, as far as that shows without making it.
@@ -96,7 +103,8 @@ func OpenAudit(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Use has acts written to f from now on, or to the log alone when f is nil. What waits goes to the file before, which is closed then.
+// Use has acts written to f from now on, or to the log alone when f is nil. What was written before goes to the file before, which is
+// closed then.
 func (a *Audit) Use(f *os.File) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -107,6 +115,7 @@ func (a *Audit) Use(f *os.File) {
 		return
 	}
 	a.pending = append(a.pending, f)
+	a.used.Add(1)
 	a.on.Store(f != nil)
 	select {
 	case a.next <- struct{}{}:
@@ -128,12 +137,13 @@ func (a *Audit) Write(act Act) {
 	if !a.on.Load() {
 		return
 	}
-	line, err := json.Marshal(act)
+	used := a.used.Load()
+	text, err := json.Marshal(act)
 	if err != nil { // texts and numbers always encode
-		line = nil
+		text = nil
 	}
 	select {
-	case a.queue <- append(line, '\n'):
+	case a.queue <- line{append(text, '\n'), used}:
 	default:
 		if a.lost.Add(1) == 1 {
 			a.log.Error("the audit log does not take acts as fast as they come; those that it misses are in this log only")
@@ -147,20 +157,14 @@ func (a *Audit) Run(ctx context.Context) {
 	for {
 		select {
 		case <-a.next:
-			w.follow()
-			continue
-		default: // a file comes before the acts that were meant for it
-		}
-		select {
-		case <-a.next:
-			w.follow()
-		case line := <-a.queue:
-			w.write(line)
+			w.catchUp()
+		case l := <-a.queue:
+			w.write(l)
 		case <-ctx.Done():
 			a.mu.Lock()
 			a.ended = true
 			a.mu.Unlock()
-			w.follow()
+			w.catchUp()
 			w.end()
 			return
 		}
@@ -171,28 +175,35 @@ func (a *Audit) Run(ctx context.Context) {
 type auditWriter struct {
 	a    *Audit
 	file *os.File // nil for none
+	used uint64   // it is so many of those that were given
 	told uint64   // of the acts that were lost
 }
 
-// follow takes over the newest file that was given.
-func (w *auditWriter) follow() {
+// catchUp writes what waits, each act to the file that was in force for it, and goes on with the newest.
+func (w *auditWriter) catchUp() {
+	used := w.a.used.Load() // before the queue is looked at: what comes meanwhile may be for a file that is not the newest then
+	for range len(w.a.queue) {
+		w.write(<-w.a.queue)
+	}
+	w.follow(used)
+}
+
+// follow goes on with later files until that is so many of those that were given.
+func (w *auditWriter) follow(used uint64) {
 	w.a.mu.Lock()
-	files := w.a.pending
-	w.a.pending = nil
+	n := min(max(used, w.used)-w.used, uint64(len(w.a.pending)))
+	files := w.a.pending[:n:n]
+	w.a.pending = w.a.pending[n:]
 	w.a.mu.Unlock()
 	for _, f := range files {
-		if w.file != nil {
-			w.end()
-		}
+		w.end()
 		w.file = f
+		w.used++
 	}
 }
 
-// end writes what waits and closes the file.
+// end closes the file.
 func (w *auditWriter) end() {
-	for len(w.a.queue) > 0 {
-		w.write(<-w.a.queue)
-	}
 	if w.file == nil {
 		return
 	}
@@ -202,15 +213,17 @@ func (w *auditWriter) end() {
 	w.file = nil
 }
 
-func (w *auditWriter) write(line []byte) {
+func (w *auditWriter) write(l line) {
+	w.follow(l.used)
 	if w.file == nil {
 		return // it was turned off meanwhile; the act is in the log
 	}
+	text := l.text
 	if lost := w.a.lost.Load(); lost > w.told {
-		line = append(fmt.Appendf(nil, "{\"lost\":%d}\n", lost-w.told), line...)
+		text = append(fmt.Appendf(nil, "{\"lost\":%d}\n", lost-w.told), text...)
 		w.told = lost
 	}
-	if _, err := w.file.Write(line); err != nil {
+	if _, err := w.file.Write(text); err != nil {
 		w.a.log.Error("writing the audit log", "error", err)
 	}
 }
