@@ -27,6 +27,7 @@ type logStore struct {
 	memory    atomic.Int64                   // bytes of nodes in memory
 	changed   atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
 	retain    retention
+	defersOwn atomic.Bool // messages were deferred in the topic's own backlog
 
 	// Guarded by Topic.pub.
 	segments *segment.Store
@@ -254,12 +255,16 @@ func (d *logStore) addMemory(n int64) {
 
 // deferLocked defers messages that are in the node of the tail.
 func (t *Topic) deferLocked(extent backlog.Extent, count int, at int64, targets []*Channel) {
-	s := t.d.tail
+	d := t.d
+	s := d.tail
 	frames := extent.Frames()
 	m := inflight.Place{At: at, Pos: extent.Positions().First, Off: uint32(extent.Offset())}
 	for range count {
 		size := len(protocol.FirstMessage(frames))
 		for _, c := range targets {
+			if c == t.own {
+				d.defersOwn.Store(true)
+			}
 			s.pins.Add(1)
 			c.enter()
 			c.deferPlace(m)

@@ -206,7 +206,7 @@ func (b *builder) channels() {
 		c.restoreRedrive(raw)
 		c.set.Store(policy.Kept(raw))
 		if i == 0 {
-			t.own = c
+			t.setOwn(c)
 		} else {
 			list = append(list, c)
 		}

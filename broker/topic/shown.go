@@ -103,7 +103,9 @@ func (t *Topic) show(a *appended, withdrawn bool, later *Wakes) {
 	for _, c := range t.Channels() {
 		c.show(count, later)
 	}
-	t.own.show(0, nil)
+	if t.d.defersOwn.Load() || t.policy.Load() != nil {
+		t.own.show(0, nil) // nobody consumes it: it has only to look at what was due before, and at its bounds
+	}
 }
 
 func (c *Channel) show(count int, later *Wakes) {

@@ -20,7 +20,8 @@ type Topic struct {
 	registry  *Registry
 	name      string
 	ephemeral bool
-	own       *Channel // holds the messages while no channel may get them
+	own       *Channel   // holds the messages while no channel may get them
+	alone     []*Channel // own, as a list
 	store     store
 	d         *logStore // the same, nil at level memory: for what only a log has
 
@@ -70,11 +71,13 @@ func (r *Registry) makeTopic(name string, learning bool, level Level) *Topic {
 		t.d.levels.now.Store(uint32(level))
 		t.store = t.d
 	}
-	t.own = newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral)
+	t.setOwn(newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral))
 	t.channels.Store(new([]*Channel))
 	t.applyOptionsLocked()
 	return t
 }
+
+func (t *Topic) setOwn(c *Channel) { t.own, t.alone = c, []*Channel{c} }
 
 // Name returns the topic's name.
 func (t *Topic) Name() string { return t.name }
@@ -333,7 +336,7 @@ func (t *Topic) accept(b *Batch) {
 // targetsLocked returns who gets what is published.
 func (t *Topic) targetsLocked() []*Channel {
 	if t.blockedLocked() {
-		return []*Channel{t.own}
+		return t.alone
 	}
 	return t.Channels()
 }
