@@ -3,13 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build run docs test crash soak fuzz demo bench interop pages clean help
+.PHONY: build run docs test crash simulate soak fuzz demo bench interop pages clean help
 
 include deploy/package.mk
 
 FUZZTIME ?= 2m
 CRASHRUNS ?= 20000
 CRASHROUNDS ?= 20
+SEEDS ?= 10000
 APPSLINES ?= 1000000
 ROUNDS ?= 3
 SOAK ?= 30m
@@ -90,14 +91,18 @@ test:
 	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
 	all=$$(go list $(PACKAGES))
 	among() { for name in "$$@"; do grep -Fx "brokerd/$$name" <<<"$$all" || true; done; } # in this order
-	apart=$$(among $(APART)) first=$$(among $(LONG))
+	apart=$$(among $(APART)) first=$$(among $(LONG)) alone=$$(among broker/replica)
 	rest=$$(grep -vFx "$$apart"$$'\n'"$$first" <<<"$$all" || true)
 	go build -trimpath -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl
 	export TEST_BINARIES=$$PWD/bin/test
 	status=0 log=$$(mktemp)
 	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -f "$$log"' EXIT
 	set -m # a process group, so that Ctrl-C here ends all of it
-	{ [ -z "$$apart" ] || go test -parallel=4 -trimpath -vet=all -timeout=40m $$apart; } >"$$log" 2>&1 & beside=$$!
+	{ ok=0
+	  [ -z "$$alone" ] || go test -trimpath -vet=off -timeout=40m $$alone -run TestSimulator || ok=1 # one goroutine: 200 seeds without the detector
+	  [ -z "$$apart" ] || go test -parallel=4 -trimpath -vet=all -timeout=40m $$apart || ok=1
+	  exit $$ok
+	} >"$$log" 2>&1 & beside=$$!
 	set +m
 	[ -z "$$first$$rest" ] || CGO_ENABLED=$${race:+1} go test $$race -parallel=4 -trimpath -vet=all -timeout=40m $$first $$rest || status=1
 	wait "$$beside" || status=1
@@ -119,6 +124,12 @@ crash:
 	WAL_CRASH_RUNS=$(CRASHRUNS) go test -count=1 -timeout=60m ./diskqueue/wal -run Crash
 	BROKERD_CRASH_ROUNDS=$(CRASHROUNDS) go test -count=1 -timeout=30m -v ./broker/interop -run 'Killed|PowerCut|FullDisk|Quota|StopUnderLoad|Corrupted|RollingRestart'
 	BROKERD_CRASH_FREEZE=1 go test -count=1 -timeout=10m -v ./broker/interop -run 'FrozenDisk'
+
+# Groups of replicas under all faults at once, in virtual time: SEEDS (10000) runs, each repeatable by its number, and a tenth of them four times as long.
+# What is not yet served by a broker is in there as well.
+simulate:
+	@go test -count=1 -timeout=10h -v ./broker/replica -run TestSimulator -seeds $(SEEDS)
+	go test -count=1 -timeout=10h -v ./broker/replica -run TestSimulator -seed 100001 -times 4 -seeds $$(($(SEEDS) / 10))
 
 # 64 stock producers, 64 stock consumers and 20 topics at 5,000 messages a second, for as long as SOAK (30m) says: nothing may be lost or come
 # twice, and memory, goroutines and descriptors may not grow over the second half. It prints the slopes.

@@ -70,6 +70,8 @@ var rooms = []room{
 	{"broker", []string{"protocol", "protocol/exposition", "protocol/tlsfiles", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "broker/...", "diskqueue/..."},
 		"composes its rooms; brokers share nothing with lookups"},
 
+	{"broker/replica", []string{"diskqueue/..."}, "one group of replicas: it must know neither sockets nor topics; only it knows the engine"},
+
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
@@ -164,6 +166,17 @@ func TestImportsGoDown(t *testing.T) {
 			inner, ours := strings.CutPrefix(path, module+"/")
 			if ours && inner != s.dir && !r.allows(inner) && !(s.test && testMayImport(s.dir, inner)) {
 				t.Errorf("%s imports %s; %s may import %q: %s", s.path, inner, s.dir, r.allow, r.why)
+			}
+		}
+	}
+}
+
+// TestOneRoomKnowsTheEngine holds that the engine of groups of replicas can be told from one room what it is, and be replaced there.
+func TestOneRoomKnowsTheEngine(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, imported := range s.tree.Imports {
+			if path, _ := strconv.Unquote(imported.Path.Value); strings.HasPrefix(path, "go.etcd.io/raft/") && s.dir != "broker/replica" {
+				t.Errorf("%s imports %s; only broker/replica may", s.path, path)
 			}
 		}
 	}

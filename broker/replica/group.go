@@ -1,0 +1,485 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/wal"
+)
+
+// Lane is the connection that a message goes over: what is urgent does not wait behind what is large.
+type Lane uint8
+
+// The lanes.
+const (
+	Control Lane = iota // heartbeats, votes, answers
+	Bulk                // entries; in order
+)
+
+// Transport carries messages to other replicas of the group.
+type Transport interface {
+	// Send gives a message to a replica. It never waits, and may lose it; what is sent over one lane keeps its order.
+	Send(to uint64, lane Lane, message []byte)
+}
+
+// Owner is told what happens in a group, by the group's goroutine, which holds no lock: in order, and one thing at a time.
+type Owner interface {
+	// Lead says that this replica leads: all that is committed was told, and Append takes records of this term, the first being number next.
+	Lead(term, next uint64)
+	// Lost says that it does not any more. What was appended and was not told to be committed may be committed all the same.
+	Lost(term uint64)
+	// Committed tells an entry. Its data is good until Committed returns.
+	Committed(c *Committed)
+	// Stopped says why the replica does nothing more: an ErrForgetful, ErrRemoved, ErrDrift or ErrEngine; with any other error it begins again when the log can be written.
+	Stopped(err error)
+}
+
+// Group is a replica of a group that runs. Its methods are safe for concurrent use; Start and Close are called once each.
+type Group struct {
+	o         Options
+	id        uint64
+	owner     Owner
+	transport Transport
+	epoch     time.Time
+
+	m *machine // owned by run; but for its batch
+
+	lanes  [2]chan []byte
+	wake   chan struct{} // something was appended, or is waited for
+	calls  chan func(now time.Duration)
+	done   chan outcome
+	writes queue
+	stop   chan struct{}
+	loops  sync.WaitGroup
+
+	leased atomic.Int64 // until when the lease holds, by the group's clock; 0: it does not. Read by whoever delivers
+
+	mu        sync.Mutex
+	reign     uint64
+	committed uint64        // number of the last record of the reign that is committed
+	moved     chan struct{} // closed when any of that changes
+	err       error         // why nothing more happens
+}
+
+// outcome is what became of a write.
+type outcome struct {
+	w   *write
+	err error
+}
+
+// Limits of what waits inside a group.
+const (
+	inboxMessages = 256
+	retryEvery    = time.Second
+)
+
+// ErrClosed is a group that was closed.
+var ErrClosed = errors.New("the group of replicas is closed")
+
+// ErrReplicasBehind is an append that waited in vain for room: too much is not committed.
+var ErrReplicasBehind = errors.New("replicas are behind")
+
+// New returns a replica that may go on with what its node has found, or why it may not.
+func New(o Options, h *History, owner Owner, transport Transport) (*Group, error) {
+	m, err := newMachine(o, h)
+	if err != nil {
+		return nil, err
+	}
+	return &Group{o: m.o, id: m.id, owner: owner, transport: transport, epoch: time.Now(), m: m,
+		lanes: [2]chan []byte{make(chan []byte, inboxMessages), make(chan []byte, inboxMessages)}, wake: make(chan struct{}, 1),
+		calls: make(chan func(time.Duration)), done: make(chan outcome), writes: queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{}),
+		moved: make(chan struct{})}, nil
+}
+
+// Start starts the group's goroutines.
+func (g *Group) Start() {
+	g.loops.Go(g.run)
+	g.loops.Go(g.wait)
+}
+
+// Close ends the goroutines, and what waits gets ErrClosed. It hands nothing over; see HandOver.
+func (g *Group) Close() {
+	close(g.stop)
+	g.loops.Wait()
+	g.leased.Store(0)
+	g.fail(ErrClosed)
+}
+
+// now is the group's clock: monotonic, from 1 s on.
+func (g *Group) now() time.Duration { return time.Since(g.epoch) + time.Second }
+
+// Step takes a message of another replica. It waits while the group is busy, so that the link does.
+func (g *Group) Step(ctx context.Context, lane Lane, message []byte) error {
+	if lane > Bulk {
+		return fmt.Errorf("message of a replica over lane %d, there are 0 and 1", lane)
+	}
+	select {
+	case <-g.stop:
+		return ErrClosed
+	default:
+	}
+	select {
+	case g.lanes[lane] <- message:
+		return nil
+	case <-g.stop:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Append puts a record about topics, its payload in parts that are copied, into the group's open entry and returns its number. It must lead in that term. It waits for nothing;
+// whoever wants to know waits with Await.
+//
+// It returns ErrNotLeader, ErrBusy while the lead is handed over, or journal.ErrRecord for a kind that cannot be in an entry.
+func (g *Group) Append(term uint64, kind journal.Kind, payload ...[]byte) (number uint64, err error) {
+	number, err = g.m.batch.append(g.now(), term, kind, payload...)
+	if err == nil {
+		g.kick()
+	}
+	return number, err
+}
+
+func (g *Group) kick() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Await returns nil once a record that was appended in a term is committed, ErrNotLeader when the lead is lost before, so that nobody here knows, ErrClosed, why the replica has stopped, or
+// the context's error.
+func (g *Group) Await(ctx context.Context, term, number uint64) error {
+	g.m.batch.want()
+	g.kick()
+	return g.until(ctx, func() (bool, error) {
+		switch {
+		case g.reign == term && g.committed >= number:
+			return true, nil
+		case g.err != nil:
+			return true, g.err
+		case g.reign != term:
+			return true, ErrNotLeader
+		}
+		return false, nil
+	})
+}
+
+// Room waits until there is room for records that are not committed: less than Options.Uncommitted bytes. It returns ErrReplicasBehind when the context
+// ends before.
+func (g *Group) Room(ctx context.Context) error {
+	err := g.until(ctx, func() (bool, error) {
+		return g.err != nil || g.m.batch.size() < g.o.Uncommitted, g.err
+	})
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ErrReplicasBehind, err)
+	}
+	return err
+}
+
+// until waits until something holds that only changes when moved is closed. It is asked under g.mu.
+func (g *Group) until(ctx context.Context, holds func() (bool, error)) error {
+	for {
+		g.mu.Lock()
+		ok, err := holds()
+		moved := g.moved
+		g.mu.Unlock()
+		if ok {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// change changes what waiters look at.
+func (g *Group) change(do func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	do()
+	close(g.moved)
+	g.moved = make(chan struct{})
+}
+
+func (g *Group) fail(err error) {
+	g.change(func() {
+		if g.err == nil {
+			g.err = err
+		}
+	})
+}
+
+// Leased reports whether this replica leads and may deliver now: nobody else was elected by timeout. Only duplicates may depend on it.
+func (g *Group) Leased() bool { return int64(g.now()) < g.leased.Load() }
+
+// call has something done by the group's goroutine.
+func (g *Group) call(ctx context.Context, do func(now time.Duration)) error {
+	done := make(chan struct{})
+	select {
+	case g.calls <- func(now time.Duration) { do(now); close(done) }:
+		<-done
+		return nil
+	case <-g.stop:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Replace has a new replica, a learner at first, take the place of another one. Its id must be higher than all that there ever were. It returns nil when that is committed; after
+// ErrNotLeader or the context's error it may be or not.
+func (g *Group) Replace(ctx context.Context, old, id uint64) error {
+	return g.membership(ctx, func(now time.Duration, done func(error)) { g.m.replace(old, id, now, done) })
+}
+
+// Promote has a learner vote, once it has all that there was when that was first asked. It returns ErrBehind when it has not, and otherwise as Replace does.
+func (g *Group) Promote(ctx context.Context, id uint64) error {
+	return g.membership(ctx, func(now time.Duration, done func(error)) { g.m.promote(id, now, done) })
+}
+
+func (g *Group) membership(ctx context.Context, begin func(time.Duration, func(error))) error {
+	result := make(chan error, 1)
+	if err := g.call(ctx, func(now time.Duration) { begin(now, func(err error) { result <- err }) }); err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-g.stop:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// HandOver has another replica lead. From now on nothing is appended or delivered here; it returns when the other was told, not when it leads. If it does not within two
+// election timeouts this replica goes on.
+func (g *Group) HandOver(ctx context.Context, to uint64) (err error) {
+	callErr := g.call(ctx, func(time.Duration) { err = g.m.hand(to) })
+	return errors.Join(callErr, err)
+}
+
+// ForgetLeader says that the leader is dead, for which there must be proof: followers elect another one without waiting for a timeout.
+func (g *Group) ForgetLeader(ctx context.Context) error {
+	return g.call(ctx, func(time.Duration) {
+		g.m.guard(func() error { return g.m.node.ForgetLeader() })
+	})
+}
+
+// Status is what a replica knows of its group.
+type Status struct {
+	ID, Term, Lead uint64 // Lead: 0 when none is known
+	Reign          uint64 // the term in which this replica leads and takes records; 0: it does not
+	Applied        Point
+	Last           uint64            // index of the last entry
+	Match          map[uint64]uint64 // of a leader: up to which entry each replica is known to be equal
+	Unsafe         int               // writes that are waited for
+	Err            error             // why it does nothing
+}
+
+// Status returns what the replica knows.
+func (g *Group) Status(ctx context.Context) (s Status, err error) {
+	err = g.call(ctx, func(time.Duration) {
+		m := g.m
+		s = Status{ID: m.id, Reign: m.reign, Applied: m.applied, Last: m.log.last(), Unsafe: len(m.waiting), Err: m.err}
+		if m.err != nil {
+			return
+		}
+		st := m.node.BasicStatus()
+		s.Term, s.Lead = st.GetTerm(), st.Lead
+		if st.RaftState == raft.StateLeader {
+			s.Match = map[uint64]uint64{}
+			m.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker) { s.Match[id] = pr.Match })
+		}
+	})
+	return s, err
+}
+
+// Remember prepares a checkpoint of what was told up to a point: it writes down what the checkpoint does not have, and returns from where on the node's log belongs to it, and up to where the
+// log must be synced before it counts.
+func (g *Group) Remember(ctx context.Context) (from, sync wal.Offset, err error) {
+	callErr := g.call(ctx, func(time.Duration) { from, sync, err = g.m.log.remember() })
+	return from, sync, errors.Join(callErr, err)
+}
+
+// Compact lets go of entries up to a point that the older of two checkpoints covers. It does nothing while a replica is not known to have them: see Status.
+func (g *Group) Compact(ctx context.Context, to Point) error {
+	return g.call(ctx, func(time.Duration) {
+		if to.Index <= g.m.held() {
+			g.m.log.compact(to)
+		}
+	})
+}
+
+// run is the group's goroutine.
+func (g *Group) run() {
+	tick := time.NewTimer(g.o.Tick)
+	defer tick.Stop()
+	gather := time.NewTimer(time.Hour)
+	defer gather.Stop()
+	retry := g.now()
+	for {
+		select {
+		case <-g.stop:
+			return
+		case b := <-g.lanes[Control]:
+			g.step(b)
+		case b := <-g.lanes[Bulk]:
+			g.step(b)
+		case o := <-g.done:
+			if o.err != nil {
+				g.m.failed(o.err)
+			} else {
+				g.m.wrote(o.w, g.now())
+			}
+		case do := <-g.calls:
+			do(g.now())
+			g.m.advance(g.now())
+		case <-g.wake:
+			g.m.advance(g.now())
+		case <-gather.C:
+			g.m.advance(g.now())
+		case <-tick.C:
+			if now := g.now(); g.m.err != nil && now >= retry {
+				retry = now + retryEvery
+				g.again()
+			}
+			g.m.tick(g.now())
+			tick.Reset(g.o.Tick) // never made up for, and never closer
+		}
+		g.settle()
+		if at, ok := g.m.batch.deadline(); ok {
+			gather.Reset(max(0, at-g.now()))
+		}
+	}
+}
+
+// step hands a message to the machine.
+func (g *Group) step(b []byte) {
+	msg, err := decode(b)
+	if err != nil {
+		g.o.Logger.Warn("a message of another replica cannot be read", "error", err)
+		return
+	}
+	g.m.step(msg, g.now())
+}
+
+// again begins again after a failed write.
+func (g *Group) again() {
+	if final(g.m.err) {
+		return
+	}
+	if err := g.m.restart(); err == nil {
+		g.o.Logger.Info("a group of replicas goes on", "group", g.m.log.group)
+	} else if final(err) {
+		g.m.output.tell = append(g.m.output.tell, event{stopped: err})
+	}
+}
+
+// final reports whether a replica that stopped so does not begin again by itself.
+func final(err error) bool {
+	return errors.Is(err, ErrForgetful) || errors.Is(err, ErrRemoved) || errors.Is(err, ErrDrift) || errors.Is(err, ErrEngine)
+}
+
+// settle does what the machine wants done.
+func (g *Group) settle() {
+	o := g.m.output
+	g.m.output = output{}
+	for _, msg := range o.send {
+		lane := Control
+		if msg.GetType() == raftpb.MsgApp {
+			lane = Bulk
+		}
+		g.transport.Send(msg.GetTo(), lane, encode(msg))
+	}
+	g.writes.put(o.writes)
+	g.leased.Store(int64(g.m.lapse(g.now())))
+	for _, e := range o.tell {
+		g.tell(e)
+	}
+}
+
+// tell tells the owner, and those who wait.
+func (g *Group) tell(e event) {
+	switch {
+	case e.committed != nil:
+		g.owner.Committed(e.committed)
+		if c := e.committed; c.Own && c.Count > 0 {
+			g.change(func() { g.committed = c.First + uint64(c.Count) - 1 })
+		}
+	case e.lead != 0:
+		g.change(func() { g.reign, g.committed = e.lead, e.next-1 })
+		g.owner.Lead(e.lead, e.next)
+	case e.lost != 0:
+		g.change(func() { g.reign = 0 })
+		g.owner.Lost(e.lost)
+	case e.changed != nil:
+		e.changed.done(e.changed.err)
+	case e.stopped != nil:
+		if final(e.stopped) {
+			g.fail(e.stopped)
+		}
+		g.owner.Stopped(e.stopped)
+	}
+}
+
+// wait waits for the log, one write after the other, so that their answers leave in that order.
+func (g *Group) wait() {
+	for {
+		select {
+		case <-g.stop:
+			return
+		case <-g.writes.wake:
+		}
+		for _, w := range g.writes.take() {
+			err := error(nil)
+			if w.appends {
+				err = g.o.Log.Commit(w.at, w.level)
+			}
+			select {
+			case g.done <- outcome{w, err}:
+			case <-g.stop:
+				return
+			}
+		}
+	}
+}
+
+// queue is what waits for the log, oldest first. Whoever puts something in never waits, or two goroutines could wait for each other; the engine bounds it.
+type queue struct {
+	wake chan struct{}
+	mu   sync.Mutex
+	list []*write
+}
+
+func (q *queue) put(writes []*write) {
+	if len(writes) == 0 {
+		return
+	}
+	q.mu.Lock()
+	q.list = append(q.list, writes...)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) take() []*write {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list = nil
+	return list
+}

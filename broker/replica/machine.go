@@ -1,0 +1,586 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/quorum"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/wal"
+)
+
+// machine is a replica without time and threads. After each of its methods output says what is to be done.
+type machine struct {
+	o     Options
+	id    uint64
+	log   *storage
+	batch batch
+	node  *raft.RawNode // nil: failed, stopped or removed
+
+	err     error // why there is no engine
+	applied Point // all up to here was told
+	reign   uint64
+	lease   lease
+	voters  quorum.JointConfig
+	quiet   int // ticks for which no vote is answered
+	highest uint64
+	waiting []*write // not safe yet, oldest first
+	oldest  *write   // of them, at the last tick
+	stalled int      // ticks for which it has been that
+
+	handing  uint64            // to whom the lead is being handed over, 0 for nobody
+	handed   bool              // the engine was told
+	handover int               // ticks left for it
+	changing *change           // the change of members under way
+	targets  map[uint64]uint64 // of learners: what they must have to become voters
+
+	output output
+}
+
+// output is what a machine wants done. Its owner takes it and clears it.
+type output struct {
+	send   []*raftpb.Message // to other replicas, in order
+	writes []*write          // to be waited for, in order
+	tell   []event           // to be told, in order
+}
+
+// event is something that the owner of a group is told.
+type event struct {
+	lead, lost uint64 // a reign that begins, or is over
+	next       uint64 // of one that begins: the number of its first record
+	committed  *Committed
+	changed    *change
+	stopped    error
+}
+
+// Committed is an entry that is committed: every replica will have it, and nothing else, at this index.
+type Committed struct {
+	Index, Term uint64
+	First       uint64 // number of its first record; 0 when it has none
+	Count       int    // records
+	Data        []byte // they, for journal.EachRecord: not to be changed
+	At          Point  // what a checkpoint as of this entry says
+	Own         bool   // it was appended here, in the reign that is not over
+}
+
+// change is a change of members.
+type change struct {
+	index uint64 // of its entry
+	err   error  // set when it is done
+	done  func(error)
+}
+
+// ErrEngine is a fault of the engine, or of what it was given. The replica does not go on.
+var ErrEngine = errors.New("the engine of the group has failed")
+
+// newMachine returns the machine of a replica that may go on, or why it may not.
+func newMachine(o Options, h *History) (*machine, error) {
+	if err := o.normalize(); err != nil {
+		return nil, err
+	}
+	if err := h.Check(); err != nil {
+		return nil, err
+	}
+	if err := o.Log.Err(); err != nil {
+		return nil, fmt.Errorf("begin group %d: %w", h.start.Group, err)
+	}
+	m := &machine{o: o, id: h.start.Replica, log: newStorage(o, h), batch: batch{most: o.MaxEntry, wait: o.Gather}, applied: h.start.Applied}
+	return m, m.start()
+}
+
+// start makes the engine from what is stored.
+func (m *machine) start() error {
+	m.log.conf = state(m.applied.Members)
+	m.log.commit = max(m.applied.Index, min(m.log.commit, m.log.safe))
+	m.err, m.quiet = nil, m.o.ElectionTicks
+	m.guard(func() error {
+		node, err := raft.NewRawNode(&raft.Config{
+			ID: m.id, ElectionTick: m.o.ElectionTicks, HeartbeatTick: 1, Storage: m.log, Applied: m.applied.Index,
+			AsyncStorageWrites: true, MaxSizePerMsg: uint64(m.o.MaxEntry), MaxCommittedSizePerReady: uint64(4 * m.o.MaxEntry),
+			MaxUncommittedEntriesSize: uint64(m.o.Uncommitted), MaxInflightMsgs: m.o.InflightMessages, MaxInflightBytes: uint64(m.o.InflightBytes),
+			CheckQuorum: true, PreVote: true, DisableProposalForwarding: true, StepDownOnRemoval: true, Logger: logger{m.o.Logger},
+		})
+		m.node = node
+		m.look()
+		return err
+	})
+	return m.err
+}
+
+// guard does something with the engine. What it panics with, as when its log cannot be read, ends it and nothing else.
+func (m *machine) guard(do func() error) {
+	if m.err != nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err, ok := p.(error)
+			if !ok {
+				err = fmt.Errorf("%v", p)
+			}
+			m.stop(fmt.Errorf("%w: %w", ErrEngine, err))
+		}
+	}()
+	if err := do(); err != nil {
+		m.stop(err)
+	}
+}
+
+// stop ends the engine. What waits for the log is in doubt, and is taken out of the table.
+func (m *machine) stop(err error) {
+	m.endReign()
+	m.node, m.err = nil, err
+	first := uint64(0)
+	for _, w := range m.waiting {
+		if w.first > 0 && (first == 0 || w.first < first) {
+			first = w.first
+		}
+	}
+	m.log.failed(first)
+	m.waiting, m.output.writes = nil, nil
+	m.output.tell = append(m.output.tell, event{stopped: err})
+}
+
+// restart makes the engine anew after a failed write, once the log can be written. It waits for the disk. A replica that acknowledges what is only written has
+// forgotten something when that cannot be synced any more.
+func (m *machine) restart() error {
+	if m.err == nil || errors.Is(m.err, ErrRemoved) || errors.Is(m.err, ErrForgetful) {
+		return m.err
+	}
+	_, proof, err := m.log.remember()
+	if err == nil {
+		err = m.o.Log.Commit(proof, wal.Synced)
+	}
+	if err != nil {
+		return fmt.Errorf("write the log of group %d again: %w", m.log.group, err)
+	}
+	if at := m.log.safeAt; m.o.Level == wal.Written && at != (wal.Offset{}) {
+		if err := m.o.Log.Commit(at, wal.Synced); err != nil {
+			m.err = fmt.Errorf("%w: a sync of the log has failed: %w", ErrForgetful, err)
+			return m.err
+		}
+	}
+	return m.start()
+}
+
+// tick tells that time has passed; now grows from call to call.
+func (m *machine) tick(now time.Duration) {
+	m.guard(func() error {
+		m.quiet = max(0, m.quiet-1)
+		m.node.Tick()
+		return nil
+	})
+	m.notice()
+	if m.handing != 0 {
+		if m.handover--; m.handover <= 0 {
+			m.handing, m.handed = 0, false
+			m.batch.pause(false)
+		}
+	}
+	m.drain(now)
+}
+
+// notice gives the lead away when the log has hung for long: what is committed goes on through the others, but what is read is read from here.
+func (m *machine) notice() {
+	var oldest *write
+	if len(m.waiting) > 0 {
+		oldest = m.waiting[0]
+	}
+	if m.stalled++; oldest == nil || oldest != m.oldest {
+		m.oldest, m.stalled = oldest, 0
+	}
+	if m.err == nil && m.reign != 0 && m.stalled > 0 && m.stalled%m.o.HangTicks == 0 {
+		if to, ok := m.successor(); ok {
+			_ = m.hand(to) // if it cannot be now it is tried again
+		}
+	}
+}
+
+// step takes a message of another replica.
+func (m *machine) step(msg *raftpb.Message, now time.Duration) {
+	if m.err != nil || msg.GetTo() != m.id || !m.welcome(msg) {
+		return
+	}
+	if msg.GetType() == raftpb.MsgHeartbeatResp {
+		sent, ok := unstamp(msg)
+		if ok && m.node.BasicStatus().GetTerm() == msg.GetTerm() && m.lease.term == msg.GetTerm() {
+			m.lease.answered(msg.GetFrom(), sent, now)
+		}
+	}
+	m.guard(func() error {
+		if msg.GetType() == raftpb.MsgHeartbeat && msg.GetTerm() >= m.log.said.term && msg.GetCommit() > m.log.last() {
+			return fmt.Errorf("%w: entry %d was acknowledged to the leader, and the log ends at %d", ErrForgetful, msg.GetCommit(), m.log.last())
+		}
+		err := m.node.Step(msg)
+		if errors.Is(err, raft.ErrStepPeerNotFound) || errors.Is(err, raft.ErrStepLocalMsg) || errors.Is(err, raft.ErrProposalDropped) {
+			return nil
+		}
+		return err
+	})
+	m.drain(now)
+}
+
+// welcome reports whether a message is to be looked at.
+func (m *machine) welcome(msg *raftpb.Message) bool {
+	switch msg.GetType() {
+	case raftpb.MsgVote, raftpb.MsgPreVote:
+		if m.quiet > 0 && string(msg.GetContext()) != campaignTransfer { // a leader may have been heard that this start does not know of
+			return false
+		}
+	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVoteResp, raftpb.MsgPreVoteResp, raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgTimeoutNow:
+	default:
+		return false
+	}
+	_, is := m.member(msg.GetFrom())
+	return is || msg.GetFrom() > m.highest // one that is not known yet may join; one that is not there any more was removed
+}
+
+// campaignTransfer is what a vote says that the leader itself has asked for.
+const campaignTransfer = "CampaignTransfer"
+
+// member reports whether a replica is one of the group, and whether it votes.
+func (m *machine) member(id uint64) (voter, is bool) {
+	_, a := m.voters[0][id]
+	_, b := m.voters[1][id]
+	if a || b {
+		return true, true
+	}
+	for _, l := range [][]uint64{m.applied.Members.Learners, m.applied.Members.LearnersNext} {
+		for _, n := range l {
+			is = is || n == id
+		}
+	}
+	return false, is
+}
+
+// look takes the members from what was applied.
+func (m *machine) look() {
+	c := m.applied.Members
+	m.voters = quorum.JointConfig{}
+	for i, ids := range [][]uint64{c.Voters, c.Outgoing} {
+		if len(ids) > 0 {
+			m.voters[i] = quorum.MajorityConfig{}
+		}
+		for _, id := range ids {
+			m.voters[i][id] = struct{}{}
+			m.highest = max(m.highest, id)
+		}
+	}
+	for _, id := range c.Learners {
+		m.highest = max(m.highest, id)
+	}
+}
+
+// wrote says that the oldest write is as safe as its answers need, so that they may leave.
+func (m *machine) wrote(w *write, now time.Duration) {
+	if len(m.waiting) == 0 || m.waiting[0] != w {
+		return // of an engine that has ended since
+	}
+	m.waiting[0] = nil
+	m.waiting = m.waiting[1:]
+	m.log.wrote(w)
+	m.answer(w)
+	m.advance(now) // what has gathered meanwhile
+}
+
+// answer sends what waited for a write.
+func (m *machine) answer(w *write) {
+	for _, a := range w.answers {
+		if a.GetTo() != m.id {
+			m.output.send = append(m.output.send, a)
+			continue
+		}
+		m.guard(func() error {
+			if err := m.node.Step(a); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
+				return err
+			}
+			return nil
+		})
+	}
+}
+
+// failed says that a write failed, and with it all behind it. A leader offers the lead to whoever has all that it has.
+func (m *machine) failed(err error) {
+	if m.err != nil {
+		return
+	}
+	if m.reign != 0 {
+		m.offer()
+	}
+	m.stop(fmt.Errorf("write the log of group %d: %w", m.log.group, err))
+}
+
+// successor returns the follower that has most of what this leader has, among those that answer.
+func (m *machine) successor() (id uint64, ok bool) {
+	match := uint64(0)
+	m.node.WithProgress(func(n uint64, typ raft.ProgressType, pr tracker) {
+		if n != m.id && typ == raft.ProgressTypePeer && pr.RecentActive && pr.Match > match {
+			id, match = n, pr.Match
+		}
+	})
+	return id, id != 0
+}
+
+// offer has the follower that lacks least campaign at once. Whether it wins is for the others to say, as ever.
+func (m *machine) offer() {
+	if to, ok := m.successor(); ok {
+		m.output.send = append(m.output.send, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), To: new(to), From: new(m.id), Term: new(m.reign)})
+	}
+}
+
+// propose proposes what is sealed, in order. What the engine has no room for is proposed again before anything else.
+func (m *machine) propose() {
+	for m.reign != 0 && m.err == nil {
+		data, ok := m.batch.head()
+		if !ok {
+			return
+		}
+		dropped := false
+		m.guard(func() error {
+			err := m.node.Propose(data)
+			dropped = errors.Is(err, raft.ErrProposalDropped)
+			if dropped {
+				return nil
+			}
+			return err
+		})
+		if dropped {
+			return
+		}
+		m.batch.pop()
+	}
+}
+
+// advance seals and proposes what is due.
+func (m *machine) advance(now time.Duration) {
+	if m.err != nil {
+		return
+	}
+	m.batch.due(now, m.writing())
+	m.drain(now)
+}
+
+// writing reports whether a write of entries is out.
+func (m *machine) writing() bool {
+	for _, w := range m.waiting {
+		if w.first > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// drain does what the engine wants done, until it wants nothing more.
+func (m *machine) drain(now time.Duration) {
+	for m.err == nil {
+		m.follow()
+		if m.propose(); m.err != nil {
+			return
+		}
+		m.handOver()
+		if !m.node.HasReady() {
+			return
+		}
+		var rd raft.Ready
+		m.guard(func() error {
+			rd = m.node.Ready()
+			return nil
+		})
+		for _, msg := range rd.Messages {
+			if m.err != nil {
+				return
+			}
+			m.handle(msg, now)
+		}
+	}
+}
+
+// handle does one thing that the engine wants done.
+func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
+	switch msg.GetTo() {
+	case raft.LocalAppendThread:
+		m.guard(func() error {
+			w, err := m.log.append(msg)
+			if err != nil {
+				m.waiting = append(m.waiting, &write{first: firstOf(msg)})
+				return fmt.Errorf("write the log of group %d: %w", m.log.group, err)
+			}
+			m.store(w)
+			return nil
+		})
+	case raft.LocalApplyThread:
+		m.guard(func() error { return m.apply(msg) })
+	default:
+		if msg.GetType() == raftpb.MsgHeartbeat {
+			stamp(msg, now)
+		}
+		m.output.send = append(m.output.send, msg)
+	}
+}
+
+func firstOf(m *raftpb.Message) uint64 {
+	if e := m.GetEntries(); len(e) > 0 {
+		return e[0].GetIndex()
+	}
+	return 0
+}
+
+// store has a write waited for, or answers at once when there is nothing to wait for.
+func (m *machine) store(w *write) {
+	if len(w.answers) == 0 && w.first == 0 { // nobody waits for it: what comes behind it does
+		return
+	}
+	if !w.appends && len(m.waiting) == 0 {
+		m.answer(w)
+		return
+	}
+	m.waiting = append(m.waiting, w)
+	m.output.writes = append(m.output.writes, w)
+}
+
+// follow notices that the lead was won or lost.
+func (m *machine) follow() {
+	s := m.node.BasicStatus()
+	leads := s.RaftState == raft.StateLeader
+	if leads && m.lease.term != s.GetTerm() {
+		m.lease.begin(s.GetTerm(), m.id)
+	}
+	if m.reign != 0 && (!leads || s.GetTerm() != m.reign) {
+		m.endReign()
+	}
+}
+
+// endReign tells that the lead is lost.
+func (m *machine) endReign() {
+	if m.reign == 0 {
+		return
+	}
+	m.output.tell = append(m.output.tell, event{lost: m.reign})
+	if m.changing != nil {
+		m.finish(ErrNotLeader)
+	}
+	m.reign, m.handing, m.handed, m.targets, m.lease = 0, 0, false, nil, lease{}
+	m.batch.end()
+}
+
+// lapse returns until when a reign may deliver: three quarters of the election timeout after it sent the newest heartbeat that a majority has answered. 0: it may not.
+func (m *machine) lapse(now time.Duration) time.Duration {
+	if m.reign == 0 || m.err != nil || m.handing != 0 {
+		return 0
+	}
+	at, ok := m.lease.since(m.voters, now)
+	if !ok {
+		return 0
+	}
+	return at + m.o.Lease
+}
+
+// leased reports whether it may deliver now.
+func (m *machine) leased(now time.Duration) bool { return now < m.lapse(now) }
+
+// apply tells what is committed.
+func (m *machine) apply(msg *raftpb.Message) error {
+	for _, e := range msg.GetEntries() {
+		if err := m.applyEntry(e); err != nil {
+			return err
+		}
+		if m.err != nil { // it was the removal of this replica
+			return nil
+		}
+	}
+	for _, a := range msg.GetResponses() {
+		if err := m.node.Step(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrDrift is a replica whose log or state is not what was committed.
+var ErrDrift = errors.New("the replica is not what was committed")
+
+func (m *machine) applyEntry(e *raftpb.Entry) error {
+	c := &Committed{Index: e.GetIndex(), Term: e.GetTerm()}
+	if c.Index != m.applied.Index+1 {
+		return fmt.Errorf("%w: entry %d behind entry %d", ErrDrift, c.Index, m.applied.Index)
+	}
+	switch typeOf(e) {
+	case journal.EntryMembership:
+		if err := m.changeMembers(e); err != nil {
+			return err
+		}
+	case journal.EntryRecords:
+		first, count, err := journal.Records(e.GetData())
+		if err != nil {
+			return fmt.Errorf("%w: entry %d: %w", ErrDrift, c.Index, err)
+		}
+		if first != m.applied.Record+1 {
+			return fmt.Errorf("%w: entry %d begins with record %d, and record %d is the next", ErrDrift, c.Index, first, m.applied.Record+1)
+		}
+		c.First, c.Count, c.Data = first, count, e.GetData()
+		m.applied.Record += uint64(count)
+	}
+	m.applied.Index, m.applied.Term = c.Index, c.Term
+	c.At, c.Own = m.applied, m.reign != 0 && c.Term == m.reign
+	if c.Own && c.Data != nil {
+		m.batch.committed(c.Data)
+	}
+	m.output.tell = append(m.output.tell, event{committed: c})
+	m.settle(c)
+	return nil
+}
+
+// settle sees whether an entry ends a change, begins a reign, or removes this replica.
+func (m *machine) settle(c *Committed) {
+	if m.err != nil {
+		return
+	}
+	s := m.node.BasicStatus()
+	if m.reign == 0 && s.RaftState == raft.StateLeader && c.Term == s.GetTerm() {
+		m.reign, m.targets = c.Term, map[uint64]uint64{}
+		m.batch.begin(m.reign, m.applied.Record+1)
+		m.output.tell = append(m.output.tell, event{lead: m.reign, next: m.applied.Record + 1})
+	}
+	if m.changing != nil && m.changing.index == c.Index {
+		m.finish(nil)
+	}
+}
+
+// changeMembers applies a change of members.
+func (m *machine) changeMembers(e *raftpb.Entry) error {
+	var cc raftpb.ConfChangeV2
+	if err := proto.Unmarshal(e.GetData(), &cc); err != nil {
+		return fmt.Errorf("%w: entry %d: %w", ErrDrift, e.GetIndex(), err)
+	}
+	_, was := m.member(m.id)
+	m.applied.Members = members(m.node.ApplyConfChange(&cc))
+	m.look()
+	if _, is := m.member(m.id); was && !is {
+		m.applied.Index, m.applied.Term = e.GetIndex(), e.GetTerm()
+		m.stop(ErrRemoved)
+	}
+	return nil
+}
+
+// encode returns a message as it travels.
+func encode(m *raftpb.Message) []byte {
+	b, err := proto.Marshal(m)
+	if err != nil {
+		panic(fmt.Sprintf("replica: a message that cannot be encoded: %v", err)) // it has nothing but numbers and bytes
+	}
+	return b
+}
+
+// decode reads a message of another replica.
+func decode(b []byte) (*raftpb.Message, error) {
+	m := new(raftpb.Message)
+	if err := proto.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("message of a replica: %w", err)
+	}
+	return m, nil
+}

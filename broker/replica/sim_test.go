@@ -1,0 +1,702 @@
+package replica
+
+import (
+	"container/heap"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	mrand "math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+)
+
+// The simulator: replicas of one group as machines, each with a log on a file system in memory, a network and disks that do what a seed says, in one goroutine
+// and virtual time. What it varies is in shape; what goes wrong is in simfault_test.go; what must hold is in simcheck_test.go.
+
+// shape is what a seed varies of a run as a whole.
+type shape struct {
+	nodes    int
+	level    wal.Level
+	faults   time.Duration // for how long there are any
+	apart    time.Duration // two of them, at most
+	options  Options
+	fileSize int64
+	records  [2]int // sizes of payloads
+	every    time.Duration
+	delay    [2]time.Duration // of messages
+	disk     [2]time.Duration // of writes
+	loss     float64          // of a message
+	twice    float64
+	fifo     bool // messages of a link keep their order
+	drift    float64
+	trim     bool // checkpoints shorten the log; nobody loses all that he has then
+	transfer bool
+	tick     [2]time.Duration
+}
+
+// pick returns a number between two.
+func pick[T ~int | ~int64](rng *mrand.Rand, low, high T) T {
+	return low + T(rng.Int64N(int64(high)-int64(low)+1))
+}
+
+func one[T any](rng *mrand.Rand, of ...T) T { return of[rng.IntN(len(of))] }
+
+func shapeOf(rng *mrand.Rand) shape {
+	ms := time.Millisecond
+	sh := shape{
+		nodes: one(rng, 3, 3, 3, 3, 5, 1), level: one(rng, wal.Synced, wal.Synced, wal.Written), faults: pick(rng, 3*time.Second, 9*time.Second), apart: one(rng, 300*ms, 1500*ms, 3000*ms),
+		fileSize: one[int64](rng, 1<<10, 4<<10, 64<<10), records: one(rng, [2]int{1, 40}, [2]int{1, 2000}, [2]int{0, 0}),
+		every: one(rng, 20*ms, 50*ms, 200*ms), delay: one(rng, [2]time.Duration{ms / 10, ms}, [2]time.Duration{ms, 30 * ms}, [2]time.Duration{ms / 10, 300 * ms}),
+		disk: one(rng, [2]time.Duration{ms / 10, ms}, [2]time.Duration{ms, 60 * ms}, [2]time.Duration{0, 500 * ms}),
+		loss: one(rng, 0, 0, 0.02, 0.2), twice: one(rng, 0, 0, 0.05), fifo: rng.IntN(2) == 0, drift: one(rng, 0, 0.001, 0.02), trim: rng.IntN(2) == 0,
+		transfer: rng.IntN(2) == 0, tick: [2]time.Duration{50 * ms, one(rng, 51*ms, 60*ms, 120*ms)},
+	}
+	sh.options = Options{Level: sh.level, MaxEntry: one(rng, 64, 500, 1<<20), Uncommitted: one(rng, 300, 4000, 32<<20), InflightMessages: one(rng, 1, 4, 256),
+		InflightBytes: one(rng, 0, 3<<20), Memory: one(rng, 1, 300, 4<<20), Budget: NewBudget(one[int64](rng, 1, 1<<20)), Gather: one(rng, ms, 20*ms)}
+	return sh
+}
+
+// sim is one run.
+type sim struct {
+	shape
+	rng    *mrand.Rand
+	now    time.Duration
+	queue  events
+	seq    uint64
+	nodes  []*node
+	cut    map[[2]int]bool // links that lose everything, by from and to
+	last   map[[2]int]time.Duration
+	ids    uint64 // the last id of a replica that was given away
+	truth  truth
+	over   bool          // faults are
+	healed time.Duration // when they were
+	before int           // records acknowledged until then
+	trace  []string
+	fail   string
+	stats  counts
+}
+
+// counts say how much a run has seen, so that a test can tell that it tests something.
+type counts struct {
+	acked, committed, reigns, crashes, cuts, failures, forgetful, rejoined, transfers, passed, reads, oldCopies, flips, wiped, checked, leased, engine int
+}
+
+type timed struct {
+	at  time.Duration
+	seq uint64
+	do  func()
+}
+
+type events []timed
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].seq < e[j].seq
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(timed)) }
+func (e *events) Pop() any {
+	old := *e
+	x := old[len(old)-1]
+	old[len(old)-1] = timed{}
+	*e = old[:len(old)-1]
+	return x
+}
+
+func (s *sim) after(d time.Duration, do func()) {
+	s.seq++
+	heap.Push(&s.queue, timed{s.now + d, s.seq, do})
+}
+
+func (s *sim) say(format string, args ...any) {
+	s.trace = append(s.trace, fmt.Sprintf("%9.3fs ", s.now.Seconds())+fmt.Sprintf(format, args...))
+	if len(s.trace) > 400 {
+		s.trace = s.trace[200:]
+	}
+}
+
+// wrong notes the first thing that must not be.
+func (s *sim) wrong(format string, args ...any) {
+	if s.fail == "" {
+		s.fail = fmt.Sprintf(format, args...)
+		s.say("WRONG: %s", s.fail)
+	}
+}
+
+// paper is what a node has written down beside its log, as a manifest would.
+type paper struct {
+	Folder string
+	Life   Life
+	Lives  Lives
+	Start  Start
+	Hash   uint64 // of the state at Start.Applied
+	Clean  bool
+	Boot   int
+}
+
+// node is one node: a disk that stays, and a process that may be there.
+type node struct {
+	s      *sim
+	i      int
+	disk   *vfs.Mem
+	boot   int
+	paper  paper
+	copies []*vfs.Mem // old ones of its folder, each from before a later start
+
+	// Of the process.
+	life    int // counts them, so that what belongs to an earlier one is dropped
+	up      bool
+	paused  time.Duration // it does nothing before
+	began   time.Duration
+	speed   float64
+	faulty  *vfs.Faulty
+	log     *wal.Log
+	m       *machine
+	history *History
+	writes  []*write
+	busy    bool
+	hash    uint64 // of all records up to m.applied.Record
+	points  []struct {
+		at   Point
+		hash uint64
+	}
+	appended map[uint64]string // what it appended in this reign, by number
+	copied   bool              // its folder is an old copy, and nobody has told it so
+	doomed   bool              // it will find that it has forgotten something, and has not come back from that
+	pending  []uint64          // ids under which it may rejoin, if one was agreed to
+}
+
+func (n *node) String() string { return fmt.Sprintf("node %d", n.i) }
+
+// clock is what the node's own clock says since it began.
+func (n *node) clock() time.Duration {
+	return time.Second + time.Duration(float64(n.s.now-n.began)*n.speed)
+}
+
+// newSim makes a run of a seed, all nodes up, the group founded.
+func newSim(seed uint64, change func(*shape)) *sim {
+	rng := mrand.New(mrand.NewPCG(seed, 0x5eed))
+	rand.Reader = zeroReader{rng} // the engine's election timeouts
+	s := &sim{shape: shapeOf(rng), rng: rng, cut: map[[2]int]bool{}, last: map[[2]int]time.Duration{}}
+	if change != nil {
+		change(&s.shape)
+	}
+	s.truth.begin()
+	at := Point{Index: 1, Term: 1}
+	for i := range s.shape.nodes {
+		s.ids++
+		at.Members.Voters = append(at.Members.Voters, uint64(i+1))
+	}
+	s.truth.founded, s.truth.members = at, at.Members
+	for i := range s.shape.nodes {
+		n := &node{s: s, i: i, disk: vfs.NewMem()}
+		s.nodes = append(s.nodes, n)
+		n.found(uint64(i + 1))
+		n.start()
+	}
+	s.after(0, s.publish)
+	s.after(0, s.control)
+	return s
+}
+
+// zeroReader gives the seed's numbers to whoever wants random bytes.
+type zeroReader struct{ rng *mrand.Rand }
+
+func (r zeroReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(r.rng.Uint32())
+	}
+	return len(p), nil
+}
+
+const (
+	simGroup = 7
+	simLog   = "/n/log"
+	simPaper = "/n/paper"
+)
+
+// found begins the group's log in an empty folder.
+func (n *node) found(replica uint64) {
+	n.paper = paper{Folder: fmt.Sprintf("folder-%d-%x", n.i, n.s.rng.Uint64()), Lives: Lives{}, Hash: fnvBasis}
+	must(n.disk.MkdirAll(simLog))
+	log, _, err := wal.Open(n.walOptions(n.disk), func(wal.Entry) error { return nil })
+	must(err)
+	n.paper.Start, err = Begin(log, simGroup, replica, 1, n.s.truth.founded)
+	must(err)
+	must(log.Close())
+	must(n.save(n.disk))
+}
+
+const fnvBasis = 14695981039346656037
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (n *node) walOptions(fs vfs.FS) wal.Options {
+	return wal.Options{FS: fs, Dir: simLog, FileSize: n.s.fileSize, Need: wal.Need{From: n.paper.Start.From}}
+}
+
+// save replaces the node's paper. Until it returns nil either may be there.
+func (n *node) save(fs vfs.FS) error {
+	b, err := json.Marshal(n.paper)
+	must(err)
+	tmp := simPaper + ".tmp"
+	_ = fs.Remove(tmp)
+	f, err := fs.Create(tmp)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := fs.Rename(tmp, simPaper); err != nil {
+		return err
+	}
+	return fs.SyncDir("/n")
+}
+
+func (n *node) load() paper {
+	b, err := vfs.ReadFile(n.disk, simPaper)
+	must(err)
+	var p paper
+	must(json.Unmarshal(b, &p))
+	if p.Lives == nil {
+		p.Lives = Lives{}
+	}
+	return p
+}
+
+// start starts the node's process.
+func (n *node) start() {
+	s := n.s
+	n.life++
+	n.up, n.busy, n.writes, n.m, n.history, n.appended, n.points = true, false, nil, nil, nil, nil, nil
+	n.began, n.speed, n.paused = s.now, 1+s.drift*(2*s.rng.Float64()-1), 0
+	n.paper = n.load()
+	n.faulty = vfs.NewFaulty(n.disk)
+	crashed := !n.paper.Clean && n.paper.Boot != n.boot
+	n.paper.Life = Life{n.paper.Life.Starts + 1, s.rng.Uint64()}
+	n.paper.Clean, n.paper.Boot = false, n.boot
+	must(n.save(n.faulty))
+	var r Recovery
+	log, report, err := wal.Open(n.walOptions(n.faulty), r.Replay)
+	if err != nil {
+		s.wrong("%v: the log cannot be opened: %v", n, err)
+		return
+	}
+	n.log = log
+	start := n.paper.Start
+	start.Crashed = crashed
+	n.history = r.History(start, s.level, &report)
+	s.stats.passed += n.history.Passed
+	s.say("%v starts as replica %d, entries to %d, commit %d, applied %d: %v", n, start.Replica, n.history.Last(), n.history.commit, start.Applied.Index, n.history.Check())
+	n.begin()
+	s.after(pick(s.rng, 0, s.tick[1]), n.own(n.tick))
+	s.after(20*time.Millisecond, n.own(n.flusher))
+}
+
+// counted counts what is read from a log.
+type counted struct {
+	Log
+	reads *int
+}
+
+func (c counted) ReadAt(at wal.Offset, guess int, dst []byte) (byte, []byte, error) {
+	*c.reads++
+	return c.Log.ReadAt(at, guess, dst)
+}
+
+// begin makes the machine of what the node's start has found, unless it has forgotten something.
+func (n *node) begin() {
+	s := n.s
+	switch err := n.history.Check(); {
+	case errors.Is(err, ErrForgetful):
+		n.forget(err)
+		return
+	case err != nil:
+		s.say("%v: %v", n, err)
+		return
+	}
+	o := s.shape.options
+	o.Log = counted{n.log, &s.stats.reads}
+	m, err := newMachine(o, n.history)
+	if err != nil {
+		s.wrong("%v: %v", n, err)
+		return
+	}
+	n.m, n.hash, n.doomed = m, n.paper.Hash, n.doomed && n.copied
+	n.points = nil
+	n.settle()
+}
+
+// forget notes for good that the replica has forgotten something.
+func (n *node) forget(err error) {
+	s := n.s
+	n.doomed = true
+	if n.paper.Start.Forgetful == "" {
+		s.stats.forgetful++
+		n.paper.Start.Forgetful = err.Error()
+		if err := n.save(n.faulty); err != nil {
+			n.crash(false)
+			return
+		}
+	}
+	n.m = nil
+	s.say("%v: %v", n, err)
+}
+
+// own has something done only while this process lives, and is not paused.
+func (n *node) own(do func()) func() {
+	life := n.life
+	var run func()
+	run = func() {
+		if !n.up || n.life != life {
+			return
+		}
+		if n.paused > n.s.now {
+			n.s.after(n.paused-n.s.now, run)
+			return
+		}
+		do()
+	}
+	return run
+}
+
+func (n *node) tick() {
+	if n.m != nil {
+		n.m.tick(n.clock())
+		n.settle()
+	}
+	n.s.after(pick(n.s.rng, n.s.tick[0], n.s.tick[1]), n.own(n.tick))
+}
+
+// flusher writes, as a log does, what nobody waits for, and syncs now and then.
+func (n *node) flusher() {
+	s := n.s
+	if n.m != nil && n.m.err == nil && n.log.Err() == nil && n.m.log.safeAt != (wal.Offset{}) {
+		level := one(s.rng, wal.Written, wal.Written, wal.Synced)
+		if at, ok := n.newest(); ok {
+			_ = n.log.Commit(at, level) // who waits for it is told by his own commit
+		}
+	}
+	s.after(pick(s.rng, 15*time.Millisecond, 60*time.Millisecond), n.own(n.flusher))
+}
+
+func (n *node) newest() (wal.Offset, bool) {
+	for _, w := range slices.Backward(n.m.waiting) {
+		if w.appends {
+			return w.at, true
+		}
+	}
+	return n.m.log.safeAt, n.m.log.safeAt != (wal.Offset{})
+}
+
+// settle does what the machine wants done.
+func (n *node) settle() {
+	for n.m != nil {
+		o := n.m.output
+		n.m.output = output{}
+		if len(o.send)+len(o.writes)+len(o.tell) == 0 {
+			break
+		}
+		for _, msg := range o.send {
+			n.s.send(n, msg)
+		}
+		n.writes = append(n.writes, o.writes...)
+		for _, e := range o.tell {
+			n.told(e)
+		}
+	}
+	if n.m != nil {
+		n.s.lookAt(n)
+	}
+	n.pump()
+}
+
+// pump waits for the oldest write, for as long as this disk takes. Those behind it that appended nothing need no disk.
+func (n *node) pump() {
+	if n.busy || len(n.writes) == 0 {
+		return
+	}
+	n.busy = true
+	w := n.writes[0]
+	n.writes = n.writes[1:]
+	n.s.after(pick(n.s.rng, n.s.disk[0], n.s.disk[1]), n.own(func() {
+		err := error(nil)
+		if w.appends {
+			err = n.log.Commit(w.at, w.level)
+		}
+		n.done(w, err)
+		for n.m != nil && len(n.writes) > 0 && !n.writes[0].appends {
+			w, n.writes = n.writes[0], n.writes[1:]
+			n.done(w, nil)
+		}
+		n.busy = false
+		n.pump()
+	}))
+}
+
+// done tells the machine what became of a write.
+func (n *node) done(w *write, err error) {
+	if n.m == nil {
+		return
+	}
+	if err != nil {
+		n.s.say("%v: %v", n, err)
+		n.m.failed(err)
+	} else {
+		n.m.wrote(w, n.clock())
+	}
+	n.settle()
+}
+
+// told takes an event of the machine.
+func (n *node) told(e event) {
+	s := n.s
+	switch {
+	case e.committed != nil:
+		n.committed(e.committed)
+	case e.lead != 0:
+		s.stats.reigns++
+		n.appended = map[uint64]string{}
+		s.truth.lead(s, n, e.lead, e.next)
+	case e.lost != 0:
+		s.say("%v has lost the lead of term %d", n, e.lost)
+		n.appended = nil
+	case e.changed != nil:
+		e.changed.done(e.changed.err)
+	case e.stopped != nil:
+		n.stopped(e.stopped)
+	}
+}
+
+// stopped has the machine begun again when its log can be written.
+func (n *node) stopped(err error) {
+	s := n.s
+	s.say("%v stops: %v", n, err)
+	switch {
+	case errors.Is(err, ErrForgetful):
+		n.rest(err)
+		return
+	case errors.Is(err, ErrRemoved):
+		return
+	case errors.Is(err, ErrEngine):
+		s.stats.engine++
+		s.wrong("%v: %v", n, err)
+		return
+	case errors.Is(err, ErrDrift):
+		s.wrong("%v: %v", n, err)
+		return
+	}
+	s.stats.failures++
+	s.after(pick(s.rng, 20*time.Millisecond, 700*time.Millisecond), n.own(n.mend))
+}
+
+func (n *node) mend() {
+	s := n.s
+	n.faulty.SetRules()
+	if err := n.log.Recover(); err != nil {
+		s.wrong("%v: the log cannot be recovered: %v", n, err)
+		return
+	}
+	if n.m == nil {
+		return
+	}
+	switch err := n.m.restart(); {
+	case errors.Is(err, ErrForgetful):
+		n.rest(err)
+	case err != nil:
+		s.wrong("%v: restart: %v", n, err)
+	default:
+		n.doomed = n.doomed && n.copied
+		n.settle()
+	}
+}
+
+// rest has a process begin again, as one that has found that it has forgotten something.
+func (n *node) rest(err error) {
+	n.forget(err)
+	if n.up {
+		n.crash(false)
+	}
+}
+
+// crash ends the process, and with power the machine: what was not synced may be lost.
+func (n *node) crash(power bool) {
+	s := n.s
+	if n.m != nil && n.m.err == nil && !n.doomed && len(n.copies) < 3 { // older than the next start
+		n.copies = append(n.copies, n.disk.KillClone())
+	}
+	n.up, n.m = false, nil
+	n.life++
+	_ = n.log.Abandon()
+	if power {
+		n.boot++
+		n.doomed = n.doomed || s.level == wal.Written
+		n.disk = n.disk.CrashClone(s.rng)
+	} else {
+		n.disk = n.disk.KillClone()
+	}
+	s.say("%v is down, power lost: %v", n, power)
+	s.after(pick(s.rng, 10*time.Millisecond, 1500*time.Millisecond), func() {
+		if !n.up {
+			n.start()
+		}
+	})
+}
+
+// send gives a message to the network.
+func (s *sim) send(from *node, msg *raftpb.Message) {
+	s.truth.sent(s, from, msg)
+	to := s.nodeOf(msg.GetTo())
+	if to == nil || to == from {
+		return
+	}
+	link := [2]int{from.i, to.i}
+	b := encode(msg)
+	times := 1
+	if s.rng.Float64() < s.loss || s.cut[link] {
+		times = 0
+	} else if s.rng.Float64() < s.twice {
+		times = 2
+	}
+	life, was := from.life, from.paper.Life
+	folder := from.paper.Folder
+	for range times {
+		at := s.now + pick(s.rng, s.delay[0], s.delay[1])
+		if s.fifo {
+			at = max(at, s.last[link])
+			s.last[link] = at
+		}
+		s.after(at-s.now, func() { s.arrive(from, to, life, folder, was, b) })
+	}
+}
+
+// arrive hands a message to a node, after the handshake of the link that it comes over.
+func (s *sim) arrive(from, to *node, life int, folder string, was Life, b []byte) {
+	if !to.up || s.cut[[2]int{from.i, to.i}] {
+		return
+	}
+	to.own(func() {
+		if !to.greet(from, life, folder, was) {
+			return
+		}
+		if from.up && from.life == life && !from.greet(to, to.life, to.paper.Folder, to.paper.Life) || to.m == nil {
+			return
+		}
+		msg, err := decode(b)
+		must(err)
+		to.m.step(msg, to.clock())
+		to.settle()
+	})()
+}
+
+// greet is the handshake: what the other says of its life is judged, and kept before anything else.
+func (n *node) greet(from *node, life int, folder string, was Life) bool {
+	news, err := n.paper.Lives.Meet(folder, was)
+	if err != nil {
+		if from.up && from.life == life && from.m != nil && from.paper.Folder == folder {
+			n.s.stats.oldCopies++
+			from.copied = false
+			var old *OldCopy
+			errors.As(err, &old)
+			from.paper.Life.Starts = max(from.paper.Life.Starts, old.Seen)
+			from.rest(fmt.Errorf("%w: %w", ErrForgetful, err))
+		}
+		return false
+	}
+	if news && n.save(n.faulty) != nil {
+		n.crash(false)
+		return false
+	}
+	return true
+}
+
+// nodeOf returns who has a replica's id now.
+func (s *sim) nodeOf(id uint64) *node {
+	for _, n := range s.nodes {
+		if n.up && n.paper.Start.Replica == id && n.m != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+// leader returns the node whose reign is the newest.
+func (s *sim) leader() *node {
+	var best *node
+	for _, n := range s.nodes {
+		if n.up && n.m != nil && n.m.reign != 0 && n.paused <= s.now && (best == nil || n.m.reign > best.m.reign) {
+			best = n
+		}
+	}
+	return best
+}
+
+// publish appends records where there is a leader, at more than one if more than one believes that it leads.
+func (s *sim) publish() {
+	for _, n := range s.nodes {
+		if s.over && s.now > s.healed+2*time.Second && s.stats.acked > s.before {
+			return
+		}
+		if !n.up || n.m == nil || n.m.reign == 0 || n.paused > s.now || n.m.batch.size() > s.shape.options.Uncommitted {
+			continue
+		}
+		for range pick(s.rng, 1, 4) {
+			payload := fmt.Sprintf("%d by %d in %d ", s.truth.published, n.i, n.m.reign)
+			payload += strings.Repeat("x", pick(s.rng, s.records[0], s.records[1]))
+			s.truth.published++
+			number, err := n.m.batch.append(n.clock(), n.m.reign, journal.KindPublish, []byte(payload))
+			if errors.Is(err, ErrBusy) {
+				break
+			}
+			if err != nil {
+				s.wrong("%v: append in its own reign: %v", n, err)
+				return
+			}
+			n.appended[number] = payload
+		}
+		if s.rng.IntN(4) > 0 {
+			n.m.batch.want()
+		}
+		n.m.advance(n.clock())
+		n.settle()
+	}
+	s.after(pick(s.rng, 1, 2*s.every), s.publish)
+}
+
+// run lets time pass.
+func (s *sim) run(until time.Duration) {
+	for s.fail == "" && len(s.queue) > 0 && s.queue[0].at <= until {
+		e := heap.Pop(&s.queue).(timed)
+		s.now = e.at
+		e.do()
+	}
+	s.now = max(s.now, until)
+}
+
+func hashOf(before uint64, number uint64, payload []byte) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d %d ", before, number)
+	h.Write(payload)
+	return h.Sum64()
+}
+
+var _ raft.Storage = (*storage)(nil)
