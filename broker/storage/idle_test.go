@@ -15,10 +15,11 @@ import (
 
 // quietNode is an engine with topics, each with a channel, on a disk whose operations are counted.
 type quietNode struct {
-	fs  *vfs.Mem
-	k   *Engine
-	r   *topic.Registry
-	ops atomic.Int64
+	fs   *vfs.Mem
+	disk *vfs.Faulty
+	k    *Engine
+	r    *topic.Registry
+	ops  atomic.Int64
 }
 
 func startQuiet(t *testing.T, topics int) *quietNode {
@@ -27,6 +28,7 @@ func startQuiet(t *testing.T, topics int) *quietNode {
 		t.Fatal(err)
 	}
 	disk := vfs.NewFaulty(n.fs)
+	n.disk = disk
 	log := slog.New(slog.DiscardHandler)
 	k, recovery, err := Open(Options{FS: disk, Dir: "data", SyncTimeout: 2 * time.Second, Log: log,
 		MinFreeSpace: func(uint64) uint64 { return 1 << 20 }})

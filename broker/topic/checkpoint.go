@@ -65,6 +65,7 @@ func (c *Cut) Run(dst io.Writer, sync func(upTo journal.Offset) error, name func
 		return err
 	}
 	r.aged()
+	r.keysKept(c.From)
 	return r.Drop()
 }
 

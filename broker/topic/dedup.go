@@ -86,14 +86,26 @@ func (d *logStore) keysOf(b *Batch, sync bool) (k keyed, err error) {
 }
 
 // repeated returns once a publish may be answered of which nothing was new: what it repeats is as safe as its level says, or synced when
-// that is asked for. at is where the newest publish with keys is.
-func (d *logStore) repeated(at journal.Offset, sync bool) error {
-	if at == (journal.Offset{}) || !sync && !d.levels.synced() {
+// that is asked for; at once when it is lax. at is where the newest publish with keys is.
+func (d *logStore) repeated(at journal.Offset, sync, lax bool) error {
+	if lax || at == (journal.Offset{}) || !sync && !d.levels.synced() {
 		return nil
 	}
 	err := d.log.Commit(at, true)
 	d.topic.registry.SetHealth(err)
 	return err
+}
+
+// keysKept says that a checkpoint, which is safe, has what records before a place say. That of a publish may be lost: its sync has failed, and
+// no later one can say that it is there.
+func (r *Registry) keysKept(before journal.Offset) {
+	for _, t := range r.durable() {
+		t.pub.Lock()
+		if t.d.keyedAt.Before(before) {
+			t.d.keyedAt = journal.Offset{}
+		}
+		t.pub.Unlock()
+	}
 }
 
 // keyed is the part of a publish that is about deduplication keys.
@@ -371,14 +383,22 @@ type keyMemory struct {
 }
 
 func (m *keyMemory) grow(n int64) {
-	if used := m.used.Add(n); n > 0 && m.limit > 0 && used > m.limit {
+	if m.used.Add(n); n > 0 {
+		m.look()
+	}
+}
+
+// look sees to it that they take no more than they may.
+func (m *keyMemory) look() {
+	if m.limit > 0 && m.used.Load() > m.limit {
 		m.full()
 	}
 }
 
-// shrinkKeys has keys forgotten until they take less than they may, those of the topic that has the most of them first. One does it at a time.
+// shrinkKeys has keys forgotten until they take less than they may, those of the topic that has the most of them first. One does it at a time,
+// and nobody before Start: until then topics are made again, under no lock.
 func (r *Registry) shrinkKeys() {
-	if !r.shrinking.CompareAndSwap(false, true) {
+	if !r.started.Load() || !r.shrinking.CompareAndSwap(false, true) {
 		return
 	}
 	if !r.spawn(func() {

@@ -46,7 +46,7 @@ type logStore struct {
 	head     []byte         // scratch
 	keys     journal.Keys   // of messages that were accepted lately
 	keyBytes int64          // what the node knows that they take
-	keyedAt  journal.Offset // of the record of the last publish that brought some, unless it was withdrawn
+	keyedAt  journal.Offset // of the record of the last publish that brought some; none when a checkpoint has made that safe
 }
 
 func newLogStore(t *Topic, id uint32) *logStore {
@@ -114,7 +114,7 @@ func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 	}
 	switch {
 	case a.count == 0:
-		return d.repeated(a.at, sync)
+		return d.repeated(a.at, sync, k.lax)
 	case k.lax && t.registry.trail(t, &a):
 		return nil
 	}
@@ -477,6 +477,7 @@ func (d *logStore) inherit() {
 func (d *logStore) destroy() error {
 	t := d.topic
 	err := t.syncTo(d.append(journal.Change{Op: journal.OpDeleteTopic})) // before the segments go
+	d.dropKeys()
 	t.registry.onDisk.Add(-d.onDisk.Swap(0))
 	d.addMemory(-d.memory.Load())
 	t.registry.dropped.Add(-int64(len(d.dropped) + len(d.dropping)))

@@ -102,6 +102,7 @@ func NewRegistry(cfg Config) *Registry {
 // Start starts the sweeper, which Close stops, and has message ids reserved before the first publish needs one.
 func (r *Registry) Start() {
 	r.started.Store(true)
+	r.keys.look()
 	r.enforceAll()
 	r.sweep.start()
 	r.ids.reserveAhead()

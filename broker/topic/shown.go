@@ -131,9 +131,6 @@ func (t *Topic) withdraw(a *appended) {
 	t.bytes.Add(-uint64(a.bodies))
 	t.d.keys.Forget(r)
 	t.d.accountKeys()
-	if t.d.keyedAt == a.at {
-		t.d.keyedAt = journal.Offset{}
-	}
 	t.d.voids.add(r)
 	t.d.retain.unshare(r)
 	t.voidLocked() // before consumers pass over them
