@@ -152,7 +152,7 @@ func (a *api) deferredMessages(w http.ResponseWriter, req *http.Request, q httpa
 	if err != nil {
 		return nil, err
 	}
-	list, next, err := c.BrowseDeferred(from, l.look)
+	list, next, err := c.BrowseDeferred(req.Context(), from, l.look)
 	if err != nil {
 		return nil, a.fail(req, err)
 	}

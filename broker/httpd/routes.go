@@ -93,7 +93,9 @@ func (a *api) fail(req *http.Request, err error) error {
 	if topic.Limited(err) {
 		return limited(err)
 	}
-	a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
+	if req.Context().Err() == nil { // else nobody waits for an answer
+		a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
+	}
 	return err
 }
 

@@ -81,7 +81,7 @@ func (a *api) deferred(w http.ResponseWriter, req *http.Request, _ httprouter.Pa
 		return nil, err
 	}
 	defer leave()
-	list, next, err := c.Deferred(from, limit)
+	list, next, err := c.Deferred(req.Context(), from, limit)
 	if err != nil {
 		return nil, a.fail(req, err)
 	}

@@ -41,7 +41,7 @@ func (n *node) reschedule() {
 	c := channels[n.rng.IntN(len(channels))]
 	var list []topic.Scheduled
 	for from := (topic.DueMark{}); ; {
-		some, next, err := c.Deferred(from, 1+n.rng.IntN(5))
+		some, next, err := c.Deferred(n.t.Context(), from, 1+n.rng.IntN(5))
 		if err != nil {
 			if !n.faults && !n.crash.done() {
 				n.fail("listing what %s/%s has deferred: %v", t.Name(), c.Name(), err)

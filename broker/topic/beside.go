@@ -88,6 +88,8 @@ func (t *Topic) besideOfNode(s *stored) ([]journal.Beside, error) {
 		switch {
 		case errors.Is(err, segment.ErrGone) && s.at() != block:
 			continue // it was written anew meanwhile
+		case errors.Is(err, segment.ErrGone) && t.hasLeft(s):
+			return nil, nil
 		case errors.Is(err, segment.ErrDamaged) || errors.Is(err, segment.ErrGone):
 			t.registry.log.Error("what messages have beside their bodies is damaged and was lost", "topic", t.name, "block", block.Ref.String(),
 				"error", err)

@@ -1,8 +1,11 @@
 package topic
 
 import (
+	"errors"
+
 	"brokerd/broker/backlog"
 	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
 
@@ -16,7 +19,8 @@ func (t *Topic) walk(from Position, f func(m protocol.MessageFrame, pos Position
 		if Position(s.end.Load()) <= from {
 			continue
 		}
-		need := within(t.neededIn([]*stored{s}), max(from, s.first), min(Position(s.end.Load()), t.d.shown()+1))
+		end := min(Position(s.end.Load()), t.d.shown()+1) // before what is needed: what is withdrawn meanwhile is behind it
+		need := within(t.neededIn([]*stored{s}), max(from, s.first), end)
 		if len(need) == 0 {
 			continue
 		}
@@ -33,8 +37,16 @@ func (t *Topic) walk(from Position, f func(m protocol.MessageFrame, pos Position
 	return nil
 }
 
-// look returns the messages of a node, with the sums of their keys, and what they have beside their bodies.
+// look returns the messages of a node, with the sums of their keys, and what they have beside their bodies; nothing when it has left.
 func (t *Topic) look(s *stored) (node nodeFrames, beside []journal.Beside, err error) {
+	node, beside, err = t.lookInto(s)
+	if errors.Is(err, segment.ErrClosed) && t.hasLeft(s) {
+		return nodeFrames{}, nil, nil
+	}
+	return node, beside, err
+}
+
+func (t *Topic) lookInto(s *stored) (node nodeFrames, beside []journal.Beside, err error) {
 	if beside, err = t.besideOfNode(s); err != nil {
 		return node, nil, err
 	}

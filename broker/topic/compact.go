@@ -9,6 +9,7 @@ import (
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
@@ -212,19 +213,19 @@ func within(list []backlog.Range, first, end Position) (part []backlog.Range) {
 // rewrite writes some messages of a node's block anew. The block is read under no lock.
 func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (done bool, err error) {
 	frames, held, lost, err := t.d.segments.ReadHeld(block, nil)
+	var beside []journal.Beside
+	if err == nil && len(lost) == 0 {
+		beside, err = t.d.readBeside(block)
+	}
+	var sums []uint32
+	if err == nil && len(lost) == 0 {
+		sums, err = t.d.readSums(block)
+	}
 	if errors.Is(err, segment.ErrGone) && (t.d.table.get(s.num) != s || s.at() != block) {
 		return false, nil // nobody needs it any more, since it was looked at
 	}
 	if err != nil || len(lost) > 0 {
 		return false, err // damage stays where it is: its file is put aside, not removed
-	}
-	beside, err := t.d.readBeside(block)
-	if err != nil {
-		return false, err
-	}
-	sums, err := t.d.readSums(block)
-	if err != nil {
-		return false, err
 	}
 	frames, runs := pick(frames, heldRanges(block, held), need)
 	if len(runs) == 0 {

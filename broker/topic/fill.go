@@ -47,7 +47,10 @@ type nodeFrames struct {
 	sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
 }
 
-// load returns the messages of a node. What is damaged is logged; with an error it is to be tried again.
+// hasLeft reports whether nobody needs a node any more: then its block may go at any time. Who only looks has no pin on it.
+func (t *Topic) hasLeft(s *stored) bool { return t.exiting.Load() || t.d.table.get(s.num) != s }
+
+// load returns the messages of a node, none when it has left. What is damaged is logged; with an error it is to be tried again.
 func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 	if frames := n.Frames(); frames != nil {
 		return nodeFrames{frames: frames}, nil
@@ -59,12 +62,20 @@ func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 	}
 	block := s.at()
 	frames, held, bad, err := t.d.segments.ReadHeld(block, nil)
-	if errors.Is(err, segment.ErrGone) && s.at() == block { // somebody has removed the file
-		t.registry.log.Error("messages on disk are gone and were lost", "topic", t.name, "block", block.Ref.String(), "error", err)
+	for errors.Is(err, segment.ErrGone) && s.at() != block { // it was written anew meanwhile
+		block = s.at()
+		frames, held, bad, err = t.d.segments.ReadHeld(block, nil)
+	}
+	if errors.Is(err, segment.ErrGone) {
+		if !t.hasLeft(s) { // somebody has removed the file
+			t.registry.log.Error("messages on disk are gone and were lost", "topic", t.name, "block", block.Ref.String(), "error", err)
+		}
 		return nothing, nil
 	}
 	if err != nil {
-		t.registry.log.Error("reading messages from disk", "topic", t.name, "block", block.Ref.String(), "error", err)
+		if !errors.Is(err, segment.ErrClosed) || !t.hasLeft(s) {
+			t.registry.log.Error("reading messages from disk", "topic", t.name, "block", block.Ref.String(), "error", err)
+		}
 		return nothing, err
 	}
 	if len(bad) == 0 && block.Held == 0 {
@@ -196,10 +207,13 @@ func (l *loader) load(m inflight.Place) (protocol.MessageFrame, error) {
 			return f, nil
 		}
 		if at := s.at(); at.Held == 0 { // else offsets are of the block that it was before
-			return l.topic.d.segments.ReadFrame(at.Ref, m.Off, uint64(m.Pos), nil)
+			f, err := l.topic.d.segments.ReadFrame(at.Ref, m.Off, uint64(m.Pos), nil)
+			if !errors.Is(err, segment.ErrGone) {
+				return f, err
+			}
 		}
 	}
-	if err := l.read(s); err != nil {
+	if err := l.read(s); err != nil { // a block that has gone too: it may have been written anew
 		return nil, err
 	}
 	f, err := l.find(s.first, m.Pos)

@@ -188,6 +188,8 @@ func (t *Topic) sumsOfNode(s *stored) ([]uint32, error) {
 		switch {
 		case errors.Is(err, segment.ErrGone) && s.at() != block:
 			continue // it was written anew meanwhile
+		case errors.Is(err, segment.ErrGone) && t.hasLeft(s):
+			return nil, nil
 		case errors.Is(err, segment.ErrDamaged) || errors.Is(err, segment.ErrGone):
 			t.registry.log.Error("keys of messages are damaged and were lost: these are in no order any more", "topic", t.name, "block",
 				block.Ref.String(), "error", err)

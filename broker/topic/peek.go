@@ -60,7 +60,7 @@ func (t *Topic) Browse(ctx context.Context, o Look) (Looked, error) {
 	if t.d == nil {
 		return Looked{}, ErrNoBrowse
 	}
-	return t.browse(ctx, o, t.keptIn, func(*Message) {})
+	return t.browse(ctx, o, t.d.shown(), t.keptIn, func(*Message) {})
 }
 
 // keptIn is neededIn without deferred messages whose publish has failed: those are dropped when they are due.
@@ -85,6 +85,7 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	if t.d == nil || c.ephemeral {
 		return Looked{}, ErrNoBrowse
 	}
+	last := t.d.shown() // before the ranges: what is withdrawn meanwhile is behind it
 	c.enterNow()
 	ranges := c.mem.Ranges(nil)
 	var again []outMessage
@@ -114,7 +115,7 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	if gone := over.all(); len(gone) > 0 {
 		ranges, _ = journal.CutAll(ranges, merged(gone))
 	}
-	return t.browse(ctx, o, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
+	return t.browse(ctx, o, last, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
 		if i, ok := slices.BinarySearchFunc(again, m.Pos, func(a outMessage, pos Position) int { return cmp.Compare(a.pos, pos) }); ok {
 			m.Attempts = again[i].attempts
 		}
@@ -142,7 +143,7 @@ func (c *Channel) BrowseInFlight(ctx context.Context, o Look) (Looked, error) {
 		ranges = append(ranges, backlog.Range{First: list[i].Pos, Last: list[i].Pos})
 	}
 	ranges = merged(ranges)
-	return t.browse(ctx, o, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
+	return t.browse(ctx, o, t.d.shown(), func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
 		i, _ := slices.BinarySearchFunc(list, m.Pos, func(f inflight.Flying[*Subscription], pos Position) int { return cmp.Compare(f.Pos, pos) })
 		f := &list[i]
 		m.Attempts, m.Client = f.Attempts, f.Owner.name
@@ -150,26 +151,39 @@ func (c *Channel) BrowseInFlight(ctx context.Context, o Look) (Looked, error) {
 	})
 }
 
-// BrowseDeferred returns what is deferred on a channel, by when it is due, with the bodies as they were asked for, and the mark to go on
-// from, as Deferred does. Of the look only Limit, Body, MaxBytes and Contains count.
-func (c *Channel) BrowseDeferred(from DueMark, o Look) (list []Message, next DueMark, err error) {
-	scheduled, next, err := c.Deferred(from, o.Limit)
-	size := 0
-	for i := range scheduled {
-		s := &scheduled[i]
-		if i > 0 && o.MaxBytes > 0 && size >= o.MaxBytes {
-			return list, scheduled[i-1].mark, err
+// deferredPart is how many deferred messages are looked for together.
+const deferredPart = 256
+
+// BrowseDeferred returns what is deferred on a channel, by when it is due, and the mark to go on from, its zero value at the end. Of the
+// look neither From nor Since counts. It fails as Deferred does.
+func (c *Channel) BrowseDeferred(ctx context.Context, from DueMark, o Look) (list []Message, next DueMark, err error) {
+	b := browser{look: o}
+	defer b.count(c.topic.registry)
+	for next = from; ; {
+		stopped, end := false, false
+		next, end, err = c.eachDeferred(ctx, next, deferredPart, func(s *Scheduled, f protocol.MessageFrame) bool {
+			if stopped = b.full() || b.spent(); stopped {
+				return false
+			}
+			b.scanned += int64(len(f))
+			if len(o.Contains) > 0 && !bytes.Contains(f.Body(), o.Contains) {
+				return true
+			}
+			m := seen(f, s.Position, o.Body)
+			m.Attempts, m.Due = s.Attempts, s.Due
+			b.list = append(b.list, m)
+			b.size += len(m.Body)
+			return true
+		})
+		switch {
+		case err != nil:
+			return nil, next, err
+		case end:
+			return b.list, DueMark{}, nil
+		case stopped:
+			return b.list, next, nil
 		}
-		if len(o.Contains) > 0 && !bytes.Contains(s.frame.Body(), o.Contains) {
-			continue
-		}
-		m := seen(s.frame, s.Position, o.Body)
-		m.Attempts, m.Due = s.Attempts, s.Due
-		list = append(list, m)
-		size += len(m.Body)
 	}
-	c.topic.registry.browsed.requests.Add(1)
-	return list, next, err
 }
 
 // seen returns what is seen of a message, with so many bytes of its body.
@@ -188,9 +202,9 @@ const (
 	browseRest  = 4 << 20 // bytes that are looked through without a rest
 )
 
-// browse looks through the topic's nodes, for those messages in them that need returns; complete adds to each what else is known.
-func (t *Topic) browse(ctx context.Context, o Look, need func([]*stored) []backlog.Range, complete func(*Message)) (out Looked, err error) {
-	last := t.d.shown()
+// browse looks through the topic's nodes, for those messages in them that need returns and that are not behind the last one that is shown;
+// complete adds to each what else is known.
+func (t *Topic) browse(ctx context.Context, o Look, last Position, need func([]*stored) []backlog.Range, complete func(*Message)) (out Looked, err error) {
 	var nodes []*stored
 	for _, s := range t.d.table.each() {
 		if Position(s.end.Load()) > o.From && s.first <= last {
@@ -198,10 +212,7 @@ func (t *Topic) browse(ctx context.Context, o Look, need func([]*stored) []backl
 		}
 	}
 	b := browser{topic: t, look: o, last: last, complete: complete}
-	defer func() {
-		t.registry.browsed.requests.Add(1)
-		t.registry.browsed.bytes.Add(uint64(b.scanned))
-	}()
+	defer b.count(t.registry)
 	for part := range slices.Chunk(nodes, browseNodes) {
 		needed := need(part)
 		for _, s := range part {
@@ -264,6 +275,12 @@ func (b *browser) node(ctx context.Context, s *stored, needed []backlog.Range) (
 		time.Sleep(min(time.Since(began), 20*time.Millisecond))
 	}
 	return whole, ctx.Err()
+}
+
+// count notes one request.
+func (b *browser) count(r *Registry) {
+	r.browsed.requests.Add(1)
+	r.browsed.bytes.Add(uint64(b.scanned))
 }
 
 func (b *browser) full() bool {

@@ -74,7 +74,7 @@ func TestBrowse(t *testing.T) {
 					t.Fatalf("in flight is %s: %+v", got, out)
 				}
 			}
-			later, next, err := c.BrowseDeferred(DueMark{}, Look{Limit: 10, Body: 2})
+			later, next, err := c.BrowseDeferred(t.Context(), DueMark{}, Look{Limit: 10, Body: 2})
 			if err != nil || next != (DueMark{}) || texts(later) != "la" || later[0].Size != 5 || time.Until(later[0].Due) != time.Hour {
 				t.Fatalf("deferred is %+v, %v", later, err)
 			}
@@ -132,7 +132,7 @@ func TestBrowseShowsNothingInDoubt(t *testing.T) {
 		if got := texts(browsed(t, g.topic.Browse, Look{Limit: 9, Body: -1})); got != "a c later" {
 			t.Errorf("shown is %s, want a c later", got)
 		}
-		if list, _, err := g.topic.Channels()[0].BrowseDeferred(DueMark{}, Look{Limit: 9, Body: -1}); err != nil || texts(list) != "later" {
+		if list, _, err := g.topic.Channels()[0].BrowseDeferred(t.Context(), DueMark{}, Look{Limit: 9, Body: -1}); err != nil || texts(list) != "later" {
 			t.Errorf("deferred is %s, %v", texts(list), err)
 		}
 		g.log.set(true)

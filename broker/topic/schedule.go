@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,9 +28,6 @@ type Scheduled struct {
 	Age      time.Duration // since it was published
 	Size     int           // of its body, bytes
 	Attempts uint16        // deliveries so far
-
-	frame protocol.MessageFrame
-	mark  DueMark // behind it
 }
 
 // DueMark is a place in the order in which deferred messages are due.
@@ -45,7 +43,21 @@ func (r *Registry) MarkAt(t time.Time) DueMark {
 
 // Deferred returns the first limit messages that are deferred and due behind a mark, in the order in which they are due. What is due
 // or gone before its body was read is left out. next is the mark to go on from, its zero value when there were fewer.
-func (c *Channel) Deferred(from DueMark, limit int) (list []Scheduled, next DueMark, err error) {
+func (c *Channel) Deferred(ctx context.Context, from DueMark, limit int) (list []Scheduled, next DueMark, err error) {
+	next, end, err := c.eachDeferred(ctx, from, limit, func(m *Scheduled, _ protocol.MessageFrame) bool {
+		list = append(list, *m)
+		return true
+	})
+	if end {
+		next = DueMark{}
+	}
+	return list, next, err
+}
+
+// eachDeferred calls f with the first limit messages of Deferred, one after the other, and with each its frame, which f does not keep, until f
+// returns false. next is the mark behind the last one for which it has not; end says that there are no more. One body is in memory at a
+// time. It fails with the error of the context, too.
+func (c *Channel) eachDeferred(ctx context.Context, from DueMark, limit int, f func(*Scheduled, protocol.MessageFrame) bool) (next DueMark, end bool, err error) {
 	c.enterNow()
 	start, ahead := c.topic.registry.start.UnixNano(), c.at.stamp-c.at.now
 	mark := inflight.Place{At: from.At - start, Pos: Position(from.Key)}
@@ -57,35 +69,34 @@ func (c *Channel) Deferred(from DueMark, limit int) (list []Scheduled, next DueM
 	c.exit()
 	places := some.First(mark, limit)
 	l := loader{topic: c.topic}
-	for len(warm)+len(places) > 0 && limit > 0 {
-		limit--
+	next = from
+	for ; len(warm)+len(places) > 0 && limit > 0; limit-- {
 		var m inflight.Place
-		var f protocol.MessageFrame
+		var frame protocol.MessageFrame
 		var key Position
 		if len(places) == 0 || len(warm) > 0 && (warm[0].At < places[0].At || warm[0].At == places[0].At && warm[0].Key() < places[0].Pos) {
-			m, f = inflight.Place{At: warm[0].At, Pos: warm[0].Pos, Attempts: warm[0].Attempts}, warm[0].Frame
+			m, frame = inflight.Place{At: warm[0].At, Pos: warm[0].Pos, Attempts: warm[0].Attempts}, warm[0].Frame
 			key = warm[0].Key()
 			warm = warm[1:]
 		} else {
 			m, places = places[0], places[1:]
 			key = m.Pos
 			if m.Pos <= shown && !holdsPosition(void, m.Pos) {
-				if f, err = l.load(m); err != nil && !errors.Is(err, errGoneNode) && !errors.Is(err, segment.ErrDamaged) {
-					return list, next, fmt.Errorf("reading message %d: %w", m.Pos, err)
+				if err := ctx.Err(); err != nil {
+					return next, false, err
+				}
+				if frame, err = l.load(m); err != nil && !errors.Is(err, errGoneNode) && !errors.Is(err, segment.ErrDamaged) {
+					return next, false, fmt.Errorf("reading message %d: %w", m.Pos, err)
 				}
 			}
 		}
-		next = DueMark{At: start + m.At, Key: uint64(key)}
-		if f != nil {
-			list = append(list, Scheduled{ID: f.MustID(), Position: m.Pos, Due: time.Unix(0, ahead+m.At), Attempts: m.Attempts,
-				Age: time.Duration(max(0, now-f.Timestamp())), Size: len(f) - protocol.MessageOverhead,
-				frame: f, mark: next})
+		if frame != nil && !f(&Scheduled{ID: frame.MustID(), Position: m.Pos, Due: time.Unix(0, ahead+m.At), Attempts: m.Attempts,
+			Age: time.Duration(max(0, now-frame.Timestamp())), Size: len(frame) - protocol.MessageOverhead}, frame) {
+			return next, false, nil
 		}
+		next = DueMark{At: start + m.At, Key: uint64(key)}
 	}
-	if limit > 0 {
-		next = DueMark{}
-	}
-	return list, next, nil
+	return next, limit > 0, nil
 }
 
 // Own returns the topic's own backlog, which is nobody's channel: what waits or is deferred while no channel may get it.

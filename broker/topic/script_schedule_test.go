@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -77,7 +78,7 @@ func (s *script) deferred(args []string) error {
 		c = s.topic(name).LookupChannel(channel)
 	}
 	for from := (DueMark{}); ; {
-		list, next, err := c.Deferred(from, s.number(args[1]))
+		list, next, err := c.Deferred(context.Background(), from, s.number(args[1]))
 		if err != nil || next == (DueMark{}) && len(list) == 0 {
 			return err
 		}
