@@ -33,11 +33,14 @@ type ChannelStats struct {
 	BackendDepth int64 // those on disk
 	InFlight     int
 	Deferred     int
-	Buried       int      // of those: they wait for a dead letter topic
-	Ahead        Ahead    // of those
-	Refusal      string   // why their topic does not take those that wait for it; empty: it does, or none wait
-	DeadLetter   string   // the topic that the channel's dead letters go to; empty: it has no limit of deliveries, or discards
-	Redrive      *Redrive // of dead letters that go back to the channel, the last one; nil: none ever did
+	Aside        int          // of Depth: they wait for the turn of their key
+	Buried       int          // of those: they wait for a dead letter topic
+	Ahead        Ahead        // of those
+	Refusal      string       // why their topic does not take those that wait for it; empty: it does, or none wait
+	Blocked      int          // keys of which one message has been out for over ten seconds while others wait for their turn
+	BlockedKeys  []BlockedKey // those that have stood for longest, ten at most
+	DeadLetter   string       // the topic that the channel's dead letters go to; empty: it has no limit of deliveries, or discards
+	Redrive      *Redrive     // of dead letters that go back to the channel, the last one; nil: none ever did
 	Consumers    int
 
 	MessageCount           uint64 // that came from the topic
@@ -83,6 +86,8 @@ func (c *Channel) Stats() ChannelStats {
 		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
 		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldest(),
 	}
+	s.Aside = c.order.len()
+	s.BlockedKeys, s.Blocked = c.blockedKeys()
 	if p := c.policy; p != nil && p.MaxAttempts > 0 && !c.at.final {
 		s.DeadLetter = p.DeadLetter
 	}
