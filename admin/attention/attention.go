@@ -91,7 +91,7 @@ func (j *Judge) Look(v *cluster.View, past Past) []Item {
 	}
 	for _, t := range v.Topics {
 		for _, c := range t.Channels {
-			items = append(items, ofChannel(t, c, past)...)
+			items = append(items, ofChannel(t, c, past, v.At)...)
 		}
 	}
 	since := make(map[key]time.Time, len(items))
@@ -114,7 +114,7 @@ func (j *Judge) Look(v *cluster.View, past Past) []Item {
 }
 
 // kinds are the items' kinds, the most urgent first.
-var kinds = []string{"unbalanced", "node_unhealthy", "disk_low", "node_stale", "lookup_failing", "stuck", "no_consumers", "depth_growing",
+var kinds = []string{"unbalanced", "node_unhealthy", "disk_low", "node_stale", "lookup_failing", "stuck", "no_consumers", "key_blocked", "depth_growing",
 	"timeouts_rising", "requeues_rising"}
 
 func rank(kind string) int { return slices.Index(kinds, kind) }
@@ -272,7 +272,7 @@ type channel struct {
 }
 
 // ofChannel returns what is wrong with a channel, as one item: the worst of it first, the rest behind it.
-func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
+func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past, now time.Time) []Item {
 	ch := channel{topic: t.Name, name: c.Name, past: past}
 	for _, on := range c.On {
 		if !on.Node.Stale {
@@ -310,6 +310,9 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
 		add("stuck", float64(f.Depth+int64(f.InFlight)), fmt.Sprintf("finishes nothing: %s in flight with %s for more than %d minutes",
 			Number(int64(f.InFlight)), Plural(int64(f.Clients), "consumer"), growthOver/time.Minute))
 	}
+	if text, age := keyBlocked(c, now); text != "" {
+		add("key_blocked", age.Seconds(), text)
+	}
 	if grows {
 		item.growing = true
 		verb := "grows"
@@ -344,6 +347,40 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past) []Item {
 		}
 	}
 	return []Item{item}
+}
+
+// blockedFor is how long a key may stand still.
+const blockedFor = time.Minute
+
+// keyBlocked says which key of an ordered channel stands still for longest, "" when none does for long, and for how long.
+func keyBlocked(c *cluster.Channel, now time.Time) (text string, longest time.Duration) {
+	keys, behind := 0, 0
+	name := ""
+	for _, on := range c.On {
+		if on.Node.Stale {
+			continue
+		}
+		for _, k := range on.BlockedKeys {
+			since, err := time.Parse(time.RFC3339, k.Since)
+			age := now.Sub(since)
+			if err != nil || age < blockedFor {
+				continue
+			}
+			keys++
+			behind += k.Behind
+			if age > longest {
+				longest, name = age, fmt.Sprintf("message %s (position %d) on %s", cmp.Or(k.ID, "?"), k.Position, Name(on.Node.ID))
+			}
+		}
+	}
+	switch {
+	case keys == 0:
+		return "", 0
+	case keys == 1:
+		return fmt.Sprintf("has a key that stands still for %s at %s, with %s behind it", Age(longest), name, Plural(int64(behind), "message")), longest
+	}
+	return fmt.Sprintf("has %d keys that stand still, with %s behind them, one for %s at %s", keys, Plural(int64(behind), "message"), Age(longest),
+		name), longest
 }
 
 // grew reports whether much more waits than growthOver ago, and how much waited then.
@@ -416,5 +453,5 @@ func group(all []Item) Item {
 var groups = map[string]string{
 	"unbalanced": "channels have lost count", "node_unhealthy": "nodes cannot keep messages", "disk_low": "nodes have little left of their disks", "node_stale": "nodes do not answer",
 	"lookup_failing": "lookups do not answer", "stuck": "channels finish nothing", "no_consumers": "channels with messages have no consumer",
-	"depth_growing": "channels grow", "timeouts_rising": "channels have many timeouts", "requeues_rising": "channels have many requeues",
+	"depth_growing": "channels grow", "key_blocked": "channels have keys that stand still", "timeouts_rising": "channels have many timeouts", "requeues_rising": "channels have many requeues",
 }

@@ -65,6 +65,13 @@ func channelView(f cluster.Figures, paused bool) *cluster.View {
 	return &cluster.View{At: now, Topics: []*cluster.Topic{{Name: "orders", Channels: []*cluster.Channel{c}}}}
 }
 
+// blockedView is a channel with keys that stand still.
+func blockedView(keys ...httpapi.BlockedKey) *cluster.View {
+	v := channelView(cluster.Figures{Depth: 5, Clients: 1}, false)
+	v.Topics[0].Channels[0].On[0].BlockedKeys = keys
+	return v
+}
+
 func nodeView(change func(*cluster.Node)) *cluster.View {
 	n := &cluster.Node{ID: "h:4151", Known: true, At: now.Add(-34 * time.Second), Health: "OK"}
 	change(n)
@@ -92,6 +99,12 @@ func TestRules(t *testing.T) {
 		"new consumers":               {channelView(cluster.Figures{Depth: 7, InFlight: 20, Clients: 1}, false), unknown, ""},
 		"fails in two ways": {channelView(cluster.Figures{Depth: 3, Clients: 1, RateOut: 1, TimeoutRate: 1, RequeueRate: 1}, false), earlier{recent: 1, past: 1},
 			"timeouts_rising warning channel bill#ephemeral of orders has 1.0 timeouts and 1.0 requeues a second: 3 messages wait"},
+		"a key stands still": {blockedView(httpapi.BlockedKey{Key: "0a", Position: 7, ID: "00", Since: now.Add(-2 * time.Minute).Format(time.RFC3339), Behind: 3}), unknown,
+			"key_blocked warning channel bill#ephemeral of orders has a key that stands still for 2m 00s at message 00 (position 7) on a:4151, with 3 messages behind it: 5 messages wait"},
+		"a key has stood for a moment": {blockedView(httpapi.BlockedKey{Key: "0a", Position: 7, Since: now.Add(-59 * time.Second).Format(time.RFC3339), Behind: 3}), unknown, ""},
+		"keys stand still": {blockedView(httpapi.BlockedKey{Position: 7, Since: now.Add(-2 * time.Minute).Format(time.RFC3339), Behind: 1},
+			httpapi.BlockedKey{Position: 9, Since: now.Add(-time.Hour).Format(time.RFC3339), Behind: 1}), unknown,
+			"key_blocked warning channel bill#ephemeral of orders has 2 keys that stand still, with 2 messages behind them, one for 1h 00m at message ? (position 9) on a:4151: 5 messages wait"},
 		"grows slowly":  {channelView(cluster.Figures{Depth: 1100, Clients: 1}, false), earlier{past: 1000}, ""},
 		"grows little":  {channelView(cluster.Figures{Depth: 150, Clients: 1}, false), earlier{past: 60}, ""},
 		"no past":       {channelView(cluster.Figures{Depth: 1e6, Clients: 1}, false), unknown, ""},

@@ -17,6 +17,7 @@
 //   - no_consumers: messages wait on a channel that has no consumer and is not paused.
 //   - stuck: consumers have messages of a channel and finished none for two minutes, while more wait.
 //   - depth_growing: at least 100 messages wait on a channel, a fifth and 100 more than two minutes before.
+//   - key_blocked: on an ordered topic one message of a key has been out for over a minute while others of the key wait
 //   - timeouts_rising, requeues_rising: over the last 30 seconds, more than one in twenty deliveries, or more than two in a
 //     second and twice what it was before.
 package attention

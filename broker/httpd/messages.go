@@ -320,7 +320,7 @@ func shown(m *topic.Message, most int) httpapi.Message {
 	out := httpapi.Message{Position: uint64(m.Pos), ID: m.ID.String(), Time: time.Unix(0, m.Time).UTC().Format(time.RFC3339Nano), Size: m.Size,
 		Attempts: m.Attempts, Client: m.Client, Delivered: moment(m.Delivered), Deadline: moment(m.Deadline), Due: moment(m.Due)}
 	if m.Key != 0 {
-		out.Key = fmt.Sprintf("%08x", m.Key)
+		out.Key = keyText(m.Key)
 	}
 	body := m.Body
 	if len(body) < m.Size {

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -93,8 +94,23 @@ func channelStats(s *topic.ChannelStats) httpapi.Channel {
 		DisconnectRequeueCount: s.DisconnectRequeueCount, Accounting: accounting(s),
 		DeferredByDue: byDue(s.Ahead), WaitingForTarget: s.Buried, TargetRefuses: s.Refusal, DeadLetterTopic: s.DeadLetter,
 		Redrive: redriveOf(s.Redrive),
+		Aside:   s.Aside, Blocked: s.Blocked, BlockedKeys: blockedKeys(s.BlockedKeys),
 	}
 }
+
+func blockedKeys(list []topic.BlockedKey) (out []httpapi.BlockedKey) {
+	for _, k := range list {
+		b := httpapi.BlockedKey{Key: keyText(k.Sum), Position: uint64(k.Pos), Since: k.Since.UTC().Format(time.RFC3339), Behind: k.Behind}
+		if k.ID != 0 {
+			b.ID = k.ID.String()
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// keyText is the sum of a key as it is shown.
+func keyText(sum uint32) string { return fmt.Sprintf("%08x", sum) }
 
 // byDue returns how many messages are deferred by when they are due, nil for none.
 func byDue(a topic.Ahead) *httpapi.Ahead {

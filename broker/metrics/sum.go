@@ -24,6 +24,7 @@ type levels struct {
 	paused, topicPaused, unbalanced                int
 	ahead                                          topic.Ahead // of deferred
 	buried                                         int64       // of deferred
+	aside, blocked                                 int64       // of waiting; keys
 	oldest, topicOldest                            int64       // nanoseconds since 1970; 0 for none
 }
 
@@ -83,6 +84,8 @@ func (l *levels) addChannel(c *topic.ChannelStats) {
 	l.inFlight += int64(c.InFlight)
 	l.deferred += int64(c.Deferred)
 	l.buried += int64(c.Buried)
+	l.aside += int64(c.Aside)
+	l.blocked += int64(c.Blocked)
 	l.ahead.Minute += c.Ahead.Minute
 	l.ahead.Hour += c.Ahead.Hour
 	l.ahead.Day += c.Ahead.Day

@@ -100,6 +100,21 @@ type Channel struct {
 	TargetRefuses    string   `json:"target_refuses,omitempty"`    // why it does not take them
 	DeadLetterTopic  string   `json:"dead_letter_topic,omitempty"` // of a channel that has a limit of deliveries
 	Redrive          *Redrive `json:"redrive,omitempty"`
+
+	// Aside is those of Depth that wait for the turn of their key, on a topic that is ordered. Blocked is the keys of which one message has
+	// been out for over ten seconds while others wait for their turn, BlockedKeys those of them that have stood for longest, ten at most.
+	Aside       int          `json:"aside,omitempty"`
+	Blocked     int          `json:"blocked,omitempty"`
+	BlockedKeys []BlockedKey `json:"blocked_keys,omitempty"`
+}
+
+// BlockedKey is a key that stands still.
+type BlockedKey struct {
+	Key      string `json:"key"`          // CRC-32C of the key, 8 hex digits
+	Position uint64 `json:"position"`     // of the message that is out
+	ID       string `json:"id,omitempty"` // absent: it is on disk
+	Since    string `json:"since"`        // it has its turn: RFC 3339, UTC
+	Behind   int    `json:"behind"`       // messages that wait for theirs
 }
 
 // Accounting is what became of every message that a channel has accepted since it was made; at level memory since the start, with what
