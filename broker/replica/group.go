@@ -237,7 +237,8 @@ func (g *Group) call(ctx context.Context, do func(now time.Duration)) error {
 	}
 }
 
-// Replace has a new replica, a learner at first, take the place of another one. Its id must be higher than all that there ever were. It returns nil when that is committed; after
+// Replace has a new replica, a learner at first, take the place of another one. Its id must be higher than all that there ever were. It returns nil when that is committed, from when on
+// both sets of members decide together until the leader, by itself, ends that; after
 // ErrNotLeader or the context's error it may be or not.
 func (g *Group) Replace(ctx context.Context, old, id uint64) error {
 	return g.membership(ctx, func(now time.Duration, done func(error)) { g.m.replace(old, id, now, done) })

@@ -425,53 +425,6 @@ func TestGroupReplacesAReplica(t *testing.T) {
 	})
 }
 
-// A leader does not remove a voter when those that would be left do not answer.
-func TestRemovalThatWouldCostTheMajorityIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, 1, nil)
-		defer c.close()
-		l := c.leader()
-		down, live := c.nodes[l.id%3], c.nodes[(l.id+1)%3]
-		c.setCut(true, down.id)
-		time.Sleep(3 * time.Second)
-		if l.leads() == 0 {
-			t.Fatal("the leader has lost the lead with a majority")
-		}
-		if err := l.group.Replace(t.Context(), live.id, 4); !errors.Is(err, ErrMembers) {
-			t.Errorf("removing one of two that are left: %v", err)
-		}
-		fatal(t, l.group.Replace(t.Context(), down.id, 4))
-		fatal(t, l.publish("goes on"))
-	})
-}
-
-func TestIdleGroupWritesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, 0, nil)
-		defer c.close()
-		l := c.leader()
-		fatal(t, l.publish("the last"))
-		time.Sleep(5 * time.Second)
-		before, err := l.group.Status(t.Context())
-		fatal(t, err)
-		var records []uint64
-		for _, r := range c.nodes {
-			records = append(records, r.log.Stats().Records)
-		}
-		time.Sleep(10 * time.Minute)
-		after, err := l.group.Status(t.Context())
-		fatal(t, err)
-		if after.Last != before.Last || after.Term != before.Term || l.lost > 0 {
-			t.Errorf("in 10 minutes without work: entries %d to %d, term %d to %d", before.Last, after.Last, before.Term, after.Term)
-		}
-		for i, r := range c.nodes {
-			if now := r.log.Stats().Records; now != records[i] {
-				t.Errorf("replica %d has appended %d records to its log", r.id, now-records[i])
-			}
-		}
-	})
-}
-
 func TestClosedGroupSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1, 0, nil)

@@ -29,6 +29,7 @@ type shape struct {
 	level    wal.Level
 	faults   time.Duration // for how long there are any
 	apart    time.Duration // two of them, at most
+	kinds    []int         // which kinds there are, by their number in fault; nil: all
 	options  Options
 	fileSize int64
 	records  [2]int // sizes of payloads

@@ -29,7 +29,10 @@ type truth struct {
 }
 
 // entryTruth is what a committed entry is.
-type entryTruth struct{ term, hash uint64 }
+type entryTruth struct {
+	term, hash uint64
+	members    string // as of it; empty where nobody was told
+}
 
 func (t *truth) begin() {
 	t.entries, t.hashes, t.records, t.acked = map[uint64]entryTruth{}, map[uint64]uint64{}, map[uint64]string{}, map[uint64]string{}
@@ -40,7 +43,7 @@ func (t *truth) begin() {
 // committed compares what a node is told with what others were.
 func (n *node) committed(c *Committed) {
 	s, t := n.s, &n.s.truth
-	e := entryTruth{c.Term, hashOf(c.First, uint64(c.Count), c.Data)}
+	e := entryTruth{c.Term, hashOf(c.First, uint64(c.Count), c.Data), membersOf(c.At.Members)}
 	if was, known := t.entries[c.Index]; known && was != e {
 		s.wrong("%v: entry %d is %+v, and elsewhere %+v", n, c.Index, e, was)
 	} else if !known {
@@ -81,6 +84,14 @@ func (n *node) committed(c *Committed) {
 	if len(n.points) > 40 {
 		n.points = slices.Clone(n.points[20:])
 	}
+}
+
+// membersOf returns members in one form, whatever the order that the engine has them in.
+func membersOf(m journal.Members) string {
+	for _, ids := range [][]uint64{m.Voters, m.Learners, m.Outgoing, m.LearnersNext} {
+		slices.Sort(ids)
+	}
+	return fmt.Sprint(m)
 }
 
 // lead checks a new leader: it has all that is committed.
@@ -281,7 +292,7 @@ func (s *sim) finish() {
 			} else {
 				data = nil
 			}
-			if got := (entryTruth{e[0].GetTerm(), hashOf(first, uint64(count), data)}); got != s.truth.entries[i] {
+			if want := s.truth.entries[i]; e[0].GetTerm() != want.term || hashOf(first, uint64(count), data) != want.hash {
 				s.wrong("%v: its log has another entry %d", n, i)
 			}
 		}

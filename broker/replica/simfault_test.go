@@ -167,7 +167,11 @@ func (s *sim) fault() {
 		return
 	}
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
-	switch s.rng.IntN(17) {
+	kind := s.rng.IntN(17)
+	if s.kinds != nil {
+		kind = one(s.rng, s.kinds...)
+	}
+	switch kind {
 	case 0, 1:
 		if n.up {
 			s.stats.crashes++

@@ -1,0 +1,263 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+)
+
+// Faults that other systems had in replication, each a test. The names say what must hold; the numbers are those of the list that the tests were made of.
+
+// some runs seeds in which only some kinds of faults happen, and returns what they have seen.
+func some(t *testing.T, from uint64, change func(*shape), kinds ...int) (sum counts) {
+	t.Helper()
+	for i := range uint64(25) {
+		s := simulate(t, from+i, func(sh *shape) {
+			sh.kinds = kinds
+			if sh.nodes == 1 {
+				sh.nodes = 3
+			}
+			change(sh)
+		})
+		if t.Failed() {
+			break
+		}
+		sum = sum.plus(s.stats)
+	}
+	return sum
+}
+
+// D1: answered before a majority had synced.
+func TestD01PowerCutsOfOneAndOfAllLoseNothingAcknowledged(t *testing.T) {
+	sum := some(t, 1000, func(sh *shape) { sh.level, sh.options.Level = wal.Synced, wal.Synced }, 2, 3, 4)
+	if sum.cuts < 25 || sum.acked == 0 || sum.checked == 0 || sum.forgetful > 0 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// D3: a node with an emptied log voted as before.
+func TestD03AnEmptiedNodeComesBackUnderAnotherIDAndAsALearner(t *testing.T) {
+	sum := some(t, 2000, func(sh *shape) { sh.trim, sh.apart = false, time.Second }, 12, 0)
+	if sum.wiped == 0 || sum.rejoined < sum.wiped/2 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// D5: a flipped bit on a minority lost acknowledged data.
+func TestD05AFlippedBitIsNoticedAndCostsNothing(t *testing.T) {
+	sum := some(t, 3000, func(*shape) {}, 11, 0)
+	if sum.flips == 0 || sum.forgetful < sum.flips/2 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// D6: the applied index was saved apart from the state that it stood for.
+func TestD06StateAndIndexOfACheckpointAreOne(t *testing.T) {
+	sum := some(t, 4000, func(sh *shape) { sh.trim = true }, 0, 1, 2, 8, 9)
+	if sum.crashes == 0 || sum.acked == 0 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// D14: a paused old leader's work was taken.
+func TestD14APausedLeaderAppendsNothingInAnotherReign(t *testing.T) {
+	sum := some(t, 5000, func(sh *shape) { sh.apart = 4 * time.Second }, 7)
+	if sum.reigns < 30 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// D24, D31: messages left before what they say was saved; a record that could not be written was skipped.
+func TestD31AFailedWriteStopsTheReplica(t *testing.T) {
+	sum := some(t, 6000, func(*shape) {}, 8, 9)
+	if sum.failures == 0 || sum.acked == 0 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// D35: a replica behind the committed end led.
+func TestD35WhoHasForgottenDoesNotLead(t *testing.T) {
+	sum := some(t, 7000, func(sh *shape) { sh.level, sh.options.Level = wal.Written, wal.Written }, 2, 3, 10, 0)
+	if sum.forgetful == 0 || sum.rejoined == 0 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+// D4: a cut-off minority removed a member on its own.
+func TestD04WithoutAMajorityAChangeOfMembersFailsAndAltersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, nil)
+		defer c.close()
+		l := c.leader()
+		before, err := l.group.Status(t.Context())
+		fatal(t, err)
+		for _, r := range c.nodes[:3] {
+			c.setCut(r != l, r.id)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err = l.group.Replace(ctx, c.nodes[l.id%3].id, 4)
+		if !errors.Is(err, ErrNotLeader) && !errors.Is(err, ErrMembers) {
+			t.Errorf("a change without a majority: %v", err)
+		}
+		after, err := l.group.Status(t.Context())
+		fatal(t, err)
+		if fmt.Sprint(after.Applied.Members) != fmt.Sprint(before.Applied.Members) {
+			t.Errorf("members %+v, before %+v", after.Applied.Members, before.Applied.Members)
+		}
+	})
+}
+
+// D11: an idle cluster wrote an entry at each tick.
+func TestD11AnIdleGroupWritesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0, nil)
+		defer c.close()
+		l := c.leader()
+		fatal(t, l.publish("the last"))
+		time.Sleep(5 * time.Second)
+		before, err := l.group.Status(t.Context())
+		fatal(t, err)
+		var records []uint64
+		for _, r := range c.nodes {
+			records = append(records, r.log.Stats().Records)
+		}
+		time.Sleep(10 * time.Minute)
+		after, err := l.group.Status(t.Context())
+		fatal(t, err)
+		if after.Last != before.Last || after.Term != before.Term || l.lost > 0 {
+			t.Errorf("in 10 minutes without work: entries %d to %d, term %d to %d", before.Last, after.Last, before.Term, after.Term)
+		}
+		for i, r := range c.nodes {
+			if now := r.log.Stats().Records; now != records[i] {
+				t.Errorf("replica %d has appended %d records to its log", r.id, now-records[i])
+			}
+		}
+	})
+}
+
+// D16: changes dropped the majority.
+func TestD16RemovingWhatMakesUpTheMajorityIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, nil)
+		defer c.close()
+		l := c.leader()
+		down, live := c.nodes[l.id%3], c.nodes[(l.id+1)%3]
+		c.setCut(true, down.id)
+		time.Sleep(3 * time.Second)
+		if l.leads() == 0 {
+			t.Fatal("the leader has lost the lead with a majority")
+		}
+		if err := l.group.Replace(t.Context(), live.id, 4); !errors.Is(err, ErrMembers) {
+			t.Errorf("removing one of two that are left: %v", err)
+		}
+		fatal(t, l.group.Replace(t.Context(), down.id, 4))
+		fatal(t, l.publish("goes on"))
+	})
+}
+
+// D17: adding a wrong address changed the quorum at once.
+func TestD17AReplicaThatCannotBeReachedChangesNoQuorum(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0, nil)
+		defer c.close()
+		l := c.leader()
+		down := c.nodes[l.id%3]
+		c.setCut(true, down.id)
+		time.Sleep(2 * time.Second)
+		fatal(t, l.group.Replace(t.Context(), down.id, 99))
+		fatal(t, l.publish("two are enough"))
+		if err := l.group.Promote(t.Context(), 99); !errors.Is(err, ErrBehind) {
+			t.Errorf("who was never heard of is to vote: %v", err)
+		}
+	})
+}
+
+// D18, D20: ids were used again, and a late request of one that was removed brought it back.
+func TestD20WhoWasRemovedIsNotListenedTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, nil)
+		defer c.close()
+		l := c.leader()
+		old := c.nodes[l.id%3]
+		fatal(t, l.group.Replace(t.Context(), old.id, 4))
+		time.Sleep(500 * time.Millisecond) // until then both sets decide together
+		before, err := l.group.Status(t.Context())
+		fatal(t, err)
+		for _, kind := range []raftpb.MessageType{raftpb.MsgVote, raftpb.MsgPreVote, raftpb.MsgAppResp, raftpb.MsgApp, raftpb.MsgHeartbeat} {
+			fatal(t, l.group.Step(t.Context(), Control, encode(&raftpb.Message{Type: kind.Enum(), From: new(old.id), To: new(l.id), Term: new(before.Term + 50),
+				Index: new(uint64(1 << 40)), LogTerm: new(before.Term + 50), Context: []byte(campaignTransfer)})))
+		}
+		fatal(t, l.publish("goes on"))
+		if after, err := l.group.Status(t.Context()); err != nil || after.Term != before.Term || after.Reign == 0 {
+			t.Errorf("term %d, reign %d: %v", after.Term, after.Reign, err)
+		}
+		if err := l.group.Replace(t.Context(), 4, old.id); !errors.Is(err, ErrMembers) {
+			t.Errorf("an id comes back: %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		if old.stopped != nil && !errors.Is(old.stopped, ErrRemoved) {
+			t.Errorf("the one that was removed: %v", old.stopped)
+		}
+	})
+}
+
+// D22: a node that comes back threw the leader out.
+func TestD22ANodeThatWasCutOffForAMinuteLeavesTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0, nil)
+		defer c.close()
+		l := c.leader()
+		term := l.leads()
+		away := c.nodes[l.id%3]
+		c.setCut(true, away.id)
+		time.Sleep(time.Minute)
+		fatal(t, l.publish("meanwhile"))
+		c.setCut(false, away.id)
+		time.Sleep(10 * time.Second)
+		if l.leads() != term || !slices.Equal(away.told(), []string{"meanwhile"}) {
+			t.Errorf("the leader of term %d leads in term %d, and the other was told of %q", term, l.leads(), away.told())
+		}
+	})
+}
+
+// D28: a state older than what the log begins with was accepted.
+func TestD28ALogThatEndsBelowItsCheckpointIsNotGoneOnWith(t *testing.T) {
+	var r Recovery
+	fatal(t, r.Replay(record(1, journal.KindEntry, entryRecord(2, 1, 1))))
+	start := Start{Group: simGroup, Replica: 1, Generation: 1, Applied: Point{Index: 5, Term: 1}, Back: Point{Index: 1, Term: 1}}
+	h := r.History(start, wal.Synced, &wal.Report{})
+	if err := h.Check(); !errors.Is(err, ErrForgetful) || !strings.Contains(err.Error(), "ends at entry 2, and 5 was committed") {
+		t.Errorf("%v", err)
+	}
+	if h.Last() != 5 { // what the checkpoint has is kept
+		t.Errorf("it goes on from entry %d", h.Last())
+	}
+	log, _, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "/log"}, func(wal.Entry) error { return nil })
+	fatal(t, err)
+	defer log.Close()
+	if _, err := newMachine(Options{Log: log}, h); !errors.Is(err, ErrForgetful) {
+		t.Errorf("a machine is made of it: %v", err)
+	}
+}
+
+func record(at int64, kind journal.Kind, data []byte) wal.Entry {
+	return wal.Entry{At: wal.Offset{File: 1, Offset: at}, Kind: byte(kind), Data: data}
+}
+
+func entryRecord(index, term, prev uint64) []byte {
+	return journal.AppendEntry(nil, journal.Entry{Group: simGroup, Term: term, Prev: prev, Index: index, Type: journal.EntryNothing})
+}
