@@ -72,6 +72,8 @@ var rooms = []room{
 
 	{"broker/replica", []string{"diskqueue/..."}, "one group of replicas: it must know neither sockets nor topics; only it knows the engine"},
 
+	{"broker/peer", nil, "links between brokers; what goes over them, and who is let in, is decided above"},
+
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},

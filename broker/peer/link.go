@@ -1,0 +1,186 @@
+package peer
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Limits of a link.
+const (
+	queueBytes   = 16 << 20 // that wait to be sent; more is lost, as with a broken connection
+	pingEvery    = time.Second
+	silence      = 10 * time.Second // after which a connection is taken for dead
+	writeTimeout = 10 * time.Second
+)
+
+// ErrFull is a frame that was not sent: too much waits already.
+var ErrFull = errors.New("too much waits to be sent to the peer")
+
+// Distance is how far away a peer is, and by how much its clock is ahead.
+type Distance struct {
+	RoundTrip time.Duration // the shortest of the last pings
+	Offset    time.Duration // of its clock to ours, known to half of the round trip
+	Known     bool
+}
+
+// link is one connection after the handshake.
+type link struct {
+	conn  net.Conn
+	other Hello
+	lower bool      // it was dialled by the node whose folder's id is the lower one: of two that have dialled each other this link stays
+	begin time.Time // what pings count from
+
+	mu      sync.Mutex
+	queue   []byte // frames to be sent
+	closed  bool
+	wake    chan struct{}
+	samples [8]Distance
+	pings   int
+}
+
+func newLink(c net.Conn, other Hello, lower bool) *link {
+	return &link{conn: c, other: other, lower: lower, begin: time.Now(), wake: make(chan struct{}, 1)}
+}
+
+// send puts a frame into the queue and waits for nothing.
+func (l *link) send(kind Kind, stream uint32, payload ...[]byte) error {
+	length := 0
+	for _, p := range payload {
+		length += len(p)
+	}
+	if length > MaxFrame {
+		return fmt.Errorf("%w: %d bytes, %d are allowed", ErrFrame, length, MaxFrame)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return net.ErrClosed
+	case len(l.queue) > 0 && len(l.queue)+length > queueBytes:
+		return ErrFull
+	}
+	l.queue = appendFrame(l.queue, kind, stream, payload...)
+	kick(l.wake)
+	return nil
+}
+
+func kick(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// close ends both goroutines.
+func (l *link) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		l.conn.Close() // what was not sent is lost, as links may
+		kick(l.wake)
+	}
+}
+
+// run reads and writes until the connection ends, and returns why.
+func (l *link) run(received func(Kind, uint32, []byte)) error {
+	var writer sync.WaitGroup
+	writer.Go(l.write)
+	err := l.read(received)
+	l.close()
+	writer.Wait()
+	return err
+}
+
+func (l *link) write() {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	var spare []byte
+	for {
+		l.mu.Lock()
+		out, closed := l.queue, l.closed
+		l.queue, spare = spare[:0], nil
+		l.mu.Unlock()
+		if closed {
+			return
+		}
+		if len(out) > 0 {
+			_ = l.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if _, err := l.conn.Write(out); err != nil {
+				l.close()
+				return
+			}
+			if cap(out) <= 1<<20 {
+				spare = out
+			}
+			continue
+		}
+		select {
+		case <-l.wake:
+		case <-ping.C:
+			var b [8]byte
+			binary.BigEndian.PutUint64(b[:], uint64(time.Since(l.begin)))
+			_ = l.send(kindPing, 0, b[:])
+		}
+	}
+}
+
+func (l *link) read(received func(Kind, uint32, []byte)) error {
+	r := bufio.NewReaderSize(l.conn, 64<<10)
+	for {
+		if r.Buffered() == 0 {
+			if err := l.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
+				return err
+			}
+		}
+		f, err := readFrame(r, MaxFrame)
+		if err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+				return io.EOF
+			}
+			return err
+		}
+		switch {
+		case f.kind >= FirstFree:
+			received(f.kind, f.stream, f.payload)
+		case f.kind == kindPing && len(f.payload) == 8:
+			_ = l.send(kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))
+		case f.kind == kindPong && len(f.payload) == 16:
+			l.measured(f.payload)
+		default:
+			return fmt.Errorf("%w: kind %d with %d bytes", ErrFrame, f.kind, len(f.payload))
+		}
+	}
+}
+
+// measured takes an answer to a ping.
+func (l *link) measured(b []byte) {
+	sent, theirs := time.Duration(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:]))
+	trip := time.Since(l.begin) - sent
+	if sent < 0 || trip < 0 {
+		return // not of this link
+	}
+	ours := time.Now().Add(-trip / 2).UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.samples[l.pings%len(l.samples)] = Distance{RoundTrip: trip, Offset: time.Duration(theirs - ours), Known: true}
+	l.pings++
+}
+
+// distance returns the sample with the shortest round trip: it knows the offset best.
+func (l *link) distance() (best Distance) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.samples {
+		if d.Known && (!best.Known || d.RoundTrip < best.RoundTrip) {
+			best = d
+		}
+	}
+	return best
+}
