@@ -464,7 +464,7 @@ func (n *node) lose() {
 		return
 	}
 	whole := n.fs
-	n.fs, n.replaced, n.removed = whole.KillClone(), false, nil
+	n.fs, n.replaced, n.removed = whole.KillClone(), n.stale, nil
 	for range 1 + n.rng.IntN(2) {
 		n.loseOne(older)
 		older = nil // with a log file that only the newer one knows both would be gone
@@ -484,6 +484,8 @@ func (n *node) lose() {
 		n.note("nothing is missing, damage %q %+v", k.Opened().Damage, k.Opened().Log.Damage)
 		if n.replaced && len(k.Opened().Damage)+len(k.Opened().Log.Damage) > 0 {
 			n.fs = whole // what an older copy lacks is told, as damage or as what a power cut leaves
+		} else {
+			n.stale = n.replaced // nothing needs the older copy now; a later start may, when it has lost a checkpoint
 		}
 		if err := k.Abandon(); err != nil {
 			n.fail("abandoning: %v", err)

@@ -137,9 +137,12 @@ func (n *node) redrive() {
 		switch p := n.promises[key]; {
 		case after[key] == 0:
 			n.redriven(key)
-		case n.faults && p != nil: // it may have failed with its record on the disk, and a crash then has it done
-			p.delayed, p.due, p.base = true, time.Time{}, time.Time{}
-			clear(p.deliveries)
+		case n.faults: // it may have failed with its record on the disk, and a crash then has it done
+			n.ageless[key] = true
+			if p != nil {
+				p.delayed, p.due, p.base = true, time.Time{}, time.Time{}
+				clear(p.deliveries)
+			}
 		}
 	}
 	for _, body := range held.bodies {

@@ -34,6 +34,7 @@ type node struct {
 	named    map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good
 	older    map[string]string             // what was in each file before this life
 	replaced bool                          // one of them was put back
+	stale    bool                          // one that was put back in an earlier life is there, and nothing needed it yet
 	removed  []string                      // files that were taken away after this life
 	listed   []*journal.Topic              // topics as a list of them has it after this life
 	missed   map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
