@@ -102,7 +102,7 @@ func TestIdempotentPublish(t *testing.T) {
 		{"POST", "/topic/config?topic=t", `{"acks_min":"1"}`, 200, ""},
 		{"POST", "/pub?topic=t&acks=0", "m", 400, "INVALID_ARG_ACKS: acks is less than acks_min"},
 		{"POST", "/topic/config?topic=t", `{"acks":"0"}`, 400, "INVALID_CONFIG: acks: must be at least what acks_min is"},
-		{"POST", "/topic/config?topic=t", `{"key_from":"body"}`, 400, "INVALID_CONFIG"},
+		{"POST", "/topic/config?topic=t", `{"key_from":"tail"}`, 400, "INVALID_CONFIG: key_from"},
 		{"POST", "/topic/delete?topic=t", "", 200, ""},
 		{"POST", "/topic/create?topic=t", "", 200, ""},
 		{"POST", "/topic/config?topic=t", `{"dedup_window":"1h"}`, 200, ""},

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -95,15 +96,16 @@ func parseBytes(text string) (uint64, error) {
 	return n * unit, err
 }
 
-// reserve is how many bytes of the disk are kept for when it is full: a file of the log, and a checkpoint.
-const reserve = 10 << 20
+// reserveFor is how many bytes of the disk are kept for when it is full: a file of the log, and a quarter of that for a checkpoint.
+func reserveFor(logFile int64) int64 { return logFile + logFile/4 }
 
 // openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
 func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if !s.opts.wantsLog() && !storage.Exists(s.dataDir) {
 		return nil, s.noIDs
 	}
-	o := storage.Options{Reserve: reserve, Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
+	size := cmp.Or(s.opts.LogFileSize, storage.LogFileSize)
+	o := storage.Options{LogFileSize: size, Reserve: reserveFor(size), Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
 		Anchor: s.opts.Anchor, Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of

@@ -41,6 +41,7 @@ func options(t testing.TB) broker.Options {
 	o.BroadcastAddress = "127.0.0.1"
 	o.DataPath = t.TempDir()
 	o.ShutdownTimeout = time.Second // a tenth of it is waited for consumers that do not answer
+	o.LogFileSize = 512 << 10       // a start reads the last file whole, and tests copy and compare folders; few write as much
 	return o
 }
 

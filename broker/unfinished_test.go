@@ -53,9 +53,13 @@ func squeezed(t *testing.T, compression, text string) string {
 	return prototest.Magic + "IDENTIFY\n" + prototest.Body(identify) + out.String()
 }
 
-// TestUnfinishedBodies: a hundred connections that each withhold the last byte of a body of 5 MiB make the broker grow by less than
-// 100 MB, whatever they wrap it in, and who behaves goes on.
+// TestUnfinishedBodies: fifty connections that each withhold the last byte of a body of 5 MiB make the broker grow by less than 80 MB,
+// whatever they wrap it in, and a hundred, in make crash, by less than 100 MB; who behaves goes on.
 func TestUnfinishedBodies(t *testing.T) {
+	connections, most := 50, int64(80_000_000)
+	if long {
+		connections, most = 100, 100_000_000
+	}
 	plain := prototest.Magic + "IDENTIFY\n" + prototest.Body(`{"heartbeat_interval":-1}`)
 	post := func(path, head, body string) string {
 		return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\n" + head + "\r\n" + body
@@ -81,7 +85,7 @@ func TestUnfinishedBodies(t *testing.T) {
 			all := []byte(words)
 			debug.FreeOSMemory()
 			before := memory()
-			for range 100 {
+			for range connections {
 				conn, err := net.Dial("tcp", addr)
 				if err != nil {
 					t.Fatal(err)
@@ -97,7 +101,7 @@ func TestUnfinishedBodies(t *testing.T) {
 				consumer.Send("FIN " + consumer.ExpectMessage(body, 1).ID + "\n")
 			}
 			debug.FreeOSMemory() // what is held is judged, not what was dropped
-			if grown := memory() - before; grown > 100_000_000 {
+			if grown := memory() - before; grown > most {
 				t.Errorf("it grew by %d MB", grown/1_000_000)
 			} else {
 				t.Logf("it grew by %d MB", grown/1_000_000)

@@ -31,7 +31,7 @@ type Options struct {
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
 
-	LogFileSize     int64            // bytes of one of the log's files; 0: 8 MiB
+	LogFileSize     int64            // bytes of one of the log's files; 0: LogFileSize
 	SegmentSize     int64            // bytes of one segment file; 0: what package segment says
 	CheckpointBytes uint64           // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
 	Prepare         bool             // most publishes will wait for a sync
@@ -55,8 +55,8 @@ const (
 	checkpointPause = 2 * time.Second
 )
 
-// logFileSize is the size of the log's files in bytes: a broker that has drained keeps about two of them.
-const logFileSize = 8 << 20
+// LogFileSize is the usual size of the log's files in bytes: a broker that has drained keeps about two of them.
+const LogFileSize = 8 << 20
 
 // spareFiles is how many of them are kept at most to be used again: those that are filled between two checkpoints at a rate that syncs
 // allow.
@@ -146,7 +146,7 @@ func Open(o Options) (*Engine, *topic.Recovery, error) {
 
 func open(o Options) (*Engine, *topic.Recovery, error) {
 	began := time.Now()
-	o.LogFileSize = cmp.Or(o.LogFileSize, logFileSize)
+	o.LogFileSize = cmp.Or(o.LogFileSize, LogFileSize)
 	o.CheckpointBytes = cmp.Or(o.CheckpointBytes, checkpointBytes)
 	given, err := setStrangersAside(o)
 	if err != nil {
