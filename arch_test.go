@@ -74,6 +74,8 @@ var rooms = []room{
 
 	{"broker/peer", nil, "links between brokers; what goes over them, and who is let in, is decided above"},
 
+	{"broker/cluster", nil, "pure: the map of a cluster, so that a model can check it; no clock, no chance, no messages"},
+
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},

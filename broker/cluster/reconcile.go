@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"maps"
+	"slices"
+)
+
+// Held is a topic that a group has.
+type Held struct {
+	Number uint32
+	Name   string
+}
+
+// Step is one thing that brings a group to what the map says. Each can be done again without harm, by number.
+type Step struct {
+	Create *Held // make it
+	Delete *Held // it is to go; OpForget follows when that is committed
+	Forget *Held // it is gone, and the map does not know yet
+}
+
+// Steps returns what the leader of a group does, on taking the lead and at each change of the map, and what the group has that the map does not mention: that is reported and kept, as the map may be behind, or
+// have lost something.
+func (s *State) Steps(group int, has []Held) (steps []Step, unknown []Held) {
+	byNumber := map[uint32]Held{}
+	for _, h := range has {
+		byNumber[h.Number] = h
+	}
+	mentioned := map[uint32]bool{}
+	for _, name := range slices.Sorted(maps.Keys(s.Topics)) {
+		t := s.Topics[name]
+		if t.Group != group {
+			continue
+		}
+		mentioned[t.Number] = true
+		topic := &Held{t.Number, name}
+		switch _, there := byNumber[t.Number]; {
+		case there && t.Deleting:
+			steps = append(steps, Step{Delete: topic})
+		case !there && t.Deleting:
+			steps = append(steps, Step{Forget: topic})
+		case !there:
+			steps = append(steps, Step{Create: topic})
+		}
+	}
+	for _, h := range has {
+		if !mentioned[h.Number] {
+			unknown = append(unknown, h)
+		}
+	}
+	return steps, unknown
+}
+
+// Strangers returns which groups a node's folder has that the map does not give it. They are put aside and reported, never removed.
+func (s *State) Strangers(folder string, replicas map[int]uint64) (groups []int) {
+	for _, number := range slices.Sorted(maps.Keys(replicas)) {
+		g := s.group(number)
+		own := func(r Replica) bool { return r.Folder == folder && r.ID == replicas[number] }
+		if g == nil || !slices.ContainsFunc(g.Replicas, own) && (g.Move == nil || !own(g.Move.New)) {
+			groups = append(groups, number)
+		}
+	}
+	return groups
+}
