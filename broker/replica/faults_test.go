@@ -234,6 +234,37 @@ func TestD22ANodeThatWasCutOffForAMinuteLeavesTheLeader(t *testing.T) {
 	})
 }
 
+// D24: a log that had lost its tail went on. The leader knows what this replica had acknowledged, and says so with each heartbeat.
+func TestD24AReplicaThatLacksWhatItAcknowledgedStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0, nil)
+		defer c.close()
+		l := c.leader()
+		fatal(t, l.publish("x"))
+		time.Sleep(time.Second)
+		follower := c.nodes[l.id%3]
+		s, err := follower.group.Status(t.Context())
+		fatal(t, err)
+		beat := func(term, commit uint64) {
+			t.Helper()
+			fatal(t, follower.group.Step(t.Context(), Control, encode(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(l.id), To: new(follower.id),
+				Term: new(term), Commit: new(commit)})))
+			time.Sleep(time.Second)
+		}
+		beat(s.Term-1, s.Last+1) // of a leader that is none any more
+		if s, err := follower.group.Status(t.Context()); err != nil || s.Err != nil {
+			t.Fatalf("%v, %v", s.Err, err)
+		}
+		beat(s.Term, s.Last+1)
+		s, err = follower.group.Status(t.Context())
+		follower.mu.Lock()
+		defer follower.mu.Unlock()
+		if err != nil || !errors.Is(s.Err, ErrForgetful) || !errors.Is(follower.stopped, ErrForgetful) {
+			t.Errorf("status %v, owner %v, %v", s.Err, follower.stopped, err)
+		}
+	})
+}
+
 // D28: a state older than what the log begins with was accepted.
 func TestD28ALogThatEndsBelowItsCheckpointIsNotGoneOnWith(t *testing.T) {
 	var r Recovery

@@ -105,10 +105,16 @@ func (g *Group) Start() {
 	g.loops.Go(g.wait)
 }
 
-// Close ends the goroutines, and what waits gets ErrClosed. It hands nothing over; see HandOver.
+// Close ends the goroutines, and what waits gets ErrClosed. What is committed is written down once more, so that the next start need not ask for it; the log's Close syncs that. It hands nothing over; see
+// HandOver.
 func (g *Group) Close() {
 	close(g.stop)
 	g.loops.Wait()
+	if g.m.err == nil {
+		if _, _, err := g.m.log.remember(); err != nil {
+			g.o.Logger.Warn("what is committed was not written down at the end", "group", g.m.log.group, "error", err)
+		}
+	}
 	g.leased.Store(0)
 	g.fail(ErrClosed)
 }

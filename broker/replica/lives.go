@@ -12,7 +12,8 @@ type Life struct {
 }
 
 // Lives are the newest lives of other folders that a node has seen, by the folder's id. They are kept, synced before a handshake ends: so a copy of a folder
-// from before its last start, or a second process on one, is found before it can vote.
+// from before its last start, or a second process on one, is found before it can vote. A copy that was made since its last start says the number that the next start would have, and is not found
+// so: only that it lacks what it acknowledged to a leader that still lives is, when that says so.
 type Lives map[string]Life
 
 // ErrOldCopy is a folder of which a later start was seen, or another process.

@@ -22,6 +22,10 @@ import (
 
 // The simulator: replicas of one group as machines, each with a log on a file system in memory, a network and disks that do what a seed says, in one goroutine
 // and virtual time. What it varies is in shape; what goes wrong is in simfault_test.go; what must hold is in simcheck_test.go.
+//
+// What it holds constant, so that nothing is known of it from here: nobody falls behind the beginning of the log of all others (there are no snapshots yet); bytes are not changed on the way; a read of the disk
+// never fails, though what it reads may be damaged; a copy of a folder is from before its last start; the number of nodes, the level and the ticks of an election timeout are
+// those of the run; nobody calls ForgetLeader; two ticks are 50 ms apart or more; what the log writes by itself it writes in one goroutine with the rest.
 
 // shape is what a seed varies of a run as a whole.
 type shape struct {
@@ -391,6 +395,9 @@ func (n *node) tick() {
 // flusher writes, as a log does, what nobody waits for, and syncs now and then.
 func (n *node) flusher() {
 	s := n.s
+	if n.log.Err() == nil && s.rng.IntN(3) == 0 { // the log has records of others as well
+		_, _ = n.log.Append(byte(journal.KindPublish), make([]byte, pick(s.rng, 0, 300)))
+	}
 	if n.m != nil && n.m.err == nil && n.log.Err() == nil && n.m.log.safeAt != (wal.Offset{}) {
 		level := one(s.rng, wal.Written, wal.Written, wal.Synced)
 		if at, ok := n.newest(); ok {
