@@ -82,7 +82,7 @@ func (m *Import) Add(timestamp int64, attempts uint16, id protocol.MessageID, bo
 			return err
 		}
 	}
-	m.batch.frames = protocol.AppendMessageHeader(m.batch.frames, timestamp, attempts+1, id, len(body))
+	m.batch.frames = protocol.AppendMessageHeader(m.batch.frames, timestamp, journal.NextAttempt(attempts), id, len(body))
 	m.batch.Extend(body)
 	m.batch.n++
 	if attempts > 0 {

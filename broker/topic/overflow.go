@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
 )
@@ -110,7 +111,7 @@ func appendRecord(dst []byte, f protocol.MessageFrame, attempts uint16) []byte {
 func appendFrame(dst []byte, record []byte) []byte {
 	dst = protocol.AppendFrame(dst, protocol.FrameMessage, record)
 	f := protocol.MessageFrame(dst[len(dst)-protocol.FrameHeaderSize-len(record):])
-	f.SetAttempts(f.Attempts() + 1)
+	f.SetAttempts(journal.NextAttempt(f.Attempts()))
 	return dst
 }
 

@@ -36,6 +36,23 @@ func (s *script) policy(args []string) error {
 	return c.SetOptions(changes)
 }
 
+// rounds CONSUMER COUNT: takes the one message that there is and gives it back, so often
+func (s *script) rounds(args []string) error {
+	sub := s.subs[args[0]]
+	for range s.number(args[1]) {
+		var d Delivery
+		if n := sub.Take(&d); n != 1 {
+			s.printf("%d came\n", n)
+			return nil
+		}
+		a := []Answer{{ID: first(d.Runs[0].Frames).MustID(), Verb: Requeue}}
+		if sub.Apply(a, nil); a[0].Err != nil {
+			return a[0].Err
+		}
+	}
+	return nil
+}
+
 // sums TOPIC: of each channel what has come, and where it went
 func (s *script) sums(args []string) error {
 	topic := s.r.Lookup(args[0])

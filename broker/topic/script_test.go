@@ -22,45 +22,51 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write what the scripts of testdata print now into them")
 
-// TestScripts runs the scripts of testdata over every store: at level memory and at level disk. A script is lines of commands, each
-// followed by what it prints, indented. What a store has to print otherwise stands in a file of its own, NAME.LEVEL.txt, beside that
-// of the script. All happens in a bubble with a clock of its own; after every command the books are checked. Messages are named m1, m2
-// and so on in the order in which their topic was given them. See the methods of script for the commands.
+// TestScripts runs the scripts of testdata at every level: memory, disk and fsync. A script is lines of commands, each followed by what it
+// prints, indented. What the levels disk and fsync have to print otherwise stands in a file of its own, NAME.disk.txt, beside that of the
+// script; one without such a NAME.txt is for these levels only. All happens in a bubble with a clock of its own; after every command the
+// books are checked. Messages are named m1, m2 and so on in the order in which their topic was given them. See the methods of script for
+// the commands.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
 	}
 	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".txt")
-		if strings.Contains(name, ".") {
-			continue // what a store prints otherwise
+		name, logged := strings.CutSuffix(strings.TrimSuffix(file, ".txt"), ".disk")
+		if logged && slices.Contains(files, name+".txt") {
+			continue // what the log has to print otherwise
 		}
-		for _, level := range []Level{Memory, Disk} {
-			t.Run(name+"/"+level.String(), func(t *testing.T) {
-				own := strings.TrimSuffix(file, ".txt") + "." + level.String() + ".txt"
-				if _, err := os.Stat(own); err == nil {
-					file = own
-				}
-				text, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				dir := t.TempDir()
-				var got string
-				synctest.Test(t, func(t *testing.T) { got = runScript(t, string(text), dir, level) })
-				if *rewrite {
-					if level > Memory && got != string(text) {
-						file = own
-					}
-					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-						t.Fatal(err)
-					}
-				} else if got != string(text) {
-					t.Errorf("%s: what is printed differs; run the test with -rewrite and read the diff\n%s", file, firstDifference(string(text), got))
-				}
-			})
+		for _, level := range []Level{Memory, Disk, Fsync} {
+			if level == Memory && logged {
+				continue
+			}
+			t.Run(filepath.Base(name)+"/"+level.String(), func(t *testing.T) { testScript(t, name, level, logged) })
 		}
+	}
+}
+
+func testScript(t *testing.T, name string, level Level, logged bool) {
+	file, own := name+".txt", name+".disk.txt"
+	if _, err := os.Stat(own); logged || err == nil && level > Memory {
+		file = own
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var got string
+	synctest.Test(t, func(t *testing.T) { got = runScript(t, string(text), dir, level) })
+	if *rewrite {
+		if level > Memory && got != string(text) {
+			file = own
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if got != string(text) {
+		t.Errorf("%s: what is printed differs; run the test with -rewrite and read the diff\n%s", file, firstDifference(string(text), got))
 	}
 }
 
@@ -136,7 +142,7 @@ func (s *script) run(words []string) error {
 		"take": s.take, "drain": s.drain, "fin": s.fin, "req": s.req, "touch": s.touch, "advance": s.advance, "pause": s.pause,
 		"unpause": s.unpause, "empty": s.empty, "delete": s.delete, "close": s.close, "stats": s.stats, "woken": s.woken,
 		"topics": s.topics, "restart": s.restart, "policy": s.policy, "sums": s.sums, "dead": s.dead, "redrive": s.redrive,
-		"redriven": s.redriven, "disk": s.disk,
+		"redriven": s.redriven, "disk": s.disk, "rounds": s.rounds,
 	}
 	f := commands[name]
 	if f == nil {
