@@ -51,12 +51,12 @@ func (r *Registry) deleteIdle() {
 		if !t.watched() {
 			continue
 		}
-		channels, gone := t.idle()
-		for _, c := range channels {
-			t.registry.log.Info("a channel that nothing has used is deleted", "topic", t.name, "channel", c.name)
-			r.note(t.dropChannel(c), t)
+		channels, unused := t.dropIdle()
+		for _, gone := range channels {
+			t.registry.log.Info("a channel that nothing has used is deleted", "topic", t.name, "channel", gone.c.name)
+			r.note(t.dropped(gone.c, gone.err), t)
 		}
-		if gone {
+		if unused {
 			r.note(r.deleteUnused(t), t)
 		}
 	}
@@ -86,8 +86,15 @@ func (c *Channel) idleDelete() time.Duration {
 	return 0
 }
 
-// idle returns the channels that nothing has used for long enough, which exit from now on, and whether that is so of the topic itself.
-func (t *Topic) idle() (channels []*Channel, whole bool) {
+// idleChannel is one that was taken off the list.
+type idleChannel struct {
+	c   *Channel
+	err error // of removing its files
+}
+
+// dropIdle takes the channels off the list that nothing has used for long enough, and reports whether that is so of the topic itself. Nothing
+// is published between the look and the end of a channel: what is accepted later finds it gone.
+func (t *Topic) dropIdle() (channels []idleChannel, whole bool) {
 	if !t.pub.TryLock() {
 		return nil, false // somebody publishes, or does something else to it: at the next look
 	}
@@ -95,22 +102,26 @@ func (t *Topic) idle() (channels []*Channel, whole bool) {
 	if t.exiting.Load() || t.registry.ctx.Err() != nil {
 		return nil, false
 	}
+	t.own.mu.Lock()
+	waits := t.own.holds() > 0 // in a topic that is paused, for its channels
+	t.own.mu.Unlock()
 	for _, c := range t.Channels() {
-		if c.exitIdle() {
-			channels = append(channels, c)
+		if c.exitIdle(waits) {
+			channels = append(channels, idleChannel{c, t.retireLocked(c)})
 		}
 	}
 	return channels, t.unusedLocked()
 }
 
-// exitIdle refuses new consumers when nothing has used the channel for long enough, and reports whether it does.
-func (c *Channel) exitIdle() bool {
+// exitIdle refuses new consumers when nothing has used the channel for long enough, and reports whether it does. waits says that there are
+// messages that it is to get.
+func (c *Channel) exitIdle(waits bool) bool {
 	c.enterNow()
 	defer c.exit()
 	if c.policy == nil || c.policy.IdleDelete == 0 || c.exiting {
 		return false
 	}
-	busy := len(c.subs) > 0 || c.holds() > 0 || c.topic.registry.halted()
+	busy := waits || len(c.subs) > 0 || c.holds() > 0 || c.topic.registry.halted()
 	if c.quiet.look(c.activity(), busy, c.at.now) < int64(c.policy.IdleDelete) {
 		return false
 	}

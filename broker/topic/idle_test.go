@@ -1,7 +1,9 @@
 package topic
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -114,4 +116,42 @@ func TestDeadLetterTopicsAreNotIdle(t *testing.T) {
 			t.Error("it is there although nothing refers to it")
 		}
 	})
+}
+
+// TestIdleChannelsTakeNoMessageWithThem: a message that is published while its topic's only channel is deleted as idle waits in the topic for
+// the next channel.
+func TestIdleChannelsTakeNoMessageWithThem(t *testing.T) {
+	for _, level := range []Level{Memory, Disk} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := config()
+			cfg.Journal, cfg.Segments, cfg.Level = &keptLog{}, keptSegments{vfs.NewMem()}, func(string) Level { return level }
+			log := &onLog{}
+			cfg.Log = slog.New(log)
+			r := start(t, cfg)
+			topic := mustTopic(t, r, "t")
+			c := mustChannel(t, topic, "c")
+			setOptions(t, c, `{"idle_delete":"10s"}`)
+			log.text, log.then = "a channel that nothing has used is deleted", func() { publish(t, topic, 1) }
+			time.Sleep(15 * time.Second)
+			if left := topic.LookupChannel("c"); left != nil || topic.own.Stats().Held != 1 {
+				t.Errorf("level %s: channel %v, and %d messages wait in the topic, of 1", level, left, topic.own.Stats().Held)
+			}
+		})
+	}
+}
+
+// onLog is a log that does something when it is told of something.
+type onLog struct {
+	slog.Handler
+	text string
+	then func()
+}
+
+func (l *onLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *onLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == l.text {
+		l.then()
+	}
+	return nil
 }

@@ -193,7 +193,11 @@ func (t *Topic) DeleteChannel(name string) error {
 
 // dropChannel finishes what beginExit has begun.
 func (t *Topic) dropChannel(c *Channel) error {
-	err := t.retire(c)
+	return t.dropped(c, t.retire(c))
+}
+
+// dropped sees to what is left to do once a channel is off the list; err is what that has come to.
+func (t *Topic) dropped(c *Channel, err error) error {
 	t.store.settle()
 	t.registry.log.Info("channel deleted", "topic", t.name, "channel", c.name)
 	t.registry.changed()
@@ -210,6 +214,10 @@ func (t *Topic) dropChannel(c *Channel) error {
 func (t *Topic) retire(c *Channel) error {
 	t.pub.Lock()
 	defer t.pub.Unlock()
+	return t.retireLocked(c)
+}
+
+func (t *Topic) retireLocked(c *Channel) error {
 	list := t.Channels()
 	i := slices.Index(list, c)
 	if i < 0 || t.exiting.Load() {
