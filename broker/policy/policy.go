@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 )
 
@@ -88,6 +89,14 @@ func (p *Policy) Asked(acks Acks) (Acks, bool) {
 
 // Bounded reports whether there is a bound on what may be held.
 func (p *Policy) Bounded() bool { return p != nil && p.MaxDepth|p.MaxBytes != 0 }
+
+// LargestBody returns how many bytes the body of a message may have.
+func (p *Policy) LargestBody() int64 {
+	if p == nil || p.MaxBytes == 0 {
+		return math.MaxInt64
+	}
+	return p.MaxBytes
+}
 
 // Source is where a value comes from.
 type Source string

@@ -191,7 +191,7 @@ func (m *machine) expire(limit int) {
 		m.returnPlace(s)
 		back++
 	}
-	if g := m.graves; g != nil && g.waiting.len() > 0 && m.at.now >= g.notYet {
+	if at, ok := m.graves.next(); ok && m.at.now >= at {
 		m.asks.bury = true
 	}
 	m.wake(back, nil)

@@ -367,6 +367,27 @@ func (t *Topic) roomLocked(b *Batch) error {
 	return &err
 }
 
+// ownRoom returns why a channel that makes room by itself has none for messages that are not to drive out others, nil when it has.
+func (c *Channel) ownRoom(b *Batch) error {
+	c.enter()
+	defer c.exit()
+	p := c.policy
+	if !c.drops() {
+		return nil
+	}
+	err := &BoundError{Option: "max_depth", Topic: c.topic.name, Channel: c.name, Bound: p.MaxDepth, Held: int64(c.holds()), Room: b.n}
+	if p.MaxDepth > 0 {
+		err.Room = int(min(int64(b.n), max(0, p.MaxDepth-err.Held)))
+	}
+	if held := c.heldBytes(); p.MaxBytes > 0 && b.within(p.MaxBytes-held) < err.Room {
+		err.Option, err.Bound, err.Held, err.Room = "max_bytes", p.MaxBytes, held, b.within(p.MaxBytes-held)
+	}
+	if err.Room >= b.n {
+		return nil
+	}
+	return err
+}
+
 // fullestLocked returns how full the topic is, in messages and in bytes: what waits in itself, and the channel that holds the most of those
 // that make no room themselves, or of dead letters that their topic does not take.
 func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {

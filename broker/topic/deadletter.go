@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,7 +165,7 @@ func (r *Registry) enforceAll() {
 func (c *Channel) burying() {
 	if r := c.topic.registry; !c.graves.running && c.topic.d != nil && r.started.Load() {
 		if c.graves.running = r.spawn(c.buryDead); !c.graves.running {
-			c.graves.notYet = math.MaxInt64 // the broker stops: at the next start
+			c.graves.rest() // the broker stops: at the next start
 		}
 	}
 }
@@ -183,7 +182,8 @@ func (c *Channel) burySome() (more bool) {
 	list, epoch := c.beginBurial()
 	if c.topic.registry.ctx.Err() != nil && len(list) > 0 {
 		c.endBurial(ErrExiting, epoch)
-		c.graves.notYet, list = math.MaxInt64, nil // at the next start
+		c.graves.rest() // at the next start
+		list = nil
 	}
 	name := ""
 	if len(list) > 0 {
@@ -227,15 +227,19 @@ func (c *Channel) buryThese(list []corpse, epoch int, name string) error {
 		return err
 	}
 	m := move{from: c.topic, to: to, channel: c.id, why: journal.DeadLettered}
-	on, later, lost := c.collect(&m, list)
+	s := c.collect(&m, list)
 	c.enterNow()
-	gone := c.epoch != epoch
+	gone, large := c.epoch != epoch, false
 	if !gone {
-		c.narrowBurial(on, later, lost)
+		large = c.narrowBurial(s)
 	}
 	c.exit()
-	if gone || len(on) == 0 {
-		if len(later) > 0 {
+	if large {
+		c.topic.registry.log.Warn("messages wait, as they are larger than max_bytes of their dead letter topic", "topic", c.topic.name,
+			"channel", c.name, "dead letter topic", name, "max_bytes", to.Policy().MaxBytes)
+	}
+	if gone || len(s.on) == 0 {
+		if len(s.later) > 0 {
 			return errUnreadable
 		}
 		return errNoMessage
@@ -285,20 +289,26 @@ func (c *Channel) deadLetterTopic(name string) (*Topic, error) {
 	return t, nil
 }
 
+// sorted is messages that are to be moved: those that are, those that are not just now, those that cannot be read any more, and those that
+// are larger than their dead letter topic allows.
+type sorted struct{ on, later, lost, large []corpse }
+
 // collect reads messages into a batch, with what is to be known of them. What does not fit is left for later.
-func (c *Channel) collect(m *move, list []corpse) (on, later, lost []corpse) {
+func (c *Channel) collect(m *move, list []corpse) (s sorted) {
 	l, keys := loader{topic: c.topic}, keyReader{topic: c.topic}
+	most := m.to.Policy().LargestBody()
 	var beside []journal.Beside
 	var of *stored
 	now := time.Now()
 	for i, d := range list {
 		if m.batch.bodies >= buryBytes {
-			return on, append(later, list[i:]...), lost
+			s.later = append(s.later, list[i:]...)
+			return s
 		}
 		f, err := l.load(inflight.Place{Pos: d.pos, Off: unknown})
-		if s := c.topic.d.table.holder(d.pos); err == nil && s != of {
-			if beside, err = c.topic.besideOfNode(s); err == nil {
-				of = s
+		if n := c.topic.d.table.holder(d.pos); err == nil && n != of {
+			if beside, err = c.topic.besideOfNode(n); err == nil {
+				of = n
 			}
 		}
 		sum := uint32(0)
@@ -306,6 +316,8 @@ func (c *Channel) collect(m *move, list []corpse) (on, later, lost []corpse) {
 			sum, err = keys.of(d.pos)
 		}
 		switch {
+		case err == nil && bodyOf(f) > most:
+			s.large = append(s.large, d)
 		case err == nil:
 			if sum != 0 {
 				m.batch.setSum(m.batch.n, sum)
@@ -313,16 +325,16 @@ func (c *Channel) collect(m *move, list []corpse) (on, later, lost []corpse) {
 			m.batch.beside = append(m.batch.beside, journal.Beside{Pos: Position(m.batch.n), Data: c.obituary(&d, f, findBeside(beside, d.pos), now)})
 			m.batch.Add(f.Body())
 			m.left = append(m.left, d.pos)
-			on = append(on, d)
+			s.on = append(s.on, d)
 		case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
-			lost = append(lost, d)
+			s.lost = append(s.lost, d)
 			c.topic.registry.log.Error("a message that was to be a dead letter was lost", "topic", c.topic.name, "channel", c.name, "position", d.pos,
 				"error", err)
 		default:
-			later = append(later, d)
+			s.later = append(s.later, d)
 		}
 	}
-	return on, later, lost
+	return s
 }
 
 // Names of the properties of a dead letter. Those of the first time begin with firstTime as well.

@@ -421,8 +421,8 @@ func (m *machine) deadline() (at int64, ok bool) {
 	if due, some := m.deferredIndex.Next(); some && (!ok || due < at) {
 		at, ok = due, true
 	}
-	if g := m.graves; g != nil && g.waiting.len() > 0 && !g.running && (!ok || g.notYet < at) {
-		at, ok = g.notYet, true
+	if again, some := m.graves.next(); some && (!ok || again < at) {
+		at, ok = again, true
 	}
 	return at, ok
 }

@@ -43,7 +43,8 @@ type Redrive struct {
 
 // redrive is one that runs, or the last one.
 type redrive struct {
-	stop context.CancelFunc
+	stop  context.CancelFunc
+	large int // messages that stay, as they are larger than max_bytes; its goroutine's
 	Redrive
 }
 
@@ -160,7 +161,7 @@ func (c *Channel) sendBackAll(ctx context.Context, r *redrive) error {
 	for ctx.Err() == nil {
 		n := r.part()
 		if n == 0 {
-			return nil
+			return r.tooLarge()
 		}
 		moved, next, err := c.sendBackPart(from, at, until, n, r)
 		if errors.Is(err, ErrExiting) || errors.Is(err, ErrChannelNotFound) {
@@ -180,7 +181,7 @@ func (c *Channel) sendBackAll(ctx context.Context, r *redrive) error {
 			c.keepOptions()
 		}
 		if next == 0 {
-			return nil
+			return r.tooLarge()
 		}
 		at = next
 		if r.Rate > 0 && moved > 0 {
@@ -206,6 +207,9 @@ func (r *redrive) part() int {
 // many went, and where to go on; next is 0 when there are no more.
 func (c *Channel) sendBackPart(from *Topic, at, until Position, limit int, r *redrive) (moved int, next Position, err error) {
 	list, next, err := c.letters(from, at, until, limit)
+	if err == nil {
+		list = r.fitting(list, min(c.topic.Policy().LargestBody(), c.Policy().LargestBody()))
+	}
 	if err != nil || len(list) == 0 {
 		return 0, next, err
 	}
@@ -216,6 +220,22 @@ func (c *Channel) sendBackPart(from *Topic, at, until Position, limit int, r *re
 		moved, err = c.sendBackSome(from, list[:bound.Room], r)
 	}
 	return moved, next, err
+}
+
+// fitting returns those of the letters whose bodies are not larger than most, and counts the others, which stay.
+func (r *redrive) fitting(list []letter, most int64) []letter {
+	some := len(list)
+	list = slices.DeleteFunc(list, func(l letter) bool { return int64(len(l.body)) > most })
+	r.large += some - len(list)
+	return list
+}
+
+// tooLarge says that some stay, nil that none was too large.
+func (r *redrive) tooLarge() error {
+	if r.large == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d stay, as each is larger than max_bytes allows", r.large)
 }
 
 // note says why a redrive waits, nil that it does not.
@@ -329,6 +349,9 @@ func (b *sentBack) take() error {
 		return fmt.Errorf("%w: %q", ErrChannelNotFound, b.of.name)
 	}
 	if err := b.to.roomLocked(&b.batch); err != nil {
+		return err
+	}
+	if err := b.of.ownRoom(&b.batch); err != nil {
 		return err
 	}
 	b.pulling = pulling{channels: b.from.all()}

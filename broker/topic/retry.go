@@ -2,6 +2,7 @@ package topic
 
 import (
 	"iter"
+	"math"
 	"time"
 
 	"brokerd/broker/backlog"
@@ -33,11 +34,13 @@ type corpse struct {
 // burial is a channel's messages that are to become dead letters.
 type burial struct {
 	waiting fifo[corpse]
+	large   fifo[corpse]  // each larger than a bound of their topic: they do not hold up the others
 	moving  []corpse      // on their way
 	written chan struct{} // a record has those on their way; closed once it is known what became of it. nil: none has
 	limit   int           // messages that are moved at once
 	running bool          // somebody moves them
 	notYet  int64         // the topic that they are to go to has refused them: no sooner than this is it tried again
+	larger  int64         // the same, of large
 	refusal error         // why, nil when the last try has succeeded
 }
 
@@ -46,7 +49,29 @@ func (m *machine) buried() int {
 	if m.graves == nil {
 		return 0
 	}
-	return m.graves.waiting.len() + len(m.graves.moving)
+	return m.graves.waiting.len() + m.graves.large.len() + len(m.graves.moving)
+}
+
+// next returns when it is to be tried again.
+func (g *burial) next() (at int64, ok bool) {
+	switch {
+	case g == nil || g.running:
+	case g.waiting.len() > 0:
+		return g.notYet, true
+	case g.large.len() > 0:
+		return max(g.notYet, g.larger), true
+	}
+	return 0, false
+}
+
+// rest has nothing be tried again.
+func (g *burial) rest() { g.notYet, g.larger = math.MaxInt64, math.MaxInt64 }
+
+// tryLarge has those that were too large be tried with the others.
+func (g *burial) tryLarge() {
+	for g.large.len() > 0 {
+		g.waiting.push(g.large.pop())
+	}
 }
 
 // written returns how many of those are in a record of which nobody knows yet what became of it: they are the channel's no more, unless it
@@ -178,6 +203,7 @@ func (m *machine) revive() {
 		return
 	}
 	g.notYet = 0
+	g.tryLarge()
 	back := 0
 	for range g.waiting.len() {
 		d := g.waiting.pop()
@@ -195,6 +221,9 @@ func (m *machine) revive() {
 // buryAtOnce is how many messages are moved to a dead letter topic by one record, at most.
 const buryAtOnce = 256
 
+// tooLarge is why messages wait for a dead letter topic that takes others.
+const tooLarge = "max_bytes of the dead letter topic is less than each of the messages has"
+
 // buryAgain is after how long a dead letter topic that has refused messages is tried again, when there is no backoff that says so.
 const buryAgain = time.Minute
 
@@ -209,23 +238,42 @@ func (m *machine) beginBurial() (list []corpse, epoch int) {
 	if m.exiting || m.at.now < g.notYet {
 		return nil, m.epoch
 	}
+	if m.at.now >= g.larger {
+		g.tryLarge()
+	}
 	for g.waiting.len() > 0 && len(g.moving) < g.limit {
 		g.moving = append(g.moving, g.waiting.pop())
 	}
 	return g.moving, m.epoch
 }
 
-// narrowBurial has only some of those messages go on being moved; the others wait again, or are gone as they cannot be read any more.
-func (m *machine) narrowBurial(on, later, lost []corpse) {
+// narrowBurial has only some of those messages go on being moved; the others wait again, or are gone as they cannot be read any more. It
+// reports whether some are too large that none was before.
+func (m *machine) narrowBurial(s sorted) (large bool) {
 	g := m.graves
-	g.moving = on
-	for _, d := range later {
+	g.moving = s.on
+	for _, d := range s.later {
 		g.waiting.push(d)
 	}
-	for _, d := range lost {
+	if large = len(s.large) > 0 && g.large.len() == 0; large {
+		g.larger = m.at.now + m.buryAgain()
+	}
+	for _, d := range s.large {
+		g.large.push(d)
+	}
+	for _, d := range s.lost {
 		m.n.discard(journal.Unreadable, 1)
 		m.effects().discard(backlog.Range{First: d.pos, Last: d.pos}, journal.Unreadable, true)
 	}
+	return large
+}
+
+// buryAgain returns after how long a dead letter topic that has refused messages is tried again.
+func (m *machine) buryAgain() int64 {
+	if p := m.policy; p != nil && p.Backoff != nil {
+		return int64(p.Backoff.Longest())
+	}
+	return int64(buryAgain)
 }
 
 // writeBurial says that a record has the messages that are moved.
@@ -261,14 +309,10 @@ func (m *machine) endBurial(refused error, epoch int) {
 			g.waiting.push(d)
 		}
 		behind.each(func(d *corpse) { g.waiting.push(*d) })
-		if refused == errFewer {
+		if refused == errFewer || refused == errNoMessage && len(list) == 0 {
 			return
 		}
-		again := buryAgain
-		if p := m.policy; p != nil && p.Backoff != nil {
-			again = p.Backoff.Longest()
-		}
-		g.notYet = m.at.now + int64(again)
+		g.notYet = m.at.now + m.buryAgain()
 		m.asks.deadline = true
 	}
 }
@@ -279,7 +323,7 @@ func (m *machine) clearBurial() {
 	if g == nil {
 		return
 	}
-	g.waiting, g.notYet = fifo[corpse]{}, 0
+	g.waiting, g.large, g.notYet = fifo[corpse]{}, fifo[corpse]{}, 0
 	if g.written == nil {
 		g.moving = nil
 	}
@@ -292,6 +336,7 @@ func (m *machine) eachBuried(written bool, f func(Position, uint16)) {
 		return
 	}
 	g.waiting.each(func(d *corpse) { f(d.pos, d.attempts) })
+	g.large.each(func(d *corpse) { f(d.pos, d.attempts) })
 	if g.written != nil && !written {
 		return
 	}

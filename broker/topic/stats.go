@@ -88,11 +88,15 @@ func (c *Channel) Stats() ChannelStats {
 	}
 	s.Aside = c.order.len()
 	s.BlockedKeys, s.Blocked = c.blockedKeys()
-	if p := c.policy; p != nil && p.MaxAttempts > 0 && !c.at.final {
+	if p := c.policy; buries(p) && !c.at.final {
 		s.DeadLetter = p.DeadLetter
 	}
-	if g := c.graves; g != nil && g.refusal != nil && g.waiting.len() > 0 {
+	switch g := c.graves; {
+	case g == nil:
+	case g.refusal != nil && g.waiting.len() > 0:
 		s.Refusal = g.refusal.Error()
+	case g.large.len() > 0:
+		s.Refusal = tooLarge
 	}
 	if c.redrive != nil {
 		r := c.redrive.Redrive
