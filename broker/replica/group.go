@@ -273,7 +273,11 @@ func (g *Group) membership(ctx context.Context, begin func(time.Duration, func(e
 // HandOver has another replica lead. From now on nothing is appended or delivered here; it returns when the other was told, not when it leads. If it does not within two
 // election timeouts this replica goes on.
 func (g *Group) HandOver(ctx context.Context, to uint64) (err error) {
-	callErr := g.call(ctx, func(time.Duration) { err = g.m.hand(to) })
+	callErr := g.call(ctx, func(time.Duration) {
+		if err = g.m.hand(to); err == nil {
+			g.leased.Store(0)
+		}
+	})
 	return errors.Join(callErr, err)
 }
 
@@ -403,6 +407,7 @@ func final(err error) bool {
 func (g *Group) settle() {
 	o := g.m.output
 	g.m.output = output{}
+	g.leased.Store(int64(g.m.lapse(g.now()))) // before anything leaves that lets another one lead
 	for _, msg := range o.send {
 		lane := Control
 		if msg.GetType() == raftpb.MsgApp {
@@ -411,7 +416,6 @@ func (g *Group) settle() {
 		g.transport.Send(msg.GetTo(), lane, encode(msg))
 	}
 	g.writes.put(o.writes)
-	g.leased.Store(int64(g.m.lapse(g.now())))
 	for _, e := range o.tell {
 		g.tell(e)
 	}

@@ -80,6 +80,7 @@ type sim struct {
 	seq    uint64
 	nodes  []*node
 	cut    map[[2]int]bool // links that lose everything, by from and to
+	links  map[[4]int]bool // connections, by two nodes and their processes
 	last   map[[2]int]time.Duration
 	ids    uint64 // the last id of a replica that was given away
 	truth  truth
@@ -192,7 +193,7 @@ func (n *node) clock() time.Duration {
 func newSim(seed uint64, change func(*shape)) *sim {
 	rng := mrand.New(mrand.NewPCG(seed, 0x5eed))
 	rand.Reader = zeroReader{rng} // the engine's election timeouts
-	s := &sim{shape: shapeOf(rng), rng: rng, cut: map[[2]int]bool{}, last: map[[2]int]time.Duration{}}
+	s := &sim{shape: shapeOf(rng), rng: rng, cut: map[[2]int]bool{}, links: map[[4]int]bool{}, last: map[[2]int]time.Duration{}}
 	if change != nil {
 		change(&s.shape)
 	}
@@ -424,8 +425,11 @@ func (n *node) settle() {
 		if len(o.send)+len(o.writes)+len(o.tell) == 0 {
 			break
 		}
+		life := n.life
 		for _, msg := range o.send {
-			n.s.send(n, msg)
+			if n.s.send(n, msg); n.life != life || n.m == nil { // it was told that it is an old copy, or could not write down whom it met
+				return
+			}
 		}
 		n.writes = append(n.writes, o.writes...)
 		for _, e := range o.tell {
@@ -574,7 +578,7 @@ func (n *node) crash(power bool) {
 func (s *sim) send(from *node, msg *raftpb.Message) {
 	s.truth.sent(s, from, msg)
 	to := s.nodeOf(msg.GetTo())
-	if to == nil || to == from {
+	if to == nil || to == from || !s.connected(from, to) {
 		return
 	}
 	link := [2]int{from.i, to.i}
@@ -585,49 +589,64 @@ func (s *sim) send(from *node, msg *raftpb.Message) {
 	} else if s.rng.Float64() < s.twice {
 		times = 2
 	}
-	life, was := from.life, from.paper.Life
-	folder := from.paper.Folder
+	life := to.life
 	for range times {
 		at := s.now + pick(s.rng, s.delay[0], s.delay[1])
 		if s.fifo {
 			at = max(at, s.last[link])
 			s.last[link] = at
 		}
-		s.after(at-s.now, func() { s.arrive(from, to, life, folder, was, b) })
+		s.after(at-s.now, func() {
+			if to.up && to.life == life && !s.cut[link] { // what was sent to an earlier process went over a connection that is gone
+				to.own(func() { to.take(b) })()
+			}
+		})
 	}
 }
 
-// arrive hands a message to a node, after the handshake of the link that it comes over.
-func (s *sim) arrive(from, to *node, life int, folder string, was Life, b []byte) {
-	if !to.up || s.cut[[2]int{from.i, to.i}] {
+// take hands a message to the machine.
+func (n *node) take(b []byte) {
+	if n.m == nil {
 		return
 	}
-	to.own(func() {
-		if !to.greet(from, life, folder, was) {
-			return
-		}
-		if from.up && from.life == life && !from.greet(to, to.life, to.paper.Folder, to.paper.Life) || to.m == nil {
-			return
-		}
-		msg, err := decode(b)
-		must(err)
-		to.m.step(msg, to.clock())
-		to.settle()
-	})()
+	msg, err := decode(b)
+	must(err)
+	n.m.step(msg, n.clock())
+	n.settle()
 }
 
-// greet is the handshake: what the other says of its life is judged, and kept before anything else.
-func (n *node) greet(from *node, life int, folder string, was Life) bool {
-	news, err := n.paper.Lives.Meet(folder, was)
-	if err != nil {
-		if from.up && from.life == life && from.m != nil && from.paper.Folder == folder {
-			n.s.stats.oldCopies++
-			from.copied = false
-			var old *OldCopy
-			errors.As(err, &old)
-			from.paper.Life.Starts = max(from.paper.Life.Starts, old.Seen)
-			from.rest(fmt.Errorf("%w: %w", ErrForgetful, err))
-		}
+// connected reports whether two processes have a connection, and makes one if that can be: each judges what the other says of its life, and keeps it, before anything else goes over it.
+func (s *sim) connected(a, b *node) bool {
+	key := [4]int{min(a.i, b.i), max(a.i, b.i), a.life, b.life}
+	if a.i > b.i {
+		key[2], key[3] = b.life, a.life
+	}
+	if s.links[key] {
+		return true
+	}
+	if !a.up || !b.up || a.paused > s.now || b.paused > s.now || s.cut[[2]int{a.i, b.i}] || s.cut[[2]int{b.i, a.i}] {
+		return false
+	}
+	okA, okB := a.greet(b), b.greet(a)
+	if s.links[key] = okA && okB && a.up && b.up; !s.links[key] {
+		delete(s.links, key)
+		return false
+	}
+	return true
+}
+
+// greet judges what another node says of its life.
+func (n *node) greet(other *node) bool {
+	if !n.up || !other.up {
+		return false
+	}
+	news, err := n.paper.Lives.Meet(other.paper.Folder, other.paper.Life)
+	var old *OldCopy
+	if errors.As(err, &old) {
+		n.s.stats.oldCopies++
+		other.copied = false
+		other.paper.Life.Starts = max(other.paper.Life.Starts, old.Seen)
+		other.rest(fmt.Errorf("%w: %w", ErrForgetful, err))
 		return false
 	}
 	if news && n.save(n.faulty) != nil {
