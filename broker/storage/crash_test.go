@@ -154,7 +154,7 @@ func (n *node) start() {
 		n.limit([]int{0, 0, 1, 2, 3, 5}[n.rng.IntN(6)])
 	}
 	n.dead()
-	n.subs, n.first = nil, map[string]int{}
+	n.subs, n.first, n.turns = nil, map[string]int{}, nil
 	n.written.Store(0)
 	n.synced.Store(0)
 	n.checkKept()
@@ -172,6 +172,7 @@ func (n *node) open() (*topic.Recovery, error) {
 		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Need: k.Need,
 		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong}),
 		Level: func(name string) topic.Level { return n.levels[name[1]-'0'] }})
+	n.r.SetPatterns(n.orderedPatterns())
 	if n.most = anyLimit; n.rng.IntN(2) == 0 {
 		n.limit([]int{0, 0, 1, 2, 3, 5}[n.rng.IntN(6)]) // before the topics are there
 	}

@@ -28,7 +28,7 @@ func (n *node) limit(most int) {
 			p.due = p.base // it need not wait any more
 		}
 	}
-	var all topic.Patterns
+	all := n.orderedPatterns()
 	for i := range topics {
 		words := fmt.Sprintf("t%d/* max_attempts=%d dead_letter=d%d", i, max(1, most), i)
 		if n.rng.IntN(3) == 0 {

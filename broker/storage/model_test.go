@@ -60,7 +60,8 @@ type node struct {
 
 	messages map[string]*message // by topic/body
 	promises map[string]*promise // by topic/channel/body
-	first    map[string]int      // by topic/channel: number of the newest first delivery in this life
+	turns    map[string]*message // by topic/channel/key of the ordered topic: what is out, in this life
+	first    map[string]int      // by topic/channel, of the ordered topic by key: number of the newest first delivery in this life
 }
 
 // said is when something happened: it began and ended with these events. Its zero value never happened.
@@ -184,8 +185,10 @@ func (n *node) publish() {
 	for range 1 + n.rng.IntN(6) {
 		body := fmt.Sprintf("%s-%d-%s", t.Name(), n.next, strings.Repeat("x", n.rng.IntN(300)))
 		list = append(list, &message{topic: t.Name(), body: body, num: n.next})
-		n.next++
+		mark := b.Mark()
 		b.Add([]byte(body))
+		b.Order(mark, keyOf(n.next))
+		n.next++
 	}
 	var delay time.Duration
 	if n.rng.IntN(4) == 0 {
@@ -337,6 +340,10 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q under the id %v, which was that of %.12q", s.name, body, f.MustID(), named)
 	}
 	n.named[f.MustID()] = what
+	order := ""
+	if m != nil {
+		order = s.orderOf(m)
+	}
 	switch {
 	case m == nil || p == nil:
 		n.fail("%s got %.12q, which nobody published to it", s.name, body)
@@ -354,11 +361,12 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q as attempt %d, after %d deliveries", s.name, body, attempts, certain(p.deliveries))
 	case attempts > len(p.deliveries)+1:
 		n.fail("%s got %.12q as attempt %d, after no more than %d deliveries", s.name, body, attempts, len(p.deliveries))
-	case attempts == 1 && !p.delayed && m.num < n.first[s.name]:
-		n.fail("%s got %.12q for the first time behind %d", s.name, body, n.first[s.name])
+	case attempts == 1 && !p.delayed && order != "" && m.num < n.first[order]:
+		n.fail("%s got %.12q for the first time behind %d", s.name, body, n.first[order])
 	}
+	n.checkTurn(s, p)
 	if attempts == 1 && !p.delayed {
-		n.first[s.name] = m.num
+		n.first[order] = m.num
 	}
 	p.strict, m.sure, m.anywhere = true, true, false
 	p.deliveries = append(p.deliveries, at)
@@ -435,7 +443,11 @@ func (n *node) drop(topic, channel string, do func() error) {
 		}
 		return gone
 	})
-	delete(n.first, topic+"/"+channel)
+	for c := range n.first {
+		if c == topic+"/"+channel || strings.HasPrefix(c, topic+"/"+channel+"/") {
+			delete(n.first, c)
+		}
+	}
 }
 
 // dropped says that all is gone that one channel, or a whole topic, had.

@@ -107,6 +107,7 @@ func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error)
 }
 
 func (c *Channel) unloadWaiting(lost int, f func(m protocol.MessageFrame, attempts uint16) error) (int, error) {
+	c.mem.SetKeyed(false)
 	for c.mem.Len() > 0 {
 		if cold := c.mem.Cold(); cold != nil {
 			node, err := c.topic.load(cold)
