@@ -352,13 +352,15 @@ func (d *logStore) record(c *Channel, e *effects) {
 		c.records = new(records)
 	}
 	r := c.records
-	if len(e.aside) > 0 { // first: who passes over them would take them for lost
+	after := c.logged
+	if len(e.aside) > 0 { // first, and the other says that they have left, in case this one gets lost: who passes over them takes them for lost
+		after = max(after, c.mem.After())
 		r.runs.Begin(d.id, c.id)
 		r.add(e.aside)
 		r.last = d.log.Append(journal.KindAside, r.runs.Record(), nil)
 	}
 	if len(e.fresh)+len(e.again) > 0 {
-		r.runs.BeginDelivered(d.id, c.id, c.logged)
+		r.runs.BeginDelivered(d.id, c.id, after)
 		r.add(e.fresh)
 		r.add(e.again)
 		r.last = d.log.Append(journal.KindDelivered, r.runs.Record(), nil)

@@ -18,7 +18,8 @@ type frames struct {
 	turn   int
 	size   int // of a body
 	tag    uint64
-	single bool // PUB and DPUB: no count in front
+	keys   uint32 // 0: there are none
+	single bool   // PUB and DPUB: no count in front
 }
 
 // lineRoom is room for the longest command line: DPUB, a topic, a number of milliseconds.
@@ -69,6 +70,10 @@ func (f *frames) next(stamp time.Time, first int64, n int) []byte {
 		body := f.buffer[at+i*(4+f.size):]
 		binary.BigEndian.PutUint64(body, uint64(stamp.UnixNano()))
 		binary.BigEndian.PutUint64(body[8:], f.tag|uint64(first+int64(i)))
+		if f.keys > 0 {
+			mixed := uint64(first+int64(i)) * 0x9e3779b97f4a7c15
+			binary.BigEndian.PutUint32(body[16:], uint32(mixed>>32)%f.keys)
+		}
 	}
 	start := lineRoom - len(line)
 	copy(f.buffer[start:], line)

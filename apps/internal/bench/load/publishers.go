@@ -27,6 +27,7 @@ func (r *run) dialPublishers(ctx context.Context) (*publishers, error) {
 	p.list, err = openAll(s.Publishers, func(i int) (_ *publisher, err error) {
 		one := &publisher{run: r, frames: newFrames(r.topics, s.Batch, s.Size, delay, r.tag), depth: s.Depth, delay: delay,
 			batch: s.Batch}
+		one.frames.keys = s.Keys
 		one.frames.turn = i * len(r.topics) / s.Publishers // so that not all begin with the same topic
 		one.conn, err = dial(ctx, r.broker, one.hello(), 4<<10)
 		return one, err

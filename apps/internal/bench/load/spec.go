@@ -41,6 +41,7 @@ type Spec struct {
 	Patience time.Duration // without a message, before what is missing counts as lost; 0 is 5 seconds
 
 	Size       int           // bytes of a body, 16 or more
+	Keys       uint32        // how many keys the messages have, evenly, in bytes 16 to 19 of their bodies; 0: none
 	Batch      int           // messages in one MPUB; 1 is PUB; 0 is 1 with a rate, else as many as fit in 1 MiB, at most 200, or 50 of EndToEnd
 	Publishers int           // connections that publish
 	Depth      int           // publishes a publisher has unanswered at most
@@ -103,6 +104,8 @@ func (s *Spec) Check() error {
 		return err
 	case s.Size < MinSize || s.Size > MaxSize:
 		return fmt.Errorf("size must be %d to %d bytes, not %d", MinSize, MaxSize, s.Size)
+	case s.Keys > 0 && s.Size < MinSize+4:
+		return fmt.Errorf("size must be %d bytes or more for bodies with keys, not %d", MinSize+4, s.Size)
 	case s.Batch < 0 || int64(s.Batch)*int64(s.Size+4) > MaxSize:
 		return fmt.Errorf("batch must be 0 or more and its messages at most %d bytes in all, not %d", MaxSize, s.Batch)
 	case s.Rate < 0:

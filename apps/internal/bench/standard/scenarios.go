@@ -97,7 +97,25 @@ func speedScenarios() []scenario {
 		list = append(list, scenario{name: "size" + sizeName(size), what: "as e2e, messages of " + sizeName(size),
 			levels: []string{disk}, spec: spec(load.EndToEnd, func(s *load.Spec) { s.Duration, s.Size = 3*time.Second, size })})
 	}
-	return inGroup(speed, true, list)
+	return append(inGroup(speed, true, list), inGroup(speed, false, orderedScenarios())...)
+}
+
+// orderedScenarios are of messages with keys: batches of 50 to 64 consumers, without order and with it.
+func orderedScenarios() (list []scenario) {
+	keyed := func(keys uint32, messages int64) load.Spec {
+		return spec(load.EndToEnd, func(s *load.Spec) {
+			s.Duration, s.Messages, s.Consumers, s.RDY, s.Keys = 5*time.Second, messages, 64, 200, keys
+		})
+	}
+	const key = "key_from=bytes:16-20"
+	return []scenario{
+		{name: "unordered-10k", what: "64 consumers, 10,000 keys that are kept", levels: []string{disk}, flags: []string{"--topic-options=* " + key},
+			spec: keyed(10_000, 0)},
+		{name: "ordered-10k", what: "64 consumers, 10,000 keys, each in order", levels: []string{disk},
+			flags: []string{"--topic-options=* ordered=true " + key}, spec: keyed(10_000, 0)},
+		{name: "ordered-1", what: "64 consumers, one key: one message at a time", levels: []string{disk},
+			flags: []string{"--topic-options=* ordered=true " + key}, spec: keyed(1, 100_000)},
+	}
 }
 
 // breathe lets a broker write what it has put off.
