@@ -41,7 +41,8 @@ type WordError struct {
 
 func (e *WordError) Error() string { return fmt.Sprintf("the word %s %s", e.Name, e.Must) }
 
-// ParseWords reads what stands behind a topic. The first word that is none, as it has no =, is returned as well: DPUB has its time there.
+// ParseWords reads what stands behind a topic. The first word that is none, as it has no =, is returned as well: DPUB has
+// its time there. More blanks than one between words are one.
 func ParseWords(rest []byte) (w Words, plain []byte, err error) {
 	for len(rest) > 0 {
 		word := rest
@@ -52,7 +53,7 @@ func ParseWords(rest []byte) (w Words, plain []byte, err error) {
 		}
 		name, value, ok := bytes.Cut(word, []byte{'='})
 		switch {
-		case !ok && plain == nil:
+		case !ok && plain == nil && len(word) > 0:
 			plain = word
 		case ok && err == nil:
 			if to := w.word(name); to != nil {

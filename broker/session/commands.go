@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"sync"
@@ -277,7 +278,7 @@ func (s *Session) dpub(c *protocol.Command) error {
 	}
 	delay := c.Params[1]
 	var said terms
-	if c.Count > 2 { // DPUB TOPIC NAME=VALUE ... TIME, as clients make of a topic with words
+	if c.Count > 2 && bytes.IndexByte(c.Rest, '=') >= 0 { // DPUB TOPIC NAME=VALUE ... TIME, as clients make of a topic with words
 		if _, plain, _ := protocol.ParseWords(c.Rest); plain != nil {
 			delay = plain
 		}

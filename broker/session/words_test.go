@@ -21,6 +21,7 @@ func TestWordsBehindTheTopic(t *testing.T) {
 		"unknown ones":        {"PUB t color=blue x dedups=1 xdedup=1 Dedup= acks2=9\n" + prototest.Body("m") + "MPUB t = a=b\n" + one, []string{"OK", "OK"}, 2},
 		"unknown before time": {"DPUB t color=blue 0\n" + prototest.Body("m"), []string{"OK"}, 1},
 		"behind the time":     {"DPUB t 0 color=blue more\n" + prototest.Body("m"), []string{"OK"}, 1},
+		"two blanks":          {"DPUB t color=blue   soon  0\n", []string{"E_INVALID DPUB could not parse timeout soon"}, 0},
 		"no time":             {"DPUB t ttl=1s color=blue\n", []string{"E_INVALID DPUB could not parse timeout ttl=1s"}, 0},
 		"bad value": {"PUB t ttl=soon\n" + prototest.Body("m"),
 			[]string{"E_BAD_MESSAGE PUB ttl must be a time from 1ms to 365d, as 30s, 12h or 7d"}, 0},
