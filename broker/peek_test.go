@@ -3,6 +3,7 @@ package broker_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
@@ -146,4 +148,40 @@ func TestPeekCanBeTurnedOff(t *testing.T) {
 	if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "--http-messages") {
 		t.Errorf("--http-messages=perhaps: %v", err)
 	}
+}
+
+// TestSlowReadersOfMessages: whoever does not read his answer keeps his place, and the answers that are in memory are no more than places.
+func TestSlowReadersOfMessages(t *testing.T) {
+	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })
+	for range 8 {
+		n.published("/pub?topic=t", strings.Repeat("\x01", 1<<19)) // six times as much in JSON: more than connections have room for
+	}
+	query := "/topic/messages?topic=t&body=full&max_bytes=4194304"
+	var slow []net.Conn
+	for range 4 {
+		c, err := net.Dial("tcp", n.HTTPAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", query)
+		if _, err := c.Read(make([]byte, 100)); err != nil { // it is being sent
+			t.Fatal(err)
+		}
+		slow = append(slow, c)
+	}
+	if status, answer := n.ask("GET", query, ""); status != 429 || !strings.Contains(answer, "BUSY") {
+		t.Errorf("while four answers are being sent: %d %.100s", status, answer)
+	}
+	if status, _ := n.ask("GET", "/stats", ""); status != 200 {
+		t.Error("others have to wait as well")
+	}
+	for _, c := range slow {
+		_ = c.Close()
+	}
+	cmdtest.Eventually(t, "places are free again", time.Minute, func() bool {
+		status, _ := n.ask("GET", query, "")
+		return status == 200
+	})
 }

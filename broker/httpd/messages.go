@@ -61,21 +61,31 @@ func lookOf(q httpapi.Query) (l looking, err error) {
 	return l, nil
 }
 
-// enter takes one of the places of those who look at messages; leave gives it back.
-func (a *api) enter() (leave func(), err error) {
-	if a.cfg.HideMessages {
-		return nil, refuse(http.StatusForbidden, "MESSAGES_OFF: the broker shows no messages, as --http-messages=off says")
+// lookTimeout is how long a request to look at messages may take, until its answer is sent.
+const lookTimeout = longestLook + 30*time.Second
+
+// inPlace has a request take one of the places of those who look at messages, until its answer is sent: that may be some MiB, and who reads it
+// slowly would have it stay in memory.
+func (a *api) inPlace(h httprouter.Handle) httprouter.Handle {
+	return func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) {
+		select {
+		case a.looking <- struct{}{}:
+		default:
+			httpapi.RespondError(w, refuse(http.StatusTooManyRequests, fmt.Sprintf("BUSY: %d look at messages already", cap(a.looking))))
+			return
+		}
+		defer func() { <-a.looking }()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(lookTimeout)) // without it the server's holds, which is longer
+		h(w, req, ps)
 	}
-	return a.enterAnyway()
 }
 
-func (a *api) enterAnyway() (leave func(), err error) {
-	select {
-	case a.looking <- struct{}{}:
-		return func() { <-a.looking }, nil
-	default:
-		return nil, refuse(http.StatusTooManyRequests, fmt.Sprintf("BUSY: %d look at messages already", cap(a.looking)))
+// hidden returns why no messages are shown, nil when they are.
+func (a *api) hidden() error {
+	if a.cfg.HideMessages {
+		return refuse(http.StatusForbidden, "MESSAGES_OFF: the broker shows no messages, as --http-messages=off says")
 	}
+	return nil
 }
 
 // topicMessages shows messages of a topic that somebody still has, and takes none.
@@ -88,11 +98,9 @@ func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, _ httprout
 	if err != nil {
 		return nil, err
 	}
-	leave, err := a.enter()
-	if err != nil {
+	if err := a.hidden(); err != nil {
 		return nil, err
 	}
-	defer leave()
 	if err := a.begin(q, t, &l.look); err != nil {
 		return nil, err
 	}
@@ -117,11 +125,9 @@ func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httpro
 	if err != nil {
 		return nil, err
 	}
-	leave, err := a.enter()
-	if err != nil {
+	if err := a.hidden(); err != nil {
 		return nil, err
 	}
-	defer leave()
 	out := httpapi.Messages{Topic: t.Name(), Channel: c.Name(), State: "waiting"}
 	if state, ok := q.Lookup("state"); ok {
 		out.State = state

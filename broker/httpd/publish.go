@@ -232,6 +232,6 @@ func (a *api) notPublished(req *http.Request, err error) error {
 	if topic.Limited(err) {
 		return limited(err)
 	}
-	a.cfg.Log.Error("http: publish failed", "uri", req.URL.RequestURI(), "error", err)
+	a.cfg.Log.Error("http: publish failed", "uri", httpapi.LoggedURI(req.URL), "error", err)
 	return refuse(http.StatusServiceUnavailable, "publish failed: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 }

@@ -35,6 +35,9 @@ func newHandler(cfg Config) *httpapi.Router {
 	plain := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
 	}
+	looks := func(path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
+		r.Handle("GET", path, rule, a.metered(httpapi.Logged(cfg.Log, a.inPlace(httpapi.V1(h)))))
+	}
 	publishes, reads, manages := httpapi.NeedsOnTopic(grant.Publish), httpapi.NeedsOnTopic(grant.Read), httpapi.NeedsOnTopic(grant.Manage)
 	consumes := httpapi.NeedsOnTopic(grant.Consume).Hidden()
 	readsSome, admin := httpapi.NeedsSome(grant.Read), httpapi.Needs(grant.Admin)
@@ -62,10 +65,10 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
 	v1("GET", "/channel/config", reads, a.getChannelConfig)
 	v1("POST", "/channel/config", manages, a.setChannelConfig)
-	v1("GET", "/channel/deferred", reads, a.deferred)
+	looks("/channel/deferred", reads, a.deferred)
 	v1("POST", "/channel/redrive", manages, a.redrive)
-	v1("GET", "/topic/messages", consumes, a.topicMessages)
-	v1("GET", "/channel/messages", consumes, a.channelMessages)
+	looks("/topic/messages", consumes, a.topicMessages)
+	looks("/channel/messages", consumes, a.channelMessages)
 	v1("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
 	v1("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))
 	v1("GET", "/config", admin, a.getSettings)
@@ -94,7 +97,7 @@ func (a *api) fail(req *http.Request, err error) error {
 		return limited(err)
 	}
 	if req.Context().Err() == nil { // else nobody waits for an answer
-		a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
+		a.cfg.Log.Error("http: request failed", "uri", httpapi.LoggedURI(req.URL), "error", err)
 	}
 	return err
 }

@@ -76,11 +76,6 @@ func (a *api) deferred(w http.ResponseWriter, req *http.Request, _ httprouter.Pa
 	if err != nil {
 		return nil, err
 	}
-	leave, err := a.enterAnyway()
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	list, next, err := c.Deferred(req.Context(), from, limit)
 	if err != nil {
 		return nil, a.fail(req, err)
@@ -196,6 +191,6 @@ func (a *api) notRescheduled(req *http.Request, err error) error {
 	case errors.Is(err, topic.ErrUnsure):
 		return refuse(http.StatusBadRequest, "INVALID_ARG_ID: "+err.Error())
 	}
-	a.cfg.Log.Error("http: request failed", "uri", req.URL.RequestURI(), "error", err)
+	a.cfg.Log.Error("http: request failed", "uri", httpapi.LoggedURI(req.URL), "error", err)
 	return refuse(http.StatusServiceUnavailable, "NOT_WRITTEN: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 }

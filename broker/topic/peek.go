@@ -160,7 +160,7 @@ func (c *Channel) BrowseDeferred(ctx context.Context, from DueMark, o Look) (lis
 	b := browser{look: o}
 	defer b.count(c.topic.registry)
 	for next = from; ; {
-		stopped, end := false, false
+		stopped, end, began := false, false, time.Now()
 		next, end, err = c.eachDeferred(ctx, next, deferredPart, func(s *Scheduled, f protocol.MessageFrame) bool {
 			if stopped = b.full() || b.spent(); stopped {
 				return false
@@ -183,6 +183,7 @@ func (c *Channel) BrowseDeferred(ctx context.Context, from DueMark, o Look) (lis
 		case stopped:
 			return b.list, next, nil
 		}
+		b.rest(began)
 	}
 }
 
@@ -271,10 +272,17 @@ func (b *browser) node(ctx context.Context, s *stored, needed []backlog.Range) (
 		b.take(f, pos, findBeside(beside, pos), sumAt(node.sums, s.first, pos))
 		return true
 	})
-	if whole && b.scanned >= browseRest { // who publishes and consumes comes first
-		time.Sleep(min(time.Since(began), 20*time.Millisecond))
+	if whole {
+		b.rest(began)
 	}
 	return whole, ctx.Err()
+}
+
+// rest waits as long as it has worked since a time: who publishes and consumes comes first.
+func (b *browser) rest(began time.Time) {
+	if b.scanned >= browseRest {
+		time.Sleep(min(time.Since(began), 20*time.Millisecond))
+	}
 }
 
 // count notes one request.

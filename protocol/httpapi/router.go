@@ -40,7 +40,7 @@ func NewRouter(log *slog.Logger, door Door) *Router {
 		if p == http.ErrAbortHandler {
 			panic(p) // net/http's own way to drop a connection
 		}
-		log.Error("http: handler panicked", "uri", req.RequestURI, "panic", p, "stack", string(debug.Stack()))
+		log.Error("http: handler panicked", "uri", LoggedURI(req.URL), "panic", p, "stack", string(debug.Stack()))
 		RespondV1(w, http.StatusInternalServerError, "INTERNAL_ERROR")
 	}
 	return &Router{door: door.open(), log: log, router: r}
@@ -122,7 +122,7 @@ func Logged(log *slog.Logger, handle httprouter.Handle) httprouter.Handle {
 		if req.Method == http.MethodGet && sw.code == http.StatusOK && strings.HasPrefix(req.UserAgent(), AdmindAgent) {
 			level = slog.LevelDebug
 		}
-		log.Log(req.Context(), level, "http", "status", sw.code, "method", req.Method, "uri", req.URL.RequestURI(),
+		log.Log(req.Context(), level, "http", "status", sw.code, "method", req.Method, "uri", LoggedURI(req.URL),
 			"remote", req.RemoteAddr, "took", time.Since(start))
 	}
 }
