@@ -2,7 +2,9 @@ package policy
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +135,34 @@ func TestPrecedence(t *testing.T) {
 	}
 	if _, ok := Effective(at, channel(nil), topic(nil))["durability"]; ok {
 		t.Error("a channel has a durability")
+	}
+}
+
+// TestPatternsTakenApart: patterns that were taken apart at commas, as in an environment variable, are what they were, whatever stands behind
+// a list of times.
+func TestPatternsTakenApart(t *testing.T) {
+	for _, c := range []struct {
+		text    string
+		channel bool
+		want    []string // pattern: backoff, max_attempts
+	}{
+		{"a.* backoff=list:1s,10s,1m", false, []string{"a.*: list:1s,10s,1m <nil>"}},
+		{"a.* backoff=list:1s,10s,1m max_attempts=5,b max_attempts=6", false, []string{"a.*: list:1s,10s,1m 5", "b: <nil> 6"}},
+		{"a/* max_attempts=5 backoff=list:1s,10s, b/* backoff=list:2s,3s max_attempts=6", true, []string{"a/*: list:1s,10s 5", "b/*: list:2s,3s 6"}},
+		{"a backoff=fixed:1s,10s max_attempts=6", false, []string{"a: fixed:1s <nil>", "10s: <nil> 6"}},
+	} {
+		list, bad, err := ParsePatterns(strings.Split(c.text, ","), c.channel)
+		if err != nil {
+			t.Errorf("%s: %s: %v", c.text, bad, err)
+			continue
+		}
+		var got []string
+		for _, p := range list {
+			got = append(got, fmt.Sprint(p.Match, ": ", p.values["backoff"], " ", p.values["max_attempts"]))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.text, got, c.want)
+		}
 	}
 }
 

@@ -165,11 +165,11 @@ func ParsePattern(text string, channel bool) (Pattern, error) {
 }
 
 // ParsePatterns reads the patterns of the configuration, in order. Texts were perhaps taken apart at commas, as an environment variable's
-// are: what has no blank in it goes on where the one before it ended.
+// are: what has no blank in it goes on where the one before it ended, and so does a time behind a list of times.
 func ParsePatterns(texts []string, channel bool) (list []Pattern, bad string, err error) {
 	var whole []string
 	for _, text := range texts {
-		if k := len(whole) - 1; k >= 0 && len(strings.Fields(text)) == 1 {
+		if k := len(whole) - 1; k >= 0 && goesOn(whole[k], text) {
 			whole[k] += "," + strings.TrimSpace(text)
 			continue
 		}
@@ -183,6 +183,16 @@ func ParsePatterns(texts []string, channel bool) (list []Pattern, bad string, er
 		list = append(list, p)
 	}
 	return list, "", nil
+}
+
+// goesOn reports whether a text is the rest of the one before it, behind a comma.
+func goesOn(before, text string) bool {
+	words, last := strings.Fields(text), before[strings.LastIndexAny(before, " \t")+1:]
+	if len(words) < 2 {
+		return len(words) == 1
+	}
+	_, err := ParseDuration(words[0])
+	return err == nil && strings.HasPrefix(last, "backoff=list:")
 }
 
 // plain returns the JSON of a value that is written as plain text: what is no number or boolean is a text.
