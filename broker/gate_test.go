@@ -106,7 +106,7 @@ func TestNodeLimits(t *testing.T) {
 // publishes in one go those that fit are taken, and what was answered OK is what is there.
 func TestBoundsAreTold(t *testing.T) {
 	t.Parallel()
-	for _, level := range []string{"memory", "disk"} {
+	for _, level := range []string{"memory", "disk", "fsync"} {
 		n := start(t, func(o *broker.Options) { o.TopicDurability = []string{"*=" + level} })
 		n.run([]request{
 			{"POST", "/topic/create?topic=t", "", 200, ""},
@@ -156,7 +156,7 @@ func TestBoundsAreTold(t *testing.T) {
 func TestAcceptedIsStored(t *testing.T) {
 	t.Parallel()
 	const bound = 150
-	for _, level := range []string{"memory", "disk"} {
+	for _, level := range []string{"memory", "disk", "fsync"} {
 		n := start(t, func(o *broker.Options) { o.TopicDurability = []string{"*=" + level} })
 		n.run([]request{
 			{"POST", "/topic/create?topic=t", "", 200, ""},

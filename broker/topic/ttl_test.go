@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
@@ -82,21 +83,82 @@ func TestManyExpireTogether(t *testing.T) {
 	}
 }
 
-// TestExpiryKeepsTimeWhilePublishing: a thousand publishes a second put nothing off.
+// TestExpiryKeepsTimeWhilePublishing: a thousand publishes a second put nothing off, by the option or by messages' own time, whether what
+// waits is in memory or most of it on disk.
 func TestExpiryKeepsTimeWhilePublishing(t *testing.T) {
-	for _, own := range []time.Duration{0, 500 * time.Millisecond} {
+	for _, level := range []Level{Memory, Disk, Fsync} {
+		for _, memory := range []int{10_000, 50} {
+			for _, own := range []time.Duration{0, 500 * time.Millisecond} {
+				if own > 0 && level == Memory {
+					continue
+				}
+				dir := t.TempDir()
+				synctest.Test(t, func(t *testing.T) {
+					cfg := config()
+					cfg.MemQueueSize, cfg.Queues = memory, folder(dir)
+					if level > Memory {
+						cfg.Journal, cfg.Segments, cfg.Level = &keptLog{}, keptSegments{vfs.NewMem()}, func(string) Level { return level }
+					}
+					topic := mustTopic(t, start(t, cfg), "t")
+					c := mustChannel(t, topic, "c")
+					if own == 0 {
+						setTTL(t, topic, "500ms")
+					}
+					most := int64(0)
+					for range 5000 {
+						publishWith(t, topic, 1, own)
+						time.Sleep(time.Millisecond)
+						most = max(most, c.Stats().Depth)
+					}
+					if most > 500+300 {
+						t.Errorf("level %s, %d in memory, own time %v: up to %d wait, of 500 that live", level, memory, own, most)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestOtherOptionsLeaveTTL: each other option is set and put back while messages wait; they expire when they would have.
+func TestOtherOptionsLeaveTTL(t *testing.T) {
+	for i := range policy.Table {
+		o := &policy.Table[i]
+		if o.Name == "ttl" {
+			continue
+		}
+		value := ""
+		for _, some := range []string{`"fsync"`, `"body"`, `"drop-oldest"`, `"fixed:1s"`, `"graves"`, `"10m"`, `"1"`, "1000000", "5", "true"} {
+			if _, err := (*policy.Set)(nil).With(raw(t, `{"`+o.Name+`":`+some+`}`), false); err == nil {
+				value = some
+				break
+			}
+		}
+		if value == "" {
+			t.Errorf("option %s takes none of the values that are tried", o.Name)
+			continue
+		}
 		synctest.Test(t, func(t *testing.T) {
 			topic := mustTopic(t, logged(t, Disk), "t")
 			c := mustChannel(t, topic, "c")
-			if own == 0 {
-				setTTL(t, topic, "500ms")
-			}
-			for i := range 5000 {
-				publishWith(t, topic, 1, own)
-				time.Sleep(time.Millisecond)
-				if n := c.Stats().Depth; n > 500+300 {
-					t.Fatalf("own time %v: after %d publishes %d wait, of 500 that live", own, i, n)
+			own := mustTopic(t, c.topic.registry, "own")
+			d := mustChannel(t, own, "c")
+			setTTL(t, topic, "10s")
+			publishWith(t, topic, 3, 0)
+			publishWith(t, own, 3, 10*time.Second)
+			for _, next := range []string{value, "null"} {
+				time.Sleep(4 * time.Second)
+				for _, to := range []*Topic{topic, own} {
+					if err := to.SetOptions(raw(t, `{"`+o.Name+`":`+next+`}`)); err != nil {
+						t.Fatal(err)
+					}
 				}
+			}
+			time.Sleep(1900 * time.Millisecond)
+			before := [2]int64{c.Stats().Depth, d.Stats().Depth}
+			time.Sleep(1500 * time.Millisecond)
+			synctest.Wait()
+			if after := [2]int64{c.Stats().Depth, d.Stats().Depth}; before != [2]int64{3, 3} || after != [2]int64{} {
+				t.Errorf("%s: just before their time %v wait, behind it %v", o.Name, before, after)
 			}
 		})
 	}
