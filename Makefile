@@ -94,7 +94,7 @@ test:
 	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
 	all=$$(go list $(PACKAGES))
 	among() { for name in "$$@"; do grep -Fx "brokerd/$$name" <<<"$$all" || true; done; } # in this order
-	apart=$$(among $(APART)) first=$$(among $(LONG)) alone=$$(among broker/replica)
+	apart=$$(among $(APART)) first=$$(among $(LONG)) seeded=$$(among broker/replica broker/storage)
 	rest=$$(grep -vFx "$$apart"$$'\n'"$$first" <<<"$$all" || true)
 	go build -trimpath -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl
 	export TEST_BINARIES=$$PWD/bin/test
@@ -102,7 +102,7 @@ test:
 	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -f "$$log"' EXIT
 	set -m # a process group, so that Ctrl-C here ends all of it
 	{ ok=0
-	  [ -z "$$alone" ] || go test $(TESTFLAGS) -vet=off $$alone -run TestSimulator || ok=1 # one goroutine: 200 seeds without the detector
+	  [ -z "$$seeded" ] || go test $(TESTFLAGS) -vet=off $$seeded -run 'TestSimulator|TestCrash$$' || ok=1 # 200 seeds, without the detector
 	  [ -z "$$apart" ] || go test $(TESTFLAGS) $$apart || ok=1
 	  exit $$ok
 	} >"$$log" 2>&1 & beside=$$!

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	crashRuns  = flag.Int("crash-runs", 100, "seeded runs of TestCrash")
+	crashRuns  = flag.Int("crash-runs", usualCrashes, "seeded runs of TestCrash")
 	crashSeed  = flag.Uint64("crash-seed", 0, "the one run of TestCrash to repeat")
 	crashFrom  = flag.Uint64("crash-from", 1, "first seed of TestCrash")
 	crashTrace = flag.Int("crash-trace", 300, "lines that TestCrash shows of a run that fails")
