@@ -18,7 +18,8 @@ type consumers struct {
 	leaving chan struct{} // closed when connections end because they were asked to
 }
 
-// subscribeAll connects and subscribes the consumers; they ask for nothing yet.
+// subscribeAll connects and subscribes the consumers; they ask for nothing yet. Only leave ends them, not ctx: what one has been sent and has
+// not finished when its connection closes goes to the others, and would count as a duplicate.
 func (r *run) subscribeAll(ctx context.Context) (*consumers, error) {
 	s := &r.spec
 	perTopic := s.Channels * s.Consumers
@@ -29,6 +30,9 @@ func (r *run) subscribeAll(ctx context.Context) (*consumers, error) {
 		topic, channel := i/perTopic, i%perTopic/s.Consumers
 		all.group[i] = i / s.Consumers
 		c, err := r.subscribe(ctx, r.topics[topic], channelName(channel), consumerBuffer)
+		if err == nil {
+			c.stop()
+		}
 		return &consumer{conn: c, run: r, seen: r.seen[channel]}, err
 	})
 	return all, err
