@@ -31,8 +31,14 @@ async function fetchPage(name) {
 function usePage(name) {
   const [, arrived] = useState(0);
   const page = pages[name];
-  // Asked again even if it has come since it was missing here: nobody else would show it.
-  useEffect(() => { page ?? fetchPage(name).then(() => arrived((n) => n + 1)); }, [name]);
+  useEffect(() => {
+    if (page) return;
+    let again = 0;
+    // Asked again even if it has come since it was missing here: nobody else would show it. And as long as admind does not answer.
+    const ask = () => fetchPage(name).then(() => arrived((n) => n + 1), () => { again = setTimeout(ask, 2000); });
+    ask();
+    return () => clearTimeout(again);
+  }, [name]);
   return fetched[name] ? page ?? null : Missing;
 }
 
@@ -80,4 +86,4 @@ const Missing = () => html`<div class="blank"><h1>No such page</h1><p><a href=${
 
 await fetchPage(session.must_sign_in ? "sign-in" : route(location).page);
 render(html`<${App} />`, document.getElementById("app"));
-setTimeout(() => Object.keys(fetched).forEach(fetchPage), 1500);
+setTimeout(() => Object.keys(fetched).forEach((name) => fetchPage(name).catch(() => {})), 1500); // one that did not come is asked for when it is shown
