@@ -3,6 +3,9 @@ package browser
 import (
 	"testing"
 
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
 	"brokerd/admin/fakes"
 )
 
@@ -68,6 +71,29 @@ func TestALostConnectionIsShownAndComesBack(t *testing.T) {
 	p.see("Live", "meanwhile")
 	p.seeNoMore("No connection to admind")
 	p.until("it is dimmed no more", `!document.querySelector("main.stopped")`)
+}
+
+// TestAPageThatDidNotComeIsAskedForAgain: one whose code nobody answered for, ahead and when it was opened, is shown once somebody does.
+func TestAPageThatDidNotComeIsAskedForAgain(t *testing.T) {
+	c := newCluster(t, 1)
+	p := openTab(t, c.base)
+	p.mayWrite("ERR_") // the browser's own lines about requests that nobody answered
+	block := func(patterns ...*network.BlockPattern) {
+		t.Helper()
+		if _, err := chromedp.Call(p.ctx, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: patterns}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := chromedp.Call(p.ctx, network.Enable, network.EnableParams{}); err != nil {
+		t.Fatal(err)
+	}
+	block(&network.BlockPattern{URLPattern: "*://*:*/static/*/js/pages/nodes.js", Block: true})
+	p.visit("")
+	p.see("Live")
+	p.press("Nodes")
+	p.until("the page of nodes is open and empty", `document.title.startsWith("Nodes") && document.querySelector("main").childElementCount === 0`)
+	block()
+	p.until("the page of nodes is shown", `document.querySelector("main h1")`)
 }
 
 // TestATitleStaysOnTopWhenAWarningGoes: on a page that was opened while the only node had not answered yet, once it does.
