@@ -15,7 +15,8 @@ type Said struct {
 	Sum       string   // id of the cluster that it would found with those that it has heard
 }
 
-// Decision is what a node does after it has asked all its peers. One of its fields says so; else it waits, for the reason in Why.
+// Decision is what a node does after it has asked all its peers. One of its fields says so; else it waits, for the
+// reason in Why.
 type Decision struct {
 	Found *State // write this down, and begin
 	Join  string // ask the node at this address to be let in
@@ -23,8 +24,8 @@ type Decision struct {
 	Why   string
 }
 
-// Decide says what a node does that has no state, by what it says of itself and what its peers have answered, by address; one that did not answer is not in the map. It returns an error when
-// a person must decide.
+// Decide says what a node does that has no state, by what it says of itself and what its peers have answered, by
+// address; one that did not answer is not in the map. It returns an error when a person must decide.
 func Decide(self Said, answers map[string]Said) (Decision, error) {
 	join, err := inCluster(self, answers)
 	if err != nil || join != "" {

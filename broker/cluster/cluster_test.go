@@ -247,8 +247,9 @@ func someCommand(rng *rand.Rand, s *State, now int64) Command {
 	return c
 }
 
-// Random commands, by seed: the same on two nodes, one of which starts anew from what it has written down; a refused one changes nothing (D4); what cannot be never is; and nothing that names something is used
-// twice (D18): ids of replicas, numbers of topics.
+// Random commands, by seed: the same on two nodes, one of which starts anew from what it has written down; a refused
+// one changes nothing (D4); what cannot be never is; and nothing that names something is used twice (D18): ids of
+// replicas, numbers of topics.
 func TestCommandsInOrderGiveOneState(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -355,7 +356,8 @@ type booting struct {
 	next  int             // whom it asks next
 }
 
-// D21: nodes that start, stop, are wiped, and reach each other or not, never found two clusters that live, and found one when all is well.
+// D21: nodes that start, stop, are wiped, and reach each other or not, never found two clusters that live, and found
+// one when all is well.
 func TestD21OneClusterIsFounded(t *testing.T) {
 	begun := 0
 	for seed := range uint64(600) {

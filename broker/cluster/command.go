@@ -68,7 +68,8 @@ var handlers = map[Op]func(*State, *Command) error{
 	OpMoved: (*State).moved, OpAbandon: (*State).abandon, OpCreate: (*State).create, OpDelete: (*State).delete, OpForget: (*State).forget, OpRules: (*State).rules,
 }
 
-// Apply carries out a command. An ErrRefused changes nothing. The same commands in the same order give the same state on every node.
+// Apply carries out a command. An ErrRefused changes nothing. The same commands in the same order give the same state
+// on every node.
 func (s *State) Apply(c Command) error {
 	handle := handlers[c.Op]
 	if handle == nil {
@@ -245,7 +246,8 @@ func (s *State) abandon(c *Command) error {
 	return nil
 }
 
-// create is done once: the second command for a name changes nothing and is no error, so that whoever proposed it looks the topic up.
+// create is done once: the second command for a name changes nothing and is no error, so that whoever proposed it
+// looks the topic up.
 func (s *State) create(c *Command) error {
 	if t, known := s.Topics[c.Topic]; known {
 		if t.Deleting {

@@ -44,7 +44,8 @@ func First(name string, founders []Founder) (*State, error) {
 // Founder is a node that founds a cluster.
 type Founder struct{ Folder, Name, Address, Zone string }
 
-// ring returns the members in an order in which neighbours are in different zones as far as that can be: the first of each zone, then the second of each.
+// ring returns the members in an order in which neighbours are in different zones as far as that can be: the first of
+// each zone, then the second of each.
 func (s *State) ring() []string {
 	zones := map[string][]string{}
 	var names []string
@@ -67,7 +68,8 @@ func (s *State) ring() []string {
 	return ring
 }
 
-// addGroup lays a group that a node is to lead: its other replicas are on the nodes that follow in the ring, in zones that it has not yet first, those that have fewest first.
+// addGroup lays a group that a node is to lead: its other replicas are on the nodes that follow in the ring, in zones
+// that it has not yet first, those that have fewest first.
 func (s *State) addGroup(leader string) {
 	ring := s.ring()
 	at := slices.Index(ring, leader)
@@ -93,7 +95,8 @@ func (s *State) addGroup(leader string) {
 	s.Groups = append(s.Groups, g)
 }
 
-// better reports whether a node is a better place than another one for the next replica of a group that is in some zones.
+// better reports whether a node is a better place than another one for the next replica of a group that is in some
+// zones.
 func (s *State) better(a, b string, zones map[string]bool) bool {
 	if newA, newB := !zones[s.Nodes[a].Zone], !zones[s.Nodes[b].Zone]; newA != newB {
 		return newA

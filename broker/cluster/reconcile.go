@@ -18,8 +18,8 @@ type Step struct {
 	Forget *Held // it is gone, and the map does not know yet
 }
 
-// Steps returns what the leader of a group does, on taking the lead and at each change of the map, and what the group has that the map does not mention: that is reported and kept, as the map may be behind, or
-// have lost something.
+// Steps returns what the leader of a group does, on taking the lead and at each change of the map, and what the group
+// has that the map does not mention: that is reported and kept, as the map may be behind, or have lost something.
 func (s *State) Steps(group int, has []Held) (steps []Step, unknown []Held) {
 	byNumber := map[uint32]Held{}
 	for _, h := range has {
@@ -50,7 +50,8 @@ func (s *State) Steps(group int, has []Held) (steps []Step, unknown []Held) {
 	return steps, unknown
 }
 
-// Strangers returns which groups a node's folder has that the map does not give it. They are put aside and reported, never removed.
+// Strangers returns which groups a node's folder has that the map does not give it. They are put aside and reported,
+// never removed.
 func (s *State) Strangers(folder string, replicas map[int]uint64) (groups []int) {
 	for _, number := range slices.Sorted(maps.Keys(replicas)) {
 		g := s.group(number)

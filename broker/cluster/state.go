@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// State is the map. Its fields are to be read; Apply alone changes it. As JSON it is what a checkpoint of group 0 holds.
+// State is the map. Its fields are to be read; Apply alone changes it. As JSON it is what a checkpoint of group 0
+// holds.
 type State struct {
 	Cluster string           `json:"cluster"` // id: hash of what it was founded from; empty: it was not
 	Name    string           `json:"name"`
@@ -78,7 +79,8 @@ type Freed struct {
 const (
 	// MaxNumber is the highest number of a node.
 	MaxNumber = 1023
-	// rest is how long a number is given to nobody after its node was removed: until then messages with ids of it may be anywhere.
+	// rest is how long a number is given to nobody after its node was removed: until then messages with ids of it may
+	// be anywhere.
 	rest = 24 * time.Hour
 	// perNode is how many groups there are for each node.
 	perNode = 2

@@ -1,13 +1,16 @@
-// Package peer is the links between brokers of a cluster: who is at the other end, frames, lanes, how far away it is and how its clock differs.
+// Package peer is the links between brokers of a cluster: who is at the other end, frames, lanes, how far away it is
+// and how its clock differs.
 //
 // Not yet served: no broker listens for others, and nothing reaches this package from cmd.
 //
-// It owns connections, the handshake, frames, and the queue of what is to be sent. It never knows what a frame says, and never decides who is a member: it asks.
+// It owns connections, the handshake, frames, and the queue of what is to be sent. It never knows what a frame says,
+// and never decides who is a member: it asks.
 //
 // # Lanes
 //
-// Between two nodes there is a connection for each lane, made again when it breaks. When both have dialled, that of the node whose folder's id is the lower one stays. What is sent over a lane keeps its
-// order, and is lost with the connection. Control carries heartbeats, votes and answers, and waits behind nothing that is large.
+// Between two nodes there is a connection for each lane, made again when it breaks. When both have dialled, that of
+// the node whose folder's id is the lower one stays. What is sent over a lane keeps its order, and is lost with the
+// connection. Control carries heartbeats, votes and answers, and waits behind nothing that is large.
 //
 // # Frames
 //
@@ -21,17 +24,21 @@
 //
 // # Handshake, version 1
 //
-// Each side says who it is in a Hello (JSON): the version, the cluster's id, the folder's id, which start of the folder this is, the node's name, the lane, and 32 random bytes. The one who
-// was dialled answers with its own Hello, and with its proof that it knows the secret, if there is one; the other with its proof; and it is welcome, or refused with a
-// reason that both log. A proof is an HMAC-SHA256 of the side's word ("dialled" or "accepted") and both Hellos, so that none can be used again, nor sent back. Whoever is asked to judge a
-// Hello keeps what it says of the start, synced, before he lets the peer in.
+// Each side says who it is in a Hello (JSON): the version, the cluster's id, the folder's id, which start of the
+// folder this is, the node's name, the lane, and 32 random bytes. The one who was dialled answers with its own Hello,
+// and with its proof that it knows the secret, if there is one; the other with its proof; and it is welcome, or
+// refused with a reason that both log. A proof is an HMAC-SHA256 of the side's word ("dialled" or "accepted") and
+// both Hellos, so that none can be used again, nor sent back. Whoever is asked to judge a Hello keeps what it says of
+// the start, synced, before he lets the peer in.
 //
 // # Who may
 //
-// With TLS (1.3, both sides show a certificate of the cluster's own CA) that is what counts, and names are checked by who judges. Without it a shared secret proves that the other knows it; it hides
-// nothing, and who can change packets on the way can take a connection over. Without either only loopback is allowed.
+// With TLS (1.3, both sides show a certificate of the cluster's own CA) that is what counts, and names are checked by
+// who judges. Without it a shared secret proves that the other knows it; it hides nothing, and who can change packets
+// on the way can take a connection over. Without either only loopback is allowed.
 //
 // # Goroutines and locks
 //
-// A link has one goroutine that reads and one that writes; Node has one for each listener and for each lane to a peer that it dials. Node.mu guards the links; it is held across no I/O.
+// A link has one goroutine that reads and one that writes; Node has one for each listener and for each lane to a peer
+// that it dials. Node.mu guards the links; it is held across no I/O.
 package peer

@@ -56,7 +56,8 @@ const (
 // ErrRefused is a peer that does not want this node, or is not wanted.
 var ErrRefused = errors.New("refused")
 
-// Refusal is an ErrRefused as the other node has said it. Who judges may return one, so that the other learns more than words.
+// Refusal is an ErrRefused as the other node has said it. Who judges may return one, so that the other learns more
+// than words.
 type Refusal struct {
 	Reason string `json:"reason"`
 	Seen   uint64 `json:"seen,omitempty"` // the folder is an old copy: of which this start was seen
@@ -105,8 +106,8 @@ type answer struct {
 	Proof []byte          `json:"proof,omitempty"`
 }
 
-// handshake makes sure of who is at the other end. own is this node's Hello, without random bytes; judge is asked about the other's, and has kept what it must keep when it returns nil.
-// The connection has a deadline meanwhile.
+// handshake makes sure of who is at the other end. own is this node's Hello, without random bytes; judge is asked
+// about the other's, and has kept what it must keep when it returns nil. The connection has a deadline meanwhile.
 func handshake(c net.Conn, dials bool, own Hello, secret []byte, judge func(Hello) error, within time.Duration) (Hello, error) {
 	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
 		return Hello{}, err

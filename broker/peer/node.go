@@ -17,7 +17,8 @@ type Options struct {
 	TLS    *tls.Config // nil: without. Both sides must show a certificate, and versions below 1.3 are refused
 	Secret []byte      // what all nodes of the cluster know; nil: nothing
 
-	// Judge is asked about every peer: an error refuses it, with that reason in both logs. What it must keep of the peer it has kept, synced, when it returns.
+	// Judge is asked about every peer: an error refuses it, with that reason in both logs. What it must keep of the
+	// peer it has kept, synced, when it returns.
 	Judge func(Hello) error
 	// Refused is told of what others refuse this node for; nil: nobody.
 	Refused func(*Refusal)
@@ -90,7 +91,8 @@ func (n *Node) allowed(addr net.Addr) error {
 	return nil
 }
 
-// Serve takes peers' connections until the listener, or the node, is closed; it closes the listener. It returns ErrInsecure at once for an address that may not be used.
+// Serve takes peers' connections until the listener, or the node, is closed; it closes the listener. It returns
+// ErrInsecure at once for an address that may not be used.
 func (n *Node) Serve(l net.Listener) error {
 	if err := n.allowed(l.Addr()); err != nil {
 		l.Close()
@@ -168,7 +170,8 @@ func (n *Node) keep(ctx context.Context, address string, lane Lane) {
 	}
 }
 
-// talk makes sure of who is at the other end of a connection, and is its link until it ends. address is where it was dialled; empty: it was accepted.
+// talk makes sure of who is at the other end of a connection, and is its link until it ends. address is where it was
+// dialled; empty: it was accepted.
 func (n *Node) talk(c net.Conn, address string, lane Lane) {
 	defer c.Close()
 	dials := address != ""
@@ -264,7 +267,8 @@ func (n *Node) leave(c net.Conn, address, folder string) {
 	}
 }
 
-// add makes a link the one of its lane, and closes an older one. Of two that were dialled from both sides one stays, the same at both ends.
+// add makes a link the one of its lane, and closes an older one. Of two that were dialled from both sides one stays,
+// the same at both ends.
 func (n *Node) add(l *link) bool {
 	at := end{l.other.Folder, l.other.Lane}
 	n.mu.Lock()
@@ -297,7 +301,8 @@ func (n *Node) remove(l *link) {
 	}
 }
 
-// Send gives a frame to a peer. It waits for nothing. kind must be FirstFree or higher. It returns ErrNoLink, ErrFull, or ErrFrame; after nil the frame may still be lost with the connection.
+// Send gives a frame to a peer. It waits for nothing. kind must be FirstFree or higher. It returns ErrNoLink,
+// ErrFull, or ErrFrame; after nil the frame may still be lost with the connection.
 func (n *Node) Send(folder string, lane Lane, kind Kind, stream uint32, payload ...[]byte) error {
 	if kind < FirstFree {
 		return fmt.Errorf("%w: kind %d is the link's own", ErrFrame, kind)

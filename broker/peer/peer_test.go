@@ -324,7 +324,8 @@ func TestNodesThatDialEachOther(t *testing.T) {
 	}
 }
 
-// D21: the cluster's id is in each hello, and nobody of another cluster is let in; nor is a second process on one folder.
+// D21: the cluster's id is in each hello, and nobody of another cluster is let in; nor is a second process on one
+// folder.
 func TestD21NodesOfAnotherClusterOrWithTheSameFolderAreRefused(t *testing.T) {
 	for name, change := range map[string]func(i int, o *Options){
 		"another cluster": func(i int, o *Options) { o.Self.Cluster = fmt.Sprint("cluster ", i) },

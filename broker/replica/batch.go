@@ -9,15 +9,15 @@ import (
 )
 
 var (
-	// ErrNotLeader is an append, or a wait, at a replica that does not lead in that term, or does not any more. What becomes of what had been
-	// appended is not known then: it may be committed all the same.
+	// ErrNotLeader is an append, or a wait, at a replica that does not lead in that term, or does not any more. What
+	// becomes of what had been appended is not known then: it may be committed all the same.
 	ErrNotLeader = errors.New("the replica does not lead its group")
 	// ErrBusy is an append, or a change, while the lead is handed over or another change is under way.
 	ErrBusy = errors.New("the group is changing")
 )
 
-// batch gathers records into entries, in the order in which they were appended. An entry belongs to the reign in which it was begun and is proposed in no
-// other. Its methods are safe for concurrent use.
+// batch gathers records into entries, in the order in which they were appended. An entry belongs to the reign in
+// which it was begun and is proposed in no other. Its methods are safe for concurrent use.
 type batch struct {
 	most int           // bytes after which an entry is sealed
 	wait time.Duration // after which it is
@@ -108,7 +108,8 @@ func (b *batch) want() {
 	b.wanted = b.open != nil
 }
 
-// due seals the open entry if its time has come: somebody waits for it, and no write is out during which it could gather more, or it is old.
+// due seals the open entry if its time has come: somebody waits for it, and no write is out during which it could
+// gather more, or it is old.
 func (b *batch) due(now time.Duration, writing bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

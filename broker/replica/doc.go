@@ -2,46 +2,53 @@
 //
 // Not yet served: no broker has a group, and nothing reaches this package from cmd.
 //
-// It owns the engine (etcd's raft), what the engine stores in the node's log, how records become entries, which of them are committed, and
-// for how long a leader may believe that it leads. It never opens a socket and never looks into a topic's records: messages between replicas
-// are bytes that it gives to a Transport, records are bytes that it gives to an Owner.
+// It owns the engine (etcd's raft), what the engine stores in the node's log, how records become entries, which of
+// them are committed, and for how long a leader may believe that it leads. It never opens a socket and never looks
+// into a topic's records: messages between replicas are bytes that it gives to a Transport, records are bytes that it
+// gives to an Owner.
 //
 // # Parts
 //
-// A machine is the whole of a replica but for time and threads: it is told of ticks, messages, writes that are done or failed, and says what is to be sent,
-// waited for and told. A moment is an argument. Group is a thin shell around it: one goroutine runs the machine, one waits for the log. The simulator of
-// the tests runs machines, so that a seed decides all that happens.
+// A machine is the whole of a replica but for time and threads: it is told of ticks, messages, writes that are done
+// or failed, and says what is to be sent, waited for and told. A moment is an argument. Group is a thin shell around
+// it: one goroutine runs the machine, one waits for the log. The simulator of the tests runs machines, so that a seed
+// decides all that happens.
 //
 // # Storage
 //
-// The log of the node is the log of all its groups. A table has for each entry its term and place; the newest entries are in memory too, all that are not yet
-// written among them, and older ones are read by their place. An entry that has the index of an earlier one replaces it and everything behind it; nothing is
-// overwritten. What is committed here is written beside votes, never above what is safe on this disk, so that a start can tell what it has lost.
+// The log of the node is the log of all its groups. A table has for each entry its term and place; the newest entries
+// are in memory too, all that are not yet written among them, and older ones are read by their place. An entry that
+// has the index of an earlier one replaces it and everything behind it; nothing is overwritten. What is committed
+// here is written beside votes, never above what is safe on this disk, so that a start can tell what it has lost.
 //
 // # Order of answers
 //
-// A write to the log carries answers, to the leader or to a candidate, that may leave when it is as safe as the group's level says, or synced if it says a term
-// or a vote. They leave in the order of the writes, whatever each waits for: an answer that is safe at level disk never passes one that waits for a sync.
+// A write to the log carries answers, to the leader or to a candidate, that may leave when it is as safe as the
+// group's level says, or synced if it says a term or a vote. They leave in the order of the writes, whatever each
+// waits for: an answer that is safe at level disk never passes one that waits for a sync.
 //
 // # Failed writes
 //
-// A write that failed ends the engine, since what it waits for will never come. Entries of that write and of all behind it are taken out of the table, and the
-// term and vote are again those that are safe; then it is made anew as at a start. At level disk a sync that failed may have taken what was acknowledged: then the
-// replica is forgetful.
+// A write that failed ends the engine, since what it waits for will never come. Entries of that write and of all
+// behind it are taken out of the table, and the term and vote are again those that are safe; then it is made anew as
+// at a start. At level disk a sync that failed may have taken what was acknowledged: then the replica is forgetful.
 //
 // # A replica that has forgotten
 //
-// A forgetful replica may lack what it had acknowledged. It has no engine: it answers nothing and votes for nobody. It keeps what marks of the log vouch for, up to the last
-// commit or checkpoint in there, and comes back under an id of its own that nobody has had, as a learner in place of what it was. Until then the others are the quorum.
+// A forgetful replica may lack what it had acknowledged. It has no engine: it answers nothing and votes for nobody.
+// It keeps what marks of the log vouch for, up to the last commit or checkpoint in there, and comes back under an id
+// of its own that nobody has had, as a learner in place of what it was. Until then the others are the quorum.
 //
 // # Lease
 //
-// Each heartbeat carries the leader's time, which comes back with its answer. While a majority has answered one that was sent within three quarters of the election timeout nobody else has been
-// elected by timeout: followers do not vote before that is over since they heard the leader, and a replica that has just started votes for nobody for as long. Only duplicates may
-// depend on it, never what is stored.
+// Each heartbeat carries the leader's time, which comes back with its answer. While a majority has answered one that
+// was sent within three quarters of the election timeout nobody else has been elected by timeout: followers do not
+// vote before that is over since they heard the leader, and a replica that has just started votes for nobody for as
+// long. Only duplicates may depend on it, never what is stored.
 //
 // # Locks
 //
-// Group.mu guards what waiters look at, batch.mu the open entry, queue.mu what waits for the log: none is held while another of the group's is taken, but batch.mu under Group.mu. They come
-// last but for those of the log, and are held across no I/O and no call out.
+// Group.mu guards what waiters look at, batch.mu the open entry, queue.mu what waits for the log: none is held while
+// another of the group's is taken, but batch.mu under Group.mu. They come last but for those of the log, and are held
+// across no I/O and no call out.
 package replica

@@ -17,7 +17,8 @@ import (
 	"brokerd/diskqueue/wal"
 )
 
-// Faults that other systems had in replication, each a test. The names say what must hold; the numbers are those of the list that the tests were made of.
+// Faults that other systems had in replication, each a test. The names say what must hold; the numbers are those of
+// the list that the tests were made of.
 
 // some runs seeds in which only some kinds of faults happen, and returns what they have seen.
 func some(t *testing.T, from uint64, change func(*shape), kinds ...int) (sum counts) {
@@ -234,7 +235,8 @@ func TestD22ANodeThatWasCutOffForAMinuteLeavesTheLeader(t *testing.T) {
 	})
 }
 
-// D24: a log that had lost its tail went on. The leader knows what this replica had acknowledged, and says so with each heartbeat.
+// D24: a log that had lost its tail went on. The leader knows what this replica had acknowledged, and says so with
+// each heartbeat.
 func TestD24AReplicaThatLacksWhatItAcknowledgedStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 0, nil)

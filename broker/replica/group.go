@@ -30,19 +30,24 @@ type Transport interface {
 	Send(to uint64, lane Lane, message []byte)
 }
 
-// Owner is told what happens in a group, by the group's goroutine, which holds no lock: in order, and one thing at a time.
+// Owner is told what happens in a group, by the group's goroutine, which holds no lock: in order, and one thing at a
+// time.
 type Owner interface {
-	// Lead says that this replica leads: all that is committed was told, and Append takes records of this term, the first being number next.
+	// Lead says that this replica leads: all that is committed was told, and Append takes records of this term, the
+	// first being number next.
 	Lead(term, next uint64)
-	// Lost says that it does not any more. What was appended and was not told to be committed may be committed all the same.
+	// Lost says that it does not any more. What was appended and was not told to be committed may be committed all
+	// the same.
 	Lost(term uint64)
 	// Committed tells an entry. Its data is good until Committed returns.
 	Committed(c *Committed)
-	// Stopped says why the replica does nothing more: an ErrForgetful, ErrRemoved, ErrDrift or ErrEngine; with any other error it begins again when the log can be written.
+	// Stopped says why the replica does nothing more: an ErrForgetful, ErrRemoved, ErrDrift or ErrEngine; with any
+	// other error it begins again when the log can be written.
 	Stopped(err error)
 }
 
-// Group is a replica of a group that runs. Its methods are safe for concurrent use; Start and Close are called once each.
+// Group is a replica of a group that runs. Its methods are safe for concurrent use; Start and Close are called once
+// each.
 type Group struct {
 	o         Options
 	id        uint64
@@ -105,8 +110,8 @@ func (g *Group) Start() {
 	g.loops.Go(g.wait)
 }
 
-// Close ends the goroutines, and what waits gets ErrClosed. What is committed is written down once more, so that the next start need not ask for it; the log's Close syncs that. It hands nothing over; see
-// HandOver.
+// Close ends the goroutines, and what waits gets ErrClosed. What is committed is written down once more, so that the
+// next start need not ask for it; the log's Close syncs that. It hands nothing over; see HandOver.
 func (g *Group) Close() {
 	close(g.stop)
 	g.loops.Wait()
@@ -142,10 +147,11 @@ func (g *Group) Step(ctx context.Context, lane Lane, message []byte) error {
 	}
 }
 
-// Append puts a record about topics, its payload in parts that are copied, into the group's open entry and returns its number. It must lead in that term. It waits for nothing;
-// whoever wants to know waits with Await.
+// Append puts a record about topics, its payload in parts that are copied, into the group's open entry and returns
+// its number. It must lead in that term. It waits for nothing; whoever wants to know waits with Await.
 //
-// It returns ErrNotLeader, ErrBusy while the lead is handed over, or journal.ErrRecord for a kind that cannot be in an entry.
+// It returns ErrNotLeader, ErrBusy while the lead is handed over, or journal.ErrRecord for a kind that cannot be in
+// an entry.
 func (g *Group) Append(term uint64, kind journal.Kind, payload ...[]byte) (number uint64, err error) {
 	number, err = g.m.batch.append(g.now(), term, kind, payload...)
 	if err == nil {
@@ -161,8 +167,8 @@ func (g *Group) kick() {
 	}
 }
 
-// Await returns nil once a record that was appended in a term is committed, ErrNotLeader when the lead is lost before, so that nobody here knows, ErrClosed, why the replica has stopped, or
-// the context's error.
+// Await returns nil once a record that was appended in a term is committed, ErrNotLeader when the lead is lost
+// before, so that nobody here knows, ErrClosed, why the replica has stopped, or the context's error.
 func (g *Group) Await(ctx context.Context, term, number uint64) error {
 	g.m.batch.want()
 	g.kick()
@@ -179,8 +185,8 @@ func (g *Group) Await(ctx context.Context, term, number uint64) error {
 	})
 }
 
-// Room waits until there is room for records that are not committed: less than Options.Uncommitted bytes. It returns ErrReplicasBehind when the context
-// ends before.
+// Room waits until there is room for records that are not committed: less than Options.Uncommitted bytes. It returns
+// ErrReplicasBehind when the context ends before.
 func (g *Group) Room(ctx context.Context) error {
 	err := g.until(ctx, func() (bool, error) {
 		return g.err != nil || g.m.batch.size() < g.o.Uncommitted, g.err
@@ -226,7 +232,8 @@ func (g *Group) fail(err error) {
 	})
 }
 
-// Leased reports whether this replica leads and may deliver now: nobody else was elected by timeout. Only duplicates may depend on it.
+// Leased reports whether this replica leads and may deliver now: nobody else was elected by timeout. Only duplicates
+// may depend on it.
 func (g *Group) Leased() bool { return int64(g.now()) < g.leased.Load() }
 
 // call has something done by the group's goroutine.
@@ -243,14 +250,15 @@ func (g *Group) call(ctx context.Context, do func(now time.Duration)) error {
 	}
 }
 
-// Replace has a new replica, a learner at first, take the place of another one. Its id must be higher than all that there ever were. It returns nil when that is committed, from when on
-// both sets of members decide together until the leader, by itself, ends that; after
-// ErrNotLeader or the context's error it may be or not.
+// Replace has a new replica, a learner at first, take the place of another one. Its id must be higher than all that
+// there ever were. It returns nil when that is committed, from when on both sets of members decide together until the
+// leader, by itself, ends that; after ErrNotLeader or the context's error it may be or not.
 func (g *Group) Replace(ctx context.Context, old, id uint64) error {
 	return g.membership(ctx, func(now time.Duration, done func(error)) { g.m.replace(old, id, now, done) })
 }
 
-// Promote has a learner vote, once it has all that there was when that was first asked. It returns ErrBehind when it has not, and otherwise as Replace does.
+// Promote has a learner vote, once it has all that there was when that was first asked. It returns ErrBehind when it
+// has not, and otherwise as Replace does.
 func (g *Group) Promote(ctx context.Context, id uint64) error {
 	return g.membership(ctx, func(now time.Duration, done func(error)) { g.m.promote(id, now, done) })
 }
@@ -270,8 +278,8 @@ func (g *Group) membership(ctx context.Context, begin func(time.Duration, func(e
 	}
 }
 
-// HandOver has another replica lead. From now on nothing is appended or delivered here; it returns when the other was told, not when it leads. If it does not within two
-// election timeouts this replica goes on.
+// HandOver has another replica lead. From now on nothing is appended or delivered here; it returns when the other was
+// told, not when it leads. If it does not within two election timeouts this replica goes on.
 func (g *Group) HandOver(ctx context.Context, to uint64) (err error) {
 	callErr := g.call(ctx, func(time.Duration) {
 		if err = g.m.hand(to); err == nil {
@@ -281,7 +289,8 @@ func (g *Group) HandOver(ctx context.Context, to uint64) (err error) {
 	return errors.Join(callErr, err)
 }
 
-// ForgetLeader says that the leader is dead, for which there must be proof: followers elect another one without waiting for a timeout.
+// ForgetLeader says that the leader is dead, for which there must be proof: followers elect another one without
+// waiting for a timeout.
 func (g *Group) ForgetLeader(ctx context.Context) error {
 	return g.call(ctx, func(time.Duration) {
 		g.m.guard(func() error { return g.m.node.ForgetLeader() })
@@ -317,14 +326,15 @@ func (g *Group) Status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// Remember prepares a checkpoint of what was told up to a point: it writes down what the checkpoint does not have, and returns from where on the node's log belongs to it, and up to where the
-// log must be synced before it counts.
+// Remember prepares a checkpoint of what was told up to a point: it writes down what the checkpoint does not have,
+// and returns from where on the node's log belongs to it, and up to where the log must be synced before it counts.
 func (g *Group) Remember(ctx context.Context) (from, sync wal.Offset, err error) {
 	callErr := g.call(ctx, func(time.Duration) { from, sync, err = g.m.log.remember() })
 	return from, sync, errors.Join(callErr, err)
 }
 
-// Compact lets go of entries up to a point that the older of two checkpoints covers. It does nothing while a replica is not known to have them: see Status.
+// Compact lets go of entries up to a point that the older of two checkpoints covers. It does nothing while a replica
+// is not known to have them: see Status.
 func (g *Group) Compact(ctx context.Context, to Point) error {
 	return g.call(ctx, func(time.Duration) {
 		if to.Index <= g.m.held() {
@@ -467,7 +477,8 @@ func (g *Group) wait() {
 	}
 }
 
-// queue is what waits for the log, oldest first. Whoever puts something in never waits, or two goroutines could wait for each other; the engine bounds it.
+// queue is what waits for the log, oldest first. Whoever puts something in never waits, or two goroutines could wait
+// for each other; the engine bounds it.
 type queue struct {
 	wake chan struct{}
 	mu   sync.Mutex

@@ -247,7 +247,8 @@ func TestGroupCommitsOnAllReplicas(t *testing.T) {
 	})
 }
 
-// A leader that dies is followed by one that has all; a wait at one that is cut off ends with ErrNotLeader, and its lease is over before another one leads.
+// A leader that dies is followed by one that has all; a wait at one that is cut off ends with ErrNotLeader, and its
+// lease is over before another one leads.
 func TestGroupGoesOnWithoutItsLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 0, nil)
@@ -377,7 +378,8 @@ func TestGroupHandsTheLeadOver(t *testing.T) {
 	})
 }
 
-// A new replica is a learner until it has caught up. What is not allowed is refused, with the reason, and changes nothing.
+// A new replica is a learner until it has caught up. What is not allowed is refused, with the reason, and changes
+// nothing.
 func TestGroupReplacesAReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 1, nil)

@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// lease knows until when a leader may believe that nobody else was elected. Each heartbeat carries when it was sent, behind what the engine put there, and
-// its answer brings that back.
+// lease knows until when a leader may believe that nobody else was elected. Each heartbeat carries when it was sent,
+// behind what the engine put there, and its answer brings that back.
 type lease struct {
 	term  uint64
 	self  uint64

@@ -8,9 +8,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/quorum"
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
-	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/wal"
 )
 
@@ -56,16 +54,6 @@ type event struct {
 	committed  *Committed
 	changed    *change
 	stopped    error
-}
-
-// Committed is an entry that is committed: every replica will have it, and nothing else, at this index.
-type Committed struct {
-	Index, Term uint64
-	First       uint64 // number of its first record; 0 when it has none
-	Count       int    // records
-	Data        []byte // they, for journal.EachRecord: not to be changed
-	At          Point  // what a checkpoint as of this entry says
-	Own         bool   // it was appended here, in the reign that is not over
 }
 
 // change is a change of members.
@@ -146,8 +134,8 @@ func (m *machine) stop(err error) {
 	m.output.tell = append(m.output.tell, event{stopped: err})
 }
 
-// restart makes the engine anew after a failed write, once the log can be written. It waits for the disk. A replica that acknowledges what is only written has
-// forgotten something when that cannot be synced any more.
+// restart makes the engine anew after a failed write, once the log can be written. It waits for the disk. A replica
+// that acknowledges what is only written has forgotten something when that cannot be synced any more.
 func (m *machine) restart() error {
 	if m.err == nil || errors.Is(m.err, ErrRemoved) || errors.Is(m.err, ErrForgetful) {
 		return m.err
@@ -185,7 +173,8 @@ func (m *machine) tick(now time.Duration) {
 	m.drain(now)
 }
 
-// notice gives the lead away when the log has hung for long: what is committed goes on through the others, but what is read is read from here.
+// notice gives the lead away when the log has hung for long: what is committed goes on through the others, but what
+// is read is read from here.
 func (m *machine) notice() {
 	var oldest *write
 	if len(m.waiting) > 0 {
@@ -468,7 +457,8 @@ func (m *machine) endReign() {
 	m.batch.end()
 }
 
-// lapse returns until when a reign may deliver: three quarters of the election timeout after it sent the newest heartbeat that a majority has answered. 0: it may not.
+// lapse returns until when a reign may deliver: three quarters of the election timeout after it sent the newest
+// heartbeat that a majority has answered. 0: it may not.
 func (m *machine) lapse(now time.Duration) time.Duration {
 	if m.reign == 0 || m.err != nil || m.handing != 0 {
 		return 0
@@ -482,105 +472,3 @@ func (m *machine) lapse(now time.Duration) time.Duration {
 
 // leased reports whether it may deliver now.
 func (m *machine) leased(now time.Duration) bool { return now < m.lapse(now) }
-
-// apply tells what is committed.
-func (m *machine) apply(msg *raftpb.Message) error {
-	for _, e := range msg.GetEntries() {
-		if err := m.applyEntry(e); err != nil {
-			return err
-		}
-		if m.err != nil { // it was the removal of this replica
-			return nil
-		}
-	}
-	for _, a := range msg.GetResponses() {
-		if err := m.node.Step(a); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ErrDrift is a replica whose log or state is not what was committed.
-var ErrDrift = errors.New("the replica is not what was committed")
-
-func (m *machine) applyEntry(e *raftpb.Entry) error {
-	c := &Committed{Index: e.GetIndex(), Term: e.GetTerm()}
-	if c.Index != m.applied.Index+1 {
-		return fmt.Errorf("%w: entry %d behind entry %d", ErrDrift, c.Index, m.applied.Index)
-	}
-	switch typeOf(e) {
-	case journal.EntryMembership:
-		if err := m.changeMembers(e); err != nil {
-			return err
-		}
-	case journal.EntryRecords:
-		first, count, err := journal.Records(e.GetData())
-		if err != nil {
-			return fmt.Errorf("%w: entry %d: %w", ErrDrift, c.Index, err)
-		}
-		if first != m.applied.Record+1 {
-			return fmt.Errorf("%w: entry %d begins with record %d, and record %d is the next", ErrDrift, c.Index, first, m.applied.Record+1)
-		}
-		c.First, c.Count, c.Data = first, count, e.GetData()
-		m.applied.Record += uint64(count)
-	}
-	m.applied.Index, m.applied.Term = c.Index, c.Term
-	c.At, c.Own = m.applied, m.reign != 0 && c.Term == m.reign
-	if c.Own && c.Data != nil {
-		m.batch.committed(c.Data)
-	}
-	m.output.tell = append(m.output.tell, event{committed: c})
-	m.settle(c)
-	return nil
-}
-
-// settle sees whether an entry ends a change, begins a reign, or removes this replica.
-func (m *machine) settle(c *Committed) {
-	if m.err != nil {
-		return
-	}
-	s := m.node.BasicStatus()
-	if m.reign == 0 && s.RaftState == raft.StateLeader && c.Term == s.GetTerm() {
-		m.reign, m.targets = c.Term, map[uint64]uint64{}
-		m.batch.begin(m.reign, m.applied.Record+1)
-		m.output.tell = append(m.output.tell, event{lead: m.reign, next: m.applied.Record + 1})
-	}
-	if m.changing != nil && m.changing.index == c.Index {
-		m.finish(nil)
-	}
-}
-
-// changeMembers applies a change of members.
-func (m *machine) changeMembers(e *raftpb.Entry) error {
-	var cc raftpb.ConfChangeV2
-	if err := proto.Unmarshal(e.GetData(), &cc); err != nil {
-		return fmt.Errorf("%w: entry %d: %w", ErrDrift, e.GetIndex(), err)
-	}
-	_, was := m.member(m.id)
-	m.applied.Members = members(m.node.ApplyConfChange(&cc))
-	m.look()
-	if _, is := m.member(m.id); was && !is {
-		m.applied.Index, m.applied.Term = e.GetIndex(), e.GetTerm()
-		m.stop(ErrRemoved)
-	}
-	return nil
-}
-
-// encode returns a message as it travels.
-func encode(m *raftpb.Message) []byte {
-	b, err := proto.Marshal(m)
-	if err != nil {
-		panic(fmt.Sprintf("replica: a message that cannot be encoded: %v", err)) // it has nothing but numbers and bytes
-	}
-	return b
-}
-
-// decode reads a message of another replica.
-func decode(b []byte) (*raftpb.Message, error) {
-	m := new(raftpb.Message)
-	if err := proto.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("message of a replica: %w", err)
-	}
-	return m, nil
-}

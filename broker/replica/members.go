@@ -19,8 +19,8 @@ var (
 	ErrMembers = errors.New("this change of members is not allowed")
 )
 
-// replace has a new replica, a learner at first, take the place of another one. The id of the new one must be higher than all there ever were. done is told what
-// became of it, once.
+// replace has a new replica, a learner at first, take the place of another one. The id of the new one must be higher
+// than all there ever were. done is told what became of it, once.
 func (m *machine) replace(old, id uint64, now time.Duration, done func(error)) {
 	m.change(now, done, func() (*raftpb.ConfChangeV2, error) {
 		voter, is := m.member(old)
@@ -75,8 +75,8 @@ func (m *machine) alive(without uint64) bool {
 	return answer > left/2
 }
 
-// held returns the index up to which the log is not needed for other replicas: all are known to have it. The engine does not find out that one has more, so
-// that a leader that let go of more could send it nothing but a snapshot.
+// held returns the index up to which the log is not needed for other replicas: all are known to have it. The engine
+// does not find out that one has more, so that a leader that let go of more could send it nothing but a snapshot.
 func (m *machine) held() uint64 {
 	least := m.applied.Index
 	if m.err != nil || m.node.BasicStatus().RaftState != raft.StateLeader {
@@ -94,7 +94,8 @@ func changeOf(changes ...*raftpb.ConfChangeSingle) *raftpb.ConfChangeV2 {
 	return &raftpb.ConfChangeV2{Changes: changes}
 }
 
-// change proposes a change of members, one at a time. The engine would make a change that it refuses an empty entry, and say nothing.
+// change proposes a change of members, one at a time. The engine would make a change that it refuses an empty entry,
+// and say nothing.
 func (m *machine) change(now time.Duration, done func(error), make func() (*raftpb.ConfChangeV2, error)) {
 	switch {
 	case m.reign == 0 || m.err != nil:
@@ -140,7 +141,8 @@ func (m *machine) finish(err error) {
 	m.output.tell = append(m.output.tell, event{changed: c})
 }
 
-// hand has another replica lead. Nothing is appended or delivered from now on; when it does not happen within an election timeout the reign goes on.
+// hand has another replica lead. Nothing is appended or delivered from now on; when it does not happen within an
+// election timeout the reign goes on.
 func (m *machine) hand(to uint64) error {
 	voter, _ := m.member(to)
 	switch {

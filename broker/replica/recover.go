@@ -18,7 +18,8 @@ type Start struct {
 	Applied    Point  `json:"applied"`    // of the newest checkpoint that counts, else where the log begins
 	Back       Point  `json:"back"`       // of the checkpoint before it, else the same
 
-	// From is where in the node's log all lies that the group needs beside its checkpoints. What is wrong with the log before that is of no matter.
+	// From is where in the node's log all lies that the group needs beside its checkpoints. What is wrong with the
+	// log before that is of no matter.
 	From wal.Offset `json:"from"`
 
 	Forgetful string `json:"forgetful,omitempty"` // why it was found to be so by an earlier start; empty: it was not
@@ -101,7 +102,8 @@ func (h *History) Check() error {
 	return h.forgetful
 }
 
-// History puts together what was found of a group in a log, with what the log's reader says of it. A forgetful replica has only what marks of the log vouch for.
+// History puts together what was found of a group in a log, with what the log's reader says of it. A forgetful
+// replica has only what marks of the log vouch for.
 func (r *Recovery) History(start Start, level wal.Level, report *wal.Report) *History {
 	all := r.groups[start.Group]
 	for len(all) > 0 && all[0].at.Before(start.From) {
@@ -181,7 +183,8 @@ func (h *History) termAt(index uint64) uint64 {
 	return h.table[index-h.base.Index-1].term
 }
 
-// cut leaves of a forgetful replica what is committed for sure: up to the last commit that is vouched for, or the checkpoint.
+// cut leaves of a forgetful replica what is committed for sure: up to the last commit that is vouched for, or the
+// checkpoint.
 func (h *History) cut() {
 	if h.commit = min(h.commit, h.last()); h.commit < h.start.Applied.Index {
 		h.base, h.table, h.commit = h.start.Applied, nil, h.start.Applied.Index
@@ -192,8 +195,8 @@ func (h *History) cut() {
 // Last returns the index of the last entry.
 func (h *History) Last() uint64 { return h.last() }
 
-// Begin writes down where a group's log begins on a node that was not in it, and returns with what it starts. The caller names the generation in its
-// manifest before he starts; until then it says nothing. It waits for the disk.
+// Begin writes down where a group's log begins on a node that was not in it, and returns with what it starts. The
+// caller names the generation in its manifest before he starts; until then it says nothing. It waits for the disk.
 func Begin(log Log, group uint32, replica, generation uint64, at Point) (Start, error) {
 	s := Start{Group: group, Replica: replica, Generation: generation, Applied: at, Back: at}
 	var off wal.Offset
@@ -212,8 +215,9 @@ func Begin(log Log, group uint32, replica, generation uint64, at Point) (Start, 
 	return s, nil
 }
 
-// Rejoin writes down anew what a forgetful replica has kept, for the replica that comes in its place under an id that nobody has had. As with Begin it counts
-// when the manifest names its generation; before that the old replica is as forgetful as it was. It waits for the disk.
+// Rejoin writes down anew what a forgetful replica has kept, for the replica that comes in its place under an id that
+// nobody has had. As with Begin it counts when the manifest names its generation; before that the old replica is as
+// forgetful as it was. It waits for the disk.
 func (h *History) Rejoin(log Log, replica, generation uint64) (Start, error) {
 	if h.forgetful == nil || replica == h.start.Replica || generation <= h.start.Generation {
 		return Start{}, fmt.Errorf("replica %d of generation %d cannot take the place of replica %d of generation %d", replica, generation,

@@ -10,7 +10,8 @@ import (
 	"brokerd/diskqueue/wal"
 )
 
-// What a log says of a group, record by record, and what is made of it: the terms of the entries behind the base, which is entry 1 of term 1.
+// What a log says of a group, record by record, and what is made of it: the terms of the entries behind the base,
+// which is entry 1 of term 1.
 func TestLaterRecordsCount(t *testing.T) {
 	vote := func(term, vote, commit uint64) []byte {
 		return journal.AppendVote(nil, journal.Vote{Group: simGroup, Term: term, Vote: vote, Commit: commit})

@@ -158,7 +158,8 @@ func (s *sim) lookAt(n *node) {
 	}
 }
 
-// oneLease checks that nobody else believes that he may deliver. A lead that was handed over may be believed twice when a message of that is late.
+// oneLease checks that nobody else believes that he may deliver. A lead that was handed over may be believed twice
+// when a message of that is late.
 func (s *sim) oneLease(n *node) {
 	if s.now-s.truth.handed < 10*time.Second || s.drift > 0.01 {
 		return
@@ -175,7 +176,8 @@ type worst struct{}
 
 func (worst) Uint64() uint64 { return 1<<52 | 1<<20 }
 
-// safeEnough looks, now and then, at the disks themselves: a majority of the voters must have what is committed, as safe as the level says.
+// safeEnough looks, now and then, at the disks themselves: a majority of the voters must have what is committed, as
+// safe as the level says.
 func (s *sim) safeEnough(n *node, c *Committed) {
 	if s.rng.IntN(16) > 0 || s.fail != "" {
 		return

@@ -19,7 +19,8 @@ func paperOf(b []byte) paper {
 	return p
 }
 
-// control is what those do who look after a cluster: forgetful and wiped replicas come back under new ids, learners become voters, checkpoints are taken.
+// control is what those do who look after a cluster: forgetful and wiped replicas come back under new ids, learners
+// become voters, checkpoints are taken.
 func (s *sim) control() {
 	for _, n := range s.nodes {
 		if n.up && n.paused <= s.now {
@@ -79,7 +80,8 @@ func isMember(m journal.Members, id uint64) bool {
 	return false
 }
 
-// comeBack begins the log of a replica's new id: with what it has kept, or, if it has nothing, from the group's beginning.
+// comeBack begins the log of a replica's new id: with what it has kept, or, if it has nothing, from the group's
+// beginning.
 func (n *node) comeBack(id uint64) {
 	s := n.s
 	start, err := n.history.Rejoin(n.log, id, n.paper.Start.Generation+1)

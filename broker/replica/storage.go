@@ -21,7 +21,8 @@ type Log interface {
 	Err() error
 }
 
-// Budget bounds the bytes of entries that all groups of a node keep in memory though they could be read. Its zero value keeps none.
+// Budget bounds the bytes of entries that all groups of a node keep in memory though they could be read. Its zero
+// value keeps none.
 type Budget struct {
 	limit int64
 	used  atomic.Int64
@@ -96,8 +97,8 @@ func newStorage(o Options, h *History) *storage {
 		said: h.hard, kept: h.hard, commit: h.commit, conf: state(h.start.Applied.Members)}
 }
 
-// append puts what a MsgStorageAppend says into the log. Entries go first: a commit, or a term, that is read without them would say that
-// they were lost.
+// append puts what a MsgStorageAppend says into the log. Entries go first: a commit, or a term, that is read without
+// them would say that they were lost.
 func (s *storage) append(m *raftpb.Message) (*write, error) {
 	w := &write{level: s.level, hard: s.said, answers: m.GetResponses()}
 	for _, e := range m.GetEntries() {
@@ -262,8 +263,8 @@ func (s *storage) compact(to Point) {
 	s.safe = max(s.safe, to.Index)
 }
 
-// remember writes down again what a checkpoint of the group does not have, and returns from where on the node's log is needed behind it. The log must be
-// synced before the checkpoint counts.
+// remember writes down again what a checkpoint of the group does not have, and returns from where on the node's log
+// is needed behind it. The log must be synced before the checkpoint counts.
 func (s *storage) remember() (from, sync wal.Offset, err error) {
 	var w write
 	if err := s.appendVote(s.said, &w); err != nil {

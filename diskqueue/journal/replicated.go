@@ -24,8 +24,9 @@ const (
 	EntryNothing    EntryType = 2 // nothing: the first entry of a new leader
 )
 
-// Entry is an entry of a group's log. Prev is the term of the entry before it: what is read of a log after a power cut may lack an entry
-// that had replaced another one, and only this tells that the one behind it does not belong there.
+// Entry is an entry of a group's log. Prev is the term of the entry before it: what is read of a log after a power
+// cut may lack an entry that had replaced another one, and only this tells that the one behind it does not belong
+// there.
 type Entry struct {
 	Group uint32
 	Term  uint64
@@ -67,7 +68,8 @@ func ParseEntry(b []byte) (e Entry, err error) {
 	return e, err
 }
 
-// AppendFirst begins the Data of an entry of records: the number of its first record. Records of a group are counted from 1.
+// AppendFirst begins the Data of an entry of records: the number of its first record. Records of a group are counted
+// from 1.
 func AppendFirst(dst []byte, first uint64) []byte { return binary.BigEndian.AppendUint64(dst, first) }
 
 // firstSize is the size in bytes of what AppendFirst appends.
@@ -92,7 +94,8 @@ func Replicable(kind Kind) bool {
 	return kind >= KindPublish && kind < 15 || kind > KindGone && kind < 240
 }
 
-// Records returns the number of the first record in the Data of an entry, and how many there are, one or more. It checks that they are whole.
+// Records returns the number of the first record in the Data of an entry, and how many there are, one or more. It
+// checks that they are whole.
 func Records(data []byte) (first uint64, count int, err error) {
 	if len(data) < firstSize {
 		return 0, 0, fmt.Errorf("%w: entry without the number of its first record", ErrRecord)
@@ -109,7 +112,8 @@ func Records(data []byte) (first uint64, count int, err error) {
 	return first, count, nil
 }
 
-// EachRecord calls f with every record of the Data of an entry, which Records has found whole: its number, kind and payload, a view.
+// EachRecord calls f with every record of the Data of an entry, which Records has found whole: its number, kind and
+// payload, a view.
 func EachRecord(data []byte, f func(number uint64, kind Kind, payload []byte) error) error {
 	first, _, err := Records(data)
 	if err != nil {
@@ -139,8 +143,8 @@ func nextRecord(b []byte) (kind Kind, payload, rest []byte, err error) {
 	return kind, b[:n:n], b[n:], nil
 }
 
-// Vote is what a replica must not forget: the newest term that it knows, and for whom it voted in it. Commit is an index up to which
-// entries are committed and safe here; there may be more.
+// Vote is what a replica must not forget: the newest term that it knows, and for whom it voted in it. Commit is an
+// index up to which entries are committed and safe here; there may be more.
 type Vote struct {
 	Group  uint32
 	Term   uint64
@@ -168,7 +172,8 @@ func ParseVote(b []byte) (v Vote, err error) {
 		Commit: binary.BigEndian.Uint64(b[20:])}, nil
 }
 
-// Members are the replicas of a group by their ids. While one set of voters replaces another both decide together, Outgoing being the old one.
+// Members are the replicas of a group by their ids. While one set of voters replaces another both decide together,
+// Outgoing being the old one.
 type Members struct {
 	Voters       []uint64 `json:"voters"`
 	Learners     []uint64 `json:"learners,omitempty"`

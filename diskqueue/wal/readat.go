@@ -20,12 +20,13 @@ var (
 	ErrDamaged = errors.New("the record is damaged")
 )
 
-// ReadAt reads the one record at an offset that Append has returned, or that was handed to replay, once it is written. The
-// data is appended to dst. guess is how many bytes of data the caller expects, 0 when he does not know: with the right number the
-// record is read at once. It waits for the disk, and for no lock while it does.
+// ReadAt reads the one record at an offset that Append has returned, or that was handed to replay, once it is
+// written. The data is appended to dst. guess is how many bytes of data the caller expects, 0 when he does not know:
+// with the right number the record is read at once. It waits for the disk, and for no lock while it does.
 //
-// It returns ErrUnwritten, ErrReleased, also when the file is released meanwhile, ErrDamaged, ErrClosed, or the error of a disk that cannot
-// be read, which was tried again. Nothing but a record that is whole and was appended at this offset is ever returned.
+// It returns ErrUnwritten, ErrReleased, also when the file is released meanwhile, ErrDamaged, ErrClosed, or the error
+// of a disk that cannot be read, which was tried again. Nothing but a record that is whole and was appended at this
+// offset is ever returned.
 func (l *Log) ReadAt(at Offset, guess int, dst []byte) (kind byte, data []byte, err error) {
 	path, err := l.pathOf(at)
 	if err != nil {

@@ -203,7 +203,8 @@ func TestReportSaysWhatMarksCover(t *testing.T) {
 	}
 }
 
-// Whatever lies in a file, and wherever it is asked, ReadAt gives what a reader in order would have found there, or an error.
+// Whatever lies in a file, and wherever it is asked, ReadAt gives what a reader in order would have found there, or
+// an error.
 func FuzzReadAt(f *testing.F) {
 	m := vfs.NewMem()
 	l, _, _ := open(f, testOptions(m))
