@@ -86,6 +86,9 @@ func (c *checker) run() (err error) {
 	if err != nil {
 		c.damaged("%v: a start fails", err)
 	}
+	if err := nsqdata.CheckPlain(c.dir); err != nil {
+		c.damaged("%v: a start fails", err)
+	}
 	for _, w := range warnings {
 		c.damaged("list of topics: %s", w)
 	}

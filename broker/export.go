@@ -26,6 +26,9 @@ var ErrNotEmpty = errors.New("is not an empty folder")
 // written.
 func Export(dir, out string, report io.Writer) error {
 	return offline(dir, func() error {
+		if err := nsqdata.CheckPlain(dir); err != nil {
+			return err
+		}
 		if err := makeEmpty(out); err != nil {
 			return err
 		}

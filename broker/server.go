@@ -184,6 +184,9 @@ func (s *Server) openData() (err error) {
 // load makes the registry and what nsqd.dat lists, and writes that file anew, as a first proof that the folder can be
 // written.
 func (s *Server) load(ctx context.Context) error {
+	if err := nsqdata.CheckPlain(s.dataDir); err != nil {
+		return err
+	}
 	s.metadata = metadata.New(s.saveMetadata, s.log)
 	if err := s.newRegistrar(); err != nil {
 		return err

@@ -41,10 +41,10 @@ func (f queueFiles) data(number int64) string {
 	return filepath.Join(f.dir, fmt.Sprintf("%s.diskqueue.%06d.dat", f.name, number))
 }
 
-// size returns the length in bytes of a data file; ok is false when there is none.
+// size returns the length in bytes of a data file; ok is false when there is none. A link is none.
 func (f queueFiles) size(number int64) (bytes int64, ok bool) {
-	info, err := os.Stat(f.data(number))
-	if err != nil {
+	info, err := os.Lstat(f.data(number))
+	if err != nil || !info.Mode().IsRegular() {
 		return 0, false
 	}
 	return info.Size(), true

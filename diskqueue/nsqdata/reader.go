@@ -117,7 +117,11 @@ func (s *scanner) damage(format string, args ...any) {
 
 // file gives out the records of a data file from a place on.
 func (s *scanner) file(at place) error {
-	f, err := os.Open(s.data(at.file))
+	f, err := vfs.OpenPlain(s.data(at.file))
+	if errors.Is(err, vfs.ErrNotPlain) {
+		s.damage("%v", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -188,7 +188,7 @@ func (r *repairer) countFrom(e extent) (records int64) {
 // count returns how many records go-diskqueue will read from a place to the end of its file: up to the first one whose
 // length is out of range or that is not there whole.
 func (r *repairer) count(at place) (records int64) {
-	f, err := os.Open(r.data(at.file))
+	f, err := vfs.OpenPlain(r.data(at.file))
 	if err != nil {
 		return 0
 	}

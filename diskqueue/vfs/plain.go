@@ -34,6 +34,12 @@ func openPlain(name string, flag int) (*os.File, fs.FileInfo, error) {
 	return f, state, nil
 }
 
+// OpenPlain opens a regular file of the system that is no symbolic link, for reading. The error is fs.ErrNotExist when there is none.
+func OpenPlain(name string) (*os.File, error) {
+	f, _, err := openPlain(name, os.O_RDONLY)
+	return f, err
+}
+
 // maxPlain is the longest file that ReadPlain reads, in bytes.
 const maxPlain = 1 << 30
 
