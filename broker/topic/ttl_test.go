@@ -212,6 +212,58 @@ func TestAClockThatIsSetExpiresNothing(t *testing.T) {
 	}
 }
 
+// TestAClockThatIsSetChangesNoDelay: set back or forth it neither ends nor stretches a time in flight, a requeue's delay or a backoff, and what
+// is published then is delivered.
+func TestAClockThatIsSetChangesNoDelay(t *testing.T) {
+	for _, by := range []time.Duration{24 * time.Hour, -30 * time.Minute} {
+		for _, level := range []Level{Memory, Disk} {
+			synctest.Test(t, func(t *testing.T) {
+				r := logged(t, level)
+				topic := mustTopic(t, r, "t")
+				c := mustChannel(t, topic, "c")
+				setOptions(t, c, `{"backoff":"fixed:1m"}`)
+				s := mustSubscribe(t, topic, "c", 10, SubscribeOptions{MsgTimeout: time.Minute})
+				publish(t, topic, 2)
+				var d Delivery
+				if s.Take(&d) != 2 {
+					t.Fatal("nothing comes")
+				}
+				off := []Answer{{ID: first(d.Runs[0].Frames).MustID(), Verb: Requeue, Delay: 3 * time.Minute}}
+				s.Apply(off, nil)
+				d.Clear()
+				r.skew = by // the clock is set
+				publish(t, topic, 1)
+				come := func(at time.Duration, want int) {
+					t.Helper()
+					synctest.Wait()
+					if n := s.Take(&d); n != want {
+						t.Errorf("set by %v, level %v: after %v %d come, want %d", by, level, at, n, want)
+					}
+					d.Clear()
+				}
+				come(0, 1)
+				time.Sleep(59 * time.Second)
+				if n := c.Stats().InFlight; n != 2 {
+					t.Errorf("set by %v, level %v: %d are in flight before their time is over", by, level, n)
+				}
+				time.Sleep(2 * time.Second)
+				if n := c.Stats().InFlight; n != 0 {
+					t.Errorf("set by %v, level %v: %d are in flight behind their time", by, level, n)
+				}
+				come(61*time.Second, 0) // they rest
+				time.Sleep(58 * time.Second)
+				come(119*time.Second, 0)
+				time.Sleep(2 * time.Second)
+				come(121*time.Second, 2)
+				time.Sleep(58 * time.Second)
+				come(179*time.Second, 0)
+				time.Sleep(2 * time.Second)
+				come(181*time.Second, 1)
+			})
+		}
+	}
+}
+
 // TestTheTracerIsToldWhichMessages: of a publish it hears the ids that consumers see.
 func TestTheTracerIsToldWhichMessages(t *testing.T) {
 	told := &toldTracer{}
