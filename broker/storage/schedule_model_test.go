@@ -21,8 +21,11 @@ func (n *node) mortal(b *topic.Batch) time.Duration {
 	return b.TTL
 }
 
-// receive notes which ids the messages of a publish have got.
+// receive notes which ids the messages of a publish have got: none when it was refused.
 func (n *node) receive(r topic.Receipt, list []*message) {
+	if r.Position == 0 {
+		return
+	}
 	if n.schedules.byID == nil {
 		n.schedules.byID = map[protocol.MessageID]*message{}
 	}
