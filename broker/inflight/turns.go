@@ -87,6 +87,17 @@ func (t *Turns[N]) Holds(pos Position) bool {
 	return ok
 }
 
+// HoldersIn returns the messages from a position to another one that have the turns of their keys, in order.
+func (t *Turns[N]) HoldersIn(first, last Position) (list []Position) {
+	for pos := range t.holders {
+		if first <= pos && pos <= last {
+			list = append(list, pos)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // Behind has a message stand behind the others of its key, of which one has the turn.
 func (t *Turns[N]) Behind(sum uint32, m Aside[N]) {
 	i := t.keys[sum]

@@ -235,3 +235,16 @@ func BenchmarkTurns(b *testing.B) {
 		})
 	}
 }
+
+func TestHoldersInARangeAreInOrder(t *testing.T) {
+	var turns Turns[int]
+	for _, pos := range []Position{9, 3, 7, 12} {
+		turns.Take(uint32(pos), pos, 0)
+	}
+	if got := turns.HoldersIn(3, 9); !slices.Equal(got, []Position{3, 7, 9}) {
+		t.Errorf("from 3 to 9 turns are held by %v", got)
+	}
+	if got := turns.HoldersIn(10, 11); got != nil {
+		t.Errorf("from 10 to 11 turns are held by %v", got)
+	}
+}

@@ -204,18 +204,27 @@ func (m *machine) passTurn(pos Position) bool {
 // turnsLeft passes on the turns of messages that have left otherwise than by being finished.
 func (m *machine) turnsLeft() {
 	back := 0
-	pass := func(r backlog.Range) {
-		for pos := r.First; pos <= r.Last && m.order.turns.Held() > 0; pos++ {
-			if m.passTurn(pos) {
-				back++
+	pass := func(pos Position) {
+		if m.passTurn(pos) {
+			back++
+		}
+	}
+	passAll := func(r backlog.Range) {
+		if r.Last-r.First >= Position(m.order.turns.Held()) { // of a whole backlog, say
+			for _, pos := range m.order.turns.HoldersIn(r.First, r.Last) {
+				pass(pos)
 			}
+			return
+		}
+		for pos := r.First; pos <= r.Last; pos++ {
+			pass(pos)
 		}
 	}
 	for i := range m.keep.discarded {
-		pass(m.keep.discarded[i].Range)
+		passAll(m.keep.discarded[i].Range)
 	}
 	for _, r := range m.keep.moved {
-		pass(r)
+		passAll(r)
 	}
 	m.wake(back, nil)
 }
