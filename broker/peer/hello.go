@@ -41,9 +41,13 @@ type Hello struct {
 	Folder  string `json:"folder"`  // id of its data folder: it is this node, wherever it is
 	Starts  uint64 `json:"starts"`  // which start of the folder this is
 	Nonce   uint64 `json:"nonce"`   // drawn for this start
-	Name    string `json:"name"`    // for people
-	Lane    Lane   `json:"lane"`
-	Random  []byte `json:"random"` // 32 bytes, for this handshake
+
+	Past    []uint64 `json:"past,omitempty"` // nonces of the starts before, newest first
+	Lineage uint64   `json:"lineage"`        // how often the folder was told that it is an old copy
+
+	Name   string `json:"name"` // for people
+	Lane   Lane   `json:"lane"`
+	Random []byte `json:"random"` // 32 bytes, for this handshake
 
 	Certificate *tls.ConnectionState `json:"-"` // what TLS knows of the peer; nil: there is no TLS
 }
@@ -59,8 +63,9 @@ var ErrRefused = errors.New("refused")
 // Refusal is an ErrRefused as the other node has said it. Who judges may return one, so that the other learns more
 // than words.
 type Refusal struct {
-	Reason string `json:"reason"`
-	Seen   uint64 `json:"seen,omitempty"` // the folder is an old copy: of which this start was seen
+	Reason  string `json:"reason"`
+	Old     bool   `json:"old,omitempty"`     // the folder is an old copy
+	Lineage uint64 `json:"lineage,omitempty"` // what was seen of it: the lineage of its next start must be higher
 }
 
 func (r *Refusal) Error() string { return ErrRefused.Error() + " by the other node: " + r.Reason }

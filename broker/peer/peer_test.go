@@ -124,7 +124,7 @@ func TestHandshakeTellsWhoIsThere(t *testing.T) {
 // A handshake that is refused ends with the reason at both ends.
 func TestHandshakeIsRefusedWithAReason(t *testing.T) {
 	no := func(Hello) error { return fmt.Errorf("%w: nobody knows it", ErrRefused) }
-	old := func(Hello) error { return &Refusal{Reason: "an old copy", Seen: 12} }
+	old := func(Hello) error { return &Refusal{Reason: "an old copy", Old: true, Lineage: 12} }
 	secret := []byte("a secret")
 	for name, c := range map[string]struct {
 		secretA, secretB []byte
@@ -145,7 +145,7 @@ func TestHandshakeIsRefusedWithAReason(t *testing.T) {
 			}
 		}
 		var r *Refusal
-		if name == "one says that it is an old copy" && (!errors.As(errA, &r) || r.Seen != 12) {
+		if name == "one says that it is an old copy" && (!errors.As(errA, &r) || !r.Old || r.Lineage != 12) {
 			t.Errorf("%s: %v", name, errA)
 		}
 	}

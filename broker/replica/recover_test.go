@@ -134,24 +134,44 @@ func second[A, B any](_ A, b B) B { return b }
 
 func TestLives(t *testing.T) {
 	l := Lives{}
-	meet := func(folder string, starts, nonce uint64) (bool, error) { return l.Meet(folder, Life{starts, nonce}) }
-	if news, err := meet("a", 3, 1); !news || err != nil {
-		t.Errorf("a new folder: %v, %v", news, err)
+	var first Life
+	first = first.Next(11)
+	later := first.Next(12)
+	for i, c := range []struct {
+		life Life
+		news bool
+	}{{first, true}, {first, false}, {later, true}, {later, false}} {
+		if news, err := l.Meet("a", c.life); news != c.news || err != nil {
+			t.Errorf("meeting %d: %v, %v", i, news, err)
+		}
 	}
-	if news, err := meet("a", 3, 1); news || err != nil {
-		t.Errorf("the same life: %v, %v", news, err)
+	long := later
+	for i := range uint64(MaxPast + 1) {
+		long = long.Next(100 + i)
 	}
-	if news, err := meet("a", 4, 9); !news || err != nil {
-		t.Errorf("its next start: %v, %v", news, err)
+	for name, life := range map[string]Life{
+		"an earlier start":                           first,
+		"a second process":                           first.Next(99),
+		"a copy of the first, started again":         first.Next(99).Next(98),
+		"and again":                                  first.Next(99).Next(98).Next(97),
+		"one that was not met for longer than known": long,
+	} {
+		var old *OldCopy
+		if _, err := l.Meet("a", life); !errors.Is(err, ErrOldCopy) || !errors.As(err, &old) || old.Seen.Starts != 2 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
+	if err := second(l.Meet("a", later.Next(13).Next(14))); err != nil {
+		t.Errorf("two starts later: %v", err)
+	}
+	_, err := l.Meet("a", first.Next(99))
 	var old *OldCopy
-	if _, err := meet("a", 3, 1); !errors.Is(err, ErrOldCopy) || !errors.As(err, &old) || old.Seen != 4 {
-		t.Errorf("an earlier start: %v", err)
+	errors.As(err, &old)
+	told := first.Next(99).Told(old).Next(50)
+	if news, err := l.Meet("a", told); !news || err != nil {
+		t.Errorf("a copy that was told so comes back: %v, %v", news, err)
 	}
-	if _, err := meet("a", 4, 8); !errors.Is(err, ErrOldCopy) {
-		t.Errorf("a second process: %v", err)
-	}
-	if l["a"] != (Life{4, 9}) {
-		t.Errorf("an old copy is remembered: %v", l["a"])
+	if _, err := l.Meet("a", later.Next(13).Next(14)); !errors.Is(err, ErrOldCopy) {
+		t.Errorf("what it was before: %v", err)
 	}
 }

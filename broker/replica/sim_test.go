@@ -25,7 +25,7 @@ import (
 //
 // What it holds constant, so that nothing is known of it from here: nobody falls behind the beginning of the log of
 // all others (there are no snapshots yet); bytes are not changed on the way; a read of the disk never fails, though
-// what it reads may be damaged; a copy of a folder is from before its last start; the number of nodes, the level and
+// what it reads may be damaged; a copy of a folder is from before its last start, which all others have met; the number of nodes, the level and
 // the ticks of an election timeout are those of the run; nobody calls ForgetLeader; two ticks are 50 ms apart or
 // more; what the log writes by itself it writes in one goroutine with the rest.
 
@@ -300,7 +300,7 @@ func (n *node) start() {
 	n.paper = n.load()
 	n.faulty = vfs.NewFaulty(n.disk)
 	crashed := !n.paper.Clean && n.paper.Boot != n.boot
-	n.paper.Life = Life{n.paper.Life.Starts + 1, s.rng.Uint64()}
+	n.paper.Life = n.paper.Life.Next(s.rng.Uint64())
 	n.paper.Clean, n.paper.Boot = false, n.boot
 	must(n.save(n.faulty))
 	var r Recovery
@@ -388,6 +388,15 @@ func (n *node) own(do func()) func() {
 }
 
 func (n *node) tick() {
+	life := n.life
+	for _, o := range n.s.nodes { // links are kept to all, whether there is something to say or not
+		if o == n {
+			continue
+		}
+		if n.s.connected(n, o); n.life != life {
+			return
+		}
+	}
 	if n.m != nil {
 		n.m.tick(n.clock())
 		n.settle()

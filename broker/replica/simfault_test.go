@@ -150,13 +150,16 @@ func (s *sim) least() uint64 {
 	return least
 }
 
-// spare reports whether one replica may forget something: the others are a majority that has forgotten nothing.
+// spare reports whether one replica may forget something: the others are a majority that has forgotten nothing, and each
+// of them knows that it is. Until a change of members is applied by them they decide as the set before it, which may
+// need the one that forgets.
 func (s *sim) spare() bool {
 	if len(s.nodes) < 3 || len(s.truth.members.Voters) != len(s.nodes) || len(s.truth.members.Learners)+len(s.truth.members.Outgoing) > 0 {
 		return false
 	}
 	for _, n := range s.nodes {
-		if n.doomed || n.paper.Start.Forgetful != "" || !isMember(s.truth.members, n.paper.Start.Replica) || n.up && n.m == nil {
+		if n.doomed || n.paper.Start.Forgetful != "" || !isMember(s.truth.members, n.paper.Start.Replica) || n.m == nil || n.m.err != nil ||
+			membersOf(n.m.applied.Members) != membersOf(s.truth.members) {
 			return false
 		}
 	}
@@ -275,6 +278,9 @@ func (n *node) oldCopy() {
 		b, err := vfs.ReadFile(copied, simPaper)
 		must(err)
 		for _, o := range s.nodes {
+			if o != n && o.paper.Lives[n.paper.Folder].Nonce != n.paper.Life.Nonce {
+				return // who has not met this life cannot tell it from a copy
+			}
 			if paperOf(b).Start.Applied.Index < o.paper.Start.Back.Index {
 				return // it would need a snapshot, which there is not yet
 			}

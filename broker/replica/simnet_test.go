@@ -79,7 +79,7 @@ func (n *node) greet(other *node) bool {
 	if errors.As(err, &old) {
 		n.s.stats.oldCopies++
 		other.copied = false
-		other.paper.Life.Starts = max(other.paper.Life.Starts, old.Seen)
+		other.paper.Life = other.paper.Life.Told(old)
 		other.rest(fmt.Errorf("%w: %w", ErrForgetful, err))
 		return false
 	}
