@@ -1,0 +1,261 @@
+package interop
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nsqio/go-nsq"
+
+	"brokerd/cmd/cmdtest"
+)
+
+// orderKeys is how many keys there are.
+const orderKeys = 1000
+
+// keyOrder is what consumers tell of messages, KEY SEQ.
+type keyOrder struct {
+	mu       sync.Mutex
+	out      map[string]int // by key: what a consumer works on
+	newest   map[string]int // by key: that was seen
+	seen     int            // different messages
+	problems []string
+}
+
+func newKeyOrder() *keyOrder { return &keyOrder{out: map[string]int{}, newest: map[string]int{}} }
+
+func (o *keyOrder) wrong(format string, args ...any) {
+	if len(o.problems) < 20 {
+		o.problems = append(o.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// begin says that a consumer has begun to work on a message. Those of a key are numbered from 1.
+func (o *keyOrder) begin(body string) {
+	var key string
+	var seq int
+	if _, err := fmt.Sscan(body, &key, &seq); err != nil {
+		o.wrong("body %q", body)
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if other, ok := o.out[key]; ok {
+		o.wrong("message %d of %s comes while %d is worked on", seq, key, other)
+	}
+	o.out[key] = seq
+	switch newest := o.newest[key]; {
+	case seq == newest+1:
+		o.newest[key] = seq
+		o.seen++
+	case seq > newest:
+		o.wrong("message %d of %s comes, and of those before it %d was the last", seq, key, newest)
+	}
+}
+
+// end says that it has ended that work, before it answers.
+func (o *keyOrder) end(body string) {
+	key, _, _ := strings.Cut(body, " ")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.out, key)
+}
+
+// idle reports whether nobody works on anything.
+func (o *keyOrder) idle() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.out) == 0
+}
+
+func (o *keyOrder) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.seen
+}
+
+// HandleMessage works on a message for up to 5 ms; one in twenty goes back.
+func (o *keyOrder) HandleMessage(m *nsq.Message) error {
+	m.DisableAutoResponse()
+	o.begin(string(m.Body))
+	<-time.After(time.Duration(rand.IntN(5000)) * time.Microsecond) // the work
+	o.end(string(m.Body))
+	if rand.IntN(20) == 0 {
+		m.RequeueWithoutBackoff(0)
+	} else {
+		m.Finish()
+	}
+	return nil
+}
+
+// follow reads what a process prints.
+func (o *keyOrder) follow(from io.Reader) {
+	for lines := bufio.NewScanner(from); lines.Scan(); {
+		what, body, _ := strings.Cut(lines.Text(), " ")
+		switch what {
+		case "begin":
+			o.begin(body)
+		case "end":
+			o.end(body)
+		}
+	}
+}
+
+// TestKilledBrokerKeepsOrder: ten stock consumers and four producers share a thousand keys, of which the broker is told by words behind the topic,
+// while it is killed again and again. No key is ever out of order, nor worked on twice at once.
+func TestKilledBrokerKeepsOrder(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		start func(t *testing.T, o *keyOrder, address string)
+	}{{"go-nsq", startGoNSQ}, {"nsqjs", func(t *testing.T, o *keyOrder, address string) {
+		startProcess(t, o, findReader(t, findNsqjs, "reader.js"), address)
+	}},
+		{"pynsq", func(t *testing.T, o *keyOrder, address string) {
+			startProcess(t, o, findReader(t, findPynsq, "reader.py"), address)
+		}}} {
+		t.Run(c.name, func(t *testing.T) { keepsOrder(t, c.start) })
+	}
+}
+
+func startGoNSQ(t *testing.T, o *keyOrder, address string) {
+	for range 10 {
+		consumer := newConsumer(t, o, 100)
+		if err := consumer.ConnectToNSQD(address); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func newConsumer(t *testing.T, handler nsq.Handler, inFlight int) *nsq.Consumer {
+	t.Helper()
+	config := nsq.NewConfig()
+	config.MaxInFlight, config.MaxAttempts = inFlight, 0
+	config.LookupdPollInterval = 200 * time.Millisecond // how soon it connects again
+	consumer, err := nsq.NewConsumer(topic, channel, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer.SetLogger(nil, nsq.LogLevelError)
+	consumer.AddConcurrentHandlers(handler, 20)
+	t.Cleanup(func() {
+		consumer.Stop()
+		<-consumer.StopChan
+	})
+	return consumer
+}
+
+// findReader returns a consumer of a stock library, with another script than that which find brings.
+func findReader(t *testing.T, find func(*testing.T) *exec.Cmd, script string) *exec.Cmd {
+	cmd := find(t)
+	text, err := os.ReadFile(filepath.Join("testdata", "order", script))
+	if err == nil {
+		err = os.WriteFile(cmd.Args[1], text, 0o644) // beside what the library has installed
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func startProcess(t *testing.T, o *keyOrder, consumer *exec.Cmd, address string) {
+	consumer.Args = append(consumer.Args, address, topic, channel)
+	out, err := consumer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs printed
+	consumer.Stderr = &errs
+	if err := consumer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		o.follow(out)
+	}()
+	t.Cleanup(func() {
+		_ = consumer.Process.Kill()
+		<-done
+		_ = consumer.Wait()
+		if t.Failed() {
+			t.Logf("the consumer said\n%.2000s", errs.b.String())
+		}
+	})
+}
+
+func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address string)) {
+	b := newBroker(t, "brokerd", "brokerd-disk", t.TempDir(), "--mem-queue-size=200")
+	flags := b.Args
+	options := "--topic-options=" + topic + " ordered=true dedup_window=1h"
+	reborn(b, flags, "disk")
+	b.Args = append(b.Args, options)
+	b.Start(t)
+	b.Create(t, topic, channel)
+	o := newKeyOrder()
+	start(t, o, b.TCP)
+	const producers = 4
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	var sent [producers]int
+	for p := range producers {
+		wg.Go(func() { sent[p] = publishInOrder(t, b.TCP, p*orderKeys/producers, orderKeys/producers, &stop) })
+	}
+	for round := range max(2, rounds(t)/2) {
+		before := o.count()
+		cmdtest.Eventually(t, "messages come", time.Minute, func() bool { return o.count() > before+20 })
+		<-time.After(time.Duration(30+rand.IntN(400)) * time.Millisecond) // a random moment is what is tested
+		b.Kill(t)
+		<-time.After(200 * time.Millisecond) // what consumers have read is begun with
+		cmdtest.Eventually(t, "consumers are done with what they had", time.Minute, o.idle)
+		t.Logf("life %d: %s, %d messages so far", round+2, reborn(b, flags, "disk"), o.count())
+		b.Args = append(b.Args, options)
+		b.Start(t)
+	}
+	<-time.After(300 * time.Millisecond)
+	stop.Store(true)
+	wg.Wait()
+	all := 0
+	for _, n := range sent {
+		all += n
+	}
+	cmdtest.Eventually(t, "everything is finished", 2*time.Minute, func() bool {
+		c := b.Channel(t, topic, channel)
+		return c.Depth == 0 && c.InFlightCount == 0 && c.DeferredCount == 0
+	})
+	cmdtest.Eventually(t, "everything is told", 10*time.Second, func() bool { return o.count() >= all })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, problem := range o.problems {
+		t.Error(problem)
+	}
+	if o.seen != all {
+		t.Errorf("%d messages were seen, of %d", o.seen, all)
+	}
+}
+
+// publishInOrder publishes to some keys in turn, each message until it is answered OK, and returns how many there were.
+func publishInOrder(t *testing.T, address string, first, keys int, stop *atomic.Bool) (sent int) {
+	producer, err := newProducer(address)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer producer.Stop()
+	for ; !stop.Load(); sent++ {
+		key, seq := fmt.Sprintf("k%d", first+sent%keys), sent/keys+1
+		words := fmt.Sprintf("%s key=%s dedup=%s-%d", topic, key, key, seq)
+		for producer.Publish(words, fmt.Appendf(nil, "%s %d", key, seq)) != nil {
+			<-time.After(5 * time.Millisecond)
+		}
+	}
+	return sent
+}
