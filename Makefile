@@ -20,7 +20,7 @@ PACKAGES ?= ./...
 # Packages whose subject is other processes, NSQ's daemons, a browser, pages' commands: the race detector would look at the tests only.
 APART = admin/browser broker/interop admin/docs cmd/deploytest
 # What is begun first, as it takes longest.
-LONG = broker broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
+LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
 # Binaries of tests need no symbols for a debugger, which are a third of the linking. (And their exit need not wait a second for races, see
 # GORACE below: goleak has seen that nothing runs any more.)
 TESTFLAGS = -parallel=4 -trimpath -ldflags=-w -vet=all -timeout=40m
