@@ -126,6 +126,7 @@ func accounting(answers []cluster.Answer, topic, channel string) *Accounting {
 		a := t.Channels[j].Accounting
 		sum.Nodes++
 		sum.Accepted += a.Accepted
+		sum.Replayed += a.Replayed
 		sum.Finished += a.Finished
 		sum.Waiting += a.Waiting
 		sum.InFlight += a.InFlight

@@ -298,9 +298,10 @@ type ChannelPage struct {
 	Attention   []attention.Item `json:"attention"`
 }
 
-// Accounting is what became of every message that the nodes which tell it accepted for a channel. Accepted is the sum of all others.
+// Accounting is what became of every message that the nodes which tell it accepted for a channel. Accepted and Replayed are the sum of all others.
 type Accounting struct {
 	Accepted   uint64            `json:"accepted"`
+	Replayed   uint64            `json:"replayed,omitempty"` // that came once more by rewinds
 	Finished   uint64            `json:"finished"`
 	Discarded  map[string]uint64 `json:"discarded"` // by reason
 	Waiting    uint64            `json:"waiting"`

@@ -38,6 +38,9 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Name: "format", Does: "`json`, which it is without it, or `raw`: message frames as consumers get them, `next` and `end` in the headers Brokerd-Next and Brokerd-End"}}
 	const badLook = "400 MISSING_ARG_TOPIC, 400 INVALID_PLACE, 400 INVALID_ARG_CURSOR, 400 INVALID_ARG_FROM, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_MAX_BYTES, 400 INVALID_ARG_BODY, " +
 		"400 INVALID_ARG_SCAN, 400 INVALID_ARG_FORMAT, 400 NEEDS_LOG, 403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY"
+	const placeText = "`beginning`, of what is kept; `end`; a time such as `2026-01-31T10:00:00Z`, `-2h` or milliseconds since 1970 (the first message that came then or later); `pos:N` or `id:HEX`"
+	moves := append(slices.Clone(onChannel), apitest.Param{Name: "to", Required: true, Does: "the place: " + placeText}, apitest.Param{Name: "dry_run", Does: "`true` says what it would do, and does nothing"})
+	const badMove = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_PLACE, 400 INVALID_ARG_DRY_RUN, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 503 EXITING"
 	const badTopic = "400 MISSING_ARG_TOPIC, 400 INVALID_TOPIC"
 	const badChannel = "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_ARG_CHANNEL, 404 TOPIC_NOT_FOUND"
 	const noChannel = badChannel + ", 404 CHANNEL_NOT_FOUND"
@@ -66,9 +69,15 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			{Route: "GET /topic/config", Does: "Tells the topic's options, each with where its value comes from; brokerd's own", Params: onTopic, Answer: httpapi.Options{}, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/config", Does: "Sets those options that the body names, all or none; brokerd's own", Params: onTopic, Body: "a JSON object of options, as `{\"durability\":\"fsync\"}`; `null` puts the default back",
 				Answer: httpapi.Options{}, Errors: "400 INVALID_CONFIG, 400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND, 413 BODY_TOO_BIG"},
-			{Route: "POST /channel/create", Does: "Makes a channel of a topic that is there; one that is there stays", Params: onChannel, Errors: badChannel + ", 429 LIMIT_REACHED"},
+			{Route: "POST /channel/create", Does: "Makes a channel of a topic that is there; one that is there stays", Params: append(slices.Clone(onChannel),
+				apitest.Param{Name: "start", Does: "where it begins, beside what comes and what waits in the topic itself: " + placeText + "; the answer is then what it gets; brokerd's own"}),
+				Answer: httpapi.Moved{}, Errors: badChannel + ", 400 INVALID_PLACE, 400 NEEDS_LOG, 400 NOTHING_KEPT, 400 TOO_MANY, 404 MESSAGE_NOT_FOUND, 429 LIMIT_REACHED, 503 EXITING"},
 			{Route: "POST /channel/delete", Does: "Deletes a channel with its messages, and disconnects its consumers", Params: onChannel, Errors: noChannel},
 			{Route: "POST /channel/empty", Does: "Discards what waits in a channel", Params: onChannel, Errors: noChannel},
+			{Route: "POST /channel/rewind", Does: "Has all messages from a place on wait once more, of those that the topic keeps; what is in flight from there on is taken back, what is deferred stays so; brokerd's own",
+				Params: moves, Answer: httpapi.Moved{}, Errors: badMove + ", 400 NOTHING_KEPT, 400 TOO_MANY"},
+			{Route: "POST /channel/skip", Does: "Discards what waits before a place; what is in flight or deferred stays; brokerd's own",
+				Params: append(slices.Clone(moves), apitest.Param{Name: "all", Does: "`true` takes that too"}), Answer: httpapi.Moved{}, Errors: badMove + ", 400 INVALID_ARG_ALL"},
 			{Route: "POST /channel/pause", Does: "Has a channel deliver nothing", Params: onChannel, Errors: noChannel},
 			{Route: "POST /channel/unpause", Does: "Ends the pause", Params: onChannel, Errors: noChannel},
 			{Route: "GET /channel/config", Does: "Tells the channel's options, each with where its value comes from; brokerd's own", Params: onChannel, Answer: httpapi.Options{}, Errors: noChannel},

@@ -61,6 +61,8 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("POST", "/channel/create", manages, a.createChannel)
 	v1("POST", "/channel/delete", manages, a.onChannel((*api).deleteChannel))
 	v1("POST", "/channel/empty", manages, a.onChannel((*api).emptyChannel))
+	v1("POST", "/channel/rewind", manages, a.rewindChannel)
+	v1("POST", "/channel/skip", manages, a.skipChannel)
 	v1("POST", "/channel/pause", manages, a.onChannel((*api).pauseChannel))
 	v1("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
 	v1("GET", "/channel/config", reads, a.getChannelConfig)

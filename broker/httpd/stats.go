@@ -92,7 +92,7 @@ func channelStats(s *topic.ChannelStats) httpapi.Channel {
 		MessageCount: s.MessageCount, ZoneLocalMsgCount: s.ZoneLocal, RegionLocalMsgCount: s.RegionLocal, GlobalMsgCount: s.Global,
 		RequeueCount: s.RequeueCount, TimeoutCount: s.TimeoutCount, ClientCount: s.Consumers, Paused: s.Paused,
 		DisconnectRequeueCount: s.DisconnectRequeueCount, Accounting: accounting(s),
-		DeferredByDue: byDue(s.Ahead), WaitingForTarget: s.Buried, TargetRefuses: s.Refusal, DeadLetterTopic: s.DeadLetter,
+		DeferredByDue: byDue(s.Ahead), WaitingForTarget: s.Buried, Replaying: s.Replaying, TargetRefuses: s.Refusal, DeadLetterTopic: s.DeadLetter,
 		Redrive: redriveOf(s.Redrive),
 		Aside:   s.Aside, Blocked: s.Blocked, BlockedKeys: blockedKeys(s.BlockedKeys),
 	}
@@ -122,7 +122,7 @@ func byDue(a topic.Ahead) *httpapi.Ahead {
 
 // accounting returns what became of a channel's messages.
 func accounting(s *topic.ChannelStats) *httpapi.Accounting {
-	a := &httpapi.Accounting{Accepted: s.Counts.Accepted, Finished: s.Counts.Finished, InFlight: uint64(s.InFlight),
+	a := &httpapi.Accounting{Accepted: s.Counts.Accepted - s.Counts.Replayed, Replayed: s.Counts.Replayed, Finished: s.Counts.Finished, InFlight: uint64(s.InFlight),
 		Deferred: uint64(s.Deferred), Waiting: uint64(s.Held - s.InFlight - s.Deferred), Balanced: s.Balanced}
 	for reason, n := range s.Counts.Named() {
 		if a.Discarded == nil {

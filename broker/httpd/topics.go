@@ -126,8 +126,18 @@ func (a *api) createChannel(_ http.ResponseWriter, req *http.Request, _ httprout
 	if err != nil {
 		return nil, err
 	}
+	q, err := httpapi.ParseQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	switch p, ok, err := placeArg(q, "start"); {
+	case err != nil:
+		return nil, err
+	case ok:
+		return a.createChannelAt(req, t, channel, p)
+	}
 	if _, err := t.Channel(channel); err != nil {
-		return nil, a.fail(req, err)
+		return nil, a.notMoved(req, err)
 	}
 	return nil, nil
 }

@@ -133,7 +133,7 @@ type channelFamilies struct {
 	accepted, delivered, finished, discarded, requeued, timedOut, returned     *exposition.Family
 	waiting, onDisk, inFlight, deferred, consumers, paused, oldest, unbalanced *exposition.Family
 	aside, blocked                                                             *exposition.Family
-	byDue, buried                                                              *exposition.Family
+	byDue, buried, replaying                                                   *exposition.Family
 	delivery, finish                                                           *exposition.Family
 }
 
@@ -159,6 +159,7 @@ func newChannelFamilies() channelFamilies {
 		buried:    now("waiting_for_target_messages", "deferred messages that are to be dead letters, and whose topic does not take them now"),
 		aside:     now("aside_messages", "waiting messages that are out of the backlog until the turn of their key, on ordered topics"),
 		blocked:   now("blocked_keys", "keys of which one message has been out for over ten seconds while others wait for their turn, on ordered topics"),
+		replaying: now("replaying_messages", "messages that wait and are not behind the end of the last rewind; absent when none are"),
 		consumers: now("consumers", "consumers that are subscribed"),
 		paused:    now("paused", "1 while the channel is paused; in the sum of topics, how many are"),
 		oldest: now("oldest_waiting_seconds", "how long ago the message was published that waits for longest, 0 when none does; "+
@@ -170,7 +171,7 @@ func newChannelFamilies() channelFamilies {
 
 func (f *channelFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.accepted, f.delivered, f.finished, f.discarded, f.requeued, f.timedOut, f.returned, f.waiting, f.onDisk,
-		f.inFlight, f.deferred, f.byDue, f.buried, f.aside, f.blocked, f.consumers, f.paused, f.oldest, f.unbalanced, f.delivery, f.finish}
+		f.inFlight, f.deferred, f.byDue, f.buried, f.replaying, f.aside, f.blocked, f.consumers, f.paused, f.oldest, f.unbalanced, f.delivery, f.finish}
 }
 
 // families are all of a broker.

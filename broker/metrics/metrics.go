@@ -227,6 +227,9 @@ func (e *exporter) channelValues(s *exposition.Scrape, f *flows, l *levels, know
 	s.Value(m.buried, float64(l.buried), labels...)
 	s.Value(m.aside, float64(l.aside), labels...)
 	s.Value(m.blocked, float64(l.blocked), labels...)
+	if l.replaying > 0 {
+		s.Value(m.replaying, float64(l.replaying), labels...)
+	}
 	s.Value(m.consumers, float64(l.consumers), labels...)
 	s.Value(m.paused, float64(l.paused), labels...)
 	if known {

@@ -25,6 +25,7 @@ type levels struct {
 	ahead                                          topic.Ahead // of deferred
 	buried                                         int64       // of deferred
 	aside, blocked                                 int64       // of waiting; keys
+	replaying                                      int64       // of waiting
 	oldest, topicOldest                            int64       // nanoseconds since 1970; 0 for none
 }
 
@@ -86,6 +87,7 @@ func (l *levels) addChannel(c *topic.ChannelStats) {
 	l.buried += int64(c.Buried)
 	l.aside += int64(c.Aside)
 	l.blocked += int64(c.Blocked)
+	l.replaying += int64(c.Replaying)
 	l.ahead.Minute += c.Ahead.Minute
 	l.ahead.Hour += c.Ahead.Hour
 	l.ahead.Day += c.Ahead.Day

@@ -47,10 +47,14 @@ type Policy struct {
 	OrderedAhead int64         // places of messages that wait for the turn of their key; 0: DefaultOrderedAhead
 	KeyFrom      *KeyRule      // takes the key that orders messages out of a body; nil: it is what the publish says
 	KeyRequired  bool          // publishes without such a key are refused
-	RetainTime   time.Duration // how long messages are kept after they came, finished or not; 0: no bound, if RetainBytes is one
-	RetainBytes  int64         // bytes of messages that are kept at most, finished or not; 0: no bound, if RetainTime is one
-	Acks         Acks          // of publishes that do not say it
-	AcksMin      Acks          // least that a publish may ask for
+	// ChannelStart is the place where channels begin that are made without one; empty: the end, where the first channel of a topic gets
+	// what waits there. Only with retention.
+	ChannelStart string
+
+	RetainTime  time.Duration // how long messages are kept after they came, finished or not; 0: no bound, if RetainBytes is one
+	RetainBytes int64         // bytes of messages that are kept at most, finished or not; 0: no bound, if RetainTime is one
+	Acks        Acks          // of publishes that do not say it
+	AcksMin     Acks          // least that a publish may ask for
 }
 
 // DefaultDedupMax is how many deduplication keys a topic remembers unless dedup_max says otherwise.
@@ -190,7 +194,7 @@ func silence(at Place, all map[string]Value) {
 		}
 	}
 	if !at.Logged && at.Channel == "" {
-		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required", "ordered", "ordered_ahead", "retain_time", "retain_bytes"} {
+		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required", "ordered", "ordered_ahead", "retain_time", "retain_bytes", "channel_start"} {
 			off(name, onlyLogged)
 		}
 	}

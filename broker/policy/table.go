@@ -89,6 +89,8 @@ var Table = func() []Option {
 			Allowed: ruleAllowed}),
 		ofTopic(Option{Name: "key_required", Help: "Whether publishes of messages without such a key are refused.", Default: false,
 			Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.KeyRequired = v.(bool) }}),
+		ofTopic(Option{Name: "channel_start", Help: "Where channels begin that are made without a place, as by SUB, of what retain_time and retain_bytes keep.",
+			Default: "end", Allowed: startAllowed, parse: textOr(startAllowed, parseStart), apply: func(p *Policy, v any) { p.ChannelStart = v.(string) }}),
 		ofTopic(duration("retain_time", "How long messages are kept after they came, also when every channel has finished them. 0s: no longer than they are needed.",
 			time.Second, 10*year, func(p *Policy, d time.Duration) { p.RetainTime = d })),
 		ofTopic(Option{Name: "retain_bytes", Help: "Bytes of messages that are kept, also when every channel has finished them. 0: no more than are needed.",
@@ -236,4 +238,18 @@ func parseBool(raw json.RawMessage) (any, error) {
 		return false, nil
 	}
 	return nil, must("must be true or false")
+}
+
+const startAllowed = "must be end, beginning, or a time back such as -24h or -7d"
+
+// parseStart checks the option channel_start.
+func parseStart(text string) (string, error) {
+	if text == "end" || text == "beginning" {
+		return text, nil
+	}
+	ago, back := strings.CutPrefix(text, "-")
+	if d, err := ParseDuration(ago); !back || err != nil || d == 0 {
+		return "", errValue
+	}
+	return text, nil
 }

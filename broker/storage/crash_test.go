@@ -256,6 +256,7 @@ func (n *node) live() {
 		n.listed = append(n.listed, l)
 	}
 	_ = n.stop()
+	n.droppedEarly()
 	n.forget()
 	n.fs = n.crash.clone
 	n.usesOnlyNamed()
@@ -337,6 +338,7 @@ func (n *node) forget() {
 }
 
 func (n *node) forgetPart(p *promise) {
+	n.forgetRewind(p)
 	p.strict = p.strict && p.m.sure
 	if p.gone.yes() {
 		switch n.fate(p.gone) {
@@ -426,7 +428,7 @@ func (n *node) drain() {
 
 func crashRun(t *testing.T, seed uint64) {
 	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
-		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}}
+		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, early: map[string]topic.Position{}}
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}

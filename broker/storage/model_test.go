@@ -58,10 +58,11 @@ type node struct {
 	forgot    bool     // an older one was put back: it may not name what has been used since
 	crash     crash
 
-	messages map[string]*message // by topic/body
-	promises map[string]*promise // by topic/channel/body
-	turns    map[string]*message // by topic/channel/key of the ordered topic: what is out, in this life
-	first    map[string]int      // by topic/channel, of the ordered topic by key: number of the newest first delivery in this life
+	messages map[string]*message       // by topic/body
+	promises map[string]*promise       // by topic/channel/body
+	turns    map[string]*message       // by topic/channel/key of the ordered topic: what is out, in this life
+	first    map[string]int            // by topic/channel, of the ordered topic by key: number of the newest first delivery in this life
+	early    map[string]topic.Position // by topic: what was kept before that may have gone before its time
 }
 
 // said is when something happened: it began and ended with these events. Its zero value never happened.
@@ -95,6 +96,9 @@ type promise struct {
 	deferred   said      // due
 	gone       said      // it is finished, or was dropped with others
 	finished   bool      // of gone: by its consumer
+	rewound    said      // it waits once more
+	rewinds    bool      // it ever did
+	before     *promise  // of a rewound one: what it was before
 	redriven   bool      // it was a dead letter and went back: its deliveries were counted from 1 again
 	moved      said      // of a topic's own: its channels have it
 	from       *promise  // of a channel: the topic's own that was moved
@@ -262,6 +266,10 @@ func (n *node) moves(t *topic.Topic, lo int64) {
 			if own.m.loose {
 				continue // it may have been moved in an earlier life
 			}
+			if old := n.promises[key]; old != nil && old.rewinds { // a crash has left unknown which of the two counts
+				old.strict, old.due, old.base = false, time.Time{}, time.Time{}
+				continue
+			}
 			p := *own
 			p.from = own
 			n.promises[key] = &p
@@ -349,7 +357,7 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q, which nobody published to it", s.name, body)
 	case n.most > 0 && attempts > n.most:
 		n.fail("%s got %.12q as attempt %d, of at most %d", s.name, body, attempts, n.most)
-	case n.dead()[key] > 0:
+	case n.dead()[key] > 0 && !p.rewinds:
 		n.fail("%s got %.12q, which is a dead letter", s.name, body)
 	case m.over() && !p.redriven && !n.ageless[key]:
 		n.fail("%s got %.12q %v after its time", s.name, body, time.Since(m.until))
@@ -500,7 +508,7 @@ func (n *node) dropSome() {
 
 // step does one random thing.
 func (n *node) step() {
-	switch k := n.rng.IntN(54); {
+	switch k := n.rng.IntN(58); {
 	case k < 14:
 		n.publish()
 	case k < 18:
@@ -535,6 +543,8 @@ func (n *node) step() {
 		n.retention()
 	case k < 52:
 		n.checkKept()
+	case k < 56:
+		n.rewind()
 	case n.faults:
 		n.setFaults()
 	}

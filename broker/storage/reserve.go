@@ -81,7 +81,9 @@ func (k *Engine) makeRoom(failed error) {
 	if !WriteTrouble(failed) {
 		return
 	}
-	k.registry.FreeKept(historyRoom)
+	if errors.Is(failed, syscall.ENOSPC) || errors.Is(failed, syscall.EDQUOT) {
+		k.registry.FreeKept(historyRoom) // first of all
+	}
 	if !k.reserve.held {
 		k.dropEarly()
 		return

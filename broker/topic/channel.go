@@ -54,7 +54,8 @@ type Channel struct {
 type counters struct {
 	Accepted, Finished                uint64
 	discarded                         *[journal.Reasons]uint64 // nil until something is
-	adopted                           uint64                   // of Accepted: those of an earlier life of the daemon
+	adopted                           uint64                   // of Accepted: those of an earlier life of the daemon, and replayed ones
+	replayed                          uint64                   // of Accepted: those that came by a rewind
 	requeued, timedOut, disconnected  uint64
 	zoneLocal, regionLocal, elsewhere uint64
 }
@@ -72,7 +73,7 @@ func (n *counters) discard(why journal.Reason, count int) {
 
 // counts returns what checkpoints and stats have.
 func (n *counters) counts() journal.Counts {
-	c := journal.Counts{Accepted: n.Accepted, Finished: n.Finished}
+	c := journal.Counts{Accepted: n.Accepted, Replayed: n.replayed, Finished: n.Finished}
 	if n.discarded != nil {
 		c.Discarded = *n.discarded
 	}
@@ -81,7 +82,7 @@ func (n *counters) counts() journal.Counts {
 
 // restore goes on from the counts of an earlier life.
 func (n *counters) restore(c journal.Counts) {
-	n.Accepted, n.Finished = c.Accepted, c.Finished
+	n.Accepted, n.replayed, n.Finished = c.Accepted, c.Replayed, c.Finished
 	if c.Discarded != [journal.Reasons]uint64{} {
 		n.discarded = &c.Discarded
 	}

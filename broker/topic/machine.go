@@ -40,6 +40,7 @@ type machine struct {
 	void           []backlog.Range        // of those: their publish has failed
 	offered        Position               // of the last publish
 	inherited      Position               // the newest of the topic when its own backlog moved here last
+	replay         Position               // the last message of the last rewind
 	subs           []*Subscription
 	waiting        parked        // consumers that have credit and nothing to do
 	joins          uint64        // consumers that ever came

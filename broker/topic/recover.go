@@ -224,7 +224,7 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 		c.logged = min(c.logged, state.Waiting[0].First-1)
 	}
 	c.mem.SetAfter(c.logged)
-	c.offered, c.inherited = state.Offered, state.Inherited
+	c.offered, c.inherited, c.replay = state.Offered, state.Inherited, state.Replay
 	c.policy = b.topic.policyOf(c)
 	if own := b.topic.policyOf(b.topic.own); own.Orders() && c != b.topic.own {
 		c.at.now = b.now

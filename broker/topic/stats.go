@@ -55,9 +55,10 @@ type ChannelStats struct {
 	Delivered, Finished Delays // from publish to the first delivery, and to FIN
 
 	// Counts is since the channel was made, at level memory since the start. Its sum is Balanced unless something is wrong.
-	Counts   journal.Counts
-	Held     int // messages that wait, are in flight or deferred, all at the same moment as Counts
-	Balanced bool
+	Counts    journal.Counts
+	Replaying int // messages that wait and came by a rewind, or were there when it was
+	Held      int // messages that wait, are in flight or deferred, all at the same moment as Counts
+	Balanced  bool
 }
 
 // Stats returns the topic's and its channels' counters. It never waits for a disk.
@@ -84,6 +85,7 @@ func (c *Channel) Stats() ChannelStats {
 		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
 		DisconnectRequeueCount: c.n.disconnected,
 		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
+		Replaying: c.replaying(),
 		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldest(),
 	}
 	s.Aside = c.order.len()

@@ -113,23 +113,43 @@ func (t *Topic) Channel(name string) (*Channel, error) {
 	if c := t.LookupChannel(name); c != nil {
 		return c, nil
 	}
+	if p := t.policy.Load(); p.Retains() && p.ChannelStart != "" && t.d != nil {
+		place, err := ParsePlace(p.ChannelStart, time.Now())
+		if err != nil {
+			return nil, err // it was parsed before
+		}
+		if c, _, _, err := t.ChannelAt(name, place); !errors.Is(err, ErrKeepsNothing) { // it will, in a moment
+			return c, err
+		}
+	}
+	c, _, err := t.makeChannel(name, 0, nil)
+	return c, err
+}
+
+// makeChannel makes a channel when there is none of that name; with at it gets what is kept from a position on, which at says.
+func (t *Topic) makeChannel(name string, from Position, at *Moved) (*Channel, bool, error) {
 	if !protocol.ValidName(name) {
-		return nil, fmt.Errorf("channel %q: %w", name, ErrInvalidName)
+		return nil, false, fmt.Errorf("channel %q: %w", name, ErrInvalidName)
 	}
 	if err := t.registry.takesNewcomers(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	c, made, err := t.addChannel(name, true)
+	c, made, err := t.addChannelAt(name, true, from, at)
 	if made {
 		t.store.settle()
 		t.registry.log.Info("channel created", "topic", t.name, "channel", name)
 		t.registry.changed()
 	}
-	return c, err
+	return c, made, err
 }
 
 // addChannel makes a channel when there is none of that name; limited says that it is held to --max-channels.
 func (t *Topic) addChannel(name string, limited bool) (c *Channel, made bool, err error) {
+	return t.addChannelAt(name, limited, 0, nil)
+}
+
+// addChannelAt is addChannel of one that begins at a place, unless at is nil.
+func (t *Topic) addChannelAt(name string, limited bool, from Position, at *Moved) (c *Channel, made bool, err error) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
@@ -145,11 +165,20 @@ func (t *Topic) addChannel(name string, limited bool) (c *Channel, made bool, er
 			return nil, false, err
 		}
 	}
+	change := journal.Change{Op: journal.OpCreateChannel, Name: name}
 	c = newChannel(t, name, nsqdata.ChannelQueueName(t.name, name), protocol.IsEphemeral(name))
+	if at != nil {
+		if change, err = t.beginAtLocked(c, change, from, at); err != nil {
+			return nil, false, err
+		}
+	}
 	if err := t.store.adopt(c); err != nil {
 		return nil, false, err
 	}
-	c.changed(journal.Change{Op: journal.OpCreateChannel, Name: name})
+	if t.d != nil {
+		c.offered = t.d.next - 1 // what was published before is not offered to it
+	}
+	c.changed(change)
 	t.uses.Add(1)
 	t.applyOptionsTo(c)
 	list = slices.Insert(slices.Clone(list), i, c)

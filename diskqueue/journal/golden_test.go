@@ -92,6 +92,7 @@ func golden() []struct {
 		{"void", void.Record()},
 		{"change", AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"})},
 		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Next: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
+		{"change rewind", AppendChange(nil, Change{Op: OpRewind, Topic: 1, Channel: 2, Next: 0x400, Runs: delivered.Runs()})},
 		{"change floor", AppendChange(nil, Change{Op: OpFloor, Topic: 1, Next: 0x420})},
 		{"checkpoint", Write(goldenState())},
 		{"names in Needs", []byte(strings.Join(FeatureNames(), " "))},

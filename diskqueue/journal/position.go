@@ -78,10 +78,13 @@ func (r Reason) String() string {
 // Counts is what has happened to the messages of a channel since it was made. At every moment
 //
 //	Accepted = Finished + all of Discarded + what waits + what is out + what is deferred
+//
+// where Replayed of the accepted ones came by rewinds: they had been there before, or came before the channel.
 type Counts struct {
 	Accepted  uint64          `json:"accepted,omitempty"`
 	Finished  uint64          `json:"finished,omitempty"`
 	Discarded [Reasons]uint64 `json:"discarded,omitzero"` // by Reason
+	Replayed  uint64          `json:"replayed,omitempty"` // of Accepted
 }
 
 // Named returns, by their names, the reasons for which messages were discarded, and how many.

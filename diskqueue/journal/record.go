@@ -385,6 +385,7 @@ const (
 	OpInherit       Op = "inherit" // the topic's own backlog moves to all its channels
 	OpOptions       Op = "options" // of the topic, or channel when not 0, replaced whole
 	OpFloor         Op = "floor"   // the topic keeps messages from position Next on that are finished; 0: none
+	OpRewind        Op = "rewind"  // the messages in Runs, from position Next on, wait on the channel once more
 	OpSkip          Op = "skip"    // the topic's next message has position Next: lower ones may be on disk; Options as of then
 )
 
@@ -397,6 +398,7 @@ type Change struct {
 	Paused  bool            `json:"paused,omitempty"`
 	Next    Position        `json:"next,omitempty"`
 	Options json.RawMessage `json:"options,omitempty"`
+	Runs    []byte          `json:"runs,omitempty"` // of a rewind, and of a channel that is made at a place: positions, as a Runs has them behind its head
 }
 
 // AppendChange appends the payload of a Change record.

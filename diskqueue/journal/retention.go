@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
@@ -76,4 +77,68 @@ func readRanges(dst []Range, b []byte) []Range {
 		dst = append(dst, Range{position(b), position(b[8:])})
 	}
 	return dst
+}
+
+// rewind has messages of a channel wait once more.
+func (s *State) rewind(at Offset, c Change) {
+	t := s.Topics[c.Topic]
+	if t == nil {
+		s.Stray++
+		s.used(c.Topic)
+		return
+	}
+	if ch := t.channel(c.Channel); ch != nil && !at.Before(ch.AsOf) {
+		ch.rewind(t, c.Next, c.Runs)
+	}
+}
+
+// rewind has messages wait, once each, whatever became of them. What waits before the first of them, from on, stays, and so does what is
+// out and not among them: it is deferred, or on its way to a dead letter topic.
+func (c *Channel) rewind(t *Topic, from Position, runs []byte) {
+	var list []Range
+	if err := eachRun(runs, math.MaxInt64, func(r Range) { list = append(list, r) }); err != nil {
+		return // it was written by this package
+	}
+	if !t.stub { // else nobody knows what there was
+		list = t.read(list)
+	}
+	if len(list) == 0 {
+		return
+	}
+	had := c.holds()
+	c.Waiting, _ = Cut(nil, c.Waiting, from, math.MaxUint64)
+	c.unsure, _ = CutAll(c.unsure, list)
+	c.cutOut(list)
+	c.Waiting = append(c.Waiting, list...)
+	c.After = min(c.After, c.Waiting[0].First-1)
+	c.Replay = list[len(list)-1].Last
+	more := c.holds() - had
+	c.Counts.Accepted += more
+	c.Counts.Replayed += more
+}
+
+// read returns those of some messages of which a Publish was read: those of others were lost in front of this record, by a power cut.
+func (t *Topic) read(list []Range) []Range {
+	list, _ = Cut(nil, list, t.Next, math.MaxUint64)
+	missing := slices.Clone(t.Missing)
+	slices.SortFunc(missing, byFirst)
+	list, _ = CutAll(list, missing)
+	return list
+}
+
+// cutOut takes out what has left the backlog, of sorted ranges.
+func (c *Channel) cutOut(list []Range) {
+	var gone []Position
+	i := 0
+	c.Out.Each(func(pos Position, _ Out) {
+		for i < len(list) && list[i].Last < pos {
+			i++
+		}
+		if i < len(list) && list[i].First <= pos {
+			gone = append(gone, pos)
+		}
+	})
+	for _, pos := range gone {
+		c.Out.Delete(pos)
+	}
 }

@@ -43,6 +43,8 @@ type Channel struct {
 	Counts    Counts   `json:"counts"`
 	AsOf      Offset   `json:"as_of"` // records of the channel before this are in it
 
+	Replay Position `json:"replay,omitempty"` // the last message of the last rewind
+
 	Options json.RawMessage `json:"options,omitempty"`
 
 	Waiting []Range `json:"-"`
@@ -332,7 +334,7 @@ func (c *Channel) discard(b []byte) error {
 		return fmt.Errorf("%w: discarded for a reason that is not known", ErrRecord)
 	}
 	n := &c.Counts.Discarded[b[0]]
-	if why := Reason(b[0]); why == Expired || why == Cancelled {
+	if why := Reason(b[0]); why == Expired || why == Cancelled || why == Skipped || why == ByHand {
 		return c.takeAnywhere(b[1:], n)
 	}
 	return eachPosition(b[1:], func(pos Position) {
@@ -488,8 +490,12 @@ func (s *State) change(at Offset, c Change) {
 		}
 		return
 	}
-	if c.Op == OpEmpty {
+	switch c.Op {
+	case OpEmpty:
 		s.empty(at, c)
+		return
+	case OpRewind:
+		s.rewind(at, c)
 		return
 	}
 	t := s.topic(c.Topic, at)
@@ -502,7 +508,10 @@ func (s *State) change(at Offset, c Change) {
 	case OpCreateChannel:
 		if t.channel(c.Channel) == nil {
 			t.Channels = slices.DeleteFunc(t.Channels, func(other *Channel) bool { return other.Name == c.Name && other.ID != 0 })
-			t.Channels = append(t.Channels, newChannel(c.Channel, c.Name))
+			made := newChannel(c.Channel, c.Name)
+			made.Offered = t.Next - 1
+			made.rewind(t, c.Next, c.Runs)
+			t.Channels = append(t.Channels, made)
 		}
 	case OpDeleteChannel:
 		for i, ch := range t.Channels {

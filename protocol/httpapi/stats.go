@@ -97,6 +97,7 @@ type Channel struct {
 	// WaitingForTarget is those of DeferredCount that are to be dead letters, and whose topic does not take them now. Redrive is of dead
 	// letters that go back to the channel, or the last that did.
 	WaitingForTarget int      `json:"waiting_for_target,omitempty"`
+	Replaying        int      `json:"replaying,omitempty"`         // messages that wait and are not behind the end of the last rewind
 	TargetRefuses    string   `json:"target_refuses,omitempty"`    // why it does not take them
 	DeadLetterTopic  string   `json:"dead_letter_topic,omitempty"` // of a channel that has a limit of deliveries
 	Redrive          *Redrive `json:"redrive,omitempty"`
@@ -118,9 +119,10 @@ type BlockedKey struct {
 }
 
 // Accounting is what became of every message that a channel has accepted since it was made; at level memory since the start, with what
-// the start found. Accepted is the sum of all other figures, unless something is wrong: then Balanced is false.
+// the start found. Accepted and Replayed are the sum of all other figures, unless something is wrong: then Balanced is false.
 type Accounting struct {
 	Accepted  uint64            `json:"accepted"`
+	Replayed  uint64            `json:"replayed,omitempty"` // that came once more, or were there before the channel: by rewinds
 	Finished  uint64            `json:"finished"`
 	Discarded map[string]uint64 `json:"discarded,omitempty"` // by reason
 	Waiting   uint64            `json:"waiting"`

@@ -43,7 +43,7 @@ given by their addresses the topic is created too, if need be.`,
 		name: "unpause", summary: "give a channel's messages to consumers again", args: "TOPIC CHANNEL", changes: true,
 		run: func(c *call) error { return everywhere(c, "/channel/unpause") },
 	},
-	redriveVerb,
+	redriveVerb, rewindVerb, skipVerb,
 }
 
 // listChannels prints what lookups and brokers know.

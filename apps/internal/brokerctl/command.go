@@ -39,7 +39,7 @@ brokerctl topic stats
 brokerctl channel empty orders billing`,
 		Sub: []appkit.Command{
 			topic, channel, node,
-			peekVerb.command(), deferredVerb.command(), cancelVerb.command(), releaseVerb.command(),
+			peekVerb.command(), retainVerb.command(), deferredVerb.command(), cancelVerb.command(), releaseVerb.command(),
 			dumpVerb.command(), applyVerb.command(), contextGroup(), tokenGroup(),
 			pub.Command, tail.Command, stat.Command, tofile.Command, tohttp.Command, relay.Command, ship.Command,
 			bench.Command, demo.Command, demo.Doomed, links(), completion(), manual(),

@@ -48,6 +48,8 @@ type call struct {
 	deferred deferredFlags
 	peek     peekFlags
 	redrive  redriveFlags
+	move     moveFlags
+	retain   retainFlags
 	about    string // what is not there when nobody knows it; empty: the topic or channel
 	option   bool   // it is about an option of brokers
 	results  []result

@@ -1,0 +1,147 @@
+package topic
+
+import (
+	"errors"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/policy"
+	"brokerd/protocol"
+)
+
+// Place is where in a topic somebody begins to read: at its beginning or end, at a position, at a message, or at a time.
+type Place struct {
+	kind placeKind
+	pos  Position
+	id   protocol.MessageID
+	at   int64 // Unix nanoseconds
+}
+
+type placeKind uint8
+
+const (
+	atBeginning placeKind = iota
+	atEnd
+	atPosition
+	atMessage
+	atTime
+)
+
+// ErrPlace is a text that names no place.
+var ErrPlace = errors.New("a place is beginning, end, a time such as 2026-01-31T10:00:00Z or -2h, milliseconds since 1970, pos:N or id:HEX")
+
+// latestPlace is the last millisecond that a place can name: in the year 2261 nanoseconds do not fit any more.
+const latestPlace = math.MaxInt64 / int64(time.Millisecond)
+
+// ParsePlace reads a place. Times that are told as -2h count from now.
+func ParsePlace(text string, now time.Time) (Place, error) {
+	number, byPosition := strings.CutPrefix(text, "pos:")
+	name, byID := strings.CutPrefix(text, "id:")
+	ago, back := strings.CutPrefix(text, "-")
+	switch {
+	case text == "beginning":
+		return Place{kind: atBeginning}, nil
+	case text == "end":
+		return Place{kind: atEnd}, nil
+	case byPosition:
+		n, err := strconv.ParseUint(number, 10, 64)
+		if err != nil || n == 0 {
+			return Place{}, ErrPlace
+		}
+		return Place{kind: atPosition, pos: Position(n)}, nil
+	case byID:
+		id, ok := protocol.ParseMessageID([]byte(name))
+		if !ok {
+			return Place{}, ErrPlace
+		}
+		return Place{kind: atMessage, id: id}, nil
+	case back:
+		d, err := policy.ParseDuration(ago)
+		if err != nil {
+			return Place{}, ErrPlace
+		}
+		return Place{kind: atTime, at: now.Add(-d).UnixNano()}, nil
+	}
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms >= 0 && ms <= latestPlace {
+		return Place{kind: atTime, at: ms * int64(time.Millisecond)}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, strings.Replace(text, " ", "+", 1)) // a + of a query, not encoded, has come as a blank
+	if err != nil || at.Year() < 1970 || at.Year() > 2200 {
+		return Place{}, ErrPlace
+	}
+	return Place{kind: atTime, at: at.UnixNano()}, nil
+}
+
+// find returns the position of a place: of the first message there or behind it, one behind the last that is shown when there is none. early
+// says that it is before all that is there. It may read the disk. It fails as FindMessage, or as the disk cannot be read.
+func (t *Topic) findPlace(p Place) (pos Position, early bool, err error) {
+	d := t.d
+	end := d.shown() + 1
+	switch p.kind {
+	case atBeginning:
+		return 1, false, nil
+	case atPosition:
+		return min(p.pos, end), false, nil
+	case atMessage:
+		pos, err = t.FindMessage(p.id)
+		return min(pos, end), false, err
+	case atTime:
+		return t.findTime(p.at, end)
+	}
+	return end, false, nil
+}
+
+// findTime returns the position of the first message that came at a time or later. Messages are in the order in which they came, so that it
+// is searched for among the first messages of nodes, and in one of these.
+func (t *Topic) findTime(at int64, end Position) (pos Position, early bool, err error) {
+	var nodes []keptNode
+	t.pub.Lock()
+	for _, s := range t.d.table.each() {
+		if s.first < end {
+			nodes = append(nodes, keptNode{s: s, end: Position(s.end.Load()), frames: s.node.Frames()})
+		}
+	}
+	t.pub.Unlock()
+	failed := error(nil)
+	i := sort.Search(len(nodes), func(i int) bool {
+		first, err := t.firstTime(&nodes[i])
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return first >= at
+	})
+	if failed != nil {
+		return 0, false, failed
+	}
+	if i > 0 {
+		n := &nodes[i-1]
+		node := nodeFrames{frames: n.frames}
+		if n.frames == nil {
+			if node, err = t.load(n.s.node); err != nil {
+				return 0, false, err
+			}
+		}
+		node.each(n.s, func(m protocol.MessageFrame, at2 Position) bool {
+			if m.Timestamp() >= at {
+				pos = at2
+			}
+			return pos == 0
+		})
+		if pos > 0 {
+			return min(pos, end), false, nil
+		}
+	}
+	if i == len(nodes) {
+		return end, false, nil
+	}
+	return nodes[i].s.first, i == 0, nil
+}
+
+// wholeRange is all positions from one on.
+func wholeRange(from Position) backlog.Range {
+	return backlog.Range{First: from, Last: math.MaxUint64 - 1}
+}

@@ -1,0 +1,80 @@
+package topic
+
+import (
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// FuzzParsePlace: whatever the text, a place is one that can be, and the same text means the same place.
+func FuzzParsePlace(f *testing.F) {
+	for _, text := range []string{"beginning", "end", "pos:1", "pos:18446744073709551615", "id:0123456789abcdef", "-2h", "-7d", "0", "1769853600000", "2026-01-31T10:00:00Z",
+		"2026-01-31T10:00:00.5 02:00", "pos:0", "pos:-1", "id:", "--2h", "-", "1e9", "9223372036855", "9999-12-31T00:00:00Z", "1969-12-31T23:59:59Z", "BEGINNING", " end"} {
+		f.Add(text)
+	}
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParsePlace(text, now)
+		again, err2 := ParsePlace(text, now)
+		if p != again || (err == nil) != (err2 == nil) {
+			t.Fatalf("%q is %v, %v, and then %v, %v", text, p, err, again, err2)
+		}
+		switch {
+		case err != nil && p != Place{}:
+			t.Errorf("%q is refused, and is %v", text, p)
+		case err == nil && p.kind == atPosition && p.pos == 0:
+			t.Errorf("%q is position 0", text)
+		case err == nil && p.kind == atTime && p.at > now.UnixNano() && text[0] == '-':
+			t.Errorf("%q is in the future", text)
+		}
+	})
+}
+
+// TestParsePlace: what is a place, and what is none.
+func TestParsePlace(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]Place{
+		"beginning": {kind: atBeginning}, "end": {kind: atEnd}, "pos:7": {kind: atPosition, pos: 7}, "id:00000000000000ff": {kind: atMessage, id: 255},
+		"-2h": {kind: atTime, at: now.Add(-2 * time.Hour).UnixNano()}, "-1d": {kind: atTime, at: now.Add(-24 * time.Hour).UnixNano()},
+		"1769860800000": {kind: atTime, at: now.UnixNano()}, "2026-01-31T12:00:00Z": {kind: atTime, at: now.UnixNano()},
+		"2026-01-31T14:00:00 02:00": {kind: atTime, at: now.UnixNano()},
+	} {
+		if p, err := ParsePlace(text, now); err != nil || p != want {
+			t.Errorf("%q is %+v, %v, want %+v", text, p, err, want)
+		}
+	}
+	for _, text := range []string{"", "pos:", "pos:0", "id:ff", "2h", "-", "-2", "yesterday", "2026-01-31", "-9223372036854775808h", "9223372036854775807"} {
+		if p, err := ParsePlace(text, now); err == nil {
+			t.Errorf("%q is %+v", text, p)
+		}
+	}
+}
+
+// TestTimesDoNotFall: when the clock is set back, messages of a topic that keeps them carry times that do not fall, so that a place by time is
+// found; they are due when they are. (c6)
+func TestTimesDoNotFall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := logged(t, Disk)
+		topic := mustTopic(t, r, "t")
+		c := mustChannel(t, topic, "c")
+		if err := topic.SetOptions(map[string]json.RawMessage{"retain_time": json.RawMessage(`"24h"`)}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for _, by := range []time.Duration{0, -time.Hour, time.Hour, -3 * time.Hour, 0} {
+			r.skew = by
+			publishWith(t, topic, 2, 0)
+			time.Sleep(time.Minute)
+		}
+		for after, want := range map[time.Duration]Position{0: 1, 1: 5, time.Hour: 5, time.Hour + 2*time.Minute + 1: 11} {
+			pos, _, err := topic.findPlace(Place{kind: atTime, at: began.Add(after).UnixNano()})
+			if err != nil || pos != want {
+				t.Errorf("%v after the beginning is position %d, %v, want %d", after, pos, err, want)
+			}
+		}
+		if m, err := c.Rewind(Place{kind: atBeginning}, false); err != nil || m.Messages != 10 {
+			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}

@@ -1,0 +1,551 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/broker/policy"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// To read again, and to pass over. A rewind has every message from a place to the end wait on a channel once more, once: what the topic keeps
+// and is for all channels, and what of those that come then the channel has not finished. A skip discards what waits before a place. Both are one
+// record of the log. Neither ever does what the other does: a slip of a time zone must not drop a backlog.
+
+// Errors of Rewind and Skip.
+var (
+	ErrKeepsNothing = errors.New("the topic keeps nothing that is finished: set its option retain_time or retain_bytes first")
+	ErrNoPlaces     = errors.New("the topic is at level memory, where a message has no position: it must be at level disk or fsync")
+)
+
+// Moved is what a rewind or a skip does, or would do.
+type Moved struct {
+	From      Position // the place
+	Messages  int      // that wait from there on, or that are discarded
+	Truncated bool     // the place is before all that is kept
+	ID        string   // of the first message that waits there; empty when none does
+	Time      int64    // when that came, Unix nanoseconds
+	Missing   uint64   // positions between the place that was named by its position and the first that is kept
+
+	first Position // that waits there
+}
+
+// Rewind has the messages from a place on wait once more. What is unfinished before it stays; what is in flight from there on is taken back, so
+// that its answer fails; what is deferred from there on stays deferred and comes when it is due. With dry it only says what it would do.
+func (c *Channel) Rewind(p Place, dry bool) (Moved, error) {
+	t := c.topic
+	if t.d == nil {
+		return Moved{}, ErrNoPlaces
+	}
+	pos, early, err := t.findPlace(p)
+	if err != nil {
+		return Moved{}, err
+	}
+	m, err := c.rewind(pos, dry)
+	m.at(p, early)
+	if err != nil {
+		return m, err
+	}
+	t.describe(&m)
+	if dry {
+		return m, nil
+	}
+	t.store.settle()
+	t.registry.log.Info("channel rewound", "topic", t.name, "channel", c.name, "position", uint64(m.From), "messages", m.Messages)
+	return m, nil
+}
+
+// describe adds what is to be said of the first message. What cannot be read now is left out.
+func (t *Topic) describe(m *Moved) {
+	if m.first == 0 {
+		return
+	}
+	l, err := t.Browse(context.Background(), Look{From: m.first, Limit: 1})
+	if err == nil && len(l.Messages) == 1 && l.Messages[0].Pos == m.first {
+		m.ID, m.Time = l.Messages[0].ID.String(), l.Messages[0].Time
+	}
+}
+
+// at says of a place that was not there any more what is to be said of its kind.
+func (m *Moved) at(p Place, early bool) {
+	if p.kind != atPosition {
+		m.Missing = 0
+	}
+	m.Truncated = p.kind != atBeginning && (m.Truncated || early && m.From > 1)
+}
+
+func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
+	t := c.topic
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.exiting.Load() || !slices.Contains(t.Channels(), c) {
+		return Moved{}, ErrExiting
+	}
+	shared, m, err := t.replayLocked(pos)
+	if err != nil {
+		return m, err
+	}
+	nodes := t.closedNodesLocked()
+	c.enterNow()
+	list := c.again(m.From, shared)
+	queue := queueOf(nodes, list)
+	m.Messages, m.first = queue.Len(), queue.First()
+	if err := bounded(c.policy, &queue); err != nil || dry {
+		c.exit()
+		return m, err
+	}
+	c.machine.rewind(m.From, &queue)
+	if first := c.mem.First(); first > 0 {
+		c.logged = min(c.logged, first-1)
+	}
+	if queue.Len() > 0 {
+		c.changed(journal.Change{Op: journal.OpRewind, Next: m.From, Runs: runsOf(queue.Ranges(nil))})
+	}
+	c.exit()
+	c.measure()
+	return m, nil
+}
+
+// replayLocked returns which messages of the topic a channel gets that reads from a position on, of those that nobody has to hold for it: what
+// is kept, shown, for all channels, and not in the topic's own backlog, which comes by itself. Topic.pub is held.
+func (t *Topic) replayLocked(pos Position) (shared []backlog.Range, m Moved, err error) {
+	floor := t.d.retain.from()
+	if floor == 0 {
+		return nil, m, ErrKeepsNothing
+	}
+	shown := t.d.shown()
+	m.From = pos
+	oldest := shown + 1
+	for _, s := range t.d.table.each() {
+		if r := (backlog.Range{First: max(s.first, floor), Last: min(Position(s.end.Load())-1, shown)}); r.First <= r.Last {
+			oldest = min(oldest, r.First)
+			if r.First = max(r.First, pos); r.First <= r.Last {
+				shared = append(shared, r)
+			}
+		}
+	}
+	if pos < oldest {
+		m.From, m.Truncated = oldest, oldest > 1
+		if pos > 1 {
+			m.Missing = uint64(oldest - pos)
+		}
+	}
+	shared, _ = journal.CutAll(merged(shared), t.unsharedLocked())
+	shared, _ = journal.CutAll(shared, t.own.having())
+	return shared, m, nil
+}
+
+// unsharedLocked returns which positions are not for all channels, or are of no use any more. Topic.pub is held.
+func (t *Topic) unsharedLocked() []backlog.Range {
+	list := t.d.retain.unshared
+	if e := t.expiries.Load(); e != nil {
+		list = merged(slices.Concat(list, e.look(t.registry.now()).all()))
+	}
+	return list
+}
+
+// closedNodesLocked returns all nodes, none of which grows any more. Topic.pub is held.
+func (t *Topic) closedNodesLocked() []*stored {
+	t.d.nodes.Close()
+	t.d.tail = nil
+	return t.d.table.each()
+}
+
+// queueOf returns a queue of those of sorted ranges that are in nodes.
+func queueOf(nodes []*stored, list []backlog.Range) (q backlog.Queue) {
+	i := 0
+	for _, r := range list {
+		for i < len(nodes) && nodes[i].node.End() <= r.First {
+			i++
+		}
+		for _, s := range nodes[i:] {
+			part := backlog.Range{First: max(r.First, s.first), Last: min(r.Last, s.node.End()-1)}
+			if s.first > r.Last {
+				break
+			}
+			if part.First <= part.Last {
+				q.Add(backlog.Of(s.node, part), part.Len())
+			}
+		}
+	}
+	return q
+}
+
+// runsOf encodes ranges as a record has them.
+func runsOf(list []backlog.Range) []byte {
+	var runs journal.Runs
+	runs.Begin(0, 0)
+	for _, r := range list {
+		runs.AddRange(r)
+	}
+	return slices.Clone(runs.Runs())
+}
+
+// having returns which messages the channel has, sorted.
+func (c *Channel) having() (list []backlog.Range) {
+	c.enter()
+	defer c.exit()
+	list = c.mem.Ranges(nil)
+	c.eachOut(func(pos Position, _ uint16) { list = append(list, backlog.Range{First: pos, Last: pos}) },
+		func(d *inflight.Due) { list = append(list, backlog.Range{First: d.Pos, Last: d.Pos}) })
+	for _, places := range c.places() {
+		for p := range places.All() {
+			list = append(list, backlog.Range{First: p.Pos, Last: p.Pos})
+		}
+	}
+	return merged(list)
+}
+
+// ErrTooMany is the refusal of a rewind after which more would wait than a bound allows.
+var ErrTooMany = errors.New("more would wait than the channel may hold")
+
+// ChannelAt returns the channel of that name and makes it when there is none, so that it begins at a place: beside what comes, and what waits
+// in the topic itself, it gets what is kept from there on. made says whether it was made; one that is there is left alone.
+func (t *Topic) ChannelAt(name string, p Place) (c *Channel, made bool, m Moved, err error) {
+	if c := t.LookupChannel(name); c != nil {
+		return c, false, m, nil
+	}
+	if p.kind == atEnd {
+		c, made, err = t.makeChannel(name, 0, nil)
+		return c, made, m, err
+	}
+	if t.d == nil {
+		return nil, false, m, ErrNoPlaces
+	}
+	pos, early, err := t.findPlace(p)
+	if err != nil {
+		return nil, false, m, err
+	}
+	c, made, err = t.makeChannel(name, pos, &m)
+	m.at(p, early)
+	t.describe(&m)
+	return c, made, m, err
+}
+
+// startLocked returns what a channel that is made now gets of what is kept, from a position on: also what is not shown yet, as that was given to
+// others already. Topic.pub is held.
+func (t *Topic) startLocked(pos Position) (queue backlog.Queue, m Moved, err error) {
+	shared, m, err := t.replayLocked(pos)
+	if err != nil {
+		return queue, m, err
+	}
+	if !t.blockedLocked() {
+		shared = append(shared, t.d.watermark.unshown()...)
+	}
+	queue = queueOf(t.closedNodesLocked(), merged(shared))
+	m.Messages, m.first = queue.Len(), queue.First()
+	return queue, m, nil
+}
+
+// beginAtLocked gives a channel that is about to be made what is kept from a position on, and returns the record that says so. Topic.pub is held.
+func (t *Topic) beginAtLocked(c *Channel, change journal.Change, from Position, m *Moved) (journal.Change, error) {
+	queue, moved, err := t.startLocked(from)
+	if err != nil {
+		return change, err
+	}
+	if err := bounded(t.policyOf(c), &queue); err != nil {
+		return change, err
+	}
+	*m = moved
+	if queue.Len() > 0 {
+		change.Next, change.Runs = moved.From, runsOf(queue.Ranges(nil))
+		c.machine.rewind(moved.From, &queue)
+		c.logged = queue.First() - 1
+	}
+	return change, nil
+}
+
+// unshown returns which messages are published and not shown yet, but for those that are deferred.
+func (w *watermark) unshown() (list []backlog.Range) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := w.position() + 1
+	for i := range w.pending.len() {
+		p := w.pending.at(i)
+		if p.count > 0 {
+			list = append(list, backlog.Range{First: max(next, p.last-Position(p.count)+1), Last: p.last})
+		}
+		next = p.last + 1
+	}
+	return list
+}
+
+// bounded returns why a queue is more than a channel may have wait.
+func bounded(p *policy.Policy, q *backlog.Queue) error {
+	if !p.Bounded() {
+		return nil
+	}
+	if n := int64(q.Len()); p.MaxDepth > 0 && n > p.MaxDepth {
+		return fmt.Errorf("%w: %d messages, with max_depth %d", ErrTooMany, n, p.MaxDepth)
+	}
+	if n := q.Size() - int64(q.Len())*protocol.MessageOverhead; p.MaxBytes > 0 && n > p.MaxBytes {
+		return fmt.Errorf("%w: about %d bytes, with max_bytes %d", ErrTooMany, n, p.MaxBytes)
+	}
+	return nil
+}
+
+// again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, and what waits here, is to be
+// delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is.
+func (m *machine) again(from Position, shared []backlog.Range) (list []backlog.Range) {
+	list = slices.Clone(shared)
+	add := func(pos Position, _ uint16) {
+		if pos >= from {
+			list = append(list, backlog.Range{First: pos, Last: pos})
+		}
+	}
+	for _, r := range m.mem.Ranges(nil) {
+		if r.Last >= from {
+			list = append(list, backlog.Range{First: max(r.First, from), Last: r.Last})
+		}
+	}
+	m.inflight.Each(add)
+	m.eachReturned(add)
+	list, _ = journal.CutAll(merged(list), m.putOff())
+	return list
+}
+
+// eachReturned calls f with every message that has left the backlog and waits.
+func (m *machine) eachReturned(f func(Position, uint16)) {
+	for _, list := range m.bodied() {
+		list.each(func(r *retry) { f(r.pos, r.attempts) })
+	}
+	m.order.each(f)
+	for _, p := range m.loading {
+		f(p.Pos, p.Attempts)
+	}
+	for _, list := range [...]*inflight.PlaceQueue{&m.coldRetries, &m.coldReleased} {
+		for p := range list.All() {
+			f(p.Pos, p.Attempts)
+		}
+	}
+}
+
+// putOff returns what is deferred, or on its way to a dead letter topic, sorted.
+func (m *machine) putOff() (list []backlog.Range) {
+	add := func(pos Position) { list = append(list, backlog.Range{First: pos, Last: pos}) }
+	m.deferredMemory.Each(func(d inflight.Due) { add(d.Pos) })
+	for p := range m.deferredIndex.All() {
+		add(p.Pos)
+	}
+	for p := range m.dueUnshown.All() {
+		add(p.Pos)
+	}
+	m.eachBuried(true, func(pos Position, _ uint16) { add(pos) })
+	return merged(list)
+}
+
+// rewind puts a queue in the place of all that waits, is to be delivered again, or is in flight, from a position on.
+func (m *machine) rewind(from Position, q *backlog.Queue) {
+	had := m.holds()
+	m.mem.CutAll([]backlog.Range{wholeRange(from)})
+	m.takeBack(from)
+	ranges := q.Ranges(nil)
+	m.mem.AddQueue(q)
+	if first := m.mem.First(); first > 0 {
+		m.mem.SetAfter(min(m.mem.After(), first-1))
+	}
+	if k := len(ranges) - 1; k >= 0 {
+		m.replay = ranges[k].Last
+	}
+	more := uint64(m.holds() - had)
+	m.n.Accepted += more
+	m.n.replayed += more
+	m.n.adopted += more
+	m.lookBy(lookSoon)
+	m.asks.deadline = true
+	m.wake(m.visible(), nil)
+	m.nudge()
+}
+
+// takeBack takes out what is in flight, is to be delivered again, or waits for the turn of its key, from a position on. The turns that such
+// messages had pass on with the effects.
+func (m *machine) takeBack(from Position) {
+	keep := m.effects()
+	those := func(pos Position) bool { return pos >= from }
+	gone := func(pos Position, f protocol.MessageFrame) {
+		keep.moved = append(keep.moved, backlog.Range{First: pos, Last: pos})
+		m.forgetBase(pos, f)
+	}
+	m.takeFlying(those, gone)
+	m.takeReturned(those, gone)
+}
+
+func (m *machine) forgetBase(pos Position, f protocol.MessageFrame) {
+	if m.aging.bases != nil {
+		delete(m.aging.bases, inflight.Due{Pos: pos, Frame: f}.Key())
+	}
+	m.unsure(pos) // which forgets it
+}
+
+// takeFlying takes out messages that are in flight.
+func (m *machine) takeFlying(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	m.inflight.RemoveIf(those, func(it inflight.Item[*Subscription]) {
+		it.Owner.inflight--
+		gone(it.Pos, it.Frame)
+	})
+	for _, s := range m.subs {
+		m.settle(s, nil)
+	}
+}
+
+// takeReturned takes out messages that are to be delivered again, or wait for the turn of their key.
+func (m *machine) takeReturned(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	for _, list := range m.bodied() {
+		for range list.len() {
+			if r := list.pop(); those(r.pos) {
+				gone(r.pos, r.frame)
+			} else {
+				list.push(r)
+			}
+		}
+	}
+	m.epoch++ // what is on its way from disk is not what is wanted any more
+	m.putBack(m.loading)
+	m.loading = nil
+	takePlaces(&m.coldRetries, those, gone)
+	takePlaces(&m.coldReleased, those, gone)
+	m.pullAside(func(pos Position, _ uint16) bool {
+		if !those(pos) {
+			return false
+		}
+		m.order.takeAttempts(pos)
+		gone(pos, nil)
+		return true
+	})
+}
+
+// takePlaces takes places out of a queue.
+func takePlaces(q *inflight.PlaceQueue, those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	for range q.Len() {
+		if p := q.Pop(); those(p.Pos) {
+			gone(p.Pos, nil)
+		} else {
+			q.Push(p)
+		}
+	}
+}
+
+// takeDeferred takes out messages that are deferred, but for those whose publish has failed: these go when they are due.
+func (m *machine) takeDeferred(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	var stay []inflight.Due
+	m.deferredMemory.Clear(func(d inflight.Due) {
+		if those(d.Pos) {
+			gone(d.Pos, d.Frame)
+		} else {
+			stay = append(stay, d)
+		}
+	})
+	for _, d := range stay {
+		m.deferredMemory.Push(d)
+	}
+	sound := func(pos Position) bool { return those(pos) && !m.isVoid(pos) }
+	places := slices.Collect(m.deferredIndex.All())
+	m.deferredIndex.Clear()
+	for _, p := range places {
+		if sound(p.Pos) {
+			gone(p.Pos, nil)
+		} else {
+			m.deferredIndex.Push(p)
+		}
+	}
+	takePlaces(&m.dueUnshown, sound, gone)
+}
+
+// Skip discards what waits before a place. What is in flight or deferred stays, unless all says that it goes too.
+func (c *Channel) Skip(p Place, all, dry bool) (Moved, error) {
+	t := c.topic
+	if t.d == nil {
+		return Moved{}, ErrNoPlaces
+	}
+	pos, _, err := t.findPlace(p)
+	if err != nil {
+		return Moved{}, err
+	}
+	m := Moved{From: pos}
+	t.pub.Lock()
+	if t.exiting.Load() || !slices.Contains(t.Channels(), c) {
+		t.pub.Unlock()
+		return m, ErrExiting
+	}
+	c.enterNow()
+	m.Messages = c.machine.skip(pos, all, dry)
+	c.exit()
+	t.pub.Unlock()
+	if dry {
+		return m, nil
+	}
+	c.measure()
+	t.store.settle()
+	t.registry.log.Info("messages skipped", "topic", t.name, "channel", c.name, "before", uint64(pos), "messages", m.Messages)
+	return m, nil
+}
+
+// skip discards what waits before a position, and with all what is in flight or deferred before it, and returns how many messages that are.
+func (m *machine) skip(before Position, all, dry bool) (n int) {
+	if before <= 1 {
+		return 0
+	}
+	those := func(pos Position) bool { return pos < before }
+	if dry {
+		return m.countBefore(those, before, all)
+	}
+	had := m.holds()
+	gone := func(pos Position, f protocol.MessageFrame) {
+		m.n.discard(journal.Skipped, 1)
+		m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Skipped, true)
+		m.forgetBase(pos, f)
+	}
+	for _, r := range m.mem.CutAll([]backlog.Range{{First: 1, Last: before - 1}}) {
+		m.taken += uint64(r.Len())
+		m.n.discard(journal.Skipped, r.Len())
+		m.effects().discard(r, journal.Skipped, false)
+	}
+	m.takeReturned(those, gone)
+	if all {
+		m.takeFlying(those, gone)
+		m.takeDeferred(those, gone)
+	}
+	m.asks.deadline = true
+	m.nudge()
+	return had - m.holds()
+}
+
+// countBefore returns how many messages skip would discard.
+func (m *machine) countBefore(those func(Position) bool, before Position, all bool) (n int) {
+	count := func(pos Position) {
+		if those(pos) {
+			n++
+		}
+	}
+	for _, r := range m.mem.Ranges(nil) {
+		if r.First < before {
+			n += backlog.Range{First: r.First, Last: min(r.Last, before-1)}.Len()
+		}
+	}
+	m.eachReturned(func(pos Position, _ uint16) { count(pos) })
+	if !all {
+		return n
+	}
+	m.inflight.Each(func(pos Position, _ uint16) { count(pos) })
+	m.deferredMemory.Each(func(d inflight.Due) { count(d.Pos) })
+	for p := range m.deferredIndex.All() {
+		count(p.Pos)
+	}
+	for p := range m.dueUnshown.All() {
+		count(p.Pos)
+	}
+	return n
+}
+
+// replaying returns how many of the messages that wait are not behind the last one of the last rewind.
+func (m *machine) replaying() int {
+	if m.replay == 0 || m.mem.Len() == 0 {
+		return 0
+	}
+	return m.mem.Len() - m.mem.Above(m.replay)
+}
