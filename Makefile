@@ -102,7 +102,7 @@ test:
 	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -f "$$log"' EXIT
 	set -m # a process group, so that Ctrl-C here ends all of it
 	{ ok=0
-	  [ -z "$$seeded" ] || go test $(TESTFLAGS) -vet=off $$seeded -run 'TestSimulator|TestCrash$$' || ok=1 # 200 seeds, without the detector
+	  [ -z "$$seeded" ] || go test $(TESTFLAGS) -vet=off $$seeded -run 'TestSimulator|TestD[0-9]|TestCrash$$' || ok=1 # simulators, without the detector
 	  [ -z "$$apart" ] || go test $(TESTFLAGS) $$apart || ok=1
 	  exit $$ok
 	} >"$$log" 2>&1 & beside=$$!

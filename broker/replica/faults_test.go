@@ -23,6 +23,9 @@ import (
 // some runs seeds in which only some kinds of faults happen, and returns what they have seen.
 func some(t *testing.T, from uint64, change func(*shape), kinds ...int) (sum counts) {
 	t.Helper()
+	if detector {
+		t.Skip("the simulator is one goroutine: make test runs this without the race detector")
+	}
 	for i := range uint64(25) {
 		s := simulate(t, from+i, func(sh *shape) {
 			sh.kinds = kinds

@@ -2,4 +2,7 @@
 
 package replica
 
-const usualSeeds = 200
+const (
+	usualSeeds = 200
+	detector   = false
+)

@@ -2,6 +2,9 @@
 
 package replica
 
-// usualSeeds is fewer with the race detector, which makes the one goroutine of the simulator fifteen times slower and
-// finds nothing in it.
-const usualSeeds = 30
+// With the race detector the simulator runs few seeds: it is one goroutine, in which the detector finds nothing and which it makes
+// fifteen times slower. make test runs it without the detector as well.
+const (
+	usualSeeds = 5
+	detector   = true
+)
