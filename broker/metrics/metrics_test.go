@@ -170,6 +170,7 @@ func TestEveryFamilyCanBeShown(t *testing.T) {
 	w.topics["t10"].Channels[0].Counts.Discarded[0] = 1
 	w.topics["t10"].Channels[0].Finished.Counts[0] = 1
 	w.topics["t10"].Channels[0].Ahead.Day = 1
+	w.topics["t10"].Channels[0].Replaying = 1
 	set := New(Config{MaxTopics: 10, Snapshot: func() Snapshot {
 		s := w.snapshot()
 		s.Refused, s.Lookups = map[string]uint64{"E_INVALID": 1}, []Lookup{{Address: "a:1"}}

@@ -58,7 +58,7 @@ func TestValues(t *testing.T) {
 		{"acks", `"0"`, `"0"`}, {"acks", `1`, `"1"`}, {"acks", `"all"`, `"all"`}, {"acks", `2`, `must be 0, 1 or all, not 2`}, {"acks", `""`, `must be`},
 		{"acks_min", `"1"`, `"1"`}, {"acks_min", `true`, `must be 0, 1 or all`},
 		{"durability", `"often"`, `durability: must be memory, disk or fsync, not "often"`},
-		{"speed", `1`, `"speed" is no option here; there is acks, acks_min, backoff, backoff_requeue, dead_letter, dedup_from, dedup_max, dedup_window, durability`},
+		{"speed", `1`, `"speed" is no option here; there is acks, acks_min, backoff, backoff_requeue, channel_start, dead_letter, dedup_from, dedup_max, dedup_window, durability`},
 	} {
 		s, err := (*Set)(nil).With(map[string]json.RawMessage{c.name: json.RawMessage(c.value)}, false)
 		switch {

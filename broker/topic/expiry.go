@@ -48,7 +48,7 @@ func (o *expired) has(pos Position) bool {
 	return i < len(o.sorted) && o.sorted[i].First <= pos || holdsPosition(o.fresh, pos)
 }
 
-// all returns all ranges, sorted.
+// all returns all ranges, sorted. They are not to be changed.
 func (o *expired) all() []backlog.Range {
 	if o == nil || len(o.fresh) == 0 {
 		if o == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,7 +132,7 @@ func TestIdleChannelsTakeNoMessageWithThem(t *testing.T) {
 			topic := mustTopic(t, r, "t")
 			c := mustChannel(t, topic, "c")
 			setOptions(t, c, `{"idle_delete":"10s"}`)
-			log.text, log.then = "a channel that nothing has used is deleted", func() { publish(t, topic, 1) }
+			log.on("a channel that nothing has used is deleted", func() { publish(t, topic, 1) })
 			time.Sleep(15 * time.Second)
 			if left := topic.LookupChannel("c"); left != nil || topic.own.Stats().Held != 1 {
 				t.Errorf("level %s: channel %v, and %d messages wait in the topic, of 1", level, left, topic.own.Stats().Held)
@@ -143,15 +144,25 @@ func TestIdleChannelsTakeNoMessageWithThem(t *testing.T) {
 // onLog is a log that does something when it is told of something.
 type onLog struct {
 	slog.Handler
+	mu   sync.Mutex
 	text string
 	then func()
+}
+
+func (l *onLog) on(text string, then func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text, l.then = text, then
 }
 
 func (l *onLog) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l *onLog) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == l.text {
-		l.then()
+	l.mu.Lock()
+	text, then := l.text, l.then
+	l.mu.Unlock()
+	if r.Message == text {
+		then()
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	}
 	ranges = merged(ranges)
 	if gone := over.all(); len(gone) > 0 {
-		ranges, _ = journal.CutAll(ranges, merged(gone))
+		ranges, _ = journal.CutAll(ranges, gone)
 	}
 	return t.browse(ctx, o, last, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
 		if i, ok := slices.BinarySearchFunc(again, m.Pos, func(a outMessage, pos Position) int { return cmp.Compare(a.pos, pos) }); ok {

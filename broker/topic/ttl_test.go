@@ -127,7 +127,7 @@ func TestOtherOptionsLeaveTTL(t *testing.T) {
 			continue
 		}
 		value := ""
-		for _, some := range []string{`"fsync"`, `"body"`, `"drop-oldest"`, `"fixed:1s"`, `"graves"`, `"10m"`, `"1"`, "1000000", "5", "true"} {
+		for _, some := range []string{`"fsync"`, `"body"`, `"drop-oldest"`, `"fixed:1s"`, `"graves"`, `"10m"`, `"1"`, `"end"`, "1000000", "5", "true"} {
 			if _, err := (*policy.Set)(nil).With(raw(t, `{"`+o.Name+`":`+some+`}`), false); err == nil {
 				value = some
 				break
