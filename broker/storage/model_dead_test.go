@@ -133,9 +133,9 @@ func (n *node) redrive() {
 	n.end(lo)
 	after := n.dead()
 	n.note("redrive %s/%s: %v, %d dead letters, then %d", t.Name(), c.Name(), err, len(before), len(after))
-	for key := range before {
+	for key, count := range before {
 		switch p := n.promises[key]; {
-		case after[key] == 0:
+		case after[key] < count: // what was rewound can be there twice
 			n.redriven(key)
 		case n.faults: // it may have failed with its record on the disk, and a crash then has it done
 			n.ageless[key] = true
