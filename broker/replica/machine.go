@@ -28,6 +28,7 @@ type machine struct {
 	quiet   int // ticks for which no vote is answered
 	highest uint64
 	waiting []*write // not safe yet, oldest first
+	entries int      // how many of them are of entries
 	oldest  *write   // of them, at the last tick
 	stalled int      // ticks for which it has been that
 
@@ -130,7 +131,7 @@ func (m *machine) stop(err error) {
 		}
 	}
 	m.log.failed(first)
-	m.waiting, m.output.writes = nil, nil
+	m.waiting, m.entries, m.output.writes = nil, 0, nil
 	m.output.tell = append(m.output.tell, event{stopped: err})
 }
 
@@ -272,6 +273,9 @@ func (m *machine) wrote(w *write, now time.Duration) {
 	}
 	m.waiting[0] = nil
 	m.waiting = m.waiting[1:]
+	if w.first > 0 {
+		m.entries--
+	}
 	m.log.wrote(w)
 	m.answer(w)
 	m.advance(now) // what has gathered meanwhile
@@ -355,14 +359,7 @@ func (m *machine) advance(now time.Duration) {
 }
 
 // writing reports whether a write of entries is out.
-func (m *machine) writing() bool {
-	for _, w := range m.waiting {
-		if w.first > 0 {
-			return true
-		}
-	}
-	return false
-}
+func (m *machine) writing() bool { return m.entries > 0 }
 
 // drain does what the engine wants done, until it wants nothing more.
 func (m *machine) drain(now time.Duration) {
@@ -429,6 +426,9 @@ func (m *machine) store(w *write) {
 		return
 	}
 	m.waiting = append(m.waiting, w)
+	if w.first > 0 {
+		m.entries++
+	}
 	m.output.writes = append(m.output.writes, w)
 }
 
