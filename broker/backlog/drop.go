@@ -53,7 +53,7 @@ func (s *span) reach(n int) (k, size int) {
 
 // part returns the size of k messages of a node whose sizes are not known one by one.
 func (n *Node) part(k int) int {
-	if n.end.Load() == unclosed || n.count == 0 {
+	if !n.Closed() || n.count == 0 {
 		return 0
 	}
 	return int(int64(n.used) * int64(k) / int64(n.count))

@@ -58,7 +58,10 @@ func (n *Node) First() Position { return n.first }
 // End returns the position behind the last message. It is for who appends and, once the node is closed, for all.
 func (n *Node) End() Position { return n.first + Position(n.count) }
 
-// Count returns the number of messages.
+// Closed reports whether nothing is appended to the node any more.
+func (n *Node) Closed() bool { return n.end.Load() != unclosed }
+
+// Count returns the number of messages. It is for who appends and, once the node is closed, for all.
 func (n *Node) Count() int { return n.count }
 
 // Frames returns the messages, nil when they are not in memory. It is for who appends and, once the node is closed, for all.
@@ -130,7 +133,7 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 		return t.whole(frames), true
 	}
 	n := t.last
-	if n == nil || n.end.Load() != unclosed || len(*n.mem.Load())-n.used < len(frames) {
+	if n == nil || n.Closed() || len(*n.mem.Load())-n.used < len(frames) {
 		n = t.push(make([]byte, t.nextSize(len(frames))))
 	}
 	n.prepare(len(frames))
@@ -208,7 +211,7 @@ func (t *Tail) Drop() { t.last, t.unlinked = nil, nil }
 
 // Close ends the node that is appended to; the next Append begins one behind it.
 func (t *Tail) Close() {
-	if n := t.last; n != nil && n.end.Load() == unclosed {
+	if n := t.last; n != nil && !n.Closed() {
 		n.end.Store(int64(n.used))
 	}
 }

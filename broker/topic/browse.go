@@ -54,12 +54,6 @@ func (t *Topic) lookInto(s *stored) (node nodeFrames, beside []journal.Beside, e
 	if err != nil {
 		return node, nil, err
 	}
-	t.pub.Lock()
-	frames := s.node.Frames()
-	t.pub.Unlock()
-	if frames != nil {
-		return nodeFrames{frames: frames, sums: sums}, beside, nil
-	}
 	node, err = t.load(s.node)
 	node.sums = sums
 	return node, beside, err

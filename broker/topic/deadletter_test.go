@@ -10,9 +10,15 @@ import (
 	"brokerd/diskqueue/journal"
 )
 
-// failAll takes what there is and gives it back, until nothing more comes.
-func failAll(t *testing.T, s *Subscription) (n int) {
+// failAll takes what there is and gives it back, until nothing more comes, and waits until that is done.
+func failAll(t *testing.T, s *Subscription) int {
 	t.Helper()
+	n := failNow(s)
+	synctest.Wait()
+	return n
+}
+
+func failNow(s *Subscription) (n int) {
 	var d Delivery
 	for s.Take(&d) > 0 {
 		var answers []Answer
@@ -27,7 +33,6 @@ func failAll(t *testing.T, s *Subscription) (n int) {
 		s.Apply(answers, nil)
 		n += len(answers)
 	}
-	synctest.Wait()
 	return n
 }
 
@@ -142,6 +147,39 @@ func TestLoweredLimitIsOneSweep(t *testing.T) {
 		dead := r.Lookup("t.c.dlq").Stats().Depth
 		if delivered < count/2 || int(dead) != delivered || after.Held != before.Held-delivered || !after.Balanced || after.Buried != 0 || after.Deferred != 0 {
 			t.Errorf("%d of %d were delivered, %d are dead letters, %d of %d left: %+v", delivered, count, dead, after.Held, before.Held, after)
+		}
+	})
+}
+
+// TestBurialBesidePublishes: dead letters are read from the node that publishers append to, which is seen by the race detector only, and each
+// arrives.
+func TestBurialBesidePublishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		makeDurable(&cfg)
+		r := start(t, cfg)
+		topic := mustTopic(t, r, "t")
+		setOptions(t, mustChannel(t, topic, "c"), `{"max_attempts":1}`)
+		s := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+		const n = 300
+		published := make(chan struct{})
+		go func() {
+			defer close(published)
+			for range n {
+				var b Batch
+				b.Add([]byte("m"))
+				if err := topic.Publish(&b); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		for died := 0; died < n; {
+			died += failNow(s)
+		}
+		<-published
+		synctest.Wait()
+		if dead := r.Lookup("t.c.dlq").Stats().MessageCount; dead != n {
+			t.Errorf("%d of %d arrived", dead, n)
 		}
 	})
 }

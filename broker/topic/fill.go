@@ -50,9 +50,19 @@ type nodeFrames struct {
 // hasLeft reports whether nobody needs a node any more: then its block may go at any time. Who only looks has no pin on it.
 func (t *Topic) hasLeft(s *stored) bool { return t.exiting.Load() || t.d.table.get(s.num) != s }
 
+// inMemory returns the messages of a node that are in memory: of the one that is appended to, those that were when it was asked.
+func (t *Topic) inMemory(n *backlog.Node) []byte {
+	if !n.Closed() {
+		t.pub.Lock()
+		defer t.pub.Unlock()
+	}
+	return n.Frames()
+}
+
 // load returns the messages of a node, none when it has left. What is damaged is logged; with an error it is to be tried again.
+// Topic.pub is not held.
 func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
-	if frames := n.Frames(); frames != nil {
+	if frames := t.inMemory(n); frames != nil {
 		return nodeFrames{frames: frames}, nil
 	}
 	nothing := nodeFrames{runs: []backlog.Range{}}
@@ -183,7 +193,7 @@ func (l *loader) read(s *stored) (err error) {
 		return err
 	}
 	l.node = s
-	if l.runs == nil && s.offsets.Load() == nil {
+	if l.runs == nil && s.node.Closed() && s.offsets.Load() == nil {
 		s.learn(l.frames)
 	}
 	return nil

@@ -162,12 +162,18 @@ func TestABrokerHasAFolderToItself(t *testing.T) {
 
 func TestAddressesAreGivenOutOnce(t *testing.T) {
 	seen := make(map[string]bool)
-	for range 50 {
+	for range 200 {
 		address, err := FreeAddress()
 		if err != nil || seen[address] {
 			t.Fatalf("%s a second time, or %v", address, err)
 		}
 		seen[address] = true
+	}
+	for _, b := range addresses.held { // as another process that begins to look there
+		if c, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", b.first)); err == nil {
+			c.Close()
+			t.Errorf("the block of port %d could be taken twice", b.first)
+		}
 	}
 }
 
