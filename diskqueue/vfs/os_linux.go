@@ -38,12 +38,23 @@ func allocate(f *os.File, size int64) error {
 	}
 }
 
-// isNamed reports whether a name stands for a file that was opened. It is asked with each sync.
+// isNamed reports whether a name stands for a file that was opened. It is asked with each sync, and so it does not ask for times: since Linux
+// 6.13 file systems give a file whose times were looked at new ones with the very next write (Documentation/filesystems/multigrain-ts.rst),
+// else only with each tick, and times that are new are written with the next sync.
 func isNamed(name string, opened fs.FileInfo) (bool, error) {
 	own, ok := opened.Sys().(*syscall.Stat_t)
 	if !ok {
 		return false, errors.ErrUnsupported
 	}
+	var named unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, name, 0, unix.STATX_INO, &named)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // before Linux 4.11, or a filter of system calls that does not know it
+		return isNamedByStat(name, own)
+	}
+	return err == nil && own.Dev == unix.Mkdev(named.Dev_major, named.Dev_minor) && own.Ino == named.Ino, err
+}
+
+func isNamedByStat(name string, own *syscall.Stat_t) (bool, error) {
 	var named unix.Stat_t
 	err := unix.Stat(name, &named)
 	return err == nil && own.Dev == named.Dev && own.Ino == named.Ino, err
