@@ -303,6 +303,10 @@ func (w walLog) Err() error {
 	if err := w.l.Err(); err != nil {
 		return err
 	}
+	return w.Gap()
+}
+
+func (w walLog) Gap() error {
 	if w.l.Lost() > w.lost.Load() {
 		return errGap
 	}

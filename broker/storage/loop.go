@@ -156,6 +156,9 @@ func (k *Engine) drop() error {
 	if err := k.sync(); err != nil {
 		return err
 	}
+	if k.wal.Lost() != k.lost.Load() { // it does not say so: a checkpoint will
+		return nil
+	}
 	return k.registry.Drop()
 }
 

@@ -182,3 +182,4 @@ func (noLog) Append(journal.Kind, []byte, []byte) journal.Offset { return journa
 func (noLog) Commit(journal.Offset, bool) error                  { return errOffline }
 func (noLog) End() journal.Offset                                { return journal.Offset{} }
 func (noLog) Err() error                                         { return errOffline }
+func (noLog) Gap() error                                         { return nil }

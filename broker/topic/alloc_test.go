@@ -21,6 +21,7 @@ func (l *idleLog) Append(_ journal.Kind, head, body []byte) journal.Offset {
 func (l *idleLog) End() journal.Offset               { return l.at }
 func (l *idleLog) Commit(journal.Offset, bool) error { return nil }
 func (l *idleLog) Err() error                        { return nil }
+func (l *idleLog) Gap() error                        { return nil }
 
 // flowAt is newFlow at a level of durability. The log and the file system cost nothing.
 func flowAt(t testing.TB, level Level, size int) *flow {

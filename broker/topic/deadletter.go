@@ -61,7 +61,7 @@ func (m *move) run() error {
 	if err != nil {
 		return err
 	}
-	err = m.to.d.log.Commit(a.at, m.from.d.levels.synced() || m.to.d.levels.synced())
+	err = cmp.Or(m.to.d.log.Commit(a.at, m.from.d.levels.synced() || m.to.d.levels.synced()), m.to.d.log.Gap())
 	r.SetHealth(err)
 	if err != nil {
 		m.to.withdraw(&a)

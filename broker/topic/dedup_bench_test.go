@@ -19,6 +19,7 @@ func (l *noLog) Append(_ journal.Kind, head, body []byte) journal.Offset {
 func (l *noLog) Commit(journal.Offset, bool) error { return nil }
 func (l *noLog) End() journal.Offset               { return journal.Offset{Offset: l.at.Load()} }
 func (l *noLog) Err() error                        { return nil }
+func (l *noLog) Gap() error                        { return nil }
 
 // processorTime returns what the process has used, in nanoseconds: on a machine that does other work as well the clock says nothing.
 func processorTime(b *testing.B) int64 {

@@ -320,7 +320,7 @@ func (m *machine) fillFirst() bool {
 type filling struct {
 	cold    *backlog.Node
 	retries []inflight.Place
-	epoch   int
+	loads   int  // machine.loads of then
 	keyed   bool // keys count
 
 	node        nodeFrames // of cold
@@ -342,15 +342,15 @@ func (m *machine) beginFill() (f filling) {
 		f.retries = append(f.retries, m.coldRetries.Pop())
 	}
 	m.loading = f.retries
-	f.epoch = m.epoch
+	f.loads = m.loads
 	return f
 }
 
-// endFill puts what was read where it belongs, unless the channel was emptied meanwhile, and reports whether there is something to
+// endFill puts what was read where it belongs, unless that is of no use any more, and reports whether there is something to
 // deliver.
 func (m *machine) endFill(f *filling) (ready bool) {
 	m.filling = false
-	if m.epoch == f.epoch {
+	if m.loads == f.loads {
 		m.loading = nil
 		if f.cold != nil && !f.unread {
 			m.supply(f)

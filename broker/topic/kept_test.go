@@ -52,6 +52,8 @@ func (l *keptLog) fail(err error) {
 
 func (l *keptLog) Err() error { return nil }
 
+func (l *keptLog) Gap() error { return nil }
+
 // keptSegments keeps segments in a file system.
 type keptSegments struct{ fs vfs.FS }
 

@@ -46,6 +46,9 @@ type Log interface {
 	End() journal.Offset
 	// Err returns why nothing can be written now, nil when it can.
 	Err() error
+	// Gap returns why nothing is to be answered that was committed: records before it may be lost, on which it builds, as that of its
+	// channel. It waits for nothing.
+	Gap() error
 }
 
 // Segments opens the folder that keeps one topic's overflow.

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -124,7 +125,7 @@ func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 // finish returns once a publish is as safe as the level says, and shown; or it fails, and nobody is ever shown it.
 func (d *logStore) finish(a *appended, sync bool, later *Wakes) error {
 	t := d.topic
-	err := d.log.Commit(a.at, sync || d.levels.synced())
+	err := cmp.Or(d.log.Commit(a.at, sync || d.levels.synced()), d.log.Gap())
 	t.registry.SetHealth(err)
 	if err != nil {
 		t.withdraw(a)
@@ -353,7 +354,7 @@ func (d *logStore) record(c *Channel, e *effects) {
 	}
 	r := c.records
 	after := c.logged
-	if len(e.aside) > 0 { // first, and the other says that they have left, in case this one gets lost: who passes over them takes them for lost
+	if len(e.aside) > 0 { // first, and the other says that they have left, in case this one gets lost
 		after = max(after, c.mem.After())
 		r.runs.Begin(d.id, c.id)
 		r.add(e.aside)

@@ -53,7 +53,8 @@ type machine struct {
 	overflowing    bool          // new messages go to disk
 	filling        bool          // one consumer reads from disk
 	spilled        int           // messages on disk or on their way from there
-	epoch          int           // counts how often it was emptied, so that what is on its way from disk is dropped too
+	epoch          int           // counts how often it was emptied, so that what is on its way elsewhere is dropped too
+	loads          int           // counts what makes useless what is on its way from disk: it was emptied, rewound, skipped, or handed over
 
 	aging  aging
 	graves *burial // nil until a message becomes a dead letter
@@ -257,6 +258,7 @@ type inheritance struct {
 // handOver takes out all that waits or is deferred.
 func (m *machine) handOver() (e inheritance) {
 	m.expire(math.MaxInt)
+	m.unload()
 	e = inheritance{mem: m.mem, back: m.coldRetries.Snapshot(), places: [...]inflight.Snapshot{m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}, void: m.void}
 	m.deferredMemory.Clear(func(d inflight.Due) { e.deferred = append(e.deferred, d) })
 	for m.retries.len() > 0 { // only what was deferred and has become due stands here
@@ -271,6 +273,18 @@ func (m *machine) handOver() (e inheritance) {
 	m.n.Accepted -= uint64(e.count)
 	m.n.adopted = min(m.n.adopted, m.n.Accepted)
 	return e
+}
+
+// unload has everything that was brought into memory, or is on its way there, to be delivered again be known by its place only.
+func (m *machine) unload() {
+	var list []inflight.Place
+	for m.loaded.len() > 0 {
+		r := m.loaded.pop()
+		list = append(list, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: unknown, Attempts: r.attempts})
+	}
+	m.coldRetries.PushFront(append(list, m.loading...))
+	m.loading = nil
+	m.loads++
 }
 
 // inherit takes in what a topic's own backlog surrendered; newest is the topic's newest message.
@@ -350,6 +364,7 @@ func (m *machine) clear(why journal.Reason) {
 	m.spilled = 0
 	m.aging = aging{}
 	m.epoch++
+	m.loads++
 	for _, s := range m.subs {
 		s.inflight = 0
 		m.settle(s, nil)

@@ -121,6 +121,10 @@ func (t *Topic) retain(now int64) error {
 	}
 	if n > 0 {
 		t.pub.Lock()
+		if t.policy.Load() != p { // it took a while, and somebody may want to keep more now
+			t.pub.Unlock()
+			return nil
+		}
 		t.raiseFloorLocked(list[n-1].end)
 		t.pub.Unlock()
 	}
@@ -413,7 +417,6 @@ func (t *Topic) unshareExpired(over, held []backlog.Range) {
 		return
 	}
 	gone, _ := journal.CutAll(over, held)
-	for _, r := range gone {
-		t.d.retain.unshare(r)
-	}
+	gone = journal.Above(gone, t.d.retain.from())
+	t.d.retain.unshared = merged(slices.Concat(t.d.retain.unshared, gone)) // at once, as they may be many and in any order
 }

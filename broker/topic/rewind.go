@@ -404,7 +404,7 @@ func (m *machine) takeReturned(those func(Position) bool, gone func(Position, pr
 			}
 		}
 	}
-	m.epoch++ // what is on its way from disk is not what is wanted any more
+	m.loads++ // what is on its way from disk is not what is wanted any more; what is on its way to a dead letter topic goes on
 	m.putBack(m.loading)
 	m.loading = nil
 	takePlaces(&m.coldRetries, those, gone)

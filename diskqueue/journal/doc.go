@@ -31,9 +31,11 @@
 // Every position is a message or void. A Void stands before any later Publish of its topic, so that a gap between two publishes that
 // none explains is damage.
 //
-// Messages leave a backlog in order, so that a record Delivered says nothing of those in front of its positions that were lost on the
-// way. Beside an Aside of the same moment after is where the backlog is left by both. Only those whose time to live is over, that were cancelled, skipped or finished by hand, or that are set aside, leave from anywhere. after is the last message that had left the backlog when the record was written: when the state is not as far, records
-// are missing, of a power cut or of writes that failed, and what they were about waits again rather than being lost.
+// Messages leave a backlog in order. What a record passes over has left by another one, which stands right behind it for what could not be
+// read; where none says so it waits again. Beside an Aside of the same moment after is where the backlog is left by both. Only those whose
+// time to live is over, that were cancelled, skipped or finished by hand, or that are set aside, leave from anywhere. after is the last
+// message that had left the backlog when the record was written: when the state is not as far, records are missing, of a power cut or of
+// writes that failed, and what they were about waits again rather than being lost.
 //
 // A Moved record is messages that leave one topic, or only one channel of it, and are in another: both or neither. When a Void says that
 // their publish has failed they had not left; so they come back. Channel 2^32-1 is every channel that has them, and the topic's own backlog.

@@ -93,7 +93,8 @@ func (s *State) rewind(at Offset, c Change) {
 }
 
 // rewind has messages wait, once each, whatever became of them. What waits before the first of them, from on, stays, and so does what is
-// out and not among them: it is deferred, or on its way to a dead letter topic.
+// out and not among them: it is deferred, or on its way to a dead letter topic. What waits from there on and is not among them has left the
+// backlog by records that were lost: nobody knows what it is.
 func (c *Channel) rewind(t *Topic, from Position, runs []byte) {
 	var list []Range
 	if err := eachRun(runs, math.MaxInt64, func(r Range) { list = append(list, r) }); err != nil {
@@ -106,8 +107,12 @@ func (c *Channel) rewind(t *Topic, from Position, runs []byte) {
 		return
 	}
 	had := c.holds()
+	left, _ := CutAll(Above(c.Waiting, from), list)
 	c.Waiting, _ = Cut(nil, c.Waiting, from, math.MaxUint64)
 	c.unsure, _ = CutAll(c.unsure, list)
+	for _, r := range left {
+		c.unsure = AddRange(c.unsure, r)
+	}
 	c.cutOut(list)
 	c.Waiting = append(c.Waiting, list...)
 	c.After = min(c.After, c.Waiting[0].First-1)

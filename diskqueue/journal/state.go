@@ -354,9 +354,10 @@ func eachPosition(runs []byte, f func(Position)) error {
 
 // doubt sets aside all that waits: it was there, or it is what other channels had, by records that were lost.
 func (c *Channel) doubt() {
-	c.unsure = append(c.unsure, c.Waiting...)
+	for _, r := range c.Waiting {
+		c.unsure = AddRange(c.unsure, r)
+	}
 	c.Waiting = nil
-	slices.SortFunc(c.unsure, byFirst)
 }
 
 func byFirst(a, b Range) int { return cmp.Compare(a.First, b.First) }
@@ -368,7 +369,7 @@ func (c *Channel) follow(after Position) {
 	}
 	for len(c.Waiting) > 0 && c.Waiting[0].First <= after {
 		r := c.Waiting[0]
-		c.unsure = append(c.unsure, Range{r.First, min(r.Last, after)})
+		c.unsure = AddRange(c.unsure, Range{r.First, min(r.Last, after)}) // which a rewind may have left behind others
 		if r.Last > after {
 			c.Waiting[0].First = after + 1
 			break
@@ -388,7 +389,7 @@ func NextAttempt(attempts uint16) uint16 {
 
 func (c *Channel) delivered(pos Position) {
 	o, ok := c.Out.Get(pos)
-	if !ok && !c.pass(pos) && !c.sure(pos) {
+	if !ok && !c.sure(pos) && !c.pass(pos) {
 		return // it was emptied or finished
 	}
 	o.Attempts = NextAttempt(o.Attempts)
@@ -400,29 +401,18 @@ func (c *Channel) delivered(pos Position) {
 
 // leave takes a message out for good and reports whether the channel had it.
 func (c *Channel) leave(pos Position) bool {
-	if c.Out.Delete(pos) {
-		return true
-	}
-	c.follow(pos - 1) // its delivery was lost, and perhaps others; or it left without one
-	return c.pass(pos) || c.sure(pos)
+	// If it waits its delivery was lost, and perhaps others; or it left without one.
+	return c.Out.Delete(pos) || c.sure(pos) || c.pass(pos)
 }
 
-// pass moves behind a message that waits, and reports whether it did wait. What waits leaves in order: what it passes over
-// could not be read.
+// pass moves behind a message that waits, and reports whether it did wait. What waits leaves in order, but for what a lost record has taken
+// out: what is passed over has left by another record, which is about to come when it could not be read, or waits still.
 func (c *Channel) pass(pos Position) bool {
 	if pos <= c.After {
 		return false
 	}
+	c.follow(pos - 1)
 	c.After = pos
-	for len(c.Waiting) > 0 && c.Waiting[0].First < pos {
-		r := &c.Waiting[0]
-		c.Counts.Discarded[Unreadable] += uint64(Range{r.First, min(r.Last, pos-1)}.Len())
-		if r.Last >= pos {
-			r.First = pos
-			break
-		}
-		c.Waiting = c.Waiting[1:]
-	}
 	if len(c.Waiting) == 0 || pos < c.Waiting[0].First {
 		return false
 	}

@@ -134,11 +134,11 @@ func (l *Log) writtenLocked(b *batch, end Offset, done int, err writeError) {
 	switch {
 	case err.fatal != nil:
 		l.failLocked(err.fatal)
-		l.stats.Lost += uint64(b.count.records - wrote.records)
+		l.lost.Add(uint64(b.count.records - wrote.records))
 	case err.begin != nil:
 		l.trouble = err.begin
 		l.scarcerLocked(err.begin)
-		l.stats.Lost += uint64(b.count.records - wrote.records)
+		l.lost.Add(uint64(b.count.records - wrote.records))
 		l.dropLocked(Offset{File: b.parts[done].file})
 	default:
 		l.trouble = nil
@@ -195,7 +195,7 @@ func (l *Log) failLocked(err error) {
 	if l.err == nil {
 		l.err = err
 	}
-	l.stats.Lost += uint64(l.pending.count.records)
+	l.lost.Add(uint64(l.pending.count.records))
 	l.pending.reset()
 	l.writes.wakeAll()
 	l.syncs.wakeAll()
@@ -204,7 +204,7 @@ func (l *Log) failLocked(err error) {
 // dropLocked gives up everything that was appended from an offset on, the beginning of a file that could not be made, and
 // has the log go on where it was before.
 func (l *Log) dropLocked(from Offset) {
-	l.stats.Lost += uint64(l.pending.count.records)
+	l.lost.Add(uint64(l.pending.count.records))
 	l.pending.reset()
 	l.loseLocked(failure{from: from, to: Offset{File: l.number}, err: l.trouble})
 	l.next, l.room = l.written, 0
@@ -285,7 +285,7 @@ func (l *Log) syncWrittenLocked() {
 	l.inSync = count{}
 	if err != nil {
 		l.unsafe = true
-		l.stats.Lost += uint64(l.toSync.records) // a power cut may take them, and no sync will ever say that it cannot
+		l.lost.Add(uint64(l.toSync.records)) // a power cut may take them, and no sync will ever say that it cannot
 		l.failLocked(fmt.Errorf("sync the log: %w", err))
 		return
 	}

@@ -23,7 +23,8 @@ type Log struct {
 	prepareKick chan struct{} // asks for a spare file
 	loops       sync.WaitGroup
 
-	folder atomic.Bool // it is there
+	folder atomic.Bool   // it is there
+	lost   atomic.Uint64 // Stats.Lost; added to under mu
 
 	releasing sync.Mutex // one Release at a time; before mu
 	leasing   sync.Mutex // one Lease at a time; before mu
@@ -183,7 +184,7 @@ func (l *Log) Append(kind byte, data ...[]byte) (Offset, error) {
 	case l.closed:
 		return nowhere, ErrClosed
 	case l.err != nil:
-		l.stats.Lost++
+		l.lost.Add(1)
 		return l.next, l.err
 	}
 	if l.markDue && len(l.pending.parts) == 0 {
@@ -260,12 +261,8 @@ func (l *Log) Err() error {
 	return l.trouble
 }
 
-// Lost is that of Stats.
-func (l *Log) Lost() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stats.Lost
-}
+// Lost is that of Stats. It waits for nothing.
+func (l *Log) Lost() uint64 { return l.lost.Load() }
 
 // Groups counts rounds by how much each carried: 1, 2 to 3, 4 to 7 and so on, the last one all that is more.
 type Groups [12]uint64
@@ -317,6 +314,7 @@ func (l *Log) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.stats
+	s.Lost = l.lost.Load()
 	s.Files, s.SpareFiles = len(l.live), len(l.spares)
 	for _, f := range l.live {
 		s.FileBytes += f.size

@@ -30,7 +30,7 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 	l.sortSpares(r.spares)
 	if err := l.syncRead(); err != nil {
 		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Offset{}
-		l.stats.Lost++
+		l.lost.Add(1)
 		l.o.Log.Error("the log cannot be written", "error", l.err)
 	}
 	return l, r.report, nil

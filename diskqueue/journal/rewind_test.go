@@ -1,0 +1,115 @@
+package journal
+
+import (
+	"fmt"
+	"testing"
+)
+
+// reading is a state with a topic that keeps its messages, 1 to 10, and a channel, 2, in which they wait.
+func reading(t *testing.T) (c *Channel, s *State, apply func(Kind, []byte)) {
+	s = NewState()
+	apply = func(kind Kind, b []byte) {
+		t.Helper()
+		if err := s.Apply(Offset{}, kind, b, nil); err != nil {
+			t.Fatalf("kind %d: %v", kind, err)
+		}
+	}
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "orders"}))
+	apply(KindChange, AppendChange(nil, Change{Op: OpFloor, Topic: 1, Next: 1}))
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 1, Count: 10}), frames(1, 10)...))
+	return s.Topics[1].Channels[1], s, apply
+}
+
+func rewindRecord(from Position, list ...Range) []byte {
+	var r Runs
+	r.Begin(0, 0)
+	for _, part := range list {
+		r.AddRange(part)
+	}
+	return AppendChange(nil, Change{Op: OpRewind, Topic: 1, Channel: 2, Next: from, Runs: r.Runs()})
+}
+
+func deliveredRecord(after Position, list ...Position) []byte {
+	var r Runs
+	r.BeginDelivered(1, 2, after)
+	for _, pos := range list {
+		r.Add(pos)
+	}
+	return r.Record()
+}
+
+func wantWaiting(t *testing.T, c *Channel, want ...Range) {
+	t.Helper()
+	if fmt.Sprint(c.Waiting) != fmt.Sprint(want) {
+		t.Errorf("waiting %v, want %v; %v", c.Waiting, want, c.Counts)
+	}
+	if c.Counts.Accepted != c.Counts.Gone()+c.holds() {
+		t.Errorf("accepted %d, gone %d, and %d are there", c.Counts.Accepted, c.Counts.Gone(), c.holds())
+	}
+}
+
+// TestARewindBehindLostRecords: a rewind leaves out what is deferred, or on its way to a dead letter topic. When the records by which that
+// had left the backlog are lost, as the disk has failed, it waits again, and is not lost with them.
+func TestARewindBehindLostRecords(t *testing.T) {
+	c, s, apply := reading(t)
+	// Lost: 1 to 5 are delivered, 5 is deferred.
+	apply(KindChange, rewindRecord(3, Range{3, 4}, Range{6, 10}))
+	s.Settle()
+	wantWaiting(t, c, Range{1, 2}, Range{3, 4}, Range{5, 5}, Range{6, 10})
+
+	c, s, apply = reading(t)
+	apply(KindChange, rewindRecord(3, Range{3, 4}, Range{6, 10}))
+	apply(KindDelivered, deliveredRecord(2, 3, 4, 5)) // 5 is due, and delivered once more
+	s.Settle()
+	wantWaiting(t, c, Range{1, 2}, Range{6, 10})
+	if _, is := c.Out.Get(5); !is || c.Out.Len() != 3 {
+		t.Errorf("%d are out", c.Out.Len())
+	}
+
+	c, s, apply = reading(t)
+	apply(KindChange, rewindRecord(3, Range{3, 4}, Range{6, 10}))
+	var r Runs
+	r.Begin(1, 2)
+	r.Add(5)
+	apply(KindFinished, r.Record())
+	s.Settle()
+	wantWaiting(t, c, Range{1, 2}, Range{3, 4}, Range{6, 10})
+}
+
+// TestWhatIsPassedOverWaits: a message that comes back before others were ever delivered, as one that could not be moved elsewhere, is delivered
+// in front of them. If the records by which it had left are lost, those others still wait. Such that could not be read are gone, and counted.
+func TestWhatIsPassedOverWaits(t *testing.T) {
+	c, s, apply := reading(t)
+	apply(KindDelivered, deliveredRecord(0, 7))
+	apply(KindDelivered, deliveredRecord(0, 1, 2))
+	s.Settle()
+	wantWaiting(t, c, Range{3, 6}, Range{8, 10})
+
+	c, s, apply = reading(t)
+	apply(KindDelivered, deliveredRecord(0, 1, 4))
+	var r Runs
+	r.BeginDiscarded(1, 2, Unreadable)
+	r.AddRange(Range{2, 3})
+	apply(KindDiscarded, r.Record())
+	if n := s.Settle(); n != 0 || c.Counts.Discarded[Unreadable] != 2 {
+		t.Errorf("%d are unsure, %v", n, c.Counts)
+	}
+	wantWaiting(t, c, Range{5, 10})
+}
+
+// TestUnsureBehindARewind: what was set aside before a rewind, and what is set aside behind it, are found both, wherever they are.
+func TestUnsureBehindARewind(t *testing.T) {
+	c, s, apply := reading(t)
+	apply(KindDelivered, deliveredRecord(8, 9)) // 1 to 8 were delivered by lost records
+	apply(KindChange, rewindRecord(3, Range{3, 4}))
+	apply(KindDelivered, deliveredRecord(3, 4)) // and 3 once more
+	var r Runs
+	r.Begin(1, 2)
+	r.AddRange(Range{1, 8})
+	apply(KindFinished, r.Record())
+	if n := s.Settle(); n != 1 { // 10, which is not in the rewind
+		t.Errorf("%d are unsure", n)
+	}
+	wantWaiting(t, c, Range{10, 10})
+}
