@@ -117,10 +117,10 @@ func TestKilledBrokerKeepsOrder(t *testing.T) {
 		name  string
 		start func(t *testing.T, o *keyOrder, address string)
 	}{{"go-nsq", startGoNSQ}, {"nsqjs", func(t *testing.T, o *keyOrder, address string) {
-		startProcess(t, o, findReader(t, findNsqjs, "reader.js"), address)
+		startProcess(t, o, findScript(t, findNsqjs, "order", "reader.js"), address)
 	}},
 		{"pynsq", func(t *testing.T, o *keyOrder, address string) {
-			startProcess(t, o, findReader(t, findPynsq, "reader.py"), address)
+			startProcess(t, o, findScript(t, findPynsq, "order", "reader.py"), address)
 		}}} {
 		t.Run(c.name, func(t *testing.T) { keepsOrder(t, c.start) })
 	}
@@ -153,10 +153,10 @@ func newConsumer(t *testing.T, handler nsq.Handler, inFlight int) *nsq.Consumer 
 	return consumer
 }
 
-// findReader returns a consumer of a stock library, with another script than that which find brings.
-func findReader(t *testing.T, find func(*testing.T) *exec.Cmd, script string) *exec.Cmd {
+// findScript returns a process that stands on a stock library, with another script than that which find brings.
+func findScript(t *testing.T, find func(*testing.T) *exec.Cmd, folder, script string) *exec.Cmd {
 	cmd := find(t)
-	text, err := os.ReadFile(filepath.Join("testdata", "order", script))
+	text, err := os.ReadFile(filepath.Join("testdata", folder, script))
 	if err == nil {
 		err = os.WriteFile(cmd.Args[1], text, 0o644) // beside what the library has installed
 	}
