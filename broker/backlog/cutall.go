@@ -57,7 +57,7 @@ func (s *span) part(first, last Position) span {
 	}
 	if first > s.first {
 		p.from = place{s.nodeOf(first), unknown}
-		p.mem, p.given, p.runs, p.sums = nil, false, nil, nil
+		p.forget()
 	}
 	p.first, p.last, p.left = first, last, Range{First: first, Last: last}.Len()
 	if p.from.off == unknown && first == p.from.node.first {
@@ -73,7 +73,7 @@ func (s *span) part(first, last Position) span {
 func (s *span) nodeOf(pos Position) *Node {
 	n := s.from.node
 	for n != s.to.node && n.End() <= pos {
-		n = n.next
+		n = n.Next()
 	}
 	return n
 }

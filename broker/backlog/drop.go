@@ -42,9 +42,10 @@ func (s *span) reach(n int) (k, size int) {
 	}
 	size = node.part(k)
 	if next := s.first + Position(k); node != s.to.node && next >= node.End() {
-		node = node.next
+		node = node.Next()
 	}
-	s.from, s.mem, s.given, s.runs, s.sums = place{node, unknown}, nil, false, nil, nil
+	s.from = place{node, unknown}
+	s.forget()
 	if s.first+Position(k) == node.first {
 		s.from.off = 0
 	}
@@ -83,7 +84,7 @@ func (q *Queue) Size() (size int64) {
 		node := s.from.node
 		for first := s.first; first <= s.last; {
 			for node != s.to.node && first >= node.End() {
-				node = node.next
+				node = node.Next()
 			}
 			k := int(s.last - first + 1)
 			if node != s.to.node {

@@ -124,11 +124,7 @@ func (m *machine) Read(t *rapid.T) {
 		q := &m.queue[i]
 		if m.noted {
 			if n := q.Cold(); n != nil {
-				if m.keyed {
-					q.SupplyKeyed(n, m.disk[n], nil, m.sums[n])
-				} else {
-					q.Supply(n, m.disk[n], nil)
-				}
+				m.supply(t, q, n)
 				if q.Cold() != nil {
 					t.Fatalf("queue %d: still cold", i)
 				}
@@ -154,6 +150,23 @@ func (m *machine) Read(t *rapid.T) {
 	}
 }
 
+// supply brings a node back, or a part of it in which the next message is.
+func (m *machine) supply(t *rapid.T, q *Queue, n *Node) {
+	of, frames, sums := Range{First: n.First(), Last: n.End() - 1}, m.disk[n], m.sums[n]
+	if rapid.Bool().Draw(t, "in part") {
+		of.First = Position(rapid.Uint64Range(uint64(n.First()), uint64(q.First())).Draw(t, "from"))
+		of.Last = Position(rapid.Uint64Range(uint64(q.First()), uint64(n.End()-1)).Draw(t, "to"))
+		from := offset(frames, int(of.First-n.First()))
+		frames = frames[from:][:offset(frames[from:], of.Len())]
+		sums = sums[min(int(of.First-n.First()), len(sums)):]
+	}
+	if m.keyed {
+		q.SupplyKeyed(n, of, frames, nil, sums)
+	} else {
+		q.Supply(n, of, frames, nil)
+	}
+}
+
 // sumOf is the sum of a message's key, which stands for that.
 func sumOf(f protocol.MessageFrame) uint32 { return uint32(f.MustID())*2654435761 | 1 }
 
@@ -170,6 +183,9 @@ func (m *machine) checkKey(t *rapid.T, q *Queue, next protocol.MessageFrame) {
 	frames := n.Frames()
 	if frames == nil {
 		frames = m.disk[n]
+		if q.Given() { // places are counted from what was supplied
+			frames = frames[offset(frames, int(q.spans[0].given.First-n.First())):]
+		}
 	}
 	if !bytes.Equal(protocol.FirstMessage(frames[off:]), next) {
 		t.Fatalf("message %d is not at %d of its node", next.MustID(), off)
@@ -407,7 +423,7 @@ func read(t *testing.T, q *Queue, supply func(n *Node) ([]byte, []Range)) (got [
 	for {
 		if n := q.Cold(); n != nil {
 			frames, runs := supply(n)
-			q.Supply(n, frames, runs)
+			q.Supply(n, Range{First: n.First(), Last: n.End() - 1}, frames, runs)
 			continue
 		}
 		if q.Len() == 0 {

@@ -13,10 +13,16 @@ type span struct {
 	Extent          // from moves on as messages are taken
 	left   int      // messages
 	mem    []byte   // bytes of the node at from, nil until it is come to
-	given  bool     // mem was supplied: its end is the node's
+	given  Range    // which positions mem was supplied for, all of the node's or some that follow each other; zero: it is the node's own
 	runs   []Range  // of mem: which positions it has, nil: all
-	sums   []uint32 // of the keys of the messages of the node at from, as far as it is known
+	sums   []uint32 // of the keys of the messages of the node at from, as far as it is known, counted from the first of given, else of the node
 }
+
+// supplied reports whether the span's bytes were supplied.
+func (s *span) supplied() bool { return s.given.Last > 0 }
+
+// forget drops the bytes of the node that is read.
+func (s *span) forget() { s.mem, s.given, s.runs, s.sums = nil, Range{}, nil, nil }
 
 // Queue is what waits for one channel, in order. Its zero value is empty.
 type Queue struct {
@@ -69,7 +75,7 @@ func (s *span) follows(at *Extent) bool {
 	if at.first == 0 || s.last == 0 {
 		return s.to == at.from && at.first == s.last
 	}
-	return at.first == s.last+1 && (at.from.node == s.to.node || s.to.node.next == at.from.node)
+	return at.first == s.last+1 && (at.from.node == s.to.node || s.to.node.Next() == at.from.node)
 }
 
 // AddQueue adds all messages of other, which is unchanged and may be added to several queues: where they have positions in their
@@ -105,7 +111,8 @@ func (q *Queue) Cut(at Extent) (cut int) {
 		switch {
 		case to < s.last:
 			behind.Extent = Extent{from: at.to, to: s.to, first: to + 1, last: behind.last}
-			behind.left, behind.mem, behind.given, behind.runs, behind.sums = int(behind.last-to), nil, false, nil, nil
+			behind.left = int(behind.last - to)
+			behind.forget()
 			s.last = from - 1
 			q.spans = slices.Insert(q.spans, i+1, behind)
 			s = &q.spans[i]
@@ -154,12 +161,12 @@ func (q *Queue) cold() *Node {
 	return nil
 }
 
-// missing reports whether the node that is read should have had the next message.
-func (s *span) missing() bool { return s.given && s.first < s.from.node.End() }
+// missing reports whether what was supplied should have had the next message.
+func (s *span) missing() bool { return s.supplied() && s.first <= s.given.Last }
 
-// gap returns which of the next messages the node that is read does not have, none when it has the next one.
+// gap returns which of the next messages what was supplied does not have, none when it has the next one.
 func (s *span) gap() Range {
-	end := min(s.last+1, s.from.node.End())
+	end := min(s.last, s.given.Last) + 1
 	for _, r := range s.runs {
 		if r.Last >= s.first {
 			end = min(end, max(r.First, s.first))
@@ -190,7 +197,7 @@ func (q *Queue) Lost() []Range {
 
 // end returns where the node at from ends, as far as is known now.
 func (s *span) end() int {
-	if s.given {
+	if s.supplied() {
 		return len(s.mem)
 	}
 	if end := s.from.node.end.Load(); end != unclosed {
@@ -201,10 +208,14 @@ func (s *span) end() int {
 
 // enter gets the bytes of the node that holds the next message, or returns it when they are not in memory.
 func (s *span) enter() *Node {
-	if s.from.off >= s.end() {
-		s.from = place{node: s.from.node.next}
+	switch {
+	case s.from.off < s.end():
+	case s.supplied() && s.first < s.from.node.End():
+		s.from.off = unknown // only a part of it was supplied
+	default:
+		s.from = place{node: s.from.node.Next()}
 	}
-	s.mem, s.given, s.runs, s.sums = nil, false, nil, nil
+	s.forget()
 	mem := s.from.node.mem.Load()
 	if mem == nil {
 		return s.from.node
@@ -216,21 +227,25 @@ func (s *span) enter() *Node {
 	return nil
 }
 
-// Supply brings the frames of a node that Cold returned. Runs are the positions that they have, nil when they are all. It does nothing
-// when the queue has moved on meanwhile, which it reports.
-func (q *Queue) Supply(n *Node, frames []byte, runs []Range) (taken bool) {
+// Supply brings frames of a node that Cold returned: those of some of its positions, the next message's among them, that follow each other.
+// Runs are the positions that they have, nil when they are all of those. It does nothing when the queue has moved on meanwhile, or is not
+// there yet, which it reports.
+func (q *Queue) Supply(n *Node, of Range, frames []byte, runs []Range) (taken bool) {
 	if q.n == 0 || q.spans[0].from.node != n || q.spans[0].mem != nil {
 		return false
 	}
 	s := &q.spans[0]
-	s.mem, s.given, s.runs, s.sums = frames, true, runs, nil
+	if of.Last = min(of.Last, n.End()-1); s.first < of.First || s.first > of.Last {
+		return false
+	}
+	s.mem, s.given, s.runs, s.sums = frames, of, runs, nil
 	if s.mem == nil {
 		s.mem, s.runs = []byte{}, []Range{}
 	}
-	if runs == nil && s.from.off != unknown {
+	if runs == nil && s.from.off != unknown && of.First == n.first {
 		return true
 	}
-	before := int(s.first - n.first)
+	before := int(s.first - of.First)
 	if s.runs != nil {
 		before = 0
 		for _, r := range runs {
@@ -268,7 +283,7 @@ func (q *Queue) Ranges(dst []Range) []Range {
 }
 
 // Given reports whether the frame that Next returns is a view of what Supply has brought. The queue must not be empty, nor Cold.
-func (q *Queue) Given() bool { return q.spans[0].given }
+func (q *Queue) Given() bool { return q.spans[0].supplied() }
 
 // Next returns the first message, a view that stays valid, with its position, and moves behind it. The queue must not be empty, nor
 // Cold.
@@ -332,7 +347,10 @@ func (q *Queue) pop() {
 
 // takeOver goes on with the bytes of the span before, when they are of the same node.
 func (s *span) takeOver(done *span) {
-	if s.mem != nil || s.from.node != done.from.node || s.first < done.first || !done.given && s.from.off != unknown {
+	switch {
+	case s.mem != nil || s.from.node != done.from.node || s.first < done.first:
+		return
+	case done.supplied() && s.first > done.given.Last || !done.supplied() && s.from.off != unknown:
 		return
 	}
 	between := int(s.first - done.first)

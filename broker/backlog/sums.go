@@ -59,8 +59,8 @@ func (q *Queue) Key() uint32 {
 	return sum
 }
 
-// Place returns the node of the first message, and where in its whole bytes that begins, -1 when nobody knows. The queue is neither empty
-// nor Cold.
+// Place returns the node of the first message, and where in its whole bytes, or in those that were supplied of it, that begins, -1 when nobody
+// knows. The queue is neither empty nor Cold.
 func (q *Queue) Place() (n *Node, off int) {
 	s := &q.spans[0]
 	if s.runs != nil {
@@ -71,12 +71,15 @@ func (q *Queue) Place() (n *Node, off int) {
 
 // key returns the sum of the next message's key. known is false when it must be supplied with the node's bytes.
 func (s *span) key() (sum uint32, known bool) {
+	if s.supplied() {
+		if i := int(s.first - s.given.First); i < len(s.sums) {
+			return s.sums[i], true
+		}
+		return 0, s.sums != nil
+	}
 	i := int(s.first - s.from.node.first)
 	if i < len(s.sums) {
 		return s.sums[i], true
-	}
-	if s.given {
-		return 0, s.sums != nil
 	}
 	list, ok := s.from.node.Sums()
 	if i < len(list) {
@@ -96,16 +99,16 @@ func (q *Queue) coldKeyed() *Node {
 	if _, known := s.key(); known {
 		return nil
 	}
-	s.mem, s.given, s.runs, s.sums = nil, false, nil, nil
+	s.forget()
 	if s.from.off = unknown; s.first == s.from.node.first {
 		s.from.off = 0
 	}
 	return s.from.node
 }
 
-// SupplyKeyed is Supply with the sums of the messages' keys, counted from the first position of the node, whichever of them there are.
-func (q *Queue) SupplyKeyed(n *Node, frames []byte, runs []Range, sums []uint32) {
-	if !q.Supply(n, frames, runs) {
+// SupplyKeyed is Supply with the sums of the messages' keys, counted from the first of those positions, whichever of them there are.
+func (q *Queue) SupplyKeyed(n *Node, of Range, frames []byte, runs []Range, sums []uint32) {
+	if !q.Supply(n, of, frames, runs) {
 		return
 	}
 	if sums == nil {

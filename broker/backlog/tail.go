@@ -21,7 +21,7 @@ const (
 type Node struct {
 	mem  atomic.Pointer[[]byte]   // nil once evicted; atomic as readers pass meanwhile
 	sums atomic.Pointer[[]uint32] // of the messages' keys, nil where none has one, or once evicted
-	next *Node                    // set before a queue is told of messages there; nil unless noted
+	next atomic.Pointer[Node]     // set before a queue is told of messages there; nil unless noted, see SetNext
 	end  atomic.Int64             // bytes used, once the node is closed; atomic as readers pass while the topic appends
 
 	// Owned by who appends.
@@ -47,10 +47,17 @@ func NewCold(prev *Node, first Position, count, size int) *Node {
 	n := &Node{used: size, count: count, first: first}
 	n.end.Store(int64(size))
 	if prev != nil {
-		prev.next = n
+		prev.next.Store(n)
 	}
 	return n
 }
+
+// Next returns the node behind this one, nil when there is none, or no queue goes on from here.
+func (n *Node) Next() *Node { return n.next.Load() }
+
+// SetNext says which node follows, once all between have gone: nothing in those waits in any queue. It is for who appends. Without it whoever
+// holds this node would hold those.
+func (n *Node) SetNext(next *Node) { n.next.Store(next) }
 
 // First returns the position of the first message, as far as Note was told.
 func (n *Node) First() Position { return n.first }
@@ -174,7 +181,8 @@ func (t *Tail) Note(at Extent, first Position, count int) Extent {
 		n.first = first
 	}
 	if t.unlinked != nil {
-		t.unlinked.next, t.unlinked = n, nil
+		t.unlinked.next.Store(n)
+		t.unlinked = nil
 	}
 	n.count += count
 	at.first, at.last = first, first+Position(count)-1

@@ -26,7 +26,9 @@
 //
 // # A start
 //
-// The version of every file is looked at before anything is touched: one of another version refuses the start. Then all must be there
+// The version of every file is looked at before anything is touched: one of another version refuses the start. Files of segments that the
+// checkpoint names as a whole, as they are only kept, are not looked into, as there may be very many: they must be there, and no shorter than they were,
+// and one whose size is another is looked into after all. Then all must be there
 // that the manifest and the checkpoint name: one of the two checkpoints, the log from its place on without a gap, up to the newest file
 // whose name was synced and after a clean stop up to its end, and the files of segments in which the checkpoint has messages that are
 // still needed. If not, the start refuses with ErrIncomplete, which says what is missing, what would be lost, and how to go on without it;

@@ -155,7 +155,7 @@ func TestRepairLeavesNoDamageBehind(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			store, _, damage, err := k.Segments().Open(id+1, "")
+			store, _, damage, err := k.Segments().Open(id+1, "", nil)
 			if err != nil || len(damage) > 0 {
 				t.Errorf("segments of topic %d: %v %v", id+1, damage, err)
 			}

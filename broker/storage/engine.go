@@ -322,10 +322,10 @@ func (s segments) dir(id uint32) string {
 	return filepath.Join(s.k.o.Dir, segmentsFolder, strconv.FormatUint(uint64(id), 10))
 }
 
-func (s segments) Open(id uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error) {
+func (s segments) Open(id uint32, name string, whole map[uint32]int64) (*segment.Store, []segment.Block, []segment.Damage, error) {
 	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
 		Folder: s.k.folder.id, Topic: id, Name: name, Aside: s.k.setSegmentAside, Remove: s.k.removeSegment,
-		AcceptLoss: s.k.o.AcceptLoss})
+		Whole: whole, AcceptLoss: s.k.o.AcceptLoss})
 }
 
 // Start begins to keep the registry, whose topics were recovered.

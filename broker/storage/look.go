@@ -63,6 +63,19 @@ func lookAt(files vfs.FS, dir string, acceptLoss bool) (*sight, error) {
 	if versionErr = errors.Join(versionErr, v.check()); versionErr != nil {
 		return nil, versionErr
 	}
+	var named, needs error
+	known := (*journal.State)(nil)
+	if err == nil && found && len(v.strange) == 0 {
+		if needs = checkNeeds(&m); needs == nil {
+			s.m = m
+			named = s.namedCheckpoint()
+			known = s.state
+		}
+	}
+	versionErr = v.lookAtSegments(files, dir, known)
+	if versionErr = errors.Join(versionErr, v.check()); versionErr != nil {
+		return nil, versionErr
+	}
 	if strange {
 		v.strange = append(v.strange, filepath.Join(dir, manifest.FileName))
 	}
@@ -80,11 +93,7 @@ func lookAt(files vfs.FS, dir string, acceptLoss bool) (*sight, error) {
 		s.m.Folder, s.m.Log.Limit, s.whole = manifest.NewID(), 1, true
 		return s, nil
 	}
-	if err := checkNeeds(&m); err != nil {
-		return nil, err
-	}
-	s.m = m
-	return s, s.namedCheckpoint()
+	return s, errors.Join(needs, named)
 }
 
 func (s *sight) lack(format string, args ...any) {

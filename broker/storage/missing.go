@@ -16,7 +16,7 @@ import (
 func (k *Engine) lackSegments(state *journal.State) (missing []string, err error) {
 	for _, id := range slices.Sorted(keys(state.Topics)) {
 		t := state.Topics[id]
-		gone, err := k.goneFiles(id, t.Nodes)
+		gone, err := k.goneFiles(id, t)
 		if err != nil {
 			return nil, err
 		}
@@ -39,22 +39,28 @@ func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
 	}
 }
 
-// goneFiles returns the files of nodes of a topic that are not there whole, or are another's, and what is wrong with them.
-func (k *Engine) goneFiles(id uint32, nodes []journal.Node) (map[uint32]string, error) {
-	if len(nodes) == 0 {
+// goneFiles returns the files of what a topic has in segments that are not there whole, or are another's, and what is wrong with them. Those that
+// are kept as a whole, of which there may be very many, are not looked into when they have the size that they had.
+func (k *Engine) goneFiles(id uint32, t *journal.Topic) (map[uint32]string, error) {
+	if len(t.Nodes)+len(t.Files) == 0 {
 		return nil, nil
 	}
 	names, err := list(k.o.FS, segments{k}.dir(id))
 	if err != nil {
 		return nil, err
 	}
-	there := map[string]bool{}
+	there := make(map[string]bool, len(names))
 	for _, name := range names {
 		there[name] = true
 	}
 	ends := map[uint32]int64{}
-	for _, n := range nodes {
+	for _, n := range t.Nodes {
 		ends[n.File] = max(ends[n.File], segment.Ref{File: n.File, Offset: n.Offset, Length: n.Length}.End())
+	}
+	sizes := make(map[uint32]int64, len(t.Files))
+	for i := range t.Files {
+		f := &t.Files[i]
+		ends[f.File], sizes[f.File] = int64(f.Size), int64(f.Size)
 	}
 	gone := map[uint32]string{}
 	for number, end := range ends {
@@ -66,7 +72,7 @@ func (k *Engine) goneFiles(id uint32, nodes []journal.Node) (map[uint32]string, 
 			gone[number] = "is missing"
 			continue
 		}
-		wrong, err := k.wrongFile(id, number, end)
+		wrong, err := k.wrongFile(id, number, end, sizes[number])
 		if err != nil {
 			return nil, fmt.Errorf("looking for segments: %w", err)
 		}
@@ -77,19 +83,22 @@ func (k *Engine) goneFiles(id uint32, nodes []journal.Node) (map[uint32]string, 
 	return gone, nil
 }
 
-// wrongFile says what is wrong with a file of segments that has content up to end, nothing when all looks right.
-func (k *Engine) wrongFile(id, number uint32, end int64) (wrong string, err error) {
+// wrongFile says what is wrong with a file of segments that has content up to end, nothing when all looks right. One of exactly size bytes is
+// not looked into; 0: none is.
+func (k *Engine) wrongFile(id, number uint32, end, size int64) (wrong string, err error) {
 	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
-	var size int64
+	var is int64
 	err = vfs.Retry(func() (err error) {
-		size, err = k.o.FS.Size(path)
+		is, err = k.o.FS.Size(path)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if size < end {
-		return fmt.Sprintf("is cut short (%d of at least %d bytes)", size, end), nil
+	case is < end:
+		return fmt.Sprintf("is cut short (%d of at least %d bytes)", is, end), nil
+	case is == size:
+		return "", nil
 	}
 	head, err := readHead(k.o.FS, path, segment.HeaderSize)
 	if err != nil {
@@ -112,6 +121,11 @@ func neededIn(t *journal.Topic, gone map[uint32]string) map[uint32]int {
 	for _, n := range t.Nodes {
 		if _, is := gone[n.File]; is {
 			nodes = append(nodes, n)
+		}
+	}
+	for i := range t.Files {
+		if _, is := gone[t.Files[i].File]; is {
+			nodes = append(nodes, t.Files[i].Node)
 		}
 	}
 	if len(nodes) == 0 {

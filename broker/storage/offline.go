@@ -154,8 +154,8 @@ func (s *Stopped) TopicFiles(name string) (files int, damage []string, err error
 // offlineSegments opens segments, which changes nothing, and keeps what is damaged.
 type offlineSegments struct{ s *Stopped }
 
-func (o offlineSegments) Open(id uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error) {
-	store, blocks, damage, err := segments{o.s.engine}.Open(id, name)
+func (o offlineSegments) Open(id uint32, name string, whole map[uint32]int64) (*segment.Store, []segment.Block, []segment.Damage, error) {
+	store, blocks, damage, err := segments{o.s.engine}.Open(id, name, whole)
 	for _, d := range damage {
 		o.s.damages[id] = append(o.s.damages[id], d.String())
 	}

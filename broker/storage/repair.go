@@ -22,7 +22,7 @@ func (k *Engine) UnknownSegments(v *topic.Recovery) (list []Unknown, err error) 
 		if v.State.Topics[id] != nil {
 			continue
 		}
-		store, blocks, damage, err := segments{k}.Open(id, "")
+		store, blocks, damage, err := segments{k}.Open(id, "", nil)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ func (k *Engine) stub(v *topic.Recovery, s *sight) error {
 		if v.State.Topics[id] != nil {
 			continue
 		}
-		store, _, _, err := segments{k}.Open(id, "")
+		store, _, _, err := segments{k}.Open(id, "", nil)
 		if err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func (k *Engine) tidyUp() {
 	for len(k.deleted) > 0 {
 		id := k.deleted[0]
 		log := k.o.Log.With("folder", segments{k}.dir(id))
-		store, _, _, err := segments{k}.Open(id, "")
+		store, _, _, err := segments{k}.Open(id, "", nil)
 		if err == nil {
 			err = store.RemoveAll()
 		}

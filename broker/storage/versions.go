@@ -55,7 +55,7 @@ func (v *versions) check() error {
 	return nil
 }
 
-// lookAtVersions looks at the beginning of every file. An error is one of the disk.
+// lookAtVersions looks at the beginning of every file but those of segments. An error is one of the disk.
 func lookAtVersions(files vfs.FS, dir string) (v versions, err error) {
 	err = eachName(files, dir, func(name string) error {
 		if _, ok := checkpointNumber(name); !ok {
@@ -67,24 +67,33 @@ func lookAtVersions(files vfs.FS, dir string) (v versions, err error) {
 		return v, err
 	}
 	logDir := filepath.Join(dir, logFolder)
-	err = eachName(files, logDir, func(name string) error {
+	return v, eachName(files, logDir, func(name string) error {
 		if filepath.Ext(name) != ".wal" {
 			return nil
 		}
 		return v.look(files, filepath.Join(logDir, name), 64, wal.VersionOf)
 	})
-	if err != nil {
-		return v, err
-	}
+}
+
+// lookAtSegments looks at the beginning of every file of segments, but for those that a checkpoint, nil when there is none, has as a whole: it was written
+// after them, by a build of its version.
+func (v *versions) lookAtSegments(files vfs.FS, dir string, state *journal.State) error {
 	segmentsDir := filepath.Join(dir, segmentsFolder)
-	return v, eachName(files, segmentsDir, func(topic string) error {
-		if _, err := strconv.ParseUint(topic, 10, 32); err != nil {
+	return eachName(files, segmentsDir, func(topic string) error {
+		id, err := strconv.ParseUint(topic, 10, 32)
+		if err != nil {
 			return nil
+		}
+		known := map[uint32]bool{}
+		if state != nil && state.Topics[uint32(id)] != nil {
+			for _, f := range state.Topics[uint32(id)].Files {
+				known[f.File] = true
+			}
 		}
 		topicDir := filepath.Join(segmentsDir, topic)
 		return eachName(files, topicDir, func(name string) error {
 			number, ok := segmentNumber(name)
-			if !ok {
+			if !ok || known[number] {
 				return nil
 			}
 			return v.look(files, filepath.Join(topicDir, name), 16, func(head []byte) (uint32, bool) {

@@ -88,6 +88,8 @@ func (t *Topic) besideOfNode(s *stored) ([]journal.Beside, error) {
 		switch {
 		case errors.Is(err, segment.ErrGone) && s.at() != block:
 			continue // it was written anew meanwhile
+		case errors.Is(err, segment.ErrGone) && s.rewritten():
+			return t.besideOfNode(s.of.Load())
 		case errors.Is(err, segment.ErrGone) && t.hasLeft(s):
 			return nil, nil
 		case errors.Is(err, segment.ErrDamaged) || errors.Is(err, segment.ErrGone):

@@ -19,6 +19,8 @@ type blocks struct {
 	list   []segment.Block // by their first messages, of which no two are the same
 	sound  []soundness     // of the blocks of the list
 	copies []segment.Block // others with the same first messages
+	nodes  []journal.Node  // the checkpoint's, with those of files that it names as a whole and that are not what they were
+	files  []journal.File  // the checkpoint's that are there and are what they were
 	damage []segment.Damage
 }
 
@@ -33,12 +35,17 @@ const (
 
 // openBlocks looks into a topic's segments.
 func openBlocks(from Segments, t *journal.Topic) (*blocks, error) {
-	nodes := t.Nodes // the checkpoint's
-	store, list, damage, err := from.Open(t.ID, t.Name)
+	whole := make(map[uint32]int64, len(t.Files))
+	for i := range t.Files {
+		whole[t.Files[i].File] = int64(t.Files[i].Size)
+	}
+	store, list, damage, err := from.Open(t.ID, t.Name, whole)
 	if err != nil {
 		return nil, err
 	}
 	b := &blocks{store: store, damage: damage}
+	b.sortFiles(t, list)
+	nodes := b.nodes
 	for _, blk := range list {
 		k := len(b.list) - 1
 		if k < 0 || b.list[k].First != blk.First {
@@ -63,6 +70,31 @@ func openBlocks(from Segments, t *journal.Topic) (*blocks, error) {
 		b.copies = append(b.copies, blk)
 	}
 	return b, nil
+}
+
+// sortFiles tells the files of a checkpoint that are what they were from those that are not: of these each block that is found is a node of
+// the checkpoint.
+func (b *blocks) sortFiles(t *journal.Topic, found []segment.Block) {
+	b.nodes = t.Nodes
+	changed := map[uint32]*journal.File{}
+	for i, f := range t.Files {
+		if b.store.IsWhole(f.File) {
+			b.files = append(b.files, f)
+		} else {
+			changed[f.File] = &t.Files[i]
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	b.nodes = slices.Clone(b.nodes)
+	for _, blk := range found {
+		if f := changed[blk.Ref.File]; f != nil && Position(blk.First) >= f.First && end(blk) <= f.End() {
+			b.nodes = append(b.nodes, journal.Node{First: Position(blk.First), Count: blk.Count, File: blk.Ref.File, Offset: blk.Ref.Offset,
+				Length: blk.Ref.Length})
+		}
+	}
+	slices.SortFunc(b.nodes, func(a, c journal.Node) int { return cmp.Compare(a.First, c.First) })
 }
 
 // isWhole reads a block and reports whether all of it is there, and what it has beside its messages.
@@ -145,9 +177,10 @@ func isPlace(nodes []journal.Node, b segment.Block) bool {
 type piece struct {
 	first, end Position
 	block      segment.Block
-	frames     []byte   // nil when they are on disk
-	beside     []byte   // of frames: a column
-	sums       []uint32 // of frames: of their keys
+	file       *journal.File // as a whole; nil: it is none
+	frames     []byte        // nil when they are on disk
+	beside     []byte        // of frames: a column
+	sums       []uint32      // of frames: of their keys
 }
 
 // nodes makes the topic's nodes: blocks of its segments, and batches of the log that are in no block that can be used.
@@ -155,12 +188,23 @@ type piece struct {
 func (b *builder) nodes() error {
 	var pieces []piece
 	var unused []segment.Block
+	files := b.found.files
+	add := func(p piece) (used bool) {
+		if used = len(pieces) == 0 || pieces[len(pieces)-1].end <= p.first; used {
+			pieces = append(pieces, p)
+		}
+		return used
+	}
 	for i, blk := range b.found.list {
-		if b.usable(i) && (len(pieces) == 0 || pieces[len(pieces)-1].end <= Position(blk.First)) {
-			pieces = append(pieces, piece{first: Position(blk.First), end: end(blk), block: blk})
-		} else {
+		for ; len(files) > 0 && files[0].First <= Position(blk.First); files = files[1:] {
+			add(piece{first: files[0].First, end: files[0].End(), file: &files[0]})
+		}
+		if !b.usable(i) || !add(piece{first: Position(blk.First), end: end(blk), block: blk}) {
 			unused = append(unused, blk)
 		}
+	}
+	for i := range files {
+		add(piece{first: files[i].First, end: files[i].End(), file: &files[i]})
 	}
 	used := len(pieces)
 	for _, batch := range b.batches {
@@ -177,16 +221,16 @@ func (b *builder) nodes() error {
 		}
 	}
 	slices.SortFunc(pieces, func(a, c piece) int { return cmp.Compare(a.first, c.first) })
-	files := map[uint32]bool{}
+	unsynced := map[uint32]bool{}
 	for _, p := range pieces {
 		b.append(p)
-		if p.frames == nil && !isNode(b.state.Nodes, p.block) {
-			files[p.block.Ref.File] = true
+		if p.frames == nil && p.file == nil && !isNode(b.found.nodes, p.block) {
+			unsynced[p.block.Ref.File] = true
 		}
 	}
 	b.batches = nil
 	b.leave(unused)
-	return b.found.store.SyncFiles(files)
+	return b.found.store.SyncFiles(unsynced)
 }
 
 // leave gives up blocks of which the checkpoint and the log say nothing: they were not needed any more and came back with a
@@ -211,8 +255,8 @@ func (b *builder) leave(unused []segment.Block) {
 // messages. One that is newer than the checkpoint and cannot be read is of no use: it may never have been synced.
 func (b *builder) usable(i int) bool {
 	blk := b.found.list[i]
-	if k := nodeOf(b.state.Nodes, Position(blk.First)); k >= 0 {
-		return isNode(b.state.Nodes, blk)
+	if k := nodeOf(b.found.nodes, Position(blk.First)); k >= 0 {
+		return isNode(b.found.nodes, blk)
 	}
 	next := Position(blk.First)
 	first := sort.Search(len(b.batches), func(i int) bool { return b.batches[i].First >= next })
@@ -227,6 +271,10 @@ func (b *builder) usable(i int) bool {
 
 func (b *builder) append(p piece) {
 	t := b.topic
+	if p.file != nil {
+		b.restoreFile(p.file)
+		return
+	}
 	if p.frames == nil {
 		t.d.nodes.Close()
 		n := backlog.NewCold(t.d.nodes.Last(), p.first, int(p.end-p.first), int(p.block.Ref.Length))

@@ -15,26 +15,37 @@ func (t *Topic) IsDeadLetterTopic() bool { return t.deadLetters.Load() }
 // walk calls f with every message from a position on that some channel, or the topic itself, has and that is shown, with what it has beside
 // its body and the sum of its key, until f returns false. Nothing is locked while it reads and calls.
 func (t *Topic) walk(from Position, f func(m protocol.MessageFrame, pos Position, beside []byte, sum uint32) bool) error {
-	for _, s := range t.d.table.each() {
-		if Position(s.end.Load()) <= from {
-			continue
-		}
+	for _, s := range t.d.table.from(from) {
 		end := min(Position(s.end.Load()), t.d.shown()+1) // before what is needed: what is withdrawn meanwhile is behind it
 		need := within(t.neededIn([]*stored{s}), max(from, s.first), end)
 		if len(need) == 0 {
 			continue
 		}
-		node, beside, err := t.look(s)
+		pieces, err := t.pieces(s)
 		if err != nil {
 			return err
 		}
-		if !node.each(s, func(m protocol.MessageFrame, pos Position) bool {
-			return !holdsPosition(need, pos) || f(m, pos, findBeside(beside, pos), sumAt(node.sums, s.first, pos))
-		}) {
-			return nil
+		for _, p := range pieces {
+			if more, err := t.walkNode(p, need, f); err != nil || !more {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// walkNode is walk for the messages of one node that are in some ranges. It reports whether f wants more.
+func (t *Topic) walkNode(s *stored, need []backlog.Range, f func(m protocol.MessageFrame, pos Position, beside []byte, sum uint32) bool) (more bool, err error) {
+	if need = within(need, s.first, Position(s.end.Load())); len(need) == 0 {
+		return true, nil
+	}
+	node, beside, err := t.look(s)
+	if err != nil {
+		return false, err
+	}
+	return node.each(s, func(m protocol.MessageFrame, pos Position) bool {
+		return !holdsPosition(need, pos) || f(m, pos, findBeside(beside, pos), sumAt(node.sums, s.first, pos))
+	}), nil
 }
 
 // look returns the messages of a node, with the sums of their keys, and what they have beside their bodies; nothing when it has left.
@@ -54,7 +65,7 @@ func (t *Topic) lookInto(s *stored) (node nodeFrames, beside []journal.Beside, e
 	if err != nil {
 		return node, nil, err
 	}
-	node, err = t.load(s.node)
+	node, err = t.loadNode(s)
 	node.sums = sums
 	return node, beside, err
 }

@@ -138,6 +138,7 @@ func (t *Topic) snapshot() (*journal.Topic, []*stored, *expirySnapshot) {
 	}
 	t.reclaimLocked()
 	t.voidLocked()
+	t.archiveLocked()
 	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, Floor: d.retain.from(),
 			Stamp: d.retain.stamped, Unshared: slices.Clone(d.retain.unshared), AsOf: d.log.End()}, d.table.each(),
 		t.snapshotExpiry()
@@ -150,7 +151,7 @@ func (t *Topic) storeNodes(nodes []*stored) error {
 	written := 0
 	for _, s := range nodes {
 		frames := s.node.Frames()
-		if s.onDisk.Load() || t.d.table.get(s.num) != s {
+		if s.onDisk.Load() || s.gone.Load() {
 			continue
 		}
 		if written += len(frames); written > storeAtOnce {
@@ -160,7 +161,7 @@ func (t *Topic) storeNodes(nodes []*stored) error {
 			if t.deleted.Load() {
 				return nil
 			}
-			if t.d.table.get(s.num) != s {
+			if s.gone.Load() {
 				continue // nobody needs it any more
 			}
 		}
@@ -175,10 +176,13 @@ func (t *Topic) storeNodes(nodes []*stored) error {
 func (t *Topic) places(state *journal.Topic, nodes []*stored) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	state.Nodes = state.Nodes[:0]
+	state.Nodes, state.Files = state.Nodes[:0], state.Files[:0]
 	for _, s := range nodes {
-		if t.d.table.get(s.num) == s && s.onDisk.Load() {
-			b := s.at()
+		switch b := s.at(); {
+		case s.gone.Load() || !s.onDisk.Load():
+		case s.isFile():
+			state.Files = append(state.Files, t.fileLocked(s))
+		default:
 			state.Nodes = append(state.Nodes, journal.Node{First: s.first, Count: b.Count, File: b.Ref.File, Offset: b.Ref.Offset,
 				Length: b.Ref.Length})
 		}

@@ -98,17 +98,24 @@ func (t *Topic) sparse() (victims []*stored) {
 	kept := map[uint32]bool{}    // with messages that are kept: all of that stays as it is
 	list := t.d.table.each()
 	for _, s := range list {
-		if !s.onDisk.Load() {
+		if !s.onDisk.Load() || t.d.retain.keeps(s) {
 			continue
 		}
 		b := s.at()
-		kept[b.Ref.File] = kept[b.Ref.File] || t.d.retain.keeps(s)
 		held := int64(cmp.Or(b.Held, b.Count))
 		n := s.pins.Load()
 		for _, r := range within(waiting, s.first, Position(s.end.Load())) {
 			n += int64(r.Len())
 		}
 		needed[b.Ref.File] += int64(b.Ref.Length) * min(n, held) / held
+	}
+	if len(needed) == 0 {
+		return nil
+	}
+	for _, s := range list {
+		if s.onDisk.Load() && t.d.retain.keeps(s) {
+			kept[s.at().Ref.File] = true
+		}
 	}
 	sizes := t.d.segments.Sizes()
 	for _, s := range list {
@@ -210,8 +217,16 @@ func within(list []backlog.Range, first, end Position) (part []backlog.Range) {
 	return part
 }
 
-// rewrite writes some messages of a node's block anew. The block is read under no lock.
-func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (done bool, err error) {
+// rewriting is what of a node is written anew.
+type rewriting struct {
+	frames []byte
+	runs   []segment.Run
+	beside []journal.Beside
+	sums   []uint32 // one for each message, nothing when none has a key
+}
+
+// gather adds those messages of a block that are needed. ok is false when there is damage, or nobody needs the node any more.
+func (w *rewriting) gather(t *Topic, s *stored, block segment.Block, need []backlog.Range) (ok bool, err error) {
 	frames, held, lost, err := t.d.segments.ReadHeld(block, nil)
 	var beside []journal.Beside
 	if err == nil && len(lost) == 0 {
@@ -221,28 +236,68 @@ func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (d
 	if err == nil && len(lost) == 0 {
 		sums, err = t.d.readSums(block)
 	}
-	if errors.Is(err, segment.ErrGone) && (t.d.table.get(s.num) != s || s.at() != block) {
+	if errors.Is(err, segment.ErrGone) && (s.gone.Load() || s.at() != block) {
 		return false, nil // nobody needs it any more, since it was looked at
 	}
 	if err != nil || len(lost) > 0 {
 		return false, err // damage stays where it is: its file is put aside, not removed
 	}
 	frames, runs := pick(frames, heldRanges(block, held), need)
-	if len(runs) == 0 {
+	if len(w.runs) > 0 {
+		frames = append(w.frames, frames...)
+	}
+	w.frames, w.beside = frames, append(w.beside, besideIn(beside, need)...)
+	had := 0
+	for _, r := range w.runs {
+		had += int(r.Count)
+	}
+	some := gathered(sums, Position(block.First), rangesOf(runs))
+	if len(some) > 0 {
+		w.sums = append(w.sums, make([]uint32, had-len(w.sums))...)
+		w.sums = append(w.sums, some...)
+	}
+	w.runs = append(w.runs, runs...)
+	return true, nil
+}
+
+// rewrite writes some messages of a node's block, or of all blocks of its file, anew. They are read under no lock.
+func (t *Topic) rewrite(s *stored, block segment.Block, need []backlog.Range) (done bool, err error) {
+	pieces, err := t.pieces(s)
+	if err != nil {
+		return false, err
+	}
+	var w rewriting
+	for _, p := range pieces {
+		part := within(need, p.first, Position(p.end.Load()))
+		switch {
+		case len(part) == 0:
+			continue
+		case !p.onDisk.Load():
+			return false, nil // damaged
+		}
+		from := block
+		if p != s {
+			from = p.at()
+		}
+		if ok, err := w.gather(t, p, from, part); err != nil || !ok {
+			return false, err
+		}
+	}
+	if len(w.runs) == 0 {
 		return false, nil
 	}
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	if t.deleted.Load() || t.d.table.get(s.num) != s || s.at() != block {
+	if t.deleted.Load() || s.gone.Load() || s.at() != block {
 		return false, nil
 	}
-	moved, err := t.d.segments.AppendSome(block.First, int(block.Count), runs, frames,
-		blockSections(s.first, besideIn(beside, need), gathered(sums, s.first, rangesOf(runs)))...)
+	moved, err := t.d.segments.AppendSome(block.First, int(block.Count), w.runs, w.frames, blockSections(s.first, w.beside, w.sums)...)
 	if err != nil {
 		return false, err
 	}
 	s.moved.Store(&moved)
 	s.offsets.Store(nil)
+	t.d.opened.forget(s)
 	t.d.stale = append(t.d.stale, staleBlock{ref: block.Ref})
 	return true, nil
 }

@@ -306,8 +306,11 @@ func (c *Channel) collect(m *move, list []corpse) (s sorted) {
 			return s
 		}
 		f, err := l.load(inflight.Place{Pos: d.pos, Off: unknown})
-		if n := c.topic.d.table.holder(d.pos); err == nil && n != of {
-			if beside, err = c.topic.besideOfNode(n); err == nil {
+		if n, failed := c.topic.piece(d.pos); err == nil && n != of {
+			if err = failed; err == nil {
+				beside, err = c.topic.besideOfNode(n)
+			}
+			if err == nil {
 				of = n
 			}
 		}

@@ -319,6 +319,7 @@ func (m *machine) fillFirst() bool {
 // filling is what one look at the disk is to bring, and brings.
 type filling struct {
 	cold    *backlog.Node
+	first   Position // of it, that is wanted
 	retries []inflight.Place
 	loads   int  // machine.loads of then
 	keyed   bool // keys count
@@ -333,6 +334,7 @@ type filling struct {
 func (m *machine) beginFill() (f filling) {
 	if m.freshShown() {
 		f.cold = m.cold()
+		f.first = m.mem.First()
 	}
 	f.keyed = m.order != nil
 	if m.coldReleased.Len() > 0 {

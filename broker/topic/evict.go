@@ -62,10 +62,11 @@ func (t *Topic) overflowLocked() {
 
 // oldestLocked returns the first node that is in memory.
 func (d *logStore) oldestLocked() *stored {
-	for ; d.tail != nil && d.oldest <= d.tail.num; d.oldest++ {
-		if s := d.table.get(d.oldest); s != nil && s.node.Frames() != nil {
+	for s := d.table.next(d.oldest); s != nil; s = d.table.next(d.oldest) {
+		if s.node.Frames() != nil {
 			return s
 		}
+		d.oldest = Position(s.end.Load())
 	}
 	return nil
 }
@@ -92,6 +93,11 @@ func (t *Topic) storeLocked(s *stored) error {
 		return fmt.Errorf("writing a segment of topic %s: %w", t.name, err)
 	}
 	s.block = segment.Block{First: uint64(s.first), Count: uint32(s.node.Count()), Ref: ref}
+	if t.d.retain.from() > 0 {
+		oldest, newest := times(frames)
+		s.oldest.Store(oldest)
+		s.newest.Store(newest)
+	}
 	t.setOnDisk(s)
 	return nil
 }
@@ -106,7 +112,7 @@ func (t *Topic) openStoreLocked() error {
 	if t.d.segments != nil {
 		return nil
 	}
-	store, _, _, err := t.registry.cfg.Segments.Open(t.d.id, t.name)
+	store, _, _, err := t.registry.cfg.Segments.Open(t.d.id, t.name, nil)
 	if err != nil {
 		return fmt.Errorf("opening the segments of topic %s: %w", t.name, err)
 	}
@@ -118,8 +124,12 @@ func (t *Topic) openStoreLocked() error {
 // is not kept otherwise.
 func (t *Topic) reclaimLocked() {
 	waiting := t.waitingLocked()
-	for _, s := range t.d.table.each() {
-		if s != t.d.tail && !t.d.retain.keeps(s) && !waiting.needs(s) {
+	list := t.d.table.each
+	if floor := t.d.retain.from(); floor > 0 { // what is kept needs no look
+		list = func() []*stored { return t.d.table.before(floor) }
+	}
+	for _, s := range list() {
+		if s != t.d.tail && !waiting.needs(s) {
 			t.dropLocked(s)
 		}
 	}
@@ -161,6 +171,7 @@ func (t *Topic) dropLocked(s *stored) {
 		d.evictLocked(s)
 	}
 	d.table.drop(s)
+	d.opened.forget(s)
 	if s.onDisk.Load() {
 		d.onDisk.Add(-1)
 		t.registry.onDisk.Add(-1)

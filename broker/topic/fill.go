@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -23,10 +24,7 @@ func (d *logStore) fill(c *Channel) bool {
 	c.exit()
 	if f.cold != nil {
 		var err error
-		f.node, err = d.topic.load(f.cold)
-		if err == nil && f.keyed {
-			f.node.sums, err = d.topic.sumsIn(f.cold)
-		}
+		f.node, err = d.topic.loadFor(f.cold, f.first, f.keyed)
 		f.unread = err != nil
 	}
 	f.loaded, f.lost, f.later = d.topic.loadEach(f.retries, !c.ephemeral)
@@ -42,13 +40,14 @@ func (d *logStore) fill(c *Channel) bool {
 
 // nodeFrames is what can be read of a node.
 type nodeFrames struct {
+	of     backlog.Range // the positions that were looked for, where some of a node's were
 	frames []byte
 	runs   []backlog.Range // the positions that the frames have, nil when they are all of the node's
 	sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
 }
 
 // hasLeft reports whether nobody needs a node any more: then its block may go at any time. Who only looks has no pin on it.
-func (t *Topic) hasLeft(s *stored) bool { return t.exiting.Load() || t.d.table.get(s.num) != s }
+func (t *Topic) hasLeft(s *stored) bool { return t.exiting.Load() || s.left() }
 
 // inMemory returns the messages of a node that are in memory: of the one that is appended to, those that were when it was asked.
 func (t *Topic) inMemory(n *backlog.Node) []byte {
@@ -59,15 +58,31 @@ func (t *Topic) inMemory(n *backlog.Node) []byte {
 	return n.Frames()
 }
 
-// load returns the messages of a node, none when it has left. What is damaged is logged; with an error it is to be tried again.
+// loadFor returns messages of a node that a queue has come to: that at a position, and others that are read with it; none when the node has left.
+// With keyed it returns the sums of their keys too. It fails as loadNode.
+func (t *Topic) loadFor(n *backlog.Node, pos Position, keyed bool) (node nodeFrames, err error) {
+	s, err := t.piece(pos)
+	if err != nil {
+		return nodeFrames{}, err
+	}
+	if s == nil {
+		return nodeFrames{of: backlog.Range{First: n.First(), Last: n.End() - 1}, runs: []backlog.Range{}}, nil
+	}
+	if node, err = t.loadNode(s); err == nil && keyed {
+		node.sums, err = t.sumsOfNode(s)
+	}
+	node.of = backlog.Range{First: s.first, Last: Position(s.end.Load()) - 1}
+	return node, err
+}
+
+// loadNode returns the messages of a node, none when it has left. What is damaged is logged; with an error it is to be tried again.
 // Topic.pub is not held.
-func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
-	if frames := t.inMemory(n); frames != nil {
+func (t *Topic) loadNode(s *stored) (nodeFrames, error) {
+	if frames := t.inMemory(s.node); frames != nil {
 		return nodeFrames{frames: frames}, nil
 	}
 	nothing := nodeFrames{runs: []backlog.Range{}}
-	s := t.d.table.holder(n.First())
-	if s == nil || !s.onDisk.Load() {
+	if !s.onDisk.Load() || s.left() {
 		return nothing, nil
 	}
 	block := s.at()
@@ -77,6 +92,10 @@ func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 		frames, held, bad, err = t.d.segments.ReadHeld(block, nil)
 	}
 	if errors.Is(err, segment.ErrGone) {
+		if s.rewritten() {
+			node, err := t.loadNode(s.of.Load())
+			return node.part(s), err
+		}
 		if !t.hasLeft(s) { // somebody has removed the file
 			t.registry.log.Error("messages on disk are gone and were lost", "topic", t.name, "block", block.Ref.String(), "error", err)
 		}
@@ -97,6 +116,16 @@ func (t *Topic) load(n *backlog.Node) (nodeFrames, error) {
 		runs, _ = journal.Cut(nil, runs, Position(b.First), Position(b.First)+Position(b.Count)-1)
 	}
 	return nodeFrames{frames: frames, runs: runs}, nil
+}
+
+// part returns what of the messages of a file that was written anew are in one of its pieces.
+func (f nodeFrames) part(s *stored) nodeFrames {
+	all := f.runs
+	if of := s.of.Load(); all == nil {
+		all = []backlog.Range{{First: of.first, Last: Position(of.end.Load()) - 1}}
+	}
+	frames, runs := pick(f.frames, all, []backlog.Range{{First: s.first, Last: Position(s.end.Load()) - 1}})
+	return nodeFrames{frames: frames, runs: rangesOf(runs)}
 }
 
 // find returns one message, errGoneNode when it is not there.
@@ -170,8 +199,8 @@ const worthwhile = 16 << 10
 // many returns how many of some messages, from the first on, are in one node on disk, which it has read then; 0 when they are too few for
 // that, or the node is in memory.
 func (l *loader) many(list []inflight.Place) (n int) {
-	s := l.topic.d.table.holder(list[0].Pos)
-	if s == nil || !s.onDisk.Load() || s.node.Frames() != nil {
+	s, err := l.topic.piece(list[0].Pos)
+	if err != nil || s == nil || !s.onDisk.Load() || s.node.Frames() != nil {
 		return 0
 	}
 	for n < len(list) && s.has(list[n].Pos) {
@@ -188,7 +217,7 @@ func (l *loader) read(s *stored) (err error) {
 	if s == l.node {
 		return nil
 	}
-	if l.nodeFrames, err = l.topic.load(s.node); err != nil {
+	if l.nodeFrames, err = l.topic.loadNode(s); err != nil {
 		l.node = nil
 		return err
 	}
@@ -208,9 +237,9 @@ func (l *loader) view(m inflight.Place) (protocol.MessageFrame, error) {
 }
 
 func (l *loader) load(m inflight.Place) (protocol.MessageFrame, error) {
-	s := l.topic.d.table.holder(m.Pos)
+	s, err := l.topic.piece(m.Pos)
 	if s == nil {
-		return nil, errGoneNode
+		return nil, cmp.Or(err, errGoneNode)
 	}
 	if s.locate(&m) {
 		if f := s.node.Frame(int(m.Off)); f != nil {

@@ -57,8 +57,8 @@ func (l *keptLog) Gap() error { return nil }
 // keptSegments keeps segments in a file system.
 type keptSegments struct{ fs vfs.FS }
 
-func (k keptSegments) Open(id uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error) {
-	return segment.Open(segment.Options{FS: k.fs, Dir: strconv.Itoa(int(id)), Name: name})
+func (k keptSegments) Open(id uint32, name string, whole map[uint32]int64) (*segment.Store, []segment.Block, []segment.Damage, error) {
+	return segment.Open(segment.Options{FS: k.fs, Dir: strconv.Itoa(int(id)), Name: name, Whole: whole})
 }
 
 // Remove is not needed: tests throw the file system away.

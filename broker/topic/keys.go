@@ -188,6 +188,10 @@ func (t *Topic) sumsOfNode(s *stored) ([]uint32, error) {
 		switch {
 		case errors.Is(err, segment.ErrGone) && s.at() != block:
 			continue // it was written anew meanwhile
+		case errors.Is(err, segment.ErrGone) && s.rewritten():
+			of := s.of.Load()
+			sums, err := t.sumsOfNode(of)
+			return sums[min(int(s.first-of.first), len(sums)):], err
 		case errors.Is(err, segment.ErrGone) && t.hasLeft(s):
 			return nil, nil
 		case errors.Is(err, segment.ErrDamaged) || errors.Is(err, segment.ErrGone):
@@ -197,15 +201,6 @@ func (t *Topic) sumsOfNode(s *stored) ([]uint32, error) {
 		}
 		return sums, err
 	}
-}
-
-// sumsIn is sumsOfNode of a node whose bytes were just read.
-func (t *Topic) sumsIn(n *backlog.Node) ([]uint32, error) {
-	s := t.d.table.holder(n.First())
-	if s == nil {
-		return nil, nil
-	}
-	return t.sumsOfNode(s)
 }
 
 // keyReader finds the keys of single messages; those of one node that follow each other have it looked at once.
@@ -218,11 +213,10 @@ type keyReader struct {
 // of returns the sum of the key of a message, 0 when it has none.
 func (k *keyReader) of(pos Position) (uint32, error) {
 	if k.node == nil || !k.node.has(pos) {
-		s := k.topic.d.table.holder(pos)
+		s, err := k.topic.piece(pos)
 		if s == nil {
-			return 0, nil
+			return 0, err
 		}
-		var err error
 		if k.sums, err = k.topic.sumsOfNode(s); err != nil {
 			return 0, err
 		}

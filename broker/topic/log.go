@@ -53,6 +53,7 @@ type Log interface {
 
 // Segments opens the folder that keeps one topic's overflow.
 type Segments interface {
-	// Open opens that of the topic with this number. Its name is for new files; empty: there will be none.
-	Open(topic uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error)
+	// Open opens that of the topic with this number. Its name is for new files; empty: there will be none. whole are files, with their sizes, that
+	// are needed as a whole: those that have that size are not looked into.
+	Open(topic uint32, name string, whole map[uint32]int64) (*segment.Store, []segment.Block, []segment.Damage, error)
 }

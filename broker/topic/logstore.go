@@ -28,6 +28,7 @@ type logStore struct {
 	memory    atomic.Int64                   // bytes of nodes in memory
 	changed   atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
 	retain    retention
+	opened    openFiles
 	defersOwn atomic.Bool // messages were deferred in the topic's own backlog
 
 	// Guarded by Topic.pub.
@@ -38,7 +39,7 @@ type logStore struct {
 	tail     *stored        // the node that is appended to
 	resident int            // messages in nodes that are in memory
 	enough   int64          // bytes in memory with which it is looked for nodes that nobody needs
-	oldest   uint32         // no node before this one is in memory
+	oldest   Position       // no node before this one is in memory
 	dropped  []segment.Ref  // blocks that may go once the log, synced, says that their messages are finished
 	dropping []segment.Ref  // of those: the log is about to be synced, or is
 	stale    []staleBlock   // blocks that were written anew, until no checkpoint refers to them

@@ -45,7 +45,7 @@ func TestEmptyWhileLoadingUnpins(t *testing.T) {
 		checkBooks(t, r)
 		for _, s := range topic.d.table.each() {
 			if n := s.pins.Load(); n != 0 {
-				t.Errorf("node %d is pinned %d times", s.num, n)
+				t.Errorf("node %d is pinned %d times", s.first, n)
 			}
 		}
 	})

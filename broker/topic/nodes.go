@@ -19,10 +19,11 @@ type Position = journal.Position
 // stored is a node of a durable topic and where it is.
 type stored struct {
 	node  *backlog.Node
-	num   uint32 // its place in the table
 	first Position
-	end   atomic.Uint64 // the position behind its last message, so far
-	pins  atomic.Int64  // messages of it, of all channels, that have left a backlog and are not finished
+	end   atomic.Uint64          // the position behind its last message, so far
+	pins  atomic.Int64           // messages of it, of all channels, that have left a backlog and are not finished
+	gone  atomic.Bool            // it is not in the table any more
+	of    atomic.Pointer[stored] // the file that it is a part of, where only that is in the table
 
 	ids idSpan // guarded by Topic.pub; those of its messages, nothing where that is not known
 	// What messages have beside their bodies, as long as these are in memory; guarded by Topic.pub.
@@ -32,7 +33,7 @@ type stored struct {
 	oldest, newest atomic.Int64 // when its first and its last message came, Unix nanoseconds; 0: not looked yet
 
 	// Set before onDisk is.
-	block segment.Block
+	block segment.Block // of a file that is kept as a whole: see archive.go
 
 	onDisk  atomic.Bool
 	moved   atomic.Pointer[segment.Block] // where it was written anew, nil unless it was
@@ -79,58 +80,73 @@ func (s *stored) at() segment.Block {
 // nodeTable is the nodes of a durable topic that somebody may still need, in order.
 type nodeTable struct {
 	mu   sync.RWMutex // guards what follows; nothing else is locked under it
-	list []*stored    // nil where a node has gone
-	base uint32       // num of the first
+	list []*stored    // some have gone, but the first
+	left int          // how many of them have
 }
 
 // add appends a node that holds messages from its first on, or will.
 func (t *nodeTable) add(n *backlog.Node) *stored {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := &stored{node: n, first: n.First(), num: t.base + uint32(len(t.list))}
+	s := &stored{node: n, first: n.First()}
 	s.end.Store(uint64(n.End()))
 	t.list = append(t.list, s)
 	return s
 }
 
-// get returns a node by its number, nil when it has gone.
-func (t *nodeTable) get(num uint32) *stored {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if i := num - t.base; i < uint32(len(t.list)) {
-		return t.list[i]
-	}
-	return nil
+// at returns the index of the last node that does not begin behind a position, -1 when there is none.
+func (t *nodeTable) at(pos Position) int {
+	return sort.Search(len(t.list), func(i int) bool { return t.list[i].first > pos }) - 1
 }
 
 // holder returns the node that holds a message, nil when there is none.
 func (t *nodeTable) holder(pos Position) *stored {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	i := sort.Search(len(t.list), func(i int) bool { return t.lowerLocked(i) > pos }) - 1
-	if i < 0 || t.list[i] == nil || !t.list[i].has(pos) {
+	i := t.at(pos)
+	if i < 0 || t.list[i].gone.Load() || !t.list[i].has(pos) {
 		return nil
 	}
 	return t.list[i]
 }
 
-// lowerLocked returns the first position of the node at i or, where that has gone, of the next one behind it.
-func (t *nodeTable) lowerLocked(i int) Position {
-	for ; i < len(t.list); i++ {
-		if s := t.list[i]; s != nil {
-			return s.first
+// next returns the first node that has messages from a position on, nil when there is none.
+func (t *nodeTable) next(pos Position) *stored {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i := max(t.at(pos), 0); i < len(t.list); i++ {
+		if s := t.list[i]; !s.gone.Load() && Position(s.end.Load()) > pos {
+			return s
 		}
 	}
-	return math.MaxUint64
+	return nil
 }
 
 // each returns all nodes that are there.
-func (t *nodeTable) each() []*stored {
+func (t *nodeTable) each() []*stored { return t.from(0) }
+
+// from returns all nodes that have messages from a position on.
+func (t *nodeTable) from(pos Position) []*stored {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	out := make([]*stored, 0, len(t.list))
-	for _, s := range t.list {
-		if s != nil {
+	some := t.list[max(t.at(pos), 0):]
+	out := make([]*stored, 0, len(some))
+	for _, s := range some {
+		if !s.gone.Load() && Position(s.end.Load()) > pos {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// before returns all nodes that have no messages from a position on.
+func (t *nodeTable) before(pos Position) []*stored {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	some := t.list[:t.at(pos)+1]
+	out := make([]*stored, 0, len(some))
+	for _, s := range some {
+		if !s.gone.Load() && Position(s.end.Load()) <= pos {
 			out = append(out, s)
 		}
 	}
@@ -141,14 +157,60 @@ func (t *nodeTable) each() []*stored {
 func (t *nodeTable) drop(s *stored) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.list[s.num-t.base] = nil
-	for len(t.list) > 0 && t.list[0] == nil {
+	t.goneLocked(s)
+	for len(t.list) > 0 && t.list[0].gone.Load() {
+		t.list[0] = nil
 		t.list = t.list[1:]
-		t.base++
+		t.left--
 	}
 	if len(t.list) == 0 {
 		t.list = nil
 	}
+	if t.left > 64 && t.left > len(t.list)/8 {
+		t.packLocked()
+	}
+}
+
+func (t *nodeTable) goneLocked(s *stored) {
+	s.gone.Store(true)
+	t.left++
+}
+
+// joinLocked puts one node in the place of some that follow each other. Others may look for nodes only once packLocked was called.
+func (t *nodeTable) joinLocked(some []*stored, n *backlog.Node) *stored {
+	i := t.at(some[0].first)
+	n.SetNext(some[len(some)-1].node.Next())
+	s := &stored{node: n, first: n.First()}
+	s.end.Store(uint64(n.End()))
+	for _, part := range some {
+		part.of.Store(s)
+		t.goneLocked(part)
+	}
+	if i > 0 {
+		t.list[i-1].node.SetNext(n)
+	}
+	t.list[i] = s
+	t.left--
+	return s
+}
+
+// packLocked forgets nodes that have gone, for good.
+func (t *nodeTable) packLocked() {
+	if t.left == 0 {
+		return
+	}
+	kept := t.list[:0]
+	for i, s := range t.list {
+		if s.gone.Load() {
+			continue
+		}
+		if k := len(kept) - 1; k >= 0 && kept[k] != t.list[i-1] && kept[k].node.Next() != nil {
+			kept[k].node.SetNext(s.node) // or it would hold those between
+		}
+		kept = append(kept, s)
+	}
+	clear(t.list[len(kept):])
+	t.list, t.left = kept, 0
 }
 
 // pins counts, in their nodes, messages that leave a channel's backlog, or that are done with: neighbours cost one look at the table.

@@ -5,19 +5,29 @@ import (
 	"fmt"
 	"slices"
 
+	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
 )
 
 // Holding is what a topic of a stopped node has on disk.
 type Holding struct {
 	Bytes    int64           // of its segments
+	Kept     KeptHolding     // what is only kept
 	Damage   []string        // messages of its segments that cannot be read, for people
 	Missing  int             // of all channels
 	Salvaged int             // messages in segments that nothing else speaks of: see Recovery.Salvage
 	Gaps     []journal.Range // messages that nothing speaks of
 	Channels []ChannelHolding
+}
+
+// KeptHolding is what a topic keeps although every channel is done with it.
+type KeptHolding struct {
+	From     Position // the first position that is kept, of those too that a channel needs; 0: nothing is
+	Messages int
+	Damage   []string // as that of Holding, of messages that nobody needs
 }
 
 // ChannelHolding is what a channel of a stopped node has.
@@ -41,16 +51,27 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 	if t.d.segments != nil {
 		h.Bytes = t.d.segments.Bytes()
 	}
+	var needed []backlog.Range
+	for _, c := range t.all() {
+		needed = append(needed, c.having()...)
+	}
+	needed = merged(needed)
+	if h.Kept.From = t.d.retain.from(); h.Kept.From > 0 {
+		only, _ := journal.CutAll(merged(t.keptOf(t.d.table.each())), needed)
+		h.Kept.Messages = lengths(only)
+	}
 	for _, s := range t.d.table.each() {
 		if !s.onDisk.Load() {
 			continue
 		}
-		_, lost, err := t.d.segments.Read(s.block, nil)
+		pieces, err := t.pieces(s)
 		if err != nil {
 			return h, fmt.Errorf("topic %s: %w", t.name, err)
 		}
-		for _, l := range lost {
-			h.Damage = append(h.Damage, fmt.Sprintf("%d messages of %s", l.Count, s.block.Ref))
+		for _, p := range pieces {
+			if err := t.inspect(p, needed, &h); err != nil {
+				return h, fmt.Errorf("topic %s: %w", t.name, err)
+			}
 		}
 	}
 	for _, c := range t.all() {
@@ -59,6 +80,39 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 		h.Missing += missing[c.name]
 	}
 	return h, nil
+}
+
+// inspect reads a node, or a piece of one, of whose file some messages are needed.
+func (t *Topic) inspect(s *stored, needed []backlog.Range, h *Holding) error {
+	file := s.at().Ref
+	lost := []segment.Lost{{First: uint64(s.first), Count: uint32(s.node.Count())}}
+	if s.onDisk.Load() {
+		var err error
+		if _, lost, err = t.d.segments.Read(s.at(), nil); err != nil {
+			return err
+		}
+	} else {
+		file = s.of.Load().at().Ref
+	}
+	for _, l := range lost {
+		first, end := Position(l.First), Position(l.First)+Position(l.Count)
+		n := lengths(within(needed, first, end))
+		if n > 0 {
+			h.Damage = append(h.Damage, fmt.Sprintf("%d messages of %s", n, file))
+		}
+		if n = int(l.Count) - n; n > 0 {
+			h.Kept.Damage = append(h.Kept.Damage, fmt.Sprintf("%d messages of %s", n, file))
+		}
+	}
+	return nil
+}
+
+// lengths returns how many positions ranges have.
+func lengths(list []backlog.Range) (n int) {
+	for _, r := range list {
+		n += r.Len()
+	}
+	return n
 }
 
 // all returns the topic's own backlog and its channels.
@@ -110,11 +164,11 @@ func (c *Channel) unloadWaiting(lost int, f func(m protocol.MessageFrame, attemp
 	c.mem.SetKeyed(false)
 	for c.mem.Len() > 0 {
 		if cold := c.mem.Cold(); cold != nil {
-			node, err := c.topic.load(cold)
+			node, err := c.topic.loadFor(cold, c.mem.First(), false)
 			if err != nil {
 				return lost, err
 			}
-			c.mem.Supply(cold, node.frames, node.runs)
+			c.mem.Supply(cold, node.of, node.frames, node.runs)
 			continue
 		}
 		if c.mem.Len() == 0 {

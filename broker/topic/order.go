@@ -241,10 +241,10 @@ func (m *machine) fillReleased() (list []inflight.Place) {
 // supply brings a node that was read to the backlog.
 func (m *machine) supply(f *filling) {
 	if f.keyed {
-		m.mem.SupplyKeyed(f.cold, f.node.frames, f.node.runs, f.node.sums)
+		m.mem.SupplyKeyed(f.cold, f.node.of, f.node.frames, f.node.runs, f.node.sums)
 		return
 	}
-	m.mem.Supply(f.cold, f.node.frames, f.node.runs)
+	m.mem.Supply(f.cold, f.node.of, f.node.frames, f.node.runs)
 }
 
 // endLoad puts single messages that were read where they belong.

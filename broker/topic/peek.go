@@ -207,8 +207,8 @@ const (
 // complete adds to each what else is known.
 func (t *Topic) browse(ctx context.Context, o Look, last Position, need func([]*stored) []backlog.Range, complete func(*Message)) (out Looked, err error) {
 	var nodes []*stored
-	for _, s := range t.d.table.each() {
-		if Position(s.end.Load()) > o.From && s.first <= last {
+	for _, s := range t.d.table.from(o.From) {
+		if s.first <= last {
 			nodes = append(nodes, s)
 		}
 	}
@@ -242,8 +242,21 @@ type browser struct {
 	next    Position // where it has ended
 }
 
-// node looks through one node, and reports whether there may be more behind it.
+// node looks through one node, in as many pieces as it has, and reports whether there may be more behind it.
 func (b *browser) node(ctx context.Context, s *stored, needed []backlog.Range) (more bool, err error) {
+	if !s.isFile() || len(within(needed, max(b.look.From, s.first), min(Position(s.end.Load()), b.last+1))) == 0 {
+		return b.piece(ctx, s, needed)
+	}
+	pieces, err := b.topic.pieces(s)
+	for _, p := range pieces {
+		if more, err := b.piece(ctx, p, needed); err != nil || !more {
+			return more, err
+		}
+	}
+	return true, err
+}
+
+func (b *browser) piece(ctx context.Context, s *stored, needed []backlog.Range) (more bool, err error) {
 	need := within(needed, max(b.look.From, s.first), min(Position(s.end.Load()), b.last+1))
 	if len(need) == 0 {
 		return true, nil

@@ -22,7 +22,7 @@ import (
 // smallSegments keeps segments in files of a few blocks each.
 type smallSegments struct{ fs vfs.FS }
 
-func (k smallSegments) Open(id uint32, name string) (*segment.Store, []segment.Block, []segment.Damage, error) {
+func (k smallSegments) Open(id uint32, name string, whole map[uint32]int64) (*segment.Store, []segment.Block, []segment.Damage, error) {
 	return segment.Open(segment.Options{FS: k.fs, Dir: strconv.Itoa(int(id)), Name: name, FileSize: 128 << 10})
 }
 

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"sort"
@@ -106,39 +107,69 @@ func (t *Topic) findTime(at int64, end Position) (pos Position, early bool, err 
 		}
 	}
 	t.pub.Unlock()
-	failed := error(nil)
-	i := sort.Search(len(nodes), func(i int) bool {
-		first, err := t.firstTime(&nodes[i])
-		if err != nil && failed == nil {
-			failed = err
-		}
-		return first >= at
-	})
-	if failed != nil {
-		return 0, false, failed
+	i, err := t.searchTime(nodes, at)
+	if err != nil {
+		return 0, false, err
 	}
 	if i > 0 {
-		n := &nodes[i-1]
-		node := nodeFrames{frames: n.frames}
-		if n.frames == nil {
-			if node, err = t.load(n.s.node); err != nil {
-				return 0, false, err
-			}
-		}
-		node.each(n.s, func(m protocol.MessageFrame, at2 Position) bool {
-			if m.Timestamp() >= at {
-				pos = at2
-			}
-			return pos == 0
-		})
-		if pos > 0 {
-			return min(pos, end), false, nil
+		if pos, err = t.timeIn(&nodes[i-1], at); err != nil || pos > 0 {
+			return min(pos, end), false, err
 		}
 	}
 	if i == len(nodes) {
 		return end, false, nil
 	}
 	return nodes[i].s.first, i == 0, nil
+}
+
+// searchTime returns the index of the first node whose first message came at a time or later.
+func (t *Topic) searchTime(nodes []keptNode, at int64) (i int, err error) {
+	i = sort.Search(len(nodes), func(i int) bool {
+		first, failed := t.firstTime(&nodes[i])
+		err = cmp.Or(err, failed)
+		return first >= at
+	})
+	return i, err
+}
+
+// timeIn returns the position of the first message of a node, or of its pieces, that came at a time or later, 0 when none did.
+func (t *Topic) timeIn(n *keptNode, at int64) (pos Position, err error) {
+	if n.s.isFile() {
+		pieces, err := t.pieces(n.s)
+		if err != nil || len(pieces) == 0 {
+			return 0, err
+		}
+		list := make([]keptNode, len(pieces))
+		for i, s := range pieces {
+			list[i].s = s
+		}
+		i, err := t.searchTime(list, at)
+		if err != nil {
+			return 0, err
+		}
+		if i > 0 {
+			if pos, err := t.timeIn(&list[i-1], at); err != nil || pos > 0 {
+				return pos, err
+			}
+		}
+		if i < len(list) {
+			return list[i].s.first, nil
+		}
+		return 0, nil
+	}
+	node := nodeFrames{frames: n.frames}
+	if n.frames == nil {
+		if node, err = t.loadNode(n.s); err != nil {
+			return 0, err
+		}
+	}
+	node.each(n.s, func(m protocol.MessageFrame, here Position) bool {
+		if m.Timestamp() >= at {
+			pos = here
+		}
+		return pos == 0
+	})
+	return pos, nil
 }
 
 // wholeRange is all positions from one on.

@@ -115,6 +115,11 @@ func (r *Registry) Recover(v *Recovery) error {
 				b.early = append(b.early, n)
 			}
 		}
+		for _, f := range state.Files {
+			if slices.Contains(v.Early[id], f.File) {
+				b.early = append(b.early, f.Node)
+			}
+		}
 		if err := b.build(); err != nil {
 			return fmt.Errorf("recovering topic %s: %w", state.Name, err)
 		}

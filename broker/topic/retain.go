@@ -110,29 +110,27 @@ func (t *Topic) retain(now int64) error {
 		return nil
 	}
 	t.retainLocked()
-	list, size := t.keptLocked()
 	t.pub.Unlock()
 	if !p.Retains() {
 		return nil
 	}
-	n, err := t.outdated(p, list, size, now)
-	for i := range n {
-		size -= list[i].size
-	}
-	if n > 0 {
+	list, size := t.kept()
+	o := outdating{topic: t, list: list, size: size, now: now}
+	err := o.run(p)
+	if o.upTo > 0 {
 		t.pub.Lock()
 		if t.policy.Load() != p { // it took a while, and somebody may want to keep more now
 			t.pub.Unlock()
 			return nil
 		}
-		t.raiseFloorLocked(list[n-1].end)
+		t.raiseFloorLocked(o.upTo)
 		t.pub.Unlock()
 	}
 	oldest := int64(0)
-	if n < len(list) && err == nil {
-		oldest, err = t.firstTime(&list[n])
+	if len(o.list) > 0 && err == nil {
+		oldest, err = t.firstTime(&o.list[0])
 	}
-	t.d.retain.bytes.Store(size)
+	t.d.retain.bytes.Store(o.size)
 	t.d.retain.oldest.Store(oldest)
 	return err
 }
@@ -158,16 +156,41 @@ type keptNode struct {
 	frames []byte // nil when they are on disk
 }
 
-// keptLocked returns the nodes with messages that are kept, in order, and the size of all their frames. What is not shown yet is left out:
-// it may still be withdrawn.
-func (t *Topic) keptLocked() (list []keptNode, size int64) {
-	if t.d.retain.from() == 0 {
+// kept returns the nodes with messages that are kept, in order, and the size of all their frames. What is not shown yet is left out: it may still
+// be withdrawn. Only of nodes that may grow publishers wait.
+func (t *Topic) kept() (list []keptNode, size int64) {
+	floor := t.d.retain.from()
+	if floor == 0 {
 		return nil, 0
 	}
 	shown := t.d.shown()
-	for _, s := range t.d.table.each() {
+	nodes := t.d.table.from(floor)
+	closed := slices.IndexFunc(nodes, func(s *stored) bool { return !s.node.Closed() })
+	if closed < 0 {
+		closed = len(nodes)
+	}
+	list, size = keptNodes(nil, nodes[:closed], shown)
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	list, more := keptNodes(list, nodes[closed:], shown)
+	return list, size + more
+}
+
+// keptLocked is kept for who holds Topic.pub.
+func (t *Topic) keptLocked() (list []keptNode, size int64) {
+	floor := t.d.retain.from()
+	if floor == 0 {
+		return nil, 0
+	}
+	return keptNodes(nil, t.d.table.from(floor), t.d.shown())
+}
+
+func keptNodes(list []keptNode, nodes []*stored, shown Position) ([]keptNode, int64) {
+	size := int64(0)
+	list = slices.Grow(list, len(nodes))
+	for _, s := range nodes {
 		n := keptNode{s: s, end: Position(s.end.Load())}
-		if !t.d.retain.keeps(s) || n.end > shown+1 {
+		if n.end > shown+1 {
 			continue
 		}
 		if n.frames = s.node.Frames(); n.frames != nil {
@@ -181,23 +204,82 @@ func (t *Topic) keptLocked() (list []keptNode, size int64) {
 	return list, size
 }
 
-// outdated returns how many of the first nodes need not be kept any more. It may read the disk.
-func (t *Topic) outdated(p *policy.Policy, list []keptNode, size, now int64) (n int, err error) {
-	for ; n < len(list); n++ {
-		if p.RetainBytes > 0 && size > p.RetainBytes {
-			size -= list[n].size
-			continue
-		}
-		if p.RetainTime == 0 {
-			break
-		}
-		old, err := t.allBefore(list[n:], now-int64(p.RetainTime))
-		if err != nil || !old {
-			return n, err
-		}
-		size -= list[n].size
+// outdating looks for nodes that need not be kept any more.
+type outdating struct {
+	topic *Topic
+	list  []keptNode // that are kept
+	size  int64      // of them
+	now   int64
+	upTo  Position // what is kept begins there, 0: where it did
+}
+
+// run goes over the first nodes that need not be kept any more. It may read the disk.
+func (o *outdating) run(p *policy.Policy) error {
+	if err := o.enter(); err != nil {
+		return err
 	}
-	return n, nil
+	for len(o.list) > 0 {
+		first := &o.list[0]
+		file := first.s.isFile()
+		goes := p.RetainBytes > 0 && o.size > p.RetainBytes
+		some := goes
+		if file {
+			goes = goes && o.size-first.size >= p.RetainBytes
+		}
+		if !goes && p.RetainTime > 0 {
+			limit := o.now - int64(p.RetainTime)
+			at, err := o.topic.firstTime(first)
+			if err == nil && at < limit {
+				some = true
+				goes, err = o.topic.allBefore(o.list, limit)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		switch {
+		case goes:
+			o.size -= first.size
+			o.upTo = first.end
+			o.list = o.list[1:]
+		case !file || !some:
+			return nil
+		default:
+			if some, err := o.open(); err != nil || !some {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// enter sees to it that the first node is not a file that is kept in part only.
+func (o *outdating) enter() error {
+	if floor := o.topic.d.retain.from(); len(o.list) == 0 || !o.list[0].s.isFile() || o.list[0].s.first >= floor {
+		return nil
+	}
+	_, err := o.open()
+	return err
+}
+
+// open puts the pieces of the first node, which is a file, in its place, but for those that are not kept any more. It reports whether there
+// are some.
+func (o *outdating) open() (some bool, err error) {
+	pieces, err := o.topic.pieces(o.list[0].s)
+	if err != nil {
+		return false, err
+	}
+	o.size -= o.list[0].size
+	floor := max(o.upTo, o.topic.d.retain.from())
+	var list []keptNode
+	for _, s := range pieces {
+		if n := (keptNode{s: s, end: Position(s.end.Load()), size: int64(s.at().Ref.Length)}); n.end > floor {
+			list = append(list, n)
+			o.size += n.size
+		}
+	}
+	o.list = append(list, o.list[1:]...)
+	return len(list) > 0, nil
 }
 
 // allBefore reports whether all messages of the first of some nodes came before a time. When those of the next one did, which is read with
@@ -226,8 +308,11 @@ func (t *Topic) firstTime(n *keptNode) (int64, error) {
 		n.s.oldest.Store(at)
 		return at, nil
 	}
+	if n.s.isFile() {
+		return t.timeOfFile(n.s, &n.s.oldest, t.firstTime, func(list []*stored) *stored { return list[0] })
+	}
 	block := n.s.at()
-	if block.Held == 0 {
+	if block.Held == 0 && n.s.onDisk.Load() {
 		if f, err := t.d.segments.ReadFrame(block.Ref, 0, block.First, nil); err == nil {
 			n.s.oldest.Store(f.Timestamp())
 			return f.Timestamp(), nil
@@ -244,9 +329,12 @@ func (t *Topic) newestTime(n *keptNode) (int64, error) {
 	if at := n.s.newest.Load(); at != 0 {
 		return at, nil
 	}
+	if n.s.isFile() {
+		return t.timeOfFile(n.s, &n.s.newest, t.newestTime, func(list []*stored) *stored { return list[len(list)-1] })
+	}
 	frames := n.frames
 	if frames == nil {
-		node, err := t.load(n.s.node)
+		node, err := t.loadNode(n.s)
 		if err != nil {
 			return 0, fmt.Errorf("reading when messages came: %w", err)
 		}
@@ -261,6 +349,19 @@ func (t *Topic) newestTime(n *keptNode) (int64, error) {
 		n.s.newest.Store(newest)
 	}
 	return newest, nil
+}
+
+// timeOfFile returns a time of a file, which is that of one of its pieces, and remembers it.
+func (t *Topic) timeOfFile(s *stored, known *atomic.Int64, of func(*keptNode) (int64, error), which func([]*stored) *stored) (int64, error) {
+	list, err := t.pieces(s)
+	if err != nil || len(list) == 0 || list[0] == s { // it has left, or was written anew
+		return 1, err
+	}
+	at, err := of(&keptNode{s: which(list)})
+	if err == nil {
+		known.Store(at)
+	}
+	return at, err
 }
 
 // appendsTo returns the node that may still grow.
@@ -296,9 +397,7 @@ func (r *Registry) FreeKept(want int64) (freed int64) {
 	var list []keeper
 	for _, t := range r.durable() {
 		if t.d.retain.from() > 0 {
-			t.pub.Lock()
-			_, size := t.keptLocked()
-			t.pub.Unlock()
+			_, size := t.kept()
 			list = append(list, keeper{t, size})
 		}
 	}
@@ -347,9 +446,10 @@ func (t *Topic) evictKeptLocked() {
 	if d.retain.from() == 0 {
 		return
 	}
+	d.oldestLocked() // which passes over those that are not in memory
 	waiting := t.waitingLocked()
-	for _, s := range d.table.each() {
-		if s == d.tail || s.node.Frames() == nil || !d.retain.keeps(s) || waiting.needs(s) || s.node.End() > d.watermark.position()+1 {
+	for _, s := range d.table.from(max(d.oldest, d.retain.from())) {
+		if s == d.tail || s.node.Frames() == nil || waiting.needs(s) || s.node.End() > d.watermark.position()+1 {
 			continue
 		}
 		if err := t.storeLocked(s); err != nil {
@@ -403,6 +503,15 @@ func (t *Topic) keptOf(nodes []*stored) (list []backlog.Range) {
 func (r *Registry) policyOfNew(name string) *policy.Policy {
 	place := policy.Place{Topic: name, Logged: !protocol.IsEphemeral(name)}
 	return policy.Of(place, policy.Layer{Name: name, Patterns: r.patterns.Load().Topics})
+}
+
+// keepsSome reports whether there are messages that are kept.
+func (t *Topic) keepsSome() bool {
+	if t.d == nil {
+		return false
+	}
+	floor := t.d.retain.from()
+	return floor > 0 && t.d.table.next(floor) != nil
 }
 
 // Keeps reports whether any topic keeps messages.

@@ -121,7 +121,7 @@ func (t *Topic) replayLocked(pos Position) (shared []backlog.Range, m Moved, err
 	shown := t.d.shown()
 	m.From = pos
 	oldest := shown + 1
-	for _, s := range t.d.table.each() {
+	for _, s := range t.d.table.from(floor) {
 		if r := (backlog.Range{First: max(s.first, floor), Last: min(Position(s.end.Load())-1, shown)}); r.First <= r.Last {
 			oldest = min(oldest, r.First)
 			if r.First = max(r.First, pos); r.First <= r.Last {

@@ -287,11 +287,41 @@ func (t *Topic) find(id protocol.MessageID, all bool) (Position, error) {
 	s := idSearch{topic: t, id: id, all: all, left: searchBytes}
 	known, unknown := s.nodes()
 	for _, n := range known {
-		if pos, ok, err := s.look(n); ok || err != nil {
+		if pos, ok, err := s.lookAll(n); ok || err != nil {
 			return pos, err
 		}
 	}
 	return s.learn(unknown)
+}
+
+// lookAll is look of a node, or of the pieces of one, in the order in which the id is likely to be there.
+func (s *idSearch) lookAll(n idNode) (pos Position, ok bool, err error) {
+	if !n.isFile() {
+		return s.look(n)
+	}
+	list, err := s.pieces(n)
+	if err != nil {
+		return 0, false, err
+	}
+	if pos, err = s.learn(list); !errors.Is(err, ErrNotDeferred) {
+		return pos, err == nil, err
+	}
+	s.topic.pub.Lock()
+	defer s.topic.pub.Unlock()
+	all := idSpan{}
+	for _, p := range list {
+		all.join(p.ids)
+	}
+	n.ids = all
+	return 0, false, nil
+}
+
+func (s *idSearch) pieces(n idNode) (list []idNode, err error) {
+	pieces, err := s.topic.pieces(n.stored)
+	for _, p := range pieces {
+		list = append(list, idNode{p, nil})
+	}
+	return list, err
 }
 
 // ErrUnsure is the answer of FindID when too much would have to be read to be sure.
@@ -335,7 +365,7 @@ func (s *idSearch) look(n idNode) (pos Position, ok bool, err error) {
 	f := nodeFrames{frames: n.frames}
 	if f.frames == nil {
 		s.left -= int(n.at().Ref.Length)
-		if f, err = s.topic.load(n.node); err != nil {
+		if f, err = s.topic.loadNode(n.stored); err != nil {
 			return 0, false, fmt.Errorf("reading message ids: %w", err)
 		}
 	}
@@ -355,15 +385,31 @@ func (s *idSearch) learn(list []idNode) (Position, error) {
 		defer s.topic.pub.Unlock()
 		return n.ids
 	}
+	likely := idNode{}
 	for part := list; len(part) > 0; {
 		mid := len(part) / 2
-		if pos, ok, err := s.look(part[mid]); ok || err != nil {
+		probe := part[mid] // of a file its first piece
+		if probe.isFile() {
+			pieces, err := s.pieces(probe)
+			if err != nil {
+				return 0, err
+			}
+			if len(pieces) > 0 {
+				probe = pieces[0]
+			}
+		}
+		if pos, ok, err := s.look(probe); ok || err != nil {
 			return pos, err
 		}
-		if s.id < span(part[mid]).low {
+		if s.id < span(probe).low {
 			part = part[:mid]
 		} else {
-			part = part[mid+1:]
+			likely, part = part[mid], part[mid+1:]
+		}
+	}
+	if likely.stored != nil && likely.isFile() {
+		if pos, ok, err := s.lookAll(likely); ok || err != nil {
+			return pos, err
 		}
 	}
 	for _, n := range list {
@@ -373,7 +419,7 @@ func (s *idSearch) learn(list []idNode) (Position, error) {
 		if s.left <= 0 {
 			return 0, ErrUnsure
 		}
-		if pos, ok, err := s.look(n); ok || err != nil {
+		if pos, ok, err := s.lookAll(n); ok || err != nil {
 			return pos, err
 		}
 	}
@@ -411,6 +457,17 @@ func (s *idSpan) add(first protocol.MessageID, n int) {
 		return
 	}
 	s.low, s.high = min(s.low, first), max(s.high, last)
+}
+
+// join takes in the ids of other messages.
+func (s *idSpan) join(o idSpan) {
+	switch {
+	case o == idSpan{}:
+	case *s == idSpan{}:
+		*s = o
+	default:
+		s.low, s.high = min(s.low, o.low), max(s.high, o.high)
+	}
 }
 
 // addBatch takes in a batch whose frames are where they belong: those that were not stamped have ids of their own.

@@ -27,6 +27,7 @@ const (
 	kindExpiry  Kind = 74
 
 	kindUnshared Kind = 71
+	kindArchive  Kind = 72
 )
 
 // ErrCheckpoint is a file that is not a whole checkpoint.
@@ -108,7 +109,7 @@ func (w *Writer) json(k Kind, v any) {
 	w.buf = append(w.buf, b...)
 }
 
-// Topic adds a topic with its Nodes, without its channels.
+// Topic adds a topic with its Nodes and Files, without its channels.
 func (w *Writer) Topic(t *Topic) {
 	w.json(kindTopic, t)
 	for some := range slices.Chunk(t.Nodes, maxOuts) {
@@ -120,6 +121,7 @@ func (w *Writer) Topic(t *Topic) {
 			}
 		}
 	}
+	w.files(t.Files)
 	w.unshared(t.Unshared)
 }
 
@@ -283,6 +285,9 @@ func (r *reader) record(kind Kind, b []byte) error {
 		return nil
 	case kind == kindUnshared && r.topic != nil && r.channel == nil && len(b)%waitSize == 0:
 		r.topic.Unshared = readRanges(r.topic.Unshared, b)
+		return nil
+	case kind == kindArchive && r.topic != nil && r.channel == nil && len(b)%fileSize == 0:
+		r.topic.readFiles(b)
 		return nil
 	case kind == kindOut && r.channel != nil && len(b)%outSize == 0:
 		for ; len(b) > 0; b = b[outSize:] {

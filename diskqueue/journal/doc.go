@@ -68,6 +68,8 @@
 //	Head     JSON: the number of the next topic or channel, none is ever used twice, and where the log was
 //	Topic    JSON: topic with the offset in the log that it is as of
 //	Nodes    blocks of the topic before it that are in its segments: first u64, count u32, file u32, offset u32, length u32 each
+//	Archive  files of segments of the topic before it that are only kept: first u64, count u32, file u32, bytes of frames u32, bytes of the
+//	         file u32, when its first and its last message came i64 each, its lowest and its highest id u64 each; zeros: not known
 //	Channel  JSON: channel of the topic before it, with its counts and the offset in the log that it is as of
 //	Waiting  ranges of the channel before it: first u64, last u64 each
 //	Dedup    deduplication keys of the topic before it, by position: 16 bytes, position u64, Unix seconds u32 each

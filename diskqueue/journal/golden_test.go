@@ -119,6 +119,7 @@ func goldenState() *State {
 	t := &Topic{ID: 1, Name: "orders", Paused: true, Options: json.RawMessage(`{"durability":"disk"}`), Next: 0x500, Floor: 0x420,
 		Unshared: []Range{{0x422, 0x422}, {0x430, 0x43f}}, Stamp: 1700000000000000000,
 		Nodes:  []Node{{First: 0x400, Count: 0x41, File: 3, Offset: 16, Length: 4000}},
+		Files:  []File{{Node: Node{First: 0x441, Count: 0x20, File: 4, Length: 8000}, Size: 9000, Oldest: 1700000000000000000, Newest: 1700000009000000000, Low: 0x40, High: 0x5f}},
 		Expiry: []Expiry{{First: 0x410, Count: 9, At: 1700000090000000000}}, AsOf: Offset{File: 3, Offset: 4200}}
 	t.Keys.Add(someKey(1), 0x401, 1700000000)
 	t.Keys.Add(someKey(2), 0x417, 1700000030)

@@ -61,6 +61,7 @@ type Topic struct {
 	Options  json.RawMessage `json:"options,omitempty"`
 	Next     Position        `json:"next"`            // of the next message
 	Nodes    []Node          `json:"-"`               // of a checkpoint: what was in the topic's segments
+	Files    []File          `json:"-"`               // of a checkpoint: files of segments that were only kept, in order
 	Expiry   []Expiry        `json:"-"`               // of messages that have a time to live of their own, in no order
 	Keys     Keys            `json:"-"`               // deduplication keys that it remembers
 	Floor    Position        `json:"floor,omitempty"` // from here on messages are kept that are finished; 0: none are

@@ -61,6 +61,11 @@
 // So each message proves, without a byte more than on the wire, that it is whole and which one it is. Where a size is
 // damaged the next message is found by trying which bytes prove a position that the block still lacks.
 //
+// # Files as a whole
+//
+// A file of which all that is needed goes together can be needed as a whole (Join): then its blocks are not remembered, and an Open that is told of
+// it does not look into it as long as its size is what it was. Its place is a Ref whose offset is 0. Whoever reads there asks for its blocks (Blocks).
+//
 // # What Open makes of a file
 //
 // A file of another folder, of another topic or of another version is left alone. An error of the disk is no damage: it is tried
@@ -86,6 +91,6 @@
 // # Locks
 //
 // Append, Sync, BeginSync, EndSync, Doubtful, Drop, Release, Close and RemoveAll are called by one goroutine at a time, which
-// the caller sees to with its topic's publishing lock. Read, ReadFrame, Bytes and Syncing.Run may be called beside them.
+// the caller sees to with its topic's publishing lock. Read, ReadFrame, Bytes and Syncing.Run may be called beside them, as may Blocks.
 // Store.mu guards what they share, the table of files and the open readers; no file is touched under it.
 package segment

@@ -47,6 +47,7 @@ type file struct {
 	doubt   error // of the first sync that failed
 
 	foreign bool // of a format that is not known here: left alone
+	whole   bool // it is needed as a whole, which counts as one block in live: nothing is known of its blocks
 
 	damaged atomic.Bool // damage was found; atomic because readers find it
 }
@@ -59,8 +60,15 @@ type entry struct {
 
 func (e entry) dropped() bool { return e.length == 0 }
 
-// drop marks a block; false means that it is not there, or was marked before.
+// drop marks a block, or all of a file that is needed as a whole; false means that it is not there, or was marked before.
 func (f *file) drop(ref Ref) bool {
+	if f.whole || ref.Whole() {
+		if !f.whole || !ref.Whole() {
+			return false
+		}
+		f.whole, f.live = false, 0
+		return true
+	}
 	i, found := slices.BinarySearchFunc(f.blocks, ref.Offset, func(e entry, offset uint32) int {
 		return int(int64(e.offset) - int64(offset))
 	})

@@ -40,10 +40,16 @@ type Ref struct {
 	File, Offset, Length uint32
 }
 
+// Whole reports whether the place is a whole file: then Length is the bytes of all frames that are needed of it.
+func (r Ref) Whole() bool { return r.Offset == 0 }
+
 // End returns the offset in the file behind the block's frames.
 func (r Ref) End() int64 { return int64(r.Offset) + blockHeaderSize + int64(r.Length) }
 
 func (r Ref) String() string {
+	if r.Whole() {
+		return FileName(r.File)
+	}
 	return fmt.Sprintf("%s at %d, %d bytes", FileName(r.File), r.Offset, r.Length)
 }
 

@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 
@@ -19,16 +20,19 @@ type model struct {
 	next uint64
 	all  []Block // appended
 	live []Block // and not dropped
+
+	whole map[uint32]int64 // files that are needed as a whole, with their sizes
 }
 
 func (m *model) open(t *rapid.T) {
+	m.o.Whole = maps.Clone(m.whole)
 	s, blocks, damage, err := Open(m.o)
 	if err != nil || damage != nil {
 		t.Fatal(err, damage)
 	}
 	for _, b := range m.live {
-		if !contains(blocks, b) {
-			t.Fatalf("%+v is not found", b)
+		if _, whole := m.whole[b.Ref.File]; whole == contains(blocks, b) || whole != s.IsWhole(b.Ref.File) {
+			t.Fatalf("%+v is found: %v", b, !whole)
 		}
 	}
 	for _, b := range blocks {
@@ -63,14 +67,48 @@ func (m *model) pick(t *rapid.T) int {
 
 func (m *model) drop(t *rapid.T) {
 	i := m.pick(t)
-	if err := m.s.Drop(m.live[i].Ref); err != nil {
+	ref := m.live[i].Ref
+	if _, whole := m.whole[ref.File]; whole {
+		if err := m.s.Drop(ref); !errors.Is(err, ErrGone) {
+			t.Fatalf("a block was dropped of a file that is needed as a whole: %v", err)
+		}
+		if err := m.s.Drop(Ref{File: ref.File}); err != nil {
+			t.Fatal(err)
+		}
+		m.live = slices.DeleteFunc(m.live, func(b Block) bool { return b.Ref.File == ref.File })
+		delete(m.whole, ref.File)
+		return
+	}
+	if err := m.s.Drop(ref); err != nil {
 		t.Fatal(err)
 	}
 	m.live = slices.Delete(m.live, i, i+1)
 }
 
+// join has a file be needed as a whole, if that can be.
+func (m *model) join(t *rapid.T) {
+	file := m.live[m.pick(t)].Ref.File
+	count := 0
+	for _, b := range m.live {
+		if b.Ref.File == file {
+			count++
+		}
+	}
+	if m.s.Join(file, count+1) {
+		t.Fatal("a file is joined of which more is needed than it has")
+	}
+	if m.s.Join(file, count) {
+		m.whole[file] = m.s.Size(file)
+	}
+}
+
 func (m *model) read(t *rapid.T) {
 	b := m.live[m.pick(t)]
+	if _, whole := m.whole[b.Ref.File]; whole {
+		if blocks, err := m.s.Blocks(b.Ref.File); err != nil || !contains(blocks, b) {
+			t.Fatalf("%+v is not among the blocks of its file: %v", b, err)
+		}
+	}
 	frames, lost, err := m.s.Read(b, make([]byte, 0, rapid.IntRange(0, 5000).Draw(t, "cap")))
 	if err != nil || lost != nil || !bytes.Equal(frames, messages(b.First, int(b.Count))) {
 		t.Fatalf("%+v: other frames, lost %v, %v", b, lost, err)
@@ -110,13 +148,14 @@ func (m *model) check(t *rapid.T) {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		mem := vfs.NewMem()
-		m := &model{fs: counting(mem)}
+		m := &model{fs: counting(mem), whole: map[uint32]int64{}}
 		m.o = Options{FS: m.fs, Dir: testDir, FileSize: int64(rapid.SampledFrom([]int{1, 1000, 10000, 0}).Draw(t, "file size"))}
 		m.open(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"":       m.check,
 			"append": m.append,
 			"drop":   m.drop,
+			"join":   m.join,
 			"read":   m.read,
 			"sync": func(t *rapid.T) {
 				if err := m.s.Sync(); err != nil {

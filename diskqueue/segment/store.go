@@ -37,6 +37,8 @@ type Options struct {
 	Aside func(path string) error
 	// Remove removes a file of which nothing is needed; nil: the file system does.
 	Remove func(path string) error
+	// Whole are files that are needed as a whole, with their sizes in bytes: one that has that size is not looked into. See Store.Join.
+	Whole map[uint32]int64
 	// AcceptLoss takes for damage what the disk cannot read; else that is an error.
 	AcceptLoss bool
 }
@@ -96,6 +98,11 @@ func Open(o Options) (*Store, []Block, []Damage, error) {
 		}
 		s.last = max(s.last, number)
 		if bad {
+			continue
+		}
+		if is, err := s.adoptWhole(number); err != nil {
+			return nil, nil, nil, fmt.Errorf("segments: %w", err)
+		} else if is {
 			continue
 		}
 		found, err := s.scan(number)
