@@ -208,8 +208,14 @@ func (c *checker) durable(t *topic.Topic) error {
 				ch.Missing)
 		}
 	}
+	if h.Kept.From > 0 {
+		c.say("  kept: %d messages that all channels are done with, from position %d on", h.Kept.Messages, h.Kept.From)
+	}
 	for _, d := range append(damage, h.Damage...) {
 		c.damaged("topic %s: %s: a start serves the rest", t.Name(), d)
+	}
+	for _, d := range h.Kept.Damage {
+		c.damaged("topic %s: %s that all channels are done with: a start keeps the rest", t.Name(), d)
 	}
 	c.salvaged(t, h)
 	return nil

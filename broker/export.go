@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"time"
 
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
@@ -22,9 +23,10 @@ var ErrNotEmpty = errors.New("is not an empty folder")
 // started on: topics, channels and pauses, what waits, and what was in flight or deferred, with ids, times and attempts. When
 // a deferred message is due has no place in that layout: it is delivered at once. The broker's own folder is not changed. out
 // must be missing or empty; the list of topics is written last, so that what an error leaves there is not served. What was
-// written is told to report. Messages that cannot be read are left out and make it fail with ErrDamaged, once all others are
+// written is told to report. With kept each topic that keeps messages gets one more channel, KeptChannel, which has all of these, finished or not. Messages
+// that cannot be read are left out and make it fail with ErrDamaged, once all others are
 // written.
-func Export(dir, out string, report io.Writer) error {
+func Export(dir, out string, kept bool, report io.Writer) error {
 	return offline(dir, func() error {
 		if err := nsqdata.CheckPlain(dir); err != nil {
 			return err
@@ -33,7 +35,7 @@ func Export(dir, out string, report io.Writer) error {
 			return err
 		}
 		return offline(out, func() error {
-			e := exporter{checker: checker{dir: dir, out: report}, to: out}
+			e := exporter{checker: checker{dir: dir, out: report}, to: out, kept: kept}
 			return e.run()
 		})
 	})
@@ -56,6 +58,7 @@ func makeEmpty(dir string) error {
 type exporter struct {
 	checker
 	to     string
+	kept   bool           // what topics keep is written, too
 	queue  *nsqdata.Queue // that is written to
 	name   string         // of it
 	count  int            // messages in it
@@ -77,6 +80,11 @@ func (e *exporter) run() error {
 	for _, d := range e.stopped.Damage {
 		e.damaged("%s", d)
 	}
+	if e.kept {
+		if err := e.addKept(); err != nil {
+			return err
+		}
+	}
 	topics, err := e.everything(meta)
 	if err != nil {
 		return err
@@ -92,6 +100,30 @@ func (e *exporter) run() error {
 	e.say("%d topics, %d messages", len(topics), e.total)
 	if e.damage > 0 {
 		return fmt.Errorf("%w: %d places; all else is exported", ErrDamaged, e.damage)
+	}
+	return nil
+}
+
+// KeptChannel is the name of the channel that an export with kept messages adds to their topics.
+const KeptChannel = "kept"
+
+// addKept gives each topic that keeps messages a channel that reads them again from the first on.
+func (e *exporter) addKept() error {
+	beginning, err := topic.ParsePlace("beginning", time.Now())
+	if err != nil {
+		return err
+	}
+	for _, t := range e.stopped.Registry.Topics() {
+		if t.Kept().From == 0 {
+			continue
+		}
+		c, made, _, err := t.ChannelAt(KeptChannel, beginning)
+		if err == nil && !made {
+			_, err = c.Rewind(beginning, false)
+		}
+		if err != nil {
+			return fmt.Errorf("topic %s: a channel with what is kept: %w", t.Name(), err)
+		}
 	}
 	return nil
 }

@@ -321,7 +321,7 @@ func TestFoldersOfEarlierBuilds(t *testing.T) {
 	var said bytes.Buffer
 	for what, err := range map[string]error{
 		"start": refusal(t, o), "check": broker.Check(o.DataPath, &said), "repair": broker.Repair(o.DataPath, true, &said),
-		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), &said),
+		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said),
 	} {
 		if !errors.Is(err, storage.ErrVersion) || !strings.Contains(err.Error(), "brokerd export") {
 			t.Errorf("%s: %v", what, err)

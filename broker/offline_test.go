@@ -89,7 +89,7 @@ func TestExport(t *testing.T) {
 	before := contents(t, o.DataPath)
 	out := filepath.Join(t.TempDir(), "made", "out")
 	var report bytes.Buffer
-	if err := broker.Export(o.DataPath, out, &report); err != nil {
+	if err := broker.Export(o.DataPath, out, false, &report); err != nil {
 		t.Fatal(err)
 	}
 	if !maps.Equal(before, contents(t, o.DataPath)) {
@@ -124,7 +124,7 @@ func TestExport(t *testing.T) {
 		}
 		n.stop()
 	}
-	if err := broker.Export(o.DataPath, out, &report); !errors.Is(err, broker.ErrNotEmpty) {
+	if err := broker.Export(o.DataPath, out, false, &report); !errors.Is(err, broker.ErrNotEmpty) {
 		t.Errorf("an export over another: %v", err)
 	}
 }
@@ -151,7 +151,7 @@ func TestExportOfHalfATakeOver(t *testing.T) {
 	}
 	s.close(t)
 	out := filepath.Join(t.TempDir(), "out")
-	if err := broker.Export(dir, out, t.Output()); err != nil {
+	if err := broker.Export(dir, out, false, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	o := options(t)
@@ -187,7 +187,7 @@ func TestCheck(t *testing.T) {
 	if err := broker.Check(o.DataPath, &report); !errors.Is(err, nsqdata.ErrLocked) {
 		t.Errorf("under a running broker: %v", err)
 	}
-	if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), &report); !errors.Is(err, nsqdata.ErrLocked) {
+	if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &report); !errors.Is(err, nsqdata.ErrLocked) {
 		t.Errorf("under a running broker: %v", err)
 	}
 	n.stop()
@@ -241,7 +241,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			if err := broker.Check(dir, &report); !errors.Is(err, damage.want) || !strings.Contains(report.String(), damage.told) {
 				t.Errorf("%v\n%s", err, report.String())
 			}
-			if err := broker.Export(dir, filepath.Join(t.TempDir(), "out"), io.Discard); err == nil {
+			if err := broker.Export(dir, filepath.Join(t.TempDir(), "out"), false, io.Discard); err == nil {
 				t.Error("an export tells nothing of it")
 			}
 			if !maps.Equal(before, contents(t, dir)) {

@@ -55,7 +55,7 @@ func TestQueueFilesThatAreNoFiles(t *testing.T) {
 				if err := broker.Check(o.DataPath, &said); err == nil || !strings.Contains(said.String(), rel) {
 					t.Errorf("check finds nothing: %s", said.String())
 				}
-				if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), &said); !errors.Is(err, vfs.ErrNotPlain) {
+				if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said); !errors.Is(err, vfs.ErrNotPlain) {
 					t.Errorf("export: %v", err)
 				}
 				if after, err := os.Lstat(path); err != nil || after.Mode() != before.Mode() {

@@ -143,7 +143,7 @@ func TestQueuesThatNoListHasAreTakenOver(t *testing.T) {
 				t.Errorf("check does not say %q:\n%s", c.check, report.String())
 			}
 			out := filepath.Join(t.TempDir(), "out")
-			if err := broker.Export(o.DataPath, out, &exported); err != nil && !errors.Is(err, broker.ErrDamaged) {
+			if err := broker.Export(o.DataPath, out, false, &exported); err != nil && !errors.Is(err, broker.ErrDamaged) {
 				t.Fatal(err)
 			}
 			if !maps.Equal(before, contents(t, o.DataPath)) {

@@ -11,14 +11,14 @@ import (
 )
 
 // TestIdleDeleteOverKills: thirty stops and kills, each with more time between than idle_delete says, delete no topic and no channel that has a
-// message, a schedule, something in flight or put off; what has none of that goes, and does not come back.
+// message, a schedule, something in flight or put off, and no topic that keeps a message; what has none of that goes, and does not come back.
 func TestIdleDeleteOverKills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, 1)
 		idle := map[string]json.RawMessage{"idle_delete": json.RawMessage(`"20s"`)}
 		n.levels[0] = topic.Disk
-		const waits, scheduled, flies, own, nothing = "t0.waits", "t0.scheduled", "t0.flies", "t0.own", "t0.nothing" // all as t0 is
-		names := []string{waits, scheduled, flies, own, nothing}
+		const waits, scheduled, flies, own, kept, nothing = "t0.waits", "t0.scheduled", "t0.flies", "t0.own", "t0.kept", "t0.nothing" // all as t0 is
+		names := []string{waits, scheduled, flies, own, kept, nothing}
 		for _, name := range names {
 			to, err := n.r.Topic(name)
 			if err != nil {
@@ -38,6 +38,11 @@ func TestIdleDeleteOverKills(t *testing.T) {
 			}
 			if name == nothing {
 				continue
+			}
+			if name == kept {
+				if err := to.SetOptions(map[string]json.RawMessage{"retain_time": json.RawMessage(`"1h"`)}); err != nil {
+					t.Fatal(err)
+				}
 			}
 			var b topic.Batch
 			b.Add([]byte("m"))

@@ -144,7 +144,7 @@ func (t *Topic) unusedLocked() bool {
 	if p == nil || p.IdleDelete == 0 || t.learning || t.exiting.Load() {
 		return false
 	}
-	busy := t.registry.halted()
+	busy := t.registry.halted() || t.keepsSome()
 	for _, c := range t.all() {
 		c.mu.Lock()
 		busy = busy || len(c.subs) > 0 || c.holds() > 0

@@ -37,16 +37,16 @@ func program(o *broker.Options) cmdkit.Program {
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))
 	}
-	acceptLoss := new(bool)
+	acceptLoss, kept := new(bool), new(bool)
 	p.Verbs = []cmdkit.Verb{
 		{Name: "check", Args: []string{"DATA-PATH"},
 			Help: "read a stopped broker's folder, change nothing, and say what is in it and what a start would do; exit code 1 when " +
 				"something is missing or damaged",
 			Run: func(args []string, out io.Writer) error { return broker.Check(args[0], out) }},
-		{Name: "export", Args: []string{"DATA-PATH", "OUT-PATH"},
+		{Name: "export", Args: []string{"DATA-PATH", "OUT-PATH"}, Switches: map[string]*bool{"kept": kept},
 			Help: "write what a stopped broker has to deliver into an empty folder that an nsqd can be started on; its own folder " +
-				"is not changed",
-			Run: func(args []string, out io.Writer) error { return broker.Export(args[0], args[1], out) }},
+				"is not changed; with --kept each topic that keeps messages gets a channel kept there, which has all of these",
+			Run: func(args []string, out io.Writer) error { return broker.Export(args[0], args[1], *kept, out) }},
 		{Name: "repair", Args: []string{"DATA-PATH"}, Switches: map[string]*bool{"accept-loss": acceptLoss},
 			Help: "say which pieces of a stopped broker's folder are missing, for which a start refuses; with --accept-loss make the " +
 				"folder whole without them, say what that costs, and move what is left out to set-aside/",
