@@ -113,3 +113,24 @@ func TestUnsureBehindARewind(t *testing.T) {
 	}
 	wantWaiting(t, c, Range{10, 10})
 }
+
+// TestNothingIsInheritedTwice: a channel that was made at a place has what is kept from there on. When a power cut has taken the record by which
+// the topic's own backlog had moved, which still has some of that, the channel has each message once.
+func TestNothingIsInheritedTwice(t *testing.T) {
+	_, s, apply := reading(t)
+	topic := s.Topics[1]
+	apply(KindChange, AppendChange(nil, Change{Op: OpDeleteChannel, Topic: 1, Channel: 2}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 11, Count: 3, Only: Own}), frames(11, 3)...))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 14, Count: 3, Only: Own, Due: 7}), frames(14, 3)...))
+	// Lost: a channel is made, inherits these, and is deleted.
+	var r Runs
+	r.Begin(0, 0)
+	r.AddRange(Range{9, 15})
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 4, Name: "again", Next: 9, Runs: r.Runs()}))
+	s.Settle()
+	c := topic.Channels[1]
+	wantWaiting(t, c, Range{9, 15})
+	if _, is := c.Out.Get(16); !is || c.Out.Len() != 1 {
+		t.Errorf("%d are out", c.Out.Len())
+	}
+}

@@ -562,11 +562,31 @@ func (t *Topic) inherit() {
 	own.Waiting, own.unsure, own.Out = nil, nil, Outs{}
 }
 
+// has returns what waits in the channel and what is out, both sorted. When the record was lost by which it was given something of the topic's
+// own backlog, that has it still, and it must not get it twice.
+func (c *Channel) has() (waits, out []Range) {
+	for _, r := range slices.Concat(c.Waiting, c.unsure) {
+		waits = AddRange(waits, r)
+	}
+	c.Out.Each(func(pos Position, _ Out) { out = AddRange(out, Range{pos, pos}) })
+	return waits, out
+}
+
+// holdsPosition reports whether a position is in one of some sorted ranges.
+func holdsPosition(list []Range, pos Position) bool {
+	i := sort.Search(len(list), func(i int) bool { return list[i].Last >= pos })
+	return i < len(list) && list[i].First <= pos
+}
+
 func (c *Channel) inherit(own *Channel) {
 	had := c.holds()
 	fresh, _ := Cut(nil, slices.Concat(own.unsure, own.Waiting), 0, c.Inherited) // of the topic's own nobody knows more than that it waits
+	here, out := c.has()
+	slices.SortFunc(fresh, byFirst)
+	fresh, _ = CutAll(fresh, here)
+	fresh, _ = CutAll(fresh, out)
 	own.Out.Each(func(pos Position, o Out) {
-		if pos > c.Inherited {
+		if pos > c.Inherited && !holdsPosition(here, pos) && !holdsPosition(out, pos) {
 			c.Out.Set(pos, o)
 		}
 	})
