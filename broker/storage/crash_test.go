@@ -38,6 +38,7 @@ var (
 	crashSeed  = flag.Uint64("crash-seed", 0, "the one run of TestCrash to repeat")
 	crashFrom  = flag.Uint64("crash-from", 1, "first seed of TestCrash")
 	crashTrace = flag.Int("crash-trace", 300, "lines that TestCrash shows of a run that fails")
+	crashHard  = flag.Bool("crash-hard", false, "TestCrash has the disk fail most of the time, few deliveries allowed, and much read again")
 	crashLog   = flag.Bool("crash-log", false, "show what the engine logs in TestCrash")
 )
 
@@ -151,7 +152,7 @@ func (n *node) start() {
 	n.r.Start()
 	n.k.Start(n.r)
 	if n.most == anyLimit {
-		n.limit([]int{0, 0, 1, 2, 3, 5}[n.rng.IntN(6)])
+		n.limit(n.anyMost())
 	}
 	n.dead()
 	n.subs, n.first, n.turns = nil, map[string]int{}, nil
@@ -168,13 +169,13 @@ func (n *node) open() (*topic.Recovery, error) {
 	}
 	n.k = k
 	n.ids.n, n.ids.keep = max(n.ids.n, k.IDs()), k.KeepIDs
-	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: 12, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
+	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: []int{0, 1, 12, 12, 200}[n.rng.IntN(5)], MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
 		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Need: k.Need,
 		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong}),
 		Level: func(name string) topic.Level { return n.levels[name[1]-'0'] }})
 	n.r.SetPatterns(n.orderedPatterns())
 	if n.most = anyLimit; n.rng.IntN(2) == 0 {
-		n.limit([]int{0, 0, 1, 2, 3, 5}[n.rng.IntN(6)]) // before the topics are there
+		n.limit(n.anyMost()) // before the topics are there
 	}
 	if err := n.r.Recover(recovery); err != nil {
 		if e := errors.Join(n.r.Close(), k.Abandon()); e != nil {
@@ -364,8 +365,11 @@ func (n *node) forgetPart(p *promise) {
 	}
 }
 
-// droppedSomewhere reports whether a message was finished or dropped on any channel.
+// droppedSomewhere reports whether a message was finished or dropped on any channel, or may have been.
 func (n *node) droppedSomewhere(m *message) bool {
+	if m.perhaps {
+		return true
+	}
 	for key, p := range n.promises {
 		if p.m == m && p.gone.yes() && strings.HasPrefix(key, m.topic+"/") {
 			return true
@@ -390,6 +394,7 @@ func (n *node) drain() {
 		}
 		n.moves(t, n.begin())
 		for _, c := range t.Channels() {
+			c.SetPaused(false)
 			s, err := t.Subscribe(c.Name(), topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour})
 			if err != nil {
 				n.fail("subscribing: %v", err)
@@ -428,11 +433,11 @@ func (n *node) drain() {
 
 func crashRun(t *testing.T, seed uint64) {
 	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
-		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, early: map[string]topic.Position{}}
+		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, twice: map[string]bool{}, early: map[string]topic.Position{}}
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}
-	faulty := n.rng.IntN(4) == 0
+	faulty := n.rng.IntN(4) == 0 || *crashHard
 	n.eager = n.rng.IntN(3) == 0
 	n.start()
 	defer func() { // or the bubble does not end
@@ -441,7 +446,7 @@ func crashRun(t *testing.T, seed uint64) {
 		}
 	}()
 	for range 1 + n.rng.IntN(4) {
-		n.faults = faulty && n.rng.IntN(2) == 0
+		n.faults = faulty && (n.rng.IntN(2) == 0 || *crashHard)
 		synctest.Wait() // nobody is in the midst of writing something
 		n.older = n.tree()
 		n.live()

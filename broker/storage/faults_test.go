@@ -23,7 +23,7 @@ import (
 // newNode returns a node on an empty file system, started.
 func newNode(t *testing.T, seed uint64) *node {
 	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
-		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, early: map[string]topic.Position{}}
+		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, twice: map[string]bool{}, early: map[string]topic.Position{}}
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}

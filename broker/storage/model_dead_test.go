@@ -19,6 +19,15 @@ func isDeadLetters(name string) bool { return strings.HasPrefix(name, "d") }
 // anyLimit says that this life has no limit of deliveries yet.
 const anyLimit = -1
 
+// anyMost draws after how many deliveries messages become dead letters.
+func (n *node) anyMost() int {
+	most := []int{0, 0, 1, 2, 3, 5}[n.rng.IntN(6)]
+	if *crashHard {
+		most = 1 + most%2
+	}
+	return most
+}
+
 // limit sets after how many deliveries messages become dead letters from now on; 0: never.
 func (n *node) limit(most int) {
 	n.most = most
@@ -104,7 +113,7 @@ func (n *node) look(in string, m topic.Message, found map[string]int) {
 	switch at, err := time.Parse(time.RFC3339Nano, said["dead_letter.time"]); {
 	case n.messages[from+"/"+string(m.Body)] == nil:
 		n.fail("%s has %.12q, which nobody published to %s", in, m.Body, from)
-	case found[key] > 1 && (p == nil || !p.rewinds):
+	case found[key] > 1 && !n.twice[key]:
 		n.fail("%s has %.12q of %s twice", in, m.Body, from)
 	case err != nil || at.After(time.Now()) || said["dead_letter.attempts"] == "" || said["dead_letter.id"] == "":
 		n.fail("%s has %.12q with the properties %q", in, m.Body, m.Properties)

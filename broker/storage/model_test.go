@@ -41,6 +41,7 @@ type node struct {
 	wrong    atomic.Int64                  // channels whose sum a start had to put right
 	letters  deadLetters
 	ageless  map[string]bool // by topic/channel/body: what ever came back from a dead letter topic has no time to live
+	twice    map[string]bool // the same: what was ever read again, so that it may be a dead letter twice
 	most     int             // deliveries of a message in this life, 0: any number
 	eager    bool            // consumers take and finish all that there is, so that segments are let go
 	next     int             // number of the next message
@@ -85,6 +86,7 @@ type message struct {
 	sure        bool // it must come
 	loose       bool // nobody knows which channels have it: a crash left unknown whether the topic has moved it on
 	anywhere    bool // of a loose one: it must come on some channel
+	perhaps     bool // it was passed over on some channel, perhaps
 }
 
 // promise is what is known of a message on one channel, or of the topic's own backlog, whose name is empty.
@@ -361,7 +363,7 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q, which is a dead letter", s.name, body)
 	case m.over() && !p.redriven && !n.ageless[key]:
 		n.fail("%s got %.12q %v after its time", s.name, body, time.Since(m.until))
-	case p.gone.yes():
+	case p.gone.yes() && !(p.rewinds && n.ageless[key]): // else both may come, the message and what was its dead letter
 		n.fail("%s got %.12q again, which was finished or dropped at %d", s.name, body, p.gone.lo)
 	case time.Now().Before(p.due):
 		n.fail("%s got %.12q %v early", s.name, body, time.Until(p.due))
@@ -508,6 +510,16 @@ func (n *node) dropSome() {
 
 // step does one random thing.
 func (n *node) step() {
+	if *crashHard {
+		switch n.rng.IntN(16) {
+		case 0, 1, 2:
+			n.rewind()
+		case 3:
+			n.retention()
+		case 4:
+			n.setFaults()
+		}
+	}
 	switch k := n.rng.IntN(58); {
 	case k < 14:
 		n.publish()
@@ -522,6 +534,13 @@ func (n *node) step() {
 		n.note("close a consumer of %s", n.subs[i].name)
 		_ = n.subs[i].Close()
 		n.subs = slices.Delete(n.subs, i, i+1)
+	case k == 33 && n.rng.IntN(3) == 0:
+		t := n.randomTopic()
+		if list := t.Channels(); len(list) > 0 {
+			c := list[n.rng.IntN(len(list))]
+			c.SetPaused(!c.Paused())
+			n.note("pause %s/%s %v", t.Name(), c.Name(), c.Paused())
+		}
 	case k == 33:
 		t := n.randomTopic()
 		lo := n.begin()

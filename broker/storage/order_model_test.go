@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"strings"
 
 	"brokerd/broker/policy"
 	"brokerd/broker/topic"
@@ -12,7 +13,7 @@ const orderedTopic = "t2"
 
 // orderedPatterns are the options of the ordered topic: there is room for few messages aside.
 func (n *node) orderedPatterns() (all topic.Patterns) {
-	p, err := policy.ParsePattern(orderedTopic+" ordered=true ordered_ahead=4", false)
+	p, err := policy.ParsePattern(fmt.Sprint(orderedTopic, " ordered=true ordered_ahead=", []int{1, 4, 4, 100}[n.rng.IntN(4)]), false)
 	if err != nil {
 		n.fail("%v", err)
 	}
@@ -59,4 +60,13 @@ func (n *node) checkTurn(s *consumer, p *promise) {
 func (n *node) mayHaveLeft(channel string, m *message) bool {
 	p := n.promises[channel+"/"+m.body]
 	return p == nil || p.gone.yes() || m.over() || m.loose || n.most > 0 && len(p.deliveries) >= n.most || n.dead()[channel+"/"+m.body] > 0
+}
+
+// turnsTaken says that what was out of a channel is not any more, as far as it is one of those.
+func (n *node) turnsTaken(channel string, those func(*message) bool) {
+	for key, m := range n.turns {
+		if strings.HasPrefix(key, channel+"/") && those(m) {
+			delete(n.turns, key)
+		}
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"brokerd/broker/topic"
@@ -18,7 +20,7 @@ func (n *node) retention() {
 	t := n.randomTopic()
 	value := []string{`{"retain_bytes":4000}`, `{"retain_bytes":"1GiB"}`, `{"retain_time":"20s"}`, `{"retain_time":"1h"}`,
 		`{"retain_time":"20s","retain_bytes":3000}`, `{"retain_time":"0s","retain_bytes":0}`}[n.rng.IntN(6)]
-	if *crashKeepAll {
+	if *crashKeepAll || *crashHard {
 		value = `{"retain_time":"24h"}`
 	}
 	var changes map[string]json.RawMessage
@@ -106,7 +108,8 @@ func (n *node) positions(r topic.Receipt, list []*message, err error) {
 func (n *node) rewind() {
 	t := n.randomTopic()
 	list := t.Channels()
-	if len(list) == 0 || t.Name() == orderedTopic { // of an ordered one TestRewindOfAnOrderedChannel has the order
+	if name := "c" + fmt.Sprint(n.rng.IntN(2)); t.LookupChannel(name) == nil {
+		n.createAt(t, name)
 		return
 	}
 	c := list[n.rng.IntN(len(list))]
@@ -115,29 +118,58 @@ func (n *node) rewind() {
 	if from > 0 && from <= shown && n.rng.IntN(2) == 0 {
 		pos = from + topic.Position(n.rng.Uint64N(uint64(shown-from)+1))
 	}
-	place, err := topic.ParsePlace(fmt.Sprint("pos:", pos), time.Now())
-	if err != nil {
-		panic(err)
-	}
+	place := n.place(fmt.Sprint("pos:", pos))
 	lo := n.begin()
 	if n.rng.IntN(4) == 0 {
-		m, err := c.Skip(place, true, false)
+		all := n.rng.IntN(3) > 0
+		m, err := c.Skip(place, all, false)
 		at := n.end(lo)
-		n.note("skip %s/%s before %d: %+v, %v", t.Name(), c.Name(), pos, m, err)
+		n.note("skip %s/%s before %d, all of it %v: %+v, %v", t.Name(), c.Name(), pos, all, m, err)
 		n.checkChange(err)
 		if err == nil {
-			n.skipped(t.Name(), c.Name(), m.From, at)
+			n.skipped(t.Name(), c.Name(), m.From, all, at)
 		}
 		return
 	}
 	m, err := c.Rewind(place, false)
 	at := n.end(lo)
-	n.note("rewind %s/%s to %d of %d to %d: %+v, %v", t.Name(), c.Name(), pos, from, shown, m, err)
+	n.note("rewind %s/%s to %v of %d to %d: %+v, %v", t.Name(), c.Name(), place, from, shown, m, err)
 	if !errors.Is(err, topic.ErrKeepsNothing) {
 		n.checkChange(err)
 	}
 	if err == nil {
 		n.rewoundTo(t.Name(), c.Name(), m.From, at)
+	}
+}
+
+// place reads a place, or draws another one.
+func (n *node) place(text string) topic.Place {
+	switch n.rng.IntN(8) {
+	case 0:
+		text = fmt.Sprintf("-%ds", n.rng.IntN(100))
+	case 1:
+		text = "beginning"
+	}
+	place, err := topic.ParsePlace(text, time.Now())
+	if err != nil {
+		panic(err)
+	}
+	return place
+}
+
+// createAt makes a channel that begins at a place.
+func (n *node) createAt(t *topic.Topic, name string) {
+	place := n.place(fmt.Sprint("pos:", 1+n.rng.Uint64N(uint64(t.Shown())+2)))
+	lo := n.begin()
+	_, made, m, err := t.ChannelAt(name, place)
+	at := n.end(lo)
+	n.note("make %s/%s at %v: %v, %+v, %v", t.Name(), name, place, made, m, err)
+	if !errors.Is(err, topic.ErrKeepsNothing) {
+		n.checkChange(err)
+	}
+	if made {
+		n.rewoundTo(t.Name(), name, m.From, at)
+		n.moves(t, lo)
 	}
 }
 
@@ -148,30 +180,44 @@ func (n *node) checkChange(err error) {
 	n.checkSums()
 }
 
-// skipped says that a channel has passed over its messages before a position.
-func (n *node) skipped(t, channel string, before topic.Position, at said) {
+// skipped says that a channel has passed over its messages before a position, all of them, or those that wait.
+func (n *node) skipped(t, channel string, before topic.Position, all bool, at said) {
 	for _, m := range n.messages {
 		if m.loose && m.topic == t && m.pos < before {
 			m.anywhere = false
 		}
 	}
+	n.turnsTaken(t+"/"+channel, func(m *message) bool {
+		p := n.promises[t+"/"+channel+"/"+m.body]
+		return m.pos < before || p == nil || p.redriven
+	})
 	for _, p := range n.of(t, channel) {
 		switch {
 		case p.gone.yes():
 		case p.redriven: // under which position is not known
-			p.strict = false
+			p.strict, p.m.perhaps = false, true
 		case p.m.pos >= before:
-		case p.m.pos > 0 && !p.m.loose:
+		case p.m.pos > 0 && !p.m.loose && (all || len(p.deliveries) == 0 && !p.delayed):
 			p.gone = at
 		default:
-			p.strict = false
+			p.strict, p.m.perhaps = false, true
 		}
 	}
 }
 
 // rewoundTo says that messages from a position on come once more to a channel.
 func (n *node) rewoundTo(t, channel string, from topic.Position, at said) {
+	n.turnsTaken(t+"/"+channel, func(m *message) bool { return m.pos >= from || m.pos == 0 })
+	for order := range n.first { // of what comes once more, too
+		if order == t+"/"+channel || strings.HasPrefix(order, t+"/"+channel+"/") {
+			delete(n.first, order)
+		}
+	}
+	behind := slices.ContainsFunc(n.of(t, ""), func(own *promise) bool { return !own.moved.yes() }) // they come behind what is read again
 	for _, m := range n.messages {
+		if m.topic == t && m.pos == 0 {
+			n.perhapsRewound(t+"/"+channel+"/"+m.body, m)
+		}
 		if m.topic != t || m.pos < from || m.pos == 0 {
 			continue
 		}
@@ -189,13 +235,29 @@ func (n *node) rewoundTo(t, channel string, from topic.Position, at said) {
 			}
 			n.promises[key] = p
 		}
+		n.twice[key] = true
 		old := *p
-		p.before, p.rewound, p.rewinds, p.redriven, p.delayed = &old, at, true, true, true
-		if p.gone.yes() || !p.strict { // else it may be deferred, and stays so
+		p.before, p.rewound, p.rewinds, p.redriven = &old, at, true, true
+		p.delayed = behind || !p.gone.yes() && (p.delayed || !p.strict) // what is deferred stays so
+		if p.gone.yes() || !p.strict {                                  // else it may be deferred, and stays so
 			p.gone, p.finished, p.due = said{}, false, time.Time{}
 			p.base = p.due
 		}
 		p.strict = m.sure && !m.loose && !waits
+	}
+}
+
+// perhapsRewound says that a message, whose position is not known since its topic was deleted, comes once more to a channel if a crash has taken
+// that deletion back.
+func (n *node) perhapsRewound(key string, m *message) {
+	p := n.promises[key]
+	if p == nil {
+		p = &promise{m: m}
+		n.promises[key] = p
+	}
+	n.twice[key] = true
+	if !p.gone.yes() {
+		p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
 	}
 }
 
@@ -207,8 +269,9 @@ func (n *node) forgetRewind(p *promise) {
 	switch n.fate(p.rewound) {
 	case lost:
 		p.gone, p.finished, p.strict, p.due, p.base = p.before.gone, p.before.finished, p.before.strict, p.before.due, p.before.base
+		p.delayed = p.before.delayed
 	case unknown:
-		p.gone, p.strict, p.m.anywhere = said{}, false, false
+		p.gone, p.strict, p.m.anywhere, p.delayed = said{}, false, false, true
 	}
 	p.rewound, p.before = said{}, nil
 }
