@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -370,6 +371,17 @@ func TestStockAuth(t *testing.T) {
 	}
 }
 
+// heartbeats counts those that a stock client logs.
+type heartbeats struct{ atomic.Int64 }
+
+// Output takes a line of the log.
+func (h *heartbeats) Output(_ int, line string) error {
+	if strings.Contains(line, "heartbeat received") {
+		h.Add(1)
+	}
+	return nil
+}
+
 // TestStockHeartbeat: the interval that go-nsq's test asks for is refused with the text that it looks for; the shortest one
 // survives a pause longer than itself.
 func TestStockHeartbeat(t *testing.T) {
@@ -384,11 +396,14 @@ func TestStockHeartbeat(t *testing.T) {
 	cfg = nsq.NewConfig()
 	cfg.HeartbeatInterval = time.Second
 	p := n.producer(cfg)
+	var heard heartbeats
+	p.SetLogger(&heard, nsq.LogLevelDebug)
 	for range 2 {
 		if err := p.Publish("t", []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(1100 * time.Millisecond)
+		before := heard.Load()
+		cmdtest.Eventually(t, "heartbeats come", time.Minute, func() bool { return heard.Load() > before+1 })
 	}
 	if s := n.stats(); len(s.Producers) != 1 || s.Producers[0].PubCounts[0].Count != 2 {
 		t.Errorf("it was not one connection: %+v", s.Producers)

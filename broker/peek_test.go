@@ -44,8 +44,8 @@ func TestPeek(t *testing.T) {
 	n := start(t, func(o *broker.Options) { o.Durability, o.TopicDurability = levelDisk, []string{"m=memory"} })
 	n.run([]request{{"POST", "/topic/create?topic=t", "", 200, ""}, {"POST", "/channel/create?topic=t&channel=c", "", 200, ""}})
 	first := n.published("/mpub?topic=t", "one\ntwo\nthree")
-	time.Sleep(5 * time.Millisecond)
-	then := time.Now()
+	then := time.Now().Truncate(time.Millisecond).Add(time.Millisecond) // times are told apart by the millisecond
+	cmdtest.Eventually(t, "the clock has gone on", time.Second, func() bool { return !time.Now().Before(then) })
 	n.published("/pub?topic=t", "\xff\x00four")
 	n.published("/pub?topic=t&defer=3600000", "five")
 	for query, want := range map[string]string{

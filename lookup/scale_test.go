@@ -211,7 +211,7 @@ func benchmarkScale(b *testing.B, topics func(int) []string, topic string) {
 // measureIdle adds what the pings alone cost, and the slow questions that admins ask.
 func measureIdle(b *testing.B, child *child, f *fleet) {
 	before, began := child.cpu(b), time.Now()
-	<-time.After(3 * time.Second)
+	<-time.After(3 * time.Second) // what is measured is the CPU in this time
 	b.ReportMetric(100*(child.cpu(b)-before).Seconds()/time.Since(began).Seconds(), "cpu-pings-%")
 	for _, uri := range []string{"nodes", "topics"} {
 		began := time.Now()

@@ -200,7 +200,7 @@ func loadDisk(t *testing.T, b *cmdtest.Process) *durableLoad {
 	l.all.Go(func() {
 		publishers.Wait()
 		for end := time.Now().Add(20 * time.Second); l.got.Load() < l.acked.Load() && time.Now().Before(end); {
-			<-time.After(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond) // between two looks
 		}
 		consumer.Conn.Close()
 	})

@@ -85,7 +85,7 @@ func (l *ledger) HandleMessage(m *nsq.Message) error {
 		m.RequeueWithoutBackoff(delay)
 	case "TOUCH":
 		m.Touch()
-		<-time.After(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond) // the work that it was touched for
 		l.finish(m)
 	default:
 		l.finish(m)

@@ -220,7 +220,8 @@ func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address stri
 		b.Args = append(b.Args, options)
 		b.Start(t)
 	}
-	<-time.After(300 * time.Millisecond)
+	before := o.count()
+	cmdtest.Eventually(t, "messages come in the last life", time.Minute, func() bool { return o.count() > before+20 })
 	stop.Store(true)
 	wg.Wait()
 	all := 0
@@ -254,7 +255,7 @@ func publishInOrder(t *testing.T, address string, first, keys int, stop *atomic.
 		key, seq := fmt.Sprintf("k%d", first+sent%keys), sent/keys+1
 		words := fmt.Sprintf("%s key=%s dedup=%s-%d", topic, key, key, seq)
 		for producer.Publish(words, fmt.Appendf(nil, "%s %d", key, seq)) != nil {
-			<-time.After(5 * time.Millisecond)
+			<-time.After(5 * time.Millisecond) // between two tries
 		}
 	}
 	return sent

@@ -38,7 +38,8 @@ func TestKilledBrokerStoresRepeatsOnce(t *testing.T) {
 		b.Args = append(b.Args, "--topic-options="+topic+" dedup_window=1h")
 		b.Start(t)
 	}
-	<-time.After(300 * time.Millisecond)
+	before := b.Topic(t, topic).MessageCount
+	cmdtest.Eventually(t, "publishes go on in the last life", time.Minute, func() bool { return b.Topic(t, topic).MessageCount > before+20 })
 	stop.Store(true)
 	wg.Wait()
 	stored := storedBodies(t, b)
@@ -85,7 +86,7 @@ func repeatPublishes(t *testing.T, address string, number int, stop *atomic.Bool
 				break
 			}
 			repeated++
-			<-time.After(5 * time.Millisecond)
+			<-time.After(5 * time.Millisecond) // between two tries
 		}
 		if bodies != nil {
 			sent += 2

@@ -63,7 +63,7 @@ func pressImpatiently(t *testing.T, p *cmdtest.Process) {
 	t.Helper()
 	p.Signal(t, syscall.SIGTERM)
 	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGTERM} {
-		<-time.After(time.Duration(rand.IntN(6)) * time.Millisecond)
+		<-time.After(time.Duration(rand.IntN(6)) * time.Millisecond) // a random moment of the stop
 		if p.Ended() {
 			break
 		}
@@ -116,7 +116,7 @@ func TestQuitSaysHowMuchIsLost(t *testing.T) {
 			}
 			if saves >= 0 {
 				b.Signal(t, syscall.SIGTERM)
-				<-time.After(saves)
+				<-time.After(saves) // a moment of its saving: nothing outside tells how far that is
 			}
 			b.SignalIfThere(syscall.SIGQUIT)
 			code, said := b.Wait(t, 10*time.Second), b.LastWords()

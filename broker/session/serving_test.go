@@ -151,7 +151,7 @@ func TestWorkOfAStuckPublisherIsDone(t *testing.T) {
 		}
 		select {
 		case <-received:
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond): // between two looks
 		case <-limit:
 			t.Fatalf("messages of a publisher that reads no answers do not all arrive: %+v", stats)
 		}

@@ -75,7 +75,7 @@ func (s *stress) consumeInStep(done chan<- struct{}, o SubscribeOptions) {
 			select {
 			case <-leave:
 				return
-			case <-time.After(50 * time.Microsecond):
+			case <-time.After(50 * time.Microsecond): // credit that comes and goes at any moment is what is tested
 			}
 		}
 		sub.SetReady(1)

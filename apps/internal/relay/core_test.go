@@ -187,7 +187,7 @@ func TestTopicsAreBatchedApart(t *testing.T) {
 		select {
 		case <-deadline:
 			t.Fatal("not all were answered")
-		case <-time.After(time.Millisecond):
+		case <-time.After(time.Millisecond): // between two looks
 		}
 	}
 	c.queues[0].Close()

@@ -118,7 +118,7 @@ func TestAnInterruptedRunTellsWhatItHas(t *testing.T) {
 	defer cancel()
 	go func() {
 		for live.Done.Load() < 500 && ctx.Err() == nil {
-			<-time.After(time.Millisecond)
+			<-time.After(time.Millisecond) // between two looks
 		}
 		cancel()
 	}()
