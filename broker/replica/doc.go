@@ -1,6 +1,6 @@
 // Package replica is one group of replicas: the same log of entries on several nodes, one of which leads.
 //
-// Not yet served: no broker has a group, and nothing reaches this package from cmd.
+// Brokers keep the map of their cluster in such a group, see broker/member; no topic is in one yet.
 //
 // It owns the engine (etcd's raft), what the engine stores in the node's log, how records become entries, which of
 // them are committed, and for how long a leader may believe that it leads. It never opens a socket and never looks
@@ -38,6 +38,12 @@
 // A forgetful replica may lack what it had acknowledged. It has no engine: it answers nothing and votes for nobody.
 // It keeps what marks of the log vouch for, up to the last commit or checkpoint in there, and comes back under an id
 // of its own that nobody has had, as a learner in place of what it was. Until then the others are the quorum.
+//
+// # A replica that is behind
+//
+// Checkpoints let go of the log, whatever a follower that is away may lack of it. It then begins behind a checkpoint of another
+// node, with the votes that it has given: see Group.Rebase. The engine's leader does not find out by itself that a follower has
+// more than it thought; the follower says so, when a heartbeat tells it what the leader thinks that it has.
 //
 // # Lease
 //

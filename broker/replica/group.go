@@ -8,11 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"brokerd/diskqueue/journal"
-	"brokerd/diskqueue/wal"
 )
 
 // Lane is the connection that a message goes over: what is urgent does not wait behind what is large.
@@ -248,99 +246,6 @@ func (g *Group) call(ctx context.Context, do func(now time.Duration)) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// Replace has a new replica, a learner at first, take the place of another one. Its id must be higher than all that
-// there ever were. It returns nil when that is committed, from when on both sets of members decide together until the
-// leader, by itself, ends that; after ErrNotLeader or the context's error it may be or not.
-func (g *Group) Replace(ctx context.Context, old, id uint64) error {
-	return g.membership(ctx, func(now time.Duration, done func(error)) { g.m.replace(old, id, now, done) })
-}
-
-// Promote has a learner vote, once it has all that there was when that was first asked. It returns ErrBehind when it
-// has not, and otherwise as Replace does.
-func (g *Group) Promote(ctx context.Context, id uint64) error {
-	return g.membership(ctx, func(now time.Duration, done func(error)) { g.m.promote(id, now, done) })
-}
-
-func (g *Group) membership(ctx context.Context, begin func(time.Duration, func(error))) error {
-	result := make(chan error, 1)
-	if err := g.call(ctx, func(now time.Duration) { begin(now, func(err error) { result <- err }) }); err != nil {
-		return err
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-g.stop:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// HandOver has another replica lead. From now on nothing is appended or delivered here; it returns when the other was
-// told, not when it leads. If it does not within two election timeouts this replica goes on.
-func (g *Group) HandOver(ctx context.Context, to uint64) (err error) {
-	callErr := g.call(ctx, func(time.Duration) {
-		if err = g.m.hand(to); err == nil {
-			g.leased.Store(0)
-		}
-	})
-	return errors.Join(callErr, err)
-}
-
-// ForgetLeader says that the leader is dead, for which there must be proof: followers elect another one without
-// waiting for a timeout.
-func (g *Group) ForgetLeader(ctx context.Context) error {
-	return g.call(ctx, func(time.Duration) {
-		g.m.guard(func() error { return g.m.node.ForgetLeader() })
-	})
-}
-
-// Status is what a replica knows of its group.
-type Status struct {
-	ID, Term, Lead uint64 // Lead: 0 when none is known
-	Reign          uint64 // the term in which this replica leads and takes records; 0: it does not
-	Applied        Point
-	Last           uint64            // index of the last entry
-	Match          map[uint64]uint64 // of a leader: up to which entry each replica is known to be equal
-	Unsafe         int               // writes that are waited for
-	Err            error             // why it does nothing
-}
-
-// Status returns what the replica knows.
-func (g *Group) Status(ctx context.Context) (s Status, err error) {
-	err = g.call(ctx, func(time.Duration) {
-		m := g.m
-		s = Status{ID: m.id, Reign: m.reign, Applied: m.applied, Last: m.log.last(), Unsafe: len(m.waiting), Err: m.err}
-		if m.err != nil {
-			return
-		}
-		st := m.node.BasicStatus()
-		s.Term, s.Lead = st.GetTerm(), st.Lead
-		if st.RaftState == raft.StateLeader {
-			s.Match = map[uint64]uint64{}
-			m.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker) { s.Match[id] = pr.Match })
-		}
-	})
-	return s, err
-}
-
-// Remember prepares a checkpoint of what was told up to a point: it writes down what the checkpoint does not have,
-// and returns from where on the node's log belongs to it, and up to where the log must be synced before it counts.
-func (g *Group) Remember(ctx context.Context) (from, sync wal.Offset, err error) {
-	callErr := g.call(ctx, func(time.Duration) { from, sync, err = g.m.log.remember() })
-	return from, sync, errors.Join(callErr, err)
-}
-
-// Compact lets go of entries up to a point that the older of two checkpoints covers. It does nothing while a replica
-// is not known to have them: see Status.
-func (g *Group) Compact(ctx context.Context, to Point) error {
-	return g.call(ctx, func(time.Duration) {
-		if to.Index <= g.m.held() {
-			g.m.log.compact(to)
-		}
-	})
 }
 
 // run is the group's goroutine.

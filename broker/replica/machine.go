@@ -213,6 +213,19 @@ func (m *machine) step(msg *raftpb.Message, now time.Duration) {
 		return err
 	})
 	m.drain(now)
+	m.correct(msg)
+}
+
+// correct tells a leader, which does not find out by itself, that this replica has more than it knows: what is committed,
+// which every leader has. Else one whose log begins behind what it knows could send nothing any more.
+func (m *machine) correct(heartbeat *raftpb.Message) {
+	has := min(m.applied.Index, m.log.safe)
+	if m.err != nil || heartbeat.GetType() != raftpb.MsgHeartbeat || heartbeat.GetCommit() >= has {
+		return
+	}
+	if s := m.node.BasicStatus(); s.Lead == heartbeat.GetFrom() && s.GetTerm() == heartbeat.GetTerm() {
+		m.output.send = append(m.output.send, &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), To: new(s.Lead), From: new(m.id), Term: new(s.GetTerm()), Index: new(has)})
+	}
 }
 
 // welcome reports whether a message is to be looked at.

@@ -60,6 +60,36 @@ func (m *machine) promote(id uint64, now time.Duration, done func(error)) {
 	})
 }
 
+// add adds a replica, a learner at first. Its id must be higher than all there ever were.
+func (m *machine) add(id uint64, now time.Duration, done func(error)) {
+	m.change(now, done, func() (*raftpb.ConfChangeV2, error) {
+		if id <= m.highest {
+			return nil, fmt.Errorf("%w: id %d is not higher than %d, which is used up", ErrMembers, id, m.highest)
+		}
+		return changeOf(single(raftpb.ConfChangeAddLearnerNode, id)), nil
+	})
+}
+
+// drop removes a replica, or, with stays, has one that votes be a learner. Who leads hands the lead over first.
+func (m *machine) drop(id uint64, stays bool, now time.Duration, done func(error)) {
+	m.change(now, done, func() (*raftpb.ConfChangeV2, error) {
+		voter, is := m.member(id)
+		switch {
+		case !is:
+			return nil, fmt.Errorf("%w: replica %d is not a member", ErrMembers, id)
+		case stays && !voter:
+			return nil, fmt.Errorf("%w: replica %d does not vote", ErrMembers, id)
+		case id == m.id:
+			return nil, fmt.Errorf("%w: replica %d leads; hand the lead over first", ErrMembers, id)
+		case voter && !m.alive(id):
+			return nil, fmt.Errorf("%w: without replica %d there is no majority that answers", ErrMembers, id)
+		case stays:
+			return changeOf(single(raftpb.ConfChangeAddLearnerNode, id)), nil
+		}
+		return changeOf(single(raftpb.ConfChangeRemoveNode, id)), nil
+	})
+}
+
 // alive reports whether those of the voters that are left without one answer, a majority of them.
 func (m *machine) alive(without uint64) bool {
 	left, answer := 0, 0

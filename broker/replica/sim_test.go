@@ -23,8 +23,8 @@ import (
 // that do what a seed says, in one goroutine and virtual time. What it varies is in shape; what goes wrong is in
 // simfault_test.go; what must hold is in simcheck_test.go.
 //
-// What it holds constant, so that nothing is known of it from here: nobody falls behind the beginning of the log of
-// all others (there are no snapshots yet); bytes are not changed on the way; a read of the disk never fails, though
+// What it holds constant, so that nothing is known of it from here: who comes back with an empty folder finds the log of
+// others from its beginning on; bytes are not changed on the way; a read of the disk never fails, though
 // what it reads may be damaged; a copy of a folder is from before its last start, which all others have met; the number of nodes, the level and
 // the ticks of an election timeout are those of the run; nobody calls ForgetLeader; two ticks are 50 ms apart or
 // more; what the log writes by itself it writes in one goroutine with the rest.
@@ -47,6 +47,7 @@ type shape struct {
 	fifo     bool // messages of a link keep their order
 	drift    float64
 	trim     bool // checkpoints shorten the log; nobody loses all that he has then
+	rebase   bool // they do so whatever others have: who lacks it takes a checkpoint of another node
 	transfer bool
 	tick     [2]time.Duration
 }
@@ -73,6 +74,7 @@ func shapeOf(rng *mrand.Rand) shape {
 	if !sh.fifo { // 256 entries that overtake each other on one link, which links do not let them, are a storm of refusals
 		sh.options.InflightMessages = min(sh.options.InflightMessages, 4)
 	}
+	sh.rebase = sh.trim && rng.IntN(2) == 0
 	return sh
 }
 
@@ -99,7 +101,7 @@ type sim struct {
 
 // counts say how much a run has seen, so that a test can tell that it tests something.
 type counts struct {
-	acked, committed, reigns, crashes, cuts, failures, forgetful, rejoined, transfers, passed, reads, oldCopies, flips, wiped, checked, leased, engine int
+	acked, committed, reigns, crashes, cuts, failures, forgetful, rejoined, transfers, passed, reads, oldCopies, flips, wiped, rebased, checked, leased, engine int
 }
 
 type timed struct {

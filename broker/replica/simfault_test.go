@@ -2,9 +2,12 @@ package replica
 
 import (
 	"encoding/json"
+	"errors"
 	mrand "math/rand/v2"
 	"syscall"
 	"time"
+
+	"go.etcd.io/raft/v3"
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
@@ -25,6 +28,7 @@ func (s *sim) control() {
 	for _, n := range s.nodes {
 		if n.up && n.paused <= s.now {
 			n.rejoin()
+			n.rebase()
 		}
 	}
 	if l := s.leader(); l != nil {
@@ -67,6 +71,56 @@ func (n *node) rejoin() {
 	n.pending = append(n.pending, id)
 	l.m.advance(l.clock())
 	l.settle()
+}
+
+// matchOf returns up to where a leader knows that it and a replica are equal.
+func (n *node) matchOf(id uint64) (match uint64) {
+	n.m.node.WithProgress(func(r uint64, _ raft.ProgressType, pr tracker) {
+		if r == id {
+			match = pr.Match
+		}
+	})
+	return match
+}
+
+// elected returns who leads by the newest term, whether anything is committed in it yet: that may need the one who is behind.
+func (s *sim) elected() (best *node) {
+	term := uint64(0)
+	for _, n := range s.nodes {
+		if n.up && n.m != nil && n.m.err == nil && n.paused <= s.now {
+			if st := n.m.node.BasicStatus(); st.RaftState == raft.StateLeader && st.GetTerm() > term {
+				best, term = n, st.GetTerm()
+			}
+		}
+	}
+	return best
+}
+
+// rebase has a replica that lacks what its leader has no more begin behind the leader's checkpoint.
+func (n *node) rebase() {
+	s, l := n.s, n.s.elected()
+	if !s.rebase || l == nil || l == n || n.m == nil || n.m.err != nil || l.matchOf(n.m.id) >= l.m.log.base.Index || s.cut[[2]int{n.i, l.i}] || s.cut[[2]int{l.i, n.i}] {
+		return
+	}
+	start, history, err := (&Group{o: n.m.o, id: n.m.id, m: n.m}).Rebase(n.paper.Start, l.paper.Start.Applied)
+	if errors.Is(err, ErrNotBehind) {
+		return // it will say so
+	}
+	if err != nil || s.rng.IntN(4) == 0 && !s.over { // it does not count
+		s.say("%v does not come to begin anew: %v", n, err)
+		n.crash(s.level == wal.Synced && s.rng.IntN(2) == 0)
+		return
+	}
+	hash := l.paper.Hash
+	n.paper.Start, n.paper.Hash = start, hash
+	if n.save(n.faulty) != nil {
+		n.crash(false)
+		return
+	}
+	s.stats.rebased++
+	s.say("%v begins anew behind entry %d", n, start.Applied.Index)
+	n.history, n.writes = history, nil
+	n.begin()
 }
 
 func isMember(m journal.Members, id uint64) bool {
@@ -115,7 +169,7 @@ func (n *node) checkpoint() {
 		return
 	}
 	back := n.paper.Start.Back
-	if s.trim && n.paper.Start.Applied.Index <= min(s.least(), n.m.held()) {
+	if s.trim && (s.rebase || n.paper.Start.Applied.Index <= min(s.least(), n.m.held())) {
 		back = n.paper.Start.Applied
 		n.m.log.compact(back)
 	}
@@ -281,8 +335,8 @@ func (n *node) oldCopy() {
 			if o != n && o.paper.Lives[n.paper.Folder].Nonce != n.paper.Life.Nonce {
 				return // who has not met this life cannot tell it from a copy
 			}
-			if paperOf(b).Start.Applied.Index < o.paper.Start.Back.Index {
-				return // it would need a snapshot, which there is not yet
+			if !s.rebase && paperOf(b).Start.Applied.Index < o.paper.Start.Back.Index {
+				return // it would need a checkpoint of another node
 			}
 		}
 		s.say("%v gets an old copy of its folder", n)

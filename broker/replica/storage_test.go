@@ -1,0 +1,138 @@
+package replica
+
+import (
+	"errors"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"brokerd/diskqueue/wal"
+)
+
+// paperLog is a log that only counts: it says where a record is, and fails when it is told to.
+type paperLog struct {
+	Log
+	next int64
+	err  error
+}
+
+func (l *paperLog) Append(byte, ...[]byte) (wal.Offset, error) {
+	l.next++
+	return wal.Offset{File: 1, Offset: l.next}, l.err
+}
+
+func (l *paperLog) Commit(wal.Offset, wal.Level) error { return l.err }
+
+func (l *paperLog) Err() error { return nil }
+
+func newTable(t *testing.T) (*storage, *paperLog) {
+	t.Helper()
+	log := &paperLog{}
+	o := Options{Log: log, Level: wal.Synced}
+	fatal(t, o.normalize())
+	at := Point{Index: 1, Term: 1}
+	at.Members.Voters = []uint64{1}
+	return newStorage(o, (&Recovery{}).History(Start{Group: simGroup, Replica: 1, Generation: 1, Applied: at, Back: at}, wal.Synced, &wal.Report{})), log
+}
+
+// appends is what the engine wants stored: entries of a term from an index on, and perhaps a vote and a commit.
+func appends(term, from uint64, count int, commit uint64) *raftpb.Message {
+	m := &raftpb.Message{Term: new(term), Commit: new(commit)}
+	for i := range count {
+		m.Entries = append(m.Entries, &raftpb.Entry{Term: new(term), Index: new(from + uint64(i))})
+	}
+	return m
+}
+
+func mustAppend(t *testing.T, s *storage, m *raftpb.Message) *write {
+	t.Helper()
+	w, err := s.append(m)
+	fatal(t, err)
+	return w
+}
+
+// A write of entries that were replaced while it was under way says nothing of those that have taken their places: what is written
+// down as committed must not be above what is safe.
+func TestAWriteOfReplacedEntriesVouchesForNone(t *testing.T) {
+	s, _ := newTable(t)
+	old := mustAppend(t, s, appends(2, 2, 3, 1))
+	made := mustAppend(t, s, appends(3, 2, 2, 3))
+	s.wrote(old)
+	if s.safe != 1 || s.last() != 3 {
+		t.Errorf("entries up to %d count as safe, of %d, after the write of those that were replaced", s.safe, s.last())
+	}
+	s.wrote(made)
+	if s.safe != 3 {
+		t.Errorf("entries up to %d count as safe when all are", s.safe)
+	}
+}
+
+// A write that failed takes its entries, and all behind them, out of the table, and the term and the vote with them: the engine
+// that is made next would else count on what is on no disk.
+func TestEntriesAndTermOfAFailedWriteDoNotStay(t *testing.T) {
+	s, _ := newTable(t)
+	s.wrote(mustAppend(t, s, appends(2, 2, 2, 1)))
+	vote := appends(3, 4, 1, 2)
+	vote.Vote = new(uint64(1))
+	failed := mustAppend(t, s, vote)
+	mustAppend(t, s, appends(3, 5, 3, 2))
+	s.failed(failed.first)
+	if s.last() != 3 || s.safe != 3 {
+		t.Errorf("entries up to %d are there and up to %d safe, after a failed write from 4 on", s.last(), s.safe)
+	}
+	state, _, err := s.InitialState()
+	fatal(t, err)
+	if state.GetTerm() != 2 || state.GetVote() != 0 || s.said != s.kept || s.owed {
+		t.Errorf("the engine would begin with term %d and a vote for %d; said %+v, safe %+v", state.GetTerm(), state.GetVote(), s.said, s.kept)
+	}
+	again := appends(3, 4, 1, 2)
+	again.Vote, again.Responses = new(uint64(1)), []*raftpb.Message{{}}
+	if w := mustAppend(t, s, again); w.hard != (hard{3, 1}) || w.level != wal.Synced {
+		t.Errorf("the same vote again is not written once more: %+v", w)
+	}
+}
+
+// The same by the machine: what waits when the log fails is gone, the reign with it, and what was appended in it is not proposed in
+// the next.
+func TestAFailedReignLeavesNothingToTheNext(t *testing.T) {
+	log := &paperLog{}
+	at := Point{Index: 1, Term: 1}
+	at.Members.Voters = []uint64{1}
+	start := Start{Group: simGroup, Replica: 1, Generation: 1, Applied: at, Back: at}
+	m, err := newMachine(Options{Log: log, Level: wal.Synced}, (&Recovery{}).History(start, wal.Synced, &wal.Report{}))
+	fatal(t, err)
+	elect := func() {
+		t.Helper()
+		for range 200 {
+			if m.reign != 0 {
+				return
+			}
+			m.tick(1)
+			for len(m.waiting) > 0 {
+				m.wrote(m.waiting[0], 1)
+			}
+		}
+		t.Fatal("it does not lead")
+	}
+	elect()
+	reign, last := m.reign, m.log.last()
+	for range 3 {
+		if _, err := m.batch.append(1, reign, 1, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		m.batch.flush()
+	}
+	m.advance(1)
+	if m.log.last() != last+3 || m.reign != reign {
+		t.Fatalf("entries up to %d of %d, reign %d", m.log.last(), last+3, m.reign)
+	}
+	m.failed(errors.New("the disk is gone"))
+	if m.log.last() != last || len(m.waiting) != 0 || m.reign != 0 || m.batch.size() != 0 {
+		t.Errorf("after the failure: entries up to %d of %d, %d writes wait, reign %d, %d bytes appended", m.log.last(), last, len(m.waiting), m.reign, m.batch.size())
+	}
+	fatal(t, m.restart())
+	elect()
+	if m.reign <= reign || m.applied.Record != 0 {
+		t.Errorf("the next reign is %d after %d, and %d records of the failed one were committed", m.reign, reign, m.applied.Record)
+	}
+}
