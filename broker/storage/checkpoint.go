@@ -28,6 +28,11 @@ func (k *Engine) writeCheckpoint(recycle int) (err error) {
 	if err != nil {
 		return err
 	}
+	entered, err := k.prepareGroups()
+	if err != nil {
+		_ = f.finish(err)
+		return err
+	}
 	done := k.done.take() // of what went before this begins
 	defer func() {
 		if err != nil {
@@ -44,7 +49,7 @@ func (k *Engine) writeCheckpoint(recycle int) (err error) {
 		if k.wal.Lost() != stats.Lost {
 			return errLostMeanwhile
 		}
-		if err := k.name(f, cut.From); err != nil {
+		if err := k.name(f, cut.From, entered); err != nil {
 			return err
 		}
 		k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(f.at)
@@ -63,15 +68,21 @@ func (k *Engine) writeCheckpoint(recycle int) (err error) {
 }
 
 // name makes a checkpoint that is written and synced the newest one: from here on a start uses it.
-func (k *Engine) name(f *checkpointFile, from journal.Offset) error {
+func (k *Engine) name(f *checkpointFile, from journal.Offset, entered func(*manifest.Manifest)) error {
 	k.number++ // whatever becomes of it: a failed write of the manifest may have named it
 	if err := f.rename(); err != nil {
 		return err
 	}
 	return k.folder.update(func(m *manifest.Manifest) {
 		m.Name(f.entry(from))
+		entered(m)
 		if k.o.AcceptLoss { // the log has had no lease until now
 			m.Log.Limit = max(m.Log.Limit, k.wal.End().File+leaseFiles+1)
+			for i := range m.Groups {
+				if m.Groups[i].Lost {
+					m.Groups[i].From = manifest.Offset(from) // nothing before it is counted on
+				}
+			}
 		}
 	})
 }
@@ -90,8 +101,22 @@ func (k *Engine) release(recycle int) error {
 			err = k.o.FS.Remove(filepath.Join(k.o.Dir, name))
 		}
 	}
+	if err == nil {
+		err = k.removeGroups(&m)
+	}
 	if err != nil {
 		return err
 	}
-	return k.wal.Recycle(oldest.From, recycle)
+	return k.wal.Recycle(groupsFrom(&m, oldest.From), recycle)
+}
+
+// prepareGroups has groups of replicas prepare a checkpoint, and returns what is to be entered in the manifest with this one.
+func (k *Engine) prepareGroups() (entered func(*manifest.Manifest), err error) {
+	if k.groups != nil {
+		entered, err = k.groups.Checkpoint()
+	}
+	if entered == nil {
+		entered = func(*manifest.Manifest) {}
+	}
+	return entered, err
 }

@@ -31,16 +31,17 @@ type Options struct {
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
 
-	LogFileSize     int64            // bytes of one of the log's files; 0: LogFileSize
-	SegmentSize     int64            // bytes of one segment file; 0: what package segment says
-	CheckpointBytes uint64           // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
-	Prepare         bool             // most publishes will wait for a sync
-	Reserve         int64            // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
-	NodeID          int64            // written down for people
-	IDs             func() uint64    // the bound of message ids, of which the manifest keeps a copy; nil: none
-	AcceptLoss      bool             // go on without what is missing, for a repair: the folder is whole again once it is closed
-	Listed          []*journal.Topic // topics as the list of topics has them, with their channels: for those that no checkpoint names
-	Anchor          bool             // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
+	LogFileSize     int64                 // bytes of one of the log's files; 0: LogFileSize
+	SegmentSize     int64                 // bytes of one segment file; 0: what package segment says
+	CheckpointBytes uint64                // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
+	Prepare         bool                  // most publishes will wait for a sync
+	Reserve         int64                 // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
+	NodeID          int64                 // written down for people
+	IDs             func() uint64         // the bound of message ids, of which the manifest keeps a copy; nil: none
+	AcceptLoss      bool                  // go on without what is missing, for a repair: the folder is whole again once it is closed
+	Groups          func(wal.Entry) error // takes records of groups of replicas while the log is read; nil: they are passed over
+	Listed          []*journal.Topic      // topics as the list of topics has them, with their channels: for those that no checkpoint names
+	Anchor          bool                  // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
@@ -93,6 +94,7 @@ type Engine struct {
 	aside    aside
 	opened   Opened
 	quiet    *tellings
+	groups   Groups // nil: there are none
 
 	// Owned by the loop, and by Close after it.
 	number    uint64    // of the next checkpoint
@@ -185,6 +187,9 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 		return nil, nil, errors.Join(err, k.wal.Abandon())
 	}
 	k.opened.Checkpoint, k.opened.Missing = s.checkpoint, slices.Concat(s.missing, k.opened.Log.Missing, gone)
+	if o.AcceptLoss && (len(k.opened.Missing) > 0 || k.opened.Log.Damaged()) {
+		k.loseGroups()
+	}
 	for _, d := range s.damaged {
 		o.Log.Error("a checkpoint cannot be used: the one before it is, and nothing is lost", "what", d)
 	}
@@ -226,10 +231,7 @@ func (k *Engine) openLog(s *sight, recovery *topic.Recovery) (err error) {
 		o.Lease, o.Named = k.folder.lease, k.folder.nameSynced
 	}
 	k.wal, k.opened.Log, err = wal.Open(o, func(e wal.Entry) error {
-		if e.Kind == byte(kindProbe) {
-			return nil
-		}
-		err := recovery.Apply(e.At, journal.Kind(e.Kind), e.Data)
+		err := k.o.applyRecord(e, s.from, func(e wal.Entry) error { return recovery.Apply(e.At, journal.Kind(e.Kind), e.Data) })
 		if errors.Is(err, journal.ErrRecord) {
 			k.o.Log.Error("a record of the log makes no sense and is passed over", "at", e.At.String(), "error", err)
 			return nil

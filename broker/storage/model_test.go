@@ -14,6 +14,7 @@ import (
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
 	"brokerd/protocol"
 )
 
@@ -29,6 +30,7 @@ type node struct {
 	r        *topic.Registry
 	subs     []*consumer
 	ids      bound
+	groups   func(wal.Entry) error         // takes what the log has of groups; nil: nobody
 	id       int64                         // of the node, in this life
 	levels   [topics]topic.Level           // of topics that are made in this life
 	named    map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good

@@ -149,7 +149,11 @@ func TestNeeds(t *testing.T) {
 		each(&d, func(f protocol.MessageFrame) { s.Apply([]topic.Answer{{ID: f.MustID(), Verb: topic.Requeue}}, nil) })
 		synctest.Wait()
 		all := journal.FeatureNames()
-		is("a dead letter", all...)
+		is("a dead letter", slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == "cluster" })...)
+		if err := n.k.Need(journal.FeatureCluster); err != nil {
+			t.Fatal(err)
+		}
+		is("a cluster", all...)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

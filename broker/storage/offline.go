@@ -113,16 +113,15 @@ func (s *Stopped) readLog(acceptLoss bool) (seen *sight, lacks []string, err err
 	}
 	need := seen.need()
 	need.AcceptLoss = acceptLoss
-	if s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, s.apply); err != nil {
+	if s.Log, err = wal.Read(o.FS, filepath.Join(o.Dir, logFolder), need, func(e wal.Entry) error {
+		return o.applyRecord(e, seen.from, s.apply)
+	}); err != nil {
 		err = fmt.Errorf("reading the log: %w", err)
 	}
 	return seen, s.Log.Missing, err
 }
 
 func (s *Stopped) apply(e wal.Entry) error {
-	if e.Kind == byte(kindProbe) {
-		return nil
-	}
 	err := s.Recovery.Apply(e.At, journal.Kind(e.Kind), e.Data)
 	if errors.Is(err, journal.ErrRecord) {
 		s.Damage = append(s.Damage, fmt.Sprintf("log record at %v: %v: a start passes over it", e.At, err))

@@ -15,9 +15,10 @@ const (
 	FeatureDedup                     // messages have deduplication keys: in a Publish, and in checkpoints
 	FeatureKeys                      // messages have keys that order them: in a Publish, in segments, and by records Aside
 	FeatureRetention                 // topics keep messages that are finished: in changes, and in checkpoints
+	FeatureCluster                   // the broker is in a cluster: records of groups of replicas, and fields of the manifest
 )
 
-var featureNames = [...]string{"expiry", "properties", "moved", "options", "dedup", "keys", "retention"}
+var featureNames = [...]string{"expiry", "properties", "moved", "options", "dedup", "keys", "retention", "cluster"}
 
 // String returns the name that stands in Needs.
 func (f Feature) String() string { return featureNames[f] }

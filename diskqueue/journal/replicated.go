@@ -14,6 +14,12 @@ const (
 	KindGone  Kind = 19
 )
 
+// KindMap is a command of the map of a cluster. It stands within entries of the map's own group, and nowhere else.
+const KindMap Kind = 20
+
+// OfGroups reports whether records of a kind are about a group of replicas as such.
+func OfGroups(kind Kind) bool { return kind >= KindEntry && kind <= KindGone }
+
 // EntryType is what an entry of a group's log is. The values are on disk.
 type EntryType uint8
 
@@ -89,7 +95,7 @@ func AppendRecord(dst []byte, kind Kind, payload ...[]byte) []byte {
 	return dst
 }
 
-// Replicable reports whether records of a kind may stand in an entry: those about topics.
+// Replicable reports whether records of a kind may stand in an entry: those about topics, or the map.
 func Replicable(kind Kind) bool {
 	return kind >= KindPublish && kind < 15 || kind > KindGone && kind < 240
 }

@@ -26,6 +26,8 @@
 //	log.gone     log files that a power cut took before their names were synced, and that later ones name
 //	log.headless log files of which a power cut took the header and left records, each with the place that it goes on from
 //	checkpoints  newest first, two at most: number, bytes, CRC-32C of the file, and the place from which on the log belongs to it
+//	groups       groups of replicas that have one here: number, the place from which on the log belongs to it, its checkpoint
+//	cluster      what the node must not forget as a member of a cluster; package broker/member says what
 //
 // # Replacing
 //

@@ -83,6 +83,24 @@ type Manifest struct {
 	IDs         uint64       `json:"ids"`
 	Log         Log          `json:"log"`
 	Checkpoints []Checkpoint `json:"checkpoints,omitempty"`
+
+	Groups  []Group         `json:"groups,omitempty"`
+	Cluster json.RawMessage `json:"cluster,omitempty"` // what the node must not forget as a member of a cluster: a matter of who keeps it
+}
+
+// Group is a group of replicas of which there is one here, in the node's log.
+type Group struct {
+	Number uint32          `json:"group"`
+	From   Offset          `json:"from"`           // the log from here on belongs to it
+	Lost   bool            `json:"lost,omitempty"` // a repair went on without a part of the log that may have been its
+	File   GroupCheckpoint `json:"file"`
+}
+
+// GroupCheckpoint is the checkpoint of a group.
+type GroupCheckpoint struct {
+	Number uint64 `json:"number"`
+	Size   uint64 `json:"size"` // bytes
+	Sum    uint32 `json:"sum"`  // CRC-32C of the whole file
 }
 
 // maxCheckpoints is how many a manifest names.
@@ -91,6 +109,7 @@ const maxCheckpoints = 2
 // Clone returns a copy that shares nothing.
 func (m Manifest) Clone() Manifest {
 	m.Needs, m.Checkpoints = slices.Clone(m.Needs), slices.Clone(m.Checkpoints)
+	m.Groups, m.Cluster = slices.Clone(m.Groups), slices.Clone(m.Cluster)
 	m.Log.Gone, m.Log.Headless = slices.Clone(m.Log.Gone), slices.Clone(m.Log.Headless)
 	if m.Log.End != nil {
 		end := *m.Log.End
@@ -164,6 +183,9 @@ func Parse(b []byte) (Manifest, error) {
 	}
 	if len(m.Checkpoints) == 0 {
 		m.Checkpoints = nil
+	}
+	if len(m.Groups) == 0 {
+		m.Groups = nil
 	}
 	return m, nil
 }

@@ -1,0 +1,180 @@
+package storage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+)
+
+// Groups is who keeps groups of replicas in the node's log. What they say and which of it is needed is for them to know.
+type Groups interface {
+	// Checkpoint prepares a checkpoint of each group: what it has written to the log, and to files, counts when the change
+	// of the manifest that it returns does. The log is synced before. nil: there is nothing to change.
+	Checkpoint() (change func(*manifest.Manifest), err error)
+}
+
+// groupMagic is what the checkpoint of a group begins with, before the first bytes of the folder's id and its content.
+const (
+	groupMagic      = "brkdgrp1"
+	groupHeaderSize = 16
+)
+
+// ErrGroupCheckpoint is a checkpoint of a group that is not what was written.
+var ErrGroupCheckpoint = errors.New("the checkpoint of a group of replicas is damaged")
+
+func groupPrefix(group uint32) string { return fmt.Sprintf("%sg%02d.", checkpointPrefix, group) }
+
+func (k *Engine) groupName(group uint32, number uint64) string {
+	return filepath.Join(k.o.Dir, fmt.Sprintf("%s%06d", groupPrefix(group), number))
+}
+
+// WriteGroup writes and syncs a checkpoint of a group under a number that none has. The manifest does not name it yet.
+func (k *Engine) WriteGroup(group uint32, content []byte) (c manifest.GroupCheckpoint, err error) {
+	numbers, err := k.groupNumbers(group)
+	if err != nil {
+		return c, err
+	}
+	for _, n := range numbers {
+		c.Number = max(c.Number, n)
+	}
+	c.Number++
+	b := append(append([]byte(groupMagic), k.folder.id[:]...), content...)
+	c.Size, c.Sum = uint64(len(b)), crc32.Checksum(b, castagnoli)
+	if err := k.writeGroup(k.groupName(group, c.Number), b); err != nil {
+		return c, fmt.Errorf("writing a checkpoint of group %d: %w", group, err)
+	}
+	return c, nil
+}
+
+func (k *Engine) writeGroup(name string, b []byte) error {
+	f, err := k.o.FS.Create(name)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return k.o.FS.SyncDir(k.o.Dir)
+}
+
+// ReadGroup returns the content of the checkpoint that the manifest names. An ErrGroupCheckpoint, or fs.ErrNotExist, is one
+// that is not there any more; other errors are those of the file system.
+func (k *Engine) ReadGroup(group uint32, c manifest.GroupCheckpoint) (content []byte, err error) {
+	name := k.groupName(group, c.Number)
+	err = vfs.ReadTwice(k.o.FS, name, func(b []byte) error {
+		if uint64(len(b)) != c.Size || len(b) < groupHeaderSize || crc32.Checksum(b, castagnoli) != c.Sum ||
+			string(b[:8]) != groupMagic || [8]byte(b[8:]) != k.folder.id {
+			return fmt.Errorf("%w: %s", ErrGroupCheckpoint, name)
+		}
+		content = b[groupHeaderSize:]
+		return nil
+	}, func(err error) bool { return errors.Is(err, ErrGroupCheckpoint) })
+	return content, err
+}
+
+func (k *Engine) groupNumbers(group uint32) (numbers []uint64, err error) {
+	names, err := list(k.o.FS, k.o.Dir)
+	for _, name := range names {
+		digits, ok := strings.CutPrefix(name, groupPrefix(group))
+		if n, bad := strconv.ParseUint(digits, 10, 64); ok && bad == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers, err
+}
+
+// removeGroups removes checkpoints of groups that the manifest does not name, and that are older than the one that it names.
+func (k *Engine) removeGroups(m *manifest.Manifest) error {
+	for _, g := range m.Groups {
+		numbers, err := k.groupNumbers(g.Number)
+		if err != nil {
+			return err
+		}
+		for _, n := range numbers {
+			if n >= g.File.Number {
+				continue
+			}
+			if err := k.o.FS.Remove(k.groupName(g.Number, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Kept is what the manifest says of groups.
+func (k *Engine) Kept() (groups []manifest.Group, cluster json.RawMessage) {
+	m := k.folder.current()
+	return m.Groups, m.Cluster
+}
+
+// Folder returns the folder's id.
+func (k *Engine) Folder() string { return k.folder.current().Folder.String() }
+
+// Keep replaces the manifest with what a change makes of it, which counts, synced, when it returns nil.
+func (k *Engine) Keep(change func(*manifest.Manifest)) error { return k.folder.update(change) }
+
+// GroupLog returns the log as groups of replicas see it.
+func (k *Engine) GroupLog() *GroupLog { return &GroupLog{k.wal, &k.wakeups} }
+
+// GroupLog is the node's log for groups of replicas.
+type GroupLog struct {
+	*wal.Log
+	wakeup *wakeup
+}
+
+// Append is wal.Log's; the engine looks at the log's growth.
+func (g *GroupLog) Append(kind byte, data ...[]byte) (wal.Offset, error) {
+	g.wakeup.wake()
+	return g.Log.Append(kind, data...)
+}
+
+// KeepGroups says who keeps groups from now on. It is called before Start.
+func (k *Engine) KeepGroups(g Groups) { k.groups = g }
+
+// loseGroups notes, for a repair, that a part of the log may be gone that was of groups. They are not to count on what is left.
+func (k *Engine) loseGroups() {
+	for i := range k.folder.m.Groups {
+		k.folder.m.Groups[i].Lost = true
+	}
+}
+
+// groupsFrom returns from where on the log is needed, for groups and for what needs it from a place on.
+func groupsFrom(m *manifest.Manifest, from wal.Offset) wal.Offset {
+	for _, g := range m.Groups {
+		if g.From.Before(from) {
+			from = g.From
+		}
+	}
+	return from
+}
+
+// applyRecord hands a record of the log to who it is for. Those that groups need from before the topics' checkpoint are not
+// for topics.
+func (o *Options) applyRecord(e wal.Entry, topicsFrom wal.Offset, topics func(wal.Entry) error) error {
+	switch {
+	case e.Kind == byte(kindProbe):
+		return nil
+	case journal.OfGroups(journal.Kind(e.Kind)):
+		if o.Groups == nil {
+			return nil
+		}
+		return o.Groups(e)
+	case e.At.Before(topicsFrom):
+		return nil
+	}
+	return topics(e)
+}
