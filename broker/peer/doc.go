@@ -1,8 +1,6 @@
 // Package peer is the links between brokers of a cluster: who is at the other end, frames, lanes, how far away it is
 // and how its clock differs.
 //
-// Not yet served: no broker listens for others, and nothing reaches this package from cmd.
-//
 // It owns connections, the handshake, frames, and the queue of what is to be sent. It never knows what a frame says,
 // and never decides who is a member: it asks.
 //
@@ -10,7 +8,13 @@
 //
 // Between two nodes there is a connection for each lane, made again when it breaks. When both have dialled, that of
 // the node whose folder's id is the lower one stays. What is sent over a lane keeps its order, and is lost with the
-// connection. Control carries heartbeats, votes and answers, and waits behind nothing that is large.
+// connection. Control carries heartbeats, votes and answers, and waits behind nothing that is large; Bulk carries what is
+// large, and no faster than is allowed.
+//
+// # Questions
+//
+// A node that is in no cluster yet, or has lost what it was, asks by a connection of its own: the same handshake, one
+// frame, one frame back. Such a Hello may be of any cluster; who answers knows what it says.
 //
 // # Frames
 //

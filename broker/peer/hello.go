@@ -23,15 +23,20 @@ type Lane uint8
 const (
 	Control Lane = iota // heartbeats, votes, answers
 	Log                 // entries, in order
+	Clients             // what nodes ask of each other for clients and operators
+	Bulk                // what is large and can wait; no faster than Options.BulkRate
+	Ask                 // one question and its answer, also of who is no member: see Node.Ask. No link is kept
 	lanes
 )
 
+var laneNames = [lanes]string{"control", "log", "clients", "bulk", "ask"}
+
 // String returns the lane's name.
 func (l Lane) String() string {
-	if l == Control {
-		return "control"
+	if l < lanes {
+		return laneNames[l]
 	}
-	return "log"
+	return "unknown"
 }
 
 // Hello is what a node says of itself.
@@ -53,7 +58,7 @@ type Hello struct {
 }
 
 const (
-	maxHello   = 4 << 10
+	maxHello   = 8 << 10
 	randomSize = 32
 )
 
@@ -65,7 +70,10 @@ var ErrRefused = errors.New("refused")
 type Refusal struct {
 	Reason  string `json:"reason"`
 	Old     bool   `json:"old,omitempty"`     // the folder is an old copy
+	Removed bool   `json:"removed,omitempty"` // the node is no member of the cluster, whose map the other has
 	Lineage uint64 `json:"lineage,omitempty"` // what was seen of it: the lineage of its next start must be higher
+
+	received bool // it is about this node, not by it
 }
 
 func (r *Refusal) Error() string { return ErrRefused.Error() + " by the other node: " + r.Reason }
@@ -150,7 +158,7 @@ func (s *shaking) dial(lane Lane) (Hello, error) {
 	}
 	b, err := s.receive(kindHello)
 	if err != nil {
-		return Hello{}, err
+		return Hello{}, s.unproven(err)
 	}
 	var a answer
 	if err := json.Unmarshal(b, &a); err != nil {
@@ -202,7 +210,7 @@ func (s *shaking) accept() (Hello, error) {
 	}
 	said, err := s.receive(kindProof)
 	if err != nil {
-		return other, err
+		return other, s.unproven(err)
 	}
 	if !hmac.Equal(said, proof(s.secret, sideDialler, theirs, s.mine)) {
 		err = fmt.Errorf("%w: it does not know the cluster's secret", ErrRefused)
@@ -213,6 +221,15 @@ func (s *shaking) accept() (Hello, error) {
 		return other, s.refuse(err)
 	}
 	return other, s.send(kindWelcome, nil)
+}
+
+// unproven takes off a refusal what only who has proven to know the secret may say.
+func (s *shaking) unproven(err error) error {
+	var r *Refusal
+	if len(s.secret) > 0 && errors.As(err, &r) {
+		r.Old, r.Removed = false, false
+	}
+	return err
 }
 
 // look parses a Hello, and notes what TLS knows.
@@ -241,6 +258,7 @@ func (s *shaking) receive(kind Kind) ([]byte, error) {
 		if json.Unmarshal(f.payload, r) != nil {
 			r.Reason = "a reason that cannot be read"
 		}
+		r.received = true
 		return nil, r
 	case f.kind != kind:
 		return nil, fmt.Errorf("%w: a frame of kind %d in a handshake, in place of %d", ErrRefused, f.kind, kind)

@@ -35,6 +35,7 @@ type link struct {
 	other Hello
 	lower bool      // it was dialled by the node whose folder's id is the lower one: of two that have dialled each other this link stays
 	begin time.Time // what pings count from
+	rate  int       // bytes a second that are sent at most; 0: no limit
 
 	mu      sync.Mutex
 	queue   []byte // frames to be sent
@@ -116,6 +117,7 @@ func (l *link) write() {
 				l.close()
 				return
 			}
+			l.rest(len(out))
 			if cap(out) <= 1<<20 {
 				spare = out
 			}
@@ -127,6 +129,29 @@ func (l *link) write() {
 			var b [8]byte
 			binary.BigEndian.PutUint64(b[:], uint64(time.Since(l.begin)))
 			_ = l.send(kindPing, 0, b[:])
+		}
+	}
+}
+
+// rest waits until so many bytes may have been sent.
+func (l *link) rest(bytes int) {
+	if l.rate == 0 {
+		return
+	}
+	until := time.NewTimer(time.Duration(bytes) * time.Second / time.Duration(l.rate))
+	defer until.Stop()
+	for {
+		select {
+		case <-until.C:
+			return
+		case <-l.wake: // something more is to be sent, or it is over
+			l.mu.Lock()
+			closed := l.closed
+			l.mu.Unlock()
+			if closed {
+				kick(l.wake)
+				return
+			}
 		}
 	}
 }

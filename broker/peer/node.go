@@ -13,7 +13,7 @@ import (
 
 // Options says who a node is to its peers. Self, Judge and Received are needed.
 type Options struct {
-	Self   Hello       // who this node is; Lane and Random are filled in
+	Self   Hello       // who this node is at first, see Become; Lane and Random are filled in
 	TLS    *tls.Config // nil: without. Both sides must show a certificate, and versions below 1.3 are refused
 	Secret []byte      // what all nodes of the cluster know; nil: nothing
 
@@ -25,6 +25,10 @@ type Options struct {
 	// Received is told what comes over a lane, in order, by a goroutine of that lane; waiting in it holds up the lane.
 	Received func(folder string, lane Lane, kind Kind, stream uint32, payload []byte)
 
+	// Asked answers a question; nil: none are. The other may be of any cluster, or of none; Judge has been asked as well.
+	Asked func(from Hello, kind Kind, payload []byte) (answer []byte)
+
+	BulkRate  int           // bytes a second that are sent over Bulk to one node; 50 MiB, negative: no limit
 	Handshake time.Duration // 5 s: what a handshake may take
 	Redial    time.Duration // 200 ms: between two tries, up to 16 times that
 	Log       *slog.Logger  // nil: nothing is logged
@@ -38,10 +42,13 @@ type Node struct {
 	loops sync.WaitGroup
 
 	mu    sync.Mutex
+	self  Hello
 	links map[end]*link
 	conns map[net.Conn]bool // in a handshake
 	dials map[string]context.CancelFunc
 	found map[string]string // folder that answered last, by address
+
+	complaints map[string]bool // reasons for no link that were logged since there was one
 }
 
 // end is one lane of a peer.
@@ -74,10 +81,14 @@ func New(o Options) (*Node, error) {
 	if o.Redial == 0 {
 		o.Redial = 200 * time.Millisecond
 	}
+	if o.BulkRate == 0 {
+		o.BulkRate = 50 << 20
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{o: o, links: map[end]*link{}, conns: map[net.Conn]bool{}, dials: map[string]context.CancelFunc{}, found: map[string]string{}}
+	n := &Node{o: o, self: o.Self, links: map[end]*link{}, conns: map[net.Conn]bool{}, dials: map[string]context.CancelFunc{}, found: map[string]string{},
+		complaints: map[string]bool{}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	return n, nil
 }
@@ -123,7 +134,7 @@ func (n *Node) Dial(address string) {
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
 	n.dials[address] = cancel
-	for lane := range lanes {
+	for lane := range Ask {
 		n.loops.Go(func() { n.keep(ctx, address, lane) })
 	}
 }
@@ -175,31 +186,40 @@ func (n *Node) keep(ctx context.Context, address string, lane Lane) {
 func (n *Node) talk(c net.Conn, address string, lane Lane) {
 	defer c.Close()
 	dials := address != ""
-	if !n.enter(c) {
+	own, ok := n.enter(c)
+	if !ok {
 		return
 	}
 	if n.o.TLS != nil {
-		c = n.secure(c, dials)
+		c = n.secure(c, address)
 	}
-	own := n.o.Self
 	own.Lane = lane
 	other, err := handshake(c, dials, own, n.o.Secret, n.judge, n.o.Handshake)
+	if err == nil && other.Lane == Ask {
+		n.answer(c, other)
+		n.leave(c, "", "")
+		return
+	}
 	n.leave(c, address, other.Folder)
 	if err != nil {
 		var r *Refusal
-		if errors.As(err, &r) && n.o.Refused != nil {
+		if errors.As(err, &r) && r.received && n.o.Refused != nil {
 			n.o.Refused(r)
 		}
-		if n.ctx.Err() == nil {
-			n.o.Log.Warn("no link to a peer", "address", c.RemoteAddr().String(), "peer", other.Name, "folder", other.Folder, "lane", other.Lane.String(), "error", err)
-		}
+		n.complain(c.RemoteAddr(), other, err)
 		return
 	}
-	l := newLink(c, other, dials == (n.o.Self.Folder < other.Folder))
-	if !n.add(l) {
+	l := newLink(c, other, dials == (own.Folder < other.Folder))
+	if other.Lane == Bulk {
+		l.rate = max(0, n.o.BulkRate)
+	}
+	if !n.add(l, &own) {
 		l.close()
 		return
 	}
+	n.mu.Lock()
+	clear(n.complaints)
+	n.mu.Unlock()
 	n.o.Log.Info("link to a peer", "peer", other.Name, "folder", other.Folder, "lane", other.Lane.String())
 	err = l.run(func(kind Kind, stream uint32, payload []byte) {
 		n.o.Received(other.Folder, other.Lane, kind, stream, payload)
@@ -210,12 +230,31 @@ func (n *Node) talk(c net.Conn, address string, lane Lane) {
 	}
 }
 
-func (n *Node) secure(c net.Conn, dials bool) net.Conn {
-	if !dials {
+// complain logs why there is no link to a peer, once for each reason until there is a link again: it is tried again and again.
+func (n *Node) complain(addr net.Addr, other Hello, err error) {
+	host, _, _ := net.SplitHostPort(addr.String())
+	text := host + " " + other.Folder + " " + err.Error()
+	n.mu.Lock()
+	known := n.complaints[text]
+	if !known && len(n.complaints) < maxComplaints {
+		n.complaints[text] = true
+	}
+	n.mu.Unlock()
+	if !known && n.ctx.Err() == nil {
+		n.o.Log.Warn("no link to a peer", "address", addr.String(), "peer", other.Name, "folder", other.Folder, "lane", other.Lane.String(), "error", err)
+	}
+}
+
+// maxComplaints bounds what is remembered of reasons.
+const maxComplaints = 1000
+
+// secure speaks TLS with who was dialled at an address, whose name the certificate must have, or has dialled.
+func (n *Node) secure(c net.Conn, address string) net.Conn {
+	if address == "" {
 		return tls.Server(c, n.o.TLS)
 	}
 	conf := n.o.TLS.Clone()
-	if host, _, err := net.SplitHostPort(c.RemoteAddr().String()); err == nil && conf.ServerName == "" {
+	if host, _, err := net.SplitHostPort(address); err == nil && conf.ServerName == "" {
 		conf.ServerName = host
 	}
 	return tls.Client(c, conf)
@@ -223,13 +262,16 @@ func (n *Node) secure(c net.Conn, dials bool) net.Conn {
 
 // judge refuses what needs no asking, and asks.
 func (n *Node) judge(h Hello) error {
-	if h.Folder == n.o.Self.Folder {
-		return fmt.Errorf("%w: it has this node's folder, or is this node", ErrRefused)
-	}
-	if h.Cluster != n.o.Self.Cluster {
-		return fmt.Errorf("%w: it is of cluster %q, and this node of %q", ErrRefused, h.Cluster, n.o.Self.Cluster)
-	}
 	n.mu.Lock()
+	self := n.self
+	switch {
+	case h.Folder == self.Folder:
+		n.mu.Unlock()
+		return fmt.Errorf("%w: it has this node's folder, or is this node", ErrRefused)
+	case h.Cluster != self.Cluster && h.Lane != Ask:
+		n.mu.Unlock()
+		return fmt.Errorf("%w: it is of cluster %q, and this node of %q", ErrRefused, h.Cluster, self.Cluster)
+	}
 	for at, l := range n.links {
 		if at.folder == h.Folder && (l.other.Starts != h.Starts || l.other.Nonce != h.Nonce) && h.Starts <= l.other.Starts {
 			n.mu.Unlock()
@@ -243,15 +285,15 @@ func (n *Node) judge(h Hello) error {
 	return nil
 }
 
-// enter notes a connection, so that Close can end it; false: it is closed.
-func (n *Node) enter(c net.Conn) bool {
+// enter notes a connection, so that Close can end it, and returns who this node is; false: it is closed.
+func (n *Node) enter(c net.Conn) (own Hello, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ctx.Err() != nil {
-		return false
+		return own, false
 	}
 	n.conns[c] = true
-	return true
+	return n.self, true
 }
 
 // leave notes that the handshake of a connection is over, and who was at an address.
@@ -267,13 +309,13 @@ func (n *Node) leave(c net.Conn, address, folder string) {
 	}
 }
 
-// add makes a link the one of its lane, and closes an older one. Of two that were dialled from both sides one stays,
+// add makes a link, made as somebody whom this node must still be, the one of its lane, and closes an older one. Of two that were dialled from both sides one stays,
 // the same at both ends.
-func (n *Node) add(l *link) bool {
+func (n *Node) add(l *link, as *Hello) bool {
 	at := end{l.other.Folder, l.other.Lane}
 	n.mu.Lock()
 	old := n.links[at]
-	if n.ctx.Err() != nil || old != nil && old.lower && !l.lower && old.other.Starts == l.other.Starts {
+	if n.ctx.Err() != nil || as.Cluster != n.self.Cluster || as.Nonce != n.self.Nonce || old != nil && old.lower && !l.lower && old.other.Starts == l.other.Starts {
 		n.mu.Unlock()
 		return false
 	}
@@ -327,16 +369,62 @@ func (n *Node) Distance(folder string) Distance {
 	return l.distance()
 }
 
-// Peers returns the folders of those that are connected by both lanes.
+// Peers returns the folders of those that are connected by all lanes.
 func (n *Node) Peers() (folders []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for at := range n.links {
-		if at.lane == Control && n.links[end{at.folder, Log}] != nil {
+		whole := at.lane == Control
+		for lane := range Ask {
+			whole = whole && n.links[end{at.folder, lane}] != nil
+		}
+		if whole {
 			folders = append(folders, at.folder)
 		}
 	}
 	return folders
+}
+
+// Linked returns the folders of those that are connected by any lane.
+func (n *Node) Linked() (folders []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	seen := map[string]bool{}
+	for at := range n.links {
+		if !seen[at.folder] {
+			seen[at.folder] = true
+			folders = append(folders, at.folder)
+		}
+	}
+	return folders
+}
+
+// Become replaces who this node is. All links end, and are made again where they are dialled.
+func (n *Node) Become(self Hello) {
+	n.mu.Lock()
+	n.self = self
+	links := n.links
+	n.links = map[end]*link{}
+	n.mu.Unlock()
+	for _, l := range links {
+		l.close()
+	}
+}
+
+// Cut ends the links of a peer, which may dial again.
+func (n *Node) Cut(folder string) {
+	n.mu.Lock()
+	var cut []*link
+	for at, l := range n.links {
+		if at.folder == folder {
+			cut = append(cut, l)
+			delete(n.links, at)
+		}
+	}
+	n.mu.Unlock()
+	for _, l := range cut {
+		l.close()
+	}
 }
 
 // Close ends all links and waits for what they are doing.
