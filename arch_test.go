@@ -76,6 +76,9 @@ var rooms = []room{
 
 	{"broker/cluster", nil, "pure: the map of a cluster, so that a model can check it; no clock, no chance, no messages"},
 
+	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/peer", "broker/replica"},
+		"what a broker is in its cluster: the map over a group and links; it must not know topics"},
+
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},

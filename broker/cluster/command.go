@@ -24,6 +24,7 @@ const (
 	OpDelete  Op = "delete"  // Topic is to go
 	OpForget  Op = "forget"  // Topic, of Group and Number, is gone from its group
 	OpRules   Op = "rules"   // Rules, in place of all
+	OpRejoin  Op = "rejoin"  // Folder, whose replica of the map's own group, Replica, has forgotten something, gets another id
 )
 
 // Command is a change of the map.
@@ -66,6 +67,7 @@ func (c Command) Append(dst []byte) ([]byte, error) {
 var handlers = map[Op]func(*State, *Command) error{
 	OpFound: (*State).found, OpJoin: (*State).join, OpAdmit: (*State).admit, OpDrain: (*State).drain, OpRemove: (*State).remove, OpMove: (*State).move,
 	OpMoved: (*State).moved, OpAbandon: (*State).abandon, OpCreate: (*State).create, OpDelete: (*State).delete, OpForget: (*State).forget, OpRules: (*State).rules,
+	OpRejoin: (*State).rejoin,
 }
 
 // Apply carries out a command. An ErrRefused changes nothing. The same commands in the same order give the same state
@@ -110,8 +112,14 @@ func (s *State) join(c *Command) error {
 	if c.Folder == "" || c.Node == nil || c.Node.Address == "" {
 		return refuse("a node joins with its folder and its address")
 	}
+	if len(c.Folder) > maxText || len(c.Node.Name) > maxText || len(c.Node.Address) > maxText || len(c.Node.Zone) > maxText {
+		return refuse("a name or an address of a node has more than %d bytes", maxText)
+	}
 	n, known := s.Nodes[c.Folder]
 	if !known {
+		if len(s.Nodes)-len(s.members()) >= maxCandidates {
+			return refuse("%d nodes wait to be let in, which are as many as may", maxCandidates)
+		}
 		n = Node{Number: -1, Candidate: true}
 	}
 	n.Name, n.Address, n.Zone = c.Node.Name, c.Node.Address, c.Node.Zone

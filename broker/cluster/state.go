@@ -84,6 +84,10 @@ const (
 	rest = 24 * time.Hour
 	// perNode is how many groups there are for each node.
 	perNode = 2
+	// maxCandidates is how many nodes may wait to be let in.
+	maxCandidates = 64
+	// maxText is how many bytes a name or an address of a node may have.
+	maxText = 255
 )
 
 // Levels of groups.

@@ -1,0 +1,302 @@
+package member
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"brokerd/broker/cluster"
+	"brokerd/broker/peer"
+	"brokerd/broker/replica"
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/wal"
+)
+
+// begin starts the replica of group 0 with what a log has of it. The map as of the history's checkpoint is known.
+func (m *Member) begin(h *replica.History) error {
+	o := replica.Options{Log: m.o.Journal, Level: wal.Synced, Tick: tick, ElectionTicks: max(4, int(m.o.Election/tick)), Logger: m.o.Log.With("group", mapGroup)}
+	w := &owner{m: m}
+	g, err := replica.New(o, h, w, w)
+	if err != nil {
+		return fmt.Errorf("begin the replica of the map: %w", err)
+	}
+	m.mu.Lock()
+	m.group, m.broken, m.way, m.why = g, nil, member, ""
+	m.mu.Unlock()
+	m.links.Become(m.hello())
+	g.Start()
+	return nil
+}
+
+// closeGroup ends the replica, if there is one.
+func (m *Member) closeGroup() *replica.Group {
+	m.mu.Lock()
+	g := m.group
+	m.group = nil
+	m.mu.Unlock()
+	if g != nil {
+		g.Close()
+		m.mu.Lock()
+		m.lost()
+		m.mu.Unlock()
+	}
+	return g
+}
+
+// install writes down that the replica of group 0 begins with a map, under an id, and starts it. how is given where it began
+// before, and writes down where it does now.
+func (m *Member) install(w *whole, how func(was replica.Start) (replica.Start, *replica.History, error)) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	m.mu.Lock()
+	m.epoch++
+	var was replica.Start
+	if m.saved.Map != nil {
+		was = *m.saved.Map
+	}
+	m.mu.Unlock()
+	file, err := m.o.Store.WriteGroup(mapGroup, w.encode())
+	if err != nil {
+		return err
+	}
+	start, h, err := how(was)
+	if err != nil {
+		return err
+	}
+	err = m.save(func(s *Saved) {
+		s.Name, s.Cluster, s.Left, s.Map = w.Map.Name, w.Map.Cluster, "", &start
+		m.file = file
+	})
+	if err != nil {
+		return err
+	}
+	m.setMap(w)
+	return m.begin(h)
+}
+
+// installNew is install under an id that this node has not had.
+func (m *Member) installNew(w *whole, id uint64) error {
+	return m.install(w, func(was replica.Start) (replica.Start, *replica.History, error) {
+		start, err := replica.Begin(m.o.Journal, mapGroup, id, was.Generation+1, w.Point)
+		if err != nil {
+			return start, nil, err
+		}
+		return start, (&replica.Recovery{}).History(start, wal.Synced, &wal.Report{}), nil
+	})
+}
+
+// catchUp begins behind a map that who leads has sent, as it has no older entries any more.
+func (m *Member) catchUp(w *whole) {
+	m.mu.Lock()
+	behind := m.way == member && m.group != nil && m.point.Index < w.Point.Index && m.state.Cluster == w.Map.Cluster
+	m.mu.Unlock()
+	if !behind {
+		return
+	}
+	g := m.closeGroup()
+	if g == nil {
+		return
+	}
+	err := m.install(w, func(was replica.Start) (replica.Start, *replica.History, error) { return g.Rebase(was, w.Point) })
+	switch {
+	case err == nil:
+		m.o.Log.Info("the map of the cluster was sent whole, as older changes are kept nowhere any more", "entry", w.Point.Index)
+	case errors.Is(err, replica.ErrNotBehind): // it has all that the map has, and was about to say so
+		var h *replica.History
+		if h, err = g.Again(*m.now().Map); err == nil {
+			err = m.begin(h)
+		}
+	}
+	if err != nil {
+		m.o.Log.Error("the map that was sent whole is not taken", "error", err)
+		m.mu.Lock()
+		m.broken = err
+		m.mu.Unlock()
+	}
+}
+
+// Checkpoint is storage.Groups'.
+func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
+	if !m.changing.TryLock() { // it begins elsewhere; the next one has it
+		return nil, nil
+	}
+	defer m.changing.Unlock()
+	m.mu.Lock()
+	g, w, start, file, epoch, final := m.group, &whole{m.point, m.state}, m.saved.Map, m.file, m.epoch, m.final
+	m.mu.Unlock()
+	if g == nil || start == nil {
+		return final, nil
+	}
+	next := *start
+	if w.Point.Index > start.Applied.Index {
+		var err error
+		if file, err = m.o.Store.WriteGroup(mapGroup, w.encode()); err != nil {
+			return nil, err
+		}
+	}
+	next.Applied, next.Back = w.Point, start.Applied
+	ctx, cancel := context.WithTimeout(context.Background(), m.o.Wait)
+	defer cancel()
+	err := g.Compact(ctx, next.Back, true)
+	if err == nil {
+		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
+	}
+	if err != nil {
+		return nil, nil // it is ending; what the manifest says stays right
+	}
+	return func(man *manifest.Manifest) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.epoch == epoch && m.saved.Map != nil && m.saved.Map.Forgetful == "" {
+			m.saved = m.saved.clone()
+			m.saved.Map, m.file = &next, file
+			m.saved.enter(man, file)
+		}
+	}, nil
+}
+
+// owner is what group 0 tells, and sends by.
+type owner struct {
+	m      *Member
+	failed bool // a command was not understood: nothing more is applied
+}
+
+// Lead is replica.Owner's.
+func (o *owner) Lead(term, _ uint64) {
+	o.m.mu.Lock()
+	o.m.reign = term
+	o.m.mu.Unlock()
+	o.m.o.Log.Info("this node leads the map of the cluster", "term", term)
+	o.m.wake()
+}
+
+// Lost is replica.Owner's.
+func (o *owner) Lost(uint64) {
+	o.m.mu.Lock()
+	o.m.lost()
+	o.m.mu.Unlock()
+}
+
+// lost forgets the commands of a reign that is over; who waits for one is told by the group.
+func (m *Member) lost() {
+	m.reign = 0
+	clear(m.answers)
+}
+
+// Stopped is replica.Owner's.
+func (o *owner) Stopped(err error) {
+	o.m.mu.Lock()
+	o.m.broken = err
+	o.m.mu.Unlock()
+	o.m.wake()
+}
+
+// Committed is replica.Owner's: it changes the map.
+func (o *owner) Committed(c *replica.Committed) {
+	m := o.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o.failed {
+		return
+	}
+	state := *m.state // Apply makes a new one in its place
+	if c.Data != nil {
+		err := journal.EachRecord(c.Data, func(number uint64, kind journal.Kind, payload []byte) error {
+			result := error(nil)
+			if kind == journal.KindMap {
+				var command cluster.Command
+				if command, result = cluster.ParseCommand(payload); result != nil {
+					return result // of a newer version: the map would not be what others have
+				}
+				result = state.Apply(command)
+			}
+			if waits := m.answers[number]; waits != nil && c.Own {
+				delete(m.answers, number)
+				waits <- result
+			}
+			return nil
+		})
+		if err != nil {
+			o.failed, m.broken = true, fmt.Errorf("entry %d of the map: %w", c.Index, err)
+			m.wake()
+			return
+		}
+	}
+	m.state, m.point = &state, c.At
+	m.route()
+	m.wake()
+}
+
+// route notes who has which replica of group 0. Those of before stay: they may have to be told that they are no more.
+func (m *Member) route() {
+	for _, r := range m.state.Meta {
+		m.routes[r.ID] = r.Folder
+	}
+}
+
+// Kinds of frames between members.
+const (
+	frameGroup   peer.Kind = 16 // of group 0: the sender's replica, u64, and a message of the engine
+	frameCommand peer.Kind = 17 // a command of the map, JSON; the stream tells which answer is to it
+	frameReply   peer.Kind = 18 // its answer, a reply
+	frameMap     peer.Kind = 19 // the map and the point that it stands for, a whole
+)
+
+// Send is replica.Transport's.
+func (o *owner) Send(to uint64, lane replica.Lane, message []byte) {
+	o.m.mu.Lock()
+	folder, self := o.m.routes[to], o.m.saved.Map
+	o.m.mu.Unlock()
+	if folder == "" || self == nil {
+		return
+	}
+	over := peer.Control
+	if lane == replica.Bulk {
+		over = peer.Log
+	}
+	_ = o.m.links.Send(folder, over, frameGroup, mapGroup, binary.BigEndian.AppendUint64(nil, self.Replica), message) // links may lose
+}
+
+// received takes what comes over a link.
+func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream uint32, payload []byte) {
+	switch kind {
+	case frameGroup:
+		m.step(folder, lane, stream, payload)
+	case frameCommand:
+		m.serve(folder, stream, payload)
+	case frameReply:
+		m.replied(stream, payload)
+	case frameMap:
+		w, err := decodeWhole(payload)
+		if err != nil {
+			m.o.Log.Error("the map that was sent whole cannot be read", "error", err)
+			return
+		}
+		m.mu.Lock()
+		m.sent = w
+		m.mu.Unlock()
+		m.wake()
+	}
+}
+
+func (m *Member) step(folder string, lane peer.Lane, group uint32, payload []byte) {
+	if group != mapGroup || len(payload) < 8 {
+		return
+	}
+	m.mu.Lock()
+	g, from := m.group, binary.BigEndian.Uint64(payload)
+	if _, known := m.routes[from]; !known {
+		m.routes[from] = folder
+	}
+	m.mu.Unlock()
+	if g == nil {
+		return
+	}
+	over := replica.Control
+	if lane == peer.Log {
+		over = replica.Bulk
+	}
+	_ = g.Step(m.ctx, over, payload[8:]) // it ends only when it is over
+}

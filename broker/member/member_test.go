@@ -1,0 +1,327 @@
+package member
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"brokerd/broker/cluster"
+	"brokerd/broker/replica"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/vfs"
+	"brokerd/diskqueue/wal"
+	"brokerd/protocol/httpapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func fatal(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shelf is a store in memory with a disk of its own for the log: what is left when a node is killed.
+type shelf struct {
+	mu    sync.Mutex
+	disk  *vfs.Mem
+	man   manifest.Manifest
+	files map[uint64][]byte
+	fail  error // of the next Keep
+	kept  int   // how often the manifest was replaced
+}
+
+func newShelf() *shelf {
+	return &shelf{disk: vfs.NewMem(), man: manifest.Manifest{Folder: manifest.NewID()}, files: map[uint64][]byte{}}
+}
+
+// copy returns what a copy of the folder has at this moment.
+func (s *shelf) copy() *shelf {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &shelf{disk: s.disk.KillClone(), man: s.man.Clone(), files: map[uint64][]byte{}}
+	for n, b := range s.files {
+		c.files[n] = b
+	}
+	return c
+}
+
+func (s *shelf) Kept() ([]manifest.Group, json.RawMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.man.Clone()
+	return m.Groups, m.Cluster
+}
+
+func (s *shelf) Keep(change func(*manifest.Manifest)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.man.Clone()
+	change(&m)
+	if s.fail != nil {
+		return s.fail
+	}
+	s.man = m
+	s.kept++
+	return nil
+}
+
+func (s *shelf) WriteGroup(_ uint32, content []byte) (c manifest.GroupCheckpoint, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.Number = uint64(len(s.files) + 1)
+	s.files[c.Number] = bytes.Clone(content)
+	return c, nil
+}
+
+func (s *shelf) ReadGroup(_ uint32, c manifest.GroupCheckpoint) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b, ok := s.files[c.Number]; ok {
+		return b, nil
+	}
+	return nil, errors.New("it is not there")
+}
+
+// node is a member with its folder, which stays when it is killed.
+type node struct {
+	t        *testing.T
+	name     string
+	address  string
+	peers    []string
+	cluster  string
+	secret   []byte
+	shelf    *shelf
+	listener net.Listener // that is not used yet
+	log      *wal.Log
+	m        *Member
+	lines    *lines
+}
+
+// lines is a log that can be looked through.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.b.Bytes(), []byte(text))
+}
+
+// newNodes makes as many nodes with one list of peers, none of which runs.
+func newNodes(t *testing.T, count int) (nodes []*node) {
+	t.Helper()
+	var peers []string
+	for i := range count {
+		n := newNode(t, fmt.Sprint("n", i+1))
+		nodes, peers = append(nodes, n), append(peers, n.address)
+	}
+	for _, n := range nodes {
+		n.peers = peers
+	}
+	return nodes
+}
+
+// newNode makes a node with an address of its own.
+func newNode(t *testing.T, name string) *node {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fatal(t, err)
+	n := &node{t: t, name: name, address: l.Addr().String(), listener: l, cluster: "prod", shelf: newShelf(), lines: &lines{}}
+	t.Cleanup(n.stop)
+	return n
+}
+
+// another makes one more that wants to join those.
+func another(t *testing.T, nodes []*node, name string) *node {
+	t.Helper()
+	n := newNode(t, name)
+	n.peers = nodes[0].peers
+	return n
+}
+
+// prepare opens the node's log and makes a member of it.
+func (n *node) prepare() error {
+	var found replica.Recovery
+	groups, _ := n.shelf.Kept()
+	need := wal.Need{}
+	if len(groups) > 0 {
+		need.From = groups[0].From
+	}
+	log, report, err := wal.Open(wal.Options{FS: n.shelf.disk, Dir: "/log", Need: need}, found.Replay)
+	fatal(n.t, err)
+	log.Start()
+	n.log = log
+	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
+		Election: 300 * time.Millisecond, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
+		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Log: slog.New(slog.NewTextHandler(n.lines, nil))})
+	return err
+}
+
+func (n *node) start() {
+	n.t.Helper()
+	fatal(n.t, n.prepare())
+	l := n.listener // the first time the one that its address is from
+	n.listener = nil
+	if l == nil {
+		var err error
+		l, err = net.Listen("tcp", n.address)
+		fatal(n.t, err)
+	}
+	fatal(n.t, n.m.Start(l))
+}
+
+func startAll(nodes []*node) {
+	for _, n := range nodes {
+		n.start()
+	}
+}
+
+// stop ends the process, if there is one, in good order.
+func (n *node) stop() {
+	if n.listener != nil {
+		n.listener.Close()
+	}
+	if n.m != nil {
+		n.m.Close()
+		_ = n.log.Close()
+	}
+	n.m = nil
+}
+
+// kill ends it as kill -9 does: what is on the disk then is what was there at that moment.
+func (n *node) kill() {
+	left := n.shelf.copy()
+	n.m.Close()
+	_ = n.log.Close()
+	n.m, n.shelf = nil, left
+}
+
+func (n *node) view() httpapi.Cluster { return n.m.View(n.t.Context()) }
+
+// entry returns what this node's map says of another one.
+func (n *node) entry(of *node) (found httpapi.ClusterNode) {
+	for _, e := range n.view().Nodes {
+		if e.Folder == of.folder() {
+			return e
+		}
+	}
+	return found
+}
+
+func (n *node) folder() string { return n.shelf.man.Folder.String() }
+
+// eventually waits for something, for as long as a loaded machine may need.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for range 3000 {
+		if holds() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("after 30 s still not: %s", what)
+}
+
+// well reports whether all are members of one cluster, linked, and one leads.
+func well(nodes []*node) bool {
+	leaders := map[string]bool{}
+	for _, n := range nodes {
+		v := n.view()
+		if v.State != string(member) || v.Leader == "" {
+			return false
+		}
+		for _, o := range nodes {
+			if e := n.entry(o); !e.Linked || e.State != "member" {
+				return false
+			}
+		}
+		leaders[v.ID+v.Leader] = true
+	}
+	return len(leaders) == 1
+}
+
+// run founds a cluster of so many nodes.
+func run(t *testing.T, count int) []*node {
+	t.Helper()
+	nodes := newNodes(t, count)
+	startAll(nodes)
+	eventually(t, "all are members", func() bool { return well(nodes) })
+	return nodes
+}
+
+// leader returns the node that leads.
+func leader(t *testing.T, nodes []*node) (l *node) {
+	t.Helper()
+	eventually(t, "one leads", func() bool {
+		for _, n := range nodes {
+			if n.m != nil && n.entry(n).Leads {
+				l = n
+			}
+		}
+		return l != nil
+	})
+	return l
+}
+
+// without returns the others.
+func without(nodes []*node, gone ...*node) []*node {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n *node) bool { return slices.Contains(gone, n) })
+}
+
+// sameMap waits until all have the map of the furthest, and checks that it is one.
+func sameMap(t *testing.T, nodes []*node) string {
+	t.Helper()
+	text := func(n *node) (uint64, string) {
+		n.m.mu.Lock()
+		defer n.m.mu.Unlock()
+		b, err := json.Marshal(n.m.state)
+		fatal(t, err)
+		return n.m.point.Index, string(b)
+	}
+	index := func(n *node) uint64 { i, _ := text(n); return i }
+	eventually(t, "all have one index", func() bool {
+		return !slices.ContainsFunc(nodes, func(n *node) bool { return index(n) != index(nodes[0]) })
+	})
+	at, want := text(nodes[0])
+	for _, n := range nodes[1:] {
+		if i, got := text(n); i == at && got != want {
+			t.Errorf("at entry %d: %s has %s, and %s has %s", at, n.name, got, nodes[0].name, want)
+		}
+	}
+	return want
+}
+
+// do has a command carried out, once one leads.
+func do(t *testing.T, act func(context.Context) error) {
+	t.Helper()
+	var err error
+	eventually(t, "a change of the map is made", func() bool {
+		err = act(t.Context())
+		return !errors.Is(err, ErrNotDone)
+	})
+	fatal(t, err)
+}
+
+func rules(replicas int) cluster.Command {
+	return cluster.Command{Op: cluster.OpRules, Rules: []cluster.Rule{{Pattern: "orders.*", Replicas: replicas}}}
+}

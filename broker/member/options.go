@@ -1,0 +1,71 @@
+package member
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"brokerd/broker/replica"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/wal"
+)
+
+// Store keeps what a node must not forget. storage.Engine is one.
+type Store interface {
+	// Kept returns what the manifest says.
+	Kept() ([]manifest.Group, json.RawMessage)
+	// Keep replaces the manifest, synced. The change is made under a lock of the store.
+	Keep(change func(*manifest.Manifest)) error
+	// WriteGroup writes a checkpoint of a group under a new number, synced.
+	WriteGroup(group uint32, content []byte) (manifest.GroupCheckpoint, error)
+	// ReadGroup reads one.
+	ReadGroup(group uint32, c manifest.GroupCheckpoint) ([]byte, error)
+}
+
+// Options says what a member is.
+type Options struct {
+	Name    string   // of the cluster that it is to found, or to join
+	Node    string   // its own, for people
+	Zone    string   // replicas go to different ones where they can
+	Address string   // host:port that others dial
+	Peers   []string // addresses of those that found the cluster, its own among them; they do not matter once there is one
+	Folder  string   // id of the data folder
+
+	TLS    *tls.Config // of links: both sides show a certificate; nil: without
+	Secret []byte      // that all members know; nil: none
+
+	Election time.Duration // after which a leader is missed, up to twice as long; 800 ms
+	Wait     time.Duration // what a command may take; 5 s
+	Pace     time.Duration // between two looks at what is to be done; 1 s, half of that while there is no cluster
+
+	Store    Store
+	Journal  replica.Log       // the node's log
+	Recovery *replica.Recovery // what it has of groups
+	Report   *wal.Report       // what its reader says
+	Log      *slog.Logger      // nil: nothing is logged
+}
+
+// tick is the clock of group 0.
+const tick = 50 * time.Millisecond
+
+// normalize fills in what is missing.
+func (o *Options) normalize() error {
+	if o.Election == 0 {
+		o.Election = 800 * time.Millisecond
+	}
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	if o.Pace == 0 {
+		o.Pace = time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Name == "" || o.Address == "" || o.Folder == "" || o.Store == nil || o.Journal == nil || o.Recovery == nil || o.Report == nil {
+		return errors.New("a member needs a cluster's name, an address, a folder, and where to keep what it must not forget")
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"brokerd/broker/cluster"
+	"brokerd/broker/replica"
+	"brokerd/protocol/httpapi"
+)
+
+// View returns what this node knows of the cluster.
+func (m *Member) View(ctx context.Context) httpapi.Cluster {
+	m.mu.Lock()
+	g, state, point, saved := m.group, m.state, m.point, m.saved
+	v := httpapi.Cluster{Name: m.o.Name, ID: saved.Cluster, State: string(m.way), Why: m.why, Folder: m.o.Folder, Address: m.o.Address,
+		Preview: true, Index: point.Index, Nodes: []httpapi.ClusterNode{}, Groups: []httpapi.ClusterGroup{}}
+	m.mu.Unlock()
+	var st replica.Status
+	if g != nil {
+		st, _ = g.Status(ctx) // of one that is ending nothing is known
+	}
+	v.Term = st.Term
+	if state == nil {
+		return v
+	}
+	linked := map[string]bool{}
+	for _, folder := range m.links.Peers() {
+		linked[folder] = true
+	}
+	for _, folder := range slices.Sorted(maps.Keys(state.Nodes)) {
+		v.Nodes = append(v.Nodes, m.viewOf(folder, state, &st, linked[folder]))
+	}
+	slices.SortStableFunc(v.Nodes, func(a, b httpapi.ClusterNode) int { return number(a) - number(b) })
+	for _, n := range v.Nodes {
+		if n.Leads {
+			v.Leader = n.Folder
+		}
+	}
+	for _, gr := range state.Groups {
+		v.Groups = append(v.Groups, groupOf(state, &gr))
+	}
+	return v
+}
+
+// number sorts candidates behind members.
+func number(n httpapi.ClusterNode) int {
+	if n.Number == nil {
+		return cluster.MaxNumber + 1
+	}
+	return *n.Number
+}
+
+// viewOf returns a node as it is shown.
+func (m *Member) viewOf(folder string, state *cluster.State, st *replica.Status, linked bool) httpapi.ClusterNode {
+	n := state.Nodes[folder]
+	out := httpapi.ClusterNode{Folder: folder, Name: n.Name, Address: n.Address, Zone: n.Zone, State: "member", Draining: n.Draining, Replicas: state.Holds(folder),
+		Self: folder == m.o.Folder, Linked: linked || folder == m.o.Folder}
+	if n.Candidate {
+		out.State = "candidate"
+		return out
+	}
+	out.Number = &n.Number
+	r, ok := state.MetaOf(folder)
+	if !ok {
+		return out
+	}
+	out.Replica, out.Leads = r.ID, st.Lead == r.ID
+	out.Votes = slices.Contains(st.Applied.Members.Voters, r.ID)
+	if match, known := st.Match[r.ID]; known {
+		lag := st.Last - min(match, st.Last)
+		out.Lag = &lag
+	}
+	if d := m.links.Distance(folder); d.Known {
+		trip, offset := millis(d.RoundTrip), millis(d.Offset)
+		out.RoundTrip, out.ClockOffset = &trip, &offset
+	}
+	return out
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// groupOf returns a group of the map as it is shown.
+func groupOf(state *cluster.State, g *cluster.Group) httpapi.ClusterGroup {
+	out := httpapi.ClusterGroup{Number: g.Number, Level: g.Level, Preferred: g.Preferred}
+	for _, r := range g.Replicas {
+		out.Nodes = append(out.Nodes, r.Folder)
+	}
+	if g.Move != nil {
+		out.MovesTo = g.Move.New.Folder
+	}
+	return out
+}
+
+// Figures are what the member is measured by.
+type Figures struct {
+	State      string
+	Leads      bool
+	Term       uint64
+	Index      uint64
+	Members    int // of the map, candidates not counted
+	Candidates int
+	Linked     int // members that this node has all links to
+}
+
+// Figures returns them.
+func (m *Member) Figures(ctx context.Context) Figures {
+	v := m.View(ctx)
+	f := Figures{State: v.State, Term: v.Term, Index: v.Index}
+	for _, n := range v.Nodes {
+		switch {
+		case n.State == "candidate":
+			f.Candidates++
+			continue
+		case n.Linked && !n.Self:
+			f.Linked++
+		}
+		f.Members++
+		f.Leads = f.Leads || n.Leads && n.Self
+	}
+	return f
+}
+
+// Add lets a candidate in.
+func (m *Member) Add(ctx context.Context, node string) error {
+	return m.on(node, func(folder string) error {
+		return m.Do(ctx, cluster.Command{Op: cluster.OpAdmit, Folder: folder, Time: time.Now().Unix()})
+	})
+}
+
+// Replace lets a candidate in, in the place of another node, which is removed once it has nothing any more.
+func (m *Member) Replace(ctx context.Context, old, with string) error {
+	return m.on(old, func(old string) error {
+		return m.on(with, func(folder string) error {
+			return m.Do(ctx, cluster.Command{Op: cluster.OpAdmit, Folder: folder, Old: old, Time: time.Now().Unix()})
+		})
+	})
+}
+
+// Drain has a node get no more replicas and give away those that it has, or takes that back.
+func (m *Member) Drain(ctx context.Context, node string, on bool) error {
+	return m.on(node, func(folder string) error {
+		return m.Do(ctx, cluster.Command{Op: cluster.OpDrain, Folder: folder, On: on})
+	})
+}
+
+// Remove removes a candidate, or a member that has no replicas.
+func (m *Member) Remove(ctx context.Context, node string) error {
+	return m.on(node, func(folder string) error {
+		return m.Do(ctx, cluster.Command{Op: cluster.OpRemove, Folder: folder, Time: time.Now().Unix()})
+	})
+}
+
+// LeadTo has another node lead the map.
+func (m *Member) LeadTo(ctx context.Context, node string) error {
+	return m.on(node, func(folder string) error { return m.Transfer(ctx, folder) })
+}
+
+// on does something with the node that a text means.
+func (m *Member) on(text string, do func(folder string) error) error {
+	m.mu.Lock()
+	state := m.state
+	m.mu.Unlock()
+	if state == nil {
+		return fmt.Errorf("%w: this node is not in a cluster", ErrNotDone)
+	}
+	folder, err := state.Find(text)
+	if err != nil {
+		return err
+	}
+	return do(folder)
+}

@@ -1,0 +1,46 @@
+package httpapi
+
+// Cluster is what a broker knows of the cluster that it is in, or wants to be in.
+type Cluster struct {
+	Name    string         `json:"name"`             // as --cluster-name says
+	ID      string         `json:"id,omitempty"`     // absent until the broker was let in
+	State   string         `json:"state"`            // of this broker: asking, candidate, member, forgetful, removed or stopped
+	Why     string         `json:"why,omitempty"`    // it is no member, for people
+	Preview bool           `json:"preview"`          // true: the map is kept, and no topic is replicated yet
+	Folder  string         `json:"folder"`           // id of this broker's data folder
+	Address string         `json:"address"`          // where other members reach this broker
+	Leader  string         `json:"leader,omitempty"` // folder of the broker that leads the map; absent: none is known
+	Term    uint64         `json:"term"`             // of the map's leader
+	Index   uint64         `json:"index"`            // up to which the map is known here
+	Nodes   []ClusterNode  `json:"nodes"`            // members by their number, then candidates
+	Groups  []ClusterGroup `json:"groups"`           // of replicas, as they are laid
+}
+
+// ClusterNode is a broker of a cluster.
+type ClusterNode struct {
+	Folder      string   `json:"folder"`           // id of its data folder: who it is
+	Number      *int     `json:"number,omitempty"` // 0 to 1023, which no other has; absent for a candidate
+	Name        string   `json:"name"`
+	Address     string   `json:"address"`
+	Zone        string   `json:"zone,omitempty"`
+	State       string   `json:"state"`                     // member, or candidate: it waits to be let in
+	Draining    bool     `json:"draining,omitempty"`        // it gives its replicas away
+	Self        bool     `json:"self,omitempty"`            // it is the one that answers
+	Linked      bool     `json:"linked"`                    // the one that answers has all links to it
+	Leads       bool     `json:"leads,omitempty"`           // the map
+	Votes       bool     `json:"votes,omitempty"`           // on the map
+	Replica     uint64   `json:"replica,omitempty"`         // id of its replica of the map
+	Replicas    int      `json:"replicas"`                  // of groups that it has
+	Lag         *uint64  `json:"lag_entries,omitempty"`     // entries of the map that it has not confirmed; only the leader knows
+	RoundTrip   *float64 `json:"round_trip_ms,omitempty"`   // the shortest of late
+	ClockOffset *float64 `json:"clock_offset_ms,omitempty"` // how far its clock is ahead of the one that answers
+}
+
+// ClusterGroup is a group of replicas.
+type ClusterGroup struct {
+	Number    int      `json:"number"`
+	Level     string   `json:"level"`              // fsync or disk
+	Nodes     []string `json:"nodes"`              // folders of the brokers that have a replica
+	Preferred string   `json:"preferred"`          // folder of the one that is to lead
+	MovesTo   string   `json:"moves_to,omitempty"` // folder of the broker that a replica is being moved to
+}
