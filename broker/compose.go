@@ -51,7 +51,7 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 
 func (s *Server) httpConfig(o *Options) httpd.Config {
 	return httpd.Config{
-		Broker: api{s}, Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxDefer: o.maxDefer(),
+		Broker: api{s}, Cluster: s.clusterOf(), Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxDefer: o.maxDefer(),
 		Metrics: s.metrics, Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
 		HTTPSPort: portOf(s.doors.https), Door: s.door(o), Unfinished: s.unfinished, Quotas: s.quotas,
 		HideMessages: o.HTTPMessages == "off",

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"brokerd/broker/policy"
+	"brokerd/broker/replica"
 	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
@@ -101,6 +102,7 @@ func reserveFor(logFile int64) int64 { return logFile + logFile/4 }
 
 // openKeeper opens the node's log when there is a level that needs it, or when an earlier start has left one.
 func (s *Server) openKeeper() (*topic.Recovery, error) {
+	var groups replica.Recovery
 	if !s.opts.wantsLog() && !storage.Exists(s.dataDir) {
 		return nil, s.noIDs
 	}
@@ -110,7 +112,7 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
-	o.NodeID, o.IDs = s.opts.NodeID, s.ids.Bound
+	o.NodeID, o.IDs, o.Groups = s.opts.NodeID, s.ids.Bound, groups.Replay
 	k, recovery, err := storage.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("opening what is kept in %s: %w", s.dataDir, err)
@@ -125,6 +127,9 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 		if err := clearIDs(k, s.noIDs); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.newMember(&groups); err != nil {
+		return nil, err
 	}
 	found := k.Opened()
 	s.log.Info("the log was read", "checkpoint", found.Checkpoint, "files", found.Log.Files, "records", found.Log.Records,
@@ -169,7 +174,7 @@ func fits(pattern, name string) bool {
 
 // wantsLog reports whether a topic may be at a level above memory.
 func (o *Options) wantsLog() bool {
-	return topic.Level(o.Durability) > topic.Memory || slices.ContainsFunc(o.TopicDurability, func(rule string) bool {
+	return o.ClusterName != "" || topic.Level(o.Durability) > topic.Memory || slices.ContainsFunc(o.TopicDurability, func(rule string) bool {
 		return !strings.HasSuffix(rule, "="+topic.Memory.String())
 	}) || slices.ContainsFunc(o.patterns().Topics, func(p policy.Pattern) bool {
 		level, ok := p.Value("durability")

@@ -52,6 +52,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 	m.Reloads = s.reloads
 	s.mu.Unlock()
 	m.SetAside = s.setAside()
+	m.Cluster = s.clusterFigures()
 	if s.engine != nil {
 		m.Log = s.logFigures()
 	}

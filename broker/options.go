@@ -117,6 +117,18 @@ type Options struct {
 	TLSRequired         TLSRequirement
 	TLSMinVersion       uint16 // crypto/tls version number
 
+	// ClusterName is the cluster that the broker founds with its peers, or joins; empty: it is in none, and the others say nothing.
+	ClusterName       string
+	ClusterListen     string        // host:port for other brokers of the cluster
+	ClusterAddress    string        // host:port that they dial; empty: ClusterListen, with BroadcastAddress for a host that is not given
+	ClusterPeers      []string      // addresses of those that found the cluster
+	ClusterSecretFile string        // with what all of them know; empty for none
+	ClusterTLSCert    string        // file; with the two others links speak TLS
+	ClusterTLSKey     string        // file
+	ClusterTLSCA      string        // file with the authorities of the cluster
+	ClusterElection   time.Duration // after which a leader is missed
+	ClusterWait       time.Duration // longest time that a change of the cluster takes
+
 	DeflateEnabled  bool
 	MaxDeflateLevel int // 1 to 9
 	SnappyEnabled   bool
@@ -181,6 +193,10 @@ func DefaultOptions() Options {
 		OTLPSample:               0.001,
 
 		E2EProcessingLatencyWindowTime: 10 * time.Minute,
+
+		ClusterListen:   "127.0.0.1:4170",
+		ClusterElection: 800 * time.Millisecond,
+		ClusterWait:     5 * time.Second,
 
 		TLSMinVersion:   defaultTLSVersion,
 		DeflateEnabled:  true,

@@ -14,6 +14,7 @@ import (
 	"brokerd/broker/auth"
 	"brokerd/broker/bodies"
 	"brokerd/broker/httpd"
+	"brokerd/broker/member"
 	"brokerd/broker/metadata"
 	"brokerd/broker/metrics"
 	"brokerd/broker/quota"
@@ -51,6 +52,7 @@ type Server struct {
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
 	engine     *storage.Engine // nil when all topics are at level memory
+	member     *member.Member  // nil when the broker is in no cluster
 	ids        *nsqdata.IDs
 	noIDs      error // why the file with their bound could not be read
 	doors      doors
@@ -143,6 +145,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.load(ctx); err != nil {
+		return err
+	}
+	if err := s.startMember(ctx); err != nil {
 		return err
 	}
 	acts, err := httpapi.OpenAudit(s.opts.AuditLog)

@@ -37,6 +37,7 @@ func (o *Options) Settings() []Setting {
 		grouped("TLS", o.tls()),
 		grouped("Auth", o.auth()),
 		grouped("Access", o.access()),
+		grouped("Cluster (a preview)", o.cluster()),
 		grouped("Statistics", o.statistics()),
 		grouped("Logging", o.logging()),
 		grouped("Process", o.process()),

@@ -43,6 +43,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if next, used := s.registry.NextID(); used {
 		note("saving the message ids", s.ids.Close(next)) // before the manifest, which has a copy
 	}
+	if s.member != nil {
+		s.member.Close()
+	}
 	if s.engine != nil {
 		note("saving what is kept in the log", s.engine.Close())
 	}
@@ -132,6 +135,9 @@ func (s *Server) abandon() {
 		if err := s.registry.Close(); err != nil {
 			s.log.Error("closing the queues", "error", err)
 		}
+	}
+	if s.member != nil {
+		s.member.Close()
 	}
 	if s.engine != nil {
 		if err := s.engine.Abandon(); err != nil {

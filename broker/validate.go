@@ -65,6 +65,7 @@ func (o *Options) Validate() error {
 		o.checkQueues(),
 		o.checkDelivery(),
 		o.checkBuffers(),
+		o.checkCluster(),
 		o.checkStatistics(),
 		o.checkProcess(),
 	)
@@ -78,6 +79,13 @@ func (o *Options) settle() {
 	if o.TLSClientAuthPolicy != "" && o.TLSRequired == TLSNotRequired {
 		o.TLSRequired = TLSRequired
 	}
+	var peers []string
+	for _, list := range o.ClusterPeers {
+		for address := range strings.SplitSeq(list, ",") {
+			peers = append(peers, strings.TrimSpace(address))
+		}
+	}
+	o.ClusterPeers = peers
 	if slices.Contains(o.Experiments, topologyExperiment) {
 		o.TopologyAwareConsumption = true
 	}

@@ -41,6 +41,10 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	const placeText = "`beginning`, of what is kept; `end`; a time such as `2026-01-31T10:00:00Z`, `-2h` or milliseconds since 1970 (the first message that came then or later); `pos:N` or `id:HEX`"
 	moves := append(slices.Clone(onChannel), apitest.Param{Name: "to", Required: true, Does: "the place: " + placeText}, apitest.Param{Name: "dry_run", Does: "`true` says what it would do, and does nothing"})
 	const badMove = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_PLACE, 400 INVALID_ARG_DRY_RUN, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 503 EXITING"
+	const nodeText = "a broker of the cluster: its address there, its name, or its folder's id or the beginning of that"
+	onNode := []apitest.Param{{Name: "node", Required: true, Does: nodeText}}
+	const notChanged = "404 NO_CLUSTER, 409 REFUSED, 503 NOT_DONE, 503 UNKNOWN"
+	const badNode = "400 INVALID_ARG_NODE, " + notChanged
 	const badTopic = "400 MISSING_ARG_TOPIC, 400 INVALID_TOPIC"
 	const badChannel = "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_ARG_CHANNEL, 404 TOPIC_NOT_FOUND"
 	const noChannel = badChannel + ", 404 CHANNEL_NOT_FOUND"
@@ -61,7 +65,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				{Name: "format", Does: "`json` for JSON; a text for people without it"}, {Name: "topic", Does: "only this topic"}, {Name: "channel", Does: "only channels of this name"},
 				{Name: "include_clients", Does: "`false` leaves connections out"}, {Name: "include_mem", Does: "`false` leaves the heap out"}}},
 			{Route: "GET /storage", Does: "Tells about the disk that queues are on; brokerd's own", Answer: httpapi.Storage{}},
-			{Route: "POST /topic/create", Does: "Makes a topic; one that is there stays", Params: onTopic, Errors: badTopic + ", 429 LIMIT_REACHED"},
+			{Route: "POST /topic/create", Does: "Makes a topic; one that is there stays", Params: append(slices.Clone(onTopic), apitest.Param{Name: "replicas", Does: "`1`, which it is without it: topics with more are not served yet; brokerd's own"}), Errors: badTopic + ", 400 INVALID_ARG_REPLICAS, 429 LIMIT_REACHED"},
 			{Route: "POST /topic/delete", Does: "Deletes a topic with its channels and messages", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/empty", Does: "Discards what the topic keeps for channels to come", Params: onTopic, Errors: badTopic + ", 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/pause", Does: "Has the topic keep messages instead of giving them to its channels", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
@@ -103,6 +107,15 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
 			{Route: "POST /message/release", Does: "Has a message that is deferred come at once; needs a topic that is kept in the log; brokerd's own", Params: message,
 				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
+			{Route: "GET /cluster", Does: "Tells what this broker knows of its cluster, a preview: topics are not replicated yet; brokerd's own", Answer: httpapi.Cluster{}, Errors: "404 NO_CLUSTER"},
+			{Route: "POST /cluster/add", Does: "Lets a broker into the cluster that waits as a candidate; brokerd's own", Params: onNode, Answer: httpapi.Cluster{}, Errors: badNode},
+			{Route: "POST /cluster/replace", Does: "Lets a candidate in, in the place of a broker that will not come back; brokerd's own", Params: []apitest.Param{
+				{Name: "old", Required: true, Does: nodeText}, {Name: "new", Required: true, Does: nodeText}}, Answer: httpapi.Cluster{},
+				Errors: "400 INVALID_ARG_OLD, 400 INVALID_ARG_NEW, " + notChanged},
+			{Route: "POST /cluster/drain", Does: "Has a broker of the cluster give its replicas to others; brokerd's own", Params: append(slices.Clone(onNode), apitest.Param{Name: "undo", Does: "`true`: it takes replicas again"}),
+				Answer: httpapi.Cluster{}, Errors: badNode + ", 400 INVALID_ARG_UNDO"},
+			{Route: "POST /cluster/remove", Does: "Removes a candidate, or a broker that has been drained, from the cluster; brokerd's own", Params: onNode, Answer: httpapi.Cluster{}, Errors: badNode},
+			{Route: "POST /cluster/transfer", Does: "Has another broker lead the cluster's map; brokerd's own", Params: onNode, Answer: httpapi.Cluster{}, Errors: badNode},
 			{Route: "GET /config", Does: "Lists every setting with its value and its source; brokerd's own", Answer: httpapi.Settings{}},
 			{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; brokerd's own",
 				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},

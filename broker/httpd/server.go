@@ -59,6 +59,7 @@ type Broker interface {
 // Config is what a Server is told.
 type Config struct {
 	Broker       Broker
+	Cluster      Cluster // nil: the broker is in none
 	Log          *slog.Logger
 	MaxMsgSize   int64         // bytes of one message
 	MaxBodySize  int64         // bytes of an /mpub body

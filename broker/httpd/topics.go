@@ -6,6 +6,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -41,12 +42,15 @@ func (a *api) lookupTopic(name string) (*topic.Topic, error) {
 }
 
 func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
-	_, name, err := topicArg(req)
+	q, name, err := topicArg(req)
 	if err != nil {
 		return nil, err
 	}
 	if !protocol.ValidName(name) {
 		return nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	}
+	if n, ok := q.Lookup("replicas"); ok && n != "1" {
+		return nil, refuse(http.StatusBadRequest, "INVALID_ARG_REPLICAS: "+policy.NoReplicas)
 	}
 	if _, err := a.cfg.Broker.Registry().Topic(name); err != nil {
 		return nil, a.fail(req, err)

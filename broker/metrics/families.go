@@ -178,17 +178,19 @@ func (f *channelFamilies) all() []*exposition.Family {
 type families struct {
 	node    nodeFamilies
 	log     logFamilies
+	cluster clusterFamilies
 	topic   topicFamilies
 	channel channelFamilies
 }
 
 func newFamilies() families {
-	return families{newNodeFamilies(), newLogFamilies(), newTopicFamilies(), newChannelFamilies()}
+	return families{newNodeFamilies(), newLogFamilies(), newClusterFamilies(), newTopicFamilies(), newChannelFamilies()}
 }
 
 func (f *families) all() (list []*exposition.Family) {
 	list = append(list, f.node.all()...)
 	list = append(list, f.log.all()...)
+	list = append(list, f.cluster.all()...)
 	list = append(list, f.topic.all()...)
 	return append(list, f.channel.all()...)
 }

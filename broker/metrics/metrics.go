@@ -43,6 +43,9 @@ func (e *exporter) fill(s *exposition.Scrape) {
 	if now.Log != nil {
 		e.log(s, now.Log)
 	}
+	if now.Cluster != nil {
+		e.cluster(s, now.Cluster)
+	}
 	at := time.Now()
 	for _, t := range own {
 		e.topic(s, t, at)

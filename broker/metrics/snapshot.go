@@ -27,6 +27,7 @@ type Snapshot struct {
 	Reloads     Reloads
 	Traces      Traces
 	Browsed     Browsed
+	Cluster     *Cluster // nil when the broker is in none
 }
 
 // Lookup is one lookup that the broker registers with.

@@ -113,6 +113,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Unknown != nil {
+		if e.Name == "replicas" {
+			return NoReplicas
+		}
 		return fmt.Sprintf("%q is no option here; there is %s", e.Name, strings.Join(e.Unknown, ", "))
 	}
 	if !strings.HasPrefix(e.Text, "must") {
@@ -234,3 +237,6 @@ func DeadLetterTopic(topic, channel string) string {
 	tail := fmt.Sprintf("-%016x%s", h.Sum64(), dlqSuffix)
 	return name[:protocol.MaxNameLength-len(tail)] + tail
 }
+
+// NoReplicas is why no topic is made with replicas.
+const NoReplicas = "replicated topics are not served yet, every topic is on one broker: leave replicas out"

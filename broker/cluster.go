@@ -1,0 +1,253 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+
+	"brokerd/broker/cluster"
+	"brokerd/broker/httpd"
+	"brokerd/broker/member"
+	"brokerd/broker/metrics"
+	"brokerd/broker/replica"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol/httpapi"
+	"brokerd/protocol/tlsfiles"
+)
+
+// cluster lists what a member of a cluster is told.
+func (o *Options) cluster() []Setting {
+	return []Setting{
+		{Name: "cluster-name", Value: &o.ClusterName,
+			Help: "cluster that this broker founds with its peers, or joins; empty: none. A preview: the cluster keeps its map, topics are not replicated yet"},
+		{Name: "cluster-listen", Value: &o.ClusterListen, Help: "other brokers of the cluster: host:port; beyond loopback only with a secret or TLS"},
+		{Name: "cluster-address", Value: &o.ClusterAddress,
+			Help: "host:port that they reach this broker by; empty: as --cluster-listen says, with --broadcast-address where that names no host"},
+		{Name: "cluster-peers", Value: &o.ClusterPeers, Help: "--cluster-address of each broker that founds the cluster, this one among them: three at least, with commas between, or repeated; the same list on all"},
+		{Name: "cluster-secret-file", Value: &o.ClusterSecretFile, Help: "file with a secret of 16 bytes or more that all brokers of the cluster know; it proves who they are and hides nothing"},
+		{Name: "cluster-tls-cert", Value: &o.ClusterTLSCert, Help: "certificate file for links of the cluster, of the host in --cluster-address; with --cluster-tls-key and --cluster-tls-ca"},
+		{Name: "cluster-tls-key", Value: &o.ClusterTLSKey, Help: "key file"},
+		{Name: "cluster-tls-ca", Value: &o.ClusterTLSCA, Help: "authorities that certificates of the cluster's brokers are of"},
+		{Name: "cluster-election-timeout", Value: &o.ClusterElection, Help: "time without a word of the leader after which another one is elected, up to twice as long; 500ms to 10s"},
+		{Name: "cluster-wait", Value: &o.ClusterWait, Help: "longest time that a change of the cluster may take before it ends as not done or unknown"},
+	}
+}
+
+var clusterNames = regexp.MustCompile("^[A-Za-z0-9._-]{1,64}$")
+
+// checkCluster checks what a member of a cluster is told.
+func (o *Options) checkCluster() error {
+	if o.ClusterName == "" {
+		if len(o.ClusterPeers) > 0 || o.ClusterAddress != "" || o.ClusterSecretFile != "" || o.ClusterTLSCert+o.ClusterTLSKey+o.ClusterTLSCA != "" {
+			return refuse("cluster-name", "must be given when another option of the cluster is", "")
+		}
+		return nil
+	}
+	if !clusterNames.MatchString(o.ClusterName) {
+		return refuse("cluster-name", "must be 1 to 64 letters, digits, dots, dashes or underscores", o.ClusterName)
+	}
+	host, _, err := net.SplitHostPort(o.ClusterListen)
+	if err != nil {
+		return refuse("cluster-listen", "must be host:port", o.ClusterListen)
+	}
+	given := 0
+	for _, file := range []string{o.ClusterTLSCert, o.ClusterTLSKey, o.ClusterTLSCA} {
+		if file != "" {
+			given++
+		}
+	}
+	if given != 0 && given != 3 {
+		return refuse("cluster-tls-cert", "must be given together with --cluster-tls-key and --cluster-tls-ca", o.ClusterTLSCert)
+	}
+	if ip := net.ParseIP(host); given == 0 && o.ClusterSecretFile == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return refuse("cluster-listen", "must be on loopback without --cluster-secret-file or --cluster-tls-cert", o.ClusterListen)
+	}
+	return o.checkPeers()
+}
+
+// leastPeers is how many brokers found a cluster at least: a group has three replicas.
+const leastPeers = 3
+
+func (o *Options) checkPeers() error {
+	if o.ClusterAddress != "" && !dialable(o.ClusterAddress) {
+		return refuse("cluster-address", "must be host:port", o.ClusterAddress)
+	}
+	seen := map[string]bool{}
+	for _, address := range o.ClusterPeers {
+		if !dialable(address) || seen[address] {
+			return refuse("cluster-peers", "must be addresses as host:port, each once", address)
+		}
+		seen[address] = true
+	}
+	if n := len(o.ClusterPeers); n < leastPeers {
+		return refuse("cluster-peers", fmt.Sprintf("must name %d brokers at least, this one among them", leastPeers), strconv.Itoa(n)+" of them")
+	}
+	if err := within("cluster-election-timeout", o.ClusterElection, 500*time.Millisecond, 10*time.Second, "must be from 500ms to 10s"); err != nil {
+		return err
+	}
+	return within("cluster-wait", o.ClusterWait, 100*time.Millisecond, time.Minute, "must be from 100ms to 1m")
+}
+
+func dialable(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	return err == nil && bad == nil && host != "" && n > 0
+}
+
+// clusterAddress returns what other brokers dial.
+func (o *Options) clusterAddress() string {
+	if o.ClusterAddress != "" {
+		return o.ClusterAddress
+	}
+	host, port, err := net.SplitHostPort(o.ClusterListen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort(o.BroadcastAddress, port)
+	}
+	return o.ClusterListen
+}
+
+// leastSecret is how many bytes a secret has at least.
+const leastSecret = 16
+
+// clusterKeys reads what links of the cluster are secured with.
+func (s *Server) clusterKeys() (secret []byte, links *tls.Config, err error) {
+	o := &s.opts
+	if o.ClusterSecretFile != "" {
+		if secret, err = os.ReadFile(o.ClusterSecretFile); err != nil {
+			return nil, nil, fmt.Errorf("--cluster-secret-file: %w", err)
+		}
+		for len(secret) > 0 && (secret[len(secret)-1] == '\n' || secret[len(secret)-1] == '\r') {
+			secret = secret[:len(secret)-1]
+		}
+		if len(secret) < leastSecret {
+			return nil, nil, fmt.Errorf("--cluster-secret-file: %s has a secret of %d bytes, and %d are the least", o.ClusterSecretFile, len(secret), leastSecret)
+		}
+	}
+	if o.ClusterTLSCert == "" {
+		return secret, nil, nil
+	}
+	roots, err := tlsfiles.Authorities(o.ClusterTLSCA)
+	if err != nil {
+		return nil, nil, fmt.Errorf("failed to read --cluster-tls-ca: %w", err)
+	}
+	pair, err := tlsfiles.Load(o.ClusterTLSCert, o.ClusterTLSKey, s.log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("failed to load --cluster-tls-cert %q and --cluster-tls-key %q: %w", o.ClusterTLSCert, o.ClusterTLSKey, err)
+	}
+	links = &tls.Config{MinVersion: tls.VersionTLS13, ClientCAs: roots, RootCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}
+	pair.Serve(links)
+	pair.Present(links)
+	return secret, links, nil
+}
+
+// newMember makes what the broker is in its cluster, when it is in one; found is what the log has of groups of replicas.
+func (s *Server) newMember(found *replica.Recovery) error {
+	if s.engine == nil {
+		return nil
+	}
+	if s.opts.ClusterName == "" {
+		_, kept := s.engine.Kept()
+		return member.Unused(kept)
+	}
+	secret, links, err := s.clusterKeys()
+	if err != nil {
+		return err
+	}
+	o := &s.opts
+	s.member, err = member.New(member.Options{Name: o.ClusterName, Node: o.BroadcastAddress, Zone: o.TopologyZone, Address: o.clusterAddress(), Peers: o.ClusterPeers,
+		Folder: s.engine.Folder(), TLS: links, Secret: secret, Election: o.ClusterElection, Wait: o.ClusterWait,
+		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.engine.KeepGroups(s.member)
+	return nil
+}
+
+// startMember begins what a member does.
+func (s *Server) startMember(ctx context.Context) error {
+	if s.member == nil {
+		return nil
+	}
+	l, err := s.bind(ctx, "cluster-listen", s.opts.ClusterListen)
+	if err != nil {
+		return err
+	}
+	s.log.Info("CLUSTER: listening on " + l.Addr().String())
+	s.log.Warn("a preview: the cluster keeps its map, and no topic is replicated yet", "cluster", s.opts.ClusterName)
+	if err := s.engine.Need(journal.FeatureCluster); err != nil {
+		l.Close()
+		return err
+	}
+	return s.member.Start(l)
+}
+
+// clusterAPI is the member as HTTP sees it.
+type clusterAPI struct{ m *member.Member }
+
+// clusterOf returns that, nil when the broker is in no cluster.
+func (s *Server) clusterOf() httpd.Cluster {
+	if s.member == nil {
+		return nil
+	}
+	return clusterAPI{s.member}
+}
+
+func (c clusterAPI) View(ctx context.Context) httpapi.Cluster { return c.m.View(ctx) }
+
+func (c clusterAPI) Add(ctx context.Context, node string) error {
+	return clusterError(c.m.Add(ctx, node))
+}
+
+func (c clusterAPI) Replace(ctx context.Context, old, with string) error {
+	return clusterError(c.m.Replace(ctx, old, with))
+}
+
+func (c clusterAPI) Drain(ctx context.Context, node string, on bool) error {
+	return clusterError(c.m.Drain(ctx, node, on))
+}
+
+func (c clusterAPI) Remove(ctx context.Context, node string) error {
+	return clusterError(c.m.Remove(ctx, node))
+}
+
+func (c clusterAPI) LeadTo(ctx context.Context, node string) error {
+	return clusterError(c.m.LeadTo(ctx, node))
+}
+
+// clusterError says of an error what HTTP must know.
+func clusterError(err error) error {
+	switch {
+	case errors.Is(err, cluster.ErrRefused):
+		return fmt.Errorf("%w%s", httpd.ErrClusterRefused, tail(err, cluster.ErrRefused))
+	case errors.Is(err, member.ErrUnknown):
+		return fmt.Errorf("%w%s", httpd.ErrClusterUnknown, tail(err, member.ErrUnknown))
+	}
+	return err
+}
+
+// tail returns the text of an error behind that of the one that it is.
+func tail(err, is error) string {
+	text, begin := err.Error(), is.Error()
+	if len(text) > len(begin) && text[:len(begin)] == begin {
+		return text[len(begin):]
+	}
+	return ": " + text
+}
+
+// clusterFigures is what metrics are told of the cluster, nil when the broker is in none.
+func (s *Server) clusterFigures() *metrics.Cluster {
+	if s.member == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	f := s.member.Figures(ctx)
+	return &metrics.Cluster{State: f.State, Leads: f.Leads, Term: f.Term, Index: f.Index, Members: f.Members, Candidates: f.Candidates, Linked: f.Linked}
+}

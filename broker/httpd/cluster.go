@@ -1,0 +1,99 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/protocol/httpapi"
+)
+
+// Cluster is what the API asks of the broker as a member of a cluster. Nodes are named by folder, by the beginning of that, by
+// name or by address.
+type Cluster interface {
+	// View returns what is known of the cluster here.
+	View(context.Context) httpapi.Cluster
+	// The others change the map. Their errors are ErrClusterRefused, ErrClusterUnknown, or others when nothing was done.
+	Add(ctx context.Context, node string) error
+	Replace(ctx context.Context, old, with string) error
+	Drain(ctx context.Context, node string, on bool) error
+	Remove(ctx context.Context, node string) error
+	LeadTo(ctx context.Context, node string) error
+}
+
+// What became of a change of the map that was not made, or perhaps not.
+var (
+	ErrClusterRefused = errors.New("refused")                             // it cannot be: the map is as it was
+	ErrClusterUnknown = errors.New("it is not known whether it was done") // look at the map
+)
+
+// cluster tells what is known of the cluster.
+func (a *api) cluster(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	if a.cfg.Cluster == nil {
+		return nil, noCluster()
+	}
+	return a.cfg.Cluster.View(req.Context()), nil
+}
+
+func noCluster() error {
+	return refuse(http.StatusNotFound, "NO_CLUSTER: this broker was started without --cluster-name")
+}
+
+// onCluster makes a handler of a change of the map that is about nodes, which are in arguments of those names.
+func (a *api) onCluster(do func(c Cluster, req *http.Request, q httpapi.Query, nodes []string) error, names ...string) httpapi.HandlerFunc {
+	return func(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+		if a.cfg.Cluster == nil {
+			return nil, noCluster()
+		}
+		q, err := httpapi.ParseQuery(req)
+		if err != nil {
+			return nil, err
+		}
+		var nodes []string
+		for _, name := range names {
+			text := q.Get(name)
+			if text == "" {
+				return nil, invalidArg(name, "it must name a node: its folder's id, its name or its address")
+			}
+			nodes = append(nodes, text)
+		}
+		var answered *httpapi.Error
+		switch err := do(a.cfg.Cluster, req, q, nodes); {
+		case errors.As(err, &answered):
+			return nil, err
+		case errors.Is(err, ErrClusterRefused):
+			return nil, refuse(http.StatusConflict, "REFUSED: "+err.Error())
+		case errors.Is(err, ErrClusterUnknown):
+			return nil, refuse(http.StatusServiceUnavailable, "UNKNOWN: "+err.Error())
+		case err != nil:
+			return nil, refuse(http.StatusServiceUnavailable, "NOT_DONE: "+err.Error())
+		}
+		return a.cfg.Cluster.View(req.Context()), nil
+	}
+}
+
+func clusterAdd(c Cluster, req *http.Request, _ httpapi.Query, nodes []string) error {
+	return c.Add(req.Context(), nodes[0])
+}
+
+func clusterReplace(c Cluster, req *http.Request, _ httpapi.Query, nodes []string) error {
+	return c.Replace(req.Context(), nodes[0], nodes[1])
+}
+
+func clusterDrain(c Cluster, req *http.Request, q httpapi.Query, nodes []string) error {
+	undo, err := flagArg(q, "undo")
+	if err != nil {
+		return err
+	}
+	return c.Drain(req.Context(), nodes[0], !undo)
+}
+
+func clusterRemove(c Cluster, req *http.Request, _ httpapi.Query, nodes []string) error {
+	return c.Remove(req.Context(), nodes[0])
+}
+
+func clusterTransfer(c Cluster, req *http.Request, _ httpapi.Query, nodes []string) error {
+	return c.LeadTo(req.Context(), nodes[0])
+}
