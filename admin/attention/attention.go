@@ -286,67 +286,85 @@ func ofChannel(t *cluster.Topic, c *cluster.Channel, past Past, now time.Time) [
 	if !ch.known {
 		return nil
 	}
-	item := Item{Severity: Warning, Topic: t.Name, Channel: c.Name, Path: TopicPath(t.Name, c.Name)}
-	var says []string
-	add := func(kind string, value float64, text string) {
-		if item.Kind == "" {
-			item.Kind, item.Value = kind, value
-		}
-		if text != "" {
-			says = append(says, text)
-		}
-	}
+	w := worry{item: Item{Severity: Warning, Topic: t.Name, Channel: c.Name, Path: TopicPath(t.Name, c.Name)}}
 	if len(ch.lost) > 0 {
-		item.Severity = Critical
-		add("unbalanced", float64(len(ch.lost)), "has lost count on "+list(ch.lost, 3, "more node")+": what became of its messages does not add up")
+		w.item.Severity = Critical
+		w.add("unbalanced", float64(len(ch.lost)),
+			"has lost count on "+list(ch.lost, 3, "more node")+": what became of its messages does not add up")
 	}
 	then, grows := ch.grew()
-	f := ch.f
-	switch {
-	case ch.paused: // on purpose: only what becomes of it is told
-	case f.Clients == 0 && f.Depth > 0:
-		add("no_consumers", float64(f.Depth), "has no consumer")
-	case ch.stuck():
-		add("stuck", float64(f.Depth+int64(f.InFlight)), fmt.Sprintf("finishes nothing: %s in flight with %s for more than %d minutes",
-			Number(int64(f.InFlight)), Plural(int64(f.Clients), "consumer"), growthOver/time.Minute))
-	}
+	w.ofConsumers(&ch)
 	if text, age := keyBlocked(c, now); text != "" {
-		add("key_blocked", age.Seconds(), text)
+		w.add("key_blocked", age.Seconds(), text)
 	}
 	if grows {
-		item.growing = true
+		w.item.growing = true
 		verb := "grows"
 		if ch.paused {
 			verb = "is paused and grows"
 		}
-		add("depth_growing", float64(f.Depth)-then, verb)
+		w.add("depth_growing", float64(ch.f.Depth)-then, verb)
 	}
-	deliveries := f.RateOut + f.RequeueRate + f.TimeoutRate
+	w.ofRates(&ch)
+	if w.item.Kind == "" {
+		return nil
+	}
+	w.item.Text = "channel " + Name(c.Name) + " of " + Name(t.Name) + " " + strings.Join(w.says, ", ")
+	if ch.f.Depth > 0 {
+		w.item.Text += ": " + Waiting(ch.f.Depth)
+		if grows {
+			w.item.Text += ", two minutes ago it was " + Number(int64(then))
+		}
+	}
+	return []Item{w.item}
+}
+
+// worry is what is wrong with one channel: an item of the first kind that was found, with the texts of all.
+type worry struct {
+	item Item
+	says []string
+}
+
+func (w *worry) add(kind string, value float64, text string) {
+	if w.item.Kind == "" {
+		w.item.Kind, w.item.Value = kind, value
+	}
+	if text != "" {
+		w.says = append(w.says, text)
+	}
+}
+
+func (w *worry) ofConsumers(ch *channel) {
+	f := ch.f
+	switch {
+	case ch.paused: // on purpose: only what becomes of it is told
+	case f.Clients == 0 && f.Depth > 0:
+		w.add("no_consumers", float64(f.Depth), "has no consumer")
+	case ch.stuck():
+		w.add("stuck", float64(f.Depth+int64(f.InFlight)), fmt.Sprintf("finishes nothing: %s in flight with %s for more than %d minutes",
+			Number(int64(f.InFlight)), Plural(int64(f.Clients), "consumer"), growthOver/time.Minute))
+	}
+}
+
+func (w *worry) ofRates(ch *channel) {
+	deliveries := ch.f.RateOut + ch.f.RequeueRate + ch.f.TimeoutRate
 	var failing []string
 	for _, c := range []struct {
 		kind, noun string
 		rate       float64
 		past       func(topic, channel string, from, to time.Duration) float64
-	}{{"timeouts_rising", "timeouts", f.TimeoutRate, past.TimeoutRate}, {"requeues_rising", "requeues", f.RequeueRate, past.RequeueRate}} {
+	}{
+		{"timeouts_rising", "timeouts", ch.f.TimeoutRate, ch.past.TimeoutRate},
+		{"requeues_rising", "requeues", ch.f.RequeueRate, ch.past.RequeueRate},
+	} {
 		if rate, many := ch.tooMany(c.rate, deliveries, c.past); many {
 			failing = append(failing, fmt.Sprintf("%.1f %s", rate, c.noun))
-			add(c.kind, rate, "")
+			w.add(c.kind, rate, "")
 		}
 	}
 	if len(failing) > 0 {
-		says = append(says, "has "+strings.Join(failing, " and ")+" a second")
+		w.says = append(w.says, "has "+strings.Join(failing, " and ")+" a second")
 	}
-	if item.Kind == "" {
-		return nil
-	}
-	item.Text = "channel " + Name(c.Name) + " of " + Name(t.Name) + " " + strings.Join(says, ", ")
-	if f.Depth > 0 {
-		item.Text += ": " + Waiting(f.Depth)
-		if grows {
-			item.Text += ", two minutes ago it was " + Number(int64(then))
-		}
-	}
-	return []Item{item}
 }
 
 // blockedFor is how long a key may stand still.

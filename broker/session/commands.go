@@ -269,34 +269,15 @@ func (s *Session) authenticate(c *protocol.Command) error {
 
 // dpub publishes one message that is deferred.
 func (s *Session) dpub(c *protocol.Command) error {
-	if c.Count < 2 {
-		return protocol.Errorf(protocol.CodeInvalid, "DPUB insufficient number of parameters")
+	delay, said, err := s.deferral(c)
+	if err != nil {
+		return err
 	}
-	name := string(c.Params[0])
-	if !protocol.ValidName(name) {
-		return protocol.Errorf(protocol.CodeBadTopic, "DPUB topic name %q is not valid", name)
-	}
-	delay := c.Params[1]
-	var said terms
-	if c.Count > 2 && bytes.IndexByte(c.Rest, '=') >= 0 { // DPUB TOPIC NAME=VALUE ... TIME, as clients make of a topic with words
-		if _, plain, _ := protocol.ParseWords(c.Rest); plain != nil {
-			delay = plain
-		}
-		said = parseTerms(c)
-	}
-	ms, ok := protocol.ParseNumber(delay)
-	if !ok {
-		return protocol.Errorf(protocol.CodeInvalid, "DPUB could not parse timeout %s", delay)
-	}
-	if limit := uint64(s.cfg.MaxDefer.Milliseconds()); ms > limit {
-		return protocol.Errorf(protocol.CodeInvalid, "DPUB timeout %d out of range 0-%d", ms, limit)
-	}
+	s.aim(c.Params[0]) // the line goes with the body that is read
 	if err := s.readMessage("DPUB"); err != nil {
 		return err
 	}
-	s.aim([]byte(name))
-	err := s.mayPublish("DPUB")
-	if err == nil {
+	if err = s.mayPublish("DPUB"); err == nil {
 		err = said.bad
 	}
 	if err != nil {
@@ -304,15 +285,13 @@ func (s *Session) dpub(c *protocol.Command) error {
 		return err
 	}
 	if said.dedup != "" {
-		s.batch.Deduplicate(s.begun, name, said.dedup, false)
+		s.batch.Deduplicate(s.begun, s.to.name, said.dedup, false)
 	}
 	if said.key != "" {
 		s.batch.Order(s.begun, said.key)
 	}
 	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
-	err = s.deliver(func(t *topic.Topic) error {
-		return t.PublishDeferred(&s.batch, time.Duration(ms)*time.Millisecond)
-	})
+	err = s.deliver(func(t *topic.Topic) error { return t.PublishDeferred(&s.batch, delay) })
 	if err != nil {
 		s.batch.Reset()
 		code := protocol.CodeDpubFailed
@@ -322,6 +301,31 @@ func (s *Session) dpub(c *protocol.Command) error {
 		return s.refusePublishes(1, protocol.Errorf(code, "DPUB failed %s", oneLine(err)).Because(err))
 	}
 	return s.out.frame(protocol.FrameResponse, protocol.OK)
+}
+
+// deferral reads the line of a DPUB.
+func (s *Session) deferral(c *protocol.Command) (delay time.Duration, said terms, err error) {
+	if c.Count < 2 {
+		return 0, said, protocol.Errorf(protocol.CodeInvalid, "DPUB insufficient number of parameters")
+	}
+	if name := string(c.Params[0]); !protocol.ValidName(name) {
+		return 0, said, protocol.Errorf(protocol.CodeBadTopic, "DPUB topic name %q is not valid", name)
+	}
+	number := c.Params[1]
+	if c.Count > 2 && bytes.IndexByte(c.Rest, '=') >= 0 { // DPUB TOPIC NAME=VALUE ... TIME, as clients make of a topic with words
+		if _, plain, _ := protocol.ParseWords(c.Rest); plain != nil {
+			number = plain
+		}
+		said = parseTerms(c)
+	}
+	ms, ok := protocol.ParseNumber(number)
+	if !ok {
+		return 0, said, protocol.Errorf(protocol.CodeInvalid, "DPUB could not parse timeout %s", number)
+	}
+	if limit := uint64(s.cfg.MaxDefer.Milliseconds()); ms > limit {
+		return 0, said, protocol.Errorf(protocol.CodeInvalid, "DPUB timeout %d out of range 0-%d", ms, limit)
+	}
+	return time.Duration(ms) * time.Millisecond, said, nil
 }
 
 // oneLine keeps an error's text on one line, as clients log it.

@@ -43,23 +43,31 @@ func (s *Session) publish(c *protocol.Command) error {
 	if err := s.readPublish(c.Verb); err != nil {
 		return err
 	}
+	if err := s.heed(&said, c.Verb); err != nil {
+		return err
+	}
+	s.owedOKs++
+	if s.batch.Size() >= maxBatch || c.Verb == protocol.Mpub && s.to.topic != nil && s.to.topic.Bounded() {
+		return s.publishBatch() // of several MPUBs each is taken or refused for itself
+	}
+	return nil
+}
+
+// heed does to what was read last what the words behind the topic's name say.
+func (s *Session) heed(said *terms, verb protocol.Verb) error {
 	if said.bad != nil {
 		s.batch.Rollback(s.begun)
 		return said.bad
 	}
 	if said.dedup != "" {
-		s.batch.Deduplicate(s.begun, s.to.name, said.dedup, c.Verb == protocol.Mpub)
+		s.batch.Deduplicate(s.begun, s.to.name, said.dedup, verb == protocol.Mpub)
 	}
 	if said.key != "" {
 		s.batch.Order(s.begun, said.key)
 	} else if err := s.requiredKeys(); err != nil {
-		return s.refuseKeyless(c.Verb, err)
+		return s.refuseKeyless(verb, err)
 	}
 	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
-	s.owedOKs++
-	if s.batch.Size() >= maxBatch || c.Verb == protocol.Mpub && s.to.topic != nil && s.to.topic.Bounded() {
-		return s.publishBatch() // of several MPUBs each is taken or refused for itself
-	}
 	return nil
 }
 
