@@ -118,33 +118,14 @@ func (s *Server) Configured(from httpapi.Origins, reload func() error) {
 // Reload puts the options in force that can change while the admind runs: certificates, lookups, the log level, and who may do what. All are
 // taken, or none when the error is not nil.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
-	if err := fresh.Validate(); err != nil {
-		return err
-	}
-	level, err := loglevel.Parse(fresh.LogLevel)
-	if err != nil {
-		return err
-	}
-	shows, err := fresh.loadSecrets(s.log)
-	if err != nil {
-		return err
-	}
-	tokens, err := grant.OpenIf(fresh.TokenFile)
-	if err != nil {
-		return err
-	}
-	who, err := fresh.accessConfig(tokens, s.log)
-	if err != nil {
-		return err
-	}
-	judge, err := s.guard.Prepare(who)
+	r, err := s.prepare(&fresh)
 	if err != nil {
 		return err
 	}
 	set := s.settings
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	if (shows.listener != nil) != s.secure() {
+	if (r.shows.listener != nil) != s.secure() {
 		return errors.New("turning HTTPS on or off, by --tls-cert and --tls-key, needs a restart")
 	}
 	acts, err := audit.OpenFile(fresh.AuditLog)
@@ -165,12 +146,43 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 		set.later[one.Key] = value
 	}
 	set.origins = from
-	set.level.Set(level.Level())
-	s.replace(shows)
-	s.tokens.Put(tokens)
-	judge()
+	set.level.Set(r.level)
+	s.replace(r.shows)
+	s.tokens.Put(r.tokens)
+	r.judge()
 	if err := s.trail.Use(acts); err != nil {
 		s.log.Error("closing the audit log of before", "error", err)
 	}
 	return s.setHandler(&set.opts, s.HTTPAddr()) // its options were found right, and its files read before
+}
+
+// renewal is what a reload has read and found right, before anything changes.
+type renewal struct {
+	level  slog.Level
+	shows  *secrets
+	tokens *grant.File
+	judge  func()
+}
+
+func (s *Server) prepare(fresh *Options) (r renewal, err error) {
+	if err := fresh.Validate(); err != nil {
+		return r, err
+	}
+	level, err := loglevel.Parse(fresh.LogLevel)
+	if err != nil {
+		return r, err
+	}
+	r.level = level.Level()
+	if r.shows, err = fresh.loadSecrets(s.log); err != nil {
+		return r, err
+	}
+	if r.tokens, err = grant.OpenIf(fresh.TokenFile); err != nil {
+		return r, err
+	}
+	who, err := fresh.accessConfig(r.tokens, s.log)
+	if err != nil {
+		return r, err
+	}
+	r.judge, err = s.guard.Prepare(who)
+	return r, err
 }

@@ -105,15 +105,8 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 		p.Properties = journal.AppendColumn(nil, 0, b.beside)
 	}
 	p.Sums = b.column()
-	var runs journal.Runs
-	runs.Begin(0, 0)
-	for _, pos := range m.left {
-		runs.Add(pos)
-	}
-	head := journal.AppendMoved(nil, journal.Moved{Topic: m.from.d.id, Channel: m.channel, Why: m.why, Runs: runs.Runs()})
-	head = journal.AppendPublish(head, p)
 	a.extent = t.keepLocked(b, p.First)
-	a.at = m.write(head, a.extent.Frames())
+	a.at = m.write(m.head(&p), a.extent.Frames())
 	a.number = d.watermark.add(p.Last(), b.n)
 	if m.only != journal.All {
 		d.retain.unshare(a.extent.Positions())
@@ -127,6 +120,17 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 	t.overflowLocked()
 	t.thinLocked()
 	return a, nil
+}
+
+// head is the record of a move but for its messages.
+func (m *move) head(p *journal.Publish) []byte {
+	var runs journal.Runs
+	runs.Begin(0, 0)
+	for _, pos := range m.left {
+		runs.Add(pos)
+	}
+	head := journal.AppendMoved(nil, journal.Moved{Topic: m.from.d.id, Channel: m.channel, Why: m.why, Runs: runs.Runs()})
+	return journal.AppendPublish(head, *p)
 }
 
 // lockBoth locks the pubs of two topics: the lower number first.

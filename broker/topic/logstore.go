@@ -156,23 +156,10 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 		b.Reset()
 		return appended{at: d.keyedAt}, nil
 	}
-	stamp := now
-	if d.retain.from() > 0 {
-		stamp = d.retain.stampLocked(now)
-	}
-	m.stamp(stamp, first)
-	p := journal.Publish{Topic: d.id, First: d.next, Count: m.n}
+	var p journal.Publish
+	delay = t.describeLocked(&p, m, first, now, delay)
 	receipt := Receipt{ID: first, Position: d.next, Count: m.n, Duplicates: k.duplicates}
-	if delay = m.delayUntil(now, delay); delay > 0 {
-		p.Due = now + int64(delay)
-	}
-	if m.TTL > 0 {
-		p.Expires = now + int64(delay) + int64(m.TTL)
-	}
 	targets := t.targetsLocked()
-	if t.blockedLocked() {
-		p.Only = journal.Own
-	}
 	if k.added > 0 {
 		d.columnLocked(m, &p)
 	}
@@ -199,6 +186,27 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	t.overflowLocked()
 	t.thinLocked()
 	return a, nil
+}
+
+// describeLocked gives the messages of a batch their times and ids, and p what the log is to say of them. It returns how long they are deferred.
+func (t *Topic) describeLocked(p *journal.Publish, b *Batch, first protocol.MessageID, now int64, delay time.Duration) time.Duration {
+	d := t.d
+	stamp := now
+	if d.retain.from() > 0 {
+		stamp = d.retain.stampLocked(now)
+	}
+	b.stamp(stamp, first)
+	p.Topic, p.First, p.Count = d.id, d.next, b.n
+	if delay = b.delayUntil(now, delay); delay > 0 {
+		p.Due = now + int64(delay)
+	}
+	if b.TTL > 0 {
+		p.Expires = now + int64(delay) + int64(b.TTL)
+	}
+	if t.blockedLocked() {
+		p.Only = journal.Own
+	}
+	return delay
 }
 
 // logLocked appends a batch to the log's buffer and to the topic's nodes, and notes that it is not safe yet.
