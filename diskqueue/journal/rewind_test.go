@@ -134,3 +134,42 @@ func TestNothingIsInheritedTwice(t *testing.T) {
 		t.Errorf("%d are out", c.Out.Len())
 	}
 }
+
+// TestARewindOfWhatTheTopicHas: a channel that reads again what the topic's own backlog has, by the state, was given it before by a record that
+// is lost. It has that once, and when the topic is still paused by the state what comes then moves later.
+func TestARewindOfWhatTheTopicHas(t *testing.T) {
+	c, s, apply := reading(t)
+	topic := s.Topics[1]
+	apply(KindChange, AppendChange(nil, Change{Op: OpPause, Topic: 1, Paused: true}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 11, Count: 4, Only: Own}), frames(11, 4)...))
+	// Lost: the topic goes on, its backlog moves, and it is paused again.
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 15, Count: 2, Only: Own}), frames(15, 2)...))
+	apply(KindChange, rewindRecord(9, Range{9, 14}))
+	s.Settle()
+	wantWaiting(t, c, Range{1, 8}, Range{9, 14})
+	wantWaiting(t, topic.Channels[0], Range{15, 16})
+}
+
+// TestAListedChannelThatBeginsAtAPlace: of a channel that only a list of topics names the log's record of its making says what it had.
+func TestAListedChannelThatBeginsAtAPlace(t *testing.T) {
+	s := NewState()
+	s.Stub(1, "orders", &Topic{ID: 1, Name: "orders", Channels: []*Channel{{ID: 2, Name: "billing"}}})
+	apply := func(kind Kind, b []byte) {
+		t.Helper()
+		if err := s.Apply(Offset{Offset: 1}, kind, b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 1, Count: 5, Only: Own}), frames(1, 5)...))
+	var r Runs
+	r.Begin(1, Own)
+	r.BeginDiscarded(1, 0, Cancelled)
+	r.Add(3)
+	apply(KindDiscarded, r.Record())
+	r.Begin(0, 0)
+	r.Add(3)
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing", Next: 3, Runs: r.Runs()}))
+	s.EndStubs()
+	s.Settle()
+	wantWaiting(t, s.Topics[1].Channels[1], Range{1, 2}, Range{3, 3}, Range{4, 5})
+}
