@@ -30,9 +30,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// readTimeout is the server's, so short that a stream must outlive it.
-const readTimeout = 500 * time.Millisecond
-
 // fixture is the API over fakes, on a loopback port.
 type fixture struct {
 	t       *testing.T
@@ -103,6 +100,12 @@ func topicT(depth int64, clients ...httpapi.Client) httpapi.Topic {
 // newFixture starts it; change may change the configuration, users makes people sign in.
 func newFixture(t *testing.T, change func(*Config), guard access.Config) *fixture {
 	t.Helper()
+	return newHastyFixture(t, 0, change, guard)
+}
+
+// newHastyFixture is one whose server gives a request so much time, and an idle connection as well; 0 is any.
+func newHastyFixture(t *testing.T, timeout time.Duration, change func(*Config), guard access.Config) *fixture {
+	t.Helper()
 	f := &fixture{t: t, a: fakes.NewBroker(t, "a"), b: fakes.NewBroker(t, "b"), stop: make(chan struct{}), log: &logBuffer{}}
 	f.a.Storage, f.a.Levels = &httpapi.Storage{TotalBytes: 100, FreeBytes: 50}, map[string]string{"t": "disk"}
 	f.a.Stats.Topics = []httpapi.Topic{topicT(1, httpapi.Client{ClientID: "id", Hostname: "app", RemoteAddress: "10.0.0.1:5", FinishCount: 7})}
@@ -135,7 +138,7 @@ func newFixture(t *testing.T, change func(*Config), guard access.Config) *fixtur
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(handler)
-	server.Config.ReadTimeout, server.Config.WriteTimeout = readTimeout, readTimeout
+	server.Config.ReadTimeout, server.Config.WriteTimeout = timeout, timeout
 	server.Start()
 	f.url = server.URL
 	ctx, cancel := context.WithCancel(t.Context())

@@ -342,10 +342,11 @@ func TestEvents(t *testing.T) {
 
 // TestStreamsOutliveTimeouts: those of requests do not end a stream.
 func TestStreamsOutliveTimeouts(t *testing.T) {
-	f := newFixture(t, nil, access.Config{})
+	const timeout = time.Second
+	f := newHastyFixture(t, timeout, nil, access.Config{})
 	e := f.open(t.Context(), "view=nodes")
 	var n views.Nodes
-	for began := time.Now(); time.Since(began) < 3*readTimeout; {
+	for began := time.Now(); time.Since(began) < 2*timeout; {
 		e.next("view", &n)
 	}
 }
