@@ -157,8 +157,12 @@ func TestSlowReadersOfMessages(t *testing.T) {
 		n.published("/pub?topic=t", strings.Repeat("\x01", 1<<19)) // six times as much in JSON: more than connections have room for
 	}
 	query := "/topic/messages?topic=t&body=full&max_bytes=4194304"
+	refused := func() bool {
+		status, answer := n.ask("GET", query, "")
+		return status == 429 && strings.Contains(answer, "BUSY")
+	}
 	var slow []net.Conn
-	for range 4 {
+	for len(slow) < 4 || len(slow) < 12 && !refused() { // more than four where a machine is so slow that the first are cut off meanwhile
 		c, err := net.Dial("tcp", n.HTTPAddr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -171,8 +175,8 @@ func TestSlowReadersOfMessages(t *testing.T) {
 		}
 		slow = append(slow, c)
 	}
-	if status, answer := n.ask("GET", query, ""); status != 429 || !strings.Contains(answer, "BUSY") {
-		t.Errorf("while four answers are being sent: %d %.100s", status, answer)
+	if len(slow) == 12 {
+		t.Error("eight more answers were begun while four are being sent")
 	}
 	if status, _ := n.ask("GET", "/stats", ""); status != 200 {
 		t.Error("others have to wait as well")

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
@@ -20,7 +19,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runDoomed(os.Args[2:]))
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	cmdtest.Main(m, "cmd/brokerd")
 }
 
 // tree writes files into a new folder.
@@ -40,7 +39,7 @@ func tree(t *testing.T, files map[string]string) string {
 }
 
 func TestWholeDemo(t *testing.T) {
-	binary := builtBroker(t)
+	binary := cmdtest.Find(t, "brokerd")
 	files := make(map[string]string)
 	for i := range 20 {
 		files[fmt.Sprintf("folder%d/file%d", i%3, i)] = strings.Repeat("the same line\n", 1000)

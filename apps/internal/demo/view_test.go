@@ -3,8 +3,6 @@ package demo
 import (
 	"bytes"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/nsqio/go-nsq"
 
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
@@ -115,7 +114,7 @@ func TestFrameFitsItsTerminal(t *testing.T) {
 
 // TestDemoOnATerminal: the whole demo draws frames, and ends with the table below the last one.
 func TestDemoOnATerminal(t *testing.T) {
-	binary := builtBroker(t)
+	binary := cmdtest.Find(t, "brokerd")
 	files := map[string]string{}
 	for i := range 40 {
 		files[fmt.Sprintf("file%d", i)] = strings.Repeat("the same line\n", 1000)
@@ -134,14 +133,4 @@ func TestDemoOnATerminal(t *testing.T) {
 	if last := out.String()[strings.LastIndex(out.String(), "\x1b"):]; !strings.Contains(last, "finished lines") {
 		t.Errorf("the table does not stand below the last frame: %s", last)
 	}
-}
-
-// builtBroker returns a brokerd that was built for the test.
-func builtBroker(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "brokerd")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "brokerd/cmd/brokerd").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return binary
 }
