@@ -22,8 +22,8 @@ APART = admin/browser broker/interop admin/docs cmd/deploytest
 # What is begun first, as it takes longest.
 LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
 # Binaries of tests need no symbols for a debugger, which are a third of the linking. (And their exit need not wait a second for races, see
-# GORACE below: goleak has seen that nothing runs any more.)
-TESTFLAGS = -parallel=4 -trimpath -ldflags=-w -vet=all -timeout=40m
+# GORACE below: goleak has seen that nothing runs any more.) Vet runs once, not for each way of compiling.
+TESTFLAGS = -parallel=4 -trimpath -ldflags=-w -vet=off -timeout=40m
 DATA ?= ./data
 
 # The three daemons and brokerctl, which is every tool, into bin/.
@@ -71,9 +71,9 @@ run:
 	stop
 
 # What must hold before a change is done: format, vet, every test, with the race detector but in APART, which runs beside the others, as it
-# mostly waits. The commands that tests run as processes are built once, into bin/test. Needs only Go; where there is no
-# C compiler for the race detector, or no Chromium for the tests of admind's page, it is installed if that is possible, and done
-# without otherwise. PACKAGES narrows it.
+# mostly waits. The commands that tests run as processes are built once, into bin/test, while the first packages are compiled for the detector;
+# what needs them comes after. Needs only Go; where there is no C compiler for the race detector, or no Chromium for the tests of admind's page,
+# it is installed if that is possible, and done without otherwise. PACKAGES narrows it.
 test:
 	@bad=$$(gofmt -l .)
 	if [ -n "$$bad" ]; then echo "gofmt these files: $$bad" >&2; exit 1; fi
@@ -95,21 +95,29 @@ test:
 	all=$$(go list $(PACKAGES))
 	among() { for name in "$$@"; do grep -Fx "brokerd/$$name" <<<"$$all" || true; done; } # in this order
 	apart=$$(among $(APART)) first=$$(among $(LONG)) seeded=$$(among broker/replica broker/storage)
-	rest=$$(grep -vFx "$$apart"$$'\n'"$$first" <<<"$$all" || true)
-	go build -trimpath -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl
-	export TEST_BINARIES=$$PWD/bin/test
-	status=0 log=$$(mktemp)
-	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -f "$$log"' EXIT
+	tools=$$(grep '^brokerd/apps/' <<<"$$all" || true)
+	rest=$$(grep -vFx "$$apart"$$'\n'"$$first"$$'\n'"$$tools" <<<"$$all" || true)
+	export TEST_BINARIES=$$PWD/bin/test GORACE=atexit_sleep_ms=0
+	logs=$$(mktemp -d)
+	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -rf "$$logs"' EXIT
+	tested() { # RACE PACKAGES [TESTS]
+	  [ -z "$${2// /}" ] || CGO_ENABLED=$${1:+1} go test $$1 $(TESTFLAGS) $$2 $${3:+-run "$$3"}
+	}
 	set -m # a process group, so that Ctrl-C here ends all of it
-	{ ok=0
-	  [ -z "$$seeded" ] || go test $(TESTFLAGS) -vet=off $$seeded -run 'TestSimulator|TestD[0-9]|TestCrash$$' || ok=1 # simulators, without the detector
-	  [ -z "$$apart" ] || go test $(TESTFLAGS) $$apart || ok=1
+	{ set +m
+	  go build -trimpath -ldflags=-w -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl || exit 1
+	  tested '' "$$apart" >"$$logs/apart" 2>&1 & mostly=$$! ok=0
+	  tested '' "$$seeded" 'TestSimulator|TestD[0-9]|TestCrash$$' || ok=1 # simulators, without the detector
+	  tested "$$race" "$$tools" || ok=1
+	  go vet -trimpath $$all || ok=1
+	  wait "$$mostly" || ok=1
 	  exit $$ok
-	} >"$$log" 2>&1 & beside=$$!
+	} >"$$logs/beside" 2>&1 & beside=$$!
 	set +m
-	[ -z "$$first$$rest" ] || GORACE=atexit_sleep_ms=0 CGO_ENABLED=$${race:+1} go test $$race $(TESTFLAGS) $$first $$rest || status=1
+	status=0
+	tested "$$race" "$$first $$rest" || status=1
 	wait "$$beside" || status=1
-	cat "$$log"
+	cat "$$logs"/*
 	exit $$status
 
 # What is made of code in docs/ (references of settings, commands and HTTP), and the pages of all of docs/ that admind serves.
