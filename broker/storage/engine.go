@@ -115,6 +115,8 @@ type Engine struct {
 	sparse chan struct{} // asks for compaction
 	owed   atomic.Int32  // checkpoints that are to be written although the log has not grown
 
+	sizes map[segmentFile]int64 // of files of segments, as a start has found them; nil once it is over
+
 	early atomic.Bool // files of segments that go now leave a mark; atomic as topics remove some of their own
 	done  marks       // those
 
@@ -325,6 +327,10 @@ func (s segments) dir(id uint32) string {
 }
 
 func (s segments) Open(id uint32, name string, whole map[uint32]int64) (*segment.Store, []segment.Block, []segment.Damage, error) {
+	whole, err := s.k.asTheyWere(id, whole)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	return segment.Open(segment.Options{FS: s.k.o.FS, Dir: s.dir(id), FileSize: s.k.o.SegmentSize, Log: s.k.o.Log,
 		Folder: s.k.folder.id, Topic: id, Name: name, Aside: s.k.setSegmentAside, Remove: s.k.removeSegment,
 		Whole: whole, AcceptLoss: s.k.o.AcceptLoss})
@@ -332,7 +338,7 @@ func (s segments) Open(id uint32, name string, whole map[uint32]int64) (*segment
 
 // Start begins to keep the registry, whose topics were recovered.
 func (k *Engine) Start(r *topic.Registry) {
-	k.registry = r
+	k.registry, k.sizes = r, nil
 	k.quiet.on.Store(true)
 	k.wal.Start()
 	ctx, stop := context.WithCancel(context.Background())

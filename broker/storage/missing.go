@@ -2,7 +2,9 @@ package storage
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -83,15 +85,49 @@ func (k *Engine) goneFiles(id uint32, t *journal.Topic) (map[uint32]string, erro
 	return gone, nil
 }
 
+// segmentFile is a file of segments, of a topic.
+type segmentFile struct{ topic, number uint32 }
+
+// sizeOf returns the size of a file of segments. A start asks once, as there may be very many.
+func (k *Engine) sizeOf(id, number uint32) (size int64, err error) {
+	f := segmentFile{id, number}
+	if size, known := k.sizes[f]; known {
+		return size, nil
+	}
+	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
+	err = vfs.Retry(func() (err error) {
+		size, err = k.o.FS.Size(path)
+		return err
+	})
+	if err == nil && k.registry == nil {
+		if k.sizes == nil {
+			k.sizes = map[segmentFile]int64{}
+		}
+		k.sizes[f] = size
+	}
+	return size, err
+}
+
+// asTheyWere returns those of some files that have the sizes that they had.
+func (k *Engine) asTheyWere(id uint32, files map[uint32]int64) (same map[uint32]int64, err error) {
+	same = make(map[uint32]int64, len(files))
+	for number, size := range files {
+		switch is, err := k.sizeOf(id, number); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, fmt.Errorf("looking for segments: %w", err)
+		case is == size:
+			same[number] = size
+		}
+	}
+	return same, nil
+}
+
 // wrongFile says what is wrong with a file of segments that has content up to end, nothing when all looks right. One of exactly size bytes is
 // not looked into; 0: none is.
 func (k *Engine) wrongFile(id, number uint32, end, size int64) (wrong string, err error) {
 	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
-	var is int64
-	err = vfs.Retry(func() (err error) {
-		is, err = k.o.FS.Size(path)
-		return err
-	})
+	is, err := k.sizeOf(id, number)
 	switch {
 	case err != nil:
 		return "", err

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -130,6 +131,12 @@ func (t *nodeTable) from(pos Position) []*stored {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	some := t.list[max(t.at(pos), 0):]
+	if len(some) > 0 && Position(some[0].end.Load()) <= pos {
+		some = some[1:]
+	}
+	if t.left == 0 { // of very many none is touched
+		return slices.Clone(some)
+	}
 	out := make([]*stored, 0, len(some))
 	for _, s := range some {
 		if !s.gone.Load() && Position(s.end.Load()) > pos {

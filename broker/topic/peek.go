@@ -206,15 +206,16 @@ const (
 // browse looks through the topic's nodes, for those messages in them that need returns and that are not behind the last one that is shown;
 // complete adds to each what else is known.
 func (t *Topic) browse(ctx context.Context, o Look, last Position, need func([]*stored) []backlog.Range, complete func(*Message)) (out Looked, err error) {
-	var nodes []*stored
-	for _, s := range t.d.table.from(o.From) {
-		if s.first <= last {
-			nodes = append(nodes, s)
-		}
-	}
+	nodes := t.d.table.from(o.From)
 	b := browser{topic: t, look: o, last: last, complete: complete}
 	defer b.count(t.registry)
 	for part := range slices.Chunk(nodes, browseNodes) {
+		if i := slices.IndexFunc(part, func(s *stored) bool { return s.first > last }); i >= 0 {
+			part = part[:i]
+		}
+		if len(part) == 0 {
+			break
+		}
 		needed := need(part)
 		for _, s := range part {
 			more, err := b.node(ctx, s, needed)

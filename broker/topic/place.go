@@ -99,33 +99,27 @@ func (t *Topic) findPlace(p Place) (pos Position, early bool, err error) {
 // findTime returns the position of the first message that came at a time or later. Messages are in the order in which they came, so that it
 // is searched for among the first messages of nodes, and in one of these.
 func (t *Topic) findTime(at int64, end Position) (pos Position, early bool, err error) {
-	var nodes []keptNode
-	t.pub.Lock()
-	for _, s := range t.d.table.each() {
-		if s.first < end {
-			nodes = append(nodes, keptNode{s: s, end: Position(s.end.Load()), frames: s.node.Frames()})
-		}
-	}
-	t.pub.Unlock()
+	nodes := t.d.table.each()
+	nodes = nodes[:sort.Search(len(nodes), func(i int) bool { return nodes[i].first >= end })]
 	i, err := t.searchTime(nodes, at)
 	if err != nil {
 		return 0, false, err
 	}
 	if i > 0 {
-		if pos, err = t.timeIn(&nodes[i-1], at); err != nil || pos > 0 {
+		if pos, err = t.timeIn(nodes[i-1], at); err != nil || pos > 0 {
 			return min(pos, end), false, err
 		}
 	}
 	if i == len(nodes) {
 		return end, false, nil
 	}
-	return nodes[i].s.first, i == 0, nil
+	return nodes[i].first, i == 0, nil
 }
 
 // searchTime returns the index of the first node whose first message came at a time or later.
-func (t *Topic) searchTime(nodes []keptNode, at int64) (i int, err error) {
+func (t *Topic) searchTime(nodes []*stored, at int64) (i int, err error) {
 	i = sort.Search(len(nodes), func(i int) bool {
-		first, failed := t.firstTime(&nodes[i])
+		first, failed := t.firstTime(&keptNode{s: nodes[i], frames: t.inMemory(nodes[i].node)})
 		err = cmp.Or(err, failed)
 		return first >= at
 	})
@@ -133,37 +127,31 @@ func (t *Topic) searchTime(nodes []keptNode, at int64) (i int, err error) {
 }
 
 // timeIn returns the position of the first message of a node, or of its pieces, that came at a time or later, 0 when none did.
-func (t *Topic) timeIn(n *keptNode, at int64) (pos Position, err error) {
-	if n.s.isFile() {
-		pieces, err := t.pieces(n.s)
-		if err != nil || len(pieces) == 0 {
+func (t *Topic) timeIn(s *stored, at int64) (pos Position, err error) {
+	if s.isFile() {
+		list, err := t.pieces(s)
+		if err != nil {
 			return 0, err
-		}
-		list := make([]keptNode, len(pieces))
-		for i, s := range pieces {
-			list[i].s = s
 		}
 		i, err := t.searchTime(list, at)
 		if err != nil {
 			return 0, err
 		}
 		if i > 0 {
-			if pos, err := t.timeIn(&list[i-1], at); err != nil || pos > 0 {
+			if pos, err := t.timeIn(list[i-1], at); err != nil || pos > 0 {
 				return pos, err
 			}
 		}
 		if i < len(list) {
-			return list[i].s.first, nil
+			return list[i].first, nil
 		}
 		return 0, nil
 	}
-	node := nodeFrames{frames: n.frames}
-	if n.frames == nil {
-		if node, err = t.loadNode(n.s); err != nil {
-			return 0, err
-		}
+	node, err := t.loadNode(s)
+	if err != nil {
+		return 0, err
 	}
-	node.each(n.s, func(m protocol.MessageFrame, here Position) bool {
+	node.each(s, func(m protocol.MessageFrame, here Position) bool {
 		if m.Timestamp() >= at {
 			pos = here
 		}

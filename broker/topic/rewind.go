@@ -90,7 +90,7 @@ func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
 	if err != nil {
 		return m, err
 	}
-	nodes := t.closedNodesLocked()
+	nodes := t.closedNodesLocked(m.From)
 	c.enterNow()
 	list := c.again(m.From, shared)
 	queue := queueOf(nodes, list)
@@ -121,12 +121,12 @@ func (t *Topic) replayLocked(pos Position) (shared []backlog.Range, m Moved, err
 	shown := t.d.shown()
 	m.From = pos
 	oldest := shown + 1
-	for _, s := range t.d.table.from(floor) {
-		if r := (backlog.Range{First: max(s.first, floor), Last: min(Position(s.end.Load())-1, shown)}); r.First <= r.Last {
-			oldest = min(oldest, r.First)
-			if r.First = max(r.First, pos); r.First <= r.Last {
-				shared = append(shared, r)
-			}
+	if s := t.d.table.next(floor); s != nil {
+		oldest = min(oldest, max(s.first, floor))
+	}
+	for _, s := range t.d.table.from(max(floor, pos)) {
+		if r := (backlog.Range{First: max(s.first, floor, pos), Last: min(Position(s.end.Load())-1, shown)}); r.First <= r.Last {
+			shared = append(shared, r)
 		}
 	}
 	if pos < oldest {
@@ -149,11 +149,11 @@ func (t *Topic) unsharedLocked() []backlog.Range {
 	return list
 }
 
-// closedNodesLocked returns all nodes, none of which grows any more. Topic.pub is held.
-func (t *Topic) closedNodesLocked() []*stored {
+// closedNodesLocked returns all nodes that have messages from a position on, none of which grows any more. Topic.pub is held.
+func (t *Topic) closedNodesLocked(from Position) []*stored {
 	t.d.nodes.Close()
 	t.d.tail = nil
-	return t.d.table.each()
+	return t.d.table.from(from)
 }
 
 // queueOf returns a queue of those of sorted ranges that are in nodes.
@@ -237,7 +237,12 @@ func (t *Topic) startLocked(pos Position) (queue backlog.Queue, m Moved, err err
 	if !t.blockedLocked() {
 		shared = append(shared, t.d.watermark.unshown()...)
 	}
-	queue = queueOf(t.closedNodesLocked(), merged(shared))
+	shared = merged(shared)
+	from := m.From
+	if len(shared) > 0 {
+		from = min(from, shared[0].First)
+	}
+	queue = queueOf(t.closedNodesLocked(from), shared)
 	m.Messages, m.first = queue.Len(), queue.First()
 	return queue, m, nil
 }

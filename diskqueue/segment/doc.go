@@ -64,7 +64,7 @@
 // # Files as a whole
 //
 // A file of which all that is needed goes together can be needed as a whole (Join): then its blocks are not remembered, and an Open that is told of
-// it does not look into it as long as its size is what it was. Its place is a Ref whose offset is 0. Whoever reads there asks for its blocks (Blocks).
+// it does not look into it. Its place is a Ref whose offset is 0. Whoever reads there asks for its blocks (Blocks).
 //
 // # What Open makes of a file
 //

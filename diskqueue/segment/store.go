@@ -37,7 +37,8 @@ type Options struct {
 	Aside func(path string) error
 	// Remove removes a file of which nothing is needed; nil: the file system does.
 	Remove func(path string) error
-	// Whole are files that are needed as a whole, with their sizes in bytes: one that has that size is not looked into. See Store.Join.
+	// Whole are files that are needed as a whole and, as the caller has seen, have the sizes in bytes that they had: they are not looked into. See
+	// Store.Join.
 	Whole map[uint32]int64
 	// AcceptLoss takes for damage what the disk cannot read; else that is an error.
 	AcceptLoss bool
@@ -100,9 +101,7 @@ func Open(o Options) (*Store, []Block, []Damage, error) {
 		if bad {
 			continue
 		}
-		if is, err := s.adoptWhole(number); err != nil {
-			return nil, nil, nil, fmt.Errorf("segments: %w", err)
-		} else if is {
+		if s.adoptWhole(number) {
 			continue
 		}
 		found, err := s.scan(number)

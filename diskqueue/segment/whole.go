@@ -4,30 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-
-	"brokerd/diskqueue/vfs"
 )
 
 // A file that is needed as a whole is one entry: nobody remembers its blocks, and Open does not look into it. Its place is a Ref without an
 // offset. Whoever wants to read in it asks for its blocks.
 
-// adoptWhole enters a file that was there before and is needed as a whole, when its size is what it was.
-func (s *Store) adoptWhole(number uint32) (is bool, err error) {
-	want, ok := s.o.Whole[number]
-	if !ok {
-		return false, nil
+// adoptWhole enters a file that was there before and is needed as a whole.
+func (s *Store) adoptWhole(number uint32) (is bool) {
+	size, is := s.o.Whole[number]
+	if is {
+		s.files[number] = &file{number: number, size: size, live: 1, whole: true}
+		s.bytes.Add(size)
 	}
-	var size int64
-	err = vfs.Retry(func() (err error) {
-		size, err = s.o.FS.Size(s.path(number))
-		return err
-	})
-	if err != nil || size != want {
-		return false, err
-	}
-	s.files[number] = &file{number: number, size: size, live: 1, whole: true}
-	s.bytes.Add(size)
-	return true, nil
+	return is
 }
 
 // Join forgets the blocks of a file: from now on it is needed as a whole. It reports whether it did: nothing is appended to the file any more,
