@@ -1,0 +1,71 @@
+package broker_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"brokerd/broker"
+	"brokerd/protocol/httpapi"
+)
+
+// inUse returns which rooms of the cluster have goroutines.
+func inUse() (found []string) {
+	buf := make([]byte, 4<<20)
+	stacks := string(buf[:runtime.Stack(buf, true)])
+	for _, room := range []string{"brokerd/broker/member.", "brokerd/broker/peer.", "brokerd/broker/replica."} {
+		if strings.Contains(stacks, room) {
+			found = append(found, room)
+		}
+	}
+	return found
+}
+
+// TestWithoutAClusterNothingOfItExists: a broker without --cluster-name has no goroutine, port, series or byte on disk more.
+func TestWithoutAClusterNothingOfItExists(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, func(o *broker.Options) { o.DataPath, o.Durability = dir, levelDisk })
+	n.run([]request{{"POST", "/pub?topic=t", "m", 200, "OK"}, {"GET", "/cluster", "", 404, "NO_CLUSTER"}, {"POST", "/cluster/add?node=x", "", 404, "NO_CLUSTER"},
+		{"POST", "/cluster/transfer?node=x", "", 404, "NO_CLUSTER"}})
+	if found := inUse(); len(found) > 0 {
+		t.Errorf("goroutines of %v", found)
+	}
+	if _, text := n.ask("GET", "/metrics", ""); strings.Contains(text, "cluster_") {
+		t.Error("metrics tell of a cluster")
+	}
+	manifest, err := os.ReadFile(filepath.Join(dir, "manifest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{`"cluster"`, `"groups"`} {
+		if strings.Contains(string(manifest), word) {
+			t.Errorf("the manifest has %s:\n%s", word, manifest)
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "checkpoint.g*")); len(files) > 0 {
+		t.Errorf("files of groups: %v", files)
+	}
+}
+
+// TestABrokerThatWaitsForItsPeersServes: it says so, takes and delivers messages, and changes nothing of a cluster that there is not.
+func TestABrokerThatWaitsForItsPeersServes(t *testing.T) {
+	n := start(t, func(o *broker.Options) {
+		o.Durability, o.ClusterName, o.ClusterListen = levelDisk, "prod", "127.0.0.1:0"
+		o.ClusterAddress, o.ClusterPeers = "127.0.0.1:1", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}
+	})
+	n.run([]request{{"POST", "/pub?topic=t", "m", 200, "OK"}, {"POST", "/cluster/add?node=x", "", 503, "NOT_DONE"}, {"POST", "/cluster/add", "", 400, "INVALID_ARG_NODE"},
+		{"POST", "/cluster/replace?old=x", "", 400, "INVALID_ARG_NEW"}, {"POST", "/cluster/drain?node=x&undo=perhaps", "", 400, "INVALID_ARG_UNDO"},
+		{"POST", "/topic/create?topic=r&replicas=3", "", 400, "not served yet"}, {"POST", "/topic/create?topic=r&replicas=1", "", 200, ""},
+		{"POST", "/topic/config?topic=r", `{"replicas":3}`, 400, "not served yet"}})
+	_, answer := n.ask("GET", "/cluster", "")
+	var v httpapi.Cluster
+	if err := json.Unmarshal([]byte(answer), &v); err != nil || v.State != "asking" || v.Name != "prod" || !v.Preview || v.ID != "" {
+		t.Errorf("%s: %v", answer, err)
+	}
+	if _, text := n.ask("GET", "/metrics", ""); !strings.Contains(text, `brokerd_cluster_state{state="asking"} 1`) {
+		t.Error("metrics do not tell what it is")
+	}
+}
