@@ -46,8 +46,10 @@ type file struct {
 	syncing bool  // between BeginSync and EndSync, which closes w if need be
 	doubt   error // of the first sync that failed
 
-	foreign bool // of a format that is not known here: left alone
-	whole   bool // it is needed as a whole, which counts as one block in live: nothing is known of its blocks
+	foreign bool  // of a format that is not known here: left alone
+	found   bool  // it was there before: what lies behind its last block that is needed may never have been synced
+	torn    int64 // of its size: left by an append which was not finished
+	whole   bool  // it is needed as a whole, which counts as one block in live: nothing is known of its blocks
 
 	damaged atomic.Bool // damage was found; atomic because readers find it
 }

@@ -123,7 +123,7 @@ func Open(o Options) (*Store, []Block, []Damage, error) {
 
 // adopt enters a file that was there before.
 func (s *Store) adopt(number uint32, found scanned) {
-	f := &file{number: number, size: found.size, live: len(found.blocks), foreign: found.foreign}
+	f := &file{number: number, size: found.size, live: len(found.blocks), foreign: found.foreign, found: true, torn: found.torn}
 	f.damaged.Store(len(found.damage) > 0)
 	for _, b := range found.blocks {
 		f.blocks = append(f.blocks, entry{offset: b.Ref.Offset, length: b.Ref.Length})

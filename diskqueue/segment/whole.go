@@ -29,9 +29,24 @@ func (s *Store) Join(number uint32, blocks int) bool {
 	case f.dirty || f.syncing || f.fresh || f.doubt != nil || f.synced != len(f.blocks):
 		return false
 	}
+	s.cutTail(f)
 	f.whole, f.live, f.blocks, f.synced = true, 1, nil, 0
 	f.closeWriter()
 	return true
+}
+
+// cutTail has the size of a file be that of what is sure to be there after a power cut. The file itself stays as it is, and is looked into by
+// the next Open, as it is longer.
+func (s *Store) cutTail(f *file) {
+	if !f.found {
+		return
+	}
+	end := f.size - f.torn
+	for i := len(f.blocks) - 1; i >= 0 && f.blocks[i].dropped(); i-- {
+		end = int64(f.blocks[i].offset)
+	}
+	s.bytes.Add(end - f.size)
+	f.size, f.torn = end, 0
 }
 
 // IsWhole reports whether a file is there and is needed as a whole.
