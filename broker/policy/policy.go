@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"math"
 	"time"
+
+	"brokerd/protocol/keyrule"
 )
 
 // Overflow is what becomes of messages beyond a bound.
@@ -42,10 +44,10 @@ type Policy struct {
 	// Of topics only.
 	DedupWindow  time.Duration // how long the deduplication key of a publish is remembered; 0: not at all
 	DedupMax     int64         // keys that are remembered; 0: DefaultDedupMax
-	DedupFrom    *KeyRule      // takes the key out of a body; nil: it is what the publish says
+	DedupFrom    *keyrule.Rule // takes the key out of a body; nil: it is what the publish says
 	Ordered      bool          // messages of one key are delivered one by one, on each channel
 	OrderedAhead int64         // places of messages that wait for the turn of their key; 0: DefaultOrderedAhead
-	KeyFrom      *KeyRule      // takes the key that orders messages out of a body; nil: it is what the publish says
+	KeyFrom      *keyrule.Rule // takes the key that orders messages out of a body; nil: it is what the publish says
 	KeyRequired  bool          // publishes without such a key are refused
 	// ChannelStart is the place where channels begin that are made without one; empty: the end, where the first channel of a topic gets
 	// what waits there. Only with retention.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brokerd/protocol"
+	"brokerd/protocol/keyrule"
 )
 
 // Option is one option of topics and channels.
@@ -80,13 +81,13 @@ var Table = func() []Option {
 		ofTopic(otherwise(DefaultDedupMax, number("dedup_max", "Deduplication keys that are remembered. Beyond it the oldest are forgotten early.", 1, maxDedupKeys,
 			func(p *Policy, n int64) { p.DedupMax = n }))),
 		ofTopic(Option{Name: "dedup_from", Help: "Where the deduplication key of a message is, when the publish does not say one.", Default: "word",
-			Allowed: ruleAllowed}),
+			Allowed: keyrule.Allowed}),
 		ofTopic(Option{Name: "ordered", Help: "Whether on each channel one message of a key is out at a time, and messages of a key are first delivered in their order.",
 			Default: false, Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.Ordered = v.(bool) }}),
 		ofTopic(otherwise(DefaultOrderedAhead, number("ordered_ahead", "Places of a channel for messages that wait for the turn of their key; then it reads no further.", 1, maxOrderedAhead,
 			func(p *Policy, n int64) { p.OrderedAhead = n }))),
 		ofTopic(Option{Name: "key_from", Help: "Where the key that orders a message is, when the publish does not say one.", Default: "word",
-			Allowed: ruleAllowed}),
+			Allowed: keyrule.Allowed}),
 		ofTopic(Option{Name: "key_required", Help: "Whether publishes of messages without such a key are refused.", Default: false,
 			Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.KeyRequired = v.(bool) }}),
 		ofTopic(Option{Name: "channel_start", Help: "Where channels begin that are made without a place, as by SUB, of what retain_time and retain_bytes keep.",
@@ -114,14 +115,14 @@ var Table = func() []Option {
 			o.apply = func(p *Policy, v any) { p.Backoff, _ = ParseBackoff(v.(string)) } // it was parsed before
 		case "dedup_from", "key_from":
 			o.parse = textOr(o.Allowed, func(text string) (string, error) {
-				_, err := ParseKeyRule(text)
+				_, err := keyrule.Parse(text)
 				return text, err
 			})
 			if o.Name == "key_from" {
-				o.apply = func(p *Policy, v any) { p.KeyFrom, _ = ParseKeyRule(v.(string)) } // the same
+				o.apply = func(p *Policy, v any) { p.KeyFrom, _ = keyrule.Parse(v.(string)) } // the same
 				break
 			}
-			o.apply = func(p *Policy, v any) { p.DedupFrom, _ = ParseKeyRule(v.(string)) } // it was parsed before
+			o.apply = func(p *Policy, v any) { p.DedupFrom, _ = keyrule.Parse(v.(string)) } // it was parsed before
 		case "dead_letter":
 			o.parse = textOr(o.Allowed, func(text string) (string, error) {
 				if text != "" && (!protocol.ValidName(text) || protocol.IsEphemeral(text)) {

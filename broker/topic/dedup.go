@@ -8,6 +8,7 @@ import (
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
+	"brokerd/protocol/keyrule"
 )
 
 // Idempotent publish: a topic with the option dedup_window remembers the keys of the messages that it has accepted lately. A publish with
@@ -45,7 +46,7 @@ func (b *Batch) setKey(i int, k journal.Key) {
 }
 
 // takeKeys completes the deduplication keys of a batch by what a rule takes out of bodies, and reports whether there are any.
-func (b *Batch) takeKeys(topic string, rule *policy.KeyRule) (some bool) {
+func (b *Batch) takeKeys(topic string, rule *keyrule.Rule) (some bool) {
 	if rule == nil {
 		return len(b.keys) > 0
 	}

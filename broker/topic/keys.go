@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"brokerd/broker/backlog"
-	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
+	"brokerd/protocol/keyrule"
 )
 
 // Keys that order messages: a publish says one, or a rule of the topic takes it out of the body. What is kept of it, its sum, goes with the
@@ -34,7 +34,7 @@ func (b *Batch) setSum(i int, sum uint32) {
 
 // takeSums completes the keys of the messages that were added since a mark by what a rule takes out of bodies, and reports whether each
 // has one then.
-func (b *Batch) takeSums(since Mark, rule *policy.KeyRule) (all bool) {
+func (b *Batch) takeSums(since Mark, rule *keyrule.Rule) (all bool) {
 	all = true
 	i := since.n
 	for rest := b.frames[since.frames:]; len(rest) > 0; i++ {

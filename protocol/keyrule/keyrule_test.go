@@ -1,4 +1,4 @@
-package policy
+package keyrule
 
 import (
 	"bytes"
@@ -7,17 +7,17 @@ import (
 	"testing"
 )
 
-func mustRule(t testing.TB, text string) *KeyRule {
+func mustRule(t testing.TB, text string) *Rule {
 	t.Helper()
-	r, err := ParseKeyRule(text)
+	r, err := Parse(text)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
 	return r
 }
 
-// TestKeyRules take what they say, and nothing where it is not there.
-func TestKeyRules(t *testing.T) {
+// TestRules take what they say, and nothing where it is not there.
+func TestRules(t *testing.T) {
 	for _, c := range []struct {
 		rule, body, want string // an empty want is no key
 	}{
@@ -25,14 +25,14 @@ func TestKeyRules(t *testing.T) {
 		{"body", "abc", "abc"},
 		{"bytes:0-3", "abcdef", "abc"}, {"bytes:2-4", "abcdef", "cd"}, {"bytes:0-6", "abcdef", "abcdef"}, {"bytes:0-7", "abcdef", ""},
 		{"until:|", "a1|rest|x", "a1"}, {"until:|", "a1", ""}, {"until:|", "|x", ""}, {"until::", "a:b", "a"}, {"until:ä", "xyäz", "xy"},
-		{"until:|", strings.Repeat("x", ruleScan) + "|", ""},
+		{"until:|", strings.Repeat("x", mostScanned) + "|", ""},
 		{"json:id", `{"id":"a7"}`, "a7"}, {"json:id", ` { "x" : [1,{"id":"no"}], "id" : 42 } `, "42"}, {"json:id", `{"id":-1.5e3,"b":1}`, "-1.5e3"},
 		{"json:id", `{"x":"}\"id\":1","id":"é\"\n"}`, "é\"\n"}, {"json:id", `{"\u0069d":"a"}`, "a"},
 		{"json:id", `{"id":"a","id":"b"}`, "a"},
 		{"json:id", `{"id":true}`, ""}, {"json:id", `{"id":null}`, ""}, {"json:id", `{"id":{"a":1}}`, ""}, {"json:id", `{"id":[1]}`, ""}, {"json:id", `{"id":""}`, ""},
 		{"json:id", `["id",1]`, ""}, {"json:id", `"id"`, ""}, {"json:id", `{}`, ""}, {"json:id", ``, ""}, {"json:id", `{"a":{"id":1}}`, ""}, {"json:id", `{"idx":1}`, ""},
 		{"json:id", `{"id":12`, ""}, {"json:id", `{"id":"a`, ""}, {"json:id", `{"a":1 "id":2}`, ""}, {"json:id", `{"a":}],"id":2}`, ""}, {"json:id", `{"id":1x}`, ""},
-		{"json:id", `{"pad":"` + strings.Repeat("x", ruleScan) + `","id":"a"}`, ""},
+		{"json:id", `{"pad":"` + strings.Repeat("x", mostScanned) + `","id":"a"}`, ""},
 		{"json:ü.x", `{"ü.x":7}`, "7"},
 	} {
 		if got := mustRule(t, c.rule).Key([]byte(c.body)); string(got) != c.want {
@@ -41,7 +41,7 @@ func TestKeyRules(t *testing.T) {
 	}
 	for _, bad := range []string{"", "words", "bytes", "bytes:", "bytes:1", "bytes:3-2", "bytes:-1-2", "bytes:0-65537", "until:", "until:ab", "until:\xff", "json:", "json:\xff",
 		"json:" + strings.Repeat("x", 257), "body:", "BODY"} {
-		if r, err := ParseKeyRule(bad); err == nil {
+		if r, err := Parse(bad); err == nil {
 			t.Errorf("%.20q is taken for %v", bad, r)
 		}
 	}
@@ -69,18 +69,18 @@ func firstMember(body []byte, name string) (value json.RawMessage, ok bool) {
 	return nil, true
 }
 
-// FuzzKeyRuleOfJSON: of what is JSON the scanner takes what encoding/json takes; nothing panics.
-func FuzzKeyRuleOfJSON(f *testing.F) {
+// FuzzRuleOfJSON: of what is JSON the scanner takes what encoding/json takes; nothing panics.
+func FuzzRuleOfJSON(f *testing.F) {
 	for _, seed := range []string{`{"id":"a7","x":[1,{"id":2}]}`, `{"x":"\"","id":-1.5e3}`, `{"id":"\ud83d\ude00"}`, `{"id":1 , "a":{}}`, `{`, `{"a" :[[]],"id":"b"}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := ParseKeyRule("json:id")
+		r, err := Parse("json:id")
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := r.Key(body)
-		if len(body) > ruleScan || !json.Valid(body) {
+		if len(body) > mostScanned || !json.Valid(body) {
 			return
 		}
 		value, ok := firstMember(body, "id")
@@ -100,44 +100,4 @@ func FuzzKeyRuleOfJSON(f *testing.F) {
 			t.Errorf("%q: %q, want %q", body, got, want)
 		}
 	})
-}
-
-// TestAcksGoTogether: a topic cannot ask for less than it allows, and a publish is held to that.
-func TestAcksGoTogether(t *testing.T) {
-	at := Place{Topic: "orders", Logged: true}
-	layer := func(text string) Layer { return Layer{Name: "orders", Set: mustSet(t, false, text)} }
-	if err := Check(at, layer(`{"acks":"0","acks_min":"1"}`)); err == nil || !strings.Contains(err.Error(), "acks: must be at least what acks_min is, 1, not") {
-		t.Errorf("acks 0 under acks_min 1: %v", err)
-	}
-	for _, c := range []struct {
-		set   string
-		asked Acks
-		want  Acks
-		ok    bool
-	}{
-		{`{}`, AcksUnsaid, AcksAll, true}, {`{}`, AcksNone, AcksNone, true}, {`{"acks":"0"}`, AcksUnsaid, AcksNone, true}, {`{"acks":"0"}`, AcksAll, AcksAll, true},
-		{`{"acks_min":"1"}`, AcksNone, AcksNone, false}, {`{"acks_min":"1"}`, AcksOne, AcksOne, true}, {`{"acks_min":"all"}`, AcksUnsaid, AcksAll, true},
-		{`{"acks_min":"1","dedup_window":"1m"}`, AcksUnsaid, AcksAll, true},
-	} {
-		if got, ok := Of(at, layer(c.set)).Asked(c.asked); got != c.want || ok != c.ok {
-			t.Errorf("%s, asked %q: %q %v, want %q %v", c.set, c.asked, got, ok, c.want, c.ok)
-		}
-	}
-}
-
-// TestOnlyLoggedTopics: at level memory the options of a log are refused where they are set, and have no effect where a pattern has them.
-func TestOnlyLoggedTopics(t *testing.T) {
-	at := Place{Topic: "orders"}
-	for _, text := range []string{`{"dedup_window":"1m"}`, `{"dedup_max":5}`, `{"dedup_from":"body"}`, `{"acks":"0"}`, `{"acks_min":"1"}`} {
-		l := Layer{Name: "orders", Set: mustSet(t, false, text)}
-		if err := Check(at, l); err == nil || !strings.Contains(err.Error(), "level disk or fsync") {
-			t.Errorf("%s at level memory: %v", text, err)
-		}
-		if p := Of(at, l); p != nil {
-			t.Errorf("%s at level memory is in force: %+v", text, p)
-		}
-		if err := Check(Place{Topic: "orders", Logged: true}, l); err != nil {
-			t.Errorf("%s at level disk: %v", text, err)
-		}
-	}
 }

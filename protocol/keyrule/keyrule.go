@@ -1,51 +1,56 @@
-package policy
+package keyrule
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// KeyRule takes a key out of a message's body. nil takes none: the key is what the publish says.
-type KeyRule struct {
+// Rule takes a key out of a message's body. nil takes none: the key is what the publish says.
+type Rule struct {
 	from, to int    // bytes; to is 0 where another rule holds
 	until    []byte // text before this
 	member   string // of a JSON object
 	whole    bool
 }
 
-// ruleScan is how many bytes of a body a rule looks at, but for body.
-const ruleScan = 64 << 10
+// mostScanned is how many bytes of a body a rule looks at, but for body.
+const mostScanned = 64 << 10
 
-const ruleAllowed = "must be word, bytes:FROM-TO, until:C, json:NAME or body, as bytes:0-16 (16 bytes from the first on), until:| or json:order_id"
+// Allowed says what a rule can be.
+const Allowed = "must be word, bytes:FROM-TO, until:C, json:NAME or body, as bytes:0-16 (16 bytes from the first on), until:| or json:order_id"
 
-// ParseKeyRule reads word, bytes:FROM-TO, until:C, json:NAME or body. word is no rule: nil.
-func ParseKeyRule(text string) (*KeyRule, error) {
+// ErrRule is a text that is no rule.
+var ErrRule = errors.New(Allowed)
+
+// Parse reads word, bytes:FROM-TO, until:C, json:NAME or body. word is no rule: nil. It fails with ErrRule.
+func Parse(text string) (*Rule, error) {
 	way, rest, arg := strings.Cut(text, ":")
 	switch {
 	case text == "word":
 		return nil, nil
 	case text == "body":
-		return &KeyRule{whole: true}, nil
+		return &Rule{whole: true}, nil
 	case way == "bytes" && arg:
 		from, to, ok := strings.Cut(rest, "-")
 		first, err := strconv.ParseUint(from, 10, 31)
 		end, wrong := strconv.ParseUint(to, 10, 31)
-		if ok && err == nil && wrong == nil && first < end && end <= ruleScan {
-			return &KeyRule{from: int(first), to: int(end)}, nil
+		if ok && err == nil && wrong == nil && first < end && end <= mostScanned {
+			return &Rule{from: int(first), to: int(end)}, nil
 		}
 	case way == "until" && utf8.RuneCountInString(rest) == 1 && utf8.ValidString(rest):
-		return &KeyRule{until: []byte(rest)}, nil
+		return &Rule{until: []byte(rest)}, nil
 	case way == "json" && rest != "" && len(rest) <= 256 && utf8.ValidString(rest):
-		return &KeyRule{member: rest}, nil
+		return &Rule{member: rest}, nil
 	}
-	return nil, errValue
+	return nil, ErrRule
 }
 
 // Key returns the key of a body, a view of it or new; nil when it has none.
-func (r *KeyRule) Key(body []byte) []byte {
+func (r *Rule) Key(body []byte) []byte {
 	switch {
 	case r == nil:
 		return nil
@@ -57,7 +62,7 @@ func (r *KeyRule) Key(body []byte) []byte {
 		}
 		return body[r.from:r.to]
 	}
-	head := body[:min(len(body), ruleScan)]
+	head := body[:min(len(body), mostScanned)]
 	if r.until != nil {
 		before, _, ok := bytes.Cut(head, r.until)
 		if !ok {
