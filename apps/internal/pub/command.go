@@ -12,6 +12,7 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/keyrule"
 )
 
 // Command is brokerd's to_nsq.
@@ -49,6 +50,8 @@ type options struct {
 	delay, ttl       time.Duration
 	at               string
 	due              time.Time // what at says, zero without it
+	routeByKey       string
+	rule             *keyrule.Rule // what routeByKey says, nil without it
 }
 
 const (
@@ -63,6 +66,8 @@ func newOptions(flags *flag.FlagSet) *options {
 	flags.Var(&o.lookups, "lookupd-http-address", "HTTP `address` of a lookup that tells which brokers there are")
 	flags.StringVar(&o.delimiter, "delimiter", "\n", `what ends a message; \n, \t, \0 and \x1e are understood`)
 	flags.StringVar(&o.mode, "mode", "", "all publishes each message to every broker, one to one of them, in turn (default all; one with lookups)")
+	flags.StringVar(&o.routeByKey, "route-by-key", "",
+		"publish all messages of a key to one broker; `rule` says where a body has it: json:NAME, until:C, bytes:FROM-TO or body")
 	flags.IntVar(&o.rate, "rate", 0, "publish at most so many messages a second; 0 is no limit")
 	flags.IntVar(&o.batch, "batch", 1000, "publish at most so many messages at once; 1 publishes each by itself")
 	flags.IntVar(&o.batchBytes, "batch-bytes", 1<<20, "publish at most so many `bytes` at once, unless a single message has more")
@@ -87,7 +92,7 @@ func (o *options) take(args []string) (messages [][]byte, err error) {
 	}
 	if o.mode == "" {
 		o.mode = modeAll
-		if len(o.lookups) > 0 {
+		if len(o.lookups) > 0 || o.routeByKey != "" {
 			o.mode = modeOne
 		}
 	}
@@ -137,12 +142,14 @@ func (o *options) check() error {
 		return appkit.Usagef("either --at or --defer, which must not be negative")
 	case o.ttl != 0 && o.ttl < time.Millisecond:
 		return appkit.Usagef("--ttl must be 1ms or more, not %v", o.ttl)
+	case o.mode == modeAll && o.routeByKey != "":
+		return appkit.Usagef("--route-by-key chooses one broker for each message, and --mode=all is every broker")
 	case o.mode != modeAll && o.mode != modeOne:
 		return appkit.Usagef("--mode must be %s or %s, not %q", modeAll, modeOne, o.mode)
 	case o.rate < 0 || o.retry < 0 || o.batch < 1 || o.batchBytes < 1:
 		return appkit.Usagef("--rate and --retry must not be negative, --batch and --batch-bytes must be at least 1")
 	}
-	if err := cmp.Or(o.parseAt(), o.http.Check()); err != nil {
+	if err := cmp.Or(o.parseAt(), o.parseRule(), o.http.Check()); err != nil {
 		return err
 	}
 	return appkit.CheckNames(o.topic, "")
@@ -154,6 +161,17 @@ func (o *options) words() string {
 		return ""
 	}
 	return " ttl=" + strconv.FormatInt(o.ttl.Milliseconds(), 10) + "ms"
+}
+
+// parseRule reads --route-by-key.
+func (o *options) parseRule() (err error) {
+	if o.routeByKey == "" {
+		return nil
+	}
+	if o.rule, err = keyrule.Parse(o.routeByKey); err != nil || o.rule == nil {
+		return appkit.Usagef("--route-by-key must be bytes:FROM-TO, until:C, json:NAME or body, as json:order_id, not %q", o.routeByKey)
+	}
+	return nil
 }
 
 // parseAt reads --at.
@@ -178,7 +196,7 @@ func (o *options) sender(env *appkit.Env) (*sender, error) {
 		return nil, err
 	}
 	s := &sender{
-		topic: o.topic, words: o.words(), delay: o.delay, due: o.due, all: o.mode == modeAll, limiter: appkit.NewLimiter(o.rate), batch: o.batch, bytes: o.batchBytes, retry: o.retry, log: env.Log,
+		topic: o.topic, words: o.words(), delay: o.delay, due: o.due, all: o.mode == modeAll, limiter: appkit.NewLimiter(o.rate), batch: o.batch, bytes: o.batchBytes, retry: o.retry, log: env.Log, rule: o.rule,
 	}
 	if o.rate > 0 {
 		s.batch = max(1, min(s.batch, o.rate/20)) // so that they leave evenly

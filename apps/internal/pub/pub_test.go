@@ -229,3 +229,54 @@ func TestStopped(t *testing.T) {
 	tool.Stop(t)
 	writer.Close() // which ends the goroutine that reads
 }
+
+// TestRouteByKey: each key has one broker, whatever the order of the addresses and how often pub is started; nothing is lost or doubled.
+func TestRouteByKey(t *testing.T) {
+	brokers := []*cmdtest.Process{cmdtest.Broker(t, "brokerd", nil), cmdtest.Broker(t, "brokerd", nil), cmdtest.Broker(t, "brokerd", nil)}
+	var lines []string
+	for i := range 300 {
+		lines = append(lines, fmt.Sprintf(`{"order":"o%d","n":%d}`, i%20, i))
+	}
+	lines = append(lines, "no JSON")
+	var boxes []*apptest.Inbox
+	for _, b := range brokers {
+		b.Create(t, "t", "c")
+		boxes = append(boxes, apptest.Consume(t, "t", "c", b))
+	}
+	for part := range slices.Chunk(lines, 151) {
+		slices.Reverse(brokers)
+		args := []string{"--topic=t", "--route-by-key=json:order", "--batch=40"}
+		for _, b := range brokers {
+			args = append(args, "--nsqd-tcp-address="+b.TCP)
+		}
+		if code, log := run(t, strings.NewReader(strings.Join(part, "\n")), args...); code != appkit.ExitOK {
+			t.Fatal(log)
+		}
+	}
+	all := func() (n int) {
+		for _, in := range boxes {
+			n += len(in.Order())
+		}
+		return n
+	}
+	cmdtest.Eventually(t, "all is delivered", 10*time.Second, func() bool { return all() >= len(lines) })
+	owner, got := map[string]int{}, map[string]int{}
+	for i, in := range boxes {
+		for body, n := range in.Bodies() {
+			got[body] += n
+			key, _, ok := strings.Cut(body, ",")
+			if before, known := owner[key]; ok && known && before != i {
+				t.Errorf("%s is on brokers %d and %d", key, before, i)
+			}
+			owner[key] = i
+		}
+	}
+	if !maps.Equal(got, once(lines...)) {
+		t.Errorf("got %.300v", got)
+	}
+	for _, wrong := range []string{"--route-by-key=word", "--route-by-key=json", "--route-by-key=body --mode=all"} {
+		if code, log := run(t, strings.NewReader("x"), append(strings.Fields(wrong), "--topic=t", "--nsqd-tcp-address=a:1")...); code != appkit.ExitUsage || !strings.Contains(log, "route-by-key") {
+			t.Errorf("%s: exit code %d, %s", wrong, code, log)
+		}
+	}
+}

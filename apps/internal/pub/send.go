@@ -11,6 +11,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"brokerd/apps/appkit"
+	"brokerd/apps/internal/targets"
+	"brokerd/protocol/keyrule"
 )
 
 // sender publishes pieces to the brokers.
@@ -20,8 +22,9 @@ type sender struct {
 	delay    time.Duration // of each message
 	due      time.Time     // of each message, in place of the delay; zero: it is not said
 	brokers  []*appkit.Publisher
-	all      bool // to every broker, not to one of them
-	turn     int  // whose it is, when not to all
+	all      bool          // to every broker, not to one of them
+	turn     int           // whose it is, when not to all
+	rule     *keyrule.Rule // takes the key out of a piece that says which broker gets it; nil: none says
 	limiter  *rate.Limiter
 	batch    int // pieces at once, at least 1
 	bytes    int // of pieces at once, unless a single one is longer
@@ -53,6 +56,9 @@ func (s *sender) send(ctx context.Context, pieces [][]byte) error {
 
 // publish sends one batch to whom it belongs.
 func (s *sender) publish(ctx context.Context, pieces [][]byte) error {
+	if s.rule != nil {
+		return s.byKey(ctx, pieces)
+	}
 	if !s.all {
 		return s.toOne(ctx, pieces)
 	}
@@ -63,6 +69,36 @@ func (s *sender) publish(ctx context.Context, pieces [][]byte) error {
 	var wait sync.WaitGroup
 	for i, broker := range s.brokers {
 		wait.Go(func() { failures[i] = s.to(ctx, broker, pieces) })
+	}
+	wait.Wait()
+	return errors.Join(failures...)
+}
+
+// byKey sends each piece to the broker of its key, in order, and waits for that one while it does not take it. Those without a key go to one
+// broker, in turn.
+func (s *sender) byKey(ctx context.Context, pieces [][]byte) error {
+	addresses := make([]string, len(s.brokers))
+	for i, broker := range s.brokers {
+		addresses[i] = broker.Addr()
+	}
+	parts := make([][][]byte, len(s.brokers)+1)
+	for _, piece := range pieces {
+		owner := len(s.brokers)
+		if key := s.rule.Key(piece); len(key) > 0 {
+			owner = targets.Owner(key, addresses)
+		}
+		parts[owner] = append(parts[owner], piece)
+	}
+	failures := make([]error, len(parts))
+	var wait sync.WaitGroup
+	for i, part := range parts {
+		switch {
+		case len(part) == 0:
+		case i == len(s.brokers):
+			wait.Go(func() { failures[i] = s.toOne(ctx, part) })
+		default:
+			wait.Go(func() { failures[i] = s.to(ctx, s.brokers[i], part) })
+		}
 	}
 	wait.Wait()
 	return errors.Join(failures...)

@@ -9,6 +9,7 @@ import (
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/targets"
+	"brokerd/protocol/keyrule"
 )
 
 // Command is brokerd's nsq_to_nsq.
@@ -22,6 +23,10 @@ messages they are requeued with growing delays: nothing is lost, and a message m
 
 Topics are given by name, or found at the lookups by a pattern. --rename changes their names on the way;
 the first that matches counts, and $1 stands for what its first group matched.
+
+With --route-by-key all messages of a key go to one destination, chosen by the key and the destinations' addresses: so an order by key
+(brokerd's option ordered) holds across several brokers. What has no key goes as --mode says. While a key's destination does not take
+messages, those of that key wait, and go to no other. A destination that is added takes its share of keys over from the others.
 
 --http-address tells at /stats how many messages each topic and each destination took, with times and errors.`,
 	Example: `brokerctl relay --topic=orders --lookupd-http-address=127.0.0.1:4161 --destination-nsqd-tcp-address=10.0.0.2:4150
@@ -55,6 +60,7 @@ type options struct {
 	httpAddress    string
 	filter         filter
 	whitelist      appkit.Strings
+	routeByKey     string
 }
 
 func newOptions(flags *flag.FlagSet) *options {
@@ -72,6 +78,8 @@ func newOptions(flags *flag.FlagSet) *options {
 	flags.Var(&o.renames, "rename", "`regexp=replacement` for the names of topics at the destination")
 	flags.Var(&o.addresses, "destination-nsqd-tcp-address", "TCP `address` of a broker to publish to")
 	flags.StringVar(&o.mode, "mode", string(targets.HostPool), "how to choose a destination: round-robin, hostpool or epsilon-greedy")
+	flags.StringVar(&o.routeByKey, "route-by-key", "",
+		"send each key to one destination and to no other; `rule` says where a body has it: json:NAME, until:C, bytes:FROM-TO or body")
 	flags.IntVar(&o.statusEvery, "status-every", 250, "after how many messages to log the destinations' times; 0 never does")
 	flags.IntVar(&o.batch, "batch-size", 200, "how many messages may be published together; 1 publishes each by itself")
 	flags.DurationVar(&o.publishTimeout, "publish-timeout", 20*time.Second, "how long to wait for a destination's answer")
@@ -87,6 +95,7 @@ type plan struct {
 	mode    targets.Mode
 	naming  naming
 	pattern *regexp.Regexp // nil without
+	rule    *keyrule.Rule  // nil without
 }
 
 // check returns the plan, or what is wrong with the flags.
@@ -132,6 +141,11 @@ func (p *plan) parse(o *options) (err error) {
 	if o.pattern != "" {
 		if p.pattern, err = regexp.Compile(o.pattern); err != nil {
 			return fmt.Errorf("--topic-pattern: %w", err)
+		}
+	}
+	if o.routeByKey != "" {
+		if p.rule, err = keyrule.Parse(o.routeByKey); err != nil || p.rule == nil {
+			return fmt.Errorf("--route-by-key must be bytes:FROM-TO, until:C, json:NAME or body, as json:order_id, not %q", o.routeByKey)
 		}
 	}
 	for _, text := range o.renames {

@@ -17,6 +17,7 @@ import (
 
 	"brokerd/apps/internal/delivery"
 	"brokerd/apps/internal/targets"
+	"brokerd/protocol/keyrule"
 )
 
 var errRefused = errors.New("E_BAD_MESSAGE")
@@ -194,5 +195,68 @@ func TestTopicsAreBatchedApart(t *testing.T) {
 	<-ended
 	if f.String() != "a: 1 3 5, b: 0 2 4" || routes[0].finished.Load() != 3 {
 		t.Errorf("published %s", f)
+	}
+}
+
+// TestRouteByKey: all messages of a key go to one target in their order, also when that does not take them: then they wait for it; what has no key
+// goes anywhere.
+func TestRouteByKey(t *testing.T) {
+	rule, err := keyrule.Parse("until:=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fakes := []*fakeTarget{new(fakeTarget), new(fakeTarget), {err: errors.New("connection refused")}}
+	addresses := []string{"10.0.0.1:4150", "10.0.0.2:4150", "10.0.0.3:4150"}
+	c := &core{
+		hands: delivery.NewHands(0), batch: 4, timeout: time.Minute, report: func(int) {}, permanent: func(error) bool { return false },
+		log: slog.New(slog.NewTextHandler(io.Discard, nil)), rule: rule, addresses: addresses, pool: targets.New(targets.HostPool, addresses, 10, rand.NewPCG(1, 2)),
+	}
+	var bodies []string
+	want := map[int][]string{}
+	for i := range 60 {
+		body := fmt.Sprintf("k%d=%d", i%20, i)
+		owner := targets.Owner([]byte(fmt.Sprint("k", i%20)), addresses)
+		want[owner] = append(want[owner], body)
+		bodies = append(bodies, body)
+	}
+	src, to := new(source), &route{source: "t", destination: "d"}
+	for _, f := range fakes {
+		c.pubs, c.queues = append(c.pubs, f), append(c.queues, delivery.NewQueue[item]())
+	}
+	for _, body := range append(bodies, "no key") {
+		m := src.message(body)
+		c.hands.Take(m)
+		c.accept(item{m: m, route: to, body: m.Body})
+	}
+	var senders sync.WaitGroup
+	for i := range fakes {
+		senders.Go(func() { c.send(i) })
+	}
+	for deadline := time.After(2 * time.Minute); src.answered() < 61; {
+		select {
+		case <-deadline:
+			t.Fatal("not all were answered")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	for _, q := range c.queues {
+		q.Close()
+	}
+	senders.Wait()
+	for i, f := range fakes[:2] {
+		var got []string
+		for _, call := range f.calls {
+			for body := range strings.SplitSeq(strings.TrimPrefix(call, "d: "), " ") {
+				if strings.Contains(body, "=") {
+					got = append(got, body)
+				}
+			}
+		}
+		if !slices.Equal(got, want[i]) || len(got) == 0 {
+			t.Errorf("target %d got %v, want %v", i, got, want[i])
+		}
+	}
+	if len(src.requeued) != len(want[2]) || len(want[2]) == 0 {
+		t.Errorf("%d were requeued, and the target that is down has %d", len(src.requeued), len(want[2]))
 	}
 }

@@ -55,7 +55,7 @@ func newRelay(o *options, p *plan, env *appkit.Env) (*relay, error) {
 	r.core = &core{
 		pool:  targets.New(p.mode, o.addresses, max(o.statusEvery, 1), rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		hands: delivery.NewHands(config.MsgTimeout), batch: o.batch, timeout: o.publishTimeout,
-		permanent: appkit.Permanent, report: r.count, log: env.Log,
+		permanent: appkit.Permanent, report: r.count, log: env.Log, rule: p.rule, addresses: o.addresses,
 	}
 	r.reporter = delivery.NewReporter(r.pool, o.statusEvery, env.Log)
 	for _, address := range o.addresses {
@@ -69,8 +69,12 @@ func newRelay(o *options, p *plan, env *appkit.Env) (*relay, error) {
 func (r *relay) start(ctx context.Context) error {
 	r.began = time.Now()
 	r.progress = r.env.Progress("messages", r.backlog(ctx))
+	senders := sendersEach
+	if r.rule != nil {
+		senders = 1
+	}
 	for target := range r.pubs {
-		for range sendersEach {
+		for range senders {
 			r.senders.Go(func() { r.send(target) })
 		}
 	}

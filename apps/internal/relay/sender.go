@@ -13,10 +13,12 @@ import (
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/delivery"
 	"brokerd/apps/internal/targets"
+	"brokerd/protocol/keyrule"
 )
 
 const (
-	// sendersEach is how many batches go to a target at once: one is on its way while the next is made.
+	// sendersEach is how many batches go to a target at once: one is on its way while the next is made. By key it is one, so that they arrive
+	// in the order in which they came.
 	sendersEach = 2
 	// maxBatchBytes keeps a batch well below nsqd's --max-body-size of 5 MiB.
 	maxBatchBytes = 1 << 20
@@ -36,6 +38,7 @@ type item struct {
 	route *route
 	body  []byte
 	tried uint64 // targets that failed with it, by bit
+	keyed bool   // it has a key, and goes to the target of that and to no other
 }
 
 // publisher is what the core needs of an appkit.Publisher.
@@ -55,11 +58,20 @@ type core struct {
 	timeout   time.Duration           // of one publish
 	permanent func(error) bool        // whether a target refused the messages themselves
 	log       *slog.Logger
+
+	rule      *keyrule.Rule // takes the key out of a body that says where it goes; nil: none says
+	addresses []string      // of the targets
 }
 
 // accept gives a message to the queue of a target.
 func (c *core) accept(it item) {
-	if !c.queues[c.pool.Pick(time.Now())].Put(it) {
+	var target int
+	if key := c.rule.Key(it.body); len(key) > 0 {
+		target, it.keyed = targets.Owner(key, c.addresses), true
+	} else {
+		target = c.pool.Pick(time.Now())
+	}
+	if !c.queues[target].Put(it) {
 		c.giveBack(it)
 	}
 }
@@ -131,6 +143,10 @@ func (c *core) publish(target int, batch []item) {
 // elsewhere gives messages that a target did not take to others that work, and returns those for which there is none.
 func (c *core) elsewhere(target int, batch []item, now time.Time) (left []item) {
 	for _, it := range batch {
+		if it.keyed {
+			left = append(left, it)
+			continue
+		}
 		if target < 64 {
 			it.tried |= 1 << target
 		}
