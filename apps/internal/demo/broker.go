@@ -43,12 +43,26 @@ func (b *broker) create(ctx context.Context, topic string, channels []string) er
 	if err := b.client.Post(ctx, fmt.Sprintf(address, "topic"), nil, nil); err != nil {
 		return fmt.Errorf("creating topic %s: %w", topic, err)
 	}
+	keep := map[string]string{"retain_time": "24h"} // for the second act
+	if err := b.client.Post(ctx, "http://"+b.HTTP+"/topic/config?topic="+url.QueryEscape(topic), keep, nil); err != nil {
+		return fmt.Errorf("having topic %s keep its messages: %w", topic, err)
+	}
 	for _, channel := range channels {
 		if err := b.client.Post(ctx, fmt.Sprintf(address, "channel")+"&channel="+url.QueryEscape(channel), nil, nil); err != nil {
 			return fmt.Errorf("creating channel %s: %w", channel, err)
 		}
 	}
 	return nil
+}
+
+// createAt makes a channel that begins at a place, and returns how many messages wait there.
+func (b *broker) createAt(ctx context.Context, topic, channel, place string) (messages int, err error) {
+	var m httpapi.Moved
+	q := url.Values{"topic": {topic}, "channel": {channel}, "start": {place}}
+	if err := b.client.Post(ctx, "http://"+b.HTTP+"/channel/create?"+q.Encode(), nil, &m); err != nil {
+		return 0, fmt.Errorf("creating channel %s: %w", channel, err)
+	}
+	return m.Messages, nil
 }
 
 // stats asks the broker about one topic.

@@ -18,7 +18,8 @@ var Command = appkit.Command{
 	Help: `Shows on a terminal where messages are while they go through a broker, and the life of one of them: published, delivered, given back,
 delivered again, finished. Nothing of it is made up. Starts a brokerd of its own on free ports and an empty temporary folder, publishes every line of every file of the Go library's
 source, or of --source, and consumes them in two channels, in each of which a consumer requeues one message in a hundred
-and another is killed half-way. The exit code is 0 only if each channel finished exactly what was published.`,
+and another is killed half-way. Then two channels come late: one reads all of it again from the beginning, the other what came from a time on.
+The exit code is 0 only if each channel finished exactly what was published, or was published from then on.`,
 	Example: "brokerctl demo\nbrokerctl demo --source=/usr/share/doc",
 	Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 		s := newSettings(flags)
@@ -102,10 +103,18 @@ func run(ctx context.Context, s settings, out io.Writer, v *view) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "\nSecond act: all of it is finished, and the topic keeps it. Two channels come late and read it again.\n")
+	for _, p := range replays(r.crews[0].tally, r.published.result()) {
+		if err := p.run(ctx, s, b, out, v); err != nil {
+			return err
+		}
+		r.replays = append(r.replays, p)
+	}
 	if err := b.stop(); err != nil {
 		return err
 	}
 	r.write(out)
+	writeReplays(out, r.replays)
 	return r.verdict()
 }
 

@@ -48,7 +48,7 @@ func (h steady) HandleMessage(m *nsq.Message) error {
 		return err
 	}
 	h.story.delivered(id, m, h.name)
-	h.tally.finish(id, digestOf(m.Body))
+	h.tally.finish(id, digestOf(m.Body), m.Timestamp)
 	h.story.end(id, "finished by %s: it is gone from this channel", h.name)
 	return nil
 }

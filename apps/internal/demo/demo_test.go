@@ -49,7 +49,7 @@ func TestWholeDemo(t *testing.T) {
 	if err := run(t.Context(), s, &out, nil); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{"20,000 lines in 20 files", "archive      20,000", "index      20,000"} {
+	for _, want := range []string{"20,000 lines in 20 files", "archive      20,000", "index      20,000", "late     from the beginning         20,000           20,000", "later   from "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, &out)
 		}
@@ -85,12 +85,12 @@ func TestVerdict(t *testing.T) {
 		finish func(*tally)
 		want   string // in the error; empty means that all is well
 	}{
-		{"another order, one twice under its id", func(t *tally) { t.finish(7, two); t.finish(9, one); t.finish(7, two) }, ""},
-		{"one lost", func(t *tally) { t.finish(9, one) }, "other lines than were published: 1, not 2"},
-		{"one twice under two ids", func(t *tally) { t.finish(1, one); t.finish(2, one); t.finish(3, two) }, "3, not 2"},
-		{"one in another's place", func(t *tally) { t.finish(1, one); t.finish(2, one) }, "other lines"},
-		{"one changed", func(t *tally) { t.finish(1, one); t.finish(2, three) }, "other lines"},
-		{"one changed on its second way", func(t *tally) { t.finish(1, one); t.finish(2, two); t.finish(2, three) }, "different bodies"},
+		{"another order, one twice under its id", func(t *tally) { t.finish(7, two, 1); t.finish(9, one, 1); t.finish(7, two, 1) }, ""},
+		{"one lost", func(t *tally) { t.finish(9, one, 1) }, "other lines than were published: 1, not 2"},
+		{"one twice under two ids", func(t *tally) { t.finish(1, one, 1); t.finish(2, one, 1); t.finish(3, two, 1) }, "3, not 2"},
+		{"one in another's place", func(t *tally) { t.finish(1, one, 1); t.finish(2, one, 1) }, "other lines"},
+		{"one changed", func(t *tally) { t.finish(1, one, 1); t.finish(2, three, 1) }, "other lines"},
+		{"one changed on its second way", func(t *tally) { t.finish(1, one, 1); t.finish(2, two, 1); t.finish(2, three, 1) }, "different bodies"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := new(published)

@@ -10,6 +10,9 @@
 // its consumer was killed is handled again, by another consumer, under the same id. The killed consumer tells of each
 // message before it finishes it, and neither tells of nor finishes those that it dies with.
 //
+// In a second act two channels come late, when everything is finished: one begins at the beginning of what the topic has kept, the other at the
+// time of the middle message of the first act. Each must finish exactly the lines that came from there on.
+//
 // On a terminal it draws while it runs where messages are, by the broker's own figures, and the life of one message as its consumers tell it: of
 // one that a consumer gives back, or that was with the killed one. Elsewhere it prints a line of progress now and then.
 //

@@ -17,8 +17,8 @@ import (
 // doomedCommand, as the first argument, makes this program the consumer that will be killed.
 const doomedCommand = "doomed-consumer"
 
-// The doomed consumer writes a report of each message to its standard output before it finishes it: id and digest.
-const reportSize = 24
+// The doomed consumer writes a report of each message to its standard output before it finishes it: id, digest, and when the broker took it.
+const reportSize = 32
 
 // Its standard input is closed when half of the messages are through. From then on it answers nothing, and closes its
 // standard output when it holds as many messages as it can get, or after holdTime. Then it waits to be killed.
@@ -99,7 +99,7 @@ func countReports(reports io.Reader, tally *tally, story *story) error {
 			return fmt.Errorf("hearing from the doomed consumer: %w", err)
 		}
 		id, hi, lo := binary.BigEndian.Uint64(r[:]), binary.BigEndian.Uint64(r[8:]), binary.BigEndian.Uint64(r[16:])
-		tally.finish(id, digest{hi, lo})
+		tally.finish(id, digest{hi, lo}, int64(binary.BigEndian.Uint64(r[24:])))
 		story.tell(id, "delivered to the consumer that has a process of its own")
 		story.end(id, "finished there: it is gone from this channel")
 	}
@@ -159,6 +159,7 @@ func (h *lastHandler) HandleMessage(m *nsq.Message) error {
 	r = binary.BigEndian.AppendUint64(r, id)
 	r = binary.BigEndian.AppendUint64(r, d.hi)
 	r = binary.BigEndian.AppendUint64(r, d.lo)
+	r = binary.BigEndian.AppendUint64(r, uint64(m.Timestamp))
 	_, err = os.Stdout.Write(r)
 	return err
 }

@@ -29,6 +29,7 @@ type report struct {
 	publishing time.Duration // until the last line was acknowledged
 	elapsed    time.Duration // until the last message was finished
 	broker     httpapi.Topic // the broker's own figures at the end
+	replays    []*replay     // of the second act
 }
 
 // watch shows the progress until everything is published and the broker has nothing left. It returns an error when ctx
@@ -145,6 +146,11 @@ func (r *report) verdict() error {
 		}
 		if changed > 0 {
 			wrong = append(wrong, fmt.Errorf("channel %s delivered %d messages with different bodies", c.channel, changed))
+		}
+	}
+	for _, p := range r.replays {
+		if err := p.verdict(); err != nil {
+			wrong = append(wrong, err)
 		}
 	}
 	return errors.Join(wrong...)

@@ -41,31 +41,39 @@ type tally struct {
 	halfSeen chan struct{} // closed when as many were finished
 
 	mu       sync.Mutex
-	finished map[uint64]uint64 // message id to the first half of its body's digest
+	finished map[uint64]seen // by message id
+	middle   int64           // when the message was published that was the half-th, Unix nanoseconds
 	lines    multiset
 	again    int // finished more than once
 	changed  int // of those, with another body than before: never right
 }
 
-// newTally returns an empty tally of a channel that will get total messages.
-func newTally(total int) *tally {
-	return &tally{half: (total + 1) / 2, halfSeen: make(chan struct{}), finished: make(map[uint64]uint64)}
+// seen is a message that was finished: its body, and when the broker took it, Unix nanoseconds.
+type seen struct {
+	body digest
+	at   int64
 }
 
-// finish counts a message that its consumer is about to finish.
-func (t *tally) finish(id uint64, d digest) {
+// newTally returns an empty tally of a channel that will get total messages.
+func newTally(total int) *tally {
+	return &tally{half: (total + 1) / 2, halfSeen: make(chan struct{}), finished: make(map[uint64]seen)}
+}
+
+// finish counts a message that its consumer is about to finish, and that the broker took at a time.
+func (t *tally) finish(id uint64, d digest, at int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if before, ok := t.finished[id]; ok {
 		t.again++
-		if before != d.hi {
+		if before.body != d {
 			t.changed++
 		}
 		return
 	}
-	t.finished[id] = d.hi
+	t.finished[id] = seen{d, at}
 	t.lines.add(d)
 	if t.lines.count == t.half {
+		t.middle = at
 		close(t.halfSeen)
 	}
 }
@@ -76,6 +84,25 @@ func (t *tally) result() (lines multiset, again, changed int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.lines, t.again, t.changed
+}
+
+// since returns what of it the broker took at a time or later.
+func (t *tally) since(at int64) (lines multiset) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.finished {
+		if m.at >= at {
+			lines.add(m.body)
+		}
+	}
+	return lines
+}
+
+// halfAt returns when the broker took the message that was the middle one, 0 before there is one.
+func (t *tally) halfAt() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.middle
 }
 
 // messageID returns a message's id, 16 hexadecimal digits on the wire, as the number that it is.
