@@ -11,7 +11,6 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
-	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -37,6 +36,9 @@ type looking struct {
 // lookOf reads the arguments of a request to look at messages, but for where it begins.
 func lookOf(q httpapi.Query) (l looking, err error) {
 	o := &l.look
+	if err = q.Once("limit", "max_bytes", "scan", "body", "format", "contains", "from", "cursor", "state", "channel"); err != nil {
+		return l, err
+	}
 	if o.Limit, err = number(q, "limit", someMessages, mostMessages); err != nil {
 		return l, err
 	}
@@ -192,44 +194,12 @@ func (a *api) begin(q httpapi.Query, t *topic.Topic, o *topic.Look) (err error) 
 		}
 		return nil
 	}
-	text, ok := q.Lookup("from")
-	if !ok {
-		return nil
+	p, ok, err := placeArg(q, "from")
+	if !ok || err != nil {
+		return err
 	}
-	bad := refuse(http.StatusBadRequest, "INVALID_PLACE: from must be beginning, end, a time such as 2026-01-31T10:00:00Z or -2h, milliseconds since 1970, pos:N or id:HEX")
-	pos, byPos := strings.CutPrefix(text, "pos:")
-	name, byID := strings.CutPrefix(text, "id:")
-	ago, back := strings.CutPrefix(text, "-")
-	switch {
-	case text == "beginning":
-	case text == "end":
-		o.From = t.Shown() + 1
-	case byPos:
-		n, err := strconv.ParseUint(pos, 10, 64)
-		if err != nil || n == 0 {
-			return bad
-		}
-		o.From = topic.Position(n)
-	case byID:
-		id, ok := protocol.ParseMessageID([]byte(name))
-		if !ok {
-			return bad
-		}
-		if o.From, err = t.FindMessage(id); err != nil {
-			return a.notFound(err)
-		}
-	case back:
-		d, err := policy.ParseDuration(ago)
-		if err != nil {
-			return bad
-		}
-		o.Since = time.Now().Add(-d).UnixNano()
-	default:
-		at, ok := parseMoment(text)
-		if !ok || at.Year() < 1970 || at.Year() > 2200 {
-			return bad
-		}
-		o.Since = at.UnixNano()
+	if err := t.LookFrom(p, o); err != nil {
+		return a.notFound(err)
 	}
 	return nil
 }

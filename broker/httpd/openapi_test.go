@@ -23,7 +23,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	repeats := []apitest.Param{{Name: "dedup", Does: "its deduplication key, 256 bytes at most, of several messages with /0, /1 and so on behind it: what a topic with dedup_window has accepted already is " +
 		"answered alike and not stored, and the header Brokerd-Duplicate says of how many messages; brokerd's own"},
 		{Name: "acks", Does: "when it is answered: `0` at once, `1` or `all` once it is as safe as the topic's level; the topic's option acks without it; brokerd's own"},
-		{Name: "key", Does: "of an order that is to come: 256 bytes at most, without effect; brokerd's own"}}
+		{Name: "key", Does: "its key, 256 bytes at most: a topic with `ordered` has its messages come one by one, in order; brokerd's own"}}
 	words := []apitest.Param{level, timeToLive, repeats[0], repeats[1], repeats[2], answer}
 	const badWord = ", 400 INVALID_ARG_TTL, 400 INVALID_ARG_DEDUP, 400 INVALID_ARG_ACKS, 400 INVALID_ARG_KEY, 400 KEY_REQUIRED"
 	message := []apitest.Param{topicArg, {Name: "pos", Does: "the message's position in its topic"}, {Name: "id", Does: "or its id, which may have to be looked for"},
@@ -103,6 +103,14 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				{Name: "channel", Does: "the channel's name; without it the topic's own backlog, which has them while there is no channel or the topic is paused"},
 				{Name: "state", Does: "`waiting`, to be delivered, which it is without it; `in_flight`, with client and deadline; or `deferred`, by when they are due, where `from` is a time of that"}}, look),
 				Answer: httpapi.Messages{}, Errors: badLook + ", 400 INVALID_ARG_STATE, 404 CHANNEL_NOT_FOUND"},
+			{Route: "GET /message", Does: "Shows one message that is kept, or that some channel or the topic itself still has, and what each channel has of it, and takes nothing; brokerd's own",
+				Params: []apitest.Param{topicArg, message[1], message[2], look[4], {Name: "scan", Does: "bytes of each dead letter topic that are looked through at most for what became of it, up to 268435456, which it is without it, or 2 s"},
+					{Name: "history", Does: "`true` adds what the log has still of what happened to it, also when the message is not there any more; one such request at a time"}},
+				Answer: httpapi.MessageAt{}, Errors: "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 INVALID_ARG_BODY, 400 INVALID_ARG_SCAN, 400 INVALID_ARG_HISTORY, 400 NEEDS_LOG, " +
+					"403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY"},
+			{Route: "POST /message/finish", Does: "Takes one message off a channel for good, whether it waits, is in flight or deferred; it counts as discarded, reason by_hand; brokerd's own",
+				Params: slices.Concat(onChannel, message[1:3]), Answer: httpapi.FinishedByHand{}, Errors: noChannel + ", 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 NEEDS_LOG, " +
+					"404 MESSAGE_NOT_FOUND, 503 NOT_WRITTEN"},
 			{Route: "POST /message/cancel", Does: "Drops a message that is deferred; it counts as discarded, reason cancelled; needs a topic that is kept in the log; brokerd's own", Params: message,
 				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
 			{Route: "POST /message/release", Does: "Has a message that is deferred come at once; needs a topic that is kept in the log; brokerd's own", Params: message,

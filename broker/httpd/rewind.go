@@ -66,6 +66,9 @@ func (a *api) move(req *http.Request, do func(*topic.Channel, topic.Place, httpa
 	if err != nil {
 		return nil, err
 	}
+	if err := q.Once("to", "all", "dry_run"); err != nil {
+		return nil, err
+	}
 	p, ok, err := placeArg(q, "to")
 	if err == nil && !ok {
 		err = badPlace("to")

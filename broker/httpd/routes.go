@@ -20,6 +20,7 @@ type api struct {
 	cfg     Config
 	scratch sync.Pool     // of *scratch
 	looking chan struct{} // places for requests that read messages
+	history chan struct{} // the place for one that reads the log
 }
 
 // lookAtOnce is how many requests read messages at the same time, not to take the disk from others.
@@ -27,7 +28,7 @@ const lookAtOnce = 4
 
 // newHandler returns the whole API.
 func newHandler(cfg Config) *httpapi.Router {
-	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}, looking: make(chan struct{}, lookAtOnce)}
+	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}, looking: make(chan struct{}, lookAtOnce), history: make(chan struct{}, 1)}
 	r := httpapi.NewRouter(cfg.Log, cfg.Door)
 	v1 := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, a.metered(httpapi.Logged(cfg.Log, httpapi.V1(h))))
@@ -71,6 +72,8 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("POST", "/channel/redrive", manages, a.redrive)
 	looks("/topic/messages", consumes, a.topicMessages)
 	looks("/channel/messages", consumes, a.channelMessages)
+	looks("/message", consumes, a.message)
+	v1("POST", "/message/finish", manages, a.finishMessage)
 	v1("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
 	v1("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))
 	v1("GET", "/cluster", httpapi.Needs(grant.Read), a.cluster)

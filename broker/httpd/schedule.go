@@ -107,9 +107,11 @@ func (a *api) parseMark(q httpapi.Query) (m topic.DueMark, err error) {
 			return m, nil
 		}
 	}
-	at, ok := parseMoment(text)
-	if !ok || at.Year() < 1970 || at.Year() > 2200 {
-		return m, refuse(http.StatusBadRequest, "INVALID_ARG_FROM: it must be milliseconds since 1970, a time such as 2026-01-31T10:00:00Z, or next of the answer before")
+	p, err := topic.ParsePlace(text, time.Now())
+	at, ok := p.At()
+	if err != nil || !ok {
+		return m, refuse(http.StatusBadRequest, "INVALID_ARG_FROM: what is deferred is in the order in which it is due: it must be beginning, "+
+			"milliseconds since 1970, a time such as 2026-01-31T10:00:00Z or -2h, or next of the answer before")
 	}
 	return a.cfg.Broker.Registry().MarkAt(at), nil
 }
@@ -137,7 +139,7 @@ func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) 
 				return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
 			}
 		}
-		pos, err := a.position(q, t)
+		pos, err := a.position(q, t.FindID)
 		if err != nil {
 			return nil, a.notRescheduled(req, err)
 		}
@@ -158,7 +160,10 @@ func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) 
 }
 
 // position returns which message the arguments name, by pos or by id.
-func (a *api) position(q httpapi.Query, t *topic.Topic) (topic.Position, error) {
+func (a *api) position(q httpapi.Query, find func(protocol.MessageID) (topic.Position, error)) (topic.Position, error) {
+	if err := q.Once("id", "pos", "channel"); err != nil {
+		return 0, err
+	}
 	text, byPos := q.Lookup("pos")
 	name, byID := q.Lookup("id")
 	switch {
@@ -175,7 +180,7 @@ func (a *api) position(q httpapi.Query, t *topic.Topic) (topic.Position, error) 
 	if !ok {
 		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_ID: it must be 16 hex digits")
 	}
-	return t.FindID(id)
+	return find(id)
 }
 
 // notRescheduled returns the answer for a message that was neither cancelled nor released.

@@ -23,6 +23,9 @@ type terms struct {
 
 // terms reads the arguments of a publish. The moment at which it is due, its time to live and when it is answered go into the batch.
 func (a *api) terms(q httpapi.Query, t *topic.Topic, b *topic.Batch) (m terms, err error) {
+	if err = q.Once("key", "dedup", "acks", "ttl", "at", "durability", "answer"); err != nil {
+		return m, err
+	}
 	if m.delay, err = a.delay(q); err != nil {
 		return m, err
 	}

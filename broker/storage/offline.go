@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,11 +45,23 @@ func Read(dir string, memQueueSize int, listed []*journal.Topic, log *slog.Logge
 			return nil, err
 		}
 	}
-	s.Registry = topic.NewRegistry(topic.Config{MemQueueSize: memQueueSize, Journal: noLog{}, Segments: offlineSegments{s}, Log: log})
+	s.Registry = topic.NewRegistry(topic.Config{MemQueueSize: memQueueSize, Journal: noLog{}, Segments: offlineSegments{s}, Log: log, Scan: s.scan})
 	if err := s.Registry.Recover(s.Recovery); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// scan gives f all records that the log has, those too that the checkpoint has made superfluous.
+func (s *Stopped) scan(ctx context.Context, f func(journal.Offset, journal.Kind, []byte) error) error {
+	o := s.engine.o
+	_, err := wal.Read(o.FS, filepath.Join(o.Dir, logFolder), wal.Need{AcceptLoss: true}, func(e wal.Entry) error {
+		if e.Kind == byte(kindProbe) {
+			return ctx.Err()
+		}
+		return errors.Join(ctx.Err(), f(e.At, journal.Kind(e.Kind), e.Data))
+	})
+	return err
 }
 
 func newStopped(o Options) *Stopped {

@@ -41,6 +41,7 @@ type Channel struct {
 	armed   int64    // deadline that the sweeper knows
 	records *records // where the log's records are made, nil until there is one
 	logged  Position // the log says that the backlog was left up to here
+	began   Position // of earlier messages nobody knows whether the channel ever had them; 0: of none
 	quiet   quiet    // for idle_delete
 
 	counted *countedAhead // nil unless there was much to count

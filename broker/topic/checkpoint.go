@@ -224,7 +224,7 @@ func (c *Channel) snapshot() channelSnapshot {
 		bases: maps.Clone(c.aging.bases)}
 	s.places = c.places()
 	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Offered: c.offered, Inherited: c.inherited, Replay: c.replay,
-		Counts: c.n.counts(), AsOf: c.topic.d.log.End(), Options: c.keptOptions()}
+		Began: c.began, Counts: c.n.counts(), AsOf: c.topic.d.log.End(), Options: c.keptOptions()}
 	s.state.Waiting = c.mem.Ranges(nil)
 	c.eachOut(s.add, func(d *inflight.Due) {
 		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})

@@ -45,7 +45,9 @@ type Config struct {
 	TopologyAware bool          // consumers of the own zone, then region, come first
 
 	// Journal and Segments keep the topics of a level above memory. Level says a new topic's level; nil: all are at memory.
-	Journal  Log
+	Journal Log
+	// Scan gives what the log has still, as far as it is written, record by record; nil: nothing is told of what has happened to messages.
+	Scan     func(ctx context.Context, f func(journal.Offset, journal.Kind, []byte) error) error
 	Segments Segments
 	Level    func(topic string) Level
 	// Need returns once the folder says that it uses a feature, so that no older build misreads it; it waits for the disk, the first

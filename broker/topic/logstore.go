@@ -472,6 +472,7 @@ func (d *logStore) inherit() {
 			t.pinEach(list.All(), 1)
 		}
 		c.enterNow()
+		c.began = e.earliest(c.began)
 		c.machine.inherit(&e, d.next-1)
 		if first := e.mem.First(); first > 0 {
 			c.logged = min(c.logged, first-1)

@@ -229,7 +229,7 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 		c.logged = min(c.logged, state.Waiting[0].First-1)
 	}
 	c.mem.SetAfter(c.logged)
-	c.offered, c.inherited, c.replay = state.Offered, state.Inherited, state.Replay
+	c.offered, c.inherited, c.replay, c.began = state.Offered, state.Inherited, state.Replay, state.Began
 	c.policy = b.topic.policyOf(c)
 	if own := b.topic.policyOf(b.topic.own); own.Orders() && c != b.topic.own {
 		c.at.now = b.now

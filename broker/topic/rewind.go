@@ -100,6 +100,9 @@ func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
 		return m, err
 	}
 	c.machine.rewind(m.From, &queue)
+	if m.first > 0 {
+		c.began = min(c.began, m.first)
+	}
 	if first := c.mem.First(); first > 0 {
 		c.logged = min(c.logged, first-1)
 	}

@@ -176,7 +176,10 @@ func (t *Topic) addChannelAt(name string, limited bool, from Position, at *Moved
 		return nil, false, err
 	}
 	if t.d != nil {
-		c.offered = t.d.next - 1 // what was published before is not offered to it
+		c.offered, c.began = t.d.next-1, t.d.next // what was published before is not offered to it
+		if at != nil && at.first > 0 {
+			c.began = min(c.began, at.first)
+		}
 	}
 	c.changed(change)
 	t.uses.Add(1)

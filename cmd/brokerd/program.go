@@ -47,6 +47,10 @@ func program(o *broker.Options) cmdkit.Program {
 			Help: "write what a stopped broker has to deliver into an empty folder that an nsqd can be started on; its own folder " +
 				"is not changed; with --kept each topic that keeps messages gets a channel kept there, which has all of these",
 			Run: func(args []string, out io.Writer) error { return broker.Export(args[0], args[1], *kept, out) }},
+		{Name: "trace", Args: []string{"DATA-PATH", "TOPIC", "MESSAGE"},
+			Help: "read a stopped broker's folder, change nothing, and say where one message is, which MESSAGE names by its id or its position, and " +
+				"what its log has still of what happened to it",
+			Run: func(args []string, out io.Writer) error { return broker.Trace(args[0], args[1], args[2], out) }},
 		{Name: "repair", Args: []string{"DATA-PATH"}, Switches: map[string]*bool{"accept-loss": acceptLoss},
 			Help: "say which pieces of a stopped broker's folder are missing, for which a start refuses; with --accept-loss make the " +
 				"folder whole without them, say what that costs, and move what is left out to set-aside/",

@@ -26,6 +26,8 @@ func TestVerbs(t *testing.T) {
 		{[]string{"export", empty}, cmdkit.ExitUsage, "", "usage: brokerd export DATA-PATH OUT-PATH"},
 		{[]string{"check", "--fast", empty}, cmdkit.ExitUsage, "", "-fast"},
 		{[]string{"check", "--help"}, cmdkit.ExitOK, "Usage: brokerd check DATA-PATH", ""},
+		{[]string{"trace", empty, "t", "1"}, cmdkit.ExitFailed, "", `the folder has no topic "t"`},
+		{[]string{"trace", empty, "t"}, cmdkit.ExitUsage, "", "usage: brokerd trace DATA-PATH TOPIC MESSAGE"},
 		{[]string{"repair", empty}, cmdkit.ExitOK, "nothing is missing", ""},
 		{[]string{"repair", empty, "--accept-loss"}, cmdkit.ExitOK, "nothing is missing", ""},
 		{[]string{"repair", "--accept-loss", "--", empty}, cmdkit.ExitOK, "nothing is missing", ""},

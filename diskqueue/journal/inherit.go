@@ -38,6 +38,7 @@ func holdsPosition(list []Range, pos Position) bool {
 
 func (c *Channel) inherit(own *Channel) {
 	had := c.holds()
+	c.Began = own.earliest(c.Began)
 	fresh, _ := Cut(nil, slices.Concat(own.unsure, own.Waiting), 0, c.Inherited) // of the topic's own nobody knows more than that it waits
 	here, out := c.has()
 	slices.SortFunc(fresh, byFirst)

@@ -118,6 +118,7 @@ func (c *Channel) rewind(t *Topic, from Position, runs []byte) {
 	c.Waiting = append(c.Waiting, list...)
 	c.After = min(c.After, c.Waiting[0].First-1)
 	c.Replay = list[len(list)-1].Last
+	c.Began = min(c.Began, list[0].First)
 	more := c.holds() - had
 	c.Counts.Accepted += more
 	c.Counts.Replayed += more

@@ -44,6 +44,7 @@ type Channel struct {
 	AsOf      Offset   `json:"as_of"` // records of the channel before this are in it
 
 	Replay Position `json:"replay,omitempty"` // the last message of the last rewind
+	Began  Position `json:"began,omitempty"`  // of earlier messages nobody knows whether the channel ever had them; 0: of none
 
 	Options json.RawMessage `json:"options,omitempty"`
 
@@ -502,7 +503,7 @@ func (s *State) change(at Offset, c Change) {
 		} else if ch == nil {
 			t.Channels = slices.DeleteFunc(t.Channels, func(other *Channel) bool { return other.Name == c.Name && other.ID != 0 })
 			made := newChannel(c.Channel, c.Name)
-			made.Offered = t.Next - 1
+			made.Offered, made.Began = t.Next-1, t.Next
 			made.rewind(t, c.Next, c.Runs)
 			t.Channels = append(t.Channels, made)
 		}

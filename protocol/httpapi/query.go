@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"brokerd/protocol"
 )
@@ -31,6 +32,17 @@ func (q Query) Lookup(name string) (value string, ok bool) {
 		return "", false
 	}
 	return v[0], true
+}
+
+// Once refuses a request that gives one of some arguments twice: which of the values is meant, nobody knows. It is for arguments that NSQ does
+// not have; of its own it takes the first. The error is 400 INVALID_ARG_NAME.
+func (q Query) Once(names ...string) error {
+	for _, name := range names {
+		if len(q.values[name]) > 1 {
+			return &Error{Code: http.StatusBadRequest, Text: "INVALID_ARG_" + strings.ToUpper(name) + ": it is given more than once"}
+		}
+	}
+	return nil
 }
 
 // Bool returns the value of name as NSQ reads a switch: "true" and "1", "false" and "0"; otherwise is returned for anything

@@ -40,7 +40,7 @@ brokerctl channel empty orders billing`,
 		Sub: []appkit.Command{
 			topic, channel, node,
 			group("cluster", "show a cluster of brokers and change who is in it (a preview)", clusterVerbs...),
-			peekVerb.command(), retainVerb.command(), deferredVerb.command(), cancelVerb.command(), releaseVerb.command(),
+			peekVerb.command(), traceVerb.command(), finishVerb.command(), retainVerb.command(), deferredVerb.command(), cancelVerb.command(), releaseVerb.command(),
 			dumpVerb.command(), applyVerb.command(), contextGroup(), tokenGroup(),
 			pub.Command, tail.Command, stat.Command, tofile.Command, tohttp.Command, relay.Command, ship.Command,
 			bench.Command, demo.Command, demo.Doomed, links(), completion(), manual(),

@@ -192,12 +192,17 @@ func printMessages(w io.Writer, rows []peekRow) {
 			}
 		}
 		fmt.Fprintln(w)
-		for _, name := range slices.Sorted(maps.Keys(m.Properties)) {
-			fmt.Fprintf(w, "    %s: %s\n", plainText(name), plainText(m.Properties[name]))
-		}
+		printProperties(w, &m.Message)
 		if body := bodyText(&m.Message); body != "" {
 			fmt.Fprintln(w, "    "+strings.ReplaceAll(strings.TrimSuffix(body, "\n"), "\n", "\n    "))
 		}
+	}
+}
+
+// printProperties prints what a message has beside its body.
+func printProperties(w io.Writer, m *httpapi.Message) {
+	for _, name := range slices.Sorted(maps.Keys(m.Properties)) {
+		fmt.Fprintf(w, "    %s: %s\n", plainText(name), plainText(m.Properties[name]))
 	}
 }
 

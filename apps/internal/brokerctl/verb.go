@@ -47,6 +47,7 @@ type call struct {
 	drain    drainFlags
 	deferred deferredFlags
 	peek     peekFlags
+	trace    traceFlags
 	redrive  redriveFlags
 	move     moveFlags
 	retain   retainFlags

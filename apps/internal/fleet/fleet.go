@@ -70,11 +70,12 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &status) && status.Code == http.StatusNotFound && strings.Contains(string(status.Body), "_NOT_FOUND")
 }
 
-// IsUnknown reports whether a daemon answered that it does not know the topic, channel or option.
+// IsUnknown reports whether a daemon answered that it does not know the topic, channel, message or option.
 func IsUnknown(err error) bool {
 	var status *httpapi.StatusError
 	return IsNotFound(err) || errors.As(err, &status) &&
-		(strings.Contains(string(status.Body), "INVALID_OPTION") || strings.Contains(string(status.Body), "MESSAGE_NOT_DEFERRED"))
+		(strings.Contains(string(status.Body), "INVALID_OPTION") || strings.Contains(string(status.Body), "MESSAGE_NOT_DEFERRED") ||
+			strings.Contains(string(status.Body), "MESSAGE_NOT_FOUND"))
 }
 
 // HasNoRoute reports whether a daemon answered that it does not know the request, as nsqd does for what is brokerd's own.

@@ -1,0 +1,28 @@
+package topic
+
+import "time"
+
+// At returns the time that a place names; ok is false when it names none.
+func (p Place) At() (at time.Time, ok bool) { return time.Unix(0, p.at), p.kind == atTime }
+
+// IsBeginning reports whether a place is the beginning.
+func (p Place) IsBeginning() bool { return p.kind == atBeginning }
+
+// LookFrom has a look begin at a place. By a time those messages are shown that were published then or later, however the clock was set in
+// between. It fails as FindMessage does, or as the disk cannot be read.
+func (t *Topic) LookFrom(p Place, o *Look) (err error) {
+	switch o.From = 1; p.kind {
+	case atEnd:
+		o.From = t.Shown() + 1
+	case atPosition:
+		o.From = p.pos
+	case atMessage:
+		o.From, err = t.FindMessage(p.id)
+	case atTime:
+		o.Since = p.at
+		if t.d != nil && t.d.retain.from() > 0 { // there times do not fall, and there may be much
+			o.From, _, err = t.findPlace(p)
+		}
+	}
+	return err
+}
