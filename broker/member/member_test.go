@@ -23,6 +23,8 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func fatal(t testing.TB, err error) {
@@ -38,19 +40,32 @@ type shelf struct {
 	disk  *vfs.Mem
 	man   manifest.Manifest
 	files map[uint64][]byte
-	fail  error // of the next Keep
-	kept  int   // how often the manifest was replaced
+	left  int  // operations that work before the disk fails; negative: it does not
+	fails bool // one has failed
+	kept  int  // how often the manifest was replaced
 }
 
 func newShelf() *shelf {
-	return &shelf{disk: vfs.NewMem(), man: manifest.Manifest{Folder: manifest.NewID()}, files: map[uint64][]byte{}}
+	return &shelf{disk: vfs.NewMem(), man: manifest.Manifest{Folder: manifest.NewID()}, files: map[uint64][]byte{}, left: -1}
+}
+
+var errDisk = errors.New("the disk is gone")
+
+// works counts an operation, and reports whether the disk still works.
+func (s *shelf) works() bool {
+	if s.left == 0 {
+		s.fails = true
+		return false
+	}
+	s.left--
+	return true
 }
 
 // copy returns what a copy of the folder has at this moment.
 func (s *shelf) copy() *shelf {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &shelf{disk: s.disk.KillClone(), man: s.man.Clone(), files: map[uint64][]byte{}}
+	c := &shelf{disk: s.disk.KillClone(), man: s.man.Clone(), files: map[uint64][]byte{}, left: -1}
 	for n, b := range s.files {
 		c.files[n] = b
 	}
@@ -69,8 +84,8 @@ func (s *shelf) Keep(change func(*manifest.Manifest)) error {
 	defer s.mu.Unlock()
 	m := s.man.Clone()
 	change(&m)
-	if s.fail != nil {
-		return s.fail
+	if !s.works() {
+		return errDisk
 	}
 	s.man = m
 	s.kept++
@@ -80,6 +95,9 @@ func (s *shelf) Keep(change func(*manifest.Manifest)) error {
 func (s *shelf) WriteGroup(_ uint32, content []byte) (c manifest.GroupCheckpoint, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.works() {
+		return c, errDisk
+	}
 	c.Number = uint64(len(s.files) + 1)
 	s.files[c.Number] = bytes.Clone(content)
 	return c, nil
@@ -172,21 +190,25 @@ func (n *node) prepare() error {
 	log.Start()
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
-		Election: 300 * time.Millisecond, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
+		Election: 500 * time.Millisecond, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
 		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
+}
+
+// listen returns a listener at the node's address: the first time the one that it is from.
+func (n *node) listen() (net.Listener, error) {
+	if l := n.listener; l != nil {
+		n.listener = nil
+		return l, nil
+	}
+	return net.Listen("tcp", n.address)
 }
 
 func (n *node) start() {
 	n.t.Helper()
 	fatal(n.t, n.prepare())
-	l := n.listener // the first time the one that its address is from
-	n.listener = nil
-	if l == nil {
-		var err error
-		l, err = net.Listen("tcp", n.address)
-		fatal(n.t, err)
-	}
+	l, err := n.listen()
+	fatal(n.t, err)
 	fatal(n.t, n.m.Start(l))
 }
 
@@ -228,7 +250,11 @@ func (n *node) entry(of *node) (found httpapi.ClusterNode) {
 	return found
 }
 
-func (n *node) folder() string { return n.shelf.man.Folder.String() }
+func (n *node) folder() string {
+	n.shelf.mu.Lock()
+	defer n.shelf.mu.Unlock()
+	return n.shelf.man.Folder.String()
+}
 
 // eventually waits for something, for as long as a loaded machine may need.
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -37,6 +37,9 @@ func actOf(req *http.Request, status int) Act {
 	a := Act{Time: time.Now(), Caller: "anybody", Remote: req.RemoteAddr, Forwarded: cut(req.Header.Get("X-Forwarded-For")), Method: req.Method,
 		Path: cut(req.URL.Path), Topic: cut(q.Get("topic")), Channel: cut(q.Get("channel")), Node: cut(q.Get("node")),
 		Message: cut(cmp.Or(q.Get("id"), q.Get("pos"))), Status: status}
+	if old := q.Get("old"); a.Node == "" && old != "" { // one node in the place of another
+		a.Node = cut(old + " by " + q.Get("new"))
+	}
 	if c := CallerOf(req); c != nil {
 		a.Caller = c.String()
 	}
