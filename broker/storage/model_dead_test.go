@@ -72,7 +72,7 @@ func (n *node) dead() map[string]int {
 		if t := n.r.Lookup(fmt.Sprint("d", i)); t != nil && t.IsDeadLetterTopic() {
 			list = append(list, t)
 			depth += int64(t.Stats().Depth)
-			as += fmt.Sprintf("%p %+v ", t, t.Stats())
+			as += fmt.Sprintf("%p %d %+v ", t, t.Shown(), t.Stats()) // what has come is counted before it is shown
 		}
 	}
 	if n.letters.as == as && as != "" {

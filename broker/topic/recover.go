@@ -224,6 +224,11 @@ func (b *builder) channels() {
 
 // fill gives a channel what the state says that it has. What is nowhere is lost, and counted.
 func (b *builder) fill(c *Channel, state *journal.Channel) {
+	own := b.topic.policyOf(b.topic.own)
+	ordered := own.Orders() && c != b.topic.own
+	if ordered {
+		state.BackInLine()
+	}
 	c.logged = state.After
 	if len(state.Waiting) > 0 {
 		c.logged = min(c.logged, state.Waiting[0].First-1)
@@ -231,7 +236,7 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 	c.mem.SetAfter(c.logged)
 	c.offered, c.inherited, c.replay, c.began = state.Offered, state.Inherited, state.Replay, state.Began
 	c.policy = b.topic.policyOf(c)
-	if own := b.topic.policyOf(b.topic.own); own.Orders() && c != b.topic.own {
+	if ordered {
 		c.at.now = b.now
 		c.setOrdered(own)
 	}

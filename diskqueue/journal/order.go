@@ -73,6 +73,34 @@ func (c *Channel) aside(runs []byte) error {
 	return err
 }
 
+// BackInLine has what is set aside, and was never delivered, wait again where it stood: of those before whom it stood aside a power cut may have
+// taken the record by which they were delivered, and left the one by which it was set aside. Whoever delivers sets aside anew.
+func (c *Channel) BackInLine() {
+	var list []Range
+	c.Out.Each(func(pos Position, o Out) {
+		if o == (Out{}) {
+			list = AddRange(list, Range{pos, pos})
+		}
+	})
+	if len(list) == 0 {
+		return
+	}
+	c.cutOut(list)
+	c.Waiting = append(c.Waiting, list...)
+	c.sort()
+	k := 0
+	for _, r := range c.Waiting[1:] {
+		if last := &c.Waiting[k]; last.Last+1 == r.First {
+			last.Last = r.Last
+		} else {
+			k++
+			c.Waiting[k] = r
+		}
+	}
+	c.Waiting = c.Waiting[:k+1]
+	c.After = min(c.After, c.Waiting[0].First-1)
+}
+
 // common returns what two lists of sorted ranges have in common.
 func common(a, b []Range) (both []Range) {
 	for len(a) > 0 && len(b) > 0 {

@@ -173,3 +173,21 @@ func TestAListedChannelThatBeginsAtAPlace(t *testing.T) {
 	s.Settle()
 	wantWaiting(t, s.Topics[1].Channels[1], Range{1, 2}, Range{3, 3}, Range{4, 5})
 }
+
+// TestBackInLine: what was set aside and never delivered waits again where it stood; what was delivered, or is deferred, is out.
+func TestBackInLine(t *testing.T) {
+	c, s, apply := reading(t)
+	var r Runs
+	r.Begin(1, 2)
+	r.AddRange(Range{2, 3})
+	r.Add(5)
+	r.Add(8)
+	apply(KindAside, r.Record())
+	apply(KindDelivered, deliveredRecord(4, 1, 4, 5))
+	s.Settle()
+	c.BackInLine()
+	wantWaiting(t, c, Range{2, 3}, Range{6, 10})
+	if c.Out.Len() != 3 || c.After != 1 {
+		t.Errorf("%d are out, and the backlog was left up to %d", c.Out.Len(), c.After)
+	}
+}
