@@ -98,10 +98,12 @@ func (m *machine) changeMembers(e *raftpb.Entry) error {
 	_, was := m.member(m.id)
 	m.applied.Members = members(m.node.ApplyConfChange(&cc))
 	m.look()
+	m.members = e.GetIndex()
 	if _, is := m.member(m.id); was && !is {
 		m.applied.Index, m.applied.Term = e.GetIndex(), e.GetTerm()
 		m.stop(ErrRemoved)
 	}
+	m.note()
 	return nil
 }
 

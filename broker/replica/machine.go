@@ -20,8 +20,9 @@ type machine struct {
 	batch batch
 	node  *raft.RawNode // nil: failed, stopped or removed
 
-	err     error // why there is no engine
-	applied Point // all up to here was told
+	err     error  // why there is no engine
+	applied Point  // all up to here was told
+	members uint64 // index of the last change of members in it
 	reign   uint64
 	lease   lease
 	voters  quorum.JointConfig
@@ -291,7 +292,23 @@ func (m *machine) wrote(w *write, now time.Duration) {
 	}
 	m.log.wrote(w)
 	m.answer(w)
+	m.note()
 	m.advance(now) // what has gathered meanwhile
+}
+
+// note has a start know of the last change of members that it is committed. It would else decide as the members before it, which
+// may need one that is not there any more.
+func (m *machine) note() {
+	m.guard(func() error {
+		w, err := m.log.note(m.members)
+		if err != nil {
+			return fmt.Errorf("write the log of group %d: %w", m.log.group, err)
+		}
+		if w != nil {
+			m.store(w)
+		}
+		return nil
+	})
 }
 
 // answer sends what waited for a write.
@@ -431,7 +448,7 @@ func firstOf(m *raftpb.Message) uint64 {
 
 // store has a write waited for, or answers at once when there is nothing to wait for.
 func (m *machine) store(w *write) {
-	if len(w.answers) == 0 && w.first == 0 { // nobody waits for it: what comes behind it does
+	if len(w.answers) == 0 && w.first == 0 && !w.alone { // nobody waits for it: what comes behind it does
 		return
 	}
 	if !w.appends && len(m.waiting) == 0 {

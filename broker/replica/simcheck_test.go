@@ -19,6 +19,7 @@ type truth struct {
 	members   journal.Members // as of the highest committed index
 	entries   map[uint64]entryTruth
 	highest   uint64            // committed index
+	changed   uint64            // index of the last change of members
 	hashes    map[uint64]uint64 // of the state by the number of the last record
 	records   map[uint64]string
 	acked     map[uint64]string // by record number
@@ -49,6 +50,9 @@ func (n *node) committed(c *Committed) {
 	} else if !known {
 		if c.Index != t.highest+1 && t.highest > 0 {
 			s.wrong("%v is the first to be told of entry %d, and nobody of entry %d", n, c.Index, t.highest+1)
+		}
+		if e.members != membersOf(t.members) {
+			t.changed = c.Index
 		}
 		t.entries[c.Index], t.highest, t.members = e, c.Index, c.At.Members
 		s.stats.committed++
@@ -219,24 +223,32 @@ func (s *sim) holder(id uint64) *node {
 
 // holds reports whether a node has an entry in what the worst crash of its level would leave.
 func (n *node) holds(c *Committed) bool {
-	left := n.disk.KillClone()
+	p, h := n.left()
+	return h != nil && (p.Start.Applied.Index >= c.Index || h.last() >= c.Index && h.termAt(c.Index) == c.Term)
+}
+
+// knows reports whether a node would know after the worst crash of its level that an entry is committed.
+func (n *node) knows(index uint64) bool {
+	_, h := n.left()
+	return h != nil && h.commit >= index
+}
+
+// left returns what the worst crash of its level would leave of a node; nil for nothing.
+func (n *node) left() (paper, *History) {
+	disk := n.disk.KillClone()
 	if n.s.level == wal.Synced {
-		left = n.disk.CrashClone(newWorst())
+		disk = n.disk.CrashClone(newWorst())
 	}
-	b, err := vfs.ReadFile(left, simPaper)
+	b, err := vfs.ReadFile(disk, simPaper)
 	if err != nil {
-		return false
+		return paper{}, nil
 	}
 	p := paperOf(b)
-	if p.Start.Applied.Index >= c.Index {
-		return true
-	}
 	var r Recovery
-	if _, err := wal.Read(left, simLog, wal.Need{From: p.Start.From}, r.Replay); err != nil {
-		return false
+	if _, err := wal.Read(disk, simLog, wal.Need{From: p.Start.From}, r.Replay); err != nil {
+		return p, nil
 	}
-	h := fold(p.Start, r.groups[simGroup])
-	return h.last() >= c.Index && h.termAt(c.Index) == c.Term
+	return p, fold(p.Start, r.groups[simGroup])
 }
 
 // heal ends all faults.

@@ -206,14 +206,14 @@ func (s *sim) least() uint64 {
 
 // spare reports whether one replica may forget something: the others are a majority that has forgotten nothing, and each
 // of them knows that it is. Until a change of members is applied by them they decide as the set before it, which may
-// need the one that forgets.
+// need the one that forgets; a start knows what was written down.
 func (s *sim) spare() bool {
 	if len(s.nodes) < 3 || len(s.truth.members.Voters) != len(s.nodes) || len(s.truth.members.Learners)+len(s.truth.members.Outgoing) > 0 {
 		return false
 	}
 	for _, n := range s.nodes {
 		if n.doomed || n.paper.Start.Forgetful != "" || !isMember(s.truth.members, n.paper.Start.Replica) || n.m == nil || n.m.err != nil ||
-			membersOf(n.m.applied.Members) != membersOf(s.truth.members) {
+			membersOf(n.m.applied.Members) != membersOf(s.truth.members) || !n.knows(s.truth.changed) {
 			return false
 		}
 	}

@@ -52,6 +52,7 @@ type storage struct {
 	since  int    // bytes of entries since the last Vote record
 	owed   bool   // a Vote record was appended, and nobody has waited for its sync yet
 	change uint64 // index of the last change of members that was appended
+	noted  uint64 // commit that the last Vote record says
 
 	// What the engine begins with.
 	commit uint64
@@ -86,6 +87,7 @@ type write struct {
 	cuts    int
 	hard    hard
 	answers []*raftpb.Message
+	alone   bool // it is waited for although it has neither entries nor answers
 }
 
 // commitEvery is after how many bytes of entries the commit is written down.
@@ -94,7 +96,7 @@ const commitEvery = 4 << 20
 // newStorage returns what a replica has that has forgotten nothing.
 func newStorage(o Options, h *History) *storage {
 	return &storage{group: h.start.Group, level: o.Level, log: o.Log, most: o.Memory, budget: o.Budget, base: h.base, table: h.table, safe: h.last(),
-		said: h.hard, kept: h.hard, commit: h.commit, conf: state(h.start.Applied.Members)}
+		said: h.hard, kept: h.hard, noted: h.commit, commit: h.commit, conf: state(h.start.Applied.Members)}
 }
 
 // append puts what a MsgStorageAppend says into the log. Entries go first: a commit, or a term, that is read without
@@ -175,9 +177,18 @@ func (s *storage) appendVote(h hard, w *write) error {
 	if err != nil {
 		return fmt.Errorf("append a vote: %w", err)
 	}
-	s.said, s.since = h, 0
+	s.said, s.since, s.noted = h, 0, min(s.commit, s.safe)
 	w.at, w.appends, w.hard = at, true, h
 	return nil
+}
+
+// note writes down what is committed, to be synced, once that is up to an index and safe; nil when there is nothing to write.
+func (s *storage) note(index uint64) (*write, error) {
+	if s.noted >= index || min(s.commit, s.safe) < index {
+		return nil, nil
+	}
+	w := &write{level: wal.Synced, cuts: s.cuts, alone: true}
+	return w, s.appendVote(s.said, w)
 }
 
 // wrote says that a write, and with it all before it, is as safe as its answers need.

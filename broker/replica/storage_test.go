@@ -136,3 +136,71 @@ func TestAFailedReignLeavesNothingToTheNext(t *testing.T) {
 		t.Errorf("the next reign is %d after %d, and %d records of the failed one were committed", m.reign, reign, m.applied.Record)
 	}
 }
+
+// What is written down as committed is never above what is safe here: a start would say of what a power cut took that it was
+// forgotten.
+func TestNoCommitIsWrittenDownAboveWhatIsSafe(t *testing.T) {
+	var r Recovery
+	s, _ := newTable(t)
+	s.log = &recording{r: &r}
+	w := mustAppend(t, s, appends(2, 2, 3, 4)) // entries 2 to 4, all committed by the others, and none of them synced here
+	last := func() uint64 {
+		t.Helper()
+		if _, _, err := s.remember(); err != nil {
+			t.Fatal(err)
+		}
+		all := r.groups[simGroup]
+		return all[len(all)-1].vote.Commit
+	}
+	if got := last(); got > 1 {
+		t.Errorf("entry %d is written down as committed, and entries up to %d are safe", got, s.safe)
+	}
+	s.wrote(w)
+	if got := last(); got != 4 {
+		t.Errorf("entry %d is written down as committed, and 4 is", got)
+	}
+}
+
+// An answer that tells of a term waits for a sync also where entries do not, and so does the first one behind it: a power cut would
+// take back the term and leave the answer.
+func TestAnAnswerOfANewTermWaitsForASync(t *testing.T) {
+	s, _ := newTable(t)
+	s.level = wal.Written
+	answered := func(m *raftpb.Message) *raftpb.Message {
+		m.Responses = []*raftpb.Message{{}}
+		return m
+	}
+	for i, c := range []struct {
+		m    *raftpb.Message
+		want wal.Level
+	}{
+		{answered(appends(2, 2, 1, 1)), wal.Synced},  // a new term
+		{answered(appends(2, 3, 1, 1)), wal.Written}, // the same
+		{appends(3, 4, 1, 1), wal.Written},           // a new one that nobody is told of
+		{answered(appends(3, 5, 1, 1)), wal.Synced},  // until now
+		{answered(appends(3, 6, 1, 1)), wal.Written},
+	} {
+		if w := mustAppend(t, s, c.m); w.level != c.want {
+			t.Errorf("write %d waits for level %v, want %v", i, w.level, c.want)
+		}
+	}
+}
+
+// That a change of members is committed is written down, to be synced, as soon as it is safe, and once: a start that does not know it
+// decides as the members before it.
+func TestACommittedChangeOfMembersIsWrittenDown(t *testing.T) {
+	s, _ := newTable(t)
+	w := mustAppend(t, s, appends(2, 2, 2, 3))
+	if n, err := s.note(3); n != nil || err != nil {
+		t.Errorf("before it is safe: %+v, %v", n, err)
+	}
+	s.wrote(w)
+	n, err := s.note(3)
+	fatal(t, err)
+	if n == nil || n.level != wal.Synced || !n.appends || !n.alone || s.noted != 3 {
+		t.Errorf("once it is safe: %+v, %d is noted", n, s.noted)
+	}
+	if n, err := s.note(3); n != nil || err != nil {
+		t.Errorf("again: %+v, %v", n, err)
+	}
+}
