@@ -29,6 +29,8 @@ func TestARepeatedPublishOfWhatNoSyncHasProven(t *testing.T) {
 			b.Deduplicate(topic.Mark{}, "t0", "a", false)
 			return to.PublishAs(&b, 0, level)
 		}
+		time.Sleep(time.Minute) // what the options bring is synced, so that the next sync is of the publish
+		synctest.Wait()
 		n.disk.SetRules(vfs.Rule{Ops: vfs.OpSync, Times: 1, Err: syscall.EIO})
 		if err := publish(topic.Disk); err != nil {
 			t.Fatal(err)
