@@ -188,8 +188,7 @@ func TestPlaces(t *testing.T) {
 func TestSkip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := keep(t, `{"retain_time":"24h"}`)
-		other, err := w.topic().Channel("c1")
-		if err != nil {
+		if _, err := w.topic().Channel("c1"); err != nil {
 			t.Fatal(err)
 		}
 		w.sub.SetReady(2)
@@ -214,7 +213,7 @@ func TestSkip(t *testing.T) {
 		w.want("after the skip", 8, 11)
 		w.again()
 		w.want("after a kill", 1, 0)
-		other = w.topic().LookupChannel("c1")
+		other := w.topic().LookupChannel("c1")
 		if s := other.Stats(); s.Depth != 11 || !s.Balanced {
 			t.Errorf("the other channel says %+v", s)
 		}
