@@ -94,7 +94,7 @@ func (k *Engine) sizeOf(id, number uint32) (size int64, err error) {
 	if size, known := k.sizes[f]; known {
 		return size, nil
 	}
-	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
+	path := segments{k}.dir(id) + string(filepath.Separator) + segment.FileName(number)
 	err = vfs.Retry(func() (err error) {
 		size, err = k.o.FS.Size(path)
 		return err
@@ -126,7 +126,6 @@ func (k *Engine) asTheyWere(id uint32, files map[uint32]int64) (same map[uint32]
 // wrongFile says what is wrong with a file of segments that has content up to end, nothing when all looks right. One of exactly size bytes is
 // not looked into; 0: none is.
 func (k *Engine) wrongFile(id, number uint32, end, size int64) (wrong string, err error) {
-	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
 	is, err := k.sizeOf(id, number)
 	switch {
 	case err != nil:
@@ -136,6 +135,7 @@ func (k *Engine) wrongFile(id, number uint32, end, size int64) (wrong string, er
 	case is == size:
 		return "", nil
 	}
+	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
 	head, err := readHead(k.o.FS, path, segment.HeaderSize)
 	if err != nil {
 		return "", err

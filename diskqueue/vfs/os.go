@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -84,14 +85,18 @@ func (o osFS) MkdirAll(dir string) error {
 }
 
 func (osFS) List(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir) // sorted
+	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
+	names, err := d.Readdirnames(-1)
+	if closeErr := d.Close(); err == nil {
+		err = closeErr
 	}
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
 	return names, nil
 }
 

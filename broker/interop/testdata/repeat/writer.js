@@ -4,20 +4,20 @@ const { Writer } = require("nsqjs");
 const [address, topic, name] = process.argv.slice(2);
 const [host, port] = address.split(":");
 let number = 0;
+let lives = 0; // the newest writer counts: none goes on when its connection is lost
 
 function life() {
+  const mine = ++lives;
   const writer = new Writer(host, Number(port));
-  let over = false;
   const end = () => {
-    if (over) return;
-    over = true;
-    writer.close();
+    if (mine !== lives) return;
+    lives++;
     setTimeout(life, 20);
   };
   const next = () => {
     const body = `${name}-${number}`;
     writer.publish(`${topic} dedup=${body}`, body, (err) => {
-      if (over) return;
+      if (mine !== lives) return;
       if (err) return end();
       console.log("sent", body);
       number++;
@@ -30,4 +30,9 @@ function life() {
   writer.connect();
 }
 
+process.on("uncaughtException", () => {
+  // the library throws when a connection is refused
+  lives++;
+  setTimeout(life, 20);
+});
 life();
