@@ -65,6 +65,11 @@ func TestAWriteOfReplacedEntriesVouchesForNone(t *testing.T) {
 	if s.safe != 3 {
 		t.Errorf("entries up to %d count as safe when all are", s.safe)
 	}
+	last := mustAppend(t, s, appends(4, 3, 1, 3)) // in the place of one that was safe
+	if s.safe != 2 {
+		t.Errorf("entries up to %d count as safe, and the last of them was replaced", s.safe)
+	}
+	s.wrote(last)
 }
 
 // A write that failed takes its entries, and all behind them, out of the table, and the term and the vote with them: the engine
@@ -202,5 +207,38 @@ func TestACommittedChangeOfMembersIsWrittenDown(t *testing.T) {
 	}
 	if n, err := s.note(3); n != nil || err != nil {
 		t.Errorf("again: %+v, %v", n, err)
+	}
+}
+
+// A replica that has just started answers no vote for an election timeout, since it does not know whom it heard last; one that the
+// leader itself has asked for it does.
+func TestWhoHasJustStartedAnswersNoVote(t *testing.T) {
+	at := Point{Index: 1, Term: 1}
+	at.Members.Voters = []uint64{1, 2, 3}
+	start := Start{Group: simGroup, Replica: 1, Generation: 1, Applied: at, Back: at}
+	m, err := newMachine(Options{Log: &paperLog{}, Level: wal.Synced}, (&Recovery{}).History(start, wal.Synced, &wal.Report{}))
+	fatal(t, err)
+	asked := func(kind raftpb.MessageType, term uint64, context string) (answered bool) {
+		m.output = output{}
+		m.step(&raftpb.Message{Type: kind.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(term), Index: new(uint64(9)), LogTerm: new(uint64(1)), Context: []byte(context)}, 1)
+		for len(m.waiting) > 0 {
+			m.wrote(m.waiting[0], 1)
+		}
+		for _, msg := range m.output.send {
+			answered = answered || msg.GetTo() == 2 && (msg.GetType() == raftpb.MsgPreVoteResp || msg.GetType() == raftpb.MsgVoteResp)
+		}
+		return answered
+	}
+	if asked(raftpb.MsgPreVote, 5, "") || asked(raftpb.MsgVote, 5, "") {
+		t.Error("it votes at once")
+	}
+	if !asked(raftpb.MsgVote, 6, campaignTransfer) {
+		t.Error("it does not vote for who was given the lead")
+	}
+	for range m.o.ElectionTicks {
+		m.tick(1)
+	}
+	if !asked(raftpb.MsgPreVote, 99, "") {
+		t.Error("it does not vote after an election timeout")
 	}
 }
