@@ -197,8 +197,8 @@ func (n *node) skipped(t, channel string, before topic.Position, all bool, at sa
 		case p.redriven: // under which position is not known
 			p.strict, p.m.perhaps = false, true
 		case p.m.pos >= before:
-		case p.m.pos > 0 && !p.m.loose && (all || len(p.deliveries) == 0 && !p.delayed):
-			p.gone = at
+		case p.m.pos > 0 && !p.m.loose && (len(p.deliveries) == 0 && (all || !p.delayed) || all && n.most <= 0):
+			p.gone = at // else it is in flight or deferred and stays, or is on its way to the dead letter topic
 		default:
 			p.strict, p.m.perhaps = false, true
 		}
@@ -256,9 +256,11 @@ func (n *node) perhapsRewound(key string, m *message) {
 		n.promises[key] = p
 	}
 	n.twice[key] = true
-	if !p.gone.yes() {
-		p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
+	if p.gone.yes() {
+		p.strict = false
 	}
+	p.gone, p.finished, p.rewinds = said{}, false, true
+	p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
 }
 
 // forgetRewind takes back what a crash may have taken of a rewind.
