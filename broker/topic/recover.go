@@ -160,6 +160,7 @@ func (b *builder) build() error {
 	r := b.registry
 	b.now, b.wall = r.now(), time.Now().UnixNano()
 	t := &Topic{registry: r, name: b.state.Name}
+	t.channels.Store(new([]*Channel)) // what is out may be read before they are there
 	t.d = newLogStore(t, b.state.ID)
 	t.d.segments, t.d.next = b.found.store, b.state.Next
 	t.d.retain.floor.Store(uint64(b.state.Floor))
