@@ -27,7 +27,7 @@ func isLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// SetUser adds somebody to a file of users, or gives him another password and other roles: viewer or operator, on all topics or, as in
+// SetUser adds somebody to a file of users, or gives him another password and other roles: viewer, reader or operator, on all topics or, as in
 // viewer,operator=orders.*, on some.
 func SetUser(path, name, password, roles string) error {
 	return access.SetUser(path, name, password, roles)

@@ -17,7 +17,7 @@
 //
 // # File of users
 //
-// A line is NAME:HASH:ROLE. The hash is bcrypt's; the role is viewer or operator, viewer when it is left out, so that a line of
+// A line is NAME:HASH:ROLE. The hash is bcrypt's; the role is viewer, reader or operator, viewer when it is left out, so that a line of
 // htpasswd -B is one. Empty lines and those that begin with # say nothing. A file that is changed counts from the next
 // request on; one that cannot be read or is wrong leaves the last good one in force.
 package access

@@ -34,12 +34,14 @@ func roleOf(g grant.Grants) Role {
 // Roles of which the whole cluster is the range.
 const (
 	viewerText   = "viewer"
+	readerText   = "reader"
 	operatorText = "operator"
 )
 
 var (
 	everything = mustGrants("admin")
 	seeing     = mustGrants("read")
+	reading    = mustGrants("read,consume")
 )
 
 func mustGrants(texts ...string) grant.Grants {
@@ -50,22 +52,19 @@ func mustGrants(texts ...string) grant.Grants {
 	return g
 }
 
-// ParseRoles reads ROLE[=PATTERN][,ROLE[=PATTERN]...], as viewer,operator=orders.*: a role is viewer or operator, on topics whose whole names
-// fit the pattern, on all without one. An operator of some topics may see, fill, empty, pause, make and delete these; what belongs to no
+// ParseRoles reads ROLE[=PATTERN][,ROLE[=PATTERN]...], as viewer,operator=orders.*: a role is viewer, reader or operator, on topics whose whole
+// names fit the pattern, on all without one. A reader is a viewer who sees the bodies of messages, too. An operator of some topics may see, fill, empty, pause, make and delete these; what belongs to no
 // topic, such as settings, is for operators of all.
 func ParseRoles(text string) (grant.Grants, error) {
 	var all grant.Grants
 	for one := range strings.SplitSeq(text, ",") {
 		role, pattern, limited := strings.Cut(one, "=")
-		if role != viewerText && role != operatorText {
-			return nil, fmt.Errorf("%q is neither viewer nor operator, nor one of these with =PATTERN, as operator=orders.*", one)
+		if role != viewerText && role != readerText && role != operatorText {
+			return nil, fmt.Errorf("%q is neither viewer, reader nor operator, nor one of these with =PATTERN, as operator=orders.*", one)
 		}
 		switch {
 		case limited:
-			scopes := "read"
-			if role == operatorText {
-				scopes = "read,publish,consume,manage"
-			}
+			scopes := map[string]string{viewerText: "read", readerText: "read,consume", operatorText: "read,publish,consume,manage"}[role]
 			g, err := grant.ParseGrant(scopes + ":" + pattern)
 			if err != nil {
 				return nil, fmt.Errorf("%q: %w", one, err)
@@ -73,6 +72,8 @@ func ParseRoles(text string) (grant.Grants, error) {
 			all = append(all, g)
 		case role == operatorText:
 			all = append(all, everything...)
+		case role == readerText:
+			all = append(all, reading...)
 		default:
 			all = append(all, seeing...)
 		}

@@ -33,7 +33,7 @@ func TestParseUsers(t *testing.T) {
 	for text, want := range map[string]string{
 		"alice":                             "line 1: not NAME:HASH:ROLE",
 		"\nalice:secret:operator":           "line 2: the second field is no bcrypt hash",
-		"alice:" + someHash + ":root":       `line 1: "root" is neither viewer nor operator`,
+		"alice:" + someHash + ":root":       `line 1: "root" is neither viewer, reader nor operator`,
 		"alice:" + someHash + ":viewer:x":   "line 1: not NAME:HASH:ROLE",
 		"al ice:" + someHash:                "line 1: a name has no colon, space",
 		":" + someHash:                      "line 1: a name has 1 to",

@@ -180,6 +180,8 @@ func (b *Broker) serve(w http.ResponseWriter, r *http.Request) {
 		httpapi.RespondV1(w, 200, b.Config)
 	case r.URL.Path == "/stats":
 		b.stats(w, q.Get("topic"), q.Get("channel"), q.Get("include_clients") != "false")
+	case r.URL.Path == "/channel/rewind" || r.URL.Path == "/channel/skip":
+		httpapi.RespondV1(w, 200, httpapi.Moved{Position: 1, Messages: 3})
 	case r.Method == http.MethodPost && r.URL.Path != "/topic/config":
 		httpapi.RespondV1(w, 200, nil)
 	default:

@@ -236,13 +236,15 @@ func (a *api) setOptions(d *deed, topic, channel string, options map[string]json
 }
 
 // do pauses, unpauses or empties a topic or a channel, sets its options, or a topic's durability, or sends a channel's dead letters back, or
-// stops that, or cancels or releases a deferred message.
+// stops that, or cancels or releases a deferred message, finishes one by hand, or rewinds or skips a channel.
 func (a *api) do(d *deed, channel bool) (done, error) {
 	var body struct {
 		Action, Durability string
 		Options            map[string]json.RawMessage
 		Node               string // of one message
 		Position           uint64
+		To                 string // a place
+		All                bool   // of a skip
 	}
 	if err := d.decode(&body); err != nil {
 		return done{}, err
@@ -271,6 +273,10 @@ func (a *api) do(d *deed, channel bool) (done, error) {
 		return outcome(o, err, notFound)
 	case (body.Action == "cancel_message" || body.Action == "release_message") && channel:
 		return a.reschedule(d, body.Action, body.Node, body.Position)
+	case body.Action == "finish_message" && channel:
+		return a.finish(d, body.Node, body.Position)
+	case (body.Action == "rewind" || body.Action == "skip") && channel:
+		return a.move(d, body.Action, body.To, body.All)
 	case body.Action == "set_options":
 		return a.setOptions(d, topic, name, body.Options, notFound)
 	case body.Action == "set_durability" && !channel:

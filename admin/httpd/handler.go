@@ -124,6 +124,9 @@ func (a *api) reads(r *httpapi.Router) {
 		{"/api/letters", httpapi.NeedsOnTopic(grant.Read), a.letters},
 
 		{"/api/messages/:topic/:channel", onTopic, a.messages},
+		{"/api/browse/:topic", httpapi.NeedsOnPath(grant.Consume).Hidden(), a.browse},
+		{"/api/message/:topic", httpapi.NeedsOnPath(grant.Consume).Hidden(), a.trace},
+		{"/api/preview/:topic/:channel", httpapi.NeedsOnPath(grant.Manage), a.preview},
 		{"/api/options/:topic", onTopic, a.options},
 		{"/api/options/:topic/:channel", onTopic, a.options},
 		{"/api/nodes/:node/settings", httpapi.Needs(grant.Admin), a.nodeSettings},

@@ -155,7 +155,7 @@ func TestWhoActsOnSomeTopics(t *testing.T) {
 	f.run([]step{
 		{"POST /api/topics/t", `{"action":"pause"}`, 200, `"results"`},
 		{"POST /api/publish", `{"topic":"t","body":"x"}`, 200, `"node"`},
-		{"GET /api/session", "", 200, `"manages":["t"],"publishes":["t"],"sees":["t"],"runs":false`},
+		{"GET /api/session", "", 200, `"manages":["t"],"publishes":["t"],"sees":["t"],"reads":[],"runs":false`},
 	}, as...)
 	if told := len(f.a.Acts()) + len(f.b.Acts()); told == 0 {
 		t.Error("no broker was told what was allowed")

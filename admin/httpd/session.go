@@ -33,10 +33,11 @@ type session struct {
 	Hostname   string          `json:"hostname"`
 	Now        int64           `json:"now"`
 
-	// Patterns of the topics that he may change, publish to, and see; and whether he may do what belongs to no topic.
+	// Patterns of the topics that he may change, publish to, see, and read the messages of; and whether he may do what belongs to no topic.
 	Manages   []string `json:"manages"`
 	Publishes []string `json:"publishes"`
 	Sees      []string `json:"sees"`
+	Reads     []string `json:"reads"`
 	Runs      bool     `json:"runs"`
 	Tokens    bool     `json:"tokens"` // one will do in the place of a password
 }
@@ -51,7 +52,7 @@ type window struct {
 func (a *api) sessionOf(c access.Caller) session {
 	s := session{
 		Version: a.Version, Release: release.This(), BasePath: a.BasePath + "/", SignIn: a.Guard.Way(), User: c.User, Role: c.Role().String(), CSRF: c.Token,
-		Manages: c.Grants.Patterns(grant.Manage), Publishes: c.Grants.Patterns(grant.Publish), Sees: c.Grants.Patterns(grant.Read),
+		Manages: c.Grants.Patterns(grant.Manage), Publishes: c.Grants.Patterns(grant.Publish), Sees: c.Grants.Patterns(grant.Read), Reads: c.Grants.Patterns(grant.Consume),
 		Runs: c.Grants.Everywhere(grant.Admin), Tokens: a.Guard.TakesTokens(), MustSignIn: c.Role() == access.None, Warnings: a.Warnings, Mode: "lookupd", Lookups: []string{},
 		RefreshMS: a.Refresh.Milliseconds(), Graphite: a.Graphite.toPage(), Now: time.Now().UnixMilli(),
 	}

@@ -20,7 +20,7 @@ func userVerb(in *os.File, prompts io.Writer) cmdkit.Verb {
 	before, noTerminal := term.GetState(int(in.Fd()))
 	return cmdkit.Verb{
 		Name: "user", Args: []string{"add", "USERS-FILE", "NAME", "ROLE"},
-		Help: "add somebody to a file for --users-file, or give him another password and role: viewer or operator, or for some topics, as in " +
+		Help: "add somebody to a file for --users-file, or give him another password and role: viewer, reader or operator, or for some topics, as in " +
 			"viewer,operator=orders.*. The password is " +
 			"asked for, or read from stdin when that is no terminal",
 		Run: func(args []string, out io.Writer) error {

@@ -14,6 +14,8 @@ const fetched = {
   overview: () => import("./pages/overview.js").then((m) => m.Overview),
   topic: () => import("./pages/topic.js").then((m) => m.Topic),
   channel: () => import("./pages/channel.js").then((m) => m.Channel),
+  messages: () => import("./pages/messages.js").then((m) => m.Messages),
+  message: () => import("./pages/message.js").then((m) => m.Message),
   nodes: () => import("./pages/nodes.js").then((m) => m.Nodes),
   node: () => import("./pages/node.js").then((m) => m.Node),
   lookup: () => import("./pages/lookup.js").then((m) => m.Lookup),
@@ -77,7 +79,8 @@ function skip(event) {
   document.getElementById("main").focus();
 }
 
-function title({ page, topic, channel, node, client }) {
+function title({ page, topic, channel, node, client, id }) {
+  if (page === "message") return `${visible(id)} of ${visible(topic)} – admind`;
   const named = visible(channel ? `${topic} / ${channel}` : topic ?? node ?? client ?? { overview: "Overview", nodes: "Nodes", lookup: "Lookup", consumers: "Consumers", "sign-in": "Sign in" }[page]);
   return named ? `${named} – admind` : "admind";
 }

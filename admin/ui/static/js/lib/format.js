@@ -75,5 +75,18 @@ const odd = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu;
 /** visible writes a name from elsewhere so that all of it is seen: what has no picture, or would turn its neighbours around, stands as its number. */
 export const visible = (name) => plain.test(name) ? name : String(name ?? "").replace(odd, (c) => `\\u${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
 
+const code = (c) => `\\u${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+/** written is visible of a text of several lines, which stay lines. */
+export const written = (text) => text.replace(odd, (c) => (c === "\n" || c === "\t" ? c : code(c)));
+
+/** oneLine is visible of a text that stands on one line: its own lines and tabs are marked. */
+export const oneLine = (text) => visible(text.replace(/\r?\n/g, "↵").replace(/\t/g, "→"));
+
+const exact = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
+
+/** instant writes a time of RFC 3339 to the millisecond, in the viewer's zone. */
+export const instant = (text) => exact.format(Date.parse(text));
+
 /** plural writes a number and the noun that goes with it. */
 export const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;

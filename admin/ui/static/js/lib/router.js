@@ -11,6 +11,8 @@ export const path = {
   overview: () => base,
   topic: (t) => `${base}topics/${esc(t)}`,
   channel: (t, c) => `${base}topics/${esc(t)}/${esc(c)}`,
+  messages: (t, c, state) => `${c ? path.channel(t, c) : path.topic(t)}?messages=${state ?? (c ? "waiting" : "kept")}`,
+  message: (t, { id, node, position }) => `${path.topic(t)}?message=${esc(id)}&node=${esc(node)}&position=${position}`,
   nodes: () => `${base}nodes`,
   node: (n) => `${base}nodes/${esc(n)}`,
   lookup: () => `${base}lookup`,
@@ -28,8 +30,7 @@ export function route({ pathname, search = "" }) {
   switch (`${first ?? ""}/${depth}`) {
     case "/0": case "topics/1": case "counter/1": return { page: "overview" };
     case "search/1": return { page: "overview", query: new URLSearchParams(search).get("q") ?? "" };
-    case "topics/2": return { page: "topic", topic: second };
-    case "topics/3": return { page: "channel", topic: second, channel: third };
+    case "topics/2": case "topics/3": return ofTopic(new URLSearchParams(search), { topic: second, ...(third != null && { channel: third }) });
     case "nodes/1": return { page: "nodes" };
     case "nodes/2": return { page: "node", node: second };
     case "lookup/1": return { page: "lookup" };
@@ -40,6 +41,13 @@ export function route({ pathname, search = "" }) {
     case "sign-in/1": return { page: "sign-in" };
   }
   return { page: "missing" };
+}
+
+/** ofTopic says which of the pages of a topic or channel is meant: its figures, its messages, or one of these. */
+function ofTopic(q, of) {
+  if (q.has("message") && !of.channel) return { page: "message", ...of, id: q.get("message"), node: q.get("node") ?? "", position: q.get("position") ?? "" };
+  if (q.has("messages")) return { page: "messages", ...of, state: q.get("messages") };
+  return { page: of.channel == null ? "topic" : "channel", ...of };
 }
 
 function decode(part) {

@@ -25,8 +25,8 @@ export async function refresh() {
   return session;
 }
 
-/** may says whether the viewer "sees", "manages" or "publishes" to a topic. The server decides; this only spares him the refusal. */
-export const may = (what, topic) => session[what].some((pattern) => matcher(pattern).test(topic));
+/** may says whether the viewer "sees", "manages", "publishes" to, or "reads" the messages of a topic. The server decides; this only spares him the refusal. */
+export const may = (what, topic) => (session[what] ?? []).some((pattern) => matcher(pattern).test(topic));
 
 const matchers = new Map();
 

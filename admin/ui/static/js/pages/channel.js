@@ -15,12 +15,14 @@ import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
 import { Messages } from "../parts/messages.js";
 import { Table } from "../parts/table.js";
+import { Tabs } from "../parts/tabs.js";
 
 export function Channel({ topic, channel, acts }) {
   const { data, gone } = useView({ view: "channel", topic, channel });
   if (gone) return html`<${Gone} what="channel" name=${`${topic} / ${channel}`} />`;
   const above = html`<a href=${path.overview()}>Topics</a><${TopicLink} topic=${topic} />`;
   return html`<${PageHead} above=${above} title=${channel} badges=${data && html`<${State} data=${data} />`} tools=${acts && data && html`<${Tools} data=${data} />`} />
+    <${Tabs} topic=${topic} channel=${channel} at="figures" />
     ${data ? html`<${Body} data=${data} acts=${acts} />` : html`<${Loading} />`}`;
 }
 
@@ -28,11 +30,13 @@ function State({ data }) {
   return html`${data.total.paused && html`<${Badge} kind="accent">paused</${Badge}>`}${data.channel.endsWith("#ephemeral") && html`<${Badge} title="goes with its last consumer">ephemeral</${Badge}>`}`;
 }
 
-function Tools({ data: { topic, channel, total, dead_letters: dead } }) {
+function Tools({ data: { topic, channel, total, durability, dead_letters: dead } }) {
   return html`${dead?.running.length > 0 ? html`<button type="button" onClick=${() => ask.stopRedrive(topic, channel)}>Stop sending back</button>`
       : dead && html`<button type="button" onClick=${() => ask.redrive(topic, channel)}>Send back…</button>`}
     ${total.paused ? html`<button type="button" onClick=${() => ask.unpauseChannel(topic, channel)}>Unpause</button>`
       : html`<button type="button" onClick=${() => ask.pauseChannel(topic, channel)}>Pause…</button>`}
+    ${durability && durability !== "memory" && html`<button type="button" onClick=${() => ask.rewind(topic, channel)}>Rewind…</button>
+    <button type="button" class="risky" onClick=${() => ask.skip(topic, channel)}>Skip…</button>`}
     <button type="button" class="risky" onClick=${() => ask.emptyChannel(topic, channel)}>Empty…</button>
     <button type="button" class="risky" onClick=${() => ask.deleteChannel(topic, channel)}>Delete…</button>`;
 }

@@ -13,11 +13,13 @@ import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
 import { Letters } from "../parts/letters.js";
 import { Table } from "../parts/table.js";
+import { Tabs } from "../parts/tabs.js";
 
 export function Topic({ topic, acts }) {
   const { data, gone } = useView({ view: "topic", topic });
   if (gone) return html`<${Gone} what="topic" name=${topic} />`;
   return html`<${PageHead} above=${html`<a href=${path.overview()}>Topics</a>`} title=${topic} badges=${data && html`<${State} data=${data} />`} tools=${acts && data && html`<${Tools} data=${data} />`} />
+    <${Tabs} topic=${topic} at="figures" />
     ${data ? html`<${Body} data=${data} acts=${acts} />` : html`<${Loading} />`}`;
 }
 

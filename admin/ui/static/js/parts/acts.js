@@ -1,7 +1,7 @@
 // Everything that can be done, each with the dialog that asks first. What destroys messages asks for the name to be typed.
 import { html, useState } from "../lib/html.js";
-import { act } from "../lib/api.js";
-import { go, path } from "../lib/router.js";
+import { act, get } from "../lib/api.js";
+import { esc, go, path } from "../lib/router.js";
 import { visible } from "../lib/format.js";
 import { ActDialog } from "./dialog.js";
 import { Keys } from "./keys.js";
@@ -54,6 +54,14 @@ export const ask = {
     run=${() => act.message("cancel_message", topic, channel, m.node, m.position).then(done(`Cancelled ${m.id} on ${topic} / ${channel}`)).then(then)} />`),
   releaseMessage: (topic, channel, m, then) => act.message("release_message", topic, channel, m.node, m.position)
     .then(done(`Released ${m.id} on ${topic} / ${channel}`)).catch(failed).then(then),
+  finishMessage: (topic, on, id, then) => open(() => html`<${ActDialog} title="Finish message by hand" verb="Finish it" danger onClose=${close}
+    about=${`Takes the message ${id} off ${on.channel} for good, as if it had been dealt with. A consumer that has it is told so with its answer. Other channels keep it.`}
+    run=${() => act.finishMessage(topic, on.channel, on.node, on.position).then(done(`Finished ${id} on ${topic} / ${on.channel}`)).then(then)} />`),
+  publishAgain: (topic, m) => open(() => html`<${ActDialog} title="Publish again" verb="Publish" onClose=${close}
+    about=${`Publishes a new message with the same body to ${topic} on ${visible(m.node)}. Every channel of the topic gets it, also those that are done with this one.`}
+    run=${() => publishAgain(topic, m)} />`),
+  rewind: (topic, channel) => move("rewind", topic, channel),
+  skip: (topic, channel) => move("skip", topic, channel),
   emptyChannel: (topic, channel) => open(() => html`<${ActDialog} title="Empty channel" verb="Empty" danger name=${channel} noun="channel" onClose=${close}
     about="Discards every message that waits, is in flight or is deferred on this channel, on every node."
     run=${() => act.channel(topic, channel, "empty").then(done(`Emptied ${topic} / ${channel}`))} />`),
@@ -73,6 +81,18 @@ export const ask = {
   publish: (topic, nodes) => open(() => html`<${PublishDialog} topic=${topic} nodes=${nodes} />`),
   durability: (topic, now) => open(() => html`<${DurabilityDialog} topic=${topic} now=${now} />`),
 };
+
+/** move opens the dialog of a rewind or a skip, whose code is fetched when it is first needed. */
+const move = (action, topic, channel) => import("./move.js").then(({ MoveDialog }) => open(() => html`<${MoveDialog} action=${action} topic=${topic} channel=${channel} onClose=${close} done=${done} />`), failed);
+
+/** publishAgain publishes a message's whole body once more, byte for byte. */
+async function publishAgain(topic, m) {
+  const { list } = await get(`message/${esc(topic)}`, { node: m.node, position: m.position, body: "full" });
+  const whole = list.find((t) => t.id === m.id);
+  if (!whole) throw new Error("The message is not there any more.");
+  const body = whole.body != null ? { body: whole.body } : { body: whole.body_base64 ?? "", base64: true };
+  done(`Published to ${topic} on ${visible(m.node)}`)(await act.publish({ topic, node: m.node, ...body }));
+}
 
 const validName = /^[.a-zA-Z0-9_-]+(#ephemeral)?$/;
 /** isName says whether a broker can have a topic or channel of that name. */

@@ -9,7 +9,7 @@ import { Age } from "./figures.js";
 import { Search } from "./search.js";
 import { notify } from "./notices.js";
 
-const pages = [["overview", "Overview", ["overview", "topic", "channel"]], ["nodes", "Nodes", ["nodes", "node"]],
+const pages = [["overview", "Overview", ["overview", "topic", "channel", "messages", "message"]], ["nodes", "Nodes", ["nodes", "node"]],
   ["consumers", "Consumers", ["consumers", "consumer"]], ["lookup", "Lookup", ["lookup"]]];
 
 /** Header is the bar at the top. */
