@@ -242,3 +242,40 @@ func TestWhoHasJustStartedAnswersNoVote(t *testing.T) {
 		t.Error("it does not vote after an election timeout")
 	}
 }
+
+// halfLog cannot sync what it has up to a place, and can what comes behind it: as after a sync that failed.
+type halfLog struct {
+	paperLog
+	lost int64
+}
+
+func (l *halfLog) Commit(at wal.Offset, level wal.Level) error {
+	if level == wal.Synced && at.Offset <= l.lost {
+		return errors.New("a sync has failed")
+	}
+	return nil
+}
+
+// At level disk a sync that failed may have taken what was acknowledged: the replica that begins again is forgetful.
+func TestAFailedSyncAtLevelDiskIsForgetful(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		log := &halfLog{}
+		at := Point{Index: 1, Term: 1}
+		at.Members.Voters = []uint64{1, 2, 3}
+		start := Start{Group: simGroup, Replica: 1, Generation: 1, Applied: at, Back: at}
+		m, err := newMachine(Options{Log: log, Level: wal.Written}, (&Recovery{}).History(start, wal.Written, &wal.Report{}))
+		fatal(t, err)
+		m.step(&raftpb.Message{Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Index: new(uint64(1)), LogTerm: new(uint64(1)),
+			Entries: appends(2, 2, 3, 1).Entries}, 1)
+		for len(m.waiting) > 0 {
+			m.wrote(m.waiting[0], 1)
+		}
+		if lost {
+			log.lost = log.next
+		}
+		m.failed(errors.New("a sync has failed"))
+		if err := m.restart(); errors.Is(err, ErrForgetful) != lost {
+			t.Errorf("what was acknowledged is lost: %v; it begins again with %v", lost, err)
+		}
+	}
+}
