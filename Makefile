@@ -177,7 +177,7 @@ interop:
 	done
 	log=$$(mktemp); trap 'rm -f "$$log"' EXIT
 	status=0
-	go test -count=1 -timeout=15m -v ./broker/interop ./apps/... 2>&1 | tee "$$log" | grep -vE '^(=== | *--- PASS)' || true
+	go test -count=1 -timeout=40m -v ./broker/interop ./apps/... 2>&1 | tee "$$log" | grep -vE '^(=== | *--- PASS)' || true
 	if grep -qE '^(FAIL|panic:)' "$$log"; then status=1; fi
 	echo "$$(grep -c -- '--- PASS' "$$log" || true) tests and cases passed, $$(grep -c -- '--- SKIP' "$$log" || true) were not run"
 	grep -- '--- SKIP' "$$log" | sed 's/ *--- SKIP: /NOT RUN: /; s/ (.*//' >&2 || true

@@ -39,7 +39,9 @@ type schema struct {
 // holds each answer to docs/openapi: no field that is not told of, none missing, each of its kind.
 func TestAnswersAreAsOpenAPISays(t *testing.T) {
 	lookup := cmdtest.Lookup(t, "lookupd")
-	broker := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup})
+	peers := []string{cmdtest.FreeAddress(t), cmdtest.FreeAddress(t), cmdtest.FreeAddress(t)} // of a cluster whose two other brokers never come
+	broker := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup}, "--durability=disk", "--topic-options="+topic+" retain_time=1h",
+		"--cluster-name=shop", "--cluster-listen="+peers[0], "--cluster-peers="+strings.Join(peers, ","))
 	broker.Create(t, topic, channel)
 	broker.Publish(t, topic, "one")
 	consumer := consume(t, topic, channel, newInbox())
@@ -50,7 +52,7 @@ func TestAnswersAreAsOpenAPISays(t *testing.T) {
 		return ask(t, lookup, "GET", "/lookup?topic="+topic, "").status == 200
 	})
 	admin := cmdtest.Admin(t, "admind", "--lookupd-http-address="+lookup.HTTP)
-	arguments := map[string]string{"topic": topic, "channel": channel, "format": "json", "opt": "log_level", "node": broker.HTTP, "view": "overview", "of": "total", "q": "o", "state": "deferred"}
+	arguments := map[string]string{"topic": topic, "channel": channel, "format": "json", "opt": "log_level", "node": broker.HTTP, "view": "overview", "of": "total", "q": "o", "state": "deferred", "pos": "1"}
 	for name, daemon := range map[string]*cmdtest.Process{"brokerd": broker, "lookupd": lookup, "admind": admin} {
 		text, err := os.ReadFile("../../docs/openapi/" + name + ".json")
 		if err != nil {
