@@ -91,7 +91,7 @@ function say(e) {
 const happened = [
   { key: "what", label: "What", heads: true, text: say, cell: say },
   { key: "when", label: "When", value: (r) => r.time ?? "", text: (r) => (r.time ? instant(r.time) : ""), cell: (r) => (r.time ? instant(r.time) : "–"), hint: "about: not before the newest message that the log has before it" },
-  { key: "nr", label: "No.", number: true, drop: 6, value: (r) => r.i, as: (n) => String(n + 1), hint: "in the order of the log" },
+  { key: "nr", label: "Step", number: true, drop: 6, value: (r) => r.i, as: (n) => String(n + 1), hint: "in the order of the log" },
   { key: "channel", label: "Channel", drop: 2, value: (r) => r.channel ?? "", cell: (r) => html`<${Name}>${r.channel ?? ""}</${Name}>` },
   { key: "node", label: "Node", drop: 3, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
 ];
