@@ -50,7 +50,7 @@ func TestReloadChangesLimitsForWhoComesThen(t *testing.T) {
 	before.Send(prototest.Pub("t", strings.Repeat("x", 50)))
 	before.Expect("OK") // it was told so by IDENTIFY
 	after := n.dial()
-	after.Send("SUB t c\n")
+	after.Send("SUB other c\n") // where nothing comes between the answers
 	after.Expect("OK")
 	after.Send("RDY 20\n" + prototest.Pub("t", strings.Repeat("x", 50)))
 	after.ExpectError("E_BAD_MESSAGE PUB message too big 50 > 10")

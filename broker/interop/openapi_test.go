@@ -52,7 +52,8 @@ func TestAnswersAreAsOpenAPISays(t *testing.T) {
 		return ask(t, lookup, "GET", "/lookup?topic="+topic, "").status == 200
 	})
 	admin := cmdtest.Admin(t, "admind", "--lookupd-http-address="+lookup.HTTP)
-	arguments := map[string]string{"topic": topic, "channel": channel, "format": "json", "opt": "log_level", "node": broker.HTTP, "view": "overview", "of": "total", "q": "o", "state": "deferred", "pos": "1"}
+	arguments := map[string]string{"topic": topic, "channel": channel, "format": "json", "opt": "log_level", "node": broker.HTTP, "view": "overview", "of": "total", "q": "o", "state": "deferred", "pos": "1", "position": "1",
+		"action": "rewind", "to": "beginning"}
 	for name, daemon := range map[string]*cmdtest.Process{"brokerd": broker, "lookupd": lookup, "admind": admin} {
 		text, err := os.ReadFile("../../docs/openapi/" + name + ".json")
 		if err != nil {

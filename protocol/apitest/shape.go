@@ -64,6 +64,9 @@ func (s *shapes) ofStruct(typ reflect.Type) object {
 	s.all[typ.Name()] = object{} // known from now on, so that a type may hold itself
 	s.order = append(s.order, typ)
 	s.fields(typ, func(name, does string, optional bool, of reflect.Type) {
+		if _, hidden := properties[name]; hidden {
+			return // as JSON has it: the field of a struct hides that of one embedded below it
+		}
 		schema := s.of(of)
 		if does != "" {
 			schema["description"] = does
