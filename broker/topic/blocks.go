@@ -75,7 +75,7 @@ func openBlocks(from Segments, t *journal.Topic) (*blocks, error) {
 // sortFiles tells the files of a checkpoint that are what they were from those that are not: of these each block that is found is a node of
 // the checkpoint.
 func (b *blocks) sortFiles(t *journal.Topic, found []segment.Block) {
-	b.nodes = t.Nodes
+	b.nodes = slices.Clone(t.Nodes) // there may be more
 	changed := map[uint32]*journal.File{}
 	for i, f := range t.Files {
 		if b.store.IsWhole(f.File) {
@@ -87,7 +87,6 @@ func (b *blocks) sortFiles(t *journal.Topic, found []segment.Block) {
 	if len(changed) == 0 {
 		return
 	}
-	b.nodes = slices.Clone(b.nodes)
 	for _, blk := range found {
 		if f := changed[blk.Ref.File]; f != nil && Position(blk.First) >= f.First && end(blk) <= f.End() {
 			b.nodes = append(b.nodes, journal.Node{First: Position(blk.First), Count: blk.Count, File: blk.Ref.File, Offset: blk.Ref.Offset,
@@ -95,6 +94,12 @@ func (b *blocks) sortFiles(t *journal.Topic, found []segment.Block) {
 		}
 	}
 	slices.SortFunc(b.nodes, func(a, c journal.Node) int { return cmp.Compare(a.First, c.First) })
+}
+
+// adopt counts a block that Salvage has found among the checkpoint's.
+func (b *blocks) adopt(n journal.Node) {
+	i, _ := slices.BinarySearchFunc(b.nodes, n.First, func(other journal.Node, first Position) int { return cmp.Compare(other.First, first) })
+	b.nodes = slices.Insert(b.nodes, i, n)
 }
 
 // isWhole reads a block and reports whether all of it is there, and what it has beside its messages.

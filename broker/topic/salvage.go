@@ -27,7 +27,7 @@ func (v *Recovery) salvage(t *journal.Topic) error {
 		return err
 	}
 	for i, blk := range found.list {
-		if nodeOf(t.Nodes, Position(blk.First)) >= 0 {
+		if nodeOf(found.nodes, Position(blk.First)) >= 0 {
 			continue
 		}
 		held, err := found.positions(blk)
@@ -38,8 +38,9 @@ func (v *Recovery) salvage(t *journal.Topic) error {
 		if len(lacked) == 0 || !slices.Equal(lacked, held) && !found.isSound(i) { // the log has the others
 			continue
 		}
-		t.Found(journal.Node{First: Position(blk.First), Count: blk.Count, File: blk.Ref.File, Offset: blk.Ref.Offset, Length: blk.Ref.Length},
-			lacked)
+		n := journal.Node{First: Position(blk.First), Count: blk.Count, File: blk.Ref.File, Offset: blk.Ref.Offset, Length: blk.Ref.Length}
+		t.Found(n, lacked)
+		found.adopt(n)
 		for _, r := range lacked {
 			v.salvaged[t.ID] += r.Len()
 		}
