@@ -257,8 +257,8 @@ func TestBrowsingBesideRemoval(t *testing.T) {
 func TestHistoryGoesBeforePublishesAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := keep(t, `{"retain_time":"24h"}`)
-		w.fs.SetLimit(2 << 20)
-		for range 400 { // 4 MB
+		w.fs.SetLimit(8 << 20) // of which a twentieth is to be free: more than is written between two looks
+		for range 1000 {       // 10 MB
 			w.publish(10, 1000)
 			w.consume()
 			time.Sleep(100 * time.Millisecond)
