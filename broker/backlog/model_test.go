@@ -2,6 +2,7 @@ package backlog
 
 import (
 	"bytes"
+	"math"
 	"runtime"
 	"slices"
 	"testing"
@@ -115,6 +116,40 @@ func (m *machine) Inherit(t *rapid.T) {
 	}
 	m.queue[1].AddQueue(&m.queue[0])
 	m.want[1] = append(m.want[1], m.want[0]...)
+}
+
+// ReadRun takes messages out of one queue that follow each other in memory.
+func (m *machine) ReadRun(t *rapid.T) {
+	i := rapid.IntRange(0, 2).Draw(t, "queue")
+	q := &m.queue[i]
+	if m.noted && q.Cold() != nil || q.Len() == 0 {
+		t.Skip("nothing is in memory")
+	}
+	upTo := Position(rapid.Uint64Range(uint64(max(q.First(), 1)-1), math.MaxUint64).Draw(t, "up to"))
+	limit := rapid.IntRange(1, 30).Draw(t, "limit")
+	frames, first, most, _ := q.Run(upTo, limit)
+	if m.noted && first > 0 && first != q.First() || most > limit {
+		t.Fatalf("queue %d: %d messages of %d from position %d, and its first is %d", i, most, limit, first, q.First())
+	}
+	n, bytes := 0, 0
+	for ; n < most && bytes < len(frames); n++ {
+		f := protocol.FirstMessage(frames[bytes:])
+		if !slices.Equal(f, m.want[i][n]) {
+			t.Fatalf("queue %d: message %d of the run is %x, want %x", i, n, f[:min(len(f), 64)], m.want[i][n][:min(len(m.want[i][n]), 64)])
+		}
+		if pos := Position(f.MustID()); m.noted && (pos != first+Position(n) || pos > upTo) {
+			t.Fatalf("queue %d: message %d of a run from %d up to %d is at %d", i, n, first, upTo, pos)
+		}
+		bytes += len(f)
+	}
+	if n == 0 {
+		return
+	}
+	q.Pass(n, bytes)
+	m.want[i] = m.want[i][n:]
+	if m.noted && first+Position(n) > m.newest.first {
+		m.cutable &^= 1 << i
+	}
 }
 
 // Read takes messages out of one queue.

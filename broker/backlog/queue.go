@@ -308,6 +308,36 @@ func (q *Queue) Next() (f protocol.MessageFrame, pos Position) {
 	return f, pos
 }
 
+// Run returns the frames of the first message and of those behind it that are in the same piece of memory and follow it without a gap, and
+// how many may be taken: n, or fewer; none has a position above upTo. first is the first one's position, 0 without positions, and given is
+// Given's. There are none when the queue must look further. It must be neither empty nor Cold; nothing is taken before Pass.
+func (q *Queue) Run(upTo Position, n int) (frames []byte, first Position, most int, given bool) {
+	s := &q.spans[0]
+	if s.runs != nil || s.mem == nil || s.from.off >= s.end() || s.first > upTo {
+		return nil, 0, 0, false
+	}
+	if most = min(n, s.left); s.first > 0 && upTo-s.first < Position(most) {
+		most = int(upTo-s.first) + 1
+	}
+	return s.mem[s.from.off:min(len(s.mem), s.end())], s.first, most, s.supplied()
+}
+
+// Pass moves behind the first n messages, which have so many bytes and are of what Run has returned.
+func (q *Queue) Pass(n, bytes int) {
+	s := &q.spans[0]
+	s.from.off += bytes
+	if s.first > 0 {
+		q.skip(n)
+		return
+	}
+	s.left -= n
+	q.n -= n
+	q.bytes -= bytes
+	if s.left == 0 {
+		q.pop()
+	}
+}
+
 // Peek returns the message that Next would return, nil when it is not in memory or there is none.
 func (q *Queue) Peek() protocol.MessageFrame {
 	if q.n == 0 {

@@ -250,21 +250,12 @@ func (s *Session) publishBatch() error {
 	s.owedOKs = 0
 	s.wakes.pass()
 	err := s.deliverBatch()
-	if bound := new(topic.BoundError); err != nil && s.batchVerb == protocol.Pub && errors.As(err, &bound) {
-		for taken := bound.Room; taken > 0 && taken < owed; taken = bound.Room {
-			s.batch.Keep(taken)
-			again := s.deliverBatch()
-			if again == nil {
-				owed -= taken
-				if err := s.out.oks(taken); err != nil {
-					return err
-				}
-				break
-			}
-			if !errors.As(again, &bound) || bound.Room >= taken {
-				break
-			}
+	if err != nil && s.batchVerb == protocol.Pub {
+		taken := s.publishSome(err, owed)
+		if err := s.out.oks(taken); err != nil {
+			return err
 		}
+		owed -= taken
 	}
 	if s.wakes.Any() && (err != nil || !s.out.room(owed)) {
 		s.wakes.pass()
@@ -281,6 +272,26 @@ func (s *Session) publishBatch() error {
 		code = protocol.CodeMpubFailed
 	}
 	return s.refusePublishes(owed, protocol.Errorf(code, "%s failed %s", s.batchVerb, oneLine(err)).Because(err))
+}
+
+// publishSome publishes as many of the collected PUBs, the first ones, as a bound has room for that has refused them all, and returns how
+// many.
+func (s *Session) publishSome(why error, collected int) (taken int) {
+	var bound *topic.BoundError
+	if !errors.As(why, &bound) {
+		return 0
+	}
+	for taken = bound.Room; taken > 0 && taken < collected; taken = bound.Room {
+		s.batch.Keep(taken)
+		again := s.deliverBatch()
+		if again == nil {
+			return taken
+		}
+		if !errors.As(again, &bound) || bound.Room >= taken {
+			break
+		}
+	}
+	return 0
 }
 
 func (s *Session) deliverBatch() error {

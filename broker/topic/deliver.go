@@ -87,8 +87,16 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 		last = p.MaxAttempts
 	}
 	mortal := m.mortal()
+	plain := last == math.MaxUint16 && !mortal && s.sample == 0 && m.order == nil
 	aside := 0
 	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
+		if plain && m.retries.len()+m.loaded.len()+m.released.len() == 0 {
+			if some, size := m.deliverRun(s, d, &watch, limit-n, takeBytes-bytes); some > 0 {
+				n += some
+				bytes += size
+				continue
+			}
+		}
 		r, again := m.next()
 		if m.order != nil && !m.mayGo(&r, again) {
 			if aside++; aside == asideAtOnce {
@@ -118,6 +126,35 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	}
 	m.delivered(s, n)
 	return n
+}
+
+// deliverRun delivers messages that were never delivered and follow each other in memory, when nothing but the consumer's credit and their
+// size decides how many. It may find none that it can, though there are some.
+func (m *machine) deliverRun(s *Subscription, d *Delivery, watch *stopwatch, limit, bytes int) (n, size int) {
+	frames, first, most, given := m.mem.Run(m.at.shown, limit)
+	for n < most && size < min(bytes, len(frames)) {
+		r := retry{frame: protocol.FirstMessage(frames[size:]), shared: given}
+		if first > 0 {
+			r.pos = first + Position(n)
+		}
+		r.attempts = r.frame.Attempts()
+		size += len(r.frame)
+		n++
+		m.fly(s, &r)
+		d.add(r.frame)
+		if r.attempts == 1 {
+			watch.saw(r.frame.Timestamp(), 1)
+		}
+	}
+	if n > 0 {
+		m.taken += uint64(n)
+		m.mem.Pass(n, size)
+	}
+	if n > 0 && first > 0 {
+		keep := m.effects()
+		keep.fresh = addRange(keep.fresh, backlog.Range{First: first, Last: first + Position(n) - 1})
+	}
+	return n, size
 }
 
 // leaves decides whether a message that is about to be delivered leaves the channel instead: it has been delivered too often, in an earlier

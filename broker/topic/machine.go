@@ -130,6 +130,15 @@ func addPosition(list []backlog.Range, pos Position) []backlog.Range {
 	return append(list, backlog.Range{First: pos, Last: pos})
 }
 
+// addRange is addPosition of messages that follow each other, and have positions.
+func addRange(list []backlog.Range, r backlog.Range) []backlog.Range {
+	if k := len(list) - 1; k >= 0 && list[k].Last+1 == r.First {
+		list[k].Last = r.Last
+		return list
+	}
+	return append(list, r)
+}
+
 // effects returns where effects are left.
 func (m *machine) effects() *effects {
 	if m.keep == nil {
