@@ -44,6 +44,7 @@ type Command struct {
 	Rules   []Rule          `json:"rules,omitempty"`
 	On      bool            `json:"on,omitempty"`
 	Time    int64           `json:"time,omitempty"` // Unix seconds, of who proposed it
+	ID      uint64          `json:"id,omitempty"`   // whoever asked for it knows by this that it was carried out; changes nothing
 }
 
 // ParseCommand reads a Command, as Append writes it.

@@ -132,6 +132,28 @@ func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
 	eventually(t, "it asks to be let in", func() bool { return nodes[0].entry(leaves).State == "candidate" })
 }
 
+// Who has the node removed that leads is told what became of it, though that node may never answer.
+func TestWhoRemovesTheLeaderIsToldSo(t *testing.T) {
+	t.Parallel()
+	nodes := run(t, 3)
+	fourth := another(t, nodes, "n4")
+	fourth.start()
+	eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
+	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, fourth.address) })
+	all := append(nodes, fourth)
+	eventually(t, "all are members", func() bool { return well(all) })
+	first := leader(t, all)
+	rest := without(all, first)
+	do(t, func(ctx context.Context) error { return rest[0].m.Drain(ctx, first.folder(), true) })
+	eventually(t, "it has no replicas", func() bool { return rest[0].entry(first).Replicas == 0 })
+	do(t, func(ctx context.Context) error { return rest[0].m.Transfer(ctx, first.folder()) })
+	eventually(t, "it leads again", func() bool { return leader(t, all) == first })
+	if err := rest[0].m.Remove(t.Context(), first.folder()); err != nil {
+		t.Errorf("the leader is removed: %v", err)
+	}
+	eventually(t, "the others are three", func() bool { return well(rest) && rest[0].entry(first).State == "" })
+}
+
 // D2: a map that cannot be read is taken from others; the node comes back under another id, and nothing is deleted.
 func TestD02AMapThatCannotBeReadIsTakenFromOthers(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"brokerd/broker/cluster"
@@ -93,8 +94,10 @@ func (m *Member) Transfer(ctx context.Context, folder string) error {
 func (m *Member) request(ctx context.Context, r request) error {
 	ctx, cancel := context.WithTimeout(ctx, m.o.Wait)
 	defer cancel()
+	applied, forget := m.whenApplied(&r.Command)
+	defer forget()
 	for {
-		err := m.try(ctx, r)
+		err := m.try(ctx, r, applied)
 		if !errors.Is(err, errElsewhere) {
 			return err
 		}
@@ -108,8 +111,33 @@ func (m *Member) request(ctx context.Context, r request) error {
 	}
 }
 
+// whenApplied returns where the result of a command comes when this node has applied it, whoever proposed it. It gives the command an id
+// when it has none. Call forget when the result is not waited for any more.
+func (m *Member) whenApplied(c *cluster.Command) (applied <-chan error, forget func()) {
+	if c.ID == 0 {
+		c.ID = rand.Uint64()
+	}
+	result := make(chan error, 1)
+	m.mu.Lock()
+	m.awaited[c.ID] = result
+	m.mu.Unlock()
+	return result, func() {
+		m.mu.Lock()
+		delete(m.awaited, c.ID)
+		m.mu.Unlock()
+	}
+}
+
+// applies tells who waits for a command what became of it. m.mu is held.
+func (m *Member) applies(id uint64, result error) {
+	if c := m.awaited[id]; c != nil {
+		delete(m.awaited, id)
+		c <- result
+	}
+}
+
 // try asks whoever leads, once.
-func (m *Member) try(ctx context.Context, r request) error {
+func (m *Member) try(ctx context.Context, r request, applied <-chan error) error {
 	m.mu.Lock()
 	g, reign := m.group, m.reign
 	m.mu.Unlock()
@@ -117,7 +145,7 @@ func (m *Member) try(ctx context.Context, r request) error {
 		return fmt.Errorf("%w: this node is not in a cluster", ErrNotDone)
 	}
 	if reign != 0 {
-		return m.lead(ctx, r)
+		return m.lead(ctx, r, applied)
 	}
 	st, err := g.Status(ctx)
 	if err != nil {
@@ -129,13 +157,13 @@ func (m *Member) try(ctx context.Context, r request) error {
 	if st.Lead == 0 || folder == "" || folder == m.o.Folder {
 		return errElsewhere
 	}
-	return m.forward(ctx, folder, r)
+	return m.forward(ctx, folder, r, applied)
 }
 
 // lead does what was asked of this node, which leads.
-func (m *Member) lead(ctx context.Context, r request) error {
+func (m *Member) lead(ctx context.Context, r request, applied <-chan error) error {
 	if r.LeadTo == "" {
-		return m.propose(ctx, r.Command)
+		return m.propose(ctx, r.Command, applied)
 	}
 	m.mu.Lock()
 	g, state := m.group, m.state
@@ -158,43 +186,40 @@ func (m *Member) lead(ctx context.Context, r request) error {
 	return nil
 }
 
-// propose proposes a command in the reign of now, and waits until it is committed and applied.
-func (m *Member) propose(ctx context.Context, c cluster.Command) error {
+// propose proposes a command in the reign of now, and waits until it is applied here: also when another node leads by then, as what
+// was proposed may be carried out all the same.
+func (m *Member) propose(ctx context.Context, c cluster.Command, applied <-chan error) error {
 	b, err := c.Append(nil)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDone, err)
 	}
-	result := make(chan error, 1)
-	m.mu.Lock() // until the answer is waited for: Committed takes it too
+	m.mu.Lock()
 	g, reign := m.group, m.reign
+	m.mu.Unlock()
 	if g == nil || reign == 0 {
-		m.mu.Unlock()
 		return errElsewhere
 	}
-	number, err := g.Append(reign, journal.KindMap, b)
-	if err == nil {
-		m.answers[number] = result
-	}
-	m.mu.Unlock()
-	if err != nil {
+	if _, err := g.Append(reign, journal.KindMap, b); err != nil {
 		return errElsewhere // not the leader any more, or about to be none
 	}
-	if err := g.Await(ctx, reign, number); err != nil {
-		m.mu.Lock()
-		delete(m.answers, number)
-		m.mu.Unlock()
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
+	return m.outcome(ctx, applied)
+}
+
+// outcome waits until a command that was proposed is applied here.
+func (m *Member) outcome(ctx context.Context, applied <-chan error) error {
 	select {
-	case err := <-result:
+	case err := <-applied:
 		return err
-	default:
-		return fmt.Errorf("%w: the map could not be changed here", ErrUnknown)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: this node has not seen in time that it was carried out", ErrUnknown)
+	case <-m.ctx.Done():
+		return fmt.Errorf("%w: the broker is stopping", ErrUnknown)
 	}
 }
 
-// forward has the node that leads do it.
-func (m *Member) forward(ctx context.Context, folder string, r request) error {
+// forward has the node that leads do it. What becomes of it is known from that node's answer, or as soon as it is applied here: a node
+// that is removed, or does not lead any more, may never answer.
+func (m *Member) forward(ctx context.Context, folder string, r request, applied <-chan error) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDone, err)
@@ -215,7 +240,12 @@ func (m *Member) forward(ctx context.Context, folder string, r request) error {
 	}
 	select {
 	case r := <-answer:
-		return r.err()
+		if err := r.err(); !errors.Is(err, ErrUnknown) {
+			return err
+		}
+		return m.outcome(ctx, applied)
+	case err := <-applied:
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("%w: the node that leads has not answered in time", ErrUnknown)
 	case <-m.ctx.Done():
@@ -265,7 +295,9 @@ func (m *Member) serve(folder string, stream uint32, payload []byte) {
 		leads := m.reign != 0
 		m.mu.Unlock()
 		if leads {
-			err = m.lead(ctx, r)
+			applied, forget := m.whenApplied(&r.Command)
+			defer forget()
+			err = m.lead(ctx, r, applied)
 		}
 		say(replyOf(err))
 	})

@@ -39,7 +39,7 @@ func (m *Member) closeGroup() *replica.Group {
 	if g != nil {
 		g.Close()
 		m.mu.Lock()
-		m.lost()
+		m.reign = 0
 		m.mu.Unlock()
 	}
 	return g
@@ -175,14 +175,8 @@ func (o *owner) Lead(term, _ uint64) {
 // Lost is replica.Owner's.
 func (o *owner) Lost(uint64) {
 	o.m.mu.Lock()
-	o.m.lost()
+	o.m.reign = 0
 	o.m.mu.Unlock()
-}
-
-// lost forgets the commands of a reign that is over; who waits for one is told by the group.
-func (m *Member) lost() {
-	m.reign = 0
-	clear(m.answers)
 }
 
 // Stopped is replica.Owner's.
@@ -203,18 +197,13 @@ func (o *owner) Committed(c *replica.Committed) {
 	}
 	state := *m.state // Apply makes a new one in its place
 	if c.Data != nil {
-		err := journal.EachRecord(c.Data, func(number uint64, kind journal.Kind, payload []byte) error {
-			result := error(nil)
+		err := journal.EachRecord(c.Data, func(_ uint64, kind journal.Kind, payload []byte) error {
 			if kind == journal.KindMap {
-				var command cluster.Command
-				if command, result = cluster.ParseCommand(payload); result != nil {
-					return result // of a newer version: the map would not be what others have
+				command, err := cluster.ParseCommand(payload)
+				if err != nil {
+					return err // of a newer version: the map would not be what others have
 				}
-				result = state.Apply(command)
-			}
-			if waits := m.answers[number]; waits != nil && c.Own {
-				delete(m.answers, number)
-				waits <- result
+				m.applies(command.ID, state.Apply(command))
 			}
 			return nil
 		})

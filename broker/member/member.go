@@ -46,7 +46,7 @@ type Member struct {
 	reign   uint64
 	routes  map[uint64]string // who has a replica of group 0, by its id
 	dialled map[string]bool
-	answers map[uint64]chan error // of commands that were proposed here in this reign, by record
+	awaited map[uint64]chan error // results of commands that are waited for here, by their ids
 	pending map[uint32]chan reply // of commands that another node was asked for
 	stream  uint32
 	told    *peer.Refusal // that has not been looked at
@@ -82,7 +82,7 @@ func New(o Options) (*Member, error) {
 		return nil, fmt.Errorf("%w: it is a member of %q, and --cluster-name says %q", ErrName, saved.Name, o.Name)
 	}
 	m := &Member{o: o, saved: saved, kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
-		routes: map[uint64]string{}, dialled: map[string]bool{}, answers: map[uint64]chan error{}, pending: map[uint32]chan reply{},
+		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
 		said: map[string]string{}, pushed: map[uint64]time.Time{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if saved.Left != "" { // an operator has started it anew, to be let in again

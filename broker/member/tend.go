@@ -81,7 +81,9 @@ func (m *Member) tend() {
 	if step, ok := state.NextMeta(members.Voters, members.Learners, st.ID); ok {
 		m.report("members", m.changeMembers(ctx, g, &st, step))
 	} else if c, ok := state.NextDuty(time.Now().Unix()); ok {
-		m.report("duty", m.propose(ctx, c))
+		applied, forget := m.whenApplied(&c)
+		m.report("duty", m.propose(ctx, c, applied))
+		forget()
 		m.wake() // there may be more
 	}
 }
