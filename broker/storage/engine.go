@@ -38,6 +38,7 @@ type Options struct {
 	Reserve         int64                 // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
 	NodeID          int64                 // written down for people
 	IDs             func() uint64         // the bound of message ids, of which the manifest keeps a copy; nil: none
+	Thorough        bool                  // look at every file whose size says that it is what it was, too: for tools, which have the time
 	AcceptLoss      bool                  // go on without what is missing, for a repair: the folder is whole again once it is closed
 	Groups          func(wal.Entry) error // takes records of groups of replicas while the log is read; nil: they are passed over
 	Listed          []*journal.Topic      // topics as the list of topics has them, with their channels: for those that no checkpoint names

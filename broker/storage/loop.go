@@ -198,8 +198,12 @@ func (k *Engine) probe() {
 // retainEvery is how often it is looked for messages that need not be kept any more.
 const retainEvery = 30 * time.Second
 
-// retain drops messages that are kept for longer than they are to be.
+// retain drops messages that are kept for longer than they are to be. A repair drops none: it does not know the node's configuration, which may
+// say of any topic that it keeps them.
 func (k *Engine) retain(now time.Time) {
+	if k.o.AcceptLoss {
+		return
+	}
 	if now.Sub(k.retained) >= retainEvery || k.retained.IsZero() {
 		k.retained = now
 		k.registry.Retain()
@@ -217,7 +221,7 @@ func roomOf(total uint64) uint64 { return min(historyRoom, total/20) }
 func (k *Engine) watchSpace() {
 	k.fillReserve()
 	cramped, free, wanted := false, uint64(0), uint64(0)
-	if k.o.MinFreeSpace != nil || k.registry.Keeps() {
+	if k.o.MinFreeSpace != nil || k.registry.Keeps() && !k.o.AcceptLoss {
 		space, err := k.o.FS.Free(k.o.Dir)
 		if err != nil {
 			if !errors.Is(err, errors.ErrUnsupported) {

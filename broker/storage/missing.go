@@ -42,7 +42,7 @@ func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
 }
 
 // goneFiles returns the files of what a topic has in segments that are not there whole, or are another's, and what is wrong with them. Those that
-// are kept as a whole, of which there may be very many, are not looked into when they have the size that they had.
+// are kept as a whole, of which there may be very many, a start does not look into when they have the size that they had.
 func (k *Engine) goneFiles(id uint32, t *journal.Topic) (map[uint32]string, error) {
 	if len(t.Nodes)+len(t.Files) == 0 {
 		return nil, nil
@@ -108,23 +108,40 @@ func (k *Engine) sizeOf(id, number uint32) (size int64, err error) {
 	return size, err
 }
 
-// asTheyWere returns those of some files that have the sizes that they had.
+// asTheyWere returns those of some files that have the sizes that they had, and as far as they are looked into, are what they were.
 func (k *Engine) asTheyWere(id uint32, files map[uint32]int64) (same map[uint32]int64, err error) {
 	same = make(map[uint32]int64, len(files))
 	for number, size := range files {
-		switch is, err := k.sizeOf(id, number); {
+		is, err := k.sizeOf(id, number)
+		whose := ""
+		if err == nil && is == size && k.thorough() {
+			whose, err = k.whose(id, number)
+		}
+		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return nil, fmt.Errorf("looking for segments: %w", err)
-		case is == size:
+		case is == size && whose == "":
 			same[number] = size
 		}
 	}
 	return same, nil
 }
 
+// thorough reports whether files are looked into whose size says that they are what they were: tools have the time.
+func (k *Engine) thorough() bool { return k.o.Thorough || k.o.AcceptLoss }
+
+// whose says whose a file of segments is when it is not what its name says, nothing when it is.
+func (k *Engine) whose(id, number uint32) (string, error) {
+	head, err := readHead(k.o.FS, filepath.Join(segments{k}.dir(id), segment.FileName(number)), segment.HeaderSize)
+	if err != nil {
+		return "", err
+	}
+	return segment.Foreign(head, number, k.folder.id, id), nil
+}
+
 // wrongFile says what is wrong with a file of segments that has content up to end, nothing when all looks right. One of exactly size bytes is
-// not looked into; 0: none is.
+// not looked into by a start, as there may be very many; 0: none is.
 func (k *Engine) wrongFile(id, number uint32, end, size int64) (wrong string, err error) {
 	is, err := k.sizeOf(id, number)
 	switch {
@@ -132,20 +149,15 @@ func (k *Engine) wrongFile(id, number uint32, end, size int64) (wrong string, er
 		return "", err
 	case is < end:
 		return fmt.Sprintf("is cut short (%d of at least %d bytes)", is, end), nil
-	case is == size:
+	case is == size && !k.thorough():
 		return "", nil
 	}
-	path := filepath.Join(segments{k}.dir(id), segment.FileName(number))
-	head, err := readHead(k.o.FS, path, segment.HeaderSize)
-	if err != nil {
+	whose, err := k.whose(id, number)
+	if err != nil || whose == "" {
 		return "", err
 	}
-	whose := segment.Foreign(head, number, k.folder.id, id)
-	if whose == "" {
-		return "", nil
-	}
 	if k.o.AcceptLoss { // else it would be called damaged for good
-		k.unknown = append(k.unknown, path)
+		k.unknown = append(k.unknown, filepath.Join(segments{k}.dir(id), segment.FileName(number)))
 	}
 	return "is another file (" + whose + ")", nil
 }

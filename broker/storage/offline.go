@@ -39,7 +39,7 @@ func (s *Stopped) IDs() uint64 { return s.engine.IDs() }
 // something is missing. Listed is for that, as in Options. Log gets what the topics say while they are read. It fails with
 // ErrVersion, and with what the file system says.
 func Read(dir string, memQueueSize int, listed []*journal.Topic, log *slog.Logger) (*Stopped, error) {
-	s := newStopped(Options{FS: readOnly{vfs.OS()}, Dir: dir, Listed: listed, Log: log})
+	s := newStopped(Options{FS: readOnly{vfs.OS()}, Dir: dir, Listed: listed, Log: log, Thorough: true})
 	if Exists(dir) {
 		if err := s.readState(); err != nil {
 			return nil, err

@@ -68,7 +68,7 @@
 //
 // # What Open makes of a file
 //
-// A file of another folder, of another topic or of another version is left alone. An error of the disk is no damage: it is tried
+// A file of another folder, of another topic, of another number or of another version is left alone. An error of the disk is no damage: it is tried
 // again, and then Open, or Read, fails with it. What looks like damage is read once more, from the disk and not from memory, before it
 // is believed.
 //

@@ -142,7 +142,7 @@ const (
 	ownFile     kindOfFile = iota
 	brokenFile             // it is no header
 	unknownFile            // of another version of the format
-	foreignFile            // of another folder, or of another topic
+	foreignFile            // of another folder or topic, or of another number
 )
 
 // checkFileHeader looks at the header of the file with this number, and says what is wrong with it. An owner of zeros owns all.
@@ -150,23 +150,42 @@ func checkFileHeader(b []byte, o owner, file uint32) (kind kindOfFile, what stri
 	v, ok := VersionOf(b, file)
 	switch {
 	case !ok:
+		if other, ok := numberIn(b); ok {
+			return foreignFile, "it is " + FileName(other) + " of " + ownerOf(b).String()
+		}
 		return brokenFile, "file header"
 	case v != version:
 		return unknownFile, fmt.Sprintf("format version %d is not known", v)
 	case binary.BigEndian.Uint32(b[28:]) != crc32.Update(start(file, 0), castagnoli, b[:28]):
 		return brokenFile, "file header"
 	}
-	theirs := owner{folder: [8]byte(b[16:]), topic: binary.BigEndian.Uint32(b[24:])}
-	if o != (owner{}) && o != theirs {
-		return foreignFile, fmt.Sprintf("it belongs to folder %x, topic %d", theirs.folder, theirs.topic)
+	if theirs := ownerOf(b); o != (owner{}) && o != theirs {
+		return foreignFile, "it belongs to " + theirs.String()
 	}
 	return ownFile, ""
 }
 
+// numberIn returns the number of the file that a header is of; ok is false when it is none.
+func numberIn(b []byte) (file uint32, ok bool) {
+	if len(b) < fileHeaderSize {
+		return 0, false
+	}
+	file = binary.BigEndian.Uint32(b[8:])
+	v, ok := VersionOf(b, file)
+	return file, ok && v == version && binary.BigEndian.Uint32(b[28:]) == crc32.Update(start(file, 0), castagnoli, b[:28])
+}
+
+func ownerOf(b []byte) owner {
+	return owner{folder: [8]byte(b[16:]), topic: binary.BigEndian.Uint32(b[24:])}
+}
+
+func (o owner) String() string { return fmt.Sprintf("folder %x, topic %d", o.folder, o.topic) }
+
 // HeaderSize is the size in bytes of a file's header.
 const HeaderSize = fileHeaderSize
 
-// Foreign says whose the file with that number is by its header, when it is of another folder or topic; empty: it is not.
+// Foreign says whose the file with that number is by its header, when it is of another folder or topic, or has changed places with another one;
+// empty: it is not.
 func Foreign(head []byte, file uint32, folder [8]byte, topic uint32) (whose string) {
 	if kind, what := checkFileHeader(head, owner{folder, topic}, file); kind == foreignFile {
 		return what
