@@ -55,7 +55,13 @@ func TestOneMessageOverHTTP(t *testing.T) {
 		{"GET", "/message?topic=t&pos=4", "", 404, "MESSAGE_NOT_FOUND"},
 		{"GET", "/message?topic=t&id=00000000000000ff", "", 404, "MESSAGE_NOT_FOUND"},
 		{"GET", "/message?topic=t", "", 400, "MISSING_ARG_ID"},
-		{"GET", "/message?topic=t&pos=1&id=" + got.IDs[0], "", 400, "MISSING_ARG_ID"},
+		{"GET", "/message?topic=t&pos=1&id=" + got.IDs[0], "", 200, `"one"`},
+		{"GET", "/message?topic=t&pos=1&id=" + got.IDs[2], "", 404, "MESSAGE_NOT_FOUND"},
+		{"GET", "/message?topic=t&pos=2&id=" + got.IDs[2], "", 404, "MESSAGE_NOT_FOUND"},
+		{"GET", "/message?topic=t&pos=1&id=7", "", 400, "INVALID_ARG_ID"},
+		{"POST", "/message/finish?topic=t&channel=c&pos=1&id=" + got.IDs[2], "", 404, "MESSAGE_NOT_FOUND"},
+		{"POST", "/message/cancel?topic=t&pos=1&id=" + got.IDs[2], "", 404, "MESSAGE_NOT_FOUND"},
+		{"POST", "/message/release?topic=m&channel=c&pos=1&id=" + got.IDs[2], "", 400, "NEEDS_LOG"},
 		{"GET", "/message?topic=t&pos=1&pos=2", "", 400, "INVALID_ARG_POS"},
 		{"GET", "/message?topic=t&id=zz", "", 400, "INVALID_ARG_ID"},
 		{"GET", "/message?topic=t&pos=0", "", 400, "INVALID_ARG_POS"},
@@ -90,6 +96,22 @@ func TestOneMessageOverHTTP(t *testing.T) {
 	if got := strings.TrimSpace(answer); !strings.Contains(got, `"was"`) {
 		t.Errorf("the answer is %s", got)
 	}
+}
+
+// TestAPositionOfATopicThatWasMadeAnew: whoever names a message by position and id, as a page that is older than the topic, finishes no other one.
+func TestAPositionOfATopicThatWasMadeAnew(t *testing.T) {
+	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })
+	ids := map[string]string{}
+	for _, body := range []string{"one", "two"} {
+		n.post("/topic/create?topic=t", "")
+		n.post("/channel/create?topic=t&channel=c", "")
+		ids[body] = n.published("/pub?topic=t", body).IDs[0]
+		if body == "one" {
+			n.post("/topic/delete?topic=t", "")
+		}
+	}
+	n.run([]request{{"POST", "/message/finish?topic=t&channel=c&pos=1&id=" + ids["one"], "", 404, "MESSAGE_NOT_FOUND"},
+		{"GET", "/message?topic=t&pos=1", "", 200, `"two"`}, {"POST", "/message/finish?topic=t&channel=c&pos=1&id=" + ids["two"], "", 200, `"position":1`}})
 }
 
 // TestTraceOfAStoppedBroker: what a message was and what became of it is read out of the folder, and nothing is changed there.

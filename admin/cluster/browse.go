@@ -139,14 +139,24 @@ func traceBody(whole bool) string {
 	return "head:" + strconv.Itoa(16<<10)
 }
 
+// which names a message of one broker by its position. With its id, empty for none, the broker makes sure that it is that one: a page may be
+// older than the topic.
+func which(position uint64, id string) string {
+	text := "&pos=" + strconv.FormatUint(position, 10)
+	if id != "" {
+		text += "&id=" + url.QueryEscape(id)
+	}
+	return text
+}
+
 // FinishMessage has one broker finish a message of a channel by hand. The error is ErrUnknownNode, or ErrNothing when the channel has nothing
 // of it there.
-func (c *Cluster) FinishMessage(ctx context.Context, node, topic, channel string, position uint64) error {
+func (c *Cluster) FinishMessage(ctx context.Context, node, topic, channel string, position uint64, id string) error {
 	n := c.FindNode(ctx, node)
 	if n == nil {
 		return ErrUnknownNode
 	}
-	result := c.tellNodes(ctx, []*Node{n}, "/message/finish"+args(topic, channel)+"&pos="+strconv.FormatUint(position, 10), nil)[0]
+	result := c.tellNodes(ctx, []*Node{n}, "/message/finish"+args(topic, channel)+which(position, id), nil)[0]
 	if unknownThere(result.Err) {
 		return ErrNothing
 	}

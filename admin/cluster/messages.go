@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"brokerd/protocol/httpapi"
@@ -48,7 +47,7 @@ func (c *Cluster) Deferred(ctx context.Context, topic, channel string) ([]Deferr
 
 // Reschedule has one broker drop a deferred message of a channel, or deliver it now. The error is ErrUnknownNode, or ErrNothing when the
 // message is not deferred there any more.
-func (c *Cluster) Reschedule(ctx context.Context, node, topic, channel string, position uint64, release bool) error {
+func (c *Cluster) Reschedule(ctx context.Context, node, topic, channel string, position uint64, id string, release bool) error {
 	n := c.FindNode(ctx, node)
 	if n == nil {
 		return ErrUnknownNode
@@ -57,7 +56,7 @@ func (c *Cluster) Reschedule(ctx context.Context, node, topic, channel string, p
 	if release {
 		verb = "release"
 	}
-	result := c.tellNodes(ctx, []*Node{n}, "/message/"+verb+args(topic, channel)+"&pos="+strconv.FormatUint(position, 10), nil)[0]
+	result := c.tellNodes(ctx, []*Node{n}, "/message/"+verb+args(topic, channel)+which(position, id), nil)[0]
 	if unknownThere(result.Err) {
 		return ErrNothing
 	}

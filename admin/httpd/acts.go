@@ -243,6 +243,7 @@ func (a *api) do(d *deed, channel bool) (done, error) {
 		Options            map[string]json.RawMessage
 		Node               string // of one message
 		Position           uint64
+		ID                 string // that it must have; empty: whichever it has
 		To                 string // a place
 		All                bool   // of a skip
 	}
@@ -272,9 +273,9 @@ func (a *api) do(d *deed, channel bool) (done, error) {
 		o, err := a.Cluster.Redrive(d.r.Context(), topic, name, body.Action == "stop_redrive")
 		return outcome(o, err, notFound)
 	case (body.Action == "cancel_message" || body.Action == "release_message") && channel:
-		return a.reschedule(d, body.Action, body.Node, body.Position)
+		return a.reschedule(d, body.Action, body.Node, body.Position, body.ID)
 	case body.Action == "finish_message" && channel:
-		return a.finish(d, body.Node, body.Position)
+		return a.finish(d, body.Node, body.Position, body.ID)
 	case (body.Action == "rewind" || body.Action == "skip") && channel:
 		return a.move(d, body.Action, body.To, body.All)
 	case body.Action == "set_options":

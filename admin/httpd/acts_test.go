@@ -42,6 +42,9 @@ func TestActs(t *testing.T) {
 		{"POST /api/topics/t", `{"action":"release_message","node":"` + f.b.Address() + `","position":8}`, 400, `INVALID_ACTION`},
 		{"POST /api/topics/t/c", `{"action":"finish_message","node":"` + f.b.Address() + `","position":9}`, 200, ok},
 		{"POST /api/topics/t/c", `{"action":"finish_message","node":"` + f.b.Address() + `"}`, 400, `INVALID_POSITION`},
+		{"POST /api/topics/t/c", `{"action":"finish_message","node":"` + f.b.Address() + `","position":10,"id":"00000000000000ff"}`, 200, ok},
+		{"POST /api/topics/t/c", `{"action":"cancel_message","node":"` + f.b.Address() + `","position":11,"id":"00000000000000fe"}`, 200, ok},
+		{"POST /api/topics/t/c", `{"action":"finish_message","node":"` + f.b.Address() + `","position":10,"id":"x&pos=1"}`, 400, `INVALID_ID`},
 		{"POST /api/topics/t/c", `{"action":"finish_message","node":"192.0.2.1:80","position":8}`, 404, `NODE_NOT_FOUND`},
 		{"POST /api/topics/t/c", `{"action":"rewind","to":"-2h"}`, 200, ok},
 		{"POST /api/topics/t/c", `{"action":"skip","to":"end","all":true}`, 200, ok},
@@ -66,7 +69,8 @@ func TestActs(t *testing.T) {
 		{"POST /api/publish", `{"topic":"t","body":"x","defer_ms":-1}`, 400, `INVALID_DEFER`},
 		{"POST /api/publish", `{"topic":"t","body":"x","node":"192.0.2.1:80"}`, 404, `NODE_NOT_FOUND`},
 	}, "Content-Type", "application/x-www-form-urlencoded")
-	if acts := f.b.Acts(); !slices.Contains(acts, "/channel/redrive?topic=t&channel=c") || !slices.Contains(acts, "/channel/redrive?topic=t&channel=c&stop=true") ||
+	if acts := f.b.Acts(); !slices.Contains(acts, "/message/finish?topic=t&channel=c&pos=10&id=00000000000000ff") || !slices.Contains(acts, "/message/cancel?topic=t&channel=c&pos=11&id=00000000000000fe") ||
+		!slices.Contains(acts, "/channel/redrive?topic=t&channel=c") || !slices.Contains(acts, "/channel/redrive?topic=t&channel=c&stop=true") ||
 		!slices.Contains(acts, "/message/finish?topic=t&channel=c&pos=9") || !slices.Contains(acts, "/channel/rewind?topic=t&channel=c&to=-2h") ||
 		!slices.Contains(acts, "/channel/skip?topic=t&channel=c&to=end&all=true") || !slices.Contains(acts, "/message/cancel?topic=t&channel=c&pos=7") || !slices.Contains(acts, "/message/release?topic=t&channel=c&pos=8") ||
 		!slices.Contains(acts, "/channel/delete?topic=t&channel=c%23ephemeral") || !slices.Contains(acts, "/pub?topic=t hello") {

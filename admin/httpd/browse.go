@@ -183,6 +183,9 @@ func (a *api) trace(w http.ResponseWriter, r *http.Request, ps httprouter.Params
 			out.Errors = append(out.Errors, t.Node+": "+attention.Cause(t.Err))
 			continue
 		}
+		if t.Message.Channels == nil { // a broker that says nothing of them
+			t.Message.Channels = []httpapi.MessageOnChannel{}
+		}
 		out.List = append(out.List, trace{t.Node, t.Message})
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -190,12 +193,11 @@ func (a *api) trace(w http.ResponseWriter, r *http.Request, ps httprouter.Params
 }
 
 // finish takes one message off a channel.
-func (a *api) finish(d *deed, node string, position uint64) (done, error) {
-	if position == 0 {
-		return done{}, refuse(http.StatusBadRequest, "INVALID_POSITION: must be the position of a message, from 1")
+func (a *api) finish(d *deed, node string, position uint64, id string) (done, error) {
+	if err := d.one("finish_message", node, position, id); err != nil {
+		return done{}, err
 	}
-	d.act.Action, d.act.Node, d.act.Detail = "finish_message", node, fmt.Sprint("position ", position)
-	err := a.Cluster.FinishMessage(d.r.Context(), node, d.act.Topic, d.act.Channel, position)
+	err := a.Cluster.FinishMessage(d.r.Context(), node, d.act.Topic, d.act.Channel, position, id)
 	if errors.Is(err, cluster.ErrNothing) {
 		return done{}, refuse(http.StatusNotFound, "MESSAGE_NOT_FOUND: the channel has nothing of it any more")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"brokerd/admin/attention"
 	"brokerd/admin/cluster"
+	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
 
@@ -64,14 +65,29 @@ func (a *api) messages(w http.ResponseWriter, r *http.Request, ps httprouter.Par
 }
 
 // reschedule drops one deferred message of a channel, or has it delivered now.
-func (a *api) reschedule(d *deed, action, node string, position uint64) (done, error) {
-	if position == 0 {
-		return done{}, refuse(http.StatusBadRequest, "INVALID_POSITION: must be the position of a message, from 1")
+func (a *api) reschedule(d *deed, action, node string, position uint64, id string) (done, error) {
+	if err := d.one(action, node, position, id); err != nil {
+		return done{}, err
 	}
-	d.act.Action, d.act.Node, d.act.Detail = action, node, fmt.Sprint("position ", position)
-	err := a.Cluster.Reschedule(d.r.Context(), node, d.act.Topic, d.act.Channel, position, action == "release_message")
+	err := a.Cluster.Reschedule(d.r.Context(), node, d.act.Topic, d.act.Channel, position, id, action == "release_message")
 	if errors.Is(err, cluster.ErrNothing) {
 		return done{}, refuse(http.StatusNotFound, "MESSAGE_NOT_DEFERRED")
 	}
 	return done{Node: node}, err
+}
+
+// one notes an act on one message of a node, which is named by its position, and by its id where that is to be sure.
+func (d *deed) one(action, node string, position uint64, id string) error {
+	if position == 0 {
+		return refuse(http.StatusBadRequest, "INVALID_POSITION: must be the position of a message, from 1")
+	}
+	detail := fmt.Sprint("position ", position)
+	if id != "" {
+		if _, ok := protocol.ParseMessageID([]byte(id)); !ok {
+			return refuse(http.StatusBadRequest, "INVALID_ID: must be 16 hex digits")
+		}
+		detail += ", id " + id
+	}
+	d.act.Action, d.act.Node, d.act.Detail = action, node, detail
+	return nil
 }

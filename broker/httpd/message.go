@@ -30,7 +30,7 @@ func (a *api) message(w http.ResponseWriter, req *http.Request, _ httprouter.Par
 		return nil, err
 	}
 	var out httpapi.MessageAt
-	pos, err := a.position(q, t.FindMessage)
+	pos, err := a.position(req, q, t, t.FindMessage)
 	if err == nil {
 		l.look.Until = time.Now().Add(longestTrace)
 		var at topic.Located
@@ -91,7 +91,7 @@ func (a *api) finishMessage(_ http.ResponseWriter, req *http.Request, _ httprout
 	if err != nil {
 		return nil, err
 	}
-	pos, err := a.position(q, c.Topic().FindMessage)
+	pos, err := a.position(req, q, c.Topic(), c.Topic().FindMessage)
 	if err != nil {
 		return nil, a.notLocated(req, c.Topic(), 0, err)
 	}

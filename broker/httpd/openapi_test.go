@@ -26,7 +26,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Name: "key", Does: "its key, 256 bytes at most: a topic with `ordered` has its messages come one by one, in order; brokerd's own"}}
 	words := []apitest.Param{level, timeToLive, repeats[0], repeats[1], repeats[2], answer}
 	const badWord = ", 400 INVALID_ARG_TTL, 400 INVALID_ARG_DEDUP, 400 INVALID_ARG_ACKS, 400 INVALID_ARG_KEY, 400 KEY_REQUIRED"
-	message := []apitest.Param{topicArg, {Name: "pos", Does: "the message's position in its topic"}, {Name: "id", Does: "or its id, which may have to be looked for"},
+	message := []apitest.Param{topicArg, {Name: "pos", Does: "the message's position in its topic"}, {Name: "id", Does: "or its id, which may have to be looked for; beside `pos` the id that the message there must have"},
 		{Name: "channel", Does: "only on this channel; without it wherever the message is deferred"}}
 	const notDeferred = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, " +
 		"404 MESSAGE_NOT_DEFERRED, 503 NOT_WRITTEN"

@@ -139,7 +139,7 @@ func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) 
 				return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
 			}
 		}
-		pos, err := a.position(q, t.FindID)
+		pos, err := a.position(req, q, t, t.FindID)
 		if err != nil {
 			return nil, a.notRescheduled(req, err)
 		}
@@ -159,28 +159,32 @@ func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) 
 	}
 }
 
-// position returns which message the arguments name, by pos or by id.
-func (a *api) position(q httpapi.Query, find func(protocol.MessageID) (topic.Position, error)) (topic.Position, error) {
+// position returns which message of a topic the arguments name: by id, by pos, or by pos and the id that the message there must have.
+func (a *api) position(req *http.Request, q httpapi.Query, t *topic.Topic, find func(protocol.MessageID) (topic.Position, error)) (topic.Position, error) {
 	if err := q.Once("id", "pos", "channel"); err != nil {
 		return 0, err
 	}
 	text, byPos := q.Lookup("pos")
 	name, byID := q.Lookup("id")
+	id, ok := protocol.ParseMessageID([]byte(name))
+	n, err := strconv.ParseUint(text, 10, 64)
 	switch {
-	case byPos == byID:
-		return 0, refuse(http.StatusBadRequest, "MISSING_ARG_ID: a message is named by id or by pos, one of them")
-	case byPos:
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || n == 0 {
-			return 0, refuse(http.StatusBadRequest, "INVALID_ARG_POS: it must be a number from 1 on")
-		}
+	case !byPos && !byID:
+		return 0, refuse(http.StatusBadRequest, "MISSING_ARG_ID: a message is named by id or by pos")
+	case byID && !ok:
+		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_ID: it must be 16 hex digits")
+	case byPos && (err != nil || n == 0):
+		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_POS: it must be a number from 1 on")
+	case !byPos:
+		return find(id)
+	case !byID:
 		return topic.Position(n), nil
 	}
-	id, ok := protocol.ParseMessageID([]byte(name))
-	if !ok {
-		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_ID: it must be 16 hex digits")
+	is, err := t.HasAt(req.Context(), topic.Position(n), id)
+	if err == nil && !is { // of a topic that was deleted meanwhile, for one
+		err = refuse(http.StatusNotFound, "MESSAGE_NOT_FOUND: at that position there is no message with that id, or it is gone")
 	}
-	return find(id)
+	return topic.Position(n), err
 }
 
 // notRescheduled returns the answer for a message that was neither cancelled nor released.

@@ -51,12 +51,12 @@ export const ask = {
   stopRedrive: (topic, channel) => act.stopRedrive(topic, channel).then(done(`Stopped sending dead letters back to ${topic} / ${channel}`)).catch(failed),
   cancelMessage: (topic, channel, m, then) => open(() => html`<${ActDialog} title="Cancel message" verb="Drop it" danger onClose=${close}
     about=${`Drops the message ${m.id} on ${channel} for good: it is not delivered there. Other channels keep it.`}
-    run=${() => act.message("cancel_message", topic, channel, m.node, m.position).then(done(`Cancelled ${m.id} on ${topic} / ${channel}`)).then(then)} />`),
-  releaseMessage: (topic, channel, m, then) => act.message("release_message", topic, channel, m.node, m.position)
+    run=${() => act.message("cancel_message", topic, channel, m.node, m.position, m.id).then(done(`Cancelled ${m.id} on ${topic} / ${channel}`)).then(then)} />`),
+  releaseMessage: (topic, channel, m, then) => act.message("release_message", topic, channel, m.node, m.position, m.id)
     .then(done(`Released ${m.id} on ${topic} / ${channel}`)).catch(failed).then(then),
   finishMessage: (topic, on, id, then) => open(() => html`<${ActDialog} title="Finish message by hand" verb="Finish it" danger onClose=${close}
     about=${`Takes the message ${id} off ${on.channel} for good, as if it had been dealt with. A consumer that has it is told so with its answer. Other channels keep it.`}
-    run=${() => act.finishMessage(topic, on.channel, on.node, on.position).then(done(`Finished ${id} on ${topic} / ${on.channel}`)).then(then)} />`),
+    run=${() => act.finishMessage(topic, on.channel, on.node, on.position, id).then(done(`Finished ${id} on ${topic} / ${on.channel}`)).then(then)} />`),
   publishAgain: (topic, m) => open(() => html`<${ActDialog} title="Publish again" verb="Publish" onClose=${close}
     about=${`Publishes a new message with the same body to ${topic} on ${visible(m.node)}. Every channel of the topic gets it, also those that are done with this one.`}
     run=${() => publishAgain(topic, m)} />`),
