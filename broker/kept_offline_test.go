@@ -43,6 +43,7 @@ func TestKeptMessagesOfAStoppedBroker(t *testing.T) {
 	}
 	consume(t, n, "t", "c", done)
 	eventually(t, "all is finished", func() bool { s := n.channel("t", "c"); return s.Depth+int64(s.InFlightCount) == 0 })
+	n.post("/topic/config?topic=t", `{"max_depth":30}`) // less than an export has in one channel
 	n.stop()
 
 	check := func() (string, error) {

@@ -320,14 +320,35 @@ func setSince(jumps *[]jump, f protocol.MessageFrame) (by int64) {
 
 // before reports whether a message was stamped before the jump. Behind one that went back stamps come twice: then its id tells.
 func (j *jump) before(f protocol.MessageFrame) bool {
-	at := f.Timestamp()
+	is, sure := j.beforeStamp(f.Timestamp())
+	if !sure {
+		return f.MustID() < j.from
+	}
+	return is
+}
+
+// beforeStamp is before of whatever was stamped then; sure is false for stamps that come twice.
+func (j *jump) beforeStamp(at int64) (is, sure bool) {
 	switch {
 	case j.by > 0:
-		return at < j.at-j.by/2
+		return at < j.at-j.by/2, true
 	case at < j.at:
-		return true
+		return true, true
 	case at >= j.at-j.by || at < j.at+jumpRace:
-		return false
+		return false, true
 	}
-	return f.MustID() < j.from
+	return false, false
+}
+
+// setSinceStamp is setSince of whatever was stamped then, which is taken for younger where nobody knows.
+func setSinceStamp(jumps *[]jump, at int64) (by int64) {
+	if jumps == nil {
+		return 0
+	}
+	for i := range *jumps {
+		if is, _ := (*jumps)[i].beforeStamp(at); is {
+			by += (*jumps)[i].by
+		}
+	}
+	return by
 }

@@ -77,7 +77,7 @@ func (t *Topic) setFloorLocked(pos Position) {
 	k := &t.d.retain
 	k.floor.Store(uint64(pos))
 	if pos == 0 {
-		k.unshared = nil
+		k.unshared, k.stamped = nil, 0
 		k.bytes.Store(0)
 		k.oldest.Store(0)
 	} else {
@@ -115,8 +115,8 @@ func (t *Topic) retain(now int64) error {
 		return nil
 	}
 	list, size := t.kept()
-	o := outdating{topic: t, list: list, size: size, now: now}
-	err := o.run(p)
+	o := outdating{topic: t, policy: p, list: list, size: size, now: now, jumps: t.registry.jumps.Load()}
+	err := o.run()
 	if o.upTo > 0 {
 		t.pub.Lock()
 		if t.policy.Load() != p { // it took a while, and somebody may want to keep more now
@@ -206,18 +206,27 @@ func keptNodes(list []keptNode, nodes []*stored, shown Position) ([]keptNode, in
 
 // outdating looks for nodes that need not be kept any more.
 type outdating struct {
-	topic *Topic
-	list  []keptNode // that are kept
-	size  int64      // of them
-	now   int64
-	upTo  Position // what is kept begins there, 0: where it did
+	topic  *Topic
+	policy *policy.Policy
+	list   []keptNode // that are kept
+	size   int64      // of them
+	now    int64
+	jumps  *[]jump
+	upTo   Position // what is kept begins there, 0: where it did
+}
+
+// old reports whether what came at a time is older than what is kept. By how much a clock was set since does not count, as far as that is known:
+// history is not gone because a clock was wrong for a moment.
+func (o *outdating) old(at int64) bool {
+	return o.now-at-setSinceStamp(o.jumps, at) > int64(o.policy.RetainTime)
 }
 
 // run goes over the first nodes that need not be kept any more. It may read the disk.
-func (o *outdating) run(p *policy.Policy) error {
+func (o *outdating) run() error {
 	if err := o.enter(); err != nil {
 		return err
 	}
+	p := o.policy
 	for len(o.list) > 0 {
 		first := &o.list[0]
 		file := first.s.isFile()
@@ -227,11 +236,10 @@ func (o *outdating) run(p *policy.Policy) error {
 			goes = goes && o.size-first.size >= p.RetainBytes
 		}
 		if !goes && p.RetainTime > 0 {
-			limit := o.now - int64(p.RetainTime)
 			at, err := o.topic.firstTime(first)
-			if err == nil && at < limit {
+			if err == nil && o.old(at) {
 				some = true
-				goes, err = o.topic.allBefore(o.list, limit)
+				goes, err = o.allOld()
 			}
 			if err != nil {
 				return err
@@ -282,20 +290,17 @@ func (o *outdating) open() (some bool, err error) {
 	return len(list) > 0, nil
 }
 
-// allBefore reports whether all messages of the first of some nodes came before a time. When those of the next one did, which is read with
-// one look, these did too.
-func (t *Topic) allBefore(list []keptNode, limit int64) (bool, error) {
-	first, err := t.firstTime(&list[0])
-	if err != nil || first >= limit {
-		return false, err
-	}
-	if len(list) > 1 {
-		if next, err := t.firstTime(&list[1]); err != nil || next < limit {
+// allOld reports whether all messages of the first node are older than what is kept. When those of the next one are, which is read with
+// little of the disk, these are.
+func (o *outdating) allOld() (bool, error) {
+	t := o.topic
+	if len(o.list) > 1 {
+		if next, err := t.firstTime(&o.list[1]); err != nil || o.old(next) {
 			return err == nil, err
 		}
 	}
-	newest, err := t.newestTime(&list[0])
-	return err == nil && newest < limit, err
+	newest, err := t.newestTime(&o.list[0])
+	return err == nil && o.old(newest), err
 }
 
 // firstTime returns when the first message of a node came.

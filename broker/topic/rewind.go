@@ -95,7 +95,7 @@ func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
 	list := c.again(m.From, shared)
 	queue := queueOf(nodes, list)
 	m.Messages, m.first = queue.Len(), queue.First()
-	if err := bounded(c.policy, &queue); err != nil || dry {
+	if err := t.bounded(c.policy, &queue); err != nil || dry {
 		c.exit()
 		return m, err
 	}
@@ -256,7 +256,7 @@ func (t *Topic) beginAtLocked(c *Channel, change journal.Change, from Position, 
 	if err != nil {
 		return change, err
 	}
-	if err := bounded(t.policyOf(c), &queue); err != nil {
+	if err := t.bounded(t.policyOf(c), &queue); err != nil {
 		return change, err
 	}
 	*m = moved
@@ -283,9 +283,9 @@ func (w *watermark) unshown() (list []backlog.Range) {
 	return list
 }
 
-// bounded returns why a queue is more than a channel may have wait.
-func bounded(p *policy.Policy, q *backlog.Queue) error {
-	if !p.Bounded() {
+// bounded returns why a queue is more than a channel may have wait. For tools, which read a node that is not started, nothing is.
+func (t *Topic) bounded(p *policy.Policy, q *backlog.Queue) error {
+	if !p.Bounded() || !t.registry.started.Load() {
 		return nil
 	}
 	if n := int64(q.Len()); p.MaxDepth > 0 && n > p.MaxDepth {

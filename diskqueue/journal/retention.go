@@ -11,7 +11,7 @@ import (
 func (t *Topic) floor(pos Position) {
 	t.Floor = pos
 	if pos == 0 {
-		t.Unshared = nil
+		t.Unshared, t.Stamp = nil, 0
 		return
 	}
 	t.Unshared = Above(t.Unshared, pos)
