@@ -97,11 +97,14 @@ func (t *Topic) findPlace(p Place) (pos Position, early bool, err error) {
 }
 
 // findTime returns the position of the first message that came at a time or later. Messages are in the order in which they came, so that it
-// is searched for among the first messages of nodes, and in one of these.
+// is searched for among the first messages of nodes, and in one of these; where the clock may have been set back it is looked before that, too.
 func (t *Topic) findTime(at int64, end Position) (pos Position, early bool, err error) {
 	nodes := t.d.table.each()
 	nodes = nodes[:sort.Search(len(nodes), func(i int) bool { return nodes[i].first >= end })]
 	i, err := t.searchTime(nodes, at)
+	if err == nil {
+		i, err = t.sooner(nodes[:i], at)
+	}
 	if err != nil {
 		return 0, false, err
 	}
@@ -114,6 +117,29 @@ func (t *Topic) findTime(at int64, end Position) (pos Position, early bool, err 
 		return end, false, nil
 	}
 	return nodes[i].first, i == 0, nil
+}
+
+// sooner returns how many of some nodes are before the first that has messages of a time or later, as far as their first ones tell, or memory. Times
+// do not fall where the topic keeps messages; elsewhere they do when a clock is set back, and who passes over what came before a time
+// must not pass over what came then.
+func (t *Topic) sooner(nodes []*stored, at int64) (int, error) {
+	floor := t.d.retain.from()
+	for i, s := range nodes {
+		if floor > 0 && s.first >= floor {
+			break
+		}
+		frames := t.inMemory(s.node)
+		switch first, err := t.firstTime(&keptNode{s: s, frames: frames}); {
+		case err != nil:
+			return 0, err
+		case first >= at:
+			return i, nil
+		}
+		if _, newest := times(frames); newest >= at {
+			return i + 1, nil // it is in this one
+		}
+	}
+	return len(nodes), nil
 }
 
 // searchTime returns the index of the first node whose first message came at a time or later.

@@ -78,3 +78,29 @@ func TestTimesDoNotFall(t *testing.T) {
 		}
 	})
 }
+
+// TestPlacesWhereTheClockWasSetBack: a topic that keeps nothing has the times of a clock that was ahead for a while. What is passed over came before a time
+// by what it carries, whichever of the pieces of the topic it is in. (c6)
+func TestPlacesWhereTheClockWasSetBack(t *testing.T) {
+	for ahead := range 4 {
+		synctest.Test(t, func(t *testing.T) {
+			r := logged(t, Disk)
+			topic := mustTopic(t, r, "t")
+			c := mustChannel(t, topic, "c")
+			for i := range 4 {
+				if r.skew = 0; i == ahead {
+					r.skew = time.Hour
+				}
+				publishWith(t, topic, 5, 0)
+				time.Sleep(time.Minute)
+				topic.pub.Lock()
+				topic.closedNodesLocked(1)
+				topic.pub.Unlock()
+			}
+			m, err := c.Skip(Place{kind: atTime, at: time.Now().Add(30 * time.Minute).UnixNano()}, false, false)
+			if want := Position(5*ahead + 1); err != nil || m.From != want || m.Messages != 5*ahead {
+				t.Errorf("with the %d. piece of four ahead: %+v, %v, want %d", ahead+1, m, err, want)
+			}
+		})
+	}
+}
