@@ -70,6 +70,21 @@ func TestMessagesAreLookedAt(t *testing.T) {
 	}
 }
 
+// TestABodyOfBracketsIsShown: laid out it would be hundreds of MiB. It is shown as it is.
+func TestABodyOfBracketsIsShown(t *testing.T) {
+	c := newCluster(t, 1)
+	c.create(t, "orders", "billing")
+	c.brokers[0].Publish(t, "orders", strings.Repeat("[", 8000)+strings.Repeat("]", 8000))
+	var m httpapi.Messages
+	c.brokers[0].Get(t, "/topic/messages?topic=orders", &m)
+	p := openTab(t, c.base)
+	p.visit("topics/orders?message=" + m.Messages[0].ID)
+	p.see("Where it is", "[[[[[[[[")
+	if n := eval[int](p, `document.querySelector("pre.content").textContent.length`); n != 16000 {
+		t.Errorf("the body has %d characters on the page", n)
+	}
+}
+
 // TestAChannelIsRewoundAndSkipped: the dialogs say beforehand how many messages are concerned, and refuse what no node can do.
 func TestAChannelIsRewoundAndSkipped(t *testing.T) {
 	c := newCluster(t, 2)

@@ -212,12 +212,38 @@ func bodyText(m *httpapi.Message) string {
 		return hex.Dump(m.BodyBase64)
 	}
 	var laid bytes.Buffer
-	if text := strings.TrimSpace(*m.Body); strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
-		if json.Indent(&laid, []byte(text), "", "  ") == nil {
+	if text := strings.TrimSpace(*m.Body); (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) && !nestedDeep(text) {
+		if json.Indent(&laid, []byte(text), "", indent) == nil {
 			return plainText(laid.String())
 		}
 	}
 	return plainText(*m.Body)
+}
+
+// indent is what JSON is laid out with.
+const indent = "  "
+
+// nestedDeep reports whether JSON would become very much longer by being laid out: some KiB of brackets make hundreds of MiB.
+func nestedDeep(text string) bool {
+	depth, more, quoted := 0, 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			more += depth * len(indent)
+		case c == '}' || c == ']':
+			depth--
+			more += depth * len(indent)
+		case c == ',':
+			more += depth * len(indent)
+		}
+	}
+	return more > 8*len(text)+4096
 }
 
 // plainText returns a text in which what a terminal would obey is shown instead.

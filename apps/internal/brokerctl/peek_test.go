@@ -69,3 +69,21 @@ func TestBodyText(t *testing.T) {
 		}
 	}
 }
+
+// TestABodyOfBracketsIsPrintedAsItIs: laid out some KiB of them would be hundreds of MiB; what people write is laid out.
+func TestABodyOfBracketsIsPrintedAsItIs(t *testing.T) {
+	for body, most := range map[string]int{
+		strings.Repeat("[", 8000) + strings.Repeat("]", 8000):                 16000,
+		strings.Repeat(`{"a":[`, 5000) + "1" + strings.Repeat("]}", 5000):     40001,
+		strings.Repeat("[", 20) + strings.Repeat("]", 20):                     2000,
+		"[" + strings.Repeat(`{"id":7,"of":[1,2]},`, 1000) + `"\"]]]]"` + "]": 200_000,
+	} {
+		got := bodyText(&httpapi.Message{Body: &body})
+		if len(got) > most {
+			t.Errorf("%.20q, %d bytes, is printed as %d bytes", body, len(body), len(got))
+		}
+		if laid := strings.Contains(got, "\n"); laid == (most == len(body)) {
+			t.Errorf("%.20q is laid out: %v", body, laid)
+		}
+	}
+}

@@ -58,6 +58,7 @@ export function nanoseconds(ns) {
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const latest = 8.64e12; // seconds: what no date can be is somebody's slip, and must not end the page
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 
 /** time writes the time of day, in the viewer's zone, of a moment in seconds since the Unix epoch. */
@@ -67,7 +68,7 @@ export const time = (t) => clock.format(t * 1000);
 export const hourMinute = (t) => minute.format(t * 1000);
 
 /** moment writes date, time and zone. */
-export const moment = (t) => full.format(t * 1000);
+export const moment = (t) => (Math.abs(t) <= latest ? full.format(t * 1000) : "–");
 
 const plain = /^[\x20-\x7e]+$/; // most names, and a test that takes no time
 const odd = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu;
@@ -86,7 +87,7 @@ export const oneLine = (text) => visible(text.replace(/\r?\n/g, "↵").replace(/
 const exact = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
 
 /** instant writes a time of RFC 3339 to the millisecond, in the viewer's zone. */
-export const instant = (text) => exact.format(Date.parse(text));
+export const instant = (text) => (Number.isNaN(Date.parse(text)) ? visible(text ?? "–") : exact.format(Date.parse(text)));
 
 /** plural writes a number and the noun that goes with it. */
 export const plural = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;

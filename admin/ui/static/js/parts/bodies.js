@@ -17,18 +17,21 @@ export function bytesOf(m) {
   return Uint8Array.from(atob(m.body_base64 ?? ""), (c) => c.charCodeAt(0));
 }
 
-/** laidOut returns a body that is JSON with a line for each part, null for any other. */
+/** laidOut returns a body that is JSON with a line for each part, null for any other, and for one of which that would make very much more. */
 export function laidOut(m) {
   if (!/^\s*[[{]/.test(m.body ?? "")) return null;
   try { JSON.parse(m.body); } catch { return null; }
-  return written(indented(m.body));
+  const text = indented(m.body);
+  return text && written(text);
 }
 
-/** indented lays JSON out without taking it for values: numbers and names stay as they were written. */
+/** indented lays JSON out without taking it for values: numbers and names stay as they were written. null: it is nested so deep that this is of no use. */
 function indented(text) {
+  const most = 8 * text.length + 4096; // what is nested deep would grow by the square of that
   let out = "", depth = 0, i = 0;
   const line = () => "\n" + "  ".repeat(depth);
   while (i < text.length) {
+    if (out.length > most) return null;
     const c = text[i];
     if (c === '"') {
       let end = i + 1;
