@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"regexp"
@@ -112,21 +114,47 @@ func (o *Options) clusterAddress() string {
 	return o.ClusterListen
 }
 
-// leastSecret is how many bytes a secret has at least.
-const leastSecret = 16
+// How many bytes a secret has at least, and its file at most.
+const (
+	leastSecret    = 16
+	mostSecretFile = 64 << 10
+)
+
+// readSecret reads what all brokers of a cluster know, without the end of its line. Who else can read the file is as good as one of them.
+func readSecret(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // it is only read
+	state, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !state.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file", path)
+	case state.Mode().Perm()&0o006 != 0:
+		return nil, fmt.Errorf("%s is open to everybody: take that right away (chmod o-rw)", path)
+	case state.Size() > mostSecretFile:
+		return nil, fmt.Errorf("%s has more than %d bytes", path, mostSecretFile)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, mostSecretFile))
+	if err != nil {
+		return nil, err
+	}
+	secret := bytes.TrimRight(text, "\r\n")
+	if len(secret) < leastSecret {
+		return nil, fmt.Errorf("%s has a secret of %d bytes, and %d are the least", path, len(secret), leastSecret)
+	}
+	return secret, nil
+}
 
 // clusterKeys reads what links of the cluster are secured with.
 func (s *Server) clusterKeys() (secret []byte, links *tls.Config, err error) {
 	o := &s.opts
 	if o.ClusterSecretFile != "" {
-		if secret, err = os.ReadFile(o.ClusterSecretFile); err != nil {
+		if secret, err = readSecret(o.ClusterSecretFile); err != nil {
 			return nil, nil, fmt.Errorf("--cluster-secret-file: %w", err)
-		}
-		for len(secret) > 0 && (secret[len(secret)-1] == '\n' || secret[len(secret)-1] == '\r') {
-			secret = secret[:len(secret)-1]
-		}
-		if len(secret) < leastSecret {
-			return nil, nil, fmt.Errorf("--cluster-secret-file: %s has a secret of %d bytes, and %d are the least", o.ClusterSecretFile, len(secret), leastSecret)
 		}
 	}
 	if o.ClusterTLSCert == "" {

@@ -1,6 +1,10 @@
 package broker
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +51,36 @@ func TestAddressInTheCluster(t *testing.T) {
 		o := Options{ClusterListen: c.listen, ClusterAddress: c.address, BroadcastAddress: c.broadcast}
 		if got := o.clusterAddress(); got != c.want {
 			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}
+
+// TestSecretsOfAClusterThatCannotBe: a file that everybody can read, that is none, or too short or too long, is refused, and no text says what is in it.
+func TestSecretsOfAClusterThatCannotBe(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(text string, mode os.FileMode) string {
+		path := filepath.Join(dir, strconv.Itoa(int(mode))+strconv.Itoa(len(text)))
+		if err := errors.Join(os.WriteFile(path, []byte(text), mode), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const secret = "canary-0123456789"
+	for want, path := range map[string]string{
+		"":                  file(secret+"\r\n", 0o640),
+		"open to everybody": file(secret, 0o644),
+		"no regular file":   dir,
+		"more than":         file(strings.Repeat(secret, 5000), 0o600),
+		"16 are the least":  file(secret[:15]+"\n\n\n", 0o600),
+		"no such file":      filepath.Join(dir, "none"),
+	} {
+		got, err := readSecret(path)
+		switch {
+		case want == "" && (err != nil || string(got) != secret):
+			t.Errorf("%q, %v", got, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary")):
+			t.Errorf("want %q, got %v", want, err)
 		}
 	}
 }

@@ -190,6 +190,9 @@ func (m *Member) lead(ctx context.Context, r request, applied <-chan error) erro
 // was proposed may be carried out all the same.
 func (m *Member) propose(ctx context.Context, c cluster.Command, applied <-chan error) error {
 	b, err := c.Append(nil)
+	if err == nil { // in the log it would stop every replica that does not understand it
+		_, err = cluster.ParseCommand(b)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDone, err)
 	}

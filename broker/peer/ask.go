@@ -23,7 +23,7 @@ func (n *Node) Ask(ctx context.Context, address string, kind Kind, question []by
 	if err := n.allowed(c.RemoteAddr()); err != nil {
 		return from, nil, err
 	}
-	own, ok := n.enter(c)
+	own, ok := n.enter(c, true)
 	if !ok {
 		return from, nil, net.ErrClosed
 	}

@@ -44,7 +44,7 @@ type Node struct {
 	mu    sync.Mutex
 	self  Hello
 	links map[end]*link
-	conns map[net.Conn]bool // in a handshake
+	conns map[net.Conn]bool // in a handshake; true: somebody else has dialled
 	dials map[string]context.CancelFunc
 	found map[string]string // folder that answered last, by address
 
@@ -111,18 +111,38 @@ func (n *Node) Serve(l net.Listener) error {
 	}
 	n.loops.Go(func() {
 		defer context.AfterFunc(n.ctx, func() { l.Close() })()
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				if n.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
-					n.o.Log.Error("peers' connections are not taken any more", "error", err)
-				}
-				return
-			}
-			n.loops.Go(func() { n.talk(c, "", Control) })
-		}
+		n.accept(l)
 	})
 	return nil
+}
+
+// How long nothing is accepted after an error that may pass, such as too many open files; it doubles.
+const (
+	minAcceptRest = 5 * time.Millisecond
+	maxAcceptRest = time.Second
+)
+
+// accept takes connections until the listener is closed.
+func (n *Node) accept(l net.Listener) {
+	for rest := minAcceptRest; ; {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			rest = minAcceptRest
+			n.loops.Go(func() { n.talk(c, "", Control) })
+			continue
+		case n.ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return
+		}
+		if rest == minAcceptRest {
+			n.o.Log.Error("a peer's connection cannot be taken now", "error", err)
+		}
+		select {
+		case <-time.After(rest):
+		case <-n.ctx.Done():
+		}
+		rest = min(2*rest, maxAcceptRest)
+	}
 }
 
 // Dial keeps a connection for each lane to the node at an address, until Forget or Close.
@@ -186,7 +206,7 @@ func (n *Node) keep(ctx context.Context, address string, lane Lane) {
 func (n *Node) talk(c net.Conn, address string, lane Lane) {
 	defer c.Close()
 	dials := address != ""
-	own, ok := n.enter(c)
+	own, ok := n.enter(c, dials)
 	if !ok {
 		return
 	}
@@ -235,8 +255,8 @@ func (n *Node) complain(addr net.Addr, other Hello, err error) {
 	host, _, _ := net.SplitHostPort(addr.String())
 	text := host + " " + other.Folder + " " + err.Error()
 	n.mu.Lock()
-	known := n.complaints[text]
-	if !known && len(n.complaints) < maxComplaints {
+	known := n.complaints[text] || len(n.complaints) >= maxComplaints // what strangers say may be something else each time
+	if !known {
 		n.complaints[text] = true
 	}
 	n.mu.Unlock()
@@ -245,7 +265,7 @@ func (n *Node) complain(addr net.Addr, other Hello, err error) {
 	}
 }
 
-// maxComplaints bounds what is remembered of reasons.
+// maxComplaints bounds what is remembered of reasons, and logged while there is no link.
 const maxComplaints = 1000
 
 // secure speaks TLS with who was dialled at an address, whose name the certificate must have, or has dialled.
@@ -285,15 +305,37 @@ func (n *Node) judge(h Hello) error {
 	return nil
 }
 
-// enter notes a connection, so that Close can end it, and returns who this node is; false: it is closed.
-func (n *Node) enter(c net.Conn) (own Hello, ok bool) {
+// enter notes a connection, so that Close can end it, and returns who this node is; false: it is to be closed.
+func (n *Node) enter(c net.Conn, dials bool) (own Hello, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ctx.Err() != nil {
+	if n.ctx.Err() != nil || !dials && n.crowdedLocked(c) {
 		return own, false
 	}
-	n.conns[c] = true
+	n.conns[c] = !dials
 	return n.self, true
+}
+
+// How many connections may be in a handshake, or in a question, for more to be taken: nobody knows yet whose they are.
+const (
+	maxHandshakes     = 256
+	maxHandshakesHost = maxHandshakes / 4 // of one host
+)
+
+// crowdedLocked reports whether too many connections that others have dialled are in a handshake.
+func (n *Node) crowdedLocked(c net.Conn) bool {
+	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+	all, same := 0, 0
+	for other, accepted := range n.conns {
+		if !accepted {
+			continue
+		}
+		all++
+		if h, _, _ := net.SplitHostPort(other.RemoteAddr().String()); h == host {
+			same++
+		}
+	}
+	return all >= maxHandshakes || same >= maxHandshakesHost
 }
 
 // leave notes that the handshake of a connection is over, and who was at an address.
