@@ -281,7 +281,7 @@ func TestCommandsInOrderGiveOneState(t *testing.T) {
 			if errB := b.Apply(parsed); (errB == nil) != (err == nil) || text(t, a) != text(t, b) {
 				t.Fatalf("seed %d, step %d: after %s two nodes differ:\n%s\n%s", seed, step, line, text(t, a), text(t, b))
 			}
-			if err := a.check(); err != nil {
+			if err := a.Check(); err != nil {
 				t.Fatalf("seed %d, step %d: after %s: %v", seed, step, line, err)
 			}
 			for _, g := range a.Groups {
@@ -334,7 +334,7 @@ func FuzzApply(f *testing.F) {
 		if err := s.Apply(c); err != nil {
 			return
 		}
-		if err := s.check(); err != nil {
+		if err := s.Check(); err != nil {
 			t.Fatalf("%s: %v", b, err)
 		}
 		for _, g := range slices.Clone(s.Groups) { // what it left can be gone on with

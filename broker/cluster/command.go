@@ -96,7 +96,7 @@ func (s *State) found(c *Command) error {
 	if c.State == nil || c.State.Cluster == "" {
 		return refuse("a cluster cannot be founded without its first state")
 	}
-	if err := c.State.check(); err != nil {
+	if err := c.State.Check(); err != nil {
 		return refuse("%v", err)
 	}
 	*s = *c.State.Clone()

@@ -38,7 +38,7 @@ func First(name string, founders []Founder) (*State, error) {
 			s.addGroup(f)
 		}
 	}
-	return s, s.check()
+	return s, s.Check()
 }
 
 // Founder is a node that founds a cluster.

@@ -180,8 +180,8 @@ func (s *State) number(now int64) (int, error) {
 	return 0, refuse("all numbers of nodes, 0 to %d, are in use or were within the last day", MaxNumber)
 }
 
-// check says what cannot be: a state is never that, whatever commands were applied.
-func (s *State) check() error {
+// Check says what cannot be: a state is never that, whatever commands were applied.
+func (s *State) Check() error {
 	numbers, ids := map[int]string{}, map[uint64]bool{}
 	for folder, n := range s.Nodes {
 		if n.Candidate {

@@ -87,8 +87,28 @@ func (m *Member) installNew(w *whole, id uint64) error {
 	})
 }
 
-// catchUp begins behind a map that who leads has sent, as it has no older entries any more.
-func (m *Member) catchUp(w *whole) {
+// leads reports whether a node leads the map, as the replica here knows it.
+func (m *Member) leads(folder string) bool {
+	m.mu.Lock()
+	g := m.group
+	m.mu.Unlock()
+	if g == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, m.o.Wait)
+	defer cancel()
+	st, err := g.Status(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return err == nil && st.Lead != 0 && m.routes[st.Lead] == folder
+}
+
+// catchUp begins behind a map that who leads has sent, as it has no older entries any more. From nobody else it is taken.
+func (m *Member) catchUp(w *whole, from string) {
+	if !m.leads(from) {
+		m.o.Log.Warn("the map that was sent whole is not taken, as it is not of the node that leads", "folder", from)
+		return
+	}
 	m.mu.Lock()
 	behind := m.way == member && m.group != nil && m.point.Index < w.Point.Index && m.state.Cluster == w.Map.Cluster
 	m.mu.Unlock()
@@ -264,7 +284,7 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 			return
 		}
 		m.mu.Lock()
-		m.sent = w
+		m.sent, m.sender = w, folder
 		m.mu.Unlock()
 		m.wake()
 	}

@@ -50,7 +50,8 @@ type Member struct {
 	pending map[uint32]chan reply // of commands that another node was asked for
 	stream  uint32
 	told    *peer.Refusal // that has not been looked at
-	sent    *whole        // the same: by who leads
+	sent    *whole        // the same
+	sender  string        // of that
 	final   func(*manifest.Manifest)
 	said    map[string]string // what was logged last about something
 	pushed  map[uint64]time.Time
@@ -254,11 +255,11 @@ func (m *Member) run() {
 // look looks at what has happened to the group, and at what others have told the node of itself.
 func (m *Member) look() {
 	m.mu.Lock()
-	broken, told, sent, at := m.broken, m.told, m.sent, m.way
+	broken, told, sent, sender, at := m.broken, m.told, m.sent, m.sender, m.way
 	m.broken, m.told, m.sent = nil, nil, nil
 	m.mu.Unlock()
 	if sent != nil && broken == nil && told == nil {
-		m.catchUp(sent)
+		m.catchUp(sent, sender)
 		return
 	}
 	err := error(nil)

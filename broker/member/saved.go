@@ -94,5 +94,8 @@ func decodeWhole(b []byte) (*whole, error) {
 	if w.Map == nil || w.Map.Cluster == "" || w.Point.Index == 0 || len(w.Point.Members.Voters) == 0 {
 		return nil, errors.New("the map of a cluster: it says nothing")
 	}
+	if err := w.Map.Check(); err != nil {
+		return nil, fmt.Errorf("the map of a cluster: %w", err)
+	}
 	return w, nil
 }

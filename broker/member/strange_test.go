@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"brokerd/broker/cluster"
+	"brokerd/broker/peer"
 )
 
 // TestACommandThatNobodyUnderstandsIsNotProposed: in the log it would stop every replica of the map for good. A node of a newer version may ask for one,
@@ -23,4 +24,29 @@ func TestACommandThatNobodyUnderstandsIsNotProposed(t *testing.T) {
 	do(t, func(ctx context.Context) error { return nodes[0].m.Do(ctx, rules(3)) })
 	eventually(t, "all are members still", func() bool { return well(nodes) })
 	sameMap(t, nodes)
+}
+
+// TestAMapIsTakenFromWhoLeads: a whole map that another member sends, or one that cannot be, changes nothing.
+func TestAMapIsTakenFromWhoLeads(t *testing.T) {
+	t.Parallel()
+	nodes := run(t, 3)
+	l := leader(t, nodes)
+	rest := without(nodes, l)
+	before := sameMap(t, nodes)
+	send := func(from *node, change func(*whole)) {
+		rest[0].m.mu.Lock()
+		w := &whole{Point: rest[0].m.point, Map: rest[0].m.state.Clone()}
+		rest[0].m.mu.Unlock()
+		w.Point.Index += 1_000_000
+		change(w)
+		rest[0].m.received(from.folder(), peer.Bulk, frameMap, 0, w.encode())
+	}
+	send(rest[1], func(*whole) {})
+	eventually(t, "it is not taken of another one", func() bool { return rest[0].lines.has("as it is not of the node that leads") })
+	send(l, func(w *whole) { w.Map.Meta[0].ID = w.Map.LastID + 7 })
+	eventually(t, "it is not taken when it cannot be", func() bool { return rest[0].lines.has("that was sent whole cannot be read") })
+	eventually(t, "all are members still", func() bool { return well(nodes) })
+	if after := sameMap(t, nodes); after != before {
+		t.Errorf("the map was %s, and is %s", before, after)
+	}
 }
