@@ -208,6 +208,9 @@ func (n *node) redriven(key string) {
 	}
 	p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
 	n.ageless[key] = true // also when the promise is forgotten with its channel, and a crash takes that back
+	if n.crash.power != nil { // it may leave the one that went back, and lose the records by which the message had left its channel
+		n.twice[key] = true
+	}
 }
 
 // dropLetters empties a dead letter topic with its channels, deletes it, or empties or deletes one channel of it: what was there and nowhere

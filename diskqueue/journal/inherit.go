@@ -58,9 +58,10 @@ func (c *Channel) inherit(own *Channel) {
 	c.Counts.Accepted += c.holds() - had
 }
 
-// handOver gives the topic's channels what its own backlog has up to the last of some messages, if it has any of these: they are a channel's
-// now, so that the backlog had moved, by a record that was lost. What came later may still wait there.
-func (t *Topic) handOver(list []Range) {
+// handOver gives the topic's channels what its own backlog has up to the last of some messages, if it has any of these: they are c's
+// now, so that the backlog had moved, by a record that was lost. What came later may still wait there. Without channels c gets it all: it
+// is about to be one, and those that the backlog had moved to are lost.
+func (t *Topic) handOver(c *Channel, list []Range) {
 	own := t.Channels[0]
 	waits, out := own.has()
 	last := Position(0)
@@ -85,7 +86,11 @@ func (t *Topic) handOver(list []Range) {
 	own.unsure, _ = Cut(nil, own.unsure, 1, last)
 	own.cutOut([]Range{{1, last}})
 	own.Counts.Accepted -= had - own.holds()
-	for _, c := range t.Channels[1:] {
+	to := t.Channels[1:]
+	if len(to) == 0 {
+		to = []*Channel{c}
+	}
+	for _, c := range to {
 		c.inherit(moved)
 		c.Inherited = max(c.Inherited, last)
 	}

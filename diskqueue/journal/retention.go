@@ -106,7 +106,7 @@ func (c *Channel) rewind(t *Topic, from Position, runs []byte) {
 	if len(list) == 0 {
 		return
 	}
-	t.handOver(list)
+	t.handOver(c, list)
 	had := c.holds()
 	left, _ := CutAll(Above(c.Waiting, from), list)
 	c.Waiting, _ = Cut(nil, c.Waiting, from, math.MaxUint64)

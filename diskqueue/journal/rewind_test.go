@@ -174,6 +174,32 @@ func TestAListedChannelThatBeginsAtAPlace(t *testing.T) {
 	wantWaiting(t, s.Topics[1].Channels[1], Range{1, 2}, Range{3, 3}, Range{4, 5})
 }
 
+// TestAChannelAtAPlaceBehindALostOne: a channel begins at a place beside another one, of which the log lost the record. It gets all that waited
+// in the topic itself, also what was in front of its place.
+func TestAChannelAtAPlaceBehindALostOne(t *testing.T) {
+	s := NewState()
+	apply := func(kind Kind, b []byte) {
+		t.Helper()
+		if err := s.Apply(Offset{Offset: 1}, kind, b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "orders"}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 1, Count: 9, Only: Own}), frames(1, 9)...))
+	var r Runs
+	r.Begin(0, 0)
+	r.AddRange(Range{3, 9})
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 3, Name: "billing", Next: 3, Runs: r.Runs()}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 10, Count: 2}), frames(10, 2)...))
+	s.Settle()
+	c := s.Topics[1].Channels[1]
+	wantWaiting(t, c, Range{1, 2}, Range{3, 11})
+	wantWaiting(t, s.Topics[1].Channels[0])
+	if c.Counts.Accepted != 11 {
+		t.Errorf("%d are accepted", c.Counts.Accepted)
+	}
+}
+
 // TestBackInLine: what was set aside and never delivered waits again where it stood; what was delivered, or is deferred, is out.
 func TestBackInLine(t *testing.T) {
 	c, s, apply := reading(t)
