@@ -403,9 +403,10 @@ func (n *node) drain() {
 			n.subs = append(n.subs, &consumer{Subscription: s, topic: t.Name(), name: t.Name() + "/" + c.Name()})
 		}
 	}
-	for range 30 {
+	for round, some := 0, true; round < 30 || some; round++ { // of an ordered channel one message of each key comes at a time
+		some = false
 		for _, s := range n.subs {
-			n.take(s)
+			some = n.take(s) > 0 || some
 			n.answer(s, true)
 		}
 		n.advance(5 * time.Second)

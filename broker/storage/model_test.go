@@ -315,13 +315,15 @@ func (n *node) subscribe() {
 }
 
 // take takes what there is and checks that it may be.
-func (n *node) take(s *consumer) {
+func (n *node) take(s *consumer) (count int) {
 	var d topic.Delivery
 	for {
 		lo := n.begin()
-		if s.Take(&d) == 0 {
-			return
+		some := s.Take(&d)
+		if some == 0 {
+			return count
 		}
+		count += some
 		at := n.end(lo)
 		for _, run := range d.Runs {
 			for frames := run.Frames; len(frames) > 0; {
