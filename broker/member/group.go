@@ -296,11 +296,12 @@ func (m *Member) step(folder string, lane peer.Lane, group uint32, payload []byt
 	}
 	m.mu.Lock()
 	g, from := m.group, binary.BigEndian.Uint64(payload)
-	if _, known := m.routes[from]; !known {
-		m.routes[from] = folder
+	whose, known := m.routes[from]
+	if !known {
+		m.routes[from], whose = folder, folder
 	}
 	m.mu.Unlock()
-	if g == nil {
+	if g == nil || whose != folder { // nobody speaks for another one's replica
 		return
 	}
 	over := replica.Control

@@ -194,7 +194,7 @@ func (m *machine) notice() {
 
 // step takes a message of another replica.
 func (m *machine) step(msg *raftpb.Message, now time.Duration) {
-	if m.err != nil || msg.GetTo() != m.id || !m.welcome(msg) {
+	if m.err != nil || msg.GetTo() != m.id || msg.GetFrom() == m.id || !m.welcome(msg) { // of itself comes nothing by a link
 		return
 	}
 	if msg.GetType() == raftpb.MsgHeartbeatResp {
