@@ -77,7 +77,7 @@ func (c *Cut) snapshot() {
 	c.From = r.cfg.Journal.End()
 	r.create.Unlock()
 	for _, t := range topics {
-		if t.d == nil {
+		if t.d == nil || t.led != nil { // their group has its own
 			continue
 		}
 		s := topicSnapshot{topic: t}
@@ -314,13 +314,13 @@ func (t *Topic) settled() (n uint64) {
 	return n
 }
 
-// durable returns the topics that are kept in the log, in no order.
+// durable returns the topics that are kept in the node's log by themselves, not by a group of replicas, in no order.
 func (r *Registry) durable() []*Topic {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var list []*Topic
 	for _, t := range r.topics {
-		if t.d != nil {
+		if t.d != nil && t.led == nil {
 			list = append(list, t)
 		}
 	}

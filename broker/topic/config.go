@@ -66,6 +66,9 @@ type Config struct {
 	Learn func(ctx context.Context, topic string) []string
 	// Alone reports whether there is no lookup now, so that a topic that is made has nothing to wait for. Nil: there always is one.
 	Alone func() bool
+	// Elsewhere returns an ErrElsewhere when a topic is replicated, so that none of its name is made here: who leads it has it. Nil: no
+	// topic is.
+	Elsewhere func(topic string) error
 	// Changed is called, without a lock, after a topic or channel has come, gone, or changed its pause. Nil: nobody asks.
 	Changed func()
 	// Made is called, without a lock, after Changed of a topic that was made for who asks for it, and who waits for it. Nil: nobody

@@ -287,6 +287,8 @@ func (c *Channel) deadLetterTopic(name string) (*Topic, error) {
 	switch {
 	case t.d == nil:
 		return nil, fmt.Errorf("%w: %s", errNotLogged, name)
+	case t.led != nil:
+		return nil, fmt.Errorf("%w: dead letters cannot go to %s", ErrReplicated, name)
 	case t == c.topic:
 		return nil, errDeadLetters
 	}

@@ -35,7 +35,7 @@ func (t *Topic) fullLocked() bool {
 // more is dropped.
 func (t *Topic) overflowLocked() {
 	d := t.d
-	if !t.fullLocked() {
+	if t.led != nil || !t.fullLocked() { // of a group's topic all is in memory
 		return
 	}
 	waiting := t.waitingLocked()

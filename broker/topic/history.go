@@ -43,7 +43,7 @@ func (t *Topic) History(ctx context.Context, pos Position, id protocol.MessageID
 	if t.d == nil {
 		return out, ErrNoPositions
 	}
-	if t.registry.cfg.Scan == nil {
+	if t.registry.cfg.Scan == nil || t.led != nil { // of a group's records the log is not looked through yet
 		return out, ErrNoHistory
 	}
 	h := journal.History{Topic: t.d.id, Pos: pos, ID: id}
@@ -70,7 +70,7 @@ func (t *Topic) History(ctx context.Context, pos Position, id protocol.MessageID
 	}
 	topics := map[uint32]string{}
 	for _, other := range t.registry.Topics() {
-		if other.d != nil {
+		if other.d != nil && other.led == nil {
 			topics[other.d.id] = other.name
 		}
 	}

@@ -69,7 +69,11 @@ func (d *logStore) empty(*Channel) error { return nil }
 
 // adopt gives the channel its number; the topic's own backlog has none. What an earlier life has left Recover has put back.
 func (d *logStore) adopt(c *Channel) error {
-	if c.name != "" {
+	switch led := d.topic.led; {
+	case c.name == "":
+	case led != nil:
+		c.id = led.lastID.Add(1)
+	default:
 		c.id = d.topic.registry.lastID.Add(1)
 	}
 	return nil
@@ -83,6 +87,9 @@ var ErrDiskFull = errors.New("the disk is full or has failed: publishes are take
 
 func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 	t := d.topic
+	if t.led != nil {
+		return d.publishReplicated(b, delay)
+	}
 	if err := t.registry.writable(); err != nil {
 		return err
 	}
@@ -314,7 +321,7 @@ func (d *logStore) append(c journal.Change) journal.Offset {
 func (d *logStore) settle() {
 	if at := d.changed.Swap(nil); at != nil {
 		if err := d.log.Commit(*at, d.levels.synced()); err != nil {
-			d.topic.registry.SetHealth(err)
+			d.health(err)
 			d.topic.registry.log.Error("a change was not written to the log", "topic", d.topic.name, "error", err)
 		}
 	}

@@ -196,7 +196,7 @@ func (t *Topic) holding() (n uint64) {
 // syncTo returns once the log is synced up to a record and with it.
 func (t *Topic) syncTo(at journal.Offset) error {
 	err := t.d.log.Commit(at, true)
-	t.registry.SetHealth(err)
+	t.d.health(err)
 	return err
 }
 

@@ -22,8 +22,8 @@ func (t *Topic) checkTarget(p *policy.Policy) error {
 	refuse := func(text string) error {
 		return &policy.Error{Name: "dead_letter", Text: text, Value: json.RawMessage(strconv.Quote(p.DeadLetter))}
 	}
-	if to := t.registry.Lookup(p.DeadLetter); to != nil && to.d == nil {
-		return refuse("must be a topic at level disk or fsync, as one record of the log moves a message")
+	if to := t.registry.Lookup(p.DeadLetter); to != nil && (to.d == nil || to.led != nil) {
+		return refuse("must be a topic at level disk or fsync that is not replicated, as one record of the log moves a message")
 	}
 	seen := map[string]bool{}
 	for next := []string{p.DeadLetter}; len(next) > 0; next = next[1:] {

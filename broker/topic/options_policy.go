@@ -39,10 +39,16 @@ func (t *Topic) place(channel string) policy.Place {
 }
 
 func (t *Topic) layer(set *policy.Set) policy.Layer {
+	if t.led != nil { // what one node's configuration says is not what the others' do
+		return policy.Layer{Name: t.name, Set: set}
+	}
 	return policy.Layer{Name: t.name, Set: set, Patterns: t.registry.patterns.Load().Topics}
 }
 
 func (c *Channel) layer(set *policy.Set) policy.Layer {
+	if c.topic.led != nil {
+		return policy.Layer{Name: c.topic.name + "/" + c.name, Set: set, Channel: true}
+	}
 	return policy.Layer{Name: c.topic.name + "/" + c.name, Set: set, Patterns: c.topic.registry.patterns.Load().Channels, Channel: true}
 }
 
@@ -141,11 +147,16 @@ func (t *Topic) levelChosen() bool {
 	return t.chosen.Load()
 }
 
+var errNoOptions = fmt.Errorf("%w: options", ErrReplicated)
+
 // SetOptions changes options of the topic, each a JSON value by its name; null puts the default back. It returns once they are kept, and
 // changes nothing when one of them cannot be: then it fails with a policy.Error, or as SetDurability does. A topic that it moves between
 // level memory and the others is another Topic from then on.
 func (t *Topic) SetOptions(changes map[string]json.RawMessage) error {
 	r := t.registry
+	if t.led != nil {
+		return errNoOptions
+	}
 	r.configuring.Lock()
 	defer r.configuring.Unlock()
 	set, err := t.set.Load().With(changes, false)
@@ -262,6 +273,9 @@ func (t *Topic) needOptions(set *policy.Set, level Level) error {
 func (c *Channel) SetOptions(changes map[string]json.RawMessage) error {
 	t := c.topic
 	r := t.registry
+	if t.led != nil {
+		return errNoOptions
+	}
 	r.configuring.Lock()
 	defer r.configuring.Unlock()
 	set, err := c.set.Load().With(changes, true)

@@ -154,6 +154,7 @@ type builder struct {
 	wall     int64          // the same moment, Unix nanoseconds
 	lost     map[string]int // messages that are needed and nowhere, by channel
 	early    []journal.Node // the checkpoint's, in files of segments that went early
+	led      *Led           // makes a topic of a group of replicas, which is not put into the registry; nil: of the node's log
 }
 
 func (b *builder) build() error {
@@ -167,6 +168,9 @@ func (b *builder) build() error {
 	t.d.retain.unshared, t.d.retain.stamped = b.state.Unshared, b.state.Stamp
 	t.store = t.d
 	t.d.restoreOptions(b.state.Options, r.levelOf(t.name))
+	if b.led != nil {
+		t.led, t.d.log = b.led, b.led.reign
+	}
 	if b.state.Dead {
 		t.deadLetters.Store(true)
 	}
@@ -193,6 +197,9 @@ func (b *builder) build() error {
 	}
 	if b.state.Moved {
 		t.d.change(journal.Change{Op: journal.OpInherit})
+	}
+	if b.led != nil {
+		return nil
 	}
 	r.mu.Lock()
 	r.topics[t.name] = t

@@ -54,6 +54,8 @@ func (t *Topic) Redrive(channel string, o RedriveOptions) (Redrive, error) {
 	switch {
 	case c == nil:
 		return Redrive{}, fmt.Errorf("%w: %q", ErrChannelNotFound, channel)
+	case t.led != nil:
+		return Redrive{}, fmt.Errorf("%w: dead letters", ErrReplicated)
 	case t.d == nil || c.ephemeral:
 		return Redrive{}, fmt.Errorf("%w: it is not kept in the log", ErrNoLetters)
 	}

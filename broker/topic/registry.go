@@ -203,6 +203,11 @@ func (r *Registry) Topic(name string) (*Topic, error) {
 
 // topicAt is Topic, at a level of its own when it is made.
 func (r *Registry) topicAt(name string, level Level) (*Topic, error) {
+	if r.cfg.Elsewhere != nil {
+		if err := r.cfg.Elsewhere(name); err != nil {
+			return nil, err
+		}
+	}
 	learning := r.cfg.Learn != nil && (r.cfg.Alone == nil || !r.cfg.Alone())
 	if err := r.needRetention(r.policyOfNew(name), level > Memory); err != nil {
 		return nil, err
@@ -327,7 +332,7 @@ func (r *Registry) Metadata() nsqdata.Metadata {
 	var m nsqdata.Metadata
 	closing := r.ctx.Err() != nil // then topics exit without being deleted
 	for _, t := range r.Topics() {
-		if t.ephemeral || t.exiting.Load() && !closing {
+		if t.ephemeral || t.led != nil || t.exiting.Load() && !closing {
 			continue
 		}
 		saved := nsqdata.TopicMeta{Name: t.name, Paused: t.Paused(), Options: encodeOptions(t.set.Load().Raw())}
@@ -379,6 +384,9 @@ func (r *Registry) unsorted() []*Topic {
 // get ErrExiting; afterwards one makes the topic anew. It fails with ErrTopicNotFound.
 func (r *Registry) DeleteTopic(name string) error {
 	t := r.Lookup(name)
+	if t != nil && t.led != nil {
+		return fmt.Errorf("%w: delete it by itself, as the cluster decides that", ErrReplicated)
+	}
 	if t == nil || !t.exiting.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: %q", ErrTopicNotFound, name)
 	}

@@ -159,7 +159,7 @@ func (t *Topic) settleChannels(list []*Channel) error {
 		return nil // an ephemeral channel has none
 	}
 	err := t.d.log.Commit(last, t.d.levels.synced())
-	t.registry.SetHealth(err)
+	t.d.health(err)
 	return err
 }
 

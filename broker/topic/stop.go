@@ -3,7 +3,9 @@ package topic
 import "runtime"
 
 // held reports whether consumers get nothing: the channel is paused, or the node delivers nothing at all.
-func (c *Channel) held() bool { return c.paused.Load() || c.topic.registry.held.Load() }
+func (c *Channel) held() bool {
+	return c.paused.Load() || c.topic.registry.held.Load() || c.topic.unled()
+}
 
 // SetDelivery stops the delivery on every channel, or lets it go on. While it is stopped publishes are accepted, what consumers
 // answer is taken, and timeouts go on. What was taken for a consumer before leaves at once, however long it may wait for

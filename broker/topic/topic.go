@@ -24,6 +24,7 @@ type Topic struct {
 	alone     []*Channel // own, as a list
 	store     store
 	d         *logStore // the same, nil at level memory: for what only a log has
+	led       *Led      // of the group of replicas that the topic is in; nil: it is in none
 
 	exiting  atomic.Bool   // it is being deleted, or the broker stops
 	deleted  atomic.Bool   // it is being deleted

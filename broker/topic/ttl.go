@@ -20,10 +20,16 @@ func ParseTTL(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// errLedTTL is ErrNoTTL of a replicated topic.
+var errLedTTL = fmt.Errorf("%w: a message's own ttl (%w)", ErrReplicated, ErrNoTTL)
+
 // TakesTTL returns ErrNoTTL when the topic's messages can have no ttl of their own.
 func (t *Topic) TakesTTL() error {
-	if t.d == nil {
+	switch {
+	case t.d == nil:
 		return ErrNoTTL
+	case t.led != nil:
+		return errLedTTL
 	}
 	return nil
 }

@@ -1,0 +1,313 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"brokerd/diskqueue/journal"
+)
+
+// Reign is the log of a group of replicas for as long as this broker leads it, in one term. Offsets in it are numbers of records. Commit
+// returns once a record is committed. Once the lead is lost every Commit fails with ErrNotLeader, and what is appended goes nowhere.
+type Reign interface {
+	Log
+	// Leased reports whether messages may be delivered at this moment. Who was told that they may not is to be woken by Led.Resume.
+	Leased() bool
+	// Room returns nil when the group takes more messages; it may wait for that.
+	Room() error
+}
+
+var (
+	// ErrNotLeader is a change of a replicated topic whose broker does not lead the topic any more: it may have been made all the same.
+	ErrNotLeader = errors.New("the broker does not lead the topic any more: it is not known whether this was done")
+	// ErrElsewhere is a replicated topic that another broker leads.
+	ErrElsewhere = errors.New("the topic is replicated, and this broker does not lead it")
+	// ErrReplicated is what cannot be done with a replicated topic yet.
+	ErrReplicated = errors.New("not with a replicated topic yet")
+	// ErrInTheWay is a topic of this broker alone that has the name of a replicated one, and holds messages.
+	ErrInTheWay = errors.New("this broker has a topic of that name that is not replicated, and that holds messages")
+)
+
+// MostReplicated is how many bytes a publish to a replicated topic may have, with what belongs to its messages: it is one entry of a group.
+const MostReplicated = 8 << 20
+
+// Led is the topics of a group of replicas that this broker leads. They are in the registry as others are, but for those whose names are
+// taken. Its methods are called one at a time.
+type Led struct {
+	registry *Registry
+	reign    Reign
+	lastID   atomic.Uint32 // of channels
+
+	mu     sync.Mutex // guards what follows
+	topics map[uint32]*Topic
+}
+
+// Lead makes live topics of a standby to which everything was applied that was committed before a reign. They are served from Serve on.
+func (r *Registry) Lead(s *Standby, reign Reign) (*Led, error) {
+	state, batches, err := s.copy()
+	if err != nil {
+		return nil, err
+	}
+	l := &Led{registry: r, reign: reign, topics: map[uint32]*Topic{}}
+	l.lastID.Store(state.NextID)
+	for id, t := range state.Topics {
+		b := builder{registry: r, state: t, batches: batches[id], found: &blocks{}, complete: true, lost: map[string]int{}, led: l}
+		if err := b.build(); err != nil {
+			l.Drop()
+			return nil, fmt.Errorf("topic %s: %w", t.Name, err)
+		}
+		l.topics[id] = b.topic
+		for channel, n := range b.lost {
+			l.Drop()
+			return nil, fmt.Errorf("%w: topic %s lacks %d messages that channel %q has", ErrDrift, t.Name, n, channel)
+		}
+	}
+	return l, nil
+}
+
+// Serve puts topics into the registry that are not there yet. It returns why it cannot, by their names.
+func (l *Led) Serve() map[string]error {
+	var failed map[string]error
+	for _, t := range l.list() {
+		if l.registry.Lookup(t.name) == t {
+			continue
+		}
+		if err := l.registry.serve(t); err != nil {
+			if failed == nil {
+				failed = map[string]error{}
+			}
+			failed[t.name] = err
+		}
+	}
+	return failed
+}
+
+func (l *Led) list() (list []*Topic) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.topics {
+		list = append(list, t)
+	}
+	return list
+}
+
+// serve puts a topic that is led into the registry.
+func (r *Registry) serve(t *Topic) error {
+	old, err := r.place(t)
+	if err != nil {
+		return err
+	}
+	r.changed()
+	return r.gaveWay(old)
+}
+
+func (r *Registry) place(t *Topic) (old *Topic, err error) {
+	r.create.Lock() // none of its name is made meanwhile
+	defer r.create.Unlock()
+	if old, err = r.yield(t.name); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.exiting {
+		return nil, ErrExiting
+	}
+	r.topics[t.name] = t
+	return old, nil
+}
+
+// Yield removes a topic that is not replicated and holds no message, as its name is that of a replicated one. It fails with ErrInTheWay.
+func (r *Registry) Yield(name string) error {
+	r.create.Lock()
+	old, err := r.yield(name)
+	if err == nil && old != nil {
+		r.mu.Lock()
+		delete(r.topics, name)
+		r.mu.Unlock()
+	}
+	r.create.Unlock()
+	if err != nil {
+		return err
+	}
+	return r.gaveWay(old)
+}
+
+// yield returns the topic that is to give way, which exits from now on, nil when there is none. Registry.create is held.
+func (r *Registry) yield(name string) (*Topic, error) {
+	t := r.Lookup(name)
+	if t == nil || t.led != nil {
+		return nil, nil
+	}
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if n := t.holding(); n > 0 {
+		return nil, fmt.Errorf("%w: %d of them", ErrInTheWay, n)
+	}
+	if !t.exiting.CompareAndSwap(false, true) {
+		return nil, ErrExiting
+	}
+	t.deleted.Store(true)
+	return t, nil
+}
+
+// gaveWay removes what is left of a topic that gave way.
+func (r *Registry) gaveWay(t *Topic) error {
+	if t == nil {
+		return nil
+	}
+	r.log.Info("a topic that held nothing gives way to the replicated one of its name", "topic", t.name)
+	err := t.destroy()
+	r.changed()
+	return err
+}
+
+// Create makes a topic with a number that no other of the group ever has, and returns once that is committed.
+func (l *Led) Create(number uint32, name string) error {
+	r := l.registry
+	t := r.makeTopic(name, false, Fsync)
+	t.follow(l, number)
+	at := t.d.append(journal.Change{Op: journal.OpCreateTopic, Name: name, Options: t.d.options()})
+	if err := l.reign.Commit(at, true); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.topics[number] = t
+	l.mu.Unlock()
+	r.log.Info("replicated topic created", "topic", name)
+	return nil
+}
+
+// follow makes a topic that nobody knows yet one of a group.
+func (t *Topic) follow(l *Led, number uint32) {
+	t.led, t.d.id, t.d.log = l, number, l.reign
+	t.d.levels.now.Store(uint32(Fsync))
+	t.d.levels.set.Store(true)
+	t.applyOptionsLocked()
+}
+
+// Delete deletes a topic and returns once that is committed.
+func (l *Led) Delete(number uint32) error {
+	l.mu.Lock()
+	t := l.topics[number]
+	l.mu.Unlock()
+	if t == nil {
+		return ErrTopicNotFound
+	}
+	t.exiting.Store(true)
+	t.deleted.Store(true)
+	err := t.destroy()
+	l.registry.takeOut(t)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	delete(l.topics, number)
+	l.mu.Unlock()
+	l.registry.log.Info("replicated topic deleted", "topic", t.name)
+	return nil
+}
+
+// takeOut takes a topic out of the registry, unless another one has its name.
+func (r *Registry) takeOut(t *Topic) {
+	r.mu.Lock()
+	there := r.topics[t.name] == t
+	if there {
+		delete(r.topics, t.name)
+	}
+	r.mu.Unlock()
+	if there {
+		r.changed()
+	}
+}
+
+// Resume wakes consumers that were told that nothing may be delivered.
+func (l *Led) Resume() {
+	for _, t := range l.list() {
+		for _, c := range t.Channels() {
+			c.enter()
+			c.resettle(false)
+			c.exit()
+		}
+	}
+}
+
+// Drop forgets the topics, under their consumers: the lead is lost. Nothing is deleted.
+func (l *Led) Drop() {
+	for _, t := range l.list() {
+		l.registry.takeOut(t) // first: who finds that it exits asks for it anew
+		t.exiting.Store(true)
+		t.deleted.Store(true)
+		t.vanish()
+	}
+}
+
+// vanish lets go of all that a topic has in memory, and closes its consumers.
+func (t *Topic) vanish() {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	for _, c := range t.Channels() {
+		c.beginExit()
+		_ = c.destroy() // it has no queue on disk
+	}
+	t.channels.Store(new([]*Channel))
+	t.own.beginExit()
+	_ = t.own.destroy()
+	t.d.addMemory(-t.d.memory.Load())
+}
+
+// Replicated reports whether the topic is one of a group of replicas, which this broker leads.
+func (t *Topic) Replicated() bool { return t.led != nil }
+
+// unled reports whether nothing may be delivered as it is not certain that this broker still leads the topic.
+func (t *Topic) unled() bool { return t.led != nil && !t.led.reign.Leased() }
+
+// publishReplicated is publish of a topic of a group. When the lead is lost before the messages are committed nobody knows whether they are
+// kept: they are neither shown nor withdrawn, and the topic goes.
+func (d *logStore) publishReplicated(b *Batch, delay time.Duration) error {
+	t := d.topic
+	if err := t.registry.writable(); err != nil {
+		return err
+	}
+	if n := len(b.frames); n > MostReplicated {
+		return fmt.Errorf("%w: a publish of %d bytes, %d are allowed", ErrReplicated, n, MostReplicated)
+	}
+	if err := t.led.reign.Room(); err != nil {
+		return err
+	}
+	id, err := t.registry.ids.take(b.n)
+	if err != nil {
+		return err
+	}
+	later := b.Later
+	a, err := t.appendDurable(b, id, delay, &keyed{})
+	if err != nil {
+		return err
+	}
+	if err := d.log.Commit(a.at, true); err != nil {
+		return err
+	}
+	t.show(&a, false, later)
+	return nil
+}
+
+// health says how a write to the node's log went; what becomes of a group's records says nothing of that.
+func (d *logStore) health(err error) {
+	if d.topic.led == nil {
+		d.topic.registry.SetHealth(err)
+	}
+}
+
+// LedNames returns the names of the replicated topics that this broker serves, sorted.
+func (r *Registry) LedNames() (names []string) {
+	for _, t := range r.unsorted() {
+		if t.led != nil {
+			names = append(names, t.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

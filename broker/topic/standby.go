@@ -1,0 +1,297 @@
+package topic
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// Standby is the topics of a group of replicas as its committed records have made them, on every replica, whoever leads: the third store.
+// It serves nobody. A broker that comes to lead makes live topics of it, which run ahead of what is committed; when it leads no more they are
+// dropped, and the standby is what was committed. Bodies are in memory. Its methods are safe for concurrent use.
+type Standby struct {
+	mu      sync.Mutex // guards what follows
+	state   *journal.State
+	batches map[uint32][]loggedBatch // by topic, in order
+	next    uint64                   // number of the next record
+	bytes   int64                    // of frames
+	enough  int64                    // bytes with which it is looked for messages that nobody needs
+}
+
+// leastEnough is how many bytes of messages a standby may hold before it looks whether somebody still needs them.
+const leastEnough = 4 << 20
+
+// ErrDrift is a record that does not follow from those before it: the standby is not what was committed.
+var ErrDrift = errors.New("the standby of a group is not what was committed")
+
+// NewStandby returns a standby of a group without records.
+func NewStandby() *Standby {
+	return &Standby{state: journal.NewState(), batches: map[uint32][]loggedBatch{}, next: 1, enough: leastEnough}
+}
+
+// Apply applies the records of a committed entry, which is not kept. After an error the standby is of no use any more.
+func (s *Standby) Apply(data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := journal.EachRecord(data, s.applyLocked); err != nil {
+		return err
+	}
+	if s.bytes >= s.enough {
+		s.thinLocked()
+	}
+	return nil
+}
+
+func (s *Standby) applyLocked(number uint64, kind journal.Kind, payload []byte) error {
+	if number != s.next {
+		return fmt.Errorf("%w: record %d, and %d is the next", ErrDrift, number, s.next)
+	}
+	s.next++
+	kept, err := false, error(nil)
+	bad := s.state.Apply(recordOffset(number), kind, payload, func(p journal.Publish, frames []byte) {
+		kept = true
+		err = s.keepLocked(p, frames)
+	})
+	if bad == nil {
+		bad = err
+	}
+	switch {
+	case bad != nil:
+		return fmt.Errorf("record %d: %w", number, bad)
+	case kind == journal.KindPublish && !kept:
+		return fmt.Errorf("%w: record %d publishes to a topic that is not there", ErrDrift, number)
+	case kind == journal.KindChange:
+		s.forgetLocked()
+	}
+	return nil
+}
+
+// recordOffset is where a record of a group is, as its state and its topics see it: the same on all replicas.
+func recordOffset(number uint64) journal.Offset { return journal.Offset{Offset: int64(number)} }
+
+func (s *Standby) keepLocked(p journal.Publish, frames []byte) error {
+	if t := s.state.Topics[p.Topic]; p.First != t.Next {
+		return fmt.Errorf("%w: topic %s gets message %d, and %d is the next", ErrDrift, t.Name, p.First, t.Next)
+	}
+	if p.Keys != nil || p.Sums != nil || p.Expires != 0 {
+		return fmt.Errorf("%w: a message has what replicated topics do not have yet", ErrDrift)
+	}
+	p.Properties = bytes.Clone(p.Properties)
+	s.batches[p.Topic] = append(s.batches[p.Topic], loggedBatch{Publish: p, frames: bytes.Clone(frames)})
+	s.bytes += int64(len(frames))
+	return nil
+}
+
+// forgetLocked forgets the messages of topics that are deleted.
+func (s *Standby) forgetLocked() {
+	for id, list := range s.batches {
+		if s.state.Topics[id] == nil {
+			for i := range list {
+				s.bytes -= int64(len(list[i].frames))
+			}
+			delete(s.batches, id)
+		}
+	}
+}
+
+// EndReign is told that an entry is committed that begins the next reign: what the last leader has appended and what is not committed by
+// now never will be.
+func (s *Standby) EndReign() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.EndReign()
+}
+
+// Bytes returns how many bytes of messages it holds, those that nobody needs any more not counted, as far as it has looked.
+func (s *Standby) Bytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
+
+// Thin drops what nobody needs any more.
+func (s *Standby) Thin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.thinLocked()
+}
+
+func (s *Standby) thinLocked() {
+	s.bytes = 0
+	for id, list := range s.batches {
+		need := s.state.Topics[id].Needed()
+		var kept []loggedBatch
+		for i := range list {
+			kept = list[i].needed(need, kept)
+		}
+		for i := range kept {
+			s.bytes += int64(len(kept[i].frames))
+		}
+		if s.batches[id] = kept; len(kept) == 0 {
+			delete(s.batches, id)
+		}
+	}
+	s.enough = max(leastEnough, 2*s.bytes)
+}
+
+// needed appends what is needed of a batch. Messages that have something beside their bodies stay together.
+func (b *loggedBatch) needed(need []journal.Range, dst []loggedBatch) []loggedBatch {
+	i := sort.Search(len(need), func(i int) bool { return need[i].Last >= b.First })
+	some := within(need[i:], b.First, b.Last()+1)
+	switch {
+	case len(some) == 0:
+		return dst
+	case len(b.Properties) > 0 || some[0] == (journal.Range{First: b.First, Last: b.Last()}):
+		return append(dst, *b)
+	}
+	rest, pos := b.frames, b.First
+	skip := func(n journal.Position) (skipped []byte) {
+		size := 0
+		for ; n > 0; n-- {
+			size += len(protocol.FirstMessage(rest[size:]))
+		}
+		skipped, rest = rest[:size], rest[size:]
+		return skipped
+	}
+	for _, r := range some {
+		skip(r.First - pos)
+		part := *b
+		part.First, part.Count = r.First, r.Len()
+		part.frames = bytes.Clone(skip(journal.Position(r.Len()))) // or it would hold all of them
+		dst = append(dst, part)
+		pos = r.Last + 1
+	}
+	return dst
+}
+
+// Topics returns the names of the topics by their numbers in the group.
+func (s *Standby) Topics() map[uint32]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := make(map[uint32]string, len(s.state.Topics))
+	for id, t := range s.state.Topics {
+		names[id] = t.Name
+	}
+	return names
+}
+
+// Record returns the number of the last record that was applied, 0 for none.
+func (s *Standby) Record() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next - 1
+}
+
+// ErrMidway is a standby that cannot be written down just now: records have come whose others are about to come.
+var ErrMidway = errors.New("the standby is in the middle of something")
+
+// StandbySnapshot is what a standby was at one moment.
+type StandbySnapshot struct {
+	next    uint64
+	state   []byte
+	batches [][]loggedBatch
+}
+
+// Snapshot returns what it is now. It fails with ErrMidway.
+func (s *Standby) Snapshot() (*StandbySnapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Unsure() {
+		return nil, ErrMidway
+	}
+	s.thinLocked()
+	var b bytes.Buffer
+	if _, err := s.state.Write(&b, recordOffset(s.next)); err != nil {
+		return nil, err
+	}
+	snap := &StandbySnapshot{next: s.next, state: b.Bytes()}
+	for _, list := range s.batches {
+		snap.batches = append(snap.batches, slices.Clone(list))
+	}
+	return snap, nil
+}
+
+// Append appends the snapshot as ReadStandby reads it: the number of the next record, u64; the size of the state, u64, and the state, a
+// checkpoint; then each publish, its size u32 before it.
+func (s *StandbySnapshot) Append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, s.next)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(len(s.state)))
+	dst = append(dst, s.state...)
+	for _, list := range s.batches {
+		for i := range list {
+			at := len(dst)
+			dst = append(dst, 0, 0, 0, 0)
+			dst = journal.AppendPublish(dst, list[i].Publish)
+			dst = append(dst, list[i].frames...)
+			binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+		}
+	}
+	return dst
+}
+
+// ErrStandby is bytes that are no standby.
+var ErrStandby = errors.New("not the standby of a group")
+
+// ReadStandby returns the standby that Append has written.
+func ReadStandby(b []byte) (*Standby, error) {
+	if len(b) < 16 || binary.BigEndian.Uint64(b[8:]) > uint64(len(b)-16) || binary.BigEndian.Uint64(b) == 0 {
+		return nil, fmt.Errorf("%w: %d bytes", ErrStandby, len(b))
+	}
+	s := NewStandby()
+	s.next = binary.BigEndian.Uint64(b)
+	size := binary.BigEndian.Uint64(b[8:])
+	var err error
+	if s.state, err = journal.ReadCheckpoint(bytes.NewReader(b[16:16+size]), int64(size)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStandby, err)
+	}
+	for b = b[16+size:]; len(b) > 0; {
+		if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
+			return nil, fmt.Errorf("%w: a publish is cut", ErrStandby)
+		}
+		n := binary.BigEndian.Uint32(b)
+		p, frames, err := journal.ParsePublish(b[4 : 4+n])
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrStandby, err)
+		}
+		if s.state.Topics[p.Topic] == nil {
+			return nil, fmt.Errorf("%w: a publish to topic %d, which is not there", ErrStandby, p.Topic)
+		}
+		s.batches[p.Topic] = append(s.batches[p.Topic], loggedBatch{Publish: p, frames: frames})
+		s.bytes += int64(len(frames))
+		b = b[4+n:]
+	}
+	s.enough = max(leastEnough, 2*s.bytes)
+	return s, nil
+}
+
+// copy returns a state and messages that share nothing with it that changes.
+func (s *Standby) copy() (*journal.State, map[uint32][]loggedBatch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.thinLocked()
+	var b bytes.Buffer
+	size, err := s.state.Write(&b, recordOffset(s.next))
+	if err != nil {
+		return nil, nil, err
+	}
+	state, err := journal.ReadCheckpoint(&b, size)
+	if err != nil {
+		return nil, nil, err
+	}
+	batches := make(map[uint32][]loggedBatch, len(s.batches))
+	for id, list := range s.batches {
+		some := slices.Clone(list)
+		for i := range some {
+			some[i].frames = bytes.Clone(some[i].frames)
+		}
+		batches[id] = some
+	}
+	return state, batches, nil
+}
