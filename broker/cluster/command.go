@@ -165,6 +165,9 @@ func (s *State) takeOver(c *Command) error {
 				if g.Move != nil {
 					return refuse("group %d is changing", g.Number)
 				}
+				if g.Begun() {
+					return refuse("node %s has a replica of group %d, which has topics, and those cannot move yet", old.Name, g.Number)
+				}
 				s.LastID++
 				g.Move = &Move{Old: r.ID, New: Replica{ID: s.LastID, Folder: c.Folder}}
 			}
@@ -223,6 +226,8 @@ func (s *State) move(c *Command) error {
 	switch {
 	case i < 0:
 		return refuse("group %d has no replica %d", g.Number, c.Replica)
+	case g.Begun():
+		return refuse("group %d has topics, and its replicas cannot move yet", g.Number)
 	case g.Move != nil || s.moving(c.Folder) || s.moving(g.Replicas[i].Folder):
 		return refuse("one move at a time: group %d, or a node of it, is in one", g.Number)
 	case slices.ContainsFunc(g.Replicas, func(r Replica) bool { return r.Folder == c.Folder && r.ID != c.Replica }):
@@ -266,12 +271,12 @@ func (s *State) create(c *Command) error {
 	}
 	best := -1
 	for i := range s.Groups {
-		if g := &s.Groups[i]; g.Level == c.Level && (best < 0 || s.lighter(g, &s.Groups[best], c.Load)) {
+		if g := &s.Groups[i]; g.Level == c.Level && len(g.Replicas) >= replicas && g.Move == nil && (best < 0 || s.lighter(g, &s.Groups[best], c.Load)) {
 			best = i
 		}
 	}
 	if c.Topic == "" || best < 0 {
-		return refuse("topic %q: there is no group of level %q", c.Topic, c.Level)
+		return refuse("topic %q: there is no group of level %q with %d replicas, none of which is being moved", c.Topic, c.Level, replicas)
 	}
 	g := &s.Groups[best]
 	g.LastTopic++

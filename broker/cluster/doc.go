@@ -1,7 +1,7 @@
 // Package cluster is the map of a cluster of brokers: its nodes, the groups of replicas and where they are, and which
 // topic is in which group.
 //
-// Package broker/member keeps it among brokers. No topic is in a group yet.
+// Package broker/member keeps it among brokers.
 //
 // It is pure: a State changes by Commands alone, in the order in which group 0 has committed them, so that it is the
 // same on every node; a Command that is refused changes nothing. There is no clock, chance or disk in it: what a

@@ -56,7 +56,7 @@ func (s *State) NextMeta(voters, learners []uint64, self uint64) (step MetaStep,
 // now is in Unix seconds.
 func (s *State) NextDuty(now int64) (c Command, ok bool) {
 	for i := range s.Groups {
-		if g := &s.Groups[i]; g.Move != nil && s.topicsOf(g.Number) == 0 {
+		if g := &s.Groups[i]; g.Move != nil && !g.Begun() {
 			return Command{Op: OpMoved, Group: g.Number, Replica: g.Move.Old}, true
 		}
 	}
@@ -82,7 +82,7 @@ func (s *State) moveAway(folder string) (c Command, ok bool) {
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		at := slices.IndexFunc(g.Replicas, func(r Replica) bool { return r.Folder == folder })
-		if at < 0 || g.Move != nil {
+		if at < 0 || g.Move != nil || g.Begun() {
 			continue
 		}
 		zones, best := map[string]bool{}, ""

@@ -62,3 +62,16 @@ func (s *State) Strangers(folder string, replicas map[int]uint64) (groups []int)
 	}
 	return groups
 }
+
+// ReplicaOn returns the replica of the group that a node has.
+func (g *Group) ReplicaOn(folder string) (r Replica, ok bool) {
+	for _, r := range g.Replicas {
+		if r.Folder == folder {
+			return r, true
+		}
+	}
+	return r, false
+}
+
+// Begun reports whether the group has, or has had, a topic: only then it runs, and from then on its replicas stay where they are.
+func (g *Group) Begun() bool { return g.LastTopic > 0 }
