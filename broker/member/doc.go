@@ -1,10 +1,9 @@
 // Package member makes a broker a member of a cluster: it founds one with others or asks one to be let in, keeps the map of it,
 // which is the state of group 0, and has the other members' links.
 //
-// A preview: the map is kept, and says where replicas of topics would be. No topic is replicated yet.
-//
-// It owns what a node must not forget as a member, the replica of group 0, and who is let in by a link. It decides nothing about
-// the map, which package cluster does, and nothing about entries, which package replica does. It never knows messages.
+// It owns what a node must not forget as a member, its replicas of group 0 and of groups of topics, and who is let in by a link. It decides
+// nothing about the map, which package cluster does, and nothing about entries, which package replica does. What entries of a group of topics
+// say is for its Shard to know; it never knows messages.
 //
 // # A node's way
 //
@@ -24,6 +23,12 @@
 // A checkpoint is written with each of the broker's own, and keeps the entries since the one before it: a group in which nothing
 // happens holds back nothing of the node's log. A member that lacks older entries is sent the whole map by who leads, over the lane
 // for what is large.
+//
+// # Groups of topics
+//
+// A group begins, on each of its nodes by itself, when the map gives it its first topic; from then on its replicas stay where they are. Its
+// checkpoint is a file of all that its topics hold, written when that is worth it beside what was appended since. A replica that may have
+// forgotten something stays out of its group.
 //
 // # Commands
 //

@@ -16,9 +16,8 @@ import (
 
 // begin starts the replica of group 0 with what a log has of it. The map as of the history's checkpoint is known.
 func (m *Member) begin(h *replica.History) error {
-	o := replica.Options{Log: m.o.Journal, Level: wal.Synced, Tick: tick, ElectionTicks: max(4, int(m.o.Election/tick)), Logger: m.o.Log.With("group", mapGroup)}
 	w := &owner{m: m}
-	g, err := replica.New(o, h, w, w)
+	g, err := replica.New(m.groupOptions(mapGroup), h, w, w)
 	if err != nil {
 		return fmt.Errorf("begin the replica of the map: %w", err)
 	}
@@ -28,6 +27,12 @@ func (m *Member) begin(h *replica.History) error {
 	m.links.Become(m.hello())
 	g.Start()
 	return nil
+}
+
+// groupOptions returns how a group is kept.
+func (m *Member) groupOptions(number uint32) replica.Options {
+	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Tick: tick, ElectionTicks: max(4, int(m.o.Election/tick)), Budget: m.budget,
+		Logger: m.o.Log.With("group", number)}
 }
 
 // closeGroup ends the replica, if there is one.
@@ -67,7 +72,7 @@ func (m *Member) install(w *whole, how func(was replica.Start) (replica.Start, *
 	}
 	err = m.save(func(s *Saved) {
 		s.Name, s.Cluster, s.Left, s.Map = w.Map.Name, w.Map.Cluster, "", &start
-		m.file = file
+		m.files[mapGroup] = file
 	})
 	if err != nil {
 		return err
@@ -144,10 +149,44 @@ func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
 	}
 	defer m.changing.Unlock()
 	m.mu.Lock()
-	g, w, start, file, epoch, final := m.group, &whole{m.point, m.state}, m.saved.Map, m.file, m.epoch, m.final
+	epoch, final := m.epoch, m.final
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), m.o.Wait)
+	defer cancel()
+	theMap, err := m.checkpointMap(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := m.checkpointGroups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if theMap == nil && len(groups) == 0 {
+		return final, nil
+	}
+	return func(man *manifest.Manifest) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.saved = m.saved.clone()
+		if theMap != nil && m.epoch == epoch && m.saved.Map != nil && m.saved.Map.Forgetful == "" {
+			m.saved.Map, m.files[mapGroup] = theMap.start, theMap.file
+		}
+		for number, k := range groups {
+			if start := m.saved.Groups[number]; start != nil && start.Forgetful == "" {
+				m.saved.Groups[number], m.files[number] = k.start, k.file
+			}
+		}
+		m.saved.enter(man, m.files)
+	}, nil
+}
+
+// checkpointMap writes down the map, nil when there is nothing to change.
+func (m *Member) checkpointMap(ctx context.Context) (*kept, error) {
+	m.mu.Lock()
+	g, w, start, file := m.group, &whole{m.point, m.state}, m.saved.Map, m.files[mapGroup]
 	m.mu.Unlock()
 	if g == nil || start == nil {
-		return final, nil
+		return nil, nil
 	}
 	next := *start
 	if w.Point.Index > start.Applied.Index {
@@ -157,8 +196,6 @@ func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
 		}
 	}
 	next.Applied, next.Back = w.Point, start.Applied
-	ctx, cancel := context.WithTimeout(context.Background(), m.o.Wait)
-	defer cancel()
 	err := g.Compact(ctx, next.Back, true)
 	if err == nil {
 		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
@@ -166,15 +203,7 @@ func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
 	if err != nil {
 		return nil, nil // it is ending; what the manifest says stays right
 	}
-	return func(man *manifest.Manifest) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.epoch == epoch && m.saved.Map != nil && m.saved.Map.Forgetful == "" {
-			m.saved = m.saved.clone()
-			m.saved.Map, m.file = &next, file
-			m.saved.enter(man, file)
-		}
-	}, nil
+	return &kept{&next, file}, nil
 }
 
 // owner is what group 0 tells, and sends by.
@@ -251,6 +280,7 @@ const (
 	frameCommand peer.Kind = 17 // a command of the map, JSON; the stream tells which answer is to it
 	frameReply   peer.Kind = 18 // its answer, a reply
 	frameMap     peer.Kind = 19 // the map and the point that it stands for, a whole
+	framePiece   peer.Kind = 20 // of a checkpoint of a group of topics: transfer, size of all, offset, u64 each, bytes; the stream is the group
 )
 
 // Send is replica.Transport's.
@@ -272,11 +302,17 @@ func (o *owner) Send(to uint64, lane replica.Lane, message []byte) {
 func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream uint32, payload []byte) {
 	switch kind {
 	case frameGroup:
-		m.step(folder, lane, stream, payload)
+		if stream != mapGroup {
+			m.stepGroup(folder, lane, stream, payload)
+			return
+		}
+		m.step(folder, lane, payload)
 	case frameCommand:
 		m.serve(folder, stream, payload)
 	case frameReply:
 		m.replied(stream, payload)
+	case framePiece:
+		m.piece(folder, stream, payload)
 	case frameMap:
 		w, err := decodeWhole(payload)
 		if err != nil {
@@ -290,8 +326,8 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 	}
 }
 
-func (m *Member) step(folder string, lane peer.Lane, group uint32, payload []byte) {
-	if group != mapGroup || len(payload) < 8 {
+func (m *Member) step(folder string, lane peer.Lane, payload []byte) {
+	if len(payload) < 8 {
 		return
 	}
 	m.mu.Lock()

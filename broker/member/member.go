@@ -29,13 +29,15 @@ type Member struct {
 	kick    chan struct{}  // there is something to be done
 	asked   chan struct{}  // places for commands of other nodes
 
+	budget *replica.Budget // of bytes that groups keep in memory together
+
 	changing sync.Mutex // one change of where the replica of group 0 begins, or checkpoint of it, at a time
 
 	mu      sync.Mutex
 	saved   Saved
-	file    manifest.GroupCheckpoint // of saved.Map
-	unsaved bool                     // the manifest may lack something of saved
-	epoch   int                      // counts changes of where the replica begins
+	files   map[uint32]manifest.GroupCheckpoint // by group, 0 that of the map
+	unsaved bool                                // the manifest may lack something of saved
+	epoch   int                                 // counts changes of where the replica begins
 	way     way
 	why     string // for people: why it is no member, or not yet
 	sum     string // of the cluster that it would found
@@ -55,6 +57,8 @@ type Member struct {
 	final   func(*manifest.Manifest)
 	said    map[string]string // what was logged last about something
 	pushed  map[uint64]time.Time
+
+	holdings map[uint32]*holding // by group
 }
 
 // way is where a node is on its way.
@@ -82,7 +86,8 @@ func New(o Options) (*Member, error) {
 	if saved.Cluster != "" && saved.Left == "" && saved.Name != o.Name {
 		return nil, fmt.Errorf("%w: it is a member of %q, and --cluster-name says %q", ErrName, saved.Name, o.Name)
 	}
-	m := &Member{o: o, saved: saved, kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
+	m := &Member{o: o, saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
+		kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
 		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
 		said: map[string]string{}, pushed: map[uint64]time.Time{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
@@ -90,8 +95,8 @@ func New(o Options) (*Member, error) {
 		m.saved = Saved{Name: o.Name, Life: saved.Life, Lives: saved.Lives}
 	}
 	m.saved.Name = o.Name
-	if m.saved.Map != nil && len(groups) > 0 {
-		m.file = groups[0].File
+	for _, g := range groups {
+		m.files[g.Number] = g.File
 	}
 	return m, nil
 }
@@ -137,6 +142,7 @@ func (m *Member) Close() {
 		return
 	}
 	m.loops.Wait()
+	m.closeGroups("the broker is stopping")
 	m.closeGroup()
 	m.links.Close()
 	m.serving.Wait()
@@ -162,7 +168,7 @@ func (m *Member) save(change func(*Saved)) error {
 		defer m.mu.Unlock()
 		m.saved = m.saved.clone()
 		change(&m.saved)
-		m.saved.enter(man, m.file)
+		m.saved.enter(man, m.files)
 		m.unsaved = true
 	})
 	if err == nil {
@@ -197,7 +203,8 @@ func (m *Member) resume() error {
 	} else {
 		m.setMap(w)
 	}
-	start.Missing = err != nil || len(groups) == 0 || groups[0].Lost
+	kept, named := groupIn(groups, mapGroup)
+	start.Missing = err != nil || !named || kept.Lost
 	h := m.o.Recovery.History(start, wal.Synced, m.o.Report)
 	switch err := h.Check(); {
 	case errors.Is(err, replica.ErrRemoved):
@@ -211,7 +218,7 @@ func (m *Member) resume() error {
 // load reads the map that the manifest names.
 func (m *Member) load() (*whole, error) {
 	m.mu.Lock()
-	file := m.file
+	file := m.files[mapGroup]
 	m.mu.Unlock()
 	b, err := m.o.Store.ReadGroup(mapGroup, file)
 	if err != nil {
@@ -235,6 +242,7 @@ func (m *Member) run() {
 		switch m.look(); m.at() {
 		case member:
 			m.tend()
+			m.tendGroups()
 		case asking, candidate, forgetful:
 			m.ask()
 			pause /= 2
@@ -300,8 +308,10 @@ func (m *Member) forget(why error) error {
 // renew gives up what the folder was, as a later start of it was seen: it is an old copy, or a second process has one.
 func (m *Member) renew(r *peer.Refusal) error {
 	m.o.Log.Error("this data folder is an old copy, or another process has one: it gives up its votes and comes back as another replica", "said", r.Reason)
+	m.closeGroups(r.Reason)
 	m.closeGroup()
 	err := m.save(func(s *Saved) {
+		s.forgetGroups("the folder is an old copy")
 		s.Life = replica.Life{Lineage: max(s.Life.Lineage, r.Lineage) + 1}.Next(random())
 		if s.Map != nil && s.Map.Forgetful == "" {
 			s.Map.Forgetful = "the folder is an old copy"
@@ -317,13 +327,14 @@ func (m *Member) renew(r *peer.Refusal) error {
 // leave notes that the cluster has the node no more.
 func (m *Member) leave(why string) error {
 	m.o.Log.Warn("the node is no member of the cluster any more", "cluster", m.o.Name, "why", why)
+	m.closeGroups(why)
 	m.closeGroup()
 	s := m.now()
 	var err error
 	if s.Map != nil {
 		err = replica.Leave(m.o.Journal, mapGroup, s.Map.Replica)
 	}
-	err = errors.Join(err, m.save(func(s *Saved) { s.Left, s.Map = why, nil }))
+	err = errors.Join(err, m.save(func(s *Saved) { s.Left, s.Map, s.Groups = why, nil, nil }))
 	m.set(removed, why)
 	m.links.Become(m.hello())
 	return err

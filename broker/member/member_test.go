@@ -125,6 +125,9 @@ type node struct {
 	log      *wal.Log
 	m        *Member
 	lines    *lines
+
+	groups sync.Mutex // guards what follows
+	shards map[uint32]*notes
 }
 
 // lines is a log that can be looked through.
@@ -164,7 +167,7 @@ func newNode(t *testing.T, name string) *node {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	fatal(t, err)
-	n := &node{t: t, name: name, address: l.Addr().String(), listener: l, cluster: "prod", shelf: newShelf(), lines: &lines{}}
+	n := &node{t: t, name: name, address: l.Addr().String(), listener: l, cluster: "prod", shelf: newShelf(), lines: &lines{}, shards: map[uint32]*notes{}}
 	t.Cleanup(n.stop)
 	return n
 }
@@ -182,8 +185,10 @@ func (n *node) prepare() error {
 	var found replica.Recovery
 	groups, _ := n.shelf.Kept()
 	need := wal.Need{}
-	if len(groups) > 0 {
-		need.From = groups[0].From
+	for i, g := range groups {
+		if i == 0 || g.From.Before(need.From) {
+			need.From = g.From
+		}
 	}
 	log, report, err := wal.Open(wal.Options{FS: n.shelf.disk, Dir: "/log", Need: need}, found.Replay)
 	fatal(n.t, err)
@@ -191,7 +196,7 @@ func (n *node) prepare() error {
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
 		Election: 500 * time.Millisecond, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
-		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Log: slog.New(slog.NewTextHandler(n.lines, nil))})
+		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Shard: n.newShard, Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
 }
 

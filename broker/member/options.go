@@ -44,6 +44,7 @@ type Options struct {
 	Journal  replica.Log       // the node's log
 	Recovery *replica.Recovery // what it has of groups
 	Report   *wal.Report       // what its reader says
+	Shard    ShardOf           // makes what groups of topics add up to; nil: they do not run here
 	Log      *slog.Logger      // nil: nothing is logged
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"brokerd/broker/cluster"
 	"brokerd/broker/replica"
@@ -19,6 +20,8 @@ type Saved struct {
 	Life    replica.Life   `json:"life"`              // this start of the folder
 	Lives   replica.Lives  `json:"lives,omitempty"`   // the newest starts of others that were seen
 	Map     *replica.Start `json:"map,omitempty"`     // of the replica of group 0; absent: there is none
+
+	Groups map[uint32]*replica.Start `json:"groups,omitempty"` // of replicas of groups of topics
 }
 
 // mapGroup is the group that keeps the map.
@@ -44,18 +47,26 @@ func (s Saved) clone() Saved {
 		start := *s.Map
 		s.Map = &start
 	}
+	s.Groups = maps.Clone(s.Groups)
+	for number, start := range s.Groups {
+		own := *start
+		s.Groups[number] = &own
+	}
 	return s
 }
 
-// enter puts it into a manifest, with the group's checkpoint.
-func (s *Saved) enter(m *manifest.Manifest, file manifest.GroupCheckpoint) {
+// enter puts it into a manifest, with the groups' checkpoints.
+func (s *Saved) enter(m *manifest.Manifest, files map[uint32]manifest.GroupCheckpoint) {
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic(fmt.Sprintf("member: it cannot be encoded: %v", err)) // numbers and texts only
 	}
 	m.Cluster, m.Groups = b, nil
 	if s.Map != nil {
-		m.Groups = []manifest.Group{{Number: mapGroup, From: s.Map.From, File: file}}
+		m.Groups = []manifest.Group{{Number: mapGroup, From: s.Map.From, File: files[mapGroup]}}
+	}
+	for _, number := range slices.Sorted(maps.Keys(s.Groups)) {
+		m.Groups = append(m.Groups, manifest.Group{Number: number, From: s.Groups[number].From, File: files[number]})
 	}
 }
 

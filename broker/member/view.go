@@ -41,7 +41,7 @@ func (m *Member) View(ctx context.Context) httpapi.Cluster {
 		}
 	}
 	for _, gr := range state.Groups {
-		v.Groups = append(v.Groups, groupOf(state, &gr))
+		v.Groups = append(v.Groups, m.groupOf(ctx, state, &gr))
 	}
 	return v
 }
@@ -84,7 +84,7 @@ func (m *Member) viewOf(folder string, state *cluster.State, st *replica.Status,
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // groupOf returns a group of the map as it is shown.
-func groupOf(state *cluster.State, g *cluster.Group) httpapi.ClusterGroup {
+func (m *Member) groupOf(ctx context.Context, state *cluster.State, g *cluster.Group) httpapi.ClusterGroup {
 	out := httpapi.ClusterGroup{Number: g.Number, Level: g.Level, Preferred: g.Preferred}
 	for _, r := range g.Replicas {
 		out.Nodes = append(out.Nodes, r.Folder)
@@ -92,7 +92,59 @@ func groupOf(state *cluster.State, g *cluster.Group) httpapi.ClusterGroup {
 	if g.Move != nil {
 		out.MovesTo = g.Move.New.Folder
 	}
+	if g.Begun() {
+		m.viewHolding(ctx, state, &out)
+	}
 	return out
+}
+
+// viewHolding adds what this node knows of a group that has topics.
+func (m *Member) viewHolding(ctx context.Context, state *cluster.State, out *httpapi.ClusterGroup) {
+	var waiting map[string]string
+	m.mu.Lock()
+	h := m.holdings[uint32(out.Number)]
+	var g *replica.Group
+	var s Shard
+	if h != nil {
+		g, s, out.Why = h.group, h.shard, h.why
+	}
+	m.mu.Unlock()
+	if g != nil {
+		waiting, _ = s.Waiting()
+		st, _ := g.Status(ctx) // of one that is ending nothing is known
+		out.Leader, out.Term, out.Index = h.routes[st.Lead], st.Term, st.Applied.Index
+		for _, match := range st.Match {
+			if lag := st.Last - min(match, st.Last); out.Lag == nil || lag > *out.Lag {
+				out.Lag = &lag
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(state.Topics)) {
+		if t := state.Topics[name]; t.Group == out.Number {
+			out.Topics = append(out.Topics, httpapi.ClusterTopic{Name: name, Deleting: t.Deleting, Waiting: waiting[name]})
+		}
+	}
+}
+
+// Well returns nil when this node is a member, knows who leads the map and each group of topics that it has a replica of, and those run.
+func (m *Member) Well(ctx context.Context) error {
+	v := m.View(ctx)
+	switch {
+	case v.State != string(member):
+		return fmt.Errorf("cluster %s: this broker is %s: %s", v.Name, v.State, v.Why)
+	case v.Leader == "":
+		return fmt.Errorf("cluster %s: nobody is known to lead its map", v.Name)
+	}
+	for _, g := range v.Groups {
+		switch mine := slices.Contains(g.Nodes, v.Folder); {
+		case !mine || len(g.Topics) == 0:
+		case g.Why != "":
+			return fmt.Errorf("cluster %s: group %d does not run here: %s", v.Name, g.Number, g.Why)
+		case g.Leader == "":
+			return fmt.Errorf("cluster %s: nobody is known to lead group %d", v.Name, g.Number)
+		}
+	}
+	return nil
 }
 
 // Figures are what the member is measured by.

@@ -1,0 +1,420 @@
+package member
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"brokerd/broker/cluster"
+	"brokerd/broker/peer"
+	"brokerd/broker/replica"
+	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/wal"
+)
+
+// Shard is what the entries of a group of topics add up to on this node. shard.Shard is one.
+type Shard interface {
+	replica.Owner
+	// Start begins, with the group, which is started afterwards; Close ends, once the group is closed.
+	Start(*replica.Group)
+	Close()
+	// Tend has it bring its topics to what a map says.
+	Tend(*cluster.State)
+	// Content returns what a checkpoint holds, and the point that it stands for. Point and Bytes say whether that is worth it: bytes of
+	// messages that it would have, and of all entries that were ever applied.
+	Content() ([]byte, replica.Point, error)
+	Point() replica.Point
+	Bytes() (held, applied int64)
+	// Waiting returns topics that cannot be served here although this node leads them, and why. serves says that it does the others.
+	Waiting() (waiting map[string]string, serves bool)
+}
+
+// ShardOf makes the shard of a group from what a checkpoint holds, nil for a new group. stop is told, at any time, that it is not what was
+// committed; it does not wait.
+type ShardOf func(group uint32, content []byte, at replica.Point, stop func(error)) (Shard, error)
+
+// holding is this node's replica of a group of topics.
+type holding struct {
+	m      *Member
+	number uint32
+	id     uint64            // of the replica
+	routes map[uint64]string // folders of the group's replicas, which do not change
+
+	// Guarded by Member.mu.
+	shard  Shard
+	group  *replica.Group       // nil: it does not run
+	broken error                // why it is to be ended
+	why    string               // why it does not run, for people
+	coming *transfer            // what the group holds, on its way here
+	sent   []byte               // the same: all of it has come
+	pushed map[uint64]time.Time // when it may be sent again to a replica
+
+	counted int64 // bytes of entries that were applied when the last checkpoint was written; guarded by Member.changing
+}
+
+// tendGroups has this node's replicas of groups run that have topics, and tells them of the map.
+func (m *Member) tendGroups() {
+	ctx, cancel := context.WithTimeout(m.ctx, m.o.Wait)
+	defer cancel()
+	m.mu.Lock()
+	state := m.state
+	m.mu.Unlock()
+	if m.o.Shard == nil || state == nil {
+		return
+	}
+	for i := range state.Groups {
+		g := &state.Groups[i]
+		r, ok := g.ReplicaOn(m.o.Folder)
+		if !ok || !g.Begun() {
+			continue
+		}
+		m.mu.Lock()
+		h := m.holdings[uint32(g.Number)]
+		m.mu.Unlock()
+		if h == nil {
+			h = m.hold(g, r.ID)
+		}
+		h.tend(state)
+		h.push(ctx)
+	}
+}
+
+// hold has the replica of a group run, or notes why it does not.
+func (m *Member) hold(g *cluster.Group, id uint64) *holding {
+	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}}
+	var voters []uint64
+	for _, r := range g.Replicas {
+		h.routes[r.ID] = r.Folder
+		voters = append(voters, r.ID)
+	}
+	saved := m.now()
+	err := error(nil)
+	switch start := saved.Groups[h.number]; {
+	case start == nil && saved.Life.Lineage > 0:
+		err = fmt.Errorf("%w: the folder was an old copy, and may have had this group before", replica.ErrForgetful)
+	case start == nil:
+		err = h.found(voters)
+	case start.Replica != id:
+		err = fmt.Errorf("%w: the map has replica %d here, and the folder has replica %d", replica.ErrForgetful, id, start.Replica)
+	default:
+		err = h.resume(*start)
+	}
+	if err != nil {
+		h.fail(err)
+	}
+	m.mu.Lock()
+	m.holdings[h.number] = h
+	m.mu.Unlock()
+	return h
+}
+
+// fail notes why it does not run. One that may have forgotten something stays so.
+func (h *holding) fail(err error) {
+	h.m.o.Log.Error("a replica of a group of topics does not run here", "group", h.number, "error", err)
+	if final := errors.Is(err, replica.ErrForgetful) || errors.Is(err, replica.ErrDrift); final {
+		saveErr := h.m.save(func(s *Saved) {
+			if start := s.Groups[h.number]; start != nil && start.Forgetful == "" {
+				start.Forgetful = err.Error()
+			}
+		})
+		if saveErr != nil {
+			h.m.o.Log.Error("that a replica has forgotten something cannot be written down", "group", h.number, "error", saveErr)
+		}
+	}
+	h.m.mu.Lock()
+	h.why = err.Error()
+	h.m.mu.Unlock()
+}
+
+// found begins a group that is new, as each of its replicas does by itself.
+func (h *holding) found(voters []uint64) error {
+	m := h.m
+	at := replica.Point{Index: 1, Term: 1}
+	at.Members.Voters = voters
+	s, err := m.o.Shard(h.number, nil, at, h.stop)
+	if err != nil {
+		return err
+	}
+	content, _, err := s.Content()
+	if err != nil {
+		return err
+	}
+	m.changing.Lock()
+	file, err := m.o.Store.WriteGroup(h.number, pack(at, content))
+	var start replica.Start
+	if err == nil {
+		start, err = replica.Begin(m.o.Journal, h.number, h.id, 1, at)
+	}
+	if err == nil {
+		err = m.save(func(s *Saved) {
+			if s.Groups == nil {
+				s.Groups = map[uint32]*replica.Start{}
+			}
+			s.Groups[h.number] = &start
+			m.files[h.number] = file
+		})
+	}
+	m.changing.Unlock()
+	if err != nil {
+		return fmt.Errorf("begin group %d: %w", h.number, err)
+	}
+	return h.begin(s, (&replica.Recovery{}).History(start, wal.Synced, &wal.Report{}))
+}
+
+// resume goes on with the replica that the folder has.
+func (h *holding) resume(start replica.Start) error {
+	m := h.m
+	m.mu.Lock()
+	file := m.files[h.number]
+	m.mu.Unlock()
+	b, err := m.o.Store.ReadGroup(h.number, file)
+	var at replica.Point
+	var content []byte
+	if err == nil {
+		at, content, err = unpack(b)
+	}
+	if err == nil && at.Index != start.Applied.Index {
+		err = fmt.Errorf("the checkpoint stands for entry %d, and the manifest says %d", at.Index, start.Applied.Index)
+	}
+	var s Shard
+	if err == nil {
+		s, err = m.o.Shard(h.number, content, at, h.stop)
+	}
+	groups, _ := m.o.Store.Kept()
+	kept, named := groupIn(groups, h.number)
+	start.Missing = err != nil || !named || kept.Lost
+	history := m.o.Recovery.History(start, wal.Synced, m.o.Report)
+	if gone := history.Check(); gone != nil {
+		return errors.Join(gone, err)
+	}
+	return h.begin(s, history)
+}
+
+// begin runs the replica.
+func (h *holding) begin(s Shard, history *replica.History) error {
+	m := h.m
+	o := m.groupOptions(h.number)
+	g, err := replica.New(o, history, s, h)
+	if err != nil {
+		return fmt.Errorf("begin the replica of group %d: %w", h.number, err)
+	}
+	s.Start(g)
+	m.mu.Lock()
+	h.shard, h.group, h.why, h.counted = s, g, "", 0
+	m.mu.Unlock()
+	g.Start()
+	return nil
+}
+
+// groupIn returns what a manifest says of a group.
+func groupIn(groups []manifest.Group, number uint32) (g manifest.Group, ok bool) {
+	for _, g := range groups {
+		if g.Number == number {
+			return g, true
+		}
+	}
+	return g, false
+}
+
+// stop is told by the group, or by the shard, that the replica is to be ended.
+func (h *holding) stop(err error) {
+	if !errors.Is(err, replica.ErrForgetful) && !errors.Is(err, replica.ErrRemoved) && !errors.Is(err, replica.ErrDrift) && !errors.Is(err, replica.ErrEngine) {
+		return // it begins again when the log can be written
+	}
+	h.m.mu.Lock()
+	if h.broken == nil {
+		h.broken = err
+	}
+	h.m.mu.Unlock()
+	h.m.wake()
+}
+
+// tend tells it of the map, and ends it if it is to be ended.
+func (h *holding) tend(state *cluster.State) {
+	h.m.mu.Lock()
+	s, broken, sent := h.shard, h.broken, h.sent
+	h.broken, h.sent = nil, nil
+	h.m.mu.Unlock()
+	switch {
+	case broken != nil:
+		h.close()
+		h.fail(broken)
+	case s == nil:
+	case sent != nil:
+		h.catchUp(sent)
+	default:
+		s.Tend(state)
+	}
+}
+
+// close ends the replica, if it runs.
+func (h *holding) close() {
+	h.m.mu.Lock()
+	g, s := h.group, h.shard
+	h.group, h.shard = nil, nil
+	h.m.mu.Unlock()
+	if g != nil {
+		g.Close()
+		s.Close()
+	}
+}
+
+// closeGroups ends all replicas of groups of topics. why says what keeps them from being begun again.
+func (m *Member) closeGroups(why string) {
+	for _, h := range m.held() {
+		h.close()
+		m.mu.Lock()
+		h.why = why
+		m.mu.Unlock()
+	}
+}
+
+// forgetGroups notes in what is saved that no replica of a group of topics is what it was.
+func (s *Saved) forgetGroups(why string) {
+	for _, start := range s.Groups {
+		if start.Forgetful == "" {
+			start.Forgetful = why
+		}
+	}
+}
+
+// held returns all holdings, by their numbers.
+func (m *Member) held() (list []*holding) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, number := range slices.Sorted(maps.Keys(m.holdings)) {
+		list = append(list, m.holdings[number])
+	}
+	return list
+}
+
+// Send is replica.Transport's.
+func (h *holding) Send(to uint64, lane replica.Lane, message []byte) {
+	over := peer.Control
+	if lane == replica.Bulk {
+		over = peer.Log
+	}
+	_ = h.m.links.Send(h.routes[to], over, frameGroup, h.number, binary.BigEndian.AppendUint64(nil, h.id), message) // links may lose
+}
+
+// stepGroup takes a message of another replica of a group of topics.
+func (m *Member) stepGroup(folder string, lane peer.Lane, group uint32, payload []byte) {
+	m.mu.Lock()
+	h := m.holdings[group]
+	var g *replica.Group
+	if h != nil {
+		g = h.group
+	}
+	m.mu.Unlock()
+	if g == nil || len(payload) < 8 || h.routes[binary.BigEndian.Uint64(payload)] != folder {
+		return
+	}
+	over := replica.Control
+	if lane == peer.Log {
+		over = replica.Bulk
+	}
+	_ = g.Step(m.ctx, over, payload[8:]) // it ends only when it is over
+}
+
+// kept is what a checkpoint of a group has made of it.
+type kept struct {
+	start *replica.Start
+	file  manifest.GroupCheckpoint
+}
+
+// checkpointGroups writes down what groups of topics are now, where that is worth it, and returns what is to be entered in the manifest.
+func (m *Member) checkpointGroups(ctx context.Context) (map[uint32]kept, error) {
+	all := map[uint32]kept{}
+	for _, h := range m.held() {
+		m.mu.Lock()
+		g, s, start, file := h.group, h.shard, m.saved.Groups[h.number], m.files[h.number]
+		m.mu.Unlock()
+		if g == nil || start == nil || start.Forgetful != "" {
+			continue
+		}
+		next := *start
+		held, applied := s.Bytes()
+		if s.Point().Index > start.Applied.Index && (held <= leastWorth || applied-h.counted >= held/2) {
+			content, at, err := s.Content()
+			if err == nil {
+				if file, err = m.o.Store.WriteGroup(h.number, pack(at, content)); err != nil {
+					return nil, err
+				}
+				next.Applied, next.Back, h.counted = at, start.Applied, applied
+			} // else it is in the middle of something: the next one has it
+		}
+		err := g.Compact(ctx, next.Back, true)
+		if err == nil {
+			next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
+		}
+		if err != nil {
+			continue // it is ending; what the manifest says stays right
+		}
+		all[h.number] = kept{&next, file}
+	}
+	return all, nil
+}
+
+// leastWorth is how many bytes of messages a checkpoint has that is written at any time. One that has more is written when entries of half as
+// many bytes were applied since the last one: about so much of the log it lets go.
+const leastWorth = 1 << 20
+
+// pack puts together what the file of a group's checkpoint has: the size of the point, u32, the point as JSON, the content.
+func pack(at replica.Point, content []byte) []byte {
+	b, err := json.Marshal(at)
+	if err != nil {
+		panic(fmt.Sprintf("member: a point cannot be encoded: %v", err)) // numbers only
+	}
+	out := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(b)+len(content)), uint32(len(b)))
+	return append(append(out, b...), content...)
+}
+
+func unpack(b []byte) (at replica.Point, content []byte, err error) {
+	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
+		return at, nil, errors.New("the checkpoint of a group: it is cut")
+	}
+	n := binary.BigEndian.Uint32(b)
+	if err := json.Unmarshal(b[4:4+n], &at); err != nil || at.Index == 0 || len(at.Members.Voters) == 0 {
+		return at, nil, fmt.Errorf("the checkpoint of a group: its point says nothing: %w", err)
+	}
+	return at, b[4+n:], nil
+}
+
+// Topic is what the map says of a replicated topic.
+type Topic struct {
+	Group    int
+	Deleting bool
+}
+
+// ErrNoMap is a member that has lost the map of its cluster and has not been given it again.
+var ErrNoMap = errors.New("the map of the cluster is not known here just now")
+
+// Topic returns what the map that is known here says of a topic, ok false when it is not replicated. It waits for nothing, and fails with
+// ErrNoMap.
+func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.way == removed || m.saved.Cluster == "":
+		return t, false, nil
+	case m.state == nil:
+		return t, false, ErrNoMap
+	}
+	in, ok := m.state.Topics[name]
+	return Topic{in.Group, in.Deleting}, ok, nil
+}
+
+// CreateTopic makes a replicated topic. It is served once a node leads its group. Its errors are those of Do.
+func (m *Member) CreateTopic(ctx context.Context, name string) error {
+	return m.Do(ctx, cluster.Command{Op: cluster.OpCreate, Topic: name, Level: cluster.Fsync})
+}
+
+// DeleteTopic has a replicated topic deleted. Its errors are those of Do.
+func (m *Member) DeleteTopic(ctx context.Context, name string) error {
+	return m.Do(ctx, cluster.Command{Op: cluster.OpDelete, Topic: name})
+}

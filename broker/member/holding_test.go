@@ -1,0 +1,311 @@
+package member
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"brokerd/broker/cluster"
+	"brokerd/broker/replica"
+	"brokerd/diskqueue/journal"
+)
+
+// notes is a shard whose records are texts.
+type notes struct {
+	mu    sync.Mutex
+	list  []string
+	point replica.Point
+	group *replica.Group
+	term  uint64
+	bytes int64
+	ended bool
+}
+
+func (n *node) newShard(group uint32, content []byte, at replica.Point, _ func(error)) (Shard, error) {
+	s := &notes{point: at}
+	if content != nil {
+		if err := json.Unmarshal(content, &s.list); err != nil {
+			return nil, err
+		}
+	}
+	n.groups.Lock()
+	n.shards[group] = s
+	n.groups.Unlock()
+	return s, nil
+}
+
+func (s *notes) Start(g *replica.Group) { s.group = g }
+func (s *notes) Tend(*cluster.State)    {}
+func (s *notes) Stopped(error)          {}
+
+func (s *notes) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+func (s *notes) Lead(term, _ uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = term
+}
+
+func (s *notes) Lost(uint64) { s.Lead(0, 0) }
+
+func (s *notes) Committed(c *replica.Committed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Data != nil {
+		_ = journal.EachRecord(c.Data, func(_ uint64, _ journal.Kind, payload []byte) error {
+			s.list = append(s.list, string(payload))
+			return nil
+		})
+	}
+	s.point, s.bytes = c.At, s.bytes+int64(len(c.Data))
+}
+
+func (s *notes) Content() ([]byte, replica.Point, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := json.Marshal(s.list)
+	return b, s.point, err
+}
+
+func (s *notes) Point() replica.Point {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.point
+}
+
+func (s *notes) Bytes() (held, applied int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return 0, s.bytes
+}
+
+func (s *notes) Waiting() (map[string]string, bool) { return nil, true }
+
+// shard returns a node's shard of a group that runs, nil when there is none.
+func (n *node) shard(group uint32) *notes {
+	n.groups.Lock()
+	s := n.shards[group]
+	n.groups.Unlock()
+	if s == nil || n.m == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.group == nil {
+		return nil
+	}
+	return s
+}
+
+// write has who leads a group append texts, each until it is committed; what is not known is written again, so that it may be there twice.
+func write(t *testing.T, nodes []*node, group uint32, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		eventually(t, text+" is committed", func() bool {
+			for _, n := range nodes {
+				s := n.shard(group)
+				if s == nil {
+					continue
+				}
+				s.mu.Lock()
+				g, term := s.group, s.term
+				s.mu.Unlock()
+				if term == 0 {
+					continue
+				}
+				number, err := g.Append(term, journal.KindMap, []byte(text))
+				if err == nil && g.Await(t.Context(), term, number) == nil {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+// sameNotes waits until all have what the first has, and returns it.
+func sameNotes(t *testing.T, nodes []*node, group uint32, has ...string) (list []string) {
+	t.Helper()
+	of := func(n *node) []string {
+		s := n.shard(group)
+		if s == nil {
+			return nil
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(s.list)
+	}
+	eventually(t, "all have the same", func() bool {
+		list = of(nodes[0])
+		for _, text := range has {
+			if !slices.Contains(list, text) {
+				return false
+			}
+		}
+		return !slices.ContainsFunc(nodes, func(n *node) bool { return n.shard(group) == nil || !slices.Equal(of(n), list) })
+	})
+	return list
+}
+
+// begin founds a cluster and makes a topic, and returns its group.
+func begin(t *testing.T) (nodes []*node, group uint32) {
+	t.Helper()
+	nodes = run(t, 3)
+	do(t, func(ctx context.Context) error { return nodes[1].m.CreateTopic(ctx, "orders") })
+	topic, ok, err := nodes[1].m.Topic("orders")
+	for i := 0; !ok && i < 1000; i++ {
+		time.Sleep(10 * time.Millisecond)
+		topic, ok, err = nodes[1].m.Topic("orders")
+	}
+	if !ok || err != nil {
+		t.Fatalf("the topic is not in the map: %v", err)
+	}
+	return nodes, uint32(topic.Group)
+}
+
+// A group begins on its three nodes with its first topic, outlives the loss of one, which comes back as what it was, and a stop of all. Groups
+// without topics do not run.
+func TestAGroupBeginsWithItsFirstTopic(t *testing.T) {
+	t.Parallel()
+	nodes, group := begin(t)
+	write(t, nodes, group, "a", "b")
+	sameNotes(t, nodes, group, "a", "b")
+	for _, n := range nodes {
+		if len(n.m.held()) != 1 {
+			t.Errorf("%s runs %d groups", n.name, len(n.m.held()))
+		}
+	}
+	for _, gone := range nodes {
+		gone.kill()
+		rest := without(nodes, gone)
+		write(t, rest, group, "without "+gone.name)
+		rest[0].checkpoint()
+		gone.start()
+		sameNotes(t, nodes, group, "without "+gone.name)
+	}
+	eventually(t, "all are well", func() bool {
+		return !slices.ContainsFunc(nodes, func(n *node) bool { return n.m.Well(t.Context()) != nil })
+	})
+	for _, n := range nodes {
+		n.stop()
+	}
+	startAll(nodes)
+	got := sameNotes(t, nodes, group, "a", "b")
+	write(t, nodes, group, "c")
+	sameNotes(t, nodes, group, append(got, "c")...)
+}
+
+// D26, D27, D30: a replica that lacks entries which are kept nowhere any more is sent all that there is, whatever dies on the way, and never leads before.
+func TestD26D27D30AReplicaThatLacksEntriesIsSentAllThatThereIs(t *testing.T) {
+	t.Parallel()
+	nodes, group := begin(t)
+	write(t, nodes, group, "a")
+	sameNotes(t, nodes, group, "a")
+	late := nodes[2]
+	late.kill()
+	rest := without(nodes, late)
+	large := strings.Repeat("x", pieceSize/2)
+	for i := range 4 {
+		write(t, rest, group, fmt.Sprint(i, large))
+		sameNotes(t, rest, group, fmt.Sprint(i, large))
+		for _, n := range rest {
+			n.checkpoint()
+			n.checkpoint()
+		}
+	}
+	for works := 1; works < 4; works++ { // its disk fails on the way
+		fatal(t, late.prepare())
+		late.shelf.mu.Lock()
+		late.shelf.left = works
+		late.shelf.mu.Unlock()
+		l, err := late.listen()
+		fatal(t, err)
+		fatal(t, late.m.Start(l))
+		eventually(t, "the disk fails, or all is taken", func() bool {
+			late.shelf.mu.Lock()
+			defer late.shelf.mu.Unlock()
+			return late.shelf.fails || late.lines.has("sent whole, as older")
+		})
+		late.kill()
+	}
+	late.start()
+	sameNotes(t, nodes, group, "a", fmt.Sprint(3, large))
+	rest[0].kill()
+	write(t, []*node{late, rest[1]}, group, "b")
+	sameNotes(t, []*node{late, rest[1]}, group, "b")
+}
+
+// D3, D18: a replica whose checkpoint cannot be read stays out of its group, and says why; the others go on. So does one whose folder was an old copy.
+func TestD03D18AReplicaThatMayHaveForgottenStaysOut(t *testing.T) {
+	t.Parallel()
+	nodes, group := begin(t)
+	write(t, nodes, group, "a")
+	sameNotes(t, nodes, group, "a")
+	bad := nodes[2]
+	bad.kill()
+	number := uint64(0)
+	for _, g := range bad.shelf.man.Groups {
+		if g.Number == group {
+			number = g.File.Number
+		}
+	}
+	delete(bad.shelf.files, number)
+	bad.start()
+	why := func() (why string) {
+		for _, g := range bad.view().Groups {
+			if g.Number == int(group) {
+				why = g.Why
+			}
+		}
+		return why
+	}
+	eventually(t, "it says that it stays out", func() bool { return strings.Contains(why(), replica.ErrForgetful.Error()) })
+	write(t, nodes, group, "b")
+	sameNotes(t, nodes[:2], group, "a", "b")
+	if s := bad.shard(group); s != nil {
+		t.Error("it runs all the same")
+	}
+	if err := bad.m.Well(t.Context()); err == nil {
+		t.Error("it says that it is well")
+	}
+	bad.kill()
+	bad.start()
+	eventually(t, "it still does after a start", func() bool { return strings.Contains(why(), replica.ErrForgetful.Error()) })
+}
+
+// Replicas of groups with topics stay where they are: what would move them is refused, and nothing waits for it.
+func TestReplicasOfTopicsStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	nodes, group := begin(t)
+	write(t, nodes, group, "a")
+	fourth := another(t, nodes, "n4")
+	fourth.start()
+	eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
+	err := error(ErrNotDone)
+	for errors.Is(err, ErrNotDone) {
+		err = nodes[0].m.Replace(t.Context(), nodes[2].folder(), "n4")
+	}
+	if !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "cannot move yet") {
+		t.Errorf("replaced: %v", err)
+	}
+	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
+	all := append(slices.Clone(nodes), fourth)
+	eventually(t, "it is a member", func() bool { return well(all) })
+	do(t, func(ctx context.Context) error { return nodes[0].m.Drain(ctx, "n3", true) })
+	eventually(t, "what has no topics moves away", func() bool { return nodes[0].entry(nodes[2]).Replicas == 1 })
+	write(t, nodes, group, "b")
+	sameNotes(t, nodes, group, "a", "b")
+	if _, ok, err := fourth.m.Topic("orders"); !ok || err != nil {
+		t.Errorf("who has no replica of its group does not know the topic: %v", err)
+	}
+}
