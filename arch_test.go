@@ -77,6 +77,9 @@ var rooms = []room{
 
 	{"broker/cluster", nil, "pure: the map of a cluster, so that a model can check it; no clock, no chance, no messages"},
 
+	{"broker/shard", []string{"diskqueue/...", "broker/cluster", "broker/replica", "broker/topic"},
+		"the topics of one group: it serves while it leads; it must know neither sockets nor who is a member"},
+
 	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/peer", "broker/replica"},
 		"what a broker is in its cluster: the map over a group and links; it must not know topics"},
 

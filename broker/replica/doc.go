@@ -1,6 +1,6 @@
 // Package replica is one group of replicas: the same log of entries on several nodes, one of which leads.
 //
-// Brokers keep the map of their cluster in such a group, see broker/member; no topic is in one yet.
+// Brokers keep the map of their cluster in such a group, and replicated topics in others: see broker/member and broker/shard.
 //
 // It owns the engine (etcd's raft), what the engine stores in the node's log, how records become entries, which of
 // them are committed, and for how long a leader may believe that it leads. It never opens a socket and never looks

@@ -1,0 +1,131 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/replica"
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
+)
+
+// group is what a reign needs of a replica.Group.
+type group interface {
+	Append(term uint64, kind journal.Kind, payload ...[]byte) (number uint64, err error)
+	Await(ctx context.Context, term, number uint64) error
+	Room(ctx context.Context) error
+	Leased() bool
+}
+
+// reign is the log of a group for as long as this node leads it: a topic.Reign.
+type reign struct {
+	term    uint64
+	group   group
+	standby *topic.Standby
+	limit   int64 // bytes of messages that the group may hold
+	wait    time.Duration
+
+	over   atomic.Bool
+	ended  chan struct{} // told once it is over
+	missed atomic.Bool   // somebody was told that nothing may be delivered
+	last   atomic.Uint64 // number of the last record that was appended
+	thin   atomic.Int64  // when it was looked for room last, Unix nanoseconds
+}
+
+// lost is the offset of a record that went nowhere.
+var lost = journal.Offset{}
+
+// end ends it: from now on nothing is appended, committed or delivered.
+func (r *reign) end() {
+	if r.over.CompareAndSwap(false, true) {
+		close(r.ended)
+	}
+}
+
+// Append is topic.Log's. The first record that cannot be appended ends the reign: what follows may build on it.
+func (r *reign) Append(kind journal.Kind, head, body []byte) journal.Offset {
+	if r.over.Load() {
+		return lost
+	}
+	number, err := r.group.Append(r.term, kind, head, body)
+	if err != nil {
+		r.end()
+		return lost
+	}
+	for {
+		last := r.last.Load()
+		if last >= number || r.last.CompareAndSwap(last, number) {
+			return journal.Offset{Offset: int64(number)}
+		}
+	}
+}
+
+// Commit is topic.Log's.
+func (r *reign) Commit(at journal.Offset, _ bool) error {
+	if at == lost || r.over.Load() && r.last.Load() < uint64(at.Offset) {
+		return topic.ErrNotLeader
+	}
+	err := r.group.Await(context.Background(), r.term, uint64(at.Offset)) // it ends when the lead is lost
+	if err == nil {
+		return nil
+	}
+	r.end()
+	return fmt.Errorf("%w (%w)", topic.ErrNotLeader, err)
+}
+
+// End is topic.Log's.
+func (r *reign) End() journal.Offset { return journal.Offset{Offset: int64(r.last.Load()) + 1} }
+
+// Err is topic.Log's.
+func (r *reign) Err() error {
+	if r.over.Load() {
+		return topic.ErrNotLeader
+	}
+	return nil
+}
+
+// Gap is topic.Log's.
+func (r *reign) Gap() error { return nil }
+
+// Leased is topic.Reign's.
+func (r *reign) Leased() bool {
+	if !r.over.Load() && r.group.Leased() {
+		return true
+	}
+	r.missed.Store(true)
+	return false
+}
+
+// ErrFull is a publish to a group that holds as many unfinished messages as it may.
+var ErrFull = errors.New("the topics of the group of replicas hold as much as they may, as they are in memory")
+
+// thinEvery is how often it is looked for room at most.
+const thinEvery = 100 * time.Millisecond
+
+// Room is topic.Reign's.
+func (r *reign) Room() error {
+	if r.over.Load() {
+		return topic.ErrNotLeader
+	}
+	if r.standby.Bytes() >= r.limit {
+		now, before := time.Now().UnixNano(), r.thin.Load()
+		if now-before >= int64(thinEvery) && r.thin.CompareAndSwap(before, now) {
+			r.standby.Thin()
+		}
+		if n := r.standby.Bytes(); n >= r.limit {
+			return fmt.Errorf("%w: %d bytes", ErrFull, r.limit)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.wait)
+	defer cancel()
+	if err := r.group.Room(ctx); err != nil {
+		if errors.Is(err, replica.ErrReplicasBehind) {
+			return err
+		}
+		return fmt.Errorf("%w (%w)", topic.ErrNotLeader, err)
+	}
+	return nil
+}

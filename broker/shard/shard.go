@@ -1,0 +1,380 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"brokerd/broker/cluster"
+	"brokerd/broker/replica"
+	"brokerd/broker/topic"
+)
+
+// Options says what a shard is.
+type Options struct {
+	Number   uint32          // of the group
+	Registry *topic.Registry // of the node
+	Limit    int64           // bytes of messages that its topics may hold; 256 MiB
+	Wait     time.Duration   // what a publish waits for replicas that are behind, and a change of the map; 5 s
+	// Do changes the map.
+	Do func(context.Context, cluster.Command) error
+	// Stop is told that the shard is not what was committed: the replica is to be ended, and written down no more.
+	Stop func(err error)
+	Log  *slog.Logger // nil: nothing is logged
+}
+
+// Shard is the topics of a group on this node. It is the replica.Owner of the group. Start and Close are called once each.
+type Shard struct {
+	o       Options
+	standby *topic.Standby
+	kick    chan struct{}
+	stop    context.CancelFunc
+	loop    sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	group   group
+	point   replica.Point // what the standby stands for
+	applied int64         // bytes of entries that were applied
+	reign   *reign        // the newest; nil: this node has not led yet
+	term    uint64        // in which the group leads, 0: it does not
+	failed  error         // why it is not what was committed
+	state   *cluster.State
+	waiting map[string]error // topics that cannot be served, and why
+	serving bool
+
+	// Owned by run.
+	led   *topic.Led
+	of    *reign         // that led is of
+	done  *cluster.State // the topics are as this map says; nil: they are not
+	look  time.Time      // when topics that cannot be served are looked at again
+	there bool           // all are served
+	way   *cluster.State // topics of this node alone gave way to those that this map says
+	said  map[string]string
+}
+
+// DefaultLimit is how many bytes of messages the topics of a group may hold.
+const DefaultLimit = 256 << 20
+
+// New returns a shard of what a checkpoint holds, which stands for a point; nil: of a group that is new.
+func New(o Options, content []byte, at replica.Point) (*Shard, error) {
+	if o.Limit == 0 {
+		o.Limit = DefaultLimit
+	}
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Log = o.Log.With("group", o.Number)
+	s := &Shard{o: o, standby: topic.NewStandby(), kick: make(chan struct{}, 1), point: at, said: map[string]string{}}
+	if content != nil {
+		var err error
+		if s.standby, err = topic.ReadStandby(content); err != nil {
+			return nil, err
+		}
+	}
+	if n := s.standby.Record(); n != at.Record {
+		return nil, fmt.Errorf("%w: it is as of record %d, and its checkpoint as of %d", topic.ErrDrift, n, at.Record)
+	}
+	return s, nil
+}
+
+// Start begins, with the group that it is the owner of, which is not started yet.
+func (s *Shard) Start(g *replica.Group) { s.start(g) }
+
+func (s *Shard) start(g group) {
+	s.group = g
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.loop.Go(func() { s.run(ctx) })
+}
+
+// Close ends it. The group was closed before, and nobody publishes or consumes here any more, or is sent away.
+func (s *Shard) Close() {
+	s.Lost(0)
+	s.stop()
+	s.loop.Wait()
+}
+
+// Lead is replica.Owner's.
+func (s *Shard) Lead(term, _ uint64) {
+	s.mu.Lock()
+	s.term = term
+	s.beginLocked()
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *Shard) beginLocked() {
+	s.reign = &reign{term: s.term, group: s.group, standby: s.standby, limit: s.o.Limit, wait: s.o.Wait, ended: make(chan struct{})}
+}
+
+// Lost is replica.Owner's.
+func (s *Shard) Lost(uint64) {
+	s.mu.Lock()
+	s.term = 0
+	if s.reign != nil {
+		s.reign.end()
+	}
+	s.mu.Unlock()
+	s.wake()
+}
+
+// Stopped is replica.Owner's.
+func (s *Shard) Stopped(err error) {
+	s.o.Log.Warn("the replica of a group of topics stands still", "why", err)
+	s.o.Stop(err)
+}
+
+// Committed is replica.Owner's.
+func (s *Shard) Committed(c *replica.Committed) {
+	s.mu.Lock()
+	if s.failed != nil {
+		s.mu.Unlock()
+		return
+	}
+	if c.Data == nil {
+		s.standby.EndReign()
+	} else {
+		s.failed = s.standby.Apply(c.Data)
+		s.applied += int64(len(c.Data))
+	}
+	err := s.failed
+	if err == nil {
+		s.point = c.At
+	} else if s.reign != nil {
+		s.reign.end()
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.o.Log.Error("an entry of a group of topics cannot be applied", "entry", c.Index, "error", err)
+		s.o.Stop(fmt.Errorf("%w: entry %d: %w", replica.ErrDrift, c.Index, err))
+	}
+}
+
+// Tend has it bring its topics to what a map says, if it leads.
+func (s *Shard) Tend(state *cluster.State) {
+	s.mu.Lock()
+	s.state = state
+	s.mu.Unlock()
+	s.wake()
+}
+
+// Point returns what it stands for now.
+func (s *Shard) Point() replica.Point {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.point
+}
+
+// Bytes returns how many bytes of messages it holds, and of entries that it has applied.
+func (s *Shard) Bytes() (held, applied int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.standby.Bytes(), s.applied
+}
+
+// Content returns what a checkpoint holds, and the point that it stands for. It fails while it cannot be written down.
+func (s *Shard) Content() ([]byte, replica.Point, error) {
+	s.mu.Lock()
+	at, err := s.point, s.failed
+	var snap *topic.StandbySnapshot
+	if err == nil {
+		snap, err = s.standby.Snapshot()
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, at, err
+	}
+	return snap.Append(nil), at, nil
+}
+
+// Waiting returns topics that cannot be served here although this node leads them, and why. serves says that it does the others.
+func (s *Shard) Waiting() (waiting map[string]string, serves bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, err := range s.waiting {
+		if waiting == nil {
+			waiting = map[string]string{}
+		}
+		waiting[name] = err.Error()
+	}
+	return waiting, s.serving
+}
+
+func (s *Shard) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Paces of the loop: while this node leads it looks whether the lease is there again.
+const (
+	leadingPace = 50 * time.Millisecond
+	idlePace    = time.Second
+)
+
+// run begins and ends reigns, and does what the map asks for.
+func (s *Shard) run(ctx context.Context) {
+	defer s.drop()
+	for ctx.Err() == nil {
+		again := s.step(ctx)
+		pace := idlePace
+		if s.led != nil || again {
+			pace = leadingPace
+		}
+		var ended <-chan struct{}
+		if s.of != nil {
+			ended = s.of.ended
+		}
+		t := time.NewTimer(pace)
+		select {
+		case <-ctx.Done():
+		case <-s.kick:
+		case <-ended:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// step does what is to be done now, and reports whether it is to be called again soon.
+func (s *Shard) step(ctx context.Context) (again bool) {
+	s.mu.Lock()
+	r, state := s.current(), s.state
+	s.mu.Unlock()
+	if s.led != nil && s.of != r {
+		s.drop()
+	}
+	if r == nil {
+		s.yield(state)
+		return false
+	}
+	if r.over.Load() {
+		return true
+	}
+	if s.led == nil {
+		began := time.Now()
+		led, err := s.o.Registry.Lead(s.standby, r)
+		if err != nil {
+			s.report("lead", err)
+			return true
+		}
+		s.led, s.of, s.done, s.there, s.look = led, r, nil, false, time.Time{}
+		s.o.Log.Info("this node leads a group of topics", "term", r.term, "topics", len(s.standby.Topics()), "took", time.Since(began))
+	}
+	if r.missed.Load() && r.group.Leased() && r.missed.Swap(false) {
+		s.led.Resume()
+	}
+	if state != nil && state != s.done {
+		again = s.bringTo(ctx, state)
+		s.there, s.look = false, time.Time{}
+	}
+	if now := time.Now(); !s.there && !now.Before(s.look) {
+		s.serve()
+		s.look = now.Add(idlePace)
+	}
+	return again
+}
+
+// yield has topics of this node alone that hold nothing give way to the replicated ones of their names, which another node leads.
+func (s *Shard) yield(state *cluster.State) {
+	if state == nil || state == s.way {
+		return
+	}
+	s.way = state
+	for _, name := range slices.Sorted(maps.Keys(state.Topics)) {
+		if state.Topics[name].Group != int(s.o.Number) {
+			continue
+		}
+		if err := s.o.Registry.Yield(name); err != nil {
+			s.report("topic "+name, err)
+		}
+	}
+}
+
+// current returns the reign that is to be served: also one that is over, until all is applied that it has appended; then another one of the same
+// term follows it. Shard.mu is held.
+func (s *Shard) current() *reign {
+	switch {
+	case s.term == 0 || s.failed != nil:
+		return nil
+	case s.reign.over.Load() && s.standby.Record() >= s.reign.last.Load():
+		s.beginLocked()
+	}
+	return s.reign
+}
+
+// drop ends serving.
+func (s *Shard) drop() {
+	if s.led == nil {
+		return
+	}
+	s.of.end()
+	s.led.Drop()
+	s.led, s.of = nil, nil
+	s.mu.Lock()
+	s.serving, s.waiting = false, nil
+	s.mu.Unlock()
+	s.o.Log.Info("this node does not lead a group of topics any more")
+}
+
+// serve has the topics served that are not yet.
+func (s *Shard) serve() {
+	waiting := s.led.Serve()
+	s.mu.Lock()
+	s.waiting, s.serving, s.there = waiting, true, len(waiting) == 0
+	s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(waiting)) {
+		s.report("topic "+name, waiting[name])
+	}
+}
+
+// bringTo makes and deletes topics as the map says, each step of which can be done again without harm. It reports whether there is more to do.
+func (s *Shard) bringTo(ctx context.Context, state *cluster.State) (more bool) {
+	var has []cluster.Held
+	for number, name := range s.standby.Topics() {
+		has = append(has, cluster.Held{Number: number, Name: name})
+	}
+	steps, unknown := state.Steps(int(s.o.Number), has)
+	for _, h := range unknown {
+		s.report("unknown "+h.Name, fmt.Errorf("topic %s, number %d, is in the group and not in the map: it is kept", h.Name, h.Number))
+	}
+	if len(steps) == 0 {
+		s.done = state
+	}
+	for _, step := range steps {
+		var err error
+		switch {
+		case step.Create != nil:
+			err = s.led.Create(step.Create.Number, step.Create.Name)
+		case step.Delete != nil:
+			err = s.led.Delete(step.Delete.Number)
+		case step.Forget != nil:
+			ctx, cancel := context.WithTimeout(ctx, s.o.Wait)
+			err = s.o.Do(ctx, cluster.Command{Op: cluster.OpForget, Topic: step.Forget.Name, Group: int(s.o.Number), Number: step.Forget.Number})
+			cancel()
+		}
+		if err != nil {
+			s.report("step", err)
+			break
+		}
+	}
+	return len(steps) > 0
+}
+
+// report logs what went wrong with something, when it is news.
+func (s *Shard) report(what string, err error) {
+	if errors.Is(err, topic.ErrNotLeader) || s.said[what] == err.Error() {
+		return
+	}
+	s.said[what] = err.Error()
+	s.o.Log.Warn("what the map of the cluster asks for cannot be done now", "what", what, "error", err)
+}
