@@ -18,6 +18,8 @@ import (
 	"brokerd/broker/member"
 	"brokerd/broker/metrics"
 	"brokerd/broker/replica"
+	"brokerd/broker/shard"
+	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/tlsfiles"
@@ -27,7 +29,7 @@ import (
 func (o *Options) cluster() []Setting {
 	return []Setting{
 		{Name: "cluster-name", Value: &o.ClusterName,
-			Help: "cluster that this broker founds with its peers, or joins; empty: none. A preview: the cluster keeps its map, topics are not replicated yet"},
+			Help: "cluster that this broker founds with its peers, or joins; empty: none. A preview: a replicated topic is served by its leader alone"},
 		{Name: "cluster-listen", Value: &o.ClusterListen, Help: "other brokers of the cluster: host:port; beyond loopback only with a secret or TLS"},
 		{Name: "cluster-address", Value: &o.ClusterAddress,
 			Help: "host:port that they reach this broker by; empty: as --cluster-listen says, with --broadcast-address where that names no host"},
@@ -190,11 +192,30 @@ func (s *Server) newMember(found *replica.Recovery) error {
 	o := &s.opts
 	s.member, err = member.New(member.Options{Name: o.ClusterName, Node: o.BroadcastAddress, Zone: o.TopologyZone, Address: o.clusterAddress(), Peers: o.ClusterPeers,
 		Folder: s.engine.Folder(), TLS: links, Secret: secret, Election: o.ClusterElection, Wait: o.ClusterWait,
-		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Log: s.log})
+		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Shard: s.newShard, Log: s.log})
 	if err != nil {
 		return err
 	}
 	s.engine.KeepGroups(s.member)
+	return nil
+}
+
+// newShard makes what the topics of a group of replicas are on this broker.
+func (s *Server) newShard(group uint32, content []byte, at replica.Point, stop func(error)) (member.Shard, error) {
+	return shard.New(shard.Options{Number: group, Registry: s.registry, Wait: s.opts.ClusterWait, Do: s.member.Do, Stop: stop, Log: s.log}, content, at)
+}
+
+// elsewhere refuses topics that are made although they are replicated: their leader has them.
+func (s *Server) elsewhere(name string) error {
+	t, ok, err := s.member.Topic(name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", topic.ErrElsewhere, err)
+	case ok && t.Deleting:
+		return fmt.Errorf("%w: it is being deleted", topic.ErrElsewhere)
+	case ok:
+		return topic.ErrElsewhere
+	}
 	return nil
 }
 
@@ -208,7 +229,7 @@ func (s *Server) startMember(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("CLUSTER: listening on " + l.Addr().String())
-	s.log.Warn("a preview: the cluster keeps its map, and no topic is replicated yet", "cluster", s.opts.ClusterName)
+	s.log.Warn("a preview: a replicated topic is served by its leader alone, and a lost replica of it cannot be replaced yet", "cluster", s.opts.ClusterName)
 	if err := s.engine.Need(journal.FeatureCluster); err != nil {
 		l.Close()
 		return err
@@ -247,6 +268,21 @@ func (c clusterAPI) Remove(ctx context.Context, node string) error {
 
 func (c clusterAPI) LeadTo(ctx context.Context, node string) error {
 	return clusterError(c.m.LeadTo(ctx, node))
+}
+
+func (c clusterAPI) CreateTopic(ctx context.Context, name string) error {
+	return clusterError(c.m.CreateTopic(ctx, name))
+}
+
+func (c clusterAPI) DeleteTopic(ctx context.Context, name string) error {
+	return clusterError(c.m.DeleteTopic(ctx, name))
+}
+
+func (c clusterAPI) Well(ctx context.Context) error { return c.m.Well(ctx) }
+
+func (c clusterAPI) Replicated(name string) bool {
+	_, ok, err := c.m.Topic(name)
+	return ok && err == nil
 }
 
 // clusterError says of an error what HTTP must know.

@@ -58,8 +58,9 @@ func TestABrokerThatWaitsForItsPeersServes(t *testing.T) {
 	})
 	n.run([]request{{"POST", "/pub?topic=t", "m", 200, "OK"}, {"POST", "/cluster/add?node=x", "", 503, "NOT_DONE"}, {"POST", "/cluster/add", "", 400, "INVALID_ARG_NODE"},
 		{"POST", "/cluster/replace?old=x", "", 400, "INVALID_ARG_NEW"}, {"POST", "/cluster/drain?node=x&undo=perhaps", "", 400, "INVALID_ARG_UNDO"},
-		{"POST", "/topic/create?topic=r&replicas=3", "", 400, "not served yet"}, {"POST", "/topic/create?topic=r&replicas=1", "", 200, ""},
-		{"POST", "/topic/config?topic=r", `{"replicas":3}`, 400, "not served yet"}})
+		{"POST", "/topic/create?topic=r&replicas=3", "", 503, "NOT_DONE"}, {"POST", "/topic/create?topic=r&replicas=2", "", 400, "it must be 1 or 3"},
+		{"POST", "/topic/create?topic=r%23ephemeral&replicas=3", "", 400, "INVALID_ARG_REPLICAS"}, {"POST", "/topic/create?topic=r&replicas=1", "", 200, ""},
+		{"POST", "/topic/config?topic=r", `{"replicas":3}`, 400, "when it is made"}})
 	_, answer := n.ask("GET", "/cluster", "")
 	var v httpapi.Cluster
 	if err := json.Unmarshal([]byte(answer), &v); err != nil || v.State != "asking" || v.Name != "prod" || !v.Preview || v.ID != "" {

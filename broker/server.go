@@ -248,6 +248,9 @@ func (s *Server) topicConfig() topic.Config {
 		cfg.Journal, cfg.Segments, cfg.Level, cfg.Need = s.engine.Journal(), s.engine.Segments(), s.levelOf, s.engine.Need
 		cfg.Scan = s.engine.Scan
 	}
+	if s.member != nil {
+		cfg.Elsewhere = s.elsewhere
+	}
 	if s.tracer != nil {
 		cfg.Trace = s.tracer
 	}

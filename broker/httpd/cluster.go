@@ -7,6 +7,8 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"brokerd/broker/topic"
+	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
 
@@ -21,6 +23,12 @@ type Cluster interface {
 	Drain(ctx context.Context, node string, on bool) error
 	Remove(ctx context.Context, node string) error
 	LeadTo(ctx context.Context, node string) error
+	CreateTopic(ctx context.Context, name string) error
+	DeleteTopic(ctx context.Context, name string) error
+	// Well returns why this broker does not do all that is its part in the cluster, nil when it does.
+	Well(context.Context) error
+	// Replicated reports whether a topic is replicated, as far as is known here.
+	Replicated(name string) bool
 }
 
 // What became of a change of the map that was not made, or perhaps not.
@@ -59,19 +67,48 @@ func (a *api) onCluster(do func(c Cluster, req *http.Request, q httpapi.Query, n
 			}
 			nodes = append(nodes, text)
 		}
-		var answered *httpapi.Error
-		switch err := do(a.cfg.Cluster, req, q, nodes); {
-		case errors.As(err, &answered):
+		if err := clusterFailed(do(a.cfg.Cluster, req, q, nodes)); err != nil {
 			return nil, err
-		case errors.Is(err, ErrClusterRefused):
-			return nil, refuse(http.StatusConflict, "REFUSED: "+err.Error())
-		case errors.Is(err, ErrClusterUnknown):
-			return nil, refuse(http.StatusServiceUnavailable, "UNKNOWN: "+err.Error())
-		case err != nil:
-			return nil, refuse(http.StatusServiceUnavailable, "NOT_DONE: "+err.Error())
 		}
 		return a.cfg.Cluster.View(req.Context()), nil
 	}
+}
+
+// clusterFailed returns the answer for a change of the map that was not made, or perhaps not; nil when it was.
+func clusterFailed(err error) error {
+	var answered *httpapi.Error
+	switch {
+	case err == nil || errors.As(err, &answered):
+		return err
+	case errors.Is(err, ErrClusterRefused):
+		return refuse(http.StatusConflict, "REFUSED: "+err.Error())
+	case errors.Is(err, ErrClusterUnknown):
+		return refuse(http.StatusServiceUnavailable, "UNKNOWN: "+err.Error())
+	}
+	return refuse(http.StatusServiceUnavailable, "NOT_DONE: "+err.Error())
+}
+
+// createReplicated makes a topic with so many replicas, as the argument says.
+func (a *api) createReplicated(req *http.Request, name, replicas string) error {
+	switch {
+	case replicas != "3":
+		return invalidArg("replicas", "it must be 1 or 3")
+	case a.cfg.Cluster == nil:
+		return invalidArg("replicas", "replicas need a cluster, and this broker was started without --cluster-name")
+	case protocol.IsEphemeral(name):
+		return invalidArg("replicas", "an ephemeral topic is on one broker")
+	}
+	if err := a.cfg.Broker.Registry().Yield(name); errors.Is(err, topic.ErrInTheWay) {
+		return refuse(http.StatusConflict, "REFUSED: "+err.Error()+": consume or empty them first")
+	} else if err != nil {
+		return a.fail(req, err)
+	}
+	return clusterFailed(a.cfg.Cluster.CreateTopic(req.Context(), name))
+}
+
+// notLeader returns the answer for what only who leads a replicated topic can do, or when the lead was lost while it was done.
+func notLeader(err error) error {
+	return refuse(http.StatusServiceUnavailable, "NOT_LEADER: "+err.Error())
 }
 
 func clusterAdd(c Cluster, req *http.Request, _ httpapi.Query, nodes []string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"brokerd/protocol/httpapi"
@@ -36,6 +37,18 @@ func (c *fakeCluster) Drain(_ context.Context, node string, on bool) error {
 
 func (c *fakeCluster) Remove(_ context.Context, node string) error { return c.act("remove %s", node) }
 
+func (c *fakeCluster) CreateTopic(_ context.Context, name string) error {
+	return c.act("create %s", name)
+}
+
+func (c *fakeCluster) DeleteTopic(_ context.Context, name string) error {
+	return c.act("delete %s", name)
+}
+
+func (c *fakeCluster) Replicated(name string) bool { return name == "orders" }
+
+func (c *fakeCluster) Well(context.Context) error { return c.err }
+
 func (c *fakeCluster) LeadTo(_ context.Context, node string) error { return c.act("lead to %s", node) }
 
 // TestCluster: each route does its one thing, and says of an error whether something was done.
@@ -64,5 +77,45 @@ func TestCluster(t *testing.T) {
 	c.err = nil
 	if r, body := f.do("GET", "/cluster", ""); r.StatusCode != 200 || len(body) < 20 {
 		t.Errorf("%d %s", r.StatusCode, body)
+	}
+}
+
+// TestReplicatedTopics: they are made and deleted by the cluster; what only their leader can do is refused, not as if there were none.
+func TestReplicatedTopics(t *testing.T) {
+	c := &fakeCluster{}
+	f := newFixture(t, func(cfg *Config) { cfg.Cluster = c })
+	for _, r := range []struct {
+		method, path string
+		status       int
+		text, done   string
+	}{
+		{"POST", "/topic/create?topic=orders&replicas=3", 200, "", "create orders"},
+		{"POST", "/topic/create?topic=orders&replicas=5", 400, "it must be 1 or 3", ""},
+		{"POST", "/topic/create?topic=o%23ephemeral&replicas=3", 400, "an ephemeral topic is on one broker", ""},
+		{"POST", "/topic/create?topic=o%20&replicas=3", 400, "INVALID_TOPIC", ""},
+		{"POST", "/topic/delete?topic=orders", 200, "", "delete orders"},
+		{"POST", "/topic/pause?topic=orders", 503, "NOT_LEADER", ""},
+		{"POST", "/channel/create?topic=orders&channel=c", 503, "NOT_LEADER", ""},
+		{"POST", "/topic/pause?topic=other", 404, "TOPIC_NOT_FOUND", ""},
+		{"GET", "/ping?cluster=true", 200, "OK", ""},
+	} {
+		c.done = nil
+		a, body := f.do(r.method, r.path, "")
+		if a.StatusCode != r.status || !strings.Contains(body, r.text) || strings.Join(c.done, ",") != r.done {
+			t.Errorf("%s: %d %s, done %q", r.path, a.StatusCode, body, c.done)
+		}
+	}
+	if r, body := f.do("POST", "/pub?topic=full", "m"); r.StatusCode != 200 {
+		t.Fatal(body)
+	}
+	if r, body := f.do("POST", "/topic/create?topic=full&replicas=3", ""); r.StatusCode != 409 || !strings.Contains(body, "REFUSED") {
+		t.Errorf("with a topic in the way: %d %s", r.StatusCode, body)
+	}
+	c.err = errors.New("nobody is known to lead its map")
+	if r, body := f.do("GET", "/ping?cluster=true", ""); r.StatusCode != 500 || !strings.Contains(body, "nobody is known to lead") {
+		t.Errorf("%d %s", r.StatusCode, body)
+	}
+	if r, _ := f.do("GET", "/ping", ""); r.StatusCode != 200 {
+		t.Errorf("%d without the cluster", r.StatusCode)
 	}
 }

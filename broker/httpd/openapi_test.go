@@ -65,7 +65,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				{Name: "format", Does: "`json` for JSON; a text for people without it"}, {Name: "topic", Does: "only this topic"}, {Name: "channel", Does: "only channels of this name"},
 				{Name: "include_clients", Does: "`false` leaves connections out"}, {Name: "include_mem", Does: "`false` leaves the heap out"}}},
 			{Route: "GET /storage", Does: "Tells about the disk that queues are on; brokerd's own", Answer: httpapi.Storage{}},
-			{Route: "POST /topic/create", Does: "Makes a topic; one that is there stays", Params: append(slices.Clone(onTopic), apitest.Param{Name: "replicas", Does: "`1`, which it is without it: topics with more are not served yet; brokerd's own"}), Errors: badTopic + ", 400 INVALID_ARG_REPLICAS, 429 LIMIT_REACHED"},
+			{Route: "POST /topic/create", Does: "Makes a topic; one that is there stays", Params: append(slices.Clone(onTopic), apitest.Param{Name: "replicas", Does: "`1`, which it is without it, or `3` on a broker of a cluster (a preview); brokerd's own"}), Errors: badTopic + ", 400 INVALID_ARG_REPLICAS, 409 REFUSED, 429 LIMIT_REACHED, 503 NOT_DONE, 503 NOT_LEADER, 503 UNKNOWN"},
 			{Route: "POST /topic/delete", Does: "Deletes a topic with its channels and messages", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/empty", Does: "Discards what the topic keeps for channels to come", Params: onTopic, Errors: badTopic + ", 404 TOPIC_NOT_FOUND"},
 			{Route: "POST /topic/pause", Does: "Has the topic keep messages instead of giving them to its channels", Params: onTopic, Errors: "400 MISSING_ARG_TOPIC, 404 TOPIC_NOT_FOUND"},

@@ -132,6 +132,8 @@ func invalidConfig(err error) error {
 func (a *api) notConfigured(req *http.Request, err error) error {
 	var bad *policy.Error
 	switch {
+	case errors.Is(err, topic.ErrReplicated):
+		return ofReplicated(err)
 	case errors.As(err, &bad), errors.Is(err, topic.ErrEphemeral):
 		return invalidConfig(err)
 	case errors.Is(err, topic.ErrHolds):

@@ -232,6 +232,9 @@ func (a *api) notPublished(req *http.Request, err error) error {
 	if topic.Limited(err) {
 		return limited(err)
 	}
+	if err := ofReplicated(err); err != nil {
+		return err
+	}
 	a.cfg.Log.Error("http: publish failed", "uri", httpapi.LoggedURI(req.URL), "error", err)
 	return refuse(http.StatusServiceUnavailable, "publish failed: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 }

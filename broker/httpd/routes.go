@@ -107,13 +107,35 @@ func (a *api) fail(req *http.Request, err error) error {
 	if topic.Limited(err) {
 		return limited(err)
 	}
+	if err := ofReplicated(err); err != nil {
+		return err
+	}
 	if req.Context().Err() == nil { // else nobody waits for an answer
 		a.cfg.Log.Error("http: request failed", "uri", httpapi.LoggedURI(req.URL), "error", err)
 	}
 	return err
 }
 
-func (a *api) ping(http.ResponseWriter, *http.Request, httprouter.Params) (any, error) {
+// ofReplicated returns the answer for what a replicated topic refuses, nil when an error is another one.
+func ofReplicated(err error) error {
+	switch {
+	case errors.Is(err, topic.ErrElsewhere), errors.Is(err, topic.ErrNotLeader):
+		return notLeader(err)
+	case errors.Is(err, topic.ErrReplicated):
+		return refuse(http.StatusBadRequest, "REPLICATED: "+err.Error())
+	}
+	return nil
+}
+
+func (a *api) ping(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	if q, err := httpapi.ParseQuery(req); err == nil && q.Bool("cluster", false) {
+		if a.cfg.Cluster == nil {
+			return nil, noCluster()
+		}
+		if err := a.cfg.Cluster.Well(req.Context()); err != nil {
+			return nil, refuse(http.StatusInternalServerError, healthText(err))
+		}
+	}
 	if err := a.cfg.Broker.Health(); err != nil {
 		return nil, refuse(http.StatusInternalServerError, healthText(err))
 	}

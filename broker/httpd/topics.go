@@ -6,7 +6,6 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
-	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -35,10 +34,13 @@ func (a *api) existingTopic(req *http.Request) (*topic.Topic, error) {
 
 func (a *api) lookupTopic(name string) (*topic.Topic, error) {
 	t := a.cfg.Broker.Registry().Lookup(name)
-	if t == nil {
-		return nil, refuse(http.StatusNotFound, "TOPIC_NOT_FOUND")
+	switch {
+	case t != nil:
+		return t, nil
+	case a.cfg.Cluster != nil && a.cfg.Cluster.Replicated(name):
+		return nil, notLeader(topic.ErrElsewhere)
 	}
-	return t, nil
+	return nil, refuse(http.StatusNotFound, "TOPIC_NOT_FOUND")
 }
 
 func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
@@ -50,7 +52,7 @@ func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 		return nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
 	}
 	if n, ok := q.Lookup("replicas"); ok && n != "1" {
-		return nil, refuse(http.StatusBadRequest, "INVALID_ARG_REPLICAS: "+policy.NoReplicas)
+		return nil, a.createReplicated(req, name, n)
 	}
 	if _, err := a.cfg.Broker.Registry().Topic(name); err != nil {
 		return nil, a.fail(req, err)
@@ -62,6 +64,9 @@ func (a *api) deleteTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 	_, name, err := topicArg(req)
 	if err != nil {
 		return nil, err
+	}
+	if a.cfg.Cluster != nil && a.cfg.Cluster.Replicated(name) {
+		return nil, clusterFailed(a.cfg.Cluster.DeleteTopic(req.Context(), name))
 	}
 	err = a.cfg.Broker.Registry().DeleteTopic(name)
 	switch {

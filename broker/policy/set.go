@@ -114,7 +114,7 @@ type Error struct {
 func (e *Error) Error() string {
 	if e.Unknown != nil {
 		if e.Name == "replicas" {
-			return NoReplicas
+			return noReplicas
 		}
 		return fmt.Sprintf("%q is no option here; there is %s", e.Name, strings.Join(e.Unknown, ", "))
 	}
@@ -238,5 +238,5 @@ func DeadLetterTopic(topic, channel string) string {
 	return name[:protocol.MaxNameLength-len(tail)] + tail
 }
 
-// NoReplicas is why no topic is made with replicas.
-const NoReplicas = "replicated topics are not served yet, every topic is on one broker: leave replicas out"
+// noReplicas is why replicas are no option.
+const noReplicas = "a topic gets its replicas when it is made, POST /topic/create?topic=NAME&replicas=3 on a broker of a cluster, and keeps them"

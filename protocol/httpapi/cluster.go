@@ -6,7 +6,7 @@ type Cluster struct {
 	ID      string         `json:"id,omitempty"`     // absent until the broker was let in
 	State   string         `json:"state"`            // of this broker: asking, candidate, member, forgetful, removed or stopped
 	Why     string         `json:"why,omitempty"`    // it is no member, for people
-	Preview bool           `json:"preview"`          // true: the map is kept, and no topic is replicated yet
+	Preview bool           `json:"preview"`          // true: not for production
 	Folder  string         `json:"folder"`           // id of this broker's data folder
 	Address string         `json:"address"`          // where other members reach this broker
 	Leader  string         `json:"leader,omitempty"` // folder of the broker that leads the map; absent: none is known
@@ -43,4 +43,18 @@ type ClusterGroup struct {
 	Nodes     []string `json:"nodes"`              // folders of the brokers that have a replica
 	Preferred string   `json:"preferred"`          // folder of the one that is to lead
 	MovesTo   string   `json:"moves_to,omitempty"` // folder of the broker that a replica is being moved to
+
+	Leader string         `json:"leader,omitempty"`      // folder of the broker that leads it; absent: none is known here, or it has never had a topic
+	Term   uint64         `json:"term,omitempty"`        // of that
+	Index  uint64         `json:"index,omitempty"`       // of the last entry that is applied here
+	Lag    *uint64        `json:"lag_entries,omitempty"` // entries that the replica which is furthest behind has not confirmed; only the leader knows
+	Why    string         `json:"why,omitempty"`         // this broker's replica does not run, for people
+	Topics []ClusterTopic `json:"topics,omitempty"`
+}
+
+// ClusterTopic is a replicated topic.
+type ClusterTopic struct {
+	Name     string `json:"name"`
+	Deleting bool   `json:"deleting,omitempty"`
+	Waiting  string `json:"waiting,omitempty"` // this broker leads it and cannot serve it: why
 }
