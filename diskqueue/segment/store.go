@@ -90,30 +90,30 @@ func Open(o Options) (*Store, []Block, []Damage, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil, fmt.Errorf("segments: %w", err)
 	}
-	var blocks []Block
-	var damage []Damage
+	var unseen []uint32
 	for _, name := range names {
 		number, bad, ok := parseFileName(name)
 		if !ok {
 			continue
 		}
 		s.last = max(s.last, number)
-		if bad {
-			continue
+		if !bad && !s.adoptWhole(number) {
+			unseen = append(unseen, number)
 		}
-		if s.adoptWhole(number) {
-			continue
+	}
+	found, err := s.scanAll(unseen)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("segments: %w", err)
+	}
+	var blocks []Block
+	var damage []Damage
+	for i, number := range unseen {
+		if found[i].torn > 0 {
+			s.o.Log.Info("segment file ends in an append that was not finished", "file", s.path(number), "bytes", found[i].torn)
 		}
-		found, err := s.scan(number)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("segments: %w", err)
-		}
-		if found.torn > 0 {
-			s.o.Log.Info("segment file ends in an append that was not finished", "file", s.path(number), "bytes", found.torn)
-		}
-		s.adopt(number, found)
-		blocks = append(blocks, found.blocks...)
-		damage = append(damage, found.damage...)
+		s.adopt(number, found[i])
+		blocks = append(blocks, found[i].blocks...)
+		damage = append(damage, found[i].damage...)
 	}
 	slices.SortFunc(blocks, func(a, b Block) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Ref.File, b.Ref.File), cmp.Compare(a.Ref.Offset, b.Ref.Offset))

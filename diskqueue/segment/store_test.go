@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 
 	"brokerd/diskqueue/vfs"
@@ -40,6 +41,32 @@ func TestBlocksComeBackAfterAReopen(t *testing.T) {
 	}
 	if next := mustAppend(t, s, 9000, 1); next.Ref.File <= want[len(want)-1].Ref.File {
 		t.Errorf("appended to file %d, which was there before", next.Ref.File)
+	}
+}
+
+// Many files are scanned side by side: what is found is the same, each damage too, and a file that cannot be read is an error.
+func TestManyFilesAreFoundAsFewAre(t *testing.T) {
+	mem := vfs.NewMem()
+	s, _, _ := mustOpen(t, Options{FS: mem, FileSize: 1})
+	var want []Block
+	for i := range 4 * manyFiles {
+		want = append(want, mustAppend(t, s, uint64(100*i), 1+i%7))
+	}
+	must(t, s.Close())
+	_, blocks, damage := mustOpen(t, Options{FS: mem})
+	if !slices.Equal(blocks, want) || damage != nil {
+		t.Fatalf("found %v and damage %v, appended were %v", blocks, damage, want)
+	}
+	for _, i := range []int{3, 50, 4*manyFiles - 1} {
+		change(t, mem, s.path(want[i].Ref.File), int64(want[i].Ref.Offset), []byte("damaged"))
+	}
+	_, blocks, damage = mustOpen(t, Options{FS: mem})
+	if len(blocks) != len(want)-3 || len(damage) != 3 || damage[0].File != want[3].Ref.File || damage[1].File != want[50].Ref.File {
+		t.Errorf("%d blocks of %d, and damage %v", len(blocks), len(want), damage)
+	}
+	faulty := vfs.NewFaulty(mem, vfs.Rule{Ops: vfs.OpOpen, Path: FileName(want[77].Ref.File), Err: syscall.EIO})
+	if _, _, _, err := Open(Options{FS: faulty, Dir: testDir}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a file that cannot be opened: %v", err)
 	}
 }
 
