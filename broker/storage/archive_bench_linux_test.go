@@ -48,7 +48,7 @@ func newBigFolder(b *testing.B, files int) *bigFolder {
 	}
 	f.must(err)
 	f.close(k, r)
-	s, err := lookAt(vfs.OS(), f.dir, false)
+	s, err := lookAt(vfs.OS(), f.dir, false, false)
 	f.must(err)
 	for _, state := range s.state.Topics {
 		f.fill(state, files, s.m.Folder.Short())

@@ -13,6 +13,7 @@ import (
 	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/vfs"
 )
 
 // swapped changes the content of two files of the same size, and returns what does it.
@@ -166,5 +167,41 @@ func TestARepairLeavesHistoryAlone(t *testing.T) {
 			t.Errorf("%d messages are kept behind a repair, from %s to %s", count, first, last)
 		}
 		w.end()
+	})
+}
+
+// TestAKeptFileOfZerosIsTold: a file that is known as a whole and has become zeros loses what was in it, and the log says so.
+func TestAKeptFileOfZerosIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := archived(t, 300)
+		w.end()
+		path, _ := w.twins()
+		w.store(path, make([]byte, len(w.load(path))))
+		w.faults = true // not all that is kept is shown
+		w.start()
+		w.faults = false
+		w.subscribe()
+		got := w.rewound("beginning")
+		if lost := 300 - len(got); lost < 3 || lost > 30 || got[len(got)-1] != "300" || w.damaged.Load() == 0 {
+			t.Errorf("%d messages are lost of a file of zeros, and the log says so %d times", lost, w.damaged.Load())
+		}
+		w.end()
+	})
+}
+
+// TestToolsTellOfLinksInTheArchive: tools look at every file. A link in the place of one that a start knows as a whole is told by its name, as any other is.
+func TestToolsTellOfLinksInTheArchive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := archived(t, 300)
+		w.end()
+		path, _ := w.twins()
+		w.disk = nil
+		tool := w.options()
+		faulty := vfs.NewFaulty(w.fs)
+		faulty.SetRules(vfs.Rule{Ops: vfs.OpOpen, Path: filepath.Base(path), Err: vfs.ErrNotPlain})
+		tool.FS, tool.Thorough = readOnly{faulty}, true
+		if err := newStopped(tool).readState(); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), path) {
+			t.Errorf("a tool says %v", err)
+		}
 	})
 }

@@ -171,7 +171,7 @@ func (n *node) open() (*topic.Recovery, error) {
 	n.ids.n, n.ids.keep = max(n.ids.n, k.IDs()), k.KeepIDs
 	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: []int{0, 1, 12, 12, 200}[n.rng.IntN(5)], MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
 		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Need: k.Need,
-		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong}),
+		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong, &n.damaged}),
 		Level: func(name string) topic.Level { return n.levels[name[1]-'0'] }})
 	n.r.SetPatterns(n.orderedPatterns())
 	if n.most = anyLimit; n.rng.IntN(2) == 0 {
@@ -197,15 +197,18 @@ func (n *node) checkSums() {
 	}
 }
 
-// sums is a log that finds out when a start has to put a channel's sum right.
+// sums is a log that finds out when a start has to put a channel's sum right, and how often messages are told to be lost.
 type sums struct {
 	slog.Handler
-	wrong *atomic.Int64
+	wrong, damaged *atomic.Int64
 }
 
 func (h sums) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message == "the counts of a channel did not add up" {
 		h.wrong.Add(1)
+	}
+	if r.Message == "messages on disk are damaged and were lost" {
+		h.damaged.Add(1)
 	}
 	if !h.Handler.Enabled(ctx, r.Level) {
 		return nil

@@ -157,7 +157,7 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := lookAt(o.FS, o.Dir, o.AcceptLoss)
+	s, err := lookAt(o.FS, o.Dir, o.AcceptLoss, o.Thorough || o.AcceptLoss)
 	if err != nil {
 		return nil, nil, err
 	}

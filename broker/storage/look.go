@@ -48,8 +48,8 @@ type sight struct {
 }
 
 // lookAt reads the manifest and the newest checkpoint that can be read. It fails with ErrVersion, or with what the file system says;
-// what is missing is noted.
-func lookAt(files vfs.FS, dir string, acceptLoss bool) (*sight, error) {
+// what is missing is noted. With thorough it looks at the beginning of files, too, that a checkpoint has as a whole.
+func lookAt(files vfs.FS, dir string, acceptLoss, thorough bool) (*sight, error) {
 	s := &sight{files: files, dir: dir, loss: acceptLoss, state: journal.NewState()}
 	m, found, err := manifest.Read(files, dir)
 	if errors.Is(err, manifest.ErrVersion) {
@@ -68,8 +68,9 @@ func lookAt(files vfs.FS, dir string, acceptLoss bool) (*sight, error) {
 	if err == nil && found && len(v.strange) == 0 {
 		if needs = checkNeeds(&m); needs == nil {
 			s.m = m
-			named = s.namedCheckpoint()
-			known = s.state
+			if named = s.namedCheckpoint(); !thorough {
+				known = s.state
+			}
 		}
 	}
 	versionErr = v.lookAtSegments(files, dir, known)

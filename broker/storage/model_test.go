@@ -41,6 +41,7 @@ type node struct {
 	listed   []*journal.Topic              // topics as a list of them has it after this life
 	missed   map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
 	wrong    atomic.Int64                  // channels whose sum a start had to put right
+	damaged  atomic.Int64                  // lines in the log that say that messages were lost to damage
 	letters  deadLetters
 	ageless  map[string]bool // by topic/channel/body: what ever came back from a dead letter topic has no time to live
 	twice    map[string]bool // the same: what was ever read again, so that it may be a dead letter twice

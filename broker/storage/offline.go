@@ -116,7 +116,7 @@ func (s *Stopped) readState() error {
 // it goes on without that.
 func (s *Stopped) readLog(acceptLoss bool) (seen *sight, lacks []string, err error) {
 	o := s.engine.o
-	if seen, err = lookAt(o.FS, o.Dir, false); err != nil {
+	if seen, err = lookAt(o.FS, o.Dir, false, o.Thorough); err != nil {
 		return nil, nil, err
 	}
 	s.engine = newEngine(o, seen)

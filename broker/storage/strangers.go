@@ -28,7 +28,7 @@ func setStrangersAside(o Options) (given []string, err error) {
 	if !o.AcceptLoss {
 		return nil, nil
 	}
-	_, err = lookAt(o.FS, o.Dir, true)
+	_, err = lookAt(o.FS, o.Dir, true, true)
 	s := (*strangers)(nil)
 	if !errors.As(err, &s) {
 		return nil, nil // what else is wrong is found again

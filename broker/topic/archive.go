@@ -88,10 +88,13 @@ func (t *Topic) pieces(s *stored) ([]*stored, error) {
 		t.registry.log.Error("messages on disk are gone and were lost", "topic", t.name, "file", s.at().Ref.String(), "error", err)
 		return []*stored{s.hole(s.first, Position(s.end.Load()))}, nil
 	default:
-		t.registry.log.Error("reading messages from disk", "topic", t.name, "file", s.at().Ref.String(), "error", err)
+		t.cannotRead(s.at().Ref, err)
 		return nil, err
 	}
 	list := s.split(blocks)
+	if lost := holes(list); lost > 0 {
+		t.registry.log.Error("messages on disk are damaged and were lost", "topic", t.name, "file", s.at().Ref.String(), "messages", lost)
+	}
 	t.d.opened.put(s, list, manyOpen+len(t.Channels()))
 	return list, nil
 }
@@ -117,6 +120,16 @@ func (s *stored) split(blocks []segment.Block) (list []*stored) {
 		list = append(list, s.hole(next, behind))
 	}
 	return list
+}
+
+// holes returns how many messages pieces of a file lack that have no block.
+func holes(list []*stored) (lost int) {
+	for _, p := range list {
+		if !p.onDisk.Load() {
+			lost += p.node.Count()
+		}
+	}
+	return lost
 }
 
 // hole returns a piece of a file that has nothing.

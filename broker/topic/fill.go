@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
@@ -103,7 +104,7 @@ func (t *Topic) loadNode(s *stored) (nodeFrames, error) {
 	}
 	if err != nil {
 		if !errors.Is(err, segment.ErrClosed) || !t.hasLeft(s) {
-			t.registry.log.Error("reading messages from disk", "topic", t.name, "block", block.Ref.String(), "error", err)
+			t.cannotRead(block.Ref, err)
 		}
 		return nothing, err
 	}
@@ -116,6 +117,24 @@ func (t *Topic) loadNode(s *stored) (nodeFrames, error) {
 		runs, _ = journal.Cut(nil, runs, Position(b.First), Position(b.First)+Position(b.Count)-1)
 	}
 	return nodeFrames{frames: frames, runs: runs}, nil
+}
+
+// complainEvery is how often it is logged that a topic's messages cannot be read: who waits for them tries again ten times a second.
+const complainEvery = 10 * time.Second
+
+// cannotRead logs that messages cannot be read now, unless it has done so lately.
+func (t *Topic) cannotRead(where segment.Ref, err error) {
+	now := max(t.registry.now(), 1)
+	last := t.d.complained.Load()
+	if last != 0 && now-last < int64(complainEvery) || !t.d.complained.CompareAndSwap(last, now) {
+		t.d.leftOut.Add(1)
+		return
+	}
+	args := []any{"topic", t.name, "block", where.String(), "error", err}
+	if n := t.d.leftOut.Swap(0); n > 0 {
+		args = append(args, "left_out", n)
+	}
+	t.registry.log.Error("reading messages from disk", args...)
 }
 
 // part returns what of the messages of a file that was written anew are in one of its pieces.

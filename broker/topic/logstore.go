@@ -31,6 +31,8 @@ type logStore struct {
 	opened    openFiles
 	defersOwn atomic.Bool // messages were deferred in the topic's own backlog
 
+	complained, leftOut atomic.Int64 // when it was logged last that messages cannot be read, and how often it was not since
+
 	// Guarded by Topic.pub.
 	segments *segment.Store
 	nodes    backlog.Tail // where is appended
