@@ -32,7 +32,7 @@ func TestOneMessageOverHTTP(t *testing.T) {
 	got := n.published("/mpub?topic=t", "one\ntwo\nthree")
 	for _, query := range []string{"pos=2", "id=" + got.IDs[1]} {
 		m := n.messageAt(query)
-		if m.Position != 2 || m.ID != got.IDs[1] || m.Body == nil || *m.Body != "two" || m.Kept || m.Node != "memory" || len(m.Channels) != 2 ||
+		if m.Position != 2 || m.ID != got.IDs[1] || m.Body == nil || *m.Body != "two" || m.Kept || m.ReadFrom != "memory" || len(m.Channels) != 2 ||
 			m.Channels[0].State != "waiting" || *m.Channels[0].Ahead != 1 || m.Backlog != nil {
 			t.Errorf("%s: %+v", query, m)
 		}

@@ -36,7 +36,7 @@ func TestMessagesAreLookedAt(t *testing.T) {
 	c.brokers[1].Get(t, "/topic/messages?topic=orders&contains="+url.QueryEscape(`"id":1`), &m)
 	id := m.Messages[0].ID
 	p.press(id)
-	p.see("Where it is", "12345678901234567890.50", "next", "archive", "billing", c.brokers[1].HTTP)
+	p.see("Where it is", "in memory", "12345678901234567890.50", "next", "archive", "billing", c.brokers[1].HTTP)
 	p.press("Hex")
 	p.see("7b 22 69 64")
 	p.press("Finish on billing")

@@ -125,10 +125,10 @@ func (a *api) notLocated(req *http.Request, t *topic.Topic, pos topic.Position, 
 
 // located returns a message and where it is as they are shown.
 func located(t *topic.Topic, l *topic.Located, body int) httpapi.MessageAt {
-	out := httpapi.MessageAt{Topic: t.Name(), Message: shown(&l.Message, body), Kept: l.Kept, Node: "memory", Channels: []httpapi.MessageOnChannel{},
+	out := httpapi.MessageAt{Topic: t.Name(), Message: shown(&l.Message, body), Kept: l.Kept, ReadFrom: "memory", Channels: []httpapi.MessageOnChannel{},
 		Unsure: l.Unsure}
 	if l.OnDisk {
-		out.Node = "segment"
+		out.ReadFrom = "segment"
 	}
 	for i := range l.Channels {
 		on := onChannel(&l.Channels[i])

@@ -5,7 +5,7 @@ type MessageAt struct {
 	Topic string `json:"topic"`
 	Message
 	Kept     bool               `json:"kept"`                    // the topic keeps it, whoever has finished it
-	Node     string             `json:"node"`                    // where its body is: memory or segment
+	ReadFrom string             `json:"read_from,omitempty"`     // what its body is read from: memory, or segment, which is a file of the disk; absent when it is gone
 	Backlog  *MessageOnChannel  `json:"backlog,omitempty"`       // it is in the topic's own backlog
 	Channels []MessageOnChannel `json:"channels"`                // all of the topic, sorted by name
 	Unsure   bool               `json:"letters_cut,omitempty"`   // a dead letter topic was looked through in part only: finished may be dead_letter

@@ -57,7 +57,7 @@ function Body({ topic, told, whole, onWhole, past, onPast, acts, then }) {
   const columns = useMemo(() => (acts ? [...where(topic), deed(topic, m.id, then)] : where(topic)), [topic, acts, m.id]);
   return html`<${Facts} items=${[["Published", moment(Date.parse(m.time) / 1000)], ["Size", bytes(m.size)], ["Position", told.list.map((t) => `${count(t.position)} on ${visible(t.node)}`).join(", ")],
       ["Key", m.key && html`<span class="mono" title="CRC-32C of the key that orders it">${m.key}</span>`], ["Kept", m.kept ? "by the topic, also when it is finished" : "until every channel is done with it"],
-      ["Body is", m.node === "memory" ? "in memory" : "on disk only"]]} />
+      ["Body is", m.read_from && (m.read_from === "memory" ? "in memory" : "on disk only")]]} />
     ${m.gone ? html`<p class="empty">It is not there any more: every channel is done with it.</p>` : html`<${Content} m=${m} whole=${whole} onWhole=${onWhole} />`}
     ${!m.gone && html`<${Section} title="Where it is" about="on each channel">
       ${told.list.some((t) => t.letters_cut) && html`<p class="note" role="status">A dead letter topic was looked through in part only: what is done may be a dead letter.</p>`}
