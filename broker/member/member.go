@@ -101,30 +101,59 @@ func New(o Options) (*Member, error) {
 	return m, nil
 }
 
-// Start takes connections of peers from a listener and begins. It fails when the start cannot be written down, and when the
-// listener may not be used; it closes the listener in the end.
-func (m *Member) Start(l net.Listener) error {
-	if err := m.save(func(s *Saved) { s.Life = s.Life.Next(random()) }); err != nil {
-		l.Close()
-		return fmt.Errorf("write down this start: %w", err)
-	}
-	links, err := peer.New(peer.Options{Self: m.hello(), TLS: m.o.TLS, Secret: m.o.Secret, Judge: m.judge, Refused: m.refused, Received: m.received,
+// Start takes connections of peers from a listener and begins. It fails when the listener may not be used; it closes that in the end. While the start
+// cannot be written down, as the disk is full, the node is nothing in its cluster, and begins when it can be: its own topics are served.
+func (m *Member) Start(l net.Listener) (err error) {
+	m.links, err = peer.New(peer.Options{Self: m.hello(), TLS: m.o.TLS, Secret: m.o.Secret, Judge: m.judge, Refused: m.refused, Received: m.received,
 		Asked: m.answer, Log: m.o.Log})
 	if err != nil {
 		l.Close()
 		return err
 	}
-	m.links = links
+	life := m.now().Life.Next(random())
+	if err := m.save(func(s *Saved) { s.Life = life }); err != nil {
+		m.o.Log.Error("this start cannot be written down: the node is in no cluster until it can be", "error", err)
+		m.set(stopped, "this start cannot be written down: "+err.Error())
+		m.loops.Go(func() { m.later(l, life) })
+		return nil
+	}
+	return m.open(l)
+}
+
+// later begins once the start is written down.
+func (m *Member) later(l net.Listener, life replica.Life) {
+	for {
+		select {
+		case <-m.ctx.Done():
+			l.Close()
+			return
+		case <-time.After(m.o.Pace):
+		}
+		if m.save(func(s *Saved) { s.Life = life }) != nil {
+			continue
+		}
+		m.set(asking, "")
+		if err := m.open(l); err != nil {
+			m.o.Log.Error("the node cannot begin in its cluster, until the broker is started again", "error", err)
+			m.set(stopped, err.Error())
+		}
+		return
+	}
+}
+
+// open goes on with what the folder has, and begins to serve peers.
+func (m *Member) open(l net.Listener) error {
+	m.links.Become(m.hello())
 	if m.now().Map != nil {
 		if err := m.resume(); err != nil {
 			l.Close()
-			links.Close()
+			m.links.Close()
 			return err
 		}
 	}
-	if err := links.Serve(l); err != nil {
+	if err := m.links.Serve(l); err != nil {
 		m.closeGroup()
-		links.Close()
+		m.links.Close()
 		return err
 	}
 	m.loops.Go(m.run)

@@ -3,7 +3,9 @@ package member
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"brokerd/broker/cluster"
 	"brokerd/broker/peer"
@@ -49,4 +51,31 @@ func TestAMapIsTakenFromWhoLeads(t *testing.T) {
 	if after := sameMap(t, nodes); after != before {
 		t.Errorf("the map was %s, and is %s", before, after)
 	}
+}
+
+// TestAStartOnAFullDiskIsLater: a node whose disk takes nothing is nothing in its cluster, says why, and its broker runs; when the disk takes something
+// again it is what it was.
+func TestAStartOnAFullDiskIsLater(t *testing.T) {
+	t.Parallel()
+	nodes := run(t, 3)
+	n := nodes[2]
+	was := n.entry(n).Replica
+	n.kill()
+	n.shelf.left = 0
+	n.start()
+	if v := n.view(); v.State != string(stopped) || !strings.Contains(v.Why, "cannot be written down") {
+		t.Errorf("it is %s: %s", v.State, v.Why)
+	}
+	time.Sleep(200 * time.Millisecond) // some tries
+	n.shelf.mu.Lock()
+	n.shelf.left = -1
+	n.shelf.mu.Unlock()
+	eventually(t, "all are members", func() bool { return well(nodes) })
+	if now := n.entry(n).Replica; now != was {
+		t.Errorf("it came back as replica %d, and was %d", now, was)
+	}
+	n.kill()
+	n.shelf.left = 0
+	n.start()
+	n.stop() // while it tries
 }
