@@ -31,7 +31,7 @@ func bench(signals chan os.Signal, args ...string) (code int, out, log string) {
 }
 
 func TestLoadsOnABroker(t *testing.T) {
-	broker := cmdtest.Broker(t, "brokerd", nil)
+	broker := cmdtest.Broker(t, "brokerd", nil, "--durability=disk")
 	const n = 2000
 	for _, c := range []struct {
 		args string
@@ -40,6 +40,7 @@ func TestLoadsOnABroker(t *testing.T) {
 		{"pub --messages=2000 --topics=3 --batch=7", load.Counts{Sent: n, Acked: n}},
 		{"pub --messages=2000 --depth=8 --batch=1", load.Counts{Sent: n, Acked: n}},
 		{"sub --messages=2000 --channels=2 --consumers=3", load.Counts{Sent: n, Acked: n, Expected: 2 * n, Received: 2 * n}},
+		{"replay --messages=2000 --channels=2 --consumers=3", load.Counts{Sent: n, Acked: n, Expected: 2 * n, Received: 2 * n}},
 		{"e2e --messages=2000 --consumers=4 --rdy=1", load.Counts{Sent: n, Acked: n, Expected: n, Received: n}},
 		{"e2e --messages=2000 --duration=0 --rate=20000 --output-buffer-timeout=-1ns",
 			load.Counts{Sent: n, Acked: n, Expected: n, Received: n}},

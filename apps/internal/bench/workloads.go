@@ -15,7 +15,7 @@ type workload struct {
 	flags []option  // what can be changed beside what all have
 }
 
-// option is one flag, and the part of a load that it sets: an int, an int64, a float64 or a duration.
+// option is one flag, and the part of a load that it sets: an int, an int64, a float64, a text or a duration.
 type option struct {
 	name, help string
 	value      func(s *load.Spec) any // pointer
@@ -41,7 +41,7 @@ var workloads = []workload{
 			"goes on until so many answers are missing.\n",
 		example: "brokerctl bench pub --batch=1 --publishers=32\nbrokerctl bench pub --topics=1000 --batch=20\nbrokerctl bench pub --size=1048576 --messages=1000",
 		spec:    with(load.Publish, func(s *load.Spec) { s.Messages = 1_000_000 }),
-		flags:   []option{messages, duration, rate, size, batch, publishers, depth, topics},
+		flags:   []option{messages, duration, rate, size, batch, publishers, depth, topics, topicOptions},
 	},
 	{
 		name: "sub", summary: "publish, then consume all of it",
@@ -49,7 +49,17 @@ var workloads = []workload{
 			"the consuming. With several consumers the table tells how evenly they were served.\n",
 		example: "brokerctl bench sub --consumers=64\nbrokerctl bench sub --channels=4 --messages=300000",
 		spec:    with(load.Subscribe, func(s *load.Spec) { s.Messages, s.Consumers = 1_000_000, 2 }),
-		flags:   []option{messages, size, batch, publishers, topics, channels, consumers, rdy, buffering},
+		flags:   []option{messages, size, batch, publishers, topics, channels, consumers, rdy, buffering, topicOptions},
+	},
+	{
+		name: "replay", summary: "publish and consume, then read all of it again",
+		help: "Publishes messages to topics that keep them, consumes them, rewinds the channels to the beginning, and consumes them once more:\n" +
+			"what is measured is that. The broker must be at level disk or fsync.\n",
+		example: "brokerctl bench replay --messages=3000000",
+		spec: with(load.Replay, func(s *load.Spec) {
+			s.Messages, s.Consumers, s.Options = 1_000_000, 2, `{"retain_bytes":"100GiB"}`
+		}),
+		flags: []option{messages, size, batch, publishers, topics, channels, consumers, rdy, buffering, topicOptions},
 	},
 	{
 		name: "e2e", summary: "publish and consume at the same time",
@@ -57,7 +67,7 @@ var workloads = []workload{
 			"publishes are single by default, and latency counts from when each was to be sent.\n",
 		example: "brokerctl bench e2e --rate=5000 --duration=30s\nbrokerctl bench e2e --channels=8 --publishers=1\nbrokerctl bench e2e --consumers=64 --rdy=1",
 		spec:    with(load.EndToEnd, func(s *load.Spec) { s.Duration, s.Consumers = 10*time.Second, 2 }),
-		flags:   []option{duration, messages, rate, size, batch, publishers, depth, topics, channels, consumers, rdy, buffering},
+		flags:   []option{duration, messages, rate, size, batch, publishers, depth, topics, channels, consumers, rdy, buffering, topicOptions},
 	},
 	{
 		name: "defer", summary: "publish deferred messages and see how late they come",
@@ -106,6 +116,8 @@ func (o option) register(flags *flag.FlagSet, s *load.Spec) {
 		flags.IntVar(v, o.name, *v, o.help)
 	case *int64:
 		flags.Int64Var(v, o.name, *v, o.help)
+	case *string:
+		flags.StringVar(v, o.name, *v, o.help)
 	case *float64:
 		flags.Float64Var(v, o.name, *v, o.help)
 	case *time.Duration:
@@ -126,14 +138,15 @@ var (
 	size  = option{"size", "`bytes` of a message, 16 or more", func(s *load.Spec) any { return &s.Size }}
 	batch = option{"batch", "`messages` in one publish; 1 = PUB; 0 = up to 200 that fit in 1 MiB, 1 with a rate",
 		func(s *load.Spec) any { return &s.Batch }}
-	publishers = option{"publishers", "`connections` that publish", func(s *load.Spec) any { return &s.Publishers }}
-	depth      = option{"depth", "`publishes` of a connection that may be unanswered", func(s *load.Spec) any { return &s.Depth }}
-	topics     = option{"topics", "how `many`, published to in turn", func(s *load.Spec) any { return &s.Topics }}
-	channels   = option{"channels", "how `many` each topic has", func(s *load.Spec) any { return &s.Channels }}
-	consumers  = option{"consumers", "`connections` that consume each channel", func(s *load.Spec) any { return &s.Consumers }}
-	connected  = option{"consumers", "`connections` in all", func(s *load.Spec) any { return &s.Consumers }}
-	rdy        = option{"rdy", "`messages` that a consumer may have in flight", func(s *load.Spec) any { return &s.RDY }}
-	delay      = option{"delay", "by how `much` messages are deferred, in whole milliseconds", func(s *load.Spec) any { return &s.Delay }}
-	buffering  = option{"output-buffer-timeout", "how `long` consumers let the broker hold output back: 250ms is what\n" +
+	publishers   = option{"publishers", "`connections` that publish", func(s *load.Spec) any { return &s.Publishers }}
+	depth        = option{"depth", "`publishes` of a connection that may be unanswered", func(s *load.Spec) any { return &s.Depth }}
+	topics       = option{"topics", "how `many`, published to in turn", func(s *load.Spec) any { return &s.Topics }}
+	channels     = option{"channels", "how `many` each topic has", func(s *load.Spec) any { return &s.Channels }}
+	consumers    = option{"consumers", "`connections` that consume each channel", func(s *load.Spec) any { return &s.Consumers }}
+	connected    = option{"consumers", "`connections` in all", func(s *load.Spec) any { return &s.Consumers }}
+	rdy          = option{"rdy", "`messages` that a consumer may have in flight", func(s *load.Spec) any { return &s.RDY }}
+	delay        = option{"delay", "by how `much` messages are deferred, in whole milliseconds", func(s *load.Spec) any { return &s.Delay }}
+	topicOptions = option{"options", "`options` of the topics, a JSON object as POST /topic/config takes it", func(s *load.Spec) any { return &s.Options }}
+	buffering    = option{"output-buffer-timeout", "how `long` consumers let the broker hold output back: 250ms is what\n" +
 		"client libraries ask for; 0 = the broker's default, -1ns = not at all", func(s *load.Spec) any { return &s.Buffering }}
 )

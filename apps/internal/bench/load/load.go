@@ -45,6 +45,8 @@ func (r *run) measure(ctx context.Context, result *Result) error {
 		return r.publishOnly(ctx, result)
 	case Subscribe:
 		return r.fillAndDrain(ctx, result)
+	case Replay:
+		return r.readAgain(ctx, result)
 	case EndToEnd, Deferred:
 		return r.endToEnd(ctx, result)
 	case Held:
@@ -73,7 +75,7 @@ func (r *run) tally(ctx context.Context, result *Result) {
 		c.Received += s.unique.Load()
 		c.Duplicated += s.duplicated.Load()
 	}
-	if result.Kind == Subscribe || result.Kind == EndToEnd || result.Kind == Deferred {
+	if result.Kind == Subscribe || result.Kind == Replay || result.Kind == EndToEnd || result.Kind == Deferred {
 		c.Expected = c.Acked * int64(r.spec.Channels)
 		if r.spec.Take > 0 {
 			c.Expected = min(c.Expected, c.Received)
@@ -152,6 +154,36 @@ func (r *run) fillAndDrain(ctx context.Context, result *Result) error {
 	if r.spec.AfterFill != nil {
 		r.spec.AfterFill()
 	}
+	return r.consume(ctx, result)
+}
+
+// readAgain is the load Replay. What is measured is the second reading.
+func (r *run) readAgain(ctx context.Context, result *Result) error {
+	if r.http == nil {
+		return errors.New("reading again needs the broker's HTTP address")
+	}
+	if err := r.fillAndDrain(ctx, result); err != nil || ctx.Err() != nil {
+		return err
+	}
+	fill, lost := result.Fill, r.acked.Load()*int64(r.spec.Channels)-r.received()
+	if *result = (Result{Kind: Replay, Fill: fill}); lost > 0 {
+		return fmt.Errorf("%d messages did not come the first time", lost)
+	}
+	for i := range r.seen {
+		r.seen[i] = new(seen)
+	}
+	for _, topic := range r.topics {
+		for i := range r.spec.Channels {
+			if err := r.post(ctx, "/channel/rewind", topic, channelName(i), "to", "beginning"); err != nil {
+				return err
+			}
+		}
+	}
+	return r.consume(ctx, result)
+}
+
+// consume measures how what waits is consumed.
+func (r *run) consume(ctx context.Context, result *Result) error {
 	all, err := r.subscribeAll(ctx)
 	if err != nil {
 		return err

@@ -138,6 +138,9 @@ func (r *run) createTopic(ctx context.Context, topic string) error {
 	if err := r.post(ctx, "/topic/create", topic, ""); err != nil {
 		return err
 	}
+	if err := r.configure(ctx, topic); err != nil {
+		return err
+	}
 	if r.spec.Kind == Publish {
 		return nil // what is published stays in the topic
 	}
@@ -145,6 +148,18 @@ func (r *run) createTopic(ctx context.Context, topic string) error {
 		if err := r.post(ctx, "/channel/create", topic, channelName(i)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// configure sets the options of a topic that is there.
+func (r *run) configure(ctx context.Context, topic string) error {
+	if r.spec.Options == "" {
+		return nil
+	}
+	_, err := r.http.PostBytes(ctx, "http://"+r.broker.HTTP+"/topic/config?"+url.Values{"topic": {topic}}.Encode(), []byte(r.spec.Options))
+	if err != nil {
+		return fmt.Errorf("setting the options of %s: %w", topic, err)
 	}
 	return nil
 }
@@ -180,8 +195,11 @@ func (r *run) subscribe(ctx context.Context, topic, channel string, buffer int) 
 	return c, nil
 }
 
-func (r *run) post(ctx context.Context, path, topic, channel string) error {
+func (r *run) post(ctx context.Context, path, topic, channel string, more ...string) error {
 	values := url.Values{"topic": {topic}}
+	for i := 0; i < len(more); i += 2 {
+		values.Set(more[i], more[i+1])
+	}
 	if channel != "" {
 		values.Set("channel", channel)
 	}

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -24,6 +25,7 @@ type Kind string
 const (
 	Publish   Kind = "pub"    // publish only
 	Subscribe Kind = "sub"    // publish first, then consume all of it as fast as it goes
+	Replay    Kind = "replay" // publish, consume all of it, and read it again from the beginning
 	EndToEnd  Kind = "e2e"    // publish and consume at the same time
 	Deferred  Kind = "defer"  // publish with a delay, and see how late the messages come
 	Held      Kind = "held"   // publish with a long delay, and see what the broker needs to hold them
@@ -53,6 +55,9 @@ type Spec struct {
 	Buffering  time.Duration // output buffer timeout that consumers ask for; negative is none, 0 the broker's own
 	Delay      time.Duration // of deferred messages
 	Take       int64         // Subscribe: how many messages of a channel are consumed of those published; 0 is all
+
+	// Options are those of the topics, as a JSON object that POST /topic/config takes; empty: none are set.
+	Options string
 
 	Keep bool // topics stay even though their name was made up: the broker goes anyway
 	// AfterFill, when set, is called between publishing and consuming of Subscribe.
@@ -118,6 +123,8 @@ func (s *Spec) Check() error {
 		return errors.New("the limit of the run must be positive")
 	case s.Messages == 0 && s.Duration == 0:
 		return errors.New("either messages or duration must bound the load")
+	case s.Options != "" && !json.Valid([]byte(s.Options)):
+		return fmt.Errorf("options must be a JSON object as {\"retain_bytes\":\"10GiB\"}, not %q", s.Options)
 	case s.Kind == Held && s.Messages == 0:
 		return errors.New("how many messages are to be held must be given")
 	case s.Topic != "" && !protocol.ValidName(s.topicName(s.Topics-1)):

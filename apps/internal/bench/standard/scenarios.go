@@ -97,7 +97,8 @@ func speedScenarios() []scenario {
 		list = append(list, scenario{name: "size" + sizeName(size), what: "as e2e, messages of " + sizeName(size),
 			levels: []string{disk}, spec: spec(load.EndToEnd, func(s *load.Spec) { s.Duration, s.Size = 3*time.Second, size })})
 	}
-	return append(inGroup(speed, true, list), inGroup(speed, false, orderedScenarios())...)
+	list = append(inGroup(speed, true, list), inGroup(speed, false, orderedScenarios())...)
+	return append(list, inGroup(speed, false, keptScenarios())...)
 }
 
 // orderedScenarios are of messages with keys: batches of 50 to 64 consumers, without order and with it.
@@ -115,6 +116,24 @@ func orderedScenarios() (list []scenario) {
 			flags: []string{"--topic-options=* ordered=true " + key}, spec: keyed(10_000, 0)},
 		{name: "ordered-1", what: "64 consumers, one key: one message at a time", levels: []string{disk},
 			flags: []string{"--topic-options=* ordered=true " + key}, spec: keyed(1, 100_000)},
+	}
+}
+
+// keptScenarios are of what the log makes possible: messages that are kept, read again, and known by a key.
+func keptScenarios() []scenario {
+	const (
+		kept  = "--topic-options=* retain_bytes=100GiB"
+		dedup = "--topic-options=* dedup_window=10m dedup_from=bytes:8-16"
+	)
+	return []scenario{
+		{name: "retain-pub", what: "as pub, all of it is kept", levels: []string{disk}, flags: []string{inMemory, kept},
+			spec: spec(load.Publish, func(s *load.Spec) { s.Messages = 2_000_000 })},
+		{name: "retain-e2e", what: "as e2e, all of it is kept", levels: []string{disk}, flags: []string{kept},
+			spec: spec(load.EndToEnd, func(s *load.Spec) { s.Duration = 5 * time.Second })},
+		{name: "replay", what: "as disk-sub, 500 k that were consumed once", levels: []string{disk}, flags: []string{overflowed, kept},
+			spec: spec(load.Replay, func(s *load.Spec) { s.Messages = 500_000; s.AfterFill = breathe })},
+		{name: "dedup", what: "as pub, each with a deduplication key", levels: []string{disk}, flags: []string{inMemory, dedup},
+			spec: spec(load.Publish, func(s *load.Spec) { s.Messages = 1_000_000 })},
 	}
 }
 

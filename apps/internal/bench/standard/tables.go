@@ -99,7 +99,7 @@ func latencies(c scenario, list []figures.Figure) string {
 		names = [3]string{figures.P50, figures.P99, figures.Max}
 	case load.Deferred:
 		names = [3]string{figures.LateP50, figures.LateP99, figures.LateMax}
-	case load.Subscribe:
+	case load.Subscribe, load.Replay:
 		return "" // how long a message waited before the consumers came says nothing
 	}
 	if _, ok := figures.Find(list, names[0]); !ok {
