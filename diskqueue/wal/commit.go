@@ -180,6 +180,9 @@ func (l *Log) begin(p part) writeError {
 	var f *logFile
 	if err == nil {
 		f, err = l.openNew(p.file, p.begin)
+		if noRoom(err) && l.o.Room != nil && l.o.Room() {
+			f, err = l.openNew(p.file, p.begin)
+		}
 	}
 	if err != nil {
 		return writeError{begin: fmt.Errorf("begin log file %d: %w", p.file, err)}

@@ -36,6 +36,10 @@ type Options struct {
 	// Aside puts a file away in which there is damage and of which nothing else is needed; nil: it is renamed to .bad.
 	Aside func(path string) error
 
+	// Room is asked for room when there is none for another file: when it returns true that is tried once more. It may wait, and is called within a
+	// round of writes, under no lock: it must not wait for the log. nil: nobody is asked.
+	Room func() bool
+
 	FileSize   int64 // bytes that a file is preallocated to, less when there is no room; 16 MiB, at least 1 KiB
 	SpareFiles int   // released files that are kept to be overwritten, at most; 4, negative for none
 	Prepare    bool  // the first file is prepared by Start already, since most commits will be of level Synced

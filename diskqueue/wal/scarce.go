@@ -5,6 +5,9 @@ import (
 	"syscall"
 )
 
+// noRoom reports whether an error is that the disk has no room.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // maxScarce is how often the size of files is halved at most.
 const maxScarce = 4
 
@@ -19,7 +22,7 @@ func (l *Log) sizeLocked() int64 {
 
 // scarcerLocked makes the next file smaller if there was no room for this one.
 func (l *Log) scarcerLocked(err error) {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if noRoom(err) {
 		l.scarce = min(l.scarce+1, maxScarce)
 	}
 }
