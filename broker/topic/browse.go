@@ -39,7 +39,7 @@ func (t *Topic) walkNode(s *stored, need []backlog.Range, f func(m protocol.Mess
 	if need = within(need, s.first, Position(s.end.Load())); len(need) == 0 {
 		return true, nil
 	}
-	node, beside, err := t.look(s)
+	node, beside, err := t.look(s, nil)
 	if err != nil {
 		return false, err
 	}
@@ -49,15 +49,16 @@ func (t *Topic) walkNode(s *stored, need []backlog.Range, f func(m protocol.Mess
 }
 
 // look returns the messages of a node, with the sums of their keys, and what they have beside their bodies; nothing when it has left.
-func (t *Topic) look(s *stored) (node nodeFrames, beside []journal.Beside, err error) {
-	node, beside, err = t.lookInto(s)
+// buf is memory for what is read of the disk.
+func (t *Topic) look(s *stored, buf []byte) (node nodeFrames, beside []journal.Beside, err error) {
+	node, beside, err = t.lookInto(s, buf)
 	if errors.Is(err, segment.ErrClosed) && t.hasLeft(s) {
 		return nodeFrames{}, nil, nil
 	}
 	return node, beside, err
 }
 
-func (t *Topic) lookInto(s *stored) (node nodeFrames, beside []journal.Beside, err error) {
+func (t *Topic) lookInto(s *stored, buf []byte) (node nodeFrames, beside []journal.Beside, err error) {
 	if beside, err = t.besideOfNode(s); err != nil {
 		return node, nil, err
 	}
@@ -65,7 +66,7 @@ func (t *Topic) lookInto(s *stored) (node nodeFrames, beside []journal.Beside, e
 	if err != nil {
 		return node, nil, err
 	}
-	node, err = t.loadNode(s)
+	node, err = t.loadNodeInto(s, buf)
 	node.sums = sums
 	return node, beside, err
 }

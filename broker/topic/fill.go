@@ -45,6 +45,7 @@ type nodeFrames struct {
 	frames []byte
 	runs   []backlog.Range // the positions that the frames have, nil when they are all of the node's
 	sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
+	read   bool            // they were read of the disk, into memory of who has asked
 }
 
 // hasLeft reports whether nobody needs a node any more: then its block may go at any time. Who only looks has no pin on it.
@@ -78,7 +79,10 @@ func (t *Topic) loadFor(n *backlog.Node, pos Position, keyed bool) (node nodeFra
 
 // loadNode returns the messages of a node, none when it has left. What is damaged is logged; with an error it is to be tried again.
 // Topic.pub is not held.
-func (t *Topic) loadNode(s *stored) (nodeFrames, error) {
+func (t *Topic) loadNode(s *stored) (nodeFrames, error) { return t.loadNodeInto(s, nil) }
+
+// loadNodeInto is loadNode with memory for what is read of the disk, which is grown when it is too small.
+func (t *Topic) loadNodeInto(s *stored, buf []byte) (nodeFrames, error) {
 	if frames := t.inMemory(s.node); frames != nil {
 		return nodeFrames{frames: frames}, nil
 	}
@@ -87,10 +91,10 @@ func (t *Topic) loadNode(s *stored) (nodeFrames, error) {
 		return nothing, nil
 	}
 	block := s.at()
-	frames, held, bad, err := t.d.segments.ReadHeld(block, nil)
+	frames, held, bad, err := t.d.segments.ReadHeld(block, buf)
 	for errors.Is(err, segment.ErrGone) && s.at() != block { // it was written anew meanwhile
 		block = s.at()
-		frames, held, bad, err = t.d.segments.ReadHeld(block, nil)
+		frames, held, bad, err = t.d.segments.ReadHeld(block, buf)
 	}
 	if errors.Is(err, segment.ErrGone) {
 		if s.rewritten() {
@@ -109,14 +113,14 @@ func (t *Topic) loadNode(s *stored) (nodeFrames, error) {
 		return nothing, err
 	}
 	if len(bad) == 0 && block.Held == 0 {
-		return nodeFrames{frames: frames}, nil
+		return nodeFrames{frames: frames, read: true}, nil
 	}
 	runs := heldRanges(block, held)
 	for _, b := range bad {
 		t.registry.log.Error("messages on disk are damaged and were lost", "topic", t.name, "block", block.Ref.String(), "damage", b)
 		runs, _ = journal.Cut(nil, runs, Position(b.First), Position(b.First)+Position(b.Count)-1)
 	}
-	return nodeFrames{frames: frames, runs: runs}, nil
+	return nodeFrames{frames: frames, runs: runs, read: true}, nil
 }
 
 // complainEvery is how often it is logged that a topic's messages cannot be read: who waits for them tries again ten times a second.

@@ -183,7 +183,7 @@ func (c *Channel) BrowseDeferred(ctx context.Context, from DueMark, o Look) (lis
 		case stopped:
 			return b.list, next, nil
 		}
-		b.rest(began)
+		b.rest(c.topic.registry, began)
 	}
 }
 
@@ -201,6 +201,7 @@ func seen(f protocol.MessageFrame, pos Position, body int) Message {
 const (
 	browseNodes = 32      // nodes of which is looked together who needs what
 	browseRest  = 4 << 20 // bytes that are looked through without a rest
+	browseYield = 4       // times as long as it works it rests while others write to the log
 )
 
 // browse looks through the topic's nodes, for those messages in them that need returns and that are not behind the last one that is shown;
@@ -241,6 +242,8 @@ type browser struct {
 	size    int // of the bodies in it
 	scanned int64
 	next    Position // where it has ended
+	buf     []byte   // for what is read of the disk
+	seenEnd journal.Offset
 }
 
 // node looks through one node, in as many pieces as it has, and reports whether there may be more behind it.
@@ -267,9 +270,12 @@ func (b *browser) piece(ctx context.Context, s *stored, needed []backlog.Range) 
 		return false, nil
 	}
 	began := time.Now()
-	node, beside, err := b.topic.look(s)
+	node, beside, err := b.topic.look(s, b.buf)
 	if err != nil {
 		return false, err
+	}
+	if node.read {
+		b.buf = node.frames[:0] // of what is seen there are copies
 	}
 	b.scanned += int64(len(node.frames))
 	whole := node.each(s, func(f protocol.MessageFrame, pos Position) bool {
@@ -287,16 +293,24 @@ func (b *browser) piece(ctx context.Context, s *stored, needed []backlog.Range) 
 		return true
 	})
 	if whole {
-		b.rest(began)
+		b.rest(b.topic.registry, began)
 	}
 	return whole, ctx.Err()
 }
 
-// rest waits as long as it has worked since a time: who publishes and consumes comes first.
-func (b *browser) rest(began time.Time) {
-	if b.scanned >= browseRest {
-		time.Sleep(min(time.Since(began), 20*time.Millisecond))
+// rest waits for as long as it has worked since a time, and for longer while others write: who publishes and consumes comes first.
+func (b *browser) rest(r *Registry, began time.Time) {
+	if b.scanned < browseRest {
+		return
 	}
+	pause := time.Since(began)
+	if log := r.cfg.Journal; log != nil {
+		if end := log.End(); end != b.seenEnd {
+			pause *= browseYield
+			b.seenEnd = end
+		}
+	}
+	time.Sleep(min(pause, 20*time.Millisecond))
 }
 
 // count notes one request.

@@ -168,7 +168,7 @@ func TestBrowseOfWhatGoes(t *testing.T) {
 				}
 			}
 			for _, s := range nodes {
-				node, beside, err := topic.look(s)
+				node, beside, err := topic.look(s, nil)
 				if err != nil || len(node.frames) > 0 && !deleted || beside != nil {
 					t.Fatalf("%d bytes, %v", len(node.frames), err)
 				}
