@@ -135,7 +135,7 @@ func TestManyKeysOverACleanStop(t *testing.T) {
 	}
 }
 
-// TestRepeatedPublishes: what has a deduplication key that was accepted is answered OK and not stored, on PUB, MPUB and DPUB, however
+// TestRepeatedPublishes (case c18): what has a deduplication key that was accepted is answered OK and not stored, on PUB, MPUB and DPUB, however
 // publishes stand together; acks that the topic does not allow are refused.
 func TestRepeatedPublishes(t *testing.T) {
 	two := func(words, a, b string) string {
@@ -157,6 +157,7 @@ func TestRepeatedPublishes(t *testing.T) {
 		{two("dedup=m", "8", "9") + two("dedup=m", "8", "9") + pub("dedup=m/1", "10"), 3, 2},
 		{"DPUB t dedup=d 0\n" + prototest.Body("11") + "DPUB t dedup=d 0\n" + prototest.Body("12") + pub("dedup=d", "13"), 3, 1},
 		{pub("key=k", "14") + pub("key=k", "15"), 2, 2},
+		{pub("xdedup=a", "14") + pub("Dedup=a dedup2=a", "15"), 2, 2}, // exact names only
 	} {
 		p.Send(c.send)
 		for range c.oks {

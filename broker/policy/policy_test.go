@@ -76,6 +76,29 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestZeroIsOff (case c22): a duration of 0 is taken for every option that is one, and is off.
+func TestZeroIsOff(t *testing.T) {
+	durations := 0
+	for i := range Table {
+		o := &Table[i]
+		if o.Default != "0s" {
+			continue
+		}
+		durations++
+		set, err := (*Set)(nil).With(map[string]json.RawMessage{o.Name: json.RawMessage(`"0s"`)}, false)
+		if err != nil {
+			t.Errorf("%s: %v", o.Name, err)
+			continue
+		}
+		if p := Of(Place{Topic: "t", Logged: true}, Layer{Name: "t", Set: set}); p != nil {
+			t.Errorf("%s of 0 is in force: %+v", o.Name, p)
+		}
+	}
+	if durations < 5 {
+		t.Errorf("%d options are durations", durations)
+	}
+}
+
 // TestSetChanges: all or nothing, null puts back, what is not known stays.
 func TestSetChanges(t *testing.T) {
 	s := Kept(object(t, `{"max_depth":5,"of_later":{"x":1},"ttl":"bad"}`))

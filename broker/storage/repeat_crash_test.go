@@ -209,7 +209,7 @@ func repeatRun(t *testing.T, seed uint64) {
 	}
 }
 
-// TestRepeatedPublishesThroughCrashes: producers repeat every publish in doubt, through kills, power cuts and failing disks: each key is in
+// TestRepeatedPublishesThroughCrashes (case c14): producers repeat every publish in doubt, through kills, power cuts and failing disks: each key is in
 // the topic once, under one id for good, and whatever was answered OK comes.
 func TestRepeatedPublishesThroughCrashes(t *testing.T) {
 	for seed := range uint64(*crashRuns) {

@@ -87,7 +87,7 @@ func dedupTopic(t *testing.T, l *keptLog) *Topic {
 	return topic
 }
 
-// TestDuplicates: of each key one message is stored, of an MPUB the others are, duplicates within it too, and the answer says which.
+// TestDuplicates (case c17): of each key one message is stored, of an MPUB the others are, duplicates within it too, and the answer says which.
 func TestDuplicates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := dedupTopic(t, &keptLog{})
@@ -141,11 +141,12 @@ func TestDuplicateOfADeferredMessage(t *testing.T) {
 	})
 }
 
-// TestWindow: it counts from the first accept, to the second; neither a duplicate, nor FIN, emptying or a restart changes it, and what is
-// forgotten is accepted as new.
+// TestWindow (cases c16, c19, c20): it counts from the first accept, to the second; neither a duplicate, nor FIN, emptying, the end of the message's time
+// to live or a restart after any of these changes it, and what is forgotten is accepted as new.
 func TestWindow(t *testing.T) {
-	for _, what := range []string{"kept", "finished", "emptied", "repeated", "restarted"} {
+	for _, what := range []string{"kept", "finished", "emptied", "repeated", "expired", "restarted", "finished restarted", "emptied restarted", "expired restarted"} {
 		t.Run(what, func(t *testing.T) {
+			what, restarted := strings.CutSuffix(what, "restarted")
 			synctest.Test(t, func(t *testing.T) {
 				l := &keptLog{}
 				topic := dedupTopic(t, l)
@@ -157,7 +158,14 @@ func TestWindow(t *testing.T) {
 						t.Errorf("%s, after %v: duplicate %v, want %v", what, time.Since(start2000), got, want)
 					}
 				}
-				switch what {
+				switch strings.TrimSpace(what) {
+				case "expired":
+					setTTL(t, topic, "1m")
+					time.Sleep(2 * time.Minute)
+					if n := len(waiting(t, topic, "c")); n > 0 {
+						t.Errorf("%d messages are there whose time is over", n)
+					}
+					setTTL(t, topic, "0s")
 				case "finished":
 					s := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
 					var d Delivery
@@ -177,7 +185,8 @@ func TestWindow(t *testing.T) {
 				case "repeated":
 					time.Sleep(5 * time.Minute)
 					again("a", true)
-				case "restarted":
+				}
+				if restarted {
 					topic = recovered(t, l).Lookup("t")
 				}
 				time.Sleep(time.Until(start2000.Add(10*time.Minute + 300*time.Millisecond - 1)))
@@ -297,7 +306,7 @@ func TestDedupMemory(t *testing.T) {
 	})
 }
 
-// TestDuplicateWaitsForTheFirst: it is answered when that is safe, fails when that fails, and can be repeated then: the message is stored
+// TestDuplicateWaitsForTheFirst (case c15): it is answered when that is safe, fails when that fails, and can be repeated then: the message is stored
 // once, for consumers and for whoever reads the log.
 func TestDuplicateWaitsForTheFirst(t *testing.T) {
 	for _, fails := range []bool{false, true} {
@@ -349,7 +358,7 @@ func TestDuplicateWaitsForTheFirst(t *testing.T) {
 	}
 }
 
-// TestRefusedPublishLeavesNoKey: neither one that a bound refuses, nor one that the disk does.
+// TestRefusedPublishLeavesNoKey (case c14): neither one that a bound refuses, nor one that the disk does.
 func TestRefusedPublishLeavesNoKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &keptLog{}
@@ -505,11 +514,12 @@ func TestAcksDoNotFillMemory(t *testing.T) {
 	})
 }
 
-// TestMovedMessagesAreNotChecked: a dead letter arrives, and goes back, however the topics remember its key; a repeated publish is still known.
+// TestMovedMessagesAreNotChecked (case c21): a dead letter arrives, and goes back, and what is read again comes, however the topics remember its key; a
+// repeated publish is still known.
 func TestMovedMessagesAreNotChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := dedupTopic(t, &keptLog{})
-		setTopicOptions(t, topic, `{"dedup_from":"body"}`)
+		setTopicOptions(t, topic, `{"dedup_from":"body","retain_time":"1h"}`)
 		c := topic.Channels()[0]
 		setOptions(t, c, `{"max_attempts":1}`)
 		dead := mustTopic(t, topic.registry, "t.c.dlq")
@@ -530,5 +540,8 @@ func TestMovedMessagesAreNotChecked(t *testing.T) {
 			t.Errorf("duplicates %v", d)
 		}
 		s.Close()
+		if m, err := c.Rewind(Place{kind: atBeginning}, false); err != nil || m.Messages != 4 { // two that wait, and what they were before
+			t.Errorf("%+v, %v", m, err)
+		}
 	})
 }
