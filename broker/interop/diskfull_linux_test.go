@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -226,5 +227,47 @@ func TestAFullDiskIsMadeFreeByAnyAct(t *testing.T) {
 			t.Errorf("after %s a publish is answered %d %s", act.verb, a.status, a.body)
 		}
 	}
+	b.Stop(t)
+}
+
+// TestKeptMessagesGoFirstOnASmallDisk: on a disk of 96 MiB more than twice as much is published and consumed, and all of it is to be kept. No publish is
+// refused: what is only kept goes.
+func TestKeptMessagesGoFirstOnASmallDisk(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t, "brokerd", "brokerd", filepath.Join(cmdtest.SmallDisk(t, 96<<10), "data"), "--topic-options="+topic+" retain_bytes=10GiB")
+	b.Start(t)
+	b.Create(t, topic, channel)
+	var came atomic.Int64
+	var last atomic.Bool
+	consumer := consume(t, topic, channel, nsq.HandlerFunc(func(m *nsq.Message) error {
+		came.Add(1)
+		if strings.HasPrefix(string(m.Body[:10]), "last ") {
+			last.Store(true)
+		}
+		return nil
+	}))
+	if err := consumer.ConnectToNSQD(b.TCP); err != nil {
+		t.Fatal(err)
+	}
+	const batches, each, size = 480, 60, 8 << 10 // 236 MB
+	body := strings.Repeat(strings.Repeat("x", size)+"\n", each)
+	for i := range batches {
+		if i == batches-1 {
+			body += "last message"
+		}
+		if a := ask(t, b, "POST", "/mpub?topic="+topic, body); a.status != http.StatusOK {
+			t.Fatalf("batch %d is refused with %d %s", i, a.status, a.body)
+		}
+		cmdtest.Eventually(t, "the consumer keeps up", time.Minute, func() bool { return came.Load() >= int64(i-3)*each })
+	}
+	cmdtest.Eventually(t, "the last message comes", time.Minute, func() bool { return last.Load() && came.Load() >= batches*each+1 })
+	k := b.Topic(t, topic).Kept
+	if k == nil || k.DroppedEarly == 0 {
+		t.Errorf("it keeps %+v", k)
+	}
+	if a := ask(t, b, "GET", "/ping", ""); a.status != http.StatusOK {
+		t.Errorf("/ping says %d %s", a.status, a.body)
+	}
+	leave(consumer)
 	b.Stop(t)
 }

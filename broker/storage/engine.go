@@ -109,14 +109,20 @@ type Engine struct {
 	weight    uint64    // bytes of the last checkpoint
 	retry     time.Time // no checkpoint before this, as the last one failed
 	cramped   bool
-	compacted uint64   // bytes that were appended when it was looked for segments of which little is needed
-	doneOnce  []string // marks of files that went early, of which the newest checkpoint knows
+	burst     burst
+	nothing   time.Time // till then there is nothing, most likely, that is only kept and could go for others
+	compacted uint64    // bytes that were appended when it was looked for segments of which little is needed
+	doneOnce  []string  // marks of files that went early, of which the newest checkpoint knows
 	reserve   reserve
 
 	sparse chan struct{} // asks for compaction
 	owed   atomic.Int32  // checkpoints that are to be written although the log has not grown
 
 	sizes map[segmentFile]int64 // of files of segments, as a start has found them; nil once it is over
+
+	asked  chan roomAsked                  // by who writes the log and has no room
+	ctx    atomic.Pointer[context.Context] // from Start on; ends when Close begins
+	making sync.Mutex                      // held while files go early
 
 	early atomic.Bool // files of segments that go now leave a mark; atomic as topics remove some of their own
 	done  marks       // those
@@ -210,7 +216,7 @@ func newEngine(o Options, s *sight) *Engine {
 	log, said := newQuiet(o.Log)
 	o.Log = log
 	k := &Engine{o: o, quiet: said, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), wakeups: wakeup{now: make(chan struct{}, 1)},
-		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1)}
+		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1), asked: make(chan roomAsked)}
 	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID
@@ -229,7 +235,7 @@ func newEngine(o Options, s *sight) *Engine {
 func (k *Engine) openLog(s *sight, recovery *topic.Recovery) (err error) {
 	o := wal.Options{FS: k.o.FS, Dir: filepath.Join(k.o.Dir, logFolder), FileSize: k.o.LogFileSize, SpareFiles: spareFiles,
 		Prepare: k.o.Prepare, SyncEvery: k.o.SyncEvery, SyncTimeout: k.o.SyncTimeout, Log: k.o.Log,
-		Need: s.need(), Next: s.m.Log.Limit, Aside: k.aside.put}
+		Need: s.need(), Next: s.m.Log.Limit, Aside: k.aside.put, Room: k.askRoom}
 	if !k.o.AcceptLoss { // else the manifest stays as it is until there is something better
 		o.Lease, o.Named = k.folder.lease, k.folder.nameSynced
 	}
@@ -327,6 +333,10 @@ func (s segments) dir(id uint32) string {
 	return filepath.Join(s.k.o.Dir, segmentsFolder, strconv.FormatUint(uint64(id), 10))
 }
 
+func (s segments) path(id, number uint32) string {
+	return s.dir(id) + string(filepath.Separator) + segment.FileName(number)
+}
+
 func (s segments) Open(id uint32, name string, whole map[uint32]int64) (*segment.Store, []segment.Block, []segment.Damage, error) {
 	whole, err := s.k.asTheyWere(id, whole)
 	if err != nil {
@@ -344,6 +354,8 @@ func (k *Engine) Start(r *topic.Registry) {
 	k.wal.Start()
 	ctx, stop := context.WithCancel(context.Background())
 	k.stop = stop
+	k.ctx.Store(&ctx)
+	k.loop.Go(func() { k.runRoom(ctx) })
 	k.watchSpace()
 	k.loop.Go(func() { k.run(ctx) })
 	k.loop.Go(func() { k.folder.run(ctx) })

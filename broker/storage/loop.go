@@ -1,14 +1,10 @@
 package storage
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"brokerd/broker/topic"
 	"brokerd/diskqueue/wal"
 )
 
@@ -207,47 +203,5 @@ func (k *Engine) retain(now time.Time) {
 	if now.Sub(k.retained) >= retainEvery || k.retained.IsZero() {
 		k.retained = now
 		k.registry.Retain()
-	}
-}
-
-// historyRoom is how many bytes, beside those that must stay free, messages leave free that are only kept: they go before any publish is
-// refused. On a small disk it is less.
-const historyRoom = 1 << 30
-
-// roomOf returns that of a disk of so many bytes.
-func roomOf(total uint64) uint64 { return min(historyRoom, total/20) }
-
-// watchSpace refuses publishes while the disk is nearly full.
-func (k *Engine) watchSpace() {
-	k.fillReserve()
-	cramped, free, wanted := false, uint64(0), uint64(0)
-	if k.o.MinFreeSpace != nil || k.registry.Keeps() && !k.o.AcceptLoss {
-		space, err := k.o.FS.Free(k.o.Dir)
-		if err != nil {
-			if !errors.Is(err, errors.ErrUnsupported) {
-				k.o.Log.Error("asking for the free space", "error", err)
-			}
-			return
-		}
-		if free = space.Free; k.o.MinFreeSpace != nil {
-			wanted = k.o.MinFreeSpace(space.Total)
-		}
-		cramped = free < wanted
-		if room := wanted + roomOf(space.Total); free < room {
-			k.registry.FreeKept(int64(room - free))
-		}
-	}
-	if cramped != k.cramped {
-		k.cramped = cramped
-		k.o.Log.Log(context.Background(), cmp.Or(map[bool]slog.Level{true: slog.LevelError}[cramped], slog.LevelInfo),
-			"space on the disk", "enough", !cramped, "free", free, "wanted", wanted)
-	}
-	switch {
-	case cramped:
-		k.registry.SetSpace(topic.ErrNoSpace)
-	case k.reserve.spent:
-		k.registry.SetSpace(topic.ErrDiskFull)
-	default:
-		k.registry.SetSpace(nil)
 	}
 }

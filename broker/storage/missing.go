@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
@@ -64,6 +65,7 @@ func (k *Engine) goneFiles(id uint32, t *journal.Topic) (map[uint32]string, erro
 		f := &t.Files[i]
 		ends[f.File], sizes[f.File] = int64(f.Size), int64(f.Size)
 	}
+	k.askSizes(id, slices.Collect(keys(ends)))
 	gone := map[uint32]string{}
 	for number, end := range ends {
 		name := segment.FileName(number)
@@ -94,7 +96,7 @@ func (k *Engine) sizeOf(id, number uint32) (size int64, err error) {
 	if size, known := k.sizes[f]; known {
 		return size, nil
 	}
-	path := segments{k}.dir(id) + string(filepath.Separator) + segment.FileName(number)
+	path := segments{k}.path(id, number)
 	err = vfs.Retry(func() (err error) {
 		size, err = k.o.FS.Size(path)
 		return err
@@ -106,6 +108,40 @@ func (k *Engine) sizeOf(id, number uint32) (size int64, err error) {
 		k.sizes[f] = size
 	}
 	return size, err
+}
+
+// A start asks for the sizes of very many files together, so that a disk that has none of them in memory has several questions at a time.
+const (
+	manySizes = 1024
+	sizeAsks  = 8
+)
+
+// askSizes asks for the sizes of files, if they are very many. What fails is asked for once more by who needs it.
+func (k *Engine) askSizes(id uint32, numbers []uint32) {
+	if len(numbers) < manySizes || k.registry != nil {
+		return
+	}
+	sizes := make([]int64, len(numbers))
+	var wg sync.WaitGroup
+	for i := range sizeAsks {
+		wg.Go(func() {
+			for j := i; j < len(numbers); j += sizeAsks {
+				size, err := k.o.FS.Size(segments{k}.path(id, numbers[j]))
+				if sizes[j] = size; err != nil {
+					sizes[j] = -1
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if k.sizes == nil {
+		k.sizes = make(map[segmentFile]int64, len(numbers))
+	}
+	for j, size := range sizes {
+		if size >= 0 {
+			k.sizes[segmentFile{id, numbers[j]}] = size
+		}
+	}
 }
 
 // asTheyWere returns those of some files that have the sizes that they had, and as far as they are looked into, are what they were.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"brokerd/broker/topic"
 )
@@ -75,17 +76,20 @@ func WriteTrouble(err error) bool {
 	return slices.ContainsFunc(outOfSomething, func(other error) bool { return errors.Is(err, other) })
 }
 
-// makeRoom is what can be done when something cannot be written: the reserve goes, so that there is room for what must be. When it has
+// makeRoom is what can be done when something cannot be written: messages go that are only kept; when there are none the reserve goes, so that there is room for what must be. When it has
 // gone already, segments go that nobody needs although the log cannot say so first; what is left of each says it instead.
 func (k *Engine) makeRoom(failed error) {
 	if !WriteTrouble(failed) {
 		return
 	}
-	if errors.Is(failed, syscall.ENOSPC) || errors.Is(failed, syscall.EDQUOT) {
-		k.registry.FreeKept(historyRoom) // first of all
+	if full(failed) && k.dropForWrite() { // first of all
+		k.probed = time.Time{}
+		return
 	}
 	if !k.reserve.held {
+		k.making.Lock()
 		k.dropEarly()
+		k.making.Unlock()
 		return
 	}
 	k.reserve.held, k.reserve.spent = false, true
@@ -101,7 +105,7 @@ func (k *Engine) makeRoom(failed error) {
 // start does not miss the file then, and the second checkpoint from then on removes the mark.
 const doneSuffix = ".done"
 
-// dropEarly lets go of segments that nobody needs before the log says so.
+// dropEarly lets go of segments that nobody needs before the log says so. Engine.making is held.
 func (k *Engine) dropEarly() {
 	k.registry.Reclaim()
 	if !k.registry.PrepareDrop() {

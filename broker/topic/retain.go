@@ -389,12 +389,9 @@ func times(frames []byte) (oldest, newest int64) {
 	return oldest, newest
 }
 
-// FreeKept drops about so many bytes on disk of messages that are only kept, the oldest of the topic that keeps most, and returns how many
-// will come free with the next Drop. While some are about to, it does nothing.
-func (r *Registry) FreeKept(want int64) (freed int64) {
-	if r.dropped.Load() > 0 {
-		return 0
-	}
+// FreeKept drops about so many bytes of messages that are only kept, the oldest of the topic that keeps most, and returns how many. They come free
+// with the next Drop; or, of those that only the log has, which count with logged, with the next checkpoints.
+func (r *Registry) FreeKept(want int64, logged bool) (freed int64) {
 	type keeper struct {
 		topic *Topic
 		bytes int64
@@ -408,14 +405,14 @@ func (r *Registry) FreeKept(want int64) (freed int64) {
 	}
 	slices.SortFunc(list, func(a, b keeper) int { return cmp.Compare(b.bytes, a.bytes) })
 	for _, k := range list {
-		if freed += k.topic.freeKept(want - freed); freed >= want {
+		if freed += k.topic.freeKept(want-freed, logged); freed >= want {
 			break
 		}
 	}
 	return freed
 }
 
-func (t *Topic) freeKept(want int64) (freed int64) {
+func (t *Topic) freeKept(want int64, logged bool) (freed int64) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.deleted.Load() {
@@ -429,7 +426,7 @@ func (t *Topic) freeKept(want int64) (freed int64) {
 		if freed >= want {
 			break
 		}
-		if n.s == t.d.tail || waiting.needs(n.s) || !n.s.onDisk.Load() {
+		if waiting.needs(n.s) || !logged && (n.s == t.d.tail || !n.s.onDisk.Load()) {
 			continue // nothing comes free with it
 		}
 		freed += n.size

@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/topic"
+)
+
+// TestASmallDiskRefusesNothingWhileHistoryIsThere: on a disk that has room for a few files, filled by what is only kept, in files or in the log alone,
+// no publish is refused; by the time that the space is looked at, and when the log meets the end of the disk before that.
+func TestASmallDiskRefusesNothingWhileHistoryIsThere(t *testing.T) {
+	for _, c := range []struct {
+		what         string
+		limit        int64
+		burst, pause int // messages of 1 KB, and milliseconds behind them
+		watermark    uint64
+	}{
+		{"little in a look", 300 << 10, 10, 100, 0},
+		{"with space that must stay free", 400 << 10, 10, 100, 60 << 10},
+		{"much in a look", 1 << 20, 150, 100, 0},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &keeping{node: newNode(t, 7)}
+				if c.watermark > 0 {
+					_ = w.stop()
+					w.free = func(uint64) uint64 { return c.watermark }
+					w.start()
+				}
+				w.set(`{"retain_time":"24h"}`)
+				w.subscribe()
+				w.fs.SetLimit(c.limit)
+				for range 4 * int(c.limit) / (1000 * c.burst) {
+					w.publish(c.burst, 1000)
+					w.consume()
+					time.Sleep(time.Duration(c.pause) * time.Millisecond)
+				}
+				if _, _, count := w.shown(); count == 0 || w.topic().Kept().Early == 0 {
+					t.Errorf("%d messages are kept, %d were dropped early", count, w.topic().Kept().Early)
+				}
+				if err := w.r.Health(); err != nil {
+					t.Error(err)
+				}
+				w.again()
+				if _, _, count := w.shown(); count == 0 {
+					t.Error("nothing is kept over a kill")
+				}
+				w.end()
+			})
+		})
+	}
+}
+
+// TestAFullDiskRefusesWhenHistoryCannotHelp: what a channel needs is not dropped for a publish, and what is kept behind it goes first.
+func TestAFullDiskRefusesWhenHistoryCannotHelp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := keep(t, `{"retain_time":"24h"}`)
+		w.fs.SetLimit(600 << 10)
+		w.publish(100, 1000)
+		w.consume()
+		time.Sleep(time.Second)
+		if _, err := w.topic().Channel("c1"); err != nil { // which nobody reads
+			t.Fatal(err)
+		}
+		refused, taken := 0, 0
+		for range 100 {
+			var b topic.Batch
+			for range 10 {
+				b.Add(make([]byte, 1000))
+			}
+			if err := w.topic().Publish(&b); err != nil {
+				refused++
+			} else {
+				taken += 10
+			}
+			w.consume()
+			time.Sleep(200 * time.Millisecond)
+		}
+		if d := w.topic().LookupChannel("c1").Stats().Depth; refused == 0 || int(d) != taken || taken < 200 {
+			t.Errorf("%d publishes were refused; the channel that nobody reads has %d messages of %d", refused, d, taken)
+		}
+		if early := w.topic().Kept().Early; early < 90 {
+			t.Errorf("%d of 100 messages that were only kept went first", early)
+		}
+		w.fs.SetLimit(0)
+		w.end()
+	})
+}
