@@ -114,6 +114,9 @@ func (c *checker) happened(h *topic.History) {
 		if e.Channel != "" {
 			text += " on " + e.Channel
 		}
+		if e.Client != "" {
+			text += ", " + e.Client
+		}
 		if e.Attempt > 0 {
 			text += fmt.Sprintf(", attempt %d", e.Attempt)
 		}

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -76,7 +77,7 @@ func (a *api) withHistory(req *http.Request, t *topic.Topic, q httpapi.Query, po
 	for i := range h.Events {
 		e := &h.Events[i]
 		out.History = append(out.History, httpapi.MessageEvent{Event: e.What, Time: moment(e.Time), Channel: e.Channel, Attempt: e.Attempt, Due: moment(e.Due),
-			Reason: e.Reason, Topic: e.Topic, Position: uint64(e.Position)})
+			Reason: e.Reason, Client: e.Client, Topic: e.Topic, Position: uint64(e.Position)})
 	}
 	return out, nil
 }
@@ -111,6 +112,9 @@ func (a *api) notLocated(req *http.Request, t *topic.Topic, pos topic.Position, 
 	switch {
 	case errors.As(err, &answered):
 		return err
+	case errors.Is(err, topic.ErrNoMessage) && t.Kept().From > pos && pos > 0:
+		return refuse(http.StatusNotFound, fmt.Sprintf("MESSAGE_NOT_FOUND: it was dropped: no channel needs it any more, and the topic keeps what is from position %d on",
+			t.Kept().From))
 	case errors.Is(err, topic.ErrNoMessage) && pos <= t.Shown():
 		return refuse(http.StatusNotFound, "MESSAGE_NOT_FOUND: no channel has it any more, and the topic does not keep it")
 	case errors.Is(err, topic.ErrNoMessage), errors.Is(err, topic.ErrNotDeferred):

@@ -55,6 +55,7 @@ type Policy struct {
 
 	RetainTime  time.Duration // how long messages are kept after they came, finished or not; 0: no bound, if RetainBytes is one
 	RetainBytes int64         // bytes of messages that are kept at most, finished or not; 0: no bound, if RetainTime is one
+	Trace       bool          // the log says to which consumer messages went, and how they came back
 	Acks        Acks          // of publishes that do not say it
 	AcksMin     Acks          // least that a publish may ask for
 }
@@ -196,7 +197,7 @@ func silence(at Place, all map[string]Value) {
 		}
 	}
 	if !at.Logged && at.Channel == "" {
-		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required", "ordered", "ordered_ahead", "retain_time", "retain_bytes", "channel_start"} {
+		for _, name := range [...]string{"dedup_window", "dedup_max", "dedup_from", "acks", "acks_min", "key_from", "key_required", "ordered", "ordered_ahead", "retain_time", "retain_bytes", "channel_start", "trace"} {
 			off(name, onlyLogged)
 		}
 	}

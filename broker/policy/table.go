@@ -96,6 +96,8 @@ var Table = func() []Option {
 			time.Second, 10*year, func(p *Policy, d time.Duration) { p.RetainTime = d })),
 		ofTopic(Option{Name: "retain_bytes", Help: "Bytes of messages that are kept, also when every channel has finished them. 0: no more than are needed.",
 			Default: int64(0), Allowed: string(bytesAllowed), parse: parseBytes, apply: func(p *Policy, v any) { p.RetainBytes = v.(int64) }}),
+		ofTopic(Option{Name: "trace", Help: "Whether the log says to which consumer messages went and from whom they came back, for the history of a message.",
+			Default: false, Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.Trace = v.(bool) }}),
 		ofTopic(Option{Name: "acks", Help: "When a publish is answered that does not say it: 0 at once, 1 or all once it is as safe as durability says.",
 			Default: AcksAll.String(), Allowed: acksAllowed, parse: parseAcks,
 			apply: func(p *Policy, v any) { p.Acks, _ = ParseAcks(v.(string)) }}), // it was parsed before

@@ -141,7 +141,7 @@ func (f *bigFolder) name(s *sight) {
 	c, err := createCheckpoint(vfs.OS(), f.dir, s.m.Folder.Short(), number)
 	f.must(err)
 	w := journal.NewWriter(c)
-	w.Head(s.state.NextID, s.state.From)
+	w.Head(s.state.NextID, s.state.From, s.state.Time)
 	for _, t := range s.state.Topics {
 		w.Topic(t)
 		for _, ch := range t.Channels {

@@ -346,10 +346,15 @@ func (n *node) forgetPart(p *promise) {
 	n.forgetRewind(p)
 	p.strict = p.strict && p.m.sure
 	if p.gone.yes() {
+		was := p.gone == p.cancelled
+		p.cancelled = said{}
 		switch n.fate(p.gone) {
 		case kept:
-			p.gone = settled
+			if p.gone = settled; was {
+				p.cancelled = settled
+			}
 		case unknown:
+			p.m.cancelled = p.m.cancelled || was
 			p.gone, p.strict, p.m.anywhere = said{}, false, false
 		case lost:
 			p.gone = said{}

@@ -105,6 +105,8 @@ type Engine struct {
 	at        time.Time // when it was written
 	seen      uint64    // bytes that were appended at the last tick
 	probed    time.Time
+	told      uint64    // records that were appended when the log last said what time it was
+	toldAt    time.Time // when that was
 	retained  time.Time // when it was looked for messages that need not be kept any more
 	weight    uint64    // bytes of the last checkpoint
 	retry     time.Time // no checkpoint before this, as the last one failed

@@ -74,6 +74,7 @@ func (k *Engine) look(now time.Time) (idle bool) {
 		return false
 	}
 	k.tidyUp()
+	k.tellTime(now)
 	k.retain(now)
 	k.registry.Reclaim()
 	if k.wal.Lost() == k.lost.Load() && k.registry.PrepareDrop() { // else the log does not say all that it should

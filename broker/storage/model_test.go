@@ -91,6 +91,7 @@ type message struct {
 	loose       bool // nobody knows which channels have it: a crash left unknown whether the topic has moved it on
 	anywhere    bool // of a loose one: it must come on some channel
 	perhaps     bool // it was passed over on some channel, perhaps
+	cancelled   bool // wherever it was, perhaps: no channel is given it that is made later
 }
 
 // promise is what is known of a message on one channel, or of the topic's own backlog, whose name is empty.
@@ -102,6 +103,7 @@ type promise struct {
 	deferred   said      // due
 	gone       said      // it is finished, or was dropped with others
 	finished   bool      // of gone: by its consumer
+	cancelled  said      // of gone, when it was that: a rewind does not bring it again
 	rewound    said      // it waits once more
 	rewinds    bool      // it ever did
 	before     *promise  // of a rewound one: what it was before

@@ -65,7 +65,7 @@ func (n *node) checkKept() {
 			}
 		}
 		for _, m := range n.messages {
-			if m.topic == t.Name() && m.sure && m.pos >= from && !m.over() && !seen[m.body] {
+			if m.topic == t.Name() && m.sure && m.pos >= from && !m.over() && !m.cancelled && !seen[m.body] {
 				n.fail("%s keeps messages from %d on, and %.12q, at %d, is not there", t.Name(), from, m.body, m.pos)
 			}
 		}
@@ -138,7 +138,7 @@ func (n *node) rewind() {
 		n.checkChange(err)
 	}
 	if err == nil {
-		n.rewoundTo(t.Name(), c.Name(), m.From, at)
+		n.rewoundTo(t.Name(), c.Name(), m.From, at, false)
 	}
 }
 
@@ -168,7 +168,7 @@ func (n *node) createAt(t *topic.Topic, name string) {
 		n.checkChange(err)
 	}
 	if made {
-		n.rewoundTo(t.Name(), name, m.From, at)
+		n.rewoundTo(t.Name(), name, m.From, at, true)
 		n.moves(t, lo)
 	}
 }
@@ -205,8 +205,8 @@ func (n *node) skipped(t, channel string, before topic.Position, all bool, at sa
 	}
 }
 
-// rewoundTo says that messages from a position on come once more to a channel.
-func (n *node) rewoundTo(t, channel string, from topic.Position, at said) {
+// rewoundTo says that messages from a position on come once more to a channel, or to one that was made there.
+func (n *node) rewoundTo(t, channel string, from topic.Position, at said, made bool) {
 	n.turnsTaken(t+"/"+channel, func(m *message) bool { return m.pos >= from || m.pos == 0 })
 	for order := range n.first { // of what comes once more, too
 		if order == t+"/"+channel || strings.HasPrefix(order, t+"/"+channel+"/") {
@@ -228,6 +228,9 @@ func (n *node) rewoundTo(t, channel string, from topic.Position, at said) {
 		}
 		key := t + "/" + channel + "/" + m.body
 		p := n.promises[key]
+		if !made && p != nil && p.gone.yes() && p.gone == p.cancelled {
+			continue // for good
+		}
 		if p == nil {
 			p = &promise{m: m, redriven: true}
 			if !m.loose {
@@ -237,13 +240,13 @@ func (n *node) rewoundTo(t, channel string, from topic.Position, at said) {
 		}
 		n.twice[key] = true
 		old := *p
-		p.before, p.rewound, p.rewinds, p.redriven = &old, at, true, true
+		p.before, p.rewound, p.rewinds, p.redriven, p.cancelled = &old, at, true, true, said{}
 		p.delayed = behind || !p.gone.yes() && (p.delayed || !p.strict) // what is deferred stays so
 		if p.gone.yes() || !p.strict {                                  // else it may be deferred, and stays so
 			p.gone, p.finished, p.due = said{}, false, time.Time{}
 			p.base = p.due
 		}
-		p.strict = m.sure && !m.loose && !waits
+		p.strict = m.sure && !m.loose && !waits && !m.cancelled
 	}
 }
 
@@ -271,8 +274,9 @@ func (n *node) forgetRewind(p *promise) {
 	switch n.fate(p.rewound) {
 	case lost:
 		p.gone, p.finished, p.strict, p.due, p.base = p.before.gone, p.before.finished, p.before.strict, p.before.due, p.before.base
-		p.delayed = p.before.delayed
+		p.delayed, p.cancelled = p.before.delayed, p.before.cancelled
 	case unknown:
+		p.m.cancelled = p.m.cancelled || p.before.cancelled.yes()
 		p.gone, p.strict, p.m.anywhere, p.delayed = said{}, false, false, true
 	}
 	p.rewound, p.before = said{}, nil

@@ -104,7 +104,8 @@ func (n *node) reschedule() {
 			n.fail("%s had %.12q, which nobody published to it", name, m.body)
 		}
 		if what == "cancel" {
-			p.gone, m.anywhere = at, false
+			p.gone, p.cancelled, m.anywhere = at, at, false
+			m.cancelled = m.cancelled || only == nil || name == ""
 			continue
 		}
 		for _, other := range n.promises {

@@ -98,6 +98,9 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 		watch.saw(last.Timestamp(), unread)
 	}
 	watch.note()
+	if settled > 0 {
+		keep.by = s
+	}
 	m.settled(s, settled, back, later)
 }
 

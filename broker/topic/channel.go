@@ -126,6 +126,9 @@ func (c *Channel) enterNow() {
 	c.enter()
 	c.at.now = c.topic.registry.now()
 	c.at.stamp = c.topic.registry.stampOf(c.at.now)
+	if c.at.floor = 0; c.topic.d != nil {
+		c.at.floor = c.topic.d.retain.from()
+	}
 	if e := c.topic.expiries.Load(); e != nil {
 		c.at.over = e.look(c.at.now)
 	}

@@ -45,7 +45,7 @@ func (c *Cut) Run(dst io.Writer, sync func(upTo journal.Offset) error, name func
 		return err
 	}
 	w := journal.NewWriter(dst)
-	w.Head(r.lastID.Load()+1, c.From)
+	w.Head(r.lastID.Load()+1, c.From, r.stamp())
 	for i := range c.topics {
 		t := &c.topics[i]
 		if err := t.write(w); err != nil {
@@ -76,6 +76,7 @@ func (c *Cut) snapshot() {
 	topics := r.Topics()
 	c.From = r.cfg.Journal.End()
 	r.create.Unlock()
+	r.cuts.Add(1) // behind that place: who sees it names consumers anew where the log is kept
 	for _, t := range topics {
 		if t.d == nil || t.led != nil { // their group has its own
 			continue
@@ -140,7 +141,7 @@ func (t *Topic) snapshot() (*journal.Topic, []*stored, *expirySnapshot) {
 	t.voidLocked()
 	t.archiveLocked()
 	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, Floor: d.retain.from(),
-			Stamp: d.retain.stamped, Unshared: slices.Clone(d.retain.unshared), AsOf: d.log.End()}, d.table.each(),
+			Stamp: d.retain.stamped, Last: d.stamp, Rises: d.rises, Unshared: slices.Clone(d.retain.unshared), AsOf: d.log.End()}, d.table.each(),
 		t.snapshotExpiry()
 }
 
@@ -226,6 +227,12 @@ func (c *Channel) snapshot() channelSnapshot {
 	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Offered: c.offered, Inherited: c.inherited, Replay: c.replay,
 		Began: c.began, Counts: c.n.counts(), AsOf: c.topic.d.log.End(), Options: c.keptOptions()}
 	s.state.Waiting = c.mem.Ranges(nil)
+	if floor := c.topic.d.retain.from(); floor > 0 {
+		c.cancelled = journal.Above(c.cancelled, floor)
+	} else {
+		c.cancelled = nil
+	}
+	s.state.Cancelled = slices.Clone(c.cancelled)
 	c.eachOut(s.add, func(d *inflight.Due) {
 		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
 	})

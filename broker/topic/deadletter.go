@@ -89,6 +89,7 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 		stamp = d.retain.stampLocked(stamp)
 	}
 	b.stamp(stamp, first)
+	d.noteStamp(d.next, stamp)
 	p := journal.Publish{Topic: d.id, Only: m.only, First: d.next, Count: b.n}
 	targets := t.targetsLocked()
 	switch {

@@ -124,6 +124,9 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	if watch.note(); watch.at > 0 {
 		m.newest = watch.at
 	}
+	if n > 0 {
+		keep.by = s
+	}
 	m.delivered(s, n)
 	return n
 }

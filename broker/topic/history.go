@@ -15,12 +15,13 @@ var ErrNoHistory = errors.New("the broker keeps no log of this topic")
 
 // Happened is one thing that happened to a message.
 type Happened struct {
-	What    string    // published, failed, delivered, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound or channel_deleted
-	Time    time.Time // about: not before the newest message that the log has before it; zero: not known
+	What    string    // published, failed, delivered, requeued, timed_out, disconnected, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound or channel_deleted
+	Time    time.Time // about, to the second while the log is busy; zero: not known
 	Channel string    // empty for what is of the whole topic
 	Attempt int       // of delivered: which it was of those that the log has
 	Due     time.Time // of deferred, and of published when it was
 	Reason  string    // of discarded
+	Client  string    // whose doing it was, where the topic had the option trace: of delivered, finished, deferred, and what came back
 
 	// Of dead_lettered and redriven: where it went; of published: where it came from.
 	Topic    string
@@ -89,8 +90,10 @@ var eventNames = map[journal.EventKind]string{journal.Published: "published", jo
 	journal.SetAside: "set_aside", journal.Done: "finished", journal.Left: "discarded", journal.WentTo: "dead_lettered", journal.Rewound: "rewound",
 	journal.ChannelGone: "channel_deleted"}
 
+var returnNames = map[journal.Return]string{journal.Requeued: "requeued", journal.TimedOut: "timed_out", journal.Disconnected: "disconnected"}
+
 func happened(e *journal.Event, channels, topics map[uint32]string) Happened {
-	out := Happened{What: eventNames[e.Kind], Attempt: e.Attempt}
+	out := Happened{What: eventNames[e.Kind], Attempt: e.Attempt, Client: e.Consumer}
 	if e.Time > 0 {
 		out.Time = time.Unix(0, e.Time)
 	}
@@ -101,6 +104,8 @@ func happened(e *journal.Event, channels, topics map[uint32]string) Happened {
 		out.Channel = nameOr(channels, id)
 	}
 	switch {
+	case e.Kind == journal.CameBack:
+		out.What = returnNames[e.Return]
 	case e.Kind == journal.Left:
 		out.Reason = e.Why.String()
 	case e.Kind == journal.WentTo:

@@ -37,6 +37,8 @@ type logStore struct {
 	segments *segment.Store
 	nodes    backlog.Tail // where is appended
 	next     Position     // of the next message
+	stamp    int64        // of the message before it, Unix nanoseconds
+	rises    Position     // from here on stamps do not fall; 0: nothing is known of them
 	voids    voids
 	tail     *stored        // the node that is appended to
 	resident int            // messages in nodes that are in memory
@@ -205,6 +207,7 @@ func (t *Topic) describeLocked(p *journal.Publish, b *Batch, first protocol.Mess
 		stamp = d.retain.stampLocked(now)
 	}
 	b.stamp(stamp, first)
+	d.noteStamp(d.next, stamp)
 	p.Topic, p.First, p.Count = d.id, d.next, b.n
 	if delay = b.delayUntil(now, delay); delay > 0 {
 		p.Due = now + int64(delay)
@@ -372,6 +375,9 @@ func (d *logStore) record(c *Channel, e *effects) {
 	}
 	r := c.records
 	after := c.logged
+	if len(e.back) > 0 {
+		d.recordBack(c, e.back)
+	}
 	if len(e.aside) > 0 { // first, and the other says that they have left, in case this one gets lost
 		after = max(after, c.mem.After())
 		r.runs.Begin(d.id, c.id)
@@ -379,18 +385,21 @@ func (d *logStore) record(c *Channel, e *effects) {
 		r.last = d.log.Append(journal.KindAside, r.runs.Record(), nil)
 	}
 	if len(e.fresh)+len(e.again) > 0 {
+		d.recordBy(c, e.by)
 		r.runs.BeginDelivered(d.id, c.id, after)
 		r.add(e.fresh)
 		r.add(e.again)
 		r.last = d.log.Append(journal.KindDelivered, r.runs.Record(), nil)
 	}
 	if len(e.finished) > 0 {
+		d.recordBy(c, e.by)
 		r.runs.Begin(d.id, c.id)
 		r.add(e.finished)
 		r.last = d.log.Append(journal.KindFinished, r.runs.Record(), nil)
 	}
 	d.recordDiscarded(c, e.discarded)
 	if len(e.deferred) > 0 {
+		d.recordBy(c, e.by)
 		wall := time.Now().UnixNano() - c.at.now
 		r.deferrals.Begin(d.id, c.id)
 		for _, m := range e.deferred {

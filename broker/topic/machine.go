@@ -27,6 +27,7 @@ type machine struct {
 	taken          uint64              // fresh messages ever given out
 	turn           uint64              // of the message that came back last
 	order          *ordering           // nil where keys do not count
+	traced         bool                // the log says whose doing it is what becomes of messages
 	released       fifo[retry]         // their key's turn has come: they go before all others
 	coldReleased   inflight.PlaceQueue // the same, once their bodies are in memory
 	retries        fifo[retry]         // to be delivered again, by turn
@@ -41,6 +42,7 @@ type machine struct {
 	offered        Position               // of the last publish
 	inherited      Position               // the newest of the topic when its own backlog moved here last
 	replay         Position               // the last message of the last rewind
+	cancelled      []backlog.Range        // of what the topic keeps: it was deferred here, and dropped for good; sorted, without overlaps
 	subs           []*Subscription
 	waiting        parked        // consumers that have credit and nothing to do
 	joins          uint64        // consumers that ever came
@@ -84,8 +86,9 @@ type moment struct { // Channel.enter sets every field
 	crowded bool // the node has more bodies in memory than it should: what can go to disk goes there
 	flooded bool // the node has more bodies in flight than it should: nobody gets a second one
 
-	limits *Limits // those in force
-	final  bool    // what the topic has is dead letters: they stay, however often they are delivered
+	limits *Limits  // those in force
+	floor  Position // from here on the topic keeps messages, 0: none; only where the time is known
+	final  bool     // what the topic has is dead letters: they stay, however often they are delivered
 
 	over  *expired // messages whose own time to live is over; nil: none
 	jumps *[]jump  // of the clock that stamp is of; nil: none
@@ -100,6 +103,10 @@ type effects struct {
 	aside        []backlog.Range  // have left the backlog, undelivered, until their key's turn
 	moved        []backlog.Range  // have left by a record that says so already
 	pulled       []backlog.Range  // have left the backlog for such a record
+
+	// Of topics that are traced.
+	by   *Subscription // whose doing it is; nil: nobody's
+	back []returned
 }
 
 // discard is messages that have left otherwise than by being finished.
@@ -110,12 +117,17 @@ type discard struct {
 }
 
 func (e *effects) any() bool {
-	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved)+len(e.pulled)+len(e.aside) > 0
+	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved)+len(e.pulled)+len(e.aside)+len(e.back) > 0
 }
 
 func (e *effects) reset() {
 	e.fresh, e.again, e.finished = e.fresh[:0], e.again[:0], e.finished[:0]
 	e.discarded, e.deferred, e.moved, e.pulled, e.aside = e.discarded[:0], e.deferred[:0], e.moved[:0], e.pulled[:0], e.aside[:0]
+	e.by = nil
+	if len(e.back) > 0 {
+		clear(e.back)
+		e.back = e.back[:0]
+	}
 }
 
 // addPosition adds a message to ranges; one without a position is kept by nobody.

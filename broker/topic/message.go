@@ -212,7 +212,7 @@ func (c *Channel) findLetter(ctx context.Context, m *Message, o Look, on *OnChan
 	if from == nil || from == c.topic || from.d == nil || !from.IsDeadLetterTopic() {
 		return false, nil
 	}
-	start, _, err := from.findPlace(Place{kind: atTime, at: m.Time})
+	start, _, err := from.findPlace(Place{kind: atTime, at: m.Time}, 1)
 	if err != nil {
 		return false, err
 	}

@@ -87,6 +87,7 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	}
 	c.enterNow()
 	c.setOrdered(ordered)
+	c.traced = node != nil && node.Trace && c != t.own && t.d != nil && !c.ephemeral
 	if c.policy == nil && p == nil && c.sizes.on == sized {
 		c.exit()
 		return

@@ -77,9 +77,10 @@ func ParsePlace(text string, now time.Time) (Place, error) {
 	return Place{kind: atTime, at: at.UnixNano()}, nil
 }
 
-// find returns the position of a place: of the first message there or behind it, one behind the last that is shown when there is none. early
-// says that it is before all that is there. It may read the disk. It fails as FindMessage, or as the disk cannot be read.
-func (t *Topic) findPlace(p Place) (pos Position, early bool, err error) {
+// findPlace returns the position of a place: of the first message there or behind it, one behind the last that is shown when there is none. A time is
+// looked for from a position on. early says that it is before all that is there. It may read the disk. It fails as FindMessage, or as the
+// disk cannot be read.
+func (t *Topic) findPlace(p Place, from Position) (pos Position, early bool, err error) {
 	d := t.d
 	end := d.shown() + 1
 	switch p.kind {
@@ -91,20 +92,26 @@ func (t *Topic) findPlace(p Place) (pos Position, early bool, err error) {
 		pos, err = t.FindMessage(p.id)
 		return min(pos, end), false, err
 	case atTime:
-		return t.findTime(p.at, end)
+		return t.findTime(p.at, from, end)
 	}
 	return end, false, nil
 }
 
-// findTime returns the position of the first message that came at a time or later. Messages are in the order in which they came, so that it
-// is searched for among the first messages of nodes, and in one of these; where the clock may have been set back it is looked before that, too.
-func (t *Topic) findTime(at int64, end Position) (pos Position, early bool, err error) {
-	nodes := t.d.table.each()
+// findTime returns the position of the first message that came at a time or later, from a position on: none before it did. Where stamps do
+// not fall it is searched for among the first messages of nodes, and in one of these. What came before the clock was set back is looked
+// through: a place that is too late would have a skip discard what it must not.
+func (t *Topic) findTime(at int64, from, end Position) (pos Position, early bool, err error) {
+	nodes := t.d.table.from(from)
 	nodes = nodes[:sort.Search(len(nodes), func(i int) bool { return nodes[i].first >= end })]
-	i, err := t.searchTime(nodes, at)
-	if err == nil {
-		i, err = t.sooner(nodes[:i], at)
+	rises := t.risesFrom(end)
+	mixed := sort.Search(len(nodes), func(i int) bool { return nodes[i].first >= rises })
+	for _, s := range nodes[:mixed] {
+		if pos, err = t.firstSince(s, at, from); err != nil || pos > 0 {
+			return min(pos, end), s == nodes[0] && pos <= max(s.first, from), err
+		}
 	}
+	nodes = nodes[mixed:]
+	i, err := t.searchTime(nodes, at)
 	if err != nil {
 		return 0, false, err
 	}
@@ -116,30 +123,69 @@ func (t *Topic) findTime(at int64, end Position) (pos Position, early bool, err 
 	if i == len(nodes) {
 		return end, false, nil
 	}
-	return nodes[i].first, i == 0, nil
+	return nodes[i].first, i == 0 && mixed == 0, nil
 }
 
-// sooner returns how many of some nodes are before the first that has messages of a time or later, as far as their first ones tell, or memory. Times
-// do not fall where the topic keeps messages; elsewhere they do when a clock is set back, and who passes over what came before a time
-// must not pass over what came then.
-func (t *Topic) sooner(nodes []*stored, at int64) (int, error) {
-	floor := t.d.retain.from()
-	for i, s := range nodes {
-		if floor > 0 && s.first >= floor {
-			break
+// risesFrom returns from which position on the stamps of messages before another one are known not to fall.
+func (t *Topic) risesFrom(end Position) Position {
+	d := t.d
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	switch floor := d.retain.from(); {
+	case d.rises > 0:
+		return d.rises
+	case floor > 0: // an earlier build has written it, and they do not fall in what is kept
+		return floor
+	}
+	return end
+}
+
+// firstSince returns the position of the first message of a node, from a position on, that came at a time or later, 0 when none did.
+func (t *Topic) firstSince(s *stored, at int64, from Position) (Position, error) {
+	pieces, err := t.pieces(s)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range pieces {
+		if newest, err := t.newestTime(&keptNode{s: p, frames: t.inMemory(p.node)}); err != nil || newest < at {
+			if err != nil {
+				return 0, err
+			}
+			continue
 		}
-		frames := t.inMemory(s.node)
-		switch first, err := t.firstTime(&keptNode{s: s, frames: frames}); {
-		case err != nil:
+		node, err := t.loadNode(p)
+		if err != nil {
 			return 0, err
-		case first >= at:
-			return i, nil
 		}
-		if _, newest := times(frames); newest >= at {
-			return i + 1, nil // it is in this one
+		pos := Position(0)
+		node.each(p, func(m protocol.MessageFrame, here Position) bool {
+			if here >= from && m.Timestamp() >= at {
+				pos = here
+			}
+			return pos == 0
+		})
+		if pos > 0 {
+			return pos, nil
 		}
 	}
-	return len(nodes), nil
+	return 0, nil
+}
+
+// noteStamp notes when the message at a position came. Topic.pub is held.
+func (d *logStore) noteStamp(pos Position, stamp int64) {
+	if stamp < d.stamp || d.rises == 0 {
+		d.rises = pos
+	}
+	d.stamp = stamp
+}
+
+// noteStamps is noteStamp of messages from a position on that have not one stamp.
+func (d *logStore) noteStamps(first Position, frames []byte) {
+	for ; len(frames) > 0; first++ {
+		m := protocol.FirstMessage(frames)
+		frames = frames[len(m):]
+		d.noteStamp(first, m.Timestamp())
+	}
 }
 
 // searchTime returns the index of the first node whose first message came at a time or later.

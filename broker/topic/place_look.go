@@ -21,7 +21,7 @@ func (t *Topic) LookFrom(p Place, o *Look) (err error) {
 	case atTime:
 		o.Since = p.at
 		if t.d != nil && t.d.retain.from() > 0 { // there times do not fall, and there may be much
-			o.From, _, err = t.findPlace(p)
+			o.From, _, err = t.findPlace(p, 1)
 		}
 	}
 	return err

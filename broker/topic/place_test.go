@@ -2,6 +2,7 @@ package topic
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,7 +69,7 @@ func TestTimesDoNotFall(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		for after, want := range map[time.Duration]Position{0: 1, 1: 5, time.Hour: 5, time.Hour + 2*time.Minute + 1: 11} {
-			pos, _, err := topic.findPlace(Place{kind: atTime, at: began.Add(after).UnixNano()})
+			pos, _, err := topic.findPlace(Place{kind: atTime, at: began.Add(after).UnixNano()}, 1)
 			if err != nil || pos != want {
 				t.Errorf("%v after the beginning is position %d, %v, want %d", after, pos, err, want)
 			}
@@ -102,5 +103,60 @@ func TestPlacesWhereTheClockWasSetBack(t *testing.T) {
 				t.Errorf("with the %d. piece of four ahead: %+v, %v, want %d", ahead+1, m, err, want)
 			}
 		})
+	}
+}
+
+// TestASkipByTimeDropsNothingThatCameLater (case c6): however the clock was set, and whatever is known of that after a restart, a skip to a time
+// discards no message that came then or later.
+func TestASkipByTimeDropsNothingThatCameLater(t *testing.T) {
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) { skipByTime(t, seed) })
+	}
+}
+
+func skipByTime(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	r := logged(t, Disk)
+	topic := mustTopic(t, r, "t")
+	c := mustChannel(t, topic, "c")
+	at := time.Duration(rng.IntN(200)-100) * time.Minute
+	place := time.Now().Add(at).UnixNano()
+	retained := seed%2 == 0
+	if retained {
+		setTopicOptions(t, topic, `{"retain_time":"24h"}`)
+	}
+	for range 1 + rng.IntN(12) {
+		r.skew = time.Duration(rng.IntN(180)-90) * time.Minute
+		publishWith(t, topic, 2, 0)
+		time.Sleep(time.Minute)
+	}
+	seen, err := topic.Browse(t.Context(), Look{From: 1, Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seed%3 == 0 { // an earlier build has written it
+		topic.pub.Lock()
+		topic.d.rises, topic.d.stamp = 0, 0
+		topic.pub.Unlock()
+	}
+	m, err := c.Skip(Place{kind: atTime, at: place}, false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	for i := range seen.Messages {
+		has := holdsPosition(c.having(), seen.Messages[i].Pos)
+		if has {
+			left++
+		}
+		if by := time.Duration(seen.Messages[i].Time - place); by >= 0 && !has {
+			t.Fatalf("seed %d: message %d was discarded, which came %v after the place", seed, seen.Messages[i].Pos, by)
+		}
+	}
+	if left+m.Messages != len(seen.Messages) {
+		t.Errorf("seed %d: %d messages, %d were discarded and %d are left", seed, len(seen.Messages), m.Messages, left)
+	}
+	if newest := seen.Messages[len(seen.Messages)-1]; retained && newest.Time < place && left > 0 {
+		t.Errorf("seed %d: %d messages are left, and all came before the place", seed, left)
 	}
 }

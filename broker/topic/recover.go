@@ -104,6 +104,7 @@ func (r *Registry) Recover(v *Recovery) error {
 	}
 	r.lastID.Store(v.State.NextID)
 	r.logWhole = v.Complete && v.State.NextID > 1
+	r.trust.expect(v.State.Newest(), r.now())
 	for id, state := range v.State.Topics {
 		found, err := v.open(r.cfg.Segments, id)
 		if err != nil {
@@ -166,6 +167,7 @@ func (b *builder) build() error {
 	t.d.segments, t.d.next = b.found.store, b.state.Next
 	t.d.retain.floor.Store(uint64(b.state.Floor))
 	t.d.retain.unshared, t.d.retain.stamped = b.state.Unshared, b.state.Stamp
+	t.d.rises, t.d.stamp = b.state.Rises, b.state.Last
 	t.store = t.d
 	t.d.restoreOptions(b.state.Options, r.levelOf(t.name))
 	if b.led != nil {
@@ -243,6 +245,7 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 	}
 	c.mem.SetAfter(c.logged)
 	c.offered, c.inherited, c.replay, c.began = state.Offered, state.Inherited, state.Replay, state.Began
+	c.cancelled = state.Cancelled
 	c.policy = b.topic.policyOf(c)
 	if ordered {
 		c.at.now = b.now

@@ -34,6 +34,7 @@ type Registry struct {
 	jumps    atomic.Pointer[[]jump]   // of the clock of stamps; nil: none
 	skew     time.Duration            // what tests set the clock of stamps by
 	ahead    atomic.Int64             // what stamps are more than times on that clock
+	trust    trust                    // in that clock, for what is dropped by its age
 
 	ctx  context.Context // ends when Close begins
 	stop context.CancelFunc
@@ -51,6 +52,9 @@ type Registry struct {
 	lastID  atomic.Uint32         // of topics and channels in the log
 
 	born atomic.Uint64 // channels that ever were, topics' own backlogs too
+
+	consumers atomic.Uint64 // that ever were
+	cuts      atomic.Uint64 // checkpoints that were begun
 
 	onDisk  atomic.Int64 // nodes of durable topics in segments
 	dropped atomic.Int64 // nodes that were there and may go

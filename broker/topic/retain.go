@@ -89,11 +89,12 @@ func (t *Topic) setFloorLocked(pos Position) {
 // Retain drops messages of all topics that are kept and are older, or more, than their options say. What a channel needs stays. Their files
 // go as those of other messages do: see PrepareDrop.
 func (r *Registry) Retain() {
+	now := r.trust.look(r.stamp(), r.now(), r.log)
 	for _, t := range r.durable() {
 		if t.d.retain.from() == 0 && !t.policy.Load().Retains() {
 			continue
 		}
-		if err := t.retain(r.stamp()); err != nil {
+		if err := t.retain(now); err != nil {
 			r.log.Error("looking for messages that need not be kept any more", "topic", t.name, "error", err)
 		}
 	}

@@ -86,6 +86,7 @@ func (m *machine) written() int {
 // comeBack decides what becomes of a message that was not finished, and reports whether it can be delivered again at once. delay is what its
 // consumer asked for, 0 for nothing.
 func (m *machine) comeBack(it *inflight.Item[*Subscription], why failure, delay time.Duration) (ready bool) {
+	m.traceReturn(it.Owner, it.Pos, why)
 	if p := m.policy; p != nil {
 		if m.exhausted(it.Attempts) {
 			m.bury(corpse{pos: it.Pos, attempts: it.Attempts, why: why, consumer: it.Owner.name})

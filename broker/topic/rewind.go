@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"brokerd/broker/backlog"
@@ -42,7 +43,7 @@ func (c *Channel) Rewind(p Place, dry bool) (Moved, error) {
 	if t.d == nil {
 		return Moved{}, ErrNoPlaces
 	}
-	pos, early, err := t.findPlace(p)
+	pos, early, err := t.findPlace(p, max(t.d.retain.from(), 1))
 	if err != nil {
 		return Moved{}, err
 	}
@@ -220,7 +221,7 @@ func (t *Topic) ChannelAt(name string, p Place) (c *Channel, made bool, m Moved,
 	if t.d == nil {
 		return nil, false, m, ErrNoPlaces
 	}
-	pos, early, err := t.findPlace(p)
+	pos, early, err := t.findPlace(p, max(t.d.retain.from(), 1))
 	if err != nil {
 		return nil, false, m, err
 	}
@@ -297,10 +298,10 @@ func (t *Topic) bounded(p *policy.Policy, q *backlog.Queue) error {
 	return nil
 }
 
-// again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, and what waits here, is to be
+// again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be
 // delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is.
 func (m *machine) again(from Position, shared []backlog.Range) (list []backlog.Range) {
-	list = slices.Clone(shared)
+	list, _ = journal.CutAll(shared, m.cancelled)
 	add := func(pos Position, _ uint16) {
 		if pos >= from {
 			list = append(list, backlog.Range{First: pos, Last: pos})
@@ -470,7 +471,7 @@ func (c *Channel) Skip(p Place, all, dry bool) (Moved, error) {
 	if t.d == nil {
 		return Moved{}, ErrNoPlaces
 	}
-	pos, _, err := t.findPlace(p)
+	pos, _, err := t.findPlace(p, c.lowest())
 	if err != nil {
 		return Moved{}, err
 	}
@@ -491,6 +492,23 @@ func (c *Channel) Skip(p Place, all, dry bool) (Moved, error) {
 	t.store.settle()
 	t.registry.log.Info("messages skipped", "topic", t.name, "channel", c.name, "before", uint64(pos), "messages", m.Messages)
 	return m, nil
+}
+
+// lowest returns the position of the first message that the channel has, the highest that there can be when it has none.
+func (c *Channel) lowest() Position {
+	c.enter()
+	defer c.exit()
+	first := Position(math.MaxUint64)
+	if pos := c.mem.First(); pos > 0 {
+		first = pos
+	}
+	c.eachOut(func(pos Position, _ uint16) { first = min(first, pos) }, func(d *inflight.Due) { first = min(first, d.Pos) })
+	for _, places := range c.places() {
+		for p := range places.All() {
+			first = min(first, p.Pos)
+		}
+	}
+	return first
 }
 
 // skip discards what waits before a position, and with all what is in flight or deferred before it, and returns how many messages that are.

@@ -102,11 +102,35 @@ func (c *Channel) eachDeferred(ctx context.Context, from DueMark, limit int, f f
 // Own returns the topic's own backlog, which is nobody's channel: what waits or is deferred while no channel may get it.
 func (t *Topic) Own() *Channel { return t.own }
 
-// Cancel drops a message that is deferred: on one channel, or wherever it is when channel is nil. It returns where it was, the topic's
-// own backlog as an empty name, once the log says so. It fails with ErrNotDeferred, ErrNoPositions, or the error of the log; with the
+// Cancel drops a message that is deferred, for good: on one channel, or wherever it is when channel is nil. No rewind brings it again there; one
+// that was dropped wherever it was comes to no channel that is made later either. It returns where it was, the topic's own backlog as an
+// empty name, once the log says so. It fails with ErrNotDeferred, ErrNoPositions, or the error of the log; with the
 // last the message is dropped, but may come back with a crash.
 func (t *Topic) Cancel(pos Position, channel *Channel) (from []string, err error) {
-	return t.reschedule(pos, channel, (*machine).cancel)
+	from, err = t.reschedule(pos, channel, (*machine).cancel)
+	if len(from) == 0 || channel != nil && channel != t.own {
+		return from, err
+	}
+	if at := t.forgo(pos); err == nil && at != (journal.Offset{}) {
+		err = t.d.log.Commit(at, t.d.levels.synced())
+		t.registry.SetHealth(err)
+	}
+	return from, err
+}
+
+// forgo has no channel be given a message of what is kept, and returns where the log says so.
+func (t *Topic) forgo(pos Position) (at journal.Offset) {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	d := t.d
+	if floor := d.retain.from(); floor == 0 || pos < floor {
+		return at
+	}
+	d.retain.unshare(backlog.Range{First: pos, Last: pos})
+	var r journal.Runs
+	r.BeginDiscarded(d.id, 0, journal.Cancelled)
+	r.Add(pos)
+	return d.log.Append(journal.KindDiscarded, r.Record(), nil)
 }
 
 // Release has a message that is deferred be due now, as Cancel drops it.
@@ -194,8 +218,12 @@ func (m *machine) cancel(pos Position, place *inflight.Place) bool {
 	if _, ok := m.undefer(pos, place); !ok {
 		return false
 	}
+	one := backlog.Range{First: pos, Last: pos}
 	m.n.discard(journal.Cancelled, 1)
-	m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Cancelled, true)
+	m.effects().discard(one, journal.Cancelled, true)
+	if m.at.floor > 0 && pos >= m.at.floor {
+		m.cancelled = journal.AddRange(m.cancelled, one)
+	}
 	return true
 }
 

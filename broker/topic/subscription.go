@@ -41,6 +41,7 @@ type Subscription struct {
 	channel  *Channel
 	owner    Consumer
 	name     string
+	number   uint64 // that no other has had since the start
 	sample   int
 	locality Locality
 
@@ -56,6 +57,7 @@ type Subscription struct {
 	came       int64 // when it was woken or came for messages last, where the topology counts
 	turn       int64 // nanoseconds that it needs for a message, lately; 0: not known yet
 	closed     bool
+	named      uint64        // where the log has said its name, one more than Registry.cuts was; 0: nowhere
 	prev, next *Subscription // in Channel.waiting
 	listed     bool          // in Channel.waiting
 	n          SubscriptionStats
@@ -89,7 +91,8 @@ func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 	if limit := c.at.limits.MaxConsumers; limit > 0 && len(c.subs) >= limit {
 		return nil, &LimitError{c.topic.name, c.name, limit}
 	}
-	s := &Subscription{channel: c, owner: o.Owner, name: o.Name, sample: o.SampleRate, locality: o.Locality, parked: true}
+	s := &Subscription{channel: c, owner: o.Owner, name: o.Name, sample: o.SampleRate, locality: o.Locality, parked: true,
+		number: c.topic.registry.consumers.Add(1)}
 	c.topic.uses.Add(1)
 	if o.Standard {
 		s.standard = o.MsgTimeout

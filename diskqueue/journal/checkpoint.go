@@ -78,10 +78,14 @@ const (
 type head struct {
 	NextID uint32 `json:"next_id"`
 	From   Offset `json:"from"`
+	Time   int64  `json:"time,omitempty"`
 }
 
-// Head says which number the next topic or channel gets, and where the log was when the checkpoint was begun.
-func (w *Writer) Head(nextID uint32, from Offset) { w.json(kindHead, head{nextID, from}) }
+// Head says which number the next topic or channel gets, where the log was when the checkpoint was begun, and what time it was, in Unix
+// nanoseconds, 0 when that is not known.
+func (w *Writer) Head(nextID uint32, from Offset, now int64) {
+	w.json(kindHead, head{nextID, from, now})
+}
 
 func (w *Writer) begin(k Kind) {
 	w.end()
@@ -250,6 +254,7 @@ func (r *reader) record(kind Kind, b []byte) error {
 			return err
 		}
 		r.state.NextID, r.state.From, r.state.listed = max(r.state.NextID, h.NextID), h.From, h.NextID
+		r.state.Time = h.Time
 		return nil
 	case kind == kindTopic:
 		t := &Topic{}

@@ -16,6 +16,10 @@
 //	Void       topic u32, runs                            publishes that failed: nobody was shown them
 //	Discarded  topic u32, channel u32, reason u8, runs    left the channel otherwise than by being finished
 //	Aside      topic u32, channel u32, runs               left the backlog, undelivered, to wait for the turn of their key
+//	Time       i64, Unix nanoseconds                      what time it was
+//	By         topic u32, channel u32, consumer u64       the next record of the channel is that consumer's doing
+//	Back       topic u32, channel u32, consumer u64, way u8, runs  came back from it: 1 requeued, 2 timed out, 3 disconnected
+//	Consumer   topic u32, channel u32, consumer u64, name what it is called
 //	Moved      topic u32, channel u32, reason u8, size u32, so many bytes of runs, then a Publish: those messages, in another topic
 //
 // first is the position of the first message; the others count on from it. only is the one
@@ -39,6 +43,10 @@
 //
 // A Moved record is messages that leave one topic, or only one channel of it, and are in another: both or neither. When a Void says that
 // their publish has failed they had not left; so they come back. Channel 2^32-1 is every channel that has them, and the topic's own backlog.
+//
+// Time, By, Back and Consumer are for people who ask what happened to a message, and for no state but the newest time. There is a Time a second
+// while others are written. By, Back and Consumer are of topics with the option trace. Consumers are numbered anew in each life of a
+// broker, and are named again behind each checkpoint.
 //
 // A record may be applied to a snapshot that has it already. Those of a channel are appended under its lock, so that their offsets
 // decide. A publish is appended before the channels have it: a channel knows the last position that it was offered, and the last that

@@ -30,7 +30,7 @@ func frames(first protocol.MessageID, count int) (out []byte) {
 func Write(s *State) []byte {
 	var b bytes.Buffer
 	w := NewWriter(&b)
-	w.Head(s.NextID, s.From)
+	w.Head(s.NextID, s.From, s.Time)
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
 		w.Topic(t)
@@ -55,11 +55,13 @@ func golden() []struct {
 	name string
 	data []byte
 } {
-	var finished, delivered, discarded, void Runs
+	var finished, delivered, discarded, void, back Runs
 	finished.Begin(1, 2)
 	delivered.BeginDelivered(1, 2, 0x3ff)
 	discarded.BeginDiscarded(1, 2, Sampled)
 	void.BeginVoid(1)
+	back.BeginBack(1, 2, 77, TimedOut)
+	back.Add(0x401)
 	for _, pos := range []Position{0x400, 0x401, 0x402, 0x410, 0x100} {
 		finished.Add(pos)
 		delivered.Add(pos)
@@ -90,6 +92,10 @@ func golden() []struct {
 		{"deferred", d.Record()},
 		{"discarded", discarded.Record()},
 		{"void", void.Record()},
+		{"time", AppendTime(nil, 1700000000000000000)},
+		{"by", AppendBy(nil, 1, 2, 77)},
+		{"back", back.Record()},
+		{"consumer", AppendConsumer(nil, 1, 2, 77, "worker 10.0.0.1:40000")},
 		{"change", AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "billing"})},
 		{"change skip", AppendChange(nil, Change{Op: OpSkip, Topic: 1, Next: 99, Options: json.RawMessage(`{"durability":"fsync"}`)})},
 		{"change rewind", AppendChange(nil, Change{Op: OpRewind, Topic: 1, Channel: 2, Next: 0x400, Runs: delivered.Runs()})},

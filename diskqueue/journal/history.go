@@ -22,17 +22,20 @@ const (
 	WentTo                // it has left, for a reason, and is in another topic
 	Rewound               // it waits once more
 	ChannelGone           // the channel was deleted
+	CameBack              // from a consumer that did not finish it; of topics that are traced
 )
 
 // Event is one thing that happened to a message, by a record of the log.
 type Event struct {
 	At       Offset
 	Kind     EventKind
-	Time     int64    // when the newest message before the record came, in any topic, Unix nanoseconds: the event is not older, about; 0: not known
+	Time     int64    // about when, Unix nanoseconds: by the last Time record, or the newest message of any topic, before it; 0: not known
 	Channel  uint32   // 0 for what is of the topic, or of its own backlog
 	Attempt  int      // of Delivered: which it was of those that the log has
 	Due      int64    // of Postponed, and of Published when it was deferred, Unix nanoseconds
 	Why      Reason   // of Left and WentTo
+	Return   Return   // of CameBack
+	Consumer string   // whose doing it was, of topics that are traced; empty: nobody's, or not known
 	ToTopic  uint32   // of WentTo, and
 	ToPos    Position // where it is there
 	FromPos  Position // of Published, of what came from another topic: where it was there, and
@@ -50,11 +53,14 @@ type History struct {
 	Pos    Position // 0: it is looked for by its id
 	ID     protocol.MessageID
 	Events []Event
-	Since  int64             // when the first message of the log came, Unix nanoseconds; 0: it has none
+	Since  int64             // the first time that the log says, Unix nanoseconds; 0: it says none
 	Names  map[uint32]string // of channels of the topic that the log has made
 
-	now      int64
-	attempts map[uint32]int
+	now       int64
+	ticked    int // events that were there at the last Time record
+	attempts  map[uint32]int
+	by        map[uint32]uint64 // whose doing the next record of a channel is
+	consumers map[uint64]string
 }
 
 // Apply takes in one record. What makes no sense is passed over.
@@ -70,9 +76,21 @@ func (h *History) Apply(at Offset, kind Kind, b []byte) {
 		}
 	case KindChange:
 		h.change(at, b)
+	case KindTime:
+		if now, err := ParseTime(b); err == nil {
+			h.tick(now)
+		}
+	case KindBy, KindConsumer, KindBack:
+		if len(b) >= 8 && h.about(b) {
+			h.traced(at, kind, binary.BigEndian.Uint32(b[4:]), b[8:])
+		}
 	case KindDelivered, KindFinished, KindDeferred, KindDiscarded, KindAside:
-		if len(b) >= 8 && h.about(b) && h.Pos > 0 {
-			h.channel(at, kind, binary.BigEndian.Uint32(b[4:]), b[8:])
+		if len(b) < 8 || !h.about(b) {
+			return
+		}
+		channel := binary.BigEndian.Uint32(b[4:])
+		if by := h.whose(channel); h.Pos > 0 {
+			h.channel(at, kind, channel, by, b[8:])
 		}
 	}
 }
@@ -181,9 +199,9 @@ func (h *History) change(at Offset, b []byte) {
 	}
 }
 
-// channel takes in what has become of messages of a channel.
-func (h *History) channel(at Offset, kind Kind, channel uint32, b []byte) {
-	e := Event{Channel: channel}
+// channel takes in what has become of messages of a channel; by is whose doing it was.
+func (h *History) channel(at Offset, kind Kind, channel uint32, by string, b []byte) {
+	e := Event{Channel: channel, Consumer: by}
 	switch kind {
 	case KindDelivered:
 		if len(b) < 8 || !h.among(b[8:]) {

@@ -97,6 +97,8 @@ func FuzzHistory(f *testing.F) {
 		f.Add(byte(KindPublish), g.data)
 		f.Add(byte(KindMoved), g.data)
 		f.Add(byte(KindDelivered), g.data)
+		f.Add(byte(KindBack), g.data)
+		f.Add(byte(KindConsumer), g.data)
 	}
 	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
 		h := History{Topic: 1, Pos: 7}

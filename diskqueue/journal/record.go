@@ -24,6 +24,10 @@ const (
 	KindDiscarded Kind = 7
 	KindMoved     Kind = 8
 	KindAside     Kind = 24
+	KindTime      Kind = 25
+	KindBy        Kind = 26
+	KindBack      Kind = 27
+	KindConsumer  Kind = 28
 )
 
 // ErrRecord is a record that cannot be: it passed its checksum, so that it was written so.

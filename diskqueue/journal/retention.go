@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"math"
 	"slices"
 )
@@ -22,6 +23,38 @@ func (t *Topic) unshare(r Range) {
 	if t.Floor > 0 && r.Last >= t.Floor {
 		t.Unshared = AddRange(t.Unshared, r)
 	}
+}
+
+// cancelled notes that messages that a channel had deferred were dropped for good: a rewind passes over them. Only what is kept matters.
+func (t *Topic) cancelled(c *Channel, runs []byte) error {
+	return eachRun(runs, maxRuns, func(r Range) {
+		if t.Floor > 0 && r.Last >= t.Floor {
+			c.Cancelled = AddRange(c.Cancelled, Range{max(r.First, t.Floor), r.Last})
+		}
+	})
+}
+
+// Ranges are ranges of positions that stand in JSON as the runs of a record do.
+type Ranges []Range
+
+// MarshalJSON returns them as base64.
+func (l Ranges) MarshalJSON() ([]byte, error) {
+	var runs Runs
+	runs.Begin(0, 0)
+	for _, r := range l {
+		runs.AddRange(r)
+	}
+	return json.Marshal(runs.Runs())
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (l *Ranges) UnmarshalJSON(b []byte) error {
+	var runs []byte
+	if err := json.Unmarshal(b, &runs); err != nil {
+		return err
+	}
+	*l = nil
+	return eachRun(runs, math.MaxInt64, func(r Range) { *l = AddRange(*l, r) })
 }
 
 // AddRange adds a range to sorted ranges without overlaps.

@@ -217,3 +217,40 @@ func TestBackInLine(t *testing.T) {
 		t.Errorf("%d are out, and the backlog was left up to %d", c.Out.Len(), c.After)
 	}
 }
+
+// TestCancelledIsKept: what was cancelled on a channel, of what the topic keeps, comes back with a checkpoint; what was cancelled in the topic's own
+// backlog, or wherever it was, is for nobody; what is not kept is not remembered.
+func TestCancelledIsKept(t *testing.T) {
+	s := NewState()
+	apply := func(kind Kind, b []byte) {
+		t.Helper()
+		if err := s.Apply(Offset{}, kind, b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancelled := func(channel uint32, positions ...Position) []byte {
+		var r Runs
+		r.BeginDiscarded(1, channel, Cancelled)
+		for _, pos := range positions {
+			r.Add(pos)
+		}
+		return r.Record()
+	}
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateTopic, Topic: 1, Name: "t"}))
+	apply(KindChange, AppendChange(nil, Change{Op: OpCreateChannel, Topic: 1, Channel: 2, Name: "c"}))
+	apply(KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 1, Count: 5, Due: 9}), frames(1, 5)...))
+	apply(KindChange, AppendChange(nil, Change{Op: OpFloor, Topic: 1, Next: 2}))
+	apply(KindDiscarded, cancelled(2, 1, 2, 3, 5))
+	apply(KindDiscarded, cancelled(0, 3))
+	again, err := read(Write(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []*State{s, again} {
+		topic := state.Topics[1]
+		c := topic.Channels[1]
+		if got := fmt.Sprint(c.Cancelled, topic.Unshared, c.Out.Len()); got != fmt.Sprint([]Range{{2, 3}, {5, 5}}, []Range{{3, 3}}, 1) {
+			t.Errorf("cancelled, unshared, out: %s", got)
+		}
+	}
+}

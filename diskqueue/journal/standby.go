@@ -58,7 +58,7 @@ func (s *State) EndReign() {
 // EndReign would leave it. There must be no deduplication key, and no message with a time to live of its own.
 func (s *State) Write(dst io.Writer, at Offset) (size int64, err error) {
 	w := NewWriter(dst)
-	w.Head(s.NextID, at)
+	w.Head(s.NextID, at, s.Time)
 	for _, id := range sortedKeys(s.Topics) {
 		t := *s.Topics[id]
 		t.AsOf = at

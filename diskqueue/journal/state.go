@@ -48,6 +48,8 @@ type Channel struct {
 
 	Options json.RawMessage `json:"options,omitempty"`
 
+	Cancelled Ranges `json:"cancelled,omitempty"` // of what the topic keeps: a rewind passes over it
+
 	Waiting []Range `json:"-"`
 	Out     Outs    `json:"-"`
 
@@ -67,6 +69,8 @@ type Topic struct {
 	Keys     Keys            `json:"-"`               // deduplication keys that it remembers
 	Floor    Position        `json:"floor,omitempty"` // from here on messages are kept that are finished; 0: none are
 	Stamp    int64           `json:"stamp,omitempty"` // of the newest message, where messages are kept
+	Last     int64           `json:"last,omitempty"`  // stamp of the message before Next
+	Rises    Position        `json:"rises,omitempty"` // from here on stamps do not fall; 0: nothing is known of them
 	Unshared []Range         `json:"-"`               // of what is kept: void, or for one channel only; sorted, without overlaps
 	AsOf     Offset          `json:"as_of"`           // records of the topic, publishes too, before this are in it
 	Channels []*Channel      `json:"-"`               // the first is the topic's own backlog, with id 0
@@ -83,6 +87,7 @@ type State struct {
 	NextID uint32 // greater than every topic's and channel's id ever used
 	listed uint32 // topics with lower ids that the checkpoint has not were deleted
 	From   Offset // of a checkpoint: no topic was made before this but those that are in it
+	Time   int64  // that the log has said last, or that it was when the checkpoint was written, Unix nanoseconds; 0: not known
 	Stray  int    // records of topics or channels that are not there: deleted meanwhile
 
 	stubs uint32            // channels of stubs so far
@@ -91,6 +96,15 @@ type State struct {
 
 // NewState returns the state of an empty node.
 func NewState() *State { return &State{Topics: map[uint32]*Topic{}, NextID: 1} }
+
+// Newest returns the newest time that is known, Unix nanoseconds, 0 for none.
+func (s *State) Newest() int64 {
+	at := s.Time
+	for _, t := range s.Topics {
+		at = max(at, t.Last, t.Stamp)
+	}
+	return at
+}
 
 // Apply carries out one record. A publish's frames are given to keep, a view of the record, with the head. Records that the
 // state has already are passed over.
@@ -108,6 +122,12 @@ func (s *State) Apply(at Offset, kind Kind, b []byte, keep func(Publish, []byte)
 		return s.void(at, b)
 	case KindMoved:
 		return s.moved(at, b, keep)
+	case KindTime:
+		now, err := ParseTime(b)
+		s.Time = max(s.Time, now)
+		return err
+	case KindBy, KindBack, KindConsumer:
+		return nil // for people
 	case KindChange:
 		var c Change
 		if err := json.Unmarshal(b, &c); err != nil {
@@ -186,13 +206,26 @@ func (s *State) publish(at Offset, p Publish, frames []byte, keep func(Publish, 
 	if p.Keys != nil {
 		t.remember(&p, frames)
 	}
-	if t.Floor > 0 {
-		eachFrame(frames, func(m protocol.MessageFrame) { t.Stamp = max(t.Stamp, m.Timestamp()) })
-	}
+	t.stamps(p.First, frames)
 	if p.Only != All && p.Only != Own {
 		t.unshare(Range{p.First, p.Last()})
 	}
 	t.reach(p.First, p.Last())
+}
+
+// stamps notes when messages came.
+func (t *Topic) stamps(pos Position, frames []byte) {
+	eachFrame(frames, func(m protocol.MessageFrame) {
+		at := m.Timestamp()
+		if t.Floor > 0 {
+			t.Stamp = max(t.Stamp, at)
+		}
+		if at < t.Last || t.Rises == 0 {
+			t.Rises = pos
+		}
+		t.Last = at
+		pos++
+	})
 }
 
 // reach notes that all positions before first are accounted for, but for those that are missing, and goes on behind last.
@@ -302,8 +335,19 @@ func (s *State) applyChannel(at Offset, kind Kind, b []byte) error {
 		s.used(topicID, channelID)
 		return nil
 	}
+	gone := kind == KindDiscarded && len(rest) > 0 && Reason(rest[0]) == Cancelled
+	if gone && channelID == 0 { // also when the snapshot of the topic's own backlog has it: that of the topic may not
+		if err := eachRun(rest[1:], maxRuns, s.Topics[topicID].unshare); err != nil {
+			return err
+		}
+	}
 	if at.Before(c.AsOf) {
 		return nil
+	}
+	if gone {
+		if err := s.Topics[topicID].cancelled(c, rest[1:]); err != nil {
+			return err
+		}
 	}
 	switch kind {
 	case KindDeferred:

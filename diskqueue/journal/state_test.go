@@ -20,12 +20,13 @@ func dump(s *State) string {
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
 		fmt.Fprintf(&b, "topic %d %s paused %v options %s next %d\n", id, t.Name, t.Paused, t.Options, t.Next)
-		fmt.Fprintf(&b, "  expiry %v, nodes %v, files %v, floor %d, stamp %d, unshared %v\n", t.Expiry, t.Nodes, t.Files, t.Floor, t.Stamp, t.Unshared)
+		fmt.Fprintf(&b, "  expiry %v, nodes %v, files %v, floor %d, stamp %d, last %d, rises %d, unshared %v\n", t.Expiry, t.Nodes, t.Files, t.Floor, t.Stamp, t.Last,
+			t.Rises, t.Unshared)
 		keys := t.Keys.Snapshot(math.MaxUint64)
 		keys.Each(func(k Key, pos Position, at uint32) { fmt.Fprintf(&b, "  key %x %d %d\n", k, pos, at) })
 		for _, c := range t.Channels {
-			fmt.Fprintf(&b, "  channel %d %q paused %v after %d offered %d inherited %d counts %v waiting %v out", c.ID, c.Name, c.Paused, c.After,
-				c.Offered, c.Inherited, c.Counts, c.Waiting)
+			fmt.Fprintf(&b, "  channel %d %q paused %v after %d offered %d inherited %d counts %v cancelled %v waiting %v out", c.ID, c.Name, c.Paused, c.After,
+				c.Offered, c.Inherited, c.Counts, c.Cancelled, c.Waiting)
 			c.Out.Each(func(id Position, o Out) { fmt.Fprintf(&b, " %d:%v", id, o) })
 			b.WriteByte('\n')
 		}
@@ -481,7 +482,7 @@ func TestNumbersOfDeletedTopicsStayUsed(t *testing.T) {
 // Whatever a record holds, it is applied or ErrRecord, and the state can be written.
 func FuzzApply(f *testing.F) {
 	for _, g := range golden() {
-		for _, kind := range [...]Kind{KindPublish, KindDelivered, KindFinished, KindDeferred, KindChange, KindVoid, KindDiscarded, KindMoved, KindAside} {
+		for _, kind := range [...]Kind{KindPublish, KindDelivered, KindFinished, KindDeferred, KindChange, KindVoid, KindDiscarded, KindMoved, KindAside, KindTime, KindBy, KindBack, KindConsumer} {
 			f.Add(byte(kind), g.data)
 		}
 	}

@@ -16,12 +16,13 @@ type MessageAt struct {
 
 // MessageEvent is one thing that happened to a message. What says nothing is absent. Times are RFC 3339, UTC, milliseconds.
 type MessageEvent struct {
-	Event   string `json:"event"`             // published, failed, delivered, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound or channel_deleted
-	Time    string `json:"time,omitempty"`    // about: not before the newest message that the log has before it
+	Event   string `json:"event"`             // published, failed, delivered, requeued, timed_out, disconnected, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound or channel_deleted
+	Time    string `json:"time,omitempty"`    // about, to the second while the log is busy
 	Channel string `json:"channel,omitempty"` // absent: it is of the whole topic
 	Attempt int    `json:"attempt,omitempty"` // of delivered: which it was of those that the log has
 	Due     string `json:"due,omitempty"`     // of deferred, and of published when it was
 	Reason  string `json:"reason,omitempty"`  // of discarded
+	Client  string `json:"client,omitempty"`  // whose doing it was, where the topic had the option trace
 	// Of dead_lettered and redriven: where it went; of published: where it came from.
 	Topic    string `json:"topic,omitempty"`
 	Position uint64 `json:"position,omitempty"`

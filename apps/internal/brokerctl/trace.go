@@ -121,7 +121,7 @@ func printHistory(w io.Writer, r *traceRow) {
 		if e.Channel != "" {
 			words = append(words, "on "+e.Channel)
 		}
-		for _, more := range [...]struct{ name, value string }{{"until", e.Due}, {"reason", e.Reason}} {
+		for _, more := range [...]struct{ name, value string }{{"until", e.Due}, {"reason", e.Reason}, {"by", e.Client}} {
 			if more.value != "" {
 				words = append(words, more.name, more.value)
 			}

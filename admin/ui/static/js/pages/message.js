@@ -76,7 +76,7 @@ function Past({ told, past, onPast }) {
       : html`<p><button type="button" disabled=${past} onClick=${onPast}>${past ? "Reading the log…" : "Read the log"}</button></p>`}</${Section}>`;
 }
 
-const events = { published: "published", failed: "its publish failed", delivered: "delivered", deferred: "deferred", set_aside: "waits for its key's turn", finished: "finished", discarded: "discarded",
+const events = { published: "published", failed: "its publish failed", delivered: "delivered", requeued: "was given back", timed_out: "timed out", disconnected: "came back from a lost connection", deferred: "deferred", set_aside: "waits for its key's turn", finished: "finished", discarded: "discarded",
   dead_lettered: "became a dead letter", redriven: "was sent back", rewound: "waits once more", channel_deleted: "the channel was deleted" };
 
 function say(e) {
@@ -90,9 +90,10 @@ function say(e) {
 
 const happened = [
   { key: "what", label: "What", heads: true, text: say, cell: say },
-  { key: "when", label: "When", value: (r) => r.time ?? "", text: (r) => (r.time ? instant(r.time) : ""), cell: (r) => (r.time ? instant(r.time) : "–"), hint: "about: not before the newest message that the log has before it" },
+  { key: "when", label: "When", value: (r) => r.time ?? "", text: (r) => (r.time ? instant(r.time) : ""), cell: (r) => (r.time ? instant(r.time) : "–"), hint: "about: to the second while the log is busy" },
   { key: "nr", label: "Step", number: true, drop: 6, value: (r) => r.i, as: (n) => String(n + 1), hint: "in the order of the log" },
   { key: "channel", label: "Channel", drop: 2, value: (r) => r.channel ?? "", cell: (r) => html`<${Name}>${r.channel ?? ""}</${Name}>` },
+  { key: "client", label: "Client", drop: 4, value: (r) => r.client ?? "", cell: (r) => html`<${Name}>${r.client ?? ""}</${Name}>`, hint: "where the topic has the option trace" },
   { key: "node", label: "Node", drop: 3, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
 ];
 

@@ -1,0 +1,60 @@
+package topic
+
+import (
+	"brokerd/broker/backlog"
+	"brokerd/diskqueue/journal"
+)
+
+// Whose doing it was. The log of a topic with the option trace says to which consumer a message went, and from whom an answer came, or none
+// in time. It is for people who ask what happened to a message, and for nothing else.
+
+// returned is a message that came back from a consumer.
+type returned struct {
+	from *Subscription
+	pos  Position
+	how  journal.Return
+}
+
+var returns = [...]journal.Return{requeued: journal.Requeued, timedOut: journal.TimedOut, disconnected: journal.Disconnected}
+
+// traceReturn notes that a message came back from a consumer, where that is wanted.
+func (m *machine) traceReturn(from *Subscription, pos Position, why failure) {
+	if m.traced && pos > 0 && int(why) < len(returns) && returns[why] != 0 {
+		keep := m.effects()
+		keep.back = append(keep.back, returned{from, pos, returns[why]})
+	}
+}
+
+// recordBack writes down what came back from consumers, for each of them in a record of its own.
+func (d *logStore) recordBack(c *Channel, list []returned) {
+	for len(list) > 0 {
+		first, n := list[0], 1
+		d.recordConsumer(c, first.from)
+		r := c.records
+		r.runs.BeginBack(d.id, c.id, first.from.number, first.how)
+		var some []backlog.Range
+		for some = addPosition(some, first.pos); n < len(list) && list[n].from == first.from && list[n].how == first.how; n++ {
+			some = addPosition(some, list[n].pos)
+		}
+		r.add(some)
+		d.log.Append(journal.KindBack, r.runs.Record(), nil)
+		list = list[n:]
+	}
+}
+
+// recordBy writes down that the next record of the channel is a consumer's doing; nobody's, when there is none.
+func (d *logStore) recordBy(c *Channel, by *Subscription) {
+	if by == nil || !c.traced {
+		return
+	}
+	d.recordConsumer(c, by)
+	d.log.Append(journal.KindBy, journal.AppendBy(nil, d.id, c.id, by.number), nil)
+}
+
+// recordConsumer writes down what a consumer is called, unless the part of the log says so that a checkpoint leaves.
+func (d *logStore) recordConsumer(c *Channel, s *Subscription) {
+	if cut := d.topic.registry.cuts.Load() + 1; s.named != cut {
+		s.named = cut
+		d.log.Append(journal.KindConsumer, journal.AppendConsumer(nil, d.id, c.id, s.number, s.name), nil)
+	}
+}
