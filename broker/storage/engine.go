@@ -375,6 +375,9 @@ func (k *Engine) Close() error {
 	k.probe()
 	k.tidyUp()
 	err := k.checkpoint(0)
+	for full(err) && k.dropForWrite() {
+		err = k.checkpoint(0)
+	}
 	if err == nil {
 		err = k.checkpoint(0)
 	}
