@@ -165,7 +165,7 @@ func (b *builder) build() error {
 	t.channels.Store(new([]*Channel)) // what is out may be read before they are there
 	t.d = newLogStore(t, b.state.ID)
 	t.d.segments, t.d.next = b.found.store, b.state.Next
-	t.d.retain.floor.Store(uint64(b.state.Floor))
+	t.d.retain.floor.Store(uint64(b.floor()))
 	t.d.retain.unshared, t.d.retain.stamped = b.state.Unshared, b.state.Stamp
 	t.d.rises, t.d.stamp = b.state.Rises, b.state.Last
 	t.store = t.d
@@ -207,6 +207,18 @@ func (b *builder) build() error {
 	r.topics[t.name] = t
 	r.mu.Unlock()
 	return nil
+}
+
+// floor returns from where on the topic keeps messages: behind what went early, when it was to keep less and the log could not say so.
+func (b *builder) floor() Position {
+	floor := b.state.Floor
+	if floor == 0 {
+		return 0
+	}
+	for _, n := range b.early {
+		floor = max(floor, n.End())
+	}
+	return floor
 }
 
 // channels makes the topic's channels.
