@@ -458,7 +458,7 @@ func crashRun(t *testing.T, seed uint64) {
 	for range 1 + n.rng.IntN(4) {
 		n.faults = faulty && (n.rng.IntN(2) == 0 || *crashHard)
 		synctest.Wait() // nobody is in the midst of writing something
-		n.older = n.tree()
+		n.older = n.contents()
 		n.live()
 		n.lose()
 		n.start()
@@ -667,8 +667,13 @@ func (n *node) putBackOlder(path string, m manifest.Manifest) {
 	if strings.HasSuffix(path, ".seg") || strings.HasSuffix(path, fmt.Sprintf("%d.wal", m.Log.Seen)) || n.older[path] == "" {
 		return
 	}
-	n.note("%s is put back as it was before", path)
 	n.replaced = true
+	if n.rng.IntN(2) == 0 || strings.HasSuffix(path, manifest.FileName) { // an older one of these is put back elsewhere
+		n.note("%s is something else", path)
+		n.store(strings.TrimPrefix(path, "data/"), []byte("not what it should be"))
+		return
+	}
+	n.note("%s is put back as it was before", path)
 	n.store(strings.TrimPrefix(path, "data/"), []byte(n.older[path]))
 }
 

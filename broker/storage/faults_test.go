@@ -256,6 +256,15 @@ func TestNoReadableCheckpoint(t *testing.T) {
 
 // tree returns the sizes of all files, and their checksums.
 func (n *node) tree() map[string]string {
+	all := n.contents()
+	for path, b := range all {
+		all[path] = fmt.Sprintf("%d bytes, %08x", len(b), crc32.ChecksumIEEE([]byte(b)))
+	}
+	return all
+}
+
+// contents returns all files of the folder, by their paths.
+func (n *node) contents() map[string]string {
 	all := map[string]string{}
 	var walk func(dir string)
 	walk = func(dir string) {
@@ -266,7 +275,7 @@ func (n *node) tree() map[string]string {
 		for _, name := range names {
 			path := dir + "/" + name
 			if b, err := vfs.ReadFile(n.fs, path); err == nil {
-				all[path] = fmt.Sprintf("%d bytes, %08x", len(b), crc32.ChecksumIEEE(b))
+				all[path] = string(b)
 			} else {
 				walk(path)
 			}

@@ -232,7 +232,7 @@ func (n *node) rewoundTo(t, channel string, from topic.Position, at said, made b
 			continue // for good
 		}
 		if p == nil {
-			p = &promise{m: m, redriven: true}
+			p = &promise{m: m, redriven: true, uncounted: true}
 			if !m.loose {
 				p.gone = settled
 			}
@@ -255,7 +255,7 @@ func (n *node) rewoundTo(t, channel string, from topic.Position, at said, made b
 func (n *node) perhapsRewound(key string, m *message) {
 	p := n.promises[key]
 	if p == nil {
-		p = &promise{m: m}
+		p = &promise{m: m, uncounted: true}
 		n.promises[key] = p
 	}
 	n.twice[key] = true

@@ -449,3 +449,42 @@ func TestZeros(t *testing.T) {
 		t.Errorf("all %d are %d", len(b), got)
 	}
 }
+
+// TestWhatWasSyncedByAnEarlierStart: a file has a header and no records, and the log goes on behind it in another process. When it and the file
+// before it are something else later, the log is not whole: both were synced when they were read.
+func TestWhatWasSyncedByAnEarlierStart(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	l, _, _ := open(t, o)
+	l.Start()
+	fill(t, l, 3, 50, Synced)
+	end := l.End()
+	ok(t, l.Close())
+	h := header{number: end.File + 1, prev: end, size: o.FileSize}
+	empty := fileName(testDir, h.number, extLive)
+	f, err := m.Create(empty)
+	ok(t, err)
+	_, err = f.WriteAt(h.append(nil), 0)
+	ok(t, errors.Join(err, f.Truncate(o.FileSize), f.Sync(), f.Close()))
+	o.Whole = true
+	l, got, _ := open(t, o)
+	if len(got) != 3 {
+		t.Fatalf("%d records were read", len(got))
+	}
+	l.Start()
+	fill(t, l, 3, 50, Synced) // the second sync says that there was a first
+	ok(t, l.Close())
+	if _, err := Read(m, testDir, o.Need, func(Entry) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{fileName(testDir, end.File, extLive), empty} {
+		ok(t, m.Remove(name))
+		f, err := m.Create(name)
+		ok(t, err)
+		_, err = f.WriteAt([]byte("something else"), 0)
+		ok(t, errors.Join(err, f.Close()))
+	}
+	if _, err := Read(m, testDir, o.Need, func(Entry) error { return nil }); !errors.Is(err, ErrMissing) {
+		t.Errorf("without the first records it is read: %v", err)
+	}
+}

@@ -40,7 +40,8 @@
 // guard against accidents, not against forgers.
 //
 // Kind 255 is a mark, 24 bytes: since (file number, 8), file number and offset (8 each): what lies between the beginning of
-// file since and that offset had been synced when the mark was written. Readers pass over other kinds from 240 on.
+// file since and that offset had been synced when the mark was written. Files that a start has read, synced and found without
+// damage are covered by the marks that it writes. Readers pass over other kinds from 240 on.
 //
 // # What a reader concludes
 //

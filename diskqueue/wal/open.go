@@ -32,6 +32,8 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Offset{}
 		l.lost.Add(1)
 		l.o.Log.Error("the log cannot be written", "error", l.err)
+	} else {
+		l.since = r.soundFrom(l.since)
 	}
 	return l, r.report, nil
 }

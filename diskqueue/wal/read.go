@@ -97,6 +97,7 @@ type readFile struct {
 	limit   int64 // where its records end by a later header; -1 when none says so
 	damaged bool
 	checked bool // what did not look right was read a second time
+	found   int  // records and marks
 }
 
 func (f *readFile) name() string { return filepath.Base(fileName("", f.number, extLive)) }
@@ -423,13 +424,13 @@ func (r *reader) readRecords(f *readFile) error {
 		r.damage(f, off, next-off, what+reason)
 		off = next
 	}
-	found := r.report.Records + len(r.report.marks) - before
-	r.finish(f, off, found, reason)
+	f.found = r.report.Records + len(r.report.marks) - before
+	r.finish(f, off, reason)
 	return nil
 }
 
 // finish judges the end and the header of a file whose readable records end at off.
-func (r *reader) finish(f *readFile, off int64, found int, reason string) {
+func (r *reader) finish(f *readFile, off int64, reason string) {
 	if off < f.limit {
 		what := "no record"
 		if f.size < f.limit {
@@ -438,20 +439,20 @@ func (r *reader) finish(f *readFile, off int64, found int, reason string) {
 		r.damage(f, off, f.limit-off, what+reason)
 		off = f.limit
 	}
-	if f.number == r.need.Seen && f.number > r.need.From.File && !f.headed && found == 0 && f.limit != 0 {
+	if f.number == r.need.Seen && f.number > r.need.From.File && !f.headed && f.found == 0 && f.limit != 0 {
 		r.lack("%s holds nothing of the log, and its first records were synced", fileName(r.dir, f.number, extLive))
 	}
-	if !f.headed && (found > 0 || f.limit > fileHeaderSize) {
+	if !f.headed && (f.found > 0 || f.limit >= fileHeaderSize) {
 		r.damage(f, 0, fileHeaderSize, "no header"+reason)
 	}
-	if !f.headed && found > 0 && f.limit != 0 {
+	if !f.headed && f.found > 0 && f.limit != 0 {
 		link := Link{f.number, r.report.End}
 		if f.told {
 			link.Prev = f.header.prev
 		}
 		r.report.Headless = append(r.report.Headless, link)
 	}
-	if f.limit != 0 && (f.headed || found > 0) { // else a power cut has left nothing but its name: nothing goes on behind it
+	if f.limit != 0 && (f.headed || f.found > 0) { // else a power cut has left nothing but its name: nothing goes on behind it
 		r.report.End = Offset{File: f.number, Offset: off}
 	}
 }
@@ -526,14 +527,34 @@ func (r *reader) judge() {
 			continue // it was not read
 		}
 		synced := slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(Offset{File: f.number}) })
-		if f.headed && f.limit < 0 && f.size < f.header.size && synced {
+		switch {
+		case f.headed && f.limit < 0 && f.size < f.header.size && synced:
 			r.damage(f, f.size, f.header.size-f.size, "the file is cut short")
+		case (r.need.Whole || r.need.From.File > 0) && !f.headed && f.found == 0 && f.limit != 0 && synced && f.number != r.need.Seen: // of that finish has told
+			r.lack("%s holds nothing of the log, and was synced: what came before it is not known", fileName(r.dir, f.number, extLive))
 		}
 		f.damaged = slices.ContainsFunc(r.report.Damage, func(d Damage) bool {
 			return d.At.File == f.number && !d.Unsynced
 		})
 	}
 	slices.SortStableFunc(r.report.Damage, func(a, b Damage) int { return a.At.Compare(b.At) })
+}
+
+// soundFrom returns the first of the files that are read of which those that follow, and it, were read without any damage; next when there
+// is none.
+func (r *reader) soundFrom(next uint64) uint64 {
+	for _, f := range slices.Backward(r.files) {
+		if f.limit == 0 { // left out
+			continue
+		}
+		if f.number < r.need.From.File || !f.headed || slices.ContainsFunc(r.report.Damage, func(d Damage) bool { return d.At.File == f.number }) {
+			break
+		}
+		if next = f.number; !r.has(f.header.prev.File) {
+			break
+		}
+	}
+	return next
 }
 
 // HeaderOf returns the number of a file of a log and the folder that it belongs to, ok false when it is none that can be read.
