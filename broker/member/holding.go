@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"brokerd/broker/cluster"
@@ -279,6 +280,55 @@ func (s *Saved) forgetGroups(why string) {
 	for _, start := range s.Groups {
 		if start.Forgetful == "" {
 			start.Forgetful = why
+		}
+	}
+}
+
+// resignWithin is how long a node that stops waits for others to lead its groups of topics.
+const resignWithin = 500 * time.Millisecond
+
+// resign hands the groups of topics that this node leads over to those that lack least, and returns when they lead, or it takes too long.
+func (m *Member) resign() {
+	if m.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), resignWithin)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, h := range m.held() {
+		m.mu.Lock()
+		g := h.group
+		m.mu.Unlock()
+		if g != nil {
+			all.Go(func() { handOver(ctx, g) })
+		}
+	}
+	all.Wait()
+}
+
+// handOver returns when a replica leads no more, or the context ends.
+func handOver(ctx context.Context, g *replica.Group) {
+	for told := false; ; {
+		st, err := g.Status(ctx)
+		if err != nil || st.Match == nil {
+			return
+		}
+		to := uint64(0)
+		for id, match := range st.Match {
+			if id != st.ID && st.Active[id] && (to == 0 || match > st.Match[to]) {
+				to = id
+			}
+		}
+		if !told {
+			if to == 0 {
+				return // nobody is there
+			}
+			told = g.HandOver(ctx, to) == nil
+		}
+		select {
+		case <-time.After(tick / 10):
+		case <-ctx.Done():
+			return
 		}
 	}
 }

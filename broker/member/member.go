@@ -160,8 +160,10 @@ func (m *Member) open(l net.Listener) error {
 	return nil
 }
 
-// Close ends all. It hands nothing over: the others notice that the links have ended. Checkpoint goes on to say what it said last.
+// Close ends all. Groups of topics that this node leads are handed over first, if that is soon done; the map is not. Checkpoint goes on to say
+// what it said last.
 func (m *Member) Close() {
+	m.resign()
 	final, _ := m.Checkpoint()
 	m.stop()
 	m.mu.Lock()

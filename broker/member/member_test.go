@@ -237,6 +237,8 @@ func (n *node) stop() {
 
 // kill ends it as kill -9 does: what is on the disk then is what was there at that moment.
 func (n *node) kill() {
+	n.m.stop()
+	n.m.links.Close() // nothing that is done from here on is told to anybody
 	left := n.shelf.copy()
 	n.m.Close()
 	_ = n.log.Close()
