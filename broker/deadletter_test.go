@@ -12,6 +12,7 @@ import (
 	"github.com/nsqio/go-nsq"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
@@ -35,7 +36,7 @@ func TestPoisonOfGoNSQ(t *testing.T) {
 		{"POST", "/channel/create?topic=orders&channel=billing", "", 200, ""},
 		{"POST", "/channel/config?topic=orders&channel=billing", `{"max_attempts":3,"backoff":"fixed:10ms"}`, 200, ""},
 	})
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.MaxAttempts, cfg.MaxInFlight, cfg.DefaultRequeueDelay, cfg.MaxBackoffDuration = 0, 10, 0, 0
 	var fixed atomic.Bool
 	var mu sync.Mutex

@@ -14,6 +14,7 @@ import (
 
 	"brokerd/broker"
 	"brokerd/broker/topic"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
@@ -163,7 +164,7 @@ func TestStockProducerGoesOn(t *testing.T) {
 	n := startWith(t, o)
 	n.post("/topic/create?topic=t", "")
 	n.post("/channel/create?topic=t&channel=c", "")
-	p := n.producer(nsq.NewConfig())
+	p := n.producer(cmdtest.ClientConfig())
 	if err := p.Publish("t", []byte("in memory")); err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ var quiet = log.New(io.Discard, "", 0)
 
 // stockConfig returns go-nsq's configuration for a door; without one it is go-nsq's own default.
 func (h *house) stockConfig(d door) *nsq.Config {
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.Snappy, cfg.Deflate = d.snappy, d.deflate
 	if d.tls {
 		cfg.TlsV1, cfg.TlsConfig = true, h.authority.Client()
@@ -284,7 +284,7 @@ func TestStockConsumerCounts(t *testing.T) {
 func TestStockBackoff(t *testing.T) {
 	t.Parallel()
 	n, y := start(t, nil), newTally()
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.MaxInFlight, cfg.DefaultRequeueDelay = 20, 0
 	cfg.BackoffMultiplier, cfg.MaxBackoffDuration = time.Millisecond, 10*time.Millisecond
 	bodies := numbered("message", 40)
@@ -309,7 +309,7 @@ func TestStockBackoff(t *testing.T) {
 func TestStockStop(t *testing.T) {
 	t.Parallel()
 	n, y := start(t, nil), newTally()
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.MaxInFlight = 10
 	bodies := numbered("message", 100)
 	n.publish("t", bodies...)
@@ -346,7 +346,7 @@ func TestStockAuth(t *testing.T) {
 	defer daemon.Close()
 	n := start(t, func(o *broker.Options) { o.AuthHTTPAddresses = []string{daemon.Listener.Addr().String()} })
 	defer n.stop()
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.AuthSecret = "all"
 	p := n.producer(cfg)
 	if err := p.Publish("prototest.t", []byte("x")); err != nil {
@@ -364,7 +364,7 @@ func TestStockAuth(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	stopConsumer(t, c)
-	refused := nsq.NewConfig()
+	refused := cmdtest.ClientConfig()
 	refused.AuthSecret = "refused"
 	if err := n.producer(refused).Publish("prototest.t", []byte("x")); err == nil || !strings.Contains(err.Error(), "E_AUTH_FAILED") {
 		t.Errorf("a wrong secret got %v", err)
@@ -387,13 +387,13 @@ func (h *heartbeats) Output(_ int, line string) error {
 func TestStockHeartbeat(t *testing.T) {
 	t.Parallel()
 	n := start(t, nil)
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.HeartbeatInterval = 100 * time.Millisecond
 	if err := n.producer(cfg).Ping(); err == nil ||
 		!strings.HasSuffix(err.Error(), "E_BAD_BODY IDENTIFY heartbeat interval (100) is invalid") {
 		t.Errorf("100 ms got %v", err)
 	}
-	cfg = nsq.NewConfig()
+	cfg = cmdtest.ClientConfig()
 	cfg.HeartbeatInterval = time.Second
 	p := n.producer(cfg)
 	var heard heartbeats
@@ -425,7 +425,7 @@ func TestStockErrors(t *testing.T) {
 		{func(p *nsq.Producer) error { return p.DeferredPublish("t", 2*time.Hour, []byte("x")) },
 			"E_INVALID DPUB timeout 7200000 out of range 0-3600000"},
 	} {
-		if err := c.publish(n.producer(nsq.NewConfig())); err == nil || err.Error() != c.want {
+		if err := c.publish(n.producer(cmdtest.ClientConfig())); err == nil || err.Error() != c.want {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}

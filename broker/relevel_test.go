@@ -13,6 +13,7 @@ import (
 
 	"brokerd/broker"
 	"brokerd/broker/topic"
+	"brokerd/cmd/cmdtest"
 )
 
 // TestLevelMoves: a topic that holds nothing moves between memory and the log with its channels and pauses, one that holds
@@ -82,7 +83,7 @@ func TestLevelMovesUnderClients(t *testing.T) {
 	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })
 	var mu sync.Mutex
 	got := map[string]bool{}
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.LookupdPollInterval = 10 * time.Millisecond // of reconnecting
 	cfg.LookupdPollJitter = 0
 	n.consumer("t", "c", cfg, 1, func(m *nsq.Message) error {
@@ -91,7 +92,7 @@ func TestLevelMovesUnderClients(t *testing.T) {
 		got[string(m.Body)] = true
 		return nil
 	})
-	p := n.producer(nsq.NewConfig())
+	p := n.producer(cmdtest.ClientConfig())
 	for i, level := range []string{"memory", "disk", "memory", "fsync"} {
 		for k := range 200 {
 			if err := p.Publish("t", fmt.Appendf(nil, "%d %d", i, k)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/lookupwire"
 
 	nsq "github.com/nsqio/go-nsq"
@@ -25,7 +26,7 @@ func TestStockConsumerFindsTheBroker(t *testing.T) {
 	p.identify(who)
 	p.say("REGISTER t c")
 
-	consumer, err := nsq.NewConsumer("t", "c", nsq.NewConfig())
+	consumer, err := nsq.NewConsumer("t", "c", cmdtest.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

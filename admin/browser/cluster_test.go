@@ -61,7 +61,7 @@ func (c *cluster) create(t *testing.T, topic, channel string) {
 // consume connects a consumer to every broker; handle may be nil, which finishes everything.
 func (c *cluster) consume(t *testing.T, topic, channel, name string, handle nsq.HandlerFunc) {
 	t.Helper()
-	config := nsq.NewConfig()
+	config := cmdtest.ClientConfig()
 	config.ClientID, config.Hostname, config.MaxInFlight, config.Snappy = name, name+".test", 10, true
 	config.LookupdPollInterval, config.LookupdPollJitter = 100*time.Millisecond, 0 // between attempts to connect again
 	consumer, err := nsq.NewConsumer(topic, channel, config)

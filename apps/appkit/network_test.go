@@ -141,7 +141,7 @@ func TestConsumerOfABrokerThatComesLater(t *testing.T) {
 func TestPublisherGoesOn(t *testing.T) {
 	broker := cmdtest.Broker(t, "brokerd", nil)
 	inbox := apptest.Consume(t, "t", "c", broker)
-	p := NewPublisher(broker.TCP, nsq.NewConfig(), quiet().Log)
+	p := NewPublisher(broker.TCP, cmdtest.ClientConfig(), quiet().Log)
 	defer p.Close()
 	must := func(err error) {
 		t.Helper()

@@ -48,7 +48,7 @@ func (i *inbox) size() (bodies, deliveries int) {
 // consume starts a stock consumer, not yet connected; it is stopped at the end of the test.
 func consume(t *testing.T, topic, channel string, handler nsq.Handler) *nsq.Consumer {
 	t.Helper()
-	config := nsq.NewConfig()
+	config := cmdtest.ClientConfig()
 	config.MaxInFlight = 100
 	config.MaxAttempts = 0 // no limit
 	config.LookupdPollInterval = 200 * time.Millisecond
@@ -118,7 +118,7 @@ func publishTo(t *testing.T, address, topic, label string) *stream {
 }
 
 func newProducer(address string) (*nsq.Producer, error) {
-	producer, err := nsq.NewProducer(address, nsq.NewConfig())
+	producer, err := nsq.NewProducer(address, cmdtest.ClientConfig())
 	if err != nil {
 		return nil, err
 	}

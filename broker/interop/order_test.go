@@ -137,7 +137,7 @@ func startGoNSQ(t *testing.T, o *keyOrder, address string) {
 
 func newConsumer(t *testing.T, handler nsq.Handler, inFlight int) *nsq.Consumer {
 	t.Helper()
-	config := nsq.NewConfig()
+	config := cmdtest.ClientConfig()
 	config.MaxInFlight, config.MaxAttempts = inFlight, 0
 	config.LookupdPollInterval = 200 * time.Millisecond // how soon it connects again
 	consumer, err := nsq.NewConsumer(topic, channel, config)

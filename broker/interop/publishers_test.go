@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nsqio/go-nsq"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // publishKinds are the ways to publish. Each sends bodies that nobody else sends.
@@ -105,7 +107,7 @@ func (l *ledger) publish(t *testing.T, address, kind string) {
 // and when it notices the end of a connection before anything else has told that goroutine of the beginning. The log, which
 // both then pass through, tells it.
 func connect(t *testing.T, address string) *nsq.Producer {
-	producer, err := nsq.NewProducer(address, nsq.NewConfig())
+	producer, err := nsq.NewProducer(address, cmdtest.ClientConfig())
 	if err != nil {
 		t.Errorf("a producer for %s: %v", address, err)
 		return nil
@@ -157,7 +159,7 @@ func (l *ledger) unanswered(bodies []string) {
 // running.
 func (l *ledger) consume(t *testing.T, address string) {
 	t.Helper()
-	config := nsq.NewConfig()
+	config := cmdtest.ClientConfig()
 	config.MaxInFlight = 50
 	config.MaxAttempts = 0 // no limit
 	config.MaxBackoffDuration = 0

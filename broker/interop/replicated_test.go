@@ -143,7 +143,7 @@ func TestReplicatedTopicOutlivesItsLeaders(t *testing.T) {
 	}
 
 	r := &replicated{m: m, client: http.Client{Timeout: 3 * time.Second}, quit: make(chan struct{}), acked: map[string]bool{}, sent: map[string]bool{}, finished: map[string]int{}}
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.LookupdPollInterval, cfg.MaxInFlight, cfg.LookupdPollJitter = 200*time.Millisecond, 50, 0
 	consumer, err := nsq.NewConsumer("orders", "c", cfg)
 	if err != nil {

@@ -155,7 +155,7 @@ func TestNoSecretIsShownAnywhere(t *testing.T) {
 // refusedAuth sends a secret to AUTH, and expects that it is refused.
 func refusedAuth(t *testing.T, address, secret string) {
 	t.Helper()
-	config := nsq.NewConfig()
+	config := cmdtest.ClientConfig()
 	config.AuthSecret = secret
 	p, err := nsq.NewProducer(address, config)
 	if err != nil {

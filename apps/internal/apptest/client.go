@@ -46,7 +46,7 @@ func (i *Inbox) Order() []string {
 func Consume(t testing.TB, topic, channel string, brokers ...*cmdtest.Process) *Inbox {
 	t.Helper()
 	inbox := &Inbox{bodies: make(map[string]int)}
-	config := nsq.NewConfig()
+	config := cmdtest.ClientConfig()
 	config.MaxInFlight = 1000
 	config.MaxAttempts = 0
 	config.LookupdPollInterval = 200 * time.Millisecond
@@ -71,7 +71,7 @@ func Consume(t testing.TB, topic, channel string, brokers ...*cmdtest.Process) *
 // Publish publishes the bodies to the broker with a stock producer, in batches.
 func Publish(t testing.TB, broker *cmdtest.Process, topic string, bodies ...string) {
 	t.Helper()
-	producer, err := nsq.NewProducer(broker.TCP, nsq.NewConfig())
+	producer, err := nsq.NewProducer(broker.TCP, cmdtest.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

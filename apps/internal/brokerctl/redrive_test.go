@@ -42,7 +42,7 @@ func TestRedriveOfAChannel(t *testing.T) {
 	}
 	post("/mpub?topic=orders", "1\n2\n3")
 	var failed atomic.Int32
-	cfg := nsq.NewConfig()
+	cfg := cmdtest.ClientConfig()
 	cfg.MaxAttempts, cfg.MaxBackoffDuration = 0, 0
 	consumer, err := nsq.NewConsumer("orders", "billing", cfg)
 	if err != nil {

@@ -309,7 +309,7 @@ func TestTwoProcessesOfOneFile(t *testing.T) {
 // requeueOften takes a channel's one message and gives it back so many times.
 func requeueOften(t *testing.T, b *cmdtest.Process, topic, channel string, times int) {
 	t.Helper()
-	config := nsq.NewConfig()
+	config := cmdtest.ClientConfig()
 	config.MaxAttempts = 0
 	consumer, err := nsq.NewConsumer(topic, channel, config)
 	if err != nil {
