@@ -167,7 +167,7 @@ func TestPagesOfMessagesAreAccessible(t *testing.T) {
 	p.narrow()
 	for _, s := range list {
 		p.show(s)
-		p.audit(script, s.name+" on a phone")
+		p.auditNarrow(script, s.name)
 		if over := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 			t.Errorf("%s on a phone is %d pixels too wide", s.name, over)
 		}

@@ -39,7 +39,8 @@ func (p *tab) show(s sight) {
 }
 
 // TestEachPageIsAccessible has axe-core judge each page in light and dark, by the rules of WCAG 2.2 up to AA and by its own of good practice. Dark
-// pages are of the same parts as light ones: there only what depends on colours is judged.
+// pages are of the same parts as light ones: there only what depends on colours is judged. So are those on a phone: what depends on room and on what
+// is hidden there. make pages judges all by all rules.
 func TestEachPageIsAccessible(t *testing.T) {
 	c := shop(t, 2)
 	p := openTab(t, c.base)
@@ -62,7 +63,7 @@ func TestEachPageIsAccessible(t *testing.T) {
 	p.narrow()
 	for _, s := range sights(c.brokers[1].HTTP) {
 		p.show(s)
-		p.audit(script, s.name+" on a phone")
+		p.auditNarrow(script, s.name)
 		if over := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 			t.Errorf("%s on a phone is %d pixels too wide", s.name, over)
 		}
@@ -92,10 +93,11 @@ func TestTroubleIsAccessible(t *testing.T) {
 	}
 }
 
-// allRules and colourRules choose axe-core's rules.
+// allRules, colourRules and narrowRules choose axe-core's rules.
 const (
 	allRules    = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`
 	colourRules = `{ type: "rule", values: ["color-contrast", "link-in-text-block"] }`
+	narrowRules = `{ type: "rule", values: ["target-size", "scrollable-region-focusable", "aria-hidden-focus", "button-name", "link-name", "label", "select-name", "td-headers-attr"] }`
 )
 
 // audit runs axe-core on what is shown, and fails the test for each thing that it finds.
@@ -108,10 +110,20 @@ func (p *tab) audit(script, what string) {
 func (p *tab) auditIn(scheme, script, what string) {
 	p.t.Helper()
 	rules := allRules
-	if scheme == "dark" {
+	if scheme == "dark" && !whole {
 		rules = colourRules
 	}
 	p.judge(script, what+" in "+scheme, rules)
+}
+
+// auditNarrow is audit of a page on a phone that was judged on a desk.
+func (p *tab) auditNarrow(script, what string) {
+	p.t.Helper()
+	rules := allRules
+	if !whole {
+		rules = narrowRules
+	}
+	p.judge(script, what+" on a phone", rules)
 }
 
 func (p *tab) judge(script, what, rules string) {
