@@ -461,3 +461,37 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// A forced Compact lets go of what was told and of nothing beyond that: what is not committed yet is nowhere else.
+func TestAForcedCompactGoesNoFurtherThanWhatWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0, nil)
+		defer c.close()
+		l := c.leader()
+		fatal(t, l.publish("told"))
+		for _, r := range c.nodes {
+			c.setCut(r != l, r.id)
+		}
+		_, err := l.group.Append(l.leads(), journal.KindPublish, []byte("not told"))
+		fatal(t, err)
+		time.Sleep(100 * time.Millisecond)
+		st, err := l.group.Status(t.Context())
+		fatal(t, err)
+		if st.Last <= st.Applied.Index {
+			t.Fatalf("the log ends at %d, and %d was told", st.Last, st.Applied.Index)
+		}
+		base := func(to Point) uint64 {
+			t.Helper()
+			fatal(t, l.group.Compact(t.Context(), to, true))
+			st, err := l.group.Status(t.Context())
+			fatal(t, err)
+			return st.Base
+		}
+		if now := base(Point{Index: st.Last, Term: st.Term}); now != st.Base {
+			t.Errorf("compacted up to an entry that is not told the log begins behind %d, and began behind %d", now, st.Base)
+		}
+		if now := base(st.Applied); now != st.Applied.Index {
+			t.Errorf("compacted up to entry %d the log begins behind %d", st.Applied.Index, now)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/wal"
 )
 
@@ -276,6 +277,39 @@ func TestAFailedSyncAtLevelDiskIsForgetful(t *testing.T) {
 		m.failed(errors.New("a sync has failed"))
 		if err := m.restart(); errors.Is(err, ErrForgetful) != lost {
 			t.Errorf("what was acknowledged is lost: %v; it begins again with %v", lost, err)
+		}
+	}
+}
+
+// An entry whose records do not follow those before it, or are not whole, is no state that all replicas have: it ends the replica.
+func TestRecordsThatDoNotFollowAreDrift(t *testing.T) {
+	next := func(number uint64) []byte {
+		return journal.AppendRecord(journal.AppendFirst(nil, number), journal.KindPublish, []byte("x"))
+	}
+	for what, c := range map[string]struct {
+		data  []byte
+		drift bool
+	}{
+		"the next one": {next(1), false}, "one that was there": {next(0), true}, "one is left out": {next(2), true}, "one that is cut": {next(1)[:9], true},
+	} {
+		at := Point{Index: 1, Term: 1}
+		at.Members.Voters = []uint64{1}
+		start := Start{Group: simGroup, Replica: 1, Generation: 1, Applied: at, Back: at}
+		m, err := newMachine(Options{Log: &paperLog{}, Level: wal.Synced}, (&Recovery{}).History(start, wal.Synced, &wal.Report{}))
+		fatal(t, err)
+		for i := 0; m.reign == 0 && i < 200; i++ {
+			m.tick(1)
+			for len(m.waiting) > 0 {
+				m.wrote(m.waiting[0], 1)
+			}
+		}
+		fatal(t, m.node.Propose(c.data))
+		m.drain(1)
+		for len(m.waiting) > 0 {
+			m.wrote(m.waiting[0], 1)
+		}
+		if errors.Is(m.err, ErrDrift) != c.drift || !c.drift && m.applied.Record != 1 {
+			t.Errorf("%s: %v, %d records were applied", what, m.err, m.applied.Record)
 		}
 	}
 }
