@@ -185,13 +185,10 @@ func (s *Server) newMember(found *replica.Recovery) error {
 		_, kept := s.engine.Kept()
 		return member.Unused(kept)
 	}
-	secret, links, err := s.clusterKeys()
-	if err != nil {
-		return err
-	}
 	o := &s.opts
+	var err error
 	s.member, err = member.New(member.Options{Name: o.ClusterName, Node: o.BroadcastAddress, Zone: o.TopologyZone, Address: o.clusterAddress(), Peers: o.ClusterPeers,
-		Folder: s.engine.Folder(), TLS: links, Secret: secret, Election: o.ClusterElection, Wait: o.ClusterWait,
+		Folder: s.engine.Folder(), TLS: s.clusterTLS, Secret: s.clusterSecret, Election: o.ClusterElection, Wait: o.ClusterWait,
 		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Shard: s.newShard, Log: s.log})
 	if err != nil {
 		return err

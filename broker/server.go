@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,9 +54,13 @@ type Server struct {
 	lock       *nsqdata.Lock
 	engine     *storage.Engine // nil when all topics are at level memory
 	member     *member.Member  // nil when the broker is in no cluster
-	ids        *nsqdata.IDs
-	noIDs      error // why the file with their bound could not be read
-	doors      doors
+
+	clusterSecret []byte      // that links of the cluster are secured with
+	clusterTLS    *tls.Config // the same, nil: without
+
+	ids   *nsqdata.IDs
+	noIDs error // why the file with their bound could not be read
+	doors doors
 
 	gate, httpGate *gate // what bounds connections of clients, and of HTTP
 
@@ -122,6 +127,9 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		return nil, fmt.Errorf("--lookupd-token-file: %w", err)
 	}
 	s.ownToken.Store(own)
+	if s.clusterSecret, s.clusterTLS, err = s.clusterKeys(); err != nil {
+		return nil, err
+	}
 	s.authHTTP = auth.NewHTTP(&auth.Access{Tokens: s.tokens, Daemon: s.authNow.Load})
 	return s, nil
 }

@@ -93,6 +93,10 @@ func TestCheckConfig(t *testing.T) {
 	dir := t.TempDir()
 	good := writeText(t, filepath.Join(dir, "good.toml"), "log_level = \"warn\"\nlog_levle = 1\n")
 	bad := writeText(t, filepath.Join(dir, "bad.toml"), "log_level = \"loud\"\n")
+	short := writeText(t, filepath.Join(dir, "secret"), "fifteen bytes..\n")
+	cluster := func(more ...string) []string {
+		return append([]string{"brokerd", "--cluster-name=prod", "--cluster-peers=127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"}, more...)
+	}
 	for _, c := range []struct {
 		args       []string
 		code       int
@@ -106,6 +110,15 @@ func TestCheckConfig(t *testing.T) {
 		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--http-client-token-file=/nowhere"}, 2, "", "--http-client-token-file: "},
 		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--audit-log=/nowhere/acts"}, 2, "", "--audit-log: "},
 		{[]string{"brokerd", "--msg-timeout=soon"}, 2, "", "--msg-timeout must be a duration"},
+		{cluster(), 0, "are good", ""},
+		{cluster("--cluster-peers=127.0.0.1:1"), 2, "", "--cluster-peers must be addresses as host:port, each once"},
+		{[]string{"brokerd", "--cluster-name=prod", "--cluster-peers=127.0.0.1:1"}, 2, "", "--cluster-peers must name 3 brokers at least"},
+		{[]string{"brokerd", "--cluster-peers=127.0.0.1:1"}, 2, "", "--cluster-name must be given"},
+		{cluster("--cluster-listen=0.0.0.0:1"), 2, "", "--cluster-listen must be on loopback without"},
+		{cluster("--cluster-election-timeout=1ms"), 2, "", "--cluster-election-timeout must be from 500ms to 10s"},
+		{cluster("--cluster-secret-file=/nowhere"), 2, "", "--cluster-secret-file: "},
+		{cluster("--cluster-secret-file=" + short), 2, "", "16 are the least"},
+		{cluster("--cluster-tls-cert=/nowhere", "--cluster-tls-key=/nowhere", "--cluster-tls-ca=/nowhere"), 2, "", "--cluster-tls-ca"},
 		{[]string{"lookupd"}, 0, "flags and environment are good", ""},
 		{[]string{"lookupd", "--tombstone-lifetime=-1s"}, 2, "", "tombstone lifetime"},
 		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1"}, 0, "are good", ""},
