@@ -204,7 +204,9 @@ func (t *Topic) describeLocked(p *journal.Publish, b *Batch, first protocol.Mess
 	d := t.d
 	stamp := now
 	if d.retain.from() > 0 {
-		stamp = d.retain.stampLocked(now)
+		if stamp = d.retain.stampLocked(now); stamp > now {
+			t.registry.heldBack(first)
+		}
 	}
 	b.stamp(stamp, first)
 	d.noteStamp(d.next, stamp)
