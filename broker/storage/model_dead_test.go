@@ -206,7 +206,7 @@ func (n *node) redriven(key string) {
 	if p.gone.yes() {
 		p.gone, p.strict, p.m.anywhere = said{}, false, false
 	}
-	p.redriven, p.delayed, p.due, p.base = true, true, time.Time{}, time.Time{}
+	p.redriven, p.back, p.delayed, p.due, p.base = true, true, true, time.Time{}, time.Time{}
 	n.ageless[key] = true     // also when the promise is forgotten with its channel, and a crash takes that back
 	if n.crash.power != nil { // it may leave the one that went back, and lose the records by which the message had left its channel
 		n.twice[key] = true

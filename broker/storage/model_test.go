@@ -112,6 +112,7 @@ type promise struct {
 	from       *promise  // of a channel: the topic's own that was moved
 	strict     bool      // it must come, unless it is gone
 	deliveries []said
+	back       bool // a dead letter of it went back, which comes behind all that waited then
 	uncounted  bool // there may have been more of them, if a crash has taken back that the channel was dropped
 }
 
@@ -380,11 +381,11 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q as attempt %d, after %d deliveries", s.name, body, attempts, certain(p.deliveries))
 	case attempts > len(p.deliveries)+1 && !p.uncounted:
 		n.fail("%s got %.12q as attempt %d, after no more than %d deliveries", s.name, body, attempts, len(p.deliveries))
-	case attempts == 1 && !p.delayed && order != "" && m.num < n.first[order]:
+	case attempts == 1 && !p.delayed && !p.back && order != "" && m.num < n.first[order]:
 		n.fail("%s got %.12q for the first time behind %d", s.name, body, n.first[order])
 	}
 	n.checkTurn(s, p)
-	if attempts == 1 && !p.delayed {
+	if attempts == 1 && !p.delayed && !p.back {
 		n.first[order] = m.num
 	}
 	p.strict, m.sure, m.anywhere = true, true, false
@@ -455,6 +456,11 @@ func (n *node) drop(topic, channel string, do func() error) {
 		prefix = topic + "/"
 	}
 	n.dropped(prefix, at, channel != "")
+	for key, p := range n.promises {
+		if strings.HasPrefix(key, prefix) && p.cancelled.yes() { // a channel that is made anew knows nothing of it, unless a crash takes the end of the old one back
+			p.cancelled, p.m.cancelled = said{}, true
+		}
+	}
 	n.subs = slices.DeleteFunc(n.subs, func(s *consumer) bool {
 		gone := strings.HasPrefix(s.name+"/", prefix)
 		if gone {

@@ -399,7 +399,7 @@ func (r *Registry) FreeKept(want int64, logged bool) (freed int64) {
 	}
 	var list []keeper
 	for _, t := range r.durable() {
-		if t.d.retain.from() > 0 {
+		if t.d.retain.from() > 0 && !t.exiting.Load() { // what is being deleted waits, with its lock, for the log, and that perhaps for room
 			_, size := t.kept()
 			list = append(list, keeper{t, size})
 		}
