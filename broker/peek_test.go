@@ -153,7 +153,7 @@ func TestPeekCanBeTurnedOff(t *testing.T) {
 // TestSlowReadersOfMessages: whoever does not read his answer keeps his place, and the answers that are in memory are no more than places.
 func TestSlowReadersOfMessages(t *testing.T) {
 	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })
-	for range 8 {
+	for range 4 {
 		n.published("/pub?topic=t", strings.Repeat("\x01", 1<<19)) // six times as much in JSON: more than connections have room for
 	}
 	query := "/topic/messages?topic=t&body=full&max_bytes=4194304"
