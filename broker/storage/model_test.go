@@ -351,8 +351,8 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 	key := s.name + "/" + body
 	p, m := n.promises[key], n.messages[s.topic+"/"+body]
 	if p == nil && m != nil && m.loose {
-		p = &promise{m: m, delayed: true, deliveries: make([]said, attempts-1)}
-		n.promises[key] = p
+		p = &promise{m: m, delayed: true, deliveries: make([]said, attempts-1), rewinds: n.twice[key], redriven: n.twice[key]}
+		n.promises[key] = p // of a channel that was dropped, and is there again
 	}
 	n.note("%s got %.12q attempt %d id %x", s.name, body, attempts, uint64(f.MustID()))
 	what := s.topic + "/" + body
