@@ -45,9 +45,8 @@ func TestATracedTopicSaysWhoHadAMessage(t *testing.T) {
 	again()
 	c.Send("FIN " + id + "\nNOP\n")
 	eventually(t, "it is finished", func() bool { return n.topic("t").Channels[0].InFlightCount == 0 })
-	m := n.messageAt("history=true&id=" + id)
-	what, who := eventsOf(&m)
 	want := []string{"published", "delivered", "requeued", "delivered", "requeued", "deferred", "delivered", "disconnected", "delivered", "finished"}
+	m, what, who := n.historyOf(id, len(want))
 	if !slices.Equal(what, want) {
 		t.Fatalf("got %q, want %q", what, want)
 	}
@@ -69,8 +68,18 @@ func TestATracedTopicSaysWhoHadAMessage(t *testing.T) {
 	again()
 	c.Send("FIN " + id + "\nNOP\n")
 	eventually(t, "it is finished", func() bool { return n.topic("t").Channels[0].InFlightCount == 0 })
-	m = n.messageAt("history=true&id=" + id)
-	if what, who = eventsOf(&m); fmt.Sprint(what) != "[published delivered finished]" || strings.Join(who, "") != "" {
+	if _, what, who = n.historyOf(id, 3); fmt.Sprint(what) != "[published delivered finished]" || strings.Join(who, "") != "" {
 		t.Errorf("without trace it is %q by %q", what, who)
 	}
+}
+
+// historyOf returns the history of a message once it has so many events: they are written a little later than they happen.
+func (n *node) historyOf(id string, count int) (m httpapi.MessageAt, what, who []string) {
+	n.t.Helper()
+	eventually(n.t, fmt.Sprintf("the history of message %s has %d events", id, count), func() bool {
+		m = n.messageAt("history=true&id=" + id)
+		what, who = eventsOf(&m)
+		return len(what) >= count
+	})
+	return m, what, who
 }
