@@ -18,7 +18,7 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 SBOM = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 KEPT := $(CURDIR)/bin/tools
 # Where a kept tool is: on PATH, or else made into bin/tools.
-kept = command -v $(1) 2>/dev/null || { [ -x "$(KEPT)/$(1)" ] || GOBIN="$(KEPT)" go install $(2) >&2; echo "$(KEPT)/$(1)"; }
+kept = command -v $(1) 2>/dev/null || { [ -x "$(KEPT)/$(1)" ] || GOBIN="$(KEPT)" go install $(2) >&2 || { echo "$(1) cannot be had: go install $(2)" >&2; exit 1; }; echo "$(KEPT)/$(1)"; }
 
 # The programs, their manual pages and brokerctl's completions, below $(DESTDIR)$(PREFIX) (/usr/local).
 install: build
