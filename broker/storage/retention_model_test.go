@@ -276,7 +276,7 @@ func (n *node) forgetRewind(p *promise) {
 		p.gone, p.finished, p.strict, p.due, p.base = p.before.gone, p.before.finished, p.before.strict, p.before.due, p.before.base
 		p.delayed, p.cancelled = p.before.delayed, p.before.cancelled
 	case unknown:
-		p.m.cancelled = p.m.cancelled || p.before.cancelled.yes()
+		p.m.cancelled = p.m.cancelled || p.before.cancelled.yes() || p.cancelled.yes() // before the rewind, or behind it
 		p.gone, p.strict, p.m.anywhere, p.delayed = said{}, false, false, true
 	}
 	p.rewound, p.before = said{}, nil
