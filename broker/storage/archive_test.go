@@ -175,6 +175,26 @@ func TestAKeptFileIsReadInPieces(t *testing.T) {
 	})
 }
 
+// TestALookIntoAKeptFileReadsOneBlock: who asks for one message of a file that is kept as a whole reads the block that holds it, and none before.
+func TestALookIntoAKeptFileReadsOneBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := archived(t, 300)
+		_, before := w.r.Browsed()
+		for pos := topic.Position(1); pos <= 200; pos++ {
+			got, err := w.topic().Browse(t.Context(), topic.Look{From: pos, Limit: 1})
+			if err != nil || len(got.Messages) != 1 || got.Messages[0].Pos != pos {
+				t.Fatalf("%d: %v, %v", pos, got.Messages, err)
+			}
+			_, after := w.r.Browsed()
+			if read := after - before; read > 5*500 { // archived publishes five messages of 400 bytes at once
+				t.Errorf("for the message at %d %d bytes were looked through", pos, read)
+			}
+			before = after
+		}
+		w.end()
+	})
+}
+
 // TestKeptFilesThatAreNotWhatTheyWere: one that is missing or cut short refuses the start; one that is longer is looked into; one with damage inside
 // loses what it touches, when it is read, and is put aside in the end.
 func TestKeptFilesThatAreNotWhatTheyWere(t *testing.T) {

@@ -208,8 +208,11 @@ func merged(list []backlog.Range) []backlog.Range {
 	return out
 }
 
-// within returns the parts of sorted ranges from first on and before end.
+// within returns the parts of sorted ranges from first on and before end: none when end is not behind first.
 func within(list []backlog.Range, first, end Position) (part []backlog.Range) {
+	if end <= first {
+		return nil
+	}
 	i, _ := slices.BinarySearchFunc(list, first, func(r backlog.Range, pos Position) int { return cmp.Compare(r.Last, pos) })
 	for ; i < len(list) && list[i].First < end; i++ {
 		part = append(part, backlog.Range{First: max(list[i].First, first), Last: min(list[i].Last, end-1)})
