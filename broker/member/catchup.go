@@ -72,7 +72,7 @@ func (h *holding) send(folder string, s Shard, base uint64) error {
 	if err != nil || at.Index < base {
 		return err
 	}
-	b := pack(at, content)
+	b := append(packHead(at), content...)
 	head := binary.BigEndian.AppendUint64(nil, random())
 	head = binary.BigEndian.AppendUint64(head, uint64(len(b)))
 	for off := 0; off < len(b); off += pieceSize {

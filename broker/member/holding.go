@@ -146,7 +146,7 @@ func (h *holding) found(voters []uint64) error {
 		return err
 	}
 	m.changing.Lock()
-	file, err := m.o.Store.WriteGroup(h.number, pack(at, content))
+	file, err := m.o.Store.WriteGroup(h.number, packHead(at), content)
 	var start replica.Start
 	if err == nil {
 		start, err = replica.Begin(m.o.Journal, h.number, h.id, 1, at)
@@ -392,7 +392,7 @@ func (m *Member) checkpointGroups(ctx context.Context) (map[uint32]kept, error) 
 		if s.Point().Index > start.Applied.Index && (held <= leastWorth || applied-h.counted >= held/2) {
 			content, at, err := s.Content()
 			if err == nil {
-				if file, err = m.o.Store.WriteGroup(h.number, pack(at, content)); err != nil {
+				if file, err = m.o.Store.WriteGroup(h.number, packHead(at), content); err != nil {
 					return nil, err
 				}
 				next.Applied, next.Back, h.counted = at, start.Applied, applied
@@ -414,14 +414,13 @@ func (m *Member) checkpointGroups(ctx context.Context) (map[uint32]kept, error) 
 // many bytes were applied since the last one: about so much of the log it lets go.
 const leastWorth = 1 << 20
 
-// pack puts together what the file of a group's checkpoint has: the size of the point, u32, the point as JSON, the content.
-func pack(at replica.Point, content []byte) []byte {
+// packHead returns what the file of a group's checkpoint has before its content: the size of the point, u32, and the point as JSON.
+func packHead(at replica.Point) []byte {
 	b, err := json.Marshal(at)
 	if err != nil {
 		panic(fmt.Sprintf("member: a point cannot be encoded: %v", err)) // numbers only
 	}
-	out := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(b)+len(content)), uint32(len(b)))
-	return append(append(out, b...), content...)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
 }
 
 func unpack(b []byte) (at replica.Point, content []byte, err error) {

@@ -92,7 +92,8 @@ func (s *shelf) Keep(change func(*manifest.Manifest)) error {
 	return nil
 }
 
-func (s *shelf) WriteGroup(_ uint32, content []byte) (c manifest.GroupCheckpoint, err error) {
+func (s *shelf) WriteGroup(_ uint32, parts ...[]byte) (c manifest.GroupCheckpoint, err error) {
+	content := slices.Concat(parts...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.works() {

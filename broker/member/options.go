@@ -18,8 +18,8 @@ type Store interface {
 	Kept() ([]manifest.Group, json.RawMessage)
 	// Keep replaces the manifest, synced. The change is made under a lock of the store.
 	Keep(change func(*manifest.Manifest)) error
-	// WriteGroup writes a checkpoint of a group under a new number, synced.
-	WriteGroup(group uint32, content []byte) (manifest.GroupCheckpoint, error)
+	// WriteGroup writes a checkpoint of a group, the parts one behind the other, under a new number, synced.
+	WriteGroup(group uint32, content ...[]byte) (manifest.GroupCheckpoint, error)
 	// ReadGroup reads one.
 	ReadGroup(group uint32, c manifest.GroupCheckpoint) ([]byte, error)
 }

@@ -38,8 +38,9 @@ func (k *Engine) groupName(group uint32, number uint64) string {
 	return filepath.Join(k.o.Dir, fmt.Sprintf("%s%06d", groupPrefix(group), number))
 }
 
-// WriteGroup writes and syncs a checkpoint of a group under a number that none has. The manifest does not name it yet.
-func (k *Engine) WriteGroup(group uint32, content []byte) (c manifest.GroupCheckpoint, err error) {
+// WriteGroup writes and syncs a checkpoint of a group, the parts one behind the other, under a number that none has. The manifest does not name
+// it yet.
+func (k *Engine) WriteGroup(group uint32, content ...[]byte) (c manifest.GroupCheckpoint, err error) {
 	numbers, err := k.groupNumbers(group)
 	if err != nil {
 		return c, err
@@ -48,20 +49,29 @@ func (k *Engine) WriteGroup(group uint32, content []byte) (c manifest.GroupCheck
 		c.Number = max(c.Number, n)
 	}
 	c.Number++
-	b := append(append([]byte(groupMagic), k.folder.id[:]...), content...)
-	c.Size, c.Sum = uint64(len(b)), crc32.Checksum(b, castagnoli)
-	if err := k.writeGroup(k.groupName(group, c.Number), b); err != nil {
+	parts := append([][]byte{append([]byte(groupMagic), k.folder.id[:]...)}, content...)
+	for _, b := range parts {
+		c.Size, c.Sum = c.Size+uint64(len(b)), crc32.Update(c.Sum, castagnoli, b)
+	}
+	if err := k.writeGroup(k.groupName(group, c.Number), parts); err != nil {
 		return c, fmt.Errorf("writing a checkpoint of group %d: %w", group, err)
 	}
 	return c, nil
 }
 
-func (k *Engine) writeGroup(name string, b []byte) error {
+func (k *Engine) writeGroup(name string, parts [][]byte) error {
 	f, err := k.o.FS.Create(name)
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteAt(b, 0); err == nil {
+	at := int64(0)
+	for _, b := range parts {
+		if _, err = f.WriteAt(b, at); err != nil {
+			break
+		}
+		at += int64(len(b))
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -221,6 +221,7 @@ func (s *Standby) Snapshot() (*StandbySnapshot, error) {
 // Append appends the snapshot as ReadStandby reads it: the number of the next record, u64; the size of the state, u64, and the state, a
 // checkpoint; then each publish, its size u32 before it.
 func (s *StandbySnapshot) Append(dst []byte) []byte {
+	dst = slices.Grow(dst, s.size())
 	dst = binary.BigEndian.AppendUint64(dst, s.next)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(len(s.state)))
 	dst = append(dst, s.state...)
@@ -234,6 +235,19 @@ func (s *StandbySnapshot) Append(dst []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// size returns how many bytes Append appends.
+func (s *StandbySnapshot) size() int {
+	n := 16 + len(s.state)
+	var head []byte
+	for _, list := range s.batches {
+		for i := range list {
+			head = journal.AppendPublish(head[:0], list[i].Publish)
+			n += 4 + len(head) + len(list[i].frames)
+		}
+	}
+	return n
 }
 
 // ErrStandby is bytes that are no standby.
