@@ -313,6 +313,8 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 		m.replied(stream, payload)
 	case framePiece:
 		m.piece(folder, stream, payload)
+	default:
+		m.hand(folder, lane, kind, stream, payload)
 	case frameMap:
 		w, err := decodeWhole(payload)
 		if err != nil {

@@ -437,6 +437,7 @@ func unpack(b []byte) (at replica.Point, content []byte, err error) {
 // Topic is what the map says of a replicated topic.
 type Topic struct {
 	Group    int
+	Number   uint32 // in the group
 	Deleting bool
 }
 
@@ -455,7 +456,7 @@ func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
 		return t, false, ErrNoMap
 	}
 	in, ok := m.state.Topics[name]
-	return Topic{in.Group, in.Deleting}, ok, nil
+	return Topic{in.Group, in.Number, in.Deleting}, ok, nil
 }
 
 // CreateTopic makes a replicated topic. It is served once a node leads its group. Its errors are those of Do.

@@ -59,6 +59,8 @@ type Member struct {
 	pushed  map[uint64]time.Time
 
 	holdings map[uint32]*holding // by group
+
+	rooms []room // that have kinds of frames of their own; set before Start
 }
 
 // way is where a node is on its way.

@@ -26,6 +26,14 @@
 //	 9  stream    4  to which of those above it belongs
 //	13  payload
 //
+// # Who has which kinds
+//
+//	 0 to  15  the link's own
+//	16 to  31  broker/member: entries of groups, commands of the map, checkpoints on their way
+//	32 to  39  broker/member: questions between nodes that need not be members
+//	40 to  47  broker/forward: publishes and acts that another node leads
+//	48 to  63  broker/relay: consumers of a topic that another node leads
+//
 // # Handshake, version 1
 //
 // Each side says who it is in a Hello (JSON): the version, the cluster's id, the folder's id, which start of the

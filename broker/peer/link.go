@@ -31,11 +31,12 @@ type Distance struct {
 
 // link is one connection after the handshake.
 type link struct {
-	conn  net.Conn
-	other Hello
-	lower bool      // it was dialled by the node whose folder's id is the lower one: of two that have dialled each other this link stays
-	begin time.Time // what pings count from
-	rate  int       // bytes a second that are sent at most; 0: no limit
+	conn   net.Conn
+	other  Hello
+	lower  bool      // it was dialled by the node whose folder's id is the lower one: of two that have dialled each other this link stays
+	begin  time.Time // what pings count from
+	serial uint64    // of all links of the node, from 1 on; guarded by Node.mu
+	rate   int       // bytes a second that are sent at most; 0: no limit
 
 	mu      sync.Mutex
 	queue   []byte // frames to be sent

@@ -44,6 +44,7 @@ type Node struct {
 	mu    sync.Mutex
 	self  Hello
 	links map[end]*link
+	made  uint64            // links that ever were
 	conns map[net.Conn]bool // in a handshake; true: somebody else has dialled
 	dials map[string]context.CancelFunc
 	found map[string]string // folder that answered last, by address
@@ -362,6 +363,8 @@ func (n *Node) add(l *link, as *Hello) bool {
 		return false
 	}
 	n.links[at] = l
+	n.made++
+	l.serial = n.made
 	n.mu.Unlock()
 	if old != nil {
 		old.close()
@@ -398,6 +401,17 @@ func (n *Node) Send(folder string, lane Lane, kind Kind, stream uint32, payload 
 		return fmt.Errorf("%s, lane %v: %w", folder, lane, ErrNoLink)
 	}
 	return l.send(kind, stream, payload...)
+}
+
+// Link returns the number of the connection that Send would use, which no other ever has, 0 when there is none. What was sent while it was
+// another one may be lost.
+func (n *Node) Link(folder string, lane Lane) (serial uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if l := n.links[end{folder, lane}]; l != nil {
+		return l.serial
+	}
+	return 0
 }
 
 // Distance returns how far away a peer is.

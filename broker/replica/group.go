@@ -63,6 +63,8 @@ type Group struct {
 	stop   chan struct{}
 	loops  sync.WaitGroup
 
+	leader atomic.Uint64 // that is known, see Leader
+
 	leased atomic.Int64 // until when the lease holds, by the group's clock; 0: it does not. Read by whoever delivers
 
 	mu        sync.Mutex
@@ -234,6 +236,9 @@ func (g *Group) fail(err error) {
 // may depend on it.
 func (g *Group) Leased() bool { return int64(g.now()) < g.leased.Load() }
 
+// Leader returns the replica that leads as far as is known here, 0 when none is known. It waits for nothing.
+func (g *Group) Leader() uint64 { return g.leader.Load() }
+
 // call has something done by the group's goroutine.
 func (g *Group) call(ctx context.Context, do func(now time.Duration)) error {
 	done := make(chan struct{})
@@ -322,6 +327,7 @@ func final(err error) bool {
 func (g *Group) settle() {
 	o := g.m.output
 	g.m.output = output{}
+	g.leader.Store(g.m.leader)
 	g.leased.Store(int64(g.m.lapse(g.now()))) // before anything leaves that lets another one lead
 	for _, msg := range o.send {
 		lane := Control

@@ -26,6 +26,7 @@ type machine struct {
 	applied Point  // all up to here was told
 	members uint64 // index of the last change of members in it
 	reign   uint64
+	leader  uint64 // that was known last, 0 for none
 	lease   lease
 	voters  quorum.JointConfig
 	quiet   int // ticks for which no vote is answered
@@ -127,7 +128,7 @@ func (m *machine) guard(do func() error) {
 // stop ends the engine. What waits for the log is in doubt, and is taken out of the table.
 func (m *machine) stop(err error) {
 	m.endReign()
-	m.node, m.err = nil, err
+	m.node, m.err, m.leader = nil, err, 0
 	first := uint64(0)
 	for _, w := range m.waiting {
 		if w.first > 0 && (first == 0 || w.first < first) {
@@ -498,6 +499,7 @@ func (m *machine) store(w *write) {
 // follow notices that the lead was won or lost.
 func (m *machine) follow() {
 	s := m.node.BasicStatus()
+	m.leader = s.Lead
 	leads := s.RaftState == raft.StateLeader
 	if leads && m.lease.term != s.GetTerm() {
 		m.lease.begin(s.GetTerm(), m.id)
