@@ -115,7 +115,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
 			{Route: "POST /message/release", Does: "Has a message that is deferred come at once; needs a topic that is kept in the log; brokerd's own", Params: message,
 				Answer: httpapi.Rescheduled{}, Errors: notDeferred},
-			{Route: "GET /cluster", Does: "Tells what this broker knows of its cluster, a preview: topics are not replicated yet; brokerd's own", Answer: httpapi.Cluster{}, Errors: "404 NO_CLUSTER"},
+			{Route: "GET /cluster", Does: "Tells what this broker knows of its cluster, a preview; brokerd's own", Answer: httpapi.Cluster{}, Errors: "404 NO_CLUSTER"},
 			{Route: "POST /cluster/add", Does: "Lets a broker into the cluster that waits as a candidate; brokerd's own", Params: onNode, Answer: httpapi.Cluster{}, Errors: badNode},
 			{Route: "POST /cluster/replace", Does: "Lets a candidate in, in the place of a broker that will not come back; brokerd's own", Params: []apitest.Param{
 				{Name: "old", Required: true, Does: nodeText}, {Name: "new", Required: true, Does: nodeText}}, Answer: httpapi.Cluster{},

@@ -182,7 +182,7 @@ func TestClusterOfProcesses(t *testing.T) {
 }
 
 // TestClusterThroughKillsAndPauses: whoever leads is killed or paused again and again; the map is one at the end, and no change that was
-// answered is missing.
+// answered is missing. Then all are killed, and start at once (case e13): nobody waits for another one to be there first.
 func TestClusterThroughKillsAndPauses(t *testing.T) {
 	m := foundMembers(t)
 	for round := range 4 {
@@ -213,6 +213,14 @@ func TestClusterThroughKillsAndPauses(t *testing.T) {
 		})
 		carryOut(t, b, "/cluster/drain?undo=true&node="+target)
 	}
+	for _, b := range m.brokers {
+		b.Kill(t)
+	}
+	for _, b := range m.brokers { // each answers before the next one is there
+		b.Start(t)
+	}
+	m.awaitWhole(t, m.brokers)
+	carryOut(t, m.brokers[0], "/cluster/drain?node="+m.at[m.brokers[1]])
 }
 
 // TestClusterWithTLSAndSecret: links over TLS with certificates of one authority, and a secret; a stranger with another authority, or without

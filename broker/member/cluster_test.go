@@ -104,7 +104,8 @@ func TestD17D19WhoIsLetInFollowsFirst(t *testing.T) {
 	}
 }
 
-// D20: who was removed is told so, comes to nothing by itself, and serves on; started again it waits as a candidate.
+// D20 (case e12): who was removed is told so and how to come back, comes to nothing by itself, and serves on; started again on what it had it waits as a
+// candidate.
 func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
 	t.Parallel()
 	nodes := run(t, 3)
@@ -127,9 +128,15 @@ func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
 	eventually(t, "the others are three that vote", func() bool { return well(rest) && nodes[0].entry(fourth).Votes || nodes[1].entry(fourth).Votes })
 	leaves.start()
 	eventually(t, "it knows that it was removed", func() bool { return leaves.view().State == string(removed) })
+	if why := leaves.view().Why; !strings.Contains(why, "brokerctl cluster add") {
+		t.Errorf("how to come back is not said: %s", why)
+	}
 	leaves.kill()
 	leaves.start()
-	eventually(t, "it asks to be let in", func() bool { return nodes[0].entry(leaves).State == "candidate" })
+	eventually(t, "it asks to be let in, and says who does that", func() bool {
+		v := leaves.view()
+		return nodes[0].entry(leaves).State == "candidate" && v.State == string(candidate) && strings.Contains(v.Why, "brokerctl cluster add")
+	})
 }
 
 // Who has the node removed that leads is told what became of it, though that node may never answer.

@@ -359,7 +359,7 @@ func (m *Member) renew(r *peer.Refusal) error {
 
 // leave notes that the cluster has the node no more.
 func (m *Member) leave(why string) error {
-	m.o.Log.Warn("the node is no member of the cluster any more", "cluster", m.o.Name, "why", why)
+	m.o.Log.Warn("the node is no member of the cluster any more", "cluster", m.o.Name, "why", why, "hint", comeBack)
 	m.closeGroups(why)
 	m.closeGroup()
 	s := m.now()
@@ -368,10 +368,13 @@ func (m *Member) leave(why string) error {
 		err = replica.Leave(m.o.Journal, mapGroup, s.Map.Replica)
 	}
 	err = errors.Join(err, m.save(func(s *Saved) { s.Left, s.Map, s.Groups = why, nil, nil }))
-	m.set(removed, why)
+	m.set(removed, why+"; "+comeBack)
 	m.links.Become(m.hello())
 	return err
 }
+
+// comeBack says what somebody can do whose node was removed, and is started again on what it had: on the volume of a pod that comes back, say.
+const comeBack = "started again it waits until an operator lets it in, with brokerctl cluster add"
 
 func (m *Member) set(w way, why string) {
 	m.mu.Lock()

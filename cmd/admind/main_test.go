@@ -69,6 +69,27 @@ func TestEverySource(t *testing.T) {
 	}
 }
 
+// TestEveryVariableCounts (case e16).
+func TestEveryVariableCounts(t *testing.T) {
+	configured := func(env map[string]string) (any, error) {
+		o := admin.DefaultOptions()
+		_, err := program(&o).Configure(cmdtest.Told(nil, env))
+		return o, err
+	}
+	var names []string
+	for _, s := range program(new(admin.Options)).Settings {
+		if s.Name != "nsqd-http-address" && s.Name != "users-file" { // not beside others: below
+			names = append(names, s.Name)
+		}
+	}
+	cmdtest.EveryVariable(t, "ADMIND_", names, map[string]string{"ADMIND_LOOKUPD_HTTP_ADDRESS": "l:4161", "ADMIND_TLS_CERT": "c", "ADMIND_TLS_KEY": "k",
+		"ADMIND_HTTP_CLIENT_TLS_CERT": "c", "ADMIND_HTTP_CLIENT_TLS_KEY": "k", "ADMIND_ADMIN_USER": "u", "ADMIND_GRAPHITE_URL": "http://g/"}, configured)
+	o, err := configured(map[string]string{"ADMIND_NSQD_HTTP_ADDRESS": "b:4151", "ADMIND_USERS_FILE": "users"})
+	if o := o.(admin.Options); err != nil || !reflect.DeepEqual(o.NSQDHTTPAddresses, []string{"b:4151"}) || o.UsersFile != "users" {
+		t.Errorf("%q, %q, %v", o.NSQDHTTPAddresses, o.UsersFile, err)
+	}
+}
+
 // TestDefaults: those of nsqadmin are kept.
 func TestDefaults(t *testing.T) {
 	code, help, _ := cmdtest.Call(run, []string{"--help"}, nil)

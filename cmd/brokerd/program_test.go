@@ -87,6 +87,17 @@ func TestEmptyEnvironmentIsTheDefaults(t *testing.T) {
 	}
 }
 
+// TestEveryVariableCounts (case e16).
+func TestEveryVariableCounts(t *testing.T) {
+	var names []string
+	for _, s := range program(new(broker.Options)).Settings {
+		names = append(names, s.Name)
+	}
+	others := map[string]string{"BROKERD_TLS_CERT": "c", "BROKERD_TLS_KEY": "k", "BROKERD_CLUSTER_NAME": "c", "BROKERD_CLUSTER_PEERS": "a:1,b:1,c:1",
+		"BROKERD_CLUSTER_TLS_CERT": "c", "BROKERD_CLUSTER_TLS_KEY": "k", "BROKERD_CLUSTER_TLS_CA": "r", "BROKERD_CLUSTER_SECRET_FILE": "s"}
+	cmdtest.EveryVariable(t, "BROKERD_", names, others, func(env map[string]string) (any, error) { return told(t, nil, env, "") })
+}
+
 // TestUnknownNamesAreWarnedOf when the daemon runs, and stop nothing.
 func TestUnknownNamesAreWarnedOf(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "brokerd.toml")

@@ -27,6 +27,7 @@ func TestUnknownKeysAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestUnknownVariablesAreWarnedOf (case e16) as keys are.
 func TestUnknownVariablesAreWarnedOf(t *testing.T) {
 	for variable, want := range map[string]string{
 		"RELAY_WAIT_TIEM": "RELAY_WAIT_TIME", "RELAY_wait_time": "RELAY_WAIT_TIME", "RELAY_PEERS": "RELAY_PEER_ADDRESS",

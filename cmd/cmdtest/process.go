@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type Process struct {
 	Base      string // path that an admin's begin with; empty or /like/this
 	Args      []string
 	Host      string   // name of the machine that it believes to run on; empty is the real one's. Others need root
+	Through   []string // words of a command that becomes the program, as unshare and prlimit do
 	Stdin     *os.File // of the next start; nil is empty
 	Stdout    string   // file that gets its output
 	Data      string   // folder of a broker
@@ -83,6 +85,10 @@ func (p *Process) TryStart(t testing.TB) error {
 	if p.Host != "" { // each of these programs becomes the next one, and keeps the process's number
 		p.child.Path = "unshare"
 		p.child.Args = append([]string{"--uts", "sh", "-c", `hostname "$0" && exec "$@"`, p.Host, p.binary}, p.Args...)
+	}
+	if len(p.Through) > 0 {
+		p.child.Args = slices.Concat(p.Through[1:], []string{p.child.Path}, p.child.Args)
+		p.child.Path = p.Through[0]
 	}
 	if p.HTTP != "" {
 		p.child.Ping = p.url(cmp.Or(p.Serves, "/ping"))

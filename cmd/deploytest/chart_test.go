@@ -210,7 +210,7 @@ func TestPlainManifestsAreTheCharts(t *testing.T) {
 	}
 }
 
-// TestContainerFiles: the image is not root and stops by SIGTERM, and compose waits longer than each daemon takes to stop.
+// TestContainerFiles (cases e5, e8): the image is not root and stops by SIGTERM, and compose waits longer than each daemon takes to stop.
 func TestContainerFiles(t *testing.T) {
 	image := read(t, "container/Dockerfile")
 	for _, want := range []string{"FROM scratch\n", "USER 65532:65532\n", "VOLUME /data\n", "STOPSIGNAL SIGTERM\n", "HEALTHCHECK ", "CGO_ENABLED=0"} {

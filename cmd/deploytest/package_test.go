@@ -7,11 +7,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-
-	"brokerd/cmd/cmdtest"
 )
 
-// TestPackageLife (cases e2, e3, e8) installs the Debian package, edits its settings, starts, publishes, upgrades with the backlog, stops, removes, installs
+// TestPackageLife (cases e2, e3, e8, e11) installs the Debian package, edits its settings, starts, publishes, upgrades with the backlog, stops, removes, installs
 // again and purges, in a copy of this system that is thrown away, with a network of its own. There is no systemd in it: the scripts say how
 // to start by hand, which is done then.
 func TestPackageLife(t *testing.T) {
@@ -58,18 +56,11 @@ func TestAnyUserAnyFolder(t *testing.T) {
 		t.Skip("NOT RUN: it takes root on Linux")
 	}
 	setpriv := tool(t, "setpriv")
-	folder, err := os.MkdirTemp("/var/tmp", "brokerd-foreign-") // another user has to be able to reach it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	program := filepath.Join(folder, "brokerd")
-	run(t, "cp", cmdtest.Find(t, "brokerd"), program)
-	data := filepath.Join(folder, "data")
+	folder := foreign(t)
+	program, data := filepath.Join(folder, "brokerd"), filepath.Join(folder, "data")
 	if err := os.Mkdir(data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "chmod", "0755", folder)
 	cmd := exec.CommandContext(t.Context(), setpriv, "--reuid=12345", "--regid=12345", "--clear-groups", program,
 		"--data-path="+data, "--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--https-address=")
 	out, err := cmd.CombinedOutput()

@@ -51,6 +51,19 @@ func TestEverySource(t *testing.T) {
 	}
 }
 
+// TestEveryVariableCounts (case e16).
+func TestEveryVariableCounts(t *testing.T) {
+	var names []string
+	for _, s := range program(new(lookup.Options)).Settings {
+		names = append(names, s.Name)
+	}
+	cmdtest.EveryVariable(t, "LOOKUPD_", names, map[string]string{"LOOKUPD_TLS_CERT": "c", "LOOKUPD_TLS_KEY": "k"}, func(env map[string]string) (any, error) {
+		o := lookup.DefaultOptions()
+		_, err := program(&o).Configure(cmdtest.Told(nil, env))
+		return o, err
+	})
+}
+
 func TestWrongOptionsAreOneLine(t *testing.T) {
 	for _, c := range []struct {
 		args []string

@@ -20,7 +20,7 @@ Any broker of the cluster may be asked; it sends on what another one decides.`
 var clusterVerbs = []verb{
 	{
 		name: "show", summary: "print the brokers of a cluster, and what each is in it", run: showCluster,
-		help:    "Asks the first broker that is in a cluster, or wants to be. A preview: the cluster keeps its map, topics are not replicated yet.",
+		help:    "Asks the first broker that is in a cluster, or wants to be. A preview: see docs/cluster.md.",
 		example: "cluster show --nsqd-http-address=127.0.0.1:4151",
 	},
 	{
@@ -114,7 +114,7 @@ func showCluster(c *call) error {
 			fmt.Fprintln(w, v.Why)
 		}
 		if v.Preview {
-			fmt.Fprintln(w, "a preview: the cluster keeps its map, topics are not replicated yet")
+			fmt.Fprintln(w, "a preview: docs/cluster.md says what is not there yet")
 		}
 		t := appkit.Table{Columns: []appkit.Column{{Name: "ADDRESS", Left: true}, {Name: "NAME", Left: true, Extra: true}, {Name: "FOLDER", Left: true}, {Name: "STATE", Left: true},
 			{Name: "MAP", Left: true}, {Name: "LINK", Left: true}, {Name: "REPLICAS"}, {Name: "LAG", Extra: true}, {Name: "ZONE", Left: true, Extra: true}}}
