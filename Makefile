@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build run docs test crash simulate soak fuzz demo bench interop pages clean help
+.PHONY: build run docs test crash simulate soak fuzz demo cluster demo-cluster bench interop pages clean help
 
 include deploy/package.mk
 
@@ -159,6 +159,15 @@ fuzz:
 # Three million lines of the Go library's source through a broker and stock clients, counted at the end.
 demo: build
 	@bin/brokerctl demo $(DEMOFLAGS)
+
+# Three brokers that are one cluster, two lookups and an admin on this machine until Ctrl-C, with a replicated topic under load. It says which
+# process to kill -9 in another terminal, starts it again after 10 s, and counts what was acknowledged, finished, lost and duplicated.
+cluster: build
+	@bin/brokerctl demo-cluster --by-hand $(DEMOFLAGS)
+
+# The same by itself: kills each leader in turn, pauses one, wipes the folder of one; fails unless all that was acknowledged was finished.
+demo-cluster: build
+	@bin/brokerctl demo-cluster $(DEMOFLAGS)
 
 # The standard scenarios on brokerd, and on nsqd where that is on PATH, ROUNDS (3) times in turn; writes the tables of
 # docs/BENCHMARKS.md. SCENARIOS picks some, whose tables are printed instead; BENCHDIR is the folder for the brokers' data.

@@ -83,6 +83,7 @@ var rooms = []room{
 	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/peer", "broker/replica"},
 		"what a broker is in its cluster: the map over a group and links; it must not know topics"},
 
+
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
@@ -130,6 +131,7 @@ var rooms = []room{
 		"the one binary that has every tool"},
 	{"apps/...", []string{"apps/appkit", "apps/internal/brokerctl"}, "the one main package of the tools runs them, no more"},
 	{"apps/internal/demo", []string{"protocol", "protocol/httpapi", "apps/appkit", "cmd/child"}, "a client that starts its broker; it stands alone"},
+	{"apps/internal/democluster", []string{"protocol/httpapi", "apps/appkit", "cmd/child"}, "clients that start their cluster and end it; it stands alone"},
 
 	{"cmd/child", []string{"protocol/httpapi"}, "it runs any command, ours or NSQ's, and asks its /ping"},
 	{"cmd/cmdtest", []string{"cmd/child", "cmd/cmdkit", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},

@@ -4,6 +4,7 @@ import (
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/bench"
 	"brokerd/apps/internal/demo"
+	"brokerd/apps/internal/democluster"
 	"brokerd/apps/internal/pub"
 	"brokerd/apps/internal/relay"
 	"brokerd/apps/internal/ship"
@@ -43,7 +44,7 @@ brokerctl channel empty orders billing`,
 			peekVerb.command(), traceVerb.command(), finishVerb.command(), retainVerb.command(), deferredVerb.command(), cancelVerb.command(), releaseVerb.command(),
 			dumpVerb.command(), applyVerb.command(), contextGroup(), tokenGroup(),
 			pub.Command, tail.Command, stat.Command, tofile.Command, tohttp.Command, relay.Command, ship.Command,
-			bench.Command, demo.Command, demo.Doomed, links(), completion(), manual(),
+			bench.Command, demo.Command, demo.Doomed, democluster.Command, links(), completion(), manual(),
 		},
 		Names: names,
 	}

@@ -163,7 +163,7 @@ func TestToolsAreQuiet(t *testing.T) {
 func TestExitCodesAreOneThing(t *testing.T) {
 	for _, line := range []string{
 		"nosuch", "topic", "topic nosuch", "tail", "tail --nosuch", "tail --topic=t", "pub --topic=t", "stat", "tofile --topic=t", "tohttp --topic=t", "relay --topic=t",
-		"ship x", "bench pub --nosuch", "bench pub --size=1", "demo --producers=0", "topic list", "topic delete", "channel delete t", "completion", "completion tcsh",
+		"ship x", "bench pub --nosuch", "bench pub --size=1", "demo --producers=0", "demo-cluster --rate=0", "topic list", "topic delete", "channel delete t", "completion", "completion tcsh",
 		"links", "context use", "context add a", "dump", "apply", "tail --log-format=xml --topic=t --nsqd-tcp-address=a:1", "tail --config=nosuch --topic=t",
 	} {
 		if got := say(t, "", nil, strings.Fields(line)...); got.code != appkit.ExitUsage || got.errors == "" || got.out != "" {

@@ -52,6 +52,7 @@ func runTool(t *testing.T, args ...string) (code int, out, errs string) {
 func TestEveryVerbHasJSON(t *testing.T) {
 	without := map[string]string{
 		"man": "it writes files for packages", "demo": "it is a view for people", "doomed-consumer": "it is the demo's",
+		"demo-cluster": "it is a view for people",
 	}
 	seen := map[string]bool{}
 	var walk func(path string, c appkit.Command)
