@@ -83,6 +83,7 @@ var rooms = []room{
 	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/peer", "broker/replica"},
 		"what a broker is in its cluster: the map over a group and links; it must not know topics"},
 
+	{"broker/histories", nil, "it judges what tests have written down; it must not know who did it"},
 
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
@@ -143,7 +144,8 @@ var rooms = []room{
 }
 
 // testHelpers may be imported by any test.
-var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/vfs", "cmd/cmdtest", "admin/fakes", "apps/internal/apptest"}
+var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/vfs", "cmd/cmdtest", "admin/fakes", "apps/internal/apptest",
+	"broker/histories"}
 
 // blackBoxTests start whole daemons and may import them, in their test files only.
 var blackBoxTests = map[string][]string{
