@@ -18,6 +18,7 @@ type group interface {
 	Await(ctx context.Context, term, number uint64) error
 	Room(ctx context.Context) error
 	Leased() bool
+	Leader() uint64
 }
 
 // reign is the log of a group for as long as this node leads it: a topic.Reign.
@@ -31,6 +32,7 @@ type reign struct {
 	over   atomic.Bool
 	ended  chan struct{} // told once it is over
 	missed atomic.Bool   // somebody was told that nothing may be delivered
+	safe   atomic.Uint64 // number of a record up to which all are committed
 	last   atomic.Uint64 // number of the last record that was appended
 	thin   atomic.Int64  // when it was looked for room last, Unix nanoseconds
 }
@@ -65,6 +67,9 @@ func (r *reign) Append(kind journal.Kind, head, body []byte) journal.Offset {
 
 // Commit is topic.Log's.
 func (r *reign) Commit(at journal.Offset, _ bool) error {
+	if r.Safe(at) {
+		return nil
+	}
 	if at == lost || r.over.Load() && r.last.Load() < uint64(at.Offset) {
 		return topic.ErrNotLeader
 	}
@@ -75,6 +80,9 @@ func (r *reign) Commit(at journal.Offset, _ bool) error {
 	r.end()
 	return fmt.Errorf("%w (%w)", topic.ErrNotLeader, err)
 }
+
+// Safe is topic.Reign's.
+func (r *reign) Safe(at journal.Offset) bool { return at != lost && uint64(at.Offset) <= r.safe.Load() }
 
 // End is topic.Log's.
 func (r *reign) End() journal.Offset { return journal.Offset{Offset: int64(r.last.Load()) + 1} }

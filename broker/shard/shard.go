@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/broker/cluster"
@@ -23,6 +24,10 @@ type Options struct {
 	Wait     time.Duration   // what a publish waits for replicas that are behind, and a change of the map; 5 s
 	// Do changes the map.
 	Do func(context.Context, cluster.Command) error
+	// Leading is told when the topics of the group are served by this node, and with nil when they are not any more; nil: nobody asks.
+	Leading func(group uint32, led *topic.Led)
+	// Changed is told that topics or channels have come or gone by an entry, or changed their pauses; nil: nobody asks. It does not wait.
+	Changed func()
 	// Stop is told that the shard is not what was committed: the replica is to be ended, and written down no more.
 	Stop func(err error)
 	Log  *slog.Logger // nil: nothing is logged
@@ -47,14 +52,18 @@ type Shard struct {
 	waiting map[string]error // topics that cannot be served, and why
 	serving bool
 
+	reaches atomic.Bool // a leader was known lately
+
 	// Owned by run.
-	led   *topic.Led
-	of    *reign         // that led is of
-	done  *cluster.State // the topics are as this map says; nil: they are not
-	look  time.Time      // when topics that cannot be served are looked at again
-	there bool           // all are served
-	way   *cluster.State // topics of this node alone gave way to those that this map says
-	said  map[string]string
+	heard  time.Time // when one was known last
+	led    *topic.Led
+	of     *reign         // that led is of
+	done   *cluster.State // the topics are as this map says; nil: they are not
+	forgot time.Time      // when it was last looked for nodes that were not heard of
+	look   time.Time      // when topics that cannot be served are looked at again
+	there  bool           // all are served
+	way    *cluster.State // topics of this node alone gave way to those that this map says
+	said   map[string]string
 }
 
 // DefaultLimit is how many bytes of messages the topics of a group may hold.
@@ -139,6 +148,7 @@ func (s *Shard) Committed(c *replica.Committed) {
 		s.mu.Unlock()
 		return
 	}
+	before := s.standby.Changes()
 	if c.Data == nil {
 		s.standby.EndReign()
 	} else {
@@ -148,10 +158,17 @@ func (s *Shard) Committed(c *replica.Committed) {
 	err := s.failed
 	if err == nil {
 		s.point = c.At
+		if c.Own && s.reign != nil && c.Count > 0 {
+			s.reign.safe.Store(c.First + uint64(c.Count) - 1)
+		}
 	} else if s.reign != nil {
 		s.reign.end()
 	}
+	changed := s.standby.Changes() != before
 	s.mu.Unlock()
+	if changed && s.o.Changed != nil {
+		s.o.Changed()
+	}
 	if err != nil {
 		s.o.Log.Error("an entry of a group of topics cannot be applied", "entry", c.Index, "error", err)
 		s.o.Stop(fmt.Errorf("%w: entry %d: %w", replica.ErrDrift, c.Index, err))
@@ -165,6 +182,9 @@ func (s *Shard) Tend(state *cluster.State) {
 	s.mu.Unlock()
 	s.wake()
 }
+
+// List returns the topics of the group as they are on this replica, sorted by name.
+func (s *Shard) List() []topic.Listed { return s.standby.List() }
 
 // Point returns what it stands for now.
 func (s *Shard) Point() replica.Point {
@@ -219,6 +239,9 @@ func (s *Shard) wake() {
 const (
 	leadingPace = 50 * time.Millisecond
 	idlePace    = time.Second
+	forgetEvery = time.Minute
+	reachesFor  = 10 * time.Second // without a leader
+	forgetAfter = 10 * time.Minute // a node that was not heard of for so long sends nothing again: it waits for a minute at most
 )
 
 // run begins and ends reigns, and does what the map asks for.
@@ -245,8 +268,23 @@ func (s *Shard) run(ctx context.Context) {
 	}
 }
 
+// listen notes whether a leader is known, and tells when none was for long, or one is again.
+func (s *Shard) listen() {
+	now := time.Now()
+	if s.group.Leader() != 0 {
+		s.heard = now
+	}
+	if reaches := !s.heard.IsZero() && now.Sub(s.heard) < reachesFor; s.reaches.Swap(reaches) != reaches && s.o.Changed != nil {
+		s.o.Changed()
+	}
+}
+
+// Reaches reports whether a leader of the group was known to this node within the last 10 s: it is of use to clients.
+func (s *Shard) Reaches() bool { return s.reaches.Load() }
+
 // step does what is to be done now, and reports whether it is to be called again soon.
 func (s *Shard) step(ctx context.Context) (again bool) {
+	s.listen()
 	s.mu.Lock()
 	r, state := s.current(), s.state
 	s.mu.Unlock()
@@ -280,6 +318,10 @@ func (s *Shard) step(ctx context.Context) (again bool) {
 	if now := time.Now(); !s.there && !now.Before(s.look) {
 		s.serve()
 		s.look = now.Add(idlePace)
+	}
+	if now := time.Now(); now.Sub(s.forgot) >= forgetEvery {
+		s.led.ForgetOrigins(now.Add(-forgetAfter))
+		s.forgot = now
 	}
 	return again
 }
@@ -318,6 +360,9 @@ func (s *Shard) drop() {
 		return
 	}
 	s.of.end()
+	if s.o.Leading != nil {
+		s.o.Leading(s.o.Number, nil)
+	}
 	s.led.Drop()
 	s.led, s.of = nil, nil
 	s.mu.Lock()
@@ -330,8 +375,12 @@ func (s *Shard) drop() {
 func (s *Shard) serve() {
 	waiting := s.led.Serve()
 	s.mu.Lock()
+	begins := !s.serving
 	s.waiting, s.serving, s.there = waiting, true, len(waiting) == 0
 	s.mu.Unlock()
+	if begins && s.o.Leading != nil {
+		s.o.Leading(s.o.Number, s.led)
+	}
 	for _, name := range slices.Sorted(maps.Keys(waiting)) {
 		s.report("topic "+name, waiting[name])
 	}

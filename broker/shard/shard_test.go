@@ -78,6 +78,12 @@ func (a *alone) Await(_ context.Context, term, number uint64) error {
 
 func (a *alone) Room(context.Context) error { return nil }
 
+func (a *alone) Leader() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.term
+}
+
 func (a *alone) Leased() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -24,6 +24,11 @@ type Batch struct {
 	// Acks is when the publish is answered; unsaid: as the topic's option says. The next Reset forgets it.
 	Acks Acks
 
+	// From is whose publish it is, and which, of a replicated topic: one that was taken before is not taken again. The next Reset forgets it.
+	From journal.Origin
+	// Receipts says that Receipt will be asked for. The next Reset forgets it.
+	Receipts bool
+
 	frames []byte
 	n      int
 	bodies int

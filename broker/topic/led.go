@@ -19,6 +19,8 @@ type Reign interface {
 	Leased() bool
 	// Room returns nil when the group takes more messages; it may wait for that.
 	Room() error
+	// Safe reports whether a record is known to be committed. It waits for nothing.
+	Safe(at journal.Offset) bool
 }
 
 var (
@@ -41,6 +43,7 @@ type Led struct {
 	registry *Registry
 	reign    Reign
 	lastID   atomic.Uint32 // of channels
+	origins  *origins      // whose publishes were taken
 
 	mu     sync.Mutex // guards what follows
 	topics map[uint32]*Topic
@@ -52,7 +55,7 @@ func (r *Registry) Lead(s *Standby, reign Reign) (*Led, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Led{registry: r, reign: reign, topics: map[uint32]*Topic{}}
+	l := &Led{registry: r, reign: reign, origins: newOrigins(state.Origins), topics: map[uint32]*Topic{}}
 	l.lastID.Store(state.NextID)
 	for id, t := range state.Topics {
 		b := builder{registry: r, state: t, batches: batches[id], found: &blocks{}, complete: true, lost: map[string]int{}, led: l}
@@ -266,32 +269,64 @@ func (t *Topic) Replicated() bool { return t.led != nil }
 func (t *Topic) unled() bool { return t.led != nil && !t.led.reign.Leased() }
 
 // publishReplicated is publish of a topic of a group. When the lead is lost before the messages are committed nobody knows whether they are
-// kept: they are neither shown nor withdrawn, and the topic goes.
+// kept: they are neither shown nor withdrawn, and the topic goes. The batch has them again then, if it says whose they are: they can be sent to
+// the next leader.
 func (d *logStore) publishReplicated(b *Batch, delay time.Duration) error {
-	t := d.topic
-	if err := t.registry.writable(); err != nil {
+	from := b.From
+	p, err := d.beginReplicated(b, delay)
+	if err != nil {
 		return err
+	}
+	if err = p.Await(); err != nil && from.ID != 0 && !p.again {
+		b.restore(&p.appended)
+	}
+	return err
+}
+
+// restore puts messages back whose publish has failed: what was appended of them is not touched.
+func (b *Batch) restore(a *appended) {
+	b.frames = append(b.frames[:0], a.extent.Frames()...)
+	b.n, b.bodies = a.count, a.bodies
+}
+
+// beginReplicated appends a publish of a topic of a group. The batch is empty after nil.
+func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err error) {
+	t := d.topic
+	p.topic = t
+	if err := t.registry.writable(); err != nil {
+		return p, err
 	}
 	if n := len(b.frames); n > MostReplicated {
-		return fmt.Errorf("%w: a publish of %d bytes, %d are allowed", ErrReplicated, n, MostReplicated)
+		return p, fmt.Errorf("%w: a publish of %d bytes, %d are allowed", ErrReplicated, n, MostReplicated)
 	}
 	if err := t.led.reign.Room(); err != nil {
-		return err
+		return p, err
+	}
+	from := b.From
+	if from.ID != 0 {
+		first, again, err := t.led.origins.begin(from)
+		if err != nil {
+			return p, err
+		}
+		if again {
+			b.Reset()
+			p.again, p.at, p.receipt = true, first.at, first.receipt
+			b.receipt = first.receipt
+			return p, nil
+		}
 	}
 	id, err := t.registry.ids.take(b.n)
-	if err != nil {
-		return err
+	p.later = b.Later
+	if err == nil {
+		p.appended, err = t.appendDurable(b, id, delay, &keyed{})
 	}
-	later := b.Later
-	a, err := t.appendDurable(b, id, delay, &keyed{})
-	if err != nil {
-		return err
+	if err == nil {
+		p.receipt, p.stamp = b.receipt, b.stamped
 	}
-	if err := d.log.Commit(a.at, true); err != nil {
-		return err
+	if from.ID != 0 {
+		t.led.origins.end(from, p.at, p.receipt, err)
 	}
-	t.show(&a, false, later)
-	return nil
+	return p, err
 }
 
 // health says how a write to the node's log went; what becomes of a group's records says nothing of that.

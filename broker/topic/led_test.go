@@ -101,6 +101,10 @@ func (o *oneReplica) Leased() bool {
 	return !o.pause && !o.over
 }
 
+func (o *oneReplica) Safe(at journal.Offset) bool {
+	return at != (journal.Offset{}) && o.standby.Record() >= uint64(at.Offset)
+}
+
 func (o *oneReplica) Err() error  { return nil }
 func (o *oneReplica) Gap() error  { return nil }
 func (o *oneReplica) Room() error { return nil }

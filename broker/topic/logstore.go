@@ -210,7 +210,7 @@ func (t *Topic) describeLocked(p *journal.Publish, b *Batch, first protocol.Mess
 	}
 	b.stamp(stamp, first)
 	d.noteStamp(d.next, stamp)
-	p.Topic, p.First, p.Count = d.id, d.next, b.n
+	p.Topic, p.First, p.Count, p.From = d.id, d.next, b.n, b.From
 	if delay = b.delayUntil(now, delay); delay > 0 {
 		p.Due = now + int64(delay)
 	}

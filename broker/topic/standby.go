@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 
 	"brokerd/diskqueue/journal"
@@ -23,6 +24,7 @@ type Standby struct {
 	next    uint64                   // number of the next record
 	bytes   int64                    // of frames
 	enough  int64                    // bytes with which it is looked for messages that nobody needs
+	changes uint64                   // of topics and channels that were applied
 }
 
 // leastEnough is how many bytes of messages a standby may hold before it looks whether somebody still needs them.
@@ -68,6 +70,7 @@ func (s *Standby) applyLocked(number uint64, kind journal.Kind, payload []byte) 
 	case kind == journal.KindPublish && !kept:
 		return fmt.Errorf("%w: record %d publishes to a topic that is not there", ErrDrift, number)
 	case kind == journal.KindChange:
+		s.changes++
 		s.forgetLocked()
 	}
 	return nil
@@ -83,7 +86,7 @@ func (s *Standby) keepLocked(p journal.Publish, frames []byte) error {
 	if p.Keys != nil || p.Sums != nil || p.Expires != 0 {
 		return fmt.Errorf("%w: a message has what replicated topics do not have yet", ErrDrift)
 	}
-	p.Properties = bytes.Clone(p.Properties)
+	p.Properties, p.From = bytes.Clone(p.Properties), journal.Origin{}
 	s.batches[p.Topic] = append(s.batches[p.Topic], loggedBatch{Publish: p, frames: bytes.Clone(frames)})
 	s.bytes += int64(len(frames))
 	return nil
@@ -180,6 +183,37 @@ func (s *Standby) Topics() map[uint32]string {
 		names[id] = t.Name
 	}
 	return names
+}
+
+// Listed is a topic of a standby, or a channel of one.
+type Listed struct {
+	Name     string
+	Paused   bool
+	Channels []Listed // of a topic, sorted by name
+}
+
+// List returns the topics with their channels, sorted by name.
+func (s *Standby) List() (list []Listed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byName := func(a, b Listed) int { return strings.Compare(a.Name, b.Name) }
+	for _, t := range s.state.Topics {
+		in := Listed{Name: t.Name, Paused: t.Paused}
+		for _, c := range t.Channels[1:] {
+			in.Channels = append(in.Channels, Listed{Name: c.Name, Paused: c.Paused})
+		}
+		slices.SortFunc(in.Channels, byName)
+		list = append(list, in)
+	}
+	slices.SortFunc(list, byName)
+	return list
+}
+
+// Changes returns how many changes of topics and channels were applied.
+func (s *Standby) Changes() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
 }
 
 // Record returns the number of the last record that was applied, 0 for none.

@@ -20,8 +20,8 @@ func ParseTTL(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// errLedTTL is ErrNoTTL of a replicated topic.
-var errLedTTL = fmt.Errorf("%w: a message's own ttl (%w)", ErrReplicated, ErrNoTTL)
+// ErrLedTTL is ErrNoTTL of a replicated topic.
+var ErrLedTTL = fmt.Errorf("%w: a message's own ttl (%w)", ErrReplicated, ErrNoTTL)
 
 // TakesTTL returns ErrNoTTL when the topic's messages can have no ttl of their own.
 func (t *Topic) TakesTTL() error {
@@ -29,7 +29,7 @@ func (t *Topic) TakesTTL() error {
 	case t.d == nil:
 		return ErrNoTTL
 	case t.led != nil:
-		return errLedTTL
+		return ErrLedTTL
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ const (
 
 	kindUnshared Kind = 71
 	kindArchive  Kind = 72
+	kindOrigin   Kind = 75
 )
 
 // ErrCheckpoint is a file that is not a whole checkpoint.
@@ -256,6 +257,8 @@ func (r *reader) record(kind Kind, b []byte) error {
 		r.state.NextID, r.state.From, r.state.listed = max(r.state.NextID, h.NextID), h.From, h.NextID
 		r.state.Time = h.Time
 		return nil
+	case kind == kindOrigin && r.topic == nil && len(b) >= 16 && len(b)%waitSize == 0:
+		return r.origin(b)
 	case kind == kindTopic:
 		t := &Topic{}
 		if err := json.Unmarshal(b, t); err != nil {

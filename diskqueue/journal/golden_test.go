@@ -31,6 +31,7 @@ func Write(s *State) []byte {
 	var b bytes.Buffer
 	w := NewWriter(&b)
 	w.Head(s.NextID, s.From, s.Time)
+	w.Origins(s.Origins)
 	for _, id := range sortedKeys(s.Topics) {
 		t := s.Topics[id]
 		w.Topic(t)

@@ -48,6 +48,8 @@ type Publish struct {
 
 	Sums []uint32 // of the messages' keys that order them, for each one, 0 where it has none; nil: none has any
 
+	From Origin // whose publish it was, and which; its zero value: that is not said
+
 	Expires    int64  // Unix nanoseconds, from when on the messages are of no use any more; 0: never
 	Properties []byte // what messages have beside their bodies, see AppendColumn; empty: nothing
 }
@@ -64,11 +66,12 @@ const (
 // The flags of a Publish, each with what follows the head when it is set, in this order. docs/FORMATS.md has those that are given away.
 const (
 	flagDue        = 1 << 0 // due i64
+	flagOrigin     = 1 << 1 // origin, number and low, u64 each
 	flagSums       = 1 << 2 // sum u32 for each message
 	flagDedup      = 1 << 3 // since u64, 16 bytes for each message
 	flagExpiry     = 1 << 4 // expires i64
 	flagProperties = 1 << 5 // size u32, and so many bytes: see AppendColumn
-	knownFlags     = flagDue | flagSums | flagDedup | flagExpiry | flagProperties
+	knownFlags     = flagDue | flagOrigin | flagSums | flagDedup | flagExpiry | flagProperties
 )
 
 // publishSize is the size in bytes of the head without what flags bring.
@@ -79,6 +82,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	flags := uint16(0)
 	if p.Due != 0 {
 		flags |= flagDue
+	}
+	if p.From != (Origin{}) {
+		flags |= flagOrigin
 	}
 	if p.Sums != nil {
 		flags |= flagSums
@@ -99,6 +105,9 @@ func AppendPublish(dst []byte, p Publish) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(p.Count))
 	if p.Due != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(p.Due))
+	}
+	if p.From != (Origin{}) {
+		dst = appendOrigin(dst, p.From)
 	}
 	if p.Sums != nil {
 		dst = AppendSums(dst, p.Sums)
@@ -137,6 +146,11 @@ func ParsePublish(b []byte) (p Publish, frames []byte, err error) {
 			return p, nil, fmt.Errorf("%w: publish of %d bytes without its due time", ErrRecord, len(b))
 		}
 		p.Due, frames = int64(binary.BigEndian.Uint64(frames)), frames[8:]
+	}
+	if flags&flagOrigin != 0 {
+		if p.From, frames, err = parseOrigin(frames); err != nil {
+			return p, nil, err
+		}
 	}
 	if flags&flagSums != 0 {
 		if frames, err = p.parseSums(frames); err != nil {

@@ -42,6 +42,8 @@ func goldenReplicated() []struct {
 		{"vote", AppendVote(nil, Vote{Group: 5, Term: 4, Vote: 2, Commit: 11})},
 		{"base", AppendBase(nil, someBase())},
 		{"gone", AppendGone(nil, Gone{Group: 5, Replica: 3})},
+		{"publish of an origin", append(AppendPublish(nil, Publish{Topic: 1, First: 7, Count: 1, From: Origin{ID: 0xabcdef, Number: 9, Low: 4}}), frames(0x400, 1)...)},
+		{"forgotten", AppendForgotten(nil, []uint64{0xabcdef, 2})},
 	}
 }
 

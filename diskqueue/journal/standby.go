@@ -59,6 +59,7 @@ func (s *State) EndReign() {
 func (s *State) Write(dst io.Writer, at Offset) (size int64, err error) {
 	w := NewWriter(dst)
 	w.Head(s.NextID, at, s.Time)
+	w.Origins(s.Origins)
 	for _, id := range sortedKeys(s.Topics) {
 		t := *s.Topics[id]
 		t.AsOf = at

@@ -83,12 +83,14 @@ type Topic struct {
 
 // State is all topics.
 type State struct {
-	Topics map[uint32]*Topic
-	NextID uint32 // greater than every topic's and channel's id ever used
-	listed uint32 // topics with lower ids that the checkpoint has not were deleted
-	From   Offset // of a checkpoint: no topic was made before this but those that are in it
-	Time   int64  // that the log has said last, or that it was when the checkpoint was written, Unix nanoseconds; 0: not known
-	Stray  int    // records of topics or channels that are not there: deleted meanwhile
+	Topics  map[uint32]*Topic
+	NextID  uint32              // greater than every topic's and channel's id ever used
+	listed  uint32              // topics with lower ids that the checkpoint has not were deleted
+	From    Offset              // of a checkpoint: no topic was made before this but those that are in it
+	Time    int64               // that the log has said last, or that it was when the checkpoint was written, Unix nanoseconds; 0: not known
+	Origins map[uint64]*Numbers // of a group of replicas: which publishes were taken, by start of a node; nil: none
+
+	Stray int // records of topics or channels that are not there: deleted meanwhile
 
 	stubs uint32            // channels of stubs so far
 	moves map[uint32][]move // by the topic that messages went to, as far as they were read
@@ -111,11 +113,9 @@ func (s *State) Newest() int64 {
 func (s *State) Apply(at Offset, kind Kind, b []byte, keep func(Publish, []byte)) error {
 	switch kind {
 	case KindPublish:
-		p, frames, err := ParsePublish(b)
-		if err == nil {
-			s.publish(at, p, frames, keep)
-		}
-		return err
+		return s.applyPublish(at, b, keep)
+	case KindForgotten:
+		return s.forgotten(b)
 	case KindDelivered, KindFinished, KindDeferred, KindDiscarded, KindAside:
 		return s.applyChannel(at, kind, b)
 	case KindVoid:
