@@ -80,6 +80,9 @@ var rooms = []room{
 	{"broker/shard", []string{"diskqueue/...", "broker/cluster", "broker/replica", "broker/topic"},
 		"the topics of one group: it serves while it leads; it must know neither sockets nor who is a member"},
 
+	{"broker/forward", []string{"protocol", "diskqueue/journal", "broker/peer", "broker/topic"},
+		"publishes that others lead: it must know neither who is a member nor clients"},
+
 	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/peer", "broker/replica"},
 		"what a broker is in its cluster: the map over a group and links; it must not know topics"},
 

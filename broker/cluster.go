@@ -39,7 +39,10 @@ func (o *Options) cluster() []Setting {
 		{Name: "cluster-tls-key", Value: &o.ClusterTLSKey, Help: "key file"},
 		{Name: "cluster-tls-ca", Value: &o.ClusterTLSCA, Help: "authorities that certificates of the cluster's brokers are of"},
 		{Name: "cluster-election-timeout", Value: &o.ClusterElection, Help: "time without a word of the leader after which another one is elected, up to twice as long; 500ms to 10s"},
-		{Name: "cluster-wait", Value: &o.ClusterWait, Help: "longest time that a change of the cluster may take before it ends as not done or unknown"},
+		{Name: "cluster-wait", Value: &o.ClusterWait,
+			Help: "longest time that a change of the cluster may take before it ends as not done or unknown, and that a publish to a replicated topic waits for a leader"},
+		{Name: "cluster-fast-failover", Value: &o.ClusterFast,
+			Help: "on, or off: a leader is missed at once when its links end and its host says that nobody listens there any more"},
 	}
 }
 
@@ -94,6 +97,9 @@ func (o *Options) checkPeers() error {
 	}
 	if err := within("cluster-election-timeout", o.ClusterElection, 500*time.Millisecond, 10*time.Second, "must be from 500ms to 10s"); err != nil {
 		return err
+	}
+	if o.ClusterFast != "on" && o.ClusterFast != "off" {
+		return refuse("cluster-fast-failover", "must be on or off", o.ClusterFast)
 	}
 	return within("cluster-wait", o.ClusterWait, 100*time.Millisecond, time.Minute, "must be from 100ms to 1m")
 }
@@ -188,7 +194,7 @@ func (s *Server) newMember(found *replica.Recovery) error {
 	o := &s.opts
 	var err error
 	s.member, err = member.New(member.Options{Name: o.ClusterName, Node: o.BroadcastAddress, Zone: o.TopologyZone, Address: o.clusterAddress(), Peers: o.ClusterPeers,
-		Folder: s.engine.Folder(), TLS: s.clusterTLS, Secret: s.clusterSecret, Election: o.ClusterElection, Wait: o.ClusterWait,
+		Folder: s.engine.Folder(), TLS: s.clusterTLS, Secret: s.clusterSecret, Election: o.ClusterElection, Wait: o.ClusterWait, Fast: o.ClusterFast == "on",
 		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Shard: s.newShard, Log: s.log})
 	if err != nil {
 		return err
@@ -199,7 +205,8 @@ func (s *Server) newMember(found *replica.Recovery) error {
 
 // newShard makes what the topics of a group of replicas are on this broker.
 func (s *Server) newShard(group uint32, content []byte, at replica.Point, stop func(error)) (member.Shard, error) {
-	return shard.New(shard.Options{Number: group, Registry: s.registry, Wait: s.opts.ClusterWait, Do: s.member.Do, Stop: stop, Log: s.log}, content, at)
+	return shard.New(shard.Options{Number: group, Registry: s.registry, Wait: s.opts.ClusterWait, Do: s.member.Do, Leading: s.forward.Leading,
+		Changed: s.registrar.Changed, Stop: stop, Log: s.log}, content, at)
 }
 
 // elsewhere refuses topics that are made although they are replicated: their leader has them.
@@ -267,8 +274,8 @@ func (c clusterAPI) LeadTo(ctx context.Context, node string) error {
 	return clusterError(c.m.LeadTo(ctx, node))
 }
 
-func (c clusterAPI) CreateTopic(ctx context.Context, name string) error {
-	return clusterError(c.m.CreateTopic(ctx, name))
+func (c clusterAPI) CreateTopic(ctx context.Context, name string, atLeader bool) error {
+	return clusterError(c.m.CreateTopic(ctx, name, atLeader))
 }
 
 func (c clusterAPI) DeleteTopic(ctx context.Context, name string) error {
@@ -276,6 +283,29 @@ func (c clusterAPI) DeleteTopic(ctx context.Context, name string) error {
 }
 
 func (c clusterAPI) Well(ctx context.Context) error { return c.m.Well(ctx) }
+
+func (c clusterAPI) Followed() (list []httpapi.Topic) {
+	for _, t := range followed(c.m) {
+		out := httpapi.Topic{TopicName: t.Name, Paused: t.Paused, Channels: []httpapi.Channel{}}
+		for _, in := range t.Channels {
+			out.Channels = append(out.Channels, httpapi.Channel{ChannelName: in.Name, Paused: in.Paused})
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
+// followed returns the replicated topics of which this broker has a replica.
+func followed(m *member.Member) (list []topic.Listed) {
+	for _, s := range m.Shards() {
+		if s, ok := s.(*shard.Shard); ok {
+			list = append(list, s.List()...)
+		}
+	}
+	return list
+}
+
+func (c clusterAPI) DeletedLately(name string) bool { return c.m.DeletedLately(name) }
 
 func (c clusterAPI) Replicated(name string) bool {
 	_, ok, err := c.m.Topic(name)

@@ -25,12 +25,15 @@ func (s *Server) compose() {
 	if s.doors.http != nil || s.doors.https != nil {
 		s.metrics = s.newMetrics().Handler(s.log)
 		s.http = httpd.New(s.httpConfig(o))
+		if s.forward != nil {
+			s.forward.Serve(s.http.Act)
+		}
 	}
 }
 
 func (s *Server) sessionConfig(o *Options) session.Config {
 	cfg := session.Config{
-		Topics: s.registry, Version: Version,
+		Topics: s.registry, Forward: s.forwardTo(), Version: Version,
 		Limits: protocol.IdentifyLimits{
 			MaxHeartbeatInterval: o.MaxHeartbeatInterval, MinOutputBufferTimeout: o.MinOutputBufferTimeout,
 			MaxOutputBufferTimeout: o.MaxOutputBufferTimeout, MaxOutputBufferSize: o.MaxOutputBufferSize,
@@ -51,7 +54,7 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 
 func (s *Server) httpConfig(o *Options) httpd.Config {
 	return httpd.Config{
-		Broker: api{s}, Cluster: s.clusterOf(), Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxDefer: o.maxDefer(),
+		Broker: api{s}, Cluster: s.clusterOf(), Forward: s.httpForward(), Log: s.log, MaxMsgSize: o.MaxMsgSize, MaxBodySize: o.MaxBodySize, MaxDefer: o.maxDefer(),
 		Metrics: s.metrics, Quantiles: o.E2EProcessingLatencyPercentiles, RefusePlain: o.TLSRequired == TLSRequired,
 		HTTPSPort: portOf(s.doors.https), Door: s.door(o), Unfinished: s.unfinished, Quotas: s.quotas,
 		HideMessages: o.HTTPMessages == "off",

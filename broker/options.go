@@ -127,7 +127,8 @@ type Options struct {
 	ClusterTLSKey     string        // file
 	ClusterTLSCA      string        // file with the authorities of the cluster
 	ClusterElection   time.Duration // after which a leader is missed
-	ClusterWait       time.Duration // longest time that a change of the cluster takes
+	ClusterWait       time.Duration // longest time that a change of the cluster takes, or a publish waits for a leader
+	ClusterFast       string        // on, or off: a leader whose process is dead is missed at once
 
 	DeflateEnabled  bool
 	MaxDeflateLevel int // 1 to 9
@@ -197,6 +198,7 @@ func DefaultOptions() Options {
 		ClusterListen:   "127.0.0.1:4170",
 		ClusterElection: 800 * time.Millisecond,
 		ClusterWait:     5 * time.Second,
+		ClusterFast:     "on",
 
 		TLSMinVersion:   defaultTLSVersion,
 		DeflateEnabled:  true,

@@ -14,6 +14,7 @@ import (
 
 	"brokerd/broker/auth"
 	"brokerd/broker/bodies"
+	"brokerd/broker/forward"
 	"brokerd/broker/httpd"
 	"brokerd/broker/member"
 	"brokerd/broker/metadata"
@@ -52,8 +53,9 @@ type Server struct {
 	http       *httpd.Server
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
-	engine     *storage.Engine // nil when all topics are at level memory
-	member     *member.Member  // nil when the broker is in no cluster
+	engine     *storage.Engine    // nil when all topics are at level memory
+	member     *member.Member     // nil when the broker is in no cluster
+	forward    *forward.Forwarder // the same
 
 	clusterSecret []byte      // that links of the cluster are secured with
 	clusterTLS    *tls.Config // the same, nil: without
@@ -209,6 +211,9 @@ func (s *Server) load(ctx context.Context) error {
 		return err
 	}
 	s.registry = topic.NewRegistry(s.topicConfig())
+	if s.member != nil {
+		s.newForward()
+	}
 	if recovery != nil {
 		if err := s.registry.Recover(recovery); err != nil {
 			return err

@@ -45,6 +45,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	if s.member != nil {
 		s.member.Close()
+		s.forward.Close()
 	}
 	if s.engine != nil {
 		note("saving what is kept in the log", s.engine.Close())
@@ -138,6 +139,9 @@ func (s *Server) abandon() {
 	}
 	if s.member != nil {
 		s.member.Close()
+	}
+	if s.forward != nil {
+		s.forward.Close()
 	}
 	if s.engine != nil {
 		if err := s.engine.Abandon(); err != nil {

@@ -23,12 +23,16 @@ type Cluster interface {
 	Drain(ctx context.Context, node string, on bool) error
 	Remove(ctx context.Context, node string) error
 	LeadTo(ctx context.Context, node string) error
-	CreateTopic(ctx context.Context, name string) error
+	CreateTopic(ctx context.Context, name string, atLeader bool) error
 	DeleteTopic(ctx context.Context, name string) error
 	// Well returns why this broker does not do all that is its part in the cluster, nil when it does.
 	Well(context.Context) error
 	// Replicated reports whether a topic is replicated, as far as is known here.
 	Replicated(name string) bool
+	// Followed returns the replicated topics of which this broker has a replica, with their channels, by name and pause only.
+	Followed() []httpapi.Topic
+	// DeletedLately reports whether a replicated topic of that name was deleted within the last 30 s.
+	DeletedLately(name string) bool
 }
 
 // What became of a change of the map that was not made, or perhaps not.
@@ -88,9 +92,12 @@ func clusterFailed(err error) error {
 	return refuse(http.StatusServiceUnavailable, "NOT_DONE: "+err.Error())
 }
 
-// createReplicated makes a topic with so many replicas, as the argument says.
-func (a *api) createReplicated(req *http.Request, name, replicas string) error {
+// createReplicated makes a topic with so many replicas, as the arguments say.
+func (a *api) createReplicated(req *http.Request, q httpapi.Query, name, replicas string) error {
+	serve, said := q.Lookup("serve")
 	switch {
+	case said && serve != "all" && serve != "leader":
+		return invalidArg("serve", "it must be all or leader")
 	case replicas != "3":
 		return invalidArg("replicas", "it must be 1 or 3")
 	case a.cfg.Cluster == nil:
@@ -103,12 +110,12 @@ func (a *api) createReplicated(req *http.Request, name, replicas string) error {
 	} else if err != nil {
 		return a.fail(req, err)
 	}
-	return clusterFailed(a.cfg.Cluster.CreateTopic(req.Context(), name))
+	return clusterFailed(a.cfg.Cluster.CreateTopic(req.Context(), name, serve == "leader"))
 }
 
 // notLeader returns the answer for what only who leads a replicated topic can do, or when the lead was lost while it was done.
 func notLeader(err error) error {
-	return refuse(http.StatusServiceUnavailable, "NOT_LEADER: "+err.Error())
+	return refuse(http.StatusServiceUnavailable, notLeaderText+err.Error())
 }
 
 func clusterAdd(c Cluster, req *http.Request, _ httpapi.Query, nodes []string) error {

@@ -14,6 +14,8 @@ import (
 type fakeCluster struct {
 	err  error
 	done []string
+
+	followed []httpapi.Topic
 }
 
 func (c *fakeCluster) View(context.Context) httpapi.Cluster {
@@ -37,7 +39,14 @@ func (c *fakeCluster) Drain(_ context.Context, node string, on bool) error {
 
 func (c *fakeCluster) Remove(_ context.Context, node string) error { return c.act("remove %s", node) }
 
-func (c *fakeCluster) CreateTopic(_ context.Context, name string) error {
+func (c *fakeCluster) Followed() []httpapi.Topic { return c.followed }
+
+func (c *fakeCluster) DeletedLately(name string) bool { return name == "lately" }
+
+func (c *fakeCluster) CreateTopic(_ context.Context, name string, atLeader bool) error {
+	if atLeader {
+		return c.act("create %s at its leader", name)
+	}
 	return c.act("create %s", name)
 }
 
@@ -90,6 +99,9 @@ func TestReplicatedTopics(t *testing.T) {
 		text, done   string
 	}{
 		{"POST", "/topic/create?topic=orders&replicas=3", 200, "", "create orders"},
+		{"POST", "/topic/create?topic=orders&replicas=3&serve=all", 200, "", "create orders"},
+		{"POST", "/topic/create?topic=orders&replicas=3&serve=leader", 200, "", "create orders at its leader"},
+		{"POST", "/topic/create?topic=orders&replicas=3&serve=some", 400, "INVALID_ARG_SERVE", ""},
 		{"POST", "/topic/create?topic=orders&replicas=5", 400, "it must be 1 or 3", ""},
 		{"POST", "/topic/create?topic=o%23ephemeral&replicas=3", 400, "an ephemeral topic is on one broker", ""},
 		{"POST", "/topic/create?topic=o%20&replicas=3", 400, "INVALID_TOPIC", ""},

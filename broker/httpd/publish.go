@@ -36,13 +36,13 @@ func (a *api) pub(w http.ResponseWriter, req *http.Request, _ httprouter.Params)
 	if err != nil {
 		return nil, err
 	}
-	terms, err := a.terms(q, t, &s.batch)
+	terms, err := a.terms(q, t.topic, &s.batch)
 	if err != nil {
 		return nil, err
 	}
 	s.batch.Add(body)
 	if terms.dedup != "" {
-		s.batch.Deduplicate(topic.Mark{}, t.Name(), terms.dedup, false)
+		s.batch.Deduplicate(topic.Mark{}, t.name, terms.dedup, false)
 	}
 	s.batch.Order(topic.Mark{}, terms.key)
 	return a.publish(w, req, t, &s.batch, terms)
@@ -59,7 +59,7 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 	}
 	s := a.scratch.Get().(*scratch)
 	defer a.release(s)
-	terms, err := a.terms(q, t, &s.batch)
+	terms, err := a.terms(q, t.topic, &s.batch)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (a *api) mpub(w http.ResponseWriter, req *http.Request, _ httprouter.Params
 		return nil, err
 	}
 	if terms.dedup != "" {
-		s.batch.Deduplicate(topic.Mark{}, t.Name(), terms.dedup, true)
+		s.batch.Deduplicate(topic.Mark{}, t.name, terms.dedup, true)
 	}
 	s.batch.Order(topic.Mark{}, terms.key)
 	return a.publish(w, req, t, &s.batch, terms)
@@ -84,20 +84,25 @@ func (a *api) release(s *scratch) {
 	a.scratch.Put(s)
 }
 
+// target is where messages are published to.
+type target struct {
+	name  string
+	topic *topic.Topic // nil: it is replicated, and another broker leads it
+}
+
 // topicToPublish returns the arguments and the topic they name, which is made when there is none.
-func (a *api) topicToPublish(req *http.Request) (httpapi.Query, *topic.Topic, error) {
-	q, name, err := topicArg(req)
+func (a *api) topicToPublish(req *http.Request) (q httpapi.Query, to target, err error) {
+	q, to.name, err = topicArg(req)
 	if err != nil {
-		return q, nil, err
+		return q, to, err
 	}
-	if !protocol.ValidName(name) {
-		return q, nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
+	if !protocol.ValidName(to.name) {
+		return q, to, refuse(http.StatusBadRequest, "INVALID_TOPIC")
 	}
-	t, err := a.cfg.Broker.Registry().Topic(name)
-	if err != nil {
-		return q, nil, a.notPublished(req, err)
+	if to.topic, err = a.cfg.Broker.Registry().Topic(to.name); err != nil && !(a.cfg.Forward != nil && errors.Is(err, topic.ErrElsewhere)) {
+		return q, to, a.notPublished(req, err)
 	}
-	return q, t, nil
+	return q, to, nil
 }
 
 // durability returns the argument durability, which the request's messages get when it is more than the topic's level; level
@@ -111,7 +116,7 @@ func durability(q httpapi.Query, t *topic.Topic) (topic.Level, error) {
 	switch {
 	case err != nil:
 		return level, refuse(http.StatusBadRequest, "INVALID_DURABILITY")
-	case level > topic.Memory && t.Durability() == topic.Memory:
+	case level > topic.Memory && t != nil && t.Durability() == topic.Memory:
 		return level, httpapi.Errorf(http.StatusBadRequest, "durability %s is not to be had: %v", level, topic.ErrNoLog)
 	}
 	return level, nil
@@ -125,7 +130,10 @@ func timeToLive(q httpapi.Query, t *topic.Topic) (ttl time.Duration, err error) 
 	}
 	ttl, err = topic.ParseTTL(text)
 	if err == nil {
-		err = t.TakesTTL()
+		err = topic.ErrLedTTL
+		if t != nil {
+			err = t.TakesTTL()
+		}
 	}
 	if err != nil {
 		return 0, invalidArg("ttl", err.Error())
@@ -184,16 +192,10 @@ func (a *api) addBinary(s *scratch, body io.Reader) error {
 }
 
 // publish hands the batch to the topic.
-func (a *api) publish(w http.ResponseWriter, req *http.Request, t *topic.Topic, b *topic.Batch, m terms) (any, error) {
+func (a *api) publish(w http.ResponseWriter, req *http.Request, to target, b *topic.Batch, m terms) (any, error) {
 	if b.Len() > 0 {
 		a.account(req).Spend(int64(b.Len()), int64(b.Bytes()), 0, time.Now())
-		err := t.PublishAs(b, m.delay, m.level)
-		if r := a.cfg.Broker.Registry(); errors.Is(err, topic.ErrExiting) && r.Lookup(t.Name()) != t { // it was deleted meanwhile
-			if t, err = r.Topic(t.Name()); err == nil {
-				err = t.PublishAs(b, m.delay, m.level)
-			}
-		}
-		if err != nil {
+		if err := a.carryOut(to, b, m); err != nil {
 			return nil, a.notPublished(req, err)
 		}
 		return m.published(w, b), nil
@@ -202,6 +204,28 @@ func (a *api) publish(w http.ResponseWriter, req *http.Request, t *topic.Topic, 
 		return httpapi.Published{IDs: []string{}, Positions: []uint64{}}, nil
 	}
 	return "OK", nil
+}
+
+// carryOut publishes the batch, here or at the broker that leads the topic.
+func (a *api) carryOut(to target, b *topic.Batch, m terms) (err error) {
+	if a.cfg.Forward != nil && (to.topic == nil || to.topic.Replicated()) {
+		b.Receipts = m.ids
+		if err = a.cfg.Forward.Publish(to.name, b, m.delay); !errors.Is(err, topic.ErrNotReplicated) {
+			return err
+		}
+		to.topic = nil
+	}
+	r := a.cfg.Broker.Registry()
+	if to.topic != nil {
+		err = to.topic.PublishAs(b, m.delay, m.level)
+		if !errors.Is(err, topic.ErrExiting) || r.Lookup(to.name) == to.topic {
+			return err
+		}
+	}
+	if to.topic, err = r.Topic(to.name); err != nil { // it was deleted meanwhile
+		return err
+	}
+	return to.topic.PublishAs(b, m.delay, m.level)
 }
 
 // limited returns the answer for what a bound of an option, or of the node, does not allow.

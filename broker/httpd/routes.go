@@ -21,17 +21,31 @@ type api struct {
 	scratch sync.Pool     // of *scratch
 	looking chan struct{} // places for requests that read messages
 	history chan struct{} // the place for one that reads the log
+
+	acts    map[string]httpapi.HandlerFunc // by method and path, what other brokers may have done here
+	deleted lately                         // channels of replicated topics
 }
 
 // lookAtOnce is how many requests read messages at the same time, not to take the disk from others.
 const lookAtOnce = 4
 
 // newHandler returns the whole API.
-func newHandler(cfg Config) *httpapi.Router {
-	a := &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}, looking: make(chan struct{}, lookAtOnce), history: make(chan struct{}, 1)}
+func newHandler(cfg Config) *httpapi.Router { return newAPI(cfg).routes() }
+
+func newAPI(cfg Config) *api {
+	return &api{cfg: cfg, scratch: sync.Pool{New: func() any { return newScratch() }}, looking: make(chan struct{}, lookAtOnce), history: make(chan struct{}, 1),
+		acts: map[string]httpapi.HandlerFunc{}}
+}
+
+// routes makes the routes of it; once.
+func (a *api) routes() *httpapi.Router {
+	cfg := a.cfg
 	r := httpapi.NewRouter(cfg.Log, cfg.Door)
 	v1 := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, a.metered(httpapi.Logged(cfg.Log, httpapi.V1(h))))
+	}
+	led := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
+		v1(method, path, rule, a.anywhere(method+" "+path, h))
 	}
 	plain := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
@@ -54,28 +68,28 @@ func newHandler(cfg Config) *httpapi.Router {
 	v1("GET", "/storage", readsSome, a.storage)
 	v1("POST", "/topic/create", manages, a.createTopic)
 	v1("POST", "/topic/delete", manages, a.deleteTopic)
-	v1("POST", "/topic/empty", manages, a.emptyTopic)
-	v1("POST", "/topic/pause", manages, a.pauseTopic(true))
-	v1("POST", "/topic/unpause", manages, a.pauseTopic(false))
-	v1("GET", "/topic/config", reads, a.getTopicConfig)
+	led("POST", "/topic/empty", manages, a.emptyTopic)
+	led("POST", "/topic/pause", manages, a.pauseTopic(true))
+	led("POST", "/topic/unpause", manages, a.pauseTopic(false))
+	led("GET", "/topic/config", reads, a.getTopicConfig)
 	v1("POST", "/topic/config", manages, a.setTopicConfig)
-	v1("POST", "/channel/create", manages, a.createChannel)
-	v1("POST", "/channel/delete", manages, a.onChannel((*api).deleteChannel))
-	v1("POST", "/channel/empty", manages, a.onChannel((*api).emptyChannel))
-	v1("POST", "/channel/rewind", manages, a.rewindChannel)
-	v1("POST", "/channel/skip", manages, a.skipChannel)
-	v1("POST", "/channel/pause", manages, a.onChannel((*api).pauseChannel))
-	v1("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
-	v1("GET", "/channel/config", reads, a.getChannelConfig)
+	led("POST", "/channel/create", manages, a.createChannel)
+	led("POST", "/channel/delete", manages, a.deleteChannel)
+	led("POST", "/channel/empty", manages, a.onChannel((*api).emptyChannel))
+	led("POST", "/channel/rewind", manages, a.rewindChannel)
+	led("POST", "/channel/skip", manages, a.skipChannel)
+	led("POST", "/channel/pause", manages, a.onChannel((*api).pauseChannel))
+	led("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
+	led("GET", "/channel/config", reads, a.getChannelConfig)
 	v1("POST", "/channel/config", manages, a.setChannelConfig)
 	looks("/channel/deferred", reads, a.deferred)
-	v1("POST", "/channel/redrive", manages, a.redrive)
+	led("POST", "/channel/redrive", manages, a.redrive)
 	looks("/topic/messages", consumes, a.topicMessages)
 	looks("/channel/messages", consumes, a.channelMessages)
 	looks("/message", consumes, a.message)
-	v1("POST", "/message/finish", manages, a.finishMessage)
-	v1("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
-	v1("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))
+	led("POST", "/message/finish", manages, a.finishMessage)
+	led("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
+	led("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))
 	v1("GET", "/cluster", httpapi.Needs(grant.Read), a.cluster)
 	v1("POST", "/cluster/add", admin, a.onCluster(clusterAdd, "node"))
 	v1("POST", "/cluster/replace", admin, a.onCluster(clusterReplace, "old", "new"))

@@ -60,6 +60,7 @@ type Broker interface {
 type Config struct {
 	Broker       Broker
 	Cluster      Cluster // nil: the broker is in none
+	Forward      Forward // nil: the same
 	Log          *slog.Logger
 	MaxMsgSize   int64         // bytes of one message
 	MaxBodySize  int64         // bytes of an /mpub body
@@ -91,7 +92,10 @@ type Server struct {
 }
 
 // handlers answer requests in clear and over TLS.
-type handlers struct{ plain, secure http.Handler }
+type handlers struct {
+	plain, secure http.Handler
+	act           func([]byte) []byte
+}
 
 // New returns a Server that serves nothing yet.
 func New(cfg Config) *Server {
@@ -104,14 +108,15 @@ func New(cfg Config) *Server {
 
 // SetConfig changes what requests are answered with that come from now on.
 func (s *Server) SetConfig(cfg Config) {
-	handler := newHandler(cfg)
+	a := newAPI(cfg)
+	handler := a.routes()
 	var plain http.Handler = handler
 	if cfg.RefusePlain {
 		plain = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			httpapi.RespondTLSRequired(w, cfg.HTTPSPort)
 		})
 	}
-	s.handlers.Store(&handlers{plain, handler})
+	s.handlers.Store(&handlers{plain, handler, a.actHere})
 }
 
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
@@ -41,6 +42,39 @@ func Snapshot(r *topic.Registry, quantiles []float64, f Filter) []httpapi.Topic 
 	return list
 }
 
+// withFollowed adds the replicated topics of which this broker has a replica and which it does not serve, without figures: sums over brokers
+// are right. The list is sorted, and so is the result.
+func (a *api) withFollowed(list []httpapi.Topic, f Filter) []httpapi.Topic {
+	if a.cfg.Cluster == nil {
+		return list
+	}
+	added := false
+	for _, t := range a.cfg.Cluster.Followed() {
+		if f.Topic != "" && f.Topic != t.TopicName || a.cfg.Broker.Registry().Lookup(t.TopicName) != nil {
+			continue
+		}
+		if f.Channel != "" {
+			t.Channels = slices.DeleteFunc(t.Channels, func(c httpapi.Channel) bool { return c.ChannelName != f.Channel })
+			if len(t.Channels) == 0 {
+				continue
+			}
+		}
+		for i := range t.Channels {
+			t.Channels[i].E2EProcessingLatency = telemetry.Summarize(a.cfg.Quantiles)
+			if f.Clients {
+				t.Channels[i].Clients = []httpapi.Client{}
+			}
+		}
+		t.Role = "follower"
+		list = append(list, t)
+		added = true
+	}
+	if added {
+		slices.SortFunc(list, func(a, b httpapi.Topic) int { return strings.Compare(a.TopicName, b.TopicName) })
+	}
+	return list
+}
+
 // keptOf returns what a topic keeps, nil when it keeps nothing.
 func keptOf(k *topic.Kept) *httpapi.Kept {
 	if k.From == 0 {
@@ -64,6 +98,9 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused, RefusedCount: s.Refused,
 		DeferredByDue: byDue(s.Ahead), Durability: t.Durability().String(), DeadLetters: t.IsDeadLetterTopic(),
 		Duplicates: s.Duplicates, DedupKeys: s.DedupKeys, DedupForgotten: s.DedupForgotten, AcksLost: s.AcksLost, Kept: keptOf(&s.Kept),
+	}
+	if t.Replicated() {
+		out.Role = "leader"
 	}
 	var observers []*telemetry.Observer
 	for i := range s.Channels {
@@ -204,7 +241,7 @@ func (a *api) stats(_ http.ResponseWriter, req *http.Request, _ httprouter.Param
 	info := b.Info()
 	stats := httpapi.Stats{
 		Version: info.Version, Health: healthText(b.Health()), StartTime: info.StartTime,
-		Topics: Snapshot(b.Registry(), a.cfg.Quantiles, filter),
+		Topics: a.withFollowed(Snapshot(b.Registry(), a.cfg.Quantiles, filter), filter),
 	}
 	if q.Bool("include_mem", true) {
 		m := telemetry.ReadMemory()

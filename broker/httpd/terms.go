@@ -72,7 +72,7 @@ func acks(q httpapi.Query, t *topic.Topic, level topic.Level) (policy.Acks, erro
 		return policy.AcksUnsaid, nil
 	}
 	asked, err := topic.ParseAcks(text)
-	if err == nil {
+	if err == nil && t != nil {
 		err = t.TakesAcks(asked)
 	}
 	switch {

@@ -52,7 +52,10 @@ func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 		return nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
 	}
 	if n, ok := q.Lookup("replicas"); ok && n != "1" {
-		return nil, a.createReplicated(req, name, n)
+		return nil, a.createReplicated(req, q, name, n)
+	}
+	if a.elsewhere(name) {
+		return nil, nil // it is there
 	}
 	if _, err := a.cfg.Broker.Registry().Topic(name); err != nil {
 		return nil, a.fail(req, err)
@@ -70,6 +73,8 @@ func (a *api) deleteTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 	}
 	err = a.cfg.Broker.Registry().DeleteTopic(name)
 	switch {
+	case errors.Is(err, topic.ErrTopicNotFound) && a.cfg.Cluster != nil && a.cfg.Cluster.DeletedLately(name):
+		return nil, nil // by another broker that was asked the same
 	case errors.Is(err, topic.ErrTopicNotFound):
 		return nil, refuse(http.StatusNotFound, "TOPIC_NOT_FOUND")
 	case err != nil:
@@ -175,15 +180,25 @@ func (a *api) onChannel(do func(a *api, req *http.Request, c *topic.Channel) err
 	}
 }
 
-func (a *api) deleteChannel(req *http.Request, c *topic.Channel) error {
-	err := c.Topic().DeleteChannel(c.Name())
-	switch {
-	case errors.Is(err, topic.ErrChannelNotFound):
-		return refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
-	case err != nil:
-		return a.fail(req, err)
+// deleteChannel deletes a channel. One of a replicated topic that was deleted just now is no error: tools delete it at each broker that says that
+// it has the topic.
+func (a *api) deleteChannel(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+	t, name, err := a.channelArgs(req)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	what := t.Name() + "/" + name
+	err = t.DeleteChannel(name)
+	switch {
+	case err == nil && t.Replicated():
+		a.deleted.note(what)
+	case errors.Is(err, topic.ErrChannelNotFound) && t.Replicated() && a.deleted.has(what):
+	case errors.Is(err, topic.ErrChannelNotFound):
+		return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+	case err != nil:
+		return nil, a.fail(req, err)
+	}
+	return nil, nil
 }
 
 func (a *api) emptyChannel(req *http.Request, c *topic.Channel) error {

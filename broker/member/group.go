@@ -252,7 +252,11 @@ func (o *owner) Committed(c *replica.Committed) {
 				if err != nil {
 					return err // of a newer version: the map would not be what others have
 				}
-				m.applies(command.ID, state.Apply(command))
+				result := state.Apply(command)
+				if result == nil && command.Op == cluster.OpDelete {
+					m.noteDeleted(command.Topic)
+				}
+				m.applies(command.ID, result)
 			}
 			return nil
 		})

@@ -459,12 +459,45 @@ func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
 	return Topic{in.Group, in.Number, in.Deleting}, ok, nil
 }
 
-// CreateTopic makes a replicated topic. It is served once a node leads its group. Its errors are those of Do.
-func (m *Member) CreateTopic(ctx context.Context, name string) error {
-	return m.Do(ctx, cluster.Command{Op: cluster.OpCreate, Topic: name, Level: cluster.Fsync})
+// AtLeader reports whether clients are to be told of the leader of a topic alone.
+func (m *Member) AtLeader(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state == nil {
+		return false
+	}
+	t := m.state.Topics[name]
+	return t.Served().AtLeader()
+}
+
+// CreateTopic makes a replicated topic. It is served once a node leads its group; atLeader says that clients are told of that one alone. Its
+// errors are those of Do.
+func (m *Member) CreateTopic(ctx context.Context, name string, atLeader bool) error {
+	return m.Do(ctx, cluster.Command{Op: cluster.OpCreate, Topic: name, Level: cluster.Fsync, Options: cluster.ServedBy(atLeader)})
 }
 
 // DeleteTopic has a replicated topic deleted. Its errors are those of Do.
 func (m *Member) DeleteTopic(ctx context.Context, name string) error {
 	return m.Do(ctx, cluster.Command{Op: cluster.OpDelete, Topic: name})
+}
+
+// latelyFor is for how long it is known that a topic was deleted.
+const latelyFor = 30 * time.Second
+
+// noteDeleted notes that the map says of a topic that it is to go. m.mu is held.
+func (m *Member) noteDeleted(name string) {
+	for other, at := range m.deleted {
+		if time.Since(at) > latelyFor {
+			delete(m.deleted, other)
+		}
+	}
+	m.deleted[name] = time.Now()
+}
+
+// DeletedLately reports whether a replicated topic of that name was deleted within the last 30 s.
+func (m *Member) DeletedLately(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at, ok := m.deleted[name]
+	return ok && time.Since(at) <= latelyFor
 }

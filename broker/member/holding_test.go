@@ -166,7 +166,7 @@ func sameNotes(t *testing.T, nodes []*node, group uint32, has ...string) (list [
 func begin(t *testing.T) (nodes []*node, group uint32) {
 	t.Helper()
 	nodes = run(t, 3)
-	do(t, func(ctx context.Context) error { return nodes[1].m.CreateTopic(ctx, "orders") })
+	do(t, func(ctx context.Context) error { return nodes[1].m.CreateTopic(ctx, "orders", false) })
 	topic, ok, err := nodes[1].m.Topic("orders")
 	for i := 0; !ok && i < 1000; i++ {
 		time.Sleep(10 * time.Millisecond)

@@ -60,7 +60,8 @@ type Member struct {
 
 	holdings map[uint32]*holding // by group
 
-	rooms []room // that have kinds of frames of their own; set before Start
+	rooms   []room               // that have kinds of frames of their own; set before Start
+	deleted map[string]time.Time // topics, and when the map said so
 }
 
 // way is where a node is on its way.
@@ -91,7 +92,7 @@ func New(o Options) (*Member, error) {
 	m := &Member{o: o, saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
 		kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
 		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
-		said: map[string]string{}, pushed: map[uint64]time.Time{}}
+		said: map[string]string{}, pushed: map[uint64]time.Time{}, deleted: map[string]time.Time{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if saved.Left != "" { // an operator has started it anew, to be let in again
 		m.saved = Saved{Name: o.Name, Life: saved.Life, Lives: saved.Lives}
@@ -107,7 +108,7 @@ func New(o Options) (*Member, error) {
 // cannot be written down, as the disk is full, the node is nothing in its cluster, and begins when it can be: its own topics are served.
 func (m *Member) Start(l net.Listener) (err error) {
 	m.links, err = peer.New(peer.Options{Self: m.hello(), TLS: m.o.TLS, Secret: m.o.Secret, Judge: m.judge, Refused: m.refused, Received: m.received,
-		Asked: m.answer, Log: m.o.Log})
+		Asked: m.answer, Ended: m.ended, Log: m.o.Log})
 	if err != nil {
 		l.Close()
 		return err

@@ -121,6 +121,7 @@ type node struct {
 	peers    []string
 	cluster  string
 	secret   []byte
+	fast     bool
 	shelf    *shelf
 	listener net.Listener // that is not used yet
 	log      *wal.Log
@@ -196,7 +197,7 @@ func (n *node) prepare() error {
 	log.Start()
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
-		Election: 500 * time.Millisecond, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
+		Election: 500 * time.Millisecond, Fast: n.fast, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
 		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Shard: n.newShard, Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
 }

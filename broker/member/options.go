@@ -38,6 +38,7 @@ type Options struct {
 
 	Election time.Duration // after which a leader is missed, up to twice as long; 800 ms
 	Wait     time.Duration // what a command may take; 5 s
+	Fast     bool          // a leader whose process is known to be dead is missed at once
 	Pace     time.Duration // between two looks at what is to be done; 1 s, half of that while there is no cluster
 
 	Store    Store

@@ -1,6 +1,11 @@
 package member
 
-import "brokerd/broker/peer"
+import (
+	"maps"
+	"slices"
+
+	"brokerd/broker/peer"
+)
 
 // What other rooms of the broker say to those of other members goes over the lane for clients. Each room has kinds of frames of its own, see
 // package peer.
@@ -60,6 +65,18 @@ func (m *Member) Leader(group uint32) (folder string) {
 		return ""
 	}
 	return h.routes[h.group.Leader()]
+}
+
+// Shards returns what this node's replicas of groups of topics are that run.
+func (m *Member) Shards() (list []Shard) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, number := range slices.Sorted(maps.Keys(m.holdings)) {
+		if h := m.holdings[number]; h.group != nil {
+			list = append(list, h.shard)
+		}
+	}
+	return list
 }
 
 // Replicas returns the folders of the nodes that have a replica of a group.

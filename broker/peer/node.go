@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -27,6 +28,10 @@ type Options struct {
 
 	// Asked answers a question; nil: none are. The other may be of any cluster, or of none; Judge has been asked as well.
 	Asked func(from Hello, kind Kind, payload []byte) (answer []byte)
+
+	// Ended is told of a connection over which nothing comes any more, for whatever reason, but those that this node has ended or replaced; nil:
+	// nobody is. It does not wait.
+	Ended func(folder string, lane Lane)
 
 	BulkRate  int           // bytes a second that are sent over Bulk to one node; 50 MiB, negative: no limit
 	Handshake time.Duration // 5 s: what a handshake may take
@@ -245,7 +250,9 @@ func (n *Node) talk(c net.Conn, address string, lane Lane) {
 	err = l.run(func(kind Kind, stream uint32, payload []byte) {
 		n.o.Received(other.Folder, other.Lane, kind, stream, payload)
 	})
-	n.remove(l)
+	if n.remove(l) && n.o.Ended != nil && n.ctx.Err() == nil {
+		n.o.Ended(other.Folder, other.Lane)
+	}
 	if n.ctx.Err() == nil {
 		n.o.Log.Info("the link to a peer has ended", "peer", other.Name, "lane", other.Lane.String(), "why", err)
 	}
@@ -379,13 +386,26 @@ func (n *Node) linked(address string, lane Lane) bool {
 	return n.links[end{n.found[address], lane}] != nil
 }
 
-func (n *Node) remove(l *link) {
+// remove reports whether the link was still the one of its lane.
+func (n *Node) remove(l *link) bool {
 	at := end{l.other.Folder, l.other.Lane}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.links[at] == l {
-		delete(n.links, at)
+	if n.links[at] != l {
+		return false
 	}
+	delete(n.links, at)
+	return true
+}
+
+// Refuses reports whether the host of an address says that nobody listens there: it lives, and the process does not. It waits for some
+// milliseconds in a network that works, and for within at most.
+func (n *Node) Refuses(ctx context.Context, address string, within time.Duration) bool {
+	c, err := (&net.Dialer{Timeout: within}).DialContext(ctx, "tcp", address)
+	if err == nil {
+		c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // Send gives a frame to a peer. It waits for nothing. kind must be FirstFree or higher. It returns ErrNoLink,

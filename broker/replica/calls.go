@@ -75,6 +75,18 @@ func (g *Group) ForgetLeader(ctx context.Context) error {
 	})
 }
 
+// Campaign has this replica stand for election now, if it knows no leader: after ForgetLeader, for one.
+func (g *Group) Campaign(ctx context.Context) error {
+	return g.call(ctx, func(time.Duration) {
+		g.m.guard(func() error {
+			if g.m.node.BasicStatus().Lead != 0 {
+				return nil
+			}
+			return g.m.node.Campaign()
+		})
+	})
+}
+
 // Status is what a replica knows of its group.
 type Status struct {
 	ID, Term, Lead uint64 // Lead: 0 when none is known

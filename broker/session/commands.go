@@ -291,8 +291,7 @@ func (s *Session) dpub(c *protocol.Command) error {
 		s.batch.Order(s.begun, said.key)
 	}
 	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
-	err = s.deliver(func(t *topic.Topic) error { return t.PublishDeferred(&s.batch, delay) })
-	if err != nil {
+	if err = s.deliver(delay); err != nil {
 		s.batch.Reset()
 		code := protocol.CodeDpubFailed
 		if errors.Is(err, topic.ErrNoTTL) || errors.Is(err, topic.ErrAcks) {

@@ -295,10 +295,8 @@ func (s *Session) publishSome(why error, collected int) (taken int) {
 }
 
 func (s *Session) deliverBatch() error {
-	return s.deliver(func(t *topic.Topic) error {
-		s.batch.Later = &s.wakes.Wakes
-		return t.Publish(&s.batch)
-	})
+	s.batch.Later = &s.wakes.Wakes
+	return s.deliver(0)
 }
 
 // refusePublishes answers publishes that the disk did not take, each with an error of its own, and lets the connection go on:
@@ -348,24 +346,13 @@ func (s *Session) find() (err error) {
 	return err
 }
 
-// deliver publishes the batch to the topic, and counts it.
-func (s *Session) deliver(publish func(*topic.Topic) error) error {
+// deliver publishes the batch to the topic, deferred when delay is above 0, and counts it.
+func (s *Session) deliver(delay time.Duration) error {
 	n := uint64(s.batch.Len())
 	s.spent.publishes += int64(n)
 	s.spent.bytes += int64(s.batch.Bytes())
-	for {
-		if err := s.find(); err != nil {
-			return err
-		}
-		t := s.to.topic
-		err := publish(t)
-		if errors.Is(err, topic.ErrExiting) && s.cfg.Topics.Lookup(s.to.name) != t {
-			continue // it was deleted meanwhile, and is made anew
-		}
-		if err != nil {
-			return err
-		}
-		break
+	if err := s.carryOut(delay); err != nil {
+		return err
 	}
 	if s.to.sent.Add(n) == n {
 		s.mu.Lock()
@@ -376,4 +363,27 @@ func (s *Session) deliver(publish func(*topic.Topic) error) error {
 		s.pubs[s.to.name] = s.to
 	}
 	return nil
+}
+
+// carryOut publishes the batch to the topic, here or at the broker that leads it.
+func (s *Session) carryOut(delay time.Duration) error {
+	for {
+		err := s.find()
+		if s.cfg.Forward != nil && (err == nil && s.to.topic.Replicated() || errors.Is(err, topic.ErrElsewhere)) {
+			if err = s.cfg.Forward.Publish(s.to.name, &s.batch, delay); !errors.Is(err, topic.ErrNotReplicated) {
+				return err
+			}
+			s.to.topic = nil
+			err = s.find()
+		}
+		if err != nil {
+			return err
+		}
+		t := s.to.topic
+		err = t.PublishDeferred(&s.batch, delay)
+		if errors.Is(err, topic.ErrExiting) && s.cfg.Topics.Lookup(s.to.name) != t {
+			continue // it was deleted meanwhile, and is made anew
+		}
+		return err
+	}
 }

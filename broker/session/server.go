@@ -37,7 +37,8 @@ type Authority interface {
 // Config is what sessions are served with.
 type Config struct {
 	Topics  *topic.Registry
-	Version string // in the answer to IDENTIFY
+	Forward Forwarder // of publishes to replicated topics; nil: there are none
+	Version string    // in the answer to IDENTIFY
 
 	Limits              protocol.IdentifyLimits
 	MaxMsgSize          int64 // bytes of one body
@@ -62,6 +63,13 @@ type Config struct {
 
 	answers  *answers  // set by NewServer, as refusals
 	refusals *refusals // nil in tests of parts
+}
+
+// Forwarder carries out publishes to replicated topics, whichever broker leads them.
+type Forwarder interface {
+	// Publish publishes a batch, deferred when delay is above 0, and resets it. It fails with topic.ErrNotReplicated, and leaves the batch as it
+	// is, when the topic of that name is none of those any more.
+	Publish(topic string, b *topic.Batch, delay time.Duration) error
 }
 
 // ErrServerClosed is what Serve returns for a connection that comes after Close.

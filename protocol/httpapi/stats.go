@@ -52,6 +52,7 @@ type Topic struct {
 	DedupKeys      int64  `json:"dedup_keys,omitempty"`      // deduplication keys that the topic remembers
 	DedupForgotten uint64 `json:"dedup_forgotten,omitempty"` // of those, since the start: forgotten before their time, as there were too many
 	Kept           *Kept  `json:"kept,omitempty"`            // what the topic keeps as retain_time and retain_bytes say; absent when it keeps nothing
+	Role           string `json:"role,omitempty"`            // of a replicated topic: leader, or follower, which has no figures: those are the leader's
 	AcksLost       uint64 `json:"acks_lost,omitempty"`       // messages that were answered at once, as acks 0 asks for, and that the disk then refused, since the start
 }
 

@@ -1,0 +1,159 @@
+package forward
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"brokerd/broker/topic"
+)
+
+// acts are what this node has asked others to do.
+type acts struct {
+	places chan struct{} // for what others ask
+
+	mu      sync.Mutex // guards what follows
+	last    uint32
+	waiting map[uint32]chan acted
+}
+
+// acted is what became of one.
+type acted struct {
+	again bool // not done: that node does not lead
+	data  []byte
+}
+
+const (
+	// mostActs is how many acts of other nodes are carried out at the same time.
+	mostActs = 64
+	// mostAct is how many bytes an act or its answer has.
+	mostAct = 8 << 20
+)
+
+// ErrHere is an act about a topic that this node leads now.
+var ErrHere = errors.New("this node leads the topic")
+
+// Serve says who carries out acts that other nodes send.
+func (f *Forwarder) Serve(do func(act []byte) (answer []byte)) { f.serves.Store(&do) }
+
+// Act has who leads a topic do something, and returns its answer. What is done may be done twice, as when an answer is lost. It fails with
+// ErrHere when this node leads, topic.ErrNotReplicated, or ErrNobodyLeads after Options.Wait.
+func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.o.Wait)
+	defer cancel()
+	for {
+		t, ok, err := f.o.Cluster.Find(name)
+		if err == nil && !ok {
+			return nil, topic.ErrNotReplicated
+		}
+		if err == nil {
+			g := f.group(t.Group)
+			g.mu.Lock()
+			here, folder := g.led != nil, g.leaderLocked()
+			g.mu.Unlock()
+			if here {
+				return nil, ErrHere
+			}
+			if a, done := f.ask(ctx, folder, t.Group, act); done && !a.again {
+				return a.data, nil
+			} else if done {
+				g.notThere(folder, string(a.data))
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ErrNobodyLeads
+		}
+		if err := f.pause(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// notThere notes that a node does not lead, and who does as it says.
+func (g *group) notThere(folder, hint string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.turns++
+	if g.hint = hint; hint == folder {
+		g.hint = ""
+	}
+}
+
+// ask asks one node; done false: it has not answered.
+func (f *Forwarder) ask(ctx context.Context, folder string, group uint32, act []byte) (a acted, done bool) {
+	link := f.o.Cluster.Link(folder)
+	if folder == "" || link == 0 {
+		return a, false
+	}
+	result := make(chan acted, 1)
+	f.acts.mu.Lock()
+	f.acts.last++
+	id := f.acts.last
+	f.acts.waiting[id] = result
+	f.acts.mu.Unlock()
+	defer func() {
+		f.acts.mu.Lock()
+		delete(f.acts.waiting, id)
+		f.acts.mu.Unlock()
+	}()
+	if f.o.Cluster.Send(folder, frameAct, id, binary.BigEndian.AppendUint32(nil, group), act) != nil {
+		return a, false
+	}
+	tick := time.NewTicker(retryEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case a := <-result:
+			return a, true
+		case <-tick.C:
+			if f.o.Cluster.Link(folder) != link {
+				return a, false
+			}
+		case <-ctx.Done():
+			return a, false
+		}
+	}
+}
+
+// answered takes the answer to an act.
+func (a *acts) answered(id uint32, payload []byte) {
+	if len(payload) == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if result := a.waiting[id]; result != nil {
+		delete(a.waiting, id)
+		result <- acted{again: payload[0] != 0, data: payload[1:]}
+	}
+}
+
+// asked carries out what another node asks for, if this one leads.
+func (f *Forwarder) asked(folder string, id uint32, payload []byte) {
+	do := f.serves.Load()
+	if len(payload) < 4 || len(payload) > mostAct {
+		return
+	}
+	say := func(again byte, data []byte) {
+		_ = f.o.Cluster.Send(folder, frameActed, id, []byte{again}, data) // without an answer it is asked again
+	}
+	group := binary.BigEndian.Uint32(payload)
+	if do == nil || f.leading(group) == nil {
+		say(1, []byte(f.o.Cluster.Leader(group)))
+		return
+	}
+	select {
+	case f.acts.places <- struct{}{}:
+	default:
+		say(1, nil) // too many are under way
+		return
+	}
+	if !f.spawn(func() {
+		defer func() { <-f.acts.places }()
+		say(0, (*do)(payload[4:]))
+	}) {
+		<-f.acts.places
+	}
+}

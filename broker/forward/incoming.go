@@ -1,0 +1,253 @@
+package forward
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"brokerd/broker/peer"
+	"brokerd/broker/topic"
+)
+
+// sender is whose publishes of which group arrive here.
+type sender struct {
+	folder string
+	group  uint32
+}
+
+// incoming is publishes of another node, of one group, for topics that this node leads, or that node believes so.
+type incoming struct {
+	f    *Forwarder
+	from sender
+
+	mu        sync.Mutex // guards what follows
+	origin    uint64
+	epoch     uint64
+	next      uint32 // seq
+	broken    bool   // the epoch is over
+	queue     []request
+	bytes     int // in it
+	appends   bool
+	begun     []arrived
+	finishing bool
+}
+
+// arrived is a publish that was begun, or what else is to be answered.
+type arrived struct {
+	place
+	code  code
+	data  []byte
+	begun topic.Begun // with codeTaken and codeReceipt: to be waited for
+	waits bool
+}
+
+// mostQueued is how many bytes of publishes of one node and group may wait to be appended; it sends less.
+const mostQueued = 4 * window
+
+// arrived takes a publish of another node.
+func (f *Forwarder) arrived(folder string, number uint32, payload []byte) {
+	r, err := parseRequest(payload)
+	if err != nil {
+		f.o.Log.Warn("a publish of another broker cannot be read", "folder", folder, "error", err)
+		return // that node notices that there is no answer
+	}
+	f.mu.Lock()
+	at := sender{folder, number}
+	in := f.incoming[at]
+	if in == nil {
+		in = &incoming{f: f, from: at}
+		f.incoming[at] = in
+	}
+	f.mu.Unlock()
+	in.take(r)
+}
+
+// take puts a publish into the queue, unless one before it is missing.
+func (in *incoming) take(r request) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if r.origin != in.origin || r.epoch > in.epoch {
+		in.origin, in.epoch, in.next, in.broken = r.origin, r.epoch, 0, false
+		in.queue, in.bytes = nil, 0
+	}
+	switch {
+	case r.epoch < in.epoch || in.broken:
+		return
+	case r.seq != in.next || in.bytes > mostQueued:
+		in.breakLocked(r.place, "")
+		return
+	}
+	in.next++
+	in.queue = append(in.queue, r)
+	in.bytes += len(r.frames)
+	if !in.appends {
+		in.appends = in.f.spawn(in.append)
+	}
+}
+
+// breakLocked ends the epoch, and has the sender told so behind all that is answered before. lead is who leads, if that is known.
+func (in *incoming) breakLocked(at place, lead string) {
+	if in.broken || at.epoch != in.epoch || at.origin != in.origin {
+		return
+	}
+	in.broken = true
+	in.queue, in.bytes = nil, 0
+	in.answerLocked(arrived{place: at, code: codeAgain, data: []byte(lead)})
+}
+
+// answerLocked has something answered.
+func (in *incoming) answerLocked(a arrived) {
+	in.begun = append(in.begun, a)
+	if !in.finishing {
+		in.finishing = in.f.spawn(in.finish)
+	}
+}
+
+// append appends what is in the queue, in order, until there is nothing.
+func (in *incoming) append() {
+	for {
+		in.mu.Lock()
+		if len(in.queue) == 0 {
+			in.queue, in.appends = nil, false
+			in.mu.Unlock()
+			return
+		}
+		r := in.queue[0]
+		in.queue[0] = request{}
+		in.queue = in.queue[1:]
+		in.bytes -= len(r.frames)
+		in.mu.Unlock()
+		a := in.begin(&r)
+		in.mu.Lock()
+		if a.code == codeAgain {
+			in.breakLocked(a.place, string(a.data))
+		} else {
+			in.answerLocked(a)
+		}
+		in.mu.Unlock()
+	}
+}
+
+// begin appends a publish, if this node leads.
+func (in *incoming) begin(r *request) arrived {
+	f := in.f
+	led := f.leading(in.from.group)
+	if led == nil {
+		return arrived{place: r.place, code: codeAgain, data: []byte(f.o.Cluster.Leader(in.from.group))}
+	}
+	if r.seq == 0 {
+		return arrived{place: r.place, code: codeReady}
+	}
+	t := led.Topic(r.topic)
+	if t == nil {
+		return arrived{place: r.place, code: codeNoTopic}
+	}
+	b, err := topic.BatchOf(r.frames, r.count)
+	if err != nil {
+		return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
+	}
+	b.Due, b.From = r.due, r.from()
+	begun, err := t.Begin(&b, r.delay)
+	switch {
+	case err == nil && r.receipt:
+		return arrived{place: r.place, code: codeReceipt, begun: begun, waits: true}
+	case err == nil:
+		return arrived{place: r.place, code: codeTaken, begun: begun, waits: true}
+	case errors.Is(err, topic.ErrOver):
+		return arrived{place: r.place, code: codeTaken}
+	case errors.Is(err, topic.ErrExiting) && f.leading(in.from.group) == led:
+		return arrived{place: r.place, code: codeNoTopic}
+	case errors.Is(err, topic.ErrNotLeader), errors.Is(err, topic.ErrTwice), errors.Is(err, topic.ErrExiting):
+		return arrived{place: r.place, code: codeAgain}
+	}
+	return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
+}
+
+// finish waits for commits and answers, in order, until there is nothing.
+func (in *incoming) finish() {
+	out := answers{in: in}
+	for {
+		in.mu.Lock()
+		list := in.begun
+		in.begun = nil
+		in.finishing = len(list) > 0
+		in.mu.Unlock()
+		if len(list) == 0 {
+			return
+		}
+		for i := range list {
+			a := &list[i]
+			if a.waits {
+				if !a.begun.Safe() {
+					out.flush()
+				}
+				if err := a.begun.Await(); err != nil {
+					in.mu.Lock()
+					in.breakLocked(a.place, "")
+					in.mu.Unlock()
+					continue
+				}
+				if a.code == codeReceipt {
+					a.data = appendReceipt(nil, a.begun.Receipt())
+				}
+			}
+			out.add(a)
+		}
+		out.flush()
+	}
+}
+
+// answers are on their way to who sent the publishes.
+type answers struct {
+	in      *incoming
+	place   place
+	payload []byte
+	taken   bool // all up to place, which does not stand in payload yet
+}
+
+// add adds one. That publishes are taken is said of the last one of several.
+func (o *answers) add(a *arrived) {
+	if a.origin != o.place.origin || a.epoch != o.place.epoch {
+		o.flush()
+	}
+	if a.code != codeTaken {
+		o.settle()
+	}
+	o.place, o.taken = a.place, a.code == codeTaken
+	if !o.taken {
+		o.put(answer{a.seq, a.code, a.data})
+	}
+}
+
+func (o *answers) put(a answer) {
+	if len(o.payload) == 0 {
+		o.payload = appendPlace(o.payload, o.place)[:16]
+	}
+	o.payload = appendAnswer(o.payload, a)
+}
+
+// settle writes down that all are taken up to a place.
+func (o *answers) settle() {
+	if o.taken {
+		o.put(answer{seq: o.place.seq, code: codeTaken})
+		o.taken = false
+	}
+}
+
+// flush sends them. When there is no link any more who waits for them notices.
+func (o *answers) flush() {
+	o.settle()
+	if len(o.payload) == 0 {
+		return
+	}
+	f := o.in.f
+	for errors.Is(f.o.Cluster.Send(o.in.from.folder, frameAnswers, o.in.from.group, o.payload), peer.ErrFull) {
+		select {
+		case <-time.After(retryEvery):
+			continue
+		case <-f.ctx.Done():
+		}
+		break
+	}
+	o.payload = o.payload[:0]
+}

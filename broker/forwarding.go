@@ -1,0 +1,54 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"brokerd/broker/forward"
+	"brokerd/broker/httpd"
+	"brokerd/broker/member"
+	"brokerd/broker/session"
+)
+
+// newForward makes what carries out publishes to replicated topics, when the broker is in a cluster.
+func (s *Server) newForward() {
+	s.forward = forward.New(forward.Options{Cluster: others{s.member}, Topics: s.registry, Wait: s.opts.ClusterWait, Log: s.log})
+	s.member.Handle(forward.FirstKind, forward.LastKind, s.forward.Received)
+}
+
+// others is the cluster as publishes see it.
+type others struct{ *member.Member }
+
+// Find is forward.Cluster's.
+func (o others) Find(name string) (forward.Topic, bool, error) {
+	t, ok, err := o.Topic(name)
+	return forward.Topic{Group: uint32(t.Group), Number: t.Number, Deleting: t.Deleting}, ok, err
+}
+
+// forwardTo returns what sessions publish to replicated topics by, nil when the broker is in no cluster.
+func (s *Server) forwardTo() session.Forwarder {
+	if s.forward == nil {
+		return nil
+	}
+	return s.forward
+}
+
+// forwards is the same as HTTP sees it.
+type forwards struct{ *forward.Forwarder }
+
+// Act is httpd.Forward's.
+func (f forwards) Act(ctx context.Context, topic string, act []byte) ([]byte, error) {
+	answer, err := f.Forwarder.Act(ctx, topic, act)
+	if errors.Is(err, forward.ErrHere) {
+		err = httpd.ErrActHere
+	}
+	return answer, err
+}
+
+// httpForward returns that, nil when the broker is in no cluster.
+func (s *Server) httpForward() httpd.Forward {
+	if s.forward == nil {
+		return nil
+	}
+	return forwards{s.forward}
+}

@@ -1,0 +1,188 @@
+package httpd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"brokerd/broker/topic"
+	"brokerd/protocol/httpapi"
+)
+
+// Forward has publishes to replicated topics, and acts on them, carried out by whichever broker leads them.
+type Forward interface {
+	// Publish publishes a batch, deferred when delay is above 0, and resets it. It fails with topic.ErrNotReplicated, and leaves the batch as it
+	// is, when the topic of that name is none of those any more.
+	Publish(topic string, b *topic.Batch, delay time.Duration) error
+	// Act has Server.Act of who leads a topic do something, and returns its answer. It fails with topic.ErrNotReplicated, ErrActHere when this
+	// broker leads, or an ErrElsewhere when nobody does for long.
+	Act(ctx context.Context, topic string, act []byte) (answer []byte, err error)
+}
+
+// ErrActHere is an act about a topic that this broker leads itself.
+var ErrActHere = errors.New("this broker leads the topic")
+
+// act is a request that another broker is sent; the answer follows. It is JSON on the wire.
+type act struct {
+	Route string `json:"route"` // method and path
+	Query string `json:"query"`
+	Body  []byte `json:"body,omitempty"`
+}
+
+type acted struct {
+	Code int             `json:"code"`
+	Text string          `json:"text,omitempty"` // of an error, or the answer when Data is not there
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// anywhere makes a handler of one that only who leads a replicated topic can carry out: others have that broker do it.
+func (a *api) anywhere(route string, h httpapi.HandlerFunc) httpapi.HandlerFunc {
+	if a.cfg.Forward == nil {
+		return h
+	}
+	a.acts[route] = h
+	return func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) (any, error) {
+		q, err := httpapi.ParseQuery(req)
+		if err != nil {
+			return nil, err
+		}
+		name := q.Get("topic")
+		if !a.elsewhere(name) {
+			if data, err := h(w, req, ps); !isNotLeader(err) {
+				return data, err
+			}
+		}
+		data, err := a.actElsewhere(req, name, act{Route: route, Query: req.URL.RawQuery})
+		if errors.Is(err, ErrActHere) || errors.Is(err, topic.ErrNotReplicated) {
+			return h(w, req, ps)
+		}
+		return data, err
+	}
+}
+
+// elsewhere reports whether a topic is replicated, and not served by this broker.
+func (a *api) elsewhere(name string) bool {
+	return a.cfg.Broker.Registry().Lookup(name) == nil && a.cfg.Cluster != nil && a.cfg.Cluster.Replicated(name)
+}
+
+const notLeaderText = "NOT_LEADER: "
+
+func isNotLeader(err error) bool {
+	var answered *httpapi.Error
+	return errors.As(err, &answered) && strings.HasPrefix(answered.Text, notLeaderText)
+}
+
+// actElsewhere has the broker that leads a topic do something.
+func (a *api) actElsewhere(req *http.Request, name string, do act) (any, error) {
+	b, err := json.Marshal(do)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := a.cfg.Forward.Act(req.Context(), name, b)
+	switch {
+	case errors.Is(err, topic.ErrExiting), errors.Is(err, topic.ErrElsewhere):
+		return nil, a.fail(req, err)
+	case err != nil:
+		return nil, err
+	}
+	var out acted
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return nil, err
+	}
+	switch {
+	case out.Code != http.StatusOK:
+		return nil, refuse(out.Code, out.Text)
+	case out.Data != nil:
+		return out.Data, nil
+	case out.Text != "":
+		return out.Text, nil
+	}
+	return nil, nil
+}
+
+// Act carries out what another broker, which has judged who asks, was asked for.
+func (s *Server) Act(b []byte) []byte { return s.handlers.Load().act(b) }
+
+// actHere carries out an act, and returns what is to be answered.
+func (a *api) actHere(b []byte) []byte {
+	out := a.carryOutAct(b)
+	answer, err := json.Marshal(out)
+	if err != nil {
+		return nil
+	}
+	return answer
+}
+
+func (a *api) carryOutAct(b []byte) (out acted) {
+	var do act
+	if err := json.Unmarshal(b, &do); err != nil || a.acts[do.Route] == nil {
+		return acted{Code: http.StatusNotFound, Text: "NOT_FOUND"}
+	}
+	method, path, _ := strings.Cut(do.Route, " ")
+	req, err := http.NewRequest(method, path+"?"+do.Query, bytes.NewReader(do.Body))
+	if err != nil {
+		return acted{Code: http.StatusBadRequest, Text: "INVALID_REQUEST"}
+	}
+	data, err := a.acts[do.Route](nowhere{}, req, nil)
+	out.Code = http.StatusOK
+	var answered *httpapi.Error
+	switch text, isText := data.(string); {
+	case errors.As(err, &answered):
+		return acted{Code: answered.Code, Text: answered.Text}
+	case err != nil:
+		return acted{Code: http.StatusInternalServerError, Text: "INTERNAL_ERROR"}
+	case isText:
+		out.Text = text
+	case data != nil:
+		if out.Data, err = json.Marshal(data); err != nil {
+			return acted{Code: http.StatusInternalServerError, Text: "INTERNAL_ERROR"}
+		}
+	}
+	return out
+}
+
+// nowhere takes what handlers write beside their answers.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
+func (nowhere) WriteHeader(int)             {}
+
+// lately remembers for a while what was deleted: tools delete a channel at each broker that says that it has the topic.
+type lately struct {
+	mu   sync.Mutex // guards what follows
+	done map[string]time.Time
+}
+
+// latelyFor is for how long that is no error.
+const latelyFor = 30 * time.Second
+
+// note notes that something was deleted.
+func (l *lately) note(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = map[string]time.Time{}
+	}
+	for what, at := range l.done {
+		if time.Since(at) > latelyFor {
+			delete(l.done, what)
+		}
+	}
+	l.done[what] = time.Now()
+}
+
+// has reports whether it was deleted lately.
+func (l *lately) has(what string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, ok := l.done[what]
+	return ok && time.Since(at) <= latelyFor
+}
