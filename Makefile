@@ -134,6 +134,7 @@ crash:
 	go test -count=1 -timeout=60m ./diskqueue/segment -run 'Crash|Cut|Failures' -powercuts=$(CRASHRUNS)
 	WAL_CRASH_RUNS=$(CRASHRUNS) go test -count=1 -timeout=60m ./diskqueue/wal -run Crash
 	BROKERD_CRASH_ROUNDS=$(CRASHROUNDS) go test -count=1 -timeout=30m -v ./broker/interop -run 'Killed|PowerCut|FullDisk|Quota|StopUnderLoad|Corrupted|RollingRestart'
+	BROKERD_CRASH_ROUNDS=$(CRASHROUNDS) go test -count=1 -timeout=90m -v ./broker/interop -run 'Histories'
 	BROKERD_CRASH_FREEZE=1 go test -count=1 -timeout=10m -v ./broker/interop -run 'FrozenDisk'
 
 # Groups of replicas under all faults at once, in virtual time: SEEDS (10000) runs, each repeatable by its number, and a tenth of them four times as long.

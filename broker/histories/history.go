@@ -116,10 +116,14 @@ func (h *History) Begin(format string, args ...any) *Fault {
 	return f
 }
 
-// Noticed writes down something that has happened within the last while by itself, as an election, and has no effect any more after as long again.
+// Noticed writes down something that has happened within the last while, as an election, and has no effect any more after as long again. While a
+// fault goes on it is part of that.
 func (h *History) Noticed(within time.Duration, format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if slices.ContainsFunc(h.faults, func(f *Fault) bool { return f.end == 0 }) {
+		return
+	}
 	h.faults = append(h.faults, &Fault{h: h, what: fmt.Sprintf(format, args...), begin: h.now() - within, end: h.now() + within})
 }
 
