@@ -104,6 +104,42 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+// TestADelayOnAnOrderedTopic (case c29, where the design takes delays that others refuse): what is published for later takes its place when it is
+// due. It holds up no message of its key before, goes behind what waits of it then, and waits for the one that is out.
+func TestADelayOnAnOrderedTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		topic, _ := orderedTopic(t, &keptLog{})
+		s := mustSubscribe(t, topic, "c", 100, SubscribeOptions{MsgTimeout: time.Hour})
+		f := flight{}
+		if err := topic.PublishDeferred(orderedBatch("a=later", "b=later"), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		publishOrdered(t, topic, "a=a1", "a=a2")
+		expectBodies(t, "before it is due", f.takeAll(s), "a1")
+		f.answer(t, s, "a1", Finish, 0)
+		expectBodies(t, "after a1", f.takeAll(s), "a2")
+		publishOrdered(t, topic, "a=a3")
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		got := f.takeAll(s) // a3 has to wait: then the consumer is woken for what may be behind it
+		if !woken(s) {
+			t.Fatal("the consumer is not woken")
+		}
+		expectBodies(t, "when it is due and a2 is out", append(got, f.takeAll(s)...), "later")
+		f.answer(t, s, "later", Finish, 0)
+		publishOrdered(t, topic, "a=a4")
+		f.answer(t, s, "a2", Finish, 0)
+		expectBodies(t, "after a2", f.takeAll(s), "a3")
+		f.answer(t, s, "a3", Finish, 0)
+		expectBodies(t, "after a3", f.takeAll(s), "later")
+		f.answer(t, s, "later", Finish, 0)
+		expectBodies(t, "at last", f.takeAll(s), "a4")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // TestNextOfAKeyGoesAtOnce (case c25): when the message of a key that is out leaves otherwise than by FIN, because its time is over, it is
 // cancelled, discarded or becomes a dead letter, the next one is delivered at once, and whoever waits for it is woken.
 func TestNextOfAKeyGoesAtOnce(t *testing.T) {
