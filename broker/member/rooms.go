@@ -44,6 +44,26 @@ func (m *Member) Send(folder string, kind peer.Kind, stream uint32, payload ...[
 	return m.links.Send(folder, peer.Clients, kind, stream, payload...)
 }
 
+// mostWaiting is how many bytes may wait to be sent to a member for more that are paced.
+const mostWaiting = 1 << 20
+
+// SendPaced is Send once little enough waits to be sent there. It also returns net.ErrClosed when the link ends meanwhile, and peer.ErrGivenUp once
+// done is closed.
+func (m *Member) SendPaced(done <-chan struct{}, folder string, kind peer.Kind, stream uint32, payload ...[]byte) error {
+	if m.links == nil {
+		return peer.ErrNoLink
+	}
+	return m.links.SendPaced(done, folder, peer.Clients, mostWaiting, kind, stream, payload...)
+}
+
+// Pace returns once little enough waits to be sent to a member. Its errors are those of SendPaced.
+func (m *Member) Pace(done <-chan struct{}, folder string) error {
+	if m.links == nil {
+		return peer.ErrNoLink
+	}
+	return m.links.Pace(done, folder, peer.Clients, mostWaiting)
+}
+
 // Link returns the number of the link that Send would use now, 0 when there is none. What was sent over another one may be lost.
 func (m *Member) Link(folder string) uint64 {
 	if m.links == nil {
@@ -77,6 +97,14 @@ func (m *Member) Shards() (list []Shard) {
 		}
 	}
 	return list
+}
+
+// Follows reports whether this node has a replica of a group that runs, so that it would know who leads.
+func (m *Member) Follows(group uint32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.holdings[group]
+	return h != nil && h.group != nil
 }
 
 // Replicas returns the folders of the nodes that have a replica of a group.

@@ -19,6 +19,9 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
+// ErrGivenUp is a frame that was not sent, as who sends it does not wait any more.
+var ErrGivenUp = errors.New("who wanted to send to the peer has given up")
+
 // ErrFull is a frame that was not sent: too much waits already.
 var ErrFull = errors.New("too much waits to be sent to the peer")
 
@@ -42,6 +45,7 @@ type link struct {
 	queue   []byte // frames to be sent
 	closed  bool
 	wake    chan struct{}
+	room    chan struct{} // closed when the queue was taken over; nil: nobody waits for that
 	samples [8]Distance
 	pings   int
 }
@@ -50,14 +54,22 @@ func newLink(c net.Conn, other Hello, lower bool) *link {
 	return &link{conn: c, other: other, lower: lower, begin: time.Now(), wake: make(chan struct{}, 1)}
 }
 
-// send puts a frame into the queue and waits for nothing.
-func (l *link) send(kind Kind, stream uint32, payload ...[]byte) error {
-	length := 0
+// lengthOf returns how many bytes a payload has, if it may have so many.
+func lengthOf(payload [][]byte) (length int, err error) {
 	for _, p := range payload {
 		length += len(p)
 	}
 	if length > MaxFrame {
-		return fmt.Errorf("%w: %d bytes, %d are allowed", ErrFrame, length, MaxFrame)
+		return 0, fmt.Errorf("%w: %d bytes, %d are allowed", ErrFrame, length, MaxFrame)
+	}
+	return length, nil
+}
+
+// send puts a frame into the queue and waits for nothing.
+func (l *link) send(kind Kind, stream uint32, payload ...[]byte) error {
+	length, err := lengthOf(payload)
+	if err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,6 +79,52 @@ func (l *link) send(kind Kind, stream uint32, payload ...[]byte) error {
 	case len(l.queue) > 0 && len(l.queue)+length > queueBytes:
 		return ErrFull
 	}
+	l.queue = appendFrame(l.queue, kind, stream, payload...)
+	kick(l.wake)
+	return nil
+}
+
+// paceLocked returns with l.mu held once fewer bytes than that wait to be sent, or fails without it when the link or done ends.
+func (l *link) paceLocked(done <-chan struct{}, most int) error {
+	for {
+		l.mu.Lock()
+		switch {
+		case l.closed:
+			l.mu.Unlock()
+			return net.ErrClosed
+		case len(l.queue) < most:
+			return nil
+		case l.room == nil:
+			l.room = make(chan struct{})
+		}
+		room := l.room
+		l.mu.Unlock()
+		select {
+		case <-room:
+		case <-done:
+			return ErrGivenUp
+		}
+	}
+}
+
+// roomLocked tells who waits that the queue is empty, or will never be.
+func (l *link) roomLocked() {
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
+}
+
+// sendPaced is send once fewer bytes than that wait to be sent.
+func (l *link) sendPaced(done <-chan struct{}, most int, kind Kind, stream uint32, payload ...[]byte) error {
+	length, err := lengthOf(payload)
+	if err != nil {
+		return err
+	}
+	if err := l.paceLocked(done, max(1, min(most, queueBytes-length))); err != nil {
+		return err
+	}
+	defer l.mu.Unlock()
 	l.queue = appendFrame(l.queue, kind, stream, payload...)
 	kick(l.wake)
 	return nil
@@ -85,6 +143,7 @@ func (l *link) close() {
 	defer l.mu.Unlock()
 	if !l.closed {
 		l.closed = true
+		l.roomLocked()
 		l.conn.Close() // what was not sent is lost, as links may
 		kick(l.wake)
 	}
@@ -108,6 +167,7 @@ func (l *link) write() {
 		l.mu.Lock()
 		out, closed := l.queue, l.closed
 		l.queue, spare = spare[:0], nil
+		l.roomLocked()
 		l.mu.Unlock()
 		if closed {
 			return

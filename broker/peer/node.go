@@ -414,13 +414,45 @@ func (n *Node) Send(folder string, lane Lane, kind Kind, stream uint32, payload 
 	if kind < FirstFree {
 		return fmt.Errorf("%w: kind %d is the link's own", ErrFrame, kind)
 	}
-	n.mu.Lock()
-	l := n.links[end{folder, lane}]
-	n.mu.Unlock()
-	if l == nil {
-		return fmt.Errorf("%s, lane %v: %w", folder, lane, ErrNoLink)
+	l, err := n.link(folder, lane)
+	if err != nil {
+		return err
 	}
 	return l.send(kind, stream, payload...)
+}
+
+// SendPaced is Send for who may wait: it puts the frame behind so many bytes that wait to be sent, at most. It returns ErrNoLink, ErrFrame,
+// net.ErrClosed when the link ends meanwhile, or ErrGivenUp once done is closed.
+func (n *Node) SendPaced(done <-chan struct{}, folder string, lane Lane, most int, kind Kind, stream uint32, payload ...[]byte) error {
+	if kind < FirstFree {
+		return fmt.Errorf("%w: kind %d is the link's own", ErrFrame, kind)
+	}
+	l, err := n.link(folder, lane)
+	if err != nil {
+		return err
+	}
+	return l.sendPaced(done, most, kind, stream, payload...)
+}
+
+// Pace returns once fewer than so many bytes wait to be sent. Its errors are those of SendPaced.
+func (n *Node) Pace(done <-chan struct{}, folder string, lane Lane, most int) error {
+	l, err := n.link(folder, lane)
+	if err != nil {
+		return err
+	}
+	if err = l.paceLocked(done, most); err == nil {
+		l.mu.Unlock()
+	}
+	return err
+}
+
+func (n *Node) link(folder string, lane Lane) (*link, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if l := n.links[end{folder, lane}]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("%s, lane %v: %w", folder, lane, ErrNoLink)
 }
 
 // Link returns the number of the connection that Send would use, which no other ever has, 0 when there is none. What was sent while it was
