@@ -133,6 +133,18 @@ func (s *Set[O]) Touch(id protocol.MessageID, owner O, now, limit int64) error {
 	return nil
 }
 
+// EachOf calls f with every message that an owner has, in no order, and until when.
+func (s *Set[O]) EachOf(owner O, f func(id protocol.MessageID, deadline int64)) {
+	for i := range s.made {
+		if p := s.at(i); p.used && p.owner == owner {
+			f(p.id, p.deadline)
+		}
+	}
+}
+
+// Timeout returns the timeout of a lane in nanoseconds.
+func (s *Set[O]) Timeout(lane int) int64 { return s.lanes[lane].timeout }
+
 // Next returns the earliest deadline.
 func (s *Set[O]) Next() (deadline int64, ok bool) {
 	for i := range s.lanes {

@@ -238,12 +238,13 @@ func (l *Led) Resume() {
 	}
 }
 
-// Drop forgets the topics, under their consumers: the lead is lost. Nothing is deleted.
+// Drop forgets the topics: the lead is lost. Consumers that are no Mover are closed. Nothing is deleted.
 func (l *Led) Drop() {
 	for _, t := range l.list() {
 		l.registry.takeOut(t) // first: who finds that it exits asks for it anew
 		t.exiting.Store(true)
 		t.deleted.Store(true)
+		t.letGo()
 		t.vanish()
 	}
 }
