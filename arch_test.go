@@ -83,6 +83,9 @@ var rooms = []room{
 	{"broker/forward", []string{"protocol", "diskqueue/journal", "broker/peer", "broker/topic"},
 		"publishes that others lead: it must know neither who is a member nor clients"},
 
+	{"broker/relay", []string{"protocol", "protocol/httpapi", "broker/inflight", "broker/peer", "broker/topic"},
+		"consumers of topics that others lead: it must know neither who is a member nor sockets"},
+
 	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/peer", "broker/replica"},
 		"what a broker is in its cluster: the map over a group and links; it must not know topics"},
 
@@ -150,12 +153,13 @@ var rooms = []room{
 var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/vfs", "cmd/cmdtest", "admin/fakes", "apps/internal/apptest",
 	"broker/histories"}
 
-// blackBoxTests start whole daemons and may import them, in their test files only.
+// blackBoxTests start whole daemons, or rooms that meet in a daemon only, and may import them, in their test files only.
 var blackBoxTests = map[string][]string{
-	"broker": {"broker/metrics", "lookup/metrics", "admin/metrics", "protocol/exposition", "cmd/child", "lookup"},
-	"apps":   {"broker", "lookup", "admin"},
-	"admin":  {"broker", "lookup"},
-	"lookup": {"broker"},
+	"broker/relay": {"broker/session", "diskqueue/journal"},
+	"broker":       {"broker/metrics", "lookup/metrics", "admin/metrics", "protocol/exposition", "cmd/child", "lookup"},
+	"apps":         {"broker", "lookup", "admin"},
+	"admin":        {"broker", "lookup"},
+	"lookup":       {"broker"},
 }
 
 // source is one Go file of the module.
@@ -319,7 +323,7 @@ func testMayImport(dir, path string) bool {
 		return true
 	}
 	top, _, _ := strings.Cut(dir, "/")
-	return slices.Contains(blackBoxTests[top], path)
+	return slices.Contains(blackBoxTests[top], path) || slices.Contains(blackBoxTests[dir], path)
 }
 
 // sources parses every Go file of the module, down to its package clause and imports.

@@ -46,6 +46,9 @@ func (s *Server) sessionConfig(o *Options) session.Config {
 		TopologyRegion: o.TopologyRegion, TopologyZone: o.TopologyZone, Log: s.log,
 		Unfinished: s.unfinished, Quotas: s.quotas,
 	}
+	if s.relay != nil {
+		cfg.Relays = relays{s.relay}
+	}
 	if s.tokens.File() != nil || len(o.AuthHTTPAddresses) > 0 {
 		cfg.Auth = &auth.Access{Tokens: s.tokens, Daemon: s.authNow.Load} // also for clients that connected before a reload
 	}

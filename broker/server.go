@@ -21,6 +21,7 @@ import (
 	"brokerd/broker/metrics"
 	"brokerd/broker/quota"
 	"brokerd/broker/registrar"
+	"brokerd/broker/relay"
 	"brokerd/broker/session"
 	"brokerd/broker/storage"
 	"brokerd/broker/telemetry"
@@ -56,6 +57,7 @@ type Server struct {
 	engine     *storage.Engine    // nil when all topics are at level memory
 	member     *member.Member     // nil when the broker is in no cluster
 	forward    *forward.Forwarder // the same
+	relay      *relay.Relay       // the same
 
 	clusterSecret []byte      // that links of the cluster are secured with
 	clusterTLS    *tls.Config // the same, nil: without
@@ -213,6 +215,7 @@ func (s *Server) load(ctx context.Context) error {
 	s.registry = topic.NewRegistry(s.topicConfig())
 	if s.member != nil {
 		s.newForward()
+		s.newRelay()
 	}
 	if recovery != nil {
 		if err := s.registry.Recover(recovery); err != nil {

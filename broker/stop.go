@@ -33,6 +33,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, s.opts.ShutdownTimeout/10)
 	defer cancel()
 	s.awaitAnswers(grace)
+	if s.relay != nil {
+		s.relay.Refuse()
+	}
 	s.unfinished.Close()
 	note("ending the sessions", s.sessions.Close(ctx))
 	s.endHTTP(grace)
@@ -46,6 +49,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.member != nil {
 		s.member.Close()
 		s.forward.Close()
+		s.relay.Close()
 	}
 	if s.engine != nil {
 		note("saving what is kept in the log", s.engine.Close())
@@ -142,6 +146,9 @@ func (s *Server) abandon() {
 	}
 	if s.forward != nil {
 		s.forward.Close()
+	}
+	if s.relay != nil {
+		s.relay.Close()
 	}
 	if s.engine != nil {
 		if err := s.engine.Abandon(); err != nil {

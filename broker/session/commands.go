@@ -137,7 +137,11 @@ func clampDelay(ms uint64, limit time.Duration) time.Duration {
 
 func (s *Session) applyAnswers() error {
 	s.wakes.pass()
-	s.sub.Load().Apply(s.answers, &s.wakes.Wakes)
+	if sub := s.sub.Load(); sub != nil {
+		sub.Apply(s.answers, &s.wakes.Wakes)
+	} else {
+		s.relay.Load().Apply(s.answers, &s.wakes.Wakes)
+	}
 	var err error
 	for i := range s.answers {
 		if a := &s.answers[i]; a.Err != nil && err == nil {
@@ -151,6 +155,12 @@ func (s *Session) applyAnswers() error {
 
 // refuseAnswer appends the error frame of an answer that failed. The connection goes on.
 func (s *Session) refuseAnswer(verb topic.Verb, id, why string) error {
+	refusal := refusalOf(verb, id, why)
+	s.refuse(refusal, 1)
+	return s.out.frame(protocol.FrameError, refusal.Error())
+}
+
+func refusalOf(verb topic.Verb, id, why string) *protocol.Error {
 	name, code := protocol.Fin, protocol.CodeFinFailed
 	switch verb {
 	case topic.Requeue:
@@ -158,9 +168,7 @@ func (s *Session) refuseAnswer(verb topic.Verb, id, why string) error {
 	case topic.Touch:
 		name, code = protocol.Touch, protocol.CodeTouchFailed
 	}
-	refusal := protocol.Errorf(code, "%s %s failed %s", name, id, why)
-	s.refuse(refusal, 1)
-	return s.out.frame(protocol.FrameError, refusal.Error())
+	return protocol.Errorf(code, "%s %s failed %s", name, id, why)
 }
 
 func (s *Session) rdy(c *protocol.Command) error {
@@ -181,7 +189,7 @@ func (s *Session) rdy(c *protocol.Command) error {
 	if count > uint64(s.cfg.MaxRdyCount) {
 		return protocol.Errorf(protocol.CodeInvalid, "RDY count %d out of range 0-%d", count, s.cfg.MaxRdyCount)
 	}
-	sub := s.sub.Load()
+	sub := s.consuming()
 	sub.SetReady(int(count))
 	if s.batching.delay > 0 && !sub.HasCredit() {
 		return s.out.flush() // no more company is to come
@@ -194,7 +202,7 @@ func (s *Session) cls() error {
 		return protocol.Errorf(protocol.CodeInvalid, "cannot CLS in current state")
 	}
 	s.state.Store(stateClosing)
-	s.sub.Load().SetReady(0)
+	s.consuming().SetReady(0)
 	if err := s.out.frame(protocol.FrameResponse, protocol.CloseWait); err != nil {
 		return err
 	}
@@ -221,11 +229,9 @@ func (s *Session) subscribe(c *protocol.Command) error {
 	if err := s.authorize("SUB", name, channel); err != nil {
 		return err
 	}
-	sub, err := s.join(name, channel)
-	if err != nil {
-		return protocol.Errorf(protocol.CodeSubFailed, "SUB failed %s", err).Because(err)
+	if err := s.join(name, channel); err != nil {
+		return protocol.Errorf(protocol.CodeSubFailed, "SUB failed %s", oneLine(err)).Because(err)
 	}
-	s.sub.Store(sub)
 	if err := s.authorize("SUB", name, channel); err != nil { // grants that changed just now
 		return err
 	}
@@ -237,18 +243,24 @@ func (s *Session) subscribe(c *protocol.Command) error {
 }
 
 // join subscribes, also to a topic that goes at that moment.
-func (s *Session) join(name, channel string) (*topic.Subscription, error) {
+func (s *Session) join(name, channel string) error {
 	o := topic.SubscribeOptions{Owner: s, Name: s.settings.clientID + " " + s.conn.RemoteAddr().String(), MsgTimeout: s.settings.msgTimeout,
 		Standard: !s.settings.asksMsgTimeout, SampleRate: int(s.settings.sampleRate),
 		Locality: s.settings.locality(s.cfg)}
 	for {
 		t, err := s.cfg.Topics.Topic(name)
+		if s.replicated(t, err) {
+			return s.follow(name, channel, o)
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		sub, err := t.Subscribe(channel, o)
+		if err == nil {
+			s.sub.Store(sub)
+		}
 		if !errors.Is(err, topic.ErrExiting) || s.cfg.Topics.Lookup(name) == t {
-			return sub, err
+			return err
 		}
 	}
 }

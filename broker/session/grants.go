@@ -153,7 +153,7 @@ func (v *Server) KeepGrants(ctx context.Context) {
 				if why := s.recheck(state, now); why != nil {
 					asking.Go(func() { s.cutOff(why) })
 				}
-			case state.Expired(now) && s.sub.Load() != nil && s.asking.CompareAndSwap(false, true):
+			case state.Expired(now) && s.consuming() != nil && s.asking.CompareAndSwap(false, true):
 				asking.Go(func() {
 					defer s.asking.Store(false)
 					select {
@@ -197,11 +197,8 @@ func (s *Session) recheck(state *auth.State, now time.Time) *protocol.Error {
 
 // lost returns why a client that does what it was allowed before must leave.
 func (s *Session) lost(before, now *auth.State) *protocol.Error {
-	if sub := s.sub.Load(); sub != nil {
-		c := sub.Channel()
-		if name, channel := c.Topic().Name(), c.Name(); !now.Allowed(name, channel) {
-			return protocol.Errorf(protocol.CodeUnauthorized, "AUTH failed for SUB on %q %q", name, channel)
-		}
+	if name, channel, ok := s.consumes(); ok && !now.Allowed(name, channel) {
+		return protocol.Errorf(protocol.CodeUnauthorized, "AUTH failed for SUB on %q %q", name, channel)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

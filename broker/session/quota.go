@@ -51,7 +51,7 @@ func (s *Session) pay() error {
 	if wait == 0 {
 		return nil
 	}
-	if s.sub.Load() != nil {
+	if s.consuming() != nil {
 		wait = min(wait, s.settings.msgTimeout/beforeAck)
 	}
 	s.wakes.pass()

@@ -95,8 +95,8 @@ func (s *Session) refuse(why *protocol.Error, n int) {
 // refusalFields returns the fields of a line about n refusals; dropped is how many others of the client got none.
 func (s *Session) refusalFields(why *protocol.Error, n, dropped int) []any {
 	line := []any{"client", s.settings.clientID, "remote", s.conn.RemoteAddr(), "code", string(why.Code), "reason", why.Desc[:min(len(why.Desc), maxReason)]}
-	if sub := s.sub.Load(); sub != nil {
-		line = append(line, "topic", sub.Channel().Topic().Name(), "channel", sub.Channel().Name())
+	if name, channel, ok := s.consumes(); ok {
+		line = append(line, "topic", name, "channel", channel)
 	} else if s.to != nil && slices.Contains([]protocol.Code{protocol.CodePubFailed, protocol.CodeMpubFailed, protocol.CodeDpubFailed}, why.Code) {
 		line = append(line, "topic", s.to.name)
 	}

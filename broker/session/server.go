@@ -56,6 +56,7 @@ type Config struct {
 	MaxDeflateLevel int            // 1 to 9
 	Auth            Authority      // nil: everybody may everything
 	Quotas          *quota.Quotas  // nil: no limits
+	Relays          Relays         // nil: the broker is in no cluster
 	Unfinished      *bodies.Budget // memory for bodies that have begun to arrive; nil: no bound
 
 	TopologyRegion, TopologyZone string

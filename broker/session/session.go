@@ -60,6 +60,7 @@ type Session struct {
 	auth     atomic.Pointer[auth.State]         // what the client may do, nil until it is asked; atomic because KeepGrants renews it
 	asking   atomic.Bool                        // KeepGrants asks for it anew
 	sub      atomic.Pointer[topic.Subscription] // set once by the reader; who sends and stats read it
+	relay    atomic.Pointer[relayed]            // the same, in place of sub, of a replicated topic
 	out      output
 	duty     duty // whose it is to send
 	batching batching
@@ -92,7 +93,7 @@ func (s *Session) end() { s.link.end() }
 // part shows a client the end that has messages in hand, so that it answers what it can and stops. It reports whether it did;
 // the client's answers are heard a little longer then.
 func (s *Session) part() bool {
-	sub := s.sub.Load()
+	sub := s.consuming()
 	if sub == nil || sub.Stats().InFlight == 0 {
 		return false
 	}
@@ -109,7 +110,7 @@ func (s *Session) run() error {
 	}
 	s.wakes.pass()
 	_ = s.conn.Close() // the last write must not wait for a peer that has left
-	if sub := s.sub.Load(); sub != nil {
+	if sub := s.consuming(); sub != nil {
 		s.duty.retire()
 		if s.batching.timer != nil {
 			s.batching.timer.Stop()

@@ -67,10 +67,15 @@ func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisec
 
 // locality compares where the client is with where the broker is.
 func (set *settings) locality(cfg *Config) topic.Locality {
+	return LocalityOf(set.region, set.zone, cfg.TopologyRegion, cfg.TopologyZone)
+}
+
+// LocalityOf compares where a client is with where a broker is.
+func LocalityOf(region, zone, ownRegion, ownZone string) topic.Locality {
 	switch {
-	case set.zone == cfg.TopologyZone:
+	case zone == ownZone:
 		return topic.ZoneLocal
-	case set.region == cfg.TopologyRegion:
+	case region == ownRegion:
 		return topic.RegionLocal
 	}
 	return topic.Elsewhere

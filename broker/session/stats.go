@@ -24,7 +24,7 @@ func (s *Session) Stats() httpapi.Client {
 	if auth := s.auth.Load(); auth != nil && auth.Known() {
 		c.Authed, c.AuthIdentity, c.AuthIdentityURL = true, auth.Identity, auth.IdentityURL
 	}
-	if sub := s.sub.Load(); sub != nil {
+	if sub := s.consuming(); sub != nil {
 		n := sub.Stats()
 		c.ReadyCount, c.InFlightCount = int64(n.Ready), int64(n.InFlight)
 		c.MessageCount, c.FinishCount, c.RequeueCount = n.Delivered, n.Finished, n.Requeued

@@ -86,7 +86,7 @@ func (s *Session) sendNow() {
 		return
 	}
 	d := deliveries.Get().(*topic.Delivery)
-	if s.batching.delay > 0 || !s.out.sendReady(s.sub.Load(), d) {
+	if sub := s.taking(); s.batching.delay > 0 || sub == nil || !s.out.sendReady(sub, d) {
 		go s.send(d)
 		return
 	}
@@ -128,6 +128,14 @@ func (s *Session) fail(err error) {
 // drain takes and sends all that may be sent now, after what is in d already.
 func (s *Session) drain(d *topic.Delivery) error {
 	sub := s.sub.Load()
+	if sub == nil {
+		if err := s.tellFailed(); err != nil {
+			return err
+		}
+		if sub = s.taking(); sub == nil {
+			return s.drainRelayed(d)
+		}
+	}
 	for len(d.Runs) > 0 || sub.Take(d) > 0 {
 		err := s.out.deliver(d)
 		d.Clear()

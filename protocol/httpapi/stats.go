@@ -159,6 +159,7 @@ type Client struct {
 	AuthIdentityURL string `json:"auth_identity_url,omitempty"`
 	TopologyZone    string `json:"topology_zone"`
 	TopologyRegion  string `json:"topology_region"`
+	Via             string `json:"via,omitempty"` // address in its cluster of the broker that the client is connected to, when that is another one
 
 	PubCounts []PubCount `json:"pub_counts,omitempty"`
 

@@ -1,0 +1,253 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"brokerd/broker/peer"
+	"brokerd/broker/topic"
+)
+
+// Cluster is what a relay needs of the cluster that this node is in.
+type Cluster interface {
+	// Lead returns who leads a topic as far as this node knows. It waits for nothing.
+	Lead(topic string) Lead
+	// Link returns the number of the link to a node, 0 when there is none: what was sent while it was another one may be lost.
+	Link(folder string) uint64
+	// Send gives a frame to a node and waits for nothing. SendPaced does so once little enough waits to be sent there, Pace returns then; both end
+	// with the link, and with done.
+	Send(folder string, kind peer.Kind, stream uint32, payload ...[]byte) error
+	SendPaced(done <-chan struct{}, folder string, kind peer.Kind, stream uint32, payload ...[]byte) error
+	Pace(done <-chan struct{}, folder string) error
+}
+
+// Lead is who leads a topic as far as a node knows.
+type Lead struct {
+	Known  bool     // the topic is replicated, and is not being deleted
+	Here   bool     // this node leads it
+	Folder string   // of the node that does; empty: nobody is known to
+	Member bool     // this node has a replica, and would know
+	Others []string // folders of the other nodes that have one
+}
+
+// Options says what a relay is.
+type Options struct {
+	Topics   *topic.Registry
+	Cluster  Cluster
+	Node     string // this node, as others show it
+	Locality func(region, zone string) topic.Locality
+	Wait     time.Duration // how long a first subscription may look for a leader; 5 s
+	Patience time.Duration // how long a consumer may be without one later; 10 s
+	Log      *slog.Logger  // nil: nothing is logged
+}
+
+// Relay is the consumers of this node whose topics others lead, and those elsewhere of topics that this node leads. New makes it, Start starts
+// it and Close ends it, each once. It is told what other nodes say by Received.
+type Relay struct {
+	o     Options
+	ctx   context.Context // ends with Refuse
+	stop  context.CancelFunc
+	end   chan struct{} // closed by Close
+	kick  chan struct{}
+	loops sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	streams map[uint32]*Consumer
+	last    uint32 // stream that was given last
+	watched map[*Consumer]bool
+	guests  map[guestKey]*guest
+	closed  bool
+}
+
+// guestKey names a stream at who leads.
+type guestKey struct {
+	folder string
+	stream uint32
+}
+
+// ErrNoLeader is a subscription that has found nobody who leads the topic.
+var ErrNoLeader = errors.New("no broker is found that leads the topic")
+
+// ErrStopping is a subscription that was given up as the broker stops.
+var ErrStopping = errors.New("the broker is stopping")
+
+// New returns a relay that does nothing yet.
+func New(o Options) *Relay {
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	if o.Patience == 0 {
+		o.Patience = 10 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Relay{o: o, end: make(chan struct{}), kick: make(chan struct{}, 1), last: rand.Uint32(), streams: map[uint32]*Consumer{},
+		watched: map[*Consumer]bool{}, guests: map[guestKey]*guest{}}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	return r
+}
+
+// Start starts its goroutine.
+func (r *Relay) Start() { r.loops.Go(r.run) }
+
+// Refuse gives up subscriptions that wait for a leader, and takes no more.
+func (r *Relay) Refuse() { r.stop() }
+
+// Close ends what serves consumers elsewhere, and waits for it. Consumers of this node were closed before.
+func (r *Relay) Close() {
+	r.stop()
+	r.mu.Lock()
+	r.closed = true
+	guests := r.guests
+	r.guests = map[guestKey]*guest{}
+	r.mu.Unlock()
+	for _, g := range guests {
+		g.leave()
+	}
+	close(r.end)
+	r.loops.Wait()
+}
+
+// Received takes what another node says. It waits for nothing.
+func (r *Relay) Received(folder string, kind peer.Kind, stream uint32, payload []byte) {
+	var err error
+	switch {
+	case kind == kindSubscribe:
+		err = r.welcome(folder, stream, payload)
+	case kind < kindSubscribe || kind > kindGone: // of a newer version
+	case kind <= kindTaken:
+		r.mu.Lock()
+		g := r.guests[guestKey{folder, stream}]
+		r.mu.Unlock()
+		if g != nil {
+			err = g.hear(kind, payload)
+		}
+	default:
+		r.mu.Lock()
+		c := r.streams[stream]
+		r.mu.Unlock()
+		if c != nil {
+			err = c.hear(folder, kind, stream, payload)
+		}
+	}
+	if err != nil {
+		r.o.Log.Error("what another broker says of a relayed consumer is not understood", "folder", folder, "kind", kind, "error", err)
+	}
+}
+
+// enroll gives a consumer's try to subscribe a number.
+func (r *Relay) enroll(c *Consumer) uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.last++; r.streams[r.last] != nil; r.last++ {
+	}
+	r.streams[r.last] = c
+	return r.last
+}
+
+func (r *Relay) dismiss(stream uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.streams, stream)
+}
+
+// watch has a consumer looked after.
+func (r *Relay) watch(c *Consumer) {
+	r.mu.Lock()
+	r.watched[c] = true
+	r.mu.Unlock()
+	r.wake()
+}
+
+func (r *Relay) wake() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Paces of the loop, while there is something to look after.
+const (
+	seekPace  = 20 * time.Millisecond // somebody looks for a leader
+	watchPace = 25 * time.Millisecond
+
+	many = 1000 // consumers and guests, for each of which the loop is slower by as much
+)
+
+// run looks after consumers and guests until Close.
+func (r *Relay) run() {
+	for {
+		var due <-chan time.Time
+		if pace := r.look(); pace > 0 {
+			due = time.After(pace)
+		}
+		select {
+		case <-r.end:
+			return
+		case <-r.kick:
+		case <-due:
+		}
+	}
+}
+
+// look looks after all once, and returns when it is to do so again, 0 for not before something changes.
+func (r *Relay) look() (pace time.Duration) {
+	r.mu.Lock()
+	consumers := make([]*Consumer, 0, len(r.watched))
+	for c := range r.watched {
+		consumers = append(consumers, c)
+	}
+	guests := make([]*guest, 0, len(r.guests))
+	for _, g := range r.guests {
+		guests = append(guests, g)
+	}
+	r.mu.Unlock()
+	links := map[string]uint64{}
+	link := func(folder string) uint64 {
+		at, known := links[folder]
+		if !known {
+			at = r.o.Cluster.Link(folder)
+			links[folder] = at
+		}
+		return at
+	}
+	for _, g := range guests {
+		if link(g.folder) != g.link {
+			g.leave()
+			continue
+		}
+		pace = watchPace
+	}
+	leads := map[string]Lead{}
+	now := time.Now()
+	for _, c := range consumers {
+		lead, known := leads[c.topic]
+		if !known {
+			lead = r.o.Cluster.Lead(c.topic)
+			leads[c.topic] = lead
+		}
+		switch again := c.look(now, &lead, link); {
+		case again == 0:
+			r.forget(c)
+		case pace == 0 || again < pace:
+			pace = again
+		}
+	}
+	return pace * time.Duration(1+(len(consumers)+len(guests))/many)
+}
+
+// forget ends looking after a consumer, unless it is to be looked after by now.
+func (r *Relay) forget(c *Consumer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quietLocked() {
+		r.mu.Lock()
+		delete(r.watched, c)
+		r.mu.Unlock()
+	}
+}
