@@ -30,6 +30,7 @@ func TestOptionsOfAClusterThatCannotBe(t *testing.T) {
 		{"--cluster-peers must be addresses", func(o *Options) { o.ClusterPeers = []string{"a:1", "b:1", "a:1"} }},
 		{"--cluster-peers must be addresses", func(o *Options) { o.ClusterPeers = []string{"a:1", "b:1", "c"} }},
 		{"--cluster-election-timeout must be from 500ms to 10s", func(o *Options) { o.ClusterElection = 100 * time.Millisecond }},
+		{"--cluster-fast-failover must be on or off", func(o *Options) { o.ClusterFast = "perhaps" }},
 		{"--cluster-wait must be from 100ms to 1m", func(o *Options) { o.ClusterWait = time.Hour }},
 	} {
 		o := DefaultOptions()

@@ -16,7 +16,7 @@ import (
 func inUse() (found []string) {
 	buf := make([]byte, 4<<20)
 	stacks := string(buf[:runtime.Stack(buf, true)])
-	for _, room := range []string{"brokerd/broker/member.", "brokerd/broker/peer.", "brokerd/broker/replica."} {
+	for _, room := range []string{"brokerd/broker/member.", "brokerd/broker/peer.", "brokerd/broker/replica.", "brokerd/broker/forward.", "brokerd/broker/shard."} {
 		if strings.Contains(stacks, room) {
 			found = append(found, room)
 		}

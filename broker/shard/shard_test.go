@@ -323,3 +323,80 @@ func TestAFullGroupRefuses(t *testing.T) {
 		}
 	})
 }
+
+// TestAShardTellsWhatItFollows: the topics and channels of the group, which lookups are told of by each of its nodes, when they come and go, and whether
+// a leader was known in the last 10 s.
+func TestAShardTellsWhatItFollows(t *testing.T) {
+	run(t, func(f *fixture) {
+		changes := 0
+		f.s.o.Changed = func() { changes++ }
+		leading := 0
+		f.s.o.Leading = func(_ uint32, led *topic.Led) {
+			if led != nil {
+				leading++
+			} else {
+				leading--
+			}
+		}
+		f.create("orders", 1)
+		if f.s.Reaches() || len(f.s.List()) > 0 {
+			t.Error("nobody has led yet")
+		}
+		f.a.lead(2)
+		if _, err := f.r.Lookup("orders").Channel("c"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		list := f.s.List()
+		if !f.s.Reaches() || len(list) != 1 || list[0].Name != "orders" || len(list[0].Channels) != 1 || list[0].Channels[0].Name != "c" || leading != 1 {
+			t.Errorf("reached: %v, %+v, leading: %d", f.s.Reaches(), list, leading)
+		}
+		if changes < 3 { // the topic, the channel, and that a leader is known
+			t.Errorf("%d changes were told", changes)
+		}
+		f.a.set(func() { f.a.term = 0 })
+		f.s.Lost(2)
+		time.Sleep(9 * time.Second)
+		if !f.s.Reaches() || leading != 0 {
+			t.Errorf("after 9 s: %v, leading: %d", f.s.Reaches(), leading)
+		}
+		before := changes
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if f.s.Reaches() || changes != before+1 {
+			t.Errorf("after 12 s without a leader: %v, and %d changes were told", f.s.Reaches(), changes-before)
+		}
+	})
+}
+
+// TestAShardForgetsWhoIsGone: of a node that was not heard of for 10 minutes the group does not remember which publishes were taken; of one that was, it does.
+func TestAShardForgetsWhoIsGone(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.create("orders", 1)
+		f.a.lead(2)
+		send := func(id, number uint64) int64 {
+			t.Helper()
+			var b topic.Batch
+			b.Add([]byte("m"))
+			b.From = journal.Origin{ID: id, Number: number, Low: 1}
+			if err := f.r.Lookup("orders").Publish(&b); err != nil {
+				t.Fatal(err)
+			}
+			return f.r.Lookup("orders").Stats().Depth
+		}
+		if n := send(1, 1) + send(2, 1); n != 3 {
+			t.Fatalf("%d", n)
+		}
+		for range 20 {
+			time.Sleep(time.Minute)
+			send(2, 2)
+		}
+		if n := send(2, 1); n != 3 {
+			t.Errorf("what a node that was heard of sends again was taken: %d", n)
+		}
+		if n := send(1, 1); n != 4 {
+			t.Errorf("what a node that is gone has sent is remembered: %d", n)
+		}
+	})
+}
