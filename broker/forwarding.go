@@ -7,7 +7,9 @@ import (
 	"brokerd/broker/forward"
 	"brokerd/broker/httpd"
 	"brokerd/broker/member"
+	"brokerd/broker/registrar"
 	"brokerd/broker/session"
+	"brokerd/broker/shard"
 )
 
 // newForward makes what carries out publishes to replicated topics, when the broker is in a cluster.
@@ -51,4 +53,25 @@ func (s *Server) httpForward() httpd.Forward {
 		return nil
 	}
 	return forwards{s.forward}
+}
+
+// withFollowed adds the replicated topics of which this broker has a replica and which another one leads: clients may use any of them.
+func (s *Server) withFollowed(list []registrar.Topic) []registrar.Topic {
+	for _, in := range s.member.Shards() {
+		sh, ok := in.(*shard.Shard)
+		if !ok || !sh.Reaches() {
+			continue
+		}
+		for _, t := range sh.List() {
+			if s.registry.Lookup(t.Name) != nil || s.member.AtLeader(t.Name) {
+				continue
+			}
+			r := registrar.Topic{Name: t.Name}
+			for _, c := range t.Channels {
+				r.Channels = append(r.Channels, c.Name)
+			}
+			list = append(list, r)
+		}
+	}
+	return list
 }

@@ -48,6 +48,9 @@ func (s *Server) registered() []registrar.Topic {
 		}
 		list = append(list, r)
 	}
+	if s.member != nil {
+		list = s.withFollowed(list)
+	}
 	return list
 }
 

@@ -65,7 +65,7 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 		if ctx.Err() != nil {
 			return nil, ErrNobodyLeads
 		}
-		if err := f.pause(); err != nil {
+		if err := f.pause(retryEvery); err != nil {
 			return nil, err
 		}
 	}

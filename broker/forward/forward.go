@@ -167,13 +167,16 @@ func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) er
 	if b.Len() == 0 {
 		return nil
 	}
-	if b.TTL > 0 {
+	switch {
+	case b.TTL > 0:
 		return topic.ErrLedTTL
+	case b.Size() > topic.MostReplicated: // it would hold up all behind it
+		return fmt.Errorf("%w: a publish of %d bytes, %d are allowed", topic.ErrReplicated, b.Size(), topic.MostReplicated)
 	}
 	began := time.Now()
 	p := &publish{b: b, delay: delay, due: b.Due, later: b.Later, receipt: b.Receipts, began: began, deadline: began.Add(f.o.Wait)}
 	defer p.leave()
-	for {
+	for tries := 0; ; tries++ {
 		t, ok, err := f.o.Cluster.Find(name)
 		switch {
 		case err == nil && !ok && p.frames != nil:
@@ -191,15 +194,18 @@ func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) er
 		if time.Now().After(p.deadline) {
 			return p.late()
 		}
-		if err := f.pause(); err != nil {
+		if err := f.pause(min(retryEvery<<min(tries, 10), mostPause, max(retryEvery, time.Until(p.deadline)))); err != nil {
 			return err
 		}
 	}
 }
 
+// mostPause is the longest pause between two tries of a publish.
+const mostPause = 320 * time.Millisecond
+
 // pause waits a moment.
-func (f *Forwarder) pause() error {
-	t := time.NewTimer(retryEvery)
+func (f *Forwarder) pause(d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -57,6 +57,13 @@ func TestPublishesOnAnyNode(t *testing.T) {
 		if err := w.nodes["b"].f.Publish("bills", &b, 0); !errors.Is(err, topic.ErrNotReplicated) || b.Len() != 1 {
 			t.Errorf("a topic that is not replicated: %v", err)
 		}
+		var large topic.Batch
+		large.Add(make([]byte, topic.MostReplicated))
+		within(t, 0, 0, func() {
+			if err := w.nodes["b"].f.Publish("orders", &large, 0); !errors.Is(err, topic.ErrReplicated) {
+				t.Errorf("one that is too large: %v", err)
+			}
+		})
 		b.TTL = time.Second
 		if err := w.nodes["b"].f.Publish("orders", &b, 0); !errors.Is(err, topic.ErrReplicated) {
 			t.Errorf("with a ttl: %v", err)

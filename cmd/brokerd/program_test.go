@@ -41,7 +41,7 @@ func TestFileOfNSQ(t *testing.T) {
 		DedupMemory: broker.DefaultOptions().DedupMemory, HTTPMessages: broker.DefaultOptions().HTTPMessages,
 		ClusterListen: broker.DefaultOptions().ClusterListen, ClusterElection: broker.DefaultOptions().ClusterElection, ClusterWait: broker.DefaultOptions().ClusterWait,
 		ClusterFast: broker.DefaultOptions().ClusterFast,
-		NodeID: 77, TCPAddress: "127.0.0.1:5150", HTTPAddress: "127.0.0.1:5151", HTTPSAddress: "127.0.0.1:5152",
+		NodeID:      77, TCPAddress: "127.0.0.1:5150", HTTPAddress: "127.0.0.1:5151", HTTPSAddress: "127.0.0.1:5152",
 		BroadcastAddress: "queue-7.example.net", BroadcastTCPPort: 6150, BroadcastHTTPPort: 6151,
 		LookupdTCPAddresses:      []string{"lookup-1:4160", "lookup-2:4160"},
 		HTTPClientConnectTimeout: 3 * time.Second, HTTPClientRequestTimeout: 7 * time.Second,
