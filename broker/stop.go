@@ -33,6 +33,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, s.opts.ShutdownTimeout/10)
 	defer cancel()
 	s.awaitAnswers(grace)
+	if s.member != nil {
+		s.member.Resign() // others serve what it led, while the rest of this takes its time
+	}
 	if s.relay != nil {
 		s.relay.Refuse()
 	}

@@ -183,19 +183,22 @@ func TestD02NothingIsDeletedBecauseTheMapDoesNotMentionIt(t *testing.T) {
 	}
 	fatal(t, s.Apply(Command{Op: OpDelete, Topic: "b"}))
 	has := []Held{{1, "a"}, {2, "b"}, {9, "left over"}}
-	steps, unknown := s.Steps(1, has)
+	steps, unknown := s.Steps(1, has, 2)
 	if len(steps) != 2 || steps[0].Delete == nil || *steps[0].Delete != (Held{2, "b"}) || steps[1].Create == nil || *steps[1].Create != (Held{3, "c"}) {
 		t.Errorf("steps %+v", steps)
 	}
 	if !slices.Equal(unknown, []Held{{9, "left over"}}) {
 		t.Errorf("unknown %v", unknown)
 	}
-	steps, _ = s.Steps(1, []Held{{1, "a"}, {3, "c"}})
+	if steps, _ := s.Steps(1, has, 3); len(steps) != 1 || steps[0].Delete == nil {
+		t.Errorf("what was made and is not there any more is made again: %+v", steps)
+	}
+	steps, _ = s.Steps(1, []Held{{1, "a"}, {3, "c"}}, 3)
 	if len(steps) != 1 || steps[0].Forget == nil || steps[0].Forget.Number != 2 {
 		t.Errorf("after deleting: %+v", steps)
 	}
 	empty := &State{}
-	if steps, unknown := empty.Steps(1, has); len(steps) != 0 || len(unknown) != 3 {
+	if steps, unknown := empty.Steps(1, has, 3); len(steps) != 0 || len(unknown) != 3 {
 		t.Errorf("an empty map has %+v done, and does not know %v", steps, unknown)
 	}
 	own := map[int]uint64{}

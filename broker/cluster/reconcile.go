@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -18,19 +19,24 @@ type Step struct {
 	Forget *Held // it is gone, and the map does not know yet
 }
 
-// Steps returns what the leader of a group does, on taking the lead and at each change of the map, and what the group
-// has that the map does not mention: that is reported and kept, as the map may be behind, or have lost something.
-func (s *State) Steps(group int, has []Held) (steps []Step, unknown []Held) {
+// Steps returns what the leader of a group does, on taking the lead and at each change of the map, by the numbers of topics, and what the group
+// has that the map does not mention: that is reported and kept, as the map may be behind, or have lost something. made is the highest number of
+// a topic that the group ever made: one up to that which it does not have was deleted, and a map that has it all the same is behind.
+func (s *State) Steps(group int, has []Held, made uint32) (steps []Step, unknown []Held) {
 	byNumber := map[uint32]Held{}
 	for _, h := range has {
 		byNumber[h.Number] = h
 	}
 	mentioned := map[uint32]bool{}
-	for _, name := range slices.Sorted(maps.Keys(s.Topics)) {
-		t := s.Topics[name]
-		if t.Group != group {
-			continue
+	var names []string
+	for name, t := range s.Topics {
+		if t.Group == group {
+			names = append(names, name)
 		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(s.Topics[a].Number, s.Topics[b].Number) })
+	for _, name := range names {
+		t := s.Topics[name]
 		mentioned[t.Number] = true
 		topic := &Held{t.Number, name}
 		switch _, there := byNumber[t.Number]; {
@@ -38,7 +44,7 @@ func (s *State) Steps(group int, has []Held) (steps []Step, unknown []Held) {
 			steps = append(steps, Step{Delete: topic})
 		case !there && t.Deleting:
 			steps = append(steps, Step{Forget: topic})
-		case !there:
+		case !there && t.Number > made:
 			steps = append(steps, Step{Create: topic})
 		}
 	}

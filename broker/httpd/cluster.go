@@ -7,7 +7,6 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
-	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
@@ -105,10 +104,8 @@ func (a *api) createReplicated(req *http.Request, q httpapi.Query, name, replica
 	case protocol.IsEphemeral(name):
 		return invalidArg("replicas", "an ephemeral topic is on one broker")
 	}
-	if err := a.cfg.Broker.Registry().Yield(name); errors.Is(err, topic.ErrInTheWay) {
+	if err := a.cfg.Broker.Registry().InTheWay(name); err != nil { // one that is not gives way once the map has the other
 		return refuse(http.StatusConflict, "REFUSED: "+err.Error()+": consume or empty them first")
-	} else if err != nil {
-		return a.fail(req, err)
 	}
 	return clusterFailed(a.cfg.Cluster.CreateTopic(req.Context(), name, serve == "leader"))
 }

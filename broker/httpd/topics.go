@@ -109,7 +109,9 @@ func (a *api) pauseTopic(paused bool) httpapi.HandlerFunc {
 		if err != nil {
 			return nil, err
 		}
-		t.SetPaused(paused)
+		if err := t.SetPaused(paused); err != nil {
+			return nil, a.fail(req, err)
+		}
 		return nil, a.saveMetadata(req)
 	}
 }
@@ -209,11 +211,16 @@ func (a *api) emptyChannel(req *http.Request, c *topic.Channel) error {
 }
 
 func (a *api) pauseChannel(req *http.Request, c *topic.Channel) error {
-	c.SetPaused(true)
-	return a.saveMetadata(req)
+	return a.setPaused(req, c, true)
 }
 
 func (a *api) unpauseChannel(req *http.Request, c *topic.Channel) error {
-	c.SetPaused(false)
+	return a.setPaused(req, c, false)
+}
+
+func (a *api) setPaused(req *http.Request, c *topic.Channel, paused bool) error {
+	if err := c.SetPaused(paused); err != nil {
+		return a.fail(req, err)
+	}
 	return a.saveMetadata(req)
 }

@@ -1,11 +1,15 @@
 package member
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"brokerd/broker/cluster"
 	"brokerd/broker/peer"
@@ -66,6 +70,19 @@ func nameFits(h peer.Hello, address string) error {
 	return nil
 }
 
+// errPlain is a text that a terminal may not show as what it is.
+var errPlain = errors.New("a name, an address or a zone of a node must be UTF-8 without control characters")
+
+// plain returns errPlain when one of some texts, which people are shown, has more in it than letters that can be seen.
+func plain(texts ...string) error {
+	for _, text := range texts {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.C, r) }) {
+			return fmt.Errorf("%w: %q", errPlain, text)
+		}
+	}
+	return nil
+}
+
 // refused takes note of what others refuse this node for.
 func (m *Member) refused(r *peer.Refusal) {
 	if !r.Old && !r.Removed {
@@ -113,7 +130,7 @@ func (m *Member) letIn(from peer.Hello, q *joining) joined {
 	case point.Index < q.Index:
 		return joined{Wait: "the node that was asked knows less of the map"}
 	}
-	if err := nameFits(from, q.Address); err != nil {
+	if err := cmp.Or(nameFits(from, q.Address), plain(q.Name, q.Address, q.Zone)); err != nil {
 		return joined{Error: err.Error()}
 	}
 	n, known := state.Nodes[q.Folder]

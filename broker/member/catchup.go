@@ -43,26 +43,43 @@ func (h *holding) push(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	for id, match := range st.Match {
-		if id == st.ID || !st.Active[id] || match >= st.Base {
-			continue
-		}
+	if st.Match == nil {
 		m.mu.Lock()
-		due := time.Now().After(h.pushed[id])
-		if due {
-			h.pushed[id] = time.Now().Add(time.Hour) // until it was sent
-		}
+		clear(h.pushed)
 		m.mu.Unlock()
-		if !due {
+	}
+	for id, match := range st.Match {
+		if id == st.ID || !h.pushDue(id, st.Active[id] && match < st.Base) {
 			continue
 		}
 		m.serving.Go(func() {
 			m.report(fmt.Sprintf("topics of group %d to replica %d", h.number, id), h.send(h.routes[id], s, st.Base))
 			m.mu.Lock()
 			h.pushed[id] = time.Now().Add(pushPaces * m.o.Pace)
+			delete(h.sending, id)
 			m.mu.Unlock()
 		})
 	}
+}
+
+// pushDue reports whether it is time to send a replica all that there is. One that only has not said yet what it has, as after an election, says
+// so soon.
+func (h *holding) pushDue(id uint64, lacks bool) bool {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	now := time.Now()
+	due, seen := h.pushed[id]
+	switch {
+	case h.sending[id]:
+	case !lacks:
+		delete(h.pushed, id)
+	case !seen:
+		h.pushed[id] = now.Add(2 * h.m.o.Pace)
+	case now.After(due):
+		h.sending[id] = true
+		return true
+	}
+	return false
 }
 
 // send sends what a shard holds to a node, if it reaches to where the log begins.
@@ -141,34 +158,45 @@ func (h *holding) catchUp(sent []byte) {
 		m.o.Log.Error("what a group of topics holds was sent whole and cannot be read", "group", h.number, "error", err)
 		return
 	}
+	h.close()
+	h.try(func() error { return h.move(g, s, *start, at, made, sent) })
+}
+
+// move has the replica, whose group is closed, begin behind what was sent; or, when that is not needed, or cannot be written, go on as it was.
+func (h *holding) move(g *replica.Group, was Shard, start replica.Start, at replica.Point, made Shard, sent []byte) error {
+	m := h.m
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	h.close()
 	file, err := m.o.Store.WriteGroup(h.number, sent)
 	var next replica.Start
 	var history *replica.History
 	if err == nil {
-		next, history, err = g.Rebase(*start, at)
+		next, history, err = g.Rebase(start, at)
 	}
-	switch {
-	case errors.Is(err, replica.ErrNotBehind): // it has got there by itself
-		if content, at, err = s.Content(); err == nil {
-			made, err = m.o.Shard(h.number, content, at, h.stop)
-		}
-		if err == nil {
-			history, err = g.Again(*start)
-		}
-	case err == nil:
-		err = m.save(func(s *Saved) {
-			s.Groups[h.number] = &next
-			m.files[h.number] = file
-		})
+	if err == nil {
 		m.o.Log.Info("what a group of topics holds was sent whole, as older entries are kept nowhere any more", "group", h.number, "entry", at.Index)
+		return h.enter(next, file, made, history)
+	}
+	if !errors.Is(err, replica.ErrNotBehind) { // else it has got there by itself
+		m.o.Log.Warn("what a group of topics holds was sent whole, and is not taken", "group", h.number, "error", err)
+	}
+	h.again = func() error { return h.goOn(g, was, start) }
+	return h.again()
+}
+
+// goOn has the replica, whose group is closed, run again as what it was.
+func (h *holding) goOn(g *replica.Group, was Shard, start replica.Start) error {
+	content, at, err := was.Content()
+	var made Shard
+	if err == nil {
+		made, err = h.m.o.Shard(h.number, content, at, h.stop)
+	}
+	var history *replica.History
+	if err == nil {
+		history, err = g.Again(start)
 	}
 	if err == nil {
 		err = h.begin(made, history)
 	}
-	if err != nil {
-		h.fail(err)
-	}
+	return err
 }

@@ -153,14 +153,7 @@ func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), m.o.Wait)
 	defer cancel()
-	theMap, err := m.checkpointMap(ctx)
-	if err != nil {
-		return nil, err
-	}
-	groups, err := m.checkpointGroups(ctx)
-	if err != nil {
-		return nil, err
-	}
+	theMap, groups := m.checkpointMap(ctx), m.checkpointGroups(ctx)
 	if theMap == nil && len(groups) == 0 {
 		return final, nil
 	}
@@ -171,29 +164,26 @@ func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
 		if theMap != nil && m.epoch == epoch && m.saved.Map != nil && m.saved.Map.Forgetful == "" {
 			m.saved.Map, m.files[mapGroup] = theMap.start, theMap.file
 		}
-		for number, k := range groups {
-			if start := m.saved.Groups[number]; start != nil && start.Forgetful == "" {
-				m.saved.Groups[number], m.files[number] = k.start, k.file
-			}
-		}
+		m.enterGroups(groups)
 		m.saved.enter(man, m.files)
 	}, nil
 }
 
 // checkpointMap writes down the map, nil when there is nothing to change.
-func (m *Member) checkpointMap(ctx context.Context) (*kept, error) {
+func (m *Member) checkpointMap(ctx context.Context) *kept {
 	m.mu.Lock()
 	g, w, start, file := m.group, &whole{m.point, m.state}, m.saved.Map, m.files[mapGroup]
 	m.mu.Unlock()
 	if g == nil || start == nil {
-		return nil, nil
+		return nil
 	}
 	next := *start
 	if w.Point.Index > start.Applied.Index {
-		var err error
-		if file, err = m.o.Store.WriteGroup(mapGroup, w.encode()); err != nil {
-			return nil, err
+		written, err := m.o.Store.WriteGroup(mapGroup, w.encode())
+		if m.report("a checkpoint of the map", err); err != nil {
+			return nil
 		}
+		file = written
 	}
 	next.Applied, next.Back = w.Point, start.Applied
 	err := g.Compact(ctx, next.Back, true)
@@ -201,9 +191,9 @@ func (m *Member) checkpointMap(ctx context.Context) (*kept, error) {
 		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
 	}
 	if err != nil {
-		return nil, nil // it is ending; what the manifest says stays right
+		return nil // it is ending; what the manifest says stays right
 	}
-	return &kept{&next, file}, nil
+	return &kept{start: &next, file: file}
 }
 
 // owner is what group 0 tells, and sends by.
@@ -271,10 +261,13 @@ func (o *owner) Committed(c *replica.Committed) {
 	m.wake()
 }
 
-// route notes who has which replica of group 0. Those of before stay: they may have to be told that they are no more.
+// route notes who has which replica of group 0, and tells the number of this node. Those of before stay: they may have to be told that they are no more.
 func (m *Member) route() {
 	for _, r := range m.state.Meta {
 		m.routes[r.ID] = r.Folder
+	}
+	if n, known := m.state.Nodes[m.o.Folder]; known && !n.Candidate && m.o.Number != nil {
+		m.o.Number(n.Number)
 	}
 }
 
@@ -350,5 +343,5 @@ func (m *Member) step(folder string, lane peer.Lane, payload []byte) {
 	if lane == peer.Log {
 		over = replica.Bulk
 	}
-	_ = g.Step(m.ctx, over, payload[8:]) // it ends only when it is over
+	_ = g.Step(m.ctx, from, over, payload[8:]) // it ends only when it is over
 }

@@ -3,12 +3,13 @@ package member
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"brokerd/broker/cluster"
@@ -47,15 +48,21 @@ type holding struct {
 	routes map[uint64]string // folders of the group's replicas, which do not change
 
 	// Guarded by Member.mu.
-	shard  Shard
-	group  *replica.Group       // nil: it does not run
-	broken error                // why it is to be ended
-	why    string               // why it does not run, for people
-	coming *transfer            // what the group holds, on its way here
-	sent   []byte               // the same: all of it has come
-	pushed map[uint64]time.Time // when it may be sent again to a replica
+	shard   Shard
+	group   *replica.Group       // nil: it does not run
+	broken  error                // why it is to be ended
+	why     string               // why it does not run, for people
+	coming  *transfer            // what the group holds, on its way here
+	sent    []byte               // the same: all of it has come
+	pushed  map[uint64]time.Time // when it may be sent again to a replica
+	sending map[uint64]bool      // replicas that it is being sent to
 
-	counted int64 // bytes of entries that were applied when the last checkpoint was written; guarded by Member.changing
+	counted int64  // bytes of entries that were applied when the last checkpoint was written
+	stood   uint64 // bytes that had been written to the node's log then
+
+	// Owned by Member.run.
+	again func() error // has a replica run that does not, for a reason that may pass; nil: there is none, or it never will
+	tried time.Time
 }
 
 // tendGroups has this node's replicas of groups run that have topics, and tells them of the map.
@@ -87,26 +94,22 @@ func (m *Member) tendGroups() {
 
 // hold has the replica of a group run, or notes why it does not.
 func (m *Member) hold(g *cluster.Group, id uint64) *holding {
-	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}}
+	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}, sending: map[uint64]bool{}}
 	var voters []uint64
 	for _, r := range g.Replicas {
 		h.routes[r.ID] = r.Folder
 		voters = append(voters, r.ID)
 	}
 	saved := m.now()
-	err := error(nil)
 	switch start := saved.Groups[h.number]; {
 	case start == nil && saved.Life.Lineage > 0:
-		err = fmt.Errorf("%w: the folder was an old copy, and may have had this group before", replica.ErrForgetful)
+		h.fail(fmt.Errorf("%w: the folder was an old copy, and may have had this group before", replica.ErrForgetful))
 	case start == nil:
-		err = h.found(voters)
+		h.try(func() error { return h.found(voters) })
 	case start.Replica != id:
-		err = fmt.Errorf("%w: the map has replica %d here, and the folder has replica %d", replica.ErrForgetful, id, start.Replica)
+		h.fail(fmt.Errorf("%w: the map has replica %d here, and the folder has replica %d", replica.ErrForgetful, id, start.Replica))
 	default:
-		err = h.resume(*start)
-	}
-	if err != nil {
-		h.fail(err)
+		h.try(func() error { return h.resume(*start) })
 	}
 	m.mu.Lock()
 	m.holdings[h.number] = h
@@ -114,10 +117,31 @@ func (m *Member) hold(g *cluster.Group, id uint64) *holding {
 	return h
 }
 
+// try does something that ends with a replica that runs. When it fails for a reason that may pass, as a full disk is, it is tried again later,
+// or what it has said is to be tried in its place.
+func (h *holding) try(begin func() error) {
+	h.again, h.tried = begin, time.Now()
+	if err := begin(); err != nil {
+		h.fail(err)
+		return
+	}
+	h.again = nil
+}
+
+// tryAgain is try of what has failed, now and then.
+func (h *holding) tryAgain() {
+	if h.again != nil && time.Since(h.tried) >= h.m.o.Pace {
+		h.try(h.again)
+	}
+}
+
 // fail notes why it does not run. One that may have forgotten something stays so.
 func (h *holding) fail(err error) {
-	h.m.o.Log.Error("a replica of a group of topics does not run here", "group", h.number, "error", err)
-	if final := errors.Is(err, replica.ErrForgetful) || errors.Is(err, replica.ErrDrift); final {
+	if h.m.news(fmt.Sprint("group ", h.number), err.Error()) {
+		h.m.o.Log.Error("a replica of a group of topics does not run here", "group", h.number, "error", err)
+	}
+	if errors.Is(err, replica.ErrForgetful) || errors.Is(err, replica.ErrDrift) {
+		h.again = nil
 		saveErr := h.m.save(func(s *Saved) {
 			if start := s.Groups[h.number]; start != nil && start.Forgetful == "" {
 				start.Forgetful = err.Error()
@@ -146,25 +170,41 @@ func (h *holding) found(voters []uint64) error {
 		return err
 	}
 	m.changing.Lock()
+	defer m.changing.Unlock()
 	file, err := m.o.Store.WriteGroup(h.number, packHead(at), content)
 	var start replica.Start
 	if err == nil {
 		start, err = replica.Begin(m.o.Journal, h.number, h.id, 1, at)
 	}
-	if err == nil {
-		err = m.save(func(s *Saved) {
-			if s.Groups == nil {
-				s.Groups = map[uint32]*replica.Start{}
-			}
-			s.Groups[h.number] = &start
-			m.files[h.number] = file
-		})
-	}
-	m.changing.Unlock()
 	if err != nil {
 		return fmt.Errorf("begin group %d: %w", h.number, err)
 	}
-	return h.begin(s, (&replica.Recovery{}).History(start, wal.Synced, &wal.Report{}))
+	return h.enter(start, file, s, (&replica.Recovery{}).History(start, wal.Synced, &wal.Report{}))
+}
+
+// enter has the manifest say where the replica begins, and runs it. When that cannot be written it may be written all the same: then there is
+// no other way but to write it again. Member.changing is held.
+func (h *holding) enter(start replica.Start, file manifest.GroupCheckpoint, s Shard, history *replica.History) error {
+	m := h.m
+	err := m.save(func(s *Saved) {
+		if s.Groups == nil {
+			s.Groups = map[uint32]*replica.Start{}
+		}
+		s.Groups[h.number] = &start
+		m.files[h.number] = file
+	})
+	if err == nil {
+		err = h.begin(s, history)
+	}
+	if err == nil {
+		return nil
+	}
+	h.again = func() error {
+		m.changing.Lock()
+		defer m.changing.Unlock()
+		return h.enter(start, file, s, history)
+	}
+	return fmt.Errorf("begin group %d: %w", h.number, err)
 }
 
 // resume goes on with the replica that the folder has.
@@ -174,6 +214,9 @@ func (h *holding) resume(start replica.Start) error {
 	file := m.files[h.number]
 	m.mu.Unlock()
 	b, err := m.o.Store.ReadGroup(h.number, file)
+	if unread(err) {
+		return fmt.Errorf("resume group %d: %w", h.number, err)
+	}
 	var at replica.Point
 	var content []byte
 	if err == nil {
@@ -196,6 +239,12 @@ func (h *holding) resume(start replica.Start) error {
 	return h.begin(s, history)
 }
 
+// unread reports whether an error is one of a disk that does not give back what is there, as far as anybody knows: it may do so later.
+func unread(err error) bool {
+	var fault syscall.Errno
+	return errors.As(err, &fault) && !errors.Is(err, fs.ErrNotExist)
+}
+
 // begin runs the replica.
 func (h *holding) begin(s Shard, history *replica.History) error {
 	m := h.m
@@ -208,6 +257,7 @@ func (h *holding) begin(s Shard, history *replica.History) error {
 	m.mu.Lock()
 	h.shard, h.group, h.why, h.counted = s, g, "", 0
 	m.mu.Unlock()
+	m.news(fmt.Sprint("group ", h.number), "")
 	g.Start()
 	return nil
 }
@@ -246,6 +296,7 @@ func (h *holding) tend(state *cluster.State) {
 		h.close()
 		h.fail(broken)
 	case s == nil:
+		h.tryAgain()
 	case sent != nil:
 		h.catchUp(sent)
 	default:
@@ -287,8 +338,9 @@ func (s *Saved) forgetGroups(why string) {
 // resignWithin is how long a node that stops waits for others to lead its groups of topics.
 const resignWithin = 500 * time.Millisecond
 
-// resign hands the groups of topics that this node leads over to those that lack least, and returns when they lead, or it takes too long.
-func (m *Member) resign() {
+// Resign hands the groups of topics that this node leads over to those that lack least, and returns when they lead, or it takes too long.
+// Close does so, too.
+func (m *Member) Resign() {
 	if m.ctx.Err() != nil {
 		return
 	}
@@ -361,77 +413,18 @@ func (m *Member) stepGroup(folder string, lane peer.Lane, group uint32, payload 
 		g = h.group
 	}
 	m.mu.Unlock()
-	if g == nil || len(payload) < 8 || h.routes[binary.BigEndian.Uint64(payload)] != folder {
+	if g == nil || len(payload) < 8 {
+		return
+	}
+	from := binary.BigEndian.Uint64(payload)
+	if h.routes[from] != folder { // nobody speaks for another one's replica
 		return
 	}
 	over := replica.Control
 	if lane == peer.Log {
 		over = replica.Bulk
 	}
-	_ = g.Step(m.ctx, over, payload[8:]) // it ends only when it is over
-}
-
-// kept is what a checkpoint of a group has made of it.
-type kept struct {
-	start *replica.Start
-	file  manifest.GroupCheckpoint
-}
-
-// checkpointGroups writes down what groups of topics are now, where that is worth it, and returns what is to be entered in the manifest.
-func (m *Member) checkpointGroups(ctx context.Context) (map[uint32]kept, error) {
-	all := map[uint32]kept{}
-	for _, h := range m.held() {
-		m.mu.Lock()
-		g, s, start, file := h.group, h.shard, m.saved.Groups[h.number], m.files[h.number]
-		m.mu.Unlock()
-		if g == nil || start == nil || start.Forgetful != "" {
-			continue
-		}
-		next := *start
-		held, applied := s.Bytes()
-		if s.Point().Index > start.Applied.Index && (held <= leastWorth || applied-h.counted >= held/2) {
-			content, at, err := s.Content()
-			if err == nil {
-				if file, err = m.o.Store.WriteGroup(h.number, packHead(at), content); err != nil {
-					return nil, err
-				}
-				next.Applied, next.Back, h.counted = at, start.Applied, applied
-			} // else it is in the middle of something: the next one has it
-		}
-		err := g.Compact(ctx, next.Back, true)
-		if err == nil {
-			next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
-		}
-		if err != nil {
-			continue // it is ending; what the manifest says stays right
-		}
-		all[h.number] = kept{&next, file}
-	}
-	return all, nil
-}
-
-// leastWorth is how many bytes of messages a checkpoint has that is written at any time. One that has more is written when entries of half as
-// many bytes were applied since the last one: about so much of the log it lets go.
-const leastWorth = 1 << 20
-
-// packHead returns what the file of a group's checkpoint has before its content: the size of the point, u32, and the point as JSON.
-func packHead(at replica.Point) []byte {
-	b, err := json.Marshal(at)
-	if err != nil {
-		panic(fmt.Sprintf("member: a point cannot be encoded: %v", err)) // numbers only
-	}
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
-}
-
-func unpack(b []byte) (at replica.Point, content []byte, err error) {
-	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
-		return at, nil, errors.New("the checkpoint of a group: it is cut")
-	}
-	n := binary.BigEndian.Uint32(b)
-	if err := json.Unmarshal(b[4:4+n], &at); err != nil || at.Index == 0 || len(at.Members.Voters) == 0 {
-		return at, nil, fmt.Errorf("the checkpoint of a group: its point says nothing: %w", err)
-	}
-	return at, b[4+n:], nil
+	_ = g.Step(m.ctx, from, over, payload[8:]) // it ends only when it is over
 }
 
 // Topic is what the map says of a replicated topic.

@@ -24,6 +24,7 @@ type notes struct {
 	group *replica.Group
 	term  uint64
 	bytes int64
+	held  int64
 	ended bool
 }
 
@@ -91,7 +92,7 @@ func (s *notes) Point() replica.Point {
 func (s *notes) Bytes() (held, applied int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return 0, s.bytes
+	return s.held, s.bytes
 }
 
 func (s *notes) Waiting() (map[string]string, bool) { return nil, true }

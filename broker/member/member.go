@@ -166,7 +166,7 @@ func (m *Member) open(l net.Listener) error {
 // Close ends all. Groups of topics that this node leads are handed over first, if that is soon done; the map is not. Checkpoint goes on to say
 // what it said last.
 func (m *Member) Close() {
-	m.resign()
+	m.Resign()
 	final, _ := m.Checkpoint()
 	m.stop()
 	m.mu.Lock()

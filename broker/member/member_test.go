@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ type shelf struct {
 	left  int  // operations that work before the disk fails; negative: it does not
 	fails bool // one has failed
 	kept  int  // how often the manifest was replaced
+
+	unread error // of ReadGroup; nil: it reads
 }
 
 func newShelf() *shelf {
@@ -107,6 +110,9 @@ func (s *shelf) WriteGroup(_ uint32, parts ...[]byte) (c manifest.GroupCheckpoin
 func (s *shelf) ReadGroup(_ uint32, c manifest.GroupCheckpoint) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unread != nil {
+		return nil, s.unread
+	}
 	if b, ok := s.files[c.Number]; ok {
 		return b, nil
 	}
@@ -127,6 +133,7 @@ type node struct {
 	log      *wal.Log
 	m        *Member
 	lines    *lines
+	number   atomic.Int64 // that it was told
 
 	groups sync.Mutex // guards what follows
 	shards map[uint32]*notes
@@ -198,7 +205,8 @@ func (n *node) prepare() error {
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
 		Election: 500 * time.Millisecond, Fast: n.fast, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
-		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Shard: n.newShard, Log: slog.New(slog.NewTextHandler(n.lines, nil))})
+		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Shard: n.newShard, Number: func(i int) { n.number.Store(int64(i)) },
+		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
 }
 

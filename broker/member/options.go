@@ -24,6 +24,13 @@ type Store interface {
 	ReadGroup(group uint32, c manifest.GroupCheckpoint) ([]byte, error)
 }
 
+// NodeLog is the node's log. wal.Log is one.
+type NodeLog interface {
+	replica.Log
+	End() wal.Offset
+	Stats() wal.Stats
+}
+
 // Options says what a member is.
 type Options struct {
 	Name    string   // of the cluster that it is to found, or to join
@@ -42,10 +49,11 @@ type Options struct {
 	Pace     time.Duration // between two looks at what is to be done; 1 s, half of that while there is no cluster
 
 	Store    Store
-	Journal  replica.Log       // the node's log
+	Journal  NodeLog           // the node's log
 	Recovery *replica.Recovery // what it has of groups
 	Report   *wal.Report       // what its reader says
 	Shard    ShardOf           // makes what groups of topics add up to; nil: they do not run here
+	Number   func(int)         // is told which number the map gives this node, 0 to 1023, and when that changes; nil: nobody is. It waits for nothing
 	Log      *slog.Logger      // nil: nothing is logged
 }
 
@@ -69,5 +77,5 @@ func (o *Options) normalize() error {
 	if o.Name == "" || o.Address == "" || o.Folder == "" || o.Store == nil || o.Journal == nil || o.Recovery == nil || o.Report == nil {
 		return errors.New("a member needs a cluster's name, an address, a folder, and where to keep what it must not forget")
 	}
-	return nil
+	return plain(o.Name, o.Node, o.Zone, o.Address)
 }

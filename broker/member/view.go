@@ -24,6 +24,9 @@ func (m *Member) View(ctx context.Context) httpapi.Cluster {
 		st, _ = g.Status(ctx) // of one that is ending nothing is known
 	}
 	v.Term = st.Term
+	if st.Err != nil && v.Why == "" {
+		v.Why = st.Err.Error()
+	}
 	if state == nil {
 		return v
 	}
@@ -40,10 +43,32 @@ func (m *Member) View(ctx context.Context) httpapi.Cluster {
 			v.Leader = n.Folder
 		}
 	}
+	if v.Why == "" && v.State == string(member) && v.Leader == "" {
+		v.Why = unled(v.Nodes)
+	}
 	for _, gr := range state.Groups {
 		v.Groups = append(v.Groups, m.groupOf(ctx, state, &gr))
 	}
 	return v
+}
+
+// unled says what is known of why nobody is known to lead the map.
+func unled(nodes []httpapi.ClusterNode) string {
+	members, linked := 0, 0
+	for _, n := range nodes {
+		switch {
+		case n.State != "member" || n.Self:
+		case n.Linked:
+			linked++
+			fallthrough
+		default:
+			members++
+		}
+	}
+	if linked == 0 && members > 0 {
+		return fmt.Sprintf("nobody is known to lead the map: there is no link to any of the other %d members, and the log says why", members)
+	}
+	return fmt.Sprintf("nobody is known to lead the map: there are links to %d of the other %d members", linked, members)
 }
 
 // number sorts candidates behind members.
@@ -112,6 +137,9 @@ func (m *Member) viewHolding(ctx context.Context, state *cluster.State, out *htt
 	if g != nil {
 		waiting, _ = s.Waiting()
 		st, _ := g.Status(ctx) // of one that is ending nothing is known
+		if st.Err != nil && out.Why == "" {
+			out.Why = st.Err.Error()
+		}
 		out.Leader, out.Term, out.Index = h.routes[st.Lead], st.Term, st.Applied.Index
 		for _, match := range st.Match {
 			if lag := st.Last - min(match, st.Last); out.Lag == nil || lag > *out.Lag {
@@ -133,7 +161,7 @@ func (m *Member) Well(ctx context.Context) error {
 	case v.State != string(member):
 		return fmt.Errorf("cluster %s: this broker is %s: %s", v.Name, v.State, v.Why)
 	case v.Leader == "":
-		return fmt.Errorf("cluster %s: nobody is known to lead its map", v.Name)
+		return fmt.Errorf("cluster %s: %s", v.Name, v.Why)
 	}
 	for _, g := range v.Groups {
 		switch mine := slices.Contains(g.Nodes, v.Folder); {

@@ -183,13 +183,10 @@ func (g *Group) Rebase(start Start, at Point) (Start, *History, error) {
 // owner. It waits for the disk.
 func (g *Group) Again(start Start) (*History, error) {
 	m := g.m
-	if m.err != nil {
+	if final(m.err) {
 		return nil, m.err
 	}
-	from, at, err := m.log.remember()
-	if err == nil {
-		err = m.log.log.Commit(at, wal.Synced)
-	}
+	from, err := m.prove()
 	if err != nil {
 		return nil, fmt.Errorf("begin group %d again: %w", m.log.group, err)
 	}

@@ -200,7 +200,7 @@ func TestD20WhoWasRemovedIsNotListenedTo(t *testing.T) {
 		before, err := l.group.Status(t.Context())
 		fatal(t, err)
 		for _, kind := range []raftpb.MessageType{raftpb.MsgVote, raftpb.MsgPreVote, raftpb.MsgAppResp, raftpb.MsgApp, raftpb.MsgHeartbeat} {
-			fatal(t, l.group.Step(t.Context(), Control, encode(&raftpb.Message{Type: kind.Enum(), From: new(old.id), To: new(l.id), Term: new(before.Term + 50),
+			fatal(t, l.group.Step(t.Context(), old.id, Control, encode(&raftpb.Message{Type: kind.Enum(), From: new(old.id), To: new(l.id), Term: new(before.Term + 50),
 				Index: new(uint64(1 << 40)), LogTerm: new(before.Term + 50), Context: []byte(campaignTransfer)})))
 		}
 		fatal(t, l.publish("goes on"))
@@ -252,7 +252,7 @@ func TestD24AReplicaThatLacksWhatItAcknowledgedStops(t *testing.T) {
 		fatal(t, err)
 		beat := func(term, commit uint64) {
 			t.Helper()
-			fatal(t, follower.group.Step(t.Context(), Control, encode(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(l.id), To: new(follower.id),
+			fatal(t, follower.group.Step(t.Context(), l.id, Control, encode(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(l.id), To: new(follower.id),
 				Term: new(term), Commit: new(commit)})))
 			time.Sleep(time.Second)
 		}

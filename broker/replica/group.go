@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +56,7 @@ type Group struct {
 
 	m *machine // owned by run; but for its batch
 
-	lanes  [2]chan []byte
+	lanes  [2]chan received
 	wake   chan struct{} // something was appended, or is waited for
 	calls  chan func(now time.Duration)
 	done   chan outcome
@@ -68,10 +69,24 @@ type Group struct {
 	leased atomic.Int64 // until when the lease holds, by the group's clock; 0: it does not. Read by whoever delivers
 
 	mu        sync.Mutex
-	reign     uint64
-	committed uint64        // number of the last record of the reign that is committed
-	moved     chan struct{} // closed when any of that changes
+	leads     bool
+	reign     uint64        // the newest
+	committed uint64        // number of the last record of it that is known to be committed
 	err       error         // why nothing more happens
+	awaited   []awaited     // who waits for records
+	moved     chan struct{} // closed when there may be room
+}
+
+// awaited is a record that somebody waits for.
+type awaited struct {
+	term, number uint64
+	known        chan error // holds one: what has become of it
+}
+
+// received is a message of another replica, and from whom it comes.
+type received struct {
+	from    uint64
+	message []byte
 }
 
 // outcome is what became of a write.
@@ -99,7 +114,7 @@ func New(o Options, h *History, owner Owner, transport Transport) (*Group, error
 		return nil, err
 	}
 	return &Group{o: m.o, id: m.id, owner: owner, transport: transport, epoch: time.Now(), m: m,
-		lanes: [2]chan []byte{make(chan []byte, inboxMessages), make(chan []byte, inboxMessages)}, wake: make(chan struct{}, 1),
+		lanes: [2]chan received{make(chan received, inboxMessages), make(chan received, inboxMessages)}, wake: make(chan struct{}, 1),
 		calls: make(chan func(time.Duration)), done: make(chan outcome), writes: queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{}),
 		moved: make(chan struct{})}, nil
 }
@@ -127,8 +142,9 @@ func (g *Group) Close() {
 // now is the group's clock: monotonic, from 1 s on.
 func (g *Group) now() time.Duration { return time.Since(g.epoch) + time.Second }
 
-// Step takes a message of another replica. It waits while the group is busy, so that the link does.
-func (g *Group) Step(ctx context.Context, lane Lane, message []byte) error {
+// Step takes a message that another replica has sent; one that says that it is of a third one is dropped. It waits while the group is
+// busy, so that the link does.
+func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte) error {
 	if lane > Bulk {
 		return fmt.Errorf("message of a replica over lane %d, there are 0 and 1", lane)
 	}
@@ -138,7 +154,7 @@ func (g *Group) Step(ctx context.Context, lane Lane, message []byte) error {
 	default:
 	}
 	select {
-	case g.lanes[lane] <- message:
+	case g.lanes[lane] <- received{from, message}:
 		return nil
 	case <-g.stop:
 		return ErrClosed
@@ -172,17 +188,41 @@ func (g *Group) kick() {
 func (g *Group) Await(ctx context.Context, term, number uint64) error {
 	g.m.batch.want()
 	g.kick()
-	return g.until(ctx, func() (bool, error) {
-		switch {
-		case g.reign == term && g.committed >= number:
-			return true, nil
-		case g.err != nil:
-			return true, g.err
-		case g.reign != term:
-			return true, ErrNotLeader
-		}
-		return false, nil
-	})
+	g.mu.Lock()
+	if known, err := g.outcomeLocked(term, number); known {
+		g.mu.Unlock()
+		return err
+	}
+	w := awaited{term, number, make(chan error, 1)}
+	g.awaited = append(g.awaited, w)
+	g.mu.Unlock()
+	select {
+	case err := <-w.known:
+		return err
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.awaited = slices.DeleteFunc(g.awaited, func(other awaited) bool { return other.known == w.known })
+	select {
+	case err := <-w.known:
+		return err
+	default:
+		return ctx.Err()
+	}
+}
+
+// outcomeLocked returns what has become of a record, once that is known.
+func (g *Group) outcomeLocked(term, number uint64) (known bool, err error) {
+	switch {
+	case g.reign == term && g.committed >= number:
+		return true, nil
+	case g.err != nil:
+		return true, g.err
+	case g.reign != term || !g.leads:
+		return true, ErrNotLeader
+	}
+	return false, nil
 }
 
 // Room waits until there is room for records that are not committed: less than Options.Uncommitted bytes. It returns
@@ -215,11 +255,18 @@ func (g *Group) until(ctx context.Context, holds func() (bool, error)) error {
 	}
 }
 
-// change changes what waiters look at.
+// change changes what waiters look at, and wakes those of them that need not wait any more.
 func (g *Group) change(do func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	do()
+	g.awaited = slices.DeleteFunc(g.awaited, func(w awaited) bool {
+		known, err := g.outcomeLocked(w.term, w.number)
+		if known {
+			w.known <- err
+		}
+		return known
+	})
 	close(g.moved)
 	g.moved = make(chan struct{})
 }
@@ -264,10 +311,10 @@ func (g *Group) run() {
 		select {
 		case <-g.stop:
 			return
-		case b := <-g.lanes[Control]:
-			g.step(b)
-		case b := <-g.lanes[Bulk]:
-			g.step(b)
+		case r := <-g.lanes[Control]:
+			g.step(r)
+		case r := <-g.lanes[Bulk]:
+			g.step(r)
 		case o := <-g.done:
 			if o.err != nil {
 				g.m.failed(o.err)
@@ -297,10 +344,13 @@ func (g *Group) run() {
 }
 
 // step hands a message to the machine.
-func (g *Group) step(b []byte) {
-	msg, err := decode(b)
+func (g *Group) step(r received) {
+	msg, err := decode(r.message)
 	if err != nil {
 		g.o.Logger.Warn("a message of another replica cannot be read", "error", err)
+		return
+	}
+	if msg.GetFrom() != r.from { // nobody speaks for another one
 		return
 	}
 	g.m.step(msg, g.now())
@@ -351,10 +401,10 @@ func (g *Group) tell(e event) {
 			g.change(func() { g.committed = c.First + uint64(c.Count) - 1 })
 		}
 	case e.lead != 0:
-		g.change(func() { g.reign, g.committed = e.lead, e.next-1 })
+		g.change(func() { g.leads, g.reign, g.committed = true, e.lead, e.next-1 })
 		g.owner.Lead(e.lead, e.next)
 	case e.lost != 0:
-		g.change(func() { g.reign = 0 })
+		g.change(func() { g.leads = false })
 		g.owner.Lost(e.lost)
 	case e.changed != nil:
 		e.changed.done(e.changed.err)

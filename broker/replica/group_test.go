@@ -31,7 +31,7 @@ type running struct {
 	disk  *vfs.Faulty
 	log   *wal.Log
 	group *Group
-	inbox [2]chan []byte
+	inbox [2]chan received
 	pumps sync.WaitGroup
 	ended chan struct{}
 
@@ -86,7 +86,7 @@ func (r *running) Send(to uint64, lane Lane, message []byte) {
 		return
 	}
 	select {
-	case r.c.nodes[to-1].inbox[lane] <- message:
+	case r.c.nodes[to-1].inbox[lane] <- received{r.id, message}:
 	default: // the network is full
 	}
 }
@@ -112,7 +112,7 @@ func newCluster(t *testing.T, voters, more int, change func(*Options)) *cluster 
 	}
 	for i := range voters + more {
 		r := &running{c: c, id: uint64(i + 1), disk: vfs.NewFaulty(vfs.NewMem()), ended: make(chan struct{})}
-		r.inbox = [2]chan []byte{make(chan []byte, 1000), make(chan []byte, 1000)}
+		r.inbox = [2]chan received{make(chan received, 1000), make(chan received, 1000)}
 		log, report, err := wal.Open(wal.Options{FS: r.disk, Dir: "/log"}, func(wal.Entry) error { return nil })
 		fatal(t, err)
 		log.Start()
@@ -134,7 +134,7 @@ func newCluster(t *testing.T, voters, more int, change func(*Options)) *cluster 
 				for {
 					select {
 					case b := <-r.inbox[lane]:
-						_ = r.group.Step(context.Background(), Lane(lane), b)
+						_ = r.group.Step(context.Background(), b.from, Lane(lane), b.message)
 					case <-r.ended:
 						return
 					}
@@ -437,7 +437,7 @@ func TestClosedGroupSaysSo(t *testing.T) {
 		if err := l.group.Await(t.Context(), term, 99); !errors.Is(err, ErrClosed) {
 			t.Errorf("await: %v", err)
 		}
-		if err := l.group.Step(t.Context(), Control, nil); !errors.Is(err, ErrClosed) {
+		if err := l.group.Step(t.Context(), 1, Control, nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("step: %v", err)
 		}
 		if _, err := l.group.Status(t.Context()); !errors.Is(err, ErrClosed) {

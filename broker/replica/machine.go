@@ -117,6 +117,10 @@ func (m *machine) guard(do func() error) {
 			if !ok {
 				err = fmt.Errorf("%v", p)
 			}
+			if errors.Is(err, errUnread) {
+				m.quit(err)
+				return
+			}
 			m.stop(fmt.Errorf("%w: %w", ErrEngine, err))
 		}
 	}()
@@ -146,20 +150,30 @@ func (m *machine) restart() error {
 	if m.err == nil || errors.Is(m.err, ErrRemoved) || errors.Is(m.err, ErrForgetful) {
 		return m.err
 	}
-	_, proof, err := m.log.remember()
+	if _, err := m.prove(); err != nil {
+		if errors.Is(err, ErrForgetful) {
+			m.err = err
+		}
+		return err
+	}
+	return m.start()
+}
+
+// prove returns once the log can be written, and from where on it is needed.
+func (m *machine) prove() (from wal.Offset, err error) {
+	from, proof, err := m.log.remember()
 	if err == nil {
 		err = m.o.Log.Commit(proof, wal.Synced)
 	}
 	if err != nil {
-		return fmt.Errorf("write the log of group %d again: %w", m.log.group, err)
+		return from, fmt.Errorf("write the log of group %d again: %w", m.log.group, err)
 	}
 	if at := m.log.safeAt; m.o.Level == wal.Written && at != (wal.Offset{}) {
 		if err := m.o.Log.Commit(at, wal.Synced); err != nil {
-			m.err = fmt.Errorf("%w: a sync of the log has failed: %w", ErrForgetful, err)
-			return m.err
+			return from, fmt.Errorf("%w: a sync of the log has failed: %w", ErrForgetful, err)
 		}
 	}
-	return m.start()
+	return from, nil
 }
 
 // tick tells that time has passed; now grows from call to call.
@@ -332,15 +346,22 @@ func (m *machine) answer(w *write) {
 	}
 }
 
-// failed says that a write failed, and with it all behind it. A leader offers the lead to whoever has all that it has.
+// failed says that a write failed, and with it all behind it.
 func (m *machine) failed(err error) {
-	if m.err != nil {
-		return
+	if m.err == nil {
+		m.quit(fmt.Errorf("write the log of group %d: %w", m.log.group, err))
 	}
+}
+
+// quit ends the engine because of the disk. A leader offers the lead to whoever has all that it has.
+func (m *machine) quit(err error) {
 	if m.reign != 0 {
-		m.offer()
+		m.guard(func() error {
+			m.offer()
+			return nil
+		})
 	}
-	m.stop(fmt.Errorf("write the log of group %d: %w", m.log.group, err))
+	m.stop(err)
 }
 
 // successor returns the follower that has most of what this leader has, among those that answer.

@@ -352,11 +352,22 @@ func (s *storage) Entries(lo, hi, size uint64) ([]*raftpb.Entry, error) {
 // ErrEntry is an entry in the log that is not the one that was appended there.
 var ErrEntry = errors.New("the log has another entry there")
 
+// errUnread is an entry that the disk does not give back just now: it may do so later.
+var errUnread = errors.New("the disk does not give it back")
+
+// lasting reports whether an entry that could not be read never can be.
+func lasting(err error) bool {
+	return errors.Is(err, wal.ErrDamaged) || errors.Is(err, wal.ErrReleased) || errors.Is(err, wal.ErrUnwritten) || errors.Is(err, wal.ErrClosed)
+}
+
 // read reads an entry from the log.
 func (s *storage) read(index uint64, r ref) (*raftpb.Entry, error) {
 	kind, b, err := s.log.ReadAt(r.at, int(r.bytes), nil)
-	if err != nil {
+	switch {
+	case err != nil && lasting(err):
 		return nil, fmt.Errorf("read entry %d: %w", index, err)
+	case err != nil:
+		return nil, fmt.Errorf("read entry %d: %w: %w", index, errUnread, err)
 	}
 	e, err := journal.ParseEntry(b)
 	if err != nil {

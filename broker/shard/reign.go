@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,40 +30,43 @@ type reign struct {
 	limit   int64 // bytes of messages that the group may hold
 	wait    time.Duration
 
-	over   atomic.Bool
+	mu     sync.Mutex    // held while a record is appended, so that none is once it is over
+	over   atomic.Bool   // set under mu
 	ended  chan struct{} // told once it is over
 	missed atomic.Bool   // somebody was told that nothing may be delivered
 	safe   atomic.Uint64 // number of a record up to which all are committed
-	last   atomic.Uint64 // number of the last record that was appended
+	last   atomic.Uint64 // number of the last record that was appended, or stood before it; set under mu
 	thin   atomic.Int64  // when it was looked for room last, Unix nanoseconds
 }
 
-// lost is the offset of a record that went nowhere.
-var lost = journal.Offset{}
-
-// end ends it: from now on nothing is appended, committed or delivered.
+// end ends it: once it returns nothing is appended, committed or delivered any more.
 func (r *reign) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endLocked()
+}
+
+func (r *reign) endLocked() {
 	if r.over.CompareAndSwap(false, true) {
 		close(r.ended)
 	}
 }
 
-// Append is topic.Log's. The first record that cannot be appended ends the reign: what follows may build on it.
+// Append is topic.Log's. The first record that cannot be appended ends the reign: what follows may build on it. A record that went into the
+// group's log behind that would be one of topics that are dropped, and the next reign's do not know it.
 func (r *reign) Append(kind journal.Kind, head, body []byte) journal.Offset {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.over.Load() {
-		return lost
+		return topic.Nowhere
 	}
 	number, err := r.group.Append(r.term, kind, head, body)
 	if err != nil {
-		r.end()
-		return lost
+		r.endLocked()
+		return topic.Nowhere
 	}
-	for {
-		last := r.last.Load()
-		if last >= number || r.last.CompareAndSwap(last, number) {
-			return journal.Offset{Offset: int64(number)}
-		}
-	}
+	r.last.Store(number)
+	return journal.Offset{Offset: int64(number)}
 }
 
 // Commit is topic.Log's.
@@ -70,7 +74,7 @@ func (r *reign) Commit(at journal.Offset, _ bool) error {
 	if r.Safe(at) {
 		return nil
 	}
-	if at == lost || r.over.Load() && r.last.Load() < uint64(at.Offset) {
+	if at == topic.Nowhere || r.over.Load() && r.last.Load() < uint64(at.Offset) {
 		return topic.ErrNotLeader
 	}
 	err := r.group.Await(context.Background(), r.term, uint64(at.Offset)) // it ends when the lead is lost
@@ -82,7 +86,9 @@ func (r *reign) Commit(at journal.Offset, _ bool) error {
 }
 
 // Safe is topic.Reign's.
-func (r *reign) Safe(at journal.Offset) bool { return at != lost && uint64(at.Offset) <= r.safe.Load() }
+func (r *reign) Safe(at journal.Offset) bool {
+	return at != topic.Nowhere && at.Offset > 0 && uint64(at.Offset) <= r.safe.Load()
+}
 
 // End is topic.Log's.
 func (r *reign) End() journal.Offset { return journal.Offset{Offset: int64(r.last.Load()) + 1} }

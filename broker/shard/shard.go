@@ -51,6 +51,9 @@ type Shard struct {
 	state   *cluster.State
 	waiting map[string]error // topics that cannot be served, and why
 	serving bool
+	said    map[string]string // what was logged last about something
+
+	forgetting map[cluster.Held]bool // topics of which the map is being told that they are gone
 
 	reaches atomic.Bool // a leader was known lately
 
@@ -63,7 +66,6 @@ type Shard struct {
 	look   time.Time      // when topics that cannot be served are looked at again
 	there  bool           // all are served
 	way    *cluster.State // topics of this node alone gave way to those that this map says
-	said   map[string]string
 }
 
 // DefaultLimit is how many bytes of messages the topics of a group may hold.
@@ -81,7 +83,8 @@ func New(o Options, content []byte, at replica.Point) (*Shard, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With("group", o.Number)
-	s := &Shard{o: o, standby: topic.NewStandby(), kick: make(chan struct{}, 1), point: at, said: map[string]string{}}
+	s := &Shard{o: o, standby: topic.NewStandby(), kick: make(chan struct{}, 1), point: at, said: map[string]string{},
+		forgetting: map[cluster.Held]bool{}}
 	if content != nil {
 		var err error
 		if s.standby, err = topic.ReadStandby(content); err != nil {
@@ -122,16 +125,18 @@ func (s *Shard) Lead(term, _ uint64) {
 
 func (s *Shard) beginLocked() {
 	s.reign = &reign{term: s.term, group: s.group, standby: s.standby, limit: s.o.Limit, wait: s.o.Wait, ended: make(chan struct{})}
+	s.reign.last.Store(s.standby.Record())
 }
 
 // Lost is replica.Owner's.
 func (s *Shard) Lost(uint64) {
 	s.mu.Lock()
 	s.term = 0
-	if s.reign != nil {
-		s.reign.end()
-	}
+	r := s.reign
 	s.mu.Unlock()
+	if r != nil {
+		r.end()
+	}
 	s.wake()
 }
 
@@ -149,20 +154,19 @@ func (s *Shard) Committed(c *replica.Committed) {
 		return
 	}
 	before := s.standby.Changes()
-	if c.Data == nil {
-		s.standby.EndReign()
-	} else {
+	switch {
+	case c.Data != nil:
 		s.failed = s.standby.Apply(c.Data)
 		s.applied += int64(len(c.Data))
+	case c.Term != s.point.Term: // else it is a change of members, in the middle of a reign
+		s.standby.EndReign()
 	}
-	err := s.failed
+	err, r := s.failed, s.reign
 	if err == nil {
 		s.point = c.At
-		if c.Own && s.reign != nil && c.Count > 0 {
-			s.reign.safe.Store(c.First + uint64(c.Count) - 1)
+		if c.Own && r != nil && c.Count > 0 {
+			r.safe.Store(c.First + uint64(c.Count) - 1)
 		}
-	} else if s.reign != nil {
-		s.reign.end()
 	}
 	changed := s.standby.Changes() != before
 	s.mu.Unlock()
@@ -170,6 +174,9 @@ func (s *Shard) Committed(c *replica.Committed) {
 		s.o.Changed()
 	}
 	if err != nil {
+		if r != nil {
+			r.end()
+		}
 		s.o.Log.Error("an entry of a group of topics cannot be applied", "entry", c.Index, "error", err)
 		s.o.Stop(fmt.Errorf("%w: entry %d: %w", replica.ErrDrift, c.Index, err))
 	}
@@ -254,7 +261,7 @@ func (s *Shard) run(ctx context.Context) {
 			pace = leadingPace
 		}
 		var ended <-chan struct{}
-		if s.of != nil {
+		if s.of != nil && !s.of.over.Load() { // else it was told, and would be without end
 			ended = s.of.ended
 		}
 		t := time.NewTimer(pace)
@@ -296,6 +303,7 @@ func (s *Shard) step(ctx context.Context) (again bool) {
 		return false
 	}
 	if r.over.Load() {
+		s.drop() // the next one begins later
 		return true
 	}
 	if s.led == nil {
@@ -342,13 +350,13 @@ func (s *Shard) yield(state *cluster.State) {
 	}
 }
 
-// current returns the reign that is to be served: also one that is over, until all is applied that it has appended; then another one of the same
-// term follows it. Shard.mu is held.
+// current returns the reign that is to be served: also one that is over, until all is applied that it has appended, and the lead is not being
+// handed over; then another one of the same term follows it. Shard.mu is held.
 func (s *Shard) current() *reign {
 	switch {
 	case s.term == 0 || s.failed != nil:
 		return nil
-	case s.reign.over.Load() && s.standby.Record() >= s.reign.last.Load():
+	case s.reign.over.Load() && s.standby.Record() >= s.reign.last.Load() && s.group.Leased():
 		s.beginLocked()
 	}
 	return s.reign
@@ -392,7 +400,7 @@ func (s *Shard) bringTo(ctx context.Context, state *cluster.State) (more bool) {
 	for number, name := range s.standby.Topics() {
 		has = append(has, cluster.Held{Number: number, Name: name})
 	}
-	steps, unknown := state.Steps(int(s.o.Number), has)
+	steps, unknown := state.Steps(int(s.o.Number), has, s.standby.Made())
 	for _, h := range unknown {
 		s.report("unknown "+h.Name, fmt.Errorf("topic %s, number %d, is in the group and not in the map: it is kept", h.Name, h.Number))
 	}
@@ -407,9 +415,7 @@ func (s *Shard) bringTo(ctx context.Context, state *cluster.State) (more bool) {
 		case step.Delete != nil:
 			err = s.led.Delete(step.Delete.Number)
 		case step.Forget != nil:
-			ctx, cancel := context.WithTimeout(ctx, s.o.Wait)
-			err = s.o.Do(ctx, cluster.Command{Op: cluster.OpForget, Topic: step.Forget.Name, Group: int(s.o.Number), Number: step.Forget.Number})
-			cancel()
+			s.forget(ctx, *step.Forget)
 		}
 		if err != nil {
 			s.report("step", err)
@@ -419,11 +425,35 @@ func (s *Shard) bringTo(ctx context.Context, state *cluster.State) (more bool) {
 	return len(steps) > 0
 }
 
-// report logs what went wrong with something, when it is news.
-func (s *Shard) report(what string, err error) {
-	if errors.Is(err, topic.ErrNotLeader) || s.said[what] == err.Error() {
+// forget has the map forget a topic that is gone. It waits for nothing: who keeps the map may not be there, and reigns begin and end meanwhile.
+func (s *Shard) forget(ctx context.Context, h cluster.Held) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.forgetting[h] {
 		return
 	}
+	s.forgetting[h] = true
+	s.loop.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, s.o.Wait)
+		defer cancel()
+		if err := s.o.Do(ctx, cluster.Command{Op: cluster.OpForget, Topic: h.Name, Group: int(s.o.Number), Number: h.Number}); err != nil {
+			s.report("forget "+h.Name, err)
+		}
+		s.mu.Lock()
+		delete(s.forgetting, h)
+		s.mu.Unlock()
+		s.wake()
+	})
+}
+
+// report logs what went wrong with something, when it is news.
+func (s *Shard) report(what string, err error) {
+	s.mu.Lock()
+	usual := errors.Is(err, topic.ErrNotLeader) || errors.Is(err, context.Canceled) || s.said[what] == err.Error()
 	s.said[what] = err.Error()
+	s.mu.Unlock()
+	if usual {
+		return
+	}
 	s.o.Log.Warn("what the map of the cluster asks for cannot be done now", "what", what, "error", err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +39,7 @@ type alone struct {
 	record    uint64
 	committed uint64
 	busy      bool // Append fails
-	unleased  bool
+	unleased  atomic.Bool
 	moved     chan struct{}
 }
 
@@ -85,9 +86,7 @@ func (a *alone) Leader() uint64 {
 }
 
 func (a *alone) Leased() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return !a.unleased
+	return !a.unleased.Load()
 }
 
 func (a *alone) set(change func()) {
@@ -116,6 +115,7 @@ type fixture struct {
 	s       *Shard
 	a       *alone
 	state   *cluster.State
+	mu      sync.Mutex // held while the map is told
 	forgot  []string
 	stopped error
 }
@@ -139,6 +139,8 @@ func (f *fixture) open(content []byte, at replica.Point) {
 	f.t.Helper()
 	var err error
 	f.s, err = New(Options{Number: 1, Registry: f.r, Stop: func(err error) { f.stopped = err }, Do: func(_ context.Context, c cluster.Command) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		f.forgot = append(f.forgot, c.Topic)
 		f.put(func(topics map[string]cluster.Topic) { delete(topics, c.Topic) })
 		return nil

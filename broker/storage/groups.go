@@ -54,6 +54,9 @@ func (k *Engine) WriteGroup(group uint32, content ...[]byte) (c manifest.GroupCh
 		c.Size, c.Sum = c.Size+uint64(len(b)), crc32.Update(c.Sum, castagnoli, b)
 	}
 	if err := k.writeGroup(k.groupName(group, c.Number), parts); err != nil {
+		if removeErr := k.o.FS.Remove(k.groupName(group, c.Number)); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr) // what is left of it takes space, which may be what lacks
+		}
 		return c, fmt.Errorf("writing a checkpoint of group %d: %w", group, err)
 	}
 	return c, nil

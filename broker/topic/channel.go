@@ -225,10 +225,10 @@ func (c *Channel) Latency() LatencyObserver {
 	return nil
 }
 
-// SetPaused stops or resumes the delivery. Timeouts and what consumers answer go on.
-func (c *Channel) SetPaused(paused bool) {
+// SetPaused stops or resumes the delivery. Timeouts and what consumers answer go on. It fails with ErrNotLeader.
+func (c *Channel) SetPaused(paused bool) error {
 	if c.paused.Swap(paused) == paused {
-		return
+		return c.topic.store.settle() // who was first may wait for it still
 	}
 	c.changed(journal.Change{Op: journal.OpPause, Paused: paused})
 	c.enter()
@@ -240,8 +240,9 @@ func (c *Channel) SetPaused(paused bool) {
 		}
 	}
 	c.exit()
-	c.topic.store.settle()
+	err := c.topic.store.settle()
 	c.topic.registry.changed()
+	return err
 }
 
 // restorePause is SetPaused of a channel that nobody knows yet.
@@ -315,8 +316,7 @@ func (c *Channel) Empty() error {
 	c.topic.pub.Lock()
 	err := c.empty()
 	c.topic.pub.Unlock()
-	c.topic.store.settle()
-	return err
+	return errors.Join(err, c.topic.store.settle())
 }
 
 // empty is Empty with Topic.pub held.

@@ -29,7 +29,7 @@ var idEpoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // sequence hands out message ids of one node.
 type sequence struct {
-	node     int64
+	node     atomic.Int64
 	next     atomic.Uint64
 	reserved atomic.Uint64
 	asked    atomic.Bool // more are being reserved in the background
@@ -39,7 +39,8 @@ type sequence struct {
 }
 
 func newSequence(node int64, store IDStore, spawn func(func()) bool) *sequence {
-	s := &sequence{node: node, store: store, spawn: spawn}
+	s := &sequence{store: store, spawn: spawn}
+	s.node.Store(node)
 	start := uint64(max(0, time.Since(idEpoch)/idTick))
 	if store != nil {
 		start = max(start, store.Bound())
@@ -53,7 +54,7 @@ func newSequence(node int64, store IDStore, spawn func(func()) bool) *sequence {
 func (s *sequence) take(n int) (protocol.MessageID, error) {
 	end := s.next.Add(uint64(n))
 	if s.store == nil {
-		return protocol.NewMessageID(s.node, end-uint64(n)), nil
+		return protocol.NewMessageID(s.node.Load(), end-uint64(n)), nil
 	}
 	if reserved := s.reserved.Load(); end+idReserve/2 > reserved {
 		if end > reserved {
@@ -64,7 +65,7 @@ func (s *sequence) take(n int) (protocol.MessageID, error) {
 			s.reserveAhead()
 		}
 	}
-	return protocol.NewMessageID(s.node, end-uint64(n)), nil
+	return protocol.NewMessageID(s.node.Load(), end-uint64(n)), nil
 }
 
 // reserveAhead reserves more numbers in the background, so that no publish waits for the disk. What fails is tried again with the
@@ -88,10 +89,14 @@ func (s *sequence) reserveMore() error {
 }
 
 // at returns the id that the next message would get.
-func (s *sequence) at() protocol.MessageID { return protocol.NewMessageID(s.node, s.next.Load()) }
+func (s *sequence) at() protocol.MessageID {
+	return protocol.NewMessageID(s.node.Load(), s.next.Load())
+}
 
 // one returns an id without looking at the bound, which is far ahead: it waits for nothing.
-func (s *sequence) one() protocol.MessageID { return protocol.NewMessageID(s.node, s.next.Add(1)-1) }
+func (s *sequence) one() protocol.MessageID {
+	return protocol.NewMessageID(s.node.Load(), s.next.Add(1)-1)
+}
 
 // reserve returns once the numbers below end may be used.
 func (s *sequence) reserve(end uint64) error {

@@ -12,7 +12,7 @@ import (
 )
 
 // Reign is the log of a group of replicas for as long as this broker leads it, in one term. Offsets in it are numbers of records. Commit
-// returns once a record is committed. Once the lead is lost every Commit fails with ErrNotLeader, and what is appended goes nowhere.
+// returns once a record is committed. Once the lead is lost every Commit fails with ErrNotLeader, and what is appended goes Nowhere.
 type Reign interface {
 	Log
 	// Leased reports whether messages may be delivered at this moment. Who was told that they may not is to be woken by Led.Resume.
@@ -33,6 +33,9 @@ var (
 	// ErrInTheWay is a topic of this broker alone that has the name of a replicated one, and holds messages.
 	ErrInTheWay = errors.New("this broker has a topic of that name that is not replicated, and that holds messages")
 )
+
+// errTwice is a replicated topic while another group's of the same name is served.
+var errTwice = errors.New("another group of replicas has a topic of that name, which is served")
 
 // MostReplicated is how many bytes a publish to a replicated topic may have, with what belongs to its messages: it is one entry of a group.
 const MostReplicated = 8 << 20
@@ -119,6 +122,9 @@ func (r *Registry) place(t *Topic) (old *Topic, err error) {
 	if r.exiting {
 		return nil, ErrExiting
 	}
+	if other := r.topics[t.name]; other != nil && other != old && other != t && !other.exiting.Load() {
+		return nil, errTwice
+	}
 	r.topics[t.name] = t
 	return old, nil
 }
@@ -139,6 +145,24 @@ func (r *Registry) Yield(name string) error {
 	return r.gaveWay(old)
 }
 
+// InTheWay returns ErrInTheWay when a topic that is not replicated holds messages, so that none that is can have its name here.
+func (r *Registry) InTheWay(name string) error {
+	t := r.Lookup(name)
+	if t == nil || t.led != nil {
+		return nil
+	}
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	return t.inTheWayLocked()
+}
+
+func (t *Topic) inTheWayLocked() error {
+	if n := t.holding(); n > 0 {
+		return fmt.Errorf("%w: %d of them", ErrInTheWay, n)
+	}
+	return nil
+}
+
 // yield returns the topic that is to give way, which exits from now on, nil when there is none. Registry.create is held.
 func (r *Registry) yield(name string) (*Topic, error) {
 	t := r.Lookup(name)
@@ -147,8 +171,8 @@ func (r *Registry) yield(name string) (*Topic, error) {
 	}
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	if n := t.holding(); n > 0 {
-		return nil, fmt.Errorf("%w: %d of them", ErrInTheWay, n)
+	if err := t.inTheWayLocked(); err != nil {
+		return nil, err
 	}
 	if !t.exiting.CompareAndSwap(false, true) {
 		return nil, ErrExiting

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"errors"
+	"math"
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
@@ -50,6 +51,9 @@ type Log interface {
 	// channel. It waits for nothing.
 	Gap() error
 }
+
+// Nowhere is where a record is that a Reign could not append: behind all others, and Commit fails for it.
+var Nowhere = journal.Offset{Offset: math.MaxInt64}
 
 // Segments opens the folder that keeps one topic's overflow.
 type Segments interface {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -323,15 +324,24 @@ func (d *logStore) append(c journal.Change) journal.Offset {
 	return at
 }
 
-// settle returns once the last change of the topic is in the log. A change
-// that cannot be written stays in force as long as the broker runs: consumers go on without a disk.
-func (d *logStore) settle() {
-	if at := d.changed.Swap(nil); at != nil {
-		if err := d.log.Commit(*at, d.levels.synced()); err != nil {
-			d.health(err)
-			d.topic.registry.log.Error("a change was not written to the log", "topic", d.topic.name, "error", err)
-		}
+// settle returns once the last change of the topic is in the log, also when another goroutine waits for it already. A change
+// that cannot be written stays in force as long as the broker runs: consumers go on without a disk. One of a replicated topic goes with the
+// lead.
+func (d *logStore) settle() error {
+	at := d.changed.Load()
+	if at == nil {
+		return nil
 	}
+	err := d.log.Commit(*at, d.levels.synced())
+	first := d.changed.CompareAndSwap(at, nil)
+	switch {
+	case err != nil && d.topic.led != nil:
+		return err
+	case err != nil && first:
+		d.health(err)
+		d.topic.registry.log.Error("a change was not written to the log", "topic", d.topic.name, "error", err)
+	}
+	return nil
 }
 
 // note writes down what has become of a channel's messages, and counts who needs their nodes.
@@ -485,7 +495,14 @@ func (d *logStore) inherit() {
 	if e.count == 0 {
 		return
 	}
-	d.change(journal.Change{Op: journal.OpInherit})
+	if t.led != nil && !slices.ContainsFunc(t.Channels(), func(c *Channel) bool { return !c.ephemeral }) {
+		// Nobody has them who is there after this reign: followers let go of them, or the next channel would have them there, and not here.
+		t.own.n.Accepted += uint64(e.count)
+		t.own.n.discard(journal.Emptied, e.count)
+		d.change(journal.Change{Op: journal.OpEmpty})
+	} else {
+		d.change(journal.Change{Op: journal.OpInherit})
+	}
 	lists := [...]inflight.Snapshot{e.back, e.places[0], e.places[1]}
 	for _, c := range t.Channels() {
 		for _, list := range lists {

@@ -29,7 +29,7 @@ func (m *memoryStore) note(*Channel, *effects)  {}
 func (m *memoryStore) release(*Channel)         {}
 func (m *memoryStore) change(journal.Change)    {}
 func (m *memoryStore) options() json.RawMessage { return nil }
-func (m *memoryStore) settle()                  {}
+func (m *memoryStore) settle() error            { return nil }
 func (m *memoryStore) destroy() error           { return nil }
 
 // trim lets go of nodes that nothing waits in.

@@ -56,7 +56,9 @@ func (c *Channel) Rewind(p Place, dry bool) (Moved, error) {
 	if dry {
 		return m, nil
 	}
-	t.store.settle()
+	if err := t.store.settle(); err != nil {
+		return m, err
+	}
 	t.registry.log.Info("channel rewound", "topic", t.name, "channel", c.name, "position", uint64(m.From), "messages", m.Messages)
 	return m, nil
 }
@@ -489,7 +491,9 @@ func (c *Channel) Skip(p Place, all, dry bool) (Moved, error) {
 		return m, nil
 	}
 	c.measure()
-	t.store.settle()
+	if err := t.store.settle(); err != nil {
+		return m, err
+	}
 	t.registry.log.Info("messages skipped", "topic", t.name, "channel", c.name, "before", uint64(pos), "messages", m.Messages)
 	return m, nil
 }

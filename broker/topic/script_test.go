@@ -350,7 +350,7 @@ func (s *script) advance(args []string) error {
 
 // pausable is a topic or a channel.
 type pausable interface {
-	SetPaused(bool)
+	SetPaused(bool) error
 	Empty() error
 }
 

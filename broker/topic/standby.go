@@ -3,6 +3,7 @@ package topic
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,7 +23,8 @@ type Standby struct {
 	state   *journal.State
 	batches map[uint32][]loggedBatch // by topic, in order
 	next    uint64                   // number of the next record
-	bytes   int64                    // of frames
+	made    uint32                   // the highest number of a topic that was ever made
+	bytes   int64                    // of publishes, see weight
 	enough  int64                    // bytes with which it is looked for messages that nobody needs
 	changes uint64                   // of topics and channels that were applied
 }
@@ -71,8 +73,21 @@ func (s *Standby) applyLocked(number uint64, kind journal.Kind, payload []byte) 
 		return fmt.Errorf("%w: record %d publishes to a topic that is not there", ErrDrift, number)
 	case kind == journal.KindChange:
 		s.changes++
-		s.forgetLocked()
+		return s.changedLocked(payload)
 	}
+	return nil
+}
+
+// changedLocked sees to what a change has made of the topics.
+func (s *Standby) changedLocked(payload []byte) error {
+	var c journal.Change
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return err
+	}
+	if c.Op == journal.OpCreateTopic {
+		s.made = max(s.made, c.Topic)
+	}
+	s.forgetLocked()
 	return nil
 }
 
@@ -83,13 +98,27 @@ func (s *Standby) keepLocked(p journal.Publish, frames []byte) error {
 	if t := s.state.Topics[p.Topic]; p.First != t.Next {
 		return fmt.Errorf("%w: topic %s gets message %d, and %d is the next", ErrDrift, t.Name, p.First, t.Next)
 	}
-	if p.Keys != nil || p.Sums != nil || p.Expires != 0 {
+	if p.Keys != nil || p.Expires != 0 {
 		return fmt.Errorf("%w: a message has what replicated topics do not have yet", ErrDrift)
 	}
-	p.Properties, p.From = bytes.Clone(p.Properties), journal.Origin{}
-	s.batches[p.Topic] = append(s.batches[p.Topic], loggedBatch{Publish: p, frames: bytes.Clone(frames)})
-	s.bytes += int64(len(frames))
+	p.From = journal.Origin{}
+	s.addLocked(loggedBatch{Publish: p, frames: bytes.Clone(frames)})
 	return nil
+}
+
+// addLocked keeps a publish whose frames are its own.
+func (s *Standby) addLocked(b loggedBatch) {
+	b.Properties = bytes.Clone(b.Properties)
+	s.batches[b.Topic] = append(s.batches[b.Topic], b)
+	s.bytes += b.weight()
+}
+
+// batchOverhead is about how many bytes of memory a publish takes beside what came with it.
+const batchOverhead = 256
+
+// weight returns how many bytes a publish counts for.
+func (b *loggedBatch) weight() int64 {
+	return int64(len(b.frames) + len(b.Properties) + 4*len(b.Sums) + batchOverhead)
 }
 
 // forgetLocked forgets the messages of topics that are deleted.
@@ -97,7 +126,7 @@ func (s *Standby) forgetLocked() {
 	for id, list := range s.batches {
 		if s.state.Topics[id] == nil {
 			for i := range list {
-				s.bytes -= int64(len(list[i].frames))
+				s.bytes -= list[i].weight()
 			}
 			delete(s.batches, id)
 		}
@@ -110,9 +139,10 @@ func (s *Standby) EndReign() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.EndReign()
+	s.forgetLocked()
 }
 
-// Bytes returns how many bytes of messages it holds, those that nobody needs any more not counted, as far as it has looked.
+// Bytes returns about how many bytes of memory its messages take, those that nobody needs any more not counted, as far as it has looked.
 func (s *Standby) Bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,7 +165,7 @@ func (s *Standby) thinLocked() {
 			kept = list[i].needed(need, kept)
 		}
 		for i := range kept {
-			s.bytes += int64(len(kept[i].frames))
+			s.bytes += kept[i].weight()
 		}
 		if s.batches[id] = kept; len(kept) == 0 {
 			delete(s.batches, id)
@@ -168,6 +198,10 @@ func (b *loggedBatch) needed(need []journal.Range, dst []loggedBatch) []loggedBa
 		part := *b
 		part.First, part.Count = r.First, r.Len()
 		part.frames = bytes.Clone(skip(journal.Position(r.Len()))) // or it would hold all of them
+		if b.Sums != nil {
+			at := int(r.First - b.First)
+			part.Sums = slices.Clone(b.Sums[at : at+r.Len()])
+		}
 		dst = append(dst, part)
 		pos = r.Last + 1
 	}
@@ -216,6 +250,13 @@ func (s *Standby) Changes() uint64 {
 	return s.changes
 }
 
+// Made returns the highest number of a topic that was ever made, 0 for none: one up to that which is not there was deleted.
+func (s *Standby) Made() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made
+}
+
 // Record returns the number of the last record that was applied, 0 for none.
 func (s *Standby) Record() uint64 {
 	s.mu.Lock()
@@ -229,6 +270,7 @@ var ErrMidway = errors.New("the standby is in the middle of something")
 // StandbySnapshot is what a standby was at one moment.
 type StandbySnapshot struct {
 	next    uint64
+	made    uint32
 	state   []byte
 	batches [][]loggedBatch
 }
@@ -245,18 +287,19 @@ func (s *Standby) Snapshot() (*StandbySnapshot, error) {
 	if _, err := s.state.Write(&b, recordOffset(s.next)); err != nil {
 		return nil, err
 	}
-	snap := &StandbySnapshot{next: s.next, state: b.Bytes()}
+	snap := &StandbySnapshot{next: s.next, made: s.made, state: b.Bytes()}
 	for _, list := range s.batches {
 		snap.batches = append(snap.batches, slices.Clone(list))
 	}
 	return snap, nil
 }
 
-// Append appends the snapshot as ReadStandby reads it: the number of the next record, u64; the size of the state, u64, and the state, a
-// checkpoint; then each publish, its size u32 before it.
+// Append appends the snapshot as ReadStandby reads it: the number of the next record, u64; the highest number of a topic, u32; the size of the
+// state, u64, and the state, a checkpoint; then each publish, its size u32 before it.
 func (s *StandbySnapshot) Append(dst []byte) []byte {
 	dst = slices.Grow(dst, s.size())
 	dst = binary.BigEndian.AppendUint64(dst, s.next)
+	dst = binary.BigEndian.AppendUint32(dst, s.made)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(len(s.state)))
 	dst = append(dst, s.state...)
 	for _, list := range s.batches {
@@ -273,7 +316,7 @@ func (s *StandbySnapshot) Append(dst []byte) []byte {
 
 // size returns how many bytes Append appends.
 func (s *StandbySnapshot) size() int {
-	n := 16 + len(s.state)
+	n := standbyHead + len(s.state)
 	var head []byte
 	for _, list := range s.batches {
 		for i := range list {
@@ -284,22 +327,25 @@ func (s *StandbySnapshot) size() int {
 	return n
 }
 
+// standbyHead is the size in bytes of what stands before the state.
+const standbyHead = 20
+
 // ErrStandby is bytes that are no standby.
 var ErrStandby = errors.New("not the standby of a group")
 
 // ReadStandby returns the standby that Append has written.
 func ReadStandby(b []byte) (*Standby, error) {
-	if len(b) < 16 || binary.BigEndian.Uint64(b[8:]) > uint64(len(b)-16) || binary.BigEndian.Uint64(b) == 0 {
+	if len(b) < standbyHead || binary.BigEndian.Uint64(b[12:]) > uint64(len(b)-standbyHead) || binary.BigEndian.Uint64(b) == 0 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrStandby, len(b))
 	}
 	s := NewStandby()
-	s.next = binary.BigEndian.Uint64(b)
-	size := binary.BigEndian.Uint64(b[8:])
+	s.next, s.made = binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
+	size := binary.BigEndian.Uint64(b[12:])
 	var err error
-	if s.state, err = journal.ReadCheckpoint(bytes.NewReader(b[16:16+size]), int64(size)); err != nil {
+	if s.state, err = journal.ReadCheckpoint(bytes.NewReader(b[standbyHead:standbyHead+size]), int64(size)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStandby, err)
 	}
-	for b = b[16+size:]; len(b) > 0; {
+	for b = b[standbyHead+size:]; len(b) > 0; {
 		if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
 			return nil, fmt.Errorf("%w: a publish is cut", ErrStandby)
 		}
@@ -311,8 +357,7 @@ func ReadStandby(b []byte) (*Standby, error) {
 		if s.state.Topics[p.Topic] == nil {
 			return nil, fmt.Errorf("%w: a publish to topic %d, which is not there", ErrStandby, p.Topic)
 		}
-		s.batches[p.Topic] = append(s.batches[p.Topic], loggedBatch{Publish: p, frames: frames})
-		s.bytes += int64(len(frames))
+		s.addLocked(loggedBatch{Publish: p, frames: bytes.Clone(frames)}) // or one message would hold all that was read
 		b = b[4+n:]
 	}
 	s.enough = max(leastEnough, 2*s.bytes)

@@ -19,9 +19,10 @@ type store interface {
 	publish(b *Batch, delay time.Duration, sync bool) error
 	// inherit moves the topic's own backlog to its channels; under pub.
 	inherit()
-	// change writes a change of the topic or of a channel down; under pub or mu. settle returns once that is done.
+	// change writes a change of the topic or of a channel down; under pub or mu. settle returns once the last one is; it fails with
+	// ErrNotLeader only.
 	change(c journal.Change)
-	settle()
+	settle() error
 	// options returns what is kept of the topic's options, nil when nothing is; under pub.
 	options() json.RawMessage
 

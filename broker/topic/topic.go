@@ -137,7 +137,7 @@ func (t *Topic) makeChannel(name string, from Position, at *Moved) (*Channel, bo
 	}
 	c, made, err := t.addChannelAt(name, true, from, at)
 	if made {
-		t.store.settle()
+		err = t.store.settle()
 		t.registry.log.Info("channel created", "topic", t.name, "channel", name)
 		t.registry.changed()
 	}
@@ -231,7 +231,7 @@ func (t *Topic) dropChannel(c *Channel) error {
 
 // dropped sees to what is left to do once a channel is off the list; err is what that has come to.
 func (t *Topic) dropped(c *Channel, err error) error {
-	t.store.settle()
+	err = errors.Join(err, t.store.settle())
 	t.registry.log.Info("channel deleted", "topic", t.name, "channel", c.name)
 	t.registry.changed()
 	if len(t.Channels()) == 0 && t.ephemeral && !t.exiting.Load() {
@@ -277,8 +277,8 @@ func (t *Topic) destroy() error {
 	return errors.Join(append(errs, t.store.destroy())...)
 }
 
-// SetPaused stops or resumes the way from the topic to its channels. What they have already is still delivered.
-func (t *Topic) SetPaused(paused bool) {
+// SetPaused stops or resumes the way from the topic to its channels. What they have already is still delivered. It fails with ErrNotLeader.
+func (t *Topic) SetPaused(paused bool) error {
 	t.pub.Lock()
 	changed := t.paused.Swap(paused) != paused
 	if changed {
@@ -286,10 +286,11 @@ func (t *Topic) SetPaused(paused bool) {
 	}
 	t.releaseLocked()
 	t.pub.Unlock()
-	t.store.settle()
+	err := t.store.settle()
 	if changed {
 		t.registry.changed()
 	}
+	return err
 }
 
 // restorePause is SetPaused of a topic that nobody knows yet.
@@ -304,8 +305,7 @@ func (t *Topic) Empty() error {
 	t.pub.Lock()
 	err := t.own.empty()
 	t.pub.Unlock()
-	t.store.settle()
-	return err
+	return errors.Join(err, t.store.settle())
 }
 
 // learn asks the lookups for the channels of a new topic, while its messages wait.
@@ -324,7 +324,7 @@ func (t *Topic) learn() {
 		t.learning = false
 		t.releaseLocked()
 		t.pub.Unlock()
-		t.store.settle()
+		_ = t.store.settle() // it fails for no topic of the node's log
 	})
 }
 

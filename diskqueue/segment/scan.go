@@ -85,11 +85,14 @@ func (s *Store) scanAll(numbers []uint32) ([]scanned, error) {
 		workers = sideBySide
 	}
 	var next atomic.Int64
+	var failed atomic.Bool // then the rest is not looked at: each may be tried for long
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(numbers); i = next.Add(1) - 1 {
-				found[i], errs[i] = s.scan(numbers[i])
+			for i := next.Add(1) - 1; int(i) < len(numbers) && !failed.Load(); i = next.Add(1) - 1 {
+				if found[i], errs[i] = s.scan(numbers[i]); errs[i] != nil {
+					failed.Store(true)
+				}
 			}
 		})
 	}

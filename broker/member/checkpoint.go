@@ -1,0 +1,138 @@
+package member
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"brokerd/broker/replica"
+	"brokerd/diskqueue/manifest"
+)
+
+// kept is what a checkpoint of a group has made of it. done is called once it counts, with Member.mu held.
+type kept struct {
+	start *replica.Start
+	file  manifest.GroupCheckpoint
+	done  func()
+}
+
+// checkpointGroups writes down what groups of topics are now, where that is worth it, and returns what is to be entered in the manifest.
+func (m *Member) checkpointGroups(ctx context.Context) map[uint32]kept {
+	all := map[uint32]kept{}
+	for _, h := range m.held() {
+		m.mu.Lock()
+		g, s, start, file := h.group, h.shard, m.saved.Groups[h.number], m.files[h.number]
+		m.mu.Unlock()
+		var k *kept
+		switch {
+		case start == nil:
+		case start.Forgetful != "":
+			k = m.letGo(h, *start, file)
+		case g != nil:
+			k = m.checkpointGroup(ctx, h, g, s, *start, file)
+		}
+		if k != nil {
+			all[h.number] = *k
+		}
+	}
+	return all
+}
+
+// checkpointGroup writes down what a group of topics is now, if that is worth it; nil when there is nothing to enter in the manifest.
+func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Group, s Shard, next replica.Start, file manifest.GroupCheckpoint) *kept {
+	done := func() {}
+	switch at := s.Point(); {
+	case at.Index == next.Applied.Index: // an idle group holds nothing back
+		next.Back = next.Applied
+	case m.worthIt(h, s):
+		content, at, err := s.Content()
+		if err != nil {
+			break // it is in the middle of something: the next one has it
+		}
+		written, err := m.o.Store.WriteGroup(h.number, packHead(at), content)
+		if m.report(fmt.Sprint("a checkpoint of group ", h.number), err); err != nil {
+			break // others' need less of the disk, and may free some of it
+		}
+		file = written
+		_, applied := s.Bytes()
+		wrote := m.o.Journal.Stats().Bytes
+		next.Applied, next.Back = at, next.Applied
+		done = func() { h.counted, h.stood = applied, wrote }
+	}
+	err := g.Compact(ctx, next.Back, true)
+	if err == nil {
+		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
+	}
+	if err != nil {
+		return nil // it is ending; what the manifest says stays right
+	}
+	return &kept{&next, file, done}
+}
+
+// mostForgotten is how large the node's log may be because of a replica that may have forgotten something: what it has there it may come back
+// with, but the others have all that.
+const mostForgotten = 1 << 30
+
+// letGo has a replica that does not run any more hold back nothing of a large log; what its checkpoint has is kept.
+func (m *Member) letGo(h *holding, next replica.Start, file manifest.GroupCheckpoint) *kept {
+	if m.o.Journal.Stats().FileBytes < mostForgotten {
+		return nil
+	}
+	m.o.Log.Warn("what a replica of a group of topics has in the log behind its checkpoint is let go of: it does not run, and the log is large", "group", h.number)
+	next.From = m.o.Journal.End()
+	return &kept{start: &next, file: file, done: func() {}}
+}
+
+// worthIt reports whether a checkpoint of a group is worth writing: it has little, or much was applied since the last one, or much was written
+// to the node's log, by whomever, that the group holds back.
+func (m *Member) worthIt(h *holding, s Shard) bool {
+	held, applied := s.Bytes()
+	m.mu.Lock()
+	counted, stood := h.counted, h.stood
+	m.mu.Unlock()
+	wrote := int64(m.o.Journal.Stats().Bytes - stood)
+	return held <= leastWorth || applied-counted >= held/2 || wrote >= max(leastHeldBack, held/2)
+}
+
+const (
+	// leastWorth is how many bytes of messages a checkpoint has that is written at any time. One that has more is written when entries of half as
+	// many bytes were applied since the last one: about so much of the log it lets go.
+	leastWorth = 1 << 20
+	// leastHeldBack is how many bytes of the node's log a group may hold back in any case.
+	leastHeldBack = 64 << 20
+)
+
+// enterGroups enters in what is saved what checkpoints have made of groups. One that has begun elsewhere meanwhile has nothing of it.
+// Member.mu is held.
+func (m *Member) enterGroups(all map[uint32]kept) {
+	for number, k := range all {
+		start := m.saved.Groups[number]
+		if start == nil || start.Forgetful != k.start.Forgetful || start.Generation != k.start.Generation || start.Applied.Index > k.start.Applied.Index {
+			continue
+		}
+		m.saved.Groups[number], m.files[number] = k.start, k.file
+		k.done()
+	}
+}
+
+// packHead returns what the file of a group's checkpoint has before its content: the size of the point, u32, and the point as JSON.
+func packHead(at replica.Point) []byte {
+	b, err := json.Marshal(at)
+	if err != nil {
+		panic(fmt.Sprintf("member: a point cannot be encoded: %v", err)) // numbers only
+	}
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
+}
+
+func unpack(b []byte) (at replica.Point, content []byte, err error) {
+	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
+		return at, nil, errors.New("the checkpoint of a group: it is cut")
+	}
+	n := binary.BigEndian.Uint32(b)
+	if err := json.Unmarshal(b[4:4+n], &at); err != nil || at.Index == 0 || len(at.Members.Voters) == 0 {
+		return at, nil, fmt.Errorf("the checkpoint of a group: its point says nothing: %w", err)
+	}
+	return at, b[4+n:], nil
+}
