@@ -434,11 +434,15 @@ type Topic struct {
 	Deleting bool
 }
 
-// ErrNoMap is a member that has lost the map of its cluster and has not been given it again.
+// ErrNoMap is a member that does not know whether its map is that of now, or has lost it.
 var ErrNoMap = errors.New("the map of the cluster is not known here just now")
 
-// Topic returns what the map that is known here says of a topic, ok false when it is not replicated. It waits for nothing, and fails with
-// ErrNoMap.
+// current is for how long a member must have known who leads the map for what is not in its own to be in none: a start knows the map as of its
+// checkpoint, and the entries behind that, or that it has missed, come within a few ticks once there is a leader.
+const current = 10 * tick
+
+// Topic returns what the map says of a topic, ok false when it is not replicated: that is only known while it is known who leads the map, or a
+// topic of this node alone would be made in the place of one that the map has since. It waits for nothing, and fails with ErrNoMap.
 func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -449,7 +453,22 @@ func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
 		return t, false, ErrNoMap
 	}
 	in, ok := m.state.Topics[name]
+	if !ok && m.way != stopped && !m.currentLocked(time.Now()) {
+		return t, false, ErrNoMap
+	}
 	return Topic{in.Group, in.Number, in.Deleting}, ok, nil
+}
+
+// currentLocked reports whether the map that is known here is that of now, as far as a member can know by itself. It is called now and then.
+func (m *Member) currentLocked(now time.Time) bool {
+	if m.group == nil || m.group.Leader() == 0 {
+		m.led = time.Time{}
+		return false
+	}
+	if m.led.IsZero() {
+		m.led = now
+	}
+	return now.Sub(m.led) >= current
 }
 
 // AtLeader reports whether clients are to be told of the leader of a topic alone.

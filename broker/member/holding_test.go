@@ -344,3 +344,34 @@ func TestWhoStopsHandsItsGroupsOver(t *testing.T) {
 	write(t, rest, group, "b")
 	sameNotes(t, rest, group, "a", "b")
 }
+
+// A member that has started does not take a topic for one of its own that the map has had since its checkpoint, however long nobody leads; what is
+// in no map is its own once somebody does. (The simulator of brokers found publishes acknowledged by a topic that was made like that.)
+func TestAStartDoesNotTakeAReplicatedTopicForItsOwn(t *testing.T) {
+	t.Parallel()
+	nodes, _ := begin(t) // no checkpoint has the topic
+	for _, n := range nodes {
+		n.kill()
+	}
+	alone := nodes[0]
+	alone.start()
+	for range 50 {
+		for _, name := range []string{"orders", "other"} {
+			if _, ok, err := alone.m.Topic(name); !ok && err == nil {
+				t.Fatalf("nobody leads, and topic %s is said to be in no map", name)
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	startAll(nodes[1:])
+	for _, n := range nodes {
+		eventually(t, "the topic is known", func() bool {
+			_, ok, err := n.m.Topic("orders")
+			if !ok && err == nil {
+				t.Fatal("the topic is said to be in no map")
+			}
+			return ok
+		})
+		eventually(t, "another one is known to be in no map", func() bool { _, ok, err := n.m.Topic("other"); return !ok && err == nil })
+	}
+}

@@ -44,7 +44,8 @@ type Member struct {
 	state   *cluster.State
 	point   replica.Point // that state stands for
 	group   *replica.Group
-	broken  error // why the group has stopped, until that is looked at
+	led     time.Time // since when it is known who leads the map; zero: nobody is known
+	broken  error     // why the group has stopped, until that is looked at
 	reign   uint64
 	routes  map[uint64]string // who has a replica of group 0, by its id
 	dialled map[string]bool
@@ -298,6 +299,7 @@ func (m *Member) run() {
 func (m *Member) look() {
 	m.mu.Lock()
 	broken, told, sent, sender, at := m.broken, m.told, m.sent, m.sender, m.way
+	m.currentLocked(time.Now())
 	m.broken, m.told, m.sent = nil, nil, nil
 	m.mu.Unlock()
 	if sent != nil && broken == nil && told == nil {
