@@ -138,10 +138,11 @@ crash:
 	BROKERD_CRASH_FREEZE=1 go test -count=1 -timeout=10m -v ./broker/interop -run 'FrozenDisk'
 
 # Groups of replicas under all faults at once, in virtual time: SEEDS (10000) runs, each repeatable by its number, and a tenth of them four times as long.
-# What is not yet served by a broker is in there as well.
+# What is not yet served by a broker is in there as well. Then whole brokers with clients, a hundredth of SEEDS.
 simulate:
 	@go test -count=1 -timeout=10h -v ./broker/replica -run TestSimulator -seeds $(SEEDS)
 	go test -count=1 -timeout=10h -v ./broker/replica -run TestSimulator -seed 100001 -times 4 -seeds $$(($(SEEDS) / 10))
+	go test -count=1 -timeout=10h -v ./broker -run TestSimulatorOfBrokers -broker-seeds $$(($(SEEDS) / 100)) -broker-rounds 10
 
 # 64 stock producers, 64 stock consumers and 20 topics at 5,000 messages a second, for as long as SOAK (30m) says: nothing may be lost or come
 # twice, and memory, goroutines and descriptors may not grow over the second half. It prints the slopes.

@@ -112,7 +112,7 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
-	o.NodeID, o.IDs, o.Groups = s.opts.NodeID, s.ids.Bound, groups.Replay
+	o.FS, o.NodeID, o.IDs, o.Groups = s.around.files, s.opts.NodeID, s.ids.Bound, groups.Replay
 	k, recovery, err := storage.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("opening what is kept in %s: %w", s.dataDir, err)

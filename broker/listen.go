@@ -43,7 +43,9 @@ func (s *Server) listen(ctx context.Context) (err error) {
 
 // bind listens on host:port, or on a unix socket when the address does not split as that.
 func (s *Server) bind(ctx context.Context, flag, address string) (l net.Listener, err error) {
-	if isSocketPath(address) {
+	if s.around.listen != nil {
+		l, err = s.around.listen(address)
+	} else if isSocketPath(address) {
 		l, err = listenUnix(ctx, address, s.opts.UnixSocketMode)
 	} else {
 		l, err = new(net.ListenConfig).Listen(ctx, "tcp", address)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -28,6 +29,7 @@ import (
 	"brokerd/broker/topic"
 	"brokerd/broker/tracing"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
 )
@@ -74,6 +76,8 @@ type Server struct {
 	stop context.CancelFunc // ends the background goroutines
 	wg   sync.WaitGroup     // all goroutines but those of the rooms
 
+	around world // what the broker stands in; the zero value is this machine
+
 	opts    Options                     // at the start
 	inForce atomic.Pointer[Options]     // replaced with mu held, see now
 	certs   atomic.Pointer[tlsConfigs]  // replaced by a reload, see tlsNow
@@ -84,6 +88,14 @@ type Server struct {
 	later   map[string]any // settings, by key, that file, environment or flags say otherwise since, and that need a restart
 	reloads metrics.Reloads
 	reload  func() error // set before Start; nil when settings cannot be read anew
+}
+
+// world is what a simulation puts in the place of the machine's own network and disk; nil members are those. The folder's lock, the id bound and
+// what is nsqd's stay in the machine's.
+type world struct {
+	listen func(address string) (net.Listener, error)
+	dial   func(ctx context.Context, address string) (net.Conn, error) // other brokers of the cluster
+	files  vfs.FS                                                      // of the log, segments, checkpoints and the manifest
 }
 
 // tlsNow returns what the broker speaks TLS with at this moment.

@@ -14,6 +14,8 @@ type History struct {
 
 	mu        sync.Mutex
 	seq       int // orders all that is written down
+	acked     int // messages
+	open      int // of those, not finished
 	publishes []*Publish
 	messages  map[string]*message
 	unknown   []string // bodies that were delivered and never sent
@@ -84,6 +86,15 @@ func (p *Publish) Answered(ok bool) {
 	p.h.mu.Lock()
 	defer p.h.mu.Unlock()
 	p.end, p.ok = p.h.next(), ok
+	if !ok {
+		return
+	}
+	p.h.acked += len(p.bodies)
+	for _, b := range p.bodies {
+		if len(p.h.messages[b].finished) == 0 {
+			p.h.open++
+		}
+	}
 }
 
 // Delivered writes down what a client was given.
@@ -102,9 +113,14 @@ func (h *History) Delivered(client int, body string, attempts uint16) {
 func (h *History) Finished(body string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if m := h.messages[body]; m != nil {
-		m.finished = append(m.finished, h.now())
+	m := h.messages[body]
+	if m == nil {
+		return
 	}
+	if m.p.ok && len(m.finished) == 0 {
+		h.open--
+	}
+	m.finished = append(m.finished, h.now())
 }
 
 // Begin writes down that something is about to be done to brokers. End says by when all is well again.
@@ -152,29 +168,17 @@ func (h *History) List(bodies []string) {
 }
 
 // Acknowledged returns how many messages were.
-func (h *History) Acknowledged() (n int) {
+func (h *History) Acknowledged() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, p := range h.publishes {
-		if p.ok {
-			n += len(p.bodies)
-		}
-	}
-	return n
+	return h.acked
 }
 
-// Open returns messages that were acknowledged and not finished.
-func (h *History) Open() (bodies []string) {
+// Open returns how many messages were acknowledged and are not finished.
+func (h *History) Open() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, p := range h.publishes {
-		for _, b := range p.bodies {
-			if p.ok && len(h.messages[b].finished) == 0 {
-				bodies = append(bodies, b)
-			}
-		}
-	}
-	return bodies
+	return h.open
 }
 
 // Sum is what a history has in it, for a line of a log.

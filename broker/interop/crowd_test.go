@@ -218,7 +218,7 @@ func (c *crowd) judge(t *testing.T) {
 	c.stopPublishing()
 	last, since := -1, time.Now()
 	c.eventually(t, "all that was acknowledged is finished, or nothing comes any more", func() bool {
-		n := len(c.h.Open())
+		n := c.h.Open()
 		if n != last {
 			last, since = n, time.Now()
 		}

@@ -108,7 +108,7 @@ func New(o Options) (*Member, error) {
 // Start takes connections of peers from a listener and begins. It fails when the listener may not be used; it closes that in the end. While the start
 // cannot be written down, as the disk is full, the node is nothing in its cluster, and begins when it can be: its own topics are served.
 func (m *Member) Start(l net.Listener) (err error) {
-	m.links, err = peer.New(peer.Options{Self: m.hello(), TLS: m.o.TLS, Secret: m.o.Secret, Judge: m.judge, Refused: m.refused, Received: m.received,
+	m.links, err = peer.New(peer.Options{Self: m.hello(), TLS: m.o.TLS, Secret: m.o.Secret, Dialer: m.o.Dialer, Judge: m.judge, Refused: m.refused, Received: m.received,
 		Asked: m.answer, Ended: m.ended, Log: m.o.Log})
 	if err != nil {
 		l.Close()

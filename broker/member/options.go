@@ -1,10 +1,12 @@
 package member
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"brokerd/broker/replica"
@@ -40,8 +42,9 @@ type Options struct {
 	Peers   []string // addresses of those that found the cluster, its own among them; they do not matter once there is one
 	Folder  string   // id of the data folder
 
-	TLS    *tls.Config // of links: both sides show a certificate; nil: without
-	Secret []byte      // that all members know; nil: none
+	TLS    *tls.Config                                                 // of links: both sides show a certificate; nil: without
+	Secret []byte                                                      // that all members know; nil: none
+	Dialer func(ctx context.Context, address string) (net.Conn, error) // nil: over TCP
 
 	Election time.Duration // after which a leader is missed, up to twice as long; 800 ms
 	Wait     time.Duration // what a command may take; 5 s

@@ -15,7 +15,7 @@ func (n *Node) Ask(ctx context.Context, address string, kind Kind, question []by
 	if kind < FirstFree || len(question) > MaxFrame {
 		return from, nil, fmt.Errorf("%w: a question of kind %d with %d bytes", ErrFrame, kind, len(question))
 	}
-	c, err := (&net.Dialer{Timeout: n.o.Handshake}).DialContext(ctx, "tcp", address)
+	c, err := n.o.Dialer(ctx, address)
 	if err != nil {
 		return from, nil, err
 	}

@@ -33,6 +33,9 @@ type Options struct {
 	// nobody is. It does not wait.
 	Ended func(folder string, lane Lane)
 
+	// Dialer connects to an address; nil: over TCP.
+	Dialer func(ctx context.Context, address string) (net.Conn, error)
+
 	BulkRate  int           // bytes a second that are sent over Bulk to one node; 50 MiB, negative: no limit
 	Handshake time.Duration // 5 s: what a handshake may take
 	Redial    time.Duration // 200 ms: between two tries, up to 16 times that
@@ -92,6 +95,10 @@ func New(o Options) (*Node, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Dialer == nil {
+		d := &net.Dialer{Timeout: o.Handshake}
+		o.Dialer = func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }
 	}
 	n := &Node{o: o, self: o.Self, links: map[end]*link{}, conns: map[net.Conn]bool{}, dials: map[string]context.CancelFunc{}, found: map[string]string{},
 		complaints: map[string]bool{}}
@@ -187,7 +194,7 @@ func (n *Node) keep(ctx context.Context, address string, lane Lane) {
 			}
 			continue
 		}
-		c, err := (&net.Dialer{Timeout: n.o.Handshake}).DialContext(ctx, "tcp", address)
+		c, err := n.o.Dialer(ctx, address)
 		if err == nil {
 			err = n.allowed(c.RemoteAddr())
 			if err != nil {
@@ -401,7 +408,9 @@ func (n *Node) remove(l *link) bool {
 // Refuses reports whether the host of an address says that nobody listens there: it lives, and the process does not. It waits for some
 // milliseconds in a network that works, and for within at most.
 func (n *Node) Refuses(ctx context.Context, address string, within time.Duration) bool {
-	c, err := (&net.Dialer{Timeout: within}).DialContext(ctx, "tcp", address)
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	c, err := n.o.Dialer(ctx, address)
 	if err == nil {
 		c.Close()
 	}

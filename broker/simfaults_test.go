@@ -1,0 +1,141 @@
+package broker
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"brokerd/diskqueue/vfs"
+)
+
+// simFault is something that can be done to brokers: it returns what undoes it.
+type simFault struct {
+	name string
+	do   func(s *sim) (undo func())
+}
+
+func nothing() {}
+
+// down has brokers killed, or without power, for a while.
+func down(power bool, which func(s *sim) []*simBroker) func(s *sim) func() {
+	return func(s *sim) func() {
+		hit := which(s)
+		for _, b := range hit {
+			b.kill(power)
+		}
+		return func() {
+			for _, b := range hit {
+				b.start()
+			}
+		}
+	}
+}
+
+func (s *sim) leading() []*simBroker { return []*simBroker{s.leader()} }
+func (s *sim) anyOne() []*simBroker  { return []*simBroker{s.brokers[s.rng.IntN(len(s.brokers))]} }
+func (s *sim) all() []*simBroker     { return s.brokers }
+
+func (s *sim) anyTwo() []*simBroker {
+	out := s.rng.IntN(len(s.brokers))
+	return []*simBroker{s.brokers[(out+1)%3], s.brokers[(out+2)%3]}
+}
+
+// cuts has what some brokers send to others lost.
+func cuts(ways func(s *sim) [][2]*simBroker) func(s *sim) func() {
+	return func(s *sim) func() {
+		list := ways(s)
+		for _, w := range list {
+			s.n.setCut(true, w[0].host, w[1].host)
+		}
+		return func() {
+			for _, w := range list {
+				s.n.setCut(false, w[0].host, w[1].host)
+			}
+		}
+	}
+}
+
+// others returns the two others.
+func (s *sim) others(b *simBroker) (list []*simBroker) {
+	for _, o := range s.brokers {
+		if o != b {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// failing has operations of the leader's disk fail.
+func failing(rule vfs.Rule) func(s *sim) func() {
+	return func(s *sim) func() {
+		b := s.leader()
+		b.fault.SetRules(rule)
+		fault := b.fault
+		return func() { fault.SetRules() }
+	}
+}
+
+var errSimDisk = errors.New("the disk of the simulation fails")
+
+var simFaults = []simFault{
+	{"kill -9 of the leader", down(false, (*sim).leading)},
+	{"kill -9 of one", down(false, (*sim).anyOne)},
+	{"kill -9 of two", down(false, (*sim).anyTwo)},
+	{"kill -9 of all", down(false, (*sim).all)},
+	{"power cut of the leader", down(true, (*sim).leading)},
+	{"power cut of two", down(true, (*sim).anyTwo)},
+	{"power cut of all", down(true, (*sim).all)},
+	{"clean stop of the leader", func(s *sim) func() {
+		b := s.leader()
+		if err := b.stop(); err != nil {
+			s.t.Errorf("stopping %s: %v", b.host, err)
+		}
+		return b.start
+	}},
+	{"cut of the leader, both ways", cuts(func(s *sim) [][2]*simBroker {
+		l := s.leader()
+		o := s.others(l)
+		return [][2]*simBroker{{l, o[0]}, {l, o[1]}, {o[0], l}, {o[1], l}}
+	})},
+	{"cut of what the leader sends", cuts(func(s *sim) [][2]*simBroker {
+		l := s.leader()
+		o := s.others(l)
+		return [][2]*simBroker{{l, o[0]}, {l, o[1]}}
+	})},
+	{"cut of what is sent to the leader", cuts(func(s *sim) [][2]*simBroker {
+		l := s.leader()
+		o := s.others(l)
+		return [][2]*simBroker{{o[0], l}, {o[1], l}}
+	})},
+	{"cut between the leader and one other", cuts(func(s *sim) [][2]*simBroker {
+		l := s.leader()
+		o := s.others(l)[0]
+		return [][2]*simBroker{{l, o}, {o, l}}
+	})},
+	{"cut between all", cuts(func(s *sim) (list [][2]*simBroker) {
+		for _, a := range s.brokers {
+			for _, b := range s.others(a) {
+				list = append(list, [2]*simBroker{a, b})
+			}
+		}
+		return list
+	})},
+	{"connections of brokers reset", func(s *sim) func() {
+		s.n.each(func(a, b string) bool { return a != simOutside && b != simOutside }, (*simPair).reset)
+		return nothing
+	}},
+	{"a network of 100 ms", func(s *sim) func() {
+		s.n.mu.Lock()
+		defer s.n.mu.Unlock()
+		was := s.n.delay
+		s.n.delay = [2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond}
+		return func() {
+			s.n.mu.Lock()
+			defer s.n.mu.Unlock()
+			s.n.delay = was
+		}
+	}},
+	{"syncs of the leader's disk fail", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk})},
+	{"one sync of the leader's disk fails", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk, Times: 1})},
+	{"the leader's disk is full", failing(vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate | vfs.OpPreallocate, Err: syscall.ENOSPC})},
+}

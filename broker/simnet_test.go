@@ -1,0 +1,375 @@
+package broker
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// simNet is a network in memory, for virtual time: streams between hosts, which are delayed, cut in one direction or both, and reset.
+//
+// What is sent while a direction is cut arrives once it is mended, as TCP sends it again; so does the news that the other end is closed. A process
+// that is killed leaves a host that answers: its connections are reset, and new ones refused, unless the way there is cut. A host without power says
+// nothing.
+type simNet struct {
+	mu        sync.Mutex
+	rng       *rand.Rand
+	listeners map[string]*simListener // by address
+	cut       map[[2]string]bool      // by host, from and to
+	down      map[string]bool         // hosts whose process has ended
+	dark      map[string]bool         // those without power
+	pairs     map[*simPair]bool
+	delay     [2]time.Duration // of what is sent, from and to
+}
+
+func newSimNet(seed uint64) *simNet {
+	return &simNet{rng: rand.New(rand.NewPCG(seed, 0x2e7)), listeners: map[string]*simListener{}, cut: map[[2]string]bool{}, down: map[string]bool{}, dark: map[string]bool{}, pairs: map[*simPair]bool{},
+		delay: [2]time.Duration{50 * time.Microsecond, 500 * time.Microsecond}}
+}
+
+// simAddr is host:port.
+type simAddr string
+
+func (simAddr) Network() string  { return "sim" }
+func (a simAddr) String() string { return string(a) }
+
+func hostOf(address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	return host
+}
+
+// simListener takes connections to one address.
+type simListener struct {
+	n       *simNet
+	address string
+	conns   chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func (n *simNet) listen(address string) (net.Listener, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.listeners[address] != nil {
+		return nil, &net.OpError{Op: "listen", Net: "sim", Err: syscall.EADDRINUSE}
+	}
+	l := &simListener{n: n, address: address, conns: make(chan net.Conn, 256), closed: make(chan struct{})}
+	n.listeners[address] = l
+	return l, nil
+}
+
+func (l *simListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *simListener) Close() error {
+	l.once.Do(func() {
+		close(l.closed)
+		l.n.mu.Lock()
+		defer l.n.mu.Unlock()
+		if l.n.listeners[l.address] == l {
+			delete(l.n.listeners, l.address)
+		}
+	})
+	return nil
+}
+
+func (l *simListener) Addr() net.Addr { return simAddr(l.address) }
+
+// dialFrom returns what a host dials with.
+func (n *simNet) dialFrom(host string) func(ctx context.Context, address string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		return n.dial(ctx, host, address)
+	}
+}
+
+// dialPatience is how long a connection is waited for while a way is cut.
+const dialPatience = 5 * time.Second
+
+func (n *simNet) dial(ctx context.Context, from, address string) (net.Conn, error) {
+	to := hostOf(address)
+	for began := time.Now(); ; {
+		n.mu.Lock()
+		l, down, cut := n.listeners[address], n.down[from], n.cut[[2]string{from, to}] || n.cut[[2]string{to, from}] || n.dark[to]
+		n.mu.Unlock()
+		switch {
+		case down: // what is left of a process that was killed
+			return nil, &net.OpError{Op: "dial", Net: "sim", Err: syscall.ENETUNREACH}
+		case cut && time.Since(began) > dialPatience:
+			return nil, &net.OpError{Op: "dial", Net: "sim", Err: os.ErrDeadlineExceeded}
+		case !cut && l == nil:
+			return nil, &net.OpError{Op: "dial", Net: "sim", Err: syscall.ECONNREFUSED}
+		case !cut:
+			p := n.pair(from, to, address)
+			select {
+			case l.conns <- p.ends[1]:
+				return p.ends[0], nil
+			default:
+				p.reset()
+				return nil, &net.OpError{Op: "dial", Net: "sim", Err: syscall.ECONNREFUSED}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// simPair is one connection: two streams.
+type simPair struct {
+	n    *simNet
+	mu   sync.Mutex
+	ends [2]*simConn
+}
+
+// simConn is one end of it.
+type simConn struct {
+	p             *simPair
+	other         *simConn
+	host          string
+	local, remote simAddr
+
+	// Guarded by p.mu.
+	in       []simChunk // what the other end has sent
+	last     time.Time  // when the newest of it is here
+	closed   bool       // here
+	ended    bool       // the other end has said all that it will
+	broken   bool       // reset
+	deadline time.Time  // of reads
+	changed  chan struct{}
+}
+
+type simChunk struct {
+	data []byte
+	at   time.Time
+}
+
+func (n *simNet) pair(from, to, address string) *simPair {
+	p := &simPair{n: n}
+	p.ends[0] = &simConn{p: p, host: from, local: simAddr(from + ":1"), remote: simAddr(address), changed: make(chan struct{})}
+	p.ends[1] = &simConn{p: p, host: to, local: simAddr(address), remote: simAddr(from + ":1"), changed: make(chan struct{})}
+	p.ends[0].other, p.ends[1].other = p.ends[1], p.ends[0]
+	n.mu.Lock()
+	n.pairs[p] = true
+	n.mu.Unlock()
+	return p
+}
+
+// wakeLocked has whoever waits on either end look again.
+func (p *simPair) wakeLocked() {
+	for _, c := range p.ends {
+		close(c.changed)
+		c.changed = make(chan struct{})
+	}
+}
+
+func (p *simPair) reset() {
+	p.mu.Lock()
+	p.ends[0].broken, p.ends[1].broken = true, true
+	p.wakeLocked()
+	p.mu.Unlock()
+	p.n.forget(p)
+}
+
+func (n *simNet) forget(p *simPair) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.pairs, p)
+}
+
+func (n *simNet) isCut(from, to string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cut[[2]string{from, to}]
+}
+
+// between returns how long something takes.
+func (n *simNet) between() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.delay[0] + time.Duration(n.rng.Int64N(int64(n.delay[1]-n.delay[0])+1))
+}
+
+func (c *simConn) Read(b []byte) (int, error) {
+	for {
+		cut := c.p.n.isCut(c.other.host, c.host)
+		c.p.mu.Lock()
+		now := time.Now()
+		wait := time.Duration(-1)
+		switch {
+		case c.closed:
+			c.p.mu.Unlock()
+			return 0, net.ErrClosed
+		case c.broken:
+			c.p.mu.Unlock()
+			return 0, &net.OpError{Op: "read", Net: "sim", Err: syscall.ECONNRESET}
+		case !c.deadline.IsZero() && !now.Before(c.deadline):
+			c.p.mu.Unlock()
+			return 0, os.ErrDeadlineExceeded
+		case !cut && len(c.in) > 0 && !now.Before(c.in[0].at):
+			n := copy(b, c.in[0].data)
+			if c.in[0].data = c.in[0].data[n:]; len(c.in[0].data) == 0 {
+				c.in = c.in[1:]
+			}
+			c.p.mu.Unlock()
+			return n, nil
+		case !cut && len(c.in) == 0 && c.ended:
+			c.p.mu.Unlock()
+			return 0, io.EOF
+		case !cut && len(c.in) > 0:
+			wait = c.in[0].at.Sub(now)
+		}
+		if left := c.deadline.Sub(now); !c.deadline.IsZero() && (wait < 0 || left < wait) {
+			wait = left
+		}
+		changed := c.changed
+		c.p.mu.Unlock()
+		var timer <-chan time.Time
+		if wait >= 0 {
+			timer = time.After(wait)
+		}
+		select {
+		case <-changed:
+		case <-timer:
+		}
+	}
+}
+
+// Write never waits: what is on the way is bounded by the test.
+func (c *simConn) Write(b []byte) (int, error) {
+	at := time.Now().Add(c.p.n.between())
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	switch {
+	case c.closed:
+		return 0, net.ErrClosed
+	case c.broken || c.other.closed:
+		return 0, &net.OpError{Op: "write", Net: "sim", Err: syscall.EPIPE}
+	}
+	o := c.other
+	if at.Before(o.last) { // a stream keeps its order
+		at = o.last
+	}
+	o.last = at
+	o.in = append(o.in, simChunk{append([]byte(nil), b...), at})
+	c.p.wakeLocked()
+	return len(b), nil
+}
+
+func (c *simConn) Close() error {
+	c.p.mu.Lock()
+	if c.closed {
+		c.p.mu.Unlock()
+		return net.ErrClosed
+	}
+	c.closed, c.other.ended = true, true
+	both := c.other.closed
+	c.p.wakeLocked()
+	c.p.mu.Unlock()
+	if both {
+		c.p.n.forget(c.p)
+	}
+	return nil
+}
+
+// CloseWrite ends what this end says.
+func (c *simConn) CloseWrite() error {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	c.other.ended = true
+	c.p.wakeLocked()
+	return nil
+}
+
+func (c *simConn) LocalAddr() net.Addr  { return c.local }
+func (c *simConn) RemoteAddr() net.Addr { return c.remote }
+
+func (c *simConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+func (c *simConn) SetReadDeadline(t time.Time) error {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	c.deadline = t
+	c.p.wakeLocked()
+	return nil
+}
+
+func (c *simConn) SetWriteDeadline(time.Time) error { return nil }
+
+// setCut cuts or mends what goes from one host to another.
+func (n *simNet) setCut(cut bool, from, to string) {
+	n.mu.Lock()
+	n.cut[[2]string{from, to}] = cut
+	n.mu.Unlock()
+	n.each(func(string, string) bool { return true }, func(p *simPair) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.wakeLocked()
+	})
+}
+
+// end ends a host's process: what listens there is closed. Those at the other ends are told, as a living system tells them, or hear nothing any
+// more, as when the machine has no power.
+func (n *simNet) end(host string, silent bool) {
+	n.mu.Lock()
+	n.down[host], n.dark[host] = true, silent
+	var listeners []*simListener
+	for address, l := range n.listeners {
+		if hostOf(address) == host {
+			listeners = append(listeners, l)
+		}
+	}
+	n.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	n.each(func(a, b string) bool { return a == host || b == host }, func(p *simPair) {
+		if !silent && !n.isCut(host, p.ends[0].host) && !n.isCut(host, p.ends[1].host) {
+			p.reset()
+			return
+		}
+		p.mu.Lock()
+		for _, c := range p.ends {
+			if c.host == host {
+				c.broken = true
+			}
+		}
+		p.wakeLocked()
+		p.mu.Unlock()
+	})
+}
+
+// begin has a host's system run again: it resets the connections of processes that it does not know.
+func (n *simNet) begin(host string) {
+	n.mu.Lock()
+	n.down[host], n.dark[host] = false, false
+	n.mu.Unlock()
+	n.each(func(a, b string) bool { return a == host || b == host }, (*simPair).reset)
+}
+
+// each does something to the connections between some hosts.
+func (n *simNet) each(fits func(a, b string) bool, do func(*simPair)) {
+	n.mu.Lock()
+	var pairs []*simPair
+	for p := range n.pairs {
+		if fits(p.ends[0].host, p.ends[1].host) {
+			pairs = append(pairs, p)
+		}
+	}
+	n.mu.Unlock()
+	for _, p := range pairs {
+		do(p)
+	}
+}

@@ -1,0 +1,488 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/histories"
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol/prototest"
+)
+
+// The simulator of brokers: three whole brokers that are one cluster, in virtual time, on disks and a network in memory, under three clients, while
+// a seed kills them, takes their power, cuts their network and fails their disks. What clients did and saw is judged as a history.
+//
+// Goroutines are not ordered by the seed: a run that fails is understood from what it prints, and not repeated bit for bit. What it cannot do to a
+// broker is to pause its process, whose clock would have to stop alone: tests with processes do that.
+
+var (
+	simSeeds  = flag.Int("broker-seeds", 1, "how many runs of the simulator of brokers there are")
+	simSeed   = flag.Uint64("broker-seed", 1, "the first of their seeds")
+	simRounds = flag.Int("broker-rounds", 3, "how many times each does something to brokers")
+)
+
+const (
+	simTopic   = "orders"
+	simChannel = "work"
+	simKept    = "kept"
+	simOutside = "127.0.0.9" // host of clients
+)
+
+// sim is one run.
+type sim struct {
+	t       *testing.T
+	rng     *rand.Rand // of the one goroutine that plans
+	n       *simNet
+	brokers []*simBroker
+	h       *histories.History
+	began   time.Time
+	quit    chan struct{}
+	work    sync.WaitGroup
+}
+
+// simBroker is one broker: a disk that stays, and a server that may be there.
+type simBroker struct {
+	s     *sim
+	host  string
+	opts  Options
+	log   *lastLines
+	disk  *vfs.Mem
+	fault *vfs.Faulty
+
+	mu     sync.Mutex
+	server *Server // nil: it does not run
+}
+
+// lastLines keeps the end of a log.
+type lastLines struct {
+	mu    sync.Mutex
+	lines [][]byte
+}
+
+func (l *lastLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, bytes.Clone(b))
+	l.lines = l.lines[max(0, len(l.lines)-80):]
+	return len(b), nil
+}
+
+func (l *lastLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(bytes.Join(l.lines, nil))
+}
+
+func newSim(t *testing.T, seed uint64) *sim {
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0xb40)), n: newSimNet(seed), h: histories.New(), began: time.Now(), quit: make(chan struct{})}
+	hosts, peers := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}, []string{}
+	for _, host := range hosts {
+		peers = append(peers, host+":4170")
+	}
+	for _, host := range hosts {
+		o := DefaultOptions()
+		o.TCPAddress, o.HTTPAddress, o.HTTPSAddress, o.BroadcastAddress, o.DataPath = host+":4150", "", "", host, t.TempDir()
+		o.ClusterName, o.ClusterListen, o.ClusterPeers = "prod", host+":4170", peers
+		o.ShutdownTimeout, o.LogFileSize = time.Second, 64<<10
+		disk := vfs.NewMem()
+		if err := disk.MkdirAll(o.DataPath); err != nil {
+			t.Fatal(err)
+		}
+		s.brokers = append(s.brokers, &simBroker{s: s, host: host, opts: o, log: &lastLines{}, disk: disk})
+	}
+	return s
+}
+
+// start starts a broker on what its disk has.
+func (b *simBroker) start() {
+	if b.now() != nil {
+		return
+	}
+	b.s.n.begin(b.host)
+	b.fault = vfs.NewFaulty(b.disk)
+	server, err := New(b.opts, slog.New(slog.NewTextHandler(b.log, nil)), new(slog.LevelVar))
+	if err == nil {
+		server.around = world{listen: b.s.n.listen, dial: b.s.n.dialFrom(b.host), files: b.fault}
+		err = server.Start(b.s.t.Context())
+	}
+	if err != nil {
+		b.s.t.Fatalf("%s does not start: %v\n%s", b.host, err, b.log)
+	}
+	b.mu.Lock()
+	b.server = server
+	b.mu.Unlock()
+}
+
+// now returns the server, nil when it does not run.
+func (b *simBroker) now() *Server {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.server
+}
+
+// kill ends the process at once, or the machine: nothing leaves it any more, and its disk is what it was at that moment, or what a power cut leaves.
+func (b *simBroker) kill(power bool) {
+	b.mu.Lock()
+	server := b.server
+	b.server = nil
+	b.mu.Unlock()
+	if server == nil {
+		return
+	}
+	b.s.n.end(b.host, power)
+	if power {
+		b.disk = b.disk.CrashClone(b.s.rng)
+	} else {
+		b.disk = b.disk.KillClone()
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = server.Shutdown(over) // into a network and a disk that are not there any more
+}
+
+// stop ends it as an operator does.
+func (b *simBroker) stop() error {
+	b.mu.Lock()
+	server := b.server
+	b.server = nil
+	b.mu.Unlock()
+	if server == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return server.Shutdown(ctx)
+}
+
+// eventually waits for something in virtual time.
+func (s *sim) eventually(what string, within time.Duration, holds func() bool) {
+	s.t.Helper()
+	for began := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > within {
+			s.t.Errorf("within %v not: %s\n%s", within, what, s.h.Faults())
+			for _, b := range s.brokers {
+				s.t.Logf("%s:\n%s", b.host, b.log)
+			}
+			s.abort()
+		}
+	}
+}
+
+// abort ends all that runs, so that the bubble can end, and the test.
+func (s *sim) abort() {
+	close(s.quit)
+	for _, b := range s.brokers {
+		b.kill(false)
+	}
+	s.work.Wait()
+	s.t.FailNow()
+}
+
+// well reports whether all are members that have links to each other, and know who leads each group with topics.
+func (s *sim) well() bool {
+	for _, b := range s.brokers {
+		server := b.now()
+		if server == nil {
+			return false
+		}
+		v := server.member.View(s.t.Context())
+		if v.State != "member" || len(v.Nodes) != len(s.brokers) || server.member.Well(s.t.Context()) != nil {
+			return false
+		}
+		for _, n := range v.Nodes {
+			if !n.Self && !n.Linked {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// leader returns the broker that leads the topic, as the one says that knows of the newest term; any, when nobody does.
+func (s *sim) leader() *simBroker {
+	found, newest := s.brokers[s.rng.IntN(len(s.brokers))], uint64(0)
+	for _, b := range s.brokers {
+		server := b.now()
+		if server == nil {
+			continue
+		}
+		v := server.member.View(s.t.Context())
+		for _, g := range v.Groups {
+			for _, in := range g.Topics {
+				if in.Name != simTopic || g.Leader == "" || g.Term < newest {
+					continue
+				}
+				for _, n := range v.Nodes {
+					for _, o := range s.brokers {
+						if n.Folder == g.Leader && hostOf(n.Address) == o.host {
+							found, newest = o, g.Term
+						}
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// dial connects a client to a broker.
+func (s *sim) dial(at int) (*prototest.Client, error) {
+	c, err := s.n.dial(s.t.Context(), simOutside, s.brokers[at%len(s.brokers)].host+":4150")
+	if err != nil {
+		return nil, err
+	}
+	client := prototest.NewClient(s.t, c)
+	client.Timeout = 8 * time.Second
+	return client, client.Write(prototest.Magic)
+}
+
+// rest waits, and reports whether the work goes on.
+func (s *sim) rest(d time.Duration) bool {
+	select {
+	case <-s.quit:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// publish is a client that publishes, at another broker after each error.
+func (s *sim) publish(number int, rng *rand.Rand) {
+	var c *prototest.Client
+	at := number
+	for n := 0; s.rest(time.Duration(10+rng.IntN(60)) * time.Millisecond); n++ {
+		if c == nil {
+			var err error
+			if c, err = s.dial(at); err != nil {
+				c = nil
+				at++
+				continue
+			}
+		}
+		var bodies []string
+		for i := range 1 + rng.IntN(3) {
+			bodies = append(bodies, fmt.Sprintf("%d of %d, %d", i, number, n))
+		}
+		p := s.h.Publish(number, bodies...)
+		err := c.Write(prototest.Mpub(simTopic, bodies...))
+		var f prototest.Frame
+		if err == nil {
+			f, err = c.Read()
+		}
+		ok := err == nil && f.Type == prototest.Response && string(f.Payload) == "OK"
+		p.Answered(ok)
+		if !ok {
+			c.Conn.Close()
+			c = nil
+			at++
+		}
+	}
+	if c != nil {
+		c.Conn.Close()
+	}
+}
+
+// subscribe has a client consume a channel at one broker after the other until quit, and gives it each message; while nothing comes for a second
+// it goes to the next.
+func (s *sim) subscribe(channel string, credit, at int, quit <-chan struct{}, handle func(prototest.Delivered)) {
+	for ; ; at++ {
+		select {
+		case <-quit:
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+		c, err := s.dial(at)
+		if err != nil {
+			continue
+		}
+		c.Timeout = time.Second
+		err = c.Write("IDENTIFY\n" + prototest.Body(`{"heartbeat_interval":60000,"msg_timeout":3000}`) + "SUB " + simTopic + " " + channel + "\n" + fmt.Sprintf("RDY %d\n", credit))
+		for err == nil {
+			var f prototest.Frame
+			f, err = c.Read()
+			if err != nil || f.Type == prototest.Error {
+				break
+			}
+			if f.Type != prototest.Message {
+				continue
+			}
+			m := f.Message()
+			handle(m)
+			err = c.Write("FIN " + m.ID + "\n")
+			select {
+			case <-quit:
+				err = context.Canceled
+			default:
+			}
+		}
+		c.Conn.Close()
+	}
+}
+
+// consume is the client that works.
+func (s *sim) consume() {
+	s.subscribe(simChannel, 5, 0, s.quit, func(m prototest.Delivered) {
+		s.h.Delivered(9, string(m.Body), m.Attempts)
+		time.Sleep(time.Millisecond)
+		s.h.Finished(string(m.Body))
+	})
+}
+
+// list takes all from the channel that nobody has taken anything from.
+func (s *sim) list() (list []string) {
+	quit := make(chan struct{})
+	var mu sync.Mutex
+	var reader sync.WaitGroup
+	seen := map[string]bool{}
+	reader.Go(func() {
+		s.subscribe(simKept, 1, 0, quit, func(m prototest.Delivered) {
+			mu.Lock()
+			defer mu.Unlock()
+			if body := string(m.Body); !seen[body] {
+				seen[body] = true
+				list = append(list, body)
+			}
+			if m.Attempts > 1 {
+				s.t.Errorf("%q came %d times, and nothing was done to brokers", m.Body, m.Attempts)
+			}
+		})
+	})
+	last, since := -1, time.Now()
+	s.eventually("the channel is read", 5*time.Minute, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(list) != last {
+			last, since = len(list), time.Now()
+		}
+		return len(list) > 0 && time.Since(since) > 10*time.Second
+	})
+	close(quit)
+	reader.Wait()
+	return list
+}
+
+// prepare founds the cluster, and makes the topic with its channels.
+func (s *sim) prepare() {
+	for _, b := range s.brokers {
+		b.start()
+	}
+	s.eventually("the three are one cluster", time.Minute, s.well)
+	s.eventually("the topic is made", time.Minute, func() bool {
+		return s.brokers[0].now().member.CreateTopic(s.t.Context(), simTopic, false) == nil
+	})
+	for _, channel := range []string{simChannel, simKept} {
+		made := false
+		s.eventually("channel "+channel+" is made", time.Minute, func() bool {
+			for at := range s.brokers {
+				c, err := s.dial(at)
+				if err != nil {
+					continue
+				}
+				if err = c.Write("SUB " + simTopic + " " + channel + "\n"); err == nil {
+					f, err := c.Read()
+					made = made || err == nil && f.Type == prototest.Response
+				}
+				c.Conn.Close()
+			}
+			return made
+		})
+	}
+}
+
+// run is a run: a few faults, one or two at a time, each of which is over before the next.
+func (s *sim) run(rounds int) {
+	s.prepare()
+	for number := range 2 {
+		rng := rand.New(rand.NewPCG(s.rng.Uint64(), 1))
+		s.work.Go(func() { s.publish(number, rng) })
+	}
+	s.work.Go(s.consume)
+	for range rounds {
+		time.Sleep(time.Duration(200+s.rng.IntN(1500)) * time.Millisecond)
+		var undo []func()
+		var begun []*histories.Fault
+		for range 1 + s.rng.IntN(2) {
+			f := simFaults[s.rng.IntN(len(simFaults))]
+			begun = append(begun, s.h.Begin("%s", f.name))
+			undo = append(undo, f.do(s))
+			time.Sleep(time.Duration(s.rng.IntN(3000)) * time.Millisecond)
+		}
+		for _, f := range undo {
+			f()
+		}
+		s.eventually("all is well again", 2*time.Minute, s.well)
+		before := s.h.Acknowledged()
+		s.eventually("publishes are acknowledged again", time.Minute, func() bool { return s.h.Acknowledged() > before+5 })
+		time.Sleep(2 * time.Second)
+		for _, f := range begun {
+			f.End()
+		}
+		s.t.Logf("%v: acknowledged %d, open %d", time.Since(s.began), s.h.Acknowledged(), s.h.Open())
+	}
+	s.judge()
+}
+
+// judge waits until all is finished and holds the history to what is promised.
+func (s *sim) judge() {
+	last, since := -1, time.Now()
+	s.eventually("all is finished, or nothing comes any more", 10*time.Minute, func() bool {
+		n := s.h.Open()
+		if n != last {
+			last, since = n, time.Now()
+		}
+		return n < 5 || time.Since(since) > time.Minute // publishers go on
+	})
+	close(s.quit)
+	s.work.Wait()
+	s.finish()
+	s.h.List(s.list())
+	for _, b := range s.brokers {
+		if err := b.stop(); err != nil {
+			s.t.Errorf("%s: %v", b.host, err)
+		}
+	}
+	err := s.h.Check(histories.Rules{Forget: time.Second})
+	if err != nil {
+		s.t.Error(err)
+	}
+	s.t.Logf("%+v\n%s", s.h.Sum(), s.h.Faults())
+	if s.t.Failed() {
+		for _, b := range s.brokers {
+			s.t.Logf("%s:\n%s", b.host, b.log)
+		}
+	}
+}
+
+// finish consumes what is left.
+func (s *sim) finish() {
+	s.quit = make(chan struct{})
+	s.work.Go(s.consume)
+	last, since := -1, time.Now()
+	s.eventually("the rest is finished, or nothing comes any more", 10*time.Minute, func() bool {
+		n := s.h.Open()
+		if n != last {
+			last, since = n, time.Now()
+		}
+		return n == 0 && time.Since(since) > 2*time.Second || time.Since(since) > time.Minute
+	})
+	close(s.quit)
+	s.work.Wait()
+}
+
+// TestSimulatorOfBrokers: whole brokers in virtual time, under three clients and faults that a seed chooses: what clients did and saw is what a
+// list can have done that publishes append to.
+func TestSimulatorOfBrokers(t *testing.T) {
+	for seed := *simSeed; seed < *simSeed+uint64(*simSeeds); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newSim(t, seed).run(*simRounds) })
+		})
+	}
+}
