@@ -155,7 +155,7 @@ var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/
 
 // blackBoxTests start whole daemons, or rooms that meet in a daemon only, and may import them, in their test files only.
 var blackBoxTests = map[string][]string{
-	"broker/relay": {"broker/session", "diskqueue/journal"},
+	"broker/relay": {"broker/auth", "broker/session", "diskqueue/journal", "protocol/grant"},
 	"broker":       {"broker/metrics", "lookup/metrics", "admin/metrics", "protocol/exposition", "cmd/child", "lookup"},
 	"apps":         {"broker", "lookup", "admin"},
 	"admin":        {"broker", "lookup"},

@@ -29,7 +29,7 @@ import (
 func (o *Options) cluster() []Setting {
 	return []Setting{
 		{Name: "cluster-name", Value: &o.ClusterName,
-			Help: "cluster that this broker founds with its peers, or joins; empty: none. A preview: a replicated topic is served by its leader alone"},
+			Help: "cluster that this broker founds with its peers, or joins; empty: none. A preview: a lost replica of a topic cannot be replaced yet"},
 		{Name: "cluster-listen", Value: &o.ClusterListen, Help: "other brokers of the cluster: host:port; beyond loopback only with a secret or TLS"},
 		{Name: "cluster-address", Value: &o.ClusterAddress,
 			Help: "host:port that they reach this broker by; empty: as --cluster-listen says, with --broadcast-address where that names no host"},
@@ -234,7 +234,7 @@ func (s *Server) startMember(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("CLUSTER: listening on " + l.Addr().String())
-	s.log.Warn("a preview: a replicated topic is served by its leader alone, and a lost replica of it cannot be replaced yet", "cluster", s.opts.ClusterName)
+	s.log.Warn("a preview: a lost replica of a replicated topic cannot be replaced yet", "cluster", s.opts.ClusterName)
 	if err := s.engine.Need(journal.FeatureCluster); err != nil {
 		l.Close()
 		return err

@@ -1,12 +1,17 @@
 package relay_test
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"brokerd/broker/auth"
 	"brokerd/broker/topic"
+	"brokerd/protocol/grant"
 	"brokerd/protocol/prototest"
 )
 
@@ -399,6 +404,55 @@ func TestD33AfterALeadersDeathEachRelayedConsumerGetsMessages(t *testing.T) {
 			if len(c.bodies()) == 0 || c.left() || c.most > 1 {
 				t.Fatalf("client %d of kind %q has got %d messages, %d at once, closed %v", i, kinds[i%len(kinds)], len(c.bodies()), c.most, c.left())
 			}
+		}
+	})
+}
+
+// door is an Authority of one caller, whose grants can be taken back.
+type door struct {
+	state   *auth.State
+	revoked atomic.Bool
+}
+
+func (d *door) On() bool                                                  { return true }
+func (d *door) Gone(*auth.State) bool                                     { return false }
+func (d *door) Demanded() bool                                            { return false }
+func (d *door) Unasked(auth.Identity) *auth.State                         { return d.state }
+func (d *door) Query(context.Context, auth.Identity) (*auth.State, error) { return d.state, nil }
+func (d *door) Again(s *auth.State, _ time.Time) *auth.State {
+	if d.revoked.Load() {
+		return nil
+	}
+	return s
+}
+
+// B13: a client whose grants are taken back is closed within five seconds, with RDY set and over a relay.
+func TestB13ARevokedClientIsClosedOverARelay(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		grants, err := grant.ParseGrants([]string{"consume:*"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &door{state: &auth.State{Identity: "app", Caller: &grant.Caller{Kind: grant.Token, Name: "app", Grants: grants}}}
+		n := w.nodes[1]
+		n.config.Auth = d
+		n.sessions.SetConfig(n.config)
+		ctx, stop := context.WithCancel(context.Background())
+		var keeping sync.WaitGroup
+		keeping.Go(func() { n.sessions.KeepGrants(ctx) })
+		defer keeping.Wait()
+		defer stop()
+		w.lead(w.nodes[0])
+		c := n.consume(5, "", nil)
+		w.publish("a", "b")
+		settle()
+		expectBodies(t, c, "a/1", "b/1")
+		d.revoked.Store(true)
+		time.Sleep(5 * time.Second)
+		settle()
+		expectErrors(t, c, "E_AUTH_FAILED")
+		if s := w.channel(); !c.left() || s.Consumers != 0 || s.Depth != 2 {
+			t.Fatalf("closed %v, at the leader %+v", c.left(), s)
 		}
 	})
 }

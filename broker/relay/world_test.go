@@ -48,6 +48,7 @@ type node struct {
 	registry *topic.Registry
 	relay    *relay.Relay
 	sessions *session.Server
+	config   session.Config // of sessions
 	standby  *topic.Standby
 	led      *topic.Led
 	conns    []net.Conn
@@ -167,12 +168,13 @@ func (w *world) node(name string) *node {
 	n.relay = relay.New(relay.Options{Topics: n.registry, Cluster: n, Node: name, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 		Locality: func(string, string) topic.Locality { return topic.ZoneLocal }})
 	n.relay.Start()
-	n.sessions = session.NewServer(session.Config{Topics: n.registry, Version: "1.3.0", Relays: relays{n.relay},
+	n.config = session.Config{Topics: n.registry, Version: "1.3.0", Relays: relays{n.relay},
 		Limits: protocol.IdentifyLimits{MaxHeartbeatInterval: time.Minute, MinOutputBufferTimeout: 25 * time.Millisecond,
 			MaxOutputBufferTimeout: 30 * time.Second, MaxOutputBufferSize: 64 << 10, MaxMsgTimeout: 15 * time.Minute},
 		MaxMsgSize: 1 << 20, MaxBodySize: 5 << 20, MaxRdyCount: 2500, MaxReqTimeout: time.Hour, MaxDefer: time.Hour, MsgTimeout: time.Minute,
 		HeartbeatInterval: 30 * time.Second, OutputBufferTimeout: 250 * time.Millisecond, Deflate: true, Snappy: true, MaxDeflateLevel: 6,
-		Log: slog.New(slog.DiscardHandler)})
+		Log: slog.New(slog.DiscardHandler)}
+	n.sessions = session.NewServer(n.config)
 	return n
 }
 
