@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -202,4 +203,32 @@ func flipByte(t *testing.T, files vfs.FS, name string) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestACheckpointOfAGroupThatCannotBeWrittenLeavesNothing: what is there of it would take space that may be what lacks, once for each try.
+func TestACheckpointOfAGroupThatCannotBeWrittenLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := &keeper{}
+		g.begin(t, n)
+		for range 3 {
+			n.disk.SetRules(vfs.Rule{Ops: vfs.OpWrite, Path: "checkpoint.g*", Err: syscall.ENOSPC, Short: 5})
+			if _, err := n.k.WriteGroup(7, make([]byte, 1000)); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("it was written on a full disk: %v", err)
+			}
+			n.disk.SetRules()
+			if numbers, err := n.k.groupNumbers(7); err != nil || len(numbers) > 0 {
+				t.Errorf("there are %v: %v", numbers, err)
+			}
+		}
+		if c, err := n.k.WriteGroup(7, []byte("all")); err != nil || c.Number != 1 {
+			t.Errorf("number %d: %v", c.Number, err)
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }

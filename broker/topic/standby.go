@@ -159,11 +159,7 @@ func (s *Standby) Thin() {
 func (s *Standby) thinLocked() {
 	s.bytes = 0
 	for id, list := range s.batches {
-		need := s.state.Topics[id].Needed()
-		var kept []loggedBatch
-		for i := range list {
-			kept = list[i].needed(need, kept)
-		}
+		kept := thinned(list, s.state.Topics[id].Needed())
 		for i := range kept {
 			s.bytes += kept[i].weight()
 		}
@@ -172,6 +168,28 @@ func (s *Standby) thinLocked() {
 		}
 	}
 	s.enough = max(leastEnough, 2*s.bytes)
+}
+
+// thinned returns what is needed of publishes. They are copied only where that is not all, and never changed, as a snapshot may have them.
+func thinned(list []loggedBatch, need []journal.Range) []loggedBatch {
+	n := 0
+	for n < len(list) && list[n].neededWhole(need) {
+		n++
+	}
+	if n == len(list) {
+		return list
+	}
+	kept := slices.Clone(list[:n])
+	for i := n; i < len(list); i++ {
+		kept = list[i].needed(need, kept)
+	}
+	return kept
+}
+
+// neededWhole reports whether all messages of a batch are needed.
+func (b *loggedBatch) neededWhole(need []journal.Range) bool {
+	i := sort.Search(len(need), func(i int) bool { return need[i].Last >= b.First })
+	return i < len(need) && need[i].First <= b.First && need[i].Last >= b.Last()
 }
 
 // needed appends what is needed of a batch. Messages that have something beside their bodies stay together.
@@ -289,7 +307,7 @@ func (s *Standby) Snapshot() (*StandbySnapshot, error) {
 	}
 	snap := &StandbySnapshot{next: s.next, made: s.made, state: b.Bytes()}
 	for _, list := range s.batches {
-		snap.batches = append(snap.batches, slices.Clone(list))
+		snap.batches = append(snap.batches, slices.Clip(list)) // what comes behind is not in it, and what is there is never changed
 	}
 	return snap, nil
 }
