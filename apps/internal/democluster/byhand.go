@@ -22,7 +22,7 @@ func (d *director) watch(ctx context.Context) error {
 			case !d.down[i]:
 				_, how := b.End()
 				d.down[i], ended[i], waits = true, time.Now(), true
-				d.load.ledger.begin()
+				d.load.ledger.begin(ended[i])
 				d.screen.event("%s is gone: %v", b.label, how)
 			case time.Since(ended[i]) >= d.restartAfter:
 				if err := d.startAgain(ctx, i); err != nil {

@@ -101,7 +101,7 @@ func TestWhatIsOpenIsNotPassedOver(t *testing.T) {
 func TestWatchCountsWhatWasSentSince(t *testing.T) {
 	l := newLedger(1)
 	_, b := l.send(0, 2)
-	l.begin()
+	l.begin(time.Now())
 	l.answered(0, 0, 2, true)
 	l.finish(b[0])
 	if p, d := l.back(); p != 0 || d != 0 {

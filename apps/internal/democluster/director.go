@@ -223,10 +223,11 @@ func (d *director) act(ctx context.Context, what string, do func(*broker) error)
 	b, ledger := d.machines.brokers[i], d.load.ledger
 	before := ledger.now().again
 	d.screen.event("%s of %s, pid %d, which leads the topic", what, b.label, b.PID())
-	ledger.begin()
+	began := time.Now()
 	if err := do(b); err != nil {
 		return i, err
 	}
+	ledger.begin(began)
 	st, err := d.until(ctx, "another broker leads, and messages are acknowledged and finished", func(st standing) bool {
 		publishing, delivering := ledger.back()
 		return st.leader >= 0 && st.leader != i && publishing > 0 && delivering > 0

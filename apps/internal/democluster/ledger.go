@@ -193,11 +193,11 @@ func (l *ledger) now() counts {
 	return l.counts
 }
 
-// begin watches from now on when things go on.
-func (l *ledger) begin() {
+// begin watches from now on when things go on after something that was done at a time.
+func (l *ledger) begin(at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watched = &watch{began: time.Now()}
+	l.watched = &watch{began: at}
 	for i := range l.senders {
 		l.watched.from = append(l.watched.from, len(l.senders[i].state))
 	}

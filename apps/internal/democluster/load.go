@@ -48,7 +48,6 @@ func startLoad(lookups, brokers []string, producers, consumers, rate int, logFil
 	for range consumers {
 		config := clientConfig()
 		config.MaxInFlight, config.MsgTimeout, config.MaxAttempts = maxInFlight, msgTimeout, 0 // no limit
-		config.LookupdPollInterval, config.LookupdPollJitter = time.Second, 0
 		config.BackoffMultiplier = 0
 		c, err := nsq.NewConsumer(topic, channel, config)
 		if err != nil {
@@ -77,17 +76,23 @@ func (l *load) HandleMessage(m *nsq.Message) error {
 	return nil
 }
 
-// produce is one producer. It publishes to one broker until that refuses, or is gone, and goes on to the next one then: it sends nothing twice.
+// home is how long a producer stays at another broker before it looks whether its own is there again.
+const home = 3 * time.Second
+
+// produce is one producer. It publishes to a broker of its own, and to another one after an error, until it tries its own again: it sends nothing
+// twice.
 func (l *load) produce(ctx context.Context, number int, brokers []string, rate int) {
 	var p *nsq.Producer
-	defer func() {
+	leave := func() {
 		if p != nil {
 			p.Stop()
 		}
-	}()
+		p = nil
+	}
+	defer leave()
 	tick := time.NewTicker(batchEvery)
 	defer tick.Stop()
-	at, owed := number, 0.0
+	at, since, owed := number, time.Now(), 0.0
 	for {
 		select {
 		case <-ctx.Done():
@@ -97,29 +102,32 @@ func (l *load) produce(ctx context.Context, number int, brokers []string, rate i
 		if owed += float64(rate) * batchEvery.Seconds(); owed < 1 {
 			continue
 		}
+		if at != number && time.Since(since) > home {
+			leave()
+			at = number
+		}
 		n := int(owed)
 		owed -= float64(n)
-		first, bodies := l.ledger.send(number, n)
-		err := error(nil)
-		if p == nil {
-			p, err = nsq.NewProducer(brokers[at%len(brokers)], clientConfig())
-			if err == nil {
-				p.SetLogger(l.clientLog, nsq.LogLevelError)
-			}
-		}
-		if err == nil {
-			err = p.MultiPublish(topic, bodies)
-		}
-		l.ledger.answered(number, first, n, err == nil)
-		if err != nil {
+		if err := l.publish(&p, number, brokers[at%len(brokers)], n); err != nil {
 			l.clientLog.Printf("producer %d at %s: %v", number, brokers[at%len(brokers)], err)
-			if p != nil {
-				p.Stop()
-			}
-			p = nil
-			at++
+			leave()
+			at, since = at+1, time.Now()
 		}
 	}
+}
+
+// publish sends a producer's next messages to a broker, and notes what became of them.
+func (l *load) publish(p **nsq.Producer, number int, broker string, n int) (err error) {
+	if *p == nil {
+		if *p, err = nsq.NewProducer(broker, clientConfig()); err != nil {
+			return err
+		}
+		(*p).SetLogger(l.clientLog, nsq.LogLevelError)
+	}
+	first, bodies := l.ledger.send(number, n)
+	err = (*p).MultiPublish(topic, bodies)
+	l.ledger.answered(number, first, n, err == nil)
+	return err
 }
 
 // endProducing stops the producers, and waits for the answers to what they have sent.
