@@ -21,9 +21,11 @@ PACKAGES ?= ./...
 APART = admin/browser broker/interop admin/docs cmd/deploytest
 # What is begun first, as it takes longest.
 LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
-# Binaries of tests need no symbols for a debugger, which are a third of the linking. (And their exit need not wait a second for races, see
-# GORACE below: goleak has seen that nothing runs any more.) Vet runs once, not for each way of compiling.
-TESTFLAGS = -parallel=4 -trimpath -ldflags=-w -vet=off -timeout=40m
+# Binaries of tests need nothing for a debugger, which is a third of the linking, and a seventh of the compiling. (And their exit need not wait a
+# second for races, see GORACE below: goleak has seen that nothing runs any more.) Vet runs once, not for each way of compiling.
+TESTFLAGS = -parallel=4 -vet=off -timeout=40m
+# In the environment, so that what tests build themselves, as a page's commands, is what has been compiled already.
+PLAIN = -trimpath -gcflags=all=-dwarf=false -ldflags=-s
 DATA ?= ./data
 
 # The three daemons and brokerctl, which is every tool, into bin/.
@@ -97,7 +99,7 @@ test:
 	apart=$$(among $(APART)) first=$$(among $(LONG)) seeded=$$(among broker/replica broker/storage)
 	tools=$$(grep '^brokerd/apps/' <<<"$$all" || true)
 	rest=$$(grep -vFx "$$apart"$$'\n'"$$first"$$'\n'"$$tools" <<<"$$all" || true)
-	export TEST_BINARIES=$$PWD/bin/test GORACE=atexit_sleep_ms=0
+	export TEST_BINARIES=$$PWD/bin/test GORACE=atexit_sleep_ms=0 GOFLAGS="$$(go env GOFLAGS) $(PLAIN)"
 	logs=$$(mktemp -d)
 	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -rf "$$logs"' EXIT
 	tested() { # RACE PACKAGES [TESTS]
@@ -105,11 +107,11 @@ test:
 	}
 	set -m # a process group, so that Ctrl-C here ends all of it
 	{ set +m
-	  go build -trimpath -ldflags=-w -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl || exit 1
+	  go build -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl || exit 1
 	  tested '' "$$apart" >"$$logs/apart" 2>&1 & mostly=$$! ok=0
 	  tested '' "$$seeded" 'TestSimulator|TestD[0-9]|TestCrash$$' || ok=1 # simulators, without the detector
 	  tested "$$race" "$$tools" || ok=1
-	  go vet -trimpath $$all || ok=1
+	  go vet $$all || ok=1
 	  wait "$$mostly" || ok=1
 	  exit $$ok
 	} >"$$logs/beside" 2>&1 & beside=$$!

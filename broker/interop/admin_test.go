@@ -180,6 +180,7 @@ func settle(v any) any {
 // TestAdminWhileANodeDies: the page goes on with the last figures of a node that was killed and says so, an act on both nodes
 // names the one that it did not reach, and all is well when it is back.
 func TestAdminWhileANodeDies(t *testing.T) {
+	t.Parallel()
 	lookup := cmdtest.NewLookup(t, "lookupd")
 	lookup.Start(t)
 	var brokers []*cmdtest.Process

@@ -172,6 +172,7 @@ func (c *cluster) shake(t *testing.T) {
 }
 
 func TestClusterLosesNothingWhileDaemonsComeAndGo(t *testing.T) {
+	t.Parallel()
 	for _, level := range []string{"memory", "disk"} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
@@ -181,6 +182,7 @@ func TestClusterLosesNothingWhileDaemonsComeAndGo(t *testing.T) {
 }
 
 func TestMixedClusterLosesNothing(t *testing.T) {
+	t.Parallel()
 	for _, mix := range []struct {
 		name             string
 		lookups, brokers []string

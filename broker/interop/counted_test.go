@@ -19,6 +19,7 @@ import (
 // counts is what it has: as many messages come as /stats says wait, and every channel adds up. The report's broker drifted up and refused publishes
 // at 40 % of its limit.
 func TestCountedIsStored(t *testing.T) {
+	t.Parallel()
 	const topics, rounds = 4, 3
 	b := cmdtest.NewBroker(t, "brokerd", t.TempDir(), "--mem-queue-size=50")
 	b.Start(t)
@@ -132,6 +133,7 @@ func consumeAll(t *testing.T, b *cmdtest.Process, topic, channel string) int64 {
 // TestADeletedTopicGivesItsPlaceBack (case b17): a thousand topics are made, published to and deleted where there is room for two, and nothing of
 // them is left: no place, no channel, no block on disk. The report's server kept what was reserved.
 func TestADeletedTopicGivesItsPlaceBack(t *testing.T) {
+	t.Parallel()
 	b := cmdtest.Broker(t, "brokerd", nil, "--max-topics=2", "--max-channels=2", "--mem-queue-size=0")
 	for i := range 1000 {
 		name := fmt.Sprintf("passing-%d", i)

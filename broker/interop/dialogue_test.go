@@ -39,6 +39,7 @@ var dialogues = []struct {
 // TestDialogues plays the same scripts to nsqd and to brokerd: frames, closings, statuses and bodies of HTTP, statistics. Where the
 // two differ, the script says so by a name.
 func TestDialogues(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"brokerd", "nsqd"} {
 		for _, d := range dialogues {
 			t.Run(name+"/"+d.name, func(t *testing.T) {

@@ -28,6 +28,7 @@ const (
 
 // TestFoldersAreServedByTheOtherMake stops one make of broker, starts another on its folder, and then the first one again.
 func TestFoldersAreServedByTheOtherMake(t *testing.T) {
+	t.Parallel()
 	for _, way := range []struct{ first, second string }{
 		{"brokerd", "brokerd"}, {"brokerd", "nsqd"}, {"nsqd", "brokerd"},
 		{"nsqd", "nsqd"}, // shows that what is expected here is what NSQ does

@@ -122,6 +122,7 @@ func carryOut(t *testing.T, b *cmdtest.Process, path string) {
 // is another one, which an operator has take the place of what it was; a fourth is let in, one is taken out. Messages of local topics
 // are where they were.
 func TestClusterOfProcesses(t *testing.T) {
+	t.Parallel()
 	m := foundMembers(t)
 	id := view(t, m.brokers[0]).ID
 	for _, b := range m.brokers {
@@ -184,6 +185,7 @@ func TestClusterOfProcesses(t *testing.T) {
 // TestClusterThroughKillsAndPauses: whoever leads is killed or paused again and again; the map is one at the end, and no change that was
 // answered is missing. Then all are killed, and start at once (case e13): nobody waits for another one to be there first.
 func TestClusterThroughKillsAndPauses(t *testing.T) {
+	t.Parallel()
 	m := foundMembers(t)
 	for round := range 4 {
 		v := view(t, m.brokers[round%3])
@@ -226,6 +228,7 @@ func TestClusterThroughKillsAndPauses(t *testing.T) {
 // TestClusterWithTLSAndSecret: links over TLS with certificates of one authority, and a secret; a stranger with another authority, or without
 // the secret, is nobody, and both logs say why.
 func TestClusterWithTLSAndSecret(t *testing.T) {
+	t.Parallel()
 	ca, strange := prototest.NewAuthority(t), prototest.NewAuthority(t)
 	secrets := t.TempDir()
 	file := func(name, text string) string {
@@ -269,6 +272,7 @@ func TestClusterWithTLSAndSecret(t *testing.T) {
 // TestClusterAndCopiesOfAFolder: the same folder is started once; an old copy of one comes back as another replica; the folder of a member
 // does not start alone, or in another cluster.
 func TestClusterAndCopiesOfAFolder(t *testing.T) {
+	t.Parallel()
 	m := foundMembers(t)
 	b := m.brokers[2]
 	v := view(t, m.brokers[0])
@@ -280,7 +284,7 @@ func TestClusterAndCopiesOfAFolder(t *testing.T) {
 	}
 	b.Kill(t)
 	old := t.TempDir()
-	if err := os.CopyFS(old, os.DirFS(b.Data)); err != nil {
+	if err := copyFolder(old, b.Data); err != nil {
 		t.Fatal(err)
 	}
 	b.Start(t)

@@ -38,6 +38,7 @@ type schema struct {
 // TestAnswersAreAsOpenAPISays asks running daemons everything that can be read, with a topic, a channel, a consumer and a producer there, and
 // holds each answer to docs/openapi: no field that is not told of, none missing, each of its kind.
 func TestAnswersAreAsOpenAPISays(t *testing.T) {
+	t.Parallel()
 	lookup := cmdtest.Lookup(t, "lookupd")
 	peers := []string{cmdtest.FreeAddress(t), cmdtest.FreeAddress(t), cmdtest.FreeAddress(t)} // of a cluster whose two other brokers never come
 	broker := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup}, "--durability=disk", "--topic-options="+topic+" retain_time=1h",

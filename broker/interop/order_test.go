@@ -113,6 +113,7 @@ func (o *keyOrder) follow(from io.Reader) {
 // TestKilledBrokerKeepsOrder: ten stock consumers and four producers share a thousand keys, of which the broker is told by words behind the topic,
 // while it is killed again and again. No key is ever out of order, nor worked on twice at once.
 func TestKilledBrokerKeepsOrder(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		start func(t *testing.T, o *keyOrder, address string)

@@ -18,6 +18,7 @@ import (
 // TestPoison: with nsqjs and pynsq a message that a consumer fails on is a dead letter after the attempts that were set, is delivered
 // no more often, and holds no other up; a redrive after the fix empties the dead letter topic. go-nsq is looked at in package broker.
 func TestPoison(t *testing.T) {
+	t.Parallel()
 	for _, library := range []struct {
 		name string
 		find func(t *testing.T) *exec.Cmd // the consumer, without its arguments

@@ -55,6 +55,7 @@ func startRepeater(t *testing.T, cmd *exec.Cmd, address, name string) *repeater 
 // TestOtherProducersRepeatsAreStoredOnce: nsqjs and pynsq, too, send a deduplication key as a word behind the topic, and repeat each publish that
 // was not answered OK, while the broker is killed again and again: each message is in the topic once.
 func TestOtherProducersRepeatsAreStoredOnce(t *testing.T) {
+	t.Parallel()
 	for name, find := range map[string]func(t *testing.T) *exec.Cmd{
 		"nsqjs": func(t *testing.T) *exec.Cmd { return findScript(t, findNsqjs, "repeat", "writer.js") },
 		"pynsq": func(t *testing.T) *exec.Cmd { return findScript(t, findPynsq, "repeat", "writer.py") },

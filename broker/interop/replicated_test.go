@@ -127,6 +127,7 @@ func (r *replicated) count() (acked, missing int) {
 // again, and comes back: every message that was acknowledged is finished, and no other is delivered than was sent. What is asked of a broker that
 // does not lead is done by who does. A deleted topic is gone on all, and can be made again.
 func TestReplicatedTopicOutlivesItsLeaders(t *testing.T) {
+	t.Parallel()
 	lookup := cmdtest.Lookup(t, "lookupd")
 	m := foundMembers(t, "--lookupd-tcp-address="+lookup.TCP)
 	carryOut(t, m.brokers[0], "/topic/create?topic=orders&replicas=3")

@@ -202,6 +202,7 @@ func (r *rolling) awaitMore(t *testing.T, b *cmdtest.Process, number int64) {
 // TestRollingRestart drains, ends and starts one of three nodes after the other (case b6), in make crash ten times: stock clients lose nothing, get
 // nothing twice, every consumer goes on getting messages, and no producer sees more than an error a restart.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	restarts := 3
 	if os.Getenv("BROKERD_CRASH_ROUNDS") != "" {
 		restarts = 10
@@ -260,6 +261,7 @@ func expectExit(t *testing.T, d *cmdtest.Process) {
 
 // TestDrainOfAProcess ends it with 0, or leaves it there, not ready, until SIGTERM.
 func TestDrainOfAProcess(t *testing.T) {
+	t.Parallel()
 	b := cmdtest.Broker(t, "brokerd", nil)
 	put(t, b, "/config/drain?stay=true", "true")
 	cmdtest.Eventually(t, "it has drained", 5*time.Second, func() bool { return drainStateOf(t, b) == "drained" })

@@ -42,6 +42,7 @@ func writeText(t *testing.T, path, text string) string {
 
 // TestSIGHUPReadsTheFileAnew, on each daemon; a file with one bad value changes nothing, and flags go on winning.
 func TestSIGHUPReadsTheFileAnew(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"brokerd", "lookupd", "admind"} {
 		t.Run(name, func(t *testing.T) {
 			file := writeText(t, filepath.Join(t.TempDir(), "conf.toml"), "log_level = \"warn\"\n")

@@ -22,6 +22,7 @@ const stopRounds = 5
 // it more signals while it stops, as impatient people and scripts do. It must end with exit code 0 each time; no acknowledged
 // message may be lost, and none that was finished come again: the consumer answers at once what it has.
 func TestAStopUnderLoadRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	for _, level := range []string{"memory", "disk", "fsync"} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
