@@ -25,6 +25,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.drain.end()
 	s.registry.SetDelivery(false) // first, so that consumers have the time of what follows to answer too
+	if s.relay != nil {
+		s.relay.Refuse()
+	}
 	note("closing the TCP listener", s.doors.tcp.Close())
 	if s.doors.unix != nil {
 		note("closing the unix socket", s.doors.unix.Close())
@@ -35,9 +38,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.awaitAnswers(grace)
 	if s.member != nil {
 		s.member.Resign() // others serve what it led, while the rest of this takes its time
-	}
-	if s.relay != nil {
-		s.relay.Refuse()
 	}
 	s.unfinished.Close()
 	note("ending the sessions", s.sessions.Close(ctx))
@@ -70,7 +70,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // awaitAnswers returns once consumers have answered all that they have, or ctx ends. Nothing is delivered any more.
 func (s *Server) awaitAnswers(ctx context.Context) {
-	out := s.registry.InFlight()
+	out := s.inFlight()
 	if out == 0 {
 		return
 	}
@@ -81,15 +81,24 @@ func (s *Server) awaitAnswers(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			if out = s.registry.InFlight(); out > 0 {
+			if out = s.inFlight(); out > 0 {
 				s.log.Warn("not answered in time, and delivered again after the start", "in_flight", out)
 			}
 			return
 		}
-		if s.registry.InFlight() == 0 {
+		if s.inFlight() == 0 {
 			return
 		}
 	}
+}
+
+// inFlight returns how many messages consumers have, those that other brokers lead among them.
+func (s *Server) inFlight() int {
+	n := s.registry.InFlight()
+	if s.relay != nil {
+		n += s.relay.InFlight()
+	}
+	return n
 }
 
 // leastGrace is what HTTP requests in progress get at least to end.

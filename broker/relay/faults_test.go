@@ -426,6 +426,28 @@ func (d *door) Again(s *auth.State, _ time.Time) *auth.State {
 	return s
 }
 
+// A broker that stops gives its clients nothing more from elsewhere; what they have they answer.
+func TestABrokerThatStopsTakesNoMoreFromElsewhere(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		w.lead(w.nodes[0])
+		c := w.nodes[1].consume(2, "", nil)
+		w.publish("a", "b", "c")
+		settle()
+		w.nodes[1].relay.Refuse()
+		if n := w.nodes[1].relay.InFlight(); n != 2 {
+			t.Fatalf("%d are in flight", n)
+		}
+		c.say("FIN", c.id("a"))
+		c.say("FIN", c.id("b"))
+		settle()
+		expectBodies(t, c, "a/1", "b/1")
+		expectErrors(t, c)
+		if s := w.channel(); s.Counts.Finished != 2 || s.Depth != 1 || s.InFlight != 0 || w.nodes[1].relay.InFlight() != 0 {
+			t.Fatalf("at the leader: %+v", s)
+		}
+	})
+}
+
 // B13: a client whose grants are taken back is closed within five seconds, with RDY set and over a relay.
 func TestB13ARevokedClientIsClosedOverARelay(t *testing.T) {
 	inBubble(t, 2, func(w *world) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,8 +97,33 @@ func New(o Options) *Relay {
 // Start starts its goroutine.
 func (r *Relay) Start() { r.loops.Go(r.run) }
 
-// Refuse gives up subscriptions that wait for a leader, and takes no more.
-func (r *Relay) Refuse() { r.stop() }
+// Refuse has consumers of this node get no more messages from elsewhere, gives up subscriptions that wait for a leader, and takes no more. What
+// clients have they can answer.
+func (r *Relay) Refuse() {
+	r.stop()
+	for _, c := range r.away() {
+		c.mu.Lock()
+		c.tellLocked()
+		c.mu.Unlock()
+	}
+}
+
+// InFlight returns how many messages consumers of this node have from elsewhere.
+func (r *Relay) InFlight() (n int) {
+	for _, c := range r.away() {
+		c.mu.Lock()
+		n += len(c.out)
+		c.mu.Unlock()
+	}
+	return n
+}
+
+// away returns the consumers that are elsewhere, or about to be.
+func (r *Relay) away() []*Consumer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.streams))
+}
 
 // Close ends what serves consumers elsewhere, and waits for it. Consumers of this node were closed before.
 func (r *Relay) Close() {
