@@ -94,8 +94,9 @@ func run(t *testing.T, seed uint64, test func(w *world)) {
 		for _, n := range w.nodes {
 			for _, to := range names {
 				if to != n.name {
-					n.out[to] = make(chan parcel, 1000)
-					w.loops.Go(func() { w.carry(n.out[to], w.nodes[to]) })
+					line, end := make(chan parcel, 1000), w.nodes[to]
+					n.out[to] = line
+					w.loops.Go(func() { w.carry(line, end) })
 				}
 			}
 		}

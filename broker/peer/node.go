@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -234,6 +235,9 @@ func (n *Node) talk(c net.Conn, address string, lane Lane) {
 		return
 	}
 	n.leave(c, address, other.Folder)
+	if !dials && errors.Is(err, io.EOF) && other.Folder == "" {
+		return // it was only looked whether somebody listens
+	}
 	if err != nil {
 		var r *Refusal
 		if errors.As(err, &r) && r.received && n.o.Refused != nil {

@@ -118,6 +118,8 @@ type fixture struct {
 	mu      sync.Mutex // held while the map is told
 	forgot  []string
 	stopped error
+	changes atomic.Int64
+	leading atomic.Int64
 }
 
 func run(t *testing.T, test func(f *fixture)) {
@@ -138,13 +140,21 @@ func run(t *testing.T, test func(f *fixture)) {
 func (f *fixture) open(content []byte, at replica.Point) {
 	f.t.Helper()
 	var err error
-	f.s, err = New(Options{Number: 1, Registry: f.r, Stop: func(err error) { f.stopped = err }, Do: func(_ context.Context, c cluster.Command) error {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.forgot = append(f.forgot, c.Topic)
-		f.put(func(topics map[string]cluster.Topic) { delete(topics, c.Topic) })
-		return nil
-	}}, content, at)
+	f.s, err = New(Options{Number: 1, Registry: f.r, Stop: func(err error) { f.stopped = err },
+		Changed: func() { f.changes.Add(1) },
+		Leading: func(_ uint32, led *topic.Led) {
+			if led != nil {
+				f.leading.Add(1)
+			} else {
+				f.leading.Add(-1)
+			}
+		}, Do: func(_ context.Context, c cluster.Command) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.forgot = append(f.forgot, c.Topic)
+			f.put(func(topics map[string]cluster.Topic) { delete(topics, c.Topic) })
+			return nil
+		}}, content, at)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -330,16 +340,6 @@ func TestAFullGroupRefuses(t *testing.T) {
 // a leader was known in the last 10 s.
 func TestAShardTellsWhatItFollows(t *testing.T) {
 	run(t, func(f *fixture) {
-		changes := 0
-		f.s.o.Changed = func() { changes++ }
-		leading := 0
-		f.s.o.Leading = func(_ uint32, led *topic.Led) {
-			if led != nil {
-				leading++
-			} else {
-				leading--
-			}
-		}
 		f.create("orders", 1)
 		if f.s.Reaches() || len(f.s.List()) > 0 {
 			t.Error("nobody has led yet")
@@ -351,23 +351,23 @@ func TestAShardTellsWhatItFollows(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		list := f.s.List()
-		if !f.s.Reaches() || len(list) != 1 || list[0].Name != "orders" || len(list[0].Channels) != 1 || list[0].Channels[0].Name != "c" || leading != 1 {
-			t.Errorf("reached: %v, %+v, leading: %d", f.s.Reaches(), list, leading)
+		if !f.s.Reaches() || len(list) != 1 || list[0].Name != "orders" || len(list[0].Channels) != 1 || list[0].Channels[0].Name != "c" || f.leading.Load() != 1 {
+			t.Errorf("reached: %v, %+v, leading: %d", f.s.Reaches(), list, f.leading.Load())
 		}
-		if changes < 3 { // the topic, the channel, and that a leader is known
-			t.Errorf("%d changes were told", changes)
+		if n := f.changes.Load(); n < 3 { // the topic, the channel, and that a leader is known
+			t.Errorf("%d changes were told", n)
 		}
 		f.a.set(func() { f.a.term = 0 })
 		f.s.Lost(2)
 		time.Sleep(9 * time.Second)
-		if !f.s.Reaches() || leading != 0 {
-			t.Errorf("after 9 s: %v, leading: %d", f.s.Reaches(), leading)
+		if !f.s.Reaches() || f.leading.Load() != 0 {
+			t.Errorf("after 9 s: %v, leading: %d", f.s.Reaches(), f.leading.Load())
 		}
-		before := changes
+		before := f.changes.Load()
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if f.s.Reaches() || changes != before+1 {
-			t.Errorf("after 12 s without a leader: %v, and %d changes were told", f.s.Reaches(), changes-before)
+		if n := f.changes.Load() - before; f.s.Reaches() || n != 1 {
+			t.Errorf("after 12 s without a leader: %v, and %d changes were told", f.s.Reaches(), n)
 		}
 	})
 }

@@ -1,0 +1,74 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"brokerd/broker/topic"
+	"brokerd/protocol/prototest"
+)
+
+// elsewhere is the way to who leads.
+type elsewhere struct {
+	mu   sync.Mutex
+	err  error
+	sent []string
+}
+
+func (e *elsewhere) Publish(name string, b *topic.Batch, delay time.Duration) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sent = append(e.sent, fmt.Sprint(name, " ", b.Len(), " ", delay))
+	if e.err == nil {
+		b.Reset()
+	}
+	return e.err
+}
+
+// TestPublishesToATopicThatAnotherBrokerLeads: they go there, those that came together as one; a refusal leaves the connection open, and a topic that is not
+// replicated any more is made here.
+func TestPublishesToATopicThatAnotherBrokerLeads(t *testing.T) {
+	e := &elsewhere{}
+	replicated := true
+	inBubble(t, func(cfg *Config, topics *topic.Config) {
+		cfg.Forward = e
+		topics.Elsewhere = func(name string) error {
+			if e.mu.Lock(); name == "r" && replicated {
+				e.mu.Unlock()
+				return topic.ErrElsewhere
+			}
+			e.mu.Unlock()
+			return nil
+		}
+	}, func(w *world) {
+		two := strings.TrimPrefix(prototest.Mpub("r", "m", "n"), "MPUB r\n")
+		p := w.dial()
+		p.Send("PUB r\n" + prototest.Body("m") + "PUB r\n" + prototest.Body("m") + "MPUB r\n" + two + "DPUB r 2000\n" + prototest.Body("m") + "PUB t\n" + prototest.Body("m"))
+		for range 5 {
+			p.Expect("OK")
+		}
+		if want := []string{"r 2 0s", "r 2 0s", "r 1 2s"}; !slices.Equal(e.sent, want) {
+			t.Errorf("sent %q, want %q", e.sent, want)
+		}
+		if w.topic().Stats().Depth != 1 {
+			t.Error("a topic of this broker was published to elsewhere")
+		}
+		for _, err := range []error{topic.ErrElsewhere, topic.ErrNotLeader, errors.New("there is no room")} {
+			e.err = err
+			p.Send("PUB r\n" + prototest.Body("m") + "DPUB r 5\n" + prototest.Body("m") + "MPUB r\n" + two)
+			p.ExpectError("E_PUB_FAILED PUB failed " + err.Error())
+			p.ExpectError("E_DPUB_FAILED DPUB failed " + err.Error())
+			p.ExpectError("E_MPUB_FAILED MPUB failed " + err.Error())
+		}
+		e.mu.Lock()
+		e.err, replicated = topic.ErrNotReplicated, false
+		e.mu.Unlock()
+		p.Send("PUB r\n" + prototest.Body("m"))
+		p.Expect("OK")
+	})
+}
