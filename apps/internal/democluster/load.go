@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nsqio/go-nsq"
@@ -35,6 +36,8 @@ type load struct {
 	consumers []*nsq.Consumer
 	producing sync.WaitGroup
 	stop      context.CancelFunc // of the producers
+
+	wiped [brokers]atomic.Bool // brokers that are not of the cluster any more: they take messages for topics of their own
 }
 
 // startLoad has consumers find brokers by the lookups, and producers publish to brokers: each so many messages a second. Errors of clients, of which
@@ -102,9 +105,13 @@ func (l *load) produce(ctx context.Context, number int, brokers []string, rate i
 		if owed += float64(rate) * batchEvery.Seconds(); owed < 1 {
 			continue
 		}
-		if at != number && time.Since(since) > home {
+		if at != number && time.Since(since) > home && !l.wiped[number%len(brokers)].Load() {
 			leave()
 			at = number
+		}
+		for l.wiped[at%len(brokers)].Load() {
+			leave()
+			at++
 		}
 		n := int(owed)
 		owed -= float64(n)
