@@ -144,7 +144,7 @@ crash:
 simulate:
 	@go test -count=1 -timeout=10h -v ./broker/replica -run TestSimulator -seeds $(SEEDS)
 	go test -count=1 -timeout=10h -v ./broker/replica -run TestSimulator -seed 100001 -times 4 -seeds $$(($(SEEDS) / 10))
-	go test -count=1 -timeout=10h -v ./broker -run TestSimulatorOfBrokers -broker-seeds $$(($(SEEDS) / 100)) -broker-rounds 10
+	go test -count=1 -timeout=10h -v ./broker -run TestSimulatorOfBrokers -broker-seeds $$(($(SEEDS) / 100)) -broker-rounds 10 -broker-disks
 
 # 64 stock producers, 64 stock consumers and 20 topics at 5,000 messages a second, for as long as SOAK (30m) says: nothing may be lost or come
 # twice, and memory, goroutines and descriptors may not grow over the second half. It prints the slopes.

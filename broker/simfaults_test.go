@@ -77,6 +77,9 @@ func failing(rule vfs.Rule) func(s *sim) func() {
 
 var errSimDisk = errors.New("the disk of the simulation fails")
 
+// simDiskFaults is how many of simFaults, the last ones, are of disks.
+const simDiskFaults = 3
+
 var simFaults = []simFault{
 	{"kill -9 of the leader", down(false, (*sim).leading)},
 	{"kill -9 of one", down(false, (*sim).anyOne)},
