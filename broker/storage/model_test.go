@@ -485,12 +485,18 @@ func (n *node) dropped(prefix string, at said, channel bool) {
 	for key, p := range n.promises {
 		switch {
 		case !strings.HasPrefix(key, prefix) || p.gone.yes():
-		case p.m.loose && channel:
+		case channel && (p.m.loose || n.mayWait(p.m)):
 			delete(n.promises, key) // the topic itself may still have it
 		default:
 			p.gone = at
 		}
 	}
+}
+
+// mayWait reports whether a message may wait in the topic's own backlog, for all channels.
+func (n *node) mayWait(m *message) bool {
+	own := n.promises[m.topic+"//"+m.body]
+	return own != nil && !own.moved.yes() && !own.gone.yes()
 }
 
 // dropSome empties or deletes something, not often.
