@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"brokerd/broker/peer"
 	"brokerd/broker/replica"
@@ -90,6 +92,80 @@ func TestAReplicaThatIsSentAllThatThereIsOutlivesItsDisk(t *testing.T) {
 			late.kill()
 			late.start()
 			sameNotes(t, two, group, "a", "0", "1", "2", "b")
+		})
+	}
+}
+
+// illness is what keeps a log from being written.
+type illness struct {
+	on   atomic.Bool
+	felt atomic.Int32 // writes that have failed
+}
+
+// sickLog is a node's log that cannot be written while it is ill.
+type sickLog struct {
+	*wal.Log
+	ill *illness
+}
+
+func (l *sickLog) Commit(at wal.Offset, level wal.Level) error {
+	if l.ill.on.Load() {
+		l.ill.felt.Add(1)
+		return syscall.EIO
+	}
+	return l.Log.Commit(at, level)
+}
+
+// A replica of the map whose log cannot be written for a while goes on once it can, leader or not: the broker need not be started again.
+func TestTheMapOutlivesALogThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	nodes := run(t, 3)
+	for i, n := range nodes {
+		n.sick.on.Store(true)
+		others := without(nodes, n)
+		eventually(t, "the others change the map", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return others[0].m.Do(ctx, rules(1+2*(i%2))) == nil
+		})
+		eventually(t, "it was to write it down", func() bool { return n.sick.felt.Load() > 0 })
+		n.sick.on.Store(false)
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		for _, by := range nodes {
+			do(t, func(ctx context.Context) error { return by.m.Do(ctx, rules(3)) })
+		}
+		sameMap(t, nodes)
+	}
+}
+
+// A member that is sent the map while its disk takes nothing goes on as it was, or with what was sent, once it does.
+func TestAMemberThatIsSentTheMapOutlivesItsDisk(t *testing.T) {
+	t.Parallel()
+	for works := range 2 { // the file of the map, the manifest
+		t.Run(fmt.Sprint(works), func(t *testing.T) {
+			t.Parallel()
+			nodes := run(t, 3)
+			late := nodes[2]
+			late.kill()
+			rest := without(nodes, late)
+			leader(t, rest)
+			for i := range 6 {
+				do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*(i%3))) })
+				for _, n := range rest {
+					n.checkpoint()
+					n.checkpoint()
+				}
+			}
+			late.start()
+			mend := late.fails(works)
+			eventually(t, "the disk fails", late.failed)
+			mend()
+			eventually(t, "all are members", func() bool { return well(nodes) })
+			do(t, func(ctx context.Context) error { return late.m.Do(ctx, rules(3)) })
+			sameMap(t, nodes)
+			late.kill()
+			late.start()
+			sameMap(t, nodes)
 		})
 	}
 }

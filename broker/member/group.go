@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"brokerd/broker/cluster"
 	"brokerd/broker/peer"
@@ -125,17 +126,41 @@ func (m *Member) catchUp(w *whole, from string) {
 		return
 	}
 	err := m.install(w, func(was replica.Start) (replica.Start, *replica.History, error) { return g.Rebase(was, w.Point) })
-	switch {
-	case err == nil:
+	if err == nil {
 		m.o.Log.Info("the map of the cluster was sent whole, as older changes are kept nowhere any more", "entry", w.Point.Index)
-	case errors.Is(err, replica.ErrNotBehind): // it has all that the map has, and was about to say so
-		var h *replica.History
-		if h, err = g.Again(*m.now().Map); err == nil {
+		return
+	}
+	if !errors.Is(err, replica.ErrNotBehind) { // else it has all that the map has, and was about to say so
+		m.o.Log.Warn("the map that was sent whole is not taken", "error", err)
+	}
+	m.again = func() error {
+		h, err := g.Again(*m.now().Map)
+		if err == nil {
 			err = m.begin(h)
 		}
+		return err
 	}
+	m.goOn()
+}
+
+// goOn has the replica of group 0, which was closed, run again as what it was. It is tried until the disk takes it.
+func (m *Member) goOn() {
+	m.mu.Lock()
+	if m.group != nil {
+		m.again = nil // it has come back otherwise
+	}
+	m.mu.Unlock()
+	if m.again == nil || time.Since(m.tried) < m.o.Pace {
+		return
+	}
+	m.tried = time.Now()
+	err := m.again()
+	m.report("to go on with the replica of the map", err)
+	if err != nil && !replica.Final(err) {
+		return
+	}
+	m.again = nil
 	if err != nil {
-		m.o.Log.Error("the map that was sent whole is not taken", "error", err)
 		m.mu.Lock()
 		m.broken = err
 		m.mu.Unlock()
@@ -220,6 +245,9 @@ func (o *owner) Lost(uint64) {
 
 // Stopped is replica.Owner's.
 func (o *owner) Stopped(err error) {
+	if !replica.Final(err) {
+		return
+	}
 	o.m.mu.Lock()
 	o.m.broken = err
 	o.m.mu.Unlock()

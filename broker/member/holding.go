@@ -274,8 +274,8 @@ func groupIn(groups []manifest.Group, number uint32) (g manifest.Group, ok bool)
 
 // stop is told by the group, or by the shard, that the replica is to be ended.
 func (h *holding) stop(err error) {
-	if !errors.Is(err, replica.ErrForgetful) && !errors.Is(err, replica.ErrRemoved) && !errors.Is(err, replica.ErrDrift) && !errors.Is(err, replica.ErrEngine) {
-		return // it begins again when the log can be written
+	if !replica.Final(err) {
+		return
 	}
 	h.m.mu.Lock()
 	if h.broken == nil {

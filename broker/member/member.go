@@ -63,6 +63,10 @@ type Member struct {
 
 	rooms   []room               // that have kinds of frames of their own; set before Start
 	deleted map[string]time.Time // topics, and when the map said so
+
+	// Owned by run.
+	again func() error // has the replica of group 0 run that was closed; nil: it runs, or never will
+	tried time.Time
 }
 
 // way is where a node is on its way.
@@ -276,6 +280,7 @@ func (m *Member) run() {
 		pause := m.o.Pace
 		switch m.look(); m.at() {
 		case member:
+			m.goOn()
 			m.tend()
 			m.tendGroups()
 		case asking, candidate, forgetful:

@@ -131,6 +131,7 @@ type node struct {
 	shelf    *shelf
 	listener net.Listener // that is not used yet
 	log      *wal.Log
+	sick     illness // of the log
 	m        *Member
 	lines    *lines
 	number   atomic.Int64 // that it was told
@@ -205,7 +206,7 @@ func (n *node) prepare() error {
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
 		Election: 500 * time.Millisecond, Fast: n.fast, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
-		Store: n.shelf, Journal: log, Recovery: &found, Report: &report, Shard: n.newShard, Number: func(i int) { n.number.Store(int64(i)) },
+		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Number: func(i int) { n.number.Store(int64(i)) },
 		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
 }

@@ -183,7 +183,7 @@ func (g *Group) Rebase(start Start, at Point) (Start, *History, error) {
 // owner. It waits for the disk.
 func (g *Group) Again(start Start) (*History, error) {
 	m := g.m
-	if final(m.err) {
+	if Final(m.err) {
 		return nil, m.err
 	}
 	from, err := m.prove()

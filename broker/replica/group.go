@@ -358,18 +358,18 @@ func (g *Group) step(r received) {
 
 // again begins again after a failed write.
 func (g *Group) again() {
-	if final(g.m.err) {
+	if Final(g.m.err) {
 		return
 	}
 	if err := g.m.restart(); err == nil {
 		g.o.Logger.Info("a group of replicas goes on", "group", g.m.log.group)
-	} else if final(err) {
+	} else if Final(err) {
 		g.m.output.tell = append(g.m.output.tell, event{stopped: err})
 	}
 }
 
-// final reports whether a replica that stopped so does not begin again by itself.
-func final(err error) bool {
+// Final reports whether a replica that stopped so does not begin again by itself. One whose log cannot be written does, once it can.
+func Final(err error) bool {
 	return errors.Is(err, ErrForgetful) || errors.Is(err, ErrRemoved) || errors.Is(err, ErrDrift) || errors.Is(err, ErrEngine)
 }
 
@@ -409,7 +409,7 @@ func (g *Group) tell(e event) {
 	case e.changed != nil:
 		e.changed.done(e.changed.err)
 	case e.stopped != nil:
-		if final(e.stopped) {
+		if Final(e.stopped) {
 			g.fail(e.stopped)
 		}
 		g.owner.Stopped(e.stopped)
