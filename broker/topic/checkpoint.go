@@ -194,6 +194,7 @@ func (t *Topic) places(state *journal.Topic, nodes []*stored) {
 type channelSnapshot struct {
 	state     *journal.Channel
 	out       [][]outMessage // in pieces, so that nothing is copied as it grows
+	room      [][]outMessage // pieces for it that were made before
 	due       []inflight.Due // without their bodies
 	places    [4]inflight.Snapshot
 	void      []backlog.Range
@@ -213,6 +214,7 @@ const outPiece = 1 << 13
 // snapshot returns what the channel is. It may be taken while the topic is published to. It waits until it is known what became of
 // messages that a record has moved: they are in one topic or in the other.
 func (c *Channel) snapshot() channelSnapshot {
+	room := roomFor(c.inFlight())
 	c.enter()
 	for c.written() > 0 {
 		known := c.graves.written
@@ -222,7 +224,7 @@ func (c *Channel) snapshot() channelSnapshot {
 	}
 	defer c.exit()
 	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void),
-		bases: maps.Clone(c.aging.bases)}
+		bases: maps.Clone(c.aging.bases), room: room}
 	s.places = c.places()
 	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Offered: c.offered, Inherited: c.inherited, Replay: c.replay,
 		Began: c.began, Counts: c.n.counts(), AsOf: c.topic.d.log.End(), Options: c.keptOptions()}
@@ -250,14 +252,37 @@ func (s *channelSnapshot) since(pos Position) int64 {
 func (s *channelSnapshot) add(pos Position, attempts uint16) {
 	k := len(s.out) - 1
 	if k < 0 || len(s.out[k]) == cap(s.out[k]) {
-		size := outPiece
-		if k < 0 {
-			size = 16
-		}
-		s.out = append(s.out, make([]outMessage, 0, size))
+		s.out = append(s.out, s.piece())
 		k++
 	}
 	s.out[k] = append(s.out[k], outMessage{pos, attempts})
+}
+
+// piece returns an empty piece.
+func (s *channelSnapshot) piece() (p []outMessage) {
+	switch n := len(s.room); {
+	case n > 0:
+		p, s.room = s.room[n-1], s.room[:n-1]
+	case len(s.out) == 0:
+		p = make([]outMessage, 0, 16)
+	default:
+		p = make([]outMessage, 0, outPiece)
+	}
+	return p
+}
+
+// roomFor returns pieces for so many messages, nil for few. Their memory has been written to: the system gives a process its pages when it
+// writes to them, which for a million messages takes longer than to copy them, and a channel's lock is held then.
+func roomFor(count int) (room [][]outMessage) {
+	const inPage = 4096 / 16 // of the smallest pages, messages of 16 bytes
+	for ; count >= outPiece; count -= outPiece {
+		piece := make([]outMessage, outPiece)
+		for i := 0; i < len(piece); i += inPage {
+			piece[i].pos = 1
+		}
+		room = append(room, piece[:0])
+	}
+	return room
 }
 
 func (s *channelSnapshot) write(w *journal.Writer) {

@@ -109,3 +109,10 @@ func (c *Channel) Stats() ChannelStats {
 	}
 	return s
 }
+
+// inFlight returns how many messages are out with consumers.
+func (c *Channel) inFlight() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inflight.Len()
+}
