@@ -14,6 +14,9 @@ func byDue(at int64, pos Position, other Place) int {
 // Holding returns, of the places that are there, some among which that of a message is, if it is there at all: those of the stretches
 // of time in which it may be. Looking through them needs no lock.
 func (h *DeferredIndex) Holding(pos Position) Snapshot {
+	if h.deferred == nil {
+		return nil
+	}
 	all := h.near.snapshot()
 	for _, s := range h.far {
 		if s.low <= pos && pos <= s.high {
@@ -44,6 +47,9 @@ func (s Snapshot) Find(pos Position) (Place, bool) {
 
 // Remove takes a message out. It reports whether it was there, and due when m says.
 func (h *DeferredIndex) Remove(m Place) bool {
+	if h.deferred == nil {
+		return false
+	}
 	if h.far == nil || m.At < h.until {
 		for i := range h.near.n {
 			if e := h.near.at(i); e.Pos == m.Pos && e.At == m.At {
@@ -59,13 +65,16 @@ func (h *DeferredIndex) Remove(m Place) bool {
 		return false
 	}
 	if h.n--; h.n == 0 {
-		*h = DeferredIndex{width: h.width}
+		*h.deferred = deferred{width: h.width}
 	}
 	return true
 }
 
 // remove takes a message out. What a Snapshot has stays as it is.
 func (l *PlaceQueue) remove(pos Position) bool {
+	if l.places == nil {
+		return false
+	}
 	for k, chunk := range l.chunks {
 		from := 0
 		if k == 0 {
@@ -96,7 +105,7 @@ func (l *PlaceQueue) Filter(drop func(Place) bool) (dropped int) {
 			kept.Push(m)
 		}
 	}
-	if dropped = l.n - kept.n; dropped > 0 {
+	if dropped = l.Len() - kept.Len(); dropped > 0 {
 		*l = kept
 	}
 	return dropped
@@ -105,6 +114,9 @@ func (l *PlaceQueue) Filter(drop func(Place) bool) (dropped int) {
 // After returns, of the places that are there, some among which the first limit ones are that are due behind a place: later, or at the
 // same time with a higher position.
 func (h *DeferredIndex) After(from Place, limit int) Snapshot {
+	if h.deferred == nil {
+		return nil
+	}
 	all := h.near.snapshot()
 	found := 0
 	count := func(chunks [][]Place) {
@@ -181,7 +193,7 @@ func (d *DeferredMemory) After(from Place, limit int) (list []Due) {
 
 // Remove takes out the message of a position.
 func (d *DeferredMemory) Remove(pos Position) (Due, bool) {
-	for i := range d.heap.n {
+	for i := range d.heap.len() {
 		if d.heap.at(i).Pos == pos {
 			return d.heap.removeAt(i), true
 		}
@@ -191,13 +203,16 @@ func (d *DeferredMemory) Remove(pos Position) (Due, bool) {
 
 // DueBefore adds to counts how many messages are due before each of some times, which grow.
 func (h *DeferredIndex) DueBefore(times []int64, counts []int) {
+	if h.deferred == nil {
+		return
+	}
 	for m := range h.near.all() {
 		countDue(m.At, times, counts, 1)
 	}
 	for key, s := range h.far {
 		first, last := s.first, (key+1)<<h.width-1
 		if within(first, last, times) {
-			countDue(first, times, counts, s.line.n)
+			countDue(first, times, counts, s.line.Len())
 			continue
 		}
 		for m := range s.line.All() {

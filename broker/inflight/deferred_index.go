@@ -5,12 +5,14 @@ import (
 	"slices"
 )
 
-// DeferredIndex is places of messages ordered by when they are due: 24 bytes each, without pointers. Its zero value is empty.
+// DeferredIndex is places of messages ordered by when they are due: 24 bytes each, without pointers. Its zero value is empty, and takes a pointer.
 //
 // Those that are due next are in a heap. When they are many the others lie in stretches of time, unordered,
 // and go to the heap stretch by stretch: so that pushing takes a step or two however many there are, and a Snapshot needs to copy
 // only what is due next.
-type DeferredIndex struct {
+type DeferredIndex struct{ *deferred }
+
+type deferred struct {
 	near  heap[Place] // due before horizon, or all when there are no stretches
 	far   map[int64]*stretch
 	order heap[*stretch] // of far, each once
@@ -40,10 +42,18 @@ const (
 )
 
 // Len returns the number of messages.
-func (h *DeferredIndex) Len() int { return h.n }
+func (h *DeferredIndex) Len() int {
+	if h.deferred == nil {
+		return 0
+	}
+	return h.n
+}
 
 // Next returns when the first message is due; it may say a little too early.
 func (h *DeferredIndex) Next() (at int64, ok bool) {
+	if h.deferred == nil {
+		return 0, false
+	}
 	if at, ok = h.near.next(); ok {
 		return at, true
 	}
@@ -55,6 +65,9 @@ func (h *DeferredIndex) All() iter.Seq[Place] { return h.Snapshot().All() }
 
 // Snapshot returns what is there now.
 func (h *DeferredIndex) Snapshot() Snapshot {
+	if h.deferred == nil {
+		return nil
+	}
 	size := len(h.near.pieces)
 	for _, s := range h.far {
 		size += len(s.line.chunks)
@@ -71,6 +84,9 @@ func (h *DeferredIndex) Snapshot() Snapshot {
 
 // Push adds a message.
 func (h *DeferredIndex) Push(m Place) {
+	if h.deferred == nil {
+		h.deferred = new(deferred)
+	}
 	h.n++
 	if h.far == nil && h.near.n >= fewShelved {
 		h.spread()
@@ -138,6 +154,9 @@ func (h *DeferredIndex) widen() {
 
 // Pop takes out a message that is due at or before now.
 func (h *DeferredIndex) Pop(now int64) (Place, bool) {
+	if h.deferred == nil {
+		return Place{}, false
+	}
 	for h.near.n == 0 && h.far != nil {
 		s, ok := h.order.pop(now)
 		if !ok {

@@ -12,17 +12,22 @@ type Due struct {
 
 func (d Due) due() int64 { return d.At }
 
-// DeferredMemory is messages with their bodies, ordered by when they are due. Its zero value is empty.
-type DeferredMemory struct{ heap heap[Due] }
+// DeferredMemory is messages with their bodies, ordered by when they are due. Its zero value is empty, and takes a pointer.
+type DeferredMemory struct{ heap *heap[Due] }
 
 // Len returns the number of messages.
-func (d *DeferredMemory) Len() int { return d.heap.n }
+func (d *DeferredMemory) Len() int { return d.heap.len() }
 
 // Next returns when the first message is due.
 func (d *DeferredMemory) Next() (at int64, ok bool) { return d.heap.next() }
 
 // Push adds a message.
-func (d *DeferredMemory) Push(m Due) { d.heap.push(m) }
+func (d *DeferredMemory) Push(m Due) {
+	if d.heap == nil {
+		d.heap = new(heap[Due])
+	}
+	d.heap.push(m)
+}
 
 // Pop takes out a message that is due at or before now.
 func (d *DeferredMemory) Pop(now int64) (Due, bool) { return d.heap.pop(now) }
@@ -32,7 +37,7 @@ func (d *DeferredMemory) Clear(f func(Due)) {
 	if f != nil {
 		d.Each(f)
 	}
-	d.heap = heap[Due]{}
+	d.heap = nil
 }
 
 // Each calls f with all messages, in no order.

@@ -8,7 +8,7 @@ type timed interface {
 }
 
 // heap orders elements by when they are due; a node has four children, which costs fewer cache misses than two. Its zero value
-// is empty.
+// and nil are empty.
 //
 // It is in pieces of one size: a single slice would be copied when it grows, and ten million deferred messages would take
 // their memory more than twice.
@@ -24,8 +24,15 @@ const (
 
 func (h *heap[T]) at(i int) *T { return &h.pieces[i/heapPiece][i%heapPiece] }
 
+func (h *heap[T]) len() int {
+	if h == nil {
+		return 0
+	}
+	return h.n
+}
+
 func (h *heap[T]) next() (at int64, ok bool) {
-	if h.n == 0 {
+	if h.len() == 0 {
 		return 0, false
 	}
 	return (*h.at(0)).due(), true
@@ -34,7 +41,7 @@ func (h *heap[T]) next() (at int64, ok bool) {
 // all returns the elements in no order. The heap must not be changed meanwhile.
 func (h *heap[T]) all() iter.Seq[T] {
 	return func(yield func(T) bool) {
-		for i := range h.n {
+		for i := range h.len() {
 			if !yield(*h.at(i)) {
 				return
 			}

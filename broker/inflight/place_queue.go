@@ -55,8 +55,10 @@ func (s Snapshot) Len() (n int) {
 }
 
 // PlaceQueue is places of messages in the order in which they were pushed, in chunks whose elements never change: taking a Snapshot of
-// ten million takes no longer than to copy some thousand slice headers. Its zero value is empty.
-type PlaceQueue struct {
+// ten million takes no longer than to copy some thousand slice headers. Its zero value is empty, and takes a pointer: most channels never use theirs.
+type PlaceQueue struct{ *places }
+
+type places struct {
 	chunks [][]Place
 	head   int // of the first chunk: taken out
 	n      int
@@ -69,10 +71,18 @@ const (
 )
 
 // Len returns the number of messages.
-func (l *PlaceQueue) Len() int { return l.n }
+func (l *PlaceQueue) Len() int {
+	if l.places == nil {
+		return 0
+	}
+	return l.n
+}
 
 // Push adds a message at the end.
 func (l *PlaceQueue) Push(m Place) {
+	if l.places == nil {
+		l.places = new(places)
+	}
 	k := len(l.chunks) - 1
 	if k < 0 || len(l.chunks[k]) == cap(l.chunks[k]) {
 		l.chunks = append(l.chunks, make([]Place, 0, min(max(l.n, minChunk), maxChunk)))
@@ -99,8 +109,11 @@ func (l *PlaceQueue) First() Place { return l.chunks[0][l.head] }
 
 // PushFront adds messages in front of all others, in their order.
 func (l *PlaceQueue) PushFront(list []Place) {
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0:
 		return
+	case l.places == nil:
+		l.places = new(places)
 	}
 	if l.n > 0 {
 		l.chunks[0] = l.chunks[0][l.head:]
@@ -114,6 +127,9 @@ func (l *PlaceQueue) PushFront(list []Place) {
 
 // Snapshot returns what is in the line now.
 func (l *PlaceQueue) Snapshot() Snapshot {
+	if l.places == nil {
+		return nil
+	}
 	s := slices.Clone(Snapshot(l.chunks))
 	if len(s) > 0 {
 		s[0] = s[0][l.head:]

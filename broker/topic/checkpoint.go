@@ -366,8 +366,7 @@ func (r *Registry) PrepareDrop() bool {
 	}
 	for _, t := range r.durable() {
 		t.pub.Lock()
-		t.d.dropping = append(t.d.dropping, t.d.dropped...)
-		t.d.dropped = nil
+		t.d.dropping = len(t.d.dropped)
 		t.pub.Unlock()
 	}
 	return true
@@ -378,11 +377,11 @@ func (r *Registry) Drop() error {
 	var errs []error
 	for _, t := range r.durable() {
 		t.pub.Lock()
-		if n := len(t.d.dropping); n > 0 && t.d.segments != nil {
-			for _, ref := range t.d.dropping {
+		if n := t.d.dropping; n > 0 && t.d.segments != nil {
+			for _, ref := range t.d.dropped[:n] {
 				errs = append(errs, t.d.segments.Drop(ref))
 			}
-			t.d.dropping = nil
+			t.d.dropped, t.d.dropping = slices.Clone(t.d.dropped[n:]), 0
 			r.dropped.Add(-int64(n))
 		}
 		t.pub.Unlock()

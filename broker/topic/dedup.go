@@ -176,6 +176,9 @@ func (d *logStore) filterLocked(b *Batch, k *keyed, now int64) (*Batch, error) {
 	if !p.Dedups() { // not any more
 		return b, nil
 	}
+	if d.keys == nil {
+		d.keys = new(journal.Keys)
+	}
 	from, to := window(p, now)
 	d.expireKeys(from, to, 2*len(b.keys)+spareKeys)
 	at := journal.KeySecond(now)
@@ -331,7 +334,7 @@ func (d *logStore) accountKeys() {
 
 // dropKeys forgets all keys.
 func (d *logStore) dropKeys() {
-	d.keys = journal.Keys{}
+	d.keys = nil
 	d.accountKeys()
 }
 
@@ -354,7 +357,7 @@ func (t *Topic) trimKeysLocked() (done bool) {
 	if _, newest, ok := d.keys.Newest(); !ok || !p.Dedups() {
 		return true
 	} else if from, to := window(p, t.registry.stamp()); newest < from {
-		d.keys = journal.Keys{}
+		d.keys = nil
 		done = true
 	} else {
 		done = d.expireKeys(from, to, trimmedAtOnce)
@@ -442,7 +445,9 @@ func (t *Topic) keysUpTo(last Position) journal.KeySnapshot {
 // keys gives a topic the keys of an earlier life, as its options count now.
 func (b *builder) keys() {
 	t := b.topic
-	t.d.keys, b.state.Keys = b.state.Keys, journal.Keys{}
+	if keys := b.state.Keys; keys.Len() > 0 {
+		t.d.keys, b.state.Keys = &keys, journal.Keys{}
+	}
 	t.applyDedup(t.policy.Load())
 	for !t.trimKeysLocked() {
 	}

@@ -18,10 +18,11 @@ import (
 // logStore keeps a topic in the node's log. Messages are appended to the log and to memory alike; what
 // memory has no room for, or the log is to let go, moves to the topic's segments, once for all channels.
 type logStore struct {
-	topic  *Topic
-	id     uint32
-	log    Log
-	levels levels
+	topic     *Topic
+	id        uint32
+	defersOwn atomic.Bool // messages were deferred in the topic's own backlog
+	log       Log
+	levels    levels
 
 	watermark watermark
 	table     nodeTable
@@ -30,7 +31,6 @@ type logStore struct {
 	changed   atomic.Pointer[journal.Offset] // of the last change that settle has not seen to
 	retain    retention
 	opened    openFiles
-	defersOwn atomic.Bool // messages were deferred in the topic's own backlog
 
 	complained, leftOut atomic.Int64 // when it was logged last that messages cannot be read, and how often it was not since
 
@@ -46,12 +46,12 @@ type logStore struct {
 	enough   int64          // bytes in memory with which it is looked for nodes that nobody needs
 	oldest   Position       // no node before this one is in memory
 	dropped  []segment.Ref  // blocks that may go once the log, synced, says that their messages are finished
-	dropping []segment.Ref  // of those: the log is about to be synced, or is
+	dropping int            // of those: the log is about to be synced for the first ones, or is
 	stale    []staleBlock   // blocks that were written anew, until no checkpoint refers to them
 	imports  *Imports       // what is being taken over, nil when nothing is
 	settled  uint64         // what Topic.settled was at the last Reclaim
 	head     []byte         // scratch
-	keys     journal.Keys   // of messages that were accepted lately
+	keys     *journal.Keys  // of messages that were accepted lately; nil until there are some
 	keyBytes int64          // what the node knows that they take
 	keyedAt  journal.Offset // of the record of the last publish that brought some; none when a checkpoint has made that safe
 }
@@ -530,8 +530,8 @@ func (d *logStore) destroy() error {
 	d.dropKeys()
 	t.registry.onDisk.Add(-d.onDisk.Swap(0))
 	d.addMemory(-d.memory.Load())
-	t.registry.dropped.Add(-int64(len(d.dropped) + len(d.dropping)))
-	d.dropped, d.dropping = nil, nil
+	t.registry.dropped.Add(-int64(len(d.dropped)))
+	d.dropped, d.dropping = nil, 0
 	switch {
 	case err != nil:
 		return fmt.Errorf("the deletion of topic %s was not written, and its messages on disk stay until the next start: %w", t.name, err)

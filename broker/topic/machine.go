@@ -20,14 +20,18 @@ type machine struct {
 	keep   *effects       // nil while there are none
 	asks   asks
 
-	bound          int // messages in memory
 	exiting        bool
 	ephemeral      bool
+	traced         bool // the log says whose doing it is what becomes of messages
+	lossy          bool // a channel without a disk has discarded, and is still over half full
+	active         bool // taken from since the last trim
+	overflowing    bool // new messages go to disk
+	filling        bool // one consumer reads from disk
+	bound          int  // messages in memory
 	mem            backlog.Queue
 	taken          uint64              // fresh messages ever given out
 	turn           uint64              // of the message that came back last
 	order          *ordering           // nil where keys do not count
-	traced         bool                // the log says whose doing it is what becomes of messages
 	released       fifo[retry]         // their key's turn has come: they go before all others
 	coldReleased   inflight.PlaceQueue // the same, once their bodies are in memory
 	retries        fifo[retry]         // to be delivered again, by turn
@@ -50,10 +54,6 @@ type machine struct {
 	reserved       int           // messages that those are to have
 	latest         *Subscription // the consumer that was woken last
 	want           int           // messages that a publisher waits to put in memory
-	lossy          bool          // a channel without a disk has discarded, and is still over half full
-	active         bool          // taken from since the last trim
-	overflowing    bool          // new messages go to disk
-	filling        bool          // one consumer reads from disk
 	spilled        int           // messages on disk or on their way from there
 	epoch          int           // counts how often it was emptied, so that what is on its way elsewhere is dropped too
 	loads          int           // counts what makes useless what is on its way from disk: it was emptied, rewound, skipped, or handed over
@@ -80,15 +80,15 @@ type moment struct { // Channel.enter sets every field
 	now   int64    // on the clock of all deadlines
 	stamp int64    // the same, in nanoseconds since the Unix epoch
 	shown Position // up to which messages may be given out
-	held  bool     // consumers get nothing
 	disk  int64    // messages in the queue behind the memory
 
+	held    bool // consumers get nothing
 	crowded bool // the node has more bodies in memory than it should: what can go to disk goes there
 	flooded bool // the node has more bodies in flight than it should: nobody gets a second one
+	final   bool // what the topic has is dead letters: they stay, however often they are delivered
 
 	limits *Limits  // those in force
 	floor  Position // from here on the topic keeps messages, 0: none; only where the time is known
-	final  bool     // what the topic has is dead letters: they stay, however often they are delivered
 
 	over  *expired // messages whose own time to live is over; nil: none
 	jumps *[]jump  // of the clock that stamp is of; nil: none

@@ -40,7 +40,7 @@ func NewKey(topic string, text []byte) (k Key) {
 }
 
 // Keys are the deduplication keys that a topic remembers, each with the position of its message and the second in which that was accepted:
-// a ring in the order of positions, and an index. A key takes 36 bytes. Its zero value is empty. It has no lock.
+// a ring in the order of positions, and an index. A key takes 36 bytes. Its zero value and nil are empty; nil takes none. It has no lock.
 type Keys struct {
 	first, next uint64 // numbers of the oldest key and of the next one
 	forgotten   int    // of those in between that Forget has taken out
@@ -80,10 +80,18 @@ func (c *keyChunk) copy(size int) *keyChunk {
 }
 
 // Len returns the number of keys.
-func (k *Keys) Len() int { return int(k.next-k.first) - k.forgotten }
+func (k *Keys) Len() int {
+	if k == nil {
+		return 0
+	}
+	return int(k.next-k.first) - k.forgotten
+}
 
 // Bytes returns the memory that they take.
 func (k *Keys) Bytes() int {
+	if k == nil {
+		return 0
+	}
 	n := len(k.index) * 4
 	if c := len(k.chunks); c > 0 {
 		n += (c-1)*chunkKeys*keyBytes + len(k.chunks[c-1].keys)*keyBytes
@@ -268,7 +276,7 @@ func (k *Keys) unindex(key *Key, n uint64) {
 
 // Oldest returns the position and the second of the oldest key, which may be one that was forgotten; false when there is none.
 func (k *Keys) Oldest() (pos Position, at uint32, ok bool) {
-	if k.first == k.next {
+	if k == nil || k.first == k.next {
 		return 0, 0, false
 	}
 	c, i := k.chunk(k.first)
@@ -277,7 +285,7 @@ func (k *Keys) Oldest() (pos Position, at uint32, ok bool) {
 
 // Newest is Oldest for the newest key.
 func (k *Keys) Newest() (pos Position, at uint32, ok bool) {
-	if k.first == k.next {
+	if k == nil || k.first == k.next {
 		return 0, 0, false
 	}
 	c, i := k.chunk(k.next - 1)
@@ -349,6 +357,9 @@ func (k *Keys) DropBelow(pos Position) {
 
 // Forget forgets the keys of messages whose publish has failed.
 func (k *Keys) Forget(r Range) {
+	if k == nil {
+		return
+	}
 	n := k.next - k.first
 	i := sort.Search(int(n), func(i int) bool {
 		c, at := k.chunk(k.first + uint64(i))
@@ -381,6 +392,9 @@ type KeySnapshot struct {
 
 // Snapshot returns the keys of messages up to a position.
 func (k *Keys) Snapshot(last Position) KeySnapshot {
+	if k == nil {
+		return KeySnapshot{}
+	}
 	s := KeySnapshot{first: k.first, next: k.next, chunks: append([]*keyChunk(nil), k.chunks...)}
 	for s.next > s.first {
 		c, i := k.chunk(s.next - 1)
