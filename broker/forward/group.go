@@ -33,11 +33,12 @@ type group struct {
 type epoch struct {
 	number uint64
 	folder string
-	link   uint64 // 0: there is none
-	ready  bool   // the probe was answered: the node leads
-	base   uint32 // seq of the first in the queue
-	sent   int    // of the queue
-	bytes  int    // of them
+	link   uint64    // 0: there is none
+	ready  bool      // the probe was answered: the node leads
+	base   uint32    // seq of the first in the queue
+	sent   int       // of the queue
+	bytes  int       // of them
+	heard  time.Time // when something was answered, or the oldest that is not was sent
 }
 
 // mostSeq is how many publishes an epoch has, about.
@@ -194,7 +195,8 @@ func (g *group) advanceLocked(now time.Time) {
 	if folder != "" {
 		link = g.f.o.Cluster.Link(folder)
 	}
-	if e.link == 0 || folder != e.folder || link != e.link {
+	silent := e.link != 0 && (!e.ready || e.sent > 0) && now.Sub(e.heard) > g.f.o.Wait
+	if e.link == 0 || folder != e.folder || link != e.link || silent {
 		if now.Before(g.rest) {
 			return
 		}
@@ -218,10 +220,11 @@ func (g *group) leaderLocked() string {
 		return ""
 	case lead != "":
 		return lead
-	case g.hint != "" && g.hint != self:
+	case g.hint != "" && g.hint != self && c.Link(g.hint) != 0:
 		return g.hint
 	}
-	others := slices.DeleteFunc(slices.Clone(c.Replicas(g.number)), func(folder string) bool { return folder == self })
+	g.hint = "" // who was said to lead is dead, or far away
+	others := slices.DeleteFunc(slices.Clone(c.Replicas(g.number)), func(folder string) bool { return folder == self || c.Link(folder) == 0 })
 	if len(others) == 0 {
 		return ""
 	}
@@ -248,7 +251,7 @@ func (g *group) endEpochLocked() {
 
 // beginLocked begins an epoch: a probe.
 func (g *group) beginLocked(folder string, link uint64) {
-	g.epoch = epoch{number: g.epoch.number + 1, folder: folder, link: link, base: 1}
+	g.epoch = epoch{number: g.epoch.number + 1, folder: folder, link: link, base: 1, heard: time.Now()}
 	r := request{place: g.placeLocked(0)}
 	if err := g.f.o.Cluster.Send(folder, framePublish, g.number, r.appendHead(nil)); err != nil {
 		g.endEpochLocked()
@@ -285,6 +288,9 @@ func (g *group) sendLocked(now time.Time) {
 			return
 		}
 		p.unknown = true
+		if e.sent == 0 {
+			e.heard = now
+		}
 		e.sent++
 		e.bytes += len(p.frames)
 	}
@@ -314,6 +320,7 @@ func (f *Forwarder) answered(folder string, number uint32, payload []byte) {
 // answerLocked takes one, and reports whether the epoch goes on.
 func (g *group) answerLocked(a answer) bool {
 	e := &g.epoch
+	e.heard = time.Now()
 	switch a.code {
 	case codeReady:
 		e.ready = true

@@ -30,6 +30,8 @@ type incoming struct {
 	appends   bool
 	begun     []arrived
 	finishing bool
+
+	failed place // of the newest whose commit is not known; owned by finish
 }
 
 // arrived is a publish that was begun, or what else is to be answered.
@@ -163,7 +165,8 @@ func (in *incoming) begin(r *request) arrived {
 	return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
 }
 
-// finish waits for commits and answers, in order, until there is nothing.
+// finish waits for commits and answers, in order, until there is nothing. Behind one whose commit is not known nothing is answered in its epoch: an
+// answer says that all before it were taken.
 func (in *incoming) finish() {
 	out := answers{in: in}
 	for {
@@ -182,6 +185,7 @@ func (in *incoming) finish() {
 					out.flush()
 				}
 				if err := a.begun.Await(); err != nil {
+					in.failed = a.place
 					in.mu.Lock()
 					in.breakLocked(a.place, "")
 					in.mu.Unlock()
@@ -191,7 +195,9 @@ func (in *incoming) finish() {
 					a.data = appendReceipt(nil, a.begun.Receipt())
 				}
 			}
-			out.add(a)
+			if a.code == codeAgain || a.origin != in.failed.origin || a.epoch != in.failed.epoch {
+				out.add(a)
+			}
 		}
 		out.flush()
 	}
@@ -224,13 +230,19 @@ func (o *answers) put(a answer) {
 		o.payload = appendPlace(o.payload, o.place)[:16]
 	}
 	o.payload = appendAnswer(o.payload, a)
+	if len(o.payload) > mostAnswers {
+		o.flush()
+	}
 }
+
+// mostAnswers is how many bytes of answers are sent together, and one more.
+const mostAnswers = 1 << 20
 
 // settle writes down that all are taken up to a place.
 func (o *answers) settle() {
 	if o.taken {
-		o.put(answer{seq: o.place.seq, code: codeTaken})
 		o.taken = false
+		o.put(answer{seq: o.place.seq, code: codeTaken})
 	}
 }
 

@@ -218,6 +218,7 @@ type reign struct {
 	w       *world
 	over    bool
 	refuses bool          // there is no room
+	moody   bool          // now and then there is none
 	hold    bool          // nothing is committed
 	pending [][]byte      // entries
 	done    uint64        // number of the last record that is committed
@@ -301,7 +302,7 @@ func (r *reign) Room() error {
 	switch {
 	case r.over:
 		return topic.ErrNotLeader
-	case r.refuses:
+	case r.refuses, r.moody && r.w.rng.IntN(2) == 0:
 		return errFull
 	}
 	return nil
@@ -455,7 +456,7 @@ func TestEachPublishIsTakenOnce(t *testing.T) {
 			}
 			w.heal()
 			w.mu.Lock()
-			w.full, w.reign.refuses = false, false
+			w.full, w.reign.refuses, w.reign.moody = false, false, false
 			w.mu.Unlock()
 			close(quit)
 			publishers.Wait()
@@ -499,7 +500,7 @@ func (n *node) work(who string, l *ledger, quit chan struct{}) {
 func (w *world) trouble() int {
 	names := []string{"a", "b", "c", "d"}
 	w.mu.Lock()
-	kind, keep := w.rng.IntN(8), w.rng.IntN(5)
+	kind, keep := w.rng.IntN(10), w.rng.IntN(5)
 	one, other := names[w.rng.IntN(3)], names[w.rng.IntN(4)]
 	for other == one {
 		other = names[w.rng.IntN(4)]
@@ -526,6 +527,17 @@ func (w *world) trouble() int {
 		w.mu.Lock()
 		w.reign.refuses = !w.reign.refuses
 		w.mu.Unlock()
+	case 8:
+		w.mu.Lock()
+		w.reign.moody = !w.reign.moody
+		w.mu.Unlock()
+	case 9: // replicas are slow
+		w.mu.Lock()
+		w.reign.hold, w.reign.moody = true, true
+		w.mu.Unlock()
+		time.Sleep(w.chance(300 * time.Millisecond))
+		w.lead(one, keep)
+		return 1
 	}
 	return 0
 }

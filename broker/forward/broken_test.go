@@ -1,0 +1,100 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/peer"
+)
+
+// TestWhatComesBehindOneThatFailedAnswersNothing: of two publishes the first is not committed when the lead is lost, and the second was refused, or
+// was taken by the same node's next reign. What is said of the second one says nothing of the first.
+func TestWhatComesBehindOneThatFailedAnswersNothing(t *testing.T) {
+	run(t, 10, func(w *world) {
+		w.mu.Lock()
+		w.reign.hold = true
+		w.mu.Unlock()
+		var first, second error
+		var done sync.WaitGroup
+		done.Go(func() { first = w.nodes["b"].publish("b 1") })
+		time.Sleep(100 * time.Millisecond)
+		w.mu.Lock()
+		w.reign.refuses = true
+		w.mu.Unlock()
+		done.Go(func() { second = w.nodes["b"].publish("b 2") })
+		time.Sleep(100 * time.Millisecond)
+		w.lead("", 0)
+		synctest.Wait()
+		done.Wait()
+		if !errors.Is(first, ErrUnanswered) {
+			t.Errorf("the first one, which is nowhere, was answered: %v", first)
+		}
+		if second == nil {
+			t.Error("the second one was acknowledged")
+		}
+		if got := w.bodies(); len(got) != 0 {
+			t.Errorf("taken: %q", got)
+		}
+	})
+}
+
+// TestWhoWasSaidToLeadDies: a node without a replica is told by the others who leads; when that one dies it asks them again, for publishes and acts.
+func TestWhoWasSaidToLeadDies(t *testing.T) {
+	run(t, 11, func(w *world) {
+		w.nodes["c"].f.Serve(func([]byte) []byte { return []byte("done") })
+		if err := w.nodes["d"].publish("d 1"); err != nil {
+			t.Fatal(err)
+		}
+		g := w.nodes["d"].f.known(1)
+		g.mu.Lock()
+		g.hint = "a" // as one of the others has said
+		g.mu.Unlock()
+		for _, other := range []string{"b", "c", "d"} {
+			w.cut("a", other, true)
+		}
+		w.lead("c", 0)
+		within(t, 0, time.Second, func() {
+			if err := w.nodes["d"].publish("d 2"); err != nil {
+				t.Errorf("a publish: %v", err)
+			}
+		})
+		g.mu.Lock()
+		g.hint = "a"
+		g.mu.Unlock()
+		within(t, 0, time.Second, func() {
+			if _, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this")); err != nil {
+				t.Errorf("an act: %v", err)
+			}
+		})
+	})
+}
+
+// TestALeaderThatDoesNotAnswer: what it was sent is lost, and the link goes on: that is noticed in the time that a publish has.
+func TestALeaderThatDoesNotAnswer(t *testing.T) {
+	for _, lost := range []int{0, 1} { // the probe, or the publish
+		run(t, 12, func(w *world) {
+			seen := 0
+			w.mu.Lock()
+			w.lose = func(_, _ string, kind peer.Kind, _ []byte) bool {
+				if kind != framePublish {
+					return false
+				}
+				seen++
+				return seen == lost+1
+			}
+			w.mu.Unlock()
+			if err := w.nodes["b"].publish("b 1"); err == nil {
+				t.Error("what was lost was acknowledged")
+			}
+			within(t, 0, time.Second, func() {
+				if err := w.nodes["b"].publish("b 2"); err != nil {
+					t.Errorf("%d: after that: %v", lost, err)
+				}
+			})
+		})
+	}
+}
