@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brokerd/broker/peer"
+	"brokerd/broker/topic"
 )
 
 // TestWhatComesBehindOneThatFailedAnswersNothing: of two publishes the first is not committed when the lead is lost, and the second was refused, or
@@ -97,4 +98,25 @@ func TestALeaderThatDoesNotAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestALocalTopicComesInTheWay: while a publish looks for who leads, a topic of this node alone gets the name. It has none of the messages any more, so
+// that it must not be told to take them.
+func TestALocalTopicComesInTheWay(t *testing.T) {
+	run(t, 13, func(w *world) {
+		w.mu.Lock()
+		w.topics["orders"] = Topic{Group: 1, Number: 2} // it is not there yet
+		w.mu.Unlock()
+		var b topic.Batch
+		b.Add([]byte("b 1"))
+		result := make(chan error, 1)
+		go func() { result <- w.nodes["b"].f.Publish("orders", &b, 0) }()
+		time.Sleep(100 * time.Millisecond)
+		if _, err := w.nodes["b"].r.Topic("orders"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-result; err == nil || errors.Is(err, topic.ErrNotReplicated) && b.Len() == 0 {
+			t.Errorf("%v, and %d messages are left", err, b.Len())
+		}
+	})
 }

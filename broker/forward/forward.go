@@ -12,6 +12,7 @@ import (
 
 	"brokerd/broker/peer"
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 )
 
 // Cluster is what this node knows of the others, and how it speaks with them. None of its methods waits.
@@ -224,7 +225,10 @@ func (f *Forwarder) try(name string, p *publish) error {
 	switch {
 	case t == nil:
 		return p.g.carry(p)
+	case !t.Replicated() && p.frames != nil:
+		return p.late() // the batch has them no more
 	case !t.Replicated():
+		p.b.From = journal.Origin{}
 		return topic.ErrNotReplicated // it is in the way, and holds messages
 	}
 	err := p.here(t)
