@@ -140,7 +140,7 @@ func (c *Consumer) Close() error {
 // leaveLocked tells who leads that the client goes, if it is there, and notes what that means.
 func (c *Consumer) leaveLocked() {
 	if c.at == asking || c.at == there {
-		_ = c.r.o.Cluster.Send(c.folder, kindLeave, c.stream) // if it is lost, so is the link
+		_ = c.r.o.Cluster.Send(c.folder, kindLeave, c.stream) // if it is lost, so is the link, or it is said when something comes
 		c.loseLocked()
 	}
 }
@@ -377,7 +377,7 @@ func (c *Consumer) hear(folder string, kind peer.Kind, stream uint32, payload []
 		}
 	case kindRefused:
 		var no Refusal
-		if err = json.Unmarshal(payload, &no); err == nil {
+		if err = json.Unmarshal(payload, &no); err == nil && c.at == asking {
 			c.refusedLocked(&no)
 		}
 	case kindMessages:

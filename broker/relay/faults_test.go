@@ -504,3 +504,46 @@ func TestAttemptsAndLargeMessagesComeAsTheyAre(t *testing.T) {
 		}
 	})
 }
+
+// The channel is deleted while the link to a client's node is full: the client is closed all the same, once there is room.
+func TestTheEndOfAChannelIsHeardOverAFullLink(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		w.lead(w.nodes[0])
+		c := w.nodes[1].consume(1, "", fin)
+		settle()
+		l := w.wire(w.nodes[0], w.nodes[1])
+		l.set(func() { l.held, l.bytes = true, mostOn })
+		w.nodes[0].fill(true)
+		if err := w.nodes[0].registry.Lookup("orders").DeleteChannel("c"); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		w.nodes[0].fill(false)
+		l.set(func() { l.held = false })
+		settle()
+		if !c.left() {
+			t.Error("its channel is gone, and the client waits for messages")
+		}
+	})
+}
+
+// A client leaves while the link to who leads is full, so that this is not heard there: its subscription ends with the first message, which others get.
+func TestWhoHasLeftUnheardGetsNothing(t *testing.T) {
+	inBubble(t, 3, func(w *world) {
+		w.lead(w.nodes[0])
+		leaves := w.nodes[1].consume(100, "", nil)
+		settle()
+		w.nodes[1].fill(true)
+		leaves.Conn.Close()
+		settle()
+		w.nodes[1].fill(false)
+		stays := w.nodes[2].consume(100, "", fin)
+		settle()
+		w.publish("a", "b", "c", "d")
+		settle()
+		got := stays.bodies()
+		if s := w.channel(); len(got) != 4 || s.Consumers != 1 || s.InFlight != 0 {
+			t.Errorf("the one who stays got %q; at the leader: %+v", got, s)
+		}
+	})
+}

@@ -57,8 +57,9 @@ type Refusal struct {
 
 // Reasons of a gone.
 const (
-	goneMoved byte = 0
-	goneEnded byte = 1
+	goneMoved   byte = 0
+	goneEnded   byte = 1
+	goneQuietly byte = 255 // it is not told
 )
 
 var errFrame = errors.New("a frame of a relay that cannot be read")

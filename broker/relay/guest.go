@@ -25,6 +25,7 @@ type guest struct {
 	kick  chan struct{}                      // there may be something to send
 	done  chan struct{}                      // closed once it is to end
 	once  sync.Once
+	why   byte          // its node is told; set before done is closed
 	taken atomic.Uint64 // bytes of messages that its client has taken
 	sent  uint64        // bytes that were sent; its goroutine's
 }
@@ -54,9 +55,19 @@ func (r *Relay) welcome(folder string, stream uint32, payload []byte) error {
 	return nil
 }
 
-// run subscribes, and sends messages until the guest is to end.
+// run serves the guest until it is to end, and tells its node why it did, if that does not know: once there is room on the link, or the client would
+// be without a leader for good.
 func (g *guest) run() {
-	defer g.r.drop(g)
+	g.serve()
+	g.leave()
+	g.r.drop(g)
+	if g.why != goneQuietly {
+		_ = g.r.o.Cluster.SendPaced(g.r.end, g.folder, kindGone, g.stream, []byte{g.why}) // without a link its node knows
+	}
+}
+
+// serve subscribes, and sends messages until the guest is to end.
+func (g *guest) serve() {
 	sub, no := g.subscribe()
 	if no != nil {
 		g.refuse(*no)
@@ -80,7 +91,7 @@ func (g *guest) run() {
 			d.Clear()
 			clear(parts)
 			if err != nil {
-				g.say(goneMoved) // in case that the link is still there
+				g.end(goneMoved) // in case that the link is still there
 				return
 			}
 		}
@@ -136,7 +147,6 @@ func (g *guest) refuse(no Refusal) {
 
 // drop forgets a guest.
 func (r *Relay) drop(g *guest) {
-	g.leave()
 	key := guestKey{g.folder, g.stream}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,11 +155,15 @@ func (r *Relay) drop(g *guest) {
 	}
 }
 
-// leave has it end soon.
-func (g *guest) leave() { g.once.Do(func() { close(g.done) }) }
+// leave has it end soon, as its node wants, or will find.
+func (g *guest) leave() { g.end(goneQuietly) }
 
-func (g *guest) say(why byte) {
-	_ = g.r.o.Cluster.Send(g.folder, kindGone, g.stream, []byte{why}) // without a link its node knows
+// end has it end soon, for a reason.
+func (g *guest) end(why byte) {
+	g.once.Do(func() {
+		g.why = why
+		close(g.done)
+	})
 }
 
 // hear takes what the client's node says.
@@ -200,10 +214,10 @@ func (g *guest) apply(sub *topic.Subscription, payload []byte) error {
 			a.Err = nil
 		}
 	}
-	if len(failed) == 0 {
-		return nil
+	if len(failed) > 0 && g.r.o.Cluster.Send(g.folder, kindFailed, g.stream, failed) != nil {
+		g.end(goneMoved) // what its client is not told it is not to miss
 	}
-	return g.r.o.Cluster.Send(g.folder, kindFailed, g.stream, failed)
+	return nil
 }
 
 // Wake is topic.Consumer's.
@@ -215,16 +229,12 @@ func (g *guest) Wake() {
 }
 
 // Close is topic.Consumer's: the channel, or the topic, goes.
-func (g *guest) Close() {
-	g.say(goneEnded)
-	g.leave()
-}
+func (g *guest) Close() { g.end(goneEnded) }
 
 // Moved is topic.Mover's.
 func (g *guest) Moved(s *topic.Subscription) {
 	s.Abandon() // its node knows what the client has
-	g.say(goneMoved)
-	g.leave()
+	g.end(goneMoved)
 }
 
 // Stats returns what /stats shows of the client.

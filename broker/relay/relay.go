@@ -158,8 +158,11 @@ func (r *Relay) Received(folder string, kind peer.Kind, stream uint32, payload [
 		r.mu.Lock()
 		c := r.streams[stream]
 		r.mu.Unlock()
-		if c != nil {
+		switch {
+		case c != nil:
 			err = c.hear(folder, kind, stream, payload)
+		case kind == kindSubscribed || kind == kindMessages: // that nobody is there any more was not heard
+			_ = r.o.Cluster.Send(folder, kindLeave, stream) // it is said again with the next ones
 		}
 	}
 	if err != nil {

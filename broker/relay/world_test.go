@@ -58,6 +58,7 @@ type node struct {
 	knows   *node // who leads, as it believes
 	outside bool  // it has no replica
 	gone    bool  // the topic is deleted, as it knows
+	full    bool  // too much waits on its links for more that is not paced
 }
 
 // reign is the log of the group for as long as a node leads: a topic.Reign.
@@ -343,8 +344,14 @@ func (n *node) Link(folder string) uint64 {
 
 func (n *node) Send(folder string, kind peer.Kind, stream uint32, payload ...[]byte) error {
 	l := n.w.wire(n, n.w.called(folder))
-	if l == nil {
+	n.mu.Lock()
+	full := n.full
+	n.mu.Unlock()
+	switch {
+	case l == nil:
 		return peer.ErrNoLink
+	case full:
+		return peer.ErrFull
 	}
 	l.set(func() { l.putLocked(kind, stream, payload) })
 	return nil
@@ -373,6 +380,13 @@ func (n *node) Pace(done <-chan struct{}, folder string) error {
 		l.mu.Unlock()
 	}
 	return err
+}
+
+// fill says whether the links of a node are full.
+func (n *node) fill(full bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.full = full
 }
 
 // know says who leads, as some nodes believe; nil: nobody.
