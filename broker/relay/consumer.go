@@ -87,7 +87,7 @@ func (c *Consumer) Local() *topic.Subscription { return c.local.Load() }
 func (c *Consumer) now() int64 { return int64(time.Since(c.began)) }
 
 // Begin subscribes, and waits until that is done: Options.Wait at most. It is called once. After an error the consumer is closed. It fails with what
-// who leads says, ErrNoLeader, or ErrStopping.
+// who leads says, ErrNoLeader, ErrStopping, or topic.ErrNotReplicated, also while the topic is being deleted.
 func (c *Consumer) Begin() error {
 	first := c.first
 	c.r.watch(c)

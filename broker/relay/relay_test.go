@@ -8,7 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/broker/topic"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/prototest"
 )
 
 // The rows are those of the list of faults of comparable systems, and of what the design says happens when, that this package's tests were made of.
@@ -273,6 +275,42 @@ func TestD09AfterAMoveEachMessageBelongsToSomebody(t *testing.T) {
 		settle()
 		if s := w.channel(); s.Counts.Finished != 30 || s.InFlight+int(s.Depth) != 0 {
 			t.Fatalf("at the end: %+v", s)
+		}
+	})
+}
+
+// A client subscribes before its broker knows the map: when that has come, and does not have the topic, it is one of this broker alone.
+func TestATopicThatTurnsOutNotToBeReplicated(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		n := w.nodes[0]
+		c := n.dial()
+		c.Send("SUB orders c\n")
+		time.Sleep(time.Second)
+		n.mu.Lock()
+		n.gone, n.local = true, true
+		n.mu.Unlock()
+		c.Expect("OK")
+		c.Send("RDY 1\n")
+		var b topic.Batch
+		b.Add([]byte("a"))
+		if err := n.registry.Lookup("orders").Publish(&b); err != nil {
+			t.Fatal(err)
+		}
+		if m := c.Next().Message(); string(m.Body) != "a" {
+			t.Errorf("it got %q", m.Body)
+		}
+	})
+}
+
+// One that is being deleted is not waited for.
+func TestATopicThatIsBeingDeleted(t *testing.T) {
+	inBubble(t, 2, func(w *world) {
+		n := w.nodes[0]
+		n.gone = true
+		c := n.dial()
+		c.Send("SUB orders c\n")
+		if f := c.Next(); f.Type != prototest.Error {
+			t.Errorf("it was told %q", f.Payload)
 		}
 	})
 }

@@ -58,6 +58,7 @@ func (c *Consumer) quietLocked() bool { return c.at == over || c.at == here && c
 // tryLocked tries to subscribe at who leads, or may.
 func (c *Consumer) tryLocked(now time.Time, lead *Lead) {
 	switch {
+	case !lead.Known && c.beganLocked(topic.ErrNotReplicated): // the map has come, and does not have it
 	case !lead.Known:
 		c.endLocked("its topic was deleted")
 	case lead.Here:

@@ -58,6 +58,7 @@ type node struct {
 	knows   *node // who leads, as it believes
 	outside bool  // it has no replica
 	gone    bool  // the topic is deleted, as it knows
+	local   bool  // topics that are not there may be made here
 	full    bool  // too much waits on its links for more that is not paced
 }
 
@@ -164,7 +165,14 @@ func inBubble(t *testing.T, count int, test func(w *world)) {
 func (w *world) node(name string) *node {
 	n := &node{w: w, name: name, standby: topic.NewStandby()}
 	n.registry = topic.NewRegistry(topic.Config{MemQueueSize: 1000, MaxMsgTimeout: 15 * time.Minute, MaxReqTimeout: time.Hour, Journal: noLog{},
-		Elsewhere: func(string) error { return topic.ErrElsewhere }})
+		Elsewhere: func(string) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if n.local {
+				return nil
+			}
+			return topic.ErrElsewhere
+		}})
 	n.registry.Start()
 	n.relay = relay.New(relay.Options{Topics: n.registry, Cluster: n, Node: name, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 		Locality: func(string, string) topic.Locality { return topic.ZoneLocal }})

@@ -250,7 +250,13 @@ func (s *Session) join(name, channel string) error {
 	for {
 		t, err := s.cfg.Topics.Topic(name)
 		if s.replicated(t, err) {
-			return s.follow(name, channel, o)
+			if err = s.follow(name, channel, o); !errors.Is(err, topic.ErrNotReplicated) {
+				return err
+			}
+			s.relay.Store(nil) // it is one of this broker alone, as is known now
+			if _, err = s.cfg.Topics.Topic(name); err == nil {
+				continue
+			}
 		}
 		if err != nil {
 			return err
