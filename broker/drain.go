@@ -46,7 +46,7 @@ const (
 )
 
 // StartDrain begins to empty the node; one that is in progress goes on as d says. Publishes are refused from now on. Without d.Empty
-// nothing more is delivered and the node leaves the lookups at once. It ends when nothing is out, and with d.Empty
+// nothing more is delivered and the node leaves the lookups at once. Replicated topics are led by others. It ends when nothing is out, and with d.Empty
 // nothing waits, or when --drain-timeout is over: then Failed yields nil, unless d.Stay.
 func (s *Server) StartDrain(d Drain) error {
 	r := &s.drain
@@ -69,6 +69,7 @@ func (s *Server) StartDrain(d Drain) error {
 	}
 	s.log.Info("draining", "empty", d.Empty, "stay", d.Stay, "timeout", s.now().DrainTimeout)
 	s.registry.SetDraining(true, !d.Empty)
+	s.standAside(true)
 	if d.Empty {
 		r.relistLocked()
 		s.registry.SetDelivery(true)
@@ -77,6 +78,13 @@ func (s *Server) StartDrain(d Drain) error {
 	}
 	r.done.Go(func() { r.run(ctx, d) })
 	return nil
+}
+
+// standAside has others lead the replicated topics of a broker that drains, as they are delivered by who leads.
+func (s *Server) standAside(on bool) {
+	if s.member != nil {
+		s.member.StandAside(on)
+	}
 }
 
 // EndDrain takes a drain back: the node is as before.
@@ -96,6 +104,7 @@ func (s *Server) EndDrain() error {
 	r.state, r.withdrawn = httpapi.Drain{}, false
 	s.registry.SetDraining(false, false)
 	s.registry.SetDelivery(true)
+	s.standAside(false)
 	s.log.Info("no longer draining")
 	r.relistLocked()
 	return nil

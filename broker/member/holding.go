@@ -90,6 +90,10 @@ func (m *Member) tendGroups() {
 		h.tend(state)
 		h.push(ctx)
 	}
+	if m.aside.Load() && time.Since(m.resigned) >= resignEvery {
+		m.resigned = time.Now()
+		m.serving.Go(m.Resign)
+	}
 }
 
 // hold has the replica of a group run, or notes why it does not.
@@ -334,6 +338,15 @@ func (s *Saved) forgetGroups(why string) {
 		}
 	}
 }
+
+// StandAside has this node give the lead of groups of topics away for as long as it stands aside, also when it is elected again.
+func (m *Member) StandAside(on bool) {
+	m.aside.Store(on)
+	m.wake()
+}
+
+// resignEvery is how often a node that stands aside gives leads away: others may stand aside as well, or be away.
+const resignEvery = 3 * time.Second
 
 // resignWithin is how long a node that stops waits for others to lead its groups of topics.
 const resignWithin = 500 * time.Millisecond

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/broker/cluster"
@@ -64,9 +65,12 @@ type Member struct {
 	rooms   []room               // that have kinds of frames of their own; set before Start
 	deleted map[string]time.Time // topics, and when the map said so
 
+	aside atomic.Bool // see StandAside
+
 	// Owned by run.
-	again func() error // has the replica of group 0 run that was closed; nil: it runs, or never will
-	tried time.Time
+	resigned time.Time    // when leads were given away last
+	again    func() error // has the replica of group 0 run that was closed; nil: it runs, or never will
+	tried    time.Time
 }
 
 // way is where a node is on its way.
