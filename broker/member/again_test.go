@@ -228,7 +228,7 @@ func (g grown) Stats() wal.Stats {
 
 // One that holds much and has little to do is written down once others have written much.
 func TestWhatACheckpointIsWorth(t *testing.T) {
-	log, _, err := wal.Open(wal.Options{FS: newShelf().disk, Dir: "/log"}, func(wal.Entry) error { return nil })
+	log, _, err := wal.Open(wal.Options{FS: newShelf().disk, Dir: "/log", FileSize: logFileSize}, func(wal.Entry) error { return nil })
 	fatal(t, err)
 	defer log.Close()
 	for _, c := range []struct {
@@ -290,7 +290,7 @@ func (l large) Stats() wal.Stats { return wal.Stats{FileBytes: mostForgotten} }
 
 // A replica that may have forgotten something does not hold back the node's log for good.
 func TestAForgetfulReplicaLetsALargeLogGo(t *testing.T) {
-	log, _, err := wal.Open(wal.Options{FS: newShelf().disk, Dir: "/log"}, func(wal.Entry) error { return nil })
+	log, _, err := wal.Open(wal.Options{FS: newShelf().disk, Dir: "/log", FileSize: logFileSize}, func(wal.Entry) error { return nil })
 	fatal(t, err)
 	defer log.Close()
 	start := replica.Start{Group: 1, Replica: 1, Generation: 1, Forgetful: "it has forgotten something"}

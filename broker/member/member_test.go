@@ -48,6 +48,9 @@ type shelf struct {
 	unread error // of ReadGroup; nil: it reads
 }
 
+// logFileSize is that of nodes' logs: a file on a disk in memory is all there from its beginning, and the usual 16 MiB would be most of what tests take.
+const logFileSize = 256 << 10
+
 func newShelf() *shelf {
 	return &shelf{disk: vfs.NewMem(), man: manifest.Manifest{Folder: manifest.NewID()}, files: map[uint64][]byte{}, left: -1}
 }
@@ -200,7 +203,7 @@ func (n *node) prepare() error {
 			need.From = g.From
 		}
 	}
-	log, report, err := wal.Open(wal.Options{FS: n.shelf.disk, Dir: "/log", Need: need}, found.Replay)
+	log, report, err := wal.Open(wal.Options{FS: n.shelf.disk, Dir: "/log", FileSize: logFileSize, Need: need}, found.Replay)
 	fatal(n.t, err)
 	log.Start()
 	n.log = log

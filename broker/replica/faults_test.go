@@ -282,7 +282,7 @@ func TestD28ALogThatEndsBelowItsCheckpointIsNotGoneOnWith(t *testing.T) {
 	if h.Last() != 5 { // what the checkpoint has is kept
 		t.Errorf("it goes on from entry %d", h.Last())
 	}
-	log, _, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "/log"}, func(wal.Entry) error { return nil })
+	log, _, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "/log", FileSize: 256 << 10}, func(wal.Entry) error { return nil })
 	fatal(t, err)
 	defer log.Close()
 	if _, err := newMachine(Options{Log: log}, h); !errors.Is(err, ErrForgetful) {

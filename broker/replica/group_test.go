@@ -113,7 +113,7 @@ func newCluster(t *testing.T, voters, more int, change func(*Options)) *cluster 
 	for i := range voters + more {
 		r := &running{c: c, id: uint64(i + 1), disk: vfs.NewFaulty(vfs.NewMem()), ended: make(chan struct{})}
 		r.inbox = [2]chan received{make(chan received, 1000), make(chan received, 1000)}
-		log, report, err := wal.Open(wal.Options{FS: r.disk, Dir: "/log"}, func(wal.Entry) error { return nil })
+		log, report, err := wal.Open(wal.Options{FS: r.disk, Dir: "/log", FileSize: 256 << 10}, func(wal.Entry) error { return nil })
 		fatal(t, err)
 		log.Start()
 		start, err := Begin(log, simGroup, r.id, 1, at)
@@ -447,7 +447,7 @@ func TestClosedGroupSaysSo(t *testing.T) {
 }
 
 func TestOptionsThatCannotBe(t *testing.T) {
-	log, _, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "/log"}, func(wal.Entry) error { return nil })
+	log, _, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "/log", FileSize: 256 << 10}, func(wal.Entry) error { return nil })
 	fatal(t, err)
 	defer log.Close()
 	for name, o := range map[string]Options{

@@ -107,7 +107,7 @@ func TestForgetful(t *testing.T) {
 
 // Rejoining takes another id and a later generation, or is refused.
 func TestRejoinIsRefusedUnderAnOldName(t *testing.T) {
-	log, _, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "/log"}, func(wal.Entry) error { return nil })
+	log, _, err := wal.Open(wal.Options{FS: vfs.NewMem(), Dir: "/log", FileSize: 256 << 10}, func(wal.Entry) error { return nil })
 	fatal(t, err)
 	defer log.Close()
 	at := Point{Index: 1, Term: 1, Members: journal.Members{Voters: []uint64{1}}}
