@@ -21,6 +21,7 @@ import (
 	"brokerd/broker/shard"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/tlsfiles"
 )
@@ -214,6 +215,7 @@ func (s *Server) newShard(group uint32, content []byte, at replica.Point, stop f
 func (s *Server) elsewhere(name string) error {
 	t, ok, err := s.member.Topic(name)
 	switch {
+	case protocol.IsEphemeral(name): // those never are
 	case err != nil:
 		return fmt.Errorf("%w: %w", topic.ErrElsewhere, err)
 	case ok && t.Deleting:

@@ -193,6 +193,9 @@ func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) er
 			}
 		}
 		if time.Now().After(p.deadline) {
+			if p.g == nil {
+				return fmt.Errorf("nothing was published: %w", err)
+			}
 			return p.late()
 		}
 		if err := f.pause(min(retryEvery<<min(tries, 10), mostPause, max(retryEvery, time.Until(p.deadline)))); err != nil {

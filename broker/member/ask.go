@@ -62,7 +62,7 @@ func (m *Member) ask() {
 	self := m.says()
 	d, err := cluster.Decide(self, m.askAll(self))
 	m.mu.Lock()
-	m.sum = d.Sum
+	m.sum, m.looked, m.met = d.Sum, true, m.met || d.Join != ""
 	m.mu.Unlock()
 	switch {
 	case err != nil:

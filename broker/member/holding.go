@@ -455,12 +455,16 @@ var ErrNoMap = errors.New("the map of the cluster is not known here just now")
 const current = 10 * tick
 
 // Topic returns what the map says of a topic, ok false when it is not replicated: that is only known while it is known who leads the map, or a
-// topic of this node alone would be made in the place of one that the map has since. It waits for nothing, and fails with ErrNoMap.
+// topic of this node alone would be made in the place of one that the map has since; and to a node of no cluster, while none of its peers has one. It waits for nothing, and fails with ErrNoMap.
 func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.way == removed || m.saved.Cluster == "":
+	case m.way == removed:
+		return t, false, nil
+	case m.saved.Cluster == "" && (m.met || !m.looked): // the cluster is there, as when this node's folder was emptied
+		return t, false, fmt.Errorf("%w: this broker is not in its cluster yet: %s", ErrNoMap, m.why)
+	case m.saved.Cluster == "":
 		return t, false, nil
 	case m.state == nil:
 		return t, false, ErrNoMap

@@ -42,6 +42,8 @@ type Member struct {
 	way     way
 	why     string // for people: why it is no member, or not yet
 	sum     string // of the cluster that it would found
+	looked  bool   // peers were asked whether they are in a cluster
+	met     bool   // one of them was
 	state   *cluster.State
 	point   replica.Point // that state stands for
 	group   *replica.Group

@@ -1,0 +1,90 @@
+package broker
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/vfs"
+	"brokerd/protocol/prototest"
+)
+
+// TestADrainGivesTheLeadAway: a broker that drains delivers nothing. The topics that it leads are led by another one for as long as it does, and
+// clients of the others go on.
+func TestADrainGivesTheLeadAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 77)
+		s.prepare()
+		for number := range 2 {
+			s.work.Go(func() { s.publish(number, rand.New(rand.NewPCG(uint64(number), 1))) })
+		}
+		s.work.Go(s.consume)
+		time.Sleep(time.Second)
+		drains := s.leader()
+		if err := drains.now().StartDrain(Drain{Stay: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if s.leader() == drains {
+			t.Error("the broker that drains still leads")
+		}
+		before := s.h.Acknowledged()
+		time.Sleep(10 * time.Second)
+		if acked, open := s.h.Acknowledged()-before, s.h.Open(); acked < 50 || open > 20 {
+			t.Errorf("%d messages were acknowledged in 10 s, and %d of all have not come", acked, open)
+		}
+		if err := drains.now().EndDrain(); err != nil {
+			t.Error(err)
+		}
+		s.judge()
+	})
+}
+
+// TestAWipedBrokerTakesNothingForItsOwn: a broker whose folder was emptied knows no topic of its cluster. Until it is let in it makes none of its own,
+// which would be in the way of the replicated one, and whose messages nobody else has.
+func TestAWipedBrokerTakesNothingForItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 78)
+		s.prepare()
+		b := s.brokers[2]
+		b.kill(false)
+		b.disk = vfs.NewMem()
+		if err := b.disk.MkdirAll(b.opts.DataPath); err != nil {
+			t.Fatal(err)
+		}
+		b.start()
+		for _, command := range []string{"PUB " + simTopic + "\n" + prototest.Body("lost"), "SUB " + simTopic + " " + simChannel + "\n"} {
+			c, err := s.dial(2)
+			if err == nil {
+				err = c.Write(command)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f, err := c.Read(); err != nil || f.Type != prototest.Error {
+				t.Errorf("%.3s: it was told %q, %v", command, f.Payload, err)
+			} else {
+				t.Logf("%.3s: %s", command, f.Payload)
+			}
+			c.Conn.Close()
+		}
+		c, err := s.dial(2)
+		if err == nil {
+			err = c.Write("PUB own#ephemeral\n" + prototest.Body("one that is never replicated"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Expect("OK")
+		c.Conn.Close()
+		if b.now().registry.Lookup(simTopic) != nil {
+			t.Error("it has a topic of that name")
+		}
+		for _, b := range s.brokers {
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
