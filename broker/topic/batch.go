@@ -52,21 +52,19 @@ func (b *Batch) Len() int { return b.n }
 // Bytes returns the size of the bodies.
 func (b *Batch) Bytes() int { return b.bodies }
 
-// Reset empties the batch.
+// Reset empties the batch. Field by field: writing the whole of it would copy what stays, once for every publish.
 func (b *Batch) Reset() {
-	frames := b.frames[:0]
-	if cap(frames) > maxKept {
-		frames = nil
+	b.Later, b.Due, b.TTL, b.Acks, b.From, b.Receipts = nil, 0, 0, 0, journal.Origin{}, false
+	b.n, b.bodies, b.open, b.beside = 0, 0, 0, nil
+	if b.frames = b.frames[:0]; cap(b.frames) > maxKept {
+		b.frames = nil
 	}
-	keys := b.keys[:0]
-	if cap(keys) > maxKept/journal.KeySize {
-		keys = nil
+	if b.keys = b.keys[:0]; cap(b.keys) > maxKept/journal.KeySize {
+		b.keys = nil
 	}
-	sums := b.sums[:0]
-	if cap(sums) > maxKept/4 {
-		sums = nil
+	if b.sums = b.sums[:0]; cap(b.sums) > maxKept/4 {
+		b.sums = nil
 	}
-	*b = Batch{frames: frames, keys: keys, sums: sums, first: b.first, stamped: b.stamped, receipt: b.receipt}
 }
 
 // Release empties the batch and gives its memory back.
