@@ -78,11 +78,33 @@ func (c *Command) parseParams(rest []byte) {
 	}
 }
 
+// parseVerb is a switch, which compares the length and then a word or two: most lines are a FIN or a PUB.
 func parseVerb(name []byte) Verb {
-	for v := Identify; v <= Dpub; v++ {
-		if string(name) == verbNames[v] {
-			return v
-		}
+	switch string(name) {
+	case "IDENTIFY":
+		return Identify
+	case "AUTH":
+		return Auth
+	case "SUB":
+		return Sub
+	case "RDY":
+		return Rdy
+	case "FIN":
+		return Fin
+	case "REQ":
+		return Req
+	case "TOUCH":
+		return Touch
+	case "CLS":
+		return Cls
+	case "NOP":
+		return Nop
+	case "PUB":
+		return Pub
+	case "MPUB":
+		return Mpub
+	case "DPUB":
+		return Dpub
 	}
 	return Invalid
 }
