@@ -30,7 +30,7 @@ type Queue struct {
 	n     int
 	bytes int      // of messages without positions
 	after Position // of the last message that was taken
-	lost  []Range  // were counted and could not be read
+	lost  *[]Range // were counted and could not be read
 	keyed bool     // keys are asked for
 }
 
@@ -155,7 +155,10 @@ func (q *Queue) cold() *Node {
 		if missing.Last < missing.First {
 			return nil
 		}
-		q.lost = append(q.lost, missing)
+		if q.lost == nil {
+			q.lost = new([]Range)
+		}
+		*q.lost = append(*q.lost, missing)
 		q.skip(missing.Len())
 	}
 	return nil
@@ -190,7 +193,10 @@ func (q *Queue) skip(n int) {
 
 // Lost returns which messages were missing since the last call.
 func (q *Queue) Lost() []Range {
-	lost := q.lost
+	if q.lost == nil {
+		return nil
+	}
+	lost := *q.lost
 	q.lost = nil
 	return lost
 }

@@ -106,7 +106,7 @@ func (m *machine) outlived(pos Position, f protocol.MessageFrame, out bool) {
 		return
 	}
 	m.unbased(pos, f)
-	if m.sizes.on {
+	if m.sizes != nil {
 		m.shrink(f)
 	}
 }

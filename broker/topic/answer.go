@@ -53,7 +53,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 	watch := stopwatch{to: &m.noted().finished, now: m.at.stamp}
 	var last protocol.MessageFrame // that was finished
 	unread := uint64(0)            // finished messages whose delay is not noted yet
-	sized := m.sizes.on
+	sized := m.sizes != nil
 	for i := range answers {
 		a := &answers[i]
 		if a.Verb == Touch {

@@ -50,7 +50,6 @@ func (e *BoundError) Error() string {
 // sizes is the bytes of the bodies of what a channel holds, kept only where max_bytes needs them. They are exact for messages in memory.
 // What leaves otherwise than by FIN counts with the average.
 type sizes struct {
-	on    bool
 	bytes int64
 	of    int // messages that are in bytes
 }
@@ -65,7 +64,7 @@ func bodyOf(f protocol.MessageFrame) int64 {
 
 // grow counts messages that have come, of so many bytes of frames.
 func (m *machine) grow(count, frames int) {
-	if m.sizes.on {
+	if m.sizes != nil {
 		m.sizes.of += count
 		m.sizes.bytes += int64(frames - count*protocol.MessageOverhead)
 	}
@@ -79,8 +78,11 @@ func (m *machine) shrink(f protocol.MessageFrame) {
 
 // heldBytes returns the bytes of the bodies of what the channel holds.
 func (m *machine) heldBytes() int64 {
+	if m.sizes == nil {
+		return 0
+	}
 	n := m.holds()
-	switch s := &m.sizes; {
+	switch s := m.sizes; {
 	case n <= 0 || s.of <= 0:
 		s.bytes, s.of = 0, n
 	case s.of != n:
@@ -194,7 +196,7 @@ func (m *machine) dropDeferred() int {
 		switch {
 		case !ok:
 			return 0
-		case len(m.void) > 0 && m.isVoid(s.Pos):
+		case m.isVoid(s.Pos):
 			m.n.Accepted--
 			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
 		default:
@@ -234,7 +236,7 @@ func (m *machine) dropped(r backlog.Range, size int, out bool) {
 	if r.First > 0 {
 		n = r.Len()
 	}
-	if m.sizes.on && size > 0 {
+	if m.sizes != nil && size > 0 {
 		m.sizes.of -= n
 		m.sizes.bytes -= int64(size - n*protocol.MessageOverhead)
 	}
@@ -276,13 +278,13 @@ func (c *Channel) dropSpilled() (more bool) {
 	c.enterNow()
 	c.unspilled(taken)
 	c.n.discard(journal.DroppedOldest, taken)
-	if c.sizes.on {
+	if c.sizes != nil {
 		c.sizes.of -= taken
 		c.sizes.bytes -= int64(size - taken*protocol.MessageOverhead)
 	}
 	c.exit()
 	if err != nil {
-		c.topic.registry.log.Error("dropping the oldest of an overflow", "queue", c.queueName, "error", err)
+		c.topic.registry.log.Error("dropping the oldest of an overflow", "queue", c.queueName(), "error", err)
 	}
 	return taken > 0 && err == nil
 }
@@ -291,7 +293,7 @@ func (c *Channel) dropSpilled() (more bool) {
 func (c *Channel) measure() {
 	c.enter()
 	defer c.exit()
-	if !c.sizes.on {
+	if c.sizes == nil {
 		return
 	}
 	frames := c.mem.Size() + c.inflight.Size()

@@ -21,11 +21,10 @@ var errGone = errors.New("channel is exiting")
 // Channel is what one group of consumers still has to get of a topic: a machine, the lock that guards it, and what its topic's store
 // knows of it.
 type Channel struct {
-	topic     *Topic
-	name      string // empty for a topic's own backlog
-	queueName string // of its overflow on disk
-	born      uint64 // differs from that of every other channel
-	id        uint32 // in the node's log; 0 for a topic's own backlog
+	topic *Topic
+	name  string // empty for a topic's own backlog
+	born  uint64 // differs from that of every other channel
+	id    uint32 // in the node's log; 0 for a topic's own backlog
 
 	paused   atomic.Bool
 	reading  atomic.Bool                     // lookCold runs
@@ -42,7 +41,7 @@ type Channel struct {
 	records *records // where the log's records are made, nil until there is one
 	logged  Position // the log says that the backlog was left up to here
 	began   Position // of earlier messages nobody knows whether the channel ever had them; 0: of none
-	quiet   quiet    // for idle_delete
+	quiet   *quiet   // for idle_delete; nil until it is looked at
 
 	counted *countedAhead // nil unless there was much to count
 
@@ -95,14 +94,22 @@ func (n *counters) Gone() uint64 {
 	return c.Gone()
 }
 
-func newChannel(t *Topic, name, queueName string, ephemeral bool) *Channel {
-	c := &Channel{topic: t, name: name, queueName: queueName, born: t.registry.born.Add(1), armed: math.MaxInt64, sweepPos: -1}
+func newChannel(t *Topic, name string, ephemeral bool) *Channel {
+	c := &Channel{topic: t, name: name, born: t.registry.born.Add(1), armed: math.MaxInt64, sweepPos: -1}
 	c.rules, c.bound = &t.registry.rules, t.registry.cfg.MemQueueSize
 	c.ephemeral = ephemeral || t.ephemeral && name == ""
 	if c.bound == 0 && !c.onDiskAllowed() {
 		c.bound = ephemeralBound
 	}
 	return c
+}
+
+// queueName returns the name of its overflow on disk.
+func (c *Channel) queueName() string {
+	if c.name == "" {
+		return nsqdata.TopicQueueName(c.topic.name)
+	}
+	return nsqdata.ChannelQueueName(c.topic.name, c.name)
 }
 
 // enter takes the lock and tells the machine what it must know of the moment but the time; exit gives it up.

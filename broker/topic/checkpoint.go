@@ -223,18 +223,20 @@ func (c *Channel) snapshot() channelSnapshot {
 		c.enter()
 	}
 	defer c.exit()
-	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void),
+	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void()),
 		bases: maps.Clone(c.aging.bases), room: room}
 	s.places = c.places()
 	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Offered: c.offered, Inherited: c.inherited, Replay: c.replay,
 		Began: c.began, Counts: c.n.counts(), AsOf: c.topic.d.log.End(), Options: c.keptOptions()}
 	s.state.Waiting = c.mem.Ranges(nil)
-	if floor := c.topic.d.retain.from(); floor > 0 {
-		c.cancelled = journal.Above(c.cancelled, floor)
-	} else {
-		c.cancelled = nil
+	if v := c.voids; v != nil {
+		if floor := c.topic.d.retain.from(); floor > 0 {
+			v.cancelled = journal.Above(v.cancelled, floor)
+		} else {
+			v.cancelled = nil
+		}
+		s.state.Cancelled = slices.Clone(v.cancelled)
 	}
-	s.state.Cancelled = slices.Clone(c.cancelled)
 	c.eachOut(s.add, func(d *inflight.Due) {
 		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
 	})

@@ -251,7 +251,7 @@ func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint1
 // returnPlace has a message that was deferred wait to be delivered, unless its publish has failed.
 func (m *machine) returnPlace(s inflight.Place) {
 	switch {
-	case len(m.void) > 0 && m.isVoid(s.Pos):
+	case m.isVoid(s.Pos):
 		m.n.Accepted--
 		m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true) // no reason: it never was
 	case m.at.over != nil && m.at.over.has(s.Pos):
@@ -300,12 +300,13 @@ const headsAtOnce = 64
 
 // head returns a copy of the head of a frame.
 func (m *machine) head(f protocol.MessageFrame) protocol.MessageFrame {
-	if cap(m.heads)-len(m.heads) < protocol.MessageOverhead {
-		m.heads = make([]byte, 0, headsAtOnce*protocol.MessageOverhead)
+	if m.heads == nil || cap(*m.heads)-len(*m.heads) < protocol.MessageOverhead {
+		m.heads = new(make([]byte, 0, headsAtOnce*protocol.MessageOverhead))
 	}
-	at := len(m.heads)
-	m.heads = append(m.heads, f[:protocol.MessageOverhead]...)
-	return m.heads[at:len(m.heads):len(m.heads)]
+	heads := append(*m.heads, f[:protocol.MessageOverhead]...)
+	at := len(*m.heads)
+	*m.heads = heads
+	return heads[at:len(heads):len(heads)]
 }
 
 func (m *machine) countLocality(s *Subscription, n int) {
@@ -383,7 +384,9 @@ func (m *machine) beginFill() (f filling) {
 	for m.coldRetries.Len() > 0 && m.loaded.len()+len(f.retries) < fillAtOnce {
 		f.retries = append(f.retries, m.coldRetries.Pop())
 	}
-	m.loading = f.retries
+	if m.loading = nil; len(f.retries) > 0 {
+		m.loading = new(f.retries)
+	}
 	f.loads = m.loads
 	return f
 }

@@ -122,6 +122,9 @@ func (c *Channel) exitIdle(waits bool) bool {
 		return false
 	}
 	busy := waits || len(c.subs) > 0 || c.holds() > 0 || c.topic.registry.halted()
+	if c.quiet == nil {
+		c.quiet = new(quiet)
+	}
 	if c.quiet.look(c.activity(), busy, c.at.now) < int64(c.policy.IdleDelete) {
 		return false
 	}

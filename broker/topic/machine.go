@@ -37,16 +37,15 @@ type machine struct {
 	retries        fifo[retry]         // to be delivered again, by turn
 	loaded         fifo[retry]         // of coldRetries: in memory now
 	coldRetries    inflight.PlaceQueue // to be delivered again once their bodies are in memory, by turn
-	loading        []inflight.Place    // of coldRetries: on their way into memory
+	loading        *[]inflight.Place   // of coldRetries: on their way into memory; nil: none
 	inflight       inflight.Set[*Subscription]
 	deferredMemory inflight.DeferredMemory
 	deferredIndex  inflight.DeferredIndex // deferred, without their bodies
 	dueUnshown     inflight.PlaceQueue    // of those: due, and not shown yet
-	void           []backlog.Range        // of those: their publish has failed
 	offered        Position               // of the last publish
 	inherited      Position               // the newest of the topic when its own backlog moved here last
 	replay         Position               // the last message of the last rewind
-	cancelled      []backlog.Range        // of what the topic keeps: it was deferred here, and dropped for good; sorted, without overlaps
+	voids          *voided                // nil until there are some
 	subs           []*Subscription
 	waiting        parked        // consumers that have credit and nothing to do
 	joins          uint64        // consumers that ever came
@@ -62,10 +61,55 @@ type machine struct {
 	graves *burial // nil until a message becomes a dead letter
 
 	n      counters
-	sizes  sizes
-	heads  []byte  // of messages in flight whose bodies are on disk only, until the piece is full
+	sizes  *sizes  // nil where max_bytes does not count
+	heads  *[]byte // of messages in flight whose bodies are on disk only, until the piece is full
 	delays *delays // nil until it has delivered
 	newest int64   // when the message was published that was last delivered for the first time
+}
+
+// voided is messages that are not to be delivered, though the channel has their places.
+type voided struct {
+	deferred  []backlog.Range // their publish has failed
+	cancelled []backlog.Range // of what the topic keeps: they were deferred here, and dropped for good; sorted, without overlaps
+}
+
+// voided returns where such messages are noted.
+func (m *machine) voided() *voided {
+	if m.voids == nil {
+		m.voids = new(voided)
+	}
+	return m.voids
+}
+
+// void returns which deferred messages are there whose publish has failed.
+func (m *machine) void() []backlog.Range {
+	if m.voids == nil {
+		return nil
+	}
+	return m.voids.deferred
+}
+
+// cancelled returns which messages were dropped for good that the topic keeps.
+func (m *machine) cancelled() []backlog.Range {
+	if m.voids == nil {
+		return nil
+	}
+	return m.voids.cancelled
+}
+
+// setVoid replaces what void returns.
+func (m *machine) setVoid(list []backlog.Range) {
+	if len(list) > 0 || m.voids != nil {
+		m.voided().deferred = list
+	}
+}
+
+// loadingPlaces returns what is on its way into memory.
+func (m *machine) loadingPlaces() []inflight.Place {
+	if m.loading == nil {
+		return nil
+	}
+	return *m.loading
 }
 
 // rules are the settings of all channels, and what they share.
@@ -280,7 +324,7 @@ type inheritance struct {
 func (m *machine) handOver() (e inheritance) {
 	m.expire(math.MaxInt)
 	m.unload()
-	e = inheritance{mem: m.mem, back: m.coldRetries.Snapshot(), places: [...]inflight.Snapshot{m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}, void: m.void}
+	e = inheritance{mem: m.mem, back: m.coldRetries.Snapshot(), places: [...]inflight.Snapshot{m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}, void: m.void()}
 	m.deferredMemory.Clear(func(d inflight.Due) { e.deferred = append(e.deferred, d) })
 	for m.retries.len() > 0 { // only what was deferred and has become due stands here
 		e.deferred = append(e.deferred, inflight.Due{Frame: m.retries.pop().frame})
@@ -290,7 +334,7 @@ func (m *machine) handOver() (e inheritance) {
 	m.coldRetries.Clear()
 	m.deferredIndex.Clear()
 	m.dueUnshown.Clear()
-	m.void = nil
+	m.setVoid(nil)
 	m.n.Accepted -= uint64(e.count)
 	m.n.adopted = min(m.n.adopted, m.n.Accepted)
 	return e
@@ -303,7 +347,7 @@ func (m *machine) unload() {
 		r := m.loaded.pop()
 		list = append(list, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: unknown, Attempts: r.attempts})
 	}
-	m.coldRetries.PushFront(append(list, m.loading...))
+	m.coldRetries.PushFront(append(list, m.loadingPlaces()...))
 	m.loading = nil
 	m.loads++
 }
@@ -315,7 +359,7 @@ func (m *machine) inherit(e *inheritance, newest Position) {
 	for _, d := range e.deferred {
 		m.deferredMemory.Push(d)
 	}
-	m.void = append(m.void, e.void...)
+	m.setVoid(append(m.void(), e.void...))
 	for s := range e.back.All() {
 		m.based(s.Pos, m.at.now) // it was due, and nobody knows any more since when
 		m.returnPlace(s)
@@ -335,14 +379,14 @@ func (m *machine) inherit(e *inheritance, newest Position) {
 // withdraw takes back messages that nobody was shown; due says that they are deferred.
 func (m *machine) withdraw(at backlog.Extent, due bool) {
 	if due {
-		m.void = append(m.void, at.Positions()) // they are dropped when they are due
+		m.setVoid(append(m.void(), at.Positions())) // they are dropped when they are due
 		return
 	}
 	m.n.Accepted -= uint64(m.mem.Cut(at))
 }
 
 // isVoid reports whether a deferred message is one whose publish has failed.
-func (m *machine) isVoid(pos Position) bool { return holdsPosition(m.void, pos) }
+func (m *machine) isVoid(pos Position) bool { return holdsPosition(m.void(), pos) }
 
 func holdsPosition(ranges []backlog.Range, pos Position) bool {
 	for _, r := range ranges {
@@ -377,7 +421,7 @@ func (m *machine) clear(why journal.Reason) {
 	}
 	m.deferredIndex.Clear()
 	m.dueUnshown.Clear()
-	m.void = nil
+	m.setVoid(nil)
 	m.turn = 0
 	m.inflight.Clear(nil)
 	m.inflight.Trim()
@@ -413,7 +457,7 @@ func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func
 		list.each(func(r *retry) { out(r.pos, r.attempts) })
 	}
 	m.order.each(out)
-	for _, s := range m.loading {
+	for _, s := range m.loadingPlaces() {
 		out(s.Pos, s.Attempts)
 	}
 	m.eachBuried(false, out)
@@ -438,7 +482,7 @@ func (m *machine) visible() int {
 
 // returned returns how many messages are to be delivered again.
 func (m *machine) returned() int {
-	return m.retries.len() + m.loaded.len() + m.coldRetries.Len() + len(m.loading) + m.released.len() + m.coldReleased.Len()
+	return m.retries.len() + m.loaded.len() + m.coldRetries.Len() + len(m.loadingPlaces()) + m.released.len() + m.coldReleased.Len()
 }
 
 // postponed returns how many messages are deferred, or wait for a dead letter topic.

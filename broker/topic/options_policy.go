@@ -88,11 +88,17 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	c.enterNow()
 	c.setOrdered(ordered)
 	c.traced = node != nil && node.Trace && c != t.own && t.d != nil && !c.ephemeral
-	if c.policy == nil && p == nil && c.sizes.on == sized {
+	if c.policy == nil && p == nil && (c.sizes != nil) == sized {
 		c.exit()
 		return
 	}
-	c.policy, c.sizes.on = p, sized
+	c.policy = p
+	switch {
+	case !sized:
+		c.sizes = nil
+	case c.sizes == nil:
+		c.sizes = new(sizes)
+	}
 	c.asks.recheck = true
 	c.retime()
 	c.nudge()

@@ -26,7 +26,7 @@ func (c *Channel) diskDepth() int64 {
 
 // adopt opens the queue that an earlier life of the channel left on disk, if there is one.
 func (m *memoryStore) adopt(c *Channel) error {
-	if !c.onDiskAllowed() || !c.topic.registry.cfg.Queues.Exists(c.queueName) {
+	if !c.onDiskAllowed() || !c.topic.registry.cfg.Queues.Exists(c.queueName()) {
 		return nil
 	}
 	q, err := c.openQueue()
@@ -48,7 +48,7 @@ func (c *Channel) openQueue() (*nsqdata.Queue, error) {
 	if q := c.disk.Load(); q != nil {
 		return q, nil
 	}
-	q, err := c.topic.registry.cfg.Queues.Open(c.queueName)
+	q, err := c.topic.registry.cfg.Queues.Open(c.queueName())
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (m *memoryStore) fill(c *Channel) bool {
 	c.endFillQueue(frames, n, epoch)
 	c.exit()
 	if err != nil && !errors.Is(err, nsqdata.ErrClosed) {
-		m.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName, "error", err)
+		m.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName(), "error", err)
 	}
 	return n > 0
 }
@@ -141,7 +141,7 @@ func (c *Channel) fillEpoch() int {
 func (m *memoryStore) empty(c *Channel) error {
 	if q := c.disk.Load(); q != nil {
 		if err := q.Empty(); err != nil {
-			return fmt.Errorf("emptying the queue %s: %w", c.queueName, err)
+			return fmt.Errorf("emptying the queue %s: %w", c.queueName(), err)
 		}
 	}
 	return nil
@@ -167,7 +167,7 @@ func (c *Channel) unspill(b *Batch) bool {
 		err = c.closeQueue()
 	}
 	if err != nil {
-		c.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName, "error", err)
+		c.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName(), "error", err)
 	}
 	return n > 0
 }
@@ -194,7 +194,7 @@ func (c *Channel) save() error {
 	put := func(f protocol.MessageFrame, attempts uint16) {
 		record = appendRecord(record[:0], f, attempts)
 		if err := q.Put(record); err != nil && len(errs) == 0 {
-			errs = append(errs, fmt.Errorf("queue %s: %w", c.queueName, err))
+			errs = append(errs, fmt.Errorf("queue %s: %w", c.queueName(), err))
 		}
 		c.unsaved.Add(-1)
 	}

@@ -69,7 +69,7 @@ func (t *Topic) keptIn(nodes []*stored) []backlog.Range {
 	var void []backlog.Range
 	for _, c := range t.all() {
 		c.mu.Lock()
-		void = append(void, c.void...)
+		void = append(void, c.void()...)
 		c.mu.Unlock()
 	}
 	if len(void) == 0 {
@@ -97,10 +97,10 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	for s := range c.coldReleased.All() {
 		add(s.Pos, s.Attempts)
 	}
-	for _, s := range c.loading {
+	for _, s := range c.loadingPlaces() {
 		add(s.Pos, s.Attempts)
 	}
-	cold, void, over := c.coldRetries.Snapshot(), slices.Clone(c.void), c.at.over
+	cold, void, over := c.coldRetries.Snapshot(), slices.Clone(c.void()), c.at.over
 	c.exit()
 	for m := range cold.All() {
 		if m.Pos >= o.From && !holdsPosition(void, m.Pos) {

@@ -112,7 +112,7 @@ func (p *pulling) end(err error) {
 // eachTaken calls f with every message that a consumer has, or that is on its way to one.
 func (m *machine) eachTaken(f func(Position, uint16)) {
 	m.inflight.Each(f)
-	for _, s := range m.loading {
+	for _, s := range m.loadingPlaces() {
 		f(s.Pos, s.Attempts)
 	}
 }

@@ -226,7 +226,7 @@ func (b *builder) channels() {
 	t := b.topic
 	var list []*Channel
 	for i, state := range b.state.Channels {
-		c := newChannel(t, state.Name, "", false)
+		c := newChannel(t, state.Name, false)
 		c.id = state.ID
 		c.paused.Store(state.Paused)
 		raw := decodeOptions(state.Options)
@@ -257,7 +257,9 @@ func (b *builder) fill(c *Channel, state *journal.Channel) {
 	}
 	c.mem.SetAfter(c.logged)
 	c.offered, c.inherited, c.replay, c.began = state.Offered, state.Inherited, state.Replay, state.Began
-	c.cancelled = state.Cancelled
+	if len(state.Cancelled) > 0 {
+		c.voids = &voided{cancelled: state.Cancelled}
+	}
 	c.policy = b.topic.policyOf(c)
 	if ordered {
 		c.at.now = b.now

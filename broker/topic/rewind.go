@@ -303,7 +303,7 @@ func (t *Topic) bounded(p *policy.Policy, q *backlog.Queue) error {
 // again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be
 // delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is.
 func (m *machine) again(from Position, shared []backlog.Range) (list []backlog.Range) {
-	list, _ = journal.CutAll(shared, m.cancelled)
+	list, _ = journal.CutAll(shared, m.cancelled())
 	add := func(pos Position, _ uint16) {
 		if pos >= from {
 			list = append(list, backlog.Range{First: pos, Last: pos})
@@ -326,7 +326,7 @@ func (m *machine) eachReturned(f func(Position, uint16)) {
 		list.each(func(r *retry) { f(r.pos, r.attempts) })
 	}
 	m.order.each(f)
-	for _, p := range m.loading {
+	for _, p := range m.loadingPlaces() {
 		f(p.Pos, p.Attempts)
 	}
 	for _, list := range [...]*inflight.PlaceQueue{&m.coldRetries, &m.coldReleased} {
@@ -416,7 +416,7 @@ func (m *machine) takeReturned(those func(Position) bool, gone func(Position, pr
 		}
 	}
 	m.loads++ // what is on its way from disk is not what is wanted any more; what is on its way to a dead letter topic goes on
-	m.putBack(m.loading)
+	m.putBack(m.loadingPlaces())
 	m.loading = nil
 	takePlaces(&m.coldRetries, those, gone)
 	takePlaces(&m.coldReleased, those, gone)

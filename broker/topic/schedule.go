@@ -64,7 +64,7 @@ func (c *Channel) eachDeferred(ctx context.Context, from DueMark, limit int, f f
 	shown := c.at.shown
 	warm := c.deferredMemory.After(mark, limit)
 	some := c.deferredIndex.After(mark, limit)
-	void := slices.Clone(c.void)
+	void := slices.Clone(c.void())
 	now := c.at.stamp
 	c.exit()
 	places := some.First(mark, limit)
@@ -222,7 +222,8 @@ func (m *machine) cancel(pos Position, place *inflight.Place) bool {
 	m.n.discard(journal.Cancelled, 1)
 	m.effects().discard(one, journal.Cancelled, true)
 	if m.at.floor > 0 && pos >= m.at.floor {
-		m.cancelled = journal.AddRange(m.cancelled, one)
+		v := m.voided()
+		v.cancelled = journal.AddRange(v.cancelled, one)
 	}
 	return true
 }

@@ -78,7 +78,7 @@ func (s *script) held(args []string) error {
 	for _, c := range topic.all() {
 		st := c.Stats()
 		c.mu.Lock()
-		sized, bytes := c.sizes.on, c.heldBytes()
+		sized, bytes := c.sizes != nil, c.heldBytes()
 		c.mu.Unlock()
 		if c == topic.own && st.Held == 0 {
 			continue

@@ -14,7 +14,7 @@ func TestWhatAnIdleTopicIsMadeOfIsSmall(t *testing.T) {
 	}{
 		{"Topic", unsafe.Sizeof(Topic{}), 256},
 		{"logStore", unsafe.Sizeof(logStore{}), 512},
-		{"Channel", unsafe.Sizeof(Channel{}), 1024},
+		{"Channel", unsafe.Sizeof(Channel{}), 896},
 	} {
 		if part.size > part.most {
 			t.Errorf("%s takes %d bytes, should be at most %d", part.name, part.size, part.most)

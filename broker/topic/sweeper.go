@@ -251,7 +251,7 @@ func (c *Channel) trim() {
 	c.exit()
 	if closing {
 		if err := c.closeQueue(); err != nil {
-			c.topic.registry.log.Error("closing an idle queue", "queue", c.queueName, "error", err)
+			c.topic.registry.log.Error("closing an idle queue", "queue", c.queueName(), "error", err)
 		}
 	}
 }

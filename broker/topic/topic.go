@@ -11,7 +11,6 @@ import (
 
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
-	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
 )
 
@@ -72,7 +71,7 @@ func (r *Registry) makeTopic(name string, learning bool, level Level) *Topic {
 		t.d.levels.now.Store(uint32(level))
 		t.store = t.d
 	}
-	t.setOwn(newChannel(t, "", nsqdata.TopicQueueName(name), t.ephemeral))
+	t.setOwn(newChannel(t, "", t.ephemeral))
 	t.channels.Store(new([]*Channel))
 	t.applyOptionsLocked()
 	return t
@@ -167,7 +166,7 @@ func (t *Topic) addChannelAt(name string, limited bool, from Position, at *Moved
 		}
 	}
 	change := journal.Change{Op: journal.OpCreateChannel, Name: name}
-	c = newChannel(t, name, nsqdata.ChannelQueueName(t.name, name), protocol.IsEphemeral(name))
+	c = newChannel(t, name, protocol.IsEphemeral(name))
 	if at != nil {
 		if change, err = t.beginAtLocked(c, change, from, at); err != nil {
 			return nil, false, err
