@@ -155,6 +155,9 @@ type paper struct {
 	Hash   uint64 // of the state at Start.Applied
 	Clean  bool
 	Boot   int
+
+	Gone     []uint64 // what a start has found of the log, for the next one
+	Headless []wal.Link
 }
 
 // node is one node: a disk that stays, and a process that may be there.
@@ -259,7 +262,7 @@ func must(err error) {
 }
 
 func (n *node) walOptions(fs vfs.FS) wal.Options {
-	return wal.Options{FS: fs, Dir: simLog, FileSize: n.s.fileSize, Need: wal.Need{From: n.paper.Start.From}}
+	return wal.Options{FS: fs, Dir: simLog, FileSize: n.s.fileSize, Need: wal.Need{From: n.paper.Start.From, Gone: n.paper.Gone, Headless: n.paper.Headless}}
 }
 
 // save replaces the node's paper. Until it returns nil either may be there.
@@ -315,6 +318,10 @@ func (n *node) start() {
 		return
 	}
 	n.log = log
+	if len(report.Gone)+len(n.paper.Gone)+len(report.Headless)+len(n.paper.Headless) > 0 {
+		n.paper.Gone, n.paper.Headless = report.Gone, report.Headless
+		must(n.save(n.faulty))
+	}
 	start := n.paper.Start
 	start.Crashed = crashed
 	n.history = r.History(start, s.level, &report)
