@@ -138,6 +138,19 @@ var simFaults = []simFault{
 			s.n.delay = was
 		}
 	}},
+	{"the leads given away", func(s *sim) func() {
+		if server := s.leader().now(); server != nil {
+			server.member.Resign()
+		}
+		return nothing
+	}},
+	{"drain of the leader", func(s *sim) func() {
+		server := s.leader().now()
+		if server == nil || server.StartDrain(Drain{Stay: true}) != nil {
+			return nothing
+		}
+		return func() { _ = server.EndDrain() } // it may have been killed
+	}},
 	{"syncs of the leader's disk fail", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk})},
 	{"one sync of the leader's disk fails", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk, Times: 1})},
 	{"the leader's disk is full", failing(vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate | vfs.OpPreallocate, Err: syscall.ENOSPC})},
