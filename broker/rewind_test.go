@@ -21,6 +21,38 @@ func (n *node) moved(query string) (m httpapi.Moved) {
 	return m
 }
 
+// TestAnsweredSkipOutlivesAKill: what was passed over stays so, also what was out.
+func TestAnsweredSkipOutlivesAKill(t *testing.T) {
+	o := options(t)
+	o.Durability = levelDisk
+	n := startWith(t, o)
+	n.run([]request{{"POST", "/topic/create?topic=t", "", 200, ""}, {"POST", "/channel/create?topic=t&channel=c", "", 200, ""},
+		{"POST", "/channel/create?topic=t&channel=d", "", 200, ""}})
+	n.published("/mpub?topic=t", "one\ntwo\nthree\nfour")
+	c := n.subscribe("t", "c", 1)
+	c.ExpectMessage("one", 1)
+	for _, step := range []struct {
+		query string
+		count int
+		left  map[string]string // what waits on each channel
+	}{
+		{"channel=c&to=pos:4", 2, map[string]string{"c": "one four", "d": "one two three four"}},
+		{"channel=d&to=end&all=true", 4, map[string]string{"c": "one four", "d": ""}},
+	} {
+		if m := n.moved("/channel/skip?topic=t&" + step.query); m.Messages != step.count {
+			t.Errorf("%s: %+v", step.query, m)
+		}
+		o.DataPath = killed(t, n)
+		again := startWith(t, o)
+		for channel, want := range step.left {
+			if left := bodiesOf(again.peeked("/channel/messages?topic=t&channel=" + channel)); left != want {
+				t.Errorf("%s: %q wait on %s after a kill, want %q", step.query, left, channel, want)
+			}
+		}
+		again.stop()
+	}
+}
+
 // TestRewindOverHTTP: what is kept is shown after it was finished; a channel reads again, passes over, or begins at a place; what cannot be is
 // refused with what is allowed.
 func TestRewindOverHTTP(t *testing.T) {

@@ -491,7 +491,7 @@ func (c *Channel) Skip(p Place, all, dry bool) (Moved, error) {
 		return m, nil
 	}
 	c.measure()
-	if err := t.store.settle(); err != nil {
+	if err := t.settleChannels([]*Channel{c}); err != nil {
 		return m, err
 	}
 	t.registry.log.Info("messages skipped", "topic", t.name, "channel", c.name, "before", uint64(pos), "messages", m.Messages)
