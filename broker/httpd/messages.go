@@ -103,14 +103,15 @@ func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, _ httprout
 	if err := a.hidden(); err != nil {
 		return nil, err
 	}
-	if err := a.begin(q, t, &l.look); err != nil {
+	out := httpapi.Messages{Topic: t.Name()}
+	if out.Anew, err = a.begin(q, t, &l.look); err != nil {
 		return nil, err
 	}
 	seen, err := t.Browse(req.Context(), l.look)
 	if err != nil {
 		return nil, a.notShown(req, err)
 	}
-	return l.answer(w, httpapi.Messages{Topic: t.Name()}, seen.Messages, cursorOf(&l.look, &seen), seen.End)
+	return l.answer(w, out, seen.Messages, cursorOf(t, &l.look, &seen), seen.End)
 }
 
 // channelMessages shows messages as a channel has them.
@@ -144,14 +145,14 @@ func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httpro
 	default:
 		return nil, invalidArg("state", "it must be waiting, in_flight or deferred")
 	}
-	if err := a.begin(q, t, &l.look); err != nil {
+	if out.Anew, err = a.begin(q, t, &l.look); err != nil {
 		return nil, err
 	}
 	seen, err := browse(req.Context(), l.look)
 	if err != nil {
 		return nil, a.notShown(req, err)
 	}
-	return l.answer(w, out, seen.Messages, cursorOf(&l.look, &seen), seen.End)
+	return l.answer(w, out, seen.Messages, cursorOf(t, &l.look, &seen), seen.End)
 }
 
 // deferredMessages shows what a channel has deferred, by when it is due.
@@ -179,29 +180,46 @@ func channelOf(q httpapi.Query, t *topic.Topic) (*topic.Channel, error) {
 	return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
 }
 
-// begin reads where to begin: the argument cursor, which is next of the answer before, or from, a place.
-func (a *api) begin(q httpapi.Query, t *topic.Topic, o *topic.Look) (err error) {
+// begin reads where to begin: the argument cursor, which is next of the answer before, or from, a place. anew says that the cursor is of an
+// earlier topic of that name: positions begin anew then, and so does the look.
+func (a *api) begin(q httpapi.Query, t *topic.Topic, o *topic.Look) (anew bool, err error) {
 	o.From = 1
 	if text, ok := q.Lookup("cursor"); ok {
-		pos, since, timed := strings.Cut(text, ".")
-		from, err := strconv.ParseUint(pos, 10, 64)
-		o.From = topic.Position(from)
-		if timed && err == nil {
-			o.Since, err = strconv.ParseInt(since, 10, 64)
+		number, ok := parseCursor(text, o)
+		if !ok {
+			return false, invalidArg("cursor", "it must be what next of the answer before says")
 		}
-		if err != nil || from == 0 {
-			return invalidArg("cursor", "it must be what next of the answer before says")
+		if anew = number != t.Number(); anew {
+			o.From = 1
 		}
-		return nil
+		return anew, nil
 	}
 	p, ok, err := placeArg(q, "from")
 	if !ok || err != nil {
-		return err
+		return false, err
 	}
 	if err := t.LookFrom(p, o); err != nil {
-		return a.notFound(err)
+		return false, a.notFound(err)
 	}
-	return nil
+	return false, nil
+}
+
+// parseCursor reads what cursorOf has written: the topic's number, and where to go on.
+func parseCursor(text string, o *topic.Look) (number uint32, ok bool) {
+	of, text, _ := strings.Cut(text, "-")
+	pos, since, timed := strings.Cut(text, ".")
+	n, err := strconv.ParseUint(of, 10, 32)
+	from, wrong := strconv.ParseUint(pos, 10, 64)
+	if err != nil || wrong != nil || from == 0 {
+		return 0, false
+	}
+	if timed {
+		if o.Since, err = strconv.ParseInt(since, 10, 64); err != nil {
+			return 0, false
+		}
+	}
+	o.From = topic.Position(from)
+	return uint32(n), true
 }
 
 func (a *api) notFound(err error) error {
@@ -222,8 +240,8 @@ func (a *api) notShown(req *http.Request, err error) error {
 }
 
 // cursorOf returns where to go on, as the argument cursor has it.
-func cursorOf(o *topic.Look, seen *topic.Looked) string {
-	text := strconv.FormatUint(uint64(seen.Next), 10)
+func cursorOf(t *topic.Topic, o *topic.Look, seen *topic.Looked) string {
+	text := fmt.Sprintf("%d-%d", t.Number(), seen.Next)
 	if o.Since > 0 {
 		text += "." + strconv.FormatInt(o.Since, 10)
 	}
@@ -251,6 +269,9 @@ func (l *looking) answer(w http.ResponseWriter, out httpapi.Messages, list []top
 	}
 	w.Header().Set("Brokerd-Next", next)
 	w.Header().Set("Brokerd-End", strconv.FormatBool(end))
+	if out.Anew {
+		w.Header().Set("Brokerd-Anew", "true")
+	}
 	var frames []byte
 	for i := range list {
 		m := &list[i]

@@ -35,7 +35,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Name: "cursor", Does: "`next` of the answer before, in place of `from`"}, {Name: "limit", Does: "how many at most, up to 1000; 100 without it"},
 		{Name: "max_bytes", Does: "bytes of bodies at most, up to 4194304; 1048576 without it"}, {Name: "body", Does: "how much of each body: `full`, `none` or `head:BYTES`; `head:1024` without it"},
 		{Name: "contains", Does: "only messages whose body has this text"}, {Name: "scan", Does: "bytes that are looked through at most, up to 268435456, which it is without it, or 5 s; `next` says where that ended"},
-		{Name: "format", Does: "`json`, which it is without it, or `raw`: message frames as consumers get them, `next` and `end` in the headers Brokerd-Next and Brokerd-End"}}
+		{Name: "format", Does: "`json`, which it is without it, or `raw`: message frames as consumers get them, `next` and `end` in the headers Brokerd-Next, Brokerd-End and Brokerd-Anew"}}
 	const badLook = "400 MISSING_ARG_TOPIC, 400 INVALID_PLACE, 400 INVALID_ARG_CURSOR, 400 INVALID_ARG_FROM, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_MAX_BYTES, 400 INVALID_ARG_BODY, " +
 		"400 INVALID_ARG_SCAN, 400 INVALID_ARG_FORMAT, 400 NEEDS_LOG, 403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY"
 	const placeText = "`beginning`, of what is kept; `end`; a time such as `2026-01-31T10:00:00Z`, `-2h` or milliseconds since 1970 (the first message that came then or later); `pos:N` or `id:HEX`"

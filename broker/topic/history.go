@@ -15,7 +15,7 @@ var ErrNoHistory = errors.New("the broker keeps no log of this topic")
 
 // Happened is one thing that happened to a message.
 type Happened struct {
-	What    string    // published, failed, delivered, requeued, timed_out, disconnected, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound or channel_deleted
+	What    string    // published, failed, delivered, requeued, timed_out, disconnected, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound, channel_deleted or channel_emptied
 	Time    time.Time // about, to the second while the log is busy; zero: not known
 	Channel string    // empty for what is of the whole topic
 	Attempt int       // of delivered: which it was of those that the log has
@@ -88,7 +88,7 @@ func (t *Topic) History(ctx context.Context, pos Position, id protocol.MessageID
 
 var eventNames = map[journal.EventKind]string{journal.Published: "published", journal.Failed: "failed", journal.Delivered: "delivered", journal.Postponed: "deferred",
 	journal.SetAside: "set_aside", journal.Done: "finished", journal.Left: "discarded", journal.WentTo: "dead_lettered", journal.Rewound: "rewound",
-	journal.ChannelGone: "channel_deleted"}
+	journal.ChannelGone: "channel_deleted", journal.ChannelEmptied: "channel_emptied"}
 
 var returnNames = map[journal.Return]string{journal.Requeued: "requeued", journal.TimedOut: "timed_out", journal.Disconnected: "disconnected"}
 

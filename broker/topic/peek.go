@@ -349,6 +349,14 @@ func (t *Topic) Shown() Position {
 	return t.d.shown()
 }
 
+// Number returns a number by which the topic is told from one of the same name that was there before; 0 at level memory.
+func (t *Topic) Number() uint32 {
+	if t.d == nil {
+		return 0
+	}
+	return t.d.id
+}
+
 // Browsed returns how many requests have looked at messages since the start, and through how many bytes of them.
 func (r *Registry) Browsed() (requests, bytes uint64) {
 	return r.browsed.requests.Load(), r.browsed.bytes.Load()

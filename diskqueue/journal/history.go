@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"encoding/json"
+	"math"
 
 	"brokerd/protocol"
 )
@@ -12,17 +13,18 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	Published   EventKind = iota + 1
-	Failed                // its publish has failed: nobody was shown it
-	Delivered             // to a consumer
-	Postponed             // it comes again when it is due
-	SetAside              // it waits for the turn of its key
-	Done                  // finished by a consumer
-	Left                  // it has left otherwise, for a reason
-	WentTo                // it has left, for a reason, and is in another topic
-	Rewound               // it waits once more
-	ChannelGone           // the channel was deleted
-	CameBack              // from a consumer that did not finish it; of topics that are traced
+	Published      EventKind = iota + 1
+	Failed                   // its publish has failed: nobody was shown it
+	Delivered                // to a consumer
+	Postponed                // it comes again when it is due
+	SetAside                 // it waits for the turn of its key
+	Done                     // finished by a consumer
+	Left                     // it has left otherwise, for a reason
+	WentTo                   // it has left, for a reason, and is in another topic
+	Rewound                  // it waits once more
+	ChannelGone              // the channel was deleted
+	CameBack                 // from a consumer that did not finish it; of topics that are traced
+	ChannelEmptied           // everything that the channel had was discarded, and the log does not say whether the message was there still
 )
 
 // Event is one thing that happened to a message, by a record of the log.
@@ -59,6 +61,8 @@ type History struct {
 	now       int64
 	ticked    int // events that were there at the last Time record
 	attempts  map[uint32]int
+	publish   *Publish          // the head of its publish, nil while the log has not said it
+	has       map[uint32]bool   // channels of which the log says whether the message is there, but for what the publish says
 	by        map[uint32]uint64 // whose doing the next record of a channel is
 	consumers map[uint64]string
 }
@@ -67,12 +71,13 @@ type History struct {
 func (h *History) Apply(at Offset, kind Kind, b []byte) {
 	switch kind {
 	case KindPublish:
-		h.publish(at, b, nil)
+		h.published(at, b, nil)
 	case KindMoved:
 		h.moved(at, b)
 	case KindVoid:
 		if len(b) >= 4 && h.about(b) && h.among(b[4:]) {
 			h.add(at, Event{Kind: Failed})
+			h.publish, h.has = &Publish{Only: nobody}, nil
 		}
 	case KindChange:
 		h.change(at, b)
@@ -107,6 +112,12 @@ func (h *History) among(runs []byte) (found bool) {
 }
 
 func (h *History) add(at Offset, e Event) {
+	switch e.Kind {
+	case Delivered, Postponed, SetAside, Rewound, CameBack:
+		h.note(e.Channel, true)
+	case Done, Left, WentTo, ChannelGone:
+		h.note(e.Channel, false)
+	}
 	e.At, e.ID, e.Position = at, h.ID, h.Pos
 	if e.Time == 0 {
 		e.Time = h.now
@@ -114,8 +125,8 @@ func (h *History) add(at Offset, e Event) {
 	h.Events = append(h.Events, e)
 }
 
-// publish looks for the message in a publish; from is the record that it is a part of, nil for none.
-func (h *History) publish(at Offset, b []byte, from *Moved) {
+// published looks for the message in a publish; from is the record that it is a part of, nil for none.
+func (h *History) published(at Offset, b []byte, from *Moved) {
 	if len(b) < publishSize {
 		return
 	}
@@ -138,6 +149,8 @@ func (h *History) publish(at Offset, b []byte, from *Moved) {
 	eachFrame(frames, func(m protocol.MessageFrame) {
 		if h.Pos == pos || h.Pos == 0 && m.MustID() == h.ID {
 			h.Pos, h.ID = pos, m.MustID()
+			h.Events, h.ticked, h.attempts = nil, 0, nil // what came before was not of it
+			h.publish, h.has = &p, map[uint32]bool{}
 			e := Event{Kind: Published, Due: p.Due, Only: p.Only, Size: len(m) - protocol.MessageOverhead, Stamp: m.Timestamp(), Time: m.Timestamp()}
 			if from != nil {
 				e.FromID, e.FromPos = from.Topic, nth(from.Runs, int(pos-p.First))
@@ -173,7 +186,7 @@ func (h *History) moved(at Offset, b []byte) {
 		}
 		h.add(at, e)
 	}
-	h.publish(at, b[movedSize+len(m.Runs):], &m)
+	h.published(at, b[movedSize+len(m.Runs):], &m)
 }
 
 func (h *History) change(at Offset, b []byte) {
@@ -187,15 +200,66 @@ func (h *History) change(at Offset, b []byte) {
 		}
 		h.Names[c.Channel] = c.Name
 	}
-	switch {
-	case h.Pos == 0:
-	case c.Op == OpRewind && h.among(c.Runs), c.Op == OpCreateChannel && h.among(c.Runs):
-		h.add(at, Event{Kind: Rewound, Channel: c.Channel})
-		delete(h.attempts, c.Channel)
-	case c.Op == OpEmpty:
-		h.add(at, Event{Kind: Left, Channel: c.Channel, Why: Emptied})
-	case c.Op == OpDeleteChannel:
-		h.add(at, Event{Kind: ChannelGone, Channel: c.Channel})
+	if h.Pos == 0 {
+		return
+	}
+	switch c.Op {
+	case OpCreateChannel:
+		if h.note(c.Channel, false); h.among(c.Runs) {
+			h.add(at, Event{Kind: Rewound, Channel: c.Channel})
+		}
+	case OpInherit:
+		h.inherit()
+	case OpRewind:
+		if h.among(c.Runs) {
+			h.add(at, Event{Kind: Rewound, Channel: c.Channel})
+			delete(h.attempts, c.Channel)
+		}
+	case OpEmpty:
+		if here, sure := h.holds(c.Channel); here {
+			h.add(at, Event{Kind: Left, Channel: c.Channel, Why: Emptied})
+		} else if !sure {
+			h.add(at, Event{Kind: ChannelEmptied, Channel: c.Channel})
+		}
+	case OpDeleteChannel:
+		if here, sure := h.holds(c.Channel); here || !sure {
+			h.add(at, Event{Kind: ChannelGone, Channel: c.Channel})
+		}
+	}
+}
+
+// nobody is the channel of a publish that has failed.
+const nobody = math.MaxUint32 - 1
+
+// note notes whether the message is in a channel now.
+func (h *History) note(channel uint32, here bool) {
+	if h.has == nil {
+		h.has = map[uint32]bool{}
+	}
+	h.has[channel] = here
+}
+
+// holds reports whether the message is in a channel, 0 for the topic's own backlog, and whether the log says so.
+func (h *History) holds(channel uint32) (here, sure bool) {
+	if here, sure = h.has[channel]; sure || h.publish == nil {
+		return here, sure || channel == 0 // an own backlog is rare, and what it has is moved soon
+	}
+	switch h.publish.Only {
+	case All:
+		return channel != 0, true
+	case Own:
+		return channel == 0, true
+	}
+	return channel == h.publish.Only, true
+}
+
+// inherit notes that the topic's own backlog moves to all channels.
+func (h *History) inherit() {
+	switch here, sure := h.holds(0); {
+	case here && sure && h.publish != nil:
+		h.publish.Only, h.has = All, nil
+	case !sure:
+		h.has = nil
 	}
 }
 

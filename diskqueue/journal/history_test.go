@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,71 @@ func TestHistory(t *testing.T) {
 	}
 	if e := letter.Events; len(e) != 1 || e[0].FromID != 1 || e[0].FromPos != 6 || e[0].ID != protocol.MessageID(301) {
 		t.Errorf("the dead letter is told as %+v", e)
+	}
+}
+
+// TestHistoryOfChannels: that a channel was emptied or deleted is told of a message that was there, is told as what it is when the log does not say
+// whether it was, and not of others: of none that came later, had left, or was never to be there.
+func TestHistoryOfChannels(t *testing.T) {
+	const c, d = 3, 4
+	change := func(op Op, channel uint32) func(*History) {
+		return func(h *History) {
+			h.Apply(Offset{}, KindChange, AppendChange(nil, Change{Op: op, Topic: 1, Channel: channel, Name: "x"}))
+		}
+	}
+	publish := func(only uint32) func(*History) {
+		return func(h *History) {
+			h.Apply(Offset{}, KindPublish, append(AppendPublish(nil, Publish{Topic: 1, First: 5, Count: 3, Only: only}), frames(200, 3)...))
+		}
+	}
+	runs := func(kind Kind, begin func(*Runs)) func(*History) {
+		return func(h *History) {
+			var r Runs
+			begin(&r)
+			r.Add(6)
+			h.Apply(Offset{}, kind, r.Record())
+		}
+	}
+	delivered := runs(KindDelivered, func(r *Runs) { r.BeginDelivered(1, c, 0) })
+	finished := runs(KindFinished, func(r *Runs) { r.Begin(1, c) })
+	void := runs(KindVoid, func(r *Runs) { r.BeginVoid(1) })
+	rewind := func(h *History) {
+		h.Apply(Offset{}, KindChange, AppendChange(nil, Change{Op: OpRewind, Topic: 1, Channel: c, Next: 1, Runs: runsOnly(5, 6, 7)}))
+	}
+	empty, remove, emptyTopic, inherit := change(OpEmpty, c), change(OpDeleteChannel, c), change(OpEmpty, 0), change(OpInherit, 0)
+	for name, test := range map[string]struct {
+		steps []func(*History)
+		want  []EventKind
+	}{
+		"before it came":              {[]func(*History){empty, remove, change(OpCreateChannel, c), publish(All)}, []EventKind{Published}},
+		"it waited":                   {[]func(*History){publish(All), empty, empty, remove}, []EventKind{Published, Left}},
+		"it was out":                  {[]func(*History){publish(All), delivered, remove, remove}, []EventKind{Published, Delivered, ChannelGone}},
+		"it was finished":             {[]func(*History){publish(All), delivered, finished, empty, remove}, []EventKind{Published, Delivered, Done}},
+		"finished, and rewound":       {[]func(*History){publish(All), finished, rewind, empty}, []EventKind{Published, Done, Rewound, Left}},
+		"another channel's":           {[]func(*History){publish(d), empty, remove, change(OpEmpty, d)}, []EventKind{Published, Left}},
+		"a later channel":             {[]func(*History){publish(All), change(OpCreateChannel, d), change(OpEmpty, d), change(OpDeleteChannel, d)}, []EventKind{Published}},
+		"the topic's, of no channel":  {[]func(*History){publish(Own), empty, emptyTopic}, []EventKind{Published, Left}},
+		"the topic's, of channels":    {[]func(*History){publish(All), emptyTopic}, []EventKind{Published}},
+		"the topic's, inherited":      {[]func(*History){publish(Own), change(OpCreateChannel, c), inherit, emptyTopic, empty}, []EventKind{Published, Left}},
+		"the topic's, emptied before": {[]func(*History){publish(Own), emptyTopic, inherit, empty}, []EventKind{Published, Left}},
+		"it has failed":               {[]func(*History){publish(All), void, empty, remove}, []EventKind{Published, Failed}},
+		"it came before the log":      {[]func(*History){empty, emptyTopic, remove}, []EventKind{ChannelEmptied, ChannelGone}},
+		"before the log, and out":     {[]func(*History){delivered, empty}, []EventKind{Delivered, Left}},
+		"before the log, finished":    {[]func(*History){finished, empty, remove}, []EventKind{Done}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := History{Topic: 1, Pos: 6}
+			for _, step := range test.steps {
+				step(&h)
+			}
+			var got []EventKind
+			for i := range h.Events {
+				got = append(got, h.Events[i].Kind)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("events of the kinds %v, want %v", got, test.want)
+			}
+		})
 	}
 }
 

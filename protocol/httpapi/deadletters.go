@@ -8,6 +8,7 @@ type Messages struct {
 	Messages []Message `json:"messages"`          // in their order
 	Next     string    `json:"next,omitempty"`    // for the argument cursor
 	End      bool      `json:"end,omitempty"`     // there are no more now
+	Anew     bool      `json:"anew,omitempty"`    // the cursor was of a topic that has been deleted: these are the first messages of the one that was made since
 }
 
 // Message is a message that is only looked at.

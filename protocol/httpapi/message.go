@@ -16,7 +16,7 @@ type MessageAt struct {
 
 // MessageEvent is one thing that happened to a message. What says nothing is absent. Times are RFC 3339, UTC, milliseconds.
 type MessageEvent struct {
-	Event   string `json:"event"`             // published, failed, delivered, requeued, timed_out, disconnected, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound or channel_deleted
+	Event   string `json:"event"`             // published, failed, delivered, requeued, timed_out, disconnected, deferred, set_aside, finished, discarded, dead_lettered, redriven, rewound, channel_deleted or channel_emptied
 	Time    string `json:"time,omitempty"`    // about, to the second while the log is busy
 	Channel string `json:"channel,omitempty"` // absent: it is of the whole topic
 	Attempt int    `json:"attempt,omitempty"` // of delivered: which it was of those that the log has

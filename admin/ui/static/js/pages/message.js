@@ -77,7 +77,8 @@ function Past({ told, past, onPast }) {
 }
 
 const events = { published: "published", failed: "its publish failed", delivered: "delivered", requeued: "was given back", timed_out: "timed out", disconnected: "came back from a lost connection", deferred: "deferred", set_aside: "waits for its key's turn", finished: "finished", discarded: "discarded",
-  dead_lettered: "became a dead letter", redriven: "was sent back", rewound: "waits once more", channel_deleted: "the channel was deleted" };
+  dead_lettered: "became a dead letter", redriven: "was sent back", rewound: "waits once more", channel_deleted: "the channel was deleted",
+  channel_emptied: "the channel was emptied" };
 
 function say(e) {
   const text = events[e.event] ?? visible(e.event);
