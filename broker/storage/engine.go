@@ -281,7 +281,7 @@ func (k *Engine) Aside() int { return int(k.aside.files.Load()) }
 const kindProbe journal.Kind = 15
 
 // Journal returns the log as topics see it.
-func (k *Engine) Journal() topic.Log { return walLog{k.wal, &k.lost, &k.wakeups} }
+func (k *Engine) Journal() topic.Log { return &walLog{k.wal, &k.lost, &k.wakeups} }
 
 // walLog is the log of topics.
 type walLog struct {
@@ -290,7 +290,7 @@ type walLog struct {
 	wakeup *wakeup
 }
 
-func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
+func (w *walLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
 	w.wakeup.wake()
 	at, _ := w.l.Append(byte(kind), head, body) // Commit answers with the error
 	return at
@@ -299,7 +299,7 @@ func (w walLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
 // errGap is the refusal of publishes while the log lacks records that a publish may build on, as that of its channel.
 var errGap = errors.New("the log has lost records, and no checkpoint has made up for them yet")
 
-func (w walLog) Commit(at journal.Offset, sync bool) error {
+func (w *walLog) Commit(at journal.Offset, sync bool) error {
 	level := wal.Written
 	if sync {
 		level = wal.Synced
@@ -310,16 +310,16 @@ func (w walLog) Commit(at journal.Offset, sync bool) error {
 	return nil
 }
 
-func (w walLog) End() journal.Offset { return w.l.End() }
+func (w *walLog) End() journal.Offset { return w.l.End() }
 
-func (w walLog) Err() error {
+func (w *walLog) Err() error {
 	if err := w.l.Err(); err != nil {
 		return err
 	}
 	return w.Gap()
 }
 
-func (w walLog) Gap() error {
+func (w *walLog) Gap() error {
 	if w.l.Lost() > w.lost.Load() {
 		return errGap
 	}

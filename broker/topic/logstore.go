@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -138,7 +137,10 @@ func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 // finish returns once a publish is as safe as the level says, and shown; or it fails, and nobody is ever shown it.
 func (d *logStore) finish(a *appended, sync bool, later *Wakes) error {
 	t := d.topic
-	err := cmp.Or(d.log.Commit(a.at, sync || d.levels.synced()), d.log.Gap())
+	err := d.log.Commit(a.at, sync || d.levels.synced())
+	if err == nil {
+		err = d.log.Gap()
+	}
 	t.registry.SetHealth(err)
 	if err != nil {
 		t.withdraw(a)
