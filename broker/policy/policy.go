@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"time"
 
 	"brokerd/protocol/keyrule"
@@ -146,6 +147,9 @@ type Layer struct {
 	Channel  bool
 }
 
+// says reports whether the layer may say something of some option.
+func (l Layer) says() bool { return l.Set != nil || len(l.Patterns) > 0 }
+
 // find returns what the layer says of an option.
 func (l *Layer) find(o *Option) (v Value, ok bool) {
 	v = Value{Source: ByTopic}
@@ -235,6 +239,9 @@ func needsLog(at Place, all map[string]Value) string {
 
 // Of returns the policy of a place, nil when all that is in force are defaults.
 func Of(at Place, layers ...Layer) *Policy {
+	if !slices.ContainsFunc(layers, Layer.says) { // most topics and channels
+		return nil
+	}
 	var p Policy
 	on := false
 	for name, v := range Effective(at, layers...) {
