@@ -64,7 +64,7 @@ var rooms = []room{
 	{"broker/tracing", []string{"protocol"}, "it reports what it is told, to a collector that may be gone"},
 	{"broker/metadata", []string{"protocol", "broker/topic", "diskqueue/..."}, "it writes down which topics there are, nothing more"},
 	{"broker/storage", []string{"protocol", "broker/topic", "broker/policy", "diskqueue/..."}, "when things are written; what is written topics know"},
-	{"broker/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/auth", "broker/bodies", "broker/quota"},
+	{"broker/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/auth", "broker/bodies", "broker/nowait", "broker/quota"},
 		"one client's connection; the server above composes it with the rest"},
 	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/policy", "broker/topic", "broker/telemetry", "broker/bodies", "broker/quota"},
 		"answers HTTP through an interface that the server fulfils, so that it is tested without one"},
@@ -73,7 +73,9 @@ var rooms = []room{
 
 	{"broker/replica", []string{"diskqueue/..."}, "one group of replicas: it must know neither sockets nor topics; only it knows the engine"},
 
-	{"broker/peer", nil, "links between brokers; what goes over them, and who is let in, is decided above"},
+	{"broker/nowait", nil, "two system calls; whose sockets they are for is decided above"},
+
+	{"broker/peer", []string{"broker/nowait"}, "links between brokers; what goes over them, and who is let in, is decided above"},
 
 	{"broker/cluster", nil, "pure: the map of a cluster, so that a model can check it; no clock, no chance, no messages"},
 

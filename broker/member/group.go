@@ -32,7 +32,7 @@ func (m *Member) begin(h *replica.History) error {
 
 // groupOptions returns how a group is kept.
 func (m *Member) groupOptions(number uint32) replica.Options {
-	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Tick: tick, ElectionTicks: max(4, int(m.o.Election/tick)), Budget: m.budget,
+	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Tick: tick, Epoch: m.began, ElectionTicks: max(4, int(m.o.Election/tick)), Budget: m.budget, TellLate: number != mapGroup,
 		Logger: m.o.Log.With("group", number)}
 }
 
@@ -309,7 +309,7 @@ const (
 )
 
 // Send is replica.Transport's.
-func (o *owner) Send(to uint64, lane replica.Lane, message []byte) {
+func (o *owner) Send(to uint64, lane replica.Lane, message []byte, now bool) {
 	o.m.mu.Lock()
 	folder, self := o.m.routes[to], o.m.saved.Map
 	o.m.mu.Unlock()
@@ -320,7 +320,11 @@ func (o *owner) Send(to uint64, lane replica.Lane, message []byte) {
 	if lane == replica.Bulk {
 		over = peer.Log
 	}
-	_ = o.m.links.Send(folder, over, frameGroup, mapGroup, binary.BigEndian.AppendUint64(nil, self.Replica), message) // links may lose
+	send := o.m.links.Send
+	if now {
+		send = o.m.links.SendNow
+	}
+	_ = send(folder, over, frameGroup, mapGroup, binary.BigEndian.AppendUint64(nil, self.Replica), message) // links may lose
 }
 
 // received takes what comes over a link.

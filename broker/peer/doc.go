@@ -51,6 +51,7 @@
 //
 // # Goroutines and locks
 //
-// A link has one goroutine that reads and one that writes; Node has one for each listener and for each lane to a peer
+// A link has one goroutine that reads and one that writes; a small frame that somebody waits for is written by who sends it, if that needs no waiting
+// and nobody else writes. Node has one for each listener and for each lane to a peer
 // that it dials. Node.mu guards the links; it is held across no I/O.
 package peer

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,6 +37,7 @@ type Distance struct {
 // link is one connection after the handshake.
 type link struct {
 	conn   net.Conn
+	raw    syscall.RawConn // of conn, where something can be written to it without waiting; nil: nowhere
 	other  Hello
 	lower  bool      // it was dialled by the node whose folder's id is the lower one: of two that have dialled each other this link stays
 	begin  time.Time // what pings count from
@@ -43,6 +46,9 @@ type link struct {
 
 	mu      sync.Mutex
 	queue   []byte // frames to be sent
+	begun   []byte // what is left of frames that a send has begun to write, before those in the queue
+	spare   []byte
+	writes  bool // somebody writes
 	closed  bool
 	wake    chan struct{}
 	room    chan struct{} // closed when the queue was taken over; nil: nobody waits for that
@@ -51,7 +57,11 @@ type link struct {
 }
 
 func newLink(c net.Conn, other Hello, lower bool) *link {
-	return &link{conn: c, other: other, lower: lower, begin: time.Now(), wake: make(chan struct{}, 1)}
+	l := &link{conn: c, other: other, lower: lower, begin: time.Now(), wake: make(chan struct{}, 1)}
+	if sc, ok := c.(syscall.Conn); ok {
+		l.raw, _ = sc.SyscallConn() // without it the writer writes
+	}
+	return l
 }
 
 // lengthOf returns how many bytes a payload has, if it may have so many.
@@ -65,8 +75,9 @@ func lengthOf(payload [][]byte) (length int, err error) {
 	return length, nil
 }
 
-// send puts a frame into the queue and waits for nothing.
-func (l *link) send(kind Kind, stream uint32, payload ...[]byte) error {
+// send puts a frame into the queue and waits for nothing. With now it is written by who sends it, if that can be without waiting and nobody else
+// writes: to wake the writer takes longer, and costs more, than to write a small frame.
+func (l *link) send(now bool, kind Kind, stream uint32, payload ...[]byte) error {
 	length, err := lengthOf(payload)
 	if err != nil {
 		return err
@@ -80,9 +91,56 @@ func (l *link) send(kind Kind, stream uint32, payload ...[]byte) error {
 		return ErrFull
 	}
 	l.queue = appendFrame(l.queue, kind, stream, payload...)
+	if now && l.raw != nil && l.rate == 0 && !l.writes && len(l.begun) == 0 {
+		l.writeNowLocked()
+		return nil
+	}
 	kick(l.wake)
 	return nil
 }
+
+// writeNowLocked writes what of the queue can be written without waiting, and leaves the rest to the writer.
+func (l *link) writeNowLocked() {
+	out := l.takeLocked()
+	l.mu.Unlock()
+	n, err := writeNow(l.raw, out)
+	l.mu.Lock()
+	if err != nil {
+		l.closeLocked()
+		return
+	}
+	l.gaveLocked(out, n)
+	if len(l.begun)+len(l.queue) > 0 {
+		kick(l.wake)
+	}
+}
+
+// takeLocked takes what is to be written next, by one at a time.
+func (l *link) takeLocked() (out []byte) {
+	l.writes = true
+	if out = l.begun; len(out) > 0 {
+		l.begun = nil
+		return out
+	}
+	out = l.queue
+	l.queue, l.spare = l.spare[:0], nil
+	l.roomLocked()
+	return out
+}
+
+// gaveLocked says how much of what was taken is written.
+func (l *link) gaveLocked(out []byte, n int) {
+	l.writes = false
+	switch {
+	case n < len(out):
+		l.begun = out[n:]
+	case cap(out) <= mostSpare:
+		l.spare = out
+	}
+}
+
+// mostSpare is the largest buffer that is kept for the next frames.
+const mostSpare = 1 << 20
 
 // paceLocked returns with l.mu held once fewer bytes than that wait to be sent, or fails without it when the link or done ends.
 func (l *link) paceLocked(done <-chan struct{}, most int) error {
@@ -141,6 +199,10 @@ func kick(c chan<- struct{}) {
 func (l *link) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closeLocked()
+}
+
+func (l *link) closeLocked() {
 	if !l.closed {
 		l.closed = true
 		l.roomLocked()
@@ -162,26 +224,24 @@ func (l *link) run(received func(Kind, uint32, []byte)) error {
 func (l *link) write() {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
-	var spare []byte
 	for {
+		runtime.Gosched() // several groups beat at the same time: one write carries them
 		l.mu.Lock()
-		out, closed := l.queue, l.closed
-		l.queue, spare = spare[:0], nil
-		l.roomLocked()
+		var out []byte
+		if !l.writes && len(l.begun)+len(l.queue) > 0 { // else who writes wakes this goroutine if something is left
+			out = l.takeLocked()
+		}
+		closed := l.closed
 		l.mu.Unlock()
 		if closed {
 			return
 		}
 		if len(out) > 0 {
-			_ = l.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if _, err := l.conn.Write(out); err != nil {
+			if err := l.writeAll(out); err != nil {
 				l.close()
 				return
 			}
 			l.rest(len(out))
-			if cap(out) <= 1<<20 {
-				spare = out
-			}
 			continue
 		}
 		select {
@@ -189,9 +249,29 @@ func (l *link) write() {
 		case <-ping.C:
 			var b [8]byte
 			binary.BigEndian.PutUint64(b[:], uint64(time.Since(l.begin)))
-			_ = l.send(kindPing, 0, b[:])
+			_ = l.send(false, kindPing, 0, b[:])
 		}
 	}
+}
+
+// writeAll writes what was taken, and waits for that.
+func (l *link) writeAll(out []byte) error {
+	n, err := 0, error(nil)
+	if l.raw != nil {
+		n, err = writeNow(l.raw, out)
+	}
+	if err == nil && n < len(out) {
+		_ = l.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_, err = l.conn.Write(out[n:])
+		_ = l.conn.SetWriteDeadline(time.Time{}) // or what is written without waiting would fail once it is over
+	}
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gaveLocked(out, len(out))
+	return nil
 }
 
 // rest waits until so many bytes may have been sent.
@@ -218,12 +298,14 @@ func (l *link) rest(bytes int) {
 }
 
 func (l *link) read(received func(Kind, uint32, []byte)) error {
-	r := bufio.NewReaderSize(l.conn, 64<<10)
+	r := bufio.NewReaderSize(&reader{conn: l.conn, raw: l.raw}, 64<<10)
+	var set time.Time // when the deadline was
 	for {
-		if r.Buffered() == 0 {
-			if err := l.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		if now := time.Now(); r.Buffered() == 0 && now.Sub(set) > silence/10 {
+			if err := l.conn.SetReadDeadline(now.Add(silence)); err != nil {
 				return err
 			}
+			set = now
 		}
 		f, err := readFrame(r, MaxFrame)
 		if err != nil {
@@ -236,7 +318,7 @@ func (l *link) read(received func(Kind, uint32, []byte)) error {
 		case f.kind >= FirstFree:
 			received(f.kind, f.stream, f.payload)
 		case f.kind == kindPing && len(f.payload) == 8:
-			_ = l.send(kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))
+			_ = l.send(false, kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))
 		case f.kind == kindPong && len(f.payload) == 16:
 			l.measured(f.payload)
 		default:

@@ -431,7 +431,19 @@ func (n *Node) Send(folder string, lane Lane, kind Kind, stream uint32, payload 
 	if err != nil {
 		return err
 	}
-	return l.send(kind, stream, payload...)
+	return l.send(false, kind, stream, payload...)
+}
+
+// SendNow is Send of what somebody waits for at the other end: a small frame is written at once, without waiting.
+func (n *Node) SendNow(folder string, lane Lane, kind Kind, stream uint32, payload ...[]byte) error {
+	if kind < FirstFree {
+		return fmt.Errorf("%w: kind %d is the link's own", ErrFrame, kind)
+	}
+	l, err := n.link(folder, lane)
+	if err != nil {
+		return err
+	}
+	return l.send(true, kind, stream, payload...)
 }
 
 // SendPaced is Send for who may wait: it puts the frame behind so many bytes that wait to be sent, at most. It returns ErrNoLink, ErrFrame,

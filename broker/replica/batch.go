@@ -29,6 +29,7 @@ type batch struct {
 	open   []byte // data of the entry that is being gathered, nil for none
 	began  time.Duration
 	wanted bool     // somebody waits for what is in the open entry
+	held   bool     // a write is out during which it gathers more
 	sealed [][]byte // data of entries to be proposed, oldest first
 	bytes  int      // of records that are not committed
 }
@@ -37,7 +38,7 @@ type batch struct {
 func (b *batch) begin(term, next uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.term, b.paused, b.next, b.open, b.wanted, b.sealed, b.bytes = term, false, next, nil, false, nil, 0
+	b.term, b.paused, b.next, b.open, b.wanted, b.held, b.sealed, b.bytes = term, false, next, nil, false, false, nil, 0
 }
 
 // end ends it, and forgets what was not proposed.
@@ -101,11 +102,20 @@ func (b *batch) pause(paused bool) {
 	b.paused = paused
 }
 
-// want says that somebody waits for what is in the open entry.
-func (b *batch) want() {
+// want says that somebody waits for what is in the open entry. It reports whether the machine is to be told: something can be proposed, and nobody has told it.
+func (b *batch) want() (tell bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	tell = b.open != nil && !b.wanted && !b.held
 	b.wanted = b.open != nil
+	return tell || len(b.sealed) > 0
+}
+
+// hold says that a write is out: the open entry gathers more, and is due once there is none.
+func (b *batch) hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held = true
 }
 
 // due seals the open entry if its time has come: somebody waits for it, and no write is out during which it could
@@ -113,6 +123,7 @@ func (b *batch) want() {
 func (b *batch) due(now time.Duration, writing bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.held = writing
 	if b.open != nil && (b.wanted && !writing || now-b.began >= b.wait) {
 		b.sealLocked()
 	}

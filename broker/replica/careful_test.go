@@ -100,7 +100,7 @@ func TestAnEntryThatIsNotReadNowMayBeReadLater(t *testing.T) {
 
 // Of many who wait each is told of its own record, and nobody is woken for that of another; who gives up is forgotten.
 func TestWhoAwaitsARecordIsToldOfThatOne(t *testing.T) {
-	g := &Group{m: &machine{}, wake: make(chan struct{}, 1), moved: make(chan struct{}), leads: true, reign: 3}
+	g := &Group{m: &machine{}, leads: true, reign: 3}
 	results := make([]chan error, 100)
 	for i := range results {
 		results[i] = make(chan error, 1)

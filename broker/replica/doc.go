@@ -11,7 +11,8 @@
 //
 // A machine is the whole of a replica but for time and threads: it is told of ticks, messages, writes that are done
 // or failed, and says what is to be sent, waited for and told. A moment is an argument. Group is a thin shell around
-// it: one goroutine runs the machine, one waits for the log. The simulator of the tests runs machines, so that a seed
+// it: whoever has something for the machine runs it when it is nobody's turn, one goroutine does what time brings and what is left to it, and one
+// waits for the log. The simulator of the tests runs machines, so that a seed
 // decides all that happens.
 //
 // # Storage
@@ -54,7 +55,7 @@
 //
 // # Locks
 //
-// Group.mu guards what waiters look at, batch.mu the open entry, queue.mu what waits for the log: none is held while
-// another of the group's is taken, but batch.mu under Group.mu. They come last but for those of the log, and are held
+// Group.mu guards what waiters look at, batch.mu the open entry, turn.mu what is to be done with the machine, queue.mu what waits for the log: none
+// is held while another of the group's is taken, but batch.mu under Group.mu. They come last but for those of the log, and are held
 // across no I/O and no call out.
 package replica

@@ -25,12 +25,12 @@ const (
 
 // Transport carries messages to other replicas of the group.
 type Transport interface {
-	// Send gives a message to a replica. It never waits, and may lose it; what is sent over one lane keeps its order.
-	Send(to uint64, lane Lane, message []byte)
+	// Send gives a message to a replica; now says that somebody waits for what it brings about. It never waits, and may lose it; what is sent over
+	// one lane keeps its order.
+	Send(to uint64, lane Lane, message []byte, now bool)
 }
 
-// Owner is told what happens in a group, by the group's goroutine, which holds no lock: in order, and one thing at a
-// time.
+// Owner is told what happens in a group, in order and one thing at a time, by whoever has the turn of the group's machine: it must not wait for the group.
 type Owner interface {
 	// Lead says that this replica leads: all that is committed was told, and Append takes records of this term, the
 	// first being number next.
@@ -54,15 +54,16 @@ type Group struct {
 	transport Transport
 	epoch     time.Time
 
-	m *machine // owned by run; but for its batch
+	turn  turn
+	m     *machine // owned by who has the turn; but for its batch
+	retry time.Duration
 
-	lanes  [2]chan received
-	wake   chan struct{} // something was appended, or is waited for
-	calls  chan func(now time.Duration)
-	done   chan outcome
-	writes queue
-	stop   chan struct{}
-	loops  sync.WaitGroup
+	tick      *time.Timer
+	gather    *time.Timer
+	gathering atomic.Bool // gather runs
+	writes    queue
+	stop      chan struct{}
+	loops     sync.WaitGroup
 
 	leader atomic.Uint64 // that is known, see Leader
 
@@ -74,7 +75,7 @@ type Group struct {
 	committed uint64        // number of the last record of it that is known to be committed
 	err       error         // why nothing more happens
 	awaited   []awaited     // who waits for records
-	moved     chan struct{} // closed when there may be room
+	moved     chan struct{} // closed when there may be room; nil: nobody waits for that
 }
 
 // awaited is a record that somebody waits for.
@@ -83,21 +84,10 @@ type awaited struct {
 	known        chan error // holds one: what has become of it
 }
 
-// received is a message of another replica, and from whom it comes.
-type received struct {
-	from    uint64
-	message []byte
-}
-
-// outcome is what became of a write.
-type outcome struct {
-	w   *write
-	err error
-}
-
 // Limits of what waits inside a group.
 const (
 	inboxMessages = 256
+	nowBytes      = 16 << 10 // of a message: to send a larger one takes too long for who has the turn
 	retryEvery    = time.Second
 )
 
@@ -113,14 +103,13 @@ func New(o Options, h *History, owner Owner, transport Transport) (*Group, error
 	if err != nil {
 		return nil, err
 	}
-	return &Group{o: m.o, id: m.id, owner: owner, transport: transport, epoch: time.Now(), m: m,
-		lanes: [2]chan received{make(chan received, inboxMessages), make(chan received, inboxMessages)}, wake: make(chan struct{}, 1),
-		calls: make(chan func(time.Duration)), done: make(chan outcome), writes: queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{}),
-		moved: make(chan struct{})}, nil
+	return &Group{o: m.o, id: m.id, owner: owner, transport: transport, epoch: m.o.Epoch, m: m, turn: turn{wake: make(chan struct{}, 1)},
+		writes: queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{})}, nil
 }
 
 // Start starts the group's goroutines.
 func (g *Group) Start() {
+	g.tick, g.gather = time.NewTimer(g.untilTick(g.now())), time.NewTimer(time.Hour)
 	g.loops.Go(g.run)
 	g.loops.Go(g.wait)
 }
@@ -130,6 +119,11 @@ func (g *Group) Start() {
 func (g *Group) Close() {
 	close(g.stop)
 	g.loops.Wait()
+	g.turn.end()
+	if g.tick != nil {
+		g.tick.Stop()
+		g.gather.Stop()
+	}
 	if g.m.err == nil {
 		if _, _, err := g.m.log.remember(); err != nil {
 			g.o.Logger.Warn("what is committed was not written down at the end", "group", g.m.log.group, "error", err)
@@ -148,19 +142,19 @@ func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte
 	if lane > Bulk {
 		return fmt.Errorf("message of a replica over lane %d, there are 0 and 1", lane)
 	}
-	select {
-	case <-g.stop:
-		return ErrClosed
-	default:
+	if err := g.turn.room(ctx, g.stop); err != nil {
+		return err
 	}
-	select {
-	case g.lanes[lane] <- received{from, message}:
+	msg, err := decode(message)
+	if err != nil {
+		g.o.Logger.Warn("a message of another replica cannot be read", "error", err)
 		return nil
-	case <-g.stop:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	if msg.GetFrom() != from { // nobody speaks for another one
+		return nil
+	}
+	g.post(func(now time.Duration) { g.m.step(msg, now) })
+	return nil
 }
 
 // Append puts a record about topics, its payload in parts that are copied, into the group's open entry and returns
@@ -170,24 +164,18 @@ func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte
 // an entry.
 func (g *Group) Append(term uint64, kind journal.Kind, payload ...[]byte) (number uint64, err error) {
 	number, err = g.m.batch.append(g.now(), term, kind, payload...)
-	if err == nil {
-		g.kick()
+	if err == nil && !g.gathering.Load() && g.gathering.CompareAndSwap(false, true) {
+		g.gather.Reset(g.o.Gather)
 	}
 	return number, err
-}
-
-func (g *Group) kick() {
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Await returns nil once a record that was appended in a term is committed, ErrNotLeader when the lead is lost
 // before, so that nobody here knows, ErrClosed, why the replica has stopped, or the context's error.
 func (g *Group) Await(ctx context.Context, term, number uint64) error {
-	g.m.batch.want()
-	g.kick()
+	if g.m.batch.want() {
+		g.post(g.advance)
+	}
 	g.mu.Lock()
 	if known, err := g.outcomeLocked(term, number); known {
 		g.mu.Unlock()
@@ -242,11 +230,15 @@ func (g *Group) until(ctx context.Context, holds func() (bool, error)) error {
 	for {
 		g.mu.Lock()
 		ok, err := holds()
-		moved := g.moved
-		g.mu.Unlock()
 		if ok {
+			g.mu.Unlock()
 			return err
 		}
+		if g.moved == nil {
+			g.moved = make(chan struct{})
+		}
+		moved := g.moved
+		g.mu.Unlock()
 		select {
 		case <-moved:
 		case <-ctx.Done():
@@ -267,8 +259,10 @@ func (g *Group) change(do func()) {
 		}
 		return known
 	})
-	close(g.moved)
-	g.moved = make(chan struct{})
+	if g.moved != nil {
+		close(g.moved)
+		g.moved = nil
+	}
 }
 
 func (g *Group) fail(err error) {
@@ -286,74 +280,89 @@ func (g *Group) Leased() bool { return int64(g.now()) < g.leased.Load() }
 // Leader returns the replica that leads as far as is known here, 0 when none is known. It waits for nothing.
 func (g *Group) Leader() uint64 { return g.leader.Load() }
 
-// call has something done by the group's goroutine.
+// call has something done in a turn, and returns once it is.
 func (g *Group) call(ctx context.Context, do func(now time.Duration)) error {
+	var begun atomic.Bool // or given up
 	done := make(chan struct{})
+	g.post(func(now time.Duration) {
+		if begun.CompareAndSwap(false, true) {
+			do(now)
+			close(done)
+			g.m.advance(now)
+		}
+	})
+	err := error(nil)
 	select {
-	case g.calls <- func(now time.Duration) { do(now); close(done) }:
-		<-done
+	case <-done:
 		return nil
 	case <-g.stop:
-		return ErrClosed
+		err = ErrClosed
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	if begun.CompareAndSwap(false, true) {
+		return err
+	}
+	<-done
+	return nil
 }
 
-// run is the group's goroutine.
+// post has something done with the machine: at once, unless another goroutine has the turn, which then sees to it.
+func (g *Group) post(do func(now time.Duration)) {
+	g.turn.post(do)
+	g.work()
+}
+
+// work does what was posted, unless another goroutine has the turn.
+func (g *Group) work() {
+	g.turn.work(func(posted []func(time.Duration)) {
+		for _, do := range posted {
+			do(g.now())
+		}
+		g.settle()
+	})
+}
+
+// advance proposes what somebody waits for, in a turn.
+func (g *Group) advance(now time.Duration) { g.m.advance(now) }
+
+// run is the group's goroutine: it does what time brings, and what others leave to it.
 func (g *Group) run() {
-	tick := time.NewTimer(g.o.Tick)
-	defer tick.Stop()
-	gather := time.NewTimer(time.Hour)
-	defer gather.Stop()
-	retry := g.now()
 	for {
 		select {
 		case <-g.stop:
 			return
-		case r := <-g.lanes[Control]:
-			g.step(r)
-		case r := <-g.lanes[Bulk]:
-			g.step(r)
-		case o := <-g.done:
-			if o.err != nil {
-				g.m.failed(o.err)
-			} else {
-				g.m.wrote(o.w, g.now())
+		case <-g.turn.wake:
+			g.work()
+		case <-g.tick.C:
+			g.post(g.ticked)
+		case <-g.gather.C:
+			g.gathering.Store(false)
+			g.post(g.advance)
+			if at, ok := g.m.batch.deadline(); ok && g.gathering.CompareAndSwap(false, true) {
+				g.gather.Reset(max(0, at-g.now()))
 			}
-		case do := <-g.calls:
-			do(g.now())
-			g.m.advance(g.now())
-		case <-g.wake:
-			g.m.advance(g.now())
-		case <-gather.C:
-			g.m.advance(g.now())
-		case <-tick.C:
-			if now := g.now(); g.m.err != nil && now >= retry {
-				retry = now + retryEvery
-				g.again()
-			}
-			g.m.tick(g.now())
-			tick.Reset(g.o.Tick) // never made up for, and never closer
-		}
-		g.settle()
-		if at, ok := g.m.batch.deadline(); ok {
-			gather.Reset(max(0, at-g.now()))
 		}
 	}
 }
 
-// step hands a message to the machine.
-func (g *Group) step(r received) {
-	msg, err := decode(r.message)
-	if err != nil {
-		g.o.Logger.Warn("a message of another replica cannot be read", "error", err)
-		return
+// untilTick returns when the next tick is, after one that is told now. All groups with the same epoch tick at the same moments, so that their heartbeats to
+// a node are one write. A tick that was told late is not made up for: what is more than a quarter late moves those behind it, so that n of them
+// take n-1.25 ticks at least.
+func (g *Group) untilTick(now time.Duration) time.Duration {
+	least := now + g.o.Tick*3/4
+	return least + (g.o.Tick-least%g.o.Tick)%g.o.Tick - now
+}
+
+// ticked tells the machine of a tick, in a turn.
+func (g *Group) ticked(now time.Duration) {
+	if g.m.err != nil && now >= g.retry {
+		g.retry = now + retryEvery
+		g.again()
 	}
-	if msg.GetFrom() != r.from { // nobody speaks for another one
-		return
-	}
-	g.m.step(msg, g.now())
+	now = g.now()
+	g.m.tick(now)
+	g.tick.Reset(g.untilTick(now))
 }
 
 // again begins again after a failed write.
@@ -380,11 +389,12 @@ func (g *Group) settle() {
 	g.leader.Store(g.m.leader)
 	g.leased.Store(int64(g.m.lapse(g.now()))) // before anything leaves that lets another one lead
 	for _, msg := range o.send {
-		lane := Control
-		if msg.GetType() == raftpb.MsgApp {
+		lane, t := Control, msg.GetType()
+		if t == raftpb.MsgApp {
 			lane = Bulk
 		}
-		g.transport.Send(msg.GetTo(), lane, encode(msg))
+		b := encode(msg)
+		g.transport.Send(msg.GetTo(), lane, b, t != raftpb.MsgHeartbeat && t != raftpb.MsgHeartbeatResp && len(b) <= nowBytes)
 	}
 	g.writes.put(o.writes)
 	for _, e := range o.tell {
@@ -429,11 +439,13 @@ func (g *Group) wait() {
 			if w.appends {
 				err = g.o.Log.Commit(w.at, w.level)
 			}
-			select {
-			case g.done <- outcome{w, err}:
-			case <-g.stop:
-				return
-			}
+			g.post(func(now time.Duration) {
+				if err != nil {
+					g.m.failed(err)
+				} else {
+					g.m.wrote(w, now)
+				}
+			})
 		}
 	}
 }

@@ -24,6 +24,12 @@ type cluster struct {
 	cut   map[uint64]bool // replicas that hear nobody and are heard by nobody
 }
 
+// received is a message of another replica, and from whom it comes.
+type received struct {
+	from    uint64
+	message []byte
+}
+
 // running is one of them, and its owner.
 type running struct {
 	c     *cluster
@@ -79,7 +85,7 @@ func (r *running) Committed(c *Committed) {
 	}
 }
 
-func (r *running) Send(to uint64, lane Lane, message []byte) {
+func (r *running) Send(to uint64, lane Lane, message []byte, _ bool) {
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	if r.c.cut[r.id] || r.c.cut[to] || to > uint64(len(r.c.nodes)) {

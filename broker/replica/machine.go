@@ -3,6 +3,8 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -33,6 +35,8 @@ type machine struct {
 	entries int      // how many of them are of entries
 	oldest  *write   // of them, at the last tick
 	stalled int      // ticks for which it has been that
+
+	bare map[uint64]*raftpb.Message // appends without entries that wait for the next tick, the newest for each replica
 
 	handing  uint64            // to whom the lead is being handed over, 0 for nobody
 	handed   bool              // the engine was told
@@ -180,6 +184,7 @@ func (m *machine) tick(now time.Duration) {
 		m.node.Tick()
 		return nil
 	})
+	m.release()
 	m.notice()
 	if m.handing != 0 {
 		if m.handover--; m.handover <= 0 {
@@ -454,11 +459,40 @@ func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
 	case raft.LocalApplyThread:
 		m.guard(func() error { return m.apply(msg) })
 	default:
-		if msg.GetType() == raftpb.MsgHeartbeat {
+		switch msg.GetType() {
+		case raftpb.MsgHeartbeat:
 			stamp(msg, now)
+		case raftpb.MsgApp:
+			if m.o.TellLate && len(msg.GetEntries()) == 0 {
+				m.hold(msg)
+				return
+			}
+			delete(m.bare, msg.GetTo())
 		}
 		m.output.send = append(m.output.send, msg)
 	}
+}
+
+// hold keeps an append without entries until the next tick. Nearly all of them say only that more is committed, which the next entries say
+// too; sent at once, such a message and its answer are half of what goes between replicas while messages come one at a time.
+func (m *machine) hold(msg *raftpb.Message) {
+	if m.bare == nil {
+		m.bare = map[uint64]*raftpb.Message{}
+	}
+	m.bare[msg.GetTo()] = msg
+}
+
+// release sends what hold has kept, unless it is of an earlier term.
+func (m *machine) release() {
+	if m.err == nil && len(m.bare) > 0 {
+		term := m.node.BasicStatus().GetTerm()
+		for _, to := range slices.Sorted(maps.Keys(m.bare)) {
+			if msg := m.bare[to]; msg.GetTerm() == term {
+				m.output.send = append(m.output.send, msg)
+			}
+		}
+	}
+	clear(m.bare)
 }
 
 func firstOf(m *raftpb.Message) uint64 {
@@ -480,6 +514,7 @@ func (m *machine) store(w *write) {
 	m.waiting = append(m.waiting, w)
 	if w.first > 0 {
 		m.entries++
+		m.batch.hold()
 	}
 	m.output.writes = append(m.output.writes, w)
 }

@@ -15,6 +15,7 @@ type Options struct {
 	Level wal.Level // Synced: an entry counts for this replica when it is synced; Written: when it is written
 
 	Tick          time.Duration // 50 ms; heartbeats are as often
+	Epoch         time.Time     // that ticks are counted from; now. The groups of a node should have the same
 	ElectionTicks int           // 16, at least 4: a leader is missed after so many, or up to twice as many
 	HangTicks     int           // 40: a leader whose log has hung for so many gives the lead away
 	Lease         time.Duration // three quarters of the election timeout, and no more
@@ -22,6 +23,7 @@ type Options struct {
 	MaxEntry         int           // bytes of an entry's data, if no record is larger; 1 MiB
 	Gather           time.Duration // 20 ms: what nobody waits for is proposed after that
 	Uncommitted      int           // bytes that may wait for a majority; 32 MiB
+	TellLate         bool          // followers learn what is committed from the next entries or with the next tick, else at once
 	InflightMessages int           // to a follower, not answered; 256
 	InflightBytes    int           // 8 MiB, at least MaxEntry
 	Memory           int           // bytes of entries that are kept in memory though they can be read; 4 MiB
@@ -43,6 +45,9 @@ func (o *Options) normalize() error {
 	def(&o.Memory, 4<<20)
 	if o.Budget == nil {
 		o.Budget = NewBudget(64 << 20)
+	}
+	if o.Epoch.IsZero() {
+		o.Epoch = time.Now()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

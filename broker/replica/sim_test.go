@@ -75,6 +75,7 @@ func shapeOf(rng *mrand.Rand) shape {
 		sh.options.InflightMessages = min(sh.options.InflightMessages, 4)
 	}
 	sh.rebase = sh.trim && rng.IntN(2) == 0
+	sh.options.TellLate = rng.IntN(2) == 0
 	return sh
 }
 

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"brokerd/broker/nowait"
 )
 
 // socket is a connection that is read and written without a detour where it has a file descriptor, and then waits for its
@@ -105,7 +107,7 @@ func (t *transfer) receive(fd uintptr) (done bool) {
 		p = getBuffer()
 	}
 	for {
-		n, errno := receive(fd, p)
+		n, errno := nowait.Receive(fd, p)
 		switch {
 		case errno == syscall.EINTR:
 			continue
@@ -127,7 +129,7 @@ func (t *transfer) receive(fd uintptr) (done bool) {
 
 func (t *transfer) send(fd uintptr) (done bool) {
 	for t.n < len(t.p) {
-		n, errno := send(fd, t.p[t.n:])
+		n, errno := nowait.Send(fd, t.p[t.n:])
 		switch errno {
 		case 0:
 			t.n += n

@@ -34,6 +34,7 @@ type reign struct {
 	over   atomic.Bool   // set under mu
 	ended  chan struct{} // told once it is over
 	missed atomic.Bool   // somebody was told that nothing may be delivered
+	wake   func()        // has the shard look, which waits for nothing
 	safe   atomic.Uint64 // number of a record up to which all are committed
 	last   atomic.Uint64 // number of the last record that was appended, or stood before it; set under mu
 	thin   atomic.Int64  // when it was looked for room last, Unix nanoseconds
@@ -109,7 +110,9 @@ func (r *reign) Leased() bool {
 	if !r.over.Load() && r.group.Leased() {
 		return true
 	}
-	r.missed.Store(true)
+	if !r.missed.Swap(true) {
+		r.wake()
+	}
 	return false
 }
 

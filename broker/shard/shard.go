@@ -124,7 +124,7 @@ func (s *Shard) Lead(term, _ uint64) {
 }
 
 func (s *Shard) beginLocked() {
-	s.reign = &reign{term: s.term, group: s.group, standby: s.standby, limit: s.o.Limit, wait: s.o.Wait, ended: make(chan struct{})}
+	s.reign = &reign{term: s.term, group: s.group, standby: s.standby, limit: s.o.Limit, wait: s.o.Wait, ended: make(chan struct{}), wake: s.wake}
 	s.reign.last.Store(s.standby.Record())
 }
 
@@ -242,7 +242,7 @@ func (s *Shard) wake() {
 	}
 }
 
-// Paces of the loop: while this node leads it looks whether the lease is there again.
+// Paces of the loop: while the lease is missed it looks whether it is there again.
 const (
 	leadingPace = 50 * time.Millisecond
 	idlePace    = time.Second
@@ -257,7 +257,7 @@ func (s *Shard) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		again := s.step(ctx)
 		pace := idlePace
-		if s.led != nil || again {
+		if again || s.led != nil && s.of.missed.Load() {
 			pace = leadingPace
 		}
 		var ended <-chan struct{}

@@ -1,17 +1,17 @@
 //go:build unix && !linux
 
-package session
+package nowait
 
 import "syscall"
 
-// receive reads what a non-blocking socket has.
-func receive(fd uintptr, p []byte) (n int, errno syscall.Errno) {
+// Receive reads what a non-blocking socket has.
+func Receive(fd uintptr, p []byte) (n int, errno syscall.Errno) {
 	n, err := syscall.Read(int(fd), p)
 	return n, errnoOf(err)
 }
 
-// send writes as much as a non-blocking socket takes.
-func send(fd uintptr, p []byte) (n int, errno syscall.Errno) {
+// Send writes as much as a non-blocking socket takes.
+func Send(fd uintptr, p []byte) (n int, errno syscall.Errno) {
 	n, err := syscall.Write(int(fd), p)
 	return n, errnoOf(err)
 }
