@@ -66,7 +66,7 @@ var rooms = []room{
 	{"broker/storage", []string{"protocol", "broker/topic", "broker/policy", "diskqueue/..."}, "when things are written; what is written topics know"},
 	{"broker/session", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/topic", "broker/auth", "broker/bodies", "broker/nowait", "broker/quota"},
 		"one client's connection; the server above composes it with the rest"},
-	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/policy", "broker/topic", "broker/telemetry", "broker/bodies", "broker/quota"},
+	{"broker/httpd", []string{"protocol", "protocol/grant", "protocol/httpapi", "broker/policy", "broker/topic", "broker/telemetry", "broker/bodies", "broker/lately", "broker/quota"},
 		"answers HTTP through an interface that the server fulfils, so that it is tested without one"},
 	{"broker", []string{"protocol", "protocol/exposition", "protocol/tlsfiles", "protocol/grant", "protocol/httpapi", "protocol/loglevel", "protocol/release", "broker/...", "diskqueue/..."},
 		"composes its rooms; brokers share nothing with lookups"},
@@ -88,8 +88,10 @@ var rooms = []room{
 	{"broker/relay", []string{"protocol", "protocol/httpapi", "broker/inflight", "broker/peer", "broker/topic"},
 		"consumers of topics that others lead: it must know neither who is a member nor sockets"},
 
-	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/peer", "broker/replica"},
+	{"broker/member", []string{"diskqueue/...", "protocol/httpapi", "broker/cluster", "broker/lately", "broker/peer", "broker/replica"},
 		"what a broker is in its cluster: the map over a group and links; it must not know topics"},
+
+	{"broker/lately", nil, "what was done within some seconds; not what that was"},
 
 	{"broker/histories", nil, "it judges what tests have written down; it must not know who did it"},
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
@@ -154,35 +153,3 @@ type nowhere struct{}
 func (nowhere) Header() http.Header         { return http.Header{} }
 func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (nowhere) WriteHeader(int)             {}
-
-// lately remembers for a while what was deleted: tools delete a channel at each broker that says that it has the topic.
-type lately struct {
-	mu   sync.Mutex // guards what follows
-	done map[string]time.Time
-}
-
-// latelyFor is for how long that is no error.
-const latelyFor = 30 * time.Second
-
-// note notes that something was deleted.
-func (l *lately) note(what string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.done == nil {
-		l.done = map[string]time.Time{}
-	}
-	for what, at := range l.done {
-		if time.Since(at) > latelyFor {
-			delete(l.done, what)
-		}
-	}
-	l.done[what] = time.Now()
-}
-
-// has reports whether it was deleted lately.
-func (l *lately) has(what string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at, ok := l.done[what]
-	return ok && time.Since(at) <= latelyFor
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"brokerd/broker/lately"
 	"brokerd/broker/topic"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
@@ -23,7 +24,7 @@ type api struct {
 	history chan struct{} // the place for one that reads the log
 
 	acts    map[string]httpapi.HandlerFunc // by method and path, what other brokers may have done here
-	deleted lately                         // channels of replicated topics
+	deleted lately.Set                     // channels of replicated topics
 }
 
 // lookAtOnce is how many requests read messages at the same time, not to take the disk from others.

@@ -193,8 +193,8 @@ func (a *api) deleteChannel(_ http.ResponseWriter, req *http.Request, _ httprout
 	err = t.DeleteChannel(name)
 	switch {
 	case err == nil && t.Replicated():
-		a.deleted.note(what)
-	case errors.Is(err, topic.ErrChannelNotFound) && t.Replicated() && a.deleted.has(what):
+		a.deleted.Add(what)
+	case errors.Is(err, topic.ErrChannelNotFound) && t.Replicated() && a.deleted.Has(what):
 	case errors.Is(err, topic.ErrChannelNotFound):
 		return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
 	case err != nil:

@@ -272,7 +272,7 @@ func (o *owner) Committed(c *replica.Committed) {
 				}
 				result := state.Apply(command)
 				if result == nil && command.Op == cluster.OpDelete {
-					m.noteDeleted(command.Topic)
+					m.deleted.Add(command.Topic)
 				}
 				m.applies(command.ID, result)
 			}

@@ -516,23 +516,5 @@ func (m *Member) DeleteTopic(ctx context.Context, name string) error {
 	return m.Do(ctx, cluster.Command{Op: cluster.OpDelete, Topic: name})
 }
 
-// latelyFor is for how long it is known that a topic was deleted.
-const latelyFor = 30 * time.Second
-
-// noteDeleted notes that the map says of a topic that it is to go. m.mu is held.
-func (m *Member) noteDeleted(name string) {
-	for other, at := range m.deleted {
-		if time.Since(at) > latelyFor {
-			delete(m.deleted, other)
-		}
-	}
-	m.deleted[name] = time.Now()
-}
-
 // DeletedLately reports whether a replicated topic of that name was deleted within the last 30 s.
-func (m *Member) DeletedLately(name string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	at, ok := m.deleted[name]
-	return ok && time.Since(at) <= latelyFor
-}
+func (m *Member) DeletedLately(name string) bool { return m.deleted.Has(name) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brokerd/broker/cluster"
+	"brokerd/broker/lately"
 	"brokerd/broker/peer"
 	"brokerd/broker/replica"
 	"brokerd/diskqueue/manifest"
@@ -65,8 +66,8 @@ type Member struct {
 
 	holdings map[uint32]*holding // by group
 
-	rooms   []room               // that have kinds of frames of their own; set before Start
-	deleted map[string]time.Time // topics, and when the map said so
+	rooms   []room     // that have kinds of frames of their own; set before Start
+	deleted lately.Set // topics, as the map has said
 
 	aside atomic.Bool // see StandAside
 
@@ -104,7 +105,7 @@ func New(o Options) (*Member, error) {
 	m := &Member{o: o, began: time.Now(), saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
 		kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
 		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
-		said: map[string]string{}, pushed: map[uint64]time.Time{}, deleted: map[string]time.Time{}}
+		said: map[string]string{}, pushed: map[uint64]time.Time{}}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if saved.Left != "" { // an operator has started it anew, to be let in again
 		m.saved = Saved{Name: o.Name, Life: saved.Life, Lives: saved.Lives}
