@@ -22,13 +22,17 @@ func (l MpubLimits) CheckCount(count int32) error {
 
 // CheckSize checks the size that message i, counted from 0, announces.
 func (l MpubLimits) CheckSize(i int, size int32) error {
+	if size > 0 && int64(size) <= l.MaxMsgSize { // the compiler puts this much where it is called
+		return nil
+	}
+	return l.sizeError(i, size)
+}
+
+func (l MpubLimits) sizeError(i int, size int32) error {
 	if size <= 0 {
 		return Errorf(CodeBadMessage, "MPUB invalid message(%d) body size %d", i, size)
 	}
-	if int64(size) > l.MaxMsgSize {
-		return Errorf(CodeBadMessage, "MPUB message too big %d > %d", size, l.MaxMsgSize)
-	}
-	return nil
+	return Errorf(CodeBadMessage, "MPUB message too big %d > %d", size, l.MaxMsgSize)
 }
 
 // WalkMpub calls f with each message of an MPUB body: a four-byte count, then for each a four-byte size and that many

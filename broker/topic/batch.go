@@ -73,7 +73,7 @@ func (b *Batch) Release() { *b = Batch{} }
 // Add copies one body in.
 func (b *Batch) Add(body []byte) {
 	b.Begin(len(body))
-	b.Extend(body)
+	b.frames = append(b.frames, body...)
 }
 
 // Begin opens a message whose body has size bytes, which Extend and Fill must bring before anything else is done. No more
