@@ -67,6 +67,7 @@ type Options struct {
 	DedupMemory   int64         // bytes of deduplication keys in memory; 0: no limit
 	ClientTimeout time.Duration // no flag: twice the default heartbeat interval
 	Anchor        bool          // no flag: GOMAXPROCS may be raised by one while the log gets many small writes
+	Processors    int           // no flag: by how many GOMAXPROCS was raised for good
 	LogFileSize   int64         // no flag: bytes of one of the log's files, from 1 KiB on; 0: 8 MiB
 
 	MaxHeartbeatInterval   time.Duration

@@ -9,11 +9,11 @@ import (
 
 // A write of the log is a system call that the scheduler is told of, since a disk may hang. In a process that is nearly idle each of
 // them wakes the runtime's monitor thread, which then polls for a millisecond in case the call should last; with some thousand
-// small writes a second that is up to a third of all that the broker spends. The monitor sleeps so deeply only while all processors are
+// small writes a second that is up to a third of all that the broker spends, and with a few hundred no less of each. The monitor sleeps so deeply only while all processors are
 // idle. So one processor more is made, and a goroutine keeps it from being idle, without work, for as long as such writes come.
 // What the thread costs is a system call each 10 ms. If another runtime should do without the trick, only the gain is lost.
 const (
-	anchorMin    = 1000             // writes a second from which on it pays
+	anchorMin    = 100              // writes a second from which on it pays
 	anchorBytes  = 16 << 10         // writes that are larger, on average, cost so much that it does not matter
 	anchorLinger = time.Second      // without such writes
 	anchorRenew  = 30 * time.Second // the processors are counted again: a container's limit may have changed
@@ -22,6 +22,7 @@ const (
 // anchor is that goroutine and what it is told.
 type anchor struct {
 	kick chan struct{} // nil: there is none
+	more int           // processors that the process has beyond the runtime's own number
 	held atomic.Bool   // such writes come
 
 	// Owned by the engine's loop.
@@ -30,11 +31,11 @@ type anchor struct {
 	useful        time.Time // such writes came the last time
 }
 
-func newAnchor(wanted bool) anchor {
+func newAnchor(wanted bool, more int) anchor {
 	if !wanted || !canPoll {
 		return anchor{}
 	}
-	return anchor{kick: make(chan struct{}, 1)}
+	return anchor{kick: make(chan struct{}, 1), more: more}
 }
 
 // look takes in how many writes, of how many bytes, the log has made so far.
@@ -83,7 +84,12 @@ func (a *anchor) run(ctx context.Context) {
 // hold keeps one processor more than there would be from being idle, for anchorRenew at most.
 func (a *anchor) hold(ctx context.Context) {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	defer runtime.SetDefaultGOMAXPROCS()
+	defer func() {
+		runtime.SetDefaultGOMAXPROCS()
+		if a.more > 0 {
+			runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + a.more)
+		}
+	}()
 	for end := time.Now().Add(anchorRenew); ctx.Err() == nil && a.held.Load() && time.Now().Before(end); {
 		pollNothing()
 	}

@@ -26,7 +26,7 @@ func TestAnchorHoldsForManySmallWrites(t *testing.T) {
 		{"many", 100 * anchorMin / second, 10000 * anchorMin, 1, true},
 		{"large", anchorMin / second, (anchorBytes + 1) * anchorMin / second, second, false},
 	} {
-		a := newAnchor(true)
+		a := newAnchor(true, 0)
 		now := time.Now()
 		a.look(now, 0, 0)
 		var writes, bytes uint64
@@ -47,7 +47,7 @@ func TestAnchorHoldsForManySmallWrites(t *testing.T) {
 			t.Errorf("%s: it is held without writes", tt.name)
 		}
 	}
-	if a := newAnchor(false); a.kick != nil {
+	if a := newAnchor(false, 0); a.kick != nil {
 		t.Error("there is an anchor that nobody has asked for")
 	}
 }
@@ -60,7 +60,7 @@ func TestAnchorGivesBackItsProcessor(t *testing.T) {
 	}
 	before := runtime.GOMAXPROCS(0)
 	ctx, stop := context.WithCancel(context.Background())
-	a := newAnchor(true)
+	a := newAnchor(true, 0)
 	var ended sync.WaitGroup
 	ended.Go(func() { a.run(ctx) })
 	await := func(want int) {

@@ -42,7 +42,8 @@ type Options struct {
 	AcceptLoss      bool                  // go on without what is missing, for a repair: the folder is whole again once it is closed
 	Groups          func(wal.Entry) error // takes records of groups of replicas while the log is read; nil: they are passed over
 	Listed          []*journal.Topic      // topics as the list of topics has them, with their channels: for those that no checkpoint names
-	Anchor          bool                  // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own otherwise
+	Anchor          bool                  // GOMAXPROCS may be raised by one while that makes small writes cheaper, and is the runtime's own and Processors otherwise
+	Processors      int
 }
 
 // When a checkpoint is written: the log has grown by checkpointBytes since the last one, and by twice the size of that, which was
@@ -217,7 +218,7 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 func newEngine(o Options, s *sight) *Engine {
 	log, said := newQuiet(o.Log)
 	o.Log = log
-	k := &Engine{o: o, quiet: said, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor), wakeups: wakeup{now: make(chan struct{}, 1)},
+	k := &Engine{o: o, quiet: said, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor, o.Processors), wakeups: wakeup{now: make(chan struct{}, 1)},
 		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1), asked: make(chan roomAsked)}
 	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
