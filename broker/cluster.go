@@ -343,5 +343,13 @@ func (s *Server) clusterFigures() *metrics.Cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	f := s.member.Figures(ctx)
-	return &metrics.Cluster{State: f.State, Leads: f.Leads, Term: f.Term, Index: f.Index, Members: f.Members, Candidates: f.Candidates, Linked: f.Linked}
+	c := &metrics.Cluster{State: f.State, Leads: f.Leads, Term: f.Term, Index: f.Index, Members: f.Members, Candidates: f.Candidates, Linked: f.Linked,
+		Commits: f.Commits.Counts, CommitTime: f.Commits.Sum}
+	for _, g := range f.Groups {
+		c.Groups = append(c.Groups, metrics.Group{Number: g.Number, Runs: g.Runs, Leads: g.Leads, Term: g.Term, Applied: g.Applied, Lag: g.Lag,
+			Uncommitted: uint64(g.Uncommitted), Active: g.Active, Elections: g.Elections})
+	}
+	c.Relays = metrics.Relays{Consumers: s.relay.Away(), InFlight: s.relay.InFlight(), Guests: s.relay.Guests()}
+	c.Forwards = metrics.Forwards(s.forward.Counts())
+	return c
 }

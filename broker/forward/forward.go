@@ -53,6 +53,7 @@ type Forwarder struct {
 	ctx    context.Context
 	stop   context.CancelFunc
 	acts   acts
+	counts counts
 	serves atomic.Pointer[func([]byte) []byte] // carries out acts of other nodes
 
 	wg sync.WaitGroup
@@ -227,7 +228,9 @@ func (f *Forwarder) try(name string, p *publish) error {
 	t := f.o.Topics.Lookup(name)
 	switch {
 	case t == nil:
-		return p.g.carry(p)
+		err := p.g.carry(p)
+		f.counts.carried(err)
+		return err
 	case !t.Replicated() && p.frames != nil:
 		return p.late() // the batch has them no more
 	case !t.Replicated():

@@ -150,6 +150,9 @@ func (in *incoming) begin(r *request) arrived {
 	}
 	b.Due, b.From = r.due, r.from()
 	begun, err := t.Begin(&b, r.delay)
+	if err == nil {
+		f.counts.arrived.Add(1)
+	}
 	switch {
 	case err == nil && r.receipt:
 		return arrived{place: r.place, code: codeReceipt, begun: begun, waits: true}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -36,13 +37,19 @@ type act struct {
 }
 
 type acted struct {
-	Code int             `json:"code"`
-	Text string          `json:"text,omitempty"` // of an error, or the answer when Data is not there
-	Data json.RawMessage `json:"data,omitempty"`
+	Code   int             `json:"code"`
+	Text   string          `json:"text,omitempty"` // of an error, or the answer when Data and Bytes are not there
+	Data   json.RawMessage `json:"data,omitempty"`
+	Bytes  []byte          `json:"bytes,omitempty"`  // an answer that is no JSON
+	Header http.Header     `json:"header,omitempty"` // that belongs to it
 }
 
-// anywhere makes a handler of one that only who leads a replicated topic can carry out: others have that broker do it.
-func (a *api) anywhere(route string, h httpapi.HandlerFunc) httpapi.HandlerFunc {
+// mostAnswer is how many bytes an answer has at most that goes over a link: less than a frame.
+const mostAnswer = 15 << 20
+
+// anywhere makes a handler of one that only who leads a replicated topic can carry out: others have that broker do it, unless withheld, if it is not
+// nil, says why this one does not.
+func (a *api) anywhere(route string, h httpapi.HandlerFunc, withheld func() error) httpapi.HandlerFunc {
 	if a.cfg.Forward == nil {
 		return h
 	}
@@ -58,7 +65,12 @@ func (a *api) anywhere(route string, h httpapi.HandlerFunc) httpapi.HandlerFunc 
 				return data, err
 			}
 		}
-		data, err := a.actElsewhere(req, name, act{Route: route, Query: req.URL.RawQuery})
+		if withheld != nil {
+			if err := withheld(); err != nil {
+				return nil, err
+			}
+		}
+		data, err := a.actElsewhere(w, req, name, act{Route: route, Query: req.URL.RawQuery})
 		if errors.Is(err, ErrActHere) || errors.Is(err, topic.ErrNotReplicated) {
 			return h(w, req, ps)
 		}
@@ -79,7 +91,7 @@ func isNotLeader(err error) bool {
 }
 
 // actElsewhere has the broker that leads a topic do something.
-func (a *api) actElsewhere(req *http.Request, name string, do act) (any, error) {
+func (a *api) actElsewhere(w http.ResponseWriter, req *http.Request, name string, do act) (any, error) {
 	b, err := json.Marshal(do)
 	if err != nil {
 		return nil, err
@@ -95,9 +107,12 @@ func (a *api) actElsewhere(req *http.Request, name string, do act) (any, error) 
 	if err := json.Unmarshal(answer, &out); err != nil {
 		return nil, err
 	}
+	maps.Copy(w.Header(), out.Header)
 	switch {
 	case out.Code != http.StatusOK:
 		return nil, refuse(out.Code, out.Text)
+	case out.Bytes != nil:
+		return out.Bytes, nil
 	case out.Data != nil:
 		return out.Data, nil
 	case out.Text != "":
@@ -113,6 +128,10 @@ func (s *Server) Act(b []byte) []byte { return s.handlers.Load().act(b) }
 func (a *api) actHere(b []byte) []byte {
 	out := a.carryOutAct(b)
 	answer, err := json.Marshal(out)
+	if err == nil && len(answer) > mostAnswer {
+		answer, err = json.Marshal(acted{Code: http.StatusBadRequest,
+			Text: "INVALID_ARG_MAX_BYTES: the answer is too long for the way over another broker: ask for less, or ask the one that leads the topic"})
+	}
 	if err != nil {
 		return nil
 	}
@@ -129,16 +148,21 @@ func (a *api) carryOutAct(b []byte) (out acted) {
 	if err != nil {
 		return acted{Code: http.StatusBadRequest, Text: "INVALID_REQUEST"}
 	}
-	data, err := a.acts[do.Route](nowhere{}, req, nil)
-	out.Code = http.StatusOK
+	w := nowhere{http.Header{}}
+	data, err := a.acts[do.Route](w, req, nil)
+	out.Code, out.Header = http.StatusOK, w.header
 	var answered *httpapi.Error
-	switch text, isText := data.(string); {
+	text, isText := data.(string)
+	bytes, isBytes := data.([]byte)
+	switch {
 	case errors.As(err, &answered):
 		return acted{Code: answered.Code, Text: answered.Text}
 	case err != nil:
 		return acted{Code: http.StatusInternalServerError, Text: "INTERNAL_ERROR"}
 	case isText:
 		out.Text = text
+	case isBytes:
+		out.Bytes = bytes
 	case data != nil:
 		if out.Data, err = json.Marshal(data); err != nil {
 			return acted{Code: http.StatusInternalServerError, Text: "INTERNAL_ERROR"}
@@ -147,9 +171,9 @@ func (a *api) carryOutAct(b []byte) (out acted) {
 	return out
 }
 
-// nowhere takes what handlers write beside their answers.
-type nowhere struct{}
+// nowhere takes what handlers write beside their answers, and keeps what they say of them.
+type nowhere struct{ header http.Header }
 
-func (nowhere) Header() http.Header         { return http.Header{} }
+func (n nowhere) Header() http.Header       { return n.header }
 func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (nowhere) WriteHeader(int)             {}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/julienschmidt/httprouter"
+
 	"brokerd/broker/topic"
 	"brokerd/protocol/httpapi"
 )
@@ -88,7 +90,7 @@ func TestActsOnATopicThatAnotherBrokerLeads(t *testing.T) {
 		{"POST", "/channel/empty?topic=orders&channel=c", 200, ""},
 		{"GET", "/topic/config?topic=orders", 200, "durability"},
 		{"POST", "/topic/pause?topic=other", 404, "TOPIC_NOT_FOUND"},
-		{"GET", "/topic/messages?topic=orders", 503, "NOT_LEADER"},
+		{"GET", "/topic/messages?topic=orders", 400, "NEEDS_LOG"}, // there
 		{"POST", "/topic/delete?topic=lately", 200, ""},
 		{"POST", "/topic/delete?topic=never", 404, "TOPIC_NOT_FOUND"},
 	} {
@@ -189,5 +191,46 @@ func TestStatsOfAFollower(t *testing.T) {
 	}
 	if r, body := f.do("GET", "/stats?topic=orders", ""); r.StatusCode != http.StatusOK || !strings.Contains(body, "[orders ") {
 		t.Errorf("as text: %d %s", r.StatusCode, body)
+	}
+}
+
+// TestWhatIsAnsweredOverAnotherBrokerIsAsThere: bytes, and what is said of them; too long an answer is refused, and what this broker does not show
+// others do not show over it.
+func TestWhatIsAnsweredOverAnotherBrokerIsAsThere(t *testing.T) {
+	a := &api{cfg: Config{}, acts: map[string]httpapi.HandlerFunc{}}
+	long := false
+	a.acts["GET /raw"] = func(w http.ResponseWriter, _ *http.Request, _ httprouter.Params) (any, error) {
+		w.Header().Set("Brokerd-Next", "7")
+		if long {
+			return make([]byte, mostAnswer), nil
+		}
+		return []byte{0, 255}, nil
+	}
+	var out acted
+	if err := json.Unmarshal(a.actHere([]byte(`{"route":"GET /raw"}`)), &out); err != nil || out.Code != 200 || string(out.Bytes) != "\x00\xff" ||
+		out.Header.Get("Brokerd-Next") != "7" {
+		t.Errorf("%+v, %v", out, err)
+	}
+	long, out = true, acted{}
+	if err := json.Unmarshal(a.actHere([]byte(`{"route":"GET /raw"}`)), &out); err != nil || out.Code != 400 || !strings.Contains(out.Text, "MAX_BYTES") {
+		t.Errorf("a long one: %+v, %v", out, err)
+	}
+	follower, leader, to := pair(t)
+	if _, err := leader.broker.registry.Topic("orders"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		hides bool
+		want  int
+	}{{false, 400}, {true, 403}} { // there it has no log
+		f := follower
+		if c.hides {
+			f = newFixture(t, func(cfg *Config) {
+				cfg.Cluster, cfg.Forward, cfg.HideMessages = &fakeCluster{}, to, true
+			})
+		}
+		if r, body := f.do("GET", "/topic/messages?topic=orders", ""); r.StatusCode != c.want {
+			t.Errorf("hidden %v: %d %s", c.hides, r.StatusCode, body)
+		}
 	}
 }

@@ -46,13 +46,13 @@ func (a *api) routes() *httpapi.Router {
 		r.Handle(method, path, rule, a.metered(httpapi.Logged(cfg.Log, httpapi.V1(h))))
 	}
 	led := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
-		v1(method, path, rule, a.anywhere(method+" "+path, h))
+		v1(method, path, rule, a.anywhere(method+" "+path, h, nil))
 	}
 	plain := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
 	}
-	looks := func(path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
-		r.Handle("GET", path, rule, a.metered(httpapi.Logged(cfg.Log, a.inPlace(httpapi.V1(h)))))
+	looks := func(path string, rule httpapi.Rule, h httpapi.HandlerFunc, withheld func() error) {
+		r.Handle("GET", path, rule, a.metered(httpapi.Logged(cfg.Log, a.inPlace(httpapi.V1(a.anywhere("GET "+path, h, withheld))))))
 	}
 	publishes, reads, manages := httpapi.NeedsOnTopic(grant.Publish), httpapi.NeedsOnTopic(grant.Read), httpapi.NeedsOnTopic(grant.Manage)
 	consumes := httpapi.NeedsOnTopic(grant.Consume).Hidden()
@@ -83,11 +83,11 @@ func (a *api) routes() *httpapi.Router {
 	led("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
 	led("GET", "/channel/config", reads, a.getChannelConfig)
 	v1("POST", "/channel/config", manages, a.setChannelConfig)
-	looks("/channel/deferred", reads, a.deferred)
+	looks("/channel/deferred", reads, a.deferred, nil)
 	led("POST", "/channel/redrive", manages, a.redrive)
-	looks("/topic/messages", consumes, a.topicMessages)
-	looks("/channel/messages", consumes, a.channelMessages)
-	looks("/message", consumes, a.message)
+	looks("/topic/messages", consumes, a.topicMessages, a.hidden)
+	looks("/channel/messages", consumes, a.channelMessages, a.hidden)
+	looks("/message", consumes, a.message, a.hidden)
 	led("POST", "/message/finish", manages, a.finishMessage)
 	led("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
 	led("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))

@@ -184,6 +184,19 @@ type Figures struct {
 	Members    int // of the map, candidates not counted
 	Candidates int
 	Linked     int // members that this node has all links to
+	Groups     []GroupFigures
+	Commits    replica.Times // of all groups
+}
+
+// GroupFigures are those of a group of which this node has a replica; number 0 is that of the map.
+type GroupFigures struct {
+	Number        uint32
+	Runs, Leads   bool
+	Term, Applied uint64
+	Lag           uint64 // of who leads: entries that the replica lacks that lacks most
+	Active        int    // the same: replicas that answer
+	Uncommitted   int    // the same: bytes
+	Elections     uint64
 }
 
 // Figures returns them.
@@ -201,7 +214,36 @@ func (m *Member) Figures(ctx context.Context) Figures {
 		f.Members++
 		f.Leads = f.Leads || n.Leads && n.Self
 	}
+	m.mu.Lock()
+	g := m.group
+	m.mu.Unlock()
+	f.add(ctx, mapGroup, g)
+	for _, h := range m.held() {
+		m.mu.Lock()
+		g := h.group
+		m.mu.Unlock()
+		f.add(ctx, h.number, g)
+	}
 	return f
+}
+
+// add adds a group; g is nil when its replica does not run.
+func (f *Figures) add(ctx context.Context, number uint32, g *replica.Group) {
+	out := GroupFigures{Number: number}
+	if g != nil {
+		st, err := g.Status(ctx)
+		out.Runs = err == nil && st.Err == nil
+		out.Leads, out.Term, out.Applied = st.Reign != 0, st.Term, st.Applied.Index
+		out.Uncommitted, out.Elections = st.Uncommitted, st.Counts.Elections
+		for id, match := range st.Match {
+			out.Lag = max(out.Lag, st.Last-min(match, st.Last))
+			if st.Active[id] {
+				out.Active++
+			}
+		}
+		f.Commits.Add(st.Counts.Commits)
+	}
+	f.Groups = append(f.Groups, out)
 }
 
 // Add lets a candidate in.

@@ -123,6 +123,16 @@ func (e *exporter) node(s *exposition.Scrape, n *Snapshot, inSum int) {
 	s.Value(f.browsed, float64(n.Browsed.Bytes))
 }
 
+// bounded returns how many there are of times in all, and up to each bound.
+func bounded(times *wal.SyncTimes) (all uint64, upTo map[float64]uint64) {
+	upTo = make(map[float64]uint64, len(wal.SyncBounds))
+	for i, bound := range wal.SyncBounds {
+		all += times[i]
+		upTo[bound.Seconds()] = all
+	}
+	return all + times[len(wal.SyncBounds)], upTo
+}
+
 func (e *exporter) log(s *exposition.Scrape, l *Log) {
 	f := &e.f.log
 	s.Value(f.records, float64(l.Records))
@@ -130,12 +140,8 @@ func (e *exporter) log(s *exposition.Scrape, l *Log) {
 	s.Value(f.bytes, float64(l.Bytes))
 	s.Value(f.writes, float64(l.Writes))
 	s.Value(f.syncs, float64(l.Syncs))
-	syncs, upTo := uint64(0), make(map[float64]uint64, len(wal.SyncBounds))
-	for i, bound := range wal.SyncBounds {
-		syncs += l.SyncTimes[i]
-		upTo[bound.Seconds()] = syncs
-	}
-	s.Histogram(f.syncTime, syncs+l.SyncTimes[len(wal.SyncBounds)], l.SyncTime.Seconds(), upTo)
+	syncs, upTo := bounded(&l.SyncTimes)
+	s.Histogram(f.syncTime, syncs, l.SyncTime.Seconds(), upTo)
 	s.Value(f.fileBytes, float64(l.FileBytes))
 	s.Value(f.unsynced, float64(l.Unsynced))
 	s.Value(f.checkpoints, float64(l.Checkpoints), "success")

@@ -180,7 +180,7 @@ func TestEveryFamilyCanBeShown(t *testing.T) {
 		s.Refused, s.Lookups = map[string]uint64{"E_INVALID": 1}, []Lookup{{Address: "a:1"}}
 		s.Disk, s.Certificate = Disk{1, 1, 1}, time.Now()
 		s.Log = &Log{CheckpointAt: time.Now()}
-		s.Cluster = &Cluster{State: "member", Leads: true, Members: 3}
+		s.Cluster = &Cluster{State: "member", Leads: true, Members: 3, Groups: []Group{{Number: 1, Leads: true}}}
 		return s
 	}})
 	values := scrape(t, set)

@@ -118,6 +118,20 @@ func (r *Relay) InFlight() (n int) {
 	return n
 }
 
+// Guests returns how many consumers of other nodes are served here.
+func (r *Relay) Guests() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.guests)
+}
+
+// Away returns how many consumers of this node are elsewhere, or about to be.
+func (r *Relay) Away() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.streams)
+}
+
 // away returns the consumers that are elsewhere, or about to be.
 func (r *Relay) away() []*Consumer {
 	r.mu.Lock()

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -22,9 +23,9 @@ type Committed struct {
 }
 
 // apply tells what is committed.
-func (m *machine) apply(msg *raftpb.Message) error {
+func (m *machine) apply(msg *raftpb.Message, now time.Duration) error {
 	for _, e := range msg.GetEntries() {
-		if err := m.applyEntry(e); err != nil {
+		if err := m.applyEntry(e, now); err != nil {
 			return err
 		}
 		if m.err != nil { // it was the removal of this replica
@@ -42,7 +43,7 @@ func (m *machine) apply(msg *raftpb.Message) error {
 // ErrDrift is a replica whose log or state is not what was committed.
 var ErrDrift = errors.New("the replica is not what was committed")
 
-func (m *machine) applyEntry(e *raftpb.Entry) error {
+func (m *machine) applyEntry(e *raftpb.Entry, now time.Duration) error {
 	c := &Committed{Index: e.GetIndex(), Term: e.GetTerm()}
 	if c.Index != m.applied.Index+1 {
 		return fmt.Errorf("%w: entry %d behind entry %d", ErrDrift, c.Index, m.applied.Index)
@@ -66,7 +67,7 @@ func (m *machine) applyEntry(e *raftpb.Entry) error {
 	m.applied.Index, m.applied.Term = c.Index, c.Term
 	c.At, c.Own = m.applied, m.reign != 0 && c.Term == m.reign
 	if c.Own && c.Data != nil {
-		m.batch.committed(c.Data)
+		m.counts.Commits.add(now - m.batch.committed(c.Data))
 	}
 	m.output.tell = append(m.output.tell, event{committed: c})
 	m.settle(c)

@@ -28,17 +28,18 @@ type batch struct {
 	next   uint64 // number of the next record
 	open   []byte // data of the entry that is being gathered, nil for none
 	began  time.Duration
-	wanted bool     // somebody waits for what is in the open entry
-	held   bool     // a write is out during which it gathers more
-	sealed [][]byte // data of entries to be proposed, oldest first
-	bytes  int      // of records that are not committed
+	wanted bool            // somebody waits for what is in the open entry
+	held   bool            // a write is out during which it gathers more
+	sealed [][]byte        // data of entries to be proposed, oldest first
+	begins []time.Duration // when each entry was begun that is sealed and not committed, oldest first
+	bytes  int             // of records that are not committed
 }
 
 // begin begins a reign.
 func (b *batch) begin(term, next uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.term, b.paused, b.next, b.open, b.wanted, b.held, b.sealed, b.bytes = term, false, next, nil, false, false, nil, 0
+	b.term, b.paused, b.next, b.open, b.wanted, b.held, b.sealed, b.begins, b.bytes = term, false, next, nil, false, false, nil, nil, 0
 }
 
 // end ends it, and forgets what was not proposed.
@@ -83,6 +84,7 @@ const recordHead = 1 + 10
 func (b *batch) sealLocked() {
 	if b.open != nil {
 		b.sealed = append(b.sealed, b.open)
+		b.begins = append(b.begins, b.began)
 		b.open, b.wanted = nil, false
 	}
 }
@@ -154,11 +156,15 @@ func (b *batch) pop() {
 	b.sealed = b.sealed[1:]
 }
 
-// committed counts an entry of the reign as committed.
-func (b *batch) committed(data []byte) {
+// committed counts the oldest entry of the reign as committed, and returns when it was begun.
+func (b *batch) committed(data []byte) (began time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.bytes = max(0, b.bytes-(len(data)-8))
+	if len(b.begins) > 0 {
+		began, b.begins = b.begins[0], b.begins[1:]
+	}
+	return began
 }
 
 // size returns the bytes of records that are not committed.

@@ -96,14 +96,17 @@ type Status struct {
 	Match          map[uint64]uint64 // of a leader: up to which entry each replica is known to be equal
 	Active         map[uint64]bool   // of a leader: whether each has answered within the last election timeout
 	Unsafe         int               // writes that are waited for
-	Err            error             // why it does nothing
+	Uncommitted    int               // of a leader: bytes of records that are not committed
+	Counts         Counts
+	Err            error // why it does nothing
 }
 
 // Status returns what the replica knows.
 func (g *Group) Status(ctx context.Context) (s Status, err error) {
 	err = g.call(ctx, func(time.Duration) {
 		m := g.m
-		s = Status{ID: m.id, Reign: m.reign, Applied: m.applied, Base: m.log.base.Index, Last: m.log.last(), Unsafe: len(m.waiting), Err: m.err}
+		s = Status{ID: m.id, Reign: m.reign, Applied: m.applied, Base: m.log.base.Index, Last: m.log.last(), Unsafe: len(m.waiting),
+			Uncommitted: m.batch.size(), Counts: m.counts, Err: m.err}
 		if m.err != nil {
 			return
 		}

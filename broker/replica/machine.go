@@ -27,6 +27,8 @@ type machine struct {
 	members uint64 // index of the last change of members in it
 	reign   uint64
 	leader  uint64 // that was known last, 0 for none
+	ledTerm uint64 // the newest in which one was known
+	counts  Counts
 	lease   lease
 	voters  quorum.JointConfig
 	quiet   int // ticks for which no vote is answered
@@ -457,7 +459,7 @@ func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
 			return nil
 		})
 	case raft.LocalApplyThread:
-		m.guard(func() error { return m.apply(msg) })
+		m.guard(func() error { return m.apply(msg, now) })
 	default:
 		switch msg.GetType() {
 		case raftpb.MsgHeartbeat:
@@ -523,6 +525,10 @@ func (m *machine) store(w *write) {
 func (m *machine) follow() {
 	s := m.node.BasicStatus()
 	m.leader = s.Lead
+	if m.leader != 0 && s.GetTerm() != m.ledTerm {
+		m.ledTerm = s.GetTerm()
+		m.counts.Elections++
+	}
 	leads := s.RaftState == raft.StateLeader
 	if leads && m.lease.term != s.GetTerm() {
 		m.lease.begin(s.GetTerm(), m.id)
