@@ -44,7 +44,9 @@ type Command struct {
 
 // ParseLine parses a command line without its \n. It never fails: an unknown or empty name is the verb Invalid.
 func ParseLine(line []byte) Command {
-	line = bytes.TrimSuffix(line, []byte{'\r'})
+	if k := len(line) - 1; k >= 0 && line[k] == '\r' {
+		line = line[:k]
+	}
 	var c Command
 	end := bytes.IndexByte(line, ' ')
 	if end < 0 {

@@ -103,8 +103,7 @@ func (f MessageFrame) ID() (id MessageID, ok bool) {
 
 // MustID is ID for a frame whose id is known to be one.
 func (f MessageFrame) MustID() MessageID {
-	id, _ := f.ID()
-	return id
+	return idOf(f[offsetID : offsetID+MessageIDLength])
 }
 
 // Has reports whether the message's id is the given one.

@@ -56,12 +56,22 @@ func ParseMessageID(b []byte) (id MessageID, ok bool) {
 	return MessageID(uint64(hi)<<32 | uint64(lo)), ok1 && ok2
 }
 
+// idOf is ParseMessageID of what is known to be an id.
+func idOf(b []byte) MessageID {
+	return MessageID(uint64(nibbles(binary.BigEndian.Uint64(b)))<<32 | uint64(nibbles(binary.BigEndian.Uint64(b[8:]))))
+}
+
 // parseDigits is hexDigits backwards. It guesses the nibbles, and is right exactly when they spell the same digits again.
 func parseDigits(x uint64) (uint32, bool) {
+	v := nibbles(x)
+	return v, hexDigits(v) == x
+}
+
+// nibbles returns what eight hex digits mean, if they are some.
+func nibbles(x uint64) uint32 {
 	n := x&0x0f0f0f0f0f0f0f0f + (x>>6&0x0101010101010101)*9
 	n &= 0x0f0f0f0f0f0f0f0f
 	n = (n | n>>4) & 0x00ff00ff00ff00ff
 	n = (n | n>>8) & 0x0000ffff0000ffff
-	v := uint32(n | n>>16)
-	return v, hexDigits(v) == x
+	return uint32(n | n>>16)
 }
