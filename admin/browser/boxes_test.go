@@ -132,7 +132,7 @@ func TestEverythingStandsWhereItBelongs(t *testing.T) {
 			}
 			for i, sight := range state.pages(s) {
 				p.show(sight)
-				for _, width := range turn(i, 2, windows) {
+				for _, width := range turn(i, 3, windows) {
 					p.do(chromedp.EmulateViewport(width, 900))
 					p.settled()
 					for _, fault := range eval[[]string](p, misplaced) {

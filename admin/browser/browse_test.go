@@ -151,26 +151,7 @@ func TestPagesOfMessagesAreAccessible(t *testing.T) {
 	}
 	p := openTab(t, c.base)
 	script := axe(t)
-	name := func(s sight) string { return "messages-" + strings.ReplaceAll(s.name, " ", "-") }
-	for _, scheme := range []string{"light", "dark"} {
-		p.scheme(scheme)
-		for _, s := range list {
-			p.show(s)
-			p.auditIn(scheme, script, s.name)
-		}
-	}
-	p.wide()
 	for _, s := range list {
-		p.show(s)
-		p.pictures(name(s) + "-1440")
-	}
-	p.narrow()
-	for _, s := range list {
-		p.show(s)
-		p.auditNarrow(script, s.name)
-		if over := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
-			t.Errorf("%s on a phone is %d pixels too wide", s.name, over)
-		}
-		p.pictures(name(s) + "-0390")
+		p.judgeInEachWay(script, s, "messages-"+strings.ReplaceAll(s.name, " ", "-"))
 	}
 }

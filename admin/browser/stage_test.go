@@ -222,7 +222,7 @@ func crowded(t *testing.T) *stage {
 	for i := range 5000 {
 		b.Stats.Topics = append(b.Stats.Topics, topic(fmt.Sprintf("team-%02d.service-%04d", i%40, i), channel("worker", int64(i%7)*100, consumer("worker-1", i, nil)), channel("archive", 0)))
 	}
-	s := newStage(t, []*fakes.Broker{b})
+	s := newStage(t, []*fakes.Broker{b}, "--refresh-interval=2s") // 300 ms would have all topics asked for and sent all the time
 	s.move(t, flow)
 	return s
 }

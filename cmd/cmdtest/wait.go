@@ -12,6 +12,9 @@ import (
 // machine with other work a step takes many times as long as alone.
 const patience = 3 * time.Minute
 
+// longestPause is how long Eventually waits before it asks again. To ask is work, for a browser much, and who has waited long can wait longer.
+const longestPause = 100 * time.Millisecond
+
 // Eventually asks again until the answer is yes, and fails the test when that takes longer than within, or than patience when that is
 // more.
 func Eventually(t testing.TB, what string, within time.Duration, ask func() bool) {
@@ -19,11 +22,9 @@ func Eventually(t testing.TB, what string, within time.Duration, ask func() bool
 	within = max(within, patience)
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for !ask() {
+	for pause := 10 * time.Millisecond; !ask(); pause = min(pause*5/4, longestPause) {
 		select {
-		case <-again.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			t.Fatalf("not within %v: %s", within, what)
 		}
