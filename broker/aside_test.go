@@ -88,3 +88,63 @@ func TestAWipedBrokerTakesNothingForItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// TestABrokerThatIsCutOffMakesNoTopicOfItsOwn: a topic is made replicated while a broker is cut off and has not noticed. What it is asked to publish
+// under that name it does not take for a topic of its own.
+func TestABrokerThatIsCutOffMakesNoTopicOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 79)
+		s.prepare()
+		v := s.brokers[0].now().member.View(t.Context())
+		at := 0 // of one that does not lead the map
+		for _, n := range v.Nodes {
+			for i, b := range s.brokers {
+				if !n.Leads && hostOf(n.Address) == b.host {
+					at = i
+				}
+			}
+		}
+		off := s.brokers[at]
+		for _, o := range s.others(off) {
+			s.n.setCut(true, off.host, o.host)
+			s.n.setCut(true, o.host, off.host)
+		}
+		if err := s.others(off)[0].now().member.CreateTopic(t.Context(), "late", false); err != nil {
+			t.Fatal(err)
+		}
+		publish := func() string {
+			c, err := s.dial(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Conn.Close()
+			c.Timeout = time.Minute
+			if err := c.Write("PUB late\n" + prototest.Body("m")); err != nil {
+				t.Fatal(err)
+			}
+			f, err := c.Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(f.Payload)
+		}
+		if answer := publish(); answer == "OK" || off.now().registry.Lookup("late") != nil {
+			t.Errorf("cut off: %q", answer)
+		} else {
+			t.Log(answer)
+		}
+		for _, o := range s.others(off) {
+			s.n.setCut(false, off.host, o.host)
+			s.n.setCut(false, o.host, off.host)
+		}
+		s.eventually("all is well again", time.Minute, s.well)
+		if answer := publish(); answer != "OK" {
+			t.Errorf("when all is well: %q", answer)
+		}
+		for _, b := range s.brokers {
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

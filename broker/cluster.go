@@ -213,9 +213,11 @@ func (s *Server) newShard(group uint32, content []byte, at replica.Point, stop f
 
 // elsewhere refuses topics that are made although they are replicated: their leader has them.
 func (s *Server) elsewhere(name string) error {
-	t, ok, err := s.member.Topic(name)
+	if protocol.IsEphemeral(name) { // those never are
+		return nil
+	}
+	t, ok, err := s.member.Sure(name)
 	switch {
-	case protocol.IsEphemeral(name): // those never are
 	case err != nil:
 		return fmt.Errorf("%w: %w", topic.ErrElsewhere, err)
 	case ok && t.Deleting:

@@ -179,7 +179,11 @@ func (s *sim) eventually(what string, within time.Duration, holds func() bool) {
 
 // abort ends all that runs, so that the bubble can end, and the test.
 func (s *sim) abort() {
-	close(s.quit)
+	select {
+	case <-s.quit: // only what is left is being looked at
+	default:
+		close(s.quit)
+	}
 	for _, b := range s.brokers {
 		b.kill(false)
 	}
@@ -342,6 +346,11 @@ func (s *sim) list() (list []string) {
 	quit := make(chan struct{})
 	var mu sync.Mutex
 	var reader sync.WaitGroup
+	end := sync.OnceFunc(func() {
+		close(quit)
+		reader.Wait()
+	})
+	defer end()
 	seen := map[string]bool{}
 	reader.Go(func() {
 		s.subscribe(simKept, 1, 0, quit, func(m prototest.Delivered) {
@@ -365,8 +374,7 @@ func (s *sim) list() (list []string) {
 		}
 		return len(list) > 0 && time.Since(since) > 10*time.Second
 	})
-	close(quit)
-	reader.Wait()
+	end()
 	return list
 }
 

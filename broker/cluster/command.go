@@ -78,8 +78,11 @@ func (s *State) Apply(c Command) error {
 	if handle == nil {
 		return fmt.Errorf("command %q of the map is not known to this version", c.Op)
 	}
-	if s.Cluster == "" && c.Op != OpFound {
+	switch {
+	case s.Cluster == "" && c.Op != OpFound:
 		return refuse("there is no cluster yet")
+	case s.Cluster != "" && c.Op == OpFound: // who asks for it wants to know the map as of now
+		return refuse("cluster %s was founded before", s.Cluster)
 	}
 	next := s.Clone()
 	if err := handle(next, &c); err != nil {
@@ -90,9 +93,6 @@ func (s *State) Apply(c Command) error {
 }
 
 func (s *State) found(c *Command) error {
-	if s.Cluster != "" {
-		return refuse("cluster %s was founded before", s.Cluster)
-	}
 	if c.State == nil || c.State.Cluster == "" {
 		return refuse("a cluster cannot be founded without its first state")
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -476,10 +477,61 @@ func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
 		return t, false, ErrNoMap
 	}
 	in, ok := m.state.Topics[name]
-	if !ok && m.way != stopped && !m.currentLocked(time.Now()) {
+	if !ok && !m.currentLocked(time.Now()) {
 		return t, false, ErrNoMap
 	}
 	return Topic{in.Group, in.Number, in.Deleting}, ok, nil
+}
+
+// Sure is Topic for who is about to make a topic of this node alone: what is said of one that is not replicated is of the map as it is after the call
+// began, wherever it is kept. A node that is cut off, and has not noticed, fails with ErrNoMap, after Options.Wait at most.
+func (m *Member) Sure(name string) (t Topic, ok bool, err error) {
+	t, ok, err = m.Topic(name)
+	m.mu.Lock()
+	alone := m.way == removed || m.saved.Cluster == ""
+	m.mu.Unlock()
+	if ok || err != nil || alone {
+		return t, ok, err
+	}
+	if err := m.fresh.of(func() error { return m.catchUpNow() }); err != nil {
+		return t, false, fmt.Errorf("%w: %w", ErrNoMap, err)
+	}
+	return m.Topic(name)
+}
+
+// catchUpNow returns once the map that is known here is no older than when it was called: it has a command entered that is refused, as it founds what
+// is there.
+func (m *Member) catchUpNow() error {
+	if err := m.Do(m.ctx, cluster.Command{Op: cluster.OpFound}); !errors.Is(err, cluster.ErrRefused) {
+		return err
+	}
+	return nil
+}
+
+// since shares what it does among those who want it done from when they come on. newSince makes it.
+type since struct {
+	begun atomic.Uint64
+	turn  chan struct{} // empty while it is done, which takes long; who has taken from it owns what follows
+	done  uint64        // which one was done last
+	err   error         // what became of that
+}
+
+func newSince() *since {
+	s := &since{turn: make(chan struct{}, 1)}
+	s.turn <- struct{}{}
+	return s
+}
+
+// of returns once it was done, beginning after the call.
+func (s *since) of(do func() error) error {
+	want := s.begun.Load() + 1
+	<-s.turn
+	defer func() { s.turn <- struct{}{} }()
+	if s.done < want {
+		s.done = s.begun.Add(1)
+		s.err = do()
+	}
+	return s.err
 }
 
 // currentLocked reports whether the map that is known here is that of now, as far as a member can know by itself. It is called now and then.

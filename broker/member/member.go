@@ -70,6 +70,7 @@ type Member struct {
 	deleted lately.Set // topics, as the map has said
 
 	aside atomic.Bool // see StandAside
+	fresh *since      // of the map
 
 	// Owned by run.
 	resigned time.Time    // when leads were given away last
@@ -102,7 +103,7 @@ func New(o Options) (*Member, error) {
 	if saved.Cluster != "" && saved.Left == "" && saved.Name != o.Name {
 		return nil, fmt.Errorf("%w: it is a member of %q, and --cluster-name says %q", ErrName, saved.Name, o.Name)
 	}
-	m := &Member{o: o, began: time.Now(), saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
+	m := &Member{o: o, began: time.Now(), saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, fresh: newSince(), holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
 		kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
 		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
 		said: map[string]string{}, pushed: map[uint64]time.Time{}}
