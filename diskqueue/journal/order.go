@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -56,8 +55,7 @@ func (p *Publish) parseSums(b []byte) (rest []byte, err error) {
 // moment are delivered by a record behind this one. They are out, and were never delivered.
 func (c *Channel) aside(runs []byte) error {
 	var list []Range
-	err := eachRun(runs, maxRuns, func(r Range) { list = append(list, r) })
-	slices.SortFunc(list, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	err := eachRun(runs, maxRuns, func(r Range) { list = AddRange(list, r) })
 	for _, from := range [...]*[]Range{&c.Waiting, &c.unsure} {
 		some := common(*from, list)
 		if len(some) == 0 {
