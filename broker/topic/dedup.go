@@ -191,9 +191,8 @@ func (d *logStore) filterLocked(b *Batch, k *keyed, now int64) (*Batch, error) {
 			next++
 			continue
 		}
-		first, seen := d.keys.Find(key, from, to)
+		first, seen := d.keys.FindOrAdd(key, from, to, next, at)
 		if !seen {
-			d.keys.Add(key, next, at)
 			k.added++
 			next++
 			continue

@@ -112,16 +112,18 @@ func (k *Keys) key(n uint64) *Key {
 // keySeed makes it unknown to others where in the index a key is.
 var keySeed = rand.Uint64() | 1
 
+// hash returns what the place of a key comes of: its first bits are its home, and those behind them are in its entry.
+func (key *Key) hash() uint64 { return binary.LittleEndian.Uint64(key[:]) * keySeed }
+
 // home returns where in the index a key belongs.
-func (k *Keys) home(key *Key) uint32 {
-	return uint32(binary.LittleEndian.Uint64(key[:]) * keySeed >> (64 - k.bits()))
-}
+func (k *Keys) home(key *Key) uint32 { return uint32(key.hash() >> (64 - k.bits())) }
 
 // bits returns of how many bits the places of the index are.
 func (k *Keys) bits() int { return bits.TrailingZeros(uint(len(k.index))) }
 
 // An entry of the index is, from its lowest bit on: the number of a key, as many bits as places have; how far it is behind its home, 6
-// bits or what is left, where all ones stand for farther; bits of the key; and a one. So an entry moves without a look at its key.
+// bits or what is left, where all ones stand for farther; bits of the key's hash; and a one. So an entry moves without a look at its key, also to an
+// index of twice the size.
 
 // slot returns the entry of a key that is so far behind its home.
 func (k *Keys) slot(key *Key, n uint64, far uint32) uint32 {
@@ -129,10 +131,13 @@ func (k *Keys) slot(key *Key, n uint64, far uint32) uint32 {
 	return 1<<31 | k.tag(key) | min(far, k.farthest())<<places | uint32(n)&k.mask()
 }
 
-// tag returns the bits of a key that its entry has.
+// tag returns the bits of a key's hash that its entry has, those behind its home.
 func (k *Keys) tag(key *Key) uint32 {
-	return binary.LittleEndian.Uint32(key[8:]) << (k.bits() + k.farBits()) & (1<<31 - 1)
+	return uint32(key.hash()<<k.bits()>>(64-k.tagBits())) << (k.bits() + k.farBits())
 }
+
+// tagBits returns how many they are.
+func (k *Keys) tagBits() int { return 31 - k.bits() - k.farBits() }
 
 // farBits returns how many bits say how far an entry is behind its home.
 func (k *Keys) farBits() int { return min(mostFarBits, 31-k.bits()) }
@@ -188,27 +193,82 @@ func (k *Keys) Find(key Key, from, to uint32) (pos Position, ok bool) {
 	if len(k.index) == 0 {
 		return 0, false
 	}
-	mask, most := k.mask(), k.farthest()
-	number, same := mask, k.slot(&key, 0, 0)
-	for i, far := k.home(&key), uint32(0); k.index[i] != 0; i, far = (i+1)&mask, far+1 {
-		if k.index[i]&^number != same|min(far, most)<<k.bits() {
+	pos, _, ok = k.find(&key, from, to)
+	return pos, ok
+}
+
+// find is Find, and else returns the empty place in the index where the key can go.
+func (k *Keys) find(key *Key, from, to uint32) (pos Position, empty uint32, ok bool) {
+	mask, most, places := k.mask(), k.farthest(), k.bits()
+	i, same := k.home(key), k.slot(key, 0, 0)
+	for far := uint32(0); k.index[i] != 0; i, far = (i+1)&mask, far+1 {
+		if k.index[i]&^mask != same|min(far, most)<<places {
 			continue
 		}
 		c, at := k.chunk(k.number(k.index[i]))
-		if c.keys[at] == key && c.at[at] >= from && c.at[at] <= to {
-			return c.pos[at], true
+		if c.keys[at] == *key && c.at[at] >= from && c.at[at] <= to {
+			return c.pos[at], 0, true
 		}
 	}
-	return 0, false
+	return 0, i, false
 }
 
 // Add remembers a key. The position must be above those of all others.
 func (k *Keys) Add(key Key, pos Position, at uint32) {
-	if n := k.next - k.first; 2*(n+1) > uint64(len(k.index)) {
-		k.reindex(max(2*fewKeys, 2*len(k.index)))
-	}
+	k.makeRoom()
 	k.push(key, pos, at)
 	k.put(&key, k.next-1)
+}
+
+// FindOrAdd is Find, and Add when it finds nothing.
+func (k *Keys) FindOrAdd(key Key, from, to uint32, pos Position, at uint32) (first Position, found bool) {
+	k.makeRoom()
+	first, empty, found := k.find(&key, from, to)
+	if !found {
+		k.push(key, pos, at)
+		k.index[empty] = k.slot(&key, k.next-1, (empty-k.home(&key))&k.mask())
+	}
+	return first, found
+}
+
+// makeRoom sees to it that the index has room for one more.
+func (k *Keys) makeRoom() {
+	switch n := k.next - k.first; {
+	case 2*(n+1) <= uint64(len(k.index)):
+	case len(k.index) == 0:
+		k.reindex(2 * fewKeys)
+	case k.tagBits() == 0:
+		k.reindex(2 * len(k.index))
+	default:
+		k.double()
+	}
+}
+
+// double makes an index of twice the size of the one that there is: from front to back, and without a look at most keys, in which the processor would
+// wait for memory at each.
+func (k *Keys) double() {
+	old, places, far, most, tag := k.index, k.bits(), k.farBits(), k.farthest(), k.tagBits()
+	numbers := k.mask()
+	k.index = make([]uint32, 2*len(old))
+	mask := k.mask()
+	for at, slot := range old {
+		if slot == 0 {
+			continue
+		}
+		n := k.first + uint64((slot-uint32(k.first))&numbers)
+		behind := slot >> places & most
+		if behind == most {
+			k.put(k.key(n), n)
+			continue
+		}
+		hash := slot >> (places + far) & (1<<tag - 1) // its first bit is one of the place now
+		i := ((uint32(at)-behind)&numbers)<<1 | hash>>(tag-1)
+		rest := hash & (1<<(tag-1) - 1) << (places + 1 + far)
+		for behind = 0; k.index[i] != 0; behind++ {
+			i = (i + 1) & mask
+		}
+		k.index[i] = 1<<31 | rest | min(behind, most)<<(places+1) | uint32(n)&mask
+	}
 }
 
 // push is Add without the index.

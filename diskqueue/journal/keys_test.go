@@ -46,7 +46,13 @@ func (m *keysModel) Add(t *rapid.T) {
 		m.pos += Position(1 + m.pos%3)
 		m.at++
 		k := someKey(int(m.pos) % 5000)
-		m.keys.Add(k, m.pos, m.at)
+		if m.pos%2 == 0 {
+			m.keys.Add(k, m.pos, m.at)
+		} else if pos, ok := m.keys.FindOrAdd(k, m.at, m.at, m.pos, m.at); ok { // nothing has come in that second
+			t.Fatalf("key of position %d is found at %d", m.pos, pos)
+		} else if pos, ok := m.keys.FindOrAdd(k, m.at, m.at, m.pos+1, m.at); !ok || pos != m.pos {
+			t.Fatalf("key of position %d, added just now, is found: %v at %d", m.pos, ok, pos)
+		}
 		m.list = append(m.list, naiveKey{k, m.pos, m.at})
 	}
 }
@@ -354,11 +360,9 @@ func BenchmarkKeys(b *testing.B) {
 		var k Keys
 		n := 0
 		add := func() {
-			key := someKey(n)
-			if _, ok := k.Find(key, 1, 1); ok {
+			if _, ok := k.FindOrAdd(someKey(n), 1, 1, Position(n+1), 1); ok {
 				b.Fatal("it was there")
 			}
-			k.Add(key, Position(n+1), 1)
 			n++
 		}
 		for n < most {
@@ -376,9 +380,7 @@ func BenchmarkKeys(b *testing.B) {
 			if n%most == 0 {
 				k = Keys{}
 			}
-			key := someKey(n)
-			k.Find(key, 1, 1)
-			k.Add(key, Position(n+1), 1)
+			k.FindOrAdd(someKey(n), 1, 1, Position(n+1), 1)
 			n++
 		}
 	})
