@@ -1,13 +1,24 @@
 package interop
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"testing"
 
 	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "cmd/admind") }
+func TestMain(m *testing.M) {
+	os.Exit(cmdtest.Run(func() int {
+		code := m.Run()
+		if err := removeLibraries(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return max(code, 1)
+		}
+		return code
+	}, "cmd/brokerd", "cmd/lookupd", "cmd/admind"))
+}
 
 // newBroker prepares a broker, under a name for tables, over a folder.
 func newBroker(t *testing.T, name, label, folder string, args ...string) *cmdtest.Process {

@@ -1,13 +1,8 @@
 package interop
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -97,16 +92,13 @@ func (o *keyOrder) HandleMessage(m *nsq.Message) error {
 	return nil
 }
 
-// follow reads what a process prints.
-func (o *keyOrder) follow(from io.Reader) {
-	for lines := bufio.NewScanner(from); lines.Scan(); {
-		what, body, _ := strings.Cut(lines.Text(), " ")
-		switch what {
-		case "begin":
-			o.begin(body)
-		case "end":
-			o.end(body)
-		}
+// told takes a line that a script prints.
+func (o *keyOrder) told(line string) {
+	switch what, body, _ := strings.Cut(line, " "); what {
+	case "begin":
+		o.begin(body)
+	case "end":
+		o.end(body)
 	}
 }
 
@@ -114,16 +106,15 @@ func (o *keyOrder) follow(from io.Reader) {
 // while it is killed again and again. No key is ever out of order, nor worked on twice at once.
 func TestKilledBrokerKeepsOrder(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		name  string
-		start func(t *testing.T, o *keyOrder, address string)
-	}{{"go-nsq", startGoNSQ}, {"nsqjs", func(t *testing.T, o *keyOrder, address string) {
-		startProcess(t, o, findScript(t, findNsqjs, "order", "reader.js"), address)
-	}},
-		{"pynsq", func(t *testing.T, o *keyOrder, address string) {
-			startProcess(t, o, findScript(t, findPynsq, "order", "reader.py"), address)
-		}}} {
-		t.Run(c.name, func(t *testing.T) { keepsOrder(t, c.start) })
+	t.Run("go-nsq", func(t *testing.T) { keepsOrder(t, startGoNSQ) })
+	for _, library := range libraries {
+		t.Run(library.name, func(t *testing.T) {
+			script := library.script(t, "order/reader")
+			keepsOrder(t, func(t *testing.T, o *keyOrder, address string) {
+				script.Args = append(script.Args, address, topic, channel)
+				startScript(t, script, o.told)
+			})
+		})
 	}
 }
 
@@ -154,45 +145,6 @@ func newConsumer(t *testing.T, handler nsq.Handler, inFlight int) *nsq.Consumer 
 	return consumer
 }
 
-// findScript returns a process that stands on a stock library, with another script than that which find brings.
-func findScript(t *testing.T, find func(*testing.T) *exec.Cmd, folder, script string) *exec.Cmd {
-	cmd := find(t)
-	text, err := os.ReadFile(filepath.Join("testdata", folder, script))
-	if err == nil {
-		err = os.WriteFile(cmd.Args[1], text, 0o644) // beside what the library has installed
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cmd
-}
-
-func startProcess(t *testing.T, o *keyOrder, consumer *exec.Cmd, address string) {
-	consumer.Args = append(consumer.Args, address, topic, channel)
-	out, err := consumer.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var errs printed
-	consumer.Stderr = &errs
-	if err := consumer.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		o.follow(out)
-	}()
-	t.Cleanup(func() {
-		_ = consumer.Process.Kill()
-		<-done
-		_ = consumer.Wait()
-		if t.Failed() {
-			t.Logf("the consumer said\n%.2000s", errs.b.String())
-		}
-	})
-}
-
 func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address string)) {
 	b := newBroker(t, "brokerd", "brokerd-disk", t.TempDir(), "--mem-queue-size=200")
 	flags := b.Args
@@ -206,9 +158,11 @@ func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address stri
 	const producers = 4
 	var stop atomic.Bool
 	var wg sync.WaitGroup
+	var published atomic.Int64
+	ahead := func() bool { return published.Add(1) > int64(o.count()+5000) } // what there is must be done at the end
 	var sent [producers]int
 	for p := range producers {
-		wg.Go(func() { sent[p] = publishInOrder(t, b.TCP, p*orderKeys/producers, orderKeys/producers, &stop) })
+		wg.Go(func() { sent[p] = publishInOrder(t, b.TCP, p*orderKeys/producers, orderKeys/producers, ahead, &stop) })
 	}
 	for round := range max(2, rounds(t)/2) {
 		before := o.count()
@@ -244,8 +198,9 @@ func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address stri
 	}
 }
 
-// publishInOrder publishes to some keys in turn, each message until it is answered OK, and returns how many there were.
-func publishInOrder(t *testing.T, address string, first, keys int, stop *atomic.Bool) (sent int) {
+// publishInOrder publishes to some keys in turn, each message until it is answered OK, and returns how many there were. It waits a little behind
+// each while ahead says so.
+func publishInOrder(t *testing.T, address string, first, keys int, ahead func() bool, stop *atomic.Bool) (sent int) {
 	producer, err := newProducer(address)
 	if err != nil {
 		t.Error(err)
@@ -257,6 +212,9 @@ func publishInOrder(t *testing.T, address string, first, keys int, stop *atomic.
 		words := fmt.Sprintf("%s key=%s dedup=%s-%d", topic, key, key, seq)
 		for producer.Publish(words, fmt.Appendf(nil, "%s %d", key, seq)) != nil {
 			<-time.After(5 * time.Millisecond) // between two tries
+		}
+		if ahead() {
+			<-time.After(20 * time.Millisecond) // consumers are behind
 		}
 	}
 	return sent

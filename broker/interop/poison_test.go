@@ -1,13 +1,10 @@
 package interop
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,78 +16,9 @@ import (
 // no more often, and holds no other up; a redrive after the fix empties the dead letter topic. go-nsq is looked at in package broker.
 func TestPoison(t *testing.T) {
 	t.Parallel()
-	for _, library := range []struct {
-		name string
-		find func(t *testing.T) *exec.Cmd // the consumer, without its arguments
-	}{{"nsqjs", findNsqjs}, {"pynsq", findPynsq}} {
-		t.Run(library.name, func(t *testing.T) { poison(t, library.find(t)) })
+	for _, library := range libraries {
+		t.Run(library.name, func(t *testing.T) { poison(t, library.script(t, "poison/reader")) })
 	}
-}
-
-// nsqjsVersion is the one that the page on Node.js installs.
-const nsqjsVersion = "0.13.0"
-
-// findNsqjs returns a consumer that stands on nsqjs, which it installs for itself.
-func findNsqjs(t *testing.T) *exec.Cmd {
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("NOT RUN: %s is not on PATH", program)
-		}
-	}
-	dir := t.TempDir()
-	install := exec.CommandContext(t.Context(), "npm", "install", "--silent", "--no-fund", "--no-audit", "--no-optional", "nsqjs@"+nsqjsVersion)
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("NOT RUN: npm cannot install nsqjs here: %v\n%s", err, out)
-	}
-	return exec.Command("node", copyOf(t, "reader.js", dir))
-}
-
-// findPynsq returns a consumer that stands on pynsq.
-func findPynsq(t *testing.T) *exec.Cmd {
-	for _, python := range []string{"python3", "/usr/bin/python3"} {
-		if exec.CommandContext(t.Context(), python, "-c", "import nsq; nsq.Reader").Run() == nil {
-			return exec.Command(python, copyOf(t, "reader.py", t.TempDir()))
-		}
-	}
-	t.Skip("NOT RUN: no python3 here has pynsq: install it, or name its folder with PYTHONPATH")
-	return nil
-}
-
-func copyOf(t *testing.T, name, dir string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "poison", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// printed is what a process has printed so far.
-type printed struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.b.Write(b)
-}
-
-// lines returns how often each line was printed.
-func (p *printed) lines() map[string]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := map[string]int{}
-	for line := range strings.Lines(p.b.String()) {
-		n[strings.TrimSuffix(line, "\n")]++
-	}
-	return n
 }
 
 func poison(t *testing.T, consumer *exec.Cmd) {
@@ -109,7 +37,7 @@ func poison(t *testing.T, consumer *exec.Cmd) {
 		_ = consumer.Process.Kill()
 		_ = consumer.Wait()
 		if t.Failed() {
-			t.Logf("the consumer printed %v and said\n%s", out.lines(), errs.b.String())
+			t.Logf("the consumer printed %v and said\n%s", out.lines(), errs.text())
 		}
 	}()
 	cmdtest.Eventually(t, "the consumer is there", time.Minute, func() bool { return len(b.Channel(t, "orders", "billing").Clients) == 1 })

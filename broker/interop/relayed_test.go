@@ -1,10 +1,10 @@
 package interop
 
 import (
-	"bufio"
 	"fmt"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,47 +85,36 @@ func (r *replicated) stay(t *testing.T, at *cmdtest.Process, limit int) *stays {
 	return s
 }
 
+// foreign is ten consumers of another library, connected to one broker.
+type foreign struct {
+	name      string
+	at        *cmdtest.Process
+	got, lost atomic.Int64 // messages, and connections
+}
+
 // follow has a script consume at a broker, and counts what it says that it has handled.
-func (r *replicated) follow(t *testing.T, cmd *exec.Cmd, at *cmdtest.Process) *atomic.Int64 {
+func (r *replicated) follow(t *testing.T, cmd *exec.Cmd, name string, at *cmdtest.Process) *foreign {
 	t.Helper()
 	cmd.Args = append(cmd.Args, at.TCP, "orders", "c")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	got, done := new(atomic.Int64), make(chan struct{})
-	go func() {
-		defer close(done)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if body, ok := strings.CutPrefix(lines.Text(), "end "); ok {
-				got.Add(1)
-				r.mu.Lock()
-				r.finished[body]++
-				r.mu.Unlock()
-			}
+	f := &foreign{name: name, at: at}
+	startScript(t, cmd, func(line string) {
+		if line == "lost" {
+			f.lost.Add(1)
 		}
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-done
-		_ = cmd.Wait()
+		if body, ok := strings.CutPrefix(line, "end "); ok {
+			f.got.Add(1)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.finished[body]++
+		}
 	})
-	return got
+	return f
 }
 
-// TestStockConsumersStayWhileLeadersDie: go-nsq's consumers are connected to all three brokers while whoever leads is killed again and again.
-// Nothing that was acknowledged is lost, no consumer loses its connection but with its broker, and none has more at once than its max_in_flight.
-// Consumers of other libraries get messages beside them.
+// TestStockConsumersStayWhileLeadersDie: go-nsq's consumers are connected to all three brokers, and ten of each other library to two of them, while
+// whoever leads is killed again and again. Nothing that was acknowledged is lost, no consumer loses its connection but with its broker, and none of
+// go-nsq's has more at once than its max_in_flight.
 func TestStockConsumersStayWhileLeadersDie(t *testing.T) {
-	t.Run("go-nsq", func(t *testing.T) { staysWhileLeadersDie(t, 3, nil) })
-	t.Run("nsqjs", func(t *testing.T) { staysWhileLeadersDie(t, 1, findScript(t, findNsqjs, "order", "reader.js")) })
-	t.Run("pynsq", func(t *testing.T) { staysWhileLeadersDie(t, 1, findScript(t, findPynsq, "order", "reader.py")) })
-}
-
-func staysWhileLeadersDie(t *testing.T, rounds int, other *exec.Cmd) {
 	m := foundMembers(t)
 	carryOut(t, m.brokers[0], "/topic/create?topic=orders&replicas=3")
 	leader := m.awaitServed(t, "orders", nil)
@@ -134,22 +123,28 @@ func staysWhileLeadersDie(t *testing.T, rounds int, other *exec.Cmd) {
 	for i, b := range m.brokers {
 		all = append(all, r.stay(t, b, 2+3*i))
 	}
-	var others []*atomic.Int64
-	for _, b := range m.brokers { // one at a broker that does not lead
-		if other != nil && b != leader && others == nil {
-			others = append(others, r.follow(t, other, b))
-		}
+	var others []*foreign
+	for i, library := range libraries { // at those that do not lead yet
+		t.Run(library.name, func(sub *testing.T) {
+			at := m.brokers[(slices.Index(m.brokers, leader)+1+i)%3]
+			others = append(others, r.follow(t, library.script(sub, "order/reader"), library.name, at))
+		})
 	}
 	for _, prefix := range []string{"a ", "b ", "c ", "d "} {
 		r.done.Go(func() { r.publish(prefix) })
 	}
+	const rounds = 3
 	for round := range rounds {
 		r.awaitAll(t, all, nil, others)
+		lost := map[*foreign]int64{}
+		for _, f := range others {
+			lost[f] = f.lost.Load()
+		}
 		for _, s := range all {
 			s.setDying(s.at == leader)
 		}
 		began := time.Now()
-		if round == rounds-1 && rounds > 1 { // in good order
+		if round == rounds-1 { // in good order
 			leader.Signal(t, syscall.SIGTERM)
 		} else {
 			leader.Kill(t)
@@ -157,6 +152,11 @@ func staysWhileLeadersDie(t *testing.T, rounds int, other *exec.Cmd) {
 		next := m.awaitServed(t, "orders", leader)
 		r.awaitAll(t, all, leader, others)
 		t.Logf("round %d: %s has ended; every consumer of the others has got messages after %s", round, leader.Label, time.Since(began).Round(time.Millisecond))
+		for _, f := range others {
+			if n := f.lost.Load() - lost[f]; f.at != leader && n > 0 || f.at == leader && n == 0 {
+				t.Errorf("round %d: the consumers of %s have lost %d connections", round, f.name, n)
+			}
+		}
 		if !leader.Ended() {
 			leader.Wait(t, time.Minute)
 		}
@@ -201,7 +201,7 @@ func staysWhileLeadersDie(t *testing.T, rounds int, other *exec.Cmd) {
 }
 
 // awaitAll waits until each consumer has got messages from now on, but those of a broker.
-func (r *replicated) awaitAll(t *testing.T, all []*stays, but *cmdtest.Process, others []*atomic.Int64) {
+func (r *replicated) awaitAll(t *testing.T, all []*stays, but *cmdtest.Process, others []*foreign) {
 	t.Helper()
 	type mark struct {
 		what string
@@ -214,8 +214,10 @@ func (r *replicated) awaitAll(t *testing.T, all []*stays, but *cmdtest.Process, 
 			marks = append(marks, mark{"the consumer at " + s.at.Label, &s.got, s.got.Load()})
 		}
 	}
-	for _, n := range others {
-		marks = append(marks, mark{"the consumer of another library", n, n.Load()})
+	for _, f := range others {
+		if f.at != but {
+			marks = append(marks, mark{"a consumer of " + f.name, &f.got, f.got.Load()})
+		}
 	}
 	for _, m := range marks {
 		cmdtest.Eventually(t, fmt.Sprint(m.what, " gets messages"), time.Minute, func() bool { return m.n.Load() >= m.was+10 })

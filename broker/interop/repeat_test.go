@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,8 +20,20 @@ import (
 func TestKilledBrokerStoresRepeatsOnce(t *testing.T) {
 	burden(t)
 	b := newBroker(t, "brokerd", "brokerd-disk", t.TempDir(), "--mem-queue-size=200")
+	storesRepeatsOnce(t, b, "disk", rounds(t), func() { b.Kill(t) })
+}
+
+// TestPowerCutsStoreRepeatsOnce is the same at level fsync, with the power of a file system of its own cut.
+func TestPowerCutsStoreRepeatsOnce(t *testing.T) {
+	t.Parallel()
+	v := newVolume(t, "ext4", 256)
+	b := newBroker(t, "brokerd", "brokerd", filepath.Join(v.dir, "data"), "--mem-queue-size=200", "--sync-timeout=500ms")
+	storesRepeatsOnce(t, b, "fsync", max(1, rounds(t)/2), func() { v.powerCut(t, b) })
+}
+
+func storesRepeatsOnce(t *testing.T, b *cmdtest.Process, level string, rounds int, end func()) {
 	flags := b.Args
-	reborn(b, flags, "disk")
+	reborn(b, flags, level)
 	b.Args = append(b.Args, "--topic-options="+topic+" dedup_window=1h")
 	b.Start(t)
 	b.Create(t, topic, channel)
@@ -31,10 +44,10 @@ func TestKilledBrokerStoresRepeatsOnce(t *testing.T) {
 	for p := range producers {
 		wg.Go(func() { sent[p], repeated[p] = repeatPublishes(t, b.TCP, p, &stop) })
 	}
-	for round := range rounds(t) {
+	for round := range rounds {
 		<-time.After(time.Duration(30+rand.IntN(400)) * time.Millisecond) // a random moment is what is tested
-		b.Kill(t)
-		t.Logf("life %d: %s", round+2, reborn(b, flags, "disk"))
+		end()
+		t.Logf("life %d: %s", round+2, reborn(b, flags, level))
 		b.Args = append(b.Args, "--topic-options="+topic+" dedup_window=1h")
 		b.Start(t)
 	}
@@ -99,8 +112,15 @@ func repeatPublishes(t *testing.T, address string, number int, stop *atomic.Bool
 func storedBodies(t *testing.T, b *cmdtest.Process) map[string]int {
 	t.Helper()
 	found := map[string]int{}
-	for cursor := "1"; ; {
-		resp, err := http.Get("http://" + b.HTTP + "/topic/messages?topic=" + topic + "&limit=1000&cursor=" + cursor)
+	eachStored(t, b, func(m *httpapi.Message) { found[*m.Body]++ })
+	return found
+}
+
+// eachStored calls f with all messages that are in the topic.
+func eachStored(t *testing.T, b *cmdtest.Process, f func(m *httpapi.Message)) {
+	t.Helper()
+	for cursor := ""; ; {
+		resp, err := http.Get("http://" + b.HTTP + "/topic/messages?topic=" + topic + "&limit=1000" + cursor)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,10 +130,10 @@ func storedBodies(t *testing.T, b *cmdtest.Process) map[string]int {
 			t.Fatalf("%s: %v", resp.Status, err)
 		}
 		for i := range m.Messages {
-			found[*m.Messages[i].Body]++
+			f(&m.Messages[i])
 		}
-		if cursor = m.Next; m.End {
-			return found
+		if cursor = "&cursor=" + m.Next; m.End {
+			return
 		}
 	}
 }
