@@ -62,10 +62,20 @@ func Site(project fs.FS) (map[string][]byte, error) {
 			return nil, fmt.Errorf("%s: %w", d.file, err)
 		}
 	}
-	if s.out["search.json"], err = json.Marshal(index); err != nil {
-		return nil, err
+	s.out["search.json"], err = asLines(index)
+	return s.out, err
+}
+
+// asLines is JSON with a section on each line, so that a change of one page changes a few lines of a file that is kept.
+func asLines(index []section) ([]byte, error) {
+	lines := make([][]byte, len(index))
+	for i := range index {
+		var err error
+		if lines[i], err = json.Marshal(index[i]); err != nil {
+			return nil, err
+		}
 	}
-	return s.out, nil
+	return slices.Concat([]byte("[\n"), bytes.Join(lines, []byte(",\n")), []byte("\n]\n")), nil
 }
 
 // Pages returns the Markdown files of the project's docs/, from its root.
