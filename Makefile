@@ -19,11 +19,16 @@ BENCHDIR ?=
 PACKAGES ?= ./...
 # Packages whose subject is other processes, NSQ's daemons, a browser, pages' commands: the race detector would look at the tests only.
 APART = admin/browser broker/interop admin/docs cmd/deploytest
+# Rooms without a goroutine, and without a lock, most of whose tests are models: the detector finds nothing and takes most of the time. What
+# of them is asked from elsewhere meanwhile, MEANWHILE, is tested with it.
+PURE = broker/cluster broker/inflight diskqueue/journal
+MEANWHILE = TestSnapshotsAreReadMeanwhile
 # What is begun first, as it takes longest.
 LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
 # Binaries of tests need nothing for a debugger, which is a third of the linking, and a seventh of the compiling. (And their exit need not wait a
 # second for races, see GORACE below: goleak has seen that nothing runs any more.) Vet runs once, not for each way of compiling.
-TESTFLAGS = -parallel=4 -vet=off -timeout=40m
+# Three packages at a time on any machine, as many of them wait for processes or for real time.
+TESTFLAGS = -p=3 -parallel=4 -vet=off -timeout=40m
 # In the environment, so that what tests build themselves, as a page's commands, is what has been compiled already.
 PLAIN = -trimpath -gcflags=all=-dwarf=false -ldflags=-s
 DATA ?= ./data
@@ -72,7 +77,7 @@ run:
 	status=1
 	stop
 
-# What must hold before a change is done: format, vet, every test, with the race detector but in APART, which runs beside the others, as it
+# What must hold before a change is done: format, vet, every test, with the race detector but in PURE and in APART, which runs beside the others, as it
 # mostly waits. The commands that tests run as processes are built once, into bin/test, while the first packages are compiled for the detector;
 # what needs them comes after. Needs only Go; where there is no C compiler for the race detector, or no Chromium for the tests of admind's page,
 # it is installed if that is possible, and done without otherwise. PACKAGES narrows it.
@@ -97,8 +102,9 @@ test:
 	all=$$(go list $(PACKAGES))
 	among() { for name in "$$@"; do grep -Fx "brokerd/$$name" <<<"$$all" || true; done; } # in this order
 	apart=$$(among $(APART)) first=$$(among $(LONG)) seeded=$$(among broker/replica broker/storage)
+	pure=$$(among $(PURE))
 	tools=$$(grep '^brokerd/apps/' <<<"$$all" || true)
-	rest=$$(grep -vFx "$$apart"$$'\n'"$$first"$$'\n'"$$tools" <<<"$$all" || true)
+	rest=$$(grep -vFx "$$apart"$$'\n'"$$first"$$'\n'"$$pure"$$'\n'"$$tools" <<<"$$all" || true)
 	export TEST_BINARIES=$$PWD/bin/test GORACE=atexit_sleep_ms=0 GOFLAGS="$$(go env GOFLAGS) $(PLAIN)"
 	logs=$$(mktemp -d)
 	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -rf "$$logs"' EXIT
@@ -110,6 +116,8 @@ test:
 	  go build -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl || exit 1
 	  tested '' "$$apart" >"$$logs/apart" 2>&1 & mostly=$$! ok=0
 	  tested '' "$$seeded" 'TestSimulator|TestD[0-9]|TestCrash$$' || ok=1 # simulators, without the detector
+	  tested '' "$$pure" || ok=1
+	  [ -z "$$race" ] || tested "$$race" "$$(among diskqueue/journal)" '$(MEANWHILE)' || ok=1
 	  tested "$$race" "$$tools" || ok=1
 	  go vet $$all || ok=1
 	  wait "$$mostly" || ok=1

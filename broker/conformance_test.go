@@ -16,16 +16,16 @@ type door struct {
 	files                      []string // nil: all that suit the broker
 }
 
-// doors are all ways in: the suites run over each of them. The last two are there to show that upgrades do not mind the
-// socket below; a part of the default suite is enough for that.
+// doors are all ways in: the suites run over each of them. The last four are there to show that upgrades do not mind each other, nor
+// the socket below; a part of the default suite is enough for that.
 var doors = []door{
 	{name: "tcp"},
 	{name: "unix", unix: true},
 	{name: "tls", tls: true},
 	{name: "snappy", snappy: true},
 	{name: "deflate", deflate: true},
-	{name: "tls+snappy", tls: true, snappy: true},
-	{name: "tls+deflate", tls: true, deflate: true},
+	{name: "tls+snappy", tls: true, snappy: true, files: []string{"publish.txt", "subscribe.txt"}},
+	{name: "tls+deflate", tls: true, deflate: true, files: []string{"publish.txt", "subscribe.txt"}},
 	{name: "unix+tls+snappy", unix: true, tls: true, snappy: true, files: []string{"subscribe.txt"}},
 	{name: "unix+deflate", unix: true, deflate: true, files: []string{"subscribe.txt"}},
 }
