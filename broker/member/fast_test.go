@@ -54,3 +54,31 @@ func TestAProcessIsAliveButItsPortRefuses(t *testing.T) {
 		sameMap(t, nodes)
 	}
 }
+
+// TestReplicasStandForElectionOneBehindTheOther: those that are left of each group have turns of their own, whoever died, and no node is the first of
+// all groups.
+func TestReplicasStandForElectionOneBehindTheOther(t *testing.T) {
+	replicas := map[uint64]string{7: "c", 8: "a", 9: "e", 10: "d", 11: "b"}
+	for _, dead := range []string{"a", "c", "e"} {
+		first := map[string]bool{}
+		for group := range uint32(4) {
+			seen := map[int]bool{}
+			for _, self := range replicas {
+				if self == dead {
+					continue
+				}
+				n := turn(self, dead, group, replicas)
+				if n < 0 || n > 3 || seen[n] {
+					t.Errorf("%s is dead: %s has turn %d of group %d", dead, self, n, group)
+				}
+				seen[n] = true
+				if n == 0 {
+					first[self] = true
+				}
+			}
+		}
+		if len(first) != 4 {
+			t.Errorf("%s is dead: %v are the first of some group", dead, first)
+		}
+	}
+}
