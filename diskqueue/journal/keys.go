@@ -180,9 +180,12 @@ func (k *Keys) Warm(keys []Key) {
 }
 
 // WarmOldest is Warm for the oldest keys, which are about to be dropped.
-func (k *Keys) WarmOldest() {
+func (k *Keys) WarmOldest() { k.warmNumbers(k.first, min(k.next, k.first+warmKeys)) }
+
+// warmNumbers is Warm for keys by their numbers.
+func (k *Keys) warmNumbers(from, to uint64) {
 	warm := uint32(0)
-	for n := k.first; n < min(k.next, k.first+warmKeys); n++ {
+	for n := from; n < to; n++ {
 		warm += k.index[k.home(k.key(n))]
 	}
 	k.warm = warm
@@ -311,9 +314,13 @@ func (k *Keys) put(key *Key, n uint64) {
 // reindex makes an index of another size, a power of two.
 func (k *Keys) reindex(size int) {
 	k.index = make([]uint32, size)
-	for n := k.first; n < k.next; n++ {
-		if key := k.key(n); *key != (Key{}) {
-			k.put(key, n)
+	for from := k.first; from < k.next; from += warmKeys {
+		to := min(k.next, from+warmKeys)
+		k.warmNumbers(from, to)
+		for n := from; n < to; n++ {
+			if key := k.key(n); *key != (Key{}) {
+				k.put(key, n)
+			}
 		}
 	}
 }
