@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -428,7 +429,7 @@ func (s *sim) run(rounds int) {
 			undo = append(undo, f.do(s))
 			time.Sleep(time.Duration(s.rng.IntN(3000)) * time.Millisecond)
 		}
-		for _, f := range undo {
+		for _, f := range slices.Backward(undo) { // each puts back what it found
 			f()
 		}
 		s.eventually("all is well again", 2*time.Minute, s.well)
