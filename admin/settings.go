@@ -13,6 +13,7 @@ type Setting struct {
 
 	EmptyCounts bool // an empty text says something, such as "off"; everywhere else it means that nothing was said
 	Reload      bool // a reload changes it while the daemon runs
+	Idle        bool // accepted for NSQ's scripts, without effect: who sets it is told so
 }
 
 // Settings lists every option that /config tells, in the help's order, each with a pointer into o.
@@ -74,7 +75,7 @@ func (o *Options) Settings() []Setting {
 
 		{Name: "log-level", Reload: true, Group: "Logging", Value: &o.LogLevel, Help: "debug, info, warn, error or fatal"},
 		{Name: "log-format", Group: "Logging", Value: &o.LogFormat, Help: "text or json"},
-		{Name: "log-prefix", EmptyCounts: true, Group: "Logging", Value: &o.LogPrefix, Help: "accepted for nsqadmin's scripts, without effect"},
+		{Name: "log-prefix", EmptyCounts: true, Idle: true, Group: "Logging", Value: &o.LogPrefix, Help: "accepted for nsqadmin's scripts, without effect"},
 	}
 	for i := range list {
 		if list[i].Key == "" {

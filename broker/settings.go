@@ -23,6 +23,7 @@ type Setting struct {
 
 	EmptyCounts bool // an empty text says something, such as "off"; everywhere else it means that nothing was said
 	Reload      bool // a reload changes it while the daemon runs
+	Idle        bool // accepted for NSQ's scripts, without effect: who sets it is told so
 }
 
 // Settings lists every option that can be told from outside, in the help's order, each with a pointer into o.
@@ -113,9 +114,9 @@ func (o *Options) queues() []Setting {
 		{Name: "max-bytes-per-file", Value: &o.MaxBytesPerFile, Help: "bytes in one file of an overflow"},
 		{Name: "sync-every", Value: &o.SyncEvery, Help: "operations on an overflow between two syncs"},
 		{Name: "sync-timeout", Value: &o.SyncTimeout, Help: "longest time between two syncs of a changed overflow"},
-		{Name: "queue-scan-worker-pool-max", Value: &o.QueueScanWorkerPoolMax,
+		{Name: "queue-scan-worker-pool-max", Idle: true, Value: &o.QueueScanWorkerPoolMax,
 			Help: "accepted for nsqd's scripts; nothing is scanned here"},
-		{Name: "queue-scan-selection-count", Value: &o.QueueScanSelectionCount,
+		{Name: "queue-scan-selection-count", Idle: true, Value: &o.QueueScanSelectionCount,
 			Help: "accepted for nsqd's scripts; nothing is scanned here"},
 	}
 }
@@ -207,7 +208,7 @@ func (o *Options) logging() []Setting {
 	return []Setting{
 		{Name: "log-level", Value: &o.LogLevel, Help: "debug, info, warn, error or fatal; /config changes it at run time"},
 		{Name: "log-format", Value: &o.LogFormat, Help: "text or json"},
-		{Name: "log-prefix", EmptyCounts: true, Value: &o.LogPrefix, Help: "accepted for nsqd's scripts and reported by /config, without effect"},
+		{Name: "log-prefix", EmptyCounts: true, Idle: true, Value: &o.LogPrefix, Help: "accepted for nsqd's scripts and reported by /config, without effect"},
 	}
 }
 

@@ -13,6 +13,7 @@ type Setting struct {
 
 	EmptyCounts bool // an empty text says something; everywhere else it means that nothing was said
 	Reload      bool // a reload changes it while the lookup runs
+	Idle        bool // accepted for NSQ's scripts, without effect: who sets it is told so
 }
 
 // Settings lists every option, in the help's order, each with a pointer into o.
@@ -51,7 +52,7 @@ func (o *Options) Settings() []Setting {
 		{Name: "insecure", Group: "Access", Value: &o.Insecure, Reload: true, Help: "profiles answer other machines too"},
 		{Name: "log-level", Group: "Logging", Help: "debug, info, warn, error or fatal", Value: &o.LogLevel, Reload: true},
 		{Name: "log-format", Group: "Logging", Help: "text or json", Value: &o.LogFormat},
-		{Name: "log-prefix", Group: "Logging", Help: "accepted for nsqlookupd's scripts, without effect", Value: &o.LogPrefix,
+		{Name: "log-prefix", Idle: true, Group: "Logging", Help: "accepted for nsqlookupd's scripts, without effect", Value: &o.LogPrefix,
 			EmptyCounts: true},
 		{Name: "shutdown-timeout", Group: "Process", Value: &o.ShutdownTimeout,
 			Help: "time for an orderly stop; until it has passed only SIGQUIT ends it sooner"},

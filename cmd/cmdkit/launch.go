@@ -60,7 +60,7 @@ func (r *reloader) try() error {
 		}
 		return err
 	}
-	resolved.WarnOfUnknown(r.log)
+	resolved.WarnOfIgnored(r.log)
 	return again.Reload(r.daemon, resolved.Origins())
 }
 
@@ -91,7 +91,7 @@ func (p Program) launch(proc Process, resolved Resolved) (Daemon, *slog.Logger, 
 	}
 	log := NewLogger(proc.Stderr, *p.LogFormat, level)
 	log.Info("starting", append([]any{"program", p.Name}, release.This().Attrs()...)...)
-	resolved.WarnOfUnknown(log)
+	resolved.WarnOfIgnored(log)
 	l := Launch{Log: log, Level: level, Origins: resolved.Origins()}
 	r := &reloader{program: p, proc: proc, log: log}
 	if p.Again != nil {

@@ -60,6 +60,7 @@ type Resolved struct {
 	Check   bool      // --check-config was given: nothing is to be started
 	File    string    // that --config named, or empty
 	Unknown []Unknown // what was said and means nothing: keys of the file, then variables, each sorted
+	Idle    []string  // names of the settings that are set and have no effect
 	sources map[string]string
 }
 
@@ -85,6 +86,9 @@ func (p Program) Resolve(args, environ []string) (Resolved, error) {
 			continue
 		}
 		r.sources[s.Name] = source
+		if s.Idle {
+			r.Idle = append(r.Idle, s.Name)
+		}
 		if err == nil {
 			err = s.assign(texts)
 		}
@@ -132,6 +136,9 @@ func (r Resolved) Origins() httpapi.Origins {
 	}
 	for _, u := range r.Unknown {
 		o.Warnings = append(o.Warnings, u.text(r.File))
+	}
+	for _, name := range r.Idle {
+		o.Warnings = append(o.Warnings, "without effect: --"+name)
 	}
 	return o
 }

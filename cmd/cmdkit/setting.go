@@ -26,6 +26,7 @@ type Setting struct {
 	// Everywhere else, and always in the environment, an empty value is none, and the next source is asked.
 	EmptyCounts bool
 	Reload      bool // a reload changes it while the daemon runs
+	Idle        bool // accepted for NSQ's scripts, without effect: who sets it is told so
 }
 
 func (s Setting) key() string {

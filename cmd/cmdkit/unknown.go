@@ -15,8 +15,8 @@ type Unknown struct {
 	Nearest string // the known name that was probably meant; empty when none is close
 }
 
-// WarnOfUnknown logs a line for each unknown key and variable.
-func (r Resolved) WarnOfUnknown(log *slog.Logger) {
+// WarnOfIgnored logs a line for each unknown key and variable, and one for all settings that have no effect.
+func (r Resolved) WarnOfIgnored(log *slog.Logger) {
 	for _, u := range r.Unknown {
 		attrs := []any{u.Kind, u.Name}
 		if u.Kind == kindKey {
@@ -26,6 +26,9 @@ func (r Resolved) WarnOfUnknown(log *slog.Logger) {
 			attrs = append(attrs, "did_you_mean", u.Nearest)
 		}
 		log.Warn("ignored an unknown "+u.Kind, attrs...)
+	}
+	if len(r.Idle) > 0 {
+		log.Warn("set without effect", "settings", r.Idle)
 	}
 }
 

@@ -63,7 +63,7 @@ func TestWarningsNameTheNearestAndNoValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	r.WarnOfUnknown(NewLogger(&out, "text", slog.LevelInfo))
+	r.WarnOfIgnored(NewLogger(&out, "text", slog.LevelInfo))
 	for _, want := range []string{
 		`level=WARN msg="ignored an unknown key" key=count_ file=` + r.File + " did_you_mean=count\n",
 		"level=WARN msg=\"ignored an unknown variable\" variable=RELAY_SISE did_you_mean=RELAY_SIZE\n",
