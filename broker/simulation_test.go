@@ -325,6 +325,7 @@ func (s *sim) subscribe(channel string, credit, at int, quit <-chan struct{}, ha
 			err = c.Write("FIN " + m.ID + "\n")
 			select {
 			case <-quit:
+				time.Sleep(200 * time.Millisecond) // else its broker may find that it has gone before it reads the FIN
 				err = context.Canceled
 			default:
 			}
