@@ -126,8 +126,11 @@ func (n *node) rewind() {
 		at := n.end(lo)
 		n.note("skip %s/%s before %d, all of it %v: %+v, %v", t.Name(), c.Name(), pos, all, m, err)
 		n.checkChange(err)
-		if err == nil {
+		switch {
+		case err == nil:
 			n.skipped(t.Name(), c.Name(), m.From, all, at)
+		case m.Messages > 0: // it is done, and the log has not taken it: a start may bring them back
+			n.perhapsSkipped(t.Name(), c.Name(), m.From)
 		}
 		return
 	}
@@ -200,6 +203,21 @@ func (n *node) skipped(t, channel string, before topic.Position, all bool, at sa
 		case p.m.pos > 0 && !p.m.loose && (len(p.deliveries) == 0 && (all || !p.delayed) || all && n.most <= 0):
 			p.gone = at // else it is in flight or deferred and stays, or is on its way to the dead letter topic
 		default:
+			p.strict, p.m.perhaps = false, true
+		}
+	}
+}
+
+// perhapsSkipped says that a channel has passed over what it has before a position, or has not.
+func (n *node) perhapsSkipped(t, channel string, before topic.Position) {
+	for _, m := range n.messages {
+		if m.loose && m.topic == t && m.pos < before {
+			m.anywhere = false
+		}
+	}
+	n.turnsTaken(t+"/"+channel, func(m *message) bool { return m.pos < before })
+	for _, p := range n.of(t, channel) {
+		if !p.gone.yes() && (p.redriven || p.m.pos < before) {
 			p.strict, p.m.perhaps = false, true
 		}
 	}
