@@ -69,12 +69,21 @@ func TestEachLaneIsItsOwn(t *testing.T) {
 	})
 	eventually(t, "all lanes are there", func() bool { return len(nodes[0].Peers()) == 1 && len(nodes[1].Peers()) == 1 })
 	for lane := range Ask {
-		eventually(t, lane.String()+" carries a frame", func() bool { return nodes[0].Send("b", lane, 20, 1) == nil })
-		for got := range lanes {
-			if got == lane {
-				break
+		eventually(t, lane.String()+" carries a frame", func() bool {
+			if nodes[0].Send("b", lane, 20, 1) != nil {
+				return false
 			}
-		}
+			for {
+				select {
+				case got := <-lanes:
+					if got == lane {
+						return true
+					}
+				case <-time.After(time.Second): // the link has ended, as one may, and the frame with it
+					return false
+				}
+			}
+		})
 	}
 	if err := nodes[0].Send("b", Ask, 20, 1); !errors.Is(err, ErrNoLink) {
 		t.Errorf("over the lane of questions: %v", err)
