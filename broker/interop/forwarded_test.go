@@ -110,7 +110,7 @@ func connections(t *testing.T, b *cmdtest.Process) (from []string) {
 func gather(t *testing.T, address string, all []string) (bodies []string) {
 	t.Helper()
 	cfg := cmdtest.ClientConfig()
-	cfg.MaxInFlight = 1
+	cfg.MaxInFlight = 500 // one handler takes them as they come, which is the order
 	consumer, err := nsq.NewConsumer("orders", "c", cfg)
 	if err != nil {
 		t.Fatal(err)

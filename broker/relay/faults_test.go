@@ -519,7 +519,7 @@ func TestTheEndOfAChannelIsHeardOverAFullLink(t *testing.T) {
 		}
 		settle()
 		w.nodes[0].fill(false)
-		l.set(func() { l.held = false })
+		l.set(func() { l.held, l.bytes = false, 0 })
 		settle()
 		if !c.left() {
 			t.Error("its channel is gone, and the client waits for messages")
