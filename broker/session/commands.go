@@ -325,7 +325,7 @@ func (s *Session) deferral(c *protocol.Command) (delay time.Duration, said terms
 	if c.Count < 2 {
 		return 0, said, protocol.Errorf(protocol.CodeInvalid, "DPUB insufficient number of parameters")
 	}
-	if name := string(c.Params[0]); !protocol.ValidName(name) {
+	if name := c.Params[0]; (s.to == nil || s.to.name != string(name)) && !protocol.ValidName(name) {
 		return 0, said, protocol.Errorf(protocol.CodeBadTopic, "DPUB topic name %q is not valid", name)
 	}
 	number := c.Params[1]

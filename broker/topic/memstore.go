@@ -81,13 +81,18 @@ func (m *memoryStore) holdLocked(b *Batch, at int64) {
 	}
 	var frames backlog.Queue
 	frames.Add(extent, b.n)
+	bounded := false
 	for frames.Len() > 0 {
 		f, _ := frames.Next()
 		for _, c := range m.topic.targetsLocked() {
 			c.enter()
 			c.hold(inflight.Due{Frame: f, At: at})
+			bounded = bounded || c.policy != nil
 			c.exit()
 		}
+	}
+	if !bounded {
+		return
 	}
 	for _, c := range m.topic.targetsLocked() {
 		c.makeRoom(true)
