@@ -79,6 +79,10 @@ func (d *director) prepare(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	// A consumer that asked a moment earlier would know one broker, and hear of the others only when it asks again.
+	if _, err := d.until(ctx, "the lookups list all three brokers", func(standing) bool { return m.listed(ctx) }); err != nil {
+		return err
+	}
 	for _, b := range m.brokers {
 		d.screen.event("%s   tcp %s   http://%s   data %s", b.label, b.TCP, b.HTTP, b.Data)
 	}

@@ -144,6 +144,17 @@ func (m *machines) tcp() (addresses []string) {
 	return addresses
 }
 
+// listed reports whether every lookup lists every broker for the topic.
+func (m *machines) listed(ctx context.Context) bool {
+	for _, l := range m.lookups {
+		var found httpapi.Lookup
+		if m.client.Get(ctx, "http://"+l.http+"/lookup?topic="+topic, &found) != nil || len(found.Producers) < len(m.brokers) {
+			return false
+		}
+	}
+	return true
+}
+
 // standing is what there is at a moment.
 type standing struct {
 	brokers []said
