@@ -43,6 +43,9 @@ func TestAnswersAreAsOpenAPISays(t *testing.T) {
 	peers := []string{cmdtest.FreeAddress(t), cmdtest.FreeAddress(t), cmdtest.FreeAddress(t)} // of a cluster whose two other brokers never come
 	broker := cmdtest.Broker(t, "brokerd", []*cmdtest.Process{lookup}, "--durability=disk", "--topic-options="+topic+" retain_time=1h",
 		"--cluster-name=shop", "--cluster-listen="+peers[0], "--cluster-peers="+strings.Join(peers, ","))
+	cmdtest.Eventually(t, "the others were asked whether there is a cluster", 20*time.Second, func() bool {
+		return ask(t, broker, "POST", "/topic/create?topic="+topic, "").status == 200
+	})
 	broker.Create(t, topic, channel)
 	broker.Publish(t, topic, "one")
 	consumer := consume(t, topic, channel, newInbox())

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ func TestASmallDiskRefusesNothingWhileHistoryIsThere(t *testing.T) {
 		burst, pause int // messages of 1 KB, and milliseconds behind them
 		watermark    uint64
 	}{
-		{"little in a look", 300 << 10, 10, 100, 0},
+		{"little in a look", 400 << 10, 10, 100, 0},
 		{"with space that must stay free", 400 << 10, 10, 100, 60 << 10},
 		{"much in a look", 1 << 20, 150, 100, 0},
 	} {
@@ -46,6 +47,16 @@ func TestASmallDiskRefusesNothingWhileHistoryIsThere(t *testing.T) {
 				w.again()
 				if _, _, count := w.shown(); count == 0 {
 					t.Error("nothing is kept over a kill")
+				}
+				if err := w.stop(); err == nil {
+					return
+				} else if !full(err) { // the last checkpoint may find no room: then the log says what it would have said
+					t.Error(err)
+				}
+				w.fs.SetLimit(math.MaxInt64)
+				w.start()
+				if _, _, count := w.shown(); count == 0 {
+					t.Error("nothing is kept over a stop on a full disk")
 				}
 				w.end()
 			})
