@@ -242,17 +242,16 @@ func TestGETHeadersAndState(t *testing.T) {
 		t.Errorf("got %v with %v", g.bodies, h)
 	}
 	g.mu.Unlock()
-	resp, err := http.Get("http://" + state + "/stats")
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer http.DefaultClient.CloseIdleConnections()
-	defer resp.Body.Close()
-	var s delivery.State
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil || len(s.Topics) != 1 || s.Topics[0].Topic != "pings" ||
-		s.Topics[0].Finished != 1 || s.Targets[0].Messages != 1 {
-		t.Errorf("told %+v, %v", s, err)
-	}
+	cmdtest.Eventually(t, "the state tells of it", 20*time.Second, func() bool { // the target has it a moment before it is finished
+		resp, err := http.Get("http://" + state + "/stats")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		var s delivery.State
+		return json.NewDecoder(resp.Body).Decode(&s) == nil && len(s.Topics) == 1 && s.Topics[0].Topic == "pings" && s.Topics[0].Finished == 1 && s.Targets[0].Messages == 1
+	})
 	p.Stop(t)
 }
 
