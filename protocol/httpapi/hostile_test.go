@@ -108,7 +108,7 @@ func TestManyEndlessAnswersTakeLittle(t *testing.T) {
 	runtime.GC() // what is garbage already does not count
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	if m.HeapAlloc > 1<<30 { // a hundred answers as large as may be are over six times that
+	if m.HeapAlloc > 1<<30 { // a hundred times 32 MiB are three times that
 		t.Errorf("%d MiB are in use", m.HeapAlloc>>20)
 	}
 	enough()
