@@ -91,6 +91,7 @@ func TestPagesFollowTheClusterWithoutReload(t *testing.T) {
 func TestEverythingWorksBelowABasePath(t *testing.T) {
 	c := shop(t, 1, "--base-path=/ops/queues")
 	p := openTab(t, c.base)
+	p.mayWrite("/api/options/") // of a topic that its broker has not told of yet
 	p.visit("topics/clicks")
 	p.see("clicks", "metrics#ephemeral", "paused")
 	p.press("metrics#ephemeral")

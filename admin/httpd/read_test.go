@@ -148,7 +148,11 @@ func TestViews(t *testing.T) {
 		t.Errorf("node %+v", node)
 	}
 	var consumers views.Consumers
-	f.get("/api/view/consumers", &consumers)
+	f.eventually("consumers were asked for", func() bool {
+		consumers = views.Consumers{}
+		f.get("/api/view/consumers", &consumers)
+		return !consumers.Pending
+	})
 	if len(consumers.Clients) != 1 || consumers.Clients[0].Topic != "t" || consumers.Clients[0].Channel != "c" {
 		t.Errorf("consumers %+v", consumers)
 	}
