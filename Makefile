@@ -27,7 +27,6 @@ MEANWHILE = TestSnapshotsAreReadMeanwhile
 LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
 # Binaries of tests need nothing for a debugger, which is a third of the linking, and a seventh of the compiling. (And their exit need not wait a
 # second for races, see GORACE below: goleak has seen that nothing runs any more.) Vet runs once, not for each way of compiling.
-# Three packages at a time on any machine, as many of them wait for processes or for real time.
 TESTFLAGS = -parallel=4 -vet=off -timeout=40m
 # In the environment, so that what tests build themselves, as a page's commands, is what has been compiled already.
 PLAIN = -trimpath -gcflags=all=-dwarf=false -ldflags=-s
