@@ -14,6 +14,10 @@ const (
 	idleTick = time.Second
 )
 
+// syncAheadAfter is how long after a checkpoint segments are not synced ahead of the next one: most of them are in time for it all the same, and
+// what a burst has left on the disk is often consumed, and its files removed, before that.
+const syncAheadAfter = checkpointPause / 2
+
 // probeEvery is how often a log is tried that has failed.
 const probeEvery = 250 * time.Millisecond
 
@@ -88,7 +92,7 @@ func (k *Engine) look(now time.Time) (idle bool) {
 	quiet := stats.Bytes-k.seen < quietBytes && k.registry.Drained()
 	k.seen = stats.Bytes
 	due, later := k.due(now, &stats, quiet)
-	if stats.Bytes-k.size >= k.o.CheckpointBytes {
+	if stats.Bytes-k.size >= k.o.CheckpointBytes && now.Sub(k.at) >= syncAheadAfter {
 		k.registry.SyncAhead()
 	}
 	if !due && stats.Lost == k.lost.Load() {
