@@ -18,7 +18,7 @@ import (
 // no pointers in it: it is collected more often instead.
 const garbage = 64 << 20
 
-// smallest is the heap in bytes up to which nothing is collected. A broker that has nothing to keep lives with three or four MiB, and
+// smallest is how many bytes of garbage are let wait at least. A broker that has nothing to keep lives with three or four MiB, and
 // would collect after as many: a hundred times a second when messages are large, and then half of its work. At level memory messages of
 // 64 KiB cost 80 us with this in place of 150.
 const smallest = 16 << 20
@@ -148,7 +148,7 @@ func readHeap() heap {
 // percentFor returns the GOGC for that many bytes that are alive.
 func percentFor(live uint64) int {
 	if live <= garbage {
-		return int(100 * max(live, smallest-min(live, smallest)) / max(live, smallest/8))
+		return int(100 * max(live, smallest) / max(live, smallest/8))
 	}
 	return int(max(10, 100*garbage/live))
 }
