@@ -297,17 +297,21 @@ func (m *machine) wantsRoom(count int) bool {
 // hold defers a message with its body.
 func (m *machine) hold(d inflight.Due) {
 	m.n.Accepted++
+	if next, some := m.deferredMemory.Next(); !some || d.At < next {
+		m.asks.deadline = true
+	}
 	m.deferredMemory.Push(d)
 	m.grow(1, len(d.Frame))
-	m.asks.deadline = true
 }
 
 // shelve defers a message whose body stays where it is.
 func (m *machine) deferPlace(s inflight.Place) {
 	m.n.Accepted++
 	m.offered = s.Pos
+	if next, some := m.deferredIndex.Next(); !some || s.At < next {
+		m.asks.deadline = true
+	}
 	m.deferredIndex.Push(s)
-	m.asks.deadline = true
 }
 
 // inheritance is what a topic's own backlog hands on to its channels.
