@@ -252,5 +252,8 @@ func (s *Server) ready() error {
 	if state != "" {
 		return fmt.Errorf("the broker %s", map[string]string{stateDraining: "is draining", stateDrained: "has drained"}[state])
 	}
-	return s.registry.Health()
+	if err := s.registry.Health(); err != nil || s.member == nil {
+		return err
+	}
+	return s.member.Ready()
 }

@@ -43,10 +43,16 @@ func (h *holding) push(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	m.mu.Lock()
 	if st.Match == nil {
-		m.mu.Lock()
 		clear(h.pushed)
-		m.mu.Unlock()
+	}
+	if st.Reign != 0 {
+		h.stands.lead()
+	}
+	m.mu.Unlock()
+	if st.Reign != 0 {
+		m.tellStanding(h.number, st.ID, st.Applied.Index, st.Match, h.routes)
 	}
 	for id, match := range st.Match {
 		if id == st.ID || !h.pushDue(id, st.Active[id] && match < st.Base) {

@@ -301,11 +301,12 @@ func (m *Member) route() {
 
 // Kinds of frames between members.
 const (
-	frameGroup   peer.Kind = 16 // of group 0: the sender's replica, u64, and a message of the engine
-	frameCommand peer.Kind = 17 // a command of the map, JSON; the stream tells which answer is to it
-	frameReply   peer.Kind = 18 // its answer, a reply
-	frameMap     peer.Kind = 19 // the map and the point that it stands for, a whole
-	framePiece   peer.Kind = 20 // of a checkpoint of a group of topics: transfer, size of all, offset, u64 each, bytes; the stream is the group
+	frameGroup    peer.Kind = 16 // of group 0: the sender's replica, u64, and a message of the engine
+	frameCommand  peer.Kind = 17 // a command of the map, JSON; the stream tells which answer is to it
+	frameReply    peer.Kind = 18 // its answer, a reply
+	frameMap      peer.Kind = 19 // the map and the point that it stands for, a whole
+	framePiece    peer.Kind = 20 // of a checkpoint of a group of topics: transfer, size of all, offset, u64 each, bytes; the stream is the group
+	frameStanding peer.Kind = 21 // up to where who leads a group has applied it, u64; the stream is the group
 )
 
 // Send is replica.Transport's.
@@ -342,6 +343,8 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 		m.replied(stream, payload)
 	case framePiece:
 		m.piece(folder, stream, payload)
+	case frameStanding:
+		m.toldStanding(folder, stream, payload)
 	default:
 		m.hand(folder, lane, kind, stream, payload)
 	case frameMap:

@@ -50,9 +50,11 @@ type holding struct {
 
 	// Guarded by Member.mu.
 	shard   Shard
-	group   *replica.Group       // nil: it does not run
-	broken  error                // why it is to be ended
-	why     string               // why it does not run, for people
+	group   *replica.Group // nil: it does not run
+	broken  error          // why it is to be ended
+	why     string         // why it does not run, for people
+	lost    bool           // it never will again
+	stands  standing
 	coming  *transfer            // what the group holds, on its way here
 	sent    []byte               // the same: all of it has come
 	pushed  map[uint64]time.Time // when it may be sent again to a replica
@@ -157,7 +159,7 @@ func (h *holding) fail(err error) {
 		}
 	}
 	h.m.mu.Lock()
-	h.why = err.Error()
+	h.why, h.lost = err.Error(), errors.Is(err, replica.ErrForgetful) || errors.Is(err, replica.ErrDrift)
 	h.m.mu.Unlock()
 }
 
@@ -260,7 +262,7 @@ func (h *holding) begin(s Shard, history *replica.History) error {
 	}
 	s.Start(g)
 	m.mu.Lock()
-	h.shard, h.group, h.why, h.counted = s, g, "", 0
+	h.shard, h.group, h.why, h.lost, h.counted = s, g, "", false, 0
 	m.mu.Unlock()
 	m.news(fmt.Sprint("group ", h.number), "")
 	g.Start()
@@ -326,7 +328,7 @@ func (m *Member) closeGroups(why string) {
 	for _, h := range m.held() {
 		h.close()
 		m.mu.Lock()
-		h.why = why
+		h.why, h.lost = why, true
 		m.mu.Unlock()
 	}
 }

@@ -284,6 +284,7 @@ func TestD03D18AReplicaThatMayHaveForgottenStaysOut(t *testing.T) {
 	if err := bad.m.Well(t.Context()); err == nil {
 		t.Error("it says that it is well")
 	}
+	eventually(t, "it is ready: it never catches up", func() bool { return bad.m.Ready() == nil })
 	bad.kill()
 	bad.start()
 	eventually(t, "it still does after a start", func() bool { return strings.Contains(why(), replica.ErrForgetful.Error()) })

@@ -66,6 +66,9 @@ type Member struct {
 
 	holdings map[uint32]*holding // by group
 
+	stands standing // of the replica of group 0
+	caught bool     // this node was ready once, see Ready
+
 	rooms   []room     // that have kinds of frames of their own; set before Start
 	deleted lately.Set // topics, as the map has said
 

@@ -71,6 +71,11 @@ func (m *Member) tend() {
 	if st.Reign == 0 {
 		return
 	}
+	m.mu.Lock()
+	m.stands.lead()
+	routes := maps.Clone(m.routes)
+	m.mu.Unlock()
+	m.tellStanding(mapGroup, st.ID, st.Applied.Index, st.Match, routes)
 	members := st.Applied.Members
 	if len(members.Outgoing) > 0 {
 		return // a change is under way
