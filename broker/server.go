@@ -198,6 +198,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // openData makes the data folder when it is missing, and takes it for this process.
 func (s *Server) openData() (err error) {
+	if s.opts.DataPath != "" {
+		if err := checkPlace(s.dataDir); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(s.dataDir, 0o755); err != nil {
 		return fmt.Errorf("failed to make --data-path: %w", err)
 	}
