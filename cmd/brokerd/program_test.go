@@ -117,10 +117,11 @@ func TestUnknownNamesAreWarnedOf(t *testing.T) {
 
 // TestSettingsWithoutEffectAreWarnedOf (case e16), in one line, whatever they came from.
 func TestSettingsWithoutEffectAreWarnedOf(t *testing.T) {
-	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--data-path=" + t.TempDir(), "--queue-scan-selection-count=20"}
-	code, _, stderr := cmdtest.Call(run, args, map[string]string{"BROKERD_QUEUE_SCAN_WORKER_POOL_MAX": "8"}, syscall.SIGTERM)
+	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--data-path=" + t.TempDir(), "--queue-scan-selection-count=20", "--verbose"}
+	env := map[string]string{"BROKERD_QUEUE_SCAN_WORKER_POOL_MAX": "8", "BROKERD_WORKER_ID": "3"}
+	code, _, stderr := cmdtest.Call(run, args, env, syscall.SIGTERM)
 	if code != cmdkit.ExitOK || strings.Count(stderr, "level=WARN") != 1 ||
-		!strings.Contains(stderr, `msg="set without effect" settings="[queue-scan-worker-pool-max queue-scan-selection-count]"`) {
+		!strings.Contains(stderr, `msg="set without effect" settings="[queue-scan-worker-pool-max queue-scan-selection-count verbose worker-id]"`) {
 		t.Errorf("code %d, log\n%s", code, stderr)
 	}
 }

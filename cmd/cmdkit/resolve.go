@@ -96,6 +96,11 @@ func (p Program) Resolve(args, environ []string) (Resolved, error) {
 			return r, r.Locate(s.Name, err)
 		}
 	}
+	for _, name := range withoutEffect {
+		if _, inFile := file.values[Setting{Name: name}.key()]; inFile || given[name] != nil || env[p.variable(name)] != "" {
+			r.Idle = append(r.Idle, name)
+		}
+	}
 	return r, nil
 }
 

@@ -60,8 +60,8 @@ func (p Program) names(write func(Setting) string) map[string]string {
 	return names
 }
 
-// withoutEffect are keys that old files of NSQ have.
-var withoutEffect = []string{flagVerbose, strings.ReplaceAll(flagWorkerID, "-", "_")}
+// withoutEffect are flags that NSQ's old scripts have, and keys of its old files.
+var withoutEffect = []string{flagVerbose, flagWorkerID}
 
 // unknownKeys lists the keys of f that no setting has.
 func (p Program) unknownKeys(f file) []Unknown {
@@ -69,10 +69,13 @@ func (p Program) unknownKeys(f file) []Unknown {
 	for _, s := range p.Settings {
 		known[s.key()] = true
 	}
+	for _, name := range withoutEffect {
+		known[Setting{Name: name}.key()] = true
+	}
 	names := p.names(Setting.key)
 	var unknown []Unknown
 	for _, key := range slices.Sorted(maps.Keys(f.values)) {
-		if !known[key] && !slices.Contains(withoutEffect, key) {
+		if !known[key] {
 			unknown = append(unknown, Unknown{kindKey, key, nearest(key, names)})
 		}
 	}
