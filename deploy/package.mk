@@ -118,6 +118,7 @@ changelog:
 	  END { if (!done) { print ""; put() } }' CHANGELOG.md > CHANGELOG.md.new
 	mv CHANGELOG.md.new CHANGELOG.md
 	rm "$${files[@]}"
+	cp deploy/kubernetes/brokerd.yaml "cmd/deploytest/testdata/released/$(VERSION).yaml" # upgrades from it are tested from now on
 	echo 'CHANGELOG.md has $(VERSION): read it over, then commit'
 
 # Format, vet for every system that there are archives for, staticcheck, an untidy go.mod, and known vulnerabilities where their list can
@@ -144,8 +145,19 @@ manifests:
 tools-kept:
 	@echo "$$($(call kept,nfpm,$(NFPM))) $$($(call kept,helm,$(HELM))) $$($(call kept,kubectl-validate,$(KUBECTL_VALIDATE)))"
 
-# What is in deploy/, with all that its tests want: the package's life as root in a system of its own, units, manifests, the chart.
+# What is in deploy/, with all that its tests want: the package's life as root in a system of its own, units, manifests, the chart. The package is
+# upgraded from one of the same commit, or of OLD, an earlier one.
+OLD ?=
 deploy-test: tools-kept
 	@rm -rf dist/test
-	for version in 0.0.1 0.0.2; do $(MAKE) --no-print-directory deb VERSION=$$version TO=dist/test; done
+	here=$$PWD
+	if [ -n "$(OLD)" ]; then
+	  old=$$(mktemp -d)
+	  trap 'git worktree remove --force "$$old/tree"; rm -rf "$$old"' EXIT
+	  git worktree add -q --detach "$$old/tree" "$(OLD)"
+	  PATH="$(KEPT):$$PATH" $(MAKE) --no-print-directory -C "$$old/tree" deb VERSION=0.0.1 TO="$$here/dist/test"
+	else
+	  $(MAKE) --no-print-directory deb VERSION=0.0.1 TO=dist/test
+	fi
+	$(MAKE) --no-print-directory deb VERSION=0.0.2 TO=dist/test
 	DEPLOY_DEBS="$$(echo dist/test/*.deb)" PATH="$(KEPT):$$PATH" go test -count=1 -timeout=20m -v ./cmd/deploytest

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"brokerd/cmd/cmdtest"
 )
 
 var update = flag.Bool("update", false, "write deploy/kubernetes anew, of the chart")
@@ -44,6 +46,7 @@ var variants = map[string][]string{
 	"own security":        {"--set", "nsqd.podSecurityContext.runAsUser=1000,nsqd.podSecurityContext.fsGroup=1000"},
 	"a class, no budget":  {"--set", "nsqd.persistence.storageClass=fast,nsqd.maxUnavailable=null"},
 	"headless, no lookup": {"--set", "nsqd.service.type=headless,nsqlookupd.enabled=false"},
+	"a cluster":           {"--set", "nsqd.cluster.name=prod,nsqd.cluster.secretName=brokers"},
 }
 
 // TestChartRenders (case e9) in each variant, and without what a variant leaves out.
@@ -132,19 +135,45 @@ func TestBrokersComeBackTogether(t *testing.T) {
 	}
 }
 
-// TestChartTakesOverNSQsReleases (cases e10, e11): what Kubernetes lets nobody change in a set is as NSQ's chart has it, so that its release is upgraded to
-// this chart, and the brokers find their volumes.
-func TestChartTakesOverNSQsReleases(t *testing.T) {
-	text := template(t)
-	for _, want := range []string{
-		"kind: StatefulSet\nmetadata:\n  name: nsq-nsqd\n", "kind: StatefulSet\nmetadata:\n  name: nsq-nsqlookupd\n", "serviceName: nsq-nsqd-headless\n", "serviceName: nsq-nsqlookupd\n",
-		"podManagementPolicy: Parallel\n", "    matchLabels:\n      app.kubernetes.io/component: nsqd\n      app.kubernetes.io/instance: nsq\n",
-		"  volumeClaimTemplates:\n  - metadata:\n      name: data\n    spec:\n      accessModes:\n        - ReadWriteOnce\n      resources:\n        requests:\n          storage: \"1Gi\"\n",
-		"{name: data, mountPath: /data}", "--data-path=/data",
+// TestBrokersOfTheChartCanBeACluster (cases e13, e14): brokerd takes what the chart tells it, and what would have brokers wait for each other, lose their
+// majority to maintenance, or forget who they are is not made.
+func TestBrokersOfTheChartCanBeACluster(t *testing.T) {
+	as := func(set string) []string {
+		return append(slices.Clone(variants["a cluster"]), "--set", set)
+	}
+	text := template(t, variants["a cluster"]...)
+	set := text[strings.Index(text, "kind: StatefulSet\nmetadata:\n  name: nsq-nsqd\n"):]
+	set, _, _ = strings.Cut(set, "\n---")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("sixteen bytes or more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--check-config"}
+	for _, m := range regexp.MustCompile(`(?m)^        - (--\S+)$`).FindAllStringSubmatch(set, -1) {
+		args = append(args, strings.NewReplacer("$(POD_NAME)", "nsq-nsqd-1", "$(POD_NAMESPACE)", "default", "/cluster/secret", secret).Replace(m[1]))
+	}
+	if n := strings.Count(strings.Join(args, " "), "--cluster-peers="); n != 3 {
+		t.Errorf("%d peers: %q", n, args)
+	}
+	run(t, cmdtest.Find(t, "brokerd"), args...)
+	for value, want := range map[string]string{
+		"nsqd.cluster.secretName=":              "nsqd.cluster.secretName must name a Secret",
+		"nsqd.replicaCount=2":                   "a cluster has 3 brokers at least",
+		"nsqd.podManagementPolicy=OrderedReady": "it must be Parallel in a cluster",
+		"nsqd.persistence.enabled=false":        "must be true in a cluster",
+		"nsqd.maxUnavailable=2":                 "it must be 1, or 0, in a cluster",
+		"nsqd.maxUnavailable=50%":               "it must be 1, or 0, in a cluster",
 	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the chart lacks %q", want)
-		}
+		refused(t, want, as(value)...)
+	}
+}
+
+// refused has the chart not made, for a reason.
+func refused(t *testing.T, want string, args ...string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), tool(t, "helm"), append([]string{"template", "nsq", chart, "--kube-version=1.30.0"}, args...)...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("%q: %v: %.2000s", args, err, out)
 	}
 }
 
@@ -173,10 +202,7 @@ func TestChartAllowsTheStop(t *testing.T) {
 	if g < s+10 || time.Duration(s)*time.Second < shutdownTimeout(t, "brokerd") {
 		t.Errorf("%d s to stop, of which brokerd takes %d s", g, s)
 	}
-	out, err := exec.CommandContext(t.Context(), tool(t, "helm"), "template", "nsq", chart, "--kube-version=1.30.0", "--set", "nsqd.terminationGracePeriodSeconds=39").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "at least 10 more than nsqd.shutdownTimeoutSeconds (30)") {
-		t.Errorf("%v: %s", err, out)
-	}
+	refused(t, "at least 10 more than nsqd.shutdownTimeoutSeconds (30)", "--set", "nsqd.terminationGracePeriodSeconds=39")
 }
 
 // TestProbes: ready is /ready; alive is never asked over a full disk or an unhealthy log; and a start that reads a long log is waited for.

@@ -14,11 +14,96 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
-{{/* What pods of a component are found by; a set's cannot be changed, so they are those of NSQ's chart. Call with (list $ "nsqd"). */}}
-{{- define "brokerd.selector" -}}
+{{/* Labels of a component's pods. Call with (list $ "nsqd"). */}}
+{{- define "brokerd.podLabels" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/instance: {{ $root.Release.Name }}
+{{- end -}}
+
+{{/* What pods of a component are found by: their labels, as in NSQ's chart from 0.0.11 on. What is there stays as it is, since Kubernetes lets nobody
+change it: up to 0.0.10 there was no instance. Call with (list $ "nsqd"). */}}
+{{- define "brokerd.selector" -}}
+{{- $root := index . 0 -}}
+{{- with lookup "apps/v1" (ternary "Deployment" "StatefulSet" (eq "nsqadmin" (index . 1))) $root.Release.Namespace (include "brokerd.name" .) -}}
+{{- toYaml .spec.selector.matchLabels -}}
+{{- else -}}
+{{- include "brokerd.podLabels" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Fails, before anything changes, when the chart would change of a set that is there what Kubernetes lets nobody change, and says what to do.
+Call with (list $ "nsqd"). */}}
+{{- define "brokerd.fixed" -}}
+{{- $root := index . 0 -}}{{- $part := index . 1 -}}
+{{- $name := include "brokerd.name" . -}}
+{{- $values := index $root.Values $part -}}
+{{- with lookup "apps/v1" "StatefulSet" $root.Release.Namespace $name -}}
+{{- $or := printf "or have the set made anew, which leaves its pods and volumes as they are: kubectl delete statefulset %s --cascade=orphan, then upgrade again" $name -}}
+{{- $text := "StatefulSet %s has %s %v, the chart would make it %v, and Kubernetes lets nobody change that. Nothing was changed. Set %s=%v, %s" -}}
+{{- $policy := .spec.podManagementPolicy | default "OrderedReady" -}}
+{{- if ne $policy $values.podManagementPolicy -}}
+{{- fail (printf $text $name "podManagementPolicy" $policy $values.podManagementPolicy (printf "%s.podManagementPolicy" $part) $policy $or) -}}
+{{- end -}}
+{{- if eq $part "nsqd" -}}
+{{- $claims := .spec.volumeClaimTemplates | default list -}}
+{{- $kept := gt (len $claims) 0 -}}
+{{- if ne $kept $values.persistence.enabled -}}
+{{- fail (printf $text $name "a volume for each pod:" $kept $values.persistence.enabled "nsqd.persistence.enabled" $kept $or) -}}
+{{- end -}}
+{{- if $kept -}}
+{{- $claim := (first $claims).spec -}}
+{{- $size := $claim.resources.requests.storage -}}
+{{- if ne $size (toString $values.persistence.size) -}}
+{{- fail (printf $text $name "volumes of" $size $values.persistence.size "nsqd.persistence.size" $size (printf "%s. Volumes that are there are grown by their claims: kubectl patch pvc data-%s-0" $or $name)) -}}
+{{- end -}}
+{{- $class := $claim.storageClassName | default "-" -}}
+{{- if ne $class ($values.persistence.storageClass | default "-") -}}
+{{- fail (printf $text $name "volumes of class" $class $values.persistence.storageClass "nsqd.persistence.storageClass" $class $or) -}}
+{{- end -}}
+{{- if ne (toJson $claim.accessModes) (toJson $values.persistence.accessModes) -}}
+{{- fail (printf $text $name "volumes with accessModes" (toJson $claim.accessModes) (toJson $values.persistence.accessModes) "nsqd.persistence.accessModes" (join "," $claim.accessModes | printf "{%s}") $or) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Fails when brokers would begin anew beside the queues that they have. */}}
+{{- define "brokerd.sameFolder" -}}
+{{- $name := include "brokerd.name" (list . "nsqd") -}}
+{{- range .Values.nsqd.extraArgs -}}
+{{- if regexMatch "^--?data-path\\b" . -}}
+{{- fail (printf "nsqd.extraArgs has %s: queues are in /data, where the volume is, and stay there" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range (lookup "apps/v1" "StatefulSet" .Release.Namespace "").items -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- if and (eq "nsqd" (index .spec.selector.matchLabels "app.kubernetes.io/component" | default "")) (eq $.Release.Name (index $labels "helm.sh/release" | default "")) (ne .metadata.name $name) -}}
+{{- fail (printf "release %s has its queues on the volumes of StatefulSet %s, and %s would begin with none. Nothing was changed. Set nsqd.fullnameOverride=%s" $.Release.Name .metadata.name $name .metadata.name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Fails when brokers of a cluster could wait for each other for ever, or lose their majority to maintenance. */}}
+{{- define "brokerd.cluster" -}}
+{{- with .Values.nsqd -}}
+{{- if not .cluster.secretName -}}
+{{- fail "nsqd.cluster.secretName must name a Secret whose key \"secret\" has 16 bytes or more: brokers prove with it who they are" -}}
+{{- end -}}
+{{- if lt (int .replicaCount) 3 -}}
+{{- fail (printf "nsqd.replicaCount is %d: a cluster has 3 brokers at least" (int .replicaCount)) -}}
+{{- end -}}
+{{- if ne "Parallel" .podManagementPolicy -}}
+{{- fail (printf "nsqd.podManagementPolicy is %s: it must be Parallel in a cluster, or after a stop of all the first pod waits for ever for a second one, which is never started" .podManagementPolicy) -}}
+{{- end -}}
+{{- if not .persistence.enabled -}}
+{{- fail "nsqd.persistence.enabled must be true in a cluster: a broker whose disk was emptied is another one, and has to be let in" -}}
+{{- end -}}
+{{- if not (or (kindIs "invalid" .maxUnavailable) (has (toString .maxUnavailable) (list "0" "1"))) -}}
+{{- fail (printf "nsqd.maxUnavailable is %v: it must be 1, or 0, in a cluster, as two of three brokers that are away are no majority" (toString .maxUnavailable)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "brokerd.image" -}}
