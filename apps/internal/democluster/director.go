@@ -308,7 +308,6 @@ func (d *director) pauseLeader(ctx context.Context) error {
 // wipeLeader takes all from the leader that it has, and has it come back with an empty folder at the same addresses.
 func (d *director) wipeLeader(ctx context.Context) error {
 	i, err := d.act(ctx, actWipe, func(b *broker) error {
-		d.load.wiped[d.of(b)].Store(true)
 		d.kill(d.of(b))
 		return d.machines.wipe(b)
 	})
@@ -321,8 +320,8 @@ func (d *director) wipeLeader(ctx context.Context) error {
 	if _, err := d.until(ctx, "the broker whose folder was wiped waits to be let in", func(st standing) bool { return st.brokers[i].state == "candidate" }); err != nil {
 		return err
 	}
-	d.screen.event("  %s is back with an empty folder: it is another broker now, a candidate, and votes nowhere; what is published to it is its own,\n"+
-		"  so that producers leave it alone. The two others go on; if one of them died now the topic would stand still until it is back.\n"+
+	d.screen.event("  %s is back with an empty folder: it is another broker now, a candidate, and votes nowhere. It knows no replicated topic, and refuses\n"+
+		"  what is published to one. The two others go on; if one of them died now the topic would stand still until it is back.\n"+
 		"  That a new broker takes over the lost replica is not there yet (see docs/cluster.md).", d.machines.brokers[i].label)
 	return d.more(ctx, 500)
 }

@@ -6,7 +6,6 @@ import (
 	"log"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nsqio/go-nsq"
@@ -36,8 +35,6 @@ type load struct {
 	consumers []*nsq.Consumer
 	producing sync.WaitGroup
 	stop      context.CancelFunc // of the producers
-
-	wiped [brokers]atomic.Bool // brokers that are not of the cluster any more: they take messages for topics of their own
 }
 
 // startLoad has consumers find brokers by the lookups, and producers publish to brokers: each so many messages a second. Errors of clients, of which
@@ -105,13 +102,9 @@ func (l *load) produce(ctx context.Context, number int, brokers []string, rate i
 		if owed += float64(rate) * batchEvery.Seconds(); owed < 1 {
 			continue
 		}
-		if at != number && time.Since(since) > home && !l.wiped[number%len(brokers)].Load() {
+		if at != number && time.Since(since) > home {
 			leave()
 			at = number
-		}
-		for l.wiped[at%len(brokers)].Load() {
-			leave()
-			at++
 		}
 		n := int(owed)
 		owed -= float64(n)
