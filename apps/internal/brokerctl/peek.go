@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -32,7 +31,8 @@ var peekVerb = verb{
 	name: "peek", summary: "show messages without taking them", args: "TOPIC[/CHANNEL]",
 	help: `Shows messages of TOPIC that some channel, or the topic itself, still has, or with /CHANNEL as that channel has them: what waits, or what
 --state says. Nothing changes: no attempts, nothing in flight. Bodies that are JSON are laid out, what is no text is shown as hex. It is brokerd's
-own, and needs topics at level disk or fsync; with -f it goes on with what comes, from the end unless --from says otherwise.`,
+own, and needs topics at level disk or fsync; with -f it goes on with what comes, from the end unless --from says otherwise: a broker that
+does not answer is told of on the error output, and asked again. It ends when no broker knows the topic or channel any more.`,
 	example: "peek orders --contains=invoice-7 --lookupd-http-address=127.0.0.1:4161\npeek orders/billing --state=in_flight --nsqd-http-address=127.0.0.1:4151",
 	flags: func(c *call, flags *flag.FlagSet) {
 		p := &c.peek
@@ -64,13 +64,16 @@ func peek(c *call) error {
 		return err
 	}
 	brokers, failures := c.fleet.Brokers(c.ctx, strings.Split(c.args[0], "/")[0])
-	next := map[string]string{}
+	next, lost := map[string]string{}, map[string]error{}
 	var rows []peekRow
 	for _, a := range fleet.Each(brokers, func(address string) (seen, error) { return c.peekAt(address, path, "") }) {
 		switch {
 		case a.Err != nil && fleet.IsUnknown(a.Err):
 		case a.Err != nil:
 			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
+			if !fleet.IsRefusal(a.Err) {
+				lost[a.Address] = a.Err // with -f it is asked again, from where it should have begun
+			}
 		default:
 			rows = append(rows, a.Value.rows...)
 			next[a.Address] = a.Value.next
@@ -79,8 +82,11 @@ func peek(c *call) error {
 	if len(next)+len(failures) == 0 {
 		return appkit.Missingf("nobody knows %s", c.what())
 	}
-	if c.peek.follow {
-		return errors.Join(c.peekOn(path, next, rows), missed(failures))
+	if c.peek.follow && len(next)+len(lost) > 0 {
+		for _, f := range failures {
+			c.tellLost(f)
+		}
+		return c.peekOn(path, next, lost, rows)
 	}
 	return c.show(rows, failures, func(w io.Writer) { printMessages(w, rows) })
 }
@@ -106,8 +112,12 @@ func (c *call) peekPath() (string, error) {
 	return path + "&body=" + url.QueryEscape(p.body) + "&contains=" + url.QueryEscape(p.contains), nil
 }
 
-// peekOn prints messages, and those that come, until the tool is told to end. Brokers that do not answer are asked again.
-func (c *call) peekOn(path string, next map[string]string, rows []peekRow) error {
+// peekOn prints messages, and those that come, until the tool is told to end. next is where each broker goes on. Brokers that do not answer, as those in lost, are
+// told of, and asked again; that they do then is told as well.
+func (c *call) peekOn(path string, next map[string]string, lost map[string]error, rows []peekRow) error {
+	for address := range lost {
+		next[address] = ""
+	}
 	for {
 		if err := c.stream(rows); err != nil {
 			return err
@@ -118,13 +128,37 @@ func (c *call) peekOn(path string, next map[string]string, rows []peekRow) error
 		case <-time.After(followPause):
 		}
 		rows = rows[:0]
+		unknown := 0
 		for _, a := range fleet.Each(slices.Sorted(maps.Keys(next)), func(address string) (seen, error) { return c.peekAt(address, path, next[address]) }) {
-			if a.Err == nil {
+			was := lost[a.Address]
+			switch {
+			case c.ctx.Err() != nil:
+				return nil
+			case a.Err == nil:
 				rows = append(rows, a.Value.rows...)
 				next[a.Address] = a.Value.next
+				delete(lost, a.Address)
+				if was != nil {
+					fmt.Fprintf(c.env.Stderr, "%s: answers again\n", a.Address)
+				}
+				continue
+			case fleet.IsUnknown(a.Err):
+				unknown++
+			}
+			lost[a.Address] = a.Err
+			if was == nil || fleet.Explain(was) != fleet.Explain(a.Err) {
+				c.tellLost(fleet.Failure{Address: a.Address, Err: a.Err})
 			}
 		}
+		if unknown == len(next) {
+			return appkit.Missingf("nobody knows %s any more", c.what())
+		}
 	}
+}
+
+// tellLost tells of a daemon whose messages may be missing in what is shown.
+func (c *call) tellLost(f fleet.Failure) {
+	fmt.Fprintf(c.env.Stderr, "without %s\n", f.Error())
 }
 
 // seen is what one broker has shown.

@@ -50,6 +50,38 @@ func TestPeek(t *testing.T) {
 	}
 }
 
+// TestPeekFollowsThroughAnOutage: with -f a broker that does not answer is told of, once, as is that it answers again, with what came meanwhile; and when nobody has
+// the topic any more the tool ends.
+func TestPeekFollowsThroughAnOutage(t *testing.T) {
+	b := cmdtest.Broker(t, "brokerd", nil)
+	at := "--nsqd-http-address=" + b.HTTP
+	b.Create(t, "orders", "billing")
+	p := cmdtest.Tool(t, "brokerctl", "peek", "orders", "-f", "--from=beginning", at)
+	seen := func(text string) {
+		t.Helper()
+		cmdtest.Eventually(t, "it shows "+text, 0, func() bool { return strings.Contains(p.Output(t), text) })
+	}
+	told := func(text string) {
+		t.Helper()
+		cmdtest.Eventually(t, "it says "+text, 0, func() bool { return strings.Contains(p.LastWords(), text) })
+	}
+	b.Publish(t, "orders", "the first")
+	seen("the first")
+	b.Kill(t)
+	told("without " + b.HTTP + ": ")
+	b.Start(t)
+	told(b.HTTP + ": answers again")
+	b.Publish(t, "orders", "the second")
+	seen("the second")
+	if got := p.Output(t); strings.Count(got, "the first") != 1 {
+		t.Errorf("what was shown is shown again:\n%s", got)
+	}
+	b.Act(t, "delete", "orders", "")
+	if code := p.Wait(t, 0); code != 3 || !strings.Contains(p.LastWords(), "nobody knows the topic orders any more") {
+		t.Errorf("exit code %d: %s", code, p.LastWords())
+	}
+}
+
 // TestBodyText: what a terminal would obey is not printed, and what is no text is hex.
 func TestBodyText(t *testing.T) {
 	text := func(s string) *httpapi.Message { return &httpapi.Message{Body: &s} }
