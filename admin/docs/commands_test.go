@@ -147,6 +147,35 @@ func runBlocks(t *testing.T, s *shell, file string, blocks []build.Block, total 
 	}
 }
 
+// TestCommandsAreCalledSo: a block of the pages that is called text, and so not run, has no commands. Those of the references are in the help texts, from
+// which the pages are made.
+func TestCommandsAreCalledSo(t *testing.T) {
+	pages, err := build.Pages(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := []string{"brokerd", "lookupd", "admind", "brokerctl", "make", "curl", "docker", "kubectl", "helm", "nsqd", "sudo"}
+	for _, file := range append(pages, "README.md") {
+		if strings.HasPrefix(file, "docs/reference/") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks, err := build.Blocks(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blocks {
+			first, _, _ := strings.Cut(strings.TrimSpace(b.Text), " ")
+			if b.Language != "sh" && !b.Has("output") && b.Value("file") == "" && slices.Contains(commands, first) {
+				t.Errorf("%s:%d: commands are called %q, and so are not run", file, b.Line, b.Language)
+			}
+		}
+	}
+}
+
 // copyProject returns a folder with the project as a fresh clone has it.
 func copyProject(t *testing.T) string {
 	t.Helper()

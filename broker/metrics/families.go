@@ -29,7 +29,7 @@ func newNodeFamilies() nodeFamilies {
 		info:        gauge("build_info", "always 1; its labels are the version of NSQ that is spoken, and the build's release, commit and Go", "version", "release", "commit", "go"),
 		start:       gauge("start_time_seconds", "when the broker began to start, seconds since 1970"),
 		healthy:     gauge("healthy", "1 while messages can be kept, as /ping says; 0 when the disk has failed or is nearly full"),
-		ready:       gauge("ready", "1 while the broker takes publishes and delivers, as /ready says"),
+		ready:       gauge("ready", "1 while the broker may get work, as /ready says"),
 		draining:    gauge("draining", "1 while the broker drains or has drained"),
 		topics:      gauge("topics", "topics that there are"),
 		channels:    gauge("channels", "channels that there are"),
