@@ -76,7 +76,7 @@ func TestPeekFollowsThroughAnOutage(t *testing.T) {
 	if got := p.Output(t); strings.Count(got, "the first") != 1 {
 		t.Errorf("what was shown is shown again:\n%s", got)
 	}
-	b.Act(t, "delete", "orders", "")
+	b.Act(t, "/topic/delete", "orders", "")
 	if code := p.Wait(t, 0); code != 3 || !strings.Contains(p.LastWords(), "nobody knows the topic orders any more") {
 		t.Errorf("exit code %d: %s", code, p.LastWords())
 	}
