@@ -18,7 +18,7 @@ import (
 // begin starts the replica of group 0 with what a log has of it. The map as of the history's checkpoint is known.
 func (m *Member) begin(h *replica.History) error {
 	w := &owner{m: m}
-	g, err := replica.New(m.groupOptions(mapGroup), h, w, w)
+	g, err := replica.New(m.groupOptions(mapGroup, &m.tally), h, w, w)
 	if err != nil {
 		return fmt.Errorf("begin the replica of the map: %w", err)
 	}
@@ -30,10 +30,10 @@ func (m *Member) begin(h *replica.History) error {
 	return nil
 }
 
-// groupOptions returns how a group is kept.
-func (m *Member) groupOptions(number uint32) replica.Options {
+// groupOptions returns how a group is kept, and by whom is counted what its replica does.
+func (m *Member) groupOptions(number uint32, tally *replica.Tally) replica.Options {
 	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Tick: tick, Epoch: m.began, ElectionTicks: max(4, int(m.o.Election/tick)), Budget: m.budget, TellLate: number != mapGroup,
-		Logger: m.o.Log.With("group", number)}
+		Tally: tally, Logger: m.o.Log.With("group", number)}
 }
 
 // closeGroup ends the replica, if there is one.

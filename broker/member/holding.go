@@ -47,6 +47,7 @@ type holding struct {
 	number uint32
 	id     uint64            // of the replica
 	routes map[uint64]string // folders of the group's replicas, which do not change
+	tally  replica.Tally
 
 	// Guarded by Member.mu.
 	shard   Shard
@@ -255,7 +256,7 @@ func unread(err error) bool {
 // begin runs the replica.
 func (h *holding) begin(s Shard, history *replica.History) error {
 	m := h.m
-	o := m.groupOptions(h.number)
+	o := m.groupOptions(h.number, &h.tally)
 	g, err := replica.New(o, history, s, h)
 	if err != nil {
 		return fmt.Errorf("begin the replica of group %d: %w", h.number, err)

@@ -33,6 +33,7 @@ type Member struct {
 	asked   chan struct{}  // places for commands of other nodes
 
 	budget *replica.Budget // of bytes that groups keep in memory together
+	tally  replica.Tally   // of the replicas of group 0
 
 	changing sync.Mutex // one change of where the replica of group 0 begins, or checkpoint of it, at a time
 

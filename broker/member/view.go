@@ -217,31 +217,32 @@ func (m *Member) Figures(ctx context.Context) Figures {
 	m.mu.Lock()
 	g := m.group
 	m.mu.Unlock()
-	f.add(ctx, mapGroup, g)
+	f.add(ctx, mapGroup, g, &m.tally)
 	for _, h := range m.held() {
 		m.mu.Lock()
 		g := h.group
 		m.mu.Unlock()
-		f.add(ctx, h.number, g)
+		f.add(ctx, h.number, g, &h.tally)
 	}
 	return f
 }
 
 // add adds a group; g is nil when its replica does not run.
-func (f *Figures) add(ctx context.Context, number uint32, g *replica.Group) {
-	out := GroupFigures{Number: number}
+func (f *Figures) add(ctx context.Context, number uint32, g *replica.Group, tally *replica.Tally) {
+	counts := tally.Counts()
+	out := GroupFigures{Number: number, Elections: counts.Elections}
+	f.Commits.Add(counts.Commits)
 	if g != nil {
 		st, err := g.Status(ctx)
 		out.Runs = err == nil && st.Err == nil
 		out.Leads, out.Term, out.Applied = st.Reign != 0, st.Term, st.Applied.Index
-		out.Uncommitted, out.Elections = st.Uncommitted, st.Counts.Elections
+		out.Uncommitted = st.Uncommitted
 		for id, match := range st.Match {
 			out.Lag = max(out.Lag, st.Last-min(match, st.Last))
 			if st.Active[id] {
 				out.Active++
 			}
 		}
-		f.Commits.Add(st.Counts.Commits)
 	}
 	f.Groups = append(f.Groups, out)
 }

@@ -67,7 +67,7 @@ func (m *machine) applyEntry(e *raftpb.Entry, now time.Duration) error {
 	m.applied.Index, m.applied.Term = c.Index, c.Term
 	c.At, c.Own = m.applied, m.reign != 0 && c.Term == m.reign
 	if c.Own && c.Data != nil {
-		m.counts.Commits.add(now - m.batch.committed(c.Data))
+		m.o.Tally.committed(now - m.batch.committed(c.Data))
 	}
 	m.output.tell = append(m.output.tell, event{committed: c})
 	m.settle(c)

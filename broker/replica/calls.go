@@ -97,8 +97,7 @@ type Status struct {
 	Active         map[uint64]bool   // of a leader: whether each has answered within the last election timeout
 	Unsafe         int               // writes that are waited for
 	Uncommitted    int               // of a leader: bytes of records that are not committed
-	Counts         Counts
-	Err            error // why it does nothing
+	Err            error             // why it does nothing
 }
 
 // Status returns what the replica knows.
@@ -106,7 +105,7 @@ func (g *Group) Status(ctx context.Context) (s Status, err error) {
 	err = g.call(ctx, func(time.Duration) {
 		m := g.m
 		s = Status{ID: m.id, Reign: m.reign, Applied: m.applied, Base: m.log.base.Index, Last: m.log.last(), Unsafe: len(m.waiting),
-			Uncommitted: m.batch.size(), Counts: m.counts, Err: m.err}
+			Uncommitted: m.batch.size(), Err: m.err}
 		if m.err != nil {
 			return
 		}

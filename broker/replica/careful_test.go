@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/wal"
 )
 
@@ -132,4 +133,95 @@ func TestWhoAwaitsARecordIsToldOfThatOne(t *testing.T) {
 	if len(g.awaited) > 0 {
 		t.Errorf("%d are not forgotten", len(g.awaited))
 	}
+}
+
+// A lead that is handed to a replica that is not there any more comes back when the engine gives that up, after one election timeout: until then
+// nothing can be appended.
+func TestALeadThatIsHandedToNobodyComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 0, nil)
+		defer c.close()
+		l := c.leader()
+		to := c.nodes[l.id%3]
+		c.setCut(true, to.id)
+		fatal(t, l.group.HandOver(t.Context(), to.id))
+		began, timeout := time.Now(), time.Duration(l.group.o.ElectionTicks)*l.group.o.Tick
+		for {
+			_, err := l.group.Append(l.leads(), journal.KindPublish, []byte("x"))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, ErrBusy) || time.Since(began) > timeout+2*l.group.o.Tick {
+				t.Fatalf("after %v of virtual time: %v", time.Since(began), err)
+			}
+			time.Sleep(l.group.o.Tick / 2)
+		}
+		fatal(t, l.publish("y"))
+	})
+}
+
+// Who has the turn may have it for long, as when the owner waits for something. The group's goroutine does not look again and again meanwhile whether
+// what has gathered is due.
+func TestWhatIsDueWaitsForTheTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1, 0, nil)
+		defer c.close()
+		g := c.leader().group
+		g.turn.has.Lock()
+		n, err := g.Append(c.nodes[0].leads(), journal.KindPublish, []byte("x"))
+		fatal(t, err)
+		time.Sleep(10 * g.o.Gather)
+		g.turn.mu.Lock()
+		posted := len(g.turn.posted)
+		g.turn.mu.Unlock()
+		g.turn.has.Unlock()
+		if posted > 20 {
+			t.Errorf("%d things wait for the turn", posted)
+		}
+		g.work()
+		fatal(t, g.Await(t.Context(), c.nodes[0].leads(), n))
+		if _, err := g.Append(c.nodes[0].leads(), journal.KindPublish, []byte("nobody waits for it")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * g.o.Gather)
+		synctest.Wait()
+		if got := c.nodes[0].told(); len(got) != 2 {
+			t.Errorf("committed: %q", got)
+		}
+	})
+}
+
+// While the election timeout is being changed on one broker after the other a leader that still has, or already has, a long one believes no longer that
+// nobody else was elected than those do who may elect another one.
+func TestALeaseIsNoLongerThanOthersKeepTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		c := newCluster(t, 3, 0, func(o *Options) {
+			if n++; n == 1 {
+				o.ElectionTicks = 200
+			}
+		})
+		defer c.close()
+		long := c.nodes[0]
+		if l := c.leader(); l != long {
+			fatal(t, l.group.HandOver(t.Context(), long.id))
+		}
+		for range 200 {
+			if time.Sleep(50 * time.Millisecond); long.leads() != 0 && long.group.Leased() {
+				break
+			}
+		}
+		fatal(t, long.publish("x"))
+		c.setCut(true, long.id)
+		for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(time.Millisecond) {
+			for _, r := range c.nodes[1:] {
+				if r.leads() != 0 && long.group.Leased() {
+					t.Fatalf("after %v another one leads, and the old leader may deliver", time.Since(began))
+				}
+			}
+		}
+		if c.nodes[1].leads()+c.nodes[2].leads() == 0 {
+			t.Error("nobody leads in its place")
+		}
+	})
 }

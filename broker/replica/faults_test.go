@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,4 +297,62 @@ func record(at int64, kind journal.Kind, data []byte) wal.Entry {
 
 func entryRecord(index, term, prev uint64) []byte {
 	return journal.AppendEntry(nil, journal.Entry{Group: simGroup, Term: term, Prev: prev, Index: index, Type: journal.EntryNothing})
+}
+
+// hung is a log whose writes wait for the gate, if there is one.
+type hung struct {
+	Log
+	gate *atomic.Pointer[chan struct{}]
+}
+
+func (h hung) Commit(at wal.Offset, level wal.Level) error {
+	if gate := h.gate.Load(); gate != nil {
+		<-*gate
+	}
+	return h.Log.Commit(at, level)
+}
+
+// D29: without a quorum the log grew without end. The followers are there, and their disks take nothing: what is not committed has a bound, and is
+// refused behind it; once they do, all of it is committed.
+func TestD29WhatIsNotCommittedHasABound(t *testing.T) {
+	const bound, size = 1 << 20, 100 << 10
+	synctest.Test(t, func(t *testing.T) {
+		var gates []*atomic.Pointer[chan struct{}]
+		c := newCluster(t, 3, 0, func(o *Options) {
+			gates = append(gates, new(atomic.Pointer[chan struct{}]))
+			o.Uncommitted, o.Log = bound, hung{o.Log, gates[len(gates)-1]}
+		})
+		defer c.close()
+		l, opened := c.leader(), make(chan struct{})
+		for _, r := range c.nodes {
+			if r != l {
+				gates[r.id-1].Store(&opened)
+			}
+		}
+		term, taken := l.leads(), 0
+		for began := time.Now(); time.Since(began) < 10*time.Minute; {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			err := l.group.Room(ctx)
+			cancel()
+			if err != nil {
+				if !errors.Is(err, ErrReplicasBehind) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if _, err := l.group.Append(term, journal.KindPublish, make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+			taken++
+		}
+		if s, err := l.group.Status(t.Context()); err != nil || s.Reign != term || s.Uncommitted < bound || s.Uncommitted > bound+2*size {
+			t.Errorf("%+v, %v", s, err)
+		}
+		close(opened)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := len(l.told()); n != taken || taken > bound/size+2 {
+			t.Errorf("%d were taken, and %d are committed", taken, n)
+		}
+	})
 }

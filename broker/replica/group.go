@@ -326,6 +326,15 @@ func (g *Group) work() {
 // advance proposes what somebody waits for, in a turn.
 func (g *Group) advance(now time.Duration) { g.m.advance(now) }
 
+// gathered proposes what has gathered for long enough, in a turn: who has it may have it for long, and until then nothing is due.
+func (g *Group) gathered(now time.Duration) {
+	g.gathering.Store(false)
+	g.m.advance(now)
+	if at, ok := g.m.batch.deadline(); ok && g.gathering.CompareAndSwap(false, true) {
+		g.gather.Reset(max(0, at-g.now()))
+	}
+}
+
 // run is the group's goroutine: it does what time brings, and what others leave to it.
 func (g *Group) run() {
 	for {
@@ -337,11 +346,7 @@ func (g *Group) run() {
 		case <-g.tick.C:
 			g.post(g.ticked)
 		case <-g.gather.C:
-			g.gathering.Store(false)
-			g.post(g.advance)
-			if at, ok := g.m.batch.deadline(); ok && g.gathering.CompareAndSwap(false, true) {
-				g.gather.Reset(max(0, at-g.now()))
-			}
+			g.post(g.gathered)
 		}
 	}
 }

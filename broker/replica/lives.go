@@ -15,8 +15,9 @@ type Life struct {
 	Past    []uint64 `json:"past,omitempty"` // nonces of the starts before it in this lineage, newest first, MaxPast at most
 }
 
-// MaxPast is how many starts a node remembers. A peer that has not met it for longer takes it for an old copy, which is safe.
-const MaxPast = 64
+// MaxPast is how many starts a node remembers. A peer that has not met it for longer takes it for an old copy, which is safe, and costs it all its
+// replicas: a broker that somebody has restart again and again has some hundred starts in a night. All of them go into a Hello.
+const MaxPast = 256
 
 // Next returns the life of the next start, with a nonce drawn for it.
 func (l Life) Next(nonce uint64) Life {

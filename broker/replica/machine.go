@@ -28,7 +28,6 @@ type machine struct {
 	reign   uint64
 	leader  uint64 // that was known last, 0 for none
 	ledTerm uint64 // the newest in which one was known
-	counts  Counts
 	lease   lease
 	voters  quorum.JointConfig
 	quiet   int // ticks for which no vote is answered
@@ -220,9 +219,9 @@ func (m *machine) step(msg *raftpb.Message, now time.Duration) {
 		return
 	}
 	if msg.GetType() == raftpb.MsgHeartbeatResp {
-		sent, ok := unstamp(msg)
+		sent, timeout, ok := unstamp(msg)
 		if ok && m.node.BasicStatus().GetTerm() == msg.GetTerm() && m.lease.term == msg.GetTerm() {
-			m.lease.answered(msg.GetFrom(), sent, now)
+			m.lease.answered(msg.GetFrom(), sent, timeout, now)
 		}
 	}
 	m.guard(func() error {
@@ -464,6 +463,8 @@ func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
 		switch msg.GetType() {
 		case raftpb.MsgHeartbeat:
 			stamp(msg, now)
+		case raftpb.MsgHeartbeatResp:
+			vow(msg, time.Duration(m.o.ElectionTicks)*m.o.Tick)
 		case raftpb.MsgApp:
 			if m.o.TellLate && len(msg.GetEntries()) == 0 {
 				m.hold(msg)
@@ -527,11 +528,11 @@ func (m *machine) follow() {
 	m.leader = s.Lead
 	if m.leader != 0 && s.GetTerm() != m.ledTerm {
 		m.ledTerm = s.GetTerm()
-		m.counts.Elections++
+		m.o.Tally.elected()
 	}
 	leads := s.RaftState == raft.StateLeader
 	if leads && m.lease.term != s.GetTerm() {
-		m.lease.begin(s.GetTerm(), m.id)
+		m.lease.begin(s.GetTerm(), m.id, m.o.Lease)
 	}
 	if m.reign != 0 && (!leads || s.GetTerm() != m.reign) {
 		m.endReign()
@@ -557,11 +558,7 @@ func (m *machine) lapse(now time.Duration) time.Duration {
 	if m.reign == 0 || m.err != nil || m.handing != 0 {
 		return 0
 	}
-	at, ok := m.lease.since(m.voters, now)
-	if !ok {
-		return 0
-	}
-	return at + m.o.Lease
+	return m.lease.until(m.voters, now)
 }
 
 // leased reports whether it may deliver now.

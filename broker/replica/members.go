@@ -172,7 +172,7 @@ func (m *machine) finish(err error) {
 }
 
 // hand has another replica lead. Nothing is appended or delivered from now on; when it does not happen within an
-// election timeout the reign goes on.
+// election timeout from when all that was appended is proposed the reign goes on.
 func (m *machine) hand(to uint64) error {
 	voter, _ := m.member(to)
 	switch {
@@ -193,7 +193,7 @@ func (m *machine) handOver() {
 	if _, more := m.batch.head(); m.handing == 0 || m.handed || more {
 		return
 	}
-	m.handed = true
+	m.handed, m.handover = true, m.o.ElectionTicks // after which the engine gives it up, and takes records again
 	m.guard(func() error {
 		m.node.TransferLeader(m.handing)
 		return nil

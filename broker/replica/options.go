@@ -29,6 +29,7 @@ type Options struct {
 	Memory           int           // bytes of entries that are kept in memory though they can be read; 4 MiB
 	Budget           *Budget       // what all groups of the node keep so together; nil: 64 MiB for this one
 
+	Tally  *Tally       // what is counted; nil: nobody asks
 	Logger *slog.Logger // nil: nothing is logged
 }
 
@@ -45,6 +46,9 @@ func (o *Options) normalize() error {
 	def(&o.Memory, 4<<20)
 	if o.Budget == nil {
 		o.Budget = NewBudget(64 << 20)
+	}
+	if o.Tally == nil {
+		o.Tally = new(Tally)
 	}
 	if o.Epoch.IsZero() {
 		o.Epoch = time.Now()

@@ -26,7 +26,7 @@ import (
 // What it holds constant, so that nothing is known of it from here: who comes back with an empty folder finds the log of
 // others from its beginning on; bytes are not changed on the way; a read of the disk never fails, though
 // what it reads may be damaged; a copy of a folder is from before its last start, which all others have met; the number of nodes, the level and
-// the ticks of an election timeout are those of the run; nobody calls ForgetLeader; two ticks are 50 ms apart or
+// the ticks of an election timeout are those of the run; two ticks are 50 ms apart or
 // more; what the log writes by itself it writes in one goroutine with the rest.
 
 // shape is what a seed varies of a run as a whole.
@@ -49,6 +49,7 @@ type shape struct {
 	trim     bool // checkpoints shorten the log; nobody loses all that he has then
 	rebase   bool // they do so whatever others have: who lacks it takes a checkpoint of another node
 	transfer bool
+	misses   bool // leaders are taken for dead, rightly or not
 	tick     [2]time.Duration
 }
 
@@ -62,7 +63,7 @@ func one[T any](rng *mrand.Rand, of ...T) T { return of[rng.IntN(len(of))] }
 func shapeOf(rng *mrand.Rand) shape {
 	ms := time.Millisecond
 	sh := shape{
-		nodes: one(rng, 3, 3, 3, 3, 5, 1), level: one(rng, wal.Synced, wal.Synced, wal.Written), faults: pick(rng, 3*time.Second, 9*time.Second), apart: one(rng, 300*ms, 1500*ms, 3000*ms),
+		nodes: one(rng, 3, 3, 3, 3, 5, 1, 2, 4), level: one(rng, wal.Synced, wal.Synced, wal.Written), faults: pick(rng, 3*time.Second, 9*time.Second), apart: one(rng, 300*ms, 1500*ms, 3000*ms),
 		fileSize: one[int64](rng, 1<<10, 4<<10, 64<<10), records: one(rng, [2]int{1, 40}, [2]int{1, 2000}, [2]int{0, 0}),
 		every: one(rng, 20*ms, 50*ms, 200*ms), delay: one(rng, [2]time.Duration{ms / 10, ms}, [2]time.Duration{ms, 30 * ms}, [2]time.Duration{ms / 10, 300 * ms}),
 		disk: one(rng, [2]time.Duration{ms / 10, ms}, [2]time.Duration{ms, 60 * ms}, [2]time.Duration{0, 500 * ms}),
@@ -76,6 +77,7 @@ func shapeOf(rng *mrand.Rand) shape {
 	}
 	sh.rebase = sh.trim && rng.IntN(2) == 0
 	sh.options.TellLate = rng.IntN(2) == 0
+	sh.misses = rng.IntN(3) == 0
 	return sh
 }
 

@@ -226,7 +226,7 @@ func (s *sim) fault() {
 		return
 	}
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
-	kind := s.rng.IntN(17)
+	kind := s.rng.IntN(19)
 	if s.kinds != nil {
 		kind = one(s.rng, s.kinds...)
 	}
@@ -263,8 +263,41 @@ func (s *sim) fault() {
 		if s.transfer {
 			s.handOver(n)
 		}
+	case 17, 18:
+		if s.misses {
+			s.missLeader()
+		}
 	}
 	s.after(pick(s.rng, 10*time.Millisecond, s.apart), s.fault)
+}
+
+// missLeader has all, or some, take the leader for dead, rightly or not, and stand for election one after the other.
+func (s *sim) missLeader() {
+	miss := pick(s.rng, 1, len(s.nodes))
+	for _, i := range s.rng.Perm(len(s.nodes))[:miss] {
+		n := s.nodes[i]
+		s.after(pick(s.rng, 0, 20*time.Millisecond), func() {
+			if !n.up || n.m == nil || n.paused > s.now {
+				return
+			}
+			s.truth.handed = s.now
+			s.say("%v forgets its leader", n)
+			n.m.guard(func() error { return n.m.node.ForgetLeader() })
+			n.m.advance(n.clock())
+			n.settle()
+			s.after(pick(s.rng, 10*time.Millisecond, 200*time.Millisecond), n.own(n.campaign))
+		})
+	}
+}
+
+func (n *node) campaign() {
+	if n.m == nil || n.m.err != nil || n.m.node.BasicStatus().Lead != 0 {
+		return
+	}
+	n.s.truth.handed = n.s.now
+	n.m.guard(func() error { return n.m.node.Campaign() })
+	n.m.advance(n.clock())
+	n.settle()
 }
 
 func (n *node) powerCut() {
