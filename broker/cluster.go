@@ -197,7 +197,7 @@ func (s *Server) newMember(found *replica.Recovery) error {
 	s.member, err = member.New(member.Options{Name: o.ClusterName, Node: o.BroadcastAddress, Zone: o.TopologyZone, Address: o.clusterAddress(), Peers: o.ClusterPeers,
 		Folder: s.engine.Folder(), TLS: s.clusterTLS, Secret: s.clusterSecret, Dialer: s.around.dial, Election: o.ClusterElection, Wait: o.ClusterWait, Fast: o.ClusterFast == "on",
 		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Shard: s.newShard,
-		Number: func(n int) { s.registry.SetNode(n) }, Log: s.log})
+		Yield: func(name string) error { return s.registry.Yield(name) }, Number: func(n int) { s.registry.SetNode(n) }, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,6 +73,26 @@ func failing(rule vfs.Rule) func(s *sim) func() {
 		b.fault.SetRules(rule)
 		fault := b.fault
 		return func() { fault.SetRules() }
+	}
+}
+
+// late has logs of brokers take long for each sync. Others of their files do not: locks are held over what is done with those, and time would stand still.
+func late(by time.Duration, which func(s *sim) []*simBroker) func(s *sim) func() {
+	return func(s *sim) func() {
+		var faults []*vfs.Faulty
+		for _, b := range which(s) {
+			faults = append(faults, b.fault)
+			b.fault.Observe(func(op vfs.Op, name string) {
+				if op == vfs.OpSync && strings.HasSuffix(name, ".wal") {
+					time.Sleep(by)
+				}
+			})
+		}
+		return func() {
+			for _, f := range faults {
+				f.Observe(nil)
+			}
+		}
 	}
 }
 
@@ -151,6 +172,8 @@ var simFaults = []simFault{
 		}
 		return func() { _ = server.EndDrain() } // it may have been killed
 	}},
+	{"the leader's log answers late", late(300*time.Millisecond, (*sim).leading)},
+	{"the logs of two answer late", late(100*time.Millisecond, (*sim).anyTwo)},
 	{"syncs of the leader's disk fail", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk})},
 	{"one sync of the leader's disk fails", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk, Times: 1})},
 	{"the leader's disk is full", failing(vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate | vfs.OpPreallocate, Err: syscall.ENOSPC})},

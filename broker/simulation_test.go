@@ -3,17 +3,20 @@ package broker
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"brokerd/broker/histories"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
 )
@@ -459,6 +462,7 @@ func (s *sim) judge() {
 	s.work.Wait()
 	s.finish()
 	s.h.List(s.list())
+	s.same()
 	for _, b := range s.brokers {
 		if err := b.stop(); err != nil {
 			s.t.Errorf("%s: %v", b.host, err)
@@ -474,6 +478,57 @@ func (s *sim) judge() {
 			s.t.Logf("%s:\n%s", b.host, b.log)
 		}
 	}
+}
+
+// same holds the replicas of each group to each other: at the same record all have the same (D6, D7), and when all is finished that is no message (D8).
+func (s *sim) same() {
+	var all [][]string // by group, of each broker
+	s.eventually("all replicas are as far, and hold nothing", time.Minute, func() bool {
+		all = nil
+		for _, b := range s.brokers {
+			for i, in := range b.now().member.Shards() {
+				content, at, err := in.Content()
+				if err != nil {
+					return false
+				}
+				state, messages := contentOf(s.t, content)
+				if len(all) <= i {
+					all = append(all, nil)
+				}
+				all[i] = append(all[i], fmt.Sprintf("entry %d, record %d, %d messages\n%s", at.Index, at.Record, messages, state))
+				if messages > 0 {
+					return false
+				}
+			}
+		}
+		return !slices.ContainsFunc(all, func(of []string) bool {
+			return len(of) != len(s.brokers) || head(of[0]) != head(of[1]) || head(of[0]) != head(of[2])
+		})
+	})
+	for _, of := range all {
+		if of[0] != of[1] || of[0] != of[2] {
+			s.t.Errorf("replicas of one group have\n%q\n%q\n%q", of[0], of[1], of[2])
+		}
+	}
+}
+
+func head(text string) string { return text[:strings.IndexByte(text, '\n')] }
+
+// contentOf returns the state in what a replica has, see topic.StandbySnapshot, and how many messages there are.
+func contentOf(t *testing.T, b []byte) (state string, messages int) {
+	const before = 20
+	size := binary.BigEndian.Uint64(b[12:])
+	state, b = string(b[:before+size]), b[before+size:]
+	for len(b) > 0 {
+		n := binary.BigEndian.Uint32(b)
+		p, _, err := journal.ParsePublish(b[4 : 4+n])
+		if err != nil {
+			t.Error(err)
+		}
+		messages += p.Count
+		b = b[4+n:]
+	}
+	return state, messages
 }
 
 // finish consumes what is left.

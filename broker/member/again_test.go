@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -100,6 +101,7 @@ func TestAReplicaThatIsSentAllThatThereIsOutlivesItsDisk(t *testing.T) {
 type illness struct {
 	on   atomic.Bool
 	felt atomic.Int32 // writes that have failed
+	hang sync.Mutex   // while it is locked they wait
 }
 
 // sickLog is a node's log that cannot be written while it is ill.
@@ -109,6 +111,9 @@ type sickLog struct {
 }
 
 func (l *sickLog) Commit(at wal.Offset, level wal.Level) error {
+	l.ill.hang.Lock()
+	//lint:ignore SA2001 it is waited for, and nothing is kept out
+	l.ill.hang.Unlock()
 	if l.ill.on.Load() {
 		l.ill.felt.Add(1)
 		return syscall.EIO

@@ -41,18 +41,18 @@ func (m *Member) judge(h peer.Hello) error {
 	lives := m.saved.clone().Lives
 	m.mu.Unlock()
 	news, err := lives.Meet(h.Folder, life)
+	if err == nil && (news || unsaved) {
+		met := error(nil) // another process with that folder may have been judged meanwhile
+		if err = m.save(func(s *Saved) { _, met = s.Lives.Meet(h.Folder, life) }); err != nil {
+			return fmt.Errorf("what is seen of it cannot be written down: %w", err)
+		}
+		err = met
+	}
 	var old *replica.OldCopy
 	if errors.As(err, &old) {
 		return &peer.Refusal{Reason: old.Error(), Old: true, Lineage: old.Seen.Lineage}
 	}
-	if err != nil || !news && !unsaved {
-		return err
-	}
-	err = m.save(func(s *Saved) { _, err = s.Lives.Meet(h.Folder, life) })
-	if err != nil {
-		return fmt.Errorf("what is seen of it cannot be written down: %w", err)
-	}
-	return nil
+	return err
 }
 
 // nameFits reports whether a peer's certificate is of the host that it is said to be at. Without TLS there is none.

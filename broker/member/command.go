@@ -29,6 +29,8 @@ var errElsewhere = errors.New("another node leads")
 type request struct {
 	Command cluster.Command `json:"command"`
 	LeadTo  string          `json:"lead_to,omitempty"` // in place of a command: this folder is to lead
+
+	here bool // it is over once this node has applied it, whatever the one that leads has answered before
 }
 
 // reply is the answer.
@@ -242,11 +244,15 @@ func (m *Member) forward(ctx context.Context, folder string, r request, applied 
 		return errElsewhere
 	}
 	select {
-	case r := <-answer:
-		if err := r.err(); !errors.Is(err, ErrUnknown) {
-			return err
+	case a := <-answer:
+		err := a.err()
+		switch applies := err == nil || errors.Is(err, cluster.ErrRefused); {
+		case errors.Is(err, ErrUnknown), applies && r.here:
+			return m.outcome(ctx, applied)
+		case applies && r.LeadTo == "" && (r.Command.Op != cluster.OpRemove || r.Command.Folder != m.o.Folder):
+			_ = m.outcome(ctx, applied) // so that who asks this node next finds what he has changed; it is known to be made also when it does not come here
 		}
-		return m.outcome(ctx, applied)
+		return err
 	case err := <-applied:
 		return err
 	case <-ctx.Done():
@@ -286,7 +292,7 @@ func (m *Member) serve(folder string, stream uint32, payload []byte) {
 	select {
 	case m.asked <- struct{}{}:
 	default:
-		say(reply{Failed: "too many commands are under way"})
+		say(reply{Elsewhere: true}) // too many are under way: it is tried again
 		return
 	}
 	m.serving.Go(func() {

@@ -94,9 +94,28 @@ func (m *Member) tendGroups() {
 		h.tend(state)
 		h.push(ctx)
 	}
+	m.yield(state)
 	if m.aside.Load() && time.Since(m.resigned) >= resignEvery {
 		m.resigned = time.Now()
 		m.serving.Go(m.Resign)
+	}
+}
+
+// yield has what this node alone has give way to topics of groups of which it has no replica, where that can be. With the others their groups see to it.
+func (m *Member) yield(state *cluster.State) {
+	if m.o.Yield == nil || m.gaveWay == state {
+		return
+	}
+	m.gaveWay = state
+	for name, t := range state.Topics {
+		g := &state.Groups[t.Group-1]
+		if _, mine := g.ReplicaOn(m.o.Folder); mine {
+			continue
+		}
+		if err := m.o.Yield(name); err != nil {
+			m.report("topic "+name, err)
+			m.gaveWay = nil // it is tried again with the next look
+		}
 	}
 }
 
@@ -503,9 +522,9 @@ func (m *Member) Sure(name string) (t Topic, ok bool, err error) {
 }
 
 // catchUpNow returns once the map that is known here is no older than when it was called: it has a command entered that is refused, as it founds what
-// is there.
+// is there, and waits until that has come to this node, whose disk may be slow.
 func (m *Member) catchUpNow() error {
-	if err := m.Do(m.ctx, cluster.Command{Op: cluster.OpFound}); !errors.Is(err, cluster.ErrRefused) {
+	if err := m.request(m.ctx, request{Command: cluster.Command{Op: cluster.OpFound}, here: true}); !errors.Is(err, cluster.ErrRefused) {
 		return err
 	}
 	return nil

@@ -80,6 +80,7 @@ type Member struct {
 	resigned time.Time    // when leads were given away last
 	again    func() error // has the replica of group 0 run that was closed; nil: it runs, or never will
 	tried    time.Time
+	gaveWay  *cluster.State // what is of this node alone gave way to the topics of this map
 }
 
 // way is where a node is on its way.

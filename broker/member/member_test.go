@@ -2,6 +2,7 @@ package member
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -131,6 +132,7 @@ type node struct {
 	cluster  string
 	secret   []byte
 	fast     bool
+	wait     time.Duration // 0: 2 s
 	shelf    *shelf
 	listener net.Listener // that is not used yet
 	log      *wal.Log
@@ -138,6 +140,7 @@ type node struct {
 	m        *Member
 	lines    *lines
 	number   atomic.Int64 // that it was told
+	yields   sync.Map     // names that it was asked to give way to
 
 	groups sync.Mutex // guards what follows
 	shards map[uint32]*notes
@@ -208,10 +211,18 @@ func (n *node) prepare() error {
 	log.Start()
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
-		Election: 500 * time.Millisecond, Fast: n.fast, Wait: 2 * time.Second, Pace: 50 * time.Millisecond,
-		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Number: func(i int) { n.number.Store(int64(i)) },
+		Election: 500 * time.Millisecond, Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond,
+		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Number: func(i int) { n.number.Store(int64(i)) }, Yield: n.yield,
 		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
+}
+
+// yield notes a name. For one that is in the way it fails at first.
+func (n *node) yield(name string) error {
+	if times, _ := n.yields.LoadOrStore(name, new(atomic.Int32)); times.(*atomic.Int32).Add(1) < 3 {
+		return errors.New("it holds messages")
+	}
+	return nil
 }
 
 // listen returns a listener at the node's address: the first time the one that it is from.

@@ -52,12 +52,13 @@ type Options struct {
 	Pace     time.Duration // between two looks at what is to be done; 1 s, half of that while there is no cluster
 
 	Store    Store
-	Journal  NodeLog           // the node's log
-	Recovery *replica.Recovery // what it has of groups
-	Report   *wal.Report       // what its reader says
-	Shard    ShardOf           // makes what groups of topics add up to; nil: they do not run here
-	Number   func(int)         // is told which number the map gives this node, 0 to 1023, and when that changes; nil: nobody is. It waits for nothing
-	Log      *slog.Logger      // nil: nothing is logged
+	Journal  NodeLog            // the node's log
+	Recovery *replica.Recovery  // what it has of groups
+	Report   *wal.Report        // what its reader says
+	Shard    ShardOf            // makes what groups of topics add up to; nil: they do not run here
+	Yield    func(string) error // has what this node alone has of a name give way to the replicated topic of that name, if that can be; nil: there is nothing
+	Number   func(int)          // is told which number the map gives this node, 0 to 1023, and when that changes; nil: nobody is. It waits for nothing
+	Log      *slog.Logger       // nil: nothing is logged
 }
 
 // tick is the clock of group 0.

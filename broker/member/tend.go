@@ -16,17 +16,23 @@ import (
 // pushPaces is after how many looks a member that lacks older entries is sent the map again.
 const pushPaces = 10
 
-// dial keeps links to the members that the map has, and to nobody else.
+// dial keeps links to the members that the map has, and to nobody else. While there is none to one of them it may be elsewhere than the map says, and so
+// may all be, or this node: then the list of peers may say where.
 func (m *Member) dial() {
-	wanted := map[string]bool{}
+	wanted, linked, apart := map[string]bool{}, m.links.Peers(), false
 	m.mu.Lock()
 	if m.state != nil && m.way != removed {
 		for folder, n := range m.state.Nodes {
-			if folder != m.o.Folder && !n.Candidate && n.Address != m.o.Address {
-				wanted[n.Address] = true
+			if folder != m.o.Folder && !n.Candidate {
+				wanted[n.Address], apart = true, apart || !slices.Contains(linked, folder)
 			}
 		}
 	}
+	for _, address := range m.o.Peers {
+		wanted[address] = wanted[address] || apart
+	}
+	wanted[m.o.Address] = false
+	maps.DeleteFunc(wanted, func(_ string, is bool) bool { return !is })
 	before := m.dialled
 	m.dialled = wanted
 	state := m.state

@@ -167,3 +167,73 @@ func TestAMapThatDoesNotAnswerKeepsNothingUp(t *testing.T) {
 		}
 	})
 }
+
+// quiet is a consumer that is told nothing.
+type quiet struct{}
+
+func (quiet) Wake()  {}
+func (quiet) Close() {}
+
+// D10: consumers that come and go, and give credit, leave nothing in the group's log, also beside a message that nobody has finished.
+func TestD10ConsumersThatComeAndGoLeaveNothingInTheLog(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.create("orders", 1)
+		f.a.lead(2)
+		orders := f.r.Lookup("orders")
+		held, err := orders.Subscribe("c", topic.SubscribeOptions{Owner: quiet{}, MsgTimeout: time.Hour})
+		if err == nil {
+			held.SetReady(1)
+			err = f.publish("orders")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := held.Take(new(topic.Delivery)); n != 1 {
+			t.Fatalf("%d messages", n)
+		}
+		before := f.a.record
+		for range 10_000 {
+			s, err := orders.Subscribe("c", topic.SubscribeOptions{Owner: quiet{}, MsgTimeout: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.SetReady(10)
+			if s.Take(new(topic.Delivery)) > 0 {
+				t.Fatal("it has got the message that another one has")
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f.a.record != before {
+			t.Errorf("%d records", f.a.record-before)
+		}
+	})
+}
+
+// TestATopicInTheWayOfAFollowerGivesWay: one of this broker alone that has the name of a replicated one, which another broker leads, goes as soon as it holds
+// nothing: else who publishes here would publish to it for good.
+func TestATopicInTheWayOfAFollowerGivesWay(t *testing.T) {
+	run(t, func(f *fixture) {
+		own, err := f.r.Topic("orders")
+		if err == nil {
+			err = f.publish("orders")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.create("orders", 1)
+		time.Sleep(3 * time.Second)
+		if f.r.Lookup("orders") != own || own.Stats().Depth != 1 {
+			t.Fatal("what it holds is gone")
+		}
+		if err := own.Empty(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if f.r.Lookup("orders") != nil {
+			t.Error("it holds nothing, and is still in the way")
+		}
+	})
+}

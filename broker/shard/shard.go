@@ -334,7 +334,8 @@ func (s *Shard) step(ctx context.Context) (again bool) {
 	return again
 }
 
-// yield has topics of this node alone that hold nothing give way to the replicated ones of their names, which another node leads.
+// yield has topics of this node alone that hold nothing give way to the replicated ones of their names, which another node leads; those that hold
+// something, once they do not.
 func (s *Shard) yield(state *cluster.State) {
 	if state == nil || state == s.way {
 		return
@@ -346,6 +347,7 @@ func (s *Shard) yield(state *cluster.State) {
 		}
 		if err := s.o.Registry.Yield(name); err != nil {
 			s.report("topic "+name, err)
+			s.way = nil // it is tried again with the next look
 		}
 	}
 }
