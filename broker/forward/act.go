@@ -30,6 +30,8 @@ const (
 	mostActs = 64
 	// mostAct is how many bytes an act or its answer has.
 	mostAct = 8 << 20
+	// leastAsk is how much time who is asked has to answer, of a time that is longer: with less it would not be known what he did.
+	leastAsk = 50 * time.Millisecond
 )
 
 // ErrHere is an act about a topic that this node leads now.
@@ -39,16 +41,18 @@ var ErrHere = errors.New("this node leads the topic")
 func (f *Forwarder) Serve(do func(act []byte) (answer []byte)) { f.serves.Store(&do) }
 
 // Act has who leads a topic do something, and returns its answer. What is done may be done twice, as when an answer is lost. It fails with
-// ErrHere when this node leads, topic.ErrNotReplicated, or ErrNobodyLeads after Options.Wait.
+// ErrHere when this node leads, topic.ErrNotReplicated, or after Options.Wait: with ErrUnanswered when somebody was asked who may have done it, else with
+// ErrNobodyLeads.
 func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.o.Wait)
 	defer cancel()
-	for {
+	last := time.Now().Add(f.o.Wait - leastAsk)
+	for unknown := false; ; {
 		t, ok, err := f.o.Cluster.Find(name)
 		if err == nil && !ok {
 			return nil, topic.ErrNotReplicated
 		}
-		if err == nil {
+		if err == nil && time.Now().Before(last) {
 			g := f.group(t.Group)
 			g.mu.Lock()
 			here, folder := g.led != nil, g.leaderLocked()
@@ -56,13 +60,20 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 			if here {
 				return nil, ErrHere
 			}
-			if a, done := f.ask(ctx, folder, t.Group, act); done && !a.again {
+			switch a, sent, done := f.ask(ctx, folder, t.Group, act); {
+			case done && !a.again:
 				return a.data, nil
-			} else if done {
+			case done:
 				g.notThere(folder, string(a.data))
+			default:
+				unknown = unknown || sent
 			}
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() == nil:
+		case unknown:
+			return nil, ErrUnanswered
+		default:
 			return nil, ErrNobodyLeads
 		}
 		if err := f.pause(retryEvery); err != nil {
@@ -81,11 +92,11 @@ func (g *group) notThere(folder, hint string) {
 	}
 }
 
-// ask asks one node; done false: it has not answered.
-func (f *Forwarder) ask(ctx context.Context, folder string, group uint32, act []byte) (a acted, done bool) {
+// ask asks one node; done false: it has not answered, and was not asked unless sent is true.
+func (f *Forwarder) ask(ctx context.Context, folder string, group uint32, act []byte) (a acted, sent, done bool) {
 	link := f.o.Cluster.Link(folder)
 	if folder == "" || link == 0 {
-		return a, false
+		return a, false, false
 	}
 	result := make(chan acted, 1)
 	f.acts.mu.Lock()
@@ -99,20 +110,20 @@ func (f *Forwarder) ask(ctx context.Context, folder string, group uint32, act []
 		f.acts.mu.Unlock()
 	}()
 	if f.o.Cluster.Send(folder, frameAct, id, binary.BigEndian.AppendUint32(nil, group), act) != nil {
-		return a, false
+		return a, false, false
 	}
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case a := <-result:
-			return a, true
+			return a, true, true
 		case <-tick.C:
 			if f.o.Cluster.Link(folder) != link {
-				return a, false
+				return a, true, false
 			}
 		case <-ctx.Done():
-			return a, false
+			return a, true, false
 		}
 	}
 }

@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -119,4 +120,22 @@ func TestALocalTopicComesInTheWay(t *testing.T) {
 			t.Errorf("%v, and %d messages are left", err, b.Len())
 		}
 	})
+}
+
+// TestWhatNoNodeSays: numbers that would be none when something is added to them are refused; in a record of the group they would keep every replica from
+// reading its checkpoint.
+func TestWhatNoNodeSays(t *testing.T) {
+	for what, change := range map[string]func(*request){
+		"":             func(*request) {},
+		"a number":     func(r *request) { r.number = math.MaxUint64 },
+		"a low number": func(r *request) { r.low = r.number + 1 },
+		"a delay":      func(r *request) { r.delay = math.MaxInt64 },
+		"a time":       func(r *request) { r.due = math.MinInt64 },
+	} {
+		r := request{place: place{7, 2, 3}, number: 9, low: 4, topic: 5, delay: time.Second, due: 8, count: 1, frames: []byte("frames")}
+		change(&r)
+		if _, err := parseRequest(append(r.appendHead(nil), r.frames...)); (err == nil) != (what == "") {
+			t.Errorf("%q: %v", what, err)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -324,6 +325,49 @@ func TestActsAreCarriedOutByTheLeader(t *testing.T) {
 				t.Errorf("nobody leads: %v", err)
 			}
 		})
+	})
+}
+
+// TestAnActThatIsNotAnsweredMayHaveBeenDone: who was asked takes longer than who asks waits, or its answer is lost.
+func TestAnActThatIsNotAnsweredMayHaveBeenDone(t *testing.T) {
+	run(t, 10, func(w *world) {
+		var quick atomic.Bool
+		var done atomic.Int32
+		w.nodes["a"].f.Serve(func([]byte) []byte {
+			done.Add(1)
+			if !quick.Load() {
+				time.Sleep(6 * time.Second)
+			}
+			return []byte("done")
+		})
+		ask := func() error {
+			_, err := w.nodes["d"].f.Act(context.Background(), "orders", nil)
+			return err
+		}
+		if err := ask(); !errors.Is(err, ErrUnanswered) {
+			t.Errorf("it takes longer: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		quick.Store(true)
+		w.mu.Lock()
+		w.lose = func(_, _ string, kind peer.Kind, _ []byte) bool { return kind == frameActed }
+		w.mu.Unlock()
+		if err := ask(); !errors.Is(err, ErrUnanswered) {
+			t.Errorf("its answer is lost: %v", err)
+		}
+		w.mu.Lock()
+		w.lose = func(_, _ string, kind peer.Kind, _ []byte) bool { return kind == frameAct }
+		w.mu.Unlock()
+		w.cut("a", "d", true)
+		w.cut("b", "d", true)
+		w.cut("c", "d", true)
+		if err := ask(); !errors.Is(err, ErrNobodyLeads) || done.Load() != 2 {
+			t.Errorf("nobody can be asked: %v; done %d times", err, done.Load())
+		}
+		w.heal()
+		w.mu.Lock()
+		w.lose = nil
+		w.mu.Unlock()
 	})
 }
 

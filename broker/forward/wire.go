@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"brokerd/broker/peer"
@@ -44,6 +45,12 @@ type request struct {
 	count       int
 	frames      []byte
 }
+
+// What no node ever says: a count of publishes that a checkpoint could not hold, and a time that would be none when it is added to the clock.
+const (
+	mostNumber = math.MaxInt64
+	mostDelay  = 100 * 365 * 24 * time.Hour
+)
 
 const (
 	placeSize   = 8 + 8 + 4
@@ -102,7 +109,7 @@ func parseRequest(b []byte) (r request, err error) {
 	r.receipt = flags&flagReceipt != 0
 	r.delay, r.due = time.Duration(binary.BigEndian.Uint64(b[21:])), int64(binary.BigEndian.Uint64(b[29:]))
 	r.count = int(binary.BigEndian.Uint32(b[37:]))
-	if flags&^flagReceipt != 0 || r.number == 0 || r.low > r.number || r.delay < 0 {
+	if flags&^flagReceipt != 0 || r.number == 0 || r.number > mostNumber || r.low > r.number || r.delay < 0 || r.delay > mostDelay || r.due < 0 {
 		return r, fmt.Errorf("%w: publish %d, flags %#x", errWire, r.number, flags)
 	}
 	return r, nil

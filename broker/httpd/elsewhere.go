@@ -22,7 +22,7 @@ type Forward interface {
 	// is, when the topic of that name is none of those any more.
 	Publish(topic string, b *topic.Batch, delay time.Duration) error
 	// Act has Server.Act of who leads a topic do something, and returns its answer. It fails with topic.ErrNotReplicated, ErrActHere when this
-	// broker leads, or an ErrElsewhere when nobody does for long.
+	// broker leads, an ErrElsewhere when nobody does for long, or an ErrNotLeader when it may have been done.
 	Act(ctx context.Context, topic string, act []byte) (answer []byte, err error)
 }
 
@@ -98,7 +98,7 @@ func (a *api) actElsewhere(w http.ResponseWriter, req *http.Request, name string
 	}
 	answer, err := a.cfg.Forward.Act(req.Context(), name, b)
 	switch {
-	case errors.Is(err, topic.ErrExiting), errors.Is(err, topic.ErrElsewhere):
+	case errors.Is(err, topic.ErrExiting), errors.Is(err, topic.ErrElsewhere), errors.Is(err, topic.ErrNotLeader):
 		return nil, a.fail(req, err)
 	case err != nil:
 		return nil, err

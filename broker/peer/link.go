@@ -299,14 +299,7 @@ func (l *link) rest(bytes int) {
 
 func (l *link) read(received func(Kind, uint32, []byte)) error {
 	r := bufio.NewReaderSize(&reader{conn: l.conn, raw: l.raw}, 64<<10)
-	var set time.Time // when the deadline was
 	for {
-		if now := time.Now(); r.Buffered() == 0 && now.Sub(set) > silence/10 {
-			if err := l.conn.SetReadDeadline(now.Add(silence)); err != nil {
-				return err
-			}
-			set = now
-		}
 		f, err := readFrame(r, MaxFrame)
 		if err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {

@@ -226,6 +226,37 @@ func TestLinkMeasuresAndNoticesSilence(t *testing.T) {
 	})
 }
 
+// Who takes what comes may be busy for longer than a link may be silent, as while a disk hangs: the link goes on, also with a frame of which a part
+// was read before.
+func TestALinkOutlivesWhoIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		l := newLink(ours, hello("b"), true)
+		var got []uint32
+		var loops sync.WaitGroup
+		loops.Go(func() {
+			_ = l.run(func(_ Kind, stream uint32, _ []byte) {
+				got = append(got, stream)
+				time.Sleep(2 * silence)
+			})
+		})
+		loops.Go(func() { _, _ = io.Copy(io.Discard, theirs) })
+		b := appendFrame(appendFrame(nil, FirstFree, 1, []byte("x")), FirstFree, 2, []byte("y"))
+		for _, part := range [][]byte{b[:len(b)-1], b[len(b)-1:]} {
+			if _, err := theirs.Write(part); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(5 * silence)
+		l.close()
+		theirs.Close()
+		loops.Wait()
+		if len(got) != 2 {
+			t.Errorf("it has taken %v", got)
+		}
+	})
+}
+
 func TestLinkLosesRatherThanWaits(t *testing.T) {
 	ca, cb := net.Pipe()
 	defer cb.Close()

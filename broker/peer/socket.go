@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"brokerd/broker/nowait"
 )
@@ -34,16 +35,24 @@ func writeNow(raw syscall.RawConn, b []byte) (n int, err error) {
 	return n, err
 }
 
-// reader reads a connection, without a detour where it has a file descriptor. One read runs at a time.
+// reader reads a connection, without a detour where it has a file descriptor. One read runs at a time. It fails when nothing comes for longer than
+// silence: what is done between two reads may take as long as it wants.
 type reader struct {
 	conn  net.Conn
 	raw   syscall.RawConn // nil: there is none
+	set   time.Time       // when the deadline was
 	p     []byte
 	n     int
 	errno syscall.Errno
 }
 
 func (r *reader) Read(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(r.set) > silence/10 {
+		if err := r.conn.SetReadDeadline(now.Add(silence)); err != nil {
+			return 0, err
+		}
+		r.set = now
+	}
 	if r.raw == nil || len(p) == 0 {
 		return r.conn.Read(p)
 	}

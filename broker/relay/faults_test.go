@@ -391,8 +391,15 @@ func TestD33AfterALeadersDeathEachRelayedConsumerGetsMessages(t *testing.T) {
 			all = append(all, w.nodes[1+i%2].consume(1, kinds[i%len(kinds)], fin))
 		}
 		settle()
+		away := func() int { return w.nodes[1].relay.Away() + w.nodes[2].relay.Away() }
+		if n := away(); n != len(all) {
+			t.Errorf("%d consumers are elsewhere", n)
+		}
 		w.kill(w.nodes[0])
 		time.Sleep(700 * time.Millisecond)
+		if n := away(); n != len(all) {
+			t.Errorf("%d consumers look for who leads", n)
+		}
 		w.lead(w.nodes[1])
 		for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(100 * time.Millisecond) {
 			for range 10 {

@@ -120,8 +120,8 @@ func (g *guest) parts(dst [][]byte, d *topic.Delivery) [][]byte {
 // subscribe subscribes, or says why not.
 func (g *guest) subscribe() (*topic.Subscription, *Refusal) {
 	q := &g.asks
-	if !protocol.ValidName(q.Topic) || !protocol.ValidName(q.Channel) || q.MsgTimeout <= 0 {
-		return nil, &Refusal{Reason: "the names, or the time in flight, are none"}
+	if !protocol.ValidName(q.Topic) || !protocol.ValidName(q.Channel) || q.MsgTimeout <= 0 || q.SampleRate < 0 || q.SampleRate > 99 {
+		return nil, &Refusal{Reason: "the names, the time in flight, or the sample rate are none"}
 	}
 	elsewhere := &Refusal{Elsewhere: true, Leader: g.r.o.Cluster.Lead(q.Topic).Folder}
 	t := g.r.o.Topics.Lookup(q.Topic)

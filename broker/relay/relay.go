@@ -125,11 +125,19 @@ func (r *Relay) Guests() int {
 	return len(r.guests)
 }
 
-// Away returns how many consumers of this node are elsewhere, or about to be.
-func (r *Relay) Away() int {
+// Away returns how many consumers of this node are elsewhere, or look for who leads.
+func (r *Relay) Away() (n int) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.streams)
+	watched := slices.Collect(maps.Keys(r.watched))
+	r.mu.Unlock()
+	for _, c := range watched {
+		c.mu.Lock()
+		if c.at != here && c.at != over {
+			n++
+		}
+		c.mu.Unlock()
+	}
+	return n
 }
 
 // away returns the consumers that are elsewhere, or about to be.
