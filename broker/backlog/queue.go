@@ -130,6 +130,11 @@ func (q *Queue) Cut(at Extent) (cut int) {
 // Clear drops everything.
 func (q *Queue) Clear() { *q = Queue{keyed: q.keyed} }
 
+// Warm reports whether the next message is known to be in memory, at a glance; if not, Cold tells.
+func (q *Queue) Warm() bool { return q.n > 0 && !q.keyed && q.spans[0].warm() }
+
+func (s *span) warm() bool { return s.mem != nil && s.runs == nil && s.from.off < s.end() }
+
 // Cold returns the node that must be supplied before Next can be called, nil when there is none. It may find that the queue
 // is empty, as messages were lost: Len tells.
 func (q *Queue) Cold() *Node {
@@ -142,7 +147,7 @@ func (q *Queue) Cold() *Node {
 func (q *Queue) cold() *Node {
 	for q.n > 0 {
 		s := &q.spans[0]
-		if s.mem != nil && s.runs == nil && s.from.off < s.end() {
+		if s.warm() {
 			return nil
 		}
 		if s.mem == nil || s.from.off >= s.end() && !s.missing() {

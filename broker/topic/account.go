@@ -6,7 +6,7 @@ import "sync/atomic"
 // may be in flight. Messages that wait in several channels of a topic at level memory are counted for each. What is in nodes of topics
 // that are kept in the log counts as waiting, and large bodies in flight not: those can be read again.
 type memoryAccount struct {
-	limit   int64 // bytes; 0: none
+	half    int64 // of the bytes that it should have at most; math.MaxInt64 when there is no limit
 	waiting atomic.Int64
 	flying  atomic.Int64
 }
@@ -21,7 +21,7 @@ func (a *memoryAccount) add(waiting, flying int64) {
 }
 
 // crowded reports whether more waits in memory than should.
-func (a *memoryAccount) crowded() bool { return a.limit > 0 && a.waiting.Load() > a.limit/2 }
+func (a *memoryAccount) crowded() bool { return a.waiting.Load() > a.half }
 
 // flooded reports whether more is in flight than should be.
-func (a *memoryAccount) flooded() bool { return a.limit > 0 && a.flying.Load() > a.limit/2 }
+func (a *memoryAccount) flooded() bool { return a.flying.Load() > a.half }

@@ -64,13 +64,14 @@ func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n in
 		}
 		return 0, true
 	}
-	free := m.visible() - m.reserved
+	visible := m.visible()
+	free := visible - m.reserved
 	if !ready || free <= 0 { // what there is, others were woken for
 		s.parked = true
 		m.waiting.push(s)
 		return 0, false
 	}
-	n = m.deliver(s, d, min(credit, free, max(m.share(), s.prefetch()), takeMessages))
+	n = m.deliver(s, d, min(credit, free, max(m.share(visible), s.prefetch()), takeMessages))
 	if n == 0 { // all that waited in memory was sampled away
 		s.parked = true
 		m.settle(s, nil)
@@ -89,8 +90,12 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	mortal := m.mortal()
 	plain := last == math.MaxUint16 && !mortal && s.sample == 0 && m.order == nil
 	aside := 0
-	for bytes := 0; n < limit && bytes < takeBytes && m.deliverable(); {
-		if plain && m.retries.len()+m.loaded.len()+m.released.len() == 0 {
+	for bytes := 0; n < limit && bytes < takeBytes; {
+		back := m.retries.len()+m.loaded.len()+m.released.len() > 0
+		if !back && !m.fresh() {
+			break
+		}
+		if plain && !back {
 			if some, size := m.deliverRun(s, d, &watch, limit-n, takeBytes-bytes); some > 0 {
 				n += some
 				bytes += size
@@ -326,7 +331,9 @@ func (m *machine) deliverable() bool {
 }
 
 // fresh reports whether a message that was never delivered may be and is in memory.
-func (m *machine) fresh() bool { return m.freshShown() && m.cold() == nil && m.freshShown() }
+func (m *machine) fresh() bool {
+	return m.freshShown() && (m.mem.Warm() || m.cold() == nil && m.freshShown())
+}
 
 // freshShown reports whether there is a message that was never delivered and may be.
 func (m *machine) freshShown() bool {

@@ -41,10 +41,10 @@ func (s *Subscription) stalled(now int64) bool { return !s.parked && now-s.came 
 // work reports whether a consumer that is woken would find something to do.
 func (m *machine) work() bool { return !m.full() && (m.deliverable() || !m.filling && m.fillable()) }
 
-// share is a consumer's part of what waits, when those that are parked with credit, or woken and on their way, get as much.
-func (m *machine) share() int {
+// share is a consumer's part of what waits and is visible, when those that are parked with credit, or woken and on their way, get as much.
+func (m *machine) share(visible int) int {
 	others := m.waiting.n + m.woken
-	return (m.visible() + others) / (others + 1)
+	return (visible + others) / (others + 1)
 }
 
 // settle brings a parked consumer, whose credit or channel has changed, to where it belongs: it is woken when there is
@@ -164,10 +164,10 @@ type parked struct {
 // looked is how many consumers are compared by their load.
 const looked = 16
 
-// best returns the consumer to wake: the nearest one when that counts, of these the one with the least in flight.
+// best returns the consumer to wake: the nearest one when that counts, of these the one with the least in flight. Nobody has less than nothing.
 func (l *parked) best(topology bool) *Subscription {
 	best := l.head
-	for s, i := l.head, 0; s != nil && (topology || i < looked); s, i = s.next, i+1 {
+	for s, i := l.head, 0; s != nil && (topology || i < looked && best.inflight > 0); s, i = s.next, i+1 {
 		if topology && s.locality != best.locality {
 			if s.locality < best.locality {
 				best = s

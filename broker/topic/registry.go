@@ -87,7 +87,9 @@ func NewRegistry(cfg Config) *Registry {
 	r := &Registry{cfg: cfg, log: cfg.Log, start: time.Now(), topics: map[string]*Topic{},
 		failing: make(chan struct{}, 1)}
 	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
-	r.memory.limit = cfg.MaxMemory
+	if r.memory.half = math.MaxInt64; cfg.MaxMemory > 0 {
+		r.memory.half = cfg.MaxMemory / 2
+	}
 	r.keys.limit, r.keys.full = cfg.DedupMemory, r.shrinkKeys
 	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
 	r.ahead.Store(r.start.UnixNano())
