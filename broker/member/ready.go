@@ -82,6 +82,9 @@ func (m *Member) toldStanding(folder string, group uint32, payload []byte) {
 	m.mu.Lock()
 	h := m.holdings[group]
 	m.mu.Unlock()
+	if h == nil {
+		return // it has ended meanwhile
+	}
 	h.reach()
 	m.mu.Lock()
 	defer m.mu.Unlock()
