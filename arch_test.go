@@ -95,6 +95,8 @@ var rooms = []room{
 
 	{"broker/histories", nil, "it judges what tests have written down; it must not know who did it"},
 
+	{"broker/simnet", nil, "a network in memory for tests; what goes over it is theirs"},
+
 	{"broker/interop", []string{"protocol", "protocol/httpapi"}, "black box over processes: it knows daemons by their ports only"},
 
 	{"lookup/registry", []string{"protocol", "protocol/lookupwire"}, "pure but for one lock, so that a model can check it"},
@@ -145,7 +147,8 @@ var rooms = []room{
 	{"apps/internal/democluster", []string{"protocol/httpapi", "apps/appkit", "cmd/child"}, "clients that start their cluster and end it; it stands alone"},
 
 	{"cmd/child", []string{"protocol/httpapi"}, "it runs any command, ours or NSQ's, and asks its /ping"},
-	{"cmd/cmdtest", []string{"cmd/child", "cmd/cmdkit", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},
+	{"cmd/leaktest", nil, "it ends the tests of any room"},
+	{"cmd/cmdtest", []string{"cmd/leaktest", "cmd/child", "cmd/cmdkit", "protocol/httpapi"}, "black box: it knows commands by their flags and ports only"},
 	{"cmd/deploytest", nil, "black box over files and programs: tests only"},
 	{"cmd/cmdkit", []string{"protocol/httpapi", "protocol/loglevel", "protocol/release"}, "it turns text into values and must know no daemon"},
 	{"cmd/brokerd", []string{"protocol/release", "cmd/cmdkit", "broker", "protocol/httpapi"}, "flags, signals and exit code; no logic"},
@@ -154,8 +157,8 @@ var rooms = []room{
 }
 
 // testHelpers may be imported by any test.
-var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/vfs", "cmd/cmdtest", "admin/fakes", "apps/internal/apptest",
-	"broker/histories"}
+var testHelpers = []string{"protocol/prototest", "protocol/apitest", "diskqueue/vfs", "cmd/cmdtest", "cmd/leaktest", "admin/fakes", "apps/internal/apptest",
+	"broker/histories", "broker/simnet"}
 
 // blackBoxTests start whole daemons, or rooms that meet in a daemon only, and may import them, in their test files only.
 var blackBoxTests = map[string][]string{

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/broker/simnet"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
 )
@@ -99,15 +100,15 @@ func TestABrokerThatIsCutOffMakesNoTopicOfItsOwn(t *testing.T) {
 		at := 0 // of one that does not lead the map
 		for _, n := range v.Nodes {
 			for i, b := range s.brokers {
-				if !n.Leads && hostOf(n.Address) == b.host {
+				if !n.Leads && simnet.HostOf(n.Address) == b.host {
 					at = i
 				}
 			}
 		}
 		off := s.brokers[at]
 		for _, o := range s.others(off) {
-			s.n.setCut(true, off.host, o.host)
-			s.n.setCut(true, o.host, off.host)
+			s.n.Cut(true, off.host, o.host)
+			s.n.Cut(true, o.host, off.host)
 		}
 		if err := s.others(off)[0].now().member.CreateTopic(t.Context(), "late", false); err != nil {
 			t.Fatal(err)
@@ -134,8 +135,8 @@ func TestABrokerThatIsCutOffMakesNoTopicOfItsOwn(t *testing.T) {
 			t.Log(answer)
 		}
 		for _, o := range s.others(off) {
-			s.n.setCut(false, off.host, o.host)
-			s.n.setCut(false, o.host, off.host)
+			s.n.Cut(false, off.host, o.host)
+			s.n.Cut(false, o.host, off.host)
 		}
 		s.eventually("all is well again", time.Minute, s.well)
 		if answer := publish(); answer != "OK" {

@@ -26,9 +26,7 @@ func TestALeaderThatIsKilledIsReplacedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 5)
 		s.prepare()
-		s.n.mu.Lock()
-		s.n.delay = [2]time.Duration{2 * time.Millisecond, 8 * time.Millisecond}
-		s.n.mu.Unlock()
+		s.n.SetDelay([2]time.Duration{2 * time.Millisecond, 8 * time.Millisecond})
 		s.work.Go(func() { s.publish(0, rand.New(rand.NewPCG(1, 1))) })
 		var took []time.Duration
 		for range 12 {

@@ -14,7 +14,7 @@ import (
 // newRelay makes what has consumers of replicated topics follow the lead.
 func (s *Server) newRelay() {
 	o := &s.opts
-	s.relay = relay.New(relay.Options{Topics: s.registry, Cluster: relayCluster{s.member}, Node: o.clusterAddress(), Wait: o.ClusterWait, Log: s.log,
+	s.relay = relay.New(relay.Options{Topics: s.registry, Cluster: relayCluster{s.member}, Node: o.clusterAddress(), Wait: o.ClusterWait, Patience: 2 * o.ClusterWait, Log: s.log,
 		Locality: func(region, zone string) topic.Locality {
 			return session.LocalityOf(region, zone, o.TopologyRegion, o.TopologyZone)
 		}})

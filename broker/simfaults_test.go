@@ -46,11 +46,11 @@ func cuts(ways func(s *sim) [][2]*simBroker) func(s *sim) func() {
 	return func(s *sim) func() {
 		list := ways(s)
 		for _, w := range list {
-			s.n.setCut(true, w[0].host, w[1].host)
+			s.n.Cut(true, w[0].host, w[1].host)
 		}
 		return func() {
 			for _, w := range list {
-				s.n.setCut(false, w[0].host, w[1].host)
+				s.n.Cut(false, w[0].host, w[1].host)
 			}
 		}
 	}
@@ -145,19 +145,12 @@ var simFaults = []simFault{
 		return list
 	})},
 	{"connections of brokers reset", func(s *sim) func() {
-		s.n.each(func(a, b string) bool { return a != simOutside && b != simOutside }, (*simPair).reset)
+		s.n.Reset(func(a, b string) bool { return a != simOutside && b != simOutside })
 		return nothing
 	}},
 	{"a network of 100 ms", func(s *sim) func() {
-		s.n.mu.Lock()
-		defer s.n.mu.Unlock()
-		was := s.n.delay
-		s.n.delay = [2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond}
-		return func() {
-			s.n.mu.Lock()
-			defer s.n.mu.Unlock()
-			s.n.delay = was
-		}
+		was := s.n.SetDelay([2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond})
+		return func() { s.n.SetDelay(was) }
 	}},
 	{"the leads given away", func(s *sim) func() {
 		if server := s.leader().now(); server != nil {

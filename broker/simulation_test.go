@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"brokerd/broker/histories"
+	"brokerd/broker/simnet"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
@@ -45,7 +46,7 @@ const (
 type sim struct {
 	t       *testing.T
 	rng     *rand.Rand // of the one goroutine that plans
-	n       *simNet
+	n       *simnet.Net
 	brokers []*simBroker
 	h       *histories.History
 	began   time.Time
@@ -87,7 +88,7 @@ func (l *lastLines) String() string {
 }
 
 func newSim(t *testing.T, seed uint64) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0xb40)), n: newSimNet(seed), h: histories.New(), began: time.Now(), quit: make(chan struct{})}
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0xb40)), n: simnet.New(seed), h: histories.New(), began: time.Now(), quit: make(chan struct{})}
 	hosts, peers := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}, []string{}
 	for _, host := range hosts {
 		peers = append(peers, host+":4170")
@@ -111,11 +112,11 @@ func (b *simBroker) start() {
 	if b.now() != nil {
 		return
 	}
-	b.s.n.begin(b.host)
+	b.s.n.Begin(b.host)
 	b.fault = vfs.NewFaulty(b.disk)
 	server, err := New(b.opts, slog.New(slog.NewTextHandler(b.log, nil)), new(slog.LevelVar))
 	if err == nil {
-		server.around = world{listen: b.s.n.listen, dial: b.s.n.dialFrom(b.host), files: b.fault}
+		server.around = world{listen: b.s.n.Listen, dial: b.s.n.DialFrom(b.host), files: b.fault}
 		err = server.Start(b.s.t.Context())
 	}
 	if err != nil {
@@ -142,7 +143,7 @@ func (b *simBroker) kill(power bool) {
 	if server == nil {
 		return
 	}
-	b.s.n.end(b.host, power)
+	b.s.n.End(b.host, power)
 	if power {
 		b.disk = b.disk.CrashClone(b.s.rng)
 	} else {
@@ -231,7 +232,7 @@ func (s *sim) leader() *simBroker {
 				}
 				for _, n := range v.Nodes {
 					for _, o := range s.brokers {
-						if n.Folder == g.Leader && hostOf(n.Address) == o.host {
+						if n.Folder == g.Leader && simnet.HostOf(n.Address) == o.host {
 							found, newest = o, g.Term
 						}
 					}
@@ -244,7 +245,7 @@ func (s *sim) leader() *simBroker {
 
 // dial connects a client to a broker.
 func (s *sim) dial(at int) (*prototest.Client, error) {
-	c, err := s.n.dial(s.t.Context(), simOutside, s.brokers[at%len(s.brokers)].host+":4150")
+	c, err := s.n.Dial(s.t.Context(), simOutside, s.brokers[at%len(s.brokers)].host+":4150")
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -39,24 +38,25 @@ func TestAReplicaThatCannotBeginBeginsLater(t *testing.T) {
 	t.Parallel()
 	for works := range 2 { // the checkpoint, the manifest
 		t.Run(fmt.Sprint(works), func(t *testing.T) {
-			t.Parallel()
-			nodes := run(t, 3)
-			n := nodes[2]
-			mend := n.fails(works)
-			do(t, func(ctx context.Context) error { return nodes[0].m.CreateTopic(ctx, "orders", false) })
-			eventually(t, "it cannot begin", n.failed)
-			eventually(t, "it says so", func() bool { return n.m.Well(t.Context()) != nil && n.lines.has("does not run here") })
-			mend()
-			topic, ok, err := n.m.Topic("orders")
-			if !ok || err != nil {
-				t.Fatal(err)
-			}
-			write(t, nodes, uint32(topic.Group), "a")
-			sameNotes(t, nodes, uint32(topic.Group), "a")
-			n.kill()
-			n.start()
-			write(t, nodes, uint32(topic.Group), "b")
-			sameNotes(t, nodes, uint32(topic.Group), "a", "b")
+			virtually(t, func(t *testing.T) {
+				nodes := run(t, 3)
+				n := nodes[2]
+				mend := n.fails(works)
+				do(t, func(ctx context.Context) error { return nodes[0].m.CreateTopic(ctx, "orders", false) })
+				eventually(t, "it cannot begin", n.failed)
+				eventually(t, "it says so", func() bool { return n.m.Well(t.Context()) != nil && n.lines.has("does not run here") })
+				mend()
+				topic, ok, err := n.m.Topic("orders")
+				if !ok || err != nil {
+					t.Fatal(err)
+				}
+				write(t, nodes, uint32(topic.Group), "a")
+				sameNotes(t, nodes, uint32(topic.Group), "a")
+				n.kill()
+				n.start()
+				write(t, nodes, uint32(topic.Group), "b")
+				sameNotes(t, nodes, uint32(topic.Group), "a", "b")
+			})
 		})
 	}
 }
@@ -66,33 +66,34 @@ func TestAReplicaThatIsSentAllThatThereIsOutlivesItsDisk(t *testing.T) {
 	t.Parallel()
 	for works := range 2 { // the checkpoint, the manifest
 		t.Run(fmt.Sprint(works), func(t *testing.T) {
-			t.Parallel()
-			nodes, group := begin(t)
-			write(t, nodes, group, "a")
-			sameNotes(t, nodes, group, "a")
-			late := nodes[2]
-			late.kill()
-			rest := without(nodes, late)
-			for i := range 3 {
-				write(t, rest, group, fmt.Sprint(i))
-				sameNotes(t, rest, group, fmt.Sprint(i))
-				for _, n := range rest {
-					n.checkpoint()
-					n.checkpoint()
+			virtually(t, func(t *testing.T) {
+				nodes, group := begin(t)
+				write(t, nodes, group, "a")
+				sameNotes(t, nodes, group, "a")
+				late := nodes[2]
+				late.kill()
+				rest := without(nodes, late)
+				for i := range 3 {
+					write(t, rest, group, fmt.Sprint(i))
+					sameNotes(t, rest, group, fmt.Sprint(i))
+					for _, n := range rest {
+						n.checkpoint()
+						n.checkpoint()
+					}
 				}
-			}
-			late.start()
-			mend := late.fails(works)
-			eventually(t, "the disk fails", late.failed)
-			mend()
-			sameNotes(t, nodes, group, "a", "0", "1", "2")
-			rest[0].kill()
-			two := []*node{late, rest[1]}
-			write(t, two, group, "b")
-			sameNotes(t, two, group, "b")
-			late.kill()
-			late.start()
-			sameNotes(t, two, group, "a", "0", "1", "2", "b")
+				late.start()
+				mend := late.fails(works)
+				eventually(t, "the disk fails", late.failed)
+				mend()
+				sameNotes(t, nodes, group, "a", "0", "1", "2")
+				rest[0].kill()
+				two := []*node{late, rest[1]}
+				write(t, two, group, "b")
+				sameNotes(t, two, group, "b")
+				late.kill()
+				late.start()
+				sameNotes(t, two, group, "a", "0", "1", "2", "b")
+			})
 		})
 	}
 }
@@ -101,8 +102,14 @@ func TestAReplicaThatIsSentAllThatThereIsOutlivesItsDisk(t *testing.T) {
 type illness struct {
 	on   atomic.Bool
 	felt atomic.Int32 // writes that have failed
-	hang sync.Mutex   // while it is locked they wait
+	hang gate         // while it is locked they wait
 }
+
+// gate is a lock for which virtual time goes on while somebody waits.
+type gate chan struct{}
+
+func (g gate) Lock()   { g <- struct{}{} }
+func (g gate) Unlock() { <-g }
 
 // sickLog is a node's log that cannot be written while it is ill.
 type sickLog struct {
@@ -112,7 +119,6 @@ type sickLog struct {
 
 func (l *sickLog) Commit(at wal.Offset, level wal.Level) error {
 	l.ill.hang.Lock()
-	//lint:ignore SA2001 it is waited for, and nothing is kept out
 	l.ill.hang.Unlock()
 	if l.ill.on.Load() {
 		l.ill.felt.Add(1)
@@ -123,24 +129,25 @@ func (l *sickLog) Commit(at wal.Offset, level wal.Level) error {
 
 // A replica of the map whose log cannot be written for a while goes on once it can, leader or not: the broker need not be started again.
 func TestTheMapOutlivesALogThatCannotBeWritten(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	for i, n := range nodes {
-		n.sick.on.Store(true)
-		others := without(nodes, n)
-		eventually(t, "the others change the map", func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			return others[0].m.Do(ctx, rules(1+2*(i%2))) == nil
-		})
-		eventually(t, "it was to write it down", func() bool { return n.sick.felt.Load() > 0 })
-		n.sick.on.Store(false)
-		eventually(t, "all are members", func() bool { return well(nodes) })
-		for _, by := range nodes {
-			do(t, func(ctx context.Context) error { return by.m.Do(ctx, rules(3)) })
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		for i, n := range nodes {
+			n.sick.on.Store(true)
+			others := without(nodes, n)
+			eventually(t, "the others change the map", func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				return others[0].m.Do(ctx, rules(1+2*(i%2))) == nil
+			})
+			eventually(t, "it was to write it down", func() bool { return n.sick.felt.Load() > 0 })
+			n.sick.on.Store(false)
+			eventually(t, "all are members", func() bool { return well(nodes) })
+			for _, by := range nodes {
+				do(t, func(ctx context.Context) error { return by.m.Do(ctx, rules(3)) })
+			}
+			sameMap(t, nodes)
 		}
-		sameMap(t, nodes)
-	}
+	})
 }
 
 // A member that is sent the map while its disk takes nothing goes on as it was, or with what was sent, once it does.
@@ -148,75 +155,78 @@ func TestAMemberThatIsSentTheMapOutlivesItsDisk(t *testing.T) {
 	t.Parallel()
 	for works := range 2 { // the file of the map, the manifest
 		t.Run(fmt.Sprint(works), func(t *testing.T) {
-			t.Parallel()
-			nodes := run(t, 3)
-			late := nodes[2]
-			late.kill()
-			rest := without(nodes, late)
-			leader(t, rest)
-			for i := range 6 {
-				do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*(i%3))) })
-				for _, n := range rest {
-					n.checkpoint()
-					n.checkpoint()
+			virtually(t, func(t *testing.T) {
+				nodes := run(t, 3)
+				late := nodes[2]
+				late.kill()
+				rest := without(nodes, late)
+				leader(t, rest)
+				for i := range 6 {
+					do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*(i%3))) })
+					for _, n := range rest {
+						n.checkpoint()
+						n.checkpoint()
+					}
 				}
-			}
-			late.start()
-			mend := late.fails(works)
-			eventually(t, "the disk fails", late.failed)
-			mend()
-			eventually(t, "all are members", func() bool { return well(nodes) })
-			do(t, func(ctx context.Context) error { return late.m.Do(ctx, rules(3)) })
-			sameMap(t, nodes)
-			late.kill()
-			late.start()
-			sameMap(t, nodes)
+				late.start()
+				mend := late.fails(works)
+				eventually(t, "the disk fails", late.failed)
+				mend()
+				eventually(t, "all are members", func() bool { return well(nodes) })
+				do(t, func(ctx context.Context) error { return late.m.Do(ctx, rules(3)) })
+				sameMap(t, nodes)
+				late.kill()
+				late.start()
+				sameMap(t, nodes)
+			})
 		})
 	}
 }
 
 // A disk that does not give a checkpoint back has not forgotten it: the replica waits, and says so, and is what it was when it does.
 func TestACheckpointThatIsNotReadNowMayBeReadLater(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a")
-	sameNotes(t, nodes, group, "a")
-	n := nodes[2]
-	n.kill()
-	n.shelf.unread = fmt.Errorf("read it: %w", syscall.EIO)
-	n.start()
-	eventually(t, "it says why it does not run", func() bool {
-		err := n.m.Well(t.Context())
-		return err != nil && strings.Contains(err.Error(), syscall.EIO.Error())
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		n := nodes[2]
+		n.kill()
+		n.shelf.unread = fmt.Errorf("read it: %w", syscall.EIO)
+		n.start()
+		eventually(t, "it says why it does not run", func() bool {
+			err := n.m.Well(t.Context())
+			return err != nil && strings.Contains(err.Error(), syscall.EIO.Error())
+		})
+		n.shelf.mu.Lock()
+		n.shelf.unread = nil
+		n.shelf.mu.Unlock()
+		write(t, nodes, group, "b")
+		sameNotes(t, nodes, group, "a", "b")
 	})
-	n.shelf.mu.Lock()
-	n.shelf.unread = nil
-	n.shelf.mu.Unlock()
-	write(t, nodes, group, "b")
-	sameNotes(t, nodes, group, "a", "b")
 }
 
 // A group in which nothing happens holds back nothing of the node's log, whatever it has.
 func TestAnIdleGroupHoldsBackNothingOfTheLog(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a", "b")
-	sameNotes(t, nodes, group, "a", "b")
-	n := nodes[0]
-	n.checkpoint()
-	s := n.shard(group)
-	s.mu.Lock()
-	s.held = 10 * leastWorth
-	s.mu.Unlock()
-	end := n.log.End()
-	n.checkpoint()
-	n.shelf.mu.Lock()
-	defer n.shelf.mu.Unlock()
-	for _, g := range n.shelf.man.Groups {
-		if g.From.Before(end) {
-			t.Errorf("group %d needs the log from %v on, which ended at %v", g.Number, g.From, end)
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a", "b")
+		sameNotes(t, nodes, group, "a", "b")
+		n := nodes[0]
+		n.checkpoint()
+		s := n.shard(group)
+		s.mu.Lock()
+		s.held = 10 * leastWorth
+		s.mu.Unlock()
+		end := n.log.End()
+		n.checkpoint()
+		n.shelf.mu.Lock()
+		defer n.shelf.mu.Unlock()
+		for _, g := range n.shelf.man.Groups {
+			if g.From.Before(end) {
+				t.Errorf("group %d needs the log from %v on, which ended at %v", g.Number, g.From, end)
+			}
 		}
-	}
+	})
 }
 
 // grown is a log of which more was written.
@@ -313,66 +323,68 @@ func TestAForgetfulReplicaLetsALargeLogGo(t *testing.T) {
 
 // Names that are shown to people have nothing in them that a terminal would take for a command.
 func TestNamesOfNodesArePlain(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	for what, q := range map[string]joining{
-		"an escape":      {Wants: "prod"},
-		"a line feed":    {Wants: "prod"},
-		"no UTF-8":       {Wants: "prod"},
-		"a way to write": {Wants: "prod"},
-	} {
-		q.Folder = "stranger"
-		q.Name, q.Address, q.Zone = "n", "127.0.0.1:1", "z"
-		switch what {
-		case "an escape":
-			q.Name = "\x1b[2J"
-		case "a line feed":
-			q.Zone = "a\nb"
-		case "no UTF-8":
-			q.Name = "\xff"
-		default:
-			q.Address = "127.0.0.1:1\u202e"
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		for what, q := range map[string]joining{
+			"an escape":      {Wants: "prod"},
+			"a line feed":    {Wants: "prod"},
+			"no UTF-8":       {Wants: "prod"},
+			"a way to write": {Wants: "prod"},
+		} {
+			q.Folder = "stranger"
+			q.Name, q.Address, q.Zone = "n", "127.0.0.1:1", "z"
+			switch what {
+			case "an escape":
+				q.Name = "\x1b[2J"
+			case "a line feed":
+				q.Zone = "a\nb"
+			case "no UTF-8":
+				q.Name = "\xff"
+			default:
+				q.Address = "127.0.0.1:1\u202e"
+			}
+			if a := nodes[0].m.letIn(peer.Hello{Folder: "stranger"}, &q); !strings.Contains(a.Error, errPlain.Error()) {
+				t.Errorf("%s: %+v", what, a)
+			}
 		}
-		if a := nodes[0].m.letIn(peer.Hello{Folder: "stranger"}, &q); !strings.Contains(a.Error, errPlain.Error()) {
-			t.Errorf("%s: %+v", what, a)
+		o := nodes[0].m.o
+		o.Node = "\x00"
+		if _, err := New(o); !errors.Is(err, errPlain) {
+			t.Errorf("a node with such a name: %v", err)
 		}
-	}
-	o := nodes[0].m.o
-	o.Node = "\x00"
-	if _, err := New(o); !errors.Is(err, errPlain) {
-		t.Errorf("a node with such a name: %v", err)
-	}
+	})
 }
 
 // A member that knows nobody who leads says what it is linked with; who knows the number of a node is told it.
 func TestAMemberWithoutALeaderSaysWhy(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	for _, n := range nodes[1:] {
-		n.kill()
-	}
-	eventually(t, "it says that nobody is linked", func() bool {
-		v := nodes[0].view()
-		return v.Leader == "" && strings.Contains(v.Why, "no link to any of the other 2 members")
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		for _, n := range nodes[1:] {
+			n.kill()
+		}
+		eventually(t, "it says that nobody is linked", func() bool {
+			v := nodes[0].view()
+			return v.Leader == "" && strings.Contains(v.Why, "no link to any of the other 2 members")
+		})
+		if err := nodes[0].m.Well(t.Context()); err == nil || !strings.Contains(err.Error(), "no link to any") {
+			t.Errorf("is it well? %v", err)
+		}
+		for _, n := range nodes {
+			if n.m == nil {
+				n.start()
+			}
+		}
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		seen := map[int64]bool{}
+		for _, n := range nodes {
+			if told := n.number.Load(); told != int64(*n.entry(n).Number) {
+				t.Errorf("%s was told that it is number %d", n.name, told)
+			} else {
+				seen[told] = true
+			}
+		}
+		if len(seen) != 3 {
+			t.Errorf("numbers are %v", seen)
+		}
 	})
-	if err := nodes[0].m.Well(t.Context()); err == nil || !strings.Contains(err.Error(), "no link to any") {
-		t.Errorf("is it well? %v", err)
-	}
-	for _, n := range nodes {
-		if n.m == nil {
-			n.start()
-		}
-	}
-	eventually(t, "all are members", func() bool { return well(nodes) })
-	seen := map[int64]bool{}
-	for _, n := range nodes {
-		if told := n.number.Load(); told != int64(*n.entry(n).Number) {
-			t.Errorf("%s was told that it is number %d", n.name, told)
-		} else {
-			seen[told] = true
-		}
-	}
-	if len(seen) != 3 {
-		t.Errorf("numbers are %v", seen)
-	}
 }

@@ -13,104 +13,107 @@ import (
 
 // D23, D25, D26: a node that dies, or whose disk fails, between any two writes of taking a map, starts again as what it was or is to be.
 func TestD23D25D26KilledBetweenAnyTwoWritesOfAnInstall(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	late := nodes[2]
-	late.kill()
-	rest := without(nodes, late)
-	leader(t, rest)
-	for works := range 4 { // the start, the map's file, the manifest; the last time all of it
-		for i := range 3 {
-			do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*((i+works)%3))) })
-			for _, n := range rest {
-				n.checkpoint()
-				n.checkpoint()
-			}
-		}
-		fatal(t, late.prepare())
-		late.shelf.mu.Lock()
-		late.shelf.left = works
-		late.shelf.mu.Unlock()
-		l, err := late.listen()
-		fatal(t, err)
-		fatal(t, late.m.Start(l)) // without a write that works it is in no cluster
-		eventually(t, "the disk fails, or the map is taken", func() bool {
-			late.shelf.mu.Lock()
-			defer late.shelf.mu.Unlock()
-			return late.shelf.fails || late.lines.has("sent whole")
-		})
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		late := nodes[2]
 		late.kill()
-	}
-	late.start()
-	eventually(t, "all are members", func() bool { return well(nodes) })
-	sameMap(t, nodes)
+		rest := without(nodes, late)
+		leader(t, rest)
+		for works := range 4 { // the start, the map's file, the manifest; the last time all of it
+			for i := range 3 {
+				do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*((i+works)%3))) })
+				for _, n := range rest {
+					n.checkpoint()
+					n.checkpoint()
+				}
+			}
+			fatal(t, late.prepare())
+			late.shelf.mu.Lock()
+			late.shelf.left = works
+			late.shelf.mu.Unlock()
+			l, err := late.listen()
+			fatal(t, err)
+			fatal(t, late.m.Start(l)) // without a write that works it is in no cluster
+			eventually(t, "the disk fails, or the map is taken", func() bool {
+				late.shelf.mu.Lock()
+				defer late.shelf.mu.Unlock()
+				return late.shelf.fails || late.lines.has("sent whole")
+			})
+			late.kill()
+		}
+		late.start()
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		sameMap(t, nodes)
+	})
 }
 
 // The same of a node that is let in: it joins in the end, whatever fails on the way, and has one id.
 func TestANodeThatIsLetInOutlivesItsDisk(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	fourth := another(t, nodes, "n4")
-	fourth.start()
-	eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
-	fourth.kill()
-	leader(t, nodes)
-	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
-	for works := 1; works < 3; works++ {
-		fatal(t, fourth.prepare())
-		fourth.shelf.mu.Lock()
-		fourth.shelf.left = works
-		fourth.shelf.mu.Unlock()
-		l, err := fourth.listen()
-		fatal(t, err)
-		fatal(t, fourth.m.Start(l))
-		eventually(t, "its disk fails", func() bool {
-			fourth.shelf.mu.Lock()
-			defer fourth.shelf.mu.Unlock()
-			return fourth.shelf.fails
-		})
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		fourth := another(t, nodes, "n4")
+		fourth.start()
+		eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
 		fourth.kill()
-	}
-	fourth.start()
-	all := append(nodes, fourth)
-	eventually(t, "all are members", func() bool { return well(all) })
-	sameMap(t, all)
+		leader(t, nodes)
+		do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
+		for works := 1; works < 3; works++ {
+			fatal(t, fourth.prepare())
+			fourth.shelf.mu.Lock()
+			fourth.shelf.left = works
+			fourth.shelf.mu.Unlock()
+			l, err := fourth.listen()
+			fatal(t, err)
+			fatal(t, fourth.m.Start(l))
+			eventually(t, "its disk fails", func() bool {
+				fourth.shelf.mu.Lock()
+				defer fourth.shelf.mu.Unlock()
+				return fourth.shelf.fails
+			})
+			fourth.kill()
+		}
+		fourth.start()
+		all := append(nodes, fourth)
+		eventually(t, "all are members", func() bool { return well(all) })
+		sameMap(t, all)
+	})
 }
 
 // D6, D7: through kills of whoever it is, under load, maps are equal at equal entries, and no change that was answered is missing.
 func TestD06D07MapsAreOneThroughKills(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	rng := rand.New(rand.NewPCG(6, 7))
-	names := map[string]string{}
-	for round := range 6 {
-		for range 5 {
-			n := nodes[rng.IntN(3)]
-			folder := fmt.Sprintf("stranger-%d", rng.IntN(8))
-			name := fmt.Sprint("name ", rng.IntN(1000))
-			err := n.m.Do(t.Context(), cluster.Command{Op: cluster.OpJoin, Folder: folder, Node: &cluster.Node{Name: name, Address: "127.0.0.1:1"}})
-			if err == nil {
-				names[folder] = name
-			} else {
-				delete(names, folder) // it may be or not
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		rng := rand.New(rand.NewPCG(6, 7))
+		names := map[string]string{}
+		for round := range 6 {
+			for range 5 {
+				n := nodes[rng.IntN(3)]
+				folder := fmt.Sprintf("stranger-%d", rng.IntN(8))
+				name := fmt.Sprint("name ", rng.IntN(1000))
+				err := n.m.Do(t.Context(), cluster.Command{Op: cluster.OpJoin, Folder: folder, Node: &cluster.Node{Name: name, Address: "127.0.0.1:1"}})
+				if err == nil {
+					names[folder] = name
+				} else {
+					delete(names, folder) // it may be or not
+				}
+				if rng.IntN(3) == 0 {
+					nodes[rng.IntN(3)].checkpoint()
+				}
 			}
-			if rng.IntN(3) == 0 {
-				nodes[rng.IntN(3)].checkpoint()
+			killed := nodes[rng.IntN(3)]
+			killed.kill()
+			leader(t, without(nodes, killed))
+			killed.start()
+			eventually(t, fmt.Sprintf("round %d: all are members", round), func() bool { return well(nodes) })
+		}
+		var state cluster.State
+		fatal(t, json.Unmarshal([]byte(sameMap(t, nodes)), &state))
+		for folder, name := range names {
+			if state.Nodes[folder].Name != name {
+				t.Errorf("%s was called %q, and is %q", folder, name, state.Nodes[folder].Name)
 			}
 		}
-		killed := nodes[rng.IntN(3)]
-		killed.kill()
-		leader(t, without(nodes, killed))
-		killed.start()
-		eventually(t, fmt.Sprintf("round %d: all are members", round), func() bool { return well(nodes) })
-	}
-	var state cluster.State
-	fatal(t, json.Unmarshal([]byte(sameMap(t, nodes)), &state))
-	for folder, name := range names {
-		if state.Nodes[folder].Name != name {
-			t.Errorf("%s was called %q, and is %q", folder, name, state.Nodes[folder].Name)
-		}
-	}
+	})
 }
 
 // Whatever a peer says is taken, or refused, without harm.

@@ -168,211 +168,215 @@ func begin(t *testing.T) (nodes []*node, group uint32) {
 	t.Helper()
 	nodes = run(t, 3)
 	do(t, func(ctx context.Context) error { return nodes[1].m.CreateTopic(ctx, "orders", false) })
-	topic, ok, err := nodes[1].m.Topic("orders")
-	for i := 0; !ok && i < 1000; i++ {
-		time.Sleep(10 * time.Millisecond)
-		topic, ok, err = nodes[1].m.Topic("orders")
-	}
-	if !ok || err != nil {
-		t.Fatalf("the topic is not in the map: %v", err)
-	}
-	return nodes, uint32(topic.Group)
+	eventually(t, "the topic is in the map", func() bool {
+		topic, ok, err := nodes[1].m.Topic("orders")
+		group = uint32(topic.Group)
+		return ok && err == nil
+	})
+	return nodes, group
 }
 
 // A group begins on its three nodes with its first topic, outlives the loss of one, which comes back as what it was, and a stop of all. Groups
 // without topics do not run.
 func TestAGroupBeginsWithItsFirstTopic(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a", "b")
-	sameNotes(t, nodes, group, "a", "b")
-	for _, n := range nodes {
-		if len(n.m.held()) != 1 {
-			t.Errorf("%s runs %d groups", n.name, len(n.m.held()))
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a", "b")
+		sameNotes(t, nodes, group, "a", "b")
+		for _, n := range nodes {
+			if len(n.m.held()) != 1 {
+				t.Errorf("%s runs %d groups", n.name, len(n.m.held()))
+			}
 		}
-	}
-	for _, gone := range nodes[1:] {
-		gone.kill()
-		rest := without(nodes, gone)
-		write(t, rest, group, "without "+gone.name)
-		rest[0].checkpoint()
-		gone.start()
-		sameNotes(t, nodes, group, "without "+gone.name)
-	}
-	eventually(t, "all are well", func() bool {
-		return !slices.ContainsFunc(nodes, func(n *node) bool { return n.m.Well(t.Context()) != nil })
+		for _, gone := range nodes[1:] {
+			gone.kill()
+			rest := without(nodes, gone)
+			write(t, rest, group, "without "+gone.name)
+			rest[0].checkpoint()
+			gone.start()
+			sameNotes(t, nodes, group, "without "+gone.name)
+		}
+		eventually(t, "all are well", func() bool {
+			return !slices.ContainsFunc(nodes, func(n *node) bool { return n.m.Well(t.Context()) != nil })
+		})
+		for _, n := range nodes {
+			n.stop()
+		}
+		startAll(nodes)
+		got := sameNotes(t, nodes, group, "a", "b")
+		write(t, nodes, group, "c")
+		sameNotes(t, nodes, group, append(got, "c")...)
 	})
-	for _, n := range nodes {
-		n.stop()
-	}
-	startAll(nodes)
-	got := sameNotes(t, nodes, group, "a", "b")
-	write(t, nodes, group, "c")
-	sameNotes(t, nodes, group, append(got, "c")...)
 }
 
 // D26, D27, D30: a replica that lacks entries which are kept nowhere any more is sent all that there is, whatever dies on the way, and never leads before.
 func TestD26D27D30AReplicaThatLacksEntriesIsSentAllThatThereIs(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a")
-	sameNotes(t, nodes, group, "a")
-	late := nodes[2]
-	late.kill()
-	rest := without(nodes, late)
-	large := strings.Repeat("x", pieceSize/2)
-	for i := range 3 {
-		write(t, rest, group, fmt.Sprint(i, large))
-		sameNotes(t, rest, group, fmt.Sprint(i, large))
-		for _, n := range rest {
-			n.checkpoint()
-			n.checkpoint()
-		}
-	}
-	for works := 2; works < 5; works++ { // its disk fails on the way
-		fatal(t, late.prepare())
-		late.shelf.mu.Lock()
-		late.shelf.left = works
-		late.shelf.mu.Unlock()
-		l, err := late.listen()
-		fatal(t, err)
-		fatal(t, late.m.Start(l))
-		eventually(t, "the disk fails, or all is taken", func() bool {
-			late.shelf.mu.Lock()
-			defer late.shelf.mu.Unlock()
-			return late.shelf.fails || late.lines.has("sent whole, as older")
-		})
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		late := nodes[2]
 		late.kill()
-	}
-	late.start()
-	sameNotes(t, nodes, group, "a", fmt.Sprint(2, large))
-	rest[0].kill()
-	write(t, []*node{late, rest[1]}, group, "b")
-	sameNotes(t, []*node{late, rest[1]}, group, "b")
+		rest := without(nodes, late)
+		large := strings.Repeat("x", pieceSize/2)
+		for i := range 3 {
+			write(t, rest, group, fmt.Sprint(i, large))
+			sameNotes(t, rest, group, fmt.Sprint(i, large))
+			for _, n := range rest {
+				n.checkpoint()
+				n.checkpoint()
+			}
+		}
+		for works := 2; works < 5; works++ { // its disk fails on the way
+			fatal(t, late.prepare())
+			late.shelf.mu.Lock()
+			late.shelf.left = works
+			late.shelf.mu.Unlock()
+			l, err := late.listen()
+			fatal(t, err)
+			fatal(t, late.m.Start(l))
+			eventually(t, "the disk fails, or all is taken", func() bool {
+				late.shelf.mu.Lock()
+				defer late.shelf.mu.Unlock()
+				return late.shelf.fails || late.lines.has("sent whole, as older")
+			})
+			late.kill()
+		}
+		late.start()
+		sameNotes(t, nodes, group, "a", fmt.Sprint(2, large))
+		rest[0].kill()
+		write(t, []*node{late, rest[1]}, group, "b")
+		sameNotes(t, []*node{late, rest[1]}, group, "b")
+	})
 }
 
 // D3, D18: a replica whose checkpoint cannot be read stays out of its group, and says why; the others go on. So does one whose folder was an old copy.
 func TestD03D18AReplicaThatMayHaveForgottenStaysOut(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a")
-	sameNotes(t, nodes, group, "a")
-	bad := nodes[2]
-	bad.kill()
-	number := uint64(0)
-	for _, g := range bad.shelf.man.Groups {
-		if g.Number == group {
-			number = g.File.Number
-		}
-	}
-	delete(bad.shelf.files, number)
-	bad.start()
-	why := func() (why string) {
-		for _, g := range bad.view().Groups {
-			if g.Number == int(group) {
-				why = g.Why
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		bad := nodes[2]
+		bad.kill()
+		number := uint64(0)
+		for _, g := range bad.shelf.man.Groups {
+			if g.Number == group {
+				number = g.File.Number
 			}
 		}
-		return why
-	}
-	eventually(t, "it says that it stays out", func() bool { return strings.Contains(why(), replica.ErrForgetful.Error()) })
-	write(t, nodes, group, "b")
-	sameNotes(t, nodes[:2], group, "a", "b")
-	if s := bad.shard(group); s != nil {
-		t.Error("it runs all the same")
-	}
-	if err := bad.m.Well(t.Context()); err == nil {
-		t.Error("it says that it is well")
-	}
-	eventually(t, "it is ready: it never catches up", func() bool { return bad.m.Ready() == nil })
-	bad.kill()
-	bad.start()
-	eventually(t, "it still does after a start", func() bool { return strings.Contains(why(), replica.ErrForgetful.Error()) })
+		delete(bad.shelf.files, number)
+		bad.start()
+		why := func() (why string) {
+			for _, g := range bad.view().Groups {
+				if g.Number == int(group) {
+					why = g.Why
+				}
+			}
+			return why
+		}
+		eventually(t, "it says that it stays out", func() bool { return strings.Contains(why(), replica.ErrForgetful.Error()) })
+		write(t, nodes, group, "b")
+		sameNotes(t, nodes[:2], group, "a", "b")
+		if s := bad.shard(group); s != nil {
+			t.Error("it runs all the same")
+		}
+		if err := bad.m.Well(t.Context()); err == nil {
+			t.Error("it says that it is well")
+		}
+		eventually(t, "it is ready: it never catches up", func() bool { return bad.m.Ready() == nil })
+		bad.kill()
+		bad.start()
+		eventually(t, "it still does after a start", func() bool { return strings.Contains(why(), replica.ErrForgetful.Error()) })
+	})
 }
 
 // Replicas of groups with topics stay where they are: what would move them is refused, and nothing waits for it.
 func TestReplicasOfTopicsStayWhereTheyAre(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a")
-	fourth := another(t, nodes, "n4")
-	fourth.start()
-	eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
-	err := error(ErrNotDone)
-	for errors.Is(err, ErrNotDone) {
-		err = nodes[0].m.Replace(t.Context(), nodes[2].folder(), "n4")
-	}
-	if !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "cannot move yet") {
-		t.Errorf("replaced: %v", err)
-	}
-	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
-	all := append(slices.Clone(nodes), fourth)
-	eventually(t, "it is a member", func() bool { return well(all) })
-	do(t, func(ctx context.Context) error { return nodes[0].m.Drain(ctx, "n3", true) })
-	eventually(t, "what has no topics moves away", func() bool { return nodes[0].entry(nodes[2]).Replicas == 1 })
-	write(t, nodes, group, "b")
-	sameNotes(t, nodes, group, "a", "b")
-	if _, ok, err := fourth.m.Topic("orders"); !ok || err != nil {
-		t.Errorf("who has no replica of its group does not know the topic: %v", err)
-	}
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		fourth := another(t, nodes, "n4")
+		fourth.start()
+		eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
+		var err error
+		eventually(t, "it is answered", func() bool {
+			err = nodes[0].m.Replace(t.Context(), nodes[2].folder(), "n4")
+			return !errors.Is(err, ErrNotDone)
+		})
+		if !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "cannot move yet") {
+			t.Errorf("replaced: %v", err)
+		}
+		do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
+		all := append(slices.Clone(nodes), fourth)
+		eventually(t, "it is a member", func() bool { return well(all) })
+		do(t, func(ctx context.Context) error { return nodes[0].m.Drain(ctx, "n3", true) })
+		eventually(t, "what has no topics moves away", func() bool { return nodes[0].entry(nodes[2]).Replicas == 1 })
+		write(t, nodes, group, "b")
+		sameNotes(t, nodes, group, "a", "b")
+		if _, ok, err := fourth.m.Topic("orders"); !ok || err != nil {
+			t.Errorf("who has no replica of its group does not know the topic: %v", err)
+		}
+	})
 }
 
 // A node that stops hands its groups over first: another one leads at once, not after an election timeout.
 func TestWhoStopsHandsItsGroupsOver(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a")
-	sameNotes(t, nodes, group, "a")
-	leads := func(n *node) bool {
-		s := n.shard(group)
-		if s == nil {
-			return false
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		leads := func(n *node) bool {
+			s := n.shard(group)
+			if s == nil {
+				return false
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.term != 0
 		}
+		leader := nodes[slices.IndexFunc(nodes, leads)]
+		s := leader.shard(group)
+		leader.stop()
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.term != 0
-	}
-	leader := nodes[slices.IndexFunc(nodes, leads)]
-	s := leader.shard(group)
-	leader.stop()
-	s.mu.Lock()
-	term := s.term
-	s.mu.Unlock()
-	if term != 0 {
-		t.Error("it still led when it stopped")
-	}
-	rest := without(nodes, leader)
-	write(t, rest, group, "b")
-	sameNotes(t, rest, group, "a", "b")
+		term := s.term
+		s.mu.Unlock()
+		if term != 0 {
+			t.Error("it still led when it stopped")
+		}
+		rest := without(nodes, leader)
+		write(t, rest, group, "b")
+		sameNotes(t, rest, group, "a", "b")
+	})
 }
 
 // A member that has started does not take a topic for one of its own that the map has had since its checkpoint, however long nobody leads; what is
 // in no map is its own once somebody does. (The simulator of brokers found publishes acknowledged by a topic that was made like that.)
 func TestAStartDoesNotTakeAReplicatedTopicForItsOwn(t *testing.T) {
-	t.Parallel()
-	nodes, _ := begin(t) // no checkpoint has the topic
-	for _, n := range nodes {
-		n.kill()
-	}
-	alone := nodes[0]
-	alone.start()
-	for range 50 {
-		for _, name := range []string{"orders", "other"} {
-			if _, ok, err := alone.m.Topic(name); !ok && err == nil {
-				t.Fatalf("nobody leads, and topic %s is said to be in no map", name)
-			}
+	virtually(t, func(t *testing.T) {
+		nodes, _ := begin(t) // no checkpoint has the topic
+		for _, n := range nodes {
+			n.kill()
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	startAll(nodes[1:])
-	for _, n := range nodes {
-		eventually(t, "the topic is known", func() bool {
-			_, ok, err := n.m.Topic("orders")
-			if !ok && err == nil {
-				t.Fatal("the topic is said to be in no map")
+		alone := nodes[0]
+		alone.start()
+		for range 50 {
+			for _, name := range []string{"orders", "other"} {
+				if _, ok, err := alone.m.Topic(name); !ok && err == nil {
+					t.Fatalf("nobody leads, and topic %s is said to be in no map", name)
+				}
 			}
-			return ok
-		})
-		eventually(t, "another one is known to be in no map", func() bool { _, ok, err := n.m.Topic("other"); return !ok && err == nil })
-	}
+			time.Sleep(10 * time.Millisecond)
+		}
+		startAll(nodes[1:])
+		for _, n := range nodes {
+			eventually(t, "the topic is known", func() bool {
+				_, ok, err := n.m.Topic("orders")
+				if !ok && err == nil {
+					t.Fatal("the topic is said to be in no map")
+				}
+				return ok
+			})
+			eventually(t, "another one is known to be in no map", func() bool { _, ok, err := n.m.Topic("other"); return !ok && err == nil })
+		}
+	})
 }

@@ -13,12 +13,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"brokerd/broker/cluster"
 	"brokerd/broker/replica"
+	"brokerd/broker/simnet"
+	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/diskqueue/wal"
@@ -27,7 +29,7 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func fatal(t testing.TB, err error) {
 	t.Helper()
@@ -125,22 +127,22 @@ func (s *shelf) ReadGroup(_ uint32, c manifest.GroupCheckpoint) ([]byte, error) 
 
 // node is a member with its folder, which stays when it is killed.
 type node struct {
-	t        *testing.T
-	name     string
-	address  string
-	peers    []string
-	cluster  string
-	secret   []byte
-	fast     bool
-	wait     time.Duration // 0: 2 s
-	shelf    *shelf
-	listener net.Listener // that is not used yet
-	log      *wal.Log
-	sick     illness // of the log
-	m        *Member
-	lines    *lines
-	number   atomic.Int64 // that it was told
-	yields   sync.Map     // names that it was asked to give way to
+	t       *testing.T
+	name    string
+	address string
+	peers   []string
+	cluster string
+	secret  []byte
+	fast    bool
+	wait    time.Duration // 0: 2 s
+	network *simnet.Net
+	shelf   *shelf
+	log     *wal.Log
+	sick    illness // of the log
+	m       *Member
+	lines   *lines
+	number  atomic.Int64 // that it was told
+	yields  sync.Map     // names that it was asked to give way to
 
 	groups sync.Mutex // guards what follows
 	shards map[uint32]*notes
@@ -164,12 +166,27 @@ func (l *lines) has(text string) bool {
 	return bytes.Contains(l.b.Bytes(), []byte(text))
 }
 
-// newNodes makes as many nodes with one list of peers, none of which runs.
-func newNodes(t *testing.T, count int) (nodes []*node) {
+// virtually runs a test in virtual time, beside others: elections, limits of time and pauses are the same however busy the machine is.
+func virtually(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, test)
+}
+
+// newNodes makes as many nodes with one list of peers, none of which runs, on a network of their own.
+func newNodes(t *testing.T, count int) []*node {
+	t.Helper()
+	return newNodesOn(t, simnet.New(1), count)
+}
+
+// hosts numbers those of nodes.
+var hosts atomic.Int64
+
+func newNodesOn(t *testing.T, network *simnet.Net, count int) (nodes []*node) {
 	t.Helper()
 	var peers []string
 	for i := range count {
-		n := newNode(t, fmt.Sprint("n", i+1))
+		n := newNode(t, network, fmt.Sprint("n", i+1))
 		nodes, peers = append(nodes, n), append(peers, n.address)
 	}
 	for _, n := range nodes {
@@ -179,11 +196,11 @@ func newNodes(t *testing.T, count int) (nodes []*node) {
 }
 
 // newNode makes a node with an address of its own.
-func newNode(t *testing.T, name string) *node {
+func newNode(t *testing.T, network *simnet.Net, name string) *node {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	fatal(t, err)
-	n := &node{t: t, name: name, address: l.Addr().String(), listener: l, cluster: "prod", shelf: newShelf(), lines: &lines{}, shards: map[uint32]*notes{}}
+	address := fmt.Sprintf("host-%d:4170", hosts.Add(1))
+	n := &node{t: t, name: name, address: address, cluster: "prod", network: network, shelf: newShelf(), lines: &lines{}, shards: map[uint32]*notes{}}
+	n.sick.hang = make(gate, 1)
 	t.Cleanup(n.stop)
 	return n
 }
@@ -191,7 +208,7 @@ func newNode(t *testing.T, name string) *node {
 // another makes one more that wants to join those.
 func another(t *testing.T, nodes []*node, name string) *node {
 	t.Helper()
-	n := newNode(t, name)
+	n := newNode(t, nodes[0].network, name)
 	n.peers = nodes[0].peers
 	return n
 }
@@ -210,7 +227,7 @@ func (n *node) prepare() error {
 	fatal(n.t, err)
 	log.Start()
 	n.log = log
-	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret,
+	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret, Dialer: n.network.DialFrom(simnet.HostOf(n.address)),
 		Election: 500 * time.Millisecond, Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond,
 		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Number: func(i int) { n.number.Store(int64(i)) }, Yield: n.yield,
 		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
@@ -225,14 +242,8 @@ func (n *node) yield(name string) error {
 	return nil
 }
 
-// listen returns a listener at the node's address: the first time the one that it is from.
-func (n *node) listen() (net.Listener, error) {
-	if l := n.listener; l != nil {
-		n.listener = nil
-		return l, nil
-	}
-	return net.Listen("tcp", n.address)
-}
+// listen returns a listener at the node's address.
+func (n *node) listen() (net.Listener, error) { return n.network.Listen(n.address) }
 
 func (n *node) start() {
 	n.t.Helper()
@@ -250,9 +261,6 @@ func startAll(nodes []*node) {
 
 // stop ends the process, if there is one, in good order.
 func (n *node) stop() {
-	if n.listener != nil {
-		n.listener.Close()
-	}
 	if n.m != nil {
 		n.m.Close()
 		_ = n.log.Close()
@@ -288,16 +296,10 @@ func (n *node) folder() string {
 	return n.shelf.man.Folder.String()
 }
 
-// eventually waits for something, for as long as a loaded machine may need.
+// eventually waits for something.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 3000 {
-		if holds() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("after 30 s still not: %s", what)
+	cmdtest.Eventually(t, what, time.Minute, holds)
 }
 
 // well reports whether all are members of one cluster, linked, and one leads.

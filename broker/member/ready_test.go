@@ -43,62 +43,64 @@ func TestStanding(t *testing.T) {
 
 // TestANodeIsReadyOnceItHasCaughtUp (case e14) with the map and its groups, after each start. That a majority is away, later, changes nothing.
 func TestANodeIsReadyOnceItHasCaughtUp(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	ready := func(n *node) bool { return n.m.Ready() == nil }
-	eventually(t, "all are ready", func() bool { return !slices.ContainsFunc(nodes, func(n *node) bool { return !ready(n) }) })
-	write(t, nodes, group, "a")
-	late := nodes[2]
-	late.kill()
-	rest := without(nodes, late)
-	write(t, rest, group, "b", "c")
-	late.start()
-	eventually(t, "it is ready again", func() bool {
-		if !ready(late) {
-			return false
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		ready := func(n *node) bool { return n.m.Ready() == nil }
+		eventually(t, "all are ready", func() bool { return !slices.ContainsFunc(nodes, func(n *node) bool { return !ready(n) }) })
+		write(t, nodes, group, "a")
+		late := nodes[2]
+		late.kill()
+		rest := without(nodes, late)
+		write(t, rest, group, "b", "c")
+		late.start()
+		eventually(t, "it is ready again", func() bool {
+			if !ready(late) {
+				return false
+			}
+			s := late.shard(group)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !slices.Contains(s.list, "c") {
+				t.Errorf("it is ready with %q", s.list)
+			}
+			return true
+		})
+		for _, n := range rest {
+			n.kill()
 		}
-		s := late.shard(group)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !slices.Contains(s.list, "c") {
-			t.Errorf("it is ready with %q", s.list)
+		eventually(t, "nobody is known to lead", func() bool { v := late.view(); return v.Leader == "" && v.Groups[group-1].Leader == "" })
+		if err := late.m.Ready(); err != nil {
+			t.Errorf("it had caught up, and the others are gone: %v", err)
 		}
-		return true
+		late.kill()
+		late.start() // alone
+		eventually(t, "it is a member", func() bool { return late.view().State == string(member) })
+		if err := late.m.Ready(); err == nil || !strings.Contains(err.Error(), "has not caught up since this start") {
+			t.Errorf("alone after a start: %v", err)
+		}
+		startAll(rest)
+		eventually(t, "all are ready again", func() bool { return !slices.ContainsFunc(nodes, func(n *node) bool { return !ready(n) }) })
 	})
-	for _, n := range rest {
-		n.kill()
-	}
-	eventually(t, "nobody is known to lead", func() bool { v := late.view(); return v.Leader == "" && v.Groups[group-1].Leader == "" })
-	if err := late.m.Ready(); err != nil {
-		t.Errorf("it had caught up, and the others are gone: %v", err)
-	}
-	late.kill()
-	late.start() // alone
-	eventually(t, "it is a member", func() bool { return late.view().State == string(member) })
-	if err := late.m.Ready(); err == nil || !strings.Contains(err.Error(), "has not caught up since this start") {
-		t.Errorf("alone after a start: %v", err)
-	}
-	startAll(rest)
-	eventually(t, "all are ready again", func() bool { return !slices.ContainsFunc(nodes, func(n *node) bool { return !ready(n) }) })
 }
 
 // TestWhoWaitsToBeLetInIsNotReady (case e14), but who finds no cluster is: others are started as members once it is.
 func TestWhoWaitsToBeLetInIsNotReady(t *testing.T) {
-	t.Parallel()
-	nodes := newNodes(t, 3)
-	nodes[0].start()
-	eventually(t, "a node without a cluster is ready", func() bool { return nodes[0].m.Ready() == nil })
-	startAll(nodes[1:])
-	eventually(t, "all are members", func() bool { return well(nodes) })
-	fourth := another(t, nodes, "n4")
-	fourth.start()
-	eventually(t, "it waits as a candidate, and is not ready", func() bool {
-		err := fourth.m.Ready()
-		return nodes[0].entry(fourth).State == "candidate" && err != nil && strings.Contains(err.Error(), "brokerctl cluster add")
+	virtually(t, func(t *testing.T) {
+		nodes := newNodes(t, 3)
+		nodes[0].start()
+		eventually(t, "a node without a cluster is ready", func() bool { return nodes[0].m.Ready() == nil })
+		startAll(nodes[1:])
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		fourth := another(t, nodes, "n4")
+		fourth.start()
+		eventually(t, "it waits as a candidate, and is not ready", func() bool {
+			err := fourth.m.Ready()
+			return nodes[0].entry(fourth).State == "candidate" && err != nil && strings.Contains(err.Error(), "brokerctl cluster add")
+		})
+		do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
+		eventually(t, "it is ready once it is a member", func() bool { return fourth.m.Ready() == nil })
+		if fourth.view().State != string(member) {
+			t.Error("it is ready before it is a member")
+		}
 	})
-	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
-	eventually(t, "it is ready once it is a member", func() bool { return fourth.m.Ready() == nil })
-	if fourth.view().State != string(member) {
-		t.Error("it is ready before it is a member")
-	}
 }

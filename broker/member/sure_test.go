@@ -17,62 +17,65 @@ import (
 // What is said of a name that is not replicated is of the map of now, also when the node that leads has answered before it has come to this node,
 // whose disk is slow.
 func TestWhatIsNotReplicatedIsSaidOfTheMapOfNow(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	l := leader(t, nodes)
-	slow := without(nodes, l)[0]
-	eventually(t, "it knows of names that are not replicated", func() bool {
-		_, ok, err := slow.m.Sure("orders")
-		return !ok && err == nil
-	})
-	slow.sick.hang.Lock()
-	do(t, func(ctx context.Context) error { return l.m.CreateTopic(ctx, "orders", false) })
-	if _, ok, err := slow.m.Sure("orders"); !ok && err == nil {
-		t.Error("a topic that is replicated is said not to be")
-	}
-	slow.sick.hang.Unlock()
-	eventually(t, "it knows the topic", func() bool {
-		_, ok, err := slow.m.Sure("orders")
-		return ok && err == nil
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		l := leader(t, nodes)
+		slow := without(nodes, l)[0]
+		eventually(t, "it knows of names that are not replicated", func() bool {
+			_, ok, err := slow.m.Sure("orders")
+			return !ok && err == nil
+		})
+		slow.sick.hang.Lock()
+		do(t, func(ctx context.Context) error { return l.m.CreateTopic(ctx, "orders", false) })
+		if _, ok, err := slow.m.Sure("orders"); !ok && err == nil {
+			t.Error("a topic that is replicated is said not to be")
+		}
+		slow.sick.hang.Unlock()
+		eventually(t, "it knows the topic", func() bool {
+			_, ok, err := slow.m.Sure("orders")
+			return ok && err == nil
+		})
 	})
 }
 
 // Who has had a topic made by a node finds it there.
 func TestWhoHasATopicMadeFindsIt(t *testing.T) {
-	t.Parallel()
-	nodes := newNodes(t, 3)
-	for _, n := range nodes {
-		n.wait = time.Minute
-	}
-	startAll(nodes)
-	eventually(t, "all are members", func() bool { return well(nodes) })
-	for i := range 30 {
-		n, name := nodes[i%3], fmt.Sprint("orders-", i)
-		do(t, func(ctx context.Context) error { return n.m.CreateTopic(ctx, name, false) })
-		if _, ok, err := n.m.Topic(name); !ok || err != nil {
-			t.Errorf("%s: %v, %v", name, ok, err)
+	virtually(t, func(t *testing.T) {
+		nodes := newNodes(t, 3)
+		for _, n := range nodes {
+			n.wait = time.Minute
 		}
-	}
+		startAll(nodes)
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		for i := range 30 {
+			n, name := nodes[i%3], fmt.Sprint("orders-", i)
+			do(t, func(ctx context.Context) error { return n.m.CreateTopic(ctx, name, false) })
+			if _, ok, err := n.m.Topic(name); !ok || err != nil {
+				t.Errorf("%s: %v, %v", name, ok, err)
+			}
+		}
+	})
 }
 
 // Many changes that are asked for at once are all made: who leads serves some of them at a time, and the others are asked for again.
 func TestManyChangesAtOnce(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	by := without(nodes, leader(t, nodes))[0]
-	l := leader(t, nodes)
-	l.sick.hang.Lock()
-	var all sync.WaitGroup
-	for i := range 3 * cap(by.m.asked) {
-		all.Go(func() {
-			if err := by.m.Do(t.Context(), rules(1+2*(i%2))); err != nil && !errors.Is(err, ErrUnknown) {
-				t.Error(err)
-			}
-		})
-	}
-	eventually(t, "there are as many as may be", func() bool { return len(l.m.asked) == cap(l.m.asked) })
-	l.sick.hang.Unlock()
-	all.Wait()
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		by := without(nodes, leader(t, nodes))[0]
+		l := leader(t, nodes)
+		l.sick.hang.Lock()
+		var all sync.WaitGroup
+		for i := range 3 * cap(by.m.asked) {
+			all.Go(func() {
+				if err := by.m.Do(t.Context(), rules(1+2*(i%2))); err != nil && !errors.Is(err, ErrUnknown) {
+					t.Error(err)
+				}
+			})
+		}
+		eventually(t, "there are as many as may be", func() bool { return len(l.m.asked) == cap(l.m.asked) })
+		l.sick.hang.Unlock()
+		all.Wait()
+	})
 }
 
 // Two processes on copies of one folder that come at the same moment are not both let in: whoever is judged last is found.
@@ -99,95 +102,99 @@ func TestOfTwoCopiesOfAFolderOneIsLetIn(t *testing.T) {
 
 // Members that all have other addresses than the map says find each other by the list that they are started with, and the map has the new ones.
 func TestMembersThatAllHaveMoved(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	do(t, func(ctx context.Context) error { return nodes[0].m.CreateTopic(ctx, "orders", false) })
-	var peers []string
-	for _, n := range nodes {
-		n.stop()
-		moved := newNode(t, n.name)
-		n.address, n.listener, moved.listener = moved.address, moved.listener, nil
-		peers = append(peers, n.address)
-	}
-	for _, n := range nodes {
-		n.peers = peers
-	}
-	startAll(nodes)
-	eventually(t, "they are one cluster again", func() bool { return well(nodes) })
-	eventually(t, "the map has their addresses", func() bool {
-		return !slices.ContainsFunc(nodes, func(n *node) bool { return nodes[0].entry(n).Address != n.address })
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		do(t, func(ctx context.Context) error { return nodes[0].m.CreateTopic(ctx, "orders", false) })
+		var peers []string
+		for _, n := range nodes {
+			n.stop()
+			n.address = newNode(t, n.network, n.name).address
+			peers = append(peers, n.address)
+		}
+		for _, n := range nodes {
+			n.peers = peers
+		}
+		startAll(nodes)
+		eventually(t, "they are one cluster again", func() bool { return well(nodes) })
+		eventually(t, "the map has their addresses", func() bool {
+			return !slices.ContainsFunc(nodes, func(n *node) bool { return nodes[0].entry(n).Address != n.address })
+		})
 	})
 }
 
 // Two members that have changed places, whose addresses the map has the other way round, find each other too.
 func TestMembersThatHaveChangedPlaces(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 3)
-	a, b := nodes[0], nodes[1]
-	a.stop()
-	b.stop()
-	a.address, b.address = b.address, a.address
-	a.start()
-	b.start()
-	eventually(t, "they are one cluster again", func() bool { return well(nodes) })
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 3)
+		a, b := nodes[0], nodes[1]
+		a.stop()
+		b.stop()
+		a.address, b.address = b.address, a.address
+		a.start()
+		b.start()
+		eventually(t, "they are one cluster again", func() bool { return well(nodes) })
+	})
 }
 
 // What is counted of a replica does not fall when that is ended, and begins again.
 func TestWhatIsCountedDoesNotFall(t *testing.T) {
-	t.Parallel()
-	nodes, group := begin(t)
-	write(t, nodes, group, "a")
-	of := func(n *node) (elections uint64, commits time.Duration) {
-		f := n.m.Figures(t.Context())
-		for _, g := range f.Groups {
-			elections += g.Elections
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		of := func(n *node) (elections uint64, commits time.Duration) {
+			f := n.m.Figures(t.Context())
+			for _, g := range f.Groups {
+				elections += g.Elections
+			}
+			return elections, f.Commits.Sum
 		}
-		return elections, f.Commits.Sum
-	}
-	for _, n := range nodes {
-		elections, commits := of(n)
-		n.m.held()[0].close()
-		if now, sum := of(n); elections == 0 || now < elections || sum < commits {
-			t.Errorf("%s: %d elections and %v of commits, before %d and %v", n.name, now, sum, elections, commits)
+		for _, n := range nodes {
+			elections, commits := of(n)
+			n.m.held()[0].close()
+			if now, sum := of(n); elections == 0 || now < elections || sum < commits {
+				t.Errorf("%s: %d elections and %v of commits, before %d and %v", n.name, now, sum, elections, commits)
+			}
 		}
-	}
+	})
 }
 
 // A hello has room for all starts that a node remembers.
 func TestAHelloHasRoomForAllStarts(t *testing.T) {
-	t.Parallel()
-	nodes := newNodes(t, 3)
-	startAll(nodes[1:])
-	n := nodes[0]
-	fatal(t, n.prepare())
-	var life replica.Life
-	for i := range uint64(replica.MaxPast + 2) {
-		life = life.Next(^i)
-	}
-	n.m.saved.Life = life
-	l, err := n.listen()
-	fatal(t, err)
-	fatal(t, n.m.Start(l))
-	eventually(t, "all are members", func() bool { return well(nodes) })
+	virtually(t, func(t *testing.T) {
+		nodes := newNodes(t, 3)
+		startAll(nodes[1:])
+		n := nodes[0]
+		fatal(t, n.prepare())
+		var life replica.Life
+		for i := range uint64(replica.MaxPast + 2) {
+			life = life.Next(^i)
+		}
+		n.m.saved.Life = life
+		l, err := n.listen()
+		fatal(t, err)
+		fatal(t, n.m.Start(l))
+		eventually(t, "all are members", func() bool { return well(nodes) })
+	})
 }
 
 // A member without a replica of a group has what it alone has give way to the group's topics, and tries that again while it cannot be.
 func TestANodeWithoutAReplicaGivesWay(t *testing.T) {
-	t.Parallel()
-	nodes := run(t, 4)
-	do(t, func(ctx context.Context) error { return nodes[0].m.CreateTopic(ctx, "orders", false) })
-	eventually(t, "who has no replica is asked until it can", func() bool {
+	virtually(t, func(t *testing.T) {
+		nodes := run(t, 4)
+		do(t, func(ctx context.Context) error { return nodes[0].m.CreateTopic(ctx, "orders", false) })
+		eventually(t, "who has no replica is asked until it can", func() bool {
+			for _, n := range nodes {
+				if times, ok := n.yields.Load("orders"); ok && times.(*atomic.Int32).Load() >= 3 {
+					return true
+				}
+			}
+			return false
+		})
 		for _, n := range nodes {
-			if times, ok := n.yields.Load("orders"); ok && times.(*atomic.Int32).Load() >= 3 {
-				return true
+			topic, ok, err := n.m.Topic("orders")
+			if _, asked := n.yields.Load("orders"); err != nil || ok && asked && n.m.Follows(uint32(topic.Group)) {
+				t.Errorf("%s has a replica, and was asked: %v", n.name, err)
 			}
 		}
-		return false
 	})
-	for _, n := range nodes {
-		topic, ok, err := n.m.Topic("orders")
-		if _, asked := n.yields.Load("orders"); err != nil || ok && asked && n.m.Follows(uint32(topic.Group)) {
-			t.Errorf("%s has a replica, and was asked: %v", n.name, err)
-		}
-	}
 }

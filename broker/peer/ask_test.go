@@ -18,13 +18,13 @@ func TestAsk(t *testing.T) {
 		return fmt.Appendf(nil, "%s of %q asks %d: %s", from.Folder, from.Cluster, kind, question)
 	}
 	asker := func(secret string) *Node {
-		n, err := New(Options{Self: Hello{Folder: "x", Name: "x"}, Judge: anybody, Received: (&inbox{}).take, Secret: []byte(secret), Handshake: 2 * time.Second})
+		n, err := New(Options{Self: Hello{Folder: "x", Name: "x"}, Judge: anybody, Received: (&inbox{}).take, Secret: []byte(secret), Handshake: patience})
 		fatal(t, err)
 		t.Cleanup(n.Close)
 		return n
 	}
 	judged := make(chan Lane, 100)
-	n, err := New(Options{Self: hello("a"), Secret: []byte("s"), Received: (&inbox{}).take, Asked: answer, Handshake: 2 * time.Second,
+	n, err := New(Options{Self: hello("a"), Secret: []byte("s"), Received: (&inbox{}).take, Asked: answer, Handshake: patience,
 		Judge: func(h Hello) error { judged <- h.Lane; return nil }})
 	fatal(t, err)
 	defer n.Close()
@@ -160,7 +160,7 @@ func TestARefusalOfAStrangerSaysNothingOfTheFolder(t *testing.T) {
 			_, _ = cb.Write(appendFrame(nil, kindRefusal, 0, []byte(`{"reason":"old","old":true,"removed":true,"lineage":7}`)))
 		}
 	}()
-	_, err := handshake(ca, true, hello("a"), []byte("a secret"), anybody, time.Second)
+	_, err := handshake(ca, true, hello("a"), []byte("a secret"), anybody, patience)
 	var r *Refusal
 	if !errors.As(err, &r) || r.Old || r.Removed || r.Reason != "old" {
 		t.Errorf("%+v", err)

@@ -31,7 +31,7 @@ func TestAnEndedLinkIsToldOf(t *testing.T) {
 	var nodes [2]*Node
 	folders := [2]string{"a", "b"}
 	for i := range nodes {
-		n, err := New(Options{Self: hello(folders[i]), Judge: anybody, Received: new(inbox).take, Redial: 5 * time.Millisecond, Handshake: 2 * time.Second,
+		n, err := New(Options{Self: hello(folders[i]), Judge: anybody, Received: new(inbox).take, Redial: 5 * time.Millisecond, Handshake: patience,
 			Log: slog.New(slog.NewTextHandler(&said, nil)), Ended: func(folder string, lane Lane) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -64,12 +64,12 @@ func TestAnEndedLinkIsToldOf(t *testing.T) {
 	}
 	mu.Unlock()
 	for range 3 {
-		if nodes[0].Refuses(t.Context(), address, time.Second) {
+		if nodes[0].Refuses(t.Context(), address, patience) {
 			t.Error("a node that listens is said to refuse")
 		}
 	}
 	nodes[1].Close()
-	if !nodes[0].Refuses(t.Context(), address, time.Second) {
+	if !nodes[0].Refuses(t.Context(), address, patience) {
 		t.Error("a node that does not listen is not said to refuse")
 	}
 	said.mu.Lock()

@@ -21,10 +21,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// patience is for what no test is about: handshakes on a machine with other work.
+const patience = time.Minute
 
 func fatal(t testing.TB, err error) {
 	t.Helper()
@@ -97,12 +101,12 @@ func shake(t *testing.T, a, b Hello, secretA, secretB []byte, judgeA, judgeB fun
 	defer cb.Close()
 	var other sync.WaitGroup
 	other.Go(func() {
-		sawB, errB = handshake(cb, false, b, secretB, judgeB, time.Second)
+		sawB, errB = handshake(cb, false, b, secretB, judgeB, patience)
 		if errB != nil {
 			cb.Close()
 		}
 	})
-	sawA, errA = handshake(ca, true, a, secretA, judgeA, time.Second)
+	sawA, errA = handshake(ca, true, a, secretA, judgeA, patience)
 	if errA != nil {
 		ca.Close()
 	}
@@ -168,7 +172,7 @@ func TestHandshakeWithWhatIsNoPeer(t *testing.T) {
 		var other sync.WaitGroup
 		other.Go(func() { _, _ = io.Copy(io.Discard, ca) })
 		other.Go(func() { _, _ = ca.Write(say); time.AfterFunc(50*time.Millisecond, func() { ca.Close() }) })
-		if _, err := handshake(cb, false, hello("b"), []byte("a secret"), judged, time.Second); err == nil {
+		if _, err := handshake(cb, false, hello("b"), []byte("a secret"), judged, patience); err == nil {
 			t.Errorf("%s: it is welcome", name)
 		}
 		cb.Close()
@@ -292,13 +296,7 @@ func (in *inbox) has(n int) bool {
 // eventually fails unless something comes to hold.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 36000 { // 3 minutes: it tells what hangs from what is slow
-		if holds() {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	t.Fatalf("after 3 minutes still not: %s", what)
+	cmdtest.Eventually(t, what, patience, holds)
 }
 
 // pair starts two nodes that dial each other.
@@ -307,7 +305,7 @@ func pair(t *testing.T, change func(i int, o *Options)) (nodes [2]*Node, in [2]*
 	var addresses [2]string
 	for i := range nodes {
 		in[i] = &inbox{}
-		o := Options{Self: hello(string(rune('a' + i))), Judge: anybody, Received: in[i].take, Redial: 5 * time.Millisecond, Handshake: 2 * time.Second}
+		o := Options{Self: hello(string(rune('a' + i))), Judge: anybody, Received: in[i].take, Redial: 5 * time.Millisecond, Handshake: patience}
 		if change != nil {
 			change(i, &o)
 		}

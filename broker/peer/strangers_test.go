@@ -24,7 +24,7 @@ func (l *scarce) Accept() (net.Conn, error) {
 // one starts a node at an address that strangers can reach, and returns that.
 func one(t *testing.T, wrap func(net.Listener) net.Listener) (n *Node, address string) {
 	t.Helper()
-	n, err := New(Options{Self: hello("a"), Secret: []byte("s"), Judge: anybody, Received: (&inbox{}).take, Handshake: time.Minute})
+	n, err := New(Options{Self: hello("a"), Secret: []byte("s"), Judge: anybody, Received: (&inbox{}).take, Handshake: patience})
 	fatal(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	fatal(t, err)
@@ -36,7 +36,7 @@ func one(t *testing.T, wrap func(net.Listener) net.Listener) (n *Node, address s
 // linked waits until another node that dials an address is linked there.
 func linked(t *testing.T, n *Node, address string) {
 	t.Helper()
-	other, err := New(Options{Self: hello("b"), Secret: []byte("s"), Judge: anybody, Received: (&inbox{}).take, Redial: 5 * time.Millisecond})
+	other, err := New(Options{Self: hello("b"), Secret: []byte("s"), Judge: anybody, Received: (&inbox{}).take, Redial: 5 * time.Millisecond, Handshake: patience})
 	fatal(t, err)
 	t.Cleanup(other.Close)
 	other.Dial(address)

@@ -1,4 +1,4 @@
-package broker
+package simnet
 
 import (
 	"context"
@@ -11,59 +11,58 @@ import (
 	"time"
 )
 
-// simNet is a network in memory, for virtual time: streams between hosts, which are delayed, cut in one direction or both, and reset.
-//
-// What is sent while a direction is cut arrives once it is mended, as TCP sends it again; so does the news that the other end is closed. A process
-// that is killed leaves a host that answers: its connections are reset, and new ones refused, unless the way there is cut. A host without power says
-// nothing.
-type simNet struct {
+// Net is a network. Its methods are safe for concurrent use.
+type Net struct {
 	mu        sync.Mutex
 	rng       *rand.Rand
-	listeners map[string]*simListener // by address
-	cut       map[[2]string]bool      // by host, from and to
-	down      map[string]bool         // hosts whose process has ended
-	dark      map[string]bool         // those without power
-	pairs     map[*simPair]bool
+	listeners map[string]*listener // by address
+	cut       map[[2]string]bool   // by host, from and to
+	down      map[string]bool      // hosts whose process has ended
+	dark      map[string]bool      // those without power
+	pairs     map[*pair]bool
 	delay     [2]time.Duration // of what is sent, from and to
 }
 
-func newSimNet(seed uint64) *simNet {
-	return &simNet{rng: rand.New(rand.NewPCG(seed, 0x2e7)), listeners: map[string]*simListener{}, cut: map[[2]string]bool{}, down: map[string]bool{}, dark: map[string]bool{}, pairs: map[*simPair]bool{},
+// New returns a network on which nobody listens. How long what is sent takes is drawn from the seed.
+func New(seed uint64) *Net {
+	return &Net{rng: rand.New(rand.NewPCG(seed, 0x2e7)), listeners: map[string]*listener{}, cut: map[[2]string]bool{}, down: map[string]bool{}, dark: map[string]bool{}, pairs: map[*pair]bool{},
 		delay: [2]time.Duration{50 * time.Microsecond, 500 * time.Microsecond}}
 }
 
-// simAddr is host:port.
-type simAddr string
+// addr is host:port.
+type addr string
 
-func (simAddr) Network() string  { return "sim" }
-func (a simAddr) String() string { return string(a) }
+func (addr) Network() string  { return "sim" }
+func (a addr) String() string { return string(a) }
 
-func hostOf(address string) string {
+// HostOf returns the host of an address.
+func HostOf(address string) string {
 	host, _, _ := net.SplitHostPort(address)
 	return host
 }
 
-// simListener takes connections to one address.
-type simListener struct {
-	n       *simNet
+// listener takes connections to one address.
+type listener struct {
+	n       *Net
 	address string
 	conns   chan net.Conn
 	closed  chan struct{}
 	once    sync.Once
 }
 
-func (n *simNet) listen(address string) (net.Listener, error) {
+// Listen takes connections to an address that nobody listens on.
+func (n *Net) Listen(address string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listeners[address] != nil {
 		return nil, &net.OpError{Op: "listen", Net: "sim", Err: syscall.EADDRINUSE}
 	}
-	l := &simListener{n: n, address: address, conns: make(chan net.Conn, 256), closed: make(chan struct{})}
+	l := &listener{n: n, address: address, conns: make(chan net.Conn, 256), closed: make(chan struct{})}
 	n.listeners[address] = l
 	return l, nil
 }
 
-func (l *simListener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
@@ -72,7 +71,7 @@ func (l *simListener) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *simListener) Close() error {
+func (l *listener) Close() error {
 	l.once.Do(func() {
 		close(l.closed)
 		l.n.mu.Lock()
@@ -84,20 +83,21 @@ func (l *simListener) Close() error {
 	return nil
 }
 
-func (l *simListener) Addr() net.Addr { return simAddr(l.address) }
+func (l *listener) Addr() net.Addr { return addr(l.address) }
 
-// dialFrom returns what a host dials with.
-func (n *simNet) dialFrom(host string) func(ctx context.Context, address string) (net.Conn, error) {
+// DialFrom returns what a host dials with.
+func (n *Net) DialFrom(host string) func(ctx context.Context, address string) (net.Conn, error) {
 	return func(ctx context.Context, address string) (net.Conn, error) {
-		return n.dial(ctx, host, address)
+		return n.Dial(ctx, host, address)
 	}
 }
 
 // dialPatience is how long a connection is waited for while a way is cut.
 const dialPatience = 5 * time.Second
 
-func (n *simNet) dial(ctx context.Context, from, address string) (net.Conn, error) {
-	to := hostOf(address)
+// Dial connects a host to an address, or fails as TCP does.
+func (n *Net) Dial(ctx context.Context, from, address string) (net.Conn, error) {
+	to := HostOf(address)
 	for began := time.Now(); ; {
 		n.mu.Lock()
 		l, down, cut := n.listeners[address], n.down[from], n.cut[[2]string{from, to}] || n.cut[[2]string{to, from}] || n.dark[to]
@@ -110,7 +110,7 @@ func (n *simNet) dial(ctx context.Context, from, address string) (net.Conn, erro
 		case !cut && l == nil:
 			return nil, &net.OpError{Op: "dial", Net: "sim", Err: syscall.ECONNREFUSED}
 		case !cut:
-			p := n.pair(from, to, address)
+			p := n.connect(from, to, address)
 			select {
 			case l.conns <- p.ends[1]:
 				return p.ends[0], nil
@@ -127,39 +127,39 @@ func (n *simNet) dial(ctx context.Context, from, address string) (net.Conn, erro
 	}
 }
 
-// simPair is one connection: two streams.
-type simPair struct {
-	n    *simNet
+// pair is one connection: two streams.
+type pair struct {
+	n    *Net
 	mu   sync.Mutex
-	ends [2]*simConn
+	ends [2]*conn
 }
 
-// simConn is one end of it.
-type simConn struct {
-	p             *simPair
-	other         *simConn
+// conn is one end of it.
+type conn struct {
+	p             *pair
+	other         *conn
 	host          string
-	local, remote simAddr
+	local, remote addr
 
 	// Guarded by p.mu.
-	in       []simChunk // what the other end has sent
-	last     time.Time  // when the newest of it is here
-	closed   bool       // here
-	ended    bool       // the other end has said all that it will
-	broken   bool       // reset
-	deadline time.Time  // of reads
+	in       []chunk   // what the other end has sent
+	last     time.Time // when the newest of it is here
+	closed   bool      // here
+	ended    bool      // the other end has said all that it will
+	broken   bool      // reset
+	deadline time.Time // of reads
 	changed  chan struct{}
 }
 
-type simChunk struct {
+type chunk struct {
 	data []byte
 	at   time.Time
 }
 
-func (n *simNet) pair(from, to, address string) *simPair {
-	p := &simPair{n: n}
-	p.ends[0] = &simConn{p: p, host: from, local: simAddr(from + ":1"), remote: simAddr(address), changed: make(chan struct{})}
-	p.ends[1] = &simConn{p: p, host: to, local: simAddr(address), remote: simAddr(from + ":1"), changed: make(chan struct{})}
+func (n *Net) connect(from, to, address string) *pair {
+	p := &pair{n: n}
+	p.ends[0] = &conn{p: p, host: from, local: addr(from + ":1"), remote: addr(address), changed: make(chan struct{})}
+	p.ends[1] = &conn{p: p, host: to, local: addr(address), remote: addr(from + ":1"), changed: make(chan struct{})}
 	p.ends[0].other, p.ends[1].other = p.ends[1], p.ends[0]
 	n.mu.Lock()
 	n.pairs[p] = true
@@ -168,14 +168,14 @@ func (n *simNet) pair(from, to, address string) *simPair {
 }
 
 // wakeLocked has whoever waits on either end look again.
-func (p *simPair) wakeLocked() {
+func (p *pair) wakeLocked() {
 	for _, c := range p.ends {
 		close(c.changed)
 		c.changed = make(chan struct{})
 	}
 }
 
-func (p *simPair) reset() {
+func (p *pair) reset() {
 	p.mu.Lock()
 	p.ends[0].broken, p.ends[1].broken = true, true
 	p.wakeLocked()
@@ -183,26 +183,26 @@ func (p *simPair) reset() {
 	p.n.forget(p)
 }
 
-func (n *simNet) forget(p *simPair) {
+func (n *Net) forget(p *pair) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.pairs, p)
 }
 
-func (n *simNet) isCut(from, to string) bool {
+func (n *Net) isCut(from, to string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.cut[[2]string{from, to}]
 }
 
 // between returns how long something takes.
-func (n *simNet) between() time.Duration {
+func (n *Net) between() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.delay[0] + time.Duration(n.rng.Int64N(int64(n.delay[1]-n.delay[0])+1))
 }
 
-func (c *simConn) Read(b []byte) (int, error) {
+func (c *conn) Read(b []byte) (int, error) {
 	for {
 		cut := c.p.n.isCut(c.other.host, c.host)
 		c.p.mu.Lock()
@@ -248,7 +248,7 @@ func (c *simConn) Read(b []byte) (int, error) {
 }
 
 // Write never waits: what is on the way is bounded by the test.
-func (c *simConn) Write(b []byte) (int, error) {
+func (c *conn) Write(b []byte) (int, error) {
 	at := time.Now().Add(c.p.n.between())
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
@@ -263,12 +263,12 @@ func (c *simConn) Write(b []byte) (int, error) {
 		at = o.last
 	}
 	o.last = at
-	o.in = append(o.in, simChunk{append([]byte(nil), b...), at})
+	o.in = append(o.in, chunk{append([]byte(nil), b...), at})
 	c.p.wakeLocked()
 	return len(b), nil
 }
 
-func (c *simConn) Close() error {
+func (c *conn) Close() error {
 	c.p.mu.Lock()
 	if c.closed {
 		c.p.mu.Unlock()
@@ -285,7 +285,7 @@ func (c *simConn) Close() error {
 }
 
 // CloseWrite ends what this end says.
-func (c *simConn) CloseWrite() error {
+func (c *conn) CloseWrite() error {
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
 	c.other.ended = true
@@ -293,12 +293,12 @@ func (c *simConn) CloseWrite() error {
 	return nil
 }
 
-func (c *simConn) LocalAddr() net.Addr  { return c.local }
-func (c *simConn) RemoteAddr() net.Addr { return c.remote }
+func (c *conn) LocalAddr() net.Addr  { return c.local }
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
-func (c *simConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-func (c *simConn) SetReadDeadline(t time.Time) error {
+func (c *conn) SetReadDeadline(t time.Time) error {
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
 	c.deadline = t
@@ -306,28 +306,28 @@ func (c *simConn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-func (c *simConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// setCut cuts or mends what goes from one host to another.
-func (n *simNet) setCut(cut bool, from, to string) {
+// Cut cuts or mends what goes from one host to another.
+func (n *Net) Cut(cut bool, from, to string) {
 	n.mu.Lock()
 	n.cut[[2]string{from, to}] = cut
 	n.mu.Unlock()
-	n.each(func(string, string) bool { return true }, func(p *simPair) {
+	n.each(func(string, string) bool { return true }, func(p *pair) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.wakeLocked()
 	})
 }
 
-// end ends a host's process: what listens there is closed. Those at the other ends are told, as a living system tells them, or hear nothing any
+// End ends a host's process: what listens there is closed. Those at the other ends are told, as a living system tells them, or hear nothing any
 // more, as when the machine has no power.
-func (n *simNet) end(host string, silent bool) {
+func (n *Net) End(host string, silent bool) {
 	n.mu.Lock()
 	n.down[host], n.dark[host] = true, silent
-	var listeners []*simListener
+	var listeners []*listener
 	for address, l := range n.listeners {
-		if hostOf(address) == host {
+		if HostOf(address) == host {
 			listeners = append(listeners, l)
 		}
 	}
@@ -335,7 +335,7 @@ func (n *simNet) end(host string, silent bool) {
 	for _, l := range listeners {
 		_ = l.Close()
 	}
-	n.each(func(a, b string) bool { return a == host || b == host }, func(p *simPair) {
+	n.each(func(a, b string) bool { return a == host || b == host }, func(p *pair) {
 		if !silent && !n.isCut(host, p.ends[0].host) && !n.isCut(host, p.ends[1].host) {
 			p.reset()
 			return
@@ -351,18 +351,29 @@ func (n *simNet) end(host string, silent bool) {
 	})
 }
 
-// begin has a host's system run again: it resets the connections of processes that it does not know.
-func (n *simNet) begin(host string) {
+// Begin has a host's system run again: it resets the connections of processes that it does not know.
+func (n *Net) Begin(host string) {
 	n.mu.Lock()
 	n.down[host], n.dark[host] = false, false
 	n.mu.Unlock()
-	n.each(func(a, b string) bool { return a == host || b == host }, (*simPair).reset)
+	n.each(func(a, b string) bool { return a == host || b == host }, (*pair).reset)
+}
+
+// Reset resets the connections between some hosts.
+func (n *Net) Reset(fits func(a, b string) bool) { n.each(fits, (*pair).reset) }
+
+// SetDelay says how long what is sent takes, from and to, and returns what it was.
+func (n *Net) SetDelay(delay [2]time.Duration) (was [2]time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was, n.delay = n.delay, delay
+	return was
 }
 
 // each does something to the connections between some hosts.
-func (n *simNet) each(fits func(a, b string) bool, do func(*simPair)) {
+func (n *Net) each(fits func(a, b string) bool, do func(*pair)) {
 	n.mu.Lock()
-	var pairs []*simPair
+	var pairs []*pair
 	for p := range n.pairs {
 		if fits(p.ends[0].host, p.ends[1].host) {
 			pairs = append(pairs, p)
