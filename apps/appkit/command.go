@@ -70,6 +70,7 @@ type Process struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // interrupts, terminations and hang-ups; nil: none come
+	CompleteWithin time.Duration    // how long a shell waits for the names of topics and channels; 0: a second
 }
 
 // NewProcess is the process that runs. From then on it takes the signals that a tool knows.

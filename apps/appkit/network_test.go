@@ -35,7 +35,7 @@ func lookupThatSays(t *testing.T, code int, body string) string {
 
 // TestDiscoveryOutlivesALookup holds that one lookup that fails takes nothing from what the others know.
 func TestDiscoveryOutlivesALookup(t *testing.T) {
-	client := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: time.Second})
+	client := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: cmdtest.Patience, RequestTimeout: cmdtest.Patience})
 	t.Cleanup(client.Close)
 	nobody := cmdtest.FreeAddress(t)
 	one := lookupThatSays(t, 200, `{"topics":["b","a"],"producers":[{"broadcast_address":"h","http_port":2,"tcp_port":1}]}`)

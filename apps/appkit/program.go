@@ -1,6 +1,7 @@
 package appkit
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -238,9 +239,6 @@ type Line struct {
 	TLS              *tls.Config // nil for the system's authorities
 }
 
-// completeTimeout bounds how long a shell waits for the names of topics and channels.
-const completeTimeout = time.Second
-
 // complete tells cobra how the command's arguments and flags are completed.
 func (p *program) complete(cmd *cobra.Command, c Command) {
 	answer := func(cmd *cobra.Command, kind string, args []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -273,7 +271,7 @@ func (p *program) complete(cmd *cobra.Command, c Command) {
 
 // candidates returns what a word can become.
 func (p *program) candidates(cmd *cobra.Command, kind string, args []string, word string) []string {
-	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(p.proc.CompleteWithin, time.Second))
 	defer cancel()
 	var list []string
 	switch kind {

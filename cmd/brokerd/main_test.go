@@ -12,13 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/cmd/cmdkit"
 	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestFromStartToSignal runs a whole brokerd on a missing data folder, publishes over HTTP through a unix socket, and ends
 // it by signal; then another, whose topic is there.

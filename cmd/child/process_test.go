@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/leaktest"
 )
 
 // TestMain lets the test's binary be the child: its first argument says of what kind.
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 			os.Exit(3)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // serve answers until a signal asks for an end, and ends then with 0; the deaf do not hear it.
@@ -82,7 +82,7 @@ func TestStartStopAndStartAgain(t *testing.T) {
 		if !p.Running() || !answers(p) {
 			t.Error("it was started and is not there")
 		}
-		if err := p.Stop(20 * time.Second); err != nil {
+		if err := p.Stop(2 * time.Minute); err != nil {
 			t.Error(err)
 		}
 		if code, err := p.End(); code != 0 || err != nil || p.Running() || answers(p) {

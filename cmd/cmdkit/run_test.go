@@ -10,13 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol/loglevel"
 	"brokerd/protocol/release"
-
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestRun is a command from its arguments to its exit code.
 func TestRun(t *testing.T) {

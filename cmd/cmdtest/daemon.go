@@ -2,17 +2,26 @@ package cmdtest
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"brokerd/protocol/httpapi"
 )
 
+// unhurried are flags that leave a lookup or an admin of ours as much time to stop as a busy machine may need; NSQ's take it.
+func unhurried(name string) []string {
+	if strings.HasPrefix(name, "nsq") {
+		return nil
+	}
+	return []string{"--shutdown-timeout=" + Patience.String()}
+}
+
 // NewLookup prepares a lookup: name is lookupd or nsqlookupd.
 func NewLookup(t testing.TB, name string) *Process {
 	t.Helper()
 	tcp, http := FreeAddress(t), FreeAddress(t)
-	p := New(t, name, "--tcp-address="+tcp, "--http-address="+http, "--broadcast-address=127.0.0.1")
+	p := New(t, name, append(unhurried(name), "--tcp-address="+tcp, "--http-address="+http, "--broadcast-address=127.0.0.1")...)
 	p.TCP, p.HTTP = tcp, http
 	return p
 }
@@ -50,7 +59,8 @@ func Broker(t testing.TB, name string, lookups []*Process, args ...string) *Proc
 func NewAdmin(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
 	http := FreeAddress(t)
-	p := New(t, name, append([]string{"--http-address=" + http}, args...)...)
+	p := New(t, name, slices.Concat(unhurried(name), []string{"--http-address=" + http, "--http-client-connect-timeout=" + Patience.String(),
+		"--http-client-request-timeout=" + Patience.String()}, args)...)
 	p.HTTP = http
 	for _, arg := range args {
 		if base, ok := strings.CutPrefix(arg, "--base-path="); ok {
@@ -147,7 +157,7 @@ func ChannelOf(topic httpapi.Topic, channel string) httpapi.Channel {
 func Remote(t testing.TB, label, address string) *Process {
 	t.Helper()
 	p := &Process{Name: label, Label: label, HTTP: address,
-		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: patience, RequestTimeout: patience})}
+		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: Patience, RequestTimeout: Patience})}
 	t.Cleanup(p.client.Close)
 	return p
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/leaktest"
 )
 
 // prefix begins the names of the folders of all runs.
@@ -53,17 +53,33 @@ func runIn(home string, run func() int, commands []string) int {
 	binaries = cmp.Or(os.Getenv(builtVariable), filepath.Join(home, "bin"))
 	temporary := filepath.Join(home, "tmp")
 	if err := errors.Join(build(commands), os.Mkdir(temporary, 0o700), os.Setenv("TMPDIR", temporary),
-		os.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))); err != nil { // whoever runs the tests may have contexts of brokerctl
+		os.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config")), // whoever runs the tests may have contexts of brokerctl
+		setAll(Unhurried)); err != nil {
 		return failed(err)
 	}
 	code := run()
 	if code != 0 {
 		return code
 	}
-	if err := errors.Join(leftIn(temporary), goleak.Find()); err != nil {
+	if err := errors.Join(leftIn(temporary), leaktest.Find()); err != nil {
 		return failed(err)
 	}
 	return code
+}
+
+// Unhurried is the environment of tools that wait for daemons as long as a busy machine may need. Processes that tests start have it; a tool that
+// runs within the test is given it. A flag counts more.
+var Unhurried = []string{
+	"BROKERCTL_HTTP_CLIENT_CONNECT_TIMEOUT=" + Patience.String(), "BROKERCTL_HTTP_CLIENT_REQUEST_TIMEOUT=" + Patience.String(),
+	"BROKERCTL_RETRY=" + Patience.String(),
+}
+
+func setAll(environ []string) (err error) {
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		err = errors.Join(err, os.Setenv(name, value))
+	}
+	return err
 }
 
 // failed says why the tests did not run, or what they left, and returns the exit code for that.

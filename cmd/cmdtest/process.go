@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	startWithin = patience
-	stopWithin  = patience
+	startWithin = Patience
+	stopWithin  = Patience
 )
 
 // Process is a process that can be ended and started again with the same arguments. Its methods are for one goroutine.
@@ -45,7 +45,7 @@ func New(t testing.TB, name string, args ...string) *Process {
 	p := &Process{
 		Name: name, Label: name, Args: args, Stdout: filepath.Join(dir, "stdout"), binary: Find(t, name),
 		child:  child.Process{Log: filepath.Join(dir, "stderr")},
-		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: patience, RequestTimeout: patience}),
+		client: httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: Patience, RequestTimeout: Patience}),
 	}
 	t.Cleanup(func() {
 		p.child.Kill()
@@ -102,11 +102,11 @@ func (p *Process) url(path string) string { return "http://" + p.HTTP + p.Base +
 // Ended reports whether the process is gone.
 func (p *Process) Ended() bool { return !p.child.Running() }
 
-// Wait waits until the process ends by itself, and returns its exit code, -1 for a signal. It waits for within, or patience when that is
+// Wait waits until the process ends by itself, and returns its exit code, -1 for a signal. It waits for within, or Patience when that is
 // more.
 func (p *Process) Wait(t testing.TB, within time.Duration) int {
 	t.Helper()
-	within = max(within, patience)
+	within = max(within, Patience)
 	select {
 	case <-p.child.Exited():
 	case <-time.After(within):

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestNothingIsLeftOfARun: whatever the tests do, the folder goes; and a run that leaves something there has failed.
 func TestNothingIsLeftOfARun(t *testing.T) {

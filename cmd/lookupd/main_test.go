@@ -11,15 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/cmd/cmdkit"
 	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 	"brokerd/lookup"
 	"brokerd/protocol/release"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestEverySource takes each key of nsqlookupd's file, some of them overridden.
 func TestEverySource(t *testing.T) {

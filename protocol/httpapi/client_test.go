@@ -17,10 +17,11 @@ import (
 	"time"
 
 	"github.com/julienschmidt/httprouter"
-	"go.uber.org/goleak"
+
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func newTestClient(t *testing.T, cfg ClientConfig) *HTTPClient {
 	c := NewHTTPClient(cfg)
@@ -41,7 +42,7 @@ func TestClientRequest(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		RespondV1(w, 200, []string{r.Method, r.Header.Get("Accept"), r.Header.Get("Content-Type"), string(body)})
 	})
-	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second})
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience})
 	const accept = "application/vnd.nsq; version=1.0"
 	ask := map[string]func(v any) error{
 		"GET," + accept + ",,":                           func(v any) error { return c.Get(t.Context(), addr, v) },
@@ -70,7 +71,7 @@ func TestClientErrors(t *testing.T) {
 			RespondV1(w, 200, "OK")
 		}
 	})
-	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second})
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience})
 	tests := map[string]string{
 		"/refused":        `got response 404 Not Found "{\"message\":\"TOPIC_NOT_FOUND\"}"`,
 		"/forbidden-text": "invalid character",
@@ -106,7 +107,7 @@ func TestClientTLSRequired(t *testing.T) {
 	plain := serve(t, func(w http.ResponseWriter, r *http.Request) { RespondTLSRequired(w, port) })
 	roots := x509.NewCertPool()
 	roots.AddCert(secure.Certificate())
-	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second, TLS: &tls.Config{RootCAs: roots}})
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience, TLS: &tls.Config{RootCAs: roots}})
 	var got []string
 	if err := c.Post(t.Context(), plain+"/topic/pause?topic=t", nil, &got); err != nil {
 		t.Fatal(err)
@@ -135,7 +136,7 @@ func TestTokenIsNotShownInClear(t *testing.T) {
 	}
 	secure := open()
 	plain := serve(t, answer(&inClear, func(w http.ResponseWriter, _ *http.Request) { RespondTLSRequired(w, port) }))
-	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second, TLS: &tls.Config{RootCAs: roots}, Token: "secret"})
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience, TLS: &tls.Config{RootCAs: roots}, Token: "secret"})
 	for range 2 {
 		if err := c.Post(t.Context(), plain+"/topic/create?topic=t", nil, nil); err != nil {
 			t.Fatal(err)
@@ -188,7 +189,7 @@ func TestDo(t *testing.T) {
 		}
 		RespondV1(w, 200, r.Method+" "+string(body))
 	})
-	c := newTestClient(t, ClientConfig{RequestTimeout: 10 * time.Second})
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience})
 	for method, body := range map[string]string{http.MethodPut: "debug", http.MethodGet: "", http.MethodPost: `["a:1"]`} {
 		answer, err := c.Do(t.Context(), method, addr, []byte(body))
 		if want := method + " " + body; err != nil || string(answer) != want {

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestScriptsAreWhole keeps a typing error from leaving a case out, or two cases from sharing a name.
 func TestScriptsAreWhole(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,10 +27,12 @@ func HTTP(t testing.TB, told func(authorization string)) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// Run runs a program to its end and returns all that it printed, and its exit code.
+// Run runs a program to its end, without the variables of tools, and returns all that it printed, and its exit code.
 func Run(t testing.TB, path string, args ...string) (output string, code int) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "BROKERCTL_") })
+	out, err := cmd.CombinedOutput()
 	if err != nil && !errors.As(err, new(*exec.ExitError)) {
 		t.Fatal(err)
 	}

@@ -20,12 +20,17 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
+func TestMain(m *testing.M) {
+	for i := range workloads {
+		workloads[i].spec.Patience = cmdtest.Patience // a broker that has to wait for the processor has lost nothing
+	}
+	cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd")
+}
 
 // bench runs the tool and returns its exit code, what it printed, and what it logged.
 func bench(signals chan os.Signal, args ...string) (code int, out, log string) {
 	var stdout, stderr bytes.Buffer
-	code = appkit.Run(Command, appkit.Process{Args: args, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr,
+	code = appkit.Run(Command, appkit.Process{Args: args, Environ: cmdtest.Unhurried, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr,
 		Signals: signals})
 	return code, stdout.String(), stderr.String()
 }
@@ -119,7 +124,7 @@ func TestCtrlCEndsWithTheTableSoFar(t *testing.T) {
 		}
 		signals <- syscall.SIGINT
 	})
-	code, out, log := bench(signals, "e2e", "--duration=1m", "--rate=1000", "--nsqd-tcp-address="+broker.TCP,
+	code, out, log := bench(signals, "e2e", "--duration=9m", "--rate=1000", "--nsqd-tcp-address="+broker.TCP,
 		"--nsqd-http-address="+broker.HTTP)
 	if code != appkit.ExitOK || !strings.Contains(out, "ended early") || !strings.Contains(out, "latency") {
 		t.Errorf("exit code %d\n%s\n%s", code, out, log)

@@ -268,7 +268,8 @@ func TestToolsAreInIt(t *testing.T) {
 func words(t *testing.T, environ []string, line ...string) (list []string) {
 	t.Helper()
 	var out, log strings.Builder
-	code := appkit.Run(New(), appkit.Process{Args: append([]string{"__complete"}, line...), Environ: environ, Stdout: &out, Stderr: &log})
+	code := appkit.Run(New(), appkit.Process{Args: append([]string{"__complete"}, line...), Environ: environ, Stdout: &out, Stderr: &log,
+		CompleteWithin: time.Minute})
 	if code != appkit.ExitOK {
 		t.Fatalf("%q: exit code %d, %s", line, code, &log)
 	}

@@ -17,7 +17,7 @@ func TestCluster(t *testing.T) {
 	}
 	var brokers []*cmdtest.Process
 	for _, p := range peers {
-		brokers = append(brokers, cmdtest.Broker(t, "brokerd", nil, "--cluster-name=prod", "--cluster-listen="+p, "--cluster-peers="+strings.Join(peers, ",")))
+		brokers = append(brokers, cmdtest.Broker(t, "brokerd", nil, "--cluster-name=prod", "--cluster-wait=30s", "--cluster-listen="+p, "--cluster-peers="+strings.Join(peers, ",")))
 	}
 	at := "--nsqd-http-address=" + brokers[0].HTTP
 	shown := func() string { return ctl(t, 0, "cluster", "show", at) }

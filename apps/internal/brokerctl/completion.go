@@ -5,7 +5,6 @@ import (
 	"flag"
 	"slices"
 	"strings"
-	"time"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
@@ -38,12 +37,9 @@ brokerctl completion fish > ~/.config/fish/completions/brokerctl.fish`,
 	}
 }
 
-// askWithin bounds how long a shell waits for one daemon.
-const askWithin = time.Second
-
-// names returns the names that daemons know. Who does not answer is left out: the worst is no candidate.
+// names returns the names that daemons know. Who does not answer within ctx is left out: the worst is no candidate.
 func names(ctx context.Context, kind string, line appkit.Line) (names []string) {
-	client := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: askWithin, RequestTimeout: askWithin, Token: line.Token, TLS: line.TLS})
+	client := httpapi.NewHTTPClient(httpapi.ClientConfig{Token: line.Token, TLS: line.TLS})
 	f := fleet.New(client, line.Brokers, line.Lookups)
 	defer f.Close()
 	if kind == "NODE" {

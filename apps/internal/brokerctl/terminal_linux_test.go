@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func atTerminal(t *testing.T, columns int, answer string, environ []string, args
 			}
 		}
 	}()
-	code = appkit.Run(New(), appkit.Process{Args: args, Environ: environ, Stdin: terminal.Tool, Stdout: terminal.Tool, Stderr: terminal.Tool})
+	code = appkit.Run(New(), appkit.Process{Args: args, Environ: slices.Concat(cmdtest.Unhurried, environ), Stdin: terminal.Tool, Stdout: terminal.Tool, Stderr: terminal.Tool})
 	fmt.Fprint(terminal.Tool, "\x04") // ends what is read
 	return code, strings.ReplaceAll(<-read, "\r\n", "\n")
 }

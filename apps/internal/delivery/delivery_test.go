@@ -16,12 +16,12 @@ import (
 	"time"
 
 	"github.com/nsqio/go-nsq"
-	"go.uber.org/goleak"
 
 	"brokerd/apps/internal/targets"
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // broker notes what it is told of messages.
 type broker struct {

@@ -11,7 +11,8 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-const (
+// Tests wait longer.
+var (
 	startWithin = 10 * time.Second
 	stopWithin  = 30 * time.Second
 )
@@ -33,7 +34,7 @@ func startBroker(ctx context.Context, binary string) (*broker, error) {
 		return nil, errors.Join(err, process.Discard())
 	}
 	return &broker{process, httpapi.NewHTTPClient(httpapi.ClientConfig{
-		ConnectTimeout: 2 * time.Second, RequestTimeout: 10 * time.Second,
+		ConnectTimeout: patience, RequestTimeout: patience,
 	})}, nil
 }
 

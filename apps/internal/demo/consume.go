@@ -17,9 +17,16 @@ const (
 // clientLog is where go-nsq writes its errors.
 var clientLog = log.New(os.Stderr, "", log.Ltime)
 
+// clientConfig is go-nsq's own, but for its time to connect and to write, which is a second: on a busy machine a process waits longer for the processor.
+func clientConfig() *nsq.Config {
+	config := nsq.NewConfig()
+	config.DialTimeout, config.WriteTimeout = patience, patience
+	return config
+}
+
 // subscribe starts a consumer of the channel with one handler. It never gives a message up, however often it comes.
 func subscribe(address, topic, channel string, maxInFlight int, handler nsq.Handler) (*nsq.Consumer, error) {
-	config := nsq.NewConfig()
+	config := clientConfig()
 	config.MaxInFlight = maxInFlight
 	config.MaxAttempts = 0 // no limit
 	consumer, err := nsq.NewConsumer(topic, channel, config)

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runDoomed(os.Args[2:]))
 		os.Exit(1)
 	}
+	patience, startWithin, stopWithin = cmdtest.Patience, cmdtest.Patience, cmdtest.Patience
 	cmdtest.Main(m, "cmd/brokerd")
 }
 

@@ -56,7 +56,7 @@ func feed(ctx context.Context, files chan<- string, names []string) {
 
 // produce is one producer: it sends the lines of the files that it is handed, in batches, each acknowledged before the next.
 func (p *published) produce(src source, address, topic string, files <-chan string) error {
-	producer, err := nsq.NewProducer(address, nsq.NewConfig())
+	producer, err := nsq.NewProducer(address, clientConfig())
 	if err != nil {
 		return err
 	}

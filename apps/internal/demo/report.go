@@ -16,8 +16,10 @@ import (
 const (
 	lookEvery = 100 * time.Millisecond // at the broker's figures
 	tellEvery = 5 * time.Second        // a line of progress, where it is not a terminal that shows each look
-	patience  = 30 * time.Second       // without anything that moves
 )
+
+// patience is how long nothing may move. Tests wait longer.
+var patience = 30 * time.Second
 
 // report is what is known of a pass, while it runs and afterwards.
 type report struct {

@@ -10,7 +10,10 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "cmd/admind") }
+func TestMain(m *testing.M) {
+	patience, stalled, startWithin, stopWithin = cmdtest.Patience, cmdtest.Patience, cmdtest.Patience, cmdtest.Patience
+	cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd", "cmd/admind")
+}
 
 // TestDemoOfACluster: the whole demo, short: one leader is killed, one paused, one wiped, and nothing that was acknowledged is missing.
 func TestDemoOfACluster(t *testing.T) {

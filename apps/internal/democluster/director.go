@@ -12,10 +12,12 @@ import (
 	"brokerd/apps/appkit"
 )
 
-const (
-	lookEvery = 100 * time.Millisecond
-	patience  = time.Minute // that something must happen within, on a machine that has other things to do as well
-	stalled   = 20 * time.Second
+const lookEvery = 100 * time.Millisecond
+
+// How long is waited, on a machine that has other things to do as well. Tests wait longer.
+var (
+	patience = time.Minute      // that something must happen within
+	stalled  = 20 * time.Second // since the last message was finished
 )
 
 // director looks on, shows and acts.

@@ -15,11 +15,13 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-const (
+// Tests wait longer.
+var (
 	startWithin = 20 * time.Second
 	stopWithin  = 30 * time.Second
-	askWithin   = 700 * time.Millisecond // one that is paused does not answer
 )
+
+const askWithin = 700 * time.Millisecond // one that is paused does not answer
 
 // broker is one of the three.
 type broker struct {

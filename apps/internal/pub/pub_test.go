@@ -21,7 +21,8 @@ func TestMain(m *testing.M) { cmdtest.Main(m, "cmd/brokerd", "cmd/lookupd") }
 func run(t *testing.T, input io.Reader, args ...string) (code int, log string) {
 	t.Helper()
 	out := new(cmdtest.Screen)
-	code = appkit.Run(Command, appkit.Process{Args: args, Stdin: input, Stdout: out, Stderr: out})
+	args = slices.Concat(cmdtest.ProducerOpts, args)
+	code = appkit.Run(Command, appkit.Process{Args: args, Environ: cmdtest.Unhurried, Stdin: input, Stdout: out, Stderr: out})
 	return code, out.String()
 }
 
@@ -219,7 +220,7 @@ func TestStopped(t *testing.T) {
 	}
 	defer reader.Close()
 	tool := cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
-		return appkit.Run(Command, appkit.Process{Args: []string{"--topic=t", "--nsqd-tcp-address=" + b.TCP}, Stdin: reader,
+		return appkit.Run(Command, appkit.Process{Args: []string{"--topic=t", "--nsqd-tcp-address=" + b.TCP}, Environ: cmdtest.Unhurried, Stdin: reader,
 			Stdout: out, Stderr: out, Signals: signals})
 	})
 	if _, err := io.WriteString(writer, "one\n"); err != nil {

@@ -45,9 +45,9 @@ func (s *scene) path(name string) string { return filepath.Join(s.dir, name) }
 // start starts the tool.
 func (s *scene) start(args ...string) *cmdtest.Inside {
 	s.Helper()
-	args = append(slices.Clone(s.args), args...)
+	args = slices.Concat(s.args, cmdtest.ProducerOpts, args)
 	return cmdtest.RunInside(s, func(out io.Writer, signals <-chan os.Signal) int {
-		return appkit.Run(Command, appkit.Process{Args: args, Stdout: out, Stderr: out, Signals: signals})
+		return appkit.Run(Command, appkit.Process{Args: args, Environ: cmdtest.Unhurried, Stdout: out, Stderr: out, Signals: signals})
 	})
 }
 

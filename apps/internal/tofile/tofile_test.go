@@ -26,8 +26,9 @@ import (
 // start runs the tool within the test.
 func start(t *testing.T, args ...string) *cmdtest.Inside {
 	t.Helper()
+	args = slices.Concat(args, cmdtest.ConsumerOpts)
 	return cmdtest.RunInside(t, func(out io.Writer, signals <-chan os.Signal) int {
-		return appkit.Run(Command, appkit.Process{Args: args, Stdout: out, Stderr: out, Signals: signals})
+		return appkit.Run(Command, appkit.Process{Args: args, Environ: cmdtest.Unhurried, Stdout: out, Stderr: out, Signals: signals})
 	})
 }
 

@@ -18,10 +18,11 @@ import (
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/delivery"
 	"brokerd/apps/internal/targets"
+	"brokerd/cmd/cmdtest"
 )
 
 func newHTTPFlags(request time.Duration) *appkit.HTTPFlags {
-	return &appkit.HTTPFlags{ConnectTimeout: time.Second, RequestTimeout: request}
+	return &appkit.HTTPFlags{ConnectTimeout: cmdtest.Patience, RequestTimeout: request}
 }
 
 var errStatus = &statusError{code: 500}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nsqio/go-nsq"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // TestParseHeaders is the list of NSQ's own test.
@@ -124,7 +126,7 @@ func TestAnswers(t *testing.T) {
 		w.WriteHeader(code)
 	}))
 	t.Cleanup(target.Close)
-	o := &options{workers: 1, http: newHTTPFlags(5 * time.Second)}
+	o := &options{workers: 1, http: newHTTPFlags(cmdtest.Patience)}
 	r := requester{client: o.client(&plan{}), fine: map[int]bool{410: true}, header: http.Header{}}
 	t.Cleanup(r.client.CloseIdleConnections)
 	for _, test := range []struct {

@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nsqio/go-nsq"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // TestTLS: a target's certificate must come from the system's authorities, or from those of the flag, unless that is waived.
@@ -26,7 +27,7 @@ func TestTLS(t *testing.T) {
 		o    options
 		want outcome
 	}{{options{}, failed}, {options{rootCA: authorities}, taken}, {options{insecure: true}, taken}} {
-		test.o.workers, test.o.http = 1, newHTTPFlags(5*time.Second)
+		test.o.workers, test.o.http = 1, newHTTPFlags(cmdtest.Patience)
 		config, err := test.o.tlsConfig()
 		if err != nil {
 			t.Fatal(err)

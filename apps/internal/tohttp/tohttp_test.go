@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -133,7 +134,7 @@ var quick = []string{
 
 func tool(t *testing.T, args ...string) *cmdtest.Process {
 	t.Helper()
-	return cmdtest.Verb(t, "tohttp", append(args, quick...)...)
+	return cmdtest.Verb(t, "tohttp", slices.Concat(args, quick, cmdtest.ConsumerOpts)...)
 }
 
 func numbered(from, n int) []string {
@@ -154,7 +155,7 @@ func TestEveryMessageArrives(t *testing.T) {
 			broker := cmdtest.Broker(t, make, nil)
 			broker.Create(t, "orders", "nsq_to_http")
 			g := newTarget(t)
-			p := tool(t, "--topic=orders", "--post="+g.url(), "--nsqd-tcp-address="+broker.TCP, "--http-client-request-timeout=300ms")
+			p := tool(t, "--topic=orders", "--post="+g.url(), "--nsqd-tcp-address="+broker.TCP, "--http-client-request-timeout=1s")
 			published := 0
 			publish := func() {
 				apptest.Publish(t, broker, "orders", numbered(published, each)...)

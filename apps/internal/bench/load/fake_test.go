@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // fake is a broker that does what a test tells it to, right or wrong. It knows one topic and delivers every message to one
 // consumer of each channel.

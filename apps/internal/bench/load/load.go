@@ -119,20 +119,24 @@ func (r *run) received() (n int64) {
 	return n
 }
 
-const lookEvery = time.Millisecond
+const (
+	lookEvery = time.Millisecond
+	mostPause = 10 * lookEvery // that counts between two looks: when there were more, this process has stood still, and not the broker
+)
 
 // drain waits until so many different messages came, or nothing came for some time. It returns when the last of them came, to
 // a millisecond.
 func (r *run) drain(ctx context.Context, expected int64, patience time.Duration) (last time.Time) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	before := int64(-1)
+	before, quiet, looked := int64(-1), time.Duration(0), time.Now()
 	for {
-		got := r.received()
-		if got != before {
-			before, last = got, time.Now()
+		got, now := r.received(), time.Now()
+		quiet += min(now.Sub(looked), mostPause)
+		if looked = now; got != before {
+			before, last, quiet = got, now, 0
 		}
-		if got >= expected || time.Since(last) > patience {
+		if got >= expected || quiet > patience {
 			return last
 		}
 		select {

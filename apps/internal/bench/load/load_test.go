@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"brokerd/cmd/cmdtest"
 )
 
-// testSpec is a small load with little patience.
+// testSpec is a small load.
 func testSpec(kind Kind, change func(s *Spec)) Spec {
-	s := Spec{Kind: kind, Limit: 20 * time.Second, Size: 100, Batch: 10, Publishers: 2, Depth: 1, Topics: 1, Channels: 1,
-		Consumers: 1, RDY: 100, Messages: 1000, Patience: 50 * time.Millisecond}
+	s := Spec{Kind: kind, Limit: 10 * time.Minute, Size: 100, Batch: 10, Publishers: 2, Depth: 1, Topics: 1, Channels: 1,
+		Consumers: 1, RDY: 100, Messages: 1000, Patience: cmdtest.Patience}
 	change(&s)
 	return s
 }
@@ -53,11 +55,16 @@ func TestEveryMessageIsCounted(t *testing.T) {
 		},
 		"lost": {
 			fake: &fake{deliver: func(i int) int { return min(i%100, 1) }},
-			spec: testSpec(EndToEnd, func(*Spec) {}),
+			spec: testSpec(EndToEnd, func(s *Spec) { s.Patience = 500 * time.Millisecond }),
 			want: Counts{Sent: 1000, Acked: 1000, Expected: 1000, Received: 990, Lost: 10},
 		},
 		"twice": {
-			fake: &fake{deliver: func(i int) int { return 1 + i%100/99 }},
+			fake: &fake{deliver: func(i int) int {
+				if i%100 == 50 {
+					return 2
+				}
+				return 1
+			}},
 			spec: testSpec(Subscribe, func(*Spec) {}),
 			want: Counts{Sent: 1000, Acked: 1000, Expected: 1000, Received: 1000, Duplicated: 10},
 		},

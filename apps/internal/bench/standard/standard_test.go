@@ -99,11 +99,11 @@ func TestASitting(t *testing.T) {
 		Results: make(map[string]*outcome)}
 	list := []scenario{
 		{name: "small", what: "a few messages", group: speed, levels: []string{memory, disk}, peer: true,
-			spec: spec(load.EndToEnd, func(s *load.Spec) { s.Messages, s.Consumers = 1000, 4 })},
+			spec: spec(load.EndToEnd, func(s *load.Spec) { s.Messages, s.Consumers, s.Patience = 1000, 4, cmdtest.Patience })},
 		{name: "still", what: "a few topics", group: cost, levels: []string{disk}, once: true,
 			spec: spec(load.Topics, func(s *load.Spec) { s.Topics, s.Duration = 10, time.Millisecond })},
 		{name: "grown", what: "a few more", group: growth, levels: []string{disk}, once: true,
-			spec: spec(load.Subscribe, func(s *load.Spec) { s.Messages, s.Take = 1000, 100 })},
+			spec: spec(load.Subscribe, func(s *load.Spec) { s.Messages, s.Take, s.Patience = 1000, 100, cmdtest.Patience })},
 	}
 	if err := s.run(t.Context(), list, s.Rounds, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
