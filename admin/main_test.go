@@ -9,16 +9,18 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/admin"
 	"brokerd/broker"
 	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 	"brokerd/lookup"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	admin.Unhurried()
+	leaktest.Main(m)
+}
 
 // quiet logs errors only.
 func quiet(t testing.TB) *slog.Logger {
@@ -87,6 +89,7 @@ func startAdmin(t testing.TB, change func(*admin.Options)) *node {
 	t.Helper()
 	o := admin.DefaultOptions()
 	o.HTTPAddress, o.RefreshInterval = "127.0.0.1:0", 100*time.Millisecond
+	o.ConnectTimeout, o.RequestTimeout = 2*time.Minute, 2*time.Minute
 	change(&o)
 	n := &node{t: t, level: new(slog.LevelVar), http: &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute}}
 	s, err := admin.New(o, quiet(t), n.level)

@@ -47,6 +47,7 @@ func large(t *testing.T, brokers, topics, copies int) (n *node, all []*fakes.Bro
 		}
 	}
 	l := fakes.NewLookup(t, all...)
+	admin.Hurried(t)
 	n = startAdmin(t, func(o *admin.Options) {
 		o.LookupdHTTPAddresses, o.RefreshInterval, o.RequestTimeout = []string{l.Address()}, time.Second, time.Hour
 	})
@@ -145,6 +146,7 @@ func TestAHangingLookupIsNotWaitedFor(t *testing.T) {
 	b := fakes.NewBroker(t, "host")
 	b.Stats.Topics = []httpapi.Topic{{TopicName: "orders", Channels: []httpapi.Channel{}}}
 	one, other := fakes.NewLookup(t, b), fakes.NewLookup(t, b)
+	admin.Hurried(t)
 	n := startAdmin(t, func(o *admin.Options) {
 		o.LookupdHTTPAddresses, o.RequestTimeout = []string{one.Address(), other.Address()}, time.Hour // a request that waits for it never ends
 	})

@@ -25,8 +25,11 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// patience is how long a page waits for an answer that the last good one can stand in for: a page is to be there in 200 ms.
-const patience = 120 * time.Millisecond
+// How long is waited for a daemon. Tests in which none hangs wait longer.
+var (
+	patience = 120 * time.Millisecond // by a page, for an answer that the last good one can stand in for: a page is to be there in 200 ms
+	round    = time.Second            // by a round of asking
+)
 
 // Server is one admind: New, Start, Shutdown, once each and in this order.
 type Server struct {
@@ -101,7 +104,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	}
 	s.cluster = cluster.New(cluster.Config{
 		Lookups: opts.LookupdHTTPAddresses, Brokers: opts.NSQDHTTPAddresses, HTTP: s.asks, Interval: opts.RefreshInterval,
-		Patience: min(patience, opts.RequestTimeout), Kept: kept, Log: log,
+		Patience: min(patience, opts.RequestTimeout), Round: round, Kept: kept, Log: log,
 	})
 	s.settings = &settings{opts: opts, cluster: s.cluster, level: level, open: &s.open}
 	s.maker = views.New(s.cluster, opts.HistoryLimit<<20)

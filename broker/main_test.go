@@ -12,15 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/broker"
 	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // long is whether tests are to take their long form, as in make crash.
 var long = os.Getenv("BROKERD_CRASH_ROUNDS") != ""
@@ -40,6 +39,7 @@ func options(t testing.TB) broker.Options {
 	o.TCPAddress, o.HTTPAddress, o.HTTPSAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	o.BroadcastAddress = "127.0.0.1"
 	o.DataPath = t.TempDir()
+	o.HTTPClientConnectTimeout, o.HTTPClientRequestTimeout = cmdtest.Patience, cmdtest.Patience
 	o.ShutdownTimeout = time.Second // a tenth of it is waited for consumers that do not answer
 	o.LogFileSize = 512 << 10       // a start reads the last file whole, and tests copy and compare folders; few write as much
 	return o
@@ -190,7 +190,7 @@ func (n *node) channel(topic, name string) *httpapi.Channel {
 // eventually waits until the condition holds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	cmdtest.Eventually(t, what, 5*time.Second, condition)
+	cmdtest.Eventually(t, what, 0, condition)
 }
 
 // unixPath returns the path of a socket to be, short enough for the system however long the test's name is.

@@ -165,50 +165,6 @@ func TestStatsOfConnections(t *testing.T) {
 	}
 }
 
-// TestClientTimeout: the one interval that is not a flag. A silent consumer hears heartbeats and is closed, when to the millisecond is a matter of
-// session's tests; one that answers stays.
-func TestClientTimeout(t *testing.T) {
-	t.Parallel()
-	n := start(t, func(o *broker.Options) { o.ClientTimeout = time.Second })
-	silent, alive := n.subscribe("t", "c", 1), n.subscribe("t", "c", 1)
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		for {
-			if _, err := silent.ReadAny(); err != nil {
-				return
-			}
-		}
-	}()
-	for over := false; !over; {
-		f, err := alive.ReadAny()
-		if err != nil || string(f.Payload) != "_heartbeat_" {
-			t.Fatalf("got %v, %v, want a heartbeat", f, err)
-		}
-		alive.Send("NOP\n")
-		select {
-		case <-closed:
-			over = true
-		default:
-		}
-	}
-}
-
-// TestMessageTimeoutOption: --msg-timeout holds for who asks for nothing else, and TOUCH begins it anew.
-func TestMessageTimeoutOption(t *testing.T) {
-	t.Parallel()
-	n := start(t, func(o *broker.Options) { o.MsgTimeout = 150 * time.Millisecond })
-	c := n.subscribe("t", "c", 1)
-	n.publish("t", "x")
-	id := c.ExpectMessage("x", 1).ID
-	c.ExpectMessage("x", 2)
-	c.Send("TOUCH " + id + "\nFIN " + id + "\n")
-	eventually(t, "it is finished", func() bool { return n.channel("t", "c").InFlightCount == 0 })
-	if s := n.channel("t", "c"); s.TimeoutCount != 1 || s.RequeueCount != 0 {
-		t.Errorf("%+v", s)
-	}
-}
-
 // TestHTTPOff: a broker without HTTP is one all the same.
 func TestHTTPOff(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,7 @@ func TestACleanStopUnderFullLoadRepeatsNothing(t *testing.T) {
 	for _, level := range []broker.Durability{levelMemory, levelDisk, levelFsync} {
 		t.Run(level.String(), func(t *testing.T) {
 			o := options(t)
-			o.Durability, o.ShutdownTimeout = level, broker.DefaultOptions().ShutdownTimeout
+			o.Durability, o.ShutdownTimeout = level, 10*time.Minute // a tenth of it is waited for their answers
 			n := startWith(t, o)
 			n.post("/topic/create?topic=t", "")
 			n.post("/channel/create?topic=t&channel=c", "")
@@ -179,7 +179,7 @@ func TestARequestThatHangsHoldsUpNoStop(t *testing.T) {
 func TestPublishesAreTakenWhileAStopWaits(t *testing.T) {
 	t.Parallel()
 	o := options(t)
-	o.ShutdownTimeout = time.Minute
+	o.ShutdownTimeout = 20 * time.Minute // a tenth of it is waited for the consumer
 	n := startWith(t, o)
 	c, p := n.subscribe("t", "c", 1), n.dial()
 	n.publish("t", "1")

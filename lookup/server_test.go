@@ -14,10 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
-
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -25,7 +24,7 @@ func TestMain(m *testing.M) {
 		runChild()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // A broker registers over a socket, consumers ask over HTTP, the broker goes.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ type Config struct {
 	HTTP     *httpapi.HTTPClient // its request timeout is each daemon's deadline
 	Interval time.Duration       // between the starts of two rounds
 	Patience time.Duration       // for an answer of the moment that a last good one can stand in for
+	Round    time.Duration       // how long a round waits for a daemon before it goes on without it; 0: a second
 
 	// Kept is brokers that answered in an earlier life of this admind: they are asked again, and stale until they answer.
 	Kept []Kept
@@ -30,8 +32,6 @@ type Config struct {
 }
 
 const (
-	// roundPatience is how long a round waits for a daemon before it goes on without it.
-	roundPatience = time.Second
 	// maxPace is the longest time between two rounds of a cluster whose answers are large.
 	maxPace = 30 * time.Second
 	// goneEvery is how often a broker is asked that neither answers nor is named by a lookup.
@@ -64,6 +64,7 @@ type Cluster struct {
 
 // New returns a Cluster that has asked nobody yet.
 func New(cfg Config) *Cluster {
+	cfg.Round = cmp.Or(cfg.Round, time.Second)
 	c := &Cluster{
 		cfg: cfg, kick: make(chan struct{}, 1), next: make(chan struct{}),
 		nodes: map[string]*broker{}, gone: map[*broker]time.Time{},
@@ -194,22 +195,22 @@ func (c *Cluster) round(ctx context.Context) time.Duration {
 	c.mu.Lock()
 	lists := slices.Clone(c.lists)
 	c.mu.Unlock()
-	took := each(ctx, lists, func(l *lookup) <-chan struct{} { return c.startLookup(ctx, l) })
+	took := each(ctx, c.cfg.Round, lists, func(l *lookup) <-chan struct{} { return c.startLookup(ctx, l) })
 	c.adopt(began)
 	c.mu.Lock()
 	brokers := slices.Collect(maps.Values(c.nodes))
 	brokers = slices.DeleteFunc(brokers, func(b *broker) bool { return c.restsLocked(b, began) })
 	c.mu.Unlock()
-	took += each(ctx, brokers, func(b *broker) <-chan struct{} { return c.startBroker(ctx, b) })
+	took += each(ctx, c.cfg.Round, brokers, func(b *broker) <-chan struct{} { return c.startBroker(ctx, b) })
 	if ctx.Err() == nil {
 		c.publish(time.Now())
 	}
 	return took
 }
 
-// each starts something for every one of list and waits for all that were started, no longer than roundPatience. It returns
-// when the last one ended that it waited for.
-func each[T any](ctx context.Context, list []T, start func(T) <-chan struct{}) time.Duration {
+// each starts something for every one of list and waits for all that were started, no longer than most. It returns when the
+// last one ended that it waited for.
+func each[T any](ctx context.Context, most time.Duration, list []T, start func(T) <-chan struct{}) time.Duration {
 	began := time.Now()
 	var pending []<-chan struct{}
 	for _, one := range list {
@@ -217,7 +218,7 @@ func each[T any](ctx context.Context, list []T, start func(T) <-chan struct{}) t
 			pending = append(pending, done)
 		}
 	}
-	patience := time.NewTimer(roundPatience)
+	patience := time.NewTimer(most)
 	defer patience.Stop()
 	var took time.Duration
 	for _, done := range pending {

@@ -9,7 +9,7 @@
 //
 // One loop, Run, asks every lookup for its nodes and topics, then every broker for its statistics, without clients and heap
 // figures, each round. A daemon whose answer is still out is not asked again, and a round does not wait for it beyond
-// roundPatience. The next round begins when the interval is over, or after five times what the round took, whichever is
+// Config.Round. The next round begins when the interval is over, or after five times what the round took, whichever is
 // later, so that the asking never takes more than a fifth of the time. What a round found is a View, which nobody changes any
 // more: readers take the newest without a lock.
 //

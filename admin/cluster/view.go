@@ -193,7 +193,7 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 	remotes, lookups, hidden := map[string][]string{}, map[string][]string{}, map[string]map[string]bool{}
 	for _, l := range c.lists {
 		err := l.err
-		if err == nil && l.pending && now.Sub(l.since) >= roundPatience {
+		if err == nil && l.pending && now.Sub(l.since) >= c.cfg.Round {
 			err = errLate(now.Sub(l.since))
 		}
 		v.Lookups = append(v.Lookups, Lookup{l.address, l.version, l.at, err, l.nodes, l.topics})
@@ -214,7 +214,7 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 		if b.dismissed {
 			continue
 		}
-		n := b.node(now)
+		n := b.node(now, 2*c.cfg.Round)
 		_, n.Gone = c.gone[b]
 		n.Remotes, n.Lookups = remotes[b.address], lookups[b.address]
 		for topic, is := range hidden[b.address] {
@@ -228,11 +228,8 @@ func (c *Cluster) collectLocked(now time.Time) *View {
 	return v
 }
 
-// hungAfter is for how long a question may lie with a broker until its figures count as stale.
-const hungAfter = 2 * roundPatience
-
-// node returns the broker as it is known at now.
-func (b *broker) node(now time.Time) *Node {
+// node returns the broker as it is known at now. Its figures count as stale once a question has lain with it for hungAfter.
+func (b *broker) node(now time.Time, hungAfter time.Duration) *Node {
 	n := &Node{
 		Producer: b.info, ID: b.id(), Address: b.address, Known: b.answer != nil, At: b.at, Err: b.err,
 		Storage: b.storage, IsBroker: b.storage != nil,

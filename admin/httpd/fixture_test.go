@@ -17,7 +17,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
 	"brokerd/admin/access"
@@ -25,10 +24,12 @@ import (
 	"brokerd/admin/cluster"
 	"brokerd/admin/fakes"
 	"brokerd/admin/views"
+	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // fixture is the API over fakes, on a loopback port.
 type fixture struct {
@@ -115,9 +116,9 @@ func newHastyFixture(t *testing.T, timeout time.Duration, change func(*Config), 
 	f.lookup = fakes.NewLookup(t, f.a, f.b)
 	f.lookup.Channels["idle"] = []string{"x"}
 	log := slog.New(slog.NewTextHandler(f.log, nil))
-	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: time.Second, RequestTimeout: time.Minute})
+	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{ConnectTimeout: cmdtest.Patience, RequestTimeout: cmdtest.Patience})
 	f.cluster = cluster.New(cluster.Config{Lookups: []string{f.lookup.Address()}, HTTP: asks, Interval: 30 * time.Millisecond,
-		Patience: time.Minute, Log: log})
+		Patience: cmdtest.Patience, Round: cmdtest.Patience, Log: log})
 	maker := views.New(f.cluster, 1<<20)
 	guard.Log, guard.CookiePath = log, "/"
 	g, err := access.New(guard)
@@ -235,13 +236,5 @@ func (f *fixture) get(path string, into any) {
 // eventually asks again until the answer is yes.
 func (f *fixture) eventually(what string, ask func() bool) {
 	f.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ask() {
-		if time.Now().After(deadline) {
-			f.t.Fatalf("not within 2 minutes: %s", what)
-		}
-		<-tick.C
-	}
+	cmdtest.Eventually(f.t, what, 0, ask)
 }

@@ -12,15 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"brokerd/admin/cluster"
 	"brokerd/admin/fakes"
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func latency(count int, value float64) httpapi.Latency {
 	return httpapi.Latency{Count: count, Percentiles: []httpapi.Percentile{{Quantile: 0.5, Value: value / 2}, {Quantile: 0.99, Value: value}}}
@@ -75,7 +75,7 @@ func TestOneBodyForAll(t *testing.T) {
 	b.Stats.Topics = []httpapi.Topic{{TopicName: "t", Channels: []httpapi.Channel{{ChannelName: "c", Depth: 7}}}}
 	asks := httpapi.NewHTTPClient(httpapi.ClientConfig{RequestTimeout: time.Minute})
 	defer asks.Close()
-	c := cluster.New(cluster.Config{Brokers: []string{b.Address()}, HTTP: asks, Interval: time.Hour, Patience: time.Minute,
+	c := cluster.New(cluster.Config{Brokers: []string{b.Address()}, HTTP: asks, Interval: time.Hour, Patience: time.Minute, Round: time.Minute,
 		Log: slog.New(slog.DiscardHandler)})
 	m := New(c, 1<<20)
 	ctx, cancel := context.WithCancel(t.Context())

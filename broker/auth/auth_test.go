@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const granted = `{"ttl":10,"identity":"u","identity_url":"http://u","authorizations":[` +
 	`{"topic":"^orders","channels":[".*"],"permissions":["subscribe","publish"]},` +

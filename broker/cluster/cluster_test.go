@@ -10,10 +10,10 @@ import (
 	"slices"
 	"testing"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func fatal(t testing.TB, err error) {
 	t.Helper()

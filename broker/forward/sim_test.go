@@ -12,17 +12,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/broker/peer"
 	"brokerd/broker/topic"
+	"brokerd/cmd/leaktest"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
 var seeds = flag.Int("seeds", 3, "runs of the simulator")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // world is some nodes in virtual time with one group, whose log is common to them: what is not committed when the lead changes is kept or lost by
 // chance, as a majority would have it.

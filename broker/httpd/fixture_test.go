@@ -12,15 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/broker/topic"
 	"brokerd/cmd/cmdtest"
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // fakeBroker is the daemon around a real registry.
 type fakeBroker struct {
@@ -173,7 +172,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 	}
 	f.addr = l.Addr().String()
 	f.base = "http://" + f.addr
-	f.client = &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second,
+	f.client = &http.Client{Transport: &http.Transport{}, Timeout: cmdtest.Patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	f.serve(func() error { return f.server.Serve(l) })
 	t.Cleanup(func() {

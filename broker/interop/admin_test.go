@@ -27,7 +27,7 @@ func ask(t *testing.T, d *cmdtest.Process, method, path, body string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: cmdtest.Patience}
 	resp, text := cmdtest.Do(t, &client, req)
 	return answer{resp.StatusCode, text}
 }
@@ -76,7 +76,7 @@ func TestAdminsAnswerAlike(t *testing.T) {
 			"/config/base_path", "/config/acl_http_header", "/config/proxy_graphite", "/config/none",
 		} {
 			theirsSaid, oursSaid := ask(t, theirAdmin, "GET", path, ""), answer{}
-			for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
+			for deadline := time.Now().Add(cmdtest.Patience); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
 				if oursSaid = ask(t, ourAdmin, "GET", path, ""); alike(t, theirsSaid, oursSaid) {
 					break
 				}

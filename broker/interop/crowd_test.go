@@ -144,7 +144,7 @@ func (c *crowd) leader(t *testing.T, but ...*cmdtest.Process) (leader *cmdtest.P
 	defer c.mu.Unlock()
 	if newest > c.term {
 		if c.term > 0 {
-			c.h.Noticed(3*time.Second, "term %d", newest)
+			c.h.Noticed(10*time.Second, "term %d", newest)
 		}
 		c.term = newest
 	}
@@ -222,7 +222,7 @@ func (c *crowd) judge(t *testing.T) {
 		if n != last {
 			last, since = n, time.Now()
 		}
-		return n == 0 || time.Since(since) > 20*time.Second
+		return n == 0 || time.Since(since) > time.Minute
 	})
 	c.leave()
 	for _, channel := range untouched {
@@ -235,7 +235,7 @@ func (c *crowd) judge(t *testing.T) {
 		break
 	}
 	t.Logf("%+v\n%s", c.h.Sum(), c.h.Faults())
-	if err := c.h.Check(histories.Rules{Forget: time.Second}); err != nil {
+	if err := c.h.Check(histories.Rules{Forget: 10 * time.Second}); err != nil {
 		t.Error(err)
 	}
 	carryOut(t, c.m.brokers[0], "/topic/delete?topic="+c.topic)
@@ -266,11 +266,15 @@ func (c *crowd) list(t *testing.T, channel string) (list []string, again bool) {
 			last, since = n, time.Now()
 		}
 		quiet := time.Since(since)
-		if quiet > 20*time.Second {
+		if quiet > time.Minute {
 			return true
 		}
 		l := c.leader(t)
-		return n >= acked && l != nil && quiet > 300*time.Millisecond && cmdtest.ChannelOf(l.Topic(t, c.topic), channel).Depth == 0
+		if l == nil || n < acked || quiet < 300*time.Millisecond {
+			return false
+		}
+		left := cmdtest.ChannelOf(l.Topic(t, c.topic), channel)
+		return left.Depth == 0 && left.InFlightCount == 0
 	})
 	mu.Lock()
 	defer mu.Unlock()

@@ -128,7 +128,7 @@ func gather(t *testing.T, address string, all []string) (bodies []string) {
 	for _, body := range all {
 		missing[body] = true
 	}
-	late := time.After(time.Minute)
+	late := time.After(cmdtest.Patience)
 	for len(missing) > 0 {
 		select {
 		case body := <-got:
@@ -150,7 +150,7 @@ func gather(t *testing.T, address string, all []string) (bodies []string) {
 // again; when it is their broker itself it is paused, and so loses the lead. No publish fails, their connections stay, everything that was
 // acknowledged is there once, and in the order of each producer.
 func TestProducersBesideAFollowerOutliveItsLeaders(t *testing.T) {
-	m := foundMembers(t)
+	m := foundMembers(t, patient)
 	carryOut(t, m.brokers[0], "/topic/create?topic=orders&replicas=3")
 	leader := m.awaitServed(t, "orders", nil)
 	home := m.brokers[(slices.Index(m.brokers, leader)+1)%3]

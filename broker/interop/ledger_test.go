@@ -47,6 +47,7 @@ type ledger struct {
 	kills    []time.Time
 	ups      []time.Time   // the broker answered again
 	stalls   time.Duration // longest that the test itself was not run for
+	slowest  time.Duration // publish: the broker may have had to wait for the processor, or for the disk, as long
 	lives    map[nsq.MessageDelegate]int
 	got      int // deliveries in this life
 	again    int // unfinished ones that were delivered again
@@ -138,8 +139,8 @@ func (l *ledger) arrived(m *nsq.Message, now time.Time) (answer string, delay ti
 	return "FIN", 0
 }
 
-// window is forget and what the test was kept from running, as a FIN that was not sent yet is booked already.
-func (l *ledger) window() time.Duration { return l.forget + l.stalls }
+// window is forget and what the test and the broker were kept from running, as a FIN that was not sent, or not read, yet is booked already.
+func (l *ledger) window() time.Duration { return l.forget + l.stalls + l.slowest }
 
 // judgeTime complains of what comes before it is due. A REQ that was said just before a kill may be forgotten.
 func (l *ledger) judgeTime(m *nsq.Message, e *entry, life int, now time.Time) {
@@ -273,7 +274,7 @@ func (l *ledger) settle(t *testing.T) {
 		if n != last {
 			last, since = n, time.Now()
 		}
-		return n == 0 || time.Since(since) > 5*time.Second
+		return n == 0 || time.Since(since) > time.Minute
 	})
 }
 

@@ -46,8 +46,8 @@ func foundMembers(t *testing.T, flags ...string) *members {
 // broker prepares one more over a folder.
 func (m *members) broker(t *testing.T, label, address, folder string) *cmdtest.Process {
 	t.Helper()
-	b := newBroker(t, "brokerd", label, folder, append([]string{"--cluster-name=prod", "--cluster-listen=" + address, "--cluster-peers=" + strings.Join(m.peers, ","),
-		"--cluster-election-timeout=500ms"}, m.flags...)...)
+	b := newBroker(t, "brokerd", label, folder, append([]string{"--cluster-name=prod", "--cluster-listen=" + address, "--cluster-peers=" + strings.Join(m.peers, ",")},
+		m.flags...)...)
 	m.at[b] = address
 	return b
 }
@@ -105,6 +105,9 @@ func changeMap(t *testing.T, b *cmdtest.Process, path string) (status int, body 
 	}
 	return r.StatusCode, string(text)
 }
+
+// patient has brokers wait for a leader as long as a busy machine may need, where publishes may not fail and consumers may not be closed.
+const patient = "--cluster-wait=30s"
 
 // carryOut posts a change that must be made in the end: while nobody leads it is not.
 func carryOut(t *testing.T, b *cmdtest.Process, path string) {

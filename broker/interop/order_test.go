@@ -3,6 +3,7 @@ package interop
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,20 +111,39 @@ func TestKilledBrokerKeepsOrder(t *testing.T) {
 	for _, library := range libraries {
 		t.Run(library.name, func(t *testing.T) {
 			script := library.script(t, "order/reader")
-			keepsOrder(t, func(t *testing.T, o *keyOrder, address string) {
+			keepsOrder(t, func(t *testing.T, o *keyOrder, address string) func() bool {
 				script.Args = append(script.Args, address, topic, channel)
 				startScript(t, script, o.told)
+				return o.idleForAWhile()
 			})
 		})
 	}
 }
 
-func startGoNSQ(t *testing.T, o *keyOrder, address string) {
+// startGoNSQ starts the consumers, and returns what reports whether they are done with what they have read of a broker that is gone: until then they
+// keep its connections.
+func startGoNSQ(t *testing.T, o *keyOrder, address string) (done func() bool) {
+	var all []*nsq.Consumer
 	for range 10 {
 		consumer := newConsumer(t, o, 100)
 		if err := consumer.ConnectToNSQD(address); err != nil {
 			t.Fatal(err)
 		}
+		all = append(all, consumer)
+	}
+	return func() bool {
+		return o.idle() && !slices.ContainsFunc(all, func(c *nsq.Consumer) bool { return c.Stats().Connections > 0 })
+	}
+}
+
+// idleForAWhile returns what reports whether nobody has worked on anything for a while: of a script nothing says how much it has read.
+func (o *keyOrder) idleForAWhile() func() bool {
+	seen, since := -1, time.Now()
+	return func() bool {
+		if n := o.count(); n != seen || !o.idle() {
+			seen, since = n, time.Now()
+		}
+		return time.Since(since) > time.Second
 	}
 }
 
@@ -145,7 +165,7 @@ func newConsumer(t *testing.T, handler nsq.Handler, inFlight int) *nsq.Consumer 
 	return consumer
 }
 
-func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address string)) {
+func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address string) (done func() bool)) {
 	b := newBroker(t, "brokerd", "brokerd-disk", t.TempDir(), "--mem-queue-size=200")
 	flags := b.Args
 	options := "--topic-options=" + topic + " ordered=true dedup_window=1h"
@@ -154,7 +174,7 @@ func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address stri
 	b.Start(t)
 	b.Create(t, topic, channel)
 	o := newKeyOrder()
-	start(t, o, b.TCP)
+	done := start(t, o, b.TCP)
 	const producers = 4
 	var stop atomic.Bool
 	var wg sync.WaitGroup
@@ -169,8 +189,7 @@ func keepsOrder(t *testing.T, start func(t *testing.T, o *keyOrder, address stri
 		cmdtest.Eventually(t, "messages come", time.Minute, func() bool { return o.count() > before+20 })
 		<-time.After(time.Duration(30+rand.IntN(400)) * time.Millisecond) // a random moment is what is tested
 		b.Kill(t)
-		<-time.After(200 * time.Millisecond) // what consumers have read is begun with
-		cmdtest.Eventually(t, "consumers are done with what they had", time.Minute, o.idle)
+		cmdtest.Eventually(t, "consumers are done with what they had", time.Minute, done)
 		t.Logf("life %d: %s, %d messages so far", round+2, reborn(b, flags, "disk"), o.count())
 		b.Args = append(b.Args, options)
 		b.Start(t)

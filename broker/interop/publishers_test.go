@@ -82,7 +82,10 @@ func (l *ledger) publish(t *testing.T, address, kind string) {
 			}
 			bodies := bodiesOf(kind, n)
 			l.sent(bodies)
-			if err := publishKinds[kind](producer, bodies); err == nil {
+			began := time.Now()
+			err := publishKinds[kind](producer, bodies)
+			l.took(time.Since(began))
+			if err == nil {
 				l.acknowledged(bodies)
 				continue
 			}
@@ -138,6 +141,13 @@ func (l *ledger) sent(bodies []string) {
 	for _, b := range bodies {
 		l.entries[b] = &entry{sent: time.Now()}
 	}
+}
+
+// took books how long a publish was under way.
+func (l *ledger) took(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slowest = max(l.slowest, d)
 }
 
 func (l *ledger) acknowledged(bodies []string) {

@@ -2,7 +2,6 @@ package interop
 
 import (
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
@@ -33,14 +32,12 @@ func TestAllReplicasRegisterTheTopic(t *testing.T) {
 	carryOut(t, m.brokers[1], "/topic/create?topic=bills&replicas=3&serve=leader")
 	named("orders", 3)
 	named("bills", 1)
-	if status, text := changeMap(t, m.brokers[2], "/channel/create?topic=orders&channel=c"); status != http.StatusOK {
-		t.Fatal(text)
-	}
+	carryOut(t, m.brokers[2], "/channel/create?topic=orders&channel=c")
 	cmdtest.Eventually(t, "the channel is named", time.Minute, func() bool {
 		var answer httpapi.Channels
 		return lookup.Ask(t, "/channels?topic=orders", &answer) == nil && len(answer.Channels) == 1
 	})
-	leader := m.leaderOf(t, m.brokers[0], "orders")
+	leader := m.awaitServed(t, "orders", nil)
 	leader.Kill(t)
 	named("orders", 2)
 	named("bills", 1)

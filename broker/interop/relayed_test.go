@@ -115,7 +115,7 @@ func (r *replicated) follow(t *testing.T, cmd *exec.Cmd, name string, at *cmdtes
 // whoever leads is killed again and again. Nothing that was acknowledged is lost, no consumer loses its connection but with its broker, and none of
 // go-nsq's has more at once than its max_in_flight.
 func TestStockConsumersStayWhileLeadersDie(t *testing.T) {
-	m := foundMembers(t)
+	m := foundMembers(t, patient)
 	carryOut(t, m.brokers[0], "/topic/create?topic=orders&replicas=3")
 	leader := m.awaitServed(t, "orders", nil)
 	r := &replicated{m: m, client: http.Client{Timeout: 3 * time.Second}, quit: make(chan struct{}), acked: map[string]bool{}, sent: map[string]bool{}, finished: map[string]int{}}

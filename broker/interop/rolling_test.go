@@ -106,7 +106,7 @@ func startRolling(t *testing.T) *rolling {
 	}
 	var addresses, lookups []string
 	for i := range 3 {
-		b := cmdtest.NewBroker(t, "brokerd", t.TempDir(), "--node-id="+strconv.Itoa(i+1),
+		b := cmdtest.NewBroker(t, "brokerd", t.TempDir(), unhurried, "--node-id="+strconv.Itoa(i+1),
 			"--lookupd-tcp-address="+r.lookups[0].TCP, "--lookupd-tcp-address="+r.lookups[1].TCP)
 		b.Label = fmt.Sprintf("brokerd-%d", i+1)
 		b.Start(t)

@@ -15,6 +15,9 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
+// unhurried leaves consumers, and producers that are being answered, as much time at a broker's stop as a busy machine may need.
+const unhurried = "--shutdown-timeout=30m"
+
 // stopRounds is how often each broker is stopped.
 const stopRounds = 5
 
@@ -26,7 +29,7 @@ func TestAStopUnderLoadRepeatsNothing(t *testing.T) {
 	for _, level := range []string{"memory", "disk", "fsync"} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
-			b := newBroker(t, "brokerd", "brokerd-"+level, t.TempDir(), "--durability="+level, "--mem-queue-size=200")
+			b := newBroker(t, "brokerd", "brokerd-"+level, t.TempDir(), "--durability="+level, "--mem-queue-size=200", unhurried)
 			b.Start(t)
 			b.Create(t, topic, channel)
 			l := newLedger()

@@ -17,13 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // behaviour is how a fake lookup treats a connection.
 type behaviour int

@@ -13,19 +13,18 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/broker/peer"
 	"brokerd/broker/relay"
 	"brokerd/broker/session"
 	"brokerd/broker/topic"
+	"brokerd/cmd/leaktest"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // world is the nodes of a cluster with one replicated topic, "orders", in a bubble whose time is virtual: each with its topics, relay and sessions.
 // Links and the group of replicas are made up: what is appended is committed at once, on all nodes.

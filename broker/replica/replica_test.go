@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"brokerd/cmd/leaktest"
 )
 
 var (
@@ -17,7 +17,7 @@ var (
 	times = flag.Int("times", 1, "how many times as long as usual there are faults")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func walName(number uint64) string { return fmt.Sprintf("%016d.wal", number) }
 

@@ -25,9 +25,10 @@ type link struct {
 	newLine  bool          // the next read waits for a new command
 	turns    turns
 	beat     func() error
-	part     func() bool // called once a session that ends has read all there is: whether to read on for partTimeout
+	part     func() bool // called once a session that ends has read all there is: whether to read on for leave
 
-	until atomic.Int64 // when the session ends at the latest, in nanoseconds since start; 0 while it is not to end
+	leave time.Duration // how long each step of an end may take
+	until atomic.Int64  // when the session ends at the latest, in nanoseconds since start; 0 while it is not to end
 
 	wmu        sync.Mutex // guards what follows; held while something is written
 	writeLimit time.Duration
@@ -35,7 +36,7 @@ type link struct {
 }
 
 func newLink(conn net.Conn) *link {
-	l := &link{start: time.Now()}
+	l := &link{start: time.Now(), leave: leastLeave}
 	l.open(conn)
 	return l
 }
@@ -64,15 +65,13 @@ func (l *link) readLent(w *wakes) (buf []byte, n int, err error) {
 	return buf, n, err
 }
 
-// How long a session that is to end may go on.
-const (
-	restTimeout = 250 * time.Millisecond // reading what its peer goes on sending
-	partTimeout = 250 * time.Millisecond // hearing the last answers of a peer that has been shown the end
-)
+// leastLeave is how long a session that is to end may go on reading what its peer goes on sending, and behind that hearing the last answers of a
+// peer that has been shown the end, unless Config.Leave is longer.
+const leastLeave = 250 * time.Millisecond
 
 // end has the session end soon: its reader goes on only with what the peer has sent already. Any goroutine may call it.
 func (l *link) end() {
-	l.until.Store(int64(l.now() + restTimeout))
+	l.until.Store(int64(l.now() + l.leave))
 	_ = l.SetReadDeadline(time.Now()) // wakes the reader, which looks at until after it has set a deadline
 }
 
@@ -94,7 +93,7 @@ func (l *link) readRest(p []byte) (filled []byte, n int, more bool, err error) {
 	if l.part == nil || !l.part() {
 		return nil, 0, false, errEnding
 	}
-	l.interval, l.dead = 0, l.now()+partTimeout
+	l.interval, l.dead = 0, l.now()+l.leave
 	l.until.Store(0)
 	return nil, 0, true, nil
 }

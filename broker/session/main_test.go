@@ -9,14 +9,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/broker/topic"
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol"
 	"brokerd/protocol/prototest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // world is a session server with its topics and connections in memory, in a bubble whose time is virtual.
 type world struct {

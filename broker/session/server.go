@@ -49,6 +49,7 @@ type Config struct {
 	MsgTimeout          time.Duration // unless the client asks otherwise
 	HeartbeatInterval   time.Duration // unless the client asks otherwise; above 0
 	OutputBufferTimeout time.Duration // unless the client asks otherwise
+	Leave               time.Duration // what each step of a session's end may take, 250 ms at least
 
 	TLS             *tls.Config    // nil: TLS is not offered
 	TLSRequired     bool           // commands other than IDENTIFY are refused in plain text
@@ -65,6 +66,9 @@ type Config struct {
 	answers  *answers  // set by NewServer, as refusals
 	refusals *refusals // nil in tests of parts
 }
+
+// leave returns Leave, or the least that it may be.
+func (c *Config) leave() time.Duration { return max(c.Leave, leastLeave) }
 
 // Forwarder carries out publishes to replicated topics, whichever broker leads them.
 type Forwarder interface {
@@ -152,9 +156,6 @@ func (v *Server) remove(s *Session) {
 	v.wg.Done()
 }
 
-// endTimeout is how long sessions may take to end before their connections are closed.
-const endTimeout = restTimeout + partTimeout + lingerTimeout
-
 // Close ends all sessions and waits for them. What their peers have sent by then is carried out and answered, as far as that
 // comes to an end soon. It returns the context's error when that ends first.
 func (v *Server) Close(ctx context.Context) error {
@@ -169,7 +170,7 @@ func (v *Server) Close(ctx context.Context) error {
 		v.wg.Wait()
 		close(done)
 	}()
-	late := time.NewTimer(endTimeout)
+	late := time.NewTimer(2*v.cfg.Load().leave() + lingerTimeout)
 	defer late.Stop()
 	select {
 	case <-done:

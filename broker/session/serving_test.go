@@ -87,6 +87,28 @@ func (l *loopback) consumer(channel string) *prototest.Client {
 	return c
 }
 
+// stuff publishes to topic t over a connection that reads no answers, until the broker reads no more of it, as it cannot answer. between is done now
+// and then.
+func (l *loopback) stuff(c *prototest.Client, between func()) {
+	l.t.Helper()
+	pubs := []byte(strings.Repeat(prototest.Pub("t", "x"), 1000))
+	for rest := pubs; ; between() {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			l.t.Fatal(err)
+		}
+		n, err := c.Conn.Write(rest)
+		if rest = rest[n:]; len(rest) == 0 {
+			rest = pubs
+		}
+		switch {
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
+			l.t.Fatal(err)
+		case err != nil && n == 0 && l.figures().MessageCount > 1000: // it has not only been slow to begin
+			return
+		}
+	}
+}
+
 // TestAStuckConsumerHoldsUpNobody: a publisher, which does the work of consumers that it has brought some, goes on when one of them
 // does not read; others get their messages, and the stuck one gets all of its own when it reads again.
 func TestAStuckConsumerHoldsUpNobody(t *testing.T) {
@@ -129,20 +151,11 @@ func TestWorkOfAStuckPublisherIsDone(t *testing.T) {
 			}
 		}
 	}()
-	pubs := []byte(strings.Repeat(prototest.Pub("t", "x"), 1000))
-	for {
-		if err := publisher.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := publisher.Conn.Write(pubs); errors.Is(err, os.ErrDeadlineExceeded) {
-			break // the broker reads no more of them, as it cannot answer
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	l.stuff(publisher, func() {
 		for len(received) > 0 {
 			<-received
 		}
-	}
+	})
 	limit := time.After(2 * time.Minute)
 	for {
 		stats := l.registry.Topics()[0].Channels()[0].Stats()

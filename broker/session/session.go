@@ -72,6 +72,7 @@ type Session struct {
 
 func newSession(cfg *Config, conn net.Conn) *Session {
 	s := &Session{cfg: cfg, conn: conn, since: time.Now(), link: newLink(conn)}
+	s.link.leave = cfg.leave()
 	s.settings = defaultSettings(cfg, remoteIP(conn))
 	s.out.redirect(s.link, nil)
 	s.out.limit = bufferSize

@@ -10,15 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"brokerd/broker/cluster"
 	"brokerd/broker/replica"
 	"brokerd/broker/topic"
+	"brokerd/cmd/leaktest"
 	"brokerd/diskqueue/journal"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // noLog is a node's log that nothing stands in.
 type noLog struct{}

@@ -20,17 +20,16 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/cmd/leaktest"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
-
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 var (

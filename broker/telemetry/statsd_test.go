@@ -14,12 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"brokerd/cmd/leaktest"
 	"brokerd/protocol/httpapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func TestStatsdPrefix(t *testing.T) {
 	tests := []struct{ format, want string }{

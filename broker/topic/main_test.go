@@ -6,13 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"brokerd/cmd/leaktest"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
-
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // folder is a QueueStore on real files.
 type folder string

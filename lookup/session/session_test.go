@@ -12,14 +12,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/cmd/leaktest"
 	"brokerd/lookup/registry"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/lookupwire"
-
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func newConfig() *Config {
 	return &Config{

@@ -1,0 +1,16 @@
+package admin
+
+import (
+	"testing"
+	"time"
+)
+
+// Unhurried has servers that are made from now on wait for daemons as long as a busy machine may need.
+func Unhurried() { patience, round = 2*time.Minute, 2*time.Minute }
+
+// Hurried has servers that a test makes go on without a daemon that hangs as soon as those of operators do.
+func Hurried(t testing.TB) {
+	before, until := patience, round
+	patience, round = 120*time.Millisecond, time.Second
+	t.Cleanup(func() { patience, round = before, until })
+}
