@@ -40,7 +40,6 @@ type world struct {
 	leader    string
 	committed [][]byte // entries of one record each
 	serials   map[[2]string]uint64
-	serial    uint64
 	apart     map[[2]string]bool
 	full      bool // links are full now and then
 	frames    map[peer.Kind]int

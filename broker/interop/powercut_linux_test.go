@@ -45,3 +45,11 @@ func TestPowerCutsLoseNothingAtFsync(t *testing.T) {
 	l.expectNothingLost(t, b)
 	b.Stop(t)
 }
+
+// TestPowerCutsStoreRepeatsOnce is TestKilledBrokerStoresRepeatsOnce at level fsync, with the power of a file system of its own cut.
+func TestPowerCutsStoreRepeatsOnce(t *testing.T) {
+	t.Parallel()
+	v := newVolume(t, "ext4", 256)
+	b := newBroker(t, "brokerd", "brokerd", filepath.Join(v.dir, "data"), "--mem-queue-size=200", "--sync-timeout=500ms")
+	storesRepeatsOnce(t, b, "fsync", max(1, rounds(t)/2), func() { v.powerCut(t, b) })
+}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,14 +20,6 @@ func TestKilledBrokerStoresRepeatsOnce(t *testing.T) {
 	burden(t)
 	b := newBroker(t, "brokerd", "brokerd-disk", t.TempDir(), "--mem-queue-size=200")
 	storesRepeatsOnce(t, b, "disk", rounds(t), func() { b.Kill(t) })
-}
-
-// TestPowerCutsStoreRepeatsOnce is the same at level fsync, with the power of a file system of its own cut.
-func TestPowerCutsStoreRepeatsOnce(t *testing.T) {
-	t.Parallel()
-	v := newVolume(t, "ext4", 256)
-	b := newBroker(t, "brokerd", "brokerd", filepath.Join(v.dir, "data"), "--mem-queue-size=200", "--sync-timeout=500ms")
-	storesRepeatsOnce(t, b, "fsync", max(1, rounds(t)/2), func() { v.powerCut(t, b) })
 }
 
 func storesRepeatsOnce(t *testing.T, b *cmdtest.Process, level string, rounds int, end func()) {

@@ -345,8 +345,6 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 		m.piece(folder, stream, payload)
 	case frameStanding:
 		m.toldStanding(folder, stream, payload)
-	default:
-		m.hand(folder, lane, kind, stream, payload)
 	case frameMap:
 		w, err := decodeWhole(payload)
 		if err != nil {
@@ -357,6 +355,8 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 		m.sent, m.sender = w, folder
 		m.mu.Unlock()
 		m.wake()
+	default:
+		m.hand(folder, lane, kind, stream, payload)
 	}
 }
 
