@@ -42,7 +42,7 @@ func TestPackageLife(t *testing.T) {
 	for _, want := range []string{
 		"There is no systemd here. To start brokerd:", "backlog of 3 after the upgrade", "a deferred message came back", "settings kept",
 		"Queues stay in /var/lib/brokerd", "queues kept after purge", "started again on them: 3",
-		"/var/lib/brokerd belongs to root, and brokerd runs as the user brokerd: chown -R brokerd:brokerd /var/lib/brokerd", "another owner stays",
+		"/var/lib/brokerd belongs to root, and brokerd runs as the user brokerd: chown -R brokerd:brokerd /var/lib/brokerd", "another owner stays", "an empty folder is its own",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q was not said", want)
