@@ -197,7 +197,8 @@ func (s *Server) newMember(found *replica.Recovery) error {
 	s.member, err = member.New(member.Options{Name: o.ClusterName, Node: o.BroadcastAddress, Zone: o.TopologyZone, Address: o.clusterAddress(), Peers: o.ClusterPeers,
 		Folder: s.engine.Folder(), TLS: s.clusterTLS, Secret: s.clusterSecret, Dialer: s.around.dial, Election: o.ClusterElection, Wait: o.ClusterWait, Fast: o.ClusterFast == "on",
 		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Shard: s.newShard,
-		Yield: func(name string) error { return s.registry.Yield(name) }, Number: func(n int) { s.registry.SetNode(n) }, Log: s.log})
+		Receive: s.receiveShard,
+		Yield:   func(name string) error { return s.registry.Yield(name) }, Number: func(n int) { s.registry.SetNode(n) }, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -207,8 +208,36 @@ func (s *Server) newMember(found *replica.Recovery) error {
 
 // newShard makes what the topics of a group of replicas are on this broker.
 func (s *Server) newShard(group uint32, content []byte, at replica.Point, stop func(error)) (member.Shard, error) {
-	return shard.New(shard.Options{Number: group, Registry: s.registry, Wait: s.opts.ClusterWait, Do: s.member.Do, Leading: s.forward.Leading,
-		Changed: s.registrar.Changed, Stop: stop, Log: s.log}, content, at)
+	made, err := shard.New(s.shardOptions(group, stop), content, at)
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+func (s *Server) shardOptions(group uint32, stop func(error)) shard.Options {
+	return shard.Options{Number: group, Registry: s.registry, Segments: s.engine.GroupSegments(group), Room: s.around.room, Wait: s.opts.ClusterWait, Do: s.member.Do,
+		Leading: s.forward.Leading, Changed: s.registrar.Changed, Stop: stop, Log: s.log}
+}
+
+// receiveShard begins to take what the topics of a group are on another broker.
+func (s *Server) receiveShard(group uint32) (member.Receiver, error) {
+	r, err := shard.Receive(s.shardOptions(group, nil))
+	if err != nil {
+		return nil, err
+	}
+	return receiver{r}, nil
+}
+
+// receiver is a shard's, for a member.
+type receiver struct{ *shard.Receiver }
+
+func (r receiver) Shard(at replica.Point, stop func(error)) (member.Shard, error) {
+	made, err := r.Receiver.Shard(at, stop)
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
 }
 
 // elsewhere refuses topics that are made although they are replicated: their leader has them.

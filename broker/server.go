@@ -96,6 +96,7 @@ type world struct {
 	listen func(address string) (net.Listener, error)
 	dial   func(ctx context.Context, address string) (net.Conn, error) // other brokers of the cluster
 	files  vfs.FS                                                      // of the log, segments, checkpoints and the manifest
+	room   int64                                                       // bytes of messages of a group of replicas that memory has room for; 0: as usual
 }
 
 // tlsNow returns what the broker speaks TLS with at this moment.

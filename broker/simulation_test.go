@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"brokerd/broker/histories"
+	"brokerd/broker/replica"
 	"brokerd/broker/simnet"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
@@ -48,6 +49,7 @@ type sim struct {
 	rng     *rand.Rand // of the one goroutine that plans
 	n       *simnet.Net
 	brokers []*simBroker
+	room    int64 // bytes of messages of a group that memory has room for; 0: as usual
 	h       *histories.History
 	began   time.Time
 	quit    chan struct{}
@@ -89,6 +91,9 @@ func (l *lastLines) String() string {
 
 func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0xb40)), n: simnet.New(seed), h: histories.New(), began: time.Now(), quit: make(chan struct{})}
+	if seed%2 == 1 {
+		s.room = 200 // nearly all goes to the disk
+	}
 	hosts, peers := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}, []string{}
 	for _, host := range hosts {
 		peers = append(peers, host+":4170")
@@ -116,7 +121,7 @@ func (b *simBroker) start() {
 	b.fault = vfs.NewFaulty(b.disk)
 	server, err := New(b.opts, slog.New(slog.NewTextHandler(b.log, nil)), new(slog.LevelVar))
 	if err == nil {
-		server.around = world{listen: b.s.n.Listen, dial: b.s.n.DialFrom(b.host), files: b.fault}
+		server.around = world{listen: b.s.n.Listen, dial: b.s.n.DialFrom(b.host), files: b.fault, room: b.s.room}
 		err = server.Start(b.s.t.Context())
 	}
 	if err != nil {
@@ -488,7 +493,12 @@ func (s *sim) same() {
 		all = nil
 		for _, b := range s.brokers {
 			for i, in := range b.now().member.Shards() {
-				content, at, err := in.Content()
+				var content []byte
+				var at replica.Point
+				err := in.Send(func(of replica.Point, part []byte) error {
+					content, at = append(content, part...), of
+					return nil
+				})
 				if err != nil {
 					return false
 				}
@@ -515,7 +525,7 @@ func (s *sim) same() {
 
 func head(text string) string { return text[:strings.IndexByte(text, '\n')] }
 
-// contentOf returns the state in what a replica has, see topic.StandbySnapshot, and how many messages there are.
+// contentOf returns the state in all that a replica has, see topic.Whole, and how many messages there are.
 func contentOf(t *testing.T, b []byte) (state string, messages int) {
 	const before = 20
 	size := binary.BigEndian.Uint64(b[12:])

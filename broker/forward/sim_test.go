@@ -361,7 +361,7 @@ func (w *world) restore(name string) {
 	if err != nil {
 		return // it is in the middle of something
 	}
-	if n.standby, err = topic.ReadStandby(snap.Append(nil)); err != nil {
+	if n.standby, err = topic.OpenStandby(snap.Append(nil), nil); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -7,27 +7,47 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"brokerd/broker/peer"
 	"brokerd/broker/replica"
+	"brokerd/diskqueue/manifest"
 )
 
 // A replica of a group of topics that lacks entries which are kept nowhere any more is sent what a checkpoint would have, by who leads: in
 // pieces, over the lane for what is large.
 
 const (
-	pieceSize    = 1 << 20
-	pieceHead    = 24
-	mostTransfer = 1 << 30 // bytes
-	pieceWait    = 20 * time.Millisecond
+	pieceSize = 1 << 20
+	pieceHead = 24
+	pieceWait = 20 * time.Millisecond
+	// keptBehind is for how long the log is kept for a replica that was sent all that there is.
+	keptBehind = 10 * time.Second
 )
 
-// transfer is such a checkpoint on its way to this node.
+// transfer is all that a group holds on its way to this node.
 type transfer struct {
-	id      uint64
-	size    uint64
-	content []byte
+	id uint64
+
+	mu   sync.Mutex    // guards what follows, and is held while a piece is written
+	at   replica.Point // that it stands for
+	next uint64        // offset of the next piece
+	to   Receiver      // nil once somebody else has it, or it was given up
+}
+
+// close gives it up.
+func (t *transfer) close() error {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	to := t.to
+	if t.to = nil; to == nil {
+		return nil
+	}
+	return to.Close()
 }
 
 // push sends what the group holds to those of its replicas that lack older entries, if this node leads.
@@ -63,6 +83,7 @@ func (h *holding) push(ctx context.Context) {
 			m.mu.Lock()
 			h.pushed[id] = time.Now().Add(pushPaces * m.o.Pace)
 			delete(h.sending, id)
+			h.behind = time.Now().Add(keptBehind)
 			m.mu.Unlock()
 		})
 	}
@@ -88,38 +109,82 @@ func (h *holding) pushDue(id uint64, lacks bool) bool {
 	return false
 }
 
-// send sends what a shard holds to a node, if it reaches to where the log begins.
+// errBehind is what cannot be sent, as it does not reach to where the log begins.
+var errBehind = errors.New("it does not reach to where the log begins")
+
+// send sends what a shard holds to a node, if it reaches to where the log begins. The size of all is said with the last piece.
 func (h *holding) send(folder string, s Shard, base uint64) error {
-	m := h.m
-	content, at, err := s.Content()
-	if err != nil || at.Index < base {
-		return err
+	p := pieces{h: h, folder: folder, id: random()}
+	err := s.Send(func(at replica.Point, part []byte) error {
+		if at.Index < base {
+			return errBehind
+		}
+		if p.off == 0 && len(p.buf) == 0 {
+			p.buf = append(p.buf, packHead(at)...)
+		}
+		return p.add(part)
+	})
+	if err == nil {
+		err = p.flush(true)
 	}
-	b := append(packHead(at), content...)
-	head := binary.BigEndian.AppendUint64(nil, random())
-	head = binary.BigEndian.AppendUint64(head, uint64(len(b)))
-	for off := 0; off < len(b); off += pieceSize {
-		part := b[off:min(off+pieceSize, len(b))]
-		for {
-			err := m.links.Send(folder, peer.Bulk, framePiece, h.number, binary.BigEndian.AppendUint64(slices.Clip(head), uint64(off)), part)
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, peer.ErrFull) {
+	switch {
+	case errors.Is(err, errBehind), errors.Is(err, context.Canceled):
+		return nil
+	case err == nil:
+		h.m.o.Log.Info("what a group of topics holds was sent whole to a replica that lacks older entries", "group", h.number, "bytes", p.off)
+	}
+	return err
+}
+
+// pieces cuts what is sent.
+type pieces struct {
+	h      *holding
+	folder string
+	id     uint64
+	off    uint64
+	buf    []byte
+}
+
+func (p *pieces) add(b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), pieceSize-len(p.buf))
+		if p.buf, b = append(p.buf, b[:n]...), b[n:]; len(p.buf) == pieceSize && len(b) > 0 {
+			if err := p.flush(false); err != nil {
 				return err
-			}
-			select {
-			case <-time.After(pieceWait):
-			case <-m.ctx.Done():
-				return nil
 			}
 		}
 	}
-	m.o.Log.Info("what a group of topics holds was sent whole to a replica that lacks older entries", "group", h.number, "bytes", len(b), "entry", at.Index)
 	return nil
 }
 
-// piece takes a piece of what a group of topics holds.
+// flush sends what there is, unless that is nothing. Links take it when they can.
+func (p *pieces) flush(last bool) error {
+	m := p.h.m
+	size := uint64(0)
+	if last {
+		size = p.off + uint64(len(p.buf))
+	}
+	head := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, p.id), size), p.off)
+	for {
+		err := m.links.Send(p.folder, peer.Bulk, framePiece, p.h.number, head, p.buf)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, peer.ErrFull) {
+			return err
+		}
+		select {
+		case <-time.After(pieceWait):
+		case <-m.ctx.Done():
+			return m.ctx.Err()
+		}
+	}
+	p.off += uint64(len(p.buf))
+	p.buf = p.buf[:0]
+	return nil
+}
+
+// piece takes a piece of what a group of topics holds. It may wait for the disk.
 func (m *Member) piece(folder string, group uint32, payload []byte) {
 	if len(payload) <= pieceHead {
 		return
@@ -127,53 +192,113 @@ func (m *Member) piece(folder string, group uint32, payload []byte) {
 	id, size, off := binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]), binary.BigEndian.Uint64(payload[16:])
 	part := payload[pieceHead:]
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	h := m.holdings[group]
-	if h == nil || h.group == nil || size > mostTransfer || !slices.Contains(slices.Collect(maps.Values(h.routes)), folder) {
+	if h == nil || h.group == nil || !slices.Contains(slices.Collect(maps.Values(h.routes)), folder) {
+		m.mu.Unlock()
 		return
 	}
+	t, was := h.coming, (*transfer)(nil)
 	if off == 0 {
-		h.coming = &transfer{id: id, size: size}
+		t, was = &transfer{id: id}, t
+		h.coming = t
 	}
-	t := h.coming
-	if t == nil || t.id != id || t.size != size || off != uint64(len(t.content)) || off+uint64(len(part)) > size {
-		h.coming = nil // a piece was lost: it is sent again
+	m.mu.Unlock()
+	h.reported(was.close())
+	if t == nil || t.id != id {
+		return // a piece was lost: it is sent again
+	}
+	all, err := h.take(t, size, off, part)
+	if err != nil {
+		m.o.Log.Error("what a group of topics holds was sent whole and cannot be read", "group", group, "error", err)
+		h.reported(t.close())
+	}
+	if !all {
 		return
 	}
-	if t.content = append(t.content, part...); uint64(len(t.content)) == size {
-		h.coming, h.sent = nil, t.content
-		m.wake()
+	m.mu.Lock()
+	was = nil
+	if h.coming == t {
+		was, h.coming, h.sent = h.sent, nil, t
+	}
+	m.mu.Unlock()
+	h.reported(was.close())
+	m.wake()
+}
+
+// take takes a piece of a transfer, and reports whether all of it has come.
+func (h *holding) take(t *transfer, size, off uint64, part []byte) (all bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case off == 0 && t.to == nil:
+		if t.to, err = h.m.o.Receive(h.number); err != nil {
+			return false, err
+		}
+	case t.to == nil:
+		return false, nil // it was given up
+	}
+	if off != t.next || size > 0 && size != off+uint64(len(part)) {
+		return false, errors.New("a piece is missing")
+	}
+	t.next += uint64(len(part))
+	if off == 0 { // the point is small
+		if t.at, part, err = unpack(part); err != nil {
+			return false, err
+		}
+	}
+	return size > 0, t.to.Write(part)
+}
+
+// reported logs that something could not be removed: the next start sees to it.
+func (h *holding) reported(err error) {
+	if err != nil {
+		h.m.o.Log.Warn("what is not needed of a group of topics cannot be removed", "group", h.number, "error", err)
+	}
+}
+
+// giveUpTransfers gives up what is on its way to this node.
+func (m *Member) giveUpTransfers() {
+	for _, h := range m.held() {
+		m.mu.Lock()
+		coming, sent := h.coming, h.sent
+		h.coming, h.sent = nil, nil
+		m.mu.Unlock()
+		h.reported(errors.Join(coming.close(), sent.close()))
 	}
 }
 
 // catchUp begins behind what was sent.
-func (h *holding) catchUp(sent []byte) {
+func (h *holding) catchUp(t *transfer) {
 	m := h.m
-	at, content, err := unpack(sent)
 	m.mu.Lock()
 	g, s, start := h.group, h.shard, m.saved.Groups[h.number]
 	m.mu.Unlock()
-	if g == nil || start == nil || err == nil && at.Index <= s.Point().Index {
+	t.mu.Lock()
+	to, at := t.to, t.at
+	t.mu.Unlock()
+	if g == nil || start == nil || to == nil || at.Index <= s.Point().Index {
+		h.reported(t.close())
 		return
 	}
-	var made Shard
-	if err == nil {
-		made, err = m.o.Shard(h.number, content, at, h.stop)
-	}
+	made, err := to.Shard(at, h.stop)
 	if err != nil {
 		m.o.Log.Error("what a group of topics holds was sent whole and cannot be read", "group", h.number, "error", err)
 		return
 	}
 	h.close()
-	h.try(func() error { return h.move(g, s, *start, at, made, sent) })
+	h.try(func() error { return h.move(g, s, *start, at, made) })
 }
 
 // move has the replica, whose group is closed, begin behind what was sent; or, when that is not needed, or cannot be written, go on as it was.
-func (h *holding) move(g *replica.Group, was Shard, start replica.Start, at replica.Point, made Shard, sent []byte) error {
+func (h *holding) move(g *replica.Group, was Shard, start replica.Start, at replica.Point, made Shard) error {
 	m := h.m
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	file, err := m.o.Store.WriteGroup(h.number, sent)
+	var file manifest.GroupCheckpoint
+	content, _, counts, err := made.Content()
+	if err == nil {
+		file, err = m.o.Store.WriteGroup(h.number, packHead(at), content)
+	}
 	var next replica.Start
 	var history *replica.History
 	if err == nil {
@@ -181,18 +306,19 @@ func (h *holding) move(g *replica.Group, was Shard, start replica.Start, at repl
 	}
 	if err == nil {
 		m.o.Log.Info("what a group of topics holds was sent whole, as older entries are kept nowhere any more", "group", h.number, "entry", at.Index)
-		return h.enter(next, file, made, history)
+		return h.enter(next, file, made, func() { counts(); h.reported(was.Discard()) }, history)
 	}
 	if !errors.Is(err, replica.ErrNotBehind) { // else it has got there by itself
 		m.o.Log.Warn("what a group of topics holds was sent whole, and is not taken", "group", h.number, "error", err)
 	}
+	h.reported(made.Discard())
 	h.again = func() error { return h.goOn(g, was, start) }
 	return h.again()
 }
 
 // goOn has the replica, whose group is closed, run again as what it was.
 func (h *holding) goOn(g *replica.Group, was Shard, start replica.Start) error {
-	content, at, err := was.Content()
+	content, at, _, err := was.Content()
 	var made Shard
 	if err == nil {
 		made, err = h.m.o.Shard(h.number, content, at, h.stop)
@@ -203,6 +329,9 @@ func (h *holding) goOn(g *replica.Group, was Shard, start replica.Start) error {
 	}
 	if err == nil {
 		err = h.begin(made, history)
+	}
+	if err != nil && made != nil {
+		made.Close()
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"brokerd/broker/replica"
 	"brokerd/diskqueue/manifest"
@@ -16,6 +17,7 @@ type kept struct {
 	start *replica.Start
 	file  manifest.GroupCheckpoint
 	done  func()
+	named func() // called once the manifest says so, unless it is nil; not with Member.mu held
 }
 
 // checkpointGroups writes down what groups of topics are now, where that is worth it, and returns what is to be entered in the manifest.
@@ -42,12 +44,12 @@ func (m *Member) checkpointGroups(ctx context.Context) map[uint32]kept {
 
 // checkpointGroup writes down what a group of topics is now, if that is worth it; nil when there is nothing to enter in the manifest.
 func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Group, s Shard, next replica.Start, file manifest.GroupCheckpoint) *kept {
-	done := func() {}
+	done, named := func() {}, (func())(nil)
 	switch at := s.Point(); {
 	case at.Index == next.Applied.Index: // an idle group holds nothing back
 		next.Back = next.Applied
 	case m.worthIt(h, s):
-		content, at, err := s.Content()
+		content, at, counts, err := s.Content()
 		if err != nil {
 			break // it is in the middle of something: the next one has it
 		}
@@ -59,17 +61,46 @@ func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Gro
 		_, applied := s.Bytes()
 		wrote := m.o.Journal.Stats().Bytes
 		next.Applied, next.Back = at, next.Applied
-		done = func() { h.counted, h.stood = applied, wrote }
+		done, named = func() { h.counted, h.stood = applied, wrote }, counts
 	}
-	err := g.Compact(ctx, next.Back, true)
+	var err error
+	if !m.keepsBehind(h) {
+		err = g.Compact(ctx, next.Back, m.o.Journal.Stats().FileBytes > m.o.Behind)
+	}
 	if err == nil {
 		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
 	}
 	if err != nil {
 		return nil // it is ending; what the manifest says stays right
 	}
-	return &kept{&next, file, done}
+	return &kept{&next, file, done, named}
 }
+
+// mostKept is how large the node's log may be because a replica is being sent all that there is: it needs what comes behind that.
+const mostKept = 4 << 30
+
+// keepsBehind reports whether the group's log is kept as it is, for replicas that are being sent all that there is, and for a while afterwards.
+func (m *Member) keepsBehind(h *holding) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return (len(h.sending) > 0 || time.Now().Before(h.behind)) && m.o.Journal.Stats().FileBytes < mostKept
+}
+
+// Owes is storage.Groups'.
+func (m *Member) Owes() bool {
+	for _, h := range m.held() {
+		m.mu.Lock()
+		s := h.shard
+		m.mu.Unlock()
+		if s != nil && s.Frees() >= muchFreed {
+			return true
+		}
+	}
+	return false
+}
+
+// muchFreed is how many bytes that come free on the disk make a checkpoint worth writing, whatever was applied.
+const muchFreed = 32 << 20
 
 // mostForgotten is how large the node's log may be because of a replica that may have forgotten something: what it has there it may come back
 // with, but the others have all that.
@@ -93,7 +124,7 @@ func (m *Member) worthIt(h *holding, s Shard) bool {
 	counted, stood := h.counted, h.stood
 	m.mu.Unlock()
 	wrote := int64(m.o.Journal.Stats().Bytes - stood)
-	return held <= leastWorth || applied-counted >= held/2 || wrote >= max(leastHeldBack, held/2)
+	return held <= leastWorth || applied-counted >= held/2 || wrote >= max(leastHeldBack, held/2) || s.Frees() >= muchFreed
 }
 
 const (
@@ -105,8 +136,8 @@ const (
 )
 
 // enterGroups enters in what is saved what checkpoints have made of groups. One that has begun elsewhere meanwhile has nothing of it.
-// Member.mu is held.
-func (m *Member) enterGroups(all map[uint32]kept) {
+// It returns what is to be called once the manifest says so. Member.mu is held.
+func (m *Member) enterGroups(all map[uint32]kept) (entered []func()) {
 	for number, k := range all {
 		start := m.saved.Groups[number]
 		if start == nil || start.Forgetful != k.start.Forgetful || start.Generation != k.start.Generation || start.Applied.Index > k.start.Applied.Index {
@@ -114,7 +145,11 @@ func (m *Member) enterGroups(all map[uint32]kept) {
 		}
 		m.saved.Groups[number], m.files[number] = k.start, k.file
 		k.done()
+		if k.named != nil {
+			entered = append(entered, k.named)
+		}
 	}
+	return entered
 }
 
 // packHead returns what the file of a group's checkpoint has before its content: the size of the point, u32, and the point as JSON.

@@ -243,10 +243,13 @@ func TestD27WhoIsBehindAllLogsIsSentTheMap(t *testing.T) {
 // checkpoint does what the node's storage does now and then.
 func (n *node) checkpoint() {
 	n.t.Helper()
-	change, err := n.m.Checkpoint()
+	change, counts, err := n.m.Checkpoint()
 	fatal(n.t, err)
 	if change != nil {
 		fatal(n.t, n.shelf.Keep(change))
+	}
+	if counts != nil {
+		counts()
 	}
 }
 

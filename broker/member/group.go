@@ -168,9 +168,9 @@ func (m *Member) goOn() {
 }
 
 // Checkpoint is storage.Groups'.
-func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
+func (m *Member) Checkpoint() (change func(*manifest.Manifest), counts func(), err error) {
 	if !m.changing.TryLock() { // it begins elsewhere; the next one has it
-		return nil, nil
+		return nil, nil, nil
 	}
 	defer m.changing.Unlock()
 	m.mu.Lock()
@@ -180,7 +180,13 @@ func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
 	defer cancel()
 	theMap, groups := m.checkpointMap(ctx), m.checkpointGroups(ctx)
 	if theMap == nil && len(groups) == 0 {
-		return final, nil
+		return final, nil, nil
+	}
+	var named []func()
+	counts = func() {
+		for _, f := range named {
+			f()
+		}
 	}
 	return func(man *manifest.Manifest) {
 		m.mu.Lock()
@@ -189,9 +195,9 @@ func (m *Member) Checkpoint() (func(*manifest.Manifest), error) {
 		if theMap != nil && m.epoch == epoch && m.saved.Map != nil && m.saved.Map.Forgetful == "" {
 			m.saved.Map, m.files[mapGroup] = theMap.start, theMap.file
 		}
-		m.enterGroups(groups)
+		named = m.enterGroups(groups)
 		m.saved.enter(man, m.files)
-	}, nil
+	}, counts, nil
 }
 
 // checkpointMap writes down the map, nil when there is nothing to change.

@@ -20,27 +20,6 @@ import (
 	"brokerd/diskqueue/wal"
 )
 
-// Shard is what the entries of a group of topics add up to on this node. shard.Shard is one.
-type Shard interface {
-	replica.Owner
-	// Start begins, with the group, which is started afterwards; Close ends, once the group is closed.
-	Start(*replica.Group)
-	Close()
-	// Tend has it bring its topics to what a map says.
-	Tend(*cluster.State)
-	// Content returns what a checkpoint holds, and the point that it stands for. Point and Bytes say whether that is worth it: bytes of
-	// messages that it would have, and of all entries that were ever applied.
-	Content() ([]byte, replica.Point, error)
-	Point() replica.Point
-	Bytes() (held, applied int64)
-	// Waiting returns topics that cannot be served here although this node leads them, and why. serves says that it does the others.
-	Waiting() (waiting map[string]string, serves bool)
-}
-
-// ShardOf makes the shard of a group from what a checkpoint holds, nil for a new group. stop is told, at any time, that it is not what was
-// committed; it does not wait.
-type ShardOf func(group uint32, content []byte, at replica.Point, stop func(error)) (Shard, error)
-
 // holding is this node's replica of a group of topics.
 type holding struct {
 	m      *Member
@@ -57,9 +36,10 @@ type holding struct {
 	lost    bool           // it never will again
 	stands  standing
 	coming  *transfer            // what the group holds, on its way here
-	sent    []byte               // the same: all of it has come
+	sent    *transfer            // the same: all of it has come
 	pushed  map[uint64]time.Time // when it may be sent again to a replica
 	sending map[uint64]bool      // replicas that it is being sent to
+	behind  time.Time            // until when the log is kept for them
 
 	counted int64  // bytes of entries that were applied when the last checkpoint was written
 	stood   uint64 // bytes that had been written to the node's log then
@@ -192,7 +172,7 @@ func (h *holding) found(voters []uint64) error {
 	if err != nil {
 		return err
 	}
-	content, _, err := s.Content()
+	content, _, counts, err := s.Content()
 	if err != nil {
 		return err
 	}
@@ -206,12 +186,12 @@ func (h *holding) found(voters []uint64) error {
 	if err != nil {
 		return fmt.Errorf("begin group %d: %w", h.number, err)
 	}
-	return h.enter(start, file, s, (&replica.Recovery{}).History(start, wal.Synced, &wal.Report{}))
+	return h.enter(start, file, s, counts, (&replica.Recovery{}).History(start, wal.Synced, &wal.Report{}))
 }
 
 // enter has the manifest say where the replica begins, and runs it. When that cannot be written it may be written all the same: then there is
 // no other way but to write it again. Member.changing is held.
-func (h *holding) enter(start replica.Start, file manifest.GroupCheckpoint, s Shard, history *replica.History) error {
+func (h *holding) enter(start replica.Start, file manifest.GroupCheckpoint, s Shard, counts func(), history *replica.History) error {
 	m := h.m
 	err := m.save(func(s *Saved) {
 		if s.Groups == nil {
@@ -221,6 +201,7 @@ func (h *holding) enter(start replica.Start, file manifest.GroupCheckpoint, s Sh
 		m.files[h.number] = file
 	})
 	if err == nil {
+		counts()
 		err = h.begin(s, history)
 	}
 	if err == nil {
@@ -229,7 +210,7 @@ func (h *holding) enter(start replica.Start, file manifest.GroupCheckpoint, s Sh
 	h.again = func() error {
 		m.changing.Lock()
 		defer m.changing.Unlock()
-		return h.enter(start, file, s, history)
+		return h.enter(start, file, s, counts, history)
 	}
 	return fmt.Errorf("begin group %d: %w", h.number, err)
 }
@@ -254,13 +235,18 @@ func (h *holding) resume(start replica.Start) error {
 	}
 	var s Shard
 	if err == nil {
-		s, err = m.o.Shard(h.number, content, at, h.stop)
+		if s, err = m.o.Shard(h.number, content, at, h.stop); unread(err) {
+			return fmt.Errorf("resume group %d: %w", h.number, err)
+		}
 	}
 	groups, _ := m.o.Store.Kept()
 	kept, named := groupIn(groups, h.number)
 	start.Missing = err != nil || !named || kept.Lost
 	history := m.o.Recovery.History(start, wal.Synced, m.o.Report)
 	if gone := history.Check(); gone != nil {
+		if s != nil {
+			s.Close()
+		}
 		return errors.Join(gone, err)
 	}
 	return h.begin(s, history)
@@ -326,9 +312,11 @@ func (h *holding) tend(state *cluster.State) {
 		h.tryAgain()
 	case sent != nil:
 		h.catchUp(sent)
+		return
 	default:
 		s.Tend(state)
 	}
+	h.reported(sent.close())
 }
 
 // close ends the replica, if it runs.

@@ -76,12 +76,46 @@ func (s *notes) Committed(c *replica.Committed) {
 	s.point, s.bytes = c.At, s.bytes+int64(len(c.Data))
 }
 
-func (s *notes) Content() ([]byte, replica.Point, error) {
+func (s *notes) Content() ([]byte, replica.Point, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, err := json.Marshal(s.list)
-	return b, s.point, err
+	return b, s.point, func() {}, err
 }
+
+func (s *notes) Send(put func(replica.Point, []byte) error) error {
+	b, at, _, err := s.Content()
+	if err == nil {
+		err = put(at, b[:len(b)/2])
+	}
+	if err == nil {
+		err = put(at, b[len(b)/2:])
+	}
+	return err
+}
+
+func (s *notes) Frees() int64   { return 0 }
+func (s *notes) Discard() error { return nil }
+
+// notesComing is what another node's notes are, on their way.
+type notesComing struct {
+	n     *node
+	group uint32
+	b     []byte
+}
+
+func (n *node) receive(group uint32) (Receiver, error) { return &notesComing{n: n, group: group}, nil }
+
+func (c *notesComing) Write(part []byte) error {
+	c.b = append(c.b, part...)
+	return nil
+}
+
+func (c *notesComing) Shard(at replica.Point, stop func(error)) (Shard, error) {
+	return c.n.newShard(c.group, c.b, at, stop)
+}
+
+func (c *notesComing) Close() error { return nil }
 
 func (s *notes) Point() replica.Point {
 	s.mu.Lock()

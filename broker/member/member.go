@@ -186,7 +186,7 @@ func (m *Member) open(l net.Listener) error {
 // what it said last.
 func (m *Member) Close() {
 	m.Resign()
-	final, _ := m.Checkpoint()
+	final, _, _ := m.Checkpoint()
 	m.stop()
 	m.mu.Lock()
 	m.final = final
@@ -199,6 +199,7 @@ func (m *Member) Close() {
 	m.closeGroup()
 	m.links.Close()
 	m.serving.Wait()
+	m.giveUpTransfers()
 }
 
 func random() uint64 {

@@ -50,15 +50,17 @@ type Options struct {
 	Wait     time.Duration // what a command may take; 5 s
 	Fast     bool          // a leader whose process is known to be dead is missed at once
 	Pace     time.Duration // between two looks at what is to be done; 1 s, half of that while there is no cluster
+	Behind   int64         // bytes of the node's log from which on nothing more is kept for replicas of groups of topics that lack it; 512 MiB
 
 	Store    Store
-	Journal  NodeLog            // the node's log
-	Recovery *replica.Recovery  // what it has of groups
-	Report   *wal.Report        // what its reader says
-	Shard    ShardOf            // makes what groups of topics add up to; nil: they do not run here
-	Yield    func(string) error // has what this node alone has of a name give way to the replicated topic of that name, if that can be; nil: there is nothing
-	Number   func(int)          // is told which number the map gives this node, 0 to 1023, and when that changes; nil: nobody is. It waits for nothing
-	Log      *slog.Logger       // nil: nothing is logged
+	Journal  NodeLog                              // the node's log
+	Recovery *replica.Recovery                    // what it has of groups
+	Report   *wal.Report                          // what its reader says
+	Shard    ShardOf                              // makes what groups of topics add up to; nil: they do not run here
+	Receive  func(group uint32) (Receiver, error) // begins to take what a group of topics adds up to on another node
+	Yield    func(string) error                   // has what this node alone has of a name give way to the replicated topic of that name, if that can be; nil: there is nothing
+	Number   func(int)                            // is told which number the map gives this node, 0 to 1023, and when that changes; nil: nobody is. It waits for nothing
+	Log      *slog.Logger                         // nil: nothing is logged
 }
 
 // tick is the clock of group 0.
@@ -74,6 +76,9 @@ func (o *Options) normalize() error {
 	}
 	if o.Pace == 0 {
 		o.Pace = time.Second
+	}
+	if o.Behind == 0 {
+		o.Behind = 512 << 20
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -77,7 +77,7 @@ func TestAChangeOfMembersEndsNoReign(t *testing.T) {
 			f.a.index++
 			term := uint64(2 + i) // of a change of members; of the next leader's first entry
 			f.s.Committed(&replica.Committed{Index: f.a.index, Term: term, At: replica.Point{Index: f.a.index, Term: term, Record: f.a.record}})
-			if _, _, err := f.s.Content(); errors.Is(err, topic.ErrMidway) != midway {
+			if _, _, _, err := f.s.Content(); errors.Is(err, topic.ErrMidway) != midway {
 				t.Errorf("behind an entry of term %d: %v", term, err)
 			}
 		}
@@ -125,7 +125,7 @@ func TestADeletedTopicIsNotMadeAgainByAMapThatIsBehind(t *testing.T) {
 		if len(f.forgot) != 2 {
 			t.Fatalf("the map was told of %q", f.forgot)
 		}
-		content, at, err := f.s.Content() // also by one that was read again
+		content, at, _, err := f.s.Content() // also by one that was read again
 		if err != nil {
 			t.Fatal(err)
 		}

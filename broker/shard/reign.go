@@ -27,8 +27,10 @@ type reign struct {
 	term    uint64
 	group   group
 	standby *topic.Standby
-	limit   int64 // bytes of messages that the group may hold
+	limit   int64 // bytes of messages that the group may have in memory
 	wait    time.Duration
+	much    chan struct{} // told that there are too many
+	unspilt func() error  // why they cannot be moved to the disk
 
 	mu     sync.Mutex    // held while a record is appended, so that none is once it is over
 	over   atomic.Bool   // set under mu
@@ -37,7 +39,6 @@ type reign struct {
 	wake   func()        // has the shard look, which waits for nothing
 	safe   atomic.Uint64 // number of a record up to which all are committed
 	last   atomic.Uint64 // number of the last record that was appended, or stood before it; set under mu
-	thin   atomic.Int64  // when it was looked for room last, Unix nanoseconds
 }
 
 // end ends it: once it returns nothing is appended, committed or delivered any more.
@@ -116,33 +117,45 @@ func (r *reign) Leased() bool {
 	return false
 }
 
-// ErrFull is a publish to a group that holds as many unfinished messages as it may.
-var ErrFull = errors.New("the topics of the group of replicas hold as much as they may, as they are in memory")
+// ErrFull is a publish to a group that has as many unfinished messages in memory as it may, since the disk does not take them.
+var ErrFull = errors.New("the topics of the group of replicas have as much in memory as they may, and the disk does not take it")
 
-// thinEvery is how often it is looked for room at most.
-const thinEvery = 100 * time.Millisecond
+// roomPace is how often it is looked for room.
+const roomPace = 5 * time.Millisecond
 
 // Room is topic.Reign's.
 func (r *reign) Room() error {
 	if r.over.Load() {
 		return topic.ErrNotLeader
 	}
-	if r.standby.Bytes() >= r.limit {
-		now, before := time.Now().UnixNano(), r.thin.Load()
-		if now-before >= int64(thinEvery) && r.thin.CompareAndSwap(before, now) {
-			r.standby.Thin()
-		}
-		if n := r.standby.Bytes(); n >= r.limit {
-			return fmt.Errorf("%w: %d bytes", ErrFull, r.limit)
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.wait)
 	defer cancel()
+	if err := r.roomInMemory(ctx); err != nil {
+		return err
+	}
 	if err := r.group.Room(ctx); err != nil {
 		if errors.Is(err, replica.ErrReplicasBehind) {
 			return err
 		}
 		return fmt.Errorf("%w (%w)", topic.ErrNotLeader, err)
+	}
+	return nil
+}
+
+// roomInMemory waits until there is room for messages.
+func (r *reign) roomInMemory(ctx context.Context) error {
+	for r.standby.Bytes() >= r.limit {
+		nudge(r.much)
+		if err := r.unspilt(); err != nil {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %d bytes", ErrFull, r.limit)
+		case <-r.ended:
+			return topic.ErrNotLeader
+		case <-time.After(roomPace):
+		}
 	}
 	return nil
 }

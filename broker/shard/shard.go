@@ -18,10 +18,12 @@ import (
 
 // Options says what a shard is.
 type Options struct {
-	Number   uint32          // of the group
-	Registry *topic.Registry // of the node
-	Limit    int64           // bytes of messages that its topics may hold; 256 MiB
-	Wait     time.Duration   // what a publish waits for replicas that are behind, and a change of the map; 5 s
+	Number   uint32              // of the group
+	Registry *topic.Registry     // of the node
+	Segments topic.GroupSegments // where messages go for which memory has no room; nil: they stay there
+	Room     int64               // bytes of messages that memory has room for; 16 MiB
+	Limit    int64               // bytes of messages in memory from which on publishes wait for the disk; 64 MiB
+	Wait     time.Duration       // what a publish waits for replicas that are behind, and a change of the map; 5 s
 	// Do changes the map.
 	Do func(context.Context, cluster.Command) error
 	// Leading is told when the topics of the group are served by this node, and with nil when they are not any more; nil: nobody asks.
@@ -38,6 +40,7 @@ type Shard struct {
 	o       Options
 	standby *topic.Standby
 	kick    chan struct{}
+	much    chan struct{} // there are more messages in memory than there is room for
 	stop    context.CancelFunc
 	loop    sync.WaitGroup
 
@@ -51,6 +54,7 @@ type Shard struct {
 	state   *cluster.State
 	waiting map[string]error // topics that cannot be served, and why
 	serving bool
+	unspilt error             // why messages could not be moved to the disk, the last time
 	said    map[string]string // what was logged last about something
 
 	forgetting map[cluster.Held]bool // topics of which the map is being told that they are gone
@@ -62,17 +66,33 @@ type Shard struct {
 	led    *topic.Led
 	of     *reign         // that led is of
 	done   *cluster.State // the topics are as this map says; nil: they are not
+	tidied time.Time      // until when it is not looked for what nobody needs
 	forgot time.Time      // when it was last looked for nodes that were not heard of
 	look   time.Time      // when topics that cannot be served are looked at again
 	there  bool           // all are served
 	way    *cluster.State // topics of this node alone gave way to those that this map says
 }
 
-// DefaultLimit is how many bytes of messages the topics of a group may hold.
-const DefaultLimit = 256 << 20
+// Bytes of messages in memory, of the topics of a group: from when on they go to the disk, and from when on publishes wait for that.
+const (
+	DefaultRoom  = 16 << 20
+	DefaultLimit = 64 << 20
+)
 
 // New returns a shard of what a checkpoint holds, which stands for a point; nil: of a group that is new.
 func New(o Options, content []byte, at replica.Point) (*Shard, error) {
+	standby, err := topic.OpenStandby(content, o.Segments)
+	if err != nil {
+		return nil, err
+	}
+	return newShard(o, standby, at)
+}
+
+// newShard makes a shard of a standby, which is closed when that is not possible.
+func newShard(o Options, standby *topic.Standby, at replica.Point) (*Shard, error) {
+	if o.Room == 0 {
+		o.Room = DefaultRoom
+	}
 	if o.Limit == 0 {
 		o.Limit = DefaultLimit
 	}
@@ -83,17 +103,13 @@ func New(o Options, content []byte, at replica.Point) (*Shard, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With("group", o.Number)
-	s := &Shard{o: o, standby: topic.NewStandby(), kick: make(chan struct{}, 1), point: at, said: map[string]string{},
+	s := &Shard{o: o, standby: standby, kick: make(chan struct{}, 1), much: make(chan struct{}, 1), point: at, said: map[string]string{},
 		forgetting: map[cluster.Held]bool{}}
-	if content != nil {
-		var err error
-		if s.standby, err = topic.ReadStandby(content); err != nil {
-			return nil, err
-		}
-	}
 	if n := s.standby.Record(); n != at.Record {
-		return nil, fmt.Errorf("%w: it is as of record %d, and its checkpoint as of %d", topic.ErrDrift, n, at.Record)
+		err := fmt.Errorf("%w: it is as of record %d, and its checkpoint as of %d", topic.ErrDrift, n, at.Record)
+		return nil, errors.Join(err, standby.Close())
 	}
+	standby.Keep(o.Room, func() { nudge(s.much) }, func(err error) { o.Stop(fmt.Errorf("%w: %w", replica.ErrForgetful, err)) })
 	return s, nil
 }
 
@@ -105,13 +121,19 @@ func (s *Shard) start(g group) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.loop.Go(func() { s.run(ctx) })
+	s.loop.Go(func() { s.spill(ctx) })
 }
 
 // Close ends it. The group was closed before, and nobody publishes or consumes here any more, or is sent away.
 func (s *Shard) Close() {
 	s.Lost(0)
-	s.stop()
-	s.loop.Wait()
+	if s.stop != nil {
+		s.stop()
+		s.loop.Wait()
+	}
+	if err := s.standby.Close(); err != nil {
+		s.o.Log.Error("closing the segments of a group of topics", "error", err)
+	}
 }
 
 // Lead is replica.Owner's.
@@ -124,7 +146,8 @@ func (s *Shard) Lead(term, _ uint64) {
 }
 
 func (s *Shard) beginLocked() {
-	s.reign = &reign{term: s.term, group: s.group, standby: s.standby, limit: s.o.Limit, wait: s.o.Wait, ended: make(chan struct{}), wake: s.wake}
+	s.reign = &reign{term: s.term, group: s.group, standby: s.standby, limit: s.o.Limit, wait: s.o.Wait, ended: make(chan struct{}), wake: s.wake, much: s.much,
+		unspilt: s.Unspilt}
 	s.reign.last.Store(s.standby.Record())
 }
 
@@ -200,26 +223,11 @@ func (s *Shard) Point() replica.Point {
 	return s.point
 }
 
-// Bytes returns how many bytes of messages it holds, and of entries that it has applied.
+// Bytes returns how many bytes of messages it has in memory, and of entries that it has applied.
 func (s *Shard) Bytes() (held, applied int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.standby.Bytes(), s.applied
-}
-
-// Content returns what a checkpoint holds, and the point that it stands for. It fails while it cannot be written down.
-func (s *Shard) Content() ([]byte, replica.Point, error) {
-	s.mu.Lock()
-	at, err := s.point, s.failed
-	var snap *topic.StandbySnapshot
-	if err == nil {
-		snap, err = s.standby.Snapshot()
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return nil, at, err
-	}
-	return snap.Append(nil), at, nil
 }
 
 // Waiting returns topics that cannot be served here although this node leads them, and why. serves says that it does the others.
@@ -235,9 +243,11 @@ func (s *Shard) Waiting() (waiting map[string]string, serves bool) {
 	return waiting, s.serving
 }
 
-func (s *Shard) wake() {
+func (s *Shard) wake() { nudge(s.kick) }
+
+func nudge(c chan struct{}) {
 	select {
-	case s.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -292,6 +302,7 @@ func (s *Shard) Reaches() bool { return s.reaches.Load() }
 // step does what is to be done now, and reports whether it is to be called again soon.
 func (s *Shard) step(ctx context.Context) (again bool) {
 	s.listen()
+	s.tidy()
 	s.mu.Lock()
 	r, state := s.current(), s.state
 	s.mu.Unlock()
@@ -448,8 +459,13 @@ func (s *Shard) forget(ctx context.Context, h cluster.Held) {
 	})
 }
 
-// report logs what went wrong with something, when it is news.
+// report logs what went wrong with something that the map asks for, when it is news.
 func (s *Shard) report(what string, err error) {
+	s.tell(what, "what the map of the cluster asks for cannot be done now", err)
+}
+
+// tell logs what went wrong with something, when it is news.
+func (s *Shard) tell(what, text string, err error) {
 	s.mu.Lock()
 	usual := errors.Is(err, topic.ErrNotLeader) || errors.Is(err, context.Canceled) || s.said[what] == err.Error()
 	s.said[what] = err.Error()
@@ -457,5 +473,5 @@ func (s *Shard) report(what string, err error) {
 	if usual {
 		return
 	}
-	s.o.Log.Warn("what the map of the cluster asks for cannot be done now", "what", what, "error", err)
+	s.o.Log.Warn(text, "what", what, "error", err)
 }

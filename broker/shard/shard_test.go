@@ -117,6 +117,7 @@ type fixture struct {
 	mu      sync.Mutex // held while the map is told
 	forgot  []string
 	stopped error
+	o       Options // what is not as usual
 	changes atomic.Int64
 	leading atomic.Int64
 }
@@ -139,7 +140,7 @@ func run(t *testing.T, test func(f *fixture)) {
 func (f *fixture) open(content []byte, at replica.Point) {
 	f.t.Helper()
 	var err error
-	f.s, err = New(Options{Number: 1, Registry: f.r, Stop: func(err error) { f.stopped = err },
+	f.s, err = New(Options{Number: 1, Registry: f.r, Segments: f.o.Segments, Room: f.o.Room, Limit: f.o.Limit, Stop: func(err error) { f.stopped = err },
 		Changed: func() { f.changes.Add(1) },
 		Leading: func(_ uint32, led *topic.Led) {
 			if led != nil {
@@ -262,7 +263,7 @@ func TestACheckpointOfAShard(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		content, at, err := f.s.Content()
+		content, at, _, err := f.s.Content()
 		if err != nil || at.Record != f.s.Point().Record {
 			t.Fatal(err)
 		}
@@ -295,7 +296,7 @@ func TestD7D31D32DriftEndsAShard(t *testing.T) {
 		if !errors.Is(f.stopped, replica.ErrDrift) {
 			t.Errorf("stopped: %v", f.stopped)
 		}
-		if _, _, err := f.s.Content(); err == nil {
+		if _, _, _, err := f.s.Content(); err == nil {
 			t.Error("it can be written down")
 		}
 		time.Sleep(time.Second)
@@ -310,6 +311,7 @@ func TestD7D31D32DriftEndsAShard(t *testing.T) {
 func TestAFullGroupRefuses(t *testing.T) {
 	run(t, func(f *fixture) {
 		f.s.o.Limit = 1000
+		f.s.standby.Keep(f.s.o.Limit, func() { nudge(f.s.much) }, nil)
 		f.create("orders", 1)
 		f.a.lead(2)
 		c, err := f.r.Lookup("orders").Channel("c")

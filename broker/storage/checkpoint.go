@@ -28,7 +28,7 @@ func (k *Engine) writeCheckpoint(recycle int) (err error) {
 	if err != nil {
 		return err
 	}
-	entered, err := k.prepareGroups()
+	entered, counts, err := k.prepareGroups()
 	if err != nil {
 		_ = f.finish(err)
 		return err
@@ -52,6 +52,7 @@ func (k *Engine) writeCheckpoint(recycle int) (err error) {
 		if err := k.name(f, cut.From, entered); err != nil {
 			return err
 		}
+		counts()
 		k.size, k.at, k.weight = stats.Bytes, time.Now(), uint64(f.at)
 		k.lost.Store(stats.Lost)
 		return nil
@@ -110,13 +111,17 @@ func (k *Engine) release(recycle int) error {
 	return k.wal.Recycle(groupsFrom(&m, oldest.From), recycle)
 }
 
-// prepareGroups has groups of replicas prepare a checkpoint, and returns what is to be entered in the manifest with this one.
-func (k *Engine) prepareGroups() (entered func(*manifest.Manifest), err error) {
+// prepareGroups has groups of replicas prepare a checkpoint, and returns what is to be entered in the manifest with this one, and who is told once
+// that counts.
+func (k *Engine) prepareGroups() (entered func(*manifest.Manifest), counts func(), err error) {
 	if k.groups != nil {
-		entered, err = k.groups.Checkpoint()
+		entered, counts, err = k.groups.Checkpoint()
 	}
 	if entered == nil {
 		entered = func(*manifest.Manifest) {}
 	}
-	return entered, err
+	if counts == nil {
+		counts = func() {}
+	}
+	return entered, counts, err
 }

@@ -19,8 +19,11 @@ import (
 // Groups is who keeps groups of replicas in the node's log. What they say and which of it is needed is for them to know.
 type Groups interface {
 	// Checkpoint prepares a checkpoint of each group: what it has written to the log, and to files, counts when the change
-	// of the manifest that it returns does. The log is synced before. nil: there is nothing to change.
-	Checkpoint() (change func(*manifest.Manifest), err error)
+	// of the manifest that it returns does. The log is synced before. nil: there is nothing to change. counts is called once it does; nil: nobody
+	// needs that.
+	Checkpoint() (change func(*manifest.Manifest), counts func(), err error)
+	// Owes reports whether a checkpoint would let go of much that is on the disk, or in the log.
+	Owes() bool
 }
 
 // groupMagic is what the checkpoint of a group begins with, before the first bytes of the folder's id and its content.

@@ -45,21 +45,23 @@ func (g *keeper) vote(t *testing.T) {
 	g.from = at
 }
 
-func (g *keeper) Checkpoint() (func(*manifest.Manifest), error) {
+func (g *keeper) Owes() bool { return false }
+
+func (g *keeper) Checkpoint() (func(*manifest.Manifest), func(), error) {
 	var err error
 	if g.file, err = g.k.WriteGroup(0, []byte{byte(g.term)}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	at, err := g.log.Append(byte(journal.KindVote), journal.AppendVote(nil, journal.Vote{Term: g.term}))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	from := at
 	return func(m *manifest.Manifest) {
 		g.from = from
 		m.Groups = []manifest.Group{{Number: 0, From: from, File: g.file}}
 		m.Cluster = []byte(`"kept"`)
-	}, nil
+	}, nil, nil
 }
 
 // begin opens the node with group 0 in its log.

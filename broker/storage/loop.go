@@ -115,7 +115,7 @@ func (k *Engine) due(now time.Time, stats *wal.Stats, quiet bool) (due, later bo
 	paused := now.Sub(k.at) >= checkpointPause
 	enough := grown >= max(k.o.CheckpointBytes, 2*k.weight)
 	left := quiet && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
-	owed := k.owed.Load() > 0
+	owed := k.owed.Load() > 0 || k.groups != nil && k.groups.Owes()
 	due = enough && (paused || quiet || k.passing(grown)) || (left || owed) && paused
 	return due, !due && (enough || left || owed)
 }

@@ -79,6 +79,10 @@ func lookAtVersions(files vfs.FS, dir string) (v versions, err error) {
 // after them, by a build of its version.
 func (v *versions) lookAtSegments(files vfs.FS, dir string, state *journal.State) error {
 	segmentsDir := filepath.Join(dir, segmentsFolder)
+	err := eachGroupTopic(files, dir, func(path string) error { return v.lookAtEach(files, path, nil) })
+	if err != nil {
+		return err
+	}
 	return eachName(files, segmentsDir, func(topic string) error {
 		id, err := strconv.ParseUint(topic, 10, 32)
 		if err != nil {
@@ -90,15 +94,19 @@ func (v *versions) lookAtSegments(files vfs.FS, dir string, state *journal.State
 				known[f.File] = true
 			}
 		}
-		topicDir := filepath.Join(segmentsDir, topic)
-		return eachName(files, topicDir, func(name string) error {
-			number, ok := segmentNumber(name)
-			if !ok || known[number] {
-				return nil
-			}
-			return v.look(files, filepath.Join(topicDir, name), 16, func(head []byte) (uint32, bool) {
-				return segment.VersionOf(head, number)
-			})
+		return v.lookAtEach(files, filepath.Join(segmentsDir, topic), known)
+	})
+}
+
+// lookAtEach looks at the beginning of every file of segments of a topic, but for those that are known.
+func (v *versions) lookAtEach(files vfs.FS, topicDir string, known map[uint32]bool) error {
+	return eachName(files, topicDir, func(name string) error {
+		number, ok := segmentNumber(name)
+		if !ok || known[number] {
+			return nil
+		}
+		return v.look(files, filepath.Join(topicDir, name), 16, func(head []byte) (uint32, bool) {
+			return segment.VersionOf(head, number)
 		})
 	})
 }

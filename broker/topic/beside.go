@@ -84,6 +84,10 @@ func (t *Topic) besideOfNode(s *stored) ([]journal.Beside, error) {
 		}
 		block := s.at()
 		t.pub.Unlock()
+		if s.held != nil {
+			list, _, err := t.sectionsHeld(s)
+			return list, err
+		}
 		list, err := t.d.readBeside(block)
 		switch {
 		case errors.Is(err, segment.ErrGone) && s.at() != block:

@@ -183,6 +183,7 @@ type piece struct {
 	first, end Position
 	block      segment.Block
 	file       *journal.File // as a whole; nil: it is none
+	held       *block        // of the standby of a group of replicas; nil: it is none
 	frames     []byte        // nil when they are on disk
 	beside     []byte        // of frames: a column
 	sums       []uint32      // of frames: of their keys
@@ -211,6 +212,9 @@ func (b *builder) nodes() error {
 	for i := range files {
 		add(piece{first: files[i].First, end: files[i].End(), file: &files[i]})
 	}
+	for _, blk := range b.held {
+		add(piece{first: blk.first, end: blk.end, held: blk})
+	}
 	used := len(pieces)
 	for _, batch := range b.batches {
 		i := sort.Search(used, func(i int) bool { return pieces[i].first > batch.First }) - 1
@@ -229,7 +233,7 @@ func (b *builder) nodes() error {
 	unsynced := map[uint32]bool{}
 	for _, p := range pieces {
 		b.append(p)
-		if p.frames == nil && p.file == nil && !isNode(b.found.nodes, p.block) {
+		if p.frames == nil && p.file == nil && p.held == nil && !isNode(b.found.nodes, p.block) {
 			unsynced[p.block.Ref.File] = true
 		}
 	}
@@ -281,11 +285,18 @@ func (b *builder) append(p piece) {
 		return
 	}
 	if p.frames == nil {
+		if p.held != nil {
+			p.block = *p.held.place.Load()
+		}
 		t.d.nodes.Close()
 		n := backlog.NewCold(t.d.nodes.Last(), p.first, int(p.end-p.first), int(p.block.Ref.Length))
 		t.d.nodes.After(n)
 		s := t.d.table.add(n)
 		s.block = p.block
+		if p.held != nil {
+			s.held = []*block{p.held}
+			b.led.standby.repin(s.held)
+		}
 		t.setOnDisk(s)
 		return
 	}

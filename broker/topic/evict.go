@@ -35,7 +35,7 @@ func (t *Topic) fullLocked() bool {
 // more is dropped.
 func (t *Topic) overflowLocked() {
 	d := t.d
-	if t.led != nil || !t.fullLocked() { // of a group's topic all is in memory
+	if t.led != nil || !t.fullLocked() { // of a group's topic memory has what its standby has there: see held.go
 		return
 	}
 	waiting := t.waitingLocked()
@@ -175,6 +175,10 @@ func (t *Topic) dropLocked(s *stored) {
 	if s.onDisk.Load() {
 		d.onDisk.Add(-1)
 		t.registry.onDisk.Add(-1)
+		if t.led != nil {
+			t.letGoHeld(s)
+			return
+		}
 		t.registry.dropped.Add(1)
 		d.dropped = append(d.dropped, s.at().Ref)
 	}

@@ -90,6 +90,9 @@ func (t *Topic) loadNodeInto(s *stored, buf []byte) (nodeFrames, error) {
 	if !s.onDisk.Load() || s.left() {
 		return nothing, nil
 	}
+	if s.held != nil {
+		return t.loadHeld(s, buf)
+	}
 	block := s.at()
 	frames, held, bad, err := t.d.segments.ReadHeld(block, buf)
 	for errors.Is(err, segment.ErrGone) && s.at() != block { // it was written anew meanwhile
@@ -229,7 +232,7 @@ func (l *loader) many(list []inflight.Place) (n int) {
 	for n < len(list) && s.has(list[n].Pos) {
 		n++
 	}
-	if int(s.at().Ref.Length) > n*worthwhile || l.read(s) != nil {
+	if s.diskBytes() > n*worthwhile || l.read(s) != nil {
 		return 0
 	}
 	return n
@@ -268,7 +271,11 @@ func (l *loader) load(m inflight.Place) (protocol.MessageFrame, error) {
 		if f := s.node.Frame(int(m.Off)); f != nil {
 			return f, nil
 		}
-		if at := s.at(); at.Held == 0 { // else offsets are of the block that it was before
+		if s.held != nil {
+			if f := l.topic.frameHeld(s, m.Off, m.Pos); f != nil {
+				return f, nil
+			}
+		} else if at := s.at(); at.Held == 0 { // else offsets are of the block that it was before
 			f, err := l.topic.d.segments.ReadFrame(at.Ref, m.Off, uint64(m.Pos), nil)
 			if !errors.Is(err, segment.ErrGone) {
 				return f, err

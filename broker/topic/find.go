@@ -131,7 +131,7 @@ func (s *idSearch) sortLocked(list []*stored) (known, unknown []idNode) {
 func (s *idSearch) look(n idNode) (pos Position, ok bool, err error) {
 	f := nodeFrames{frames: n.frames}
 	if f.frames == nil {
-		s.left -= int(n.at().Ref.Length)
+		s.left -= n.diskBytes()
 		if f, err = s.topic.loadNode(n.stored); err != nil {
 			return 0, false, fmt.Errorf("reading message ids: %w", err)
 		}

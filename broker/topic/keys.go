@@ -183,6 +183,10 @@ func (t *Topic) sumsOfNode(s *stored) ([]uint32, error) {
 		if !s.onDisk.Load() {
 			return nil, nil // it has gone
 		}
+		if s.held != nil {
+			_, sums, err := t.sectionsHeld(s)
+			return sums, err
+		}
 		block := s.at()
 		sums, err := t.d.readSums(block)
 		switch {

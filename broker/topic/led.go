@@ -45,8 +45,10 @@ const MostReplicated = 8 << 20
 type Led struct {
 	registry *Registry
 	reign    Reign
+	standby  *Standby
 	lastID   atomic.Uint32 // of channels
 	origins  *origins      // whose publishes were taken
+	last     lastBlock
 
 	mu     sync.Mutex // guards what follows
 	topics map[uint32]*Topic
@@ -54,15 +56,22 @@ type Led struct {
 
 // Lead makes live topics of a standby to which everything was applied that was committed before a reign. They are served from Serve on.
 func (r *Registry) Lead(s *Standby, reign Reign) (*Led, error) {
-	state, batches, err := s.copy()
+	state, all, err := s.copy()
 	if err != nil {
 		return nil, err
 	}
-	l := &Led{registry: r, reign: reign, origins: newOrigins(state.Origins), topics: map[uint32]*Topic{}}
+	defer func() {
+		for _, c := range all {
+			s.unpin(c.blocks)
+		}
+	}()
+	l := &Led{registry: r, reign: reign, standby: s, origins: newOrigins(state.Origins), topics: map[uint32]*Topic{}}
 	l.lastID.Store(state.NextID)
 	for id, t := range state.Topics {
-		b := builder{registry: r, state: t, batches: batches[id], found: &blocks{}, complete: true, lost: map[string]int{}, led: l}
-		if err := b.build(); err != nil {
+		b := builder{registry: r, state: t, batches: all[id].batches, held: all[id].blocks, found: &blocks{}, complete: true, lost: map[string]int{}, led: l}
+		err := b.build()
+		if err != nil {
+			b.topic.letGoAll()
 			l.Drop()
 			return nil, fmt.Errorf("topic %s: %w", t.Name, err)
 		}
@@ -72,6 +81,7 @@ func (r *Registry) Lead(s *Standby, reign Reign) (*Led, error) {
 			return nil, fmt.Errorf("%w: topic %s lacks %d messages that channel %q has", ErrDrift, t.Name, n, channel)
 		}
 	}
+	s.live.Store(l)
 	return l, nil
 }
 
@@ -264,6 +274,7 @@ func (l *Led) Resume() {
 
 // Drop forgets the topics: the lead is lost. Consumers that are no Mover are closed. Nothing is deleted.
 func (l *Led) Drop() {
+	l.standby.live.CompareAndSwap(l, nil)
 	for _, t := range l.list() {
 		l.registry.takeOut(t) // first: who finds that it exits asks for it anew
 		t.exiting.Store(true)
@@ -285,6 +296,8 @@ func (t *Topic) vanish() {
 	t.own.beginExit()
 	_ = t.own.destroy()
 	t.d.addMemory(-t.d.memory.Load())
+	t.registry.onDisk.Add(-t.d.onDisk.Swap(0))
+	t.letGoAll()
 }
 
 // Replicated reports whether the topic is one of a group of replicas, which this broker leads.

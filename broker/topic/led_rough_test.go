@@ -104,7 +104,7 @@ func TestKeysOfAReplicatedTopicArriveWithItsMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := ReadStandby(snap.Append(nil))
+	read, err := OpenStandby(snap.Append(nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type oneReplica struct {
 	over    bool
 	pause   bool // nothing may be delivered
 	moved   chan struct{}
+	applied func(entry []byte) // nil: nobody asks
 	t       testing.TB
 }
 
@@ -50,6 +51,9 @@ func (o *oneReplica) commitLocked() {
 	for ; !o.hold && len(o.waiting) > 0; o.waiting = o.waiting[1:] {
 		if err := o.standby.Apply(o.waiting[0]); err != nil {
 			o.t.Error(err)
+		}
+		if o.applied != nil {
+			o.applied(o.waiting[0])
 		}
 	}
 	close(o.moved)
@@ -388,8 +392,9 @@ type ledModel struct {
 	acked   map[string]bool // bodies
 	done    map[string]bool // bodies that were finished on some channel; false: it may not have been committed
 	next    int
-	lossy   bool // what is done now may not be committed
-	rough   bool // messages are dropped as well, so that nothing is known of which are there in the end
+	lossy   bool    // what is done now may not be committed
+	rough   bool    // messages are dropped as well, so that nothing is known of which are there in the end
+	disk    *onDisk // where nearly all messages are; nil: all are in memory
 }
 
 type heldMessage struct {
@@ -413,7 +418,10 @@ func messages(d *Delivery) (list []heldMessage) {
 func (m *ledModel) run() {
 	m.r = start(m.t, durableConfig())
 	m.standby, m.acked, m.done = NewStandby(), map[string]bool{}, map[string]bool{}
-	m.l, m.o = lead(m.t, m.r, m.standby)
+	if m.disk != nil {
+		m.standby = m.disk.open(m.t)
+	}
+	m.lead()
 	m.topic = createLed(m.t, m.l, 7, "orders")
 	for range 6 {
 		m.held = map[*Subscription][]heldMessage{}
@@ -426,8 +434,21 @@ func (m *ledModel) run() {
 	m.finishAll()
 }
 
+// lead begins a reign.
+func (m *ledModel) lead() {
+	m.t.Helper()
+	m.l, m.o = lead(m.t, m.r, m.standby)
+	if m.disk != nil {
+		m.o.applied = func(entry []byte) { m.disk.log = append(m.disk.log, entry) }
+	}
+}
+
 // act does one thing.
 func (m *ledModel) act() {
+	if m.disk != nil && m.rand.IntN(4) == 0 {
+		m.toDisk()
+		return
+	}
 	if m.rough && m.rand.IntN(3) == 0 {
 		m.drop()
 		return
@@ -517,21 +538,31 @@ func (m *ledModel) same(what string) {
 	if got := standbyHolds(m.t, m.standby, 7); got != live {
 		m.t.Fatalf("%s has\n%s\nand the leader\n%s", what, got, live)
 	}
+	read := m.read()
+	if got := standbyHolds(m.t, read, 7); got != live || read.Record() != m.standby.Record() {
+		m.t.Fatalf("%s that was written down has\n%s\nand the leader\n%s", what, got, live)
+	}
+	if m.disk == nil && m.rand.IntN(2) == 0 {
+		m.standby, m.o.standby = read, read
+	}
+}
+
+// read returns the standby as it is when it was written down, or sent to another node.
+func (m *ledModel) read() *Standby {
+	m.t.Helper()
+	if m.disk != nil {
+		m.disk.faulty.SetRules()
+		return wholeOf(m.t, m.standby, newOnDisk(m.t).segments())
+	}
 	snap, err := m.standby.Snapshot()
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	written := snap.Append(nil)
-	read, err := ReadStandby(written)
+	read, err := OpenStandby(snap.Append(nil), nil)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if got := standbyHolds(m.t, read, 7); got != live || read.Record() != m.standby.Record() {
-		m.t.Fatalf("%s that was written down has\n%s\nand the leader\n%s", what, got, live)
-	}
-	if m.rand.IntN(2) == 0 {
-		m.standby, m.o.standby = read, read
-	}
+	return read
 }
 
 // handOver ends a reign in the middle of publishes and of what consumers do, some of which is committed, and begins the next one.
@@ -557,7 +588,11 @@ func (m *ledModel) handOver() {
 		<-results // it is known or not
 	}
 	m.subs, m.lossy = nil, false
-	m.l, m.o = lead(m.t, m.r, m.standby)
+	if m.disk != nil {
+		m.disk.log = append(m.disk.log, nil)
+		m.restart()
+	}
+	m.lead()
 	if m.topic = m.r.Lookup("orders"); m.topic == nil {
 		m.t.Fatal("the next leader does not have the topic")
 	}
@@ -582,7 +617,12 @@ func (m *ledModel) finishAll() {
 	}
 	for _, c := range m.topic.Channels() {
 		s := mustSubscribe(m.t, m.topic, c.name, 1000, SubscribeOptions{})
-		for range 10 {
+		rounds := 10
+		if m.disk != nil {
+			m.disk.faulty.SetRules()
+			rounds = 100 // each reads a node or two
+		}
+		for range rounds {
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
 			var d Delivery
@@ -610,8 +650,22 @@ func (m *ledModel) finishAll() {
 			m.t.Errorf("channel %s has %d of %d left", c.name, left, accepted)
 		}
 	}
-	m.standby.Thin()
+	m.l.Drop()
+	thin(m.standby)
 	if n := m.standby.Bytes(); n != 0 {
 		m.t.Errorf("the standby holds %d bytes that nobody needs", n)
 	}
+	if m.disk != nil {
+		m.disk.checkpoint(m.t, m.standby)
+		if left := m.disk.files(m.t); len(left) > 0 {
+			m.t.Errorf("%v are on the disk, and nobody needs them", left)
+		}
+	}
+}
+
+// thin has a standby drop what nobody needs.
+func thin(s *Standby) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.thinTopicsLocked(true)
 }

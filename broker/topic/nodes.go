@@ -35,6 +35,7 @@ type stored struct {
 
 	// Set before onDisk is.
 	block segment.Block // of a file that is kept as a whole: see archive.go
+	held  []*block      // of a topic of a group of replicas, in the place of block: see held.go
 
 	onDisk  atomic.Bool
 	moved   atomic.Pointer[segment.Block] // where it was written anew, nil unless it was

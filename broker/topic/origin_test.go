@@ -51,7 +51,7 @@ func TestAPublishIsTakenOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s, err = ReadStandby(snap.Append(nil)); err != nil {
+			if s, err = OpenStandby(snap.Append(nil), nil); err != nil {
 				t.Fatal(err)
 			}
 			l, o = lead(t, r, s)

@@ -156,6 +156,7 @@ type builder struct {
 	lost     map[string]int // messages that are needed and nowhere, by channel
 	early    []journal.Node // the checkpoint's, in files of segments that went early
 	led      *Led           // makes a topic of a group of replicas, which is not put into the registry; nil: of the node's log
+	held     []*block       // what the group's standby has on disk
 }
 
 func (b *builder) build() error {

@@ -17,16 +17,28 @@ import (
 
 // Standby is the topics of a group of replicas as its committed records have made them, on every replica, whoever leads: the third store.
 // It serves nobody. A broker that comes to lead makes live topics of it, which run ahead of what is committed; when it leads no more they are
-// dropped, and the standby is what was committed. Bodies are in memory. Its methods are safe for concurrent use.
+// dropped, and the standby is what was committed. Bodies for which memory has no room are in segments: see spill.go. Its methods are safe for
+// concurrent use.
 type Standby struct {
-	mu      sync.Mutex // guards what follows
+	shelf // where bodies are that are not in memory
+
+	mu      sync.Mutex // guards what follows; taken after shelf.io
 	state   *journal.State
-	batches map[uint32][]loggedBatch // by topic, in order
-	next    uint64                   // number of the next record
-	made    uint32                   // the highest number of a topic that was ever made
-	bytes   int64                    // of publishes, see weight
-	enough  int64                    // bytes with which it is looked for messages that nobody needs
-	changes uint64                   // of topics and channels that were applied
+	bodies  map[uint32]*bodies // by topic
+	next    uint64             // number of the next record
+	made    uint32             // the highest number of a topic that was ever made
+	bytes   int64              // of publishes in memory, see weight
+	enough  int64              // bytes with which it is looked for messages that nobody needs
+	changes uint64             // of topics and channels that were applied
+	looked  uint64             // what next was when it was looked for messages in memory that nobody needs
+}
+
+// bodies is the messages of a topic of a standby that somebody may need: those on disk come before those in memory. Guarded by Standby.mu.
+type bodies struct {
+	blocks  []*block
+	batches []loggedBatch
+	bytes   int64    // of batches
+	spilled Position // none up to here is in memory alone
 }
 
 // leastEnough is how many bytes of messages a standby may hold before it looks whether somebody still needs them.
@@ -37,7 +49,7 @@ var ErrDrift = errors.New("the standby of a group is not what was committed")
 
 // NewStandby returns a standby of a group without records.
 func NewStandby() *Standby {
-	return &Standby{state: journal.NewState(), batches: map[uint32][]loggedBatch{}, next: 1, enough: leastEnough}
+	return &Standby{state: journal.NewState(), bodies: map[uint32]*bodies{}, next: 1, enough: leastEnough}
 }
 
 // Apply applies the records of a committed entry, which is not kept. After an error the standby is of no use any more.
@@ -49,6 +61,7 @@ func (s *Standby) Apply(data []byte) error {
 	}
 	if s.bytes >= s.enough {
 		s.thinLocked()
+		s.askSpillLocked()
 	}
 	return nil
 }
@@ -109,8 +122,19 @@ func (s *Standby) keepLocked(p journal.Publish, frames []byte) error {
 // addLocked keeps a publish whose frames are its own.
 func (s *Standby) addLocked(b loggedBatch) {
 	b.Properties = bytes.Clone(b.Properties)
-	s.batches[b.Topic] = append(s.batches[b.Topic], b)
+	of := s.bodiesLocked(b.Topic)
+	of.batches = append(of.batches, b)
+	of.bytes += b.weight()
 	s.bytes += b.weight()
+}
+
+func (s *Standby) bodiesLocked(topic uint32) *bodies {
+	of := s.bodies[topic]
+	if of == nil {
+		of = new(bodies)
+		s.bodies[topic] = of
+	}
+	return of
 }
 
 // batchOverhead is about how many bytes of memory a publish takes beside what came with it.
@@ -123,12 +147,11 @@ func (b *loggedBatch) weight() int64 {
 
 // forgetLocked forgets the messages of topics that are deleted.
 func (s *Standby) forgetLocked() {
-	for id, list := range s.batches {
+	for id, of := range s.bodies {
 		if s.state.Topics[id] == nil {
-			for i := range list {
-				s.bytes -= list[i].weight()
-			}
-			delete(s.batches, id)
+			s.bytes -= of.bytes
+			s.giveUpLocked(id, of)
+			delete(s.bodies, id)
 		}
 	}
 }
@@ -149,25 +172,30 @@ func (s *Standby) Bytes() int64 {
 	return s.bytes
 }
 
-// Thin drops what nobody needs any more.
-func (s *Standby) Thin() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.thinLocked()
-}
+// thinLocked drops what nobody needs any more of what is in memory.
+func (s *Standby) thinLocked() { s.thinTopicsLocked(false) }
 
-func (s *Standby) thinLocked() {
-	s.bytes = 0
-	for id, list := range s.batches {
-		kept := thinned(list, s.state.Topics[id].Needed())
-		for i := range kept {
-			s.bytes += kept[i].weight()
+// thinTopicsLocked drops what nobody needs any more, of what is on disk too where it is asked for: there are very many blocks.
+func (s *Standby) thinTopicsLocked(onDisk bool) {
+	s.bytes, s.looked = 0, s.next
+	if onDisk {
+		s.swept = s.next
+	}
+	for id, of := range s.bodies {
+		need := s.state.Topics[id].Needed()
+		of.batches, of.bytes = thinned(of.batches, need), 0
+		for i := range of.batches {
+			of.bytes += of.batches[i].weight()
 		}
-		if s.batches[id] = kept; len(kept) == 0 {
-			delete(s.batches, id)
+		s.bytes += of.bytes
+		if onDisk {
+			s.thinBlocksLocked(of, need)
+		}
+		if len(of.batches)+len(of.blocks) == 0 {
+			delete(s.bodies, id)
 		}
 	}
-	s.enough = max(leastEnough, 2*s.bytes)
+	s.lookAgainLocked()
 }
 
 // thinned returns what is needed of publishes. They are copied only where that is not all, and never changed, as a snapshot may have them.
@@ -287,10 +315,12 @@ var ErrMidway = errors.New("the standby is in the middle of something")
 
 // StandbySnapshot is what a standby was at one moment.
 type StandbySnapshot struct {
-	next    uint64
-	made    uint32
-	state   []byte
-	batches [][]loggedBatch
+	number     uint64 // of the snapshot
+	next       uint64
+	made       uint32
+	generation uint32
+	state      []byte
+	batches    [][]loggedBatch
 }
 
 // Snapshot returns what it is now. It fails with ErrMidway.
@@ -300,35 +330,65 @@ func (s *Standby) Snapshot() (*StandbySnapshot, error) {
 	if s.state.Unsure() {
 		return nil, ErrMidway
 	}
-	s.thinLocked()
-	var b bytes.Buffer
-	if _, err := s.state.Write(&b, recordOffset(s.next)); err != nil {
+	s.thinTopicsLocked(true)
+	state, err := s.writeLocked(true)
+	if err != nil {
 		return nil, err
 	}
-	snap := &StandbySnapshot{next: s.next, made: s.made, state: b.Bytes()}
-	for _, list := range s.batches {
-		snap.batches = append(snap.batches, slices.Clip(list)) // what comes behind is not in it, and what is there is never changed
+	s.snapshots++
+	snap := &StandbySnapshot{number: s.snapshots, next: s.next, made: s.made, generation: s.generation, state: state}
+	for _, of := range s.bodies {
+		snap.batches = append(snap.batches, slices.Clone(of.batches)) // messages are never changed
 	}
 	return snap, nil
 }
 
-// Append appends the snapshot as ReadStandby reads it: the number of the next record, u64; the highest number of a topic, u32; the size of the
-// state, u64, and the state, a checkpoint; then each publish, its size u32 before it.
+// writeLocked returns the state as a checkpoint, with the places of what is in segments.
+func (s *Standby) writeLocked(places bool) ([]byte, error) {
+	if places {
+		for id, of := range s.bodies {
+			s.state.Topics[id].Nodes = of.places()
+		}
+		defer func() {
+			for id := range s.bodies {
+				s.state.Topics[id].Nodes = nil
+			}
+		}()
+	}
+	var b bytes.Buffer
+	_, err := s.state.Write(&b, recordOffset(s.next))
+	return b.Bytes(), err
+}
+
+// standbyMagic is what the checkpoint of a standby begins with, from its second version on. The first had the number of the next record there.
+const standbyMagic = "brkdstb2"
+
+// Append appends the snapshot as OpenStandby reads it: a magic, the number of the next record, u64; the highest number of a topic, u32; the
+// generation of its segments, u32; the size of the state, u64, and the state, a checkpoint with the blocks that are in segments; then each publish that
+// is in memory, its size u32 before it.
 func (s *StandbySnapshot) Append(dst []byte) []byte {
 	dst = slices.Grow(dst, s.size())
+	dst = append(dst, standbyMagic...)
 	dst = binary.BigEndian.AppendUint64(dst, s.next)
 	dst = binary.BigEndian.AppendUint32(dst, s.made)
+	dst = binary.BigEndian.AppendUint32(dst, s.generation)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(len(s.state)))
 	dst = append(dst, s.state...)
 	for _, list := range s.batches {
 		for i := range list {
-			at := len(dst)
-			dst = append(dst, 0, 0, 0, 0)
-			dst = journal.AppendPublish(dst, list[i].Publish)
-			dst = append(dst, list[i].frames...)
-			binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+			dst = list[i].appendTo(dst)
 		}
 	}
+	return dst
+}
+
+// appendTo appends a publish as a standby is written, its size before it.
+func (b *loggedBatch) appendTo(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	dst = journal.AppendPublish(dst, b.Publish)
+	dst = append(dst, b.frames...)
+	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	return dst
 }
 
@@ -345,29 +405,76 @@ func (s *StandbySnapshot) size() int {
 	return n
 }
 
-// standbyHead is the size in bytes of what stands before the state.
-const standbyHead = 20
+// Sizes in bytes of what stands before the state: of a checkpoint, and of what is sent whole.
+const (
+	standbyHead = 32
+	sentHead    = 20
+)
 
 // ErrStandby is bytes that are no standby.
 var ErrStandby = errors.New("not the standby of a group")
 
-// ReadStandby returns the standby that Append has written.
-func ReadStandby(b []byte) (*Standby, error) {
-	if len(b) < standbyHead || binary.BigEndian.Uint64(b[12:]) > uint64(len(b)-standbyHead) || binary.BigEndian.Uint64(b) == 0 {
-		return nil, fmt.Errorf("%w: %d bytes", ErrStandby, len(b))
+// OpenStandby returns the standby that Append has written, or that Whole has sent, with what is in its segments. Nil: a new one. It fails with ErrStandby when it is no such, or when it lacks messages, or with what the file system says.
+func OpenStandby(content []byte, segments GroupSegments) (*Standby, error) {
+	if !bytes.HasPrefix(content, []byte(standbyMagic)) {
+		return standbyOf(content, segments)
+	}
+	if len(content) < standbyHead || binary.BigEndian.Uint64(content[24:]) > uint64(len(content)-standbyHead) || binary.BigEndian.Uint64(content[8:]) == 0 {
+		return nil, fmt.Errorf("%w: %d bytes", ErrStandby, len(content))
 	}
 	s := NewStandby()
-	s.next, s.made = binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
-	size := binary.BigEndian.Uint64(b[12:])
-	var err error
-	if s.state, err = journal.ReadCheckpoint(bytes.NewReader(b[standbyHead:standbyHead+size]), int64(size)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStandby, err)
+	s.next, s.made = binary.BigEndian.Uint64(content[8:]), binary.BigEndian.Uint32(content[16:])
+	s.segments, s.generation = segments, binary.BigEndian.Uint32(content[20:])
+	size := binary.BigEndian.Uint64(content[24:])
+	if err := s.readState(content[standbyHead : standbyHead+size]); err != nil {
+		return nil, err
 	}
-	for b = b[standbyHead+size:]; len(b) > 0; {
-		if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
-			return nil, fmt.Errorf("%w: a publish is cut", ErrStandby)
-		}
+	if err := s.openBlocks(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	rest, err := s.readPublishes(content[standbyHead+size:])
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%w: a publish is cut", ErrStandby)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// standbyOf returns a new standby, or the one that Whole has sent: it is in no segments yet.
+func standbyOf(content []byte, segments GroupSegments) (*Standby, error) {
+	in, err := NewIntake(segments)
+	if err != nil {
+		return nil, err
+	}
+	if content == nil {
+		return in.s, nil
+	}
+	var s *Standby
+	if err = in.Write(content); err == nil {
+		s, err = in.Standby()
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return s, nil
+}
+
+func (s *Standby) readState(b []byte) (err error) {
+	if s.state, err = journal.ReadCheckpoint(bytes.NewReader(b), int64(len(b))); err != nil {
+		return fmt.Errorf("%w: %w", ErrStandby, err)
+	}
+	return nil
+}
+
+// readPublishes takes publishes that are whole, and returns what is left.
+func (s *Standby) readPublishes(b []byte) (rest []byte, err error) {
+	for len(b) >= 4 {
 		n := binary.BigEndian.Uint32(b)
+		if uint64(n) > uint64(len(b)-4) {
+			return b, nil
+		}
 		p, frames, err := journal.ParsePublish(b[4 : 4+n])
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrStandby, err)
@@ -378,31 +485,38 @@ func ReadStandby(b []byte) (*Standby, error) {
 		s.addLocked(loggedBatch{Publish: p, frames: bytes.Clone(frames)}) // or one message would hold all that was read
 		b = b[4+n:]
 	}
-	s.enough = max(leastEnough, 2*s.bytes)
-	return s, nil
+	return b, nil
 }
 
-// copy returns a state and messages that share nothing with it that changes.
-func (s *Standby) copy() (*journal.State, map[uint32][]loggedBatch, error) {
+// copied is what a leader makes a topic of: what it may change.
+type copied struct {
+	blocks  []*block // pinned
+	batches []loggedBatch
+}
+
+// copy returns a state and messages that share nothing with it that changes. Blocks are to be let go of with unpin.
+func (s *Standby) copy() (*journal.State, map[uint32]copied, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.thinLocked()
-	var b bytes.Buffer
-	size, err := s.state.Write(&b, recordOffset(s.next))
+	b, err := s.writeLocked(false)
 	if err != nil {
 		return nil, nil, err
 	}
-	state, err := journal.ReadCheckpoint(&b, size)
+	state, err := journal.ReadCheckpoint(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		return nil, nil, err
 	}
-	batches := make(map[uint32][]loggedBatch, len(s.batches))
-	for id, list := range s.batches {
-		some := slices.Clone(list)
+	all := make(map[uint32]copied, len(s.bodies))
+	for id, of := range s.bodies {
+		some := slices.Clone(of.batches)
 		for i := range some {
 			some[i].frames = bytes.Clone(some[i].frames)
 		}
-		batches[id] = some
+		for _, b := range of.blocks {
+			b.pins++
+		}
+		all[id] = copied{slices.Clone(of.blocks), some}
 	}
-	return state, batches, nil
+	return state, all, nil
 }

@@ -92,7 +92,7 @@ func TestAStandbyKeepsWhatSomebodyNeeds(t *testing.T) {
 	all := g.s.Bytes()
 	g.must(journal.KindDelivered, runsRecord(func(r *journal.Runs) { r.BeginDelivered(1, 2, 0) }, journal.Range{First: 1, Last: 8}))
 	g.must(journal.KindFinished, runsRecord(func(r *journal.Runs) { r.Begin(1, 2) }, journal.Range{First: 1, Last: 3}, journal.Range{First: 5, Last: 7}))
-	g.s.Thin()
+	thin(g.s)
 	if got, want := g.s.Bytes(), (all-batchOverhead)*4/10+2*batchOverhead; got != want { // they are in two pieces
 		t.Errorf("%d bytes of 10 messages, 4 of which somebody needs, are kept: want %d", got, want)
 	}
@@ -100,7 +100,7 @@ func TestAStandbyKeepsWhatSomebodyNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := ReadStandby(snap.Append(nil))
+	read, err := OpenStandby(snap.Append(nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestWhatALeaderLeftHalfSaid(t *testing.T) {
 	if _, err := g.s.Snapshot(); !errors.Is(err, ErrMidway) {
 		t.Errorf("written down in the middle: %v", err)
 	}
-	g.s.Thin()
+	thin(g.s)
 	g.s.EndReign()
 	if _, err := g.s.Snapshot(); err != nil {
 		t.Error(err)
@@ -168,7 +168,7 @@ func FuzzReadStandby(f *testing.F) {
 	f.Add(snap.Append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ReadStandby(b)
+		s, err := OpenStandby(b, nil)
 		if err != nil {
 			if !errors.Is(err, ErrStandby) {
 				t.Errorf("refused as %v", err)
@@ -179,7 +179,7 @@ func FuzzReadStandby(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadStandby(snap.Append(nil)); err != nil {
+		if _, err := OpenStandby(snap.Append(nil), nil); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,0 +1,119 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/broker/replica"
+	"brokerd/broker/topic"
+	"brokerd/diskqueue/segment"
+	"brokerd/diskqueue/vfs"
+)
+
+// disk is the segments of a group whose only generation is the first.
+type disk struct{ fs vfs.FS }
+
+func (d disk) Open(_, number uint32, name string) (*segment.Store, []segment.Block, error) {
+	store, list, _, err := segment.Open(segment.Options{FS: d.fs, Dir: fmt.Sprint(number), FileSize: 64 << 10, Topic: number, Name: name})
+	return store, list, err
+}
+
+func (d disk) New() (uint32, error)            { return 1, nil }
+func (d disk) Generations() ([]uint32, error)  { return nil, nil }
+func (d disk) Topics(uint32) ([]uint32, error) { return []uint32{1}, nil }
+func (d disk) Remove(uint32) error             { return nil }
+
+// nobody is a consumer that is not told anything.
+type nobody struct{}
+
+func (nobody) Wake()  {}
+func (nobody) Close() {}
+
+// count returns how many messages there are.
+func count(frames []byte) (n int64) {
+	for ; len(frames) > 0; n++ {
+		frames = frames[4+binary.BigEndian.Uint32(frames):]
+	}
+	return n
+}
+
+// TestABacklogIsBoundByTheDisk: many times what memory has room for is taken, and comes, by the leader that it was published at, and by one that begins
+// with a checkpoint; while the disk takes nothing publishes are refused from a bound on, with its reason, and taken again afterwards.
+func TestABacklogIsBoundByTheDisk(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.s.Close()
+		fault := vfs.NewFaulty(vfs.NewMem())
+		f.o = Options{Segments: disk{fault}, Room: 8 << 10, Limit: 32 << 10}
+		f.open(nil, replica.Point{Index: 1, Term: 1})
+		f.create("orders", 1)
+		f.a.lead(2)
+		if _, err := f.r.Lookup("orders").Channel("c"); err != nil {
+			t.Fatal(err)
+		}
+		publish := func(n int) (err error) {
+			for i := 0; i < n && err == nil; i++ {
+				err = f.publish("orders")
+			}
+			return err
+		}
+		if err := publish(2000); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if held, _ := f.s.Bytes(); held > f.o.Limit {
+			t.Errorf("%d bytes are in memory", held)
+		}
+		fault.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate, Err: syscall.ENOSPC})
+		if err := publish(1000); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("a full disk: %v", err)
+		}
+		fault.SetRules()
+		time.Sleep(2 * spillAgain)
+		synctest.Wait()
+		if err := publish(1); err != nil {
+			t.Fatal(err)
+		}
+		content, at, counts, err := f.s.Content()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts()
+		f.a.set(func() { f.a.term = 0 })
+		f.s.Close()
+		f.open(content, at)
+		f.s.Tend(f.state)
+		f.a.lead(3)
+		depth := f.r.Lookup("orders").LookupChannel("c").Stats().Depth
+		if depth < 2001 {
+			t.Errorf("%d messages are there", depth)
+		}
+		sub, err := f.r.Lookup("orders").Subscribe("c", topic.SubscribeOptions{Owner: nobody{}, MsgTimeout: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub.SetReady(10000)
+		got := int64(0)
+		for range 1000 {
+			var d topic.Delivery
+			for sub.Take(&d) > 0 {
+				for _, r := range d.Runs {
+					got += count(r.Frames)
+				}
+				d.Clear()
+			}
+			if got == depth {
+				break
+			}
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		if got != depth {
+			t.Errorf("%d of %d messages came", got, depth)
+		}
+	})
+}

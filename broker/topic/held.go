@@ -1,0 +1,228 @@
+package topic
+
+import (
+	"sync"
+
+	"brokerd/broker/backlog"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// A topic of a group of replicas has no segments: what its standby has on disk is read there. A node of which memory has nothing says which blocks of
+// the standby have what is needed of it, and keeps them there.
+
+// evict drops from memory what the standby of the group has on disk, of some topics.
+func (l *Led) evict(topics map[uint32]bool) {
+	l.mu.Lock()
+	var list []*Topic
+	for number := range topics {
+		if t := l.topics[number]; t != nil {
+			list = append(list, t)
+		}
+	}
+	l.mu.Unlock()
+	for _, t := range list {
+		t.evictHeld()
+	}
+}
+
+func (t *Topic) evictHeld() {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.deleted.Load() {
+		return
+	}
+	t.reclaimLocked()
+	d := t.d
+	all := t.lossyLocked()
+	committed := d.watermark.position() // what lies behind it may be other messages, of another leader, in the standby
+	for _, s := range d.table.each() {
+		if s == d.tail || s.node == d.nodes.Last() || !s.node.Closed() || s.node.Frames() == nil || s.node.End() > committed+1 {
+			continue
+		}
+		held := t.led.standby.pin(d.id, s.first, s.node.End(), all)
+		if held == nil {
+			continue // it stays in memory, at most till the next time
+		}
+		s.held = held
+		t.setOnDisk(s)
+		d.evictLocked(s)
+	}
+}
+
+// lossyLocked reports whether the topic has channels that write no records: the standby may not have what they need.
+func (t *Topic) lossyLocked() bool {
+	for _, c := range t.Channels() {
+		if c.ephemeral {
+			return true
+		}
+	}
+	return false
+}
+
+// letGoHeld lets go of what a node that has left holds in the standby.
+func (t *Topic) letGoHeld(s *stored) {
+	if len(s.held) > 0 {
+		t.led.standby.unpin(s.held)
+	}
+}
+
+// letGoAll is letGoHeld of all nodes that are there.
+func (t *Topic) letGoAll() {
+	for _, s := range t.d.table.each() {
+		t.letGoHeld(s)
+	}
+}
+
+// lastBlock is the block of a standby that was read last: nodes of memory and blocks of the disk do not begin at the same messages.
+type lastBlock struct {
+	mu     sync.Mutex // guards what follows
+	of     *block
+	frames []byte
+	runs   []backlog.Range
+}
+
+// read returns the messages of a block, which are not to be changed, and their positions.
+func (l *lastBlock) read(s *Standby, b *block) ([]byte, []backlog.Range, error) {
+	l.mu.Lock()
+	of, frames, runs := l.of, l.frames, l.runs
+	l.mu.Unlock()
+	if of == b {
+		return frames, runs, nil
+	}
+	frames, runs, err := s.read(b, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if runs == nil {
+		runs = []backlog.Range{{First: b.first, Last: b.end - 1}}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of, l.frames, l.runs = b, frames, runs
+	return frames, runs, nil
+}
+
+// passed forgets a block of which the last messages were asked for.
+func (l *lastBlock) passed(b *block) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of == b {
+		l.of, l.frames, l.runs = nil, nil, nil
+	}
+}
+
+// alone returns the block that a node is, nil when it is in several, or in a part of one.
+func (s *stored) alone() *block {
+	if len(s.held) == 1 && s.held[0].first == s.first && s.held[0].end == Position(s.end.Load()) {
+		return s.held[0]
+	}
+	return nil
+}
+
+// diskBytes returns how many bytes are read for a node that is on disk.
+func (s *stored) diskBytes() (n int) {
+	if s.held == nil {
+		return int(s.at().Ref.Length)
+	}
+	for _, b := range s.held {
+		n += int(b.place.Load().Ref.Length)
+	}
+	return n
+}
+
+// loadHeld is loadNodeInto for a node whose messages the standby has.
+func (t *Topic) loadHeld(s *stored, buf []byte) (nodeFrames, error) {
+	standby := t.led.standby
+	if b := s.alone(); b != nil {
+		frames, runs, err := standby.read(b, buf)
+		if err != nil {
+			return t.unreadHeld(s, b, err)
+		}
+		return nodeFrames{frames: frames, runs: runs, read: true}, nil
+	}
+	within := []backlog.Range{{First: s.first, Last: Position(s.end.Load()) - 1}}
+	f := nodeFrames{frames: buf[:0], read: true}
+	for _, b := range s.held {
+		frames, runs, err := t.led.last.read(standby, b)
+		if err != nil {
+			return t.unreadHeld(s, b, err)
+		}
+		some, got := pick(frames, runs, within)
+		f.frames = append(f.frames, some...)
+		for _, r := range rangesOf(got) {
+			if k := len(f.runs) - 1; k >= 0 && f.runs[k].Last+1 == r.First {
+				f.runs[k].Last = r.Last
+				continue
+			}
+			f.runs = append(f.runs, r)
+		}
+		if within[0].Last >= b.end-1 {
+			t.led.last.passed(b)
+		}
+	}
+	if len(f.runs) == 1 && f.runs[0] == within[0] {
+		f.runs = nil
+	} else if f.runs == nil {
+		f.runs = []backlog.Range{}
+	}
+	return f, nil
+}
+
+// unreadHeld is what is read of a node with a block that cannot be read: nothing, and to be tried again, unless the node has left.
+func (t *Topic) unreadHeld(s *stored, b *block, err error) (nodeFrames, error) {
+	nothing := nodeFrames{runs: []backlog.Range{}}
+	if t.hasLeft(s) {
+		return nothing, nil
+	}
+	t.led.standby.broken(b, err)
+	t.cannotRead(b.place.Load().Ref, err)
+	return nothing, err
+}
+
+// frameHeld returns one message of a node that is one block, if its place is known; nil: it is to be looked for.
+func (t *Topic) frameHeld(s *stored, off uint32, pos Position) protocol.MessageFrame {
+	b := s.alone()
+	if b == nil || !b.whole() {
+		return nil
+	}
+	f, err := b.store.ReadFrame(b.place.Load().Ref, off, uint64(pos), nil)
+	if err != nil {
+		return nil // reading all of it says why
+	}
+	return f
+}
+
+// sectionsHeld returns what the messages of a node have beside their bodies, and the sums of their keys, counted from the node's first position.
+func (t *Topic) sectionsHeld(s *stored) (beside []journal.Beside, sums []uint32, err error) {
+	first, end := s.first, Position(s.end.Load())
+	for _, b := range s.held {
+		more, some, err := t.led.standby.sections(b)
+		if err != nil {
+			_, err = t.unreadHeld(s, b, err)
+			return nil, nil, err
+		}
+		for _, m := range more {
+			if m.Pos >= first && m.Pos < end {
+				beside = append(beside, m)
+			}
+		}
+		if len(some) == 0 {
+			continue
+		}
+		_, runs, err := t.led.last.read(t.led.standby, b)
+		if err != nil {
+			_, err = t.unreadHeld(s, b, err)
+			return nil, nil, err
+		}
+		if sums == nil {
+			sums = make([]uint32, end-first)
+		}
+		for i, sum := range spread(some, b.first, int(b.end-b.first), runs) {
+			if pos := b.first + Position(i); pos >= first && pos < end {
+				sums[pos-first] = sum
+			}
+		}
+	}
+	return beside, sums, nil
+}

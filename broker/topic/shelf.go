@@ -1,0 +1,273 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+)
+
+// store returns the store of a topic. io is held.
+func (s *Standby) store(topic uint32, name string) (*segment.Store, error) {
+	if store := s.stores[topic]; store != nil {
+		return store, nil
+	}
+	store, _, err := s.segments.Open(s.generation, topic, name)
+	if err != nil {
+		return nil, err
+	}
+	s.keepStore(topic, store)
+	return store, nil
+}
+
+func (s *Standby) keepStore(topic uint32, store *segment.Store) {
+	if s.stores == nil {
+		s.stores = map[uint32]*segment.Store{}
+	}
+	s.stores[topic] = store
+}
+
+// Hold has everything that is on disk be synced, and nothing more be written there until release: then what a snapshot names is safe.
+func (s *Standby) Hold() (release func(), err error) {
+	s.io.Lock()
+	if s.closed { // they were synced then, or were not
+		if s.failed != nil {
+			s.io.Unlock()
+			return nil, s.failed
+		}
+	} else {
+		for id, store := range s.stores {
+			if err = s.sync(id, store); err != nil {
+				s.io.Unlock()
+				return nil, fmt.Errorf("segments of a group: %w", err)
+			}
+			if len(s.stores) > manyStores {
+				_ = store.Release() // it is synced, and opens what it needs
+			}
+		}
+	}
+	return s.io.Unlock, nil
+}
+
+// manyStores is how many topics may have files open for writing between two checkpoints.
+const manyStores = 64
+
+// sync syncs a topic's store. Blocks that a sync has left in doubt are written anew.
+func (s *Standby) sync(topic uint32, store *segment.Store) error {
+	if store.Unsynced() == 0 && len(store.Doubtful()) == 0 {
+		return nil
+	}
+	err := store.Sync()
+	doubtful := store.Doubtful()
+	if len(doubtful) == 0 {
+		return err
+	}
+	s.tidyUp(store)
+	s.mu.Lock()
+	var list []*block
+	if of := s.bodies[topic]; of != nil {
+		list = slices.Clone(of.blocks)
+	}
+	s.mu.Unlock()
+	for _, b := range list {
+		if slices.Contains(doubtful, b.place.Load().Ref) {
+			if err := b.renew(); err != nil {
+				return err
+			}
+		}
+	}
+	s.dropFreed(func(f freed) bool {
+		return f.block != nil && f.block.store == store && slices.Contains(doubtful, f.block.place.Load().Ref)
+	})
+	return store.Sync()
+}
+
+// renew writes a block anew.
+func (b *block) renew() error {
+	old := *b.place.Load()
+	frames, held, lost, err := b.store.ReadHeld(old, nil)
+	if err != nil || len(lost) > 0 {
+		return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, errors.Join(err, segment.ErrDamaged))
+	}
+	sections, _, err := b.store.ReadBeside(old)
+	if err != nil {
+		return fmt.Errorf("block %s cannot be read whole: %w", old.Ref, err)
+	}
+	sections = slices.DeleteFunc(sections, func(s segment.Section) bool { return s.Kind != sectionProperties && s.Kind != sectionKeys })
+	if held == nil {
+		held = []segment.Run{{First: old.First, Count: old.Count}}
+	}
+	at, err := b.store.AppendSome(old.First, int(old.Count), held, frames, sections...)
+	if err != nil {
+		return err
+	}
+	b.place.Store(&at)
+	return b.store.Drop(old.Ref)
+}
+
+// Named is told that a snapshot is what a start goes on from: what it does not name goes.
+func (s *Standby) Named(snapshot uint64) error {
+	s.io.Lock()
+	defer s.io.Unlock()
+	if s.closed {
+		return nil // the next start sees to it
+	}
+	return errors.Join(s.dropFreed(func(f freed) bool { return f.after < snapshot })...)
+}
+
+// dropFreed drops some of what nobody needs, and closes what it came to meanwhile. io is held.
+func (s *Standby) dropFreed(some func(freed) bool) (errs []error) {
+	s.mu.Lock()
+	var list []freed
+	s.freed = slices.DeleteFunc(s.freed, func(f freed) bool {
+		if !some(f) {
+			return false
+		}
+		list = append(list, f)
+		if f.block != nil {
+			s.freedSize -= int64(f.block.place.Load().Ref.Length)
+		}
+		return true
+	})
+	s.mu.Unlock()
+	for _, f := range list {
+		switch store := s.stores[f.topic]; {
+		case f.block != nil:
+			if err := s.drop(f.block.store, f.block.place.Load().Ref); !errors.Is(err, segment.ErrGone) {
+				errs = append(errs, err)
+			}
+		case store != nil:
+			err := store.RemoveAll()
+			if errs = append(errs, err); err == nil {
+				delete(s.stores, f.topic)
+				delete(s.untidy, store)
+			}
+		}
+	}
+	for store := range s.untidy {
+		err := store.Release()
+		if errs = append(errs, err); err == nil {
+			delete(s.untidy, store)
+		}
+	}
+	return errs
+}
+
+// drop drops a block; with the last one its file goes once the store is released. io is held.
+func (s *Standby) drop(store *segment.Store, ref segment.Ref) error {
+	s.tidyUp(store)
+	return store.Drop(ref)
+}
+
+// tidyUp has a store be released when a checkpoint counts the next time. io is held.
+func (s *Standby) tidyUp(store *segment.Store) {
+	if s.untidy == nil {
+		s.untidy = map[*segment.Store]bool{}
+	}
+	s.untidy[store] = true
+}
+
+// Number returns the number of the snapshot, for Standby.Named.
+func (s *StandbySnapshot) Number() uint64 { return s.number }
+
+// Close closes the stores, synced. What is read of them afterwards fails; what was applied stays known.
+func (s *Standby) Close() error {
+	s.io.Lock()
+	defer s.io.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var errs []error
+	for _, store := range s.stores {
+		errs = append(errs, store.Close())
+	}
+	s.failed = errors.Join(errs...)
+	return s.failed
+}
+
+// openBlocks finds the blocks that the state names. What it does not name was written behind the checkpoint, or was let go of before: it goes with
+// the next one. Nobody knows the standby yet.
+func (s *Standby) openBlocks() error {
+	if s.segments == nil {
+		for _, t := range s.state.Topics {
+			if len(t.Nodes) > 0 {
+				return fmt.Errorf("%w: messages of topic %s are in segments, and there are none", ErrStandby, t.Name)
+			}
+		}
+		return nil
+	}
+	known, err := s.segments.Topics(s.generation)
+	if err != nil {
+		return err
+	}
+	for id, t := range s.state.Topics {
+		if len(t.Nodes) > 0 && !slices.Contains(known, id) {
+			return fmt.Errorf("%w: the segments of topic %s are not there", ErrStandby, t.Name)
+		}
+	}
+	for _, id := range known {
+		if err := s.openTopic(id); err != nil {
+			return err
+		}
+	}
+	return s.removeOthers()
+}
+
+func (s *Standby) openTopic(id uint32) error {
+	name := ""
+	var nodes []journal.Node
+	if t := s.state.Topics[id]; t != nil {
+		name, nodes, t.Nodes = t.Name, t.Nodes, nil
+	}
+	store, list, err := s.segments.Open(s.generation, id, name)
+	if err != nil {
+		return err
+	}
+	s.keepStore(id, store)
+	found := make(map[segment.Ref]segment.Block, len(list))
+	for _, b := range list {
+		found[b.Ref] = b
+	}
+	of := new(bodies)
+	for _, n := range nodes {
+		ref := segment.Ref{File: n.File, Offset: n.Offset, Length: n.Length}
+		b, ok := found[ref]
+		if !ok || Position(b.First) != n.First || b.Count != n.Count {
+			return fmt.Errorf("%w: topic %s lacks messages %d to %d, in %s of its segments", ErrStandby, name, n.First, n.End()-1, ref)
+		}
+		delete(found, ref)
+		of.blocks = append(of.blocks, newBlock(id, store, b))
+		of.spilled = n.End() - 1
+		s.onDisk += int64(ref.Length)
+	}
+	if len(of.blocks) > 0 {
+		s.bodies[id] = of
+	}
+	for _, b := range found { // the checkpoint that counts may be another one, and name them: the next one will not
+		s.onDisk += int64(b.Ref.Length)
+		s.freeLocked(newBlock(id, store, b))
+	}
+	if s.state.Topics[id] == nil {
+		s.freed = append(s.freed, freed{topic: id})
+	}
+	return nil
+}
+
+// removeOthers removes generations that are not in use.
+func (s *Standby) removeOthers() error {
+	list, err := s.segments.Generations()
+	if err != nil {
+		return err
+	}
+	for _, generation := range list {
+		if generation != s.generation {
+			if err := s.segments.Remove(generation); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

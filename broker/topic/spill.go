@@ -1,0 +1,293 @@
+package topic
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/segment"
+)
+
+// GroupSegments is where the standby of a group keeps messages for which memory has no room: a folder for each generation, of which one is in use,
+// and in it a store for each topic.
+type GroupSegments interface {
+	// Open looks into the segments of a topic.
+	Open(generation, topic uint32, name string) (*segment.Store, []segment.Block, error)
+	// New makes a generation that there has not been, and Generations returns those that there are.
+	New() (generation uint32, err error)
+	Generations() ([]uint32, error)
+	// Topics returns the numbers of the topics that a generation has something of.
+	Topics(generation uint32) ([]uint32, error)
+	// Remove removes a generation.
+	Remove(generation uint32) error
+}
+
+// shelf is the part of a standby that is on disk. What is on it was committed. A block stays until a checkpoint counts that does not name it.
+type shelf struct {
+	segments   GroupSegments // nil: all is in memory; set at construction, as are those that follow
+	generation uint32
+	room       int64               // bytes of messages that memory has room for
+	ask        func()              // tells that there are more; it does not wait
+	damaged    func(error)         // tells that what is needed cannot be read any more; it does not wait
+	live       atomic.Pointer[Led] // that evicts what was spilled
+
+	// io guards the stores: one at a time writes, syncs and drops. Reading needs it not.
+	io     sync.Mutex
+	stores map[uint32]*segment.Store // by topic; guarded by io
+	untidy map[*segment.Store]bool   // something of them is to be removed, or closed; guarded by io
+	buf    []byte                    // guarded by io
+	closed bool                      // guarded by io
+	failed error                     // of closing; guarded by io
+
+	// Guarded by Standby.mu.
+	snapshots uint64 // how many there were
+	swept     uint64 // what Standby.next was when it was looked for blocks that nobody needs
+	freed     []freed
+	freedSize int64
+	onDisk    int64 // bytes of blocks, freed ones not counted
+}
+
+// freed is what nobody needs any more on disk. Snapshots up to a number may name it.
+type freed struct {
+	after uint64
+	topic uint32
+	block *block // nil: all of the topic's
+}
+
+// block is messages of a topic that are on disk: those of its positions that somebody needed when it was written.
+type block struct {
+	topic      uint32
+	store      *segment.Store
+	place      atomic.Pointer[segment.Block]
+	first, end Position
+	pins       int // of who reads it, whatever becomes of it; guarded by Standby.mu
+}
+
+// whole reports whether it has a message at each of its positions.
+func (b *block) whole() bool { return b.place.Load().Held == 0 }
+
+func newBlock(topic uint32, store *segment.Store, at segment.Block) *block {
+	b := &block{topic: topic, store: store, first: Position(at.First), end: end(at)}
+	b.place.Store(&at)
+	return b
+}
+
+// blockBytes is how many bytes of messages a block has, about.
+const blockBytes = 256 << 10
+
+// Keep says how many bytes of messages memory has room for, and who is told that there are more, and that messages cannot be read any more. It is called
+// before anything is applied.
+func (s *Standby) Keep(room int64, ask func(), damaged func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room, s.ask, s.damaged = room, ask, damaged
+	s.lookAgainLocked()
+	s.askSpillLocked()
+}
+
+// lookAgainLocked sets with how many bytes in memory it is looked again for what nobody needs: twice as many as are there now, but soon when they
+// are more than there is room for; yet not at each publish while they are written.
+func (s *Standby) lookAgainLocked() {
+	s.enough = max(leastEnough, 2*s.bytes)
+	if s.room > 0 {
+		s.enough = min(s.enough, max(s.room, s.bytes+s.room/4))
+	}
+}
+
+func (s *Standby) askSpillLocked() {
+	if s.ask != nil && s.bytes > s.room {
+		s.ask()
+	}
+}
+
+// OnDisk returns how many bytes of messages are on disk that somebody may need, and how many come free with the next checkpoint that counts.
+func (s *Standby) OnDisk() (held, free int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onDisk, s.freedSize
+}
+
+// Tidy looks for what nobody needs any more on disk, if something has happened since it was looked.
+func (s *Standby) Tidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.onDisk > 0 && s.swept != s.next {
+		s.thinTopicsLocked(true)
+	}
+}
+
+// thinBlocksLocked gives up blocks that nobody needs.
+func (s *Standby) thinBlocksLocked(of *bodies, need []journal.Range) {
+	kept := of.blocks[:0]
+	for _, b := range of.blocks {
+		i := sort.Search(len(need), func(i int) bool { return need[i].Last >= b.first })
+		if b.pins > 0 || i < len(need) && need[i].First < b.end {
+			kept = append(kept, b)
+			continue
+		}
+		s.freeLocked(b)
+	}
+	clear(of.blocks[len(kept):])
+	of.blocks = kept
+}
+
+func (s *Standby) freeLocked(b *block) {
+	size := int64(b.place.Load().Ref.Length)
+	s.freed = append(s.freed, freed{after: s.snapshots, block: b})
+	s.freedSize += size
+	s.onDisk -= size
+}
+
+// giveUpLocked gives up all that is on disk of a topic that is deleted.
+func (s *Standby) giveUpLocked(topic uint32, of *bodies) {
+	for _, b := range of.blocks {
+		s.freeLocked(b)
+	}
+	if len(of.blocks) > 0 || of.spilled > 0 {
+		s.freed = append(s.freed, freed{after: s.snapshots, topic: topic})
+	}
+}
+
+// places returns where the blocks are, as a checkpoint says it.
+func (of *bodies) places() (list []journal.Node) {
+	for _, b := range of.blocks {
+		at := b.place.Load()
+		list = append(list, journal.Node{First: b.first, Count: at.Count, File: at.Ref.File, Offset: at.Ref.Offset, Length: at.Ref.Length})
+	}
+	return list
+}
+
+// part is publishes of a topic, the oldest in memory, that become a block.
+type part struct {
+	topic uint32
+	name  string
+	of    *bodies
+	list  []loggedBatch
+}
+
+// Spill writes to segments, oldest first, what memory has no room for, and some more. What fails stays in memory.
+func (s *Standby) Spill() error {
+	some, err := s.spill()
+	if l := s.live.Load(); l != nil && len(some) > 0 {
+		l.evict(some)
+	}
+	return err
+}
+
+func (s *Standby) spill() (topics map[uint32]bool, err error) {
+	topics = map[uint32]bool{}
+	for first := true; ; first = false {
+		topic, err := s.spillSome(first)
+		if topic == 0 || err != nil {
+			return topics, err
+		}
+		topics[topic] = true
+	}
+}
+
+// spillSome writes a block, and returns the topic that it is of; 0: there was nothing to write. Who waits for io has a turn between two.
+func (s *Standby) spillSome(first bool) (topic uint32, err error) {
+	s.io.Lock()
+	defer s.io.Unlock()
+	if s.closed {
+		return 0, nil
+	}
+	p, ok := s.largest(first)
+	if !ok {
+		return 0, nil
+	}
+	if err := s.write(p); err != nil {
+		return 0, fmt.Errorf("messages of topic %s, which is replicated, cannot be moved to the disk: %w", p.name, err)
+	}
+	return p.topic, nil
+}
+
+// largest returns what is to be written next: of the topic that has most in memory. first says that nothing was written yet.
+func (s *Standby) largest(first bool) (p part, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first {
+		if s.bytes <= s.room {
+			return p, false
+		}
+		if s.looked != s.next {
+			s.thinLocked()
+		}
+	}
+	if s.segments == nil || s.bytes <= s.room/2 || first && s.bytes <= s.room {
+		return p, false
+	}
+	for id, of := range s.bodies {
+		if p.of == nil || of.bytes > p.of.bytes {
+			p.topic, p.of = id, of
+		}
+	}
+	if p.of == nil || len(p.of.batches) == 0 {
+		return p, false
+	}
+	p.name = s.state.Topics[p.topic].Name
+	n, size := 0, 0
+	for n < len(p.of.batches) && size < blockBytes {
+		size += len(p.of.batches[n].frames)
+		n++
+	}
+	p.list = slices.Clone(p.of.batches[:n])
+	return p, true
+}
+
+// write makes a block of publishes. io is held, and no lock that anybody waits for who serves clients.
+func (s *Standby) write(p part) error {
+	store, err := s.store(p.topic, p.name)
+	if err != nil {
+		return err
+	}
+	first, last := p.list[0].First, p.list[len(p.list)-1].Last()
+	var runs []segment.Run
+	var beside []journal.Beside
+	var sums []uint32
+	buf := s.buf[:0]
+	for i := range p.list {
+		b := &p.list[i]
+		buf = append(buf, b.frames...)
+		if k := len(runs) - 1; k >= 0 && runs[k].First+uint64(runs[k].Count) == uint64(b.First) {
+			runs[k].Count += uint32(b.Count)
+		} else {
+			runs = append(runs, segment.Run{First: uint64(b.First), Count: uint32(b.Count)})
+		}
+		for _, m := range besideOf(b.Properties) {
+			m.Pos += b.First
+			beside = append(beside, m)
+		}
+		if sums = append(sums, b.Sums...); b.Sums == nil {
+			sums = append(sums, make([]uint32, b.Count)...)
+		}
+	}
+	if s.buf = buf; cap(buf) > 2*blockBytes {
+		s.buf = nil
+	}
+	at, err := store.AppendSome(uint64(first), int(last-first)+1, runs, buf, blockSections(first, beside, sums)...)
+	if err != nil {
+		s.tidyUp(store) // it may have left a file
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := s.bodies[p.topic]
+	if of != p.of { // the topic was deleted, or nobody needs what it has, meanwhile
+		return s.drop(store, at.Ref)
+	}
+	n := 0
+	for ; n < len(of.batches) && of.batches[n].Last() <= last; n++ {
+		of.bytes -= of.batches[n].weight()
+		s.bytes -= of.batches[n].weight()
+	}
+	clear(of.batches[:n])
+	of.batches = of.batches[n:]
+	of.blocks = append(of.blocks, newBlock(p.topic, store, at))
+	of.spilled = last
+	s.onDisk += int64(at.Ref.Length)
+	return nil
+}
