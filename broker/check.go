@@ -71,6 +71,14 @@ func (c *checker) read() (err error) {
 	return err
 }
 
+// many is a number of things.
+func many(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
 func (c *checker) say(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
 
 func (c *checker) damaged(format string, args ...any) {
@@ -168,7 +176,7 @@ func (c *checker) log() {
 		checkpoint = "no checkpoint"
 	}
 	r := &c.stopped.Log
-	c.say("a start reads %s and %d records, %d bytes, in %d files of the log", checkpoint, r.Records, r.Bytes, r.Files)
+	c.say("a start reads %s and %s, %s, in %s of the log", checkpoint, many(int64(r.Records), "record"), many(int64(r.Bytes), "byte"), many(int64(r.Files), "file"))
 	for _, m := range c.stopped.Missing {
 		c.say("MISSING %s", m)
 	}
@@ -193,7 +201,7 @@ func (c *checker) durable(t *topic.Topic) error {
 	if err != nil {
 		return err
 	}
-	c.say("topic %s%s: level %s, %d segments, %d bytes", t.Name(), paused(t.Paused()), t.Durability(), files, h.Bytes)
+	c.say("topic %s%s: level %s, %s, %s", t.Name(), paused(t.Paused()), t.Durability(), many(int64(files), "segment"), many(int64(h.Bytes), "byte"))
 	for _, ch := range h.Channels {
 		name := "channel " + ch.Name + paused(ch.Paused)
 		if ch.Name == "" {

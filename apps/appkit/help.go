@@ -22,7 +22,7 @@ func (p *program) groupHelp(c Command, path string) string {
 	b.WriteString("Commands:\n")
 	for _, s := range c.Sub {
 		if !s.Hidden {
-			fmt.Fprintf(&b, "  %-12s %s\n", s.Name, s.Summary)
+			fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(append([]string{s.Name}, s.Aliases...), ", "), s.Summary)
 		}
 	}
 	fmt.Fprintf(&b, "\n%s COMMAND --help says more about each.\n", path)

@@ -131,7 +131,7 @@ func (o *options) discover(ctx context.Context, env *appkit.Env) error {
 func (o *options) check() error {
 	switch {
 	case o.topic == "":
-		return appkit.Usagef("--topic required")
+		return appkit.Usagef("--topic or an argument required: which topic to publish to")
 	case len(o.brokers) == 0 && len(o.lookups) == 0:
 		return appkit.Nowhere("--nsqd-tcp-address required")
 	case len(o.brokers) > 0 && len(o.lookups) > 0:

@@ -81,7 +81,7 @@ func linesAreMessages(t *testing.T, b *cmdtest.Process) {
 
 func TestSettingsThatDoNotFit(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"--nsqd-tcp-address=a:1", "--topic required"},
+		{"--nsqd-tcp-address=a:1", "--topic or an argument required"},
 		{"--topic=t", "--nsqd-tcp-address required"},
 		{"--topic=t/u --nsqd-tcp-address=a:1", "--topic is invalid"},
 		{"--topic=t --nsqd-tcp-address=a:1 --delimiter=", "--delimiter must be at least a single byte"},
