@@ -51,6 +51,9 @@ const tidyShare = 20
 // tidy looks for what nobody needs any more on disk, at a pace that costs little.
 func (s *Shard) tidy() {
 	if began := time.Now(); !began.Before(s.tidied) {
+		if s.led != nil {
+			s.led.Reclaim()
+		}
 		s.standby.Tidy()
 		s.tidied = began.Add(max(idlePace/2, tidyShare*time.Since(began)))
 	}

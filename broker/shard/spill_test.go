@@ -115,5 +115,14 @@ func TestABacklogIsBoundByTheDisk(t *testing.T) {
 		if got != depth {
 			t.Errorf("%d of %d messages came", got, depth)
 		}
+		held, _ := f.s.standby.OnDisk()
+		if err := f.r.Lookup("orders").LookupChannel("c").Empty(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * idlePace)
+		synctest.Wait()
+		if left, free := f.s.standby.OnDisk(); held == 0 || left > 0 || free < held {
+			t.Errorf("%d of %d bytes are held on disk when nobody needs them, %d come free", left, held, free)
+		}
 	})
 }

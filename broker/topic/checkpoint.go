@@ -328,13 +328,19 @@ func (r *Registry) Reclaim() {
 		return
 	}
 	for _, t := range r.durable() {
-		if t.d.onDisk.Load() > 0 && t.pub.TryLock() {
-			if n := t.settled(); n != t.d.settled { // else nothing can have come free
-				t.d.settled = n
-				t.reclaimLocked()
-			}
-			t.pub.Unlock()
-		}
+		t.reclaim()
+	}
+}
+
+// reclaim is Reclaim of one topic, unless somebody else is at it.
+func (t *Topic) reclaim() {
+	if t.d.onDisk.Load() == 0 || !t.pub.TryLock() {
+		return
+	}
+	defer t.pub.Unlock()
+	if n := t.settled(); n != t.d.settled { // else nothing can have come free
+		t.d.settled = n
+		t.reclaimLocked()
 	}
 }
 

@@ -26,6 +26,13 @@ func (l *Led) evict(topics map[uint32]bool) {
 	}
 }
 
+// Reclaim lets go of what nobody needs any more of what the topics hold on the disk of the group's standby.
+func (l *Led) Reclaim() {
+	for _, t := range l.list() {
+		t.reclaim()
+	}
+}
+
 func (t *Topic) evictHeld() {
 	t.pub.Lock()
 	defer t.pub.Unlock()
