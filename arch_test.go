@@ -79,10 +79,10 @@ var rooms = []room{
 
 	{"broker/cluster", nil, "pure: the map of a cluster, so that a model can check it; no clock, no chance, no messages"},
 
-	{"broker/shard", []string{"diskqueue/...", "broker/cluster", "broker/replica", "broker/topic"},
+	{"broker/shard", []string{"diskqueue/...", "broker/cluster", "broker/policy", "broker/replica", "broker/topic"},
 		"the topics of one group: it serves while it leads; it must know neither sockets nor who is a member"},
 
-	{"broker/forward", []string{"protocol", "diskqueue/journal", "broker/peer", "broker/topic"},
+	{"broker/forward", []string{"protocol", "diskqueue/journal", "broker/peer", "broker/policy", "broker/topic"},
 		"publishes that others lead: it must know neither who is a member nor clients"},
 
 	{"broker/relay", []string{"protocol", "protocol/httpapi", "broker/inflight", "broker/peer", "broker/topic"},

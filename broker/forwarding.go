@@ -10,21 +10,34 @@ import (
 	"brokerd/broker/registrar"
 	"brokerd/broker/session"
 	"brokerd/broker/shard"
+	"brokerd/broker/topic"
 )
 
 // newForward makes what carries out publishes to replicated topics, when the broker is in a cluster.
 func (s *Server) newForward() {
-	s.forward = forward.New(forward.Options{Cluster: others{s.member}, Topics: s.registry, Wait: s.opts.ClusterWait, Log: s.log})
+	s.forward = forward.New(forward.Options{Cluster: others{s.member, s.registry}, Topics: s.registry, Wait: s.opts.ClusterWait, Log: s.log})
 	s.member.Handle(forward.FirstKind, forward.LastKind, s.forward.Received)
 }
 
 // others is the cluster as publishes see it.
-type others struct{ *member.Member }
+type others struct {
+	*member.Member
+	topics *topic.Registry
+}
 
 // Find is forward.Cluster's.
 func (o others) Find(name string) (forward.Topic, bool, error) {
-	t, ok, err := o.Topic(name)
-	return forward.Topic{Group: uint32(t.Group), Number: t.Number, Deleting: t.Deleting}, ok, err
+	in, ok, err := o.Topic(name)
+	t := forward.Topic{Group: uint32(in.Group), Number: in.Number, Deleting: in.Deleting}
+	if !ok || err != nil {
+		return t, ok, err
+	}
+	if live := o.topics.Lookup(name); live != nil && live.Replicated() {
+		t.Known, t.Policy = true, live.Policy()
+	} else if s, follows := o.Shard(t.Group).(*shard.Shard); follows {
+		t.Known, t.Policy = true, s.Policy(t.Number)
+	}
+	return t, true, nil
 }
 
 // forwardTo returns what sessions publish to replicated topics by, nil when the broker is in no cluster.

@@ -42,6 +42,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.unfinished.Close()
 	note("ending the sessions", s.sessions.Close(ctx))
 	s.endHTTP(grace)
+	s.settleEarly(ctx)
 	s.stop()
 	s.wg.Wait()
 	note("saving the list of topics and channels", s.metadata.Save())
@@ -66,6 +67,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.log.Info("broker stopped")
 	}
 	return errors.Join(errs...)
+}
+
+// settleEarly sends on what was answered early to who leads now, for half of Options.ShutdownTimeout at most.
+func (s *Server) settleEarly(ctx context.Context) {
+	if s.forward == nil || s.forward.Early() == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.ShutdownTimeout/2)
+	defer cancel()
+	s.log.Info("sending on what was answered early", "messages", s.forward.Early())
+	if left := s.forward.Settle(ctx); left > 0 {
+		s.log.Warn("not all that was answered early, as acks 0 or 1 asks for, could be sent on to who leads", "messages", left)
+	}
 }
 
 // awaitAnswers returns once consumers have answered all that they have, or ctx ends. Nothing is delivered any more.
@@ -126,16 +140,22 @@ func (s *Server) Lost() string {
 	const shown, patience = 5, time.Second
 	found := make(chan string, 1)
 	go func() { // the process is about to end: nobody waits for it longer than patience
+		var lost []string
 		n, topics := s.registry.Volatile()
-		if n == 0 {
-			found <- "nothing that was acknowledged"
-			return
+		if n > 0 {
+			names := strings.Join(topics[:min(shown, len(topics))], ", ")
+			if more := len(topics) - shown; more > 0 {
+				names += fmt.Sprintf(" and %d more", more)
+			}
+			lost = append(lost, fmt.Sprintf("%d messages in the memory of topics at level memory: %s", n, names))
 		}
-		names := strings.Join(topics[:min(shown, len(topics))], ", ")
-		if more := len(topics) - shown; more > 0 {
-			names += fmt.Sprintf(" and %d more", more)
+		if s.forward != nil && s.forward.Early() > 0 {
+			lost = append(lost, fmt.Sprintf("%d messages of replicated topics that were answered early, as acks 0 or 1 asks for", s.forward.Early()))
 		}
-		found <- fmt.Sprintf("%d messages in the memory of topics at level memory: %s", n, names)
+		if len(lost) == 0 {
+			lost = []string{"nothing that was acknowledged"}
+		}
+		found <- strings.Join(lost, "; ")
 	}()
 	select {
 	case text := <-found:

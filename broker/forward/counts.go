@@ -13,12 +13,18 @@ type Counts struct {
 	Taken, Refused, Unanswered uint64 // of this node's clients; unanswered: nobody led or answered in time
 	Retries                    uint64 // of these
 	Arrived                    uint64 // of other nodes' clients, that were begun here
+
+	Early                      uint64 // of this node's clients, that were answered before their commit
+	EarlyRefused, EarlyGivenUp uint64 // messages of these that were not taken
+	EarlyHeld                  int64  // messages of these that are not known to be committed
 }
 
 // Counts returns it.
 func (f *Forwarder) Counts() Counts {
 	c := &f.counts
-	return Counts{Taken: c.taken.Load(), Refused: c.refused.Load(), Unanswered: c.unanswered.Load(), Retries: c.retries.Load(), Arrived: c.arrived.Load()}
+	e := &f.early
+	return Counts{Taken: c.taken.Load(), Refused: c.refused.Load(), Unanswered: c.unanswered.Load(), Retries: c.retries.Load(), Arrived: c.arrived.Load(),
+		Early: e.publishes.Load(), EarlyRefused: e.refused.Load(), EarlyGivenUp: e.givenUp.Load(), EarlyHeld: e.messages.Load()}
 }
 
 // carried counts what became of one that was given to who leads.

@@ -18,19 +18,28 @@
 // unanswered, in order and before anything new. Who leads is known from the node's own replica of the group; a node without one asks those that
 // have one. A publish that is unanswered after Options.Wait is given up, and not sent again: it may be carried out all the same.
 //
+// # Answered early
+//
+// With acks 0 a publish is answered once this node has it in memory, with acks 1 once who leads has it on its disk. It goes the same way, under its number,
+// until it is known to be committed: also when this node leads, where it is begun, shown when it is committed, and begun again, here or elsewhere, when the
+// lead is lost before. What was answered is placed in its order, and nothing that came later before it: while it is not known what has become of what was begun
+// here in a reign that is over, nothing is begun or sent. See early.go.
+//
 // # Frames
 //
 // Integers are big-endian; the stream of all is the group, but of acts and their answers, where it is a number of the act.
 //
 //	40  publish  origin u64, epoch u64, seq u32, number u64, low u64, topic u32, flags u8, delay i64, due i64, count u32, message frames;
-//	             a probe, which has seq 0, ends behind that
+//	             a probe, which has seq 0, ends behind that. Flags: 1 the answer is a receipt, 2 and 4 acks (0 unsaid, 1 to 3 are 0, 1, all),
+//	             8 it is answered already; then acks
+//	             is 0 when none of a higher number was begun anywhere before this one was taken or refused
 //	41  answers  origin u64, epoch u64, and for each: seq u32, code u8, size u32, data
 //	42  act      group u32, a request of the HTTP API, see package httpd
 //	43  acted    code u8, data
 //
 // # Goroutines and locks
 //
-// Each group has a goroutine while publishes are unanswered, and each node that sends publishes of a group has two here meanwhile: one
-// appends, one waits for commits and answers. The locks: group.mu, incoming.mu, Forwarder.mu; none is held while another one is taken, nor across
-// anything that waits.
+// Each group has a goroutine while publishes are unanswered, another one while some that were begun here early are not committed; and each node that sends
+// publishes of a group has two here meanwhile: one appends, one waits for commits and answers, and a third if some are to be answered before that. The locks:
+// group.mu, incoming.mu, and Forwarder.mu, which comes last; none is held across anything that waits.
 package forward

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"brokerd/broker/peer"
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
 )
@@ -36,6 +39,8 @@ type Topic struct {
 	Group    uint32
 	Number   uint32 // in the group
 	Deleting bool
+	Known    bool           // this node has a replica, so that it knows what holds for the topic
+	Policy   *policy.Policy // that; nil: all defaults
 }
 
 // Options says what a Forwarder works with. Cluster and Topics are needed.
@@ -54,6 +59,7 @@ type Forwarder struct {
 	stop   context.CancelFunc
 	acts   acts
 	counts counts
+	early  early
 	serves atomic.Pointer[func([]byte) []byte] // carries out acts of other nodes
 
 	wg sync.WaitGroup
@@ -86,13 +92,18 @@ func New(o Options) *Forwarder {
 	return f
 }
 
-// Close ends it. Links and groups were closed before, so that nothing waits for them any more.
+// Close ends it. Links and groups were closed before, so that nothing waits for them any more. What is left that was answered early is lost; see
+// Settle.
 func (f *Forwarder) Close() {
 	f.mu.Lock()
 	f.closed = true
+	groups := slices.Collect(maps.Values(f.groups))
 	f.mu.Unlock()
 	f.stop()
 	f.wg.Wait()
+	for _, g := range groups {
+		g.abandon()
+	}
 }
 
 // spawn runs something on a goroutine that Close waits for. Once it is closed it does nothing, and reports false.
@@ -163,7 +174,8 @@ func (f *Forwarder) Received(folder string, kind peer.Kind, stream uint32, paylo
 const retryEvery = 10 * time.Millisecond
 
 // Publish publishes a batch to a replicated topic, deferred when delay is above 0, at whoever leads it, and resets the batch. The messages are
-// taken once, however often the lead changes. It fails with topic.ErrNotReplicated when there is no such topic, and the batch is as it was; with
+// taken once, however often the lead changes. It returns when they are committed, or sooner, as Batch.Acks or the topic's option says; one that asks
+// for a receipt waits for the commit. It fails with topic.ErrAcks, topic.ErrNotReplicated when there is no such topic, and the batch is as it was; with
 // ErrNobodyLeads or ErrUnanswered after Options.Wait; or as who leads refuses it. The batch may be empty then.
 func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) error {
 	if b.Len() == 0 {
@@ -172,11 +184,13 @@ func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) er
 	switch {
 	case b.TTL > 0:
 		return topic.ErrLedTTL
+	case b.Keyed():
+		return topic.ErrLedKeys
 	case b.Size() > topic.MostReplicated: // it would hold up all behind it
 		return fmt.Errorf("%w: a publish of %d bytes, %d are allowed", topic.ErrReplicated, b.Size(), topic.MostReplicated)
 	}
 	began := time.Now()
-	p := &publish{b: b, delay: delay, due: b.Due, later: b.Later, receipt: b.Receipts, began: began, deadline: began.Add(f.o.Wait)}
+	p := &publish{b: b, name: name, delay: delay, due: b.Due, later: b.Later, receipt: b.Receipts, began: began, deadline: began.Add(f.o.Wait)}
 	defer p.leave()
 	for tries := 0; ; tries++ {
 		t, ok, err := f.o.Cluster.Find(name)
@@ -188,9 +202,17 @@ func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) er
 		case err == nil && t.Deleting:
 			return fmt.Errorf("%w: it is being deleted", topic.ErrElsewhere)
 		case err == nil:
+			if p.g == nil {
+				if p.asked, p.acks, err = acksOf(b, &t); err != nil {
+					return err
+				}
+			}
 			p.enter(f.group(t.Group), t.Number)
 			if err = f.try(name, p); err == nil || !errors.Is(err, errRetry) {
 				return err
+			}
+			if err == errNow {
+				continue
 			}
 		}
 		if time.Now().After(p.deadline) {
@@ -220,22 +242,39 @@ func (f *Forwarder) pause(d time.Duration) error {
 	}
 }
 
-// errRetry is a publish that was not taken, as far as is known, and is to be tried again.
-var errRetry = errors.New("it is to be tried again")
+var (
+	// errRetry is a publish that was not taken, as far as is known, and is to be tried again.
+	errRetry = errors.New("it is to be tried again")
+	// errNow is the same at once: it had to wait for others before it.
+	errNow = fmt.Errorf("%w now", errRetry)
+)
 
 // try has a publish carried out here, when this node leads, or by who does.
 func (f *Forwarder) try(name string, p *publish) error {
 	t := f.o.Topics.Lookup(name)
 	switch {
+	case t == nil || t.Replicated():
+	case p.frames != nil:
+		return p.late() // the batch has them no more
+	default:
+		p.b.From = journal.Origin{}
+		return topic.ErrNotReplicated // it is in the way, and holds messages
+	}
+	if t != nil {
+		if err := f.o.Topics.TakesPublishes(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.acks == policy.AcksNone && p.frames == nil && f.early.hold(p, p.b.Size()):
+		return p.g.keep(p)
 	case t == nil:
+		p.waits = false
 		err := p.g.carry(p)
 		f.counts.carried(err)
 		return err
-	case !t.Replicated() && p.frames != nil:
-		return p.late() // the batch has them no more
-	case !t.Replicated():
-		p.b.From = journal.Origin{}
-		return topic.ErrNotReplicated // it is in the way, and holds messages
+	case p.g.behind(p):
+		return p.g.carry(p)
 	}
 	err := p.here(t)
 	if errors.Is(err, topic.ErrNotLeader) || errors.Is(err, topic.ErrTwice) {
@@ -251,6 +290,9 @@ func (f *Forwarder) try(name string, p *publish) error {
 // publish is one that is under way.
 type publish struct {
 	b        *topic.Batch
+	name     string     // of the topic
+	asked    topic.Acks // when it is to be answered, as it was said
+	acks     topic.Acks // the same, as this node knows it
 	delay    time.Duration
 	due      int64
 	later    *topic.Wakes
@@ -270,11 +312,19 @@ type publish struct {
 
 	over   bool // nobody waits for it any more; guarded by group.mu, as what follows
 	queued bool
+	waits  bool // for others before it, as this node leads
+
+	early   bool      // it is answered, before it is committed
+	inOrder bool      // see topic.Batch
+	held    int       // bytes that count as answered early
+	until   time.Time // with early: when it is given up
+	begun   *begun    // on this node, see group.begin
 }
 
 // outcome is what has become of a publish that went to another node.
 type outcome struct {
 	err     error
+	early   bool // it is answered, and goes on without who waited for it
 	receipt topic.Receipt
 }
 
@@ -300,7 +350,9 @@ func (p *publish) leave() {
 	}
 	p.g.mu.Lock()
 	defer p.g.mu.Unlock()
-	p.g.dropLocked(p)
+	if !p.early {
+		p.g.dropLocked(p)
+	}
 }
 
 // late returns the error of a publish whose time is over.
@@ -328,5 +380,8 @@ func (p *publish) here(t *topic.Topic) error {
 		delay = p.rest(time.Now())
 	}
 	p.b.Due, p.b.Later, p.b.From = p.due, p.later, p.g.origin(p.number)
+	if p.acks == policy.AcksOne {
+		return p.g.begin(p, t, delay)
+	}
 	return t.PublishDeferred(p.b, delay)
 }

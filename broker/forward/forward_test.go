@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brokerd/broker/peer"
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 )
 
@@ -373,7 +374,7 @@ func TestAnActThatIsNotAnsweredMayHaveBeenDone(t *testing.T) {
 
 // FuzzFrames: whatever another node sends, it is read as it was meant, or refused.
 func FuzzFrames(f *testing.F) {
-	whole := request{place: place{7, 2, 3}, number: 9, low: 4, topic: 5, receipt: true, delay: time.Second, due: 8, count: 1, frames: []byte("frames")}
+	whole := request{place: place{7, 2, 3}, number: 9, low: 4, topic: 5, receipt: true, early: true, acks: policy.AcksOne, delay: time.Second, due: 8, count: 1, frames: []byte("frames")}
 	f.Add(append(whole.appendHead(nil), whole.frames...))
 	f.Add((&request{place: place{7, 2, 0}}).appendHead(nil))
 	f.Add(appendAnswer(appendAnswer(make([]byte, 16), answer{seq: 3, code: codeTaken}), answer{4, codeRefused, appendRefusal(nil, topic.ErrReplicated)}))

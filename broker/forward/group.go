@@ -1,12 +1,14 @@
 package forward
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"brokerd/broker/peer"
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
 )
@@ -25,8 +27,13 @@ type group struct {
 	hint  string     // who may lead, as another node said last
 	turns int        // nodes that were asked one after the other
 	rest  time.Time  // until when no epoch begins
-	queue []*publish // for another node: first those that were sent in this epoch
+	queue []*publish // for another node: first those that were sent in this epoch. When this node leads: to be placed here
 	epoch epoch
+
+	begun   []*publish // on this node, by begin or place, and not known to be committed
+	settles bool       // there is a goroutine for them
+	placing *publish   // that is being begun by place; nil: none
+	losses  losses     // of what was answered early
 }
 
 // epoch is publishes that were sent to one node over one link, one behind the other.
@@ -53,9 +60,11 @@ func (g *group) dropLocked(p *publish) {
 		return
 	}
 	p.over = true
-	if i := slices.Index(g.queue, p); i >= g.epoch.sent { // one that was sent is answered, or the epoch ends
-		g.queue = slices.Delete(g.queue, i, i+1)
-		p.queued = false
+	if p.queued {
+		if i := slices.Index(g.queue, p); i >= g.epoch.sent { // one that was sent is answered, or the epoch ends
+			g.queue = slices.Delete(g.queue, i, i+1)
+			p.queued = false
+		}
 	}
 	g.lowLocked()
 }
@@ -96,14 +105,29 @@ func (g *group) carry(p *publish) error {
 		p.done = make(chan outcome, 1)
 	}
 	g.mu.Lock()
+	if !p.unknown && p.acks < policy.AcksAll {
+		g.renumberLocked(p)
+	}
 	g.enqueueLocked(p)
 	g.advanceLocked(time.Now())
+	g.mu.Unlock()
+	if !g.start() {
+		return topic.ErrExiting
+	}
+	return g.await(p)
+}
+
+// start sees to it that there is a goroutine. It reports false once the Forwarder is closed.
+func (g *group) start() bool {
+	g.mu.Lock()
 	begins := !g.runs
 	g.runs = true
 	g.mu.Unlock()
-	if begins && !g.f.spawn(g.run) {
-		return topic.ErrExiting
-	}
+	return !begins || g.f.spawn(g.run)
+}
+
+// await waits for what becomes of a publish.
+func (g *group) await(p *publish) error {
 	late := time.NewTimer(time.Until(p.deadline))
 	defer late.Stop()
 	var o outcome
@@ -118,7 +142,7 @@ func (g *group) carry(p *publish) error {
 	case <-g.f.ctx.Done():
 		return topic.ErrExiting
 	}
-	if o.err == nil {
+	if o.err == nil && !o.early {
 		p.b.SetReceipt(o.receipt)
 	}
 	return o.err
@@ -163,17 +187,27 @@ func (g *group) run() {
 		case <-tick.C:
 			idle++
 		case <-g.f.ctx.Done():
+			g.mu.Lock()
+			g.runs = false
+			g.mu.Unlock()
 			return
 		}
+		g.place()
 		g.mu.Lock()
-		g.advanceLocked(time.Now())
+		now := time.Now()
+		g.tendLocked(now)
+		if g.led == nil {
+			g.advanceLocked(now)
+		}
 		if len(g.queue) > 0 {
 			idle = 0
 		}
+		lost := g.losses.take(now, idle >= mostIdle)
 		if idle >= mostIdle {
 			g.runs = false
 		}
 		g.mu.Unlock()
+		g.f.say(lost)
 	}
 }
 
@@ -183,10 +217,13 @@ const mostIdle = 100
 // advanceLocked sends what can be sent, to who leads now.
 func (g *group) advanceLocked(now time.Time) {
 	if g.led != nil {
-		g.backLocked()
+		g.endEpochLocked()
+		if len(g.queue) > 0 {
+			g.wake() // for place
+		}
 		return
 	}
-	if len(g.queue) == 0 {
+	if len(g.queue) == 0 || g.strayLocked() {
 		return
 	}
 	e := &g.epoch
@@ -231,22 +268,14 @@ func (g *group) leaderLocked() string {
 	return others[g.turns%len(others)]
 }
 
-// backLocked gives publishes back to who waits for them: this node leads.
-func (g *group) backLocked() {
-	for _, p := range g.queue {
-		if !p.over {
-			p.done <- outcome{err: errRetry}
-		}
-		p.queued = false
-	}
-	g.queue = nil
-	g.endEpochLocked()
-}
-
 // endEpochLocked ends the epoch. What was sent in it and is unanswered is sent again.
 func (g *group) endEpochLocked() {
+	sent := g.epoch.sent
 	g.epoch = epoch{number: g.epoch.number}
-	g.queue = slices.DeleteFunc(g.queue, func(p *publish) bool { return p.over })
+	if sent > 0 { // else none of them is over, and they are in order
+		g.queue = slices.DeleteFunc(g.queue, func(p *publish) bool { return p.over })
+		slices.SortFunc(g.queue, func(a, b *publish) int { return cmp.Compare(a.number, b.number) })
+	}
 }
 
 // beginLocked begins an epoch: a probe.
@@ -269,7 +298,7 @@ func (g *group) sendLocked(now time.Time) {
 	}
 	for e.ready && e.sent < len(g.queue) {
 		p := g.queue[e.sent]
-		if now.After(p.deadline) { // it is about to be given up
+		if !p.early && now.After(p.deadline) { // it is about to be given up
 			g.queue = slices.Delete(g.queue, e.sent, e.sent+1)
 			p.queued = false
 			continue
@@ -277,8 +306,14 @@ func (g *group) sendLocked(now time.Time) {
 		if e.bytes > 0 && e.bytes+len(p.frames) > window {
 			return
 		}
-		r := request{place: g.placeLocked(e.base + uint32(e.sent)), number: p.number, low: g.lowLocked(), topic: p.topic, receipt: p.receipt, delay: p.rest(now),
-			due: p.due, count: p.count}
+		r := request{place: g.placeLocked(e.base + uint32(e.sent)), number: p.number, low: g.lowLocked(), topic: p.topic, receipt: p.receipt, acks: p.asked,
+			early: p.early, delay: p.rest(now), due: p.due, count: p.count}
+		if r.early {
+			r.acks = policy.AcksAll
+			if p.inOrder {
+				r.acks = policy.AcksNone
+			}
+		}
 		var head [publishSize]byte
 		switch err := g.f.o.Cluster.Send(e.folder, framePublish, g.number, r.appendHead(head[:0]), p.frames); {
 		case errors.Is(err, peer.ErrFull):
@@ -337,18 +372,36 @@ func (g *group) answerLocked(a answer) bool {
 		return false
 	}
 	n := int(a.seq-e.base) + 1
-	if a.seq < e.base || n > e.sent {
+	switch {
+	case a.code == codeKept && a.seq < e.base:
+		return true // it is committed already
+	case a.seq < e.base || n > e.sent:
 		g.endEpochLocked() // it makes no sense: all is asked again
+		return false
+	case a.code == codeKept:
+		if p := g.queue[n-1]; g.answerEarlyLocked(p, len(p.frames)) {
+			p.done <- outcome{early: true}
+		}
+		return true
+	}
+	last := outcomeOf(a)
+	if last.err != nil && errors.Is(last.err, errRetry) && g.queue[n-1].early { // the leader is newer than this node
+		g.endEpochLocked()
 		return false
 	}
 	for i, p := range g.queue[:n] {
 		o := outcome{}
 		if i == n-1 {
-			o = outcomeOf(a)
+			o = last
 		}
 		e.bytes -= len(p.frames)
 		p.queued = false
-		if !p.over {
+		switch {
+		case p.over:
+		case p.early:
+			g.f.counts.carried(o.err)
+			g.endLocked(p, o.err)
+		default:
 			p.over = !errors.Is(o.err, errRetry)
 			p.done <- o
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"brokerd/broker/peer"
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 )
 
@@ -30,6 +31,8 @@ type incoming struct {
 	appends   bool
 	begun     []arrived
 	finishing bool
+	kept      []arrived // to be answered before their commits
+	keeping   bool
 
 	failed place // of the newest whose commit is not known; owned by finish
 }
@@ -41,6 +44,7 @@ type arrived struct {
 	data  []byte
 	begun topic.Begun // with codeTaken and codeReceipt: to be waited for
 	waits bool
+	acks  topic.Acks
 }
 
 // mostQueued is how many bytes of publishes of one node and group may wait to be appended; it sends less.
@@ -121,9 +125,13 @@ func (in *incoming) append() {
 		in.mu.Unlock()
 		a := in.begin(&r)
 		in.mu.Lock()
-		if a.code == codeAgain {
+		switch {
+		case a.code == codeAgain:
 			in.breakLocked(a.place, string(a.data))
-		} else {
+		case a.waits && a.acks < policy.AcksAll:
+			in.keepLocked(a)
+			fallthrough
+		default:
 			in.answerLocked(a)
 		}
 		in.mu.Unlock()
@@ -142,30 +150,75 @@ func (in *incoming) begin(r *request) arrived {
 	}
 	t := led.Topic(r.topic)
 	if t == nil {
-		return arrived{place: r.place, code: codeNoTopic}
+		return absent(r)
+	}
+	acks := policy.AcksAll
+	if !r.early && !r.receipt {
+		ok := false
+		if acks, ok = t.Policy().Asked(r.acks); !ok {
+			return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, topic.ErrAcks)}
+		}
 	}
 	b, err := topic.BatchOf(r.frames, r.count)
 	if err != nil {
 		return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
 	}
-	b.Due, b.From = r.due, r.from()
+	b.Due, b.From, b.InOrder = r.due, r.from(), r.early && r.acks == policy.AcksNone
 	begun, err := t.Begin(&b, r.delay)
 	if err == nil {
 		f.counts.arrived.Add(1)
 	}
 	switch {
 	case err == nil && r.receipt:
-		return arrived{place: r.place, code: codeReceipt, begun: begun, waits: true}
+		return arrived{place: r.place, code: codeReceipt, begun: begun, waits: true, acks: acks}
 	case err == nil:
-		return arrived{place: r.place, code: codeTaken, begun: begun, waits: true}
+		return arrived{place: r.place, code: codeTaken, begun: begun, waits: true, acks: acks}
 	case errors.Is(err, topic.ErrOver):
 		return arrived{place: r.place, code: codeTaken}
 	case errors.Is(err, topic.ErrExiting) && f.leading(in.from.group) == led:
-		return arrived{place: r.place, code: codeNoTopic}
+		return absent(r)
 	case errors.Is(err, topic.ErrNotLeader), errors.Is(err, topic.ErrTwice), errors.Is(err, topic.ErrExiting):
 		return arrived{place: r.place, code: codeAgain}
 	}
 	return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
+}
+
+// absent answers a publish to a topic that this node does not serve. One that is answered must not be passed by those behind it, if it is only not there
+// yet: the epoch ends.
+func absent(r *request) arrived {
+	if r.early {
+		return arrived{place: r.place, code: codeAgain}
+	}
+	return arrived{place: r.place, code: codeNoTopic}
+}
+
+// keepLocked has a publish answered before its commit.
+func (in *incoming) keepLocked(a arrived) {
+	in.kept = append(in.kept, a)
+	if !in.keeping {
+		in.keeping = in.f.spawn(in.keep)
+	}
+}
+
+// keep answers publishes before their commits, in order, until there is nothing. Of one that is not safe on this node finish tells.
+func (in *incoming) keep() {
+	out := answers{in: in}
+	for {
+		in.mu.Lock()
+		list := in.kept
+		in.kept = nil
+		in.keeping = len(list) > 0
+		in.mu.Unlock()
+		if len(list) == 0 {
+			return
+		}
+		for i := range list {
+			if a := &list[i]; a.acks != policy.AcksOne || a.begun.AwaitOwn() == nil {
+				out.add(&arrived{place: a.place, code: codeKept})
+			}
+		}
+		out.flush()
+	}
 }
 
 // finish waits for commits and answers, in order, until there is nothing. Behind one whose commit is not known nothing is answered in its epoch: an

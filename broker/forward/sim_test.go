@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"brokerd/broker/peer"
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/cmd/leaktest"
 	"brokerd/diskqueue/journal"
@@ -170,6 +172,9 @@ func (n *node) Find(name string) (Topic, bool, error) {
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	t, ok := n.w.topics[name]
+	if t.Known = ok && n.replica; t.Known {
+		t.Policy = n.standby.Policy(t.Number)
+	}
 	return t, ok, nil
 }
 
@@ -220,6 +225,8 @@ type reign struct {
 	hold    bool          // nothing is committed
 	pending [][]byte      // entries
 	done    uint64        // number of the last record that is committed
+	own     uint64        // the same of what the leader's own disk has
+	stuck   bool          // that has nothing more
 	moved   chan struct{} // closed when something changes
 }
 
@@ -232,7 +239,16 @@ func (r *reign) Append(kind journal.Kind, head, body []byte) journal.Offset {
 	}
 	number := uint64(len(w.committed) + len(r.pending) + 1)
 	r.pending = append(r.pending, journal.AppendRecord(journal.AppendFirst(nil, number), kind, head, body))
-	after := time.Duration(w.rng.Int64N(int64(3 * time.Millisecond)))
+	after, own := time.Duration(w.rng.Int64N(int64(3*time.Millisecond))), time.Duration(w.rng.Int64N(int64(3*time.Millisecond)))
+	w.loops.Go(func() {
+		time.Sleep(own)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !r.over && !r.stuck && number > r.own {
+			r.own = number
+			r.movedLocked()
+		}
+	})
 	w.loops.Go(func() {
 		time.Sleep(after)
 		w.mu.Lock()
@@ -257,14 +273,26 @@ func (r *reign) commitLocked(n int) {
 		r.pending = r.pending[1:]
 	}
 	r.done = uint64(len(w.committed))
+	r.movedLocked()
+}
+
+func (r *reign) movedLocked() {
 	close(r.moved)
 	r.moved = make(chan struct{})
 }
 
 func (r *reign) Commit(at journal.Offset, _ bool) error {
+	return r.await(at, func() uint64 { return r.done })
+}
+
+func (r *reign) CommitOwn(at journal.Offset) error {
+	return r.await(at, func() uint64 { return max(r.done, r.own) })
+}
+
+func (r *reign) await(at journal.Offset, have func() uint64) error {
 	for {
 		r.w.mu.Lock()
-		done, over, moved := r.done >= uint64(at.Offset), r.over, r.moved
+		done, over, moved := have() >= uint64(at.Offset), r.over, r.moved
 		r.w.mu.Unlock()
 		switch {
 		case over || at == (journal.Offset{}):
@@ -315,8 +343,7 @@ func (w *world) lead(name string, keep int) {
 	if r := w.reign; r != nil {
 		r.commitLocked(min(keep, len(r.pending)))
 		r.over = true
-		close(r.moved)
-		r.moved = make(chan struct{})
+		r.movedLocked()
 		for _, n := range w.nodes {
 			n.standby.EndReign()
 		}
@@ -391,8 +418,10 @@ func (w *world) bodies() (list []string) {
 }
 
 // publish publishes texts by a node.
-func (n *node) publish(texts ...string) error {
-	var b topic.Batch
+func (n *node) publish(texts ...string) error { return n.publishAs(policy.AcksUnsaid, texts...) }
+
+func (n *node) publishAs(acks topic.Acks, texts ...string) error {
+	b := topic.Batch{Acks: acks}
 	for _, text := range texts {
 		b.Add([]byte(text))
 	}
@@ -403,6 +432,8 @@ func (n *node) publish(texts ...string) error {
 type ledger struct {
 	mu     sync.Mutex
 	acked  map[string]bool
+	early  map[string]bool // of acked: they did not ask to wait for the commit
+	lost   int             // of these, as nodes say
 	failed map[string]error
 }
 
@@ -426,20 +457,28 @@ func (l *ledger) check(t *testing.T, bodies []string) {
 		}
 		last[who] = number
 	}
+	missing := 0
 	for _, body := range slices.Sorted(maps.Keys(l.acked)) {
-		if seen[body] == 0 {
+		switch {
+		case seen[body] > 0:
+		case l.early[body]:
+			missing++
+		default:
 			t.Errorf("%q was acknowledged, and is nowhere", body)
 		}
+	}
+	if missing != l.lost {
+		t.Errorf("%d are nowhere that were answered early, and %d are said to be lost", missing, l.lost)
 	}
 }
 
 // TestEachPublishIsTakenOnce: on every node publishers go on while the lead changes, links end, are full, and are away for a while, leaders
 // refuse, and standbys are read again from checkpoints.
 func TestEachPublishIsTakenOnce(t *testing.T) {
-	var acked, failed, changes int
+	var acked, early, failed, changes int
 	for seed := range uint64(*seeds) {
 		run(t, seed, func(w *world) {
-			l := &ledger{acked: map[string]bool{}, failed: map[string]error{}}
+			l := &ledger{acked: map[string]bool{}, early: map[string]bool{}, failed: map[string]error{}}
 			w.full = true
 			quit := make(chan struct{})
 			var publishers sync.WaitGroup
@@ -461,12 +500,20 @@ func TestEachPublishIsTakenOnce(t *testing.T) {
 			if err := w.nodes["d"].publish("last 1"); err != nil {
 				t.Errorf("when all is well: %v", err)
 			}
+			for name, n := range w.nodes {
+				if left := n.f.Settle(context.Background()); left > 0 {
+					t.Errorf("%s has %d left that were answered early", name, left)
+				}
+				c := n.f.Counts()
+				l.lost += int(c.EarlyRefused + c.EarlyGivenUp)
+				early += int(c.Early)
+			}
 			l.check(t, w.bodies())
 			acked, failed = acked+len(l.acked), failed+len(l.failed)
 		})
 	}
-	t.Logf("%d taken, %d refused or unknown, in %d reigns", acked, failed, changes)
-	if acked < 100**seeds || changes < 5**seeds {
+	t.Logf("%d taken, %d of them answered early, %d refused or unknown, in %d reigns", acked, early, failed, changes)
+	if acked < 100**seeds || early < 20**seeds || changes < 5**seeds {
 		t.Error("too little has happened")
 	}
 }
@@ -480,11 +527,13 @@ func (n *node) work(who string, l *ledger, quit chan struct{}) {
 		default:
 		}
 		texts := []string{fmt.Sprint(who, " ", i), fmt.Sprint(who, " ", i+1)}
-		err := n.publish(texts...)
+		acks := []topic.Acks{policy.AcksUnsaid, policy.AcksNone, policy.AcksOne, policy.AcksAll}[n.w.chance(4)]
+		err := n.publishAs(acks, texts...)
 		l.mu.Lock()
 		for _, text := range texts {
 			if err == nil {
 				l.acked[text] = true
+				l.early[text] = acks == policy.AcksNone || acks == policy.AcksOne
 			} else {
 				l.failed[text] = err
 			}

@@ -39,7 +39,9 @@ type request struct {
 	place
 	number, low uint64
 	topic       uint32
-	receipt     bool // the answer is to say what the messages have become
+	receipt     bool       // the answer is to say what the messages have become
+	early       bool       // it is answered already: it must not be passed by those behind it
+	acks        topic.Acks // with early: 0 when nothing behind it was begun anywhere before it was taken or refused
 	delay       time.Duration
 	due         int64 // Unix nanoseconds, 0: it is not said
 	count       int
@@ -57,6 +59,10 @@ const (
 	publishSize = placeSize + 8 + 8 + 4 + 1 + 8 + 8 + 4
 
 	flagReceipt = 1 << 0
+	flagsAcks   = 3 << acksShift // a topic.Acks
+	flagEarly   = 1 << 3
+
+	acksShift = 1
 )
 
 func appendPlace(dst []byte, p place) []byte {
@@ -78,9 +84,12 @@ func (r *request) appendHead(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, r.number)
 	dst = binary.BigEndian.AppendUint64(dst, r.low)
 	dst = binary.BigEndian.AppendUint32(dst, r.topic)
-	flags := byte(0)
+	flags := byte(r.acks) << acksShift
 	if r.receipt {
 		flags |= flagReceipt
+	}
+	if r.early {
+		flags |= flagEarly
 	}
 	dst = append(dst, flags)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.delay))
@@ -106,10 +115,10 @@ func parseRequest(b []byte) (r request, err error) {
 	b = b[placeSize:]
 	r.number, r.low, r.topic = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint32(b[16:])
 	flags := b[20]
-	r.receipt = flags&flagReceipt != 0
+	r.receipt, r.early, r.acks = flags&flagReceipt != 0, flags&flagEarly != 0, topic.Acks(flags&flagsAcks>>acksShift)
 	r.delay, r.due = time.Duration(binary.BigEndian.Uint64(b[21:])), int64(binary.BigEndian.Uint64(b[29:]))
 	r.count = int(binary.BigEndian.Uint32(b[37:]))
-	if flags&^flagReceipt != 0 || r.number == 0 || r.number > mostNumber || r.low > r.number || r.delay < 0 || r.delay > mostDelay || r.due < 0 {
+	if flags&^(flagReceipt|flagsAcks|flagEarly) != 0 || r.number == 0 || r.number > mostNumber || r.low > r.number || r.delay < 0 || r.delay > mostDelay || r.due < 0 {
 		return r, fmt.Errorf("%w: publish %d, flags %#x", errWire, r.number, flags)
 	}
 	return r, nil
@@ -130,6 +139,7 @@ const (
 	codeNoTopic code = 3 // the leader serves no such topic
 	codeAgain   code = 4 // the epoch is over: this node does not lead, or something was lost. Data is the folder of who leads, or nothing
 	codeReady   code = 5 // to a probe: this node leads
+	codeKept    code = 6 // this publish may be answered, and is not known to be committed; another answer follows
 )
 
 // answer is one.
@@ -181,7 +191,7 @@ func parseReceipt(b []byte) (r topic.Receipt, err error) {
 }
 
 // classes are what kinds of refusals there are, by the numbers on the wire. Others are 0.
-var classes = []error{1: topic.ErrReplicated, 2: topic.ErrNoSpace}
+var classes = []error{1: topic.ErrReplicated, 2: topic.ErrNoSpace, 3: topic.ErrAcks}
 
 // refusal is an error that the leader has had.
 type refusal struct {

@@ -70,11 +70,45 @@ func (a *api) anywhere(route string, h httpapi.HandlerFunc, withheld func() erro
 				return nil, err
 			}
 		}
-		data, err := a.actElsewhere(w, req, name, act{Route: route, Query: req.URL.RawQuery})
+		do := act{Route: route, Query: req.URL.RawQuery}
+		if body, kept := req.Body.(*keptBody); kept {
+			do.Body = body.all
+			body.again()
+		}
+		data, err := a.actElsewhere(w, req, name, do)
 		if errors.Is(err, ErrActHere) || errors.Is(err, topic.ErrNotReplicated) {
 			return h(w, req, ps)
 		}
 		return data, err
+	}
+}
+
+// keptBody is the body of a request that may be read again.
+type keptBody struct {
+	bytes.Reader
+	all []byte
+}
+
+func (b *keptBody) Close() error { return nil }
+
+func (b *keptBody) again() { b.Reset(b.all) }
+
+// withBody reads the body of a request, as it may have to go to another broker. It has a bit more than is allowed at most, for the handler to see that.
+func (a *api) withBody(h httpapi.HandlerFunc) httpapi.HandlerFunc {
+	if a.cfg.Forward == nil {
+		return h
+	}
+	return func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) (any, error) {
+		s := a.scratch.Get().(*scratch)
+		body, err := s.read(a.moving(w, req, s, maxConfig), maxConfig)
+		kept := &keptBody{all: bytes.Clone(body)}
+		a.release(s)
+		if err != nil {
+			return nil, err
+		}
+		kept.again()
+		req.Body = kept
+		return h(w, req, ps)
 	}
 }
 

@@ -98,6 +98,22 @@ func TestActsOnATopicThatAnotherBrokerLeads(t *testing.T) {
 			t.Errorf("%s %s: %d %s", c.method, c.path, r.StatusCode, body)
 		}
 	}
+	for _, c := range []struct {
+		path, options string
+		status        int
+		text          string
+	}{
+		{"/topic/config?topic=orders", `{"max_depth":5}`, 200, `"max_depth":{"value":5`},
+		{"/topic/config?topic=orders", `{"max_depth":-5}`, 400, "INVALID_CONFIG"},
+		{"/topic/config?topic=orders", `{`, 400, "INVALID_CONFIG"},
+		{"/topic/config?topic=orders", strings.Repeat(" ", maxConfig+1), 413, "BODY_TOO_BIG"},
+		{"/channel/config?topic=orders&channel=c", `{"max_in_flight":6}`, 200, `"max_in_flight":{"value":6`},
+		{"/channel/config?topic=orders&channel=d", `{}`, 404, "CHANNEL_NOT_FOUND"},
+	} {
+		if r, body := follower.do("POST", c.path, c.options); r.StatusCode != c.status || !strings.Contains(body, c.text) {
+			t.Errorf("%s: %d %s", c.path, r.StatusCode, body)
+		}
+	}
 	made := leader.broker.registry.Lookup("orders")
 	if c := made.LookupChannel("c"); c == nil || !c.Paused() || !made.Paused() || follower.broker.registry.Lookup("orders") != nil {
 		t.Error("it was not done where it should be")

@@ -22,7 +22,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	answer := apitest.Param{Name: "answer", Does: "`id`: the answer is which ids and positions the messages got, as JSON; brokerd's own"}
 	repeats := []apitest.Param{{Name: "dedup", Does: "its deduplication key, 256 bytes at most, of several messages with /0, /1 and so on behind it: what a topic with dedup_window has accepted already is " +
 		"answered alike and not stored, and the header Brokerd-Duplicate says of how many messages; brokerd's own"},
-		{Name: "acks", Does: "when it is answered: `0` at once, `1` or `all` once it is as safe as the topic's level; the topic's option acks without it; brokerd's own"},
+		{Name: "acks", Does: "when it is answered: `0` at once, `1` or `all` once it is as safe as the topic's level, of a replicated topic `1` once its leader has it so and `all` once a majority has; the topic's option acks without it; brokerd's own"},
 		{Name: "key", Does: "its key, 256 bytes at most: a topic with `ordered` has its messages come one by one, in order; brokerd's own"}}
 	words := []apitest.Param{level, timeToLive, repeats[0], repeats[1], repeats[2], answer}
 	const badWord = ", 400 INVALID_ARG_TTL, 400 INVALID_ARG_DEDUP, 400 INVALID_ARG_ACKS, 400 INVALID_ARG_KEY, 400 KEY_REQUIRED"

@@ -13,7 +13,7 @@ import (
 func TestThePageOfOptionsIsTheTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Options, one by one\n\nMade of the table in the code. How they are set, and which one counts, is in [Options](../options.md).\n\n" +
-		"| option | default | what it does | what it takes |\n|---|---|---|---|\n")
+		"| option | default | what it does | what it takes | replicated topics |\n|---|---|---|---|---|\n")
 	for i := range policy.Table {
 		o := &policy.Table[i]
 		value := fmt.Sprint(o.Default)
@@ -36,7 +36,14 @@ func TestThePageOfOptionsIsTheTable(t *testing.T) {
 		if o.Channel != "" {
 			allowed += "; of a channel " + strings.TrimPrefix(o.Channel, "must be ")
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s%s | %s |\n", o.Name, value, strings.ReplaceAll(o.Help, "|", "\\|"), where, allowed)
+		replicated := "yes"
+		switch {
+		case o.Unreplicated != "":
+			replicated = "no: " + o.Unreplicated
+		case o.Partly != "":
+			replicated = "yes: " + o.Partly
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s%s | %s | %s |\n", o.Name, value, strings.ReplaceAll(o.Help, "|", "\\|"), where, allowed, replicated)
 	}
 	cmdtest.Document(t, "docs/reference/options.md", []byte(b.String()))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"brokerd/broker/bodies"
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -210,6 +211,9 @@ func (a *api) publish(w http.ResponseWriter, req *http.Request, to target, b *to
 func (a *api) carryOut(to target, b *topic.Batch, m terms) (err error) {
 	if a.cfg.Forward != nil && (to.topic == nil || to.topic.Replicated()) {
 		b.Receipts = m.ids
+		if m.level > topic.Memory && b.Acks == policy.AcksUnsaid { // it asks to wait, whatever the topic's option says
+			b.Acks = policy.AcksAll
+		}
 		if err = a.cfg.Forward.Publish(to.name, b, m.delay); !errors.Is(err, topic.ErrNotReplicated) {
 			return err
 		}

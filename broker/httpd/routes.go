@@ -48,6 +48,9 @@ func (a *api) routes() *httpapi.Router {
 	led := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		v1(method, path, rule, a.anywhere(method+" "+path, h, nil))
 	}
+	ledWith := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) { // what the body of the request says
+		v1(method, path, rule, a.withBody(a.anywhere(method+" "+path, h, nil)))
+	}
 	plain := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
 	}
@@ -73,7 +76,7 @@ func (a *api) routes() *httpapi.Router {
 	led("POST", "/topic/pause", manages, a.pauseTopic(true))
 	led("POST", "/topic/unpause", manages, a.pauseTopic(false))
 	led("GET", "/topic/config", reads, a.getTopicConfig)
-	v1("POST", "/topic/config", manages, a.setTopicConfig)
+	ledWith("POST", "/topic/config", manages, a.setTopicConfig)
 	led("POST", "/channel/create", manages, a.createChannel)
 	led("POST", "/channel/delete", manages, a.deleteChannel)
 	led("POST", "/channel/empty", manages, a.onChannel((*api).emptyChannel))
@@ -82,7 +85,7 @@ func (a *api) routes() *httpapi.Router {
 	led("POST", "/channel/pause", manages, a.onChannel((*api).pauseChannel))
 	led("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
 	led("GET", "/channel/config", reads, a.getChannelConfig)
-	v1("POST", "/channel/config", manages, a.setChannelConfig)
+	ledWith("POST", "/channel/config", manages, a.setChannelConfig)
 	looks("/channel/deferred", reads, a.deferred, nil)
 	led("POST", "/channel/redrive", manages, a.redrive)
 	looks("/topic/messages", consumes, a.topicMessages, a.hidden)

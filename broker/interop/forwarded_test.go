@@ -80,7 +80,7 @@ func (b *beside) produce(t *testing.T, address, prefix string, batch int, quit <
 // script has a script of another library publish one message after the other, until quit.
 func (b *beside) script(t *testing.T, cmd *exec.Cmd, address, prefix string) (end func()) {
 	t.Helper()
-	return startWriter(t, cmd, address, "orders", prefix, "dedup=#", func(what, body string) {
+	return startWriter(t, cmd, address, "orders", prefix, "acks=all", func(what, body string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		switch what {
@@ -107,11 +107,11 @@ func connections(t *testing.T, b *cmdtest.Process) (from []string) {
 }
 
 // gather consumes what a topic holds, in order, until all of some messages have come, and returns it.
-func gather(t *testing.T, address string, all []string) (bodies []string) {
+func gather(t *testing.T, address, topic string, all []string) (bodies []string) {
 	t.Helper()
 	cfg := cmdtest.ClientConfig()
 	cfg.MaxInFlight = 500 // one handler takes them as they come, which is the order
-	consumer, err := nsq.NewConsumer("orders", "c", cfg)
+	consumer, err := nsq.NewConsumer(topic, "c", cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestProducersBesideAFollowerOutliveItsLeaders(t *testing.T) {
 		t.Error("no leader was killed")
 	}
 	leader = m.awaitServed(t, "orders", nil)
-	got := gather(t, leader.TCP, b.acked)
+	got := gather(t, leader.TCP, "orders", b.acked)
 	next, seen := map[string]int{}, map[string]bool{}
 	for _, body := range got {
 		var who string

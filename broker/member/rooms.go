@@ -99,6 +99,16 @@ func (m *Member) Shards() (list []Shard) {
 	return list
 }
 
+// Shard returns this node's replica of a group of topics, nil when there is none that runs.
+func (m *Member) Shard(group uint32) Shard {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h := m.holdings[group]; h != nil && h.group != nil {
+		return h.shard
+	}
+	return nil
+}
+
 // Follows reports whether this node has a replica of a group that runs, so that it would know who leads.
 func (m *Member) Follows(group uint32) bool {
 	m.mu.Lock()

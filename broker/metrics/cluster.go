@@ -42,6 +42,10 @@ type Forwards struct {
 	Taken, Refused, Unanswered uint64 // of this broker's clients
 	Retries                    uint64
 	Arrived                    uint64 // of other brokers' clients, that were begun here
+
+	Early                      uint64 // of this broker's clients, that were answered before their commit
+	EarlyRefused, EarlyGivenUp uint64 // messages of these that were not taken
+	EarlyHeld                  int64  // messages of these that are not known to be committed
 }
 
 // clusterFamilies are of the cluster; absent for a broker that is in none.
@@ -49,6 +53,7 @@ type clusterFamilies struct {
 	state, leads, term, index, nodes, linked                                                       *exposition.Family
 	groupRuns, groupLeads, groupTerm, groupIndex, groupLag, groupActive, groupElections, groupOpen *exposition.Family
 	commits, consumers, inFlight, guests, forwarded, forwardRetries, arrived                       *exposition.Family
+	early, earlyLost, earlyHeld                                                                    *exposition.Family
 }
 
 func newClusterFamilies() clusterFamilies {
@@ -76,12 +81,16 @@ func newClusterFamilies() clusterFamilies {
 			"publishes of this broker's clients to topics that another broker leads, by result: taken, refused, or unanswered when nobody led or answered in time", "result"),
 		forwardRetries: counter("cluster_forward_retries_total", "times that such a publish was tried again, as the lead had moved or a link had ended"),
 		arrived:        counter("cluster_arrived_publishes_total", "publishes of other brokers' clients that this broker has begun as a leader"),
+		early:          counter("cluster_early_publishes_total", "publishes of this broker's clients to replicated topics that were answered before they were committed, as acks 0 and 1 ask for"),
+		earlyLost: counter("cluster_early_lost_messages_total",
+			"messages of these that were not taken, by reason: refused by who leads the topic, or given_up as nobody has taken them for five minutes or the broker stopped", "reason"),
+		earlyHeld: gauge("cluster_early_messages", "messages of these that are not known to be committed"),
 	}
 }
 
 func (f *clusterFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.state, f.leads, f.term, f.index, f.nodes, f.linked, f.groupRuns, f.groupLeads, f.groupTerm, f.groupIndex, f.groupLag, f.groupActive,
-		f.groupElections, f.groupOpen, f.commits, f.consumers, f.inFlight, f.guests, f.forwarded, f.forwardRetries, f.arrived}
+		f.groupElections, f.groupOpen, f.commits, f.consumers, f.inFlight, f.guests, f.forwarded, f.forwardRetries, f.arrived, f.early, f.earlyLost, f.earlyHeld}
 }
 
 func (e *exporter) cluster(s *exposition.Scrape, c *Cluster) {
@@ -106,6 +115,10 @@ func (e *exporter) cluster(s *exposition.Scrape, c *Cluster) {
 	s.Value(f.forwarded, float64(c.Forwards.Unanswered), "unanswered")
 	s.Value(f.forwardRetries, float64(c.Forwards.Retries))
 	s.Value(f.arrived, float64(c.Forwards.Arrived))
+	s.Value(f.early, float64(c.Forwards.Early))
+	s.Value(f.earlyLost, float64(c.Forwards.EarlyRefused), "refused")
+	s.Value(f.earlyLost, float64(c.Forwards.EarlyGivenUp), "given_up")
+	s.Value(f.earlyHeld, float64(c.Forwards.EarlyHeld))
 }
 
 func (e *exporter) group(s *exposition.Scrape, g *Group) {

@@ -12,8 +12,8 @@ type Acks uint8
 const (
 	AcksUnsaid Acks = iota
 	AcksNone        // 0: once the broker has it in memory
-	AcksOne         // 1: once it is as safe as the topic's level
-	AcksAll         // all: once all replicas have it so
+	AcksOne         // 1: once it is as safe as the topic's level, on the leader
+	AcksAll         // all: once a majority of replicas has it so
 )
 
 var acksNames = [...]string{"", "0", "1", "all"}

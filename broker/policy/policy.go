@@ -136,6 +136,8 @@ type Place struct {
 	Channel string // empty: the topic itself
 	Logged  bool   // its messages are kept in the log: level disk or fsync, and not ephemeral
 
+	Replicated bool // the topic is of a group of replicas
+
 	MaxMsgTimeout time.Duration // the node's limit of msg_timeout, which Check holds to; 0: none
 }
 
@@ -205,6 +207,16 @@ func silence(at Place, all map[string]Value) {
 			off(name, onlyLogged)
 		}
 	}
+	if at.Replicated {
+		for i := range Table {
+			if o := &Table[i]; o.Unreplicated != "" && (at.Channel == "" || !o.TopicOnly) {
+				off(o.Name, o.Unreplicated)
+			}
+		}
+		if all["dead_letter"].Value != Discard {
+			off("dead_letter", noDeadLetters)
+		}
+	}
 	reason := needsLog(at, all)
 	if all["dead_letter"].Value == at.Topic {
 		reason = "dead_letter names the topic itself: its messages stay"
@@ -228,10 +240,17 @@ const onlyLogged = "it needs a topic that is kept in the log: level disk or fsyn
 
 const rejectOnChannel = "a channel's own bound needs overflow drop-oldest or dead-letter, as one channel must not refuse publishes for the rest"
 
+const noDeadLetters = "a replicated topic has no dead letter topic yet: with dead_letter discard such messages are discarded and counted"
+
 // needsLog returns why dead letters are not to be had, empty when they are or nobody asks for them.
 func needsLog(at Place, all map[string]Value) string {
 	moves := all["overflow"].Value == ToDeadLetter.String() || all["max_attempts"].Value != int64(0)
-	if at.Logged || !moves || all["dead_letter"].Value == Discard {
+	switch {
+	case !moves || all["dead_letter"].Value == Discard:
+		return ""
+	case at.Replicated:
+		return noDeadLetters
+	case at.Logged:
 		return ""
 	}
 	return "a dead letter topic needs messages that are kept in the log: level disk or fsync, and not ephemeral; at other levels there is dead_letter discard"

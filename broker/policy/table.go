@@ -23,6 +23,9 @@ type Option struct {
 	Own       bool // a channel does not take it over from its topic
 	Level     bool // it is kept as the topic's level, not in a Set
 
+	Unreplicated string // why a replicated topic, and its channels, do not have it; empty: they do
+	Partly       string // what of it they have, when that is not all
+
 	parse func(json.RawMessage) (any, error)
 	apply func(*Policy, any) // nil: not in a policy
 }
@@ -98,7 +101,7 @@ var Table = func() []Option {
 			Default: int64(0), Allowed: string(bytesAllowed), parse: parseBytes, apply: func(p *Policy, v any) { p.RetainBytes = v.(int64) }}),
 		ofTopic(Option{Name: "trace", Help: "Whether the log says to which consumer messages went and from whom they came back, for the history of a message.",
 			Default: false, Allowed: "must be true or false", parse: parseBool, apply: func(p *Policy, v any) { p.Trace = v.(bool) }}),
-		ofTopic(Option{Name: "acks", Help: "When a publish is answered that does not say it: 0 at once, 1 or all once it is as safe as durability says.",
+		ofTopic(Option{Name: "acks", Help: "When a publish is answered that does not say it: 0 at once, 1 or all once it is as safe as durability says; of a replicated topic 1 once its leader has it so, all once a majority has.",
 			Default: AcksAll.String(), Allowed: acksAllowed, parse: parseAcks,
 			apply: func(p *Policy, v any) { p.Acks, _ = ParseAcks(v.(string)) }}), // it was parsed before
 		ofTopic(Option{Name: "acks_min", Help: "The least that a publish may ask for with acks; one that asks for less is refused.",
@@ -106,6 +109,7 @@ var Table = func() []Option {
 			apply: func(p *Policy, v any) { p.AcksMin, _ = ParseAcks(v.(string)) }}),
 	}
 	for i := range list {
+		list[i].Unreplicated, list[i].Partly = unreplicated[list[i].Name], partly[list[i].Name]
 		switch o := &list[i]; o.Name {
 		case "durability":
 			o.parse = oneOf(o.Allowed, "memory", "disk", "fsync")
@@ -136,6 +140,24 @@ var Table = func() []Option {
 	}
 	return list
 }()
+
+// unreplicated is why replicated topics do not have some options, and partly what of others they have.
+var (
+	unreplicated = map[string]string{
+		"idle_delete":  "no replicated topic, nor a channel of one, is deleted by itself yet",
+		"dedup_window": noDedup, "dedup_max": noDedup, "dedup_from": noDedup,
+		"ordered": noOrder, "ordered_ahead": noOrder, "key_from": noOrder, "key_required": noOrder,
+		"retain_time": noRetention, "retain_bytes": noRetention, "channel_start": noRetention,
+		"trace": "the log of a replicated topic does not say yet to which consumer messages went",
+	}
+	partly = map[string]string{"durability": "fsync", "max_attempts": "with dead_letter discard", "dead_letter": "discard", "overflow": "reject, drop-oldest"}
+)
+
+const (
+	noDedup     = "a replicated topic knows no deduplication keys yet"
+	noOrder     = "a replicated topic keeps no order by key yet"
+	noRetention = "a replicated topic keeps no messages yet that are finished"
+)
 
 // Lookup returns the option of that name, nil when there is none.
 func Lookup(name string) *Option {

@@ -73,6 +73,9 @@ type Group struct {
 	leads     bool
 	reign     uint64        // the newest
 	committed uint64        // number of the last record of it that is known to be committed
+	kept      uint64        // the same of what is as safe here as the level says, as far as somebody has asked
+	newest    []byte        // data of the newest entry that is so, when kept does not say so yet
+	owned     int           // how many of awaited wait for that
 	err       error         // why nothing more happens
 	awaited   []awaited     // who waits for records
 	moved     chan struct{} // closed when there may be room; nil: nobody waits for that
@@ -81,6 +84,7 @@ type Group struct {
 // awaited is a record that somebody waits for.
 type awaited struct {
 	term, number uint64
+	own          bool       // that it is safe here is enough
 	known        chan error // holds one: what has become of it
 }
 
@@ -173,16 +177,29 @@ func (g *Group) Append(term uint64, kind journal.Kind, payload ...[]byte) (numbe
 // Await returns nil once a record that was appended in a term is committed, ErrNotLeader when the lead is lost
 // before, so that nobody here knows, ErrClosed, why the replica has stopped, or the context's error.
 func (g *Group) Await(ctx context.Context, term, number uint64) error {
+	return g.await(ctx, awaited{term: term, number: number})
+}
+
+// AwaitOwn is Await that does not wait for other replicas: it returns nil as well once the record is as safe on this one as the level says. When
+// another one leads then it may be gone all the same.
+func (g *Group) AwaitOwn(ctx context.Context, term, number uint64) error {
+	return g.await(ctx, awaited{term: term, number: number, own: true})
+}
+
+func (g *Group) await(ctx context.Context, w awaited) error {
 	if g.m.batch.want() {
 		g.post(g.advance)
 	}
 	g.mu.Lock()
-	if known, err := g.outcomeLocked(term, number); known {
+	if known, err := g.outcomeLocked(&w); known {
 		g.mu.Unlock()
 		return err
 	}
-	w := awaited{term, number, make(chan error, 1)}
+	w.known = make(chan error, 1)
 	g.awaited = append(g.awaited, w)
+	if w.own {
+		g.owned++
+	}
 	g.mu.Unlock()
 	select {
 	case err := <-w.known:
@@ -191,7 +208,11 @@ func (g *Group) Await(ctx context.Context, term, number uint64) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	before := len(g.awaited)
 	g.awaited = slices.DeleteFunc(g.awaited, func(other awaited) bool { return other.known == w.known })
+	if w.own {
+		g.owned -= before - len(g.awaited)
+	}
 	select {
 	case err := <-w.known:
 		return err
@@ -201,16 +222,38 @@ func (g *Group) Await(ctx context.Context, term, number uint64) error {
 }
 
 // outcomeLocked returns what has become of a record, once that is known.
-func (g *Group) outcomeLocked(term, number uint64) (known bool, err error) {
+func (g *Group) outcomeLocked(w *awaited) (known bool, err error) {
 	switch {
-	case g.reign == term && g.committed >= number:
+	case g.reign == w.term && g.committed >= w.number:
 		return true, nil
 	case g.err != nil:
 		return true, g.err
-	case g.reign != term || !g.leads:
+	case g.reign != w.term || !g.leads:
 		return true, ErrNotLeader
+	case w.own:
+		return g.keptLocked() >= w.number, nil
 	}
 	return false, nil
+}
+
+// keptLocked returns the number of the last record of the reign that is as safe here as the level says. Records are counted only once somebody asks.
+func (g *Group) keptLocked() uint64 {
+	if g.newest != nil {
+		if first, count, err := journal.Records(g.newest); err == nil { // it was made here
+			g.kept = max(g.kept, first+uint64(count)-1)
+		}
+		g.newest = nil
+	}
+	return g.kept
+}
+
+// keep notes the newest entry that is as safe here as the level says.
+func (g *Group) keep(data []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.newest = data; g.owned > 0 {
+		g.answerLocked()
+	}
 }
 
 // Room waits until there is room for records that are not committed: less than Options.Uncommitted bytes. It returns
@@ -252,17 +295,25 @@ func (g *Group) change(do func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	do()
-	g.awaited = slices.DeleteFunc(g.awaited, func(w awaited) bool {
-		known, err := g.outcomeLocked(w.term, w.number)
-		if known {
-			w.known <- err
-		}
-		return known
-	})
+	g.answerLocked()
 	if g.moved != nil {
 		close(g.moved)
 		g.moved = nil
 	}
+}
+
+// answerLocked tells those who wait for records what is known.
+func (g *Group) answerLocked() {
+	g.awaited = slices.DeleteFunc(g.awaited, func(w awaited) bool {
+		known, err := g.outcomeLocked(&w)
+		if known {
+			w.known <- err
+			if w.own {
+				g.owned--
+			}
+		}
+		return known
+	})
 }
 
 func (g *Group) fail(err error) {
@@ -416,10 +467,12 @@ func (g *Group) tell(e event) {
 			g.change(func() { g.committed = c.First + uint64(c.Count) - 1 })
 		}
 	case e.lead != 0:
-		g.change(func() { g.leads, g.reign, g.committed = true, e.lead, e.next-1 })
+		g.change(func() { g.leads, g.reign, g.committed, g.kept, g.newest = true, e.lead, e.next-1, e.next-1, nil })
 		g.owner.Lead(e.lead, e.next)
+	case e.kept != nil:
+		g.keep(e.kept)
 	case e.lost != 0:
-		g.change(func() { g.leads = false })
+		g.change(func() { g.leads, g.newest = false, nil })
 		g.owner.Lost(e.lost)
 	case e.changed != nil:
 		e.changed.done(e.changed.err)

@@ -62,6 +62,7 @@ type event struct {
 	committed  *Committed
 	changed    *change
 	stopped    error
+	kept       []byte // data of the newest entry of the reign that is as safe here as the level says
 }
 
 // change is a change of members.
@@ -312,6 +313,9 @@ func (m *machine) wrote(w *write, now time.Duration) {
 		m.entries--
 	}
 	m.log.wrote(w)
+	if w.data != nil && m.reign != 0 && w.term == m.reign {
+		m.output.tell = append(m.output.tell, event{kept: w.data})
+	}
 	m.answer(w)
 	m.note()
 	m.advance(now) // what has gathered meanwhile

@@ -88,6 +88,9 @@ type write struct {
 	hard    hard
 	answers []*raftpb.Message
 	alone   bool // it is waited for although it has neither entries nor answers
+
+	data []byte // of the last entry of records in it, nil for none
+	term uint64 // of that entry
 }
 
 // commitEvery is after how many bytes of entries the commit is written down.
@@ -149,8 +152,11 @@ func (s *storage) appendEntry(e *raftpb.Entry, w *write) error {
 	s.keep(e)
 	s.since += size
 	w.at, w.appends, w.last = at, true, index
-	if head.Type == journal.EntryMembership {
+	switch head.Type {
+	case journal.EntryMembership:
 		s.change = index
+	case journal.EntryRecords:
+		w.data, w.term = e.GetData(), e.GetTerm()
 	}
 	if w.first == 0 {
 		w.first = index

@@ -58,6 +58,15 @@ func TestPublishesToATopicThatAnotherBrokerLeads(t *testing.T) {
 		if w.topic().Stats().Depth != 1 {
 			t.Error("a topic of this broker was published to elsewhere")
 		}
+		p.Send("PUB r\n" + prototest.Body("m") + "PUB r dedup=a\n" + prototest.Body("m") + "PUB r key=k\n" + prototest.Body("m") + "MPUB r acks=1 dedup=a\n" + two + "PUB r acks=0\n" + prototest.Body("m"))
+		p.Expect("OK")
+		for _, verb := range []string{"PUB", "PUB", "MPUB"} {
+			p.ExpectError("E_" + verb + "_FAILED " + verb + " failed " + topic.ErrLedKeys.Error())
+		}
+		p.Expect("OK")
+		if want := []string{"r 1 0s", "r 1 0s"}; !slices.Equal(e.sent[3:], want) {
+			t.Errorf("sent %q beside what is refused, want %q", e.sent[3:], want)
+		}
 		for _, err := range []error{topic.ErrElsewhere, topic.ErrNotLeader, errors.New("there is no room")} {
 			e.err = err
 			p.Send("PUB r\n" + prototest.Body("m") + "DPUB r 5\n" + prototest.Body("m") + "MPUB r\n" + two)

@@ -43,7 +43,7 @@ func (s *Session) publish(c *protocol.Command) error {
 	if err := s.readPublish(c.Verb); err != nil {
 		return err
 	}
-	if err := s.heed(&said, c.Verb); err != nil {
+	if taken, err := s.heed(&said, c.Verb); !taken {
 		return err
 	}
 	s.owedOKs++
@@ -53,11 +53,16 @@ func (s *Session) publish(c *protocol.Command) error {
 	return nil
 }
 
-// heed does to what was read last what the words behind the topic's name say.
-func (s *Session) heed(said *terms, verb protocol.Verb) error {
+// heed does to what was read last what the words behind the topic's name say. It reports false when that is refused, and was answered, or err says why.
+func (s *Session) heed(said *terms, verb protocol.Verb) (taken bool, err error) {
 	if said.bad != nil {
 		s.batch.Rollback(s.begun)
-		return said.bad
+		return false, said.bad
+	}
+	if said.dedup != "" || said.key != "" {
+		if err := s.unkeyed(); err != nil {
+			return false, s.refuseOne(verb, err)
+		}
 	}
 	if said.dedup != "" {
 		s.batch.Deduplicate(s.begun, s.to.name, said.dedup, verb == protocol.Mpub)
@@ -65,10 +70,10 @@ func (s *Session) heed(said *terms, verb protocol.Verb) error {
 	if said.key != "" {
 		s.batch.Order(s.begun, said.key)
 	} else if err := s.requiredKeys(); err != nil {
-		return s.refuseKeyless(verb, err)
+		return false, s.refuseOne(verb, err)
 	}
 	s.batch.TTL, s.batch.Acks = said.ttl, said.acks
-	return nil
+	return true, nil
 }
 
 // terms are what the words behind a topic say.
@@ -109,8 +114,17 @@ func (s *Session) requiredKeys() error {
 	return s.to.topic.TakeKeys(&s.batch, s.begun)
 }
 
-// refuseKeyless answers a publish that was read and has no keys, behind those before it.
-func (s *Session) refuseKeyless(verb protocol.Verb, why error) error {
+// unkeyed returns why a publish with keys is refused, as the topic is replicated; nil when it is not.
+func (s *Session) unkeyed() error {
+	err := s.find()
+	if s.cfg.Forward != nil && (err == nil && s.to.topic.Replicated() || errors.Is(err, topic.ErrElsewhere)) {
+		return topic.ErrLedKeys
+	}
+	return nil // what else is wrong is found again, and answered
+}
+
+// refuseOne answers a publish that was read, and cannot be taken, behind those before it.
+func (s *Session) refuseOne(verb protocol.Verb, why error) error {
 	s.batch.Rollback(s.begun)
 	if s.owedOKs > 0 {
 		if err := s.publishBatch(); err != nil {

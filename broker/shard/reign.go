@@ -17,6 +17,7 @@ import (
 type group interface {
 	Append(term uint64, kind journal.Kind, payload ...[]byte) (number uint64, err error)
 	Await(ctx context.Context, term, number uint64) error
+	AwaitOwn(ctx context.Context, term, number uint64) error
 	Room(ctx context.Context) error
 	Leased() bool
 	Leader() uint64
@@ -72,14 +73,25 @@ func (r *reign) Append(kind journal.Kind, head, body []byte) journal.Offset {
 }
 
 // Commit is topic.Log's.
-func (r *reign) Commit(at journal.Offset, _ bool) error {
+func (r *reign) Commit(at journal.Offset, _ bool) error { return r.await(at, false) }
+
+// CommitOwn is topic.Reign's.
+func (r *reign) CommitOwn(at journal.Offset) error { return r.await(at, true) }
+
+// await returns once a record is committed; with own, once this node has it.
+func (r *reign) await(at journal.Offset, own bool) error {
 	if r.Safe(at) {
 		return nil
 	}
 	if at == topic.Nowhere || r.over.Load() && r.last.Load() < uint64(at.Offset) {
 		return topic.ErrNotLeader
 	}
-	err := r.group.Await(context.Background(), r.term, uint64(at.Offset)) // it ends when the lead is lost
+	var err error // it ends when the lead is lost
+	if own {
+		err = r.group.AwaitOwn(context.Background(), r.term, uint64(at.Offset))
+	} else {
+		err = r.group.Await(context.Background(), r.term, uint64(at.Offset))
+	}
 	if err == nil {
 		return nil
 	}

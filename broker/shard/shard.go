@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brokerd/broker/cluster"
+	"brokerd/broker/policy"
 	"brokerd/broker/replica"
 	"brokerd/broker/topic"
 )
@@ -216,6 +217,9 @@ func (s *Shard) Tend(state *cluster.State) {
 // List returns the topics of the group as they are on this replica, sorted by name.
 func (s *Shard) List() []topic.Listed { return s.standby.List() }
 
+// Policy returns the options of a topic, by its number, as this replica knows them.
+func (s *Shard) Policy(number uint32) *policy.Policy { return s.standby.Policy(number) }
+
 // Point returns what it stands for now.
 func (s *Shard) Point() replica.Point {
 	s.mu.Lock()
@@ -258,7 +262,7 @@ const (
 	idlePace    = time.Second
 	forgetEvery = time.Minute
 	reachesFor  = 10 * time.Second // without a leader
-	forgetAfter = 10 * time.Minute // a node that was not heard of for so long sends nothing again: it waits for a minute at most
+	forgetAfter = 10 * time.Minute // a node that was not heard of for so long sends nothing again: it waits for a minute at most, and keeps what it has answered early for five
 )
 
 // run begins and ends reigns, and does what the map asks for.

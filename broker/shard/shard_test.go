@@ -76,6 +76,10 @@ func (a *alone) Await(_ context.Context, term, number uint64) error {
 	}
 }
 
+func (a *alone) AwaitOwn(ctx context.Context, term, number uint64) error {
+	return a.Await(ctx, term, number)
+}
+
 func (a *alone) Room(context.Context) error { return nil }
 
 func (a *alone) Leader() uint64 {

@@ -26,6 +26,9 @@ type Batch struct {
 
 	// From is whose publish it is, and which, of a replicated topic: one that was taken before is not taken again. The next Reset forgets it.
 	From journal.Origin
+	// InOrder says that of the publishes of From those with higher numbers were begun only once this one was taken or refused: if one of them was taken, and
+	// this one was not, it was refused, and is again. The next Reset forgets it.
+	InOrder bool
 	// Receipts says that Receipt will be asked for. The next Reset forgets it.
 	Receipts bool
 
@@ -54,7 +57,7 @@ func (b *Batch) Bytes() int { return b.bodies }
 
 // Reset empties the batch. Field by field: writing the whole of it would copy what stays, once for every publish.
 func (b *Batch) Reset() {
-	b.Later, b.Due, b.TTL, b.Acks, b.From, b.Receipts = nil, 0, 0, 0, journal.Origin{}, false
+	b.Later, b.Due, b.TTL, b.Acks, b.From, b.InOrder, b.Receipts = nil, 0, 0, 0, journal.Origin{}, false, false
 	b.n, b.bodies, b.open, b.beside = 0, 0, 0, nil
 	if b.frames = b.frames[:0]; cap(b.frames) > maxKept {
 		b.frames = nil

@@ -13,7 +13,7 @@ import (
 func TestResetForgetsEveryFieldOfAPublish(t *testing.T) {
 	stay := map[string]bool{"first": true, "stamped": true, "receipt": true}
 	list := map[string]bool{"frames": true, "keys": true, "sums": true}
-	b := &Batch{Later: new(Wakes), Due: 1, TTL: 1, Acks: 1, From: journal.Origin{ID: 1, Number: 1, Low: 1}, Receipts: true,
+	b := &Batch{Later: new(Wakes), Due: 1, TTL: 1, Acks: 1, From: journal.Origin{ID: 1, Number: 1, Low: 1}, InOrder: true, Receipts: true,
 		frames: make([]byte, 9), n: 1, bodies: 1, open: 1, beside: make([]journal.Beside, 1), sums: make([]uint32, 1),
 		keys: make([]journal.Key, 1), first: protocol.MessageID(1), stamped: 1, receipt: Receipt{Count: 1}}
 	v := reflect.ValueOf(b).Elem()

@@ -11,6 +11,14 @@ func (r *Registry) SetDraining(publishes, newcomers bool) {
 	r.noNewcomers.Store(newcomers)
 }
 
+// TakesPublishes returns why publishes are refused, nil when they are not.
+func (r *Registry) TakesPublishes() error {
+	if r.noPublishes.Load() {
+		return ErrDraining
+	}
+	return nil
+}
+
 // takesNewcomers returns why no consumer, topic or channel may come now, nil when they may.
 func (r *Registry) takesNewcomers() error {
 	if r.noNewcomers.Load() {

@@ -25,6 +25,9 @@ func (b *Batch) Order(since Mark, key string) {
 	}
 }
 
+// Keyed reports whether a message has a key of either kind that its publish has said.
+func (b *Batch) Keyed() bool { return len(b.keys)+len(b.sums) > 0 }
+
 func (b *Batch) setSum(i int, sum uint32) {
 	for len(b.sums) <= i {
 		b.sums = append(b.sums, 0)

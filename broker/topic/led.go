@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
 )
 
 // Reign is the log of a group of replicas for as long as this broker leads it, in one term. Offsets in it are numbers of records. Commit
@@ -21,6 +23,8 @@ type Reign interface {
 	Room() error
 	// Safe reports whether a record is known to be committed. It waits for nothing.
 	Safe(at journal.Offset) bool
+	// CommitOwn returns once a record is as safe on this broker as the group's level says, or committed. It fails as Commit does.
+	CommitOwn(at journal.Offset) error
 }
 
 var (
@@ -30,6 +34,8 @@ var (
 	ErrElsewhere = errors.New("the topic is replicated, and this broker does not lead it")
 	// ErrReplicated is what cannot be done with a replicated topic yet.
 	ErrReplicated = errors.New("not with a replicated topic yet")
+	// ErrLedKeys is a publish with keys to a replicated topic.
+	ErrLedKeys = fmt.Errorf("%w: a key that orders messages, or by which they are deduplicated", ErrReplicated)
 	// ErrInTheWay is a topic of this broker alone that has the name of a replicated one, and holds messages.
 	ErrInTheWay = errors.New("this broker has a topic of that name that is not replicated, and that holds messages")
 )
@@ -118,7 +124,31 @@ func (r *Registry) serve(t *Topic) error {
 		return err
 	}
 	r.changed()
+	t.unheeded()
 	return r.gaveWay(old)
+}
+
+// unheeded tells in the log, once for each, of patterns in the node's configuration that fit the topic or channels of it: they do not count, as those of
+// other nodes may be others.
+func (t *Topic) unheeded() {
+	if t.led == nil {
+		return
+	}
+	p := t.registry.patterns.Load()
+	t.registry.unheededBy(t.name, p.Topics)
+	for _, c := range t.Channels() {
+		t.registry.unheededBy(t.name+"/"+c.name, p.Channels)
+	}
+}
+
+func (r *Registry) unheededBy(name string, patterns []policy.Pattern) {
+	for i := range patterns {
+		if p := &patterns[i]; p.Fits(name) {
+			if _, said := r.unheeded.LoadOrStore(p.Match, true); !said {
+				r.log.Warn("options of the configuration do not count for replicated topics and their channels: set them over HTTP", "pattern", p.Match, "fits", name)
+			}
+		}
+	}
 }
 
 func (r *Registry) place(t *Topic) (old *Topic, err error) {
@@ -300,6 +330,9 @@ func (t *Topic) vanish() {
 	t.letGoAll()
 }
 
+// Led returns the topics of its group that this broker leads, nil when it is in none.
+func (t *Topic) Led() *Led { return t.led }
+
 // Replicated reports whether the topic is one of a group of replicas, which this broker leads.
 func (t *Topic) Replicated() bool { return t.led != nil }
 
@@ -337,12 +370,9 @@ func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err 
 	if n := len(b.frames); n > MostReplicated {
 		return p, fmt.Errorf("%w: a publish of %d bytes, %d are allowed", ErrReplicated, n, MostReplicated)
 	}
-	if err := t.led.reign.Room(); err != nil {
-		return p, err
-	}
 	from := b.From
-	if from.ID != 0 {
-		first, again, err := t.led.origins.begin(from)
+	if from.ID != 0 { // before it may be refused: one that was taken before is not
+		first, again, err := t.led.origins.begin(from, b.InOrder)
 		if err != nil {
 			return p, err
 		}
@@ -353,7 +383,10 @@ func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err 
 			return p, nil
 		}
 	}
-	id, err := t.registry.ids.take(b.n)
+	id := protocol.MessageID(0)
+	if err = t.led.reign.Room(); err == nil {
+		id, err = t.registry.ids.take(b.n)
+	}
 	p.later = b.Later
 	if err == nil {
 		p.appended, err = t.appendDurable(b, id, delay, &keyed{})

@@ -109,6 +109,8 @@ func (o *oneReplica) Safe(at journal.Offset) bool {
 	return at != (journal.Offset{}) && o.standby.Record() >= uint64(at.Offset)
 }
 
+func (o *oneReplica) CommitOwn(at journal.Offset) error { return o.Commit(at, true) }
+
 func (o *oneReplica) Err() error  { return nil }
 func (o *oneReplica) Gap() error  { return nil }
 func (o *oneReplica) Room() error { return nil }
@@ -270,11 +272,10 @@ func TestWhatAReplicatedTopicRefuses(t *testing.T) {
 	r := start(t, durableConfig())
 	l, _ := lead(t, r, NewStandby())
 	topic := createLed(t, l, 1, "orders")
-	c := mustChannel(t, topic, "c")
+	mustChannel(t, topic, "c")
 	_, redrive := topic.Redrive("c", RedriveOptions{})
 	for what, err := range map[string]error{
-		"options": topic.SetOptions(nil), "a channel's options": c.SetOptions(nil), "a ttl": topic.TakesTTL(), "a redrive": redrive,
-		"to be deleted alone": r.DeleteTopic("orders"), "a level": topic.SetDurability(Memory),
+		"a ttl": topic.TakesTTL(), "a redrive": redrive, "to be deleted alone": r.DeleteTopic("orders"),
 	} {
 		if !errors.Is(err, ErrReplicated) {
 			t.Errorf("%s: %v", what, err)
@@ -395,6 +396,7 @@ type ledModel struct {
 	lossy   bool    // what is done now may not be committed
 	rough   bool    // messages are dropped as well, so that nothing is known of which are there in the end
 	disk    *onDisk // where nearly all messages are; nil: all are in memory
+	options string  // of the topic, in JSON
 }
 
 type heldMessage struct {
@@ -423,6 +425,11 @@ func (m *ledModel) run() {
 	}
 	m.lead()
 	m.topic = createLed(m.t, m.l, 7, "orders")
+	if m.options != "" {
+		if err := m.topic.SetOptions(parsed(m.t, m.options)); err != nil {
+			m.t.Fatal(err)
+		}
+	}
 	for range 6 {
 		m.held = map[*Subscription][]heldMessage{}
 		for range 40 {

@@ -84,10 +84,15 @@ func (d *logStore) restoreOptions(raw json.RawMessage, otherwise Level) {
 	if json.Unmarshal(all["dead_letters"], &o.Dead) == nil {
 		d.topic.deadLetters.Store(o.Dead)
 	}
+	d.topic.set.Store(policy.Kept(ownOptions(all)))
+}
+
+// ownOptions returns what is kept of a topic without what is in no set of its. It changes the map.
+func ownOptions(all map[string]json.RawMessage) map[string]json.RawMessage {
 	for _, name := range [...]string{"durability", "import", "dead_letters"} {
 		delete(all, name)
 	}
-	d.topic.set.Store(policy.Kept(all))
+	return all
 }
 
 // SetDurability sets the topic's level, from the next publish on and for good: it returns once that is synced. Between memory

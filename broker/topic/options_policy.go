@@ -29,13 +29,14 @@ func (r *Registry) SetPatterns(p Patterns) {
 		t.pub.Lock()
 		t.applyOptionsLocked()
 		t.pub.Unlock()
+		t.unheeded()
 	}
 }
 
 // place says whose options are meant: the topic's when there is no channel.
 func (t *Topic) place(channel string) policy.Place {
 	logged := t.d != nil && !protocol.IsEphemeral(channel)
-	return policy.Place{Topic: t.name, Channel: channel, Logged: logged, MaxMsgTimeout: t.registry.limits.Load().MaxMsgTimeout}
+	return policy.Place{Topic: t.name, Channel: channel, Logged: logged, Replicated: t.led != nil, MaxMsgTimeout: t.registry.limits.Load().MaxMsgTimeout}
 }
 
 func (t *Topic) layer(set *policy.Set) policy.Layer {
@@ -154,16 +155,11 @@ func (t *Topic) levelChosen() bool {
 	return t.chosen.Load()
 }
 
-var errNoOptions = fmt.Errorf("%w: options", ErrReplicated)
-
 // SetOptions changes options of the topic, each a JSON value by its name; null puts the default back. It returns once they are kept, and
 // changes nothing when one of them cannot be: then it fails with a policy.Error, or as SetDurability does. A topic that it moves between
 // level memory and the others is another Topic from then on.
 func (t *Topic) SetOptions(changes map[string]json.RawMessage) error {
 	r := t.registry
-	if t.led != nil {
-		return errNoOptions
-	}
 	r.configuring.Lock()
 	defer r.configuring.Unlock()
 	set, err := t.set.Load().With(changes, false)
@@ -184,8 +180,10 @@ func (t *Topic) SetOptions(changes map[string]json.RawMessage) error {
 func (t *Topic) levelIn(changes map[string]json.RawMessage) (l Level, chosen bool, err error) {
 	raw, ok := changes[durabilityOption]
 	switch {
-	case !ok:
+	case !ok || t.led != nil && (string(raw) == "null" || string(raw) == `"fsync"`):
 		return t.Durability(), t.levelChosen(), nil
+	case t.led != nil:
+		return l, false, &policy.Error{Name: durabilityOption, Text: "must be fsync: a replicated topic has no other level yet", Value: raw}
 	case string(raw) == "null":
 		if l = t.registry.levelOf(t.name); t.ephemeral {
 			l = Memory
@@ -263,6 +261,9 @@ func (t *Topic) put(set *policy.Set, level Level, chosen bool) error {
 
 // needOptions returns once the folder says that there are options, when those of the topic or its channels are to be kept in the log.
 func (t *Topic) needOptions(set *policy.Set, level Level) error {
+	if t.led != nil { // they are in the log of its group
+		return nil
+	}
 	for _, c := range t.Channels() {
 		if err := t.registry.needOptions(c.set.Load(), level > Memory); err != nil {
 			return err
@@ -280,9 +281,6 @@ func (t *Topic) needOptions(set *policy.Set, level Level) error {
 func (c *Channel) SetOptions(changes map[string]json.RawMessage) error {
 	t := c.topic
 	r := t.registry
-	if t.led != nil {
-		return errNoOptions
-	}
 	r.configuring.Lock()
 	defer r.configuring.Unlock()
 	set, err := c.set.Load().With(changes, true)
@@ -295,7 +293,7 @@ func (c *Channel) SetOptions(changes map[string]json.RawMessage) error {
 	if err := t.checkTarget(policy.Of(t.place(c.name), c.layer(set), t.layer(t.set.Load()))); err != nil {
 		return err
 	}
-	if err := r.needOptions(set, t.d != nil && !c.ephemeral); err != nil {
+	if err := r.needOptions(set, t.d != nil && t.led == nil && !c.ephemeral); err != nil {
 		return err
 	}
 	t.pub.Lock()

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -42,6 +43,9 @@ var ErrTwice = errors.New("the same publish is being taken: it can be repeated")
 // ErrOver is a publish for whose outcome its node waits no more.
 var ErrOver = errors.New("nobody waits for what becomes of this publish any more")
 
+// errRefusedBefore is a publish that was refused, and whose refusal has not come to who sent it: others that were to come behind it are there.
+var errRefusedBefore = errors.New("it was refused before, and what came behind it was taken")
+
 // newOrigins returns what a group has taken before a reign. All are heard of now, as nobody knows better.
 func newOrigins(before map[uint64]*journal.Numbers) *origins {
 	o := &origins{list: map[uint64]*origin{}}
@@ -52,7 +56,7 @@ func newOrigins(before map[uint64]*journal.Numbers) *origins {
 }
 
 // begin notes that a publish is about to be taken. It returns the first one, again true, when that was done before.
-func (o *origins) begin(from journal.Origin) (first taken, again bool, err error) {
+func (o *origins) begin(from journal.Origin, inOrder bool) (first taken, again bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	x := o.list[from.ID]
@@ -71,6 +75,8 @@ func (o *origins) begin(from journal.Origin) (first taken, again bool, err error
 		return *before, true, nil
 	case x.taken.Has(from.Number):
 		return first, true, nil
+	case inOrder && x.taken.Last() > from.Number:
+		return first, false, errRefusedBefore
 	}
 	x.taken.Take(from)
 	x.pending[from.Number] = new(taken)
@@ -180,6 +186,23 @@ func (p *Begun) Await() error {
 		}
 	}
 	return nil
+}
+
+// AwaitOwn returns nil once the publish is as safe on this broker as the topic's level says, or committed. When another broker leads then it may be
+// gone all the same. Await is to be called as well.
+func (p *Begun) AwaitOwn() error {
+	if p.again && p.at == lostOffset {
+		return nil
+	}
+	return p.topic.led.reign.CommitOwn(p.at)
+}
+
+// Again reports whether the publish was taken before.
+func (p *Begun) Again() bool { return p.again }
+
+// Frames returns the frames of the messages, for BatchOf, as a copy; none of a publish that was taken before.
+func (p *Begun) Frames() (frames []byte, count int) {
+	return bytes.Clone(p.extent.Frames()), p.count
 }
 
 // Safe reports whether Await would wait for nothing.

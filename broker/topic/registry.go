@@ -31,6 +31,7 @@ type Registry struct {
 
 	limits   atomic.Pointer[Limits]
 	patterns atomic.Pointer[Patterns] // see SetPatterns
+	unheeded sync.Map                 // those, by text, of which the log has told that replicated topics do not heed them
 	jumps    atomic.Pointer[[]jump]   // of the clock of stamps; nil: none
 	skew     time.Duration            // what tests set the clock of stamps by
 	ahead    atomic.Int64             // what stamps are more than times on that clock

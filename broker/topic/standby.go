@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -31,6 +32,9 @@ type Standby struct {
 	enough  int64              // bytes with which it is looked for messages that nobody needs
 	changes uint64             // of topics and channels that were applied
 	looked  uint64             // what next was when it was looked for messages in memory that nobody needs
+
+	options sync.RWMutex // guards what follows; only locked last
+	set     map[uint32]*policy.Policy
 }
 
 // bodies is the messages of a topic of a standby that somebody may need: those on disk come before those in memory. Guarded by Standby.mu.
@@ -100,8 +104,38 @@ func (s *Standby) changedLocked(payload []byte) error {
 	if c.Op == journal.OpCreateTopic {
 		s.made = max(s.made, c.Topic)
 	}
+	if c.Channel == 0 && c.Op != journal.OpInherit {
+		s.optionsLocked(c.Topic)
+	}
 	s.forgetLocked()
 	return nil
+}
+
+// optionsLocked sees to what holds for a topic, of which something has changed.
+func (s *Standby) optionsLocked(number uint32) {
+	var p *policy.Policy
+	if t := s.state.Topics[number]; t != nil {
+		if raw := ownOptions(decodeOptions(t.Options)); len(raw) > 0 {
+			p = policy.Of(policy.Place{Topic: t.Name, Logged: true, Replicated: true}, policy.Layer{Name: t.Name, Set: policy.Kept(raw)})
+		}
+	}
+	s.options.Lock()
+	defer s.options.Unlock()
+	if s.set == nil {
+		s.set = map[uint32]*policy.Policy{}
+	}
+	if p == nil {
+		delete(s.set, number)
+	} else {
+		s.set[number] = p
+	}
+}
+
+// Policy returns the options of a topic as the committed records say, nil when all have their defaults. It waits for no record that is being applied.
+func (s *Standby) Policy(number uint32) *policy.Policy {
+	s.options.RLock()
+	defer s.options.RUnlock()
+	return s.set[number]
 }
 
 // recordOffset is where a record of a group is, as its state and its topics see it: the same on all replicas.
@@ -464,6 +498,9 @@ func standbyOf(content []byte, segments GroupSegments) (*Standby, error) {
 func (s *Standby) readState(b []byte) (err error) {
 	if s.state, err = journal.ReadCheckpoint(bytes.NewReader(b), int64(len(b))); err != nil {
 		return fmt.Errorf("%w: %w", ErrStandby, err)
+	}
+	for number := range s.state.Topics {
+		s.optionsLocked(number)
 	}
 	return nil
 }

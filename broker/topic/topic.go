@@ -138,6 +138,7 @@ func (t *Topic) makeChannel(name string, from Position, at *Moved) (*Channel, bo
 	if made {
 		err = t.store.settle()
 		t.registry.log.Info("channel created", "topic", t.name, "channel", name)
+		t.unheeded()
 		t.registry.changed()
 	}
 	return c, made, err

@@ -53,6 +53,14 @@ func (n *Numbers) Has(number uint64) bool {
 	return false
 }
 
+// Last returns the highest number that was taken, 0 for none.
+func (n *Numbers) Last() uint64 {
+	if len(n.taken) == 0 {
+		return 0
+	}
+	return uint64(n.taken[len(n.taken)-1].Last)
+}
+
 // Over reports whether nobody waits any more for what becomes of a number.
 func (n *Numbers) Over(number uint64) bool { return number < n.low }
 
