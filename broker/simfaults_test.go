@@ -37,8 +37,8 @@ func (s *sim) anyOne() []*simBroker  { return []*simBroker{s.brokers[s.rng.IntN(
 func (s *sim) all() []*simBroker     { return s.brokers }
 
 func (s *sim) anyTwo() []*simBroker {
-	out := s.rng.IntN(len(s.brokers))
-	return []*simBroker{s.brokers[(out+1)%3], s.brokers[(out+2)%3]}
+	p := s.rng.Perm(len(s.brokers))
+	return []*simBroker{s.brokers[p[0]], s.brokers[p[1]]}
 }
 
 // cuts has what some brokers send to others lost.
@@ -116,24 +116,30 @@ var simFaults = []simFault{
 		}
 		return b.start
 	}},
-	{"cut of the leader, both ways", cuts(func(s *sim) [][2]*simBroker {
+	{"cut of the leader, both ways", cuts(func(s *sim) (list [][2]*simBroker) {
 		l := s.leader()
-		o := s.others(l)
-		return [][2]*simBroker{{l, o[0]}, {l, o[1]}, {o[0], l}, {o[1], l}}
+		for _, o := range s.others(l) {
+			list = append(list, [2]*simBroker{l, o}, [2]*simBroker{o, l})
+		}
+		return list
 	})},
-	{"cut of what the leader sends", cuts(func(s *sim) [][2]*simBroker {
+	{"cut of what the leader sends", cuts(func(s *sim) (list [][2]*simBroker) {
 		l := s.leader()
-		o := s.others(l)
-		return [][2]*simBroker{{l, o[0]}, {l, o[1]}}
+		for _, o := range s.others(l) {
+			list = append(list, [2]*simBroker{l, o})
+		}
+		return list
 	})},
-	{"cut of what is sent to the leader", cuts(func(s *sim) [][2]*simBroker {
+	{"cut of what is sent to the leader", cuts(func(s *sim) (list [][2]*simBroker) {
 		l := s.leader()
-		o := s.others(l)
-		return [][2]*simBroker{{o[0], l}, {o[1], l}}
+		for _, o := range s.others(l) {
+			list = append(list, [2]*simBroker{o, l})
+		}
+		return list
 	})},
 	{"cut between the leader and one other", cuts(func(s *sim) [][2]*simBroker {
 		l := s.leader()
-		o := s.others(l)[0]
+		o := s.others(l)[s.rng.IntN(len(s.brokers)-1)]
 		return [][2]*simBroker{{l, o}, {o, l}}
 	})},
 	{"cut between all", cuts(func(s *sim) (list [][2]*simBroker) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"flag"
@@ -17,13 +18,14 @@ import (
 
 	"brokerd/broker/histories"
 	"brokerd/broker/replica"
+	"brokerd/broker/shard"
 	"brokerd/broker/simnet"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
 )
 
-// The simulator of brokers: three whole brokers that are one cluster, in virtual time, on disks and a network in memory, under three clients, while
+// The simulator of brokers: three to five whole brokers that are one cluster, in virtual time, on disks and a network in memory, under three clients, while
 // a seed kills them, takes their power, cuts their network and fails their disks. What clients did and saw is judged as a history.
 //
 // Goroutines are not ordered by the seed: a run that fails is understood from what it prints, and not repeated bit for bit. What it cannot do to a
@@ -33,7 +35,8 @@ var (
 	simSeeds  = flag.Int("broker-seeds", 1, "how many runs of the simulator of brokers there are")
 	simSeed   = flag.Uint64("broker-seed", 1, "the first of their seeds")
 	simDisks  = flag.Bool("broker-disks", false, "disks fail as well: a replica of the map that has met that stands still until its broker starts again, so that a run may not get well")
-	simRounds = flag.Int("broker-rounds", 3, "how many times each does something to brokers")
+	simRounds = flag.Int("broker-rounds", 2, "how many times each does something to brokers")
+	simCount  = flag.Int("broker-count", 0, "how many brokers there are; 0: 3, 4 or 5, by the seed")
 )
 
 const (
@@ -54,6 +57,7 @@ type sim struct {
 	began   time.Time
 	quit    chan struct{}
 	work    sync.WaitGroup
+	wild    *wild // nil: there are no wild clients
 }
 
 // simBroker is one broker: a disk that stays, and a server that may be there.
@@ -89,18 +93,21 @@ func (l *lastLines) String() string {
 	return string(bytes.Join(l.lines, nil))
 }
 
-func newSim(t *testing.T, seed uint64) *sim {
+func newSim(t *testing.T, seed uint64) *sim { return newSimOf(t, seed, 3) }
+
+func newSimOf(t *testing.T, seed uint64, count int) *sim {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0xb40)), n: simnet.New(seed), h: histories.New(), began: time.Now(), quit: make(chan struct{})}
 	if seed%2 == 1 {
 		s.room = 200 // nearly all goes to the disk
 	}
-	hosts, peers := []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"}, []string{}
-	for _, host := range hosts {
-		peers = append(peers, host+":4170")
+	var hosts, peers []string
+	for i := range count {
+		hosts = append(hosts, fmt.Sprint("127.0.0.", 1+i))
+		peers = append(peers, hosts[i]+":4170")
 	}
 	for _, host := range hosts {
 		o := DefaultOptions()
-		o.TCPAddress, o.HTTPAddress, o.HTTPSAddress, o.BroadcastAddress, o.DataPath = host+":4150", "", "", host, t.TempDir()
+		o.TCPAddress, o.HTTPAddress, o.HTTPSAddress, o.BroadcastAddress, o.DataPath = host+":4150", host+":4151", "", host, t.TempDir()
 		o.ClusterName, o.ClusterListen, o.ClusterPeers = "prod", host+":4170", peers
 		o.ShutdownTimeout, o.LogFileSize = time.Second, 64<<10
 		disk := vfs.NewMem()
@@ -110,6 +117,15 @@ func newSim(t *testing.T, seed uint64) *sim {
 		s.brokers = append(s.brokers, &simBroker{s: s, host: host, opts: o, log: &lastLines{}, disk: disk})
 	}
 	return s
+}
+
+// vary has brokers be started with settings of their own, as while these are being changed on one after the other.
+func (s *sim) vary() {
+	for _, b := range s.brokers {
+		b.opts.ClusterElection = []time.Duration{b.opts.ClusterElection, b.opts.ClusterElection, 500 * time.Millisecond, 2 * time.Second}[s.rng.IntN(4)]
+		b.opts.ClusterWait = []time.Duration{b.opts.ClusterWait, b.opts.ClusterWait, time.Second, 200 * time.Millisecond}[s.rng.IntN(4)]
+		b.opts.ClusterFast = []string{"on", "on", "on", "off"}[s.rng.IntN(4)]
+	}
 }
 
 // start starts a broker on what its disk has.
@@ -308,6 +324,10 @@ func (s *sim) publish(number int, rng *rand.Rand) {
 // subscribe has a client consume a channel at one broker after the other until quit, and gives it each message; while nothing comes for a second
 // it goes to the next.
 func (s *sim) subscribe(channel string, credit, at int, quit <-chan struct{}, handle func(prototest.Delivered)) {
+	s.subscribeTo(simTopic, channel, credit, at, quit, handle)
+}
+
+func (s *sim) subscribeTo(topic, channel string, credit, at int, quit <-chan struct{}, handle func(prototest.Delivered)) {
 	for ; ; at++ {
 		select {
 		case <-quit:
@@ -319,7 +339,7 @@ func (s *sim) subscribe(channel string, credit, at int, quit <-chan struct{}, ha
 			continue
 		}
 		c.Timeout = time.Second
-		err = c.Write("IDENTIFY\n" + prototest.Body(`{"heartbeat_interval":60000,"msg_timeout":3000}`) + "SUB " + simTopic + " " + channel + "\n" + fmt.Sprintf("RDY %d\n", credit))
+		err = c.Write("IDENTIFY\n" + prototest.Body(`{"heartbeat_interval":60000,"msg_timeout":3000}`) + "SUB " + topic + " " + channel + "\n" + fmt.Sprintf("RDY %d\n", credit))
 		for err == nil {
 			var f prototest.Frame
 			f, err = c.Read()
@@ -425,6 +445,14 @@ func (s *sim) run(rounds int) {
 		s.work.Go(func() { s.publish(number, rng) })
 	}
 	s.work.Go(s.consume)
+	if s.wild != nil {
+		s.wild.begin()
+		for range 2 {
+			rng := rand.New(rand.NewPCG(s.rng.Uint64(), 2))
+			s.work.Go(func() { s.wild.run(rng) })
+		}
+		s.work.Go(s.wild.take)
+	}
 	for range rounds {
 		time.Sleep(time.Duration(200+s.rng.IntN(1500)) * time.Millisecond)
 		var undo []func()
@@ -488,11 +516,11 @@ func (s *sim) judge() {
 
 // same holds the replicas of each group to each other: at the same record all have the same (D6, D7), and when all is finished that is no message (D8).
 func (s *sim) same() {
-	var all [][]string // by group, of each broker
+	all := map[string][]string{} // by a topic of a group, of each of its replicas
 	s.eventually("all replicas are as far, and hold nothing", time.Minute, func() bool {
-		all = nil
+		clear(all)
 		for _, b := range s.brokers {
-			for i, in := range b.now().member.Shards() {
+			for _, in := range b.now().member.Shards() {
 				var content []byte
 				var at replica.Point
 				err := in.Send(func(of replica.Point, part []byte) error {
@@ -503,22 +531,24 @@ func (s *sim) same() {
 					return false
 				}
 				state, messages := contentOf(s.t, content)
-				if len(all) <= i {
-					all = append(all, nil)
-				}
-				all[i] = append(all[i], fmt.Sprintf("entry %d, record %d, %d messages\n%s", at.Index, at.Record, messages, state))
-				if messages > 0 {
+				list := in.(*shard.Shard).List()
+				if messages > 0 || len(list) == 0 {
 					return false
 				}
+				name := list[0].Name
+				all[name] = append(all[name], fmt.Sprintf("entry %d, record %d, %d messages\n%s", at.Index, at.Record, messages, state))
 			}
 		}
-		return !slices.ContainsFunc(all, func(of []string) bool {
-			return len(of) != len(s.brokers) || head(of[0]) != head(of[1]) || head(of[0]) != head(of[2])
-		})
+		for _, of := range all {
+			if len(of) != 3 || head(of[0]) != head(of[1]) || head(of[0]) != head(of[2]) {
+				return false
+			}
+		}
+		return len(all) > 0
 	})
 	for _, of := range all {
 		if of[0] != of[1] || of[0] != of[2] {
-			s.t.Errorf("replicas of one group have\n%q\n%q\n%q", of[0], of[1], of[2])
+			s.t.Errorf("replicas of one group have\n%q", of)
 		}
 	}
 }
@@ -546,6 +576,10 @@ func contentOf(t *testing.T, b []byte) (state string, messages int) {
 func (s *sim) finish() {
 	s.quit = make(chan struct{})
 	s.work.Go(s.consume)
+	if s.wild != nil {
+		s.work.Go(s.wild.take)
+		s.wild.end()
+	}
 	last, since := -1, time.Now()
 	s.eventually("the rest is finished, or nothing comes any more", 10*time.Minute, func() bool {
 		n := s.h.Open()
@@ -563,7 +597,14 @@ func (s *sim) finish() {
 func TestSimulatorOfBrokers(t *testing.T) {
 	for seed := *simSeed; seed < *simSeed+uint64(*simSeeds); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { newSim(t, seed).run(*simRounds) })
+			synctest.Test(t, func(t *testing.T) {
+				s := newSimOf(t, seed, cmp.Or(*simCount, 3+int(seed%3)))
+				s.vary()
+				if !*simTame {
+					s.wild = newWild(s)
+				}
+				s.run(*simRounds)
+			})
 		})
 	}
 }
