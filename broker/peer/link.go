@@ -15,8 +15,9 @@ import (
 
 // Limits of a link.
 const (
-	queueBytes   = 16 << 20 // that wait to be sent; more is lost, as with a broken connection
-	pingEvery    = time.Second
+	queueBytes   = 16 << 20         // that wait to be sent; more is lost, as with a broken connection
+	pingEvery    = time.Second      // over Control, which tells how far away the peer is
+	aliveEvery   = 3 * time.Second  // over other lanes, which need only not be silent
 	silence      = 10 * time.Second // after which a connection is taken for dead
 	writeTimeout = 10 * time.Second
 )
@@ -222,7 +223,11 @@ func (l *link) run(received func(Kind, uint32, []byte)) error {
 }
 
 func (l *link) write() {
-	ping := time.NewTicker(pingEvery)
+	every := pingEvery
+	if l.other.Lane != Control {
+		every = aliveEvery
+	}
+	ping := time.NewTicker(every)
 	defer ping.Stop()
 	for {
 		runtime.Gosched() // several groups beat at the same time: one write carries them

@@ -14,9 +14,9 @@ type Options struct {
 	Log   Log       // the node's
 	Level wal.Level // Synced: an entry counts for this replica when it is synced; Written: when it is written
 
-	Tick          time.Duration // 50 ms; heartbeats are as often
+	Tick          time.Duration // 50 ms
 	Epoch         time.Time     // that ticks are counted from; now. The groups of a node should have the same
-	ElectionTicks int           // 16, at least 4: a leader is missed after so many, or up to twice as many
+	ElectionTicks int           // 16, at least 4: a leader is missed after so many, or up to twice as many. It beats at every second one
 	HangTicks     int           // 40: a leader whose log has hung for so many gives the lead away
 	Lease         time.Duration // three quarters of the election timeout, and no more
 
