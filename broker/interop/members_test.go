@@ -186,7 +186,8 @@ func TestClusterOfProcesses(t *testing.T) {
 }
 
 // TestClusterThroughKillsAndPauses: whoever leads is killed or paused again and again; the map is one at the end, and no change that was
-// answered is missing. Then all are killed, and start at once (case e13): nobody waits for another one to be there first.
+// answered is missing. Then all are killed, and start at once (case e13): nobody waits for another one to be there first; and each is ready once it has
+// caught up, not before (case e14).
 func TestClusterThroughKillsAndPauses(t *testing.T) {
 	t.Parallel()
 	m := foundMembers(t)
@@ -223,8 +224,14 @@ func TestClusterThroughKillsAndPauses(t *testing.T) {
 	}
 	for _, b := range m.brokers { // each answers before the next one is there
 		b.Start(t)
+		if b == m.brokers[0] && b.Ask(t, "/ready", nil) == nil {
+			t.Error("alone after a start it is ready")
+		}
 	}
 	m.awaitWhole(t, m.brokers)
+	for _, b := range m.brokers {
+		cmdtest.Eventually(t, "it is ready", 0, func() bool { return b.Ask(t, "/ready", nil) == nil })
+	}
 	carryOut(t, m.brokers[0], "/cluster/drain?node="+m.at[m.brokers[1]])
 }
 
