@@ -68,6 +68,7 @@ func (m *machine) applyEntry(e *raftpb.Entry, now time.Duration) error {
 	c.At, c.Own = m.applied, m.reign != 0 && c.Term == m.reign
 	if c.Own && c.Data != nil {
 		m.o.Tally.committed(now - m.batch.committed(c.Data))
+		m.landed = true
 	}
 	m.output.tell = append(m.output.tell, event{committed: c})
 	m.settle(c)

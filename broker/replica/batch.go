@@ -29,7 +29,7 @@ type batch struct {
 	open   []byte // data of the entry that is being gathered, nil for none
 	began  time.Duration
 	wanted bool            // somebody waits for what is in the open entry
-	held   bool            // a write is out during which it gathers more
+	held   bool            // an entry is on its way, and it gathers more meanwhile
 	sealed [][]byte        // data of entries to be proposed, oldest first
 	begins []time.Duration // when each entry was begun that is sealed and not committed, oldest first
 	bytes  int             // of records that are not committed
@@ -113,22 +113,29 @@ func (b *batch) want() (tell bool) {
 	return tell || len(b.sealed) > 0
 }
 
-// hold says that a write is out: the open entry gathers more, and is due once there is none.
+// hold says that an entry is on its way: the open one gathers more, and is due once that is committed.
 func (b *batch) hold() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.held = true
 }
 
-// due seals the open entry if its time has come: somebody waits for it, and no write is out during which it could
+// due seals the open entry if its time has come: somebody waits for it, and no entry is on its way during which it could
 // gather more, or it is old.
-func (b *batch) due(now time.Duration, writing bool) {
+func (b *batch) due(now time.Duration, busy bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held = writing
-	if b.open != nil && (b.wanted && !writing || now-b.began >= b.wait) {
+	b.held = busy
+	if b.open != nil && (b.wanted && !busy || now-b.began >= b.wait) {
 		b.sealLocked()
 	}
+}
+
+// flying reports whether an entry of the reign is not committed.
+func (b *batch) flying() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.begins) > 0
 }
 
 // deadline returns when the open entry is sealed at the latest; ok is false when there is none.

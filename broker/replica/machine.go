@@ -35,6 +35,7 @@ type machine struct {
 	waiting []*write // not safe yet, oldest first
 	entries int      // how many of them are of entries
 	oldest  *write   // of them, at the last tick
+	landed  bool     // an entry of the reign was committed, and what has gathered meanwhile may be due
 	stalled int      // ticks for which it has been that
 
 	bare map[uint64]*raftpb.Message // appends without entries that wait for the next tick, the newest for each replica
@@ -198,7 +199,9 @@ func (m *machine) tick(now time.Duration) {
 			m.batch.pause(false)
 		}
 	}
-	m.drain(now)
+	if m.drain(now); m.landed {
+		m.advance(now)
+	}
 }
 
 // notice gives the lead away when the log has hung for long: what is committed goes on through the others, but what
@@ -239,7 +242,9 @@ func (m *machine) step(msg *raftpb.Message, now time.Duration) {
 		}
 		return err
 	})
-	m.drain(now)
+	if m.drain(now); m.landed { // what has gathered meanwhile
+		m.advance(now)
+	}
 	m.correct(msg)
 }
 
@@ -420,12 +425,16 @@ func (m *machine) advance(now time.Duration) {
 	if m.err != nil {
 		return
 	}
-	m.batch.due(now, m.writing())
-	m.drain(now)
+	for again := true; again && m.err == nil; again = m.landed {
+		m.landed = false
+		m.batch.due(now, m.busy())
+		m.drain(now)
+	}
 }
 
-// writing reports whether a write of entries is out.
-func (m *machine) writing() bool { return m.entries > 0 }
+// busy reports whether the open entry is to gather more: a write of entries is out, or an entry of this reign is on its way to the others. An entry costs a
+// write on every replica, and what is told with it: fewer of them, with more in each, cost less. What gathers waits for Options.Gather at most.
+func (m *machine) busy() bool { return m.entries > 0 || m.batch.flying() }
 
 // drain does what the engine wants done, until it wants nothing more.
 func (m *machine) drain(now time.Duration) {
