@@ -318,7 +318,12 @@ func (t *Topic) firstTime(n *keptNode) (int64, error) {
 		return t.timeOfFile(n.s, &n.s.oldest, t.firstTime, func(list []*stored) *stored { return list[0] })
 	}
 	block := n.s.at()
-	if block.Held == 0 && n.s.onDisk.Load() {
+	if n.s.held != nil {
+		if f := t.frameHeld(n.s, 0, n.s.first); f != nil {
+			n.s.oldest.Store(f.Timestamp())
+			return f.Timestamp(), nil
+		}
+	} else if block.Held == 0 && n.s.onDisk.Load() {
 		if f, err := t.d.segments.ReadFrame(block.Ref, 0, block.First, nil); err == nil {
 			n.s.oldest.Store(f.Timestamp())
 			return f.Timestamp(), nil

@@ -86,6 +86,7 @@ type onDisk struct {
 	faulty *vfs.Faulty
 	named  []byte   // the checkpoint that counts; nil: none does
 	log    [][]byte // entries behind it; nil: the end of a reign
+	bodies map[Position]string
 }
 
 var spillSeeds = flag.Int("spill-seeds", 6, "how many runs of the model of leaders and standbys there are with next to no memory")
@@ -94,7 +95,7 @@ const tightRoom = 300 // bytes: a message or two
 
 // newOnDisk gives a model a disk, and next to no memory.
 func newOnDisk(t testing.TB) *onDisk {
-	d := &onDisk{mem: vfs.NewMem()}
+	d := &onDisk{mem: vfs.NewMem(), bodies: map[Position]string{}}
 	d.faulty = vfs.NewFaulty(d.mem)
 	if err := d.mem.MkdirAll("g"); err != nil {
 		t.Fatal(err)
@@ -173,6 +174,10 @@ func (d *onDisk) files(t testing.TB) (list []string) {
 // toDisk does something that only concerns the disk.
 func (m *ledModel) toDisk() {
 	d := m.disk
+	if m.rand.IntN(3) == 0 {
+		m.lookAround()
+		return
+	}
 	switch k := m.rand.IntN(8); {
 	case k < 4:
 		if err := m.standby.Spill(); err != nil {
@@ -185,6 +190,38 @@ func (m *ledModel) toDisk() {
 	default:
 		op := []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpCreate, vfs.OpSyncDir, vfs.OpRemove, vfs.OpChange}[m.rand.IntN(6)]
 		d.faulty.SetRules(vfs.Rule{Ops: op, Skip: m.rand.IntN(4), Times: 1 + m.rand.IntN(3), Err: syscall.ENOSPC, Short: m.rand.IntN(100)})
+	}
+}
+
+// lookAround looks at messages in all ways that read the disk. One that was shown at a position is there for good, or nothing is.
+func (m *ledModel) lookAround() {
+	pos := Position(1 + m.rand.IntN(max(1, int(m.topic.d.next))))
+	at := time.Now().Add(-time.Duration(m.rand.IntN(60)) * time.Second).UnixNano()
+	ctx := m.t.Context()
+	look := Look{From: pos, Limit: 1 + m.rand.IntN(20), Body: -1}
+	if m.rand.IntN(3) == 0 {
+		look.Since = at
+	}
+	seen, err := m.topic.Browse(ctx, look)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, msg := range seen.Messages {
+		if body, known := m.disk.bodies[msg.Pos]; known && body != string(msg.Body) {
+			m.t.Fatalf("message %d was %q and is %q", msg.Pos, body, msg.Body)
+		}
+		m.disk.bodies[msg.Pos] = string(msg.Body)
+	}
+	for _, c := range m.topic.Channels() {
+		if c.ephemeral {
+			continue
+		}
+		if _, err := c.BrowseWaiting(ctx, Look{From: pos, Limit: 5, Body: -1}); err != nil {
+			m.t.Fatal(err)
+		}
+		if _, err := c.Skip(Place{kind: atTime, at: at}, false, true); err != nil && !errors.Is(err, ErrChannelNotFound) {
+			m.t.Fatal(err)
+		}
 	}
 }
 
