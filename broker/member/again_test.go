@@ -111,6 +111,12 @@ type gate chan struct{}
 func (g gate) Lock()   { g <- struct{}{} }
 func (g gate) Unlock() { <-g }
 
+// pass waits until it is unlocked.
+func (g gate) pass() {
+	g <- struct{}{}
+	<-g
+}
+
 // sickLog is a node's log that cannot be written while it is ill.
 type sickLog struct {
 	*wal.Log
@@ -118,8 +124,7 @@ type sickLog struct {
 }
 
 func (l *sickLog) Commit(at wal.Offset, level wal.Level) error {
-	l.ill.hang.Lock()
-	l.ill.hang.Unlock()
+	l.ill.hang.pass()
 	if l.ill.on.Load() {
 		l.ill.felt.Add(1)
 		return syscall.EIO
