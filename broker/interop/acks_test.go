@@ -23,13 +23,17 @@ type acksOf struct {
 }
 
 func (a *acksOf) produce(t *testing.T, address, topic, who string, quit <-chan struct{}) {
-	p, err := nsq.NewProducer(address, cmdtest.ClientConfig())
-	if err != nil {
-		t.Error(err)
-		return
+	dial := func() *nsq.Producer {
+		p, err := nsq.NewProducer(address, cmdtest.ClientConfig())
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		p.SetLogger(nil, 0)
+		return p
 	}
-	defer p.Stop()
-	p.SetLogger(nil, 0)
+	p := dial()
+	defer func() { p.Stop() }()
 	pace := time.NewTicker(10 * time.Millisecond)
 	defer pace.Stop()
 	for n := 1; ; n++ {
@@ -39,11 +43,14 @@ func (a *acksOf) produce(t *testing.T, address, topic, who string, quit <-chan s
 		case <-pace.C:
 		}
 		body := fmt.Sprintf("%s %d", who, n)
-		if p.Publish(topic, []byte(body)) == nil {
-			a.mu.Lock()
-			a.acked[who] = append(a.acked[who], body)
-			a.mu.Unlock()
+		if p.Publish(topic, []byte(body)) != nil { // its broker was killed: a producer that dials again races with its own end
+			p.Stop()
+			p = dial()
+			continue
 		}
+		a.mu.Lock()
+		a.acked[who] = append(a.acked[who], body)
+		a.mu.Unlock()
 	}
 }
 
