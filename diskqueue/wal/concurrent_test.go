@@ -139,7 +139,7 @@ func TestConcurrentCrashes(t *testing.T) {
 		m := vfs.NewMem()
 		fs := vfs.NewFaulty(m)
 		o := testOptions(fs)
-		o.SpareFiles, o.SyncEvery, o.minShared = 2, 20, 1+rng.IntN(200)
+		o.SpareFiles, o.SyncEvery, o.minShared = 2, 20, markSize+1+rng.IntN(200)
 		l, _, _ := open(t, o)
 		l.Start()
 		w := &crowd{t: t, l: l}

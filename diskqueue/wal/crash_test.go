@@ -125,7 +125,7 @@ func (w *crashWorld) faults() []vfs.Rule {
 func (w *crashWorld) options(fs vfs.FS) Options {
 	return Options{
 		FS: fs, Dir: testDir, FileSize: 1024 + 512*int64(w.rng.IntN(5)), SpareFiles: w.rng.IntN(4) - 1, FlushBytes: 1 << 20,
-		minShared: 1 + w.rng.IntN(400),
+		minShared: markSize + 1 + w.rng.IntN(400),
 		Next:      w.limit,
 		Lease: func(number uint64) (uint64, error) {
 			if w.rng.IntN(20) == 0 {

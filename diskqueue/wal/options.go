@@ -53,7 +53,7 @@ type Options struct {
 
 	Log *slog.Logger // nil: nothing is logged
 
-	minShared int // bytes from which on a part of a record's data is not copied; sharedBytes, but in tests
+	minShared int // bytes from which on a part of a record's data is not copied, more than markSize; sharedBytes, but in tests
 }
 
 // Need says which part of a log must be there, so that a start that lacks some of it is refused. Its zero value needs nothing.
