@@ -34,6 +34,7 @@ type transfer struct {
 	at   replica.Point // that it stands for
 	next uint64        // offset of the next piece
 	to   Receiver      // nil once somebody else has it, or it was given up
+	over bool          // it was given up
 }
 
 // close gives it up.
@@ -44,6 +45,7 @@ func (t *transfer) close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	to := t.to
+	t.over = true
 	if t.to = nil; to == nil {
 		return nil
 	}
@@ -230,7 +232,7 @@ func (h *holding) take(t *transfer, size, off uint64, part []byte) (all bool, er
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case off == 0 && t.to == nil:
+	case off == 0 && t.to == nil && !t.over:
 		if t.to, err = h.m.o.Receive(h.number); err != nil {
 			return false, err
 		}

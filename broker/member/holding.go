@@ -319,12 +319,13 @@ func (h *holding) tend(state *cluster.State) {
 	h.reported(sent.close())
 }
 
-// close ends the replica, if it runs.
+// close ends the replica, if it runs, and what is on its way to it: whatever it begins with next removes segments that are not its own.
 func (h *holding) close() {
 	h.m.mu.Lock()
-	g, s := h.group, h.shard
-	h.group, h.shard = nil, nil
+	g, s, coming := h.group, h.shard, h.coming
+	h.group, h.shard, h.coming = nil, nil, nil
 	h.m.mu.Unlock()
+	h.reported(coming.close())
 	if g != nil {
 		g.Close()
 		s.Close()

@@ -122,13 +122,15 @@ func (s *Standby) dropFreed(some func(freed) bool) (errs []error) {
 	s.mu.Lock()
 	var list []freed
 	s.freed = slices.DeleteFunc(s.freed, func(f freed) bool {
-		if !some(f) {
+		switch {
+		case !some(f):
 			return false
+		case f.block != nil:
+			s.freedSize -= int64(f.block.place.Load().Ref.Length)
+		case s.state.Topics[f.topic] != nil:
+			return true // the log behind the checkpoint has made it again: only the blocks that were found go
 		}
 		list = append(list, f)
-		if f.block != nil {
-			s.freedSize -= int64(f.block.place.Load().Ref.Length)
-		}
 		return true
 	})
 	s.mu.Unlock()

@@ -404,6 +404,33 @@ func TestWhatIsOnDiskGoesOnceACheckpointSaysSo(t *testing.T) {
 	}
 }
 
+// TestATopicThatIsMadeAgainByTheLogKeepsWhatItSpills: the checkpoint that counts is older than the topic, of which an earlier life has left blocks. The next
+// checkpoint names those that were written since.
+func TestATopicThatIsMadeAgainByTheLogKeepsWhatItSpills(t *testing.T) {
+	t.Parallel()
+	d := newOnDisk(t)
+	d.checkpoint(t, d.open(t)) // of nothing
+	for life := range 2 {
+		g := &group{t: t, s: d.open(t)} // what was there before was killed
+		g.change(journal.Change{Op: journal.OpCreateTopic, Topic: 1, Name: "orders"})
+		g.change(journal.Change{Op: journal.OpCreateChannel, Topic: 1, Channel: 2, Name: "c"})
+		for i := range 20 {
+			g.must(journal.KindPublish, publishRecord(1, Position(1+i), fmt.Sprint("body", i, strings.Repeat(".", 500))))
+			if err := g.s.Spill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if life == 0 {
+			continue
+		}
+		d.checkpoint(t, g.s)
+		again := d.open(t)
+		if held, _ := again.OnDisk(); held == 0 {
+			t.Error("nothing is on disk")
+		}
+	}
+}
+
 // TestAStandbyThatLacksABlockIsNone: a start does not go on without what the checkpoint says is there.
 func TestAStandbyThatLacksABlockIsNone(t *testing.T) {
 	t.Parallel()
