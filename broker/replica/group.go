@@ -446,7 +446,7 @@ func (g *Group) settle() {
 	g.leased.Store(int64(g.m.lapse(g.now()))) // before anything leaves that lets another one lead
 	for _, msg := range o.send {
 		lane, t := Control, msg.GetType()
-		if t == raftpb.MsgApp {
+		if t == raftpb.MsgApp || t == raftpb.MsgTimeoutNow { // who is to campaign needs first what was sent before that
 			lane = Bulk
 		}
 		b := encode(msg)
