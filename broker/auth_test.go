@@ -130,6 +130,7 @@ func TestAuthExpires(t *testing.T) {
 // TestNoCachedAnswerOutlivesWhatItStoodOn (case b14): what the token file lets everybody do is not kept with what an auth daemon has said: once it
 // is withdrawn the caller has only what the daemon says; and what that says is asked anew when it is over, however often it was used.
 func TestNoCachedAnswerOutlivesWhatItStoodOn(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int32
 	d := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		answer := `{"topic":"^orders$","channels":[".*"],"permissions":["publish"]}`

@@ -51,6 +51,7 @@ func TestTheHolderIsKilledEachTime(t *testing.T) {
 
 // TestAttemptsOverKills: the count of deliveries goes on over kill -9 of the broker, and over a move to another connection; the limit holds.
 func TestAttemptsOverKills(t *testing.T) {
+	t.Parallel()
 	o := options(t)
 	o.Durability = levelDisk
 	n := startWith(t, o)

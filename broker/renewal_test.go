@@ -109,6 +109,7 @@ func TestEveryLinkShowsTheRenewedCertificate(t *testing.T) {
 // TestOwnTokenIsRenewed: the token that lookups are shown follows its file: a broker whose token was withdrawn comes back with the one that its
 // file has then, and a reload may name another file.
 func TestOwnTokenIsRenewed(t *testing.T) {
+	t.Parallel()
 	f := newTokens(t, "anonymous read")
 	own := filepath.Join(t.TempDir(), "own")
 	keep := func(path, id string) {

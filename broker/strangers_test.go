@@ -27,6 +27,7 @@ var strangers = map[string]func(path, was string) error{
 // TestWhatIsNoFile: a link, a folder or a pipe in the place of any file of the folder is never followed, and holds up nothing. A start
 // serves all, or refuses, names it and changes nothing; a repair puts it aside, and goes on without the file.
 func TestWhatIsNoFile(t *testing.T) {
+	t.Parallel()
 	o := killedBacklog(t)
 	for _, pattern := range []string{"manifest", "brokerd.ids", "nsqd.dat", "checkpoint.*", "journal/*.wal", "segments/*/*.seg"} {
 		found, err := filepath.Glob(filepath.Join(o.DataPath, pattern))

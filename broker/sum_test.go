@@ -30,6 +30,7 @@ func (n *node) exported() map[string]int64 {
 // TestSumOverNodesIsWhatThereIs (case b2): three brokers, of whose topics only one each is told by itself. After each thing that could make a
 // figure stale or count twice (options, a reload, a restart, a deleted channel) the sum over the nodes is what was published and not finished.
 func TestSumOverNodesIsWhatThereIs(t *testing.T) {
+	t.Parallel()
 	const topics, each = 3, 20
 	var nodes []*node
 	var opts []broker.Options

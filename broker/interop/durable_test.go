@@ -20,9 +20,15 @@ const crashRounds = 8
 
 func rounds(t *testing.T) int {
 	t.Helper()
+	return roundsOr(t, crashRounds)
+}
+
+// roundsOr is rounds where few are done by default, as each of them takes seconds.
+func roundsOr(t *testing.T, few int) int {
+	t.Helper()
 	text := os.Getenv("BROKERD_CRASH_ROUNDS")
 	if text == "" {
-		return crashRounds
+		return few
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {

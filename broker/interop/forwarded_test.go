@@ -175,7 +175,7 @@ func TestProducersBesideAFollowerOutliveItsLeaders(t *testing.T) {
 	more(200)
 	before := connections(t, home)
 	kills := 0
-	for range 4 {
+	for range roundsOr(t, 2) {
 		began, back := time.Now(), func() {}
 		if leader == home {
 			leader.Signal(t, syscall.SIGSTOP)

@@ -2,28 +2,12 @@ package interop
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"brokerd/cmd/cmdtest"
 )
-
-// historyRounds is how often each fault happens; BROKERD_CRASH_ROUNDS in the environment says another number.
-func historyRounds(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("BROKERD_CRASH_ROUNDS")
-	if text == "" {
-		return 1
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("BROKERD_CRASH_ROUNDS is %q, must be a number above 0", text)
-	}
-	return n
-}
 
 // TestHistoriesOfAReplicatedTopic: brokers of a replicated topic are killed, paused and stopped under stock clients; what these did and saw is
 // what a list can have done that publishes append to, whole or not at all: nothing acknowledged is missing, nothing is shown that vanishes, the
@@ -32,7 +16,7 @@ func TestHistoriesOfAReplicatedTopic(t *testing.T) {
 	t.Parallel()
 	lookup := cmdtest.Lookup(t, "lookupd")
 	m := foundMembers(t, "--lookupd-tcp-address="+lookup.TCP)
-	for round := range historyRounds(t) {
+	for round := range roundsOr(t, 1) {
 		c := newCrowd(t, m, fmt.Sprint("orders-", round), lookup.HTTP)
 		c.more(t, 60)
 		b := c.awaitLeader(t)

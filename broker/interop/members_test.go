@@ -191,7 +191,7 @@ func TestClusterOfProcesses(t *testing.T) {
 func TestClusterThroughKillsAndPauses(t *testing.T) {
 	t.Parallel()
 	m := foundMembers(t)
-	for round := range 4 {
+	for round := range roundsOr(t, 2) {
 		v := view(t, m.brokers[round%3])
 		at := max(0, slices.IndexFunc(m.brokers, func(b *cmdtest.Process) bool { return nodeIn(&v, m.at[b], "member").Leads }))
 		b, asked := m.brokers[at], m.brokers[(at+1)%3]
