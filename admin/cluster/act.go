@@ -142,7 +142,8 @@ func kind(channel string) string {
 }
 
 // concerned returns the brokers that have a topic: by what lookups tell, by what they say themselves, or by what they said in the
-// last round. One that does not answer counts. The error is ErrNothing when everybody says that there is no such topic.
+// last round. One that does not answer counts; of the replicas of a replicated topic one does. The error is ErrNothing when everybody says that there
+// is no such topic.
 func (c *Cluster) concerned(ctx context.Context, topic string) ([]*Node, []error, error) {
 	p, err := c.Producers(ctx, topic)
 	if err != nil {
@@ -158,7 +159,7 @@ func (c *Cluster) concerned(ctx context.Context, topic string) ([]*Node, []error
 				having = append(having, a.Node)
 			}
 		}
-		return having, p.Warnings, nil
+		return speaking(having, topic), p.Warnings, nil
 	}
 	for _, n := range c.View().Nodes {
 		told := slices.ContainsFunc(p.Nodes, func(o *Node) bool { return o.Address == n.Address })
@@ -166,7 +167,7 @@ func (c *Cluster) concerned(ctx context.Context, topic string) ([]*Node, []error
 			p.Nodes = append(p.Nodes, n)
 		}
 	}
-	return p.Nodes, p.Warnings, nil
+	return speaking(p.Nodes, topic), p.Warnings, nil
 }
 
 // Create makes a topic, and a channel of it when one is named: at every lookup, and the channel also at the brokers that have the
@@ -244,12 +245,18 @@ func (c *Cluster) atBrokers(ctx context.Context, topic, path string, body any) (
 // ErrUnknownNode is the error of an act on a broker that is not part of the cluster.
 var ErrUnknownNode = errors.New("no such node")
 
+// ErrReplicated is the error of a tombstone for a topic that is replicated: deleted on one broker it is deleted on all.
+var ErrReplicated = errors.New("the topic is replicated")
+
 // Tombstone hides a broker for a topic at every lookup and deletes the topic there. Only brokers of the cluster can be named:
-// nothing else is contacted.
+// nothing else is contacted. The error is ErrUnknownNode or ErrReplicated when nothing was done.
 func (c *Cluster) Tombstone(ctx context.Context, node, topic string) (*Outcome, error) {
 	n := c.FindNode(ctx, node)
 	if n == nil {
 		return nil, ErrUnknownNode
+	}
+	if t := n.Topic(topic); t != nil && t.Role != "" {
+		return nil, ErrReplicated
 	}
 	o := &Outcome{}
 	if c.ByLookups() {

@@ -262,6 +262,7 @@ func (v *View) add() {
 	slices.SortFunc(v.Nodes, func(a, b *Node) int {
 		return cmp.Or(strings.Compare(a.Hostname, b.Hostname), strings.Compare(a.ID, b.ID))
 	})
+	v.settleLeads()
 	v.topics, v.nodes = map[string]*Topic{}, map[string]*Node{}
 	channels := map[[2]string]*Channel{}
 	for _, n := range v.Nodes {

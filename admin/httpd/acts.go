@@ -325,6 +325,9 @@ func (a *api) tombstone(d *deed) (done, error) {
 		return done{}, err
 	}
 	o, err := a.Cluster.Tombstone(d.r.Context(), d.act.Node, body.Topic)
+	if errors.Is(err, cluster.ErrReplicated) {
+		return done{}, refuse(http.StatusConflict, "TOPIC_IS_REPLICATED: deleted on one node it is deleted on all")
+	}
 	return outcome(o, err, "TOPIC_NOT_FOUND")
 }
 

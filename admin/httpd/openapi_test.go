@@ -52,7 +52,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			Errors: acts + ", 400 INVALID_OPTIONS, 400 INVALID_CONFIG, 400 INVALID_POSITION, 400 INVALID_ID, 404 CHANNEL_NOT_FOUND, 400 INVALID_PLACE, 404 NODE_NOT_FOUND, 404 MESSAGE_NOT_DEFERRED, 404 MESSAGE_NOT_FOUND"},
 		{Route: "DELETE /api/topics/:topic", Does: "Deletes a topic everywhere, with its messages", Params: []apitest.Param{topic}, Answer: done{}, Errors: acts + ", 404 TOPIC_NOT_FOUND"},
 		{Route: "DELETE /api/topics/:topic/:channel", Does: "Deletes a channel everywhere, with its messages", Params: []apitest.Param{topic, channel}, Answer: done{}, Errors: acts + ", 404 CHANNEL_NOT_FOUND"},
-		{Route: "DELETE /api/nodes/:node", Does: "Hides a broker from those who ask for a topic, and deletes the topic there", Params: []apitest.Param{node}, Body: "`{\"topic\":\"orders\"}`", Answer: done{}, Errors: acts + ", 404 NODE_NOT_FOUND"},
+		{Route: "DELETE /api/nodes/:node", Does: "Hides a broker from those who ask for a topic, and deletes the topic there", Params: []apitest.Param{node}, Body: "`{\"topic\":\"orders\"}`", Answer: done{}, Errors: acts + ", 404 NODE_NOT_FOUND, 409 TOPIC_IS_REPLICATED"},
 		{Route: "POST /api/nodes/:node", Does: "Dismisses a broker that is gone for good, so that it is shown no more; admind's own", Params: []apitest.Param{node}, Body: "`{\"action\":\"dismiss\"}`", Answer: done{},
 			Errors: acts + ", 400 INVALID_ACTION, 404 NODE_NOT_FOUND, 409 NODE_ANSWERS, 409 NODE_IS_LISTED"},
 		{Route: "GET /api/nodes/:node/settings", Does: "Tells an operator the settings of a broker as they are in force, `null` of one that does not tell them; admind's own", Params: []apitest.Param{node},

@@ -58,13 +58,21 @@ func (m *Maker) topic(ctx context.Context, s *State, name string) (*Topic, error
 func (s *State) topicOnNode(on cluster.NodeTopicRef, level string) TopicOnNode {
 	n := TopicOnNode{
 		Kind: kindOf(on.Node), Node: on.Node.ID, Hostname: on.Node.Hostname, Depth: on.Depth, BackendDepth: on.BackendDepth, MessageCount: on.MessageCount,
-		MessageBytes: on.MessageBytes, RateIn: round(on.RateIn), Paused: on.Paused, Channels: len(on.Channels), Durability: level,
+		MessageBytes: on.MessageBytes, RateIn: round(on.RateIn), Paused: on.Paused, Channels: len(on.Channels), Durability: level, Role: on.Role,
 		Tombstoned: slices.Contains(on.Node.Tombstoned, on.TopicName), Freshness: freshness(on.Node, s.At),
 	}
 	if n.Stale {
 		n.RateIn = 0
 	}
 	return n
+}
+
+// roleOf returns what a node is to a topic: leader or follower of a replicated one, "" of others.
+func roleOf(n *cluster.Node, topic string) string {
+	if t := n.Topic(topic); t != nil {
+		return t.Role
+	}
+	return ""
 }
 
 // common returns the level that all nodes have which tell one, mixed when they differ, "" when none tells.
@@ -157,7 +165,7 @@ func (m *Maker) channel(ctx context.Context, s *State, topic, channel string) (*
 		f := m.channelFigures(&answers[i], topic, channel, on)
 		sum.Add(f)
 		n := ChannelOnNode{Channel: channelFrom(channel, f), Node: on.Node.ID, Hostname: on.Node.Hostname, Kind: kindOf(on.Node),
-			Durability: levels[i], Freshness: freshness(on.Node, s.At)}
+			Durability: levels[i], Role: roleOf(on.Node, topic), Freshness: freshness(on.Node, s.At)}
 		n.Paused, n.Down, n.E2E = on.Paused, on.Node.Stale, Merge([]httpapi.Latency{on.E2EProcessingLatency})
 		out.Nodes = append(out.Nodes, n)
 	}
@@ -184,7 +192,7 @@ func (m *Maker) node(ctx context.Context, s *State, name string) (*NodePage, err
 	}
 	out.Node.Producers = len(answer.Stats.Producers)
 	for _, t := range n.Topics {
-		row := TopicRow{Tombstoned: slices.Contains(n.Tombstoned, t.TopicName), ChannelRows: []Channel{}}
+		row := TopicRow{Role: t.Role, Tombstoned: slices.Contains(n.Tombstoned, t.TopicName), ChannelRows: []Channel{}}
 		f := cluster.Figures{Depth: t.Depth, BackendDepth: t.BackendDepth}
 		for i := range t.Channels {
 			f.Add(t.Channels[i].Figures(n.Stale))

@@ -94,6 +94,7 @@ type ChannelOnNode struct {
 	Hostname   string `json:"hostname"`
 	Kind       string `json:"kind"` // as of Node
 	Durability string `json:"durability"`
+	Role       string `json:"role"` // as of TopicOnNode
 	Freshness
 }
 
@@ -262,6 +263,7 @@ type TopicOnNode struct {
 	Channels     int     `json:"channels"`
 	Kind         string  `json:"kind"` // as of Node
 	Durability   string  `json:"durability"`
+	Role         string  `json:"role"` // leader or follower of a replicated topic, which has the figures at its leader; "" of others
 	Tombstoned   bool    `json:"tombstoned"`
 	Freshness
 }
@@ -332,6 +334,7 @@ type Nodes struct {
 // TopicRow is a topic on the page of a node.
 type TopicRow struct {
 	Row
+	Role        string    `json:"role"` // as of TopicOnNode
 	Tombstoned  bool      `json:"tombstoned"`
 	ChannelRows []Channel `json:"channel_rows"`
 }

@@ -8,7 +8,7 @@ import { ask } from "../parts/acts.js";
 import { channelFigures } from "../parts/channels.js";
 import { Charts } from "../parts/charts.js";
 import { Clients } from "../parts/clients.js";
-import { Attention, Badge, Gone, kept, Loading, NodeLink, NodeState, PageHead, Section, Tile, TopicLink } from "../parts/figures.js";
+import { Attention, Badge, Gone, kept, Loading, NodeLink, NodeState, PageHead, Role, Section, Tile, TopicLink } from "../parts/figures.js";
 import { Account } from "../parts/account.js";
 import { DeadLetters } from "../parts/deadletters.js";
 import { Options } from "../parts/options.js";
@@ -68,6 +68,6 @@ function Body({ data, acts }) {
 
 const nodeColumns = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 204, phone: 82, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  { key: "state", label: "State", width: 204, phone: 82, value: (r) => (r.stale ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} /><${Role} role=${r.role} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
   ...channelFigures,
 ];

@@ -5,7 +5,7 @@ import { useView } from "../lib/live.js";
 import { path } from "../lib/router.js";
 import { ask } from "../parts/acts.js";
 import { Charts } from "../parts/charts.js";
-import { Age, Attention, Badge, Facts, Gone, Loading, Name, NodeState, PageHead, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
+import { Age, Attention, Badge, Facts, Gone, Loading, Name, NodeState, PageHead, Role, Section, Tile, TopicLink, Warning } from "../parts/figures.js";
 import { may } from "../lib/session.js";
 import { Settings } from "../parts/settings.js";
 import { Table } from "../parts/table.js";
@@ -65,7 +65,7 @@ function facts(n) {
 const number = (key, label, value, more) => ({ key, label, number: true, value, as: count, ...more });
 const known = (value) => (r) => (r.stale ? null : value(r));
 const topics = [
-  { key: "topic", label: "Topic", heads: true, more: 80, value: (r) => r.topic, text: (r) => visible(r.topic), cell: (r) => html`<${TopicLink} topic=${r.topic} />${r.tombstoned && html`<${Badge} kind="warning">tombstoned</${Badge}>`}${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  { key: "topic", label: "Topic", heads: true, more: 80, value: (r) => r.topic, text: (r) => visible(r.topic), cell: (r) => html`<${TopicLink} topic=${r.topic} /><${Role} role=${r.role} />${r.tombstoned && html`<${Badge} kind="warning">tombstoned</${Badge}>`}${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
   { key: "in", label: "In/s", number: true, value: known((r) => r.rate_in), as: rate },
   { key: "out", label: "Out/s", number: true, drop: 4, value: known((r) => r.rate_out), as: rate, hint: "messages finished per second, all channels together" },
   number("depth", "Depth", (r) => r.depth), number("flight", "In flight", (r) => r.in_flight, { drop: 3 }),
@@ -82,4 +82,4 @@ function columns(node, acts) {
 }
 
 const tombstone = (node) => ({ key: "act", label: "", hint: "Acts", width: 130, class: "acts", drop: 8,
-  cell: (r) => may("manages", r.topic) && html`<button type="button" class="small risky" aria-label=${`Tombstone ${visible(r.topic)}`} onClick=${() => ask.tombstone(node, r.topic)}>Tombstone…</button>` });
+  cell: (r) => !r.role && may("manages", r.topic) && html`<button type="button" class="small risky" aria-label=${`Tombstone ${visible(r.topic)}`} onClick=${() => ask.tombstone(node, r.topic)}>Tombstone…</button>` });

@@ -8,7 +8,7 @@ import { ask } from "../parts/acts.js";
 import { Channels } from "../parts/channels.js";
 import { Charts } from "../parts/charts.js";
 import { clientName, connection } from "../parts/clients.js";
-import { Attention, Badge, Gone, kept, Loading, Name, NodeLink, NodeState, PageHead, Section, Tile } from "../parts/figures.js";
+import { Attention, Badge, Gone, kept, Loading, Name, NodeLink, NodeState, PageHead, Role, Section, Tile } from "../parts/figures.js";
 import { Options } from "../parts/options.js";
 import { Latency } from "../parts/latency.js";
 import { Letters } from "../parts/letters.js";
@@ -25,14 +25,15 @@ export function Topic({ topic, acts }) {
 
 function State({ data }) {
   return html`${data.total.paused && html`<${Badge} kind="accent">paused</${Badge}>`}${data.topic.endsWith("#ephemeral") && html`<${Badge} title="goes with its last channel">ephemeral</${Badge}>`}
+    ${data.nodes.some((n) => n.role) && html`<${Badge} title="several nodes of a cluster have every message: a preview">replicated</${Badge}>`}
     ${data.durability && html`<${Badge} title="durability: when a publish is answered">${visible(data.durability)}</${Badge}>`}`;
 }
 
 function Tools({ data }) {
-  const t = data.topic, nodes = data.nodes.filter((n) => !n.stale).map((n) => n.node);
+  const t = data.topic, nodes = data.nodes.filter((n) => !n.stale).map((n) => n.node), replicated = data.nodes.some((n) => n.role);
   return html`<button type="button" class="primary" onClick=${() => ask.publish(t, nodes)}>Publish…</button>
     <button type="button" onClick=${() => ask.create(t)}>Create channel…</button>
-    ${data.durability && html`<button type="button" onClick=${() => ask.durability(t, data.durability)}>Durability…</button>`}
+    ${data.durability && !replicated && html`<button type="button" onClick=${() => ask.durability(t, data.durability)}>Durability…</button>`}
     ${data.total.paused ? html`<button type="button" onClick=${() => ask.unpauseTopic(t)}>Unpause</button>` : html`<button type="button" onClick=${() => ask.pauseTopic(t)}>Pause…</button>`}
     <button type="button" class="risky" onClick=${() => ask.emptyTopic(t)}>Empty…</button>
     <button type="button" class="risky" onClick=${() => ask.deleteTopic(t)}>Delete…</button>`;
@@ -65,7 +66,7 @@ function Body({ data, acts }) {
 }
 
 const tombstone = (topic) => ({ key: "act", label: "", hint: "Acts", width: 130, class: "acts", drop: 5,
-  cell: (r) => html`<button type="button" class="small risky" aria-label=${`Tombstone ${visible(r.node)}`} onClick=${() => ask.tombstone(r.node, topic)}>Tombstone…</button>` });
+  cell: (r) => !r.role && html`<button type="button" class="small risky" aria-label=${`Tombstone ${visible(r.node)}`} onClick=${() => ask.tombstone(r.node, topic)}>Tombstone…</button>` });
 const columnsOf = new Map();
 
 /** nodeColumns are the same objects each time, so that rows stay as they are. */
@@ -77,7 +78,7 @@ function nodeColumns(topic, acts) {
 
 const nodes = [
   { key: "node", label: "Node", heads: true, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
-  { key: "state", label: "State", width: 204, phone: 82, value: (r) => (r.stale ? 2 : r.tombstoned ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
+  { key: "state", label: "State", width: 204, phone: 82, value: (r) => (r.stale ? 2 : r.tombstoned ? 1 : 0), cell: (r) => html`<${NodeState} node=${r} /><${Role} role=${r.role} />${r.paused && html`<${Badge} kind="accent">paused</${Badge}>`}` },
   { key: "in", label: "In/s", number: true, value: (r) => (r.stale ? null : r.rate_in), as: rate },
   { key: "depth", label: "At the topic", number: true, drop: 3, value: (r) => r.depth, as: count, hint: "messages that no channel has taken yet" },
   { key: "kept", label: "Kept", drop: 4, value: (r) => kept(r.durability, r.depth, r.backend_depth), cell: (r) => (r.durability || r.depth > 0 ? kept(r.durability, r.depth, r.backend_depth) : html`<span class="zero">–</span>`), hint: "what a crash leaves of the messages here" },

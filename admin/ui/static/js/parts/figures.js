@@ -55,6 +55,9 @@ export function NodeState({ node }) {
   return html`<${Badge}>ok</${Badge}>`;
 }
 
+/** Role says what a node is to a replicated topic. */
+export const Role = ({ role }) => (role ? html`<${Badge} kind="roomy" title=${role === "leader" ? "it serves the topic" : "it keeps what the leader has, and sends clients' work there"}>${role === "leader" ? "leads" : "follows"}</${Badge}>` : null);
+
 const words = new Map([["disk", "safe on disk"], ["fsync", "safe on disk, synced"], ["mixed", "durability differs by node"]]);
 
 /** kept says in words where messages that wait are: what a crash would leave of them. */
