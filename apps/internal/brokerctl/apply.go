@@ -68,9 +68,13 @@ func apply(c *call) error {
 	if len(s.brokers) == 0 {
 		return appkit.Missingf("the lookups know no broker")
 	}
+	member, err := c.memberFor(s, wanted)
+	if err != nil {
+		return err
+	}
 	var changes []change
 	for _, name := range slices.Sorted(maps.Keys(wanted.Topics)) {
-		changes = append(changes, c.topicChanges(s, name, wanted.Topics[name])...)
+		changes = append(changes, c.topicChanges(s, name, wanted.Topics[name], member)...)
 	}
 	if c.prune {
 		changes = append(changes, c.prunes(s, wanted)...)
@@ -78,11 +82,33 @@ func apply(c *call) error {
 	return c.carryOut(changes)
 }
 
+// memberFor returns a broker of the cluster that is asked to make the replicated topics that are wanted; empty when none has to be made. The error is of a
+// topic that cannot become what is wanted.
+func (c *call) memberFor(s *survey, wanted *definitions.Definitions) (member string, err error) {
+	all, _ := s.merged()
+	for _, name := range slices.Sorted(maps.Keys(wanted.Topics)) {
+		want, is := wanted.Topics[name].Replicas, all.Topics[name]
+		switch {
+		case is == nil && want > 1 && member == "":
+			if member, _, err = c.clusterAt(); err != nil {
+				return "", fmt.Errorf("topic %s is to be replicated: %w", name, err)
+			}
+		case is != nil && want > 0 && max(is.Replicas, 1) != want:
+			return "", fmt.Errorf("topic %s is to have replicas = %d, and has %d: that cannot be changed, only deleted and made anew", name, want, max(is.Replicas, 1))
+		}
+	}
+	return member, nil
+}
+
 // topicChanges are what one topic lacks. The topic is made with its channels before anything else, and paused before its channels are
-// made where it is to be paused, so that no message goes where it is not to go.
-func (c *call) topicChanges(s *survey, name string, want *definitions.Topic) (list []change) {
+// made where it is to be paused, so that no message goes where it is not to go. A replicated topic is made at member, and known to all then.
+func (c *call) topicChanges(s *survey, name string, want *definitions.Topic, member string) (list []change) {
 	brokers := s.has(name)
-	if len(brokers) == 0 {
+	switch {
+	case len(brokers) == 0 && want.Replicas > 1:
+		brokers = []string{member}
+		list = append(list, change{"+ topic " + name + ", replicated", false, steps(brokers, replicatedPath(name))})
+	case len(brokers) == 0:
 		brokers = s.brokers
 		list = append(list, change{"+ topic " + name, false,
 			append(steps(c.fleet.Lookups(), query("/topic/create", name, "")), steps(brokers, query("/topic/create", name, ""))...)})

@@ -88,7 +88,7 @@ func (c *call) unlessTopic(topic string) error {
 
 func createChannel(c *call) error {
 	topic, channel := c.args[0], c.args[1]
-	brokers, _ := c.fleet.Brokers(c.ctx, topic) // a lookup that fails is asked, and so counted, again
+	brokers, _ := c.brokersOf(topic) // a lookup that fails is asked, and so counted, again
 	path := query("/channel/create", topic, channel)
 	if err := c.do(nil, steps(c.fleet.Lookups(), path), steps(c.direct, query("/topic/create", topic, "")), steps(brokers, path)); err != nil {
 		return fmt.Errorf("making the channel: %w", err)

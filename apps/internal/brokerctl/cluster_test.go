@@ -1,6 +1,9 @@
 package brokerctl
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,14 +28,18 @@ func TestCluster(t *testing.T) {
 		text := shown()
 		return strings.Contains(text, "which is member there") && strings.Contains(text, "leads") && strings.Count(text, "votes") == 2
 	})
-	// decided is ctl until the answer is not that nobody led, or another one did meanwhile, as may be on a busy machine.
+	// decided is ctl until the answer is not that nobody led, or another one did meanwhile, as may be on a busy machine, or that a topic is still being
+	// deleted.
 	decided := func(code int, args ...string) (said string) {
 		t.Helper()
 		cmdtest.Eventually(t, strings.Join(args, " ")+" is answered", time.Minute, func() bool {
 			p := cmdtest.Tool(t, "brokerctl", args...)
 			got := p.Wait(t, time.Minute)
-			if said = p.Output(t) + p.LastWords(); strings.Contains(said, "NOT_DONE") || strings.Contains(said, "UNKNOWN") {
-				return false
+			said = p.Output(t) + p.LastWords()
+			for _, passing := range []string{"NOT_DONE", "NOT_LEADER", "UNKNOWN", "is being deleted"} {
+				if strings.Contains(said, passing) {
+					return false
+				}
 			}
 			if got != code {
 				t.Fatalf("brokerctl %q: exit code %d\n%s", args, got, said)
@@ -58,6 +65,72 @@ func TestCluster(t *testing.T) {
 	if got := ctl(t, 0, "cluster", "show", "--json", at); !strings.Contains(got, `"preview": true`) {
 		t.Errorf("as JSON: %s", got)
 	}
+	replicatedTopic(t, brokers, decided)
 	alone := cmdtest.Broker(t, "brokerd", nil)
 	ctl(t, 1, "cluster", "show", "--nsqd-http-address="+alone.HTTP)
+	ctl(t, 1, "topic", "create", "payments", "--replicas=3", "--nsqd-http-address="+alone.HTTP)
+}
+
+// replicatedTopic goes through the life of a replicated topic: three brokers are told of, and one of them is asked, so that no message is shown, and no act
+// done, three times.
+func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code int, args ...string) string) {
+	var all []string
+	for _, b := range brokers {
+		all = append(all, "--nsqd-http-address="+b.HTTP)
+	}
+	at := func(args ...string) []string { return append(args, all...) }
+	known := func() {
+		t.Helper()
+		cmdtest.Eventually(t, "all know the topic, and one leads it", time.Minute, func() bool {
+			roles := ""
+			for _, b := range brokers {
+				roles += b.Topic(t, "orders").Role + " "
+			}
+			return strings.Count(roles, "leader") == 1 && strings.Count(roles, "follower") == 2
+		})
+	}
+	ctl(t, 2, "topic", "create", "orders", "--replicas=2", all[0])
+	decided(0, "topic", "create", "orders", "--replicas=3", all[1])
+	known()
+	decided(0, at("channel", "create", "orders", "billing")...)
+	decided(0, "pub", "orders", "two pens", "--nsqd-tcp-address="+brokers[2].TCP)
+	var seen []string
+	cmdtest.Eventually(t, "the message is shown", time.Minute, func() bool {
+		seen = nil
+		for _, row := range strings.Split(decided(0, at("peek", "orders/billing", "--json")...), "\n") {
+			if _, id, ok := strings.Cut(row, `"id": "`); ok {
+				seen = append(seen, id)
+			}
+		}
+		return len(seen) > 0
+	})
+	if slices.Sort(seen); len(slices.Compact(slices.Clone(seen))) != len(seen) {
+		t.Errorf("shown more than once: %q", seen)
+	}
+	dumped := decided(0, at("dump")...)
+	if strings.Count(dumped, "replicas = 3") != 1 || !strings.Contains(dumped, "[topic.orders.channel.billing]") {
+		t.Errorf("dumped:\n%s", dumped)
+	}
+	file := filepath.Join(t.TempDir(), "topics.toml")
+	if err := os.WriteFile(file, []byte(dumped), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := decided(0, at("apply", file)...); strings.TrimSpace(got) != "nothing differs" {
+		t.Errorf("applied to where it came from: %s", got)
+	}
+	if got := decided(0, at("topic", "delete", "orders", "--yes")...); strings.Count(got, "ok") != 1 {
+		t.Errorf("deleted: %s", got)
+	}
+	cmdtest.Eventually(t, "it is gone", time.Minute, func() bool { return decided(0, at("topic", "list")...) == "" })
+	decided(0, at("apply", file)...)
+	known()
+	if again := decided(0, at("dump")...); again != dumped {
+		t.Errorf("dumped again:\n%s\nwas\n%s", again, dumped)
+	}
+	if err := os.WriteFile(file, []byte("[topic.orders]\nreplicas = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := decided(1, at("apply", file)...); !strings.Contains(got, "is to have replicas = 1, and has 3") {
+		t.Errorf("of one broker: %s", got)
+	}
 }

@@ -58,7 +58,7 @@ func (t told) MarshalJSON() ([]byte, error) { return t.raw, nil }
 // getOptions prints the options as each broker tells them.
 func getOptions(c *call, path string) error {
 	topic, channel := c.named(path)
-	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	brokers, failures := c.brokersOf(topic)
 	return c.showAnswers(brokers, failures, func(address string) (any, error) {
 		var t told
 		err := c.fleet.Get(c.ctx, address, query(path, topic, channel), &t.raw)
@@ -90,7 +90,7 @@ func setOptions(c *call, path string, given []string) error {
 		return err
 	}
 	topic, channel := c.named(path)
-	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	brokers, failures := c.brokersOf(topic)
 	requests := steps(brokers, query(path, topic, channel))
 	for i := range requests {
 		requests[i].body, requests[i].answer = body, strings.Join(given, " ")

@@ -63,7 +63,7 @@ func peek(c *call) error {
 	if err != nil {
 		return err
 	}
-	brokers, failures := c.fleet.Brokers(c.ctx, strings.Split(c.args[0], "/")[0])
+	brokers, failures := c.brokersOf(strings.Split(c.args[0], "/")[0])
 	next, lost := map[string]string{}, map[string]error{}
 	var rows []peekRow
 	for _, a := range fleet.Each(brokers, func(address string) (seen, error) { return c.peekAt(address, path, "") }) {

@@ -53,7 +53,7 @@ func redrive(c *call) error {
 	if c.redrive.stop {
 		q.Set("stop", "true")
 	}
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	brokers, failures := c.brokersOf(c.args[0])
 	if err := c.do(failures, steps(brokers, "/channel/redrive?"+q.Encode())); err != nil || c.dryRun || c.redrive.stop || c.json {
 		return err
 	}

@@ -47,7 +47,7 @@ var skipVerb = verb{
 }
 
 func rewind(c *call) error {
-	return c.moveTo("/channel/rewind", "have %d messages of %s wait once more, on %d brokers", nil)
+	return c.moveTo("/channel/rewind", "have %s of %s wait once more, on %s", nil)
 }
 
 func skip(c *call) error {
@@ -55,7 +55,7 @@ func skip(c *call) error {
 	if c.move.all {
 		more.Set("all", "true")
 	}
-	return c.moveTo("/channel/skip", "discard %d messages of %s, on %d brokers", more)
+	return c.moveTo("/channel/skip", "discard %s of %s, on %s", more)
 }
 
 // moveTo asks each broker what it would do, then the user, and then has it done.
@@ -67,7 +67,7 @@ func (c *call) moveTo(path, question string, more url.Values) error {
 	for name := range more {
 		q.Set(name, more.Get(name))
 	}
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	brokers, failures := c.brokersOf(c.args[0])
 	if !c.yes && !c.dryRun {
 		messages, known := 0, 0
 		for _, a := range fleet.Each(brokers, func(address string) (m httpapi.Moved, err error) {
@@ -83,7 +83,7 @@ func (c *call) moveTo(path, question string, more url.Values) error {
 			}
 		}
 		if known > 0 { // else the brokers say why
-			if err := c.ask(question, messages, c.what(), known); err != nil {
+			if err := c.ask(question, counted(messages, "message"), c.what(), counted(known, "broker")); err != nil {
 				return err
 			}
 		}
@@ -142,7 +142,7 @@ func retain(c *call) error {
 
 // showKept prints what each broker keeps of the topic.
 func (c *call) showKept() error {
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	brokers, failures := c.brokersOf(c.args[0])
 	var list []keptAt
 	for _, a := range c.fleet.Stats(c.ctx, brokers, fleet.Query{Topic: c.args[0]}) {
 		if a.Err != nil {

@@ -64,7 +64,7 @@ func listDeferred(c *call) error {
 	if c.deferred.from != "" {
 		path += "&from=" + url.QueryEscape(c.deferred.from)
 	}
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	brokers, failures := c.brokersOf(c.args[0])
 	rows, known, all := []deferredRow{}, 0, 0
 	for _, a := range fleet.Each(brokers, func(address string) (d httpapi.DeferredMessages, err error) {
 		err = c.fleet.Get(c.ctx, address, path, &d)
@@ -107,7 +107,7 @@ func reschedule(c *call, path, question string) error {
 	if err != nil {
 		return err
 	}
-	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	brokers, failures := c.brokersOf(topic)
 	if strings.HasPrefix(what, "pos=") && (len(c.direct) != 1 || len(brokers) > 1) {
 		return appkit.Usagef("a position is one broker's own: name that one by --nsqd-http-address, and no other, or name the message by its id")
 	}

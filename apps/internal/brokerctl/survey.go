@@ -21,24 +21,39 @@ type survey struct {
 func (c *call) look() (*survey, []fleet.Failure) {
 	brokers, failures := c.fleet.Brokers(c.ctx, "")
 	s := &survey{by: make(map[string]*definitions.Definitions)}
+	leads := make(map[string]string) // who speaks for a replicated topic: its leader, or the first replica when nobody says that it leads
 	for _, a := range fleet.Each(brokers, c.definitionsOf) {
 		if a.Err != nil {
 			failures = append(failures, fleet.Failure{Address: a.Address, Err: a.Err})
 			continue
 		}
 		s.brokers = append(s.brokers, a.Address)
-		s.by[a.Address] = a.Value
+		s.by[a.Address] = a.Value.Definitions
+		for name, t := range a.Value.Topics {
+			if t.Replicas > 1 && (leads[name] == "" || slices.Contains(a.Value.leads, name)) {
+				leads[name] = a.Address
+			}
+		}
+	}
+	for address, d := range s.by {
+		maps.DeleteFunc(d.Topics, func(name string, t *definitions.Topic) bool { return t.Replicas > 1 && leads[name] != address })
 	}
 	return s, failures
 }
 
+// defined is what one broker has.
+type defined struct {
+	*definitions.Definitions
+	leads []string // replicated topics
+}
+
 // definitionsOf asks one broker.
-func (c *call) definitionsOf(address string) (*definitions.Definitions, error) {
+func (c *call) definitionsOf(address string) (d defined, err error) {
 	answer := c.fleet.Stats(c.ctx, []string{address}, fleet.Query{})[0]
 	if answer.Err != nil {
-		return nil, answer.Err
+		return d, answer.Err
 	}
-	d := &definitions.Definitions{Topics: make(map[string]*definitions.Topic)}
+	d.Definitions = &definitions.Definitions{Topics: make(map[string]*definitions.Topic)}
 	for i := range answer.Value.Topics {
 		from := &answer.Value.Topics[i]
 		if definitions.Ephemeral(from.TopicName) {
@@ -50,6 +65,12 @@ func (c *call) definitionsOf(address string) (*definitions.Definitions, error) {
 				t.Channels[ch.ChannelName] = &definitions.Channel{Paused: ch.Paused}
 			}
 		}
+		if from.Role != "" {
+			t.Replicas = replicated
+		}
+		if from.Role == fleet.Leader {
+			d.leads = append(d.leads, from.TopicName)
+		}
 		d.Topics[from.TopicName] = t
 		var options httpapi.Options
 		err := c.fleet.Get(c.ctx, address, query("/topic/config", from.TopicName, ""), &options)
@@ -57,7 +78,7 @@ func (c *call) definitionsOf(address string) (*definitions.Definitions, error) {
 		case fleet.HasNoRoute(err): // nsqd's topics have no options
 			continue
 		case err != nil:
-			return nil, err
+			return d, err
 		}
 		t.Options = options.Set()
 		for name, set := range options.Channels {
@@ -77,13 +98,16 @@ func (s *survey) merged() (all *definitions.Definitions, differences []string) {
 		for name, t := range s.by[address].Topics {
 			sum := all.Topics[name]
 			if sum == nil {
-				sum = &definitions.Topic{Paused: t.Paused, Options: maps.Clone(t.Options), Channels: make(map[string]*definitions.Channel)}
+				sum = &definitions.Topic{Paused: t.Paused, Replicas: t.Replicas, Options: maps.Clone(t.Options), Channels: make(map[string]*definitions.Channel)}
 				all.Topics[name] = sum
 			}
 			if sum.Paused != t.Paused {
 				differences = append(differences, "topic "+name+" is not paused everywhere")
 			}
-			sum.Paused = sum.Paused || t.Paused
+			if sum.Replicas != t.Replicas {
+				differences = append(differences, "topic "+name+" is replicated, and one broker has another one of that name")
+			}
+			sum.Paused, sum.Replicas = sum.Paused || t.Paused, max(sum.Replicas, t.Replicas)
 			for _, key := range differ(sum.Options, t.Options) {
 				differences = append(differences, fmt.Sprintf("topic %s has not the same %s everywhere", name, key))
 			}

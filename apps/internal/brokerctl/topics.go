@@ -1,9 +1,12 @@
 package brokerctl
 
 import (
+	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
+	"strconv"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
@@ -27,8 +30,12 @@ var topicVerbs = []verb{
 	{
 		name: "create", summary: "make a topic", args: "TOPIC", changes: true, run: createTopic,
 		help: `Makes the topic known to the lookups, and creates it on the brokers that are given by their addresses, or else on every broker that
-the lookups know.`,
-		example: "topic create orders --lookupd-http-address=127.0.0.1:4161",
+the lookups know. With --replicas=3 it is one topic of their cluster, of which three brokers have every message: a preview, see docs/cluster.md.`,
+		example: "topic create orders --lookupd-http-address=127.0.0.1:4161\ntopic create payments --replicas=3 --nsqd-http-address=127.0.0.1:4151",
+		flags: func(c *call, flags *flag.FlagSet) {
+			flags.IntVar(&c.replicas.count, "replicas", 1, "how many brokers of a cluster have every message: 1, or 3")
+			flags.StringVar(&c.replicas.serve, "serve", "all", "which of these three tell lookups that they have it: all, or leader")
+		},
 	},
 	{
 		name: "delete", summary: "delete a topic with its channels and messages", args: "TOPIC", changes: true, destroys: true,
@@ -141,7 +148,36 @@ func stats(c *call, topic, channel string) error {
 	return c.show(rows, failures, func(w io.Writer) { stat.Table(rows).Write(w, c.env.Width()) })
 }
 
+// replicasFlags say how a topic is kept in a cluster.
+type replicasFlags struct {
+	count int
+	serve string
+}
+
+// replicated is how many replicas a topic has that has several.
+const replicated = 3
+
+// createReplicated makes a topic of a cluster, by one of its brokers.
+func createReplicated(c *call) error {
+	if c.replicas.count != replicated {
+		return appkit.Usagef("--replicas must be 1 or %d, not %d", replicated, c.replicas.count)
+	}
+	at, _, err := c.clusterAt()
+	if err != nil {
+		return err
+	}
+	return c.do(nil, steps([]string{at}, replicatedPath(c.args[0])+"&serve="+url.QueryEscape(c.replicas.serve)))
+}
+
+// replicatedPath is the request that makes a replicated topic.
+func replicatedPath(topic string) string {
+	return query("/topic/create", topic, "") + "&replicas=" + strconv.Itoa(replicated)
+}
+
 func createTopic(c *call) error {
+	if c.replicas.count != 1 {
+		return createReplicated(c)
+	}
 	path := query("/topic/create", c.args[0], "")
 	brokers, failures := c.direct, []fleet.Failure(nil)
 	if len(brokers) == 0 {
@@ -155,7 +191,7 @@ func createTopic(c *call) error {
 
 // everywhere sends a request about a topic, or a channel of it, to every broker that has the topic.
 func everywhere(c *call, path string) error {
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	brokers, failures := c.brokersOf(c.args[0])
 	return c.do(failures, steps(brokers, query(path, c.args[0], c.channel())))
 }
 
@@ -179,11 +215,11 @@ func empty(c *call, path string) error {
 // that all is well whether they knew it or not, so that they are asked before.
 func remove(c *call, path string) error {
 	path = query(path, c.args[0], c.channel())
-	brokers, failures := c.fleet.Brokers(c.ctx, c.args[0])
+	brokers, failures := c.brokersOf(c.args[0])
 	if len(failures) == 0 && len(c.direct) == 0 && !c.lookedUp(c.args[0], c.channel()) {
 		return appkit.Missingf("nobody knows %s", c.what())
 	}
-	if err := c.ask("delete %s with its messages, on %d brokers", c.what(), len(brokers)); err != nil {
+	if err := c.ask("delete %s with its messages, on %s", c.what(), counted(len(brokers), "broker")); err != nil {
 		return err
 	}
 	known := len(c.fleet.Lookups()) == 0 || len(c.direct) == 0 || c.lookedUp(c.args[0], c.channel())
@@ -217,6 +253,11 @@ func tombstone(c *call) error {
 			return fmt.Errorf("no lookup that answered knows the broker %s, and one did not answer: %w", node, failures[0])
 		}
 		return appkit.Missingf("no lookup knows the broker %s: see brokerctl node list", node)
+	}
+	for _, a := range c.fleet.Stats(c.ctx, []string{node}, fleet.Query{Topic: topic}) {
+		if len(a.Value.Topics) > 0 && a.Value.Topics[0].Role != "" {
+			return appkit.Usagef("the topic %s is replicated: deleted on one broker it is deleted on all", topic)
+		}
 	}
 	if err := c.ask("hide the broker %s from consumers of the topic %s, and delete the topic there with its messages", node, topic); err != nil {
 		return err

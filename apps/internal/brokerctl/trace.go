@@ -56,7 +56,7 @@ func trace(c *call) error {
 	if err != nil {
 		return err
 	}
-	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	brokers, failures := c.brokersOf(topic)
 	path := query("/message", topic, "") + "&" + what + "&body=" + url.QueryEscape(c.trace.body)
 	if c.trace.history {
 		path += "&history=true"
@@ -179,7 +179,7 @@ func finish(c *call) error {
 	if err != nil {
 		return err
 	}
-	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	brokers, failures := c.brokersOf(topic)
 	if strings.HasPrefix(what, "pos=") && (len(c.direct) != 1 || len(brokers) > 1) {
 		return appkit.Usagef("a position is one broker's own: name that one by --nsqd-http-address, and no other, or name the message by its id")
 	}

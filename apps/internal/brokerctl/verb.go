@@ -51,6 +51,7 @@ type call struct {
 	redrive  redriveFlags
 	move     moveFlags
 	retain   retainFlags
+	replicas replicasFlags
 	about    string // what is not there when nobody knows it; empty: the topic or channel
 	option   bool   // it is about an option of brokers
 	results  []result
@@ -110,6 +111,20 @@ func (c *call) take(names string, given []string) error {
 		}
 	}
 	return nil
+}
+
+// brokersOf returns the brokers that are asked about a topic: those that have it; of a replicated topic one that speaks for all its replicas.
+func (c *call) brokersOf(topic string) ([]string, []fleet.Failure) {
+	brokers, failures := c.fleet.Brokers(c.ctx, topic)
+	return c.fleet.Speaking(c.ctx, brokers, topic), failures
+}
+
+// counted is so many things, in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // step is one request of a verb that changes something.

@@ -30,6 +30,7 @@ type Definitions struct {
 // Topic is one topic. Options that are not named stay as they are.
 type Topic struct {
 	Paused   bool                `toml:"paused" json:"paused"`
+	Replicas int                 `toml:"replicas,omitzero" json:"replicas,omitempty"` // 1, or 3 of a replicated topic; 0: as it is, and 1 when it is made
 	Options  map[string]any      `toml:"options,omitempty" json:"options,omitempty"`
 	Channels map[string]*Channel `toml:"channel,omitempty" json:"channel,omitempty"`
 }
@@ -99,7 +100,7 @@ func Parse(text []byte) (*Definitions, error) {
 	}
 	for _, key := range meta.Undecoded() {
 		if !slices.Contains(key, "options") {
-			return nil, fmt.Errorf("%s is not known: there is topic.NAME with paused, options and channel.NAME, and that with paused and options", key)
+			return nil, fmt.Errorf("%s is not known: there is topic.NAME with paused, replicas, options and channel.NAME, and that with paused and options", key)
 		}
 	}
 	return d, d.check()
@@ -117,6 +118,9 @@ func (d *Definitions) check() error {
 		if t == nil {
 			t = new(Topic)
 			d.Topics[name] = t
+		}
+		if t.Replicas != 0 && t.Replicas != 1 && t.Replicas != 3 {
+			return fmt.Errorf("topic %s: replicas must be 1 or 3, not %d", name, t.Replicas)
 		}
 		for channel, c := range t.Channels {
 			if !protocol.ValidName(channel) {

@@ -10,6 +10,7 @@ func TestDefinitionsThatAreNone(t *testing.T) {
 	for text, want := range map[string]string{
 		"topic = 1":                       "topic",
 		"[topic.orders]\npause = true":    "topic.orders.pause is not known",
+		"[topic.orders]\nreplicas = 2":    "topic orders: replicas must be 1 or 3, not 2",
 		"[topics.orders]":                 "topics.orders is not known",
 		`[topic."a b"]`:                   `"a b" is no valid name of a topic`,
 		`[topic.a.channel."b!"]`:          `"b!" is no valid name of a channel`,
