@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +86,26 @@ func TestExitCodesAndTexts(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+// TestListsOfTheEnvironment have commas between their values; those whose values have commas themselves are one a line.
+func TestListsOfTheEnvironment(t *testing.T) {
+	var names Strings
+	var headers Lines
+	var options clientOptions
+	c := Command{Name: "hello", Setup: func(flags *flag.FlagSet) RunFunc {
+		flags.Var(&names, "name", "")
+		flags.Var(&headers, "header", "")
+		flags.Var(&options, "consumer-opt", "")
+		return func(context.Context, *Env) error { return nil }
+	}}
+	var stderr bytes.Buffer
+	code := Run(c, Process{Stdout: io.Discard, Stderr: &stderr, Environ: []string{"BROKERCTL_NAME=a, b,", "BROKERCTL_HEADER=Accept: text/plain, text/html\n X: y\n",
+		"BROKERCTL_CONSUMER_OPT=max_attempts,5\nmax_backoff_duration,5s"}})
+	got := fmt.Sprintf("%q %q %q", names, headers.Strings, options)
+	if want := `["a" "b"] ["Accept: text/plain, text/html" "X: y"] ["max_attempts,5" "max_backoff_duration,5s"]`; code != ExitOK || got != want {
+		t.Errorf("exit code %d, %s, want %s\n%s", code, got, want, &stderr)
 	}
 }
 

@@ -200,6 +200,9 @@ func (o *clientOptions) Set(text string) error {
 
 func (o *clientOptions) repeated() {}
 
+// lines says that an option and its value stand on a line in the environment, as there is a comma between them.
+func (o *clientOptions) lines() {}
+
 func (o *clientOptions) apply(config *nsq.Config) error {
 	for _, text := range *o {
 		if err := applyOption(config, text); err != nil {

@@ -29,6 +29,20 @@ func (s *Strings) Set(text string) error {
 // repeated marks the flag as a list for the help.
 func (s *Strings) repeated() {}
 
+// Lines are Strings that have commas of their own, as 'Accept: text/plain, text/html': the environment has one a line.
+type Lines struct{ Strings }
+
+// lines marks the flag as such a list.
+func (l *Lines) lines() {}
+
+// separator is what stands between the values of a list in the environment.
+func separator(f *flag.Flag) string {
+	if _, ok := f.Value.(interface{ lines() }); ok {
+		return "\n"
+	}
+	return ","
+}
+
 func isRepeated(f *flag.Flag) bool {
 	_, ok := f.Value.(interface{ repeated() })
 	return ok

@@ -25,7 +25,7 @@ func (p *program) groupHelp(c Command, path string) string {
 			fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(append([]string{s.Name}, s.Aliases...), ", "), s.Summary)
 		}
 	}
-	fmt.Fprintf(&b, "\n%s COMMAND --help says more about each.\n", path)
+	fmt.Fprintf(&b, "\n%s COMMAND --help says more about each.\n\n%s", path, exitCodes)
 	return b.String()
 }
 
@@ -83,6 +83,9 @@ func writeFlag(b *strings.Builder, f *flag.Flag) {
 	var notes []string
 	if isRepeated(f) {
 		notes = append(notes, "may be repeated")
+		if separator(f) == "\n" {
+			notes = append(notes, "one a line in the environment")
+		}
 	}
 	if f.DefValue != "" && f.DefValue != "false" {
 		notes = append(notes, "default "+shownDefault(f.DefValue))

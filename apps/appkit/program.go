@@ -256,7 +256,7 @@ func (p *program) complete(cmd *cobra.Command, c Command) {
 		return answer(cmd, strings.ReplaceAll(strings.Trim(names[min(i, len(names)-1)], "[]."), "[/", "/"), args, word)
 	}
 	for name, kind := range map[string]string{
-		"topic": "TOPIC", "channel": "CHANNEL", "context": "CONTEXT", "log-level": "debug|info|warn|error|fatal", "log-format": "text|json",
+		"topic": "TOPIC", "channel": "CHANNEL", "context": "CONTEXT", "log-level": "debug|info|warn|error|fatal", "log-format": "text|json", "serve": "all|leader",
 	} {
 		if cmd.Flags().Lookup(name) != nil {
 			err := cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {

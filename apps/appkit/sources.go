@@ -186,7 +186,7 @@ func (p *program) fromEnvironment(f *flag.Flag) ([]string, error) {
 		return []string{text}, nil
 	}
 	var list []string
-	for part := range strings.SplitSeq(text, ",") {
+	for part := range strings.SplitSeq(text, separator(f)) {
 		if part = strings.TrimSpace(part); part != "" {
 			list = append(list, part)
 		}

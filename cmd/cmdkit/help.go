@@ -48,8 +48,12 @@ func (p Program) Help() string {
 	WriteFlag(&b, flagVersion, "print the version and exit")
 	WriteFlag(&b, "help", "print this and exit")
 	WriteFlag(&b, flagVerbose+", --"+flagWorkerID, "accepted for old scripts, without effect")
+	b.WriteString("\nExit codes: " + exitCodes + "\n")
 	return b.String()
 }
+
+// exitCodes is what the help says of them.
+const exitCodes = "0 stopped as asked, or done; 1 could not start, or failed; 2 told something wrong."
 
 // writeVerbs writes what the command does besides being a daemon.
 func (p Program) writeVerbs(b *strings.Builder) {

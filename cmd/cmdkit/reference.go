@@ -24,13 +24,16 @@ func (p Program) Reference() string {
 		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", s.Name, s.referenceDefault(), s.referenceText())
 	}
 	fmt.Fprintf(&b, "\n## Other\n\n| flag | |\n|---|---|\n| `--%s` | TOML file to read, with the keys of NSQ's own files |\n"+
-		"| `--%s` | print the version and exit |\n| `--help` | print all of this and exit |\n", flagConfig, flagVersion)
+		"| `--%s` | judge file, environment and flags, with the files that they name, and exit: 0 when all is good, 2 otherwise |\n"+
+		"| `--%s` | print the version and exit |\n| `--help` | print all of this and exit |\n| `--%s`, `--%s` | accepted for old scripts, without effect |\n",
+		flagConfig, flagCheck, flagVersion, flagVerbose, flagWorkerID)
 	if len(p.Verbs) > 0 {
 		b.WriteString("\n## Instead of serving\n\n| command | |\n|---|---|\n")
 	}
 	for _, v := range p.Verbs {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", v.usage(p), cell(v.Help))
 	}
+	b.WriteString("\n## Exit codes\n\n" + exitCodes + "\n")
 	return b.String()
 }
 

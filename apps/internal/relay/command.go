@@ -51,7 +51,7 @@ type options struct {
 	refresh        time.Duration
 	channel        string
 	destination    string
-	renames        appkit.Strings
+	renames        appkit.Lines
 	addresses      appkit.Strings
 	mode           string
 	statusEvery    int
@@ -113,7 +113,7 @@ func (o *options) check() (*plan, error) {
 		return nil, appkit.Usagef("--topic-pattern without --topic needs --lookupd-http-address")
 	case len(o.addresses) == 0:
 		return nil, appkit.Usagef("--destination-nsqd-tcp-address required")
-	case o.destination != "" && len(o.renames) > 0:
+	case o.destination != "" && len(o.renames.Strings) > 0:
 		return nil, appkit.Usagef("use --destination-topic or --rename not both")
 	case o.batch < 1:
 		return nil, appkit.Usagef("--batch-size must be at least 1, not %d", o.batch)
@@ -148,7 +148,7 @@ func (p *plan) parse(o *options) (err error) {
 			return fmt.Errorf("--route-by-key must be bytes:FROM-TO, until:C, json:NAME or body, as json:order_id, not %q", o.routeByKey)
 		}
 	}
-	for _, text := range o.renames {
+	for _, text := range o.renames.Strings {
 		r, err := parseRule(text)
 		if err != nil {
 			return err

@@ -52,7 +52,7 @@ type options struct {
 	mode           string
 	sample         float64
 	contentType    string
-	headers        appkit.Strings
+	headers        appkit.Lines
 	details        bool
 	finish         appkit.Strings
 	statusEvery    int
@@ -148,7 +148,7 @@ func (o *options) parse() (p *plan, err error) {
 	if p.mode, err = targets.ParseMode(o.mode, targets.RoundRobin, targets.HostPool, targets.EpsilonGreedy, targets.Multicast); err != nil {
 		return nil, err
 	}
-	own, err := parseHeaders(o.headers)
+	own, err := parseHeaders(o.headers.Strings)
 	if err != nil {
 		return nil, err
 	}
