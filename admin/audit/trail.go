@@ -99,5 +99,8 @@ func (t *Trail) Close() error {
 
 // From notes where a request came from.
 func (a *Act) From(r *http.Request) {
-	a.Remote, a.Forwarded, a.UserAgent = r.RemoteAddr, r.Header.Get("X-Forwarded-For"), r.UserAgent()
+	a.Remote, a.Forwarded, a.UserAgent = r.RemoteAddr, cut(r.Header.Get("X-Forwarded-For")), cut(r.UserAgent())
 }
+
+// cut is so much of a text as is kept of what strangers say of themselves.
+func cut(text string) string { return text[:min(len(text), 300)] }

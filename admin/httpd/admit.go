@@ -3,6 +3,7 @@ package httpd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -108,7 +109,8 @@ func (a *api) refused(r *http.Request, user string, err error) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return
 	}
-	act := audit.Act{Time: time.Now(), User: user, Action: strings.ToLower(r.Method) + " " + r.URL.Path, Result: "refused", Error: err.Error()}
+	action := fmt.Sprintf("%.16s %.300s", strings.ToLower(r.Method), r.URL.Path) // a stranger's
+	act := audit.Act{Time: time.Now(), User: user, Action: action, Result: "refused", Error: err.Error()}
 	act.From(r)
 	a.Trail.Write(act)
 }

@@ -216,9 +216,16 @@ type memoized struct {
 // makeTimeout bounds the making of one body.
 const makeTimeout = 10 * time.Second
 
+// mostKey is how long a page's arguments are at most together: no topic, channel and node are called by longer names, and what is asked for is kept until
+// the next State.
+const mostKey = 512
+
 // Get returns the body of a page, one for all who ask with the same sight while the State is the same. An error is an *httpapi.Error, or
 // of the daemons.
 func (m *Maker) Get(ctx context.Context, p Page, sight Sight) (any, error) {
+	if len(p.key()) > mostKey {
+		return nil, notFound("NOT_FOUND")
+	}
 	s := m.seen(m.Await(ctx), sight)
 	m.mu.Lock()
 	key := sight.Name + "\x00" + p.key()

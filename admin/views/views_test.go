@@ -108,6 +108,12 @@ func TestOneBodyForAll(t *testing.T) {
 	if _, err := m.Get(ctx, Page{View: "channel", Topic: "t", Channel: "none"}, Sight{}); err == nil {
 		t.Error("a channel that is none")
 	}
+	m.mu.Lock()
+	kept := len(m.memo)
+	m.mu.Unlock()
+	if _, err := m.Get(ctx, Page{View: "topic", Topic: strings.Repeat("x", mostKey)}, Sight{}); err == nil || len(m.memo) != kept {
+		t.Errorf("a name that nothing has is kept: %v", err)
+	}
 	key, names, err := Thing("channel", "t", "c", "")
 	if err != nil || len(names) != 7 || names[2] != "depth" {
 		t.Fatalf("%v %v", names, err)
