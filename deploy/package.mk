@@ -4,6 +4,8 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 TO ?= dist
+# Where zsh looks: packages have a folder of their own.
+ZSH = zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 # Of CHANGELOG.md's newest release; what is between releases has the number of the last one, and tells its commit.
 VERSION ?= $(or $(shell sed -n 's/^\#\# \([0-9][^ ]*\).*/\1/p' CHANGELOG.md | head -n 1),devel)
 LDFLAGS = -X brokerd/protocol/release.number=$(VERSION)
@@ -23,13 +25,13 @@ kept = command -v $(1) 2>/dev/null || { [ -x "$(KEPT)/$(1)" ] || GOBIN="$(KEPT)"
 # The programs, their manual pages and brokerctl's completions, below $(DESTDIR)$(PREFIX) (/usr/local).
 install: build
 	@to="$(DESTDIR)$(PREFIX)"
-	install -d "$$to/bin" "$$to/share/man/man1" "$$to/share/bash-completion/completions" "$$to/share/zsh/vendor-completions" \
+	install -d "$$to/bin" "$$to/share/man/man1" "$$to/share/bash-completion/completions" "$$to/share/$(ZSH)" \
 	  "$$to/share/fish/vendor_completions.d" "$$to/share/doc/brokerd"
 	install -m 0755 bin/brokerd bin/lookupd bin/admind bin/brokerctl "$$to/bin/"
 	bin/brokerctl man "$$to/share/man/man1" bin/brokerd bin/lookupd bin/admind
 	gzip -9nf "$$to"/share/man/man1/{brokerctl*,brokerd,lookupd,admind}.1
 	bin/brokerctl completion bash > "$$to/share/bash-completion/completions/brokerctl"
-	bin/brokerctl completion zsh > "$$to/share/zsh/vendor-completions/_brokerctl"
+	bin/brokerctl completion zsh > "$$to/share/$(ZSH)/_brokerctl"
 	bin/brokerctl completion fish > "$$to/share/fish/vendor_completions.d/brokerctl.fish"
 	install -m 0644 LICENSE CHANGELOG.md "$$to/share/doc/brokerd/"
 	echo "installed below $$to"
@@ -38,7 +40,7 @@ install: build
 uninstall:
 	@to="$(DESTDIR)$(PREFIX)"
 	rm -f "$$to"/bin/{brokerd,lookupd,admind,brokerctl} "$$to"/share/man/man1/{brokerctl*,brokerd,lookupd,admind}.1.gz \
-	  "$$to/share/bash-completion/completions/brokerctl" "$$to/share/zsh/vendor-completions/_brokerctl" \
+	  "$$to/share/bash-completion/completions/brokerctl" "$$to/share/$(ZSH)/_brokerctl" \
 	  "$$to/share/fish/vendor_completions.d/brokerctl.fish"
 	rm -rf "$$to/share/doc/brokerd"
 
