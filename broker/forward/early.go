@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,10 +92,10 @@ func (g *group) keep(p *publish) error {
 	return nil
 }
 
-// renumberLocked gives a publish that is about to be queued the newest number, so that none that is higher comes before it.
+// renumberLocked gives a publish that is about to be queued the newest number, so that none that is higher comes before it; but one that may have been taken
+// stays what it is, and others may have been taken before it.
 func (g *group) renumberLocked(p *publish) {
-	p.inOrder = true
-	if p.number == g.last {
+	if p.inOrder = !p.unknown; !p.inOrder || p.number == g.last {
 		return
 	}
 	for i := len(g.open) - 1; i >= 0; i-- {
@@ -126,7 +127,9 @@ func (g *group) answerEarlyLocked(p *publish, size int) bool {
 // endLocked notes what has become of a publish that was answered early: nil, it is committed.
 func (g *group) endLocked(p *publish, err error) {
 	g.dropLocked(p)
-	p.frames = nil
+	if !p.queued { // else it was sent, and counts for the window until it is answered
+		p.frames = nil
+	}
 	e := &g.f.early
 	e.messages.Add(-int64(p.count))
 	e.release(p)
@@ -150,8 +153,11 @@ func (g *group) begin(p *publish, t *topic.Topic, delay time.Duration) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Again():
-		return b.Await()
+	case b.Again(): // and p.b still has the messages
+		if err = b.Await(); err == nil {
+			p.b.Reset()
+		}
+		return err
 	}
 	if p.done == nil {
 		p.done = make(chan outcome, 1)
@@ -222,7 +228,9 @@ func (g *group) settledLocked(p *publish, b *begun, err error) {
 		p.over = true
 		p.done <- outcome{}
 	default:
-		p.begun = nil
+		if p.begun = nil; g.led == b.led {
+			g.led = nil // its reign is over, whether that was told yet or not
+		}
 		if !b.Again() { // else they were kept
 			p.frames, p.count = b.Frames()
 		}
@@ -298,7 +306,7 @@ func (p *publish) giveBack() {
 func (p *publish) beginOn(led *topic.Led, from journal.Origin) (b topic.Begun, err error) {
 	t := led.Topic(p.topic)
 	if t == nil {
-		return b, errRetry
+		return b, cmp.Or(led.Barred(p.topic), errRetry)
 	}
 	batch, err := topic.BatchOf(p.frames, p.count)
 	if err != nil {

@@ -105,7 +105,7 @@ func (g *group) carry(p *publish) error {
 		p.done = make(chan outcome, 1)
 	}
 	g.mu.Lock()
-	if !p.unknown && p.acks < policy.AcksAll {
+	if p.acks < policy.AcksAll {
 		g.renumberLocked(p)
 	}
 	g.enqueueLocked(p)

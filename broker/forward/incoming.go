@@ -150,7 +150,7 @@ func (in *incoming) begin(r *request) arrived {
 	}
 	t := led.Topic(r.topic)
 	if t == nil {
-		return absent(r)
+		return absent(led, r)
 	}
 	acks := policy.AcksAll
 	if !r.early && !r.receipt {
@@ -176,7 +176,7 @@ func (in *incoming) begin(r *request) arrived {
 	case errors.Is(err, topic.ErrOver):
 		return arrived{place: r.place, code: codeTaken}
 	case errors.Is(err, topic.ErrExiting) && f.leading(in.from.group) == led:
-		return absent(r)
+		return absent(led, r)
 	case errors.Is(err, topic.ErrNotLeader), errors.Is(err, topic.ErrTwice), errors.Is(err, topic.ErrExiting):
 		return arrived{place: r.place, code: codeAgain}
 	}
@@ -184,12 +184,15 @@ func (in *incoming) begin(r *request) arrived {
 }
 
 // absent answers a publish to a topic that this node does not serve. One that is answered must not be passed by those behind it, if it is only not there
-// yet: the epoch ends.
-func absent(r *request) arrived {
-	if r.early {
-		return arrived{place: r.place, code: codeAgain}
+// yet: the epoch ends. One that may have to wait for long is refused, or it would keep those to all other topics of the group.
+func absent(led *topic.Led, r *request) arrived {
+	switch err := led.Barred(r.topic); {
+	case !r.early:
+		return arrived{place: r.place, code: codeNoTopic}
+	case err != nil:
+		return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
 	}
-	return arrived{place: r.place, code: codeNoTopic}
+	return arrived{place: r.place, code: codeAgain}
 }
 
 // keepLocked has a publish answered before its commit.

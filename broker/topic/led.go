@@ -274,6 +274,9 @@ func (l *Led) Delete(number uint32) error {
 	l.mu.Lock()
 	delete(l.topics, number)
 	l.mu.Unlock()
+	t.pub.Lock()
+	t.letGoAll()
+	t.pub.Unlock()
 	l.registry.log.Info("replicated topic deleted", "topic", t.name)
 	return nil
 }
@@ -348,7 +351,11 @@ func (d *logStore) publishReplicated(b *Batch, delay time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err = p.Await(); err != nil && from.ID != 0 && !p.again {
+	switch err = p.Await(); {
+	case p.again && err == nil:
+		b.Reset()
+	case p.again: // it still has them
+	case err != nil && from.ID != 0:
 		b.restore(&p.appended)
 	}
 	return err
@@ -360,7 +367,8 @@ func (b *Batch) restore(a *appended) {
 	b.n, b.bodies = a.count, a.bodies
 }
 
-// beginReplicated appends a publish of a topic of a group. The batch is empty after nil.
+// beginReplicated appends a publish of a topic of a group. The batch is empty after nil, unless the publish was taken before: what has taken it may come to
+// nothing yet.
 func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err error) {
 	t := d.topic
 	p.topic = t
@@ -377,7 +385,6 @@ func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err 
 			return p, err
 		}
 		if again {
-			b.Reset()
 			p.again, p.at, p.receipt = true, first.at, first.receipt
 			b.receipt = first.receipt
 			return p, nil

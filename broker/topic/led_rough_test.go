@@ -219,3 +219,34 @@ func TestIdsHaveTheNumberOfTheNode(t *testing.T) {
 		}
 	}
 }
+
+// TestAPublishThatComesAgainKeepsItsMessages: until what has taken it is committed they are needed, also when it comes to the topic of the same reign.
+func TestAPublishThatComesAgainKeepsItsMessages(t *testing.T) {
+	for committed := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, durableConfig())
+			l, o := lead(t, r, NewStandby())
+			orders := createLed(t, l, 1, "orders")
+			b := Batch{From: journal.Origin{ID: 7, Number: 1, Low: 1}}
+			b.Add([]byte("m"))
+			o.set(func() { o.hold = true })
+			result := make(chan error, 1)
+			go func() { result <- orders.Publish(&b) }()
+			synctest.Wait()
+			o.lose(committed)
+			if err := <-result; (err == nil) != (committed == 1) {
+				t.Fatalf("%d committed: %v", committed, err)
+			}
+			b.From = journal.Origin{ID: 7, Number: 1, Low: 1}
+			for range 2 {
+				if b.Len() != 1-committed {
+					t.Errorf("%d committed: it has %d messages", committed, b.Len())
+				}
+				if err := orders.Publish(&b); (err == nil) != (committed == 1) {
+					t.Errorf("%d committed, again: %v", committed, err)
+				}
+			}
+			l.Drop()
+		})
+	}
+}

@@ -146,6 +146,25 @@ func (l *Led) Topic(number uint32) *Topic {
 	return t
 }
 
+// Barred returns why a topic of the group is not served by this broker although it leads it: nil when it is, or is about to be, or is not there.
+func (l *Led) Barred(number uint32) error {
+	l.mu.Lock()
+	t := l.topics[number]
+	l.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	switch other := l.registry.Lookup(t.name); {
+	case other == nil || other == t || other.exiting.Load():
+		return nil
+	case other.led == nil:
+		return ErrInTheWay
+	case other.led != l:
+		return errTwice
+	}
+	return nil
+}
+
 // Begun is a publish of a replicated topic that was appended to its group's log, and need not be committed yet.
 type Begun struct {
 	topic *Topic
@@ -158,7 +177,7 @@ type Begun struct {
 }
 
 // Begin appends a publish of a replicated topic. It waits for room at most, and returns the errors of Publish, but for draining: who publishes
-// is at another broker. The batch is empty after nil, and as it was else. Await, which is to be called then, says what becomes of it.
+// is at another broker. The batch is empty after nil, unless Again, and as it was else. Await, which is to be called then, says what becomes of it.
 func (t *Topic) Begin(b *Batch, delay time.Duration) (p Begun, err error) {
 	if t.led == nil {
 		return p, fmt.Errorf("%w: topic %s", ErrNotReplicated, t.name)
