@@ -172,18 +172,19 @@ func (h *holding) found(voters []uint64) error {
 	if err != nil {
 		return err
 	}
-	content, _, counts, err := s.Content()
-	if err != nil {
-		return err
-	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	file, err := m.o.Store.WriteGroup(h.number, packHead(at), content)
+	content, _, counts, err := s.Content()
+	var file manifest.GroupCheckpoint
+	if err == nil {
+		file, err = m.o.Store.WriteGroup(h.number, packHead(at), content)
+	}
 	var start replica.Start
 	if err == nil {
 		start, err = replica.Begin(m.o.Journal, h.number, h.id, 1, at)
 	}
-	if err != nil {
+	if err != nil { // the next try makes another one
+		h.reported(s.Discard())
 		return fmt.Errorf("begin group %d: %w", h.number, err)
 	}
 	return h.enter(start, file, s, counts, (&replica.Recovery{}).History(start, wal.Synced, &wal.Report{}))

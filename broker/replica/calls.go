@@ -67,6 +67,20 @@ func (g *Group) HandOver(ctx context.Context, to uint64) (err error) {
 	return errors.Join(callErr, err)
 }
 
+// Yield is HandOver to the replica that lacks least, if there is one that may lead.
+func (g *Group) Yield(ctx context.Context) (err error) {
+	callErr := g.call(ctx, func(time.Duration) {
+		to := uint64(0)
+		if g.m.err == nil {
+			to, _ = g.m.successor()
+		}
+		if err = g.m.hand(to); err == nil {
+			g.leased.Store(0)
+		}
+	})
+	return errors.Join(callErr, err)
+}
+
 // ForgetLeader says that the leader is dead, for which there must be proof: followers elect another one without
 // waiting for a timeout.
 func (g *Group) ForgetLeader(ctx context.Context) error {

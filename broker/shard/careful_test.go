@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"brokerd/broker/replica"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/vfs"
 )
 
 // slow is a group that looks while it appends whether the reign is over.
@@ -234,6 +236,86 @@ func TestATopicInTheWayOfAFollowerGivesWay(t *testing.T) {
 		synctest.Wait()
 		if f.r.Lookup("orders") != nil {
 			t.Error("it holds nothing, and is still in the way")
+		}
+	})
+}
+
+// TestAShardThatLacksMessagesEnds: topics cannot be made of it, now or later, and another replica has what it lacks.
+func TestAShardThatLacksMessagesEnds(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.create("orders", 1)
+		f.a.lead(2)
+		_, err := f.r.Lookup("orders").Channel("c")
+		for range 2 {
+			if err == nil {
+				err = f.publish("orders")
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, at, _, err := f.s.Content()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.a.set(func() { f.a.term = 0 })
+		f.s.Close()
+		last := 4 + len(journal.AppendPublish(nil, journal.Publish{Topic: 1, First: 2, Count: 1})) + messageFrame + 1 // the second publish
+		f.open(content[:len(content)-last], at)
+		f.a.lead(3)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !errors.Is(f.stopped, replica.ErrDrift) {
+			t.Errorf("stopped: %v", f.stopped)
+		}
+	})
+}
+
+// TestWhoCannotReadGivesTheLeadAway: the disk of who leads does not give messages back, and the others' do.
+func TestWhoCannotReadGivesTheLeadAway(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.s.Close()
+		fault := vfs.NewFaulty(vfs.NewMem())
+		f.o = Options{Segments: disk{fault}, Room: 1 << 10, Limit: 32 << 10}
+		f.open(nil, replica.Point{Index: 1, Term: 1})
+		f.create("orders", 1)
+		f.a.lead(2)
+		orders := f.r.Lookup("orders")
+		_, err := orders.Channel("c")
+		for i := 0; i < 100 && err == nil; i++ {
+			err = f.publish("orders")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, at, _, err := f.s.Content()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.a.set(func() { f.a.term = 0 })
+		f.s.Close()
+		f.open(content, at)
+		f.s.Tend(f.state)
+		fault.SetRules(vfs.Rule{Ops: vfs.OpRead, Err: syscall.EIO})
+		f.a.lead(3)
+		sub, err := f.r.Lookup("orders").Subscribe("c", topic.SubscribeOptions{Owner: quiet{}, MsgTimeout: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub.SetReady(200)
+		try := func(d time.Duration) {
+			for began := time.Now(); time.Since(began) < d; time.Sleep(100 * time.Millisecond) {
+				sub.Take(new(topic.Delivery))
+				synctest.Wait()
+			}
+		}
+		try(5 * time.Second)
+		if n := f.a.yielded.Load(); n != 1 || f.stopped != nil {
+			t.Errorf("the lead was given away %d times; stopped: %v", n, f.stopped)
+		}
+		try(giveAwayEvery)
+		if n := f.a.yielded.Load(); n != 2 {
+			t.Errorf("as nobody has taken it: %d times", n)
 		}
 	})
 }

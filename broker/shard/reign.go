@@ -21,6 +21,7 @@ type group interface {
 	Room(ctx context.Context) error
 	Leased() bool
 	Leader() uint64
+	Yield(ctx context.Context) error
 }
 
 // reign is the log of a group for as long as this node leads it: a topic.Reign.

@@ -55,6 +55,7 @@ type Shard struct {
 	state   *cluster.State
 	waiting map[string]error // topics that cannot be served, and why
 	serving bool
+	unread  error             // why messages cannot be read, while this node leads; nil: they can, or that is seen to
 	unspilt error             // why messages could not be moved to the disk, the last time
 	said    map[string]string // what was logged last about something
 
@@ -68,6 +69,7 @@ type Shard struct {
 	of     *reign         // that led is of
 	done   *cluster.State // the topics are as this map says; nil: they are not
 	tidied time.Time      // until when it is not looked for what nobody needs
+	gave   time.Time      // when the lead was last given away as messages cannot be read
 	forgot time.Time      // when it was last looked for nodes that were not heard of
 	look   time.Time      // when topics that cannot be served are looked at again
 	there  bool           // all are served
@@ -110,8 +112,20 @@ func newShard(o Options, standby *topic.Standby, at replica.Point) (*Shard, erro
 		err := fmt.Errorf("%w: it is as of record %d, and its checkpoint as of %d", topic.ErrDrift, n, at.Record)
 		return nil, errors.Join(err, standby.Close())
 	}
-	standby.Keep(o.Room, func() { nudge(s.much) }, func(err error) { o.Stop(fmt.Errorf("%w: %w", replica.ErrForgetful, err)) })
+	standby.Keep(o.Room, func() { nudge(s.much) }, s.unreadable)
 	return s, nil
+}
+
+// unreadable is told that messages on disk are not what they were, or cannot be read for long. Others have them: they may lead then.
+func (s *Shard) unreadable(err error) {
+	if !errors.Is(err, topic.ErrUnread) {
+		s.o.Stop(fmt.Errorf("%w: %w", replica.ErrForgetful, err))
+		return
+	}
+	s.mu.Lock()
+	s.unread = err
+	s.mu.Unlock()
+	s.wake()
 }
 
 // Start begins, with the group that it is the owner of, which is not started yet.
@@ -197,6 +211,7 @@ func (s *Shard) Committed(c *replica.Committed) {
 	if changed && s.o.Changed != nil {
 		s.o.Changed()
 	}
+	s.keepUp()
 	if err != nil {
 		if r != nil {
 			r.end()
@@ -261,8 +276,10 @@ const (
 	leadingPace = 50 * time.Millisecond
 	idlePace    = time.Second
 	forgetEvery = time.Minute
-	reachesFor  = 10 * time.Second // without a leader
-	forgetAfter = 10 * time.Minute // a node that was not heard of for so long sends nothing again: it waits for a minute at most, and keeps what it has answered early for five
+
+	giveAwayEvery = 10 * time.Second
+	reachesFor    = 10 * time.Second // without a leader
+	forgetAfter   = 10 * time.Minute // a node that was not heard of for so long sends nothing again: it waits for a minute at most, and keeps what it has answered early for five
 )
 
 // run begins and ends reigns, and does what the map asks for.
@@ -326,6 +343,7 @@ func (s *Shard) step(ctx context.Context) (again bool) {
 		led, err := s.o.Registry.Lead(s.standby, r)
 		if err != nil {
 			s.report("lead", err)
+			s.drifted(err)
 			return true
 		}
 		s.led, s.of, s.done, s.there, s.look = led, r, nil, false, time.Time{}
@@ -342,11 +360,41 @@ func (s *Shard) step(ctx context.Context) (again bool) {
 		s.serve()
 		s.look = now.Add(idlePace)
 	}
+	s.giveAway(ctx)
 	if now := time.Now(); now.Sub(s.forgot) >= forgetEvery {
 		s.led.ForgetOrigins(now.Add(-forgetAfter))
 		s.forgot = now
 	}
 	return again
+}
+
+// giveAway has another replica lead if messages cannot be read here, and tries again now and then: that one may not be able to read them either.
+func (s *Shard) giveAway(ctx context.Context) {
+	s.mu.Lock()
+	why := s.unread
+	s.unread = nil
+	s.mu.Unlock()
+	if why == nil || time.Since(s.gave) < giveAwayEvery {
+		return
+	}
+	s.gave = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.o.Wait)
+	defer cancel()
+	if err := s.group.Yield(ctx); err != nil {
+		why = fmt.Errorf("%w; nobody else can lead: %w", why, err)
+	}
+	s.tell("read", "this node gives the lead of a group of topics away", why)
+}
+
+// drifted ends the replica when an error says that its topics are not what was committed: others have them.
+func (s *Shard) drifted(err error) {
+	if !errors.Is(err, topic.ErrDrift) {
+		return
+	}
+	s.mu.Lock()
+	s.failed = err
+	s.mu.Unlock()
+	s.o.Stop(fmt.Errorf("%w: %w", replica.ErrDrift, err))
 }
 
 // yield has topics of this node alone that hold nothing give way to the replicated ones of their names, which another node leads; those that hold
@@ -391,7 +439,7 @@ func (s *Shard) drop() {
 	s.led.Drop()
 	s.led, s.of = nil, nil
 	s.mu.Lock()
-	s.serving, s.waiting = false, nil
+	s.serving, s.waiting, s.unread = false, nil, nil
 	s.mu.Unlock()
 	s.o.Log.Info("this node does not lead a group of topics any more")
 }

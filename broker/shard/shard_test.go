@@ -39,6 +39,7 @@ type alone struct {
 	committed uint64
 	busy      bool // Append fails
 	unleased  atomic.Bool
+	yielded   atomic.Int64
 	moved     chan struct{}
 }
 
@@ -86,6 +87,11 @@ func (a *alone) Leader() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.term
+}
+
+func (a *alone) Yield(context.Context) error {
+	a.yielded.Add(1)
+	return nil
 }
 
 func (a *alone) Leased() bool {

@@ -26,15 +26,27 @@ func (s *Shard) spill(ctx context.Context) {
 		case <-much:
 		case <-wait:
 		}
-		err := s.standby.Spill()
-		s.mu.Lock()
-		if s.unspilt = err; err == nil {
-			delete(s.said, "spill") // the next failure is news
-		}
-		s.mu.Unlock()
-		if err != nil {
-			s.tell("spill", "messages stay in memory", err)
-		}
+		s.spilled(s.standby.Spill())
+	}
+}
+
+// spilled notes what has come of moving messages to the disk.
+func (s *Shard) spilled(err error) {
+	s.mu.Lock()
+	if s.unspilt = err; err == nil {
+		delete(s.said, "spill") // the next failure is news
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.tell("spill", "messages stay in memory", err)
+	}
+}
+
+// keepUp has the group wait for the disk when there is far more in memory than there may be: a leader's publishes would wait, and who follows has only this.
+// Others go on without it.
+func (s *Shard) keepUp() {
+	if s.standby.Bytes() >= 2*s.o.Limit && s.Unspilt() == nil {
+		s.spilled(s.standby.SpillAlone())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"brokerd/broker/replica"
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/diskqueue/vfs"
 )
@@ -33,6 +34,9 @@ type nobody struct{}
 
 func (nobody) Wake()  {}
 func (nobody) Close() {}
+
+// messageFrame is how many bytes the frame of a message has beside its body: size, kind, time, attempts, id.
+const messageFrame = 4 + 4 + 8 + 2 + 16
 
 // count returns how many messages there are.
 func count(frames []byte) (n int64) {
@@ -125,4 +129,40 @@ func TestABacklogIsBoundByTheDisk(t *testing.T) {
 			t.Errorf("%d of %d bytes are held on disk when nobody needs them, %d come free", left, held, free)
 		}
 	})
+}
+
+// TestAReplicaThatIsSlowToWriteIsHeldUp: what follows takes no more memory than it may, also when nobody has moved anything to the disk yet.
+func TestAReplicaThatIsSlowToWriteIsHeldUp(t *testing.T) {
+	fault := vfs.NewFaulty(vfs.NewMem())
+	s, err := New(Options{Number: 1, Segments: disk{fault}, Room: 1 << 10, Limit: 8 << 10, Stop: func(err error) { t.Error(err) }}, nil, replica.Point{Index: 1, Term: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	number, most := uint64(0), int64(0)
+	apply := func(kind journal.Kind, payload []byte) {
+		number++
+		s.Committed(&replica.Committed{Index: 1 + number, Term: 1, First: number, Count: 1, Data: journal.AppendRecord(journal.AppendFirst(nil, number), kind, payload),
+			At: replica.Point{Index: 1 + number, Term: 1, Record: number}})
+		held, _ := s.Bytes()
+		most = max(most, held)
+	}
+	apply(journal.KindChange, journal.AppendChange(nil, journal.Change{Op: journal.OpCreateTopic, Topic: 1, Name: "orders"}))
+	body := make([]byte, 500)
+	message := binary.BigEndian.AppendUint32(nil, uint32(messageFrame-4+len(body)))
+	message = append(append(append(message, 0, 0, 0, 2), make([]byte, 10)...), "0000000000000001"...)
+	message = append(message, body...)
+	for i := range 200 {
+		apply(journal.KindPublish, append(journal.AppendPublish(nil, journal.Publish{Topic: 1, First: topic.Position(1 + i), Count: 1}), message...))
+	}
+	if most > 17<<10 || s.failed != nil {
+		t.Errorf("%d bytes were in memory: %v", most, s.failed)
+	}
+	fault.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate, Err: syscall.ENOSPC})
+	for i := range 100 { // it goes on while there is memory
+		apply(journal.KindPublish, append(journal.AppendPublish(nil, journal.Publish{Topic: 1, First: topic.Position(201 + i), Count: 1}), message...))
+	}
+	if s.failed != nil {
+		t.Error(s.failed)
+	}
 }

@@ -67,14 +67,15 @@ func (t *Topic) lossyLocked() bool {
 	return false
 }
 
-// letGoHeld lets go of what a node that has left holds in the standby.
+// letGoHeld lets go of what a node that has left holds in the standby. Topic.pub is held, or nobody knows the topic yet.
 func (t *Topic) letGoHeld(s *stored) {
-	if len(s.held) > 0 {
+	if len(s.held) > 0 && !s.letGo {
+		s.letGo = true
 		t.led.standby.unpin(s.held)
 	}
 }
 
-// letGoAll is letGoHeld of all nodes that are there.
+// letGoAll is letGoHeld of all nodes that are there: the topic goes. Topic.pub is held, or nobody knows the topic yet.
 func (t *Topic) letGoAll() {
 	for _, s := range t.d.table.each() {
 		t.letGoHeld(s)

@@ -24,6 +24,7 @@ type stored struct {
 	end   atomic.Uint64          // the position behind its last message, so far
 	pins  atomic.Int64           // messages of it, of all channels, that have left a backlog and are not finished
 	gone  atomic.Bool            // it is not in the table any more
+	letGo bool                   // nothing is held for it in the standby any more; guarded by Topic.pub
 	of    atomic.Pointer[stored] // the file that it is a part of, where only that is in the table
 
 	ids idSpan // guarded by Topic.pub; those of its messages, nothing where that is not known

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
 	"brokerd/broker/backlog"
 	"brokerd/diskqueue/journal"
@@ -77,7 +78,11 @@ func (s *Standby) read(b *block, buf []byte) (frames []byte, runs []backlog.Rang
 		return nil, nil, fmt.Errorf("%w: block %s: %v %v", errBlock, at.Ref, lost, err)
 	case err != nil:
 		return nil, nil, err
-	case at.Held == 0:
+	}
+	if b.unread.Load() != 0 {
+		b.unread.Store(0)
+	}
+	if at.Held == 0 {
 		return frames, nil, nil
 	}
 	return frames, rangesOf(held), nil
@@ -108,12 +113,25 @@ func (s *Standby) sections(b *block) (beside []journal.Beside, sums []uint32, er
 	return beside, sums, err
 }
 
-// broken tells that a block that is needed is not what it was, if an error says so.
+// ErrUnread is messages that the disk has not given back for long.
+var ErrUnread = errors.New("messages on disk cannot be read, which others may have")
+
+// unreadFor is for how long a block is tried before that is told: each time when it is tried again.
+const unreadFor = 2 * time.Second
+
+// broken tells that a block that is needed is not what it was, if an error says so, or that it cannot be read.
 func (s *Standby) broken(b *block, why error) {
 	s.mu.Lock()
 	damaged := s.damaged
-	if s.state.Topics[b.topic] == nil || !errors.Is(why, errBlock) {
+	now := time.Now().UnixNano()
+	switch {
+	case s.state.Topics[b.topic] == nil:
 		damaged = nil
+	case errors.Is(why, errBlock):
+	case b.unread.CompareAndSwap(0, now), now-b.unread.Load() < int64(unreadFor):
+		damaged = nil
+	default:
+		why = fmt.Errorf("%w: %w", ErrUnread, why)
 	}
 	s.mu.Unlock()
 	if damaged != nil {

@@ -3,6 +3,7 @@ package topic
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"brokerd/diskqueue/journal"
@@ -31,24 +32,53 @@ func (s *Standby) keepStore(topic uint32, store *segment.Store) {
 
 // Hold has everything that is on disk be synced, and nothing more be written there until release: then what a snapshot names is safe.
 func (s *Standby) Hold() (release func(), err error) {
+	s.syncs.Lock()
+	release = func() {
+		s.io.Unlock()
+		s.syncs.Unlock()
+	}
+	s.syncAhead()
 	s.io.Lock()
 	if s.closed { // they were synced then, or were not
 		if s.failed != nil {
-			s.io.Unlock()
+			release()
 			return nil, s.failed
 		}
-	} else {
-		for id, store := range s.stores {
-			if err = s.sync(id, store); err != nil {
-				s.io.Unlock()
-				return nil, fmt.Errorf("segments of a group: %w", err)
-			}
-			if len(s.stores) > manyStores {
-				_ = store.Release() // it is synced, and opens what it needs
-			}
+		return release, nil
+	}
+	for id, store := range s.stores {
+		if err = s.sync(id, store); err != nil {
+			release()
+			return nil, fmt.Errorf("segments of a group: %w", err)
+		}
+		if len(s.stores) > manyStores {
+			_ = store.Release() // it is synced, and opens what it needs
 		}
 	}
-	return s.io.Unlock, nil
+	return release, nil
+}
+
+// syncAhead syncs what there is without keeping anybody from writing more: who publishes waits for that when memory is full. What fails is left to Hold.
+// syncs is held.
+func (s *Standby) syncAhead() {
+	s.io.Lock()
+	defer s.io.Unlock()
+	if s.closed {
+		return
+	}
+	for _, store := range slices.Collect(maps.Values(s.stores)) {
+		if store.Unsynced() == 0 {
+			continue
+		}
+		y, err := store.BeginSync()
+		if err != nil {
+			continue
+		}
+		s.io.Unlock()
+		y.Run()
+		s.io.Lock()
+		_ = store.EndSync(y)
+	}
 }
 
 // manyStores is how many topics may have files open for writing between two checkpoints.
@@ -79,7 +109,7 @@ func (s *Standby) sync(topic uint32, store *segment.Store) error {
 		}
 	}
 	s.dropFreed(func(f freed) bool {
-		return f.block != nil && f.block.store == store && slices.Contains(doubtful, f.block.place.Load().Ref)
+		return f.block.store == store && slices.Contains(doubtful, f.block.place.Load().Ref)
 	})
 	return store.Sync()
 }
@@ -107,45 +137,35 @@ func (b *block) renew() error {
 	return b.store.Drop(old.Ref)
 }
 
-// Named is told that a snapshot is what a start goes on from: what it does not name goes.
+// Named is told that a snapshot is what a start goes on from: what it does not name goes, unless somebody reads it still.
 func (s *Standby) Named(snapshot uint64) error {
+	s.syncs.Lock()
+	defer s.syncs.Unlock()
 	s.io.Lock()
 	defer s.io.Unlock()
 	if s.closed {
 		return nil // the next start sees to it
 	}
-	return errors.Join(s.dropFreed(func(f freed) bool { return f.after < snapshot })...)
+	errs := s.dropFreed(func(f freed) bool { return f.after < snapshot && f.block.pins == 0 })
+	return errors.Join(append(errs, s.removeUnused(), s.removeOthers())...)
 }
 
 // dropFreed drops some of what nobody needs, and closes what it came to meanwhile. io is held.
 func (s *Standby) dropFreed(some func(freed) bool) (errs []error) {
 	s.mu.Lock()
-	var list []freed
+	var list []*block
 	s.freed = slices.DeleteFunc(s.freed, func(f freed) bool {
-		switch {
-		case !some(f):
+		if !some(f) {
 			return false
-		case f.block != nil:
-			s.freedSize -= int64(f.block.place.Load().Ref.Length)
-		case s.state.Topics[f.topic] != nil:
-			return true // the log behind the checkpoint has made it again: only the blocks that were found go
 		}
-		list = append(list, f)
+		s.freedSize -= int64(f.block.place.Load().Ref.Length)
+		list = append(list, f.block)
 		return true
 	})
 	s.mu.Unlock()
-	for _, f := range list {
-		switch store := s.stores[f.topic]; {
-		case f.block != nil:
-			if err := s.drop(f.block.store, f.block.place.Load().Ref); !errors.Is(err, segment.ErrGone) {
-				errs = append(errs, err)
-			}
-		case store != nil:
-			err := store.RemoveAll()
-			if errs = append(errs, err); err == nil {
-				delete(s.stores, f.topic)
-				delete(s.untidy, store)
-			}
+	for _, b := range list {
+		if err := s.drop(b.store, b.place.Load().Ref); !errors.Is(err, segment.ErrGone) {
+			errs = append(errs, err)
 		}
 	}
 	for store := range s.untidy {
@@ -155,6 +175,32 @@ func (s *Standby) dropFreed(some func(freed) bool) (errs []error) {
 		}
 	}
 	return errs
+}
+
+// removeUnused removes what is left on disk of topics that are deleted, once nobody needs a block of them. io is held.
+func (s *Standby) removeUnused() error {
+	s.mu.Lock()
+	freed := map[uint32]bool{}
+	for _, f := range s.freed {
+		freed[f.block.topic] = true
+	}
+	var list []uint32
+	for topic := range s.stores {
+		if s.state.Topics[topic] == nil && !freed[topic] {
+			list = append(list, topic)
+		}
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, topic := range list {
+		store := s.stores[topic]
+		err := store.RemoveAll()
+		if errs = append(errs, err); err == nil {
+			delete(s.stores, topic)
+			delete(s.untidy, store)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // drop drops a block; with the last one its file goes once the store is released. io is held.
@@ -176,6 +222,8 @@ func (s *StandbySnapshot) Number() uint64 { return s.number }
 
 // Close closes the stores, synced. What is read of them afterwards fails; what was applied stays known.
 func (s *Standby) Close() error {
+	s.syncs.Lock()
+	defer s.syncs.Unlock()
 	s.io.Lock()
 	defer s.io.Unlock()
 	if s.closed {
@@ -215,7 +263,12 @@ func (s *Standby) openBlocks() error {
 			return err
 		}
 	}
-	return s.removeOthers()
+	if s.others, err = s.segments.Generations(); err != nil {
+		return err
+	}
+	s.others = slices.DeleteFunc(s.others, func(generation uint32) bool { return generation == s.generation })
+	_ = s.removeOthers() // Named tells
+	return nil
 }
 
 func (s *Standby) openTopic(id uint32) error {
@@ -252,24 +305,17 @@ func (s *Standby) openTopic(id uint32) error {
 		s.onDisk += int64(b.Ref.Length)
 		s.freeLocked(newBlock(id, store, b))
 	}
-	if s.state.Topics[id] == nil {
-		s.freed = append(s.freed, freed{topic: id})
-	}
 	return nil
 }
 
-// removeOthers removes generations that are not in use.
+// removeOthers removes generations that were not in use when the standby was opened. What cannot be removed now is tried again with the next checkpoint:
+// it is in nobody's way. io is held, or nobody knows the standby yet.
 func (s *Standby) removeOthers() error {
-	list, err := s.segments.Generations()
-	if err != nil {
-		return err
-	}
-	for _, generation := range list {
-		if generation != s.generation {
-			if err := s.segments.Remove(generation); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	var errs []error
+	s.others = slices.DeleteFunc(s.others, func(generation uint32) bool {
+		err := s.segments.Remove(generation)
+		errs = append(errs, err)
+		return err == nil
+	})
+	return errors.Join(errs...)
 }

@@ -31,16 +31,19 @@ type shelf struct {
 	generation uint32
 	room       int64               // bytes of messages that memory has room for
 	ask        func()              // tells that there are more; it does not wait
-	damaged    func(error)         // tells that what is needed cannot be read any more; it does not wait
+	damaged    func(error)         // tells that what is needed cannot be read any more, or with ErrUnread not just now; it does not wait
 	live       atomic.Pointer[Led] // that evicts what was spilled
 
-	// io guards the stores: one at a time writes, syncs and drops. Reading needs it not.
+	// syncs is held by who syncs, removes or closes stores, before io.
+	syncs sync.Mutex
+	// io guards the stores: one at a time writes and drops. Reading needs it not, nor does what of a sync takes long.
 	io     sync.Mutex
 	stores map[uint32]*segment.Store // by topic; guarded by io
 	untidy map[*segment.Store]bool   // something of them is to be removed, or closed; guarded by io
 	buf    []byte                    // guarded by io
 	closed bool                      // guarded by io
 	failed error                     // of closing; guarded by io
+	others []uint32                  // generations that nobody uses and that are there; guarded by io
 
 	// Guarded by Standby.mu.
 	snapshots uint64 // how many there were
@@ -50,11 +53,10 @@ type shelf struct {
 	onDisk    int64 // bytes of blocks, freed ones not counted
 }
 
-// freed is what nobody needs any more on disk. Snapshots up to a number may name it.
+// freed is a block that nobody needs any more. Snapshots up to a number may name it.
 type freed struct {
 	after uint64
-	topic uint32
-	block *block // nil: all of the topic's
+	block *block
 }
 
 // block is messages of a topic that are on disk: those of its positions that somebody needed when it was written.
@@ -64,6 +66,8 @@ type block struct {
 	place      atomic.Pointer[segment.Block]
 	first, end Position
 	pins       int // of who reads it, whatever becomes of it; guarded by Standby.mu
+
+	unread atomic.Int64 // since when it cannot be read, Unix nanoseconds; 0: it can, as far as somebody has tried
 }
 
 // whole reports whether it has a message at each of its positions.
@@ -75,11 +79,15 @@ func newBlock(topic uint32, store *segment.Store, at segment.Block) *block {
 	return b
 }
 
-// blockBytes is how many bytes of messages a block has, about.
-const blockBytes = 256 << 10
+const (
+	// blockBytes is how many bytes of messages a block has, about.
+	blockBytes = 256 << 10
+	// mostSpan is how many positions there are at most from its first message to its last: nobody may need those between, and a block counts them.
+	mostSpan = 1 << 31
+)
 
-// Keep says how many bytes of messages memory has room for, and who is told that there are more, and that messages cannot be read any more. It is called
-// before anything is applied.
+// Keep says how many bytes of messages memory has room for, and who is told that there are more, and that messages cannot be read any more, or with
+// ErrUnread for long. It is called before anything is applied.
 func (s *Standby) Keep(room int64, ask func(), damaged func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,16 +149,6 @@ func (s *Standby) freeLocked(b *block) {
 	s.onDisk -= size
 }
 
-// giveUpLocked gives up all that is on disk of a topic that is deleted.
-func (s *Standby) giveUpLocked(topic uint32, of *bodies) {
-	for _, b := range of.blocks {
-		s.freeLocked(b)
-	}
-	if len(of.blocks) > 0 || of.spilled > 0 {
-		s.freed = append(s.freed, freed{after: s.snapshots, topic: topic})
-	}
-}
-
 // places returns where the blocks are, as a checkpoint says it.
 func (of *bodies) places() (list []journal.Node) {
 	for _, b := range of.blocks {
@@ -174,6 +172,12 @@ func (s *Standby) Spill() error {
 	if l := s.live.Load(); l != nil && len(some) > 0 {
 		l.evict(some)
 	}
+	return err
+}
+
+// SpillAlone is Spill that waits for nobody who serves clients: topics that are led keep what they have in memory till the next Spill.
+func (s *Standby) SpillAlone() error {
+	_, err := s.spill()
 	return err
 }
 
@@ -230,7 +234,7 @@ func (s *Standby) largest(first bool) (p part, ok bool) {
 	}
 	p.name = s.state.Topics[p.topic].Name
 	n, size := 0, 0
-	for n < len(p.of.batches) && size < blockBytes {
+	for n < len(p.of.batches) && size < blockBytes && p.of.batches[n].Last()-p.of.batches[0].First < mostSpan {
 		size += len(p.of.batches[n].frames)
 		n++
 	}

@@ -184,7 +184,9 @@ func (s *Standby) forgetLocked() {
 	for id, of := range s.bodies {
 		if s.state.Topics[id] == nil {
 			s.bytes -= of.bytes
-			s.giveUpLocked(id, of)
+			for _, b := range of.blocks {
+				s.freeLocked(b)
+			}
 			delete(s.bodies, id)
 		}
 	}
