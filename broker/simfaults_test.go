@@ -67,11 +67,13 @@ func (s *sim) others(b *simBroker) (list []*simBroker) {
 }
 
 // failing has operations of the leader's disk fail.
-func failing(rule vfs.Rule) func(s *sim) func() {
+func failing(rule vfs.Rule) func(s *sim) func() { return failingAt((*sim).leading, rule) }
+
+// failingAt has operations of a broker's disk fail.
+func failingAt(which func(s *sim) []*simBroker, rule vfs.Rule) func(s *sim) func() {
 	return func(s *sim) func() {
-		b := s.leader()
-		b.fault.SetRules(rule)
-		fault := b.fault
+		fault := which(s)[0].fault
+		fault.SetRules(rule)
 		return func() { fault.SetRules() }
 	}
 }
@@ -99,7 +101,7 @@ func late(by time.Duration, which func(s *sim) []*simBroker) func(s *sim) func()
 var errSimDisk = errors.New("the disk of the simulation fails")
 
 // simDiskFaults is how many of simFaults, the last ones, are of disks.
-const simDiskFaults = 3
+const simDiskFaults = 7
 
 var simFaults = []simFault{
 	{"kill -9 of the leader", down(false, (*sim).leading)},
@@ -111,7 +113,7 @@ var simFaults = []simFault{
 	{"power cut of all", down(true, (*sim).all)},
 	{"clean stop of the leader", func(s *sim) func() {
 		b := s.leader()
-		if err := b.stop(); err != nil && !errors.Is(err, errSimDisk) && !errors.Is(err, syscall.ENOSPC) { // its disk may fail just now
+		if err := b.stop(); err != nil && !errors.Is(err, errSimDisk) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EIO) { // its disk may fail just now
 			s.t.Errorf("stopping %s: %v", b.host, err)
 		}
 		return b.start
@@ -176,4 +178,8 @@ var simFaults = []simFault{
 	{"syncs of the leader's disk fail", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk})},
 	{"one sync of the leader's disk fails", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk, Times: 1})},
 	{"the leader's disk is full", failing(vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate | vfs.OpPreallocate, Err: syscall.ENOSPC})},
+	{"the disk of one is full", failingAt((*sim).anyOne, vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate | vfs.OpPreallocate, Err: syscall.ENOSPC})},
+	{"syncs of one fail", failingAt((*sim).anyOne, vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk})},
+	{"segments of one cannot be written", failingAt((*sim).anyOne, vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate | vfs.OpSync, Path: "*.seg", Err: syscall.EIO})},
+	{"segments of the leader cannot be read", failing(vfs.Rule{Ops: vfs.OpRead | vfs.OpOpen, Path: "*.seg", Err: syscall.EIO})},
 }

@@ -306,13 +306,14 @@ func (s *sim) publish(number int, rng *rand.Rand) {
 			bodies = append(bodies, fmt.Sprintf("%d of %d, %d", i, number, n))
 		}
 		p := s.h.Publish(number, bodies...)
-		err := c.Write(prototest.Mpub(simTopic, bodies...))
+		acks := []string{"", "", "", " acks=all", " acks=1", " acks=0"}[rng.IntN(6)]
+		err := c.Write(prototest.Mpub(simTopic+acks, bodies...))
 		var f prototest.Frame
 		if err == nil {
 			f, err = c.Read()
 		}
 		ok := err == nil && f.Type == prototest.Response && string(f.Payload) == "OK"
-		p.Answered(ok)
+		p.Answered(ok && acks != " acks=0" && acks != " acks=1") // else it is there once, or not at all
 		if !ok {
 			c.Conn.Close()
 			c = nil
@@ -385,14 +386,18 @@ func (s *sim) list() (list []string) {
 		reader.Wait()
 	})
 	defer end()
-	seen := map[string]bool{}
+	seen := map[string]string{} // ids by body
 	reader.Go(func() {
 		s.subscribe(simKept, 1, 0, quit, func(m prototest.Delivered) {
 			mu.Lock()
 			defer mu.Unlock()
-			if body := string(m.Body); !seen[body] {
-				seen[body] = true
+			switch body := string(m.Body); seen[body] {
+			case "":
+				seen[body] = m.ID
 				list = append(list, body)
+			case m.ID:
+			default:
+				s.t.Errorf("%q is in the topic twice, as %s and %s", body, seen[body], m.ID)
 			}
 			if m.Attempts > 1 {
 				s.t.Errorf("%q came %d times, and nothing was done to brokers", m.Body, m.Attempts)
