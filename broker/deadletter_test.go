@@ -154,6 +154,8 @@ func TestDeadLettersSurvive(t *testing.T) {
 		{"POST", "/channel/redrive?topic=t&channel=c&from=t", "", 404, "NO_DEAD_LETTERS"},
 		{"POST", "/channel/redrive?topic=t&channel=c&rate=0", "", 400, "INVALID_ARG_RATE"},
 		{"POST", "/channel/redrive?topic=t&channel=c&stop=true", "", 409, "NOT_REDRIVING"},
+		{"POST", "/channel/redrive?topic=t&channel=c&stop=yes", "", 400, "INVALID_ARG_STOP: it must be true or false"},
+		{"POST", "/channel/redrive?topic=t&channel=c&limit=1&limit=2", "", 400, "INVALID_ARG_LIMIT"},
 		{"POST", "/channel/redrive?topic=m&channel=c", "", 404, "NO_DEAD_LETTERS"},
 		{"POST", "/channel/redrive?topic=t&channel=c&rate=1", "", 200, `"dead_letter_topic":"graves","running":true`},
 		{"POST", "/channel/redrive?topic=t&channel=c", "", 409, "REDRIVING"},

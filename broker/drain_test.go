@@ -211,6 +211,11 @@ func TestDrainRefusesWhatItDoesNotKnow(t *testing.T) {
 			t.Errorf("%q: %d %s", body, status, answer)
 		}
 	}
+	for _, name := range []string{"empty", "stay"} { // else it would begin, and not as was meant
+		if status, answer := n.ask(http.MethodPut, "/config/drain?"+name+"=yes", "true"); status != http.StatusBadRequest || !strings.Contains(answer, "must be true or false") {
+			t.Errorf("%s=yes: %d %s", name, status, answer)
+		}
+	}
 	if got := n.get("/config/drain"); !strings.Contains(got, `"state":""`) {
 		t.Errorf("GET /config/drain: %s", got)
 	}

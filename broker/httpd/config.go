@@ -29,9 +29,17 @@ func (a *api) putDrain(req *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	empty, err := flagArg(q, "empty")
+	if err != nil {
+		return nil, err
+	}
+	stay, err := flagArg(q, "stay")
+	if err != nil {
+		return nil, err
+	}
 	switch string(bytes.TrimSpace(body)) {
 	case "true":
-		err = a.cfg.Broker.StartDrain(q.Bool("empty", false), q.Bool("stay", false))
+		err = a.cfg.Broker.StartDrain(empty, stay)
 	case "false":
 		err = a.cfg.Broker.EndDrain()
 	default:

@@ -24,6 +24,13 @@ func (a *api) redrive(_ http.ResponseWriter, req *http.Request, _ httprouter.Par
 	if !ok {
 		return nil, refuse(http.StatusBadRequest, "MISSING_ARG_CHANNEL")
 	}
+	if err := q.Once("channel", "from", "limit", "rate", "stop"); err != nil {
+		return nil, err
+	}
+	stop, err := flagArg(q, "stop")
+	if err != nil {
+		return nil, err
+	}
 	o := topic.RedriveOptions{From: q.Get("from")}
 	if o.Limit, err = number(q, "limit", 0, mostRedriven); err != nil {
 		return nil, err
@@ -32,7 +39,7 @@ func (a *api) redrive(_ http.ResponseWriter, req *http.Request, _ httprouter.Par
 		return nil, err
 	}
 	var r topic.Redrive
-	if q.Bool("stop", false) {
+	if stop {
 		r, err = t.StopRedrive(name)
 	} else {
 		r, err = t.Redrive(name, o)

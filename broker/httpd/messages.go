@@ -275,7 +275,7 @@ func (l *looking) answer(w http.ResponseWriter, out httpapi.Messages, list []top
 	var frames []byte
 	for i := range list {
 		m := &list[i]
-		frames = protocol.AppendMessageHeader(frames, m.Time, m.Attempts+1, m.ID, len(m.Body))
+		frames = protocol.AppendMessageHeader(frames, m.Time, max(m.Attempts, m.Attempts+1), m.ID, len(m.Body)) // it stops at the highest
 		frames = append(frames, m.Body...)
 	}
 	return frames, nil

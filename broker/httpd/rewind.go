@@ -87,12 +87,12 @@ func (a *api) move(req *http.Request, do func(*topic.Channel, topic.Place, httpa
 	return movedOf(&m), nil
 }
 
-// flagArg returns an argument that is true or false, false when it is absent.
+// flagArg returns an argument that is true or false, or 1 or 0, false when it is absent.
 func flagArg(q httpapi.Query, name string) (bool, error) {
 	switch text, ok := q.Lookup(name); {
-	case !ok, text == "false":
+	case !ok, text == "false", text == "0":
 		return false, nil
-	case text == "true":
+	case text == "true", text == "1":
 		return true, nil
 	}
 	return false, invalidArg(name, "it must be true or false")

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -98,6 +99,7 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 		MessageCount: s.MessageCount, MessageBytes: s.MessageBytes, Paused: s.Paused, RefusedCount: s.Refused,
 		DeferredByDue: byDue(s.Ahead), Durability: t.Durability().String(), DeadLetters: t.IsDeadLetterTopic(),
 		Duplicates: s.Duplicates, DedupKeys: s.DedupKeys, DedupForgotten: s.DedupForgotten, AcksLost: s.AcksLost, Kept: keptOf(&s.Kept),
+		Discarded: byReason(&s.Counts),
 	}
 	if t.Replicated() {
 		out.Role = "leader"
@@ -161,13 +163,21 @@ func byDue(a topic.Ahead) *httpapi.Ahead {
 func accounting(s *topic.ChannelStats) *httpapi.Accounting {
 	a := &httpapi.Accounting{Accepted: s.Counts.Accepted - s.Counts.Replayed, Replayed: s.Counts.Replayed, Finished: s.Counts.Finished, InFlight: uint64(s.InFlight),
 		Deferred: uint64(s.Deferred), Waiting: uint64(s.Held - s.InFlight - s.Deferred), Balanced: s.Balanced}
-	for reason, n := range s.Counts.Named() {
-		if a.Discarded == nil {
-			a.Discarded = map[string]uint64{}
-		}
-		a.Discarded[reason] = n
-	}
+	a.Discarded = byReason(&s.Counts)
 	return a
+}
+
+// byReason returns how many messages were discarded by why, nil for none.
+func byReason(counts interface {
+	Named() iter.Seq2[string, uint64]
+}) (out map[string]uint64) {
+	for reason, n := range counts.Named() {
+		if out == nil {
+			out = map[string]uint64{}
+		}
+		out[reason] = n
+	}
+	return out
 }
 
 // observerOf returns the channel's latencies, nil when there are none.

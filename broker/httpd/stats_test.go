@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"math"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +18,7 @@ import (
 
 	"brokerd/broker/telemetry"
 	"brokerd/broker/topic"
+	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
 
@@ -60,6 +63,27 @@ func fill(f *fixture) {
 	client.Hostname, client.UserAgent = "p", ""
 	f.broker.producers = []httpapi.Client{client}
 	f.run([]step{{"POST /mpub?topic=b", "1\n2\n3", 200, "OK"}, {"POST /pub?topic=a", "4444", 200, "OK"}})
+}
+
+// TestStatsOfWhatATopicDiscardsItself: what leaves a topic that has no channel is counted by why.
+func TestStatsOfWhatATopicDiscardsItself(t *testing.T) {
+	f := newFixture(t, nil)
+	f.run([]step{{"POST /mpub?topic=a", "1\n2\n3", 200, "OK"}, {"POST /topic/empty?topic=a", "", 200, ""}})
+	if _, body := f.do("GET", "/stats?format=json", ""); !strings.Contains(body, `"discarded":{"emptied":3}`) {
+		t.Errorf("got %s", body)
+	}
+}
+
+// TestRawAttemptsDoNotWrap: the frames of format=raw have the number of the next delivery, which stops at the highest.
+func TestRawAttemptsDoNotWrap(t *testing.T) {
+	for had, want := range map[uint16]uint16{0: 1, 5: 6, math.MaxUint16 - 1: math.MaxUint16, math.MaxUint16: math.MaxUint16} {
+		l := looking{raw: true}
+		out, err := l.answer(httptest.NewRecorder(), httpapi.Messages{}, []topic.Message{{ID: 1, Attempts: had, Body: []byte("m")}}, "", true)
+		frames, _ := out.([]byte)
+		if err != nil || len(frames) == 0 || protocol.FirstMessage(frames).Attempts() != want {
+			t.Errorf("delivered %d times: %q, %v; the next is to be %d", had, frames, err, want)
+		}
+	}
 }
 
 // TestStatsGolden holds a whole answer.

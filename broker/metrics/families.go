@@ -99,7 +99,7 @@ func (f *logFamilies) all() []*exposition.Family {
 type topicFamilies struct {
 	messages, bytes, refused, waiting, onDisk, oldest, paused *exposition.Family
 	duplicates, keys, forgotten, acksLost                     *exposition.Family
-	kept, keptAge, droppedEarly                               *exposition.Family
+	kept, keptAge, droppedEarly, discarded                    *exposition.Family
 }
 
 func newTopicFamilies() topicFamilies {
@@ -116,6 +116,8 @@ func newTopicFamilies() topicFamilies {
 		keptAge:   gauge("topic_kept_seconds", "how long ago the first of them came, 0 when none are kept; in the sum of topics, the longest", "topic"),
 		droppedEarly: counter("topic_kept_dropped_early_messages_total",
 			"messages that were dropped before their time, as the disk was nearly full", "topic"),
+		discarded: counter("topic_discarded_messages_total",
+			"messages that left the topic itself, where they waited for channels, without having come to one, by why; a reason is there once one has", "topic", "reason"),
 		waiting: gauge("topic_waiting_messages", "messages that wait in the topic itself, as it has no channel or is paused", "topic"),
 		onDisk:  gauge("topic_waiting_disk_messages", "those of them that are on disk only", "topic"),
 		oldest: gauge("topic_oldest_waiting_seconds", "how long ago the message was published that waits in the topic itself for longest, 0 when none does; "+
@@ -125,7 +127,8 @@ func newTopicFamilies() topicFamilies {
 }
 
 func (f *topicFamilies) all() []*exposition.Family {
-	return []*exposition.Family{f.messages, f.bytes, f.refused, f.duplicates, f.keys, f.forgotten, f.acksLost, f.kept, f.keptAge, f.droppedEarly, f.waiting, f.onDisk, f.oldest, f.paused}
+	return []*exposition.Family{f.messages, f.bytes, f.refused, f.duplicates, f.keys, f.forgotten, f.acksLost, f.kept, f.keptAge, f.droppedEarly, f.discarded, f.waiting, f.onDisk, f.oldest,
+		f.paused}
 }
 
 // channelFamilies are of each channel.

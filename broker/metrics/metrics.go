@@ -201,6 +201,7 @@ func (e *exporter) topicValues(s *exposition.Scrape, f *flows, l *levels, known 
 	s.Value(m.kept, float64(l.keptBytes), labels...)
 	s.Value(m.keptAge, ageOf(l.keptSince, at), labels...)
 	s.Value(m.droppedEarly, float64(f.droppedEarly), labels...)
+	byReason(s, m.discarded, &f.topicDiscarded, labels)
 	s.Value(m.waiting, float64(l.topicWaiting), labels...)
 	s.Value(m.onDisk, float64(l.topicOnDisk), labels...)
 	if known {
@@ -209,17 +210,22 @@ func (e *exporter) topicValues(s *exposition.Scrape, f *flows, l *levels, known 
 	s.Value(m.paused, float64(l.topicPaused), labels...)
 }
 
+// byReason tells messages that were discarded, for each reason for which some were.
+func byReason(s *exposition.Scrape, to *exposition.Family, counts *[journal.Reasons]uint64, labels []string) {
+	for reason, n := range counts {
+		if n > 0 {
+			s.Value(to, float64(n), append(slices.Clone(labels), journal.Reason(reason).String())...)
+		}
+	}
+}
+
 // channelValues tells one channel, or the sum of many. known says whether it is known how long a message has waited.
 func (e *exporter) channelValues(s *exposition.Scrape, f *flows, l *levels, known bool, at time.Time, labels ...string) {
 	m := &e.f.channel
 	s.Value(m.accepted, float64(f.accepted), labels...)
 	s.Value(m.delivered, float64(f.delivered), labels...)
 	s.Value(m.finished, float64(f.finished), labels...)
-	for reason, n := range f.discarded {
-		if n > 0 {
-			s.Value(m.discarded, float64(n), append(slices.Clone(labels), journal.Reason(reason).String())...)
-		}
-	}
+	byReason(s, m.discarded, &f.discarded, labels)
 	s.Value(m.unbalanced, float64(l.unbalanced), labels...)
 	s.Value(m.requeued, float64(f.requeued), labels...)
 	s.Value(m.timedOut, float64(f.timedOut), labels...)

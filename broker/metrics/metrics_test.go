@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol/exposition"
 )
 
@@ -67,6 +68,7 @@ func publish(t *topic.Stats, n uint64) {
 	t.MessageCount += n
 	t.Channels[0].MessageCount += n
 	t.Channels[0].Counts.Finished += n
+	t.Counts.Discarded[journal.Expired] += n
 	t.Channels[0].Delivered.Counts[1] += n
 }
 
@@ -122,7 +124,8 @@ func TestNoCounterEverFallsWhileTopicsComeAndGo(t *testing.T) {
 		delete(w.topics, name)
 	}
 	check("all are gone")
-	if last[sum] != 23 || last[`brokerd_channel_finished_messages_total{channel="",topic=""}`] != 23 {
+	if last[sum] != 23 || last[`brokerd_channel_finished_messages_total{channel="",topic=""}`] != 23 ||
+		last[`brokerd_topic_discarded_messages_total{reason="expired",topic=""}`] != 23 {
 		t.Errorf("the sum has %v when all are gone", last[sum])
 	}
 }
@@ -172,6 +175,7 @@ func TestEveryFamilyCanBeShown(t *testing.T) {
 	w := &world{topics: map[string]*topic.Stats{}}
 	publish(w.add("t10"), 1)
 	w.topics["t10"].Channels[0].Counts.Discarded[0] = 1
+	w.topics["t10"].Counts.Discarded[0] = 1
 	w.topics["t10"].Channels[0].Finished.Counts[0] = 1
 	w.topics["t10"].Channels[0].Ahead.Day = 1
 	w.topics["t10"].Channels[0].Replaying = 1

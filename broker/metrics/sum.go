@@ -13,6 +13,7 @@ type flows struct {
 	duplicates, forgotten, acksLost, droppedEarly               uint64
 	accepted, delivered, finished, requeued, timedOut, returned uint64
 	discarded                                                   [journal.Reasons]uint64 // by journal.Reason
+	topicDiscarded                                              [journal.Reasons]uint64 // of topics themselves, the same
 	delivery, finish                                            topic.Delays
 }
 
@@ -32,7 +33,7 @@ type levels struct {
 // flowsOf returns what a topic itself counts.
 func flowsOf(t *topic.Stats) flows {
 	return flows{messages: t.MessageCount, bytes: t.MessageBytes, refused: t.Refused, duplicates: t.Duplicates, forgotten: t.DedupForgotten,
-		acksLost: t.AcksLost, droppedEarly: t.Kept.Early}
+		acksLost: t.AcksLost, droppedEarly: t.Kept.Early, topicDiscarded: t.Counts.Discarded}
 }
 
 func (f *flows) addChannel(c *topic.ChannelStats) {
@@ -62,6 +63,7 @@ func (f *flows) add(o *flows) {
 	f.finished += o.finished
 	for i, n := range o.discarded {
 		f.discarded[i] += n
+		f.topicDiscarded[i] += o.topicDiscarded[i]
 	}
 	f.requeued += o.requeued
 	f.timedOut += o.timedOut

@@ -31,6 +31,7 @@ type Channel struct {
 	set      atomic.Pointer[policy.Set]      // options that were set for it; set under Topic.pub
 	disk     atomic.Pointer[nsqdata.Queue]   // nil until it overflows; set under Topic.pub
 	latency  atomic.Pointer[LatencyObserver] // nil until a message is finished
+	lostSum  atomic.Bool                     // it was told that its sum does not add up
 	unsaved  atomic.Int64                    // messages that the final save has yet to write
 	room     chan struct{}                   // tells the publisher that asked with wantRoom
 	sweepPos int                             // place in the sweeper's heap; the sweeper's

@@ -22,7 +22,7 @@ type Cut struct {
 	topics   []topicSnapshot
 }
 
-// topicSnapshot is what a topic was at one moment, and its channels a little later.
+// topicSnapshot is what a topic was at one moment, with its own backlog, which comes first, and its channels a little later.
 type topicSnapshot struct {
 	topic    *Topic
 	state    *journal.Topic
@@ -81,16 +81,21 @@ func (c *Cut) snapshot() {
 		if t.d == nil || t.led != nil { // their group has its own
 			continue
 		}
-		s := topicSnapshot{topic: t}
-		if s.state, s.nodes, s.expiry = t.snapshot(); s.state == nil {
+		s := t.snapshot()
+		if s.state == nil {
 			continue // it was deleted
 		}
-		for _, ch := range t.all() {
-			if !ch.ephemeral || ch == t.own {
-				s.channels = append(s.channels, ch.snapshot())
-			}
-		}
+		s.lookAtChannels()
 		c.topics = append(c.topics, s)
+	}
+}
+
+// lookAtChannels completes a snapshot by what the channels are now.
+func (s *topicSnapshot) lookAtChannels() {
+	for _, c := range s.topic.Channels() {
+		if !c.ephemeral {
+			s.channels = append(s.channels, c.snapshot())
+		}
 	}
 }
 
@@ -125,12 +130,19 @@ func (s *topicSnapshot) write(w *journal.Writer) error {
 // storeAtOnce is how many bytes are written to segments while publishers wait, about.
 const storeAtOnce = 1 << 20
 
-// snapshot returns what the topic is now, nil when it was deleted meanwhile, and its nodes.
-func (t *Topic) snapshot() (*journal.Topic, []*stored, *expirySnapshot) {
+// snapshot returns what the topic is now, and its own backlog at the same moment: while that moves to the channels it is not looked at, as what is
+// on its way would be in neither. The state is nil when the topic was deleted meanwhile.
+func (t *Topic) snapshot() (s topicSnapshot) {
 	t.pub.Lock()
+	for known := t.own.leaving(); known != nil; known = t.own.leaving() {
+		t.pub.Unlock() // publishers do not wait for the disk
+		<-known
+		t.pub.Lock()
+	}
 	defer t.pub.Unlock()
+	s.topic = t
 	if t.deleted.Load() {
-		return nil, nil, nil
+		return s
 	}
 	d := t.d
 	t.d.nodes.Close()
@@ -140,9 +152,21 @@ func (t *Topic) snapshot() (*journal.Topic, []*stored, *expirySnapshot) {
 	t.reclaimLocked()
 	t.voidLocked()
 	t.archiveLocked()
-	return &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, Floor: d.retain.from(),
-			Stamp: d.retain.stamped, Last: d.stamp, Rises: d.rises, Unshared: slices.Clone(d.retain.unshared), AsOf: d.log.End()}, d.table.each(),
-		t.snapshotExpiry()
+	s.state = &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, Floor: d.retain.from(),
+		Stamp: d.retain.stamped, Last: d.stamp, Rises: d.rises, Unshared: slices.Clone(d.retain.unshared), AsOf: d.log.End()}
+	s.nodes, s.expiry = d.table.each(), t.snapshotExpiry()
+	s.channels = []channelSnapshot{t.own.snapshot()}
+	return s
+}
+
+// leaving returns what is closed once it is known what became of messages that a record has moved to another topic, nil when there are none.
+func (c *Channel) leaving() chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.written() == 0 {
+		return nil
+	}
+	return c.graves.written
 }
 
 // storeNodes writes to segments what is only in the log and still needed. Publishers get their turns meanwhile.

@@ -169,11 +169,17 @@ func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
 		list = append(list, backlog.Range{First: pos, Last: pos})
 	}
 	look := func(c *Channel) {
+		if c == t.own {
+			t.pub.Lock() // else what is on its way to the channels would be nowhere
+		}
 		c.enter()
 		ranges, places := c.mem.Ranges(nil), c.places()
 		c.eachOut(func(pos Position, _ uint16) { add(pos) }, func(d *inflight.Due) { add(d.Pos) })
 		c.eachBuried(true, func(pos Position, _ uint16) { add(pos) })
 		c.exit()
+		if c == t.own {
+			t.pub.Unlock()
+		}
 		for _, r := range merged(ranges) {
 			for _, s := range nodes {
 				if both := (backlog.Range{First: max(r.First, s.first), Last: min(r.Last, Position(s.end.Load())-1)}); both.First <= both.Last {

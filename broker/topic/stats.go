@@ -18,6 +18,8 @@ type Stats struct {
 	// and that the disk then refused, both since the start.
 	DedupForgotten, AcksLost uint64
 
+	Counts journal.Counts // of what waits, or has waited, in the topic itself and has come to no channel; as Counts of a channel
+
 	Kept     Kept           // messages that are kept, finished or not
 	OldestAt int64          // of those that wait, when the message was published that waits for longest, nanoseconds since 1970; 0: none, or not known
 	Ahead    Ahead          // of those that are deferred in the topic itself
@@ -66,7 +68,8 @@ func (t *Topic) Stats() Stats {
 	own := t.own.Stats()
 	s := Stats{Name: t.name, Born: t.own.born, Paused: t.Paused(), Depth: own.Depth + int64(own.Deferred), BackendDepth: own.BackendDepth,
 		OldestAt: own.OldestAt, Ahead: own.Ahead, MessageCount: t.messages.Load(), MessageBytes: t.bytes.Load(), Refused: t.refused.Load(),
-		Duplicates: t.duplicates.Load(), DedupKeys: t.remembered.Load(), DedupForgotten: t.forgotten.Load(), AcksLost: t.unkept.Load(), Kept: t.Kept()}
+		Duplicates: t.duplicates.Load(), DedupKeys: t.remembered.Load(), DedupForgotten: t.forgotten.Load(), AcksLost: t.unkept.Load(), Kept: t.Kept(),
+		Counts: own.Counts}
 	for _, c := range t.Channels() {
 		s.Channels = append(s.Channels, c.Stats())
 	}
@@ -75,6 +78,15 @@ func (t *Topic) Stats() Stats {
 
 // Stats returns the channel's counters. It never waits for a disk.
 func (c *Channel) Stats() ChannelStats {
+	s := c.stats()
+	if !s.Balanced && !c.lostSum.Swap(true) {
+		c.topic.registry.log.Error("what became of a channel's messages does not add up", "topic", c.topic.name, "channel", c.name,
+			"accepted", s.Counts.Accepted, "left", s.Counts.Gone(), "there", s.Held)
+	}
+	return s
+}
+
+func (c *Channel) stats() ChannelStats {
 	backend := c.diskDepth()
 	c.enterNow()
 	defer c.exit()

@@ -16,7 +16,7 @@ func (t *Topic) inherit() {
 		c.inherit(own)
 		c.Inherited = max(c.Inherited, t.Next-1)
 	}
-	own.Counts = Counts{}
+	own.Counts.Accepted -= own.holds()
 	own.Waiting, own.unsure, own.Out = nil, nil, Outs{}
 }
 

@@ -44,9 +44,11 @@ type Topic struct {
 
 	// What follows is not in nsqd's answer. DeferredByDue is those of Depth that are deferred, absent when there are none.
 	DeferredByDue *Ahead `json:"deferred_by_due,omitempty"`
-	RefusedCount  uint64 `json:"refused_count,omitempty"` // messages that were refused because of max_depth or max_bytes, since the start
-	Durability    string `json:"durability,omitempty"`    // memory, disk or fsync: where a message is when its publish is answered
-	DeadLetters   bool   `json:"dead_letters,omitempty"`  // dead letters of channels have come to it
+	// Discarded is messages that left the topic itself, where they waited for channels, without having come to one, by reason.
+	Discarded    map[string]uint64 `json:"discarded,omitempty"`
+	RefusedCount uint64            `json:"refused_count,omitempty"` // messages that were refused because of max_depth or max_bytes, since the start
+	Durability   string            `json:"durability,omitempty"`    // memory, disk or fsync: where a message is when its publish is answered
+	DeadLetters  bool              `json:"dead_letters,omitempty"`  // dead letters of channels have come to it
 
 	Duplicates     uint64 `json:"duplicates,omitempty"`      // messages that were not stored, as their deduplication keys had been accepted before, since the start
 	DedupKeys      int64  `json:"dedup_keys,omitempty"`      // deduplication keys that the topic remembers

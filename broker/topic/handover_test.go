@@ -1,0 +1,151 @@
+package topic
+
+import (
+	"bytes"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/journal"
+	"brokerd/diskqueue/vfs"
+)
+
+// inheritLog is a log that does something when a topic's own backlog is about to move to its channels.
+type inheritLog struct {
+	*keptLog
+	then func()
+}
+
+func (l *inheritLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
+	at := l.keptLog.Append(kind, head, body)
+	if then := l.then; then != nil && kind == journal.KindChange && strings.Contains(string(head), `"`+string(journal.OpInherit)+`"`) {
+		l.then = nil
+		then()
+	}
+	return at
+}
+
+// TestCheckpointWhileABacklogMoves: a checkpoint that was begun before a topic's own backlog moves to the first channel looks at the channels while it
+// does. After a crash the channel has all of it, once; and so it has when the checkpoint looks at the topic once that is over.
+func TestCheckpointWhileABacklogMoves(t *testing.T) {
+	for name, look := range map[string]func(s *topicSnapshot, l *inheritLog, move func()){
+		"while": func(s *topicSnapshot, l *inheritLog, move func()) {
+			*s = s.topic.snapshot()
+			l.then = s.lookAtChannels
+			move()
+		},
+		"between": func(s *topicSnapshot, _ *inheritLog, move func()) {
+			*s = s.topic.snapshot()
+			move()
+			s.lookAtChannels()
+		},
+		"behind": func(s *topicSnapshot, _ *inheritLog, move func()) {
+			move()
+			*s = s.topic.snapshot()
+			s.lookAtChannels()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, files := &inheritLog{keptLog: &keptLog{}}, vfs.NewMem()
+				cfg := config()
+				cfg.Journal, cfg.Segments, cfg.Level = l, keptSegments{files}, func(string) Level { return Disk }
+				r := start(t, cfg)
+				topic := mustTopic(t, r, "t")
+				publish(t, topic, 3)
+				var later Batch
+				later.Add([]byte("later"))
+				if err := topic.PublishDeferred(&later, time.Minute); err != nil {
+					t.Fatal(err)
+				}
+				from := l.End()
+				s := topicSnapshot{topic: topic}
+				look(&s, l, func() { mustChannel(t, topic, "c") })
+				var b bytes.Buffer
+				w := journal.NewWriter(&b)
+				w.Head(r.lastID.Load()+1, from, r.stamp())
+				if err := s.write(w); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := w.Finish(); err != nil {
+					t.Fatal(err)
+				}
+				state, err := journal.ReadCheckpoint(&b, int64(b.Len()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				v := NewRecovery(state)
+				for i, rec := range l.records {
+					if at := (journal.Offset{Offset: int64(i)}); !at.Before(from) {
+						if err := v.Apply(at, rec.kind, rec.data); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				cfg.Journal = &keptLog{records: l.records[:l.len():l.len()]}
+				again := start(t, cfg)
+				if err := again.Recover(v); err != nil {
+					t.Fatal(err)
+				}
+				c := again.Lookup("t").LookupChannel("c")
+				if got := c.Stats(); got.Depth != 3 || got.Deferred != 1 || !got.Balanced {
+					t.Errorf("the channel has %d messages that wait and %d that are deferred, of 3 and 1", got.Depth, got.Deferred)
+				}
+				if got := again.Lookup("t").Own().Stats(); got.Held != 0 || !got.Balanced {
+					t.Errorf("the topic itself has %d messages", got.Held)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatATopicDiscardsItselfIsCounted: over the move of its backlog to channels, and over a restart.
+func TestWhatATopicDiscardsItselfIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &keptLog{}
+		topic := mustTopic(t, durableRegistry(t, l), "t")
+		if err := topic.SetOptions(raw(t, `{"ttl":"10s"}`)); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, topic, 3)
+		time.Sleep(11 * time.Second)
+		publish(t, topic, 2)
+		mustChannel(t, topic, "c")
+		for _, of := range []*Topic{topic, recovered(t, &keptLog{records: l.records[:l.len():l.len()]}).Lookup("t")} {
+			s := of.Stats()
+			if n := s.Counts.Discarded[journal.Expired]; n != 3 || s.Depth != 0 || s.Channels[0].Held != 2 {
+				t.Errorf("%d messages have expired in the topic itself, of 3; %d are there, the channel has %d of 2", n, s.Depth, s.Channels[0].Held)
+			}
+		}
+	})
+}
+
+// TestCompactionWhileABacklogMoves: what is needed of a topic's nodes is asked for while its own backlog moves to the first channel: all of it is.
+func TestCompactionWhileABacklogMoves(t *testing.T) {
+	l := &inheritLog{keptLog: &keptLog{}}
+	cfg := config()
+	cfg.Journal, cfg.Segments, cfg.Level = l, keptSegments{vfs.NewMem()}, func(string) Level { return Disk }
+	topic := mustTopic(t, start(t, cfg), "t")
+	publish(t, topic, 5)
+	needed := make(chan int)
+	l.then = func() {
+		asked := make(chan struct{})
+		go func() {
+			close(asked)
+			needed <- lengths(topic.neededIn(topic.d.table.each()))
+		}()
+		<-asked
+		for range 1000 { // it may find the backlog on its way, or wait
+			runtime.Gosched()
+		}
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { mustChannel(t, topic, "c") })
+	if n := <-needed; n != 5 {
+		t.Errorf("%d messages are needed, of 5", n)
+	}
+}
