@@ -2,6 +2,7 @@ package browser
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -48,6 +49,21 @@ func (c *cluster) waitForNodes(t *testing.T, n int) {
 		c.lookup.Get(t, "/nodes", &nodes)
 		return len(nodes.Producers) == n
 	})
+}
+
+// ask returns what admind answers to a GET.
+func (c *cluster) ask(t *testing.T, path string) string {
+	t.Helper()
+	answer, err := http.Get(c.base + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", path, answer.Status, err)
+	}
+	return string(body)
 }
 
 // create makes a topic and a channel on each of the brokers.

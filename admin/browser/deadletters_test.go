@@ -1,6 +1,9 @@
 package browser
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestDeadLettersAreSentBack: a channel with a limit of deliveries says where its dead letters go, and has a button that sends them back.
 func TestDeadLettersAreSentBack(t *testing.T) {
@@ -22,6 +25,9 @@ func TestDeadLettersAreSentBack(t *testing.T) {
 	}
 	p.visit("topics/orders.billing.dlq")
 	p.see("Dead letters", "orders / billing", "overflow", "Last consumer")
+	if told := c.ask(t, "api/letters?topic=orders"); !strings.Contains(told, `"nodes":[]`) || !strings.Contains(told, `"list":[]`) {
+		t.Errorf("messages that wait are told to be dead letters: %s", told)
+	}
 	p.visit("topics/orders/billing")
 	p.press("Send back")
 	p.agree("Send back")

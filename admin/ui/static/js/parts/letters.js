@@ -1,7 +1,7 @@
 // The dead letters of a topic, with what is known of each. A topic that has none shows nothing.
 import { html, useEffect, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
-import { bytes, count, visible } from "../lib/format.js";
+import { bytes, count, instant, visible } from "../lib/format.js";
 import { path } from "../lib/router.js";
 import { Name, NodeLink, Section } from "./figures.js";
 import { Table } from "./table.js";
@@ -28,16 +28,18 @@ export function Letters({ topic }) {
 }
 
 const of = (r, name) => r.properties?.["dead_letter." + name] ?? "";
+const at = (name) => ({ value: (r) => of(r, name), text: (r) => instant(of(r, name)), cell: (r) => html`<span title=${visible(of(r, name))}>${instant(of(r, name))}</span>` });
+const reason = (r) => visible([of(r, "reason"), of(r, "failure")].filter(Boolean).join(": ").replace(/_/g, " "));
 const text = (name) => ({ value: (r) => of(r, name), cell: (r) => html`<${Name}>${of(r, name)}</${Name}>` });
 const columns = [
   { key: "from", label: "From", heads: true, value: (r) => of(r, "topic") + "/" + of(r, "channel"), text: (r) => visible(of(r, "topic") + " / " + of(r, "channel")),
     cell: (r) => html`<a href=${path.channel(of(r, "topic"), of(r, "channel"))}><${Name}>${of(r, "topic") + " / " + of(r, "channel")}</${Name}></a>` },
-  { key: "reason", label: "Reason", value: (r) => of(r, "reason"), cell: (r) => visible([of(r, "reason"), of(r, "failure")].filter(Boolean).join(": ").replace(/_/g, " ")) },
+  { key: "reason", label: "Reason", value: (r) => of(r, "reason"), text: reason, cell: reason },
   { key: "attempts", label: "Attempts", number: true, value: (r) => Number(of(r, "attempts")), as: count },
   { key: "rounds", label: "Rounds", number: true, drop: 3, value: (r) => Number(of(r, "rounds")), as: count, hint: "how often it has become a dead letter" },
   { key: "consumer", label: "Last consumer", drop: 4, ...text("consumer") },
-  { key: "moved", label: "Came", drop: 2, ...text("moved") },
-  { key: "published", label: "Published", drop: 5, ...text("time") },
+  { key: "moved", label: "Came", drop: 2, ...at("moved") },
+  { key: "published", label: "Published", drop: 5, ...at("time") },
   { key: "id", label: "ID", drop: 6, value: (r) => of(r, "id"), cell: (r) => html`<span class="mono">${visible(of(r, "id"))}</span>`, hint: "that it had when it was published" },
   { key: "size", label: "Size", number: true, drop: 7, value: (r) => r.size, as: bytes },
   { key: "node", label: "Node", drop: 1, value: (r) => r.node, cell: (r) => html`<${NodeLink} node=${r.node} />` },
