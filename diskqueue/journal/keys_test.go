@@ -96,6 +96,9 @@ func (m *keysModel) Forget(t *rapid.T) {
 	m.list = slices.DeleteFunc(m.list, func(k naiveKey) bool { return k.pos >= r.First && k.pos <= r.Last })
 }
 
+// Enter makes the index anew, as after a start.
+func (m *keysModel) Enter(*rapid.T) { m.keys.enter() }
+
 func (m *keysModel) Snapshot(*rapid.T) {
 	last := m.pos - m.pos/4
 	s := takenSnapshot{snapshot: m.keys.Snapshot(last)}
@@ -145,13 +148,18 @@ func TestKeysModel(t *testing.T) {
 		mostFarBits = 1
 		checkKeys(t)
 	})
+	t.Run("halves", func(t *testing.T) { // each index is made by two goroutines
+		defer func(many uint64) { manyKeys = many }(manyKeys)
+		manyKeys = 1
+		checkKeys(t)
+	})
 }
 
 func checkKeys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &keysModel{}
 		t.Repeat(map[string]func(*rapid.T){"add": m.Add, "more": m.Add, "oldest": m.DropOldest, "newest": m.DropNewest, "below": m.DropBelow,
-			"forget": m.Forget, "snapshot": m.Snapshot, "": m.Check})
+			"forget": m.Forget, "enter": m.Enter, "snapshot": m.Snapshot, "": m.Check})
 	})
 }
 
@@ -310,8 +318,10 @@ func mustRead(t *testing.T, b []byte) *State {
 	return s
 }
 
-// TestManyKeysInACheckpoint: they take more than one record, and come back.
+// TestManyKeysInACheckpoint: they take more than one record, and come back, into an index that two goroutines make.
 func TestManyKeysInACheckpoint(t *testing.T) {
+	defer func(many uint64) { manyKeys = many }(manyKeys)
+	manyKeys = 10_000
 	s := stateWithKeys(t)
 	for n := range 10_000 {
 		s.Topics[1].Keys.Add(someKey(n), Position(n+1), 9)
