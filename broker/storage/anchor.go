@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"brokerd/diskqueue/wal"
 )
 
 // A write of the log is a system call that the scheduler is told of, since a disk may hang. In a process that is nearly idle each of
@@ -12,9 +14,12 @@ import (
 // small writes a second that is up to a third of all that the broker spends, and with a few hundred no less of each. The monitor sleeps so deeply only while all processors are
 // idle. So one processor more is made, and a goroutine keeps it from being idle, without work, for as long as such writes come.
 // What the thread costs is a system call each 10 ms. If another runtime should do without the trick, only the gain is lost.
+//
+// A sync takes long enough for the monitor to be awake anyway. Where every few writes are synced, a processor more only costs.
 const (
 	anchorMin    = 100              // writes a second from which on it pays
 	anchorBytes  = 16 << 10         // writes that are larger, on average, cost so much that it does not matter
+	anchorSyncs  = 4                // writes for each sync, at least
 	anchorLinger = time.Second      // without such writes
 	anchorRenew  = 30 * time.Second // the processors are counted again: a container's limit may have changed
 )
@@ -26,9 +31,9 @@ type anchor struct {
 	held atomic.Bool   // such writes come
 
 	// Owned by the engine's loop.
-	at            time.Time // of the last look
-	writes, bytes uint64    // until then
-	useful        time.Time // such writes came the last time
+	at     time.Time // of the last look
+	seen   wal.Stats // then
+	useful time.Time // such writes came the last time
 }
 
 func newAnchor(wanted bool, more int) anchor {
@@ -38,15 +43,15 @@ func newAnchor(wanted bool, more int) anchor {
 	return anchor{kick: make(chan struct{}, 1), more: more}
 }
 
-// look takes in how many writes, of how many bytes, the log has made so far.
-func (a *anchor) look(now time.Time, writes, bytes uint64) {
+// look takes in what the log has done so far.
+func (a *anchor) look(now time.Time, stats *wal.Stats) {
 	if a.kick == nil {
 		return
 	}
-	since, n, size := now.Sub(a.at).Seconds(), writes-a.writes, bytes-a.bytes
-	a.at, a.writes, a.bytes = now, writes, bytes
-	rate := float64(n) / since
-	if rate >= anchorMin && size <= n*anchorBytes {
+	since := now.Sub(a.at).Seconds()
+	writes, bytes, syncs := stats.Writes-a.seen.Writes, stats.Bytes-a.seen.Bytes, stats.Syncs-a.seen.Syncs
+	a.at, a.seen = now, *stats
+	if float64(writes)/since >= anchorMin && bytes <= writes*anchorBytes && syncs*anchorSyncs <= writes {
 		a.useful = now
 		if !a.held.Load() {
 			a.begin()

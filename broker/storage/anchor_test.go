@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"brokerd/diskqueue/wal"
 )
 
 // TestAnchorHoldsForManySmallWrites: the processor more is there while many small writes come, and for a second longer.
@@ -15,34 +17,36 @@ func TestAnchorHoldsForManySmallWrites(t *testing.T) {
 	}
 	const second = 20 // ticks
 	for _, tt := range []struct {
-		name          string
-		writes, bytes uint64 // in a tick
-		ticks         int
-		want          bool
+		name                 string
+		writes, bytes, syncs uint64 // in a tick
+		ticks                int
+		want                 bool
 	}{
-		{"idle", 0, 0, 3 * second, false},
-		{"few", anchorMin/second - 1, 100, second, false},
-		{"enough", anchorMin / second, 100 * anchorMin, 1, true},
-		{"many", 100 * anchorMin / second, 10000 * anchorMin, 1, true},
-		{"large", anchorMin / second, (anchorBytes + 1) * anchorMin / second, second, false},
+		{"idle", 0, 0, 0, 3 * second, false},
+		{"few", anchorMin/second - 1, 100, 0, second, false},
+		{"enough", anchorMin / second, 100 * anchorMin, 0, 1, true},
+		{"many", 100 * anchorMin / second, 10000 * anchorMin, 0, 1, true},
+		{"large", anchorMin / second, (anchorBytes + 1) * anchorMin / second, 0, second, false},
+		{"some synced", 8 * anchorMin / second, 100 * anchorMin, 2 * anchorMin / second, 1, true},
+		{"most synced", 8 * anchorMin / second, 100 * anchorMin, 2*anchorMin/second + 1, second, false},
 	} {
 		a := newAnchor(true, 0)
 		now := time.Now()
-		a.look(now, 0, 0)
-		var writes, bytes uint64
+		var done wal.Stats
+		a.look(now, &done)
 		for range tt.ticks {
 			now = now.Add(time.Second / second)
-			writes, bytes = writes+tt.writes, bytes+tt.bytes
-			a.look(now, writes, bytes)
+			done.Writes, done.Bytes, done.Syncs = done.Writes+tt.writes, done.Bytes+tt.bytes, done.Syncs+tt.syncs
+			a.look(now, &done)
 		}
 		if got := a.held.Load(); got != tt.want {
 			t.Errorf("%s: held is %v", tt.name, got)
 		}
-		a.look(now.Add(anchorLinger-1), writes, bytes)
+		a.look(now.Add(anchorLinger-1), &done)
 		if got := a.held.Load(); got != tt.want {
 			t.Errorf("%s: held is %v a moment later", tt.name, got)
 		}
-		a.look(now.Add(anchorLinger), writes, bytes)
+		a.look(now.Add(anchorLinger), &done)
 		if a.held.Load() {
 			t.Errorf("%s: it is held without writes", tt.name)
 		}
