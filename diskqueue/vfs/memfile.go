@@ -157,6 +157,14 @@ func (h *memHandle) Sync() error {
 	return nil
 }
 
+func (h *memHandle) Linked() (bool, error) {
+	if err := h.lock("stat", false); err != nil {
+		return false, err
+	}
+	defer h.unlock()
+	return h.f.names > 0, nil
+}
+
 func (h *memHandle) Forget() error {
 	if err := h.lock("forget", false); err != nil {
 		return err

@@ -153,6 +153,9 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 				return int64(0), err
 			})
 		},
+		"linked": func(t *rapid.T) {
+			w.withFile(t, "linked", func(f vfs.File) (any, error) { return f.Linked() })
+		},
 		"forget": func(t *rapid.T) { w.withFile(t, "forget", func(f vfs.File) (any, error) { return nil, f.Forget() }) },
 		"read": func(t *rapid.T) {
 			off, n := rapid.Int64Range(0, 3000).Draw(t, "off"), rapid.IntRange(0, 3000).Draw(t, "n")

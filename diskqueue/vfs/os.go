@@ -141,6 +141,14 @@ func (f osFile) Sync() error {
 	return nil
 }
 
+func (f osFile) Linked() (bool, error) {
+	is, err := isLinked(f.File)
+	if err != nil {
+		return false, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return is, nil
+}
+
 func (f osFile) Preallocate(size int64) error {
 	if err := allocate(f.File, size); err != nil {
 		return &fs.PathError{Op: "allocate", Path: f.Name(), Err: err}

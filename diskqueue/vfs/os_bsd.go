@@ -3,6 +3,7 @@
 package vfs
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 
@@ -17,6 +18,8 @@ func syncData(f *os.File) error { return f.Sync() }
 func allocate(f *os.File, size int64) error { return grow(f, size) }
 
 func isNamed(name string, opened fs.FileInfo) (bool, error) { return isSame(name, opened) }
+
+func isLinked(*os.File) (bool, error) { return false, errors.ErrUnsupported }
 
 func forget(*os.File) error { return nil }
 

@@ -23,6 +23,8 @@ func allocate(f *os.File, size int64) error { return grow(f, size) }
 
 func isNamed(name string, opened fs.FileInfo) (bool, error) { return isSame(name, opened) }
 
+func isLinked(*os.File) (bool, error) { return false, errors.ErrUnsupported }
+
 func forget(*os.File) error { return nil }
 
 func free(string) (Space, error) { return Space{}, errors.ErrUnsupported }

@@ -47,6 +47,9 @@ type File interface {
 	Size() (int64, error)
 	// Sync makes what was written, and the size, durable.
 	Sync() error
+	// Linked reports whether the file has a name still, whichever: not when its last one was removed, or given to another file. It asks less of the
+	// system than Is, and fails with errors.ErrUnsupported where that cannot be asked.
+	Linked() (bool, error)
 	// Truncate sets the size in bytes; what is added reads as zeros.
 	Truncate(size int64) error
 	// Preallocate makes sure that the file has at least size bytes and, where the file system can promise that, that

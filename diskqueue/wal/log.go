@@ -56,6 +56,7 @@ type Log struct {
 	current    *logFile   // the one that is open for writing; owned by the round of writes in progress
 	unsynced   []*logFile // open files that are not wholly synced, oldest first
 	syncing    []*logFile // those of the round of syncs in progress, which owns it
+	looked     time.Time  // when files were last looked for by their names; as syncing
 	spares     []string   // paths of files to overwrite
 	useless    []string   // paths of those that cannot be used, to be removed by Start
 	preparing  bool       // a spare file is being made, or asked for

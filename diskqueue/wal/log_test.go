@@ -602,27 +602,61 @@ func TestNumbersAreLeased(t *testing.T) {
 	})
 }
 
-// A file that somebody removes or replaces while it is written to fails the next sync; a new file makes up for it.
+// A file that somebody removes, replaces or moves away while it is written to fails the next sync, or when it was moved the next one after namesEvery;
+// a new file makes up for it.
 func TestFileIsReplacedUnderTheLog(t *testing.T) {
-	for _, replace := range []bool{false, true} {
-		m := vfs.NewMem()
-		l, _, _ := open(t, testOptions(m))
-		fill(t, l, 1, 100, Synced)
-		name := files(t, m)[0]
-		ok(t, m.Remove(name))
-		if replace {
-			overwrite(t, m, name, []byte("something else"), 0)
-		}
-		at := put(t, l, 1, "more").pos
-		if err := l.Commit(at, Synced); !errors.Is(err, ErrReplaced) {
-			t.Fatalf("replaced %v: %v", replace, err)
-		}
-		ok(t, l.Recover())
-		made := fill(t, l, 1, 100, Synced)
-		ok(t, l.Close())
-		got, _ := read(t, m)
-		same(t, got, made)
+	for _, tt := range []struct {
+		what string
+		do   func(m *vfs.Mem, name string) error
+		late bool
+	}{
+		{"removed", (*vfs.Mem).Remove, false},
+		{"replaced", func(m *vfs.Mem, name string) error {
+			return errors.Join(write(m, name+".other", []byte("something else")), m.Rename(name+".other", name))
+		}, false},
+		{"removed and made", func(m *vfs.Mem, name string) error {
+			return errors.Join(m.Remove(name), write(m, name, []byte("something else")))
+		}, false},
+		{"moved", func(m *vfs.Mem, name string) error { return m.Rename(name, name+".other") }, true},
+		{"moved and made", func(m *vfs.Mem, name string) error {
+			return errors.Join(m.Rename(name, name+".other"), write(m, name, []byte("something else")))
+		}, true},
+		{"removed, with another name", func(m *vfs.Mem, name string) error {
+			return errors.Join(m.Link(name, name+".other"), m.Remove(name))
+		}, true},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := vfs.NewMem()
+				l, _, _ := open(t, testOptions(m))
+				fill(t, l, 1, 100, Synced)
+				name := files(t, m)[0]
+				ok(t, tt.do(m, name))
+				if tt.late {
+					time.Sleep(namesEvery)
+				}
+				at := put(t, l, 1, "more").pos
+				if err := l.Commit(at, Synced); !errors.Is(err, ErrReplaced) {
+					t.Fatal(err)
+				}
+				ok(t, l.Recover())
+				made := fill(t, l, 1, 100, Synced)
+				ok(t, l.Close())
+				got, _ := read(t, m)
+				same(t, got[len(got)-1:], made)
+			})
+		})
 	}
+}
+
+// write makes a file.
+func write(m *vfs.Mem, name string, content []byte) error {
+	f, err := m.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(content, 0)
+	return errors.Join(err, f.Close())
 }
 
 // What a start needs and is not there is named, and nothing else.
