@@ -35,10 +35,9 @@ type together struct {
 
 // sent is a message that was published.
 type sent struct {
-	key   string // that orders it
-	until time.Time
-	due   time.Time
-	done  map[string]bool // channels whose consumer has finished it
+	key  string // that orders it
+	due  time.Time
+	done map[string]bool // channels whose consumer has finished it
 }
 
 // holds is messages of one key that consumers have, by body, and until when.
