@@ -38,6 +38,6 @@
 //
 // # Goroutines and locks
 //
-// One goroutine walks a node's way and does what who leads has to do; the group and the links have their own, and each command of
+// One goroutine walks a node's way and does what who leads has to do; the groups, their clock and the links have their own, and each command of
 // another node has one, 64 at most. The order of locks: Member.changing, the manifest's, Member.mu. The last is held across no I/O.
 package member

@@ -32,7 +32,7 @@ func (m *Member) begin(h *replica.History) error {
 
 // groupOptions returns how a group is kept, and by whom is counted what its replica does.
 func (m *Member) groupOptions(number uint32, tally *replica.Tally) replica.Options {
-	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Tick: tick, Epoch: m.began, ElectionTicks: max(4, int(m.o.Election/tick)), Budget: m.budget, TellLate: number != mapGroup,
+	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Clock: m.clock, ElectionTicks: max(4, int(m.o.Election/tick)), Budget: m.budget, TellLate: number != mapGroup,
 		Tally: tally, Logger: m.o.Log.With("group", number)}
 }
 
@@ -316,22 +316,30 @@ const (
 )
 
 // Send is replica.Transport's.
-func (o *owner) Send(to uint64, lane replica.Lane, message []byte, now bool) {
+func (o *owner) Send(to uint64, lane replica.Lane, message []byte, leaves replica.When) {
 	o.m.mu.Lock()
 	folder, self := o.m.routes[to], o.m.saved.Map
 	o.m.mu.Unlock()
-	if folder == "" || self == nil {
-		return
+	if folder != "" && self != nil {
+		o.m.sendOf(mapGroup, self.Replica, folder, lane, message, leaves)
 	}
-	over := peer.Control
+}
+
+// sendOf sends a message of a group's engine, by a replica of this node. Links may lose it.
+func (m *Member) sendOf(group uint32, self uint64, folder string, lane replica.Lane, message []byte, leaves replica.When) {
+	over, send := peer.Control, m.links.Send
 	if lane == replica.Bulk {
 		over = peer.Log
 	}
-	send := o.m.links.Send
-	if now {
-		send = o.m.links.SendNow
+	switch leaves {
+	case replica.Now:
+		send = m.links.SendNow
+	case replica.Later:
+		send = m.links.SendLater
 	}
-	_ = send(folder, over, frameGroup, mapGroup, binary.BigEndian.AppendUint64(nil, self.Replica), message) // links may lose
+	var id [8]byte
+	binary.BigEndian.PutUint64(id[:], self)
+	_ = send(folder, over, frameGroup, group, id[:], message)
 }
 
 // received takes what comes over a link.

@@ -422,18 +422,8 @@ func (m *Member) held() (list []*holding) {
 }
 
 // Send is replica.Transport's.
-func (h *holding) Send(to uint64, lane replica.Lane, message []byte, now bool) {
-	over := peer.Control
-	if lane == replica.Bulk {
-		over = peer.Log
-	}
-	send := h.m.links.Send
-	if now {
-		send = h.m.links.SendNow
-	}
-	var id [8]byte
-	binary.BigEndian.PutUint64(id[:], h.id)
-	_ = send(h.routes[to], over, frameGroup, h.number, id[:], message) // links may lose
+func (h *holding) Send(to uint64, lane replica.Lane, message []byte, leaves replica.When) {
+	h.m.sendOf(h.number, h.id, h.routes[to], lane, message, leaves)
 }
 
 // stepGroup takes a message of another replica of a group of topics.

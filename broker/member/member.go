@@ -27,7 +27,7 @@ type Member struct {
 	stop  context.CancelFunc
 	loops sync.WaitGroup
 
-	began   time.Time      // what groups count their ticks from
+	clock   *replica.Clock // of all groups
 	serving sync.WaitGroup // commands of other nodes
 	kick    chan struct{}  // there is something to be done
 	asked   chan struct{}  // places for commands of other nodes
@@ -108,10 +108,11 @@ func New(o Options) (*Member, error) {
 	if saved.Cluster != "" && saved.Left == "" && saved.Name != o.Name {
 		return nil, fmt.Errorf("%w: it is a member of %q, and --cluster-name says %q", ErrName, saved.Name, o.Name)
 	}
-	m := &Member{o: o, began: time.Now(), saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, fresh: newSince(), holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
+	m := &Member{o: o, saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, fresh: newSince(), holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
 		kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
 		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
 		said: map[string]string{}, pushed: map[uint64]time.Time{}}
+	m.clock = replica.NewClock(tick, func() { m.links.Beat() }) // there are links before there are groups
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if saved.Left != "" { // an operator has started it anew, to be let in again
 		m.saved = Saved{Name: o.Name, Life: saved.Life, Lives: saved.Lives}
@@ -298,6 +299,7 @@ func (m *Member) run() {
 			m.goOn()
 			m.tend()
 			m.tendGroups()
+			pause -= time.Duration(time.Now().UnixNano()) % pause // as shards do: a node that rests is woken once
 		case asking, candidate, forgetful:
 			m.ask()
 			pause /= 2

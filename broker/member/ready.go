@@ -55,7 +55,7 @@ func (m *Member) tellStanding(group uint32, self, applied uint64, match map[uint
 	at := binary.BigEndian.AppendUint64(nil, applied)
 	for id := range match {
 		if folder := routes[id]; id != self && folder != "" {
-			_ = m.links.Send(folder, peer.Control, frameStanding, group, at) // the next one comes soon
+			_ = m.links.SendLater(folder, peer.Control, frameStanding, group, at) // the next one comes soon
 		}
 	}
 }

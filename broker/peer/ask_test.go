@@ -102,7 +102,7 @@ func TestBulkIsNoFasterThanItMay(t *testing.T) {
 		go func() { _ = lb.run(func(_ Kind, _ uint32, p []byte) { got <- len(p) }); done <- struct{}{} }()
 		began := time.Now()
 		for range 5 {
-			fatal(t, la.send(false, 20, 0, make([]byte, 1<<20)))
+			fatal(t, la.send(soon, 20, 0, make([]byte, 1<<20)))
 			time.Sleep(time.Millisecond) // each is a write of its own
 		}
 		for range 5 {
@@ -111,7 +111,7 @@ func TestBulkIsNoFasterThanItMay(t *testing.T) {
 		if took := time.Since(began); took < time.Second || took > 10*time.Second {
 			t.Errorf("5 MiB at 1 MiB a second took %v", took)
 		}
-		fatal(t, la.send(false, 20, 0, make([]byte, 1<<20)))
+		fatal(t, la.send(soon, 20, 0, make([]byte, 1<<20)))
 		synctest.Wait()
 		la.close()
 		lb.close()

@@ -52,6 +52,6 @@
 // # Goroutines and locks
 //
 // A link has one goroutine that reads and one that writes; a small frame that somebody waits for is written by who sends it, if that needs no waiting
-// and nobody else writes. Node has one for each listener and for each lane to a peer
+// and nobody else writes. Small frames that nobody waits for, such as heartbeats and pings, leave together when Node.Beat is called, and are written by who calls it. Node has one for each listener and for each lane to a peer
 // that it dials. Node.mu guards the links; it is held across no I/O.
 package peer

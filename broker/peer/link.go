@@ -45,20 +45,24 @@ type link struct {
 	serial uint64    // of all links of the node, from 1 on; guarded by Node.mu
 	rate   int       // bytes a second that are sent at most; 0: no limit
 
+	gone chan struct{} // closed when it has ended, and is not the link of its lane any more
+
 	mu      sync.Mutex
 	queue   []byte // frames to be sent
+	free    int    // bytes of it that the rate does not hold back
 	begun   []byte // what is left of frames that a send has begun to write, before those in the queue
 	spare   []byte
 	writes  bool // somebody writes
 	closed  bool
 	wake    chan struct{}
 	room    chan struct{} // closed when the queue was taken over; nil: nobody waits for that
+	pinged  time.Time
 	samples [8]Distance
 	pings   int
 }
 
 func newLink(c net.Conn, other Hello, lower bool) *link {
-	l := &link{conn: c, other: other, lower: lower, begin: time.Now(), wake: make(chan struct{}, 1)}
+	l := &link{conn: c, other: other, lower: lower, begin: time.Now(), wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	if sc, ok := c.(syscall.Conn); ok {
 		l.raw, _ = sc.SyscallConn() // without it the writer writes
 	}
@@ -76,9 +80,18 @@ func lengthOf(payload [][]byte) (length int, err error) {
 	return length, nil
 }
 
-// send puts a frame into the queue and waits for nothing. With now it is written by who sends it, if that can be without waiting and nobody else
-// writes: to wake the writer takes longer, and costs more, than to write a small frame.
-func (l *link) send(now bool, kind Kind, stream uint32, payload ...[]byte) error {
+// when says how soon a frame leaves.
+type when uint8
+
+const (
+	soon  when = iota // the writer is woken for it
+	first             // the same, whatever rate there is
+	now               // who sends it writes it, if that can be without waiting and nobody else writes: to wake the writer takes longer, and costs more
+	later             // with the next one that does, or with beat: nobody is woken
+)
+
+// send puts a frame into the queue and waits for nothing.
+func (l *link) send(leaves when, kind Kind, stream uint32, payload ...[]byte) error {
 	length, err := lengthOf(payload)
 	if err != nil {
 		return err
@@ -91,13 +104,55 @@ func (l *link) send(now bool, kind Kind, stream uint32, payload ...[]byte) error
 	case len(l.queue) > 0 && len(l.queue)+length > queueBytes:
 		return ErrFull
 	}
-	l.queue = appendFrame(l.queue, kind, stream, payload...)
-	if now && l.raw != nil && l.rate == 0 && !l.writes && len(l.begun) == 0 {
-		l.writeNowLocked()
-		return nil
-	}
-	kick(l.wake)
+	l.putLocked(leaves, kind, stream, payload...)
 	return nil
+}
+
+// putLocked puts a frame into the queue.
+func (l *link) putLocked(leaves when, kind Kind, stream uint32, payload ...[]byte) {
+	before := len(l.queue)
+	l.queue = appendFrame(l.queue, kind, stream, payload...)
+	switch leaves {
+	case now:
+		l.leaveLocked()
+	case first:
+		l.free += len(l.queue) - before
+		kick(l.wake)
+	case soon:
+		kick(l.wake)
+	}
+}
+
+// beat has what is in the queue leave, and a ping when it is time for one.
+func (l *link) beat(now time.Time) {
+	every := pingEvery
+	if l.other.Lane != Control {
+		every = aliveEvery
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pingLocked(now, every)
+	if !l.closed && !l.writes && len(l.begun)+len(l.queue) > 0 { // else there is nothing, or who writes sees to it
+		l.leaveLocked()
+	}
+}
+
+// pingLocked puts a ping into the queue unless there was one lately.
+func (l *link) pingLocked(now time.Time, every time.Duration) {
+	if now.Sub(l.pinged) < every || l.closed {
+		return
+	}
+	l.pinged = now
+	l.queue = appendFrame(l.queue, kindPing, 0, binary.BigEndian.AppendUint64(nil, uint64(now.Sub(l.begin))))
+}
+
+// leaveLocked writes the queue, or has the writer do it where that may take time.
+func (l *link) leaveLocked() {
+	if l.raw != nil && l.rate == 0 && !l.writes && len(l.begun) == 0 {
+		l.writeNowLocked()
+	} else {
+		kick(l.wake)
+	}
 }
 
 // writeNowLocked writes what of the queue can be written without waiting, and leaves the rest to the writer.
@@ -127,6 +182,13 @@ func (l *link) takeLocked() (out []byte) {
 	l.queue, l.spare = l.spare[:0], nil
 	l.roomLocked()
 	return out
+}
+
+// heldLocked returns how many bytes of the queue the rate holds back.
+func (l *link) heldLocked() (held int) {
+	held = len(l.queue) - l.free
+	l.free = 0
+	return held
 }
 
 // gaveLocked says how much of what was taken is written.
@@ -175,7 +237,7 @@ func (l *link) roomLocked() {
 }
 
 // sendPaced is send once fewer bytes than that wait to be sent.
-func (l *link) sendPaced(done <-chan struct{}, most int, kind Kind, stream uint32, payload ...[]byte) error {
+func (l *link) sendPaced(leaves when, done <-chan struct{}, most int, kind Kind, stream uint32, payload ...[]byte) error {
 	length, err := lengthOf(payload)
 	if err != nil {
 		return err
@@ -184,8 +246,7 @@ func (l *link) sendPaced(done <-chan struct{}, most int, kind Kind, stream uint3
 		return err
 	}
 	defer l.mu.Unlock()
-	l.queue = appendFrame(l.queue, kind, stream, payload...)
-	kick(l.wake)
+	l.putLocked(leaves, kind, stream, payload...)
 	return nil
 }
 
@@ -223,17 +284,15 @@ func (l *link) run(received func(Kind, uint32, []byte)) error {
 }
 
 func (l *link) write() {
-	every := pingEvery
-	if l.other.Lane != Control {
-		every = aliveEvery
-	}
-	ping := time.NewTicker(every)
-	defer ping.Stop()
+	silent := time.NewTicker(silence / 2) // as nobody calls beat
+	defer silent.Stop()
 	for {
 		runtime.Gosched() // several groups beat at the same time: one write carries them
 		l.mu.Lock()
 		var out []byte
+		held := 0
 		if !l.writes && len(l.begun)+len(l.queue) > 0 { // else who writes wakes this goroutine if something is left
+			held = l.heldLocked()
 			out = l.takeLocked()
 		}
 		closed := l.closed
@@ -246,15 +305,15 @@ func (l *link) write() {
 				l.close()
 				return
 			}
-			l.rest(len(out))
+			l.rest(held)
 			continue
 		}
 		select {
 		case <-l.wake:
-		case <-ping.C:
-			var b [8]byte
-			binary.BigEndian.PutUint64(b[:], uint64(time.Since(l.begin)))
-			_ = l.send(false, kindPing, 0, b[:])
+		case now := <-silent.C:
+			l.mu.Lock()
+			l.pingLocked(now, silence/3)
+			l.mu.Unlock()
 		}
 	}
 }
@@ -316,7 +375,9 @@ func (l *link) read(received func(Kind, uint32, []byte)) error {
 		case f.kind >= FirstFree:
 			received(f.kind, f.stream, f.payload)
 		case f.kind == kindPing && len(f.payload) == 8:
-			_ = l.send(false, kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))
+			if l.other.Lane == Control { // by the others the peer measures nothing
+				_ = l.send(now, kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))
+			}
 		case f.kind == kindPong && len(f.payload) == 16:
 			l.measured(f.payload)
 		default:

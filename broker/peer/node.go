@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -188,10 +190,10 @@ func (n *Node) keep(ctx context.Context, address string, lane Lane) {
 	pause := n.o.Redial
 	for ctx.Err() == nil {
 		began := time.Now()
-		if n.linked(address, lane) { // the other has dialled
+		if l := n.linkAt(address, lane); l != nil { // the other has dialled
 			select {
 			case <-ctx.Done():
-			case <-time.After(n.o.Redial):
+			case <-l.gone:
 			}
 			continue
 		}
@@ -261,7 +263,9 @@ func (n *Node) talk(c net.Conn, address string, lane Lane) {
 	err = l.run(func(kind Kind, stream uint32, payload []byte) {
 		n.o.Received(other.Folder, other.Lane, kind, stream, payload)
 	})
-	if n.remove(l) && n.o.Ended != nil && n.ctx.Err() == nil {
+	was := n.remove(l)
+	close(l.gone)
+	if was && n.o.Ended != nil && n.ctx.Err() == nil {
 		n.o.Ended(other.Folder, other.Lane)
 	}
 	if n.ctx.Err() == nil {
@@ -390,11 +394,11 @@ func (n *Node) add(l *link, as *Hello) bool {
 	return true
 }
 
-// linked reports whether there is a link to who answered at an address last.
-func (n *Node) linked(address string, lane Lane) bool {
+// linkAt returns the link to who answered at an address last, nil when there is none.
+func (n *Node) linkAt(address string, lane Lane) *link {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.links[end{n.found[address], lane}] != nil
+	return n.links[end{n.found[address], lane}]
 }
 
 // remove reports whether the link was still the one of its lane.
@@ -424,18 +428,31 @@ func (n *Node) Refuses(ctx context.Context, address string, within time.Duration
 // Send gives a frame to a peer. It waits for nothing. kind must be FirstFree or higher. It returns ErrNoLink,
 // ErrFull, or ErrFrame; after nil the frame may still be lost with the connection.
 func (n *Node) Send(folder string, lane Lane, kind Kind, stream uint32, payload ...[]byte) error {
-	if kind < FirstFree {
-		return fmt.Errorf("%w: kind %d is the link's own", ErrFrame, kind)
-	}
-	l, err := n.link(folder, lane)
-	if err != nil {
-		return err
-	}
-	return l.send(false, kind, stream, payload...)
+	return n.send(soon, folder, lane, kind, stream, payload...)
 }
 
 // SendNow is Send of what somebody waits for at the other end: a small frame is written at once, without waiting.
 func (n *Node) SendNow(folder string, lane Lane, kind Kind, stream uint32, payload ...[]byte) error {
+	return n.send(now, folder, lane, kind, stream, payload...)
+}
+
+// SendLater is Send of what leaves with the next frame that does not, or with Beat. To wake somebody for each of many small frames costs more than they do.
+func (n *Node) SendLater(folder string, lane Lane, kind Kind, stream uint32, payload ...[]byte) error {
+	return n.send(later, folder, lane, kind, stream, payload...)
+}
+
+// Beat has all leave that waits for that, and measures now and then how far away peers are. It is to be called some times a second.
+func (n *Node) Beat() {
+	n.mu.Lock()
+	links := slices.Collect(maps.Values(n.links))
+	n.mu.Unlock()
+	now := time.Now()
+	for _, l := range links {
+		l.beat(now)
+	}
+}
+
+func (n *Node) send(leaves when, folder string, lane Lane, kind Kind, stream uint32, payload ...[]byte) error {
 	if kind < FirstFree {
 		return fmt.Errorf("%w: kind %d is the link's own", ErrFrame, kind)
 	}
@@ -443,12 +460,21 @@ func (n *Node) SendNow(folder string, lane Lane, kind Kind, stream uint32, paylo
 	if err != nil {
 		return err
 	}
-	return l.send(true, kind, stream, payload...)
+	return l.send(leaves, kind, stream, payload...)
 }
 
 // SendPaced is Send for who may wait: it puts the frame behind so many bytes that wait to be sent, at most. It returns ErrNoLink, ErrFrame,
 // net.ErrClosed when the link ends meanwhile, or ErrGivenUp once done is closed.
 func (n *Node) SendPaced(done <-chan struct{}, folder string, lane Lane, most int, kind Kind, stream uint32, payload ...[]byte) error {
+	return n.sendPaced(soon, done, folder, lane, most, kind, stream, payload...)
+}
+
+// SendFirst is SendPaced of what Options.BulkRate does not hold back.
+func (n *Node) SendFirst(done <-chan struct{}, folder string, lane Lane, most int, kind Kind, stream uint32, payload ...[]byte) error {
+	return n.sendPaced(first, done, folder, lane, most, kind, stream, payload...)
+}
+
+func (n *Node) sendPaced(leaves when, done <-chan struct{}, folder string, lane Lane, most int, kind Kind, stream uint32, payload ...[]byte) error {
 	if kind < FirstFree {
 		return fmt.Errorf("%w: kind %d is the link's own", ErrFrame, kind)
 	}
@@ -456,7 +482,7 @@ func (n *Node) SendPaced(done <-chan struct{}, folder string, lane Lane, most in
 	if err != nil {
 		return err
 	}
-	return l.sendPaced(done, most, kind, stream, payload...)
+	return l.sendPaced(leaves, done, most, kind, stream, payload...)
 }
 
 // Pace returns once fewer than so many bytes wait to be sent. Its errors are those of SendPaced.

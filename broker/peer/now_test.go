@@ -22,7 +22,7 @@ func TestFramesThatAreSentNowArriveInOrder(t *testing.T) {
 	la, lb := newLink(a, Hello{}, true), newLink(b, Hello{}, false)
 	var loops sync.WaitGroup
 	for i := range frames / 2 { // nobody reads yet
-		fatal(t, la.send(i%3 > 0, FirstFree, uint32(i), body))
+		fatal(t, la.send(when(i%3), FirstFree, uint32(i), body))
 	}
 	next, all := uint32(0), make(chan struct{})
 	loops.Go(func() { _ = la.run(func(Kind, uint32, []byte) {}) })
@@ -37,7 +37,7 @@ func TestFramesThatAreSentNowArriveInOrder(t *testing.T) {
 		})
 	})
 	for i := frames / 2; i < frames; i++ {
-		fatal(t, la.send(i%2 > 0, FirstFree, uint32(i), body))
+		fatal(t, la.send(when(i%3), FirstFree, uint32(i), body))
 	}
 	<-all
 	la.close()

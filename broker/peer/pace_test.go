@@ -16,7 +16,7 @@ func TestPacedFramesWaitForThoseBeforeThem(t *testing.T) {
 		over := make(chan error, 1)
 		go func() { over <- l.run(func(Kind, uint32, []byte) {}) }()
 		body, done := make([]byte, 600), make(chan struct{})
-		send := func() error { return l.sendPaced(done, 1000, FirstFree, 1, body) }
+		send := func() error { return l.sendPaced(soon, done, 1000, FirstFree, 1, body) }
 		for i := range 3 { // one is being written, two wait
 			if err := send(); err != nil {
 				t.Fatal(i, err)
@@ -42,10 +42,10 @@ func TestPacedFramesWaitForThoseBeforeThem(t *testing.T) {
 		if err := <-result; err != nil {
 			t.Fatalf("once it is read: %v", err)
 		}
-		if err := l.sendPaced(done, 1, FirstFree, 1, make([]byte, MaxFrame)); err != nil {
+		if err := l.sendPaced(soon, done, 1, FirstFree, 1, make([]byte, MaxFrame)); err != nil {
 			t.Fatalf("the largest: %v", err)
 		}
-		if err := l.sendPaced(done, 1, FirstFree, 1, make([]byte, MaxFrame), []byte{1}); !errors.Is(err, ErrFrame) {
+		if err := l.sendPaced(soon, done, 1, FirstFree, 1, make([]byte, MaxFrame), []byte{1}); !errors.Is(err, ErrFrame) {
 			t.Fatalf("a larger one: %v", err)
 		}
 		l.close()

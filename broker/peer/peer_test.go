@@ -204,9 +204,11 @@ func TestLinkMeasuresAndNoticesSilence(t *testing.T) {
 			_ = lb.run(func(k Kind, s uint32, p []byte) { got = append(got, fmt.Sprintf("%d %d %s", k, s, p)) })
 		})
 		for i := range 3 {
-			fatal(t, la.send(false, FirstFree, uint32(i), []byte("x")))
+			fatal(t, la.send(soon, FirstFree, uint32(i), []byte("x")))
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(time.Second)
+		la.beat(time.Now())
+		time.Sleep(time.Second)
 		if d := la.distance(); !d.Known || d.RoundTrip < 0 || d.Offset != 0 {
 			t.Errorf("%+v", d)
 		}
@@ -215,7 +217,7 @@ func TestLinkMeasuresAndNoticesSilence(t *testing.T) {
 		if fmt.Sprint(got) != "[16 0 x 16 1 x 16 2 x]" {
 			t.Errorf("received %v", got)
 		}
-		if err := la.send(false, FirstFree, 0); !errors.Is(err, net.ErrClosed) {
+		if err := la.send(soon, FirstFree, 0); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("send over a closed link: %v", err)
 		}
 		silent, mute := net.Pipe()
@@ -265,11 +267,11 @@ func TestLinkLosesRatherThanWaits(t *testing.T) {
 	ca, cb := net.Pipe()
 	defer cb.Close()
 	l := newLink(ca, hello("b"), true) // nobody writes
-	fatal(t, l.send(false, FirstFree, 0, make([]byte, queueBytes-100)))
-	if err := l.send(false, FirstFree, 0, make([]byte, 200)); !errors.Is(err, ErrFull) {
+	fatal(t, l.send(soon, FirstFree, 0, make([]byte, queueBytes-100)))
+	if err := l.send(soon, FirstFree, 0, make([]byte, 200)); !errors.Is(err, ErrFull) {
 		t.Errorf("into a full queue: %v", err)
 	}
-	if err := l.send(false, FirstFree, 0, make([]byte, MaxFrame+1)); !errors.Is(err, ErrFrame) {
+	if err := l.send(soon, FirstFree, 0, make([]byte, MaxFrame+1)); !errors.Is(err, ErrFrame) {
 		t.Errorf("a frame that is too large: %v", err)
 	}
 	l.close()

@@ -116,7 +116,7 @@ type Status struct {
 
 // Status returns what the replica knows.
 func (g *Group) Status(ctx context.Context) (s Status, err error) {
-	err = g.call(ctx, func(time.Duration) {
+	err = g.call(ctx, func(now time.Duration) {
 		m := g.m
 		s = Status{ID: m.id, Reign: m.reign, Applied: m.applied, Base: m.log.base.Index, Last: m.log.last(), Unsafe: len(m.waiting),
 			Uncommitted: m.batch.size(), Err: m.err}
@@ -128,7 +128,7 @@ func (g *Group) Status(ctx context.Context) (s Status, err error) {
 		if st.RaftState == raft.StateLeader {
 			s.Match, s.Active = map[uint64]uint64{}, map[uint64]bool{}
 			m.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker) {
-				s.Match[id], s.Active[id] = pr.Match, id == m.id || pr.RecentActive
+				s.Match[id], s.Active[id] = pr.Match, id == m.id || pr.RecentActive || m.lease.heard[id] > now // the engine begins anew with each election timeout
 			})
 		}
 	})

@@ -145,16 +145,16 @@ func TestALeadThatIsHandedToNobodyComesBack(t *testing.T) {
 		to := c.nodes[l.id%3]
 		c.setCut(true, to.id)
 		fatal(t, l.group.HandOver(t.Context(), to.id))
-		began, timeout := time.Now(), time.Duration(l.group.o.ElectionTicks)*l.group.o.Tick
+		began, timeout := time.Now(), time.Duration(l.group.o.ElectionTicks)*l.group.o.Clock.tick
 		for {
 			_, err := l.group.Append(l.leads(), journal.KindPublish, []byte("x"))
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, ErrBusy) || time.Since(began) > timeout+2*l.group.o.Tick {
+			if !errors.Is(err, ErrBusy) || time.Since(began) > timeout+2*l.group.o.Clock.tick {
 				t.Fatalf("after %v of virtual time: %v", time.Since(began), err)
 			}
-			time.Sleep(l.group.o.Tick / 2)
+			time.Sleep(l.group.o.Clock.tick / 2)
 		}
 		fatal(t, l.publish("y"))
 	})
@@ -178,7 +178,7 @@ func TestWhatIsDueWaitsForTheTurn(t *testing.T) {
 		if posted > 20 {
 			t.Errorf("%d things wait for the turn", posted)
 		}
-		g.work()
+		g.work(false)
 		fatal(t, g.Await(t.Context(), c.nodes[0].leads(), n))
 		if _, err := g.Append(c.nodes[0].leads(), journal.KindPublish, []byte("nobody waits for it")); err != nil {
 			t.Fatal(err)

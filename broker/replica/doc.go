@@ -11,9 +11,15 @@
 //
 // A machine is the whole of a replica but for time and threads: it is told of ticks, messages, writes that are done
 // or failed, and says what is to be sent, waited for and told. A moment is an argument. Group is a thin shell around
-// it: whoever has something for the machine runs it when it is nobody's turn, one goroutine does what time brings and what is left to it, and one
-// waits for the log. The simulator of the tests runs machines, so that a seed
+// it: whoever has something for the machine runs it when it is nobody's turn, one goroutine does what is left to it, and one
+// waits for the log. A Clock tells all groups of a node of ticks. The simulator of the tests runs machines, so that a seed
 // decides all that happens.
+//
+// # What a group costs that rests
+//
+// A node that rests is woken for ticks, and for what others send. So all its groups tick and beat at the same moments, by one goroutine, and what that brings about
+// leaves in one write to each node, and the answers to heartbeats of others with it: they may be as late as the next beat, which costs the lease that much. Only the
+// first one of a term is answered at once, as who leads anew delivers nothing before.
 //
 // # Storage
 //

@@ -25,10 +25,19 @@ const (
 
 // Transport carries messages to other replicas of the group.
 type Transport interface {
-	// Send gives a message to a replica; now says that somebody waits for what it brings about. It never waits, and may lose it; what is sent over
-	// one lane keeps its order.
-	Send(to uint64, lane Lane, message []byte, now bool)
+	// Send gives a message to a replica. It never waits, and may lose it; what is sent over one lane keeps its order.
+	Send(to uint64, lane Lane, message []byte, leaves When)
 }
+
+// When says how soon a message is to leave.
+type When uint8
+
+// The moments.
+const (
+	Soon  When = iota
+	Now        // somebody waits for what it brings about
+	Later      // when the clock says that the node beats
+)
 
 // Owner is told what happens in a group, in order and one thing at a time, by whoever has the turn of the group's machine: it must not wait for the group.
 type Owner interface {
@@ -52,13 +61,13 @@ type Group struct {
 	id        uint64
 	owner     Owner
 	transport Transport
-	epoch     time.Time
 
 	turn  turn
-	m     *machine // owned by who has the turn; but for its batch
+	m     *machine // owned by who has the turn; but for its batch; and so are the next two
 	retry time.Duration
+	last  time.Duration // when the machine was told of a tick
 
-	tick      *time.Timer
+	ticking   atomic.Bool // a tick was not told to the machine yet
 	gather    *time.Timer
 	gathering atomic.Bool // gather runs
 	writes    queue
@@ -107,25 +116,26 @@ func New(o Options, h *History, owner Owner, transport Transport) (*Group, error
 	if err != nil {
 		return nil, err
 	}
-	return &Group{o: m.o, id: m.id, owner: owner, transport: transport, epoch: m.o.Epoch, m: m, turn: turn{wake: make(chan struct{}, 1)},
+	return &Group{o: m.o, id: m.id, owner: owner, transport: transport, m: m, turn: turn{wake: make(chan struct{}, 1)},
 		writes: queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{})}, nil
 }
 
 // Start starts the group's goroutines.
 func (g *Group) Start() {
-	g.tick, g.gather = time.NewTimer(g.untilTick(g.now())), time.NewTimer(time.Hour)
+	g.gather = time.NewTimer(time.Hour)
 	g.loops.Go(g.run)
 	g.loops.Go(g.wait)
+	g.o.Clock.add(g)
 }
 
 // Close ends the goroutines, and what waits gets ErrClosed. What is committed is written down once more, so that the
 // next start need not ask for it; the log's Close syncs that. It hands nothing over; see HandOver.
 func (g *Group) Close() {
+	g.o.Clock.remove(g)
 	close(g.stop)
 	g.loops.Wait()
 	g.turn.end()
-	if g.tick != nil {
-		g.tick.Stop()
+	if g.gather != nil {
 		g.gather.Stop()
 	}
 	if g.m.err == nil {
@@ -137,11 +147,10 @@ func (g *Group) Close() {
 	g.fail(ErrClosed)
 }
 
-// now is the group's clock: monotonic, from 1 s on.
-func (g *Group) now() time.Duration { return time.Since(g.epoch) + time.Second }
+func (g *Group) now() time.Duration { return g.o.Clock.now() }
 
 // Step takes a message that another replica has sent; one that says that it is of a third one is dropped. It waits while the group is
-// busy, so that the link does.
+// busy, so that the link does. What it answers to what has come over Control may leave Later.
 func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte) error {
 	if lane > Bulk {
 		return fmt.Errorf("message of a replica over lane %d, there are 0 and 1", lane)
@@ -157,7 +166,8 @@ func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte
 	if msg.GetFrom() != from { // nobody speaks for another one
 		return nil
 	}
-	g.post(func(now time.Duration) { g.m.step(msg, now) })
+	g.turn.post(func(now time.Duration) { g.m.step(msg, now) })
+	g.work(lane == Control)
 	return nil
 }
 
@@ -361,16 +371,16 @@ func (g *Group) call(ctx context.Context, do func(now time.Duration)) error {
 // post has something done with the machine: at once, unless another goroutine has the turn, which then sees to it.
 func (g *Group) post(do func(now time.Duration)) {
 	g.turn.post(do)
-	g.work()
+	g.work(false)
 }
 
-// work does what was posted, unless another goroutine has the turn.
-func (g *Group) work() {
+// work does what was posted, unless another goroutine has the turn. late says that what the one thing that the caller has posted brings about may leave Later.
+func (g *Group) work(late bool) {
 	g.turn.work(func(posted []func(time.Duration)) {
 		for _, do := range posted {
 			do(g.now())
 		}
-		g.settle()
+		g.settle(late && len(posted) == 1)
 	})
 }
 
@@ -393,32 +403,46 @@ func (g *Group) run() {
 		case <-g.stop:
 			return
 		case <-g.turn.wake:
-			g.work()
-		case <-g.tick.C:
-			g.post(g.ticked)
+			g.work(false)
 		case <-g.gather.C:
 			g.post(g.gathered)
 		}
 	}
 }
 
-// untilTick returns when the next tick is, after one that is told now. All groups with the same epoch tick at the same moments, so that their heartbeats to
-// a node are one write. A tick that was told late is not made up for: what is more than a quarter late moves those behind it, so that n of them
-// take n-1.25 ticks at least.
-func (g *Group) untilTick(now time.Duration) time.Duration {
-	least := now + g.o.Tick*3/4
-	return least + (g.o.Tick-least%g.o.Tick)%g.o.Tick - now
+// tick is called by the clock, which nothing may hold up: where that could take long, as it is somebody's turn or the log could not be written, it is left to the
+// group's goroutine. While it waits for that, other ticks are left out.
+func (g *Group) tick(beats bool) {
+	if g.ticking.Swap(true) {
+		return
+	}
+	told := false
+	g.turn.brief(func() {
+		if told = g.m.err == nil; told {
+			g.ticked(g.now())
+			g.settle(beats)
+		}
+	})
+	if !told {
+		g.turn.post(g.ticked)
+		g.turn.call()
+	}
 }
 
-// ticked tells the machine of a tick, in a turn.
+// ticked tells the machine of a tick, in a turn. One that was told late is not made up for: what is more than a quarter late has the one behind it left out, so
+// that n of them take n-1.25 ticks at least.
 func (g *Group) ticked(now time.Duration) {
+	g.ticking.Store(false)
 	if g.m.err != nil && now >= g.retry {
 		g.retry = now + retryEvery
 		g.again()
+		now = g.now()
 	}
-	now = g.now()
+	if now-g.last < g.o.Clock.tick*3/4 {
+		return
+	}
+	g.last = now
 	g.m.tick(now)
-	g.tick.Reset(g.untilTick(now))
 }
 
 // again begins again after a failed write.
@@ -438,8 +462,8 @@ func Final(err error) bool {
 	return errors.Is(err, ErrForgetful) || errors.Is(err, ErrRemoved) || errors.Is(err, ErrDrift) || errors.Is(err, ErrEngine)
 }
 
-// settle does what the machine wants done.
-func (g *Group) settle() {
+// settle does what the machine wants done. late says that heartbeats and their answers may leave Later.
+func (g *Group) settle(late bool) {
 	o := g.m.output
 	g.m.output = output{}
 	g.leader.Store(g.m.leader)
@@ -449,8 +473,14 @@ func (g *Group) settle() {
 		if t == raftpb.MsgApp || t == raftpb.MsgTimeoutNow { // who is to campaign needs first what was sent before that
 			lane = Bulk
 		}
-		b := encode(msg)
-		g.transport.Send(msg.GetTo(), lane, b, t != raftpb.MsgHeartbeat && t != raftpb.MsgHeartbeatResp && len(b) <= nowBytes)
+		b, leaves := encode(msg), Soon
+		switch beat := t == raftpb.MsgHeartbeat || t == raftpb.MsgHeartbeatResp; {
+		case beat && late && !o.hurry:
+			leaves = Later
+		case (!beat || o.hurry) && len(b) <= nowBytes:
+			leaves = Now
+		}
+		g.transport.Send(msg.GetTo(), lane, b, leaves)
 	}
 	g.writes.put(o.writes)
 	for _, e := range o.tell {

@@ -22,6 +22,7 @@ type cluster struct {
 	nodes []*running
 	mu    sync.Mutex
 	cut   map[uint64]bool // replicas that hear nobody and are heard by nobody
+	seen  func(message []byte, leaves When)
 }
 
 // received is a message of another replica, and from whom it comes.
@@ -85,9 +86,12 @@ func (r *running) Committed(c *Committed) {
 	}
 }
 
-func (r *running) Send(to uint64, lane Lane, message []byte, _ bool) {
+func (r *running) Send(to uint64, lane Lane, message []byte, leaves When) {
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
+	if r.c.seen != nil {
+		r.c.seen(message, leaves)
+	}
 	if r.c.cut[r.id] || r.c.cut[to] || to > uint64(len(r.c.nodes)) {
 		return
 	}

@@ -32,11 +32,14 @@ type machine struct {
 	voters  quorum.JointConfig
 	quiet   int // ticks for which no vote is answered
 	highest uint64
-	waiting []*write // not safe yet, oldest first
-	entries int      // how many of them are of entries
-	oldest  *write   // of them, at the last tick
-	landed  bool     // an entry of the reign was committed, and what has gathered meanwhile may be due
-	stalled int      // ticks for which it has been that
+	beat    time.Duration // when heartbeats were sent last
+	beats   bool          // they are in this tick
+	vowed   uint64        // newest term in which one was answered
+	waiting []*write      // not safe yet, oldest first
+	entries int           // how many of them are of entries
+	oldest  *write        // of them, at the last tick
+	landed  bool          // an entry of the reign was committed, and what has gathered meanwhile may be due
+	stalled int           // ticks for which it has been that
 
 	bare map[uint64]*raftpb.Message // appends without entries that wait for the next tick, the newest for each replica
 
@@ -54,6 +57,7 @@ type output struct {
 	send   []*raftpb.Message // to other replicas, in order
 	writes []*write          // to be waited for, in order
 	tell   []event           // to be told, in order
+	hurry  bool              // somebody waits for the answer to a heartbeat in it
 }
 
 // event is something that the owner of a group is told.
@@ -92,8 +96,14 @@ func newMachine(o Options, h *History) (*machine, error) {
 }
 
 // beatTicks is how many ticks there are between two heartbeats of a leader: an eighth of the election timeout by default. A cluster that rests does hardly
-// anything else.
+// anything else. All groups of a node beat at the same ticks of their clock, which the engine does not know of: of its heartbeats, one for each tick, the others are
+// dropped.
 const beatTicks = 2
+
+// beatDue reports whether the groups of a node beat at a tick, the last time having been so long ago: at every second one, but for those that are left out.
+func beatDue(now, since, tick time.Duration) bool {
+	return now/tick%beatTicks == 0 || since >= beatTicks*tick-tick/4
+}
 
 // start makes the engine from what is stored.
 func (m *machine) start() error {
@@ -102,7 +112,7 @@ func (m *machine) start() error {
 	m.err, m.quiet = nil, m.o.ElectionTicks
 	m.guard(func() error {
 		node, err := raft.NewRawNode(&raft.Config{
-			ID: m.id, ElectionTick: m.o.ElectionTicks, HeartbeatTick: beatTicks, Storage: m.log, Applied: m.applied.Index,
+			ID: m.id, ElectionTick: m.o.ElectionTicks, HeartbeatTick: 1, Storage: m.log, Applied: m.applied.Index,
 			AsyncStorageWrites: true, MaxSizePerMsg: uint64(m.o.MaxEntry), MaxCommittedSizePerReady: uint64(4 * m.o.MaxEntry),
 			MaxUncommittedEntriesSize: uint64(m.o.Uncommitted), MaxInflightMsgs: m.o.InflightMessages, MaxInflightBytes: uint64(m.o.InflightBytes),
 			CheckQuorum: true, PreVote: true, DisableProposalForwarding: true, StepDownOnRemoval: true, Logger: logger{m.o.Logger},
@@ -186,6 +196,9 @@ func (m *machine) prove() (from wal.Offset, err error) {
 
 // tick tells that time has passed; now grows from call to call.
 func (m *machine) tick(now time.Duration) {
+	if m.beats = beatDue(now, now-m.beat, m.o.Clock.tick); m.beats {
+		m.beat = now
+	}
 	m.guard(func() error {
 		m.quiet = max(0, m.quiet-1)
 		m.node.Tick()
@@ -479,9 +492,14 @@ func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
 	default:
 		switch msg.GetType() {
 		case raftpb.MsgHeartbeat:
+			if !m.beats {
+				return
+			}
 			stamp(msg, now)
 		case raftpb.MsgHeartbeatResp:
-			vow(msg, time.Duration(m.o.ElectionTicks)*m.o.Tick)
+			m.output.hurry = m.output.hurry || msg.GetTerm() != m.vowed // who leads anew may not deliver before
+			m.vowed = msg.GetTerm()
+			vow(msg, time.Duration(m.o.ElectionTicks)*m.o.Clock.tick)
 		case raftpb.MsgApp:
 			if m.o.TellLate && len(msg.GetEntries()) == 0 {
 				m.hold(msg)

@@ -14,8 +14,7 @@ type Options struct {
 	Log   Log       // the node's
 	Level wal.Level // Synced: an entry counts for this replica when it is synced; Written: when it is written
 
-	Tick          time.Duration // 50 ms
-	Epoch         time.Time     // that ticks are counted from; now. The groups of a node should have the same
+	Clock         *Clock        // tells of ticks, for all groups of the node; nil: one of its own, with 50 ms
 	ElectionTicks int           // 16, at least 4: a leader is missed after so many, or up to twice as many. It beats at every second one
 	HangTicks     int           // 40: a leader whose log has hung for so many gives the lead away
 	Lease         time.Duration // three quarters of the election timeout, and no more
@@ -34,10 +33,12 @@ type Options struct {
 }
 
 func (o *Options) normalize() error {
-	def(&o.Tick, 50*time.Millisecond)
+	if o.Clock == nil {
+		o.Clock = NewClock(50*time.Millisecond, nil)
+	}
 	def(&o.ElectionTicks, 16)
 	def(&o.HangTicks, 40)
-	def(&o.Lease, time.Duration(o.ElectionTicks)*o.Tick*3/4)
+	def(&o.Lease, time.Duration(o.ElectionTicks)*o.Clock.tick*3/4)
 	def(&o.MaxEntry, 1<<20)
 	def(&o.Gather, 20*time.Millisecond)
 	def(&o.Uncommitted, 32<<20)
@@ -50,9 +51,6 @@ func (o *Options) normalize() error {
 	if o.Tally == nil {
 		o.Tally = new(Tally)
 	}
-	if o.Epoch.IsZero() {
-		o.Epoch = time.Now()
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -61,8 +59,8 @@ func (o *Options) normalize() error {
 		return fmt.Errorf("a group of replicas has no log")
 	case o.ElectionTicks < 4:
 		return fmt.Errorf("an election timeout of %d ticks, must be at least 4", o.ElectionTicks)
-	case o.Lease > time.Duration(o.ElectionTicks)*o.Tick*3/4:
-		return fmt.Errorf("a lease of %s is more than three quarters of the election timeout of %d ticks of %s", o.Lease, o.ElectionTicks, o.Tick)
+	case o.Lease > time.Duration(o.ElectionTicks)*o.Clock.tick*3/4:
+		return fmt.Errorf("a lease of %s is more than three quarters of the election timeout of %d ticks of %s", o.Lease, o.ElectionTicks, o.Clock.tick)
 	case o.InflightBytes < o.MaxEntry:
 		return fmt.Errorf("%d bytes in flight are less than an entry of %d", o.InflightBytes, o.MaxEntry)
 	}

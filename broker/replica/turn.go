@@ -37,13 +37,41 @@ func (t *turn) work(do func(posted []func(time.Duration))) {
 		do(posted)
 		t.give(posted)
 	}
+	t.leave()
+}
+
+// brief has something short done at once, unless it is somebody's turn, or something else is to be done before.
+func (t *turn) brief(do func()) {
+	if !t.has.TryLock() {
+		return
+	}
+	if t.idle() {
+		do()
+	}
+	t.leave()
+}
+
+// leave ends a turn.
+func (t *turn) leave() {
 	t.has.Unlock()
 	if t.more() {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
+		t.call()
 	}
+}
+
+// call has the group's goroutine go on.
+func (t *turn) call() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// idle reports whether nothing was posted, and more may be done.
+func (t *turn) idle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.over && len(t.posted) == 0
 }
 
 // take takes what was posted.

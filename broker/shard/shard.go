@@ -224,9 +224,12 @@ func (s *Shard) Committed(c *replica.Committed) {
 // Tend has it bring its topics to what a map says, if it leads.
 func (s *Shard) Tend(state *cluster.State) {
 	s.mu.Lock()
+	news := s.state != state
 	s.state = state
 	s.mu.Unlock()
-	s.wake()
+	if news { // what it could not do before it tries again by itself
+		s.wake()
+	}
 }
 
 // List returns the topics of the group as they are on this replica, sorted by name.
@@ -287,7 +290,7 @@ func (s *Shard) run(ctx context.Context) {
 	defer s.drop()
 	for ctx.Err() == nil {
 		again := s.step(ctx)
-		pace := idlePace
+		pace := idlePace - time.Duration(time.Now().UnixNano())%idlePace // all shards of a node at the same moment: one that rests is woken once
 		if again || s.led != nil && s.of.missed.Load() {
 			pace = leadingPace
 		}
