@@ -21,7 +21,6 @@ import (
 const (
 	pieceSize = 1 << 20
 	pieceHead = 24
-	pieceWait = 20 * time.Millisecond
 	// keptBehind is for how long the log is kept for a replica that was sent all that there is.
 	keptBehind = 10 * time.Second
 )
@@ -65,6 +64,7 @@ func (h *holding) push(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	h.tellLeast(&st)
 	m.mu.Lock()
 	if st.Match == nil {
 		clear(h.pushed)
@@ -81,13 +81,46 @@ func (h *holding) push(ctx context.Context) {
 			continue
 		}
 		m.serving.Go(func() {
-			m.report(fmt.Sprintf("topics of group %d to replica %d", h.number, id), h.send(h.routes[id], s, st.Base))
+			needed := func() bool { return needs(m.ctx, g, id) }
+			m.report(fmt.Sprintf("topics of group %d to replica %d", h.number, id), h.send(h.routes[id], s, st.Base, needed))
 			m.mu.Lock()
 			h.pushed[id] = time.Now().Add(pushPaces * m.o.Pace)
 			delete(h.sending, id)
 			h.behind = time.Now().Add(keptBehind)
 			m.mu.Unlock()
 		})
+	}
+}
+
+// tellLeast notes up to where all replicas of the group have its log, if this node leads, and tells the others: whichever of them leads next has then what
+// one that is behind lacks.
+func (h *holding) tellLeast(st *replica.Status) {
+	if st.Match == nil {
+		return
+	}
+	least := slices.Min(slices.Collect(maps.Values(st.Match)))
+	if least == 0 {
+		return // one has not said yet, as after an election: what was known before holds
+	}
+	h.m.mu.Lock()
+	h.least = least
+	h.m.mu.Unlock()
+	for id := range st.Match {
+		if folder := h.routes[id]; id != st.ID && folder != "" {
+			_ = h.m.links.SendLater(folder, peer.Control, frameLeast, h.number, binary.BigEndian.AppendUint64(nil, least)) // the next one comes soon
+		}
+	}
+}
+
+// toldLeast takes what who leads a group says of that.
+func (m *Member) toldLeast(folder string, group uint32, payload []byte) {
+	if len(payload) != 8 || m.Leader(group) != folder {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h := m.holdings[group]; h != nil { // it may have ended
+		h.least = binary.BigEndian.Uint64(payload)
 	}
 }
 
@@ -114,9 +147,25 @@ func (h *holding) pushDue(id uint64, lacks bool) bool {
 // errBehind is what cannot be sent, as it does not reach to where the log begins.
 var errBehind = errors.New("it does not reach to where the log begins")
 
-// send sends what a shard holds to a node, if it reaches to where the log begins. The size of all is said with the last piece.
-func (h *holding) send(folder string, s Shard, base uint64) error {
-	p := pieces{h: h, folder: folder, id: random()}
+// needs reports whether nothing can be committed without a replica: of the others that vote no majority answers.
+func needs(ctx context.Context, g *replica.Group, id uint64) bool {
+	st, err := g.Status(ctx)
+	if err != nil {
+		return false
+	}
+	others := 0
+	for _, voter := range st.Applied.Members.Voters {
+		if voter != id && st.Active[voter] {
+			others++
+		}
+	}
+	return others <= len(st.Applied.Members.Voters)/2
+}
+
+// send sends what a shard holds to a node, if it reaches to where the log begins. The size of all is said with the last piece. As long as needed says that
+// everybody waits for that node it is not held back for the sake of others.
+func (h *holding) send(folder string, s Shard, base uint64, needed func() bool) error {
+	p := pieces{h: h, folder: folder, id: random(), needed: needed}
 	err := s.Send(func(at replica.Point, part []byte) error {
 		if at.Index < base {
 			return errBehind
@@ -130,7 +179,7 @@ func (h *holding) send(folder string, s Shard, base uint64) error {
 		err = p.flush(true)
 	}
 	switch {
-	case errors.Is(err, errBehind), errors.Is(err, context.Canceled):
+	case errors.Is(err, errBehind), errors.Is(err, peer.ErrGivenUp):
 		return nil
 	case err == nil:
 		h.m.o.Log.Info("what a group of topics holds was sent whole to a replica that lacks older entries", "group", h.number, "bytes", p.off)
@@ -145,6 +194,7 @@ type pieces struct {
 	id     uint64
 	off    uint64
 	buf    []byte
+	needed func() bool
 }
 
 func (p *pieces) add(b []byte) error {
@@ -167,19 +217,12 @@ func (p *pieces) flush(last bool) error {
 		size = p.off + uint64(len(p.buf))
 	}
 	head := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, p.id), size), p.off)
-	for {
-		err := m.links.Send(p.folder, peer.Bulk, framePiece, p.h.number, head, p.buf)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, peer.ErrFull) {
-			return err
-		}
-		select {
-		case <-time.After(pieceWait):
-		case <-m.ctx.Done():
-			return m.ctx.Err()
-		}
+	send := m.links.SendPaced
+	if p.needed() {
+		send = m.links.SendFirst
+	}
+	if err := send(m.ctx.Done(), p.folder, peer.Bulk, pieceSize, framePiece, p.h.number, head, p.buf); err != nil {
+		return err
 	}
 	p.off += uint64(len(p.buf))
 	p.buf = p.buf[:0]

@@ -64,8 +64,8 @@ func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Gro
 		done, named = func() { h.counted, h.stood = applied, wrote }, counts
 	}
 	var err error
-	if !m.keepsBehind(h) {
-		err = g.Compact(ctx, next.Back, m.o.Journal.Stats().FileBytes > m.o.Behind)
+	if large := m.o.Journal.Stats().FileBytes > m.o.Behind; !m.keepsBehind(h) && (large || !m.lacked(h, next.Back.Index)) {
+		err = g.Compact(ctx, next.Back, large)
 	}
 	if err == nil {
 		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
@@ -84,6 +84,13 @@ func (m *Member) keepsBehind(h *holding) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return (len(h.sending) > 0 || time.Now().Before(h.behind)) && m.o.Journal.Stats().FileBytes < mostKept
+}
+
+// lacked reports whether a replica may lack something before an entry.
+func (m *Member) lacked(h *holding, index uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return h.least > 0 && h.least < index
 }
 
 // Owes is storage.Groups'.

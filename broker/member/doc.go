@@ -30,6 +30,10 @@
 // checkpoint is a file of all that its topics hold, written when that is worth it beside what was appended since. A replica that may have
 // forgotten something stays out of its group.
 //
+// A replica that lacks entries is sent those, as long as who leads keeps them: all replicas keep them with it, for Options.Behind bytes of the log at most, since any of
+// them may lead next. Else it is sent all that the group holds, at a pace that leaves publishers be; without it, when no majority of the others answers, nothing can be
+// committed before it has that, and it is sent as fast as it can be.
+//
 // # Commands
 //
 // Whoever changes the map proposes a command at the leader of group 0, over the lane for clients if that is another node. It ends

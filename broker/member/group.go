@@ -313,6 +313,7 @@ const (
 	frameMap      peer.Kind = 19 // the map and the point that it stands for, a whole
 	framePiece    peer.Kind = 20 // of a checkpoint of a group of topics: transfer, size of all, offset, u64 each, bytes; the stream is the group
 	frameStanding peer.Kind = 21 // up to where who leads a group has applied it, u64; the stream is the group
+	frameLeast    peer.Kind = 22 // of the same: up to where all its replicas are known to have it
 )
 
 // Send is replica.Transport's.
@@ -359,6 +360,8 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 		m.piece(folder, stream, payload)
 	case frameStanding:
 		m.toldStanding(folder, stream, payload)
+	case frameLeast:
+		m.toldLeast(folder, stream, payload)
 	case frameMap:
 		w, err := decodeWhole(payload)
 		if err != nil {

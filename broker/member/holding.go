@@ -40,6 +40,7 @@ type holding struct {
 	pushed  map[uint64]time.Time // when it may be sent again to a replica
 	sending map[uint64]bool      // replicas that it is being sent to
 	behind  time.Time            // until when the log is kept for them
+	least   uint64               // up to which entry all replicas are known to have the log, as who leads has said; 0: nobody has
 
 	counted int64  // bytes of entries that were applied when the last checkpoint was written
 	stood   uint64 // bytes that had been written to the node's log then

@@ -198,9 +198,9 @@ func sameNotes(t *testing.T, nodes []*node, group uint32, has ...string) (list [
 }
 
 // begin founds a cluster and makes a topic, and returns its group.
-func begin(t *testing.T) (nodes []*node, group uint32) {
+func begin(t *testing.T, change ...func(*node)) (nodes []*node, group uint32) {
 	t.Helper()
-	nodes = run(t, 3)
+	nodes = run(t, 3, change...)
 	do(t, func(ctx context.Context) error { return nodes[1].m.CreateTopic(ctx, "orders", false) })
 	eventually(t, "the topic is in the map", func() bool {
 		topic, ok, err := nodes[1].m.Topic("orders")
@@ -281,6 +281,108 @@ func TestD26D27D30AReplicaThatLacksEntriesIsSentAllThatThereIs(t *testing.T) {
 		rest[0].kill()
 		write(t, []*node{late, rest[1]}, group, "b")
 		sameNotes(t, []*node{late, rest[1]}, group, "b")
+	})
+}
+
+// leading returns the node that leads a group.
+func leading(t *testing.T, nodes []*node, group uint32) (l *node) {
+	t.Helper()
+	eventually(t, "one leads the group", func() bool {
+		i := slices.IndexFunc(nodes, func(n *node) bool {
+			s := n.shard(group)
+			if s == nil {
+				return false
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.term != 0
+		})
+		if i >= 0 {
+			l = nodes[i]
+		}
+		return l != nil
+	})
+	return l
+}
+
+// A leader dies while it sends all that there is to a replica that was away, so that nothing can be committed before the next one has done so: that one is not held
+// back for the sake of publishers, which wait for just that.
+func TestAReplicaThatIsNeededIsSentAllThatThereIsAtOnce(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t, func(n *node) { n.rate = 128 << 10 }) // 8 s between the first piece and the others
+		late := nodes[2]
+		late.kill()
+		rest := without(nodes, late)
+		for i := range 4 {
+			text := fmt.Sprint(i, strings.Repeat("x", pieceSize/2))
+			write(t, rest, group, text)
+			sameNotes(t, rest, group, text)
+			for _, n := range rest {
+				n.checkpoint()
+				n.checkpoint()
+			}
+		}
+		leader := leading(t, rest, group)
+		late.start()
+		eventually(t, "it is being sent all that there is", func() bool {
+			late.m.mu.Lock()
+			defer late.m.mu.Unlock()
+			h := late.m.holdings[group]
+			return h != nil && h.coming != nil
+		})
+		leader.kill()
+		began := time.Now()
+		two := without(nodes, leader)
+		write(t, two, group, "b")
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("nothing was committed for %v", took)
+		}
+		sameNotes(t, two, group, "b")
+	})
+}
+
+// A leader dies while a replica that was away lacks entries that it keeps for it: the next leader keeps them as well.
+func TestAllReplicasKeepEntriesForOneThatLacksThem(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t, func(n *node) { n.behind = 1 << 30 })
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		late := nodes[2]
+		late.kill()
+		rest := without(nodes, late)
+		for i := range 3 {
+			write(t, rest, group, fmt.Sprint(i))
+			sameNotes(t, rest, group, fmt.Sprint(i))
+			time.Sleep(time.Second) // the leader tells what it is
+			for _, n := range rest {
+				n.checkpoint()
+				n.checkpoint()
+			}
+		}
+		leading(t, rest, group).kill()
+		late.start()
+		two := slices.DeleteFunc(slices.Clone(nodes), func(n *node) bool { return n.m == nil })
+		write(t, two, group, "b")
+		sameNotes(t, two, group, "a", "0", "1", "2", "b")
+		for _, n := range two {
+			if n.lines.has("what a group of topics holds was sent whole") {
+				t.Errorf("%s: it was sent all that there is", n.name)
+			}
+		}
+		nodes[slices.IndexFunc(nodes, func(n *node) bool { return n.m == nil })].start()
+		sameNotes(t, nodes, group, "a", "0", "1", "2", "b")
+		eventually(t, "nothing is kept for anybody", func() bool {
+			return !slices.ContainsFunc(nodes, func(n *node) bool {
+				n.checkpoint()
+				n.checkpoint()
+				s := n.shard(group)
+				if s == nil {
+					return true
+				}
+				st, err := s.group.Status(t.Context())
+				return err != nil || st.Base != st.Last
+			})
+		})
 	})
 }
 

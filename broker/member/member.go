@@ -128,7 +128,7 @@ func New(o Options) (*Member, error) {
 // cannot be written down, as the disk is full, the node is nothing in its cluster, and begins when it can be: its own topics are served.
 func (m *Member) Start(l net.Listener) (err error) {
 	m.links, err = peer.New(peer.Options{Self: m.hello(), TLS: m.o.TLS, Secret: m.o.Secret, Dialer: m.o.Dialer, Judge: m.judge, Refused: m.refused, Received: m.received,
-		Asked: m.answer, Ended: m.ended, Log: m.o.Log})
+		Asked: m.answer, Ended: m.ended, BulkRate: m.o.BulkRate, Log: m.o.Log})
 	if err != nil {
 		l.Close()
 		return err

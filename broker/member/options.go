@@ -50,6 +50,7 @@ type Options struct {
 	Wait     time.Duration // what a command may take; 5 s
 	Fast     bool          // a leader whose process is known to be dead is missed at once
 	Pace     time.Duration // between two looks at what is to be done; 1 s, half of that while there is no cluster
+	BulkRate int           // bytes a second of what groups of topics hold that are sent to one node, while nobody waits for that; 50 MiB
 	Behind   int64         // bytes of the node's log from which on nothing more is kept for replicas of groups of topics that lack it; 512 MiB
 
 	Store    Store
