@@ -56,7 +56,7 @@ export function NodeState({ node }) {
 }
 
 /** Role says what a node is to a replicated topic. */
-export const Role = ({ role }) => (role ? html`<${Badge} kind="roomy" title=${role === "leader" ? "it serves the topic" : "it keeps what the leader has, and sends clients' work there"}>${role === "leader" ? "leads" : "follows"}</${Badge}>` : null);
+export const Role = ({ role }) => (role ? html`<${Badge} kind="role" title=${role === "leader" ? "it serves the topic" : "it keeps what the leader has, and sends clients' work there"}>${role === "leader" ? "leads" : "follows"}</${Badge}>` : null);
 
 const words = new Map([["disk", "safe on disk"], ["fsync", "safe on disk, synced"], ["mixed", "durability differs by node"]]);
 
