@@ -42,9 +42,13 @@ func (t *Topic) evictHeld() {
 	t.reclaimLocked()
 	d := t.d
 	all := t.lossyLocked()
-	committed := d.watermark.position() // what lies behind it may be other messages, of another leader, in the standby
+	committed := d.watermark.position()                                                         // what lies behind it may be other messages, of another leader, in the standby
+	if s := d.tail; s != nil && s.node.End() <= min(committed, t.led.standby.spilled(d.id))+1 { // or very many topics would each keep one in memory
+		d.nodes.Close()
+		d.tail = nil
+	}
 	for _, s := range d.table.each() {
-		if s == d.tail || s.node == d.nodes.Last() || !s.node.Closed() || s.node.Frames() == nil || s.node.End() > committed+1 {
+		if s == d.tail || !s.node.Closed() || s.node.Frames() == nil || s.node.End() > committed+1 {
 			continue
 		}
 		held := t.led.standby.pin(d.id, s.first, s.node.End(), all)

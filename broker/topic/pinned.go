@@ -41,6 +41,16 @@ func (s *Standby) pin(topic uint32, first, end Position, all bool) []*block {
 	return some
 }
 
+// spilled returns up to which message of a topic none is in memory alone.
+func (s *Standby) spilled(topic uint32) Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if of := s.bodies[topic]; of != nil {
+		return of.spilled
+	}
+	return 0
+}
+
 // repin pins blocks once more that are pinned.
 func (s *Standby) repin(some []*block) {
 	s.mu.Lock()

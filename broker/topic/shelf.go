@@ -282,6 +282,7 @@ func (s *Standby) openTopic(id uint32) error {
 		return err
 	}
 	s.keepStore(id, store)
+	s.tidyUp(store) // there may be a file without a block that is whole
 	found := make(map[segment.Ref]segment.Block, len(list))
 	for _, b := range list {
 		found[b.Ref] = b

@@ -87,6 +87,34 @@ func TestATopicThatIsLedAndDeletedLeavesNothing(t *testing.T) {
 	})
 }
 
+// TestALeaderKeepsNothingThatItsStandbyHasOnDisk, of the newest messages neither: or very many topics would each keep some in memory.
+func TestALeaderKeepsNothingThatItsStandbyHasOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newOnDisk(t)
+		s := d.open(t)
+		s.Keep(1, nil, nil)
+		r := start(t, durableConfig())
+		l, _ := lead(t, r, s)
+		orders := createLed(t, l, 1, "orders")
+		sub := mustSubscribe(t, orders, "c", 0, SubscribeOptions{})
+		for range 3 {
+			publish(t, orders, 5)
+			if err := s.Spill(); err != nil {
+				t.Fatal(err)
+			}
+			if n := orders.d.memory.Load(); n != 0 {
+				t.Errorf("%d bytes are in memory", n)
+			}
+		}
+		publish(t, orders, 1)
+		sub.SetReady(100)
+		if n := drain(sub); n != 16 {
+			t.Errorf("%d messages come, want 16", n)
+		}
+		l.Drop()
+	})
+}
+
 // TestMessagesFarApart: between two messages that somebody needs there were more than a block can count.
 func TestMessagesFarApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
