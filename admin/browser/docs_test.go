@@ -52,6 +52,7 @@ func TestDocumentationIsReadAndSearched(t *testing.T) {
 // TestDocumentationReadsWithoutScripts: the menu and the text are there, and the search box, which would do nothing, is not.
 func TestDocumentationReadsWithoutScripts(t *testing.T) {
 	p := documentation(t)
+	p.spent = true
 	if _, err := chromedp.Call(p.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,7 @@ func TestAPageThatDidNotComeIsAskedForAgain(t *testing.T) {
 	c := newCluster(t, 1)
 	p := openTab(t, c.base)
 	p.mayWrite("ERR_") // the browser's own lines about requests that nobody answered
+	p.spent = true
 	block := func(patterns ...*network.BlockPattern) {
 		t.Helper()
 		if _, err := chromedp.Call(p.ctx, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: patterns}); err != nil {

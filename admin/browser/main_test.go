@@ -27,7 +27,10 @@ func TestMain(m *testing.M) {
 // withBrowser runs the tests while the browser runs, and returns the exit code.
 func withBrowser(path string, m *testing.M) int {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		// Fewer processes: none that is begun ahead, or for a page that was left, or for the drawing alone. All pages are of this machine.
+		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,SpareRendererForSitePerProcess,BackForwardCache,site-per-process,IsolateOrigins"),
+		chromedp.Flag("disable-site-isolation-trials", true), chromedp.Flag("in-process-gpu", true))
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) // ends with the browser
 	chrome, _ = chromedp.NewContext(allocator)
 	if err := chromedp.Do(chrome); err != nil {
@@ -35,6 +38,7 @@ func withBrowser(path string, m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
+	endProfiles()
 	if err := chromedp.Cancel(chrome); err != nil {
 		fmt.Fprintln(os.Stderr, "closing the browser:", err)
 		code = max(code, 1)

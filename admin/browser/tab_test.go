@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -12,17 +13,101 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
 )
+
+// profile is a tab in a browser profile of its own. A test that is done with it leaves it to the next one as it found it: the process of a new one, and
+// the first page there, take a processor for a second.
+type profile struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+// profiles are those that no test has just now.
+var profiles struct {
+	mu   sync.Mutex
+	free []profile
+}
+
+// freeProfile returns one of them, if there is any.
+func freeProfile() (p profile, ok bool) {
+	profiles.mu.Lock()
+	defer profiles.mu.Unlock()
+	n := len(profiles.free) - 1
+	if n < 0 {
+		return profile{}, false
+	}
+	p = profiles.free[n]
+	profiles.free = profiles.free[:n]
+	return p, true
+}
+
+// takeProfile returns a profile that is new, or as new.
+func takeProfile(t *testing.T) profile {
+	t.Helper()
+	if p, ok := freeProfile(); ok {
+		return p
+	}
+	ctx, end := chromedp.NewContext(chrome, chromedp.WithNewBrowserContext())
+	focus := emulation.SetFocusEmulationEnabledParams{Enabled: true} // as each tab of its own window, whatever other tests do
+	keep := page.AddScriptToEvaluateOnNewDocumentParams{Source: keepNotices}
+	for _, f := range []func() error{
+		func() error { return enable(ctx, log.Enable) },
+		func() error { return enable(ctx, runtime.Enable) },
+		func() error { _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, focus); return err },
+		func() error { _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, keep); return err },
+	} {
+		if err := f(); err != nil {
+			end()
+			t.Fatal(err)
+		}
+	}
+	return profile{ctx, end}
+}
+
+// leave has nothing remain of the pages below base, and gives the profile to the next test.
+func (p profile) leave(base string) error {
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	err := chromedp.Do(ctx, chromedp.Navigate("about:blank"))
+	if err == nil {
+		err = enable(ctx, network.ClearBrowserCookies)
+	}
+	if at, bad := url.Parse(base); err == nil && bad == nil {
+		all := storage.ClearDataForOriginParams{Origin: at.Scheme + "://" + at.Host, StorageTypes: "all"}
+		_, err = chromedp.Call(ctx, storage.ClearDataForOrigin, all)
+	}
+	if err != nil {
+		p.end()
+		return err
+	}
+	profiles.mu.Lock()
+	defer profiles.mu.Unlock()
+	profiles.free = append(profiles.free, p)
+	return nil
+}
+
+// endProfiles ends all that no test has.
+func endProfiles() {
+	profiles.mu.Lock()
+	defer profiles.mu.Unlock()
+	for _, p := range profiles.free {
+		p.end()
+	}
+	profiles.free = nil
+}
 
 // tab is a page in a browser profile of its own, as a person uses it. At the test's end it fails it for whatever was written to
 // the console and not expected.
 type tab struct {
-	t    *testing.T
-	ctx  context.Context
-	base string
+	t     *testing.T
+	ctx   context.Context
+	base  string
+	spent bool // the test has set something up there that no other should find
 
 	mu      sync.Mutex
 	written []string // to the console, as errors or warnings
@@ -33,38 +118,30 @@ type tab struct {
 func openTab(t *testing.T, base string) *tab {
 	t.Helper()
 	needBrowser(t)
-	ctx, cancel := chromedp.NewContext(chrome, chromedp.WithNewBrowserContext())
-	p := &tab{t: t, ctx: ctx, base: base}
-	if err := chromedp.Listen(ctx, p.hear); err != nil {
-		t.Fatal(err)
-	}
-	for _, err := range []error{
-		enable(ctx, log.Enable), enable(ctx, runtime.Enable),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	focus := emulation.SetFocusEmulationEnabledParams{Enabled: true} // as each tab of its own window, whatever other tests do
-	if _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, focus); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: keepNotices}); err != nil {
-		t.Fatal(err)
-	}
-	p.wide()
-	p.scheme("light")
+	in := takeProfile(t)
+	p := &tab{t: t, ctx: in.ctx, base: base}
+	heard, deaf := context.WithCancel(in.ctx)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the page at the end, %s:\n%s", eval[string](p, "location.href"), p.text())
 		}
-		cancel()
+		deaf()
+		if p.spent || t.Failed() {
+			in.end()
+		} else if err := in.leave(base); err != nil {
+			t.Errorf("leaving the page: %v", err)
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, line := range p.written {
 			t.Errorf("on the console: %s", line)
 		}
 	})
+	if err := chromedp.Listen(heard, p.hear); err != nil {
+		t.Fatal(err)
+	}
+	p.wide()
+	p.scheme("light")
 	return p
 }
 
