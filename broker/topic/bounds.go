@@ -139,23 +139,23 @@ func (m *machine) dropOldest(limit int) int {
 	switch {
 	case m.released.len() > 0:
 		r := m.released.pop()
-		m.dropOut(r.pos, r.attempts, r.frame.Size())
+		m.dropOut(r.pos, r.attempts, r.frame.Size(), 0)
 		return 1
 	case m.coldReleased.Len() > 0:
 		s := m.coldReleased.Pop()
-		m.dropOut(s.Pos, s.Attempts, 0)
+		m.dropOut(s.Pos, s.Attempts, 0, 0)
 		return 1
 	case m.retries.len() > 0 && (m.loaded.len() == 0 || m.retries.at(0).turn <= m.loaded.at(0).turn):
 		r := m.retries.pop()
-		m.dropOut(r.pos, r.attempts, r.frame.Size())
+		m.dropOut(r.pos, r.attempts, r.frame.Size(), 0)
 		return 1
 	case m.loaded.len() > 0:
 		r := m.loaded.pop()
-		m.dropOut(r.pos, r.attempts, r.frame.Size())
+		m.dropOut(r.pos, r.attempts, r.frame.Size(), 0)
 		return 1
 	case m.coldRetries.Len() > 0:
 		s := m.coldRetries.Pop()
-		m.dropOut(s.Pos, s.Attempts, 0)
+		m.dropOut(s.Pos, s.Attempts, 0, 0)
 		return 1
 	case m.order.len() > 0:
 		m.dropAside()
@@ -200,7 +200,7 @@ func (m *machine) dropDeferred() int {
 			m.n.Accepted--
 			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true)
 		default:
-			m.dropOut(s.Pos, s.Attempts, 0)
+			m.dropOut(s.Pos, s.Attempts, 0, s.At)
 		}
 		return 1
 	}
@@ -208,14 +208,14 @@ func (m *machine) dropDeferred() int {
 	if !ok {
 		return 0
 	}
-	m.dropOut(d.Pos, d.Attempts, d.Frame.Size())
+	m.dropOut(d.Pos, d.Attempts, d.Frame.Size(), d.At)
 	return 1
 }
 
-// dropOut drops a message that had left the backlog before.
-func (m *machine) dropOut(pos Position, attempts uint16, size int) {
+// dropOut drops a message that had left the backlog before; due is until when it was deferred, 0 when it was not.
+func (m *machine) dropOut(pos Position, attempts uint16, size int, due int64) {
 	if m.policy.DeadLetter != "" && m.policy.Overflow == policy.ToDeadLetter {
-		m.bury(corpse{pos: pos, attempts: attempts, why: overflowed})
+		m.bury(corpse{pos: pos, attempts: attempts, why: overflowed, due: due})
 		return
 	}
 	m.dropped(backlog.Range{First: pos, Last: pos}, size, true)

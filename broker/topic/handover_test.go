@@ -64,32 +64,7 @@ func TestCheckpointWhileABacklogMoves(t *testing.T) {
 				from := l.End()
 				s := topicSnapshot{topic: topic}
 				look(&s, l, func() { mustChannel(t, topic, "c") })
-				var b bytes.Buffer
-				w := journal.NewWriter(&b)
-				w.Head(r.lastID.Load()+1, from, r.stamp())
-				if err := s.write(w); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := w.Finish(); err != nil {
-					t.Fatal(err)
-				}
-				state, err := journal.ReadCheckpoint(&b, int64(b.Len()))
-				if err != nil {
-					t.Fatal(err)
-				}
-				v := NewRecovery(state)
-				for i, rec := range l.records {
-					if at := (journal.Offset{Offset: int64(i)}); !at.Before(from) {
-						if err := v.Apply(at, rec.kind, rec.data); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-				cfg.Journal = &keptLog{records: l.records[:l.len():l.len()]}
-				again := start(t, cfg)
-				if err := again.Recover(v); err != nil {
-					t.Fatal(err)
-				}
+				again := reborn(t, cfg, &s, l, from)
 				c := again.Lookup("t").LookupChannel("c")
 				if got := c.Stats(); got.Depth != 3 || got.Deferred != 1 || !got.Balanced {
 					t.Errorf("the channel has %d messages that wait and %d that are deferred, of 3 and 1", got.Depth, got.Deferred)
@@ -148,4 +123,73 @@ func TestCompactionWhileABacklogMoves(t *testing.T) {
 	if n := <-needed; n != 5 {
 		t.Errorf("%d messages are needed, of 5", n)
 	}
+}
+
+// TestCheckpointOfDeferredDeadLetters: what is deferred, and waits for a dead letter topic that is full, is deferred after a start from a checkpoint.
+func TestCheckpointOfDeferredDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, files := &inheritLog{keptLog: &keptLog{}}, vfs.NewMem()
+		cfg := config()
+		cfg.Journal, cfg.Segments, cfg.Level = l, keptSegments{files}, func(string) Level { return Disk }
+		r := start(t, cfg)
+		topic, dead := mustTopic(t, r, "t"), mustTopic(t, r, "t.c.dlq")
+		if err := dead.SetOptions(raw(t, `{"max_depth":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, dead, 1)
+		c := mustChannel(t, topic, "c")
+		setOptions(t, c, `{"max_depth":1,"overflow":"dead-letter"}`)
+		var b Batch
+		for range 3 {
+			b.Add([]byte("later"))
+		}
+		if err := topic.PublishDeferred(&b, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := c.Stats().Buried; n != 2 {
+			t.Fatalf("%d messages wait for the dead letter topic, of 2", n)
+		}
+		from := l.End()
+		s := topic.snapshot()
+		s.lookAtChannels()
+		again := reborn(t, cfg, &s, l, from).Lookup("t").LookupChannel("c")
+		setOptions(t, again, `{"max_depth":9}`)
+		if got := again.Stats(); got.Depth != 0 || got.Deferred != 3 || !got.Balanced {
+			t.Errorf("%d messages wait and %d are deferred, of 0 and 3", got.Depth, got.Deferred)
+		}
+	})
+}
+
+// reborn is a registry of what a checkpoint of one topic has, and the log from a place on.
+func reborn(t *testing.T, cfg Config, s *topicSnapshot, l *inheritLog, from journal.Offset) *Registry {
+	t.Helper()
+	var b bytes.Buffer
+	w := journal.NewWriter(&b)
+	r := s.topic.registry
+	w.Head(r.lastID.Load()+1, from, r.stamp())
+	if err := s.write(w); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	state, err := journal.ReadCheckpoint(&b, int64(b.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := NewRecovery(state)
+	for i, rec := range l.records {
+		if at := (journal.Offset{Offset: int64(i)}); !at.Before(from) {
+			if err := v.Apply(at, rec.kind, rec.data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cfg.Journal = &keptLog{records: l.records[:l.len():l.len()]}
+	again := start(t, cfg)
+	if err := again.Recover(v); err != nil {
+		t.Fatal(err)
+	}
+	return again
 }

@@ -454,7 +454,7 @@ func (m *machine) trim() (idle bool) {
 }
 
 // eachOut calls out with all messages that have left the backlog and are known by more than their places, and deferred with those that are deferred
-// with their bodies.
+// with their bodies, or were when they were taken out for a dead letter topic.
 func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
 	m.inflight.Each(out)
 	for _, list := range m.bodied() {
@@ -464,7 +464,13 @@ func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func
 	for _, s := range m.loadingPlaces() {
 		out(s.Pos, s.Attempts)
 	}
-	m.eachBuried(false, out)
+	m.eachCorpse(false, func(d *corpse) {
+		if d.due > 0 {
+			deferred(&inflight.Due{Pos: d.pos, At: d.due, Attempts: d.attempts})
+		} else {
+			out(d.pos, d.attempts)
+		}
+	})
 	m.deferredMemory.Each(func(d inflight.Due) { deferred(&d) })
 }
 

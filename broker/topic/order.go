@@ -283,7 +283,7 @@ func (m *machine) putBack(list []inflight.Place) {
 // dropAside drops the message that has been aside for longest.
 func (m *machine) dropAside() {
 	a := m.order.turns.DropOldest(frameSize)
-	m.dropOut(a.Pos, m.order.takeAttempts(a.Pos), frameSize(a.Node, a.Off))
+	m.dropOut(a.Pos, m.order.takeAttempts(a.Pos), frameSize(a.Node, a.Off), 0)
 }
 
 // ageAside discards what is aside and over, as far as memory tells.

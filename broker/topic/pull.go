@@ -137,16 +137,16 @@ func (m *machine) pull(ranges []backlog.Range, gone map[Position]bool) {
 		m.graves = &burial{limit: buryAtOnce}
 	}
 	g := m.graves
-	take := func(pos Position, attempts uint16) bool {
+	take := func(pos Position, attempts uint16, due int64) bool {
 		if gone[pos] {
-			g.moving = append(g.moving, corpse{pos: pos, attempts: attempts})
+			g.moving = append(g.moving, corpse{pos: pos, attempts: attempts, due: due})
 		}
 		return gone[pos]
 	}
 	keep := m.effects()
 	for _, r := range m.mem.CutAll(ranges) {
 		for pos := r.First; pos <= r.Last; pos++ {
-			take(pos, 0)
+			take(pos, 0, 0)
 			keep.pulled = addPosition(keep.pulled, pos)
 		}
 	}
@@ -161,18 +161,18 @@ func (m *machine) pull(ranges []backlog.Range, gone map[Position]bool) {
 }
 
 // pullHeld is pull of what has left the backlog.
-func (m *machine) pullHeld(take func(Position, uint16) bool) {
-	m.pullAside(take)
+func (m *machine) pullHeld(take func(pos Position, attempts uint16, due int64) bool) {
+	m.pullAside(func(pos Position, attempts uint16) bool { return take(pos, attempts, 0) })
 	for _, list := range m.bodied() {
 		for range list.len() {
-			if r := list.pop(); !take(r.pos, r.attempts) {
+			if r := list.pop(); !take(r.pos, r.attempts, 0) {
 				list.push(r)
 			}
 		}
 	}
 	var kept []inflight.Due
 	m.deferredMemory.Clear(func(d inflight.Due) {
-		if !take(d.Pos, d.Attempts) {
+		if !take(d.Pos, d.Attempts, d.At) {
 			kept = append(kept, d)
 		}
 	})
@@ -186,7 +186,11 @@ func (m *machine) pullHeld(take func(Position, uint16) bool) {
 	m.dueUnshown.Clear()
 	for i, back := range [...]func(inflight.Place){m.coldRetries.Push, m.coldReleased.Push, m.deferredIndex.Push, m.dueUnshown.Push} {
 		for s := range lists[i].All() {
-			if !take(s.Pos, s.Attempts) {
+			due := int64(0)
+			if i > 1 { // deferred
+				due = s.At
+			}
+			if !take(s.Pos, s.Attempts, due) {
 				back(s)
 			}
 		}
@@ -215,6 +219,7 @@ func (m *machine) endPull(failed error, epoch int) {
 		case epoch != m.epoch:
 			m.n.discard(journal.Emptied, 1)
 			keep.discard(r, journal.Emptied, true)
+		case m.deferBack(&d):
 		default:
 			back = append(back, inflight.Place{Pos: d.pos, Off: unknown, Attempts: d.attempts})
 		}

@@ -28,6 +28,7 @@ type corpse struct {
 	pos      Position
 	attempts uint16
 	why      failure
+	due      int64  // it was deferred until then when it was taken out, and is again if it does not go; 0: it was not
 	consumer string // that had it last; empty: not known
 }
 
@@ -139,12 +140,12 @@ func (m *machine) enforcePolicy() {
 	if some := m.coldRetries.All(); anyPlace(some, dead) {
 		list := m.coldRetries.Snapshot()
 		m.coldRetries.Clear()
-		m.buryPlaces(list, dead, m.coldRetries.Push)
+		m.buryPlaces(list, dead, false, m.coldRetries.Push)
 	}
 	if some := m.deferredIndex.All(); anyPlace(some, dead) {
 		list := m.deferredIndex.Snapshot()
 		m.deferredIndex.Clear()
-		m.buryPlaces(list, dead, m.deferredIndex.Push)
+		m.buryPlaces(list, dead, true, m.deferredIndex.Push)
 	}
 	var kept []inflight.Due
 	over := false
@@ -152,7 +153,7 @@ func (m *machine) enforcePolicy() {
 	if over {
 		m.deferredMemory.Clear(func(d inflight.Due) {
 			if dead(d.Attempts) {
-				m.bury(corpse{pos: d.Pos, attempts: d.Attempts, why: unknownFailure})
+				m.bury(corpse{pos: d.Pos, attempts: d.Attempts, why: unknownFailure, due: d.At})
 				return
 			}
 			kept = append(kept, d)
@@ -176,11 +177,15 @@ func (m *machine) buryOf(list *fifo[retry], dead func(uint16) bool) {
 	}
 }
 
-// buryPlaces buries what is to go of a list, and puts back the rest.
-func (m *machine) buryPlaces(list inflight.Snapshot, dead func(uint16) bool, back func(inflight.Place)) {
+// buryPlaces buries what is to go of a list, and puts back the rest. deferred says that the list is of messages that are.
+func (m *machine) buryPlaces(list inflight.Snapshot, dead func(uint16) bool, deferred bool, back func(inflight.Place)) {
 	for s := range list.All() {
 		if dead(s.Attempts) && !m.isVoid(s.Pos) {
-			m.bury(corpse{pos: s.Pos, attempts: s.Attempts, why: unknownFailure})
+			d := corpse{pos: s.Pos, attempts: s.Attempts, why: unknownFailure}
+			if deferred {
+				d.due = s.At
+			}
+			m.bury(d)
 			continue
 		}
 		back(s)
@@ -210,13 +215,25 @@ func (m *machine) revive() {
 		d := g.waiting.pop()
 		switch {
 		case m.policy == nil || !m.exhausted(d.attempts):
-			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: d.pos, Off: unknown, Attempts: d.attempts})
-			back++
+			if !m.deferBack(&d) {
+				m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: d.pos, Off: unknown, Attempts: d.attempts})
+				back++
+			}
 		default:
 			m.bury(d)
 		}
 	}
 	m.wake(back, nil)
+}
+
+// deferBack has a message that was deferred when it was taken out be deferred again, and reports whether it is.
+func (m *machine) deferBack(d *corpse) bool {
+	if d.due <= m.at.now {
+		return false
+	}
+	m.deferredIndex.Push(inflight.Place{At: d.due, Pos: d.pos, Off: unknown, Attempts: d.attempts})
+	m.asks.deadline = true
+	return true
 }
 
 // buryAtOnce is how many messages are moved to a dead letter topic by one record, at most.
@@ -332,16 +349,21 @@ func (m *machine) clearBurial() {
 
 // eachBuried calls f with every message that waits for a dead letter topic; written says whether those that a record has are among them.
 func (m *machine) eachBuried(written bool, f func(Position, uint16)) {
+	m.eachCorpse(written, func(d *corpse) { f(d.pos, d.attempts) })
+}
+
+// eachCorpse is eachBuried with all that is known of each.
+func (m *machine) eachCorpse(written bool, f func(*corpse)) {
 	g := m.graves
 	if g == nil {
 		return
 	}
-	g.waiting.each(func(d *corpse) { f(d.pos, d.attempts) })
-	g.large.each(func(d *corpse) { f(d.pos, d.attempts) })
+	g.waiting.each(f)
+	g.large.each(f)
 	if g.written != nil && !written {
 		return
 	}
-	for _, d := range g.moving {
-		f(d.pos, d.attempts)
+	for i := range g.moving {
+		f(&g.moving[i])
 	}
 }
