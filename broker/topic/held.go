@@ -42,9 +42,9 @@ func (t *Topic) evictHeld() {
 	t.reclaimLocked()
 	d := t.d
 	all := t.lossyLocked()
-	committed := d.watermark.position()                                                         // what lies behind it may be other messages, of another leader, in the standby
-	if s := d.tail; s != nil && s.node.End() <= min(committed, t.led.standby.spilled(d.id))+1 { // or very many topics would each keep one in memory
-		d.nodes.Close()
+	committed := d.watermark.position() // what lies behind it may be other messages, of another leader, in the standby
+	if s := d.tail; s != nil && s.node.End() <= min(committed, t.led.standby.spilled(d.id))+1 {
+		d.nodes.Close() // or very many topics would each keep one in memory
 		d.tail = nil
 	}
 	for _, s := range d.table.each() {

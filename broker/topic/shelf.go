@@ -263,12 +263,21 @@ func (s *Standby) openBlocks() error {
 			return err
 		}
 	}
-	if s.others, err = s.segments.Generations(); err != nil {
+	if err := s.findOthers(); err != nil {
 		return err
 	}
-	s.others = slices.DeleteFunc(s.others, func(generation uint32) bool { return generation == s.generation })
 	_ = s.removeOthers() // Named tells
 	return nil
+}
+
+// findOthers notes which generations there are that are not in use. Nobody knows the standby yet, nor is one on its way.
+func (s *Standby) findOthers() (err error) {
+	if s.segments == nil {
+		return nil
+	}
+	s.others, err = s.segments.Generations()
+	s.others = slices.DeleteFunc(s.others, func(generation uint32) bool { return generation == s.generation })
+	return err
 }
 
 func (s *Standby) openTopic(id uint32) error {

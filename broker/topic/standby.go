@@ -484,11 +484,14 @@ func standbyOf(content []byte, segments GroupSegments) (*Standby, error) {
 	if err != nil {
 		return nil, err
 	}
-	if content == nil {
+	if err = in.s.findOthers(); content == nil && err == nil {
 		return in.s, nil
 	}
 	var s *Standby
-	if err = in.Write(content); err == nil {
+	if err == nil {
+		err = in.Write(content)
+	}
+	if err == nil {
 		s, err = in.Standby()
 	}
 	if err != nil {
