@@ -7,7 +7,8 @@ import (
 )
 
 // Clock tells the groups of a node of ticks, all at the same moments and by one goroutine: so a node that rests is woken once for all of them, and what they
-// send then leaves together. It runs while there are groups.
+// send then leaves together. It does so at every second tick, when leaders beat; a group that does something before is told of the other one then. It runs
+// while there are groups.
 type Clock struct {
 	tick  time.Duration
 	began time.Time
@@ -18,10 +19,21 @@ type Clock struct {
 	runs   *ticking // nil: nothing ticks
 }
 
+// beatTicks is how many ticks there are between two heartbeats of a leader: an eighth of the election timeout by default. A cluster that rests does hardly
+// anything else. All groups of a node beat at the same ticks of their clock, which the engine does not know of: of its heartbeats, one for each tick, the others are
+// dropped.
+const beatTicks = 2
+
+// beatDue reports whether a leader beats at a tick, having done so last at a moment: at every second one of its node's clock, but for those that are left out.
+func beatDue(now, last, tick time.Duration) bool {
+	since := now - last
+	return last == 0 || since >= beatTicks*tick-tick/4 || since >= tick*3/4 && now/tick%beatTicks == 0
+}
+
 // ticking is the goroutine of a clock.
 type ticking struct{ quit, ended chan struct{} }
 
-// NewClock returns a clock without groups. beat is called once groups were told of a tick at which leaders beat, every second one; nil: nobody is.
+// NewClock returns a clock without groups. beat is called each time that groups were told of ticks, at every second one; nil: nobody is.
 func NewClock(tick time.Duration, beat func()) *Clock {
 	return &Clock{tick: tick, began: time.Now(), beat: beat}
 }
@@ -56,10 +68,10 @@ func (c *Clock) remove(g *Group) {
 
 func (c *Clock) run(r *ticking) {
 	defer close(r.ended)
-	next := func() time.Duration { return c.tick - c.now()%c.tick }
+	next := func() time.Duration { return beatTicks*c.tick - c.now()%(beatTicks*c.tick) }
 	t := time.NewTimer(next())
 	defer t.Stop()
-	for last := time.Duration(0); ; t.Reset(next()) {
+	for ; ; t.Reset(next()) {
 		select {
 		case <-r.quit:
 			return
@@ -68,16 +80,11 @@ func (c *Clock) run(r *ticking) {
 		c.mu.Lock()
 		groups := c.groups
 		c.mu.Unlock()
-		now := c.now()
-		beats := beatDue(now, now-last, c.tick)
 		for _, g := range groups {
-			g.tick(beats)
+			g.tick()
 		}
-		if beats {
-			last = now
-			if c.beat != nil {
-				c.beat()
-			}
+		if c.beat != nil {
+			c.beat()
 		}
 	}
 }

@@ -84,7 +84,7 @@ func TestGroupsOfANodeBeatTogether(t *testing.T) {
 		now, first, late, soon := clock.now(), 0, 0, 0
 		for _, s := range all {
 			switch {
-			case s.kind == raftpb.MsgHeartbeat && (s.leaves != Later || s.at%(2*clock.tick) != 0):
+			case s.kind == raftpb.MsgHeartbeat && (s.leaves == Now || s.at%(2*clock.tick) != 0):
 				t.Fatalf("a heartbeat at %v leaves %d", s.at, s.leaves)
 			case s.kind == raftpb.MsgHeartbeatResp && s.leaves == Now:
 				first++

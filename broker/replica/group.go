@@ -377,6 +377,9 @@ func (g *Group) post(do func(now time.Duration)) {
 // work does what was posted, unless another goroutine has the turn. late says that what the one thing that the caller has posted brings about may leave Later.
 func (g *Group) work(late bool) {
 	g.turn.work(func(posted []func(time.Duration)) {
+		if g.m.err == nil {
+			g.overdue(g.now())
+		}
 		for _, do := range posted {
 			do(g.now())
 		}
@@ -412,7 +415,7 @@ func (g *Group) run() {
 
 // tick is called by the clock, which nothing may hold up: where that could take long, as it is somebody's turn or the log could not be written, it is left to the
 // group's goroutine. While it waits for that, other ticks are left out.
-func (g *Group) tick(beats bool) {
+func (g *Group) tick() {
 	if g.ticking.Swap(true) {
 		return
 	}
@@ -420,7 +423,7 @@ func (g *Group) tick(beats bool) {
 	g.turn.brief(func() {
 		if told = g.m.err == nil; told {
 			g.ticked(g.now())
-			g.settle(beats)
+			g.settle(true)
 		}
 	})
 	if !told {
@@ -429,8 +432,7 @@ func (g *Group) tick(beats bool) {
 	}
 }
 
-// ticked tells the machine of a tick, in a turn. One that was told late is not made up for: what is more than a quarter late has the one behind it left out, so
-// that n of them take n-1.25 ticks at least.
+// ticked tells the machine of ticks, in a turn of the clock.
 func (g *Group) ticked(now time.Duration) {
 	g.ticking.Store(false)
 	if g.m.err != nil && now >= g.retry {
@@ -438,11 +440,23 @@ func (g *Group) ticked(now time.Duration) {
 		g.again()
 		now = g.now()
 	}
-	if now-g.last < g.o.Clock.tick*3/4 {
+	g.overdue(now)
+}
+
+// overdue tells the machine of ticks that were since the last one, two at most. One that was told late is not made up for: what is more than a quarter late has
+// the one behind it left out, so that n of them take n-1.25 ticks at least. It comes before anything else that is done in a turn: a leader that is heard now was not
+// silent for a tick that comes later.
+func (g *Group) overdue(now time.Duration) {
+	tick := g.o.Clock.tick
+	passed, since := now/tick-g.last/tick, now-g.last
+	if passed == 0 || since < tick*3/4 {
 		return
 	}
 	g.last = now
 	g.m.tick(now)
+	if passed == 2 && since >= tick*7/4 {
+		g.m.tick(now)
+	}
 }
 
 // again begins again after a failed write.

@@ -95,16 +95,6 @@ func newMachine(o Options, h *History) (*machine, error) {
 	return m, m.start()
 }
 
-// beatTicks is how many ticks there are between two heartbeats of a leader: an eighth of the election timeout by default. A cluster that rests does hardly
-// anything else. All groups of a node beat at the same ticks of their clock, which the engine does not know of: of its heartbeats, one for each tick, the others are
-// dropped.
-const beatTicks = 2
-
-// beatDue reports whether the groups of a node beat at a tick, the last time having been so long ago: at every second one, but for those that are left out.
-func beatDue(now, since, tick time.Duration) bool {
-	return now/tick%beatTicks == 0 || since >= beatTicks*tick-tick/4
-}
-
 // start makes the engine from what is stored.
 func (m *machine) start() error {
 	m.log.conf = state(m.applied.Members)
@@ -194,9 +184,9 @@ func (m *machine) prove() (from wal.Offset, err error) {
 	return from, nil
 }
 
-// tick tells that time has passed; now grows from call to call.
+// tick tells that time has passed; now does not go back.
 func (m *machine) tick(now time.Duration) {
-	if m.beats = beatDue(now, now-m.beat, m.o.Clock.tick); m.beats {
+	if m.beats = beatDue(now, m.beat, m.o.Clock.tick); m.beats {
 		m.beat = now
 	}
 	m.guard(func() error {
