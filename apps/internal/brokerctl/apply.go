@@ -2,12 +2,14 @@ package brokerctl
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/definitions"
@@ -107,7 +109,7 @@ func (c *call) topicChanges(s *survey, name string, want *definitions.Topic, mem
 	switch {
 	case len(brokers) == 0 && want.Replicas > 1:
 		brokers = []string{member}
-		list = append(list, change{"+ topic " + name + ", replicated", false, steps(brokers, replicatedPath(name))})
+		list = append(list, change{"+ topic " + name + ", replicated", false, []step{{address: member, path: replicatedPath(name), made: name}}})
 	case len(brokers) == 0:
 		brokers = s.brokers
 		list = append(list, change{"+ topic " + name, false,
@@ -246,6 +248,12 @@ func (c *call) carry(changes []change, texts []string) error {
 	for _, one := range changes {
 		for _, s := range one.steps {
 			quiet.send([]step{s}) // in order
+			if last := &quiet.results[len(quiet.results)-1]; last.Result == resultAbsent && !one.destroy {
+				last.Result, last.Error = resultFailed, "what it is about is not there"
+			}
+			if s.made != "" {
+				c.awaitTopic(s.address, s.made)
+			}
 		}
 	}
 	failures := []result{}
@@ -267,4 +275,19 @@ func (c *call) carry(changes []change, texts []string) error {
 		return fmt.Errorf("%d of %d requests failed", len(failures), len(quiet.results))
 	}
 	return nil
+}
+
+// Bounds of how long a replicated topic is waited for, and how often it is asked for.
+const (
+	madeWithin = 10 * time.Second
+	madePause  = 100 * time.Millisecond
+)
+
+// awaitTopic waits until the leader of a replicated topic answers by way of a broker: what follows is about the topic.
+func (c *call) awaitTopic(address, topic string) {
+	ctx, cancel := context.WithTimeout(c.ctx, madeWithin)
+	defer cancel()
+	var options json.RawMessage
+	for c.fleet.Get(ctx, address, query("/topic/config", topic, ""), &options) != nil && rest(ctx, madePause) == nil {
+	}
 }

@@ -134,6 +134,7 @@ type step struct {
 	path    string
 	body    []byte
 	hint    string // what to say besides when it is refused
+	made    string // of apply: a replicated topic, which is waited for until a broker leads it
 	answer  string // what to say of one that was taken in place of the broker's answer, which JSON has
 }
 
