@@ -288,6 +288,7 @@ func TestWhoCannotReadGivesTheLeadAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // what there is no room for is on the disk
 		content, at, _, err := f.s.Content()
 		if err != nil {
 			t.Fatal(err)
