@@ -19,10 +19,10 @@ BENCHDIR ?=
 PACKAGES ?= ./...
 # Packages whose subject is other processes, NSQ's daemons, a browser, pages' commands: the race detector would look at the tests only.
 APART = admin/browser broker/interop admin/docs cmd/deploytest
-# Rooms without a lock, and almost without goroutines, most of whose tests are models: the detector finds nothing and takes most of the time. What
-# of them runs beside something, MEANWHILE, is tested with it.
+# Rooms without a goroutine, and without a lock, most of whose tests are models: the detector finds nothing and takes most of the time. What
+# of them is asked from elsewhere meanwhile, MEANWHILE, is tested with it.
 PURE = broker/cluster broker/inflight diskqueue/journal
-MEANWHILE = TestSnapshotsAreReadMeanwhile|TestManyKeysInACheckpoint
+MEANWHILE = TestSnapshotsAreReadMeanwhile
 # What is begun first, as it takes longest.
 LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
 # Binaries of tests need nothing for a debugger, which is a third of the linking, and a seventh of the compiling. (And their exit need not wait a

@@ -258,16 +258,11 @@ func (s *Session) readMessages(size int) error {
 	return nil
 }
 
-// servedBytes is up to how many bytes of a publish its consumers are sent by the publisher's goroutine, which waits for what its peer says next
-// anyway. To send more takes longer than others take to begin with it, and the publisher's answer would wait meanwhile.
-const servedBytes = 32 << 10
-
 // publishBatch appends what was collected and answers it.
 func (s *Session) publishBatch() error {
 	owed := s.owedOKs
 	s.owedOKs = 0
 	s.wakes.pass()
-	large := s.batch.Bytes() > servedBytes
 	err := s.deliverBatch()
 	if err != nil && s.batchVerb == protocol.Pub {
 		taken := s.publishSome(err, owed)
@@ -276,7 +271,7 @@ func (s *Session) publishBatch() error {
 		}
 		owed -= taken
 	}
-	if s.wakes.Any() && (large || err != nil || !s.out.room(owed)) {
+	if s.wakes.Any() && (err != nil || !s.out.room(owed)) {
 		s.wakes.pass()
 	}
 	if err == nil {

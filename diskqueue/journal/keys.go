@@ -311,72 +311,18 @@ func (k *Keys) put(key *Key, n uint64) {
 	k.index[i] = k.slot(key, n, far)
 }
 
-// putWithin is put at a place below another; false when there is none behind the key's home.
-func (k *Keys) putWithin(key *Key, n uint64, below uint32) bool {
-	home := k.home(key)
-	for i := home; i < below; i++ {
-		if k.index[i] == 0 {
-			k.index[i] = k.slot(key, n, i-home)
-			return true
-		}
-	}
-	return false
-}
-
-// manyKeys is from how many keys on an index is made by two goroutines, each its half: most of the time goes into waiting for memory at places
-// that follow no order, which processors do side by side. A variable for tests only.
-var manyKeys uint64 = 1 << 16
-
 // reindex makes an index of another size, a power of two.
 func (k *Keys) reindex(size int) {
 	k.index = make([]uint32, size)
-	var over []uint64
-	if k.next-k.first < manyKeys {
-		over, k.warm = k.putPart(0, size)
-	} else {
-		done := make(chan []uint64)
-		go func() {
-			behind, _ := k.putPart(size/2, size)
-			done <- behind
-		}()
-		over, k.warm = k.putPart(0, size/2)
-		over = append(over, <-done...)
-	}
-	for _, n := range over {
-		k.put(k.key(n), n)
-	}
-}
-
-// putPart enters the keys whose homes are in a part of the index, from and to, and touches no place outside of it. It returns the numbers of those
-// that found no place there, and what it has read for the same reason as Warm.
-func (k *Keys) putPart(from, to int) (over []uint64, warm uint32) {
-	var some [warmKeys]uint64
-	n := 0
-	enter := func() {
-		for _, number := range some[:n] {
-			if key := k.key(number); !k.putWithin(key, number, uint32(to)) {
-				over = append(over, number)
+	for from := k.first; from < k.next; from += warmKeys {
+		to := min(k.next, from+warmKeys)
+		k.warmNumbers(from, to)
+		for n := from; n < to; n++ {
+			if key := k.key(n); *key != (Key{}) {
+				k.put(key, n)
 			}
 		}
-		n = 0
 	}
-	for number := k.first; number < k.next; number++ {
-		key := k.key(number)
-		if *key == (Key{}) {
-			continue
-		}
-		home := k.home(key)
-		if int(home) < from || int(home) >= to {
-			continue
-		}
-		warm += k.index[home]
-		some[n] = number
-		if n++; n == warmKeys {
-			enter()
-		}
-	}
-	enter()
-	return over, warm
 }
 
 // unindex takes a key out of the index: those behind it that it has kept from their homes move up.

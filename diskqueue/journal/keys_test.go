@@ -148,11 +148,6 @@ func TestKeysModel(t *testing.T) {
 		mostFarBits = 1
 		checkKeys(t)
 	})
-	t.Run("halves", func(t *testing.T) { // each index is made by two goroutines
-		defer func(many uint64) { manyKeys = many }(manyKeys)
-		manyKeys = 1
-		checkKeys(t)
-	})
 }
 
 func checkKeys(t *testing.T) {
@@ -318,10 +313,8 @@ func mustRead(t *testing.T, b []byte) *State {
 	return s
 }
 
-// TestManyKeysInACheckpoint: they take more than one record, and come back, into an index that two goroutines make.
+// TestManyKeysInACheckpoint: they take more than one record, and come back.
 func TestManyKeysInACheckpoint(t *testing.T) {
-	defer func(many uint64) { manyKeys = many }(manyKeys)
-	manyKeys = 10_000
 	s := stateWithKeys(t)
 	for n := range 10_000 {
 		s.Topics[1].Keys.Add(someKey(n), Position(n+1), 9)
