@@ -155,8 +155,11 @@ func TestCheckpointOfDeferredDeadLetters(t *testing.T) {
 		s.lookAtChannels()
 		again := reborn(t, cfg, &s, l, from).Lookup("t").LookupChannel("c")
 		setOptions(t, again, `{"max_depth":9}`)
-		if got := again.Stats(); got.Depth != 0 || got.Deferred != 3 || !got.Balanced {
-			t.Errorf("%d messages wait and %d are deferred, of 0 and 3", got.Depth, got.Deferred)
+		synctest.Wait()
+		// The dead letter topic is not in the checkpoint of this one: until the options changed some may have gone there, as nothing bounds it now.
+		got := again.Stats()
+		if dead := int(got.Counts.Discarded[journal.DeadLettered]); got.Depth != 0 || got.Deferred+dead != 3 || !got.Balanced {
+			t.Errorf("%d messages wait, %d are deferred and %d dead letters, of 0 and together 3", got.Depth, got.Deferred, dead)
 		}
 	})
 }
