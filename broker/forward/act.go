@@ -21,7 +21,7 @@ type acts struct {
 
 // acted is what became of one.
 type acted struct {
-	again bool // not done: that node does not lead
+	again bool // not done: that node does not lead, or has not made the topic yet
 	data  []byte
 }
 
@@ -37,12 +37,12 @@ const (
 // ErrHere is an act about a topic that this node leads now.
 var ErrHere = errors.New("this node leads the topic")
 
-// Serve says who carries out acts that other nodes send.
-func (f *Forwarder) Serve(do func(act []byte) (answer []byte)) { f.serves.Store(&do) }
+// Serve says who carries out acts that other nodes send; there is false, and nothing done, when this node does not have what the act is about.
+func (f *Forwarder) Serve(do func(act []byte) (answer []byte, there bool)) { f.serves.Store(&do) }
 
-// Act has who leads a topic do something, and returns its answer. What is done may be done twice, as when an answer is lost. It fails with
-// ErrHere when this node leads, topic.ErrNotReplicated, or after Options.Wait: with ErrUnanswered when somebody was asked who may have done it, else with
-// ErrNobodyLeads.
+// Act has who leads a topic do something, and returns its answer. What is done may be done twice, as when an answer is lost. It waits for a leader, and
+// for one that has not made the topic yet. It fails with ErrHere when this node leads, topic.ErrNotReplicated, topic.ErrElsewhere when the topic is being
+// deleted and gone there, or after Options.Wait: with ErrUnanswered when somebody was asked who may have done it, else with ErrNobodyLeads.
 func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.o.Wait)
 	defer cancel()
@@ -57,12 +57,19 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 			g.mu.Lock()
 			here, folder := g.led != nil, g.leaderLocked()
 			g.mu.Unlock()
-			if here {
+			if here && f.o.Topics.Lookup(name) != nil {
 				return nil, ErrHere
 			}
-			switch a, sent, done := f.ask(ctx, folder, t.Group, act); {
+			var a acted
+			var sent, done bool
+			if !here {
+				a, sent, done = f.ask(ctx, folder, t.Group, act)
+			}
+			switch {
 			case done && !a.again:
 				return a.data, nil
+			case t.Deleting && (here || done):
+				return nil, topic.ErrElsewhere
 			case done:
 				g.notThere(folder, string(a.data))
 			default:
@@ -163,7 +170,11 @@ func (f *Forwarder) asked(folder string, id uint32, payload []byte) {
 	}
 	if !f.spawn(func() {
 		defer func() { <-f.acts.places }()
-		say(0, (*do)(payload[4:]))
+		if answer, there := (*do)(payload[4:]); there {
+			say(0, answer)
+		} else {
+			say(1, nil)
+		}
 	}) {
 		<-f.acts.places
 	}

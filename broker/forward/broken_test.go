@@ -47,7 +47,7 @@ func TestWhatComesBehindOneThatFailedAnswersNothing(t *testing.T) {
 // TestWhoWasSaidToLeadDies: a node without a replica is told by the others who leads; when that one dies it asks them again, for publishes and acts.
 func TestWhoWasSaidToLeadDies(t *testing.T) {
 	run(t, 11, func(w *world) {
-		w.nodes["c"].f.Serve(func([]byte) []byte { return []byte("done") })
+		w.nodes["c"].f.Serve(func([]byte) ([]byte, bool) { return []byte("done"), true })
 		if err := w.nodes["d"].publish("d 1"); err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,7 @@ type Forwarder struct {
 	acts   acts
 	counts counts
 	early  early
-	serves atomic.Pointer[func([]byte) []byte] // carries out acts of other nodes
+	serves atomic.Pointer[func([]byte) ([]byte, bool)] // carries out acts of other nodes
 
 	wg sync.WaitGroup
 

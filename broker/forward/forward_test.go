@@ -245,19 +245,37 @@ func TestARefusedPublishIsNotTakenForOneThatWas(t *testing.T) {
 	})
 }
 
-// TestATopicThatIsNotThereYet: it is in the map, and its leader has not made it: a publish waits. One that is deleted is refused at once.
+// TestATopicThatIsNotThereYet: it is in the map, and its leader has not made it: a publish waits, and so does an act, wherever it is asked for. What is about
+// one that is deleted is refused at once.
 func TestATopicThatIsNotThereYet(t *testing.T) {
 	run(t, 7, func(w *world) {
 		w.mu.Lock()
 		w.topics["orders"] = Topic{Group: 1, Number: 2}
 		w.mu.Unlock()
-		result := make(chan error, 1)
-		go func() { result <- w.nodes["b"].publish("b 1") }()
-		time.Sleep(time.Second)
-		if err := errors.Join(w.nodes["a"].led.Delete(1), w.nodes["a"].led.Create(2, "orders")); err != nil {
+		a := w.nodes["a"]
+		a.f.Serve(func(act []byte) ([]byte, bool) { return act, a.r.Lookup("orders") != nil })
+		result, acted := make(chan error, 1), make(chan error, 2)
+		act := func(by string) {
+			_, err := w.nodes[by].f.Act(context.Background(), "orders", []byte("this"))
+			acted <- err
+		}
+		if err := a.led.Delete(1); err != nil {
 			t.Fatal(err)
 		}
-		w.nodes["a"].led.Serve()
+		go func() { result <- w.nodes["b"].publish("b 1") }()
+		go act("a")
+		go act("b")
+		time.Sleep(time.Second)
+		if len(acted) > 0 {
+			t.Errorf("it is not there, and is acted on: %v", <-acted)
+		}
+		if err := a.led.Create(2, "orders"); err != nil {
+			t.Fatal(err)
+		}
+		a.led.Serve()
+		if one, other := <-acted, <-acted; (one == nil) == (other == nil) || !errors.Is(errors.Join(one, other), ErrHere) {
+			t.Errorf("once it is there: %v, %v", one, other)
+		}
 		if err := <-result; err != nil || len(w.bodies()) != 1 {
 			t.Errorf("once it is there: %v", err)
 		}
@@ -269,6 +287,16 @@ func TestATopicThatIsNotThereYet(t *testing.T) {
 				t.Errorf("it is being deleted: %v", err)
 			}
 		})
+		if err := a.led.Delete(2); err != nil {
+			t.Fatal(err)
+		}
+		for _, by := range []string{"a", "b"} {
+			within(t, 0, time.Second, func() {
+				if act(by); !errors.Is(<-acted, topic.ErrElsewhere) {
+					t.Errorf("%s acts on one that is being deleted", by)
+				}
+			})
+		}
 	})
 }
 
@@ -296,7 +324,7 @@ func TestNothingRunsWithoutPublishes(t *testing.T) {
 func TestActsAreCarriedOutByTheLeader(t *testing.T) {
 	run(t, 9, func(w *world) {
 		for name, n := range w.nodes {
-			n.f.Serve(func(act []byte) []byte { return append([]byte(name+" did "), act...) })
+			n.f.Serve(func(act []byte) ([]byte, bool) { return append([]byte(name+" did "), act...), true })
 		}
 		for _, leader := range []string{"a", "c", "b"} {
 			w.lead(leader, 0)
@@ -334,12 +362,12 @@ func TestAnActThatIsNotAnsweredMayHaveBeenDone(t *testing.T) {
 	run(t, 10, func(w *world) {
 		var quick atomic.Bool
 		var done atomic.Int32
-		w.nodes["a"].f.Serve(func([]byte) []byte {
+		w.nodes["a"].f.Serve(func([]byte) ([]byte, bool) {
 			done.Add(1)
 			if !quick.Load() {
 				time.Sleep(6 * time.Second)
 			}
-			return []byte("done")
+			return []byte("done"), true
 		})
 		ask := func() error {
 			_, err := w.nodes["d"].f.Act(context.Background(), "orders", nil)

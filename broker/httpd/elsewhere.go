@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -155,28 +156,31 @@ func (a *api) actElsewhere(w http.ResponseWriter, req *http.Request, name string
 	return nil, nil
 }
 
-// Act carries out what another broker, which has judged who asks, was asked for.
-func (s *Server) Act(b []byte) []byte { return s.handlers.Load().act(b) }
+// Act carries out what another broker, which has judged who asks, was asked for. Nothing is done when the topic is not there.
+func (s *Server) Act(b []byte) (answer []byte, there bool) { return s.handlers.Load().act(b) }
 
 // actHere carries out an act, and returns what is to be answered.
-func (a *api) actHere(b []byte) []byte {
-	out := a.carryOutAct(b)
+func (a *api) actHere(b []byte) (answer []byte, there bool) {
+	var do act
+	out := acted{Code: http.StatusNotFound, Text: "NOT_FOUND"}
+	if err := json.Unmarshal(b, &do); err == nil && a.acts[do.Route] != nil {
+		if q, err := url.ParseQuery(do.Query); err == nil && q.Get("topic") != "" && a.cfg.Broker.Registry().Lookup(q.Get("topic")) == nil {
+			return nil, false
+		}
+		out = a.carryOutAct(do)
+	}
 	answer, err := json.Marshal(out)
 	if err == nil && len(answer) > mostAnswer {
 		answer, err = json.Marshal(acted{Code: http.StatusBadRequest,
 			Text: "INVALID_ARG_MAX_BYTES: the answer is too long for the way over another broker: ask for less, or ask the one that leads the topic"})
 	}
 	if err != nil {
-		return nil
+		return nil, true
 	}
-	return answer
+	return answer, true
 }
 
-func (a *api) carryOutAct(b []byte) (out acted) {
-	var do act
-	if err := json.Unmarshal(b, &do); err != nil || a.acts[do.Route] == nil {
-		return acted{Code: http.StatusNotFound, Text: "NOT_FOUND"}
-	}
+func (a *api) carryOutAct(do act) (out acted) {
 	method, path, _ := strings.Cut(do.Route, " ")
 	req, err := http.NewRequest(method, path+"?"+do.Query, bytes.NewReader(do.Body))
 	if err != nil {

@@ -40,7 +40,11 @@ func (f *fakeForward) Act(_ context.Context, _ string, act []byte) ([]byte, erro
 	if f.err != nil {
 		return nil, f.err
 	}
-	return f.leads.Act(act), nil
+	answer, there := f.leads.Act(act)
+	if !there {
+		return nil, topic.ErrElsewhere // once it was waited for
+	}
+	return answer, nil
 }
 
 // pair returns a server that does not lead topic orders, and one that does.
@@ -71,6 +75,9 @@ func TestActsOnATopicThatAnotherBrokerLeads(t *testing.T) {
 	follower, leader, to := pair(t)
 	if r, body := leader.do("POST", "/channel/create?topic=orders&channel=c", ""); r.StatusCode != 404 {
 		t.Fatalf("there is no topic yet: %d %s", r.StatusCode, body)
+	}
+	if r, body := follower.do("POST", "/channel/create?topic=orders&channel=c", ""); r.StatusCode != 503 {
+		t.Errorf("it is in the map, and its leader has not made it yet: %d %s", r.StatusCode, body)
 	}
 	if _, err := leader.broker.registry.Topic("orders"); err != nil {
 		t.Fatal(err)
@@ -135,7 +142,7 @@ func TestActsOnATopicThatAnotherBrokerLeads(t *testing.T) {
 		t.Errorf("asked %d times", to.acts-before)
 	}
 	for _, bad := range []string{"", "{}", `{"route":"POST /pub"}`, `{"route":"POST /topic/delete"}`} {
-		if got := string(to.leads.Act([]byte(bad))); !strings.Contains(got, "404") {
+		if got, there := to.leads.Act([]byte(bad)); !there || !strings.Contains(string(got), "404") {
 			t.Errorf("%q: %s", bad, got)
 		}
 	}
@@ -223,12 +230,13 @@ func TestWhatIsAnsweredOverAnotherBrokerIsAsThere(t *testing.T) {
 		return []byte{0, 255}, nil
 	}
 	var out acted
-	if err := json.Unmarshal(a.actHere([]byte(`{"route":"GET /raw"}`)), &out); err != nil || out.Code != 200 || string(out.Bytes) != "\x00\xff" ||
+	raw := func() []byte { answer, _ := a.actHere([]byte(`{"route":"GET /raw"}`)); return answer }
+	if err := json.Unmarshal(raw(), &out); err != nil || out.Code != 200 || string(out.Bytes) != "\x00\xff" ||
 		out.Header.Get("Brokerd-Next") != "7" {
 		t.Errorf("%+v, %v", out, err)
 	}
 	long, out = true, acted{}
-	if err := json.Unmarshal(a.actHere([]byte(`{"route":"GET /raw"}`)), &out); err != nil || out.Code != 400 || !strings.Contains(out.Text, "MAX_BYTES") {
+	if err := json.Unmarshal(raw(), &out); err != nil || out.Code != 400 || !strings.Contains(out.Text, "MAX_BYTES") {
 		t.Errorf("a long one: %+v, %v", out, err)
 	}
 	follower, leader, to := pair(t)

@@ -94,7 +94,7 @@ type Server struct {
 // handlers answer requests in clear and over TLS.
 type handlers struct {
 	plain, secure http.Handler
-	act           func([]byte) []byte
+	act           func([]byte) ([]byte, bool)
 }
 
 // New returns a Server that serves nothing yet.
