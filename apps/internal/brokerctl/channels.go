@@ -2,6 +2,7 @@ package brokerctl
 
 import (
 	"fmt"
+	"slices"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
@@ -90,7 +91,13 @@ func createChannel(c *call) error {
 	topic, channel := c.args[0], c.args[1]
 	brokers, _ := c.brokersOf(topic) // a lookup that fails is asked, and so counted, again
 	path := query("/channel/create", topic, channel)
-	if err := c.do(nil, steps(c.fleet.Lookups(), path), steps(c.direct, query("/topic/create", topic, "")), steps(brokers, path)); err != nil {
+	there := steps(brokers, path)
+	for i := range there {
+		if slices.Contains(c.direct, there[i].address) {
+			there[i].before = query("/topic/create", topic, "")
+		}
+	}
+	if err := c.do(nil, steps(c.fleet.Lookups(), path), there); err != nil {
 		return fmt.Errorf("making the channel: %w", err)
 	}
 	return nil

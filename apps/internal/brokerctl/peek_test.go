@@ -13,8 +13,12 @@ import (
 func TestPeek(t *testing.T) {
 	b := cmdtest.Broker(t, "brokerd", nil)
 	at := "--nsqd-http-address=" + b.HTTP
-	ctl(t, 0, "topic", "create", "orders", at)
-	ctl(t, 0, "channel", "create", "orders", "billing", at)
+	if got := ctl(t, 0, "channel", "create", "orders", "billing", at, "--dry-run"); strings.Count(got, "POST ") != 2 {
+		t.Errorf("would make topic and channel by %s", got)
+	}
+	if got := ctl(t, 0, "channel", "create", "orders", "billing", at); got != b.HTTP+"  ok\n" {
+		t.Errorf("making both says %s", got)
+	}
 	ctl(t, 0, "pub", "orders", `{"id":7,"list":[1]}`, "plain invoice-7", "--nsqd-tcp-address="+b.TCP)
 	got := ctl(t, 0, "peek", "orders", at)
 	for _, want := range []string{"\n    {\n      \"id\": 7,\n", "plain invoice-7", "  1  ", "15 bytes"} {

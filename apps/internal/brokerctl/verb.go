@@ -132,6 +132,7 @@ type step struct {
 	address string
 	method  string // empty: POST
 	path    string
+	before  string // a path that is posted ahead of it, and told of only when that fails
 	body    []byte
 	hint    string // what to say besides when it is refused
 	made    string // of apply: a replicated topic, which is waited for until a broker leads it
@@ -139,7 +140,11 @@ type step struct {
 }
 
 func (s step) String() string {
-	return strings.TrimRight(fmt.Sprintf("%s %s%s %s", cmp.Or(s.method, http.MethodPost), appkit.BaseURL(s.address), s.path, s.body), " ")
+	text := strings.TrimRight(fmt.Sprintf("%s %s%s %s", cmp.Or(s.method, http.MethodPost), appkit.BaseURL(s.address), s.path, s.body), " ")
+	if s.before != "" {
+		return step{address: s.address, path: s.before}.String() + "\n" + text
+	}
+	return text
 }
 
 // query returns a path with a topic, and a channel unless it is empty.
@@ -266,6 +271,11 @@ func (c *call) send(stage []step) {
 	var all sync.WaitGroup
 	for i, s := range stage {
 		all.Go(func() {
+			if s.before != "" {
+				if _, failures[i] = c.fleet.Do(c.ctx, http.MethodPost, s.address, s.before, nil); failures[i] != nil {
+					return
+				}
+			}
 			answers[i], failures[i] = c.fleet.Do(c.ctx, cmp.Or(s.method, http.MethodPost), s.address, s.path, s.body)
 		})
 	}
