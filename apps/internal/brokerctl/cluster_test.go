@@ -107,16 +107,31 @@ func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code
 	if slices.Sort(seen); len(slices.Compact(slices.Clone(seen))) != len(seen) {
 		t.Errorf("shown more than once: %q", seen)
 	}
-	dumped := decided(0, at("dump")...)
+	const unled = "topic orders is led by none of the brokers that were asked"
+	var dumped string
+	cmdtest.Eventually(t, "what there is is dumped", time.Minute, func() bool {
+		dumped = decided(0, at("dump")...)
+		return !strings.Contains(dumped, unled)
+	})
 	if strings.Count(dumped, "replicas = 3") != 1 || !strings.Contains(dumped, "[topic.orders.channel.billing]") {
 		t.Errorf("dumped:\n%s", dumped)
 	}
+	cmdtest.Eventually(t, "one that does not lead says that it may not know the newest", time.Minute, func() bool {
+		return slices.ContainsFunc(all, func(one string) bool {
+			return strings.Contains(decided(0, "dump", one), unled)
+		})
+	})
 	file := filepath.Join(t.TempDir(), "topics.toml")
 	if err := os.WriteFile(file, []byte(dumped), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := decided(0, at("apply", file)...); strings.TrimSpace(got) != "nothing differs" {
-		t.Errorf("applied to where it came from: %s", got)
+	var applied string
+	cmdtest.Eventually(t, "it is applied to where it came from", time.Minute, func() bool {
+		applied = strings.TrimSpace(decided(0, at("apply", file)...))
+		return !strings.Contains(applied, unled)
+	})
+	if applied != "nothing differs" {
+		t.Errorf("applied to where it came from: %s", applied)
 	}
 	if got := decided(0, at("topic", "delete", "orders", "--yes")...); strings.Count(got, "ok") != 1 {
 		t.Errorf("deleted: %s", got)

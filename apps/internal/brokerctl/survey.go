@@ -17,10 +17,11 @@ type survey struct {
 	by      map[string]*definitions.Definitions // by broker
 }
 
-// look asks every broker.
+// look asks every broker. Of a replicated topic a replica that does not lead may lack the newest, as a channel.
 func (c *call) look() (*survey, []fleet.Failure) {
 	brokers, failures := c.fleet.Brokers(c.ctx, "")
 	s := &survey{by: make(map[string]*definitions.Definitions)}
+	led := make(map[string]bool)
 	leads := make(map[string]string) // who speaks for a replicated topic: its leader, or the first replica when nobody says that it leads
 	for _, a := range fleet.Each(brokers, c.definitionsOf) {
 		if a.Err != nil {
@@ -33,6 +34,12 @@ func (c *call) look() (*survey, []fleet.Failure) {
 			if t.Replicas > 1 && (leads[name] == "" || slices.Contains(a.Value.leads, name)) {
 				leads[name] = a.Address
 			}
+			led[name] = led[name] || slices.Contains(a.Value.leads, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(leads)) {
+		if !led[name] {
+			c.env.Note("topic %s is led by none of the brokers that were asked: what they tell of it may be old", name)
 		}
 	}
 	for address, d := range s.by {
