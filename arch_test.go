@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,6 +175,7 @@ type source struct {
 	path  string // slash-separated, from the root
 	dir   string // its package's folder
 	test  bool
+	text  []byte
 	lines int
 	tree  *ast.File
 }
@@ -294,6 +296,30 @@ func TestTheMapNamesEveryRoom(t *testing.T) {
 	}
 }
 
+// inText finds files and what packages declare, in a text that names code: `broker/topic/keys.go`, `keys.go`, `inflight.Turns`.
+var inText = regexp.MustCompile("`(?:([a-z_/]+\\.go)|([a-z]+)\\.([A-Z][A-Za-z]*))`")
+
+// TestTheMapNamesWhatThereIs holds what docs/ARCHITECTURE.md says of code to the tree: files are there, and packages have what it names.
+func TestTheMapNamesWhatThereIs(t *testing.T) {
+	text, err := os.ReadFile("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := sources(t)
+	for _, m := range inText.FindAllStringSubmatch(string(text), -1) {
+		file, pkg, name := m[1], m[2], m[3]
+		declares := regexp.MustCompile(`(?m)^(type|func|func \(.*\)) ` + name + `\b`)
+		if !slices.ContainsFunc(all, func(s source) bool {
+			if file != "" {
+				return s.path == file || filepath.Base(s.path) == file
+			}
+			return s.tree.Name.Name == pkg && !s.test && declares.Match(s.text)
+		}) {
+			t.Errorf("docs/ARCHITECTURE.md names %s, which is not there", m[0])
+		}
+	}
+}
+
 func TestFilesAreSmallEnoughToSee(t *testing.T) {
 	const limit = 600
 	for _, s := range sources(t) {
@@ -361,7 +387,7 @@ func sources(t *testing.T) []source {
 		path = filepath.ToSlash(path)
 		list = append(list, source{
 			path: path, dir: filepath.ToSlash(filepath.Dir(path)), test: strings.HasSuffix(path, "_test.go"),
-			lines: strings.Count(string(text), "\n"), tree: tree,
+			text: text, lines: strings.Count(string(text), "\n"), tree: tree,
 		})
 		return nil
 	})
