@@ -8,7 +8,7 @@ import (
 )
 
 // probeTimeout bounds how long it takes to find out why an address does not answer as it should.
-const probeTimeout = 2 * time.Second
+const probeTimeout = 10 * time.Second
 
 // WrongPortError says that an address is the port of another protocol, so that trying again is of no use.
 type WrongPortError struct {

@@ -117,6 +117,7 @@ func (s *Session) renew(ctx context.Context, state *auth.State) (*auth.State, er
 
 const (
 	grantsEvery = time.Second      // how long a change of grants can go unnoticed
+	lastWord    = 3 * time.Second  // that a client which does not read is written to before it is cut off
 	authGrace   = 30 * time.Second // for an auth daemon that does not answer, before the clients that it let in are cut off
 	maxAsking   = 16               // questions to auth daemons at once
 )
@@ -231,7 +232,7 @@ func (s *Session) askAgain(ctx context.Context, state *auth.State) {
 // cutOff tells the client why and ends the connection. A peer that does not read is not waited for.
 func (s *Session) cutOff(why *protocol.Error) {
 	s.cfg.Log.Info("client is cut off: its grants have changed", "peer", s.conn.RemoteAddr(), "reason", why.Error())
-	end := time.AfterFunc(grantsEvery, s.Close)
+	end := time.AfterFunc(lastWord, s.Close)
 	if s.out.frame(protocol.FrameError, why.Error()) == nil {
 		_ = s.out.flush() // the connection ends either way
 	}
