@@ -59,6 +59,7 @@ func startBroker(t testing.TB, change func(*broker.Options), lookups ...*lookup.
 	t.Helper()
 	o := broker.DefaultOptions()
 	o.TCPAddress, o.HTTPAddress, o.HTTPSAddress, o.BroadcastAddress, o.DataPath = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", t.TempDir()
+	o.HTTPClientConnectTimeout, o.HTTPClientRequestTimeout = cmdtest.Patience, cmdtest.Patience // of asking lookups for channels
 	for _, l := range lookups {
 		o.LookupdTCPAddresses = append(o.LookupdTCPAddresses, l.TCPAddr().String())
 	}

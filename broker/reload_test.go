@@ -393,12 +393,10 @@ func TestReloadChangesQuotasAndAuditLog(t *testing.T) {
 	if strings.Contains(readFile(path+".1"), `"topic":"b"`) {
 		t.Error("the act went to the file that was moved away")
 	}
-	for range 40 {
-		if status, _ := n.ask(http.MethodPost, "/pub?topic=a", "x"); status == http.StatusTooManyRequests {
-			return
-		}
-	}
-	t.Error("the new quota is not kept")
+	eventually(t, "the new quota is kept", func() bool {
+		status, _ := n.ask(http.MethodPost, "/pub?topic=a", "x")
+		return status == http.StatusTooManyRequests
+	})
 }
 
 // readFile returns a file's text, empty while there is none.

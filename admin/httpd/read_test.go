@@ -20,6 +20,7 @@ import (
 	"brokerd/admin/compat"
 	"brokerd/admin/fakes"
 	"brokerd/admin/views"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
@@ -508,7 +509,7 @@ func TestGraphite(t *testing.T) {
 	target.User = url.UserPassword("me", "secret")
 	f := newFixture(t, func(c *Config) {
 		c.BasePath = "/nsq"
-		c.Graphite = Graphite{URL: target, Proxied: true, Interval: time.Minute, Transport: http.DefaultTransport, Timeout: time.Second, UserHeader: "X-Forwarded-User"}
+		c.Graphite = Graphite{URL: target, Proxied: true, Interval: time.Minute, Transport: http.DefaultTransport, Timeout: cmdtest.Patience, UserHeader: "X-Forwarded-User"}
 	}, access.Config{})
 	f.run([]step{{"GET /nsq/api/graphite?metric=rate&target=x", "", 200, `{"rate":"2.00"}`}})
 	if r := <-seen; r.URL.RequestURI() != "/graphite/render?format=json&from=-120sec&target=x&until=-60sec" {

@@ -139,7 +139,7 @@ func TestReplicatedTopicOutlivesItsLeaders(t *testing.T) {
 		}
 		for _, path := range []string{"/topic/create?topic=orders", "/channel/create?topic=orders&channel=d", "/channel/pause?topic=orders&channel=d",
 			"/channel/empty?topic=orders&channel=d", "/topic/pause?topic=orders", "/topic/unpause?topic=orders", "/topic/empty?topic=orders"} {
-			if status, text := changeMap(t, b, path); status != http.StatusOK {
+			if status, text := decided(t, b, path); status != http.StatusOK {
 				t.Errorf("%s at a broker that does not lead: %d %s", path, status, text)
 			}
 		}
@@ -149,7 +149,7 @@ func TestReplicatedTopicOutlivesItsLeaders(t *testing.T) {
 		})
 	}
 	for i, b := range m.brokers { // as nsqadmin does, which asks each for the same
-		if status, text := changeMap(t, b, "/channel/delete?topic=orders&channel=d"); status != http.StatusOK {
+		if status, text := decided(t, b, "/channel/delete?topic=orders&channel=d"); status != http.StatusOK {
 			t.Errorf("deleted at broker %d: %d %s", i+1, status, text)
 		}
 	}
@@ -214,7 +214,7 @@ func TestReplicatedTopicOutlivesItsLeaders(t *testing.T) {
 	})
 	carryOut(t, m.brokers[2], "/topic/create?topic=orders&replicas=3")
 	leader = m.awaitServed(t, "orders", nil)
-	if status, text := changeMap(t, leader, "/topic/delete?topic=orders"); status != http.StatusOK {
+	if status, text := decided(t, leader, "/topic/delete?topic=orders"); status != http.StatusOK {
 		t.Errorf("deleted at its leader: %d %s", status, text)
 	}
 	for _, b := range m.brokers {

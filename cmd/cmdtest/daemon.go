@@ -39,6 +39,7 @@ func NewBroker(t testing.TB, name, data string, args ...string) *Process {
 	t.Helper()
 	tcp, http := FreeAddress(t), FreeAddress(t)
 	p := New(t, name, append([]string{"--tcp-address=" + tcp, "--http-address=" + http, "--broadcast-address=127.0.0.1",
+		"--http-client-connect-timeout=" + Patience.String(), "--http-client-request-timeout=" + Patience.String(), // of asking lookups for channels
 		"--data-path=" + data}, args...)...)
 	p.TCP, p.HTTP, p.Data = tcp, http, data
 	return p

@@ -20,7 +20,7 @@ type answer struct {
 
 // client asks the HTTP API. It keeps no connection, so that none outlives a test, and follows no redirect.
 var client = &http.Client{
-	Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: time.Second}, Timeout: defaultTimeout,
+	Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: defaultTimeout}, Timeout: defaultTimeout,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -202,6 +202,7 @@ func TestPartialFailures(t *testing.T) {
 	}
 	direct := []string{"--nsqd-http-address=" + c.brokers[0].HTTP, "--nsqd-http-address=" + c.brokers[1].HTTP}
 	c.brokers[0].Kill(t)
+	c.knows(t, "orders", 1)
 	out := ctl(t, 1, append([]string{"topic", "pause", "orders"}, direct...)...)
 	if !strings.Contains(out, c.brokers[0].HTTP+"  FAILED  ") || !strings.Contains(out, c.brokers[1].HTTP+"  ok") ||
 		!strings.Contains(out, "1 of 2 failed") || !c.brokers[1].Topic(t, "orders").Paused {
