@@ -32,7 +32,7 @@ func (m *Member) begin(h *replica.History) error {
 
 // groupOptions returns how a group is kept, and by whom is counted what its replica does.
 func (m *Member) groupOptions(number uint32, tally *replica.Tally) replica.Options {
-	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Clock: m.clock, ElectionTicks: max(4, int(m.o.Election/tick)), Budget: m.budget, TellLate: number != mapGroup,
+	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Clock: m.clock, ElectionTicks: int(m.o.Election / tick), Budget: m.budget, TellLate: number != mapGroup,
 		Tally: tally, Logger: m.o.Log.With("group", number)}
 }
 
@@ -259,6 +259,9 @@ func (o *owner) Stopped(err error) {
 	o.m.mu.Unlock()
 	o.m.wake()
 }
+
+// Behind is replica.Owner's.
+func (o *owner) Behind() bool { return false }
 
 // Committed is replica.Owner's: it changes the map.
 func (o *owner) Committed(c *replica.Committed) {

@@ -49,6 +49,7 @@ func (s *notes) Start(g *replica.Group) {
 
 func (s *notes) Tend(*cluster.State) {}
 func (s *notes) Stopped(error)       {}
+func (s *notes) Behind() bool        { return false }
 
 func (s *notes) Close() {
 	s.mu.Lock()

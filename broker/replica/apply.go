@@ -64,7 +64,7 @@ func (m *machine) applyEntry(e *raftpb.Entry, now time.Duration) error {
 		c.First, c.Count, c.Data = first, count, e.GetData()
 		m.applied.Record += uint64(count)
 	}
-	m.applied.Index, m.applied.Term = c.Index, c.Term
+	m.applied.Index, m.applied.Term, m.moved = c.Index, c.Term, now
 	c.At, c.Own = m.applied, m.reign != 0 && c.Term == m.reign
 	if c.Own && c.Data != nil {
 		m.o.Tally.committed(now - m.batch.committed(c.Data))

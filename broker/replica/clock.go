@@ -7,8 +7,7 @@ import (
 )
 
 // Clock tells the groups of a node of ticks, all at the same moments and by one goroutine: so a node that rests is woken once for all of them, and what they
-// send then leaves together. It does so at every second tick, when leaders beat; a group that does something before is told of the other one then. It runs
-// while there are groups.
+// send then leaves together. It does so when leaders beat; a group that does something before is told of the ticks until then. It runs while there are groups.
 type Clock struct {
 	tick  time.Duration
 	began time.Time
@@ -19,21 +18,27 @@ type Clock struct {
 	runs   *ticking // nil: nothing ticks
 }
 
-// beatTicks is how many ticks there are between two heartbeats of a leader: an eighth of the election timeout by default. A cluster that rests does hardly
-// anything else. All groups of a node beat at the same ticks of their clock, which the engine does not know of: of its heartbeats, one for each tick, the others are
-// dropped.
-const beatTicks = 2
+// beatTicks is how many ticks there are between two heartbeats of a leader: an eighth of the election timeout by default. All groups of a node beat at the same ticks of
+// their clock, which the engine does not know of: of its heartbeats, one for each tick, the others are dropped. A cluster that rests does hardly anything else: a group in
+// which nothing was committed for restAfter beats at every restTicks one, and answers so, if that is often enough for its election timeout. It delivers nothing meanwhile that
+// a lease could end too soon for.
+const (
+	beatTicks = 2
+	restTicks = 4
+	restAfter = time.Second
+)
 
-// beatDue reports whether a leader beats at a tick, having done so last at a moment: at every second one of its node's clock, but for those that are left out.
-func beatDue(now, last, tick time.Duration) bool {
+// beatDue reports whether a leader that beats at every so many ticks beats at one, having done so last at a moment: at those of its node's clock, but for those that are
+// left out.
+func beatDue(now, last, tick, every time.Duration) bool {
 	since := now - last
-	return last == 0 || since >= beatTicks*tick-tick/4 || since >= tick*3/4 && now/tick%beatTicks == 0
+	return last == 0 || since >= every*tick-tick/4 || since >= tick*3/4 && now/tick%every == 0
 }
 
 // ticking is the goroutine of a clock.
 type ticking struct{ quit, ended chan struct{} }
 
-// NewClock returns a clock without groups. beat is called each time that groups were told of ticks, at every second one; nil: nobody is.
+// NewClock returns a clock without groups. beat is called each time that groups were told of ticks; nil: nobody is.
 func NewClock(tick time.Duration, beat func()) *Clock {
 	return &Clock{tick: tick, began: time.Now(), beat: beat}
 }
@@ -68,7 +73,8 @@ func (c *Clock) remove(g *Group) {
 
 func (c *Clock) run(r *ticking) {
 	defer close(r.ended)
-	next := func() time.Duration { return beatTicks*c.tick - c.now()%(beatTicks*c.tick) }
+	every := time.Duration(beatTicks)
+	next := func() time.Duration { return every*c.tick - c.now()%(every*c.tick) }
 	t := time.NewTimer(next())
 	defer t.Stop()
 	for ; ; t.Reset(next()) {
@@ -80,8 +86,11 @@ func (c *Clock) run(r *ticking) {
 		c.mu.Lock()
 		groups := c.groups
 		c.mu.Unlock()
+		every = restTicks
 		for _, g := range groups {
-			g.tick()
+			if g.tick(); !g.rests.Load() {
+				every = beatTicks
+			}
 		}
 		if c.beat != nil {
 			c.beat()

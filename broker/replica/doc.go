@@ -19,7 +19,13 @@
 //
 // A node that rests is woken for ticks, and for what others send. So all its groups tick and beat at the same moments, by one goroutine, and what that brings about
 // leaves in one write to each node, and the answers to heartbeats of others with it: they may be as late as the next beat, which costs the lease that much. Only the
-// first one of a term is answered at once, as who leads anew delivers nothing before.
+// first one of a term is answered at once, as who leads anew delivers nothing before. A group in which nothing happens beats half as often.
+//
+// # What holds up whom
+//
+// What is urgent of all groups comes from a node over one connection, Control, and ticks come by one goroutine. So neither waits for a group: where its turn is
+// somebody's, or its owner may wait for a disk, they leave what they have to the group's own goroutine, and when too much waits there, what has come over Control is
+// lost, as links may lose it. What comes over Bulk waits.
 //
 // # Storage
 //

@@ -52,6 +52,8 @@ type Owner interface {
 	// Stopped says why the replica does nothing more: an ErrForgetful, ErrRemoved, ErrDrift or ErrEngine; with any
 	// other error it begins again when the log can be written.
 	Stopped(err error)
+	// Behind reports whether Committed may wait for long, as for a slow disk. It is asked at any time, and waits for nothing.
+	Behind() bool
 }
 
 // Group is a replica of a group that runs. Its methods are safe for concurrent use; Start and Close are called once
@@ -63,9 +65,8 @@ type Group struct {
 	transport Transport
 
 	turn  turn
-	m     *machine // owned by who has the turn; but for its batch; and so are the next two
+	m     *machine // owned by who has the turn; but for its batch; and so is the next one
 	retry time.Duration
-	last  time.Duration // when the machine was told of a tick
 
 	ticking   atomic.Bool // a tick was not told to the machine yet
 	gather    *time.Timer
@@ -76,6 +77,7 @@ type Group struct {
 
 	leader atomic.Uint64 // that is known, see Leader
 
+	rests  atomic.Bool  // it beats at leisure
 	leased atomic.Int64 // until when the lease holds, by the group's clock; 0: it does not. Read by whoever delivers
 
 	mu        sync.Mutex
@@ -149,13 +151,14 @@ func (g *Group) Close() {
 
 func (g *Group) now() time.Duration { return g.o.Clock.now() }
 
-// Step takes a message that another replica has sent; one that says that it is of a third one is dropped. It waits while the group is
-// busy, so that the link does. What it answers to what has come over Control may leave Later.
+// Step takes a message that another replica has sent; one that says that it is of a third one is dropped. What comes over Bulk waits while the group is
+// busy, so that the link does. What comes over Control, which other groups' heartbeats come behind, waits for nothing: it is lost when too much does, and what takes
+// long is left to the group's goroutine. What it answers to that may leave Later.
 func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte) error {
 	if lane > Bulk {
 		return fmt.Errorf("message of a replica over lane %d, there are 0 and 1", lane)
 	}
-	if err := g.turn.room(ctx, g.stop); err != nil {
+	if ok, err := g.turn.room(ctx, g.stop, lane == Bulk); !ok {
 		return err
 	}
 	msg, err := decode(message)
@@ -167,6 +170,10 @@ func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte
 		return nil
 	}
 	g.turn.post(func(now time.Duration) { g.m.step(msg, now) })
+	if lane == Control && g.owner.Behind() {
+		g.turn.call()
+		return nil
+	}
 	g.work(lane == Control)
 	return nil
 }
@@ -378,7 +385,7 @@ func (g *Group) post(do func(now time.Duration)) {
 func (g *Group) work(late bool) {
 	g.turn.work(func(posted []func(time.Duration)) {
 		if g.m.err == nil {
-			g.overdue(g.now())
+			g.m.pass(g.now())
 		}
 		for _, do := range posted {
 			do(g.now())
@@ -407,25 +414,28 @@ func (g *Group) run() {
 			return
 		case <-g.turn.wake:
 			g.work(false)
+			g.mend()
 		case <-g.gather.C:
 			g.post(g.gathered)
 		}
 	}
 }
 
-// tick is called by the clock, which nothing may hold up: where that could take long, as it is somebody's turn or the log could not be written, it is left to the
-// group's goroutine. While it waits for that, other ticks are left out.
+// tick is called by the clock, which nothing may hold up: where that could take long, as it is somebody's turn, the owner is behind, or the log could not be written, it
+// is left to the group's goroutine. While it waits for that, other ticks are left out.
 func (g *Group) tick() {
 	if g.ticking.Swap(true) {
 		return
 	}
 	told := false
-	g.turn.brief(func() {
-		if told = g.m.err == nil; told {
-			g.ticked(g.now())
-			g.settle(true)
-		}
-	})
+	if !g.owner.Behind() {
+		g.turn.brief(func() {
+			if told = g.m.err == nil; told {
+				g.ticked(g.now())
+				g.settle(true)
+			}
+		})
+	}
 	if !told {
 		g.turn.post(g.ticked)
 		g.turn.call()
@@ -435,40 +445,31 @@ func (g *Group) tick() {
 // ticked tells the machine of ticks, in a turn of the clock.
 func (g *Group) ticked(now time.Duration) {
 	g.ticking.Store(false)
-	if g.m.err != nil && now >= g.retry {
-		g.retry = now + retryEvery
-		g.again()
-		now = g.now()
-	}
-	g.overdue(now)
+	g.m.pass(now)
 }
 
-// overdue tells the machine of ticks that were since the last one, two at most. One that was told late is not made up for: what is more than a quarter late has
-// the one behind it left out, so that n of them take n-1.25 ticks at least. It comes before anything else that is done in a turn: a leader that is heard now was not
-// silent for a tick that comes later.
-func (g *Group) overdue(now time.Duration) {
-	tick := g.o.Clock.tick
-	passed, since := now/tick-g.last/tick, now-g.last
-	if passed == 0 || since < tick*3/4 {
-		return
-	}
-	g.last = now
-	g.m.tick(now)
-	if passed == 2 && since >= tick*7/4 {
-		g.m.tick(now)
-	}
-}
-
-// again begins again after a failed write.
+// again begins again after a failed write, now and then. It waits for the disk: only the group's goroutine does it.
 func (g *Group) again() {
-	if Final(g.m.err) {
+	now := g.now()
+	if Final(g.m.err) || now < g.retry {
 		return
 	}
+	g.retry = now + retryEvery
 	if err := g.m.restart(); err == nil {
 		g.o.Logger.Info("a group of replicas goes on", "group", g.m.log.group)
 	} else if Final(err) {
 		g.m.output.tell = append(g.m.output.tell, event{stopped: err})
 	}
+}
+
+// mend has a machine that has failed begin again, unless it is somebody's turn: it is called with each tick.
+func (g *Group) mend() {
+	g.turn.alone(func() {
+		if g.m.err != nil {
+			g.again()
+			g.settle(false)
+		}
+	})
 }
 
 // Final reports whether a replica that stopped so does not begin again by itself. One whose log cannot be written does, once it can.
@@ -481,6 +482,7 @@ func (g *Group) settle(late bool) {
 	o := g.m.output
 	g.m.output = output{}
 	g.leader.Store(g.m.leader)
+	g.rests.Store(g.m.rests)
 	g.leased.Store(int64(g.m.lapse(g.now()))) // before anything leaves that lets another one lead
 	for _, msg := range o.send {
 		lane, t := Control, msg.GetType()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -41,6 +42,8 @@ type running struct {
 	inbox [2]chan received
 	pumps sync.WaitGroup
 	ended chan struct{}
+	slow  atomic.Int64                  // for how long it waits for each entry
+	halt  atomic.Pointer[chan struct{}] // what comes waits for it; nil: for nothing
 
 	mu      sync.Mutex
 	records []string
@@ -62,6 +65,8 @@ func (r *running) Lost(uint64) {
 	r.lost++
 }
 
+func (r *running) Behind() bool { return r.slow.Load() != 0 }
+
 func (r *running) Stopped(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,6 +74,7 @@ func (r *running) Stopped(err error) {
 }
 
 func (r *running) Committed(c *Committed) {
+	time.Sleep(time.Duration(r.slow.Load()))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c.Count == 0 {
@@ -144,6 +150,9 @@ func newCluster(t *testing.T, voters, more int, change func(*Options)) *cluster 
 				for {
 					select {
 					case b := <-r.inbox[lane]:
+						if halt := r.halt.Load(); halt != nil {
+							<-*halt
+						}
 						_ = r.group.Step(context.Background(), b.from, Lane(lane), b.message)
 					case <-r.ended:
 						return
@@ -462,7 +471,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 	defer log.Close()
 	for name, o := range map[string]Options{
 		"no log":           {},
-		"too few ticks":    {Log: log, ElectionTicks: 3},
+		"too few ticks":    {Log: log, ElectionTicks: leastTicks - 1},
 		"a lease too long": {Log: log, Lease: time.Second},
 		"little in flight": {Log: log, InflightBytes: 10},
 	} {

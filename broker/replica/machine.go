@@ -32,8 +32,12 @@ type machine struct {
 	voters  quorum.JointConfig
 	quiet   int // ticks for which no vote is answered
 	highest uint64
+	last    time.Duration // when it was told of a tick
 	beat    time.Duration // when heartbeats were sent last
 	beats   bool          // they are in this tick
+	rests   bool          // see atRest
+	moved   time.Duration // when something was committed last
+	heard   time.Duration // when a leader was heard last
 	vowed   uint64        // newest term in which one was answered
 	waiting []*write      // not safe yet, oldest first
 	entries int           // how many of them are of entries
@@ -184,52 +188,15 @@ func (m *machine) prove() (from wal.Offset, err error) {
 	return from, nil
 }
 
-// tick tells that time has passed; now does not go back.
-func (m *machine) tick(now time.Duration) {
-	if m.beats = beatDue(now, m.beat, m.o.Clock.tick); m.beats {
-		m.beat = now
-	}
-	m.guard(func() error {
-		m.quiet = max(0, m.quiet-1)
-		m.node.Tick()
-		return nil
-	})
-	m.release()
-	m.notice()
-	if m.handing != 0 {
-		if m.handover--; m.handover <= 0 {
-			m.handing, m.handed = 0, false
-			m.batch.pause(false)
-		}
-	}
-	if m.drain(now); m.landed {
-		m.advance(now)
-	}
-}
-
-// notice gives the lead away when the log has hung for long: what is committed goes on through the others, but what
-// is read is read from here.
-func (m *machine) notice() {
-	var oldest *write
-	if len(m.waiting) > 0 {
-		oldest = m.waiting[0]
-	}
-	if m.stalled++; oldest == nil || oldest != m.oldest {
-		m.oldest, m.stalled = oldest, 0
-	}
-	if m.err == nil && m.reign != 0 && m.stalled > 0 && m.stalled%m.o.HangTicks == 0 {
-		if to, ok := m.successor(); ok {
-			_ = m.hand(to) // if it cannot be now it is tried again
-		}
-	}
-}
-
 // step takes a message of another replica.
 func (m *machine) step(msg *raftpb.Message, now time.Duration) {
 	if m.err != nil || msg.GetTo() != m.id || msg.GetFrom() == m.id || !m.welcome(msg) { // of itself comes nothing by a link
 		return
 	}
-	if msg.GetType() == raftpb.MsgHeartbeatResp {
+	switch msg.GetType() {
+	case raftpb.MsgHeartbeat, raftpb.MsgApp:
+		m.heard = now
+	case raftpb.MsgHeartbeatResp:
 		sent, timeout, ok := unstamp(msg)
 		if ok && m.node.BasicStatus().GetTerm() == msg.GetTerm() && m.lease.term == msg.GetTerm() {
 			m.lease.answered(msg.GetFrom(), sent, timeout, now)
@@ -294,6 +261,12 @@ func (m *machine) member(id uint64) (voter, is bool) {
 		}
 	}
 	return false, is
+}
+
+// stays reports whether a replica votes, and goes on to do so when a change that is under way ends.
+func (m *machine) stays(id uint64) bool {
+	_, is := m.voters[0][id]
+	return is
 }
 
 // look takes the members from what was applied.
@@ -382,11 +355,11 @@ func (m *machine) quit(err error) {
 	m.stop(err)
 }
 
-// successor returns the follower that has most of what this leader has, among those that answer.
+// successor returns the follower that has most of what this leader has, among those that answer and are not about to be removed.
 func (m *machine) successor() (id uint64, ok bool) {
 	match := uint64(0)
-	m.node.WithProgress(func(n uint64, typ raft.ProgressType, pr tracker) {
-		if n != m.id && typ == raft.ProgressTypePeer && pr.RecentActive && pr.Match > match {
+	m.node.WithProgress(func(n uint64, _ raft.ProgressType, pr tracker) {
+		if n != m.id && m.stays(n) && pr.RecentActive && pr.Match > match {
 			id, match = n, pr.Match
 		}
 	})

@@ -174,13 +174,12 @@ func (m *machine) finish(err error) {
 // hand has another replica lead. Nothing is appended or delivered from now on; when it does not happen within an
 // election timeout from when all that was appended is proposed the reign goes on.
 func (m *machine) hand(to uint64) error {
-	voter, _ := m.member(to)
 	switch {
 	case m.reign == 0 || m.err != nil:
 		return ErrNotLeader
 	case m.handing != 0 || m.changing != nil:
 		return ErrBusy
-	case !voter || to == m.id:
+	case !m.stays(to) || to == m.id:
 		return fmt.Errorf("%w: replica %d cannot be given the lead", ErrMembers, to)
 	}
 	m.handing, m.handed, m.handover = to, false, 2*m.o.ElectionTicks

@@ -15,7 +15,7 @@ type Options struct {
 	Level wal.Level // Synced: an entry counts for this replica when it is synced; Written: when it is written
 
 	Clock         *Clock        // tells of ticks, for all groups of the node; nil: one of its own, with 50 ms
-	ElectionTicks int           // 16, at least 4: a leader is missed after so many, or up to twice as many. It beats at every second one
+	ElectionTicks int           // 16, at least leastTicks: a leader is missed after so many, or up to twice as many. It beats at every second one
 	HangTicks     int           // 40: a leader whose log has hung for so many gives the lead away
 	Lease         time.Duration // three quarters of the election timeout, and no more
 
@@ -31,6 +31,9 @@ type Options struct {
 	Tally  *Tally       // what is counted; nil: nobody asks
 	Logger *slog.Logger // nil: nothing is logged
 }
+
+// leastTicks is how many ticks an election timeout has at least: n of them take n-1.25 ticks at least, and a lease is three quarters of n.
+const leastTicks = 6
 
 func (o *Options) normalize() error {
 	if o.Clock == nil {
@@ -57,8 +60,8 @@ func (o *Options) normalize() error {
 	switch {
 	case o.Log == nil:
 		return fmt.Errorf("a group of replicas has no log")
-	case o.ElectionTicks < 4:
-		return fmt.Errorf("an election timeout of %d ticks, must be at least 4", o.ElectionTicks)
+	case o.ElectionTicks < leastTicks:
+		return fmt.Errorf("an election timeout of %d ticks, must be at least %d", o.ElectionTicks, leastTicks)
 	case o.Lease > time.Duration(o.ElectionTicks)*o.Clock.tick*3/4:
 		return fmt.Errorf("a lease of %s is more than three quarters of the election timeout of %d ticks of %s", o.Lease, o.ElectionTicks, o.Clock.tick)
 	case o.InflightBytes < o.MaxEntry:

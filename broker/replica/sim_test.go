@@ -26,8 +26,8 @@ import (
 // What it holds constant, so that nothing is known of it from here: who comes back with an empty folder finds the log of
 // others from its beginning on; bytes are not changed on the way; a read of the disk never fails, though
 // what it reads may be damaged; a copy of a folder is from before its last start, which all others have met; the number of nodes, the level and
-// the ticks of an election timeout are those of the run; two ticks are 50 ms apart or
-// more; what the log writes by itself it writes in one goroutine with the rest.
+// the election timeout of each node are those of the run; what the log writes by itself it writes in one goroutine with the rest; a node has one group, so that
+// none holds another one up; checkpoints of other nodes are there at once and whole.
 
 // shape is what a seed varies of a run as a whole.
 type shape struct {
@@ -51,6 +51,9 @@ type shape struct {
 	transfer bool
 	misses   bool // leaders are taken for dead, rightly or not
 	tick     [2]time.Duration
+	clocked  bool // ticks are told as a Clock does, and before all else that is done
+	uneven   bool // each node has an election timeout of its own
+	slow     bool // one node's disk is
 }
 
 // pick returns a number between two.
@@ -78,6 +81,7 @@ func shapeOf(rng *mrand.Rand) shape {
 	sh.rebase = sh.trim && rng.IntN(2) == 0
 	sh.options.TellLate = rng.IntN(2) == 0
 	sh.misses = rng.IntN(3) == 0
+	sh.clocked, sh.uneven, sh.slow = rng.IntN(2) == 0, rng.IntN(3) == 0, rng.IntN(4) == 0
 	return sh
 }
 
@@ -91,6 +95,7 @@ type sim struct {
 	nodes  []*node
 	cut    map[[2]int]bool // links that lose everything, by from and to
 	links  map[[4]int]bool // connections, by two nodes and their processes
+	broken map[[2]int]int  // how often those of two were broken, so that what was on its way is lost
 	last   map[[2]int]time.Duration
 	ids    uint64 // the last id of a replica that was given away
 	truth  truth
@@ -172,10 +177,15 @@ type node struct {
 	paper  paper
 	copies []*vfs.Mem // old ones of its folder, each from before a later start
 
+	timeout int           // in ticks; 0: the usual one
+	slower  time.Duration // how many times as slow its disk is
+
 	// Of the process.
 	life    int // counts them, so that what belongs to an earlier one is dropped
 	up      bool
 	paused  time.Duration // it does nothing before
+	stood   time.Duration // for how long its clock stood still since it began
+	stops   bool          // it does so while it is paused
 	began   time.Duration
 	speed   float64
 	faulty  *vfs.Faulty
@@ -199,14 +209,21 @@ func (n *node) String() string { return fmt.Sprintf("node %d", n.i) }
 
 // clock is what the node's own clock says since it began.
 func (n *node) clock() time.Duration {
-	return time.Second + time.Duration(float64(n.s.now-n.began)*n.speed)
+	return time.Second + time.Duration(float64(n.s.now-n.began-n.stood)*n.speed)
+}
+
+// pass tells the machine of ticks, as who has the turn does before anything else.
+func (n *node) pass() {
+	if n.s.clocked && n.m != nil && n.m.err == nil {
+		n.m.pass(n.clock())
+	}
 }
 
 // newSim makes a run of a seed, all nodes up, the group founded.
 func newSim(seed uint64, change func(*shape)) *sim {
 	rng := mrand.New(mrand.NewPCG(seed, 0x5eed))
 	rand.Reader = zeroReader{rng} // the engine's election timeouts
-	s := &sim{shape: shapeOf(rng), rng: rng, cut: map[[2]int]bool{}, links: map[[4]int]bool{}, last: map[[2]int]time.Duration{}}
+	s := &sim{shape: shapeOf(rng), rng: rng, cut: map[[2]int]bool{}, links: map[[4]int]bool{}, broken: map[[2]int]int{}, last: map[[2]int]time.Duration{}}
 	if change != nil {
 		change(&s.shape)
 	}
@@ -218,7 +235,13 @@ func newSim(seed uint64, change func(*shape)) *sim {
 	}
 	s.truth.founded, s.truth.members = at, at.Members
 	for i := range s.shape.nodes {
-		n := &node{s: s, i: i, disk: vfs.NewMem()}
+		n := &node{s: s, i: i, disk: vfs.NewMem(), slower: 1}
+		if s.uneven {
+			n.timeout = one(rng, leastTicks, 10, 16, 40)
+		}
+		if s.slow && i == 0 {
+			n.slower = 20
+		}
 		s.nodes = append(s.nodes, n)
 		n.found(uint64(i + 1))
 		n.start()
@@ -307,7 +330,7 @@ func (n *node) start() {
 	s := n.s
 	n.life++
 	n.up, n.busy, n.writes, n.m, n.history, n.appended, n.points = true, false, nil, nil, nil, nil, nil
-	n.began, n.speed, n.paused = s.now, 1+s.drift*(2*s.rng.Float64()-1), 0
+	n.began, n.speed, n.paused, n.stood = s.now, 1+s.drift*(2*s.rng.Float64()-1), 0, 0
 	n.paper = n.load()
 	n.faulty = vfs.NewFaulty(n.disk)
 	crashed := !n.paper.Clean && n.paper.Boot != n.boot
@@ -358,7 +381,7 @@ func (n *node) begin() {
 		return
 	}
 	o := s.shape.options
-	o.Log = counted{n.log, &s.stats.reads}
+	o.Log, o.ElectionTicks = counted{n.log, &s.stats.reads}, n.timeout
 	m, err := newMachine(o, n.history)
 	if err != nil {
 		s.wrong("%v: %v", n, err)
@@ -413,10 +436,18 @@ func (n *node) tick() {
 		}
 	}
 	if n.m != nil {
-		n.m.tick(n.clock())
+		if n.s.clocked {
+			n.m.pass(n.clock())
+		} else {
+			n.m.tick(n.clock())
+		}
 		n.settle()
 	}
-	n.s.after(pick(n.s.rng, n.s.tick[0], n.s.tick[1]), n.own(n.tick))
+	next := pick(n.s.rng, n.s.tick[0], n.s.tick[1])
+	if two := beatTicks * n.s.tick[0]; n.s.clocked {
+		next += two - n.s.tick[0] - n.clock()%two // late by as much
+	}
+	n.s.after(next, n.own(n.tick))
 }
 
 // flusher writes, as a log does, what nobody waits for, and syncs now and then.
@@ -476,7 +507,7 @@ func (n *node) pump() {
 	n.busy = true
 	w := n.writes[0]
 	n.writes = n.writes[1:]
-	n.s.after(pick(n.s.rng, n.s.disk[0], n.s.disk[1]), n.own(func() {
+	n.s.after(n.slower*pick(n.s.rng, n.s.disk[0], n.s.disk[1]), n.own(func() {
 		err := error(nil)
 		if w.appends {
 			err = n.log.Commit(w.at, w.level)
@@ -496,7 +527,7 @@ func (n *node) done(w *write, err error) {
 	if n.m == nil {
 		return
 	}
-	if err != nil {
+	if n.pass(); err != nil {
 		n.s.say("%v: %v", n, err)
 		n.m.failed(err)
 	} else {
@@ -628,6 +659,10 @@ func (s *sim) publish() {
 			return
 		}
 		if !n.up || n.m == nil || n.m.reign == 0 || n.paused > s.now || n.m.batch.size() > s.shape.options.Uncommitted {
+			continue
+		}
+		if n.pass(); n.m.reign == 0 {
+			n.settle()
 			continue
 		}
 		for range pick(s.rng, 1, 4) {

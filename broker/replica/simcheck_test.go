@@ -119,7 +119,7 @@ func (t *truth) sent(s *sim, n *node, msg *raftpb.Message) {
 		t.vote(s, n.m.id, msg.GetTerm(), msg.GetTo())
 	}
 	if msg.GetType() == raftpb.MsgTimeoutNow {
-		t.handed = s.now
+		t.handed = max(t.handed, s.now)
 	}
 	if msg.GetFrom() != n.m.id {
 		s.wrong("%v sends as replica %d and is %d", n, msg.GetFrom(), n.m.id)
@@ -154,7 +154,7 @@ func (s *sim) lookAt(n *node) {
 		s.wrong("%v: %d bytes of entries in memory, and %d are allowed", n, most.cached, most.most)
 	}
 	if n.m.handing != 0 {
-		s.truth.handed = s.now
+		s.truth.handed = max(s.truth.handed, s.now)
 	}
 	if n.m.leased(n.clock()) {
 		s.stats.leased++
@@ -258,7 +258,7 @@ func (s *sim) heal() {
 	s.fifo = true // as the links of brokers are
 	s.loss, s.twice, s.delay, s.disk = 0, 0, [2]time.Duration{time.Millisecond, 2 * time.Millisecond}, [2]time.Duration{time.Millisecond, 2 * time.Millisecond}
 	for _, n := range s.nodes {
-		n.paused = 0
+		n.goOn()
 		if !n.up {
 			n.start()
 		}

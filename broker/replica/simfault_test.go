@@ -226,7 +226,7 @@ func (s *sim) fault() {
 		return
 	}
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
-	kind := s.rng.IntN(19)
+	kind := s.rng.IntN(21)
 	if s.kinds != nil {
 		kind = one(s.rng, s.kinds...)
 	}
@@ -243,10 +243,7 @@ func (s *sim) fault() {
 	case 5, 6:
 		s.partition(n)
 	case 7:
-		if n.up {
-			n.paused = s.now + pick(s.rng, 100*time.Millisecond, 5*time.Second)
-			s.say("%v is paused until %v", n, n.paused)
-		}
+		n.pause()
 	case 8, 9:
 		n.breakDisk()
 	case 10, 14:
@@ -267,8 +264,38 @@ func (s *sim) fault() {
 		if s.misses {
 			s.missLeader()
 		}
+	case 19, 20:
+		for _, o := range s.nodes {
+			if o != n && s.rng.IntN(2) == 0 {
+				s.broken[[2]int{n.i, o.i}]++
+				s.broken[[2]int{o.i, n.i}]++
+			}
+		}
 	}
 	s.after(pick(s.rng, 10*time.Millisecond, s.apart), s.fault)
+}
+
+// pause stops a node's process for a while, or its machine, and with that its clock.
+func (n *node) pause() {
+	s := n.s
+	if !n.up || n.paused > s.now {
+		return
+	}
+	by := pick(s.rng, 100*time.Millisecond, 5*time.Second)
+	n.paused = s.now + by
+	if n.stops = s.rng.IntN(3) == 0; n.stops {
+		n.stood += by
+		s.truth.handed = max(s.truth.handed, n.paused) // it believes that it leads for a moment more
+	}
+	s.say("%v is paused until %v, with its clock: %v", n, n.paused, n.stops)
+}
+
+// goOn ends a pause.
+func (n *node) goOn() {
+	if n.stops && n.paused > n.s.now {
+		n.stood -= n.paused - n.s.now
+	}
+	n.paused = 0
 }
 
 // missLeader has all, or some, take the leader for dead, rightly or not, and stand for election one after the other.
@@ -280,7 +307,7 @@ func (s *sim) missLeader() {
 			if !n.up || n.m == nil || n.paused > s.now {
 				return
 			}
-			s.truth.handed = s.now
+			s.truth.handed = max(s.truth.handed, s.now)
 			s.say("%v forgets its leader", n)
 			n.m.guard(func() error { return n.m.node.ForgetLeader() })
 			n.m.advance(n.clock())
@@ -294,7 +321,8 @@ func (n *node) campaign() {
 	if n.m == nil || n.m.err != nil || n.m.node.BasicStatus().Lead != 0 {
 		return
 	}
-	n.s.truth.handed = n.s.now
+	n.s.truth.handed = max(n.s.truth.handed, n.s.now)
+	n.pass()
 	n.m.guard(func() error { return n.m.node.Campaign() })
 	n.m.advance(n.clock())
 	n.settle()
@@ -448,10 +476,14 @@ func (s *sim) handOver(to *node) {
 	if l == nil || to.m == nil || to == l {
 		return
 	}
-	s.truth.handed = s.now
-	if err := l.m.hand(to.m.id); err == nil {
+	s.truth.handed = max(s.truth.handed, s.now)
+	id := to.m.id
+	if s.rng.IntN(2) == 0 { // as Group.Yield
+		id, _ = l.m.successor()
+	}
+	if err := l.m.hand(id); err == nil {
 		s.stats.transfers++
-		s.say("%v hands the lead to %v", l, to)
+		s.say("%v hands the lead to replica %d", l, id)
 		l.m.advance(l.clock())
 		l.settle()
 	}

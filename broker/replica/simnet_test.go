@@ -22,7 +22,7 @@ func (s *sim) send(from *node, msg *raftpb.Message) {
 	} else if s.rng.Float64() < s.twice {
 		times = 2
 	}
-	life := to.life
+	life, unbroken := to.life, s.broken[link]
 	for range times {
 		at := s.now + pick(s.rng, s.delay[0], s.delay[1])
 		if s.fifo {
@@ -30,7 +30,7 @@ func (s *sim) send(from *node, msg *raftpb.Message) {
 			s.last[link] = at
 		}
 		s.after(at-s.now, func() {
-			if to.up && to.life == life && !s.cut[link] { // what was sent to an earlier process went over a connection that is gone
+			if to.up && to.life == life && s.broken[link] == unbroken && !s.cut[link] { // else the connection that it went over is gone
 				to.own(func() { to.take(b) })()
 			}
 		})
@@ -44,6 +44,7 @@ func (n *node) take(b []byte) {
 	}
 	msg, err := decode(b)
 	must(err)
+	n.pass()
 	n.m.step(msg, n.clock())
 	n.settle()
 }

@@ -51,6 +51,15 @@ func (t *turn) brief(do func()) {
 	t.leave()
 }
 
+// alone has something done that may take long, unless it is somebody's turn.
+func (t *turn) alone(do func()) {
+	if !t.has.TryLock() {
+		return
+	}
+	do()
+	t.leave()
+}
+
 // leave ends a turn.
 func (t *turn) leave() {
 	t.has.Unlock()
@@ -101,24 +110,26 @@ func (t *turn) more() bool {
 	return len(t.posted) > 0
 }
 
-// room returns once few enough things wait to be done.
-func (t *turn) room(ctx context.Context, stop <-chan struct{}) error {
+// room reports whether few enough things wait to be done; with waits it returns once that is so.
+func (t *turn) room(ctx context.Context, stop <-chan struct{}, waits bool) (ok bool, err error) {
 	select {
 	case <-stop:
-		return ErrClosed
+		return false, ErrClosed
 	default:
 	}
 	for {
 		t.mu.Lock()
-		if t.over {
+		switch {
+		case t.over:
 			t.mu.Unlock()
-			return ErrClosed
-		}
-		if len(t.posted) < inboxMessages {
+			return false, ErrClosed
+		case len(t.posted) < inboxMessages:
 			t.mu.Unlock()
-			return nil
-		}
-		if t.moved == nil {
+			return true, nil
+		case !waits:
+			t.mu.Unlock()
+			return false, nil
+		case t.moved == nil:
 			t.moved = make(chan struct{})
 		}
 		moved := t.moved
@@ -126,9 +137,9 @@ func (t *turn) room(ctx context.Context, stop <-chan struct{}) error {
 		select {
 		case <-moved:
 		case <-stop:
-			return ErrClosed
+			return false, ErrClosed
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestWhatIsPostedIsDoneInItsTurn(t *testing.T) {
 	for p := range posters {
 		posts.Go(func() {
 			for i := range each {
-				if err := tn.room(t.Context(), nil); err != nil {
+				if _, err := tn.room(t.Context(), nil, true); err != nil {
 					t.Error(err)
 				}
 				tn.post(func(time.Duration) {
@@ -60,7 +60,7 @@ func TestWhatIsPostedIsDoneInItsTurn(t *testing.T) {
 	tn.end()
 	tn.post(func(time.Duration) { t.Error("it is done behind the end") })
 	work()
-	if err := tn.room(t.Context(), nil); err != ErrClosed {
+	if _, err := tn.room(t.Context(), nil, true); err != ErrClosed {
 		t.Errorf("room behind the end: %v", err)
 	}
 }

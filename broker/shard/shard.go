@@ -62,6 +62,7 @@ type Shard struct {
 	forgetting map[cluster.Held]bool // topics of which the map is being told that they are gone
 
 	reaches atomic.Bool // a leader was known lately
+	behind  atomic.Bool // so much is in memory that the group may soon have to wait for the disk
 
 	// Owned by run.
 	heard  time.Time // when one was known last

@@ -37,15 +37,21 @@ func (s *Shard) spilled(err error) {
 		delete(s.said, "spill") // the next failure is news
 	}
 	s.mu.Unlock()
+	s.behind.Store(s.standby.Bytes() >= s.o.Limit)
 	if err != nil {
 		s.tell("spill", "messages stay in memory", err)
 	}
 }
 
+// Behind is replica.Owner's: keepUp may wait soon.
+func (s *Shard) Behind() bool { return s.behind.Load() }
+
 // keepUp has the group wait for the disk when there is far more in memory than there may be: a leader's publishes would wait, and who follows has only this.
 // Others go on without it.
 func (s *Shard) keepUp() {
-	if s.standby.Bytes() >= 2*s.o.Limit && s.Unspilt() == nil {
+	held := s.standby.Bytes()
+	s.behind.Store(held >= s.o.Limit)
+	if held >= 2*s.o.Limit && s.Unspilt() == nil {
 		s.spilled(s.standby.SpillAlone())
 	}
 }
