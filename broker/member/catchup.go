@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -16,11 +18,19 @@ import (
 )
 
 // A replica of a group of topics that lacks entries which are kept nowhere any more is sent what a checkpoint would have, by who leads: in
-// pieces, over the lane for what is large.
+// pieces, over the lane for what is large. It says of each how far it has got; what it has not said it has is kept, and sent again over the next link when one ends.
 
 const (
-	pieceSize = 1 << 20
-	pieceHead = 24
+	pieceSize  = 1 << 20
+	pieceHead  = 24
+	mostPieces = 8 // that are kept
+	// Of what is said of how far a replica is:
+	unknownPiece = 0              // it knows nothing of the transfer
+	refusedPiece = math.MaxUint64 // it takes no more of it
+	// askAgain is for how long nothing was sent or said when the oldest piece is sent again, and away when it is given up.
+	askAgain = 5 * time.Second
+	away     = 30 * time.Second
+	lookPace = 200 * time.Millisecond
 	// keptBehind is for how long the log is kept for a replica that was sent all that there is.
 	keptBehind = 10 * time.Second
 )
@@ -77,14 +87,21 @@ func (h *holding) push(ctx context.Context) {
 		m.tellStanding(h.number, st.ID, st.Applied.Index, st.Match, h.routes)
 	}
 	for id, match := range st.Match {
-		if id == st.ID || !h.pushDue(id, st.Active[id] && match < st.Base) {
+		if id == st.ID || !h.pushDue(id, st.Active[id] && match < st.Base, needed(&st, id)) {
 			continue
 		}
 		m.serving.Go(func() {
-			needed := func() bool { return needs(m.ctx, g, id) }
-			m.report(fmt.Sprintf("topics of group %d to replica %d", h.number, id), h.send(h.routes[id], s, st.Base, needed))
+			err := h.send(h.routes[id], s, st.Base, func() bool {
+				st, err := g.Status(m.ctx)
+				return err == nil && needed(&st, id)
+			})
+			m.report(fmt.Sprintf("topics of group %d to replica %d", h.number, id), err)
+			rest := pushPaces * m.o.Pace
+			if errors.Is(err, errAway) {
+				rest = leastRest * m.o.Pace
+			}
 			m.mu.Lock()
-			h.pushed[id] = time.Now().Add(pushPaces * m.o.Pace)
+			h.pushed[id] = time.Now().Add(rest)
 			delete(h.sending, id)
 			h.behind = time.Now().Add(keptBehind)
 			m.mu.Unlock()
@@ -125,8 +142,8 @@ func (m *Member) toldLeast(folder string, group uint32, payload []byte) {
 }
 
 // pushDue reports whether it is time to send a replica all that there is. One that only has not said yet what it has, as after an election, says
-// so soon.
-func (h *holding) pushDue(id uint64, lacks bool) bool {
+// so soon; with needed nobody waits for longer than that takes.
+func (h *holding) pushDue(id uint64, lacks, needed bool) bool {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
 	now := time.Now()
@@ -135,8 +152,10 @@ func (h *holding) pushDue(id uint64, lacks bool) bool {
 	case h.sending[id]:
 	case !lacks:
 		delete(h.pushed, id)
+	case !seen && needed:
+		h.pushed[id] = now.Add(h.m.o.Pace / 2)
 	case !seen:
-		h.pushed[id] = now.Add(2 * h.m.o.Pace)
+		h.pushed[id] = now.Add(leastRest * h.m.o.Pace)
 	case now.After(due):
 		h.sending[id] = true
 		return true
@@ -144,15 +163,20 @@ func (h *holding) pushDue(id uint64, lacks bool) bool {
 	return false
 }
 
-// errBehind is what cannot be sent, as it does not reach to where the log begins.
-var errBehind = errors.New("it does not reach to where the log begins")
+// leastRest is after how many looks a replica is sent all that there is, at the earliest.
+const leastRest = 2
 
-// needs reports whether nothing can be committed without a replica: of the others that vote no majority answers.
-func needs(ctx context.Context, g *replica.Group, id uint64) bool {
-	st, err := g.Status(ctx)
-	if err != nil {
-		return false
-	}
+var (
+	// errBehind is what cannot be sent, as it does not reach to where the log begins.
+	errBehind = errors.New("it does not reach to where the log begins")
+	// errAway is a replica that says nothing, or knows nothing of what has come of a transfer, as after a start.
+	errAway = errors.New("the replica has gone while it was sent all that there is")
+	// errRefused is one that cannot take it.
+	errRefused = errors.New("the replica could not take all that there is: its log says why")
+)
+
+// needed reports whether nothing can be committed without a replica: of the others that vote no majority answers.
+func needed(st *replica.Status, id uint64) bool {
 	others := 0
 	for _, voter := range st.Applied.Members.Voters {
 		if voter != id && st.Active[voter] {
@@ -162,10 +186,18 @@ func needs(ctx context.Context, g *replica.Group, id uint64) bool {
 	return others <= len(st.Applied.Members.Voters)/2
 }
 
-// send sends what a shard holds to a node, if it reaches to where the log begins. The size of all is said with the last piece. As long as needed says that
-// everybody waits for that node it is not held back for the sake of others.
+// send sends what a shard holds to a node, if it reaches to where the log begins, and returns once that has it. The size of all is said with the last piece. As long as
+// needed says that everybody waits for that node it is not held back for the sake of others.
 func (h *holding) send(folder string, s Shard, base uint64, needed func() bool) error {
-	p := pieces{h: h, folder: folder, id: random(), needed: needed}
+	p := &pieces{h: h, folder: folder, id: random(), needed: needed, news: make(chan struct{}, 1)}
+	h.m.mu.Lock()
+	h.leaving[p.id] = p
+	h.m.mu.Unlock()
+	defer func() {
+		h.m.mu.Lock()
+		delete(h.leaving, p.id)
+		h.m.mu.Unlock()
+	}()
 	err := s.Send(func(at replica.Point, part []byte) error {
 		if at.Index < base {
 			return errBehind
@@ -187,14 +219,30 @@ func (h *holding) send(folder string, s Shard, base uint64, needed func() bool) 
 	return err
 }
 
-// pieces cuts what is sent.
+// pieces cuts what is sent, and keeps what the other node has not said that it has.
 type pieces struct {
 	h      *holding
 	folder string
 	id     uint64
-	off    uint64
-	buf    []byte
+	off    uint64 // of what comes next
+	buf    []byte // that
 	needed func() bool
+	kept   []piece // oldest first
+	link   uint64  // over which they were sent; 0: over none
+	moved  time.Time
+	asked  time.Time
+
+	news chan struct{} // the other one has said something
+
+	mu    sync.Mutex
+	taken uint64 // up to where it has it, as it has said
+	ended error  // why it takes no more
+}
+
+// piece is one of them.
+type piece struct {
+	off, size uint64 // size is of all, 0 but for the last one
+	b         []byte
 }
 
 func (p *pieces) add(b []byte) error {
@@ -209,89 +257,210 @@ func (p *pieces) add(b []byte) error {
 	return nil
 }
 
-// flush sends what there is, unless that is nothing. Links take it when they can.
+// flush sends what there is. It waits while too much is kept, and for the last one until nothing is.
 func (p *pieces) flush(last bool) error {
-	m := p.h.m
-	size := uint64(0)
+	most, next := mostPieces, piece{off: p.off, b: p.buf}
+	p.off += uint64(len(p.buf))
 	if last {
-		size = p.off + uint64(len(p.buf))
+		most, next.size = 0, p.off
 	}
-	head := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, p.id), size), p.off)
+	p.kept, p.buf = append(p.kept, next), nil
+	err := p.leave(len(p.kept) - 1)
+	for p.moved = time.Now(); err == nil; err = p.leave(len(p.kept)) {
+		if err = p.drop(); err != nil || len(p.kept) <= most {
+			return err
+		}
+		if err = p.wait(); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// leave sends what is kept from one piece on, and all of it when it went over a link that has ended since.
+func (p *pieces) leave(from int) error {
+	for ; ; from++ {
+		if link := p.h.m.links.Link(p.folder, peer.Bulk); link != p.link {
+			p.link, from = link, 0
+		}
+		if p.link == 0 || from >= len(p.kept) {
+			return nil // else over the next one
+		}
+		if err := p.put(p.kept[from]); err != nil || p.link == 0 {
+			return err
+		}
+	}
+}
+
+// put sends a piece, unless the link ends. Links take it when they can.
+func (p *pieces) put(c piece) error {
+	m := p.h.m
+	head := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, p.id), c.size), c.off)
 	send := m.links.SendPaced
 	if p.needed() {
 		send = m.links.SendFirst
 	}
-	if err := send(m.ctx.Done(), p.folder, peer.Bulk, pieceSize, framePiece, p.h.number, head, p.buf); err != nil {
-		return err
+	err := send(m.ctx.Done(), p.folder, peer.Bulk, pieceSize, framePiece, p.h.number, head, c.b)
+	if errors.Is(err, peer.ErrNoLink) || errors.Is(err, net.ErrClosed) {
+		p.link, err = 0, nil // it is sent over the next one
 	}
-	p.off += uint64(len(p.buf))
-	p.buf = p.buf[:0]
-	return nil
+	return err
 }
 
-// piece takes a piece of what a group of topics holds. It may wait for the disk.
+// drop drops what the other node has.
+func (p *pieces) drop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.kept) > 0 && p.kept[0].off+uint64(len(p.kept[0].b)) <= p.taken {
+		if p.buf == nil {
+			p.buf = p.kept[0].b[:0]
+		}
+		p.kept, p.moved = p.kept[1:], time.Now()
+	}
+	return p.ended
+}
+
+// wait returns once there may be something to do.
+func (p *pieces) wait() error {
+	look := time.NewTimer(lookPace)
+	defer look.Stop()
+	select {
+	case <-p.h.m.ctx.Done():
+		return peer.ErrGivenUp
+	case <-p.news:
+		return nil
+	case <-look.C:
+	}
+	now := time.Now()
+	if now.Sub(p.moved) >= away {
+		return errAway
+	}
+	if now.Sub(p.moved) < askAgain || now.Sub(p.asked) < askAgain {
+		return nil
+	}
+	p.asked = now
+	return p.put(p.kept[0]) // what the other has said may be lost
+}
+
+// told takes what the other node says of how far it is.
+func (p *pieces) told(next uint64) {
+	p.mu.Lock()
+	switch {
+	case next == refusedPiece:
+		p.ended = errRefused
+	case next == unknownPiece:
+		p.ended = errAway
+	default:
+		p.taken = max(p.taken, next)
+	}
+	p.mu.Unlock()
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+// toldTaken takes what a node says of how far a transfer to it is.
+func (m *Member) toldTaken(folder string, group uint32, payload []byte) {
+	if len(payload) != 16 {
+		return
+	}
+	var p *pieces
+	m.mu.Lock()
+	if h := m.holdings[group]; h != nil {
+		p = h.leaving[binary.BigEndian.Uint64(payload)]
+	}
+	m.mu.Unlock()
+	if p != nil && p.folder == folder {
+		p.told(binary.BigEndian.Uint64(payload[8:]))
+	}
+}
+
+// piece takes a piece of what a group of topics holds, and says how far that is. It may wait for the disk.
 func (m *Member) piece(folder string, group uint32, payload []byte) {
 	if len(payload) <= pieceHead {
 		return
 	}
+	id, next := binary.BigEndian.Uint64(payload), m.takePiece(folder, group, payload)
+	said := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, id), next)
+	_ = m.links.Send(folder, peer.Control, frameTaken, group, said) // else the piece comes again
+}
+
+// takePiece takes a piece, and returns up to where this node has the transfer, unknownPiece or refusedPiece.
+func (m *Member) takePiece(folder string, group uint32, payload []byte) (next uint64) {
 	id, size, off := binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]), binary.BigEndian.Uint64(payload[16:])
-	part := payload[pieceHead:]
 	m.mu.Lock()
 	h := m.holdings[group]
-	if h == nil || h.group == nil || !slices.Contains(slices.Collect(maps.Values(h.routes)), folder) {
+	if h == nil || !slices.Contains(slices.Collect(maps.Values(h.routes)), folder) {
 		m.mu.Unlock()
-		return
+		return unknownPiece
 	}
 	t, was := h.coming, (*transfer)(nil)
-	if off == 0 {
+	switch {
+	case h.came.id == id:
+		next = h.came.size
+		m.mu.Unlock()
+		return next
+	case h.group == nil:
+		m.mu.Unlock()
+		return unknownPiece
+	case off == 0 && (t == nil || t.id != id):
 		t, was = &transfer{id: id}, t
 		h.coming = t
 	}
 	m.mu.Unlock()
 	h.reported(was.close())
 	if t == nil || t.id != id {
-		return // a piece was lost: it is sent again
+		return unknownPiece
 	}
-	all, err := h.take(t, size, off, part)
+	next, all, err := h.take(t, size, off, payload[pieceHead:])
 	if err != nil {
-		m.o.Log.Error("what a group of topics holds was sent whole and cannot be read", "group", group, "error", err)
+		m.o.Log.Error("what a group of topics holds was sent whole and cannot be taken", "group", group, "error", err)
 		h.reported(t.close())
 	}
 	if !all {
-		return
+		return next
 	}
 	m.mu.Lock()
 	was = nil
 	if h.coming == t {
 		was, h.coming, h.sent = h.sent, nil, t
+		h.came.id, h.came.size = id, size
 	}
 	m.mu.Unlock()
 	h.reported(was.close())
 	m.wake()
+	return next
 }
 
-// take takes a piece of a transfer, and reports whether all of it has come.
-func (h *holding) take(t *transfer, size, off uint64, part []byte) (all bool, err error) {
+// take takes a piece of a transfer, and returns up to where that has come, or refusedPiece, and whether it is all. One that was there, or that comes before those that
+// are missing, changes nothing.
+func (h *holding) take(t *transfer, size, off uint64, part []byte) (next uint64, all bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case off == 0 && t.to == nil && !t.over:
+	case t.over:
+		return refusedPiece, false, nil
+	case off != t.next:
+		return t.next, false, nil
+	case size > 0 && size != off+uint64(len(part)):
+		return refusedPiece, false, fmt.Errorf("it is to have %d bytes, and ends at %d", size, off+uint64(len(part)))
+	case off == 0:
 		if t.to, err = h.m.o.Receive(h.number); err != nil {
-			return false, err
+			return refusedPiece, false, err
 		}
-	case t.to == nil:
-		return false, nil // it was given up
 	}
-	if off != t.next || size > 0 && size != off+uint64(len(part)) {
-		return false, errors.New("a piece is missing")
-	}
-	t.next += uint64(len(part))
+	end := off + uint64(len(part))
 	if off == 0 { // the point is small
 		if t.at, part, err = unpack(part); err != nil {
-			return false, err
+			return refusedPiece, false, err
 		}
 	}
-	return size > 0, t.to.Write(part)
+	if err := t.to.Write(part); err != nil {
+		return refusedPiece, false, err
+	}
+	t.next = end
+	return end, size > 0, nil
 }
 
 // reported logs that something could not be removed: the next start sees to it.

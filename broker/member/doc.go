@@ -32,7 +32,8 @@
 //
 // A replica that lacks entries is sent those, as long as who leads keeps them: all replicas keep them with it, for Options.Behind bytes of the log at most, since any of
 // them may lead next. Else it is sent all that the group holds, at a pace that leaves publishers be; without it, when no majority of the others answers, nothing can be
-// committed before it has that, and it is sent as fast as it can be.
+// committed before it has that, and it is sent as fast as it can be. It says of each piece that it has it: so a transfer goes on over the next link when one ends, and
+// ends at once when it cannot be taken. A replica, or a leader, that is started again begins anew.
 //
 // # Commands
 //

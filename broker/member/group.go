@@ -317,6 +317,7 @@ const (
 	framePiece    peer.Kind = 20 // of a checkpoint of a group of topics: transfer, size of all, offset, u64 each, bytes; the stream is the group
 	frameStanding peer.Kind = 21 // up to where who leads a group has applied it, u64; the stream is the group
 	frameLeast    peer.Kind = 22 // of the same: up to where all its replicas are known to have it
+	frameTaken    peer.Kind = 23 // how far a transfer has come: transfer, offset of the next piece, u64 each; the stream is the group
 )
 
 // Send is replica.Transport's.
@@ -361,6 +362,8 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 		m.replied(stream, payload)
 	case framePiece:
 		m.piece(folder, stream, payload)
+	case frameTaken:
+		m.toldTaken(folder, stream, payload)
 	case frameStanding:
 		m.toldStanding(folder, stream, payload)
 	case frameLeast:

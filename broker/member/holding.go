@@ -35,12 +35,14 @@ type holding struct {
 	why     string         // why it does not run, for people
 	lost    bool           // it never will again
 	stands  standing
-	coming  *transfer            // what the group holds, on its way here
-	sent    *transfer            // the same: all of it has come
-	pushed  map[uint64]time.Time // when it may be sent again to a replica
-	sending map[uint64]bool      // replicas that it is being sent to
-	behind  time.Time            // until when the log is kept for them
-	least   uint64               // up to which entry all replicas are known to have the log, as who leads has said; 0: nobody has
+	coming  *transfer                 // what the group holds, on its way here
+	sent    *transfer                 // the same: all of it has come
+	came    struct{ id, size uint64 } // the transfer of which all has come last
+	leaving map[uint64]*pieces        // what it holds, on its way to others, by transfers
+	pushed  map[uint64]time.Time      // when it may be sent again to a replica
+	sending map[uint64]bool           // replicas that it is being sent to
+	behind  time.Time                 // until when the log is kept for them
+	least   uint64                    // up to which entry all replicas are known to have the log, as who leads has said; 0: nobody has
 
 	counted int64  // bytes of entries that were applied when the last checkpoint was written
 	stood   uint64 // bytes that had been written to the node's log then
@@ -102,7 +104,7 @@ func (m *Member) yield(state *cluster.State) {
 
 // hold has the replica of a group run, or notes why it does not.
 func (m *Member) hold(g *cluster.Group, id uint64) *holding {
-	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}, sending: map[uint64]bool{}}
+	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}, sending: map[uint64]bool{}, leaving: map[uint64]*pieces{}}
 	var voters []uint64
 	for _, r := range g.Replicas {
 		h.routes[r.ID] = r.Folder

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"brokerd/broker/cluster"
 	"brokerd/broker/replica"
+	"brokerd/broker/simnet"
 	"brokerd/diskqueue/journal"
 )
 
@@ -100,16 +102,30 @@ func (s *notes) Discard() error { return nil }
 
 // notesComing is what another node's notes are, on their way.
 type notesComing struct {
-	n     *node
-	group uint32
-	b     []byte
+	n      *node
+	group  uint32
+	number int // of all that were begun
+	parts  int
+	b      []byte
 }
 
-func (n *node) receive(group uint32) (Receiver, error) { return &notesComing{n: n, group: group}, nil }
+func (n *node) receive(group uint32) (Receiver, error) {
+	n.groups.Lock()
+	defer n.groups.Unlock()
+	n.receives++
+	return &notesComing{n: n, group: group, number: n.receives}, nil
+}
 
 func (c *notesComing) Write(part []byte) error {
 	c.b = append(c.b, part...)
-	return nil
+	c.parts++
+	c.n.groups.Lock()
+	takes := c.n.takes
+	c.n.groups.Unlock()
+	if takes == nil {
+		return nil
+	}
+	return takes(c.number, c.parts)
 }
 
 func (c *notesComing) Shard(at replica.Point, stop func(error)) (Shard, error) {
@@ -339,6 +355,73 @@ func TestAReplicaThatIsNeededIsSentAllThatThereIsAtOnce(t *testing.T) {
 			t.Errorf("nothing was committed for %v", took)
 		}
 		sameNotes(t, two, group, "b")
+	})
+}
+
+// lateOne returns a cluster one node of which was away, and lacks what is kept nowhere any more: some pieces of texts.
+func lateOne(t *testing.T, change ...func(*node)) (nodes []*node, late *node, group uint32) {
+	nodes, group = begin(t, change...)
+	write(t, nodes, group, "a")
+	sameNotes(t, nodes, group, "a")
+	late = nodes[2]
+	late.kill()
+	rest := without(nodes, late)
+	for i := range 3 {
+		write(t, rest, group, fmt.Sprint(i, strings.Repeat("x", 2*pieceSize)))
+	}
+	sameNotes(t, rest, group, fmt.Sprint(2, strings.Repeat("x", 2*pieceSize)))
+	for range 2 {
+		for _, n := range rest {
+			n.checkpoint()
+		}
+	}
+	return nodes, late, group
+}
+
+// What is sent whole goes on where it was when links end on the way, one after the other, and is not begun anew.
+func TestWhatIsSentWholeGoesOnOverTheNextLink(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, late, group := lateOne(t, func(n *node) { n.rate = -1 })
+		here := simnet.HostOf(late.address)
+		breaks, broke := 0, time.Now()
+		late.takes = func(_, part int) error {
+			if gap := time.Since(broke); breaks > 0 && gap >= askAgain {
+				t.Errorf("part %d has come %v after the one before it", part, gap)
+			}
+			breaks, broke = breaks+1, time.Now()
+			late.network.Reset(func(a, b string) bool { return a == here || b == here })
+			return nil
+		}
+		late.start()
+		sameNotes(t, nodes, group, "a")
+		late.groups.Lock()
+		defer late.groups.Unlock()
+		if late.receives != 1 || breaks < 6 {
+			t.Errorf("it was begun %d times, and links were broken %d times", late.receives, breaks)
+		}
+	})
+}
+
+// A replica that cannot take what is sent whole says so, and is not sent the rest; it is tried again.
+func TestWhoCannotTakeWhatIsSentWholeSaysSo(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, late, group := lateOne(t)
+		late.takes = func(number, part int) error {
+			switch {
+			case number > 1:
+				return nil
+			case part == 2:
+				return syscall.ENOSPC
+			case part > 2:
+				t.Errorf("part %d comes behind the one that was not taken", part)
+			}
+			return nil
+		}
+		late.start()
+		sameNotes(t, nodes, group, "a")
+		if !late.lines.has("cannot be taken") || !slices.ContainsFunc(without(nodes, late), func(n *node) bool { return n.lines.has("could not take") }) {
+			t.Error("nobody says so")
+		}
 	})
 }
 

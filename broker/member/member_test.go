@@ -146,8 +146,10 @@ type node struct {
 	number  atomic.Int64 // that it was told
 	yields  sync.Map     // names that it was asked to give way to
 
-	groups sync.Mutex // guards what follows
-	shards map[uint32]*notes
+	groups   sync.Mutex // guards what follows
+	shards   map[uint32]*notes
+	receives int                     // how often it has begun to take what others have of a group
+	takes    func(n, part int) error // is told of each part of such a thing, and may fail; nil: nobody is
 }
 
 // lines is a log that can be looked through.
