@@ -79,90 +79,104 @@ func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n in
 	return n, false
 }
 
+// handout is one Take under way. It is passed by reference through functions with small frames: who sends is mostly a new goroutine, which has
+// two KiB of stack, and growing that costs more than to take a message does.
+type handout struct {
+	to       *Subscription
+	d        *Delivery
+	n, bytes int // messages and bytes of their frames so far
+	aside    int // messages that had to wait for the turn of their key
+	watch    stopwatch
+	last     uint16 // attempts
+	mortal   bool   // messages may be over
+}
+
 func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	m.active = true
-	keep := m.effects()
-	watch := stopwatch{to: &m.noted().delivered, now: m.at.stamp}
-	last := uint16(math.MaxUint16)
+	h := handout{to: s, d: d, last: math.MaxUint16, mortal: m.mortal()}
+	h.watch.to, h.watch.now = &m.noted().delivered, m.at.stamp
 	if p := m.policy; p != nil && p.MaxAttempts > 0 && !m.at.final {
-		last = p.MaxAttempts
+		h.last = p.MaxAttempts
 	}
-	mortal := m.mortal()
-	plain := last == math.MaxUint16 && !mortal && s.sample == 0 && m.order == nil
-	aside := 0
-	for bytes := 0; n < limit && bytes < takeBytes; {
+	plain := h.last == math.MaxUint16 && !h.mortal && s.sample == 0 && m.order == nil
+	for h.n < limit && h.bytes < takeBytes {
 		back := m.retries.len()+m.loaded.len()+m.released.len() > 0
 		if !back && !m.fresh() {
 			break
 		}
-		if plain && !back {
-			if some, size := m.deliverRun(s, d, &watch, limit-n, takeBytes-bytes); some > 0 {
-				n += some
-				bytes += size
-				continue
-			}
-		}
-		r, again := m.next()
-		if m.order != nil && !m.mayGo(&r, again) {
-			if aside++; aside == asideAtOnce {
-				break
-			}
+		if plain && !back && m.deliverRun(&h, limit) {
 			continue
 		}
-		if (r.attempts > last || mortal || s.sample > 0) && m.leaves(s, &r, again, last, mortal) {
-			continue
+		if !m.deliverNext(&h) {
+			break
 		}
-		m.fly(s, &r)
-		if again {
-			keep.again = addPosition(keep.again, r.pos)
-			d.addAgain(r.frame, r.attempts)
-		} else {
-			keep.fresh = addPosition(keep.fresh, r.pos)
-			d.add(r.frame)
-		}
-		if r.attempts == 1 {
-			watch.saw(r.frame.Timestamp(), 1)
-		}
-		n++
-		bytes += len(r.frame)
 	}
-	if watch.note(); watch.at > 0 {
-		m.newest = watch.at
+	if h.watch.note(); h.watch.at > 0 {
+		m.newest = h.watch.at
 	}
-	if n > 0 {
-		keep.by = s
+	if h.n > 0 {
+		m.effects().by = s
 	}
-	m.delivered(s, n)
-	return n
+	m.delivered(s, h.n)
+	return h.n
+}
+
+// deliverNext delivers the next message, or sees to it that it leaves or waits for its turn. It reports false when that was enough for once.
+func (m *machine) deliverNext(h *handout) bool {
+	r, again := m.next()
+	if m.order != nil && !m.mayGo(&r, again) {
+		h.aside++
+		return h.aside < asideAtOnce
+	}
+	if (r.attempts > h.last || h.mortal || h.to.sample > 0) && m.leaves(h.to, &r, again, h.last, h.mortal) {
+		return true
+	}
+	m.fly(h.to, &r)
+	if keep := m.effects(); again {
+		keep.again = addPosition(keep.again, r.pos)
+		h.d.addAgain(r.frame, r.attempts)
+	} else {
+		keep.fresh = addPosition(keep.fresh, r.pos)
+		h.d.add(r.frame)
+	}
+	if r.attempts == 1 {
+		h.watch.saw(r.frame.Timestamp(), 1)
+	}
+	h.n++
+	h.bytes += len(r.frame)
+	return true
 }
 
 // deliverRun delivers messages that were never delivered and follow each other in memory, when nothing but the consumer's credit and their
-// size decides how many. It may find none that it can, though there are some.
-func (m *machine) deliverRun(s *Subscription, d *Delivery, watch *stopwatch, limit, bytes int) (n, size int) {
-	frames, first, most, given := m.mem.Run(m.at.shown, limit)
-	for n < most && size < min(bytes, len(frames)) {
+// size decides how many; limit is of the whole handout. It reports whether there were any: it may find none that it can, though there are some.
+func (m *machine) deliverRun(h *handout, limit int) bool {
+	frames, first, most, given := m.mem.Run(m.at.shown, limit-h.n)
+	n, size := 0, 0
+	for enough := min(takeBytes-h.bytes, len(frames)); n < most && size < enough; n++ {
 		r := retry{frame: protocol.FirstMessage(frames[size:]), shared: given}
 		if first > 0 {
 			r.pos = first + Position(n)
 		}
 		r.attempts = r.frame.Attempts()
 		size += len(r.frame)
-		n++
-		m.fly(s, &r)
-		d.add(r.frame)
+		m.fly(h.to, &r)
+		h.d.add(r.frame)
 		if r.attempts == 1 {
-			watch.saw(r.frame.Timestamp(), 1)
+			h.watch.saw(r.frame.Timestamp(), 1)
 		}
 	}
-	if n > 0 {
-		m.taken += uint64(n)
-		m.mem.Pass(n, size)
+	if n == 0 {
+		return false
 	}
-	if n > 0 && first > 0 {
+	h.n += n
+	h.bytes += size
+	m.taken += uint64(n)
+	m.mem.Pass(n, size)
+	if first > 0 {
 		keep := m.effects()
 		keep.fresh = addRange(keep.fresh, backlog.Range{First: first, Last: first + Position(n) - 1})
 	}
-	return n, size
+	return true
 }
 
 // leaves decides whether a message that is about to be delivered leaves the channel instead: it has been delivered too often, in an earlier
@@ -272,9 +286,13 @@ func (m *machine) returnPlace(s inflight.Place) {
 // fly puts a message in flight. An id that is in flight already is one that NSQ wrote twice after an unclean stop, or of two
 // that had the same node id: the second copy gets a new id, as FIN could not tell them apart.
 func (m *machine) fly(s *Subscription, r *retry) {
-	if m.inflight.Add(r.frame.MustID(), r.pos, m.kept(r), r.attempts, s, s.lane, m.at.now) {
-		return
+	if !m.inflight.Add(r.frame.MustID(), r.pos, m.kept(r), r.attempts, s, s.lane, m.at.now) {
+		m.flyAnew(s, r)
 	}
+}
+
+// flyAnew puts a message in flight whose id another has.
+func (m *machine) flyAnew(s *Subscription, r *retry) {
 	r.frame = slices.Clone(r.frame)
 	for {
 		id := m.rules.freshID()
