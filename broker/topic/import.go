@@ -132,14 +132,28 @@ func (m *Import) flush() error {
 	t.pub.Lock()
 	a := m.appendLocked()
 	t.pub.Unlock()
-	m.taken += n
 	m.attempts = m.attempts[:0]
 	if err := t.d.log.Commit(a.at, false); err != nil {
+		t.passOver(n)
 		t.withdraw(&a)
 		return err
 	}
+	m.taken += n
 	t.show(&a, false, nil)
 	return nil
+}
+
+// passOver has the last n positions, whose messages the disk has refused, not count as taken in. The log has it before it says that they are void, or
+// the next import would pass over as many messages.
+func (t *Topic) passOver(n int) {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	d := t.d
+	if d.imports == nil {
+		return
+	}
+	d.imports.Next += Position(n)
+	d.change(journal.Change{Op: journal.OpSkip, Next: d.next, Options: d.options()})
 }
 
 func (m *Import) appendLocked() appended {

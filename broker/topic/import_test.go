@@ -1,7 +1,9 @@
 package topic
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 
 	"brokerd/diskqueue/journal"
@@ -153,5 +155,37 @@ func TestAnotherQueueOfTheName(t *testing.T) {
 	importAll(t, topic, "")
 	if d := topic.Stats().Depth; d != 1+foreignMessages || topic.Importing() != "" {
 		t.Errorf("%d wait, importing %q", d, topic.Importing())
+	}
+}
+
+// TestAnImportThatTheDiskRefuses, wherever it does, is gone on with by the next one, in the same process or after a start: what was refused is taken in
+// then, once.
+func TestAnImportThatTheDiskRefuses(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		for refused := range foreignMessages {
+			l := &keptLog{}
+			topic := mustTopic(t, recovered(t, l), "t")
+			mustChannel(t, topic, "c")
+			m := topic.BeginImport("queue", "source", topic.LookupChannel("c"))
+			var err error
+			for i := 0; i < foreignMessages && err == nil; i++ {
+				if i == refused {
+					l.fail(syscall.ENOSPC)
+				}
+				err = m.Add(int64(i), foreignAttempts(i), protocol.MessageID(i+1), fmt.Appendf(nil, "m%d", i))
+			}
+			if err == nil {
+				err = m.Finish()
+			}
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("an import that is refused from message %d on: %v", refused, err)
+			}
+			l.fail(nil)
+			if restart {
+				topic = recovered(t, &keptLog{records: l.records[:l.len():l.len()]}).Lookup("t")
+			}
+			importAll(t, topic, "c")
+			expectForeign(t, topic, "c")
+		}
 	}
 }
