@@ -173,6 +173,9 @@ func (c *Channel) leaving() chan struct{} {
 func (t *Topic) storeNodes(nodes []*stored) error {
 	t.pub.Lock()
 	defer t.pub.Unlock()
+	if t.deleted.Load() {
+		return nil // its segments are closed; or they would be made anew, for nobody
+	}
 	written := 0
 	for _, s := range nodes {
 		frames := s.node.Frames()
