@@ -262,6 +262,7 @@ func (c *Channel) dropReturned() {
 	c.agePlaces()
 	c.ageReturned()
 	c.ageAside()
+	c.nudge() // with less aside there may be more to look at
 }
 
 // heldOf returns which of some messages may still be in flight or deferred. Topic.pub is held.
