@@ -3,13 +3,11 @@ package topic
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
-	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -98,7 +96,7 @@ func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
 	list := c.again(m.From, shared)
 	queue := queueOf(nodes, list)
 	m.Messages, m.first = queue.Len(), queue.First()
-	if err := t.bounded(c.policy, &queue); err != nil || dry {
+	if err := t.bounded(c.policy, &queue, c.besides(m.From)); err != nil || dry {
 		c.exit()
 		return m, err
 	}
@@ -207,9 +205,6 @@ func (c *Channel) having() (list []backlog.Range) {
 	return merged(list)
 }
 
-// ErrTooMany is the refusal of a rewind after which more would wait than a bound allows.
-var ErrTooMany = errors.New("more would wait than the channel may hold")
-
 // ChannelAt returns the channel of that name and makes it when there is none, so that it begins at a place: beside what comes, and what waits
 // in the topic itself, it gets what is kept from there on. made says whether it was made; one that is there is left alone.
 func (t *Topic) ChannelAt(name string, p Place) (c *Channel, made bool, m Moved, err error) {
@@ -259,7 +254,7 @@ func (t *Topic) beginAtLocked(c *Channel, change journal.Change, from Position, 
 	if err != nil {
 		return change, err
 	}
-	if err := t.bounded(t.policyOf(c), &queue); err != nil {
+	if err := t.bounded(t.policyOf(c), &queue, held{}); err != nil {
 		return change, err
 	}
 	*m = moved
@@ -284,20 +279,6 @@ func (w *watermark) unshown() (list []backlog.Range) {
 		next = p.last + 1
 	}
 	return list
-}
-
-// bounded returns why a queue is more than a channel may have wait. For tools, which read a node that is not started, nothing is.
-func (t *Topic) bounded(p *policy.Policy, q *backlog.Queue) error {
-	if !p.Bounded() || !t.registry.started.Load() {
-		return nil
-	}
-	if n := int64(q.Len()); p.MaxDepth > 0 && n > p.MaxDepth {
-		return fmt.Errorf("%w: %d messages, with max_depth %d", ErrTooMany, n, p.MaxDepth)
-	}
-	if n := q.Size() - int64(q.Len())*protocol.MessageOverhead; p.MaxBytes > 0 && n > p.MaxBytes {
-		return fmt.Errorf("%w: about %d bytes, with max_bytes %d", ErrTooMany, n, p.MaxBytes)
-	}
-	return nil
 }
 
 // again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be

@@ -1,0 +1,54 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/policy"
+	"brokerd/protocol"
+)
+
+// ErrTooMany is the refusal of a rewind after which more would wait than a bound allows.
+var ErrTooMany = errors.New("the channel would hold more than it may")
+
+// held is messages that a channel has, and the bytes of their bodies, about.
+type held struct{ messages, bytes int64 }
+
+// besides returns what of a channel is not in a queue that a rewind from a position on brings: what stays as it is. What waits for its dead letter topic does not
+// count.
+func (m *machine) besides(from Position) (h held) {
+	if !m.policy.Bounded() {
+		return h
+	}
+	all := m.holds()
+	n := all - m.buried()
+	for _, r := range m.mem.Ranges(nil) {
+		if r.Last >= from {
+			n -= backlog.Range{First: max(r.First, from), Last: r.Last}.Len()
+		}
+	}
+	taken := func(pos Position, _ uint16) {
+		if pos >= from {
+			n--
+		}
+	}
+	m.inflight.Each(taken)
+	m.eachReturned(taken)
+	return held{int64(n), m.heldBytes() * int64(n) / int64(max(all, 1))}
+}
+
+// bounded returns why a queue is more than a channel may have beside what stays there: what is too much would be dropped. For tools, which read a node that is
+// not started, nothing is.
+func (t *Topic) bounded(p *policy.Policy, q *backlog.Queue, stays held) error {
+	if !p.Bounded() || !t.registry.started.Load() {
+		return nil
+	}
+	if n := int64(q.Len()) + stays.messages; p.MaxDepth > 0 && n > p.MaxDepth {
+		return fmt.Errorf("%w: %d messages, with max_depth %d", ErrTooMany, n, p.MaxDepth)
+	}
+	if n := q.Size() - int64(q.Len())*protocol.MessageOverhead + stays.bytes; p.MaxBytes > 0 && n > p.MaxBytes {
+		return fmt.Errorf("%w: about %d bytes, with max_bytes %d", ErrTooMany, n, p.MaxBytes)
+	}
+	return nil
+}
