@@ -217,7 +217,7 @@ func (s *Server) newShard(group uint32, content []byte, at replica.Point, stop f
 
 func (s *Server) shardOptions(group uint32, stop func(error)) shard.Options {
 	return shard.Options{Number: group, Registry: s.registry, Segments: s.engine.GroupSegments(group), Room: s.around.room, Wait: s.opts.ClusterWait, Do: s.member.Do,
-		Leading: s.forward.Leading, Changed: s.registrar.Changed, Stop: stop, Log: s.log}
+		Short: func() error { return s.member.Short(group) }, Leading: s.forward.Leading, Changed: s.registrar.Changed, Stop: stop, Log: s.log}
 }
 
 // receiveShard begins to take what the topics of a group are on another broker.

@@ -79,9 +79,6 @@ func (s *sim) stopAll() {
 // TestAClusterOnFullDisks: a backlog fills the disks of all, so that publishes are refused. What was acknowledged comes, and once it was consumed publishes are taken
 // again, without anybody's help.
 func TestAClusterOnFullDisks(t *testing.T) {
-	if !*simDisks {
-		t.Skip("NOT RUN: one in some runs does not get well yet; with -broker-disks")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 81)
 		s.prepare()

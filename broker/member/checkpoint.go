@@ -99,11 +99,21 @@ func (m *Member) Owes() bool {
 		m.mu.Lock()
 		s := h.shard
 		m.mu.Unlock()
-		if s != nil && s.Frees() >= muchFreed {
+		if s != nil && m.frees(s) {
 			return true
 		}
 	}
 	return false
+}
+
+// frees reports whether so much comes free with a checkpoint of a group that it is to be written for that alone.
+func (m *Member) frees(s Shard) bool {
+	free := s.Frees()
+	if free < muchFreed && m.tight.own.Load() && free > 0 {
+		held, _ := s.Bytes()
+		return free >= held/2
+	}
+	return free >= muchFreed
 }
 
 // muchFreed is how many bytes that come free on the disk make a checkpoint worth writing, whatever was applied.
@@ -131,7 +141,7 @@ func (m *Member) worthIt(h *holding, s Shard) bool {
 	counted, stood := h.counted, h.stood
 	m.mu.Unlock()
 	wrote := int64(m.o.Journal.Stats().Bytes - stood)
-	return held <= leastWorth || applied-counted >= held/2 || wrote >= max(leastHeldBack, held/2) || s.Frees() >= muchFreed
+	return held <= leastWorth || applied-counted >= held/2 || wrote >= max(leastHeldBack, held/2) || m.frees(s)
 }
 
 const (

@@ -318,6 +318,7 @@ const (
 	frameStanding peer.Kind = 21 // up to where who leads a group has applied it, u64; the stream is the group
 	frameLeast    peer.Kind = 22 // of the same: up to where all its replicas are known to have it
 	frameTaken    peer.Kind = 23 // how far a transfer has come: transfer, offset of the next piece, u64 each; the stream is the group
+	frameTight    peer.Kind = 24 // whether the sender's disk is short of room for more messages of groups, one byte: 1, it is; 0, it is not
 )
 
 // Send is replica.Transport's.
@@ -368,6 +369,8 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 		m.toldStanding(folder, stream, payload)
 	case frameLeast:
 		m.toldLeast(folder, stream, payload)
+	case frameTight:
+		m.toldTight(folder, payload)
 	case frameMap:
 		w, err := decodeWhole(payload)
 		if err != nil {

@@ -74,6 +74,7 @@ type Member struct {
 	deleted lately.Set // topics, as the map has said
 
 	aside atomic.Bool // see StandAside
+	tight tightness   // of disks
 	fresh *since      // of the map
 
 	// Owned by run.
@@ -179,6 +180,7 @@ func (m *Member) open(l net.Listener) error {
 		m.links.Close()
 		return err
 	}
+	m.tight.linked.Store(true)
 	m.loops.Go(m.run)
 	return nil
 }
@@ -294,6 +296,9 @@ func (m *Member) setMap(w *whole) {
 func (m *Member) run() {
 	for {
 		pause := m.o.Pace
+		if m.tight.own.Load() {
+			m.tellTight(true)
+		}
 		switch m.look(); m.at() {
 		case member:
 			m.goOn()

@@ -32,6 +32,7 @@ type reign struct {
 	limit   int64 // bytes of messages that the group may have in memory
 	wait    time.Duration
 	much    chan struct{} // told that there are too many
+	short   func() error  // why there is to be no publish, as disks are nearly full
 	unspilt func() error  // why they cannot be moved to the disk
 
 	mu     sync.Mutex    // held while a record is appended, so that none is once it is over
@@ -140,6 +141,9 @@ const roomPace = 5 * time.Millisecond
 func (r *reign) Room() error {
 	if r.over.Load() {
 		return topic.ErrNotLeader
+	}
+	if err := r.short(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.wait)
 	defer cancel()

@@ -25,6 +25,8 @@ type Options struct {
 	Room     int64               // bytes of messages that memory has room for; 16 MiB
 	Limit    int64               // bytes of messages in memory from which on publishes wait for the disk; 64 MiB
 	Wait     time.Duration       // what a publish waits for replicas that are behind, and a change of the map; 5 s
+	// Short returns why the group takes no publishes, as disks of its replicas are nearly full; nil: it does. A nil Short is that. It waits for nothing.
+	Short func() error
 	// Do changes the map.
 	Do func(context.Context, cluster.Command) error
 	// Leading is told when the topics of the group are served by this node, and with nil when they are not any more; nil: nobody asks.
@@ -103,6 +105,9 @@ func newShard(o Options, standby *topic.Standby, at replica.Point) (*Shard, erro
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second
 	}
+	if o.Short == nil {
+		o.Short = func() error { return nil }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -163,7 +168,7 @@ func (s *Shard) Lead(term, _ uint64) {
 
 func (s *Shard) beginLocked() {
 	s.reign = &reign{term: s.term, group: s.group, standby: s.standby, limit: s.o.Limit, wait: s.o.Wait, ended: make(chan struct{}), wake: s.wake, much: s.much,
-		unspilt: s.Unspilt}
+		short: s.o.Short, unspilt: s.Unspilt}
 	s.reign.last.Store(s.standby.Record())
 }
 

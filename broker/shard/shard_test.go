@@ -150,7 +150,7 @@ func run(t *testing.T, test func(f *fixture)) {
 func (f *fixture) open(content []byte, at replica.Point) {
 	f.t.Helper()
 	var err error
-	f.s, err = New(Options{Number: 1, Registry: f.r, Segments: f.o.Segments, Room: f.o.Room, Limit: f.o.Limit, Stop: func(err error) { f.stopped = err },
+	f.s, err = New(Options{Number: 1, Registry: f.r, Segments: f.o.Segments, Room: f.o.Room, Limit: f.o.Limit, Short: f.o.Short, Stop: func(err error) { f.stopped = err },
 		Changed: func() { f.changes.Add(1) },
 		Leading: func(_ uint32, led *topic.Led) {
 			if led != nil {

@@ -72,7 +72,7 @@ func (s *Shard) tidy() {
 		if s.led != nil {
 			s.led.Reclaim()
 		}
-		s.standby.Tidy()
+		s.standby.Tidy(s.o.Short() != nil)
 		s.tidied = began.Add(max(idlePace/2, tidyShare*time.Since(began)))
 	}
 }

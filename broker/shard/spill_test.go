@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,7 @@ func (d disk) New() (uint32, error)            { return 1, nil }
 func (d disk) Generations() ([]uint32, error)  { return nil, nil }
 func (d disk) Topics(uint32) ([]uint32, error) { return []uint32{1}, nil }
 func (d disk) Remove(uint32) error             { return nil }
+func (d disk) Room(int) error                  { return nil }
 
 // nobody is a consumer that is not told anything.
 type nobody struct{}
@@ -165,4 +167,43 @@ func TestAReplicaThatIsSlowToWriteIsHeldUp(t *testing.T) {
 	if s.failed != nil {
 		t.Error(s.failed)
 	}
+}
+
+// TestAGroupWithoutRoomTakesNoPublishes: it says why, all else goes on, and what was taken before counts no more as held once it is finished.
+func TestAGroupWithoutRoomTakesNoPublishes(t *testing.T) {
+	run(t, func(f *fixture) {
+		f.s.Close()
+		why := errors.New("disks are nearly full")
+		var short atomic.Pointer[error]
+		f.o = Options{Segments: disk{vfs.NewMem()}, Short: func() error {
+			if p := short.Load(); p != nil {
+				return *p
+			}
+			return nil
+		}}
+		f.open(nil, replica.Point{Index: 1, Term: 1})
+		f.create("orders", 1)
+		f.a.lead(2)
+		if _, err := f.r.Lookup("orders").Channel("c"); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.publish("orders"); err != nil {
+			t.Fatal(err)
+		}
+		short.Store(&why)
+		if err := f.publish("orders"); !errors.Is(err, why) || !topic.Refuses(err) {
+			t.Errorf("a publish: %v", err)
+		}
+		if err := f.r.Lookup("orders").LookupChannel("c").Empty(); err != nil {
+			t.Errorf("a channel cannot be emptied: %v", err)
+		}
+		time.Sleep(3 * idlePace)
+		if held, _ := f.s.Bytes(); held > 0 {
+			t.Errorf("%d bytes are held that nobody needs", held)
+		}
+		short.Store(nil)
+		if err := f.publish("orders"); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+	})
 }

@@ -113,7 +113,7 @@ func (n *node) options() Options {
 	}
 	return Options{FS: fs, Dir: "data", SyncEvery: 40, SyncTimeout: 2 * time.Second, Log: log,
 		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10, AcceptLoss: n.accept, Listed: n.listed, Groups: n.groups,
-		MinFreeSpace: n.free}
+		MinFreeSpace: n.free, Reserve: n.reserve}
 }
 
 // diskErrors are what a disk, or the system, says when it cannot.

@@ -90,6 +90,7 @@ type Engine struct {
 	loop     sync.WaitGroup
 	stop     context.CancelFunc
 	wakeups  wakeup
+	growth   growth
 	tally    tally
 	anchor   anchor
 	folder   folder
@@ -112,6 +113,7 @@ type Engine struct {
 	weight    uint64    // bytes of the last checkpoint
 	retry     time.Time // no checkpoint before this, as the last one failed
 	cramped   bool
+	tight     bool // groups were told so
 	burst     burst
 	nothing   time.Time // till then there is nothing, most likely, that is only kept and could go for others
 	compacted uint64    // bytes that were appended when it was looked for segments of which little is needed
@@ -218,8 +220,11 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 func newEngine(o Options, s *sight) *Engine {
 	log, said := newQuiet(o.Log)
 	o.Log = log
-	k := &Engine{o: o, quiet: said, at: time.Now(), reserve: reserve{size: o.Reserve}, anchor: newAnchor(o.Anchor, o.Processors), wakeups: wakeup{now: make(chan struct{}, 1)},
+	k := &Engine{o: o, quiet: said, at: time.Now(), anchor: newAnchor(o.Anchor, o.Processors), wakeups: wakeup{now: make(chan struct{}, 1)},
 		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1), asked: make(chan roomAsked)}
+	k.reserve.size = o.Reserve
+	k.growth.most, k.growth.now = o.LogFileSize/4, make(chan struct{}, 1)
+	k.reserve.hold(false, false)
 	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
@@ -24,6 +25,10 @@ type Groups interface {
 	Checkpoint() (change func(*manifest.Manifest), counts func(), err error)
 	// Owes reports whether a checkpoint would let go of much that is on the disk, or in the log.
 	Owes() bool
+	// Held returns how many bytes groups have in memory that are to be written down.
+	Held() int64
+	// Tight tells whether the disk has less room than groups need to go on with more messages. It is called often, and does not wait.
+	Tight(is bool)
 }
 
 // groupMagic is what the checkpoint of a group begins with, before the first bytes of the folder's id and its content.
@@ -56,7 +61,7 @@ func (k *Engine) WriteGroup(group uint32, content ...[]byte) (c manifest.GroupCh
 	for _, b := range parts {
 		c.Size, c.Sum = c.Size+uint64(len(b)), crc32.Update(c.Sum, castagnoli, b)
 	}
-	if err := k.writeGroup(k.groupName(group, c.Number), parts); err != nil {
+	if err := k.writeGroup(k.groupName(group, c.Number), int64(c.Size), parts); err != nil {
 		if removeErr := k.o.FS.Remove(k.groupName(group, c.Number)); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 			err = errors.Join(err, removeErr) // what is left of it takes space, which may be what lacks
 		}
@@ -65,8 +70,8 @@ func (k *Engine) WriteGroup(group uint32, content ...[]byte) (c manifest.GroupCh
 	return c, nil
 }
 
-func (k *Engine) writeGroup(name string, parts [][]byte) error {
-	f, err := k.o.FS.Create(name)
+func (k *Engine) writeGroup(name string, size int64, parts [][]byte) error {
+	f, err := k.createGroup(name, size)
 	if err != nil {
 		return err
 	}
@@ -144,18 +149,41 @@ func (k *Engine) Folder() string { return k.folder.current().Folder.String() }
 func (k *Engine) Keep(change func(*manifest.Manifest)) error { return k.folder.update(change) }
 
 // GroupLog returns the log as groups of replicas see it.
-func (k *Engine) GroupLog() *GroupLog { return &GroupLog{k.wal, &k.wakeups} }
+func (k *Engine) GroupLog() *GroupLog { return &GroupLog{k.wal, &k.wakeups, &k.growth} }
 
 // GroupLog is the node's log for groups of replicas.
 type GroupLog struct {
 	*wal.Log
 	wakeup *wakeup
+	growth *growth
 }
 
 // Append is wal.Log's; the engine looks at the log's growth.
 func (g *GroupLog) Append(kind byte, data ...[]byte) (wal.Offset, error) {
 	g.wakeup.wake()
+	for _, b := range data {
+		g.growth.add(int64(len(b)))
+	}
 	return g.Log.Append(kind, data...)
+}
+
+// growth has the engine look at the room on the disk when groups have written so much: between two of its looks they could fill a small one, and who follows
+// refuses nothing by itself.
+type growth struct {
+	most  int64
+	since atomic.Int64
+	now   chan struct{}
+}
+
+func (g *growth) add(n int64) {
+	if g.since.Add(n) < g.most {
+		return
+	}
+	g.since.Store(0)
+	select {
+	case g.now <- struct{}{}:
+	default:
+	}
 }
 
 // KeepGroups says who keeps groups from now on. It is called before Start.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
@@ -23,6 +25,9 @@ type keeper struct {
 	term uint64
 	file manifest.GroupCheckpoint
 	from wal.Offset
+
+	held  atomic.Int64 // bytes that it has in memory, as it says
+	tight atomic.Bool  // it was told so last
 }
 
 func (g *keeper) replay(e wal.Entry) error {
@@ -45,7 +50,9 @@ func (g *keeper) vote(t *testing.T) {
 	g.from = at
 }
 
-func (g *keeper) Owes() bool { return false }
+func (g *keeper) Owes() bool    { return false }
+func (g *keeper) Held() int64   { return g.held.Load() }
+func (g *keeper) Tight(is bool) { g.tight.Store(is) }
 
 func (g *keeper) Checkpoint() (func(*manifest.Manifest), func(), error) {
 	var err error
@@ -229,6 +236,94 @@ func TestACheckpointOfAGroupThatCannotBeWrittenLeavesNothing(t *testing.T) {
 		if c, err := n.k.WriteGroup(7, []byte("all")); err != nil || c.Number != 1 {
 			t.Errorf("number %d: %v", c.Number, err)
 		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOnlyTheLogHasTheRoomOfTheReserve: when it is let go as the log has no room, segments and checkpoints of groups are refused it, but for small checkpoints,
+// until there is room for it again.
+func TestOnlyTheLogHasTheRoomOfTheReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		n.reserve = 40 << 10
+		g := &keeper{}
+		g.begin(t, n)
+		segments := n.k.GroupSegments(1)
+		if err := segments.Room(1 << 20); err != nil {
+			t.Error("with room:", err)
+		}
+		fill(t, n, 20, 100, 10*time.Millisecond)
+		n.fs.SetLimit(n.fs.Used() + 1000)
+		if err := segments.Room(2000); !errors.Is(err, syscall.ENOSPC) {
+			t.Error("more than there is:", err)
+		}
+		if _, err := n.k.WriteGroup(7, make([]byte, 30<<10)); !errors.Is(err, syscall.ENOSPC) {
+			t.Error("a checkpoint that is larger than the disk:", err)
+		}
+		if n.k.reserve.isSpent() {
+			t.Fatal("the reserve was let go for what may not have it")
+		}
+		for range 1000 { // the log needs another file
+			_, _ = g.log.Append(byte(journal.KindVote), journal.AppendVote(nil, journal.Vote{Term: g.term}))
+			time.Sleep(10 * time.Millisecond)
+			if n.k.reserve.isSpent() {
+				break
+			}
+		}
+		time.Sleep(time.Second)
+		if !n.k.reserve.isSpent() || !g.tight.Load() {
+			t.Fatalf("a log without room: the reserve is spent %v, groups were told %v", n.k.reserve.isSpent(), g.tight.Load())
+		}
+		if err := segments.Room(20 << 10); !errors.Is(err, syscall.ENOSPC) {
+			t.Error("segments have the log's room:", err)
+		}
+		if _, err := n.k.WriteGroup(7, make([]byte, 38<<10)); !errors.Is(err, syscall.ENOSPC) {
+			t.Error("a large checkpoint has it:", err)
+		}
+		if numbers, err := n.k.groupNumbers(7); err != nil || len(numbers) > 0 {
+			t.Errorf("of that there are %v: %v", numbers, err)
+		}
+		if _, err := n.k.WriteGroup(7, make([]byte, 500)); err != nil {
+			t.Error("a small one has not:", err)
+		}
+		n.fs.SetLimit(0)
+		time.Sleep(3 * time.Second)
+		if err := segments.Room(1 << 20); err != nil || n.k.reserve.isSpent() || g.tight.Load() {
+			t.Errorf("with room again: %v, spent %v, groups were told %v", err, n.k.reserve.isSpent(), g.tight.Load())
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestGroupsTakeNoMoreThanCanBeWrittenDown: they are told that room is short while there is less than what they have in memory and a file of the log take.
+func TestGroupsTakeNoMoreThanCanBeWrittenDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := &keeper{}
+		g.begin(t, n)
+		for _, c := range []struct {
+			free, held int64
+			tight      bool
+		}{{1 << 20, 0, false}, {1 << 20, 1 << 20, true}, {1 << 20, 1 << 19, false}, {n.k.o.LogFileSize / 2, 0, true}, {1 << 20, 0, false}} {
+			n.fs.SetLimit(n.fs.Used() + c.free)
+			g.held.Store(c.held)
+			time.Sleep(2 * idleTick)
+			synctest.Wait()
+			if g.tight.Load() != c.tight {
+				t.Errorf("%+v: %v", c, !c.tight)
+			}
+		}
+		n.fs.SetLimit(0)
 		if err := n.stop(); err != nil {
 			t.Error(err)
 		}

@@ -62,6 +62,8 @@ func (g groupSegments) New() (uint32, error) {
 	return generation, g.k.o.FS.MkdirAll(g.dir(generation))
 }
 
+func (g groupSegments) Room(n int) error { return g.k.roomBeside(int64(n)) }
+
 func (g groupSegments) Topics(generation uint32) (list []uint32, err error) {
 	return list, eachName(g.k.o.FS, g.dir(generation), func(name string) error {
 		if n, err := strconv.ParseUint(name, 10, 32); err == nil {

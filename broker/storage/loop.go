@@ -45,6 +45,8 @@ func (k *Engine) run(ctx context.Context) {
 			return
 		case <-k.wakeups.now:
 		case <-k.registry.Failing():
+		case <-k.growth.now:
+			k.watchSpace()
 		case now := <-t.C:
 			k.wakeups.asleep.Store(true) // first: what is appended from now on wakes the engine, or is seen
 			if idle = k.look(now); idle {

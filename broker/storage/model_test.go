@@ -31,6 +31,7 @@ type node struct {
 	subs     []*consumer
 	ids      bound
 	free     func(total uint64) uint64     // bytes of the disk that must stay free; nil: none
+	reserve  int64                         // bytes that are kept for when the disk is full
 	groups   func(wal.Entry) error         // takes what the log has of groups; nil: nobody
 	id       int64                         // of the node, in this life
 	levels   [topics]topic.Level           // of topics that are made in this life

@@ -2,36 +2,59 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/vfs"
 )
 
 // reserveName is a file that says nothing: it holds room for one more file of the log.
 const reserveName = "reserve"
 
 // reserve is room on the disk that is kept for when there is none left. It is let go then, and publishes are refused until it
-// is there again: what consumers say can be logged, so that what they have finished can go.
+// is there again: what consumers say can be logged, so that what they have finished can go. Of groups of replicas only the log may have that room.
 type reserve struct {
-	size  int64 // bytes; 0: there is none
+	size int64        // bytes; 0: there is none
+	left atomic.Int64 // bytes that are to be left to the log: all of them, while it is not held
+
+	mu    sync.Mutex // held while it is let go, or while others take room that is not its; guards what follows
 	held  bool
 	spent bool // it was held and is let go
+}
+
+// hold notes that it is held, or is not. reserve.mu is held.
+func (r *reserve) hold(held, spent bool) {
+	r.held, r.spent = held, spent
+	r.left.Store(0)
+	if !held {
+		r.left.Store(r.size)
+	}
+}
+
+func (r *reserve) isSpent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.spent
 }
 
 func (k *Engine) reservePath() string { return filepath.Join(k.o.Dir, reserveName) }
 
 // fillReserve takes the room if there is so much more of it that this fills no disk.
 func (k *Engine) fillReserve() {
+	k.reserve.mu.Lock()
+	defer k.reserve.mu.Unlock()
 	if k.reserve.held || k.reserve.size == 0 {
 		return
 	}
 	if n, err := k.o.FS.Size(k.reservePath()); err == nil && n >= k.reserve.size {
-		k.reserve.held, k.reserve.spent = true, false
+		k.reserve.hold(true, false)
 		return
 	}
 	space, err := k.o.FS.Free(k.o.Dir)
@@ -42,7 +65,7 @@ func (k *Engine) fillReserve() {
 		k.o.Log.Debug("no room for the reserve", "error", err)
 		return
 	}
-	k.reserve.held, k.reserve.spent = true, false
+	k.reserve.hold(true, false)
 }
 
 func (k *Engine) takeReserve() error {
@@ -86,19 +109,74 @@ func (k *Engine) makeRoom(failed error) {
 		k.probed = time.Time{}
 		return
 	}
-	if !k.reserve.held {
+	k.reserve.mu.Lock()
+	held := k.reserve.held
+	if held {
+		k.spendLocked(failed)
+	}
+	k.reserve.mu.Unlock()
+	if !held {
 		k.making.Lock()
 		k.dropEarly()
 		k.making.Unlock()
-		return
 	}
-	k.reserve.held, k.reserve.spent = false, true
+}
+
+// spendLocked lets go of the reserve. reserve.mu is held.
+func (k *Engine) spendLocked(failed error) {
+	k.reserve.hold(false, true)
 	k.registry.SetSpace(topic.ErrDiskFull)
 	k.o.Log.Error("the disk takes no more: the reserve is used for what consumers say, publishes are refused", "error", failed,
 		"bytes", k.reserve.size)
 	if err := k.dropReserve(); err != nil {
 		k.o.Log.Error("letting go of the reserve", "error", err)
 	}
+}
+
+// roomBeside returns why n bytes more may not be written that are not of the log, nil when they may.
+func (k *Engine) roomBeside(n int64) error {
+	space, err := k.o.FS.Free(k.o.Dir)
+	if err != nil || space.Free >= uint64(k.reserve.left.Load()+n) {
+		return nil
+	}
+	return fmt.Errorf("%d bytes are free, of which %d are left to the log: %w", space.Free, k.reserve.left.Load(), syscall.ENOSPC)
+}
+
+// checkpointShare is which part of the room that is left to the log a checkpoint of a group may take: without one the log is never shorter, and nothing of what was
+// consumed goes.
+const checkpointShare = 2
+
+// createGroup makes the file of a checkpoint of a group, of its whole size, if there is room for that beside what is the log's, or it is small.
+func (k *Engine) createGroup(name string, size int64) (vfs.File, error) {
+	k.reserve.mu.Lock()
+	defer k.reserve.mu.Unlock()
+	space, err := k.o.FS.Free(k.o.Dir)
+	known := err == nil
+	small := known && size <= (int64(space.Free)+k.reserve.size)/checkpointShare
+	if !k.reserve.held {
+		small = known && size <= int64(space.Free)/checkpointShare
+		if err := k.roomBeside(size); err != nil && !small {
+			return nil, err
+		}
+	}
+	f, err := k.allocate(name, size)
+	if full(err) && small && k.reserve.held {
+		k.spendLocked(err)
+		f, err = k.allocate(name, size)
+	}
+	return f, err
+}
+
+// allocate makes a file of a size. What fails leaves nothing.
+func (k *Engine) allocate(name string, size int64) (vfs.File, error) {
+	f, err := k.o.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Preallocate(size); err != nil {
+		return nil, errors.Join(err, f.Close(), k.o.FS.Remove(name))
+	}
+	return f, nil
 }
 
 // doneSuffix marks what is left of a file of segments of which nothing was needed when the log could not be written: an empty file. A

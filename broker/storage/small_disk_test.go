@@ -2,11 +2,13 @@ package storage
 
 import (
 	"math"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/vfs"
 )
 
 // TestASmallDiskRefusesNothingWhileHistoryIsThere: on a disk that has room for a few files, filled by what is only kept, in files or in the log alone,
@@ -94,6 +96,52 @@ func TestAFullDiskRefusesWhenHistoryCannotHelp(t *testing.T) {
 		}
 		if early := w.topic().Kept().Early; early < 90 {
 			t.Errorf("%d of 100 messages that were only kept went first", early)
+		}
+		w.fs.SetLimit(0)
+		w.end()
+	})
+}
+
+// TestHistoryGoesForTheReserve: the reserve is spent as the disk could not be written, and the disk is full of what is only kept. That goes until the
+// reserve is there again, so that publishes are taken.
+func TestHistoryGoesForTheReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &keeping{node: newNode(t, 7)}
+		_ = w.stop()
+		w.reserve = 200 << 10
+		w.start()
+		w.set(`{"retain_time":"24h"}`)
+		w.subscribe()
+		time.Sleep(2 * time.Second)
+		w.fs.SetLimit(800 << 10)
+		for range 60 {
+			w.publish(10, 1000)
+			w.consume()
+			time.Sleep(100 * time.Millisecond)
+		}
+		try := func() error {
+			var b topic.Batch
+			b.Add(make([]byte, 1000))
+			return w.topic().Publish(&b)
+		}
+		w.disk.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpSync, Times: math.MaxInt, Err: syscall.EIO})
+		for range 20 {
+			if try() == nil {
+				t.Fatal("a publish was taken on a disk that cannot be written")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.disk.SetRules()
+		err := try()
+		for range 50 {
+			time.Sleep(200 * time.Millisecond)
+			if err = try(); err == nil {
+				break
+			}
+			w.consume()
+		}
+		if err != nil {
+			t.Errorf("publishes are refused for good: %v", err)
 		}
 		w.fs.SetLimit(0)
 		w.end()

@@ -35,6 +35,7 @@ type space struct {
 	free   uint64
 	wanted uint64 // below that publishes are refused
 	room   uint64 // below that what is only kept goes
+	tight  uint64 // below that groups of replicas are to take no more messages; 0: there are none
 }
 
 func (k *Engine) roomOf(total uint64) uint64 {
@@ -44,7 +45,7 @@ func (k *Engine) roomOf(total uint64) uint64 {
 
 // watches reports whether the free space matters. A repair drops no history.
 func (k *Engine) watches() bool {
-	return k.o.MinFreeSpace != nil || k.registry.Keeps() && !k.o.AcceptLoss
+	return k.o.MinFreeSpace != nil || k.groups != nil || k.registry.Keeps() && !k.o.AcceptLoss
 }
 
 // lookAtSpace asks for the free space; ok is false when nobody wants to know, or it cannot be known.
@@ -63,11 +64,19 @@ func (k *Engine) lookAtSpace() (s space, ok bool) {
 		s.wanted = k.o.MinFreeSpace(disk.Total)
 	}
 	s.room = s.wanted + max(k.roomOf(disk.Total), min(burstRoom*k.burst.most, disk.Total/2))
+	if k.reserve.isSpent() { // publishes are refused until it is there again
+		s.room = max(s.room, 2*uint64(k.reserve.size))
+	}
+	if k.groups != nil {
+		s.tight = s.wanted + k.groupRoom(disk.Total)
+		s.room = max(s.room, s.tight)
+	}
 	return s, true
 }
 
 // watchSpace refuses publishes while the disk is nearly full, and nothing is left that is only kept.
 func (k *Engine) watchSpace() {
+	k.shed()
 	k.fillReserve()
 	k.burst.look(k.wal.Stats().Bytes)
 	s, ok := k.lookAtSpace()
@@ -80,13 +89,46 @@ func (k *Engine) watchSpace() {
 		k.o.Log.Log(context.Background(), cmp.Or(map[bool]slog.Level{true: slog.LevelError}[cramped], slog.LevelInfo),
 			"space on the disk", "enough", !cramped, "free", s.free, "wanted", s.wanted)
 	}
+	k.watchGroups(&s)
 	switch {
 	case k.cramped:
 		k.registry.SetSpace(topic.ErrNoSpace)
-	case k.reserve.spent:
+	case k.reserve.isSpent():
 		k.registry.SetSpace(topic.ErrDiskFull)
 	default:
 		k.registry.SetSpace(nil)
+	}
+}
+
+// groupRoom is how much more room than others groups of replicas need for their topics to take messages: what they have in memory is to be written down, for a
+// checkpoint, before any of what is consumed can go, and meanwhile the log goes on; and who follows takes for a while what is on its way.
+func (k *Engine) groupRoom(total uint64) uint64 {
+	n := uint64(k.reserve.left.Load()+k.groups.Held()+k.o.LogFileSize) + min(burstRoom*k.burst.most, total/8)
+	if k.tight { // or it would come and go with each file of the log
+		n += n / 4
+	}
+	return n
+}
+
+// watchGroups tells groups of replicas when their topics are to take no more messages.
+func (k *Engine) watchGroups(s *space) {
+	if k.groups == nil {
+		return
+	}
+	if is := s.free < s.tight; is != k.tight {
+		k.tight = is
+		k.o.Log.Log(context.Background(), cmp.Or(map[bool]slog.Level{true: slog.LevelWarn}[is], slog.LevelInfo),
+			"space on the disk for replicated topics", "enough", !is, "free", s.free, "wanted", s.tight)
+	}
+	k.groups.Tight(k.tight)
+}
+
+// shed has spare files of the log go while publishes are refused: they would be what lacks.
+func (k *Engine) shed() {
+	if (k.cramped || k.tight || k.reserve.isSpent()) && k.wal.Stats().SpareFiles > 0 {
+		if err := k.wal.Shed(); err != nil {
+			k.o.Log.Warn("removing spare files of the log", "error", err)
+		}
 	}
 }
 

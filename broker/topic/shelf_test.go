@@ -28,7 +28,7 @@ func TestATopicThatWasDrainedLeavesNothingWhenItIsDeleted(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		g, d := spilled(t, 20)
 		g.finish(20)
-		g.s.Tidy()
+		g.s.Tidy(false)
 		d.checkpoint(t, g.s)
 		if restarts {
 			if err := g.s.Close(); err != nil {

@@ -23,6 +23,8 @@ type GroupSegments interface {
 	Topics(generation uint32) ([]uint32, error)
 	// Remove removes a generation.
 	Remove(generation uint32) error
+	// Room returns why so many bytes more may not be written, as what room there is is for others; nil: they may.
+	Room(bytes int) error
 }
 
 // shelf is the part of a standby that is on disk. What is on it was committed. A block stays until a checkpoint counts that does not name it.
@@ -118,11 +120,11 @@ func (s *Standby) OnDisk() (held, free int64) {
 	return s.onDisk, s.freedSize
 }
 
-// Tidy looks for what nobody needs any more on disk, if something has happened since it was looked.
-func (s *Standby) Tidy() {
+// Tidy looks for what nobody needs any more on disk, if something has happened since it was looked; with memory, also when all is there.
+func (s *Standby) Tidy(memory bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.onDisk > 0 && s.swept != s.next {
+	if (s.onDisk > 0 || memory && s.bytes > 0) && s.swept != s.next {
 		s.thinTopicsLocked(true)
 	}
 }
@@ -132,11 +134,15 @@ func (s *Standby) thinBlocksLocked(of *bodies, need []journal.Range) {
 	kept := of.blocks[:0]
 	for _, b := range of.blocks {
 		i := sort.Search(len(need), func(i int) bool { return need[i].Last >= b.first })
-		if b.pins > 0 || i < len(need) && need[i].First < b.end {
+		switch {
+		case i < len(need) && need[i].First < b.end:
 			kept = append(kept, b)
-			continue
+		case b.pins > 0: // that may be over before anything else happens
+			s.swept = 0
+			kept = append(kept, b)
+		default:
+			s.freeLocked(b)
 		}
-		s.freeLocked(b)
 	}
 	clear(of.blocks[len(kept):])
 	of.blocks = kept
@@ -271,6 +277,9 @@ func (s *Standby) write(p part) error {
 	}
 	if s.buf = buf; cap(buf) > 2*blockBytes {
 		s.buf = nil
+	}
+	if err := s.segments.Room(len(buf)); err != nil {
+		return err
 	}
 	at, err := store.AppendSome(uint64(first), int(last-first)+1, runs, buf, blockSections(first, beside, sums)...)
 	if err != nil {

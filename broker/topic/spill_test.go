@@ -49,6 +49,8 @@ func (g groupDisk) Topics(generation uint32) ([]uint32, error) {
 	return g.numbers(fmt.Sprint("g/", generation))
 }
 
+func (g groupDisk) Room(int) error { return nil }
+
 func (g groupDisk) New() (uint32, error) {
 	list, err := g.Generations()
 	if err != nil {
@@ -186,7 +188,7 @@ func (m *ledModel) toDisk() {
 	case k < 6:
 		d.checkpoint(m.t, m.standby)
 	case k == 6:
-		m.standby.Tidy()
+		m.standby.Tidy(m.rand.IntN(2) == 0)
 	default:
 		op := []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpCreate, vfs.OpSyncDir, vfs.OpRemove, vfs.OpChange}[m.rand.IntN(6)]
 		d.faulty.SetRules(vfs.Rule{Ops: op, Skip: m.rand.IntN(4), Times: 1 + m.rand.IntN(3), Err: syscall.ENOSPC, Short: m.rand.IntN(100)})
@@ -392,7 +394,7 @@ func TestWhatIsOnDiskGoesOnceACheckpointSaysSo(t *testing.T) {
 	full := d.mem.Used()
 	g.must(journal.KindDelivered, runsRecord(func(r *journal.Runs) { r.BeginDelivered(1, 2, 0) }, journal.Range{First: 1, Last: 40}))
 	g.must(journal.KindFinished, runsRecord(func(r *journal.Runs) { r.Begin(1, 2) }, journal.Range{First: 1, Last: 40}))
-	g.s.Tidy()
+	g.s.Tidy(false)
 	if held, free := g.s.OnDisk(); free == 0 || held == 0 || d.mem.Used() != full {
 		t.Fatalf("%d bytes of %d are needed, %d are to come free, %d there", held, full, free, d.mem.Used())
 	}

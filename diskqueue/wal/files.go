@@ -136,6 +136,13 @@ func (l *Log) releasable(before Offset, keep int) (f *logFile, spare bool) {
 	return f, f.size == l.o.FileSize && len(l.spares) < keep
 }
 
+// Shed removes the files that are kept to be overwritten: their room is needed otherwise.
+func (l *Log) Shed() error {
+	l.releasing.Lock()
+	defer l.releasing.Unlock()
+	return l.trimSpares(0)
+}
+
 // trimSpares removes spare files beyond a number.
 func (l *Log) trimSpares(keep int) error {
 	for {

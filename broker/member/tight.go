@@ -1,0 +1,114 @@
+package member
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"brokerd/broker/peer"
+)
+
+// A node whose disk has no room for more messages of groups tells the others: who leads a group takes none when there is none on most of its replicas.
+
+// tightness is which nodes are short of room.
+type tightness struct {
+	linked atomic.Bool // others can be told
+	own    atomic.Bool
+	others atomic.Pointer[map[string]time.Time] // by folder, until when that is believed; replaced under Member.mu, never changed; nil: none
+}
+
+// tightPaces is for how many looks it is believed that a node is short of room: it says so with each.
+const tightPaces = 15
+
+// ErrTight is a publish that a group does not take, as disks of its replicas are nearly full.
+var ErrTight = errors.New("disks are nearly full")
+
+// Tight is storage.Groups'.
+func (m *Member) Tight(is bool) {
+	if m.tight.own.Swap(is) != is {
+		m.tellTight(is)
+	}
+}
+
+// tellTight tells all that there is a link to.
+func (m *Member) tellTight(is bool) {
+	if !m.tight.linked.Load() {
+		return
+	}
+	word := []byte{0}
+	if is {
+		word[0] = 1
+	}
+	for _, folder := range m.links.Linked() {
+		_ = m.links.SendNow(folder, peer.Control, frameTight, 0, word) // it is told again while it holds
+	}
+}
+
+// toldTight takes what another node says of that.
+func (m *Member) toldTight(folder string, payload []byte) {
+	if len(payload) != 1 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	others := map[string]time.Time{}
+	if known := m.tight.others.Load(); known != nil {
+		for other, until := range *known {
+			if other != folder && now.Before(until) {
+				others[other] = until
+			}
+		}
+	}
+	if payload[0] == 1 {
+		others[folder] = now.Add(tightPaces * m.o.Pace)
+	}
+	if len(others) == 0 {
+		m.tight.others.Store(nil)
+		return
+	}
+	m.tight.others.Store(&others)
+}
+
+// Short returns why a group that this node leads takes no publishes: there is no room for more on the disk of this node, or of most of its replicas; nil: it
+// does. It waits for nothing.
+func (m *Member) Short(group uint32) error {
+	own, others := m.tight.own.Load(), m.tight.others.Load()
+	if !own && others == nil {
+		return nil
+	}
+	m.mu.Lock()
+	h := m.holdings[group]
+	m.mu.Unlock()
+	if h == nil {
+		return nil
+	}
+	n := 0
+	for _, folder := range h.routes {
+		if others != nil && time.Now().Before((*others)[folder]) {
+			n++
+		}
+	}
+	switch {
+	case own:
+		return fmt.Errorf("%w: the broker that leads the topic has no room for more messages", ErrTight)
+	case 2*n <= len(h.routes):
+		return nil
+	}
+	return fmt.Errorf("%w: %d of the %d replicas of the topic have no room for more messages", ErrTight, n, len(h.routes))
+}
+
+// Held is storage.Groups'.
+func (m *Member) Held() (bytes int64) {
+	for _, h := range m.held() {
+		m.mu.Lock()
+		s := h.shard
+		m.mu.Unlock()
+		if s != nil {
+			held, _ := s.Bytes()
+			bytes += held
+		}
+	}
+	return bytes
+}
