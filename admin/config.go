@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"brokerd/admin/audit"
 	"brokerd/admin/cluster"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
@@ -128,7 +127,7 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if (r.shows.listener != nil) != s.secure() {
 		return errors.New("turning HTTPS on or off, by --tls-cert and --tls-key, needs a restart")
 	}
-	acts, err := audit.OpenFile(fresh.AuditLog)
+	acts, err := httpapi.OpenAudit(fresh.AuditLog)
 	if err != nil {
 		return err
 	}

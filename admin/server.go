@@ -118,9 +118,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
-	if s.trail, err = audit.Open(s.opts.AuditLog, s.log); err != nil {
+	acts, err := httpapi.OpenAudit(s.opts.AuditLog)
+	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	s.trail = audit.New(acts, s.log)
 	if err := s.compose(listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close(), s.trail.Close())
 	}

@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/prototest"
 )
@@ -432,28 +431,10 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 }
 
-// logged is a log that can be read while it is written.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // startLogged starts a broker whose whole log can be read.
-func startLogged(t *testing.T, o broker.Options) (*node, *logged) {
+func startLogged(t *testing.T, o broker.Options) (*node, *cmdtest.Screen) {
 	t.Helper()
-	log := &logged{}
+	log := new(cmdtest.Screen)
 	s, err := broker.New(o, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), new(slog.LevelVar))
 	if err != nil {
 		t.Fatal(err)

@@ -28,10 +28,11 @@ func TestTrail(t *testing.T) {
 	r.Header.Set("X-Forwarded-For", "10.0.0.1")
 	act.From(r)
 	for range 2 {
-		trail, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}
+		trail := New(file, slog.New(slog.NewTextHandler(&log, nil)))
 		trail.Write(act)
 		if err := trail.Close(); err != nil {
 			t.Error(err)
@@ -49,9 +50,6 @@ func TestTrail(t *testing.T) {
 	}
 	if strings.Count(log.String(), "msg=act action=delete_topic topic=orders") != 4 {
 		t.Errorf("log %s", &log)
-	}
-	if _, err := Open(t.TempDir(), slog.Default()); err == nil {
-		t.Error("a folder was taken for the file")
 	}
 }
 

@@ -3,7 +3,6 @@ package audit
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -35,23 +34,8 @@ type Trail struct {
 	file *os.File // nil for none; guarded by mu
 }
 
-// Open returns a Trail that appends to the file at path, or writes to the log only when path is empty.
-func Open(path string, log *slog.Logger) (*Trail, error) {
-	f, err := OpenFile(path)
-	return &Trail{log: log, file: f}, err
-}
-
-// OpenFile opens a file for Use, which is made when it is missing and appended to; nil for an empty path.
-func OpenFile(path string) (*os.File, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("--audit-log: %w", err)
-	}
-	return f, nil
-}
+// New returns a Trail that writes to f, or to the log alone when f is nil.
+func New(f *os.File, log *slog.Logger) *Trail { return &Trail{log: log, file: f} }
 
 // Use has acts written to f from now on, or to the log alone when f is nil, and closes the file before.
 func (t *Trail) Use(f *os.File) error {

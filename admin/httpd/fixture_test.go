@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,25 +38,7 @@ type fixture struct {
 	cluster *cluster.Cluster
 	url     string
 	stop    chan struct{} // ends event streams
-	log     *logBuffer
-}
-
-// logBuffer is a log that tests can read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log     *cmdtest.Screen
 }
 
 func (o *options) List() httpapi.Settings { return httpapi.Settings{} }
@@ -107,7 +88,7 @@ func newFixture(t *testing.T, change func(*Config), guard access.Config) *fixtur
 // newHastyFixture is one whose server gives a request so much time, and an idle connection as well; 0 is any.
 func newHastyFixture(t *testing.T, timeout time.Duration, change func(*Config), guard access.Config) *fixture {
 	t.Helper()
-	f := &fixture{t: t, a: fakes.NewBroker(t, "a"), b: fakes.NewBroker(t, "b"), stop: make(chan struct{}), log: &logBuffer{}}
+	f := &fixture{t: t, a: fakes.NewBroker(t, "a"), b: fakes.NewBroker(t, "b"), stop: make(chan struct{}), log: new(cmdtest.Screen)}
 	f.a.Storage, f.a.Levels = &httpapi.Storage{TotalBytes: 100, FreeBytes: 50}, map[string]string{"t": "disk"}
 	f.a.Stats.Topics = []httpapi.Topic{topicT(1, httpapi.Client{ClientID: "id", Hostname: "app", RemoteAddress: "10.0.0.1:5", FinishCount: 7})}
 	f.a.Stats.SetAside = 2
@@ -125,11 +106,7 @@ func newHastyFixture(t *testing.T, timeout time.Duration, change func(*Config), 
 	if err != nil {
 		t.Fatal(err)
 	}
-	trail, err := audit.Open("", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{Cluster: f.cluster, Maker: maker, Guard: g, Trail: trail, Notify: audit.NewNotifier("", nil, log), Log: log, UI: files,
+	cfg := Config{Cluster: f.cluster, Maker: maker, Guard: g, Trail: audit.New(nil, log), Notify: audit.NewNotifier("", nil, log), Log: log, UI: files,
 		Version: "1.3.0", Hostname: "admin", Refresh: 30 * time.Millisecond, Settings: &options{"info"}, Stop: f.stop}
 	if change != nil {
 		change(&cfg)

@@ -2,7 +2,6 @@ package interop
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"brokerd/cmd/cmdtest"
 )
 
 // libraries are client libraries that are not Go's. A script over one is a process, without its arguments; where the library cannot be had the
@@ -111,34 +112,19 @@ func startScript(t *testing.T, cmd *exec.Cmd, line func(text string)) (end func(
 	t.Cleanup(func() {
 		end()
 		if t.Failed() {
-			t.Logf("%s said\n%.2000s", strings.Join(cmd.Args, " "), errs.text())
+			t.Logf("%s said\n%.2000s", strings.Join(cmd.Args, " "), errs.String())
 		}
 	})
 	return end
 }
 
 // printed is what a process has printed so far.
-type printed struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.b.Write(b)
-}
-
-func (p *printed) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.b.String()
-}
+type printed struct{ cmdtest.Screen }
 
 // lines returns how often each line was printed.
 func (p *printed) lines() map[string]int {
 	n := map[string]int{}
-	for line := range strings.Lines(p.text()) {
+	for line := range strings.Lines(p.String()) {
 		n[strings.TrimSuffix(line, "\n")]++
 	}
 	return n

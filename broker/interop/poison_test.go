@@ -37,7 +37,7 @@ func poison(t *testing.T, consumer *exec.Cmd) {
 		_ = consumer.Process.Kill()
 		_ = consumer.Wait()
 		if t.Failed() {
-			t.Logf("the consumer printed %v and said\n%s", out.lines(), errs.text())
+			t.Logf("the consumer printed %v and said\n%s", out.lines(), errs.String())
 		}
 	}()
 	cmdtest.Eventually(t, "the consumer is there", time.Minute, func() bool { return len(b.Channel(t, "orders", "billing").Clients) == 1 })

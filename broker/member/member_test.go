@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -153,22 +154,9 @@ type node struct {
 }
 
 // lines is a log that can be looked through.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+type lines struct{ cmdtest.Screen }
 
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Contains(l.b.Bytes(), []byte(text))
-}
+func (l *lines) has(text string) bool { return strings.Contains(l.String(), text) }
 
 // virtually runs a test in virtual time, beside others: elections, limits of time and pauses are the same however busy the machine is.
 func virtually(t *testing.T, test func(t *testing.T)) {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"brokerd/cmd/cmdtest"
 	"brokerd/cmd/leaktest"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
@@ -213,22 +214,11 @@ func (w *world) remove(topic string) {
 }
 
 // logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
+type logBuffer struct{ cmdtest.Screen }
 
 // count returns how many lines hold the text.
 func (b *logBuffer) count(text string) (n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.buf.String()) {
+	for line := range strings.Lines(b.String()) {
 		if strings.Contains(line, text) {
 			n++
 		}

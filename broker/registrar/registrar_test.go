@@ -438,7 +438,7 @@ func TestChannels(t *testing.T) {
 				t.Errorf("Channels = %q, want %q", got, c.want)
 			}
 			if n := log.count("level=WARN"); c.warn == "" && n != 0 || c.warn != "" && log.count(c.warn) != 1 {
-				t.Errorf("log: %s", log.buf.String())
+				t.Errorf("log: %s", log.String())
 			}
 		})
 	}
@@ -451,7 +451,7 @@ func TestChannelsWithoutAReachableLookup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := r.Channels(t.Context(), "t"); got != nil || log.count("no lookup is reachable") != 1 {
-		t.Errorf("Channels = %q, log %s", got, log.buf.String())
+		t.Errorf("Channels = %q, log %s", got, log.String())
 	}
 }
 
@@ -504,7 +504,7 @@ func TestBroadcastAddress(t *testing.T) {
 		}
 		r.checkBroadcast(t.Context(), []string{c.lookup})
 		if want := c.fault != ""; want != (log.count("set --broadcast-address") == 1) || log.count(c.fault) != log.count("level=WARN") {
-			t.Errorf("%q: %s", c.address, log.buf.String())
+			t.Errorf("%q: %s", c.address, log.String())
 		}
 		r.Close()
 	}

@@ -51,11 +51,14 @@ func Write(s *State) []byte {
 	return b.Bytes()
 }
 
-// golden is a record of each kind, and a checkpoint, as they are on disk.
-func golden() []struct {
+// goldenBytes are bytes as they are on disk.
+type goldenBytes struct {
 	name string
 	data []byte
-} {
+}
+
+// golden is a record of each kind, and a checkpoint.
+func golden() []goldenBytes {
 	var finished, delivered, discarded, void, back Runs
 	finished.Begin(1, 2)
 	delivered.BeginDelivered(1, 2, 0x3ff)
@@ -74,10 +77,7 @@ func golden() []struct {
 	d.Begin(1, 2)
 	d.Add(0x400, 1700000060000000000)
 	d.Add(0x300, 1700000061000000000)
-	return []struct {
-		name string
-		data []byte
-	}{
+	return []goldenBytes{
 		{"publish", append(AppendPublish(nil, Publish{Topic: 1, Only: Own, Due: 1700000060000000000, First: 7,
 			Count: 2}), frames(0x400, 2)...)},
 		{"publish expiry", append(AppendPublish(nil, Publish{Topic: 1, Due: 1700000060000000000, Expires: 1700000090000000000, First: 9,
@@ -143,10 +143,13 @@ func goldenState() *State {
 }
 
 // The bytes of a record or a checkpoint are a promise to every broker that comes later.
-func TestGolden(t *testing.T) {
-	const name = "testdata/golden.txt"
+func TestGolden(t *testing.T) { keepsTo(t, "testdata/golden.txt", golden()) }
+
+// keepsTo holds bytes to a file of golden ones.
+func keepsTo(t *testing.T, name string, list []goldenBytes) {
+	t.Helper()
 	var text strings.Builder
-	for _, g := range golden() {
+	for _, g := range list {
 		fmt.Fprintf(&text, "%s\n%s\n", g.name, hex.Dump(g.data))
 	}
 	if *update {

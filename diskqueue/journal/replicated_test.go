@@ -2,12 +2,8 @@ package journal
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"os"
 	"reflect"
-	"strings"
 	"testing"
 )
 
@@ -28,14 +24,8 @@ func someBase() Base {
 }
 
 // goldenReplicated is a record of each kind of groups as it is on disk.
-func goldenReplicated() []struct {
-	name string
-	data []byte
-} {
-	return []struct {
-		name string
-		data []byte
-	}{
+func goldenReplicated() []goldenBytes {
+	return []goldenBytes{
 		{"entry of records", entryOf(Entry{Group: 5, Term: 3, Prev: 2, Index: 10, Type: EntryRecords, Data: someRecords()})},
 		{"entry of membership", entryOf(Entry{Group: 5, Term: 3, Prev: 3, Index: 11, Type: EntryMembership, Data: []byte{0x12, 4, 8, 0, 0x10, 7}})},
 		{"entry of nothing", entryOf(Entry{Group: 5, Term: 4, Prev: 3, Index: 12, Type: EntryNothing})},
@@ -48,25 +38,7 @@ func goldenReplicated() []struct {
 }
 
 // The bytes of the records of groups are a promise as well.
-func TestGoldenReplicated(t *testing.T) {
-	const name = "testdata/replicated.txt"
-	var text strings.Builder
-	for _, g := range goldenReplicated() {
-		fmt.Fprintf(&text, "%s\n%s\n", g.name, hex.Dump(g.data))
-	}
-	if *update {
-		if err := os.WriteFile(name, []byte(text.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text.String() != string(want) {
-		t.Errorf("the format has changed:\n%s\nwant:\n%s", text.String(), want)
-	}
-}
+func TestGoldenReplicated(t *testing.T) { keepsTo(t, "testdata/replicated.txt", goldenReplicated()) }
 
 func TestEntriesComeBack(t *testing.T) {
 	for _, want := range []Entry{
