@@ -522,6 +522,8 @@ func (g *Group) tell(e event) {
 		g.owner.Lost(e.lost)
 	case e.changed != nil:
 		e.changed.done(e.changed.err)
+	case e.read != nil:
+		e.read.done(e.read.err)
 	case e.stopped != nil:
 		if Final(e.stopped) {
 			g.fail(e.stopped)

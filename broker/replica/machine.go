@@ -53,6 +53,9 @@ type machine struct {
 	changing *change           // the change of members under way
 	targets  map[uint64]uint64 // of learners: what they must have to become voters
 
+	reads []*read // who waits to know that this replica leads
+	asked uint64  // how many of them there ever were
+
 	output output
 }
 
@@ -71,6 +74,7 @@ type event struct {
 	committed  *Committed
 	changed    *change
 	stopped    error
+	read       *read  // that is answered
 	kept       []byte // data of the newest entry of the reign that is as safe here as the level says
 }
 
@@ -434,6 +438,7 @@ func (m *machine) drain(now time.Duration) {
 			}
 			m.handle(msg, now)
 		}
+		m.heed(rd.ReadStates)
 	}
 }
 
@@ -455,12 +460,15 @@ func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
 	default:
 		switch msg.GetType() {
 		case raftpb.MsgHeartbeat:
-			if !m.beats {
+			asks := len(msg.GetContext()) > 0 // somebody waits to know that this replica leads
+			if !m.beats && !asks {
 				return
 			}
+			m.output.hurry = m.output.hurry || asks
 			stamp(msg, now)
 		case raftpb.MsgHeartbeatResp:
-			m.output.hurry = m.output.hurry || msg.GetTerm() != m.vowed // who leads anew may not deliver before
+			asked := len(msg.GetContext()) > stampSize
+			m.output.hurry = m.output.hurry || asked || msg.GetTerm() != m.vowed // who leads anew may not deliver before
 			m.vowed = msg.GetTerm()
 			vow(msg, time.Duration(m.o.ElectionTicks)*m.o.Clock.tick)
 		case raftpb.MsgApp:
@@ -546,6 +554,7 @@ func (m *machine) endReign() {
 	if m.changing != nil {
 		m.finish(ErrNotLeader)
 	}
+	m.unread()
 	m.reign, m.handing, m.handed, m.targets, m.lease = 0, 0, false, nil, lease{}
 	m.batch.end()
 }

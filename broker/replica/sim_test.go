@@ -109,7 +109,7 @@ type sim struct {
 
 // counts say how much a run has seen, so that a test can tell that it tests something.
 type counts struct {
-	acked, committed, reigns, crashes, cuts, failures, forgetful, rejoined, transfers, passed, reads, oldCopies, flips, wiped, rebased, checked, leased, engine int
+	acked, committed, reigns, crashes, cuts, failures, forgetful, rejoined, transfers, passed, reads, oldCopies, flips, wiped, rebased, checked, leased, engine, confirmed int
 }
 
 type timed struct {
@@ -551,6 +551,8 @@ func (n *node) told(e event) {
 		n.appended = nil
 	case e.changed != nil:
 		e.changed.done(e.changed.err)
+	case e.read != nil:
+		e.read.done(e.read.err)
 	case e.stopped != nil:
 		n.stopped(e.stopped)
 	}
@@ -682,10 +684,24 @@ func (s *sim) publish() {
 		if s.rng.IntN(4) > 0 {
 			n.m.batch.want()
 		}
+		n.confirm()
 		n.m.advance(n.clock())
 		n.settle()
 	}
 	s.after(pick(s.rng, 1, 2*s.every), s.publish)
+}
+
+// confirm has a node that believes that it leads make sure of that. What it was told by then is all that anybody had acknowledged when it asked.
+func (n *node) confirm() {
+	s, before := n.s, n.s.truth.newest
+	n.m.confirm(n.m.reign, func(err error) {
+		if err != nil {
+			return
+		}
+		if s.stats.confirmed++; n.m.applied.Record < before {
+			s.wrong("%v is certain that it leads, and knows of record %d, while %d was acknowledged before it asked", n, n.m.applied.Record, before)
+		}
+	})
 }
 
 // run lets time pass.

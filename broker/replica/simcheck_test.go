@@ -26,6 +26,7 @@ type truth struct {
 	leaders   map[uint64]uint64 // by term
 	votes     map[[2]uint64]uint64
 	published int
+	newest    uint64        // number of the newest record that is acknowledged
 	handed    time.Duration // the lead was handed over, or somebody forgot the leader, last
 }
 
@@ -72,7 +73,7 @@ func (n *node) committed(c *Committed) {
 			if mine := n.appended[number]; c.Own && mine != string(payload) {
 				s.wrong("%v: record %d of its own reign is %.30q, and it appended %.30q", n, number, payload, mine)
 			} else if c.Own {
-				t.acked[number] = mine
+				t.acked[number], t.newest = mine, max(t.newest, number)
 				s.stats.acked++
 			}
 			return nil
