@@ -322,6 +322,15 @@ func (r *reign) Leased() bool {
 	return !r.over
 }
 
+func (r *reign) Confirm(context.Context) error {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if r.over {
+		return topic.ErrUnconfirmed
+	}
+	return nil
+}
+
 var errFull = errors.New("there is no room")
 
 func (r *reign) Room() error {

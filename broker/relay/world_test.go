@@ -107,6 +107,15 @@ func (r *reign) Leased() bool {
 	return !r.over && !r.unleased
 }
 
+func (r *reign) Confirm(context.Context) error {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if r.over {
+		return topic.ErrUnconfirmed
+	}
+	return nil
+}
+
 func (r *reign) Err() error  { return nil }
 func (r *reign) Gap() error  { return nil }
 func (r *reign) Room() error { return nil }

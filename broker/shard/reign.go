@@ -18,6 +18,7 @@ type group interface {
 	Append(term uint64, kind journal.Kind, payload ...[]byte) (number uint64, err error)
 	Await(ctx context.Context, term, number uint64) error
 	AwaitOwn(ctx context.Context, term, number uint64) error
+	Confirm(ctx context.Context, term uint64) error
 	Room(ctx context.Context) error
 	Leased() bool
 	Leader() uint64
@@ -104,6 +105,19 @@ func (r *reign) await(at journal.Offset, own bool) error {
 // Safe is topic.Reign's.
 func (r *reign) Safe(at journal.Offset) bool {
 	return at != topic.Nowhere && at.Offset > 0 && uint64(at.Offset) <= r.safe.Load()
+}
+
+// Confirm is topic.Reign's.
+func (r *reign) Confirm(ctx context.Context) error {
+	if r.over.Load() {
+		return topic.ErrUnconfirmed
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.wait)
+	defer cancel()
+	if err := r.group.Confirm(ctx, r.term); err != nil {
+		return fmt.Errorf("%w (%w)", topic.ErrUnconfirmed, err)
+	}
+	return nil
 }
 
 // End is topic.Log's.

@@ -244,6 +244,17 @@ func (s *Shard) List() []topic.Listed { return s.standby.List() }
 // Policy returns the options of a topic, by its number, as this replica knows them.
 func (s *Shard) Policy(number uint32) *policy.Policy { return s.standby.Policy(number) }
 
+// Copy returns a topic by its number, as this replica has it, nil when it does not.
+func (s *Shard) Copy(number uint32) *topic.Copy {
+	s.mu.Lock()
+	failed := s.failed
+	s.mu.Unlock()
+	if failed != nil {
+		return nil
+	}
+	return s.o.Registry.CopyOf(s.standby, number)
+}
+
 // Point returns what it stands for now.
 func (s *Shard) Point() replica.Point {
 	s.mu.Lock()

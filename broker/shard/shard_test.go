@@ -81,6 +81,15 @@ func (a *alone) AwaitOwn(ctx context.Context, term, number uint64) error {
 	return a.Await(ctx, term, number)
 }
 
+func (a *alone) Confirm(_ context.Context, term uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.term != term {
+		return replica.ErrNotLeader
+	}
+	return nil
+}
+
 func (a *alone) Room(context.Context) error { return nil }
 
 func (a *alone) Leader() uint64 {

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,9 @@ type Reign interface {
 	Room() error
 	// Safe reports whether a record is known to be committed. It waits for nothing.
 	Safe(at journal.Offset) bool
+	// Confirm returns once it is certain that this broker led at a moment after the call, and that all is applied that was committed before it. It fails with
+	// ErrUnconfirmed.
+	Confirm(context.Context) error
 	// CommitOwn returns once a record is as safe on this broker as the group's level says, or committed. It fails as Commit does.
 	CommitOwn(at journal.Offset) error
 }
@@ -32,6 +36,8 @@ var (
 	ErrNotLeader = errors.New("the broker does not lead the topic any more: it is not known whether this was done")
 	// ErrElsewhere is a replicated topic that another broker leads.
 	ErrElsewhere = errors.New("the topic is replicated, and this broker does not lead it")
+	// ErrUnconfirmed is a replicated topic of which it is not certain that this broker leads it.
+	ErrUnconfirmed = fmt.Errorf("%w, as far as is certain", ErrElsewhere)
 	// ErrReplicated is what cannot be done with a replicated topic yet.
 	ErrReplicated = errors.New("not with a replicated topic yet")
 	// ErrLedKeys is a publish with keys to a replicated topic.

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -110,6 +111,15 @@ func (o *oneReplica) Safe(at journal.Offset) bool {
 }
 
 func (o *oneReplica) CommitOwn(at journal.Offset) error { return o.Commit(at, true) }
+
+func (o *oneReplica) Confirm(context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over {
+		return ErrUnconfirmed
+	}
+	return nil
+}
 
 func (o *oneReplica) Err() error  { return nil }
 func (o *oneReplica) Gap() error  { return nil }
@@ -549,6 +559,7 @@ func (m *ledModel) same(what string) {
 	if got := standbyHolds(m.t, read, 7); got != live || read.Record() != m.standby.Record() {
 		m.t.Fatalf("%s that was written down has\n%s\nand the leader\n%s", what, got, live)
 	}
+	m.sameCopy(read)
 	if m.disk == nil && m.rand.IntN(2) == 0 {
 		m.standby, m.o.standby = read, read
 	}

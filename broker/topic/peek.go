@@ -157,11 +157,18 @@ const deferredPart = 256
 // BrowseDeferred returns what is deferred on a channel, by when it is due, and the mark to go on from, its zero value at the end. Of the
 // look neither From nor Since counts. It fails as Deferred does.
 func (c *Channel) BrowseDeferred(ctx context.Context, from DueMark, o Look) (list []Message, next DueMark, err error) {
-	b := browser{look: o}
-	defer b.count(c.topic.registry)
+	return browseDeferred(ctx, c.topic.registry, from, o, c.eachDeferred)
+}
+
+// eachDue is Channel.eachDeferred, or what is in its place for a copy.
+type eachDue func(ctx context.Context, from DueMark, limit int, f func(*Scheduled, protocol.MessageFrame) bool) (next DueMark, end bool, err error)
+
+func browseDeferred(ctx context.Context, r *Registry, from DueMark, o Look, each eachDue) (list []Message, next DueMark, err error) {
+	b := browser{registry: r, look: o}
+	defer b.count()
 	for next = from; ; {
 		stopped, end, began := false, false, time.Now()
-		next, end, err = c.eachDeferred(ctx, next, deferredPart, func(s *Scheduled, f protocol.MessageFrame) bool {
+		next, end, err = each(ctx, next, deferredPart, func(s *Scheduled, f protocol.MessageFrame) bool {
 			if stopped = b.full() || b.spent(); stopped {
 				return false
 			}
@@ -183,7 +190,7 @@ func (c *Channel) BrowseDeferred(ctx context.Context, from DueMark, o Look) (lis
 		case stopped:
 			return b.list, next, nil
 		}
-		b.rest(c.topic.registry, began)
+		b.rest(began)
 	}
 }
 
@@ -208,8 +215,8 @@ const (
 // complete adds to each what else is known.
 func (t *Topic) browse(ctx context.Context, o Look, last Position, need func([]*stored) []backlog.Range, complete func(*Message)) (out Looked, err error) {
 	nodes := t.d.table.from(o.From)
-	b := browser{topic: t, look: o, last: last, complete: complete}
-	defer b.count(t.registry)
+	b := browser{registry: t.registry, name: t.name, topic: t, look: o, last: last, complete: complete}
+	defer b.count()
 	for part := range slices.Chunk(nodes, browseNodes) {
 		if i := slices.IndexFunc(part, func(s *stored) bool { return s.first > last }); i >= 0 {
 			part = part[:i]
@@ -233,7 +240,9 @@ func (t *Topic) browse(ctx context.Context, o Look, last Position, need func([]*
 
 // browser is one look.
 type browser struct {
-	topic    *Topic
+	registry *Registry
+	name     string // of the topic
+	topic    *Topic // nil: it is not this broker's own
 	look     Look
 	last     Position // that is shown
 	complete func(*Message)
@@ -293,18 +302,18 @@ func (b *browser) piece(ctx context.Context, s *stored, needed []backlog.Range) 
 		return true
 	})
 	if whole {
-		b.rest(b.topic.registry, began)
+		b.rest(began)
 	}
 	return whole, ctx.Err()
 }
 
 // rest waits for as long as it has worked since a time, and for longer while others write: who publishes and consumes comes first.
-func (b *browser) rest(r *Registry, began time.Time) {
+func (b *browser) rest(began time.Time) {
 	if b.scanned < browseRest {
 		return
 	}
 	pause := time.Since(began)
-	if log := r.cfg.Journal; log != nil {
+	if log := b.registry.cfg.Journal; log != nil {
 		if end := log.End(); end != b.seenEnd {
 			pause *= browseYield
 			b.seenEnd = end
@@ -314,9 +323,9 @@ func (b *browser) rest(r *Registry, began time.Time) {
 }
 
 // count notes one request.
-func (b *browser) count(r *Registry) {
-	r.browsed.requests.Add(1)
-	r.browsed.bytes.Add(uint64(b.scanned))
+func (b *browser) count() {
+	b.registry.browsed.requests.Add(1)
+	b.registry.browsed.bytes.Add(uint64(b.scanned))
 }
 
 func (b *browser) full() bool {
@@ -334,7 +343,7 @@ func (b *browser) take(f protocol.MessageFrame, pos Position, beside []byte, sum
 	m.Key = sum
 	var err error
 	if m.Properties, err = journal.ParseProperties(beside); err != nil {
-		b.topic.registry.log.Error("properties of a message make no sense", "topic", b.topic.name, "position", pos, "error", err)
+		b.registry.log.Error("properties of a message make no sense", "topic", b.name, "position", pos, "error", err)
 	}
 	b.complete(&m)
 	b.list = append(b.list, m)

@@ -24,7 +24,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts of testdata pr
 
 // TestScripts runs the scripts of testdata at every level: memory, disk and fsync. A script is lines of commands, each followed by what it
 // prints, indented. What the levels disk and fsync have to print otherwise stands in a file of its own, NAME.disk.txt, beside that of the
-// script; one without such a NAME.txt is for these levels only. All happens in a bubble with a clock of its own; after every command the
+// script; one without such a NAME.txt is for these levels only. Scripts of peek are run with a replicated topic as well. All happens in a bubble with a clock of its own; after every command the
 // books are checked. Messages are named m1, m2 and so on in the order in which their topic was given them. See the methods of script for
 // the commands.
 func TestScripts(t *testing.T) {
@@ -41,12 +41,15 @@ func TestScripts(t *testing.T) {
 			if level == Memory && logged {
 				continue
 			}
-			t.Run(filepath.Base(name)+"/"+level.String(), func(t *testing.T) { testScript(t, name, level, logged) })
+			t.Run(filepath.Base(name)+"/"+level.String(), func(t *testing.T) { testScript(t, name, level, logged, false) })
+		}
+		if strings.HasPrefix(filepath.Base(name), "peek") {
+			t.Run(filepath.Base(name)+"/replicated", func(t *testing.T) { testScript(t, name, Fsync, logged, true) })
 		}
 	}
 }
 
-func testScript(t *testing.T, name string, level Level, logged bool) {
+func testScript(t *testing.T, name string, level Level, logged, replicated bool) {
 	file, own := name+".txt", name+".disk.txt"
 	if _, err := os.Stat(own); logged || err == nil && level > Memory {
 		file = own
@@ -57,8 +60,8 @@ func testScript(t *testing.T, name string, level Level, logged bool) {
 	}
 	dir := t.TempDir()
 	var got string
-	synctest.Test(t, func(t *testing.T) { got = runScript(t, string(text), dir, level) })
-	if *rewrite {
+	synctest.Test(t, func(t *testing.T) { got = runScript(t, string(text), dir, level, replicated) })
+	if *rewrite && !replicated {
 		if level > Memory && got != string(text) {
 			file = own
 		}
@@ -82,11 +85,15 @@ func firstDifference(want, got string) string {
 
 const indent = "    "
 
-func runScript(t *testing.T, text, dir string, level Level) string {
+func runScript(t *testing.T, text, dir string, level Level, replicated bool) string {
 	s := &script{t: t, cfg: config(), subs: map[string]*Subscription{}, ids: map[string]protocol.MessageID{}, counts: map[string]int{}}
 	if s.cfg.Queues = folder(dir); level > Memory {
 		s.log = &keptLog{}
 		s.cfg.Journal, s.cfg.Segments, s.cfg.Level = s.log, keptSegments{vfs.NewMem()}, func(string) Level { return level }
+	}
+	if replicated {
+		s.log = nil
+		s.lead()
 	}
 	var out strings.Builder
 	for line := range strings.Lines(text) {
@@ -119,6 +126,7 @@ type script struct {
 	t      *testing.T
 	cfg    Config
 	log    *keptLog  // nil at level memory
+	led    *ledModel // nil: topics are not replicated
 	r      *Registry // nil before the first command that needs it
 	subs   map[string]*Subscription
 	ids    map[string]protocol.MessageID // by topic/name
@@ -142,7 +150,7 @@ func (s *script) run(words []string) error {
 		"take": s.take, "drain": s.drain, "fin": s.fin, "req": s.req, "touch": s.touch, "advance": s.advance, "pause": s.pause,
 		"unpause": s.unpause, "empty": s.empty, "delete": s.delete, "close": s.close, "stats": s.stats, "woken": s.woken,
 		"topics": s.topics, "restart": s.restart, "policy": s.policy, "sums": s.sums, "dead": s.dead, "redrive": s.redrive,
-		"redriven": s.redriven, "disk": s.disk, "rounds": s.rounds,
+		"redriven": s.redriven, "disk": s.disk, "rounds": s.rounds, "peek": s.peek,
 	}
 	f := commands[name]
 	if f == nil {
@@ -206,11 +214,19 @@ func (s *script) duration(word string) time.Duration {
 }
 
 func (s *script) topic(name string) *Topic {
-	topic, err := s.r.Topic(name)
+	topic, err := s.made(name)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return topic
+}
+
+// made returns a topic, which is made when it is not there.
+func (s *script) made(name string) (*Topic, error) {
+	if s.led != nil && s.r.Lookup(name) == nil {
+		s.led.topic = createLed(s.t, s.led.l, 7, name) // there is one in a script
+	}
+	return s.r.Topic(name)
 }
 
 func (s *script) batch(name string, n int) *Batch {
@@ -235,7 +251,7 @@ func (s *script) publishDeferred(args []string) error {
 // create TOPIC[/CHANNEL]
 func (s *script) create(args []string) error {
 	name, channel, ok := strings.Cut(args[0], "/")
-	topic, err := s.r.Topic(name)
+	topic, err := s.made(name)
 	if ok && err == nil {
 		_, err = topic.Channel(channel)
 	}
@@ -493,6 +509,9 @@ func (s *script) stop() {
 			s.t.Error(err)
 		}
 		delete(s.subs, name)
+	}
+	if s.led != nil {
+		s.led.l.Drop()
 	}
 	if s.r != nil {
 		if err := s.r.Close(); err != nil {

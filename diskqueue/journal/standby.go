@@ -9,24 +9,9 @@ import (
 func (t *Topic) Needed() (list []Range) {
 	for _, c := range t.Channels {
 		list = append(append(list, c.Waiting...), c.unsure...)
-		c.Out.Each(func(pos Position, _ Out) {
-			if k := len(list) - 1; k >= 0 && list[k].Last+1 == pos {
-				list[k].Last = pos
-				return
-			}
-			list = append(list, Range{pos, pos})
-		})
+		c.Out.Each(func(pos Position, _ Out) { list = appendPosition(list, pos) })
 	}
-	slices.SortFunc(list, byFirst)
-	joined := list[:0]
-	for _, r := range list {
-		if k := len(joined) - 1; k >= 0 && r.First <= joined[k].Last+1 {
-			joined[k].Last = max(joined[k].Last, r.Last)
-			continue
-		}
-		joined = append(joined, r)
-	}
-	return joined
+	return joined(list)
 }
 
 // Unsure reports whether records of a channel are known of which others, that belong to them, are about to come: until then it is not known

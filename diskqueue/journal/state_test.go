@@ -285,6 +285,13 @@ func (m *machine) Check(t *rapid.T) {
 			t.Fatalf("channel %d: out %v, want %v", c.ID, got, want.out)
 		}
 	}
+	var parts []Range
+	for first := Position(1); first < topic.Next; first += 3 {
+		parts = append(parts, topic.NeededIn(Range{first, first + 2})...)
+	}
+	if got, want := joined(parts), topic.Needed(); !slices.Equal(got, want) {
+		t.Fatalf("needed part by part %v, want %v", got, want)
+	}
 }
 
 // delivered0 returns the messages that wait although they are out.
@@ -341,6 +348,19 @@ func TestOutsModel(t *testing.T) {
 					t.Fatalf("got %v, want %v", keys, sortedKeys(want))
 				}
 			},
+			"each of a range": func(t *rapid.T) {
+				in := Range{id.Draw(t, "first"), id.Draw(t, "last")}
+				var keys []Position
+				s.EachIn(in, func(k Position, o Out) {
+					keys = append(keys, k)
+					if want[k] != o {
+						t.Fatalf("%d is %v, want %v", k, o, want[k])
+					}
+				})
+				if some := slices.DeleteFunc(sortedKeys(want), func(k Position) bool { return k < in.First || k > in.Last }); !slices.Equal(keys, some) {
+					t.Fatalf("in %v: got %v, want %v", in, keys, some)
+				}
+			},
 			"": func(t *rapid.T) {
 				if s.Len() != len(want) {
 					t.Fatalf("Len is %d, want %d", s.Len(), len(want))
@@ -387,6 +407,20 @@ func TestManyOuts(t *testing.T) {
 			if got, ok := s.Get(id); !ok || got != o {
 				t.Fatalf("%d is %v, %v, want %v", id, got, ok, o)
 			}
+		}
+		var some []Position
+		for next, parts := Position(1), 0; next > 0; parts++ {
+			next = s.EachSome(next, 1000, func(id Position, o Out) {
+				if some = append(some, id); want[id] != o {
+					t.Fatalf("%d is %v, want %v", id, o, want[id])
+				}
+			})
+			if parts > count/1000+1 {
+				t.Fatalf("%d parts", parts)
+			}
+		}
+		if !slices.Equal(some, sortedKeys(want)) {
+			t.Fatalf("%d part by part, want %d", len(some), len(want))
 		}
 		last := Position(0)
 		s.Take(func(id Position, o Out) {
