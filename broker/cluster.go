@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -344,6 +345,33 @@ func (c clusterAPI) DeletedLately(name string) bool { return c.m.DeletedLately(n
 func (c clusterAPI) Replicated(name string) bool {
 	_, ok, err := c.m.Topic(name)
 	return ok && err == nil
+}
+
+func (c clusterAPI) Copy(name string) *topic.Copy {
+	t, ok, err := c.m.Topic(name)
+	if err != nil || !ok || t.Deleting {
+		return nil
+	}
+	s, follows := c.m.Shard(uint32(t.Group)).(*shard.Shard)
+	if !follows {
+		return nil
+	}
+	return s.Copy(t.Number)
+}
+
+func (c clusterAPI) ReplicasOf(ctx context.Context, name string) (addresses []string) {
+	v := c.m.View(ctx)
+	for _, g := range v.Groups {
+		if !slices.ContainsFunc(g.Topics, func(t httpapi.ClusterTopic) bool { return t.Name == name }) {
+			continue
+		}
+		for _, n := range v.Nodes {
+			if slices.Contains(g.Nodes, n.Folder) {
+				addresses = append(addresses, n.Address)
+			}
+		}
+	}
+	return addresses
 }
 
 // clusterError says of an error what HTTP must know.

@@ -5,10 +5,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -22,10 +26,11 @@ import (
 	"brokerd/broker/simnet"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
 
-// The simulator of brokers: three to five whole brokers that are one cluster, in virtual time, on disks and a network in memory, under three clients, while
+// The simulator of brokers: three to five whole brokers that are one cluster, in virtual time, on disks and a network in memory, under four clients, while
 // a seed kills them, takes their power, cuts their network and fails their disks. What clients did and saw is judged as a history.
 //
 // Goroutines are not ordered by the seed: a run that fails is understood from what it prints, and not repeated bit for bit. What it cannot do to a
@@ -367,6 +372,59 @@ func (s *sim) subscribeTo(topic, channel string, credit, at int, quit <-chan str
 	}
 }
 
+// peek is a client that looks at the whole topic, at any broker, and goes on where it has ended: it is shown all that was acknowledged before.
+func (s *sim) peek(rng *rand.Rand) {
+	cursor, last := "", ""
+	for s.rest(time.Duration(50+rng.IntN(300)) * time.Millisecond) {
+		l := s.h.Look(8)
+		status, m := s.look(rng.IntN(len(s.brokers)), "/channel/messages?consistent=true&limit=1000&channel="+simKept+"&topic="+simTopic+cursor)
+		if status != http.StatusOK {
+			continue
+		}
+		for _, one := range m.Messages {
+			last = *one.Body
+		}
+		cursor = "&cursor=" + m.Next
+		if m.End {
+			l.Saw(last)
+		}
+	}
+}
+
+// look asks a broker for messages, and returns what it answers, 0 for nothing.
+func (s *sim) look(at int, query string) (status int, m httpapi.Messages) {
+	status, text := s.ask(at, "GET", query, "")
+	if status == http.StatusOK {
+		if err := json.Unmarshal([]byte(text), &m); err != nil {
+			s.t.Errorf("%s: %v: %s", query, err, text)
+		}
+	}
+	return status, m
+}
+
+// ask makes a request of a broker, and returns what it answers, 0 for nothing.
+func (s *sim) ask(at int, method, query, body string) (status int, text string) {
+	dial := func(ctx context.Context, _, address string) (net.Conn, error) {
+		return s.n.Dial(ctx, simOutside, address)
+	}
+	c := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.brokers[at%len(s.brokers)].host+":4151"+query, strings.NewReader(body))
+	if err != nil {
+		s.t.Error(err)
+		return 0, ""
+	}
+	r, err := c.Do(req)
+	if err != nil {
+		return 0, ""
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return 0, ""
+	}
+	return r.StatusCode, string(b)
+}
+
 // consume is the client that works.
 func (s *sim) consume() {
 	s.subscribe(simChannel, 5, 0, s.quit, func(m prototest.Delivered) {
@@ -453,6 +511,8 @@ func (s *sim) run(rounds int) {
 		s.work.Go(func() { s.publish(number, rng) })
 	}
 	s.work.Go(s.consume)
+	rng := rand.New(rand.NewPCG(s.rng.Uint64(), 3))
+	s.work.Go(func() { s.peek(rng) })
 	if s.wild != nil {
 		s.wild.begin()
 		for range 2 {

@@ -50,6 +50,11 @@ func (h *History) checkSetsLocked(rules Rules) {
 	for _, b := range h.unknown {
 		h.wrongLocked("%q was delivered, and never sent", b)
 	}
+	for _, l := range h.looks {
+		if m := h.messages[l.last]; l.last != "" && (m == nil || m.place < 0 && h.listed) {
+			h.wrongLocked("shown, and not in the topic: %s", h.tellLocked(l.last))
+		}
+	}
 	acked := 0
 	for _, p := range h.publishes {
 		if p.ok {
@@ -112,10 +117,10 @@ func (h *History) checkWholeLocked(p *Publish) {
 	}
 }
 
-// step is what an operation does to the list: it appends messages at a place, or reads one.
+// step is what an operation does to the list: it appends messages at a place, reads the one there, or looks how long the list is.
 type step struct {
-	appends int // 0: it reads
-	place   int
+	appends int // 0: it reads; -1: it looks
+	place   int // or how long it is
 	body    string
 }
 
@@ -124,16 +129,22 @@ var list = porcupine.Model{
 	Init: func() any { return 0 },
 	Step: func(state, input, _ any) (bool, any) {
 		length, s := state.(int), input.(step)
-		if s.appends == 0 {
+		switch s.appends {
+		case 0:
 			return s.place < length, length
+		case -1:
+			return s.place == length, length
 		}
 		return s.place == length, length + s.appends
 	},
 	Equal: func(a, b any) bool { return a.(int) == b.(int) },
 	DescribeOperation: func(input, _ any) string {
 		s := input.(step)
-		if s.appends == 0 {
+		switch s.appends {
+		case 0:
 			return fmt.Sprintf("read %d", s.place)
+		case -1:
+			return fmt.Sprintf("saw %d", s.place)
 		}
 		return fmt.Sprintf("append %d at %d", s.appends, s.place)
 	},
@@ -141,6 +152,15 @@ var list = porcupine.Model{
 
 // operationsLocked returns what is in the list as operations on it. What never came to it has none; that it had to, the sets say.
 func (h *History) operationsLocked() (ops []porcupine.Operation) {
+	for _, l := range h.looks {
+		length := 0
+		if m := h.messages[l.last]; m != nil {
+			length = m.place + 1
+		}
+		if l.end > 0 {
+			ops = append(ops, porcupine.Operation{ClientId: l.client, Input: step{-1, length, l.last}, Call: int64(l.call), Return: int64(l.end)})
+		}
+	}
 	for _, p := range h.publishes {
 		first := h.messages[p.bodies[0]]
 		if first.place < 0 {
@@ -165,13 +185,25 @@ func (h *History) operationsLocked() (ops []porcupine.Operation) {
 
 // firstOutOfOrder names two publishes that stand in the list in another order than they were made in, one after the other.
 func firstOutOfOrder(ops []porcupine.Operation) string {
-	appends := slices.DeleteFunc(slices.Clone(ops), func(o porcupine.Operation) bool { return o.Input.(step).appends == 0 })
+	looks := slices.DeleteFunc(slices.Clone(ops), func(o porcupine.Operation) bool { return o.Input.(step).appends >= 0 })
+	appends := slices.DeleteFunc(slices.Clone(ops), func(o porcupine.Operation) bool { return o.Input.(step).appends <= 0 })
 	slices.SortFunc(appends, func(a, b porcupine.Operation) int { return a.Input.(step).place - b.Input.(step).place })
 	for i, later := range appends {
 		for _, earlier := range appends[:i] {
 			if later.Return < earlier.Call {
 				e, l := earlier.Input.(step), later.Input.(step)
 				return fmt.Sprintf("%q is message %d and was sent after %q was acknowledged, which is message %d", e.body, e.place, l.body, l.place)
+			}
+		}
+	}
+	for _, l := range looks {
+		for _, a := range appends {
+			length, s := l.Input.(step).place, a.Input.(step)
+			switch {
+			case s.place >= length && a.Return < l.Call:
+				return fmt.Sprintf("a look showed %d messages, and %q, which is message %d, was acknowledged before it", length, s.body, s.place)
+			case s.place < length && a.Call > l.Return:
+				return fmt.Sprintf("a look showed %d messages, and %q, which is message %d, was sent after it", length, s.body, s.place)
 			}
 		}
 	}

@@ -10,6 +10,7 @@
 // before, and is in that channel: nobody is shown what can still vanish. A publish of several messages is there whole or not at all. A message
 // that comes again after its FIN is explained by a fault that the FIN was not long before, or behind whose begin it was said.
 //
-// By package porcupine: the topic as a list that publishes append to and deliveries read, linearizable. A publish without a good answer is open
-// to the end. Where each message stands in the list the untouched channel tells, so that the search has no choices to try out.
+// By package porcupine: the topic as a list that publishes append to and deliveries read, linearizable; looks at the whole list, where a test makes
+// some, say how long it is. A publish without a good answer is open to the end. Where each message stands in the list the untouched channel tells, so
+// that the search has no choices to try out.
 package histories

@@ -36,6 +36,13 @@ func (s *script) publish(client int, ok bool, bodies ...string) {
 	p.Answered(ok)
 }
 
+func (s *script) look(last string) {
+	l := s.h.Look(8)
+	time.Sleep(time.Millisecond)
+	l.Saw(last)
+	time.Sleep(time.Millisecond)
+}
+
 func (s *script) through(body string, attempts uint16) {
 	s.h.Delivered(9, body, attempts)
 	s.h.Finished(body)
@@ -91,7 +98,34 @@ func TestWhatIsJudged(t *testing.T) {
 			s.h.Finished("x")
 			s.h.List([]string{"a", "b1", "b2", "c", "x"})
 		}, "no more attempts"},
-		"sent twice": {func(s *script) { s.publish(1, false, "a") }, "the test has sent"},
+		"looks that show all": {func(s *script) {
+			s.look("c")
+			s.publish(1, true, "x")
+			s.through("x", 1)
+			s.look("x")
+			s.h.Look(7) // was refused
+			s.h.List([]string{"a", "b1", "b2", "c", "x"})
+		}, ""},
+		"a look beside a publish": {func(s *script) {
+			p := s.h.Publish(1, "x")
+			s.look("c")
+			s.look("x")
+			p.Answered(true)
+			s.through("x", 1)
+			s.h.List([]string{"a", "b1", "b2", "c", "x"})
+		}, ""},
+		"a look that goes back": {func(s *script) {
+			p := s.h.Publish(1, "x")
+			s.look("x")
+			s.look("c")
+			p.Answered(true)
+			s.through("x", 1)
+			s.h.List([]string{"a", "b1", "b2", "c", "x"})
+		}, "no order of the"},
+		"a look that misses what was acknowledged": {func(s *script) { s.look("a") }, `a look showed 1 messages, and "b1"`},
+		"a look at nothing":                        {func(s *script) { s.look("") }, `a look showed 0 messages, and "a"`},
+		"a look at what is not there":              {func(s *script) { s.publish(1, false, "x"); s.look("x") }, `shown, and not in the topic: "x"`},
+		"sent twice":                               {func(s *script) { s.publish(1, false, "a") }, "the test has sent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

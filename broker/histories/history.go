@@ -17,6 +17,7 @@ type History struct {
 	acked     int // messages
 	open      int // of those, not finished
 	publishes []*Publish
+	looks     []*Look
 	messages  map[string]*message
 	unknown   []string // bodies that were delivered and never sent
 	faults    []*Fault
@@ -95,6 +96,30 @@ func (p *Publish) Answered(ok bool) {
 			p.h.open++
 		}
 	}
+}
+
+// Look is one look at the whole list, which must show all that was acknowledged before it.
+type Look struct {
+	h         *History
+	client    int
+	call, end int    // seq; end 0: nothing was shown
+	last      string // body of the last message; empty: there was none
+}
+
+// Look writes down that a client is about to look at the list.
+func (h *History) Look(client int) *Look {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := &Look{h: h, client: client, call: h.next()}
+	h.looks = append(h.looks, l)
+	return l
+}
+
+// Saw writes down which message was shown as the last one, by its body; empty: none is there.
+func (l *Look) Saw(last string) {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	l.end, l.last = l.h.next(), last
 }
 
 // Delivered writes down what a client was given.
@@ -186,6 +211,7 @@ type Sum struct {
 	Publishes, Acknowledged, Unknown int // Unknown: messages without an OK
 	Came                             int // of those without an OK: they came
 	Again                            int // deliveries after the first
+	Looks                            int // that showed something
 	Faults                           int
 }
 
@@ -194,6 +220,11 @@ func (h *History) Sum() (s Sum) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.Publishes, s.Faults = len(h.publishes), len(h.faults)
+	for _, l := range h.looks {
+		if l.end > 0 {
+			s.Looks++
+		}
+	}
 	for _, p := range h.publishes {
 		for _, b := range p.bodies {
 			n := len(h.messages[b].deliveries)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"brokerd/broker/topic"
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
@@ -28,6 +29,10 @@ type Cluster interface {
 	Well(context.Context) error
 	// Replicated reports whether a topic is replicated, as far as is known here.
 	Replicated(name string) bool
+	// Copy returns a replicated topic as this broker's replica has it, nil when it has none.
+	Copy(name string) *topic.Copy
+	// ReplicasOf returns the addresses in the cluster of the brokers that have a replica of a topic.
+	ReplicasOf(ctx context.Context, name string) []string
 	// Followed returns the replicated topics of which this broker has a replica, with their channels, by name and pause only.
 	Followed() []httpapi.Topic
 	// DeletedLately reports whether a replicated topic of that name was deleted within the last 30 s.

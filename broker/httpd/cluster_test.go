@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"brokerd/broker/topic"
 	"brokerd/protocol/httpapi"
 )
 
@@ -16,6 +17,7 @@ type fakeCluster struct {
 	done []string
 
 	followed []httpapi.Topic
+	copies   map[string]*topic.Copy
 }
 
 func (c *fakeCluster) View(context.Context) httpapi.Cluster {
@@ -55,6 +57,12 @@ func (c *fakeCluster) DeleteTopic(_ context.Context, name string) error {
 }
 
 func (c *fakeCluster) Replicated(name string) bool { return name == "orders" }
+
+func (c *fakeCluster) Copy(name string) *topic.Copy { return c.copies[name] }
+
+func (c *fakeCluster) ReplicasOf(context.Context, string) []string {
+	return []string{"b:4170", "c:4170"}
+}
 
 func (c *fakeCluster) Well(context.Context) error { return c.err }
 

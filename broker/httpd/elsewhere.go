@@ -48,9 +48,8 @@ type acted struct {
 // mostAnswer is how many bytes an answer has at most that goes over a link: less than a frame.
 const mostAnswer = 15 << 20
 
-// anywhere makes a handler of one that only who leads a replicated topic can carry out: others have that broker do it, unless withheld, if it is not
-// nil, says why this one does not.
-func (a *api) anywhere(route string, h httpapi.HandlerFunc, withheld func() error) httpapi.HandlerFunc {
+// anywhere makes a handler of one that only who leads a replicated topic can carry out: others have that broker do it.
+func (a *api) anywhere(route string, h httpapi.HandlerFunc) httpapi.HandlerFunc {
 	if a.cfg.Forward == nil {
 		return h
 	}
@@ -64,11 +63,6 @@ func (a *api) anywhere(route string, h httpapi.HandlerFunc, withheld func() erro
 		if !a.elsewhere(name) {
 			if data, err := h(w, req, ps); !isNotLeader(err) {
 				return data, err
-			}
-		}
-		if withheld != nil {
-			if err := withheld(); err != nil {
-				return nil, err
 			}
 		}
 		do := act{Route: route, Query: req.URL.RawQuery}

@@ -18,10 +18,12 @@ import (
 
 // fakeForward sends everything to another server of the API.
 type fakeForward struct {
-	leads *Server
-	err   error
-	acts  int
-	sent  []string
+	leads   *Server
+	cluster *fakeCluster // of who follows
+	err     error
+	acts    int
+	before  func() // is called before each
+	sent    []string
 }
 
 func (f *fakeForward) Publish(name string, b *topic.Batch, delay time.Duration) error {
@@ -36,7 +38,9 @@ func (f *fakeForward) Publish(name string, b *topic.Batch, delay time.Duration) 
 }
 
 func (f *fakeForward) Act(_ context.Context, _ string, act []byte) ([]byte, error) {
-	f.acts++
+	if f.acts++; f.before != nil {
+		f.before()
+	}
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -50,11 +54,11 @@ func (f *fakeForward) Act(_ context.Context, _ string, act []byte) ([]byte, erro
 // pair returns a server that does not lead topic orders, and one that does.
 func pair(t *testing.T) (follower, leader *fixture, to *fakeForward) {
 	t.Helper()
-	to = &fakeForward{}
+	to = &fakeForward{cluster: &fakeCluster{}}
 	leader = newFixture(t, func(cfg *Config) { cfg.Forward = to })
 	to.leads = leader.server
 	follower = newFixture(t, func(cfg *Config) {
-		cfg.Cluster, cfg.Forward = &fakeCluster{}, to
+		cfg.Cluster, cfg.Forward = to.cluster, to
 		b := cfg.Broker.(*fakeBroker)
 		if err := b.registry.Close(); err != nil {
 			t.Fatal(err)

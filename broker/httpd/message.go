@@ -14,11 +14,7 @@ import (
 )
 
 // message shows one message, and where it is.
-func (a *api) message(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
-	q, t, err := a.existing(req)
-	if err != nil {
-		return nil, err
-	}
+func (a *api) message(w http.ResponseWriter, req *http.Request, q httpapi.Query, t source) (any, error) {
 	l, err := lookOf(q)
 	if err != nil {
 		return nil, err
@@ -31,7 +27,7 @@ func (a *api) message(w http.ResponseWriter, req *http.Request, _ httprouter.Par
 		return nil, err
 	}
 	var out httpapi.MessageAt
-	pos, err := a.position(req, q, t, t.FindMessage)
+	pos, err := a.position(req, q, t)
 	if err == nil {
 		l.look.Until = time.Now().Add(longestTrace)
 		var at topic.Located
@@ -40,7 +36,7 @@ func (a *api) message(w http.ResponseWriter, req *http.Request, _ httprouter.Par
 		}
 	}
 	if past && (err == nil || errors.Is(err, topic.ErrNoMessage) || errors.Is(err, topic.ErrNotDeferred)) {
-		out, err = a.withHistory(req, t, q, pos, out, err)
+		out, err = a.withHistory(req, t.served(), q, pos, out, err)
 	}
 	if err != nil {
 		return nil, a.notLocated(req, t, pos, err)
@@ -92,9 +88,10 @@ func (a *api) finishMessage(_ http.ResponseWriter, req *http.Request, _ httprout
 	if err != nil {
 		return nil, err
 	}
-	pos, err := a.position(req, q, c.Topic(), c.Topic().FindMessage)
+	t := servedTopic{c.Topic()}
+	pos, err := a.position(req, q, t)
 	if err != nil {
-		return nil, a.notLocated(req, c.Topic(), 0, err)
+		return nil, a.notLocated(req, t, 0, err)
 	}
 	was, err := c.FinishByHand(pos)
 	if errors.Is(err, topic.ErrNoMessage) {
@@ -107,7 +104,7 @@ func (a *api) finishMessage(_ http.ResponseWriter, req *http.Request, _ httprout
 }
 
 // notLocated returns the answer for a message that is not shown; pos is 0 where that is not known.
-func (a *api) notLocated(req *http.Request, t *topic.Topic, pos topic.Position, err error) error {
+func (a *api) notLocated(req *http.Request, t source, pos topic.Position, err error) error {
 	var answered *httpapi.Error
 	switch {
 	case errors.As(err, &answered):
@@ -128,8 +125,8 @@ func (a *api) notLocated(req *http.Request, t *topic.Topic, pos topic.Position, 
 }
 
 // located returns a message and where it is as they are shown.
-func located(t *topic.Topic, l *topic.Located, body int) httpapi.MessageAt {
-	out := httpapi.MessageAt{Topic: t.Name(), Message: shown(&l.Message, body), Kept: l.Kept, ReadFrom: "memory", Channels: []httpapi.MessageOnChannel{},
+func located(t source, l *topic.Located, body int) httpapi.MessageAt {
+	out := httpapi.MessageAt{Topic: t.Name(), Role: t.Role(), Message: shown(&l.Message, body), Kept: l.Kept, ReadFrom: "memory", Channels: []httpapi.MessageOnChannel{},
 		Unsure: l.Unsure}
 	if l.OnDisk {
 		out.ReadFrom = "segment"

@@ -36,7 +36,7 @@ type looking struct {
 // lookOf reads the arguments of a request to look at messages, but for where it begins.
 func lookOf(q httpapi.Query) (l looking, err error) {
 	o := &l.look
-	if err = q.Once("limit", "max_bytes", "scan", "body", "format", "contains", "from", "cursor", "state", "channel"); err != nil {
+	if err = q.Once("limit", "max_bytes", "scan", "body", "format", "contains", "from", "cursor", "state", "channel", "consistent"); err != nil {
 		return l, err
 	}
 	if o.Limit, err = number(q, "limit", someMessages, mostMessages); err != nil {
@@ -91,11 +91,7 @@ func (a *api) hidden() error {
 }
 
 // topicMessages shows messages of a topic that somebody still has, and takes none.
-func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
-	q, t, err := a.existing(req)
-	if err != nil {
-		return nil, err
-	}
+func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, q httpapi.Query, t source) (any, error) {
 	l, err := lookOf(q)
 	if err != nil {
 		return nil, err
@@ -103,7 +99,7 @@ func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, _ httprout
 	if err := a.hidden(); err != nil {
 		return nil, err
 	}
-	out := httpapi.Messages{Topic: t.Name()}
+	out := httpapi.Messages{Topic: t.Name(), Role: t.Role()}
 	if out.Anew, err = a.begin(q, t, &l.look); err != nil {
 		return nil, err
 	}
@@ -115,11 +111,7 @@ func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, _ httprout
 }
 
 // channelMessages shows messages as a channel has them.
-func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
-	q, t, err := a.existing(req)
-	if err != nil {
-		return nil, err
-	}
+func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, q httpapi.Query, t source) (any, error) {
 	c, err := channelOf(q, t)
 	if err != nil {
 		return nil, err
@@ -131,7 +123,7 @@ func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httpro
 	if err := a.hidden(); err != nil {
 		return nil, err
 	}
-	out := httpapi.Messages{Topic: t.Name(), Channel: c.Name(), State: "waiting"}
+	out := httpapi.Messages{Topic: t.Name(), Role: t.Role(), Channel: c.Name(), State: "waiting"}
 	if state, ok := q.Lookup("state"); ok {
 		out.State = state
 	}
@@ -156,7 +148,7 @@ func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, _ httpro
 }
 
 // deferredMessages shows what a channel has deferred, by when it is due.
-func (a *api) deferredMessages(w http.ResponseWriter, req *http.Request, q httpapi.Query, c *topic.Channel, l *looking, out httpapi.Messages) (any, error) {
+func (a *api) deferredMessages(w http.ResponseWriter, req *http.Request, q httpapi.Query, c channelSource, l *looking, out httpapi.Messages) (any, error) {
 	from, err := a.parseMark(q)
 	if err != nil {
 		return nil, err
@@ -169,12 +161,12 @@ func (a *api) deferredMessages(w http.ResponseWriter, req *http.Request, q httpa
 }
 
 // channelOf returns the channel that the arguments name, the topic's own backlog when they name none.
-func channelOf(q httpapi.Query, t *topic.Topic) (*topic.Channel, error) {
+func channelOf(q httpapi.Query, t source) (channelSource, error) {
 	name, ok := q.Lookup("channel")
 	if !ok {
-		return t.Own(), nil
+		return t.own(), nil
 	}
-	if c := t.LookupChannel(name); c != nil {
+	if c := t.channel(name); c != nil {
 		return c, nil
 	}
 	return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
@@ -182,12 +174,15 @@ func channelOf(q httpapi.Query, t *topic.Topic) (*topic.Channel, error) {
 
 // begin reads where to begin: the argument cursor, which is next of the answer before, or from, a place. anew says that the cursor is of an
 // earlier topic of that name: positions begin anew then, and so does the look.
-func (a *api) begin(q httpapi.Query, t *topic.Topic, o *topic.Look) (anew bool, err error) {
+func (a *api) begin(q httpapi.Query, t source, o *topic.Look) (anew bool, err error) {
 	o.From = 1
 	if text, ok := q.Lookup("cursor"); ok {
 		number, ok := parseCursor(text, o)
 		if !ok {
 			return false, invalidArg("cursor", "it must be what next of the answer before says")
+		}
+		if t.isCopy() && number > t.Number() {
+			return false, errAskLeader // it was made anew, which this replica does not know yet
 		}
 		if anew = number != t.Number(); anew {
 			o.From = 1
@@ -240,7 +235,7 @@ func (a *api) notShown(req *http.Request, err error) error {
 }
 
 // cursorOf returns where to go on, as the argument cursor has it.
-func cursorOf(t *topic.Topic, o *topic.Look, seen *topic.Looked) string {
+func cursorOf(t source, o *topic.Look, seen *topic.Looked) string {
 	text := fmt.Sprintf("%d-%d", t.Number(), seen.Next)
 	if o.Since > 0 {
 		text += "." + strconv.FormatInt(o.Since, 10)
@@ -271,6 +266,9 @@ func (l *looking) answer(w http.ResponseWriter, out httpapi.Messages, list []top
 	w.Header().Set("Brokerd-End", strconv.FormatBool(end))
 	if out.Anew {
 		w.Header().Set("Brokerd-Anew", "true")
+	}
+	if out.Role != "" {
+		w.Header().Set("Brokerd-Role", out.Role)
 	}
 	var frames []byte
 	for i := range list {

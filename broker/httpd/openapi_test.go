@@ -36,8 +36,11 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Name: "max_bytes", Does: "bytes of bodies at most, up to 4194304; 1048576 without it"}, {Name: "body", Does: "how much of each body: `full`, `none` or `head:BYTES`; `head:1024` without it"},
 		{Name: "contains", Does: "only messages whose body has this text"}, {Name: "scan", Does: "bytes that are looked through at most, up to 268435456, which it is without it, or 5 s; `next` says where that ended"},
 		{Name: "format", Does: "`json`, which it is without it, or `raw`: message frames as consumers get them, `next` and `end` in the headers Brokerd-Next, Brokerd-End and Brokerd-Anew"}}
-	const badLook = "400 MISSING_ARG_TOPIC, 400 INVALID_PLACE, 400 INVALID_ARG_CURSOR, 400 INVALID_ARG_FROM, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_MAX_BYTES, 400 INVALID_ARG_BODY, " +
-		"400 INVALID_ARG_SCAN, 400 INVALID_ARG_FORMAT, 400 NEEDS_LOG, 403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY"
+	consistent := apitest.Param{Name: "consistent", Does: "`true`, of a replicated topic: who leads it answers, once it has made sure that it does, so that all is shown whose publish was answered before (with `acks=all`); " +
+		"without it this broker's own copy does, if it has one"}
+	look = append(look, consistent)
+	const badLook = "400 INVALID_ARG_CONSISTENT, 400 MISSING_ARG_TOPIC, 400 INVALID_PLACE, 400 INVALID_ARG_CURSOR, 400 INVALID_ARG_FROM, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_MAX_BYTES, 400 INVALID_ARG_BODY, " +
+		"400 INVALID_ARG_SCAN, 400 INVALID_ARG_FORMAT, 400 NEEDS_LOG, 403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY, 503 NOT_LEADER"
 	const placeText = "`beginning`, of what is kept; `end`; a time such as `2026-01-31T10:00:00Z`, `-2h` or milliseconds since 1970 (the first message that came then or later); `pos:N` or `id:HEX`"
 	moves := append(slices.Clone(onChannel), apitest.Param{Name: "to", Required: true, Does: "the place: " + placeText}, apitest.Param{Name: "dry_run", Does: "`true` says what it would do, and does nothing"})
 	const badMove = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_PLACE, 400 INVALID_ARG_DRY_RUN, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 503 EXITING"
@@ -91,8 +94,8 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				Answer: httpapi.Options{}, Errors: "400 INVALID_CONFIG, " + noChannel + ", 413 BODY_TOO_BIG"},
 			{Route: "GET /channel/deferred", Does: "Lists the messages that are deferred, by when they are due; brokerd's own", Params: []apitest.Param{topicArg,
 				{Name: "channel", Does: "the channel's name; without it the topic's own backlog, which has them while there is no channel or the topic is paused"},
-				{Name: "from", Does: "those that are due from then on: milliseconds since 1970, a time by RFC 3339, or `next` of the answer before"}, {Name: "limit", Does: "how many at most, up to 1000; 100 without it"}},
-				Answer: httpapi.DeferredMessages{}, Errors: "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_FROM, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, 429 BUSY"},
+				{Name: "from", Does: "those that are due from then on: milliseconds since 1970, a time by RFC 3339, or `next` of the answer before"}, {Name: "limit", Does: "how many at most, up to 1000; 100 without it"}, consistent},
+				Answer: httpapi.DeferredMessages{}, Errors: "400 INVALID_ARG_CONSISTENT, 400 MISSING_ARG_TOPIC, 400 INVALID_ARG_LIMIT, 400 INVALID_ARG_FROM, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, 429 BUSY, 503 NOT_LEADER"},
 			{Route: "POST /channel/redrive", Does: "Sends the dead letters of a channel back to it, each once, attempts from 1, in the background; what consumers of the dead letter topic have stays; brokerd's own",
 				Params: append(slices.Clone(onChannel), apitest.Param{Name: "limit", Does: "how many messages at most; all without it"},
 					apitest.Param{Name: "rate", Does: "messages a second at most"}, apitest.Param{Name: "from", Does: "the dead letter topic, when it is another than the channel's options say now"},
@@ -107,9 +110,9 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				Answer: httpapi.Messages{}, Errors: badLook + ", 400 INVALID_ARG_STATE, 404 CHANNEL_NOT_FOUND"},
 			{Route: "GET /message", Does: "Shows one message that is kept, or that some channel or the topic itself still has, and what each channel has of it, and takes nothing; brokerd's own",
 				Params: []apitest.Param{topicArg, message[1], message[2], look[4], {Name: "scan", Does: "bytes of each dead letter topic that are looked through at most for what became of it, up to 268435456, which it is without it, or 2 s"},
-					{Name: "history", Does: "`true` adds what the log has still of what happened to it, also when the message is not there any more; one such request at a time"}},
-				Answer: httpapi.MessageAt{}, Errors: "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 INVALID_ARG_BODY, 400 INVALID_ARG_SCAN, 400 INVALID_ARG_HISTORY, 400 NEEDS_LOG, " +
-					"403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY"},
+					{Name: "history", Does: "`true` adds what the log has still of what happened to it, also when the message is not there any more; one such request at a time"}, consistent},
+				Answer: httpapi.MessageAt{}, Errors: "400 INVALID_ARG_CONSISTENT, 400 MISSING_ARG_TOPIC, 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 INVALID_ARG_BODY, 400 INVALID_ARG_SCAN, 400 INVALID_ARG_HISTORY, 400 NEEDS_LOG, " +
+					"403 MESSAGES_OFF, 404 TOPIC_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 429 BUSY, 503 NOT_LEADER"},
 			{Route: "POST /message/finish", Does: "Takes one message off a channel for good, whether it waits, is in flight or deferred; it counts as discarded, reason by_hand; brokerd's own",
 				Params: slices.Concat(onChannel, message[1:3]), Answer: httpapi.FinishedByHand{}, Errors: noChannel + ", 400 MISSING_ARG_ID, 400 INVALID_ARG_ID, 400 INVALID_ARG_POS, 400 NEEDS_LOG, " +
 					"404 MESSAGE_NOT_FOUND, 503 NOT_WRITTEN"},

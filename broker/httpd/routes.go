@@ -46,16 +46,16 @@ func (a *api) routes() *httpapi.Router {
 		r.Handle(method, path, rule, a.metered(httpapi.Logged(cfg.Log, httpapi.V1(h))))
 	}
 	led := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
-		v1(method, path, rule, a.anywhere(method+" "+path, h, nil))
+		v1(method, path, rule, a.anywhere(method+" "+path, h))
 	}
 	ledWith := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) { // what the body of the request says
-		v1(method, path, rule, a.withBody(a.anywhere(method+" "+path, h, nil)))
+		v1(method, path, rule, a.withBody(a.anywhere(method+" "+path, h)))
 	}
 	plain := func(method, path string, rule httpapi.Rule, h httpapi.HandlerFunc) {
 		r.Handle(method, path, rule, httpapi.Logged(cfg.Log, httpapi.Plain(h)))
 	}
-	looks := func(path string, rule httpapi.Rule, h httpapi.HandlerFunc, withheld func() error) {
-		r.Handle("GET", path, rule, a.metered(httpapi.Logged(cfg.Log, a.inPlace(httpapi.V1(a.anywhere("GET "+path, h, withheld))))))
+	looks := func(path string, rule httpapi.Rule, l look) {
+		r.Handle("GET", path, rule, a.metered(httpapi.Logged(cfg.Log, a.inPlace(httpapi.V1(a.lookAnywhere("GET "+path, l))))))
 	}
 	publishes, reads, manages := httpapi.NeedsOnTopic(grant.Publish), httpapi.NeedsOnTopic(grant.Read), httpapi.NeedsOnTopic(grant.Manage)
 	consumes := httpapi.NeedsOnTopic(grant.Consume).Hidden()
@@ -86,11 +86,11 @@ func (a *api) routes() *httpapi.Router {
 	led("POST", "/channel/unpause", manages, a.onChannel((*api).unpauseChannel))
 	led("GET", "/channel/config", reads, a.getChannelConfig)
 	ledWith("POST", "/channel/config", manages, a.setChannelConfig)
-	looks("/channel/deferred", reads, a.deferred, nil)
+	looks("/channel/deferred", reads, look{show: a.deferred})
 	led("POST", "/channel/redrive", manages, a.redrive)
-	looks("/topic/messages", consumes, a.topicMessages, a.hidden)
-	looks("/channel/messages", consumes, a.channelMessages, a.hidden)
-	looks("/message", consumes, a.message, a.hidden)
+	looks("/topic/messages", consumes, look{show: a.topicMessages, withheld: a.hidden})
+	looks("/channel/messages", consumes, look{show: a.channelMessages, withheld: a.hidden})
+	looks("/message", consumes, look{show: a.message, withheld: a.hidden, ofLeader: asksHistory})
 	led("POST", "/message/finish", manages, a.finishMessage)
 	led("POST", "/message/cancel", manages, a.onDeferred((*topic.Topic).Cancel))
 	led("POST", "/message/release", manages, a.onDeferred((*topic.Topic).Release))

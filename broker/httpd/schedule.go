@@ -59,11 +59,7 @@ func parseMoment(text string) (at time.Time, ok bool) {
 }
 
 // deferred lists what is deferred on a channel, or in the topic's own backlog.
-func (a *api) deferred(w http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
-	q, t, err := a.existing(req)
-	if err != nil {
-		return nil, err
-	}
+func (a *api) deferred(w http.ResponseWriter, req *http.Request, q httpapi.Query, t source) (any, error) {
 	c, err := channelOf(q, t)
 	if err != nil {
 		return nil, err
@@ -80,7 +76,11 @@ func (a *api) deferred(w http.ResponseWriter, req *http.Request, _ httprouter.Pa
 	if err != nil {
 		return nil, a.fail(req, err)
 	}
-	out := httpapi.DeferredMessages{Topic: t.Name(), Channel: c.Name(), Deferred: c.Stats().Deferred, Messages: []httpapi.DeferredMessage{}}
+	all, err := c.CountDeferred()
+	if err != nil {
+		return nil, a.fail(req, err)
+	}
+	out := httpapi.DeferredMessages{Topic: t.Name(), Role: t.Role(), Channel: c.Name(), Deferred: all, Messages: []httpapi.DeferredMessage{}}
 	for _, m := range list {
 		out.Messages = append(out.Messages, httpapi.DeferredMessage{ID: m.ID.String(), Position: uint64(m.Position),
 			Due: moment(m.Due), Age: m.Age.Milliseconds(), Size: m.Size, Attempts: m.Attempts})
@@ -139,7 +139,7 @@ func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) 
 				return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
 			}
 		}
-		pos, err := a.position(req, q, t, t.FindID)
+		pos, err := a.position(req, q, deferredOf{servedTopic{t}})
 		if err != nil {
 			return nil, a.notRescheduled(req, err)
 		}
@@ -160,7 +160,7 @@ func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) 
 }
 
 // position returns which message of a topic the arguments name: by id, by pos, or by pos and the id that the message there must have.
-func (a *api) position(req *http.Request, q httpapi.Query, t *topic.Topic, find func(protocol.MessageID) (topic.Position, error)) (topic.Position, error) {
+func (a *api) position(req *http.Request, q httpapi.Query, t source) (topic.Position, error) {
 	if err := q.Once("id", "pos", "channel"); err != nil {
 		return 0, err
 	}
@@ -176,7 +176,7 @@ func (a *api) position(req *http.Request, q httpapi.Query, t *topic.Topic, find 
 	case byPos && (err != nil || n == 0):
 		return 0, refuse(http.StatusBadRequest, "INVALID_ARG_POS: it must be a number from 1 on")
 	case !byPos:
-		return find(id)
+		return t.FindMessage(id)
 	case !byID:
 		return topic.Position(n), nil
 	}

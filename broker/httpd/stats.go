@@ -66,7 +66,7 @@ func (a *api) withFollowed(list []httpapi.Topic, f Filter) []httpapi.Topic {
 				t.Channels[i].Clients = []httpapi.Client{}
 			}
 		}
-		t.Role = "follower"
+		t.Role = roleFollower
 		list = append(list, t)
 		added = true
 	}
@@ -102,7 +102,7 @@ func topicStats(t *topic.Topic, quantiles []float64, f Filter) httpapi.Topic {
 		Discarded: byReason(&s.Counts),
 	}
 	if t.Replicated() {
-		out.Role = "leader"
+		out.Role = roleLeader
 	}
 	var observers []*telemetry.Observer
 	for i := range s.Channels {

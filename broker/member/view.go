@@ -149,7 +149,7 @@ func (m *Member) viewHolding(ctx context.Context, state *cluster.State, out *htt
 	}
 	for _, name := range slices.Sorted(maps.Keys(state.Topics)) {
 		if t := state.Topics[name]; t.Group == out.Number {
-			out.Topics = append(out.Topics, httpapi.ClusterTopic{Name: name, Deleting: t.Deleting, Waiting: waiting[name]})
+			out.Topics = append(out.Topics, httpapi.ClusterTopic{Name: name, Deleting: t.Deleting, Waiting: waiting[name], Serve: t.Served().Serve})
 		}
 	}
 }

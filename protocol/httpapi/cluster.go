@@ -57,4 +57,5 @@ type ClusterTopic struct {
 	Name     string `json:"name"`
 	Deleting bool   `json:"deleting,omitempty"`
 	Waiting  string `json:"waiting,omitempty"` // this broker leads it and cannot serve it: why
+	Serve    string `json:"serve,omitempty"`   // leader: lookups name the broker that leads it alone; absent: all that have a replica
 }

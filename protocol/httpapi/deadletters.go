@@ -3,6 +3,7 @@ package httpapi
 // Messages is a broker's answer to /topic/messages and /channel/messages.
 type Messages struct {
 	Topic    string    `json:"topic"`
+	Role     string    `json:"role,omitempty"`    // of a replicated topic, who tells: leader, or follower, whose copy may lack the newest, and does not say who has what is in flight
 	Channel  string    `json:"channel,omitempty"` // whose messages they are; absent: the topic's
 	State    string    `json:"state,omitempty"`   // of a channel's: waiting, in_flight or deferred
 	Messages []Message `json:"messages"`          // in their order

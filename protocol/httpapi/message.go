@@ -3,6 +3,7 @@ package httpapi
 // MessageAt is a broker's answer to /message: one message, and where it is.
 type MessageAt struct {
 	Topic string `json:"topic"`
+	Role  string `json:"role,omitempty"` // of a replicated topic, who tells: leader, or follower, whose copy may lack the newest, and does not say who has what is in flight
 	Message
 	Kept     bool               `json:"kept"`                    // the topic keeps it, whoever has finished it
 	ReadFrom string             `json:"read_from,omitempty"`     // what its body is read from: memory, or segment, which is a file of the disk; absent when it is gone

@@ -14,6 +14,7 @@ type Published struct {
 // DeferredMessages is a broker's answer to /channel/deferred.
 type DeferredMessages struct {
 	Topic    string            `json:"topic"`
+	Role     string            `json:"role,omitempty"` // of a replicated topic, who tells: leader, or follower, whose copy may lack the newest, and does not say who has what is in flight
 	Channel  string            `json:"channel"`        // empty for the topic's own backlog
 	Deferred int               `json:"deferred"`       // messages in all
 	Messages []DeferredMessage `json:"messages"`       // by when they are due

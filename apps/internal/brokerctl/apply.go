@@ -90,6 +90,7 @@ func (c *call) memberFor(s *survey, wanted *definitions.Definitions) (member str
 	all, _ := s.merged()
 	for _, name := range slices.Sorted(maps.Keys(wanted.Topics)) {
 		want, is := wanted.Topics[name].Replicas, all.Topics[name]
+		serve := wanted.Topics[name].Serve
 		switch {
 		case is == nil && want > 1 && member == "":
 			if member, _, err = c.clusterAt(); err != nil {
@@ -97,6 +98,8 @@ func (c *call) memberFor(s *survey, wanted *definitions.Definitions) (member str
 			}
 		case is != nil && want > 0 && max(is.Replicas, 1) != want:
 			return "", fmt.Errorf("topic %s is to have replicas = %d, and has %d: that cannot be changed, only deleted and made anew", name, want, max(is.Replicas, 1))
+		case is != nil && serve != "" && cmp.Or(is.Serve, definitions.ServeAll) != serve:
+			return "", fmt.Errorf("topic %s is to have serve = %s, and has %s: that cannot be changed, only deleted and made anew", name, serve, cmp.Or(is.Serve, definitions.ServeAll))
 		}
 	}
 	return member, nil
@@ -109,7 +112,7 @@ func (c *call) topicChanges(s *survey, name string, want *definitions.Topic, mem
 	switch {
 	case len(brokers) == 0 && want.Replicas > 1:
 		brokers = []string{member}
-		list = append(list, change{"+ topic " + name + ", replicated", false, []step{{address: member, path: replicatedPath(name), made: name}}})
+		list = append(list, change{"+ topic " + name + ", replicated", false, []step{{address: member, path: replicatedPath(name, want.Serve), made: name}}})
 	case len(brokers) == 0:
 		brokers = s.brokers
 		list = append(list, change{"+ topic " + name, false,

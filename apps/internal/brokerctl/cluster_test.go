@@ -90,14 +90,14 @@ func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code
 		})
 	}
 	ctl(t, 2, "topic", "create", "orders", "--replicas=2", all[0])
-	decided(0, "topic", "create", "orders", "--replicas=3", all[1])
+	decided(0, "topic", "create", "orders", "--replicas=3", "--serve=leader", all[1])
 	known()
 	decided(0, at("channel", "create", "orders", "billing")...)
 	decided(0, "pub", "orders", "two pens", "--nsqd-tcp-address="+brokers[2].TCP)
 	var seen []string
 	cmdtest.Eventually(t, "the message is shown", time.Minute, func() bool {
 		seen = nil
-		for _, row := range strings.Split(decided(0, at("peek", "orders/billing", "--json")...), "\n") {
+		for _, row := range strings.Split(decided(0, at("peek", "orders/billing", "--consistent", "--json")...), "\n") {
 			if _, id, ok := strings.Cut(row, `"id": "`); ok {
 				seen = append(seen, id)
 			}
@@ -113,7 +113,7 @@ func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code
 		dumped = decided(0, at("dump")...)
 		return !strings.Contains(dumped, unled)
 	})
-	if strings.Count(dumped, "replicas = 3") != 1 || !strings.Contains(dumped, "[topic.orders.channel.billing]") {
+	if strings.Count(dumped, "replicas = 3") != 1 || strings.Count(dumped, `serve = "leader"`) != 1 || !strings.Contains(dumped, "[topic.orders.channel.billing]") {
 		t.Errorf("dumped:\n%s", dumped)
 	}
 	cmdtest.Eventually(t, "one that does not lead says that it may not know the newest", time.Minute, func() bool {
@@ -142,10 +142,15 @@ func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code
 		return decided(0, at("dump")...) == dumped
 	})
 	known()
-	if err := os.WriteFile(file, []byte("[topic.orders]\nreplicas = 1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got := decided(1, at("apply", file)...); !strings.Contains(got, "is to have replicas = 1, and has 3") {
-		t.Errorf("of one broker: %s", got)
+	for text, want := range map[string]string{
+		"replicas = 1":                  "is to have replicas = 1, and has 3",
+		"replicas = 3\nserve = \"all\"": "is to have serve = all, and has leader",
+	} {
+		if err := os.WriteFile(file, []byte("[topic.orders]\n"+text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := decided(1, at("apply", file)...); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", text, got)
+		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 type peekFlags struct {
 	from, state, contains, body string
 	limit                       int
-	follow                      bool
+	follow, consistent          bool
 }
 
 var peekVerb = verb{
@@ -32,7 +32,9 @@ var peekVerb = verb{
 	help: `Shows messages of TOPIC that some channel, or the topic itself, still has, or with /CHANNEL as that channel has them: what waits, or what
 --state says. Nothing changes: no attempts, nothing in flight. Bodies that are JSON are laid out, what is no text is shown as hex. It is brokerd's
 own, and needs topics at level disk or fsync; with -f it goes on with what comes, from the end unless --from says otherwise: a broker that
-does not answer is told of on the error output, and asked again. It ends when no broker knows the topic or channel any more.`,
+does not answer is told of on the error output, and asked again. It ends when no broker knows the topic or channel any more.
+
+Of a replicated topic it asks the broker that leads it, if it is among those that are named, else one that has a copy, which may lack the newest.`,
 	example: "peek orders --contains=invoice-7 --lookupd-http-address=127.0.0.1:4161\npeek orders/billing --state=in_flight --nsqd-http-address=127.0.0.1:4151",
 	flags: func(c *call, flags *flag.FlagSet) {
 		p := &c.peek
@@ -41,6 +43,7 @@ does not answer is told of on the error output, and asked again. It ends when no
 		flags.StringVar(&p.contains, "contains", "", "only messages whose body has this `text`")
 		flags.StringVar(&p.body, "body", "full", "how much of each body: full, none or head:BYTES")
 		flags.IntVar(&p.limit, "limit", 20, "how many of each broker")
+		flags.BoolVar(&p.consistent, "consistent", false, "of a replicated topic: all that was acknowledged by now, from the broker that leads it, or an error")
 		flags.BoolVar(&p.follow, "f", false, "go on with what comes, without a limit")
 	},
 	run: peek,
@@ -108,6 +111,9 @@ func (c *call) peekPath() (string, error) {
 	if ofChannel {
 		path = query("/channel/messages", topic, channel) + "&state=" + url.QueryEscape(p.state)
 		c.about = fmt.Sprintf("the channel %s of the topic %s", channel, topic)
+	}
+	if p.consistent {
+		path += "&consistent=true"
 	}
 	return path + "&body=" + url.QueryEscape(p.body) + "&contains=" + url.QueryEscape(p.contains), nil
 }

@@ -61,6 +61,7 @@ func (c *call) definitionsOf(address string) (d defined, err error) {
 		return d, answer.Err
 	}
 	d.Definitions = &definitions.Definitions{Topics: make(map[string]*definitions.Topic)}
+	anyReplicated := false
 	for i := range answer.Value.Topics {
 		from := &answer.Value.Topics[i]
 		if definitions.Ephemeral(from.TopicName) {
@@ -73,7 +74,7 @@ func (c *call) definitionsOf(address string) (d defined, err error) {
 			}
 		}
 		if from.Role != "" {
-			t.Replicas = replicated
+			t.Replicas, anyReplicated = replicated, true
 		}
 		if from.Role == fleet.Leader {
 			d.leads = append(d.leads, from.TopicName)
@@ -94,7 +95,26 @@ func (c *call) definitionsOf(address string) (d defined, err error) {
 			}
 		}
 	}
+	if anyReplicated {
+		return d, c.served(address, d.Definitions)
+	}
 	return d, nil
+}
+
+// served completes what a broker has by which of its replicated topics lookups are told of by their leaders alone.
+func (c *call) served(address string, d *definitions.Definitions) error {
+	var v httpapi.Cluster
+	if err := c.fleet.Get(c.ctx, address, "/cluster", &v); err != nil {
+		return err
+	}
+	for i := range v.Groups {
+		for _, in := range v.Groups[i].Topics {
+			if t := d.Topics[in.Name]; t != nil && t.Replicas > 1 && in.Serve != definitions.ServeAll {
+				t.Serve = in.Serve
+			}
+		}
+	}
+	return nil
 }
 
 // merged is what the brokers have together: a topic or channel that any has, paused where any has it paused. differences name
@@ -105,7 +125,7 @@ func (s *survey) merged() (all *definitions.Definitions, differences []string) {
 		for name, t := range s.by[address].Topics {
 			sum := all.Topics[name]
 			if sum == nil {
-				sum = &definitions.Topic{Paused: t.Paused, Replicas: t.Replicas, Options: maps.Clone(t.Options), Channels: make(map[string]*definitions.Channel)}
+				sum = &definitions.Topic{Paused: t.Paused, Replicas: t.Replicas, Serve: t.Serve, Options: maps.Clone(t.Options), Channels: make(map[string]*definitions.Channel)}
 				all.Topics[name] = sum
 			}
 			if sum.Paused != t.Paused {

@@ -166,12 +166,16 @@ func createReplicated(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.do(nil, steps([]string{at}, replicatedPath(c.args[0])+"&serve="+url.QueryEscape(c.replicas.serve)))
+	return c.do(nil, steps([]string{at}, replicatedPath(c.args[0], c.replicas.serve)))
 }
 
-// replicatedPath is the request that makes a replicated topic.
-func replicatedPath(topic string) string {
-	return query("/topic/create", topic, "") + "&replicas=" + strconv.Itoa(replicated)
+// replicatedPath is the request that makes a replicated topic; serve says which brokers lookups name, empty: all.
+func replicatedPath(topic, serve string) string {
+	path := query("/topic/create", topic, "") + "&replicas=" + strconv.Itoa(replicated)
+	if serve != "" {
+		path += "&serve=" + url.QueryEscape(serve)
+	}
+	return path
 }
 
 func createTopic(c *call) error {

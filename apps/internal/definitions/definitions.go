@@ -31,9 +31,16 @@ type Definitions struct {
 type Topic struct {
 	Paused   bool                `toml:"paused" json:"paused"`
 	Replicas int                 `toml:"replicas,omitzero" json:"replicas,omitempty"` // 1, or 3 of a replicated topic; 0: as it is, and 1 when it is made
+	Serve    string              `toml:"serve,omitempty" json:"serve,omitempty"`      // of a replicated topic: leader, or all; empty: as it is, and all when it is made
 	Options  map[string]any      `toml:"options,omitempty" json:"options,omitempty"`
 	Channels map[string]*Channel `toml:"channel,omitempty" json:"channel,omitempty"`
 }
+
+// Which brokers that have a replica of a topic tell lookups so.
+const (
+	ServeAll    = "all"
+	ServeLeader = "leader"
+)
 
 // Channel is one channel. Options that are not named stay as they are.
 type Channel struct {
@@ -100,7 +107,7 @@ func Parse(text []byte) (*Definitions, error) {
 	}
 	for _, key := range meta.Undecoded() {
 		if !slices.Contains(key, "options") {
-			return nil, fmt.Errorf("%s is not known: there is topic.NAME with paused, replicas, options and channel.NAME, and that with paused and options", key)
+			return nil, fmt.Errorf("%s is not known: there is topic.NAME with paused, replicas, serve, options and channel.NAME, and that with paused and options", key)
 		}
 	}
 	return d, d.check()
@@ -121,6 +128,12 @@ func (d *Definitions) check() error {
 		}
 		if t.Replicas != 0 && t.Replicas != 1 && t.Replicas != 3 {
 			return fmt.Errorf("topic %s: replicas must be 1 or 3, not %d", name, t.Replicas)
+		}
+		switch {
+		case t.Serve != "" && t.Serve != ServeAll && t.Serve != ServeLeader:
+			return fmt.Errorf("topic %s: serve must be %s or %s, not %q", name, ServeAll, ServeLeader, t.Serve)
+		case t.Serve != "" && t.Replicas != 3:
+			return fmt.Errorf("topic %s: serve is of a topic with replicas = 3", name)
 		}
 		for channel, c := range t.Channels {
 			if !protocol.ValidName(channel) {

@@ -11,6 +11,8 @@ func TestDefinitionsThatAreNone(t *testing.T) {
 		"topic = 1":                       "topic",
 		"[topic.orders]\npause = true":    "topic.orders.pause is not known",
 		"[topic.orders]\nreplicas = 2":    "topic orders: replicas must be 1 or 3, not 2",
+		"[topic.a]\nserve = 'leader'":     "serve is of a topic with replicas = 3",
+		"[topic.a]\nserve = 'one'":        `topic a: serve must be all or leader, not "one"`,
 		"[topics.orders]":                 "topics.orders is not known",
 		`[topic."a b"]`:                   `"a b" is no valid name of a topic`,
 		`[topic.a.channel."b!"]`:          `"b!" is no valid name of a channel`,
@@ -23,7 +25,7 @@ func TestDefinitionsThatAreNone(t *testing.T) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	for _, text := range []string{"", "{}", `{"topic":{"a":null}}`, "[topic.a]\n[topic.a.options]\nanything = { at = 'all' }"} {
+	for _, text := range []string{"", "{}", `{"topic":{"a":null}}`, "[topic.a]\nreplicas = 3\nserve = 'leader'", "[topic.a]\n[topic.a.options]\nanything = { at = 'all' }"} {
 		if _, err := Parse([]byte(text)); err != nil {
 			t.Errorf("%q: %v", text, err)
 		}
