@@ -45,6 +45,9 @@ type acted struct {
 	Header http.Header     `json:"header,omitempty"` // that belongs to it
 }
 
+// forAnother is the key of the context of a request that another broker has sent.
+type forAnother struct{}
+
 // mostAnswer is how many bytes an answer has at most that goes over a link: less than a frame.
 const mostAnswer = 15 << 20
 
@@ -176,7 +179,8 @@ func (a *api) actHere(b []byte) (answer []byte, there bool) {
 
 func (a *api) carryOutAct(do act) (out acted) {
 	method, path, _ := strings.Cut(do.Route, " ")
-	req, err := http.NewRequest(method, path+"?"+do.Query, bytes.NewReader(do.Body))
+	ctx := context.WithValue(context.Background(), forAnother{}, true)
+	req, err := http.NewRequestWithContext(ctx, method, path+"?"+do.Query, bytes.NewReader(do.Body))
 	if err != nil {
 		return acted{Code: http.StatusBadRequest, Text: "INVALID_REQUEST"}
 	}

@@ -4,8 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
 
 	"brokerd/broker/topic"
 	"brokerd/protocol/httpapi"
@@ -132,5 +136,24 @@ func TestALookWaitsForThisBrokerToLead(t *testing.T) {
 	}
 	if r, body := follower.do("GET", "/topic/messages?topic=orders&consistent=true", ""); r.StatusCode != 400 || !strings.Contains(body, "NEEDS_LOG") || to.acts != 3 {
 		t.Errorf("%d %s, asked %d times", r.StatusCode, body, to.acts)
+	}
+}
+
+// TestALookForAnotherBrokerIsShort: that one gives up when there is no answer within --cluster-wait.
+func TestALookForAnotherBrokerIsShort(t *testing.T) {
+	a := &api{acts: map[string]httpapi.HandlerFunc{}}
+	var until time.Duration
+	a.acts["GET /look"] = func(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
+		q, err := httpapi.ParseQuery(req)
+		if err != nil {
+			return nil, err
+		}
+		l, err := lookOf(req, q)
+		until = time.Until(l.look.Until)
+		return nil, err
+	}
+	a.actHere([]byte(`{"route":"GET /look","query":"contains=x"}`))
+	if until > longestThere {
+		t.Errorf("it may take %v", until)
 	}
 }

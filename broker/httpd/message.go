@@ -15,7 +15,7 @@ import (
 
 // message shows one message, and where it is.
 func (a *api) message(w http.ResponseWriter, req *http.Request, q httpapi.Query, t source) (any, error) {
-	l, err := lookOf(q)
+	l, err := lookOf(req, q)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,16 @@ const (
 	mostBodies   = 4 << 20   // of these
 	mostScan     = 256 << 20 // bytes that a search looks through
 	longestLook  = 5 * time.Second
+	longestThere = 2 * time.Second // the same for another broker, which does not wait for the answer for long
 )
+
+// longestOf returns how long a request may look.
+func longestOf(req *http.Request) time.Duration {
+	if req.Context().Value(forAnother{}) != nil {
+		return longestThere
+	}
+	return longestLook
+}
 
 // looking is what a request to look at messages asks for.
 type looking struct {
@@ -34,7 +43,7 @@ type looking struct {
 }
 
 // lookOf reads the arguments of a request to look at messages, but for where it begins.
-func lookOf(q httpapi.Query) (l looking, err error) {
+func lookOf(req *http.Request, q httpapi.Query) (l looking, err error) {
 	o := &l.look
 	if err = q.Once("limit", "max_bytes", "scan", "body", "format", "contains", "from", "cursor", "state", "channel", "consistent"); err != nil {
 		return l, err
@@ -59,7 +68,7 @@ func lookOf(q httpapi.Query) (l looking, err error) {
 	default:
 		return l, invalidArg("format", "it must be json or raw")
 	}
-	o.Scan, o.Contains, o.Until = int64(scan), []byte(q.Get("contains")), time.Now().Add(longestLook)
+	o.Scan, o.Contains, o.Until = int64(scan), []byte(q.Get("contains")), time.Now().Add(longestOf(req))
 	return l, nil
 }
 
@@ -92,7 +101,7 @@ func (a *api) hidden() error {
 
 // topicMessages shows messages of a topic that somebody still has, and takes none.
 func (a *api) topicMessages(w http.ResponseWriter, req *http.Request, q httpapi.Query, t source) (any, error) {
-	l, err := lookOf(q)
+	l, err := lookOf(req, q)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +125,7 @@ func (a *api) channelMessages(w http.ResponseWriter, req *http.Request, q httpap
 	if err != nil {
 		return nil, err
 	}
-	l, err := lookOf(q)
+	l, err := lookOf(req, q)
 	if err != nil {
 		return nil, err
 	}
