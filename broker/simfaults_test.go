@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"time"
@@ -172,6 +173,14 @@ var simFaults = []simFault{
 			return nothing
 		}
 		return func() { _ = server.EndDrain() } // it may have been killed
+	}},
+	{"topics of other groups are made", func(s *sim) func() {
+		if server := s.anyOne()[0].now(); server != nil { // groups begin under the clock of all brokers
+			for i := range 1 + s.rng.IntN(3) {
+				_ = server.member.CreateTopic(s.t.Context(), fmt.Sprint("more-", i, "-", s.rng.Uint32()), false) // nobody may lead
+			}
+		}
+		return nothing
 	}},
 	{"the leader's log answers late", late(300*time.Millisecond, (*sim).leading)},
 	{"the logs of two answer late", late(100*time.Millisecond, (*sim).anyTwo)},

@@ -402,6 +402,34 @@ func TestWhatIsSentWholeGoesOnOverTheNextLink(t *testing.T) {
 	})
 }
 
+// The lead is given away in the middle of a transfer: the replica gets what it lacks all the same.
+func TestTheLeadMovesInTheMiddleOfATransfer(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, late, group := lateOne(t)
+		l := leading(t, without(nodes, late), group)
+		var yields sync.WaitGroup
+		late.takes = func(number, part int) error {
+			if number == 1 && part == 2 {
+				yields.Go(func() {
+					if err := l.shard(group).group.Yield(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return nil
+		}
+		late.start()
+		sameNotes(t, nodes, group, "a")
+		yields.Wait()
+		next := leading(t, nodes, group)
+		write(t, nodes, group, "b")
+		sameNotes(t, nodes, group, "b")
+		if next == l {
+			t.Error("the lead has not moved")
+		}
+	})
+}
+
 // A replica that cannot take what is sent whole says so, and is not sent the rest; it is tried again.
 func TestWhoCannotTakeWhatIsSentWholeSaysSo(t *testing.T) {
 	virtually(t, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // Limits of a link.
 const (
 	queueBytes   = 16 << 20         // that wait to be sent; more is lost, as with a broken connection
-	pingEvery    = time.Second      // over Control, which tells how far away the peer is
+	pingEvery    = 2 * time.Second  // over Control, which tells how far away the peer is
 	aliveEvery   = 3 * time.Second  // over other lanes, which need only not be silent
 	silence      = 10 * time.Second // after which a connection is taken for dead
 	writeTimeout = 10 * time.Second
@@ -284,7 +284,7 @@ func (l *link) run(received func(Kind, uint32, []byte)) error {
 }
 
 func (l *link) write() {
-	silent := time.NewTicker(silence / 2) // as nobody calls beat
+	silent := time.NewTimer(untilSilent()) // as nobody calls beat
 	defer silent.Stop()
 	for {
 		runtime.Gosched() // several groups beat at the same time: one write carries them
@@ -314,8 +314,14 @@ func (l *link) write() {
 			l.mu.Lock()
 			l.pingLocked(now, silence/3)
 			l.mu.Unlock()
+			silent.Reset(untilSilent())
 		}
 	}
+}
+
+// untilSilent returns how long a writer waits for something to do: all links of a node look at the same moment, so that one that rests is woken once.
+func untilSilent() time.Duration {
+	return silence/2 - time.Duration(time.Now().UnixNano())%(silence/2)
 }
 
 // writeAll writes what was taken, and waits for that.

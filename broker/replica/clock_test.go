@@ -277,7 +277,7 @@ func TestABusyGroupHoldsUpNothingThatIsUrgent(t *testing.T) {
 			for range 20 {
 				time.Sleep(50 * time.Millisecond)
 				synctest.Wait()
-				most = max(most, len(slow.inbox[Control]))
+				most = max(most, len(slow.inbox[Control]), len(slow.inbox[Bulk]))
 			}
 		}
 		if most > 0 {
@@ -345,4 +345,30 @@ func TestTheLeadIsNotGivenToWhoIsRemoved(t *testing.T) {
 		}
 		fatal(t, stays.publish("after"))
 	})
+}
+
+// However ticks come, and whenever anything else is done, an election timeout is longer than a lease from when a leader is heard.
+func TestAnElectionTimeoutIsLongerThanALease(t *testing.T) {
+	const tick = 50 * time.Millisecond
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 20_000 {
+		n, most := one[time.Duration](rng, leastTicks, 10, 16), one[time.Duration](rng, beatTicks, restTicks)
+		now := time.Second + pick(rng, 0, 4*tick)
+		last, heard, told := now-pick(rng, 0, 3*tick), time.Duration(0), time.Duration(0)
+		for told < n {
+			now += one(rng, pick(rng, 1, tick), tick-now%tick, tick-now%tick+pick(rng, 0, tick/4), max(1, last+tick*3/4-now))
+			due := ticksDue(now, last, tick, most)
+			if due > 0 {
+				last = now
+			}
+			if heard > 0 {
+				told += due
+			} else if rng.IntN(3) == 0 {
+				heard = now // in the same turn
+			}
+		}
+		if took := now - heard; took < n*tick*3/4 {
+			t.Fatalf("%d ticks took %v", n, took)
+		}
+	}
 }

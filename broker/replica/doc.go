@@ -23,9 +23,9 @@
 //
 // # What holds up whom
 //
-// What is urgent of all groups comes from a node over one connection, Control, and ticks come by one goroutine. So neither waits for a group: where its turn is
-// somebody's, or its owner may wait for a disk, they leave what they have to the group's own goroutine, and when too much waits there, what has come over Control is
-// lost, as links may lose it. What comes over Bulk waits.
+// What is urgent of all groups comes from a node over one connection, Control, their entries over another one, Bulk, and ticks come by one goroutine. So none of these waits
+// for a group: where its turn is somebody's, or its owner may wait for a disk, they leave what they have to the group's own goroutine. When too much waits there, what has come
+// over Control is lost, as links may lose it, and Bulk waits.
 //
 // # Storage
 //

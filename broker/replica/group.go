@@ -151,9 +151,9 @@ func (g *Group) Close() {
 
 func (g *Group) now() time.Duration { return g.o.Clock.now() }
 
-// Step takes a message that another replica has sent; one that says that it is of a third one is dropped. What comes over Bulk waits while the group is
-// busy, so that the link does. What comes over Control, which other groups' heartbeats come behind, waits for nothing: it is lost when too much does, and what takes
-// long is left to the group's goroutine. What it answers to that may leave Later.
+// Step takes a message that another replica has sent; one that says that it is of a third one is dropped. What may take long is left to the group's goroutine. Where too much
+// waits for that, what comes over Bulk waits, so that the link does, and what comes over Control, which other groups' heartbeats come behind, is lost. What it answers to
+// that may leave Later.
 func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte) error {
 	if lane > Bulk {
 		return fmt.Errorf("message of a replica over lane %d, there are 0 and 1", lane)
@@ -170,7 +170,7 @@ func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte
 		return nil
 	}
 	g.turn.post(func(now time.Duration) { g.m.step(msg, now) })
-	if lane == Control && g.owner.Behind() {
+	if g.owner.Behind() {
 		g.turn.call()
 		return nil
 	}

@@ -15,7 +15,7 @@ type Options struct {
 	Level wal.Level // Synced: an entry counts for this replica when it is synced; Written: when it is written
 
 	Clock         *Clock        // tells of ticks, for all groups of the node; nil: one of its own, with 50 ms
-	ElectionTicks int           // 16, at least leastTicks: a leader is missed after so many, or up to twice as many. It beats at every second one
+	ElectionTicks int           // 16, at least 8: a leader is missed after so many, or up to twice as many. It beats at every second one
 	HangTicks     int           // 40: a leader whose log has hung for so many gives the lead away
 	Lease         time.Duration // three quarters of the election timeout, and no more
 
@@ -32,8 +32,8 @@ type Options struct {
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// leastTicks is how many ticks an election timeout has at least: n of them take n-1.25 ticks at least, and a lease is three quarters of n.
-const leastTicks = 6
+// leastTicks is how many ticks an election timeout has at least: n of them take n-1.75 ticks at least, and a lease is three quarters of n.
+const leastTicks = 8
 
 func (o *Options) normalize() error {
 	if o.Clock == nil {

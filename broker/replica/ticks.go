@@ -2,23 +2,27 @@ package replica
 
 import "time"
 
-// pass tells of ticks that were since the last one, as many as there are between two heartbeats at most. One that was told late is not made up for: what is more than a
-// quarter late has one left out, and if there were more none but one are told, so that n of them take n-1.25 ticks at least. It comes before anything else that is done in a
-// turn: a leader that is heard now was not silent for a tick that comes later.
+// pass tells of ticks that were since the last one. It comes before anything else that is done in a turn: a leader that is heard now was not silent for a tick that comes later.
 func (m *machine) pass(now time.Duration) {
-	tick := m.o.Clock.tick
-	passed, since := now/tick-m.last/tick, now-m.last
-	told := min(passed, (since+tick/4)/tick)
+	told := ticksDue(now, m.last, m.o.Clock.tick, m.every())
 	if told == 0 {
 		return
-	}
-	if passed > m.every() {
-		told = 1
 	}
 	m.last = now
 	for range told {
 		m.tick(now)
 	}
+}
+
+// ticksDue returns how many ticks are to be told, when some were told last at a moment: no more than there are between two heartbeats. Those that come late are not made up for:
+// what is more than a quarter late has one left out, and if there were more than that none but one are told. So n of them take n-1.75 ticks at least from when a leader is heard.
+func ticksDue(now, last, tick, most time.Duration) time.Duration {
+	passed := now/tick - last/tick
+	told := min(passed, (now-last+tick/4)/tick)
+	if told > 0 && passed > most {
+		return 1
+	}
+	return told
 }
 
 // every is how many ticks there are between two heartbeats.
