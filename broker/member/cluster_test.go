@@ -75,12 +75,7 @@ func TestD03D18D21AnEmptiedNodeIsAnotherOneAndTakesItsPlaceByCommand(t *testing.
 func TestD17D19WhoIsLetInFollowsFirst(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
-		fourth := another(t, nodes, "n4")
-		fourth.start()
-		eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
-		fourth.kill()
-		leader(t, nodes)
-		do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
+		fourth := letIn(t, nodes)
 		for i := range 3 {
 			do(t, func(ctx context.Context) error { return nodes[i].m.Do(ctx, rules(1+2*i)) })
 		}

@@ -27,19 +27,7 @@ func TestD23D25D26KilledBetweenAnyTwoWritesOfAnInstall(t *testing.T) {
 					n.checkpoint()
 				}
 			}
-			fatal(t, late.prepare())
-			late.shelf.mu.Lock()
-			late.shelf.left = works
-			late.shelf.mu.Unlock()
-			l, err := late.listen()
-			fatal(t, err)
-			fatal(t, late.m.Start(l)) // without a write that works it is in no cluster
-			eventually(t, "the disk fails, or the map is taken", func() bool {
-				late.shelf.mu.Lock()
-				defer late.shelf.mu.Unlock()
-				return late.shelf.fails || late.lines.has("sent whole")
-			})
-			late.kill()
+			late.startAndFail(works, "sent whole") // without a write that works it is in no cluster
 		}
 		late.start()
 		eventually(t, "all are members", func() bool { return well(nodes) })
@@ -51,26 +39,9 @@ func TestD23D25D26KilledBetweenAnyTwoWritesOfAnInstall(t *testing.T) {
 func TestANodeThatIsLetInOutlivesItsDisk(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
-		fourth := another(t, nodes, "n4")
-		fourth.start()
-		eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
-		fourth.kill()
-		leader(t, nodes)
-		do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
+		fourth := letIn(t, nodes)
 		for works := 1; works < 3; works++ {
-			fatal(t, fourth.prepare())
-			fourth.shelf.mu.Lock()
-			fourth.shelf.left = works
-			fourth.shelf.mu.Unlock()
-			l, err := fourth.listen()
-			fatal(t, err)
-			fatal(t, fourth.m.Start(l))
-			eventually(t, "its disk fails", func() bool {
-				fourth.shelf.mu.Lock()
-				defer fourth.shelf.mu.Unlock()
-				return fourth.shelf.fails
-			})
-			fourth.kill()
+			fourth.startAndFail(works, "")
 		}
 		fourth.start()
 		all := append(nodes, fourth)

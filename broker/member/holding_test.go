@@ -279,19 +279,7 @@ func TestD26D27D30AReplicaThatLacksEntriesIsSentAllThatThereIs(t *testing.T) {
 			}
 		}
 		for works := 2; works < 5; works++ { // its disk fails on the way
-			fatal(t, late.prepare())
-			late.shelf.mu.Lock()
-			late.shelf.left = works
-			late.shelf.mu.Unlock()
-			l, err := late.listen()
-			fatal(t, err)
-			fatal(t, late.m.Start(l))
-			eventually(t, "the disk fails, or all is taken", func() bool {
-				late.shelf.mu.Lock()
-				defer late.shelf.mu.Unlock()
-				return late.shelf.fails || late.lines.has("sent whole, as older")
-			})
-			late.kill()
+			late.startAndFail(works, "sent whole, as older")
 		}
 		late.start()
 		sameNotes(t, nodes, group, "a", fmt.Sprint(2, large))

@@ -245,6 +245,36 @@ func (n *node) start() {
 	fatal(n.t, n.m.Start(l))
 }
 
+// startAndFail starts the node with a disk that fails after so many operations, and kills it once it has, or has said something unless that is empty.
+func (n *node) startAndFail(works int, said string) {
+	n.t.Helper()
+	fatal(n.t, n.prepare())
+	n.shelf.mu.Lock()
+	n.shelf.left = works
+	n.shelf.mu.Unlock()
+	l, err := n.listen()
+	fatal(n.t, err)
+	fatal(n.t, n.m.Start(l))
+	cmdtest.Eventually(n.t, "its disk fails, or it has all", 0, func() bool {
+		n.shelf.mu.Lock()
+		defer n.shelf.mu.Unlock()
+		return n.shelf.fails || said != "" && n.lines.has(said)
+	})
+	n.kill()
+}
+
+// letIn has a fourth node let in that is dead by then.
+func letIn(t *testing.T, nodes []*node) *node {
+	t.Helper()
+	fourth := another(t, nodes, "n4")
+	fourth.start()
+	eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
+	fourth.kill()
+	leader(t, nodes)
+	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
+	return fourth
+}
+
 func startAll(nodes []*node) {
 	for _, n := range nodes {
 		n.start()
