@@ -114,9 +114,7 @@ func TestDrainUntilEmpty(t *testing.T) {
 	n.putDrain("?empty=true&stay=true", "true")
 	c := n.subscribe("t", "c", 1) // as consumers that the lookup sends here
 	for _, body := range []string{"1", "2", "later"} {
-		if got := listed(t, l, "t"); got != 1 {
-			t.Errorf("%d nodes are listed before %s", got, body)
-		}
+		eventually(t, "the lookup lists the node before "+body, func() bool { return listed(t, l, "t") == 1 })
 		m := c.ExpectMessage(body, 1)
 		c.Send("FIN " + m.ID + "\n")
 	}
