@@ -78,6 +78,7 @@ func (h *holding) push(ctx context.Context) {
 	m.mu.Lock()
 	if st.Match == nil {
 		clear(h.pushed)
+		clear(h.rests)
 	}
 	if st.Reign != 0 {
 		h.stands.lead()
@@ -96,12 +97,8 @@ func (h *holding) push(ctx context.Context) {
 				return err == nil && needed(&st, id)
 			})
 			m.report(fmt.Sprintf("topics of group %d to replica %d", h.number, id), err)
-			rest := pushPaces * m.o.Pace
-			if errors.Is(err, errAway) {
-				rest = leastRest * m.o.Pace
-			}
 			m.mu.Lock()
-			h.pushed[id] = time.Now().Add(rest)
+			h.pushed[id] = time.Now().Add(h.restLocked(id, err))
 			delete(h.sending, id)
 			h.behind = time.Now().Add(keptBehind)
 			m.mu.Unlock()
@@ -152,19 +149,45 @@ func (h *holding) pushDue(id uint64, lacks, needed bool) bool {
 	case h.sending[id]:
 	case !lacks:
 		delete(h.pushed, id)
+		delete(h.rests, id)
 	case !seen && needed:
 		h.pushed[id] = now.Add(h.m.o.Pace / 2)
 	case !seen:
 		h.pushed[id] = now.Add(leastRest * h.m.o.Pace)
-	case now.After(due):
+	case now.After(due), needed && due.Sub(now) > pushPaces*h.m.o.Pace:
 		h.sending[id] = true
 		return true
 	}
 	return false
 }
 
-// leastRest is after how many looks a replica is sent all that there is, at the earliest.
-const leastRest = 2
+// After how many looks a replica is sent all that there is again, at the earliest, and at the latest.
+const (
+	leastRest = 2
+	mostRest  = 300
+)
+
+// restLocked returns after what time a replica is sent all that there is again if it still lacks that: each time twice as long, as its disk may take nothing; soon when
+// it was only away. Member.mu is held.
+func (h *holding) restLocked(id uint64, err error) time.Duration {
+	if errors.Is(err, errAway) {
+		return leastRest * h.m.o.Pace
+	}
+	h.rests[id] = min(max(2*h.rests[id], pushPaces*h.m.o.Pace), mostRest*h.m.o.Pace)
+	return h.rests[id]
+}
+
+// mayTakeLocked has all be sent again at once to a node that has room on its disk again. Member.mu is held.
+func (m *Member) mayTakeLocked(folder string) {
+	for _, h := range m.holdings {
+		for id := range h.rests {
+			if h.routes[id] == folder {
+				delete(h.rests, id)
+				h.pushed[id] = time.Now()
+			}
+		}
+	}
+}
 
 var (
 	// errBehind is what cannot be sent, as it does not reach to where the log begins.

@@ -41,6 +41,7 @@ type holding struct {
 	leaving map[uint64]*pieces        // what it holds, on its way to others, by transfers
 	pushed  map[uint64]time.Time      // when it may be sent again to a replica
 	sending map[uint64]bool           // replicas that it is being sent to
+	rests   map[uint64]time.Duration  // for how long it was not sent again to a replica, the last time
 	behind  time.Time                 // until when the log is kept for them
 	least   uint64                    // up to which entry all replicas are known to have the log, as who leads has said; 0: nobody has
 
@@ -104,7 +105,7 @@ func (m *Member) yield(state *cluster.State) {
 
 // hold has the replica of a group run, or notes why it does not.
 func (m *Member) hold(g *cluster.Group, id uint64) *holding {
-	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}, sending: map[uint64]bool{}, leaving: map[uint64]*pieces{}}
+	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}, sending: map[uint64]bool{}, rests: map[uint64]time.Duration{}, leaving: map[uint64]*pieces{}}
 	var voters []uint64
 	for _, r := range g.Replicas {
 		h.routes[r.ID] = r.Folder
@@ -266,6 +267,7 @@ func unread(err error) bool {
 func (h *holding) begin(s Shard, history *replica.History) error {
 	m := h.m
 	o := m.groupOptions(h.number, &h.tally)
+	o.Full = s.Full
 	g, err := replica.New(o, history, s, h)
 	if err != nil {
 		return fmt.Errorf("begin the replica of group %d: %w", h.number, err)

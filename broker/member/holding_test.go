@@ -98,6 +98,7 @@ func (s *notes) Send(put func(replica.Point, []byte) error) error {
 }
 
 func (s *notes) Frees() int64   { return 0 }
+func (s *notes) Full() bool     { return false }
 func (s *notes) Discard() error { return nil }
 
 // notesComing is what another node's notes are, on their way.

@@ -19,6 +19,8 @@ type Shard interface {
 	Point() replica.Point
 	Bytes() (held, applied int64)
 	Frees() int64
+	// Full reports whether there is no room in memory for more entries, see replica.Options.
+	Full() bool
 	// Send gives all that it holds, piece by piece, for a Receiver on another node, and the point that it stands for. Pieces are not kept.
 	Send(put func(at replica.Point, part []byte) error) error
 	// Discard ends one that was not started, and removes what it has on the disk: nothing names that.

@@ -63,6 +63,8 @@ func (m *Member) toldTight(folder string, payload []byte) {
 	}
 	if payload[0] == 1 {
 		others[folder] = now.Add(tightPaces * m.o.Pace)
+	} else {
+		m.mayTakeLocked(folder)
 	}
 	if len(others) == 0 {
 		m.tight.others.Store(nil)

@@ -2,6 +2,9 @@ package member
 
 import (
 	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -37,6 +40,52 @@ func TestAGroupIsShortOfRoomWithMostOfItsReplicas(t *testing.T) {
 		eventually(t, "who is gone is not believed for ever", short(false))
 		if err := n.m.Short(99); err != nil {
 			t.Errorf("a group that is not here: %v", err)
+		}
+	})
+}
+
+// A replica that cannot take what it is sent whole says so: it is sent it again later and later, and soon once there is room.
+func TestWhatIsNotTakenIsSentAgainLater(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		late := nodes[2]
+		late.kill()
+		rest := without(nodes, late)
+		for i := range 3 {
+			write(t, rest, group, fmt.Sprint(i))
+			sameNotes(t, rest, group, fmt.Sprint(i))
+			for _, n := range rest {
+				n.checkpoint()
+				n.checkpoint()
+			}
+		}
+		var full atomic.Bool
+		var refused atomic.Int32
+		full.Store(true)
+		late.takes = func(int, int) error {
+			if !full.Load() {
+				return nil
+			}
+			refused.Add(1)
+			return syscall.ENOSPC
+		}
+		late.start()
+		pace := late.m.o.Pace
+		eventually(t, "it is sent all", func() bool { return refused.Load() > 0 })
+		time.Sleep(mostRest * pace)
+		if n := refused.Load(); n < 3 || n > 8 {
+			t.Errorf("it was sent all %d times, and took it never", n)
+		}
+		full.Store(false)
+		late.m.Tight(true)
+		time.Sleep(5 * pace)
+		late.m.Tight(false)
+		before := time.Now()
+		sameNotes(t, nodes, group, "a", "0", "1", "2")
+		if took := time.Since(before); took > 50*pace {
+			t.Errorf("with room again it took %v", took)
 		}
 	})
 }

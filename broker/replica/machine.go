@@ -45,6 +45,8 @@ type machine struct {
 	landed  bool          // an entry of the reign was committed, and what has gathered meanwhile may be due
 	stalled int           // ticks for which it has been that
 
+	untold []*raftpb.Message // what is committed and was not told yet, in order, see Options.Full
+
 	bare map[uint64]*raftpb.Message // appends without entries that wait for the next tick, the newest for each replica
 
 	handing  uint64            // to whom the lead is being handed over, 0 for nobody
@@ -156,7 +158,7 @@ func (m *machine) stop(err error) {
 		}
 	}
 	m.log.failed(first)
-	m.waiting, m.entries, m.output.writes = nil, 0, nil
+	m.waiting, m.entries, m.untold, m.output.writes = nil, 0, nil, nil
 	m.output.tell = append(m.output.tell, event{stopped: err})
 }
 
@@ -456,7 +458,8 @@ func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
 			return nil
 		})
 	case raft.LocalApplyThread:
-		m.guard(func() error { return m.apply(msg, now) })
+		m.untold = append(m.untold, msg)
+		m.tellHeld(now)
 	default:
 		switch msg.GetType() {
 		case raftpb.MsgHeartbeat:
@@ -479,6 +482,17 @@ func (m *machine) handle(msg *raftpb.Message, now time.Duration) {
 			delete(m.bare, msg.GetTo())
 		}
 		m.output.send = append(m.output.send, msg)
+	}
+}
+
+// tellHeld tells what is committed, as far as there is room for it. The engine hands out no more than a few entries before those are told.
+func (m *machine) tellHeld(now time.Duration) {
+	for len(m.untold) > 0 && m.err == nil && (m.leader == m.id || m.o.Full == nil || !m.o.Full()) {
+		msg := m.untold[0]
+		if m.untold = m.untold[1:]; len(m.untold) == 0 {
+			m.untold = nil
+		}
+		m.guard(func() error { return m.apply(msg, now) })
 	}
 }
 

@@ -28,6 +28,10 @@ type Options struct {
 	Memory           int           // bytes of entries that are kept in memory though they can be read; 4 MiB
 	Budget           *Budget       // what all groups of the node keep so together; nil: 64 MiB for this one
 
+	// Full reports whether the owner has no room for more of what is committed, just now: it is told the rest once it has, or this replica leads. What is not told yet
+	// stays in the log, and is acknowledged all the same. It is asked often, and does not wait; nil: there is always room.
+	Full func() bool
+
 	Tally  *Tally       // what is counted; nil: nobody asks
 	Logger *slog.Logger // nil: nothing is logged
 }

@@ -49,6 +49,7 @@ func (m *machine) tick(now time.Duration) {
 		m.node.Tick()
 		return nil
 	})
+	m.tellHeld(now)
 	m.release()
 	m.notice()
 	if m.handing != 0 {

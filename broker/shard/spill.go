@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"brokerd/broker/replica"
@@ -54,6 +55,16 @@ func (s *Shard) keepUp() {
 	if held >= 2*s.o.Limit && s.Unspilt() == nil {
 		s.spilled(s.standby.SpillAlone())
 	}
+}
+
+// Full reports whether there is as much in memory as there may ever be, as the segments cannot be written. On a disk without room they are not waited for: what is
+// behind in the log may be what frees some, and the log ends soon.
+func (s *Shard) Full() bool {
+	if s.standby.Bytes() < 2*s.o.Limit {
+		return false
+	}
+	err := s.Unspilt()
+	return err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT)
 }
 
 // Unspilt returns why messages could not be moved to the disk, the last time that there were too many in memory.

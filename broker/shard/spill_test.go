@@ -161,11 +161,19 @@ func TestAReplicaThatIsSlowToWriteIsHeldUp(t *testing.T) {
 		t.Errorf("%d bytes were in memory: %v", most, s.failed)
 	}
 	fault.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpCreate, Err: syscall.ENOSPC})
+	apply(journal.KindChange, journal.AppendChange(nil, journal.Change{Op: journal.OpCreateChannel, Topic: 1, Channel: 2, Name: "c"}))
 	for i := range 100 { // it goes on while there is memory
 		apply(journal.KindPublish, append(journal.AppendPublish(nil, journal.Publish{Topic: 1, First: topic.Position(201 + i), Count: 1}), message...))
 	}
 	if s.failed != nil {
 		t.Error(s.failed)
+	}
+	full := func(why error) bool {
+		s.spilled(why)
+		return s.Full()
+	}
+	if full(syscall.ENOSPC) || !full(syscall.EIO) || full(nil) {
+		t.Errorf("is it full? without room %v, with segments that fail %v, before they have failed %v", full(syscall.ENOSPC), full(syscall.EIO), full(nil))
 	}
 }
 
