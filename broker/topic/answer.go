@@ -204,7 +204,7 @@ func (m *machine) expire(limit int) {
 func (m *machine) join(s *Subscription, timeout time.Duration) {
 	s.lane = m.inflight.AcquireLane(int64(timeout))
 	m.subs = append(m.subs, s)
-	m.joins++
+	m.moves++
 }
 
 // leave takes a consumer out; what it had in flight goes back at once. It reports whether the channel, an ephemeral one, is to go
@@ -214,6 +214,7 @@ func (m *machine) leave(s *Subscription) (last bool) {
 		return false
 	}
 	s.closed = true
+	m.moves++
 	m.come(s)
 	if i := slices.Index(m.subs, s); i >= 0 {
 		m.subs = slices.Delete(m.subs, i, i+1)

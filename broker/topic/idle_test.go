@@ -141,6 +141,44 @@ func TestIdleChannelsTakeNoMessageWithThem(t *testing.T) {
 	}
 }
 
+// TestLooksThatAreLeftOutMakeNothingIdle: while somebody holds the topic, nobody looks at what is used. What is used until the end of that time is
+// not deleted at the first look behind it.
+func TestLooksThatAreLeftOutMakeNothingIdle(t *testing.T) {
+	for _, level := range []Level{Memory, Disk} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := config()
+			cfg.Journal, cfg.Segments, cfg.Level = &keptLog{}, keptSegments{vfs.NewMem()}, func(string) Level { return level }
+			r := start(t, cfg)
+			topic := mustTopic(t, r, "t")
+			if err := topic.SetOptions(raw(t, `{"idle_delete":"30m"}`)); err != nil {
+				t.Fatal(err)
+			}
+			c := mustChannel(t, topic, "c")
+			setOptions(t, c, `{"idle_delete":"10m"}`)
+			s := mustSubscribe(t, topic, "c", 1, SubscribeOptions{})
+			time.Sleep(time.Minute)
+			topic.pub.Lock()
+			time.Sleep(time.Hour)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			topic.pub.Unlock()
+			time.Sleep(9 * time.Minute)
+			if topic.LookupChannel("c") != c {
+				t.Errorf("level %s: the channel was deleted before its time", level)
+			}
+			time.Sleep(3 * time.Minute)
+			if topic.LookupChannel("c") != nil || r.Lookup("t") != topic {
+				t.Errorf("level %s: the channel is there, or its topic is not", level)
+			}
+			time.Sleep(22 * time.Minute)
+			if r.Lookup("t") != nil {
+				t.Errorf("level %s: the topic is there", level)
+			}
+		})
+	}
+}
+
 // onLog is a log that does something when it is told of something.
 type onLog struct {
 	slog.Handler

@@ -48,7 +48,7 @@ type machine struct {
 	voids          *voided                // nil until there are some
 	subs           []*Subscription
 	waiting        parked        // consumers that have credit and nothing to do
-	joins          uint64        // consumers that ever came
+	moves          uint64        // consumers that ever came, and that left
 	woken          int           // consumers that were woken and have not taken yet
 	reserved       int           // messages that those are to have
 	latest         *Subscription // the consumer that was woken last

@@ -127,6 +127,7 @@ func (s *Subscription) SetReady(n int) {
 // consumer. A second call does nothing.
 func (s *Subscription) Close() error {
 	c := s.channel
+	c.topic.uses.Add(1)
 	c.enterNow()
 	last := c.leave(s)
 	c.exit()

@@ -35,7 +35,7 @@ type Topic struct {
 	forgotten  atomic.Uint64 // such keys that were forgotten early
 	remembered atomic.Int64  // such keys
 	unkept     atomic.Uint64 // messages that were answered at once, and then refused by the disk
-	uses       atomic.Uint64 // channels and consumers that ever came
+	uses       atomic.Uint64 // channels and consumers that ever came, and consumers that left
 
 	// channels is sorted by name and never changed, only replaced, under pub; atomic so that readers never wait for a disk.
 	channels atomic.Pointer[[]*Channel]
