@@ -202,7 +202,7 @@ func (c *call) exit(ctx context.Context, env *Env, err error) int {
 	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return ExitOK
 	case errors.As(err, new(usageError)):
-		fmt.Fprintf(env.Stderr, "%s: %v: see %s --help\n", c.path, err, c.path)
+		fmt.Fprintf(env.Stderr, "%s: %s: see %s --help\n", c.path, cmdkit.OneLine(err.Error()), c.path)
 		return ExitUsage
 	case errors.As(err, new(missingError)):
 		code = ExitMissing

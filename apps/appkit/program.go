@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 
+	"brokerd/cmd/cmdkit"
 	"brokerd/protocol/release"
 )
 
@@ -72,7 +73,7 @@ func (p *program) run() int {
 
 // refuse prints what is wrong with the arguments.
 func (p *program) refuse(cmd *cobra.Command, err error) error {
-	fmt.Fprintf(p.proc.Stderr, "%s: %v: see %s --help\n", cmd.CommandPath(), err, cmd.CommandPath())
+	fmt.Fprintf(p.proc.Stderr, "%s: %s: see %s --help\n", cmd.CommandPath(), cmdkit.OneLine(err.Error()), cmd.CommandPath())
 	p.code = ExitUsage
 	return errExit
 }

@@ -13,7 +13,7 @@ func FuzzResolve(f *testing.F) {
 	for _, s := range [][3]string{
 		{"--size=5", "RELAY_SIZE=7", "size = 3"}, {"--sise=5", "RELAY_SISE=7", "sise = 3"}, {"-mode", "RELAY_CONFG=", "[x]\ny = 1"},
 		{"--peer-address=", "RELAY_PEER_ADDRESS=,", "peers = [\"\"]"}, {"--share=0.5,", "RELAY_PORT=tcp://10.0.0.1:1", "shares = [1, 0.5]"},
-		{"--on=\n", "RELAY_=x", "\"\" = 1"}, {"--wait-time=-1s", "RELAY_WAIT_TIME=1", "wait_time = 9223372036854775807"},
+		{"--\n", "0", ""}, {"--on=\n", "RELAY_=x", "\"\" = 1"}, {"--wait-time=-1s", "RELAY_WAIT_TIME=1", "wait_time = 9223372036854775807"},
 	} {
 		f.Add(s[0], s[1], s[2])
 	}

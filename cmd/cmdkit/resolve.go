@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"brokerd/protocol/httpapi"
 )
@@ -228,7 +230,7 @@ func (p Program) parseFlags(args []string) (map[string][]string, error) {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, ErrHelp
 		}
-		return nil, fmt.Errorf("%w%s: see %s --help", err, p.flagMeant(err), p.Name)
+		return nil, fmt.Errorf("%s%s: see %s --help", OneLine(err.Error()), p.flagMeant(err), p.Name)
 	}
 	if isSet(given[flagVersion]) {
 		return nil, ErrVersion
@@ -237,6 +239,15 @@ func (p Program) parseFlags(args []string) (map[string][]string, error) {
 		return nil, fmt.Errorf("%q is not a flag: values are given as --flag=value, see %s --help", rest[0], p.Name)
 	}
 	return given, nil
+}
+
+// OneLine returns a text with what would be more than a line, or would do something to a terminal, as Go writes it.
+func OneLine(text string) string {
+	if !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
 }
 
 // isSet reports whether a flag that stands bare was given, and not taken back.

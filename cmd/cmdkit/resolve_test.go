@@ -204,6 +204,7 @@ func TestRefusals(t *testing.T) {
 		{args: []string{"--peers=a:1"}, want: `flag provided but not defined: -peers (did you mean --peer-address?): see relay --help`},
 		{args: []string{"-confg", "f"}, want: `flag provided but not defined: -confg (did you mean --config?): see relay --help`},
 		{args: []string{"--anything"}, want: `flag provided but not defined: -anything: see relay --help`},
+		{args: []string{"--any\nthing"}, want: `flag provided but not defined: -any\nthing: see relay --help`},
 		{args: []string{"--size"}, want: `flag needs an argument: -size: see relay --help`},
 		{args: []string{"--on", "false"}, want: `"false" is not a flag: values are given as --flag=value, see relay --help`},
 	} {

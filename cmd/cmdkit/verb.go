@@ -34,7 +34,7 @@ func (p Program) Verb(proc Process) (code int, ok bool) {
 		err = fmt.Errorf("%d arguments instead of %d", len(args), len(v.Args))
 	}
 	if err != nil {
-		fmt.Fprintf(proc.Stderr, "%s %s: %v: usage: %s\n", p.Name, v.Name, err, v.usage(p))
+		fmt.Fprintf(proc.Stderr, "%s %s: %s: usage: %s\n", p.Name, v.Name, OneLine(err.Error()), v.usage(p))
 		return ExitUsage, true
 	}
 	if err := v.run(args, proc); err != nil {
