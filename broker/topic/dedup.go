@@ -444,6 +444,9 @@ func (t *Topic) keysUpTo(last Position) journal.KeySnapshot {
 // keys gives a topic the keys of an earlier life, as its options count now.
 func (b *builder) keys() {
 	t := b.topic
+	if t.d.retain.from() > 0 { // some may be of a clock that was set back, and the log has ended before it said so
+		b.state.Keys.NotAfter(journal.KeySecond(t.registry.stamp()))
+	}
 	if keys := b.state.Keys; keys.Len() > 0 {
 		t.d.keys, b.state.Keys = &keys, journal.Keys{}
 	}

@@ -422,6 +422,21 @@ func (k *Keys) DropBelow(pos Position) {
 	}
 }
 
+// NotAfter has no key be accepted later than at a second. Only the newest can be: what was before them was held to an earlier one. It is for keys
+// of which there is no snapshot.
+func (k *Keys) NotAfter(second uint32) {
+	if k == nil {
+		return
+	}
+	for n := k.next; n > k.first; n-- {
+		c, i := k.chunk(n - 1)
+		if c.at[i] <= second {
+			return
+		}
+		c.at[i] = second
+	}
+}
+
 // Forget forgets the keys of messages whose publish has failed.
 func (k *Keys) Forget(r Range) {
 	if k == nil {
@@ -497,6 +512,19 @@ func (t *Topic) remember(p *Publish, frames []byte) {
 		}
 	}
 	t.Keys.DropBelow(p.Since)
+}
+
+// keySlack is by how many seconds what the log says of the time may be behind the messages before that.
+const keySlack = 2
+
+// keysNotAfter notes that keys so far were not accepted behind a time, Unix nanoseconds. Their messages say when they were, but not in topics that
+// keep messages: when a clock is set back the stamps of those stay where they were.
+func (s *State) keysNotAfter(now int64) {
+	for _, t := range s.Topics {
+		if t.Floor > 0 {
+			t.Keys.NotAfter(KeySecond(now) + keySlack)
+		}
+	}
 }
 
 // KeySecond returns the second of a time, nanoseconds since the Unix epoch, as Keys have it.

@@ -124,7 +124,9 @@ func (s *State) Apply(at Offset, kind Kind, b []byte, keep func(Publish, []byte)
 		return s.moved(at, b, keep)
 	case KindTime:
 		now, err := ParseTime(b)
-		s.Time = max(s.Time, now)
+		if s.Time = max(s.Time, now); err == nil {
+			s.keysNotAfter(now)
+		}
 		return err
 	case KindBy, KindBack, KindConsumer:
 		return nil // for people
