@@ -38,6 +38,19 @@ func startBroker(ctx context.Context, binary string) (*broker, error) {
 	})}, nil
 }
 
+// awaitLook waits for the time to look at the broker again. It fails when ctx has ended, or the broker has.
+func (b *broker) awaitLook(ctx context.Context, look <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-b.Exited():
+		_, err := b.End()
+		return fmt.Errorf("the broker ended: %v\n%s", err, b.LastWords())
+	case <-look:
+		return nil
+	}
+}
+
 // create makes the topic and its channels, so that each channel is there before the first message.
 func (b *broker) create(ctx context.Context, topic string, channels []string) error {
 	address := "http://" + b.HTTP + "/%s/create?topic=" + url.QueryEscape(topic)

@@ -70,13 +70,8 @@ func (p *replay) watch(ctx context.Context, b *broker, t *tally, out io.Writer, 
 	defer look.Stop()
 	last, moved, told := -1, time.Now(), time.Now()
 	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-b.Exited():
-			_, err := b.End()
-			return fmt.Errorf("the broker ended: %v\n%s", err, b.LastWords())
-		case <-look.C:
+		if err := b.awaitLook(ctx, look.C); err != nil {
+			return err
 		}
 		figures, err := b.stats(ctx, topic)
 		if err != nil {

@@ -42,13 +42,8 @@ func (r *report) watch(ctx context.Context, b *broker, publishing <-chan struct{
 	var last progress
 	moved, told := time.Now(), time.Now()
 	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-b.Exited():
-			_, err := b.End()
-			return fmt.Errorf("the broker ended: %v\n%s", err, b.LastWords())
-		case <-look.C:
+		if err := b.awaitLook(ctx, look.C); err != nil {
+			return err
 		}
 		allPublished := isClosed(publishing) // before the broker is asked, so that its figures hold everything
 		figures, err := b.stats(ctx, topic)
