@@ -3,6 +3,7 @@ package interop
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -73,7 +74,11 @@ func TestAnswersAreAsOpenAPISays(t *testing.T) {
 			if !readable || !isJSON || path == "/api/graphite" || path == "/topic/messages" { // there is no Graphite, and no dead letter
 				continue
 			}
-			answer := ask(t, daemon, "GET", op.address(path, arguments), "")
+			var answer answer
+			cmdtest.Eventually(t, name+" GET "+path+" is answered", 0, func() bool { // admind waits a second for a broker
+				answer = ask(t, daemon, "GET", op.address(path, arguments), "")
+				return answer.status != http.StatusBadGateway
+			})
 			if answer.status != 200 {
 				t.Errorf("%s GET %s: %d %s", name, path, answer.status, answer.body)
 				continue
