@@ -356,7 +356,11 @@ func TestFailuresAreFinal(t *testing.T) {
 					t.Fatalf("commit: %v, wanted %v", err, c.rule.Err)
 				}
 			}
+			lost := l.Lost()
 			at, err := l.Append(1, []byte("refused"))
+			if l.Lost() != lost+1 {
+				t.Errorf("a record that was refused is not counted as lost: %d, %d before", l.Lost(), lost)
+			}
 			if !errors.Is(err, c.rule.Err) || !errors.Is(l.Commit(at, Written), c.rule.Err) || !errors.Is(l.Err(), c.rule.Err) {
 				t.Errorf("appending to a failed log: %v; health: %v", err, l.Err())
 			}

@@ -1,0 +1,65 @@
+package segment
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"brokerd/diskqueue/vfs"
+)
+
+// TestAFolderThatCouldNotBeSyncedIsSyncedAgain: also when nothing new is in it, as only a file has gone.
+func TestAFolderThatCouldNotBeSyncedIsSyncedAgain(t *testing.T) {
+	faulty := vfs.NewFaulty(vfs.NewMem())
+	s, _, _ := mustOpen(t, Options{FS: faulty, FileSize: 1})
+	a := mustAppend(t, s, 1, 2)
+	mustAppend(t, s, 3, 2)
+	must(t, s.Sync())
+	must(t, s.Drop(a.Ref))
+	var syncs atomic.Int64
+	faulty.Observe(func(op vfs.Op, _ string) {
+		if op == vfs.OpSyncDir {
+			syncs.Add(1)
+		}
+	})
+	faulty.SetRules(vfs.Rule{Ops: vfs.OpSyncDir, Times: 1, Err: syscall.EIO})
+	if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Sync says %v", err)
+	}
+	if err := s.Sync(); err != nil || syncs.Load() != 2 {
+		t.Errorf("the next one says %v, the folder was synced %d times", err, syncs.Load())
+	}
+}
+
+// TestWhatIsAppendedDuringASyncIsNotSynced: neither when that succeeds, nor is what one has failed for made sure by the next.
+func TestWhatIsAppendedDuringASyncIsNotSynced(t *testing.T) {
+	for name, failing := range map[string]bool{"the second fails": false, "the first fails": true} {
+		t.Run(name, func(t *testing.T) {
+			faulty := vfs.NewFaulty(vfs.NewMem())
+			fail := func() { faulty.SetRules(vfs.Rule{Ops: vfs.OpSync, Times: 1, Err: syscall.EIO}) }
+			s, _, _ := mustOpen(t, Options{FS: faulty})
+			want := []Ref{mustAppend(t, s, 1, 2).Ref}
+			must(t, s.Sync())
+			want[0] = mustAppend(t, s, 3, 2).Ref
+			y, err := s.BeginSync()
+			must(t, err)
+			want = append(want, mustAppend(t, s, 5, 2).Ref)
+			if failing {
+				fail()
+			}
+			y.Run()
+			if err := s.EndSync(y); errors.Is(err, syscall.EIO) != failing {
+				t.Errorf("the first one says %v", err)
+			}
+			if !failing {
+				fail()
+				want = want[1:]
+			}
+			if err := s.Sync(); !errors.Is(err, syscall.EIO) || !slices.Equal(s.Doubtful(), want) {
+				t.Errorf("the second one says %v, in doubt are %v, want %v", err, s.Doubtful(), want)
+			}
+		})
+	}
+}
