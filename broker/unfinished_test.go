@@ -3,15 +3,18 @@ package broker_test
 import (
 	"bytes"
 	"io"
+	"math"
 	"net"
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/s2"
 
 	"brokerd/broker"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/prototest"
 )
 
@@ -100,8 +103,12 @@ func TestUnfinishedBodies(t *testing.T) {
 				producer.Expect("OK")
 				consumer.Send("FIN " + consumer.ExpectMessage(body, 1).ID + "\n")
 			}
-			debug.FreeOSMemory() // what is held is judged, not what was dropped
-			if grown := memory() - before; grown > most {
+			grown := int64(math.MaxInt64)
+			for until := time.Now().Add(cmdtest.Patience); grown > most && time.Now().Before(until); {
+				debug.FreeOSMemory() // what is held is judged, not what was dropped, nor what one holds just before it gives its room to another
+				grown = memory() - before
+			}
+			if grown > most {
 				t.Errorf("it grew by %d MB", grown/1_000_000)
 			} else {
 				t.Logf("it grew by %d MB", grown/1_000_000)

@@ -167,7 +167,7 @@ func TestViews(t *testing.T) {
 		{"GET /api/history?of=topic&topic=t&window=1h", "", 200, `"step_ms":30000,"points":120,"series":{"depth":[null,`},
 		{"GET /api/history?of=everything", "", 400, "INVALID_ARG_OF"},
 		{"GET /api/history?of=total&window=year", "", 400, "INVALID_ARG_WINDOW"},
-		{"GET /api/history/sparks?metric=depth&topic=t&topic=none&points=2", "", 200, `"topics":{"none":[null,null],"t":[null,null]}}`},
+		{"GET /api/history/sparks?metric=depth&topic=t&topic=none&points=2", "", 200, `"topics":{"none":[null,null],"t":[`}, // there may be points already
 		{"GET /api/history/sparks?metric=none&topic=t", "", 400, "INVALID_ARG_METRIC"},
 		{"GET /api/history/sparks?metric=depth" + strings.Repeat("&topic=t", mostSparks+1), "", 400, "INVALID_ARG_TOPIC"},
 	})
