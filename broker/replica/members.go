@@ -179,6 +179,8 @@ func (m *machine) hand(to uint64) error {
 		return ErrNotLeader
 	case m.handing != 0 || m.changing != nil:
 		return ErrBusy
+	case to == 0:
+		return fmt.Errorf("%w: no other replica that votes answers just now", ErrMembers)
 	case !m.stays(to) || to == m.id:
 		return fmt.Errorf("%w: replica %d cannot be given the lead", ErrMembers, to)
 	}
