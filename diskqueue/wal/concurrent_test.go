@@ -257,3 +257,48 @@ func TestSmallWritesAreShared(t *testing.T) {
 	}
 	ok(t, l.Close())
 }
+
+// TestMuchIsWrittenWhileASyncRuns: the next sync then has it written already, and only has to sync it. Little waits, to share one write.
+func TestMuchIsWrittenWhileASyncRuns(t *testing.T) {
+	for size, ahead := range map[int]bool{aheadBytes: true, 100: false} {
+		synctest.Test(t, func(t *testing.T) {
+			fs := vfs.NewFaulty(vfs.NewMem())
+			o := testOptions(fs)
+			o.FileSize = 16 * aheadBytes
+			l, _, _ := open(t, o)
+			fill(t, l, 1, 10, Synced)
+			gate := make(chan struct{})
+			fs.Observe(func(op vfs.Op, _ string) {
+				if op == vfs.OpSync {
+					<-gate
+				}
+			})
+			var wg sync.WaitGroup
+			var done atomic.Int32
+			commit := func() {
+				wg.Go(func() {
+					ok(t, l.Commit(put(t, l, 1, string(make([]byte, size))).pos, Synced))
+					done.Add(1)
+				})
+				synctest.Wait()
+			}
+			commit() // its sync stands still
+			before := l.Stats()
+			commit()
+			if wrote := l.Stats().Writes > before.Writes; wrote != ahead {
+				t.Errorf("%d bytes: written while a sync runs %v, want %v", size, wrote, ahead)
+			}
+			gate <- struct{}{}
+			synctest.Wait()
+			if n := done.Load(); n != 1 {
+				t.Errorf("%d bytes: %d commits have returned after the first sync, which carries one", size, n)
+			}
+			close(gate)
+			wg.Wait()
+			if s := l.Stats(); s.Syncs-before.Syncs != 2 || s.Writes-before.Writes != 1 {
+				t.Errorf("%d bytes: %d syncs, %d writes", size, s.Syncs-before.Syncs, s.Writes-before.Writes)
+			}
+			ok(t, l.Close())
+		})
+	}
+}
