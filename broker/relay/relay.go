@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"brokerd/broker/peer"
@@ -57,7 +56,6 @@ type Relay struct {
 	end   chan struct{} // closed by Close
 	kick  chan struct{}
 	loops sync.WaitGroup
-	rests atomic.Bool // see SetDelivery
 
 	mu      sync.Mutex // guards what follows
 	streams map[uint32]*Consumer
@@ -103,17 +101,6 @@ func (r *Relay) Start() { r.loops.Go(r.run) }
 // clients have they can answer.
 func (r *Relay) Refuse() {
 	r.stop()
-	r.tell()
-}
-
-// SetDelivery has consumers of this node get messages from elsewhere, which they do at first, or no more. What clients have they can answer.
-func (r *Relay) SetDelivery(on bool) {
-	r.rests.Store(!on)
-	r.tell()
-}
-
-// tell tells who leads what credit the consumers of this node give.
-func (r *Relay) tell() {
 	for _, c := range r.away() {
 		c.mu.Lock()
 		c.tellLocked()
@@ -121,16 +108,11 @@ func (r *Relay) tell() {
 	}
 }
 
-// InFlight returns how many messages consumers of this node have from elsewhere that they can still answer.
+// InFlight returns how many messages consumers of this node have from elsewhere.
 func (r *Relay) InFlight() (n int) {
 	for _, c := range r.away() {
 		c.mu.Lock()
-		now := c.now()
-		for _, until := range c.out {
-			if until > now { // else it was given out again, as far as is known here
-				n++
-			}
-		}
+		n += len(c.out)
 		c.mu.Unlock()
 	}
 	return n

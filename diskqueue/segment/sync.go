@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"brokerd/diskqueue/vfs"
 )
@@ -35,8 +36,19 @@ type Syncing struct {
 type syncingFile struct {
 	f      *file
 	w      vfs.File
-	blocks int // that it had when it began
+	blocks int   // that it had when it began
+	from   int64 // what was appended since it was synced begins here
+	to     int64 // and ends here
 	err    error
+}
+
+// beginsSync returns what there is to sync of a file.
+func (f *file) beginsSync() syncingFile {
+	y := syncingFile{f: f, w: f.w, blocks: len(f.blocks), to: f.size}
+	if f.synced < len(f.blocks) {
+		y.from = int64(f.blocks[f.synced].offset)
+	}
+	return y
 }
 
 // BeginSync begins to sync what was appended before it. Every method may be called before EndSync but Sync, BeginSync and Close.
@@ -47,7 +59,7 @@ func (s *Store) BeginSync() (*Syncing, error) {
 	y := &Syncing{fs: s.o.FS}
 	for _, f := range s.unsynced {
 		f.dirty, f.syncing = false, true
-		y.files = append(y.files, syncingFile{f: f, w: f.w, blocks: len(f.blocks)})
+		y.files = append(y.files, f.beginsSync())
 	}
 	clear(s.unsynced)
 	s.unsynced = s.unsynced[:0]
@@ -66,7 +78,7 @@ func (s *Store) BeginSync() (*Syncing, error) {
 // Run does the work. It needs no lock.
 func (y *Syncing) Run() {
 	for i := range y.files {
-		if err := y.files[i].w.Sync(); err != nil {
+		if err := y.files[i].sync(); err != nil {
 			y.files[i].err = fmt.Errorf("segments: sync: %w", err)
 		}
 	}
@@ -75,6 +87,24 @@ func (y *Syncing) Run() {
 			y.err = fmt.Errorf("segments: sync folder: %w", err)
 		}
 	}
+}
+
+// While a file is synced others wait for the disk too, who commits to the log above all: it is written out in parts, with a pause behind each that is as
+// long as that took.
+const (
+	writeOutBytes = 1 << 20
+	mostPause     = 10 * time.Millisecond
+)
+
+func (d *syncingFile) sync() error {
+	for off := d.from; d.to-off > writeOutBytes; off += writeOutBytes {
+		began := time.Now()
+		if err := d.w.WriteOut(off, writeOutBytes); err != nil {
+			return err
+		}
+		time.Sleep(min(time.Since(began), mostPause))
+	}
+	return d.w.Sync()
 }
 
 // EndSync takes in what Run has done, and returns what Sync returns.
@@ -129,7 +159,7 @@ func (s *Store) limitUnsynced() {
 	f := s.unsynced[i]
 	s.unsynced = slices.Delete(s.unsynced, i, i+1)
 	f.dirty = false
-	d := syncingFile{f: f, w: f.w, blocks: len(f.blocks)}
+	d := f.beginsSync()
 	if err := f.w.Sync(); err != nil {
 		d.err = fmt.Errorf("segments: sync: %w", err)
 	}

@@ -6,8 +6,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
 )
 
 // TestAFolderThatCouldNotBeSyncedIsSyncedAgain: also when nothing new is in it, as only a file has gone.
@@ -62,4 +65,50 @@ func TestWhatIsAppendedDuringASyncIsNotSynced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAFileIsWrittenOutInParts: with pauses, so that others have the disk between them; and a part that fails is a sync that fails, as a later one may
+// not tell it.
+func TestAFileIsWrittenOutInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faulty := vfs.NewFaulty(vfs.NewMem())
+		s, _, _ := mustOpen(t, Options{FS: faulty})
+		first := uint64(1)
+		grow := func(blocks int) (last Ref) {
+			for range blocks {
+				frame := protocol.AppendMessageHeader(nil, 1, 1, protocol.NewMessageID(7, first), 128<<10)
+				ref, err := s.Append(first, 1, append(frame, make([]byte, 128<<10)...))
+				must(t, err)
+				last = ref
+				first++
+			}
+			return last
+		}
+		grow(1)
+		must(t, s.Sync())
+		var calls atomic.Int64
+		faulty.Observe(func(op vfs.Op, _ string) {
+			if op == vfs.OpSync {
+				calls.Add(1)
+				time.Sleep(time.Millisecond)
+			}
+		})
+		grow(3 * writeOutBytes / (128 << 10))
+		began := time.Now()
+		must(t, s.Sync())
+		if n, took := calls.Load(), time.Since(began); n != 4 || took != 7*time.Millisecond {
+			t.Errorf("%d calls in %v, want three parts with a pause each, and a sync", n, took)
+		}
+		last := grow(3 * writeOutBytes / (128 << 10))
+		faulty.SetRules(vfs.Rule{Ops: vfs.OpSync, Skip: 1, Times: 1, Err: syscall.EIO})
+		if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Errorf("a part failed, and Sync says %v", err)
+		}
+		if in := s.Doubtful(); !slices.Contains(in, last) {
+			t.Errorf("in doubt are %v, want %v among them", in, last)
+		}
+		if err := s.Close(); !errors.Is(err, syscall.EIO) {
+			t.Errorf("Close says %v of what is in doubt", err)
+		}
+	})
 }

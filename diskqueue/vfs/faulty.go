@@ -23,7 +23,7 @@ const (
 	OpFree
 	OpRead
 	OpWrite
-	OpSync
+	OpSync // WriteOut, too
 	OpTruncate
 	OpPreallocate
 	OpLink
@@ -235,6 +235,13 @@ func (f *faultyFile) Sync() error {
 		return err
 	}
 	return f.File.Sync()
+}
+
+func (f *faultyFile) WriteOut(off, n int64) error {
+	if _, err := f.fs.check(OpSync, f.name); err != nil {
+		return err
+	}
+	return f.File.WriteOut(off, n)
 }
 
 func (f *faultyFile) Forget() error {

@@ -156,6 +156,10 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 		"linked": func(t *rapid.T) {
 			w.withFile(t, "linked", func(f vfs.File) (any, error) { return f.Linked() })
 		},
+		"write out": func(t *rapid.T) {
+			off, n := rapid.Int64Range(0, 3000).Draw(t, "off"), rapid.Int64Range(0, 3000).Draw(t, "n")
+			w.withFile(t, "write out", func(f vfs.File) (any, error) { return nil, f.WriteOut(off, n) })
+		},
 		"forget": func(t *rapid.T) { w.withFile(t, "forget", func(f vfs.File) (any, error) { return nil, f.Forget() }) },
 		"read": func(t *rapid.T) {
 			off, n := rapid.Int64Range(0, 3000).Draw(t, "off"), rapid.IntRange(0, 3000).Draw(t, "n")

@@ -141,6 +141,13 @@ func (f osFile) Sync() error {
 	return nil
 }
 
+func (f osFile) WriteOut(off, n int64) error {
+	if err := writeOut(f.File, off, n); err != nil {
+		return &fs.PathError{Op: "write out", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 func (f osFile) Linked() (bool, error) {
 	is, err := isLinked(f.File)
 	if err != nil {

@@ -24,6 +24,21 @@ func syncData(f *os.File) error {
 	}
 }
 
+func writeOut(f *os.File, off, n int64) error {
+	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	for {
+		err := unix.SyncFileRange(int(f.Fd()), off, n, all)
+		runtime.KeepAlive(f)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // a filter of system calls, or a file system
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
 func allocate(f *os.File, size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), 0, 0, size)

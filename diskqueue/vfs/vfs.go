@@ -47,6 +47,10 @@ type File interface {
 	Size() (int64, error)
 	// Sync makes what was written, and the size, durable.
 	Sync() error
+	// WriteOut has the system write n bytes from an offset on to the disk, as far as they were written to the file, and waits for it. It
+	// promises nothing, but leaves a Sync that follows less to do. After an error they are as after an error of Sync, which a later Sync may not tell.
+	// It does nothing where the system cannot be asked for that.
+	WriteOut(off, n int64) error
 	// Linked reports whether the file has a name still, whichever: not when its last one was removed, or given to another file. It asks less of the
 	// system than Is, and fails with errors.ErrUnsupported where that cannot be asked.
 	Linked() (bool, error)
