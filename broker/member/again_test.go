@@ -70,17 +70,7 @@ func TestAReplicaThatIsSentAllThatThereIsOutlivesItsDisk(t *testing.T) {
 				nodes, group := begin(t)
 				write(t, nodes, group, "a")
 				sameNotes(t, nodes, group, "a")
-				late := nodes[2]
-				late.kill()
-				rest := without(nodes, late)
-				for i := range 3 {
-					write(t, rest, group, fmt.Sprint(i))
-					sameNotes(t, rest, group, fmt.Sprint(i))
-					for _, n := range rest {
-						n.checkpoint()
-						n.checkpoint()
-					}
-				}
+				late, rest := leave(t, nodes, 3, texts(t, group, ""))
 				late.start()
 				mend := late.fails(works)
 				eventually(t, "the disk fails", late.failed)
@@ -162,17 +152,7 @@ func TestAMemberThatIsSentTheMapOutlivesItsDisk(t *testing.T) {
 		t.Run(fmt.Sprint(works), func(t *testing.T) {
 			virtually(t, func(t *testing.T) {
 				nodes := run(t, 3)
-				late := nodes[2]
-				late.kill()
-				rest := without(nodes, late)
-				leader(t, rest)
-				for i := range 6 {
-					do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*(i%3))) })
-					for _, n := range rest {
-						n.checkpoint()
-						n.checkpoint()
-					}
-				}
+				late, _ := leave(t, nodes, 6, changes(t))
 				late.start()
 				mend := late.fails(works)
 				eventually(t, "the disk fails", late.failed)

@@ -21,7 +21,6 @@ import (
 // pieces, over the lane for what is large. It says of each how far it has got; what it has not said it has is kept, and sent again over the next link when one ends.
 
 const (
-	pieceSize  = 1 << 20
 	pieceHead  = 24
 	mostPieces = 8 // that are kept
 	// Of what is said of how far a replica is:
@@ -270,8 +269,8 @@ type piece struct {
 
 func (p *pieces) add(b []byte) error {
 	for len(b) > 0 {
-		n := min(len(b), pieceSize-len(p.buf))
-		if p.buf, b = append(p.buf, b[:n]...), b[n:]; len(p.buf) == pieceSize && len(b) > 0 {
+		n := min(len(b), p.h.m.o.Piece-len(p.buf))
+		if p.buf, b = append(p.buf, b[:n]...), b[n:]; len(p.buf) == p.h.m.o.Piece && len(b) > 0 {
 			if err := p.flush(false); err != nil {
 				return err
 			}
@@ -323,7 +322,7 @@ func (p *pieces) put(c piece) error {
 	if p.needed() {
 		send = m.links.SendFirst
 	}
-	err := send(m.ctx.Done(), p.folder, peer.Bulk, pieceSize, framePiece, p.h.number, head, c.b)
+	err := send(m.ctx.Done(), p.folder, peer.Bulk, m.o.Piece, framePiece, p.h.number, head, c.b)
 	if errors.Is(err, peer.ErrNoLink) || errors.Is(err, net.ErrClosed) {
 		p.link, err = 0, nil // it is sent over the next one
 	}

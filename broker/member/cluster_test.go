@@ -106,24 +106,18 @@ func TestD17D19WhoIsLetInFollowsFirst(t *testing.T) {
 // candidate.
 func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
 	virtually(t, func(t *testing.T) {
-		nodes := run(t, 3)
-		fourth := another(t, nodes, "n4")
-		fourth.start()
-		eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
-		do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, fourth.address) })
-		all := append(nodes, fourth)
-		eventually(t, "all are members", func() bool { return well(all) })
-		leaves := nodes[2]
-		if err := nodes[0].m.Remove(t.Context(), leaves.folder()); !errors.Is(err, cluster.ErrRefused) {
+		all, fourth := runFour(t)
+		leaves := all[2]
+		if err := all[0].m.Remove(t.Context(), leaves.folder()); !errors.Is(err, cluster.ErrRefused) {
 			t.Errorf("removed with all its replicas: %v", err)
 		}
 		leaves.stop()
 		leader(t, without(all, leaves))
-		do(t, func(ctx context.Context) error { return nodes[0].m.Drain(ctx, leaves.folder(), true) })
-		eventually(t, "it has no replicas", func() bool { return nodes[0].entry(leaves).Replicas == 0 })
-		do(t, func(ctx context.Context) error { return nodes[0].m.Remove(ctx, leaves.folder()) })
+		do(t, func(ctx context.Context) error { return all[0].m.Drain(ctx, leaves.folder(), true) })
+		eventually(t, "it has no replicas", func() bool { return all[0].entry(leaves).Replicas == 0 })
+		do(t, func(ctx context.Context) error { return all[0].m.Remove(ctx, leaves.folder()) })
 		rest := without(all, leaves)
-		eventually(t, "the others are three that vote", func() bool { return well(rest) && nodes[0].entry(fourth).Votes || nodes[1].entry(fourth).Votes })
+		eventually(t, "the others are three that vote", func() bool { return well(rest) && all[0].entry(fourth).Votes || all[1].entry(fourth).Votes })
 		leaves.start()
 		eventually(t, "it knows that it was removed", func() bool { return leaves.view().State == string(removed) })
 		if why := leaves.view().Why; !strings.Contains(why, "brokerctl cluster add") {
@@ -133,7 +127,7 @@ func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
 		leaves.start()
 		eventually(t, "it asks to be let in, and says who does that", func() bool {
 			v := leaves.view()
-			return nodes[0].entry(leaves).State == "candidate" && v.State == string(candidate) && strings.Contains(v.Why, "brokerctl cluster add")
+			return all[0].entry(leaves).State == "candidate" && v.State == string(candidate) && strings.Contains(v.Why, "brokerctl cluster add")
 		})
 	})
 }
@@ -141,13 +135,7 @@ func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
 // Who has the node removed that leads is told what became of it, though that node may never answer.
 func TestWhoRemovesTheLeaderIsToldSo(t *testing.T) {
 	virtually(t, func(t *testing.T) {
-		nodes := run(t, 3)
-		fourth := another(t, nodes, "n4")
-		fourth.start()
-		eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
-		do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, fourth.address) })
-		all := append(nodes, fourth)
-		eventually(t, "all are members", func() bool { return well(all) })
+		all, _ := runFour(t)
 		first := leader(t, all)
 		rest := without(all, first)
 		do(t, func(ctx context.Context) error { return rest[0].m.Drain(ctx, first.folder(), true) })
@@ -207,23 +195,19 @@ func TestAnOldCopyComesBackAsAnotherReplica(t *testing.T) {
 	})
 }
 
+// changes has nodes change their map.
+func changes(t *testing.T) func(rest []*node, i int) {
+	return func(rest []*node, i int) {
+		leader(t, rest)
+		do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*(i%3))) })
+	}
+}
+
 // D25, D26, D27: a member that lacks what is kept nowhere any more is sent the map, also when it dies while it takes it.
 func TestD27WhoIsBehindAllLogsIsSentTheMap(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
-		late := nodes[2]
-		late.kill()
-		rest := without(nodes, late)
-		leader(t, rest)
-		for i := range 6 {
-			do(t, func(ctx context.Context) error { return rest[0].m.Do(ctx, rules(1+2*(i%3))) })
-			for _, n := range rest {
-				n.checkpoint()
-			}
-		}
-		for _, n := range rest {
-			n.checkpoint()
-		}
+		late, _ := leave(t, nodes, 6, changes(t))
 		late.start()
 		eventually(t, "the map is sent", func() bool { return late.lines.has("sent whole") })
 		late.kill()

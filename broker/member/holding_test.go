@@ -215,6 +215,15 @@ func sameNotes(t *testing.T, nodes []*node, group uint32, has ...string) (list [
 	return list
 }
 
+// texts has nodes write texts, each of which is its number and more, and all have them.
+func texts(t *testing.T, group uint32, more string) func(rest []*node, i int) {
+	return func(rest []*node, i int) {
+		text := fmt.Sprint(i, more)
+		write(t, rest, group, text)
+		sameNotes(t, rest, group, text)
+	}
+}
+
 // begin founds a cluster and makes a topic, and returns its group.
 func begin(t *testing.T, change ...func(*node)) (nodes []*node, group uint32) {
 	t.Helper()
@@ -267,18 +276,8 @@ func TestD26D27D30AReplicaThatLacksEntriesIsSentAllThatThereIs(t *testing.T) {
 		nodes, group := begin(t)
 		write(t, nodes, group, "a")
 		sameNotes(t, nodes, group, "a")
-		late := nodes[2]
-		late.kill()
-		rest := without(nodes, late)
 		large := strings.Repeat("x", pieceSize/2)
-		for i := range 3 {
-			write(t, rest, group, fmt.Sprint(i, large))
-			sameNotes(t, rest, group, fmt.Sprint(i, large))
-			for _, n := range rest {
-				n.checkpoint()
-				n.checkpoint()
-			}
-		}
+		late, rest := leave(t, nodes, 3, texts(t, group, large))
 		for works := 2; works < 5; works++ { // its disk fails on the way
 			late.startAndFail(works, "sent whole, as older")
 		}
@@ -315,19 +314,8 @@ func leading(t *testing.T, nodes []*node, group uint32) (l *node) {
 // back for the sake of publishers, which wait for just that.
 func TestAReplicaThatIsNeededIsSentAllThatThereIsAtOnce(t *testing.T) {
 	virtually(t, func(t *testing.T) {
-		nodes, group := begin(t, func(n *node) { n.rate = 128 << 10 }) // 8 s between the first piece and the others
-		late := nodes[2]
-		late.kill()
-		rest := without(nodes, late)
-		for i := range 4 {
-			text := fmt.Sprint(i, strings.Repeat("x", pieceSize/2))
-			write(t, rest, group, text)
-			sameNotes(t, rest, group, text)
-			for _, n := range rest {
-				n.checkpoint()
-				n.checkpoint()
-			}
-		}
+		nodes, group := begin(t, func(n *node) { n.rate = pieceSize / 8 }) // 8 s between the first piece and the others
+		late, rest := leave(t, nodes, 4, texts(t, group, strings.Repeat("x", pieceSize/2)))
 		leader := leading(t, rest, group)
 		late.start()
 		eventually(t, "it is being sent all that there is", func() bool {
@@ -352,18 +340,7 @@ func lateOne(t *testing.T, change ...func(*node)) (nodes []*node, late *node, gr
 	nodes, group = begin(t, change...)
 	write(t, nodes, group, "a")
 	sameNotes(t, nodes, group, "a")
-	late = nodes[2]
-	late.kill()
-	rest := without(nodes, late)
-	for i := range 3 {
-		write(t, rest, group, fmt.Sprint(i, strings.Repeat("x", 2*pieceSize)))
-	}
-	sameNotes(t, rest, group, fmt.Sprint(2, strings.Repeat("x", 2*pieceSize)))
-	for range 2 {
-		for _, n := range rest {
-			n.checkpoint()
-		}
-	}
+	late, _ = leave(t, nodes, 3, texts(t, group, strings.Repeat("x", 2*pieceSize)))
 	return nodes, late, group
 }
 
@@ -447,18 +424,10 @@ func TestAllReplicasKeepEntriesForOneThatLacksThem(t *testing.T) {
 		nodes, group := begin(t, func(n *node) { n.behind = 1 << 30 })
 		write(t, nodes, group, "a")
 		sameNotes(t, nodes, group, "a")
-		late := nodes[2]
-		late.kill()
-		rest := without(nodes, late)
-		for i := range 3 {
-			write(t, rest, group, fmt.Sprint(i))
-			sameNotes(t, rest, group, fmt.Sprint(i))
+		late, rest := leave(t, nodes, 3, func(rest []*node, i int) {
+			texts(t, group, "")(rest, i)
 			time.Sleep(time.Second) // the leader tells what it is
-			for _, n := range rest {
-				n.checkpoint()
-				n.checkpoint()
-			}
-		}
+		})
 		leading(t, rest, group).kill()
 		late.start()
 		two := slices.DeleteFunc(slices.Clone(nodes), func(n *node) bool { return n.m == nil })
@@ -531,9 +500,7 @@ func TestReplicasOfTopicsStayWhereTheyAre(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes, group := begin(t)
 		write(t, nodes, group, "a")
-		fourth := another(t, nodes, "n4")
-		fourth.start()
-		eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
+		fourth := stranger(t, nodes)
 		var err error
 		eventually(t, "it is answered", func() bool {
 			err = nodes[0].m.Replace(t.Context(), nodes[2].folder(), "n4")

@@ -52,6 +52,9 @@ type shelf struct {
 	unread error // of ReadGroup; nil: it reads
 }
 
+// pieceSize is that of what is sent whole: transfers of many pieces are to be small.
+const pieceSize = 32 << 10
+
 // logFileSize is that of nodes' logs: a file on a disk in memory is all there from its beginning, and the usual 16 MiB would be most of what tests take.
 const logFileSize = 256 << 10
 
@@ -220,7 +223,7 @@ func (n *node) prepare() error {
 	log.Start()
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret, Dialer: n.network.DialFrom(simnet.HostOf(n.address)),
-		Election: 500 * time.Millisecond, Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond, Behind: cmp.Or(n.behind, 1), BulkRate: n.rate,
+		Election: 500 * time.Millisecond, Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond, Behind: cmp.Or(n.behind, 1), BulkRate: n.rate, Piece: pieceSize,
 		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Receive: n.receive, Number: func(i int) { n.number.Store(int64(i)) }, Yield: n.yield,
 		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
@@ -266,13 +269,47 @@ func (n *node) startAndFail(works int, said string) {
 // letIn has a fourth node let in that is dead by then.
 func letIn(t *testing.T, nodes []*node) *node {
 	t.Helper()
-	fourth := another(t, nodes, "n4")
-	fourth.start()
-	eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
+	fourth := stranger(t, nodes)
 	fourth.kill()
 	leader(t, nodes)
 	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, "n4") })
 	return fourth
+}
+
+// stranger starts a node that waits to be let in.
+func stranger(t *testing.T, nodes []*node) *node {
+	t.Helper()
+	fourth := another(t, nodes, "n4")
+	fourth.start()
+	eventually(t, "it waits as a candidate", func() bool { return nodes[0].entry(fourth).State == "candidate" })
+	return fourth
+}
+
+// runFour runs three nodes that found a cluster, and a fourth that is let in.
+func runFour(t *testing.T) (all []*node, fourth *node) {
+	t.Helper()
+	nodes := run(t, 3)
+	fourth = stranger(t, nodes)
+	do(t, func(ctx context.Context) error { return nodes[0].m.Add(ctx, fourth.address) })
+	all = append(nodes, fourth)
+	eventually(t, "all are members", func() bool { return well(all) })
+	return all, fourth
+}
+
+// leave kills the last node, and has the others take some things without it, so that it lacks what is kept nowhere any more.
+func leave(t *testing.T, nodes []*node, things int, take func(rest []*node, i int)) (late *node, rest []*node) {
+	t.Helper()
+	late = nodes[len(nodes)-1]
+	late.kill()
+	rest = without(nodes, late)
+	for i := range things {
+		take(rest, i)
+		for _, n := range rest {
+			n.checkpoint()
+			n.checkpoint()
+		}
+	}
+	return late, rest
 }
 
 func startAll(nodes []*node) {

@@ -51,6 +51,7 @@ type Options struct {
 	Fast     bool          // a leader whose process is known to be dead is missed at once
 	Pace     time.Duration // between two looks at what is to be done; 1 s, half of that while there is no cluster
 	BulkRate int           // bytes a second of what groups of topics hold that are sent to one node, while nobody waits for that; 50 MiB
+	Piece    int           // bytes of what a group of topics holds that are sent at a time; 1 MiB
 	Behind   int64         // bytes of the node's log from which on nothing more is kept for replicas of groups of topics that lack it; 512 MiB
 
 	Store    Store
@@ -77,6 +78,9 @@ func (o *Options) normalize() error {
 	}
 	if o.Pace == 0 {
 		o.Pace = time.Second
+	}
+	if o.Piece == 0 {
+		o.Piece = 1 << 20
 	}
 	if o.Behind == 0 {
 		o.Behind = 512 << 20

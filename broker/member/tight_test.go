@@ -2,7 +2,6 @@ package member
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -50,17 +49,7 @@ func TestWhatIsNotTakenIsSentAgainLater(t *testing.T) {
 		nodes, group := begin(t)
 		write(t, nodes, group, "a")
 		sameNotes(t, nodes, group, "a")
-		late := nodes[2]
-		late.kill()
-		rest := without(nodes, late)
-		for i := range 3 {
-			write(t, rest, group, fmt.Sprint(i))
-			sameNotes(t, rest, group, fmt.Sprint(i))
-			for _, n := range rest {
-				n.checkpoint()
-				n.checkpoint()
-			}
-		}
+		late, _ := leave(t, nodes, 3, texts(t, group, ""))
 		var full atomic.Bool
 		var refused atomic.Int32
 		full.Store(true)
