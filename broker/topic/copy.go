@@ -70,19 +70,7 @@ func (c *Copy) look(f func(*journal.Topic)) error {
 }
 
 // LookFrom has a look begin at a place, as Topic.LookFrom does. It reads for an id.
-func (c *Copy) LookFrom(p Place, o *Look) (err error) {
-	switch o.From = 1; p.kind {
-	case atEnd:
-		o.From = c.Shown() + 1
-	case atPosition:
-		o.From = p.pos
-	case atMessage:
-		o.From, err = c.FindMessage(p.id)
-	case atTime:
-		o.Since = p.at
-	}
-	return err
-}
+func (c *Copy) LookFrom(p Place, o *Look) error { return p.beginLook(c, o) }
 
 // Browse is Topic.Browse.
 func (c *Copy) Browse(ctx context.Context, o Look) (Looked, error) {
