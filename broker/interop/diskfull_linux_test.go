@@ -235,7 +235,8 @@ func TestAFullDiskIsMadeFreeByAnyAct(t *testing.T) {
 // refused: what is only kept goes.
 func TestKeptMessagesGoFirstOnASmallDisk(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, "brokerd", "brokerd", filepath.Join(cmdtest.SmallDisk(t, 96<<10), "data"), "--topic-options="+topic+" retain_bytes=10GiB")
+	disk := cmdtest.SmallDisk(t, 96<<10)
+	b := newBroker(t, "brokerd", "brokerd", filepath.Join(disk, "data"), "--topic-options="+topic+" retain_bytes=10GiB")
 	b.Start(t)
 	b.Create(t, topic, channel)
 	var came atomic.Int64
@@ -259,7 +260,9 @@ func TestKeptMessagesGoFirstOnASmallDisk(t *testing.T) {
 		if a := ask(t, b, "POST", "/mpub?topic="+topic, body); a.status != http.StatusOK {
 			t.Fatalf("batch %d is refused with %d %s", i, a.status, a.body)
 		}
-		cmdtest.Eventually(t, "the consumer keeps up", time.Minute, func() bool { return came.Load() >= int64(i-3)*each })
+		cmdtest.Eventually(t, "the consumer keeps up, and what is kept goes", time.Minute, func() bool {
+			return came.Load() >= int64(i-3)*each && freeOn(t, disk) > 8<<20
+		})
 	}
 	cmdtest.Eventually(t, "the last message comes", time.Minute, func() bool { return last.Load() && came.Load() >= batches*each+1 })
 	k := b.Topic(t, topic).Kept
@@ -271,4 +274,14 @@ func TestKeptMessagesGoFirstOnASmallDisk(t *testing.T) {
 	}
 	leave(consumer)
 	b.Stop(t)
+}
+
+// freeOn returns how many bytes are free on the file system of a folder.
+func freeOn(t *testing.T, dir string) uint64 {
+	t.Helper()
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Bavail * uint64(s.Bsize)
 }

@@ -7,9 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"brokerd/cmd/cmdtest"
@@ -107,26 +105,8 @@ func killRounds(t *testing.T, level string, n int) {
 	b.Start(t)
 	b.Create(t, topic, channel)
 	l := newLedger()
-	l.begin(t, b.TCP)
-
-	var table strings.Builder
-	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(rows, ledgerColumns)
-	for round := 1; round <= n; round++ {
-		cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
-		life := time.Duration(30+rand.IntN(470)) * time.Millisecond
-		<-time.After(life) // a random moment is what is tested
-		l.killed(func() { b.Kill(t) })
-		t.Logf("life %d: %s", round+1, reborn(b, flags, level))
-		down := time.Now()
-		b.Start(t)
-		l.up(time.Now())
-		l.row(rows, round, life, time.Since(down))
-	}
-	cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
-	l.settle(t)
-	l.row(rows, n+1, 0, 0)
-	rows.Flush()
-	t.Logf("level %s; the last line is the end, without a kill\n%s", level, &table)
-	l.expectNothingLost(t, b)
+	l.outlives(t, b, n, 30*time.Millisecond, 500*time.Millisecond, func() {
+		b.Kill(t)
+		t.Logf("its next life: %s", reborn(b, flags, level))
+	})
 }

@@ -45,11 +45,13 @@ func (b *beside) produce(t *testing.T, address, prefix string, batch int, quit <
 	}
 	defer p.Stop()
 	p.SetLogger(nil, 0)
+	pace := time.NewTicker(publishPace)
+	defer pace.Stop()
 	for n := 0; ; n += batch {
 		select {
 		case <-quit:
 			return
-		default:
+		case <-pace.C:
 		}
 		var bodies [][]byte
 		for i := range batch {

@@ -3,10 +3,12 @@ package interop
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"text/tabwriter"
 	"time"
 
 	"github.com/nsqio/go-nsq"
@@ -183,6 +185,32 @@ func (l *ledger) judgeAgain(m *nsq.Message, e *entry, life int) {
 	if age > l.window() {
 		l.complain("%q came again although it was finished %v before a kill", m.Body, age)
 	}
+}
+
+// outlives has the broker end so many times, as end does it, each time at a random moment of a life from shortest to longest, and start again. In the end
+// nothing may be lost. How it went is in the test's log.
+func (l *ledger) outlives(t *testing.T, b *cmdtest.Process, times int, shortest, longest time.Duration, end func()) {
+	t.Helper()
+	l.begin(t, b.TCP)
+	var table strings.Builder
+	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(rows, ledgerColumns)
+	for round := 1; round <= times; round++ {
+		cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
+		life := shortest + rand.N(longest-shortest)
+		<-time.After(life) // a random moment is what is tested
+		l.killed(end)
+		down := time.Now()
+		b.Start(t)
+		l.up(time.Now())
+		l.row(rows, round, life, time.Since(down))
+	}
+	cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
+	l.settle(t)
+	l.row(rows, times+1, 0, 0)
+	rows.Flush()
+	t.Logf("%s; the last line is the end, without a kill or stop\n%s", b.Label, &table)
+	l.expectNothingLost(t, b)
 }
 
 // flows returns a question: whether messages that were published after now have come.

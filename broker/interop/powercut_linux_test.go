@@ -1,15 +1,9 @@
 package interop
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"path/filepath"
-	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
-
-	"brokerd/cmd/cmdtest"
 )
 
 // TestPowerCutsLoseNothingAtFsync cuts the power of a file system of its own at random moments, under stock producers and a
@@ -23,26 +17,7 @@ func TestPowerCutsLoseNothingAtFsync(t *testing.T) {
 	b.Create(t, topic, channel)
 	l := newLedger()
 	l.forget = time.Second // what consumers say is synced within the timeout, but nobody waits for it
-	l.begin(t, b.TCP)
-	var table strings.Builder
-	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(rows, ledgerColumns)
-	n := max(1, rounds(t)/2)
-	for round := 1; round <= n; round++ {
-		cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
-		life := time.Duration(100+rand.IntN(900)) * time.Millisecond
-		<-time.After(life) // a random moment is what is tested
-		l.killed(func() { v.powerCut(t, b) })
-		down := time.Now()
-		b.Start(t)
-		l.up(time.Now())
-		l.row(rows, round, life, time.Since(down))
-	}
-	l.settle(t)
-	l.row(rows, n+1, 0, 0)
-	rows.Flush()
-	t.Logf("power cuts; the last line is the end, without one\n%s", &table)
-	l.expectNothingLost(t, b)
+	l.outlives(t, b, max(1, rounds(t)/2), 100*time.Millisecond, time.Second, func() { v.powerCut(t, b) })
 	b.Stop(t)
 }
 

@@ -68,7 +68,7 @@ func (l *ledger) publish(t *testing.T, address, kind string) {
 				producer.Stop()
 			}
 		}()
-		pace := time.NewTicker(3 * time.Millisecond)
+		pace := time.NewTicker(publishPace)
 		defer pace.Stop()
 		for n := 0; ; n++ {
 			select {

@@ -79,14 +79,19 @@ func (r *replicated) HandleMessage(m *nsq.Message) error {
 	return nil
 }
 
+// publishPace is the least time between two publishes of one producer: as fast as they can producers would take most of a machine that other tests share.
+const publishPace = 3 * time.Millisecond
+
 // publish publishes one message after the other to whoever says that it leads, and notes what was answered.
 func (r *replicated) publish(prefix string) {
 	at := 0
+	pace := time.NewTicker(publishPace)
+	defer pace.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-r.quit:
 			return
-		default:
+		case <-pace.C:
 		}
 		body := fmt.Sprint(prefix, n)
 		r.mu.Lock()

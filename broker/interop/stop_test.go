@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"brokerd/cmd/cmdtest"
@@ -34,29 +32,12 @@ func TestAStopUnderLoadRepeatsNothing(t *testing.T) {
 			b.Create(t, topic, channel)
 			l := newLedger()
 			l.gentle, l.undue, l.forget = true, level == "memory", 0
-			l.begin(t, b.TCP)
-			var table strings.Builder
-			rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
-			fmt.Fprintln(rows, ledgerColumns)
-			for round := 1; round <= stopRounds; round++ {
-				cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
-				life := time.Duration(30+rand.IntN(300)) * time.Millisecond
-				<-time.After(life) // a random moment is what is tested
-				l.killed(func() { pressImpatiently(t, b) })
+			l.outlives(t, b, stopRounds, 30*time.Millisecond, 330*time.Millisecond, func() {
+				pressImpatiently(t, b)
 				if l.twice > 0 {
 					t.Errorf("%d messages that were finished came again", l.twice)
 				}
-				down := time.Now()
-				b.Start(t)
-				l.up(time.Now())
-				l.row(rows, round, life, time.Since(down))
-			}
-			cmdtest.Eventually(t, "messages come again", 20*time.Second, l.flows())
-			l.settle(t)
-			l.row(rows, stopRounds+1, 0, 0)
-			rows.Flush()
-			t.Logf("level %s; the last line is the end, without a stop\n%s", level, &table)
-			l.expectNothingLost(t, b)
+			})
 			b.Stop(t)
 		})
 	}
