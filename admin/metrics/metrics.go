@@ -48,7 +48,7 @@ func newFamilies() *families {
 		topics:    family(gauge, "topics", "topics of the whole cluster"),
 		channels:  family(gauge, "channels", "channels of all brokers, each counted on each broker"),
 		rounds:    family(counter, "rounds_total", "rounds of asking all daemons"),
-		roundTime: family(counter, "rounds_seconds_total", "time that these took"),
+		roundTime: family(counter, "rounds_seconds_total", "time that rounds of asking all daemons took"),
 		viewAt:    family(gauge, "view_timestamp_seconds", "when the state of the cluster that is shown was made, seconds since 1970; absent before the first round"),
 		attention: family(gauge, "attention_items", "things that an operator should look at, as the overview lists them"),
 		history:   family(gauge, "history_bytes", "memory that the points of the last hours take"),

@@ -33,16 +33,16 @@ func TestThePageOfMetricsIsWhatIsExported(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(`# Metrics
 
-Each daemon answers ` + "`GET /metrics`" + ` in Prometheus' format, on its HTTP port. With a token file the scraper needs the right to read.
-Units are seconds and bytes; counters begin at 0 with the process. This page is made of the code. A dashboard for Grafana and alert rules
-are in the folder ` + "`deploy`" + ` of the source.
+Each daemon answers ` + "`GET /metrics`" + ` in Prometheus' format, on its HTTP port. With a token file the scraper needs the
+right to read. Units are seconds and bytes; counters begin at 0 with the process. This page is made of the code. A
+dashboard for Grafana and alert rules are in the folder ` + "`deploy`" + ` of the source.
 
-A broker tells as many topics one by one as ` + "`--metrics-max-topics`" + ` says, with their channels. All others are one sum, with empty labels:
-its counters never fall while topics come and go. A topic that is in the sum stays there until it is deleted. Nothing is told of single
-connections: ` + "`GET /stats`" + ` does that.
+A broker tells as many topics one by one as ` + "`--metrics-max-topics`" + ` says, with their channels. All others are one sum,
+with empty labels: its counters never fall while topics come and go. A topic that is in the sum stays there until it is
+deleted. Nothing is told of single connections: ` + "`GET /stats`" + ` does that.
 
-Beside these each daemon has what Prometheus' library tells of a process (` + "`process_*`" + `: memory, processor, descriptors, start) and of Go's
-runtime (` + "`go_*`" + `: goroutines, heap, collections).
+Beside these each daemon has what Prometheus' library tells of a process (` + "`process_*`" + `: memory, processor, descriptors,
+start) and of Go's runtime (` + "`go_*`" + `: goroutines, heap, collections).
 `)
 	for _, d := range []struct {
 		name     string

@@ -75,16 +75,16 @@ func newClusterFamilies() clusterFamilies {
 		groupOpen:      gauge("cluster_group_uncommitted_bytes", "bytes of what the broker has taken for the group that are not committed yet; absent where the broker does not lead it", "group"),
 		commits:        histogram("cluster_commit_seconds", "time until a majority of replicas had what this broker had taken as a leader, of each entry from its first record"),
 		consumers:      gauge("cluster_relayed_consumers", "consumers of this broker whose topic another broker leads, or that look for who does"),
-		inFlight:       gauge("cluster_relayed_in_flight", "messages that these have and have not answered"),
+		inFlight:       gauge("cluster_relayed_in_flight", "messages that consumers of this broker have of topics that another broker leads, and have not answered"),
 		guests:         gauge("cluster_guest_consumers", "consumers of other brokers, of topics that this broker leads"),
 		forwarded: counter("cluster_forwarded_publishes_total",
 			"publishes of this broker's clients to topics that another broker leads, by result: taken, refused, or unanswered when nobody led or answered in time", "result"),
-		forwardRetries: counter("cluster_forward_retries_total", "times that such a publish was tried again, as the lead had moved or a link had ended"),
+		forwardRetries: counter("cluster_forward_retries_total", "times that a publish of this broker's clients to a topic that another broker leads was tried again, as the lead had moved or a link had ended"),
 		arrived:        counter("cluster_arrived_publishes_total", "publishes of other brokers' clients that this broker has begun as a leader"),
 		early:          counter("cluster_early_publishes_total", "publishes of this broker's clients to replicated topics that were answered before they were committed, as acks 0 and 1 ask for"),
 		earlyLost: counter("cluster_early_lost_messages_total",
-			"messages of these that were not taken, by reason: refused by who leads the topic, or given_up as nobody has taken them for five minutes or the broker stopped", "reason"),
-		earlyHeld: gauge("cluster_early_messages", "messages of these that are not known to be committed"),
+			"messages that were answered before they were committed and then not taken, by reason: refused by who leads the topic, or given_up as nobody has taken them for five minutes or the broker stopped", "reason"),
+		earlyHeld: gauge("cluster_early_messages", "messages that were answered before they were committed, and are not known to be committed yet"),
 	}
 }
 

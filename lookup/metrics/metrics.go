@@ -48,7 +48,7 @@ func newFamilies() *families {
 		topics:        family(gauge, "topics", "topics that are known"),
 		channels:      family(gauge, "channels", "channels that are known, each counted once for all brokers"),
 		registrations: family(gauge, "registrations", "topics of brokers, each topic counted for each broker that has it"),
-		tombstoned:    family(gauge, "registrations_tombstoned", "those of them that are hidden by a tombstone"),
+		tombstoned:    family(gauge, "registrations_tombstoned", "topics of brokers that are hidden by a tombstone"),
 		tombstones:    family(gauge, "tombstones_waiting", "tombstones that wait for a broker or topic that is away"),
 		certificate:   family(gauge, "certificate_expiry_timestamp_seconds", "when the certificate of the listeners ends, seconds since 1970; absent without TLS"),
 		connections:   family(gauge, "connections", "connections of brokers that are open"),
