@@ -214,6 +214,27 @@ func TestAnIdleGroupHoldsBackNothingOfTheLog(t *testing.T) {
 	})
 }
 
+// What an idle group has written anew is in a checkpoint of its own: where it was goes with that.
+func TestAnIdleGroupThatHasWrittenSomethingAnewIsWrittenDown(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a", "b")
+		sameNotes(t, nodes, group, "a", "b")
+		n := nodes[0]
+		n.checkpoint()
+		if n.m.Owes() {
+			t.Error("a checkpoint is owed")
+		}
+		if done, err := n.m.Compact(t.Context(), func(int) error { return nil }); !done || err != nil || !n.m.Owes() {
+			t.Errorf("written anew: %v, %v; a checkpoint is owed: %v", done, err, n.m.Owes())
+		}
+		n.checkpoint()
+		if n.m.Owes() {
+			t.Error("a checkpoint is owed still")
+		}
+	})
+}
+
 // grown is a log of which more was written.
 type grown struct {
 	NodeLog

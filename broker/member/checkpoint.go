@@ -46,7 +46,7 @@ func (m *Member) checkpointGroups(ctx context.Context) map[uint32]kept {
 func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Group, s Shard, next replica.Start, file manifest.GroupCheckpoint) *kept {
 	done, named := func() {}, (func())(nil)
 	switch at := s.Point(); {
-	case at.Index == next.Applied.Index: // an idle group holds nothing back
+	case at.Index == next.Applied.Index && !m.frees(s): // an idle group holds nothing back
 		next.Back = next.Applied
 	case m.worthIt(h, s):
 		content, at, counts, err := s.Content()
@@ -108,12 +108,30 @@ func (m *Member) Owes() bool {
 
 // frees reports whether so much comes free with a checkpoint of a group that it is to be written for that alone.
 func (m *Member) frees(s Shard) bool {
-	free := s.Frees()
-	if free < muchFreed && m.tight.own.Load() && free > 0 {
+	free, moved := s.Frees()
+	if !moved && free < muchFreed && m.tight.own.Load() && free > 0 {
 		held, _ := s.Bytes()
 		return free >= held/2
 	}
-	return free >= muchFreed
+	return moved || free >= muchFreed
+}
+
+// Compact is storage.Groups'.
+func (m *Member) Compact(ctx context.Context, read func(bytes int) error) (done bool, err error) {
+	for _, h := range m.held() {
+		m.mu.Lock()
+		s := h.shard
+		m.mu.Unlock()
+		if s == nil {
+			continue
+		}
+		some, failed := s.Compact(ctx, read)
+		done = done || some
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("group %d: %w", h.number, failed))
+		}
+	}
+	return done, err
 }
 
 // muchFreed is how many bytes that come free on the disk make a checkpoint worth writing, whatever was applied.

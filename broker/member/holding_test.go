@@ -27,6 +27,7 @@ type notes struct {
 	term  uint64
 	bytes int64
 	held  int64
+	moved bool // something was written anew, and is in no checkpoint
 	ended bool
 }
 
@@ -83,6 +84,7 @@ func (s *notes) Content() ([]byte, replica.Point, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, err := json.Marshal(s.list)
+	s.moved = false
 	return b, s.point, func() {}, err
 }
 
@@ -97,7 +99,19 @@ func (s *notes) Send(put func(replica.Point, []byte) error) error {
 	return err
 }
 
-func (s *notes) Frees() int64   { return 0 }
+func (s *notes) Compact(context.Context, func(int) error) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moved = true
+	return true, nil
+}
+
+func (s *notes) Frees() (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return 0, s.moved
+}
+
 func (s *notes) Full() bool     { return false }
 func (s *notes) Discard() error { return nil }
 

@@ -1,6 +1,8 @@
 package member
 
 import (
+	"context"
+
 	"brokerd/broker/cluster"
 	"brokerd/broker/replica"
 )
@@ -14,11 +16,14 @@ type Shard interface {
 	// Tend has it bring its topics to what a map says.
 	Tend(*cluster.State)
 	// Content returns what a checkpoint holds, and the point that it stands for; counts is called once the manifest names that checkpoint. Point, Bytes and
-	// Frees say whether it is worth it: bytes of messages that it would have, of all entries that were ever applied, and of the disk that it would free.
+	// Frees say whether it is worth it: bytes of messages that it would have, of all entries that were ever applied, and of the disk that it would free;
+	// moved says that Compact has written something anew, so that these come free.
 	Content() (content []byte, at replica.Point, counts func(), err error)
 	Point() replica.Point
 	Bytes() (held, applied int64)
-	Frees() int64
+	Frees() (bytes int64, moved bool)
+	// Compact writes anew what is needed of files of which little is. read is told how many bytes are about to be read, and returns when they may be.
+	Compact(ctx context.Context, read func(bytes int) error) (done bool, err error)
 	// Full reports whether there is no room in memory for more entries, see replica.Options.
 	Full() bool
 	// Send gives all that it holds, piece by piece, for a Receiver on another node, and the point that it stands for. Pieces are not kept.

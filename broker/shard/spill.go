@@ -88,10 +88,16 @@ func (s *Shard) tidy() {
 	}
 }
 
-// Frees returns how many bytes come free on the disk with the next checkpoint that counts.
-func (s *Shard) Frees() int64 {
-	_, free := s.standby.OnDisk()
-	return free
+// Frees returns how many bytes come free on the disk with the next checkpoint that counts; moved says that messages were written anew for that.
+func (s *Shard) Frees() (bytes int64, moved bool) {
+	_, bytes = s.standby.OnDisk()
+	return bytes, s.standby.Moved()
+}
+
+// Compact writes anew what is needed of files of segments of which little is. read is told how many bytes are about to be read, and returns when they may
+// be.
+func (s *Shard) Compact(ctx context.Context, read func(bytes int) error) (done bool, err error) {
+	return s.standby.Compact(ctx, read)
 }
 
 // Content returns what a checkpoint holds, and the point that it stands for. It fails while it cannot be written down. counts is to be called once

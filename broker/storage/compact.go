@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"brokerd/broker/topic"
@@ -31,20 +32,29 @@ func (k *Engine) runCompact(ctx context.Context) {
 		case <-k.sparse:
 		}
 		began, read, rested := time.Now(), 0, time.Duration(0)
-		done, err := k.registry.Compact(ctx, func(bytes int) error {
+		paced := func(bytes int) error {
 			read += bytes
 			pause := time.Duration(bytes) * time.Second / compactRate
 			rested += pause
 			return rest(ctx, pause)
-		})
+		}
+		done, err := k.registry.Compact(ctx, paced)
+		some := false
+		if k.groups != nil {
+			var failed error
+			some, failed = k.groups.Compact(ctx, paced)
+			err = errors.Join(err, failed)
+		}
 		if ctx.Err() == nil {
-			k.tally.compacted(read, max(0, time.Since(began)-rested), done, err)
+			k.tally.compacted(read, max(0, time.Since(began)-rested), done || some, err)
 		}
 		if err != nil && ctx.Err() == nil {
 			k.o.Log.Warn("writing segments together anew", "error", err)
 		}
 		if done { // the old files go when no checkpoint refers to them
 			k.owed.Store(topic.CompactCheckpoints + 1)
+		}
+		if done || some { // groups say themselves what they owe
 			k.wakeups.wake()
 		}
 		if rest(ctx, compactPause) != nil {

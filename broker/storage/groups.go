@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type Groups interface {
 	Checkpoint() (change func(*manifest.Manifest), counts func(), err error)
 	// Owes reports whether a checkpoint would let go of much that is on the disk, or in the log.
 	Owes() bool
+	// Compact writes anew what is needed of segments of which little is, as topic.Registry's does. What was written anew goes with a checkpoint, which is owed then.
+	Compact(ctx context.Context, read func(bytes int) error) (done bool, err error)
 	// Held returns how many bytes groups have in memory that are to be written down.
 	Held() int64
 	// Tight tells whether the disk has less room than groups need to go on with more messages. It is called often, and does not wait.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"slices"
@@ -28,6 +29,8 @@ type keeper struct {
 
 	held  atomic.Int64 // bytes that it has in memory, as it says
 	tight atomic.Bool  // it was told so last
+
+	sparse, owes atomic.Bool // it has something to be written anew, and a checkpoint to let go of where that was
 }
 
 func (g *keeper) replay(e wal.Entry) error {
@@ -50,7 +53,13 @@ func (g *keeper) vote(t *testing.T) {
 	g.from = at
 }
 
-func (g *keeper) Owes() bool    { return false }
+func (g *keeper) Compact(context.Context, func(int) error) (bool, error) {
+	done := g.sparse.Swap(false)
+	g.owes.Store(done)
+	return done, nil
+}
+
+func (g *keeper) Owes() bool    { return g.owes.Load() }
 func (g *keeper) Held() int64   { return g.held.Load() }
 func (g *keeper) Tight(is bool) { g.tight.Store(is) }
 
@@ -59,6 +68,7 @@ func (g *keeper) Checkpoint() (func(*manifest.Manifest), func(), error) {
 	if g.file, err = g.k.WriteGroup(0, []byte{byte(g.term)}); err != nil {
 		return nil, nil, err
 	}
+	g.owes.Store(false)
 	at, err := g.log.Append(byte(journal.KindVote), journal.AppendVote(nil, journal.Vote{Term: g.term}))
 	if err != nil {
 		return nil, nil, err
@@ -194,6 +204,33 @@ func TestARepairTellsGroupsThatTheyMayHaveLostSomething(t *testing.T) {
 		}
 		if err := n.stop(); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestGroupsAreCompactedWhenNothingHappens, and the checkpoint that they owe then is written, although this node has no topic of its own.
+func TestGroupsAreCompactedWhenNothingHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := &keeper{}
+		g.begin(t, n)
+		time.Sleep(time.Minute)
+		before := n.k.Figures()
+		g.sparse.Store(true)
+		if err := n.k.sync(); err != nil { // something is written, and then nothing
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		after := n.k.Figures()
+		if g.sparse.Load() || g.owes.Load() || after.Compactions != before.Compactions+1 || after.Checkpoints == before.Checkpoints {
+			t.Errorf("there is something to be written anew: %v, a checkpoint is owed: %v, %d rounds, %d checkpoints", g.sparse.Load(), g.owes.Load(),
+				after.Compactions-before.Compactions, after.Checkpoints-before.Checkpoints)
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -98,7 +98,7 @@ func (k *Engine) look(now time.Time) (idle bool) {
 		k.registry.SyncAhead()
 	}
 	if !due && stats.Lost == k.lost.Load() {
-		if still && stats.Bytes != k.compacted && !k.registry.Drained() {
+		if still && stats.Bytes != k.compacted && (!k.registry.Drained() || k.groups != nil) {
 			k.compacted = stats.Bytes
 			k.compact()
 		}

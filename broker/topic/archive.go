@@ -16,7 +16,7 @@ import (
 // node. Who reads there opens it: he gets its blocks, which are looked up in the file, as pieces that are read like nodes and are in no table.
 
 // isFile reports whether the node is a file as a whole.
-func (s *stored) isFile() bool { return s.onDisk.Load() && s.held == nil && s.at().Ref.Whole() }
+func (s *stored) isFile() bool { return s.onDisk.Load() && s.held.Load() == nil && s.at().Ref.Whole() }
 
 // openFiles are files of a topic whose pieces are remembered, the one used last comes last.
 type openFiles struct {

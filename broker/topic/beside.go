@@ -84,7 +84,7 @@ func (t *Topic) besideOfNode(s *stored) ([]journal.Beside, error) {
 		}
 		block := s.at()
 		t.pub.Unlock()
-		if s.held != nil {
+		if s.held.Load() != nil {
 			list, _, err := t.sectionsHeld(s)
 			return list, err
 		}

@@ -294,8 +294,9 @@ func (b *builder) append(p piece) {
 		s := t.d.table.add(n)
 		s.block = p.block
 		if p.held != nil {
-			s.held = []*block{p.held}
-			b.led.standby.repin(s.held)
+			held := []*block{p.held}
+			b.led.standby.repin(held)
+			s.held.Store(&held)
 		}
 		t.setOnDisk(s)
 		return

@@ -104,9 +104,7 @@ func (t *Topic) sparse() (victims []*stored) {
 		b := s.at()
 		held := int64(cmp.Or(b.Held, b.Count))
 		n := s.pins.Load()
-		for _, r := range within(waiting, s.first, Position(s.end.Load())) {
-			n += int64(r.Len())
-		}
+		n += int64(countIn(waiting, s.first, Position(s.end.Load())))
 		needed[b.Ref.File] += int64(b.Ref.Length) * min(n, held) / held
 	}
 	if len(needed) == 0 {
@@ -123,7 +121,7 @@ func (t *Topic) sparse() (victims []*stored) {
 			continue
 		}
 		file := s.at().Ref.File
-		if size := sizes[file]; !kept[file] && size*minSparse >= t.d.segments.FileSize() && 2*needed[file] < size {
+		if !kept[file] && isSparse(t.d.segments, sizes[file], needed[file]) {
 			victims = append(victims, s)
 			if err := t.d.segments.Seal(file); err != nil { // or it would be written to itself
 				t.registry.log.Warn("closing a file of segments", "topic", t.name, "error", err)
@@ -135,6 +133,11 @@ func (t *Topic) sparse() (victims []*stored) {
 
 // minSparse is which part of a full file one must have at least to be worth it.
 const minSparse = 64
+
+// isSparse reports whether so little is needed of a file of segments that this is to be written anew.
+func isSparse(store *segment.Store, size, needed int64) bool {
+	return size*minSparse >= store.FileSize() && 2*needed < size
+}
 
 // waiting returns what waits on any channel, sorted, without overlaps.
 func (t *Topic) waiting() (list []backlog.Range) {
@@ -224,6 +227,15 @@ func within(list []backlog.Range, first, end Position) (part []backlog.Range) {
 		part = append(part, backlog.Range{First: max(list[i].First, first), Last: min(list[i].Last, end-1)})
 	}
 	return part
+}
+
+// countIn returns how many messages of sorted ranges there are from first on and before end.
+func countIn(list []backlog.Range, first, end Position) (n int) {
+	i, _ := slices.BinarySearchFunc(list, first, func(r backlog.Range, pos Position) int { return cmp.Compare(r.Last, pos) })
+	for ; i < len(list) && list[i].First < end; i++ {
+		n += int(min(list[i].Last, end-1) - max(list[i].First, first) + 1)
+	}
+	return n
 }
 
 // rewriting is what of a node is written anew.

@@ -90,7 +90,7 @@ func (t *Topic) loadNodeInto(s *stored, buf []byte) (nodeFrames, error) {
 	if !s.onDisk.Load() || s.left() {
 		return nothing, nil
 	}
-	if s.held != nil {
+	if s.held.Load() != nil {
 		return t.loadHeld(s, buf)
 	}
 	block := s.at()
@@ -271,7 +271,7 @@ func (l *loader) load(m inflight.Place) (protocol.MessageFrame, error) {
 		if f := s.node.Frame(int(m.Off)); f != nil {
 			return f, nil
 		}
-		if s.held != nil {
+		if s.held.Load() != nil {
 			if f := l.topic.frameHeld(s, m.Off, m.Pos); f != nil {
 				return f, nil
 			}

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"slices"
 	"sync"
 
 	"brokerd/broker/backlog"
@@ -9,27 +10,61 @@ import (
 )
 
 // A topic of a group of replicas has no segments: what its standby has on disk is read there. A node of which memory has nothing says which blocks of
-// the standby have what is needed of it, and keeps them there.
+// the standby have what is needed of it, and keeps them there. When they are written anew it takes the new ones in their place.
 
 // evict drops from memory what the standby of the group has on disk, of some topics.
 func (l *Led) evict(topics map[uint32]bool) {
+	for _, t := range l.some(topics) {
+		t.evictHeld()
+	}
+}
+
+func (l *Led) some(topics map[uint32]bool) (list []*Topic) {
 	l.mu.Lock()
-	var list []*Topic
+	defer l.mu.Unlock()
 	for number := range topics {
 		if t := l.topics[number]; t != nil {
 			list = append(list, t)
 		}
 	}
-	l.mu.Unlock()
-	for _, t := range list {
-		t.evictHeld()
-	}
+	return list
 }
 
 // Reclaim lets go of what nobody needs any more of what the topics hold on the disk of the group's standby.
 func (l *Led) Reclaim() {
 	for _, t := range l.list() {
 		t.reclaim()
+	}
+	l.renew(l.standby.replaced())
+}
+
+// renew has nodes of some topics take blocks that were written anew.
+func (l *Led) renew(topics map[uint32]bool) {
+	for _, t := range l.some(topics) {
+		t.renewHeld()
+	}
+}
+
+// renewHeld has nodes take blocks of the standby that were written anew, with what somebody needs, in the place of those that they have.
+func (t *Topic) renewHeld() {
+	t.pub.Lock()
+	defer t.pub.Unlock()
+	if t.deleted.Load() || t.lossyLocked() {
+		return // what they have goes with them, or with the channels that may need it
+	}
+	standby := t.led.standby
+	for _, s := range t.d.table.each() {
+		held := s.holds()
+		if !slices.ContainsFunc(held, func(b *block) bool { return b.freed.Load() }) {
+			continue
+		}
+		some := standby.pin(t.d.id, s.first, Position(s.end.Load()), false)
+		if some == nil {
+			continue // nobody needs what is in it: it goes
+		}
+		s.held.Store(&some)
+		s.offsets.Store(nil)
+		standby.unpin(held)
 	}
 }
 
@@ -55,7 +90,7 @@ func (t *Topic) evictHeld() {
 		if held == nil {
 			continue // it stays in memory, at most till the next time
 		}
-		s.held = held
+		s.held.Store(&held)
 		t.setOnDisk(s)
 		d.evictLocked(s)
 	}
@@ -73,10 +108,18 @@ func (t *Topic) lossyLocked() bool {
 
 // letGoHeld lets go of what a node that has left holds in the standby. Topic.pub is held, or nobody knows the topic yet.
 func (t *Topic) letGoHeld(s *stored) {
-	if len(s.held) > 0 && !s.letGo {
+	if held := s.holds(); len(held) > 0 && !s.letGo {
 		s.letGo = true
-		t.led.standby.unpin(s.held)
+		t.led.standby.unpin(held)
 	}
+}
+
+// holds returns the blocks of the standby that have what is needed of a node.
+func (s *stored) holds() []*block {
+	if held := s.held.Load(); held != nil {
+		return *held
+	}
+	return nil
 }
 
 // letGoAll is letGoHeld of all nodes that are there: the topic goes. Topic.pub is held, or nobody knows the topic yet.
@@ -126,18 +169,22 @@ func (l *lastBlock) passed(b *block) {
 
 // alone returns the block that a node is, nil when it is in several, or in a part of one.
 func (s *stored) alone() *block {
-	if len(s.held) == 1 && s.held[0].first == s.first && s.held[0].end == Position(s.end.Load()) {
-		return s.held[0]
+	if held := s.holds(); len(held) == 1 && held[0].covers(backlog.Range{First: s.first, Last: Position(s.end.Load()) - 1}) {
+		return held[0]
 	}
 	return nil
 }
 
+// covers reports whether a block has messages of a range, and of no other positions.
+func (b *block) covers(r backlog.Range) bool { return b.first == r.First && b.end == r.Last+1 }
+
 // diskBytes returns how many bytes are read for a node that is on disk.
 func (s *stored) diskBytes() (n int) {
-	if s.held == nil {
+	held := s.holds()
+	if held == nil {
 		return int(s.at().Ref.Length)
 	}
-	for _, b := range s.held {
+	for _, b := range held {
 		n += int(b.place.Load().Ref.Length)
 	}
 	return n
@@ -145,20 +192,31 @@ func (s *stored) diskBytes() (n int) {
 
 // loadHeld is loadNodeInto for a node whose messages the standby has.
 func (t *Topic) loadHeld(s *stored, buf []byte) (nodeFrames, error) {
-	standby := t.led.standby
-	if b := s.alone(); b != nil {
-		frames, runs, err := standby.read(b, buf)
-		if err != nil {
-			return t.unreadHeld(s, b, err)
+	for {
+		held := s.held.Load()
+		f, bad, err := t.readHeld(s, *held, buf)
+		switch {
+		case err == nil:
+			return f, nil
+		case s.held.Load() == held: // else they were written anew meanwhile
+			return nodeFrames{runs: []backlog.Range{}}, t.unreadHeld(s, bad, err)
 		}
-		return nodeFrames{frames: frames, runs: runs, read: true}, nil
 	}
+}
+
+// readHeld reads messages of a node out of the blocks that it holds. With an error it returns the block that cannot be read.
+func (t *Topic) readHeld(s *stored, held []*block, buf []byte) (f nodeFrames, bad *block, err error) {
+	standby := t.led.standby
 	within := []backlog.Range{{First: s.first, Last: Position(s.end.Load()) - 1}}
-	f := nodeFrames{frames: buf[:0], read: true}
-	for _, b := range s.held {
+	if len(held) == 1 && held[0].covers(within[0]) {
+		frames, runs, err := standby.read(held[0], buf)
+		return nodeFrames{frames: frames, runs: runs, read: true}, held[0], err
+	}
+	f = nodeFrames{frames: buf[:0], read: true}
+	for _, b := range held {
 		frames, runs, err := t.led.last.read(standby, b)
 		if err != nil {
-			return t.unreadHeld(s, b, err)
+			return f, b, err
 		}
 		some, got := pick(frames, runs, within)
 		f.frames = append(f.frames, some...)
@@ -178,18 +236,17 @@ func (t *Topic) loadHeld(s *stored, buf []byte) (nodeFrames, error) {
 	} else if f.runs == nil {
 		f.runs = []backlog.Range{}
 	}
-	return f, nil
+	return f, nil, nil
 }
 
-// unreadHeld is what is read of a node with a block that cannot be read: nothing, and to be tried again, unless the node has left.
-func (t *Topic) unreadHeld(s *stored, b *block, err error) (nodeFrames, error) {
-	nothing := nodeFrames{runs: []backlog.Range{}}
+// unreadHeld tells of a node with a block that cannot be read, which is to be tried again, unless the node has left: then there is nothing to read.
+func (t *Topic) unreadHeld(s *stored, b *block, err error) error {
 	if t.hasLeft(s) {
-		return nothing, nil
+		return nil
 	}
 	t.led.standby.broken(b, err)
 	t.cannotRead(b.place.Load().Ref, err)
-	return nothing, err
+	return err
 }
 
 // frameHeld returns one message of a node that is one block, if its place is known; nil: it is to be looked for.
@@ -207,12 +264,24 @@ func (t *Topic) frameHeld(s *stored, off uint32, pos Position) protocol.MessageF
 
 // sectionsHeld returns what the messages of a node have beside their bodies, and the sums of their keys, counted from the node's first position.
 func (t *Topic) sectionsHeld(s *stored) (beside []journal.Beside, sums []uint32, err error) {
+	for {
+		held := s.held.Load()
+		beside, sums, bad, err := t.readSectionsHeld(s, *held)
+		switch {
+		case err == nil:
+			return beside, sums, nil
+		case s.held.Load() == held: // else they were written anew meanwhile
+			return nil, nil, t.unreadHeld(s, bad, err)
+		}
+	}
+}
+
+func (t *Topic) readSectionsHeld(s *stored, held []*block) (beside []journal.Beside, sums []uint32, bad *block, err error) {
 	first, end := s.first, Position(s.end.Load())
-	for _, b := range s.held {
+	for _, b := range held {
 		more, some, err := t.led.standby.sections(b)
 		if err != nil {
-			_, err = t.unreadHeld(s, b, err)
-			return nil, nil, err
+			return nil, nil, b, err
 		}
 		for _, m := range more {
 			if m.Pos >= first && m.Pos < end {
@@ -224,8 +293,7 @@ func (t *Topic) sectionsHeld(s *stored) (beside []journal.Beside, sums []uint32,
 		}
 		_, runs, err := t.led.last.read(t.led.standby, b)
 		if err != nil {
-			_, err = t.unreadHeld(s, b, err)
-			return nil, nil, err
+			return nil, nil, b, err
 		}
 		if sums == nil {
 			sums = make([]uint32, end-first)
@@ -236,5 +304,5 @@ func (t *Topic) sectionsHeld(s *stored) (beside []journal.Beside, sums []uint32,
 			}
 		}
 	}
-	return beside, sums, nil
+	return beside, sums, nil, nil
 }

@@ -186,7 +186,7 @@ func (t *Topic) sumsOfNode(s *stored) ([]uint32, error) {
 		if !s.onDisk.Load() {
 			return nil, nil // it has gone
 		}
-		if s.held != nil {
+		if s.held.Load() != nil {
 			_, sums, err := t.sectionsHeld(s)
 			return sums, err
 		}

@@ -36,9 +36,9 @@ type stored struct {
 
 	// Set before onDisk is.
 	block segment.Block // of a file that is kept as a whole: see archive.go
-	held  []*block      // of a topic of a group of replicas, in the place of block: see held.go
 
 	onDisk  atomic.Bool
+	held    atomic.Pointer[[]*block]      // of a topic of a group of replicas, in the place of block: see held.go
 	moved   atomic.Pointer[segment.Block] // where it was written anew, nil unless it was
 	offsets atomic.Pointer[[]uint32]      // where its messages begin, nil unless it was read to find one
 }

@@ -67,7 +67,10 @@ func (s *Standby) unpin(some []*block) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range some {
-		b.pins--
+		if b.pins--; b.pins == 0 && b.freed.Load() {
+			s.freedHeld--
+			s.freedSize += int64(b.place.Load().Ref.Length)
+		}
 	}
 }
 

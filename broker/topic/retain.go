@@ -318,7 +318,7 @@ func (t *Topic) firstTime(n *keptNode) (int64, error) {
 		return t.timeOfFile(n.s, &n.s.oldest, t.firstTime, func(list []*stored) *stored { return list[0] })
 	}
 	block := n.s.at()
-	if n.s.held != nil {
+	if n.s.held.Load() != nil {
 		if f := t.frameHeld(n.s, 0, n.s.first); f != nil {
 			n.s.oldest.Store(f.Timestamp())
 			return f.Timestamp(), nil

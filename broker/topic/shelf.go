@@ -100,6 +100,11 @@ func (s *Standby) sync(topic uint32, store *segment.Store) error {
 	if of := s.bodies[topic]; of != nil {
 		list = slices.Clone(of.blocks)
 	}
+	for _, f := range s.freed {
+		if f.block.store == store && f.block.pins > 0 {
+			list = append(list, f.block)
+		}
+	}
 	s.mu.Unlock()
 	for _, b := range list {
 		if slices.Contains(doubtful, b.place.Load().Ref) {
@@ -146,16 +151,19 @@ func (s *Standby) Named(snapshot uint64) error {
 	if s.closed {
 		return nil // the next start sees to it
 	}
-	errs := s.dropFreed(func(f freed) bool { return f.after < snapshot && f.block.pins == 0 })
+	s.mu.Lock()
+	s.moved = s.moved && s.movedFor >= snapshot
+	s.mu.Unlock()
+	errs := s.dropFreed(func(f freed) bool { return f.after < snapshot })
 	return errors.Join(append(errs, s.removeUnused(), s.removeOthers())...)
 }
 
-// dropFreed drops some of what nobody needs, and closes what it came to meanwhile. io is held.
+// dropFreed drops some of what nobody needs nor reads, and closes what it came to meanwhile. io is held.
 func (s *Standby) dropFreed(some func(freed) bool) (errs []error) {
 	s.mu.Lock()
 	var list []*block
 	s.freed = slices.DeleteFunc(s.freed, func(f freed) bool {
-		if !some(f) {
+		if f.block.pins > 0 || !some(f) {
 			return false
 		}
 		s.freedSize -= int64(f.block.place.Load().Ref.Length)

@@ -1,9 +1,9 @@
 package topic
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
 
@@ -51,24 +51,29 @@ type shelf struct {
 	snapshots uint64 // how many there were
 	swept     uint64 // what Standby.next was when it was looked for blocks that nobody needs
 	freed     []freed
-	freedSize int64
-	onDisk    int64 // bytes of blocks, freed ones not counted
+	freedSize int64  // bytes of those that nobody reads
+	freedHeld int    // how many of them somebody reads
+	onDisk    int64  // bytes of blocks, freed ones not counted
+	moved     bool   // blocks were written anew, and no checkpoint counts that knows of it
+	movedFor  uint64 // how many snapshots there were then
 }
 
-// freed is a block that nobody needs any more. Snapshots up to a number may name it.
+// freed is a block that nobody needs any more, or that was written anew. Snapshots up to a number may name it.
 type freed struct {
 	after uint64
 	block *block
 }
 
-// block is messages of a topic that are on disk: those of its positions that somebody needed when it was written.
+// block is messages of a topic that are on disk: those of its positions that somebody needed when it was written. What is in it never changes.
 type block struct {
 	topic      uint32
 	store      *segment.Store
 	place      atomic.Pointer[segment.Block]
 	first, end Position
 	pins       int // of who reads it, whatever becomes of it; guarded by Standby.mu
+	needed     int // how many of its messages somebody needed when it was looked last; guarded by Standby.mu
 
+	freed  atomic.Bool  // it is one of shelf.freed
 	unread atomic.Int64 // since when it cannot be read, Unix nanoseconds; 0: it can, as far as somebody has tried
 }
 
@@ -78,7 +83,14 @@ func (b *block) whole() bool { return b.place.Load().Held == 0 }
 func newBlock(topic uint32, store *segment.Store, at segment.Block) *block {
 	b := &block{topic: topic, store: store, first: Position(at.First), end: end(at)}
 	b.place.Store(&at)
+	b.needed = b.messages()
 	return b
+}
+
+// messages returns how many messages it has.
+func (b *block) messages() int {
+	at := b.place.Load()
+	return int(cmp.Or(at.Held, at.Count))
 }
 
 const (
@@ -120,6 +132,13 @@ func (s *Standby) OnDisk() (held, free int64) {
 	return s.onDisk, s.freedSize
 }
 
+// Moved reports whether messages were written anew of which no checkpoint that counts knows: it lets go of where they were.
+func (s *Standby) Moved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.moved
+}
+
 // Tidy looks for what nobody needs any more on disk, if something has happened since it was looked; with memory, also when all is there.
 func (s *Standby) Tidy(memory bool) {
 	s.mu.Lock()
@@ -129,13 +148,12 @@ func (s *Standby) Tidy(memory bool) {
 	}
 }
 
-// thinBlocksLocked gives up blocks that nobody needs.
+// thinBlocksLocked gives up blocks that nobody needs, and notes how much of the others is needed.
 func (s *Standby) thinBlocksLocked(of *bodies, need []journal.Range) {
 	kept := of.blocks[:0]
 	for _, b := range of.blocks {
-		i := sort.Search(len(need), func(i int) bool { return need[i].Last >= b.first })
-		switch {
-		case i < len(need) && need[i].First < b.end:
+		switch b.needed = countIn(need, b.first, b.end); {
+		case b.needed > 0:
 			kept = append(kept, b)
 		case b.pins > 0: // that may be over before anything else happens
 			s.swept = 0
@@ -151,7 +169,11 @@ func (s *Standby) thinBlocksLocked(of *bodies, need []journal.Range) {
 func (s *Standby) freeLocked(b *block) {
 	size := int64(b.place.Load().Ref.Length)
 	s.freed = append(s.freed, freed{after: s.snapshots, block: b})
-	s.freedSize += size
+	if b.freed.Store(true); b.pins > 0 {
+		s.freedHeld++
+	} else {
+		s.freedSize += size
+	}
 	s.onDisk -= size
 }
 
@@ -209,7 +231,7 @@ func (s *Standby) spillSome(first bool) (topic uint32, err error) {
 	if !ok {
 		return 0, nil
 	}
-	if err := s.write(p); err != nil {
+	if err := s.writePart(p); err != nil {
 		return 0, fmt.Errorf("messages of topic %s, which is replicated, cannot be moved to the disk: %w", p.name, err)
 	}
 	return p.topic, nil
@@ -249,18 +271,14 @@ func (s *Standby) largest(first bool) (p part, ok bool) {
 }
 
 // write makes a block of publishes. io is held, and no lock that anybody waits for who serves clients.
-func (s *Standby) write(p part) error {
-	store, err := s.store(p.topic, p.name)
-	if err != nil {
-		return err
-	}
-	first, last := p.list[0].First, p.list[len(p.list)-1].Last()
+func (s *Standby) write(store *segment.Store, list []loggedBatch) (at segment.Block, err error) {
+	first, last := list[0].First, list[len(list)-1].Last()
 	var runs []segment.Run
 	var beside []journal.Beside
 	var sums []uint32
 	buf := s.buf[:0]
-	for i := range p.list {
-		b := &p.list[i]
+	for i := range list {
+		b := &list[i]
 		buf = append(buf, b.frames...)
 		if k := len(runs) - 1; k >= 0 && runs[k].First+uint64(runs[k].Count) == uint64(b.First) {
 			runs[k].Count += uint32(b.Count)
@@ -279,13 +297,26 @@ func (s *Standby) write(p part) error {
 		s.buf = nil
 	}
 	if err := s.segments.Room(len(buf)); err != nil {
-		return err
+		return at, err
 	}
-	at, err := store.AppendSome(uint64(first), int(last-first)+1, runs, buf, blockSections(first, beside, sums)...)
+	at, err = store.AppendSome(uint64(first), int(last-first)+1, runs, buf, blockSections(first, beside, sums)...)
 	if err != nil {
 		s.tidyUp(store) // it may have left a file
+	}
+	return at, err
+}
+
+// writePart makes a block of publishes, in whose place it comes. io is held.
+func (s *Standby) writePart(p part) error {
+	store, err := s.store(p.topic, p.name)
+	if err != nil {
 		return err
 	}
+	at, err := s.write(store, p.list)
+	if err != nil {
+		return err
+	}
+	last := p.list[len(p.list)-1].Last()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	of := s.bodies[p.topic]

@@ -189,11 +189,17 @@ func (m *ledModel) toDisk() {
 		d.checkpoint(m.t, m.standby)
 	case k == 6:
 		m.standby.Tidy(m.rand.IntN(2) == 0)
+		if _, err := m.standby.Compact(m.t.Context(), unpaced); err != nil {
+			d.failed(m.t, err)
+		}
 	default:
 		op := []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpCreate, vfs.OpSyncDir, vfs.OpRemove, vfs.OpChange}[m.rand.IntN(6)]
 		d.faulty.SetRules(vfs.Rule{Ops: op, Skip: m.rand.IntN(4), Times: 1 + m.rand.IntN(3), Err: syscall.ENOSPC, Short: m.rand.IntN(100)})
 	}
 }
+
+// unpaced is for Compact: what is to be read may be read at once.
+func unpaced(int) error { return nil }
 
 // lookAround looks at messages in all ways that read the disk. One that was shown at a position is there for good, or nothing is.
 func (m *ledModel) lookAround() {

@@ -256,17 +256,17 @@ func (b *loggedBatch) neededWhole(need []journal.Range) bool {
 	return i < len(need) && need[i].First <= b.First && need[i].Last >= b.Last()
 }
 
-// needed appends what is needed of a batch. Messages that have something beside their bodies stay together.
+// needed appends what is needed of a batch.
 func (b *loggedBatch) needed(need []journal.Range, dst []loggedBatch) []loggedBatch {
 	i := sort.Search(len(need), func(i int) bool { return need[i].Last >= b.First })
 	some := within(need[i:], b.First, b.Last()+1)
 	switch {
 	case len(some) == 0:
 		return dst
-	case len(b.Properties) > 0 || some[0] == (journal.Range{First: b.First, Last: b.Last()}):
+	case some[0] == (journal.Range{First: b.First, Last: b.Last()}):
 		return append(dst, *b)
 	}
-	rest, pos := b.frames, b.First
+	rest, pos, beside := b.frames, b.First, besideOf(b.Properties)
 	skip := func(n journal.Position) (skipped []byte) {
 		size := 0
 		for ; n > 0; n-- {
@@ -284,6 +284,7 @@ func (b *loggedBatch) needed(need []journal.Range, dst []loggedBatch) []loggedBa
 			at := int(r.First - b.First)
 			part.Sums = slices.Clone(b.Sums[at : at+r.Len()])
 		}
+		part.Properties = journal.AppendColumn(nil, r.First-b.First, besideIn(beside, []journal.Range{{First: r.First - b.First, Last: r.Last - b.First}}))
 		dst = append(dst, part)
 		pos = r.Last + 1
 	}
