@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,7 +26,7 @@ const (
 	ExitOK      = 0 // done, or stopped by a signal
 	ExitFailed  = 1 // by an error, or by a second signal
 	ExitUsage   = 2 // it was told something wrong: a flag, an argument, settings that do not fit each other
-	ExitMissing = 3 // the topic, channel, node or option that it was told of does not exist
+	ExitMissing = 3 // the topic, channel, node, option or context that it was told of does not exist
 )
 
 // RunFunc is a tool's work. It returns when it is done, soon after ctx is done, or with the reason why it cannot go on.
@@ -149,12 +150,12 @@ type call struct {
 
 // run starts the work and sees it to its end.
 func (c *call) run(proc Process) int {
-	out := newConsole(proc.Stderr)
+	out, printed := newConsole(proc.Stderr), &noted{to: proc.Stdout}
 	if c.common.statusInterval > 0 {
 		c.common.level = min(c.common.level, slog.LevelInfo)
 	}
 	env := &Env{
-		Name: c.command.Name, Args: c.args, Stdin: proc.Stdin, Stdout: proc.Stdout, Stderr: out,
+		Name: c.command.Name, Args: c.args, Stdin: proc.Stdin, Stdout: printed, Stderr: out,
 		Log: cmdkit.NewLogger(out, c.common.format, c.common.level), Contexts: NewContexts(proc.ConfigDir), process: proc,
 		console: out, statusInterval: c.common.statusInterval, json: c.common.json, token: c.token, files: c.common.files(), tls: c.tls,
 		service: c.command.Service, notes: c.common.format == "text" && c.common.level <= slog.LevelWarn,
@@ -176,6 +177,9 @@ func (c *call) run(proc Process) int {
 	for {
 		select {
 		case err := <-ended:
+			if failed := printed.failed(); err == nil && failed != nil {
+				err = fmt.Errorf("writing out: %w", failed)
+			}
 			return c.exit(ctx, env, err)
 		case s := <-proc.Signals:
 			switch {
@@ -193,6 +197,33 @@ func (c *call) run(proc Process) int {
 			}
 		}
 	}
+}
+
+// noted is the output of a tool, which need not look at each error: what could not be written has it fail in the end.
+type noted struct {
+	to io.Writer
+
+	mu  sync.Mutex
+	err error // the first one
+}
+
+// Write writes, and notes an error.
+func (n *noted) Write(p []byte) (int, error) {
+	written, err := n.to.Write(p)
+	if err != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.err == nil {
+			n.err = err
+		}
+	}
+	return written, err
+}
+
+func (n *noted) failed() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err
 }
 
 // exit says why the work failed, if it did, and returns the exit code.

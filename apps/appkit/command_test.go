@@ -89,6 +89,35 @@ func TestExitCodesAndTexts(t *testing.T) {
 	}
 }
 
+// fullDisk is an output that takes a few bytes.
+type fullDisk struct{ room int }
+
+func (f *fullDisk) Write(p []byte) (int, error) {
+	if f.room -= len(p); f.room < 0 {
+		return 0, errors.New("no space left")
+	}
+	return len(p), nil
+}
+
+// TestOutputThatIsNotTaken has a tool fail, also one that does not look at each error.
+func TestOutputThatIsNotTaken(t *testing.T) {
+	careless := Command{Name: "careless", Summary: "print lines", Setup: func(*flag.FlagSet) RunFunc {
+		return func(_ context.Context, env *Env) error {
+			for range 3 {
+				fmt.Fprintln(env.Stdout, "a line")
+			}
+			return nil
+		}
+	}}
+	for room, want := range map[int]int{100: ExitOK, 10: ExitFailed} {
+		var stderr bytes.Buffer
+		code := Run(careless, Process{Stdout: &fullDisk{room}, Stderr: &stderr})
+		if code != want || (code != ExitOK) != strings.Contains(stderr.String(), "careless: writing out: no space left\n") {
+			t.Errorf("with room for %d bytes: exit code %d, %q", room, code, &stderr)
+		}
+	}
+}
+
 // TestListsOfTheEnvironment have commas between their values; those whose values have commas themselves are one a line.
 func TestListsOfTheEnvironment(t *testing.T) {
 	var names Strings

@@ -73,6 +73,11 @@ func (p *program) run() int {
 
 // refuse prints what is wrong with the arguments.
 func (p *program) refuse(cmd *cobra.Command, err error) error {
+	if errors.As(err, new(missingError)) { // a context
+		fmt.Fprintf(p.proc.Stderr, "%s: %s\n", cmd.CommandPath(), cmdkit.OneLine(err.Error()))
+		p.code = ExitMissing
+		return errExit
+	}
 	fmt.Fprintf(p.proc.Stderr, "%s: %s: see %s --help\n", cmd.CommandPath(), cmdkit.OneLine(err.Error()), cmd.CommandPath())
 	p.code = ExitUsage
 	return errExit

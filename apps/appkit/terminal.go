@@ -18,7 +18,7 @@ func (e *Env) Width() int {
 
 // Size returns how many columns and lines that terminal has.
 func (e *Env) Size() (width, height int) {
-	file, ok := e.Stdout.(*os.File)
+	file, ok := e.process.Stdout.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return 0, 0
 	}

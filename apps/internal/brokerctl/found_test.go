@@ -106,7 +106,7 @@ func TestWhatIsNotThereIsAnError(t *testing.T) {
 		{"node config set log_level loud", appkit.ExitFailed, "it is one of debug, info, warn, error, fatal"},
 		{"node config set nsqlookupd_tcp_addresses a:1", appkit.ExitFailed, "it is a JSON array of addresses"},
 		{"node config get nosuch", appkit.ExitMissing, "nosuch"},
-		{"topic list --context=nosuch", appkit.ExitUsage, `there is no context "nosuch"`},
+		{"topic list --context=nosuch", appkit.ExitMissing, `there is no context "nosuch"`},
 		{"topic tombstone orders 10.1.1.1:4151 --yes", appkit.ExitMissing, "no lookup knows the broker"},
 	} {
 		got := say(t, "", nil, append(strings.Fields(test.line), c.args...)...)
@@ -220,7 +220,7 @@ func TestContexts(t *testing.T) {
 		t.Errorf("list: %s", got.out)
 	}
 	run(appkit.ExitMissing, "context use three")
-	run(appkit.ExitUsage, "topic list --context=three")
+	run(appkit.ExitMissing, "topic list --context=three")
 	run(appkit.ExitOK, "context remove two")
 	run(appkit.ExitUsage, "topic list")
 	file := filepath.Join(config, "brokerctl", "contexts.toml")

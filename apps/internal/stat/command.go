@@ -6,12 +6,9 @@ import (
 	"errors"
 	"flag"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
@@ -111,9 +108,8 @@ func (o *options) view(env *appkit.Env) view {
 		return &nsqStatView{out: env.Stdout}
 	}
 	t := &tableView{out: env.Stdout, order: orders[o.sort]}
-	if file, ok := env.Stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		t.size = func() (int, int, error) { return term.GetSize(int(file.Fd())) }
-		t.interval = o.interval
+	if env.Width() > 0 {
+		t.size, t.interval = env.Size, o.interval
 	}
 	return t
 }

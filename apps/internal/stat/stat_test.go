@@ -207,7 +207,7 @@ func TestStatSaysWhatIsWrong(t *testing.T) {
 // TestTableOnATerminal: it stays in place, within the terminal's size, and tells who does not answer.
 func TestTableOnATerminal(t *testing.T) {
 	var out strings.Builder
-	v := &tableView{out: &out, order: byName, size: func() (int, int, error) { return 40, 7, nil }}
+	v := &tableView{out: &out, order: byName, size: func() (int, int) { return 40, 7 }}
 	rows := []Row{{Topic: "a", Channel: "x"}, {Topic: "b", Channel: "x"}, {Topic: "c", Channel: "x"}, {Topic: "d", Channel: "x"}}
 	if err := v.show(time.Unix(0, 0), rows, []fleet.Failure{{Address: "h:1", Err: errors.New("down")}}); err != nil {
 		t.Fatal(err)

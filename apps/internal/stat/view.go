@@ -60,7 +60,7 @@ func (v *nsqStatView) show(_ time.Time, rows []Row, _ []fleet.Failure) error {
 type tableView struct {
 	out      io.Writer
 	order    func(a, b Row) int
-	size     func() (width, height int, err error) // nil where it is no terminal
+	size     func() (width, height int) // nil where it is no terminal
 	interval time.Duration
 }
 
@@ -71,7 +71,7 @@ func (v *tableView) show(now time.Time, rows []Row, failures []fleet.Failure) er
 	limit, width := 0, 0
 	if v.size != nil {
 		b.WriteString("\x1b[H\x1b[2J")
-		if w, height, err := v.size(); err == nil {
+		if w, height := v.size(); w > 0 {
 			limit, width = max(height-len(failures)-2, 3), w
 		}
 	}
