@@ -63,7 +63,7 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 			var a acted
 			var sent, done bool
 			if !here {
-				a, sent, done = f.ask(ctx, folder, t.Group, act)
+				a, sent, done = f.ask(ctx, folder, g, act)
 			}
 			switch {
 			case done && !a.again:
@@ -99,8 +99,9 @@ func (g *group) notThere(folder, hint string) {
 	}
 }
 
-// ask asks one node; done false: it has not answered, and was not asked unless sent is true.
-func (f *Forwarder) ask(ctx context.Context, folder string, group uint32, act []byte) (a acted, sent, done bool) {
+// ask asks one node; done false: it has not answered, and was not asked unless sent is true. It is not waited for once another one is known to lead: it
+// may be paused, or its machine dead, which its link shows much later. Without an act it is asked who leads.
+func (f *Forwarder) ask(ctx context.Context, folder string, g *group, act []byte) (a acted, sent, done bool) {
 	link := f.o.Cluster.Link(folder)
 	if folder == "" || link == 0 {
 		return a, false, false
@@ -116,23 +117,76 @@ func (f *Forwarder) ask(ctx context.Context, folder string, group uint32, act []
 		delete(f.acts.waiting, id)
 		f.acts.mu.Unlock()
 	}()
-	if f.o.Cluster.Send(folder, frameAct, id, binary.BigEndian.AppendUint32(nil, group), act) != nil {
+	if f.o.Cluster.Send(folder, frameAct, id, binary.BigEndian.AppendUint32(nil, g.number), act) != nil {
 		return a, false, false
 	}
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
-	for {
+	for began := time.Now(); ; {
 		select {
 		case a := <-result:
 			return a, true, true
 		case <-tick.C:
-			if f.o.Cluster.Link(folder) != link {
+			if f.o.Cluster.Link(folder) != link || len(act) > 0 && g.elsewhere(folder, began) {
 				return a, true, false
 			}
 		case <-ctx.Done():
 			return a, true, false
 		}
 	}
+}
+
+// elsewhere reports whether another node than one that was asked at a moment is known to lead, and sees to it that this becomes known.
+func (g *group) elsewhere(folder string, since time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	lead := g.f.o.Cluster.Leader(g.number)
+	if lead == "" && g.hint != "" && g.f.o.Cluster.Link(g.hint) != 0 {
+		lead = g.hint
+	}
+	g.inquireLocked(folder, since, time.Now())
+	return lead != "" && lead != folder
+}
+
+// inquireLocked asks the others that have a replica of the group who leads it, when one that was asked something at a moment has said nothing for a
+// while: a node without one does not hear of it otherwise.
+func (g *group) inquireLocked(silent string, since, now time.Time) {
+	patience := g.f.o.Wait / suspects
+	if g.f.o.Cluster.Leader(g.number) != "" || now.Sub(since) < patience || now.Sub(g.inquired) < patience {
+		return
+	}
+	g.inquired = now
+	g.f.spawn(func() { g.inquire(silent, patience) })
+}
+
+// suspects is which part of Options.Wait is a while.
+const suspects = 20
+
+// inquire asks them, and notes who leads as they say, if that is not the one that is silent.
+func (g *group) inquire(silent string, within time.Duration) {
+	ctx, cancel := context.WithTimeout(g.f.ctx, within)
+	defer cancel()
+	var asked sync.WaitGroup
+	for _, folder := range g.f.o.Cluster.Replicas(g.number) {
+		if folder == silent || folder == g.f.o.Cluster.Self() {
+			continue
+		}
+		asked.Go(func() {
+			a, _, done := g.f.ask(ctx, folder, g, nil)
+			lead := folder
+			if a.again {
+				lead = string(a.data)
+			}
+			if !done || lead == "" || lead == silent {
+				return
+			}
+			g.mu.Lock()
+			g.hint = lead
+			g.mu.Unlock()
+			g.wake()
+		})
+	}
+	asked.Wait()
 }
 
 // answered takes the answer to an act.
@@ -160,6 +214,10 @@ func (f *Forwarder) asked(folder string, id uint32, payload []byte) {
 	group := binary.BigEndian.Uint32(payload)
 	if do == nil || f.leading(group) == nil {
 		say(1, []byte(f.o.Cluster.Leader(group)))
+		return
+	}
+	if len(payload) == 4 { // who leads is all that is asked
+		say(0, nil)
 		return
 	}
 	select {

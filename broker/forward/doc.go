@@ -16,7 +16,8 @@
 // Publishes of a group go to its leader one behind the other, several at a time, over the lane for clients, in an epoch: it begins with a probe,
 // is over with the first thing that goes wrong (nothing can be lost within it without being noticed), and the next one begins with what is
 // unanswered, in order and before anything new. Who leads is known from the node's own replica of the group; a node without one asks those that
-// have one. A publish that is unanswered after Options.Wait is given up, and not sent again: it may be carried out all the same.
+// have one, and the others when whom it has asked something says nothing for a while. A publish that is unanswered after Options.Wait is given up, and
+// not sent again: it may be carried out all the same.
 //
 // # Answered early
 //
@@ -34,8 +35,8 @@
 //	             8 it is answered already; then acks
 //	             is 0 when none of a higher number was begun anywhere before this one was taken or refused
 //	41  answers  origin u64, epoch u64, and for each: seq u32, code u8, size u32, data
-//	42  act      group u32, a request of the HTTP API, see package httpd
-//	43  acted    code u8, data
+//	42  act      group u32, a request of the HTTP API, see package httpd; without one it is asked who leads
+//	43  acted    code u8: 0, the answer follows; 1, this node does not lead, and who does follows, if that is known
 //
 // # Goroutines and locks
 //

@@ -345,7 +345,7 @@ func TestActsAreCarriedOutByTheLeader(t *testing.T) {
 		w.lead("", 0)
 		result := make(chan error, 1)
 		go func() {
-			_, err := w.nodes["d"].f.Act(context.Background(), "orders", nil)
+			_, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this"))
 			result <- err
 		}()
 		synctest.Wait()
@@ -370,7 +370,7 @@ func TestAnActThatIsNotAnsweredMayHaveBeenDone(t *testing.T) {
 			return []byte("done"), true
 		})
 		ask := func() error {
-			_, err := w.nodes["d"].f.Act(context.Background(), "orders", nil)
+			_, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this"))
 			return err
 		}
 		if err := ask(); !errors.Is(err, ErrUnanswered) {

@@ -19,16 +19,17 @@ type group struct {
 	number uint32
 	kick   chan struct{}
 
-	mu    sync.Mutex // guards what follows; what is asked of the cluster may be locked under it
-	last  uint64     // number of the newest publish
-	open  []*publish // that somebody waits for, in the order of their numbers, and some that nobody does
-	led   *topic.Led // this node serves the topics
-	runs  bool       // there is a goroutine
-	hint  string     // who may lead, as another node said last
-	turns int        // nodes that were asked one after the other
-	rest  time.Time  // until when no epoch begins
-	queue []*publish // for another node: first those that were sent in this epoch. When this node leads: to be placed here
-	epoch epoch
+	mu       sync.Mutex // guards what follows; what is asked of the cluster may be locked under it
+	last     uint64     // number of the newest publish
+	open     []*publish // that somebody waits for, in the order of their numbers, and some that nobody does
+	led      *topic.Led // this node serves the topics
+	runs     bool       // there is a goroutine
+	hint     string     // who may lead, as another node said last
+	turns    int        // nodes that were asked one after the other
+	rest     time.Time  // until when no epoch begins
+	inquired time.Time  // when others were asked last who leads
+	queue    []*publish // for another node: first those that were sent in this epoch. When this node leads: to be placed here
+	epoch    epoch
 
 	begun   []*publish // on this node, by begin or place, and not known to be committed
 	settles bool       // there is a goroutine for them
@@ -232,7 +233,11 @@ func (g *group) advanceLocked(now time.Time) {
 	if folder != "" {
 		link = g.f.o.Cluster.Link(folder)
 	}
-	silent := e.link != 0 && (!e.ready || e.sent > 0) && now.Sub(e.heard) > g.f.o.Wait
+	waits := e.link != 0 && (!e.ready || e.sent > 0)
+	if waits {
+		g.inquireLocked(e.folder, e.heard, now)
+	}
+	silent := waits && now.Sub(e.heard) > g.f.o.Wait
 	if e.link == 0 || folder != e.folder || link != e.link || silent {
 		if now.Before(g.rest) {
 			return

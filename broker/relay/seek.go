@@ -31,7 +31,7 @@ func (c *Consumer) look(now time.Time, lead *Lead, link func(folder string) uint
 	case c.at == there && (lead.Folder == c.folder || !lead.Member && lead.Known):
 		c.since = now
 		c.tellTakenLocked()
-	case c.at == there && lead.Folder != "", c.at == asking && now.Sub(c.asked) > answerWithin:
+	case c.at == there && lead.Folder != "", c.at == asking && (now.Sub(c.asked) > answerWithin || lead.Folder != "" && lead.Folder != c.folder):
 		c.leaveLocked()
 	}
 	c.tellLocked()
