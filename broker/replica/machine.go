@@ -27,7 +27,9 @@ type machine struct {
 	members uint64 // index of the last change of members in it
 	reign   uint64
 	leader  uint64 // that was known last, 0 for none
+	missed  uint64 // the newest that was known
 	ledTerm uint64 // the newest in which one was known
+	stand   stand
 	lease   lease
 	voters  quorum.JointConfig
 	quiet   int // ticks for which no vote is answered
@@ -109,7 +111,7 @@ func newMachine(o Options, h *History) (*machine, error) {
 func (m *machine) start() error {
 	m.log.conf = state(m.applied.Members)
 	m.log.commit = max(m.applied.Index, min(m.log.commit, m.log.safe))
-	m.err, m.quiet = nil, m.o.ElectionTicks
+	m.err, m.quiet, m.stand = nil, m.o.QuietTicks, stand{}
 	m.guard(func() error {
 		node, err := raft.NewRawNode(&raft.Config{
 			ID: m.id, ElectionTick: m.o.ElectionTicks, HeartbeatTick: 1, Storage: m.log, Applied: m.applied.Index,
@@ -206,6 +208,10 @@ func (m *machine) step(msg *raftpb.Message, now time.Duration) {
 		sent, timeout, ok := unstamp(msg)
 		if ok && m.node.BasicStatus().GetTerm() == msg.GetTerm() && m.lease.term == msg.GetTerm() {
 			m.lease.answered(msg.GetFrom(), sent, timeout, now)
+		}
+	case raftpb.MsgVoteResp:
+		if msg.GetReject() {
+			m.stand.refused(msg.GetTerm())
 		}
 	}
 	m.guard(func() error {
@@ -546,6 +552,10 @@ func (m *machine) store(w *write) {
 func (m *machine) follow() {
 	s := m.node.BasicStatus()
 	m.leader = s.Lead
+	m.stand.is(s.RaftState, s.GetTerm(), m.leader)
+	if m.leader != 0 {
+		m.missed = m.leader
+	}
 	if m.leader != 0 && s.GetTerm() != m.ledTerm {
 		m.ledTerm = s.GetTerm()
 		m.o.Tally.elected()

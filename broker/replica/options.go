@@ -16,6 +16,7 @@ type Options struct {
 
 	Clock         *Clock        // tells of ticks, for all groups of the node; nil: one of its own, with 50 ms
 	ElectionTicks int           // 16, at least 8: a leader is missed after so many, or up to twice as many. It beats at every second one
+	QuietTicks    int           // ElectionTicks at least: for so many a start votes for nobody and does not stand. An earlier start may have promised a leader more than this one does
 	HangTicks     int           // 40: a leader whose log has hung for so many gives the lead away
 	Lease         time.Duration // three quarters of the election timeout, and no more
 
@@ -45,6 +46,7 @@ func (o *Options) normalize() error {
 	}
 	def(&o.ElectionTicks, 16)
 	def(&o.HangTicks, 40)
+	o.QuietTicks = max(o.QuietTicks, o.ElectionTicks)
 	def(&o.Lease, time.Duration(o.ElectionTicks)*o.Clock.tick*3/4)
 	def(&o.MaxEntry, 1<<20)
 	def(&o.Gather, 20*time.Millisecond)

@@ -25,8 +25,8 @@ import (
 //
 // What it holds constant, so that nothing is known of it from here: who comes back with an empty folder finds the log of
 // others from its beginning on; bytes are not changed on the way; a read of the disk never fails, though
-// what it reads may be damaged; a copy of a folder is from before its last start, which all others have met; the number of nodes, the level and
-// the election timeout of each node are those of the run; what the log writes by itself it writes in one goroutine with the rest; a node has one group, so that
+// what it reads may be damaged; a copy of a folder is from before its last start, which all others have met; the number of nodes and the level
+// are those of the run; what the log writes by itself it writes in one goroutine with the rest; a node has one group, so that
 // none holds another one up; checkpoints of other nodes are there at once and whole.
 
 // shape is what a seed varies of a run as a whole.
@@ -52,7 +52,7 @@ type shape struct {
 	misses   bool // leaders are taken for dead, rightly or not
 	tick     [2]time.Duration
 	clocked  bool // ticks are told as a Clock does, and before all else that is done
-	uneven   bool // each node has an election timeout of its own
+	uneven   bool // each node has an election timeout of its own, and another one after some starts
 	slow     bool // one node's disk is
 }
 
@@ -163,6 +163,7 @@ type paper struct {
 	Hash   uint64 // of the state at Start.Applied
 	Clean  bool
 	Boot   int
+	Vowed  int // ticks: the longest election timeout that it had
 
 	Gone     []uint64 // what a start has found of the log, for the next one
 	Headless []wal.Link
@@ -336,6 +337,10 @@ func (n *node) start() {
 	crashed := !n.paper.Clean && n.paper.Boot != n.boot
 	n.paper.Life = n.paper.Life.Next(s.rng.Uint64())
 	n.paper.Clean, n.paper.Boot = false, n.boot
+	if s.uneven && s.rng.IntN(2) == 0 {
+		n.timeout = one(s.rng, leastTicks, 10, 16, 40)
+	}
+	n.paper.Vowed = max(n.paper.Vowed, n.timeout)
 	must(n.save(n.faulty))
 	var r Recovery
 	log, report, err := wal.Open(n.walOptions(n.faulty), r.Replay)
@@ -381,7 +386,7 @@ func (n *node) begin() {
 		return
 	}
 	o := s.shape.options
-	o.Log, o.ElectionTicks = counted{n.log, &s.stats.reads}, n.timeout
+	o.Log, o.ElectionTicks, o.QuietTicks = counted{n.log, &s.stats.reads}, n.timeout, n.paper.Vowed
 	m, err := newMachine(o, n.history)
 	if err != nil {
 		s.wrong("%v: %v", n, err)

@@ -1,6 +1,10 @@
 package replica
 
-import "time"
+import (
+	"time"
+
+	"go.etcd.io/raft/v3"
+)
 
 // pass tells of ticks that were since the last one. It comes before anything else that is done in a turn: a leader that is heard now was not silent for a tick that comes later.
 func (m *machine) pass(now time.Duration) {
@@ -46,9 +50,12 @@ func (m *machine) tick(now time.Duration) {
 	}
 	m.guard(func() error {
 		m.quiet = max(0, m.quiet-1)
-		m.node.Tick()
+		if m.quiet < m.o.ElectionTicks || m.node.BasicStatus().RaftState != raft.StateFollower { // who follows ticks to miss the leader, and for nothing else
+			m.node.Tick()
+		}
 		return nil
 	})
+	m.press()
 	m.tellHeld(now)
 	m.release()
 	m.notice()
