@@ -243,23 +243,50 @@ func (m *Member) forward(ctx context.Context, folder string, r request, applied 
 	if err := m.links.Send(folder, peer.Clients, frameCommand, stream, b); err != nil {
 		return errElsewhere
 	}
-	select {
-	case a := <-answer:
-		err := a.err()
-		switch applies := err == nil || errors.Is(err, cluster.ErrRefused); {
-		case errors.Is(err, ErrUnknown), applies && r.here:
-			return m.outcome(ctx, applied)
-		case applies && r.LeadTo == "" && (r.Command.Op != cluster.OpRemove || r.Command.Folder != m.o.Folder):
-			_ = m.outcome(ctx, applied) // so that who asks this node next finds what he has changed; it is known to be made also when it does not come here
-		}
-		return err
-	case err := <-applied:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: the node that leads has not answered in time", ErrUnknown)
-	case <-m.ctx.Done():
-		return fmt.Errorf("%w: the broker is stopping", ErrUnknown)
+	var look <-chan time.Time
+	if r.here { // it changes nothing: it is asked for again when another node leads, as this one may be paused
+		t := time.NewTicker(tick)
+		defer t.Stop()
+		look = t.C
 	}
+	for {
+		select {
+		case <-look:
+			if m.mapLeader() != folder {
+				return errElsewhere
+			}
+		case a := <-answer:
+			return m.answered(ctx, a, r, applied)
+		case err := <-applied:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the node that leads has not answered in time", ErrUnknown)
+		case <-m.ctx.Done():
+			return fmt.Errorf("%w: the broker is stopping", ErrUnknown)
+		}
+	}
+}
+
+// answered returns what became of a command that another node has answered.
+func (m *Member) answered(ctx context.Context, a reply, r request, applied <-chan error) error {
+	err := a.err()
+	switch applies := err == nil || errors.Is(err, cluster.ErrRefused); {
+	case errors.Is(err, ErrUnknown), applies && r.here:
+		return m.outcome(ctx, applied)
+	case applies && r.LeadTo == "" && (r.Command.Op != cluster.OpRemove || r.Command.Folder != m.o.Folder):
+		_ = m.outcome(ctx, applied) // so that who asks this node next finds what he has changed; it is known to be made also when it does not come here
+	}
+	return err
+}
+
+// mapLeader returns the folder of who leads the map, as far as this node knows.
+func (m *Member) mapLeader() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.group == nil {
+		return ""
+	}
+	return m.routes[m.group.Leader()]
 }
 
 // replied takes the answer to a command that another node was asked for.

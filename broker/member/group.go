@@ -32,7 +32,7 @@ func (m *Member) begin(h *replica.History) error {
 
 // groupOptions returns how a group is kept, and by whom is counted what its replica does.
 func (m *Member) groupOptions(number uint32, tally *replica.Tally) replica.Options {
-	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Clock: m.clock, ElectionTicks: int(m.o.Election / tick), Budget: m.budget, TellLate: number != mapGroup,
+	return replica.Options{Log: m.o.Journal, Level: wal.Synced, Clock: m.clock, ElectionTicks: int(m.o.Election / tick), QuietTicks: int(m.now().Vowed / tick), Budget: m.budget, TellLate: number != mapGroup,
 		Tally: tally, Logger: m.o.Log.With("group", number)}
 }
 

@@ -470,7 +470,10 @@ const current = 10 * tick
 
 // Topic returns what the map says of a topic, ok false when it is not replicated: that is only known while it is known who leads the map, or a
 // topic of this node alone would be made in the place of one that the map has since; and to a node of no cluster, while none of its peers has one. It waits for nothing, and fails with ErrNoMap.
-func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
+func (m *Member) Topic(name string) (t Topic, ok bool, err error) { return m.topic(name, false) }
+
+// topic is Topic; fresh says that the map which is known here was found to be that of now.
+func (m *Member) topic(name string, fresh bool) (t Topic, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -484,7 +487,7 @@ func (m *Member) Topic(name string) (t Topic, ok bool, err error) {
 		return t, false, ErrNoMap
 	}
 	in, ok := m.state.Topics[name]
-	if !ok && !m.currentLocked(time.Now()) {
+	if !ok && !fresh && !m.currentLocked(time.Now()) {
 		return t, false, ErrNoMap
 	}
 	return Topic{in.Group, in.Number, in.Deleting}, ok, nil
@@ -503,7 +506,7 @@ func (m *Member) Sure(name string) (t Topic, ok bool, err error) {
 	if err := m.fresh.of(func() error { return m.catchUpNow() }); err != nil {
 		return t, false, fmt.Errorf("%w: %w", ErrNoMap, err)
 	}
-	return m.Topic(name)
+	return m.topic(name, true)
 }
 
 // catchUpNow returns once the map that is known here is no older than when it was called: it has a command entered that is refused, as it founds what

@@ -77,6 +77,8 @@ type Member struct {
 	tight tightness   // of disks
 	fresh *since      // of the map
 
+	began time.Time // set before run
+
 	// Owned by run.
 	resigned time.Time    // when leads were given away last
 	again    func() error // has the replica of group 0 run that was closed; nil: it runs, or never will
@@ -135,17 +137,18 @@ func (m *Member) Start(l net.Listener) (err error) {
 		return err
 	}
 	life := m.now().Life.Next(random())
-	if err := m.save(func(s *Saved) { s.Life = life }); err != nil {
+	begins := func(s *Saved) { s.Life, s.Vowed = life, max(s.Vowed, m.o.Election) }
+	if err := m.save(begins); err != nil {
 		m.o.Log.Error("this start cannot be written down: the node is in no cluster until it can be", "error", err)
 		m.set(stopped, "this start cannot be written down: "+err.Error())
-		m.loops.Go(func() { m.later(l, life) })
+		m.loops.Go(func() { m.later(l, begins) })
 		return nil
 	}
 	return m.open(l)
 }
 
 // later begins once the start is written down.
-func (m *Member) later(l net.Listener, life replica.Life) {
+func (m *Member) later(l net.Listener, begins func(*Saved)) {
 	for {
 		select {
 		case <-m.ctx.Done():
@@ -153,7 +156,7 @@ func (m *Member) later(l net.Listener, life replica.Life) {
 			return
 		case <-time.After(m.o.Pace):
 		}
-		if m.save(func(s *Saved) { s.Life = life }) != nil {
+		if m.save(begins) != nil {
 			continue
 		}
 		m.set(asking, "")
@@ -181,6 +184,7 @@ func (m *Member) open(l net.Listener) error {
 		return err
 	}
 	m.tight.linked.Store(true)
+	m.began = time.Now()
 	m.loops.Go(m.run)
 	return nil
 }
@@ -301,6 +305,7 @@ func (m *Member) run() {
 		}
 		switch m.look(); m.at() {
 		case member:
+			m.keepVow()
 			m.goOn()
 			m.tend()
 			m.tendGroups()
@@ -319,6 +324,16 @@ func (m *Member) run() {
 		case <-t.C:
 		}
 		t.Stop()
+	}
+}
+
+// keepVow forgets the longer election timeout of an earlier start once no leader relies on it any more.
+func (m *Member) keepVow() {
+	m.mu.Lock()
+	vowed := m.saved.Vowed
+	m.mu.Unlock()
+	if vowed > m.o.Election && time.Since(m.began) > vowed {
+		m.report("the election timeout", m.save(func(s *Saved) { s.Vowed = m.o.Election }))
 	}
 }
 

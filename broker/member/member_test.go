@@ -139,6 +139,7 @@ type node struct {
 	secret  []byte
 	fast    bool
 	wait    time.Duration // 0: 2 s
+	elect   time.Duration // Options.Election; 0: 500 ms
 	rate    int           // Options.BulkRate
 	behind  int64         // Options.Behind; 0: 1, so that nothing is kept for who lacks it
 	network *simnet.Net
@@ -223,7 +224,7 @@ func (n *node) prepare() error {
 	log.Start()
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret, Dialer: n.network.DialFrom(simnet.HostOf(n.address)),
-		Election: 500 * time.Millisecond, Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond, Behind: cmp.Or(n.behind, 1), BulkRate: n.rate, Piece: pieceSize,
+		Election: cmp.Or(n.elect, 500*time.Millisecond), Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond, Behind: cmp.Or(n.behind, 1), BulkRate: n.rate, Piece: pieceSize,
 		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Receive: n.receive, Number: func(i int) { n.number.Store(int64(i)) }, Yield: n.yield,
 		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err

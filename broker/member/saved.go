@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"brokerd/broker/cluster"
 	"brokerd/broker/replica"
@@ -22,6 +23,9 @@ type Saved struct {
 	Map     *replica.Start `json:"map,omitempty"`     // of the replica of group 0; absent: there is none
 
 	Groups map[uint32]*replica.Start `json:"groups,omitempty"` // of replicas of groups of topics
+
+	// Vowed is the longest election timeout of this start, and of those before it that leaders may still rely on.
+	Vowed time.Duration `json:"vowed,omitempty"`
 }
 
 // mapGroup is the group that keeps the map.

@@ -12,6 +12,7 @@ import (
 
 	"brokerd/broker/peer"
 	"brokerd/broker/replica"
+	"brokerd/broker/simnet"
 )
 
 // What is said of a name that is not replicated is of the map of now, also when the node that leads has answered before it has come to this node,
@@ -35,6 +36,56 @@ func TestWhatIsNotReplicatedIsSaidOfTheMapOfNow(t *testing.T) {
 			_, ok, err := slow.m.Sure("orders")
 			return ok && err == nil
 		})
+	})
+}
+
+// What is said of a name waits for no leader that has fallen silent once another one is known.
+func TestASilentLeaderDoesNotHoldUpWhatIsSaidOfANewName(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newNodes(t, 3)
+		for _, n := range nodes {
+			n.wait = 5 * time.Second
+		}
+		startAll(nodes)
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		l := leader(t, nodes)
+		time.Sleep(2 * current)
+		silent := simnet.HostOf(l.address)
+		for _, n := range without(nodes, l) {
+			for _, way := range [][2]string{{silent, simnet.HostOf(n.address)}, {simnet.HostOf(n.address), silent}} {
+				l.network.Cut(true, way[0], way[1])
+				defer l.network.Cut(false, way[0], way[1])
+			}
+		}
+		began := time.Now()
+		if _, ok, err := without(nodes, l)[0].m.Sure("orders"); ok || err != nil {
+			t.Errorf("%v, %v", ok, err)
+		}
+		if took := time.Since(began); took < 300*time.Millisecond || took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A start with a shorter election timeout keeps to what the one before it has promised, for as long as that may count.
+func TestAStartKeepsToWhatTheOneBeforeItHasPromised(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newNodes(t, 3)
+		n := nodes[0]
+		n.elect = 3 * time.Second
+		startAll(nodes)
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		n.elect = 0
+		for range 2 { // also when it is started again before that is over
+			n.kill()
+			n.start()
+			if vowed := n.m.now().Vowed; vowed != 3*time.Second {
+				t.Errorf("it keeps to %v", vowed)
+			}
+			time.Sleep(time.Second)
+		}
+		eventually(t, "nobody relies on it any more", func() bool { return n.m.now().Vowed == 500*time.Millisecond })
+		eventually(t, "all are members", func() bool { return well(nodes) })
 	})
 }
 
