@@ -320,3 +320,33 @@ func TestStoppingSendsOn(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingIsAnsweredEarlyWhileDisksAreNearlyFull: who leads may refuse it, and nobody could be told any more.
+func TestNothingIsAnsweredEarlyWhileDisksAreNearlyFull(t *testing.T) {
+	run(t, 29, func(w *world) {
+		w.mu.Lock()
+		w.reign.refuses = true
+		w.mu.Unlock()
+		w.short.Store(true)
+		for _, name := range []string{"a", "b", "d"} {
+			if err := w.nodes[name].publishAs(policy.AcksNone, name); err == nil || !strings.Contains(err.Error(), errFull.Error()) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		w.mu.Lock()
+		w.reign.refuses = false
+		w.mu.Unlock()
+		if err := w.nodes["b"].publishAs(policy.AcksNone, "b 1"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if got := w.bodies(); !slices.Equal(got, []string{"b 1"}) {
+			t.Errorf("taken: %q", got)
+		}
+		for name, n := range w.nodes {
+			if c := n.f.Counts(); c.EarlyRefused+c.EarlyGivenUp != 0 {
+				t.Errorf("%s has lost %+v", name, c)
+			}
+		}
+	})
+}

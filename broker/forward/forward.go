@@ -28,6 +28,8 @@ type Cluster interface {
 	Leader(group uint32) string
 	// Replicas returns the folders of those that have a replica of a group.
 	Replicas(group uint32) []string
+	// MayBeShort reports whether who leads a group may take no publishes just now, as disks are nearly full.
+	MayBeShort(group uint32) bool
 	// Link returns the number of the link to a node that Send uses, 0 for none: what was sent over another one may be lost.
 	Link(folder string) uint64
 	// Send gives a frame to a node. It fails with peer.ErrFull when that is to be tried again.
@@ -266,7 +268,7 @@ func (f *Forwarder) try(name string, p *publish) error {
 		}
 	}
 	switch {
-	case p.acks == policy.AcksNone && p.frames == nil && f.early.hold(p, p.b.Size()):
+	case p.acks == policy.AcksNone && p.frames == nil && !f.o.Cluster.MayBeShort(p.g.number) && f.early.hold(p, p.b.Size()):
 		return p.g.keep(p)
 	case t == nil:
 		p.waits = false

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,8 @@ type world struct {
 	nodes map[string]*node
 	stop  chan struct{}
 	loops sync.WaitGroup
+
+	short atomic.Bool // disks are nearly full
 
 	changing sync.Mutex // one change of the lead at a time
 
@@ -188,6 +191,8 @@ func (n *node) Leader(uint32) string {
 	}
 	return n.w.leader
 }
+
+func (n *node) MayBeShort(uint32) bool { return n.w.short.Load() }
 
 func (n *node) Replicas(uint32) []string { return []string{"a", "b", "c"} }
 

@@ -3,6 +3,7 @@ package member
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,18 @@ type tightness struct {
 	own    atomic.Bool
 	others atomic.Pointer[map[string]time.Time] // by folder, until when that is believed; replaced under Member.mu, never changed; nil: none
 }
+
+// is reports whether a node is short of room, as it has said.
+func (t *tightness) is(folder, self string, now time.Time) bool {
+	if folder == self {
+		return t.own.Load()
+	}
+	others := t.others.Load()
+	return others != nil && now.Before((*others)[folder])
+}
+
+// any reports whether some are.
+func (t *tightness) any() bool { return t.own.Load() || t.others.Load() != nil }
 
 // tightPaces is for how many looks it is believed that a node is short of room: it says so with each.
 const tightPaces = 15
@@ -76,8 +89,7 @@ func (m *Member) toldTight(folder string, payload []byte) {
 // Short returns why a group that this node leads takes no publishes: there is no room for more on the disk of this node, or of most of its replicas; nil: it
 // does. It waits for nothing.
 func (m *Member) Short(group uint32) error {
-	own, others := m.tight.own.Load(), m.tight.others.Load()
-	if !own && others == nil {
+	if !m.tight.any() {
 		return nil
 	}
 	m.mu.Lock()
@@ -88,17 +100,22 @@ func (m *Member) Short(group uint32) error {
 	}
 	n := 0
 	for _, folder := range h.routes {
-		if others != nil && time.Now().Before((*others)[folder]) {
+		if folder != m.o.Folder && m.tight.is(folder, m.o.Folder, time.Now()) {
 			n++
 		}
 	}
 	switch {
-	case own:
+	case m.tight.own.Load():
 		return fmt.Errorf("%w: the broker that leads the topic has no room for more messages", ErrTight)
 	case 2*n <= len(h.routes):
 		return nil
 	}
 	return fmt.Errorf("%w: %d of the %d replicas of the topic have no room for more messages", ErrTight, n, len(h.routes))
+}
+
+// MayBeShort reports whether who leads a group may take no publishes just now: some of its replicas are short of room. It waits for nothing.
+func (m *Member) MayBeShort(group uint32) bool {
+	return m.tight.any() && slices.ContainsFunc(m.Replicas(group), func(folder string) bool { return m.tight.is(folder, m.o.Folder, time.Now()) })
 }
 
 // Held is storage.Groups'.

@@ -15,10 +15,23 @@ func TestAGroupIsShortOfRoomWithMostOfItsReplicas(t *testing.T) {
 		write(t, nodes, group, "a")
 		n, others := nodes[0], nodes[1:]
 		short := func(is bool) func() bool { return func() bool { return errors.Is(n.m.Short(group), ErrTight) == is } }
+		if n.m.MayBeShort(group) {
+			t.Error("nobody is short")
+		}
 		others[0].m.Tight(true)
 		time.Sleep(10 * n.m.o.Pace)
 		if err := n.m.Short(group); err != nil {
 			t.Errorf("one of three: %v", err)
+		}
+		for _, asked := range nodes {
+			for _, shown := range asked.m.View(t.Context()).Nodes {
+				if shown.Short != (shown.Folder == others[0].m.o.Folder) {
+					t.Errorf("%s shows of %s that it is short: %v", asked.m.o.Folder, shown.Folder, shown.Short)
+				}
+			}
+			if !asked.m.MayBeShort(group) {
+				t.Errorf("%s does not know that a replica is short", asked.m.o.Folder)
+			}
 		}
 		others[1].m.Tight(true)
 		eventually(t, "two of three are short", short(true))

@@ -83,7 +83,7 @@ func number(n httpapi.ClusterNode) int {
 func (m *Member) viewOf(folder string, state *cluster.State, st *replica.Status, linked bool) httpapi.ClusterNode {
 	n := state.Nodes[folder]
 	out := httpapi.ClusterNode{Folder: folder, Name: n.Name, Address: n.Address, Zone: n.Zone, State: "member", Draining: n.Draining, Replicas: state.Holds(folder),
-		Self: folder == m.o.Folder, Linked: linked || folder == m.o.Folder}
+		Self: folder == m.o.Folder, Linked: linked || folder == m.o.Folder, Short: m.tight.is(folder, m.o.Folder, time.Now())}
 	if n.Candidate {
 		out.State = "candidate"
 		return out

@@ -25,6 +25,7 @@ type ClusterNode struct {
 	Zone        string   `json:"zone,omitempty"`
 	State       string   `json:"state"`                     // member, or candidate: it waits to be let in
 	Draining    bool     `json:"draining,omitempty"`        // it gives its replicas away
+	Short       bool     `json:"short_of_room,omitempty"`   // its disk has no room for more messages of replicated topics
 	Self        bool     `json:"self,omitempty"`            // it is the one that answers
 	Linked      bool     `json:"linked"`                    // the one that answers has all links to it
 	Leads       bool     `json:"leads,omitempty"`           // the map

@@ -126,10 +126,14 @@ func showCluster(c *call) error {
 }
 
 func stateOf(n *httpapi.ClusterNode) string {
+	state := n.State
 	if n.Draining {
-		return n.State + ", draining"
+		state += ", draining"
 	}
-	return n.State
+	if n.Short {
+		state += ", short of room"
+	}
+	return state
 }
 
 // mapRole says what a broker is to the cluster's map.
