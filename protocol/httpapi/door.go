@@ -88,6 +88,9 @@ func (d *Door) crossing(req *http.Request) error {
 		return nil
 	}
 	origin := req.Header.Get("Origin")
+	if CheckOrigin(origin) != nil { // it has none, or hides it
+		return Errorf(http.StatusForbidden, "CROSS_ORIGIN: a page of another site, that does not say which, may not do this; --http-allow-origin lets those that do")
+	}
 	return Errorf(http.StatusForbidden, "CROSS_ORIGIN: a page of another site, %.100q, may not do this; --http-allow-origin=%.100s lets it", origin, origin)
 }
 
