@@ -65,7 +65,7 @@ func (a *api) routes() *httpapi.Router {
 	plain("GET", "/ping", httpapi.Public(), a.ping)
 	plain("GET", "/ready", httpapi.Public(), a.ready)
 	v1("GET", "/info", readsSome, a.info)
-	v1("GET", "/stats", readsSome, a.stats)
+	r.Handle("GET", "/stats", readsSome, a.metered(httpapi.Logged(cfg.Log, httpapi.Lists(a.stats))))
 	if cfg.Metrics != nil {
 		r.HandlerFunc("GET", "/metrics", httpapi.Needs(grant.Read), cfg.Metrics.ServeHTTP)
 	}

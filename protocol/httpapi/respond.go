@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
+	"sync/atomic"
 
 	"github.com/julienschmidt/httprouter"
 )
@@ -34,15 +36,50 @@ func Errorf(code int, format string, args ...any) *Error {
 // chain decides the status and text; any other error is 500 INTERNAL_ERROR.
 type HandlerFunc func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) (any, error)
 
-// V1 makes a route of a handler whose answers have the V1 form.
-func V1(h HandlerFunc) httprouter.Handle {
+// V1 makes a route of a handler whose answers have the V1 form. Where large ones wait for callers that do not read, others get 503 BUSY.
+func V1(h HandlerFunc) httprouter.Handle { return v1(h, &sending, nil) }
+
+// Lists is V1 for a handler that waits for nothing and may have much to tell: as many as there are processors make an answer at the same time.
+func Lists(h HandlerFunc) httprouter.Handle { return v1(h, &sending, making) }
+
+func v1(h HandlerFunc, all *budget, turns chan struct{}) httprouter.Handle {
+	var usual atomic.Int64 // bytes that large answers of the route have, 0 when none has been
 	return func(w http.ResponseWriter, req *http.Request, ps httprouter.Params) {
+		end := func() {}
+		if turns != nil {
+			select {
+			case turns <- struct{}{}:
+			case <-req.Context().Done():
+				return
+			}
+			end = sync.OnceFunc(func() { <-turns })
+			defer end()
+		}
+		held := usual.Load()
+		if !all.take(held) {
+			w.Header().Set("Retry-After", "1")
+			RespondError(w, Errorf(http.StatusServiceUnavailable, "BUSY: others do not read what they are sent; try again"))
+			return
+		}
+		defer func() { all.give(held) }()
 		data, err := h(w, req, ps)
 		if err != nil {
 			RespondError(w, err)
 			return
 		}
-		RespondV1(w, http.StatusOK, data)
+		respondV1(w, data, func(size int64) {
+			if size < largeAnswer {
+				size = 0
+			}
+			if next := max(size, held-held/8); next != held { // one who asks for less does not have the others forgotten
+				usual.Store(next)
+			}
+			if size > held {
+				all.add(size - held)
+				held = size
+			}
+			end()
+		})
 	}
 }
 
@@ -73,15 +110,22 @@ func RespondV1(w http.ResponseWriter, code int, data any) {
 		RespondError(w, Errorf(code, "%v", data))
 		return
 	}
+	respondV1(w, data, func(int64) {})
+}
+
+// respondV1 is RespondV1 with status 200. It tells how many bytes there are before it sends them.
+func respondV1(w http.ResponseWriter, data any, note func(size int64)) {
 	h := w.Header()
 	switch data := data.(type) {
 	case nil:
 		h.Set(headerName, headerValue)
-		w.WriteHeader(code)
+		w.WriteHeader(http.StatusOK)
 	case string:
+		note(int64(len(data)))
 		h.Set(headerName, headerValue)
 		write(w, []byte(data))
 	case []byte:
+		note(int64(len(data)))
 		h.Set(headerName, headerValue)
 		write(w, data)
 	default:
@@ -90,7 +134,8 @@ func RespondV1(w http.ResponseWriter, code int, data any) {
 			RespondError(w, fmt.Errorf("encode the answer: %w", err))
 			return
 		}
-		writeJSON(w, code, body)
+		note(int64(len(body)))
+		writeJSON(w, http.StatusOK, body)
 	}
 }
 
