@@ -117,7 +117,7 @@ func (c *cloner) survivors(d *memDir) map[string]any {
 func (c *cloner) file(f *memFile) *memFile {
 	made := &memFile{data: slices.Clone(f.data)}
 	if c.rng == nil {
-		made.sizes, made.last = slices.Clone(f.sizes), f.last
+		made.sizes, made.last, made.clean = slices.Clone(f.sizes), f.last, maps.Clone(f.clean)
 		made.unsynced = make(map[int64][][]byte, len(f.unsynced))
 		for s, versions := range f.unsynced {
 			made.unsynced[s] = slices.Clone(versions) // their bytes never change

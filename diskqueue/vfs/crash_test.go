@@ -371,3 +371,106 @@ func TestLinkSurvivesEachName(t *testing.T) {
 		}
 	}
 }
+
+// What a failing sync was for may never be written, whatever later syncs say; what is written anew is.
+func TestAFailedSyncIsNotMadeUpFor(t *testing.T) {
+	m := vfs.NewMem()
+	disk := vfs.NewFaulty(m, vfs.Rule{Ops: vfs.OpSync, Skip: 1, Times: 1, Err: syscall.EIO, Clean: true})
+	f := write(t, disk, "/f", 0, fill('a', 20*sector))
+	ok(t, f.Sync())
+	ok(t, m.SyncDir("/"))
+	_, err := f.WriteAt(fill('b', 20*sector), 0)
+	ok(t, err)
+	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	ok(t, f.Sync())
+	if got := content(t, m, "/f"); !bytes.Equal(got, fill('b', 20*sector)) {
+		t.Error("what was written cannot be read")
+	}
+	old := 0
+	crashes(m, func(c *vfs.Mem) {
+		if !bytes.Equal(content(t, c, "/f"), fill('b', 20*sector)) {
+			old++
+		}
+	})
+	if old == 0 {
+		t.Error("no power cut takes what a failed sync was for")
+	}
+	_, err = f.WriteAt([]byte("c"), sector) // which writes its page, eight sectors
+	ok(t, err)
+	ok(t, f.Sync())
+	want := append(append(fill('b', sector), 'c'), fill('b', 7*sector-1)...)
+	crashes(m, func(c *vfs.Mem) {
+		if got := content(t, c, "/f"); !bytes.Equal(got[:8*sector], want) {
+			t.Fatal("a power cut takes what was written anew and synced")
+		}
+	})
+}
+
+// An operation that fails may have been done all the same, and a read may be wrong without an error.
+func TestFailuresThatAreNone(t *testing.T) {
+	m := vfs.NewMem()
+	disk := vfs.NewFaulty(m, vfs.Rule{Ops: vfs.OpChange, Err: syscall.EIO, Done: true})
+	fails := func(err error) {
+		t.Helper()
+		if !errors.Is(err, syscall.EIO) {
+			t.Errorf("error %v", err)
+		}
+	}
+	fails(disk.MkdirAll("/d"))
+	_, err := disk.Create("/d/a")
+	fails(err)
+	f := must(disk.OpenWrite("/d/a"))(t)
+	_, err = f.WriteAt([]byte("text"), 0)
+	fails(err)
+	fails(f.Sync())
+	fails(f.Truncate(3))
+	fails(f.Preallocate(5))
+	ok(t, f.Close())
+	fails(disk.Link("/d/a", "/d/b"))
+	fails(disk.Rename("/d/a", "/d/c"))
+	fails(disk.Remove("/d/b"))
+	fails(disk.SyncDir("/d"))
+	crashes(m, func(c *vfs.Mem) {
+		if names, _ := c.List("/d"); !slices.Equal(names, []string{"c"}) || string(content(t, c, "/d/c")[:3]) != "tex" {
+			t.Fatalf("names %q", names)
+		}
+	})
+	disk.SetRules(vfs.Rule{Ops: vfs.OpRead, Times: 1, Flip: true})
+	for i, same := range []bool{false, true} {
+		if got := content(t, disk, "/d/c"); bytes.Equal(got, []byte("tex\x00\x00")) != same {
+			t.Errorf("read %d: %q", i, got)
+		}
+	}
+}
+
+// What an earlier process has left, a failed sync behind it, is durable once it is written anew; a read that is wrong is not written.
+func TestSyncAnew(t *testing.T) {
+	m := vfs.NewMem()
+	disk := vfs.NewFaulty(m, vfs.Rule{Ops: vfs.OpSync, Skip: 1, Times: 1, Err: syscall.EIO, Clean: true})
+	f := write(t, disk, "/f", 0, fill('a', 40*sector))
+	ok(t, f.Sync())
+	ok(t, m.SyncDir("/"))
+	_, err := f.WriteAt(fill('b', 30*sector), 10*sector)
+	ok(t, err)
+	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	want := append(fill('a', 10*sector), fill('b', 30*sector)...)
+	m = m.KillClone()
+	wrong := vfs.NewFaulty(m, vfs.Rule{Ops: vfs.OpRead, Times: 1, Flip: true})
+	if err := vfs.SyncAnew(wrong, "/f", 10*sector, 1<<20); err == nil {
+		t.Error("a read that is wrong was written")
+	}
+	ok(t, vfs.SyncAnew(m, "/f", 50*sector, 1<<20)) // there is nothing
+	ok(t, vfs.SyncAnew(m, "/f", 10*sector, 1<<20))
+	crashes(m, func(c *vfs.Mem) {
+		if !bytes.Equal(content(t, c, "/f"), want) {
+			t.Fatal("a power cut takes what was written anew")
+		}
+	})
+	if err := vfs.SyncAnew(m, "/none", 0, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -41,6 +42,9 @@ type Rule struct {
 	Times int    // fitting operations that fail then; 0 is all
 	Err   error  // what they return
 	Short int    // bytes that a failing write still writes
+	Done  bool   // what fails is done all the same: all but reads and what opens a file that exists
+	Clean bool   // a failing sync counts for the system as done, as on Linux: no later one makes durable what it was for
+	Flip  bool   // reads do not fail: one byte of what they return is wrong
 }
 
 // Faulty passes every operation on to another file system, but for those that fail by its rules.
@@ -73,8 +77,8 @@ func (f *Faulty) Observe(before func(op Op, name string)) {
 	f.observe = before
 }
 
-// check says whether an operation fails, and how many bytes of a write get through then.
-func (f *Faulty) check(op Op, name string) (short int, err error) {
+// check says whether an operation fails, and by which rule.
+func (f *Faulty) check(op Op, name string) (by Rule, err error) {
 	f.mu.Lock()
 	observe := f.observe
 	f.mu.Unlock()
@@ -102,9 +106,21 @@ func (f *Faulty) check(op Op, name string) (short int, err error) {
 		} else if r.Times > 1 {
 			r.Times--
 		}
-		return r.Short, pathError("faulty", name, r.Err)
+		if r.Flip {
+			return *r, nil
+		}
+		return *r, pathError("faulty", name, r.Err)
 	}
-	return 0, nil
+	return Rule{}, nil
+}
+
+// does carries out an operation unless it fails, and if it fails but is done all the same.
+func (f *Faulty) does(op Op, name string, do func() error) error {
+	by, err := f.check(op, name)
+	if err == nil || by.Done {
+		return cmp.Or(err, do())
+	}
+	return err
 }
 
 // Create makes a new file.
@@ -123,7 +139,12 @@ func (f *Faulty) OpenWrite(name string) (File, error) {
 }
 
 func (f *Faulty) open(op Op, name string, open func(string) (File, error)) (File, error) {
-	if _, err := f.check(op, name); err != nil {
+	if by, err := f.check(op, name); err != nil {
+		if by.Done && op == OpCreate {
+			if file, doneErr := open(name); doneErr == nil {
+				_ = file.Close() // nobody hears of it
+			}
+		}
 		return nil, err
 	}
 	file, err := open(name)
@@ -135,26 +156,17 @@ func (f *Faulty) open(op Op, name string, open func(string) (File, error)) (File
 
 // Remove removes a file or an empty folder.
 func (f *Faulty) Remove(name string) error {
-	if _, err := f.check(OpRemove, name); err != nil {
-		return err
-	}
-	return f.fs.Remove(name)
+	return f.does(OpRemove, name, func() error { return f.fs.Remove(name) })
 }
 
 // Rename gives a file another name in the same folder.
 func (f *Faulty) Rename(from, to string) error {
-	if _, err := f.check(OpRename, from); err != nil {
-		return err
-	}
-	return f.fs.Rename(from, to)
+	return f.does(OpRename, from, func() error { return f.fs.Rename(from, to) })
 }
 
 // Link gives a file one more name.
 func (f *Faulty) Link(from, to string) error {
-	if _, err := f.check(OpLink, from); err != nil {
-		return err
-	}
-	return f.fs.Link(from, to)
+	return f.does(OpLink, from, func() error { return f.fs.Link(from, to) })
 }
 
 // Is reports whether a name still stands for an open file. It never fails by a rule.
@@ -167,10 +179,7 @@ func (f *Faulty) Is(name string, file File) (bool, error) {
 
 // MkdirAll makes a folder and those above it.
 func (f *Faulty) MkdirAll(dir string) error {
-	if _, err := f.check(OpMkdir, dir); err != nil {
-		return err
-	}
-	return f.fs.MkdirAll(dir)
+	return f.does(OpMkdir, dir, func() error { return f.fs.MkdirAll(dir) })
 }
 
 // List returns the names in a folder.
@@ -191,10 +200,7 @@ func (f *Faulty) Size(name string) (int64, error) {
 
 // SyncDir makes the names in a folder durable.
 func (f *Faulty) SyncDir(dir string) error {
-	if _, err := f.check(OpSyncDir, dir); err != nil {
-		return err
-	}
-	return f.fs.SyncDir(dir)
+	return f.does(OpSyncDir, dir, func() error { return f.fs.SyncDir(dir) })
 }
 
 // Free says how much space there is.
@@ -213,15 +219,23 @@ type faultyFile struct {
 }
 
 func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
-	if _, err := f.fs.check(OpRead, f.name); err != nil {
+	by, err := f.fs.check(OpRead, f.name)
+	if err != nil {
 		return 0, err
 	}
-	return f.File.ReadAt(p, off)
+	n, err := f.File.ReadAt(p, off)
+	if by.Flip && n > 0 {
+		p[int(uint64(off)*2654435761%uint64(n))] ^= 1 << (off % 8)
+	}
+	return n, err
 }
 
 func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
-	if short, err := f.fs.check(OpWrite, f.name); err != nil {
-		n, writeErr := f.File.WriteAt(p[:min(short, len(p))], off)
+	if by, err := f.fs.check(OpWrite, f.name); err != nil {
+		if by.Done {
+			by.Short = len(p)
+		}
+		n, writeErr := f.File.WriteAt(p[:min(by.Short, len(p))], off)
 		if writeErr != nil {
 			err = writeErr
 		}
@@ -231,10 +245,15 @@ func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *faultyFile) Sync() error {
-	if _, err := f.fs.check(OpSync, f.name); err != nil {
+	by, err := f.fs.check(OpSync, f.name)
+	if lossy, can := f.File.(interface{ loseDirty() }); can && err != nil && by.Clean {
+		lossy.loseDirty()
 		return err
 	}
-	return f.File.Sync()
+	if err == nil || by.Done {
+		return cmp.Or(err, f.File.Sync())
+	}
+	return err
 }
 
 func (f *faultyFile) WriteOut(off, n int64) error {
@@ -245,22 +264,13 @@ func (f *faultyFile) WriteOut(off, n int64) error {
 }
 
 func (f *faultyFile) Forget() error {
-	if _, err := f.fs.check(OpForget, f.name); err != nil {
-		return err
-	}
-	return f.File.Forget()
+	return f.fs.does(OpForget, f.name, func() error { return f.File.Forget() })
 }
 
 func (f *faultyFile) Truncate(size int64) error {
-	if _, err := f.fs.check(OpTruncate, f.name); err != nil {
-		return err
-	}
-	return f.File.Truncate(size)
+	return f.fs.does(OpTruncate, f.name, func() error { return f.File.Truncate(size) })
 }
 
 func (f *faultyFile) Preallocate(size int64) error {
-	if _, err := f.fs.check(OpPreallocate, f.name); err != nil {
-		return err
-	}
-	return f.File.Preallocate(size)
+	return f.fs.does(OpPreallocate, f.name, func() error { return f.File.Preallocate(size) })
 }

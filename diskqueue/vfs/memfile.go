@@ -9,6 +9,7 @@ import (
 
 const (
 	sectorSize  = 512 // bytes that a disk writes as one
+	pageSectors = 8   // sectors that the system keeps, and writes, together
 	maxVersions = 6   // contents of one sector, and sizes of one file, that are remembered between two syncs
 )
 
@@ -16,6 +17,7 @@ const (
 type memFile struct {
 	data     []byte
 	unsynced map[int64][][]byte // by sector: contents it had since the last Sync, oldest, the durable one, first
+	clean    map[int64][]byte   // by sector: what is durable of one that the system takes for written and is not, since a sync failed
 	sizes    []int64            // sizes it had since the last Sync, the durable one first; empty when unchanged
 	last     span               // of the last write that was not synced
 	names    int
@@ -108,6 +110,7 @@ func (f *memFile) keep(off, end int64) {
 		f.unsynced = make(map[int64][][]byte)
 	}
 	for s := off / sectorSize; s*sectorSize < end; s++ {
+		f.dirtyPage(s)
 		content := make([]byte, sectorSize)
 		if at := s * sectorSize; at < int64(len(f.data)) {
 			copy(content, f.data[at:])
@@ -117,6 +120,27 @@ func (f *memFile) keep(off, end int64) {
 			versions = slices.Delete(versions, 1, 2)
 		}
 		f.unsynced[s] = append(versions, content)
+	}
+}
+
+// dirtyPage says that the page of a sector is to be written: all of it will be.
+func (f *memFile) dirtyPage(s int64) {
+	for first, i := s-s%pageSectors, int64(0); i < pageSectors && len(f.clean) > 0; i++ {
+		delete(f.clean, first+i)
+	}
+}
+
+// loseDirty is what Linux does when a sync fails: what was written stays to be read and is not written any more.
+func (h *memHandle) loseDirty() {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if h.f.clean == nil {
+		h.f.clean = make(map[int64][]byte)
+	}
+	for s, versions := range h.f.unsynced {
+		if h.f.clean[s] == nil {
+			h.f.clean[s] = versions[0]
+		}
 	}
 }
 
@@ -154,6 +178,12 @@ func (h *memHandle) Sync() error {
 	}
 	defer h.unlock()
 	h.f.unsynced, h.f.sizes, h.f.last = nil, nil, span{}
+	for s, durable := range h.f.clean {
+		if h.f.unsynced == nil {
+			h.f.unsynced = make(map[int64][][]byte)
+		}
+		h.f.unsynced[s] = [][]byte{durable}
+	}
 	return nil
 }
 
