@@ -534,3 +534,16 @@ func TestManyFailuresAreToldApartOrTogether(t *testing.T) {
 	}
 	ok(t, l.Close())
 }
+
+// A power cut behind Close takes nothing: the log reaches to End.
+func TestAPowerCutBehindClose(t *testing.T) {
+	m := vfs.NewMem()
+	l, _, _ := open(t, testOptions(m))
+	fill(t, l, 20, 10, Written)
+	ok(t, l.Close())
+	for seed := range uint64(100) {
+		if _, report := read(t, m.CrashClone(rand.New(rand.NewPCG(seed, 1)))); report.End != l.End() {
+			t.Fatalf("seed %d: the log ends at %v, and ended at %v", seed, report.End, l.End())
+		}
+	}
+}

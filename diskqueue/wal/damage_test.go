@@ -488,3 +488,21 @@ func TestWhatWasSyncedByAnEarlierStart(t *testing.T) {
 		t.Errorf("without the first records it is read: %v", err)
 	}
 }
+
+// A byte that is wrong in one read, whichever, is no damage: the next read has it.
+func TestAReadThatIsWrongOnce(t *testing.T) {
+	m := vfs.NewMem()
+	l, _, _ := open(t, testOptions(m))
+	made := fill(t, l, 600, 20, Synced)
+	ok(t, l.Close())
+	for nth, more := 0, true; more; nth++ {
+		fs, calls := counting(m)
+		fs.SetRules(vfs.Rule{Ops: vfs.OpRead, Skip: nth, Times: 1, Flip: true})
+		got, report := read(t, fs)
+		same(t, got, made)
+		if len(report.Damage)+len(report.Missing)+len(report.Headless) > 0 {
+			t.Fatalf("read %d: %+v", nth, report)
+		}
+		more = calls[vfs.OpRead] > nth
+	}
+}

@@ -155,7 +155,7 @@ func (l *Log) trimSpares(keep int) error {
 		name := l.spares[0]
 		l.spares = slices.Delete(l.spares, 0, 1)
 		l.mu.Unlock()
-		if err := l.o.FS.Remove(name); err != nil {
+		if err := l.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.mu.Lock()
 			l.spares = append(l.spares, name)
 			l.mu.Unlock()
@@ -182,6 +182,8 @@ func (l *Log) release(f *logFile, spare bool) error {
 		}
 		if err != nil {
 			f.spare = ""
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody has removed it, or an earlier attempt whose error said otherwise
 			return err
 		}
 		f.gone = true

@@ -850,3 +850,29 @@ func TestAppendAndCommitDoNotAllocate(t *testing.T) {
 		ok(t, l.Close())
 	}
 }
+
+// Files of the log, and spare ones, that somebody has removed are let go as others are, and the log goes on.
+func TestFilesToReleaseAreGone(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.SpareFiles = 8
+	l, _, _ := open(t, o)
+	fill(t, l, 600, 10, Synced)
+	ok(t, l.Release(l.End()))
+	fill(t, l, 200, 10, Synced)
+	names, _ := m.List(testDir)
+	for _, name := range names {
+		if !slices.ContainsFunc(l.unsynced, func(f *logFile) bool { return filepath.Base(f.path) == name }) {
+			ok(t, m.Remove(filepath.Join(testDir, name)))
+		}
+	}
+	ok(t, l.Release(l.End()))
+	ok(t, l.Shed())
+	if s := l.Stats(); s.Files != 1 || s.SpareFiles != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	made := fill(t, l, 200, 10, Synced)
+	ok(t, l.Close())
+	got, _ := read(t, m)
+	same(t, got[len(got)-len(made):], made)
+}

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"brokerd/diskqueue/vfs"
 )
 
-// Open opens a folder's log, or makes an empty one, and changes nothing before Start. It hands every record from Need.From on that
+// Open opens a folder's log, or makes an empty one, and changes nothing in it before Start. It hands every record from Need.From on that
 // can be read to replay, in order; the data is a view that is good until replay returns. An error from replay, one of the disk that
 // stays, ErrMissing and ErrVersion end Open; damage does not, it is in the report.
 //
-// Open syncs what it has read, so that what was replayed counts as synced; when that fails, the log is as after any failed
+// Open syncs what it has read, and writes once more, as it is, what no mark says to be synced, so that what was replayed counts as synced: an
+// earlier process may have been told that it cannot be, and no sync makes up for that. When that fails, the log is as after any failed
 // sync (see Err), and one record counts as lost (see Stats): a power cut may take back what was replayed, until the caller has written
 // it down elsewhere. It appends to no file that is there; the first record begins another one.
 func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
@@ -28,7 +31,7 @@ func Open(o Options, replay func(Entry) error) (*Log, Report, error) {
 			"what", d.What, "unsynced", d.Unsynced)
 	}
 	l.sortSpares(r.spares)
-	if err := l.syncRead(); err != nil {
+	if err := l.syncRead(&r.report); err != nil {
 		l.err, l.unsafe, l.synced = fmt.Errorf("sync the log that was read: %w", err), true, Offset{}
 		l.lost.Add(1)
 		l.o.Log.Error("the log cannot be written", "error", l.err)
@@ -74,19 +77,18 @@ func (l *Log) sortSpares(names []string) {
 	}
 }
 
-// syncRead makes what was read durable, since those who built on it are told that it is.
-func (l *Log) syncRead() error {
+// syncRead makes what was read durable, since those who built on it are told that it is. What no mark says to be so is written anew: an earlier
+// process may have been told that it could not be synced.
+func (l *Log) syncRead(read *Report) error {
 	for _, f := range l.live {
 		if f.number < l.o.From.File {
 			continue
 		}
-		file, err := l.o.FS.Open(f.path)
-		if err != nil {
-			return err
+		end := int64(math.MaxInt64)
+		if f.number == read.End.File {
+			end = read.End.Offset // behind it is room
 		}
-		err = file.Sync()
-		file.Close() // read only
-		if err != nil {
+		if err := vfs.SyncAnew(l.o.FS, f.path, read.provenTo(f.number), end); err != nil {
 			return err
 		}
 	}
@@ -220,6 +222,7 @@ func (l *Log) Close() error {
 	if l.markDue && l.err == nil {
 		l.appendMarkLocked()
 		l.writeRoundLocked()
+		l.syncWrittenLocked() // End is where a power cut leaves it from now on
 	}
 	l.ended = true
 	files := l.unsynced

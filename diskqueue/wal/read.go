@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +53,20 @@ func (r *Report) Damaged() bool {
 // what a power cut has left of writes that were never synced, a later one without an earlier one.
 func (r *Report) Covered(at Offset) bool {
 	return slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(at) })
+}
+
+// provenTo returns up to which byte of a file marks say that it was synced.
+func (r *Report) provenTo(file uint64) (to int64) {
+	for _, m := range r.marks {
+		switch {
+		case file < m.since || m.upTo.File < file:
+		case m.upTo.File > file:
+			return math.MaxInt64
+		default:
+			to = max(to, m.upTo.Offset)
+		}
+	}
+	return to
 }
 
 // Damage is a place of a log that could not be read.
@@ -175,15 +190,7 @@ func (r *reader) list() error {
 func (r *reader) readHeaders() error {
 	own := r.files[:0]
 	for _, f := range r.files {
-		b, _, err := r.load(&f, fileHeaderSize)
-		if err != nil {
-			return err
-		}
-		f.header, f.headed, err = parseHeader(b, f.number)
-		if v := (*VersionError)(nil); errors.As(err, &v) {
-			v.File = fileName(r.dir, f.number, extLive)
-		}
-		if err != nil {
+		if err := r.readHeader(&f); err != nil {
 			return err
 		}
 		if i := slices.IndexFunc(r.need.Headless, func(l Link) bool { return l.File == f.number }); i >= 0 && !f.headed {
@@ -202,6 +209,29 @@ func (r *reader) readHeaders() error {
 	}
 	r.files = own
 	r.report.Files = len(r.files)
+	return nil
+}
+
+// readHeader reads the header of a file. What does not look like one is read twice, the second time from the disk.
+func (r *reader) readHeader(f *readFile) error {
+	for again := range 2 {
+		if again > 0 {
+			if err := vfs.Forget(r.fs, fileName(r.dir, f.number, extLive)); err != nil && !r.need.AcceptLoss {
+				return fmt.Errorf("read the log again: %w", err)
+			}
+		}
+		b, _, err := r.load(f, fileHeaderSize)
+		if err != nil {
+			return err
+		}
+		f.header, f.headed, err = parseHeader(b, f.number)
+		if v := (*VersionError)(nil); errors.As(err, &v) {
+			v.File = fileName(r.dir, f.number, extLive)
+		}
+		if err != nil || f.headed {
+			return err
+		}
+	}
 	return nil
 }
 
