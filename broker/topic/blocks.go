@@ -230,11 +230,14 @@ func (b *builder) nodes() error {
 		}
 	}
 	slices.SortFunc(pieces, func(a, c piece) int { return cmp.Compare(a.first, c.first) })
-	unsynced := map[uint32]bool{}
+	unsynced := map[uint32]uint32{}
 	for _, p := range pieces {
 		b.append(p)
 		if p.frames == nil && p.file == nil && p.held == nil && !isNode(b.found.nodes, p.block) {
-			unsynced[p.block.Ref.File] = true
+			ref := p.block.Ref
+			if first, some := unsynced[ref.File]; !some || ref.Offset < first {
+				unsynced[ref.File] = ref.Offset
+			}
 		}
 	}
 	b.batches = nil

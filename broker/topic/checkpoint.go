@@ -483,6 +483,9 @@ func (t *Topic) beginSync() (*segment.Syncing, error) {
 // renewLocked writes blocks anew, elsewhere, that a sync has left in doubt, which has failed.
 func (t *Topic) renewLocked(failed error) error {
 	store := t.d.segments
+	for _, ref := range t.d.dropped { // which no checkpoint names, and which may have to wait for this one
+		store.Forgo(ref)
+	}
 	doubtful := map[segment.Ref]bool{}
 	for _, ref := range store.Doubtful() {
 		doubtful[ref] = true
@@ -495,9 +498,7 @@ func (t *Topic) renewLocked(failed error) error {
 		}
 	}
 	// What is left in doubt nobody needs, or the move itself was in vain.
-	if len(doubtful) > 0 {
-		failed = store.Sync()
-	}
+	failed = store.Sync()
 	if failed != nil {
 		return fmt.Errorf("syncing segments: %w", failed)
 	}

@@ -325,3 +325,38 @@ func TestAFailedSyncOfTheFolderLeavesItsNewFilesInDoubt(t *testing.T) {
 	must(t, s.Sync())
 	checkBlock(t, s, old)
 }
+
+// A block that will be dropped is in no doubt: whoever drops it may have to wait for this very sync.
+func TestAFailedSyncOfWhatWillBeDropped(t *testing.T) {
+	faulty := vfs.NewFaulty(vfs.NewMem())
+	s, _, _ := mustOpen(t, Options{FS: faulty})
+	a, b := mustAppend(t, s, 1, 2), mustAppend(t, s, 3, 2)
+	s.Forgo(a.Ref)
+	faulty.SetRules(vfs.Rule{Ops: vfs.OpSync, Times: 1, Err: syscall.EIO})
+	if err := s.Sync(); !errors.Is(err, syscall.EIO) || !slices.Equal(s.Doubtful(), []Ref{b.Ref}) {
+		t.Errorf("a sync of a block that is needed: %v, in doubt are %v", err, s.Doubtful())
+	}
+	s.Forgo(b.Ref)
+	must(t, s.Sync())
+	must(t, s.Drop(a.Ref))
+	must(t, s.Drop(b.Ref))
+	must(t, s.Close())
+}
+
+// What Open has found and cannot make durable is in doubt, from the first of those blocks on.
+func TestFoundBlocksThatCannotBeMadeDurable(t *testing.T) {
+	mem := vfs.NewMem()
+	s, _, _ := mustOpen(t, Options{FS: mem})
+	a, b := mustAppend(t, s, 1, 2), mustAppend(t, s, 3, 2)
+	faulty := vfs.NewFaulty(mem.KillClone(), vfs.Rule{Ops: vfs.OpSync, Times: 1, Err: syscall.EIO})
+	must(t, s.Close())
+	s, _, _ = mustOpen(t, Options{FS: faulty})
+	must(t, s.SyncFiles(map[uint32]uint32{b.Ref.File: b.Ref.Offset}))
+	if err := s.Sync(); !errors.Is(err, syscall.EIO) || !slices.Equal(s.Doubtful(), []Ref{b.Ref}) {
+		t.Errorf("Sync says %v, in doubt are %v", err, s.Doubtful())
+	}
+	must(t, s.SyncFiles(map[uint32]uint32{a.Ref.File: a.Ref.Offset}))
+	must(t, s.Drop(b.Ref))
+	must(t, s.Sync())
+	must(t, s.Close())
+}

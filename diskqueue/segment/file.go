@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -56,8 +57,9 @@ type file struct {
 
 // entry is a block of a file.
 type entry struct {
-	offset uint32
-	length uint32 // of its frames; 0 when it was dropped
+	offset  uint32
+	length  uint32 // of its frames; 0 when it was dropped
+	forgone bool   // it will be, and need not be durable
 }
 
 func (e entry) dropped() bool { return e.length == 0 }
@@ -71,9 +73,7 @@ func (f *file) drop(ref Ref) bool {
 		f.whole, f.live = false, 0
 		return true
 	}
-	i, found := slices.BinarySearchFunc(f.blocks, ref.Offset, func(e entry, offset uint32) int {
-		return int(int64(e.offset) - int64(offset))
-	})
+	i, found := f.find(ref.Offset)
 	if !found || f.blocks[i].length != ref.Length {
 		return false
 	}
@@ -82,9 +82,14 @@ func (f *file) drop(ref Ref) bool {
 	return true
 }
 
+// find returns the index of the block at an offset, or of the first one behind it.
+func (f *file) find(offset uint32) (i int, found bool) {
+	return slices.BinarySearchFunc(f.blocks, offset, func(e entry, offset uint32) int { return cmp.Compare(e.offset, offset) })
+}
+
 // hasLive reports whether a block from the i-th on is needed.
 func (f *file) hasLive(i int) bool {
-	return slices.ContainsFunc(f.blocks[i:], func(e entry) bool { return !e.dropped() })
+	return slices.ContainsFunc(f.blocks[i:], func(e entry) bool { return !e.dropped() && !e.forgone })
 }
 
 // closeWriter closes the descriptor for writing, if it is open and not being synced.

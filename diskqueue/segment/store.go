@@ -160,20 +160,17 @@ func (s *Store) Seal(file uint32) error {
 	return nil
 }
 
-// SyncFiles syncs files that Open has found: an earlier process may have written them and not synced.
-func (s *Store) SyncFiles(numbers map[uint32]bool) error {
-	if len(numbers) == 0 {
+// SyncFiles makes blocks durable that Open has found, by the files and the offsets that the first of them have: an earlier process may have written
+// them and not synced. What cannot be made so is in doubt, as behind a Sync that has failed.
+func (s *Store) SyncFiles(from map[uint32]uint32) error {
+	if len(from) == 0 {
 		return nil
 	}
-	for n := range numbers {
-		f, err := s.o.FS.Open(s.path(n))
-		if err != nil {
-			return fmt.Errorf("segments: %w", err)
-		}
-		err = f.Sync()
-		f.Close() // read only
-		if err != nil {
-			return fmt.Errorf("segments: sync: %w", err)
+	for n, offset := range from {
+		f := s.files[n]
+		if err := vfs.SyncAnew(s.o.FS, s.path(n), int64(offset), maxFile); err != nil && f != nil {
+			f.synced, _ = f.find(offset)
+			s.suspect(f, fmt.Errorf("segments: sync: %w", err))
 		}
 	}
 	if err := s.o.FS.SyncDir(s.o.Dir); err != nil {
@@ -194,6 +191,17 @@ func (s *Store) Drop(ref Ref) error {
 		return nil
 	}
 	return s.giveUp(f)
+}
+
+// Forgo says that a block will be dropped, so that a sync which fails leaves it in no doubt: whoever drops it may have to wait for a sync first.
+func (s *Store) Forgo(ref Ref) {
+	f := s.files[ref.File]
+	if f == nil || f.whole || ref.Whole() {
+		return
+	}
+	if i, found := f.find(ref.Offset); found {
+		f.blocks[i].forgone = true
+	}
 }
 
 // Keep sees to it that the file of a block is put aside and not removed once no block of it is needed: nobody knows what the block

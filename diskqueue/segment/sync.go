@@ -197,7 +197,7 @@ func (s *Store) Doubtful() []Ref {
 	var refs []Ref
 	for _, f := range s.doubtful {
 		for _, e := range f.blocks[f.synced:] {
-			if !e.dropped() {
+			if !e.dropped() && !e.forgone {
 				refs = append(refs, Ref{File: f.number, Offset: e.offset, Length: e.length})
 			}
 		}
