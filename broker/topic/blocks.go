@@ -324,8 +324,7 @@ func (b *builder) skipNumbers() {
 		d.imports.Next += next - d.next
 	}
 	d.next = next
-	at := d.append(journal.Change{Op: journal.OpSkip, Next: next, Options: d.options()})
-	if err := d.log.Commit(at, true); err != nil {
+	if err := d.log.Commit(d.skip(), true); err != nil {
 		b.registry.log.Error("positions that must not be used again were not written to the log", "topic", b.topic.name, "error", err)
 	}
 }

@@ -31,8 +31,9 @@ type Import struct {
 	attempts []uint16 // of the batch's messages, when they were delivered before; else empty
 }
 
-// importBytes is how many bytes are appended together.
-const importBytes = 64 << 10
+// importBytes is how many bytes are appended together. Each time the log is synced before it goes on: a power cut may take a record and leave one behind
+// it, and then the number of messages that are there would not tell which.
+const importBytes = 1 << 20
 
 // Importing returns the queue whose import was cut short, empty when there is none.
 func (t *Topic) Importing() string {
@@ -57,6 +58,7 @@ func (t *Topic) BeginImport(queue, source string, channel *Channel) *Import {
 	m := &Import{topic: t, channel: channel}
 	if i := d.imports; i != nil && i.Queue == queue && i.Source == source {
 		m.skip, m.done = uint64(d.next-i.Next), i.Done
+		d.skip() // as far as a start, or a disk that failed, has changed what it counts by
 		return m
 	}
 	d.imports = &Imports{Queue: queue, Source: source, Next: d.next}
@@ -133,27 +135,24 @@ func (m *Import) flush() error {
 	a := m.appendLocked()
 	t.pub.Unlock()
 	m.attempts = m.attempts[:0]
-	if err := t.d.log.Commit(a.at, false); err != nil {
+	if err := t.d.commit(a.at, true); err != nil {
 		t.passOver(n)
 		t.withdraw(&a)
 		return err
 	}
+	t.voidsWritten(a.voids)
 	m.taken += n
 	t.show(&a, false, nil)
 	return nil
 }
 
-// passOver has the last n positions, whose messages the disk has refused, not count as taken in. The log has it before it says that they are void, or
-// the next import would pass over as many messages.
+// passOver has the last n positions, whose messages the disk has refused, not count as taken in.
 func (t *Topic) passOver(n int) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	d := t.d
-	if d.imports == nil {
-		return
+	if t.d.imports != nil {
+		t.d.imports.Next += Position(n)
 	}
-	d.imports.Next += Position(n)
-	d.change(journal.Change{Op: journal.OpSkip, Next: d.next, Options: d.options()})
 }
 
 func (m *Import) appendLocked() appended {

@@ -189,3 +189,54 @@ func TestAnImportThatTheDiskRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestAnImportSaysWhatWasRefused: whichever records a log has lost behind a refusal, one that says that positions are void stands behind one that
+// says that an import does not count them.
+func TestAnImportSaysWhatWasRefused(t *testing.T) {
+	l := &keptLog{}
+	topic := mustTopic(t, recovered(t, l), "t")
+	mustChannel(t, topic, "c")
+	m := topic.BeginImport("queue", "source", topic.LookupChannel("c"))
+	for i := range 5 {
+		if err := m.Add(int64(i), 0, protocol.MessageID(i+1), fmt.Appendf(nil, "m%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := l.len()
+	l.fail(syscall.EIO)
+	if err := m.flush(); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	l.fail(nil)
+	l.mu.Lock()
+	l.records = l.records[:before:before] // the log has lost all of it
+	l.mu.Unlock()
+	topic.pub.Lock()
+	topic.voidLocked() // as a checkpoint does that comes to nothing
+	topic.pub.Unlock()
+	again := recovered(t, &keptLog{records: l.records[:l.len():l.len()]}).Lookup("t")
+	importAll(t, again, "c")
+	expectForeign(t, again, "c")
+}
+
+// TestAnImportBehindAGap is refused: the log may not know that it has begun.
+func TestAnImportBehindAGap(t *testing.T) {
+	l := &gapLog{keptLog: &keptLog{}}
+	topic := mustTopic(t, durableRegistry(t, l), "t")
+	mustChannel(t, topic, "c")
+	m := topic.BeginImport("queue", "source", topic.LookupChannel("c"))
+	l.gap = errors.New("records are lost")
+	if err := m.Add(0, 0, 1, []byte("m0")); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Finish(); !errors.Is(err, l.gap) || m.Done() {
+		t.Errorf("it has ended with %v", err)
+	}
+	l.gap = nil
+	importAll(t, topic, "c")
+	expectForeign(t, topic, "c")
+	l.gap = errors.New("more records are lost")
+	if err := topic.BeginImport("another", "source", nil).Finish(); !errors.Is(err, l.gap) {
+		t.Errorf("the end of an import, in front of which records are lost: %v", err)
+	}
+}

@@ -137,18 +137,23 @@ func (d *logStore) publish(b *Batch, delay time.Duration, sync bool) error {
 // finish returns once a publish is as safe as the level says, and shown; or it fails, and nobody is ever shown it.
 func (d *logStore) finish(a *appended, sync bool, later *Wakes) error {
 	t := d.topic
-	err := d.log.Commit(a.at, sync || d.levels.synced())
-	if err == nil {
-		err = d.log.Gap()
-	}
-	t.registry.SetHealth(err)
-	if err != nil {
+	if err := d.commit(a.at, sync || d.levels.synced()); err != nil {
 		t.withdraw(a)
 		return err
 	}
 	t.voidsWritten(a.voids)
 	t.show(a, false, later)
 	return nil
+}
+
+// commit returns once a record is written, or synced, and nothing before it is lost on which it may build.
+func (d *logStore) commit(at journal.Offset, sync bool) error {
+	err := d.log.Commit(at, sync)
+	if err == nil {
+		err = d.log.Gap()
+	}
+	d.health(err)
+	return err
 }
 
 // appendDurable puts a batch into the log's buffer, the topic's nodes and the channels, which do not show it yet. Without messages whose
@@ -324,6 +329,11 @@ func (d *logStore) append(c journal.Change) journal.Offset {
 	at := d.log.Append(journal.KindChange, journal.AppendChange(nil, c), nil)
 	d.changed.Store(&at)
 	return at
+}
+
+// skip says which position the topic's next message has, and what the topic's options are as of then, and returns where.
+func (d *logStore) skip() journal.Offset {
+	return d.append(journal.Change{Op: journal.OpSkip, Next: d.next, Options: d.options()})
 }
 
 // settle returns once the last change of the topic is in the log, also when another goroutine waits for it already. A change
@@ -528,7 +538,8 @@ func (d *logStore) inherit() {
 // destroy removes what the log and the segments have of a topic that is deleted.
 func (d *logStore) destroy() error {
 	t := d.topic
-	err := t.syncTo(d.append(journal.Change{Op: journal.OpDeleteTopic})) // before the segments go
+	err := d.log.Commit(d.append(journal.Change{Op: journal.OpDeleteTopic}), true) // before the segments go
+	d.health(err)
 	d.dropKeys()
 	t.registry.onDisk.Add(-d.onDisk.Swap(0))
 	d.addMemory(-d.memory.Load())

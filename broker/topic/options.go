@@ -199,11 +199,7 @@ func (t *Topic) holding() (n uint64) {
 }
 
 // syncTo returns once the log is synced up to a record and with it.
-func (t *Topic) syncTo(at journal.Offset) error {
-	err := t.d.log.Commit(at, true)
-	t.d.health(err)
-	return err
-}
+func (t *Topic) syncTo(at journal.Offset) error { return t.d.commit(at, true) }
 
 // PublishAs is PublishDeferred for messages that ask for a level of their own. One that is below the topic's changes nothing.
 // It fails with ErrNoLog when the topic has no log to give them more.

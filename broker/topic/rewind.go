@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 
@@ -35,17 +36,21 @@ type Moved struct {
 }
 
 // Rewind has the messages from a place on wait once more. What is unfinished before it stays; what is in flight from there on is taken back, so
-// that its answer fails; what is deferred from there on stays deferred and comes when it is due. With dry it only says what it would do.
+// that its answer fails; what is deferred from there on stays deferred and comes when it is due. With dry it only says what it would do. While the
+// log cannot be written nothing is done. When it fails just then the channel is rewound, but a crash may forget it.
 func (c *Channel) Rewind(p Place, dry bool) (Moved, error) {
 	t := c.topic
 	if t.d == nil {
 		return Moved{}, ErrNoPlaces
 	}
 	pos, early, err := t.findPlace(p, max(t.d.retain.from(), 1))
+	if err == nil && !dry {
+		err = t.d.failing()
+	}
 	if err != nil {
 		return Moved{}, err
 	}
-	m, err := c.rewind(pos, dry)
+	m, at, err := c.rewind(pos, dry)
 	m.at(p, early)
 	if err != nil {
 		return m, err
@@ -54,8 +59,10 @@ func (c *Channel) Rewind(p Place, dry bool) (Moved, error) {
 	if dry {
 		return m, nil
 	}
-	if err := t.store.settle(); err != nil {
-		return m, err
+	if at != (journal.Offset{}) {
+		if err := t.d.commit(at, t.d.levels.synced()); err != nil {
+			return m, err
+		}
 	}
 	t.registry.log.Info("channel rewound", "topic", t.name, "channel", c.name, "position", uint64(m.From), "messages", m.Messages)
 	return m, nil
@@ -80,16 +87,28 @@ func (m *Moved) at(p Place, early bool) {
 	m.Truncated = p.kind != atBeginning && (m.Truncated || early && m.From > 1)
 }
 
-func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
+// failing returns why a record that is appended now would not hold, nil when nothing is known. Whoever appends to a group is told by it.
+func (d *logStore) failing() error {
+	if d.topic.led != nil {
+		return nil
+	}
+	if err := d.log.Err(); err != nil {
+		return fmt.Errorf("nothing was done, as the log cannot be written: %w", err)
+	}
+	return nil
+}
+
+// rewind returns where its record is, too: nowhere when it needs none.
+func (c *Channel) rewind(pos Position, dry bool) (m Moved, at journal.Offset, err error) {
 	t := c.topic
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() || !slices.Contains(t.Channels(), c) {
-		return Moved{}, ErrExiting
+		return m, at, ErrExiting
 	}
 	shared, m, err := t.replayLocked(pos)
 	if err != nil {
-		return m, err
+		return m, at, err
 	}
 	nodes := t.closedNodesLocked(m.From)
 	c.enterNow()
@@ -98,7 +117,7 @@ func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
 	m.Messages, m.first = queue.Len(), queue.First()
 	if err := t.bounded(c.policy, &queue, c.besides(m.From)); err != nil || dry {
 		c.exit()
-		return m, err
+		return m, at, err
 	}
 	c.machine.rewind(m.From, &queue)
 	if m.first > 0 {
@@ -107,12 +126,12 @@ func (c *Channel) rewind(pos Position, dry bool) (Moved, error) {
 	if first := c.mem.First(); first > 0 {
 		c.logged = min(c.logged, first-1)
 	}
-	if queue.Len() > 0 {
-		c.changed(journal.Change{Op: journal.OpRewind, Next: m.From, Runs: runsOf(queue.Ranges(nil))})
+	if queue.Len() > 0 && !c.ephemeral {
+		at = t.d.append(journal.Change{Op: journal.OpRewind, Channel: c.id, Next: m.From, Runs: runsOf(queue.Ranges(nil))})
 	}
 	c.exit()
 	c.measure()
-	return m, nil
+	return m, at, nil
 }
 
 // replayLocked returns which messages of the topic a channel gets that reads from a position on, of those that nobody has to hold for it: what
@@ -207,7 +226,22 @@ func (c *Channel) having() (list []backlog.Range) {
 
 // ChannelAt returns the channel of that name and makes it when there is none, so that it begins at a place: beside what comes, and what waits
 // in the topic itself, it gets what is kept from there on. made says whether it was made; one that is there is left alone.
+// While the log cannot be written nothing is done. When it fails just then the channel is made, but a crash may forget it.
 func (t *Topic) ChannelAt(name string, p Place) (c *Channel, made bool, m Moved, err error) {
+	if t.d != nil && p.kind != atEnd && t.LookupChannel(name) == nil {
+		if err := t.d.failing(); err != nil {
+			return nil, false, m, err
+		}
+	}
+	c, made, m, err = t.channelAt(name, p)
+	if err == nil && made && p.kind != atEnd && t.led == nil {
+		err = t.d.log.Err()
+	}
+	return c, made, m, err
+}
+
+// channelAt is ChannelAt for consumers, who go on without a disk.
+func (t *Topic) channelAt(name string, p Place) (c *Channel, made bool, m Moved, err error) {
 	if c := t.LookupChannel(name); c != nil {
 		return c, false, m, nil
 	}

@@ -47,3 +47,59 @@ func TestARewindDropsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestWhatTheLogCannotHold: a rewind, a skip and a channel at a place are not answered as if they held while the log cannot say so. When that is known
+// before, nothing is done.
+func TestWhatTheLogCannotHold(t *testing.T) {
+	l := &errLog{gapLog: gapLog{keptLog: &keptLog{}}}
+	topic := mustTopic(t, durableRegistry(t, l), "t")
+	setTopicOptions(t, topic, `{"retain_time":"1h"}`)
+	c := mustChannel(t, topic, "c")
+	s := mustSubscribe(t, topic, "c", 100, SubscribeOptions{MsgTimeout: time.Hour})
+	publish(t, topic, 3)
+	f := flight{}
+	for _, body := range f.takeAll(s) {
+		f.answer(t, s, body, Finish, 0)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	beginning := Place{kind: atBeginning}
+	broken := errors.New("the disk is broken")
+	l.err = broken
+	if _, err := c.Rewind(beginning, true); err != nil {
+		t.Errorf("to ask what a rewind would do: %v", err)
+	}
+	if _, err := c.Rewind(beginning, false); !errors.Is(err, broken) || c.Stats().Depth != 0 {
+		t.Errorf("a rewind that the log cannot take: %v, %d wait", err, c.Stats().Depth)
+	}
+	if _, _, _, err := topic.ChannelAt("at", beginning); !errors.Is(err, broken) || topic.LookupChannel("at") != nil {
+		t.Errorf("a channel that begins at a place, which the log cannot take: %v", err)
+	}
+	setTopicOptions(t, topic, `{"channel_start":"beginning"}`)
+	if c, err := topic.Channel("consumed"); err != nil || c.Stats().Depth != 3 {
+		t.Errorf("a channel that a consumer asks for: %v", err)
+	}
+	l.err = nil
+	for name, fails := range map[string]func(error){"commit": l.fail, "gap": func(err error) { l.gap = err }} {
+		fails(broken)
+		if _, err := c.Rewind(beginning, false); !errors.Is(err, broken) {
+			t.Errorf("a rewind whose %s fails: %v", name, err)
+		}
+		if _, err := c.Skip(Place{kind: atEnd}, false, false); !errors.Is(err, broken) {
+			t.Errorf("a skip whose %s fails: %v", name, err)
+		}
+		fails(nil)
+	}
+	if _, err := c.Rewind(beginning, false); err != nil || c.Stats().Depth != 3 {
+		t.Errorf("a rewind once the disk is well again: %v, %d wait", err, c.Stats().Depth)
+	}
+}
+
+// errLog is a log that says that it has failed.
+type errLog struct {
+	gapLog
+	err error
+}
+
+func (l *errLog) Err() error { return l.err }

@@ -112,8 +112,7 @@ func (t *Topic) Cancel(pos Position, channel *Channel) (from []string, err error
 		return from, err
 	}
 	if at := t.forgo(pos); err == nil && at != (journal.Offset{}) {
-		err = t.d.log.Commit(at, t.d.levels.synced())
-		t.registry.SetHealth(err)
+		err = t.d.commit(at, t.d.levels.synced())
 	}
 	return from, err
 }
@@ -182,9 +181,7 @@ func (t *Topic) settleChannels(list []*Channel) error {
 	if last == (journal.Offset{}) {
 		return nil // an ephemeral channel has none
 	}
-	err := t.d.log.Commit(last, t.d.levels.synced())
-	t.d.health(err)
-	return err
+	return t.d.commit(last, t.d.levels.synced())
 }
 
 // reschedule looks for a deferred message outside the lock, as there may be many, and acts under it.

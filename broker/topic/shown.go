@@ -156,9 +156,13 @@ func (v *voids) written(total uint64) {
 }
 
 // voidLocked writes down which positions are void, before the next record of the topic: again and again, until a commit behind that
-// has succeeded. It returns how many ranges there ever were. Topic.pub is held.
+// has succeeded. What an import counts by goes first, or the next one would pass over as many messages. It returns how many ranges there ever
+// were. Topic.pub is held.
 func (t *Topic) voidLocked() uint64 {
 	d := t.d
+	if d.imports != nil && len(d.voids.list) > 0 {
+		d.skip()
+	}
 	var runs journal.Runs
 	for _, r := range d.voids.list {
 		for part := r; part.First <= r.Last; part.First = part.Last + 1 {

@@ -118,7 +118,7 @@ func (t *Topic) Channel(name string) (*Channel, error) {
 		if err != nil {
 			return nil, err // it was parsed before
 		}
-		if c, _, _, err := t.ChannelAt(name, place); !errors.Is(err, ErrKeepsNothing) { // it will, in a moment
+		if c, _, _, err := t.channelAt(name, place); !errors.Is(err, ErrKeepsNothing) { // it will, in a moment
 			return c, err
 		}
 	}
