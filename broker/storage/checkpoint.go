@@ -74,7 +74,7 @@ func (k *Engine) name(f *checkpointFile, from journal.Offset, entered func(*mani
 	if err := f.rename(); err != nil {
 		return err
 	}
-	return k.folder.update(func(m *manifest.Manifest) {
+	return k.folder.name(func(m *manifest.Manifest) {
 		m.Name(f.entry(from))
 		entered(m)
 		if k.o.AcceptLoss { // the log has had no lease until now

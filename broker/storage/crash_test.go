@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -38,6 +39,7 @@ var (
 	crashFrom  = flag.Uint64("crash-from", 1, "first seed of TestCrash")
 	crashTrace = flag.Int("crash-trace", 300, "lines that TestCrash shows of a run that fails")
 	crashHard  = flag.Bool("crash-hard", false, "TestCrash has the disk fail most of the time, few deliveries allowed, and much read again")
+	crashClock = flag.Bool("crash-clocks", false, "each life of TestCrash has a clock of its own, behind or ahead of the one before")
 	crashLog   = flag.Bool("crash-log", false, "show what the engine logs in TestCrash")
 )
 
@@ -82,9 +84,16 @@ func (n *node) cloneLocked() {
 
 // setFaults makes the file system fail for a while, or heals it.
 func (n *node) setFaults() {
-	if n.rng.IntN(3) == 0 {
+	switch k := n.rng.IntN(12); {
+	case k < 4:
 		n.disk.SetRules()
+		n.fs.SetLimit(0)
 		n.note("the disk heals")
+		return
+	case k == 4 && n.fills:
+		room := n.rng.Int64N(60 << 10)
+		n.fs.SetLimit(n.fs.Used() + room)
+		n.note("the disk has room for %d bytes", room)
 		return
 	}
 	n.disk.SetRules(n.randomRule())
@@ -92,11 +101,14 @@ func (n *node) setFaults() {
 
 // faultyOps are the kinds of operations that fail: one at a time, or all that change something.
 var faultyOps = []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpMkdir, vfs.OpPreallocate, vfs.OpRemove,
-	vfs.OpOpenWrite, vfs.OpLink, vfs.OpOpen | vfs.OpRead, vfs.OpRead, vfs.OpOpen, vfs.OpList, vfs.OpSize, vfs.OpForget, vfs.OpChange}
+	vfs.OpOpenWrite, vfs.OpLink, vfs.OpTruncate, vfs.OpFree, vfs.OpOpen | vfs.OpRead, vfs.OpRead, vfs.OpOpen, vfs.OpList, vfs.OpSize, vfs.OpForget, vfs.OpChange}
 
 func (n *node) randomRule() vfs.Rule {
 	rule := vfs.Rule{Ops: faultyOps[n.rng.IntN(len(faultyOps))], Skip: n.rng.IntN(20), Times: 1 + n.rng.IntN(10),
-		Err: diskErrors[n.rng.IntN(len(diskErrors))], Short: n.rng.IntN(40)}
+		Err: diskErrors[n.rng.IntN(len(diskErrors))], Short: n.rng.IntN(40), Done: n.rng.IntN(3) == 0, Clean: n.rng.IntN(2) == 0}
+	if n.rng.IntN(8) == 0 { // once: what is wrong twice is damage
+		rule = vfs.Rule{Ops: vfs.OpRead, Skip: n.rng.IntN(20), Times: 1, Flip: true}
+	}
 	n.note("the disk fails: %+v", rule)
 	return rule
 }
@@ -111,13 +123,27 @@ func (n *node) options() Options {
 	if n.disk != nil {
 		fs = n.disk
 	}
-	return Options{FS: fs, Dir: "data", SyncEvery: 40, SyncTimeout: 2 * time.Second, Log: log,
-		LogFileSize: 8 << 10, SegmentSize: 8 << 10, CheckpointBytes: 12 << 10, AcceptLoss: n.accept, Listed: n.listed, Groups: n.groups,
+	return Options{FS: fs, Dir: "data", SyncEvery: cmp.Or(n.sizes.syncEvery, 40), SyncTimeout: 2 * time.Second, Log: log,
+		LogFileSize: cmp.Or(n.sizes.log, 8<<10), SegmentSize: cmp.Or(n.sizes.segment, 8<<10),
+		CheckpointBytes: cmp.Or(n.sizes.checkpoint, 12<<10), Prepare: n.sizes.prepare, AcceptLoss: n.accept, Listed: n.listed, Groups: n.groups,
 		MinFreeSpace: n.free, Reserve: n.reserve}
 }
 
 // diskErrors are what a disk, or the system, says when it cannot.
-var diskErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENOMEM}
+var diskErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENOMEM, syscall.ESTALE,
+	syscall.EACCES, syscall.EINTR, syscall.ETIMEDOUT}
+
+// sizes are what a start may say otherwise than the one before. Zeros: as newNode's.
+type sizes struct {
+	log, segment, syncEvery int64
+	checkpoint              uint64
+	prepare                 bool
+}
+
+func (n *node) anySizes() sizes {
+	return sizes{log: 4 << 10 << n.rng.IntN(4), segment: 4 << 10 << n.rng.IntN(4), syncEvery: 1 + n.rng.Int64N(80),
+		checkpoint: 6 << 10 << n.rng.IntN(4), prepare: n.rng.IntN(2) == 0}
+}
 
 // start opens the folder as it is, under a name and with levels of its own. A disk that fails may need a second attempt.
 func (n *node) start() {
@@ -159,6 +185,10 @@ func (n *node) start() {
 	n.written.Store(0)
 	n.synced.Store(0)
 	n.checkKept()
+	if n.faults { // what the disk has refused is made up for
+		time.Sleep(time.Second)
+		synctest.Wait()
+	}
 }
 
 // open opens the folder and makes its topics. After an error nothing is open.
@@ -221,6 +251,7 @@ func (h sums) Enabled(context.Context, slog.Level) bool { return true }
 // stop ends the process that goes on with a disk that does not count any more.
 func (n *node) stop() error {
 	n.disk.SetRules()
+	n.fs.SetLimit(0)
 	for _, s := range n.subs {
 		_ = s.Close()
 	}
@@ -246,11 +277,6 @@ func (n *node) live() {
 		}
 		n.step()
 	}
-	n.crash.mu.Lock()
-	if n.crash.clone == nil {
-		n.cloneLocked()
-	}
-	n.crash.mu.Unlock()
 	n.listed = nil
 	for _, t := range n.r.Metadata().Topics {
 		l := &journal.Topic{ID: t.Number, Name: t.Name, Paused: t.Paused, Options: t.Options}
@@ -259,11 +285,38 @@ func (n *node) live() {
 		}
 		n.listed = append(n.listed, l)
 	}
-	_ = n.stop()
+	left := n.rng.IntN(3) == 0 && n.leave()
+	n.crash.mu.Lock()
+	if n.crash.clone == nil {
+		n.cloneLocked()
+	}
+	n.crash.mu.Unlock()
+	if !left {
+		_ = n.stop()
+	}
 	n.droppedEarly()
 	n.forget()
 	n.fs = n.crash.clone
+	n.fs.SetLimit(0)
 	n.usesOnlyNamed()
+}
+
+// leave ends a life as a broker ends that is told to, unless it has crashed: in the midst of that it still may, and behind it nothing is lost.
+func (n *node) leave() bool {
+	if n.crash.done() {
+		return false
+	}
+	err := n.stop()
+	n.note("stopped: %v", err)
+	switch {
+	case err == nil && !n.crash.done():
+		at := n.begin()
+		n.written.Store(at)
+		n.synced.Store(at)
+	case err != nil && !n.faults && !n.crash.done():
+		n.fail("stopping: %v", err)
+	}
+	return true
 }
 
 // fate is what a crash does to something that happened.
@@ -441,31 +494,97 @@ func (n *node) drain() {
 }
 
 func crashRun(t *testing.T, seed uint64) {
-	n := &node{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
+	n := &node{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
 		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, twice: map[string]bool{}, early: map[string]topic.Position{}}
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}
 	faulty := n.rng.IntN(4) == 0 || *crashHard
 	n.eager = n.rng.IntN(3) == 0
-	n.start()
-	defer func() { // or the bubble does not end
-		if t.Failed() && n.disk != nil && n.k != nil && n.k.stop != nil {
-			_ = n.stop()
-		}
-	}()
-	for range 1 + n.rng.IntN(4) {
+	if n.fills = faulty && n.rng.IntN(2) == 0; n.fills {
+		n.reserve = 32 << 10
+	}
+	life := func() {
 		n.faults = faulty && (n.rng.IntN(2) == 0 || *crashHard)
 		synctest.Wait() // nobody is in the midst of writing something
 		n.older = n.contents()
 		n.live()
 		n.lose()
-		n.start()
+		n.sizes = n.anySizes()
 	}
+	lives := 1 + n.rng.IntN(4)
+	if n.clocks = *crashClock; n.clocks {
+		for range lives {
+			n.bubble(t, func() {
+				n.start()
+				life()
+			})
+		}
+		n.bubble(t, func() {
+			n.start()
+			n.last()
+		})
+		return
+	}
+	n.bubble(t, func() {
+		n.start()
+		for range lives {
+			life()
+			n.start()
+		}
+		n.last()
+	})
+}
+
+// bubble does something in a bubble of its own, whose clock begins anywhere in some days if clocks are to differ, unless a former one has failed.
+func (n *node) bubble(t *testing.T, do func()) {
+	if t.Failed() {
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n.t = t
+		defer func() { // or the bubble does not end
+			if t.Failed() && n.disk != nil && n.k != nil && n.k.stop != nil {
+				_ = n.stop()
+			}
+		}()
+		if n.clocks {
+			ahead := time.Duration(n.rng.Int64N(int64([]time.Duration{time.Minute, time.Hour, 72 * time.Hour}[n.rng.IntN(3)])))
+			n.note("the clock is at %v", ahead)
+			time.Sleep(ahead)
+			defer n.outlive()
+		}
+		do()
+	})
+}
+
+// outlive takes note of what has expired by the clock of a life: by that of the next one it may not have, and may have gone, or may not.
+func (n *node) outlive() {
+	for _, m := range n.messages {
+		if m.over() {
+			m.until, m.sure, m.anywhere, m.perhaps = time.Time{}, false, false, true
+		}
+	}
+	for _, p := range n.promises {
+		p.strict = p.strict && p.m.sure
+	}
+}
+
+// last delivers all that there is, in a life that ends as it should.
+func (n *node) last() {
 	n.crash = crash{left: -1}
+	var last time.Time
+	for _, p := range n.promises {
+		if p.due.After(last) {
+			last = p.due
+		}
+	}
+	if late := last.Sub(wall()); late > 0 {
+		n.advance(late)
+	}
 	n.drain()
 	if err := n.stop(); err != nil {
-		t.Fatalf("seed %d: closing: %v", seed, err)
+		n.fail("closing: %v", err)
 	}
 }
 
@@ -588,6 +707,68 @@ func (n *node) acceptLoss(hurt *vfs.Mem) {
 	if err := errors.Join(again.r.Close(), again.k.Abandon()); err != nil {
 		n.fail("closing what was made whole: %v", err)
 	}
+	if n.rng.IntN(2) == 0 {
+		n.repairTwice(hurt, allowed)
+	}
+}
+
+// repairTwice demands the same when repairs end in the midst of it, by kills and power cuts, before one comes to its end.
+func (n *node) repairTwice(hurt *vfs.Mem, allowed map[string]int) {
+	repair := func(fs *vfs.Mem) *node {
+		again := &node{t: n.t, seed: n.seed, rng: n.rng, fs: fs, id: n.id, levels: n.levels, listed: n.listed, accept: true, crash: crash{left: -1}}
+		again.disk = vfs.NewFaulty(again.fs)
+		return again
+	}
+	fs := hurt.KillClone()
+	for range 1 + n.rng.IntN(2) {
+		again := repair(fs)
+		again.crash.left = n.rng.IntN(80)
+		if n.crash.power != nil && n.rng.IntN(2) == 0 { // else a power cut would take what a kill has left unsynced
+			again.crash.power = rand.New(rand.NewPCG(n.rng.Uint64(), 3))
+		}
+		n.note("a repair ends after %d changes, power cut %v", again.crash.left, again.crash.power != nil)
+		again.disk.Observe(func(op vfs.Op, name string) {
+			if op&vfs.OpChange != 0 {
+				again.tick(op, name)
+			}
+		})
+		if _, err := again.open(); err != nil {
+			n.fail("accepting the loss once more: %v", err)
+		}
+		again.r.Start()
+		again.k.Start(again.r)
+		if err := errors.Join(again.r.Close(), again.k.Close()); err != nil {
+			n.fail("closing after the loss: %v", err)
+		}
+		if fs = again.fs; again.crash.done() {
+			fs = again.crash.clone
+		}
+	}
+	last := repair(fs)
+	last.accept = false
+	_, err := last.open()
+	n.note("a start behind that: %v", err)
+	if errors.Is(err, ErrIncomplete) {
+		last = repair(fs)
+		if _, err := last.open(); err != nil {
+			n.fail("accepting the loss in the end: %v", err)
+		}
+		n.note("the last repair is without %q, damage %+v", last.k.Opened().Missing, last.k.Opened().Log.Damage)
+		last.r.Start()
+		last.k.Start(last.r)
+		if err := errors.Join(last.r.Close(), last.k.Close()); err != nil {
+			n.fail("closing after the loss: %v", err)
+		}
+		last.accept = false
+		_, err = last.open()
+	}
+	if err != nil {
+		n.fail("a folder whose loss was accepted more than once is not whole: %v", err)
+	}
+	n.compare(last, allowed)
+	if err := errors.Join(last.r.Close(), last.k.Abandon()); err != nil {
+		n.fail("closing what was made whole: %v", err)
+	}
 }
 
 // leftOut returns how many messages a repair says that it leaves out, by topic; nil when it cannot know, as a part of the log is missing
@@ -689,14 +870,12 @@ func (n *node) remove(path string) {
 // invented, and first deliveries are in order.
 func TestCrash(t *testing.T) {
 	if *crashSeed != 0 {
-		synctest.Test(t, func(t *testing.T) { crashRun(t, *crashSeed) })
+		crashRun(t, *crashSeed)
 		return
 	}
 	for seed := range uint64(*crashRuns) {
 		seed += *crashFrom
-		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { crashRun(t, seed) })
-		})
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { crashRun(t, seed) })
 		if !ok {
 			t.FailNow()
 		}

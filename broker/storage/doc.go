@@ -38,7 +38,9 @@
 // What a crash can take of the last second before it, a log file whose name was not entered yet, cannot be told from a power cut that
 // has forgotten it: that is the limit of it.
 //
-// A start writes nothing before it can serve. The manifest is written with the first lease of numbers for log files, in the background
+// A start need not write anything before it can serve. What of the log and of segments is newer than the checkpoint, and may never have been
+// synced, it writes once more where it is, as a system that has refused a sync takes it for written; when that fails, publishes are refused until a
+// checkpoint has made up for it. The manifest is written with the first lease of numbers for log files, in the background
 // or at the latest with the first record that is written.
 //
 // Nothing is deleted because nobody knows it: it goes to set-aside/. The folder of a topic that the checkpoint and the log do not have is

@@ -225,7 +225,7 @@ func newEngine(o Options, s *sight) *Engine {
 	k.reserve.size = o.Reserve
 	k.growth.most, k.growth.now = o.LogFileSize/4, make(chan struct{}, 1)
 	k.reserve.hold(false, false)
-	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, kick: make(chan struct{}, 1)}
+	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, late: o.AcceptLoss, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID
 		if o.IDs != nil {

@@ -46,7 +46,7 @@ func (n *node) kill() {
 
 // failing is the file system that fails: three times, from the n-th operation of a kind on.
 func (n *node) failing(op vfs.Op, nth int) (hit bool) {
-	rule := vfs.Rule{Ops: op, Skip: nth, Times: 3, Err: diskErrors[nth%len(diskErrors)], Short: nth % 2 * 9}
+	rule := vfs.Rule{Ops: op, Skip: nth, Times: 3, Err: diskErrors[nth%len(diskErrors)], Short: nth % 2 * 9, Done: nth%3 == 2, Clean: true}
 	n.faults = true
 	var seen atomic.Int64
 	n.disk.Observe(func(o vfs.Op, _ string) {

@@ -38,6 +38,7 @@ type folder struct {
 	mu    sync.Mutex // one write at a time, held over the disk
 	m     manifest.Manifest
 	begun bool // this start has written one
+	late  bool // nothing is written before a checkpoint: what is there tells the next repair, if this one is killed, what this one was told
 }
 
 // current returns what the manifest says.
@@ -47,11 +48,26 @@ func (f *folder) current() manifest.Manifest {
 	return f.m.Clone()
 }
 
-// update writes the manifest with a change. With an error the old or the new one is on the disk, and what the change was for must
-// not be done.
+// update writes the manifest with a change, or has it written with the first checkpoint of a repair. With an error the old or the new one is on the
+// disk, and what the change was for must not be done.
 func (f *folder) update(change func(*manifest.Manifest)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.late && !f.begun {
+		change(&f.m)
+		return nil
+	}
+	return f.writeLocked(change)
+}
+
+// name is update for a change that names a checkpoint.
+func (f *folder) name(change func(*manifest.Manifest)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writeLocked(change)
+}
+
+func (f *folder) writeLocked(change func(*manifest.Manifest)) error {
 	m := f.m.Clone()
 	if !f.begun {
 		m.Starts++

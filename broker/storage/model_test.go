@@ -21,36 +21,40 @@ import (
 // node is a broker's storage that runs, crashes and comes back, and what was promised of its messages. All that happens is
 // counted, so that a crash divides it: what had ended before, what had begun, what had not.
 type node struct {
-	t        *testing.T
-	seed     uint64
-	rng      *rand.Rand
-	fs       *vfs.Mem
-	disk     *vfs.Faulty
-	k        *Engine
-	r        *topic.Registry
-	subs     []*consumer
-	ids      bound
-	free     func(total uint64) uint64     // bytes of the disk that must stay free; nil: none
-	reserve  int64                         // bytes that are kept for when the disk is full
-	groups   func(wal.Entry) error         // takes what the log has of groups; nil: nobody
-	id       int64                         // of the node, in this life
-	levels   [topics]topic.Level           // of topics that are made in this life
-	named    map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good
-	older    map[string]string             // what was in each file before this life
-	replaced bool                          // one of them was put back
-	stale    bool                          // one that was put back in an earlier life is there, and nothing needed it yet
-	removed  []string                      // files that were taken away after this life
-	listed   []*journal.Topic              // topics as a list of them has it after this life
-	missed   map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
-	wrong    atomic.Int64                  // channels whose sum a start had to put right
-	damaged  atomic.Int64                  // lines in the log that say that messages were lost to damage
-	letters  deadLetters
-	ageless  map[string]bool // by topic/channel/body: what ever came back from a dead letter topic has no time to live
-	twice    map[string]bool // the same: what was ever read again, so that it may be a dead letter twice
-	most     int             // deliveries of a message in this life, 0: any number
-	eager    bool            // consumers take and finish all that there is, so that segments are let go
-	next     int             // number of the next message
-	trace    []string
+	t         *testing.T
+	seed      uint64
+	rng       *rand.Rand
+	fs        *vfs.Mem
+	disk      *vfs.Faulty
+	k         *Engine
+	r         *topic.Registry
+	subs      []*consumer
+	ids       bound
+	free      func(total uint64) uint64     // bytes of the disk that must stay free; nil: none
+	sizes     sizes                         // of this life
+	reserve   int64                         // bytes that are kept for when the disk is full
+	groups    func(wal.Entry) error         // takes what the log has of groups; nil: nobody
+	id        int64                         // of the node, in this life
+	levels    [topics]topic.Level           // of topics that are made in this life
+	named     map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good
+	older     map[string]string             // what was in each file before this life
+	replaced  bool                          // one of them was put back
+	stale     bool                          // one that was put back in an earlier life is there, and nothing needed it yet
+	removed   []string                      // files that were taken away after this life
+	listed    []*journal.Topic              // topics as a list of them has it after this life
+	missed    map[uint32]map[string]int     // messages that the last start has missed, as a faulty disk had taken what it would not say
+	wrong     atomic.Int64                  // channels whose sum a start had to put right
+	damaged   atomic.Int64                  // lines in the log that say that messages were lost to damage
+	letters   deadLetters
+	ageless   map[string]bool // by topic/channel/body: what ever came back from a dead letter topic has no time to live
+	twice     map[string]bool // the same: what was ever read again, so that it may be a dead letter twice
+	most      int             // deliveries of a message in this life, 0: any number
+	unlimited bool            // any number of deliveries is allowed in all lives
+	clocks    bool            // each life has a clock of its own, which may be behind that of the life before, or far ahead
+	fills     bool            // a disk that fails may get full, too
+	eager     bool            // consumers take and finish all that there is, so that segments are let go
+	next      int             // number of the next message
+	trace     []string
 
 	schedules schedules
 
@@ -148,6 +152,17 @@ func (b *bound) Reserve(n uint64) error {
 	return nil
 }
 
+// wall is the time as it is written down: without the reading of a clock that a life has of its own.
+func wall() time.Time { return time.Now().Round(0) }
+
+// after returns from when on a message may come that is deferred for so long: any time when it is not, and clocks are set back.
+func (n *node) after(delay time.Duration) time.Time {
+	if delay == 0 && n.clocks {
+		return time.Time{}
+	}
+	return wall().Add(delay)
+}
+
 func (n *node) begin() int64 { return n.events.Add(1) }
 
 func (n *node) end(lo int64) said { return said{lo, n.events.Add(1)} }
@@ -220,10 +235,10 @@ func (n *node) publish() {
 	if t.Paused() || len(targets) == 0 {
 		targets = []string{""}
 	}
-	due := time.Now().Add(delay)
+	due := n.after(delay)
 	if ttl := n.mortal(&b); ttl > 0 {
 		for _, m := range list {
-			m.until = due.Add(ttl)
+			m.until = wall().Add(delay + ttl)
 		}
 	}
 	err := t.PublishAs(&b, delay, level)
@@ -373,11 +388,11 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 	case n.dead()[key] > 0 && !p.rewinds && !(p.redriven && n.twice[key]): // of two dead letters of what was read again one went back
 		n.fail("%s got %.12q, which is a dead letter", s.name, body)
 	case m.over() && !p.redriven && !n.ageless[key]:
-		n.fail("%s got %.12q %v after its time", s.name, body, time.Since(m.until))
+		n.fail("%s got %.12q %v after its time", s.name, body, wall().Sub(m.until))
 	case p.gone.yes() && !(p.rewinds && n.ageless[key]): // else both may come, the message and what was its dead letter
 		n.fail("%s got %.12q again, which was finished or dropped at %d", s.name, body, p.gone.lo)
-	case time.Now().Before(p.due) && !(p.back && n.twice[key]): // else another copy of it was put off
-		n.fail("%s got %.12q %v early", s.name, body, time.Until(p.due))
+	case wall().Before(p.due) && !(p.back && n.twice[key]): // else another copy of it was put off
+		n.fail("%s got %.12q %v early", s.name, body, p.due.Sub(wall()))
 	case attempts <= certain(p.deliveries) && !p.redriven:
 		n.fail("%s got %.12q as attempt %d, after %d deliveries", s.name, body, attempts, certain(p.deliveries))
 	case attempts > len(p.deliveries)+1 && !p.uncounted:
@@ -390,6 +405,9 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.first[order] = m.num
 	}
 	p.strict, m.sure, m.anywhere = true, true, false
+	if n.clocks { // it was due, and may not be by the next clock
+		p.due, p.base = time.Time{}, time.Time{}
+	}
 	p.deliveries = append(p.deliveries, at)
 	s.held = append(s.held, held{f.MustID(), body})
 }
@@ -435,7 +453,7 @@ func (n *node) answer(s *consumer, all bool) {
 		if a.Verb == topic.Finish {
 			p.gone, p.finished = at, true
 		} else {
-			p.due, p.deferred, p.delayed = time.Now().Add(a.Delay), at, true
+			p.due, p.deferred, p.delayed = n.after(a.Delay), at, true
 			if n.most > 0 && len(p.deliveries) >= n.most { // it was its last delivery
 				p.due = p.base
 			}

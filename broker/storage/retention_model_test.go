@@ -140,7 +140,7 @@ func (n *node) rewind() {
 	if !errors.Is(err, topic.ErrKeepsNothing) {
 		n.checkChange(err)
 	}
-	if err == nil {
+	if err == nil || m.Messages > 0 && !errors.Is(err, topic.ErrTooMany) { // else it is done, and the log has not taken it
 		n.rewoundTo(t.Name(), c.Name(), m.From, at, false)
 	}
 }

@@ -35,7 +35,7 @@ func (n *node) receive(r topic.Receipt, list []*message) {
 }
 
 // over reports whether a message's time to live is over: it need not come any more, and must not.
-func (m *message) over() bool { return !m.until.IsZero() && !time.Now().Before(m.until) }
+func (m *message) over() bool { return !m.until.IsZero() && !wall().Before(m.until) }
 
 // reschedule cancels or releases something that is deferred, by what is listed, which must be what is known.
 func (n *node) reschedule() {
@@ -110,7 +110,7 @@ func (n *node) reschedule() {
 		}
 		for _, other := range n.promises {
 			if other == p || m.loose && other.m == m { // nobody knows which channels the topic's own backlog has moved to
-				other.base, other.due, other.delayed = time.Now(), time.Now(), true
+				other.base, other.due, other.delayed = n.after(0), n.after(0), true
 			}
 		}
 	}
