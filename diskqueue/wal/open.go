@@ -98,6 +98,20 @@ func (l *Log) syncRead(read *Report) error {
 	return l.o.FS.SyncDir(l.o.Dir)
 }
 
+// provenTo returns up to which byte of a file marks say that it was synced.
+func (r *Report) provenTo(file uint64) (to int64) {
+	for _, m := range r.marks {
+		switch {
+		case file < m.since || m.upTo.File < file:
+		case m.upTo.File > file:
+			return math.MaxInt64
+		default:
+			to = max(to, m.upTo.Offset)
+		}
+	}
+	return to
+}
+
 // Recover brings a log back that failed. It begins a new file and proves by a write and a sync that it works; then
 // Err is nil and appending goes on. What the failure has cost stays lost: Commit keeps answering so. It returns nil at once
 // when the log has not failed, and otherwise why it still cannot be used.

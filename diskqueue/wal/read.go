@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,20 +52,6 @@ func (r *Report) Damaged() bool {
 // what a power cut has left of writes that were never synced, a later one without an earlier one.
 func (r *Report) Covered(at Offset) bool {
 	return slices.ContainsFunc(r.marks, func(m mark) bool { return m.covers(at) })
-}
-
-// provenTo returns up to which byte of a file marks say that it was synced.
-func (r *Report) provenTo(file uint64) (to int64) {
-	for _, m := range r.marks {
-		switch {
-		case file < m.since || m.upTo.File < file:
-		case m.upTo.File > file:
-			return math.MaxInt64
-		default:
-			to = max(to, m.upTo.Offset)
-		}
-	}
-	return to
 }
 
 // Damage is a place of a log that could not be read.
