@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"brokerd/broker/simnet"
+	"brokerd/broker/topic"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
 )
@@ -41,6 +42,79 @@ func TestADrainGivesTheLeadAway(t *testing.T) {
 			t.Error(err)
 		}
 		s.judge()
+	})
+}
+
+// TestADrainWaitsForRelayedConsumers: clients of a broker that drains get nothing more of a topic that another one leads, and what they have they can
+// answer; the drain waits for that. One who takes too long for that is not waited for. A drain that is taken back has them get more.
+func TestADrainWaitsForRelayedConsumers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 80)
+		s.prepare()
+		at := 0
+		for i, b := range s.brokers {
+			if b != s.leader() {
+				at = i
+			}
+		}
+		server := s.brokers[at].now()
+		c, err := s.dial(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Conn.Close()
+		c.Send("IDENTIFY\n" + prototest.Body(`{"msg_timeout":20000,"heartbeat_interval":60000}`) + "SUB " + simTopic + " " + simChannel + "\nRDY 2\n")
+		c.Expect("OK")
+		c.Expect("OK")
+		c.Send(prototest.Mpub(simTopic, "1", "2", "3", "4", "5"))
+		c.Expect("OK")
+		var has []string
+		for range 2 {
+			has = append(has, c.Next().Message().ID)
+		}
+		drain := func(state string, out int) {
+			t.Helper()
+			time.Sleep(2 * time.Second)
+			if d, _ := server.drainState(); d.State != state || d.InFlight != out {
+				t.Errorf("the drain is %+v, not %s with %d out", d, state, out)
+			}
+		}
+		quiet := func() {
+			t.Helper()
+			c.Timeout = time.Second
+			if f, err := c.Read(); err == nil {
+				t.Errorf("there came %q", f.Payload)
+			}
+			c.Timeout = 8 * time.Second
+		}
+		if err := server.StartDrain(Drain{Stay: true}); err != nil {
+			t.Fatal(err)
+		}
+		drain(stateDraining, 2)
+		c.Send("FIN " + has[0] + "\n")
+		drain(stateDraining, 1)
+		quiet()
+		c.Send("FIN " + has[1] + "\n")
+		drain(stateDrained, 0)
+		quiet()
+		if err := server.EndDrain(); err != nil {
+			t.Fatal(err)
+		}
+		c.ExpectMessage("3", 1)
+		c.ExpectMessage("4", 1)
+		if err := server.StartDrain(Drain{Empty: true, Stay: true}); err != nil {
+			t.Fatal(err)
+		}
+		c.Send("PUB " + simTopic + "\n" + prototest.Body("more"))
+		c.ExpectError("E_PUB_FAILED PUB failed " + topic.ErrDraining.Error())
+		drain(stateDraining, 2)
+		time.Sleep(20 * time.Second) // and what it has comes again to others
+		drain(stateDrained, 0)
+		for _, b := range s.brokers {
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
 

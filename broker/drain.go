@@ -72,7 +72,7 @@ func (s *Server) StartDrain(d Drain) error {
 	s.standAside(true)
 	if d.Empty {
 		r.relistLocked()
-		s.registry.SetDelivery(true)
+		s.setDelivery(true)
 	} else {
 		s.withdrawLocked()
 	}
@@ -85,6 +85,23 @@ func (s *Server) standAside(on bool) {
 	if s.member != nil {
 		s.member.StandAside(on)
 	}
+}
+
+// setDelivery has consumers get messages, also those of topics that others lead, or no more.
+func (s *Server) setDelivery(on bool) {
+	s.registry.SetDelivery(on)
+	if s.relay != nil {
+		s.relay.SetDelivery(on)
+	}
+}
+
+// held returns how many messages the broker has, and how many of these, and of those that others lead, its consumers have.
+func (s *Server) held() (all int64, out int) {
+	all, out = s.registry.Held()
+	if s.relay != nil {
+		out += s.relay.InFlight()
+	}
+	return all, out
 }
 
 // EndDrain takes a drain back: the node is as before.
@@ -103,7 +120,7 @@ func (s *Server) EndDrain() error {
 	r.haltLocked()
 	r.state, r.withdrawn = httpapi.Drain{}, false
 	s.registry.SetDraining(false, false)
-	s.registry.SetDelivery(true)
+	s.setDelivery(true)
 	s.standAside(false)
 	s.log.Info("no longer draining")
 	r.relistLocked()
@@ -124,7 +141,7 @@ func (s *Server) relist(addresses []string) error {
 func (s *Server) withdrawLocked() {
 	s.drain.withdrawn = true
 	s.registry.SetDraining(true, true)
-	s.registry.SetDelivery(false)
+	s.setDelivery(false)
 	if err := s.registrar.SetAddresses(nil); err != nil { // there is nothing that could be wrong with none
 		s.log.Error("leaving the lookups", "error", err)
 	}
@@ -198,21 +215,21 @@ func (r *drainer) await(ctx context.Context, holds func(all int64, out int) bool
 	defer pause.Stop()
 	for {
 		began := time.Now()
-		if holds(r.s.registry.Held()) {
+		if holds(r.s.held()) {
 			return true
 		}
 		pause.Reset(max(drainTicks, (drainShare-1)*time.Since(began)))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			return holds(r.s.registry.Held())
+			return holds(r.s.held())
 		}
 	}
 }
 
 // finish notes the end of a drain, and has the process end unless it is to stay.
 func (r *drainer) finish(d Drain, text string) {
-	all, out := r.s.registry.Held()
+	all, out := r.s.held()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cancel == nil { // it was taken back meanwhile
@@ -239,7 +256,7 @@ func (s *Server) drainState() (httpapi.Drain, bool) {
 	if state.State == "" {
 		return state, false
 	}
-	all, out := s.registry.Held()
+	all, out := s.held()
 	state.InFlight, state.Left = out, all
 	return state, true
 }

@@ -191,6 +191,9 @@ func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) er
 	case b.Size() > topic.MostReplicated: // it would hold up all behind it
 		return fmt.Errorf("%w: a publish of %d bytes, %d are allowed", topic.ErrReplicated, b.Size(), topic.MostReplicated)
 	}
+	if err := f.o.Topics.TakesPublishes(); err != nil {
+		return err
+	}
 	began := time.Now()
 	p := &publish{b: b, name: name, delay: delay, due: b.Due, later: b.Later, receipt: b.Receipts, began: began, deadline: began.Add(f.o.Wait)}
 	defer p.leave()
@@ -261,11 +264,6 @@ func (f *Forwarder) try(name string, p *publish) error {
 	default:
 		p.b.From = journal.Origin{}
 		return topic.ErrNotReplicated // it is in the way, and holds messages
-	}
-	if t != nil {
-		if err := f.o.Topics.TakesPublishes(); err != nil {
-			return err
-		}
 	}
 	switch {
 	case p.acks == policy.AcksNone && p.frames == nil && !f.o.Cluster.MayBeShort(p.g.number) && f.early.hold(p, p.b.Size()):

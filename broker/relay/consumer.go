@@ -192,8 +192,8 @@ func (c *Consumer) SetReady(n int) {
 // tellLocked tells who leads what credit the client gives, less what it has from earlier places.
 func (c *Consumer) tellLocked() {
 	credit := max(0, c.ready-c.old.n)
-	if c.r.ctx.Err() != nil {
-		credit = 0 // the broker stops
+	if c.r.ctx.Err() != nil || c.at == there && c.r.rests.Load() {
+		credit = 0 // the broker stops, or drains
 	}
 	if credit == c.told {
 		return

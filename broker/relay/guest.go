@@ -131,7 +131,7 @@ func (g *guest) subscribe() (*topic.Subscription, *Refusal) {
 	sub, err := t.Subscribe(q.Channel, topic.SubscribeOptions{Owner: g, Name: q.Name, MsgTimeout: q.MsgTimeout, Standard: q.Standard,
 		SampleRate: q.SampleRate, Locality: g.r.o.Locality(q.Client.TopologyRegion, q.Client.TopologyZone)})
 	switch {
-	case errors.Is(err, topic.ErrExiting), errors.Is(err, topic.ErrNotLeader):
+	case errors.Is(err, topic.ErrExiting), errors.Is(err, topic.ErrNotLeader), errors.Is(err, topic.ErrDraining): // who drains gives the lead away
 		return nil, elsewhere
 	case err != nil:
 		return nil, &Refusal{Reason: err.Error()}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"brokerd/broker/peer"
@@ -56,6 +57,7 @@ type Relay struct {
 	end   chan struct{} // closed by Close
 	kick  chan struct{}
 	loops sync.WaitGroup
+	rests atomic.Bool // see SetDelivery
 
 	mu      sync.Mutex // guards what follows
 	streams map[uint32]*Consumer
@@ -101,6 +103,17 @@ func (r *Relay) Start() { r.loops.Go(r.run) }
 // clients have they can answer.
 func (r *Relay) Refuse() {
 	r.stop()
+	r.tell()
+}
+
+// SetDelivery has consumers of this node get messages from elsewhere, which they do at first, or no more. What clients have they can answer.
+func (r *Relay) SetDelivery(on bool) {
+	r.rests.Store(!on)
+	r.tell()
+}
+
+// tell tells who leads what credit the consumers of this node give.
+func (r *Relay) tell() {
 	for _, c := range r.away() {
 		c.mu.Lock()
 		c.tellLocked()
@@ -108,11 +121,16 @@ func (r *Relay) Refuse() {
 	}
 }
 
-// InFlight returns how many messages consumers of this node have from elsewhere.
+// InFlight returns how many messages consumers of this node have from elsewhere that they can still answer.
 func (r *Relay) InFlight() (n int) {
 	for _, c := range r.away() {
 		c.mu.Lock()
-		n += len(c.out)
+		now := c.now()
+		for _, until := range c.out {
+			if until > now { // else it was given out again, as far as is known here
+				n++
+			}
+		}
 		c.mu.Unlock()
 	}
 	return n

@@ -58,15 +58,6 @@ func (t *topic) findChannel(name string) (int, bool) {
 	return slices.BinarySearchFunc(t.channels, name, func(c *key, name string) int { return strings.Compare(c.name, name) })
 }
 
-// makeChannel returns the channel's key, made when there is none.
-func (t *topic) makeChannel(name string) *key {
-	i, found := t.findChannel(name)
-	if !found {
-		t.channels = slices.Insert(t.channels, i, &key{name: name})
-	}
-	return t.channels[i]
-}
-
 // removeFromChannels takes p's records out of all channels, drops what is spent, and returns how many records there were. With
 // carry their tombstones wait for the broker to come back.
 func (t *topic) removeFromChannels(p *Peer, g *graves, now stamp, carry bool) (removed int) {

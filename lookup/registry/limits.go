@@ -1,6 +1,9 @@
 package registry
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Limits is how much may be registered. 0 is no limit.
 type Limits struct {
@@ -10,11 +13,12 @@ type Limits struct {
 	Records       int // the same of all
 	Topics        int // that are known
 	Channels      int // of one topic
+	AllChannels   int // of all topics
 }
 
 // DefaultLimits is ten times what the largest clusters have that were seen, and fits into some hundred megabytes.
 func DefaultLimits() Limits {
-	return Limits{Peers: 10_000, PeersOfHost: 1000, RecordsOfPeer: 50_000, Records: 2_000_000, Topics: 200_000, Channels: 5000}
+	return Limits{Peers: 10_000, PeersOfHost: 1000, RecordsOfPeer: 50_000, Records: 2_000_000, Topics: 200_000, Channels: 5000, AllChannels: 2_000_000}
 }
 
 // Refusals for want of room.
@@ -46,13 +50,13 @@ func (r *Registry) leftLocked(host string) {
 
 // roomLocked refuses what there is no room for. The peer is nil for what is asked over HTTP.
 func (r *Registry) roomLocked(p *Peer, topicName, channelName string, now stamp) error {
-	t := r.topics[topicName]
-	if t == nil && over(len(r.topics), r.limits.Topics) {
+	if r.lacksRoomLocked(topicName, channelName) {
 		r.forgetLocked(now)
-		if over(len(r.topics), r.limits.Topics) {
+		if r.lacksRoomLocked(topicName, channelName) {
 			return ErrFull
 		}
 	}
+	t := r.topics[topicName]
 	if p != nil {
 		needs := 0
 		if _, has := p.topics[t]; t == nil || !has {
@@ -74,6 +78,22 @@ func (r *Registry) roomLocked(p *Peer, topicName, channelName string, now stamp)
 		}
 	}
 	return nil
+}
+
+// lacksRoomLocked reports whether a topic or channel that is not known yet would be one too many of all.
+func (r *Registry) lacksRoomLocked(topicName, channelName string) bool {
+	t := r.topics[topicName]
+	if t == nil && over(len(r.topics), r.limits.Topics) {
+		return true
+	}
+	if channelName == "" || !over(r.keys, r.limits.AllChannels) {
+		return false
+	}
+	if t == nil {
+		return true
+	}
+	_, found := t.findChannel(channelName)
+	return !found
 }
 
 // has reports whether the peer has the topic, and the channel unless it is empty, already.
@@ -114,23 +134,34 @@ type orphan struct {
 }
 
 func (r *Registry) orphanLocked(t *topic, now stamp) {
-	if r.forget <= 0 {
+	if r.forget <= 0 || t.orphan == now {
 		return
 	}
 	t.orphan = now
 	r.orphans = append(r.orphans, orphan{t.name, now})
+	if len(r.orphans) > 2*len(r.topics)+fewOrphans { // a broker that registers and unregisters without end leaves one each time
+		r.orphans = slices.DeleteFunc(r.orphans, func(o orphan) bool { return !r.orphanedLocked(o) })
+	}
+}
+
+// fewOrphans is how many orphans are not worth looking through.
+const fewOrphans = 1000
+
+// orphanedLocked reports whether a topic is still without a broker, since then.
+func (r *Registry) orphanedLocked(o orphan) bool {
+	t := r.topics[o.topic]
+	return t != nil && t.orphan == o.since && len(t.records) == 0 && !t.asked
 }
 
 // forgetLocked drops topics that no broker has had for long, and the oldest of these when there is no room for others.
 func (r *Registry) forgetLocked(now stamp) {
 	for len(r.orphans) > 0 {
 		o := r.orphans[0]
-		t := r.topics[o.topic]
-		if still := t != nil && t.orphan == o.since && len(t.records) == 0 && !t.asked; still {
-			if now-o.since < r.forget && !over(len(r.topics), r.limits.Topics) {
+		if r.orphanedLocked(o) {
+			if now-o.since < r.forget && !over(len(r.topics), r.limits.Topics) && !over(r.keys, r.limits.AllChannels) {
 				return
 			}
-			delete(r.topics, o.topic)
+			r.dropTopicLocked(r.topics[o.topic])
 		}
 		r.orphans = r.orphans[1:]
 	}

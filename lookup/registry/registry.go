@@ -35,6 +35,7 @@ type Registry struct {
 	orphans []orphan          // in the order in which they came to be
 	peers   []*Peer           // sorted
 	topics  map[string]*topic // by name
+	keys    int               // channels of all topics, added up
 	graves  graves
 }
 
@@ -80,7 +81,7 @@ func (r *Registry) Leave(p *Peer, now time.Time) {
 	r.peers = slices.Delete(r.peers, i, i+1)
 	r.leftLocked(p.host())
 	for t := range p.topics {
-		r.recordsGone(p, t.removeFromChannels(p, &r.graves, at, true))
+		r.removeFromChannelsLocked(t, p, at, true)
 		rec := r.removeFromTopicLocked(t, p, at)
 		r.graves.keep(grave{t.name, "", p.node}, rec.tombstone, at)
 	}
@@ -103,7 +104,7 @@ func (r *Registry) Register(p *Peer, topicName, channelName string, now time.Tim
 	t := r.makeTopicLocked(topicName)
 	hidden := r.addLocked(&t.key, grave{topicName, "", p.node}, p, 0, at)
 	if channelName != "" {
-		r.addLocked(t.makeChannel(channelName), grave{topicName, channelName, p.node}, p, hidden, at)
+		r.addLocked(r.makeChannelLocked(t, channelName), grave{topicName, channelName, p.node}, p, hidden, at)
 	}
 	p.topics[t] = struct{}{}
 	return nil
@@ -121,14 +122,13 @@ func (r *Registry) Unregister(p *Peer, topicName, channelName string, now time.T
 	t := r.topics[topicName]
 	if _, has := p.topics[t]; has {
 		if channelName == "" {
-			channels = t.removeFromChannels(p, &r.graves, at, false)
-			r.recordsGone(p, channels)
+			channels = r.removeFromChannelsLocked(t, p, at, false)
 			r.removeFromTopicLocked(t, p, at)
 		} else if i, found := t.findChannel(channelName); found {
 			if _, had := t.channels[i].remove(p, &r.graves, at); had {
 				r.recordGone(p)
 				if t.channels[i].spent() {
-					t.channels = slices.Delete(t.channels, i, i+1)
+					r.dropChannelLocked(t, i)
 				}
 			}
 		}
@@ -158,7 +158,7 @@ func (r *Registry) CreateChannel(topicName, channelName string, now time.Time) e
 	}
 	t := r.makeTopicLocked(topicName)
 	t.kept, t.asked = true, true
-	t.makeChannel(channelName).kept = true
+	r.makeChannelLocked(t, channelName).kept = true
 	return nil
 }
 
@@ -180,7 +180,7 @@ func (r *Registry) DeleteTopic(name string, now time.Time) {
 		delete(rec.peer.topics, t)
 		r.graves.keep(grave{name, "", rec.peer.node}, at, at)
 	}
-	delete(r.topics, name)
+	r.dropTopicLocked(t)
 }
 
 // DeleteChannel forgets the channel and its records, leaves tombstones for the brokers that had it, and reports whether it
@@ -202,7 +202,7 @@ func (r *Registry) DeleteChannel(topicName, channelName string, now time.Time) b
 	for _, rec := range c.records {
 		r.graves.keep(grave{topicName, channelName, rec.peer.node}, at, at)
 	}
-	t.channels = slices.Delete(t.channels, i, i+1)
+	r.dropChannelLocked(t, i)
 	return t.visible(&r.graves, at) && c.visible(&r.graves, at)
 }
 
@@ -235,6 +235,35 @@ func (r *Registry) makeTopicLocked(name string) *topic {
 	return t
 }
 
+// makeChannelLocked returns the channel's key, made when there is none.
+func (r *Registry) makeChannelLocked(t *topic, name string) *key {
+	i, found := t.findChannel(name)
+	if !found {
+		t.channels = slices.Insert(t.channels, i, &key{name: name})
+		r.keys++
+	}
+	return t.channels[i]
+}
+
+func (r *Registry) dropChannelLocked(t *topic, i int) {
+	t.channels = slices.Delete(t.channels, i, i+1)
+	r.keys--
+}
+
+func (r *Registry) dropTopicLocked(t *topic) {
+	r.keys -= len(t.channels)
+	delete(r.topics, t.name)
+}
+
+// removeFromChannelsLocked takes the peer off the topic's channels, and returns of how many.
+func (r *Registry) removeFromChannelsLocked(t *topic, p *Peer, now stamp, carry bool) (removed int) {
+	before := len(t.channels)
+	removed = t.removeFromChannels(p, &r.graves, now, carry)
+	r.keys -= before - len(t.channels)
+	r.recordsGone(p, removed)
+	return removed
+}
+
 // addLocked adds the peer's record, unless there is one, and returns the tombstone that hides it, 0 when none does. A record
 // inherits the tombstone that waits for its broker, or the one it is under, whichever is later.
 func (r *Registry) addLocked(k *key, g grave, p *Peer, under, now stamp) stamp {
@@ -259,7 +288,7 @@ func (r *Registry) removeFromTopicLocked(t *topic, p *Peer, now stamp) record {
 	r.recordGone(p)
 	switch {
 	case t.spent():
-		delete(r.topics, t.name)
+		r.dropTopicLocked(t)
 	case len(t.records) == 0 && !t.asked:
 		r.orphanLocked(t, now)
 	}

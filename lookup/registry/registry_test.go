@@ -336,3 +336,67 @@ func TestTopicsOfDeadBrokersGo(t *testing.T) {
 		t.Errorf("in the end: %q", got)
 	}
 }
+
+// TestWhatIsTakenBackIsBounded: a broker that registers and unregisters without end leaves no more than the limits allow, and what nobody has gives
+// room to what somebody has.
+func TestWhatIsTakenBackIsBounded(t *testing.T) {
+	now := epoch
+	r := New(Config{InactiveTimeout: time.Hour, ForgetAfter: 24 * time.Hour, Limits: Limits{Topics: 100, Channels: 50, AllChannels: 60}}, now)
+	p := join(r, "a:1", broker("a"), now)
+	register := func(topic, channel string) error {
+		now = now.Add(time.Millisecond)
+		return r.Register(p, topic, channel, now)
+	}
+	unregister := func(topic, channel string) {
+		now = now.Add(time.Millisecond)
+		r.Unregister(p, topic, channel, now)
+	}
+	if err := register("first", ""); err != nil {
+		t.Fatal(err)
+	}
+	unregister("first", "") // the oldest orphan, which stays
+	for range 10 * fewOrphans {
+		if err := register("again", ""); err != nil {
+			t.Fatal(err)
+		}
+		unregister("again", "")
+	}
+	if got := len(r.orphans); got > 2*len(r.topics)+fewOrphans {
+		t.Errorf("%d orphans of %d topics are remembered", got, len(r.topics))
+	}
+	if got := r.Topics(now); !slices.Equal(got, []string{"again", "first"}) {
+		t.Errorf("before the channels: %q", got)
+	}
+	for i := range 60 {
+		topic, channel := fmt.Sprintf("t%d", i/30), fmt.Sprintf("c%d", i)
+		if err := register(topic, channel); err != nil {
+			t.Fatal(err)
+		}
+		unregister(topic, channel)
+	}
+	if err := register("t0", "more"); !errors.Is(err, ErrFull) {
+		t.Errorf("a channel too many: %v", err)
+	}
+	if err := register("new", "c"); !errors.Is(err, ErrFull) {
+		t.Errorf("a channel of a new topic: %v", err)
+	}
+	if err := register("t1", "c59"); err != nil {
+		t.Errorf("a channel that is known: %v", err)
+	}
+	if err := register("new", ""); err != nil {
+		t.Errorf("a topic without channels: %v", err)
+	}
+	unregister("t0", "") // with its 30 channels, an orphan
+	if err := register("new", "c"); err != nil {
+		t.Errorf("an orphan did not make room: %v", err)
+	}
+	if got := r.Topics(now); !slices.Equal(got, []string{"new", "t1"}) {
+		t.Errorf("in the end: %q", got)
+	}
+	r.DeleteChannel("t1", "c59", now)
+	r.DeleteTopic("t1", now)
+	r.Leave(p, now)
+	if got := r.Channels("new", now); !slices.Equal(got, []string{"c"}) || r.keys != 1 {
+		t.Errorf("%q are left, and %d are counted", got, r.keys)
+	}
+}

@@ -88,6 +88,9 @@ func (f *File) loadLocked() (changed bool, err error) {
 
 // read returns the text of a token file, and what the file was.
 func read(path string) (text []byte, state fs.FileInfo, err error) {
+	if state, err = os.Stat(path); err == nil && !state.Mode().IsRegular() { // to open a pipe could wait for ever
+		return nil, state, fmt.Errorf("token file %s is no regular file", path)
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("token file: %w", err)

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,6 +158,30 @@ func TestTokenIsNotShownInClear(t *testing.T) {
 	}
 	if got, want := strings.Join(shown, ", "), "POST /topic/create Bearer secret, POST /topic/create Bearer secret, GET /stats Bearer secret"; got != want {
 		t.Errorf("over TLS went %q", got)
+	}
+}
+
+// TestTokenIsShownToNobodyWhoWasNotAsked: a daemon that could not be asked whether it refuses plain text, as it was just starting, is not shown it.
+func TestTokenIsShownToNobodyWhoWasNotAsked(t *testing.T) {
+	var inClear atomic.Value
+	var started atomic.Bool
+	plain := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if token := r.Header.Get("Authorization"); token != "" {
+			inClear.Store(token)
+		}
+		if started.CompareAndSwap(false, true) {
+			panic(http.ErrAbortHandler)
+		}
+		RespondTLSRequired(w, 1)
+	})
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience, Token: "secret"})
+	for range 2 {
+		if err := c.Post(t.Context(), plain+"/topic/create?topic=t", nil, nil); err == nil {
+			t.Error("it was answered")
+		}
+	}
+	if token := inClear.Load(); token != nil {
+		t.Errorf("in clear went %q", token)
 	}
 }
 

@@ -64,6 +64,8 @@ func (c *HTTPClient) Do(ctx context.Context, method, rawURL string, body []byte)
 			c.ports.put(plain, secure)
 		} else if err == nil || errors.As(err, new(*StatusError)) {
 			c.ports.put(plain, "")
+		} else {
+			return nil, explainRefusal(rawURL, err)
 		}
 	}
 	if secure == "" {
