@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -125,24 +127,20 @@ func TestWhatAnEphemeralChannelNeedsIsNotWrittenAnew(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		kept.SetReady(190)
-		var one Delivery
-		for got := 0; got < 190; {
-			k := kept.Take(&one)
-			if k == 0 {
-				break
-			}
-			got += k
-			answers := make([]Answer, 0, k)
-			for _, m := range messages(&one) {
-				answers = append(answers, Answer{ID: m.id, Verb: Finish})
+		kept.SetReady(1000)
+		var some Delivery
+		for n := 0; kept.Take(&some) > 0; {
+			var answers []Answer
+			for _, m := range messages(&some) {
+				if n++; n%5 > 0 {
+					answers = append(answers, Answer{ID: m.id, Verb: Finish})
+				}
 			}
 			kept.Apply(answers, nil)
-			one.Clear()
 		}
 		synctest.Wait()
 		s.Tidy(false)
-		if done, err := s.Compact(t.Context(), unpaced); err != nil {
+		if done, err := s.Compact(t.Context(), unpaced); !done || err != nil {
 			t.Fatal(done, err)
 		}
 		d.checkpoint(t, s)
@@ -152,6 +150,40 @@ func TestWhatAnEphemeralChannelNeedsIsNotWrittenAnew(t *testing.T) {
 		}
 		l.Drop()
 	})
+}
+
+// TestWhatIsSentWholeIsThereAlsoWhenASyncHasFailed: what was written anew, and is being sent, was in doubt.
+func TestWhatIsSentWholeIsThereAlsoWhenASyncHasFailed(t *testing.T) {
+	t.Parallel()
+	r := start(t, durableConfig())
+	g, d := spilled(t, 200)
+	g.leaveEach(5, 200)
+	want := shown(t, r, g.s)
+	w, err := g.s.Whole()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if !g.compact() {
+		t.Fatal("nothing was written anew")
+	}
+	d.faulty.SetRules(vfs.Rule{Ops: vfs.OpSync, Times: 2, Err: syscall.ENOSPC})
+	for range 3 {
+		d.checkpoint(t, g.s)
+	}
+	if d.named == nil {
+		t.Error("no checkpoint was written while it is sent")
+	}
+	in, err := NewIntake(d.segments())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Send(in.Write); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := in.Standby(); err != nil || !slices.Equal(shown(t, r, s), want) {
+		t.Errorf("it is sent, and there are %v: %v", shown(t, r, s), err)
+	}
 }
 
 // TestWritingAnewOnADiskThatFails: nothing is lost, and it is tried again.
@@ -204,4 +236,55 @@ func TestWritingAnewEndsWithItsContext(t *testing.T) {
 	if g.compact() {
 		t.Error("it goes on after its end")
 	}
+}
+
+// TestWhoReadsWhileMessagesAreWrittenAnew finds them, in one place or the other: they are not taken for damaged.
+func TestWhoReadsWhileMessagesAreWrittenAnew(t *testing.T) {
+	t.Parallel()
+	r := start(t, durableConfig())
+	g, d := spilled(t, 400)
+	told := make(chan error, 100)
+	g.s.Keep(tightRoom, nil, func(err error) {
+		select {
+		case told <- err:
+		default:
+		}
+	})
+	g.must(journal.KindDelivered, runsRecord(func(r *journal.Runs) { r.BeginDelivered(1, 2, 0) }, journal.Range{First: 1, Last: 400}))
+	l, _ := lead(t, r, g.s)
+	orders := r.Lookup("orders")
+	var readers sync.WaitGroup
+	var over atomic.Bool
+	for range 3 {
+		readers.Go(func() {
+			for !over.Load() {
+				n := 0
+				for _, m := range browsed(t, orders.Browse, Look{Limit: 1000}) {
+					if m.Pos%40 == 0 {
+						n++
+					}
+				}
+				if n != 10 {
+					t.Errorf("%d messages are read that are never finished, want 10", n)
+					return
+				}
+			}
+		})
+	}
+	for left := 1; left < 40; left++ { // of each 40 messages one more is finished
+		for first := Position(1); first < 400; first += 40 {
+			g.must(journal.KindFinished, runsRecord(func(r *journal.Runs) { r.Begin(1, 2) }, journal.Range{First: first + Position(left) - 1, Last: first + Position(left) - 1}))
+		}
+		g.s.Tidy(false)
+		g.compact()
+		d.checkpoint(t, g.s)
+	}
+	over.Store(true)
+	readers.Wait()
+	select {
+	case err := <-told:
+		t.Error("it is told:", err)
+	default:
+	}
+	l.Drop()
 }
