@@ -446,6 +446,7 @@ func (g *Group) tick() {
 func (g *Group) ticked(now time.Duration) {
 	g.ticking.Store(false)
 	g.m.pass(now)
+	g.m.press(now)
 }
 
 // again begins again after a failed write, now and then. It waits for the disk: only the group's goroutine does it.

@@ -23,6 +23,7 @@ type cluster struct {
 	nodes []*running
 	mu    sync.Mutex
 	cut   map[uint64]bool // replicas that hear nobody and are heard by nobody
+	way   atomic.Int64    // how long each message takes
 	seen  func(message []byte, leaves When)
 }
 
@@ -30,6 +31,7 @@ type cluster struct {
 type received struct {
 	from    uint64
 	message []byte
+	at      time.Time // when it is there
 }
 
 // running is one of them, and its owner.
@@ -102,7 +104,7 @@ func (r *running) Send(to uint64, lane Lane, message []byte, leaves When) {
 		return
 	}
 	select {
-	case r.c.nodes[to-1].inbox[lane] <- received{r.id, message}:
+	case r.c.nodes[to-1].inbox[lane] <- received{r.id, message, time.Now().Add(time.Duration(r.c.way.Load()))}:
 	default: // the network is full
 	}
 }
@@ -153,6 +155,7 @@ func newCluster(t *testing.T, voters, more int, change func(*Options)) *cluster 
 						if halt := r.halt.Load(); halt != nil {
 							<-*halt
 						}
+						time.Sleep(time.Until(b.at))
 						_ = r.group.Step(context.Background(), b.from, Lane(lane), b.message)
 					case <-r.ended:
 						return

@@ -446,6 +446,7 @@ func (n *node) tick() {
 		} else {
 			n.m.tick(n.clock())
 		}
+		n.m.press(n.clock())
 		n.settle()
 	}
 	next := pick(n.s.rng, n.s.tick[0], n.s.tick[1])

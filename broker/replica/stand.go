@@ -1,6 +1,10 @@
 package replica
 
-import "go.etcd.io/raft/v3"
+import (
+	"time"
+
+	"go.etcd.io/raft/v3"
+)
 
 // stand is a replica's standing for election. The engine asks again only after an election timeout or two, and what it was not given is mostly there much sooner: others grant
 // nothing before they have missed the leader for as long, which may be a tick later than here, and two that have asked at the same moment have kept their votes for
@@ -8,9 +12,10 @@ import "go.etcd.io/raft/v3"
 type stand struct {
 	state  raft.StateType // of the engine, but that one that most have refused, and that nobody leads, still stands
 	term   uint64
-	ticks  int  // since it has asked whether there would be votes, or for them
+	beats  int  // since it has asked whether there would be votes, or for them
 	all    int  // since it has missed the leader
 	denied bool // somebody has kept his vote in this term
+	lost   int  // how often that was so
 }
 
 // is notes what the engine is, and who leads as it knows.
@@ -21,7 +26,7 @@ func (s *stand) is(state raft.StateType, term, leader uint64) {
 	case state != raft.StatePreCandidate && state != raft.StateCandidate:
 		*s = stand{state: state}
 	case state != s.state || term != s.term:
-		s.state, s.term, s.ticks, s.denied = state, term, 0, false
+		s.state, s.term, s.beats, s.denied = state, term, 0, false
 	}
 }
 
@@ -30,32 +35,36 @@ func (s *stand) refused(term uint64) {
 	s.denied = s.denied || s.state == raft.StateCandidate && s.term == term
 }
 
-// askEvery is after how many ticks is asked again: no fewer than heartbeats are apart, as ticks come with these. Two that ask one such time apart do not meet.
-func (m *machine) askEvery() int { return max(beatTicks, m.o.ElectionTicks/8) }
+// mostLost bounds by how much those wait for each other that meet again and again.
+const mostLost = 6
 
-// press asks again when it is time, with a tick.
-func (m *machine) press() {
+// press asks again when it is time. It is called by the node's clock, and not when something else brings ticks: what another one asks for would have this one ask as well, in the
+// same moment. Two that have met ask one beat apart then, and, where that is too little for the way between them, twice as many each time.
+func (m *machine) press(now time.Duration) {
 	s := &m.stand
-	after := 0
+	after := max(1, m.o.ElectionTicks/8/beatTicks)
 	switch {
 	case m.err != nil:
 		return
 	case s.state == raft.StateCandidate && !s.denied:
 		return // votes may be on their way: they wait for disks
 	case s.state == raft.StateCandidate:
-		after = m.askEvery() * (1 + m.rank()) // not all at the same moment a second time
+		after += after * m.rank() << min(s.lost, mostLost)
 	case s.state != raft.StatePreCandidate:
 		return
-	case s.all > 2*m.o.ElectionTicks: // nobody is there, or the others hear the leader
-		after = m.o.ElectionTicks / 2
-	default:
-		after = m.askEvery()
+	case s.all > m.o.ElectionTicks: // nobody is there, or the others hear the leader
+		after = m.o.ElectionTicks / 2 / beatTicks
 	}
 	s.all++
-	if s.ticks++; s.ticks >= after {
-		s.ticks = 0
-		m.guard(func() error { return m.node.Campaign() })
+	if s.beats++; s.beats < after {
+		return
 	}
+	s.beats = 0
+	if s.denied {
+		s.lost++
+	}
+	m.guard(func() error { return m.node.Campaign() })
+	m.drain(now)
 }
 
 // rank returns how many of those that may have stood at the same time ask again before this replica.

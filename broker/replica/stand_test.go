@@ -102,7 +102,7 @@ func TestWhoAsksTooEarlyAsksAgain(t *testing.T) {
 			if old.leads() == 0 || early.leads() != 0 {
 				t.Fatalf("an election before anybody else has missed the leader")
 			}
-			if took := 500*time.Millisecond + c.until(old); took > 1100*time.Millisecond {
+			if took := 500*time.Millisecond + c.until(old); took > 1600*time.Millisecond {
 				t.Errorf("another one leads after %v", took)
 			}
 			c.back(old)
@@ -110,29 +110,38 @@ func TestWhoAsksTooEarlyAsksAgain(t *testing.T) {
 	})
 }
 
-// A leader that falls silent at any moment, under load, is followed by another one within two election timeouts and a moment.
+// A leader that falls silent at any moment, under load, is followed by another one within two election timeouts and a moment, whenever the clocks of the others tick and however far
+// they are from each other.
 func TestASilentLeaderIsFollowedSoon(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rng := rand.New(rand.NewPCG(1, 1))
-		c := newCluster(t, 3, 0, func(o *Options) { o.Clock = NewClock(50*time.Millisecond, nil) })
-		defer c.close()
+	for way, most := range map[time.Duration]time.Duration{0: 2200 * time.Millisecond, 40 * time.Millisecond: 3500 * time.Millisecond} {
 		var worst time.Duration
-		for range 40 {
-			old := c.leader()
-			for range rng.IntN(20) {
-				fatal(t, old.publish("x"))
-				time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
-			}
-			c.setCut(true, old.id)
-			worst = max(worst, c.until(old))
-			c.back(old)
-			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
+		for seed := range uint64(6) {
+			synctest.Test(t, func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(seed, 1))
+				c := newCluster(t, 3, 0, func(o *Options) {
+					time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+					o.Clock = NewClock(50*time.Millisecond, nil)
+				})
+				defer c.close()
+				c.way.Store(int64(way))
+				for range 40 {
+					old := c.leader()
+					for range rng.IntN(10) {
+						fatal(t, old.publish("x"))
+						time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
+					}
+					c.setCut(true, old.id)
+					worst = max(worst, c.until(old))
+					c.back(old)
+					time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
+				}
+			})
 		}
-		if worst > 2*time.Second {
-			t.Errorf("after %v at worst", worst)
+		if worst > most {
+			t.Errorf("a message takes %v: after %v at worst", way, worst)
 		}
-		t.Logf("after %v at worst", worst)
-	})
+		t.Logf("a message takes %v: after %v at worst", way, worst)
+	}
 }
 
 // A start votes for nobody and does not stand for as long as an earlier one may have promised, however short its own election timeout is.

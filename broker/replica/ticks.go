@@ -55,7 +55,6 @@ func (m *machine) tick(now time.Duration) {
 		}
 		return nil
 	})
-	m.press()
 	m.tellHeld(now)
 	m.release()
 	m.notice()
