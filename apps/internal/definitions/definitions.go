@@ -122,6 +122,9 @@ func (d *Definitions) check() error {
 		if !protocol.ValidName(name) {
 			return fmt.Errorf("%q is no valid name of a topic", name)
 		}
+		if Ephemeral(name) {
+			return fmt.Errorf("topic %s goes away by itself: a file cannot define it", name)
+		}
 		if t == nil {
 			t = new(Topic)
 			d.Topics[name] = t
@@ -138,6 +141,9 @@ func (d *Definitions) check() error {
 		for channel, c := range t.Channels {
 			if !protocol.ValidName(channel) {
 				return fmt.Errorf("%q is no valid name of a channel", channel)
+			}
+			if Ephemeral(channel) {
+				return fmt.Errorf("channel %s of topic %s goes away by itself: a file cannot define it", channel, name)
 			}
 			if c == nil {
 				t.Channels[channel] = new(Channel)

@@ -16,6 +16,8 @@ func TestDefinitionsThatAreNone(t *testing.T) {
 		"[topics.orders]":                 "topics.orders is not known",
 		`[topic."a b"]`:                   `"a b" is no valid name of a topic`,
 		`[topic.a.channel."b!"]`:          `"b!" is no valid name of a channel`,
+		`[topic."a#ephemeral"]`:           `topic a#ephemeral goes away by itself`,
+		`[topic.a.channel."b#ephemeral"]`: `channel b#ephemeral of topic a goes away by itself`,
 		`{"topic":{"a":{"pausd":true}}}`:  "pausd",
 		`{"topic":{}} {}`:                 "nothing behind it",
 		`{"topic":{"a":{"paused":"yes"}}`: "",
