@@ -88,11 +88,7 @@ func TestFailingOperations(t *testing.T) {
 		"create": vfs.OpCreate, "rename": vfs.OpRename, "mkdir": vfs.OpMkdir, "preallocate": vfs.OpPreallocate,
 		"remove": vfs.OpRemove, "link": vfs.OpLink, "open": vfs.OpOpenWrite | vfs.OpOpen, "read": vfs.OpRead} {
 		t.Run(name, func(t *testing.T) {
-			step := 1
-			if testing.Short() {
-				step = 7
-			}
-			for nth, more := 0, true; more && nth < 60 && !t.Failed(); nth += step {
+			for nth, more := 0, true; more && nth < 60 && !t.Failed(); nth += failingStep {
 				synctest.Test(t, func(t *testing.T) {
 					n := newNode(t, 5)
 					defer func() { _ = n.stop() }()
@@ -174,7 +170,7 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 			t.Fatalf("checkpoints are %v, want two", names)
 		}
 		whole, fs := n.load(names[1]), n.fs
-		for i := 0; i < len(whole); i += 1 + len(whole)/40 {
+		for i := 0; i < len(whole); i += 1 + failingStep*len(whole)/40 {
 			for _, bad := range [][]byte{append(append(bytes.Clone(whole[:i]), whole[i]^0x55), whole[i+1:]...), whole[:i]} {
 				n.fs = fs.KillClone()
 				n.store(names[1], bad)

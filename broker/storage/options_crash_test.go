@@ -15,7 +15,7 @@ import (
 // TestOptionsThroughCrashes: options whose setting was answered are there after a kill and a power cut, those of topics and those of channels,
 // over checkpoints too; a channel that drops its oldest is within its bound then, has the newest, and its sum holds.
 func TestOptionsThroughCrashes(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(60 / failingStep) {
 		synctest.Test(t, func(t *testing.T) { optionsRun(t, seed) })
 	}
 }

@@ -232,7 +232,7 @@ func TestBrowsingBesideRemoval(t *testing.T) {
 					return
 				case <-time.After(10 * time.Millisecond):
 				}
-				for range 20 {
+				for range 5 {
 					if _, err := w.topic().Browse(context.Background(), topic.Look{From: 1, Limit: 1000, Body: -1}); err != nil {
 						t.Error(err)
 						return

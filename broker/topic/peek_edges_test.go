@@ -212,7 +212,7 @@ func TestBrowseBesideRefusals(t *testing.T) {
 		})
 	}
 	look := Look{From: again + 1, Limit: 1, Body: -1}
-	for range 300 {
+	for range 80 {
 		l, err := c.BrowseWaiting(t.Context(), look)
 		if err == nil && len(l.Messages) == 0 {
 			l, err = topic.Browse(t.Context(), look)

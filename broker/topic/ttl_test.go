@@ -105,7 +105,7 @@ func TestExpiryKeepsTimeWhilePublishing(t *testing.T) {
 						setTTL(t, topic, "500ms")
 					}
 					most := int64(0)
-					for range 5000 {
+					for range 2000 {
 						publishWith(t, topic, 1, own)
 						time.Sleep(time.Millisecond)
 						most = max(most, c.Stats().Depth)
