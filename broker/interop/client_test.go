@@ -92,7 +92,7 @@ func publishTo(t *testing.T, address, topic, label string) *stream {
 	go func() {
 		defer close(s.ended)
 		defer func() { producer.Stop() }()
-		pace := time.NewTicker(2 * time.Millisecond)
+		pace := time.NewTicker(publishPace)
 		defer pace.Stop()
 		for {
 			select {

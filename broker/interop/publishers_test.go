@@ -190,7 +190,7 @@ func (l *ledger) consume(t *testing.T, address string) {
 
 // watchStalls measures by how much a ticker of the test comes late.
 func (l *ledger) watchStalls() {
-	const every = 5 * time.Millisecond
+	const every = 10 * time.Millisecond
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	last := time.Now()

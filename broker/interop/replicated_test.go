@@ -80,7 +80,7 @@ func (r *replicated) HandleMessage(m *nsq.Message) error {
 }
 
 // publishPace is the least time between two publishes of one producer: as fast as they can producers would take most of a machine that other tests share.
-const publishPace = 3 * time.Millisecond
+const publishPace = 6 * time.Millisecond
 
 // publish publishes one message after the other to whoever says that it leads, and notes what was answered.
 func (r *replicated) publish(prefix string) {

@@ -33,7 +33,7 @@ type chooser struct {
 // publish publishes numbered messages until it is told to stop.
 func (c *chooser) publish(t *testing.T, stop <-chan struct{}) {
 	defer c.leave()
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := time.NewTicker(publishPace)
 	defer tick.Stop()
 	last := time.Now()
 	for {
