@@ -34,7 +34,7 @@ func promise(t *testing.T, what string, got, most float64) {
 // crowd is a broker with many topics, to some of which something is published all the time.
 func crowd(t *testing.T, topics int) *cluster {
 	t.Helper()
-	c := newCluster(t, 1, "--refresh-interval=2s") // 300 ms would have admind ask for all topics all the time
+	c := newCluster(t, 1, "--refresh-interval=2s") // the usual would have admind ask for all topics all the time
 	for i := range topics {
 		c.brokers[0].Post(t, fmt.Sprintf("/topic/create?topic=team-%02d.service-%04d", i%40, i), nil)
 	}

@@ -25,7 +25,7 @@ func newStage(t *testing.T, brokers []*fakes.Broker, flags ...string) *stage {
 	t.Helper()
 	needBrowser(t)
 	s := &stage{lookup: fakes.NewLookup(t, brokers...), brokers: brokers}
-	s.admin = cmdtest.NewAdmin(t, "admind", append([]string{"--lookupd-http-address=" + s.lookup.Address(), "--refresh-interval=300ms"}, flags...)...)
+	s.admin = cmdtest.NewAdmin(t, "admind", append([]string{"--lookupd-http-address=" + s.lookup.Address(), refresh}, flags...)...)
 	s.base = "http://" + s.admin.HTTP + s.admin.Base + "/"
 	s.admin.Start(t)
 	return s
@@ -222,7 +222,7 @@ func crowded(t *testing.T) *stage {
 	for i := range 5000 {
 		b.Stats.Topics = append(b.Stats.Topics, topic(fmt.Sprintf("team-%02d.service-%04d", i%40, i), channel("worker", int64(i%7)*100, consumer("worker-1", i, nil)), channel("archive", 0)))
 	}
-	s := newStage(t, []*fakes.Broker{b}, "--refresh-interval=2s") // 300 ms would have all topics asked for and sent all the time
+	s := newStage(t, []*fakes.Broker{b}, "--refresh-interval=2s") // the usual would have all topics asked for and sent all the time
 	s.move(t, flow)
 	return s
 }
