@@ -117,6 +117,7 @@ type Engine struct {
 	burst     burst
 	nothing   time.Time // till then there is nothing, most likely, that is only kept and could go for others
 	compacted uint64    // bytes that were appended when it was looked for segments of which little is needed
+	rounded   time.Time // when that was
 	doneOnce  []string  // marks of files that went early, of which the newest checkpoint knows
 	reserve   reserve
 

@@ -98,14 +98,20 @@ func (k *Engine) look(now time.Time) (idle bool) {
 		k.registry.SyncAhead()
 	}
 	if !due && stats.Lost == k.lost.Load() {
-		if still && stats.Bytes != k.compacted && (!k.registry.Drained() || k.groups != nil) {
-			k.compacted = stats.Bytes
+		if still && k.mayBeSparse(now, stats.Bytes) {
+			k.compacted, k.rounded = stats.Bytes, now
 			k.compact()
 		}
 		return still && !later && k.registry.Health() == nil
 	}
 	k.renew(now, stats.Bytes-k.size, quiet)
 	return false
+}
+
+// mayBeSparse reports whether it is worth looking for segments of which little is needed, of a log in which nothing happens: what groups apply may have been in it
+// for long, as after a start.
+func (k *Engine) mayBeSparse(now time.Time, bytes uint64) bool {
+	return bytes != k.compacted && !k.registry.Drained() || k.groups != nil && now.Sub(k.rounded) >= compactPause
 }
 
 // due reports whether it is time for a checkpoint, or will be although nothing more is appended.

@@ -95,6 +95,9 @@ func (s *Standby) sparse() (list []victims) {
 func (s *Standby) sparseFiles() (list []sparseFile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.onDisk > 0 && s.swept != s.next {
+		s.thinTopicsLocked(true)
+	}
 	for id, of := range s.bodies {
 		store := s.stores[id]
 		if store == nil {

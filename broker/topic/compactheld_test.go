@@ -22,7 +22,6 @@ func (g *group) leaveEach(n, last Position) {
 		some := journal.Range{First: first, Last: first + n - 2}
 		g.must(journal.KindFinished, runsRecord(func(r *journal.Runs) { r.Begin(1, 2) }, some))
 	}
-	g.s.Tidy(false)
 }
 
 // compact has all be written anew that is worth it.
