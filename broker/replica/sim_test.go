@@ -169,6 +169,11 @@ type paper struct {
 	Headless []wal.Link
 }
 
+// need returns what a start must find of the log.
+func (p *paper) need() wal.Need {
+	return wal.Need{From: p.Start.From, Gone: p.Gone, Headless: p.Headless}
+}
+
 // node is one node: a disk that stays, and a process that may be there.
 type node struct {
 	s      *sim
@@ -289,7 +294,7 @@ func must(err error) {
 }
 
 func (n *node) walOptions(fs vfs.FS) wal.Options {
-	return wal.Options{FS: fs, Dir: simLog, FileSize: n.s.fileSize, Need: wal.Need{From: n.paper.Start.From, Gone: n.paper.Gone, Headless: n.paper.Headless}}
+	return wal.Options{FS: fs, Dir: simLog, FileSize: n.s.fileSize, Need: n.paper.need()}
 }
 
 // save replaces the node's paper. Until it returns nil either may be there.

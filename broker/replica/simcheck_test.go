@@ -246,7 +246,7 @@ func (n *node) left() (paper, *History) {
 	}
 	p := paperOf(b)
 	var r Recovery
-	if _, err := wal.Read(disk, simLog, wal.Need{From: p.Start.From}, r.Replay); err != nil {
+	if _, err := wal.Read(disk, simLog, p.need(), r.Replay); err != nil {
 		return p, nil
 	}
 	return p, fold(p.Start, r.groups[simGroup])

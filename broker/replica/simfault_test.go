@@ -417,7 +417,7 @@ func (n *node) flip() {
 	}
 	n.crash(false)
 	var r Recovery
-	report, err := wal.Read(n.disk, simLog, wal.Need{From: n.paper.Start.From}, r.Replay)
+	report, err := wal.Read(n.disk, simLog, n.paper.need(), r.Replay)
 	must(err)
 	all := r.groups[simGroup]
 	if len(all) == 0 {
