@@ -107,6 +107,29 @@ func (n *node) demandsAuth() bool {
 	return strings.Contains(string(c.Next().Payload), `"auth_required":true`)
 }
 
+// TestNobodyIsToldToShowATokenInClear where TLS is required: it would be refused, but not before everybody on the way has seen it.
+func TestNobodyIsToldToShowATokenInClear(t *testing.T) {
+	t.Parallel()
+	f, a := newTokens(t), newAuthority(t)
+	f.add("app", "consume:t")
+	for required, demanded := range map[broker.TLSRequirement]bool{broker.TLSNotRequired: true, broker.TLSRequired: false, broker.TLSRequiredExceptHTTP: false} {
+		n := start(t, func(o *broker.Options) {
+			f.use(o)
+			a.serve(o)
+			o.TLSRequired = required
+		})
+		if n.demandsAuth() != demanded {
+			t.Errorf("tls-required=%v: AUTH is demanded of who asks for no TLS: %v", required, !demanded)
+		}
+		c := n.dial()
+		c.Send("IDENTIFY\n" + prototest.Body(`{"feature_negotiation":true,"tls_v1":true}`))
+		if answer := string(c.Next().Payload); !strings.Contains(answer, `"auth_required":true`) {
+			t.Errorf("tls-required=%v: AUTH is not demanded over TLS: %s", required, answer)
+		}
+		c.Conn.Close()
+	}
+}
+
 // TestAnonymousLetsAccessComeInStepByStep: clients without a token go on, and are not told to send one, until the line is taken away;
 // then they are cut off, and those with a token stay.
 func TestAnonymousLetsAccessComeInStepByStep(t *testing.T) {

@@ -99,6 +99,14 @@ func (s *Server) setHandler(o *Options) {
 		handler = plainRefused(handler, port(s.httpsListener))
 	}
 	s.handler.Store(&handler)
+	s.http.SetKeepAlivesEnabled(!o.TLSRequired) // who comes back over a connection in clear would show his token, and be refused then
+}
+
+// insecure reports whether profiles and options are open to other machines.
+func (set *settings) insecure() bool {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	return set.opts.Insecure
 }
 
 // List returns every setting for GET /config.

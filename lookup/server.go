@@ -30,7 +30,8 @@ type Server struct {
 	log      *slog.Logger
 	began    time.Time
 	registry *registry.Registry
-	http     *http.Server
+	http     *http.Server // in clear
+	https    *http.Server
 	metrics  http.Handler                 // answers /metrics
 	handler  atomic.Pointer[http.Handler] // of all requests; replaced by a reload
 	settings settings
@@ -91,10 +92,9 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 	s.gate = session.NewGate(networks, s.tokens)
 	s.metrics = metrics.New(s.snapshot).Handler(log)
 	s.settings.opts, s.settings.exposed = opts, s.exposed
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.handler.Load()).ServeHTTP(w, r) })
+	s.http, s.https = httpapi.NewServer(handler, log), httpapi.NewServer(handler, log)
 	s.setHandler(&opts)
-	s.http = httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // profiles extend the time for their answer
-		(*s.handler.Load()).ServeHTTP(w, r)
-	}), log)
 	s.sessions = s.sessionConfig(0, 0)
 	return s, nil
 }
@@ -213,9 +213,9 @@ func (s *Server) Start(ctx context.Context) error {
 	s.sessions = s.sessionConfig(port(s.tcpListener), port(s.httpListener))
 	s.audit.Use(acts)
 	s.goroutines.Go(s.accept)
-	s.goroutines.Go(func() { s.serveHTTP(httpapi.Strict(s.httpListener)) })
+	s.goroutines.Go(func() { s.serveHTTP(s.http, httpapi.Strict(s.httpListener)) })
 	if s.httpsListener != nil {
-		s.goroutines.Go(func() { s.serveHTTP(tls.NewListener(s.httpsListener, s.watched())) })
+		s.goroutines.Go(func() { s.serveHTTP(s.https, tls.NewListener(s.httpsListener, s.watched())) })
 	}
 	s.goroutines.Go(s.keepGrants)
 	s.goroutines.Go(s.writeAudit)
@@ -291,8 +291,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for one := range open {
 		_ = one.Close() // its own goroutine may have closed it already
 	}
-	if err := s.http.Shutdown(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("shut HTTP down: %w", err), s.http.Close())
+	if err := errors.Join(s.http.Shutdown(ctx), s.https.Shutdown(ctx)); err != nil {
+		errs = append(errs, fmt.Errorf("shut HTTP down: %w", err), s.http.Close(), s.https.Close())
 	}
 	s.goroutines.Wait()
 	s.log.Info("lookup stopped")
@@ -313,8 +313,8 @@ func (s *Server) sessionConfig(tcpPort, httpPort int) session.Config {
 	}
 }
 
-func (s *Server) serveHTTP(l net.Listener) {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+func (s *Server) serveHTTP(server *http.Server, l net.Listener) {
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		s.fail(fmt.Errorf("serve HTTP: %w", err))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 
@@ -146,5 +147,41 @@ func TestTLSOptions(t *testing.T) {
 		if err := opts.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, wanted one with %q", err, want)
 		}
+	}
+}
+
+// TestRequiringTLSEndsConnectionsInClear: who comes back over one in clear would show his token, and be refused then.
+func TestRequiringTLSEndsConnectionsInClear(t *testing.T) {
+	a := prototest.NewAuthority(t)
+	var opts Options
+	s := startWith(t, func(o *Options) {
+		o.HTTPSAddress = "127.0.0.1:0"
+		o.TLSCert, o.TLSKey, o.TLSRootCAFile = a.Files("lookup")
+		opts = *o
+	})
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ask := func() (reused bool, status int) {
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }})
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.HTTPAddr().String()+"/ping", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		return reused, resp.StatusCode
+	}
+	ask()
+	if reused, status := ask(); !reused || status != http.StatusOK {
+		t.Fatalf("connections are not kept at all: %v %d", reused, status)
+	}
+	opts.TLSRequired = true
+	s.reloadWith(t, opts)
+	if reused, status := ask(); reused || status != http.StatusForbidden {
+		t.Errorf("reused %v, answered %d", reused, status)
 	}
 }

@@ -100,9 +100,9 @@ type handlers struct {
 // New returns a Server that serves nothing yet.
 func New(cfg Config) *Server {
 	s := &Server{}
-	s.SetConfig(cfg)
 	s.plain = newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handlers.Load().plain.ServeHTTP(w, r) }), cfg.Log)
 	s.secure = newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handlers.Load().secure.ServeHTTP(w, r) }), cfg.Log)
+	s.SetConfig(cfg)
 	return s
 }
 
@@ -117,6 +117,7 @@ func (s *Server) SetConfig(cfg Config) {
 		})
 	}
 	s.handlers.Store(&handlers{plain, handler, a.actHere})
+	s.plain.SetKeepAlivesEnabled(!cfg.RefusePlain) // who comes back over a connection would show his token, and be refused then
 }
 
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {

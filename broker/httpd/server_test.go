@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -165,6 +166,39 @@ func (f *fixture) listenTLS() net.Addr {
 	f.serve(func() error { return f.server.ServeTLS(l, &tls.Config{Certificates: []tls.Certificate{cert}}) })
 	f.client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	return l.Addr()
+}
+
+// TestRefusingPlainTextEndsItsConnections: who comes back over one would show his token, and be refused then.
+func TestRefusingPlainTextEndsItsConnections(t *testing.T) {
+	var cfg Config
+	f := newFixture(t, func(c *Config) { cfg = *c })
+	reused := func() (was bool) {
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GotConn: func(c httptrace.GotConnInfo) { was = c.Reused },
+		}), "GET", f.base+"/ping", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.send(req)
+		return was
+	}
+	if reused(); !reused() {
+		t.Fatal("connections are not kept at all")
+	}
+	f.server.SetConfig(cfg)
+	if !reused() {
+		t.Error("a reload that changes nothing ends connections")
+	}
+	cfg.RefusePlain = true
+	f.server.SetConfig(cfg)
+	if reused() || reused() {
+		t.Error("a connection in clear is used again")
+	}
+	cfg.RefusePlain = false
+	f.server.SetConfig(cfg)
+	if reused(); !reused() {
+		t.Error("connections are not kept any more")
+	}
 }
 
 // TestUnixSocket: the API is the same over a unix socket.

@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -72,9 +73,23 @@ func (l *link) close() {
 	}
 }
 
-// identify opens the conversation.
+// identify opens the conversation. In clear a lookup is shown a token only once it has answered: one that takes nothing but TLS refuses before.
 func (l *link) identify(info Info) (lookupwire.LookupInfo, error) {
-	if err := l.write(lookupwire.AppendIdentify([]byte(lookupwire.Magic), info)); err != nil {
+	begin := []byte(lookupwire.Magic)
+	if _, secure := l.conn.(*tls.Conn); info.Token != "" && !secure {
+		if err := l.write(lookupwire.AppendPing(begin)); err != nil {
+			return lookupwire.LookupInfo{}, err
+		}
+		reply, err := l.answer()
+		if err == nil {
+			err = checkOK(reply)
+		}
+		if err != nil {
+			return lookupwire.LookupInfo{}, err
+		}
+		begin = nil
+	}
+	if err := l.write(lookupwire.AppendIdentify(begin, info)); err != nil {
 		return lookupwire.LookupInfo{}, err
 	}
 	reply, err := l.answer()

@@ -1,14 +1,20 @@
 package registrar
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -528,4 +534,40 @@ func TestBroadcastAddressIsWarnedAboutOnce(t *testing.T) {
 			t.Errorf("warned %d times", n)
 		}
 	})
+}
+
+// TestTokenIsNotShownInClearToALookupThatRefusesIt: one that takes TLS only says so before, one that takes plain text is shown it.
+func TestTokenIsNotShownInClearToALookupThatRefusesIt(t *testing.T) {
+	for _, refuses := range []bool{true, false} {
+		here, there := net.Pipe()
+		var heard bytes.Buffer
+		var lookup sync.WaitGroup
+		lookup.Go(func() {
+			defer there.Close()
+			in := bufio.NewReader(io.TeeReader(there, &heard))
+			if _, err := in.ReadString('\n'); err != nil {
+				t.Error(err)
+			}
+			if refuses {
+				there.Write(lookupwire.AppendReply(nil, "E_UNAUTHORIZED this lookup speaks TLS only"))
+				return
+			}
+			there.Write(lookupwire.AppendReply(nil, lookupwire.ReplyOK))
+			head := make([]byte, len("IDENTIFY\n")+4)
+			if _, err := io.ReadFull(in, head); err != nil {
+				t.Error(err)
+			}
+			if _, err := io.CopyN(io.Discard, in, int64(binary.BigEndian.Uint32(head[len(head)-4:]))); err != nil {
+				t.Error(err)
+			}
+			there.Write(lookupwire.AppendIdentifyReply(nil, lookupwire.LookupInfo{BroadcastAddress: "lookup", HTTPPort: 4161, TCPPort: 4160, Version: "1"}))
+		})
+		l := newLink(here, slog.New(slog.DiscardHandler))
+		_, err := l.identify(Info{Token: "secret", BroadcastAddress: "b", TCPPort: 1, HTTPPort: 2, Version: "1"})
+		l.close()
+		lookup.Wait()
+		if (err != nil) != refuses || strings.Contains(heard.String(), "secret") == refuses {
+			t.Errorf("refuses %v: %v, heard %q", refuses, err, heard.String())
+		}
+	}
 }

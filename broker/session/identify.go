@@ -109,12 +109,15 @@ func (s *Session) offer(r *protocol.IdentifyRequest) protocol.IdentifyResponse {
 	if r.Deflate && cfg.Deflate && r.DeflateLevel > 0 {
 		level = r.DeflateLevel
 	}
+	secures := cfg.TLS != nil && r.TLSv1 && !upgraded
+	// Where TLS is required AUTH in clear is refused, but then the secret has been shown: who does not ask for TLS is not told to send it.
+	demandsAuth := cfg.Auth != nil && cfg.Auth.Demanded() && (set.tls || secures || !cfg.TLSRequired)
 	return protocol.IdentifyResponse{
 		MaxRdyCount: cfg.MaxRdyCount, Version: cfg.Version,
 		MaxMsgTimeout: cfg.Limits.MaxMsgTimeout.Milliseconds(), MsgTimeout: set.msgTimeout.Milliseconds(),
-		TLSv1: cfg.TLS != nil && r.TLSv1 && !upgraded, Deflate: cfg.Deflate && r.Deflate && !upgraded, DeflateLevel: min(level, cfg.MaxDeflateLevel),
+		TLSv1: secures, Deflate: cfg.Deflate && r.Deflate && !upgraded, DeflateLevel: min(level, cfg.MaxDeflateLevel),
 		MaxDeflateLevel: cfg.MaxDeflateLevel, Snappy: cfg.Snappy && r.Snappy && !upgraded, SampleRate: set.sampleRate,
-		AuthRequired: cfg.Auth != nil && cfg.Auth.Demanded(), OutputBufferSize: set.outputSize, OutputBufferTimeout: set.outputTimeout.Milliseconds(),
+		AuthRequired: demandsAuth, OutputBufferSize: set.outputSize, OutputBufferTimeout: set.outputTimeout.Milliseconds(),
 		TopologyRegion: cfg.TopologyRegion, TopologyZone: cfg.TopologyZone,
 	}
 }

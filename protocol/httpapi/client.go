@@ -38,7 +38,8 @@ type HTTPClient struct {
 	c     *http.Client
 	agent string
 	token func() string
-	http  *Transport
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	https *Transport
 	ports securePorts
 	reads reads         // of large answers
 	turns chan struct{} // of decoding a large answer: as many as processors, or a hundred at once would leave none for anybody else
@@ -51,24 +52,44 @@ func NewHTTPClient(cfg ClientConfig) *HTTPClient {
 	if token == nil {
 		token = func() string { return cfg.Token }
 	}
-	transport := NewTransport(cfg.TLS, func(with *tls.Config) *http.Transport {
-		return &http.Transport{
-			DialContext:         dialer.DialContext,
-			TLSClientConfig:     with,
-			TLSHandshakeTimeout: 10 * time.Second,
-			MaxIdleConns:        1000,
-			IdleConnTimeout:     90 * time.Second,
-		}
-	})
-	return &HTTPClient{agent: cfg.UserAgent, token: token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), reads: newReads(), http: transport, c: &http.Client{
+	c := &HTTPClient{agent: cfg.UserAgent, token: token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), reads: newReads(), dial: dialer.DialContext}
+	connects := func(dial func(ctx context.Context, network, address string) (net.Conn, error), with *tls.Config) *http.Transport {
+		return &http.Transport{DialContext: dial, TLSClientConfig: with, TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 1000, IdleConnTimeout: 90 * time.Second}
+	}
+	c.https = NewTransport(cfg.TLS, func(with *tls.Config) *http.Transport { return connects(c.dial, with) })
+	c.c = &http.Client{
 		Timeout:       cfg.RequestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // no daemon leads elsewhere
-		Transport:     transport,
-	}}
+		Transport:     byScheme{connects(c.dialPlain, nil), c.https},
+	}
+	return c
 }
 
-// SetTLS replaces the configuration for https, for connections that are made from now on.
-func (c *HTTPClient) SetTLS(cfg *tls.Config) { c.http.SetTLS(cfg) }
+// byScheme keeps connections in clear, which ask before they are used, apart from those over TLS.
+type byScheme struct {
+	http  *http.Transport
+	https *Transport
+}
+
+// RoundTrip is for http.Client.
+func (t byScheme) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme == "https" {
+		return t.https.RoundTrip(req)
+	}
+	return t.http.RoundTrip(req)
+}
+
+// CloseIdleConnections closes what no request uses.
+func (t byScheme) CloseIdleConnections() {
+	t.http.CloseIdleConnections()
+	t.https.CloseIdleConnections()
+}
+
+// SetTLS replaces the configuration for https, for connections that are made from now on, and forgets who has answered over it.
+func (c *HTTPClient) SetTLS(cfg *tls.Config) {
+	c.https.SetTLS(cfg)
+	c.ports.forget()
+}
 
 // Close drops idle connections and ends their goroutines.
 func (c *HTTPClient) Close() { c.c.CloseIdleConnections() }

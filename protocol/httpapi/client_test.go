@@ -185,6 +185,89 @@ func TestTokenIsShownToNobodyWhoWasNotAsked(t *testing.T) {
 	}
 }
 
+// TestTokenIsNotShownToADaemonThatCameBack with plain text refused: the connection of before is gone, and the new one is asked first.
+func TestTokenIsNotShownToADaemonThatCameBack(t *testing.T) {
+	for _, port := range []int{0, 1} { // also one that names no port
+		var shown atomic.Int32
+		var refuses, keeps atomic.Bool
+		handler := func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "" {
+				shown.Add(1)
+			}
+			if !keeps.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			if refuses.Load() {
+				RespondTLSRequired(w, port)
+				return
+			}
+			RespondV1(w, 200, "fine")
+		}
+		plain := httptest.NewServer(http.HandlerFunc(handler))
+		t.Cleanup(plain.Close)
+		c := newTestClient(t, ClientConfig{RequestTimeout: patience, Token: "secret"})
+		for _, k := range []bool{false, true, true} { // one that ends every connection is used as well
+			keeps.Store(k)
+			if err := c.Post(t.Context(), plain.URL+"/topic/create?topic=t", nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if shown.Load() != 3 {
+			t.Fatalf("shown %d times to one that takes plain text", shown.Load())
+		}
+		refuses.Store(true)
+		plain.CloseClientConnections()
+		if err := c.Post(t.Context(), plain.URL+"/topic/create?topic=t", nil, nil); err == nil {
+			t.Error("it was answered")
+		}
+		if n := shown.Load(); n != 3 {
+			t.Errorf("after the restart it was shown %d times", n-3)
+		}
+	}
+}
+
+// TestTokenIsNotShownInClearToWhomItWasOverTLS: whoever is in the place of a daemon may say that it takes plain text now.
+func TestTokenIsNotShownInClearToWhomItWasOverTLS(t *testing.T) {
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { RespondV1(w, 200, "there") }))
+	t.Cleanup(secure.Close)
+	var inClear atomic.Int32
+	var taken atomic.Bool
+	plain := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			inClear.Add(1)
+		}
+		if taken.Load() {
+			RespondV1(w, 200, "mine")
+			return
+		}
+		RespondTLSRequired(w, secure.Listener.Addr().(*net.TCPAddr).Port)
+	})
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience, TLS: &tls.Config{RootCAs: roots}, Token: "secret"})
+	if err := c.Get(t.Context(), plain+"/stats", nil); err != nil {
+		t.Fatal(err)
+	}
+	taken.Store(true)
+	c.Close()
+	secure.Close()
+	if err := c.Get(t.Context(), plain+"/stats", nil); err == nil {
+		t.Error("the port that is gone answers")
+	}
+	for range 2 {
+		if err := c.Get(t.Context(), plain+"/stats", nil); !errors.Is(err, ErrInClear) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := inClear.Load(); n > 0 {
+		t.Errorf("it was shown in clear %d times", n)
+	}
+	c.SetTLS(nil) // as a reload does
+	if err := c.Get(t.Context(), plain+"/stats", nil); err != nil || inClear.Load() != 1 {
+		t.Errorf("after a reload: %v, shown %d times", err, inClear.Load())
+	}
+}
+
 // TestClientTimeouts: neither a silent server nor a cancelled caller holds a request.
 func TestClientTimeouts(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // connects, never answers

@@ -154,7 +154,7 @@ func RespondError(w http.ResponseWriter, err error) {
 // RespondTLSRequired refuses a request on a plain-text port and tells where https is, 0 for nowhere. NSQ's clients retry
 // there. The spaces are part of the answer.
 func RespondTLSRequired(w http.ResponseWriter, httpsPort int) {
-	body := []byte(`{"message": "TLS_REQUIRED", "https_port": `)
+	body := []byte(`{"message": "` + tlsRequired + `", "https_port": `)
 	writeJSON(w, http.StatusForbidden, append(strconv.AppendInt(body, int64(httpsPort), 10), '}'))
 }
 

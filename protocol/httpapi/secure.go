@@ -1,15 +1,19 @@
 package httpapi
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // mostPorts bounds how many daemons are remembered.
@@ -18,34 +22,61 @@ const mostPorts = 10_000
 // securePorts remembers which daemons refuse plain text, and where they answer over https. It is safe for concurrent use.
 type securePorts struct {
 	mu    sync.Mutex
-	known map[string]string // by host:port of plain text, that of https; empty for a daemon that takes plain text
+	known map[string]securePort // by host:port of plain text
 }
 
-func (p *securePorts) get(plain string) (secure string, known bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	secure, known = p.known[plain]
-	return secure, known
+// securePort is where a daemon answers over https.
+type securePort struct {
+	address string // host:port; empty for one that is to be asked for again
+	proven  bool   // it has answered there, with a certificate that is right
 }
 
-func (p *securePorts) put(plain, secure string) {
+func (p *securePorts) get(plain string) securePort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known == nil || len(p.known) >= mostPorts {
-		p.known = map[string]string{}
+	return p.known[plain]
+}
+
+// found keeps what a daemon says of itself.
+func (p *securePorts) found(plain, secure string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.known) >= mostPorts {
+		maps.DeleteFunc(p.known, func(_ string, s securePort) bool { return !s.proven })
 	}
-	p.known[plain] = secure
+	if p.known == nil || len(p.known) >= mostPorts {
+		p.known = map[string]securePort{}
+	}
+	p.known[plain] = securePort{secure, p.known[plain].proven}
 }
 
-func (p *securePorts) forget(plain string) {
+// answered keeps whether a daemon has answered over https. One that has before keeps that, and may have another port by now.
+func (p *securePorts) answered(plain string, did bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.known, plain)
+	switch s, known := p.known[plain]; {
+	case did && known:
+		p.known[plain] = securePort{s.address, true}
+	case s.proven:
+		p.known[plain] = securePort{"", true}
+	default:
+		delete(p.known, plain)
+	}
 }
+
+// forget has all daemons be asked again as if they were met for the first time.
+func (p *securePorts) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = nil
+}
+
+// ErrInClear says that a daemon would have been shown a token in clear that was spoken to over TLS before.
+var ErrInClear = errors.New("it has answered over TLS before and takes plain text now: it is shown no token in clear. A reload or a new start of this program lets it")
 
 // Do sends a request with the body as it is and returns the answer as it is, for what is not JSON, or not only. It asks once more
-// over https when it is refused for that, and from then on at once; a token is shown in clear to nobody who refuses plain text. The error is as
-// Get's.
+// over https when it is refused for that, and from then on at once; a token is shown in clear to nobody who refuses plain text, nor to whom it was
+// shown over TLS before. The error is as Get's, or ErrInClear.
 func (c *HTTPClient) Do(ctx context.Context, method, rawURL string, body []byte) ([]byte, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -55,35 +86,94 @@ func (c *HTTPClient) Do(ctx context.Context, method, rawURL string, body []byte)
 		return c.send(ctx, method, rawURL, body, c.token())
 	}
 	plain := u.Host
-	secure, known := c.ports.get(plain)
-	if token := c.token(); !known && token != "" {
-		// Whether it refuses plain text must be known before it is shown the token. What it answers otherwise does not matter here.
-		_, err := c.send(ctx, http.MethodGet, "http://"+plain+"/ping", nil, "")
-		if port, refused := refusesPlain(err); refused {
-			secure = net.JoinHostPort(u.Hostname(), port)
-			c.ports.put(plain, secure)
-		} else if err == nil || errors.As(err, new(*StatusError)) {
-			c.ports.put(plain, "")
-		} else {
-			return nil, explainRefusal(rawURL, err)
-		}
-	}
-	if secure == "" {
-		answer, err := c.send(ctx, method, rawURL, body, c.token())
+	known := c.ports.get(plain)
+	if known.address == "" {
+		answer, err := c.inClear(ctx, method, rawURL, body, known.proven)
 		port, refused := refusesPlain(err)
 		if !refused {
 			return answer, explainRefusal(rawURL, err)
 		}
-		secure = net.JoinHostPort(u.Hostname(), port)
-		c.ports.put(plain, secure)
+		known.address = net.JoinHostPort(u.Hostname(), port)
+		c.ports.found(plain, known.address)
 	}
-	u.Scheme, u.Host = "https", secure
+	u.Scheme, u.Host = "https", known.address
 	answer, err := c.send(ctx, method, u.String(), body, c.token())
-	if err != nil && !errors.As(err, new(*StatusError)) {
-		c.ports.forget(plain) // it may have another port by now
-	}
+	c.ports.answered(plain, err == nil || errors.As(err, new(*StatusError)))
 	return answer, err
 }
+
+// inClear is send to a daemon that may take plain text. With a token one that has answered over TLS before is only asked where it does now.
+func (c *HTTPClient) inClear(ctx context.Context, method, rawURL string, body []byte, proven bool) ([]byte, error) {
+	if !proven || c.token() == "" {
+		return c.send(ctx, method, rawURL, body, c.token())
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.send(ctx, http.MethodGet, "http://"+u.Host+"/ping", nil, "")
+	if _, refused := refusesPlain(err); !refused && (err == nil || errors.As(err, new(*StatusError))) {
+		return nil, fmt.Errorf("%s: %w", u.Host, ErrInClear)
+	}
+	return nil, err
+}
+
+// pingWithin bounds how long a daemon that was connected to in clear may take to say whether it wants that.
+const pingWithin = 10 * time.Second
+
+// dialPlain connects in clear. Who is to be shown a token is asked first whether he takes plain text, over each new connection: a daemon may have
+// been started again with --tls-required since the last one. The error is a *StatusError where he does not.
+func (c *HTTPClient) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := c.dial(ctx, network, address)
+	if err != nil || c.token() == "" {
+		return conn, err
+	}
+	goesOn, err := c.takesPlain(ctx, conn, address)
+	if err == nil && goesOn {
+		return conn, nil
+	}
+	conn.Close() // nothing is to come of it
+	if err != nil {
+		return nil, err
+	}
+	return c.dial(ctx, network, address) // it has said so a moment ago, and ended the connection
+}
+
+// takesPlain asks who is connected; goesOn is whether the connection may be used for more.
+func (c *HTTPClient) takesPlain(ctx context.Context, conn net.Conn, address string) (goesOn bool, err error) {
+	within := pingWithin
+	if t := c.c.Timeout; t > 0 {
+		within = min(t, within)
+	}
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
+		return false, err
+	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/ping", nil)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("User-Agent", c.agent)
+	if err := req.Write(conn); err != nil {
+		return false, err
+	}
+	in := bufio.NewReader(io.LimitReader(conn, maxRefusal))
+	resp, err := http.ReadResponse(in, req)
+	if err != nil {
+		return false, fmt.Errorf("read the answer of http://%s/ping: %w", address, err)
+	}
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return false, fmt.Errorf("read the answer of http://%s/ping: %w", address, err)
+	}
+	if status := (&StatusError{Code: resp.StatusCode, Status: resp.Status, Body: answer}); status.Code == http.StatusForbidden && status.Message() == tlsRequired {
+		return false, status
+	}
+	return !resp.Close && in.Buffered() == 0, conn.SetDeadline(time.Time{})
+}
+
+// tlsRequired is the word of a plain-text port that refuses.
+const tlsRequired = "TLS_REQUIRED"
 
 // refusal is the body of a 403 that is about plain text.
 type refusal struct {
