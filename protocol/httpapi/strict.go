@@ -58,10 +58,9 @@ const (
 	inBody         // of a known length, or the data of a chunk with its line end
 	inSize         // the line before a chunk
 	inTrailer      // behind the last chunk
-	lost           // what came is no request: net/http refuses it by itself
 )
 
-// maxScanned is how much of a line is looked at, in bytes: no line of interest is longer.
+// maxScanned is how much of a line is looked at, in bytes: a length that is written longer is refused.
 const maxScanned = 256
 
 // scan follows requests of HTTP/1 by their lengths, as net/http does.
@@ -79,8 +78,6 @@ type scan struct {
 func (s *scan) feed(all []byte) (good int, ok bool) {
 	for b := all; len(b) > 0; {
 		switch s.at {
-		case lost:
-			return len(all), true
 		case inBody:
 			n := min(s.left, int64(len(b)))
 			s.left -= n
@@ -147,8 +144,7 @@ func (s *scan) head(line []byte) bool {
 		s.begun = true
 		return true
 	case len(line) > 0:
-		s.field(line)
-		return true
+		return s.field(line)
 	case s.chunked && s.length >= 0:
 		return false
 	case s.chunked:
@@ -161,18 +157,19 @@ func (s *scan) head(line []byte) bool {
 	return true
 }
 
-// field notes a length. A line that begins with a space goes on with the field before.
-func (s *scan) field(line []byte) {
+// field notes a length, and reports false for one that net/http refuses, or may read otherwise: in lines that are longer than is looked at, or
+// that goes on in the next line, as one that begins with a space does.
+func (s *scan) field(line []byte) bool {
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	switch {
 	case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 		s.chunked = true
 	case bytes.EqualFold(name, []byte("Content-Length")):
 		n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 63)
-		if err != nil {
-			s.at = lost
-			return
+		if err != nil || len(line) >= maxScanned-1 {
+			return false
 		}
 		s.length = int64(n)
 	}
+	return true
 }

@@ -54,6 +54,10 @@ func TestTwoLengths(t *testing.T) {
 		head + "TRANSFER-ENCODING: chunked\r\nX: y\r\ncontent-length:0\r\n\r\n" + chunks,
 		head + "Content-Length: 5\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
 		head + "Transfer-Encoding: chunked\nContent-Length: 5\n\n" + chunks,
+		head + "Content-Length:\r\n 5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
+		head + "Transfer-Encoding:\r\n chunked\r\nContent-Length:\r\n\t5\r\n\r\n" + chunks,
+		head + "Content-Length: " + strings.Repeat(" ", 300) + "5\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
+		head + "Content-Length: " + strings.Repeat("0", 300) + "5\r\n\r\nabcde", // as the 0 that is seen of it what follows would be a head
 		head + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
 	} {
 		for before := range fine {
@@ -82,7 +86,7 @@ func TestTwoLengths(t *testing.T) {
 				t.Fatal(err)
 			}
 			resp, err := http.ReadResponse(in, nil)
-			if err != nil || resp.StatusCode != 400 && i < 5 || resp.StatusCode == 200 {
+			if err != nil || resp.StatusCode != 400 && i < 9 || resp.StatusCode == 200 {
 				t.Fatalf("%q: %v %v", bad, resp, err)
 			}
 			_, _ = io.Copy(io.Discard, resp.Body)
