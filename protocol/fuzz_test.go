@@ -282,3 +282,21 @@ func FuzzParseWords(f *testing.F) {
 		}
 	})
 }
+
+// TestLongTextsOfIdentifyAreCut: a connection holds them as long as it lives, and there may be thousands.
+func TestLongTextsOfIdentifyAreCut(t *testing.T) {
+	long := strings.Repeat("x", maxText-1) + "ü" + strings.Repeat("y", 5<<20)
+	body, err := json.Marshal(IdentifyRequest{ClientID: long, Hostname: long, UserAgent: long, TopologyRegion: long, TopologyZone: "here"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ParseIdentify(body, fuzzLimits)
+	if err != nil || r.TopologyZone != "here" {
+		t.Fatal(r.TopologyZone, err)
+	}
+	for _, text := range []string{r.ClientID, r.Hostname, r.UserAgent, r.TopologyRegion} {
+		if text != long[:maxText-1] { // half a letter is none
+			t.Errorf("%d bytes are kept", len(text))
+		}
+	}
+}

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -41,11 +42,19 @@ const (
 	maxSampleRate  = 99
 )
 
-// ParseIdentify decodes an IDENTIFY body and checks its ranges; the error is an *Error.
+// maxText is how many bytes are kept of each text that a client says of itself: a connection holds them as long as it lives.
+const maxText = 1024
+
+// ParseIdentify decodes an IDENTIFY body and checks its ranges; texts are cut to 1024 bytes. The error is an *Error.
 func ParseIdentify(body []byte, l IdentifyLimits) (*IdentifyRequest, error) {
 	r := new(IdentifyRequest)
 	if err := json.Unmarshal(body, r); err != nil {
 		return nil, Errorf(CodeBadBody, "IDENTIFY failed to decode JSON body").Because(err)
+	}
+	for _, text := range []*string{&r.ClientID, &r.Hostname, &r.UserAgent, &r.TopologyRegion, &r.TopologyZone} {
+		if len(*text) > maxText {
+			*text = strings.Clone(strings.ToValidUTF8((*text)[:maxText], "")) // the whole one is not to be kept
+		}
 	}
 	return r, r.check(l)
 }
