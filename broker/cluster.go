@@ -347,6 +347,8 @@ func (c clusterAPI) Replicated(name string) bool {
 	return ok && err == nil
 }
 
+func (c clusterAPI) AtLeader(name string) bool { return c.m.AtLeader(name) }
+
 func (c clusterAPI) Copy(name string) *topic.Copy {
 	t, ok, err := c.m.Topic(name)
 	if err != nil || !ok || t.Deleting {

@@ -27,6 +27,8 @@ type Cluster interface {
 	DeleteTopic(ctx context.Context, name string) error
 	// Well returns why this broker does not do all that is its part in the cluster, nil when it does.
 	Well(context.Context) error
+	// AtLeader reports whether clients are told of the leader of a replicated topic alone.
+	AtLeader(name string) bool
 	// Replicated reports whether a topic is replicated, as far as is known here.
 	Replicated(name string) bool
 	// Copy returns a replicated topic as this broker's replica has it, nil when it has none.
@@ -44,6 +46,11 @@ var (
 	ErrClusterRefused = errors.New("refused")                             // it cannot be: the map is as it was
 	ErrClusterUnknown = errors.New("it is not known whether it was done") // look at the map
 )
+
+// replicated reports whether a topic is, as far as is known here.
+func (a *api) replicated(name string) bool {
+	return a.cfg.Cluster != nil && a.cfg.Cluster.Replicated(name)
+}
 
 // cluster tells what is known of the cluster.
 func (a *api) cluster(_ http.ResponseWriter, req *http.Request, _ httprouter.Params) (any, error) {
@@ -111,6 +118,9 @@ func (a *api) createReplicated(req *http.Request, q httpapi.Query, name, replica
 	}
 	if err := a.cfg.Broker.Registry().InTheWay(name); err != nil { // one that is not gives way once the map has the other
 		return refuse(http.StatusConflict, "REFUSED: "+err.Error()+": consume or empty them first")
+	}
+	if said && a.replicated(name) && a.cfg.Cluster.AtLeader(name) != (serve == "leader") {
+		return refuse(http.StatusConflict, "REFUSED: the topic is there, and not with serve="+serve)
 	}
 	return clusterFailed(a.cfg.Cluster.CreateTopic(req.Context(), name, serve == "leader"))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -56,7 +57,9 @@ func (c *fakeCluster) DeleteTopic(_ context.Context, name string) error {
 	return c.act("delete %s", name)
 }
 
-func (c *fakeCluster) Replicated(name string) bool { return name == "orders" }
+func (c *fakeCluster) AtLeader(name string) bool { return name == "led" }
+
+func (c *fakeCluster) Replicated(name string) bool { return name == "orders" || name == "led" }
 
 func (c *fakeCluster) Copy(name string) *topic.Copy { return c.copies[name] }
 
@@ -108,7 +111,14 @@ func TestReplicatedTopics(t *testing.T) {
 	}{
 		{"POST", "/topic/create?topic=orders&replicas=3", 200, "", "create orders"},
 		{"POST", "/topic/create?topic=orders&replicas=3&serve=all", 200, "", "create orders"},
-		{"POST", "/topic/create?topic=orders&replicas=3&serve=leader", 200, "", "create orders at its leader"},
+		{"POST", "/topic/create?topic=orders&replicas=3&serve=leader", 409, "REFUSED: the topic is there, and not with serve=leader", ""},
+		{"POST", "/topic/create?topic=led&replicas=3&serve=leader", 200, "", "create led at its leader"},
+		{"POST", "/topic/create?topic=led&replicas=3", 200, "", "create led"},
+		{"POST", "/topic/create?topic=led&replicas=3&serve=all", 409, "REFUSED: the topic is there, and not with serve=all", ""},
+		{"POST", "/topic/create?topic=new&replicas=3&serve=leader", 200, "", "create new at its leader"},
+		{"POST", "/topic/create?topic=orders&replicas=1", 409, "REFUSED: the topic is there, with 3 replicas", ""},
+		{"POST", "/topic/create?topic=orders", 200, "", ""},
+		{"POST", "/topic/create?topic=single&replicas=1", 200, "", ""},
 		{"POST", "/topic/create?topic=orders&replicas=3&serve=some", 400, "INVALID_ARG_SERVE", ""},
 		{"POST", "/topic/create?topic=orders&replicas=5", 400, "it must be 1 or 3", ""},
 		{"POST", "/topic/create?topic=o%23ephemeral&replicas=3", 400, "an ephemeral topic is on one broker", ""},
@@ -137,5 +147,16 @@ func TestReplicatedTopics(t *testing.T) {
 	}
 	if r, _ := f.do("GET", "/ping", ""); r.StatusCode != 200 {
 		t.Errorf("%d without the cluster", r.StatusCode)
+	}
+}
+
+// TestAReplicatedTopicIsNotAdvisedToKeepMessages: the options for that are refused there.
+func TestAReplicatedTopicIsNotAdvisedToKeepMessages(t *testing.T) {
+	a := newAPI(Config{Cluster: &fakeCluster{}})
+	for name, advised := range map[string]bool{"orders": false, "single": true} {
+		err := a.notMoved(httptest.NewRequest("POST", "/channel/rewind?topic="+name, nil), topic.ErrKeepsNothing)
+		if text := fmt.Sprint(err); !strings.Contains(text, "NOTHING_KEPT: ") || strings.Contains(text, "retain_time") != advised {
+			t.Errorf("%s: %s", name, text)
+		}
 	}
 }

@@ -112,7 +112,7 @@ func (a *api) withBody(h httpapi.HandlerFunc) httpapi.HandlerFunc {
 
 // elsewhere reports whether a topic is replicated, and not served by this broker.
 func (a *api) elsewhere(name string) bool {
-	return a.cfg.Broker.Registry().Lookup(name) == nil && a.cfg.Cluster != nil && a.cfg.Cluster.Replicated(name)
+	return a.cfg.Broker.Registry().Lookup(name) == nil && a.replicated(name)
 }
 
 const notLeaderText = "NOT_LEADER: "

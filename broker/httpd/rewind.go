@@ -7,6 +7,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"brokerd/broker/policy"
 	"brokerd/broker/topic"
 	"brokerd/protocol/httpapi"
 )
@@ -104,6 +105,8 @@ func (a *api) notMoved(req *http.Request, err error) error {
 		return err
 	case errors.Is(err, topic.ErrNoPlaces):
 		return refuse(http.StatusBadRequest, "NEEDS_LOG: "+err.Error())
+	case errors.Is(err, topic.ErrKeepsNothing) && a.replicated(req.URL.Query().Get("topic")): // it has no options that would help
+		return refuse(http.StatusBadRequest, "NOTHING_KEPT: "+policy.Lookup("retain_time").Unreplicated)
 	case errors.Is(err, topic.ErrKeepsNothing):
 		return refuse(http.StatusBadRequest, "NOTHING_KEPT: "+err.Error())
 	case errors.Is(err, topic.ErrTooMany):

@@ -37,7 +37,7 @@ func (a *api) lookupTopic(name string) (*topic.Topic, error) {
 	switch {
 	case t != nil:
 		return t, nil
-	case a.cfg.Cluster != nil && a.cfg.Cluster.Replicated(name):
+	case a.replicated(name):
 		return nil, notLeader(topic.ErrElsewhere)
 	}
 	return nil, refuse(http.StatusNotFound, "TOPIC_NOT_FOUND")
@@ -51,8 +51,11 @@ func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 	if !protocol.ValidName(name) {
 		return nil, refuse(http.StatusBadRequest, "INVALID_TOPIC")
 	}
-	if n, ok := q.Lookup("replicas"); ok && n != "1" {
+	switch n, said := q.Lookup("replicas"); {
+	case said && n != "1":
 		return nil, a.createReplicated(req, q, name, n)
+	case said && a.replicated(name):
+		return nil, refuse(http.StatusConflict, "REFUSED: the topic is there, with 3 replicas")
 	}
 	if a.elsewhere(name) {
 		return nil, nil // it is there
@@ -68,7 +71,7 @@ func (a *api) deleteTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 	if err != nil {
 		return nil, err
 	}
-	if a.cfg.Cluster != nil && a.cfg.Cluster.Replicated(name) {
+	if a.replicated(name) {
 		return nil, clusterFailed(a.cfg.Cluster.DeleteTopic(req.Context(), name))
 	}
 	err = a.cfg.Broker.Registry().DeleteTopic(name)

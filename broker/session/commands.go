@@ -312,7 +312,7 @@ func (s *Session) dpub(c *protocol.Command) error {
 	if err = s.deliver(delay); err != nil {
 		s.batch.Reset()
 		code := protocol.CodeDpubFailed
-		if errors.Is(err, topic.ErrNoTTL) || errors.Is(err, topic.ErrAcks) {
+		if topic.RefusesTTL(err) || errors.Is(err, topic.ErrAcks) {
 			code = protocol.CodeBadMessage
 		}
 		return s.refusePublishes(1, protocol.Errorf(code, "DPUB failed %s", oneLine(err)).Because(err))

@@ -75,6 +75,12 @@ func TestPublishesToATopicThatAnotherBrokerLeads(t *testing.T) {
 			p.ExpectError("E_MPUB_FAILED MPUB failed " + err.Error())
 		}
 		e.mu.Lock()
+		e.err = topic.ErrLedTTL
+		e.mu.Unlock()
+		q := w.dial()
+		q.Send("PUB r ttl=30s\n" + prototest.Body("m"))
+		q.ExpectError("E_BAD_MESSAGE PUB failed not with a replicated topic yet: a message's own ttl")
+		e.mu.Lock()
 		e.err, replicated = topic.ErrNotReplicated, false
 		e.mu.Unlock()
 		p.Send("PUB r\n" + prototest.Body("m"))

@@ -280,7 +280,7 @@ func (s *Session) publishBatch() error {
 	s.batch.Reset()
 	code := protocol.CodePubFailed
 	switch {
-	case errors.Is(err, topic.ErrNoTTL), errors.Is(err, topic.ErrAcks):
+	case topic.RefusesTTL(err), errors.Is(err, topic.ErrAcks):
 		code = protocol.CodeBadMessage
 	case s.batchVerb == protocol.Mpub:
 		code = protocol.CodeMpubFailed

@@ -213,7 +213,7 @@ func (t *Topic) PublishAs(b *Batch, delay time.Duration, level Level) error {
 // Refuses reports whether an error of a publish says that the disk did not take the message, so that a later one may succeed:
 // not that the broker stops, or that the topic cannot be.
 func Refuses(err error) bool {
-	for _, other := range []error{ErrExiting, ErrInvalidName, ErrTopicNotFound, ErrChannelNotFound, nsqdata.ErrClosed, ErrNoTTL, ErrAcks} {
+	for _, other := range []error{ErrExiting, ErrInvalidName, ErrTopicNotFound, ErrChannelNotFound, nsqdata.ErrClosed, ErrNoTTL, ErrLedTTL, ErrAcks} {
 		if errors.Is(err, other) {
 			return false
 		}

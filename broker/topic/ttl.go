@@ -20,10 +20,13 @@ func ParseTTL(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// ErrLedTTL is ErrNoTTL of a replicated topic.
-var ErrLedTTL = fmt.Errorf("%w: a message's own ttl (%w)", ErrReplicated, ErrNoTTL)
+// ErrLedTTL is the same of a replicated topic.
+var ErrLedTTL = fmt.Errorf("%w: a message's own ttl", ErrReplicated)
 
-// TakesTTL returns ErrNoTTL when the topic's messages can have no ttl of their own.
+// RefusesTTL reports whether an error is one of the two.
+func RefusesTTL(err error) bool { return errors.Is(err, ErrNoTTL) || errors.Is(err, ErrLedTTL) }
+
+// TakesTTL returns ErrNoTTL or ErrLedTTL when the topic's messages can have no ttl of their own.
 func (t *Topic) TakesTTL() error {
 	switch {
 	case t.d == nil:
