@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
@@ -73,6 +74,7 @@ type Guard struct {
 type session struct {
 	user  string
 	by    *grant.Caller // the token that opened it; nil for a password
+	hash  []byte        // of the password that opened it: another one ends it
 	token string        // for X-CSRF-Token
 	used  time.Time
 }
@@ -208,8 +210,8 @@ func (now *rules) byTokenOrCertificate(r *http.Request) (c Caller, ok bool, err 
 
 func (now *rules) fromProxy(r *http.Request) Caller {
 	c := Caller{}
-	if now.trusts(r) {
-		c.User = r.Header.Get(now.Header)
+	if said := r.Header.Values(now.Header); now.trusts(r) && len(said) == 1 { // of two, one is what the proxy was sent
+		c.User = said[0]
 	}
 	named := c.User != ""
 	if named && slices.Contains(now.Operators, c.User) {
@@ -254,7 +256,7 @@ func (g *Guard) fromSession(rules *rules, r *http.Request) (Caller, bool) {
 		return Caller{}, false
 	}
 	s.used = now
-	name, by, token := s.user, s.by, s.token
+	name, by, hash, token := s.user, s.by, s.hash, s.token
 	g.mu.Unlock()
 	if by != nil {
 		if rules.Tokens == nil {
@@ -266,7 +268,10 @@ func (g *Guard) fromSession(rules *rules, r *http.Request) (Caller, bool) {
 		return Caller{User: name, Grants: by.Grants, Token: token}, true
 	}
 	u, ok := rules.find(name, now)
-	return Caller{User: name, Grants: u.Grants, Token: token}, ok
+	if !ok || !bytes.Equal(u.Hash, hash) {
+		return Caller{}, false
+	}
+	return Caller{User: name, Grants: u.Grants, Token: token}, true
 }
 
 // find returns a user of the file, if there is one.
@@ -302,7 +307,7 @@ func (g *Guard) fromBasic(rules *rules, r *http.Request, name, password string) 
 	if known {
 		return Caller{User: name, Grants: u.Grants}, nil
 	}
-	if err := g.check(rules, r, name, password); err != nil {
+	if _, err := g.check(rules, r, name, password); err != nil {
 		return Caller{}, err
 	}
 	g.mu.Lock()
@@ -314,19 +319,19 @@ func (g *Guard) fromBasic(rules *rules, r *http.Request, name, password string) 
 	return Caller{User: name, Grants: u.Grants}, nil
 }
 
-// check compares a password with the user's, when it is its turn.
-func (g *Guard) check(rules *rules, r *http.Request, name, password string) error {
+// check compares a password with the user's, when it is its turn, and returns the user whose it is.
+func (g *Guard) check(rules *rules, r *http.Request, name, password string) (User, error) {
 	peer, _ := Peer(r)
 	user := name
 	if g.hashes.knows(peer, time.Now()) {
 		user += "\x00" + network(peer) // strangers who guess at a name do not keep its owner out
 	}
 	if wait := g.tries.take(peer, user, time.Now()); wait > 0 {
-		return &TooMany{wait}
+		return User{}, &TooMany{wait}
 	}
 	end, err := g.hashes.begin(r.Context(), peer)
 	if err != nil {
-		return err
+		return User{}, err
 	}
 	defer end()
 	u, ok := rules.find(name, time.Now())
@@ -335,11 +340,11 @@ func (g *Guard) check(rules *rules, r *http.Request, name, password string) erro
 		hash = g.decoy()
 	}
 	if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil || !ok {
-		return ErrBadCredentials
+		return User{}, ErrBadCredentials
 	}
 	g.tries.forget(peer, user)
 	g.hashes.know(peer)
-	return nil
+	return u, nil
 }
 
 // SignIn checks a name and password, or a token in the place of the password, and opens a session, whose cookie it sets. Errors are ErrNoForm, ErrBadCredentials and
@@ -350,21 +355,18 @@ func (g *Guard) SignIn(w http.ResponseWriter, r *http.Request, name, password st
 		return Caller{}, ErrNoForm
 	}
 	by, ok := rules.byToken(password)
-	c := Caller{User: name}
+	c, hash := Caller{User: name}, []byte(nil)
 	if ok {
 		c = Caller{User: by.String(), Grants: by.Grants}
 	} else {
-		if err := g.check(rules, r, name, password); err != nil {
+		u, err := g.check(rules, r, name, password)
+		if err != nil {
 			return Caller{}, err
 		}
-		u, ok := rules.find(name, time.Now())
-		if !ok {
-			return Caller{}, ErrBadCredentials
-		}
-		c.Grants = u.Grants
+		c.Grants, hash = u.Grants, u.Hash
 	}
 	id := base64.RawURLEncoding.EncodeToString(random())
-	s := &session{user: c.User, by: by, token: base64.RawURLEncoding.EncodeToString(random()), used: time.Now()}
+	s := &session{user: c.User, by: by, hash: hash, token: base64.RawURLEncoding.EncodeToString(random()), used: time.Now()}
 	g.mu.Lock()
 	g.dropOldLocked(s.used)
 	g.sessions[sha256.Sum256([]byte(id))] = s

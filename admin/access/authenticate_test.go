@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -81,6 +82,56 @@ func TestProxy(t *testing.T) {
 		if c, err := g.Who(request("GET", "X-Forwarded-User", test.user)); err != nil || c.Role() != test.want || g.Way() != Proxy {
 			t.Errorf("%s: %+v, %v, want %v", name, c, err, test.want)
 		}
+	}
+}
+
+// TestProxyThatIsSentTheHeaderItself: one that adds its own says two, and the first may be the client's.
+func TestProxyThatIsSentTheHeaderItself(t *testing.T) {
+	g := newGuard(t, Config{Operators: []string{"alice"}, Viewers: []string{"mallory"}, Header: "X-Forwarded-User"})
+	r := request("GET")
+	r.Header["X-Forwarded-User"] = []string{"alice", "mallory"}
+	if c, err := g.Who(r); err != nil || c.User != "" || c.Role() != None {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// TestAnotherPasswordEndsSessions: who has taken a session, or a password, is out once it is changed, and so are roles that are none any more.
+func TestAnotherPasswordEndsSessions(t *testing.T) {
+	g := withUsers(t)
+	path := g.now.Load().UsersFile
+	w := httptest.NewRecorder()
+	if _, err := g.SignIn(w, request("POST"), "alice", "alicealice"); err != nil {
+		t.Fatal(err)
+	}
+	role := func() Role {
+		t.Helper()
+		g.now.Load().users.checked = time.Time{} // a second has passed
+		r := request("GET")
+		r.AddCookie(w.Result().Cookies()[0])
+		c, err := g.Who(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Role()
+	}
+	if role() != Operator {
+		t.Fatal("not signed in")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(text, []byte(":operator"), []byte(":viewer"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if role() != Viewer {
+		t.Error("another role does not count, or ends the session")
+	}
+	if err := setUser(path, "alice", "another password", "operator", bcrypt.MinCost); err != nil {
+		t.Fatal(err)
+	}
+	if got := role(); got != None {
+		t.Errorf("with another password he is still signed in: %v", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package access
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -140,7 +141,7 @@ func TestTokensBesideAProxy(t *testing.T) {
 	}
 }
 
-// TestOtherRules: who is signed in stays so under new rules that know him, and has what they give him.
+// TestOtherRules: who is signed in stays so under new rules that know him by the same password, and has what they give him.
 func TestOtherRules(t *testing.T) {
 	g := withUsers(t)
 	w := httptest.NewRecorder()
@@ -153,7 +154,8 @@ func TestOtherRules(t *testing.T) {
 		return r
 	}
 	other := filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(other, []byte("alice:"+someHash+":operator=orders.*\n"), 0o600); err != nil {
+	u, _ := g.now.Load().users.find("alice", time.Now())
+	if err := os.WriteFile(other, fmt.Appendf(nil, "alice:%s:operator=orders.*\n", u.Hash), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg := g.now.Load().Config

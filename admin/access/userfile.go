@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +30,7 @@ const (
 	maxUsers    = 10_000
 	maxUsersLen = 4 << 20 // bytes
 	maxName     = 128     // bytes
+	fileName    = "users file"
 	// MaxPassword is the longest password in bytes: bcrypt looks at no more.
 	MaxPassword = 72
 	// MinPassword is the shortest one in bytes.
@@ -118,9 +118,9 @@ func setUser(path, name, password, roles string, cost int) error {
 	if len(password) < MinPassword || len(password) > MaxPassword {
 		return fmt.Errorf("a password has %d to %d bytes", MinPassword, MaxPassword)
 	}
-	text, err := os.ReadFile(path)
+	text, before, err := grant.ReadFile(fileName, path, maxUsersLen)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the users: %w", err)
+		return err
 	}
 	if _, err := ParseUsers(text); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -129,7 +129,7 @@ func setUser(path, name, password, roles string, cost int) error {
 	if err != nil {
 		return fmt.Errorf("hash the password: %w", err)
 	}
-	return replaceFile(path, withUser(text, User{Name: name, Hash: hash, Roles: roles}))
+	return grant.ReplaceFile(fileName, path, string(withUser(text, User{Name: name, Hash: hash, Roles: roles})), before)
 }
 
 // withUser returns the text with u's line in the place of the one that it had, or at the end.
@@ -152,30 +152,6 @@ func withUser(text []byte, u User) []byte {
 	return AppendUser(out, u)
 }
 
-// replaceFile writes a file that only its owner can read, beside its name, and renames it.
-func replaceFile(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return fmt.Errorf("write the users: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("write the users: %w", err), os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
-}
-
 // usersFile is a file of users that may change.
 type usersFile struct {
 	path string
@@ -183,7 +159,7 @@ type usersFile struct {
 
 	mu      sync.Mutex
 	users   []User      // guarded by mu
-	state   fs.FileInfo // of the file that users came from; guarded by mu
+	state   fs.FileInfo // of the file that was last looked at, nil when there was none; guarded by mu
 	checked time.Time   // guarded by mu
 }
 
@@ -199,26 +175,16 @@ func openUsers(path string, log *slog.Logger) (*usersFile, error) {
 	return f, nil
 }
 
-// load reads the file. The caller holds mu, or is the only one.
+// load reads the file, and says once what is wrong with it. The caller holds mu, or is the only one.
 func (f *usersFile) load() error {
-	state, err := os.Stat(f.path)
+	text, state, err := grant.ReadFile(fileName, f.path, maxUsersLen)
+	f.state = state
 	if err != nil {
-		return fmt.Errorf("users file: %w", err)
+		return err
 	}
-	switch rights := state.Mode().Perm(); {
-	case rights&0o002 != 0:
-		return fmt.Errorf("users file %s can be written by everybody: take that right away (chmod o-w)", f.path)
-	case rights&0o004 != 0:
+	if state.Mode().Perm()&0o004 != 0 {
 		f.log.Warn("the users file can be read by everybody, who can then guess its passwords: take that right away (chmod o-r)", "file", f.path)
 	}
-	if state.Size() > maxUsersLen {
-		return fmt.Errorf("users file %s is over %d bytes", f.path, maxUsersLen)
-	}
-	text, err := os.ReadFile(f.path)
-	if err != nil {
-		return fmt.Errorf("users file: %w", err)
-	}
-	f.state = state
 	users, err := ParseUsers(text)
 	if err != nil {
 		return fmt.Errorf("users file %s: %w", f.path, err)
@@ -227,19 +193,25 @@ func (f *usersFile) load() error {
 	return nil
 }
 
+// changed reports whether the file is another one than at the last look, or is there no more.
+func (f *usersFile) changed() bool {
+	state, err := os.Stat(f.path)
+	if err != nil || f.state == nil {
+		return err == nil || f.state != nil
+	}
+	return !grant.SameFile(state, f.state)
+}
+
 // find returns a user by name, from the file as it is now.
 func (f *usersFile) find(name string, now time.Time) (User, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now.Sub(f.checked) >= checkEvery {
 		f.checked = now
-		state, err := os.Stat(f.path)
-		changed := err == nil && (!state.ModTime().Equal(f.state.ModTime()) || state.Size() != f.state.Size() || !os.SameFile(state, f.state))
-		if changed {
-			err = f.load()
-		}
-		if err != nil {
-			f.log.Error("the users file cannot be used; the last good one counts", "error", err)
+		if f.changed() {
+			if err := f.load(); err != nil {
+				f.log.Error("the users file cannot be used; the last good one counts", "error", err)
+			}
 		}
 	}
 	i := slices.IndexFunc(f.users, func(u User) bool { return u.Name == name })

@@ -155,4 +155,51 @@ func TestTheFileMayChange(t *testing.T) {
 	if !has("bob") {
 		t.Error("a file that is gone")
 	}
+	write("carol:" + someHash + ":viewer\n")
+	if !has("carol") {
+		t.Error("a file that is there again")
+	}
+}
+
+// TestWhatIsWrongWithTheFileIsSaidOnce, and not each second: one that everybody can write counts no more from then on, also when nothing else has
+// changed of it.
+func TestWhatIsWrongWithTheFileIsSaidOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, []byte("alice:"+someHash+":operator\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	f, err := openUsers(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, step := range []struct {
+		name   string
+		change func() error
+		says   string // of the log, once
+		user   string // whom the file has then
+	}{
+		{"chmod", func() error { return os.Chmod(path, 0o602) }, "can be written by everybody", "alice"},
+		{"written by everybody", func() error { return os.WriteFile(path, []byte("mallory:"+someHash+":operator\n"), 0) }, "can be written by everybody", "alice"},
+		{"put right", func() error { return os.Chmod(path, 0o600) }, "", "mallory"},
+		{"gone", func() error { return os.Remove(path) }, "no such file", "mallory"},
+		{"a folder", func() error { return os.Mkdir(path, 0o700) }, "no regular file", "mallory"},
+		{"gone again", func() error { return os.Remove(path) }, "no such file", "mallory"},
+		{"there again", func() error { return os.WriteFile(path, []byte("bob:"+someHash+":viewer\n"), 0o600) }, "", "bob"},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatal(err)
+		}
+		log.Reset()
+		for range 5 {
+			now = now.Add(checkEvery)
+			if _, ok := f.find(step.user, now); !ok {
+				t.Errorf("%s: %s is not known", step.name, step.user)
+			}
+		}
+		if n := strings.Count(log.String(), "\n"); n > 1 || n == 0 == (step.says != "") || !strings.Contains(log.String(), step.says) {
+			t.Errorf("%s: the log has %d lines\n%s", step.name, n, &log)
+		}
+	}
 }

@@ -55,7 +55,7 @@ func (f *File) Refresh() (changed bool, err error) {
 		f.state = nil
 		return false, fmt.Errorf("token file: %w", err)
 	}
-	if f.state != nil && sameFile(state, f.state) {
+	if f.state != nil && SameFile(state, f.state) {
 		return false, nil
 	}
 	return f.loadLocked()
@@ -68,12 +68,13 @@ func (f *File) Reload() (changed bool, err error) {
 	return f.loadLocked()
 }
 
-func sameFile(a, b fs.FileInfo) bool {
+// SameFile reports whether a file has not changed between two looks, by all that can be seen from outside.
+func SameFile(a, b fs.FileInfo) bool {
 	return a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode() && os.SameFile(a, b)
 }
 
 func (f *File) loadLocked() (changed bool, err error) {
-	text, state, err := read(f.path)
+	text, state, err := ReadFile(tokenFile, f.path, maxFile)
 	f.state = state
 	if err != nil {
 		return false, err
@@ -86,31 +87,35 @@ func (f *File) loadLocked() (changed bool, err error) {
 	return true, nil
 }
 
-// read returns the text of a token file, and what the file was.
-func read(path string) (text []byte, state fs.FileInfo, err error) {
+// tokenFile is what the file is called in errors.
+const tokenFile = "token file"
+
+// ReadFile returns the text of a file that says who may do what, and what the file was, nil when there is none. It refuses what is no file, has more
+// than most bytes, or can be written by everybody; what is how such a file is called in errors.
+func ReadFile(what, path string, most int64) (text []byte, state fs.FileInfo, err error) {
 	if state, err = os.Stat(path); err == nil && !state.Mode().IsRegular() { // to open a pipe could wait for ever
-		return nil, state, fmt.Errorf("token file %s is no regular file", path)
+		return nil, state, fmt.Errorf("%s %s is no regular file", what, path)
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("token file: %w", err)
+		return nil, nil, fmt.Errorf("%s: %w", what, err)
 	}
 	defer file.Close() // it was only read
 	if state, err = file.Stat(); err != nil {
-		return nil, nil, fmt.Errorf("token file: %w", err)
+		return nil, nil, fmt.Errorf("%s: %w", what, err)
 	}
 	switch {
 	case !state.Mode().IsRegular():
-		return nil, state, fmt.Errorf("token file %s is no regular file", path)
+		return nil, state, fmt.Errorf("%s %s is no regular file", what, path)
 	case state.Mode().Perm()&0o002 != 0:
-		return nil, state, fmt.Errorf("token file %s can be written by everybody: take that right away (chmod o-w)", path)
-	case state.Size() > maxFile:
-		return nil, state, fmt.Errorf("token file %s is over %d bytes", path, maxFile)
+		return nil, state, fmt.Errorf("%s %s can be written by everybody: take that right away (chmod o-w)", what, path)
+	case state.Size() > most:
+		return nil, state, fmt.Errorf("%s %s is over %d bytes", what, path, most)
 	}
 	text = make([]byte, state.Size())
 	n, err := file.ReadAt(text, 0)
 	if n < len(text) { // it became shorter meanwhile, or cannot be read
-		return nil, state, fmt.Errorf("token file %s: %w", path, err)
+		return nil, state, fmt.Errorf("%s %s: %w", what, path, err)
 	}
 	return text, state, nil
 }
@@ -125,7 +130,7 @@ type Entry struct {
 
 // List returns the lines of a token file, in its order.
 func List(path string) ([]Entry, error) {
-	text, _, err := read(path)
+	text, _, err := ReadFile(tokenFile, path, maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -168,16 +173,17 @@ func entryOf(fields []string) (e Entry, err error) {
 var (
 	ErrThere    = errors.New("there is a token of that id; remove it first")
 	ErrNotThere = errors.New("there is no token of that id")
+	ErrNoGrant  = errors.New("a token without a grant may nothing; name one, as publish:orders.*")
 )
 
 // Add writes a new token into the file, which is made when there is none, and returns the token: it can be had only now. A zero
 // time means that it does not expire. The file is replaced as a whole, so that a reader finds the old one or the new one.
 func Add(path, id string, grants Grants, expires time.Time) (token string, err error) {
-	if err := validID(id); err != nil {
+	if err := CheckID(id); err != nil {
 		return "", err
 	}
 	if len(grants) == 0 {
-		return "", errors.New("a token without a grant may nothing; name one, as publish:orders.*")
+		return "", ErrNoGrant
 	}
 	token = newToken(id)
 	line := fmt.Sprintf("token %s sha256=%x", id, digestOf(token))
@@ -219,7 +225,7 @@ func Remove(path, id string) error {
 
 // edit replaces the file with what change makes of it.
 func edit(path string, change func(text string, t *Table) (string, error)) error {
-	text, state, err := read(path)
+	text, state, err := ReadFile(tokenFile, path, maxFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -231,21 +237,22 @@ func edit(path string, change func(text string, t *Table) (string, error)) error
 	if err != nil {
 		return err
 	}
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		path = resolved // what the link leads to is replaced, not the link
-	}
-	return replace(path, changed, state)
+	return ReplaceFile(tokenFile, path, changed, state)
 }
 
-// replace writes a file beside its name and renames it. It gets the rights and the owner of the one before, if there was one.
-func replace(path, text string, before fs.FileInfo) (err error) {
+// ReplaceFile writes a file beside its name and renames it. It gets the rights and the owner of the one before, if there was one, else it is for its
+// owner only. What a link leads to is replaced, not the link.
+func ReplaceFile(what, path, text string, before fs.FileInfo) (err error) {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // of mode 0600
 	if err != nil {
-		return fmt.Errorf("write the token file: %w", err)
+		return fmt.Errorf("write the %s: %w", what, err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("write the token file: %w", err), os.Remove(f.Name()))
+			err = errors.Join(fmt.Errorf("write the %s: %w", what, err), os.Remove(f.Name()))
 		}
 	}()
 	_, err = f.WriteString(text)

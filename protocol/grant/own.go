@@ -50,7 +50,7 @@ func (o *Own) Token() string {
 	}
 	o.looked = now
 	state, err := os.Stat(o.path)
-	if err == nil && o.state != nil && sameFile(state, o.state) || err != nil && o.state == nil {
+	if err == nil && o.state != nil && SameFile(state, o.state) || err != nil && o.state == nil {
 		return o.token
 	}
 	token, state, err := readOwn(o.path)

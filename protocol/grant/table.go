@@ -94,7 +94,7 @@ func parseToken(fields []string) (*Caller, error) {
 		return nil, errors.New("a line for a token is: token ID sha256=HEX, then a GRANT or more")
 	}
 	c := &Caller{Kind: Token, Name: fields[0]}
-	if err := validID(c.Name); err != nil {
+	if err := CheckID(c.Name); err != nil {
 		return nil, err
 	}
 	text, ok := strings.CutPrefix(fields[1], "sha256=")

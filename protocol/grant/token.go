@@ -33,7 +33,7 @@ func Looks(text string) bool {
 func splitToken(text string) (id string, err error) {
 	rest, ok := strings.CutPrefix(text, prefix)
 	at := len(rest) - secretLen - 1
-	if !ok || at < 1 || rest[at] != '_' || validID(rest[:at]) != nil {
+	if !ok || at < 1 || rest[at] != '_' || CheckID(rest[:at]) != nil {
 		return "", ErrNoToken
 	}
 	if _, err := base64.RawURLEncoding.DecodeString(rest[at+1:]); err != nil {
@@ -42,7 +42,8 @@ func splitToken(text string) (id string, err error) {
 	return rest[:at], nil
 }
 
-func validID(id string) error {
+// CheckID reports what is wrong with the id of a token.
+func CheckID(id string) error {
 	if id == "" || len(id) > maxID {
 		return fmt.Errorf("an id has 1 to %d bytes", maxID)
 	}
