@@ -2,6 +2,7 @@ package brokerctl
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"text/tabwriter"
@@ -38,8 +39,13 @@ func addToken() appkit.Command {
 			life, out := flags.Duration("expires", 0, "`time` until it ends; 0 means never"), asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
 				grants, err := grant.ParseGrants(env.Args[2:])
-				if err != nil {
+				switch bad := grant.CheckID(env.Args[1]); {
+				case err != nil:
 					return appkit.Usagef("%w", err)
+				case bad != nil:
+					return appkit.Usagef("%w", bad)
+				case len(grants) == 0:
+					return appkit.Usagef("%w", grant.ErrNoGrant)
 				}
 				var expires time.Time
 				switch {
@@ -69,10 +75,14 @@ func removeToken() appkit.Command {
 		Setup: func(flags *flag.FlagSet) appkit.RunFunc {
 			out := asJSON(flags)
 			return func(_ context.Context, env *appkit.Env) error {
-				if err := grant.Remove(env.Args[0], env.Args[1]); err != nil {
+				err := grant.Remove(env.Args[0], env.Args[1])
+				if errors.Is(err, grant.ErrNotThere) {
+					return appkit.Missingf("%w", err)
+				}
+				if err != nil {
 					return err
 				}
-				_, err := out.print(env, removed{env.Args[1], true})
+				_, err = out.print(env, removed{env.Args[1], true})
 				return err
 			}
 		},

@@ -26,11 +26,15 @@ func TestTokenVerbs(t *testing.T) {
 	if code, out, _ := runTool(t, "token", "list", path); code != 0 || !strings.Contains(out, "publish:orders.* consume:x") || strings.Contains(out, token) {
 		t.Errorf("exit %d: %s", code, out)
 	}
-	for name, args := range map[string][]string{
-		"twice": {"add", path, "orders-app", "read"}, "no such scope": {"add", path, "b", "write"}, "no grant": {"add", path, "b"},
-		"a bad id": {"add", path, "a b", "read"}, "none of that id": {"remove", path, "nobody"}, "no file": {"list", path + "-none"},
+	for name, test := range map[string]struct {
+		code int
+		args []string
+	}{
+		"twice": {1, []string{"add", path, "orders-app", "read"}}, "no such scope": {2, []string{"add", path, "b", "write"}},
+		"no grant": {2, []string{"add", path, "b"}}, "a bad id": {2, []string{"add", path, "a b", "read"}}, "no id": {2, []string{"add", path, "", "read"}},
+		"none of that id": {3, []string{"remove", path, "nobody"}}, "no file": {1, []string{"list", path + "-none"}},
 	} {
-		if code, out, errs := runTool(t, append([]string{"token"}, args...)...); code == 0 || errs == "" {
+		if code, out, errs := runTool(t, append([]string{"token"}, test.args...)...); code != test.code || errs == "" {
 			t.Errorf("%s: exit %d, %s %s", name, code, out, errs)
 		}
 	}
