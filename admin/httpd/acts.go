@@ -53,6 +53,14 @@ func (a *api) acts(h func(*deed) (done, error)) httpapi.HandlerFunc {
 			a.refused(r, c.User, err)
 			return nil, err
 		}
+		if r.ContentLength < 0 || r.ContentLength > largeBody {
+			select {
+			case a.large <- struct{}{}:
+				defer func() { <-a.large }()
+			default:
+				return nil, refuse(http.StatusServiceUnavailable, "BUSY: "+strconv.Itoa(largeAtOnce)+" requests with a large body are read already")
+			}
+		}
 		answer, err := h(d)
 		if d.act.Action == "" { // the request made no sense
 			return answer, err
@@ -82,6 +90,9 @@ func forbidden(err error) bool {
 const (
 	maxBody    = 12 << 20 // bytes of a request; a test message of 8 MiB in base64 fits
 	maxMessage = 8 << 20
+
+	largeBody   = 64 << 10 // bytes from which on a request needs one of the places for such
+	largeAtOnce = 8        // each is in memory some times over, and may come slowly
 )
 
 // notify tells the endpoint.

@@ -1,15 +1,19 @@
 package httpd
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"brokerd/admin/access"
 	"brokerd/admin/fakes"
+	"brokerd/cmd/cmdtest"
 	"brokerd/protocol/httpapi"
 )
 
@@ -294,4 +298,35 @@ func TestOptions(t *testing.T) {
 	if !strings.Contains(f.log.String(), `action=set_options`) {
 		t.Error("the audit does not say that options were set")
 	}
+}
+
+// TestLargeBodiesTakePlaces: who sends much, and slowly, has a bounded part of the memory, and others are not held up.
+func TestLargeBodiesTakePlaces(t *testing.T) {
+	f := newFixture(t, nil, access.Config{})
+	slow := func() net.Conn {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := io.WriteString(conn, "POST /api/publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	var conns []net.Conn
+	for range largeAtOnce {
+		conns = append(conns, slow())
+	}
+	large := `{"topic":"t","body":"` + strings.Repeat("x", largeBody) + `"}`
+	cmdtest.Eventually(t, "no place is left", time.Second, func() bool {
+		resp, text := f.send("POST", "/api/publish", large)
+		return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(text, "BUSY")
+	})
+	f.run([]step{{"POST /api/topics/t", `{"action":"pause"}`, 200, `"message":""`}})
+	conns[0].Close()
+	cmdtest.Eventually(t, "a place is free again", time.Second, func() bool {
+		resp, _ := f.send("POST", "/api/publish", large)
+		return resp.StatusCode == http.StatusOK
+	})
 }

@@ -80,6 +80,11 @@ func (a *api) plot() httprouter.Handle {
 			}
 		},
 	}
+	proxy.ModifyResponse = func(resp *http.Response) error { // it comes from this address, and is not to be taken for a page of ours
+		resp.Header.Del("Set-Cookie")
+		resp.Header.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+		return nil
+	}
 	return func(w http.ResponseWriter, r *http.Request, _ httprouter.Params) { proxy.ServeHTTP(w, r) }
 }
 

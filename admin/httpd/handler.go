@@ -59,11 +59,12 @@ type Settings interface {
 type api struct {
 	Config
 	assets *assets
+	large  chan struct{} // places for requests with a large body
 }
 
 // New returns the whole API. It fails when the UI's files cannot be read.
 func New(cfg Config) (http.Handler, error) {
-	a := &api{Config: cfg}
+	a := &api{Config: cfg, large: make(chan struct{}, largeAtOnce)}
 	var err error
 	if a.assets, err = newAssets(cfg.UI, cfg.BasePath); err != nil {
 		return nil, err

@@ -499,6 +499,7 @@ func TestGraphite(t *testing.T) {
 	graphite := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Set-Cookie", "admind_session=planted")
 		fmt.Fprint(w, answer)
 	}))
 	defer graphite.Close()
@@ -525,6 +526,11 @@ func TestGraphite(t *testing.T) {
 	<-seen
 	f.run([]step{{"GET /nsq/render?target=a&width=5", "", 200, "nonsense"}}, "Cookie", "admind_session=x", "X-Forwarded-User", "alice", "Authorization", "Basic eDp5")
 	r := <-seen
+	resp, _ := f.send("GET", "/nsq/render?target=a", "")
+	<-seen
+	if policy := resp.Header.Get("Content-Security-Policy"); resp.Header.Get("Set-Cookie") != "" || !strings.Contains(policy, "sandbox") {
+		t.Errorf("what Graphite sends is taken for ours: %v", resp.Header)
+	}
 	user, password, _ := r.BasicAuth()
 	if r.URL.RequestURI() != "/graphite/render?target=a&width=5" || r.Host != target.Host || user != "me" || password != "secret" || r.Header.Get("Cookie")+r.Header.Get("X-Forwarded-User") != "" {
 		t.Errorf("asked %s of %s with %v", r.URL, r.Host, r.Header)
