@@ -18,13 +18,17 @@ const (
 	batchEvery  = 20 * time.Millisecond // of each producer
 	msgTimeout  = 5 * time.Second       // a consumer's, for a message
 	maxInFlight = 100                   // of each consumer
+
+	// silence is for how long a connection may say nothing, 60 s in go-nsq. A broker that looks for a leader says nothing to a producer for
+	// --cluster-wait, 5 s: who leaves sooner would show for how long he waits, and not when the publish was answered.
+	silence = 6 * time.Second
 )
 
-// clientConfig is go-nsq's own, but for how soon a connection to a process that says nothing any more is given up: 60 s by default.
+// clientConfig is go-nsq's own, but for how soon a connection to a process that says nothing any more is given up.
 func clientConfig() *nsq.Config {
 	config := nsq.NewConfig()
 	config.DialTimeout, config.WriteTimeout = time.Second, time.Second
-	config.HeartbeatInterval, config.ReadTimeout = time.Second, 2500*time.Millisecond
+	config.HeartbeatInterval, config.ReadTimeout = time.Second, silence
 	return config
 }
 
