@@ -12,25 +12,27 @@ func (m *Mem) KillClone() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := cloner{copies: make(map[any]any)}
-	return m.finishClone(c.dir(m.root))
+	clone := m.finishClone(c.dir(m.root))
+	clone.freed = slices.Clone(m.freed) // their bytes never change
+	return clone
 }
 
 // CrashClone returns a copy as a power cut may leave it, chosen by rng: of every file the synced content, in which any
 // sectors written since may show any of their later contents and one of the last write may be torn; a size that the file
-// had since; of every folder the synced names, with any of the later changes that do not build on one which was forgotten.
+// had since; of every folder the synced names, with any of the later changes that do not build on one which was forgotten; and what its style adds.
 // Nothing is open in it and all of it is durable.
 func (m *Mem) CrashClone(rng *rand.Rand) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// A disk that lost nothing and one that lost all are as likely together as the shades between.
 	keep := []float64{0, 1, rng.Float64(), rng.Float64()}[rng.IntN(4)]
-	c := cloner{copies: make(map[any]any), rng: rng, keep: keep}
+	c := cloner{copies: make(map[any]any), rng: rng, keep: keep, style: m.style, freed: m.freed}
 	return m.finishClone(c.dir(m.root))
 }
 
 // finishClone wraps a copied tree and counts its bytes.
 func (m *Mem) finishClone(root *memDir) *Mem {
-	clone := &Mem{root: root, limit: m.limit}
+	clone := &Mem{root: root, limit: m.limit, style: m.style}
 	var count func(d *memDir)
 	count = func(d *memDir) {
 		for _, node := range d.entries {
@@ -53,6 +55,8 @@ type cloner struct {
 	copies map[any]any
 	rng    *rand.Rand // nil: everything is kept
 	keep   float64    // chance that something unsynced is kept
+	style  Style
+	freed  [][]byte
 }
 
 func (c *cloner) keeps() bool { return c.rng.Float64() < c.keep }
@@ -109,6 +113,9 @@ func (c *cloner) survivors(d *memDir) map[string]any {
 			}
 			continue
 		}
+		if change.add != "" && change.remove != "" && c.style.TornRenames && c.rng.IntN(4) == 0 {
+			change.remove = ""
+		}
 		change.apply(left)
 	}
 	return left
@@ -155,10 +162,26 @@ func (c *cloner) sector(f *memFile, data []byte, s int64) {
 	chosen := older
 	if c.keeps() {
 		chosen = latest
+	} else if grown := len(f.sizes) > 0 && at >= f.sizes[0]; grown && c.style.Stale && c.rng.IntN(2) == 0 {
+		chosen = c.stale(at)
 	}
 	if inLast := at < f.last.to && at+sectorSize > f.last.from; inLast && c.rng.IntN(8) == 0 {
 		cut := c.rng.IntN(sectorSize)
 		chosen = slices.Concat(latest[:cut], versions[len(versions)-1][cut:])
 	}
 	copy(data[at:], chosen)
+}
+
+// stale returns a sector of a file that is gone, from the same place if it had one there: that looks most like what it is not.
+func (c *cloner) stale(at int64) []byte {
+	sector := make([]byte, sectorSize)
+	if len(c.freed) == 0 {
+		return sector
+	}
+	data := c.freed[c.rng.IntN(len(c.freed))]
+	if at >= int64(len(data)) {
+		at = c.rng.Int64N(int64(len(data))) / sectorSize * sectorSize
+	}
+	copy(sector, data[at:])
+	return sector
 }

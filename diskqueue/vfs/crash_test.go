@@ -419,6 +419,7 @@ func TestFailuresThatAreNone(t *testing.T) {
 		}
 	}
 	fails(disk.MkdirAll("/d"))
+	ok(t, m.SyncDir("/"))
 	_, err := disk.Create("/d/a")
 	fails(err)
 	f := must(disk.OpenWrite("/d/a"))(t)
@@ -472,5 +473,60 @@ func TestSyncAnew(t *testing.T) {
 	})
 	if err := vfs.SyncAnew(m, "/none", 0, 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// TestAFolderThatIsThereMayNotBeDurable: who made it has failed, or ended, before its name was synced. Who asks for it again is told that it is durable, and it
+// is then.
+func TestAFolderThatIsThereMayNotBeDurable(t *testing.T) {
+	m := vfs.NewMem()
+	disk := vfs.NewFaulty(m, vfs.Rule{Ops: vfs.OpMkdir, Times: 1, Err: syscall.EIO, Done: true})
+	if err := disk.MkdirAll("/d/e"); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	lost := false
+	crashes(m, func(c *vfs.Mem) {
+		_, err := c.List("/d/e")
+		lost = lost || errors.Is(err, fs.ErrNotExist)
+	})
+	if !lost {
+		t.Error("a power cut never takes a folder whose name was not synced")
+	}
+	ok(t, disk.MkdirAll("/d/e"))
+	crashes(m, func(c *vfs.Mem) { must(c.List("/d/e"))(t) })
+}
+
+// TestStyles: renames that a power cut tears, and sectors that show what files that are gone had.
+func TestStyles(t *testing.T) {
+	seen := map[vfs.Style][2]bool{}
+	for _, style := range []vfs.Style{{}, {TornRenames: true}, {Stale: true}} {
+		m := vfs.NewMem()
+		m.SetStyle(style)
+		ok(t, write(t, m, "/gone", 0, fill('g', 4*sector)).Close())
+		ok(t, write(t, m, "/a", 0, fill('a', sector)).Sync())
+		ok(t, m.SyncDir("/"))
+		ok(t, m.Remove("/gone"))
+		ok(t, m.Rename("/a", "/b"))
+		f := write(t, m, "/f", 0, fill('f', sector))
+		ok(t, m.SyncDir("/"))
+		ok(t, m.Rename("/b", "/c"))
+		_, err := f.WriteAt(fill('f', 2*sector), sector)
+		ok(t, err)
+		var is [2]bool
+		crashes(m, func(c *vfs.Mem) {
+			b, renamed := content(t, c, "/b"), content(t, c, "/c")
+			if b == nil && renamed == nil {
+				t.Fatal("a rename has lost a file")
+			}
+			is[0] = is[0] || b != nil && renamed != nil
+			is[1] = is[1] || bytes.IndexByte(content(t, c, "/f"), 'g') >= 0
+		})
+		seen[style] = is
+	}
+	want := map[vfs.Style][2]bool{{}: {}, {TornRenames: true}: {true, false}, {Stale: true}: {false, true}}
+	for style, is := range seen {
+		if is != want[style] {
+			t.Errorf("%+v: a name is there twice %v, what is gone is shown %v", style, is[0], is[1])
+		}
 	}
 }

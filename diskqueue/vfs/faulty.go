@@ -42,7 +42,7 @@ type Rule struct {
 	Times int    // fitting operations that fail then; 0 is all
 	Err   error  // what they return
 	Short int    // bytes that a failing write still writes
-	Done  bool   // what fails is done all the same: all but reads and what opens a file that exists
+	Done  bool   // what fails is done all the same: all but reads, what opens a file that exists, and syncing the names of folders that are made
 	Clean bool   // a failing sync counts for the system as done, as on Linux: no later one makes durable what it was for
 	Flip  bool   // reads do not fail: one byte of what they return is wrong
 }
@@ -177,9 +177,16 @@ func (f *Faulty) Is(name string, file File) (bool, error) {
 	return f.fs.Is(name, file)
 }
 
-// MkdirAll makes a folder and those above it.
+// MkdirAll makes a folder and those above it, durably.
 func (f *Faulty) MkdirAll(dir string) error {
-	return f.does(OpMkdir, dir, func() error { return f.fs.MkdirAll(dir) })
+	by, err := f.check(OpMkdir, dir)
+	if m, can := f.fs.(interface{ makeUnsynced(string) error }); can && err != nil && by.Done {
+		return cmp.Or(err, m.makeUnsynced(dir))
+	}
+	if err == nil || by.Done {
+		return cmp.Or(err, f.fs.MkdirAll(dir))
+	}
+	return err
 }
 
 // List returns the names in a folder.

@@ -18,10 +18,28 @@ type Mem struct {
 	root  *memDir
 	limit int64 // bytes of all files; 0 is without limit
 	used  int64 // bytes of all files that have a name or are open
+	style Style
+	freed [][]byte // what was in files that are gone, the newest last
+}
+
+// Style is what a power cut does to a file system of which others are not capable: each is a real one's.
+type Style struct {
+	TornRenames bool // of a rename only the new name may be there: the file has both, as without a journal
+	Stale       bool // where a file grew, what was not synced may show what files that are gone had, as with ext4's data=writeback
+}
+
+// SetStyle says of what kind the file system is, for this and for all clones.
+func (m *Mem) SetStyle(s Style) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.style = s
 }
 
 // NewMem returns an empty file system.
 func NewMem() *Mem { return &Mem{root: newMemDir()} }
+
+// maxFreed is how many files that are gone are remembered.
+const maxFreed = 16
 
 // memDir is a folder: what is in it now, what a power cut is sure to leave, and what was done in between.
 type memDir struct {
@@ -189,6 +207,9 @@ func (m *Mem) Remove(name string) error {
 func (m *Mem) forgetLocked(f *memFile) {
 	if f.names == 0 && f.opened == 0 {
 		m.used -= int64(len(f.data))
+		if m.style.Stale && len(f.data) > 0 {
+			m.freed = append(m.freed[max(0, len(m.freed)+1-maxFreed):], f.data)
+		}
 	}
 }
 
@@ -264,22 +285,40 @@ func (m *Mem) Is(name string, f File) (bool, error) {
 }
 
 // MkdirAll makes a folder and those above it, durably.
-func (m *Mem) MkdirAll(dir string) error {
+func (m *Mem) MkdirAll(dir string) error { return m.mkdirAll(dir, (*memDir).sync) }
+
+// makeUnsynced is MkdirAll that fails at its end: the folder is there, its name was not synced.
+func (m *Mem) makeUnsynced(dir string) error {
+	if err := m.MkdirAll(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return m.mkdirAll(dir, func(*memDir) {})
+}
+
+func (m *Mem) mkdirAll(dir string, sync func(*memDir)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d := m.root
-	for _, part := range split(dir) {
-		switch node := d.entries[part].(type) {
-		case *memDir:
-			d = node
-		case *memFile:
-			return pathError("mkdir", dir, syscall.ENOTDIR)
-		default:
-			made := newMemDir()
-			d.change(dirChange{add: part, node: made})
-			d.sync()
-			d = made
+	err := mkdirAll(dir, func(dir string) (bool, error) {
+		_, err := m.dirLocked(split(dir))
+		if errors.Is(err, syscall.ENOENT) {
+			return false, nil
 		}
+		return err == nil, err
+	}, func(dir string) error {
+		d, base, err := m.parentLocked(dir)
+		if err == nil {
+			d.change(dirChange{add: base, node: newMemDir()})
+		}
+		return err
+	}, func(dir string) error {
+		d, err := m.dirLocked(split(dir))
+		if err == nil {
+			sync(d)
+		}
+		return err
+	})
+	if err != nil {
+		return pathError("mkdir", dir, err)
 	}
 	return nil
 }

@@ -61,27 +61,48 @@ func (osFS) Is(name string, f File) (bool, error) {
 	return is, nil
 }
 
-func (o osFS) MkdirAll(dir string) error {
-	info, err := os.Stat(dir)
-	if err == nil {
-		if !info.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
-		}
-		return nil
+func (o osFS) MkdirAll(dir string) error { return mkdirAll(dir, isDir, mkdir, o.SyncDir) }
+
+// mkdirAll is FS.MkdirAll. The name of a folder that is there is synced too: who made it may have failed before that, or ended.
+func mkdirAll(dir string, isDir func(string) (bool, error), mkdir, syncDir func(string) error) error {
+	there, err := isDir(dir)
+	if err != nil {
+		return err
 	}
 	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := o.MkdirAll(parent); err != nil {
+	if !there {
+		if parent != dir {
+			if err := mkdirAll(parent, isDir, mkdir, syncDir); err != nil {
+				return err
+			}
+		}
+		if err := mkdir(dir); err != nil {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, dirMode); err != nil {
-		if info, statErr := os.Stat(dir); statErr == nil && info.IsDir() {
-			return nil // another process was faster
-		}
+	if err := syncDir(parent); err != nil && !(there && errors.Is(err, fs.ErrPermission)) { // it is in a folder that is not ours
 		return err
 	}
-	return o.SyncDir(parent)
+	return nil
+}
+
+// isDir reports whether a folder is there. What else is wrong with it is found when it is made.
+func isDir(dir string) (bool, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		return false, &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return err == nil, nil
+}
+
+func mkdir(dir string) error {
+	err := os.Mkdir(dir, dirMode)
+	if err != nil {
+		if is, _ := isDir(dir); is { // another process was faster
+			return nil
+		}
+	}
+	return err
 }
 
 func (osFS) List(dir string) ([]string, error) {
