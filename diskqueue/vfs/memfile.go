@@ -196,12 +196,12 @@ func (h *memHandle) WriteOut(_, _ int64) error {
 	return nil
 }
 
-func (h *memHandle) Linked() (bool, error) {
+func (h *memHandle) Links() (int, error) {
 	if err := h.lock("stat", false); err != nil {
-		return false, err
+		return 0, err
 	}
 	defer h.unlock()
-	return h.f.names > 0, nil
+	return h.f.names, nil
 }
 
 func (h *memHandle) Forget() error {

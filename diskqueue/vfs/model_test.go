@@ -154,7 +154,10 @@ func (w *twins) actions() map[string]func(*rapid.T) {
 			})
 		},
 		"linked": func(t *rapid.T) {
-			w.withFile(t, "linked", func(f vfs.File) (any, error) { return f.Linked() })
+			w.withFile(t, "linked", func(f vfs.File) (any, error) {
+				n, err := f.Links()
+				return int64(n), err
+			})
 		},
 		"write out": func(t *rapid.T) {
 			off, n := rapid.Int64Range(0, 3000).Draw(t, "off"), rapid.Int64Range(0, 3000).Draw(t, "n")

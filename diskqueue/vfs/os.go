@@ -169,12 +169,12 @@ func (f osFile) WriteOut(off, n int64) error {
 	return nil
 }
 
-func (f osFile) Linked() (bool, error) {
-	is, err := isLinked(f.File)
+func (f osFile) Links() (int, error) {
+	n, err := links(f.File)
 	if err != nil {
-		return false, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+		return 0, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	return is, nil
+	return n, nil
 }
 
 func (f osFile) Preallocate(size int64) error {

@@ -21,7 +21,7 @@ func allocate(f *os.File, size int64) error { return grow(f, size) }
 
 func isNamed(name string, opened fs.FileInfo) (bool, error) { return isSame(name, opened) }
 
-func isLinked(*os.File) (bool, error) { return false, errors.ErrUnsupported }
+func links(*os.File) (int, error) { return 0, errors.ErrUnsupported }
 
 func forget(*os.File) error { return nil }
 

@@ -75,14 +75,14 @@ func isNamedByStat(name string, own *syscall.Stat_t) (bool, error) {
 	return err == nil && own.Dev == named.Dev && own.Ino == named.Ino, err
 }
 
-func isLinked(f *os.File) (bool, error) {
+func links(f *os.File) (int, error) {
 	var own unix.Statx_t
 	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_NLINK, &own)
 	runtime.KeepAlive(f)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // as isNamed
-		return false, errors.ErrUnsupported
+		return 0, errors.ErrUnsupported
 	}
-	return err == nil && own.Nlink > 0, err
+	return int(own.Nlink), err
 }
 
 func forget(f *os.File) error {

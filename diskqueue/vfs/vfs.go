@@ -51,9 +51,9 @@ type File interface {
 	// promises nothing, but leaves a Sync that follows less to do. After an error they are as after an error of Sync, which a later Sync may not tell.
 	// It does nothing where the system cannot be asked for that.
 	WriteOut(off, n int64) error
-	// Linked reports whether the file has a name still, whichever: not when its last one was removed, or given to another file. It asks less of the
+	// Links returns how many names the file has, whichever: 0 when its last one was removed, or given to another file. It asks less of the
 	// system than Is, and fails with errors.ErrUnsupported where that cannot be asked.
-	Linked() (bool, error)
+	Links() (int, error)
 	// Truncate sets the size in bytes; what is added reads as zeros.
 	Truncate(size int64) error
 	// Preallocate makes sure that the file has at least size bytes and, where the file system can promise that, that

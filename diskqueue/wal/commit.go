@@ -361,8 +361,8 @@ func (l *Log) syncFiles(names bool, files []*logFile) error {
 // isThere reports whether a file can be found again.
 func (l *Log) isThere(f *logFile, byName bool) (bool, error) {
 	if !byName {
-		if is, err := f.file.Linked(); !errors.Is(err, errors.ErrUnsupported) {
-			return is, err
+		if n, err := f.file.Links(); !errors.Is(err, errors.ErrUnsupported) {
+			return n > 0, err
 		}
 	}
 	return l.o.FS.Is(f.path, f.file)

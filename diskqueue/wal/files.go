@@ -23,7 +23,10 @@ func (l *Log) openNew(number uint64, size int64) (*logFile, error) {
 		return f, l.create(f)
 	}
 	err := l.overwrite(f, spare)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, vfs.ErrNotPlain) { // somebody has removed or replaced it
+	if errors.Is(err, errShared) {
+		err = errors.Join(err, l.o.FS.Remove(spare))
+	}
+	if errors.Is(err, errShared) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, vfs.ErrNotPlain) { // somebody has removed or replaced it
 		l.o.Log.Warn("a spare log file is of no use", "file", spare, "error", err)
 		return f, l.create(f)
 	}
@@ -72,10 +75,18 @@ func (l *Log) discard(f *logFile, file vfsFile) {
 	}
 }
 
+// errShared is a spare file that has another name too: a power cut has left the one that it had, or got, where renames can be torn, or it is in somebody's
+// copy that shares files.
+var errShared = errors.New("the file has another name, too")
+
 func (l *Log) overwrite(f *logFile, spare string) error {
 	file, err := l.o.FS.OpenWrite(spare)
 	if err != nil {
 		return err
+	}
+	if n, err := file.Links(); err == nil && n > 1 {
+		file.Close() // nothing was written
+		return errShared
 	}
 	if err := l.o.FS.Rename(spare, f.path); err != nil {
 		file.Close() // nothing was written

@@ -773,6 +773,40 @@ func TestASpareFileThatIsGone(t *testing.T) {
 	same(t, got[len(got)-len(made):], made)
 }
 
+// TestASpareFileWithAnotherNameIsNotWrittenOver: a power cut may leave both names of a rename, so that a spare file is one of the log as well, or somebody has
+// copied the folder with links. What stands under the other name stays, and the log goes on.
+func TestASpareFileWithAnotherNameIsNotWrittenOver(t *testing.T) {
+	m := vfs.NewMem()
+	o := testOptions(m)
+	o.SpareFiles = 8
+	l, _, _ := open(t, o)
+	fill(t, l, 600, 10, Synced)
+	ok(t, l.Release(l.End()))
+	names, _ := m.List(testDir)
+	others := map[string][]byte{}
+	for _, name := range names {
+		if filepath.Ext(name) == extSpare {
+			other := "/" + name + ".other"
+			ok(t, m.Link(filepath.Join(testDir, name), other))
+			b, err := vfs.ReadFile(m, other)
+			ok(t, err)
+			others[other] = b
+		}
+	}
+	if len(others) == 0 {
+		t.Fatal(names)
+	}
+	made := fill(t, l, 600, 10, Synced)
+	ok(t, l.Close())
+	for other, was := range others {
+		if b, err := vfs.ReadFile(m, other); err != nil || !bytes.Equal(b, was) {
+			t.Errorf("%s was written over: %v", other, err)
+		}
+	}
+	got, _ := read(t, m)
+	same(t, got[len(got)-len(made):], made)
+}
+
 // A file whose name no sync has proven is one that a power cut may take, and later ones stay: that is told, and remembered, as nothing
 // could tell it later.
 func TestAGapThatNoSyncHasProven(t *testing.T) {
