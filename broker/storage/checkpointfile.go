@@ -38,7 +38,7 @@ func checkpointName(dir string, n uint64) string {
 func checkpointNumber(name string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(name, checkpointPrefix)
 	n, err := strconv.ParseUint(digits, 10, 64)
-	return n, ok && err == nil
+	return n, ok && err == nil && checkpointName("", n) == name
 }
 
 func appendCheckpointHeader(dst []byte, folder [8]byte, number uint64) []byte {

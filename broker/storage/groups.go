@@ -113,7 +113,7 @@ func (k *Engine) groupNumbers(group uint32) (numbers []uint64, err error) {
 	names, err := list(k.o.FS, k.o.Dir)
 	for _, name := range names {
 		digits, ok := strings.CutPrefix(name, groupPrefix(group))
-		if n, bad := strconv.ParseUint(digits, 10, 64); ok && bad == nil {
+		if n, bad := strconv.ParseUint(digits, 10, 64); ok && bad == nil && filepath.Base(k.groupName(group, n)) == name {
 			numbers = append(numbers, n)
 		}
 	}

@@ -28,10 +28,12 @@ type groupSegments struct {
 	group uint32
 }
 
-func (g groupSegments) prefix() string { return fmt.Sprintf("g%02d.", g.group) }
-
 func (g groupSegments) dir(generation uint32) string {
-	return filepath.Join(g.k.o.Dir, segmentsFolder, fmt.Sprintf("%s%03d", g.prefix(), generation))
+	return filepath.Join(g.k.o.Dir, segmentsFolder, groupFolderName(g.group, generation))
+}
+
+func groupFolderName(group, generation uint32) string {
+	return fmt.Sprintf("g%02d.%03d", group, generation)
 }
 
 func (g groupSegments) Open(generation, number uint32, name string) (*segment.Store, []segment.Block, error) {
@@ -66,8 +68,8 @@ func (g groupSegments) Room(n int) error { return g.k.roomBeside(int64(n)) }
 
 func (g groupSegments) Topics(generation uint32) (list []uint32, err error) {
 	return list, eachName(g.k.o.FS, g.dir(generation), func(name string) error {
-		if n, err := strconv.ParseUint(name, 10, 32); err == nil {
-			list = append(list, uint32(n))
+		if n, ok := topicNumber(name); ok {
+			list = append(list, n)
 		}
 		return nil
 	})
@@ -100,7 +102,7 @@ func groupFolder(name string) (group, generation uint32, ok bool) {
 	digits, is := strings.CutPrefix(head, "g")
 	g, bad := strconv.ParseUint(digits, 10, 32)
 	n, worse := strconv.ParseUint(tail, 10, 32)
-	return uint32(g), uint32(n), ok && is && bad == nil && worse == nil
+	return uint32(g), uint32(n), ok && is && bad == nil && worse == nil && groupFolderName(uint32(g), uint32(n)) == name
 }
 
 // eachGroupTopic calls f with the path of each folder of segments of a topic of a group of replicas.

@@ -57,11 +57,17 @@ func (k *Engine) findDone(id uint32, v *topic.Recovery) error {
 // segmentFolders returns the numbers of the topics that have a folder of segments.
 func segmentFolders(files vfs.FS, dir string) (ids []uint32, err error) {
 	return ids, eachName(files, filepath.Join(dir, segmentsFolder), func(name string) error {
-		if n, err := strconv.ParseUint(name, 10, 32); err == nil {
-			ids = append(ids, uint32(n))
+		if id, ok := topicNumber(name); ok {
+			ids = append(ids, id)
 		}
 		return nil
 	})
+}
+
+// topicNumber returns the number that the name of a topic's folder is.
+func topicNumber(name string) (uint32, bool) {
+	n, err := strconv.ParseUint(name, 10, 32)
+	return uint32(n), err == nil && strconv.FormatUint(n, 10) == name
 }
 
 // tidyUp removes and moves what tidy has found. What fails is tried again.

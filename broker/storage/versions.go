@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
@@ -84,13 +82,13 @@ func (v *versions) lookAtSegments(files vfs.FS, dir string, state *journal.State
 		return err
 	}
 	return eachName(files, segmentsDir, func(topic string) error {
-		id, err := strconv.ParseUint(topic, 10, 32)
-		if err != nil {
+		id, ok := topicNumber(topic)
+		if !ok {
 			return nil
 		}
 		known := map[uint32]bool{}
-		if state != nil && state.Topics[uint32(id)] != nil {
-			for _, f := range state.Topics[uint32(id)].Files {
+		if state != nil && state.Topics[id] != nil {
+			for _, f := range state.Topics[id].Files {
 				known[f.File] = true
 			}
 		}
@@ -101,7 +99,7 @@ func (v *versions) lookAtSegments(files vfs.FS, dir string, state *journal.State
 // lookAtEach looks at the beginning of every file of segments of a topic, but for those that are known.
 func (v *versions) lookAtEach(files vfs.FS, topicDir string, known map[uint32]bool) error {
 	return eachName(files, topicDir, func(name string) error {
-		number, ok := segmentNumber(name)
+		number, ok := segment.FileNumber(name)
 		if !ok || known[number] {
 			return nil
 		}
@@ -168,13 +166,6 @@ func list(files vfs.FS, dir string) (names []string, err error) {
 		return nil, fmt.Errorf("looking into %s: %w", dir, err)
 	}
 	return names, nil
-}
-
-// segmentNumber returns the number in the name of a segment file.
-func segmentNumber(name string) (uint32, bool) {
-	digits, ok := strings.CutSuffix(name, ".seg")
-	n, err := strconv.ParseUint(digits, 10, 32)
-	return uint32(n), ok && err == nil
 }
 
 // checkNeeds returns why a manifest cannot be followed.
