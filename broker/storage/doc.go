@@ -66,6 +66,6 @@
 //
 // Most records are written lazily, so that a log that fails, or cannot begin a file, loses some that nobody waits for. Publishes
 // are refused from then on until the log has proven itself by a write and a sync and a new checkpoint has made up for what is
-// missing; the node is unhealthy until then. There is one way with everything that can keep a write from being made (WriteTrouble): the
-// reserve is given up for what must be written, and it heals by itself.
+// missing; the node is unhealthy until then. There is one way with everything that can keep a write from being made (WriteTrouble): it
+// heals by itself. When what lacks is room the reserve is given up for what must be written.
 package storage

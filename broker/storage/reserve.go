@@ -91,7 +91,7 @@ func (k *Engine) dropReserve() error {
 }
 
 // outOfSomething are the errors of a disk, or of a system, that cannot take a write now. There is one way with all of them: publishes
-// are refused, with the error, what consumers say goes on as long as it can, and all heals by itself when the cause is gone.
+// that cannot be written are refused, with the error, and all heals by itself when the cause is gone.
 var outOfSomething = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
 
 // WriteTrouble reports whether an error is one of those.
@@ -99,13 +99,14 @@ func WriteTrouble(err error) bool {
 	return slices.ContainsFunc(outOfSomething, func(other error) bool { return errors.Is(err, other) })
 }
 
-// makeRoom is what can be done when something cannot be written: messages go that are only kept; when there are none the reserve goes, so that there is room for what must be. When it has
-// gone already, segments go that nobody needs although the log cannot say so first; what is left of each says it instead.
+// makeRoom is what can be done when something cannot be written as there is no room: messages go that are only kept; when there are none the reserve
+// goes, so that there is room for what must be. When it has gone already, segments go that nobody needs although the log cannot say so first; what is
+// left of each says it instead. For any other error room is of no use.
 func (k *Engine) makeRoom(failed error) {
-	if !WriteTrouble(failed) {
+	if !full(failed) {
 		return
 	}
-	if full(failed) && k.dropForWrite() { // first of all
+	if k.dropForWrite() { // first of all
 		k.probed = time.Time{}
 		return
 	}

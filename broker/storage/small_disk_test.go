@@ -2,6 +2,8 @@ package storage
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -102,6 +104,41 @@ func TestAFullDiskRefusesWhenHistoryCannotHelp(t *testing.T) {
 	})
 }
 
+// TestTheReserveIsForRoomAlone: a disk that fails, or a process that has no descriptors, leaves the reserve where it is, and no segments go early; one
+// that is full does not.
+func TestTheReserveIsForRoomAlone(t *testing.T) {
+	for _, failed := range diskErrors {
+		t.Run(failed.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, 7)
+				_ = n.stop()
+				n.reserve = 64 << 10
+				n.start()
+				const count = 400
+				to := fill(t, n, count, 200, 10*time.Millisecond)
+				time.Sleep(time.Minute) // all is in segments, and in a checkpoint
+				n.disk.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpPreallocate, Err: failed})
+				finishCount(t, to, count)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				_, err := n.fs.Size(n.k.reservePath())
+				early := slices.ContainsFunc(n.segmentFiles(), func(name string) bool { return strings.HasSuffix(name, doneSuffix) })
+				if given := err != nil; given != full(failed) || early != full(failed) {
+					t.Errorf("the reserve was given up: %v; segments went early: %v", given, early)
+				}
+				n.disk.SetRules()
+				time.Sleep(10 * time.Second)
+				if _, err := n.fs.Size(n.k.reservePath()); err != nil {
+					t.Errorf("the disk is well again, and the reserve: %v", err)
+				}
+				if err := n.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 // TestHistoryGoesForTheReserve: the reserve is spent as the disk could not be written, and the disk is full of what is only kept. That goes until the
 // reserve is there again, so that publishes are taken.
 func TestHistoryGoesForTheReserve(t *testing.T) {
@@ -124,7 +161,7 @@ func TestHistoryGoesForTheReserve(t *testing.T) {
 			b.Add(make([]byte, 1000))
 			return w.topic().Publish(&b)
 		}
-		w.disk.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpSync, Times: math.MaxInt, Err: syscall.EIO})
+		w.disk.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpSync, Times: math.MaxInt, Err: syscall.EDQUOT})
 		for range 20 {
 			if try() == nil {
 				t.Fatal("a publish was taken on a disk that cannot be written")
