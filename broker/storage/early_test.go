@@ -175,6 +175,61 @@ func (n *node) backlog(name string, count int) {
 	if _, err := to.Channel("c0"); err != nil {
 		n.t.Fatal(err)
 	}
+	n.publishTo(to, count)
+}
+
+// TestAnEphemeralChannelTakesABacklogForGood: what a topic without channels had in segments goes to an ephemeral channel, which finishes it. Its files go then, and
+// after a kill neither the topic nor a channel that is made later needs them.
+func TestAnEphemeralChannelTakesABacklogForGood(t *testing.T) {
+	for what, later := range map[string]bool{"the topic": false, "a channel": true} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, 1)
+				to, err := n.r.Topic("t0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				n.publishTo(to, 200)
+				time.Sleep(time.Minute) // all is in segments, and in a checkpoint
+				files := len(n.segmentFiles())
+				s, err := to.Subscribe("tail#ephemeral", subscribeAll)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.SetReady(100)
+				for range 100 {
+					finishAll(s)
+					time.Sleep(time.Millisecond)
+				}
+				n.publishTo(to, 1)
+				finishAll(s)
+				_ = s.Close()
+				if later {
+					if _, err := to.Channel("c0"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Second) // no checkpoint is due
+				if now := len(n.segmentFiles()); files == 0 || now >= files {
+					t.Fatalf("%d files of segments of %d are left", now, files)
+				}
+				n.kill()
+				to = n.r.Lookup("t0")
+				for _, c := range append(to.Channels(), to.Own()) {
+					if s := c.Stats(); s.Held > 1 {
+						t.Errorf("%q has %d messages", c.Name(), s.Held)
+					}
+				}
+				if err := n.stop(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// publishTo publishes so many messages of 200 bytes.
+func (n *node) publishTo(to *topic.Topic, count int) {
 	for range count {
 		var b topic.Batch
 		b.Add(make([]byte, 200))

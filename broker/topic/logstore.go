@@ -507,8 +507,9 @@ func (d *logStore) inherit() {
 	if e.count == 0 {
 		return
 	}
-	if t.led != nil && !slices.ContainsFunc(t.Channels(), func(c *Channel) bool { return !c.ephemeral }) {
-		// Nobody has them who is there after this reign: followers let go of them, or the next channel would have them there, and not here.
+	if !slices.ContainsFunc(t.Channels(), func(c *Channel) bool { return !c.ephemeral }) {
+		// Nobody has them who is there after a crash, or after this reign: who reads the log, or follows, lets go of them. Else the topic, or its next
+		// channel, would need there what may be in no segment any more.
 		t.own.n.Accepted += uint64(e.count)
 		t.own.n.discard(journal.Emptied, e.count)
 		d.change(journal.Change{Op: journal.OpEmpty})
