@@ -175,6 +175,11 @@ func (n *node) start() {
 		n.missed[id] = recovery.Missing(id)
 	}
 	n.checkSums()
+	if n.keeps != nil {
+		if err := n.keeps(n.k); err != nil {
+			n.fail("reading the group: %v", err)
+		}
+	}
 	n.r.Start()
 	n.k.Start(n.r)
 	if n.most == anyLimit {
@@ -202,7 +207,7 @@ func (n *node) open() (*topic.Recovery, error) {
 	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: []int{0, 1, 12, 12, 200}[n.rng.IntN(5)], MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
 		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Need: k.Need,
 		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong, &n.damaged}),
-		Level: func(name string) topic.Level { return n.levels[name[1]-'0'] }})
+		Level: n.levelOf})
 	n.r.SetPatterns(n.orderedPatterns())
 	if n.most = anyLimit; n.rng.IntN(2) == 0 {
 		n.limit(n.anyMost()) // before the topics are there
@@ -285,7 +290,17 @@ func (n *node) live() {
 		}
 		n.listed = append(n.listed, l)
 	}
-	left := n.rng.IntN(3) == 0 && n.leave()
+	n.endLife(n.rng.IntN(3) == 0)
+	n.droppedEarly()
+	n.forget()
+	n.fs = n.crash.clone
+	n.fs.SetLimit(0)
+	n.usesOnlyNamed()
+}
+
+// endLife ends a life that has not crashed: as a broker ends that is told to leave, or by a crash now. What is done from then on does not count.
+func (n *node) endLife(leave bool) {
+	left := leave && n.leave()
 	n.crash.mu.Lock()
 	if n.crash.clone == nil {
 		n.cloneLocked()
@@ -294,11 +309,6 @@ func (n *node) live() {
 	if !left {
 		_ = n.stop()
 	}
-	n.droppedEarly()
-	n.forget()
-	n.fs = n.crash.clone
-	n.fs.SetLimit(0)
-	n.usesOnlyNamed()
 }
 
 // leave ends a life as a broker ends that is told to, unless it has crashed: in the midst of that it still may, and behind it nothing is lost.
@@ -496,6 +506,7 @@ func (n *node) drain() {
 func crashRun(t *testing.T, seed uint64) {
 	n := &node{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
 		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, twice: map[string]bool{}, early: map[string]topic.Position{}}
+	n.fs.SetStyle(vfs.Style{TornRenames: seed%4 == 1, Stale: seed%3 == 1})
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}

@@ -153,12 +153,7 @@ func (w *crowd) live() {
 	}
 	w.until(&wg, done, w.operate)
 	wg.Wait()
-	w.crash.mu.Lock()
-	if w.crash.clone == nil {
-		w.cloneLocked()
-	}
-	w.crash.mu.Unlock()
-	_ = w.stop()
+	w.endLife(false)
 	w.fs = w.crash.clone
 	w.crash = crash{left: -1}
 	w.start()

@@ -99,15 +99,7 @@ func (w *importWorld) life() {
 		n.disk.SetRules()
 		n.advance(time.Duration(n.rng.IntN(3000)) * time.Millisecond)
 	}
-	left := n.rng.IntN(2) == 0 && n.leave()
-	n.crash.mu.Lock()
-	if n.crash.clone == nil {
-		n.cloneLocked()
-	}
-	n.crash.mu.Unlock()
-	if !left {
-		_ = n.stop()
-	}
+	n.endLife(n.rng.IntN(2) == 0)
 	n.fs = n.crash.clone
 	n.start()
 }

@@ -34,6 +34,7 @@ type node struct {
 	sizes     sizes                         // of this life
 	reserve   int64                         // bytes that are kept for when the disk is full
 	groups    func(wal.Entry) error         // takes what the log has of groups; nil: nobody
+	keeps     func(*Engine) error           // has groups go on, before a start is one; nil: there are none
 	id        int64                         // of the node, in this life
 	levels    [topics]topic.Level           // of topics that are made in this life
 	named     map[protocol.MessageID]string // each id that was seen, with the topic and body that it names for good
@@ -197,6 +198,9 @@ func (n *node) reborn() {
 	}
 	n.note("born as node %d, levels %v, bound of ids %x", n.id, n.levels, n.ids.n)
 }
+
+// levelOf is the level of topics that are made in this life.
+func (n *node) levelOf(name string) topic.Level { return n.levels[int(name[len(name)-1])%topics] }
 
 func (n *node) randomTopic() *topic.Topic {
 	t, err := n.r.Topic("t" + fmt.Sprint(n.rng.IntN(topics)))

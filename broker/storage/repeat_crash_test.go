@@ -141,12 +141,7 @@ func (r *repeater) live(power bool) {
 			r.setFaults()
 		}
 	}
-	r.crash.mu.Lock()
-	if r.crash.clone == nil {
-		r.cloneLocked()
-	}
-	r.crash.mu.Unlock()
-	_ = r.stop()
+	r.endLife(false)
 	r.fs = r.crash.clone
 	r.usesOnlyNamed()
 	r.crash = crash{left: -1}
