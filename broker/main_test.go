@@ -75,7 +75,8 @@ func serve(t testing.TB, s *broker.Server, o broker.Options) *node {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{Server: s, t: t, dir: o.DataPath, running: true, http: &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute}}
+	n := &node{Server: s, t: t, dir: o.DataPath, running: true}
+	n.http = &http.Client{Transport: &http.Transport{DialContext: n.dialHTTP}, Timeout: 2 * time.Minute}
 	t.Cleanup(n.stop)
 	return n
 }
@@ -117,7 +118,21 @@ func (n *node) subscribe(topic, channel string, ready int) *prototest.Client {
 // port returns a TCP address's port.
 func port(a net.Addr) int { return a.(*net.TCPAddr).Port }
 
-func (n *node) url(path string) string { return "http://" + n.HTTPAddr().String() + path }
+// dialHTTP connects to an address, or to the socket on which the broker has its HTTP API.
+func (n *node) dialHTTP(ctx context.Context, network, address string) (net.Conn, error) {
+	if socket, ok := n.HTTPAddr().(*net.UnixAddr); ok {
+		network, address = socket.Net, socket.Name
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+// url is the address of a path of the HTTP API.
+func (n *node) url(path string) string {
+	if n.HTTPAddr().Network() == "unix" {
+		return "http://unix" + path
+	}
+	return "http://" + n.HTTPAddr().String() + path
+}
 
 // post sends a body and demands status 200.
 func (n *node) post(path, body string) {

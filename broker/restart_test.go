@@ -1,12 +1,9 @@
 package broker_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -220,31 +217,16 @@ func TestUnixSocketFiles(t *testing.T) {
 	o := options(t)
 	o.TCPAddress, o.HTTPAddress = unixPath(t, "tcp.sock"), unixPath(t, "http.sock")
 	n := startWith(t, o)
-	n.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", o.HTTPAddress)
-	}}
-	get := func(path string) string {
-		resp, err := n.http.Get("http://unix" + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
 	for _, path := range []string{o.TCPAddress, o.HTTPAddress} {
 		if info, err := os.Stat(path); err != nil || info.Mode()&os.ModeSocket == 0 {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
 	}
 	n.subscribe("t", "c", 1)
-	if s := get("/stats?format=json"); !strings.Contains(s, `"remote_address":"@"`) {
+	if s := n.get("/stats?format=json"); !strings.Contains(s, `"remote_address":"@"`) {
 		t.Errorf("/stats says %s", s)
 	}
-	if s := get("/info"); !strings.Contains(s, `"http_port":-1,"tcp_port":-1`) {
+	if s := n.get("/info"); !strings.Contains(s, `"http_port":-1,"tcp_port":-1`) {
 		t.Errorf("/info says %s", s)
 	}
 	n.stop()
