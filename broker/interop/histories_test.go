@@ -32,7 +32,7 @@ func TestHistoriesOfAReplicatedTopic(t *testing.T) {
 			for _, b := range m.brokers {
 				b.Kill(t)
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // clients find nobody for a while: that is the fault
 			for _, o := range m.brokers {
 				o.Start(t)
 			}

@@ -173,6 +173,10 @@ func (m *members) hostOf(b *cmdtest.Process) (host int, others []int) {
 	return host, others
 }
 
+// cutFor is how long a cut lasts of which nothing tells that it has had its effect, as the lead stays where it is: nearly twice the longest time, of
+// 1.6 s, after which who hears nothing of a leader stands itself.
+const cutFor = 3 * time.Second
+
 // TestHistoriesThroughPartitions: three brokers on hosts of their own, whose leader is cut off from the two others in both directions, in either
 // one, and from one of them; whose follower is; who are paused and killed. Clients reach all of them all the while, the old leader as well. What
 // they did and saw is what a list can have done.
@@ -217,12 +221,12 @@ func TestHistoriesThroughPartitions(t *testing.T) {
 		b = c.awaitLeader(t)
 		host, others = m.hostOf(b)
 		cut, mend = both(host, others[:1])
-		c.through(t, "a cut to one of the others,", b, func() { cut(); time.Sleep(3 * time.Second) }, mend)
+		c.through(t, "a cut to one of the others,", b, func() { cut(); time.Sleep(cutFor) }, mend)
 
 		b = c.follower(t)
 		host, others = m.hostOf(b)
 		cut, mend = both(host, others)
-		c.through(t, "a cut of a follower,", b, func() { cut(); time.Sleep(3 * time.Second) }, mend)
+		c.through(t, "a cut of a follower,", b, func() { cut(); time.Sleep(cutFor) }, mend)
 
 		b = c.awaitLeader(t)
 		c.through(t, "SIGSTOP of the leader,", b, func() { b.Signal(t, syscall.SIGSTOP) }, func() { b.Signal(t, syscall.SIGCONT) })

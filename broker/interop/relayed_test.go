@@ -75,7 +75,7 @@ func (r *replicated) stay(t *testing.T, at *cmdtest.Process, limit int) *stays {
 	consumer.SetLogger(s, nsq.LogLevelInfo)
 	consumer.AddConcurrentHandlers(nsq.HandlerFunc(func(m *nsq.Message) error {
 		s.got.Add(1)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // the work, so that some are in flight when the lead goes
 		return r.HandleMessage(m)
 	}), limit)
 	if err := consumer.ConnectToNSQD(at.TCP); err != nil {

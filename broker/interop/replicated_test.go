@@ -111,7 +111,7 @@ func (r *replicated) publish(prefix string) {
 		r.mu.Unlock()
 		if !ok { // it is another one, or nobody now
 			at = (at + 1) % len(r.m.brokers)
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // between two tries
 		}
 	}
 }
