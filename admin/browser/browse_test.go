@@ -150,8 +150,8 @@ func TestPagesOfMessagesAreAccessible(t *testing.T) {
 		{"finish", "topics/orders?message=" + m.Messages[0].ID, "Where it is", "Finish on billing"},
 	}
 	p := openTab(t, c.base)
-	script := axe(t)
+	p.bringAxe()
 	for _, s := range list {
-		p.judgeInEachWay(script, s, "messages-"+strings.ReplaceAll(s.name, " ", "-"))
+		p.judgeInEachWay(s, "messages-"+strings.ReplaceAll(s.name, " ", "-"))
 	}
 }

@@ -79,7 +79,7 @@ const largePage = 48 << 10
 // each other.
 func TestDocumentationIsAccessibleAtEachWidth(t *testing.T) {
 	p := documentation(t)
-	script := axe(t)
+	p.bringAxe()
 	pages := documentationPages(t)
 	for i, page := range pages {
 		scheme := []string{"light", "dark"}[i%2] // a page is of the same parts as the others
@@ -90,7 +90,7 @@ func TestDocumentationIsAccessibleAtEachWidth(t *testing.T) {
 			rules = allRules
 		}
 		if whole || eval[int](p, "document.documentElement.outerHTML.length") < largePage {
-			p.judge(script, page+" in "+scheme, rules)
+			p.judge(page+" in "+scheme, rules)
 		}
 		for _, width := range turn(i, 3, widths) {
 			p.do(chromedp.EmulateViewport(width, 900))
@@ -107,7 +107,7 @@ func TestDocumentationIsAccessibleAtEachWidth(t *testing.T) {
 	p.visit("docs/guarantees")
 	p.press("Pages")
 	p.see("Benchmarks")
-	p.audit(script, "menu on a phone")
+	p.audit("menu on a phone")
 	p.press("Benchmarks")
 	p.see("How to read the tables")
 }

@@ -5,6 +5,9 @@ import (
 	"io"
 	"os"
 	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 )
 
 // sight is one page as it is looked at: its name, its path, and what is pressed there first.
@@ -44,36 +47,36 @@ func (p *tab) show(s sight) {
 func TestEachPageIsAccessible(t *testing.T) {
 	c := shop(t, 2)
 	p := openTab(t, c.base)
-	script := axe(t)
+	p.bringAxe()
 	for _, s := range sights(c.brokers[0].HTTP) {
-		p.judgeInEachWay(script, s, "")
+		p.judgeInEachWay(s, "")
 	}
 	p.visit("")
 	p.see("4 topics")
 	p.slash()
 	p.until("something is found", `document.querySelectorAll("[role=option]").length > 0`)
-	p.audit(script, "search")
+	p.audit("search")
 	c.brokers[0].Kill(t)
 	p.see("1 down")
-	p.judgeInEachWay(script, sight{name: "overview with a dead node", see: "1 down"}, "")
+	p.judgeInEachWay(sight{name: "overview with a dead node", see: "1 down"}, "")
 }
 
 // judgeInEachWay has axe-core judge a sight in light, in dark and on a phone, where it may not be too wide. It leaves pictures of it, if it is given a
 // name for them.
-func (p *tab) judgeInEachWay(script string, s sight, picture string) {
+func (p *tab) judgeInEachWay(s sight, picture string) {
 	p.t.Helper()
 	p.show(s)
-	p.auditIn("light", script, s.name)
+	p.auditIn("light", s.name)
 	p.scheme("dark")
 	p.settled()
-	p.auditIn("dark", script, s.name)
+	p.auditIn("dark", s.name)
 	p.scheme("light")
 	if picture != "" {
 		p.pictures(picture + "-1440")
 	}
 	p.narrow()
 	p.settled()
-	p.auditNarrow(script, s.name)
+	p.auditNarrow(s.name)
 	if over := eval[int](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 		p.t.Errorf("%s on a phone is %d pixels too wide", s.name, over)
 	}
@@ -86,7 +89,6 @@ func (p *tab) judgeInEachWay(script string, s sight, picture string) {
 
 // TestTroubleIsAccessible has axe-core judge the pages of an empty cluster and of one in trouble, in light and dark.
 func TestTroubleIsAccessible(t *testing.T) {
-	script := axe(t)
 	looked := map[string]bool{"empty overview": true, "first overview": true, "first node": true, "busy overview": true, "busy channel": true, "busy dead": true, "busy keys": true}
 	for _, state := range states {
 		if !looked[state.name+" overview"] {
@@ -94,6 +96,7 @@ func TestTroubleIsAccessible(t *testing.T) {
 		}
 		s := state.start(t)
 		p := openTab(t, s.base)
+		p.bringAxe()
 		for _, sight := range state.pages(s) {
 			if !looked[state.name+" "+sight.name] {
 				continue
@@ -102,7 +105,7 @@ func TestTroubleIsAccessible(t *testing.T) {
 			for _, scheme := range []string{"light", "dark"} {
 				p.scheme(scheme)
 				p.settled()
-				p.auditIn(scheme, script, state.name+": "+sight.name)
+				p.auditIn(scheme, state.name+": "+sight.name)
 			}
 			p.scheme("light")
 		}
@@ -118,32 +121,32 @@ const (
 )
 
 // audit runs axe-core on what is shown, and fails the test for each thing that it finds.
-func (p *tab) audit(script, what string) {
+func (p *tab) audit(what string) {
 	p.t.Helper()
-	p.judge(script, what, allRules)
+	p.judge(what, allRules)
 }
 
 // auditIn is audit of a page that is judged in light and dark: in dark only by the rules about colours.
-func (p *tab) auditIn(scheme, script, what string) {
+func (p *tab) auditIn(scheme, what string) {
 	p.t.Helper()
 	rules := allRules
 	if scheme == "dark" && !whole {
 		rules = colourRules
 	}
-	p.judge(script, what+" in "+scheme, rules)
+	p.judge(what+" in "+scheme, rules)
 }
 
 // auditNarrow is audit of a page on a phone that was judged on a desk.
-func (p *tab) auditNarrow(script, what string) {
+func (p *tab) auditNarrow(what string) {
 	p.t.Helper()
 	rules := allRules
 	if !whole {
 		rules = narrowRules
 	}
-	p.judge(script, what+" on a phone", rules)
+	p.judge(what+" on a phone", rules)
 }
 
-func (p *tab) judge(script, what, rules string) {
+func (p *tab) judge(what, rules string) {
 	p.t.Helper()
 	type violation struct {
 		ID, Help string
@@ -152,15 +155,29 @@ func (p *tab) judge(script, what, rules string) {
 			FailureSummary string
 		}
 	}
-	if !eval[bool](p, "Boolean(window.axe)") { // it stays as long as the page does
-		eval[bool](p, script+"; true")
-	}
-	found := eval[[]violation](p, `axe.run(document, { runOnly: `+rules+`, resultTypes: ["violations"], preload: false })
+	found := eval[[]violation](p, `(window.axe || bringAxe(), axe).run(document, { runOnly: `+rules+`, resultTypes: ["violations"], preload: false })
 		.then((r) => r.violations)`)
 	for _, v := range found {
 		n := v.Nodes[0]
 		p.t.Errorf("%s: %s: %s (%d times)\n%.300s\n%s", what, v.ID, v.Help, len(v.Nodes), n.HTML, n.FailureSummary)
 	}
+}
+
+// bringAxe has each document that the tab opens from now on, until the test's end, bring axe-core along, for judge to begin. It is half a MiB of
+// source: handed over this way the browser compiles it once, and what of it was compiled for one document is there for the next.
+func (p *tab) bringAxe() {
+	p.t.Helper()
+	add := page.AddScriptToEvaluateOnNewDocumentParams{Source: "window.bringAxe = () => {" + axe(p.t) + "};"}
+	added, err := chromedp.Call(p.ctx, page.AddScriptToEvaluateOnNewDocument, add)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() {
+		remove := page.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: added.Identifier}
+		if _, err := chromedp.Call(p.ctx, page.RemoveScriptToEvaluateOnNewDocument, remove); err != nil {
+			p.t.Error(err)
+		}
+	})
 }
 
 // axe returns the source of axe-core.
