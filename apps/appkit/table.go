@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -22,8 +23,23 @@ type Table struct {
 	Color func(column, text string) string
 }
 
-// Add adds a row.
-func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+// Add adds a row. What a terminal would obey is shown instead: cells hold what clients and daemons say of themselves.
+func (t *Table) Add(cells ...string) {
+	for i, text := range cells {
+		cells[i] = Plain(strings.ReplaceAll(text, "\n", string(unicode.ReplacementChar)))
+	}
+	t.Rows = append(t.Rows, cells)
+}
+
+// Plain returns a text in which what a terminal would obey, but for line ends and tabs, is shown instead.
+func Plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
 
 // gap is between columns.
 const gap = 2

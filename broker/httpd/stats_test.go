@@ -276,6 +276,7 @@ func TestTextClientNames(t *testing.T) {
 		"[V2 :33334               ] ":                      {RemoteAddress: "127.0.0.1:33334"},
 		"[V2 a-rather-long-host-name.example.com:33304 ] ": {Hostname: "a-rather-long-host-name.example.com", RemoteAddress: "[::1]:33304"},
 		"[V2 :                    ] ":                      {RemoteAddress: "@"},
+		"[V2 h\ufffd[V2 x:1 \ufffd[2J\ufffd      ] ":       {Hostname: "h\n[V2 x", RemoteAddress: "[::1]:1", UserAgent: "\x1b[2J\u202e"},
 	} {
 		var b bytes.Buffer
 		c.Version = "V2"

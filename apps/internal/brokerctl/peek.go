@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/fleet"
@@ -228,7 +227,7 @@ func printMessages(w io.Writer, rows []peekRow) {
 		}
 		for _, more := range [...]struct{ name, value string }{{"client", m.Client}, {"deadline", m.Deadline}, {"due", m.Due}} {
 			if more.value != "" {
-				fmt.Fprintf(w, "  %s %s", more.name, plainText(more.value))
+				fmt.Fprintf(w, "  %s %s", more.name, appkit.Plain(more.value))
 			}
 		}
 		fmt.Fprintln(w)
@@ -242,7 +241,7 @@ func printMessages(w io.Writer, rows []peekRow) {
 // printProperties prints what a message has beside its body.
 func printProperties(w io.Writer, m *httpapi.Message) {
 	for _, name := range slices.Sorted(maps.Keys(m.Properties)) {
-		fmt.Fprintf(w, "    %s: %s\n", plainText(name), plainText(m.Properties[name]))
+		fmt.Fprintf(w, "    %s: %s\n", appkit.Plain(name), appkit.Plain(m.Properties[name]))
 	}
 }
 
@@ -254,10 +253,10 @@ func bodyText(m *httpapi.Message) string {
 	var laid bytes.Buffer
 	if text := strings.TrimSpace(*m.Body); (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) && !nestedDeep(text) {
 		if json.Indent(&laid, []byte(text), "", indent) == nil {
-			return plainText(laid.String())
+			return appkit.Plain(laid.String())
 		}
 	}
-	return plainText(*m.Body)
+	return appkit.Plain(*m.Body)
 }
 
 // indent is what JSON is laid out with.
@@ -284,14 +283,4 @@ func nestedDeep(text string) bool {
 		}
 	}
 	return more > 8*len(text)+4096
-}
-
-// plainText returns a text in which what a terminal would obey is shown instead.
-func plainText(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 }

@@ -125,7 +125,7 @@ func lookupTopic(c *call) error {
 			fmt.Fprintln(w, "channel ", name)
 		}
 		for _, p := range all.Producers {
-			fmt.Fprintf(w, "broker   tcp %s  http %s  %s %s\n", p.TCPAddress(), p.HTTPAddress(), p.Hostname, p.Version)
+			fmt.Fprintf(w, "broker   tcp %s  http %s  %s %s\n", p.TCPAddress(), p.HTTPAddress(), appkit.Plain(p.Hostname), appkit.Plain(p.Version))
 		}
 	})
 }

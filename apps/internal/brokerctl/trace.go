@@ -164,7 +164,7 @@ func moreOf(on *httpapi.MessageOnChannel) string {
 	case on.Ahead != nil:
 		return fmt.Sprintf("about %d before it", *on.Ahead)
 	case on.Client != "":
-		return fmt.Sprintf("client %s since %s until %s", plainText(on.Client), on.Delivered, on.Deadline)
+		return fmt.Sprintf("client %s since %s until %s", appkit.Plain(on.Client), on.Delivered, on.Deadline)
 	case on.Due != "":
 		return "due " + on.Due
 	case on.Letter != nil:
