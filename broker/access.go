@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"strings"
 
 	"brokerd/protocol/httpapi"
 )
@@ -26,7 +27,7 @@ func (o *Options) access() []Setting {
 			Help: "name that HTTP on the loopback may be called by, besides this machine's and the broadcast address; *.NAME for those below, * for all"},
 		{Name: "http-allow-origin", Key: "http_allow_origins", Value: &o.HTTPAllowOrigins,
 			Help: "pages of other sites that may act here, as https://tools.example.com"},
-		{Name: "insecure", Value: &o.Insecure, Help: "profiles and changes of options answer other machines too"},
+		{Name: "insecure", Value: &o.Insecure, Help: "profiles, and changes of options and of who is in the cluster, answer other machines too"},
 	}
 }
 
@@ -72,6 +73,8 @@ func (s *Server) exposed() []string {
 		return nil
 	}
 	o := s.now()
+	verified := o.TLSClientAuthPolicy == "require-verify" // who speaks TLS must show a certificate
+	acts := s.openActs(o)
 	var list []string
 	for _, d := range []struct {
 		listener net.Listener
@@ -79,9 +82,9 @@ func (s *Server) exposed() []string {
 		what     string
 		open     bool
 	}{
-		{s.doors.tcp, "--tcp-address", "publish and consume", s.authNow.Load() == nil},
-		{s.doors.http, "--http-address", "publish, and delete, empty and pause topics and channels", o.TLSRequired != TLSRequired && !s.judgesHTTP(o)},
-		{s.doors.https, "--https-address", "publish, and delete, empty and pause topics and channels", o.TLSClientAuthPolicy != "require-verify" && !s.judgesHTTP(o)},
+		{s.doors.tcp, "--tcp-address", "publish and consume", s.authNow.Load() == nil && !(verified && o.TLSRequired != TLSNotRequired)},
+		{s.doors.http, "--http-address", acts, o.TLSRequired != TLSRequired && !s.judgesHTTP(o)},
+		{s.doors.https, "--https-address", acts, !verified && !s.judgesHTTP(o)},
 	} {
 		if d.open && d.listener != nil && httpapi.Reachable(d.listener.Addr()) {
 			list = append(list, fmt.Sprintf("whoever reaches %s may %s; --token-file asks who it is, or let %s be a loopback address",
@@ -89,6 +92,23 @@ func (s *Server) exposed() []string {
 		}
 	}
 	return list
+}
+
+// openActs says what whoever reaches HTTP may do where nobody is asked who he is.
+func (s *Server) openActs(o *Options) string {
+	acts := []string{"publish"}
+	if o.HTTPMessages != "off" {
+		acts = append(acts, "see messages")
+	}
+	acts = append(acts, "delete, empty and pause topics and channels")
+	if o.Insecure {
+		acts = append(acts, "change options", "see profiles")
+		if s.member != nil {
+			acts = append(acts, "change who is in the cluster")
+		}
+	}
+	last := len(acts) - 1
+	return strings.Join(acts[:last], ", ") + ", and " + acts[last]
 }
 
 // sayExposed logs what is open, once.

@@ -268,6 +268,10 @@ func (s *Server) startMember(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("CLUSTER: listening on " + l.Addr().String())
+	if s.clusterSecret == nil && s.clusterTLS == nil {
+		s.log.Warn("whoever can start a program on this machine can pass for a broker of the cluster, and read and change all that it holds; "+
+			"--cluster-secret-file asks for a secret", "cluster", s.opts.ClusterName)
+	}
 	s.log.Warn("a preview: a lost replica of a replicated topic cannot be replaced yet", "cluster", s.opts.ClusterName)
 	if err := s.engine.Need(journal.FeatureCluster); err != nil {
 		l.Close()

@@ -2,10 +2,12 @@ package broker_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"brokerd/broker"
@@ -68,5 +70,63 @@ func TestABrokerThatWaitsForItsPeersServes(t *testing.T) {
 	}
 	if _, text := n.ask("GET", "/metrics", ""); !strings.Contains(text, `brokerd_cluster_state{state="asking"} 1`) {
 		t.Error("metrics do not tell what it is")
+	}
+}
+
+// lines is a log that a test reads while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// TestAClusterWithoutASecretSaysWhoMayPassForAMember: with one, which others of the machine cannot read, it does not.
+func TestAClusterWithoutASecretSaysWhoMayPassForAMember(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"", secret} {
+		o, log := options(t), &lines{}
+		o.Durability, o.ClusterName, o.ClusterListen, o.ClusterSecretFile = levelDisk, "prod", "127.0.0.1:0", file
+		o.ClusterAddress, o.ClusterPeers = "127.0.0.1:1", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}
+		s, err := broker.New(o, slog.New(slog.NewTextHandler(log, nil)), new(slog.LevelVar))
+		if err != nil {
+			t.Fatal(err)
+		}
+		serve(t, s, o)
+		if said := strings.Contains(log.String(), "can pass for a broker of the cluster"); said != (file == "") {
+			t.Errorf("with secret %q it is said: %v", file, said)
+		}
+	}
+}
+
+// TestExposedNamesWhatIsOpen to other machines: changes of the daemon and of its cluster only where --insecure opens them.
+func TestExposedNamesWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	for _, insecure := range []bool{false, true} {
+		n := start(t, func(o *broker.Options) {
+			o.HTTPAddress, o.Insecure = "0.0.0.0:0", insecure
+			o.Durability, o.ClusterName, o.ClusterListen = levelDisk, "prod", "127.0.0.1:0"
+			o.ClusterAddress, o.ClusterPeers = "127.0.0.1:1", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}
+		})
+		got := n.get("/config/exposed")
+		for word, want := range map[string]bool{"delete, empty and pause topics": true, "see messages": true, "see profiles": insecure, "change options": insecure, "who is in the cluster": insecure} {
+			if strings.Contains(got, word) != want {
+				t.Errorf("with --insecure=%v: %q is there: %v\n%s", insecure, word, !want, got)
+			}
+		}
 	}
 }

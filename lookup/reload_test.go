@@ -148,6 +148,10 @@ func TestConfigTellsWhatIsOpen(t *testing.T) {
 	if code := s.get(t, "/config/nothing", nil); code != http.StatusBadRequest {
 		t.Errorf("a key that is none: %d", code)
 	}
+	insecure := startWith(t, func(o *Options) { o.HTTPAddress, o.Insecure = "0.0.0.0:0", true })
+	if code := insecure.get(t, "/config/exposed", &open); code != http.StatusOK || !strings.Contains(strings.Join(open, " "), "see profiles") {
+		t.Errorf("what --insecure opens: %d %q", code, open)
+	}
 	closed := start(t)
 	if code := closed.get(t, "/config/exposed", &open); code != http.StatusOK || len(open) != 0 {
 		t.Errorf("on the loopback: %d %q", code, open)

@@ -161,11 +161,15 @@ func (s *Server) exposed() []string {
 	if s.gate.Open() && httpapi.Reachable(s.tcpListener.Addr()) && !(s.required.Load() && s.verifies()) {
 		list = append(list, fmt.Sprintf("whoever reaches %s may register as a broker; --token-file or --allow-node asks who it is", s.tcpListener.Addr()))
 	}
+	acts := "delete topics and channels, and hide brokers"
+	if s.settings.insecure() {
+		acts = "delete topics and channels, hide brokers, have settings read anew, and see profiles"
+	}
 	for _, l := range []net.Listener{s.httpListener, s.httpsListener} {
 		if l == nil || !httpapi.Reachable(l.Addr()) || l == s.httpListener && s.required.Load() || l == s.httpsListener && s.verifies() {
 			continue
 		}
-		list = append(list, fmt.Sprintf("whoever reaches %s may delete topics and channels, and hide brokers; --token-file asks who it is", l.Addr()))
+		list = append(list, fmt.Sprintf("whoever reaches %s may %s; --token-file asks who it is", l.Addr(), acts))
 	}
 	return list
 }

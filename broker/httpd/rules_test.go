@@ -62,3 +62,31 @@ func TestStatsShowWhatTheCallerMaySee(t *testing.T) {
 		}
 	}
 }
+
+// TestAdministrationIsForThisMachine: without a token file nobody on another machine may change the daemon or the cluster. NSQ's own acts on topics
+// and channels stay open, as scripts and nsqadmin do them from there.
+func TestAdministrationIsForThisMachine(t *testing.T) {
+	registry := topic.NewRegistry(topic.Config{MemQueueSize: 10})
+	registry.Start()
+	defer registry.Close()
+	c := &fakeCluster{}
+	router := newHandler(Config{Broker: &fakeBroker{registry: registry}, Cluster: c, Log: slog.New(slog.DiscardHandler), MaxMsgSize: 100, MaxBodySize: 1000})
+	acts := 0
+	for _, route := range router.Routes() {
+		if route.Method == http.MethodGet || strings.HasPrefix(route.Path, "/debug/pprof") {
+			continue
+		}
+		path := strings.NewReplacer(":opt", "log_level").Replace(route.Path)
+		w := httptest.NewRecorder()
+		router.ServeHTTP(w, httptest.NewRequest(route.Method, path+"?topic=t&channel=c&node=a&old=a&new=b&rate=0", nil)) // from 192.0.2.1
+		refused := w.Code == http.StatusForbidden && strings.Contains(w.Body.String(), "LOCAL_ONLY")
+		if admin := route.Rule.Scope() == grant.Admin; refused != admin {
+			t.Errorf("%s %s answers another machine %d %s", route.Method, route.Path, w.Code, w.Body)
+		} else if admin {
+			acts++
+		}
+	}
+	if acts < 9 || len(c.done) > 0 {
+		t.Errorf("%d acts of administration were refused; done: %v", acts, c.done)
+	}
+}
