@@ -61,7 +61,7 @@ func TestSimulator(t *testing.T) {
 	}
 	t.Logf("%d seeds: %+v", *seeds, sum)
 	if *seeds >= 200 && !t.Failed() && (sum.acked == 0 || sum.rejoined == 0 || sum.transfers == 0 || sum.passed == 0 || sum.reads == 0 || sum.oldCopies == 0 ||
-		sum.flips == 0 || sum.wiped == 0 || sum.rebased == 0 || sum.checked == 0 || sum.leased == 0 || sum.failures == 0 || sum.confirmed == 0) {
+		sum.flips == 0 || sum.wiped == 0 || sum.rebased == 0 || sum.checked == 0 || sum.leased == 0 || sum.failures == 0 || sum.confirmed == 0 || sum.paused == 0 || sum.halted == 0) {
 		t.Error("something that should go wrong never did, so that nothing was tested of it")
 	}
 }
@@ -72,7 +72,7 @@ func (c counts) plus(o counts) counts {
 		more int
 	}{{&c.acked, o.acked}, {&c.committed, o.committed}, {&c.reigns, o.reigns}, {&c.crashes, o.crashes}, {&c.cuts, o.cuts}, {&c.failures, o.failures},
 		{&c.forgetful, o.forgetful}, {&c.rejoined, o.rejoined}, {&c.transfers, o.transfers}, {&c.passed, o.passed}, {&c.reads, o.reads}, {&c.oldCopies, o.oldCopies},
-		{&c.flips, o.flips}, {&c.wiped, o.wiped}, {&c.rebased, o.rebased}, {&c.checked, o.checked}, {&c.leased, o.leased}, {&c.engine, o.engine}, {&c.confirmed, o.confirmed}} {
+		{&c.flips, o.flips}, {&c.wiped, o.wiped}, {&c.rebased, o.rebased}, {&c.checked, o.checked}, {&c.leased, o.leased}, {&c.engine, o.engine}, {&c.confirmed, o.confirmed}, {&c.paused, o.paused}, {&c.halted, o.halted}} {
 		*p.to += p.more
 	}
 	return c

@@ -54,6 +54,7 @@ type shape struct {
 	clocked  bool // ticks are told as a Clock does, and before all else that is done
 	uneven   bool // each node has an election timeout of its own, and another one after some starts
 	slow     bool // one node's disk is
+	halts    bool // processes are paused in the midst of what they do, too
 }
 
 // pick returns a number between two.
@@ -82,6 +83,7 @@ func shapeOf(rng *mrand.Rand) shape {
 	sh.options.TellLate = rng.IntN(2) == 0
 	sh.misses = rng.IntN(3) == 0
 	sh.clocked, sh.uneven, sh.slow = rng.IntN(2) == 0, rng.IntN(3) == 0, rng.IntN(4) == 0
+	sh.halts = rng.IntN(3) == 0
 	return sh
 }
 
@@ -109,7 +111,7 @@ type sim struct {
 
 // counts say how much a run has seen, so that a test can tell that it tests something.
 type counts struct {
-	acked, committed, reigns, crashes, cuts, failures, forgetful, rejoined, transfers, passed, reads, oldCopies, flips, wiped, rebased, checked, leased, engine, confirmed int
+	acked, committed, reigns, crashes, cuts, failures, forgetful, rejoined, transfers, passed, reads, oldCopies, flips, wiped, rebased, checked, leased, engine, confirmed, paused, halted int
 }
 
 type timed struct {
@@ -189,9 +191,10 @@ type node struct {
 	// Of the process.
 	life    int // counts them, so that what belongs to an earlier one is dropped
 	up      bool
-	paused  time.Duration // it does nothing before
-	stood   time.Duration // for how long its clock stood still since it began
-	stops   bool          // it does so while it is paused
+	paused  time.Duration    // it does nothing before
+	wakes   [3]time.Duration // by kind of what it does, how much later it goes on with that
+	stood   time.Duration    // for how long its clock stood still since it began
+	stops   bool             // it does so while it is paused
 	began   time.Duration
 	speed   float64
 	faulty  *vfs.Faulty
@@ -336,7 +339,7 @@ func (n *node) start() {
 	s := n.s
 	n.life++
 	n.up, n.busy, n.writes, n.m, n.history, n.appended, n.points = true, false, nil, nil, nil, nil, nil
-	n.began, n.speed, n.paused, n.stood = s.now, 1+s.drift*(2*s.rng.Float64()-1), 0, 0
+	n.began, n.speed, n.paused, n.stood, n.wakes = s.now, 1+s.drift*(2*s.rng.Float64()-1), 0, 0, [3]time.Duration{}
 	n.paper = n.load()
 	n.faulty = vfs.NewFaulty(n.disk)
 	crashed := !n.paper.Clean && n.paper.Boot != n.boot
@@ -364,8 +367,8 @@ func (n *node) start() {
 	s.stats.passed += n.history.Passed
 	s.say("%v starts as replica %d, entries to %d, commit %d, applied %d: %v", n, start.Replica, n.history.Last(), n.history.commit, start.Applied.Index, n.history.Check())
 	n.begin()
-	s.after(pick(s.rng, 0, s.tick[1]), n.own(n.tick))
-	s.after(20*time.Millisecond, n.own(n.flusher))
+	s.after(pick(s.rng, 0, s.tick[1]), n.own(byTime, n.tick))
+	s.after(20*time.Millisecond, n.own(byTime, n.flusher))
 }
 
 // counted counts what is read from a log.
@@ -418,16 +421,23 @@ func (n *node) forget(err error) {
 	s.say("%v: %v", n, err)
 }
 
+// What has a process do something: one that was paused may go on with either first.
+const (
+	byTime = iota
+	byMessage
+	byDisk
+)
+
 // own has something done only while this process lives, and is not paused.
-func (n *node) own(do func()) func() {
+func (n *node) own(by int, do func()) func() {
 	life := n.life
 	var run func()
 	run = func() {
 		if !n.up || n.life != life {
 			return
 		}
-		if n.paused > n.s.now {
-			n.s.after(n.paused-n.s.now, run)
+		if until := n.paused + n.wakes[by]; until > n.s.now {
+			n.s.after(until-n.s.now, run)
 			return
 		}
 		do()
@@ -458,7 +468,7 @@ func (n *node) tick() {
 	if two := beatTicks * n.s.tick[0]; n.s.clocked {
 		next += two - n.s.tick[0] - n.clock()%two // late by as much
 	}
-	n.s.after(next, n.own(n.tick))
+	n.s.after(next, n.own(byTime, n.tick))
 }
 
 // flusher writes, as a log does, what nobody waits for, and syncs now and then.
@@ -473,7 +483,7 @@ func (n *node) flusher() {
 			_ = n.log.Commit(at, level) // who waits for it is told by his own commit
 		}
 	}
-	s.after(pick(s.rng, 15*time.Millisecond, 60*time.Millisecond), n.own(n.flusher))
+	s.after(pick(s.rng, 15*time.Millisecond, 60*time.Millisecond), n.own(byTime, n.flusher))
 }
 
 func (n *node) newest() (wal.Offset, bool) {
@@ -487,6 +497,10 @@ func (n *node) newest() (wal.Offset, bool) {
 
 // settle does what the machine wants done.
 func (n *node) settle() {
+	if n.paused > n.s.now { // in the midst of something
+		n.s.after(n.paused-n.s.now, n.own(byTime, n.settle))
+		return
+	}
 	for n.m != nil {
 		o := n.m.output
 		n.m.output = output{}
@@ -494,8 +508,15 @@ func (n *node) settle() {
 			break
 		}
 		life := n.life
-		for _, msg := range o.send {
+		for i, msg := range o.send {
 			if n.s.send(n, msg); n.life != life || n.m == nil { // it was told that it is an old copy, or could not write down whom it met
+				return
+			}
+			if n.s.halts && !n.s.over && n.s.rng.IntN(300) == 0 && n.pause() { // what is left is done when it goes on
+				n.s.stats.halted++
+				o.send = o.send[i+1:]
+				n.m.output = o
+				n.settle()
 				return
 			}
 		}
@@ -518,7 +539,7 @@ func (n *node) pump() {
 	n.busy = true
 	w := n.writes[0]
 	n.writes = n.writes[1:]
-	n.s.after(n.slower*pick(n.s.rng, n.s.disk[0], n.s.disk[1]), n.own(func() {
+	n.s.after(n.slower*pick(n.s.rng, n.s.disk[0], n.s.disk[1]), n.own(byDisk, func() {
 		err := error(nil)
 		if w.appends {
 			err = n.log.Commit(w.at, w.level)
@@ -588,7 +609,7 @@ func (n *node) stopped(err error) {
 		return
 	}
 	s.stats.failures++
-	s.after(pick(s.rng, 20*time.Millisecond, 700*time.Millisecond), n.own(n.mend))
+	s.after(pick(s.rng, 20*time.Millisecond, 700*time.Millisecond), n.own(byTime, n.mend))
 }
 
 func (n *node) mend() {

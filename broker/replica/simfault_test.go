@@ -226,7 +226,7 @@ func (s *sim) fault() {
 		return
 	}
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
-	kind := s.rng.IntN(21)
+	kind := s.rng.IntN(23)
 	if s.kinds != nil {
 		kind = one(s.rng, s.kinds...)
 	}
@@ -271,23 +271,39 @@ func (s *sim) fault() {
 				s.broken[[2]int{o.i, n.i}]++
 			}
 		}
+	case 21:
+		for _, o := range s.nodes {
+			if o == n || s.rng.IntN(2) == 0 {
+				o.pause()
+			}
+		}
+	case 22:
+		if l := s.leader(); l != nil {
+			l.pause()
+		}
 	}
 	s.after(pick(s.rng, 10*time.Millisecond, s.apart), s.fault)
 }
 
-// pause stops a node's process for a while, or its machine, and with that its clock.
-func (n *node) pause() {
+// pause stops a node's process for a while, or its machine, and with that its clock. What has come meanwhile it goes on with in any order, but each of a
+// kind in its own.
+func (n *node) pause() bool {
 	s := n.s
 	if !n.up || n.paused > s.now {
-		return
+		return false
 	}
 	by := pick(s.rng, 100*time.Millisecond, 5*time.Second)
 	n.paused = s.now + by
+	for i := range n.wakes {
+		n.wakes[i] = one(s.rng, 0, 0, 100*time.Microsecond, 20*time.Millisecond)
+	}
 	if n.stops = s.rng.IntN(3) == 0; n.stops {
 		n.stood += by
 		s.truth.handed = max(s.truth.handed, n.paused) // it believes that it leads for a moment more
 	}
+	s.stats.paused++
 	s.say("%v is paused until %v, with its clock: %v", n, n.paused, n.stops)
+	return true
 }
 
 // goOn ends a pause.
@@ -295,7 +311,7 @@ func (n *node) goOn() {
 	if n.stops && n.paused > n.s.now {
 		n.stood -= n.paused - n.s.now
 	}
-	n.paused = 0
+	n.paused = min(n.paused, n.s.now) // FIFO of links is kept: n.wakes count from then
 }
 
 // missLeader has all, or some, take the leader for dead, rightly or not, and stand for election one after the other.
@@ -312,7 +328,7 @@ func (s *sim) missLeader() {
 			n.m.guard(func() error { return n.m.node.ForgetLeader() })
 			n.m.advance(n.clock())
 			n.settle()
-			s.after(pick(s.rng, 10*time.Millisecond, 200*time.Millisecond), n.own(n.campaign))
+			s.after(pick(s.rng, 10*time.Millisecond, 200*time.Millisecond), n.own(byTime, n.campaign))
 		})
 	}
 }

@@ -31,7 +31,7 @@ func (s *sim) send(from *node, msg *raftpb.Message) {
 		}
 		s.after(at-s.now, func() {
 			if to.up && to.life == life && s.broken[link] == unbroken && !s.cut[link] { // else the connection that it went over is gone
-				to.own(func() { to.take(b) })()
+				to.own(byMessage, func() { to.take(b) })()
 			}
 		})
 	}
