@@ -270,6 +270,7 @@ func TestABusyGroupHoldsUpNothingThatIsUrgent(t *testing.T) {
 		defer c.close()
 		l := c.leader()
 		term, slow := l.leads(), c.nodes[l.id%3]
+		synctest.Wait() // until then it may be told of the first entry by who reads from a link, as it is not slow yet
 		slow.slow.Store(int64(2 * time.Second))
 		most := 0
 		for i := range 3 {
