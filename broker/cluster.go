@@ -197,6 +197,7 @@ func (s *Server) newMember(found *replica.Recovery) error {
 	var err error
 	s.member, err = member.New(member.Options{Name: o.ClusterName, Node: o.BroadcastAddress, Zone: o.TopologyZone, Address: o.clusterAddress(), Peers: o.ClusterPeers,
 		Folder: s.engine.Folder(), TLS: s.clusterTLS, Secret: s.clusterSecret, Dialer: s.around.dial, Election: o.ClusterElection, Wait: o.ClusterWait, Fast: o.ClusterFast == "on",
+		Behind: s.around.sizes.behind, Piece: s.around.sizes.piece, Stand: s.around.stand,
 		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Shard: s.newShard,
 		Receive: s.receiveShard,
 		Yield:   func(name string) error { return s.registry.Yield(name) }, Number: func(n int) { s.registry.SetNode(n) }, Log: s.log})
@@ -217,7 +218,7 @@ func (s *Server) newShard(group uint32, content []byte, at replica.Point, stop f
 }
 
 func (s *Server) shardOptions(group uint32, stop func(error)) shard.Options {
-	return shard.Options{Number: group, Registry: s.registry, Segments: s.engine.GroupSegments(group), Room: s.around.room, Wait: s.opts.ClusterWait, Do: s.member.Do,
+	return shard.Options{Number: group, Registry: s.registry, Segments: s.engine.GroupSegments(group), Room: s.around.sizes.room, Wait: s.opts.ClusterWait, Do: s.member.Do,
 		Short: func() error { return s.member.Short(group) }, Leading: s.forward.Leading, Changed: s.registrar.Changed, Stop: stop, Log: s.log}
 }
 

@@ -112,6 +112,7 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
+	o.SegmentSize, o.CheckpointBytes = s.around.sizes.segment, s.around.sizes.checkpoint
 	o.FS, o.NodeID, o.IDs, o.Groups = s.around.files, s.opts.NodeID, s.ids.Bound, groups.Replay
 	k, recovery, err := storage.Open(o)
 	if err != nil {

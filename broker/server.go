@@ -96,7 +96,17 @@ type world struct {
 	listen func(address string) (net.Listener, error)
 	dial   func(ctx context.Context, address string) (net.Conn, error) // other brokers of the cluster
 	files  vfs.FS                                                      // of the log, segments, checkpoints and the manifest
-	room   int64                                                       // bytes of messages of a group of replicas that memory has room for; 0: as usual
+	stand  func()                                                      // returns once the process does not stand: a simulation may have it do so
+	sizes  sizes
+}
+
+// sizes are those that a simulation has small, in bytes, so that little comes to all that much does; 0: as usual.
+type sizes struct {
+	room       int64  // messages of a group of replicas that memory has room for
+	segment    int64  // a file of segments
+	checkpoint uint64 // the log grows by between two checkpoints
+	behind     int64  // the log, from which on nothing more is kept for replicas that lack it
+	piece      int    // what a group of topics holds that is sent at a time
 }
 
 // tlsNow returns what the broker speaks TLS with at this moment.

@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
@@ -82,18 +81,13 @@ func failingAt(which func(s *sim) []*simBroker, rule vfs.Rule) func(s *sim) func
 // late has logs of brokers take long for each sync. Others of their files do not: locks are held over what is done with those, and time would stand still.
 func late(by time.Duration, which func(s *sim) []*simBroker) func(s *sim) func() {
 	return func(s *sim) func() {
-		var faults []*vfs.Faulty
-		for _, b := range which(s) {
-			faults = append(faults, b.fault)
-			b.fault.Observe(func(op vfs.Op, name string) {
-				if op == vfs.OpSync && strings.HasSuffix(name, ".wal") {
-					time.Sleep(by)
-				}
-			})
+		hit := which(s)
+		for _, b := range hit {
+			b.late.Store(int64(by))
 		}
 		return func() {
-			for _, f := range faults {
-				f.Observe(nil)
+			for _, b := range hit {
+				b.late.Store(0)
 			}
 		}
 	}
@@ -162,26 +156,46 @@ var simFaults = []simFault{
 		return func() { s.n.SetDelay(was) }
 	}},
 	{"the leads given away", func(s *sim) func() {
-		if server := s.leader().now(); server != nil {
+		if server := s.leader().awake(); server != nil {
 			server.member.Resign()
 		}
 		return nothing
 	}},
 	{"drain of the leader", func(s *sim) func() {
-		server := s.leader().now()
+		server := s.leader().awake()
 		if server == nil || server.StartDrain(Drain{Stay: true}) != nil {
 			return nothing
 		}
 		return func() { _ = server.EndDrain() } // it may have been killed
 	}},
 	{"topics of other groups are made", func(s *sim) func() {
-		if server := s.anyOne()[0].now(); server != nil { // groups begin under the clock of all brokers
+		if server := s.anyOne()[0].awake(); server != nil { // groups begin under the clock of all brokers
 			for i := range 1 + s.rng.IntN(3) {
 				_ = server.member.CreateTopic(s.t.Context(), fmt.Sprint("more-", i, "-", s.rng.Uint32()), false) // nobody may lead
 			}
 		}
 		return nothing
 	}},
+	{"a pause of the leader", pause((*sim).leading)},
+	{"a pause of one", pause((*sim).anyOne)},
+	{"a pause of two", pause((*sim).anyTwo)},
+	{"a pause of all", pause((*sim).all)},
+	{"pauses of one, again and again", stutter},
+	{"a pause of the leader once it has acknowledged something", pauseWhen((*sim).leading, acknowledges)},
+	{"a pause of the leader between two things that it says", pauseWhen((*sim).leading, says)},
+	{"a pause of one between two things that it says", pauseWhen((*sim).anyOne, says)},
+	{"a pause of the leader before something is in its log", pauseAtDisk((*sim).leading)},
+	{"a pause of one before something is in its log", pauseAtDisk((*sim).anyOne)},
+	{"a pause of the leader while it gives its leads away", pauseOfWhoResigns},
+	{"a pause of one while the leader gives its leads away", pauseOfWhoTakes},
+	{"a kill of the leader, and a pause of who leads next", pauseOfNext},
+	{"a kill of one, and a pause while it starts", pauseOfStart},
+	{"an outage of one, and a pause while it is sent what it lacks", pauseOfTransfer},
+	{"cut of the leader's control connections", cutsLane(0, 3)},
+	{"cut of what the leader says over control connections", cutsLane(0, 1)},
+	{"cut of what is said to the leader over control connections", cutsLane(0, 2)},
+	{"cut of the leader's connections of entries", cutsLane(1, 3)},
+	{"cut of the leader's connections of clients", cutsLane(2, 3)},
 	{"the leader's log answers late", late(300*time.Millisecond, (*sim).leading)},
 	{"the logs of two answer late", late(100*time.Millisecond, (*sim).anyTwo)},
 	{"syncs of the leader's disk fail", failing(vfs.Rule{Ops: vfs.OpSync, Err: errSimDisk})},

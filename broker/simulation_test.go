@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,8 +34,12 @@ import (
 // The simulator of brokers: three to five whole brokers that are one cluster, in virtual time, on disks and a network in memory, under four clients, while
 // a seed kills them, takes their power, cuts their network and fails their disks. What clients did and saw is judged as a history.
 //
-// Goroutines are not ordered by the seed: a run that fails is understood from what it prints, and not repeated bit for bit. What it cannot do to a
-// broker is to pause its process, whose clock would have to stop alone: tests with processes do that.
+// Goroutines are not ordered by the seed: a run that fails is understood from what it prints, and not repeated bit for bit.
+//
+// A broker whose process is paused neither hears nor says anything, its log is not written, and its groups have no ticks, while its clock goes on: see
+// simpause_test.go. What else it does by time it does meanwhile, where a process that stood would do it late, and all at once: so of what such timers
+// bring about nothing is known from here but what leaves the broker or reaches its log, and nothing of the order in which goroutines go on that
+// were computing. Tests with processes pause all of it.
 
 var (
 	simSeeds  = flag.Int("broker-seeds", 1, "how many runs of the simulator of brokers there are")
@@ -57,7 +62,7 @@ type sim struct {
 	rng     *rand.Rand // of the one goroutine that plans
 	n       *simnet.Net
 	brokers []*simBroker
-	room    int64 // bytes of messages of a group that memory has room for; 0: as usual
+	sizes   sizes
 	h       *histories.History
 	began   time.Time
 	quit    chan struct{}
@@ -74,12 +79,19 @@ type simBroker struct {
 	disk  *vfs.Mem
 	fault *vfs.Faulty
 
+	late   atomic.Int64                              // how long syncs of its log take
+	sent   atomic.Pointer[func(simnet.Sent)]         // is told what it sends; nil: nobody is
+	wrote  atomic.Pointer[func(op vfs.Op, n string)] // is told what is done to its disk, before that
+	starts atomic.Bool                               // it is being started
+	reach  [3]atomic.Int64                           // see simReach
+
 	mu     sync.Mutex
 	server *Server // nil: it does not run
 }
 
 // lastLines keeps the end of a log, without what wild clients ask for.
 type lastLines struct {
+	whole atomic.Int64 // how often this broker was sent all that there is of a group
 	mu    sync.Mutex
 	lines [][]byte
 }
@@ -90,6 +102,9 @@ func (l *lastLines) Write(b []byte) (int, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if bytes.Contains(b, []byte(" was sent whole, as older")) {
+		l.whole.Add(1)
+	}
 	l.lines = append(l.lines, bytes.Clone(b))
 	l.lines = l.lines[max(0, len(l.lines)-80):]
 	return len(b), nil
@@ -106,8 +121,9 @@ func newSim(t *testing.T, seed uint64) *sim { return newSimOf(t, seed, 3) }
 func newSimOf(t *testing.T, seed uint64, count int) *sim {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 0xb40)), n: simnet.New(seed), h: histories.New(), began: time.Now(), quit: make(chan struct{})}
 	if seed%2 == 1 {
-		s.room = 200 // nearly all goes to the disk
+		s.sizes.room = 200 // nearly all goes to the disk
 	}
+	s.n.Observe(s.observe)
 	var hosts, peers []string
 	for i := range count {
 		hosts = append(hosts, fmt.Sprint("127.0.0.", 1+i))
@@ -127,6 +143,14 @@ func newSimOf(t *testing.T, seed uint64, count int) *sim {
 	return s
 }
 
+// shrink has all be small: the log is let go of, and who was away for a while is sent all that there is.
+func (s *sim) shrink() {
+	s.sizes = sizes{room: 200, segment: 4 << 10, checkpoint: 12 << 10, behind: 1, piece: 2 << 10}
+	for _, b := range s.brokers {
+		b.opts.LogFileSize = 8 << 10
+	}
+}
+
 // vary has brokers be started with settings of their own, as while these are being changed on one after the other.
 func (s *sim) vary() {
 	for _, b := range s.brokers {
@@ -136,16 +160,18 @@ func (s *sim) vary() {
 	}
 }
 
-// start starts a broker on what its disk has.
+// start starts a broker on what its disk has, unless it runs, or somebody is about to.
 func (b *simBroker) start() {
-	if b.now() != nil {
+	if b.now() != nil || b.starts.Swap(true) {
 		return
 	}
+	defer b.starts.Store(false)
 	b.s.n.Begin(b.host)
 	b.fault = vfs.NewFaulty(b.disk)
+	b.fault.Observe(b.touches)
 	server, err := New(b.opts, slog.New(slog.NewTextHandler(b.log, nil)), new(slog.LevelVar))
 	if err == nil {
-		server.around = world{listen: b.s.n.Listen, dial: b.s.n.DialFrom(b.host), files: b.fault, room: b.s.room}
+		server.around = world{listen: b.s.n.Listen, dial: b.s.n.DialFrom(b.host), files: b.fault, stand: func() { b.s.n.Stand(b.host) }, sizes: b.s.sizes}
 		err = server.Start(b.s.t.Context())
 	}
 	if err != nil {
@@ -172,6 +198,9 @@ func (b *simBroker) kill(power bool) {
 	if server == nil {
 		return
 	}
+	b.sent.Store(nil)
+	b.wrote.Store(nil)
+	b.tally(server)
 	b.s.n.End(b.host, power)
 	if power {
 		b.disk = b.disk.CrashClone(b.s.rng)
@@ -192,6 +221,8 @@ func (b *simBroker) stop() error {
 	if server == nil {
 		return nil
 	}
+	b.goOn() // one that stands does not hear that it is to stop
+	b.tally(server)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	return server.Shutdown(ctx)
@@ -219,6 +250,7 @@ func (s *sim) abort() {
 		close(s.quit)
 	}
 	for _, b := range s.brokers {
+		b.goOn()
 		b.kill(false)
 	}
 	s.work.Wait()
@@ -574,7 +606,7 @@ func (s *sim) judge() {
 	if err != nil {
 		s.t.Error(err)
 	}
-	s.t.Logf("%+v\n%s", s.h.Sum(), s.h.Faults())
+	s.t.Logf("%+v\n%s\n%s", s.h.Sum(), s.h.Faults(), s.reached())
 	if s.t.Failed() {
 		for _, b := range s.brokers {
 			s.t.Logf("%s:\n%s", b.host, b.log)
@@ -668,6 +700,9 @@ func TestSimulatorOfBrokers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSimOf(t, seed, cmp.Or(*simCount, 3+int(seed%3)))
 				s.vary()
+				if seed%2 == 1 {
+					s.shrink()
+				}
 				if !*simTame {
 					s.wild = newWild(s)
 				}

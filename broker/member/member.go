@@ -115,7 +115,10 @@ func New(o Options) (*Member, error) {
 		kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
 		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
 		said: map[string]string{}, pushed: map[uint64]time.Time{}}
-	m.clock = replica.NewClock(tick, func() { m.links.Beat() }) // there are links before there are groups
+	m.clock = replica.NewClock(tick, func() {
+		m.o.Stand()
+		m.links.Beat() // there are links before there are groups
+	})
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	if saved.Left != "" { // an operator has started it anew, to be let in again
 		m.saved = Saved{Name: o.Name, Life: saved.Life, Lives: saved.Lives}

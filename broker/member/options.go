@@ -54,6 +54,8 @@ type Options struct {
 	Piece    int           // bytes of what a group of topics holds that are sent at a time; 1 MiB
 	Behind   int64         // bytes of the node's log from which on nothing more is kept for replicas of groups of topics that lack it; 512 MiB
 
+	Stand func() // is called by the clock of groups at each beat, and holds it up for as long as the process is to stand, in a simulation; nil: it never does
+
 	Store    Store
 	Journal  NodeLog                              // the node's log
 	Recovery *replica.Recovery                    // what it has of groups
@@ -84,6 +86,9 @@ func (o *Options) normalize() error {
 	}
 	if o.Behind == 0 {
 		o.Behind = 512 << 20
+	}
+	if o.Stand == nil {
+		o.Stand = func() {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
