@@ -318,7 +318,7 @@ func (p *publish) beginOn(led *topic.Led, from journal.Origin) (b topic.Begun, e
 
 // placedLocked sees to what has come of beginning a publish, and reports false when that is to be tried again.
 func (g *group) placedLocked(p *publish, led *topic.Led, b topic.Begun, err error) bool {
-	for _, again := range [...]error{errRetry, topic.ErrNotLeader, topic.ErrExiting, topic.ErrTwice} {
+	for _, again := range [...]error{errRetry, topic.ErrNotLeader, topic.ErrExiting, topic.ErrTwice, topic.ErrNoRoom} {
 		if errors.Is(err, again) {
 			return false
 		}

@@ -236,22 +236,57 @@ func TestTheLeadMovesUnderWhatWasAnswered(t *testing.T) {
 	}
 }
 
+// TestWhatWasAnsweredWaitsForRoom: a leader that is short of room takes it once it has some, before what came later, whether it was answered by who leads, by
+// who follows, or at a node without a replica. Others fail meanwhile, and are told why.
+func TestWhatWasAnsweredWaitsForRoom(t *testing.T) {
+	refuse := func(w *world, on bool) {
+		w.mu.Lock()
+		w.reign.refuses = on
+		w.mu.Unlock()
+		w.short.Store(on)
+	}
+	for _, p := range []string{"a", "b", "d"} {
+		for _, acks := range []topic.Acks{policy.AcksNone, policy.AcksOne} {
+			run(t, 30, func(w *world) {
+				n := w.nodes[p]
+				w.holdBack(false)
+				if err := n.publishAs(acks, "answered"); err != nil {
+					t.Fatal(err)
+				}
+				w.lead("c", 0) // which has nothing of it
+				refuse(w, true)
+				if err := n.publishAs(policy.AcksAll, "later"); err == nil || !errors.Is(err, ErrShort) && !strings.Contains(err.Error(), errFull.Error()) && !errors.Is(err, ErrUnanswered) {
+					t.Errorf("%s, acks %v: behind what waits for room: %v", p, acks, err)
+				}
+				time.Sleep(time.Minute)
+				refuse(w, false)
+				if err := n.publishAs(policy.AcksAll, "last"); err != nil {
+					t.Error(err)
+				}
+				n.f.Settle(context.Background())
+				if got := w.bodies(); len(got) < 2 || got[0] != "answered" || got[len(got)-1] != "last" {
+					t.Errorf("%s, acks %v: taken: %q", p, acks, got)
+				}
+				if c := n.f.Counts(); c.EarlyRefused+c.EarlyGivenUp != 0 {
+					t.Errorf("%s, acks %v: %+v", p, acks, c)
+				}
+			})
+		}
+	}
+}
+
 // TestARefusalAfterTheAnswer: nobody can be told, so that it is counted; what comes behind it is taken. So it is when the topic is deleted, and when nobody leads
 // for longer than such publishes are kept.
 func TestARefusalAfterTheAnswer(t *testing.T) {
 	for _, p := range []string{"a", "b"} {
 		run(t, 25, func(w *world) {
 			n := w.nodes[p]
-			w.mu.Lock()
-			w.reign.refuses = true
-			w.mu.Unlock()
+			w.set(`{"max_depth":1}`)
 			if err := n.publishAs(policy.AcksNone, p+" 1", p+" 2"); err != nil {
 				t.Error(err)
 			}
 			n.f.Settle(context.Background())
-			w.mu.Lock()
-			w.reign.refuses = false
-			w.mu.Unlock()
+			w.set(`{"max_depth":0}`)
 			if err := n.publishAs(policy.AcksNone, p+" 3"); err != nil {
 				t.Error(err)
 			}

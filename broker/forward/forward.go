@@ -75,6 +75,8 @@ type Forwarder struct {
 var (
 	// ErrNobodyLeads is a publish that was taken nowhere, as no broker was found in time that leads the topic.
 	ErrNobodyLeads = fmt.Errorf("%w, and no broker was found in time that does: nothing was published", topic.ErrElsewhere)
+	// ErrShort is ErrNobodyLeads while brokers have no room for more, so that who leads may take nothing.
+	ErrShort = fmt.Errorf("%w, but disks are nearly full", ErrNobodyLeads)
 	// ErrUnanswered is a publish whose outcome was not known in time.
 	ErrUnanswered = fmt.Errorf("%w, nor was it within --cluster-wait", topic.ErrNotLeader)
 )
@@ -357,8 +359,11 @@ func (p *publish) leave() {
 
 // late returns the error of a publish whose time is over.
 func (p *publish) late() error {
-	if p.unknown {
+	switch {
+	case p.unknown:
 		return ErrUnanswered
+	case p.g != nil && p.g.f.o.Cluster.MayBeShort(p.g.number): // those before it wait for room, say
+		return ErrShort
 	}
 	return ErrNobodyLeads
 }

@@ -179,9 +179,15 @@ func (in *incoming) begin(r *request) arrived {
 		return absent(led, r)
 	case errors.Is(err, topic.ErrNotLeader), errors.Is(err, topic.ErrTwice), errors.Is(err, topic.ErrExiting):
 		return arrived{place: r.place, code: codeAgain}
+	case r.early && errors.Is(err, topic.ErrNoRoom): // nobody can be told any more: it waits, and keeps its place
+		_ = f.pause(roomPace)
+		return arrived{place: r.place, code: codeAgain}
 	}
 	return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
 }
+
+// roomPace is the pace at which a publish that is answered is tried again for which there is no room: all behind it is sent again as well.
+const roomPace = 250 * time.Millisecond
 
 // absent answers a publish to a topic that this node does not serve. One that is answered must not be passed by those behind it, if it is only not there
 // yet: the epoch ends. One that may have to wait for long is refused, or it would keep those to all other topics of the group.

@@ -42,9 +42,17 @@ var (
 	ErrReplicated = errors.New("not with a replicated topic yet")
 	// ErrLedKeys is a publish with keys to a replicated topic.
 	ErrLedKeys = fmt.Errorf("%w: a key that orders messages, or by which they are deduplicated", ErrReplicated)
+	// ErrNoRoom is a publish to a replicated topic that its leader has no room for at this moment, and may have later. The text says why.
+	ErrNoRoom = errors.New("no room just now for a publish to a replicated topic")
 	// ErrInTheWay is a topic of this broker alone that has the name of a replicated one, and holds messages.
 	ErrInTheWay = errors.New("this broker has a topic of that name that is not replicated, and that holds messages")
 )
+
+// noRoom is ErrNoRoom for a reason, which it reads as.
+type noRoom struct{ error }
+
+func (e noRoom) Unwrap() error      { return e.error }
+func (noRoom) Is(target error) bool { return target == ErrNoRoom }
 
 // errTwice is a replicated topic while another group's of the same name is served.
 var errTwice = errors.New("another group of replicas has a topic of that name, which is served")
@@ -379,7 +387,7 @@ func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err 
 	t := d.topic
 	p.topic = t
 	if err := t.registry.writable(); err != nil {
-		return p, err
+		return p, noRoom{err}
 	}
 	if n := len(b.frames); n > MostReplicated {
 		return p, fmt.Errorf("%w: a publish of %d bytes, %d are allowed", ErrReplicated, n, MostReplicated)
@@ -397,7 +405,9 @@ func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err 
 		}
 	}
 	id := protocol.MessageID(0)
-	if err = t.led.reign.Room(); err == nil {
+	if err = t.led.reign.Room(); err != nil {
+		err = noRoom{err}
+	} else {
 		id, err = t.registry.ids.take(b.n)
 	}
 	p.later = b.Later
