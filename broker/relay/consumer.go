@@ -140,7 +140,7 @@ func (c *Consumer) Close() error {
 // leaveLocked tells who leads that the client goes, if it is there, and notes what that means.
 func (c *Consumer) leaveLocked() {
 	if c.at == asking || c.at == there {
-		_ = c.r.o.Cluster.Send(c.folder, kindLeave, c.stream) // if it is lost, so is the link, or it is said when something comes
+		c.r.say(c.folder, c.stream, c.link)
 		c.loseLocked()
 	}
 }

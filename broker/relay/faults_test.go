@@ -554,3 +554,23 @@ func TestWhoHasLeftUnheardGetsNothing(t *testing.T) {
 		}
 	})
 }
+
+// So does one that nothing is sent to: it is told there once there is room on the link, and listed no more.
+func TestWhoHasLeftUnheardIsListedNoMore(t *testing.T) {
+	inBubble(t, 3, func(w *world) {
+		w.lead(w.nodes[0])
+		leaves := w.nodes[1].consume(100, "", nil)
+		settle()
+		w.nodes[1].fill(true)
+		leaves.Conn.Close()
+		settle()
+		if s := w.channel(); s.Consumers != 1 {
+			t.Errorf("it was heard over a full link: %+v", s)
+		}
+		w.nodes[1].fill(false)
+		settle()
+		if s, n := w.channel(), w.nodes[0].relay.Guests(); s.Consumers != 0 || n != 0 {
+			t.Errorf("at the leader: %+v, %d guests", s, n)
+		}
+	})
+}

@@ -64,6 +64,7 @@ type Relay struct {
 	last    uint32 // stream that was given last
 	watched map[*Consumer]bool
 	guests  map[guestKey]*guest
+	unheard map[guestKey]uint64 // streams that clients have left, of which that could not be sent yet; by which link they were there
 	closed  bool
 }
 
@@ -91,7 +92,7 @@ func New(o Options) *Relay {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &Relay{o: o, end: make(chan struct{}), kick: make(chan struct{}, 1), last: rand.Uint32(), streams: map[uint32]*Consumer{},
-		watched: map[*Consumer]bool{}, guests: map[guestKey]*guest{}}
+		watched: map[*Consumer]bool{}, guests: map[guestKey]*guest{}, unheard: map[guestKey]uint64{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -226,6 +227,34 @@ func (r *Relay) dismiss(stream uint32) {
 	delete(r.streams, stream)
 }
 
+// say tells a node that a client has left its stream there, now or once there is room on the link; without that link it knows.
+func (r *Relay) say(folder string, stream uint32, link uint64) {
+	if !errors.Is(r.o.Cluster.Send(folder, kindLeave, stream), peer.ErrFull) {
+		return
+	}
+	r.mu.Lock()
+	r.unheard[guestKey{folder, stream}] = link
+	r.mu.Unlock()
+	r.wake()
+}
+
+// sayAgain tells what could not be sent before, and reports whether something is left of that.
+func (r *Relay) sayAgain(link func(string) uint64) (left bool) {
+	r.mu.Lock()
+	unheard := maps.Clone(r.unheard)
+	r.mu.Unlock()
+	for at, by := range unheard {
+		if link(at.folder) == by && errors.Is(r.o.Cluster.Send(at.folder, kindLeave, at.stream), peer.ErrFull) {
+			left = true
+			continue
+		}
+		r.mu.Lock()
+		delete(r.unheard, at)
+		r.mu.Unlock()
+	}
+	return left
+}
+
 // watch has a consumer looked after.
 func (r *Relay) watch(c *Consumer) {
 	r.mu.Lock()
@@ -285,6 +314,9 @@ func (r *Relay) look() (pace time.Duration) {
 			links[folder] = at
 		}
 		return at
+	}
+	if r.sayAgain(link) {
+		pace = watchPace
 	}
 	for _, g := range guests {
 		if link(g.folder) != g.link {
