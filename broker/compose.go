@@ -33,7 +33,7 @@ func (s *Server) compose() {
 
 func (s *Server) sessionConfig(o *Options) session.Config {
 	cfg := session.Config{
-		Topics: s.registry, Forward: s.forwardTo(), Version: Version,
+		Topics: s.registry, Forward: s.forwardTo(), Version: Version, Wait: s.opts.ClusterWait,
 		Limits: protocol.IdentifyLimits{
 			MaxHeartbeatInterval: o.MaxHeartbeatInterval, MinOutputBufferTimeout: o.MinOutputBufferTimeout,
 			MaxOutputBufferTimeout: o.MaxOutputBufferTimeout, MaxOutputBufferSize: o.MaxOutputBufferSize,

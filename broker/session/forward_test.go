@@ -87,3 +87,47 @@ func TestPublishesToATopicThatAnotherBrokerLeads(t *testing.T) {
 		p.Expect("OK")
 	})
 }
+
+// late is a way to who leads, on which publishes take long.
+type late time.Duration
+
+func (l late) Publish(_ string, b *topic.Batch, _ time.Duration) error {
+	time.Sleep(time.Duration(l))
+	b.Reset()
+	return nil
+}
+
+// TestHeartbeatsWhileAPublishWaits: a client hears the broker as often as it has asked for, whatever keeps its publish, and its answer comes behind that.
+func TestHeartbeatsWhileAPublishWaits(t *testing.T) {
+	for _, c := range []struct {
+		interval, beats int
+	}{{1000, 4}, {2000, 2}, {60000, 0}} {
+		inBubble(t, func(cfg *Config, topics *topic.Config) {
+			cfg.Forward, cfg.Wait = late(4500*time.Millisecond), 5*time.Second
+			topics.Elsewhere = func(string) error { return topic.ErrElsewhere }
+		}, func(w *world) {
+			p := w.dial()
+			p.Send("IDENTIFY\n" + prototest.Body(fmt.Sprintf(`{"heartbeat_interval":%d}`, c.interval)))
+			p.Expect("OK")
+			began := time.Now()
+			p.Send(prototest.Pub("r", "m"))
+			beats := 0
+			for {
+				f, err := p.ReadAny()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(f.Payload) == "OK" {
+					break
+				}
+				beats++
+				if due := time.Duration(beats*c.interval) * time.Millisecond; time.Since(began) != due {
+					t.Errorf("heartbeat %d after %v, want %v", beats, time.Since(began), due)
+				}
+			}
+			if took := time.Since(began); beats != c.beats || took != 4500*time.Millisecond {
+				t.Errorf("interval %d: %d heartbeats, and an answer after %v", c.interval, beats, took)
+			}
+		})
+	}
+}

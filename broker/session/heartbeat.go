@@ -77,3 +77,39 @@ func (l *link) prepare() error {
 	}
 	return l.arm(min(l.nextBeat, l.dead))
 }
+
+// informed does what may take the reader up to Config.Wait, and sends heartbeats meanwhile that it would be late with, by more than a client with such an
+// interval may put up with.
+func (s *Session) informed(do func() error) error {
+	l := s.link
+	if l.interval == 0 || l.interval > 2*s.cfg.Wait {
+		return do()
+	}
+	done, ended := make(chan struct{}), make(chan error)
+	go func() { ended <- s.beatUntil(done) }()
+	err := do()
+	close(done)
+	if silent := <-ended; silent != nil {
+		return silent // nothing can be answered
+	}
+	return err
+}
+
+// beatUntil sends heartbeats in place of the reader.
+func (s *Session) beatUntil(done <-chan struct{}) error {
+	l := s.link
+	t := time.NewTimer(l.nextBeat - l.now())
+	defer t.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-t.C:
+		}
+		l.nextBeat = l.now() + l.interval
+		if err := s.beat(); err != nil {
+			return err
+		}
+		t.Reset(l.interval)
+	}
+}

@@ -384,7 +384,8 @@ func (s *Session) carryOut(delay time.Duration) error {
 	for {
 		err := s.find()
 		if s.cfg.Forward != nil && (err == nil && s.to.topic.Replicated() || errors.Is(err, topic.ErrElsewhere)) {
-			if err = s.cfg.Forward.Publish(s.to.name, &s.batch, delay); !errors.Is(err, topic.ErrNotReplicated) {
+			err = s.informed(func() error { return s.cfg.Forward.Publish(s.to.name, &s.batch, delay) })
+			if !errors.Is(err, topic.ErrNotReplicated) {
 				return err
 			}
 			s.to.topic = nil

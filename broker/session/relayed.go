@@ -89,7 +89,7 @@ func (s *Session) follow(name, channel string, o topic.SubscribeOptions) error {
 	about.State = stateSubscribed
 	r := &relayed{Relayed: s.cfg.Relays.Consumer(name, channel, o, about), topic: name, channel: channel}
 	s.relay.Store(r)
-	return r.Begin()
+	return s.informed(r.Begin)
 }
 
 // Moved is topic.Mover's: who follows the lead stays.

@@ -37,8 +37,9 @@ type Authority interface {
 // Config is what sessions are served with.
 type Config struct {
 	Topics  *topic.Registry
-	Forward Forwarder // of publishes to replicated topics; nil: there are none
-	Version string    // in the answer to IDENTIFY
+	Forward Forwarder     // of publishes to replicated topics; nil: there are none
+	Version string        // in the answer to IDENTIFY
+	Wait    time.Duration // what Forward, or a subscription elsewhere, may take
 
 	Limits              protocol.IdentifyLimits
 	MaxMsgSize          int64 // bytes of one body
