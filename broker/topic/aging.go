@@ -2,7 +2,6 @@ package topic
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"brokerd/broker/backlog"
@@ -159,7 +158,7 @@ func (m *machine) look(limit int) (dropped int, cold bool) {
 	n, soonest := m.ageReturned()
 	dropped += n
 	dropped += m.agePlaces() + m.ageAside()
-	cold = cold || m.coldRetries.Len() > 0 && m.loaded.len() == 0
+	cold = cold || m.coldRetries.Len() > 0 && m.loaded.Len() == 0
 	if m.returned()+m.inflight.Len() == 0 {
 		m.aging.bases = nil // what left otherwise than by FIN may still be there
 	}
@@ -183,8 +182,8 @@ func (m *machine) ageReturned() (dropped int, next int64) {
 	next = math.MaxInt64
 	ttl := m.ttl()
 	for _, q := range m.bodied() {
-		for range q.len() {
-			r := q.pop()
+		for range q.Len() {
+			r := q.Pop()
 			if m.isOver(r.pos, r.frame) {
 				m.outlived(r.pos, r.frame, true)
 				dropped++
@@ -193,7 +192,7 @@ func (m *machine) ageReturned() (dropped int, next int64) {
 			if ttl > 0 {
 				next = min(next, m.at.now+ttl-m.age(r.pos, r.frame))
 			}
-			q.push(r)
+			q.Push(r)
 		}
 	}
 	return dropped, next
@@ -218,158 +217,8 @@ func (m *machine) agePlaces() int {
 	return m.coldRetries.Filter(gone) + m.coldReleased.Filter(gone)
 }
 
-// lookAround is one look by the sweeper, which must not wait for a disk: what must be read first is looked at beside it.
-func (c *Channel) lookAround() {
-	if !c.lookDue() {
-		return
-	}
-	if _, cold := c.look(lookMuch); cold && !c.filling && !c.exiting && c.reading.CompareAndSwap(false, true) {
-		if !c.topic.registry.spawn(c.lookCold) {
-			c.reading.Store(false)
-		}
-	}
-}
-
-// lookCold reads what waits for as long as it is over.
-func (c *Channel) lookCold() {
-	defer c.reading.Store(false)
-	for first := true; ; first = false {
-		c.enterNow()
-		dropped, cold := c.look(lookMuch)
-		if !cold || c.filling || c.exiting || !first && dropped == 0 {
-			c.exit()
-			return
-		}
-		c.filling = true
-		c.exit()
-		c.fillBeside()
-	}
-}
-
-// fillBeside is fill for a channel that nobody may consume. A topic's own backlog at level memory is moved under Topic.pub.
-func (c *Channel) fillBeside() {
-	if t := c.topic; c == t.own && t.d == nil {
-		t.pub.Lock()
-		defer t.pub.Unlock()
-	}
-	c.fill()
-}
-
-// deadlineOfAge returns the earlier of a deadline, if there is one, and of when is to be looked for messages whose time is over.
-func (c *Channel) deadlineOfAge(at int64, ok bool) (int64, bool) {
-	if c.aging.lookAt == lookSoon {
-		c.aging.lookAt = c.topic.registry.now() + int64(lookEvery)
-	}
-	if look := c.aging.lookAt; look > 0 && (!ok || look < at) {
-		at, ok = look, true
-	}
-	if e := c.topic.expiries.Load(); e != nil && c == c.topic.own {
-		if next := e.nextSweep(); next < math.MaxInt64 && (!ok || next < at) {
-			at, ok = next, true
-		}
-	}
-	return at, ok
-}
-
-// jump is a moment at which the clock of stamps was set.
-type jump struct {
-	by   int64              // nanoseconds, back when below 0
-	at   int64              // the first stamp behind it
-	from protocol.MessageID // of this node: lower ones were given before it, but for a few that were just being published
-}
-
 const (
 	jumpFrom  = int64(time.Second) // by so much a clock is set, and does not only drift
 	jumpRace  = int64(time.Second) // in so much behind a jump back a message may be of either side
 	mostJumps = 16
 )
-
-// jumped notes that stamps have gone another way than the clock of deadlines, if it was by much.
-func (r *Registry) jumped(stamp, by int64) {
-	if -jumpFrom < by && by < jumpFrom {
-		return
-	}
-	fresh := jump{by: by, at: stamp, from: r.ids.at()}
-	for {
-		old := r.jumps.Load()
-		var list []jump
-		if old != nil {
-			list = append(list, *old...)
-		}
-		list = append(list, fresh)
-		if len(list) > mostJumps {
-			list = list[1:]
-		}
-		if r.jumps.CompareAndSwap(old, &list) {
-			return
-		}
-	}
-}
-
-// heldBack notes that a message with that id, and what gets higher ones, comes behind the last jump, which was back: it is stamped with a time of before it, as
-// times of its topic do not fall, and its id was perhaps given before the jump was noticed.
-func (r *Registry) heldBack(first protocol.MessageID) {
-	for {
-		old := r.jumps.Load()
-		if old == nil {
-			return
-		}
-		last := len(*old) - 1
-		if j := (*old)[last]; j.by > 0 || j.from <= first {
-			return
-		}
-		list := slices.Clone(*old)
-		list[last].from = first
-		if r.jumps.CompareAndSwap(old, &list) {
-			return
-		}
-	}
-}
-
-// setSince returns by how much the clock was set since a message was stamped.
-func setSince(jumps *[]jump, f protocol.MessageFrame) (by int64) {
-	if jumps == nil {
-		return 0
-	}
-	for _, j := range *jumps {
-		if j.before(f) {
-			by += j.by
-		}
-	}
-	return by
-}
-
-// before reports whether a message was stamped before the jump. Behind one that went back stamps come twice: then its id tells.
-func (j *jump) before(f protocol.MessageFrame) bool {
-	is, sure := j.beforeStamp(f.Timestamp())
-	if !sure {
-		return f.MustID() < j.from
-	}
-	return is
-}
-
-// beforeStamp is before of whatever was stamped then; sure is false for stamps that come twice.
-func (j *jump) beforeStamp(at int64) (is, sure bool) {
-	switch {
-	case j.by > 0:
-		return at < j.at-j.by/2, true
-	case at < j.at:
-		return true, true
-	case at >= j.at-j.by || at < j.at+jumpRace:
-		return false, true
-	}
-	return false, false
-}
-
-// setSinceStamp is setSince of whatever was stamped then, which is taken for younger where nobody knows.
-func setSinceStamp(jumps *[]jump, at int64) (by int64) {
-	if jumps == nil {
-		return 0
-	}
-	for i := range *jumps {
-		if is, _ := (*jumps)[i].beforeStamp(at); is {
-			by += (*jumps)[i].by
-		}
-	}
-	return by
-}

@@ -26,22 +26,6 @@ type Answer struct {
 	Verb  Verb
 }
 
-// Apply carries out the consumer's answers in order. Whom that brings work is added to later, or woken where that is nil.
-func (s *Subscription) Apply(answers []Answer, later *Wakes) {
-	c := s.channel
-	var finished []int64
-	var took *[]int64
-	if c.topic.registry.cfg.Latency != nil {
-		took = &finished
-	}
-	c.enterNow()
-	c.answer(s, answers, took, later)
-	c.exit()
-	if len(finished) > 0 {
-		c.observe(finished)
-	}
-}
-
 // readEach is of how many messages that are finished together the delay of one stands for all: what a consumer has had for a while is
 // no longer in the processor's cache, and reading each of them again would cost more than all else that FIN does.
 const readEach = 8
@@ -129,7 +113,7 @@ func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Durati
 		keep.deferred = append(keep.deferred, inflight.Place{Pos: it.Pos, At: at})
 	}
 	if !it.Frame.Whole() || m.unsure(it.Pos) {
-		m.deferredIndex.Push(inflight.Place{At: at, Pos: it.Pos, Off: unknown, Attempts: it.Attempts})
+		m.deferredIndex.Push(inflight.Place{At: at, Pos: it.Pos, Off: inflight.NoOffset, Attempts: it.Attempts})
 		return
 	}
 	m.deferredMemory.Push(inflight.Due{Pos: it.Pos, Frame: owned(it.Frame), At: at, Attempts: it.Attempts})
@@ -142,23 +126,6 @@ func owned(f protocol.MessageFrame) protocol.MessageFrame {
 		return f
 	}
 	return append(make(protocol.MessageFrame, 0, len(f)), f...)
-}
-
-// observe reports how long finished messages took since they were accepted.
-func (c *Channel) observe(accepted []int64) {
-	p := c.latency.Load()
-	if p == nil {
-		o := c.topic.registry.cfg.Latency()
-		if !c.latency.CompareAndSwap(nil, &o) {
-			p = c.latency.Load()
-		} else {
-			p = &o
-		}
-	}
-	now := time.Now().UnixNano()
-	for _, at := range accepted {
-		(*p).Observe(now - at)
-	}
 }
 
 // expire brings back what is due, at most limit of each kind.

@@ -65,7 +65,7 @@ func (d *logStore) readBeside(b segment.Block) (list []journal.Beside, err error
 // besideIn returns what those of some messages have whose positions are in sorted ranges.
 func besideIn(list []journal.Beside, ranges []backlog.Range) (some []journal.Beside) {
 	for _, m := range list {
-		if holdsPosition(ranges, m.Pos) {
+		if journal.Holds(ranges, m.Pos) {
 			some = append(some, m)
 		}
 	}

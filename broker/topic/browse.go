@@ -44,7 +44,7 @@ func (t *Topic) walkNode(s *stored, need []backlog.Range, f func(m protocol.Mess
 		return false, err
 	}
 	return node.each(s, func(m protocol.MessageFrame, pos Position) bool {
-		return !holdsPosition(need, pos) || f(m, pos, findBeside(beside, pos), sumAt(node.sums, s.first, pos))
+		return !journal.Holds(need, pos) || f(m, pos, findBeside(beside, pos), sumAt(node.sums, s.first, pos))
 	}), nil
 }
 

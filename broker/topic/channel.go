@@ -12,7 +12,6 @@ import (
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
-	"brokerd/protocol"
 )
 
 // errGone is a channel that exits; who asked for it by name asks again.
@@ -49,50 +48,6 @@ type Channel struct {
 	redrive *redrive // of dead letters that go back to the channel, the last one; nil: none ever did
 
 	waitingBytes, flyingBytes int // of bodies, as the node's account has them
-}
-
-// counters only ever grow, but for publishes that are withdrawn.
-type counters struct {
-	Accepted, Finished                uint64
-	discarded                         *[journal.Reasons]uint64 // nil until something is
-	adopted                           uint64                   // of Accepted: those of an earlier life of the daemon, and replayed ones
-	replayed                          uint64                   // of Accepted: those that came by a rewind
-	requeued, timedOut, disconnected  uint64
-	zoneLocal, regionLocal, elsewhere uint64
-}
-
-// discard counts messages that have left otherwise than by being finished.
-func (n *counters) discard(why journal.Reason, count int) {
-	if count == 0 {
-		return
-	}
-	if n.discarded == nil {
-		n.discarded = new([journal.Reasons]uint64)
-	}
-	n.discarded[why] += uint64(count)
-}
-
-// counts returns what checkpoints and stats have.
-func (n *counters) counts() journal.Counts {
-	c := journal.Counts{Accepted: n.Accepted, Replayed: n.replayed, Finished: n.Finished}
-	if n.discarded != nil {
-		c.Discarded = *n.discarded
-	}
-	return c
-}
-
-// restore goes on from the counts of an earlier life.
-func (n *counters) restore(c journal.Counts) {
-	n.Accepted, n.replayed, n.Finished = c.Accepted, c.Replayed, c.Finished
-	if c.Discarded != [journal.Reasons]uint64{} {
-		n.discarded = &c.Discarded
-	}
-}
-
-// Gone returns how many messages have left the channel.
-func (n *counters) Gone() uint64 {
-	c := n.counts()
-	return c.Gone()
 }
 
 func newChannel(t *Topic, name string, ephemeral bool) *Channel {
@@ -289,19 +244,6 @@ func (c *Channel) offer(at backlog.Extent, count int, later *Wakes) bool {
 	return true
 }
 
-// detached returns a copy of the first count messages. What a channel keeps of a stream that it mostly discards must not keep
-// the nodes in which it came.
-func detached(at backlog.Extent, count int) backlog.Extent {
-	frames := at.Node().Frames()[at.Offset():]
-	size := 0
-	for range count {
-		size += len(protocol.FirstMessage(frames[size:]))
-	}
-	copied := backlog.Detached(slices.Clone(frames[:size]), at.Positions().First, count)
-	copied.SetSums(slices.Clone(at.Sums(count)))
-	return copied
-}
-
 // wantRoom returns what tells when count messages may fit into memory, or nil when it is not worth waiting.
 func (c *Channel) wantRoom(count int) <-chan struct{} {
 	c.enter()
@@ -366,3 +308,20 @@ func (c *Channel) destroy() error {
 
 // fill brings the next messages into memory. The caller has set filling and holds no lock. It reports whether there were any.
 func (c *Channel) fill() bool { return c.topic.store.fill(c) }
+
+// observe reports how long finished messages took since they were accepted.
+func (c *Channel) observe(accepted []int64) {
+	p := c.latency.Load()
+	if p == nil {
+		o := c.topic.registry.cfg.Latency()
+		if !c.latency.CompareAndSwap(nil, &o) {
+			p = c.latency.Load()
+		} else {
+			p = &o
+		}
+	}
+	now := time.Now().UnixNano()
+	for _, at := range accepted {
+		(*p).Observe(now - at)
+	}
+}

@@ -318,7 +318,7 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 	voided := uint64(0)
 	for _, list := range s.places {
 		for m := range list.All() {
-			if holdsPosition(s.void, m.Pos) {
+			if journal.Holds(s.void, m.Pos) {
 				voided++
 			}
 		}
@@ -328,7 +328,7 @@ func (s *channelSnapshot) write(w *journal.Writer) {
 	for i, list := range slices.Backward(s.places[:]) {
 		list.Order() // a start need not sort what is sorted but for a few
 		for m := range list.All() {
-			if holdsPosition(s.void, m.Pos) {
+			if journal.Holds(s.void, m.Pos) {
 				continue
 			}
 			out := journal.Out{Attempts: m.Attempts, Due: s.since(m.Pos)}

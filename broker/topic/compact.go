@@ -146,7 +146,7 @@ func (t *Topic) waiting() (list []backlog.Range) {
 		list = c.mem.Ranges(list)
 		c.exit()
 	}
-	return merged(list)
+	return journal.Merge(list)
 }
 
 // neededIn returns which messages of some nodes any channel needs, sorted, without overlaps. Each channel is looked at in one moment;
@@ -183,7 +183,7 @@ func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
 		if c == t.own {
 			t.pub.Unlock()
 		}
-		for _, r := range merged(ranges) {
+		for _, r := range journal.Merge(ranges) {
 			for _, s := range nodes {
 				if both := (backlog.Range{First: max(r.First, s.first), Last: min(r.Last, Position(s.end.Load())-1)}); both.First <= both.Last {
 					list = append(list, both)
@@ -200,21 +200,7 @@ func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
 	for _, c := range t.Channels() {
 		look(c)
 	}
-	return merged(list)
-}
-
-// merged sorts ranges and joins those that overlap or follow each other.
-func merged(list []backlog.Range) []backlog.Range {
-	slices.SortFunc(list, func(a, b backlog.Range) int { return cmp.Compare(a.First, b.First) })
-	out := list[:0]
-	for _, r := range list {
-		if k := len(out) - 1; k >= 0 && r.First <= out[k].Last+1 {
-			out[k].Last = max(out[k].Last, r.Last)
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
+	return journal.Merge(list)
 }
 
 // within returns the parts of sorted ranges from first on and before end: none when end is not behind first.

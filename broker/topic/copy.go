@@ -291,7 +291,7 @@ func (c *Copy) FindMessage(id protocol.MessageID) (found Position, err error) {
 			for rest := l.frames; len(rest) > 0; pos++ {
 				f := protocol.FirstMessage(rest)
 				rest = rest[len(f):]
-				if f.MustID() == id && holdsPosition(p.need, pos) {
+				if f.MustID() == id && journal.Holds(p.need, pos) {
 					found = pos
 				}
 			}

@@ -71,7 +71,7 @@ func (c *CopyChannel) browse(ctx context.Context, o Look, state State) (Looked, 
 				outs = append(outs, copyOut{pos, out})
 			}
 		})
-		return merged(need), outs, nil
+		return journal.Merge(need), outs, nil
 	})
 }
 

@@ -312,7 +312,7 @@ func (c *Channel) collect(m *move, list []corpse) (s sorted) {
 			s.later = append(s.later, list[i:]...)
 			return s
 		}
-		f, err := l.load(inflight.Place{Pos: d.pos, Off: unknown})
+		f, err := l.load(inflight.Place{Pos: d.pos, Off: inflight.NoOffset})
 		if n, failed := c.topic.piece(d.pos); err == nil && n != of {
 			if err = failed; err == nil {
 				beside, err = c.topic.besideOfNode(n)

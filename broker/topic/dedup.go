@@ -141,18 +141,18 @@ func (w *watermark) doubtOf(pos Position) *doubt {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	low, high := 0, w.pending.len()
+	low, high := 0, w.pending.Len()
 	for low < high {
-		if mid := (low + high) / 2; w.pending.at(mid).last < pos {
+		if mid := (low + high) / 2; w.pending.At(mid).last < pos {
 			low = mid + 1
 		} else {
 			high = mid
 		}
 	}
-	if low == w.pending.len() {
+	if low == w.pending.Len() {
 		return nil
 	}
-	p := w.pending.at(low)
+	p := w.pending.At(low)
 	if p.done {
 		return nil
 	}

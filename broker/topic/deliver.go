@@ -100,7 +100,7 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	}
 	plain := h.last == math.MaxUint16 && !h.mortal && s.sample == 0 && m.order == nil
 	for h.n < limit && h.bytes < takeBytes {
-		back := m.retries.len()+m.loaded.len()+m.released.len() > 0
+		back := m.retries.Len()+m.loaded.Len()+m.released.Len() > 0
 		if !back && !m.fresh() {
 			break
 		}
@@ -216,17 +216,17 @@ func (m *machine) delivered(s *Subscription, n int) {
 // next takes out the next message, with the number of this delivery. again says that it was delivered or deferred before, and
 // that its frame does not have that number. What comes back goes when its turn has come, or there is nothing fresh.
 func (m *machine) next() (r retry, again bool) {
-	if m.released.len() > 0 {
-		r = m.released.pop()
+	if m.released.Len() > 0 {
+		r = m.released.Pop()
 		r.attempts = journal.NextAttempt(r.attempts)
 		return r, true
 	}
 	from := &m.retries
-	if m.loaded.len() > 0 && (from.len() == 0 || m.loaded.at(0).turn < from.at(0).turn) {
+	if m.loaded.Len() > 0 && (from.Len() == 0 || m.loaded.At(0).turn < from.At(0).turn) {
 		from = &m.loaded
 	}
-	if from.len() > 0 && (from.at(0).turn <= m.taken || !m.fresh()) {
-		r = from.pop()
+	if from.Len() > 0 && (from.At(0).turn <= m.taken || !m.fresh()) {
+		r = from.Pop()
 		r.attempts = journal.NextAttempt(r.attempts)
 		return r, true
 	}
@@ -261,10 +261,10 @@ func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint1
 		m.lookBy(m.at.now + m.ttl() - m.age(pos, f))
 	}
 	if !f.Whole() || m.unsure(pos) {
-		m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: pos, Off: unknown, Attempts: attempts})
+		m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: pos, Off: inflight.NoOffset, Attempts: attempts})
 		return
 	}
-	m.retries.push(retry{frame: f, pos: pos, turn: m.nextTurn(), attempts: attempts})
+	m.retries.Push(retry{frame: f, pos: pos, turn: m.nextTurn(), attempts: attempts})
 }
 
 // returnPlace has a message that was deferred wait to be delivered, unless its publish has failed.
@@ -345,7 +345,7 @@ func (m *machine) countLocality(s *Subscription, n int) {
 
 // deliverable reports whether a message can be taken at once.
 func (m *machine) deliverable() bool {
-	return m.retries.len()+m.loaded.len()+m.released.len() > 0 || m.fresh()
+	return m.retries.Len()+m.loaded.Len()+m.released.Len() > 0 || m.fresh()
 }
 
 // fresh reports whether a message that was never delivered may be and is in memory.
@@ -371,15 +371,15 @@ func (m *machine) cold() *backlog.Node {
 
 // fillable reports whether there is something to bring into memory.
 func (m *machine) fillable() bool {
-	return m.at.disk > 0 && m.mem.Len() == 0 || m.coldReleased.Len() > 0 && m.released.len() < fillAtOnce || m.coldRetries.Len() > 0 && m.loaded.len() < fillAtOnce || m.freshShown() && m.cold() != nil
+	return m.at.disk > 0 && m.mem.Len() == 0 || m.coldReleased.Len() > 0 && m.released.Len() < fillAtOnce || m.coldRetries.Len() > 0 && m.loaded.Len() < fillAtOnce || m.freshShown() && m.cold() != nil
 }
 
 // fillFirst reports whether something should be brought into memory although there is something to deliver: its turn has come.
 func (m *machine) fillFirst() bool {
 	if m.coldReleased.Len() > 0 {
-		return m.released.len() == 0
+		return m.released.Len() == 0
 	}
-	return m.coldRetries.Len() > 0 && m.loaded.len() == 0 && uint64(m.coldRetries.First().At) <= m.taken
+	return m.coldRetries.Len() > 0 && m.loaded.Len() == 0 && uint64(m.coldRetries.First().At) <= m.taken
 }
 
 // filling is what one look at the disk is to bring, and brings.
@@ -406,7 +406,7 @@ func (m *machine) beginFill() (f filling) {
 	if m.coldReleased.Len() > 0 {
 		f.retries = m.fillReleased()
 	}
-	for m.coldRetries.Len() > 0 && m.loaded.len()+len(f.retries) < fillAtOnce {
+	for m.coldRetries.Len() > 0 && m.loaded.Len()+len(f.retries) < fillAtOnce {
 		f.retries = append(f.retries, m.coldRetries.Pop())
 	}
 	if m.loading = nil; len(f.retries) > 0 {

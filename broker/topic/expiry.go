@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,35 +28,12 @@ type expiries struct {
 	newest inflight.Place // the last run, which may grow; without messages there is none
 }
 
-// expired is messages whose time is over. It is never changed.
-type expired struct {
-	sorted []backlog.Range
-	fresh  []backlog.Range // a few, in no order
-}
-
 const (
 	sweepEvery     = 250 * time.Millisecond // at least between two sweeps of a topic's channels
 	fewFresh       = 64                     // ranges that are not worth sorting in
 	sweepPositions = 1 << 19                // that are taken out under one lock
 	sweepRanges    = 1 << 13                // the same
 )
-
-// has reports whether a message's time is over.
-func (o *expired) has(pos Position) bool {
-	i := sort.Search(len(o.sorted), func(i int) bool { return o.sorted[i].Last >= pos })
-	return i < len(o.sorted) && o.sorted[i].First <= pos || holdsPosition(o.fresh, pos)
-}
-
-// all returns all ranges, sorted. They are not to be changed.
-func (o *expired) all() []backlog.Range {
-	if o == nil || len(o.fresh) == 0 {
-		if o == nil {
-			return nil
-		}
-		return o.sorted
-	}
-	return merged(slices.Concat(o.sorted, o.fresh))
-}
 
 func newExpiries() *expiries {
 	e := &expiries{}
@@ -135,7 +111,7 @@ func (e *expiries) addOver(list []backlog.Range) {
 		e.over.Store(&expired{o.sorted, slices.Concat(o.fresh, list)})
 		return
 	}
-	e.over.Store(&expired{sorted: merged(slices.Concat(o.sorted, o.fresh, list))})
+	e.over.Store(&expired{sorted: journal.Merge(slices.Concat(o.sorted, o.fresh, list))})
 }
 
 // keep forgets what is over but for some that are still held, of what a sweep has looked at.
@@ -143,7 +119,7 @@ func (e *expiries) keep(held, looked []backlog.Range) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	since, _ := journal.CutAll(e.over.Load().all(), looked) // has expired meanwhile
-	if list := merged(slices.Concat(held, since)); len(list) > 0 {
+	if list := journal.Merge(slices.Concat(held, since)); len(list) > 0 {
 		e.over.Store(&expired{sorted: list})
 	} else {
 		e.over.Store(nil)
@@ -292,7 +268,7 @@ func (t *Topic) heldOf(list []backlog.Range) (held []backlog.Range) {
 		})
 		c.mu.Unlock()
 	}
-	return merged(held)
+	return journal.Merge(held)
 }
 
 // expirySnapshot is what a checkpoint has of a topic's times to live.
@@ -350,4 +326,57 @@ func (b *builder) expiries() {
 	b.state.Expiry = nil
 	b.topic.expiries.Store(e)
 	b.topic.armSweep()
+}
+
+// lookAround is one look by the sweeper, which must not wait for a disk: what must be read first is looked at beside it.
+func (c *Channel) lookAround() {
+	if !c.lookDue() {
+		return
+	}
+	if _, cold := c.look(lookMuch); cold && !c.filling && !c.exiting && c.reading.CompareAndSwap(false, true) {
+		if !c.topic.registry.spawn(c.lookCold) {
+			c.reading.Store(false)
+		}
+	}
+}
+
+// lookCold reads what waits for as long as it is over.
+func (c *Channel) lookCold() {
+	defer c.reading.Store(false)
+	for first := true; ; first = false {
+		c.enterNow()
+		dropped, cold := c.look(lookMuch)
+		if !cold || c.filling || c.exiting || !first && dropped == 0 {
+			c.exit()
+			return
+		}
+		c.filling = true
+		c.exit()
+		c.fillBeside()
+	}
+}
+
+// fillBeside is fill for a channel that nobody may consume. A topic's own backlog at level memory is moved under Topic.pub.
+func (c *Channel) fillBeside() {
+	if t := c.topic; c == t.own && t.d == nil {
+		t.pub.Lock()
+		defer t.pub.Unlock()
+	}
+	c.fill()
+}
+
+// deadlineOfAge returns the earlier of a deadline, if there is one, and of when is to be looked for messages whose time is over.
+func (c *Channel) deadlineOfAge(at int64, ok bool) (int64, bool) {
+	if c.aging.lookAt == lookSoon {
+		c.aging.lookAt = c.topic.registry.now() + int64(lookEvery)
+	}
+	if look := c.aging.lookAt; look > 0 && (!ok || look < at) {
+		at, ok = look, true
+	}
+	if e := c.topic.expiries.Load(); e != nil && c == c.topic.own {
+		if next := e.nextSweep(); next < math.MaxInt64 && (!ok || next < at) {
+			at, ok = next, true
+		}
+	}
+	return at, ok
 }

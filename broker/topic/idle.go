@@ -137,10 +137,6 @@ func (r *Registry) halted() bool {
 	return r.noPublishes.Load() || r.noNewcomers.Load() || r.held.Load()
 }
 
-// activity is a number that changes with each message and consumer that comes or goes: when looks were left out, what was in use until then has not been unused since
-// the last one.
-func (m *machine) activity() uint64 { return m.n.Accepted + m.n.Gone() + m.moves }
-
 // unusedLocked reports whether nothing has used the topic for as long as its idle_delete says. Topic.pub is held. A topic for dead letters
 // stays: it is empty when all goes well.
 func (t *Topic) unusedLocked() bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
@@ -230,4 +231,20 @@ func (k *keyReader) of(pos Position) (uint32, error) {
 		k.node = s
 	}
 	return sumAt(k.sums, k.node.first, pos), nil
+}
+
+// loadKeys looks for the keys of messages that were loaded. Those whose keys cannot be read now are to be tried again.
+func (t *Topic) loadKeys(loaded []retry) (known []retry, later []inflight.Place) {
+	keys := keyReader{topic: t}
+	known = loaded[:0]
+	for _, r := range loaded {
+		var err error
+		if r.key, err = keys.of(r.pos); err != nil {
+			t.registry.log.Error("reading the keys of messages from disk", "topic", t.name, "position", r.pos, "error", err)
+			later = append(later, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
+			continue
+		}
+		known = append(known, r)
+	}
+	return known, later
 }

@@ -322,7 +322,7 @@ func holdsOf(t testing.TB, states map[string]*journal.Channel) string {
 	var b bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		c := states[name]
-		fmt.Fprintf(&b, "%s: waits %v, out", name, merged(slices.Clone(c.Waiting)))
+		fmt.Fprintf(&b, "%s: waits %v, out", name, journal.Merge(slices.Clone(c.Waiting)))
 		c.Out.Each(func(pos Position, o journal.Out) { fmt.Fprintf(&b, " %d*%d", pos, o.Attempts) })
 		if name == "" { // what left the topic's own backlog for good is not counted any more once the rest has moved
 			gone := c.Counts.Gone()

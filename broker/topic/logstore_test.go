@@ -114,7 +114,7 @@ func TestUnreadableDiskIsNotAskedAllTheTime(t *testing.T) {
 		c.mu.Lock()
 		for i := range 2 { // to be delivered again, and it is the turn of what waits
 			f := protocol.AppendMessageHeader(nil, 1, 1, protocol.MessageID(1+i), 0)
-			c.retries.push(retry{frame: f, attempts: 1})
+			c.retries.Push(retry{frame: f, attempts: 1})
 			c.n.Accepted++
 		}
 		c.mu.Unlock()

@@ -2,9 +2,10 @@ package topic
 
 import (
 	"fmt"
-	"math"
+	"slices"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/fifo"
 	"brokerd/broker/inflight"
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
@@ -32,10 +33,10 @@ type machine struct {
 	taken          uint64              // fresh messages ever given out
 	turn           uint64              // of the message that came back last
 	order          *ordering           // nil where keys do not count
-	released       fifo[retry]         // their key's turn has come: they go before all others
+	released       fifo.Queue[retry]   // their key's turn has come: they go before all others
 	coldReleased   inflight.PlaceQueue // the same, once their bodies are in memory
-	retries        fifo[retry]         // to be delivered again, by turn
-	loaded         fifo[retry]         // of coldRetries: in memory now
+	retries        fifo.Queue[retry]   // to be delivered again, by turn
+	loaded         fifo.Queue[retry]   // of coldRetries: in memory now
 	coldRetries    inflight.PlaceQueue // to be delivered again once their bodies are in memory, by turn
 	loading        *[]inflight.Place   // of coldRetries: on their way into memory; nil: none
 	inflight       inflight.Set[*Subscription]
@@ -136,81 +137,6 @@ type moment struct { // Channel.enter sets every field
 
 	over  *expired // messages whose own time to live is over; nil: none
 	jumps *[]jump  // of the clock that stamp is of; nil: none
-}
-
-// effects is what has become of messages that have positions, for whoever keeps them. Its memory is reused.
-type effects struct {
-	fresh, again []backlog.Range // were delivered for the first time, or once more
-	finished     []backlog.Range
-	discarded    []discard
-	deferred     []inflight.Place // without a place
-	aside        []backlog.Range  // have left the backlog, undelivered, until their key's turn
-	moved        []backlog.Range  // have left by a record that says so already
-	pulled       []backlog.Range  // have left the backlog for such a record
-
-	// Of topics that are traced.
-	by   *Subscription // whose doing it is; nil: nobody's
-	back []returned
-}
-
-// discard is messages that have left otherwise than by being finished.
-type discard struct {
-	backlog.Range
-	why journal.Reason
-	out bool // they had left the backlog before
-}
-
-func (e *effects) any() bool {
-	return e != nil && len(e.fresh)+len(e.again)+len(e.finished)+len(e.discarded)+len(e.deferred)+len(e.moved)+len(e.pulled)+len(e.aside)+len(e.back) > 0
-}
-
-func (e *effects) reset() {
-	e.fresh, e.again, e.finished = e.fresh[:0], e.again[:0], e.finished[:0]
-	e.discarded, e.deferred, e.moved, e.pulled, e.aside = e.discarded[:0], e.deferred[:0], e.moved[:0], e.pulled[:0], e.aside[:0]
-	e.by = nil
-	if len(e.back) > 0 {
-		clear(e.back)
-		e.back = e.back[:0]
-	}
-}
-
-// addPosition adds a message to ranges; one without a position is kept by nobody.
-func addPosition(list []backlog.Range, pos Position) []backlog.Range {
-	if k := len(list) - 1; k >= 0 && list[k].Last+1 == pos {
-		list[k].Last = pos
-		return list
-	}
-	if pos == 0 {
-		return list
-	}
-	return append(list, backlog.Range{First: pos, Last: pos})
-}
-
-// addRange is addPosition of messages that follow each other, and have positions.
-func addRange(list []backlog.Range, r backlog.Range) []backlog.Range {
-	if k := len(list) - 1; k >= 0 && list[k].Last+1 == r.First {
-		list[k].Last = r.Last
-		return list
-	}
-	return append(list, r)
-}
-
-// effects returns where effects are left.
-func (m *machine) effects() *effects {
-	if m.keep == nil {
-		m.keep = new(effects)
-	}
-	return m.keep
-}
-
-func (e *effects) discard(r backlog.Range, why journal.Reason, out bool) {
-	if k := len(e.discarded) - 1; k >= 0 && e.discarded[k].Last+1 == r.First && e.discarded[k].why == why && e.discarded[k].out == out {
-		e.discarded[k].Last = r.Last
-		return
-	}
-	if r.First > 0 {
-		e.discarded = append(e.discarded, discard{r, why, out})
-	}
 }
 
 // asks is what a machine wants of its owner before the lock is given up.
@@ -314,72 +240,6 @@ func (m *machine) deferPlace(s inflight.Place) {
 	m.deferredIndex.Push(s)
 }
 
-// inheritance is what a topic's own backlog hands on to its channels.
-type inheritance struct {
-	mem      backlog.Queue
-	deferred []inflight.Due       // with their bodies
-	back     inflight.Snapshot    // to be delivered again
-	places   [2]inflight.Snapshot // deferred; due and not shown yet
-	void     []backlog.Range
-	count    int
-}
-
-// handOver takes out all that waits or is deferred.
-func (m *machine) handOver() (e inheritance) {
-	m.expire(math.MaxInt)
-	m.unload()
-	e = inheritance{mem: m.mem, back: m.coldRetries.Snapshot(), places: [...]inflight.Snapshot{m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}, void: m.void()}
-	m.deferredMemory.Clear(func(d inflight.Due) { e.deferred = append(e.deferred, d) })
-	for m.retries.len() > 0 { // only what was deferred and has become due stands here
-		e.deferred = append(e.deferred, inflight.Due{Frame: m.retries.pop().frame})
-	}
-	e.count = e.mem.Len() + len(e.deferred) + e.back.Len() + e.places[0].Len() + e.places[1].Len()
-	m.mem.Clear()
-	m.coldRetries.Clear()
-	m.deferredIndex.Clear()
-	m.dueUnshown.Clear()
-	m.setVoid(nil)
-	m.n.Accepted -= uint64(e.count)
-	m.n.adopted = min(m.n.adopted, m.n.Accepted)
-	return e
-}
-
-// unload has everything that was brought into memory, or is on its way there, to be delivered again be known by its place only.
-func (m *machine) unload() {
-	var list []inflight.Place
-	for m.loaded.len() > 0 {
-		r := m.loaded.pop()
-		list = append(list, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: unknown, Attempts: r.attempts})
-	}
-	m.coldRetries.PushFront(append(list, m.loadingPlaces()...))
-	m.loading = nil
-	m.loads++
-}
-
-// inherit takes in what a topic's own backlog surrendered; newest is the topic's newest message.
-func (m *machine) inherit(e *inheritance, newest Position) {
-	m.n.Accepted += uint64(e.count)
-	m.mem.AddQueue(&e.mem)
-	for _, d := range e.deferred {
-		m.deferredMemory.Push(d)
-	}
-	m.setVoid(append(m.void(), e.void...))
-	for s := range e.back.All() {
-		m.based(s.Pos, m.at.now) // it was due, and nobody knows any more since when
-		m.returnPlace(s)
-	}
-	for _, list := range e.places {
-		for s := range list.All() {
-			m.deferredIndex.Push(s)
-		}
-	}
-	m.lookBy(lookSoon)
-	m.inherited = newest
-	m.offered = max(m.offered, newest)
-	m.wake(m.visible(), nil)
-	m.asks.deadline = true
-}
-
 // withdraw takes back messages that nobody was shown; due says that they are deferred.
 func (m *machine) withdraw(at backlog.Extent, due bool) {
 	if due {
@@ -390,16 +250,7 @@ func (m *machine) withdraw(at backlog.Extent, due bool) {
 }
 
 // isVoid reports whether a deferred message is one whose publish has failed.
-func (m *machine) isVoid(pos Position) bool { return holdsPosition(m.void(), pos) }
-
-func holdsPosition(ranges []backlog.Range, pos Position) bool {
-	for _, r := range ranges {
-		if r.First <= pos && pos <= r.Last {
-			return true
-		}
-	}
-	return false
-}
+func (m *machine) isVoid(pos Position) bool { return journal.Holds(m.void(), pos) }
 
 // show lets consumers have what is shown now: as many fresh messages as were not before, and deferred ones that were due earlier.
 func (m *machine) show(count int, later *Wakes) {
@@ -417,7 +268,7 @@ func (m *machine) clear(why journal.Reason) {
 	m.n.discard(why, m.holds()-m.written())
 	m.clearBurial()
 	m.mem.Clear()
-	m.retries, m.loaded, m.released, m.loading = fifo[retry]{}, fifo[retry]{}, fifo[retry]{}, nil
+	m.retries, m.loaded, m.released, m.loading = fifo.Queue[retry]{}, fifo.Queue[retry]{}, fifo.Queue[retry]{}, nil
 	m.coldRetries.Clear()
 	m.coldReleased.Clear()
 	if m.order != nil {
@@ -446,7 +297,7 @@ func (m *machine) trim() (idle bool) {
 	m.active = false
 	if idle {
 		m.inflight.Trim()
-		m.retries, m.loaded, m.released = fifo[retry]{}, fifo[retry]{}, fifo[retry]{}
+		m.retries, m.loaded, m.released = fifo.Queue[retry]{}, fifo.Queue[retry]{}, fifo.Queue[retry]{}
 		m.mem.Clear()
 		m.keep = nil
 	}
@@ -458,7 +309,7 @@ func (m *machine) trim() (idle bool) {
 func (m *machine) eachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
 	m.inflight.Each(out)
 	for _, list := range m.bodied() {
-		list.each(func(r *retry) { out(r.pos, r.attempts) })
+		list.Each(func(r *retry) { out(r.pos, r.attempts) })
 	}
 	m.order.each(out)
 	for _, s := range m.loadingPlaces() {
@@ -492,7 +343,7 @@ func (m *machine) visible() int {
 
 // returned returns how many messages are to be delivered again.
 func (m *machine) returned() int {
-	return m.retries.len() + m.loaded.len() + m.coldRetries.Len() + len(m.loadingPlaces()) + m.released.len() + m.coldReleased.Len()
+	return m.retries.Len() + m.loaded.Len() + m.coldRetries.Len() + len(m.loadingPlaces()) + m.released.Len() + m.coldReleased.Len()
 }
 
 // postponed returns how many messages are deferred, or wait for a dead letter topic.
@@ -525,8 +376,8 @@ func (m *machine) oldest() (at int64) {
 	if m.backlog()+m.spilled == 0 {
 		return 0
 	}
-	if m.retries.len() > 0 {
-		at = m.retries.at(0).frame.Timestamp()
+	if m.retries.Len() > 0 {
+		at = m.retries.At(0).frame.Timestamp()
 	}
 	if m.order.len() > 0 {
 		a, _ := m.order.turns.Oldest()
@@ -561,4 +412,17 @@ func (m *machine) check() error {
 		return fmt.Errorf("%d in flight, but its consumers count %d", m.inflight.Len(), owned)
 	}
 	return nil
+}
+
+// detached returns a copy of the first count messages. What a channel keeps of a stream that it mostly discards must not keep
+// the nodes in which it came.
+func detached(at backlog.Extent, count int) backlog.Extent {
+	frames := at.Node().Frames()[at.Offset():]
+	size := 0
+	for range count {
+		size += len(protocol.FirstMessage(frames[size:]))
+	}
+	copied := backlog.Detached(slices.Clone(frames[:size]), at.Positions().First, count)
+	copied.SetSums(slices.Clone(at.Sums(count)))
+	return copied
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -129,7 +128,7 @@ func (t *Topic) audience(m *Message) (only string, limited bool) {
 func (t *Topic) isUnshared(pos Position) bool {
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	return holdsPosition(t.d.retain.unshared, pos)
+	return journal.Holds(t.d.retain.unshared, pos)
 }
 
 // beginning returns from which position on it is certain that the channel had what was for all channels.
@@ -152,54 +151,6 @@ func (c *Channel) locate(pos Position) OnChannel {
 		if m, ok := some.Find(pos); ok { // there may be many: without the lock
 			on.State, on.Attempts, on.Due = Deferred, m.Attempts, time.Unix(0, ahead+m.At)
 		}
-	}
-	return on
-}
-
-// locate is Channel.locate without what is deferred and known by its place only.
-func (m *machine) locate(pos Position) (on OnChannel) {
-	ahead := m.at.stamp - m.at.now
-	found := func(s State, attempts uint16) { on.State, on.Attempts = s, attempts }
-	on.State = Finished
-	m.inflight.EachFlying(func(f inflight.Flying[*Subscription]) {
-		if f.Pos == pos {
-			found(InFlight, f.Attempts)
-			on.Client, on.Delivered, on.Deadline = f.Owner.name, time.Unix(0, ahead+f.Delivered), time.Unix(0, ahead+f.Deadline)
-		}
-	})
-	m.deferredMemory.Each(func(d inflight.Due) {
-		if d.Pos == pos {
-			found(Deferred, d.Attempts)
-			on.Due = time.Unix(0, ahead+d.At)
-		}
-	})
-	m.eachBuried(true, func(p Position, attempts uint16) {
-		if p == pos {
-			found(Dying, attempts)
-		}
-	})
-	if on.State != Finished {
-		return on
-	}
-	n, gone := 0, m.at.over != nil && m.at.over.has(pos)
-	m.eachReturned(func(p Position, attempts uint16) {
-		if p == pos && !gone {
-			found(Waiting, attempts)
-			on.Ahead = n
-		}
-		n++
-	})
-	m.order.each(func(p Position, _ uint16) { on.Aside = on.Aside || p == pos })
-	if on.State != Finished || gone {
-		return on
-	}
-	for _, r := range m.mem.Ranges(nil) {
-		if r.First <= pos && pos <= r.Last {
-			found(Waiting, 0)
-			on.Ahead = n + int(pos-r.First)
-			break
-		}
-		n += r.Len()
 	}
 	return on
 }
@@ -255,22 +206,4 @@ func (c *Channel) isLetterOf(list []journal.Property, id string) bool {
 		return slices.Contains(list, journal.Property{Name: name, Value: value})
 	}
 	return has(letterChannel, c.name) && has(letterTopic, c.topic.name) && has(letterID, id)
-}
-
-// earliest returns a position, or that of the first message among what is handed on when that is before it.
-func (e *inheritance) earliest(pos Position) Position {
-	if first := e.mem.First(); first > 0 {
-		pos = min(pos, first)
-	}
-	for _, d := range e.deferred {
-		if d.Pos > 0 {
-			pos = min(pos, d.Pos)
-		}
-	}
-	for _, list := range [...]inflight.Snapshot{e.back, e.places[0], e.places[1]} {
-		for m := range list.All() {
-			pos = min(pos, m.Pos)
-		}
-	}
-	return pos
 }

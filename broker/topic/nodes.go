@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -58,7 +57,7 @@ func (s *stored) learn(frames []byte) {
 
 // locate completes the place of a message of which only the position is known. It reports whether the place is known then.
 func (s *stored) locate(m *inflight.Place) bool {
-	if m.Off != unknown {
+	if m.Off != inflight.NoOffset {
 		return true
 	}
 	offsets := s.offsets.Load()
@@ -68,9 +67,6 @@ func (s *stored) locate(m *inflight.Place) bool {
 	m.Off = (*offsets)[m.Pos-s.first]
 	return true
 }
-
-// unknown is the offset of a message of which only the position is known.
-const unknown = math.MaxUint32
 
 // at returns the block of a node that is on disk.
 func (s *stored) at() segment.Block {

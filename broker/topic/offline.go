@@ -55,9 +55,9 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 	for _, c := range t.all() {
 		needed = append(needed, c.having()...)
 	}
-	needed = merged(needed)
+	needed = journal.Merge(needed)
 	if h.Kept.From = t.d.retain.from(); h.Kept.From > 0 {
-		only, _ := journal.CutAll(merged(t.keptOf(t.d.table.each())), needed)
+		only, _ := journal.CutAll(journal.Merge(t.keptOf(t.d.table.each())), needed)
 		h.Kept.Messages = lengths(only)
 	}
 	for _, s := range t.d.table.each() {

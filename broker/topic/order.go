@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/fifo"
 	"brokerd/broker/inflight"
 	"brokerd/broker/policy"
 	"brokerd/protocol"
@@ -78,7 +79,7 @@ func frameSize(n *backlog.Node, off uint32) int { return len(frameIn(n, off)) }
 
 // frameIn returns a message in a node, nil when it is not in memory or nobody knows where.
 func frameIn(n *backlog.Node, off uint32) protocol.MessageFrame {
-	if n == nil || off == unknown {
+	if n == nil || off == inflight.NoOffset {
 		return nil
 	}
 	return n.Frame(int(off))
@@ -106,14 +107,14 @@ func (m *machine) setOrdered(p *policy.Policy) {
 // keyless has messages that are to be delivered again, and of which no key is known, loaded anew.
 func (m *machine) keyless() {
 	var list []inflight.Place
-	for _, from := range [...]*fifo[retry]{&m.retries, &m.loaded} {
-		for from.len() > 0 {
-			r := from.pop()
-			list = append(list, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: unknown, Attempts: r.attempts})
+	for _, from := range [...]*fifo.Queue[retry]{&m.retries, &m.loaded} {
+		for from.Len() > 0 {
+			r := from.Pop()
+			list = append(list, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
 		}
 	}
 	m.deferredMemory.Clear(func(d inflight.Due) {
-		m.deferredIndex.Push(inflight.Place{At: d.At, Pos: d.Pos, Off: unknown, Attempts: d.Attempts})
+		m.deferredIndex.Push(inflight.Place{At: d.At, Pos: d.Pos, Off: inflight.NoOffset, Attempts: d.Attempts})
 	})
 	if len(list) == 0 {
 		return
@@ -138,16 +139,16 @@ func (m *machine) unsure(pos Position) bool {
 // disorder has everything that is aside be delivered, in front of what waits.
 func (m *machine) disorder() {
 	var list []inflight.Place
-	for m.released.len() > 0 {
-		r := m.released.pop()
-		list = append(list, inflight.Place{Pos: r.pos, Off: unknown, Attempts: r.attempts})
+	for m.released.Len() > 0 {
+		r := m.released.Pop()
+		list = append(list, inflight.Place{Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
 	}
 	for s := range m.coldReleased.All() {
 		s.At = 0
 		list = append(list, s)
 	}
 	for _, pos := range m.order.turns.TakeAside() {
-		list = append(list, inflight.Place{Pos: pos, Off: unknown, Attempts: m.order.attempts[pos]})
+		list = append(list, inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: m.order.attempts[pos]})
 	}
 	m.coldReleased.Clear()
 	m.coldRetries.PushFront(list)
@@ -162,7 +163,7 @@ func (m *machine) mayGo(r *retry, again bool) bool {
 	if r.key == 0 || o.turns.Take(r.key, r.pos, m.at.now) {
 		return true
 	}
-	place := inflight.Aside[*backlog.Node]{Pos: r.pos, Off: unknown}
+	place := inflight.Aside[*backlog.Node]{Pos: r.pos, Off: inflight.NoOffset}
 	attempts := uint16(0)
 	if again {
 		attempts = r.attempts - 1
@@ -194,7 +195,7 @@ func (m *machine) passTurn(pos Position) bool {
 	}
 	attempts := o.takeAttempts(next.Pos)
 	if f := frameIn(next.Node, next.Off); f != nil {
-		m.released.push(retry{frame: f, pos: next.Pos, attempts: attempts})
+		m.released.Push(retry{frame: f, pos: next.Pos, attempts: attempts})
 		return true
 	}
 	m.coldReleased.Push(inflight.Place{At: inTurn, Pos: next.Pos, Off: next.Off, Attempts: attempts})
@@ -231,7 +232,7 @@ func (m *machine) turnsLeft() {
 
 // fillReleased returns messages that have their turn and are to be brought into memory, those of a node together.
 func (m *machine) fillReleased() (list []inflight.Place) {
-	for m.coldReleased.Len() > 0 && m.released.len()+len(list) < fillAtOnce {
+	for m.coldReleased.Len() > 0 && m.released.Len()+len(list) < fillAtOnce {
 		list = append(list, m.coldReleased.Pop())
 	}
 	slices.SortFunc(list, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
@@ -253,15 +254,15 @@ func (m *machine) endLoad(f *filling) {
 	if keyed := m.order != nil; keyed && !f.keyed { // they were asked for before keys counted
 		for i := range f.loaded {
 			r := &f.loaded[i]
-			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: r.pos, Off: unknown, Attempts: r.attempts})
+			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
 		}
 		return
 	}
 	for _, r := range f.loaded {
 		if int64(r.turn) == inTurn {
-			m.released.push(r)
+			m.released.Push(r)
 		} else {
-			m.loaded.push(r)
+			m.loaded.Push(r)
 		}
 	}
 }
@@ -322,22 +323,6 @@ func (m *machine) pullAside(take func(Position, uint16) bool) {
 	}
 }
 
-// loadKeys looks for the keys of messages that were loaded. Those whose keys cannot be read now are to be tried again.
-func (t *Topic) loadKeys(loaded []retry) (known []retry, later []inflight.Place) {
-	keys := keyReader{topic: t}
-	known = loaded[:0]
-	for _, r := range loaded {
-		var err error
-		if r.key, err = keys.of(r.pos); err != nil {
-			t.registry.log.Error("reading the keys of messages from disk", "topic", t.name, "position", r.pos, "error", err)
-			later = append(later, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: unknown, Attempts: r.attempts})
-			continue
-		}
-		known = append(known, r)
-	}
-	return known, later
-}
-
 // BlockedKey is a key of which one message has been out for long while others wait for their turn.
 type BlockedKey struct {
 	Sum    uint32             // of the key, see journal.KeySum
@@ -364,7 +349,7 @@ func (m *machine) blockedKeys() (list []BlockedKey, n int) {
 	ids := map[Position]protocol.MessageID{}
 	m.inflight.EachFlying(func(f inflight.Flying[*Subscription]) { ids[f.Pos] = f.ID })
 	for _, from := range m.bodied() {
-		from.each(func(r *retry) { ids[r.pos] = r.frame.MustID() })
+		from.Each(func(r *retry) { ids[r.pos] = r.frame.MustID() })
 	}
 	m.deferredMemory.Each(func(d inflight.Due) { ids[d.Pos] = d.Frame.MustID() })
 	for _, s := range standing {
@@ -374,14 +359,14 @@ func (m *machine) blockedKeys() (list []BlockedKey, n int) {
 }
 
 // bodied returns the lists of messages that have left the backlog, wait, and are in memory.
-func (m *machine) bodied() [3]*fifo[retry] {
-	return [...]*fifo[retry]{&m.retries, &m.loaded, &m.released}
+func (m *machine) bodied() [3]*fifo.Queue[retry] {
+	return [...]*fifo.Queue[retry]{&m.retries, &m.loaded, &m.released}
 }
 
 // asidePlaces returns what is aside as places.
 func (m *machine) asidePlaces() (list []inflight.Place) {
 	m.order.each(func(pos Position, attempts uint16) {
-		list = append(list, inflight.Place{Pos: pos, Off: unknown, Attempts: attempts})
+		list = append(list, inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: attempts})
 	})
 	return list
 }
@@ -430,6 +415,6 @@ func (t *outInTurn) end() {
 			t.channel.coldRetries.Push(m)
 			continue
 		}
-		t.channel.order.behind(t.sum(m.Pos), inflight.Aside[*backlog.Node]{Pos: m.Pos, Off: unknown}, m.Attempts)
+		t.channel.order.behind(t.sum(m.Pos), inflight.Aside[*backlog.Node]{Pos: m.Pos, Off: inflight.NoOffset}, m.Attempts)
 	}
 }

@@ -199,8 +199,8 @@ func (c *Channel) save() error {
 		c.unsaved.Add(-1)
 	}
 	c.inflight.Clear(func(it inflight.Item[*Subscription]) { put(it.Frame, it.Attempts) })
-	for c.retries.len() > 0 {
-		r := c.retries.pop()
+	for c.retries.Len() > 0 {
+		r := c.retries.Pop()
 		put(r.frame, r.attempts)
 	}
 	for c.mem.Len() > 0 {

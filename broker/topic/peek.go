@@ -65,7 +65,7 @@ func (t *Topic) Browse(ctx context.Context, o Look) (Looked, error) {
 
 // keptIn is neededIn without deferred messages whose publish has failed: those are dropped when they are due.
 func (t *Topic) keptIn(nodes []*stored) []backlog.Range {
-	needed := merged(append(t.keptOf(nodes), t.neededIn(nodes)...))
+	needed := journal.Merge(append(t.keptOf(nodes), t.neededIn(nodes)...))
 	var void []backlog.Range
 	for _, c := range t.all() {
 		c.mu.Lock()
@@ -75,7 +75,7 @@ func (t *Topic) keptIn(nodes []*stored) []backlog.Range {
 	if len(void) == 0 {
 		return needed
 	}
-	kept, _ := journal.CutAll(needed, merged(void))
+	kept, _ := journal.CutAll(needed, journal.Merge(void))
 	return kept
 }
 
@@ -91,7 +91,7 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	var again []outMessage
 	add := func(pos Position, attempts uint16) { again = append(again, outMessage{pos, attempts}) }
 	for _, list := range c.bodied() {
-		list.each(func(r *retry) { add(r.pos, r.attempts) })
+		list.Each(func(r *retry) { add(r.pos, r.attempts) })
 	}
 	c.order.each(add)
 	for s := range c.coldReleased.All() {
@@ -103,7 +103,7 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	cold, void, over := c.coldRetries.Snapshot(), slices.Clone(c.void()), c.at.over
 	c.exit()
 	for m := range cold.All() {
-		if m.Pos >= o.From && !holdsPosition(void, m.Pos) {
+		if m.Pos >= o.From && !journal.Holds(void, m.Pos) {
 			add(m.Pos, m.Attempts)
 		}
 	}
@@ -111,7 +111,7 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	for _, m := range again {
 		ranges = append(ranges, backlog.Range{First: m.pos, Last: m.pos})
 	}
-	ranges = merged(ranges)
+	ranges = journal.Merge(ranges)
 	if gone := over.all(); len(gone) > 0 {
 		ranges, _ = journal.CutAll(ranges, gone)
 	}
@@ -142,7 +142,7 @@ func (c *Channel) BrowseInFlight(ctx context.Context, o Look) (Looked, error) {
 	for i := range list {
 		ranges = append(ranges, backlog.Range{First: list[i].Pos, Last: list[i].Pos})
 	}
-	ranges = merged(ranges)
+	ranges = journal.Merge(ranges)
 	return t.browse(ctx, o, t.d.shown(), func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
 		i, _ := slices.BinarySearchFunc(list, m.Pos, func(f inflight.Flying[*Subscription], pos Position) int { return cmp.Compare(f.Pos, pos) })
 		f := &list[i]
@@ -288,7 +288,7 @@ func (b *browser) piece(ctx context.Context, s *stored, needed []backlog.Range) 
 	}
 	b.scanned += int64(len(node.frames))
 	whole := node.each(s, func(f protocol.MessageFrame, pos Position) bool {
-		if !holdsPosition(need, pos) || f.Timestamp() < b.look.Since {
+		if !journal.Holds(need, pos) || f.Timestamp() < b.look.Since {
 			return true
 		}
 		if len(b.look.Contains) > 0 && !bytes.Contains(f.Body(), b.look.Contains) {

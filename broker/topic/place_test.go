@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"brokerd/diskqueue/journal"
 )
 
 // FuzzParsePlace: whatever the text, a place is one that can be, and the same text means the same place.
@@ -145,7 +147,7 @@ func skipByTime(t *testing.T, seed uint64) {
 	}
 	left := 0
 	for i := range seen.Messages {
-		has := holdsPosition(c.having(), seen.Messages[i].Pos)
+		has := journal.Holds(c.having(), seen.Messages[i].Pos)
 		if has {
 			left++
 		}

@@ -19,18 +19,18 @@ func TestPlacesAreLearntOnce(t *testing.T) {
 	}
 	var table nodeTable
 	s := table.add(backlog.NewCold(nil, 7, 4, len(frames)))
-	if s.locate(&inflight.Place{Pos: 7, Off: unknown}) {
+	if s.locate(&inflight.Place{Pos: 7, Off: inflight.NoOffset}) {
 		t.Error("found in a node that was never read")
 	}
 	s.learn(frames)
 	for i := range 4 {
-		m := inflight.Place{Pos: Position(7 + i), Off: unknown}
+		m := inflight.Place{Pos: Position(7 + i), Off: inflight.NoOffset}
 		if !s.locate(&m) || m.Off != offs[i] {
 			t.Errorf("%d is found at %d, wanted %d", m.Pos, m.Off, offs[i])
 		}
 	}
 	for _, pos := range []Position{0, 6, 11, 41} {
-		if m := (inflight.Place{Pos: pos, Off: unknown}); s.locate(&m) {
+		if m := (inflight.Place{Pos: pos, Off: inflight.NoOffset}); s.locate(&m) {
 			t.Errorf("%d is found at %d and is not there", pos, m.Off)
 		}
 	}

@@ -342,7 +342,7 @@ func (b *builder) out(c *Channel, out *journal.Outs) (gone absent) {
 			p = pins{}
 			return
 		}
-		m := inflight.Place{Pos: pos, Off: unknown, Attempts: o.Attempts}
+		m := inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: o.Attempts}
 		if o.Due > b.wall {
 			m.At = b.now + o.Due - b.wall
 			c.deferredIndex.Push(m)

@@ -501,7 +501,7 @@ func (t *Topic) keptOf(nodes []*stored) (list []backlog.Range) {
 		}
 	}
 	if e := t.expiries.Load(); e != nil {
-		unshared = merged(append(unshared, e.over.Load().all()...))
+		unshared = journal.Merge(append(unshared, e.over.Load().all()...))
 	}
 	list, _ = journal.CutAll(list, unshared)
 	return list
@@ -535,5 +535,5 @@ func (t *Topic) unshareExpired(over, held []backlog.Range) {
 	}
 	gone, _ := journal.CutAll(over, held)
 	gone = journal.Above(gone, t.d.retain.from())
-	t.d.retain.unshared = merged(slices.Concat(t.d.retain.unshared, gone)) // at once, as they may be many and in any order
+	t.d.retain.unshared = journal.Merge(slices.Concat(t.d.retain.unshared, gone)) // at once, as they may be many and in any order
 }

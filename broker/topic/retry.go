@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/fifo"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 )
@@ -34,15 +35,15 @@ type corpse struct {
 
 // burial is a channel's messages that are to become dead letters.
 type burial struct {
-	waiting fifo[corpse]
-	large   fifo[corpse]  // each larger than a bound of their topic: they do not hold up the others
-	moving  []corpse      // on their way
-	written chan struct{} // a record has those on their way; closed once it is known what became of it. nil: none has
-	limit   int           // messages that are moved at once
-	running bool          // somebody moves them
-	notYet  int64         // the topic that they are to go to has refused them: no sooner than this is it tried again
-	larger  int64         // the same, of large
-	refusal error         // why, nil when the last try has succeeded
+	waiting fifo.Queue[corpse]
+	large   fifo.Queue[corpse] // each larger than a bound of their topic: they do not hold up the others
+	moving  []corpse           // on their way
+	written chan struct{}      // a record has those on their way; closed once it is known what became of it. nil: none has
+	limit   int                // messages that are moved at once
+	running bool               // somebody moves them
+	notYet  int64              // the topic that they are to go to has refused them: no sooner than this is it tried again
+	larger  int64              // the same, of large
+	refusal error              // why, nil when the last try has succeeded
 }
 
 // buried returns how many messages wait for a dead letter topic.
@@ -50,16 +51,16 @@ func (m *machine) buried() int {
 	if m.graves == nil {
 		return 0
 	}
-	return m.graves.waiting.len() + m.graves.large.len() + len(m.graves.moving)
+	return m.graves.waiting.Len() + m.graves.large.Len() + len(m.graves.moving)
 }
 
 // next returns when it is to be tried again.
 func (g *burial) next() (at int64, ok bool) {
 	switch {
 	case g == nil || g.running:
-	case g.waiting.len() > 0:
+	case g.waiting.Len() > 0:
 		return g.notYet, true
-	case g.large.len() > 0:
+	case g.large.Len() > 0:
 		return max(g.notYet, g.larger), true
 	}
 	return 0, false
@@ -70,8 +71,8 @@ func (g *burial) rest() { g.notYet, g.larger = math.MaxInt64, math.MaxInt64 }
 
 // tryLarge has those that were too large be tried with the others.
 func (g *burial) tryLarge() {
-	for g.large.len() > 0 {
-		g.waiting.push(g.large.pop())
+	for g.large.Len() > 0 {
+		g.waiting.Push(g.large.Pop())
 	}
 }
 
@@ -120,7 +121,7 @@ func (m *machine) bury(d corpse) {
 	if m.graves == nil {
 		m.graves = &burial{limit: buryAtOnce}
 	}
-	m.graves.waiting.push(d)
+	m.graves.waiting.Push(d)
 	m.asks.bury = m.asks.bury || m.at.now >= m.graves.notYet
 	m.asks.deadline = true
 }
@@ -134,7 +135,7 @@ func (m *machine) enforcePolicy() {
 		return
 	}
 	dead := func(attempts uint16) bool { return attempts >= p.MaxAttempts }
-	for _, list := range [...]*fifo[retry]{&m.retries, &m.loaded} {
+	for _, list := range [...]*fifo.Queue[retry]{&m.retries, &m.loaded} {
 		m.buryOf(list, dead)
 	}
 	if some := m.coldRetries.All(); anyPlace(some, dead) {
@@ -166,14 +167,14 @@ func (m *machine) enforcePolicy() {
 }
 
 // buryOf buries what is to go of a list.
-func (m *machine) buryOf(list *fifo[retry], dead func(uint16) bool) {
-	for range list.len() {
-		r := list.pop()
+func (m *machine) buryOf(list *fifo.Queue[retry], dead func(uint16) bool) {
+	for range list.Len() {
+		r := list.Pop()
 		if dead(r.attempts) {
 			m.bury(corpse{pos: r.pos, attempts: r.attempts, why: unknownFailure})
 			continue
 		}
-		list.push(r)
+		list.Push(r)
 	}
 }
 
@@ -211,12 +212,12 @@ func (m *machine) revive() {
 	g.notYet = 0
 	g.tryLarge()
 	back := 0
-	for range g.waiting.len() {
-		d := g.waiting.pop()
+	for range g.waiting.Len() {
+		d := g.waiting.Pop()
 		switch {
 		case m.policy == nil || !m.exhausted(d.attempts):
 			if !m.deferBack(&d) {
-				m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: d.pos, Off: unknown, Attempts: d.attempts})
+				m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: d.pos, Off: inflight.NoOffset, Attempts: d.attempts})
 				back++
 			}
 		default:
@@ -231,7 +232,7 @@ func (m *machine) deferBack(d *corpse) bool {
 	if d.due <= m.at.now {
 		return false
 	}
-	m.deferredIndex.Push(inflight.Place{At: d.due, Pos: d.pos, Off: unknown, Attempts: d.attempts})
+	m.deferredIndex.Push(inflight.Place{At: d.due, Pos: d.pos, Off: inflight.NoOffset, Attempts: d.attempts})
 	m.asks.deadline = true
 	return true
 }
@@ -259,8 +260,8 @@ func (m *machine) beginBurial() (list []corpse, epoch int) {
 	if m.at.now >= g.larger {
 		g.tryLarge()
 	}
-	for g.waiting.len() > 0 && len(g.moving) < g.limit {
-		g.moving = append(g.moving, g.waiting.pop())
+	for g.waiting.Len() > 0 && len(g.moving) < g.limit {
+		g.moving = append(g.moving, g.waiting.Pop())
 	}
 	return g.moving, m.epoch
 }
@@ -271,13 +272,13 @@ func (m *machine) narrowBurial(s sorted) (large bool) {
 	g := m.graves
 	g.moving = s.on
 	for _, d := range s.later {
-		g.waiting.push(d)
+		g.waiting.Push(d)
 	}
-	if large = len(s.large) > 0 && g.large.len() == 0; large {
+	if large = len(s.large) > 0 && g.large.Len() == 0; large {
 		g.larger = m.at.now + m.buryAgain()
 	}
 	for _, d := range s.large {
-		g.large.push(d)
+		g.large.Push(d)
 	}
 	for _, d := range s.lost {
 		m.n.discard(journal.Unreadable, 1)
@@ -322,11 +323,11 @@ func (m *machine) endBurial(refused error, epoch int) {
 		}
 	default:
 		behind := g.waiting
-		g.waiting = fifo[corpse]{}
+		g.waiting = fifo.Queue[corpse]{}
 		for _, d := range list {
-			g.waiting.push(d)
+			g.waiting.Push(d)
 		}
-		behind.each(func(d *corpse) { g.waiting.push(*d) })
+		behind.Each(func(d *corpse) { g.waiting.Push(*d) })
 		if refused == errFewer || refused == errNoMessage && len(list) == 0 {
 			return
 		}
@@ -341,7 +342,7 @@ func (m *machine) clearBurial() {
 	if g == nil {
 		return
 	}
-	g.waiting, g.large, g.notYet = fifo[corpse]{}, fifo[corpse]{}, 0
+	g.waiting, g.large, g.notYet = fifo.Queue[corpse]{}, fifo.Queue[corpse]{}, 0
 	if g.written == nil {
 		g.moving = nil
 	}
@@ -358,12 +359,29 @@ func (m *machine) eachCorpse(written bool, f func(*corpse)) {
 	if g == nil {
 		return
 	}
-	g.waiting.each(f)
-	g.large.each(f)
+	g.waiting.Each(f)
+	g.large.Each(f)
 	if g.written != nil && !written {
 		return
 	}
 	for i := range g.moving {
 		f(&g.moving[i])
+	}
+}
+
+// returned is a message that came back from a consumer.
+type returned struct {
+	from *Subscription
+	pos  Position
+	how  journal.Return
+}
+
+var returns = [...]journal.Return{requeued: journal.Requeued, timedOut: journal.TimedOut, disconnected: journal.Disconnected}
+
+// traceReturn notes that a message came back from a consumer, where that is wanted.
+func (m *machine) traceReturn(from *Subscription, pos Position, why failure) {
+	if m.traced && pos > 0 && int(why) < len(returns) && returns[why] != 0 {
+		keep := m.effects()
+		keep.back = append(keep.back, returned{from, pos, returns[why]})
 	}
 }

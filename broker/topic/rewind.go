@@ -10,7 +10,6 @@ import (
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
-	"brokerd/protocol"
 )
 
 // To read again, and to pass over. A rewind has every message from a place to the end wait on a channel once more, once: what the topic keeps
@@ -158,7 +157,7 @@ func (t *Topic) replayLocked(pos Position) (shared []backlog.Range, m Moved, err
 			m.Missing = uint64(oldest - pos)
 		}
 	}
-	shared, _ = journal.CutAll(merged(shared), t.unsharedLocked())
+	shared, _ = journal.CutAll(journal.Merge(shared), t.unsharedLocked())
 	shared, _ = journal.CutAll(shared, t.own.having())
 	return shared, m, nil
 }
@@ -167,7 +166,7 @@ func (t *Topic) replayLocked(pos Position) (shared []backlog.Range, m Moved, err
 func (t *Topic) unsharedLocked() []backlog.Range {
 	list := t.d.retain.unshared
 	if e := t.expiries.Load(); e != nil {
-		list = merged(slices.Concat(list, e.look(t.registry.now()).all()))
+		list = journal.Merge(slices.Concat(list, e.look(t.registry.now()).all()))
 	}
 	return list
 }
@@ -221,7 +220,7 @@ func (c *Channel) having() (list []backlog.Range) {
 			list = append(list, backlog.Range{First: p.Pos, Last: p.Pos})
 		}
 	}
-	return merged(list)
+	return journal.Merge(list)
 }
 
 // ChannelAt returns the channel of that name and makes it when there is none, so that it begins at a place: beside what comes, and what waits
@@ -272,7 +271,7 @@ func (t *Topic) startLocked(pos Position) (queue backlog.Queue, m Moved, err err
 	if !t.blockedLocked() {
 		shared = append(shared, t.d.watermark.unshown()...)
 	}
-	shared = merged(shared)
+	shared = journal.Merge(shared)
 	from := m.From
 	if len(shared) > 0 {
 		from = min(from, shared[0].First)
@@ -305,181 +304,14 @@ func (w *watermark) unshown() (list []backlog.Range) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := w.position() + 1
-	for i := range w.pending.len() {
-		p := w.pending.at(i)
+	for i := range w.pending.Len() {
+		p := w.pending.At(i)
 		if p.count > 0 {
 			list = append(list, backlog.Range{First: max(next, p.last-Position(p.count)+1), Last: p.last})
 		}
 		next = p.last + 1
 	}
 	return list
-}
-
-// again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be
-// delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is.
-func (m *machine) again(from Position, shared []backlog.Range) (list []backlog.Range) {
-	list, _ = journal.CutAll(shared, m.cancelled())
-	add := func(pos Position, _ uint16) {
-		if pos >= from {
-			list = append(list, backlog.Range{First: pos, Last: pos})
-		}
-	}
-	for _, r := range m.mem.Ranges(nil) {
-		if r.Last >= from {
-			list = append(list, backlog.Range{First: max(r.First, from), Last: r.Last})
-		}
-	}
-	m.inflight.Each(add)
-	m.eachReturned(add)
-	list, _ = journal.CutAll(merged(list), m.putOff())
-	return list
-}
-
-// eachReturned calls f with every message that has left the backlog and waits.
-func (m *machine) eachReturned(f func(Position, uint16)) {
-	for _, list := range m.bodied() {
-		list.each(func(r *retry) { f(r.pos, r.attempts) })
-	}
-	m.order.each(f)
-	for _, p := range m.loadingPlaces() {
-		f(p.Pos, p.Attempts)
-	}
-	for _, list := range [...]*inflight.PlaceQueue{&m.coldRetries, &m.coldReleased} {
-		for p := range list.All() {
-			f(p.Pos, p.Attempts)
-		}
-	}
-}
-
-// putOff returns what is deferred, or on its way to a dead letter topic, sorted.
-func (m *machine) putOff() (list []backlog.Range) {
-	add := func(pos Position) { list = append(list, backlog.Range{First: pos, Last: pos}) }
-	m.deferredMemory.Each(func(d inflight.Due) { add(d.Pos) })
-	for p := range m.deferredIndex.All() {
-		add(p.Pos)
-	}
-	for p := range m.dueUnshown.All() {
-		add(p.Pos)
-	}
-	m.eachBuried(true, func(pos Position, _ uint16) { add(pos) })
-	return merged(list)
-}
-
-// rewind puts a queue in the place of all that waits, is to be delivered again, or is in flight, from a position on.
-func (m *machine) rewind(from Position, q *backlog.Queue) {
-	had := m.holds()
-	m.mem.CutAll([]backlog.Range{wholeRange(from)})
-	m.takeBack(from)
-	ranges := q.Ranges(nil)
-	m.mem.AddQueue(q)
-	if first := m.mem.First(); first > 0 {
-		m.mem.SetAfter(min(m.mem.After(), first-1))
-	}
-	if k := len(ranges) - 1; k >= 0 {
-		m.replay = ranges[k].Last
-	}
-	more := uint64(m.holds() - had)
-	m.n.Accepted += more
-	m.n.replayed += more
-	m.n.adopted += more
-	m.lookBy(lookSoon)
-	m.asks.deadline = true
-	m.wake(m.visible(), nil)
-	m.nudge()
-}
-
-// takeBack takes out what is in flight, is to be delivered again, or waits for the turn of its key, from a position on. The turns that such
-// messages had pass on with the effects.
-func (m *machine) takeBack(from Position) {
-	keep := m.effects()
-	those := func(pos Position) bool { return pos >= from }
-	gone := func(pos Position, f protocol.MessageFrame) {
-		keep.moved = append(keep.moved, backlog.Range{First: pos, Last: pos})
-		m.forgetBase(pos, f)
-	}
-	m.takeFlying(those, gone)
-	m.takeReturned(those, gone)
-}
-
-func (m *machine) forgetBase(pos Position, f protocol.MessageFrame) {
-	if m.aging.bases != nil {
-		delete(m.aging.bases, inflight.Due{Pos: pos, Frame: f}.Key())
-	}
-	m.unsure(pos) // which forgets it
-}
-
-// takeFlying takes out messages that are in flight.
-func (m *machine) takeFlying(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
-	m.inflight.RemoveIf(those, func(it inflight.Item[*Subscription]) {
-		it.Owner.inflight--
-		gone(it.Pos, it.Frame)
-	})
-	for _, s := range m.subs {
-		m.settle(s, nil)
-	}
-}
-
-// takeReturned takes out messages that are to be delivered again, or wait for the turn of their key.
-func (m *machine) takeReturned(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
-	for _, list := range m.bodied() {
-		for range list.len() {
-			if r := list.pop(); those(r.pos) {
-				gone(r.pos, r.frame)
-			} else {
-				list.push(r)
-			}
-		}
-	}
-	m.loads++ // what is on its way from disk is not what is wanted any more; what is on its way to a dead letter topic goes on
-	m.putBack(m.loadingPlaces())
-	m.loading = nil
-	takePlaces(&m.coldRetries, those, gone)
-	takePlaces(&m.coldReleased, those, gone)
-	m.pullAside(func(pos Position, _ uint16) bool {
-		if !those(pos) {
-			return false
-		}
-		m.order.takeAttempts(pos)
-		gone(pos, nil)
-		return true
-	})
-}
-
-// takePlaces takes places out of a queue.
-func takePlaces(q *inflight.PlaceQueue, those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
-	for range q.Len() {
-		if p := q.Pop(); those(p.Pos) {
-			gone(p.Pos, nil)
-		} else {
-			q.Push(p)
-		}
-	}
-}
-
-// takeDeferred takes out messages that are deferred, but for those whose publish has failed: these go when they are due.
-func (m *machine) takeDeferred(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
-	var stay []inflight.Due
-	m.deferredMemory.Clear(func(d inflight.Due) {
-		if those(d.Pos) {
-			gone(d.Pos, d.Frame)
-		} else {
-			stay = append(stay, d)
-		}
-	})
-	for _, d := range stay {
-		m.deferredMemory.Push(d)
-	}
-	sound := func(pos Position) bool { return those(pos) && !m.isVoid(pos) }
-	places := slices.Collect(m.deferredIndex.All())
-	m.deferredIndex.Clear()
-	for _, p := range places {
-		if sound(p.Pos) {
-			gone(p.Pos, nil)
-		} else {
-			m.deferredIndex.Push(p)
-		}
-	}
-	takePlaces(&m.dueUnshown, sound, gone)
 }
 
 // Skip discards what waits before a place. What is in flight or deferred stays, unless all says that it goes too.
@@ -528,69 +360,4 @@ func (c *Channel) lowest() Position {
 		}
 	}
 	return first
-}
-
-// skip discards what waits before a position, and with all what is in flight or deferred before it, and returns how many messages that are.
-func (m *machine) skip(before Position, all, dry bool) (n int) {
-	if before <= 1 {
-		return 0
-	}
-	those := func(pos Position) bool { return pos < before }
-	if dry {
-		return m.countBefore(those, before, all)
-	}
-	had := m.holds()
-	gone := func(pos Position, f protocol.MessageFrame) {
-		m.n.discard(journal.Skipped, 1)
-		m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Skipped, true)
-		m.forgetBase(pos, f)
-	}
-	for _, r := range m.mem.CutAll([]backlog.Range{{First: 1, Last: before - 1}}) {
-		m.taken += uint64(r.Len())
-		m.n.discard(journal.Skipped, r.Len())
-		m.effects().discard(r, journal.Skipped, false)
-	}
-	m.takeReturned(those, gone)
-	if all {
-		m.takeFlying(those, gone)
-		m.takeDeferred(those, gone)
-	}
-	m.asks.deadline = true
-	m.nudge()
-	return had - m.holds()
-}
-
-// countBefore returns how many messages skip would discard.
-func (m *machine) countBefore(those func(Position) bool, before Position, all bool) (n int) {
-	count := func(pos Position) {
-		if those(pos) {
-			n++
-		}
-	}
-	for _, r := range m.mem.Ranges(nil) {
-		if r.First < before {
-			n += backlog.Range{First: r.First, Last: min(r.Last, before-1)}.Len()
-		}
-	}
-	m.eachReturned(func(pos Position, _ uint16) { count(pos) })
-	if !all {
-		return n
-	}
-	m.inflight.Each(func(pos Position, _ uint16) { count(pos) })
-	m.deferredMemory.Each(func(d inflight.Due) { count(d.Pos) })
-	for p := range m.deferredIndex.All() {
-		count(p.Pos)
-	}
-	for p := range m.dueUnshown.All() {
-		count(p.Pos)
-	}
-	return n
-}
-
-// replaying returns how many of the messages that wait are not behind the last one of the last rewind.
-func (m *machine) replaying() int {
-	if m.replay == 0 || m.mem.Len() == 0 {
-		return 0
-	}
-	return m.mem.Len() - m.mem.Above(m.replay)
 }

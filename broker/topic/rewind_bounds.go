@@ -15,29 +15,6 @@ var ErrTooMany = errors.New("the channel would hold more than it may")
 // held is messages that a channel has, and the bytes of their bodies, about.
 type held struct{ messages, bytes int64 }
 
-// besides returns what of a channel is not in a queue that a rewind from a position on brings: what stays as it is. What waits for its dead letter topic does not
-// count.
-func (m *machine) besides(from Position) (h held) {
-	if !m.policy.Bounded() {
-		return h
-	}
-	all := m.holds()
-	n := all - m.buried()
-	for _, r := range m.mem.Ranges(nil) {
-		if r.Last >= from {
-			n -= backlog.Range{First: max(r.First, from), Last: r.Last}.Len()
-		}
-	}
-	taken := func(pos Position, _ uint16) {
-		if pos >= from {
-			n--
-		}
-	}
-	m.inflight.Each(taken)
-	m.eachReturned(taken)
-	return held{int64(n), m.heldBytes() * int64(n) / int64(max(all, 1))}
-}
-
 // bounded returns why a queue is more than a channel may have beside what stays there: what is too much would be dropped. For tools, which read a node that is
 // not started, nothing is.
 func (t *Topic) bounded(p *policy.Policy, q *backlog.Queue, stays held) error {

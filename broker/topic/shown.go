@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/fifo"
 	"brokerd/diskqueue/journal"
 )
 
@@ -15,7 +16,7 @@ type watermark struct {
 	shown atomic.Uint64 // stored under mu; consumers read it under their channel's lock
 
 	mu      sync.Mutex // guards what follows; taken behind Topic.pub and before Channel.mu
-	pending fifo[pendingPublish]
+	pending fifo.Queue[pendingPublish]
 	popped  uint64        // publishes that have left pending
 	moved   chan struct{} // closed with the next step, nil when nobody waits for it
 }
@@ -37,15 +38,15 @@ func (w *watermark) position() Position { return Position(w.shown.Load()) }
 func (w *watermark) add(last Position, count int) (number uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pending.push(pendingPublish{last: last, count: count})
-	return w.popped + uint64(w.pending.len()) - 1
+	w.pending.Push(pendingPublish{last: last, count: count})
+	return w.popped + uint64(w.pending.Len()) - 1
 }
 
 // done says that a publish is safe, or that it is withdrawn, and returns how many messages are shown now that were not.
 func (w *watermark) done(number uint64, withdrawn bool) (count int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.pending.at(int(number - w.popped))
+	p := w.pending.At(int(number - w.popped))
 	p.done = true
 	if p.doubt != nil {
 		p.doubt.failed = withdrawn
@@ -55,8 +56,8 @@ func (w *watermark) done(number uint64, withdrawn bool) (count int) {
 	if withdrawn {
 		p.count = 0
 	}
-	for w.pending.len() > 0 && w.pending.at(0).done {
-		first := w.pending.pop()
+	for w.pending.Len() > 0 && w.pending.At(0).done {
+		first := w.pending.Pop()
 		w.popped++
 		w.shown.Store(uint64(first.last))
 		count += first.count

@@ -107,9 +107,9 @@ func (c *Channel) stats() ChannelStats {
 	}
 	switch g := c.graves; {
 	case g == nil:
-	case g.refusal != nil && g.waiting.len() > 0:
+	case g.refusal != nil && g.waiting.Len() > 0:
 		s.Refusal = g.refusal.Error()
-	case g.large.len() > 0:
+	case g.large.Len() > 0:
 		s.Refusal = tooLarge
 	}
 	if c.redrive != nil {

@@ -3,8 +3,6 @@ package topic
 import (
 	"fmt"
 	"time"
-
-	"brokerd/protocol"
 )
 
 // Consumer is who subscribes: a connection.
@@ -137,47 +135,6 @@ func (s *Subscription) Close() error {
 	return c.topic.dropChannel(c)
 }
 
-// Run is bytes to send: whole message frames, which stay valid and must not be changed.
-type Run struct {
-	Frames   []byte
-	Attempts uint16 // when above 0 there is one frame, and its delivery count must read so
-}
-
-// Delivery is what Take fills. Its memory is reused.
-type Delivery struct {
-	Runs []Run
-	N    int // messages
-}
-
-// Clear forgets the frames, so that they can go.
-func (d *Delivery) Clear() {
-	clear(d.Runs)
-	d.Runs, d.N = d.Runs[:0], 0
-}
-
-// add appends a frame, to the last run when it follows that in memory.
-func (d *Delivery) add(f protocol.MessageFrame) {
-	d.N++
-	if k := len(d.Runs) - 1; k >= 0 && d.Runs[k].Attempts == 0 {
-		last := d.Runs[k].Frames
-		if n := len(last); cap(last) > n && &last[:n+1][n] == &f[0] {
-			d.Runs[k].Frames = last[:n+len(f)]
-			return
-		}
-	}
-	d.Runs = append(d.Runs, Run{Frames: f})
-}
-
-// addAgain adds a frame whose number of attempts is another than it says, unless it is the same.
-func (d *Delivery) addAgain(f protocol.MessageFrame, attempts uint16) {
-	if attempts == 1 && f.Attempts() == 1 { // it has waited for the turn of its key
-		d.add(f)
-		return
-	}
-	d.N++
-	d.Runs = append(d.Runs, Run{Frames: f, Attempts: attempts})
-}
-
 // Take moves messages that wait into flight with this consumer, as many as it has credit for and is its fair share, and
 // adds them to d. When it reports 0 there is nothing to do now, and the consumer is woken when there may be.
 func (s *Subscription) Take(d *Delivery) int {
@@ -220,4 +177,20 @@ func (s *Subscription) HasCredit() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return s.ready > s.inflight && !c.held()
+}
+
+// Apply carries out the consumer's answers in order. Whom that brings work is added to later, or woken where that is nil.
+func (s *Subscription) Apply(answers []Answer, later *Wakes) {
+	c := s.channel
+	var finished []int64
+	var took *[]int64
+	if c.topic.registry.cfg.Latency != nil {
+		took = &finished
+	}
+	c.enterNow()
+	c.answer(s, answers, took, later)
+	c.exit()
+	if len(finished) > 0 {
+		c.observe(finished)
+	}
 }

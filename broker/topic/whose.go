@@ -8,23 +8,6 @@ import (
 // Whose doing it was. The log of a topic with the option trace says to which consumer a message went, and from whom an answer came, or none
 // in time. It is for people who ask what happened to a message, and for nothing else.
 
-// returned is a message that came back from a consumer.
-type returned struct {
-	from *Subscription
-	pos  Position
-	how  journal.Return
-}
-
-var returns = [...]journal.Return{requeued: journal.Requeued, timedOut: journal.TimedOut, disconnected: journal.Disconnected}
-
-// traceReturn notes that a message came back from a consumer, where that is wanted.
-func (m *machine) traceReturn(from *Subscription, pos Position, why failure) {
-	if m.traced && pos > 0 && int(why) < len(returns) && returns[why] != 0 {
-		keep := m.effects()
-		keep.back = append(keep.back, returned{from, pos, returns[why]})
-	}
-}
-
 // recordBack writes down what came back from consumers, for each of them in a record of its own.
 func (d *logStore) recordBack(c *Channel, list []returned) {
 	for len(list) > 0 {

@@ -1,0 +1,269 @@
+package topic
+
+import (
+	"slices"
+
+	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
+)
+
+// again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be
+// delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is.
+func (m *machine) again(from Position, shared []backlog.Range) (list []backlog.Range) {
+	list, _ = journal.CutAll(shared, m.cancelled())
+	add := func(pos Position, _ uint16) {
+		if pos >= from {
+			list = append(list, backlog.Range{First: pos, Last: pos})
+		}
+	}
+	for _, r := range m.mem.Ranges(nil) {
+		if r.Last >= from {
+			list = append(list, backlog.Range{First: max(r.First, from), Last: r.Last})
+		}
+	}
+	m.inflight.Each(add)
+	m.eachReturned(add)
+	list, _ = journal.CutAll(journal.Merge(list), m.putOff())
+	return list
+}
+
+// eachReturned calls f with every message that has left the backlog and waits.
+func (m *machine) eachReturned(f func(Position, uint16)) {
+	for _, list := range m.bodied() {
+		list.Each(func(r *retry) { f(r.pos, r.attempts) })
+	}
+	m.order.each(f)
+	for _, p := range m.loadingPlaces() {
+		f(p.Pos, p.Attempts)
+	}
+	for _, list := range [...]*inflight.PlaceQueue{&m.coldRetries, &m.coldReleased} {
+		for p := range list.All() {
+			f(p.Pos, p.Attempts)
+		}
+	}
+}
+
+// putOff returns what is deferred, or on its way to a dead letter topic, sorted.
+func (m *machine) putOff() (list []backlog.Range) {
+	add := func(pos Position) { list = append(list, backlog.Range{First: pos, Last: pos}) }
+	m.deferredMemory.Each(func(d inflight.Due) { add(d.Pos) })
+	for p := range m.deferredIndex.All() {
+		add(p.Pos)
+	}
+	for p := range m.dueUnshown.All() {
+		add(p.Pos)
+	}
+	m.eachBuried(true, func(pos Position, _ uint16) { add(pos) })
+	return journal.Merge(list)
+}
+
+// rewind puts a queue in the place of all that waits, is to be delivered again, or is in flight, from a position on.
+func (m *machine) rewind(from Position, q *backlog.Queue) {
+	had := m.holds()
+	m.mem.CutAll([]backlog.Range{wholeRange(from)})
+	m.takeBack(from)
+	ranges := q.Ranges(nil)
+	m.mem.AddQueue(q)
+	if first := m.mem.First(); first > 0 {
+		m.mem.SetAfter(min(m.mem.After(), first-1))
+	}
+	if k := len(ranges) - 1; k >= 0 {
+		m.replay = ranges[k].Last
+	}
+	more := uint64(m.holds() - had)
+	m.n.Accepted += more
+	m.n.replayed += more
+	m.n.adopted += more
+	m.lookBy(lookSoon)
+	m.asks.deadline = true
+	m.wake(m.visible(), nil)
+	m.nudge()
+}
+
+// takeBack takes out what is in flight, is to be delivered again, or waits for the turn of its key, from a position on. The turns that such
+// messages had pass on with the effects.
+func (m *machine) takeBack(from Position) {
+	keep := m.effects()
+	those := func(pos Position) bool { return pos >= from }
+	gone := func(pos Position, f protocol.MessageFrame) {
+		keep.moved = append(keep.moved, backlog.Range{First: pos, Last: pos})
+		m.forgetBase(pos, f)
+	}
+	m.takeFlying(those, gone)
+	m.takeReturned(those, gone)
+}
+
+func (m *machine) forgetBase(pos Position, f protocol.MessageFrame) {
+	if m.aging.bases != nil {
+		delete(m.aging.bases, inflight.Due{Pos: pos, Frame: f}.Key())
+	}
+	m.unsure(pos) // which forgets it
+}
+
+// takeFlying takes out messages that are in flight.
+func (m *machine) takeFlying(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	m.inflight.RemoveIf(those, func(it inflight.Item[*Subscription]) {
+		it.Owner.inflight--
+		gone(it.Pos, it.Frame)
+	})
+	for _, s := range m.subs {
+		m.settle(s, nil)
+	}
+}
+
+// takeReturned takes out messages that are to be delivered again, or wait for the turn of their key.
+func (m *machine) takeReturned(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	for _, list := range m.bodied() {
+		for range list.Len() {
+			if r := list.Pop(); those(r.pos) {
+				gone(r.pos, r.frame)
+			} else {
+				list.Push(r)
+			}
+		}
+	}
+	m.loads++ // what is on its way from disk is not what is wanted any more; what is on its way to a dead letter topic goes on
+	m.putBack(m.loadingPlaces())
+	m.loading = nil
+	takePlaces(&m.coldRetries, those, gone)
+	takePlaces(&m.coldReleased, those, gone)
+	m.pullAside(func(pos Position, _ uint16) bool {
+		if !those(pos) {
+			return false
+		}
+		m.order.takeAttempts(pos)
+		gone(pos, nil)
+		return true
+	})
+}
+
+// takePlaces takes places out of a queue.
+func takePlaces(q *inflight.PlaceQueue, those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	for range q.Len() {
+		if p := q.Pop(); those(p.Pos) {
+			gone(p.Pos, nil)
+		} else {
+			q.Push(p)
+		}
+	}
+}
+
+// takeDeferred takes out messages that are deferred, but for those whose publish has failed: these go when they are due.
+func (m *machine) takeDeferred(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	var stay []inflight.Due
+	m.deferredMemory.Clear(func(d inflight.Due) {
+		if those(d.Pos) {
+			gone(d.Pos, d.Frame)
+		} else {
+			stay = append(stay, d)
+		}
+	})
+	for _, d := range stay {
+		m.deferredMemory.Push(d)
+	}
+	sound := func(pos Position) bool { return those(pos) && !m.isVoid(pos) }
+	places := slices.Collect(m.deferredIndex.All())
+	m.deferredIndex.Clear()
+	for _, p := range places {
+		if sound(p.Pos) {
+			gone(p.Pos, nil)
+		} else {
+			m.deferredIndex.Push(p)
+		}
+	}
+	takePlaces(&m.dueUnshown, sound, gone)
+}
+
+// skip discards what waits before a position, and with all what is in flight or deferred before it, and returns how many messages that are.
+func (m *machine) skip(before Position, all, dry bool) (n int) {
+	if before <= 1 {
+		return 0
+	}
+	those := func(pos Position) bool { return pos < before }
+	if dry {
+		return m.countBefore(those, before, all)
+	}
+	had := m.holds()
+	gone := func(pos Position, f protocol.MessageFrame) {
+		m.n.discard(journal.Skipped, 1)
+		m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Skipped, true)
+		m.forgetBase(pos, f)
+	}
+	for _, r := range m.mem.CutAll([]backlog.Range{{First: 1, Last: before - 1}}) {
+		m.taken += uint64(r.Len())
+		m.n.discard(journal.Skipped, r.Len())
+		m.effects().discard(r, journal.Skipped, false)
+	}
+	m.takeReturned(those, gone)
+	if all {
+		m.takeFlying(those, gone)
+		m.takeDeferred(those, gone)
+	}
+	m.asks.deadline = true
+	m.nudge()
+	return had - m.holds()
+}
+
+// countBefore returns how many messages skip would discard.
+func (m *machine) countBefore(those func(Position) bool, before Position, all bool) (n int) {
+	count := func(pos Position) {
+		if those(pos) {
+			n++
+		}
+	}
+	for _, r := range m.mem.Ranges(nil) {
+		if r.First < before {
+			n += backlog.Range{First: r.First, Last: min(r.Last, before-1)}.Len()
+		}
+	}
+	m.eachReturned(func(pos Position, _ uint16) { count(pos) })
+	if !all {
+		return n
+	}
+	m.inflight.Each(func(pos Position, _ uint16) { count(pos) })
+	m.deferredMemory.Each(func(d inflight.Due) { count(d.Pos) })
+	for p := range m.deferredIndex.All() {
+		count(p.Pos)
+	}
+	for p := range m.dueUnshown.All() {
+		count(p.Pos)
+	}
+	return n
+}
+
+// replaying returns how many of the messages that wait are not behind the last one of the last rewind.
+func (m *machine) replaying() int {
+	if m.replay == 0 || m.mem.Len() == 0 {
+		return 0
+	}
+	return m.mem.Len() - m.mem.Above(m.replay)
+}
+
+// besides returns what of a channel is not in a queue that a rewind from a position on brings: what stays as it is. What waits for its dead letter topic does not
+// count.
+func (m *machine) besides(from Position) (h held) {
+	if !m.policy.Bounded() {
+		return h
+	}
+	all := m.holds()
+	n := all - m.buried()
+	for _, r := range m.mem.Ranges(nil) {
+		if r.Last >= from {
+			n -= backlog.Range{First: max(r.First, from), Last: r.Last}.Len()
+		}
+	}
+	taken := func(pos Position, _ uint16) {
+		if pos >= from {
+			n--
+		}
+	}
+	m.inflight.Each(taken)
+	m.eachReturned(taken)
+	return held{int64(n), m.heldBytes() * int64(n) / int64(max(all, 1))}
+}
+
+// activity is a number that changes with each message and consumer that comes or goes: when looks were left out, what was in use until then has not been unused since
+// the last one.
+func (m *machine) activity() uint64 { return m.n.Accepted + m.n.Gone() + m.moves }
