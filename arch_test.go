@@ -52,10 +52,12 @@ var rooms = []room{
 
 	{"broker/inflight", []string{"protocol", "diskqueue/journal"}, "pure: no lock, no clock, so that a model can check it"},
 	{"broker/backlog", []string{"protocol", "diskqueue/..."}, "it holds what waits; it must not know who takes it"},
-	{"broker/policy", []string{"protocol", "protocol/keyrule"}, "pure: what options mean; who holds to them is the topic"},
+	{"broker/policy", []string{"protocol", "protocol/keyrule"}, "pure: what options mean; who holds to them is the channel, and the topic"},
 	{"broker/fifo", nil, "a queue of anything"},
-	{"broker/topic", []string{"protocol", "protocol/keyrule", "broker/policy", "broker/backlog", "broker/fifo", "broker/inflight", "diskqueue/..."},
-		"the only mover of messages; it must not know connections, HTTP or options"},
+	{"broker/channel", []string{"protocol", "diskqueue/journal", "broker/backlog", "broker/fifo", "broker/inflight", "broker/policy"},
+		"pure: the only mover of messages between their states; it must not know its topic, nor where messages are kept"},
+	{"broker/topic", []string{"protocol", "protocol/keyrule", "broker/policy", "broker/backlog", "broker/channel", "broker/fifo", "broker/inflight", "diskqueue/..."},
+		"the path of a message: the locks and stores around channels; it must not know connections, HTTP or options"},
 	{"broker/auth", []string{"protocol", "protocol/grant", "protocol/httpapi"}, "it says what a client may do; sessions decide what follows"},
 	{"broker/quota", nil, "accounts that sessions and HTTP share; what follows is their matter"},
 	{"broker/bodies", nil, "a bound that sessions and HTTP share; who reads is their matter"},
@@ -200,6 +202,31 @@ func TestImportsGoDown(t *testing.T) {
 			if ours && inner != s.dir && !r.allows(inner) && !(s.test && testMayImport(s.dir, inner)) {
 				t.Errorf("%s imports %s; %s may import %q: %s", s.path, inner, s.dir, r.allow, r.why)
 			}
+		}
+	}
+}
+
+// pure are rooms that have no clock, lock, disk, log, dice or goroutine: a moment is an argument, so that a model can check them.
+var pure = []string{"broker/channel", "broker/fifo", "broker/inflight"}
+
+var (
+	impureImport = regexp.MustCompile(`^(context|io|io/.*|log|log/.*|math/rand.*|net|net/.*|os|os/.*|runtime|runtime/.*|sync|sync/.*|syscall|unsafe)$`)
+	impureCode   = regexp.MustCompile(`\btime\.(Now|Since|Until|Sleep|After|AfterFunc|Tick|NewTicker|NewTimer)\b|(?m:^\s*go (func|\w+[.(]))`)
+)
+
+// TestPureRoomsArePure holds that they neither import nor call any of that.
+func TestPureRoomsArePure(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test || !slices.Contains(pure, s.dir) {
+			continue
+		}
+		for _, imported := range s.tree.Imports {
+			if path, _ := strconv.Unquote(imported.Path.Value); impureImport.MatchString(path) {
+				t.Errorf("%s imports %s; %s is pure", s.path, path, s.dir)
+			}
+		}
+		if found := impureCode.Find(s.text); found != nil {
+			t.Errorf("%s has %q; %s is pure", s.path, found, s.dir)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func TestLargeBodiesInFlightAreReadAgain(t *testing.T) {
 			if len(answers) != 4 {
 				t.Fatalf("%d messages came", len(answers))
 			}
-			if n := s.channel.inflight.Bytes(); n > 1000 {
+			if _, n := s.channel.machine.Bytes(); n > 1000 {
 				t.Errorf("%d bytes are kept in flight", n)
 			}
 			answers[0].Verb, answers[1].Verb, answers[1].Delay = Requeue, Requeue, time.Second

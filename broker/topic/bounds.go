@@ -3,12 +3,10 @@ package topic
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"brokerd/broker/inflight"
 	"brokerd/broker/policy"
-	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -51,7 +49,7 @@ func (e *BoundError) Error() string {
 func (c *Channel) makeRoom(spilled bool) {
 	for more := true; more; {
 		c.enterNow()
-		more = c.machine.makeRoom()
+		more = c.machine.MakeRoom()
 		c.exit()
 	}
 	for spilled && c.dropSpilled() {
@@ -62,13 +60,7 @@ func (c *Channel) makeRoom(spilled bool) {
 func (c *Channel) dropSpilled() (more bool) {
 	q := c.disk.Load()
 	c.enterNow()
-	n := 0
-	if c.drops() && c.over(c.policy) && c.spilled > 0 {
-		n = 1
-		if p := c.policy; p.MaxDepth > 0 {
-			n = max(1, min(fillMessages, int(min(math.MaxInt32, int64(c.holds())-p.MaxDepth))))
-		}
-	}
+	n := c.machine.SpilledToDrop(fillMessages)
 	c.exit()
 	if n == 0 || q == nil {
 		return false
@@ -76,12 +68,7 @@ func (c *Channel) dropSpilled() (more bool) {
 	size := 0
 	taken, err := q.Take(n, fillBytes, func(record []byte) { size += protocol.FrameHeaderSize + len(record) })
 	c.enterNow()
-	c.unspilled(taken)
-	c.n.discard(journal.DroppedOldest, taken)
-	if c.sizes != nil {
-		c.sizes.of -= taken
-		c.sizes.bytes -= int64(size - taken*protocol.MessageOverhead)
-	}
+	c.machine.DropSpilled(taken, size)
 	c.exit()
 	if err != nil {
 		c.topic.registry.log.Error("dropping the oldest of an overflow", "queue", c.queueName(), "error", err)
@@ -93,32 +80,19 @@ func (c *Channel) dropSpilled() (more bool) {
 func (c *Channel) measure() {
 	c.enter()
 	defer c.exit()
-	if c.sizes == nil {
+	if !c.machine.Sized() {
 		return
 	}
-	frames := c.mem.Size() + c.inflight.Size()
-	count := c.mem.Len() + c.inflight.Len()
-	for _, list := range c.bodied() {
-		list.Each(func(r *retry) { frames += int64(r.frame.Size()) })
-		count += list.Len()
-	}
-	c.deferredMemory.Each(func(d inflight.Due) { frames += int64(d.Frame.Size()) })
-	count += c.deferredMemory.Len()
-	if c.topic.d != nil {
-		for _, list := range c.places() {
-			frames += c.topic.d.sizeOf(list)
-			count += list.Len()
-		}
-		aside := c.asidePlaces()
-		frames += c.topic.d.sizeOf(inflight.Snapshot{aside})
-		count += len(aside)
-	}
+	records, size := int64(0), int64(0)
 	if q := c.disk.Load(); q != nil {
-		records, size := q.Held()
-		frames += size + records*int64(protocol.FrameHeaderSize)
-		count += int(records)
+		records, size = q.Held()
+		size += records * int64(protocol.FrameHeaderSize)
 	}
-	c.sizes.bytes, c.sizes.of = frames-int64(count)*protocol.MessageOverhead, count
+	var sizeOf func(inflight.Snapshot) int64
+	if d := c.topic.d; d != nil {
+		sizeOf = d.sizeOf
+	}
+	c.machine.Measure(int(records), size, sizeOf)
 }
 
 // refusedLocked is roomLocked for a publish: what is refused is counted. Topic.pub is held.
@@ -173,15 +147,15 @@ func (t *Topic) roomLocked(b *Batch) error {
 func (c *Channel) ownRoom(b *Batch) error {
 	c.enter()
 	defer c.exit()
-	p := c.policy
-	if !c.drops() {
+	p := c.machine.Policy()
+	if !c.machine.Drops() {
 		return nil
 	}
-	err := &BoundError{Option: "max_depth", Topic: c.topic.name, Channel: c.name, Bound: p.MaxDepth, Held: int64(c.holds()), Room: b.n}
+	err := &BoundError{Option: "max_depth", Topic: c.topic.name, Channel: c.name, Bound: p.MaxDepth, Held: int64(c.machine.Held()), Room: b.n}
 	if p.MaxDepth > 0 {
 		err.Room = int(min(int64(b.n), max(0, p.MaxDepth-err.Held)))
 	}
-	if held := c.heldBytes(); p.MaxBytes > 0 && b.within(p.MaxBytes-held) < err.Room {
+	if held := c.machine.HeldBytes(); p.MaxBytes > 0 && b.within(p.MaxBytes-held) < err.Room {
 		err.Option, err.Bound, err.Held, err.Room = "max_bytes", p.MaxBytes, held, b.within(p.MaxBytes-held)
 	}
 	if err.Room >= b.n {
@@ -199,11 +173,12 @@ func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {
 	look := func(c *Channel) {
 		c.enter()
 		defer c.exit()
-		held, oldest, stuck := int64(c.holds()), c.oldest(), false
+		m := &c.machine
+		held, oldest, stuck := int64(m.Held()), m.Oldest(), false
 		switch {
-		case !c.drops():
-		case p.Overflow == policy.ToDeadLetter && c.policy.Overflow == policy.ToDeadLetter:
-			held, oldest, stuck = int64(c.buried()), 0, true
+		case !m.Drops():
+		case p.Overflow == policy.ToDeadLetter && m.Policy().Overflow == policy.ToDeadLetter:
+			held, oldest, stuck = int64(m.Buried()), 0, true
 		default:
 			return
 		}
@@ -212,16 +187,16 @@ func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {
 			age = time.Duration(c.topic.registry.stampOf(c.topic.registry.now()) - oldest)
 		}
 		if c == t.own {
-			depth.Held, size.Held = held, c.heldBytes()
+			depth.Held, size.Held = held, m.HeldBytes()
 			depth.Oldest, size.Oldest = age, age
 			return
 		}
 		if held > most {
 			most, depth.Channel, depth.Oldest, depth.Stuck = held, c.name, age, stuck
 		}
-		n := c.heldBytes()
+		n := m.HeldBytes()
 		if stuck {
-			n = int64(float64(n) * float64(held) / float64(max(c.holds(), 1)))
+			n = int64(float64(n) * float64(held) / float64(max(m.Held(), 1)))
 		}
 		if n > bytes {
 			bytes, size.Channel, size.Oldest, size.Stuck = n, c.name, age, stuck

@@ -76,17 +76,17 @@ func TestPlacesKeepWhatIsAboutToBeMoved(t *testing.T) {
 		}
 		publish(t, topic, 3)
 		c.mu.Lock()
-		c.graves = &burial{limit: buryAtOnce, running: true} // as if somebody moved them
+		c.machine.StartBurial(func() bool { return true }) // as if somebody moved them
 		c.mu.Unlock()
 		failAll(t, mustSubscribe(t, topic, "c", 10, SubscribeOptions{}))
 		c.enterNow()
-		list, epoch := c.beginBurial()
+		list, epoch, to := c.machine.BeginBurial(nil)
 		c.exit()
 		move(c)
-		err := c.buryThese(list, epoch, c.policy.DeadLetter)
+		err := c.buryThese(list, epoch, to)
 		c.enterNow()
-		c.endBurial(err, epoch)
-		c.graves.running = false
+		c.machine.EndBurial(err, epoch, 0)
+		c.machine.BeginBurial(nil) // nobody moves them any more
 		c.exit()
 		if dead := r.Lookup("t.c.dlq"); err != nil || len(list) != 3 || dead == nil || dead.Stats().Depth != 3 || !c.Stats().Balanced {
 			t.Errorf("of %d: %v, %+v", len(list), err, c.Stats())

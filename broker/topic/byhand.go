@@ -15,7 +15,7 @@ func (c *Channel) FinishByHand(pos Position) (was OnChannel, err error) {
 		return was, err
 	}
 	c.mu.Lock()
-	some := c.deferredIndex.Holding(pos)
+	some := c.machine.DeferredHolding(pos)
 	c.mu.Unlock()
 	var place *inflight.Place
 	if m, ok := some.Find(pos); ok { // outside the lock, as there may be many
@@ -23,7 +23,7 @@ func (c *Channel) FinishByHand(pos Position) (was OnChannel, err error) {
 	}
 	was = c.locate(pos)
 	c.enterNow()
-	done := c.machine.finishByHand(pos, place)
+	done := c.machine.FinishByHand(pos, place)
 	c.exit()
 	if !done {
 		return was, ErrNoMessage

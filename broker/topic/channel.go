@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
@@ -20,10 +21,11 @@ var errGone = errors.New("channel is exiting")
 // Channel is what one group of consumers still has to get of a topic: a machine, the lock that guards it, and what its topic's store
 // knows of it.
 type Channel struct {
-	topic *Topic
-	name  string // empty for a topic's own backlog
-	born  uint64 // differs from that of every other channel
-	id    uint32 // in the node's log; 0 for a topic's own backlog
+	topic     *Topic
+	name      string // empty for a topic's own backlog
+	born      uint64 // differs from that of every other channel
+	id        uint32 // in the node's log; 0 for a topic's own backlog
+	ephemeral bool   // not kept on disk, and goes with its last consumer
 
 	paused   atomic.Bool
 	reading  atomic.Bool                     // lookCold runs
@@ -35,15 +37,13 @@ type Channel struct {
 	room     chan struct{}                   // tells the publisher that asked with wantRoom
 	sweepPos int                             // place in the sweeper's heap; the sweeper's
 
-	mu sync.Mutex // guards what follows
-	machine
+	mu      sync.Mutex // guards what follows
+	machine channel.Machine
 	armed   int64    // deadline that the sweeper knows
 	records *records // where the log's records are made, nil until there is one
 	logged  Position // the log says that the backlog was left up to here
 	began   Position // of earlier messages nobody knows whether the channel ever had them; 0: of none
 	quiet   *quiet   // for idle_delete; nil until it is looked at
-
-	counted *countedAhead // nil unless there was much to count
 
 	redrive *redrive // of dead letters that go back to the channel, the last one; nil: none ever did
 
@@ -52,11 +52,12 @@ type Channel struct {
 
 func newChannel(t *Topic, name string, ephemeral bool) *Channel {
 	c := &Channel{topic: t, name: name, born: t.registry.born.Add(1), armed: math.MaxInt64, sweepPos: -1}
-	c.rules, c.bound = &t.registry.rules, t.registry.cfg.MemQueueSize
 	c.ephemeral = ephemeral || t.ephemeral && name == ""
-	if c.bound == 0 && !c.onDiskAllowed() {
-		c.bound = ephemeralBound
+	bound := t.registry.cfg.MemQueueSize
+	if bound == 0 && !c.onDiskAllowed() {
+		bound = ephemeralBound
 	}
+	c.machine.Init(&t.registry.rules, bound, c.ephemeral)
 	return c
 }
 
@@ -72,47 +73,45 @@ func (c *Channel) queueName() string {
 func (c *Channel) enter() {
 	c.mu.Lock()
 	r := c.topic.registry
-	at := &c.at // field by field: it is long, and this is done for every batch
-	at.now, at.stamp, at.final, at.over, at.jumps = 0, 0, false, nil, nil
-	at.crowded, at.flooded, at.shown, at.held = r.memory.crowded(), r.memory.flooded(), c.topic.store.shown(), c.held()
-	at.disk, at.limits = c.diskDepth(), r.limits.Load()
-	if c.policy != nil {
-		c.at.final = c.topic.deadLetters.Load()
+	at := &c.machine.At // field by field: it is long, and this is done for every batch
+	at.Now, at.Stamp, at.Final, at.Over, at.Jumps = 0, 0, false, nil, nil
+	at.Crowded, at.Flooded, at.Shown, at.Held = r.memory.crowded(), r.memory.flooded(), c.topic.store.shown(), c.held()
+	at.Disk, at.Limits = c.diskDepth(), &r.limits.Load().answers
+	if c.machine.Policy() != nil {
+		at.Final = c.topic.deadLetters.Load()
 	}
-	if c.rules.topology {
-		c.at.now = c.topic.registry.now()
+	if r.rules.TopologyAware {
+		at.Now = r.now()
 	}
 }
 
 // enterNow is enter with the time.
 func (c *Channel) enterNow() {
 	c.enter()
-	c.at.now = c.topic.registry.now()
-	c.at.stamp = c.topic.registry.stampOf(c.at.now)
-	if c.at.floor = 0; c.topic.d != nil {
-		c.at.floor = c.topic.d.retain.from()
+	at := &c.machine.At
+	at.Now = c.topic.registry.now()
+	at.Stamp = c.topic.registry.stampOf(at.Now)
+	if at.Floor = 0; c.topic.d != nil {
+		at.Floor = c.topic.d.retain.from()
 	}
 	if e := c.topic.expiries.Load(); e != nil {
-		c.at.over = e.look(c.at.now)
+		at.Over = e.look(at.Now)
 	}
-	if c.policy != nil {
-		c.at.jumps = c.topic.registry.jumps.Load()
+	if c.machine.Policy() != nil {
+		at.Jumps = c.topic.registry.jumps.Load()
 	}
 }
 
 // exit sees to what the machine has left: what is to be kept, and what it asks for.
 func (c *Channel) exit() {
-	if c.keep.any() {
-		if c.order != nil {
-			c.turnsLeft()
-		}
-		c.topic.store.note(c, c.keep)
-		c.keep.reset()
+	if e := c.machine.Left(); e.Any() {
+		c.topic.store.note(c, e)
+		e.Reset()
 	}
-	if c.asks != (asks{}) {
+	if c.machine.Asks != (channel.Asks{}) {
 		c.grant()
 	}
-	if waiting, flying := c.mem.Bytes(), c.inflight.Bytes(); waiting != c.waitingBytes || flying != c.flyingBytes {
+	if waiting, flying := c.machine.Bytes(); waiting != c.waitingBytes || flying != c.flyingBytes {
 		c.topic.registry.memory.add(int64(waiting-c.waitingBytes), int64(flying-c.flyingBytes))
 		c.waitingBytes, c.flyingBytes = waiting, flying
 	}
@@ -123,42 +122,53 @@ func (c *Channel) exit() {
 const recheckDelay = 100 * time.Millisecond
 
 func (c *Channel) grant() {
-	if c.asks.bury {
+	m := &c.machine
+	if m.Asks.Bury {
 		c.burying()
 	}
 	at, ok := int64(math.MaxInt64), false
-	if c.asks.deadline {
-		at, ok = c.deadline()
-		at, ok = c.deadlineOfAge(at, ok)
+	if m.Asks.Deadline {
+		if m.LooksSoon() {
+			m.LookFrom(c.topic.registry.now())
+		}
+		at, ok = c.sweptWith(m.Deadline())
 	}
-	if c.asks.recheck {
+	if m.Asks.Recheck {
 		if soon := c.topic.registry.now() + int64(recheckDelay); !ok || soon < at {
 			at, ok = soon, true
 		}
 	}
-	if c.asks.room {
+	if m.Asks.Room {
 		select {
 		case c.room <- struct{}{}:
 		default: // it knows already
 		}
 	}
-	c.asks = asks{}
-	if ok && at < c.armed && !c.exiting {
+	m.Asks = channel.Asks{}
+	if ok && at < c.armed && !m.Exiting() {
 		c.armed = at
 		c.topic.registry.sweep.arm(c, at)
 	}
 }
 
+// sweptWith returns the earlier of a deadline, if there is one, and of when the channels of the topic are to be swept, if this one stands for them.
+func (c *Channel) sweptWith(at int64, ok bool) (int64, bool) {
+	if e := c.topic.expiries.Load(); e != nil && c == c.topic.own {
+		if next := e.nextSweep(); next < math.MaxInt64 && (!ok || next < at) {
+			at, ok = next, true
+		}
+	}
+	return at, ok
+}
+
 // expire brings back what is due, for the sweeper, which has forgotten the channel.
 func (c *Channel) expire(now int64) {
 	c.enterNow()
-	c.at.now = now
+	c.machine.At.Now = now
 	c.armed = math.MaxInt64
-	c.machine.expire(sweepBatch)
-	c.forsakeStalled()
-	c.lookAround()
-	c.asks.deadline = true
-	c.nudge()
+	if c.machine.Sweep(sweepBatch) {
+		c.lookBeside()
+	}
 	c.exit()
 	if e := c.topic.expiries.Load(); e != nil && c == c.topic.own && e.nextSweep() <= now {
 		c.topic.sweepExpired()
@@ -195,12 +205,12 @@ func (c *Channel) SetPaused(paused bool) error {
 	}
 	c.changed(journal.Change{Op: journal.OpPause, Paused: paused})
 	c.enter()
-	for _, s := range c.subs {
-		if paused {
-			s.owner.Wake() // for what it has taken and not sent: no more company is to come
-		} else {
-			c.settle(s, nil)
+	if paused {
+		for _, s := range c.machine.Consumers() {
+			s.Owner.Wake() // for what it has taken and not sent: no more company is to come
 		}
+	} else {
+		c.machine.Resettle()
 	}
 	c.exit()
 	err := c.topic.store.settle()
@@ -227,21 +237,18 @@ func (c *Channel) changed(change journal.Change) {
 func (c *Channel) Subscriptions() []*Subscription {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]*Subscription(nil), c.subs...)
+	list := make([]*Subscription, 0, len(c.machine.Consumers()))
+	for _, s := range c.machine.Consumers() {
+		list = append(list, s.Ref.(*Subscription))
+	}
+	return list
 }
 
 // offer gives the channel count messages that the topic has in memory, if it has room. Topic.pub is held.
 func (c *Channel) offer(at backlog.Extent, count int, later *Wakes) bool {
 	c.enter()
 	defer c.exit()
-	if !c.machine.offer(at, count) {
-		return false
-	}
-	if c.policy != nil {
-		c.machine.makeRoom()
-	}
-	c.wake(min(count, c.visible()), later)
-	return true
+	return c.machine.Offer(at, count, later)
 }
 
 // wantRoom returns what tells when count messages may fit into memory, or nil when it is not worth waiting.
@@ -255,7 +262,7 @@ func (c *Channel) wantRoom(count int) <-chan struct{} {
 	case <-c.room:
 	default:
 	}
-	if !c.wantsRoom(count) {
+	if !c.machine.WantsRoom(count) {
 		return nil
 	}
 	return c.room
@@ -274,7 +281,7 @@ func (c *Channel) empty() error {
 	err := c.topic.store.empty(c) // first: what a consumer has just read from there is dropped with the rest
 	c.enter()
 	c.topic.store.release(c)
-	c.clear(journal.Emptied)
+	c.machine.Clear(journal.Emptied)
 	c.changed(journal.Change{Op: journal.OpEmpty})
 	c.exit()
 	return err
@@ -284,21 +291,19 @@ func (c *Channel) empty() error {
 func (c *Channel) beginExit() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first := !c.exiting
-	c.exiting = true
-	return first
+	return c.machine.Exit()
 }
 
 // destroy drops all messages and files and closes the consumers. Topic.pub is held and the channel exits.
 func (c *Channel) destroy() error {
 	c.enter()
 	c.topic.store.release(c)
-	c.clear(journal.Deleted)
-	subs := slices.Clone(c.subs) // they leave while they are closed
+	c.machine.Clear(journal.Deleted)
+	subs := slices.Clone(c.machine.Consumers()) // they leave while they are closed
 	c.exit()
 	c.topic.registry.sweep.forget(c)
 	for _, s := range subs {
-		s.owner.Close()
+		s.Owner.Close()
 	}
 	if q := c.disk.Swap(nil); q != nil {
 		return q.Delete()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
@@ -160,13 +159,10 @@ func (t *Topic) snapshot() (s topicSnapshot) {
 }
 
 // leaving returns what is closed once it is known what became of messages that a record has moved to another topic, nil when there are none.
-func (c *Channel) leaving() chan struct{} {
+func (c *Channel) leaving() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.written() == 0 {
-		return nil
-	}
-	return c.graves.written
+	return c.machine.Leaving()
 }
 
 // storeNodes writes to segments what is only in the log and still needed. Publishers get their turns meanwhile.
@@ -243,28 +239,18 @@ const outPiece = 1 << 13
 func (c *Channel) snapshot() channelSnapshot {
 	room := roomFor(c.inFlight())
 	c.enter()
-	for c.written() > 0 {
-		known := c.graves.written
+	for known := c.machine.Leaving(); known != nil; known = c.machine.Leaving() {
 		c.exit()
 		<-known
 		c.enter()
 	}
 	defer c.exit()
-	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.void()),
-		bases: maps.Clone(c.aging.bases), room: room}
-	s.places = c.places()
-	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Offered: c.offered, Inherited: c.inherited, Replay: c.replay,
-		Began: c.began, Counts: c.n.counts(), AsOf: c.topic.d.log.End(), Options: c.keptOptions()}
-	s.state.Waiting = c.mem.Ranges(nil)
-	if v := c.voids; v != nil {
-		if floor := c.topic.d.retain.from(); floor > 0 {
-			v.cancelled = journal.Above(v.cancelled, floor)
-		} else {
-			v.cancelled = nil
-		}
-		s.state.Cancelled = slices.Clone(v.cancelled)
-	}
-	c.eachOut(s.add, func(d *inflight.Due) {
+	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.machine.Void()),
+		places: c.machine.Places(), room: room}
+	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Began: c.began, AsOf: c.topic.d.log.End(),
+		Options: c.keptOptions()}
+	s.bases = c.machine.Save(s.state, c.topic.d.retain.from())
+	c.machine.EachOut(s.add, func(d *inflight.Due) {
 		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
 	})
 	return s
@@ -375,7 +361,7 @@ func (t *Topic) reclaim() {
 func (t *Topic) settled() (n uint64) {
 	for _, c := range t.all() {
 		c.mu.Lock()
-		n += 1 + c.n.Gone()
+		n += 1 + c.machine.Gone()
 		c.mu.Unlock()
 	}
 	return n

@@ -143,7 +143,7 @@ func isSparse(store *segment.Store, size, needed int64) bool {
 func (t *Topic) waiting() (list []backlog.Range) {
 	for _, c := range t.all() {
 		c.enter()
-		list = c.mem.Ranges(list)
+		list = c.machine.Waiting(list)
 		c.exit()
 	}
 	return journal.Merge(list)
@@ -176,9 +176,9 @@ func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
 			t.pub.Lock() // else what is on its way to the channels would be nowhere
 		}
 		c.enter()
-		ranges, places := c.mem.Ranges(nil), c.places()
-		c.eachOut(func(pos Position, _ uint16) { add(pos) }, func(d *inflight.Due) { add(d.Pos) })
-		c.eachBuried(true, func(pos Position, _ uint16) { add(pos) })
+		ranges, places := c.machine.Waiting(nil), c.machine.Places()
+		c.machine.EachOut(func(pos Position, _ uint16) { add(pos) }, func(d *inflight.Due) { add(d.Pos) })
+		c.machine.EachBuried(func(pos Position, _ uint16) { add(pos) })
 		c.exit()
 		if c == t.own {
 			t.pub.Unlock()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -341,7 +342,7 @@ func (c *Copy) Locate(ctx context.Context, pos Position, o Look) (l Located, err
 
 // locateIn returns what a channel has of a message.
 func locateIn(c *journal.Channel, pos Position, now int64) OnChannel {
-	on := OnChannel{Channel: c.Name, State: Finished}
+	on := OnChannel{Channel: c.Name, Found: channel.Found{State: Finished}}
 	at := backlog.Range{First: pos, Last: pos}
 	c.Out.EachIn(at, func(_ Position, out journal.Out) {
 		on.Attempts = out.Attempts

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
@@ -20,12 +21,6 @@ var errNotLogged = errors.New("the dead letter topic is at level memory: it must
 
 // errDeadLetters is why a topic's messages become no dead letters: they are some.
 var errDeadLetters = errors.New("a dead letter topic's own messages stay where they are")
-
-// errFewer is why messages are moved in smaller parts.
-var errFewer = errors.New("the dead letter topic has room for some of them only")
-
-// errNoMessage is why there is nothing to move any more.
-var errNoMessage = errors.New("nothing is left to move")
 
 // buryBytes is how many bytes of bodies one record moves, at most but for one message.
 const buryBytes = 1 << 20
@@ -147,8 +142,8 @@ func lockBoth(a, b *Topic) {
 // only looks into a folder starts nothing; and what waits in a topic itself was delivered to nobody. Channel.mu is held.
 func (c *Channel) enforce() {
 	if c.topic.registry.started.Load() && c != c.topic.own {
-		c.at.final = c.topic.deadLetters.Load()
-		c.enforcePolicy()
+		c.machine.At.Final = c.topic.deadLetters.Load()
+		c.machine.EnforcePolicy()
 	}
 }
 
@@ -157,7 +152,7 @@ func (r *Registry) enforceAll() {
 	for _, t := range r.unsorted() {
 		for _, c := range t.Channels() {
 			c.enterNow()
-			if c.policy != nil {
+			if c.machine.Policy() != nil {
 				c.enforce()
 			}
 			c.exit()
@@ -168,10 +163,8 @@ func (r *Registry) enforceAll() {
 // burying has a channel's dead letters moved, unless somebody is about to. Before the start the other topic may not be there yet: then the
 // sweeper asks again. Channel.mu is held.
 func (c *Channel) burying() {
-	if r := c.topic.registry; !c.graves.running && c.topic.d != nil && r.started.Load() {
-		if c.graves.running = r.spawn(c.buryDead); !c.graves.running {
-			c.graves.rest() // the broker stops: at the next start
-		}
+	if r := c.topic.registry; c.topic.d != nil && r.started.Load() {
+		c.machine.StartBurial(func() bool { return r.spawn(c.buryDead) })
 	}
 }
 
@@ -183,38 +176,27 @@ func (c *Channel) buryDead() {
 
 func (c *Channel) burySome() (more bool) {
 	c.enterNow()
-	c.at.final = c.topic.deadLetters.Load()
-	list, epoch := c.beginBurial()
-	if c.topic.registry.ctx.Err() != nil && len(list) > 0 {
-		c.endBurial(ErrExiting, epoch)
-		c.graves.rest() // at the next start
-		list = nil
+	c.machine.At.Final = c.topic.deadLetters.Load()
+	stopping := error(nil)
+	if c.topic.registry.ctx.Err() != nil {
+		stopping = ErrExiting
 	}
-	name := ""
-	if len(list) > 0 {
-		name = c.policy.DeadLetter
-	} else {
-		c.graves.running = false
-		c.asks.deadline = true
-	}
+	list, epoch, name := c.machine.BeginBurial(stopping)
 	c.exit()
 	if len(list) == 0 {
 		return false
 	}
 	err := c.buryThese(list, epoch, name)
-	c.enterNow()
-	before := c.graves.refusal
+	room := 0
 	var bound *BoundError
 	if errors.As(err, &bound) && bound.Room > 0 { // some of them at once
-		c.graves.limit, err = bound.Room, errFewer
-	} else {
-		c.graves.limit = buryAtOnce
+		room, err = bound.Room, channel.ErrFewer
 	}
-	c.endBurial(err, epoch)
-	waiting := c.buried()
+	c.enterNow()
+	before, waiting := c.machine.EndBurial(err, epoch, room)
 	c.exit()
 	switch {
-	case errors.Is(err, errFewer) || errors.Is(err, errNoMessage):
+	case errors.Is(err, channel.ErrFewer) || errors.Is(err, channel.ErrNothing):
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		c.topic.registry.log.Warn("messages wait, as their dead letter topic does not take them", "topic", c.topic.name, "channel", c.name,
 			"dead letter topic", name, "waiting", waiting, "error", err)
@@ -226,7 +208,7 @@ func (c *Channel) burySome() (more bool) {
 }
 
 // buryThese moves messages to the dead letter topic of that name. With an error they have not left.
-func (c *Channel) buryThese(list []corpse, epoch int, name string) error {
+func (c *Channel) buryThese(list []channel.Corpse, epoch int, name string) error {
 	to, err := c.deadLetterTopic(name)
 	if err != nil {
 		return err
@@ -234,20 +216,20 @@ func (c *Channel) buryThese(list []corpse, epoch int, name string) error {
 	m := move{from: c.topic, to: to, channel: c.id, why: journal.DeadLettered}
 	s := c.collect(&m, list)
 	c.enterNow()
-	gone, large := c.epoch != epoch, false
+	gone, large := c.machine.Epoch() != epoch, false
 	if !gone {
-		large = c.narrowBurial(s)
+		large = c.machine.NarrowBurial(s)
 	}
 	c.exit()
 	if large {
 		c.topic.registry.log.Warn("messages wait, as they are larger than max_bytes of their dead letter topic", "topic", c.topic.name,
 			"channel", c.name, "dead letter topic", name, "max_bytes", to.Policy().MaxBytes)
 	}
-	if gone || len(s.on) == 0 {
-		if len(s.later) > 0 {
+	if gone || len(s.On) == 0 {
+		if len(s.Later) > 0 {
 			return errUnreadable
 		}
-		return errNoMessage
+		return channel.ErrNothing
 	}
 	m.check = func() error {
 		if err := to.roomLocked(&m.batch); err != nil {
@@ -255,15 +237,15 @@ func (c *Channel) buryThese(list []corpse, epoch int, name string) error {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.epoch != epoch || c.exiting {
-			return errNoMessage
+		if c.machine.Epoch() != epoch || c.machine.Exiting() {
+			return channel.ErrNothing
 		}
 		return nil
 	}
 	m.write = func(head, frames []byte) journal.Offset {
 		c.enterNow()
 		defer c.exit()
-		c.writeBurial()
+		c.machine.WriteBurial()
 		return c.topic.d.log.Append(journal.KindMoved, head, frames)
 	}
 	return m.run()
@@ -296,12 +278,8 @@ func (c *Channel) deadLetterTopic(name string) (*Topic, error) {
 	return t, nil
 }
 
-// sorted is messages that are to be moved: those that are, those that are not just now, those that cannot be read any more, and those that
-// are larger than their dead letter topic allows.
-type sorted struct{ on, later, lost, large []corpse }
-
 // collect reads messages into a batch, with what is to be known of them. What does not fit is left for later.
-func (c *Channel) collect(m *move, list []corpse) (s sorted) {
+func (c *Channel) collect(m *move, list []channel.Corpse) (s channel.Sorted) {
 	l, keys := loader{topic: c.topic}, keyReader{topic: c.topic}
 	most := m.to.Policy().LargestBody()
 	var beside []journal.Beside
@@ -309,11 +287,11 @@ func (c *Channel) collect(m *move, list []corpse) (s sorted) {
 	now := time.Now()
 	for i, d := range list {
 		if m.batch.bodies >= buryBytes {
-			s.later = append(s.later, list[i:]...)
+			s.Later = append(s.Later, list[i:]...)
 			return s
 		}
-		f, err := l.load(inflight.Place{Pos: d.pos, Off: inflight.NoOffset})
-		if n, failed := c.topic.piece(d.pos); err == nil && n != of {
+		f, err := l.load(inflight.Place{Pos: d.Pos, Off: inflight.NoOffset})
+		if n, failed := c.topic.piece(d.Pos); err == nil && n != of {
 			if err = failed; err == nil {
 				beside, err = c.topic.besideOfNode(n)
 			}
@@ -323,25 +301,25 @@ func (c *Channel) collect(m *move, list []corpse) (s sorted) {
 		}
 		sum := uint32(0)
 		if err == nil {
-			sum, err = keys.of(d.pos)
+			sum, err = keys.of(d.Pos)
 		}
 		switch {
-		case err == nil && bodyOf(f) > most:
-			s.large = append(s.large, d)
+		case err == nil && int64(len(f.Body())) > most:
+			s.Large = append(s.Large, d)
 		case err == nil:
 			if sum != 0 {
 				m.batch.setSum(m.batch.n, sum)
 			}
-			m.batch.beside = append(m.batch.beside, journal.Beside{Pos: Position(m.batch.n), Data: c.obituary(&d, f, findBeside(beside, d.pos), now)})
+			m.batch.beside = append(m.batch.beside, journal.Beside{Pos: Position(m.batch.n), Data: c.obituary(&d, f, findBeside(beside, d.Pos), now)})
 			m.batch.Add(f.Body())
-			m.left = append(m.left, d.pos)
-			s.on = append(s.on, d)
+			m.left = append(m.left, d.Pos)
+			s.On = append(s.On, d)
 		case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
-			s.lost = append(s.lost, d)
-			c.topic.registry.log.Error("a message that was to be a dead letter was lost", "topic", c.topic.name, "channel", c.name, "position", d.pos,
+			s.Lost = append(s.Lost, d)
+			c.topic.registry.log.Error("a message that was to be a dead letter was lost", "topic", c.topic.name, "channel", c.name, "position", d.Pos,
 				"error", err)
 		default:
-			s.later = append(s.later, d)
+			s.Later = append(s.Later, d)
 		}
 	}
 	return s
@@ -367,7 +345,7 @@ const maxConsumerName = 200
 
 // obituary returns the properties of a dead letter: what is known of it now, what was known before, and of the rounds that it has made the
 // first and the last.
-func (c *Channel) obituary(d *corpse, f protocol.MessageFrame, before []byte, now time.Time) []byte {
+func (c *Channel) obituary(d *channel.Corpse, f protocol.MessageFrame, before []byte, now time.Time) []byte {
 	had, err := journal.ParseProperties(before)
 	if err != nil {
 		had = nil
@@ -379,7 +357,7 @@ func (c *Channel) obituary(d *corpse, f protocol.MessageFrame, before []byte, no
 		old[p.Name] = p.Value
 	}
 	rounds, _ := strconv.Atoi(old[letterRounds])
-	consumer := d.consumer
+	consumer := d.Consumer
 	if len(consumer) > maxConsumerName {
 		consumer = consumer[:maxConsumerName]
 	}
@@ -388,17 +366,13 @@ func (c *Channel) obituary(d *corpse, f protocol.MessageFrame, before []byte, no
 			list = append(list, journal.Property{Name: name, Value: value})
 		}
 	}
-	reason := "max_attempts"
-	if d.why == overflowed {
-		reason = "overflow"
-	}
-	add(letterReason, reason)
-	add(letterFailure, failureNames[d.why])
+	add(letterReason, d.Reason())
+	add(letterFailure, d.Failure())
 	add(letterTopic, c.topic.name)
 	add(letterChannel, c.name)
 	add(letterID, cmp.Or(old[letterID], f.MustID().String()))
 	add(letterTime, cmp.Or(old[letterTime], time.Unix(0, f.Timestamp()).UTC().Format(time.RFC3339Nano)))
-	add(letterAttempts, strconv.Itoa(int(d.attempts)))
+	add(letterAttempts, strconv.Itoa(int(d.Attempts)))
 	add(letterConsumer, strings.ToValidUTF8(consumer, "?"))
 	add(letterMoved, now.UTC().Format(time.RFC3339Nano))
 	add(letterRounds, strconv.Itoa(rounds+1))

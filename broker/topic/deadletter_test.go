@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 )
 
@@ -135,11 +136,17 @@ func TestLoweredLimitIsOneSweep(t *testing.T) {
 		before := c.Stats()
 		delivered := 0
 		c.mu.Lock()
-		c.eachHeld(func(_ Position, attempts uint16) {
+		note := func(_ Position, attempts uint16) {
 			if attempts > 0 {
 				delivered++
 			}
-		})
+		}
+		c.machine.EachOut(note, func(d *inflight.Due) { note(d.Pos, d.Attempts) })
+		for _, list := range c.machine.Places() {
+			for s := range list.All() {
+				note(s.Pos, s.Attempts)
+			}
+		}
 		c.mu.Unlock()
 		setOptions(t, c, `{"max_attempts":1}`)
 		synctest.Wait()

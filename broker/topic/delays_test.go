@@ -27,17 +27,6 @@ func TestDelaysAreCountedFromPublishToDeliveryAndToFinish(t *testing.T) {
 	})
 }
 
-func TestDelayOfEachClassStaysWithinItsBound(t *testing.T) {
-	for i, bound := range DelayBounds {
-		var d Delays
-		d.add(bound, 2)
-		d.add(bound+1, 1)
-		if d.Counts[i] != 2 || d.Counts[i+1] != 1 || d.Count() != 3 {
-			t.Errorf("at %v: %v", bound, d.Counts)
-		}
-	}
-}
-
 func TestRedeliveryIsNoFirstDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFlow(t, 1)

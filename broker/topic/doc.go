@@ -1,15 +1,11 @@
-// Package topic is the path of a message: topics, their channels, and the consumers' subscriptions. It is the only mover
-// of a message between its states.
+// Package topic is the path of a message: topics, their channels, and the consumers' subscriptions. What a channel does with
+// a message is the matter of its machine (package channel), which moves it between its states. Here is what goes around that:
+// the lock of each channel, what time it is, where messages are kept and read from, and who is told what became of them.
 //
 // A topic is one sequence: publishing appends whole frames to a chain of nodes that all its channels share. A channel is
-// what it still has to deliver of that sequence, and what it has delivered and not yet seen finished. On a channel a message
-// is in exactly one of: backlog, deferred, in flight, finished. One method makes each move, under the channel's lock, so
-// that at every unlock
-//
-//	accepted = finished + discarded + backlog + deferred + in flight
-//
-// where what is discarded has a reason. A message has a position, its number in its topic; an id is a label that consumers answer with.
-// What is kept in the log is shown to consumers once it is as safe as its level says, see watermark.
+// what it still has to deliver of that sequence, and what it has delivered and not yet seen finished. A message has a position,
+// its number in its topic; an id is a label that consumers answer with. What is kept in the log is shown to consumers once it
+// is as safe as its level says, see watermark.
 //
 // There is no goroutine and no timer for a topic or channel: one sweeper for the registry sleeps until the earliest deadline
 // of any channel. Consumers take from a channel, many messages at a time, when they have credit (RDY); who finds nothing is

@@ -28,7 +28,7 @@ func (t *Topic) thinLocked() {
 // fullLocked reports whether the topic has more in memory than it may have: messages, or bytes of the node.
 func (t *Topic) fullLocked() bool {
 	d := t.d
-	return d.tail != nil && (d.resident-d.tail.node.Count() > t.own.bound || t.registry.memory.crowded())
+	return d.tail != nil && (d.resident-d.tail.node.Count() > t.own.machine.Bound() || t.registry.memory.crowded())
 }
 
 // overflowLocked moves the oldest nodes out of memory while there is more than memory has room for. What nobody needs any
@@ -144,7 +144,7 @@ func (t *Topic) waitingLocked() ranges {
 	var list ranges
 	for _, c := range t.all() {
 		c.mu.Lock()
-		list = c.mem.Ranges(list)
+		list = c.machine.Waiting(list)
 		c.mu.Unlock()
 	}
 	slices.SortFunc(list, func(a, b backlog.Range) int { return cmp.Compare(a.First, b.First) })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 )
@@ -17,11 +18,11 @@ import (
 // other and expire in the same millisecond, by that time: 24 bytes each. A message that waits is taken out of every channel when its time
 // is over, wherever it stands; for what is in flight or deferred then it is remembered, until nobody has such a message any more.
 type expiries struct {
-	next     atomic.Int64            // when the next run expires, on the clock of deadlines; math.MaxInt64: there is none
-	over     atomic.Pointer[expired] // nil: nothing
-	unswept  atomic.Bool             // some of that may still wait in channels
-	sweeping atomic.Bool             // a sweep runs
-	swept    atomic.Int64            // when the last one ended
+	next     atomic.Int64                    // when the next run expires, on the clock of deadlines; math.MaxInt64: there is none
+	over     atomic.Pointer[channel.Expired] // nil: nothing
+	unswept  atomic.Bool                     // some of that may still wait in channels
+	sweeping atomic.Bool                     // a sweep runs
+	swept    atomic.Int64                    // when the last one ended
 
 	mu     sync.Mutex // guards what follows; nothing is locked under it
 	index  inflight.DeferredIndex
@@ -72,7 +73,7 @@ func (e *expiries) add(first Position, count uint32, at int64) (sooner bool) {
 }
 
 // look returns which messages' time is over, nil when none is known of.
-func (e *expiries) look(now int64) *expired {
+func (e *expiries) look(now int64) *channel.Expired {
 	if now < e.next.Load() {
 		return e.over.Load()
 	}
@@ -105,22 +106,22 @@ func (e *expiries) look(now int64) *expired {
 func (e *expiries) addOver(list []backlog.Range) {
 	o := e.over.Load()
 	if o == nil {
-		o = &expired{}
+		o = &channel.Expired{}
 	}
-	if len(o.fresh)+len(list) <= fewFresh {
-		e.over.Store(&expired{o.sorted, slices.Concat(o.fresh, list)})
+	if len(o.Fresh)+len(list) <= fewFresh {
+		e.over.Store(&channel.Expired{Sorted: o.Sorted, Fresh: slices.Concat(o.Fresh, list)})
 		return
 	}
-	e.over.Store(&expired{sorted: journal.Merge(slices.Concat(o.sorted, o.fresh, list))})
+	e.over.Store(&channel.Expired{Sorted: journal.Merge(slices.Concat(o.Sorted, o.Fresh, list))})
 }
 
 // keep forgets what is over but for some that are still held, of what a sweep has looked at.
 func (e *expiries) keep(held, looked []backlog.Range) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	since, _ := journal.CutAll(e.over.Load().all(), looked) // has expired meanwhile
+	since, _ := journal.CutAll(e.over.Load().All(), looked) // has expired meanwhile
 	if list := journal.Merge(slices.Concat(held, since)); len(list) > 0 {
-		e.over.Store(&expired{sorted: list})
+		e.over.Store(&channel.Expired{Sorted: list})
 	} else {
 		e.over.Store(nil)
 	}
@@ -157,7 +158,7 @@ func (t *Topic) expireLocked(first Position, count int, at int64) {
 // armSweep has the sweeper know when the topic's channels are to be swept: its own backlog stands for the topic.
 func (t *Topic) armSweep() {
 	t.own.enter()
-	t.own.asks.deadline = true
+	t.own.machine.Asks.Deadline = true
 	t.own.exit()
 }
 
@@ -180,7 +181,7 @@ func (t *Topic) sweepExpired() {
 func (t *Topic) sweepChannels(e *expiries) {
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	looked := e.look(t.registry.now()).all()
+	looked := e.look(t.registry.now()).All()
 	for rest := looked; len(rest) > 0 && !t.exiting.Load(); {
 		var part []backlog.Range
 		part, rest = firstPositions(rest)
@@ -221,24 +222,14 @@ func firstPositions(list []backlog.Range) (part, rest []backlog.Range) {
 func (c *Channel) dropWaiting(list []backlog.Range) {
 	c.enterNow()
 	defer c.exit()
-	for _, r := range c.mem.CutAll(list) {
-		c.taken += uint64(r.Len())
-		c.n.discard(journal.Expired, r.Len())
-		c.effects().discard(r, journal.Expired, false)
-	}
+	c.machine.DropWaiting(list)
 }
 
 // dropReturned discards what was to be delivered again and is over.
 func (c *Channel) dropReturned() {
 	c.enterNow()
 	defer c.exit()
-	if c.at.over == nil {
-		return
-	}
-	c.agePlaces()
-	c.ageReturned()
-	c.ageAside()
-	c.nudge() // with less aside there may be more to look at
+	c.machine.DropReturned()
 }
 
 // heldOf returns which of some messages may still be in flight or deferred. Topic.pub is held.
@@ -251,18 +242,18 @@ func (t *Topic) heldOf(list []backlog.Range) (held []backlog.Range) {
 			held = append(held, within(list, s.first, Position(s.end.Load()))...)
 		}
 	}
-	over := expired{sorted: list}
+	over := channel.Expired{Sorted: list}
 	for _, c := range t.Channels() {
 		if !c.ephemeral { // what an ephemeral channel has may be in no node of the topic
 			continue
 		}
 		c.mu.Lock()
-		c.eachOut(func(pos Position, _ uint16) {
-			if over.has(pos) {
+		c.machine.EachOut(func(pos Position, _ uint16) {
+			if over.Has(pos) {
 				held = append(held, backlog.Range{First: pos, Last: pos})
 			}
 		}, func(d *inflight.Due) {
-			if over.has(d.Pos) {
+			if over.Has(d.Pos) {
 				held = append(held, backlog.Range{First: d.Pos, Last: d.Pos})
 			}
 		})
@@ -287,7 +278,7 @@ func (t *Topic) snapshotExpiry() *expirySnapshot {
 	s := &expirySnapshot{now: t.registry.now(), wall: time.Now().UnixNano()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s.runs, s.over = e.index.Snapshot(), e.over.Load().all()
+	s.runs, s.over = e.index.Snapshot(), e.over.Load().All()
 	if e.newest.Off > 0 {
 		s.runs = append(s.runs, []inflight.Place{e.newest})
 	}
@@ -328,15 +319,10 @@ func (b *builder) expiries() {
 	b.topic.armSweep()
 }
 
-// lookAround is one look by the sweeper, which must not wait for a disk: what must be read first is looked at beside it.
-func (c *Channel) lookAround() {
-	if !c.lookDue() {
-		return
-	}
-	if _, cold := c.look(lookMuch); cold && !c.filling && !c.exiting && c.reading.CompareAndSwap(false, true) {
-		if !c.topic.registry.spawn(c.lookCold) {
-			c.reading.Store(false)
-		}
+// lookBeside looks beside the sweeper, which must not wait for a disk, at what must be read before it is known whether its time is over.
+func (c *Channel) lookBeside() {
+	if c.reading.CompareAndSwap(false, true) && !c.topic.registry.spawn(c.lookCold) {
+		c.reading.Store(false)
 	}
 }
 
@@ -345,13 +331,11 @@ func (c *Channel) lookCold() {
 	defer c.reading.Store(false)
 	for first := true; ; first = false {
 		c.enterNow()
-		dropped, cold := c.look(lookMuch)
-		if !cold || c.filling || c.exiting || !first && dropped == 0 {
-			c.exit()
+		more := c.machine.LookOn(first)
+		c.exit()
+		if !more {
 			return
 		}
-		c.filling = true
-		c.exit()
 		c.fillBeside()
 	}
 }
@@ -363,20 +347,4 @@ func (c *Channel) fillBeside() {
 		defer t.pub.Unlock()
 	}
 	c.fill()
-}
-
-// deadlineOfAge returns the earlier of a deadline, if there is one, and of when is to be looked for messages whose time is over.
-func (c *Channel) deadlineOfAge(at int64, ok bool) (int64, bool) {
-	if c.aging.lookAt == lookSoon {
-		c.aging.lookAt = c.topic.registry.now() + int64(lookEvery)
-	}
-	if look := c.aging.lookAt; look > 0 && (!ok || look < at) {
-		at, ok = look, true
-	}
-	if e := c.topic.expiries.Load(); e != nil && c == c.topic.own {
-		if next := e.nextSweep(); next < math.MaxInt64 && (!ok || next < at) {
-			at, ok = next, true
-		}
-	}
-	return at, ok
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
@@ -21,22 +22,21 @@ var errGoneNode = errors.New("its block is not there")
 // fill brings the next node that waits, and messages that are to be delivered again, into memory.
 func (d *logStore) fill(c *Channel) bool {
 	c.enter()
-	f := c.beginFill()
+	f := c.machine.BeginFill()
 	c.exit()
-	if f.cold != nil {
-		var err error
-		f.node, err = d.topic.loadFor(f.cold, f.first, f.keyed)
-		f.unread = err != nil
+	if f.Cold != nil {
+		node, err := d.topic.loadFor(f.Cold, f.First, f.Keyed)
+		f.Node, f.Unread = node.toRead(), err != nil
 	}
-	f.loaded, f.lost, f.later = d.topic.loadEach(f.retries, !c.ephemeral)
-	if f.keyed {
+	f.Loaded, f.Lost, f.Later = d.topic.loadEach(f.Retries, !c.ephemeral)
+	if f.Keyed {
 		var later []inflight.Place
-		f.loaded, later = d.topic.loadKeys(f.loaded)
-		f.later = append(f.later, later...)
+		f.Loaded, later = d.topic.loadKeys(f.Loaded)
+		f.Later = append(f.Later, later...)
 	}
 	c.enter()
 	defer c.exit()
-	return c.endFill(&f)
+	return c.machine.EndFill(&f)
 }
 
 // nodeFrames is what can be read of a node.
@@ -46,6 +46,11 @@ type nodeFrames struct {
 	runs   []backlog.Range // the positions that the frames have, nil when they are all of the node's
 	sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
 	read   bool            // they were read of the disk, into memory of who has asked
+}
+
+// toRead returns it as a channel takes it.
+func (f *nodeFrames) toRead() channel.Read {
+	return channel.Read{Of: f.of, Frames: f.frames, Runs: f.runs, Sums: f.sums}
 }
 
 // hasLeft reports whether nobody needs a node any more: then its block may go at any time. Who only looks has no pin on it.
@@ -188,9 +193,9 @@ type loader struct {
 
 // loadEach returns messages by their places. What cannot be read now is to be tried later; what is damaged is lost. With together those of a
 // node that are many are read with one look at the disk and share its memory.
-func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []retry, lost, later []inflight.Place) {
+func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []channel.Retry, lost, later []inflight.Place) {
 	l := loader{topic: t}
-	loaded = make([]retry, 0, len(list))
+	loaded = make([]channel.Retry, 0, len(list))
 	for len(list) > 0 {
 		n := 0
 		if together {
@@ -206,7 +211,7 @@ func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []retry, 
 			}
 			switch {
 			case err == nil:
-				loaded = append(loaded, retry{frame: f, pos: m.Pos, turn: uint64(m.At), attempts: m.Attempts, shared: n > 0})
+				loaded = append(loaded, channel.Retry{Frame: f, Pos: m.Pos, Turn: uint64(m.At), Attempts: m.Attempts, Shared: n > 0})
 			case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
 				lost = append(lost, m)
 				t.registry.log.Error("a message that was to be delivered again was lost", "topic", t.name, "position", m.Pos, "error", err)

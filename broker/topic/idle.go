@@ -103,7 +103,7 @@ func (t *Topic) dropIdle() (channels []idleChannel, whole bool) {
 		return nil, false
 	}
 	t.own.mu.Lock()
-	waits := t.own.holds() > 0 // in a topic that is paused, for its channels
+	waits := t.own.machine.Held() > 0 // in a topic that is paused, for its channels
 	t.own.mu.Unlock()
 	for _, c := range t.Channels() {
 		if c.exitIdle(waits) {
@@ -118,18 +118,18 @@ func (t *Topic) dropIdle() (channels []idleChannel, whole bool) {
 func (c *Channel) exitIdle(waits bool) bool {
 	c.enterNow()
 	defer c.exit()
-	if c.policy == nil || c.policy.IdleDelete == 0 || c.exiting {
+	m := &c.machine
+	if m.Policy() == nil || m.Policy().IdleDelete == 0 || m.Exiting() {
 		return false
 	}
-	busy := waits || len(c.subs) > 0 || c.holds() > 0 || c.topic.registry.halted()
+	busy := waits || len(m.Consumers()) > 0 || m.Held() > 0 || c.topic.registry.halted()
 	if c.quiet == nil {
 		c.quiet = new(quiet)
 	}
-	if c.quiet.look(c.activity(), busy, c.at.now) < int64(c.policy.IdleDelete) {
+	if c.quiet.look(m.Activity(), busy, m.At.Now) < int64(m.Policy().IdleDelete) {
 		return false
 	}
-	c.exiting = true
-	return true
+	return m.Exit()
 }
 
 // halted reports whether nobody can use anything, as the node drains or stops: then nothing is idle.
@@ -147,7 +147,7 @@ func (t *Topic) unusedLocked() bool {
 	busy := t.registry.halted() || t.keepsSome()
 	for _, c := range t.all() {
 		c.mu.Lock()
-		busy = busy || len(c.subs) > 0 || c.holds() > 0
+		busy = busy || len(c.machine.Consumers()) > 0 || c.machine.Held() > 0
 		c.mu.Unlock()
 	}
 	return t.quiet.look(t.messages.Load()+t.uses.Load(), busy, t.registry.now()) >= int64(p.IdleDelete) && !t.registry.getsDeadLetters(t)

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -198,22 +197,12 @@ func (c *Channel) takeBack(at backlog.Extent, attempts []uint16) {
 	c.topic.d.tail.pins.Add(int64(len(attempts)))
 	c.enter()
 	defer c.exit()
-	frames, m := at.Frames(), inflight.Place{Pos: at.Positions().First, Off: uint32(at.Offset())}
-	for _, n := range attempts {
-		m.Attempts = n
-		c.returnPlace(m)
-		size := len(protocol.FirstMessage(frames))
-		frames = frames[size:]
-		m.Pos++
-		m.Off += uint32(size)
-	}
-	c.n.Accepted += uint64(len(attempts))
-	c.offered = at.Positions().Last
+	c.machine.TakeIn(at, attempts)
 }
 
 // adopted counts messages as those of an earlier life.
 func (c *Channel) adopted(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n.adopted += uint64(n)
+	c.machine.Adopt(n)
 }

@@ -2,7 +2,9 @@ package topic
 
 import (
 	"slices"
+	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/protocol"
 )
 
@@ -11,10 +13,10 @@ func (r *Registry) jumped(stamp, by int64) {
 	if -jumpFrom < by && by < jumpFrom {
 		return
 	}
-	fresh := jump{by: by, at: stamp, from: r.ids.at()}
+	fresh := channel.Jump{By: by, At: stamp, From: r.ids.at()}
 	for {
 		old := r.jumps.Load()
-		var list []jump
+		var list channel.Jumps
 		if old != nil {
 			list = append(list, *old...)
 		}
@@ -37,13 +39,18 @@ func (r *Registry) heldBack(first protocol.MessageID) {
 			return
 		}
 		last := len(*old) - 1
-		if j := (*old)[last]; j.by > 0 || j.from <= first {
+		if j := (*old)[last]; j.By > 0 || j.From <= first {
 			return
 		}
 		list := slices.Clone(*old)
-		list[last].from = first
+		list[last].From = first
 		if r.jumps.CompareAndSwap(old, &list) {
 			return
 		}
 	}
 }
+
+const (
+	jumpFrom  = int64(time.Second) // by so much a clock is set, and does not only drift
+	mostJumps = 16
+)

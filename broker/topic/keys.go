@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
@@ -234,14 +235,14 @@ func (k *keyReader) of(pos Position) (uint32, error) {
 }
 
 // loadKeys looks for the keys of messages that were loaded. Those whose keys cannot be read now are to be tried again.
-func (t *Topic) loadKeys(loaded []retry) (known []retry, later []inflight.Place) {
+func (t *Topic) loadKeys(loaded []channel.Retry) (known []channel.Retry, later []inflight.Place) {
 	keys := keyReader{topic: t}
 	known = loaded[:0]
 	for _, r := range loaded {
 		var err error
-		if r.key, err = keys.of(r.pos); err != nil {
-			t.registry.log.Error("reading the keys of messages from disk", "topic", t.name, "position", r.pos, "error", err)
-			later = append(later, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
+		if r.Key, err = keys.of(r.Pos); err != nil {
+			t.registry.log.Error("reading the keys of messages from disk", "topic", t.name, "position", r.Pos, "error", err)
+			later = append(later, inflight.Place{At: int64(r.Turn), Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
 			continue
 		}
 		known = append(known, r)

@@ -313,7 +313,7 @@ func (l *Led) Resume() {
 	for _, t := range l.list() {
 		for _, c := range t.Channels() {
 			c.enter()
-			c.resettle(false)
+			c.machine.Resettle()
 			c.exit()
 		}
 	}

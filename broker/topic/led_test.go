@@ -661,9 +661,8 @@ func (m *ledModel) finishAll() {
 	}
 	m.same("the standby, at the end")
 	for _, c := range m.topic.Channels() {
-		c.mu.Lock()
-		left, accepted := c.holds(), c.n.Accepted
-		c.mu.Unlock()
+		st := c.Stats()
+		left, accepted := st.Held, st.Counts.Accepted
 		if left > 0 || accepted == 0 && !m.rough {
 			m.t.Errorf("channel %s has %d of %d left", c.name, left, accepted)
 		}

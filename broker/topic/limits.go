@@ -3,6 +3,8 @@ package topic
 import (
 	"fmt"
 	"time"
+
+	"brokerd/broker/channel"
 )
 
 // Limits are what the node's settings hold topics, channels and consumers to, and may change while there are some.
@@ -14,8 +16,16 @@ type Limits struct {
 	MaxChannels   int           // per topic; 0 is no limit
 }
 
+// limits are Limits in force.
+type limits struct {
+	Limits
+	answers channel.Limits
+}
+
 // SetLimits changes the limits from now on. Consumers, topics and channels that are there stay, also when they are too many then.
-func (r *Registry) SetLimits(l Limits) { r.limits.Store(&l) }
+func (r *Registry) SetLimits(l Limits) {
+	r.limits.Store(&limits{l, channel.Limits{MaxMsgTimeout: l.MaxMsgTimeout, MaxReqTimeout: l.MaxReqTimeout}})
+}
 
 // NodeLimitError is the refusal of a topic or channel too many.
 type NodeLimitError struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
@@ -299,8 +300,7 @@ func (t *Topic) deferLocked(extent backlog.Extent, count int, at int64, targets 
 			}
 			s.pins.Add(1)
 			c.enter()
-			c.deferPlace(m)
-			c.grow(1, size)
+			c.machine.DeferPlace(m, size)
 			c.exit()
 		}
 		frames = frames[size:]
@@ -313,11 +313,7 @@ func (t *Topic) deferLocked(extent backlog.Extent, count int, at int64, targets 
 func (c *Channel) offerDurable(at backlog.Extent, count int) {
 	c.enter()
 	defer c.exit()
-	if !c.ephemeral {
-		c.add(at, count)
-	} else if !c.machine.offer(at, count) {
-		c.offerLossy(at, count)
-	}
+	c.machine.Accept(at, count)
 }
 
 // change appends a change of the topic to the log.
@@ -357,25 +353,25 @@ func (d *logStore) settle() error {
 }
 
 // note writes down what has become of a channel's messages, and counts who needs their nodes.
-func (d *logStore) note(c *Channel, e *effects) {
+func (d *logStore) note(c *Channel, e *channel.Effects) {
 	var p pins
-	for _, r := range e.fresh {
+	for _, r := range e.Fresh {
 		p.addRange(&d.table, r, 1)
 	}
-	for _, r := range e.aside {
+	for _, r := range e.Aside {
 		p.addRange(&d.table, r, 1)
 	}
-	for _, r := range e.finished {
+	for _, r := range e.Finished {
 		p.addRange(&d.table, r, -1)
 	}
-	for _, r := range e.pulled {
+	for _, r := range e.Pulled {
 		p.addRange(&d.table, r, 1)
 	}
-	for _, r := range e.moved {
+	for _, r := range e.Moved {
 		p.addRange(&d.table, r, -1)
 	}
-	for _, gone := range e.discarded {
-		if gone.out {
+	for _, gone := range e.Discarded {
+		if gone.Out {
 			p.addRange(&d.table, gone.Range, -1)
 		}
 	}
@@ -393,54 +389,54 @@ type records struct {
 }
 
 // record writes the records of what has become of a channel's messages. Of what has no reason nothing is said.
-func (d *logStore) record(c *Channel, e *effects) {
+func (d *logStore) record(c *Channel, e *channel.Effects) {
 	if c.records == nil {
 		c.records = new(records)
 	}
 	r := c.records
 	after := c.logged
-	if len(e.back) > 0 {
-		d.recordBack(c, e.back)
+	if len(e.Back) > 0 {
+		d.recordBack(c, e.Back)
 	}
-	if len(e.aside) > 0 { // first, and the other says that they have left, in case this one gets lost
-		after = max(after, c.mem.After())
+	if len(e.Aside) > 0 { // first, and the other says that they have left, in case this one gets lost
+		after = max(after, c.machine.After())
 		r.runs.Begin(d.id, c.id)
-		r.add(e.aside)
+		r.add(e.Aside)
 		r.last = d.log.Append(journal.KindAside, r.runs.Record(), nil)
 	}
-	if len(e.fresh)+len(e.again) > 0 {
-		d.recordBy(c, e.by)
+	if len(e.Fresh)+len(e.Again) > 0 {
+		d.recordBy(c, e.By)
 		r.runs.BeginDelivered(d.id, c.id, after)
-		r.add(e.fresh)
-		r.add(e.again)
+		r.add(e.Fresh)
+		r.add(e.Again)
 		r.last = d.log.Append(journal.KindDelivered, r.runs.Record(), nil)
 	}
-	if len(e.finished) > 0 {
-		d.recordBy(c, e.by)
+	if len(e.Finished) > 0 {
+		d.recordBy(c, e.By)
 		r.runs.Begin(d.id, c.id)
-		r.add(e.finished)
+		r.add(e.Finished)
 		r.last = d.log.Append(journal.KindFinished, r.runs.Record(), nil)
 	}
-	d.recordDiscarded(c, e.discarded)
-	if len(e.deferred) > 0 {
-		d.recordBy(c, e.by)
-		wall := time.Now().UnixNano() - c.at.now
+	d.recordDiscarded(c, e.Discarded)
+	if len(e.Deferred) > 0 {
+		d.recordBy(c, e.By)
+		wall := time.Now().UnixNano() - c.machine.At.Now
 		r.deferrals.Begin(d.id, c.id)
-		for _, m := range e.deferred {
+		for _, m := range e.Deferred {
 			r.deferrals.Add(m.Pos, wall+m.At)
 		}
 		r.last = d.log.Append(journal.KindDeferred, r.deferrals.Record(), nil)
 	}
-	c.logged = max(c.logged, c.mem.After())
+	c.logged = max(c.logged, c.machine.After())
 }
 
 // recordDiscarded writes the records of messages that have left unfinished.
-func (d *logStore) recordDiscarded(c *Channel, list []discard) {
+func (d *logStore) recordDiscarded(c *Channel, list []channel.Discard) {
 	r := c.records
 	for i := 0; i < len(list); {
-		why := list[i].why
+		why := list[i].Why
 		r.runs.BeginDiscarded(d.id, c.id, why)
-		for left := maxDiscarded; i < len(list) && list[i].why == why && left > 0; i++ {
+		for left := maxDiscarded; i < len(list) && list[i].Why == why && left > 0; i++ {
 			part := &list[i].Range
 			if n := part.Len(); n > left { // the rest goes into another record
 				r.runs.AddRange(backlog.Range{First: part.First, Last: part.First + Position(left) - 1})
@@ -468,13 +464,7 @@ func (r *records) add(list []backlog.Range) {
 // release says that the channel needs nothing of what has left its backlog any more.
 func (d *logStore) release(c *Channel) {
 	var p pins
-	unpin := func(pos Position) { p.add(&d.table, pos, -1) }
-	c.eachOut(func(pos Position, _ uint16) { unpin(pos) }, func(due *inflight.Due) { unpin(due.Pos) })
-	for _, list := range c.places() {
-		for m := range list.All() {
-			unpin(m.Pos)
-		}
-	}
+	c.eachOut(func(pos Position) { p.add(&d.table, pos, -1) })
 	p.flush()
 }
 
@@ -502,29 +492,28 @@ func (r *Registry) writable() error {
 func (d *logStore) inherit() {
 	t := d.topic
 	t.own.enterNow()
-	e := t.own.handOver()
+	e := t.own.machine.HandOver()
 	t.own.exit()
-	if e.count == 0 {
+	if e.Len() == 0 {
 		return
 	}
 	if !slices.ContainsFunc(t.Channels(), func(c *Channel) bool { return !c.ephemeral }) {
 		// Nobody has them who is there after a crash, or after this reign: who reads the log, or follows, lets go of them. Else the topic, or its next
 		// channel, would need there what may be in no segment any more.
-		t.own.n.Accepted += uint64(e.count)
-		t.own.n.discard(journal.Emptied, e.count)
+		t.own.machine.Forgo(&e)
 		d.change(journal.Change{Op: journal.OpEmpty})
 	} else {
 		d.change(journal.Change{Op: journal.OpInherit})
 	}
-	lists := [...]inflight.Snapshot{e.back, e.places[0], e.places[1]}
+	lists := e.Places()
 	for _, c := range t.Channels() {
 		for _, list := range lists {
 			t.pinEach(list.All(), 1)
 		}
 		c.enterNow()
-		c.began = e.earliest(c.began)
-		c.machine.inherit(&e, d.next-1)
-		if first := e.mem.First(); first > 0 {
+		c.began = e.Earliest(c.began)
+		c.machine.Inherit(&e, d.next-1)
+		if first := e.First(); first > 0 {
 			c.logged = min(c.logged, first-1)
 		}
 		c.exit()

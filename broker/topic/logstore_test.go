@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"brokerd/broker/inflight"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
@@ -28,16 +29,16 @@ func TestEmptyWhileLoadingUnpins(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		c.enter()
-		want := c.beginFill()
+		want := c.machine.BeginFill()
 		c.exit()
-		if len(want.retries) != 1 {
-			t.Fatalf("%d messages are due, want 1", len(want.retries))
+		if len(want.Retries) != 1 {
+			t.Fatalf("%d messages are due, want 1", len(want.Retries))
 		}
 		if err := c.Empty(); err != nil {
 			t.Fatal(err)
 		}
 		c.enter()
-		back := c.endFill(&want)
+		back := c.machine.EndFill(&want)
 		c.exit()
 		if back {
 			t.Error("what was emptied came back")
@@ -61,18 +62,18 @@ func TestConsumerThatLeftHasOthersRead(t *testing.T) {
 		stays := mustSubscribe(t, topic, "c", 1, SubscribeOptions{})
 		drain(stays)
 		c := gone.Channel()
-		c.mu.Lock()
-		c.filling = true // gone has been chosen to read
-		c.mu.Unlock()
 		publish(t, topic, 1)
+		if _, fill := gone.take(new(Delivery), true, false); !fill {
+			t.Fatal("gone is not chosen to read")
+		}
 		woken(stays)
 		drain(stays)
 		if err := gone.Close(); err != nil {
 			t.Fatal(err)
 		}
-		c.mu.Lock()
-		c.filling = false // it could not read just now
-		c.mu.Unlock()
+		c.enter()
+		c.machine.EndFillQueue(nil, 0, c.machine.Epoch()) // it could not read just now
+		c.exit()
 		gone.rest()
 		time.Sleep(recheckDelay)
 		synctest.Wait()
@@ -111,13 +112,12 @@ func TestUnreadableDiskIsNotAskedAllTheTime(t *testing.T) {
 			}
 		})
 		disk.SetRules(vfs.Rule{Ops: vfs.OpRead | vfs.OpOpen, Err: syscall.EIO})
-		c.mu.Lock()
+		c.enterNow()
 		for i := range 2 { // to be delivered again, and it is the turn of what waits
 			f := protocol.AppendMessageHeader(nil, 1, 1, protocol.MessageID(1+i), 0)
-			c.retries.Push(retry{frame: f, attempts: 1})
-			c.n.Accepted++
+			c.machine.Hold(inflight.Due{Frame: f, Attempts: 1})
 		}
-		c.mu.Unlock()
+		c.exit()
 		got := 0
 		for end := time.Now().Add(time.Second); time.Now().Before(end); {
 			got += drain(s)

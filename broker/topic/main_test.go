@@ -13,6 +13,17 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
+// What tests expect of package channel.
+const (
+	largeBody    = 16 << 10                // bytes from which on a message in flight does without its body
+	maxWakes     = 4                       // consumers that wait for one goroutine's turn
+	credits      = 64                      // part of its credit that a consumer gets at once as long as it is not known how fast it is
+	horizon      = time.Millisecond        // of work that it gets at once
+	buryAgain    = time.Minute             // after which a dead letter topic that has refused messages is tried again
+	blockedAfter = 10 * time.Second        // a key stands still
+	lookLatest   = 1100 * time.Millisecond // after which it is looked for what is over, at the latest
+)
+
 // folder is a QueueStore on real files.
 type folder string
 
@@ -41,7 +52,7 @@ func (s *stub) Wake() {
 }
 
 // Wake tells that the consumer, a stub, was woken.
-func (s *Subscription) Wake() <-chan struct{} { return s.owner.(*stub).woken }
+func (s *Subscription) Wake() <-chan struct{} { return s.Owner().(*stub).woken }
 
 func (s *stub) Close() {
 	s.once.Do(func() {
@@ -77,7 +88,7 @@ func checkBooks(t testing.TB, r *Registry) {
 	for _, topic := range r.Topics() {
 		for _, c := range append([]*Channel{topic.own}, topic.Channels()...) {
 			c.mu.Lock()
-			err := c.check()
+			err := c.machine.Check()
 			c.mu.Unlock()
 			if err != nil {
 				t.Errorf("topic %s: %v", topic.name, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 )
@@ -23,14 +24,14 @@ type memoryStore struct {
 	moving bool       // move runs
 }
 
-func (m *memoryStore) level() Level             { return Memory }
-func (m *memoryStore) shown() Position          { return everything }
-func (m *memoryStore) note(*Channel, *effects)  {}
-func (m *memoryStore) release(*Channel)         {}
-func (m *memoryStore) change(journal.Change)    {}
-func (m *memoryStore) options() json.RawMessage { return nil }
-func (m *memoryStore) settle() error            { return nil }
-func (m *memoryStore) destroy() error           { return nil }
+func (m *memoryStore) level() Level                    { return Memory }
+func (m *memoryStore) shown() Position                 { return everything }
+func (m *memoryStore) note(*Channel, *channel.Effects) {}
+func (m *memoryStore) release(*Channel)                {}
+func (m *memoryStore) change(journal.Change)           {}
+func (m *memoryStore) options() json.RawMessage        { return nil }
+func (m *memoryStore) settle() error                   { return nil }
+func (m *memoryStore) destroy() error                  { return nil }
 
 // trim lets go of nodes that nothing waits in.
 func (m *memoryStore) trim() {
@@ -86,8 +87,8 @@ func (m *memoryStore) holdLocked(b *Batch, at int64) {
 		f, _ := frames.Next()
 		for _, c := range m.topic.targetsLocked() {
 			c.enter()
-			c.hold(inflight.Due{Frame: f, At: at})
-			bounded = bounded || c.policy != nil
+			c.machine.Hold(inflight.Due{Frame: f, At: at})
+			bounded = bounded || c.machine.Policy() != nil
 			c.exit()
 		}
 	}
@@ -103,12 +104,12 @@ func (m *memoryStore) holdLocked(b *Batch, at int64) {
 func (m *memoryStore) inherit() {
 	t := m.topic
 	t.own.enterNow()
-	e := t.own.handOver()
+	e := t.own.machine.HandOver()
 	t.own.exit()
-	if e.count > 0 {
+	if e.Len() > 0 {
 		for _, c := range t.Channels() {
 			c.enterNow()
-			c.machine.inherit(&e, 0)
+			c.machine.Inherit(&e, 0)
 			c.exit()
 			c.measure()
 			c.makeRoom(true)
@@ -194,16 +195,13 @@ func (m *memoryStore) distributeLocked(b *Batch, targets []*Channel, owed bool) 
 // pushLossy gives a channel that has no disk what it has room for.
 func (c *Channel) pushLossy(at backlog.Extent, count int) {
 	c.enter()
-	n := c.offerLossy(at, count)
-	c.machine.makeRoom()
-	c.wake(min(n, c.visible()), nil)
+	c.machine.OfferSome(at, count)
 	c.exit()
 }
 
 // force gives the channel messages for which it has no room. Topic.pub is held.
 func (c *Channel) force(at backlog.Extent, count int) {
 	c.enter()
-	c.add(at, count)
-	c.wake(count, nil)
+	c.machine.Force(at, count)
 	c.exit()
 }

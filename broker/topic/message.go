@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -13,32 +14,28 @@ import (
 // Where one message is: what is left of it, and what every channel has of it.
 
 // State is what a channel has of a message.
-type State string
+type State = channel.State
 
-// The states.
+// The states of what a channel has, or is done with.
 const (
-	Waiting    State = "waiting"     // to be delivered, for the first time or again
-	InFlight   State = "in_flight"   // a consumer has it
-	Deferred   State = "deferred"    // to be delivered when it is due
-	Dying      State = "dying"       // it was delivered too often, and waits for its dead letter topic
+	Waiting  = channel.Waiting
+	InFlight = channel.InFlight
+	Deferred = channel.Deferred
+	Dying    = channel.Dying
+	Finished = channel.Finished
+)
+
+// States of what a channel is done with, or never had.
+const (
 	DeadLetter State = "dead_letter" // it is in a dead letter topic
-	Finished   State = "finished"    // the channel is done with it: it was finished, or discarded
 	NotForIt   State = "not_for_it"  // it was for another channel only
 	Unknown    State = "unknown"     // the channel came later, and nobody knows whether it ever had it
 )
 
 // OnChannel is what a channel has of one message.
 type OnChannel struct {
-	Channel  string // empty for the topic's own backlog
-	State    State
-	Attempts uint16 // deliveries so far, of what is not finished
-
-	Ahead     int       // of what waits: messages that go before it, about
-	Aside     bool      // of what waits: another message of its key is out
-	Client    string    // of what is in flight: who has it
-	Delivered time.Time // to that
-	Deadline  time.Time // when its time in flight is over
-	Due       time.Time // of what is deferred
+	Channel string // empty for the topic's own backlog
+	channel.Found
 
 	// Of a dead letter: where it is.
 	LetterTopic string
@@ -141,13 +138,12 @@ func (c *Channel) beginning() Position {
 // locate returns what the channel has of a message: Finished when it has nothing of it.
 func (c *Channel) locate(pos Position) OnChannel {
 	c.enterNow()
-	on := c.machine.locate(pos)
-	some := c.deferredIndex.Holding(pos)
-	ahead := c.at.stamp - c.at.now
-	gone := c.at.over != nil && c.at.over.has(pos) || c.isVoid(pos)
+	found, sure := c.machine.Locate(pos)
+	some := c.machine.DeferredHolding(pos)
+	ahead := c.machine.At.Stamp - c.machine.At.Now
 	c.exit()
-	on.Channel = c.name
-	if on.State == Finished && !gone {
+	on := OnChannel{Channel: c.name, Found: found}
+	if !sure {
 		if m, ok := some.Find(pos); ok { // there may be many: without the lock
 			on.State, on.Attempts, on.Due = Deferred, m.Attempts, time.Unix(0, ahead+m.At)
 		}

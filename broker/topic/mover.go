@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"slices"
 	"time"
 
 	"brokerd/protocol"
@@ -25,7 +24,7 @@ func (t *Topic) letGo() {
 	for _, c := range t.Channels() {
 		c.beginExit()
 		for _, s := range c.Subscriptions() {
-			if m, ok := s.owner.(Mover); ok {
+			if m, ok := s.Owner().(Mover); ok {
 				m.Moved(s)
 			}
 		}
@@ -37,17 +36,7 @@ func (s *Subscription) Abandon() (held []Held) {
 	c := s.channel
 	c.enterNow()
 	defer c.exit()
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	c.machine.come(s)
-	if i := slices.Index(c.subs, s); i >= 0 {
-		c.subs = slices.Delete(c.subs, i, i+1)
-	}
-	c.inflight.EachOf(s, func(id protocol.MessageID, deadline int64) {
-		held = append(held, Held{id, time.Duration(max(0, deadline-c.at.now))})
-	})
+	c.machine.Abandon(&s.consumer, func(id protocol.MessageID, left time.Duration) { held = append(held, Held{id, left}) })
 	return held
 }
 
@@ -56,5 +45,5 @@ func (s *Subscription) Timeout() time.Duration {
 	c := s.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Duration(c.inflight.Timeout(s.lane))
+	return c.machine.Timeout(&s.consumer)
 }

@@ -1,12 +1,11 @@
 package topic
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
 	"brokerd/broker/backlog"
-	"brokerd/broker/inflight"
+	"brokerd/broker/channel"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
@@ -75,8 +74,9 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 		}
 	}
 	for _, c := range t.all() {
-		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: c.mem.Len() + c.order.len(), Out: c.coldRetries.Len(),
-			Deferred: c.deferredIndex.Len() + c.dueUnshown.Len(), Missing: missing[c.name]})
+		waiting, out, deferred := c.machine.Recovered()
+		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: waiting, Out: out, Deferred: deferred,
+			Missing: missing[c.name]})
 		h.Missing += missing[c.name]
 	}
 	return h, nil
@@ -142,45 +142,25 @@ func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts 
 }
 
 func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
-	places := slices.AppendSeq(slices.Collect(c.deferredIndex.All()), c.coldRetries.All())
-	places = append(places, c.asidePlaces()...)
-	slices.SortFunc(places, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
-	for part := range slices.Chunk(places, fillAtOnce) {
+	places := c.machine.RecoveredOut()
+	for part := range slices.Chunk(places, unloadAtOnce) {
 		loaded, n, later := c.topic.loadEach(part, true)
 		if len(later) > 0 {
 			return lost, fmt.Errorf("channel %s: %d messages cannot be read", c.name, len(later))
 		}
 		lost += len(n)
 		for _, r := range loaded {
-			if err := f(r.frame, r.attempts); err != nil {
+			if err := f(r.Frame, r.Attempts); err != nil {
 				return lost, err
 			}
 		}
 	}
-	return c.unloadWaiting(lost, f)
+	n, err := c.machine.EachRecovered(func(cold *backlog.Node, first Position) (channel.Read, error) {
+		node, err := c.topic.loadFor(cold, first, false)
+		return node.toRead(), err
+	}, f)
+	return lost + n, err
 }
 
-func (c *Channel) unloadWaiting(lost int, f func(m protocol.MessageFrame, attempts uint16) error) (int, error) {
-	c.mem.SetKeyed(false)
-	for c.mem.Len() > 0 {
-		if cold := c.mem.Cold(); cold != nil {
-			node, err := c.topic.loadFor(cold, c.mem.First(), false)
-			if err != nil {
-				return lost, err
-			}
-			c.mem.Supply(cold, node.of, node.frames, node.runs)
-			continue
-		}
-		if c.mem.Len() == 0 {
-			break // what was left is lost
-		}
-		m, _ := c.mem.Next()
-		if err := f(m, 0); err != nil {
-			return lost, err
-		}
-	}
-	for _, r := range c.mem.Lost() {
-		lost += r.Len()
-	}
-	return lost, nil
-}
+// unloadAtOnce is how many messages that have left a backlog are read at once.
+const unloadAtOnce = 256

@@ -192,7 +192,7 @@ func (r *Registry) replace(t *Topic, l Level, chosen bool, set *policy.Set) (*To
 func (t *Topic) holding() (n uint64) {
 	for _, c := range t.all() {
 		c.mu.Lock()
-		n += c.n.Accepted - c.n.Gone()
+		n += uint64(c.machine.Held())
 		c.mu.Unlock()
 	}
 	return n

@@ -86,23 +86,12 @@ func (t *Topic) applyOptionsTo(c *Channel) {
 	if !node.Orders() || c == t.own || t.d == nil {
 		ordered = nil
 	}
+	traced := node != nil && node.Trace && c != t.own && t.d != nil && !c.ephemeral
 	c.enterNow()
-	c.setOrdered(ordered)
-	c.traced = node != nil && node.Trace && c != t.own && t.d != nil && !c.ephemeral
-	if c.policy == nil && p == nil && (c.sizes != nil) == sized {
+	if !c.machine.SetPolicy(p, ordered, sized, traced) {
 		c.exit()
 		return
 	}
-	c.policy = p
-	switch {
-	case !sized:
-		c.sizes = nil
-	case c.sizes == nil:
-		c.sizes = new(sizes)
-	}
-	c.asks.recheck = true
-	c.retime()
-	c.nudge()
 	c.enforce()
 	c.exit()
 	c.measure()
@@ -119,7 +108,7 @@ func (t *Topic) Policy() *policy.Policy { return t.policy.Load() }
 func (c *Channel) Policy() *policy.Policy {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.policy
+	return c.machine.Policy()
 }
 
 // Options returns all options of the topic as they count now, by name. It waits for no disk.

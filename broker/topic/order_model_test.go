@@ -364,8 +364,8 @@ func (m *orderModel) finish() {
 	c := m.topic.Channels()[0]
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if o := c.order; m.ordered && (o.turns.Held() > 0 || o.turns.Len() > 0 || len(o.attempts) > 0) {
-		m.fail("turns of %d keys and %d messages are left", o.turns.Held(), o.turns.Len())
+	if err := c.machine.Check(); err != nil { // of turns, too
+		m.fail("%v", err)
 	}
 }
 

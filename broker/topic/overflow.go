@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
 	"brokerd/protocol"
@@ -37,9 +36,7 @@ func (m *memoryStore) adopt(c *Channel) error {
 	if depth == 0 {
 		return c.closeQueue()
 	}
-	c.overflowing, c.spilled = true, int(depth)
-	c.n.Accepted += uint64(depth)
-	c.n.adopted = uint64(depth)
+	c.machine.AdoptSpilled(int(depth))
 	return nil
 }
 
@@ -73,10 +70,7 @@ func (c *Channel) spill(b *Batch) error {
 	}
 	// They are counted before they are written: a consumer may read them at once.
 	c.mu.Lock()
-	c.overflowing = true
-	c.spilled += b.n
-	c.n.Accepted += uint64(b.n)
-	c.grow(b.n, len(b.frames))
+	c.machine.Spill(b.n, len(b.frames))
 	c.mu.Unlock()
 	written := 0
 	var record []byte
@@ -90,9 +84,7 @@ func (c *Channel) spill(b *Batch) error {
 	})
 	c.topic.registry.SetHealth(err)
 	c.enter()
-	c.spilled -= b.n - written
-	c.n.Accepted -= uint64(b.n - written)
-	c.wake(written, nil)
+	c.machine.EndSpill(written, b.n-written)
 	c.exit()
 	return err
 }
@@ -123,7 +115,7 @@ func (m *memoryStore) fill(c *Channel) bool {
 		n, err = q.Take(fillMessages, fillBytes, func(record []byte) { frames = appendFrame(frames, record) })
 	}
 	c.enter()
-	c.endFillQueue(frames, n, epoch)
+	c.machine.EndFillQueue(frames, n, epoch)
 	c.exit()
 	if err != nil && !errors.Is(err, nsqdata.ErrClosed) {
 		m.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName(), "error", err)
@@ -134,7 +126,7 @@ func (m *memoryStore) fill(c *Channel) bool {
 func (c *Channel) fillEpoch() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.epoch
+	return c.machine.Epoch()
 }
 
 // empty empties the channel's queue on disk.
@@ -157,11 +149,7 @@ func (c *Channel) unspill(b *Batch) bool {
 	n, err := q.Take(fillMessages, fillBytes, func(record []byte) { b.frames = appendFrame(b.frames, record) })
 	b.n = n
 	c.mu.Lock()
-	c.unspilled(n)
-	c.n.Accepted -= uint64(n) // they move on
-	if n == 0 {
-		c.drained()
-	}
+	c.machine.MoveOn(n)
 	c.mu.Unlock()
 	if err == nil && n == 0 {
 		err = c.closeQueue()
@@ -179,7 +167,7 @@ func (c *Channel) save() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := c.unsavedLocked()
+	left := c.machine.InMemory()
 	if left == 0 {
 		return c.closeQueue()
 	}
@@ -198,16 +186,7 @@ func (c *Channel) save() error {
 		}
 		c.unsaved.Add(-1)
 	}
-	c.inflight.Clear(func(it inflight.Item[*Subscription]) { put(it.Frame, it.Attempts) })
-	for c.retries.Len() > 0 {
-		r := c.retries.Pop()
-		put(r.frame, r.attempts)
-	}
-	for c.mem.Len() > 0 {
-		f, _ := c.mem.Next()
-		put(f, f.Attempts()-1)
-	}
-	c.deferredMemory.Clear(func(d inflight.Due) { put(d.Frame, d.Attempts) })
+	c.machine.Unload(put)
 	return errors.Join(append(errs, c.closeQueue())...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
@@ -69,7 +70,7 @@ func (t *Topic) keptIn(nodes []*stored) []backlog.Range {
 	var void []backlog.Range
 	for _, c := range t.all() {
 		c.mu.Lock()
-		void = append(void, c.void()...)
+		void = append(void, c.machine.Void()...)
 		c.mu.Unlock()
 	}
 	if len(void) == 0 {
@@ -87,20 +88,11 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	}
 	last := t.d.shown() // before the ranges: what is withdrawn meanwhile is behind it
 	c.enterNow()
-	ranges := c.mem.Ranges(nil)
+	ranges := c.machine.Waiting(nil)
 	var again []outMessage
 	add := func(pos Position, attempts uint16) { again = append(again, outMessage{pos, attempts}) }
-	for _, list := range c.bodied() {
-		list.Each(func(r *retry) { add(r.pos, r.attempts) })
-	}
-	c.order.each(add)
-	for s := range c.coldReleased.All() {
-		add(s.Pos, s.Attempts)
-	}
-	for _, s := range c.loadingPlaces() {
-		add(s.Pos, s.Attempts)
-	}
-	cold, void, over := c.coldRetries.Snapshot(), slices.Clone(c.void()), c.at.over
+	cold := c.machine.EachReturned(add)
+	void, over := slices.Clone(c.machine.Void()), c.machine.At.Over
 	c.exit()
 	for m := range cold.All() {
 		if m.Pos >= o.From && !journal.Holds(void, m.Pos) {
@@ -112,7 +104,7 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 		ranges = append(ranges, backlog.Range{First: m.pos, Last: m.pos})
 	}
 	ranges = journal.Merge(ranges)
-	if gone := over.all(); len(gone) > 0 {
+	if gone := over.All(); len(gone) > 0 {
 		ranges, _ = journal.CutAll(ranges, gone)
 	}
 	return t.browse(ctx, o, last, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
@@ -128,25 +120,25 @@ func (c *Channel) BrowseInFlight(ctx context.Context, o Look) (Looked, error) {
 	if t.d == nil || c.ephemeral {
 		return Looked{}, ErrNoBrowse
 	}
-	var list []inflight.Flying[*Subscription]
+	var list []inflight.Flying[*channel.Consumer]
 	c.enterNow()
-	c.inflight.EachFlying(func(f inflight.Flying[*Subscription]) {
+	c.machine.EachFlying(func(f inflight.Flying[*channel.Consumer]) {
 		if f.Pos >= o.From {
 			list = append(list, f)
 		}
 	})
-	ahead := c.at.stamp - c.at.now
+	ahead := c.machine.At.Stamp - c.machine.At.Now
 	c.exit()
-	slices.SortFunc(list, func(a, b inflight.Flying[*Subscription]) int { return cmp.Compare(a.Pos, b.Pos) })
+	slices.SortFunc(list, func(a, b inflight.Flying[*channel.Consumer]) int { return cmp.Compare(a.Pos, b.Pos) })
 	ranges := make([]backlog.Range, 0, len(list))
 	for i := range list {
 		ranges = append(ranges, backlog.Range{First: list[i].Pos, Last: list[i].Pos})
 	}
 	ranges = journal.Merge(ranges)
 	return t.browse(ctx, o, t.d.shown(), func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
-		i, _ := slices.BinarySearchFunc(list, m.Pos, func(f inflight.Flying[*Subscription], pos Position) int { return cmp.Compare(f.Pos, pos) })
+		i, _ := slices.BinarySearchFunc(list, m.Pos, func(f inflight.Flying[*channel.Consumer], pos Position) int { return cmp.Compare(f.Pos, pos) })
 		f := &list[i]
-		m.Attempts, m.Client = f.Attempts, f.Owner.name
+		m.Attempts, m.Client = f.Attempts, f.Owner.Name
 		m.Delivered, m.Deadline = time.Unix(0, ahead+f.Delivered), time.Unix(0, ahead+f.Deadline)
 	})
 }

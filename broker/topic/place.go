@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"brokerd/broker/backlog"
 	"brokerd/broker/policy"
 	"brokerd/protocol"
 )
@@ -230,9 +229,4 @@ func (t *Topic) timeIn(s *stored, at int64) (pos Position, err error) {
 		return pos == 0
 	})
 	return pos, nil
-}
-
-// wholeRange is all positions from one on.
-func wholeRange(from Position) backlog.Range {
-	return backlog.Range{First: from, Last: math.MaxUint64 - 1}
 }

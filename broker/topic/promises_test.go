@@ -79,7 +79,7 @@ func TestKeysAreSureOnlyOnceACheckpointHasThem(t *testing.T) {
 func TestWhatMayBeTakenBackIsInNoSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGated(t)
-		g.topic.own.bound = 1
+		g.topic.own.machine.Init(&g.topic.registry.rules, 1, false)
 		for _, body := range []string{"1", "2", "3", "4"} {
 			g.publish(0, body+string(make([]byte, handOverBytes)))
 		}

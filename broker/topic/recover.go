@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
@@ -247,44 +248,39 @@ func (b *builder) channels() {
 
 // fill gives a channel what the state says that it has. What is nowhere is lost, and counted.
 func (b *builder) fill(c *Channel, state *journal.Channel) {
-	own := b.topic.policyOf(b.topic.own)
-	ordered := own.Orders() && c != b.topic.own
-	if ordered {
+	ordered := b.topic.policyOf(b.topic.own)
+	if !ordered.Orders() || c == b.topic.own {
+		ordered = nil
+	} else {
 		state.BackInLine()
+		c.machine.At.Now = b.now
 	}
 	c.logged = state.After
 	if len(state.Waiting) > 0 {
 		c.logged = min(c.logged, state.Waiting[0].First-1)
 	}
-	c.mem.SetAfter(c.logged)
-	c.offered, c.inherited, c.replay, c.began = state.Offered, state.Inherited, state.Replay, state.Began
-	if len(state.Cancelled) > 0 {
-		c.voids = &voided{cancelled: state.Cancelled}
-	}
-	c.policy = b.topic.policyOf(c)
-	if ordered {
-		c.at.now = b.now
-		c.setOrdered(own)
-	}
-	waiting := b.waiting(c, state.Waiting)
-	out := b.out(c, &state.Out)
-	c.n.restore(state.Counts)
-	c.n.Finished += uint64(waiting.done + out.done)
+	c.began = state.Began
+	keys := keyReader{topic: b.topic}
+	r := c.machine.Restore(state, c.logged, b.topic.policyOf(c), ordered, func(pos Position) uint32 {
+		sum, err := keys.of(pos)
+		if err != nil {
+			b.registry.log.Error("keys of messages cannot be read: these are in no order any more", "topic", b.topic.name, "position", pos, "error", err)
+		}
+		return sum
+	})
+	waiting := b.waiting(&r, state.Waiting)
+	out := b.out(&r, &state.Out)
+	keys = keyReader{topic: b.topic} // from the first on again
 	lost := waiting.lost + out.lost
-	c.n.discard(journal.Unreadable, lost)
-	held := uint64(c.mem.Len() + c.coldRetries.Len() + c.deferredIndex.Len() + c.order.len())
-	if sum := c.n.Gone() + held; c.n.Accepted != sum {
-		b.registry.log.Error("the counts of a channel did not add up", "topic", b.topic.name, "channel", c.name, "accepted", c.n.Accepted,
+	if accepted, sum := r.End(state.Counts, waiting.done+out.done, lost); accepted != sum {
+		b.registry.log.Error("the counts of a channel did not add up", "topic", b.topic.name, "channel", c.name, "accepted", accepted,
 			"left or there", sum)
-		c.n.Accepted = sum
 	}
-	c.n.adopted = c.n.Accepted
 	if lost > 0 {
 		b.lost[c.name] = lost
 		b.registry.log.Error("messages that are needed are nowhere, and were lost", "topic", b.topic.name, "channel", c.name,
 			"waiting", waiting.lost, "delivered or deferred", out.lost)
 	}
-	c.asks.deadline = true
 	c.grant()
 }
 
@@ -307,7 +303,7 @@ func (a *absent) add(b *builder, r journal.Range) {
 }
 
 // waiting puts ranges of messages, in order, into the channel's backlog. It returns how many are in no node.
-func (b *builder) waiting(c *Channel, ranges []journal.Range) (gone absent) {
+func (b *builder) waiting(c *channel.Restoring, ranges []journal.Range) (gone absent) {
 	nodes := b.topic.d.table.each()
 	for _, r := range ranges {
 		for len(nodes) > 0 && nodes[0].node.End() <= r.First {
@@ -319,7 +315,7 @@ func (b *builder) waiting(c *Channel, ranges []journal.Range) (gone absent) {
 			if part.First > part.Last {
 				break
 			}
-			c.mem.Add(backlog.Of(s.node, part), part.Len())
+			c.Fresh(backlog.Of(s.node, part), part.Len())
 			if next < part.First {
 				gone.add(b, journal.Range{First: next, Last: part.First - 1})
 			}
@@ -333,9 +329,8 @@ func (b *builder) waiting(c *Channel, ranges []journal.Range) (gone absent) {
 }
 
 // out puts back what had been delivered or deferred, and empties out. It returns how many are in no node.
-func (b *builder) out(c *Channel, out *journal.Outs) (gone absent) {
+func (b *builder) out(c *channel.Restoring, out *journal.Outs) (gone absent) {
 	var p pins
-	turns := outInTurn{channel: c, keys: keyReader{topic: b.topic}}
 	out.Take(func(pos Position, o journal.Out) {
 		if p.add(&b.topic.d.table, pos, 1); p.node == nil {
 			gone.add(b, journal.Range{First: pos, Last: pos})
@@ -345,22 +340,14 @@ func (b *builder) out(c *Channel, out *journal.Outs) (gone absent) {
 		m := inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: o.Attempts}
 		if o.Due > b.wall {
 			m.At = b.now + o.Due - b.wall
-			c.deferredIndex.Push(m)
-			if c.order != nil {
-				turns.add(m, true)
-			}
+			c.Deferred(m)
 			return
 		}
 		if o.Due != 0 {
-			c.based(pos, b.now+max(o.Due, -o.Due)-b.wall)
+			c.Since(pos, b.now+max(o.Due, -o.Due)-b.wall)
 		}
-		if c.order != nil {
-			turns.add(m, false)
-			return
-		}
-		c.coldRetries.Push(m) // its turn is now
+		c.Again(m)
 	})
 	p.flush()
-	turns.end()
 	return gone
 }

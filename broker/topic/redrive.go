@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
@@ -108,8 +109,8 @@ func (t *Topic) StopRedrive(channel string) (Redrive, error) {
 func (c *Channel) lettersGoTo() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.policy != nil && c.policy.DeadLetter != "" {
-		return c.policy.DeadLetter
+	if p := c.machine.Policy(); p != nil && p.DeadLetter != "" {
+		return p.DeadLetter
 	}
 	return policy.DeadLetterTopic(c.topic.name, c.name)
 }
@@ -308,7 +309,7 @@ func (c *Channel) sendBackSome(from *Topic, list []letter, r *redrive) (moved in
 	err = b.run()
 	b.pulling.end(err)
 	switch {
-	case errors.Is(err, errNoMessage):
+	case errors.Is(err, channel.ErrNothing):
 		b.left = nil
 	case err != nil:
 		return 0, err
@@ -363,7 +364,7 @@ func (b *sentBack) take() error {
 	var free []letter
 	if free, b.busy = b.free(b.list); len(free) == 0 {
 		b.unlock()
-		return errNoMessage
+		return channel.ErrNothing
 	}
 	b.fill(free)
 	return nil

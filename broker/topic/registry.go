@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
@@ -29,13 +31,13 @@ type Registry struct {
 	sweep                    *sweeper
 	noPublishes, noNewcomers atomic.Bool // see SetDraining
 
-	limits   atomic.Pointer[Limits]
-	patterns atomic.Pointer[Patterns] // see SetPatterns
-	unheeded sync.Map                 // those, by text, of which the log has told that replicated topics do not heed them
-	jumps    atomic.Pointer[[]jump]   // of the clock of stamps; nil: none
-	skew     time.Duration            // what tests set the clock of stamps by
-	ahead    atomic.Int64             // what stamps are more than times on that clock
-	trust    trust                    // in that clock, for what is dropped by its age
+	limits   atomic.Pointer[limits]
+	patterns atomic.Pointer[Patterns]      // see SetPatterns
+	unheeded sync.Map                      // those, by text, of which the log has told that replicated topics do not heed them
+	jumps    atomic.Pointer[channel.Jumps] // of the clock of stamps; nil: none
+	skew     time.Duration                 // what tests set the clock of stamps by
+	ahead    atomic.Int64                  // what stamps are more than times on that clock
+	trust    trust                         // in that clock, for what is dropped by its age
 
 	ctx  context.Context // ends when Close begins
 	stop context.CancelFunc
@@ -68,7 +70,7 @@ type Registry struct {
 
 	remaking sync.Mutex // one topic changes between level memory and the others at a time; before create
 
-	rules  rules // of all channels
+	rules  channel.Rules // of all channels
 	memory memoryAccount
 
 	keys      keyMemory // of deduplication
@@ -92,11 +94,11 @@ func NewRegistry(cfg Config) *Registry {
 		r.memory.half = cfg.MaxMemory / 2
 	}
 	r.keys.limit, r.keys.full = cfg.DedupMemory, r.shrinkKeys
-	r.rules = rules{memQueueSize: cfg.MemQueueSize, topology: cfg.TopologyAware, freshID: r.ids.one}
+	r.rules = channel.Rules{MemQueueSize: cfg.MemQueueSize, TopologyAware: cfg.TopologyAware, FreshID: r.ids.one, Random: rand.IntN}
 	r.ahead.Store(r.start.UnixNano())
 	r.patterns.Store(&cfg.Patterns)
 	r.idleAt.Store(math.MaxInt64)
-	r.limits.Store(&Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers,
+	r.SetLimits(Limits{MaxMsgTimeout: cfg.MaxMsgTimeout, MaxReqTimeout: cfg.MaxReqTimeout, MaxConsumers: cfg.MaxConsumers,
 		MaxTopics: cfg.MaxTopics, MaxChannels: cfg.MaxChannels})
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)

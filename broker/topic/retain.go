@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
@@ -212,14 +213,14 @@ type outdating struct {
 	list   []keptNode // that are kept
 	size   int64      // of them
 	now    int64
-	jumps  *[]jump
+	jumps  *channel.Jumps
 	upTo   Position // what is kept begins there, 0: where it did
 }
 
 // old reports whether what came at a time is older than what is kept. By how much a clock was set since does not count, as far as that is known:
 // history is not gone because a clock was wrong for a moment.
 func (o *outdating) old(at int64) bool {
-	return o.now-at-setSinceStamp(o.jumps, at) > int64(o.policy.RetainTime)
+	return o.now-at-o.jumps.SinceStamp(at) > int64(o.policy.RetainTime)
 }
 
 // run goes over the first nodes that need not be kept any more. It may read the disk.
@@ -501,7 +502,7 @@ func (t *Topic) keptOf(nodes []*stored) (list []backlog.Range) {
 		}
 	}
 	if e := t.expiries.Load(); e != nil {
-		unshared = journal.Merge(append(unshared, e.over.Load().all()...))
+		unshared = journal.Merge(append(unshared, e.over.Load().All()...))
 	}
 	list, _ = journal.CutAll(list, unshared)
 	return list

@@ -111,18 +111,19 @@ func (c *Channel) rewind(pos Position, dry bool) (m Moved, at journal.Offset, er
 	}
 	nodes := t.closedNodesLocked(m.From)
 	c.enterNow()
-	list := c.again(m.From, shared)
+	list := c.machine.Again(m.From, shared)
 	queue := queueOf(nodes, list)
 	m.Messages, m.first = queue.Len(), queue.First()
-	if err := t.bounded(c.policy, &queue, c.besides(m.From)); err != nil || dry {
+	stay, bytes := c.machine.Besides(m.From)
+	if err := t.bounded(c.machine.Policy(), &queue, stay, bytes); err != nil || dry {
 		c.exit()
 		return m, at, err
 	}
-	c.machine.rewind(m.From, &queue)
+	c.machine.Rewind(m.From, &queue)
 	if m.first > 0 {
 		c.began = min(c.began, m.first)
 	}
-	if first := c.mem.First(); first > 0 {
+	if first := c.machine.First(); first > 0 {
 		c.logged = min(c.logged, first-1)
 	}
 	if queue.Len() > 0 && !c.ephemeral {
@@ -166,7 +167,7 @@ func (t *Topic) replayLocked(pos Position) (shared []backlog.Range, m Moved, err
 func (t *Topic) unsharedLocked() []backlog.Range {
 	list := t.d.retain.unshared
 	if e := t.expiries.Load(); e != nil {
-		list = journal.Merge(slices.Concat(list, e.look(t.registry.now()).all()))
+		list = journal.Merge(slices.Concat(list, e.look(t.registry.now()).All()))
 	}
 	return list
 }
@@ -212,15 +213,19 @@ func runsOf(list []backlog.Range) []byte {
 func (c *Channel) having() (list []backlog.Range) {
 	c.enter()
 	defer c.exit()
-	list = c.mem.Ranges(nil)
-	c.eachOut(func(pos Position, _ uint16) { list = append(list, backlog.Range{First: pos, Last: pos}) },
-		func(d *inflight.Due) { list = append(list, backlog.Range{First: d.Pos, Last: d.Pos}) })
-	for _, places := range c.places() {
+	list = c.machine.Waiting(nil)
+	c.eachOut(func(pos Position) { list = append(list, backlog.Range{First: pos, Last: pos}) })
+	return journal.Merge(list)
+}
+
+// eachOut calls f with every message that has left the channel's backlog and not the channel. The lock is held.
+func (c *Channel) eachOut(f func(Position)) {
+	c.machine.EachOut(func(pos Position, _ uint16) { f(pos) }, func(d *inflight.Due) { f(d.Pos) })
+	for _, places := range c.machine.Places() {
 		for p := range places.All() {
-			list = append(list, backlog.Range{First: p.Pos, Last: p.Pos})
+			f(p.Pos)
 		}
 	}
-	return journal.Merge(list)
 }
 
 // ChannelAt returns the channel of that name and makes it when there is none, so that it begins at a place: beside what comes, and what waits
@@ -287,13 +292,13 @@ func (t *Topic) beginAtLocked(c *Channel, change journal.Change, from Position, 
 	if err != nil {
 		return change, err
 	}
-	if err := t.bounded(t.policyOf(c), &queue, held{}); err != nil {
+	if err := t.bounded(t.policyOf(c), &queue, 0, 0); err != nil {
 		return change, err
 	}
 	*m = moved
 	if queue.Len() > 0 {
 		change.Next, change.Runs = moved.From, runsOf(queue.Ranges(nil))
-		c.machine.rewind(moved.From, &queue)
+		c.machine.Rewind(moved.From, &queue)
 		c.logged = queue.First() - 1
 	}
 	return change, nil
@@ -331,7 +336,7 @@ func (c *Channel) Skip(p Place, all, dry bool) (Moved, error) {
 		return m, ErrExiting
 	}
 	c.enterNow()
-	m.Messages = c.machine.skip(pos, all, dry)
+	m.Messages = c.machine.Skip(pos, all, dry)
 	c.exit()
 	t.pub.Unlock()
 	if dry {
@@ -350,14 +355,9 @@ func (c *Channel) lowest() Position {
 	c.enter()
 	defer c.exit()
 	first := Position(math.MaxUint64)
-	if pos := c.mem.First(); pos > 0 {
+	if pos := c.machine.First(); pos > 0 {
 		first = pos
 	}
-	c.eachOut(func(pos Position, _ uint16) { first = min(first, pos) }, func(d *inflight.Due) { first = min(first, d.Pos) })
-	for _, places := range c.places() {
-		for p := range places.All() {
-			first = min(first, p.Pos)
-		}
-	}
+	c.eachOut(func(pos Position) { first = min(first, pos) })
 	return first
 }

@@ -3,7 +3,9 @@ package topic
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/diskqueue/journal"
 )
 
@@ -38,12 +40,9 @@ func TestARewindLeavesDeadLettersOnTheirWay(t *testing.T) {
 			synctest.Wait()
 			publish(t, topic, 2) // one of which is finished by hand
 			c.enterNow()
-			if c.graves == nil {
-				c.exit()
-				t.Fatalf("%s: nothing is buried", name)
-			}
-			c.graves.notYet, c.graves.running = 0, true
-			list, epoch := c.beginBurial()
+			c.machine.At.Now += int64(time.Hour) // their topic is tried again
+			c.machine.StartBurial(func() bool { return true })
+			list, epoch, _ := c.machine.BeginBurial(nil)
 			c.exit()
 			if len(list) != 4 {
 				t.Fatalf("%s: %d are on their way, want 4", name, len(list))
@@ -52,9 +51,8 @@ func TestARewindLeavesDeadLettersOnTheirWay(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			c.enterNow()
-			c.endBurial(errNoMessage, epoch)
-			c.graves.running = false
-			n := c.buried()
+			_, n := c.machine.EndBurial(channel.ErrNothing, epoch, 0)
+			c.machine.BeginBurial(nil) // nobody moves them any more
 			c.exit()
 			if st := c.Stats(); n != 4 || st.Counts.Discarded[journal.Emptied] != 0 || !st.Balanced {
 				t.Errorf("%s: %d wait for their topic, want 4, %d count as emptied: %+v", name, n, st.Counts.Discarded[journal.Emptied], st)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
@@ -59,13 +60,11 @@ func (c *Channel) Deferred(ctx context.Context, from DueMark, limit int) (list [
 // time. It fails with the error of the context, too.
 func (c *Channel) eachDeferred(ctx context.Context, from DueMark, limit int, f func(*Scheduled, protocol.MessageFrame) bool) (next DueMark, end bool, err error) {
 	c.enterNow()
-	start, ahead := c.topic.registry.start.UnixNano(), c.at.stamp-c.at.now
+	start, at := c.topic.registry.start.UnixNano(), &c.machine.At
 	mark := inflight.Place{At: from.At - start, Pos: Position(from.Key)}
-	shown := c.at.shown
-	warm := c.deferredMemory.After(mark, limit)
-	some := c.deferredIndex.After(mark, limit)
-	void := slices.Clone(c.void())
-	now := c.at.stamp
+	shown, now, ahead := at.Shown, at.Stamp, at.Stamp-at.Now
+	warm, some := c.machine.DeferredAfter(mark, limit)
+	void := slices.Clone(c.machine.Void())
 	c.exit()
 	places := some.First(mark, limit)
 	l := loader{topic: c.topic}
@@ -102,13 +101,13 @@ func (c *Channel) eachDeferred(ctx context.Context, from DueMark, limit int, f f
 // Own returns the topic's own backlog, which is nobody's channel: what waits or is deferred while no channel may get it.
 func (t *Topic) Own() *Channel { return t.own }
 
-// Cancel drops a message that is deferred, for good: on one channel, or wherever it is when channel is nil. No rewind brings it again there; one
+// Cancel drops a message that is deferred, for good: on one channel, or wherever it is when c is nil. No rewind brings it again there; one
 // that was dropped wherever it was comes to no channel that is made later either. It returns where it was, the topic's own backlog as an
 // empty name, once the log says so. It fails with ErrNotDeferred, ErrNoPositions, or the error of the log; with the
 // last the message is dropped, but may come back with a crash.
-func (t *Topic) Cancel(pos Position, channel *Channel) (from []string, err error) {
-	from, err = t.reschedule(pos, channel, (*machine).cancel)
-	if len(from) == 0 || channel != nil && channel != t.own {
+func (t *Topic) Cancel(pos Position, c *Channel) (from []string, err error) {
+	from, err = t.reschedule(pos, c, (*channel.Machine).Cancel)
+	if len(from) == 0 || c != nil && c != t.own {
 		return from, err
 	}
 	if at := t.forgo(pos); err == nil && at != (journal.Offset{}) {
@@ -133,19 +132,19 @@ func (t *Topic) forgo(pos Position) (at journal.Offset) {
 }
 
 // Release has a message that is deferred be due now, as Cancel drops it.
-func (t *Topic) Release(pos Position, channel *Channel) (from []string, err error) {
-	return t.reschedule(pos, channel, (*machine).release)
+func (t *Topic) Release(pos Position, c *Channel) (from []string, err error) {
+	return t.reschedule(pos, c, (*channel.Machine).Release)
 }
 
-func (t *Topic) reschedule(pos Position, channel *Channel, act func(*machine, Position, *inflight.Place) bool) (from []string, err error) {
+func (t *Topic) reschedule(pos Position, only *Channel, act func(*channel.Machine, Position, *inflight.Place) bool) (from []string, err error) {
 	if t.d == nil {
 		return nil, ErrNoPositions
 	}
 	if err := t.registry.writable(); err != nil {
 		return nil, err
 	}
-	targets := []*Channel{channel}
-	if channel == nil {
+	targets := []*Channel{only}
+	if only == nil {
 		targets = t.all()
 	}
 	for _, c := range targets {
@@ -153,7 +152,7 @@ func (t *Topic) reschedule(pos Position, channel *Channel, act func(*machine, Po
 			from = append(from, c.name)
 		}
 	}
-	if len(from) == 0 && channel == nil { // it may have moved from the topic's own backlog to the channels meanwhile
+	if len(from) == 0 && only == nil { // it may have moved from the topic's own backlog to the channels meanwhile
 		t.pub.Lock()
 		for _, c := range t.all() {
 			if c.reschedule(pos, act) {
@@ -185,9 +184,9 @@ func (t *Topic) settleChannels(list []*Channel) error {
 }
 
 // reschedule looks for a deferred message outside the lock, as there may be many, and acts under it.
-func (c *Channel) reschedule(pos Position, act func(*machine, Position, *inflight.Place) bool) (done bool) {
+func (c *Channel) reschedule(pos Position, act func(*channel.Machine, Position, *inflight.Place) bool) (done bool) {
 	c.mu.Lock()
-	some := c.deferredIndex.Holding(pos)
+	some := c.machine.DeferredHolding(pos)
 	c.mu.Unlock()
 	var place *inflight.Place
 	if m, ok := some.Find(pos); ok {
@@ -196,18 +195,6 @@ func (c *Channel) reschedule(pos Position, act func(*machine, Position, *infligh
 	c.enterNow()
 	defer c.exit()
 	return act(&c.machine, pos, place)
-}
-
-// aheadNow is ahead for Stats, which may be asked for often. The lock is held.
-func (c *Channel) aheadNow() Ahead {
-	if c.postponed() < manyAhead {
-		c.counted = nil
-		return c.ahead(c.at.now)
-	}
-	if c.counted == nil || c.at.now-c.counted.at >= int64(aheadAge) {
-		c.counted = &countedAhead{c.ahead(c.at.now), c.at.now}
-	}
-	return c.counted.Ahead
 }
 
 // Receipt says which messages a publish has become: Count of them, the ids and the positions of the others following those of the

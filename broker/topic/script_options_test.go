@@ -47,7 +47,7 @@ func (s *script) patterns(args []string) error {
 
 // limits TOPICS CHANNELS: what the node allows
 func (s *script) limits(args []string) error {
-	l := *s.r.limits.Load()
+	l := s.r.limits.Load().Limits
 	l.MaxTopics, l.MaxChannels = s.number(args[0]), s.number(args[1])
 	s.r.SetLimits(l)
 	return nil
@@ -78,7 +78,7 @@ func (s *script) held(args []string) error {
 	for _, c := range topic.all() {
 		st := c.Stats()
 		c.mu.Lock()
-		sized, bytes := c.sizes != nil, c.heldBytes()
+		sized, bytes := c.machine.Sized(), c.machine.HeldBytes()
 		c.mu.Unlock()
 		if c == topic.own && st.Held == 0 {
 			continue

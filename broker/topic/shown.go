@@ -111,8 +111,7 @@ func (t *Topic) show(a *appended, withdrawn bool, later *Wakes) {
 
 func (c *Channel) show(count int, later *Wakes) {
 	c.enter()
-	more := c.policy != nil && c.machine.makeRoom()
-	c.machine.show(count, later)
+	more := c.machine.Show(count, later)
 	c.exit()
 	if more {
 		c.makeRoom(false)
@@ -125,7 +124,7 @@ func (t *Topic) withdraw(a *appended) {
 	r := a.extent.Positions()
 	for _, c := range t.all() {
 		c.enter()
-		c.withdraw(a.extent, a.due)
+		c.machine.Withdraw(a.extent, a.due)
 		c.exit()
 	}
 	t.messages.Add(-uint64(a.count))

@@ -1,6 +1,19 @@
 package topic
 
-import "brokerd/diskqueue/journal"
+import (
+	"brokerd/broker/channel"
+	"brokerd/diskqueue/journal"
+)
+
+// What is counted of channels.
+type (
+	Ahead      = channel.Ahead
+	BlockedKey = channel.BlockedKey
+	Delays     = channel.Delays
+)
+
+// DelayBounds are the upper bounds of all classes of [Delays] but the last, which has none.
+var DelayBounds = channel.DelayBounds
 
 // Stats is a topic's counters at one moment.
 type Stats struct {
@@ -90,34 +103,22 @@ func (c *Channel) stats() ChannelStats {
 	backend := c.diskDepth()
 	c.enterNow()
 	defer c.exit()
+	n := c.machine.Stats()
 	s := ChannelStats{
 		Name: c.name, Born: c.born, Paused: c.Paused(),
-		Depth: backend + int64(c.backlog()), BackendDepth: backend,
-		InFlight: c.inflight.Len(), Deferred: c.postponed(), Buried: c.buried(), Ahead: c.aheadNow(), Consumers: len(c.subs),
-		MessageCount: c.n.Accepted - c.n.adopted, RequeueCount: c.n.requeued, TimeoutCount: c.n.timedOut,
-		DisconnectRequeueCount: c.n.disconnected,
-		Counts:                 c.n.counts(), Held: c.holds(), Balanced: c.n.Gone()+uint64(c.holds()) == c.n.Accepted,
-		Replaying: c.replaying(),
-		ZoneLocal: c.n.zoneLocal, RegionLocal: c.n.regionLocal, Global: c.n.elsewhere, OldestAt: c.oldest(),
+		Depth: backend + int64(n.Waiting), BackendDepth: backend,
+		InFlight: n.InFlight, Deferred: n.Deferred, Buried: n.Buried, Ahead: n.Ahead, Consumers: len(c.machine.Consumers()),
+		MessageCount: n.Came, RequeueCount: n.Requeued, TimeoutCount: n.TimedOut, DisconnectRequeueCount: n.Disconnected,
+		Counts: n.Counts, Held: n.Held, Balanced: n.Counts.Gone()+uint64(n.Held) == n.Counts.Accepted, Replaying: n.Replaying,
+		ZoneLocal: n.ZoneLocal, RegionLocal: n.RegionLocal, Global: n.Elsewhere, OldestAt: n.OldestAt,
+		Aside: n.Aside, BlockedKeys: n.BlockedKeys, Blocked: n.Blocked, Refusal: n.Refusal, Delivered: n.Delivered, Finished: n.Finished,
 	}
-	s.Aside = c.order.len()
-	s.BlockedKeys, s.Blocked = c.blockedKeys()
-	if p := c.policy; buries(p) && !c.at.final {
+	if p := c.machine.Policy(); buries(p) && !c.machine.At.Final {
 		s.DeadLetter = p.DeadLetter
-	}
-	switch g := c.graves; {
-	case g == nil:
-	case g.refusal != nil && g.waiting.Len() > 0:
-		s.Refusal = g.refusal.Error()
-	case g.large.Len() > 0:
-		s.Refusal = tooLarge
 	}
 	if c.redrive != nil {
 		r := c.redrive.Redrive
 		s.Redrive = &r
-	}
-	if c.delays != nil {
-		s.Delivered, s.Finished = c.delays.delivered, c.delays.finished
 	}
 	return s
 }
@@ -126,5 +127,5 @@ func (c *Channel) stats() ChannelStats {
 func (c *Channel) inFlight() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.inflight.Len()
+	return c.machine.InFlight()
 }

@@ -19,13 +19,15 @@ func TestABrokenSumIsLogged(t *testing.T) {
 		if c.Stats(); log.Len() > 0 {
 			t.Fatalf("the log says %s", &log)
 		}
-		c.n.Accepted++ // nothing of the product does that
+		c.machine.AdoptSpilled(1)
+		c.machine.AdoptSpilled(0) // nothing of the product does that: one was accepted and is nowhere
 		for range 3 {
 			if s := c.Stats(); s.Balanced {
 				t.Error("it is called balanced")
 			}
 		}
-		c.n.Accepted--
+		c.machine.EndSpill(0, 1)
+		c.machine.AdoptSpilled(0) // the sum is right again
 		if text := log.String(); strings.Count(text, "does not add up") != 1 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "channel="+name) {
 			t.Errorf("the log says %q", text)
 		}

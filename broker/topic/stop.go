@@ -17,7 +17,11 @@ func (r *Registry) SetDelivery(on bool) {
 	for _, t := range r.unsorted() {
 		for _, c := range t.Channels() {
 			c.enter()
-			c.resettle(!on)
+			if on {
+				c.machine.Resettle()
+			} else {
+				c.machine.Hurry()
+			}
 			c.exit()
 		}
 	}
@@ -28,7 +32,7 @@ func (r *Registry) InFlight() (n int) {
 	for _, t := range r.unsorted() {
 		for _, c := range t.Channels() {
 			c.mu.Lock()
-			n += c.inflight.Len()
+			n += c.machine.InFlight()
 			c.mu.Unlock()
 		}
 	}
@@ -67,8 +71,5 @@ func (c *Channel) volatile() int {
 		runtime.Gosched()
 	}
 	defer c.mu.Unlock()
-	return c.unsavedLocked()
+	return c.machine.InMemory()
 }
-
-// unsavedLocked returns how many messages are in memory, of a channel at level memory.
-func (c *Channel) unsavedLocked() int { return c.backlog() + c.inflight.Len() + c.deferredMemory.Len() }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/diskqueue/journal"
 )
 
@@ -31,7 +32,7 @@ type store interface {
 	// shown returns up to which position messages may be given out; under mu.
 	shown() Position
 	// note is told what has become of a channel's messages; under mu.
-	note(c *Channel, e *effects)
+	note(c *Channel, e *channel.Effects)
 	// release lets go of all that a channel holds and is about to drop; under mu.
 	release(c *Channel)
 	// empty drops what the channel has on disk and in no memory; under pub.

@@ -263,7 +263,7 @@ func (s *stress) look() error {
 	s.r.Metadata()
 	s.channel.mu.Lock()
 	defer s.channel.mu.Unlock()
-	return s.channel.check()
+	return s.channel.machine.Check()
 }
 
 // drain finishes all that is left. A consumer that is not woken ends the test by its time limit.

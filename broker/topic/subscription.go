@@ -3,24 +3,34 @@ package topic
 import (
 	"fmt"
 	"time"
+
+	"brokerd/broker/channel"
 )
 
-// Consumer is who subscribes: a connection.
-type Consumer interface {
-	// Wake tells that Take, which had found nothing, may find something now. It must not wait, nor call the channel.
-	Wake()
-	// Close ends the connection. It must not wait for the connection's goroutines, nor call the channel.
-	Close()
-}
-
-// Locality is how near a consumer is.
-type Locality uint8
+// What consumers get and say, as channels have it.
+type (
+	Consumer          = channel.Owner // who subscribes: a connection
+	Locality          = channel.Locality
+	Run               = channel.Run
+	Delivery          = channel.Delivery
+	Verb              = channel.Verb
+	Answer            = channel.Answer
+	Wakes             = channel.Wakes
+	SubscriptionStats = channel.ConsumerStats
+)
 
 // The localities, nearest first.
 const (
-	ZoneLocal Locality = iota
-	RegionLocal
-	Elsewhere
+	ZoneLocal   = channel.ZoneLocal
+	RegionLocal = channel.RegionLocal
+	Elsewhere   = channel.Elsewhere
+)
+
+// The answers.
+const (
+	Finish  = channel.Finish
+	Requeue = channel.Requeue
+	Touch   = channel.Touch
 )
 
 // SubscribeOptions are what a consumer asked for.
@@ -36,38 +46,10 @@ type SubscribeOptions struct {
 // Subscription is one consumer of a channel. Take belongs to who sends for the consumer, one
 // goroutine at a time; Apply and SetReady to its reader.
 type Subscription struct {
+	consumer channel.Consumer // guarded by Channel.mu, but for what never changes; first, so that it needs no address of its own
 	channel  *Channel
-	owner    Consumer
-	name     string
 	number   uint64 // that no other has had since the start
-	sample   int
-	locality Locality
-
-	// Guarded by Channel.mu.
-	standard   time.Duration // what the node says, of a consumer that asks for no time in flight; 0: it does
-	lane       int
-	ready      int
-	inflight   int
-	parked     bool  // nobody sends: it is to be woken
-	woken      bool  // it was, and has not taken yet
-	reserved   int   // messages that it was woken for
-	since      int64 // when it began with what it answers next
-	came       int64 // when it was woken or came for messages last, where the topology counts
-	turn       int64 // nanoseconds that it needs for a message, lately; 0: not known yet
-	closed     bool
-	named      uint64        // where the log has said its name, one more than Registry.cuts was; 0: nowhere
-	prev, next *Subscription // in Channel.waiting
-	listed     bool          // in Channel.waiting
-	n          SubscriptionStats
-}
-
-// SubscriptionStats are a consumer's counters.
-type SubscriptionStats struct {
-	Ready     int
-	InFlight  int
-	Delivered uint64
-	Finished  uint64
-	Requeued  uint64
+	named    uint64 // guarded by Channel.mu too: where the log has said the consumer's name, one more than Registry.cuts was; 0: nowhere
 }
 
 // LimitError is the refusal of one consumer too many.
@@ -83,19 +65,16 @@ func (e *LimitError) Error() string {
 func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 	c.enter()
 	defer c.exit()
-	if c.exiting {
+	if c.machine.Exiting() {
 		return nil, errGone
 	}
-	if limit := c.at.limits.MaxConsumers; limit > 0 && len(c.subs) >= limit {
+	if limit := c.topic.registry.limits.Load().MaxConsumers; limit > 0 && len(c.machine.Consumers()) >= limit {
 		return nil, &LimitError{c.topic.name, c.name, limit}
 	}
-	s := &Subscription{channel: c, owner: o.Owner, name: o.Name, sample: o.SampleRate, locality: o.Locality, parked: true,
-		number: c.topic.registry.consumers.Add(1)}
+	s := &Subscription{channel: c, number: c.topic.registry.consumers.Add(1)}
+	s.consumer = channel.Consumer{Owner: o.Owner, Ref: s, Name: o.Name, Sample: o.SampleRate, Locality: o.Locality}
 	c.topic.uses.Add(1)
-	if o.Standard {
-		s.standard = o.MsgTimeout
-	}
-	c.join(s, c.timeoutOf(s, o.MsgTimeout))
+	c.machine.Join(&s.consumer, o.MsgTimeout, o.Standard)
 	return s, nil
 }
 
@@ -103,21 +82,19 @@ func (c *Channel) subscribe(o SubscribeOptions) (*Subscription, error) {
 func (s *Subscription) Channel() *Channel { return s.channel }
 
 // Owner returns the consumer.
-func (s *Subscription) Owner() Consumer { return s.owner }
+func (s *Subscription) Owner() Consumer { return s.consumer.Owner }
 
 // Stats returns the counters.
 func (s *Subscription) Stats() SubscriptionStats {
 	s.channel.mu.Lock()
 	defer s.channel.mu.Unlock()
-	n := s.n
-	n.Ready, n.InFlight = s.ready, s.inflight
-	return n
+	return s.consumer.Stats()
 }
 
 // SetReady sets the credit: how many messages may be in flight at once, 0 or more.
 func (s *Subscription) SetReady(n int) {
 	s.channel.enter()
-	s.channel.credit(s, n)
+	s.channel.machine.SetReady(&s.consumer, n)
 	s.channel.exit()
 }
 
@@ -127,7 +104,7 @@ func (s *Subscription) Close() error {
 	c := s.channel
 	c.topic.uses.Add(1)
 	c.enterNow()
-	last := c.leave(s)
+	last := c.machine.Leave(&s.consumer)
 	c.exit()
 	if !last {
 		return nil
@@ -156,7 +133,7 @@ func (s *Subscription) TakeReady(d *Delivery) (n int, more bool) { return s.take
 func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool) {
 	c, before := s.channel, d.N
 	c.enterNow()
-	n, fill = c.machine.take(s, d, mayFill, filled)
+	n, fill = c.machine.Take(&s.consumer, d, mayFill, filled)
 	c.exit()
 	if n > 0 && c.topic.registry.cfg.Trace != nil {
 		c.traceTaken(d, before)
@@ -167,7 +144,7 @@ func (s *Subscription) take(d *Delivery, mayFill, filled bool) (n int, fill bool
 // rest parks a consumer that was chosen to read from disk and found nothing.
 func (s *Subscription) rest() {
 	s.channel.enter()
-	s.channel.machine.rest(s)
+	s.channel.machine.Rest(&s.consumer)
 	s.channel.exit()
 }
 
@@ -176,7 +153,7 @@ func (s *Subscription) HasCredit() bool {
 	c := s.channel
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return s.ready > s.inflight && !c.held()
+	return s.consumer.HasCredit() && !c.held()
 }
 
 // Apply carries out the consumer's answers in order. Whom that brings work is added to later, or woken where that is nil.
@@ -188,7 +165,7 @@ func (s *Subscription) Apply(answers []Answer, later *Wakes) {
 		took = &finished
 	}
 	c.enterNow()
-	c.answer(s, answers, took, later)
+	c.machine.Answer(&s.consumer, answers, took, later)
 	c.exit()
 	if len(finished) > 0 {
 		c.observe(finished)

@@ -234,20 +234,17 @@ func (r *Registry) trim() {
 func (c *Channel) idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.mem.Len() == 0
+	return !c.machine.Backlogged()
 }
 
 // trim is the channel's part. Topic.pub is held. A queue on disk that is read empty is closed, which ends its goroutine.
 func (c *Channel) trim() {
 	c.enter()
-	idle := c.machine.trim()
+	idle := c.machine.Trim()
 	if idle {
 		c.records = nil
 	}
-	closing := idle && !c.filling && c.disk.Load() != nil && c.at.disk == 0
-	if closing {
-		c.drained()
-	}
+	closing := idle && c.disk.Load() != nil && c.machine.Dry()
 	c.exit()
 	if closing {
 		if err := c.closeQueue(); err != nil {

@@ -177,7 +177,8 @@ func (t *Topic) addChannelAt(name string, limited bool, from Position, at *Moved
 		return nil, false, err
 	}
 	if t.d != nil {
-		c.offered, c.began = t.d.next-1, t.d.next // what was published before is not offered to it
+		c.machine.SetOffered(t.d.next - 1) // what was published before is not offered to it
+		c.began = t.d.next
 		if at != nil && at.first > 0 {
 			c.began = min(c.began, at.first)
 		}

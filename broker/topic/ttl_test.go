@@ -110,7 +110,7 @@ func TestExpiryKeepsTimeWhilePublishing(t *testing.T) {
 						time.Sleep(time.Millisecond)
 						most = max(most, c.Stats().Depth)
 					}
-					if late := (lookEvery + lookLater).Milliseconds(); most > 500+late { // a look that does not know what is next comes that late
+					if late := lookLatest.Milliseconds(); most > 500+late { // a look that does not know what is next comes that late
 						t.Errorf("level %s, %d in memory, own time %v: up to %d wait, of 500 that live", level, memory, own, most)
 					}
 				})

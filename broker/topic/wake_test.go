@@ -72,7 +72,7 @@ func TestRecheckKeepsEarlierDeadlines(t *testing.T) {
 			t.Fatalf("took %d", n)
 		}
 		s.channel.enter()
-		s.channel.asks.recheck = true
+		s.channel.machine.Asks.Recheck = true
 		s.channel.exit()
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()

@@ -1,7 +1,7 @@
 package topic
 
 import (
-	"brokerd/broker/backlog"
+	"brokerd/broker/channel"
 	"brokerd/diskqueue/journal"
 )
 
@@ -9,35 +9,35 @@ import (
 // in time. It is for people who ask what happened to a message, and for nothing else.
 
 // recordBack writes down what came back from consumers, for each of them in a record of its own.
-func (d *logStore) recordBack(c *Channel, list []returned) {
+func (d *logStore) recordBack(c *Channel, list []channel.Returned) {
 	for len(list) > 0 {
 		first, n := list[0], 1
-		d.recordConsumer(c, first.from)
+		from := first.From.Ref.(*Subscription)
+		d.recordConsumer(c, from)
 		r := c.records
-		r.runs.BeginBack(d.id, c.id, first.from.number, first.how)
-		var some []backlog.Range
-		for some = addPosition(some, first.pos); n < len(list) && list[n].from == first.from && list[n].how == first.how; n++ {
-			some = addPosition(some, list[n].pos)
+		r.runs.BeginBack(d.id, c.id, from.number, first.How)
+		for r.runs.Add(first.Pos); n < len(list) && list[n].From == first.From && list[n].How == first.How; n++ {
+			r.runs.Add(list[n].Pos)
 		}
-		r.add(some)
 		d.log.Append(journal.KindBack, r.runs.Record(), nil)
 		list = list[n:]
 	}
 }
 
 // recordBy writes down that the next record of the channel is a consumer's doing; nobody's, when there is none.
-func (d *logStore) recordBy(c *Channel, by *Subscription) {
-	if by == nil || !c.traced {
+func (d *logStore) recordBy(c *Channel, by *channel.Consumer) {
+	if by == nil {
 		return
 	}
-	d.recordConsumer(c, by)
-	d.log.Append(journal.KindBy, journal.AppendBy(nil, d.id, c.id, by.number), nil)
+	from := by.Ref.(*Subscription)
+	d.recordConsumer(c, from)
+	d.log.Append(journal.KindBy, journal.AppendBy(nil, d.id, c.id, from.number), nil)
 }
 
 // recordConsumer writes down what a consumer is called, unless the part of the log says so that a checkpoint leaves.
 func (d *logStore) recordConsumer(c *Channel, s *Subscription) {
 	if cut := d.topic.registry.cuts.Load() + 1; s.named != cut {
 		s.named = cut
-		d.log.Append(journal.KindConsumer, journal.AppendConsumer(nil, d.id, c.id, s.number, s.name), nil)
+		d.log.Append(journal.KindConsumer, journal.AppendConsumer(nil, d.id, c.id, s.number, s.consumer.Name), nil)
 	}
 }

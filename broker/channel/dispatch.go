@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import "time"
 
@@ -12,7 +12,7 @@ const (
 
 // prefetch is how many messages are no less than a consumer's part, even when others wait: what it answers within the horizon,
 // and one at least.
-func (s *Subscription) prefetch() int {
+func (s *Consumer) prefetch() int {
 	part := s.ready / credits
 	if s.turn > 0 {
 		part = int(min(int64(s.ready/most), int64(horizon)/s.turn))
@@ -21,7 +21,7 @@ func (s *Subscription) prefetch() int {
 }
 
 // learn learns how fast the consumer is from its having answered n messages.
-func (s *Subscription) learn(n int, now int64) {
+func (s *Consumer) learn(n int, now int64) {
 	if n == 0 {
 		return
 	}
@@ -36,24 +36,24 @@ func (s *Subscription) learn(n int, now int64) {
 
 // stalled reports whether who sends for the consumer has not come back for more for long: its socket is full, and it may stay so
 // until its write deadline.
-func (s *Subscription) stalled(now int64) bool { return !s.parked && now-s.came > int64(stalledAfter) }
+func (s *Consumer) stalled(now int64) bool { return !s.parked && now-s.came > int64(stalledAfter) }
 
 // work reports whether a consumer that is woken would find something to do.
-func (m *machine) work() bool { return !m.full() && (m.deliverable() || !m.filling && m.fillable()) }
+func (m *Machine) work() bool { return !m.full() && (m.deliverable() || !m.filling && m.fillable()) }
 
 // share is a consumer's part of what waits and is visible, when those that are parked with credit, or woken and on their way, get as much.
-func (m *machine) share(visible int) int {
+func (m *Machine) share(visible int) int {
 	others := m.waiting.n + m.woken
 	return (visible + others) / (others + 1)
 }
 
 // settle brings a parked consumer, whose credit or channel has changed, to where it belongs: it is woken when there is
 // work, and otherwise waits for some if it has credit.
-func (m *machine) settle(s *Subscription, later *Wakes) {
+func (m *Machine) settle(s *Consumer, later *Wakes) {
 	if !s.parked || s.closed {
 		return
 	}
-	if s.ready <= s.inflight || m.at.held {
+	if s.ready <= s.inflight || m.At.Held {
 		m.waiting.remove(s)
 		return
 	}
@@ -66,11 +66,11 @@ func (m *machine) settle(s *Subscription, later *Wakes) {
 
 // wake wakes as many waiting consumers as there are messages for, the least loaded first, and has them set aside. One
 // that was woken just before and has not come yet gets its part first.
-func (m *machine) wake(n int, later *Wakes) {
+func (m *Machine) wake(n int, later *Wakes) {
 	if m.full() {
 		return
 	}
-	topology := m.rules.topology
+	topology := m.rules.TopologyAware
 	if s := m.latest; s != nil && s.woken && !topology {
 		n -= m.reserve(s, n)
 	}
@@ -82,7 +82,7 @@ func (m *machine) wake(n int, later *Wakes) {
 }
 
 // reserve sets aside up to n messages for a consumer that was woken, and returns how many it is to have more.
-func (m *machine) reserve(s *Subscription, n int) int {
+func (m *Machine) reserve(s *Consumer, n int) int {
 	k := max(0, min(n, s.prefetch()-s.reserved))
 	s.reserved += k
 	m.reserved += k
@@ -91,8 +91,8 @@ func (m *machine) reserve(s *Subscription, n int) int {
 
 // nudge wakes one more consumer when messages wait for nobody that is on its way, in memory or on disk with nobody
 // reading them.
-func (m *machine) nudge() {
-	if m.waiting.n == 0 || m.at.held || !m.work() {
+func (m *Machine) nudge() {
+	if m.waiting.n == 0 || m.At.Held || !m.work() {
 		return
 	}
 	if free := m.visible() - m.reserved; free > 0 || !m.filling && m.fillable() {
@@ -100,48 +100,48 @@ func (m *machine) nudge() {
 	}
 }
 
-func (m *machine) wakeOne(s *Subscription, later *Wakes) {
+func (m *Machine) wakeOne(s *Consumer, later *Wakes) {
 	m.waiting.remove(s)
 	s.parked, s.woken = false, true
-	if m.rules.topology {
-		s.came = m.at.now
+	if m.rules.TopologyAware {
+		s.came = m.At.Now
 	}
 	m.woken++
 	m.latest = s
-	if later == nil || !later.add(s.owner) {
-		s.owner.Wake()
+	if later == nil || !later.add(s.Owner) {
+		s.Owner.Wake()
 	}
 }
 
 // Wakes are consumers that a publish or an answer has brought work, for its caller to wake: who does so a little later, once
 // nothing else is left to do, may do a consumer's work itself rather than have another goroutine do it.
-type Wakes struct{ consumers []Consumer }
+type Wakes struct{ owners []Owner }
 
 // maxWakes bounds the consumers that wait for one goroutine's turn.
 const maxWakes = 4
 
-func (w *Wakes) add(c Consumer) bool {
-	if len(w.consumers) == maxWakes {
+func (w *Wakes) add(o Owner) bool {
+	if len(w.owners) == maxWakes {
 		return false
 	}
-	w.consumers = append(w.consumers, c)
+	w.owners = append(w.owners, o)
 	return true
 }
 
 // Any reports whether there are any.
-func (w *Wakes) Any() bool { return len(w.consumers) > 0 }
+func (w *Wakes) Any() bool { return len(w.owners) > 0 }
 
 // Each calls f with every consumer, and forgets them.
-func (w *Wakes) Each(f func(Consumer)) {
-	for i, c := range w.consumers {
-		w.consumers[i] = nil
+func (w *Wakes) Each(f func(Owner)) {
+	for i, c := range w.owners {
+		w.owners[i] = nil
 		f(c)
 	}
-	w.consumers = w.consumers[:0]
+	w.owners = w.owners[:0]
 }
 
 // come takes note that who sends for a consumer is there: it is neither parked nor on its way.
-func (m *machine) come(s *Subscription) {
+func (m *Machine) come(s *Consumer) {
 	s.parked = false
 	m.waiting.remove(s)
 	if s.woken {
@@ -157,7 +157,7 @@ func (m *machine) come(s *Subscription) {
 
 // parked is the list of consumers that wait with credit, the longest waiting first.
 type parked struct {
-	head, tail *Subscription
+	head, tail *Consumer
 	n          int
 }
 
@@ -165,11 +165,11 @@ type parked struct {
 const looked = 16
 
 // best returns the consumer to wake: the nearest one when that counts, of these the one with the least in flight. Nobody has less than nothing.
-func (l *parked) best(topology bool) *Subscription {
+func (l *parked) best(topology bool) *Consumer {
 	best := l.head
 	for s, i := l.head, 0; s != nil && (topology || i < looked && best.inflight > 0); s, i = s.next, i+1 {
-		if topology && s.locality != best.locality {
-			if s.locality < best.locality {
+		if topology && s.Locality != best.Locality {
+			if s.Locality < best.Locality {
 				best = s
 			}
 			continue
@@ -181,7 +181,7 @@ func (l *parked) best(topology bool) *Subscription {
 	return best
 }
 
-func (l *parked) push(s *Subscription) {
+func (l *parked) push(s *Consumer) {
 	if s.listed {
 		return
 	}
@@ -196,7 +196,7 @@ func (l *parked) push(s *Subscription) {
 	l.n++
 }
 
-func (l *parked) remove(s *Subscription) {
+func (l *parked) remove(s *Consumer) {
 	if !s.listed {
 		return
 	}

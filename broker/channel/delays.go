@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import "time"
 
@@ -35,7 +35,7 @@ func (d *Delays) add(took time.Duration, n uint64) {
 type delays struct{ delivered, finished Delays }
 
 // noted returns where delays are noted.
-func (m *machine) noted() *delays {
+func (m *Machine) noted() *delays {
 	if m.delays == nil {
 		m.delays = new(delays)
 	}

@@ -1,6 +1,7 @@
-package topic
+package channel
 
 import (
+	"math"
 	"slices"
 
 	"brokerd/broker/backlog"
@@ -9,9 +10,9 @@ import (
 	"brokerd/protocol"
 )
 
-// again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be
+// Again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be
 // delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is.
-func (m *machine) again(from Position, shared []backlog.Range) (list []backlog.Range) {
+func (m *Machine) Again(from Position, shared []backlog.Range) (list []backlog.Range) {
 	list, _ = journal.CutAll(shared, m.cancelled())
 	add := func(pos Position, _ uint16) {
 		if pos >= from {
@@ -30,14 +31,8 @@ func (m *machine) again(from Position, shared []backlog.Range) (list []backlog.R
 }
 
 // eachReturned calls f with every message that has left the backlog and waits.
-func (m *machine) eachReturned(f func(Position, uint16)) {
-	for _, list := range m.bodied() {
-		list.Each(func(r *retry) { f(r.pos, r.attempts) })
-	}
-	m.order.each(f)
-	for _, p := range m.loadingPlaces() {
-		f(p.Pos, p.Attempts)
-	}
+func (m *Machine) eachReturned(f func(Position, uint16)) {
+	m.eachNear(f)
 	for _, list := range [...]*inflight.PlaceQueue{&m.coldRetries, &m.coldReleased} {
 		for p := range list.All() {
 			f(p.Pos, p.Attempts)
@@ -45,8 +40,29 @@ func (m *machine) eachReturned(f func(Position, uint16)) {
 	}
 }
 
+// eachNear is that of what is in memory, on its way there, or aside.
+func (m *Machine) eachNear(f func(Position, uint16)) {
+	for _, list := range m.bodied() {
+		list.Each(func(r *Retry) { f(r.Pos, r.Attempts) })
+	}
+	m.order.each(f)
+	for _, p := range m.loadingPlaces() {
+		f(p.Pos, p.Attempts)
+	}
+}
+
+// EachReturned calls f with every message that has left the backlog and waits, but for those that are to be delivered again once their bodies are
+// in memory: it returns where these are, to be looked at without the lock.
+func (m *Machine) EachReturned(f func(Position, uint16)) (cold inflight.Snapshot) {
+	m.eachNear(f)
+	for p := range m.coldReleased.All() {
+		f(p.Pos, p.Attempts)
+	}
+	return m.coldRetries.Snapshot()
+}
+
 // putOff returns what is deferred, or on its way to a dead letter topic, sorted.
-func (m *machine) putOff() (list []backlog.Range) {
+func (m *Machine) putOff() (list []backlog.Range) {
 	add := func(pos Position) { list = append(list, backlog.Range{First: pos, Last: pos}) }
 	m.deferredMemory.Each(func(d inflight.Due) { add(d.Pos) })
 	for p := range m.deferredIndex.All() {
@@ -55,14 +71,14 @@ func (m *machine) putOff() (list []backlog.Range) {
 	for p := range m.dueUnshown.All() {
 		add(p.Pos)
 	}
-	m.eachBuried(true, func(pos Position, _ uint16) { add(pos) })
+	m.EachBuried(func(pos Position, _ uint16) { add(pos) })
 	return journal.Merge(list)
 }
 
-// rewind puts a queue in the place of all that waits, is to be delivered again, or is in flight, from a position on.
-func (m *machine) rewind(from Position, q *backlog.Queue) {
-	had := m.holds()
-	m.mem.CutAll([]backlog.Range{wholeRange(from)})
+// Rewind puts a queue in the place of all that waits, is to be delivered again, or is in flight, from a position on.
+func (m *Machine) Rewind(from Position, q *backlog.Queue) {
+	had := m.Held()
+	m.mem.CutAll([]backlog.Range{{First: from, Last: math.MaxUint64 - 1}})
 	m.takeBack(from)
 	ranges := q.Ranges(nil)
 	m.mem.AddQueue(q)
@@ -72,30 +88,30 @@ func (m *machine) rewind(from Position, q *backlog.Queue) {
 	if k := len(ranges) - 1; k >= 0 {
 		m.replay = ranges[k].Last
 	}
-	more := uint64(m.holds() - had)
+	more := uint64(m.Held() - had)
 	m.n.Accepted += more
 	m.n.replayed += more
 	m.n.adopted += more
 	m.lookBy(lookSoon)
-	m.asks.deadline = true
+	m.Asks.Deadline = true
 	m.wake(m.visible(), nil)
 	m.nudge()
 }
 
 // takeBack takes out what is in flight, is to be delivered again, or waits for the turn of its key, from a position on. The turns that such
 // messages had pass on with the effects.
-func (m *machine) takeBack(from Position) {
+func (m *Machine) takeBack(from Position) {
 	keep := m.effects()
 	those := func(pos Position) bool { return pos >= from }
 	gone := func(pos Position, f protocol.MessageFrame) {
-		keep.moved = append(keep.moved, backlog.Range{First: pos, Last: pos})
+		keep.Moved = append(keep.Moved, backlog.Range{First: pos, Last: pos})
 		m.forgetBase(pos, f)
 	}
 	m.takeFlying(those, gone)
 	m.takeReturned(those, gone)
 }
 
-func (m *machine) forgetBase(pos Position, f protocol.MessageFrame) {
+func (m *Machine) forgetBase(pos Position, f protocol.MessageFrame) {
 	if m.aging.bases != nil {
 		delete(m.aging.bases, inflight.Due{Pos: pos, Frame: f}.Key())
 	}
@@ -103,22 +119,22 @@ func (m *machine) forgetBase(pos Position, f protocol.MessageFrame) {
 }
 
 // takeFlying takes out messages that are in flight.
-func (m *machine) takeFlying(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
-	m.inflight.RemoveIf(those, func(it inflight.Item[*Subscription]) {
+func (m *Machine) takeFlying(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+	m.inflight.RemoveIf(those, func(it inflight.Item[*Consumer]) {
 		it.Owner.inflight--
 		gone(it.Pos, it.Frame)
 	})
-	for _, s := range m.subs {
+	for _, s := range m.consumers {
 		m.settle(s, nil)
 	}
 }
 
 // takeReturned takes out messages that are to be delivered again, or wait for the turn of their key.
-func (m *machine) takeReturned(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+func (m *Machine) takeReturned(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
 	for _, list := range m.bodied() {
 		for range list.Len() {
-			if r := list.Pop(); those(r.pos) {
-				gone(r.pos, r.frame)
+			if r := list.Pop(); those(r.Pos) {
+				gone(r.Pos, r.Frame)
 			} else {
 				list.Push(r)
 			}
@@ -151,7 +167,7 @@ func takePlaces(q *inflight.PlaceQueue, those func(Position) bool, gone func(Pos
 }
 
 // takeDeferred takes out messages that are deferred, but for those whose publish has failed: these go when they are due.
-func (m *machine) takeDeferred(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+func (m *Machine) takeDeferred(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
 	var stay []inflight.Due
 	m.deferredMemory.Clear(func(d inflight.Due) {
 		if those(d.Pos) {
@@ -176,8 +192,8 @@ func (m *machine) takeDeferred(those func(Position) bool, gone func(Position, pr
 	takePlaces(&m.dueUnshown, sound, gone)
 }
 
-// skip discards what waits before a position, and with all what is in flight or deferred before it, and returns how many messages that are.
-func (m *machine) skip(before Position, all, dry bool) (n int) {
+// Skip discards what waits before a position, and with all what is in flight or deferred before it, and returns how many messages that are.
+func (m *Machine) Skip(before Position, all, dry bool) (n int) {
 	if before <= 1 {
 		return 0
 	}
@@ -185,7 +201,7 @@ func (m *machine) skip(before Position, all, dry bool) (n int) {
 	if dry {
 		return m.countBefore(those, before, all)
 	}
-	had := m.holds()
+	had := m.Held()
 	gone := func(pos Position, f protocol.MessageFrame) {
 		m.n.discard(journal.Skipped, 1)
 		m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Skipped, true)
@@ -201,13 +217,13 @@ func (m *machine) skip(before Position, all, dry bool) (n int) {
 		m.takeFlying(those, gone)
 		m.takeDeferred(those, gone)
 	}
-	m.asks.deadline = true
+	m.Asks.Deadline = true
 	m.nudge()
-	return had - m.holds()
+	return had - m.Held()
 }
 
 // countBefore returns how many messages skip would discard.
-func (m *machine) countBefore(those func(Position) bool, before Position, all bool) (n int) {
+func (m *Machine) countBefore(those func(Position) bool, before Position, all bool) (n int) {
 	count := func(pos Position) {
 		if those(pos) {
 			n++
@@ -234,21 +250,21 @@ func (m *machine) countBefore(those func(Position) bool, before Position, all bo
 }
 
 // replaying returns how many of the messages that wait are not behind the last one of the last rewind.
-func (m *machine) replaying() int {
+func (m *Machine) replaying() int {
 	if m.replay == 0 || m.mem.Len() == 0 {
 		return 0
 	}
 	return m.mem.Len() - m.mem.Above(m.replay)
 }
 
-// besides returns what of a channel is not in a queue that a rewind from a position on brings: what stays as it is. What waits for its dead letter topic does not
+// Besides returns what of a channel is not in a queue that a rewind from a position on brings, about: what stays as it is. What waits for its dead letter topic does not
 // count.
-func (m *machine) besides(from Position) (h held) {
+func (m *Machine) Besides(from Position) (messages, bytes int64) {
 	if !m.policy.Bounded() {
-		return h
+		return 0, 0
 	}
-	all := m.holds()
-	n := all - m.buried()
+	all := m.Held()
+	n := all - m.Buried()
 	for _, r := range m.mem.Ranges(nil) {
 		if r.Last >= from {
 			n -= backlog.Range{First: max(r.First, from), Last: r.Last}.Len()
@@ -261,9 +277,9 @@ func (m *machine) besides(from Position) (h held) {
 	}
 	m.inflight.Each(taken)
 	m.eachReturned(taken)
-	return held{int64(n), m.heldBytes() * int64(n) / int64(max(all, 1))}
+	return int64(n), m.HeldBytes() * int64(n) / int64(max(all, 1))
 }
 
-// activity is a number that changes with each message and consumer that comes or goes: when looks were left out, what was in use until then has not been unused since
+// Activity is a number that changes with each message and consumer that comes or goes: when looks were left out, what was in use until then has not been unused since
 // the last one.
-func (m *machine) activity() uint64 { return m.n.Accepted + m.n.Gone() + m.moves }
+func (m *Machine) Activity() uint64 { return m.n.Accepted + m.n.gone() + m.moves }

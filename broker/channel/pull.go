@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import (
 	"cmp"
@@ -9,37 +9,64 @@ import (
 	"brokerd/diskqueue/journal"
 )
 
-// eachTaken calls f with every message that a consumer has, or that is on its way to one.
-func (m *machine) eachTaken(f func(Position, uint16)) {
-	m.inflight.Each(f)
+// Whereabouts is where a message is, on one or more channels.
+type Whereabouts uint8
+
+// It may be in several of these places on several channels.
+const (
+	Waits Whereabouts = 1 << iota // or is deferred, on a channel that is kept
+	Taken                         // a consumer has it, or it is on its way to one
+)
+
+// Whereabouts adds to those of some messages.
+func (m *Machine) Whereabouts(of map[Position]Whereabouts) {
+	note := func(is Whereabouts) func(Position, uint16) {
+		return func(pos Position, _ uint16) {
+			if old, ok := of[pos]; ok {
+				of[pos] = old | is
+			}
+		}
+	}
+	m.inflight.Each(note(Taken))
 	for _, s := range m.loadingPlaces() {
-		f(s.Pos, s.Attempts)
+		note(Taken)(s.Pos, s.Attempts)
+	}
+	if m.ephemeral {
+		return
+	}
+	m.eachHeld(note(Waits))
+	waiting := journal.Merge(m.mem.Ranges(nil))
+	for pos, old := range of {
+		if holds(waiting, pos) {
+			of[pos] = old | Waits
+		}
 	}
 }
 
 // eachHeld calls f with every message that has left the backlog and waits to be delivered, or is deferred.
-func (m *machine) eachHeld(f func(Position, uint16)) {
+func (m *Machine) eachHeld(f func(Position, uint16)) {
 	for _, list := range m.bodied() {
-		list.Each(func(r *retry) { f(r.pos, r.attempts) })
+		list.Each(func(r *Retry) { f(r.Pos, r.Attempts) })
 	}
 	m.order.each(f)
 	m.deferredMemory.Each(func(d inflight.Due) { f(d.Pos, d.Attempts) })
-	for _, list := range m.places() {
+	for _, list := range m.Places() {
 		for s := range list.All() {
 			f(s.Pos, s.Attempts)
 		}
 	}
 }
 
-// pull takes messages out that nobody has, until endPull says what became of them.
-func (m *machine) pull(ranges []backlog.Range, gone map[Position]bool) {
-	if m.graves == nil {
-		m.graves = &burial{limit: buryAtOnce}
+// Pull takes messages out that nobody has, until EndPull says what became of them; gone is the same as the list.
+func (m *Machine) Pull(list []Position, gone map[Position]bool) {
+	var ranges []backlog.Range
+	for _, pos := range list {
+		ranges = addPosition(ranges, pos)
 	}
-	g := m.graves
+	g := m.burial()
 	take := func(pos Position, attempts uint16, due int64) bool {
 		if gone[pos] {
-			g.moving = append(g.moving, corpse{pos: pos, attempts: attempts, due: due})
+			g.moving = append(g.moving, Corpse{Pos: pos, Attempts: attempts, Due: due})
 		}
 		return gone[pos]
 	}
@@ -47,7 +74,7 @@ func (m *machine) pull(ranges []backlog.Range, gone map[Position]bool) {
 	for _, r := range m.mem.CutAll(ranges) {
 		for pos := r.First; pos <= r.Last; pos++ {
 			take(pos, 0, 0)
-			keep.pulled = addPosition(keep.pulled, pos)
+			keep.Pulled = addPosition(keep.Pulled, pos)
 		}
 	}
 	some := false
@@ -61,11 +88,11 @@ func (m *machine) pull(ranges []backlog.Range, gone map[Position]bool) {
 }
 
 // pullHeld is pull of what has left the backlog.
-func (m *machine) pullHeld(take func(pos Position, attempts uint16, due int64) bool) {
+func (m *Machine) pullHeld(take func(pos Position, attempts uint16, due int64) bool) {
 	m.pullAside(func(pos Position, attempts uint16) bool { return take(pos, attempts, 0) })
 	for _, list := range m.bodied() {
 		for range list.Len() {
-			if r := list.Pop(); !take(r.pos, r.attempts, 0) {
+			if r := list.Pop(); !take(r.Pos, r.Attempts, 0) {
 				list.Push(r)
 			}
 		}
@@ -79,7 +106,7 @@ func (m *machine) pullHeld(take func(pos Position, attempts uint16, due int64) b
 	for _, d := range kept {
 		m.deferredMemory.Push(d)
 	}
-	lists := m.places()
+	lists := m.Places()
 	m.coldRetries.Clear()
 	m.coldReleased.Clear()
 	m.deferredIndex.Clear()
@@ -97,9 +124,9 @@ func (m *machine) pullHeld(take func(pos Position, attempts uint16, due int64) b
 	}
 }
 
-// endPull says what became of messages that were taken out. Those that did not arrive wait to be delivered again; but not when the channel
+// EndPull says what became of messages that were taken out. Those that did not arrive wait to be delivered again; but not when the channel
 // was emptied since.
-func (m *machine) endPull(failed error, epoch int) {
+func (m *Machine) EndPull(failed error, epoch int) {
 	g := m.graves
 	if g == nil || g.written == nil {
 		return
@@ -111,17 +138,17 @@ func (m *machine) endPull(failed error, epoch int) {
 	keep := m.effects()
 	var back []inflight.Place
 	for _, d := range list {
-		r := backlog.Range{First: d.pos, Last: d.pos}
+		r := backlog.Range{First: d.Pos, Last: d.Pos}
 		switch {
 		case failed == nil:
 			m.n.discard(journal.Redriven, 1)
-			keep.moved = addPosition(keep.moved, d.pos)
+			keep.Moved = addPosition(keep.Moved, d.Pos)
 		case epoch != m.epoch:
 			m.n.discard(journal.Emptied, 1)
 			keep.discard(r, journal.Emptied, true)
 		case m.deferBack(&d):
 		default:
-			back = append(back, inflight.Place{Pos: d.pos, Off: inflight.NoOffset, Attempts: d.attempts})
+			back = append(back, inflight.Place{Pos: d.Pos, Off: inflight.NoOffset, Attempts: d.Attempts})
 		}
 	}
 	if len(back) > 0 {
@@ -131,7 +158,7 @@ func (m *machine) endPull(failed error, epoch int) {
 
 // waitInFront has messages that were taken out wait where they did: in front of all others, and in an ordered channel with those that are
 // aside, among which some were.
-func (m *machine) waitInFront(list []inflight.Place) {
+func (m *Machine) waitInFront(list []inflight.Place) {
 	n := len(list)
 	if m.order != nil {
 		list = append(list, m.asidePlaces()...)

@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import (
 	"cmp"
@@ -87,7 +87,7 @@ func frameIn(n *backlog.Node, off uint32) protocol.MessageFrame {
 
 // setOrdered puts the option ordered in force, nil takes it off. What is in flight then has no turn: its key is not known before it comes back.
 // What has come back, or is deferred, is loaded anew, with its key.
-func (m *machine) setOrdered(p *policy.Policy) {
+func (m *Machine) setOrdered(p *policy.Policy) {
 	switch {
 	case p == nil && m.order == nil:
 		return
@@ -98,19 +98,19 @@ func (m *machine) setOrdered(p *policy.Policy) {
 		m.order.ahead = p.Ahead()
 		return
 	}
-	m.order = &ordering{ahead: p.Ahead(), now: m.at.now, unsure: map[Position]bool{}}
+	m.order = &ordering{ahead: p.Ahead(), now: m.At.Now, unsure: map[Position]bool{}}
 	m.mem.SetKeyed(true)
 	m.inflight.Each(func(pos Position, _ uint16) { m.order.unsure[pos] = true })
 	m.keyless()
 }
 
 // keyless has messages that are to be delivered again, and of which no key is known, loaded anew.
-func (m *machine) keyless() {
+func (m *Machine) keyless() {
 	var list []inflight.Place
-	for _, from := range [...]*fifo.Queue[retry]{&m.retries, &m.loaded} {
+	for _, from := range [...]*fifo.Queue[Retry]{&m.retries, &m.loaded} {
 		for from.Len() > 0 {
 			r := from.Pop()
-			list = append(list, inflight.Place{At: int64(r.turn), Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
+			list = append(list, inflight.Place{At: int64(r.Turn), Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
 		}
 	}
 	m.deferredMemory.Clear(func(d inflight.Due) {
@@ -128,7 +128,7 @@ func (m *machine) keyless() {
 }
 
 // unsure reports whether the key of a message that comes back must be looked for.
-func (m *machine) unsure(pos Position) bool {
+func (m *Machine) unsure(pos Position) bool {
 	if m.order == nil || !m.order.unsure[pos] {
 		return false
 	}
@@ -137,11 +137,11 @@ func (m *machine) unsure(pos Position) bool {
 }
 
 // disorder has everything that is aside be delivered, in front of what waits.
-func (m *machine) disorder() {
+func (m *Machine) disorder() {
 	var list []inflight.Place
 	for m.released.Len() > 0 {
 		r := m.released.Pop()
-		list = append(list, inflight.Place{Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
+		list = append(list, inflight.Place{Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
 	}
 	for s := range m.coldReleased.All() {
 		s.At = 0
@@ -158,36 +158,36 @@ func (m *machine) disorder() {
 }
 
 // mayGo reports whether a message that is about to be delivered has its key's turn, and sets it aside when it has not.
-func (m *machine) mayGo(r *retry, again bool) bool {
+func (m *Machine) mayGo(r *Retry, again bool) bool {
 	o := m.order
-	if r.key == 0 || o.turns.Take(r.key, r.pos, m.at.now) {
+	if r.Key == 0 || o.turns.Take(r.Key, r.Pos, m.At.Now) {
 		return true
 	}
-	place := inflight.Aside[*backlog.Node]{Pos: r.pos, Off: inflight.NoOffset}
+	place := inflight.Aside[*backlog.Node]{Pos: r.Pos, Off: inflight.NoOffset}
 	attempts := uint16(0)
 	if again {
-		attempts = r.attempts - 1
+		attempts = r.Attempts - 1
 	} else {
 		place.Node, place.Off = o.node, o.off
 		keep := m.effects()
-		keep.aside = addPosition(keep.aside, r.pos)
+		keep.Aside = addPosition(keep.Aside, r.Pos)
 	}
-	o.behind(r.key, place, attempts)
+	o.behind(r.Key, place, attempts)
 	return false
 }
 
 // nextKey notes the key and the place of the fresh message that is about to be delivered.
-func (m *machine) nextKey(r *retry) {
-	r.key = m.mem.Key()
+func (m *Machine) nextKey(r *Retry) {
+	r.Key = m.mem.Key()
 	node, off := m.mem.Place()
 	m.order.node, m.order.off = node, uint32(off) // -1 is unknown
 }
 
 // passTurn says that a message is gone for good, and has the next one of its key be delivered, if there is one, which it reports.
-func (m *machine) passTurn(pos Position) bool {
+func (m *Machine) passTurn(pos Position) bool {
 	o := m.order
-	if m.at.now > 0 {
-		o.now = m.at.now
+	if m.At.Now > 0 {
+		o.now = m.At.Now
 	}
 	next, some := o.turns.Leave(pos, o.now, frameSize)
 	if !some {
@@ -195,7 +195,7 @@ func (m *machine) passTurn(pos Position) bool {
 	}
 	attempts := o.takeAttempts(next.Pos)
 	if f := frameIn(next.Node, next.Off); f != nil {
-		m.released.Push(retry{frame: f, pos: next.Pos, attempts: attempts})
+		m.released.Push(Retry{Frame: f, Pos: next.Pos, Attempts: attempts})
 		return true
 	}
 	m.coldReleased.Push(inflight.Place{At: inTurn, Pos: next.Pos, Off: next.Off, Attempts: attempts})
@@ -203,7 +203,10 @@ func (m *machine) passTurn(pos Position) bool {
 }
 
 // turnsLeft passes on the turns of messages that have left otherwise than by being finished.
-func (m *machine) turnsLeft() {
+func (m *Machine) turnsLeft() {
+	if m.keep == nil {
+		return
+	}
 	back := 0
 	pass := func(pos Position) {
 		if m.passTurn(pos) {
@@ -221,17 +224,17 @@ func (m *machine) turnsLeft() {
 			pass(pos)
 		}
 	}
-	for i := range m.keep.discarded {
-		passAll(m.keep.discarded[i].Range)
+	for i := range m.keep.Discarded {
+		passAll(m.keep.Discarded[i].Range)
 	}
-	for _, r := range m.keep.moved {
+	for _, r := range m.keep.Moved {
 		passAll(r)
 	}
 	m.wake(back, nil)
 }
 
 // fillReleased returns messages that have their turn and are to be brought into memory, those of a node together.
-func (m *machine) fillReleased() (list []inflight.Place) {
+func (m *Machine) fillReleased() (list []inflight.Place) {
 	for m.coldReleased.Len() > 0 && m.released.Len()+len(list) < fillAtOnce {
 		list = append(list, m.coldReleased.Pop())
 	}
@@ -240,26 +243,26 @@ func (m *machine) fillReleased() (list []inflight.Place) {
 }
 
 // supply brings a node that was read to the backlog.
-func (m *machine) supply(f *filling) {
-	if f.keyed {
-		m.mem.SupplyKeyed(f.cold, f.node.of, f.node.frames, f.node.runs, f.node.sums)
+func (m *Machine) supply(f *Filling) {
+	if f.Keyed {
+		m.mem.SupplyKeyed(f.Cold, f.Node.Of, f.Node.Frames, f.Node.Runs, f.Node.Sums)
 		return
 	}
-	m.mem.Supply(f.cold, f.node.of, f.node.frames, f.node.runs)
+	m.mem.Supply(f.Cold, f.Node.Of, f.Node.Frames, f.Node.Runs)
 }
 
 // endLoad puts single messages that were read where they belong.
-func (m *machine) endLoad(f *filling) {
-	m.putBack(f.later)
-	if keyed := m.order != nil; keyed && !f.keyed { // they were asked for before keys counted
-		for i := range f.loaded {
-			r := &f.loaded[i]
-			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: r.pos, Off: inflight.NoOffset, Attempts: r.attempts})
+func (m *Machine) endLoad(f *Filling) {
+	m.putBack(f.Later)
+	if keyed := m.order != nil; keyed && !f.Keyed { // they were asked for before keys counted
+		for i := range f.Loaded {
+			r := &f.Loaded[i]
+			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
 		}
 		return
 	}
-	for _, r := range f.loaded {
-		if int64(r.turn) == inTurn {
+	for _, r := range f.Loaded {
+		if int64(r.Turn) == inTurn {
 			m.released.Push(r)
 		} else {
 			m.loaded.Push(r)
@@ -268,7 +271,7 @@ func (m *machine) endLoad(f *filling) {
 }
 
 // putBack puts places in front of the lists that they were taken from.
-func (m *machine) putBack(list []inflight.Place) {
+func (m *Machine) putBack(list []inflight.Place) {
 	var again, released []inflight.Place
 	for _, s := range list {
 		if s.At == inTurn {
@@ -282,19 +285,19 @@ func (m *machine) putBack(list []inflight.Place) {
 }
 
 // dropAside drops the message that has been aside for longest.
-func (m *machine) dropAside() {
+func (m *Machine) dropAside() {
 	a := m.order.turns.DropOldest(frameSize)
 	m.dropOut(a.Pos, m.order.takeAttempts(a.Pos), frameSize(a.Node, a.Off), 0)
 }
 
 // ageAside discards what is aside and over, as far as memory tells.
-func (m *machine) ageAside() (dropped int) {
+func (m *Machine) ageAside() (dropped int) {
 	if m.order.len() == 0 {
 		return 0
 	}
-	if over := m.at.over; over != nil {
+	if over := m.At.Over; over != nil {
 		dropped = m.order.turns.Filter(func(pos Position) bool {
-			gone := over.has(pos)
+			gone := over.Has(pos)
 			if gone {
 				m.order.takeAttempts(pos)
 				m.outlived(pos, nil, true)
@@ -317,7 +320,7 @@ func (m *machine) ageAside() (dropped int) {
 }
 
 // pullAside takes messages out that are aside.
-func (m *machine) pullAside(take func(Position, uint16) bool) {
+func (m *Machine) pullAside(take func(Position, uint16) bool) {
 	if o := m.order; o != nil {
 		o.turns.Filter(func(pos Position) bool { return take(pos, o.attempts[pos]) })
 	}
@@ -338,83 +341,35 @@ const (
 )
 
 // blockedKeys returns the keys that have stood still for longest, and how many there are.
-func (m *machine) blockedKeys() (list []BlockedKey, n int) {
+func (m *Machine) blockedKeys() (list []BlockedKey, n int) {
 	if m.order.len() == 0 {
 		return nil, 0
 	}
-	standing, n := m.order.turns.Standing(m.at.now-int64(blockedAfter), mostBlocked)
+	standing, n := m.order.turns.Standing(m.At.Now-int64(blockedAfter), mostBlocked)
 	if n == 0 {
 		return nil, 0
 	}
 	ids := map[Position]protocol.MessageID{}
-	m.inflight.EachFlying(func(f inflight.Flying[*Subscription]) { ids[f.Pos] = f.ID })
+	m.inflight.EachFlying(func(f inflight.Flying[*Consumer]) { ids[f.Pos] = f.ID })
 	for _, from := range m.bodied() {
-		from.Each(func(r *retry) { ids[r.pos] = r.frame.MustID() })
+		from.Each(func(r *Retry) { ids[r.Pos] = r.Frame.MustID() })
 	}
 	m.deferredMemory.Each(func(d inflight.Due) { ids[d.Pos] = d.Frame.MustID() })
 	for _, s := range standing {
-		list = append(list, BlockedKey{Sum: s.Sum, Pos: s.Pos, ID: ids[s.Pos], Since: time.Unix(0, m.at.stamp-m.at.now+s.Since), Behind: s.Behind})
+		list = append(list, BlockedKey{Sum: s.Sum, Pos: s.Pos, ID: ids[s.Pos], Since: time.Unix(0, m.At.Stamp-m.At.Now+s.Since), Behind: s.Behind})
 	}
 	return list, n
 }
 
 // bodied returns the lists of messages that have left the backlog, wait, and are in memory.
-func (m *machine) bodied() [3]*fifo.Queue[retry] {
-	return [...]*fifo.Queue[retry]{&m.retries, &m.loaded, &m.released}
+func (m *Machine) bodied() [3]*fifo.Queue[Retry] {
+	return [...]*fifo.Queue[Retry]{&m.retries, &m.loaded, &m.released}
 }
 
 // asidePlaces returns what is aside as places.
-func (m *machine) asidePlaces() (list []inflight.Place) {
+func (m *Machine) asidePlaces() (list []inflight.Place) {
 	m.order.each(func(pos Position, attempts uint16) {
 		list = append(list, inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: attempts})
 	})
 	return list
-}
-
-// outInTurn puts back what an ordered channel had out in an earlier life: what was delivered has its key's turn, and what was not stands
-// behind it, in the order of positions.
-type outInTurn struct {
-	channel *Channel
-	keys    keyReader
-	rest    []inflight.Place // without a turn so far
-}
-
-// add takes in a message, in the order of positions; deferred says that it waits for a time.
-func (t *outInTurn) add(m inflight.Place, deferred bool) {
-	switch {
-	case deferred && m.Attempts == 0: // it has its place when it is due
-	case m.Attempts > 0 && t.holds(m.Pos):
-		if !deferred {
-			t.channel.coldRetries.Push(m)
-		}
-	case !deferred:
-		t.rest = append(t.rest, m)
-	}
-}
-
-// holds gives a message its key's turn, unless another has it.
-func (t *outInTurn) holds(pos Position) bool {
-	sum := t.sum(pos)
-	return sum == 0 || t.channel.order.turns.Take(sum, pos, t.channel.order.now)
-}
-
-func (t *outInTurn) sum(pos Position) uint32 {
-	sum, err := t.keys.of(pos)
-	if err != nil {
-		t.keys.topic.registry.log.Error("keys of messages cannot be read: these are in no order any more", "topic", t.keys.topic.name,
-			"position", pos, "error", err)
-	}
-	return sum
-}
-
-// end gives turns to those that had none.
-func (t *outInTurn) end() {
-	t.keys = keyReader{topic: t.keys.topic}
-	for _, m := range t.rest {
-		if t.holds(m.Pos) {
-			t.channel.coldRetries.Push(m)
-			continue
-		}
-		t.channel.order.behind(t.sum(m.Pos), inflight.Aside[*backlog.Node]{Pos: m.Pos, Off: inflight.NoOffset}, m.Attempts)
-	}
 }

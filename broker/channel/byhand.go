@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import (
 	"brokerd/broker/backlog"
@@ -8,10 +8,10 @@ import (
 	"brokerd/protocol"
 )
 
-// finishByHand takes a message out, and reports whether there was one. place is where it was when it was looked for among those that are
+// FinishByHand takes a message out, and reports whether there was one. place is where it was when it was looked for among those that are
 // deferred, nil when it was not found there.
-func (m *machine) finishByHand(pos Position, place *inflight.Place) (done bool) {
-	if pos == 0 || pos > m.at.shown || m.isVoid(pos) {
+func (m *Machine) FinishByHand(pos Position, place *inflight.Place) (done bool) {
+	if pos == 0 || pos > m.At.Shown || m.isVoid(pos) {
 		return false
 	}
 	those := func(p Position) bool { return p == pos }
@@ -44,21 +44,21 @@ func (m *machine) finishByHand(pos Position, place *inflight.Place) (done bool) 
 		m.takeBuried(those, gone)
 	}
 	if done {
-		m.asks.deadline = true
+		m.Asks.Deadline = true
 		m.nudge()
 	}
 	return done
 }
 
 // takeBuried takes out messages that wait for a dead letter topic, but for those that are being moved.
-func (m *machine) takeBuried(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
+func (m *Machine) takeBuried(those func(Position) bool, gone func(Position, protocol.MessageFrame)) {
 	if m.graves == nil {
 		return
 	}
-	for _, list := range [...]*fifo.Queue[corpse]{&m.graves.waiting, &m.graves.large} {
+	for _, list := range [...]*fifo.Queue[Corpse]{&m.graves.waiting, &m.graves.large} {
 		for range list.Len() {
-			if d := list.Pop(); those(d.pos) {
-				gone(d.pos, nil)
+			if d := list.Pop(); those(d.Pos) {
+				gone(d.Pos, nil)
 			} else {
 				list.Push(d)
 			}

@@ -1,8 +1,7 @@
-package topic
+package channel
 
 import (
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -12,14 +11,14 @@ import (
 	"brokerd/protocol"
 )
 
-// retry is a message that waits to be delivered again.
-type retry struct {
-	frame    protocol.MessageFrame
-	pos      Position
-	turn     uint64 // it goes once so many fresh messages were given out
-	attempts uint16 // deliveries so far
-	key      uint32 // the sum of its key, where that counts and is not known to have its turn
-	shared   bool   // the frame is a view of others that were read from disk together, which are nowhere else
+// Retry is a message that waits to be delivered again.
+type Retry struct {
+	Frame    protocol.MessageFrame
+	Pos      Position
+	Turn     uint64 // it goes once so many fresh messages were given out
+	Attempts uint16 // deliveries so far
+	Key      uint32 // the sum of its key, where that counts and is not known to have its turn
+	Shared   bool   // the frame is a view of others that were read from disk together, which are nowhere else
 }
 
 // Limits of one Take, so that a consumer's first messages leave while the next are taken, and others get their share.
@@ -31,19 +30,19 @@ const (
 // fillAtOnce is how many messages that are to be delivered again are brought into memory at once.
 const fillAtOnce = 256
 
-// take is one try. When fill is true the caller has been chosen to read from disk, if it may, or should ask again when it
+// Take is one try. When fill is true the caller has been chosen to read from disk, if it may, or should ask again when it
 // may: there is nothing in memory, or the turn of what is to be read has come, and the caller has not just read.
-func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n int, fill bool) {
+func (m *Machine) Take(s *Consumer, d *Delivery, mayFill, filled bool) (n int, fill bool) {
 	m.come(s)
 	credit := s.ready - s.inflight
 	if p := m.policy; p != nil && p.MaxInFlight > 0 && credit > 0 {
-		if credit = min(credit, p.MaxInFlight-m.inflight.Len()); credit <= 0 && !s.closed && !m.at.held {
+		if credit = min(credit, p.MaxInFlight-m.inflight.Len()); credit <= 0 && !s.closed && !m.At.Held {
 			s.parked = true
 			m.waiting.push(s)
 			return 0, false
 		}
 	}
-	if credit <= 0 || s.closed || m.exiting || m.at.held || m.at.flooded && s.inflight > 0 {
+	if credit <= 0 || s.closed || m.exiting || m.At.Held || m.At.Flooded && s.inflight > 0 {
 		s.parked = true
 		m.nudge() // what it was woken for is another's now
 		return 0, false
@@ -51,7 +50,7 @@ func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n in
 	if m.nearerReady(s) {
 		s.parked = true
 		m.waiting.push(s)
-		if m.waiting.best(true).locality < s.locality {
+		if m.waiting.best(true).Locality < s.Locality {
 			m.nudge() // what this one was woken for
 		}
 		return 0, false
@@ -82,7 +81,7 @@ func (m *machine) take(s *Subscription, d *Delivery, mayFill, filled bool) (n in
 // handout is one Take under way. It is passed by reference through functions with small frames: who sends is mostly a new goroutine, which has
 // two KiB of stack, and growing that costs more than to take a message does.
 type handout struct {
-	to       *Subscription
+	to       *Consumer
 	d        *Delivery
 	n, bytes int // messages and bytes of their frames so far
 	aside    int // messages that had to wait for the turn of their key
@@ -91,14 +90,14 @@ type handout struct {
 	mortal   bool   // messages may be over
 }
 
-func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
+func (m *Machine) deliver(s *Consumer, d *Delivery, limit int) (n int) {
 	m.active = true
 	h := handout{to: s, d: d, last: math.MaxUint16, mortal: m.mortal()}
-	h.watch.to, h.watch.now = &m.noted().delivered, m.at.stamp
-	if p := m.policy; p != nil && p.MaxAttempts > 0 && !m.at.final {
+	h.watch.to, h.watch.now = &m.noted().delivered, m.At.Stamp
+	if p := m.policy; p != nil && p.MaxAttempts > 0 && !m.At.Final {
 		h.last = p.MaxAttempts
 	}
-	plain := h.last == math.MaxUint16 && !h.mortal && s.sample == 0 && m.order == nil
+	plain := h.last == math.MaxUint16 && !h.mortal && s.Sample == 0 && m.order == nil
 	for h.n < limit && h.bytes < takeBytes {
 		back := m.retries.Len()+m.loaded.Len()+m.released.Len() > 0
 		if !back && !m.fresh() {
@@ -114,55 +113,55 @@ func (m *machine) deliver(s *Subscription, d *Delivery, limit int) (n int) {
 	if h.watch.note(); h.watch.at > 0 {
 		m.newest = h.watch.at
 	}
-	if h.n > 0 {
-		m.effects().by = s
+	if m.traced && h.n > 0 {
+		m.effects().By = s
 	}
 	m.delivered(s, h.n)
 	return h.n
 }
 
 // deliverNext delivers the next message, or sees to it that it leaves or waits for its turn. It reports false when that was enough for once.
-func (m *machine) deliverNext(h *handout) bool {
+func (m *Machine) deliverNext(h *handout) bool {
 	r, again := m.next()
 	if m.order != nil && !m.mayGo(&r, again) {
 		h.aside++
 		return h.aside < asideAtOnce
 	}
-	if (r.attempts > h.last || h.mortal || h.to.sample > 0) && m.leaves(h.to, &r, again, h.last, h.mortal) {
+	if (r.Attempts > h.last || h.mortal || h.to.Sample > 0) && m.leaves(h.to, &r, again, h.last, h.mortal) {
 		return true
 	}
 	m.fly(h.to, &r)
 	if keep := m.effects(); again {
-		keep.again = addPosition(keep.again, r.pos)
-		h.d.addAgain(r.frame, r.attempts)
+		keep.Again = addPosition(keep.Again, r.Pos)
+		h.d.addAgain(r.Frame, r.Attempts)
 	} else {
-		keep.fresh = addPosition(keep.fresh, r.pos)
-		h.d.add(r.frame)
+		keep.Fresh = addPosition(keep.Fresh, r.Pos)
+		h.d.add(r.Frame)
 	}
-	if r.attempts == 1 {
-		h.watch.saw(r.frame.Timestamp(), 1)
+	if r.Attempts == 1 {
+		h.watch.saw(r.Frame.Timestamp(), 1)
 	}
 	h.n++
-	h.bytes += len(r.frame)
+	h.bytes += len(r.Frame)
 	return true
 }
 
 // deliverRun delivers messages that were never delivered and follow each other in memory, when nothing but the consumer's credit and their
 // size decides how many; limit is of the whole handout. It reports whether there were any: it may find none that it can, though there are some.
-func (m *machine) deliverRun(h *handout, limit int) bool {
-	frames, first, most, given := m.mem.Run(m.at.shown, limit-h.n)
+func (m *Machine) deliverRun(h *handout, limit int) bool {
+	frames, first, most, given := m.mem.Run(m.At.Shown, limit-h.n)
 	n, size := 0, 0
 	for enough := min(takeBytes-h.bytes, len(frames)); n < most && size < enough; n++ {
-		r := retry{frame: protocol.FirstMessage(frames[size:]), shared: given}
+		r := Retry{Frame: protocol.FirstMessage(frames[size:]), Shared: given}
 		if first > 0 {
-			r.pos = first + Position(n)
+			r.Pos = first + Position(n)
 		}
-		r.attempts = r.frame.Attempts()
-		size += len(r.frame)
+		r.Attempts = r.Frame.Attempts()
+		size += len(r.Frame)
 		m.fly(h.to, &r)
-		h.d.add(r.frame)
-		if r.attempts == 1 {
-			h.watch.saw(r.frame.Timestamp(), 1)
+		h.d.add(r.Frame)
+		if r.Attempts == 1 {
+			h.watch.saw(r.Frame.Timestamp(), 1)
 		}
 	}
 	if n == 0 {
@@ -174,23 +173,23 @@ func (m *machine) deliverRun(h *handout, limit int) bool {
 	m.mem.Pass(n, size)
 	if first > 0 {
 		keep := m.effects()
-		keep.fresh = addRange(keep.fresh, backlog.Range{First: first, Last: first + Position(n) - 1})
+		keep.Fresh = addRange(keep.Fresh, backlog.Range{First: first, Last: first + Position(n) - 1})
 	}
 	return true
 }
 
 // leaves decides whether a message that is about to be delivered leaves the channel instead: it has been delivered too often, in an earlier
 // life, its time is over, or its consumer samples. It reports whether it has left.
-func (m *machine) leaves(s *Subscription, r *retry, again bool, last uint16, mortal bool) bool {
+func (m *Machine) leaves(s *Consumer, r *Retry, again bool, last uint16, mortal bool) bool {
 	switch {
-	case r.attempts > last:
-		m.bury(corpse{pos: r.pos, attempts: r.attempts - 1})
-	case mortal && m.isOver(r.pos, r.frame):
-		m.outlived(r.pos, r.frame, again)
-	case s.sample > 0 && rand.IntN(100) >= s.sample:
+	case r.Attempts > last:
+		m.bury(Corpse{Pos: r.Pos, Attempts: r.Attempts - 1})
+	case mortal && m.isOver(r.Pos, r.Frame):
+		m.outlived(r.Pos, r.Frame, again)
+	case s.Sample > 0 && m.rules.Random(100) >= s.Sample:
 		m.n.discard(journal.Sampled, 1)
-		m.effects().discard(backlog.Range{First: r.pos, Last: r.pos}, journal.Sampled, again)
-		m.unbased(r.pos, r.frame)
+		m.effects().discard(backlog.Range{First: r.Pos, Last: r.Pos}, journal.Sampled, again)
+		m.unbased(r.Pos, r.Frame)
 	default:
 		return false
 	}
@@ -198,53 +197,53 @@ func (m *machine) leaves(s *Subscription, r *retry, again bool, last uint16, mor
 }
 
 // delivered counts messages that are in flight to a consumer now.
-func (m *machine) delivered(s *Subscription, n int) {
+func (m *Machine) delivered(s *Consumer, n int) {
 	if s.inflight == 0 {
-		s.since = m.at.now
+		s.since = m.At.Now
 	}
 	s.inflight += n
 	s.n.Delivered += uint64(n)
 	m.countLocality(s, n)
-	m.asks.deadline = true
+	m.Asks.Deadline = true
 	if m.want > 0 && m.mem.Len()+m.want <= m.bound {
 		m.want = 0
-		m.asks.room = true
+		m.Asks.Room = true
 	}
 	m.nudge()
 }
 
 // next takes out the next message, with the number of this delivery. again says that it was delivered or deferred before, and
 // that its frame does not have that number. What comes back goes when its turn has come, or there is nothing fresh.
-func (m *machine) next() (r retry, again bool) {
+func (m *Machine) next() (r Retry, again bool) {
 	if m.released.Len() > 0 {
 		r = m.released.Pop()
-		r.attempts = journal.NextAttempt(r.attempts)
+		r.Attempts = journal.NextAttempt(r.Attempts)
 		return r, true
 	}
 	from := &m.retries
-	if m.loaded.Len() > 0 && (from.Len() == 0 || m.loaded.At(0).turn < from.At(0).turn) {
+	if m.loaded.Len() > 0 && (from.Len() == 0 || m.loaded.At(0).Turn < from.At(0).Turn) {
 		from = &m.loaded
 	}
-	if from.Len() > 0 && (from.At(0).turn <= m.taken || !m.fresh()) {
+	if from.Len() > 0 && (from.At(0).Turn <= m.taken || !m.fresh()) {
 		r = from.Pop()
-		r.attempts = journal.NextAttempt(r.attempts)
+		r.Attempts = journal.NextAttempt(r.Attempts)
 		return r, true
 	}
 	m.taken++
-	r.shared = m.mem.Given()
+	r.Shared = m.mem.Given()
 	if m.order != nil {
 		m.nextKey(&r)
 	}
-	r.frame, r.pos = m.mem.Next()
-	r.attempts = r.frame.Attempts()
+	r.Frame, r.Pos = m.mem.Next()
+	r.Attempts = r.Frame.Attempts()
 	return r, false
 }
 
 // nextTurn returns when a message goes that comes back now: behind what waits, at most as many as the channel has in memory. Without
 // memory it goes behind all that waits, as in nsqd's queue on disk.
-func (m *machine) nextTurn() uint64 {
+func (m *Machine) nextTurn() uint64 {
 	wait := m.mem.Len() + m.spilled
-	if bound := m.rules.memQueueSize; bound > 0 {
+	if bound := m.rules.MemQueueSize; bound > 0 {
 		wait = min(wait, bound)
 	}
 	m.turn = max(m.turn, m.taken+uint64(wait))
@@ -252,30 +251,30 @@ func (m *machine) nextTurn() uint64 {
 }
 
 // giveBack has a message wait to be delivered again.
-func (m *machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint16) {
+func (m *Machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint16) {
 	if m.mortal() {
 		if m.isOver(pos, f) {
 			m.outlived(pos, f, true)
 			return
 		}
-		m.lookBy(m.at.now + m.ttl() - m.age(pos, f))
+		m.lookBy(m.At.Now + m.ttl() - m.age(pos, f))
 	}
 	if !f.Whole() || m.unsure(pos) {
 		m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: pos, Off: inflight.NoOffset, Attempts: attempts})
 		return
 	}
-	m.retries.Push(retry{frame: f, pos: pos, turn: m.nextTurn(), attempts: attempts})
+	m.retries.Push(Retry{Frame: f, Pos: pos, Turn: m.nextTurn(), Attempts: attempts})
 }
 
 // returnPlace has a message that was deferred wait to be delivered, unless its publish has failed.
-func (m *machine) returnPlace(s inflight.Place) {
+func (m *Machine) returnPlace(s inflight.Place) {
 	switch {
 	case m.isVoid(s.Pos):
 		m.n.Accepted--
 		m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, 0, true) // no reason: it never was
-	case m.at.over != nil && m.at.over.has(s.Pos):
+	case m.At.Over != nil && m.At.Over.Has(s.Pos):
 		m.outlived(s.Pos, nil, true)
-	case s.Pos > m.at.shown:
+	case s.Pos > m.At.Shown:
 		m.dueUnshown.Push(s)
 	default:
 		s.At = int64(m.nextTurn())
@@ -285,19 +284,19 @@ func (m *machine) returnPlace(s inflight.Place) {
 
 // fly puts a message in flight. An id that is in flight already is one that NSQ wrote twice after an unclean stop, or of two
 // that had the same node id: the second copy gets a new id, as FIN could not tell them apart.
-func (m *machine) fly(s *Subscription, r *retry) {
-	if !m.inflight.Add(r.frame.MustID(), r.pos, m.kept(r), r.attempts, s, s.lane, m.at.now) {
+func (m *Machine) fly(s *Consumer, r *Retry) {
+	if !m.inflight.Add(r.Frame.MustID(), r.Pos, m.kept(r), r.Attempts, s, s.lane, m.At.Now) {
 		m.flyAnew(s, r)
 	}
 }
 
 // flyAnew puts a message in flight whose id another has.
-func (m *machine) flyAnew(s *Subscription, r *retry) {
-	r.frame = slices.Clone(r.frame)
+func (m *Machine) flyAnew(s *Consumer, r *Retry) {
+	r.Frame = slices.Clone(r.Frame)
 	for {
-		id := m.rules.freshID()
-		r.frame.SetID(id)
-		if m.inflight.Add(id, r.pos, m.kept(r), r.attempts, s, s.lane, m.at.now) {
+		id := m.rules.FreshID()
+		r.Frame.SetID(id)
+		if m.inflight.Add(id, r.Pos, m.kept(r), r.Attempts, s, s.lane, m.At.Now) {
 			return
 		}
 	}
@@ -308,21 +307,21 @@ const largeBody = 16 << 10
 
 // kept returns what is kept of a message in flight: a large body that is in a node stays there only, in memory or on disk; and so does
 // any that was read from disk with others, all of which it would hold in memory.
-func (m *machine) kept(r *retry) protocol.MessageFrame {
+func (m *Machine) kept(r *Retry) protocol.MessageFrame {
 	switch {
-	case r.pos == 0 || m.ephemeral || len(r.frame) < largeBody && !r.shared:
-		return r.frame
-	case r.shared:
-		return m.head(r.frame)
+	case r.Pos == 0 || m.ephemeral || len(r.Frame) < largeBody && !r.Shared:
+		return r.Frame
+	case r.Shared:
+		return m.head(r.Frame)
 	}
-	return r.frame.Head()
+	return r.Frame.Head()
 }
 
 // headsAtOnce is of how many messages the heads are kept in one piece of memory.
 const headsAtOnce = 64
 
 // head returns a copy of the head of a frame.
-func (m *machine) head(f protocol.MessageFrame) protocol.MessageFrame {
+func (m *Machine) head(f protocol.MessageFrame) protocol.MessageFrame {
 	if m.heads == nil || cap(*m.heads)-len(*m.heads) < protocol.MessageOverhead {
 		m.heads = new(make([]byte, 0, headsAtOnce*protocol.MessageOverhead))
 	}
@@ -332,11 +331,11 @@ func (m *machine) head(f protocol.MessageFrame) protocol.MessageFrame {
 	return heads[at:len(heads):len(heads)]
 }
 
-func (m *machine) countLocality(s *Subscription, n int) {
+func (m *Machine) countLocality(s *Consumer, n int) {
 	switch {
-	case !m.rules.topology || s.locality == Elsewhere:
+	case !m.rules.TopologyAware || s.Locality == Elsewhere:
 		m.n.elsewhere += uint64(n)
-	case s.locality == ZoneLocal:
+	case s.Locality == ZoneLocal:
 		m.n.zoneLocal += uint64(n)
 	default:
 		m.n.regionLocal += uint64(n)
@@ -344,23 +343,23 @@ func (m *machine) countLocality(s *Subscription, n int) {
 }
 
 // deliverable reports whether a message can be taken at once.
-func (m *machine) deliverable() bool {
+func (m *Machine) deliverable() bool {
 	return m.retries.Len()+m.loaded.Len()+m.released.Len() > 0 || m.fresh()
 }
 
 // fresh reports whether a message that was never delivered may be and is in memory.
-func (m *machine) fresh() bool {
+func (m *Machine) fresh() bool {
 	return m.freshShown() && (m.mem.Warm() || m.cold() == nil && m.freshShown())
 }
 
 // freshShown reports whether there is a message that was never delivered and may be.
-func (m *machine) freshShown() bool {
-	return m.mem.Len() > 0 && m.mem.First() <= m.at.shown && !m.order.full()
+func (m *Machine) freshShown() bool {
+	return m.mem.Len() > 0 && m.mem.First() <= m.At.Shown && !m.order.full()
 }
 
 // cold returns the node that must be brought into memory before the next message that waits can be taken, nil when there is none.
 // It may find that nothing waits any more, as messages were lost.
-func (m *machine) cold() *backlog.Node {
+func (m *Machine) cold() *backlog.Node {
 	n := m.mem.Cold()
 	for _, lost := range m.mem.Lost() {
 		m.n.discard(journal.Unreadable, lost.Len())
@@ -370,63 +369,72 @@ func (m *machine) cold() *backlog.Node {
 }
 
 // fillable reports whether there is something to bring into memory.
-func (m *machine) fillable() bool {
-	return m.at.disk > 0 && m.mem.Len() == 0 || m.coldReleased.Len() > 0 && m.released.Len() < fillAtOnce || m.coldRetries.Len() > 0 && m.loaded.Len() < fillAtOnce || m.freshShown() && m.cold() != nil
+func (m *Machine) fillable() bool {
+	return m.At.Disk > 0 && m.mem.Len() == 0 || m.coldReleased.Len() > 0 && m.released.Len() < fillAtOnce || m.coldRetries.Len() > 0 && m.loaded.Len() < fillAtOnce || m.freshShown() && m.cold() != nil
 }
 
 // fillFirst reports whether something should be brought into memory although there is something to deliver: its turn has come.
-func (m *machine) fillFirst() bool {
+func (m *Machine) fillFirst() bool {
 	if m.coldReleased.Len() > 0 {
 		return m.released.Len() == 0
 	}
 	return m.coldRetries.Len() > 0 && m.loaded.Len() == 0 && uint64(m.coldRetries.First().At) <= m.taken
 }
 
-// filling is what one look at the disk is to bring, and brings.
-type filling struct {
-	cold    *backlog.Node
-	first   Position // of it, that is wanted
-	retries []inflight.Place
-	loads   int  // machine.loads of then
-	keyed   bool // keys count
+// Filling is what one look at the disk is to bring, and brings.
+type Filling struct {
+	Cold    *backlog.Node
+	First   Position // of it, that is wanted
+	Retries []inflight.Place
+	Keyed   bool // keys count: they are to be read, too
 
-	node        nodeFrames // of cold
-	unread      bool       // it could not be read now
-	loaded      []retry    // of retries
-	lost, later []inflight.Place
+	Node        Read    // of Cold
+	Unread      bool    // it could not be read now
+	Loaded      []Retry // of Retries
+	Lost, Later []inflight.Place
+
+	loads int // Machine.loads of when it began
 }
 
-// beginFill says what is to be read.
-func (m *machine) beginFill() (f filling) {
+// Read is what can be read of a node.
+type Read struct {
+	Of     backlog.Range // the positions that were looked for, where some of a node's were
+	Frames []byte
+	Runs   []backlog.Range // the positions that the frames have, nil when they are all of the node's
+	Sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
+}
+
+// BeginFill says what is to be read.
+func (m *Machine) BeginFill() (f Filling) {
 	if m.freshShown() {
-		f.cold = m.cold()
-		f.first = m.mem.First()
+		f.Cold = m.cold()
+		f.First = m.mem.First()
 	}
-	f.keyed = m.order != nil
+	f.Keyed = m.order != nil
 	if m.coldReleased.Len() > 0 {
-		f.retries = m.fillReleased()
+		f.Retries = m.fillReleased()
 	}
-	for m.coldRetries.Len() > 0 && m.loaded.Len()+len(f.retries) < fillAtOnce {
-		f.retries = append(f.retries, m.coldRetries.Pop())
+	for m.coldRetries.Len() > 0 && m.loaded.Len()+len(f.Retries) < fillAtOnce {
+		f.Retries = append(f.Retries, m.coldRetries.Pop())
 	}
-	if m.loading = nil; len(f.retries) > 0 {
-		m.loading = new(f.retries)
+	if m.loading = nil; len(f.Retries) > 0 {
+		m.loading = new(f.Retries)
 	}
 	f.loads = m.loads
 	return f
 }
 
-// endFill puts what was read where it belongs, unless that is of no use any more, and reports whether there is something to
+// EndFill puts what was read where it belongs, unless that is of no use any more, and reports whether there is something to
 // deliver.
-func (m *machine) endFill(f *filling) (ready bool) {
+func (m *Machine) EndFill(f *Filling) (ready bool) {
 	m.filling = false
 	if m.loads == f.loads {
 		m.loading = nil
-		if f.cold != nil && !f.unread {
+		if f.Cold != nil && !f.Unread {
 			m.supply(f)
 		}
 		m.endLoad(f)
-		for _, s := range f.lost {
+		for _, s := range f.Lost {
 			m.n.discard(journal.Unreadable, 1)
 			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)
 		}
@@ -437,8 +445,8 @@ func (m *machine) endFill(f *filling) (ready bool) {
 	return ready
 }
 
-// endFillQueue is endFill of messages that a queue on disk has given, which have no positions.
-func (m *machine) endFillQueue(frames []byte, n, epoch int) {
+// EndFillQueue is endFill of messages that a queue on disk has given, which have no positions.
+func (m *Machine) EndFillQueue(frames []byte, n, epoch int) {
 	m.filling = false
 	if n > 0 && m.epoch == epoch {
 		m.mem.Add(backlog.Detached(frames, 0, n), n)
@@ -448,8 +456,8 @@ func (m *machine) endFillQueue(frames []byte, n, epoch int) {
 	m.lookBy(lookSoon)
 }
 
-// rest parks a consumer that was chosen to read from disk and found nothing.
-func (m *machine) rest(s *Subscription) {
+// Rest parks a consumer that was chosen to read from disk and found nothing.
+func (m *Machine) Rest(s *Consumer) {
 	s.parked = true
 	if m.deliverable() {
 		m.settle(s, nil)
@@ -458,7 +466,7 @@ func (m *machine) rest(s *Subscription) {
 	if s.ready > s.inflight && !s.closed {
 		m.waiting.push(s)
 	}
-	m.asks.recheck = m.asks.recheck || m.fillable()
+	m.Asks.Recheck = m.Asks.Recheck || m.fillable()
 }
 
 // stalledAfter is how long a consumer may take to send what it was given before it counts as having no credit.
@@ -466,25 +474,25 @@ const stalledAfter = 100 * time.Millisecond
 
 // nearerReady reports whether a nearer consumer should get the next message: it has credit, and the topology counts. One that does
 // not come for it is looked at again soon.
-func (m *machine) nearerReady(s *Subscription) bool {
-	if !m.rules.topology {
+func (m *Machine) nearerReady(s *Consumer) bool {
+	if !m.rules.TopologyAware {
 		return false
 	}
-	s.came = m.at.now
-	ready := slices.ContainsFunc(m.subs, func(o *Subscription) bool {
-		return o.locality < s.locality && o.ready > o.inflight && !o.stalled(m.at.now)
+	s.came = m.At.Now
+	ready := slices.ContainsFunc(m.consumers, func(o *Consumer) bool {
+		return o.Locality < s.Locality && o.ready > o.inflight && !o.stalled(m.At.Now)
 	})
-	m.asks.recheck = m.asks.recheck || ready
+	m.Asks.Recheck = m.Asks.Recheck || ready
 	return ready
 }
 
 // forsakeStalled gives to others what was set aside for consumers that do not come for it.
-func (m *machine) forsakeStalled() {
-	if !m.rules.topology {
+func (m *Machine) forsakeStalled() {
+	if !m.rules.TopologyAware {
 		return
 	}
-	for _, s := range m.subs {
-		if s.reserved > 0 && s.stalled(m.at.now) {
+	for _, s := range m.consumers {
+		if s.reserved > 0 && s.stalled(m.At.Now) {
 			m.reserved -= s.reserved
 			s.reserved = 0
 		}

@@ -1,9 +1,10 @@
-package topic
+package channel
 
 import (
 	"math"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/inflight"
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
@@ -25,7 +26,7 @@ func bodyOf(f protocol.MessageFrame) int64 {
 }
 
 // grow counts messages that have come, of so many bytes of frames.
-func (m *machine) grow(count, frames int) {
+func (m *Machine) grow(count, frames int) {
 	if m.sizes != nil {
 		m.sizes.of += count
 		m.sizes.bytes += int64(frames - count*protocol.MessageOverhead)
@@ -33,17 +34,17 @@ func (m *machine) grow(count, frames int) {
 }
 
 // shrink counts a message that has left.
-func (m *machine) shrink(f protocol.MessageFrame) {
+func (m *Machine) shrink(f protocol.MessageFrame) {
 	m.sizes.of--
 	m.sizes.bytes -= bodyOf(f)
 }
 
-// heldBytes returns the bytes of the bodies of what the channel holds.
-func (m *machine) heldBytes() int64 {
+// HeldBytes returns the bytes of the bodies of what the channel holds.
+func (m *Machine) HeldBytes() int64 {
 	if m.sizes == nil {
 		return 0
 	}
-	n := m.holds()
+	n := m.Held()
 	switch s := m.sizes; {
 	case n <= 0 || s.of <= 0:
 		s.bytes, s.of = 0, n
@@ -55,36 +56,36 @@ func (m *machine) heldBytes() int64 {
 
 // excess returns by how many messages the channel holds more than max_depth allows, below 0 when there is room. What nobody is shown yet
 // does not count, as its publish may fail, nor what waits for its dead letter topic.
-func (m *machine) excess(p *policy.Policy) int64 { return int64(m.counted()) - p.MaxDepth }
+func (m *Machine) excess(p *policy.Policy) int64 { return int64(m.counted()) - p.MaxDepth }
 
-func (m *machine) counted() int { return m.holds() - m.mem.Above(m.at.shown) - m.buried() }
+func (m *Machine) counted() int { return m.Held() - m.mem.Above(m.At.Shown) - m.Buried() }
 
 // over reports whether the channel holds more than its policy allows.
-func (m *machine) over(p *policy.Policy) bool {
+func (m *Machine) over(p *policy.Policy) bool {
 	if p.MaxDepth > 0 && m.excess(p) > 0 {
 		return true
 	}
-	held := m.holds()
+	held := m.Held()
 	if p.MaxBytes == 0 || held == 0 {
 		return false
 	}
-	return float64(m.heldBytes())*float64(m.counted())/float64(held) > float64(p.MaxBytes)
+	return float64(m.HeldBytes())*float64(m.counted())/float64(held) > float64(p.MaxBytes)
 }
 
-// drops reports whether the channel makes room by itself.
-func (m *machine) drops() bool {
+// Drops reports whether the channel makes room by itself.
+func (m *Machine) Drops() bool {
 	p := m.policy
-	return p.Bounded() && (p.Overflow == policy.DropOldest || p.Overflow == policy.ToDeadLetter && !m.at.final)
+	return p.Bounded() && (p.Overflow == policy.DropOldest || p.Overflow == policy.ToDeadLetter && !m.At.Final)
 }
 
 // dropAtOnce is how many messages are dropped under one lock, and in one record.
 const dropAtOnce = 1 << 16
 
-// makeRoom drops the oldest messages until the channel is within its bounds: first what waits, the oldest first, then what is deferred,
+// MakeRoom drops the oldest messages until the channel is within its bounds: first what waits, the oldest first, then what is deferred,
 // what is due first first. What is in flight stays. It reports whether it has to be called once more, as it does not hold the lock for
 // longer; what is in a queue on disk is left.
-func (m *machine) makeRoom() (more bool) {
-	for n := 0; m.drops() && m.over(m.policy); {
+func (m *Machine) MakeRoom() (more bool) {
+	for n := 0; m.Drops() && m.over(m.policy); {
 		k := m.dropOldest(dropAtOnce - n)
 		if k == 0 {
 			return false
@@ -97,23 +98,23 @@ func (m *machine) makeRoom() (more bool) {
 }
 
 // dropOldest drops one message, or more when the depth is over by more, and returns how many.
-func (m *machine) dropOldest(limit int) int {
+func (m *Machine) dropOldest(limit int) int {
 	switch {
 	case m.released.Len() > 0:
 		r := m.released.Pop()
-		m.dropOut(r.pos, r.attempts, r.frame.Size(), 0)
+		m.dropOut(r.Pos, r.Attempts, r.Frame.Size(), 0)
 		return 1
 	case m.coldReleased.Len() > 0:
 		s := m.coldReleased.Pop()
 		m.dropOut(s.Pos, s.Attempts, 0, 0)
 		return 1
-	case m.retries.Len() > 0 && (m.loaded.Len() == 0 || m.retries.At(0).turn <= m.loaded.At(0).turn):
+	case m.retries.Len() > 0 && (m.loaded.Len() == 0 || m.retries.At(0).Turn <= m.loaded.At(0).Turn):
 		r := m.retries.Pop()
-		m.dropOut(r.pos, r.attempts, r.frame.Size(), 0)
+		m.dropOut(r.Pos, r.Attempts, r.Frame.Size(), 0)
 		return 1
 	case m.loaded.Len() > 0:
 		r := m.loaded.Pop()
-		m.dropOut(r.pos, r.attempts, r.frame.Size(), 0)
+		m.dropOut(r.Pos, r.Attempts, r.Frame.Size(), 0)
 		return 1
 	case m.coldRetries.Len() > 0:
 		s := m.coldRetries.Pop()
@@ -122,7 +123,7 @@ func (m *machine) dropOldest(limit int) int {
 	case m.order.len() > 0:
 		m.dropAside()
 		return 1
-	case m.mem.Len() > 0 && m.mem.First() <= m.at.shown:
+	case m.mem.Len() > 0 && m.mem.First() <= m.At.Shown:
 		return m.dropFresh(limit)
 	case m.spilled > 0:
 		return 0
@@ -131,7 +132,7 @@ func (m *machine) dropOldest(limit int) int {
 }
 
 // dropFresh drops messages that were never delivered.
-func (m *machine) dropFresh(limit int) (n int) {
+func (m *Machine) dropFresh(limit int) (n int) {
 	if m.mem.First() == 0 {
 		f, _ := m.mem.Next()
 		m.taken++
@@ -140,7 +141,7 @@ func (m *machine) dropFresh(limit int) (n int) {
 	}
 	n = 1
 	if p := m.policy; p.MaxDepth > 0 {
-		visible := m.mem.Len() - m.mem.Above(m.at.shown)
+		visible := m.mem.Len() - m.mem.Above(m.At.Shown)
 		n = min(limit, visible, max(1, int(min(math.MaxInt32, m.excess(p)))))
 	}
 	m.mem.Drop(n, func(r backlog.Range, size int) {
@@ -151,7 +152,7 @@ func (m *machine) dropFresh(limit int) (n int) {
 }
 
 // dropDeferred drops the deferred message that is due first.
-func (m *machine) dropDeferred() int {
+func (m *Machine) dropDeferred() int {
 	inMemory, some := m.deferredMemory.Next()
 	if due, ok := m.deferredIndex.Next(); ok && (!some || due <= inMemory) {
 		s, ok := m.deferredIndex.Pop(math.MaxInt64)
@@ -175,9 +176,9 @@ func (m *machine) dropDeferred() int {
 }
 
 // dropOut drops a message that had left the backlog before; due is until when it was deferred, 0 when it was not.
-func (m *machine) dropOut(pos Position, attempts uint16, size int, due int64) {
+func (m *Machine) dropOut(pos Position, attempts uint16, size int, due int64) {
 	if m.policy.DeadLetter != "" && m.policy.Overflow == policy.ToDeadLetter {
-		m.bury(corpse{pos: pos, attempts: attempts, why: overflowed, due: due})
+		m.bury(Corpse{Pos: pos, Attempts: attempts, why: overflowed, Due: due})
 		return
 	}
 	m.dropped(backlog.Range{First: pos, Last: pos}, size, true)
@@ -185,12 +186,12 @@ func (m *machine) dropOut(pos Position, attempts uint16, size int, due int64) {
 
 // dropped counts messages that were dropped, or has them become dead letters when they are fresh; size is that of their frames, 0 when it
 // is not known.
-func (m *machine) dropped(r backlog.Range, size int, out bool) {
+func (m *Machine) dropped(r backlog.Range, size int, out bool) {
 	if p := m.policy; !out && r.First > 0 && p.DeadLetter != "" && p.Overflow == policy.ToDeadLetter {
 		keep := m.effects()
-		keep.pulled = append(keep.pulled, r)
+		keep.Pulled = append(keep.Pulled, r)
 		for pos := r.First; pos <= r.Last; pos++ {
-			m.bury(corpse{pos: pos, why: overflowed})
+			m.bury(Corpse{Pos: pos, why: overflowed})
 		}
 		return
 	}
@@ -206,4 +207,51 @@ func (m *machine) dropped(r backlog.Range, size int, out bool) {
 	if r.First > 0 {
 		m.effects().discard(r, journal.DroppedOldest, out)
 	}
+}
+
+// SpilledToDrop returns how many messages of the queue on disk are to be dropped next, at most limit, for the channel to come within its bounds.
+func (m *Machine) SpilledToDrop(limit int) (n int) {
+	if !m.Drops() || !m.over(m.policy) || m.spilled == 0 {
+		return 0
+	}
+	if p := m.policy; p.MaxDepth > 0 {
+		return max(1, min(limit, int(min(math.MaxInt32, int64(m.Held())-p.MaxDepth))))
+	}
+	return 1
+}
+
+// DropSpilled counts messages of the queue on disk that were dropped, of so many bytes of frames.
+func (m *Machine) DropSpilled(count, frames int) {
+	m.unspilled(count)
+	m.n.discard(journal.DroppedOldest, count)
+	if m.sizes != nil {
+		m.sizes.of -= count
+		m.sizes.bytes -= int64(frames - count*protocol.MessageOverhead)
+	}
+}
+
+// Sized reports whether the bytes of what the channel holds count.
+func (m *Machine) Sized() bool { return m.sizes != nil }
+
+// Measure counts these bytes anew, where they count. The queue on disk holds so many messages, of so many bytes of frames. sizeOf returns the size of
+// the frames of messages that are known by their places, about; it is nil where there are none.
+func (m *Machine) Measure(spilled int, bytes int64, sizeOf func(inflight.Snapshot) int64) {
+	frames := bytes + m.mem.Size() + m.inflight.Size()
+	count := spilled + m.mem.Len() + m.inflight.Len()
+	for _, list := range m.bodied() {
+		list.Each(func(r *Retry) { frames += int64(r.Frame.Size()) })
+		count += list.Len()
+	}
+	m.deferredMemory.Each(func(d inflight.Due) { frames += int64(d.Frame.Size()) })
+	count += m.deferredMemory.Len()
+	if sizeOf != nil {
+		for _, list := range m.Places() {
+			frames += sizeOf(list)
+			count += list.Len()
+		}
+		aside := m.asidePlaces()
+		frames += sizeOf(inflight.Snapshot{aside})
+		count += len(aside)
+	}
+	m.sizes.bytes, m.sizes.of = frames-int64(count)*protocol.MessageOverhead, count
 }

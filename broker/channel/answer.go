@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import (
 	"slices"
@@ -30,21 +30,21 @@ type Answer struct {
 // no longer in the processor's cache, and reading each of them again would cost more than all else that FIN does.
 const readEach = 8
 
-// answer carries out a consumer's answers in order. When took is not nil the times are appended when finished messages were published.
-func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later *Wakes) {
+// Answer carries out a consumer's answers in order. When took is not nil the times are appended when finished messages were published.
+func (m *Machine) Answer(s *Consumer, answers []Answer, took *[]int64, later *Wakes) {
 	back, settled := 0, 0
 	keep := m.effects()
-	watch := stopwatch{to: &m.noted().finished, now: m.at.stamp}
+	watch := stopwatch{to: &m.noted().finished, now: m.At.Stamp}
 	var last protocol.MessageFrame // that was finished
 	unread := uint64(0)            // finished messages whose delay is not noted yet
 	sized := m.sizes != nil
 	for i := range answers {
 		a := &answers[i]
 		if a.Verb == Touch {
-			a.Err = m.inflight.Touch(a.ID, s, m.at.now, int64(m.at.limits.MaxMsgTimeout))
+			a.Err = m.inflight.Touch(a.ID, s, m.At.Now, int64(m.At.Limits.MaxMsgTimeout))
 			continue
 		}
-		var it inflight.Item[*Subscription]
+		var it inflight.Item[*Consumer]
 		if it, a.Err = m.inflight.Remove(a.ID, s); a.Err != nil {
 			continue
 		}
@@ -63,7 +63,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 			if sized {
 				m.shrink(it.Frame)
 			}
-			keep.finished = addPosition(keep.finished, it.Pos)
+			keep.Finished = addPosition(keep.Finished, it.Pos)
 			if m.order != nil && m.passTurn(it.Pos) { // one that was unsure has none, and stays in that list until its channel is emptied or ordered anew
 				back++
 			}
@@ -74,7 +74,7 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 		}
 		s.n.Requeued++
 		m.n.requeued++
-		if m.comeBack(&it, requeued, max(0, min(a.Delay, m.at.limits.MaxReqTimeout))) {
+		if m.comeBack(&it, requeued, max(0, min(a.Delay, m.At.Limits.MaxReqTimeout))) {
 			back++
 		}
 	}
@@ -82,35 +82,35 @@ func (m *machine) answer(s *Subscription, answers []Answer, took *[]int64, later
 		watch.saw(last.Timestamp(), unread)
 	}
 	watch.note()
-	if settled > 0 {
-		keep.by = s
+	if m.traced && settled > 0 {
+		keep.By = s
 	}
 	m.settled(s, settled, back, later)
 }
 
 // settled sees to what a consumer's answers to n messages bring: it has credit again, back messages can be delivered again at once, and there
 // is room within max_in_flight.
-func (m *machine) settled(s *Subscription, n, back int, later *Wakes) {
+func (m *Machine) settled(s *Consumer, n, back int, later *Wakes) {
 	s.inflight -= n
-	s.learn(n, m.at.now)
+	s.learn(n, m.At.Now)
 	m.wake(back, later)
 	m.settle(s, later)
 	if m.policy != nil && n > 0 {
 		m.nudge() // others that have waited for max_in_flight
 	}
-	m.asks.deadline = true
+	m.Asks.Deadline = true
 }
 
 // deferAgain has a message wait for a time before it is delivered again.
-func (m *machine) deferAgain(it *inflight.Item[*Subscription], delay time.Duration) {
+func (m *Machine) deferAgain(it *inflight.Item[*Consumer], delay time.Duration) {
 	if m.mortal() && m.isOver(it.Pos, it.Frame) {
 		m.outlived(it.Pos, it.Frame, true)
 		return
 	}
-	at := m.at.now + int64(delay)
+	at := m.At.Now + int64(delay)
 	if it.Pos > 0 {
 		keep := m.effects()
-		keep.deferred = append(keep.deferred, inflight.Place{Pos: it.Pos, At: at})
+		keep.Deferred = append(keep.Deferred, inflight.Place{Pos: it.Pos, At: at})
 	}
 	if !it.Frame.Whole() || m.unsure(it.Pos) {
 		m.deferredIndex.Push(inflight.Place{At: at, Pos: it.Pos, Off: inflight.NoOffset, Attempts: it.Attempts})
@@ -129,10 +129,10 @@ func owned(f protocol.MessageFrame) protocol.MessageFrame {
 }
 
 // expire brings back what is due, at most limit of each kind.
-func (m *machine) expire(limit int) {
+func (m *Machine) expire(limit int) {
 	n, back := 0, 0
 	for ; n < limit; n++ {
-		it, ok := m.inflight.Expire(m.at.now)
+		it, ok := m.inflight.Expire(m.At.Now)
 		if !ok {
 			break
 		}
@@ -144,7 +144,7 @@ func (m *machine) expire(limit int) {
 		m.settle(it.Owner, nil)
 	}
 	for ; n < limit; n++ {
-		d, ok := m.deferredMemory.Pop(m.at.now)
+		d, ok := m.deferredMemory.Pop(m.At.Now)
 		if !ok {
 			break
 		}
@@ -153,7 +153,7 @@ func (m *machine) expire(limit int) {
 		back++
 	}
 	for ; n < limit; n++ {
-		s, ok := m.deferredIndex.Pop(m.at.now)
+		s, ok := m.deferredIndex.Pop(m.At.Now)
 		if !ok {
 			break
 		}
@@ -161,33 +161,38 @@ func (m *machine) expire(limit int) {
 		m.returnPlace(s)
 		back++
 	}
-	if at, ok := m.graves.next(); ok && m.at.now >= at {
-		m.asks.bury = true
+	if at, ok := m.graves.next(); ok && m.At.Now >= at {
+		m.Asks.Bury = true
 	}
 	m.wake(back, nil)
 }
 
-// join takes in a consumer.
-func (m *machine) join(s *Subscription, timeout time.Duration) {
-	s.lane = m.inflight.AcquireLane(int64(timeout))
-	m.subs = append(m.subs, s)
+// Join takes in a consumer. Messages are in flight to it for as long as was asked for; standard says that this is what the node says, as it asks for
+// no time: the channel's option counts before it.
+func (m *Machine) Join(s *Consumer, asked time.Duration, standard bool) {
+	s.parked = true
+	if standard {
+		s.standard = asked
+	}
+	s.lane = m.inflight.AcquireLane(int64(m.timeoutOf(s, asked)))
+	m.consumers = append(m.consumers, s)
 	m.moves++
 }
 
-// leave takes a consumer out; what it had in flight goes back at once. It reports whether the channel, an ephemeral one, is to go
+// Leave takes a consumer out; what it had in flight goes back at once. It reports whether the channel, an ephemeral one, is to go
 // with it.
-func (m *machine) leave(s *Subscription) (last bool) {
+func (m *Machine) Leave(s *Consumer) (last bool) {
 	if s.closed {
 		return false
 	}
 	s.closed = true
 	m.moves++
 	m.come(s)
-	if i := slices.Index(m.subs, s); i >= 0 {
-		m.subs = slices.Delete(m.subs, i, i+1)
+	if i := slices.Index(m.consumers, s); i >= 0 {
+		m.consumers = slices.Delete(m.consumers, i, i+1)
 	}
 	returned, back := 0, 0
-	m.inflight.RemoveOwner(s, func(it inflight.Item[*Subscription]) {
+	m.inflight.RemoveOwner(s, func(it inflight.Item[*Consumer]) {
 		returned++
 		if m.comeBack(&it, disconnected, 0) {
 			back++
@@ -197,29 +202,64 @@ func (m *machine) leave(s *Subscription) (last bool) {
 	m.inflight.ReleaseLane(s.lane)
 	m.n.disconnected += uint64(returned)
 	m.wake(back, nil)
-	m.asks.deadline = m.asks.deadline || back < returned
+	m.Asks.Deadline = m.Asks.Deadline || back < returned
 	m.nudge()
-	last = m.ephemeral && len(m.subs) == 0 && !m.exiting
+	last = m.ephemeral && len(m.consumers) == 0 && !m.exiting
 	m.exiting = m.exiting || last
 	return last
 }
 
-// credit sets how many messages a consumer may have in flight at once.
-func (m *machine) credit(s *Subscription, n int) {
+// SetReady sets how many messages a consumer may have in flight at once.
+func (m *Machine) SetReady(s *Consumer, n int) {
 	s.ready = n
 	m.settle(s, nil)
 	m.nudge()
 }
 
-// resettle brings every consumer to where it belongs now. With wake those that were given credit are woken: they may have
-// something that has waited for company.
-func (m *machine) resettle(wake bool) {
-	for _, s := range m.subs {
-		switch {
-		case !wake:
-			m.settle(s, nil)
-		case s.ready > 0 || s.inflight > 0:
-			s.owner.Wake()
+// Abandon takes a consumer out of a channel that is led elsewhere now. f is called with what it has, and for how long it may have that: it stays
+// with it.
+func (m *Machine) Abandon(s *Consumer, f func(id protocol.MessageID, left time.Duration)) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	m.come(s)
+	if i := slices.Index(m.consumers, s); i >= 0 {
+		m.consumers = slices.Delete(m.consumers, i, i+1)
+	}
+	m.inflight.EachOf(s, func(id protocol.MessageID, deadline int64) { f(id, time.Duration(max(0, deadline-m.At.Now))) })
+}
+
+// Timeout returns how long a message that is delivered to a consumer now may take.
+func (m *Machine) Timeout(s *Consumer) time.Duration {
+	return time.Duration(m.inflight.Timeout(s.lane))
+}
+
+// Resettle brings every consumer to where it belongs now: the moment says otherwise than before whether they get anything.
+func (m *Machine) Resettle() {
+	for _, s := range m.consumers {
+		m.settle(s, nil)
+	}
+}
+
+// Hurry wakes the consumers that were given credit: they may have something that has waited for company.
+func (m *Machine) Hurry() {
+	for _, s := range m.consumers {
+		if s.ready > 0 || s.inflight > 0 {
+			s.Owner.Wake()
 		}
 	}
+}
+
+// Sweep is one look at what is due, at most limit messages of each kind, by somebody who must not wait for a disk. It reports whether there is
+// something that must be read first, and that nobody reads: then LookOn is to be called by somebody else.
+func (m *Machine) Sweep(limit int) (cold bool) {
+	m.expire(limit)
+	m.forsakeStalled()
+	if m.lookDue() {
+		_, cold = m.look(lookMuch)
+	}
+	m.Asks.Deadline = true
+	m.nudge()
+	return cold && !m.filling && !m.exiting
 }

@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import (
 	"math"
@@ -21,7 +21,7 @@ const (
 	lookEvery = 100 * time.Millisecond // at least between two looks at what is over by the option
 	lookLater = time.Second            // the same, when much is to be looked at, or nobody knows what is next
 	lookMuch  = 10_000                 // messages
-	lookSoon  = -1                     // in machine.lookAt: as soon as may be
+	lookSoon  = -1                     // in aging.lookAt: as soon as may be
 )
 
 // aging is what a machine knows of its messages' age.
@@ -32,7 +32,7 @@ type aging struct {
 }
 
 // ttl returns the option in nanoseconds, 0 for none.
-func (m *machine) ttl() int64 {
+func (m *Machine) ttl() int64 {
 	if m.policy == nil {
 		return 0
 	}
@@ -40,11 +40,11 @@ func (m *machine) ttl() int64 {
 }
 
 // mortal reports whether a message's time may be over.
-func (m *machine) mortal() bool { return m.at.over != nil || m.policy != nil && m.policy.TTL > 0 }
+func (m *Machine) mortal() bool { return m.At.Over != nil || m.policy != nil && m.policy.TTL > 0 }
 
 // isOver reports whether a message's time is over.
-func (m *machine) isOver(pos Position, f protocol.MessageFrame) bool {
-	if m.at.over != nil && pos > 0 && m.at.over.has(pos) {
+func (m *Machine) isOver(pos Position, f protocol.MessageFrame) bool {
+	if m.At.Over != nil && pos > 0 && m.At.Over.Has(pos) {
 		return true
 	}
 	ttl := m.ttl()
@@ -57,17 +57,17 @@ func key(pos Position, f protocol.MessageFrame) Position {
 }
 
 // age returns how old a message is, in nanoseconds. What a clock was set by since it was published does not count.
-func (m *machine) age(pos Position, f protocol.MessageFrame) int64 {
+func (m *Machine) age(pos Position, f protocol.MessageFrame) int64 {
 	if m.aging.bases != nil {
 		if since, ok := m.aging.bases[key(pos, f)]; ok {
-			return m.at.now - since
+			return m.At.Now - since
 		}
 	}
-	return m.at.stamp - f.Timestamp() - setSince(m.at.jumps, f)
+	return m.At.Stamp - f.Timestamp() - m.At.Jumps.since(f)
 }
 
 // based notes since when a message counts that was published for later and is due.
-func (m *machine) based(key Position, since int64) {
+func (m *Machine) based(key Position, since int64) {
 	if m.ttl() == 0 {
 		return
 	}
@@ -78,26 +78,26 @@ func (m *machine) based(key Position, since int64) {
 }
 
 // dueNow notes that a message is due. One that a consumer has put off counts from its publish all the same.
-func (m *machine) dueNow(key Position, since int64, attempts uint16) {
+func (m *Machine) dueNow(key Position, since int64, attempts uint16) {
 	if m.ttl() == 0 || attempts > 0 {
 		return
 	}
 	if since == 0 { // it was due when the topic's own backlog moved here
-		since = m.at.now
+		since = m.At.Now
 	}
 	m.based(key, since)
 	m.lookBy(lookSoon)
 }
 
 // unbased forgets it.
-func (m *machine) unbased(pos Position, f protocol.MessageFrame) {
+func (m *Machine) unbased(pos Position, f protocol.MessageFrame) {
 	if m.aging.bases != nil {
 		delete(m.aging.bases, key(pos, f))
 	}
 }
 
 // outlived discards a message whose time is over. out says that it had left the backlog before.
-func (m *machine) outlived(pos Position, f protocol.MessageFrame, out bool) {
+func (m *Machine) outlived(pos Position, f protocol.MessageFrame, out bool) {
 	m.n.discard(journal.Expired, 1)
 	m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Expired, out)
 	if f == nil {
@@ -111,26 +111,26 @@ func (m *machine) outlived(pos Position, f protocol.MessageFrame, out bool) {
 }
 
 // lookBy has the channel looked at no later than at a time.
-func (m *machine) lookBy(at int64) {
+func (m *Machine) lookBy(at int64) {
 	if m.ttl() > 0 && (m.aging.lookAt == 0 || at < m.aging.lookAt) {
 		m.aging.lookAt = at
-		m.asks.deadline = true
+		m.Asks.Deadline = true
 	}
 }
 
 // lookDue reports whether the channel is to be looked at now.
-func (m *machine) lookDue() bool {
+func (m *Machine) lookDue() bool {
 	ttl := m.ttl()
 	if ttl == 0 {
 		m.aging = aging{}
 		return false
 	}
-	return ttl != m.aging.looked || m.aging.lookAt != 0 && m.aging.lookAt <= m.at.now
+	return ttl != m.aging.looked || m.aging.lookAt != 0 && m.aging.lookAt <= m.At.Now
 }
 
 // look discards what is over by the option, at most limit of what was never delivered, as far as memory tells, and says when to look
 // again. cold says that the next ones must be read first.
-func (m *machine) look(limit int) (dropped int, cold bool) {
+func (m *Machine) look(limit int) (dropped int, cold bool) {
 	ttl := m.ttl()
 	next := int64(math.MaxInt64)
 	m.aging.looked = ttl
@@ -141,12 +141,12 @@ func (m *machine) look(limit int) (dropped int, cold bool) {
 			break
 		}
 		if !m.isOver(pos, f) {
-			next = m.at.now + ttl - m.age(pos, f)
+			next = m.At.Now + ttl - m.age(pos, f)
 			break
 		}
 		if dropped == limit {
-			m.aging.lookAt = m.at.now
-			m.asks.deadline = true
+			m.aging.lookAt = m.At.Now
+			m.Asks.Deadline = true
 			return dropped, false
 		}
 		m.taken++
@@ -154,7 +154,7 @@ func (m *machine) look(limit int) (dropped int, cold bool) {
 		m.outlived(pos, f, false)
 		dropped++
 	}
-	cold = m.freshShown() && m.cold() != nil || m.mem.Len() == 0 && m.at.disk > 0
+	cold = m.freshShown() && m.cold() != nil || m.mem.Len() == 0 && m.At.Disk > 0
 	n, soonest := m.ageReturned()
 	dropped += n
 	dropped += m.agePlaces() + m.ageAside()
@@ -167,30 +167,30 @@ func (m *machine) look(limit int) (dropped int, cold bool) {
 	if m.returned() > lookMuch {
 		wait = lookLater
 	}
-	if next == math.MaxInt64 && (m.backlog() > 0 || m.at.disk > 0) {
+	if next == math.MaxInt64 && (m.backlog() > 0 || m.At.Disk > 0) {
 		next, wait = 0, lookLater // it is not known
 	}
 	if m.aging.lookAt = 0; next < math.MaxInt64 {
-		m.aging.lookAt = max(next, m.at.now+int64(wait))
+		m.aging.lookAt = max(next, m.At.Now+int64(wait))
 	}
-	m.asks.deadline = true
+	m.Asks.Deadline = true
 	return dropped, cold
 }
 
 // ageReturned discards what is to be delivered again and is over, as far as its body is in memory. It returns when the next one will be.
-func (m *machine) ageReturned() (dropped int, next int64) {
+func (m *Machine) ageReturned() (dropped int, next int64) {
 	next = math.MaxInt64
 	ttl := m.ttl()
 	for _, q := range m.bodied() {
 		for range q.Len() {
 			r := q.Pop()
-			if m.isOver(r.pos, r.frame) {
-				m.outlived(r.pos, r.frame, true)
+			if m.isOver(r.Pos, r.Frame) {
+				m.outlived(r.Pos, r.Frame, true)
 				dropped++
 				continue
 			}
 			if ttl > 0 {
-				next = min(next, m.at.now+ttl-m.age(r.pos, r.frame))
+				next = min(next, m.At.Now+ttl-m.age(r.Pos, r.Frame))
 			}
 			q.Push(r)
 		}
@@ -199,14 +199,14 @@ func (m *machine) ageReturned() (dropped int, next int64) {
 }
 
 // agePlaces discards what is to be delivered again, is known by its place only, and is over as far as that tells.
-func (m *machine) agePlaces() int {
+func (m *Machine) agePlaces() int {
 	ttl := m.ttl()
-	if m.coldRetries.Len()+m.coldReleased.Len() == 0 || m.at.over == nil && m.aging.bases == nil {
+	if m.coldRetries.Len()+m.coldReleased.Len() == 0 || m.At.Over == nil && m.aging.bases == nil {
 		return 0
 	}
 	gone := func(s inflight.Place) bool {
-		over := m.at.over != nil && m.at.over.has(s.Pos)
-		if since, ok := m.aging.bases[s.Pos]; ok && ttl > 0 && m.at.now-since >= ttl {
+		over := m.At.Over != nil && m.At.Over.Has(s.Pos)
+		if since, ok := m.aging.bases[s.Pos]; ok && ttl > 0 && m.At.Now-since >= ttl {
 			over = true
 		}
 		if over {
@@ -217,8 +217,19 @@ func (m *machine) agePlaces() int {
 	return m.coldRetries.Filter(gone) + m.coldReleased.Filter(gone)
 }
 
-const (
-	jumpFrom  = int64(time.Second) // by so much a clock is set, and does not only drift
-	jumpRace  = int64(time.Second) // in so much behind a jump back a message may be of either side
-	mostJumps = 16
-)
+// LookOn looks once more for what is over by the option, beside who sweeps, and reports whether something must be read first: then its caller
+// has been chosen to read, and to ask again. It ends when there is nothing over, but for the first time.
+func (m *Machine) LookOn(first bool) bool {
+	dropped, cold := m.look(lookMuch)
+	if !cold || m.filling || m.exiting || !first && dropped == 0 {
+		return false
+	}
+	m.filling = true
+	return true
+}
+
+// LooksSoon reports whether the channel is to be looked at as soon as may be: then LookFrom says what time it is.
+func (m *Machine) LooksSoon() bool { return m.aging.lookAt == lookSoon }
+
+// LookFrom has that be a little later than now.
+func (m *Machine) LookFrom(now int64) { m.aging.lookAt = now + int64(lookEvery) }

@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import (
 	"time"
@@ -10,44 +10,44 @@ import (
 
 // undefer takes out a message that is deferred and may be known of. place is where it was when it was looked for, nil when it was not
 // found among those without bodies.
-func (m *machine) undefer(pos Position, place *inflight.Place) (due inflight.Due, ok bool) {
+func (m *Machine) undefer(pos Position, place *inflight.Place) (due inflight.Due, ok bool) {
 	if place == nil {
 		return m.deferredMemory.Remove(pos)
 	}
-	if pos > m.at.shown || m.isVoid(pos) {
+	if pos > m.At.Shown || m.isVoid(pos) {
 		return due, false
 	}
 	return due, m.deferredIndex.Remove(*place)
 }
 
-// cancel drops a message that is deferred, and reports whether there was one.
-func (m *machine) cancel(pos Position, place *inflight.Place) bool {
+// Cancel drops a message that is deferred, and reports whether there was one.
+func (m *Machine) Cancel(pos Position, place *inflight.Place) bool {
 	if _, ok := m.undefer(pos, place); !ok {
 		return false
 	}
 	one := backlog.Range{First: pos, Last: pos}
 	m.n.discard(journal.Cancelled, 1)
 	m.effects().discard(one, journal.Cancelled, true)
-	if m.at.floor > 0 && pos >= m.at.floor {
+	if m.At.Floor > 0 && pos >= m.At.Floor {
 		v := m.voided()
 		v.cancelled = journal.AddRange(v.cancelled, one)
 	}
 	return true
 }
 
-// release has a message that is deferred wait to be delivered, and reports whether there was one.
-func (m *machine) release(pos Position, place *inflight.Place) bool {
+// Release has a message that is deferred wait to be delivered, and reports whether there was one.
+func (m *Machine) Release(pos Position, place *inflight.Place) bool {
 	due, ok := m.undefer(pos, place)
 	if !ok {
 		return false
 	}
 	keep := m.effects()
-	keep.deferred = append(keep.deferred, inflight.Place{Pos: pos, At: m.at.now})
+	keep.Deferred = append(keep.Deferred, inflight.Place{Pos: pos, At: m.At.Now})
 	if place != nil {
-		m.dueNow(pos, m.at.now, place.Attempts)
+		m.dueNow(pos, m.At.Now, place.Attempts)
 		m.returnPlace(*place)
 	} else {
-		m.dueNow(due.Key(), m.at.now, due.Attempts)
+		m.dueNow(due.Key(), m.At.Now, due.Attempts)
 		m.giveBack(due.Frame, due.Pos, due.Attempts)
 	}
 	m.wake(1, nil)
@@ -61,7 +61,7 @@ var waitingBounds = [...]time.Duration{time.Minute, time.Hour, 24 * time.Hour}
 type Ahead struct{ Minute, Hour, Day, Later int }
 
 // ahead counts what is deferred. What is due and not shown yet is due within the minute.
-func (m *machine) ahead(now int64) (a Ahead) {
+func (m *Machine) ahead(now int64) (a Ahead) {
 	all := m.postponed()
 	if all == 0 {
 		return a

@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import "brokerd/diskqueue/journal"
 
@@ -40,8 +40,8 @@ func (n *counters) restore(c journal.Counts) {
 	}
 }
 
-// Gone returns how many messages have left the channel.
-func (n *counters) Gone() uint64 {
+// gone returns how many messages have left the channel.
+func (n *counters) gone() uint64 {
 	c := n.counts()
 	return c.Gone()
 }
