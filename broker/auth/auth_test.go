@@ -4,18 +4,22 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"brokerd/cmd/leaktest"
+	"brokerd/protocol/grant"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -280,5 +284,52 @@ func TestAnchoredPatternsMatchWholeNames(t *testing.T) {
 				t.Errorf("%q %q, anchored %v: %v", c.topic, c.channel, anchored, got)
 			}
 		}
+	}
+}
+
+// TestACertificateCountsWhileTheDaemonDoesNotAnswer: over HTTP as over TCP, and it is not kept for what the daemon would have said: not for somebody
+// else who shows the same names and is not verified, nor once the daemon answers again.
+func TestACertificateCountsWhileTheDaemonDoesNotAnswer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte("cert billing publish:invoices\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := grant.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers atomic.Bool
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !answers.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		io.WriteString(w, granted)
+	}))
+	t.Cleanup(s.Close)
+	c := newClient(t, Config{Addresses: []string{hostPort(s)}})
+	judge := NewHTTP(&Access{Tokens: grant.NewSlot(file), Daemon: func() *Client { return c }})
+	may := func(topic string, verified bool) bool {
+		cert := &x509.Certificate{Subject: pkix.Name{CommonName: "billing"}}
+		req := httptest.NewRequest("POST", "/pub", nil)
+		req.Header.Set("Authorization", "Bearer word")
+		req.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+		if verified {
+			req.TLS.VerifiedChains = [][]*x509.Certificate{{cert}}
+		}
+		who, err := judge.Caller(req)
+		return err == nil && who.May(grant.Publish, topic)
+	}
+	for range 2 {
+		if !may("invoices", true) {
+			t.Error("a verified certificate does not count")
+		}
+	}
+	if may("invoices", false) {
+		t.Error("a certificate that nobody has verified counts")
+	}
+	answers.Store(true)
+	if may("invoices", true) || !may("orders", true) {
+		t.Error("the daemon's answer does not count once there is one")
 	}
 }

@@ -91,6 +91,9 @@ func (h *HTTP) ask(req *http.Request, id Identity) (*grant.Caller, error) {
 	if err != nil {
 		return nil, httpapi.Errorf(http.StatusUnauthorized, "AUTH_FAILED: %v", err) // which never holds the secret
 	}
+	if state.Caller != nil { // by his certificate: the daemon had nothing to say, which is not to be kept
+		return state.Caller, nil
+	}
 	c = &grant.Caller{Kind: grant.Identity, Name: state.Identity, Grants: state.grants(), Expires: state.Expires()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
