@@ -84,6 +84,50 @@ func TestSegmentsThatWentEarlyAreNoLoss(t *testing.T) {
 	})
 }
 
+// TestMarksOfSegmentsThatWentEarlyGo: what is left of files that went early goes with the checkpoints that no more need them, when the disk is well again and
+// after a kill, however often a checkpoint has failed before.
+func TestMarksOfSegmentsThatWentEarlyGo(t *testing.T) {
+	for what, killed := range map[string]bool{"the disk is well again": false, "after a kill": true} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, 1)
+				const count = 400
+				to := fill(t, n, count, 200, 10*time.Millisecond)
+				time.Sleep(time.Minute) // all is in segments, and in a checkpoint
+				n.disk.SetRules(vfs.Rule{Ops: vfs.OpWrite | vfs.OpPreallocate, Err: syscall.ENOSPC})
+				finishCount(t, to, count)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				marks := func() (left int) {
+					for _, name := range n.segmentFiles() {
+						if strings.HasSuffix(name, doneSuffix) {
+							left++
+						}
+					}
+					return left
+				}
+				if marks() == 0 {
+					t.Fatal("no segments went early")
+				}
+				if killed {
+					n.kill()
+				}
+				n.disk.SetRules()
+				for range 3 { // they stay as long as a checkpoint that counts may need them
+					time.Sleep(5 * time.Second)
+					n.publishTo(n.r.Lookup("t0"), 100)
+				}
+				if err := n.stop(); err != nil {
+					t.Fatal(err)
+				}
+				if left := marks(); left > 0 {
+					t.Errorf("%d marks are left", left)
+				}
+			})
+		})
+	}
+}
+
 // TestSegmentsOfAnotherTopicAreMissing: files of segments of two topics, of the same size, have changed places. The start refuses, changes
 // nothing, and serves all once they are back.
 func TestSegmentsOfAnotherTopicAreMissing(t *testing.T) {

@@ -165,6 +165,59 @@ func TestGroupsInTheLog(t *testing.T) {
 	})
 }
 
+// counting is a group that may not be able to prepare a checkpoint, and counts how often it was told that one counts.
+type counting struct {
+	*keeper
+	fails error
+	told  int
+}
+
+func (c *counting) Checkpoint() (func(*manifest.Manifest), func(), error) {
+	change, _, err := c.keeper.Checkpoint()
+	return change, func() { c.told++ }, errors.Join(err, c.fails)
+}
+
+// TestGroupsAreToldWhenTheirCheckpointCounts: once the manifest names it, and not before. Without the group's there is no checkpoint of topics either.
+func TestGroupsAreToldWhenTheirCheckpointCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := &counting{keeper: &keeper{}}
+		g.begin(t, n)
+		n.k.KeepGroups(g)
+		g.vote(t)
+		named := func() uint64 {
+			m, _, err := manifest.Read(n.fs, "data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Checkpoints) == 0 {
+				return 0
+			}
+			return m.Checkpoints[0].Number
+		}
+		before := named()
+		n.disk.SetRules(vfs.Rule{Ops: vfs.OpRename, Path: manifest.FileName + ".tmp", Err: syscall.EIO})
+		if err := n.k.checkpoint(0); !errors.Is(err, syscall.EIO) || g.told > 0 {
+			t.Errorf("the manifest cannot be written: %v, the group was told %d times", err, g.told)
+		}
+		n.disk.SetRules()
+		g.fails = syscall.EDQUOT
+		if err := n.k.checkpoint(0); !errors.Is(err, syscall.EDQUOT) || g.told > 0 || named() != before {
+			t.Errorf("the group cannot write its own: %v, it was told %d times, the newest checkpoint is %d and was %d", err, g.told, named(), before)
+		}
+		g.fails = nil
+		if err := n.k.checkpoint(0); err != nil || g.told != 1 || named() == before {
+			t.Errorf("%v, the group was told %d times, the newest checkpoint is %d and was %d", err, g.told, named(), before)
+		}
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // TestARepairTellsGroupsThatTheyMayHaveLostSomething: with a log file given up no group counts on what is left, and the folder starts.
 func TestARepairTellsGroupsThatTheyMayHaveLostSomething(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
