@@ -107,8 +107,11 @@ func (s *Store) writable(n int64) (*file, error) {
 
 // create makes the file with the next free number.
 func (s *Store) create() (*file, error) {
-	if err := s.o.FS.MkdirAll(s.o.Dir); err != nil {
-		return nil, err
+	if !s.folder {
+		if err := s.o.FS.MkdirAll(s.o.Dir); err != nil {
+			return nil, err
+		}
+		s.folder = true
 	}
 	w, err := vfs.File(nil), error(fs.ErrExist)
 	for errors.Is(err, fs.ErrExist) {
@@ -120,6 +123,7 @@ func (s *Store) create() (*file, error) {
 	}
 	if err != nil {
 		s.last-- // nothing is there
+		s.folder = false
 		return nil, err
 	}
 	f := &file{number: s.last, w: w, fresh: true}

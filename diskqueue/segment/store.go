@@ -70,6 +70,7 @@ type Store struct {
 	unsynced []*file // written since they were last synced, oldest first
 	doubtful []*file // a sync failed
 	dirDirty bool    // names changed since the last SyncDir
+	folder   bool    // is there, and durable
 	syncing  bool    // between BeginSync and EndSync
 	scratch  []byte
 
