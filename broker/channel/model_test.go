@@ -183,7 +183,7 @@ func (w *model) show() {
 
 func (w *model) join() {
 	c := &modelConsumer{}
-	c.Consumer = Consumer{Owner: c, Ref: c, Locality: Locality(w.rand.IntN(3))}
+	c.Consumer = Consumer{Owner: c, Ref: c, Locality: Locality(w.rand.IntN(3)), Sample: w.rand.IntN(5) / 4 * 50}
 	w.m.Join(&c.Consumer, time.Duration(20+w.rand.IntN(3)), w.rand.IntN(2) == 0)
 	w.m.SetReady(&c.Consumer, 1+w.rand.IntN(10))
 	w.consumers = append(w.consumers, c)
@@ -344,7 +344,12 @@ func (w *model) step() {
 // finish has everything be consumed: then nothing may be left.
 func (w *model) finish() {
 	w.final = true
-	w.m.SetPolicy(&policy.Policy{}, nil, false, false)
+	p := &policy.Policy{}
+	if w.m.order != nil { // keys go on counting: turns that nobody passes on show here
+		w.m.SetPolicy(p, p, false, false)
+	} else {
+		w.m.SetPolicy(p, nil, false, false)
+	}
 	w.m.EnforcePolicy()
 	w.show()
 	for rounds := 0; w.m.Held() > 0; rounds++ {
