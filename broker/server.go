@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,7 +213,7 @@ func (s *Server) openData() (err error) {
 			return err
 		}
 	}
-	if err := os.MkdirAll(s.dataDir, 0o755); err != nil {
+	if err := vfs.OS().MkdirAll(s.dataDir); err != nil {
 		return fmt.Errorf("failed to make --data-path: %w", err)
 	}
 	if s.lock, err = nsqdata.LockDir(s.dataDir); err != nil {

@@ -80,10 +80,21 @@ func mkdirAll(dir string, isDir func(string) (bool, error), mkdir, syncDir func(
 			return err
 		}
 	}
-	if err := syncDir(parent); err != nil && !(there && errors.Is(err, fs.ErrPermission)) { // it is in a folder that is not ours
+	if err := syncDir(parent); err != nil && !unsyncable(err) {
 		return err
 	}
 	return nil
+}
+
+// unsyncable reports whether nobody, or not this process, can sync a folder: what is above a data folder may be somebody else's, or of a file system
+// that knows no such thing, as squashfs below a mount point.
+func unsyncable(err error) bool {
+	for _, no := range [...]error{fs.ErrPermission, syscall.EINVAL, syscall.EROFS, errors.ErrUnsupported} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
 }
 
 // isDir reports whether a folder is there. What else is wrong with it is found when it is made.

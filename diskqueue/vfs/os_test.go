@@ -2,12 +2,14 @@ package vfs
 
 import (
 	"bytes"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -69,5 +71,19 @@ func TestEveryCallIsToldToTheScheduler(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFoldersThatCannotBeSynced: what is above a data folder may be of a file system that syncs no folders, or be somebody else's; any other failure counts.
+func TestFoldersThatCannotBeSynced(t *testing.T) {
+	for err, good := range map[error]bool{nil: true, syscall.EINVAL: true, syscall.EROFS: true, syscall.EACCES: true, syscall.ENOTSUP: true, syscall.EIO: false, syscall.ENOSPC: false} {
+		for _, there := range []bool{true, false} {
+			made := false
+			got := mkdirAll("/above/data", func(dir string) (bool, error) { return there || dir != "/above/data", nil },
+				func(string) error { made = true; return nil }, func(string) error { return err })
+			if (got == nil) != good || !good && !errors.Is(got, err) || made == there && good {
+				t.Errorf("a sync that says %v, the folder there: %v: %v, made: %v", err, there, got, made)
+			}
+		}
 	}
 }
