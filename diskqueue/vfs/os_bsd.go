@@ -3,7 +3,6 @@
 package vfs
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 
@@ -21,7 +20,7 @@ func allocate(f *os.File, size int64) error { return grow(f, size) }
 
 func isNamed(name string, opened fs.FileInfo) (bool, error) { return isSame(name, opened) }
 
-func links(*os.File) (int, error) { return 0, errors.ErrUnsupported }
+func links(f *os.File) (int, error) { return linksByStat(f) }
 
 func forget(*os.File) error { return nil }
 

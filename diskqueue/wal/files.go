@@ -84,11 +84,17 @@ func (l *Log) overwrite(f *logFile, spare string) error {
 	if err != nil {
 		return err
 	}
-	if n, err := file.Links(); err == nil && n > 1 {
-		file.Close() // nothing was written
-		return errShared
+	n, err := file.Links()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // a system that does not say
+		err = nil
+	case n > 1:
+		err = errShared
 	}
-	if err := l.o.FS.Rename(spare, f.path); err != nil {
+	if err == nil {
+		err = l.o.FS.Rename(spare, f.path)
+	}
+	if err != nil {
 		file.Close() // nothing was written
 		return err
 	}
