@@ -500,7 +500,9 @@ func (d *logStore) inherit() {
 	if !slices.ContainsFunc(t.Channels(), func(c *Channel) bool { return !c.ephemeral }) {
 		// Nobody has them who is there after a crash, or after this reign: who reads the log, or follows, lets go of them. Else the topic, or its next
 		// channel, would need there what may be in no segment any more.
+		t.own.mu.Lock()
 		t.own.machine.Forgo(&e)
+		t.own.mu.Unlock()
 		d.change(journal.Change{Op: journal.OpEmpty})
 	} else {
 		d.change(journal.Change{Op: journal.OpInherit})
