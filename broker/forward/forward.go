@@ -75,11 +75,20 @@ type Forwarder struct {
 var (
 	// ErrNobodyLeads is a publish that was taken nowhere, as no broker was found in time that leads the topic.
 	ErrNobodyLeads = fmt.Errorf("%w, and no broker was found in time that does: nothing was published", topic.ErrElsewhere)
-	// ErrShort is ErrNobodyLeads while brokers have no room for more, so that who leads may take nothing.
-	ErrShort = fmt.Errorf("%w, but disks are nearly full", ErrNobodyLeads)
+	// ErrShort is a publish that was taken nowhere in time, while brokers have no room for more: it may have waited behind others that have been answered.
+	ErrShort error = short{}
 	// ErrUnanswered is a publish whose outcome was not known in time.
 	ErrUnanswered = fmt.Errorf("%w, nor was it within --cluster-wait", topic.ErrNotLeader)
 )
+
+// short is ErrNobodyLeads to who asks.
+type short struct{}
+
+func (short) Error() string {
+	return "brokers of the cluster have no room for more, and what was published before waits for it: nothing was published"
+}
+
+func (short) Unwrap() error { return ErrNobodyLeads }
 
 // New returns a forwarder. Close ends it.
 func New(o Options) *Forwarder {

@@ -35,6 +35,7 @@ type incoming struct {
 	keeping   bool
 
 	failed place // of the newest whose commit is not known; owned by finish
+	short  uint  // tries since there was room; owned by append
 }
 
 // arrived is a publish that was begun, or what else is to be answered.
@@ -167,6 +168,7 @@ func (in *incoming) begin(r *request) arrived {
 	begun, err := t.Begin(&b, r.delay)
 	if err == nil {
 		f.counts.arrived.Add(1)
+		in.short = 0
 	}
 	switch {
 	case err == nil && r.receipt:
@@ -180,13 +182,15 @@ func (in *incoming) begin(r *request) arrived {
 	case errors.Is(err, topic.ErrNotLeader), errors.Is(err, topic.ErrTwice), errors.Is(err, topic.ErrExiting):
 		return arrived{place: r.place, code: codeAgain}
 	case r.early && errors.Is(err, topic.ErrNoRoom): // nobody can be told any more: it waits, and keeps its place
-		_ = f.pause(roomPace)
+		_ = f.pause(roomPace << min(in.short, 4))
+		in.short++
 		return arrived{place: r.place, code: codeAgain}
 	}
 	return arrived{place: r.place, code: codeRefused, data: appendRefusal(nil, err)}
 }
 
-// roomPace is the pace at which a publish that is answered is tried again for which there is no room: all behind it is sent again as well.
+// roomPace is how soon a publish that is answered is tried again for which there is no room, at first: twice as late each time, to 4 s, since all that is
+// behind it is sent again as well.
 const roomPace = 250 * time.Millisecond
 
 // absent answers a publish to a topic that this node does not serve. One that is answered must not be passed by those behind it, if it is only not there

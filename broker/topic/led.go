@@ -405,9 +405,9 @@ func (d *logStore) beginReplicated(b *Batch, delay time.Duration) (p Begun, err 
 		}
 	}
 	id := protocol.MessageID(0)
-	if err = t.led.reign.Room(); err != nil {
+	if err = t.led.reign.Room(); err != nil && !errors.Is(err, ErrNotLeader) {
 		err = noRoom{err}
-	} else {
+	} else if err == nil {
 		id, err = t.registry.ids.take(b.n)
 	}
 	p.later = b.Later
