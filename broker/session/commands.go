@@ -248,7 +248,11 @@ func (s *Session) join(name, channel string) error {
 		Standard: !s.settings.asksMsgTimeout, SampleRate: int(s.settings.sampleRate),
 		Locality: s.settings.locality(s.cfg)}
 	for {
-		t, err := s.cfg.Topics.Topic(name)
+		var t *topic.Topic
+		err := s.informed(func() (err error) {
+			t, err = s.cfg.Topics.Topic(name) // it may be asked who has it
+			return err
+		})
 		if s.replicated(t, err) {
 			if err = s.follow(name, channel, o); !errors.Is(err, topic.ErrNotReplicated) {
 				return err

@@ -101,10 +101,14 @@ func (l late) Publish(_ string, b *topic.Batch, _ time.Duration) error {
 func TestHeartbeatsWhileAPublishWaits(t *testing.T) {
 	for _, c := range []struct {
 		interval, beats int
-	}{{1000, 4}, {2000, 2}, {60000, 0}} {
+		find            time.Duration // how long it takes to learn that the topic is elsewhere, twice
+	}{{1000, 4, 0}, {2000, 2, 0}, {60000, 0, 0}, {1000, 4, 2 * time.Second}} {
 		inBubble(t, func(cfg *Config, topics *topic.Config) {
-			cfg.Forward, cfg.Wait = late(4500*time.Millisecond), 5*time.Second
-			topics.Elsewhere = func(string) error { return topic.ErrElsewhere }
+			cfg.Forward, cfg.Wait = late(4500*time.Millisecond-2*c.find), 5*time.Second
+			topics.Elsewhere = func(string) error {
+				time.Sleep(c.find)
+				return topic.ErrElsewhere
+			}
 		}, func(w *world) {
 			p := w.dial()
 			p.Send("IDENTIFY\n" + prototest.Body(fmt.Sprintf(`{"heartbeat_interval":%d}`, c.interval)))

@@ -82,7 +82,7 @@ func (l *link) prepare() error {
 // interval may put up with.
 func (s *Session) informed(do func() error) error {
 	l := s.link
-	if l.interval == 0 || l.interval > 2*s.cfg.Wait {
+	if s.cfg.Forward == nil && s.cfg.Relays == nil || l.interval == 0 || l.interval > 2*s.cfg.Wait {
 		return do()
 	}
 	done, ended := make(chan struct{}), make(chan error)

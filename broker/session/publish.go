@@ -352,12 +352,14 @@ func (s *Session) aim(name []byte) {
 }
 
 // find sees to it that the topic is there: it is made when there is none.
-func (s *Session) find() (err error) {
+func (s *Session) find() error {
 	if t := s.to.topic; t != nil && !t.Exiting() {
 		return nil
 	}
-	s.to.topic, err = s.cfg.Topics.Topic(s.to.name)
-	return err
+	return s.informed(func() (err error) {
+		s.to.topic, err = s.cfg.Topics.Topic(s.to.name) // it may be asked who has it
+		return err
+	})
 }
 
 // deliver publishes the batch to the topic, deferred when delay is above 0, and counts it.
