@@ -34,7 +34,7 @@ the lookups know. With --replicas=3 it is one topic of their cluster, of which t
 		example: "topic create orders --lookupd-http-address=127.0.0.1:4161\ntopic create payments --replicas=3 --nsqd-http-address=127.0.0.1:4151",
 		flags: func(c *call, flags *flag.FlagSet) {
 			flags.IntVar(&c.replicas.count, "replicas", 1, "how many brokers of a cluster have every message: 1, or 3")
-			flags.StringVar(&c.replicas.serve, "serve", "all", "which of these three tell lookups that they have it: all, or leader")
+			flags.StringVar(&c.replicas.serve, "serve", "", "which of these three tell lookups that they have it: all, or leader; all for one that is not there yet")
 		},
 	},
 	{
