@@ -18,7 +18,7 @@ const (
 	Touch
 )
 
-// Answer is one FIN, REQ or TOUCH. Apply sets Err to why it failed: inflight.ErrNotInFlight, inflight.ErrNotOwner, or nil.
+// Answer is one FIN, REQ or TOUCH. Machine.Answer sets Err to why it failed: inflight.ErrNotInFlight, inflight.ErrNotOwner, or nil.
 type Answer struct {
 	ID    protocol.MessageID
 	Delay time.Duration // of Requeue; 0 is at once

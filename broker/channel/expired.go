@@ -15,10 +15,12 @@ type Expired struct {
 }
 
 // Has reports whether a message's time is over.
-func (o *Expired) Has(pos Position) bool { return holds(o.Sorted, pos) || journal.Holds(o.Fresh, pos) }
+func (o *Expired) Has(pos Position) bool {
+	return holdsSorted(o.Sorted, pos) || journal.Holds(o.Fresh, pos)
+}
 
-// holds is journal.Holds of many ranges, which are sorted.
-func holds(sorted []backlog.Range, pos Position) bool {
+// holdsSorted is journal.Holds of many ranges, which are sorted.
+func holdsSorted(sorted []backlog.Range, pos Position) bool {
 	i := sort.Search(len(sorted), func(i int) bool { return sorted[i].Last >= pos })
 	return i < len(sorted) && sorted[i].First <= pos
 }

@@ -98,7 +98,7 @@ func ReadFile(what, path string, most int64) (text []byte, state fs.FileInfo, er
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", what, err)
+		return nil, state, fmt.Errorf("%s: %w", what, err)
 	}
 	defer file.Close() // it was only read
 	if state, err = file.Stat(); err != nil {

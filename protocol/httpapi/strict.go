@@ -24,8 +24,8 @@ func (l strictListener) Accept() (net.Conn, error) {
 	return &strictConn{Conn: conn}, nil
 }
 
-// errTwoLengths ends the reading of a connection. net/http answers 400 to any error that is none of the network's.
-var errTwoLengths = errors.New("a request with both Content-Length and Transfer-Encoding")
+// errLength ends the reading of a connection. net/http answers 400 to any error that is none of the network's.
+var errLength = errors.New("a request with both Content-Length and Transfer-Encoding, or with a length that programs read in different ways")
 
 // strictConn follows the requests on a connection as they are read.
 type strictConn struct {
@@ -41,7 +41,7 @@ func (c *strictConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	good, ok := c.scan.feed(p[:n])
 	if !ok {
-		c.err = errTwoLengths
+		c.err = errLength
 		if good > 0 {
 			return good, nil // net/http answers nothing to an error where it waits for a request
 		}
