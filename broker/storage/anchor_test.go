@@ -19,18 +19,25 @@ func TestAnchorHoldsForManySmallWrites(t *testing.T) {
 	for _, tt := range []struct {
 		name                 string
 		writes, bytes, syncs uint64 // in a tick
+		cluster              bool
 		ticks                int
 		want                 bool
 	}{
-		{"idle", 0, 0, 0, 3 * second, false},
-		{"few", anchorMin/second - 1, 100, 0, second, false},
-		{"enough", anchorMin / second, 100 * anchorMin, 0, 1, true},
-		{"many", 100 * anchorMin / second, 10000 * anchorMin, 0, 1, true},
-		{"large", anchorMin / second, (anchorBytes + 1) * anchorMin / second, 0, second, false},
-		{"some synced", 8 * anchorMin / second, 100 * anchorMin, 2 * anchorMin / second, 1, true},
-		{"most synced", 8 * anchorMin / second, 100 * anchorMin, 2*anchorMin/second + 1, second, false},
+		{"idle", 0, 0, 0, false, 3 * second, false},
+		{"few", anchorMin/second - 1, 100, 0, false, second, false},
+		{"enough", anchorMin / second, 100 * anchorMin, 0, false, 1, true},
+		{"many", 100 * anchorMin / second, 10000 * anchorMin, 0, false, 1, true},
+		{"large", anchorMin / second, (anchorBytes + 1) * anchorMin / second, 0, false, second, false},
+		{"some synced", 8 * anchorMin / second, 100 * anchorMin, 2 * anchorMin / second, false, 1, true},
+		{"most synced", 8 * anchorMin / second, 100 * anchorMin, 2*anchorMin/second + 1, false, second, false},
+		{"all synced, in a cluster", anchorMin / second, 100 * anchorMin, anchorMin / second, true, 1, true},
+		{"few, in a cluster", anchorMin/second - 1, 100, anchorMin/second - 1, true, second, false},
 	} {
-		a := newAnchor(true, 0)
+		k := Engine{anchor: newAnchor(true, 0)}
+		if tt.cluster {
+			k.KeepGroups(nil)
+		}
+		a := &k.anchor
 		now := time.Now()
 		var done wal.Stats
 		a.look(now, &done)

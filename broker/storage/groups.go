@@ -190,7 +190,7 @@ func (g *growth) add(n int64) {
 }
 
 // KeepGroups says who keeps groups from now on. It is called before Start.
-func (k *Engine) KeepGroups(g Groups) { k.groups = g }
+func (k *Engine) KeepGroups(g Groups) { k.groups, k.anchor.synced = g, true }
 
 // loseGroups notes, for a repair, that a part of the log may be gone that was of groups. They are not to count on what is left.
 func (k *Engine) loseGroups() {
