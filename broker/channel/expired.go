@@ -2,7 +2,6 @@ package channel
 
 import (
 	"slices"
-	"sort"
 
 	"brokerd/broker/backlog"
 	"brokerd/diskqueue/journal"
@@ -10,19 +9,13 @@ import (
 
 // Expired is messages whose own time to live is over. It is never changed.
 type Expired struct {
-	Sorted []backlog.Range
-	Fresh  []backlog.Range // a few, in no order
+	Sorted []backlog.Range // without overlaps, as Fresh is
+	Fresh  []backlog.Range // a few that came since
 }
 
 // Has reports whether a message's time is over.
 func (o *Expired) Has(pos Position) bool {
-	return holdsSorted(o.Sorted, pos) || journal.Holds(o.Fresh, pos)
-}
-
-// holdsSorted is journal.Holds of many ranges, which are sorted.
-func holdsSorted(sorted []backlog.Range, pos Position) bool {
-	i := sort.Search(len(sorted), func(i int) bool { return sorted[i].Last >= pos })
-	return i < len(sorted) && sorted[i].First <= pos
+	return journal.Holds(o.Sorted, pos) || journal.Holds(o.Fresh, pos)
 }
 
 // All returns all ranges, sorted. They are not to be changed.

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"math"
+	"slices"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
@@ -57,7 +58,7 @@ func (m *Machine) Inherit(e *Inheritance, newest Position) {
 	for _, d := range e.deferred {
 		m.deferredMemory.Push(d)
 	}
-	m.setVoid(append(m.Void(), e.void...))
+	m.setVoid(journal.Merge(slices.Concat(m.Void(), e.void)))
 	for s := range e.back.All() {
 		m.based(s.Pos, m.At.Now) // it was due, and nobody knows any more since when
 		m.returnPlace(s)

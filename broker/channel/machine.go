@@ -73,8 +73,8 @@ type Machine struct {
 
 // voided is messages that are not to be delivered, though the channel has their places.
 type voided struct {
-	deferred  []backlog.Range // their publish has failed
-	cancelled []backlog.Range // of what the topic keeps: they were deferred here, and dropped for good; sorted, without overlaps
+	deferred  []backlog.Range // their publish has failed; sorted, without overlaps
+	cancelled []backlog.Range // of what the topic keeps: they were deferred here, and dropped for good; the same
 }
 
 // voided returns where such messages are noted.
@@ -85,7 +85,7 @@ func (m *Machine) voided() *voided {
 	return m.voids
 }
 
-// Void returns which deferred messages are there whose publish has failed.
+// Void returns which deferred messages are there whose publish has failed, sorted. The list is the machine's.
 func (m *Machine) Void() []backlog.Range {
 	if m.voids == nil {
 		return nil
@@ -310,7 +310,7 @@ func (m *Machine) DeferPlace(s inflight.Place, size int) {
 // Withdraw takes back messages that nobody was shown; due says that they are deferred.
 func (m *Machine) Withdraw(at backlog.Extent, due bool) {
 	if due {
-		m.setVoid(append(m.Void(), at.Positions())) // they are dropped when they are due
+		m.setVoid(journal.AddRange(m.Void(), at.Positions())) // they are dropped when they are due
 		return
 	}
 	m.n.Accepted -= uint64(m.mem.Cut(at))

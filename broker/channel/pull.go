@@ -37,7 +37,7 @@ func (m *Machine) Whereabouts(of map[Position]Whereabouts) {
 	m.eachHeld(note(Waits))
 	waiting := journal.Merge(m.mem.Ranges(nil))
 	for pos, old := range of {
-		if holdsSorted(waiting, pos) {
+		if journal.Holds(waiting, pos) {
 			of[pos] = old | Waits
 		}
 	}

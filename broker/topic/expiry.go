@@ -109,7 +109,7 @@ func (e *expiries) addOver(list []backlog.Range) {
 		o = &channel.Expired{}
 	}
 	if len(o.Fresh)+len(list) <= fewFresh {
-		e.over.Store(&channel.Expired{Sorted: o.Sorted, Fresh: slices.Concat(o.Fresh, list)})
+		e.over.Store(&channel.Expired{Sorted: o.Sorted, Fresh: journal.Merge(slices.Concat(o.Fresh, list))})
 		return
 	}
 	e.over.Store(&channel.Expired{Sorted: journal.Merge(slices.Concat(o.Sorted, o.Fresh, list))})

@@ -19,12 +19,15 @@ func Merge(list []Range) []Range {
 	return out
 }
 
-// Holds reports whether a position is in one of a few ranges, which it looks through.
-func Holds(ranges []Range, pos Position) bool {
-	for _, r := range ranges {
-		if r.First <= pos && pos <= r.Last {
-			return true
+// Holds reports whether a position is in one of some ranges, which are sorted and do not overlap.
+func Holds(sorted []Range, pos Position) bool {
+	i, end := 0, len(sorted) // by hand: it is asked for each message of a node, of a range or two
+	for i < end {
+		if middle := (i + end) / 2; sorted[middle].Last < pos {
+			i = middle + 1
+		} else {
+			end = middle
 		}
 	}
-	return false
+	return i < len(sorted) && sorted[i].First <= pos
 }
