@@ -99,27 +99,11 @@ func (m *Machine) MakeRoom() (more bool) {
 
 // dropOldest drops one message, or more when the depth is over by more, and returns how many.
 func (m *Machine) dropOldest(limit int) int {
+	if pos, attempts, size, some := m.popReturned(); some {
+		m.dropOut(pos, attempts, size, 0)
+		return 1
+	}
 	switch {
-	case m.released.Len() > 0:
-		r := m.released.Pop()
-		m.dropOut(r.Pos, r.Attempts, r.Frame.Size(), 0)
-		return 1
-	case m.coldReleased.Len() > 0:
-		s := m.coldReleased.Pop()
-		m.dropOut(s.Pos, s.Attempts, 0, 0)
-		return 1
-	case m.retries.Len() > 0 && (m.loaded.Len() == 0 || m.retries.At(0).Turn <= m.loaded.At(0).Turn):
-		r := m.retries.Pop()
-		m.dropOut(r.Pos, r.Attempts, r.Frame.Size(), 0)
-		return 1
-	case m.loaded.Len() > 0:
-		r := m.loaded.Pop()
-		m.dropOut(r.Pos, r.Attempts, r.Frame.Size(), 0)
-		return 1
-	case m.coldRetries.Len() > 0:
-		s := m.coldRetries.Pop()
-		m.dropOut(s.Pos, s.Attempts, 0, 0)
-		return 1
 	case m.order.len() > 0:
 		m.dropAside()
 		return 1
@@ -129,6 +113,24 @@ func (m *Machine) dropOldest(limit int) int {
 		return 0
 	}
 	return m.dropDeferred()
+}
+
+// popReturned takes out the first message that is to be delivered again, those that have their key's turn before the others. size is that of its frame,
+// 0 when its body must be read first.
+func (m *Machine) popReturned() (pos Position, attempts uint16, size int, some bool) {
+	bodies, places := &m.released, &m.coldReleased
+	if bodies.Len()+places.Len() == 0 {
+		bodies, places = m.earlier(), &m.coldRetries
+	}
+	switch {
+	case bodies.Len() > 0:
+		r := bodies.Pop()
+		return r.Pos, r.Attempts, r.Frame.Size(), true
+	case places.Len() > 0:
+		s := places.Pop()
+		return s.Pos, s.Attempts, 0, true
+	}
+	return 0, 0, 0, false
 }
 
 // dropFresh drops messages that were never delivered.

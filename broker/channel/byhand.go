@@ -20,7 +20,7 @@ func (m *Machine) FinishByHand(pos Position, place *inflight.Place) (done bool) 
 		done = true
 		m.n.discard(journal.ByHand, 1)
 		m.effects().discard(one, journal.ByHand, true)
-		m.forgetBase(pos, f)
+		m.forget(pos, f)
 	}
 	returned := false
 	m.eachReturned(func(p Position, _ uint16) { returned = returned || p == pos })

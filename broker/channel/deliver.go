@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"brokerd/broker/backlog"
+	"brokerd/broker/fifo"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
@@ -220,11 +221,7 @@ func (m *Machine) next() (r Retry, again bool) {
 		r.Attempts = journal.NextAttempt(r.Attempts)
 		return r, true
 	}
-	from := &m.retries
-	if m.loaded.Len() > 0 && (from.Len() == 0 || m.loaded.At(0).Turn < from.At(0).Turn) {
-		from = &m.loaded
-	}
-	if from.Len() > 0 && (from.At(0).Turn <= m.taken || !m.fresh()) {
+	if from := m.earlier(); from.Len() > 0 && (from.At(0).Turn <= m.taken || !m.fresh()) {
 		r = from.Pop()
 		r.Attempts = journal.NextAttempt(r.Attempts)
 		return r, true
@@ -237,6 +234,14 @@ func (m *Machine) next() (r Retry, again bool) {
 	r.Frame, r.Pos = m.mem.Next()
 	r.Attempts = r.Frame.Attempts()
 	return r, false
+}
+
+// earlier returns which list of messages that are to be delivered again, and are in memory, has the one whose turn is earlier.
+func (m *Machine) earlier() *fifo.Queue[Retry] {
+	if m.loaded.Len() > 0 && (m.retries.Len() == 0 || m.loaded.At(0).Turn < m.retries.At(0).Turn) {
+		return &m.loaded
+	}
+	return &m.retries
 }
 
 // nextTurn returns when a message goes that comes back now: behind what waits, at most as many as the channel has in memory. Without

@@ -105,16 +105,15 @@ func (m *Machine) takeBack(from Position) {
 	those := func(pos Position) bool { return pos >= from }
 	gone := func(pos Position, f protocol.MessageFrame) {
 		keep.Moved = append(keep.Moved, backlog.Range{First: pos, Last: pos})
-		m.forgetBase(pos, f)
+		m.forget(pos, f)
 	}
 	m.takeFlying(those, gone)
 	m.takeReturned(those, gone)
 }
 
-func (m *Machine) forgetBase(pos Position, f protocol.MessageFrame) {
-	if m.aging.bases != nil {
-		delete(m.aging.bases, inflight.Due{Pos: pos, Frame: f}.Key())
-	}
+// forget has nothing be remembered of a message that leaves by somebody's hand.
+func (m *Machine) forget(pos Position, f protocol.MessageFrame) {
+	m.unbased(pos, f)
 	m.unsure(pos) // which forgets it
 }
 
@@ -205,7 +204,7 @@ func (m *Machine) Skip(before Position, all, dry bool) (n int) {
 	gone := func(pos Position, f protocol.MessageFrame) {
 		m.n.discard(journal.Skipped, 1)
 		m.effects().discard(backlog.Range{First: pos, Last: pos}, journal.Skipped, true)
-		m.forgetBase(pos, f)
+		m.forget(pos, f)
 	}
 	for _, r := range m.mem.CutAll([]backlog.Range{{First: 1, Last: before - 1}}) {
 		m.taken += uint64(r.Len())
