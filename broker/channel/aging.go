@@ -21,7 +21,7 @@ const (
 	lookEvery = 100 * time.Millisecond // at least between two looks at what is over by the option
 	lookLater = time.Second            // the same, when much is to be looked at, or nobody knows what is next
 	lookMuch  = 10_000                 // messages
-	lookSoon  = -1                     // in aging.lookAt: as soon as may be
+	soon      = -1                     // in aging.lookAt: a little later than now, whenever that is
 )
 
 // aging is what a machine knows of its messages' age.
@@ -86,7 +86,7 @@ func (m *Machine) dueNow(key Position, since int64, attempts uint16) {
 		since = m.At.Now
 	}
 	m.based(key, since)
-	m.lookBy(lookSoon)
+	m.lookSoon()
 }
 
 // unbased forgets it.
@@ -115,6 +115,14 @@ func (m *Machine) lookBy(at int64) {
 	if m.ttl() > 0 && (m.aging.lookAt == 0 || at < m.aging.lookAt) {
 		m.aging.lookAt = at
 		m.Asks.Deadline = true
+	}
+}
+
+// lookSoon has the channel looked at a little later than now, which need not be known.
+func (m *Machine) lookSoon() {
+	if m.ttl() > 0 && m.aging.lookAt != soon {
+		m.aging.lookAt = soon
+		m.Asks.Recheck = true
 	}
 }
 
@@ -227,9 +235,3 @@ func (m *Machine) LookOn(first bool) bool {
 	m.filling = true
 	return true
 }
-
-// LooksSoon reports whether the channel is to be looked at as soon as may be: then LookFrom says what time it is.
-func (m *Machine) LooksSoon() bool { return m.aging.lookAt == lookSoon }
-
-// LookFrom has that be a little later than now.
-func (m *Machine) LookFrom(now int64) { m.aging.lookAt = now + int64(lookEvery) }

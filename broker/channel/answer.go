@@ -235,17 +235,14 @@ func (m *Machine) Timeout(s *Consumer) time.Duration {
 	return time.Duration(m.inflight.Timeout(s.lane))
 }
 
-// Resettle brings every consumer to where it belongs now: the moment says otherwise than before whether they get anything.
+// Resettle brings every consumer to where it belongs now: the moment says otherwise than before whether they get anything. When they get nothing, those
+// that were given credit are woken: they may have something that waits for company, which does not come.
 func (m *Machine) Resettle() {
 	for _, s := range m.consumers {
-		m.settle(s, nil)
-	}
-}
-
-// Hurry wakes the consumers that were given credit: they may have something that has waited for company.
-func (m *Machine) Hurry() {
-	for _, s := range m.consumers {
-		if s.ready > 0 || s.inflight > 0 {
+		switch {
+		case !m.At.Held:
+			m.settle(s, nil)
+		case s.ready > 0 || s.inflight > 0:
 			s.Owner.Wake()
 		}
 	}

@@ -458,7 +458,7 @@ func (m *Machine) EndFillQueue(frames []byte, n, epoch int) {
 		m.unspilled(n)
 	}
 	m.wake(n, nil)
-	m.lookBy(lookSoon)
+	m.lookSoon()
 }
 
 // Rest parks a consumer that was chosen to read from disk and found nothing.

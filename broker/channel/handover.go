@@ -68,7 +68,7 @@ func (m *Machine) Inherit(e *Inheritance, newest Position) {
 			m.deferredIndex.Push(s)
 		}
 	}
-	m.lookBy(lookSoon)
+	m.lookSoon()
 	m.inherited = newest
 	m.offered = max(m.offered, newest)
 	m.wake(m.visible(), nil)

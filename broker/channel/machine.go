@@ -185,7 +185,7 @@ func (m *Machine) add(at backlog.Extent, count int) {
 	m.offered = max(m.offered, at.Positions().Last)
 	m.grow(count, at.Bytes())
 	if m.policy != nil && m.aging.lookAt == 0 {
-		m.lookBy(lookSoon)
+		m.lookSoon()
 	}
 }
 
@@ -361,17 +361,22 @@ func (m *Machine) Clear(why journal.Reason) {
 	}
 }
 
-// Trim gives memory back when nothing has happened since the last call, and reports whether nothing is there.
-func (m *Machine) Trim() (idle bool) {
+// Trim gives memory back when nothing has happened since the last call, and reports whether nothing is there; dry is that the queue on disk is empty
+// too, and nobody reads it: then it may be closed.
+func (m *Machine) Trim() (idle, dry bool) {
 	idle = !m.active && m.inflight.Len()+m.backlog() == 0
 	m.active = false
-	if idle {
-		m.inflight.Trim()
-		m.retries, m.loaded, m.released = fifo.Queue[Retry]{}, fifo.Queue[Retry]{}, fifo.Queue[Retry]{}
-		m.mem.Clear()
-		m.keep = nil
+	if !idle {
+		return false, false
 	}
-	return idle
+	m.inflight.Trim()
+	m.retries, m.loaded, m.released = fifo.Queue[Retry]{}, fifo.Queue[Retry]{}, fifo.Queue[Retry]{}
+	m.mem.Clear()
+	m.keep = nil
+	if dry = !m.filling && m.At.Disk <= 0; dry {
+		m.drained()
+	}
+	return true, dry
 }
 
 // EachOut calls out with all messages that have left the backlog and are known by more than their places, and deferred with those that are deferred

@@ -260,9 +260,6 @@ func (w *model) answer(c *modelConsumer) {
 func (w *model) pass(d int64) {
 	w.m.At.Now += d
 	w.m.At.Stamp += d
-	if w.m.LooksSoon() {
-		w.m.LookFrom(w.m.At.Now)
-	}
 	w.m.Sweep(1000)
 	w.note("pass %d", d)
 	w.kept()

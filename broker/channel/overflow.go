@@ -38,15 +38,6 @@ func (m *Machine) MoveOn(count int) {
 	}
 }
 
-// Dry reports whether nothing is there, and nobody reads: then the queue may be closed.
-func (m *Machine) Dry() bool {
-	if m.filling || m.At.Disk > 0 {
-		return false
-	}
-	m.drained()
-	return true
-}
-
 // InMemory returns how many messages are in memory.
 func (m *Machine) InMemory() int { return m.backlog() + m.inflight.Len() + m.deferredMemory.Len() }
 

@@ -92,7 +92,7 @@ func (m *Machine) Rewind(from Position, q *backlog.Queue) {
 	m.n.Accepted += more
 	m.n.replayed += more
 	m.n.adopted += more
-	m.lookBy(lookSoon)
+	m.lookSoon()
 	m.Asks.Deadline = true
 	m.wake(m.visible(), nil)
 	m.nudge()

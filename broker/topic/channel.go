@@ -128,9 +128,6 @@ func (c *Channel) grant() {
 	}
 	at, ok := int64(math.MaxInt64), false
 	if m.Asks.Deadline {
-		if m.LooksSoon() {
-			m.LookFrom(c.topic.registry.now())
-		}
 		at, ok = c.sweptWith(m.Deadline())
 	}
 	if m.Asks.Recheck {
@@ -205,13 +202,7 @@ func (c *Channel) SetPaused(paused bool) error {
 	}
 	c.changed(journal.Change{Op: journal.OpPause, Paused: paused})
 	c.enter()
-	if paused {
-		for _, s := range c.machine.Consumers() {
-			s.Owner.Wake() // for what it has taken and not sent: no more company is to come
-		}
-	} else {
-		c.machine.Resettle()
-	}
+	c.machine.Resettle()
 	c.exit()
 	err := c.topic.store.settle()
 	c.topic.registry.changed()

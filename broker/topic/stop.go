@@ -17,11 +17,7 @@ func (r *Registry) SetDelivery(on bool) {
 	for _, t := range r.unsorted() {
 		for _, c := range t.Channels() {
 			c.enter()
-			if on {
-				c.machine.Resettle()
-			} else {
-				c.machine.Hurry()
-			}
+			c.machine.Resettle()
 			c.exit()
 		}
 	}

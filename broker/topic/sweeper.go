@@ -240,11 +240,11 @@ func (c *Channel) idle() bool {
 // trim is the channel's part. Topic.pub is held. A queue on disk that is read empty is closed, which ends its goroutine.
 func (c *Channel) trim() {
 	c.enter()
-	idle := c.machine.Trim()
+	idle, dry := c.machine.Trim()
 	if idle {
 		c.records = nil
 	}
-	closing := idle && c.disk.Load() != nil && c.machine.Dry()
+	closing := dry && c.disk.Load() != nil
 	c.exit()
 	if closing {
 		if err := c.closeQueue(); err != nil {
