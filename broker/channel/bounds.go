@@ -39,8 +39,8 @@ func (m *Machine) shrink(f protocol.MessageFrame) {
 	m.sizes.bytes -= bodyOf(f)
 }
 
-// HeldBytes returns the bytes of the bodies of what the channel holds.
-func (m *Machine) HeldBytes() int64 {
+// heldBytes returns the bytes of the bodies of what the channel holds.
+func (m *Machine) heldBytes() int64 {
 	if m.sizes == nil {
 		return 0
 	}
@@ -58,7 +58,7 @@ func (m *Machine) HeldBytes() int64 {
 // does not count, as its publish may fail, nor what waits for its dead letter topic.
 func (m *Machine) excess(p *policy.Policy) int64 { return int64(m.counted()) - p.MaxDepth }
 
-func (m *Machine) counted() int { return m.Held() - m.mem.Above(m.At.Shown) - m.Buried() }
+func (m *Machine) counted() int { return m.Held() - m.mem.Above(m.At.Shown) - m.buried() }
 
 // over reports whether the channel holds more than its policy allows.
 func (m *Machine) over(p *policy.Policy) bool {
@@ -69,11 +69,30 @@ func (m *Machine) over(p *policy.Policy) bool {
 	if p.MaxBytes == 0 || held == 0 {
 		return false
 	}
-	return float64(m.HeldBytes())*float64(m.counted())/float64(held) > float64(p.MaxBytes)
+	return float64(m.heldBytes())*float64(m.counted())/float64(held) > float64(p.MaxBytes)
 }
 
-// Drops reports whether the channel makes room by itself.
-func (m *Machine) Drops() bool {
+// Fullness is how much a channel holds, for the bounds of its topic.
+type Fullness struct {
+	Messages int
+	Bytes    int64 // of their bodies; 0 where bytes do not count
+	Oldest   int64 // when the message was published that waits for longest, nanoseconds since 1970; 0: none does, or it is not known
+
+	Drops   bool // the channel makes room by itself
+	Letters int  // of the messages: they wait for a dead letter topic, though the channel makes room by moving them there
+}
+
+// Fullness returns how much the channel holds.
+func (m *Machine) Fullness() Fullness {
+	f := Fullness{Messages: m.Held(), Bytes: m.heldBytes(), Oldest: m.oldest(), Drops: m.drops()}
+	if f.Drops && m.policy.Overflow == policy.ToDeadLetter {
+		f.Letters = m.buried()
+	}
+	return f
+}
+
+// drops reports whether the channel makes room by itself.
+func (m *Machine) drops() bool {
 	p := m.policy
 	return p.Bounded() && (p.Overflow == policy.DropOldest || p.Overflow == policy.ToDeadLetter && !m.At.Final)
 }
@@ -85,7 +104,7 @@ const dropAtOnce = 1 << 16
 // what is due first first. What is in flight stays. It reports whether it has to be called once more, as it does not hold the lock for
 // longer; what is in a queue on disk is left.
 func (m *Machine) MakeRoom() (more bool) {
-	for n := 0; m.Drops() && m.over(m.policy); {
+	for n := 0; m.drops() && m.over(m.policy); {
 		k := m.dropOldest(dropAtOnce - n)
 		if k == 0 {
 			return false
@@ -213,7 +232,7 @@ func (m *Machine) dropped(r backlog.Range, size int, out bool) {
 
 // SpilledToDrop returns how many messages of the queue on disk are to be dropped next, at most limit, for the channel to come within its bounds.
 func (m *Machine) SpilledToDrop(limit int) (n int) {
-	if !m.Drops() || !m.over(m.policy) || m.spilled == 0 {
+	if !m.drops() || !m.over(m.policy) || m.spilled == 0 {
 		return 0
 	}
 	if p := m.policy; p.MaxDepth > 0 {
@@ -232,12 +251,12 @@ func (m *Machine) DropSpilled(count, frames int) {
 	}
 }
 
-// Sized reports whether the bytes of what the channel holds count.
-func (m *Machine) Sized() bool { return m.sizes != nil }
-
-// Measure counts these bytes anew, where they count. The queue on disk holds so many messages, of so many bytes of frames. sizeOf returns the size of
-// the frames of messages that are known by their places, about; it is nil where there are none.
+// Measure counts the bytes of what the channel holds anew, where they count. The queue on disk holds so many messages, of so many bytes of frames. sizeOf
+// returns the size of the frames of messages that are known by their places, about; it is nil where there are none.
 func (m *Machine) Measure(spilled int, bytes int64, sizeOf func(inflight.Snapshot) int64) {
+	if m.sizes == nil {
+		return
+	}
 	frames := bytes + m.mem.Size() + m.inflight.Size()
 	count := spilled + m.mem.Len() + m.inflight.Len()
 	for _, list := range m.bodied() {

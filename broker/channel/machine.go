@@ -423,7 +423,7 @@ func (m *Machine) returned() int {
 
 // postponed returns how many messages are deferred, or wait for a dead letter topic.
 func (m *Machine) postponed() int {
-	return m.deferredMemory.Len() + m.deferredIndex.Len() + m.dueUnshown.Len() + m.Buried()
+	return m.deferredMemory.Len() + m.deferredIndex.Len() + m.dueUnshown.Len() + m.buried()
 }
 
 // Held returns how many messages the channel has.
@@ -484,10 +484,10 @@ func (m *Machine) Deadline() (at int64, ok bool) {
 	return at, ok
 }
 
-// Oldest returns when the message was published that waits for longest, as far as memory tells, or else the last one that
+// oldest returns when the message was published that waits for longest, as far as memory tells, or else the last one that
 // was delivered for the first time, which came before it. It returns 0 when nothing waits, or none of these is known. Nothing is
 // looked for: among those that are to be delivered again the first stands for the others.
-func (m *Machine) Oldest() (at int64) {
+func (m *Machine) oldest() (at int64) {
 	if m.backlog()+m.spilled == 0 {
 		return 0
 	}

@@ -76,8 +76,8 @@ func (m *Machine) burial() *burial {
 	return m.graves
 }
 
-// Buried returns how many messages wait for a dead letter topic.
-func (m *Machine) Buried() int {
+// buried returns how many messages wait for a dead letter topic.
+func (m *Machine) buried() int {
 	if m.graves == nil {
 		return 0
 	}
@@ -371,7 +371,7 @@ func (m *Machine) EndBurial(refused error, epoch, room int) (before error, waiti
 		m.graves.limit = room
 	}
 	m.endBurial(refused, epoch)
-	return before, m.Buried()
+	return before, m.buried()
 }
 
 func (m *Machine) endBurial(refused error, epoch int) {

@@ -263,7 +263,7 @@ func (m *Machine) Besides(from Position) (messages, bytes int64) {
 		return 0, 0
 	}
 	all := m.Held()
-	n := all - m.Buried()
+	n := all - m.buried()
 	for _, r := range m.mem.Ranges(nil) {
 		if r.Last >= from {
 			n -= backlog.Range{First: max(r.First, from), Last: r.Last}.Len()
@@ -276,9 +276,5 @@ func (m *Machine) Besides(from Position) (messages, bytes int64) {
 	}
 	m.inflight.Each(taken)
 	m.eachReturned(taken)
-	return int64(n), m.HeldBytes() * int64(n) / int64(max(all, 1))
+	return int64(n), m.heldBytes() * int64(n) / int64(max(all, 1))
 }
-
-// Activity is a number that changes with each message and consumer that comes or goes: when looks were left out, what was in use until then has not been unused since
-// the last one.
-func (m *Machine) Activity() uint64 { return m.n.Accepted + m.n.gone() + m.moves }

@@ -29,8 +29,8 @@ type Stats struct {
 func (m *Machine) Stats() Stats {
 	n := &m.n
 	s := Stats{
-		Waiting: m.backlog(), InFlight: m.inflight.Len(), Deferred: m.postponed(), Aside: m.order.len(), Buried: m.Buried(), Held: m.Held(),
-		Replaying: m.replaying(), Ahead: m.aheadNow(), OldestAt: m.Oldest(),
+		Waiting: m.backlog(), InFlight: m.inflight.Len(), Deferred: m.postponed(), Aside: m.order.len(), Buried: m.buried(), Held: m.Held(),
+		Replaying: m.replaying(), Ahead: m.aheadNow(), OldestAt: m.oldest(),
 		Came: n.Accepted - n.adopted, Requeued: n.requeued, TimedOut: n.timedOut, Disconnected: n.disconnected,
 		ZoneLocal: n.zoneLocal, RegionLocal: n.regionLocal, Elsewhere: n.elsewhere, Counts: n.counts(),
 	}
@@ -58,6 +58,12 @@ func (m *Machine) aheadNow() Ahead {
 		m.lastAhead = &countedAhead{m.ahead(m.At.Now), m.At.Now}
 	}
 	return m.lastAhead.Ahead
+}
+
+// Used reports whether the channel is in use: somebody consumes it, or it has messages. activity changes with each message and consumer that comes or goes:
+// when looks were left out, what was in use until then has not been unused since the last one.
+func (m *Machine) Used() (now bool, activity uint64) {
+	return len(m.consumers) > 0 || m.Held() > 0, m.n.Accepted + m.n.gone() + m.moves
 }
 
 // InFlight returns how many messages are out with consumers.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"brokerd/broker/channel"
 	"brokerd/broker/inflight"
 	"brokerd/broker/policy"
 	"brokerd/protocol"
@@ -80,9 +81,6 @@ func (c *Channel) dropSpilled() (more bool) {
 func (c *Channel) measure() {
 	c.enter()
 	defer c.exit()
-	if !c.machine.Sized() {
-		return
-	}
 	records, size := int64(0), int64(0)
 	if q := c.disk.Load(); q != nil {
 		records, size = q.Held()
@@ -147,16 +145,16 @@ func (t *Topic) roomLocked(b *Batch) error {
 func (c *Channel) ownRoom(b *Batch) error {
 	c.enter()
 	defer c.exit()
-	p := c.machine.Policy()
-	if !c.machine.Drops() {
+	p, full := c.machine.Policy(), c.machine.Fullness()
+	if !full.Drops {
 		return nil
 	}
-	err := &BoundError{Option: "max_depth", Topic: c.topic.name, Channel: c.name, Bound: p.MaxDepth, Held: int64(c.machine.Held()), Room: b.n}
+	err := &BoundError{Option: "max_depth", Topic: c.topic.name, Channel: c.name, Bound: p.MaxDepth, Held: int64(full.Messages), Room: b.n}
 	if p.MaxDepth > 0 {
 		err.Room = int(min(int64(b.n), max(0, p.MaxDepth-err.Held)))
 	}
-	if held := c.machine.HeldBytes(); p.MaxBytes > 0 && b.within(p.MaxBytes-held) < err.Room {
-		err.Option, err.Bound, err.Held, err.Room = "max_bytes", p.MaxBytes, held, b.within(p.MaxBytes-held)
+	if room := p.MaxBytes - full.Bytes; p.MaxBytes > 0 && b.within(room) < err.Room {
+		err.Option, err.Bound, err.Held, err.Room = "max_bytes", p.MaxBytes, full.Bytes, b.within(room)
 	}
 	if err.Room >= b.n {
 		return nil
@@ -169,46 +167,44 @@ func (c *Channel) ownRoom(b *Batch) error {
 func (t *Topic) fullestLocked(p *policy.Policy) (depth, size BoundError) {
 	depth = BoundError{Option: "max_depth", Topic: t.name, Bound: p.MaxDepth}
 	size = BoundError{Option: "max_bytes", Topic: t.name, Bound: p.MaxBytes}
+	own := t.own.fullness()
+	depth.Held, size.Held = int64(own.Messages), own.Bytes
+	depth.Oldest, size.Oldest = t.age(own.Oldest), t.age(own.Oldest)
 	var most, bytes int64
-	look := func(c *Channel) {
-		c.enter()
-		defer c.exit()
-		m := &c.machine
-		held, oldest, stuck := int64(m.Held()), m.Oldest(), false
-		switch {
-		case !m.Drops():
-		case p.Overflow == policy.ToDeadLetter && m.Policy().Overflow == policy.ToDeadLetter:
-			held, oldest, stuck = int64(m.Buried()), 0, true
-		default:
-			return
-		}
-		age := time.Duration(0)
-		if oldest > 0 {
-			age = time.Duration(c.topic.registry.stampOf(c.topic.registry.now()) - oldest)
-		}
-		if c == t.own {
-			depth.Held, size.Held = held, m.HeldBytes()
-			depth.Oldest, size.Oldest = age, age
-			return
-		}
-		if held > most {
-			most, depth.Channel, depth.Oldest, depth.Stuck = held, c.name, age, stuck
-		}
-		n := m.HeldBytes()
-		if stuck {
-			n = int64(float64(n) * float64(held) / float64(max(m.Held(), 1)))
-		}
-		if n > bytes {
-			bytes, size.Channel, size.Oldest, size.Stuck = n, c.name, age, stuck
-		}
-	}
-	look(t.own)
 	for _, c := range t.Channels() {
-		look(c)
+		full := c.fullness()
+		stuck := full.Drops && p.Overflow == policy.ToDeadLetter
+		if full.Drops && (!stuck || full.Letters == 0) {
+			continue
+		}
+		if stuck {
+			full.Bytes = int64(float64(full.Bytes) * float64(full.Letters) / float64(full.Messages))
+			full.Messages, full.Oldest = full.Letters, 0
+		}
+		if n := int64(full.Messages); n > most {
+			most, depth.Channel, depth.Oldest, depth.Stuck = n, c.name, t.age(full.Oldest), stuck
+		}
+		if full.Bytes > bytes {
+			bytes, size.Channel, size.Oldest, size.Stuck = full.Bytes, c.name, t.age(full.Oldest), stuck
+		}
 	}
 	depth.Held += most
 	size.Held += bytes
 	return depth, size
+}
+
+// age returns how old a message is that was published at a time, 0 where that is not known.
+func (t *Topic) age(published int64) time.Duration {
+	if published == 0 {
+		return 0
+	}
+	return time.Duration(t.registry.stampOf(t.registry.now()) - published)
+}
+
+func (c *Channel) fullness() channel.Fullness {
+	c.enter()
+	defer c.exit()
+	return c.machine.Fullness()
 }
 
 // Bounded reports whether the topic may refuse publishes because of a bound of its options.

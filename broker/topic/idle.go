@@ -102,9 +102,7 @@ func (t *Topic) dropIdle() (channels []idleChannel, whole bool) {
 	if t.exiting.Load() || t.registry.ctx.Err() != nil {
 		return nil, false
 	}
-	t.own.mu.Lock()
-	waits := t.own.machine.Held() > 0 // in a topic that is paused, for its channels
-	t.own.mu.Unlock()
+	waits := t.own.used() // in a topic that is paused, for its channels
 	for _, c := range t.Channels() {
 		if c.exitIdle(waits) {
 			channels = append(channels, idleChannel{c, t.retireLocked(c)})
@@ -122,14 +120,22 @@ func (c *Channel) exitIdle(waits bool) bool {
 	if m.Policy() == nil || m.Policy().IdleDelete == 0 || m.Exiting() {
 		return false
 	}
-	busy := waits || len(m.Consumers()) > 0 || m.Held() > 0 || c.topic.registry.halted()
+	used, activity := m.Used()
 	if c.quiet == nil {
 		c.quiet = new(quiet)
 	}
-	if c.quiet.look(m.Activity(), busy, m.At.Now) < int64(m.Policy().IdleDelete) {
+	if c.quiet.look(activity, used || waits || c.topic.registry.halted(), m.At.Now) < int64(m.Policy().IdleDelete) {
 		return false
 	}
 	return m.Exit()
+}
+
+// used reports whether the channel is in use.
+func (c *Channel) used() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, _ := c.machine.Used()
+	return now
 }
 
 // halted reports whether nobody can use anything, as the node drains or stops: then nothing is idle.
@@ -146,9 +152,7 @@ func (t *Topic) unusedLocked() bool {
 	}
 	busy := t.registry.halted() || t.keepsSome()
 	for _, c := range t.all() {
-		c.mu.Lock()
-		busy = busy || len(c.machine.Consumers()) > 0 || c.machine.Held() > 0
-		c.mu.Unlock()
+		busy = busy || c.used()
 	}
 	return t.quiet.look(t.messages.Load()+t.uses.Load(), busy, t.registry.now()) >= int64(p.IdleDelete) && !t.registry.getsDeadLetters(t)
 }

@@ -69,6 +69,9 @@ func (s *script) publishSized(args []string) error {
 	return err
 }
 
+// sized reports whether the options have bytes count.
+func sized(p *policy.Policy) bool { return p != nil && p.MaxBytes > 0 }
+
 // held TOPIC: what the topic and each channel holds, in bytes too when these are counted, and what was discarded
 func (s *script) held(args []string) error {
 	topic := s.r.Lookup(args[0])
@@ -77,15 +80,12 @@ func (s *script) held(args []string) error {
 	}
 	for _, c := range topic.all() {
 		st := c.Stats()
-		c.mu.Lock()
-		sized, bytes := c.machine.Sized(), c.machine.HeldBytes()
-		c.mu.Unlock()
 		if c == topic.own && st.Held == 0 {
 			continue
 		}
 		s.printf("%s/%s: %d", topic.Name(), c.Name(), st.Held)
-		if sized {
-			s.printf(" of %d bytes", bytes)
+		if sized(topic.Policy()) || sized(c.Policy()) {
+			s.printf(" of %d bytes", c.fullness().Bytes)
 		}
 		for name, n := range st.Counts.Named() {
 			if name != "finished" {
