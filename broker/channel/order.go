@@ -322,7 +322,13 @@ func (m *Machine) ageAside() (dropped int) {
 // pullAside takes messages out that are aside.
 func (m *Machine) pullAside(take func(Position, uint16) bool) {
 	if o := m.order; o != nil {
-		o.turns.Filter(func(pos Position) bool { return take(pos, o.attempts[pos]) })
+		o.turns.Filter(func(pos Position) bool {
+			gone := take(pos, o.attempts[pos])
+			if gone {
+				o.takeAttempts(pos)
+			}
+			return gone
+		})
 	}
 }
 

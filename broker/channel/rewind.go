@@ -148,7 +148,6 @@ func (m *Machine) takeReturned(those func(Position) bool, gone func(Position, pr
 		if !those(pos) {
 			return false
 		}
-		m.order.takeAttempts(pos)
 		gone(pos, nil)
 		return true
 	})
