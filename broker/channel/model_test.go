@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -35,7 +36,10 @@ type model struct {
 	states    map[Position]state
 	consumers []*modelConsumer
 	next      Position
-	final     bool // everything is answered with FIN
+	burial    *Burial    // that goes on
+	pulled    *Pulled    // the same
+	moving    []Position // by one of these, once a record says so
+	final     bool       // everything is answered with FIN
 	log       []string
 }
 
@@ -114,6 +118,7 @@ func (w *model) kept() {
 			left = append(left, p.Pos)
 		}
 	}
+	left = append(left, w.moving...)
 	slices.Sort(left)
 	if !slices.Equal(left, want[out]) {
 		w.fail("out are %v, by what was said %v", left, want[out])
@@ -287,6 +292,9 @@ func (w *model) byHand() {
 		p := &policy.Policy{MaxInFlight: w.rand.IntN(2) * 5}
 		p.MaxDepth, p.Overflow = int64(w.rand.IntN(2)*30), policy.DropOldest
 		p.MaxAttempts = uint16(w.rand.IntN(2) * 4)
+		if w.rand.IntN(2) == 0 {
+			p.DeadLetter = "letters"
+		}
 		var ordered *policy.Policy
 		if w.rand.IntN(2) == 0 {
 			ordered = p
@@ -299,8 +307,8 @@ func (w *model) byHand() {
 	case 5:
 		if w.rand.IntN(10) == 0 {
 			w.m.Clear(journal.Emptied)
-			for pos, s := range w.states {
-				if s != gone {
+			for pos := range w.states {
+				if !slices.Contains(w.moving, pos) { // what becomes of these the record says
 					w.states[pos] = gone
 				}
 			}
@@ -313,8 +321,82 @@ func (w *model) byHand() {
 	w.kept()
 }
 
+// bury is the next step of what topic.Channel.burySome does: others come between.
+func (w *model) bury() {
+	b := w.burial
+	switch {
+	case b == nil && w.pulled == nil && w.m.graves != nil:
+		w.m.StartBurial(func() bool { return true })
+		if w.burial = w.m.BeginBurial(nil); w.burial != nil {
+			w.note("bury %d", len(w.burial.List))
+		}
+	case b == nil:
+	case !b.Stands() || w.moving != nil || w.rand.IntN(10) == 0:
+		var refused error
+		if w.moving == nil || w.rand.IntN(2) == 0 {
+			refused = []error{ErrFewer, ErrNothing, errRefused}[w.rand.IntN(3)]
+		}
+		w.burial, w.moving = nil, nil
+		b.End(refused, w.rand.IntN(3))
+		w.note("buried: %v", refused)
+	default:
+		var s Sorted
+		for _, d := range b.List {
+			to := [...]*[]Corpse{&s.On, &s.On, &s.On, &s.Later, &s.Lost, &s.Large}[w.rand.IntN(6)]
+			*to = append(*to, d)
+		}
+		if on, _ := b.Narrow(s); len(on) > 0 {
+			b.Write()
+			for _, d := range on {
+				w.moving = append(w.moving, d.Pos)
+			}
+		} else {
+			b.End(ErrNothing, 0)
+			w.burial = nil
+		}
+		w.note("narrowed to %d", len(s.On))
+	}
+	w.kept()
+}
+
+var errRefused = errors.New("refused")
+
+// pull is the next step of a redrive off the channel.
+func (w *model) pull() {
+	if w.pulled != nil {
+		var failed error
+		if w.rand.IntN(2) == 0 {
+			failed = errRefused
+		}
+		pulled := w.pulled
+		w.pulled, w.moving = nil, nil
+		pulled.End(failed)
+		w.note("pulled: %v", failed)
+		w.kept()
+		return
+	}
+	where := map[Position]Whereabouts{}
+	for range 5 {
+		where[1+Position(w.rand.Uint64N(uint64(w.next)))] = 0
+	}
+	if w.m.Whereabouts(where) || w.burial != nil {
+		return
+	}
+	var list []Position
+	gone := map[Position]bool{}
+	for _, pos := range slices.Sorted(maps.Keys(where)) {
+		if where[pos] == Waits && pos <= w.m.At.Shown && !w.m.isVoid(pos) {
+			list, gone[pos] = append(list, pos), true
+		}
+	}
+	pulled := w.m.Pull(list, gone)
+	w.pulled, w.moving = &pulled, list
+	w.note("pull %v", list)
+	w.kept()
+}
+
 func (w *model) step() {
-	switch k := w.rand.IntN(20); {
+	switch k := w.rand.IntN(22); {
 	case k < 5:
 		w.publish()
 	case k == 5:
@@ -333,6 +415,10 @@ func (w *model) step() {
 		w.kept()
 	case k == 17:
 		w.byHand()
+	case k == 18:
+		w.bury()
+	case k == 19 && w.rand.IntN(3) == 0:
+		w.pull()
 	default:
 		w.pass(w.rand.Int64N(30))
 	}
@@ -341,6 +427,12 @@ func (w *model) step() {
 // finish has everything be consumed: then nothing may be left.
 func (w *model) finish() {
 	w.final = true
+	for w.burial != nil {
+		w.bury()
+	}
+	if w.pulled != nil {
+		w.pull()
+	}
 	p := &policy.Policy{}
 	if w.m.order != nil { // keys go on counting: turns that nobody passes on show here
 		w.m.SetPolicy(p, p, false, false)

@@ -18,8 +18,8 @@ const (
 	Taken                         // a consumer has it, or it is on its way to one
 )
 
-// Whereabouts adds to those of some messages.
-func (m *Machine) Whereabouts(of map[Position]Whereabouts) {
+// Whereabouts adds to those of some messages. When it is busy, messages of the channel are on their way elsewhere, and it can Pull none.
+func (m *Machine) Whereabouts(of map[Position]Whereabouts) (busy bool) {
 	note := func(is Whereabouts) func(Position, uint16) {
 		return func(pos Position, _ uint16) {
 			if old, ok := of[pos]; ok {
@@ -31,8 +31,9 @@ func (m *Machine) Whereabouts(of map[Position]Whereabouts) {
 	for _, s := range m.loadingPlaces() {
 		note(Taken)(s.Pos, s.Attempts)
 	}
+	busy = len(m.moving()) > 0
 	if m.ephemeral {
-		return
+		return busy
 	}
 	m.eachHeld(note(Waits))
 	waiting := journal.Merge(m.mem.Ranges(nil))
@@ -41,6 +42,7 @@ func (m *Machine) Whereabouts(of map[Position]Whereabouts) {
 			of[pos] = old | Waits
 		}
 	}
+	return busy
 }
 
 // eachHeld calls f with every message that has left the backlog and waits to be delivered, or is deferred.
@@ -57,16 +59,23 @@ func (m *Machine) eachHeld(f func(Position, uint16)) {
 	}
 }
 
-// Pull takes messages out that nobody has, until EndPull says what became of them; gone is the same as the list.
-func (m *Machine) Pull(list []Position, gone map[Position]bool) {
+// Pulled is messages that were taken out of a channel, on their way to another topic by one record, until End says what became of them. Its method is
+// called as the machine's.
+type Pulled struct {
+	m   *Machine
+	lot *lot // nil: the channel had none of them
+}
+
+// Pull takes messages out that nobody has; gone is the same as the list.
+func (m *Machine) Pull(list []Position, gone map[Position]bool) Pulled {
 	var ranges []backlog.Range
 	for _, pos := range list {
 		ranges = addPosition(ranges, pos)
 	}
-	g := m.burial()
+	var pulled []Corpse
 	take := func(pos Position, attempts uint16, due int64) bool {
 		if gone[pos] {
-			g.moving = append(g.moving, Corpse{Pos: pos, Attempts: attempts, Due: due})
+			pulled = append(pulled, Corpse{Pos: pos, Attempts: attempts, Due: due})
 		}
 		return gone[pos]
 	}
@@ -82,9 +91,12 @@ func (m *Machine) Pull(list []Position, gone map[Position]bool) {
 	if some {
 		m.pullHeld(take)
 	}
-	if len(g.moving) > 0 {
-		g.written = make(chan struct{})
+	if len(pulled) == 0 {
+		return Pulled{}
 	}
+	g := m.burial()
+	g.moving = &lot{list: pulled, written: make(chan struct{})}
+	return Pulled{m, g.moving}
 }
 
 // pullHeld is pull of what has left the backlog.
@@ -124,36 +136,29 @@ func (m *Machine) pullHeld(take func(pos Position, attempts uint16, due int64) b
 	}
 }
 
-// EndPull says what became of messages that were taken out. Those that did not arrive wait to be delivered again; but not when the channel
-// was emptied since.
-func (m *Machine) EndPull(failed error, epoch int) {
-	g := m.graves
-	if g == nil || g.written == nil {
+// End says what became of the messages. Those that did not arrive wait to be delivered again; but not when the channel was emptied since.
+func (p Pulled) End(failed error) {
+	if p.lot == nil {
 		return
 	}
-	list := g.moving
-	g.moving = nil
-	close(g.written)
-	g.written = nil
-	keep := m.effects()
-	var back []inflight.Place
-	for _, d := range list {
-		r := backlog.Range{First: d.Pos, Last: d.Pos}
-		switch {
-		case failed == nil:
-			m.n.discard(journal.Redriven, 1)
-			keep.Moved = addPosition(keep.Moved, d.Pos)
-		case epoch != m.epoch:
-			m.n.discard(journal.Emptied, 1)
-			keep.discard(r, journal.Emptied, true)
-		case m.deferBack(&d):
-		default:
-			back = append(back, inflight.Place{Pos: d.Pos, Off: inflight.NoOffset, Attempts: d.Attempts})
+	m := p.m
+	switch list := m.known(); {
+	case failed == nil:
+		m.gone(list, journal.Redriven)
+	case p.lot.emptied:
+		m.dropEmptied(list)
+	default:
+		var back []inflight.Place
+		for _, d := range list {
+			if !m.deferBack(&d) {
+				back = append(back, inflight.Place{Pos: d.Pos, Off: inflight.NoOffset, Attempts: d.Attempts})
+			}
+		}
+		if len(back) > 0 {
+			m.waitInFront(back)
 		}
 	}
-	if len(back) > 0 {
-		m.waitInFront(back)
-	}
+	m.Asks.Deadline = true
 }
 
 // waitInFront has messages that were taken out wait where they did: in front of all others, and in an ordered channel with those that are

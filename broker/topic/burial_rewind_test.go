@@ -80,16 +80,16 @@ func TestPlacesKeepWhatIsAboutToBeMoved(t *testing.T) {
 		c.mu.Unlock()
 		failAll(t, mustSubscribe(t, topic, "c", 10, SubscribeOptions{}))
 		c.enterNow()
-		list, epoch, to := c.machine.BeginBurial(nil)
+		b := c.machine.BeginBurial(nil)
 		c.exit()
 		move(c)
-		err := c.buryThese(list, epoch, to)
+		err := c.buryThese(b)
 		c.enterNow()
-		c.machine.EndBurial(err, epoch, 0)
+		b.End(err, 0)
 		c.machine.BeginBurial(nil) // nobody moves them any more
 		c.exit()
-		if dead := r.Lookup("t.c.dlq"); err != nil || len(list) != 3 || dead == nil || dead.Stats().Depth != 3 || !c.Stats().Balanced {
-			t.Errorf("of %d: %v, %+v", len(list), err, c.Stats())
+		if dead := r.Lookup("t.c.dlq"); err != nil || len(b.List) != 3 || dead == nil || dead.Stats().Depth != 3 || !c.Stats().Balanced {
+			t.Errorf("of %d: %v, %+v", len(b.List), err, c.Stats())
 		}
 	})
 }

@@ -176,59 +176,56 @@ func (c *Channel) buryDead() {
 
 func (c *Channel) burySome() (more bool) {
 	c.enterNow()
-	c.machine.At.Final = c.topic.deadLetters.Load()
 	stopping := error(nil)
 	if c.topic.registry.ctx.Err() != nil {
 		stopping = ErrExiting
 	}
-	list, epoch, name := c.machine.BeginBurial(stopping)
+	b := c.machine.BeginBurial(stopping)
 	c.exit()
-	if len(list) == 0 {
+	if b == nil {
 		return false
 	}
-	err := c.buryThese(list, epoch, name)
+	err := c.buryThese(b)
 	room := 0
 	var bound *BoundError
 	if errors.As(err, &bound) && bound.Room > 0 { // some of them at once
 		room, err = bound.Room, channel.ErrFewer
 	}
 	c.enterNow()
-	before, waiting := c.machine.EndBurial(err, epoch, room)
+	before, waiting := b.End(err, room)
 	c.exit()
 	switch {
 	case errors.Is(err, channel.ErrFewer) || errors.Is(err, channel.ErrNothing):
 	case err != nil && (before == nil || before.Error() != err.Error()):
 		c.topic.registry.log.Warn("messages wait, as their dead letter topic does not take them", "topic", c.topic.name, "channel", c.name,
-			"dead letter topic", name, "waiting", waiting, "error", err)
+			"dead letter topic", b.To, "waiting", waiting, "error", err)
 	case err == nil && before != nil:
 		c.topic.registry.log.Info("the dead letter topic takes messages again", "topic", c.topic.name, "channel", c.name, "dead letter topic",
-			name, "waiting", waiting)
+			b.To, "waiting", waiting)
 	}
 	return true
 }
 
-// buryThese moves messages to the dead letter topic of that name. With an error they have not left.
-func (c *Channel) buryThese(list []channel.Corpse, epoch int, name string) error {
-	to, err := c.deadLetterTopic(name)
+// buryThese moves messages to their dead letter topic. With an error they have not left.
+func (c *Channel) buryThese(b *channel.Burial) error {
+	to, err := c.deadLetterTopic(b.To)
 	if err != nil {
 		return err
 	}
 	m := move{from: c.topic, to: to, channel: c.id, why: journal.DeadLettered}
-	s := c.collect(&m, list)
+	s := c.collect(&m, b.List)
 	c.enterNow()
-	gone, large := c.machine.Epoch() != epoch, false
-	if !gone {
-		large = c.machine.NarrowBurial(s)
-	}
+	on, large := b.Narrow(s)
 	c.exit()
 	if large {
 		c.topic.registry.log.Warn("messages wait, as they are larger than max_bytes of their dead letter topic", "topic", c.topic.name,
-			"channel", c.name, "dead letter topic", name, "max_bytes", to.Policy().MaxBytes)
+			"channel", c.name, "dead letter topic", b.To, "max_bytes", to.Policy().MaxBytes)
 	}
-	if gone || len(s.On) == 0 {
-		if len(s.Later) > 0 {
-			return errUnreadable
-		}
+	switch {
+	case len(on) > 0:
+	case len(s.Later) > 0:
+		return errUnreadable
+	default:
 		return channel.ErrNothing
 	}
 	m.check = func() error {
@@ -237,7 +234,7 @@ func (c *Channel) buryThese(list []channel.Corpse, epoch int, name string) error
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.machine.Epoch() != epoch || c.machine.Exiting() {
+		if !b.Stands() {
 			return channel.ErrNothing
 		}
 		return nil
@@ -245,7 +242,7 @@ func (c *Channel) buryThese(list []channel.Corpse, epoch int, name string) error
 	m.write = func(head, frames []byte) journal.Offset {
 		c.enterNow()
 		defer c.exit()
-		c.machine.WriteBurial()
+		b.Write()
 		return c.topic.d.log.Append(journal.KindMoved, head, frames)
 	}
 	return m.run()

@@ -2,7 +2,6 @@ package topic
 
 import (
 	"errors"
-	"slices"
 
 	"brokerd/broker/channel"
 )
@@ -10,15 +9,13 @@ import (
 // pulling is the channels of a dead letter topic, its own backlog too, while messages are taken out of all of them.
 type pulling struct {
 	channels []*Channel
-	epochs   []int
-	pulled   bool
+	pulled   []channel.Pulled // of each
 }
 
 // lock locks all channels: nobody else holds more than one.
 func (p *pulling) lock() {
 	for _, c := range p.channels {
 		c.enterNow()
-		p.epochs = append(p.epochs, c.machine.Epoch())
 	}
 }
 
@@ -31,29 +28,27 @@ func (p *pulling) unlock() {
 // errBusy is why nothing can be pulled just now.
 var errBusy = errors.New("messages of a channel of the dead letter topic are on their way elsewhere")
 
-// busy reports whether messages of a channel are being moved already.
-func (p *pulling) busy() bool {
-	return slices.ContainsFunc(p.channels, func(c *Channel) bool { return c.machine.Moving() })
-}
-
-// free returns those of some messages that wait on a channel that is kept, and that no consumer has; busy is how many consumers have.
-func (p *pulling) free(list []letter) (free []letter, busy int) {
+// free returns those of some messages that wait on a channel that is kept, and that no consumer has; taken is how many consumers have. It fails with
+// errBusy.
+func (p *pulling) free(list []letter) (free []letter, taken int, err error) {
 	where := make(map[Position]channel.Whereabouts, len(list))
 	for _, l := range list {
 		where[l.pos] = 0
 	}
 	for _, c := range p.channels {
-		c.machine.Whereabouts(where)
+		if c.machine.Whereabouts(where) {
+			return nil, 0, errBusy
+		}
 	}
 	for _, l := range list {
 		switch is := where[l.pos]; {
 		case is&channel.Taken != 0:
-			busy++
+			taken++
 		case is == channel.Waits:
 			free = append(free, l)
 		}
 	}
-	return free, busy
+	return free, taken, nil
 }
 
 // pull takes messages out of all channels that have them.
@@ -63,22 +58,19 @@ func (p *pulling) pull(list []Position) {
 		gone[pos] = true
 	}
 	for _, c := range p.channels {
-		c.machine.Pull(list, gone)
+		p.pulled = append(p.pulled, c.machine.Pull(list, gone))
 	}
-	p.pulled = true
 }
 
 // end says what became of the messages.
 func (p *pulling) end(err error) {
-	if !p.pulled {
-		return
-	}
-	for i, c := range p.channels {
+	for i, pulled := range p.pulled {
+		c := p.channels[i]
 		c.enterNow()
-		c.machine.EndPull(err, p.epochs[i])
+		pulled.End(err)
 		c.exit()
 	}
-	if err != nil { // what waits in the topic itself again may be its channels' by now
+	if err != nil && len(p.pulled) > 0 { // what waits in the topic itself again may be its channels' by now
 		t := p.channels[0].topic
 		t.pub.Lock()
 		t.releaseLocked()

@@ -357,14 +357,13 @@ func (b *sentBack) take() error {
 	}
 	b.pulling = pulling{channels: b.from.all()}
 	b.lock()
-	if b.pulling.busy() {
-		b.unlock()
-		return errBusy
+	free, taken, err := b.free(b.list)
+	if b.busy = taken; err == nil && len(free) == 0 {
+		err = channel.ErrNothing
 	}
-	var free []letter
-	if free, b.busy = b.free(b.list); len(free) == 0 {
+	if err != nil {
 		b.unlock()
-		return channel.ErrNothing
+		return err
 	}
 	b.fill(free)
 	return nil

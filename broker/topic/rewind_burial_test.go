@@ -42,16 +42,16 @@ func TestARewindLeavesDeadLettersOnTheirWay(t *testing.T) {
 			c.enterNow()
 			c.machine.At.Now += int64(time.Hour) // their topic is tried again
 			c.machine.StartBurial(func() bool { return true })
-			list, epoch, _ := c.machine.BeginBurial(nil)
+			b := c.machine.BeginBurial(nil)
 			c.exit()
-			if len(list) != 4 {
-				t.Fatalf("%s: %d are on their way, want 4", name, len(list))
+			if b == nil || len(b.List) != 4 {
+				t.Fatalf("%s: on their way are %+v, want 4", name, b)
 			}
 			if err := act(c); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			c.enterNow()
-			_, n := c.machine.EndBurial(channel.ErrNothing, epoch, 0)
+			_, n := b.End(channel.ErrNothing, 0)
 			c.machine.BeginBurial(nil) // nobody moves them any more
 			c.exit()
 			if st := c.Stats(); n != 4 || st.Counts.Discarded[journal.Emptied] != 0 || !st.Balanced {
