@@ -397,6 +397,8 @@ type Filling struct {
 	Unread      bool    // it could not be read now
 	Loaded      []Retry // of Retries
 	Lost, Later []inflight.Place
+	Spilled     int    // messages of the queue on disk, which has taken them out
+	Frames      []byte // of those
 
 	loads int // Machine.loads of when it began
 }
@@ -409,7 +411,7 @@ type Read struct {
 	Sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
 }
 
-// BeginFill says what is to be read.
+// BeginFill says what is to be read. From a queue on disk is read as much as may be at once, too.
 func (m *Machine) BeginFill() (f Filling) {
 	if m.freshShown() {
 		f.Cold = m.cold()
@@ -438,6 +440,11 @@ func (m *Machine) EndFill(f *Filling) (ready bool) {
 		if f.Cold != nil && !f.Unread {
 			m.supply(f)
 		}
+		if f.Spilled > 0 {
+			m.mem.Add(backlog.Detached(f.Frames, 0, f.Spilled), f.Spilled)
+			m.unspilled(f.Spilled)
+			m.lookSoon()
+		}
 		m.endLoad(f)
 		for _, s := range f.Lost {
 			m.n.discard(journal.Unreadable, 1)
@@ -448,17 +455,6 @@ func (m *Machine) EndFill(f *Filling) (ready bool) {
 		m.wake(m.visible(), nil)
 	}
 	return ready
-}
-
-// EndFillQueue is endFill of messages that a queue on disk has given, which have no positions.
-func (m *Machine) EndFillQueue(frames []byte, n, epoch int) {
-	m.filling = false
-	if n > 0 && m.epoch == epoch {
-		m.mem.Add(backlog.Detached(frames, 0, n), n)
-		m.unspilled(n)
-	}
-	m.wake(n, nil)
-	m.lookSoon()
 }
 
 // Rest parks a consumer that was chosen to read from disk and found nothing.

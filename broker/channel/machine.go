@@ -57,7 +57,6 @@ type Machine struct {
 	latest         *Consumer // the consumer that was woken last
 	want           int       // messages that a publisher waits to put in memory
 	spilled        int       // messages on disk or on their way from there
-	epoch          int       // counts how often it was emptied, so that what is on its way elsewhere is dropped too
 	loads          int       // counts what makes useless what is on its way from disk: it was emptied, rewound, skipped, or handed over
 
 	aging  aging
@@ -353,7 +352,6 @@ func (m *Machine) Clear(why journal.Reason) {
 	m.deferredMemory.Clear(nil)
 	m.spilled = 0
 	m.aging = aging{}
-	m.epoch++
 	m.loads++
 	for _, s := range m.consumers {
 		s.inflight = 0
@@ -431,9 +429,6 @@ func (m *Machine) Held() int { return m.backlog() + m.spilled + m.postponed() + 
 
 // Bytes returns the bytes of the bodies that wait in memory, and of those that are in flight.
 func (m *Machine) Bytes() (waiting, flying int) { return m.mem.Bytes(), m.inflight.Bytes() }
-
-// Epoch counts how often the channel was emptied, so that what is on its way elsewhere is dropped too.
-func (m *Machine) Epoch() int { return m.epoch }
 
 // Consumers returns its consumers. The list is the machine's.
 func (m *Machine) Consumers() []*Consumer { return m.consumers }

@@ -294,6 +294,9 @@ func (w *model) byHand() {
 		p.MaxAttempts = uint16(w.rand.IntN(2) * 4)
 		if w.rand.IntN(2) == 0 {
 			p.DeadLetter = "letters"
+			if w.rand.IntN(2) == 0 {
+				p.Overflow = policy.ToDeadLetter
+			}
 		}
 		var ordered *policy.Policy
 		if w.rand.IntN(2) == 0 {

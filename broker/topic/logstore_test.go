@@ -72,7 +72,8 @@ func TestConsumerThatLeftHasOthersRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.enter()
-		c.machine.EndFillQueue(nil, 0, c.machine.Epoch()) // it could not read just now
+		f := c.machine.BeginFill()
+		c.machine.EndFill(&f) // it could not read just now
 		c.exit()
 		gone.rest()
 		time.Sleep(recheckDelay)

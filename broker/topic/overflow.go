@@ -109,24 +109,20 @@ func appendFrame(dst []byte, record []byte) []byte {
 
 // fill reads the next messages from disk into memory, in front of what follows there.
 func (m *memoryStore) fill(c *Channel) bool {
-	epoch, frames, n := c.fillEpoch(), []byte(nil), 0
+	c.enter()
+	f := c.machine.BeginFill()
+	c.exit()
 	var err error
 	if q := c.disk.Load(); q != nil {
-		n, err = q.Take(fillMessages, fillBytes, func(record []byte) { frames = appendFrame(frames, record) })
+		f.Spilled, err = q.Take(fillMessages, fillBytes, func(record []byte) { f.Frames = appendFrame(f.Frames, record) })
 	}
 	c.enter()
-	c.machine.EndFillQueue(frames, n, epoch)
+	c.machine.EndFill(&f)
 	c.exit()
 	if err != nil && !errors.Is(err, nsqdata.ErrClosed) {
 		m.topic.registry.log.Error("reading overflow from disk", "queue", c.queueName(), "error", err)
 	}
-	return n > 0
-}
-
-func (c *Channel) fillEpoch() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.machine.Epoch()
+	return f.Spilled > 0
 }
 
 // empty empties the channel's queue on disk.
