@@ -2,7 +2,6 @@ package channel
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"brokerd/broker/backlog"
@@ -11,22 +10,6 @@ import (
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
-
-// Save completes what a checkpoint says of the channel. floor is from where on the topic keeps messages, 0: none. It returns since when those messages
-// count as old that were published for later and are due, on the clock of all deadlines.
-func (m *Machine) Save(state *journal.Channel, floor Position) (since map[Position]int64) {
-	state.Offered, state.Inherited, state.Replay = m.offered, m.inherited, m.replay
-	state.Counts, state.Waiting = m.n.counts(), m.mem.Ranges(nil)
-	if v := m.voids; v != nil {
-		if floor > 0 {
-			v.cancelled = journal.Above(v.cancelled, floor)
-		} else {
-			v.cancelled = nil
-		}
-		state.Cancelled = slices.Clone(v.cancelled)
-	}
-	return maps.Clone(m.aging.bases)
-}
 
 // Restoring puts back what a channel had in an earlier life. Messages are told of in the order of positions: first all that wait, then all that are out.
 type Restoring struct {

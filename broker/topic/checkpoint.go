@@ -7,8 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"brokerd/broker/backlog"
-	"brokerd/broker/inflight"
+	"brokerd/broker/channel"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 )
@@ -27,7 +26,7 @@ type topicSnapshot struct {
 	state    *journal.Topic
 	nodes    []*stored
 	expiry   *expirySnapshot
-	channels []channelSnapshot
+	channels []channel.Snapshot
 }
 
 // Cut begins a checkpoint: from now on it can be Run.
@@ -121,7 +120,7 @@ func (s *topicSnapshot) write(w *journal.Writer) error {
 	w.Keys(&keys)
 	s.expiry.write(w)
 	for i := range s.channels {
-		s.channels[i].write(w)
+		s.channels[i].Write(w)
 	}
 	return nil
 }
@@ -154,7 +153,7 @@ func (t *Topic) snapshot() (s topicSnapshot) {
 	s.state = &journal.Topic{ID: d.id, Name: t.name, Paused: t.Paused(), Options: d.options(), Next: d.next, Floor: d.retain.from(),
 		Stamp: d.retain.stamped, Last: d.stamp, Rises: d.rises, Unshared: slices.Clone(d.retain.unshared), AsOf: d.log.End()}
 	s.nodes, s.expiry = d.table.each(), t.snapshotExpiry()
-	s.channels = []channelSnapshot{t.own.snapshot()}
+	s.channels = []channel.Snapshot{t.own.snapshot()}
 	return s
 }
 
@@ -213,125 +212,19 @@ func (t *Topic) places(state *journal.Topic, nodes []*stored) {
 	}
 }
 
-// channelSnapshot is what a channel was at one moment.
-type channelSnapshot struct {
-	state     *journal.Channel
-	out       [][]outMessage // in pieces, so that nothing is copied as it grows
-	room      [][]outMessage // pieces for it that were made before
-	due       []inflight.Due // without their bodies
-	places    [4]inflight.Snapshot
-	void      []backlog.Range
-	bases     map[Position]int64
-	now, wall int64 // of that moment, on the clock of all deadlines and in Unix nanoseconds
-}
-
-// outMessage is a message that has left a backlog: 16 bytes.
-type outMessage struct {
-	pos      Position
-	attempts uint16
-}
-
-// outPiece is how many messages there are in a piece.
-const outPiece = 1 << 13
-
 // snapshot returns what the channel is. It may be taken while the topic is published to. It waits until it is known what became of
 // messages that a record has moved: they are in one topic or in the other.
-func (c *Channel) snapshot() channelSnapshot {
-	room := roomFor(c.inFlight())
-	c.enter()
+func (c *Channel) snapshot() channel.Snapshot {
+	room := channel.RoomFor(c.inFlight())
+	c.enterNow()
 	for known := c.machine.Leaving(); known != nil; known = c.machine.Leaving() {
 		c.exit()
 		<-known
-		c.enter()
+		c.enterNow()
 	}
 	defer c.exit()
-	s := channelSnapshot{now: c.topic.registry.now(), wall: time.Now().UnixNano(), void: slices.Clone(c.machine.Void()),
-		places: c.machine.Places(), room: room}
-	s.state = &journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Began: c.began, AsOf: c.topic.d.log.End(),
-		Options: c.keptOptions()}
-	s.bases = c.machine.Save(s.state, c.topic.d.retain.from())
-	c.machine.EachOut(s.add, func(d *inflight.Due) {
-		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
-	})
-	return s
-}
-
-// since returns when a message was due that is not deferred any more, negated, and 0 where that does not matter.
-func (s *channelSnapshot) since(pos Position) int64 {
-	if at, ok := s.bases[pos]; ok {
-		return -(s.wall + at - s.now)
-	}
-	return 0
-}
-
-func (s *channelSnapshot) add(pos Position, attempts uint16) {
-	k := len(s.out) - 1
-	if k < 0 || len(s.out[k]) == cap(s.out[k]) {
-		s.out = append(s.out, s.piece())
-		k++
-	}
-	s.out[k] = append(s.out[k], outMessage{pos, attempts})
-}
-
-// piece returns an empty piece.
-func (s *channelSnapshot) piece() (p []outMessage) {
-	switch n := len(s.room); {
-	case n > 0:
-		p, s.room = s.room[n-1], s.room[:n-1]
-	case len(s.out) == 0:
-		p = make([]outMessage, 0, 16)
-	default:
-		p = make([]outMessage, 0, outPiece)
-	}
-	return p
-}
-
-// roomFor returns pieces for so many messages, nil for few. Their memory has been written to: the system gives a process its pages when it
-// writes to them, which for a million messages takes longer than to copy them, and a channel's lock is held then.
-func roomFor(count int) (room [][]outMessage) {
-	const inPage = 4096 / 16 // of the smallest pages, messages of 16 bytes
-	for ; count >= outPiece; count -= outPiece {
-		piece := make([]outMessage, outPiece)
-		for i := 0; i < len(piece); i += inPage {
-			piece[i].pos = 1
-		}
-		room = append(room, piece[:0])
-	}
-	return room
-}
-
-func (s *channelSnapshot) write(w *journal.Writer) {
-	voided := uint64(0)
-	for _, list := range s.places {
-		for m := range list.All() {
-			if journal.Holds(s.void, m.Pos) {
-				voided++
-			}
-		}
-	}
-	s.state.Counts.Accepted -= voided
-	w.Channel(s.state)
-	for i, list := range slices.Backward(s.places[:]) {
-		list.Order() // a start need not sort what is sorted but for a few
-		for m := range list.All() {
-			if journal.Holds(s.void, m.Pos) {
-				continue
-			}
-			out := journal.Out{Attempts: m.Attempts, Due: s.since(m.Pos)}
-			if i > 1 { // deferred
-				out.Due = s.wall + m.At - s.now
-			}
-			w.Out(m.Pos, out)
-		}
-	}
-	for _, piece := range s.out {
-		for _, m := range piece {
-			w.Out(m.pos, journal.Out{Attempts: m.attempts, Due: s.since(m.pos)})
-		}
-	}
-	for _, d := range s.due {
-		w.Out(d.Pos, journal.Out{Due: s.wall + d.At - s.now, Attempts: d.Attempts})
-	}
+	return c.machine.Snapshot(&journal.Channel{ID: c.id, Name: c.name, Paused: c.Paused(), After: c.logged, Began: c.began, AsOf: c.topic.d.log.End(),
+		Options: c.keptOptions()}, time.Now().UnixNano(), room)
 }
 
 // Reclaim lets go what nobody needs any more of the topics that have messages on disk. What it gives up there goes with Drop,

@@ -344,23 +344,12 @@ func liveHolds(t testing.TB, topic *Topic) string {
 		}
 		s := c.snapshot()
 		out := map[Position]uint16{}
-		for _, piece := range s.out {
-			for _, m := range piece {
-				out[m.pos] = m.attempts
-			}
-		}
-		for _, d := range s.due {
-			out[d.Pos] = d.Attempts
-		}
-		for _, list := range s.places {
-			for m := range list.All() {
-				out[m.Pos] = m.Attempts
-			}
-		}
+		s.EachOut(func(pos Position, o journal.Out) { out[pos] = o.Attempts })
+		state := s.State()
 		for _, pos := range slices.Sorted(maps.Keys(out)) {
-			s.state.Out.Set(pos, journal.Out{Attempts: out[pos]})
+			state.Out.Set(pos, journal.Out{Attempts: out[pos]})
 		}
-		states[c.name] = s.state
+		states[c.name] = state
 	}
 	return holdsOf(t, states)
 }

@@ -89,8 +89,10 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	last := t.d.shown() // before the ranges: what is withdrawn meanwhile is behind it
 	c.enterNow()
 	ranges := c.machine.Waiting(nil)
-	var again []outMessage
-	add := func(pos Position, attempts uint16) { again = append(again, outMessage{pos, attempts}) }
+	var again []inflight.Place
+	add := func(pos Position, attempts uint16) {
+		again = append(again, inflight.Place{Pos: pos, Attempts: attempts})
+	}
 	cold := c.machine.EachReturned(add)
 	void, over := slices.Clone(c.machine.Void()), c.machine.At.Over
 	c.exit()
@@ -99,17 +101,17 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 			add(m.Pos, m.Attempts)
 		}
 	}
-	slices.SortFunc(again, func(a, b outMessage) int { return cmp.Compare(a.pos, b.pos) })
+	slices.SortFunc(again, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
 	for _, m := range again {
-		ranges = append(ranges, backlog.Range{First: m.pos, Last: m.pos})
+		ranges = append(ranges, backlog.Range{First: m.Pos, Last: m.Pos})
 	}
 	ranges = journal.Merge(ranges)
 	if gone := over.All(); len(gone) > 0 {
 		ranges, _ = journal.CutAll(ranges, gone)
 	}
 	return t.browse(ctx, o, last, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
-		if i, ok := slices.BinarySearchFunc(again, m.Pos, func(a outMessage, pos Position) int { return cmp.Compare(a.pos, pos) }); ok {
-			m.Attempts = again[i].attempts
+		if i, ok := slices.BinarySearchFunc(again, m.Pos, func(a inflight.Place, pos Position) int { return cmp.Compare(a.Pos, pos) }); ok {
+			m.Attempts = again[i].Attempts
 		}
 	})
 }

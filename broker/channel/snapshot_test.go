@@ -1,4 +1,4 @@
-package topic
+package channel
 
 import "testing"
 
@@ -7,7 +7,7 @@ import "testing"
 func TestRoomOfASnapshot(t *testing.T) {
 	for _, room := range []int{0, 1, outPiece - 1, outPiece, 3*outPiece + 5} {
 		for _, out := range []int{0, 1, 16, 17, outPiece, 2*outPiece + 20, 4 * outPiece} {
-			s := channelSnapshot{room: roomFor(room)}
+			s := Snapshot{room: RoomFor(room)}
 			if n := len(s.room); n != room/outPiece {
 				t.Errorf("%d pieces for %d messages", n, room)
 			}
