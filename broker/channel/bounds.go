@@ -266,7 +266,7 @@ func (m *Machine) Measure(spilled int, bytes int64, sizeOf func(inflight.Snapsho
 	m.deferredMemory.Each(func(d inflight.Due) { frames += int64(d.Frame.Size()) })
 	count += m.deferredMemory.Len()
 	if sizeOf != nil {
-		for _, list := range m.Places() {
+		for _, list := range m.places() {
 			frames += sizeOf(list)
 			count += list.Len()
 		}

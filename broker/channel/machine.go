@@ -377,9 +377,16 @@ func (m *Machine) Trim() (idle, dry bool) {
 	return true, dry
 }
 
-// EachOut calls out with all messages that have left the backlog and are known by more than their places, and deferred with those that are deferred
+// EachOut calls f with all messages that have left the backlog and are known by more than their places, and returns where the others are, to be looked at
+// without the lock: to be delivered again; their key's turn has come; deferred; due and not shown yet. What is in a record is not among them: see EachBuried.
+func (m *Machine) EachOut(f func(pos Position, attempts uint16)) [4]inflight.Snapshot {
+	m.eachOut(f, func(d *inflight.Due) { f(d.Pos, d.Attempts) })
+	return m.places()
+}
+
+// eachOut calls out with all messages that have left the backlog and are known by more than their places, and deferred with those that are deferred
 // with their bodies, or were when they were taken out for a dead letter topic.
-func (m *Machine) EachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
+func (m *Machine) eachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
 	m.inflight.Each(out)
 	for _, list := range m.bodied() {
 		list.Each(func(r *Retry) { out(r.Pos, r.Attempts) })
@@ -398,8 +405,8 @@ func (m *Machine) EachOut(out func(pos Position, attempts uint16), deferred func
 	m.deferredMemory.Each(func(d inflight.Due) { deferred(&d) })
 }
 
-// Places returns what is known by its place only: to be delivered again; its key's turn has come; deferred; due and not shown yet.
-func (m *Machine) Places() [4]inflight.Snapshot {
+// places returns what is known by its place only: to be delivered again; its key's turn has come; deferred; due and not shown yet.
+func (m *Machine) places() [4]inflight.Snapshot {
 	return [...]inflight.Snapshot{m.coldRetries.Snapshot(), m.coldReleased.Snapshot(), m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}
 }
 
@@ -450,11 +457,6 @@ func (m *Machine) Waiting(list []backlog.Range) []backlog.Range { return m.mem.R
 
 // EachFlying calls f with every message that consumers have.
 func (m *Machine) EachFlying(f func(inflight.Flying[*Consumer])) { m.inflight.EachFlying(f) }
-
-// DeferredAfter returns the first limit messages that are deferred and due behind a mark: those that have their bodies, and where the others are.
-func (m *Machine) DeferredAfter(mark inflight.Place, limit int) (warm []inflight.Due, some inflight.Snapshot) {
-	return m.deferredMemory.After(mark, limit), m.deferredIndex.After(mark, limit)
-}
 
 // DeferredHolding returns among which places a deferred message is that is known by its place only: it is looked for without the lock.
 func (m *Machine) DeferredHolding(pos Position) inflight.Snapshot {

@@ -112,8 +112,7 @@ func (w *model) kept() {
 		w.fail("in the backlog are %v, by what was said %v", waiting, want[waits])
 	}
 	var left []Position
-	w.m.EachOut(func(pos Position, _ uint16) { left = append(left, pos) }, func(d *inflight.Due) { left = append(left, d.Pos) })
-	for _, list := range w.m.Places() {
+	for _, list := range w.m.EachOut(func(pos Position, _ uint16) { left = append(left, pos) }) {
 		for p := range list.All() {
 			left = append(left, p.Pos)
 		}

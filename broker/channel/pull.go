@@ -52,7 +52,7 @@ func (m *Machine) eachHeld(f func(Position, uint16)) {
 	}
 	m.order.each(f)
 	m.deferredMemory.Each(func(d inflight.Due) { f(d.Pos, d.Attempts) })
-	for _, list := range m.Places() {
+	for _, list := range m.places() {
 		for s := range list.All() {
 			f(s.Pos, s.Attempts)
 		}
@@ -118,7 +118,7 @@ func (m *Machine) pullHeld(take func(pos Position, attempts uint16, due int64) b
 	for _, d := range kept {
 		m.deferredMemory.Push(d)
 	}
-	lists := m.Places()
+	lists := m.places()
 	m.coldRetries.Clear()
 	m.coldReleased.Clear()
 	m.deferredIndex.Clear()

@@ -33,14 +33,12 @@ func (m *Machine) Again(from Position, shared []backlog.Range) (list []backlog.R
 // eachReturned calls f with every message that has left the backlog and waits.
 func (m *Machine) eachReturned(f func(Position, uint16)) {
 	m.eachNear(f)
-	for _, list := range [...]*inflight.PlaceQueue{&m.coldRetries, &m.coldReleased} {
-		for p := range list.All() {
-			f(p.Pos, p.Attempts)
-		}
+	for p := range m.coldRetries.All() {
+		f(p.Pos, p.Attempts)
 	}
 }
 
-// eachNear is that of what is in memory, on its way there, or aside.
+// eachNear is that of what does not just wait for its body to be read, of which there may be many.
 func (m *Machine) eachNear(f func(Position, uint16)) {
 	for _, list := range m.bodied() {
 		list.Each(func(r *Retry) { f(r.Pos, r.Attempts) })
@@ -49,16 +47,9 @@ func (m *Machine) eachNear(f func(Position, uint16)) {
 	for _, p := range m.loadingPlaces() {
 		f(p.Pos, p.Attempts)
 	}
-}
-
-// EachReturned calls f with every message that has left the backlog and waits, but for those that are to be delivered again once their bodies are
-// in memory: it returns where these are, to be looked at without the lock.
-func (m *Machine) EachReturned(f func(Position, uint16)) (cold inflight.Snapshot) {
-	m.eachNear(f)
 	for p := range m.coldReleased.All() {
 		f(p.Pos, p.Attempts)
 	}
-	return m.coldRetries.Snapshot()
 }
 
 // putOff returns what is deferred, or on its way to a dead letter topic, sorted.

@@ -60,8 +60,8 @@ func (m *Machine) Snapshot(state *journal.Channel, wall int64, room Room) Snapsh
 		}
 		state.Cancelled = slices.Clone(v.cancelled)
 	}
-	s := Snapshot{state: state, room: room, places: m.Places(), void: slices.Clone(m.Void()), bases: maps.Clone(m.aging.bases), now: m.At.Now, wall: wall}
-	m.EachOut(s.add, func(d *inflight.Due) {
+	s := Snapshot{state: state, room: room, places: m.places(), void: slices.Clone(m.Void()), bases: maps.Clone(m.aging.bases), now: m.At.Now, wall: wall}
+	m.eachOut(s.add, func(d *inflight.Due) {
 		s.due = append(s.due, inflight.Due{Pos: d.Pos, At: d.At, Attempts: d.Attempts})
 	})
 	return s
@@ -99,6 +99,9 @@ func (s *Snapshot) Write(w *journal.Writer) {
 func (s *Snapshot) State() *journal.Channel {
 	state := *s.state
 	for _, list := range s.places {
+		if len(s.void) == 0 {
+			break // which is nearly always so, and there may be millions
+		}
 		for m := range list.All() {
 			if journal.Holds(s.void, m.Pos) {
 				state.Counts.Accepted--

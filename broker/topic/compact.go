@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"brokerd/broker/backlog"
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
@@ -176,8 +175,8 @@ func (t *Topic) neededIn(nodes []*stored) (list []backlog.Range) {
 			t.pub.Lock() // else what is on its way to the channels would be nowhere
 		}
 		c.enter()
-		ranges, places := c.machine.Waiting(nil), c.machine.Places()
-		c.machine.EachOut(func(pos Position, _ uint16) { add(pos) }, func(d *inflight.Due) { add(d.Pos) })
+		ranges := c.machine.Waiting(nil)
+		places := c.machine.EachOut(func(pos Position, _ uint16) { add(pos) })
 		c.machine.EachBuried(func(pos Position, _ uint16) { add(pos) })
 		c.exit()
 		if c == t.own {

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 )
 
@@ -141,8 +140,7 @@ func TestLoweredLimitIsOneSweep(t *testing.T) {
 				delivered++
 			}
 		}
-		c.machine.EachOut(note, func(d *inflight.Due) { note(d.Pos, d.Attempts) })
-		for _, list := range c.machine.Places() {
+		for _, list := range c.machine.EachOut(note) {
 			for s := range list.All() {
 				note(s.Pos, s.Attempts)
 			}

@@ -248,13 +248,9 @@ func (t *Topic) heldOf(list []backlog.Range) (held []backlog.Range) {
 			continue
 		}
 		c.mu.Lock()
-		c.machine.EachOut(func(pos Position, _ uint16) {
+		c.machine.EachOut(func(pos Position, _ uint16) { // what is known by its place is pinned in its node
 			if over.Has(pos) {
 				held = append(held, backlog.Range{First: pos, Last: pos})
-			}
-		}, func(d *inflight.Due) {
-			if over.Has(d.Pos) {
-				held = append(held, backlog.Range{First: d.Pos, Last: d.Pos})
 			}
 		})
 		c.mu.Unlock()

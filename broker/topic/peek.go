@@ -88,32 +88,10 @@ func (c *Channel) BrowseWaiting(ctx context.Context, o Look) (Looked, error) {
 	}
 	last := t.d.shown() // before the ranges: what is withdrawn meanwhile is behind it
 	c.enterNow()
-	ranges := c.machine.Waiting(nil)
-	var again []inflight.Place
-	add := func(pos Position, attempts uint16) {
-		again = append(again, inflight.Place{Pos: pos, Attempts: attempts})
-	}
-	cold := c.machine.EachReturned(add)
-	void, over := slices.Clone(c.machine.Void()), c.machine.At.Over
+	waiting := c.machine.Backlog()
 	c.exit()
-	for m := range cold.All() {
-		if m.Pos >= o.From && !journal.Holds(void, m.Pos) {
-			add(m.Pos, m.Attempts)
-		}
-	}
-	slices.SortFunc(again, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
-	for _, m := range again {
-		ranges = append(ranges, backlog.Range{First: m.Pos, Last: m.Pos})
-	}
-	ranges = journal.Merge(ranges)
-	if gone := over.All(); len(gone) > 0 {
-		ranges, _ = journal.CutAll(ranges, gone)
-	}
-	return t.browse(ctx, o, last, func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
-		if i, ok := slices.BinarySearchFunc(again, m.Pos, func(a inflight.Place, pos Position) int { return cmp.Compare(a.Pos, pos) }); ok {
-			m.Attempts = again[i].Attempts
-		}
-	})
+	ranges, attempts := waiting.From(o.From)
+	return t.browse(ctx, o, last, func([]*stored) []journal.Range { return ranges }, func(m *Message) { m.Attempts = attempts(m.Pos) })
 }
 
 // BrowseInFlight is Browse for what consumers of a channel have and have not answered.

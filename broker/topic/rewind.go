@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"brokerd/broker/backlog"
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 )
 
@@ -220,8 +219,7 @@ func (c *Channel) having() (list []backlog.Range) {
 
 // eachOut calls f with every message that has left the channel's backlog and not the channel. The lock is held.
 func (c *Channel) eachOut(f func(Position)) {
-	c.machine.EachOut(func(pos Position, _ uint16) { f(pos) }, func(d *inflight.Due) { f(d.Pos) })
-	for _, places := range c.machine.Places() {
+	for _, places := range c.machine.EachOut(func(pos Position, _ uint16) { f(pos) }) {
 		for p := range places.All() {
 			f(p.Pos)
 		}

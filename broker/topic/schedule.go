@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"brokerd/broker/backlog"
@@ -62,40 +61,30 @@ func (c *Channel) eachDeferred(ctx context.Context, from DueMark, limit int, f f
 	c.enterNow()
 	start, at := c.topic.registry.start.UnixNano(), &c.machine.At
 	mark := inflight.Place{At: from.At - start, Pos: Position(from.Key)}
-	shown, now, ahead := at.Shown, at.Stamp, at.Stamp-at.Now
-	warm, some := c.machine.DeferredAfter(mark, limit)
-	void := slices.Clone(c.machine.Void())
+	now, ahead := at.Stamp, at.Stamp-at.Now
+	schedule := c.machine.Schedule(mark, limit)
 	c.exit()
-	places := some.First(mark, limit)
 	l := loader{topic: c.topic}
+	n := 0
 	next = from
-	for ; len(warm)+len(places) > 0 && limit > 0; limit-- {
-		var m inflight.Place
-		var frame protocol.MessageFrame
-		var key Position
-		if len(places) == 0 || len(warm) > 0 && (warm[0].At < places[0].At || warm[0].At == places[0].At && warm[0].Key() < places[0].Pos) {
-			m, frame = inflight.Place{At: warm[0].At, Pos: warm[0].Pos, Attempts: warm[0].Attempts}, warm[0].Frame
-			key = warm[0].Key()
-			warm = warm[1:]
-		} else {
-			m, places = places[0], places[1:]
-			key = m.Pos
-			if m.Pos <= shown && !journal.Holds(void, m.Pos) {
-				if err := ctx.Err(); err != nil {
-					return next, false, err
-				}
-				if frame, err = l.load(m); err != nil && !errors.Is(err, errGoneNode) && !errors.Is(err, segment.ErrDamaged) {
-					return next, false, fmt.Errorf("reading message %d: %w", m.Pos, err)
-				}
+	for d := range schedule.All() {
+		n++
+		key := d.Key()
+		if d.Frame == nil && d.Visible {
+			if err := ctx.Err(); err != nil {
+				return next, false, err
+			}
+			if d.Frame, err = l.load(d.Place); err != nil && !errors.Is(err, errGoneNode) && !errors.Is(err, segment.ErrDamaged) {
+				return next, false, fmt.Errorf("reading message %d: %w", d.Pos, err)
 			}
 		}
-		if frame != nil && !f(&Scheduled{ID: frame.MustID(), Position: m.Pos, Due: time.Unix(0, ahead+m.At), Attempts: m.Attempts,
+		if frame := d.Frame; frame != nil && !f(&Scheduled{ID: frame.MustID(), Position: d.Pos, Due: time.Unix(0, ahead+d.At), Attempts: d.Attempts,
 			Age: time.Duration(max(0, now-frame.Timestamp())), Size: len(frame) - protocol.MessageOverhead}, frame) {
 			return next, false, nil
 		}
-		next = DueMark{At: start + m.At, Key: uint64(key)}
+		next = DueMark{At: start + d.At, Key: uint64(key)}
 	}
-	return next, limit > 0, nil
+	return next, n < limit, nil
 }
 
 // Own returns the topic's own backlog, which is nobody's channel: what waits or is deferred while no channel may get it.
