@@ -1,9 +1,6 @@
 package channel
 
 import (
-	"cmp"
-	"slices"
-
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/broker/policy"
@@ -106,22 +103,9 @@ func (m *Machine) TakeIn(at backlog.Extent, attempts []uint16) {
 // Adopt counts messages as those of an earlier life.
 func (m *Machine) Adopt(n int) { m.n.adopted += uint64(n) }
 
-// Recovered returns what a channel has that was restored and to which nothing has happened since: how many messages wait, were delivered before, and
-// are deferred.
-func (m *Machine) Recovered() (waiting, out, deferred int) {
-	return m.mem.Len() + m.order.len(), m.coldRetries.Len(), m.deferredIndex.Len() + m.dueUnshown.Len()
-}
-
-// RecoveredOut returns where those are that do not wait in its backlog, in the order of positions.
-func (m *Machine) RecoveredOut() []inflight.Place {
-	places := slices.AppendSeq(slices.Collect(m.deferredIndex.All()), m.coldRetries.All())
-	places = append(places, m.asidePlaces()...)
-	slices.SortFunc(places, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
-	return places
-}
-
-// EachRecovered takes out what waits in its backlog, in order, and returns how many messages could not be read. load reads a node from a position on.
-func (m *Machine) EachRecovered(load func(*backlog.Node, Position) (Read, error), f func(protocol.MessageFrame, uint16) error) (lost int, err error) {
+// TakeWaiting takes out what was never delivered, in order, for who reads a stopped node out, and returns how many messages could not be read. load reads a
+// node from a position on.
+func (m *Machine) TakeWaiting(load func(*backlog.Node, Position) (Read, error), f func(protocol.MessageFrame, uint16) error) (lost int, err error) {
 	m.mem.SetKeyed(false)
 	for m.mem.Len() > 0 {
 		if cold := m.mem.Cold(); cold != nil {

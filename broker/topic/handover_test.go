@@ -11,6 +11,7 @@ import (
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/vfs"
+	"brokerd/protocol"
 )
 
 // inheritLog is a log that does something when a topic's own backlog is about to move to its channels.
@@ -167,6 +168,18 @@ func TestCheckpointOfDeferredDeadLetters(t *testing.T) {
 // reborn is a registry of what a checkpoint of one topic has, and the log from a place on.
 func reborn(t *testing.T, cfg Config, s *topicSnapshot, l *inheritLog, from journal.Offset) *Registry {
 	t.Helper()
+	v := recoveryOf(t, s, l, from)
+	cfg.Journal = &keptLog{records: l.records[:l.len():l.len()]}
+	again := start(t, cfg)
+	if err := again.Recover(v); err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+// recoveryOf returns what a start reads of a checkpoint with a topic as it was, and the records of a log from a place on.
+func recoveryOf(t *testing.T, s *topicSnapshot, l *inheritLog, from journal.Offset) *Recovery {
+	t.Helper()
 	var b bytes.Buffer
 	w := journal.NewWriter(&b)
 	r := s.topic.registry
@@ -189,10 +202,50 @@ func reborn(t *testing.T, cfg Config, s *topicSnapshot, l *inheritLog, from jour
 			}
 		}
 	}
-	cfg.Journal = &keptLog{records: l.records[:l.len():l.len()]}
-	again := start(t, cfg)
-	if err := again.Recover(v); err != nil {
-		t.Fatal(err)
-	}
-	return again
+	return v
+}
+
+// TestToolsSeeWhatWaitsForAFullDeadLetterTopic: who reads a stopped node out gets what is more than a channel may hold, too: once it is started that goes to its
+// dead letter topic.
+func TestToolsSeeWhatWaitsForAFullDeadLetterTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, files := &inheritLog{keptLog: &keptLog{}}, vfs.NewMem()
+		cfg := config()
+		cfg.Journal, cfg.Segments, cfg.Level = l, keptSegments{files}, func(string) Level { return Disk }
+		r := start(t, cfg)
+		topic, dead := mustTopic(t, r, "t"), mustTopic(t, r, "t.c.dlq")
+		if err := dead.SetOptions(raw(t, `{"max_depth":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, dead, 1)
+		setOptions(t, mustChannel(t, topic, "c"), `{"max_depth":2,"overflow":"dead-letter"}`)
+		publish(t, topic, 5)
+		synctest.Wait()
+		from := l.End()
+		s := topic.snapshot()
+		s.lookAtChannels()
+		v := recoveryOf(t, &s, l, from)
+		cfg.Journal = &keptLog{}
+		stopped := NewRegistry(cfg)
+		if err := stopped.Recover(v); err != nil {
+			t.Fatal(err)
+		}
+		again := stopped.Lookup("t")
+		h, err := again.Inspect(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := 0
+		for _, c := range h.Channels {
+			there += c.Waiting + c.Out + c.Deferred
+		}
+		got := map[string]int{}
+		lost, err := again.Unload(func(_ string, m protocol.MessageFrame, _ uint16) error {
+			got[string(m.Body())]++
+			return nil
+		})
+		if err != nil || lost != 0 || len(got) != 5 || there != 5 {
+			t.Errorf("%d are said to be there, and %v were read out, %d lost, of 5: %v", there, got, lost, err)
+		}
+	})
 }

@@ -1,11 +1,13 @@
 package topic
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/channel"
+	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/segment"
 	"brokerd/protocol"
@@ -74,9 +76,10 @@ func (t *Topic) Inspect(v *Recovery) (Holding, error) {
 		}
 	}
 	for _, c := range t.all() {
-		waiting, out, deferred := c.machine.Recovered()
-		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: waiting, Out: out, Deferred: deferred,
-			Missing: missing[c.name]})
+		has := c.machine.Stats() // what was never delivered waits in the backlog, or is aside
+		waiting := lengths(c.machine.Waiting(nil)) + has.Aside
+		h.Channels = append(h.Channels, ChannelHolding{Name: c.name, Paused: c.Paused(), Waiting: waiting, Out: has.Waiting - waiting + has.Buried,
+			Deferred: has.Deferred - has.Buried, Missing: missing[c.name]})
 		h.Missing += missing[c.name]
 	}
 	return h, nil
@@ -142,7 +145,13 @@ func (t *Topic) Unload(f func(channel string, m protocol.MessageFrame, attempts 
 }
 
 func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error) (lost int, err error) {
-	places := c.machine.RecoveredOut()
+	var places []inflight.Place
+	for _, list := range c.machine.EachOut(func(pos Position, attempts uint16) {
+		places = append(places, inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: attempts})
+	}) {
+		places = slices.AppendSeq(places, list.All())
+	}
+	slices.SortFunc(places, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
 	for part := range slices.Chunk(places, unloadAtOnce) {
 		loaded, n, later := c.topic.loadEach(part, true)
 		if len(later) > 0 {
@@ -155,7 +164,7 @@ func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error)
 			}
 		}
 	}
-	n, err := c.machine.EachRecovered(func(cold *backlog.Node, first Position) (channel.Read, error) {
+	n, err := c.machine.TakeWaiting(func(cold *backlog.Node, first Position) (channel.Read, error) {
 		node, err := c.topic.loadFor(cold, first, false)
 		return node.toRead(), err
 	}, f)
