@@ -43,6 +43,9 @@ func (m *Machine) Left() *Effects {
 	return m.keep
 }
 
+// After returns up to where the backlog was left, as far as is told with them.
+func (m *Machine) After() Position { return m.mem.After() }
+
 // Any reports whether there is any; nil has none.
 func (e *Effects) Any() bool {
 	return e != nil && len(e.Fresh)+len(e.Again)+len(e.Finished)+len(e.Discarded)+len(e.Deferred)+len(e.Moved)+len(e.Pulled)+len(e.Aside)+len(e.Back) > 0

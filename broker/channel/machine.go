@@ -446,11 +446,8 @@ func (m *Machine) Gone() uint64 { return m.n.gone() }
 // Backlogged reports whether messages wait that were never delivered, not counting those on disk.
 func (m *Machine) Backlogged() bool { return m.mem.Len() > 0 }
 
-// First returns the position of the first of them, 0 when there is none, or it has no position.
+// First returns the position of the first message that was never delivered, 0 when there is none, or it has no position.
 func (m *Machine) First() Position { return m.mem.First() }
-
-// After returns up to where the backlog was left.
-func (m *Machine) After() Position { return m.mem.After() }
 
 // Waiting appends the positions of what was never delivered to a list, in order.
 func (m *Machine) Waiting(list []backlog.Range) []backlog.Range { return m.mem.Ranges(list) }

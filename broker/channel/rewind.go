@@ -10,9 +10,10 @@ import (
 	"brokerd/protocol"
 )
 
-// Again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what waits here, is to be
-// delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is.
-func (m *Machine) Again(from Position, shared []backlog.Range) (list []backlog.Range) {
+// Again returns which messages wait after a rewind, from a position on, sorted: some that are for all channels, but for what was cancelled here, and what
+// waits here, is to be delivered again, or is in flight; but what is deferred, or on its way to a dead letter topic, stays as it is. stay and bytes are how
+// many messages are beside these in a channel that has bounds, and how large, about: what waits for its dead letter topic does not count.
+func (m *Machine) Again(from Position, shared []backlog.Range) (list []backlog.Range, stay, bytes int64) {
 	list, _ = journal.CutAll(shared, m.cancelled())
 	add := func(pos Position, _ uint16) {
 		if pos >= from {
@@ -27,7 +28,8 @@ func (m *Machine) Again(from Position, shared []backlog.Range) (list []backlog.R
 	m.inflight.Each(add)
 	m.eachReturned(add)
 	list, _ = journal.CutAll(journal.Merge(list), m.putOff())
-	return list
+	stay, bytes = m.besides(from)
+	return list, stay, bytes
 }
 
 // eachReturned calls f with every message that has left the backlog and waits.
@@ -66,14 +68,15 @@ func (m *Machine) putOff() (list []backlog.Range) {
 	return journal.Merge(list)
 }
 
-// Rewind puts a queue in the place of all that waits, is to be delivered again, or is in flight, from a position on.
-func (m *Machine) Rewind(from Position, q *backlog.Queue) {
+// Rewind puts a queue in the place of all that waits, is to be delivered again, or is in flight, from a position on. It returns the first message that was
+// never delivered, 0 when there is none.
+func (m *Machine) Rewind(from Position, q *backlog.Queue) (first Position) {
 	had := m.Held()
 	m.mem.CutAll([]backlog.Range{{First: from, Last: math.MaxUint64 - 1}})
 	m.takeBack(from)
 	ranges := q.Ranges(nil)
 	m.mem.AddQueue(q)
-	if first := m.mem.First(); first > 0 {
+	if first = m.mem.First(); first > 0 {
 		m.mem.SetAfter(min(m.mem.After(), first-1))
 	}
 	if k := len(ranges) - 1; k >= 0 {
@@ -87,6 +90,7 @@ func (m *Machine) Rewind(from Position, q *backlog.Queue) {
 	m.Asks.Deadline = true
 	m.wake(m.visible(), nil)
 	m.nudge()
+	return first
 }
 
 // takeBack takes out what is in flight, is to be delivered again, or waits for the turn of its key, from a position on. The turns that such
@@ -246,9 +250,8 @@ func (m *Machine) replaying() int {
 	return m.mem.Len() - m.mem.Above(m.replay)
 }
 
-// Besides returns what of a channel is not in a queue that a rewind from a position on brings, about: what stays as it is. What waits for its dead letter topic does not
-// count.
-func (m *Machine) Besides(from Position) (messages, bytes int64) {
+// besides returns what of a channel is not in a queue that a rewind from a position on brings.
+func (m *Machine) besides(from Position) (messages, bytes int64) {
 	if !m.policy.Bounded() {
 		return 0, 0
 	}

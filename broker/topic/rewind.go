@@ -110,20 +110,18 @@ func (c *Channel) rewind(pos Position, dry bool) (m Moved, at journal.Offset, er
 	}
 	nodes := t.closedNodesLocked(m.From)
 	c.enterNow()
-	list := c.machine.Again(m.From, shared)
+	list, stay, bytes := c.machine.Again(m.From, shared)
 	queue := queueOf(nodes, list)
 	m.Messages, m.first = queue.Len(), queue.First()
-	stay, bytes := c.machine.Besides(m.From)
 	if err := t.bounded(c.machine.Policy(), &queue, stay, bytes); err != nil || dry {
 		c.exit()
 		return m, at, err
 	}
-	c.machine.Rewind(m.From, &queue)
+	if first := c.machine.Rewind(m.From, &queue); first > 0 {
+		c.logged = min(c.logged, first-1)
+	}
 	if m.first > 0 {
 		c.began = min(c.began, m.first)
-	}
-	if first := c.machine.First(); first > 0 {
-		c.logged = min(c.logged, first-1)
 	}
 	if queue.Len() > 0 && !c.ephemeral {
 		at = t.d.append(journal.Change{Op: journal.OpRewind, Channel: c.id, Next: m.From, Runs: runsOf(queue.Ranges(nil))})
@@ -296,8 +294,7 @@ func (t *Topic) beginAtLocked(c *Channel, change journal.Change, from Position, 
 	*m = moved
 	if queue.Len() > 0 {
 		change.Next, change.Runs = moved.From, runsOf(queue.Ranges(nil))
-		c.machine.Rewind(moved.From, &queue)
-		c.logged = queue.First() - 1
+		c.logged = c.machine.Rewind(moved.From, &queue) - 1
 	}
 	return change, nil
 }
