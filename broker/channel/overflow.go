@@ -7,14 +7,8 @@ import (
 
 // What a channel knows of the queue on disk behind its memory, at level memory: how many messages are there or on their way from there.
 
-// AdoptSpilled says how many messages an earlier life has left there. Nobody knows the channel yet.
-func (m *Machine) AdoptSpilled(count int) {
-	m.overflowing, m.spilled = true, count
-	m.n.Accepted += uint64(count)
-	m.n.adopted = uint64(count)
-}
-
-// Spill counts messages that are about to be written there, of so many bytes of frames: a consumer may read them at once. EndSpill follows.
+// Spill counts messages that are about to be written there, of so many bytes of frames: a consumer may read them at once. EndSpill follows, unless they are
+// what an earlier life has left there.
 func (m *Machine) Spill(count, frames int) {
 	m.overflowing = true
 	m.spilled += count

@@ -36,7 +36,8 @@ func (m *memoryStore) adopt(c *Channel) error {
 	if depth == 0 {
 		return c.closeQueue()
 	}
-	c.machine.AdoptSpilled(int(depth))
+	c.machine.Spill(int(depth), 0)
+	c.machine.Adopt(int(depth))
 	return nil
 }
 
