@@ -28,9 +28,6 @@ const (
 	takeBytes    = 128 << 10
 )
 
-// fillAtOnce is how many messages that are to be delivered again are brought into memory at once.
-const fillAtOnce = 256
-
 // Take is one try. When fill is true the caller has been chosen to read from disk, if it may, or should ask again when it
 // may: there is nothing in memory, or the turn of what is to be read has come, and the caller has not just read.
 func (m *Machine) Take(s *Consumer, d *Delivery, mayFill, filled bool) (n int, fill bool) {
@@ -360,101 +357,6 @@ func (m *Machine) fresh() bool {
 // freshShown reports whether there is a message that was never delivered and may be.
 func (m *Machine) freshShown() bool {
 	return m.mem.Len() > 0 && m.mem.First() <= m.At.Shown && !m.order.full()
-}
-
-// cold returns the node that must be brought into memory before the next message that waits can be taken, nil when there is none.
-// It may find that nothing waits any more, as messages were lost.
-func (m *Machine) cold() *backlog.Node {
-	n := m.mem.Cold()
-	for _, lost := range m.mem.Lost() {
-		m.n.discard(journal.Unreadable, lost.Len())
-		m.effects().discard(lost, journal.Unreadable, false)
-	}
-	return n
-}
-
-// fillable reports whether there is something to bring into memory.
-func (m *Machine) fillable() bool {
-	return m.At.Disk > 0 && m.mem.Len() == 0 || m.coldReleased.Len() > 0 && m.released.Len() < fillAtOnce || m.coldRetries.Len() > 0 && m.loaded.Len() < fillAtOnce || m.freshShown() && m.cold() != nil
-}
-
-// fillFirst reports whether something should be brought into memory although there is something to deliver: its turn has come.
-func (m *Machine) fillFirst() bool {
-	if m.coldReleased.Len() > 0 {
-		return m.released.Len() == 0
-	}
-	return m.coldRetries.Len() > 0 && m.loaded.Len() == 0 && uint64(m.coldRetries.First().At) <= m.taken
-}
-
-// Filling is what one look at the disk is to bring, and brings.
-type Filling struct {
-	Cold    *backlog.Node
-	First   Position // of it, that is wanted
-	Retries []inflight.Place
-	Keyed   bool // keys count: they are to be read, too
-
-	Node        Read    // of Cold
-	Unread      bool    // it could not be read now
-	Loaded      []Retry // of Retries
-	Lost, Later []inflight.Place
-	Spilled     int    // messages of the queue on disk, which has taken them out
-	Frames      []byte // of those
-
-	loads int // Machine.loads of when it began
-}
-
-// Read is what can be read of a node.
-type Read struct {
-	Of     backlog.Range // the positions that were looked for, where some of a node's were
-	Frames []byte
-	Runs   []backlog.Range // the positions that the frames have, nil when they are all of the node's
-	Sums   []uint32        // of the messages' keys, counted from the node's first position, where they were asked for
-}
-
-// BeginFill says what is to be read. From a queue on disk is read as much as may be at once, too.
-func (m *Machine) BeginFill() (f Filling) {
-	if m.freshShown() {
-		f.Cold = m.cold()
-		f.First = m.mem.First()
-	}
-	f.Keyed = m.order != nil
-	if m.coldReleased.Len() > 0 {
-		f.Retries = m.fillReleased()
-	}
-	for m.coldRetries.Len() > 0 && m.loaded.Len()+len(f.Retries) < fillAtOnce {
-		f.Retries = append(f.Retries, m.coldRetries.Pop())
-	}
-	if m.loading = nil; len(f.Retries) > 0 {
-		m.loading = new(f.Retries)
-	}
-	f.loads = m.loads
-	return f
-}
-
-// EndFill puts what was read where it belongs, unless that is of no use any more, and reports whether there is something to
-// deliver.
-func (m *Machine) EndFill(f *Filling) (ready bool) {
-	m.filling = false
-	if m.loads == f.loads {
-		m.loading = nil
-		if f.Cold != nil && !f.Unread {
-			m.supply(f)
-		}
-		if f.Spilled > 0 {
-			m.mem.Add(backlog.Detached(f.Frames, 0, f.Spilled), f.Spilled)
-			m.unspilled(f.Spilled)
-			m.lookSoon()
-		}
-		m.endLoad(f)
-		for _, s := range f.Lost {
-			m.n.discard(journal.Unreadable, 1)
-			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)
-		}
-	}
-	if ready = m.deliverable(); ready {
-		m.wake(m.visible(), nil)
-	}
-	return ready
 }
 
 // Rest parks a consumer that was chosen to read from disk and found nothing.

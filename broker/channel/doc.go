@@ -16,13 +16,34 @@
 //
 // What must be read of a disk the machine says and does not read: BeginFill names it, and EndFill takes it in.
 //
+// # What a Machine is told, and asked
+//
+// These are all its methods; a test holds that. Some return something that goes on, whose methods are called as the machine's: Burial, Pulled, Restoring.
+// Some return a look, which is taken under the lock and read without it: Backlog, Schedule, Snapshot, and each inflight.Snapshot.
+//
+//	life              Init Exit Exiting Trim Clear Check
+//	publishing        Accept DeferPlace Show Withdraw (a log); Offer OfferSome Force Hold WantsRoom (memory)
+//	consumers         Join SetReady Take Answer Rest Leave Abandon Timeout Resettle Consumers
+//	reading bodies    BeginFill EndFill
+//	time              Deadline Sweep LookOn DropWaiting DropReturned
+//	options           SetPolicy Policy EnforcePolicy MakeRoom Measure
+//	queue on disk     Spill EndSpill MoveOn SpilledToDrop DropSpilled InMemory Unload
+//	dead letters      StartBurial BeginBurial Leaving EachBuried; Whereabouts Pull
+//	a topic's own     HandOver Inherit Forgo
+//	by hand           Again Rewind Skip Cancel Release FinishByHand
+//	looks             Backlog Schedule Locate DeferredHolding EachFlying EachOut Waiting Backlogged First Void
+//	other lives       Left After Snapshot Restore SetOffered TakeIn Adopt TakeWaiting
+//	figures           Stats Fullness Used Gone Held InFlight Bytes Bound
+//
 // # Where to look
 //
-//	machine, effects, counters   what a channel has, leaves, and counts
-//	deliver, delivery, dispatch  what a consumer gets, and who is woken for it
-//	answer, retry                what consumers say; what comes back, and when it is a dead letter
-//	order, aging, expired        turns of keys; times to live
-//	bounds, overflow, handover   what a channel may hold; the queue on disk behind it; what moves from a topic to its channels
-//	rewind, byhand, deferred, pull, locate   what people do to it, and what they ask
-//	restore                      what an earlier life has left
+//	machine, effects, counters, stats   what a channel is, leaves, and counts
+//	publish, handover                   what comes to it; what moves from a topic to its channels
+//	deliver, delivery, dispatch, fill   what a consumer gets, who is woken for it, and what is read first
+//	answer, retry, burial               what consumers say; what comes back, and what becomes of a dead letter
+//	order, aging, expired, jumps        turns of keys; times to live
+//	bounds, overflow, options           what a channel may hold; the queue on disk behind it
+//	rewind, byhand, deferred, pull      what people do to it
+//	look, locate                        what they ask
+//	snapshot, restore                   what a checkpoint says of it, and what an earlier life has left
 package channel

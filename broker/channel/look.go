@@ -102,3 +102,53 @@ func (l *Schedule) All() iter.Seq[Deferral] {
 		}
 	}
 }
+
+// EachOut calls f with all messages that have left the backlog and are known by more than their places, and returns where the others are, to be looked at
+// without the lock: to be delivered again; their key's turn has come; deferred; due and not shown yet. What is in a record is not among them: see EachBuried.
+func (m *Machine) EachOut(f func(pos Position, attempts uint16)) [4]inflight.Snapshot {
+	m.eachOut(f, func(d *inflight.Due) { f(d.Pos, d.Attempts) })
+	return m.places()
+}
+
+// eachOut calls out with all messages that have left the backlog and are known by more than their places, and deferred with those that are deferred
+// with their bodies, or were when they were taken out for a dead letter topic.
+func (m *Machine) eachOut(out func(pos Position, attempts uint16), deferred func(*inflight.Due)) {
+	m.inflight.Each(out)
+	for _, list := range m.bodied() {
+		list.Each(func(r *Retry) { out(r.Pos, r.Attempts) })
+	}
+	m.order.each(out)
+	for _, s := range m.loadingPlaces() {
+		out(s.Pos, s.Attempts)
+	}
+	m.eachCorpse(false, func(d *Corpse) {
+		if d.Due > 0 {
+			deferred(&inflight.Due{Pos: d.Pos, At: d.Due, Attempts: d.Attempts})
+		} else {
+			out(d.Pos, d.Attempts)
+		}
+	})
+	m.deferredMemory.Each(func(d inflight.Due) { deferred(&d) })
+}
+
+// places returns what is known by its place only: to be delivered again; its key's turn has come; deferred; due and not shown yet.
+func (m *Machine) places() [4]inflight.Snapshot {
+	return [...]inflight.Snapshot{m.coldRetries.Snapshot(), m.coldReleased.Snapshot(), m.deferredIndex.Snapshot(), m.dueUnshown.Snapshot()}
+}
+
+// Backlogged reports whether messages wait that were never delivered, not counting those on disk.
+func (m *Machine) Backlogged() bool { return m.mem.Len() > 0 }
+
+// First returns the position of the first message that was never delivered, 0 when there is none, or it has no position.
+func (m *Machine) First() Position { return m.mem.First() }
+
+// Waiting appends the positions of what was never delivered to a list, in order.
+func (m *Machine) Waiting(list []backlog.Range) []backlog.Range { return m.mem.Ranges(list) }
+
+// EachFlying calls f with every message that consumers have.
+func (m *Machine) EachFlying(f func(inflight.Flying[*Consumer])) { m.inflight.EachFlying(f) }
+
+// DeferredHolding returns among which places a deferred message is that is known by its place only: it is looked for without the lock.
+func (m *Machine) DeferredHolding(pos Position) inflight.Snapshot {
+	return m.deferredIndex.Holding(pos)
+}

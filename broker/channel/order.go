@@ -242,48 +242,6 @@ func (m *Machine) fillReleased() (list []inflight.Place) {
 	return list
 }
 
-// supply brings a node that was read to the backlog.
-func (m *Machine) supply(f *Filling) {
-	if f.Keyed {
-		m.mem.SupplyKeyed(f.Cold, f.Node.Of, f.Node.Frames, f.Node.Runs, f.Node.Sums)
-		return
-	}
-	m.mem.Supply(f.Cold, f.Node.Of, f.Node.Frames, f.Node.Runs)
-}
-
-// endLoad puts single messages that were read where they belong.
-func (m *Machine) endLoad(f *Filling) {
-	m.putBack(f.Later)
-	if keyed := m.order != nil; keyed && !f.Keyed { // they were asked for before keys counted
-		for i := range f.Loaded {
-			r := &f.Loaded[i]
-			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
-		}
-		return
-	}
-	for _, r := range f.Loaded {
-		if int64(r.Turn) == inTurn {
-			m.released.Push(r)
-		} else {
-			m.loaded.Push(r)
-		}
-	}
-}
-
-// putBack puts places in front of the lists that they were taken from.
-func (m *Machine) putBack(list []inflight.Place) {
-	var again, released []inflight.Place
-	for _, s := range list {
-		if s.At == inTurn {
-			released = append(released, s)
-		} else {
-			again = append(again, s)
-		}
-	}
-	m.coldRetries.PushFront(again)
-	m.coldReleased.PushFront(released)
-}
-
 // dropAside drops the message that has been aside for longest.
 func (m *Machine) dropAside() {
 	a := m.order.turns.DropOldest(frameSize)

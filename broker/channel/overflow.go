@@ -2,6 +2,7 @@ package channel
 
 import (
 	"brokerd/broker/inflight"
+	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
 
@@ -47,4 +48,20 @@ func (m *Machine) Unload(put func(f protocol.MessageFrame, attempts uint16)) {
 		put(f, f.Attempts()-1)
 	}
 	m.deferredMemory.Clear(func(d inflight.Due) { put(d.Frame, d.Attempts) })
+}
+
+// drained ends the overflow: the queue on disk is empty. What is still counted there was lost to damage.
+func (m *Machine) drained() {
+	m.overflowing = false
+	m.n.discard(journal.Unreadable, m.spilled)
+	m.spilled = 0
+}
+
+// unspilled books messages as read from disk. After an unclean stop of NSQ there may be more than were counted.
+func (m *Machine) unspilled(n int) {
+	m.spilled -= n
+	if m.spilled < 0 {
+		m.n.Accepted += uint64(-m.spilled)
+		m.spilled = 0
+	}
 }

@@ -68,3 +68,62 @@ func (m *Machine) Used() (now bool, activity uint64) {
 
 // InFlight returns how many messages are out with consumers.
 func (m *Machine) InFlight() int { return m.inflight.Len() }
+
+// backlog returns the messages that wait, those on disk not counted. Not all of them may be shown yet.
+func (m *Machine) backlog() int { return m.mem.Len() + m.returned() + m.order.len() }
+
+// visible returns how many messages could be delivered now, those on disk not counted.
+func (m *Machine) visible() int {
+	if m.order.full() {
+		return m.returned()
+	}
+	return m.mem.Len() + m.returned() - m.mem.Above(m.At.Shown)
+}
+
+// returned returns how many messages are to be delivered again.
+func (m *Machine) returned() int {
+	return m.retries.Len() + m.loaded.Len() + m.coldRetries.Len() + len(m.loadingPlaces()) + m.released.Len() + m.coldReleased.Len()
+}
+
+// postponed returns how many messages are deferred, or wait for a dead letter topic.
+func (m *Machine) postponed() int {
+	return m.deferredMemory.Len() + m.deferredIndex.Len() + m.dueUnshown.Len() + m.buried()
+}
+
+// Held returns how many messages the channel has.
+func (m *Machine) Held() int { return m.backlog() + m.spilled + m.postponed() + m.inflight.Len() }
+
+// Bytes returns the bytes of the bodies that wait in memory, and of those that are in flight.
+func (m *Machine) Bytes() (waiting, flying int) { return m.mem.Bytes(), m.inflight.Bytes() }
+
+// Gone returns how many messages have left the channel, as far as is counted.
+func (m *Machine) Gone() uint64 { return m.n.gone() }
+
+// oldest returns when the message was published that waits for longest, as far as memory tells, or else the last one that
+// was delivered for the first time, which came before it. It returns 0 when nothing waits, or none of these is known. Nothing is
+// looked for: among those that are to be delivered again the first stands for the others.
+func (m *Machine) oldest() (at int64) {
+	if m.backlog()+m.spilled == 0 {
+		return 0
+	}
+	if m.retries.Len() > 0 {
+		at = m.retries.At(0).Frame.Timestamp()
+	}
+	if m.order.len() > 0 {
+		a, _ := m.order.turns.Oldest()
+		if f := frameIn(a.Node, a.Off); f != nil && (at == 0 || f.Timestamp() < at) {
+			at = f.Timestamp()
+		}
+	}
+	if m.mem.Len()+m.spilled == 0 {
+		return at
+	}
+	fresh := m.newest
+	if f := m.mem.Peek(); f != nil {
+		fresh = f.Timestamp()
+	}
+	if at == 0 || fresh > 0 && fresh < at {
+		return fresh
+	}
+	return at
+}
