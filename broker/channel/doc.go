@@ -19,7 +19,7 @@
 // # What a Machine is told, and asked
 //
 // These are all its methods; a test holds that. Some return something that goes on, whose methods are called as the machine's: Burial, Pulled, Restoring.
-// Some return a look, which is taken under the lock and read without it: Backlog, Schedule, Snapshot, and each inflight.Snapshot.
+// Some return a look, which is taken under the lock and read without it: Backlog, Schedule, Located, Snapshot, and each inflight.Snapshot.
 //
 //	life              Init Exit Exiting Trim Clear Check
 //	publishing        Accept DeferPlace Show Withdraw (a log); Offer OfferSome Force Hold WantsRoom (memory)
@@ -31,7 +31,7 @@
 //	dead letters      StartBurial BeginBurial Leaving EachBuried; Whereabouts Pull
 //	a topic's own     HandOver Inherit Forgo
 //	by hand           Again Rewind Skip Cancel Release FinishByHand
-//	looks             Backlog Schedule Locate DeferredHolding EachFlying EachOut Waiting Backlogged First Void
+//	looks             Backlog Schedule Locate DeferredHolding Flights EachOut Waiting Backlogged First Void
 //	other lives       Left After Snapshot Restore SetOffered TakeIn Adopt TakeWaiting
 //	figures           Stats Fullness Used Gone Held InFlight Bytes Bound
 //

@@ -31,11 +31,39 @@ type Found struct {
 	Due       time.Time // of what is deferred
 }
 
-// Locate returns what the channel has of a message: Finished when it has nothing of it. When it is not sure the message may still be deferred, and
-// known by its place only: see DeferredHolding.
-func (m *Machine) Locate(pos Position) (on Found, sure bool) {
-	on = m.locate(pos)
-	return on, on.State != Finished || m.At.Over != nil && m.At.Over.Has(pos) || m.isVoid(pos)
+// Located is what a channel had of a message when it was looked for. It is taken under the lock, and read without.
+type Located struct {
+	pos   Position
+	on    Found
+	sure  bool              // else it may be deferred, and known by its place only
+	cold  inflight.Snapshot // among which it is then
+	ahead int64             // what the clock of stamps is ahead of that of deadlines
+}
+
+// Locate looks for a message.
+func (m *Machine) Locate(pos Position) Located {
+	on := m.locate(pos)
+	sure := on.State != Finished || m.At.Over != nil && m.At.Over.Has(pos) || m.isVoid(pos)
+	return Located{pos: pos, on: on, sure: sure, cold: m.deferredIndex.Holding(pos), ahead: m.At.Stamp - m.At.Now}
+}
+
+// Place returns where the message is among those that are deferred and known by their places only, nil when it is not there.
+func (l *Located) Place() *inflight.Place {
+	if p, ok := l.cold.Find(l.pos); ok {
+		return &p
+	}
+	return nil
+}
+
+// Found returns what the channel has of the message: Finished when it has nothing of it.
+func (l *Located) Found() Found {
+	on := l.on
+	if !l.sure {
+		if p := l.Place(); p != nil {
+			on.State, on.Attempts, on.Due = Deferred, p.Attempts, time.Unix(0, l.ahead+p.At)
+		}
+	}
+	return on
 }
 
 func (m *Machine) locate(pos Position) (on Found) {
@@ -45,7 +73,8 @@ func (m *Machine) locate(pos Position) (on Found) {
 	m.inflight.EachFlying(func(f inflight.Flying[*Consumer]) {
 		if f.Pos == pos {
 			found(InFlight, f.Attempts)
-			on.Client, on.Delivered, on.Deadline = f.Owner.Name, time.Unix(0, ahead+f.Delivered), time.Unix(0, ahead+f.Deadline)
+			flight := m.flight(&f)
+			on.Client, on.Delivered, on.Deadline = flight.Client, flight.Delivered, flight.Deadline
 		}
 	})
 	m.deferredMemory.Each(func(d inflight.Due) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+	"time"
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
@@ -145,8 +146,29 @@ func (m *Machine) First() Position { return m.mem.First() }
 // Waiting appends the positions of what was never delivered to a list, in order.
 func (m *Machine) Waiting(list []backlog.Range) []backlog.Range { return m.mem.Ranges(list) }
 
-// EachFlying calls f with every message that consumers have.
-func (m *Machine) EachFlying(f func(inflight.Flying[*Consumer])) { m.inflight.EachFlying(f) }
+// Flight is a message that a consumer has.
+type Flight struct {
+	Pos       Position
+	Attempts  uint16 // deliveries so far
+	Client    string // who has it
+	Delivered time.Time
+	Deadline  time.Time // when its time in flight is over
+}
+
+// Flights returns what consumers have from a position on, in no order.
+func (m *Machine) Flights(from Position) (list []Flight) {
+	m.inflight.EachFlying(func(f inflight.Flying[*Consumer]) {
+		if f.Pos >= from {
+			list = append(list, m.flight(&f))
+		}
+	})
+	return list
+}
+
+func (m *Machine) flight(f *inflight.Flying[*Consumer]) Flight {
+	ahead := m.At.Stamp - m.At.Now
+	return Flight{Pos: f.Pos, Attempts: f.Attempts, Client: f.Owner.Name, Delivered: time.Unix(0, ahead+f.Delivered), Deadline: time.Unix(0, ahead+f.Deadline)}
+}
 
 // DeferredHolding returns among which places a deferred message is that is known by its place only: it is looked for without the lock.
 func (m *Machine) DeferredHolding(pos Position) inflight.Snapshot {

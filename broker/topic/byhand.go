@@ -1,7 +1,5 @@
 package topic
 
-import "brokerd/broker/inflight"
-
 // FinishByHand takes one message off the channel for good, whatever the channel has of it, and returns what that was, once the log says so: it
 // counts as discarded by hand. A consumer that has it in flight is told with its answer that it is not in flight. It fails with ErrNoMessage
 // when the channel has nothing of it, or when it is just being moved to a dead letter topic, with ErrNoPositions, or with the error of the log;
@@ -14,14 +12,9 @@ func (c *Channel) FinishByHand(pos Position) (was OnChannel, err error) {
 	if err := t.registry.writable(); err != nil {
 		return was, err
 	}
-	c.mu.Lock()
-	some := c.machine.DeferredHolding(pos)
-	c.mu.Unlock()
-	var place *inflight.Place
-	if m, ok := some.Find(pos); ok { // outside the lock, as there may be many
-		place = &m
-	}
-	was = c.locate(pos)
+	l := c.locate(pos)
+	was = OnChannel{Channel: c.name, Found: l.Found()}
+	place := l.Place()
 	c.enterNow()
 	done := c.machine.FinishByHand(pos, place)
 	c.exit()

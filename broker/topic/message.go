@@ -82,7 +82,7 @@ func (t *Topic) Locate(ctx context.Context, pos Position, o Look) (l Located, er
 	only, limited := t.audience(&l.Message)
 	unclear := !limited && t.isUnshared(pos)
 	for _, c := range t.all() {
-		on := c.locate(pos)
+		on := c.on(pos)
 		switch {
 		case on.held():
 		case c == t.own:
@@ -135,20 +135,17 @@ func (c *Channel) beginning() Position {
 	return c.began
 }
 
-// locate returns what the channel has of a message: Finished when it has nothing of it.
-func (c *Channel) locate(pos Position) OnChannel {
+// locate looks for a message on the channel.
+func (c *Channel) locate(pos Position) channel.Located {
 	c.enterNow()
-	found, sure := c.machine.Locate(pos)
-	some := c.machine.DeferredHolding(pos)
-	ahead := c.machine.At.Stamp - c.machine.At.Now
-	c.exit()
-	on := OnChannel{Channel: c.name, Found: found}
-	if !sure {
-		if m, ok := some.Find(pos); ok { // there may be many: without the lock
-			on.State, on.Attempts, on.Due = Deferred, m.Attempts, time.Unix(0, ahead+m.At)
-		}
-	}
-	return on
+	defer c.exit()
+	return c.machine.Locate(pos)
+}
+
+// on returns what the channel has of a message.
+func (c *Channel) on(pos Position) OnChannel {
+	l := c.locate(pos)
+	return OnChannel{Channel: c.name, Found: l.Found()} // outside the lock, as there may be many
 }
 
 // findLetter looks whether a message that the channel is done with is a dead letter of it, and says so; unsure is that not all was looked

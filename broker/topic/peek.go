@@ -10,7 +10,6 @@ import (
 
 	"brokerd/broker/backlog"
 	"brokerd/broker/channel"
-	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
 	"brokerd/protocol"
 )
@@ -100,26 +99,19 @@ func (c *Channel) BrowseInFlight(ctx context.Context, o Look) (Looked, error) {
 	if t.d == nil || c.ephemeral {
 		return Looked{}, ErrNoBrowse
 	}
-	var list []inflight.Flying[*channel.Consumer]
 	c.enterNow()
-	c.machine.EachFlying(func(f inflight.Flying[*channel.Consumer]) {
-		if f.Pos >= o.From {
-			list = append(list, f)
-		}
-	})
-	ahead := c.machine.At.Stamp - c.machine.At.Now
+	list := c.machine.Flights(o.From)
 	c.exit()
-	slices.SortFunc(list, func(a, b inflight.Flying[*channel.Consumer]) int { return cmp.Compare(a.Pos, b.Pos) })
+	slices.SortFunc(list, func(a, b channel.Flight) int { return cmp.Compare(a.Pos, b.Pos) })
 	ranges := make([]backlog.Range, 0, len(list))
 	for i := range list {
 		ranges = append(ranges, backlog.Range{First: list[i].Pos, Last: list[i].Pos})
 	}
 	ranges = journal.Merge(ranges)
 	return t.browse(ctx, o, t.d.shown(), func([]*stored) []backlog.Range { return ranges }, func(m *Message) {
-		i, _ := slices.BinarySearchFunc(list, m.Pos, func(f inflight.Flying[*channel.Consumer], pos Position) int { return cmp.Compare(f.Pos, pos) })
+		i, _ := slices.BinarySearchFunc(list, m.Pos, func(f channel.Flight, pos Position) int { return cmp.Compare(f.Pos, pos) })
 		f := &list[i]
-		m.Attempts, m.Client = f.Attempts, f.Owner.Name
-		m.Delivered, m.Deadline = time.Unix(0, ahead+f.Delivered), time.Unix(0, ahead+f.Deadline)
+		m.Attempts, m.Client, m.Delivered, m.Deadline = f.Attempts, f.Client, f.Delivered, f.Deadline
 	})
 }
 
