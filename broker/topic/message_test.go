@@ -164,84 +164,104 @@ func finishSome(t *testing.T, rng *rand.Rand, seed uint64) {
 	cfg.MemQueueSize = 1 + rng.IntN(30)
 	files, log := vfs.NewMem(), &keptLog{}
 	cfg.Journal, cfg.Segments, cfg.Level = log, keptSegments{files}, func(string) Level { return Disk }
-	r := start(t, cfg)
-	topic := mustTopic(t, r, "t")
-	c := mustChannel(t, topic, "c")
+	topic := mustTopic(t, start(t, cfg), "t")
+	w := &handWork{t: t, rng: rng, seed: seed, topic: topic, c: mustChannel(t, topic, "c"), held: map[Position]bool{}}
 	other := mustChannel(t, topic, "other")
 	if rng.IntN(2) == 0 {
 		if err := topic.SetOptions(map[string]json.RawMessage{"ordered": json.RawMessage("true"), "key_from": json.RawMessage(`"body"`)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s := mustSubscribe(t, topic, "c", 1+rng.IntN(5), SubscribeOptions{})
-	gone := map[Position]bool{}
-	held, published, finished := map[Position]bool{}, 0, uint64(0)
+	w.sub = mustSubscribe(t, topic, "c", 1+rng.IntN(5), SubscribeOptions{})
+	steps := []func(){w.publish, w.take, func() { time.Sleep(time.Duration(rng.IntN(40)) * time.Second) }, w.finish}
 	for range 60 {
-		switch rng.IntN(4) {
-		case 0:
-			n := 1 + rng.IntN(5)
-			var b Batch
-			for range n {
-				published++
-				held[Position(published)] = true
-				b.Add(fmt.Appendf(nil, "k%d", rng.IntN(3)))
-			}
-			delay := time.Duration(rng.IntN(2)) * time.Minute
-			if err := topic.PublishDeferred(&b, delay); err != nil {
-				t.Fatal(err)
-			}
-		case 1:
-			var d Delivery
-			s.Take(&d)
-			for _, run := range d.Runs {
-				for frames := run.Frames; len(frames) > 0; {
-					f := first(frames)
-					frames = frames[len(f):]
-					if delay := rng.IntN(3); delay > 0 {
-						s.Apply([]Answer{{ID: f.MustID(), Verb: Requeue, Delay: time.Duration(delay-1) * time.Minute}}, nil)
-					}
-				}
-			}
-			d.Clear()
-		case 2:
-			time.Sleep(time.Duration(rng.IntN(40)) * time.Second)
-		case 3:
-			if published == 0 {
-				continue
-			}
-			pos := Position(1 + rng.IntN(published+1))
-			was, err := c.FinishByHand(pos)
-			if done := err == nil; done != held[pos] || done != was.held() || err != nil && !errors.Is(err, ErrNoMessage) {
-				t.Fatalf("seed %d: %d is finished by hand: %v, %+v; it was there: %v", seed, pos, err, was, held[pos])
-			}
-			if held[pos] {
-				finished++
-			}
-			held[pos] = false
-			gone[pos] = true
-		}
+		steps[rng.IntN(len(steps))]()
 	}
 	synctest.Wait()
-	if n := c.Stats().Counts.Discarded[journal.ByHand]; n != finished {
-		t.Errorf("seed %d: %d count as finished by hand, and %d were", seed, n, finished)
+	if n := w.c.Stats().Counts.Discarded[journal.ByHand]; n != w.finished {
+		t.Errorf("seed %d: %d count as finished by hand, and %d were", seed, n, w.finished)
 	}
-	if n := other.Stats(); int(n.Depth)+n.Deferred != published {
-		t.Errorf("seed %d: the other channel has %d and %d of %d", seed, n.Depth, n.Deferred, published)
+	if n := other.Stats(); int(n.Depth)+n.Deferred != w.published {
+		t.Errorf("seed %d: the other channel has %d and %d of %d", seed, n.Depth, n.Deferred, w.published)
 	}
-	left := 0
-	for pos := range held {
-		if held[pos] {
-			left++
+	if n := w.c.Stats().Held; n != w.left() {
+		t.Errorf("seed %d: %d are left, want %d", seed, n, w.left())
+	}
+	_ = w.sub.Close()
+	w.crash(log)
+}
+
+// handWork is what came to a channel, of which somebody finishes some by hand.
+type handWork struct {
+	t         *testing.T
+	rng       *rand.Rand
+	seed      uint64
+	topic     *Topic
+	c         *Channel
+	sub       *Subscription
+	held      map[Position]bool // of all that were published
+	published int
+	finished  uint64
+}
+
+func (w *handWork) publish() {
+	var b Batch
+	for range 1 + w.rng.IntN(5) {
+		w.published++
+		w.held[Position(w.published)] = true
+		b.Add(fmt.Appendf(nil, "k%d", w.rng.IntN(3)))
+	}
+	if err := w.topic.PublishDeferred(&b, time.Duration(w.rng.IntN(2))*time.Minute); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// take has some messages be in flight, come back, or be deferred.
+func (w *handWork) take() {
+	var d Delivery
+	w.sub.Take(&d)
+	for _, run := range d.Runs {
+		for frames := run.Frames; len(frames) > 0; {
+			f := first(frames)
+			frames = frames[len(f):]
+			if delay := w.rng.IntN(3); delay > 0 {
+				w.sub.Apply([]Answer{{ID: f.MustID(), Verb: Requeue, Delay: time.Duration(delay-1) * time.Minute}}, nil)
+			}
 		}
 	}
-	if n := c.Stats().Held; n != left {
-		t.Errorf("seed %d: %d are left, want %d", seed, n, left)
+}
+
+// finish finishes one by hand, or one that is not there any more, or never was.
+func (w *handWork) finish() {
+	if w.published == 0 {
+		return
 	}
-	_ = s.Close()
+	pos := Position(1 + w.rng.IntN(w.published+1))
+	was, err := w.c.FinishByHand(pos)
+	if done := err == nil; done != w.held[pos] || done != was.held() || err != nil && !errors.Is(err, ErrNoMessage) {
+		w.t.Fatalf("seed %d: %d is finished by hand: %v, %+v; it was there: %v", w.seed, pos, err, was, w.held[pos])
+	}
+	if w.held[pos] {
+		w.finished++
+		w.held[pos] = false
+	}
+}
+
+func (w *handWork) left() (n int) {
+	for _, held := range w.held {
+		if held {
+			n++
+		}
+	}
+	return n
+}
+
+// crash proves that the log says the same.
+func (w *handWork) crash(log *keptLog) {
 	v := NewRecovery(journal.NewState())
 	for i, record := range log.records {
 		if err := v.Apply(journal.Offset{Offset: int64(i)}, record.kind, record.data); err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 	}
 	v.State.Settle()
@@ -251,16 +271,16 @@ func finishSome(t *testing.T, rng *rand.Rand, seed uint64) {
 				continue
 			}
 			after := ch.Out.Len()
-			for _, w := range ch.Waiting {
-				after += w.Len()
-				for pos := w.First; pos <= w.Last; pos++ {
-					if !held[pos] {
-						t.Errorf("seed %d: after a crash %d waits that was finished by hand", seed, pos)
+			for _, r := range ch.Waiting {
+				after += r.Len()
+				for pos := r.First; pos <= r.Last; pos++ {
+					if !w.held[pos] {
+						w.t.Errorf("seed %d: after a crash %d waits that was finished by hand", w.seed, pos)
 					}
 				}
 			}
-			if after != left || ch.Counts.Discarded[journal.ByHand] != finished {
-				t.Errorf("seed %d: after a crash %d are left, want %d, and %d finished by hand, want %d", seed, after, left, ch.Counts.Discarded[journal.ByHand], finished)
+			if n := ch.Counts.Discarded[journal.ByHand]; after != w.left() || n != w.finished {
+				w.t.Errorf("seed %d: after a crash %d are left, want %d, and %d finished by hand, want %d", w.seed, after, w.left(), n, w.finished)
 			}
 		}
 	}
