@@ -54,24 +54,22 @@ func (h *DeferredIndex) Remove(m Place) bool {
 		for i := range h.near.n {
 			if e := h.near.at(i); e.Pos == m.Pos && e.At == m.At {
 				h.near.removeAt(i)
-				h.n--
+				h.left()
 				return true
 			}
 		}
 		return false
 	}
 	s := h.far[m.At>>h.width] // one that is empty goes when its time comes
-	if s == nil || !s.line.remove(m.Pos) {
+	if s == nil || !s.line.remove(m) {
 		return false
 	}
-	if h.n--; h.n == 0 {
-		*h.deferred = deferred{width: h.width}
-	}
+	h.left()
 	return true
 }
 
-// remove takes a message out. What a Snapshot has stays as it is.
-func (l *PlaceQueue) remove(pos Position) bool {
+// remove takes a message out, and reports whether it was there with that time. What a Snapshot has stays as it is.
+func (l *PlaceQueue) remove(m Place) bool {
 	if l.places == nil {
 		return false
 	}
@@ -80,7 +78,7 @@ func (l *PlaceQueue) remove(pos Position) bool {
 		if k == 0 {
 			from = l.head
 		}
-		i := slices.IndexFunc(chunk[from:], func(m Place) bool { return m.Pos == pos })
+		i := slices.IndexFunc(chunk[from:], func(e Place) bool { return e.Pos == m.Pos && e.At == m.At })
 		if i < 0 {
 			continue
 		}
@@ -89,7 +87,7 @@ func (l *PlaceQueue) remove(pos Position) bool {
 			l.head = 0
 		}
 		if l.chunks[k] = rest; len(rest) == 0 {
-			l.chunks = slices.Delete(slices.Clone(l.chunks), k, k+1)
+			l.chunks = slices.Delete(l.chunks, k, k+1)
 		}
 		l.n--
 		return true

@@ -34,11 +34,15 @@ type stretch struct {
 func (s *stretch) due() int64 { return s.first }
 
 const (
+	stretchWidth  = 26 // 67 ms: at 20,000 a second some thousand messages
+	sparseStretch = 16 // messages in a stretch, on average, below which stretches are too short
+	widestStretch = 44 // 5 hours
+)
+
+// Variables for tests only.
+var (
 	fewShelved    = 1 << 12 // up to so many need no stretches
-	stretchWidth  = 26      // 67 ms: at 20,000 a second some thousand messages
-	sparseStretch = 16      // messages in a stretch, on average, below which stretches are too short
 	manyStretches = 1 << 10 // stretches that may be sparse
-	widestStretch = 44      // 5 hours
 )
 
 // Len returns the number of messages.
@@ -130,7 +134,6 @@ func (h *DeferredIndex) spread() {
 	if h.width == 0 {
 		h.width = stretchWidth
 	}
-	h.latest = nil
 	h.far, h.until = map[int64]*stretch{}, (first>>h.width+1)<<h.width
 	all := h.near
 	h.near = heap[Place]{}
@@ -166,9 +169,16 @@ func (h *DeferredIndex) Pop(now int64) (Place, bool) {
 	}
 	m, ok := h.near.pop(now)
 	if ok {
-		h.n--
+		h.left()
 	}
 	return m, ok
+}
+
+// left notes that a message was taken out. With the last one stretches go that are empty, as Remove leaves them.
+func (h *DeferredIndex) left() {
+	if h.n--; h.n == 0 {
+		*h.deferred = deferred{width: h.width}
+	}
 }
 
 // open moves the messages of the first stretch to the heap.

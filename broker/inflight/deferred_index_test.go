@@ -22,14 +22,22 @@ type indexMachine struct {
 
 func byPosition(a, b Place) int { return cmp.Compare(a.Pos, b.Pos) }
 
-// Push adds many at once at times: stretches come into use with some thousand messages only.
+// Push adds many at once at times.
 func (m *indexMachine) Push(t *rapid.T) {
-	count := rapid.SampledFrom([]int{1, 3, 700}).Draw(t, "count")
+	count := rapid.SampledFrom([]int{1, 3, 60, 700}).Draw(t, "count")
 	spread := rapid.SampledFrom([]int64{1, 1 << 20, 1 << 27, 1 << 34, 1 << 42, 1 << 50}).Draw(t, "spread")
+	late := rapid.IntRange(0, 3).Draw(t, "before now") == 0
+	edge := rapid.IntRange(0, 3).Draw(t, "at the edges of stretches") == 0
 	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 	for range count {
 		m.next++
-		s := Place{At: m.now + r.Int64N(spread), Pos: m.next, Off: r.Uint32(), Attempts: uint16(r.Uint32())}
+		s := Place{At: m.now + r.Int64N(spread), Pos: m.next ^ 0xff, Off: r.Uint32(), Attempts: uint16(r.Uint32())} // in no order of positions
+		if late {
+			s.At = max(0, m.now-r.Int64N(spread))
+		}
+		if edge {
+			s.At = s.At>>stretchWidth<<stretchWidth + r.Int64N(3) - 1
+		}
 		m.index.Push(s)
 		m.model = append(m.model, s)
 	}
@@ -69,8 +77,10 @@ func (m *indexMachine) Remove(t *rapid.T) {
 		if !ok || got != want {
 			t.Fatalf("found %+v, %v for %+v", got, ok, want)
 		}
-		if !m.index.Remove(got) || m.index.Remove(got) {
-			t.Fatalf("%+v is not taken out once", got)
+		other := got
+		other.At++
+		if m.index.Remove(other) || !m.index.Remove(got) || m.index.Remove(got) {
+			t.Fatalf("%+v is not taken out once, or when it is said to be due later", got)
 		}
 		m.model = slices.Delete(m.model, i, i+1)
 		if _, ok := m.index.Holding(want.Pos).Find(want.Pos); ok {
@@ -92,6 +102,9 @@ func (m *indexMachine) List(t *rapid.T) {
 		t.Fatalf("behind %+v come %d, want %d, or others", from, len(got), min(limit, len(sorted)))
 	}
 	times := []int64{m.now, m.now + 1<<30, m.now + 1<<40}
+	if from.At > 0 {
+		times = []int64{from.At - 1, from.At, from.At + 1}
+	}
 	var got, want [3]int
 	m.index.DueBefore(times, got[:])
 	for _, p := range m.model {
@@ -132,9 +145,14 @@ func (m *indexMachine) Check(t *rapid.T) {
 	}
 }
 
+// TestDeferredIndexAgainstModel has stretches come into use with few messages in most runs, and has few of them be many.
 func TestDeferredIndexAgainstModel(t *testing.T) {
+	few, many := fewShelved, manyStretches
+	defer func() { fewShelved, manyStretches = few, many }()
 	rapid.Check(t, func(t *rapid.T) {
 		m := &indexMachine{}
+		fewShelved = rapid.SampledFrom([]int{2, 50, few}).Draw(t, "few")
+		manyStretches = rapid.SampledFrom([]int{2, 20, many}).Draw(t, "many")
 		t.Repeat(map[string]func(*rapid.T){"Push": m.Push, "Pop": m.Pop, "Remove": m.Remove, "List": m.List, "Snapshot": m.Snapshot,
 			"Clear": m.Clear, "": m.Check})
 	})
@@ -174,7 +192,7 @@ func TestLineAgainstModel(t *testing.T) {
 			"Remove": func(t *rapid.T) {
 				for range min(len(model), rapid.SampledFrom([]int{1, 9}).Draw(t, "count")) {
 					i := rapid.IntRange(0, len(model)-1).Draw(t, "which")
-					if !line.remove(model[i].Pos) || line.remove(model[i].Pos) {
+					if !line.remove(model[i]) || line.remove(model[i]) {
 						t.Fatalf("%v is not taken out once", model[i])
 					}
 					model = slices.Delete(slices.Clone(model), i, i+1)

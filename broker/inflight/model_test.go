@@ -270,6 +270,20 @@ func TestDeferredModel(t *testing.T) {
 				}
 				model = slices.Delete(model, i, i+1)
 			},
+			"list": func(t *rapid.T) {
+				from, limit := Place{}, rapid.IntRange(1, 4).Draw(t, "limit")
+				if len(model) > 0 {
+					m := model[rapid.IntRange(0, len(model)-1).Draw(t, "behind")]
+					from = Place{At: m.At, Pos: m.Key()}
+				}
+				want := slices.Clone(model)
+				want = slices.DeleteFunc(want, func(m Due) bool { return byDue(m.At, m.Key(), from) <= 0 })
+				slices.SortFunc(want, func(a, b Due) int { return byDue(a.At, a.Key(), Place{At: b.At, Pos: b.Key()}) })
+				got := d.After(from, limit)
+				if !slices.EqualFunc(got, want[:min(limit, len(want))], func(a, b Due) bool { return a.At == b.At && a.Key() == b.Key() }) {
+					t.Fatalf("behind %+v come %+v, want the first %d of %+v", from, got, limit, want)
+				}
+			},
 			"clear": func(t *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(t, "rarely") > 0 {
 					t.Skip("not now")
