@@ -16,7 +16,7 @@ func (q *Queue) CutAll(ranges []Range) (cut []Range) {
 		for len(ranges) > 0 && ranges[0].Last < s.first {
 			ranges = ranges[1:]
 		}
-		if s.first == 0 || len(ranges) == 0 || ranges[0].First > s.last {
+		if len(ranges) == 0 || ranges[0].First > s.last {
 			kept = append(kept, *s)
 			continue
 		}
@@ -63,7 +63,7 @@ func (s *span) part(first, last Position) span {
 	if p.from.off == unknown && first == p.from.node.first {
 		p.from.off = 0
 	}
-	if s.mem != nil && first > s.first && s.from.off < s.end() {
+	if s.mem != nil {
 		p.takeOver(s)
 	}
 	return p

@@ -10,15 +10,12 @@ func (e Extent) Bytes() int { return e.to.off - e.from.off }
 func (q *Queue) Drop(n int, gone func(r Range, size int)) {
 	for n > 0 && q.n > 0 {
 		s := &q.spans[0]
-		if s.mem == nil || s.from.off >= s.end() && !s.missing() {
+		if s.mem == nil || s.from.off >= s.end() {
 			s.enter()
 		}
 		r := Range{First: s.first}
 		k, size := s.reach(n)
 		r.Last = r.First + Position(k) - 1
-		if k == s.left {
-			s.mem = nil // nothing is left for the next span to take over
-		}
 		q.skip(k)
 		gone(r, size)
 		n -= k

@@ -24,18 +24,38 @@ func appendMessage(dst []byte, id protocol.MessageID, size int) []byte {
 
 // machine drives a tail and its queues; for each queue it keeps the messages that must come out.
 type machine struct {
-	noted   bool // nodes are noted, linked, and may be evicted
-	next    protocol.MessageID
-	tail    Tail
-	queue   [3]Queue
-	want    [3][]protocol.MessageFrame
-	nodes   []*Node // noted ones
-	disk    map[*Node][]byte
-	sums    map[*Node][]uint32 // of nodes on disk
-	withKey map[protocol.MessageID]bool
-	keyed   bool   // queues are asked for keys
-	newest  Extent // of the last publish
-	cutable int    // queues that have all of it
+	noted    bool // nodes are noted, linked, and may be evicted
+	next     protocol.MessageID
+	tail     Tail
+	queue    [3]Queue
+	want     [3][]protocol.MessageFrame
+	nodes    []*Node // noted ones
+	disk     map[*Node][]byte
+	sums     map[*Node][]uint32 // of nodes on disk
+	withKey  map[protocol.MessageID]bool
+	keyed    bool                 // queues are asked for keys
+	withheld map[Position]bool    // was not brought once
+	recent   []*published         // the last ones, which may be taken back
+	after    [3]Position          // up to where each queue was left
+	lossy    [3]map[Position]bool // what each has that is in no node of the tail
+}
+
+// published is a publish that may be taken back from those queues that have all that they were given of it.
+type published struct {
+	at   Extent
+	from int // queues
+}
+
+// mostRecent is how many publishes may be taken back.
+const mostRecent = 4
+
+// left notes that a message has left a queue: its publish is not taken back from there any more.
+func (m *machine) left(i int, pos Position) {
+	for _, p := range m.recent {
+		if r := p.at.Positions(); r.First <= pos && pos <= r.Last {
+			p.from &^= 1 << i
+		}
+	}
 }
 
 func (m *machine) batch(t *rapid.T) (frames []byte, list []protocol.MessageFrame) {
@@ -64,12 +84,13 @@ func (m *machine) Publish(t *rapid.T) {
 	if taken != (len(frames) >= handOver) {
 		t.Fatalf("%d bytes: taken is %v", len(frames), taken)
 	}
+	var sums []uint32
 	if m.noted {
 		first, _ := list[0].ID()
 		at = m.tail.Note(at, Position(first), len(list))
-		m.newest, m.cutable = at, to
+		m.recent = append(m.recent[max(0, len(m.recent)+1-mostRecent):], &published{at, to})
 		if m.keyed && rapid.Bool().Draw(t, "with keys") {
-			sums := make([]uint32, len(list))
+			sums = make([]uint32, len(list))
 			for i, f := range list {
 				sums[i] = sumOf(f)
 			}
@@ -83,10 +104,15 @@ func (m *machine) Publish(t *rapid.T) {
 		}
 	}
 	for i := range m.queue {
-		if to>>i&1 == 1 {
-			m.queue[i].Add(at, len(list))
-			m.want[i] = append(m.want[i], list...)
+		if to>>i&1 == 0 {
+			continue
 		}
+		if m.noted && rapid.IntRange(0, 5).Draw(t, "a copy of some") == 0 {
+			m.copySome(t, i, at, list, sums)
+			continue
+		}
+		m.queue[i].Add(at, len(list))
+		m.want[i] = append(m.want[i], list...)
 	}
 	switch {
 	case to == 0 && taken:
@@ -95,6 +121,19 @@ func (m *machine) Publish(t *rapid.T) {
 		m.tail.Rewind(at)
 	case !taken:
 		clear(frames) // it was copied
+	}
+}
+
+// copySome gives a queue a copy of the first messages of a publish, as a channel does that has room for no more.
+func (m *machine) copySome(t *rapid.T, i int, at Extent, list []protocol.MessageFrame, sums []uint32) {
+	n := rapid.IntRange(1, len(list)).Draw(t, "of them")
+	frames := bytes.Clone(at.Frames()[:offset(at.Frames(), n)])
+	of := Detached(frames, at.first, n)
+	of.SetSums(sums[:min(n, len(sums))])
+	m.queue[i].Add(of, n)
+	m.want[i] = append(m.want[i], list[:n]...)
+	for k := range n {
+		m.lossy[i][at.first+Position(k)] = true
 	}
 }
 
@@ -122,7 +161,7 @@ func (m *machine) Inherit(t *rapid.T) {
 func (m *machine) ReadRun(t *rapid.T) {
 	i := rapid.IntRange(0, 2).Draw(t, "queue")
 	q := &m.queue[i]
-	if m.noted && q.Cold() != nil || q.Len() == 0 {
+	if m.noted && m.cold(t, i) != nil || q.Len() == 0 {
 		t.Skip("nothing is in memory")
 	}
 	upTo := Position(rapid.Uint64Range(uint64(max(q.First(), 1)-1), math.MaxUint64).Draw(t, "up to"))
@@ -147,8 +186,16 @@ func (m *machine) ReadRun(t *rapid.T) {
 	}
 	q.Pass(n, bytes)
 	m.want[i] = m.want[i][n:]
-	if m.noted && first+Position(n) > m.newest.first {
-		m.cutable &^= 1 << i
+	for k := range n {
+		m.taken(i, first, k)
+	}
+}
+
+// taken notes that a queue has given out the k-th message behind one.
+func (m *machine) taken(i int, first Position, k int) {
+	if m.noted {
+		m.left(i, first+Position(k))
+		m.after[i] = first + Position(k)
 	}
 }
 
@@ -158,10 +205,10 @@ func (m *machine) Read(t *rapid.T) {
 	for range rapid.IntRange(1, 30).Draw(t, "count") {
 		q := &m.queue[i]
 		if m.noted {
-			if n := q.Cold(); n != nil {
-				m.supply(t, q, n)
-				if q.Cold() != nil {
-					t.Fatalf("queue %d: still cold", i)
+			for n := m.cold(t, i); n != nil; n = m.cold(t, i) {
+				m.supply(t, i, n)
+				if m.queue[i].Len() > 0 && m.queue[i].spans[0].mem == nil {
+					t.Fatalf("queue %d: what it asked for was not taken", i)
 				}
 			}
 		}
@@ -178,15 +225,14 @@ func (m *machine) Read(t *rapid.T) {
 		if id := got.MustID(); m.noted && Position(id) != pos {
 			t.Fatalf("queue %d: message %d is said to have position %d", i, id, pos)
 		}
-		if m.noted && pos >= m.newest.first {
-			m.cutable &^= 1 << i
-		}
+		m.taken(i, pos, 0)
 		m.want[i] = m.want[i][1:]
 	}
 }
 
-// supply brings a node back, or a part of it in which the next message is.
-func (m *machine) supply(t *rapid.T, q *Queue, n *Node) {
+// supply brings a node back, or a part of it in which the next message is, and perhaps not all of that: some is not needed any more, or is lost.
+func (m *machine) supply(t *rapid.T, i int, n *Node) {
+	q := &m.queue[i]
 	of, frames, sums := Range{First: n.First(), Last: n.End() - 1}, m.disk[n], m.sums[n]
 	if rapid.Bool().Draw(t, "in part") {
 		of.First = Position(rapid.Uint64Range(uint64(n.First()), uint64(q.First())).Draw(t, "from"))
@@ -195,11 +241,47 @@ func (m *machine) supply(t *rapid.T, q *Queue, n *Node) {
 		frames = frames[from:][:offset(frames[from:], of.Len())]
 		sums = sums[min(int(of.First-n.First()), len(sums)):]
 	}
-	if m.keyed {
-		q.SupplyKeyed(n, of, frames, nil, sums)
-	} else {
-		q.Supply(n, of, frames, nil)
+	var runs []Range
+	if rapid.IntRange(0, 2).Draw(t, "with gaps") == 0 {
+		gone := m.gaps(t, i, of)
+		frames, runs = without(of.First, frames, gone...)
 	}
+	if m.keyed {
+		q.SupplyKeyed(n, of, frames, runs, sums)
+	} else {
+		q.Supply(n, of, frames, runs)
+	}
+}
+
+// gaps returns positions that are not brought: of what the queue does not need, and some that it does.
+func (m *machine) gaps(t *rapid.T, i int, of Range) (gone []Position) {
+	need := map[Position]bool{}
+	for _, f := range m.want[i] {
+		need[Position(f.MustID())] = true
+	}
+	seldom := rapid.IntRange(2, 6).Draw(t, "one in")
+	for pos := of.First; pos <= of.Last; pos++ {
+		if int(pos)%seldom == 0 || !need[pos] && int(pos)%3 > 0 {
+			gone = append(gone, pos)
+			m.withheld[pos] = true
+		}
+	}
+	return gone
+}
+
+// cold is Cold of a queue, which may find that its first messages are lost.
+func (m *machine) cold(t *rapid.T, i int) *Node {
+	n := m.queue[i].Cold()
+	for _, r := range m.queue[i].Lost() {
+		for pos := r.First; pos <= r.Last; pos++ {
+			if first := Position(m.want[i][0].MustID()); pos != first || !m.withheld[pos] {
+				t.Fatalf("queue %d: %d is lost, was withheld: %v, the first is %d", i, pos, m.withheld[pos], first)
+			}
+			m.want[i] = m.want[i][1:]
+			m.taken(i, pos, 0)
+		}
+	}
+	return n
 }
 
 // sumOf is the sum of a message's key, which stands for that.
@@ -222,41 +304,57 @@ func (m *machine) checkKey(t *rapid.T, q *Queue, next protocol.MessageFrame) {
 			frames = frames[offset(frames, int(q.spans[0].given.First-n.First())):]
 		}
 	}
-	if !bytes.Equal(protocol.FirstMessage(frames[off:]), next) {
+	if off != unknown && !bytes.Equal(protocol.FirstMessage(frames[off:]), next) {
 		t.Fatalf("message %d is not at %d of its node", next.MustID(), off)
 	}
 }
 
-// Evict drops a closed node from memory, as once it is on disk.
-func (m *machine) Evict(t *rapid.T) {
-	if len(m.nodes) < 2 {
-		t.Skip("nothing is closed")
+// Close ends the node that is appended to.
+func (m *machine) Close(t *rapid.T) {
+	if !m.noted {
+		t.Skip("nodes are closed by the next one")
 	}
-	n := m.nodes[rapid.IntRange(0, len(m.nodes)-2).Draw(t, "node")]
-	if frames := n.Frames(); frames != nil {
-		m.disk[n] = frames
-		m.sums[n], _ = n.Sums()
-		n.Evict()
+	m.tail.Close()
+}
+
+// Evict drops closed nodes from memory, as once they are on disk.
+func (m *machine) Evict(t *rapid.T) {
+	if len(m.nodes) == 0 {
+		t.Skip("there is none")
+	}
+	all := rapid.Bool().Draw(t, "all")
+	one := m.nodes[rapid.IntRange(0, len(m.nodes)-1).Draw(t, "node")]
+	for _, n := range m.nodes {
+		if frames := n.Frames(); frames != nil && n.Closed() && (all || n == one) {
+			m.disk[n] = frames
+			m.sums[n], _ = n.Sums()
+			n.Evict()
+		}
 	}
 }
 
-// Withdraw takes back what was published last from those that have all of it.
+// Withdraw takes back one of the last publishes from those that have all that they were given of it.
 func (m *machine) Withdraw(t *rapid.T) {
-	if !m.noted || m.newest.first == 0 {
+	if len(m.recent) == 0 {
 		t.Skip("nothing to take back")
 	}
-	from := m.newest.first
+	k := rapid.IntRange(0, len(m.recent)-1).Draw(t, "which")
+	p := m.recent[k]
+	r := p.at.Positions()
 	for i := range m.queue {
-		if m.cutable>>i&1 == 0 {
+		if p.from>>i&1 == 0 {
 			continue
 		}
-		keep := slices.IndexFunc(m.want[i], func(f protocol.MessageFrame) bool { return Position(f.MustID()) >= from })
-		if n := m.queue[i].Cut(m.newest); n != m.newest.Positions().Len() {
-			t.Fatalf("queue %d: %d were taken back, want %d", i, n, m.newest.Positions().Len())
+		had := len(m.want[i])
+		m.want[i] = slices.DeleteFunc(m.want[i], func(f protocol.MessageFrame) bool {
+			pos := Position(f.MustID())
+			return r.First <= pos && pos <= r.Last
+		})
+		if n := m.queue[i].Cut(p.at); n != had-len(m.want[i]) {
+			t.Fatalf("queue %d: %d were taken back, want %d", i, n, had-len(m.want[i]))
 		}
-		m.want[i] = slices.Delete(m.want[i], keep, keep+m.newest.Positions().Len())
 	}
-	m.cutable, m.newest = 0, Extent{}
+	m.recent = slices.Delete(m.recent, k, k+1)
 }
 
 // CutAll takes messages out of one queue wherever they stand.
@@ -291,8 +389,8 @@ func (m *machine) CutAll(t *rapid.T) {
 	if !slices.Equal(got, want) {
 		t.Fatalf("queue %d: %v were cut, want %v", i, got, want)
 	}
-	if slices.ContainsFunc(ranges, func(r Range) bool { return r.Last >= m.newest.first }) {
-		m.cutable &^= 1 << i
+	for _, pos := range want {
+		m.left(i, pos)
 	}
 }
 
@@ -311,6 +409,9 @@ func (m *machine) Drop(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, 2).Draw(t, "queue")
 	n := rapid.IntRange(1, 12).Draw(t, "count")
+	if q := &m.queue[i]; q.Len() > 0 && !q.spans[0].from.node.detached && rapid.Bool().Draw(t, "to the end of its node") {
+		n = max(1, int(q.spans[0].from.node.End()-q.First()))
+	}
 	left := min(n, len(m.want[i]))
 	m.queue[i].Drop(n, func(r Range, size int) {
 		exact := 0
@@ -318,9 +419,7 @@ func (m *machine) Drop(t *rapid.T) {
 			if Position(m.want[i][0].MustID()) != pos {
 				t.Fatalf("queue %d: dropped %d, want %d", i, pos, m.want[i][0].MustID())
 			}
-			if pos >= m.newest.first {
-				m.cutable &^= 1 << i
-			}
+			m.taken(i, pos, 0)
 			exact += len(m.want[i][0])
 			m.want[i] = m.want[i][1:]
 			left--
@@ -340,12 +439,61 @@ func (m *machine) Empty(t *rapid.T) {
 	}
 	i := rapid.IntRange(0, 2).Draw(t, "queue")
 	m.queue[i].Clear()
-	m.want[i] = nil
-	m.cutable &^= 1 << i
+	m.want[i], m.after[i] = nil, 0
+	for _, p := range m.recent {
+		p.from &^= 1 << i
+	}
+}
+
+// looks compares what a queue tells of what waits, without taking anything.
+func (m *machine) looks(t *rapid.T, i int) {
+	q, size := &m.queue[i], 0
+	for _, f := range m.want[i] {
+		size += len(f)
+	}
+	inNoNode := size
+	var first Position
+	var want, got []Position
+	if m.noted {
+		inNoNode = 0
+		for k, f := range m.want[i] {
+			pos := Position(f.MustID())
+			if k == 0 {
+				first = pos
+			}
+			if !m.lossy[i][pos] {
+				want = append(want, pos)
+			}
+		}
+		for _, r := range q.Ranges(nil) {
+			for pos := r.First; pos <= r.Last; pos++ {
+				got = append(got, pos)
+			}
+		}
+		if q.After() != m.after[i] || !slices.Equal(got, want) {
+			t.Fatalf("queue %d: left up to %d, want %d; it has %v of the tail, want %v", i, q.After(), m.after[i], got, want)
+		}
+	}
+	if q.First() != first || q.Bytes() != inNoNode || len(m.disk) == 0 && q.Size() != int64(size) {
+		t.Fatalf("queue %d: first is %d, want %d; %d bytes in no node, want %d; %d in all, want %d", i, q.First(), first, q.Bytes(), inNoNode,
+			q.Size(), size)
+	}
+	if f := q.Peek(); f == nil && q.Warm() || f != nil && !m.comesNext(i, f) {
+		t.Fatalf("queue %d: a look shows %x", i, f[:min(len(f), 64)])
+	}
+}
+
+// comesNext reports whether a message is the next one of a queue, but for those that were not brought: these may be about to be lost.
+func (m *machine) comesNext(i int, f protocol.MessageFrame) bool {
+	k := slices.IndexFunc(m.want[i], func(other protocol.MessageFrame) bool {
+		return bytes.Equal(other, f) || !m.withheld[Position(other.MustID())]
+	})
+	return k >= 0 && bytes.Equal(m.want[i][k], f)
 }
 
 func (m *machine) Check(t *rapid.T) {
 	for i := range m.queue {
+		m.looks(t, i)
 		if m.queue[i].Len() != len(m.want[i]) {
 			t.Fatalf("queue %d: Len is %d, want %d", i, m.queue[i].Len(), len(m.want[i]))
 		}
@@ -369,12 +517,17 @@ func (m *machine) Check(t *rapid.T) {
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &machine{noted: rapid.Bool().Draw(t, "noted"), disk: map[*Node][]byte{}, sums: map[*Node][]uint32{},
-			withKey: map[protocol.MessageID]bool{}}
+			withKey: map[protocol.MessageID]bool{}, withheld: map[Position]bool{}}
+		for i := range m.lossy {
+			m.lossy[i] = map[Position]bool{}
+		}
 		m.keyed = m.noted && rapid.Bool().Draw(t, "keyed")
 		for i := range m.queue {
 			m.queue[i].SetKeyed(m.keyed)
 		}
-		t.Repeat(rapid.StateMachineActions(m))
+		for range 4 { // as long as it takes to come to all states
+			t.Repeat(rapid.StateMachineActions(m))
+		}
 	})
 }
 
@@ -434,10 +587,10 @@ func chain(count, per int) (q *Queue, nodes []*Node, disk map[*Node][]byte) {
 	return q, nodes, disk
 }
 
-// without returns whole frames but for some messages, and the positions that are left.
-func without(n *Node, frames []byte, gone ...Position) (rest []byte, runs []Range) {
+// without returns whole frames, the first one of a position, but for some messages, and the positions that are left.
+func without(first Position, frames []byte, gone ...Position) (rest []byte, runs []Range) {
 	runs = []Range{}
-	for pos := n.First(); pos < n.End(); pos++ {
+	for pos := first; len(frames) > 0; pos++ {
 		f := protocol.FirstMessage(frames)
 		frames = frames[len(f):]
 		if !slices.Contains(gone, pos) {
@@ -478,7 +631,7 @@ func TestDamagedNodeLosesOnlyItsOwn(t *testing.T) {
 		q, nodes, disk := chain(3, 3)
 		got := read(t, q, func(n *Node) ([]byte, []Range) {
 			if slices.ContainsFunc(gone, func(p Position) bool { return p >= n.First() && p < n.End() }) {
-				return without(n, disk[n], gone...)
+				return without(n.First(), disk[n], gone...)
 			}
 			return disk[n], nil
 		})
@@ -517,7 +670,7 @@ func TestSpansOfOneNodeShareItsBytes(t *testing.T) {
 		got := read(t, &q, func(n *Node) ([]byte, []Range) {
 			reads++
 			if compacted {
-				return without(n, disk[n], gone...)
+				return without(n.First(), disk[n], gone...)
 			}
 			return disk[n], nil
 		})

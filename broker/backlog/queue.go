@@ -360,9 +360,6 @@ func (q *Queue) Peek() protocol.MessageFrame {
 			return nil
 		}
 	}
-	if s.from.off >= len(s.mem) {
-		return nil
-	}
 	return protocol.FirstMessage(s.mem[s.from.off:])
 }
 
