@@ -39,6 +39,7 @@ type model struct {
 	burial    *Burial    // that goes on
 	pulled    *Pulled    // the same
 	moving    []Position // by one of these, once a record says so
+	emptied   bool       // the channel, since that
 	final     bool       // everything is answered with FIN
 	log       []string
 }
@@ -59,6 +60,9 @@ func newModel(t *testing.T, seed uint64) *model {
 		FreshID: func() protocol.MessageID { fresh++; return fresh }}
 	w.m.Init(rules, rules.MemQueueSize, false)
 	w.m.At = Moment{Now: 1, Stamp: 1, Limits: &Limits{MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour}}
+	if w.rand.IntN(2) == 0 {
+		w.setPolicy()
+	}
 	return w
 }
 
@@ -288,27 +292,11 @@ func (w *model) byHand() {
 			w.note("skip to %d: %v", pos, w.m.Skip(pos, w.rand.IntN(2) == 0, false))
 		}
 	case 4:
-		p := &policy.Policy{MaxInFlight: w.rand.IntN(2) * 5}
-		p.MaxDepth, p.Overflow = int64(w.rand.IntN(2)*30), policy.DropOldest
-		p.MaxAttempts = uint16(w.rand.IntN(2) * 4)
-		if w.rand.IntN(2) == 0 {
-			p.DeadLetter = "letters"
-			if w.rand.IntN(2) == 0 {
-				p.Overflow = policy.ToDeadLetter
-			}
-		}
-		var ordered *policy.Policy
-		if w.rand.IntN(2) == 0 {
-			ordered = p
-		}
-		if w.m.SetPolicy(p, ordered, false, false) {
-			w.m.EnforcePolicy()
-		}
-		w.m.MakeRoom()
-		w.note("policy %+v, ordered %v", *p, ordered != nil)
+		w.setPolicy()
 	case 5:
-		if w.rand.IntN(10) == 0 {
+		if w.rand.IntN(10) == 0 || w.burial != nil || w.pulled != nil {
 			w.m.Clear(journal.Emptied)
+			w.emptied = len(w.moving) > 0
 			for pos := range w.states {
 				if !slices.Contains(w.moving, pos) { // what becomes of these the record says
 					w.states[pos] = gone
@@ -321,6 +309,28 @@ func (w *model) byHand() {
 		}
 	}
 	w.kept()
+}
+
+// setPolicy puts other options in force.
+func (w *model) setPolicy() {
+	p := &policy.Policy{MaxInFlight: w.rand.IntN(2) * 5}
+	p.MaxDepth, p.Overflow = int64(w.rand.IntN(2)*30), policy.DropOldest
+	p.MaxAttempts = uint16(w.rand.IntN(2) * 4)
+	if w.rand.IntN(2) == 0 {
+		p.DeadLetter = "letters"
+		if w.rand.IntN(2) == 0 {
+			p.Overflow = policy.ToDeadLetter
+		}
+	}
+	var ordered *policy.Policy
+	if w.rand.IntN(2) == 0 {
+		ordered = p
+	}
+	if w.m.SetPolicy(p, ordered, false, false) {
+		w.m.EnforcePolicy()
+	}
+	w.m.MakeRoom()
+	w.note("policy %+v, ordered %v", *p, ordered != nil)
 }
 
 // bury is the next step of what topic.Channel.burySome does: others come between.
@@ -338,9 +348,11 @@ func (w *model) bury() {
 		if w.moving == nil || w.rand.IntN(2) == 0 {
 			refused = []error{ErrFewer, ErrNothing, errRefused}[w.rand.IntN(3)]
 		}
+		moved := w.moving
 		w.burial, w.moving = nil, nil
 		b.End(refused, w.rand.IntN(3))
 		w.note("buried: %v", refused)
+		w.ended(moved)
 	default:
 		var s Sorted
 		for _, d := range b.List {
@@ -363,6 +375,18 @@ func (w *model) bury() {
 
 var errRefused = errors.New("refused")
 
+// ended proves that of messages that were on their way none comes back to a channel that was emptied since.
+func (w *model) ended(moved []Position) {
+	w.t.Helper()
+	w.kept()
+	for _, pos := range moved {
+		if w.emptied && w.states[pos] != gone {
+			w.fail("message %d has come back to a channel that was emptied", pos)
+		}
+	}
+	w.emptied = false
+}
+
 // pull is the next step of a redrive off the channel.
 func (w *model) pull() {
 	if w.pulled != nil {
@@ -370,11 +394,11 @@ func (w *model) pull() {
 		if w.rand.IntN(2) == 0 {
 			failed = errRefused
 		}
-		pulled := w.pulled
+		pulled, moved := w.pulled, w.moving
 		w.pulled, w.moving = nil, nil
 		pulled.End(failed)
 		w.note("pulled: %v", failed)
-		w.kept()
+		w.ended(moved)
 		return
 	}
 	where := map[Position]Whereabouts{}
