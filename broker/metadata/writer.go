@@ -14,6 +14,9 @@ const (
 	pauseFactor = 10
 )
 
+// sayAgain is how often it is logged that the list still cannot be written, for as long as that lasts: it is tried again much more often.
+const sayAgain = time.Minute
+
 // Writer writes the list. Changed may be called before Run.
 type Writer struct {
 	write func() error
@@ -51,8 +54,10 @@ func (c *Writer) Save() error {
 	return err
 }
 
-// Run writes after changes until ctx ends. A write that fails is logged and tried again.
+// Run writes after changes until ctx ends. A write that fails is tried again; that it fails is logged at once and once a minute, and that it has
+// succeeded again as well.
 func (c *Writer) Run(ctx context.Context) {
+	var said time.Time // when it was last logged that writing fails; zero: the last write has succeeded
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,8 +65,13 @@ func (c *Writer) Run(ctx context.Context) {
 		case <-c.dirty:
 		}
 		began := time.Now()
-		if err := c.Save(); err != nil {
-			c.log.Error("writing the list of topics and channels", "error", err)
+		switch err := c.Save(); {
+		case err == nil && !said.IsZero():
+			c.log.Info("the list of topics and channels is written again")
+			said = time.Time{}
+		case err != nil && (said.IsZero() || time.Since(said) >= sayAgain):
+			c.log.Error("writing the list of topics and channels: it is tried again", "error", err)
+			said = time.Now()
 		}
 		if !rest(ctx, max(minPause, pauseFactor*time.Since(began))) {
 			return

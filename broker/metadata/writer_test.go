@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +84,25 @@ func TestFailedWriteIsTriedAgain(t *testing.T) {
 	})
 	if len(r.writes) != 4 {
 		t.Errorf("writes at %v, want three that fail and one", r.writes)
+	}
+}
+
+// A disk that takes no writes for hours has one line a minute in the log, which may be on the same disk, and one when that is over.
+func TestFailuresAreSaidOnceAMinute(t *testing.T) {
+	var log strings.Builder
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{began: time.Now(), failures: 6000} // ten minutes of them
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		c := New(r.write, slog.New(slog.NewTextHandler(&log, nil)))
+		c.Changed()
+		c.Run(ctx)
+		if r.failures != 0 {
+			t.Errorf("%d failures are left: it was tried too seldom", r.failures)
+		}
+	})
+	if failed, mended := strings.Count(log.String(), "level=ERROR"), strings.Count(log.String(), "level=INFO"); failed != 10 || mended != 1 {
+		t.Errorf("%d lines of failures in ten minutes and %d of their end, want 10 and 1:\n%s", failed, mended, log.String())
 	}
 }
 
