@@ -118,6 +118,7 @@ type Engine struct {
 	nothing   time.Time // till then there is nothing, most likely, that is only kept and could go for others
 	compacted uint64    // bytes that were appended when it was looked for segments of which little is needed
 	rounded   time.Time // when that was
+	remains   int64     // bytes of the log's files that two checkpoints in a row have left, the last time: more of them leave as much
 	doneOnce  []string  // marks of files that went early, of which the newest checkpoint knows
 	reserve   reserve
 

@@ -285,6 +285,40 @@ func TestGroupsAreCompactedWhenNothingHappens(t *testing.T) {
 	})
 }
 
+// holding is a group that needs all of the log from where its last checkpoint was on, and has nothing new to say.
+type holding struct{ *keeper }
+
+func (holding) Checkpoint() (func(*manifest.Manifest), func(), error) { return nil, nil, nil }
+
+// TestALogThatAGroupNeedsIsLeftAlone: of a log that is long as a group needs it, another checkpoint lets go of nothing; an idle node writes none.
+func TestALogThatAGroupNeedsIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := &keeper{}
+		g.begin(t, n)
+		g.vote(t)
+		if err := n.k.checkpoint(0); err != nil {
+			t.Fatal(err)
+		}
+		n.k.KeepGroups(holding{g})
+		for n.k.wal.Stats().FileBytes < int64(4*n.k.o.CheckpointBytes) {
+			g.vote(t)
+		}
+		time.Sleep(time.Minute)
+		before := n.k.Figures().Checkpoints
+		time.Sleep(time.Minute)
+		if after := n.k.Figures().Checkpoints; after != before || before == 0 || n.k.wal.Stats().FileBytes < int64(2*n.k.o.CheckpointBytes) {
+			t.Errorf("%d checkpoints, and %d a minute later, of a log of %d bytes", before, after, n.k.wal.Stats().FileBytes)
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // flipByte changes the last byte of a file.
 func flipByte(t *testing.T, files vfs.FS, name string) {
 	t.Helper()

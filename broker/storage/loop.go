@@ -122,7 +122,7 @@ func (k *Engine) due(now time.Time, stats *wal.Stats, quiet bool) (due, later bo
 	}
 	paused := now.Sub(k.at) >= checkpointPause
 	enough := grown >= max(k.o.CheckpointBytes, 2*k.weight)
-	left := quiet && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes
+	left := quiet && uint64(stats.FileBytes) >= 2*k.o.CheckpointBytes && stats.FileBytes > k.remains
 	owed := k.owed.Load() > 0 || k.groups != nil && k.groups.Owes()
 	due = enough && (paused || quiet || k.passing(grown)) || (left || owed) && paused
 	return due, !due && (enough || left || owed)
@@ -138,6 +138,7 @@ func (k *Engine) renew(now time.Time, grown uint64, quiet bool) {
 	err := k.checkpoint(recycle)
 	if err == nil && (quiet || lost || len(k.doneOnce) > 0) {
 		err = k.checkpoint(0) // what only the newest one knows the older one knows now, and the log goes back to it
+		k.remains = k.wal.Stats().FileBytes
 	}
 	if err != nil {
 		k.o.Log.Error("writing a checkpoint", "error", err)
