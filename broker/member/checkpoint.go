@@ -62,10 +62,16 @@ func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Gro
 		wrote := m.o.Journal.Stats().Bytes
 		next.Applied, next.Back = at, next.Applied
 		done, named = func() { h.counted, h.stood = applied, wrote }, counts
+	case m.tight.own.Load(): // the log is what lacks, and its checkpoint is on the disk
+		next.Back = next.Applied
 	}
 	var err error
-	if large := m.o.Journal.Stats().FileBytes > m.o.Behind; !m.keepsBehind(h) && (large || !m.lacked(h, next.Back.Index)) {
-		err = g.Compact(ctx, next.Back, large)
+	if may, forced := m.mayCut(h, next.Back.Index); may {
+		if err = g.Compact(ctx, next.Back, forced); err == nil {
+			m.mu.Lock()
+			h.cut = next.Back.Index
+			m.mu.Unlock()
+		}
 	}
 	if err == nil {
 		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
@@ -74,6 +80,16 @@ func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Gro
 		return nil // it is ending; what the manifest says stays right
 	}
 	return &kept{&next, file, done, named}
+}
+
+// mayCut reports whether the group's log may end before an entry; forced: whatever replicas lack.
+func (m *Member) mayCut(h *holding, index uint64) (may, forced bool) {
+	most := m.o.Behind
+	if m.tight.own.Load() {
+		most = min(most, tightBehind)
+	}
+	forced = m.o.Journal.Stats().FileBytes > most
+	return !m.keepsBehind(h) && (forced || !m.lacked(h, index)), forced
 }
 
 // mostKept is how large the node's log may be because a replica is being sent all that there is: it needs what comes behind that.
@@ -97,13 +113,29 @@ func (m *Member) lacked(h *holding, index uint64) bool {
 func (m *Member) Owes() bool {
 	for _, h := range m.held() {
 		m.mu.Lock()
-		s := h.shard
+		g, s, start := h.group, h.shard, m.saved.Groups[h.number]
 		m.mu.Unlock()
-		if s != nil && m.frees(s) {
+		if g != nil && s != nil && start != nil && start.Forgetful == "" && (m.frees(s) || m.owesLog(h, s, start)) {
 			return true
 		}
 	}
 	return false
+}
+
+// owesLog reports whether a checkpoint would let go of log that a group holds back although it need not: what was kept for others that lacked it; and, while
+// the disk is short of room, all that a checkpoint may stand for. Publishes are refused then, so that the log does not grow to where one is due anyway.
+func (m *Member) owesLog(h *holding, s Shard, start *replica.Start) bool {
+	if m.tight.own.Load() && (m.worthTheLog(h, s) || start.Back.Index < start.Applied.Index) {
+		return true
+	}
+	m.mu.Lock()
+	uncut := h.cut < start.Back.Index
+	m.mu.Unlock()
+	if !uncut {
+		return false
+	}
+	may, _ := m.mayCut(h, start.Back.Index)
+	return may
 }
 
 // frees reports whether so much comes free with a checkpoint of a group that it is to be written for that alone.
@@ -156,10 +188,21 @@ func (m *Member) letGo(h *holding, next replica.Start, file manifest.GroupCheckp
 func (m *Member) worthIt(h *holding, s Shard) bool {
 	held, applied := s.Bytes()
 	m.mu.Lock()
-	counted, stood := h.counted, h.stood
+	counted := h.counted
 	m.mu.Unlock()
-	wrote := int64(m.o.Journal.Stats().Bytes - stood)
-	return held <= leastWorth || applied-counted >= held/2 || wrote >= max(leastHeldBack, held/2) || m.frees(s)
+	return held <= leastWorth || applied-counted >= held/2 || m.worthTheLog(h, s) || m.frees(s)
+}
+
+// worthTheLog reports whether a checkpoint of a group is worth what it lets go of the log later.
+func (m *Member) worthTheLog(h *holding, s Shard) bool {
+	held, _ := s.Bytes()
+	m.mu.Lock()
+	wrote := int64(m.o.Journal.Stats().Bytes - h.stood)
+	m.mu.Unlock()
+	if m.tight.own.Load() {
+		return wrote >= max(tightHeldBack, held)
+	}
+	return wrote >= max(leastHeldBack, held/2)
 }
 
 const (
@@ -168,6 +211,11 @@ const (
 	leastWorth = 1 << 20
 	// leastHeldBack is how many bytes of the node's log a group may hold back in any case.
 	leastHeldBack = 64 << 20
+	// tightHeldBack is the same while the disk is short of room, where a checkpoint must not take more than it gives: a file of the log.
+	tightHeldBack = 8 << 20
+	// tightBehind is how large the node's log is, in bytes, from which on nothing more is kept for replicas that lack it while the disk is short of room, see
+	// Options.Behind: that all publishes are refused is worse than that one of three is sent all that there is.
+	tightBehind = 4 * tightHeldBack
 )
 
 // enterGroups enters in what is saved what checkpoints have made of groups. One that has begun elsewhere meanwhile has nothing of it.

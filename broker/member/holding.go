@@ -47,6 +47,7 @@ type holding struct {
 
 	counted int64  // bytes of entries that were applied when the last checkpoint was written
 	stood   uint64 // bytes that had been written to the node's log then
+	cut     uint64 // up to which entry the log was last let go of
 
 	// Owned by Member.run.
 	again func() error // has a replica run that does not, for a reason that may pass; nil: there is none, or it never will
@@ -83,6 +84,7 @@ func (m *Member) tendGroups() {
 		m.resigned = time.Now()
 		m.serving.Go(m.Resign)
 	}
+	m.giveLeads()
 }
 
 // yield has what this node alone has give way to topics of groups of which it has no replica, where that can be. With the others their groups see to it.
@@ -254,6 +256,9 @@ func (h *holding) resume(start replica.Start) error {
 		}
 		return errors.Join(gone, err)
 	}
+	m.mu.Lock()
+	h.cut = start.Back.Index
+	m.mu.Unlock()
 	return h.begin(s, history)
 }
 
@@ -371,7 +376,10 @@ const resignWithin = 500 * time.Millisecond
 
 // Resign hands the groups of topics that this node leads over to those that lack least, and returns when they lead, or it takes too long.
 // Close does so, too.
-func (m *Member) Resign() {
+func (m *Member) Resign() { m.resignTo(func(string) bool { return true }) }
+
+// resignTo is Resign to nodes that suit, by their folders.
+func (m *Member) resignTo(suits func(folder string) bool) {
 	if m.ctx.Err() != nil {
 		return
 	}
@@ -383,14 +391,14 @@ func (m *Member) Resign() {
 		g := h.group
 		m.mu.Unlock()
 		if g != nil {
-			all.Go(func() { handOver(ctx, g) })
+			all.Go(func() { handOver(ctx, g, func(id uint64) bool { return suits(h.routes[id]) }) })
 		}
 	}
 	all.Wait()
 }
 
-// handOver returns when a replica leads no more, or the context ends.
-func handOver(ctx context.Context, g *replica.Group) {
+// handOver returns when a replica leads no more, or none that suits is there, or the context ends.
+func handOver(ctx context.Context, g *replica.Group, suits func(id uint64) bool) {
 	for told := false; ; {
 		st, err := g.Status(ctx)
 		if err != nil || st.Match == nil {
@@ -398,7 +406,7 @@ func handOver(ctx context.Context, g *replica.Group) {
 		}
 		to := uint64(0)
 		for id, match := range st.Match {
-			if id != st.ID && st.Active[id] && (to == 0 || match > st.Match[to]) {
+			if id != st.ID && st.Active[id] && suits(id) && (to == 0 || match > st.Match[to]) {
 				to = id
 			}
 		}

@@ -80,7 +80,9 @@ type Member struct {
 	began time.Time // set before run
 
 	// Owned by run.
-	resigned time.Time    // when leads were given away last
+	resigned time.Time    // when leads were given away last, as this node stands aside
+	cramped  time.Time    // since when its disk is short of room; zero: it is not
+	gave     time.Time    // when leads were given away last for that
 	again    func() error // has the replica of group 0 run that was closed; nil: it runs, or never will
 	tried    time.Time
 	gaveWay  *cluster.State // what is of this node alone gave way to the topics of this map

@@ -118,6 +118,33 @@ func (m *Member) MayBeShort(group uint32) bool {
 	return m.tight.any() && slices.ContainsFunc(m.Replicas(group), func(folder string) bool { return m.tight.is(folder, m.o.Folder, time.Now()) })
 }
 
+const (
+	// tightFor is for how long the disk of a node is short of room before it gives leads away: a checkpoint may give it room again.
+	tightFor = 3 * time.Second
+	// giveEvery is how often it tries at most: what it gave may have come back to it.
+	giveEvery = 10 * time.Second
+)
+
+// giveLeads hands the groups that this node leads over to replicas that have room, when it has had none for a while: who leads without room refuses what
+// the others could take, and a replica that only follows may be the one that falls behind.
+func (m *Member) giveLeads() {
+	now := time.Now()
+	if !m.tight.own.Load() {
+		m.cramped = time.Time{}
+		return
+	}
+	if m.cramped.IsZero() {
+		m.cramped = now
+	}
+	if now.Sub(m.cramped) < tightFor || now.Sub(m.gave) < giveEvery {
+		return
+	}
+	m.gave = now
+	m.serving.Go(func() {
+		m.resignTo(func(folder string) bool { return folder != "" && !m.tight.is(folder, m.o.Folder, time.Now()) })
+	})
+}
+
 // Held is storage.Groups'.
 func (m *Member) Held() (bytes int64) {
 	for _, h := range m.held() {

@@ -2,10 +2,14 @@ package member
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"brokerd/diskqueue/wal"
 )
 
 // A group takes no publishes while there is no room on the node that leads it, or on most of its replicas, and takes them again by itself.
@@ -52,6 +56,103 @@ func TestAGroupIsShortOfRoomWithMostOfItsReplicas(t *testing.T) {
 		eventually(t, "who is gone is not believed for ever", short(false))
 		if err := n.m.Short(99); err != nil {
 			t.Errorf("a group that is not here: %v", err)
+		}
+	})
+}
+
+// logFrom returns from where on a node's log belongs to a group, as its manifest says.
+func (n *node) logFrom(group uint32) wal.Offset {
+	n.m.mu.Lock()
+	defer n.m.mu.Unlock()
+	return n.m.saved.Groups[group].From
+}
+
+// While the disk is short of room the log is let go of although little was written since the last checkpoint: with publishes refused nothing more comes. What
+// a replica lacks that is away is kept until that is too much, and no longer than until it has it.
+func TestShortOfRoomTheLogIsLetGoOf(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t, func(n *node) { n.behind = 1 << 30 })
+		write(t, nodes, group, "first")
+		sameNotes(t, nodes, group, "first")
+		for _, n := range nodes {
+			n.checkpoint()
+			n.checkpoint()
+			s := n.shard(group)
+			s.mu.Lock()
+			s.held = 2 * leastHeldBack // so that no checkpoint is written for what was applied
+			s.mu.Unlock()
+		}
+		away := nodes[2]
+		away.kill()
+		rest := nodes[:2]
+		for i := range int(tightHeldBack>>20) + 1 {
+			write(t, rest, group, fmt.Sprint(i, strings.Repeat("x", 1<<20)))
+		}
+		write(t, rest, group, "second")
+		sameNotes(t, rest, group, "second")
+		n := leading(t, rest, group)
+		settle := func() (rounds int) { // what storage does while checkpoints are owed
+			for ; n.m.Owes(); rounds++ {
+				if rounds == 10 {
+					t.Fatal("checkpoints are owed for good")
+				}
+				n.checkpoint()
+			}
+			return rounds
+		}
+		n.checkpoint()
+		before := n.logFrom(group)
+		n.checkpoint()
+		if rounds := settle(); rounds > 0 || n.logFrom(group) != before {
+			t.Errorf("with room %d checkpoints were owed, and the log begins at %v instead of %v", rounds, n.logFrom(group), before)
+		}
+		s := n.shard(group)
+		s.mu.Lock()
+		s.held = 1 // and not more than it gives
+		s.mu.Unlock()
+		n.m.Tight(true)
+		if rounds := settle(); rounds == 0 || n.logFrom(group) != before {
+			t.Errorf("without room %d were owed, and the log begins at %v instead of %v, which a replica lacks", rounds, n.logFrom(group), before)
+		}
+		away.start()
+		sameNotes(t, nodes, group, "second")
+		eventually(t, "that it has it all is known", n.m.Owes)
+		if settle(); !before.Before(n.logFrom(group)) {
+			t.Errorf("all have all, and the log begins at %v still", n.logFrom(group))
+		}
+	})
+}
+
+// Disk full on one, of the replicas of a group: while the leader has no room for long, one leads that has.
+func TestALeaderWithoutRoomGivesTheLeadAway(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		first := leading(t, nodes, group)
+		rest := without(nodes, first)
+		rest[0].m.Tight(true)
+		time.Sleep(10 * first.m.o.Pace) // it is heard of
+		first.m.Tight(true)
+		time.Sleep(tightFor - 2*first.m.o.Pace)
+		if leading(t, nodes, group) != first {
+			t.Error("the lead was given away at once")
+		}
+		eventually(t, "who has room leads", func() bool { return leading(t, nodes, group) == rest[1] })
+		rest[0].m.Tight(false)
+		eventually(t, "it takes publishes", func() bool { return rest[1].m.Short(group) == nil })
+		write(t, nodes, group, "b")
+		sameNotes(t, nodes, group, "a", "b")
+		time.Sleep(2 * giveEvery)
+		if leading(t, nodes, group) != rest[1] {
+			t.Error("the lead has moved on")
+		}
+		for _, n := range nodes {
+			n.m.Tight(true)
+		}
+		time.Sleep(2 * giveEvery)
+		if leading(t, nodes, group) != rest[1] {
+			t.Error("the lead has moved, and nobody has room")
 		}
 	})
 }
