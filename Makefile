@@ -142,7 +142,7 @@ docs:
 # As root, or the last two are skipped and say so.
 crash:
 	@go test -count=1 -timeout=60m ./broker/storage -crash-runs=$(CRASHRUNS)
-	BROKERD_CRASH_ROUNDS=1 go test -count=1 -timeout=30m ./broker ./broker/topic -run 'StartsWhole|UnfinishedBodies|ExpireTogether|SpaceOfWhat|LittleMemory|ManyTopics'
+	BROKERD_CRASH_ROUNDS=1 go test -count=1 -timeout=30m ./broker ./broker/topic -run 'StartsWhole|UnfinishedBodies|ExpireTogether|SpaceOfWhat|LittleMemory|ManyTopics|LongKey'
 	go test -count=1 -timeout=60m ./diskqueue/segment -run 'Crash|Cut|Failures' -powercuts=$(CRASHRUNS)
 	WAL_CRASH_RUNS=$(CRASHRUNS) go test -count=1 -timeout=60m ./diskqueue/wal -run Crash
 	BROKERD_CRASH_ROUNDS=$(CRASHROUNDS) go test -count=1 -timeout=30m -v ./broker/interop -run 'Killed|PowerCut|FullDisk|Quota|StopUnderLoad|Corrupted|RollingRestart'

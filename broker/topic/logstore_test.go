@@ -149,7 +149,7 @@ func TestConsumedMessagesLeaveMemory(t *testing.T) {
 	f := flowAt(t, Disk, 4)
 	f.body = make([]byte, 256<<10)
 	most := int64(0)
-	for range 4 * minEnough / len(f.body) {
+	for range 4 * minEnough / (f.size * len(f.body)) {
 		f.publish()
 		f.take()
 		f.answer(Finish)
