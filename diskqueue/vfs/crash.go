@@ -76,6 +76,7 @@ func (c *cloner) node(node any) any {
 
 func (c *cloner) dir(d *memDir) *memDir {
 	made := newMemDir()
+	made.locked = d.locked
 	if c.rng == nil {
 		made.entries, made.synced = c.names(d.entries), c.names(d.synced)
 		for _, change := range d.pending {
@@ -83,6 +84,9 @@ func (c *cloner) dir(d *memDir) *memDir {
 				change.node = c.node(change.node)
 			}
 			made.pending = append(made.pending, change)
+		}
+		for name := range d.stuck { // synced has what it durably stands for
+			made.stick(name)
 		}
 		return made
 	}
@@ -113,8 +117,10 @@ func (c *cloner) survivors(d *memDir) map[string]any {
 			}
 			continue
 		}
-		if change.add != "" && change.remove != "" && c.style.TornRenames && c.rng.IntN(4) == 0 {
+		if rename := change.add != "" && change.remove != ""; rename && c.style.TornRenames && c.rng.IntN(4) == 0 {
 			change.remove = ""
+		} else if rename && c.style.LostRenames && c.rng.IntN(4) == 0 {
+			change.add = ""
 		}
 		change.apply(left)
 	}
@@ -122,7 +128,7 @@ func (c *cloner) survivors(d *memDir) map[string]any {
 }
 
 func (c *cloner) file(f *memFile) *memFile {
-	made := &memFile{data: slices.Clone(f.data)}
+	made := &memFile{data: slices.Clone(f.data), locked: f.locked, broken: maps.Clone(f.broken)}
 	if c.rng == nil {
 		made.sizes, made.last, made.clean = slices.Clone(f.sizes), f.last, maps.Clone(f.clean)
 		made.unsynced = make(map[int64][][]byte, len(f.unsynced))

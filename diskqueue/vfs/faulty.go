@@ -29,6 +29,9 @@ const (
 	OpPreallocate
 	OpLink
 	OpForget
+	OpStat // Is, and Size of an open file
+	OpLinks
+	OpClose
 
 	// OpChange is every operation that changes what is stored or makes it durable.
 	OpChange = OpCreate | OpRemove | OpRename | OpMkdir | OpSyncDir | OpWrite | OpSync | OpTruncate | OpPreallocate | OpLink
@@ -43,7 +46,7 @@ type Rule struct {
 	Err   error  // what they return
 	Short int    // bytes that a failing write still writes
 	Done  bool   // what fails is done all the same: all but reads, what opens a file that exists, and syncing the names of folders that are made
-	Clean bool   // a failing sync counts for the system as done, as on Linux: no later one makes durable what it was for
+	Clean bool   // a failing sync, of a folder too, counts for the system as done, as on Linux: no later one makes durable what it was for
 	Flip  bool   // reads do not fail: one byte of what they return is wrong
 }
 
@@ -169,8 +172,11 @@ func (f *Faulty) Link(from, to string) error {
 	return f.does(OpLink, from, func() error { return f.fs.Link(from, to) })
 }
 
-// Is reports whether a name still stands for an open file. It never fails by a rule.
+// Is reports whether a name still stands for an open file.
 func (f *Faulty) Is(name string, file File) (bool, error) {
+	if _, err := f.check(OpStat, name); err != nil {
+		return false, err
+	}
 	if own, ok := file.(*faultyFile); ok {
 		file = own.File
 	}
@@ -207,7 +213,15 @@ func (f *Faulty) Size(name string) (int64, error) {
 
 // SyncDir makes the names in a folder durable.
 func (f *Faulty) SyncDir(dir string) error {
-	return f.does(OpSyncDir, dir, func() error { return f.fs.SyncDir(dir) })
+	by, err := f.check(OpSyncDir, dir)
+	if lossy, can := f.fs.(interface{ loseNames(string) }); can && err != nil && by.Clean {
+		lossy.loseNames(dir)
+		return err
+	}
+	if err == nil || by.Done {
+		return cmp.Or(err, f.fs.SyncDir(dir))
+	}
+	return err
 }
 
 // Free says how much space there is.
@@ -218,7 +232,7 @@ func (f *Faulty) Free(dir string) (Space, error) {
 	return f.fs.Free(dir)
 }
 
-// faultyFile is an open file of a Faulty. Size and Close never fail by a rule.
+// faultyFile is an open file of a Faulty. What fails to be closed is closed.
 type faultyFile struct {
 	File
 	fs   *Faulty
@@ -268,6 +282,25 @@ func (f *faultyFile) WriteOut(off, n int64) error {
 		return err
 	}
 	return f.File.WriteOut(off, n)
+}
+
+func (f *faultyFile) Size() (int64, error) {
+	if _, err := f.fs.check(OpStat, f.name); err != nil {
+		return 0, err
+	}
+	return f.File.Size()
+}
+
+func (f *faultyFile) Links() (int, error) {
+	if _, err := f.fs.check(OpLinks, f.name); err != nil {
+		return 0, err
+	}
+	return f.File.Links()
+}
+
+func (f *faultyFile) Close() error {
+	_, err := f.fs.check(OpClose, f.name)
+	return cmp.Or(err, f.File.Close())
 }
 
 func (f *faultyFile) Forget() error {

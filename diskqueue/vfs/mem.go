@@ -25,6 +25,7 @@ type Mem struct {
 // Style is what a power cut does to a file system of which others are not capable: each is a real one's.
 type Style struct {
 	TornRenames bool // of a rename only the new name may be there: the file has both, as without a journal
+	LostRenames bool // of a rename only the end of the old name may be there: the file has neither, and what had the new name has it still
 	Stale       bool // where a file grew, what was not synced may show what files that are gone had, as with ext4's data=writeback
 }
 
@@ -45,7 +46,9 @@ const maxFreed = 16
 type memDir struct {
 	entries map[string]any // *memDir or *memFile
 	synced  map[string]any
-	pending []dirChange // since the last SyncDir, in order
+	pending []dirChange    // since the last SyncDir, in order
+	stuck   map[string]any // of names that the system takes for written and are not, since a sync failed: what they durably stand for, nil for nothing
+	locked  bool           // nobody may change its names
 }
 
 // dirChange takes a name away, adds one, or does both at once.
@@ -61,6 +64,8 @@ func newMemDir() *memDir {
 
 func (d *memDir) change(c dirChange) {
 	c.apply(d.entries)
+	delete(d.stuck, c.remove)
+	delete(d.stuck, c.add)
 	d.pending = append(d.pending, c)
 }
 
@@ -121,6 +126,48 @@ func (m *Mem) dirLocked(parts []string) (*memDir, error) {
 	return d, nil
 }
 
+// changeable is parentLocked for who will change a name: not everybody may.
+func (m *Mem) changeable(name string) (*memDir, string, error) {
+	d, base, err := m.parentLocked(name)
+	if err == nil && d.locked {
+		err = syscall.EACCES
+	}
+	return d, base, err
+}
+
+// Protect takes from everybody the right to write to a file, or to change the names in a folder, or gives it back. It is not forgotten.
+func (m *Mem) Protect(name string, on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d, err := m.dirLocked(split(name)); err == nil {
+		d.locked = on
+		return nil
+	}
+	f, err := m.fileLocked(name)
+	if err != nil {
+		return pathError("chmod", name, err)
+	}
+	f.locked = on
+	return nil
+}
+
+// Break has sectors of a file not be read any more, from that of a byte on and so many, until they are written to; 0: all can be read again.
+func (m *Mem) Break(name string, off int64, sectors int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, err := m.fileLocked(name)
+	if err != nil {
+		return pathError("break", name, err)
+	}
+	if f.broken == nil || sectors == 0 {
+		f.broken = make(map[int64]bool)
+	}
+	for i := range sectors {
+		f.broken[off/sectorSize+int64(i)] = true
+	}
+	return nil
+}
+
 // parentLocked walks to the folder that holds name and returns it with the last part of the name.
 func (m *Mem) parentLocked(name string) (*memDir, string, error) {
 	parts := split(name)
@@ -151,7 +198,10 @@ func (m *Mem) fileLocked(name string) (*memFile, error) {
 func (m *Mem) Create(name string) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d, base, err := m.parentLocked(name)
+	d, base, err := m.changeable(name)
+	if err != nil && d != nil && d.entries[base] != nil {
+		err = syscall.EEXIST
+	}
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
@@ -173,6 +223,9 @@ func (m *Mem) open(name string, write bool) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f, err := m.fileLocked(name)
+	if err == nil && write && f.locked {
+		err = syscall.EACCES
+	}
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
@@ -184,7 +237,10 @@ func (m *Mem) open(name string, write bool) (File, error) {
 func (m *Mem) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d, base, err := m.parentLocked(name)
+	d, base, err := m.changeable(name)
+	if err != nil && d != nil && d.entries[base] == nil {
+		err = syscall.ENOENT
+	}
 	if err != nil {
 		return pathError("remove", name, err)
 	}
@@ -231,7 +287,7 @@ func (m *Mem) renameLocked(from, to string) error {
 	if err != nil {
 		return err
 	}
-	d, base, err := m.parentLocked(to)
+	d, base, err := m.changeable(to)
 	if err != nil {
 		return err
 	}
@@ -257,7 +313,7 @@ func (m *Mem) Link(from, to string) error {
 	if err != nil {
 		return pathError("link", from, err)
 	}
-	d, base, err := m.parentLocked(to)
+	d, base, err := m.changeable(to)
 	if err != nil {
 		return pathError("link", to, err)
 	}
@@ -305,7 +361,7 @@ func (m *Mem) mkdirAll(dir string, sync func(*memDir)) error {
 		}
 		return err == nil, err
 	}, func(dir string) error {
-		d, base, err := m.parentLocked(dir)
+		d, base, err := m.changeable(dir)
 		if err == nil {
 			d.change(dirChange{add: base, node: newMemDir()})
 		}
@@ -360,6 +416,37 @@ func (m *Mem) SyncDir(dir string) error {
 func (d *memDir) sync() {
 	d.synced = maps.Clone(d.entries)
 	d.pending = nil
+	for name, durable := range d.stuck {
+		if d.synced[name] = durable; durable == nil {
+			delete(d.synced, name)
+		}
+	}
+}
+
+// loseNames is what a system may do when a sync of a folder fails: its names are as they are, and are not written any more.
+func (m *Mem) loseNames(dir string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.dirLocked(split(dir))
+	if err != nil {
+		return
+	}
+	for _, c := range d.pending {
+		for _, name := range []string{c.remove, c.add} {
+			if name != "" {
+				d.stick(name)
+			}
+		}
+	}
+	d.pending = nil
+}
+
+// stick has a name durably stand for what it did when it was last synced, until it is changed again.
+func (d *memDir) stick(name string) {
+	if d.stuck == nil {
+		d.stuck = make(map[string]any)
+	}
+	d.stuck[name] = d.synced[name]
 }
 
 // Free says how much of the limit is left; without a limit, of 1 TiB.

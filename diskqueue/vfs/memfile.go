@@ -22,6 +22,8 @@ type memFile struct {
 	last     span               // of the last write that was not synced
 	names    int
 	opened   int
+	locked   bool           // nobody may open it for writing
+	broken   map[int64]bool // sectors that cannot be read until they are written to
 }
 
 type span struct{ from, to int64 }
@@ -68,10 +70,23 @@ func (h *memHandle) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := copy(p, h.f.data[off:])
+	if good := h.f.readable(off, off+int64(n)); good < int64(n) {
+		return int(good), pathError("read", h.name, syscall.EIO)
+	}
 	if n < len(p) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// readable returns how many of the bytes from off to end can be read.
+func (f *memFile) readable(off, end int64) int64 {
+	for s := off / sectorSize; len(f.broken) > 0 && s*sectorSize < end; s++ {
+		if f.broken[s] {
+			return max(0, s*sectorSize-off)
+		}
+	}
+	return end - off
 }
 
 func (h *memHandle) WriteAt(p []byte, off int64) (int, error) {
@@ -111,6 +126,7 @@ func (f *memFile) keep(off, end int64) {
 	}
 	for s := off / sectorSize; s*sectorSize < end; s++ {
 		f.dirtyPage(s)
+		delete(f.broken, s)
 		content := make([]byte, sectorSize)
 		if at := s * sectorSize; at < int64(len(f.data)) {
 			copy(content, f.data[at:])
