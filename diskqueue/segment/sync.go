@@ -116,21 +116,26 @@ func (s *Store) EndSync(y *Syncing) error {
 	}
 	if y.err != nil {
 		s.dirDirty = true
+		s.suspectFresh(y.err)
 	}
 	for _, f := range y.fresh {
-		if s.files[f.number] != f {
-			continue // it has gone meanwhile
-		}
 		f.fresh = false
-		if y.err != nil { // the file is not sure to be found
-			f.synced = 0
-			s.suspect(f, y.err)
-		}
 	}
 	if s.closed {
 		return ErrClosed
 	}
 	return cmp.Or(s.doubt(), y.err)
+}
+
+// suspectFresh keeps the error of a failed sync of the folder with all files whose names no sync has proven, those that were made while it ran too: a later one
+// proves nothing about a name that was there.
+func (s *Store) suspectFresh(err error) {
+	for _, f := range s.files {
+		if f.fresh {
+			f.fresh, f.synced = false, 0
+			s.suspect(f, err)
+		}
+	}
 }
 
 // synced takes in the end of a file's sync, and closes it unless it is appended to.
