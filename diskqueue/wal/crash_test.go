@@ -32,6 +32,8 @@ func TestCrashes(t *testing.T) {
 	var sum crashSum
 	for seed := first; seed < first+runs && !t.Failed(); seed++ {
 		w := &crashWorld{t: t, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 7)), fs: vfs.NewMem(), sum: &sum}
+		w.fs.SetStyle(vfs.Style{LostRenames: seed%3 == 1, Stale: seed%2 == 1})
+		w.limit = []uint64{0, 0, 1<<32 - 3, 1e16 - 3}[w.rng.IntN(4)]
 		for w.life = range 1 + w.rng.IntN(4) {
 			w.live()
 		}
@@ -114,11 +116,11 @@ func (w *crashWorld) faults() []vfs.Rule {
 		return nil
 	}
 	ops := []vfs.Op{vfs.OpWrite, vfs.OpWrite, vfs.OpSync, vfs.OpSync | vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename,
-		vfs.OpPreallocate, vfs.OpOpenWrite, vfs.OpRemove, vfs.OpChange &^ vfs.OpMkdir}
+		vfs.OpPreallocate, vfs.OpOpenWrite, vfs.OpRemove, vfs.OpChange &^ vfs.OpMkdir, vfs.OpStat | vfs.OpLinks, vfs.OpClose}
 	errs := []error{syscall.ENOSPC, syscall.EIO, syscall.EMFILE}
 	return []vfs.Rule{{
 		Ops: ops[w.rng.IntN(len(ops))], Skip: w.rng.IntN(20), Times: 1 + w.rng.IntN(3),
-		Err: errs[w.rng.IntN(len(errs))], Short: w.rng.IntN(700),
+		Err: errs[w.rng.IntN(len(errs))], Short: w.rng.IntN(700), Clean: w.rng.IntN(2) == 0, Done: w.rng.IntN(4) == 0,
 	}}
 }
 

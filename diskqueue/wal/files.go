@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-
-	"brokerd/diskqueue/vfs"
 )
 
 // openNew makes a file, of a spare one if there is, and opens it. What fails leaves nothing behind that matters.
@@ -23,20 +21,29 @@ func (l *Log) openNew(number uint64, size int64) (*logFile, error) {
 		return f, l.create(f)
 	}
 	err := l.overwrite(f, spare)
-	if errors.Is(err, errShared) {
-		err = errors.Join(err, l.o.FS.Remove(spare))
+	if err == nil {
+		return f, nil
 	}
-	if errors.Is(err, errShared) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, vfs.ErrNotPlain) { // somebody has removed or replaced it
-		l.o.Log.Warn("a spare log file is of no use", "file", spare, "error", err)
-		return f, l.create(f)
-	}
-	if err != nil {
+	if made := l.create(f); made != nil { // then the file may be good still
 		l.mu.Lock()
 		l.spares = append(l.spares, spare)
 		l.mu.Unlock()
-		return nil, err
+		return nil, errors.Join(err, made)
 	}
+	l.o.Log.Warn("a spare log file is of no use", "file", spare, "error", errors.Join(err, l.removeSpare(spare)))
 	return f, nil
+}
+
+// removeSpare removes a file that was to be overwritten, unless it is gone. What is no file is somebody else's.
+func (l *Log) removeSpare(name string) error {
+	file, err := l.o.FS.Open(name)
+	if err == nil {
+		err = errors.Join(file.Close(), l.o.FS.Remove(name))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (l *Log) create(f *logFile) error {

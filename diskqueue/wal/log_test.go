@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -771,6 +772,51 @@ func TestASpareFileThatIsGone(t *testing.T) {
 	ok(t, l.Close())
 	got, _ := read(t, m)
 	same(t, got[len(got)-len(made):], made)
+}
+
+// TestASpareFileThatCannotBeUsed: somebody, or a start as another user, has made it read only, or the disk refuses it for good. The log goes on without it,
+// and it does not stay in the way; when no file can be made either it is used as soon as it can be.
+func TestASpareFileThatCannotBeUsed(t *testing.T) {
+	const any = "*" + extSpare
+	for name, rule := range map[string]vfs.Rule{
+		"read only": {}, "not opened": {Ops: vfs.OpOpenWrite, Path: any, Err: syscall.EIO}, "not renamed": {Ops: vfs.OpRename, Path: any, Err: syscall.EPERM},
+		"not asked": {Ops: vfs.OpLinks, Path: any, Err: syscall.EIO}, "nothing for a while": {Ops: vfs.OpOpenWrite | vfs.OpCreate, Err: syscall.EMFILE, Times: 2},
+	} {
+		m := vfs.NewMem()
+		disk := vfs.NewFaulty(m)
+		o := testOptions(disk)
+		o.SpareFiles = 1
+		l, _, _ := open(t, o)
+		fill(t, l, 600, 10, Synced)
+		ok(t, l.Release(l.End()))
+		spare := ""
+		for _, file := range files(t, m) {
+			if filepath.Ext(file) == extSpare {
+				spare = file
+			}
+		}
+		if spare == "" || l.Stats().SpareFiles != 1 {
+			t.Fatalf("%s: files %q", name, files(t, m))
+		}
+		ok(t, m.Protect(spare, rule.Ops == 0))
+		if rule.Ops != 0 {
+			disk.SetRules(rule)
+		}
+		if rule.Times > 0 {
+			at, err := l.Append(1, make([]byte, 4000))
+			ok(t, err)
+			if err := l.Commit(at, Written); !errors.Is(err, rule.Err) {
+				t.Errorf("%s: a commit without a file: %v", name, err)
+			}
+		}
+		made := fill(t, l, 600, 10, Synced)
+		if _, err := m.Size(spare); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the file is in the way still: %v", name, err)
+		}
+		ok(t, l.Close())
+		got, _ := read(t, m)
+		same(t, got[len(got)-len(made):], made)
+	}
 }
 
 // TestASpareFileWithAnotherNameIsNotWrittenOver: a power cut may leave both names of a rename, so that a spare file is one of the log as well, or somebody has
