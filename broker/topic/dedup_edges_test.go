@@ -2,6 +2,7 @@ package topic
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -146,6 +147,33 @@ func TestTheClockIsSet(t *testing.T) {
 			t.Errorf("a key of a time that was wrong by an hour: %v", d)
 		}
 		if got := strings.Join(waiting(t, topic, "c"), " "); got != "1 2 3" {
+			t.Errorf("stored is %s", got)
+		}
+	})
+}
+
+// TestTheClockIsWhereSecondsEnd: a key counts for its window also when the clock passes the last second that 32 bits can say, as a clock without a battery
+// begins there, and behind that.
+func TestTheClockIsWhereSecondsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		topic := dedupTopic(t, &keptLog{})
+		r := topic.registry
+		end := time.Until(time.Unix(math.MaxUint32, 0))
+		for i, skew := range []time.Duration{end - time.Minute, end + time.Hour, end + 50*365*24*time.Hour} {
+			key := fmt.Sprint("k", i)
+			r.skew = skew
+			publishKeyed(t, topic, key+"=first")
+			r.skew += 5 * time.Minute
+			if d := publishKeyed(t, topic, key+"=no"); len(d) != 1 {
+				t.Errorf("5 minutes after %v the key has gone", time.Now().Add(skew))
+			}
+		}
+		r.skew = 0
+		publishKeyed(t, topic, "k0=again")
+		if d := publishKeyed(t, topic, "k0=no"); len(d) != 1 {
+			t.Error("with the right clock again a key does not count")
+		}
+		if got := strings.Join(waiting(t, topic, "c"), " "); got != "first first first again" {
 			t.Errorf("stored is %s", got)
 		}
 	})

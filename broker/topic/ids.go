@@ -19,10 +19,12 @@ type IDStore interface {
 
 // The counter of ids counts from the clock or from the stored bound, whichever is further, so that it does not go back when
 // the clock does, nor when a data folder is thrown away. A tick of the clock is 1/8 microsecond: the counter passes the clock
-// only at over eight million messages a second, and 54 bits last until 2091.
+// only at over eight million messages a second, and 54 bits last until 2091. What is left of them behind idClock is not for the clock: a
+// counter that a wrong one has brought far ahead has 2^50 numbers still. A clock behind that begins at 0 again.
 const (
 	idTick    = 125 * time.Nanosecond
 	idReserve = 1 << 28 // numbers reserved at once; the next ones when half of them are used
+	idClock   = protocol.MaxSequence - 1<<50
 )
 
 var idEpoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -41,7 +43,7 @@ type sequence struct {
 func newSequence(node int64, store IDStore, spawn func(func()) bool) *sequence {
 	s := &sequence{store: store, spawn: spawn}
 	s.node.Store(node)
-	start := uint64(max(0, time.Since(idEpoch)/idTick))
+	start := uint64(max(0, time.Since(idEpoch)/idTick)) % idClock
 	if store != nil {
 		start = max(start, store.Bound())
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 	"math/rand/v2"
 	"sort"
@@ -514,21 +515,24 @@ func (t *Topic) remember(p *Publish, frames []byte) {
 	t.Keys.DropBelow(p.Since)
 }
 
-// keySlack is by how many seconds what the log says of the time may be behind the messages before that.
-const keySlack = 2
+// keySlack is by how much what the log says of the time may be behind the messages before that.
+const keySlack = 2 * time.Second
 
 // keysNotAfter notes that keys so far were not accepted behind a time, Unix nanoseconds. Their messages say when they were, but not in topics that
 // keep messages: when a clock is set back the stamps of those stay where they were.
 func (s *State) keysNotAfter(now int64) {
 	for _, t := range s.Topics {
 		if t.Floor > 0 {
-			t.Keys.NotAfter(KeySecond(now) + keySlack)
+			t.Keys.NotAfter(KeySecond(now + int64(keySlack)))
 		}
 	}
 }
 
-// KeySecond returns the second of a time, nanoseconds since the Unix epoch, as Keys have it.
-func KeySecond(ns int64) uint32 { return uint32(max(0, ns) / int64(time.Second)) }
+// KeySecond returns the second of a time, nanoseconds since the Unix epoch, as Keys have it. All times from February 2106 on are one second: a clock
+// that is so wrong shows what its hardware has for the end of time, most often that.
+func KeySecond(ns int64) uint32 {
+	return uint32(min(max(0, ns)/int64(time.Second), math.MaxUint32))
+}
 
 // Keys adds deduplication keys of the last topic, before its channels.
 func (w *Writer) Keys(s *KeySnapshot) {
