@@ -365,6 +365,9 @@ func (t *Topic) renewLocked(failed error) error {
 	for _, ref := range t.d.dropped { // which no checkpoint names, and which may have to wait for this one
 		store.Forgo(ref)
 	}
+	for _, s := range t.d.stale { // the same: a checkpoint that names one has had it synced
+		store.Forgo(s.ref)
+	}
 	doubtful := map[segment.Ref]bool{}
 	for _, ref := range store.Doubtful() {
 		doubtful[ref] = true
