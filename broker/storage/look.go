@@ -186,7 +186,8 @@ func (s *sight) withoutManifest() error {
 
 // need is what of the log must be there.
 func (s *sight) need() wal.Need {
-	n := wal.Need{Folder: s.m.Folder.Short(), From: groupsFrom(&s.m, s.from), Whole: s.whole, Seen: s.m.Log.Seen, Limit: s.m.Log.Limit, Gone: s.m.Log.Gone,
+	from := groupsFrom(&s.m, s.from)
+	n := wal.Need{Folder: s.m.Folder.Short(), From: from, Whole: s.whole || s.checkpoint != "" && from == (wal.Offset{}), Seen: s.m.Log.Seen, Limit: s.m.Log.Limit, Gone: s.m.Log.Gone,
 		Headless: s.m.Log.Headless, AcceptLoss: s.loss}
 	if end := s.m.Log.End; end != nil {
 		n.End = end

@@ -170,3 +170,40 @@ func (n *node) recovered(k *Engine, v *topic.Recovery) error {
 		Segments: k.Segments(), Level: func(string) topic.Level { return topic.Disk }})
 	return errors.Join(r.Recover(v), k.Abandon())
 }
+
+// TestTheFirstFileOfALogWithItsFirstCheckpoint: a checkpoint that was written before anything was in the log needs all of it, from its first file on.
+func TestTheFirstFileOfALogWithItsFirstCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		if err := n.k.checkpoint(0); err != nil {
+			t.Fatal(err)
+		}
+		if m := n.k.folder.current(); len(m.Checkpoints) != 1 || m.Checkpoints[0].From != (manifest.Offset{}) {
+			t.Fatalf("checkpoints %+v", m.Checkpoints)
+		}
+		to, err := n.r.Topic("t0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			if err := publishSynced(to, 3000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.fs = n.fs.KillClone()
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := n.fs.List("data/" + logFolder)
+		if err != nil || len(names) < 2 {
+			t.Fatalf("files %q, %v", names, err)
+		}
+		if err := n.fs.Remove("data/" + logFolder + "/" + names[0]); err != nil {
+			t.Fatal(err)
+		}
+		n.disk = nil
+		if _, _, err := Open(n.options()); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), names[0]) {
+			t.Errorf("opened with %v", err)
+		}
+	})
+}
