@@ -618,7 +618,7 @@ func (n *node) lose() {
 	}
 	n.disk = nil
 	before := n.tree()
-	if v, err := lookAtVersions(n.fs, "data"); err != nil || v.files == 0 && before["data/"+manifest.FileName] == "" {
+	if v, err := lookAtVersions(n.fs, "data", false); err != nil || v.files == 0 && before["data/"+manifest.FileName] == "" {
 		n.fs = whole // an empty folder is a new one
 		return
 	}

@@ -56,10 +56,10 @@ func lookAt(files vfs.FS, dir string, acceptLoss, thorough bool) (*sight, error)
 		return nil, fmt.Errorf("%w: %w", ErrVersion, err)
 	}
 	strange := errors.Is(err, vfs.ErrNotPlain)
-	if err != nil && !strange && !errors.Is(err, manifest.ErrDamaged) {
+	if err != nil && !strange && !errors.Is(err, manifest.ErrDamaged) && !acceptLoss {
 		return nil, err
 	}
-	v, versionErr := lookAtVersions(files, dir)
+	v, versionErr := lookAtVersions(files, dir, acceptLoss)
 	if versionErr = errors.Join(versionErr, v.check()); versionErr != nil {
 		return nil, versionErr
 	}

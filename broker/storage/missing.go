@@ -170,6 +170,9 @@ func (k *Engine) thorough() bool { return k.o.Thorough || k.o.AcceptLoss }
 // whose says whose a file of segments is when it is not what its name says, nothing when it is.
 func (k *Engine) whose(id, number uint32) (string, error) {
 	head, err := readHead(k.o.FS, filepath.Join(segments{k}.dir(id), segment.FileName(number)), segment.HeaderSize)
+	if err != nil && k.o.AcceptLoss {
+		return "", nil // what cannot be read of it is damage
+	}
 	if err != nil {
 		return "", err
 	}

@@ -28,6 +28,7 @@ type versions struct {
 	old    string // a file of a version that is not read any more; empty: there is none
 
 	strange []string // paths of links, folders and devices where there should be files
+	loss    bool     // a file that the disk does not give back is passed over
 }
 
 func (v *versions) add(name string, version uint32) {
@@ -53,8 +54,10 @@ func (v *versions) check() error {
 	return nil
 }
 
-// lookAtVersions looks at the beginning of every file but those of segments. An error is one of the disk.
-func lookAtVersions(files vfs.FS, dir string) (v versions, err error) {
+// lookAtVersions looks at the beginning of every file but those of segments. An error is one of the disk; where loss is accepted a file that cannot be read
+// says nothing about its version.
+func lookAtVersions(files vfs.FS, dir string, acceptLoss bool) (v versions, err error) {
+	v.loss = acceptLoss
 	err = eachName(files, dir, func(name string) error {
 		if _, ok := checkpointNumber(name); !ok {
 			return nil
@@ -116,10 +119,13 @@ func (v *versions) look(files vfs.FS, name string, size int, versionOf func([]by
 		v.strange = append(v.strange, name)
 		return nil
 	}
-	if err != nil {
+	if err != nil && !v.loss {
 		return fmt.Errorf("looking at the version of %s: %w", name, err)
 	}
 	v.files++
+	if err != nil {
+		return nil
+	}
 	if version, ok := versionOf(head); ok {
 		v.add(name, version)
 	}

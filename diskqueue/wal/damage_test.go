@@ -239,6 +239,42 @@ func TestUnreadableSector(t *testing.T) {
 	})
 }
 
+// TestWhatCannotBeReadIsNoLeftover: whoever accepts a loss goes on without pages that the disk does not give back. Nobody knows what they had, whether it was
+// synced or not, also where the log may have ended before them: it is told as damage. What lies behind the end that a later file tells need not be readable.
+func TestWhatCannotBeReadIsNoLeftover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := vfs.NewMem()
+		l, _, _ := open(t, testOptions(m))
+		made := fill(t, l, 9, 1000, Written)
+		ok(t, l.Close())
+		for _, c := range []struct {
+			file, off int64
+			sectors   int
+			records   int
+			damaged   bool
+		}{{1, 1200, 1, 6, true}, {1, 0, 1, 6, true}, {3, 1200, 1, 6, true}, {3, 3200, 1, 6, true}, {1, 3600, 1, 9, false}, {3, 0, 8, 6, true}} {
+			broken := m.KillClone()
+			path := fileName(testDir, uint64(c.file), extLive)
+			if c.file == 1 && c.off == 3600 { // behind its records, at a page of its own
+				f, err := broken.OpenWrite(path)
+				ok(t, err)
+				ok(t, f.Truncate(8192))
+				ok(t, f.Close())
+				c.off = 4096
+			}
+			ok(t, broken.Break(path, c.off, c.sectors))
+			_, err := Read(broken, testDir, Need{}, func(Entry) error { return nil })
+			if errors.Is(err, syscall.EIO) != c.damaged {
+				t.Errorf("%+v: a reader that accepts no loss: %v", c, err)
+			}
+			report, err := Read(broken, testDir, Need{AcceptLoss: true}, func(Entry) error { return nil })
+			if err != nil || report.Damaged() != c.damaged || report.Records != c.records {
+				t.Errorf("%+v: %v, of %d records %d are there, damage %+v", c, err, len(made), report.Records, report.Damage)
+			}
+		}
+	})
+}
+
 func TestDamagedFilesArePutAside(t *testing.T) {
 	m, made := sample(t)
 	name := files(t, m)[0]

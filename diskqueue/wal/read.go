@@ -61,6 +61,8 @@ type Damage struct {
 	Length   int64  // bytes
 	What     string // what is wrong, for people
 	Unsynced bool   // nothing says that it ever was synced: a power cut leaves such places
+
+	unread bool // the disk did not give it back: nobody knows what was there
 }
 
 // Read reads the log in a folder as Open does, and changes nothing. No log may be open there.
@@ -96,6 +98,7 @@ type readFile struct {
 	told    bool  // it is not, and an earlier start has told what the file goes on from
 	limit   int64 // where its records end by a later header; -1 when none says so
 	damaged bool
+	unread  span // where a page is that the disk does not give back, up to the end of the last such page
 	checked bool // what did not look right was read a second time
 	found   int  // records and marks
 }
@@ -355,37 +358,15 @@ func (r *reader) loadOnce(f *readFile, most int64) error {
 	return nil
 }
 
-// salvage reads what can be read of a file, page by page.
-func (r *reader) salvage(f *readFile, most int64) (b []byte, unreadable, err error) {
-	file, err := r.fs.Open(fileName(r.dir, f.number, extLive))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the log: %w", err)
-	}
-	defer file.Close() // read only
-	if f.size, err = file.Size(); err != nil {
-		return nil, nil, fmt.Errorf("read the log: %w", err)
-	}
-	n := int(min(f.size, most))
-	r.buf = slices.Grow(r.buf[:0], n)[:n]
-	const page = 4096
-	for off := 0; off < n; off += page {
-		p := r.buf[off:min(off+page, n)]
-		if _, pageErr := file.ReadAt(p, int64(off)); pageErr != nil && !errors.Is(pageErr, io.EOF) {
-			clear(p)
-			unreadable = pageErr
-		}
-	}
-	return r.buf, unreadable, nil
-}
-
 // loadRecords reads a file up to where its records end.
 func (r *reader) loadRecords(f *readFile) (b []byte, reason string, err error) {
-	b, unreadable, err := r.load(f, 1<<62)
+	most := int64(1 << 62)
+	if f.limit >= 0 {
+		most = f.limit // what lies behind may be of an earlier life, and need not be readable
+	}
+	b, unreadable, err := r.load(f, most)
 	if err != nil {
 		return nil, "", err
-	}
-	if f.limit >= 0 {
-		b = b[:min(f.limit, int64(len(b)))]
 	}
 	if unreadable != nil {
 		reason = ": " + unreadable.Error()
@@ -453,6 +434,9 @@ func (r *reader) finish(f *readFile, off int64, reason string) {
 		}
 		r.damage(f, off, f.limit-off, what+reason)
 		off = f.limit
+	}
+	if f.limit < 0 && off < f.unread.to { // it may be room behind the last record, or records
+		r.damage(f, off, f.unread.to-off, "no record"+reason)
 	}
 	if f.number == r.need.Seen && f.number > r.need.From.File && !f.headed && f.found == 0 && f.limit != 0 {
 		r.lack("%s holds nothing of the log, and its first records were synced", fileName(r.dir, f.number, extLive))
@@ -527,6 +511,7 @@ func zeros(b []byte) int64 {
 func (r *reader) damage(f *readFile, off, length int64, what string) {
 	r.report.Damage = append(r.report.Damage, Damage{
 		File: f.name(), At: Offset{File: f.number, Offset: off}, Length: length, What: what,
+		unread: off < f.unread.to && f.unread.from < off+length,
 	})
 }
 
@@ -534,7 +519,7 @@ func (r *reader) damage(f *readFile, off, length int64, what string) {
 func (r *reader) judge() {
 	for i := range r.report.Damage {
 		d := &r.report.Damage[i]
-		d.Unsynced = !slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(d.At) })
+		d.Unsynced = !d.unread && !slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(d.At) })
 	}
 	for i := range r.files {
 		f := &r.files[i]
