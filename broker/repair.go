@@ -89,11 +89,6 @@ func (r *repairer) run() error {
 	for _, m := range k.Opened().Missing {
 		r.say("given up: %s", m)
 	}
-	for _, d := range k.Opened().Log.Damage {
-		if !d.Unsynced {
-			r.say("given up: what was in the log's file %s at byte %d, %d bytes: %s", d.File, d.At.Offset, d.Length, d.What)
-		}
-	}
 	if noList != nil {
 		if err := k.SetAside(nsqdata.MetadataFile); err != nil {
 			return errors.Join(err, k.Abandon())

@@ -86,22 +86,23 @@ func (n *node) cloneLocked() {
 func (n *node) setFaults() {
 	switch k := n.rng.IntN(12); {
 	case k < 4:
-		n.disk.SetRules()
+		n.rules()
 		n.fs.SetLimit(0)
+		n.openFolders()
 		n.note("the disk heals")
-		return
 	case k == 4 && n.fills:
-		room := n.rng.Int64N(60 << 10)
-		n.fs.SetLimit(n.fs.Used() + room)
-		n.note("the disk has room for %d bytes", room)
-		return
+		n.fill(60 << 10)
+	case k == 5:
+		n.closeFolder()
+	default:
+		n.rules(n.randomRule())
 	}
-	n.disk.SetRules(n.randomRule())
 }
 
 // faultyOps are the kinds of operations that fail: one at a time, or all that change something.
 var faultyOps = []vfs.Op{vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpMkdir, vfs.OpPreallocate, vfs.OpRemove,
-	vfs.OpOpenWrite, vfs.OpLink, vfs.OpTruncate, vfs.OpFree, vfs.OpOpen | vfs.OpRead, vfs.OpRead, vfs.OpOpen, vfs.OpList, vfs.OpSize, vfs.OpForget, vfs.OpChange}
+	vfs.OpOpenWrite, vfs.OpLink, vfs.OpTruncate, vfs.OpFree, vfs.OpOpen | vfs.OpRead, vfs.OpRead, vfs.OpOpen, vfs.OpList, vfs.OpSize, vfs.OpForget, vfs.OpChange,
+	vfs.OpStat, vfs.OpLinks, vfs.OpClose}
 
 func (n *node) randomRule() vfs.Rule {
 	rule := vfs.Rule{Ops: faultyOps[n.rng.IntN(len(faultyOps))], Skip: n.rng.IntN(20), Times: 1 + n.rng.IntN(10),
@@ -145,23 +146,27 @@ func (n *node) anySizes() sizes {
 		checkpoint: 6 << 10 << n.rng.IntN(4), prepare: n.rng.IntN(2) == 0}
 }
 
-// start opens the folder as it is, under a name and with levels of its own. A disk that fails may need a second attempt.
+// start opens the folder as it is, under a name and with levels of its own. A disk that fails may need a second attempt; one that is full, or on which
+// nothing may be written, need not. The crash that ends this life may come in the midst of it.
 func (n *node) start() {
 	n.disk = vfs.NewFaulty(n.fs)
 	n.reborn()
-	if n.faults && n.rng.IntN(2) == 0 {
-		n.disk.SetRules(n.randomRule())
+	fails := n.beset()
+	// What was only written to the system is synced by the start, or, when that fails, soon behind it: before that a power cut may take it.
+	early := n.crash.power == nil || !n.faults && !n.guarded && !n.killed
+	if n.crash.left >= 0 && early {
+		n.disk.Observe(n.tick)
 	}
 	recovery, err := n.open()
-	if err != nil && n.faults {
+	if err != nil && fails {
 		n.note("no start on a disk that fails: %v", err)
-		n.disk.SetRules()
+		n.rules()
 		recovery, err = n.open()
 	}
 	if err != nil {
 		n.fail("opening: %v", err)
 	}
-	n.disk.SetRules()
+	n.rules()
 	if wrong := n.wrong.Load(); wrong > 0 {
 		n.fail("%d channels had sums that did not add up", wrong)
 	}
@@ -190,10 +195,14 @@ func (n *node) start() {
 	n.written.Store(0)
 	n.synced.Store(0)
 	n.checkKept()
-	if n.faults { // what the disk has refused is made up for
+	if n.faults || n.guarded { // what the disk has refused is made up for
 		time.Sleep(time.Second)
 		synctest.Wait()
 	}
+	if n.crash.left >= 0 && !early {
+		n.disk.Observe(n.tick)
+	}
+	n.killed = n.crash.power == nil
 }
 
 // open opens the folder and makes its topics. After an error nothing is open.
@@ -255,8 +264,9 @@ func (h sums) Enabled(context.Context, slog.Level) bool { return true }
 
 // stop ends the process that goes on with a disk that does not count any more.
 func (n *node) stop() error {
-	n.disk.SetRules()
+	n.rules()
 	n.fs.SetLimit(0)
+	n.openFolders()
 	for _, s := range n.subs {
 		_ = s.Close()
 	}
@@ -270,12 +280,6 @@ func (n *node) stop() error {
 
 // live is one life: some work, and a crash in the middle of it.
 func (n *node) live() {
-	n.crash = crash{left: n.rng.IntN(400), clone: nil}
-	if n.rng.IntN(2) == 0 {
-		n.crash.power = rand.New(rand.NewPCG(n.rng.Uint64(), 3))
-	}
-	n.note("life: crash after %d operations, power cut %v, faults %v", n.crash.left, n.crash.power != nil, n.faults)
-	n.disk.Observe(n.tick)
 	for range 10 + n.rng.IntN(150) {
 		if n.crash.done() {
 			break
@@ -295,6 +299,7 @@ func (n *node) live() {
 	n.forget()
 	n.fs = n.crash.clone
 	n.fs.SetLimit(0)
+	n.openFolders()
 	n.usesOnlyNamed()
 }
 
@@ -506,49 +511,50 @@ func (n *node) drain() {
 func crashRun(t *testing.T, seed uint64) {
 	n := &node{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: vfs.NewMem(),
 		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}, twice: map[string]bool{}, early: map[string]topic.Position{}}
-	n.fs.SetStyle(vfs.Style{TornRenames: seed%4 == 1, Stale: seed%3 == 1})
+	n.fs.SetStyle(vfs.Style{TornRenames: seed%4 == 1, LostRenames: seed%4 == 3, Stale: seed%3 == 1})
 	if err := n.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}
 	faulty := n.rng.IntN(4) == 0 || *crashHard
 	n.eager = n.rng.IntN(3) == 0
-	if n.fills = faulty && n.rng.IntN(2) == 0; n.fills {
-		n.reserve = 32 << 10
-	}
+	n.fills = faulty && n.rng.IntN(2) == 0
+	n.lackSome()
 	life := func() {
-		n.faults = faulty && (n.rng.IntN(2) == 0 || *crashHard)
-		synctest.Wait() // nobody is in the midst of writing something
 		n.older = n.contents()
+		n.vary(faulty)
+		n.start()
 		n.live()
 		n.lose()
-		n.sizes = n.anySizes()
+	}
+	last := func() {
+		n.vary(false)
+		n.crash = crash{left: -1}
+		n.start()
+		n.last()
 	}
 	lives := 1 + n.rng.IntN(4)
-	if n.clocks = *crashClock; n.clocks {
+	n.spans = clockSpans
+	if n.clocks = *crashClock || seed%6 == 4; n.clocks {
 		for range lives {
-			n.bubble(t, func() {
-				n.start()
-				life()
-			})
+			n.bubble(t, 0, life)
 		}
-		n.bubble(t, func() {
-			n.start()
-			n.last()
-		})
+		n.bubble(t, n.latest(), last)
 		return
 	}
-	n.bubble(t, func() {
-		n.start()
+	n.bubble(t, 0, func() {
+		if seed%5 == 3 {
+			n.age()
+		}
 		for range lives {
 			life()
-			n.start()
 		}
-		n.last()
+		last()
 	})
 }
 
-// bubble does something in a bubble of its own, whose clock begins anywhere in some days if clocks are to differ, unless a former one has failed.
-func (n *node) bubble(t *testing.T, do func()) {
+// bubble does something in a bubble of its own, whose clock begins anywhere in many years, and at an age at least, if clocks are to differ, unless a former one
+// has failed.
+func (n *node) bubble(t *testing.T, least time.Duration, do func()) {
 	if t.Failed() {
 		return
 	}
@@ -560,7 +566,7 @@ func (n *node) bubble(t *testing.T, do func()) {
 			}
 		}()
 		if n.clocks {
-			ahead := time.Duration(n.rng.Int64N(int64([]time.Duration{time.Minute, time.Hour, 72 * time.Hour}[n.rng.IntN(3)])))
+			ahead := least + time.Duration(n.rng.Int64N(int64(n.spans[n.rng.IntN(len(n.spans))])))
 			n.note("the clock is at %v", ahead)
 			time.Sleep(ahead)
 			defer n.outlive()
@@ -583,14 +589,7 @@ func (n *node) outlive() {
 
 // last delivers all that there is, in a life that ends as it should.
 func (n *node) last() {
-	n.crash = crash{left: -1}
-	var last time.Time
-	for _, p := range n.promises {
-		if p.due.After(last) {
-			last = p.due
-		}
-	}
-	if late := last.Sub(wall()); late > 0 {
+	if late := n.lastDue().Sub(wall()); late > 0 {
 		n.advance(late)
 	}
 	n.drain()
@@ -611,7 +610,7 @@ func (n *node) lose() {
 		return
 	}
 	whole := n.fs
-	n.fs, n.replaced, n.removed = whole.KillClone(), n.stale, nil
+	n.fs, n.replaced, n.removed, n.broken = whole.KillClone(), n.stale, nil, broken{}
 	for range 1 + n.rng.IntN(2) {
 		n.loseOne(older)
 		older = nil // with a log file that only the newer one knows both would be gone
@@ -622,10 +621,16 @@ func (n *node) lose() {
 		n.fs = whole // an empty folder is a new one
 		return
 	}
+	if n.rng.IntN(4) == 0 {
+		n.breakOne()
+	}
+	n.setBroken(true)
 	k, _, err := Open(n.options())
+	n.setBroken(false)
 	if now := n.tree(); !maps.Equal(now, before) {
 		n.fail("a look at the folder has changed it:\n%v\n%v", before, now)
 	}
+	n.setBroken(true)
 	switch {
 	case err == nil:
 		n.note("nothing is missing, damage %q %+v", k.Opened().Damage, k.Opened().Log.Damage)
@@ -634,10 +639,13 @@ func (n *node) lose() {
 		} else {
 			n.stale = n.replaced // nothing needs the older copy now; a later start may, when it has lost a checkpoint
 		}
+		if n.broken.sectors > 0 {
+			n.fs = whole // what cannot be read is not lost: it is tried again, and again
+		}
 		if err := k.Abandon(); err != nil {
 			n.fail("abandoning: %v", err)
 		}
-	case errors.Is(err, ErrIncomplete):
+	case errors.Is(err, ErrIncomplete), n.broken.sectors > 0 && errors.Is(err, syscall.EIO):
 		n.note("the start refuses: %v", err)
 		n.acceptLoss(n.fs)
 		n.fs = whole
@@ -665,7 +673,7 @@ func (n *node) loseOne(older [][]byte) {
 		return
 	}
 	path := paths[n.rng.IntN(len(paths))]
-	switch n.rng.IntN(6) {
+	switch n.rng.IntN(8) {
 	case 0: // all files in the same folder, as of a volume that is not mounted, unless some of it would not be noticed
 		for _, other := range paths {
 			if filepath.Dir(other) == filepath.Dir(path) {
@@ -680,6 +688,8 @@ func (n *node) loseOne(older [][]byte) {
 		}
 	case 2:
 		n.putBackOlder(path, m)
+	case 3, 4:
+		n.copyBeside(path)
 	default:
 		n.remove(path)
 	}
@@ -687,13 +697,13 @@ func (n *node) loseOne(older [][]byte) {
 
 // acceptLoss demands that a folder on which a start refuses can be opened without what is missing, and is whole then.
 func (n *node) acceptLoss(hurt *vfs.Mem) {
-	again := &node{t: n.t, seed: n.seed, rng: n.rng, fs: hurt.KillClone(), id: n.id, levels: n.levels, listed: n.listed, accept: true}
-	again.disk = vfs.NewFaulty(again.fs)
+	again := n.another(hurt.KillClone())
+	again.accept = true
 	recovery, err := again.open()
 	if err != nil {
 		n.fail("accepting the loss: %v", err)
 	}
-	if len(again.k.Opened().Missing) == 0 {
+	if o := again.k.Opened(); len(o.Missing)+len(o.Log.Damage)+len(o.Damage) == 0 && n.broken.sectors == 0 {
 		n.fail("nothing is said to be missing when that is accepted")
 	}
 	allowed := again.leftOut(recovery)
@@ -726,8 +736,8 @@ func (n *node) acceptLoss(hurt *vfs.Mem) {
 // repairTwice demands the same when repairs end in the midst of it, by kills and power cuts, before one comes to its end.
 func (n *node) repairTwice(hurt *vfs.Mem, allowed map[string]int) {
 	repair := func(fs *vfs.Mem) *node {
-		again := &node{t: n.t, seed: n.seed, rng: n.rng, fs: fs, id: n.id, levels: n.levels, listed: n.listed, accept: true, crash: crash{left: -1}}
-		again.disk = vfs.NewFaulty(again.fs)
+		again := n.another(fs)
+		again.accept, again.crash = true, crash{left: -1}
 		return again
 	}
 	fs := hurt.KillClone()
@@ -759,7 +769,7 @@ func (n *node) repairTwice(hurt *vfs.Mem, allowed map[string]int) {
 	last.accept = false
 	_, err := last.open()
 	n.note("a start behind that: %v", err)
-	if errors.Is(err, ErrIncomplete) {
+	if errors.Is(err, ErrIncomplete) || n.broken.sectors > 0 && errors.Is(err, syscall.EIO) {
 		last = repair(fs)
 		if _, err := last.open(); err != nil {
 			n.fail("accepting the loss in the end: %v", err)

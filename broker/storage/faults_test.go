@@ -62,6 +62,7 @@ func (n *node) failing(op vfs.Op, nth int) (hit bool) {
 	hit = int(seen.Load()) > nth
 	n.disk.Observe(nil)
 	n.disk.SetRules()
+	n.openFolders()
 	n.advance(time.Second)
 	if err := n.r.Health(); err != nil {
 		n.fail("the disk is well again, and a write has succeeded: health is %v", err)
@@ -86,7 +87,7 @@ func (n *node) failing(op vfs.Op, nth int) (hit bool) {
 func TestFailingOperations(t *testing.T) {
 	for name, op := range map[string]vfs.Op{"write": vfs.OpWrite, "sync": vfs.OpSync, "sync folder": vfs.OpSyncDir,
 		"create": vfs.OpCreate, "rename": vfs.OpRename, "mkdir": vfs.OpMkdir, "preallocate": vfs.OpPreallocate,
-		"remove": vfs.OpRemove, "link": vfs.OpLink, "open": vfs.OpOpenWrite | vfs.OpOpen, "read": vfs.OpRead} {
+		"remove": vfs.OpRemove, "link": vfs.OpLink, "open": vfs.OpOpenWrite | vfs.OpOpen, "read": vfs.OpRead, "ask": vfs.OpStat | vfs.OpLinks, "close": vfs.OpClose} {
 		t.Run(name, func(t *testing.T) {
 			for nth, more := 0, true; more && nth < 60 && !t.Failed(); nth += failingStep {
 				synctest.Test(t, func(t *testing.T) {

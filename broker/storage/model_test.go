@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -52,7 +53,12 @@ type node struct {
 	most      int             // deliveries of a message in this life, 0: any number
 	unlimited bool            // any number of deliveries is allowed in all lives
 	clocks    bool            // each life has a clock of its own, which may be behind that of the life before, or far ahead
+	spans     []time.Duration // within one of these times they differ
 	fills     bool            // a disk that fails may get full, too
+	lacks     []vfs.Rule      // what the file system can not do, in all lives
+	guarded   bool            // some files were made read only before this life, or an earlier one
+	killed    bool            // the life before did not end in a power cut
+	broken    broken          // what of a file cannot be read
 	eager     bool            // consumers take and finish all that there is, so that segments are let go
 	next      int             // number of the next message
 	trace     []string
@@ -146,6 +152,9 @@ type bound struct {
 
 func (b *bound) Bound() uint64 { return b.n }
 func (b *bound) Reserve(n uint64) error {
+	if n > protocol.MaxSequence+1 {
+		return errors.New("there are no more ids")
+	}
 	b.n = n
 	if b.keep != nil {
 		_ = b.keep() // the file has it

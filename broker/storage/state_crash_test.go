@@ -77,7 +77,8 @@ func newStatesWorld(seed uint64) *statesWorld {
 	}
 	w.channels = shuffled(w.rng, nastyNames)[:1+w.rng.IntN(4)]
 	w.big = w.rng.IntN(4) == 0
-	w.fs.SetStyle(vfs.Style{TornRenames: w.rng.IntN(3) == 0, Stale: w.rng.IntN(3) == 0})
+	w.fs.SetStyle(vfs.Style{TornRenames: w.rng.IntN(3) == 0, LostRenames: w.rng.IntN(3) == 0, Stale: w.rng.IntN(3) == 0})
+	w.lackSome()
 	if w.rng.IntN(2) == 0 {
 		w.ballots = &ballots{}
 		w.node.groups, w.keeps = w.ballots.replay, w.ballots.begin
@@ -496,13 +497,6 @@ func (w *statesWorld) inherit(found view) {
 }
 
 func (w *statesWorld) life() {
-	synctest.Wait()
-	w.crash = crash{left: w.rng.IntN(500)}
-	if w.rng.IntN(2) == 0 {
-		w.crash.power = rand.New(rand.NewPCG(w.rng.Uint64(), 3))
-	}
-	w.note("life: crash after %d operations, power cut %v, faults %v", w.crash.left, w.crash.power != nil, w.faults)
-	w.disk.Observe(w.tick)
 	for range 10 + w.rng.IntN(120) {
 		if w.crash.done() {
 			break
@@ -511,13 +505,13 @@ func (w *statesWorld) life() {
 	}
 	w.endLife(w.rng.IntN(3) == 0)
 	w.fs = w.crash.clone
-	w.sizes = w.anySizes()
+	w.openFolders()
 }
 
 // found is what is there, looked at in a copy.
 func (w *statesWorld) found() view {
-	again := &node{t: w.t, seed: w.seed, rng: w.rng, fs: w.fs.KillClone(), levels: w.levels, sizes: w.sizes, groups: w.node.groups}
-	again.disk = vfs.NewFaulty(again.fs)
+	again := w.another(w.fs.KillClone())
+	again.sizes, again.groups = w.sizes, w.node.groups
 	if w.ballots != nil {
 		w.ballots.last = 0
 	}
@@ -645,7 +639,6 @@ func (w *statesWorld) checkLoosely(found view, lower, upper int) {
 
 // drain has all come that there is.
 func (w *statesWorld) drain() {
-	w.crash = crash{left: -1}
 	for _, t := range w.r.Topics() {
 		_ = t.SetPaused(false)
 		if len(t.Channels()) == 0 {
@@ -675,45 +668,61 @@ func (w *statesWorld) drain() {
 	}
 }
 
+// stateSpans are within which time clocks differ: nothing is deferred, and nothing of use, for as long.
+var stateSpans = []time.Duration{time.Minute, time.Hour, 72 * time.Hour}
+
 func statesRun(t *testing.T, seed uint64) {
 	w := newStatesWorld(seed)
-	w.t = t
 	if err := w.fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}
 	faulty := w.rng.IntN(4) == 0
-	defer func() { // or the bubble does not end
-		if t.Failed() && w.k != nil && w.k.stop != nil {
-			_ = w.stop()
-		}
-	}()
-	w.birth()
-	w.inherit(nil)
-	for range 1 + w.rng.IntN(4) {
-		w.faults = faulty && w.rng.IntN(2) == 0
-		w.life()
-		found := w.found()
-		w.check(found)
+	found := view{}
+	life := func() {
+		w.vary(faulty)
 		w.birth()
 		w.inherit(found)
+		w.life()
+		found = w.found()
+		w.check(found)
 	}
-	w.faults = false
-	w.drain()
-	if err := w.stop(); err != nil {
-		w.fail("closing: %v", err)
+	last := func() {
+		w.vary(false)
+		w.crash = crash{left: -1}
+		w.birth()
+		w.inherit(found)
+		w.drain()
+		if err := w.stop(); err != nil {
+			w.fail("closing: %v", err)
+		}
 	}
+	lives := 1 + w.rng.IntN(4)
+	if w.spans = stateSpans; seed%3 == 1 {
+		w.clocks = true
+		for range lives {
+			w.bubble(t, 0, life)
+		}
+		w.bubble(t, 73*time.Hour, last) // all is due then
+		return
+	}
+	w.bubble(t, 0, func() {
+		for range lives {
+			life()
+		}
+		last()
+	})
 }
 
 // TestStateThroughCrashes: topics and channels of all kinds of names, with options, made, deleted, emptied and paused, messages of all sizes, and a group of
 // replicas in the same folder: a crash leaves what there was behind one of the operations, or part of the next one, and no earlier than what was answered.
 func TestStateThroughCrashes(t *testing.T) {
 	if *crashSeed != 0 {
-		synctest.Test(t, func(t *testing.T) { statesRun(t, *crashSeed) })
+		statesRun(t, *crashSeed)
 		return
 	}
 	for seed := range uint64(someCrashes()) {
 		seed += *crashFrom
-		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { statesRun(t, seed) }) })
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { statesRun(t, seed) })
 		if !ok {
 			t.FailNow()
 		}
