@@ -6,9 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,6 +23,7 @@ import (
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/tlsfiles"
+	"brokerd/protocol/wholefile"
 )
 
 // cluster lists what a member of a cluster is told.
@@ -52,6 +51,9 @@ var clusterNames = regexp.MustCompile("^[A-Za-z0-9._-]{1,64}$")
 
 // checkCluster checks what a member of a cluster is told.
 func (o *Options) checkCluster() error {
+	if err := oneOf("cluster-fast-failover", o.ClusterFast, "must be on or off", "on", "off"); err != nil {
+		return err
+	}
 	if o.ClusterName == "" {
 		if len(o.ClusterPeers) > 0 || o.ClusterAddress != "" || o.ClusterSecretFile != "" || o.ClusterTLSCert+o.ClusterTLSKey+o.ClusterTLSCA != "" {
 			return refuse("cluster-name", "must be given when another option of the cluster is", "")
@@ -100,9 +102,6 @@ func (o *Options) checkPeers() error {
 	if err := within("cluster-election-timeout", o.ClusterElection, 500*time.Millisecond, 10*time.Second, "must be from 500ms to 10s"); err != nil {
 		return err
 	}
-	if o.ClusterFast != "on" && o.ClusterFast != "off" {
-		return refuse("cluster-fast-failover", "must be on or off", o.ClusterFast)
-	}
 	return within("cluster-wait", o.ClusterWait, 100*time.Millisecond, time.Minute, "must be from 100ms to 1m")
 }
 
@@ -132,29 +131,16 @@ const (
 
 // readSecret reads what all brokers of a cluster know, without the end of its line. Who else can read the file is as good as one of them.
 func readSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	text, state, err := wholefile.Regular(path, mostSecretFile)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // it is only read
-	state, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !state.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", path)
-	case state.Mode().Perm()&0o006 != 0:
-		return nil, fmt.Errorf("%s is open to everybody: take that right away (chmod o-rw)", path)
-	case state.Size() > mostSecretFile:
-		return nil, fmt.Errorf("%s has more than %d bytes", path, mostSecretFile)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, mostSecretFile))
-	if err != nil {
-		return nil, err
+	if state.Mode().Perm()&0o006 != 0 {
+		return nil, fmt.Errorf("%q is open to everybody: take that right away (chmod o-rw)", path)
 	}
 	secret := bytes.TrimRight(text, "\r\n")
 	if len(secret) < leastSecret {
-		return nil, fmt.Errorf("%s has a secret of %d bytes, and %d are the least", path, len(secret), leastSecret)
+		return nil, fmt.Errorf("%q has a secret of %d bytes, and %d are the least", path, len(secret), leastSecret)
 	}
 	return secret, nil
 }

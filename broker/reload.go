@@ -42,9 +42,14 @@ var ErrRestart = errors.New("needs a restart")
 // Reload puts the options in force that can change while the broker runs, and remembers what the others are to be after a restart. All
 // are taken, or none when the error is not nil. What was set through /config/KEY before holds no longer.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	apply, err := s.readAnew(&fresh)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.reloadLocked(fresh, from)
+	if err == nil {
+		apply(from)
+	}
 	s.countReloadLocked(err == nil)
 	return err
 }
@@ -64,25 +69,27 @@ func (s *Server) countReloadLocked(good bool) {
 	}
 }
 
-func (s *Server) reloadLocked(fresh Options, from httpapi.Origins) error {
+// readAnew judges options, and reads the files that they name: nothing that others wait for is held meanwhile. mu is held when apply is called.
+func (s *Server) readAnew(fresh *Options) (apply func(from httpapi.Origins), err error) {
 	if err := fresh.Validate(); err != nil {
-		return err
+		return nil, err
 	}
-	next, later := s.merge(&fresh)
+	next, later := s.merge(fresh)
 	if err := next.Validate(); err != nil {
-		return err
+		return nil, err
 	}
-	apply, err := s.prepare(next)
+	take, err := s.prepare(next)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	apply()
-	s.inForce.Store(next)
-	s.origins, s.later = from, later
-	if len(later) > 0 {
-		s.log.Warn("settings that only a restart changes", "settings", slices.Sorted(maps.Keys(later)))
-	}
-	return nil
+	return func(from httpapi.Origins) {
+		take()
+		s.inForce.Store(next)
+		s.origins, s.later = from, later
+		if len(later) > 0 {
+			s.log.Warn("settings that only a restart changes", "settings", slices.Sorted(maps.Keys(later)))
+		}
+	}, nil
 }
 
 // merge returns the options in force with what a reload changes of fresh, and by their keys what fresh says otherwise of the rest.
@@ -125,7 +132,7 @@ func (s *Server) prepare(o *Options) (apply func(), err error) {
 		return nil, fmt.Errorf("--max-msg-size over %d: %w", s.largestMessage(), ErrRestart)
 	}
 	if p.tokens, err = grant.OpenIf(o.TokenFile); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--token-file: %w", err)
 	}
 	if p.own, err = grant.OpenOwn(o.LookupdTokenFile, s.log); err != nil {
 		return nil, fmt.Errorf("--lookupd-token-file: %w", err)

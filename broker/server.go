@@ -82,7 +82,9 @@ type Server struct {
 	certs   atomic.Pointer[tlsConfigs]  // replaced by a reload, see tlsNow
 	authNow atomic.Pointer[auth.Client] // the same; nil when auth is off
 
-	mu      sync.Mutex // guards what follows: one reload, or change of a setting, at a time
+	reloading sync.Mutex // one reload at a time; taken before mu, for as long as files are read
+
+	mu      sync.Mutex // guards what follows: one change of settings at a time
 	origins httpapi.Origins
 	later   map[string]any // settings, by key, that file, environment or flags say otherwise since, and that need a restart
 	reloads metrics.Reloads
@@ -145,7 +147,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	}
 	tokens, err := grant.OpenIf(opts.TokenFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--token-file: %w", err)
 	}
 	s.tokens = grant.NewSlot(tokens)
 	own, err := grant.OpenOwn(opts.LookupdTokenFile, log)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -154,13 +155,13 @@ func withUser(text []byte, u User) []byte {
 
 // usersFile is a file of users that may change.
 type usersFile struct {
-	path string
-	log  *slog.Logger
+	path  string
+	log   *slog.Logger
+	users atomic.Pointer[[]User]
 
-	mu      sync.Mutex
-	users   []User      // guarded by mu
-	state   fs.FileInfo // of the file that was last looked at, nil when there was none; guarded by mu
-	checked time.Time   // guarded by mu
+	look    sync.Mutex  // whoever has it looks at the file; nobody waits for it. It guards what follows
+	state   fs.FileInfo // of the file that was last looked at, nil when there was none
+	checked time.Time
 }
 
 // checkEvery is how long a change of the file can go unnoticed.
@@ -175,7 +176,7 @@ func openUsers(path string, log *slog.Logger) (*usersFile, error) {
 	return f, nil
 }
 
-// load reads the file, and says once what is wrong with it. The caller holds mu, or is the only one.
+// load reads the file, and says once what is wrong with it. The caller holds look, or is the only one.
 func (f *usersFile) load() error {
 	text, state, err := grant.ReadFile(fileName, f.path, maxUsersLen)
 	f.state = state
@@ -187,9 +188,9 @@ func (f *usersFile) load() error {
 	}
 	users, err := ParseUsers(text)
 	if err != nil {
-		return fmt.Errorf("users file %s: %w", f.path, err)
+		return fmt.Errorf("users file %q: %w", f.path, err)
 	}
-	f.users = users
+	f.users.Store(&users)
 	return nil
 }
 
@@ -202,21 +203,31 @@ func (f *usersFile) changed() bool {
 	return !grant.SameFile(state, f.state)
 }
 
-// find returns a user by name, from the file as it is now.
+// find returns a user by name, from the file as it is now; while it is read, as it was before.
 func (f *usersFile) find(name string, now time.Time) (User, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if now.Sub(f.checked) >= checkEvery {
-		f.checked = now
-		if f.changed() {
-			if err := f.load(); err != nil {
-				f.log.Error("the users file cannot be used; the last good one counts", "error", err)
-			}
-		}
-	}
-	i := slices.IndexFunc(f.users, func(u User) bool { return u.Name == name })
+	f.follow(now)
+	users := *f.users.Load()
+	i := slices.IndexFunc(users, func(u User) bool { return u.Name == name })
 	if i < 0 {
 		return User{}, false
 	}
-	return f.users[i], true
+	return users[i], true
+}
+
+// follow reads the file anew when it has changed, once a second at most.
+func (f *usersFile) follow(now time.Time) {
+	if !f.look.TryLock() {
+		return
+	}
+	defer f.look.Unlock()
+	if now.Sub(f.checked) < checkEvery {
+		return
+	}
+	f.checked = now
+	if !f.changed() {
+		return
+	}
+	if err := f.load(); err != nil {
+		f.log.Error("the users file cannot be used; the last good one counts", "error", err)
+	}
 }

@@ -203,3 +203,20 @@ func TestWhatIsWrongWithTheFileIsSaidOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyWaitsForWhoReadsTheUsers: a disk that does not answer holds up the one that looks, and others are known as they were before.
+func TestNobodyWaitsForWhoReadsTheUsers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, []byte("alice:"+someHash+":operator\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openUsers(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.look.Lock() // as who reads does
+	defer f.look.Unlock()
+	if _, ok := f.find("alice", time.Now().Add(time.Hour)); !ok {
+		t.Error("alice is not known meanwhile")
+	}
+}

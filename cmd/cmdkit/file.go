@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"brokerd/protocol/wholefile"
 )
 
 // file is what the TOML file says; its zero value says nothing.
@@ -25,7 +27,11 @@ func (p Program) readFile(given map[string][]string, env map[string]string) (fil
 		return file{}, nil
 	}
 	f := file{path: path}
-	if _, err := toml.DecodeFile(path, &f.values); err != nil {
+	text, err := wholefile.Read(path)
+	if err == nil {
+		_, err = toml.Decode(string(text), &f.values)
+	}
+	if err != nil {
 		return f, fmt.Errorf("--%s must be a readable TOML file, not %q: %w (%s)", flagConfig, path, err, source)
 	}
 	return f, nil

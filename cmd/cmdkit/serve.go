@@ -84,22 +84,38 @@ func (s *serving) start() (stop bool, code int, ended bool) {
 	}
 }
 
-// serve waits until the daemon is to stop, or reports that it has ended.
+// reloadTime is for how long a stop waits for settings that are being read.
+const reloadTime = time.Second
+
+// serve waits until the daemon is to stop, or reports that it has ended. Settings are read beside it: a disk that does not answer keeps no signal waiting.
 func (s *serving) serve() (code int, ended bool) {
+	hangups, reloaded := s.hangups, make(chan struct{}, 1)
 	for {
 		select {
-		case <-s.hangups:
+		case <-hangups:
 			if s.reload == nil {
 				s.log.Warn("SIGHUP changes nothing here")
 				continue
 			}
-			_ = s.reload() // it is in the log
+			hangups = nil // one at a time; the next waits in its channel
+			go func() {   // ends with the reload, which the next one waits for, and a stop for reloadTime
+				_ = s.reload() // it is in the log
+				reloaded <- struct{}{}
+			}()
+		case <-reloaded:
+			hangups = s.hangups
 		case sig := <-s.signals:
 			if sig == syscall.SIGQUIT {
 				s.endedAtOnce(sig, s.Lost())
 				return ExitFailed, true
 			}
 			s.log.Info("stopping", "signal", sig.String())
+			if hangups == nil && s.hangups != nil {
+				select {
+				case <-reloaded:
+				case <-time.After(reloadTime): // it waits for a disk
+				}
+			}
 			return ExitOK, false
 		case err := <-s.Failed():
 			if err == nil {

@@ -192,3 +192,41 @@ func TestASignalEndsAVerb(t *testing.T) {
 		t.Errorf("code %d, %v, restored %v, stderr %q", code, ok, restored, log.String())
 	}
 }
+
+// TestAReloadThatHangsKeepsNoSignalWaiting: as when the settings lie on a network mount that does not answer. A reload that ends is waited for.
+func TestAReloadThatHangsKeepsNoSignalWaiting(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		takes, stops time.Duration
+	}{
+		{"hangs", time.Hour, reloadTime},
+		{"ends", reloadTime / 2, reloadTime / 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hangups, signals := make(chan os.Signal, 1), make(chan os.Signal, 1)
+				began, over := make(chan struct{}), make(chan struct{})
+				defer close(over) // a process that ends takes its goroutines with it
+				reload := func() error {
+					close(began)
+					select {
+					case <-time.After(c.takes):
+					case <-over:
+					}
+					return nil
+				}
+				ended := make(chan int)
+				go func() {
+					ended <- Serve(Process{Signals: signals, Hangups: hangups}, NewLogger(io.Discard, "text", nil), newFake(), reload, timeout)
+				}()
+				hangups <- syscall.SIGHUP
+				<-began
+				at := time.Now()
+				signals <- syscall.SIGTERM
+				if code := <-ended; code != ExitOK || time.Since(at) != c.stops {
+					t.Errorf("code %d after %v, want 0 after %v", code, time.Since(at), c.stops)
+				}
+			})
+		})
+	}
+}

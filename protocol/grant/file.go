@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"brokerd/protocol/wholefile"
 )
 
 // maxFile is the longest token file that is read, in bytes.
@@ -81,7 +83,7 @@ func (f *File) loadLocked() (changed bool, err error) {
 	}
 	t, err := Parse(text)
 	if err != nil {
-		return false, fmt.Errorf("token file %s: %w", f.path, err)
+		return false, fmt.Errorf("token file %q: %w", f.path, err)
 	}
 	f.table.Store(t)
 	return true, nil
@@ -93,29 +95,12 @@ const tokenFile = "token file"
 // ReadFile returns the text of a file that says who may do what, and what the file was, nil when there is none. It refuses what is no file, has more
 // than most bytes, or can be written by everybody; what is how such a file is called in errors.
 func ReadFile(what, path string, most int64) (text []byte, state fs.FileInfo, err error) {
-	if state, err = os.Stat(path); err == nil && !state.Mode().IsRegular() { // to open a pipe could wait for ever
-		return nil, state, fmt.Errorf("%s %s is no regular file", what, path)
-	}
-	file, err := os.Open(path)
+	text, state, err = wholefile.Regular(path, most)
 	if err != nil {
 		return nil, state, fmt.Errorf("%s: %w", what, err)
 	}
-	defer file.Close() // it was only read
-	if state, err = file.Stat(); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", what, err)
-	}
-	switch {
-	case !state.Mode().IsRegular():
-		return nil, state, fmt.Errorf("%s %s is no regular file", what, path)
-	case state.Mode().Perm()&0o002 != 0:
-		return nil, state, fmt.Errorf("%s %s can be written by everybody: take that right away (chmod o-w)", what, path)
-	case state.Size() > most:
-		return nil, state, fmt.Errorf("%s %s is over %d bytes", what, path, most)
-	}
-	text = make([]byte, state.Size())
-	n, err := file.ReadAt(text, 0)
-	if n < len(text) { // it became shorter meanwhile, or cannot be read
-		return nil, state, fmt.Errorf("%s %s: %w", what, path, err)
+	if state.Mode().Perm()&0o002 != 0 {
+		return nil, state, fmt.Errorf("%s %q can be written by everybody: take that right away (chmod o-w)", what, path)
 	}
 	return text, state, nil
 }
@@ -135,7 +120,7 @@ func List(path string) ([]Entry, error) {
 		return nil, err
 	}
 	if _, err := Parse(text); err != nil {
-		return nil, fmt.Errorf("token file %s: %w", path, err)
+		return nil, fmt.Errorf("token file %q: %w", path, err)
 	}
 	var list []Entry
 	for line := range strings.Lines(string(text)) {
@@ -231,7 +216,7 @@ func edit(path string, change func(text string, t *Table) (string, error)) error
 	}
 	t, err := Parse(text)
 	if err != nil {
-		return fmt.Errorf("token file %s: %w", path, err)
+		return fmt.Errorf("token file %q: %w", path, err)
 	}
 	changed, err := change(string(text), t)
 	if err != nil {

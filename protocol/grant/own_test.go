@@ -72,3 +72,20 @@ func TestOwnTokenFollowsItsFile(t *testing.T) {
 		t.Error("a file that is not there was taken")
 	}
 }
+
+// TestNobodyWaitsForWhoReadsTheOwnToken: a disk that does not answer holds up the one that looks, and others show the token from before.
+func TestNobodyWaitsForWhoReadsTheOwnToken(t *testing.T) {
+	path, token := filepath.Join(t.TempDir(), "own"), newToken("own")
+	if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := OpenOwn(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.look.Lock() // as who reads does
+	defer o.look.Unlock()
+	if got := o.Token(); got != token {
+		t.Errorf("shown meanwhile: %.12s", got)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -77,12 +78,15 @@ func NewAudit(log *slog.Logger) *Audit {
 	return &Audit{log: log, queue: make(chan line, maxActs), next: make(chan struct{}, 1)}
 }
 
+// noWait has a pipe refused that nobody reads, where opening it would wait for a reader.
+const noWait = syscall.O_NONBLOCK
+
 // CheckAudit reports why acts could not be written to a file, as far as that shows without making it.
 func CheckAudit(path string) error {
 	if path == "" {
 		return nil
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|noWait, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		_, err = os.Stat(filepath.Dir(path))
 	} else if err == nil {
@@ -99,7 +103,7 @@ func OpenAudit(path string) (*os.File, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|noWait, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("--audit-log: %w", err)
 	}

@@ -4,7 +4,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
+
+	"brokerd/protocol/wholefile"
 )
 
 // ErrNoCertificate is a file of authorities in which none was found.
@@ -15,7 +16,7 @@ func Authorities(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(path)
+	pem, err := wholefile.Read(path)
 	if err != nil {
 		return nil, err
 	}

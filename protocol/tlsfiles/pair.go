@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"brokerd/protocol/wholefile"
 )
 
 // lookEvery is how often the files are looked at, when connections are made.
@@ -17,14 +20,17 @@ const lookEvery = time.Second
 type Pair struct {
 	certFile, keyFile string
 	log               *slog.Logger
+	cert              atomic.Pointer[tls.Certificate]
 
-	mu     sync.Mutex // guards what follows
-	cert   *tls.Certificate
+	look   sync.Mutex     // whoever has it looks at the files; nobody waits for it. It guards what follows
 	state  [2]os.FileInfo // of the files that cert was read from, or that could not be used
 	looked time.Time
+
+	verdict string    // on the time in which cert is valid; empty while it is
+	judged  time.Time // when it was told last
 }
 
-// Load reads a pair. The error names the files. log is told of changes.
+// Load reads a pair. The error names the files. log is told of changes, and of a certificate that is not valid now.
 func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
 	p := &Pair{certFile: certFile, keyFile: keyFile, log: log, looked: time.Now()}
 	state, err := p.stat()
@@ -32,8 +38,13 @@ func Load(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
 		return nil, err
 	}
 	p.state = state
-	p.cert, err = p.read()
-	return p, err
+	cert, err := p.read(wholefile.Read)
+	if err != nil {
+		return nil, err
+	}
+	p.cert.Store(cert)
+	p.judge(p.looked)
+	return p, nil
 }
 
 // stat follows symbolic links.
@@ -46,23 +57,40 @@ func (p *Pair) stat() (state [2]os.FileInfo, err error) {
 	return state, nil
 }
 
-func (p *Pair) read() (*tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+// read reads both files, each by what.
+func (p *Pair) read(what func(path string) ([]byte, error)) (*tls.Certificate, error) {
+	certText, err := what(p.certFile)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %q with key %q: %w", p.certFile, p.keyFile, err)
+	}
+	keyText, err := what(p.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %q with key %q: %w", p.certFile, p.keyFile, err)
+	}
+	cert, err := tls.X509KeyPair(certText, keyText)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %q with key %q: %w", p.certFile, p.keyFile, err)
 	}
 	return &cert, nil
 }
 
-// Certificate returns what the files hold, as far as they were looked at within a second.
+// regular reads what may be read anew.
+func regular(path string) ([]byte, error) {
+	text, _, err := wholefile.Regular(path, wholefile.Most)
+	return text, err
+}
+
+// Certificate returns what the files hold, as far as they were looked at within a second. While they are read it returns what they held before.
 func (p *Pair) Certificate() *tls.Certificate {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.looked) >= lookEvery {
-		p.looked = now
-		p.lookLocked()
+	if p.look.TryLock() {
+		defer p.look.Unlock()
+		if now := time.Now(); now.Sub(p.looked) >= lookEvery {
+			p.looked = now
+			p.lookLocked()
+			p.judge(now)
+		}
 	}
-	return p.cert
+	return p.cert.Load()
 }
 
 // lookLocked reads the files if they changed.
@@ -79,18 +107,39 @@ func (p *Pair) lookLocked() {
 		return
 	}
 	p.state = state
-	cert, err := p.read()
+	cert, err := p.read(regular)
 	if err != nil {
 		p.log.Error("a certificate cannot be read anew, the one from before is served", "error", err)
 		return
 	}
-	p.cert = cert
+	p.cert.Store(cert)
+	p.verdict = "" // of another
 	p.log.Info("a certificate was read anew", "file", p.certFile, "serial", serial(cert), "until", expiry(cert))
 }
 
-// same reports whether two looks at a file found the same content, as far as its name tells.
+// judgeEvery is how often it is said that a certificate is not valid, while connections are made.
+const judgeEvery = 24 * time.Hour
+
+// judge says when the certificate is not valid at now: peers refuse it then. look is held, or the caller is the only one.
+func (p *Pair) judge(now time.Time) {
+	c, verdict := leaf(p.cert.Load()), ""
+	switch {
+	case now.After(c.NotAfter):
+		verdict = "a certificate has expired"
+	case now.Before(c.NotBefore):
+		verdict = "a certificate is not valid yet"
+	}
+	if verdict != "" && (verdict != p.verdict || now.Sub(p.judged) >= judgeEvery) {
+		p.log.Warn(verdict, "file", p.certFile, "serial", serial(p.cert.Load()), "from", c.NotBefore, "until", c.NotAfter)
+		p.judged = now
+	}
+	p.verdict = verdict
+}
+
+// same reports whether two looks at a file found the same content, as far as its name tells. A pipe has none, which could be read once more.
 func same(a, b os.FileInfo) bool {
-	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+	return a != nil && b != nil && os.SameFile(a, b) && a.Mode().Type() == b.Mode().Type() &&
+		(a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() || !b.Mode().IsRegular())
 }
 
 // Expiry returns when the certificate ends.
