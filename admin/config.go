@@ -176,7 +176,7 @@ func (s *Server) prepare(fresh *Options) (r renewal, err error) {
 		return r, err
 	}
 	if r.tokens, err = grant.OpenIf(fresh.TokenFile); err != nil {
-		return r, err
+		return r, fmt.Errorf("--token-file: %w", err)
 	}
 	who, err := fresh.accessConfig(r.tokens, s.log)
 	if err != nil {

@@ -38,16 +38,16 @@ func (o *Options) loadSecrets(log *slog.Logger) (*secrets, error) {
 	if o.ClientTLSCert != "" {
 		pair, err := tlsfiles.Load(o.ClientTLSCert, o.ClientTLSKey, log)
 		if err != nil {
-			return nil, fmt.Errorf("failed to LoadX509KeyPair %s, %s - %w", o.ClientTLSCert, o.ClientTLSKey, err)
+			return nil, fmt.Errorf("--http-client-tls-cert: failed to LoadX509KeyPair: %w", err)
 		}
 		pair.Present(s.towardsDaemons)
 	}
 	var err error
 	switch s.towardsDaemons.RootCAs, err = tlsfiles.Authorities(o.TLSRootCAFile); {
 	case errors.Is(err, tlsfiles.ErrNoCertificate):
-		return nil, fmt.Errorf("failed to AppendCertsFromPEM %s", o.TLSRootCAFile)
+		return nil, fmt.Errorf("--http-client-tls-root-ca-file: failed to AppendCertsFromPEM: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("failed to read TLS root CA file %s - %w", o.TLSRootCAFile, err)
+		return nil, fmt.Errorf("--http-client-tls-root-ca-file: failed to read TLS root CA file: %w", err)
 	}
 	if s.token, err = grant.OpenOwn(o.ClientToken, log); err != nil {
 		return nil, fmt.Errorf("--http-client-token-file: %w", err)

@@ -79,7 +79,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	s.secrets.Store(shows)
 	tokens, err := grant.OpenIf(opts.TokenFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--token-file: %w", err)
 	}
 	s.tokens = grant.NewSlot(tokens)
 	who, err := opts.accessConfig(tokens, log)
@@ -123,6 +123,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	s.trail = audit.New(acts, s.log)
+	if s.roster != nil {
+		if err := s.roster.Begin(); err != nil {
+			return errors.Join(fmt.Errorf("--state-path: %w", err), listener.Close(), s.trail.Close())
+		}
+	}
 	if err := s.compose(listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close(), s.trail.Close())
 	}

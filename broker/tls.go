@@ -61,9 +61,13 @@ func newAuthClient(o *Options, log *slog.Logger) (*auth.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return auth.New(auth.Config{
+	asks, err := auth.New(auth.Config{
 		Addresses: o.AuthHTTPAddresses, Method: o.AuthHTTPRequestMethod, Anchored: o.AuthAnchored,
 		TLS:            &tls.Config{RootCAs: roots.roots, MinVersion: o.TLSMinVersion},
 		ConnectTimeout: o.HTTPClientConnectTimeout, RequestTimeout: o.HTTPClientRequestTimeout, Logger: log,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("--auth-http-address: %w", err)
+	}
+	return asks, nil
 }

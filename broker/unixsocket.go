@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -43,8 +44,18 @@ func isSocketPath(address string) bool {
 // maxSocketPath is how many bytes of a path fit into a socket's address on every system.
 const maxSocketPath = 103
 
+// looksLikeAddress reports whether a path is what somebody writes who means an address: a port or an IP address alone.
+func looksLikeAddress(path string) bool {
+	_, notPort := strconv.ParseUint(path, 10, 16)
+	_, notIP := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(path, "["), "]"))
+	return notPort == nil || notIP == nil
+}
+
 // checkSocketPath says why path cannot be a socket's.
 func checkSocketPath(flag, path string) error {
+	if flag != "unix-socket" && looksLikeAddress(path) {
+		return refuse(flag, "must be host:port such as :4150 or [::1]:4150, or the path of a unix socket; a path like this one is written with ./ before it", path)
+	}
 	if len(path) > maxSocketPath {
 		return refuse(flag, fmt.Sprintf("must be at most %d bytes long as the path of a unix socket", maxSocketPath), path)
 	}

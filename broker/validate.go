@@ -98,6 +98,9 @@ func (o *Options) checkAddresses() error {
 	for _, a := range []struct{ flag, path string }{
 		{"tcp-address", o.TCPAddress}, {"http-address", o.HTTPAddress}, {"unix-socket", o.UnixSocket},
 	} {
+		if strings.HasPrefix(a.path, "unix:/") && a.flag != "unix-socket" {
+			return refuse(a.flag, "must be host:port, or the path of a unix socket without unix: before it", a.path)
+		}
 		if a.flag != "unix-socket" && !isSocketPath(a.path) {
 			continue
 		}

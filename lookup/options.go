@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
+	"unicode"
 
 	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
@@ -71,31 +73,31 @@ func DefaultOptions() Options {
 // Validate returns everything that is wrong, joined, or nil.
 func (o Options) Validate() error {
 	var wrong []error
-	for _, a := range []struct{ name, address string }{{"TCP address", o.TCPAddress}, {"HTTP address", o.HTTPAddress}, {"HTTPS address", o.HTTPSAddress}} {
-		if a.address == "" && a.name == "HTTPS address" {
+	for _, a := range []struct{ name, address string }{{"--tcp-address", o.TCPAddress}, {"--http-address", o.HTTPAddress}, {"--https-address", o.HTTPSAddress}} {
+		if a.address == "" && a.name == "--https-address" {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(a.address); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s %q: %w", a.name, a.address, err))
+			wrong = append(wrong, fmt.Errorf("%s must be host:port, not %q", a.name, a.address))
 		}
 	}
-	if o.BroadcastAddress == "" {
-		wrong = append(wrong, errors.New("broadcast address is empty"))
+	if o.BroadcastAddress == "" || strings.ContainsFunc(o.BroadcastAddress, unicode.IsSpace) {
+		wrong = append(wrong, fmt.Errorf("--broadcast-address must be a host name or an IP address, not %q", o.BroadcastAddress))
 	}
 	if o.InactiveProducerTimeout <= 0 {
-		wrong = append(wrong, fmt.Errorf("inactive producer timeout %v is not positive", o.InactiveProducerTimeout))
+		wrong = append(wrong, fmt.Errorf("--inactive-producer-timeout must be more than 0, not %v", o.InactiveProducerTimeout))
 	}
 	if o.TombstoneLifetime < 0 {
-		wrong = append(wrong, fmt.Errorf("tombstone lifetime %v is negative", o.TombstoneLifetime))
+		wrong = append(wrong, fmt.Errorf("--tombstone-lifetime must be 0 or more, not %v", o.TombstoneLifetime))
 	}
 	if _, err := loglevel.Parse(o.LogLevel); err != nil {
-		wrong = append(wrong, fmt.Errorf("log level %w, not %q", err, o.LogLevel))
+		wrong = append(wrong, fmt.Errorf("--log-level %w, not %q", err, o.LogLevel))
 	}
 	if o.LogFormat != "text" && o.LogFormat != "json" {
-		wrong = append(wrong, fmt.Errorf("log format %q is neither text nor json", o.LogFormat))
+		wrong = append(wrong, fmt.Errorf("--log-format must be text or json, not %q", o.LogFormat))
 	}
 	if o.ForgetTopicsAfter < 0 {
-		wrong = append(wrong, fmt.Errorf("--forget-topics-after %v is negative", o.ForgetTopicsAfter))
+		wrong = append(wrong, fmt.Errorf("--forget-topics-after must be 0 or more, not %v", o.ForgetTopicsAfter))
 	}
 	if err := o.validateTLS(); err != nil {
 		wrong = append(wrong, err)

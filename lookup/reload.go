@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -51,7 +52,7 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	}
 	tokens, err := grant.OpenIf(fresh.TokenFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("--token-file: %w", err)
 	}
 	networks, err := fresh.networks()
 	if err != nil {

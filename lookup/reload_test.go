@@ -115,8 +115,8 @@ func rewrite(t testing.TB, path, old, with string) {
 func TestReloadWithOneBadValueChangesNothing(t *testing.T) {
 	s := start(t)
 	for want, spoil := range map[string]func(*Options){
-		"log level":     func(o *Options) { o.LogLevel = "loud" },
-		"token file":    func(o *Options) { o.TokenFile = "/nowhere" },
+		"--log-level":   func(o *Options) { o.LogLevel = "loud" },
+		"--token-file":  func(o *Options) { o.TokenFile = "/nowhere" },
 		"--audit-log":   func(o *Options) { o.AuditLog = "/nowhere/audit" },
 		"--allow-node":  func(o *Options) { o.AllowedNodes = []string{"here"} },
 		"--tls-cert":    func(o *Options) { o.TLSCert, o.TLSKey = "/nowhere.pem", "/nowhere.key" },

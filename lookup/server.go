@@ -73,7 +73,7 @@ func New(opts Options, log *slog.Logger) (*Server, error) {
 	}
 	tokens, err := grant.OpenIf(opts.TokenFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--token-file: %w", err)
 	}
 	networks, err := opts.networks()
 	if err != nil {

@@ -226,13 +226,17 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 	for name, spoil := range map[string]func(*Options){
-		"TCP address":  func(o *Options) { o.TCPAddress = "nowhere" },
-		"HTTP address": func(o *Options) { o.HTTPAddress = "" },
-		"broadcast":    func(o *Options) { o.BroadcastAddress = "" },
-		"inactive":     func(o *Options) { o.InactiveProducerTimeout = 0 },
-		"tombstone":    func(o *Options) { o.TombstoneLifetime = -1 },
-		`not "loud"`:   func(o *Options) { o.LogLevel = "loud" },
-		`format "xml"`: func(o *Options) { o.LogFormat = "xml" },
+		`--tcp-address must be host:port, not "nowhere"`:                    func(o *Options) { o.TCPAddress = "nowhere" },
+		`--http-address must be host:port, not ""`:                          func(o *Options) { o.HTTPAddress = "" },
+		`--https-address must be host:port, not "4"`:                        func(o *Options) { o.HTTPSAddress = "4" },
+		`--broadcast-address must be a host name or an IP address, not ""`:  func(o *Options) { o.BroadcastAddress = "" },
+		`--broadcast-address must be a host name or an IP address, not " "`: func(o *Options) { o.BroadcastAddress = " " },
+		`--inactive-producer-timeout must be more than 0, not 0s`:           func(o *Options) { o.InactiveProducerTimeout = 0 },
+		`--tombstone-lifetime must be 0 or more, not -1ns`:                  func(o *Options) { o.TombstoneLifetime = -1 },
+		`--forget-topics-after must be 0 or more, not -1ns`:                 func(o *Options) { o.ForgetTopicsAfter = -1 },
+		`--log-level must be`:                                               func(o *Options) { o.LogLevel = "loud" },
+		`--log-format must be text or json, not "xml"`:                      func(o *Options) { o.LogFormat = "xml" },
+		`--token-file: token file: open none: no such file or directory`:    func(o *Options) { o.TokenFile = "none" },
 	} {
 		opts := DefaultOptions()
 		spoil(&opts)

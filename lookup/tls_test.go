@@ -140,7 +140,7 @@ func TestTLSOptions(t *testing.T) {
 		"--tls-client-auth-policy mus": func(o *Options) { o.TLSClientAuthPolicy = "maybe" },
 		"--tls-client-auth-policy nee": func(o *Options) { o.TLSClientAuthPolicy = "require" },
 		"needs --tls-root-ca-file":     func(o *Options) { o.TLSCert, o.TLSKey, o.TLSClientAuthPolicy = "x", "y", "require-verify" },
-		"HTTPS address":                func(o *Options) { o.HTTPSAddress = "nowhere" },
+		"--https-address must be":      func(o *Options) { o.HTTPSAddress = "nowhere" },
 	} {
 		opts := testOptions()
 		spoil(&opts)

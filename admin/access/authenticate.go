@@ -111,7 +111,7 @@ func (g *Guard) Prepare(cfg Config) (apply func(), err error) {
 	switch {
 	case cfg.UsersFile != "":
 		if r.users, err = openUsers(cfg.UsersFile, cfg.Log); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--users-file: %w", err)
 		}
 		r.way = Users
 	case len(cfg.Operators)+len(cfg.Viewers)+len(cfg.Roles) > 0:

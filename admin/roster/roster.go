@@ -15,6 +15,7 @@ import (
 
 	"brokerd/admin/cluster"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/wholefile"
 )
 
 const (
@@ -69,49 +70,46 @@ type channel struct {
 	Paused   bool   `json:"paused,omitempty"`
 }
 
-// Roster is the file of one admind: Open, then Run once.
+// Roster is the file of one admind: Open, then Begin and Run once each.
 type Roster struct {
 	path string
 	log  *slog.Logger
+	kept []cluster.Kept // that Open found
+	bad  error          // why Open did not understand it
 
 	// Owned by Run.
 	written time.Time
 	members string // who was in the file, and who of them answered
 }
 
-// Open reads the file, or makes one where there is none. It fails when it can be neither read nor written; what it cannot understand it
-// puts aside.
+// Open reads the file; it writes nothing. It fails when there is one that cannot be read.
 func Open(path string, log *slog.Logger) (*Roster, []cluster.Kept, error) {
 	r := &Roster{path: path, log: log}
-	text, err := read(path)
+	text, _, err := wholefile.Regular(path, mostBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil, r.write(nil)
+		if _, err = os.Stat(filepath.Dir(path)); err == nil { // where it is to be
+			return r, nil, nil
+		}
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("state file: %w", err)
 	}
-	kept, err := decode(text)
-	if err != nil {
-		aside := path + ".bad"
-		log.Error("the state file cannot be understood: it is put aside, and brokers seen before are not known", "file", path, "aside", aside, "error", err)
-		if err := os.Rename(path, aside); err != nil {
-			return nil, nil, fmt.Errorf("put the state file aside: %w", err)
-		}
-	}
-	return r, kept, r.write(kept) // now, so that a file that cannot be written is not found out about later
+	r.kept, r.bad = decode(text)
+	return r, r.kept, nil
 }
 
-func read(path string) ([]byte, error) {
-	state, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !state.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", path)
-	case state.Size() > mostBytes:
-		return nil, fmt.Errorf("%s is over %d bytes", path, mostBytes)
+// Begin writes the file, so that one that cannot be written is not found out about later. What Open could not understand it puts aside.
+func (r *Roster) Begin() error {
+	if r.bad != nil {
+		aside := r.path + ".bad"
+		r.log.Error("the state file cannot be understood: it is put aside, and brokers seen before are not known", "file", r.path, "aside", aside, "error", r.bad)
+		if err := os.Rename(r.path, aside); err != nil {
+			return fmt.Errorf("put the state file aside: %w", err)
+		}
 	}
-	return os.ReadFile(path)
+	kept := r.kept
+	r.kept = nil // the cluster has it
+	return r.write(kept)
 }
 
 // Run writes what the cluster's views tell, until ctx ends, and then once more. A file that cannot be written is told in the log, and tried

@@ -1,6 +1,8 @@
 package roster
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,6 +31,15 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	r, kept, err := Open(path, quiet)
 	if err != nil || kept != nil {
 		t.Fatalf("a new file: %v, %v", kept, err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it was made before it was to be: %v", err)
+	}
+	if err := r.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("it was not written at once: %v", err)
 	}
 	if err := r.write(some()); err != nil {
 		t.Fatal(err)
@@ -59,9 +70,15 @@ func TestWhatCannotBeUnderstoodIsPutAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log strings.Builder
-			_, kept, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
-			if err != nil || kept != nil || !strings.Contains(log.String(), path+".bad") {
-				t.Errorf("kept %v, error %v, log %s", kept, err, log.String())
+			r, kept, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil || kept != nil {
+				t.Fatalf("kept %v, error %v", kept, err)
+			}
+			if now, err := os.ReadFile(path); err != nil || string(now) != text {
+				t.Errorf("only read, it became %q, error %v", now, err)
+			}
+			if err := r.Begin(); err != nil || !strings.Contains(log.String(), path+".bad") {
+				t.Errorf("error %v, log %s", err, log.String())
 			}
 			if aside, err := os.ReadFile(path + ".bad"); err != nil || string(aside) != text {
 				t.Errorf("aside %q, error %v", aside, err)

@@ -34,6 +34,10 @@ func Decide(self Said, answers map[string]Said) (Decision, error) {
 	if self.WasMember {
 		return Decision{Why: "this node has been a member of a cluster and has lost its state; no peer that is in one answers"}, nil
 	}
+	if !slices.Contains(self.Peers, self.Address) {
+		return Decision{}, fmt.Errorf("this node's address %s is not in the list of peers %q: it founds no cluster, and no peer that is in one answers",
+			self.Address, self.Peers)
+	}
 	all := []Founder{self.Founder}
 	for _, address := range self.Peers {
 		if address == self.Address {
@@ -53,9 +57,6 @@ func Decide(self Said, answers map[string]Said) (Decision, error) {
 			return Decision{}, fmt.Errorf("the node that answers at %s says that its address is %s", address, a.Address)
 		}
 		all = append(all, a.Founder)
-	}
-	if !slices.Contains(self.Peers, self.Address) {
-		return Decision{}, fmt.Errorf("this node's address %s is not in the list of peers %q", self.Address, self.Peers)
 	}
 	first, err := First(self.Wants, all)
 	if err != nil {

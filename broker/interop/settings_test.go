@@ -109,7 +109,7 @@ func TestCheckConfig(t *testing.T) {
 		{[]string{"brokerd", "--config=" + bad}, 2, "", "from the key log_level of " + bad},
 		{[]string{"brokerd", "--tls-cert=/nowhere.pem", "--tls-key=/nowhere.key"}, 2, "", "--tls-cert"},
 		{[]string{"brokerd", "--lookupd-token-file=/nowhere"}, 2, "", "--lookupd-token-file: "},
-		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--users-file=/nowhere"}, 2, "", "users file"},
+		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--users-file=/nowhere"}, 2, "", "--users-file: users file"},
 		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--http-client-token-file=/nowhere"}, 2, "", "--http-client-token-file: "},
 		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--audit-log=/nowhere/acts"}, 2, "", "--audit-log: "},
 		{[]string{"brokerd", "--msg-timeout=soon"}, 2, "", "--msg-timeout must be a duration"},
@@ -123,8 +123,9 @@ func TestCheckConfig(t *testing.T) {
 		{cluster("--cluster-secret-file=" + short), 2, "", "16 are the least"},
 		{cluster("--cluster-tls-cert=/nowhere", "--cluster-tls-key=/nowhere", "--cluster-tls-ca=/nowhere"), 2, "", "--cluster-tls-ca"},
 		{[]string{"lookupd"}, 0, "flags and environment are good", ""},
-		{[]string{"lookupd", "--tombstone-lifetime=-1s"}, 2, "", "tombstone lifetime"},
+		{[]string{"lookupd", "--tombstone-lifetime=-1s"}, 2, "", "--tombstone-lifetime must be 0 or more"},
 		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1"}, 0, "are good", ""},
+		{[]string{"admind", "--nsqd-http-address=127.0.0.1:1", "--state-path=state"}, 0, "are good", ""},
 		{[]string{"admind"}, 2, "", "required"},
 	} {
 		command := exec.CommandContext(t.Context(), cmdtest.Find(t, c.args[0]), append(c.args[1:], "--check-config")...)

@@ -69,7 +69,7 @@ func (r *reloader) try() error {
 func (p Program) CheckConfig(proc Process, resolved Resolved) int {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	for _, u := range resolved.Unknown {
-		fmt.Fprintf(proc.Stderr, "%s: warning: %s\n", p.Name, u.text(resolved.File))
+		fmt.Fprintf(proc.Stderr, "%s: warning: %s\n", p.Name, OneLine(u.text(resolved.File)))
 	}
 	if _, err := p.New(Launch{Log: quiet, Level: new(slog.LevelVar), Origins: resolved.Origins()}); err != nil {
 		fmt.Fprintf(proc.Stderr, "%s: %v\n", p.Name, &lineError{err})
@@ -77,7 +77,7 @@ func (p Program) CheckConfig(proc Process, resolved Resolved) int {
 	}
 	from := "flags and environment"
 	if resolved.File != "" {
-		from = resolved.File + ", flags and environment"
+		from = OneLine(resolved.File) + ", flags and environment"
 	}
 	fmt.Fprintf(proc.Stdout, "%s: %s are good\n", p.Name, from)
 	return ExitOK

@@ -76,10 +76,10 @@ func (p Program) Configure(proc Process) (Resolved, error) {
 	return resolved, nil
 }
 
-// lineError is an error on one line, whatever was joined.
+// lineError is an error on one line, whatever was joined and whatever names files have.
 type lineError struct{ error }
 
-func (e *lineError) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }
+func (e *lineError) Error() string { return OneLine(strings.ReplaceAll(e.error.Error(), "\n", "; ")) }
 func (e *lineError) Unwrap() error { return e.error }
 
 // Refuse prints what Configure returned and gives the exit code.
@@ -92,6 +92,6 @@ func (p Program) Refuse(proc Process, err error) int {
 		fmt.Fprintln(proc.Stdout, p.VersionLine(proc.Name))
 		return ExitOK
 	}
-	fmt.Fprintf(proc.Stderr, "%s: %v\n", p.Name, err)
+	fmt.Fprintf(proc.Stderr, "%s: %s\n", p.Name, OneLine(err.Error()))
 	return ExitUsage
 }

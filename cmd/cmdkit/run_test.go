@@ -31,6 +31,7 @@ func TestRun(t *testing.T) {
 		{"until a signal", []string{"--log-level=info"}, nil, nil, ExitOK, "level=INFO msg=stopping signal=terminated", 2},
 		{"silent", []string{"--log-level=error"}, nil, nil, ExitOK, "", 0},
 		{"wrong", nil, two, nil, ExitUsage, "relay: --size is wrong; --count is wrong\n", 1},
+		{"a name with control characters", nil, errors.New("open \x1b[31mred"), nil, ExitUsage, `relay: open \x1b[31mred` + "\n", 1},
 		{"no time to stop", []string{"--shutdown-timeout=0s"}, nil, nil, ExitUsage,
 			`relay: --shutdown-timeout must be more than 0, not "0s" (from the flag)`, 1},
 		{"cannot start", nil, nil, errors.New("no certificate"), ExitFailed, `level=FATAL msg="cannot start" error="no certificate"`, 2},
@@ -67,6 +68,7 @@ func TestRefuse(t *testing.T) {
 		{ErrVersion, ExitOK, "relay " + release.This().String() + "\n", ""},
 		{ErrHelp, ExitOK, p.Help(), ""},
 		{errors.New("--size is wrong"), ExitUsage, "", "relay: --size is wrong\n"},
+		{errors.New("open \x1b[31mred: no such file"), ExitUsage, "", `relay: open \x1b[31mred: no such file` + "\n"},
 	} {
 		var out, line bytes.Buffer
 		if code := p.Refuse(Process{Stdout: &out, Stderr: &line}, c.err); code != c.code || out.String() != c.out || line.String() != c.line {
