@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bufio"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -167,9 +168,9 @@ func (s *Session) upgradeCompression(answer protocol.IdentifyResponse) error {
 }
 
 // newSnappyReader returns what takes every stream that nsqd takes. It sets a bound for what is encoded only along with the one for the
-// content, of which it knows snappy's own.
+// content, of which it knows snappy's own. It reads the head of each chunk by itself: many short ones come in one read of the source.
 func newSnappyReader(src io.Reader) io.Reader {
-	return s2.NewReader(src, s2.ReaderMaxBlockSize(snappyEncoded), s2.ReaderAllocBlock(snappyBlock))
+	return s2.NewReader(bufio.NewReader(src), s2.ReaderMaxBlockSize(snappyEncoded), s2.ReaderAllocBlock(snappyBlock))
 }
 
 func (s *Session) acknowledge() error {

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -104,5 +106,29 @@ func TestSnappyStreamsOfOtherEncoders(t *testing.T) {
 				client.Expect("OK")
 			})
 		})
+	}
+}
+
+// counted counts reads, as a socket takes a call for each.
+type counted struct {
+	src   io.Reader
+	reads int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	c.reads++
+	return c.src.Read(p)
+}
+
+// TestShortChunksOfSnappyAreReadTogether: a stranger's stream of chunks of 10 bytes took two calls each.
+func TestShortChunksOfSnappyAreReadTogether(t *testing.T) {
+	const chunks = 10_000
+	src := &counted{src: bytes.NewReader(bytes.Repeat([]byte("\xff\x06\x00\x00sNaPpY"), chunks))}
+	text, err := io.ReadAll(newSnappyReader(src))
+	if len(text) != 0 || err != nil {
+		t.Fatalf("%d bytes, %v", len(text), err)
+	}
+	if src.reads > chunks/100 {
+		t.Errorf("%d reads for %d chunks", src.reads, chunks)
 	}
 }

@@ -1,6 +1,8 @@
 package exposition
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -52,18 +54,40 @@ func NewSet(families []*Family, fill func(*Scrape)) *Set {
 
 // Handler answers GET /metrics in the format that the scraper asks for. A family that cannot be shown is left out and logged.
 func (s *Set) Handler(log *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
+	show := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: errorLog{log}, MaxRequestsInFlight: maxScrapes,
 	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { show.ServeHTTP(scraper{w}, r) })
 }
+
+// scraper marks errors as those of a scraper that has left.
+type scraper struct{ http.ResponseWriter }
+
+func (s scraper) Write(p []byte) (int, error) {
+	n, err := s.ResponseWriter.Write(p)
+	if err != nil {
+		err = leftError{err}
+	}
+	return n, err
+}
+
+// Unwrap returns what a http.ResponseController acts on.
+func (s scraper) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+type leftError struct{ error }
 
 // maxScrapes is how many scrapes are answered at once: each holds the whole text in memory.
 const maxScrapes = 4
 
 type errorLog struct{ log *slog.Logger }
 
+// Println writes what the library says: of the daemon's own mistakes at level ERROR, and of scrapers that leave, as often as strangers like, at DEBUG.
 func (l errorLog) Println(v ...any) {
-	l.log.Error("metrics", "error", strings.TrimSpace(fmt.Sprintln(v...)))
+	level := slog.LevelError
+	if slices.ContainsFunc(v, func(one any) bool { err, _ := one.(error); return errors.As(err, new(leftError)) }) {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "metrics", "error", strings.TrimSpace(fmt.Sprintln(v...)))
 }
 
 // collector is the set as the library sees it.

@@ -25,7 +25,7 @@ func (l strictListener) Accept() (net.Conn, error) {
 }
 
 // errLength ends the reading of a connection. net/http answers 400 to any error that is none of the network's.
-var errLength = errors.New("a request with both Content-Length and Transfer-Encoding, or with a length that programs read in different ways")
+var errLength = errors.New("a request with both Content-Length and Transfer-Encoding, with a length that programs read in different ways, or with a chunk without its size")
 
 // strictConn follows the requests on a connection as they are read.
 type strictConn struct {
