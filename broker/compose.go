@@ -18,7 +18,8 @@ import (
 func (s *Server) compose() {
 	o := s.now()
 	limits := func() (all, perAddress int) { o := s.now(); return o.MaxConnections, o.MaxConnectionsPerAddress }
-	s.gate, s.httpGate = newGate(limits), newGate(limits)
+	files := &descriptors{limit: descriptorLimit()}
+	s.gate, s.httpGate = newGate(limits, files), newGate(limits, files)
 	s.unfinished = bodies.New(unfinishedLimit(o))
 	s.quotas = quota.New(quotasOf(o))
 	s.sessions = session.NewServer(s.sessionConfig(o))

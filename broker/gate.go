@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 // gate bounds the connections of one kind, clients or HTTP, in all and of one address.
 type gate struct {
 	limits func() (all, perAddress int) // 0: none
+	files  *descriptors                 // shared with others
 
 	mu      sync.Mutex // guards what follows
 	n       int
@@ -21,8 +23,8 @@ type gate struct {
 	leaving int // refused ones that are still being told
 }
 
-func newGate(limits func() (all, perAddress int)) *gate {
-	return &gate{limits: limits, of: map[string]int{}}
+func newGate(limits func() (all, perAddress int), files *descriptors) *gate {
+	return &gate{limits: limits, files: files, of: map[string]int{}}
 }
 
 // addressKey returns what counts as one address, empty for a unix socket.
@@ -44,6 +46,8 @@ func (g *gate) enter(key string) error {
 		err = fmt.Errorf("--max-connections %d is reached", all)
 	case perAddress > 0 && key != "" && g.of[key] >= perAddress:
 		err = fmt.Errorf("--max-connections-per-address %d is reached", perAddress)
+	default:
+		err = g.files.take(g.n)
 	}
 	if err != nil {
 		g.refused++
@@ -60,6 +64,7 @@ func (g *gate) leave(key string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
+	g.files.give()
 	if g.of[key]--; g.of[key] <= 0 {
 		delete(g.of, key)
 	}
@@ -159,7 +164,7 @@ func (s *Server) turnAway(g *gate, conn net.Conn, why error, answer []byte, told
 	if n := g.refusals(); n&(n-1) == 0 { // 1, 2, 4, ...: whoever is refused tries again and again
 		s.log.Warn("connection refused", "peer", conn.RemoteAddr(), "reason", why, "refused so far", n)
 	}
-	if !told {
+	if out := new(*outOfDescriptors); !told || errors.As(why, out) { // who is told something has a descriptor meanwhile
 		_ = conn.Close()
 		return
 	}

@@ -36,7 +36,7 @@ func newNodeFamilies() nodeFamilies {
 		topicsInSum: gauge("topics_in_sum", "topics beyond --metrics-max-topics, which are told as one sum with empty labels"),
 		connections: gauge("connections", "client connections over TCP that are open"),
 		accepted:    counter("connections_total", "client connections over TCP that were accepted"),
-		turnedAway:  counter("connections_refused_total", "connections that were refused because of --max-connections or --max-connections-per-address, by kind: tcp or http", "kind"),
+		turnedAway:  counter("connections_refused_total", "connections that were refused because of --max-connections, --max-connections-per-address or the file descriptors that there are, by kind: tcp or http", "kind"),
 		refused:     counter("refused_commands_total", "commands of clients that were answered with an error, by its code", "code"),
 		lookup:      gauge("lookup_connected", "1 while the broker is registered with the lookup", "lookup"),
 		aside:       gauge("set_aside_files", "files that lie in the data folder's set-aside, since they are damaged or nobody knows them, as the start found them and since"),
