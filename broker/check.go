@@ -183,12 +183,22 @@ func (c *checker) log() {
 	for _, d := range c.stopped.Damage {
 		c.damaged("%s", d)
 	}
+	c.replicated()
 	for _, path := range c.stopped.Unknown {
 		c.say("of no use to a start, which puts it aside: %s", path)
 	}
 	for _, l := range c.stopped.Leftovers {
 		c.say("unfinished, which a crash leaves, without loss: %s", l)
 	}
+}
+
+// replicated says what is not looked into, and how many groups of topics that are.
+func (c *checker) replicated() int {
+	n := c.stopped.Groups()
+	if n > 0 {
+		c.say("REPLICATED this broker is a member of a cluster, and has replicas of topics in %s: what they hold is not looked into", many(int64(n), "group"))
+	}
+	return n
 }
 
 // durable writes down a topic that is kept in the log.

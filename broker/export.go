@@ -19,13 +19,16 @@ import (
 // ErrNotEmpty is an export into a folder that holds something.
 var ErrNotEmpty = errors.New("is not an empty folder")
 
+// ErrReplicated is a folder with replicated topics, which are not exported.
+var ErrReplicated = errors.New("replicated topics are not exported: other brokers of the cluster have them; all else is exported")
+
 // Export writes what a stopped broker has to deliver as a data folder that an nsqd, or a broker at level memory, can be
 // started on: topics, channels and pauses, what waits, and what was in flight or deferred, with ids, times and attempts. When
 // a deferred message is due has no place in that layout: it is delivered at once. The broker's own folder is not changed. out
 // must be missing or empty; the list of topics is written last, so that what an error leaves there is not served. What was
 // written is told to report. With kept each topic that keeps messages gets one more channel, KeptChannel, which has all of these, finished or not. Messages
 // that cannot be read are left out and make it fail with ErrDamaged, once all others are
-// written.
+// written; replicated topics are left out and make it fail with ErrReplicated.
 func Export(dir, out string, kept bool, report io.Writer) error {
 	return offline(dir, func() error {
 		if err := nsqdata.CheckPlain(dir); err != nil {
@@ -98,6 +101,9 @@ func (e *exporter) run() error {
 		return err
 	}
 	e.say("%d topics, %d messages", len(topics), e.total)
+	if e.replicated() > 0 {
+		return ErrReplicated
+	}
 	if e.damage > 0 {
 		return fmt.Errorf("%w: %d places; all else is exported", ErrDamaged, e.damage)
 	}

@@ -17,6 +17,7 @@ import (
 	"brokerd/broker/storage"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
 )
 
@@ -191,6 +192,30 @@ func TestCheck(t *testing.T) {
 		t.Errorf("under a running broker: %v", err)
 	}
 	n.stop()
+}
+
+// TestReplicatedTopicsAreNotExported: whoever exports before he wipes a folder must know it.
+func TestReplicatedTopicsAreNotExported(t *testing.T) {
+	t.Parallel()
+	o, _ := backlog(t)
+	m, found, err := manifest.Read(vfs.OS(), o.DataPath)
+	if err != nil || !found {
+		t.Fatal(found, err)
+	}
+	m.Groups = append(m.Groups, manifest.Group{Number: 0}, manifest.Group{Number: 1}, manifest.Group{Number: 2})
+	if err := manifest.Write(vfs.OS(), o.DataPath, &m); err != nil {
+		t.Fatal(err)
+	}
+	const line = "REPLICATED this broker is a member of a cluster, and has replicas of topics in 2 groups"
+	var report bytes.Buffer
+	if _ = broker.Check(o.DataPath, &report); !strings.Contains(report.String(), line) { // its groups have no files, which is damage
+		t.Errorf("checked:\n%s", &report)
+	}
+	report.Reset()
+	err = broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &report)
+	if !errors.Is(err, broker.ErrReplicated) || !strings.Contains(report.String(), line) || !strings.Contains(report.String(), "3 topics, 4004 messages") {
+		t.Errorf("%v\n%s", err, &report)
+	}
 }
 
 // TestCheckFindsDamage: a flipped byte or a missing file anywhere is told, and told apart; nothing is changed.

@@ -35,6 +35,16 @@ type Stopped struct {
 // IDs returns the manifest's copy of the bound of message ids, 0 when it has none.
 func (s *Stopped) IDs() uint64 { return s.engine.IDs() }
 
+// Groups returns how many groups of replicas of topics have a replica here, in which nobody looks.
+func (s *Stopped) Groups() (n int) {
+	for _, g := range s.engine.folder.current().Groups {
+		if g.Number > 0 { // 0 has the cluster's map
+			n++
+		}
+	}
+	return n
+}
+
 // Read reads the folder of a node that does not run, as a start would, and goes on as a repair would where that would refuse because
 // something is missing. Listed is for that, as in Options. Log gets what the topics say while they are read. It fails with
 // ErrVersion, and with what the file system says.
