@@ -76,6 +76,8 @@ func (s *Slot) Watch(ctx context.Context, log *slog.Logger) {
 		switch changed, err := f.Refresh(); {
 		case err != nil:
 			log.Error("the token file cannot be used; the last good one counts", "error", err)
+		case changed && f.Table().empty():
+			log.Warn("the token file names nobody: everybody is refused", "path", f.path)
 		case changed:
 			log.Info("token file read", "path", f.path)
 		}

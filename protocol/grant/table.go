@@ -119,6 +119,9 @@ func parseToken(fields []string) (*Caller, error) {
 // Anonymous returns the caller that has neither a token nor a certificate; it may have no grant at all.
 func (t *Table) Anonymous() *Caller { return t.anonymous }
 
+// empty reports whether nobody may do anything.
+func (t *Table) empty() bool { return len(t.tokens)+len(t.certs)+len(t.anonymous.Grants) == 0 }
+
 // ByToken returns the caller of a token. Errors are ErrNoToken, ErrUnknown and ErrExpired.
 func (t *Table) ByToken(text string, now time.Time) (*Caller, error) {
 	id, err := splitToken(text)
