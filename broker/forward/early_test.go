@@ -255,7 +255,7 @@ func TestWhatWasAnsweredWaitsForRoom(t *testing.T) {
 				}
 				w.lead("c", 0) // which has nothing of it
 				refuse(w, true)
-				if err := n.publishAs(policy.AcksAll, "later"); err == nil || !errors.Is(err, ErrShort) && !strings.Contains(err.Error(), errFull.Error()) && !errors.Is(err, ErrUnanswered) {
+				if err := n.publishAs(policy.AcksAll, "later"); err == nil || !errors.Is(err, ErrShort) && !strings.Contains(err.Error(), errFull.Error()) && !errors.Is(err, ErrUnansweredShort) {
 					t.Errorf("%s, acks %v: behind what waits for room: %v", p, acks, err)
 				}
 				time.Sleep(time.Minute)

@@ -79,6 +79,8 @@ var (
 	ErrShort error = short{}
 	// ErrUnanswered is a publish whose outcome was not known in time.
 	ErrUnanswered = fmt.Errorf("%w, nor was it within --cluster-wait", topic.ErrNotLeader)
+	// ErrUnansweredShort is ErrUnanswered while brokers have no room for more: what it was sent behind may wait for that.
+	ErrUnansweredShort error = unansweredShort{}
 )
 
 // short is ErrNobodyLeads to who asks.
@@ -89,6 +91,15 @@ func (short) Error() string {
 }
 
 func (short) Unwrap() error { return ErrNobodyLeads }
+
+// unansweredShort is ErrUnanswered to who asks.
+type unansweredShort struct{}
+
+func (unansweredShort) Error() string {
+	return "brokers of the cluster have no room for more, and what was published before waits for it: it is not known whether this was done, nor was it within --cluster-wait"
+}
+
+func (unansweredShort) Unwrap() error { return ErrUnanswered }
 
 // New returns a forwarder. Close ends it.
 func New(o Options) *Forwarder {
@@ -189,7 +200,7 @@ const retryEvery = 10 * time.Millisecond
 // Publish publishes a batch to a replicated topic, deferred when delay is above 0, at whoever leads it, and resets the batch. The messages are
 // taken once, however often the lead changes. It returns when they are committed, or sooner, as Batch.Acks or the topic's option says; one that asks
 // for a receipt waits for the commit. It fails with topic.ErrAcks, topic.ErrNotReplicated when there is no such topic, and the batch is as it was; with
-// ErrNobodyLeads or ErrUnanswered after Options.Wait; or as who leads refuses it. The batch may be empty then.
+// ErrNobodyLeads or ErrUnanswered, ErrShort or ErrUnansweredShort, after Options.Wait; or as who leads refuses it. The batch may be empty then.
 func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) error {
 	if b.Len() == 0 {
 		return nil
@@ -368,10 +379,13 @@ func (p *publish) leave() {
 
 // late returns the error of a publish whose time is over.
 func (p *publish) late() error {
+	short := p.g != nil && p.g.f.o.Cluster.MayBeShort(p.g.number) // those before it wait for room, say
 	switch {
+	case p.unknown && short:
+		return ErrUnansweredShort
 	case p.unknown:
 		return ErrUnanswered
-	case p.g != nil && p.g.f.o.Cluster.MayBeShort(p.g.number): // those before it wait for room, say
+	case short:
 		return ErrShort
 	}
 	return ErrNobodyLeads
