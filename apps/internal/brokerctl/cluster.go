@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"brokerd/apps/appkit"
@@ -20,7 +21,9 @@ Any broker of the cluster may be asked; it sends on what another one decides.`
 var clusterVerbs = []verb{
 	{
 		name: "show", summary: "print the brokers of a cluster, and what each is in it", run: showCluster,
-		help:    "Asks the first broker that is in a cluster, or wants to be. A preview: see docs/cluster.md.",
+		help: "Asks the first broker that is in a cluster, or wants to be, for its brokers, and each broker that is named, or that the lookups know, for the groups\n" +
+			"of replicated topics: who leads, how many entries the replica lacks that lacks most (- where who leads was not asked), and which replicas do not\n" +
+			"run and why. With --json it is what the first one says. A preview: see docs/cluster.md.",
 		example: "cluster show --nsqd-http-address=127.0.0.1:4151",
 	},
 	{
@@ -48,30 +51,30 @@ var clusterVerbs = []verb{
 	},
 }
 
-// clusterAt returns what the first broker says that is in a cluster or wants to be, and its address.
-func (c *call) clusterAt() (at string, v httpapi.Cluster, err error) {
+// clusterAt returns what the first broker says that is in a cluster or wants to be, its address, and those of the brokers that were not asked.
+func (c *call) clusterAt() (at string, v httpapi.Cluster, rest []string, err error) {
 	addresses := c.direct
 	if len(addresses) == 0 {
 		nodes, failures := c.fleet.Nodes(c.ctx)
 		if len(nodes) == 0 && len(failures) > 0 {
-			return "", v, missed(failures)
+			return "", v, nil, missed(failures)
 		}
 		for _, n := range nodes {
 			addresses = append(addresses, n.HTTPAddress())
 		}
 	}
 	var failures []fleet.Failure
-	for _, a := range addresses {
+	for i, a := range addresses {
 		if err := c.fleet.Get(c.ctx, a, "/cluster", &v); err != nil {
 			failures = append(failures, fleet.Failure{Address: a, Err: err})
 			continue
 		}
-		return a, v, nil
+		return a, v, addresses[i+1:], nil
 	}
 	if len(failures) == 0 {
-		return "", v, appkit.Missingf("the lookups know no broker")
+		return "", v, nil, appkit.Missingf("the lookups know no broker")
 	}
-	return "", v, missed(failures)
+	return "", v, nil, missed(failures)
 }
 
 // changeCluster returns what runs a verb whose arguments go into query arguments of those names.
@@ -84,7 +87,7 @@ func changeCluster(act string, names ...string) func(*call) error {
 		if act == "drain" && c.drain.undo {
 			q.Set("undo", "true")
 		}
-		at, v, err := c.clusterAt()
+		at, v, _, err := c.clusterAt()
 		if err != nil {
 			return err
 		}
@@ -104,7 +107,7 @@ func changeCluster(act string, names ...string) func(*call) error {
 
 // showCluster prints the cluster.
 func showCluster(c *call) error {
-	at, v, err := c.clusterAt()
+	at, v, rest, err := c.clusterAt()
 	if err != nil {
 		return err
 	}
@@ -119,10 +122,77 @@ func showCluster(c *call) error {
 		t := appkit.Table{Columns: []appkit.Column{{Name: "ADDRESS", Left: true}, {Name: "NAME", Left: true, Extra: true}, {Name: "FOLDER", Left: true}, {Name: "STATE", Left: true},
 			{Name: "MAP", Left: true}, {Name: "LINK", Left: true}, {Name: "REPLICAS"}, {Name: "LAG", Extra: true}, {Name: "ZONE", Left: true, Extra: true}}}
 		for _, n := range v.Nodes {
-			t.Add(n.Address, n.Name, n.Folder[:min(8, len(n.Folder))], stateOf(&n), mapRole(&n), linkOf(&n), strconv.Itoa(n.Replicas), lagOf(&n), cmp.Or(n.Zone, "-"))
+			t.Add(n.Address, n.Name, n.Folder[:min(8, len(n.Folder))], stateOf(&n), mapRole(&n), linkOf(&n), strconv.Itoa(n.Replicas), entries(n.Lag), cmp.Or(n.Zone, "-"))
 		}
 		t.Write(w, c.env.Width())
+		c.showGroups(w, &v, rest)
 	})
+}
+
+// showGroups prints the groups that have topics, with what each broker of the same cluster says of them; rest are addresses of others than the one that has
+// said v.
+func (c *call) showGroups(w io.Writer, v *httpapi.Cluster, rest []string) {
+	if !slices.ContainsFunc(v.Groups, func(g httpapi.ClusterGroup) bool { return len(g.Topics) > 0 }) {
+		return
+	}
+	views := []httpapi.Cluster{*v}
+	for _, a := range rest {
+		var other httpapi.Cluster
+		if c.fleet.Get(c.ctx, a, "/cluster", &other) == nil && other.ID == v.ID {
+			views = append(views, other)
+		}
+	}
+	t := appkit.Table{Columns: []appkit.Column{{Name: "GROUP"}, {Name: "TOPICS"}, {Name: "LEADER", Left: true}, {Name: "LAG"}}}
+	var whys []string
+	for _, g := range v.Groups {
+		if len(g.Topics) == 0 {
+			continue
+		}
+		lag, why := g.Lag, []string(nil)
+		for i := range views {
+			for _, seen := range views[i].Groups {
+				if seen.Number == g.Number {
+					why = append(why, whyNot(&seen, views[i].Address)...)
+					if lag == nil && seen.Lag != nil { // only who leads knows
+						g.Leader, lag = seen.Leader, seen.Lag
+					}
+				}
+			}
+		}
+		t.Add(strconv.Itoa(g.Number), strconv.Itoa(len(g.Topics)), addressOf(v, g.Leader), entries(lag))
+		whys = append(whys, why...)
+	}
+	fmt.Fprintln(w)
+	t.Write(w, c.env.Width())
+	for _, why := range whys {
+		fmt.Fprintln(w, appkit.Plain(why))
+	}
+	if len(views) < len(v.Nodes) {
+		fmt.Fprintf(w, "%d of %d brokers were asked: the others may know more\n", len(views), len(v.Nodes))
+	}
+}
+
+// whyNot says what of a group is not as it should be, as the broker at an address has said.
+func whyNot(g *httpapi.ClusterGroup, address string) (whys []string) {
+	if g.Why != "" {
+		whys = append(whys, fmt.Sprintf("group %d does not run at %s: %s", g.Number, address, g.Why))
+	}
+	for _, topic := range g.Topics {
+		if topic.Waiting != "" {
+			whys = append(whys, fmt.Sprintf("topic %s waits at %s, which leads it: %s", topic.Name, address, topic.Waiting))
+		}
+	}
+	return whys
+}
+
+// addressOf returns the address of a broker in the cluster, - when none is known.
+func addressOf(v *httpapi.Cluster, folder string) string {
+	for _, n := range v.Nodes {
+		if n.Folder == folder {
+			return n.Address
+		}
+	}
+	return "-"
 }
 
 func stateOf(n *httpapi.ClusterNode) string {
@@ -161,9 +231,10 @@ func linkOf(n *httpapi.ClusterNode) string {
 	return "down"
 }
 
-func lagOf(n *httpapi.ClusterNode) string {
-	if n.Lag == nil {
+// entries returns how many entries lack, - where that is not known.
+func entries(lag *uint64) string {
+	if lag == nil {
 		return "-"
 	}
-	return strconv.FormatUint(*n.Lag, 10)
+	return strconv.FormatUint(*lag, 10)
 }

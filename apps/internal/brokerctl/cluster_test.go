@@ -92,6 +92,14 @@ func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code
 	ctl(t, 2, "topic", "create", "orders", "--replicas=2", all[0])
 	decided(0, "topic", "create", "orders", "--replicas=3", "--serve=leader", all[1])
 	known()
+	cmdtest.Eventually(t, "who leads the topic's group is shown, and that nobody lags", time.Minute, func() bool {
+		_, groups, _ := strings.Cut(ctl(t, 0, at("cluster", "show")...), "GROUP")
+		row := strings.Fields(groups) // TOPICS LEADER LAG, and below them the number, 1, the address and 0
+		return len(row) == 7 && row[4] == "1" && strings.Contains(row[5], ":") && row[6] == "0"
+	})
+	if got := ctl(t, 0, "cluster", "show", all[0]); !strings.Contains(got, "1 of 3 brokers were asked") {
+		t.Errorf("one broker was asked:\n%s", got)
+	}
 	decided(0, at("channel", "create", "orders", "billing")...)
 	decided(0, "pub", "orders", "two pens", "--nsqd-tcp-address="+brokers[2].TCP)
 	var seen []string
