@@ -69,6 +69,9 @@ func TestAnchorGivesBackItsProcessor(t *testing.T) {
 	if !canPoll {
 		t.Skip("there is no anchor on this system")
 	}
+	was := runtime.GOMAXPROCS(0)
+	t.Cleanup(func() { runtime.GOMAXPROCS(was) })
+	runtime.SetDefaultGOMAXPROCS() // the environment may say another number, with which there is no anchor
 	before := runtime.GOMAXPROCS(0)
 	ctx, stop := context.WithCancel(context.Background())
 	a := newAnchor(true, 0)
