@@ -147,7 +147,7 @@ type Opened struct {
 }
 
 // Open opens the log in the folder and returns what it and the last checkpoint add up to; nothing is changed before Start. It fails
-// with ErrIncomplete when something is missing that belongs to the folder, and with ErrVersion when another version wrote it.
+// with ErrIncomplete when something is missing that belongs to the folder, with ErrVersion when another version wrote it, and with ErrUnsyncable.
 func Open(o Options) (*Engine, *topic.Recovery, error) {
 	if o.FS == nil {
 		o.FS = vfs.OS()
@@ -185,6 +185,9 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 		if err := k.stub(recovery, s); err != nil {
 			return nil, nil, err
 		}
+	}
+	if err := k.checkFolders(); err != nil {
+		return nil, nil, err
 	}
 	if err := k.openLog(s, recovery); err != nil {
 		return nil, nil, err

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -105,4 +106,27 @@ func TestTheNewestLogFileIsEntered(t *testing.T) {
 			t.Errorf("the log ended at %v, and the manifest says %+v", n.k.wal.End(), l)
 		}
 	})
+}
+
+// TestFoldersThatCannotBeSynced: a start says of each folder in which files could vanish that nothing can be promised there. Any other error of such a sync
+// is found when something is written.
+func TestFoldersThatCannotBeSynced(t *testing.T) {
+	for _, folder := range []string{"data", logFolder, segmentsFolder} {
+		for failure, refuses := range map[error]bool{syscall.EINVAL: true, syscall.ENOTSUP: true, syscall.ENOSYS: true, syscall.EIO: false, syscall.EROFS: false, syscall.EACCES: false} {
+			disk := vfs.NewMem()
+			for _, dir := range []string{"data/" + logFolder, "data/" + segmentsFolder} {
+				if err := disk.MkdirAll(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			faulty := vfs.NewFaulty(disk, vfs.Rule{Ops: vfs.OpSyncDir, Path: folder, Err: failure})
+			k, _, err := Open(Options{FS: faulty, Dir: "data", Log: slog.New(slog.DiscardHandler)})
+			if err == nil {
+				err = k.Abandon()
+			}
+			if refuses != errors.Is(err, ErrUnsyncable) || refuses && (!errors.Is(err, failure) || !strings.Contains(err.Error(), folder+": its file system")) || !refuses && err != nil {
+				t.Errorf("%s, %v: %v", folder, failure, err)
+			}
+		}
+	}
 }

@@ -1,0 +1,24 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+)
+
+// ErrUnsyncable is a file system that cannot make the names of files durable: after a loss of power whole files of the log could be gone.
+var ErrUnsyncable = errors.New("its file system cannot sync folders")
+
+// checkFolders fails with ErrUnsyncable where nothing could be promised. Each of the folders may be a mount of its own. What else a sync says is found
+// when something is written: a start need not write.
+func (k *Engine) checkFolders() error {
+	for _, dir := range []string{k.o.Dir, filepath.Join(k.o.Dir, logFolder), filepath.Join(k.o.Dir, segmentsFolder)} {
+		err := k.o.FS.SyncDir(dir)
+		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("%s: %w (%w), so that a loss of power could take acknowledged messages with the files that they are in: "+
+				"choose a --data-path on another file system, or --durability=memory", dir, ErrUnsyncable, err)
+		}
+	}
+	return nil
+}
