@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"brokerd/protocol/httpapi"
 )
 
 // Column is one of a table's.
@@ -23,23 +24,11 @@ type Table struct {
 	Color func(column, text string) string
 }
 
-// Add adds a row. What a terminal would obey is shown instead: cells hold what clients and daemons say of themselves.
-func (t *Table) Add(cells ...string) {
-	for i, text := range cells {
-		cells[i] = Plain(strings.ReplaceAll(text, "\n", string(unicode.ReplacementChar)))
-	}
-	t.Rows = append(t.Rows, cells)
-}
+// Add adds a row. What a terminal would obey is shown as another character: cells hold what clients and daemons say of themselves.
+func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// Plain returns a text in which what a terminal would obey, but for line ends and tabs, is shown instead.
-func Plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-}
+// Plain returns a text of some lines in which what a terminal would obey is shown instead.
+func Plain(text string) string { return httpapi.Printable(text, "\n\t\u2028\u2029") }
 
 // gap is between columns.
 const gap = 2
@@ -164,19 +153,11 @@ func (t *Table) line(cells []string, columns, widths []int) string {
 // Shorten cuts text to so many characters, the last of which is … then. Characters that would move the cursor or the reader's eye,
 // such as escapes and marks of writing direction, become �.
 func Shorten(text string, width int) string {
-	text = strings.Map(visible, text)
+	text = httpapi.Printable(text, "")
 	if utf8.RuneCountInString(text) <= width {
 		return text
 	}
 	return string([]rune(text)[:max(width-1, 0)]) + "…"
-}
-
-// visible replaces what a terminal would obey.
-func visible(r rune) rune {
-	if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff {
-		return utf8.RuneError
-	}
-	return r
 }
 
 // Write writes the table as Lines lays it out.

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"time"
-	"unicode"
 
 	"brokerd/protocol/httpapi"
 )
@@ -128,17 +127,7 @@ func textClient(c *httpapi.Client) string {
 	if err != nil {
 		port = ""
 	}
-	return onLine(c.Hostname) + ":" + port + " " + onLine(c.UserAgent)
-}
-
-// onLine returns what a client says of itself without what would end the line, or what a terminal would obey.
-func onLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
+	return httpapi.Printable(c.Hostname, "") + ":" + port + " " + httpapi.Printable(c.UserAgent, "")
 }
 
 func textPublished(b *bytes.Buffer, counts []httpapi.PubCount) {
