@@ -89,3 +89,53 @@ func replaced(t *testing.T, o broker.Options, rel string, put func(path, was str
 	servesAsSaid(t, n, said.String())
 	n.stop()
 }
+
+// TestWhatIsNoFolder: a file or a pipe where a folder of the log or of segments belongs refuses a start, which names it, says what to do and changes nothing,
+// and is not waited for. A repair puts it aside; with it goes only what the folder held.
+func TestWhatIsNoFolder(t *testing.T) {
+	t.Parallel()
+	o := killedBacklog(t)
+	kinds := map[string]func(path string) error{
+		"a file":       func(path string) error { return os.WriteFile(path, []byte("mine"), 0o600) },
+		"a named pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	}
+	for _, rel := range []string{"segments/7", "segments/g01.001", "segments/g01.001/3", "segments", "journal"} {
+		for kind, put := range kinds {
+			t.Run(fmt.Sprintf("%s is %s", strings.ReplaceAll(rel, "/", "-"), kind), func(t *testing.T) {
+				t.Parallel()
+				o, from := o, o.DataPath
+				o.DataPath = filepath.Join(t.TempDir(), "data")
+				path := filepath.Join(o.DataPath, rel)
+				if err := errors.Join(os.CopyFS(o.DataPath, os.DirFS(from)), os.RemoveAll(path), os.MkdirAll(filepath.Dir(path), 0o755), put(path)); err != nil {
+					t.Fatal(err)
+				}
+				noFolder(t, o, path)
+				if strings.HasPrefix(rel, "segments/") {
+					whole(t, o, 1)
+				}
+			})
+		}
+	}
+}
+
+// noFolder has a start and a check refuse for what stands at path, and repairs the folder.
+func noFolder(t *testing.T, o broker.Options, path string) {
+	t.Helper()
+	var checked, said bytes.Buffer
+	want := path + " is no folder, and one belongs there: move it elsewhere"
+	if err := refusal(t, o); !errors.Is(err, storage.ErrIncomplete) || !strings.Contains(err.Error(), want) {
+		t.Errorf("start: %v", err)
+	}
+	if err := broker.Check(o.DataPath, &checked); !errors.Is(err, storage.ErrIncomplete) || !strings.Contains(checked.String()+err.Error(), want) {
+		t.Errorf("check: %v\n%s", err, checked.String())
+	}
+	if i, err := os.Lstat(path); err != nil || i.IsDir() {
+		t.Fatalf("a start that refuses has changed the folder: %v, %v", i, err)
+	}
+	if err := broker.Repair(o.DataPath, true, &said); err != nil || !strings.Contains(said.String(), want) {
+		t.Fatalf("repair: %v\n%s", err, said.String())
+	}
+	n := startWith(t, o)
+	servesAsSaid(t, n, said.String())
+	n.stop()
+}

@@ -11,7 +11,6 @@ import (
 
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/segment"
-	"brokerd/diskqueue/vfs"
 )
 
 // Segments of the topics of a group of replicas: segments/gGG.NNN/TOPIC, where GG is the group, NNN the generation, and TOPIC the number of the topic
@@ -103,15 +102,4 @@ func groupFolder(name string) (group, generation uint32, ok bool) {
 	g, bad := strconv.ParseUint(digits, 10, 32)
 	n, worse := strconv.ParseUint(tail, 10, 32)
 	return uint32(g), uint32(n), ok && is && bad == nil && worse == nil && groupFolderName(uint32(g), uint32(n)) == name
-}
-
-// eachGroupTopic calls f with the path of each folder of segments of a topic of a group of replicas.
-func eachGroupTopic(files vfs.FS, dir string, f func(path string) error) error {
-	root := filepath.Join(dir, segmentsFolder)
-	return eachName(files, root, func(name string) error {
-		if _, _, ok := groupFolder(name); !ok {
-			return nil
-		}
-		return eachName(files, filepath.Join(root, name), func(topic string) error { return f(filepath.Join(root, name, topic)) })
-	})
 }

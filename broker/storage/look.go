@@ -78,7 +78,7 @@ func lookAt(files vfs.FS, dir string, acceptLoss, thorough bool) (*sight, error)
 		return nil, versionErr
 	}
 	if strange {
-		v.strange = append(v.strange, filepath.Join(dir, manifest.FileName))
+		v.strange = append(v.strange, stranger{filepath.Join(dir, manifest.FileName), vfs.ErrNotPlain})
 	}
 	if len(v.strange) > 0 {
 		return nil, newStrangers(dir, v.strange)

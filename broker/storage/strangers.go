@@ -3,21 +3,27 @@ package storage
 import (
 	"errors"
 	"fmt"
-
-	"brokerd/diskqueue/vfs"
 )
 
-// strangers are links, folders and devices that stand where files of the folder should be. Nothing is read through them. It is an
-// ErrIncomplete: the files are not there.
-type strangers struct {
-	Incomplete
-	paths []string
+// stranger is a link, a folder or a device that stands where a file of the folder should be, or anything else where a folder should be.
+type stranger struct {
+	path string
+	is   error
 }
 
-func newStrangers(dir string, paths []string) *strangers {
-	s := &strangers{Incomplete{Dir: dir}, paths}
-	for _, path := range paths {
-		s.Missing = append(s.Missing, fmt.Sprintf("%s %v", path, vfs.ErrNotPlain))
+// errNoFolder is what stands where the log or segments should be.
+var errNoFolder = errors.New("is no folder, and one belongs there: move it elsewhere")
+
+// strangers are those of a folder. Nothing is read through them. It is an ErrIncomplete: the files are not there.
+type strangers struct {
+	Incomplete
+	list []stranger
+}
+
+func newStrangers(dir string, list []stranger) *strangers {
+	s := &strangers{Incomplete{Dir: dir}, list}
+	for _, one := range list {
+		s.Missing = append(s.Missing, fmt.Sprintf("%s %v", one.path, one.is))
 	}
 	return s
 }
@@ -34,8 +40,8 @@ func setStrangersAside(o Options) (given []string, err error) {
 		return nil, nil // what else is wrong is found again
 	}
 	a := aside{fs: o.FS, dir: o.Dir}
-	for _, path := range s.paths {
-		if err := a.put(path); err != nil {
+	for _, one := range s.list {
+		if err := a.put(one.path); err != nil {
 			return nil, err
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // strays are files that people and their tools leave in a folder: copies under names that look much like the broker's own.
 var strays = []string{"checkpoint.1", "checkpoint.0000001", "checkpoint.000001.bak", "checkpoint.g00.1", "checkpoint.old", "manifest~", "manifest.bak", "lost+found/x",
 	".snapshot/checkpoint.000001", "journal/1.wal", "journal/0000000000000001.wal~", "journal/.nfs0001", "journal/old/0000000000000001.wal", "segments/README", "segments/007/000001.seg",
-	"segments/007.bak/000001.seg", "segments/1/1.seg", "segments/1/000001.seg~", "segments/g0.1/1/000001.seg", "segments/99999999999/000001.seg", "set-aside/mine"}
+	"segments/007.bak/000001.seg", "segments/1/1.seg", "segments/1/000001.seg~", "segments/g0.1/1/000001.seg", "segments/g01.001/README", "segments/99999999999/000001.seg", "set-aside/mine"}
 
 // TestStraysStay: what is nobody's stays where it is, as it is, and keeps nobody from putting aside or removing what is to be, through kills and stops.
 func TestStraysStay(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
@@ -27,8 +28,8 @@ type versions struct {
 	name   string // of the file with that
 	old    string // a file of a version that is not read any more; empty: there is none
 
-	strange []string // paths of links, folders and devices where there should be files
-	loss    bool     // a file that the disk does not give back is passed over
+	strange []stranger
+	loss    bool // a file that the disk does not give back is passed over
 }
 
 func (v *versions) add(name string, version uint32) {
@@ -68,7 +69,7 @@ func lookAtVersions(files vfs.FS, dir string, acceptLoss bool) (v versions, err 
 		return v, err
 	}
 	logDir := filepath.Join(dir, logFolder)
-	return v, eachName(files, logDir, func(name string) error {
+	return v, v.each(files, logDir, func(name string) error {
 		if filepath.Ext(name) != ".wal" {
 			return nil
 		}
@@ -80,12 +81,12 @@ func lookAtVersions(files vfs.FS, dir string, acceptLoss bool) (v versions, err 
 // after them, by a build of its version.
 func (v *versions) lookAtSegments(files vfs.FS, dir string, state *journal.State) error {
 	segmentsDir := filepath.Join(dir, segmentsFolder)
-	err := eachGroupTopic(files, dir, func(path string) error { return v.lookAtEach(files, path, nil) })
-	if err != nil {
-		return err
-	}
-	return eachName(files, segmentsDir, func(topic string) error {
-		id, ok := topicNumber(topic)
+	return v.each(files, segmentsDir, func(name string) error {
+		path := filepath.Join(segmentsDir, name)
+		if _, _, ok := groupFolder(name); ok {
+			return v.lookAtGroup(files, path)
+		}
+		id, ok := topicNumber(name)
 		if !ok {
 			return nil
 		}
@@ -95,13 +96,23 @@ func (v *versions) lookAtSegments(files vfs.FS, dir string, state *journal.State
 				known[f.File] = true
 			}
 		}
-		return v.lookAtEach(files, filepath.Join(segmentsDir, topic), known)
+		return v.lookAtEach(files, path, known)
+	})
+}
+
+// lookAtGroup looks at the beginning of every file of segments of a generation of a group of replicas.
+func (v *versions) lookAtGroup(files vfs.FS, dir string) error {
+	return v.each(files, dir, func(name string) error {
+		if _, ok := topicNumber(name); !ok {
+			return nil
+		}
+		return v.lookAtEach(files, filepath.Join(dir, name), nil)
 	})
 }
 
 // lookAtEach looks at the beginning of every file of segments of a topic, but for those that are known.
 func (v *versions) lookAtEach(files vfs.FS, topicDir string, known map[uint32]bool) error {
-	return eachName(files, topicDir, func(name string) error {
+	return v.each(files, topicDir, func(name string) error {
 		number, ok := segment.FileNumber(name)
 		if !ok || known[number] {
 			return nil
@@ -116,7 +127,7 @@ func (v *versions) lookAtEach(files vfs.FS, topicDir string, known map[uint32]bo
 func (v *versions) look(files vfs.FS, name string, size int, versionOf func([]byte) (uint32, bool)) error {
 	head, err := readHead(files, name, size)
 	if errors.Is(err, vfs.ErrNotPlain) {
-		v.strange = append(v.strange, name)
+		v.strange = append(v.strange, stranger{name, vfs.ErrNotPlain})
 		return nil
 	}
 	if err != nil && !v.loss {
@@ -145,9 +156,23 @@ func readHead(files vfs.FS, name string, size int) ([]byte, error) {
 	})
 }
 
+// each is eachName for a folder of the broker's own. What stands there and is none is a stranger.
+func (v *versions) each(files vfs.FS, dir string, f func(string) error) error {
+	names, err := list(files, dir)
+	if errors.Is(err, syscall.ENOTDIR) {
+		v.strange = append(v.strange, stranger{dir, errNoFolder})
+		return nil
+	}
+	return eachOf(names, err, f)
+}
+
 // eachName calls f with every name in a folder, which need not be there.
 func eachName(files vfs.FS, dir string, f func(string) error) error {
 	names, err := list(files, dir)
+	return eachOf(names, err, f)
+}
+
+func eachOf(names []string, err error, f func(string) error) error {
 	if err != nil {
 		return err
 	}

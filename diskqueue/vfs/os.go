@@ -117,7 +117,7 @@ func mkdir(dir string) error {
 }
 
 func (osFS) List(dir string) ([]string, error) {
-	d, err := os.Open(dir)
+	d, err := os.OpenFile(dir, os.O_RDONLY|nonBlock, 0)
 	if err != nil {
 		return nil, err
 	}

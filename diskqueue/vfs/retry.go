@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 	"time"
 )
 
@@ -12,11 +13,11 @@ import (
 var pauses = [...]time.Duration{10 * time.Millisecond, 200 * time.Millisecond}
 
 // Retry does something that reads, and again when it fails: an error of the disk may pass, and says nothing about what is on it.
-// That a file is not there, or is none, is an answer.
+// That a file or folder is not there, or is none, is an answer.
 func Retry(read func() error) error {
 	for _, pause := range pauses {
 		err := read()
-		if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotPlain) {
+		if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotPlain) || errors.Is(err, syscall.ENOTDIR) {
 			return err
 		}
 		time.Sleep(pause)
