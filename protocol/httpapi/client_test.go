@@ -268,6 +268,98 @@ func TestTokenIsNotShownInClearToWhomItWasOverTLS(t *testing.T) {
 	}
 }
 
+// numbered is the key of the number that a connection has, in the order in which they were made.
+type numbered struct{}
+
+// TestDaemonsBehindOneName: every second connection in clear meets a daemon that takes plain text. It keeps nobody from the one that speaks TLS, which does
+// not answer at times, and moves; and no token goes to it.
+func TestDaemonsBehindOneName(t *testing.T) {
+	var connections, inClear, port atomic.Int32
+	var down atomic.Bool
+	roots := x509.NewCertPool()
+	open := func() *httptest.Server {
+		secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if down.Load() {
+				panic(http.ErrAbortHandler)
+			}
+			RespondV1(w, 200, "there")
+		}))
+		roots.AddCert(secure.Certificate())
+		port.Store(int32(secure.Listener.Addr().(*net.TCPAddr).Port))
+		return secure
+	}
+	plain := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			inClear.Add(1)
+		}
+		if r.Context().Value(numbered{}).(int32)%2 == 0 {
+			RespondV1(w, 200, "mine")
+			return
+		}
+		RespondTLSRequired(w, int(port.Load()))
+	}))
+	plain.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, numbered{}, connections.Add(1))
+	}
+	plain.Start()
+	t.Cleanup(plain.Close)
+	secure := open()
+	c := newTestClient(t, ClientConfig{RequestTimeout: patience, TLS: &tls.Config{RootCAs: roots}, Token: "secret"})
+	ask := func() error { return c.Get(t.Context(), plain.URL+"/stats", nil) }
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	down.Store(true)
+	if err := ask(); err == nil || errors.Is(err, ErrInClear) {
+		t.Errorf("one that does not answer: %v", err)
+	}
+	if err := ask(); !errors.Is(err, ErrInClear) {
+		t.Errorf("one that takes plain text: %v", err)
+	}
+	down.Store(false)
+	for range 2 {
+		if err := ask(); err != nil {
+			t.Errorf("once the other one answers again: %v", err)
+		}
+	}
+	for range 2 {
+		c.Close()
+		secure.Close()
+		secure = open()
+		err := errors.New("not asked")
+		for tries := 0; tries < 3 && err != nil; tries++ {
+			err = ask()
+		}
+		if err != nil {
+			t.Errorf("once the other one has moved: %v", err)
+		}
+	}
+	secure.Close()
+	if n := inClear.Load(); n > 0 {
+		t.Errorf("it was shown in clear %d times", n)
+	}
+}
+
+// TestAPageInPlaceOfPing: what stands before a daemon may answer its /ping with a long page. It takes plain text, as its status says.
+func TestAPageInPlaceOfPing(t *testing.T) {
+	for _, chunked := range []bool{false, true} {
+		addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/ping" {
+				RespondV1(w, 200, r.Header.Get("Authorization"))
+				return
+			}
+			if !chunked {
+				w.Header().Set("Content-Length", strconv.Itoa(2*maxRefusal))
+			}
+			io.WriteString(w, strings.Repeat("x", 2*maxRefusal)) // nobody reads it all
+		})
+		c := newTestClient(t, ClientConfig{RequestTimeout: patience, Token: "secret"})
+		if got, err := c.Do(t.Context(), http.MethodGet, addr+"/stats", nil); err != nil || string(got) != "Bearer secret" {
+			t.Errorf("chunked %v: %q, %v", chunked, got, err)
+		}
+	}
+}
+
 // TestClientTimeouts: neither a silent server nor a cancelled caller holds a request.
 func TestClientTimeouts(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // connects, never answers

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,8 +28,9 @@ type securePorts struct {
 
 // securePort is where a daemon answers over https.
 type securePort struct {
-	address string // host:port; empty for one that is to be asked for again
+	address string // host:port; empty when it is not known
 	proven  bool   // it has answered there, with a certificate that is right
+	again   bool   // it did not the last time: it is asked in clear where it does now
 }
 
 func (p *securePorts) get(plain string) securePort {
@@ -47,7 +49,7 @@ func (p *securePorts) found(plain, secure string) {
 	if p.known == nil || len(p.known) >= mostPorts {
 		p.known = map[string]securePort{}
 	}
-	p.known[plain] = securePort{secure, p.known[plain].proven}
+	p.known[plain] = securePort{address: secure, proven: p.known[plain].proven}
 }
 
 // answered keeps whether a daemon has answered over https. One that has before keeps that, and may have another port by now.
@@ -56,9 +58,9 @@ func (p *securePorts) answered(plain string, did bool) {
 	defer p.mu.Unlock()
 	switch s, known := p.known[plain]; {
 	case did && known:
-		p.known[plain] = securePort{s.address, true}
+		p.known[plain] = securePort{address: s.address, proven: true}
 	case s.proven:
-		p.known[plain] = securePort{"", true}
+		p.known[plain] = securePort{address: s.address, proven: true, again: true}
 	default:
 		delete(p.known, plain)
 	}
@@ -87,22 +89,32 @@ func (c *HTTPClient) Do(ctx context.Context, method, rawURL string, body []byte)
 	}
 	plain := u.Host
 	known := c.ports.get(plain)
-	if known.address == "" {
+	inClear := error(nil) // who has answered over TLS before, or another daemon behind the same name
+	if known.address == "" || known.again {
 		answer, err := c.inClear(ctx, method, rawURL, body, known.proven)
 		port, refused := refusesPlain(err)
-		if !refused {
+		switch {
+		case refused:
+			known.address = net.JoinHostPort(u.Hostname(), port)
+			c.ports.found(plain, known.address)
+		case errors.Is(err, ErrInClear):
+			inClear = err
+		default:
 			return answer, explainRefusal(rawURL, err)
 		}
-		known.address = net.JoinHostPort(u.Hostname(), port)
-		c.ports.found(plain, known.address)
 	}
 	u.Scheme, u.Host = "https", known.address
 	answer, err := c.send(ctx, method, u.String(), body, c.token())
-	c.ports.answered(plain, err == nil || errors.As(err, new(*StatusError)))
+	answered := err == nil || errors.As(err, new(*StatusError))
+	c.ports.answered(plain, answered)
+	if !answered && inClear != nil {
+		err = fmt.Errorf("%w. Over TLS: %w", inClear, err)
+	}
 	return answer, err
 }
 
-// inClear is send to a daemon that may take plain text. With a token one that has answered over TLS before is only asked where it does now.
+// inClear is send to a daemon that may take plain text. With a token one that has answered over TLS before is only asked where it does now, over a
+// connection of its own: behind one name there may be others, and the next question may find another one.
 func (c *HTTPClient) inClear(ctx context.Context, method, rawURL string, body []byte, proven bool) ([]byte, error) {
 	if !proven || c.token() == "" {
 		return c.send(ctx, method, rawURL, body, c.token())
@@ -111,11 +123,16 @@ func (c *HTTPClient) inClear(ctx context.Context, method, rawURL string, body []
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.send(ctx, http.MethodGet, "http://"+u.Host+"/ping", nil, "")
-	if _, refused := refusesPlain(err); !refused && (err == nil || errors.As(err, new(*StatusError))) {
-		return nil, fmt.Errorf("%s: %w", u.Host, ErrInClear)
+	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))
+	conn, err := c.dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	defer conn.Close() // nothing was sent that could be lost
+	if _, err := c.takesPlain(ctx, conn, address); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%s: %w", u.Host, ErrInClear)
 }
 
 // pingWithin bounds how long a daemon that was connected to in clear may take to say whether it wants that.
@@ -157,19 +174,21 @@ func (c *HTTPClient) takesPlain(ctx context.Context, conn net.Conn, address stri
 	if err := req.Write(conn); err != nil {
 		return false, err
 	}
-	in := bufio.NewReader(io.LimitReader(conn, maxRefusal))
+	bounded := &io.LimitedReader{R: conn, N: maxRefusal}
+	in := bufio.NewReader(bounded)
 	resp, err := http.ReadResponse(in, req)
 	if err != nil {
 		return false, fmt.Errorf("read the answer of http://%s/ping: %w", address, err)
 	}
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
+	cut := err != nil && bounded.N == 0 // no daemon's: a page of what stands before one
+	if err != nil && !cut {
 		return false, fmt.Errorf("read the answer of http://%s/ping: %w", address, err)
 	}
 	if status := (&StatusError{Code: resp.StatusCode, Status: resp.Status, Body: answer}); status.Code == http.StatusForbidden && status.Message() == tlsRequired {
 		return false, status
 	}
-	return !resp.Close && in.Buffered() == 0, conn.SetDeadline(time.Time{})
+	return !resp.Close && !cut && in.Buffered() == 0, conn.SetDeadline(time.Time{})
 }
 
 // tlsRequired is the word of a plain-text port that refuses.
