@@ -56,12 +56,23 @@ func (a *Access) Query(ctx context.Context, id Identity) (*State, error) {
 	if err == nil || grant.Looks(id.Secret) {
 		return state, err
 	}
-	if table := a.Tokens.Table(); table != nil {
-		if c, ok := table.ByCertificate(id.Names); ok {
-			return ofCaller(c), nil
-		}
+	if c := a.byCertificate(id); c != nil {
+		return ofCaller(c), nil
 	}
 	return nil, err
+}
+
+// byCertificate returns who shows a verified certificate that the token file knows, nil for nobody.
+func (a *Access) byCertificate(id Identity) *grant.Caller {
+	table := a.Tokens.Table()
+	if table == nil {
+		return nil
+	}
+	c, ok := table.ByCertificate(id.Names)
+	if !ok {
+		return nil
+	}
+	return c
 }
 
 func (a *Access) bySecret(ctx context.Context, id Identity) (*State, error) {

@@ -14,8 +14,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"brokerd/cmd/leaktest"
@@ -329,7 +331,84 @@ func TestACertificateCountsWhileTheDaemonDoesNotAnswer(t *testing.T) {
 		t.Error("a certificate that nobody has verified counts")
 	}
 	answers.Store(true)
+	judge.Forget() // as a second does
 	if may("invoices", true) || !may("orders", true) {
 		t.Error("the daemon's answer does not count once there is one")
 	}
+}
+
+// asked answers in the place of auth daemons.
+type asked func(*http.Request) (*http.Response, error)
+
+func (f asked) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// TestADaemonThatIsGoneIsNotAskedByEachRequest: who shows the same secret again is judged without it for a second, and those who wait for a place then as
+// well; that a caller went away says nothing about the daemon.
+func TestADaemonThatIsGoneIsNotAskedByEachRequest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte("cert billing publish:invoices\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := grant.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var questions atomic.Int32
+		c := newClient(t, Config{Addresses: []string{"127.0.0.1:1"}, RequestTimeout: 5 * time.Second})
+		c.http.Transport = asked(func(req *http.Request) (*http.Response, error) {
+			questions.Add(1)
+			<-req.Context().Done() // it is gone, and nothing says so
+			return nil, req.Context().Err()
+		})
+		judge := NewHTTP(&Access{Tokens: grant.NewSlot(file), Daemon: func() *Client { return c }})
+		ask := func(ctx context.Context, secret string, verified bool) (bool, time.Duration) {
+			began := time.Now()
+			cert := &x509.Certificate{Subject: pkix.Name{CommonName: "billing"}}
+			req := httptest.NewRequestWithContext(ctx, "POST", "/pub", nil)
+			req.Header.Set("Authorization", "Bearer "+secret)
+			req.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+			if verified {
+				req.TLS.VerifiedChains = [][]*x509.Certificate{{cert}}
+			}
+			who, err := judge.Caller(req)
+			return err == nil && who.May(grant.Publish, "invoices"), time.Since(began)
+		}
+		gone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		ask(gone, "word", true)
+		if may, took := ask(t.Context(), "word", true); !may || took != 5*time.Second {
+			t.Errorf("behind one that has gone away: %v after %v", may, took)
+		}
+		for range 100 {
+			if may, took := ask(t.Context(), "word", true); !may || took != 0 {
+				t.Fatalf("again: %v after %v", may, took)
+			}
+		}
+		if may, took := ask(t.Context(), "word", false); may || took != 0 {
+			t.Errorf("without a certificate that is verified: %v after %v", may, took)
+		}
+		if n := questions.Load(); n != 2 {
+			t.Errorf("it was asked %d times", n)
+		}
+		time.Sleep(failedFor)
+		var all sync.WaitGroup
+		for range 4 * maxAsking {
+			all.Go(func() {
+				if may, took := ask(t.Context(), "word", true); !may || took != 5*time.Second {
+					t.Errorf("one of many, a second later: %v after %v", may, took)
+				}
+			})
+		}
+		all.Wait()
+		if n := questions.Load(); n != 2+maxAsking {
+			t.Errorf("it was asked %d times", n)
+		}
+		for i := range maxKnown + 10 {
+			keep(judge, judge.failed, [32]byte{byte(i), byte(i >> 8)}, failure{})
+		}
+		if n := len(judge.failed); n > maxKnown {
+			t.Errorf("%d failures are kept", n)
+		}
+	})
 }

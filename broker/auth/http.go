@@ -14,15 +14,25 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// HTTP judges HTTP requests as Access judges clients: it is an httpapi.Guard. Answers of an auth daemon are kept as long as they hold. It is safe
-// for concurrent use.
+// HTTP judges HTTP requests as Access judges clients: it is an httpapi.Guard. Answers of an auth daemon are kept as long as they hold, that
+// there was none for failedFor. It is safe for concurrent use.
 type HTTP struct {
 	access *Access
 	asking chan struct{} // places for questions to auth daemons at once
 
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]*grant.Caller // by what the daemon was asked; guarded by mu
+	mu     sync.Mutex
+	known  map[[sha256.Size]byte]*grant.Caller // by what the daemon was asked; guarded by mu
+	failed map[[sha256.Size]byte]failure       // the same
 }
+
+// failure is why no daemon has let somebody in.
+type failure struct {
+	err   error
+	until time.Time // nobody is asked again before
+}
+
+// failedFor is how long a failure is kept: whoever asks again and again would have each request wait for a daemon that is gone.
+const failedFor = time.Second
 
 const (
 	maxAsking = 16
@@ -31,7 +41,7 @@ const (
 
 // NewHTTP returns one that knows nobody yet.
 func NewHTTP(access *Access) *HTTP {
-	return &HTTP{access: access, asking: make(chan struct{}, maxAsking), known: map[[sha256.Size]byte]*grant.Caller{}}
+	return &HTTP{access: access, asking: make(chan struct{}, maxAsking), known: map[[sha256.Size]byte]*grant.Caller{}, failed: map[[sha256.Size]byte]failure{}}
 }
 
 // Forget drops the answers that are kept: others may be asked now.
@@ -39,6 +49,7 @@ func (h *HTTP) Forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.known)
+	clear(h.failed)
 }
 
 const bearer = "bearer "
@@ -75,11 +86,8 @@ func identityOf(req *http.Request, secret string) Identity {
 // ask returns what an auth daemon says, or has said and still holds.
 func (h *HTTP) ask(req *http.Request, id Identity) (*grant.Caller, error) {
 	key := sha256.Sum256(fmt.Appendf(nil, "%q %v %q %q", id.RemoteIP, id.TLS, id.CommonName, id.Secret))
-	h.mu.Lock()
-	c := h.known[key]
-	h.mu.Unlock()
-	if c != nil && !c.Expired(time.Now()) {
-		return h.withAnonymous(c), nil
+	if c, err := h.kept(key, id); c != nil || err != nil {
+		return c, err
 	}
 	select {
 	case h.asking <- struct{}{}:
@@ -87,21 +95,55 @@ func (h *HTTP) ask(req *http.Request, id Identity) (*grant.Caller, error) {
 	case <-req.Context().Done():
 		return nil, httpapi.Errorf(http.StatusUnauthorized, "AUTH_FAILED: the request ended before it was judged")
 	}
-	state, err := h.access.Query(req.Context(), id)
-	if err != nil {
-		return nil, httpapi.Errorf(http.StatusUnauthorized, "AUTH_FAILED: %v", err) // which never holds the secret
+	if c, err := h.kept(key, id); c != nil || err != nil { // since this one waits for a place
+		return c, err
 	}
-	if state.Caller != nil { // by his certificate: the daemon had nothing to say, which is not to be kept
+	state, err := h.access.bySecret(req.Context(), id)
+	if err != nil {
+		if req.Context().Err() == nil { // else it is the caller who has ended it
+			keep(h, h.failed, key, failure{err, time.Now().Add(failedFor)})
+		}
+		return h.unanswered(id, err)
+	}
+	if state.Caller != nil { // a token, of a file that has just come
 		return state.Caller, nil
 	}
-	c = &grant.Caller{Kind: grant.Identity, Name: state.Identity, Grants: state.grants(), Expires: state.Expires()}
+	c := &grant.Caller{Kind: grant.Identity, Name: state.Identity, Grants: state.grants(), Expires: state.Expires()}
+	keep(h, h.known, key, c)
+	return h.withAnonymous(c), nil
+}
+
+// kept returns what is known without asking; neither a caller nor an error when nothing is.
+func (h *HTTP) kept(key [sha256.Size]byte, id Identity) (*grant.Caller, error) {
+	now := time.Now()
+	h.mu.Lock()
+	c, failed := h.known[key], h.failed[key]
+	h.mu.Unlock()
+	switch {
+	case c != nil && !c.Expired(now):
+		return h.withAnonymous(c), nil
+	case now.Before(failed.until):
+		return h.unanswered(id, failed.err)
+	}
+	return nil, nil
+}
+
+// keep keeps what has become of a question. Those that are kept are dropped when they are too many.
+func keep[V any](h *HTTP, in map[[sha256.Size]byte]V, key [sha256.Size]byte, value V) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.known) >= maxKnown {
-		clear(h.known)
+	if len(in) >= maxKnown {
+		clear(in)
 	}
-	h.known[key] = c
-	return h.withAnonymous(c), nil
+	in[key] = value
+}
+
+// unanswered judges a caller of whom no daemon has said anything: by his certificate.
+func (h *HTTP) unanswered(id Identity, err error) (*grant.Caller, error) {
+	if c := h.access.byCertificate(id); c != nil {
+		return c, nil
+	}
+	return nil, httpapi.Errorf(http.StatusUnauthorized, "AUTH_FAILED: %v", err) // which never holds the secret
 }
 
 // withAnonymous returns the caller with what the token file lets everybody do now, which is not kept: it may be withdrawn sooner than c expires.
