@@ -92,7 +92,7 @@ const (
 	maxMessage = 8 << 20
 
 	largeBody   = 64 << 10 // bytes from which on a request needs one of the places for such
-	largeAtOnce = 8        // each is in memory some times over, and may come slowly
+	largeAtOnce = 8        // each is in memory some times over while it comes, which may be slow, and until the act is done
 )
 
 // notify tells the endpoint.

@@ -29,7 +29,8 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	channel := apitest.Param{Name: "channel", Required: true, Does: "the channel's name"}
 	node := apitest.Param{Name: "node", Required: true, Does: "the broker's broadcast address and HTTP port, as `host:4151`"}
 	option := apitest.Param{Name: "opt", Required: true, Does: "its key in the configuration file"}
-	const reads, acts = "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 502 UPSTREAM_ERROR", "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 403 CROSS_ORIGIN, 403 CSRF_TOKEN, 502 UPSTREAM_ERROR"
+	const reads, without = "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 502 UPSTREAM_ERROR", "401 SIGN_IN_REQUIRED, 403 FORBIDDEN, 403 CROSS_ORIGIN, 403 CSRF_TOKEN, 502 UPSTREAM_ERROR"
+	const acts = without + ", 413 BODY_TOO_BIG, 503 BUSY"
 	of := []apitest.Param{{Name: "of", Does: "`total`, `topic`, `channel` or `node`"}, {Name: "topic", Does: "the topic's name"}, {Name: "channel", Does: "the channel's name"},
 		{Name: "node", Does: "the broker"}, {Name: "window", Does: "how far back: `10m`, `1h` or `8h`; `10m` without it"}}
 	listing := map[string]any{}
@@ -50,9 +51,9 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Route: "POST /api/topics/:topic", Does: "Pauses, unpauses or empties a topic everywhere", Params: []apitest.Param{topic}, Body: "`{\"action\":\"pause\"}`, `unpause` or `empty`; `{\"action\":\"set_options\",\"options\":{\"max_depth\":1000}}`, admind's own", Answer: done{}, Errors: acts + ", 400 INVALID_OPTIONS, 400 INVALID_CONFIG, 404 TOPIC_NOT_FOUND"},
 		{Route: "POST /api/topics/:topic/:channel", Does: "Pauses, unpauses or empties a channel everywhere, or has its dead letters sent back, or a deferred message dropped or delivered now, or one message finished by hand, or has it read again or pass over", Params: []apitest.Param{topic, channel}, Body: "`{\"action\":\"empty\"}`, `pause` or `unpause`; admind's own: `redrive`, `stop_redrive`, `{\"action\":\"cancel_message\",\"node\":\"host:4151\",\"position\":7,\"id\":\"0f3c8a1d2b4e5f60\"}`, where the message must have the id if there is one, `release_message`, `finish_message`, `{\"action\":\"rewind\",\"to\":\"-2h\"}`, `skip`, `{\"action\":\"set_options\",\"options\":{\"max_attempts\":10}}`", Answer: done{},
 			Errors: acts + ", 400 INVALID_OPTIONS, 400 INVALID_CONFIG, 400 INVALID_POSITION, 400 INVALID_ID, 404 CHANNEL_NOT_FOUND, 400 INVALID_PLACE, 404 NODE_NOT_FOUND, 404 MESSAGE_NOT_DEFERRED, 404 MESSAGE_NOT_FOUND"},
-		{Route: "DELETE /api/topics/:topic", Does: "Deletes a topic everywhere, with its messages", Params: []apitest.Param{topic}, Answer: done{}, Errors: acts + ", 404 TOPIC_NOT_FOUND"},
-		{Route: "DELETE /api/topics/:topic/:channel", Does: "Deletes a channel everywhere, with its messages", Params: []apitest.Param{topic, channel}, Answer: done{}, Errors: acts + ", 404 CHANNEL_NOT_FOUND"},
-		{Route: "DELETE /api/nodes/:node", Does: "Hides a broker from those who ask for a topic, and deletes the topic there", Params: []apitest.Param{node}, Body: "`{\"topic\":\"orders\"}`", Answer: done{}, Errors: acts + ", 404 NODE_NOT_FOUND, 409 TOPIC_IS_REPLICATED"},
+		{Route: "DELETE /api/topics/:topic", Does: "Deletes a topic everywhere, with its messages", Params: []apitest.Param{topic}, Answer: done{}, Errors: without + ", 404 TOPIC_NOT_FOUND"},
+		{Route: "DELETE /api/topics/:topic/:channel", Does: "Deletes a channel everywhere, with its messages", Params: []apitest.Param{topic, channel}, Answer: done{}, Errors: without + ", 404 CHANNEL_NOT_FOUND"},
+		{Route: "DELETE /api/nodes/:node", Does: "Hides a broker from those who ask for a topic, and deletes the topic there", Params: []apitest.Param{node}, Body: "`{\"topic\":\"orders\"}`", Answer: done{}, Errors: without + ", 503 BUSY" + ", 404 NODE_NOT_FOUND, 409 TOPIC_IS_REPLICATED"},
 		{Route: "POST /api/nodes/:node", Does: "Dismisses a broker that is gone for good, so that it is shown no more; admind's own", Params: []apitest.Param{node}, Body: "`{\"action\":\"dismiss\"}`", Answer: done{},
 			Errors: acts + ", 400 INVALID_ACTION, 404 NODE_NOT_FOUND, 409 NODE_ANSWERS, 409 NODE_IS_LISTED"},
 		{Route: "GET /api/nodes/:node/settings", Does: "Tells an operator the settings of a broker as they are in force, `null` of one that does not tell them; admind's own", Params: []apitest.Param{node},
