@@ -32,6 +32,10 @@ type ClientConfig struct {
 // largeAnswer is from how many bytes on answers take turns in being decoded.
 const largeAnswer = 64 << 10
 
+// idlePerHost is how many connections to one daemon are kept while they are not used. A lookup is asked for the channels of many topics at once, by brokers and by
+// admind, and each new connection costs a handshake, and with a token in clear one more question.
+const idlePerHost = 16
+
 // HTTPClient asks daemons over HTTP. It keeps connections, follows no redirect and no proxy of the environment, and retries over https when
 // a broker's plain-text port refuses with TLS_REQUIRED. It is safe for concurrent use.
 type HTTPClient struct {
@@ -54,7 +58,8 @@ func NewHTTPClient(cfg ClientConfig) *HTTPClient {
 	}
 	c := &HTTPClient{agent: cfg.UserAgent, token: token, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), reads: newReads(), dial: dialer.DialContext}
 	connects := func(dial func(ctx context.Context, network, address string) (net.Conn, error), with *tls.Config) *http.Transport {
-		return &http.Transport{DialContext: dial, TLSClientConfig: with, TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 1000, IdleConnTimeout: 90 * time.Second}
+		return &http.Transport{DialContext: dial, TLSClientConfig: with, TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConns: 1000, MaxIdleConnsPerHost: idlePerHost, IdleConnTimeout: 90 * time.Second}
 	}
 	c.https = NewTransport(cfg.TLS, func(with *tls.Config) *http.Transport { return connects(c.dial, with) })
 	c.c = &http.Client{

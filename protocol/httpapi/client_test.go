@@ -13,8 +13,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
@@ -377,6 +379,63 @@ func TestClientTimeouts(t *testing.T) {
 	if err := c.Get(ctx, "http://"+l.Addr().String(), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want cancelled", err)
 	}
+}
+
+// pipes is a listener in memory: it accepts what is sent to it.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if conn, ok := <-p; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error {
+	close(p)
+	return nil
+}
+
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestConnectionsAreKept: those who ask one daemon at once find their connections again.
+func TestConnectionsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var here sync.WaitGroup
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			here.Done()
+			here.Wait() // for all of them
+			RespondV1(w, 200, "OK")
+		})}
+		l := make(pipes)
+		go server.Serve(l) // it ends with the test
+		defer server.Close()
+		var connections atomic.Int32
+		c := NewHTTPClient(ClientConfig{RequestTimeout: patience})
+		defer c.Close()
+		c.dial = func(context.Context, string, string) (net.Conn, error) {
+			connections.Add(1)
+			ours, theirs := net.Pipe()
+			l <- theirs
+			return ours, nil
+		}
+		for range 3 {
+			here.Add(idlePerHost)
+			var asks sync.WaitGroup
+			for range idlePerHost {
+				asks.Go(func() {
+					if err := c.Get(t.Context(), "http://daemon:1/stats", nil); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			asks.Wait()
+			synctest.Wait() // until they lie there again
+		}
+		if n := connections.Load(); n != idlePerHost {
+			t.Errorf("%d connections for three times %d at once", n, idlePerHost)
+		}
+	})
 }
 
 // TestDo: bodies go and come as they are, with any method, and a refusal is a *StatusError.
