@@ -31,6 +31,8 @@ type Cluster interface {
 	AtLeader(name string) bool
 	// Replicated reports whether a topic is replicated, as far as is known here.
 	Replicated(name string) bool
+	// Deleting reports whether a replicated topic is being deleted, as far as is known here.
+	Deleting(name string) bool
 	// Copy returns a replicated topic as this broker's replica has it, nil when it has none.
 	Copy(name string) *topic.Copy
 	// ReplicasOf returns the addresses in the cluster of the brokers that have a replica of a topic.

@@ -59,7 +59,11 @@ func (c *fakeCluster) DeleteTopic(_ context.Context, name string) error {
 
 func (c *fakeCluster) AtLeader(name string) bool { return name == "led" }
 
-func (c *fakeCluster) Replicated(name string) bool { return name == "orders" || name == "led" }
+func (c *fakeCluster) Replicated(name string) bool {
+	return name == "orders" || name == "led" || c.Deleting(name)
+}
+
+func (c *fakeCluster) Deleting(name string) bool { return name == "going" }
 
 func (c *fakeCluster) Copy(name string) *topic.Copy { return c.copies[name] }
 
@@ -118,6 +122,9 @@ func TestReplicatedTopics(t *testing.T) {
 		{"POST", "/topic/create?topic=new&replicas=3&serve=leader", 200, "", "create new at its leader"},
 		{"POST", "/topic/create?topic=orders&replicas=1", 409, "REFUSED: the topic is there, with 3 replicas", ""},
 		{"POST", "/topic/create?topic=orders", 200, "", ""},
+		{"POST", "/topic/create?topic=going&replicas=1", 409, "REFUSED: topic going is being deleted", ""},
+		{"POST", "/topic/create?topic=going", 409, "REFUSED: topic going is being deleted", ""},
+		{"POST", "/topic/delete?topic=going", 200, "", "delete going"},
 		{"POST", "/topic/create?topic=single&replicas=1", 200, "", ""},
 		{"POST", "/topic/create?topic=orders&replicas=3&serve=some", 400, "INVALID_ARG_SERVE", ""},
 		{"POST", "/topic/create?topic=orders&replicas=5", 400, "it must be 1 or 3", ""},

@@ -54,6 +54,8 @@ func (a *api) createTopic(_ http.ResponseWriter, req *http.Request, _ httprouter
 	switch n, said := q.Lookup("replicas"); {
 	case said && n != "1":
 		return nil, a.createReplicated(req, q, name, n)
+	case a.cfg.Cluster != nil && a.cfg.Cluster.Deleting(name):
+		return nil, refuse(http.StatusConflict, "REFUSED: topic "+name+" is being deleted: make it once that is done")
 	case said && a.replicated(name):
 		return nil, refuse(http.StatusConflict, "REFUSED: the topic is there, with 3 replicas")
 	}
