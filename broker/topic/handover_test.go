@@ -2,9 +2,11 @@ package topic
 
 import (
 	"bytes"
+	"cmp"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,15 +16,16 @@ import (
 	"brokerd/protocol"
 )
 
-// inheritLog is a log that does something when a topic's own backlog is about to move to its channels.
+// inheritLog is a log that does something when a topic's own backlog is about to move to its channels, or with another change.
 type inheritLog struct {
 	*keptLog
+	on   journal.Op // empty: OpInherit
 	then func()
 }
 
 func (l *inheritLog) Append(kind journal.Kind, head, body []byte) journal.Offset {
 	at := l.keptLog.Append(kind, head, body)
-	if then := l.then; then != nil && kind == journal.KindChange && strings.Contains(string(head), `"`+string(journal.OpInherit)+`"`) {
+	if then := l.then; then != nil && kind == journal.KindChange && strings.Contains(string(head), `"`+string(cmp.Or(l.on, journal.OpInherit))+`"`) {
 		l.then = nil
 		then()
 	}
@@ -248,4 +251,38 @@ func TestToolsSeeWhatWaitsForAFullDeadLetterTopic(t *testing.T) {
 			t.Errorf("%d are said to be there, and %v were read out, %d lost, of 5: %v", there, got, lost, err)
 		}
 	})
+}
+
+// TestABacklogIsLetGoOfUnderItsLock: statistics are read between the moment in which a topic with ephemeral channels only has let go of its backlog and the
+// record of that. Nothing but the lock of the counters orders the two, as the reader is told nothing, so that the race detector sees when it is not taken.
+func TestABacklogIsLetGoOfUnderItsLock(t *testing.T) {
+	l := &inheritLog{keptLog: &keptLog{}, on: journal.OpEmpty}
+	cfg := config()
+	cfg.Journal, cfg.Segments, cfg.Level = l, keptSegments{vfs.NewMem()}, func(string) Level { return Disk }
+	topic := mustTopic(t, start(t, cfg), "t")
+	publish(t, topic, 3)
+	var reads atomic.Int64
+	var over atomic.Bool
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for !over.Load() {
+			topic.Stats()
+			reads.Add(1)
+		}
+	})
+	was := int64(-1)
+	l.then = func() {
+		for was = reads.Load(); reads.Load() < was+2; { // one that began behind it
+			runtime.Gosched()
+		}
+	}
+	mustChannel(t, topic, "c#ephemeral")
+	over.Store(true)
+	reader.Wait()
+	if was < 0 {
+		t.Error("nothing was read meanwhile")
+	}
+	if s := topic.Stats(); s.Counts.Discarded[journal.Emptied] != 3 || s.Channels[0].Depth != 3 {
+		t.Errorf("the topic counts %+v, the channel has %d", s.Counts, s.Channels[0].Depth)
+	}
 }
