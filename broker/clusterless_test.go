@@ -106,7 +106,10 @@ func TestAClusterWithoutASecretSaysWhoMayPassForAMember(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		serve(t, s, o)
+		n := serve(t, s, o)
+		if open := strings.Contains(n.get("/cluster"), `"open":true`); open != (file == "") {
+			t.Errorf("with secret %q /cluster says that it is open: %v", file, open)
+		}
 		if said := strings.Contains(log.String(), "can pass for a broker of the cluster"); said != (file == "") {
 			t.Errorf("with secret %q it is said: %v", file, said)
 		}

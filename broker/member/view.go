@@ -17,7 +17,7 @@ func (m *Member) View(ctx context.Context) httpapi.Cluster {
 	m.mu.Lock()
 	g, state, point, saved := m.group, m.state, m.point, m.saved
 	v := httpapi.Cluster{Name: m.o.Name, ID: saved.Cluster, State: string(m.way), Why: m.why, Folder: m.o.Folder, Address: m.o.Address,
-		Preview: true, Index: point.Index, Nodes: []httpapi.ClusterNode{}, Groups: []httpapi.ClusterGroup{}}
+		Preview: true, Open: m.o.TLS == nil && len(m.o.Secret) == 0, Index: point.Index, Nodes: []httpapi.ClusterNode{}, Groups: []httpapi.ClusterGroup{}}
 	m.mu.Unlock()
 	var st replica.Status
 	if g != nil {

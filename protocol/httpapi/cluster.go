@@ -7,6 +7,7 @@ type Cluster struct {
 	State   string         `json:"state"`            // of this broker: asking, candidate, member, forgetful, removed or stopped
 	Why     string         `json:"why,omitempty"`    // it is no member, for people
 	Preview bool           `json:"preview"`          // true: not for production
+	Open    bool           `json:"open,omitempty"`   // links prove nothing: who can start a program on a member's machine can pass for a member
 	Folder  string         `json:"folder"`           // id of this broker's data folder
 	Address string         `json:"address"`          // where other members reach this broker
 	Leader  string         `json:"leader,omitempty"` // folder of the broker that leads the map; absent: none is known

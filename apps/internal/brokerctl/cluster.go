@@ -119,6 +119,9 @@ func showCluster(c *call) error {
 		if v.Preview {
 			fmt.Fprintln(w, "a preview: docs/cluster.md says what is not there yet")
 		}
+		if v.Open {
+			fmt.Fprintln(w, "open: whoever can start a program on that machine can pass for a broker of the cluster; --cluster-secret-file asks for a secret")
+		}
 		t := appkit.Table{Columns: []appkit.Column{{Name: "ADDRESS", Left: true}, {Name: "NAME", Left: true, Extra: true}, {Name: "FOLDER", Left: true}, {Name: "STATE", Left: true},
 			{Name: "MAP", Left: true}, {Name: "LINK", Left: true}, {Name: "REPLICAS"}, {Name: "LAG", Extra: true}, {Name: "ZONE", Left: true, Extra: true}}}
 		for _, n := range v.Nodes {

@@ -62,6 +62,9 @@ func TestCluster(t *testing.T) {
 	if got := ctl(t, 0, "cluster", "transfer", peers[2], "--dry-run", at); !strings.Contains(got, "/cluster/transfer") {
 		t.Errorf("dry run: %s", got)
 	}
+	if got := shown(); !strings.Contains(got, "\nopen: whoever can start a program on that machine") {
+		t.Errorf("without a secret: %s", got)
+	}
 	if got := ctl(t, 0, "cluster", "show", "--json", at); !strings.Contains(got, `"preview": true`) {
 		t.Errorf("as JSON: %s", got)
 	}
