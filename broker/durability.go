@@ -108,7 +108,8 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	}
 	size := cmp.Or(s.opts.LogFileSize, storage.LogFileSize)
 	o := storage.Options{LogFileSize: size, Reserve: reserveFor(size), Dir: s.dataDir, SyncEvery: s.opts.SyncEvery, SyncTimeout: s.opts.SyncTimeout, Log: s.log,
-		Anchor: s.opts.Anchor, Processors: s.opts.Processors, Prepare: topic.Level(s.opts.Durability) == topic.Fsync}
+		Anchor: s.opts.Anchor, Processors: s.opts.Processors, Prepare: topic.Level(s.opts.Durability) == topic.Fsync,
+		Unpromised: !s.opts.wantsLog()}
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	SegmentSize     int64                 // bytes of one segment file; 0: what package segment says
 	CheckpointBytes uint64                // bytes that the log grows by before there may be a checkpoint; 0: 16 MiB
 	Prepare         bool                  // most publishes will wait for a sync
+	Unpromised      bool                  // no topic is to be kept in the log anew: folders that cannot be synced are warned of, not refused
 	Reserve         int64                 // bytes of the disk that are kept for when it is full, at least LogFileSize; 0: none
 	NodeID          int64                 // written down for people
 	IDs             func() uint64         // the bound of message ids, of which the manifest keeps a copy; nil: none

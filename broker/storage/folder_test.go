@@ -124,6 +124,11 @@ func TestFoldersThatCannotBeSynced(t *testing.T) {
 			if err == nil {
 				err = k.Abandon()
 			}
+			if k, _, err := Open(Options{FS: faulty, Dir: "data", Log: slog.New(slog.DiscardHandler), Unpromised: true}); err != nil {
+				t.Errorf("%s, %v, where nothing is to be promised: %v", folder, failure, err)
+			} else if err := k.Abandon(); err != nil {
+				t.Error(err)
+			}
 			if refuses != errors.Is(err, ErrUnsyncable) || refuses && (!errors.Is(err, failure) || !strings.Contains(err.Error(), folder+": its file system")) || !refuses && err != nil {
 				t.Errorf("%s, %v: %v", folder, failure, err)
 			}

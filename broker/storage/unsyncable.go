@@ -10,15 +10,19 @@ import (
 // ErrUnsyncable is a file system that cannot make the names of files durable: after a loss of power whole files of the log could be gone.
 var ErrUnsyncable = errors.New("its file system cannot sync folders")
 
-// checkFolders fails with ErrUnsyncable where nothing could be promised. Each of the folders may be a mount of its own. What else a sync says is found
-// when something is written: a start need not write.
+// checkFolders fails with ErrUnsyncable where nothing could be promised, or only warns when nothing is to be. Each of the folders may be a mount of its own.
+// What else a sync says is found when something is written: a start need not write.
 func (k *Engine) checkFolders() error {
 	for _, dir := range []string{k.o.Dir, filepath.Join(k.o.Dir, logFolder), filepath.Join(k.o.Dir, segmentsFolder)} {
 		err := k.o.FS.SyncDir(dir)
-		if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		if !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+			continue
+		}
+		if !k.o.Unpromised {
 			return fmt.Errorf("%s: %w (%w), so that a loss of power could take acknowledged messages with the files that they are in: "+
 				"choose a --data-path on another file system, or --durability=memory", dir, ErrUnsyncable, err)
 		}
+		k.o.Log.Warn("the file system cannot sync folders: topics above level memory cannot be published to", "folder", dir, "error", err)
 	}
 	return nil
 }
