@@ -2,6 +2,8 @@ package broker
 
 import (
 	"errors"
+	"log/slog"
+	"net"
 	"testing"
 )
 
@@ -38,5 +40,36 @@ func TestConnectionsLeaveDescriptors(t *testing.T) {
 		if err := g.enter(""); err != nil {
 			t.Fatalf("where no limit is known: %v", err)
 		}
+	}
+}
+
+// TestTheToldHaveDescriptors: refused connections that are told so count with the others, and are closed at once when they would need what is kept.
+func TestTheToldHaveDescriptors(t *testing.T) {
+	d := &descriptors{limit: 16} // 12 for connections, 11 for each kind
+	s := &Server{log: slog.New(slog.DiscardHandler)}
+	g := newGate(func() (all, perAddress int) { return 9, 0 }, d)
+	for range 9 {
+		if err := g.enter(""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var peers []net.Conn
+	for range 4 {
+		conn, peer := net.Pipe()
+		s.turnAway(g, conn, g.enter(""), []byte("no"), true)
+		peers = append(peers, peer)
+	}
+	if used := d.used.Load(); used != 11 {
+		t.Errorf("%d descriptors are used with 2 told", used)
+	}
+	answers := 0
+	for _, peer := range peers {
+		if n, _ := peer.Read(make([]byte, 2)); n == 2 {
+			answers++
+		}
+	}
+	s.wg.Wait()
+	if used := d.used.Load(); answers != 2 || used != 9 {
+		t.Errorf("%d are told, %d descriptors are used once they have left", answers, used)
 	}
 }

@@ -47,7 +47,7 @@ func (g *gate) enter(key string) error {
 	case perAddress > 0 && key != "" && g.of[key] >= perAddress:
 		err = fmt.Errorf("--max-connections-per-address %d is reached", perAddress)
 	default:
-		err = g.files.take(g.n)
+		err = g.files.take(g.n + g.leaving)
 	}
 	if err != nil {
 		g.refused++
@@ -77,7 +77,8 @@ func (g *gate) refusals() uint64 {
 	return g.refused
 }
 
-// How a connection too many is told: its peer has so long to read the answer, and so many are told at a time; more are closed at once.
+// How a connection too many is told: its peer has so long to read the answer, and so many are told at a time, if there are descriptors for them; more are
+// closed at once.
 const (
 	goodbye  = time.Second
 	goodbyes = 64
@@ -86,7 +87,7 @@ const (
 // tell sends a refused connection an answer and closes it, on a goroutine that start starts.
 func (g *gate) tell(conn net.Conn, answer []byte, start func(func())) {
 	g.mu.Lock()
-	many := g.leaving >= goodbyes
+	many := g.leaving >= goodbyes || g.files.take(g.n+g.leaving) != nil // who is told something has a descriptor meanwhile
 	if !many {
 		g.leaving++
 	}
@@ -101,6 +102,7 @@ func (g *gate) tell(conn net.Conn, answer []byte, start func(func())) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.leaving--
+			g.files.give()
 		}()
 		_ = conn.SetDeadline(time.Now().Add(goodbye))
 		if _, err := conn.Write(answer); err != nil {
@@ -164,7 +166,7 @@ func (s *Server) turnAway(g *gate, conn net.Conn, why error, answer []byte, told
 	if n := g.refusals(); n&(n-1) == 0 { // 1, 2, 4, ...: whoever is refused tries again and again
 		s.log.Warn("connection refused", "peer", conn.RemoteAddr(), "reason", why, "refused so far", n)
 	}
-	if out := new(*outOfDescriptors); !told || errors.As(why, out) { // who is told something has a descriptor meanwhile
+	if out := new(*outOfDescriptors); !told || errors.As(why, out) {
 		_ = conn.Close()
 		return
 	}
