@@ -19,6 +19,7 @@ func (s *Server) compose() {
 	o := s.now()
 	limits := func() (all, perAddress int) { o := s.now(); return o.MaxConnections, o.MaxConnectionsPerAddress }
 	files := &descriptors{limit: descriptorLimit()}
+	files.check(o.MaxConnections, s.log)
 	s.gate, s.httpGate = newGate(limits, files), newGate(limits, files)
 	s.unfinished = bodies.New(unfinishedLimit(o))
 	s.quotas = quota.New(quotasOf(o))

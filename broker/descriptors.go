@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 )
 
@@ -12,23 +13,34 @@ type descriptors struct {
 	used  atomic.Int64
 }
 
-// keptFiles is how many descriptors connections leave for files at most; it is a quarter of all when that is less.
+// keptFiles is how many descriptors connections leave for files at least, unless a quarter of all is less. It is an eighth of all when that is more: each
+// topic and channel that overflows to disk has files open.
 const keptFiles = 256
 
 // all returns how many descriptors connections may have.
-func (d *descriptors) all() int64 { return d.limit - min(d.limit/4, keptFiles) }
+func (d *descriptors) all() int64 { return d.limit - min(d.limit/4, max(d.limit/8, keptFiles)) }
+
+// share returns how many of them those of one kind may have.
+func (d *descriptors) share() int64 { return d.all() - d.all()/8 }
 
 // take counts one more connection of a kind that has n, or returns why there is one too many. give takes it back.
 func (d *descriptors) take(n int) error {
 	if d.limit == 0 {
 		return nil
 	}
-	all := d.all()
-	if d.used.Add(1) > all || int64(n) >= all-all/8 {
+	if d.used.Add(1) > d.all() || int64(n) >= d.share() {
 		d.used.Add(-1)
 		return &outOfDescriptors{d.limit}
 	}
 	return nil
+}
+
+// check warns when a limit of connections of each kind is more than can be had.
+func (d *descriptors) check(maxConnections int, log *slog.Logger) {
+	if share := d.share(); d.limit > 0 && int64(maxConnections) > share {
+		log.Warn("--max-connections is more than the file descriptors of the process allow (ulimit -n): beyond those, connections are closed without an answer",
+			"max_connections", maxConnections, "clients_at_most", share, "http_at_most", share, "together", d.all(), "descriptors", d.limit)
+	}
 }
 
 func (d *descriptors) give() {

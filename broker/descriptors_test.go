@@ -4,14 +4,15 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 )
 
-// TestConnectionsLeaveDescriptors: of all there are a quarter stays for files, 256 at most, and an eighth of the rest for the other kind; one that leaves
-// makes room.
+// TestConnectionsLeaveDescriptors: of all there are an eighth stays for files, 256 at least but no more than a quarter, and an eighth of the rest for the
+// other kind; one that leaves makes room.
 func TestConnectionsLeaveDescriptors(t *testing.T) {
 	for _, c := range []struct{ limit, first, other int }{
-		{256, 168, 24}, {1024, 672, 96}, {1 << 20, 917_280, 131_040},
+		{256, 168, 24}, {1024, 672, 96}, {4096, 3136, 448}, {1 << 20, 802_816, 114_688},
 	} {
 		d := &descriptors{limit: int64(c.limit)}
 		unbounded := func() (all, perAddress int) { return 0, 0 }
@@ -71,5 +72,21 @@ func TestTheToldHaveDescriptors(t *testing.T) {
 	s.wg.Wait()
 	if used := d.used.Load(); answers != 2 || used != 9 {
 		t.Errorf("%d are told, %d descriptors are used once they have left", answers, used)
+	}
+}
+
+// TestALimitThatCannotBeHadIsToldAtTheStart, and none that can, nor where nothing is known.
+func TestALimitThatCannotBeHadIsToldAtTheStart(t *testing.T) {
+	for _, c := range []struct {
+		descriptors int64
+		connections int
+		told        bool
+	}{{256, 168, false}, {256, 169, true}, {256, 0, false}, {0, 1 << 30, false}} {
+		var log strings.Builder
+		d := &descriptors{limit: c.descriptors}
+		d.check(c.connections, slog.New(slog.NewTextHandler(&log, nil)))
+		if told := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), "clients_at_most=168"); told != c.told {
+			t.Errorf("%+v: %s", c, log.String())
+		}
 	}
 }
