@@ -579,7 +579,7 @@ func (n *node) bubble(t *testing.T, least time.Duration, do func()) {
 func (n *node) outlive() {
 	for _, m := range n.messages {
 		if m.over() {
-			m.until, m.sure, m.anywhere, m.perhaps = time.Time{}, false, false, true
+			m.until, m.sure, m.anywhere, m.perhaps, m.outlived = time.Time{}, false, false, true, true
 		}
 	}
 	for _, p := range n.promises {

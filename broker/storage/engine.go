@@ -183,7 +183,7 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 		return nil, nil, err
 	}
 	if o.AcceptLoss {
-		if err := k.stub(recovery, s); err != nil {
+		if err := errors.Join(k.replaceUnreadable(), k.stub(recovery, s)); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -153,7 +153,7 @@ type broken struct {
 func (n *node) breakOne() {
 	all := n.contents()
 	maps.DeleteFunc(all, func(path, _ string) bool { // a spare one may become the log's newest file: then nobody knows what it had
-		return filepath.Ext(path) == ".spare" || filepath.Ext(path) == ".seg" // a repair reads around such pages of segments, and a later start does not
+		return filepath.Ext(path) == ".spare"
 	})
 	paths := slices.Sorted(maps.Keys(all))
 	if len(paths) == 0 {

@@ -83,6 +83,11 @@ func lookAt(files vfs.FS, dir string, acceptLoss, thorough bool) (*sight, error)
 	if len(v.strange) > 0 {
 		return nil, newStrangers(dir, v.strange)
 	}
+	for _, name := range v.unread {
+		if filepath.Dir(name) == dir && !s.names(name) {
+			s.bad = append(s.bad, name) // else the next start would wait for the disk to give it back
+		}
+	}
 	switch {
 	case err != nil:
 		s.lack("%v", err)
@@ -95,6 +100,11 @@ func lookAt(files vfs.FS, dir string, acceptLoss, thorough bool) (*sight, error)
 		return s, nil
 	}
 	return s, errors.Join(needs, named)
+}
+
+// names reports whether the manifest names a checkpoint.
+func (s *sight) names(checkpoint string) bool {
+	return slices.ContainsFunc(s.m.Checkpoints, func(c manifest.Checkpoint) bool { return checkpointName(s.dir, c.Number) == checkpoint })
 }
 
 func (s *sight) lack(format string, args ...any) {

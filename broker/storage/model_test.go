@@ -103,6 +103,7 @@ type message struct {
 	loose       bool // nobody knows which channels have it: a crash left unknown whether the topic has moved it on
 	anywhere    bool // of a loose one: it must come on some channel
 	perhaps     bool // it was passed over on some channel, perhaps
+	outlived    bool // its time to live was over by the clock of a life, and may be by that of a later one: it need not come any more
 	cancelled   bool // wherever it was, perhaps: no channel is given it that is made later
 }
 
@@ -417,7 +418,7 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 	if attempts == 1 && !p.delayed && !p.back {
 		n.first[order] = m.num
 	}
-	p.strict, m.sure, m.anywhere = true, true, false
+	p.strict, m.sure, m.anywhere = !m.outlived, !m.outlived, false
 	if n.clocks { // it was due, and may not be by the next clock
 		p.due, p.base = time.Time{}, time.Time{}
 	}

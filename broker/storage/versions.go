@@ -28,6 +28,7 @@ type versions struct {
 	name   string // of the file with that
 	old    string // a file of a version that is not read any more; empty: there is none
 
+	unread  []string // files that the disk does not give back, where loss is accepted
 	strange []stranger
 	loss    bool // a file that the disk does not give back is passed over
 }
@@ -135,6 +136,7 @@ func (v *versions) look(files vfs.FS, name string, size int, versionOf func([]by
 	}
 	v.files++
 	if err != nil {
+		v.unread = append(v.unread, name)
 		return nil
 	}
 	if version, ok := versionOf(head); ok {
