@@ -55,6 +55,12 @@ func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Gro
 		}
 		written, err := m.o.Store.WriteGroup(h.number, packHead(at), content)
 		if m.report(fmt.Sprint("a checkpoint of group ", h.number), err); err != nil {
+			m.mu.Lock()
+			h.failed = time.Now()
+			m.mu.Unlock()
+			if m.tight.own.Load() {
+				next.Back = next.Applied
+			}
 			break // others' need less of the disk, and may free some of it
 		}
 		file = written
@@ -67,11 +73,7 @@ func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Gro
 	}
 	var err error
 	if may, forced := m.mayCut(h, next.Back.Index); may {
-		if err = g.Compact(ctx, next.Back, forced); err == nil {
-			m.mu.Lock()
-			h.cut = next.Back.Index
-			m.mu.Unlock()
-		}
+		err = m.cut(ctx, h, g, next.Back, forced)
 	}
 	if err == nil {
 		next.From, _, err = g.Remember(ctx) // the broker's own checkpoint syncs the log
@@ -80,6 +82,25 @@ func (m *Member) checkpointGroup(ctx context.Context, h *holding, g *replica.Gro
 		return nil // it is ending; what the manifest says stays right
 	}
 	return &kept{&next, file, done, named}
+}
+
+// cut lets go of a group's log up to a point. Where the group knows better than this node that a replica lacks some of it, nothing goes: then that is noted,
+// until who leads says what all have.
+func (m *Member) cut(ctx context.Context, h *holding, g *replica.Group, to replica.Point, forced bool) error {
+	err := g.Compact(ctx, to, forced)
+	var st replica.Status
+	if err == nil {
+		st, err = g.Status(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h.cut = st.Base; h.cut < to.Index {
+		h.least = max(st.Base, 1)
+	}
+	return nil
 }
 
 // mayCut reports whether the group's log may end before an entry; forced: whatever replicas lack.
@@ -197,9 +218,12 @@ func (m *Member) worthIt(h *holding, s Shard) bool {
 func (m *Member) worthTheLog(h *holding, s Shard) bool {
 	held, _ := s.Bytes()
 	m.mu.Lock()
-	wrote := int64(m.o.Journal.Stats().Bytes - h.stood)
+	wrote, rests := int64(m.o.Journal.Stats().Bytes-h.stood), time.Since(h.failed) < failedRest
 	m.mu.Unlock()
-	if m.tight.own.Load() {
+	switch {
+	case rests:
+		return false
+	case m.tight.own.Load():
 		return wrote >= max(tightHeldBack, held)
 	}
 	return wrote >= max(leastHeldBack, held/2)
@@ -213,9 +237,11 @@ const (
 	leastHeldBack = 64 << 20
 	// tightHeldBack is the same while the disk is short of room, where a checkpoint must not take more than it gives: a file of the log.
 	tightHeldBack = 8 << 20
-	// tightBehind is how large the node's log is, in bytes, from which on nothing more is kept for replicas that lack it while the disk is short of room, see
-	// Options.Behind: that all publishes are refused is worse than that one of three is sent all that there is.
+	// tightBehind is how large the node's log is, in bytes and whatever is in it, from which on nothing more is kept for replicas that lack it while the disk
+	// is short of room, see Options.Behind: that all publishes are refused is worse than that one of three is sent all that there is.
 	tightBehind = 4 * tightHeldBack
+	// failedRest is for how long the log is no reason for a checkpoint of a group after one could not be written.
+	failedRest = 10 * time.Second
 )
 
 // enterGroups enters in what is saved what checkpoints have made of groups. One that has begun elsewhere meanwhile has nothing of it.

@@ -45,9 +45,10 @@ type holding struct {
 	behind  time.Time                 // until when the log is kept for them
 	least   uint64                    // up to which entry all replicas are known to have the log, as who leads has said; 0: nobody has
 
-	counted int64  // bytes of entries that were applied when the last checkpoint was written
-	stood   uint64 // bytes that had been written to the node's log then
-	cut     uint64 // up to which entry the log was last let go of
+	counted int64     // bytes of entries that were applied when the last checkpoint was written
+	stood   uint64    // bytes that had been written to the node's log then
+	cut     uint64    // up to which entry the log was last let go of
+	failed  time.Time // when a checkpoint could not be written last
 
 	// Owned by Member.run.
 	again func() error // has a replica run that does not, for a reason that may pass; nil: there is none, or it never will
@@ -376,10 +377,10 @@ const resignWithin = 500 * time.Millisecond
 
 // Resign hands the groups of topics that this node leads over to those that lack least, and returns when they lead, or it takes too long.
 // Close does so, too.
-func (m *Member) Resign() { m.resignTo(func(string) bool { return true }) }
+func (m *Member) Resign() { m.resignTo(func(*holding, uint64, *replica.Status) bool { return true }) }
 
-// resignTo is Resign to nodes that suit, by their folders.
-func (m *Member) resignTo(suits func(folder string) bool) {
+// resignTo is Resign to replicas that suit.
+func (m *Member) resignTo(suits func(h *holding, id uint64, st *replica.Status) bool) {
 	if m.ctx.Err() != nil {
 		return
 	}
@@ -391,14 +392,14 @@ func (m *Member) resignTo(suits func(folder string) bool) {
 		g := h.group
 		m.mu.Unlock()
 		if g != nil {
-			all.Go(func() { handOver(ctx, g, func(id uint64) bool { return suits(h.routes[id]) }) })
+			all.Go(func() { handOver(ctx, g, func(id uint64, st *replica.Status) bool { return suits(h, id, st) }) })
 		}
 	}
 	all.Wait()
 }
 
-// handOver returns when a replica leads no more, or none that suits is there, or the context ends.
-func handOver(ctx context.Context, g *replica.Group, suits func(id uint64) bool) {
+// handOver returns when a replica leads no more, or none that suits is there, or the context ends. One that lacks what the log has no more cannot lead.
+func handOver(ctx context.Context, g *replica.Group, suits func(id uint64, st *replica.Status) bool) {
 	for told := false; ; {
 		st, err := g.Status(ctx)
 		if err != nil || st.Match == nil {
@@ -406,7 +407,7 @@ func handOver(ctx context.Context, g *replica.Group, suits func(id uint64) bool)
 		}
 		to := uint64(0)
 		for id, match := range st.Match {
-			if id != st.ID && st.Active[id] && suits(id) && (to == 0 || match > st.Match[to]) {
+			if id != st.ID && st.Active[id] && match >= st.Base && suits(id, &st) && (to == 0 || match > st.Match[to]) {
 				to = id
 			}
 		}

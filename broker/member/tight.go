@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"brokerd/broker/peer"
+	"brokerd/broker/replica"
 )
 
 // A node whose disk has no room for more messages of groups tells the others: who leads a group takes none when there is none on most of its replicas.
@@ -123,6 +124,8 @@ const (
 	tightFor = 3 * time.Second
 	// giveEvery is how often it tries at most: what it gave may have come back to it.
 	giveEvery = 10 * time.Second
+	// mostLacking is how many entries who is given a lead for that may lack: nothing is taken or delivered until it has them.
+	mostLacking = 1024
 )
 
 // giveLeads hands the groups that this node leads over to replicas that have room, when it has had none for a while: who leads without room refuses what
@@ -140,9 +143,21 @@ func (m *Member) giveLeads() {
 		return
 	}
 	m.gave = now
-	m.serving.Go(func() {
-		m.resignTo(func(folder string) bool { return folder != "" && !m.tight.is(folder, m.o.Folder, time.Now()) })
-	})
+	m.serving.Go(func() { m.resignTo(m.takesMore) })
+}
+
+// takesMore reports whether a group would take publishes if another of its replicas led.
+func (m *Member) takesMore(h *holding, id uint64, st *replica.Status) bool {
+	now, short := time.Now(), 0
+	for _, folder := range h.routes {
+		if m.tight.is(folder, m.o.Folder, now) {
+			short++
+		}
+	}
+	m.mu.Lock()
+	sending := h.sending[id]
+	m.mu.Unlock()
+	return !sending && st.Last-min(st.Match[id], st.Last) <= mostLacking && !m.tight.is(h.routes[id], m.o.Folder, now) && 2*short <= len(h.routes)
 }
 
 // Held is storage.Groups'.

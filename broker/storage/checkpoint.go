@@ -17,6 +17,9 @@ var errLostMeanwhile = errors.New("the log lost records while the checkpoint was
 func (k *Engine) checkpoint(recycle int) error {
 	began := time.Now()
 	err := k.writeCheckpoint(recycle)
+	if err == nil {
+		k.remains = min(k.remains, k.wal.Stats().FileBytes)
+	}
 	k.tally.checkpointed(began, err)
 	return err
 }

@@ -138,7 +138,9 @@ func (k *Engine) renew(now time.Time, grown uint64, quiet bool) {
 	err := k.checkpoint(recycle)
 	if err == nil && (quiet || lost || len(k.doneOnce) > 0) {
 		err = k.checkpoint(0) // what only the newest one knows the older one knows now, and the log goes back to it
-		k.remains = k.wal.Stats().FileBytes
+		if err == nil {
+			k.remains = k.wal.Stats().FileBytes
+		}
 	}
 	if err != nil {
 		k.o.Log.Error("writing a checkpoint", "error", err)
