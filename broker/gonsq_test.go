@@ -316,14 +316,14 @@ func TestStockStop(t *testing.T) {
 	bodies := numbered("message", 100)
 	n.publish("t", bodies...)
 	hold, held := make(chan struct{}), make(chan struct{}, len(bodies))
-	c := n.consumer("t", "c", cfg, 4, func(m *nsq.Message) error {
+	c := n.consumer("t", "c", cfg, 10, func(m *nsq.Message) error {
 		y.handle(m)
 		held <- struct{}{}
 		<-hold
 		y.finish(m)
 		return nil
 	})
-	for range 4 {
+	for range 10 { // all that it may have: else it closes when it has none for a moment, and what comes then is not finished though it was handled
 		<-held
 	}
 	c.Stop()

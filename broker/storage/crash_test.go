@@ -59,6 +59,13 @@ func (c *crash) done() bool {
 	return c.clone != nil
 }
 
+// armed reports whether a crash is to come.
+func (c *crash) armed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left >= 0
+}
+
 // tick counts an operation of the file system.
 func (n *node) tick(vfs.Op, string) {
 	c := &n.crash
@@ -154,7 +161,7 @@ func (n *node) start() {
 	fails := n.beset()
 	// What was only written to the system is synced by the start, or, when that fails, soon behind it: before that a power cut may take it.
 	early := n.crash.power == nil || !n.faults && !n.guarded && !n.killed
-	if n.crash.left >= 0 && early {
+	if n.crash.armed() && early {
 		n.disk.Observe(n.tick)
 	}
 	recovery, err := n.open()
@@ -199,7 +206,7 @@ func (n *node) start() {
 		time.Sleep(time.Second)
 		synctest.Wait()
 	}
-	if n.crash.left >= 0 && !early {
+	if n.crash.armed() && !early {
 		n.disk.Observe(n.tick)
 	}
 	n.killed = n.crash.power == nil
