@@ -185,10 +185,14 @@ func TestTheFirstFileOfALogWithItsFirstCheckpoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 4 {
+		for range 3 {
 			if err := publishSynced(to, 3000); err != nil {
 				t.Fatal(err)
 			}
+		}
+		time.Sleep(1500 * time.Millisecond) // the second file is entered
+		if m := n.k.folder.current(); len(m.Checkpoints) != 1 || m.Log.Seen < 2 {
+			t.Fatalf("checkpoints %+v, file %d is entered", m.Checkpoints, m.Log.Seen)
 		}
 		n.fs = n.fs.KillClone()
 		if err := n.stop(); err != nil {

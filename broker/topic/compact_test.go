@@ -2,9 +2,11 @@ package topic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,4 +154,49 @@ func TestPick(t *testing.T) {
 			t.Errorf("%v of %v: %v, %d bytes", tt.need, tt.held, runs, len(got))
 		}
 	}
+}
+
+// TestBlocksInDoubtAreCompacted: blocks that could not be synced are written anew elsewhere by compaction before the next checkpoint. Nobody needs them where they
+// were: checkpoints go on.
+func TestBlocksInDoubtAreCompacted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		makeDurable(&cfg)
+		disk := vfs.NewFaulty(vfs.NewMem())
+		cfg.MemQueueSize, cfg.Segments = 10, keptSegments{disk}
+		r := start(t, cfg)
+		topic := mustTopic(t, r, "t")
+		mustChannel(t, topic, "c")
+		const count = 2000
+		for i := range count {
+			var b Batch
+			b.Add(fmt.Appendf(nil, "%04d%s", i, strings.Repeat("x", 2000)))
+			if err := topic.Publish(&b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk.SetRules(vfs.Rule{Ops: vfs.OpSync, Path: "*.seg", Err: syscall.EIO})
+		err := r.Cut().Run(io.Discard, func(journal.Offset) error { return nil }, func(int64) error { return nil })
+		if disk.SetRules(); !errors.Is(err, syscall.EIO) || len(topic.d.segments.Doubtful()) == 0 {
+			t.Fatalf("a checkpoint on a disk that does not sync: %v, in doubt are %v", err, topic.d.segments.Doubtful())
+		}
+		s := mustSubscribe(t, topic, "c", count, SubscribeOptions{})
+		n := 0
+		for range 100 {
+			eachTaken(s, func(protocol.MessageFrame) Answer {
+				if n++; n%50 != 0 {
+					return Answer{Verb: Finish}
+				}
+				return Answer{Verb: Requeue, Delay: time.Hour}
+			})
+			time.Sleep(recheckDelay)
+		}
+		if done, err := r.Compact(context.Background(), func(int) error { return nil }); !done || err != nil {
+			t.Fatalf("compacted %v, %v", done, err)
+		}
+		checkpoint(t, r)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
