@@ -239,6 +239,44 @@ func TestUnreadableSector(t *testing.T) {
 	})
 }
 
+// TestReadWellTheSecondTime: a page that the disk did not give back, and then does, is judged as on a disk that always gives it: the room behind the last
+// record is no damage, and a header that a power cut has taken was never synced. One that was not given back both times is damage.
+func TestReadWellTheSecondTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sound := vfs.NewMem()
+		l, _, _ := open(t, testOptions(sound))
+		made := fill(t, l, 2, 1000, Written)
+		end := l.End()
+		ok(t, l.Close())
+		path := files(t, sound)[0]
+		headless := sound.KillClone()
+		overwrite(t, headless, path, make([]byte, fileHeaderSize), 0)
+		for m, size := range map[*vfs.Mem]int64{sound: 8192, headless: end.Offset} {
+			f, err := m.OpenWrite(path)
+			ok(t, err)
+			ok(t, f.Truncate(size))
+			ok(t, f.Close())
+		}
+		lost := Damage{File: filepath.Base(path), At: Offset{File: 1}, Length: fileHeaderSize, What: "no header"}
+		taken := lost
+		lost.unread, taken.Unsynced = true, true
+		for _, c := range []struct {
+			fs          vfs.FS
+			skip, times int // reads that succeed, and then fail: each try is three of all and one of the first page
+			want        []Damage
+		}{{sound, 1, 4, nil}, {headless, 0, 4, []Damage{taken}}, {headless, 0, 8, []Damage{lost}}, {sound, 0, 8, []Damage{lost}}} {
+			fs := vfs.NewFaulty(c.fs, vfs.Rule{Ops: vfs.OpRead, Path: filepath.Base(path), Skip: c.skip, Times: c.times, Err: syscall.EIO})
+			var got []entry
+			report, err := Read(fs, testDir, Need{AcceptLoss: true}, collect(&got))
+			ok(t, err)
+			same(t, got, made)
+			if !slices.Equal(report.Damage, c.want) {
+				t.Errorf("%d reads failed behind %d: %+v, wanted %+v", c.times, c.skip, report.Damage, c.want)
+			}
+		}
+	})
+}
+
 // TestWhatCannotBeReadIsNoLeftover: whoever accepts a loss goes on without pages that the disk does not give back. Nobody knows what they had, whether it was
 // synced or not, also where the log may have ended before them: it is told as damage. What lies behind the end that a later file tells need not be readable.
 func TestWhatCannotBeReadIsNoLeftover(t *testing.T) {

@@ -98,7 +98,8 @@ type readFile struct {
 	told    bool  // it is not, and an earlier start has told what the file goes on from
 	limit   int64 // where its records end by a later header; -1 when none says so
 	damaged bool
-	unread  span // where a page is that the disk does not give back, up to the end of the last such page
+	blind   bool // the disk did not give back the header
+	unread  span // where a page was that it did not give back, up to the end of the last such page, when the file was last read
 	checked bool // what did not look right was read a second time
 	found   int  // records and marks
 }
@@ -208,10 +209,11 @@ func (r *reader) readHeader(f *readFile) error {
 				return fmt.Errorf("read the log again: %w", err)
 			}
 		}
-		b, _, err := r.load(f, fileHeaderSize)
+		b, unreadable, err := r.load(f, fileHeaderSize)
 		if err != nil {
 			return err
 		}
+		f.blind = unreadable != nil
 		f.header, f.headed, err = parseHeader(b, f.number)
 		if v := (*VersionError)(nil); errors.As(err, &v) {
 			v.File = fileName(r.dir, f.number, extLive)
@@ -331,6 +333,7 @@ func (r *reader) endsBefore(f *readFile, i int) {
 // load reads a file, or its first most bytes. What the disk cannot give back is tried again, and then an error; if loss is accepted
 // it is zeros, and the reason is in unreadable.
 func (r *reader) load(f *readFile, most int64) (b []byte, unreadable, err error) {
+	f.unread = span{}
 	err = vfs.Retry(func() error { return r.loadOnce(f, most) })
 	if err == nil {
 		return r.buf, nil, nil
@@ -511,7 +514,7 @@ func zeros(b []byte) int64 {
 func (r *reader) damage(f *readFile, off, length int64, what string) {
 	r.report.Damage = append(r.report.Damage, Damage{
 		File: f.name(), At: Offset{File: f.number, Offset: off}, Length: length, What: what,
-		unread: off < f.unread.to && f.unread.from < off+length,
+		unread: off < f.unread.to && f.unread.from < off+length || off < fileHeaderSize && f.blind,
 	})
 }
 
