@@ -14,6 +14,8 @@ func TestWaitingAllocatesNothing(t *testing.T) {
 	}{
 		{"add and expire", expireRound(100)},
 		{"push and pop", dueRound(1000)},
+		{"push and pop the only one", dueRound(1)},
+		{"push and pop the only one by its place", onlyPlaceRound()},
 	} {
 		if !c.round() {
 			t.Fatalf("%s: nothing was due", c.name)
@@ -51,6 +53,16 @@ func dueRound(depth int) func() bool {
 		m, ok := d.Pop(1 << 62)
 		m.At += int64(depth)
 		d.Push(m)
+		return ok
+	}
+}
+
+// onlyPlaceRound returns a function that defers a message and takes it out, where no other is.
+func onlyPlaceRound() func() bool {
+	var h DeferredIndex
+	return func() bool {
+		h.Push(Place{At: 1})
+		_, ok := h.Pop(1)
 		return ok
 	}
 }

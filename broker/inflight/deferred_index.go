@@ -176,7 +176,7 @@ func (h *DeferredIndex) Pop(now int64) (Place, bool) {
 
 // left notes that a message was taken out. With the last one stretches go that are empty, as Remove leaves them.
 func (h *DeferredIndex) left() {
-	if h.n--; h.n == 0 {
+	if h.n--; h.n == 0 && h.far != nil {
 		*h.deferred = deferred{width: h.width}
 	}
 }

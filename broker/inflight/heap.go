@@ -85,7 +85,9 @@ func (h *heap[T]) removeAt(i int) T {
 	var none T
 	*h.at(h.n) = none
 	if h.n == 0 {
-		h.pieces = nil
+		if len(h.pieces[0]) > firstPiece { // a small one is kept: many channels go between none and one
+			h.pieces = nil
+		}
 		return gone
 	}
 	if i < h.n {
