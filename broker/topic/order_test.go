@@ -214,7 +214,7 @@ func TestNextOfAKeyGoesAtOnce(t *testing.T) {
 	}
 }
 
-// TestLongKeyHidesNoOther (case c26): behind a message of a key that stands still many more of it wait than there are places, a million in make
+// TestLongKeyHidesNoOther: behind a message of a key that stands still many more of it wait than there are places, a million in make
 // crash; a message of another key is delivered all the same, and what is known of them takes a place for each node.
 func TestLongKeyHidesNoOther(t *testing.T) {
 	topic, c := orderedTopic(t, &keptLog{})
