@@ -28,9 +28,10 @@ LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal di
 # Binaries of tests need nothing for a debugger, which is a third of the linking, and a seventh of the compiling. (And their exit need not wait a
 # second for races, see GORACE below: goleak has seen that nothing runs any more.) Vet runs once, not for each way of compiling.
 TESTFLAGS = -parallel=4 -vet=off -timeout=40m
-# The detector keeps a shadow of memory, twice as large. It clears that of a new buffer of up to 1 GiB by writing; else it would give the shadow of any
-# over 64 KiB back and have the system make it anew, page by page, which was half of all page faults of the tests.
-GORACE = atexit_sleep_ms=0 clear_shadow_mmap_threshold=1073741824
+# The detector keeps a shadow of memory, twice as large. It clears that of a new buffer of up to 64 MiB by writing; else it would give the shadow of any
+# over 64 KiB back and have the system make it anew, page by page, which was half of all page faults of the tests. The price: what is cleared so takes
+# its memory, up to 128 MiB for a buffer, also where the test never touches the buffer.
+GORACE = atexit_sleep_ms=0 clear_shadow_mmap_threshold=67108864
 # In the environment, so that what tests build themselves, as a page's commands, is what has been compiled already.
 PLAIN = -trimpath -gcflags=all=-dwarf=false -ldflags=-s
 DATA ?= ./data
