@@ -93,7 +93,7 @@ func (c *call) memberFor(s *survey, wanted *definitions.Definitions) (member str
 		serve := wanted.Topics[name].Serve
 		switch {
 		case is == nil && want > 1 && member == "":
-			if member, _, _, err = c.clusterAt(); err != nil {
+			if member, _, err = c.clusterAt(); err != nil {
 				return "", fmt.Errorf("topic %s is to be replicated: %w", name, err)
 			}
 		case is != nil && want > 0 && max(is.Replicas, 1) != want:

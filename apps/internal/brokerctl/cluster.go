@@ -21,9 +21,9 @@ Any broker of the cluster may be asked; it sends on what another one decides.`
 var clusterVerbs = []verb{
 	{
 		name: "show", summary: "print the brokers of a cluster, and what each is in it", run: showCluster,
-		help: "Asks the first broker that is in a cluster, or wants to be, for its brokers, and each broker that is named, or that the lookups know, for the groups\n" +
-			"of replicated topics: who leads, how many entries the replica lacks that lacks most (- where who leads was not asked), and which replicas do not\n" +
-			"run and why. With --json it is what the first one says. A preview: see docs/cluster.md.",
+		help: "Asks each broker that is named, or that the lookups know. The first one that is in a cluster, or wants to be, says which brokers there are, and all of\n" +
+			"its cluster say of the groups of replicated topics who leads, how many entries the replica lacks that lacks most (- where who leads did not\n" +
+			"answer), and which replicas do not run and why. With --json it is what the first one says. A preview: see docs/cluster.md.",
 		example: "cluster show --nsqd-http-address=127.0.0.1:4151",
 	},
 	{
@@ -51,30 +51,63 @@ var clusterVerbs = []verb{
 	},
 }
 
-// clusterAt returns what the first broker says that is in a cluster or wants to be, its address, and those of the brokers that were not asked.
-func (c *call) clusterAt() (at string, v httpapi.Cluster, rest []string, err error) {
-	addresses := c.direct
-	if len(addresses) == 0 {
-		nodes, failures := c.fleet.Nodes(c.ctx)
-		if len(nodes) == 0 && len(failures) > 0 {
-			return "", v, nil, missed(failures)
-		}
-		for _, n := range nodes {
-			addresses = append(addresses, n.HTTPAddress())
-		}
+// clusterBrokers returns the brokers that were named, or else those that the lookups know; failures are of lookups.
+func (c *call) clusterBrokers() (addresses []string, failures []fleet.Failure) {
+	if len(c.direct) > 0 {
+		return c.direct, nil
 	}
-	var failures []fleet.Failure
-	for i, a := range addresses {
+	nodes, failures := c.fleet.Nodes(c.ctx)
+	for _, n := range nodes {
+		addresses = append(addresses, n.HTTPAddress())
+	}
+	return addresses, failures
+}
+
+// clusterAt returns what the first broker says that is in a cluster or wants to be, and its address.
+func (c *call) clusterAt() (at string, v httpapi.Cluster, err error) {
+	addresses, failures := c.clusterBrokers()
+	for _, a := range addresses {
 		if err := c.fleet.Get(c.ctx, a, "/cluster", &v); err != nil {
 			failures = append(failures, fleet.Failure{Address: a, Err: err})
 			continue
 		}
-		return a, v, addresses[i+1:], nil
+		return a, v, nil
 	}
+	return "", v, noCluster(failures)
+}
+
+// noCluster is the error when no broker says that it is in a cluster.
+func noCluster(failures []fleet.Failure) error {
 	if len(failures) == 0 {
-		return "", v, nil, appkit.Missingf("the lookups know no broker")
+		return appkit.Missingf("the lookups know no broker")
 	}
-	return "", v, nil, missed(failures)
+	return missed(failures)
+}
+
+// clusterViews asks all brokers at once. It returns the address of the first one that is in a cluster, or wants to be, and what it and the others of that
+// cluster say. That a broker is in none is a failure only when all are.
+func (c *call) clusterViews() (at string, views []httpapi.Cluster, failures []fleet.Failure, err error) {
+	addresses, failures := c.clusterBrokers()
+	var apart []fleet.Failure
+	for _, a := range fleet.Each(addresses, func(address string) (v httpapi.Cluster, err error) {
+		err = c.fleet.Get(c.ctx, address, "/cluster", &v)
+		return v, err
+	}) {
+		switch failure := (fleet.Failure{Address: a.Address, Err: a.Err}); {
+		case a.Err != nil && fleet.HasNoRoute(a.Err):
+			apart = append(apart, failure)
+		case a.Err != nil:
+			failures = append(failures, failure)
+		case len(views) == 0:
+			at, views = a.Address, append(views, a.Value)
+		case a.Value.ID == views[0].ID:
+			views = append(views, a.Value)
+		}
+	}
+	if len(views) == 0 {
+		return "", nil, nil, noCluster(append(failures, apart...))
+	}
+	return at, views, failures, nil
 }
 
 // changeCluster returns what runs a verb whose arguments go into query arguments of those names.
@@ -87,7 +120,7 @@ func changeCluster(act string, names ...string) func(*call) error {
 		if act == "drain" && c.drain.undo {
 			q.Set("undo", "true")
 		}
-		at, v, _, err := c.clusterAt()
+		at, v, err := c.clusterAt()
 		if err != nil {
 			return err
 		}
@@ -107,11 +140,12 @@ func changeCluster(act string, names ...string) func(*call) error {
 
 // showCluster prints the cluster.
 func showCluster(c *call) error {
-	at, v, rest, err := c.clusterAt()
+	at, views, failures, err := c.clusterViews()
 	if err != nil {
 		return err
 	}
-	return c.show(v, nil, func(w io.Writer) {
+	v := &views[0]
+	return c.show(v, failures, func(w io.Writer) {
 		fmt.Fprintf(w, "cluster %s %s, as %s knows it, which is %s there\n", v.Name, cmp.Or(v.ID, "(not founded)"), at, v.State)
 		if v.Why != "" {
 			fmt.Fprintln(w, v.Why)
@@ -128,22 +162,15 @@ func showCluster(c *call) error {
 			t.Add(n.Address, n.Name, n.Folder[:min(8, len(n.Folder))], stateOf(&n), mapRole(&n), linkOf(&n), strconv.Itoa(n.Replicas), entries(n.Lag), cmp.Or(n.Zone, "-"))
 		}
 		t.Write(w, c.env.Width())
-		c.showGroups(w, &v, rest)
+		c.showGroups(w, views)
 	})
 }
 
-// showGroups prints the groups that have topics, with what each broker of the same cluster says of them; rest are addresses of others than the one that has
-// said v.
-func (c *call) showGroups(w io.Writer, v *httpapi.Cluster, rest []string) {
+// showGroups prints the groups that have topics, with what each broker says of them; the first one's view says which groups there are.
+func (c *call) showGroups(w io.Writer, views []httpapi.Cluster) {
+	v := &views[0]
 	if !slices.ContainsFunc(v.Groups, func(g httpapi.ClusterGroup) bool { return len(g.Topics) > 0 }) {
 		return
-	}
-	views := []httpapi.Cluster{*v}
-	for _, a := range rest {
-		var other httpapi.Cluster
-		if c.fleet.Get(c.ctx, a, "/cluster", &other) == nil && other.ID == v.ID {
-			views = append(views, other)
-		}
 	}
 	t := appkit.Table{Columns: []appkit.Column{{Name: "GROUP"}, {Name: "TOPICS"}, {Name: "LEADER", Left: true}, {Name: "LAG"}}}
 	var whys []string
@@ -151,19 +178,19 @@ func (c *call) showGroups(w io.Writer, v *httpapi.Cluster, rest []string) {
 		if len(g.Topics) == 0 {
 			continue
 		}
-		lag, why := g.Lag, []string(nil)
+		leads := httpapi.ClusterGroup{Leader: g.Leader}
 		for i := range views {
 			for _, seen := range views[i].Groups {
-				if seen.Number == g.Number {
-					why = append(why, whyNot(&seen, views[i].Address)...)
-					if lag == nil && seen.Lag != nil { // only who leads knows
-						g.Leader, lag = seen.Leader, seen.Lag
-					}
+				if seen.Number != g.Number {
+					continue
+				}
+				whys = append(whys, whyNot(&seen, views[i].Address)...)
+				if seen.Lag != nil && (leads.Lag == nil || seen.Term > leads.Term) { // only who leads knows, or led and does not know better yet
+					leads = seen
 				}
 			}
 		}
-		t.Add(strconv.Itoa(g.Number), strconv.Itoa(len(g.Topics)), addressOf(v, g.Leader), entries(lag))
-		whys = append(whys, why...)
+		t.Add(strconv.Itoa(g.Number), strconv.Itoa(len(g.Topics)), addressOf(v, leads.Leader), entries(leads.Lag))
 	}
 	fmt.Fprintln(w)
 	t.Write(w, c.env.Width())
@@ -171,7 +198,7 @@ func (c *call) showGroups(w io.Writer, v *httpapi.Cluster, rest []string) {
 		fmt.Fprintln(w, appkit.Plain(why))
 	}
 	if len(views) < len(v.Nodes) {
-		fmt.Fprintf(w, "%d of %d brokers were asked: the others may know more\n", len(views), len(v.Nodes))
+		fmt.Fprintf(w, "%d of %d brokers have answered: the others may know more\n", len(views), len(v.Nodes))
 	}
 }
 

@@ -1,14 +1,19 @@
 package brokerctl
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"brokerd/cmd/cmdtest"
+	"brokerd/protocol/httpapi"
 )
 
 // TestCluster: three brokers found a cluster, which is shown and changed by any of them; what cannot be is refused with the reason.
@@ -74,6 +79,51 @@ func TestCluster(t *testing.T) {
 	ctl(t, 1, "topic", "create", "payments", "--replicas=3", "--nsqd-http-address="+alone.HTTP)
 }
 
+// TestClusterShowAsksAllAtOnce: of brokers that answer only when all have been asked the one with the highest term of a group says who leads it, and one
+// that fails is told of. One that is in no cluster is no failure.
+func TestClusterShowAsksAllAtOnce(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	all := make(chan struct{}) // is closed when all have been asked
+	view := func(folder string, term, lag uint64) []byte {
+		b, err := json.Marshal(httpapi.Cluster{Name: "prod", ID: "c", State: "member", Folder: folder, Address: folder + ":1",
+			Nodes:  []httpapi.ClusterNode{{Folder: "old", Address: "old:1"}, {Folder: "new", Address: "new:1"}, {Folder: "ill", Address: "ill:1"}},
+			Groups: []httpapi.ClusterGroup{{Number: 7, Leader: folder, Term: term, Lag: &lag, Topics: []httpapi.ClusterTopic{{Name: "orders"}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	args := []string{"cluster", "show"}
+	brokers := []struct {
+		code int
+		body []byte
+	}{{404, []byte(`{"message":"NO_CLUSTER"}`)}, {200, view("old", 4, 0)}, {500, []byte(`{"message":"it is ill"}`)}, {200, view("new", 5, 33)}, {200, view("old", 4, 0)}}
+	for _, b := range brokers {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if asked.Add(1) == int32(len(brokers)) {
+				close(all)
+			}
+			select {
+			case <-all:
+			case <-r.Context().Done():
+			}
+			w.WriteHeader(b.code)
+			_, _ = w.Write(b.body) // the tool's exit code tells
+		}))
+		t.Cleanup(s.Close)
+		args = append(args, "--nsqd-http-address="+s.Listener.Addr().String())
+	}
+	got := ctl(t, 1, args...)
+	_, groups, _ := strings.Cut(got, "GROUP")
+	if row := strings.Fields(groups); len(row) < 7 || strings.Join(row[3:7], " ") != "7 1 new:1 33" {
+		t.Errorf("the leader of the highest term is not shown:\n%s", got)
+	}
+	if !strings.Contains(got, "without 1 that failed: ") || !strings.Contains(got, "it is ill") {
+		t.Errorf("who failed is not told:\n%s", got)
+	}
+}
+
 // replicatedTopic goes through the life of a replicated topic: three brokers are told of, and one of them is asked, so that no message is shown, and no act
 // done, three times.
 func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code int, args ...string) string) {
@@ -100,7 +150,7 @@ func replicatedTopic(t *testing.T, brokers []*cmdtest.Process, decided func(code
 		row := strings.Fields(groups) // TOPICS LEADER LAG, and below them the number, 1, the address and 0
 		return len(row) == 7 && row[4] == "1" && strings.Contains(row[5], ":") && row[6] == "0"
 	})
-	if got := ctl(t, 0, "cluster", "show", all[0]); !strings.Contains(got, "1 of 3 brokers were asked") {
+	if got := ctl(t, 0, "cluster", "show", all[0]); !strings.Contains(got, "1 of 3 brokers have answered") {
 		t.Errorf("one broker was asked:\n%s", got)
 	}
 	decided(0, at("channel", "create", "orders", "billing")...)

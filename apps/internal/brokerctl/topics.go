@@ -162,7 +162,7 @@ func createReplicated(c *call) error {
 	if c.replicas.count != replicated {
 		return appkit.Usagef("--replicas must be 1 or %d, not %d", replicated, c.replicas.count)
 	}
-	at, _, _, err := c.clusterAt()
+	at, _, err := c.clusterAt()
 	if err != nil {
 		return err
 	}
