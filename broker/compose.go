@@ -74,17 +74,30 @@ func unfinishedLimit(o *Options) int64 {
 
 // prepared is what a reload has made of the options, ready to be put in force.
 type prepared struct {
-	level  slog.Level
-	certs  *tlsConfigs
-	tokens *grant.File  // nil for none
-	own    *grant.Own   // the same
-	asks   *auth.Client // nil for none
-	acts   *os.File     // of the audit log; nil for none
+	options *Options
+	later   map[string]any // as Server's
+	changes uint64         // as Server's when the options were merged
+	level   slog.Level
+	certs   *tlsConfigs
+	tokens  *grant.File  // nil for none
+	own     *grant.Own   // the same
+	asks    *auth.Client // nil for none
+	acts    *os.File     // of the audit log; nil for none
+}
+
+// discard lets go of what is not put in force.
+func (p *prepared) discard() {
+	if p.asks != nil {
+		p.asks.Close()
+	}
+	if p.acts != nil {
+		_ = p.acts.Close() // nothing was written to it
+	}
 }
 
 // apply puts a prepared reload in force. It cannot fail.
-func (s *Server) apply(o *Options, p prepared) {
-	cut := s.sessionsMustGo(p)
+func (s *Server) apply(p prepared) {
+	o, cut := p.options, s.sessionsMustGo(p)
 	s.level.Set(p.level)
 	s.certs.Store(p.certs)
 	s.ownToken.Store(p.own)

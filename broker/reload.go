@@ -36,22 +36,49 @@ func (s *Server) Configured(from httpapi.Origins, reload func() error) {
 	s.origins, s.reload = from, reload
 }
 
-// ErrRestart is the refusal of a reload that asks for what only a restart can do.
-var ErrRestart = errors.New("needs a restart")
+// Refusals of a reload.
+var (
+	ErrRestart  = errors.New("needs a restart") // it asks for what only a restart can do
+	errUnderWay = errors.New("settings are being read anew already")
+	errChanged  = errors.New("a setting was changed through /config while settings were read anew: read them anew once more if it is not to hold")
+	errStopping = errors.New("the broker is stopping")
+)
 
 // Reload puts the options in force that can change while the broker runs, and remembers what the others are to be after a restart. All
-// are taken, or none when the error is not nil. What was set through /config/KEY before holds no longer.
+// are taken, or none when the error is not nil. What was set through /config/KEY before holds no longer; what is set meanwhile holds, and has the reload
+// refused. So has one that is under way, for which nobody waits: it may hang with the disk of its files.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
-	s.reloading.Lock()
+	if !s.reloading.TryLock() {
+		return errUnderWay
+	}
 	defer s.reloading.Unlock()
-	apply, err := s.readAnew(&fresh)
+	p, err := s.readAnew(&fresh)
+	return s.take(p, err, from)
+}
+
+// take puts in force what readAnew has read, unless that failed, and counts the reload.
+func (s *Server) take(p prepared, err error, from httpapi.Origins) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil {
-		apply(from)
+	switch {
+	case err != nil:
+	case s.stopping:
+		err = errStopping
+	case s.changes != p.changes:
+		err = errChanged
 	}
 	s.countReloadLocked(err == nil)
-	return err
+	if err != nil {
+		p.discard()
+		return err
+	}
+	s.apply(p)
+	s.inForce.Store(p.options)
+	s.origins, s.later = from, p.later
+	if len(p.later) > 0 {
+		s.log.Warn("settings that only a restart changes", "settings", slices.Sorted(maps.Keys(p.later)))
+	}
+	return nil
 }
 
 // ReloadRefused counts a reload whose settings could not even be read.
@@ -69,37 +96,29 @@ func (s *Server) countReloadLocked(good bool) {
 	}
 }
 
-// readAnew judges options, and reads the files that they name: nothing that others wait for is held meanwhile. mu is held when apply is called.
-func (s *Server) readAnew(fresh *Options) (apply func(from httpapi.Origins), err error) {
+// readAnew judges options, and reads the files that they name: nothing that others wait for is held meanwhile.
+func (s *Server) readAnew(fresh *Options) (p prepared, err error) {
 	if err := fresh.Validate(); err != nil {
-		return nil, err
+		return p, err
 	}
-	next, later := s.merge(fresh)
-	if err := next.Validate(); err != nil {
-		return nil, err
+	p = s.merge(fresh)
+	if err := p.options.Validate(); err != nil {
+		return p, err
 	}
-	take, err := s.prepare(next)
-	if err != nil {
-		return nil, err
-	}
-	return func(from httpapi.Origins) {
-		take()
-		s.inForce.Store(next)
-		s.origins, s.later = from, later
-		if len(later) > 0 {
-			s.log.Warn("settings that only a restart changes", "settings", slices.Sorted(maps.Keys(later)))
-		}
-	}, nil
+	err = s.prepare(&p)
+	return p, err
 }
 
 // merge returns the options in force with what a reload changes of fresh, and by their keys what fresh says otherwise of the rest.
-func (s *Server) merge(fresh *Options) (next *Options, later map[string]any) {
+func (s *Server) merge(fresh *Options) prepared {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	merged := *s.now()
-	later = map[string]any{}
+	later := map[string]any{}
 	for _, one := range httpapi.Merge(merged.options(), fresh.options()) {
 		later[one.Key] = configValue(one.Value)
 	}
-	return &merged, later
+	return prepared{options: &merged, later: later, changes: s.changes}
 }
 
 func (o *Options) options() []httpapi.Option {
@@ -110,45 +129,43 @@ func (o *Options) options() []httpapi.Option {
 	return list
 }
 
-// prepare does all that can fail of a reload, and returns what makes it count, which cannot.
-func (s *Server) prepare(o *Options) (apply func(), err error) {
-	var p prepared
+// prepare does all that can fail of a reload.
+func (s *Server) prepare(p *prepared) error {
+	o := p.options
 	level, err := parseLogLevel(o.LogLevel)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.level = level.Level()
 	p.certs, err = newTLSConfigs(o, s.log)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case (p.certs.server == nil) != (s.tlsNow().server == nil):
-		return nil, fmt.Errorf("turning TLS on or off: --tls-cert and --tls-key: %w", ErrRestart)
+		return fmt.Errorf("turning TLS on or off: --tls-cert and --tls-key: %w", ErrRestart)
 	case s.engine == nil && o.wantsLog():
-		return nil, fmt.Errorf("keeping topics in a log where there is none yet: --durability and --topic-durability: %w", ErrRestart)
+		return fmt.Errorf("keeping topics in a log where there is none yet: --durability and --topic-durability: %w", ErrRestart)
 	case unfinishedLimit(o) > unfinishedLimit(&s.opts):
-		return nil, fmt.Errorf("--max-body-size and --max-msg-size over half of --max-unfinished-bytes: %w", ErrRestart)
+		return fmt.Errorf("--max-body-size and --max-msg-size over half of --max-unfinished-bytes: %w", ErrRestart)
 	case o.MaxMsgSize > s.largestMessage():
-		return nil, fmt.Errorf("--max-msg-size over %d: %w", s.largestMessage(), ErrRestart)
+		return fmt.Errorf("--max-msg-size over %d: %w", s.largestMessage(), ErrRestart)
 	}
 	if p.tokens, err = grant.OpenIf(o.TokenFile); err != nil {
-		return nil, fmt.Errorf("--token-file: %w", err)
+		return fmt.Errorf("--token-file: %w", err)
 	}
 	if p.own, err = grant.OpenOwn(o.LookupdTokenFile, s.log); err != nil {
-		return nil, fmt.Errorf("--lookupd-token-file: %w", err)
+		return fmt.Errorf("--lookupd-token-file: %w", err)
 	}
 	if len(o.AuthHTTPAddresses) > 0 {
 		if p.asks, err = newAuthClient(o, s.log); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := registrar.CheckAddresses(o.LookupdTCPAddresses); err != nil {
-		return nil, fmt.Errorf("--lookupd-tcp-address: %w", err)
+		return fmt.Errorf("--lookupd-tcp-address: %w", err)
 	}
-	if p.acts, err = httpapi.OpenAudit(o.AuditLog); err != nil { // last, since it makes the file
-		return nil, err
-	}
-	return func() { s.apply(o, p) }, nil
+	p.acts, err = httpapi.OpenAudit(o.AuditLog) // last, since it makes the file
+	return err
 }
 
 // sessionsMustGo reports whether clients that are connected may do more than they could if they connected now: nobody was asked who he is.
@@ -172,6 +189,7 @@ func (s *Server) set(flag, key string, change func(*Options)) {
 	next := *s.now()
 	change(&next)
 	s.inForce.Store(&next)
+	s.changes++
 	s.origins.Changed(flag, key)
 }
 

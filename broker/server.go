@@ -82,13 +82,16 @@ type Server struct {
 	certs   atomic.Pointer[tlsConfigs]  // replaced by a reload, see tlsNow
 	authNow atomic.Pointer[auth.Client] // the same; nil when auth is off
 
-	reloading sync.Mutex // one reload at a time; taken before mu, for as long as files are read
+	reloading sync.Mutex // one reload at a time; taken before mu, for as long as files are read: nobody waits for it
 
 	mu      sync.Mutex // guards what follows: one change of settings at a time
 	origins httpapi.Origins
 	later   map[string]any // settings, by key, that file, environment or flags say otherwise since, and that need a restart
 	reloads metrics.Reloads
 	reload  func() error // set before Start; nil when settings cannot be read anew
+
+	changes  uint64 // how often a setting was changed through /config/KEY
+	stopping bool   // no reload is taken any more
 }
 
 // world is what a simulation puts in the place of the machine's own network and disk; nil members are those. The folder's lock, the id bound and

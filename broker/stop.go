@@ -23,6 +23,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
 	s.drain.end()
 	s.registry.SetDelivery(false) // first, so that consumers have the time of what follows to answer too
 	if s.relay != nil {

@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"brokerd/protocol/httpapi"
+)
+
+// TestAReloadDoesNotTakeBackWhatIsSetMeanwhile: who changes a setting through /config while files are read finds it in force, and the reload says so and
+// leaves nothing open.
+func TestAReloadDoesNotTakeBackWhatIsSetMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := virtual(t, func(*Options) {})
+		fresh := s.opts
+		fresh.MaxRdyCount, fresh.AuditLog = 7, filepath.Join(t.TempDir(), "acts")
+		p, err := s.readAnew(&fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (api{s}).SetLogLevel("debug"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.take(p, nil, httpapi.Origins{}); !errors.Is(err, errChanged) {
+			t.Errorf("the reload that a change came into: %v", err)
+		}
+		if o := s.now(); o.LogLevel != "debug" || o.MaxRdyCount == 7 || s.reloads.LastGood {
+			t.Errorf("in force are level %s and --max-rdy-count %d; counted are %+v", o.LogLevel, o.MaxRdyCount, s.reloads)
+		}
+		if err := p.acts.Close(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("the audit log is open still: %v", err)
+		}
+		if err := s.Reload(fresh, httpapi.Origins{}); err != nil || s.now().MaxRdyCount != 7 || s.now().LogLevel != s.opts.LogLevel {
+			t.Errorf("once more: %v, %+v", err, s.now())
+		}
+	})
+}
+
+// TestAReloadWaitsForNone: one that hangs with the disk of its files keeps no other waiting, which is told.
+func TestAReloadWaitsForNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := virtual(t, func(*Options) {})
+		s.reloading.Lock() // it hangs
+		if err := s.Reload(s.opts, httpapi.Origins{}); !errors.Is(err, errUnderWay) {
+			t.Error(err)
+		}
+		s.reloading.Unlock()
+		if err := s.Reload(s.opts, httpapi.Origins{}); err != nil {
+			t.Errorf("behind it: %v", err)
+		}
+	})
+}
+
+// TestABrokerThatStopsTakesNoSettings, such as those of a reload that a stop did not wait for.
+func TestABrokerThatStopsTakesNoSettings(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		acts := filepath.Join(t.TempDir(), "acts")
+		var s *Server
+		var p prepared
+		t.Cleanup(func() { // the broker has stopped
+			if err := s.take(p, nil, httpapi.Origins{}); !errors.Is(err, errStopping) || s.now().MaxRdyCount == 7 {
+				t.Errorf("%v, %+v", err, s.now())
+			}
+			if err := p.acts.Close(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the audit log is open still: %v", err)
+			}
+		})
+		s, _ = virtual(t, func(*Options) {})
+		fresh := s.opts
+		fresh.MaxRdyCount, fresh.AuditLog = 7, acts
+		var err error
+		if p, err = s.readAnew(&fresh); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
