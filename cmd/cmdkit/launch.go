@@ -32,12 +32,18 @@ type reloader struct {
 	daemon Daemon     // nil before it is made
 }
 
-// errNotYet is the refusal of a reload before the daemon serves.
-var errNotYet = errors.New("the daemon is still starting")
+// Refusals of a reload.
+var (
+	errNotYet   = errors.New("the daemon is still starting")
+	errUnderWay = errors.New("settings are being read anew already")
+)
 
-// reload does it, and says in the log how it went.
+// reload does it, and says in the log how it went. Nobody waits for one that is under way: it may hang with the disk of its files.
 func (r *reloader) reload() error {
-	r.mu.Lock()
+	if !r.mu.TryLock() {
+		r.log.Error("settings were not read anew", "error", errUnderWay)
+		return errUnderWay
+	}
 	defer r.mu.Unlock()
 	err := r.try()
 	if err != nil {

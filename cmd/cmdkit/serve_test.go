@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"brokerd/protocol/httpapi"
 )
 
 // fake is a daemon that does what the test says.
@@ -190,6 +192,31 @@ func TestASignalEndsAVerb(t *testing.T) {
 	<-ended
 	if want := "relay read: ended before it was done, by signal: interrupt\n"; !ok || code != ExitFailed || log.String() != want || !restored {
 		t.Errorf("code %d, %v, restored %v, stderr %q", code, ok, restored, log.String())
+	}
+}
+
+// TestAReloadThatHangsKeepsNoOtherWaiting: the other is refused, and the log says so.
+func TestAReloadThatHangsKeepsNoOtherWaiting(t *testing.T) {
+	var log bytes.Buffer
+	hangs, release := make(chan struct{}), make(chan struct{})
+	own := defaults()
+	r := &reloader{log: NewLogger(&log, "text", nil), daemon: newFake(), program: Program{Again: func() Program {
+		close(hangs)
+		<-release
+		again := program(&own)
+		again.ShutdownTimeout, again.Validate = new(time.Second), func(Resolved) error { return nil }
+		again.Reload = func(Daemon, httpapi.Origins) error { return nil }
+		return again
+	}}}
+	first := make(chan error)
+	go func() { first <- r.reload() }()
+	<-hangs
+	if err := r.reload(); !errors.Is(err, errUnderWay) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), errUnderWay.Error()) {
+		t.Errorf("%v, and the log says %s", err, log.String())
+	}
+	close(release)
+	if err := <-first; err != nil {
+		t.Errorf("the first: %v", err)
 	}
 }
 
