@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -91,7 +92,10 @@ func (s *settings) List() httpapi.Settings {
 	}, s.later)
 }
 
-var errNoReload = errors.New("this admind was not started from settings that can be read anew")
+var (
+	errNoReload = errors.New("this admind was not started from settings that can be read anew")
+	errStopping = errors.New("the admind is stopping")
+)
 
 // Reload is an empty PUT /config.
 func (s *settings) Reload() error {
@@ -124,19 +128,14 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	set := s.settings
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	if (r.shows.listener != nil) != s.secure() {
-		return errors.New("turning HTTPS on or off, by --tls-cert and --tls-key, needs a restart")
-	}
-	acts, err := httpapi.OpenAudit(fresh.AuditLog)
-	if err != nil {
-		return err
+	select {
+	case <-s.streams:
+		return errors.Join(errStopping, r.discard())
+	default:
 	}
 	if s.cluster.ByLookups() {
 		if err := s.cluster.SetLookups(fresh.LookupdHTTPAddresses); err != nil {
-			if acts != nil {
-				err = errors.Join(err, acts.Close())
-			}
-			return fmt.Errorf("--lookupd-http-address: %w", err)
+			return errors.Join(fmt.Errorf("--lookupd-http-address: %w", err), r.discard())
 		}
 	}
 	set.later = map[string]any{}
@@ -149,7 +148,7 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	s.replace(r.shows)
 	s.tokens.Put(r.tokens)
 	r.judge()
-	if err := s.trail.Use(acts); err != nil {
+	if err := s.trail.Use(r.acts); err != nil {
 		s.log.Error("closing the audit log of before", "error", err)
 	}
 	return s.setHandler(&set.opts, s.HTTPAddr()) // its options were found right, and its files read before
@@ -161,6 +160,15 @@ type renewal struct {
 	shows  *secrets
 	tokens *grant.File
 	judge  func()
+	acts   *os.File // of the audit log; nil for none
+}
+
+// discard closes what is not put in force.
+func (r *renewal) discard() error {
+	if r.acts == nil {
+		return nil
+	}
+	return r.acts.Close()
 }
 
 func (s *Server) prepare(fresh *Options) (r renewal, err error) {
@@ -175,6 +183,9 @@ func (s *Server) prepare(fresh *Options) (r renewal, err error) {
 	if r.shows, err = fresh.loadSecrets(s.log); err != nil {
 		return r, err
 	}
+	if (r.shows.listener != nil) != s.secure() {
+		return r, errors.New("turning HTTPS on or off, by --tls-cert and --tls-key, needs a restart")
+	}
 	if r.tokens, err = grant.OpenIf(fresh.TokenFile); err != nil {
 		return r, fmt.Errorf("--token-file: %w", err)
 	}
@@ -182,6 +193,9 @@ func (s *Server) prepare(fresh *Options) (r renewal, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.judge, err = s.guard.Prepare(who)
+	if r.judge, err = s.guard.Prepare(who); err != nil {
+		return r, err
+	}
+	r.acts, err = httpapi.OpenAudit(fresh.AuditLog) // last, since it makes the file
 	return r, err
 }

@@ -181,3 +181,35 @@ func read(t *testing.T, path string) []byte {
 	}
 	return text
 }
+
+// TestAReloadOpensItsFilesBeforeAnyoneWaits: settings can be read while an audit log is opened, on a disk that may hang.
+func TestAReloadOpensItsFilesBeforeAnyoneWaits(t *testing.T) {
+	var opts admin.Options
+	n := startAdmin(t, func(o *admin.Options) {
+		o.NSQDHTTPAddresses = []string{"127.0.0.1:1"}
+		opts = *o
+	})
+	opts.AuditLog = filepath.Join(t.TempDir(), "nowhere", "acts")
+	release := n.HoldSettings() // who opens it under the lock waits here, until the test times out
+	defer release()
+	if err := n.Reload(opts, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "--audit-log") {
+		t.Error(err)
+	}
+}
+
+// TestAnAdminThatStopsTakesNoSettings, such as those of a reload that a stop did not wait for.
+func TestAnAdminThatStopsTakesNoSettings(t *testing.T) {
+	var opts admin.Options
+	n := startAdmin(t, func(o *admin.Options) {
+		o.NSQDHTTPAddresses = []string{"127.0.0.1:1"}
+		opts = *o
+	})
+	if err := n.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	opts.LogLevel = "error"
+	before := n.level.Level()
+	if err := n.Reload(opts, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "is stopping") || n.level.Level() != before {
+		t.Errorf("%v, and the log level is %v", err, n.level.Level())
+	}
+}

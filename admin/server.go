@@ -271,7 +271,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if s.listener == nil {
 			return
 		}
+		s.settings.mu.Lock() // no reload is half done, and none is taken behind it
 		close(s.streams)
+		s.settings.mu.Unlock()
 		if err := s.http.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("shut HTTP down: %w", err), s.http.Close())
 		}

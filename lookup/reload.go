@@ -24,7 +24,10 @@ type settings struct {
 	later   map[string]any // by key: what needs a restart
 }
 
-var errNoReload = errors.New("this lookup was not started from settings that can be read anew")
+var (
+	errNoReload = errors.New("this lookup was not started from settings that can be read anew")
+	errStopping = errors.New("the lookup is stopping")
+)
 
 // Configured tells the lookup, before it starts, what its log level is changed by, where its settings came from, and how they are read
 // anew; reload may be nil.
@@ -62,15 +65,23 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	if err != nil {
 		return err
 	}
-	set := &s.settings
-	set.mu.Lock()
-	defer set.mu.Unlock()
 	if (certs.server == nil) != (s.certs.Load().server == nil) {
 		return errors.New("turning TLS on or off, by --tls-cert and --tls-key, needs a restart")
 	}
 	acts, err := httpapi.OpenAudit(fresh.AuditLog) // last, since it makes the file
 	if err != nil {
 		return err
+	}
+	set := &s.settings
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	select {
+	case <-s.stop:
+		if acts != nil {
+			_ = acts.Close() // nothing was written to it
+		}
+		return errStopping
+	default:
 	}
 	set.later = map[string]any{}
 	for _, one := range httpapi.Merge(set.opts.options(), fresh.options()) {

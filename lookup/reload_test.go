@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -155,5 +156,31 @@ func TestConfigTellsWhatIsOpen(t *testing.T) {
 	closed := start(t)
 	if code := closed.get(t, "/config/exposed", &open); code != http.StatusOK || len(open) != 0 {
 		t.Errorf("on the loopback: %d %q", code, open)
+	}
+}
+
+// TestAReloadOpensItsFilesBeforeAnyoneWaits: settings can be read while an audit log is opened, on a disk that may hang.
+func TestAReloadOpensItsFilesBeforeAnyoneWaits(t *testing.T) {
+	s := newServer(t, testOptions())
+	opts := testOptions()
+	opts.AuditLog = filepath.Join(t.TempDir(), "nowhere", "audit")
+	s.settings.mu.Lock() // who opens it under the lock waits here, until the test times out
+	defer s.settings.mu.Unlock()
+	if err := s.Reload(opts, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "--audit-log") {
+		t.Error(err)
+	}
+}
+
+// TestALookupThatStopsTakesNoSettings, such as those of a reload that a stop did not wait for.
+func TestALookupThatStopsTakesNoSettings(t *testing.T) {
+	s := start(t)
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	opts := testOptions()
+	opts.AuditLog = filepath.Join(t.TempDir(), "audit")
+	before := s.handler.Load()
+	if err := s.Reload(opts, httpapi.Origins{}); !errors.Is(err, errStopping) || s.handler.Load() != before {
+		t.Error(err)
 	}
 }

@@ -287,7 +287,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if open == nil {
 		return nil
 	}
+	s.settings.mu.Lock() // no reload is half done, and none is taken behind it
 	close(s.stop)
+	s.settings.mu.Unlock()
 	var errs []error
 	if s.tcpListener != nil {
 		errs = append(errs, s.tcpListener.Close())
