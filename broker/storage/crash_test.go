@@ -806,6 +806,9 @@ func (n *node) leftOut(recovery *topic.Recovery) map[string]int {
 	if o.Log.Damaged() || slices.ContainsFunc(o.Missing, func(m string) bool { return strings.Contains(m, logFolder) || strings.Contains(m, "the log ends") }) {
 		return nil
 	}
+	if o.Checkpoint == "" && len(o.Unreadable) > 0 { // nothing says what was there
+		return nil
+	}
 	left := map[string]int{}
 	for _, t := range n.r.Topics() {
 		h, err := t.Inspect(recovery)

@@ -143,6 +143,7 @@ type Opened struct {
 	Checkpoint string     // name of the one that was used, empty for none
 	Log        wal.Report // what was read of the log
 	Missing    []string   // what is missing, when loss is accepted; for people
+	Unreadable []string   // what the disk does not give back of segments, when loss is accepted; for people
 	Damage     []string   // what is damaged, and costs nothing or what the log reports; for people
 	Took       time.Duration
 }

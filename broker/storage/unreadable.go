@@ -45,6 +45,7 @@ func (k *Engine) replaceIfUnreadable(path string) error {
 	if err != nil || bad == 0 {
 		return err
 	}
+	k.opened.Unreadable = append(k.opened.Unreadable, fmt.Sprintf("%d pages of %d bytes of %s, which the disk does not give back", bad, page, path))
 	copied := path + ".tmp"
 	if err := k.o.FS.Remove(copied); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
