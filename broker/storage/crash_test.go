@@ -578,6 +578,11 @@ func (n *node) bubble(t *testing.T, least time.Duration, do func()) {
 			time.Sleep(ahead)
 			defer n.outlive()
 		}
+		defer func() {
+			if now := wall(); now.After(n.newest) {
+				n.newest = now
+			}
+		}()
 		do()
 	})
 }

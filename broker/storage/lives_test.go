@@ -225,9 +225,14 @@ func (n *node) lastDue() (last time.Time) {
 	return last
 }
 
-// latest is how long after the beginning of a bubble that is.
+// latest is how long after the beginning of a bubble that is, and all is due that was put off in any life, by its clock: what comes back after a delay is not
+// known to be due then or later.
 func (n *node) latest() time.Duration {
-	return max(0, n.lastDue().Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
+	last := n.lastDue()
+	if put := n.newest.Add(2 * time.Minute); put.After(last) {
+		last = put
+	}
+	return max(0, last.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
 }
 
 // age makes a folder of a node that has lived for long: its next message, log file and checkpoint have numbers that are near to some bound.

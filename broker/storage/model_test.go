@@ -52,6 +52,7 @@ type node struct {
 	twice     map[string]bool // the same: what was ever read again, so that it may be a dead letter twice
 	most      int             // deliveries of a message in this life, 0: any number
 	unlimited bool            // any number of deliveries is allowed in all lives
+	newest    time.Time       // the latest that any life's clock has said
 	clocks    bool            // each life has a clock of its own, which may be behind that of the life before, or far ahead
 	spans     []time.Duration // within one of these times they differ
 	fills     bool            // a disk that fails may get full, too
