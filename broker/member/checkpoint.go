@@ -143,10 +143,13 @@ func (m *Member) Owes() bool {
 	return false
 }
 
-// owesLog reports whether a checkpoint would let go of log that a group holds back although it need not: what was kept for others that lacked it; and, while
-// the disk is short of room, all that a checkpoint may stand for. Publishes are refused then, so that the log does not grow to where one is due anyway.
+// owesLog reports whether a checkpoint would let go of log that a group holds back although it need not, while the disk is short of room: all that a
+// checkpoint may stand for, and what was kept for others that lacked it. Publishes are refused then, so that the log does not grow to where one is due anyway.
 func (m *Member) owesLog(h *holding, s Shard, start *replica.Start) bool {
-	if m.tight.own.Load() && (m.worthTheLog(h, s) || start.Back.Index < start.Applied.Index) {
+	switch {
+	case !m.tight.own.Load():
+		return false
+	case m.worthTheLog(h, s) || start.Back.Index < start.Applied.Index:
 		return true
 	}
 	m.mu.Lock()
