@@ -34,26 +34,11 @@ type aside struct {
 
 // put moves a file of the data folder aside, under the same path there. A crash leaves it in one place, or in both.
 func (a *aside) put(path string) error {
-	rel, err := filepath.Rel(a.dir, path)
-	if err != nil || strings.HasPrefix(rel, "..") {
-		return fmt.Errorf("putting %s aside: it is not in %s", path, a.dir)
-	}
-	to := filepath.Join(a.dir, asideFolder, rel)
-	if err := a.fs.MkdirAll(filepath.Dir(to)); err != nil {
-		return fmt.Errorf("putting %s aside: %w", path, err)
-	}
-	for n, free := 1, to; ; n++ {
-		err = a.fs.Link(path, free)
-		if errors.Is(err, fs.ErrExist) && n < 1000 {
-			free = fmt.Sprintf("%s.%d", to, n)
-			continue
-		}
-		break
-	}
-	if err != nil { // on a file system of its own, or on one that knows no links
+	linked, err := a.link(path)
+	if err == nil && !linked {
 		return a.rename(path)
 	}
-	if err = a.fs.SyncDir(filepath.Dir(to)); err == nil {
+	if err == nil {
 		err = a.fs.Remove(path)
 	}
 	if err == nil {
@@ -64,6 +49,48 @@ func (a *aside) put(path string) error {
 	}
 	a.files.Add(1)
 	return nil
+}
+
+// replace puts a file aside and gives its name to another one beside it. Where links are known the name is never without a file.
+func (a *aside) replace(path, by string) error {
+	linked, err := a.link(path)
+	if err == nil && !linked {
+		err = a.rename(path)
+	}
+	if err == nil {
+		err = a.fs.Rename(by, path)
+	}
+	if err == nil {
+		err = a.fs.SyncDir(filepath.Dir(path))
+	}
+	if err == nil && linked {
+		a.files.Add(1)
+	}
+	return err
+}
+
+// link gives a file a second name aside, and makes it durable; false: that cannot be had.
+func (a *aside) link(path string) (linked bool, err error) {
+	rel, err := filepath.Rel(a.dir, path)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return false, fmt.Errorf("it is not in %s", a.dir)
+	}
+	to := filepath.Join(a.dir, asideFolder, rel)
+	if err := a.fs.MkdirAll(filepath.Dir(to)); err != nil {
+		return false, err
+	}
+	for n, free := 1, to; ; n++ {
+		err = a.fs.Link(path, free)
+		if errors.Is(err, fs.ErrExist) && n < 1000 {
+			free = fmt.Sprintf("%s.%d", to, n)
+			continue
+		}
+		break
+	}
+	if err != nil { // on a file system of its own, or on one that knows no links
+		return false, nil
+	}
+	return true, a.fs.SyncDir(filepath.Dir(to))
 }
 
 // rename puts a file aside where it is.
