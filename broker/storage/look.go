@@ -83,26 +83,25 @@ func lookAt(files vfs.FS, dir string, acceptLoss, thorough bool) (*sight, error)
 	if len(v.strange) > 0 {
 		return nil, newStrangers(dir, v.strange)
 	}
-	for _, name := range v.unread {
-		if filepath.Dir(name) == dir && !s.names(name) {
-			s.bad = append(s.bad, name) // else the next start would wait for the disk to give it back
-		}
-	}
 	switch {
 	case err != nil:
 		s.lack("%v", err)
-		return s, s.withoutManifest()
+		named = s.withoutManifest()
 	case !found && v.files > 0:
 		s.lack("%s is missing, which says what belongs to the folder", filepath.Join(dir, manifest.FileName))
-		return s, s.withoutManifest()
+		named = s.withoutManifest()
 	case !found:
 		s.m.Folder, s.m.Log.Limit, s.whole = manifest.NewID(), 1, true
-		return s, nil
+	}
+	for _, name := range v.unread {
+		if filepath.Dir(name) == dir && !s.names(name) { // also of those that count without a manifest: one may be readable by now
+			s.bad = append(s.bad, name) // else the next start would wait for the disk to give it back
+		}
 	}
 	return s, errors.Join(needs, named)
 }
 
-// names reports whether the manifest names a checkpoint.
+// names reports whether the manifest names a checkpoint, or what makes up for a manifest.
 func (s *sight) names(checkpoint string) bool {
 	return slices.ContainsFunc(s.m.Checkpoints, func(c manifest.Checkpoint) bool { return checkpointName(s.dir, c.Number) == checkpoint })
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
@@ -146,4 +147,37 @@ func TestARepairReadsAroundWhateverTheDiskSays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestACheckpointThatCountsIsNotPutAside: whenever the disk does not give back the newest checkpoint for a moment, where no manifest names any, a repair that
+// goes on from it leaves it where it is: until there is another one it is all that is known.
+func TestACheckpointThatCountsIsNotPutAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, _, _ := unreadable(t)
+		if err := n.fs.Remove("data/" + manifest.FileName); err != nil {
+			t.Fatal(err)
+		}
+		const lookReads = 9 // before a look at versions gives a file up
+		newest := slices.Max(n.files(checkpointPrefix))
+		whole, used := n.fs, 0
+		for skip := range 40 {
+			n.fs = whole.KillClone()
+			n.disk = vfs.NewFaulty(n.fs, vfs.Rule{Ops: vfs.OpRead, Path: newest, Skip: skip, Times: lookReads, Err: syscall.EIO})
+			if _, err := n.open(); err != nil {
+				t.Fatal(err)
+			}
+			if n.k.Opened().Checkpoint == newest {
+				used++
+			}
+			if aside := n.k.unknown; slices.Contains(aside, "data/"+n.k.Opened().Checkpoint) {
+				t.Errorf("behind %d reads some fail, %s counts and is put aside: %q", skip, newest, aside)
+			}
+			if err := errors.Join(n.r.Close(), n.k.Abandon()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if used == 0 {
+			t.Error("it never counts")
+		}
+	})
 }
