@@ -193,6 +193,7 @@ func TestDamagedNewestCheckpoint(t *testing.T) {
 
 // copy returns a node with the same promises, that can be kept or broken without changing these.
 func (n *node) copy() *node {
+	synctest.Wait() // ids may be reserved just now
 	c := &node{t: n.t, seed: n.seed, rng: rand.New(rand.NewPCG(n.seed, 2)), fs: n.fs, ids: n.ids, next: n.next,
 		messages: map[string]*message{}, promises: map[string]*promise{}, ageless: map[string]bool{}}
 	c.crash.left = -1
