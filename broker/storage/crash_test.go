@@ -587,7 +587,7 @@ func (n *node) bubble(t *testing.T, least time.Duration, do func()) {
 	})
 }
 
-// outlive takes note of what has expired by the clock of a life: by that of the next one it may not have, and may have gone, or may not.
+// outlive takes note of what has expired, or become due, by the clock of a life: by that of the next one it may not have, and may have gone, or may not.
 func (n *node) outlive() {
 	for _, m := range n.messages {
 		if m.over() {
@@ -596,6 +596,9 @@ func (n *node) outlive() {
 	}
 	for _, p := range n.promises {
 		p.strict = p.strict && p.m.sure
+		if !wall().Before(p.due) { // it has become due, and may be put down as such, or not
+			p.due, p.base = time.Time{}, time.Time{}
+		}
 	}
 }
 
