@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol"
 )
@@ -206,6 +207,43 @@ func TestRepairLeavesNoDamageBehind(t *testing.T) {
 			if err := errors.Join(store.Close(), k.Abandon()); err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// TestARepairNeedsNothingOfALogThatCannotBeRead: a log of which the disk does not give back the beginning, and nothing else that says what was there. Once a repair
+// has given it up the next start does not ask for it, and it is put aside.
+func TestARepairNeedsNothingOfALogThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		n.backlog("t0", 200)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		log := ""
+		for path := range n.tree() {
+			if strings.HasPrefix(path, "data/checkpoint") || path == "data/"+manifest.FileName {
+				n.remove(path)
+			} else if filepath.Ext(path) == ".wal" {
+				log = max(log, path)
+			}
+		}
+		if err := n.fs.Break(log, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		n.accept, n.faults = true, true // messages are missing, and that is accepted
+		n.start()
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		n.accept = false
+		n.start()
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := n.fs.List("data/set-aside/journal")
+		if err != nil || len(names) != 1 || !strings.HasPrefix(names[0], filepath.Base(log)) {
+			t.Errorf("put aside of the log are %q, %v", names, err)
 		}
 	})
 }

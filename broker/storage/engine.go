@@ -381,7 +381,7 @@ func (k *Engine) Start(r *topic.Registry) {
 }
 
 // Close writes the last checkpoint twice, so that a start reads nothing but it and either costs nothing if it is damaged, and closes
-// the log. Nobody publishes or consumes any more.
+// the log. A repair writes it once more, so that nothing needs what it has found of the log. Nobody publishes or consumes any more.
 func (k *Engine) Close() error {
 	k.stop()
 	k.loop.Wait()
@@ -391,7 +391,11 @@ func (k *Engine) Close() error {
 	for full(err) && k.dropForWrite() {
 		err = k.checkpoint(0)
 	}
-	if err == nil {
+	times := 1
+	if k.o.AcceptLoss { // the first one still needs the end of the log as it was, of which the disk may not give back the beginning
+		times = 2
+	}
+	for ; err == nil && times > 0; times-- {
 		err = k.checkpoint(0)
 	}
 	err = errors.Join(err, k.registry.CloseDurable(), k.wal.Close())
