@@ -163,21 +163,28 @@ func (s *Store) Seal(file uint32) error {
 
 // SyncFiles makes blocks durable that Open has found, by the files and the offsets that the first of them have: an earlier process may have written
 // them and not synced. What cannot be made so is in doubt, as behind a Sync that has failed.
-func (s *Store) SyncFiles(from map[uint32]uint32) error {
+func (s *Store) SyncFiles(from map[uint32]uint32) {
 	if len(from) == 0 {
-		return nil
+		return
 	}
 	for n, offset := range from {
-		f := s.files[n]
-		if err := vfs.SyncAnew(s.o.FS, s.path(n), int64(offset), maxFile); err != nil && f != nil {
-			f.synced, _ = f.find(offset)
-			s.suspect(f, fmt.Errorf("segments: sync: %w", err))
+		if err := vfs.SyncAnew(s.o.FS, s.path(n), int64(offset), maxFile); err != nil {
+			s.suspectFrom(n, offset, fmt.Errorf("segments: sync: %w", err))
 		}
 	}
-	if err := s.o.FS.SyncDir(s.o.Dir); err != nil {
-		return fmt.Errorf("segments: sync folder: %w", err)
+	if err := s.o.FS.SyncDir(s.o.Dir); err != nil { // whether their names are durable is not known, and no later sync proves it
+		for n, offset := range from {
+			s.suspectFrom(n, offset, fmt.Errorf("segments: sync folder: %w", err))
+		}
 	}
-	return nil
+}
+
+// suspectFrom keeps the error of a failed sync with the blocks of a file from one on.
+func (s *Store) suspectFrom(number, offset uint32, err error) {
+	if f := s.files[number]; f != nil {
+		f.synced, _ = f.find(offset)
+		s.suspect(f, err)
+	}
 }
 
 // Drop gives up a block that nobody needs any more. With the last block of a file that is no longer appended to the file
