@@ -94,7 +94,7 @@ func (s *settings) List() httpapi.Settings {
 
 var (
 	errNoReload = errors.New("this admind was not started from settings that can be read anew")
-	errStopping = errors.New("the admind is stopping")
+	errStopping = httpapi.NotNow("the admind is stopping")
 )
 
 // Reload is an empty PUT /config.

@@ -39,9 +39,9 @@ func (s *Server) Configured(from httpapi.Origins, reload func() error) {
 // Refusals of a reload.
 var (
 	ErrRestart  = errors.New("needs a restart") // it asks for what only a restart can do
-	errUnderWay = errors.New("settings are being read anew already")
-	errChanged  = errors.New("a setting was changed through /config while settings were read anew: read them anew once more if it is not to hold")
-	errStopping = errors.New("the broker is stopping")
+	errUnderWay = httpapi.NotNow("settings are being read anew already")
+	errChanged  = httpapi.NotNow("a setting was changed through /config while settings were read anew: read them anew once more if it is not to hold")
+	errStopping = httpapi.NotNow("the broker is stopping")
 )
 
 // Reload puts the options in force that can change while the broker runs, and remembers what the others are to be after a restart. All

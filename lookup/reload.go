@@ -26,7 +26,7 @@ type settings struct {
 
 var (
 	errNoReload = errors.New("this lookup was not started from settings that can be read anew")
-	errStopping = errors.New("the lookup is stopping")
+	errStopping = httpapi.NotNow("the lookup is stopping")
 )
 
 // Configured tells the lookup, before it starts, what its log level is changed by, where its settings came from, and how they are read

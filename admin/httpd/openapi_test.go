@@ -85,7 +85,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 		{Route: "DELETE /api/session", Does: "Signs out; admind's own", Answer: apitest.Anything{}},
 		{Route: "GET /config", Does: "Lists every setting with its value and its source; admind's own", Answer: httpapi.Settings{}},
 		{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; admind's own",
-			Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},
+			Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN, 409 REFUSED"},
 		{Route: "GET /config/:opt", Does: "Tells the value of one setting", Params: []apitest.Param{option}, Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 403 FORBIDDEN"},
 		{Route: "PUT /config/:opt", Does: "Changes `log_level` or `nsqlookupd_http_addresses` at run time", Params: []apitest.Param{option}, Body: "the new value", Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION, 400 INVALID_VALUE, 403 FORBIDDEN"},
 		{Route: "GET /render", Does: "Fetches a plot from Graphite, with `--proxy-graphite`", Answer: "a picture"},

@@ -131,7 +131,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			{Route: "POST /cluster/transfer", Does: "Has another broker lead the cluster's map; brokerd's own", Params: onNode, Answer: httpapi.Cluster{}, Errors: badNode},
 			{Route: "GET /config", Does: "Lists every setting with its value and its source; brokerd's own", Answer: httpapi.Settings{}},
 			{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; brokerd's own",
-				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},
+				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN, 409 REFUSED"},
 			{Route: "GET /config/:opt", Does: "Tells the value of one setting", Params: []apitest.Param{{Name: "opt", Required: true, Does: "its key in the configuration file"}},
 				Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION"},
 			{Route: "PUT /config/:opt", Does: "Changes one of the settings that can change at run time", Body: "the new value",

@@ -39,7 +39,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 			{Route: "GET /config/:opt", Does: "Tells one setting by its key, or, as `exposed`, what is open to other machines, in sentences; lookupd's own",
 				Params: []apitest.Param{{Name: "opt", Required: true, Does: "the setting's key, or `exposed`"}}, Answer: apitest.Anything{}, Errors: "400 INVALID_OPTION"},
 			{Route: "PUT /config", Does: "Reads file and environment anew, all or nothing, as SIGHUP does; the body is empty; lookupd's own",
-				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN"},
+				Answer: httpapi.Settings{}, Errors: "400 INVALID_BODY, 400 INVALID_SETTINGS, 403 FORBIDDEN, 409 REFUSED"},
 			{Route: "GET /metrics", Does: "Tells the metrics of the lookup in Prometheus' text form; lookupd's own", Answer: "metrics as a text"},
 		}, apitest.Profiles()...),
 	}.Check(t, New(Config{

@@ -136,14 +136,25 @@ func maskURL(text string) string {
 	return strings.ReplaceAll(u.String(), url.QueryEscape(masked), masked)
 }
 
+// NotNow is why settings were not read anew whatever they say. Later they may be.
+type NotNow string
+
+// Error says why.
+func (e NotNow) Error() string { return string(e) }
+
 // Reload answers an empty PUT /config by read, which reads the settings anew. A request with a body, and settings that cannot be, are an
-// *Error of status 400; what is wrong stands in its text.
+// *Error of status 400, a NotNow is one of 409; what is wrong stands in its text.
 func Reload(req *http.Request, read func() error) error {
 	if n, err := io.ReadFull(req.Body, make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 		return Errorf(http.StatusBadRequest, "INVALID_BODY: an empty PUT /config has the settings read anew, PUT /config/KEY changes one")
 	}
-	if err := read(); err != nil {
-		return Errorf(http.StatusBadRequest, "INVALID_SETTINGS: nothing has changed: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	err := read()
+	if err == nil {
+		return nil
 	}
-	return nil
+	code, word := http.StatusBadRequest, "INVALID_SETTINGS"
+	if errors.As(err, new(NotNow)) {
+		code, word = http.StatusConflict, "REFUSED"
+	}
+	return Errorf(code, "%s: nothing has changed: %s", word, strings.ReplaceAll(err.Error(), "\n", "; "))
 }

@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -29,5 +32,21 @@ func TestSecretsInValuesAreMasked(t *testing.T) {
 	}
 	if got := Mask(int64(5)); got != int64(5) {
 		t.Errorf("a number became %v", got)
+	}
+}
+
+// TestReloadTellsWhetherTheSettingsAreWrong: 400 says that they must be changed, 409 that they may do another time.
+func TestReloadTellsWhetherTheSettingsAreWrong(t *testing.T) {
+	for want, err := range map[Error]error{
+		{400, "INVALID_SETTINGS: nothing has changed: --mem-queue-size: is none"}: errors.New("--mem-queue-size: is none"),
+		{409, "REFUSED: nothing has changed: one is under way; and more"}:         errors.Join(NotNow("one is under way"), errors.New("and more")),
+	} {
+		got := (*Error)(nil)
+		if err := Reload(httptest.NewRequest(http.MethodPut, "/config", nil), func() error { return err }); !errors.As(err, &got) || *got != want {
+			t.Errorf("%v, wanted %+v", err, want)
+		}
+	}
+	if err := Reload(httptest.NewRequest(http.MethodPut, "/config", nil), func() error { return nil }); err != nil {
+		t.Error(err)
 	}
 }
