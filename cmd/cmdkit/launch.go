@@ -1,7 +1,6 @@
 package cmdkit
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,8 +33,8 @@ type reloader struct {
 
 // Refusals of a reload.
 var (
-	errNotYet   = errors.New("the daemon is still starting")
-	errUnderWay = errors.New("settings are being read anew already")
+	errNotYet   = httpapi.NotNow("the daemon is still starting")
+	errUnderWay = httpapi.NotNow("settings are being read anew already")
 )
 
 // reload does it, and says in the log how it went. Nobody waits for one that is under way: it may hang with the disk of its files.
@@ -44,6 +43,20 @@ func (r *reloader) reload() error {
 		r.log.Error("settings were not read anew", "error", errUnderWay)
 		return errUnderWay
 	}
+	return r.unlocking()
+}
+
+// hangup is reload for a signal, whose sender is told of no refusal: what he has changed may have come behind what is read by one that is under way.
+func (r *reloader) hangup() error {
+	if !r.mu.TryLock() {
+		r.log.Info("settings are being read anew already, and will be once more")
+		r.mu.Lock()
+	}
+	return r.unlocking()
+}
+
+// unlocking does it with mu held, and gives that back.
+func (r *reloader) unlocking() error {
 	defer r.mu.Unlock()
 	err := r.try()
 	if err != nil {
@@ -89,23 +102,23 @@ func (p Program) CheckConfig(proc Process, resolved Resolved) int {
 	return ExitOK
 }
 
-// launch makes the daemon of a program whose settings have their values.
-func (p Program) launch(proc Process, resolved Resolved) (Daemon, *slog.Logger, func() error, error) {
+// launch makes the daemon of a program whose settings have their values. reload is for signals, nil when the program cannot.
+func (p Program) launch(proc Process, resolved Resolved) (daemon Daemon, log *slog.Logger, reload func() error, err error) {
 	level := new(slog.LevelVar)
 	if l, err := loglevel.Parse(*p.LogLevel); err == nil { // Configure has seen to it
 		level.Set(l)
 	}
-	log := NewLogger(proc.Stderr, *p.LogFormat, level)
+	log = NewLogger(proc.Stderr, *p.LogFormat, level)
 	log.Info("starting", append([]any{"program", p.Name}, release.This().Attrs()...)...)
 	resolved.WarnOfIgnored(log)
 	l := Launch{Log: log, Level: level, Origins: resolved.Origins()}
 	r := &reloader{program: p, proc: proc, log: log}
 	if p.Again != nil {
-		l.Reload = r.reload
+		l.Reload, reload = r.reload, r.hangup
 	}
-	daemon, err := p.New(l)
+	daemon, err = p.New(l)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.daemon = daemon
-	return daemon, log, l.Reload, err
+	return daemon, log, reload, err
 }

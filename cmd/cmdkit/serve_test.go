@@ -220,6 +220,63 @@ func TestAReloadThatHangsKeepsNoOtherWaiting(t *testing.T) {
 	}
 }
 
+// heard is a log that tells when it has a word.
+type heard struct {
+	bytes.Buffer // whose writers take turns
+	word         string
+	is           chan struct{}
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(h.word)) {
+		close(h.is)
+	}
+	return h.Buffer.Write(b)
+}
+
+// TestASignalIsNotLostToAReload: one that comes while settings are read for another reason has them read once more behind that.
+func TestASignalIsNotLostToAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &heard{word: "are being read anew already", is: make(chan struct{})}
+		read, release := make(chan struct{}), make(chan struct{})
+		own, hangups, signals := defaults(), make(chan os.Signal, 1), make(chan os.Signal, 1)
+		p, fake := program(&own), newFake()
+		p.LogLevel, p.LogFormat = new("info"), new("text")
+		var put func() error // as PUT /config has it
+		p.New = func(l Launch) (Daemon, error) { put = l.Reload; return fake, nil }
+		p.Again = func() Program {
+			read <- struct{}{}
+			<-release
+			again := program(&own)
+			again.ShutdownTimeout, again.Validate = new(time.Second), func(Resolved) error { return nil }
+			again.Reload = func(Daemon, httpapi.Origins) error { return nil }
+			return again
+		}
+		daemon, logger, reload, err := p.launch(Process{Stderr: log}, Resolved{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan int)
+		go func() {
+			ended <- Serve(Process{Signals: signals, Hangups: hangups}, logger, daemon, reload, time.Second)
+		}()
+		go func() { _ = put() }() // the log says how it went
+		<-read
+		hangups <- syscall.SIGHUP
+		<-log.is
+		close(release)
+		<-read // once more, or the bubble is stuck
+		synctest.Wait()
+		if n := strings.Count(log.String(), "settings were read anew"); n != 2 || strings.Contains(log.String(), "level=ERROR") {
+			t.Errorf("read anew %d times: %s", n, log.String())
+		}
+		signals <- syscall.SIGTERM
+		if code := <-ended; code != ExitOK {
+			t.Errorf("exit code %d", code)
+		}
+	})
+}
+
 // TestAReloadThatHangsKeepsNoSignalWaiting: as when the settings lie on a network mount that does not answer. A reload that ends is waited for.
 func TestAReloadThatHangsKeepsNoSignalWaiting(t *testing.T) {
 	for _, c := range []struct {
