@@ -4,7 +4,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -88,5 +90,37 @@ func TestALimitThatCannotBeHadIsToldAtTheStart(t *testing.T) {
 		if told := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), "clients_at_most=168"); told != c.told {
 			t.Errorf("%+v: %s", c, log.String())
 		}
+	}
+}
+
+// closing is a connection that says when it is closed.
+type closing struct {
+	net.Conn
+	closed func()
+}
+
+func (c closing) Close() error {
+	c.closed()
+	return nil
+}
+
+// TestADescriptorIsGivenBackOnceItIsFree, and once only.
+func TestADescriptorIsGivenBackOnceItIsFree(t *testing.T) {
+	d := &descriptors{limit: 16}
+	g := newGate(func() (all, perAddress int) { return 0, 0 }, d)
+	if err := g.enter(""); err != nil {
+		t.Fatal(err)
+	}
+	var used []int64 // while it is closed, and behind that
+	look := func() { used = append(used, d.used.Load()) }
+	conn := &gatedConn{Conn: closing{closed: look}, leave: sync.OnceFunc(func() { g.leave("") })}
+	for range 2 {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		look()
+	}
+	if !slices.Equal(used, []int64{1, 0, 0, 0}) {
+		t.Errorf("descriptors in use: %d", used)
 	}
 }

@@ -157,7 +157,7 @@ type gatedConn struct {
 
 // Close closes the connection.
 func (c *gatedConn) Close() error {
-	c.leave()
+	defer c.leave() // behind it, or the next one would be let in while this one has its descriptor
 	return c.Conn.Close()
 }
 
