@@ -19,12 +19,14 @@ BENCHDIR ?=
 PACKAGES ?= ./...
 # Packages whose subject is other processes, NSQ's daemons, a browser, pages' commands: the race detector would look at the tests only.
 APART = admin/browser broker/interop admin/docs cmd/deploytest
-# Rooms without a goroutine, and without a lock, most of whose tests are models: the detector finds nothing and takes most of the time. What
-# of them is asked from elsewhere meanwhile, MEANWHILE, is tested with it.
-PURE = broker/cluster broker/inflight diskqueue/journal
+# Rooms that start no goroutine, and neither do their tests, to which arch_test.go holds them: the detector can find nothing and takes most of the
+# time, for a small one in linking. What of them is asked from elsewhere meanwhile, MEANWHILE, is tested with it.
+PURE = . admin/attention admin/compat admin/docs/build admin/history admin/roster admin/ui apps/internal/bench/figures apps/internal/definitions \
+  broker/channel broker/cluster broker/inflight broker/policy broker/quota diskqueue/journal diskqueue/manifest protocol protocol/apitest \
+  protocol/exposition protocol/keyrule protocol/loglevel protocol/lookupwire protocol/release
 MEANWHILE = TestSnapshotsAreReadMeanwhile
 # What is begun first, as it takes longest.
-LONG = broker broker/replica broker/storage admin admin/history diskqueue/wal diskqueue/segment broker/session broker/topic
+LONG = broker broker/replica broker/storage admin diskqueue/wal diskqueue/segment broker/session broker/topic
 # Binaries of tests need nothing for a debugger, which is a third of the linking, and a seventh of the compiling. (And their exit need not wait a
 # second for races, see GORACE below: goleak has seen that nothing runs any more.) Vet runs once, not for each way of compiling.
 TESTFLAGS = -parallel=4 -vet=off -timeout=40m
@@ -103,26 +105,26 @@ test:
 	fi
 	browser >/dev/null || echo 'NOT RUN: the tests of the web page (admin/browser), as there is no Chromium' >&2
 	all=$$(go list $(PACKAGES))
-	among() { for name in "$$@"; do grep -Fx "brokerd/$$name" <<<"$$all" || true; done; } # in this order
+	among() { for name in "$${@/#/brokerd/}"; do grep -Fx "$${name%/.}" <<<"$$all" || true; done; } # in this order
 	apart=$$(among $(APART)) first=$$(among $(LONG)) seeded=$$(among broker/replica broker/storage)
 	pure=$$(among $(PURE))
-	tools=$$(grep '^brokerd/apps/' <<<"$$all" || true)
+	tools=$$(grep '^brokerd/apps/' <<<"$$all" | grep -vFx "$$pure" || true)
 	rest=$$(grep -vFx "$$apart"$$'\n'"$$first"$$'\n'"$$pure"$$'\n'"$$tools" <<<"$$all" || true)
 	export TEST_BINARIES=$$PWD/bin/test GORACE="$(GORACE)" GOFLAGS="$$(go env GOFLAGS) $(PLAIN)"
 	logs=$$(mktemp -d)
 	trap 'kill -TERM -- "-$$beside" 2>/dev/null || true; rm -rf "$$logs"' EXIT
-	tested() { # RACE PACKAGES [TESTS]
-	  [ -z "$${2// /}" ] || CGO_ENABLED=$${1:+1} go test $$1 $(TESTFLAGS) $$2 $${3:+-run "$$3"}
+	tested() { # RACE PACKAGES [TESTS]; only the detector needs C, and what is released is made without
+	  [ -z "$${2// /}" ] || CGO_ENABLED=$$((!!$${#1})) go test $$1 $(TESTFLAGS) $$2 $${3:+-run "$$3"}
 	}
 	set -m # a process group, so that Ctrl-C here ends all of it
 	{ set +m
-	  go build -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl || exit 1
+	  CGO_ENABLED=0 go build -o bin/test/ ./cmd/{brokerd,lookupd,admind} ./apps/brokerctl || exit 1
 	  tested '' "$$apart" >"$$logs/apart" 2>&1 & mostly=$$! ok=0
 	  tested '' "$$seeded" 'TestSimulator|TestD[0-9]|TestCrash$$|TestFailingOperations|TestDamagedNewestCheckpoint|TestOptionsThroughCrashes' || ok=1 # simulators, without the detector
 	  tested '' "$$pure" || ok=1
 	  [ -z "$$race" ] || tested "$$race" "$$(among diskqueue/journal)" '$(MEANWHILE)' || ok=1
 	  tested "$$race" "$$tools" || ok=1
-	  go vet $$all || ok=1
+	  CGO_ENABLED=$$((!!$${#race})) go vet $$race $$all || ok=1 # of what has been compiled for the detector already
 	  wait "$$mostly" || ok=1
 	  exit $$ok
 	} >"$$logs/beside" 2>&1 & beside=$$!

@@ -232,6 +232,62 @@ func TestPureRoomsArePure(t *testing.T) {
 	}
 }
 
+// TestWithoutTheDetectorIsOneGoroutine holds that rooms whose tests make test runs without the race detector, and their tests, start no goroutine,
+// but for tests that it runs with it as well.
+func TestWithoutTheDetectorIsOneGoroutine(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := func(name string) []string {
+		found := regexp.MustCompile(`(?m)^` + name + ` = ((?:.*\\\n)*.*)$`).FindSubmatch(makefile)
+		if found == nil {
+			t.Fatalf("the Makefile has no %s", name)
+		}
+		return strings.Fields(strings.ReplaceAll(string(found[1]), "\\\n", " "))
+	}
+	undetected, meanwhile := words("PURE"), words("MEANWHILE")
+	if len(undetected) < 10 || len(meanwhile) == 0 {
+		t.Fatalf("read %q and %q", undetected, meanwhile)
+	}
+	for _, s := range sources(t) {
+		if !slices.Contains(undetected, s.dir) {
+			continue
+		}
+		whole, err := parser.ParseFile(token.NewFileSet(), s.path, s.text, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(whole, func(n ast.Node) bool {
+			if f, ok := n.(*ast.FuncDecl); ok && slices.Contains(meanwhile, f.Name.Name) {
+				return false
+			}
+			if found := goroutine(n); found != "" {
+				t.Errorf("%s has a %s: the Makefile's PURE says that %s has one goroutine", s.path, found, s.dir)
+			}
+			return true
+		})
+	}
+}
+
+// goroutine says what of a piece of code starts goroutines, or lets tests run beside each other, if anything does.
+func goroutine(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		return "go statement"
+	case *ast.ImportSpec:
+		if slices.Contains([]string{`"testing/synctest"`, `"net"`, `"os/exec"`}, n.Path.Value) {
+			return "import of " + n.Path.Value
+		}
+	case *ast.CallExpr:
+		called, ok := n.Fun.(*ast.SelectorExpr)
+		if ok && slices.Contains([]string{"Go", "Parallel", "AfterFunc", "NewServer", "NewTLSServer"}, called.Sel.Name) {
+			return "call of " + called.Sel.Name
+		}
+	}
+	return ""
+}
+
 // TestOneRoomKnowsTheEngine holds that the engine of groups of replicas can be told from one room what it is, and be replaced there.
 func TestOneRoomKnowsTheEngine(t *testing.T) {
 	for _, s := range sources(t) {
@@ -388,9 +444,15 @@ func testMayImport(dir, path string) bool {
 	return slices.Contains(blackBoxTests[top], path) || slices.Contains(blackBoxTests[dir], path)
 }
 
+// read is what sources has parsed: once for all tests.
+var read []source
+
 // sources parses every Go file of the module, down to its package clause and imports.
 func sources(t *testing.T) []source {
 	t.Helper()
+	if read != nil {
+		return read
+	}
 	var list []source
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -423,5 +485,6 @@ func sources(t *testing.T) []source {
 	if err != nil {
 		t.Fatal(err)
 	}
+	read = list
 	return list
 }
