@@ -110,7 +110,7 @@ func FuzzWhatPeersSay(f *testing.F) {
 		m.links = links
 		m.ctx, m.stop = context.WithCancel(t.Context())
 		m.stop()
-		m.received("x", peer.Control, peer.Kind(kind), 1, b)
+		m.received("x", peer.Control, peer.Kind(kind), 1, b, true)
 		if m.sent != nil && (m.sent.Map == nil || m.sent.Point.Index == 0) {
 			t.Errorf("a map that says nothing is taken: %+v", m.sent)
 		}

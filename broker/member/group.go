@@ -349,14 +349,14 @@ func (m *Member) sendOf(group uint32, self uint64, folder string, lane replica.L
 }
 
 // received takes what comes over a link.
-func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream uint32, payload []byte) {
+func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream uint32, payload []byte, last bool) {
 	switch kind {
 	case frameGroup:
 		if stream != mapGroup {
-			m.stepGroup(folder, lane, stream, payload)
+			m.stepGroup(folder, lane, stream, payload, last)
 			return
 		}
-		m.step(folder, lane, payload)
+		m.step(folder, lane, payload, last)
 	case frameCommand:
 		m.serve(folder, stream, payload)
 	case frameReply:
@@ -386,7 +386,7 @@ func (m *Member) received(folder string, lane peer.Lane, kind peer.Kind, stream 
 	}
 }
 
-func (m *Member) step(folder string, lane peer.Lane, payload []byte) {
+func (m *Member) step(folder string, lane peer.Lane, payload []byte, last bool) {
 	if len(payload) < 8 {
 		return
 	}
@@ -400,9 +400,20 @@ func (m *Member) step(folder string, lane peer.Lane, payload []byte) {
 	if g == nil || whose != folder { // nobody speaks for another one's replica
 		return
 	}
-	over := replica.Control
+	m.stepOf(g, from, lane, payload[8:], last)
+}
+
+// stepOf gives a message of a group's engine to the replica here.
+func (m *Member) stepOf(g *replica.Group, from uint64, lane peer.Lane, message []byte, last bool) {
+	step, over := g.Step, replica.Control
 	if lane == peer.Log {
 		over = replica.Bulk
+		if last && len(message) <= mostWritten {
+			step = g.StepLast
+		}
 	}
-	_ = g.Step(m.ctx, from, over, payload[8:]) // it ends only when it is over
+	_ = step(m.ctx, from, over, message) // it ends only when it is over
 }
+
+// mostWritten is the largest message whose entries are written by the goroutine that has read it. While a larger one is, more is to be read.
+const mostWritten = 16 << 10

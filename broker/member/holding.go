@@ -441,7 +441,7 @@ func (h *holding) Send(to uint64, lane replica.Lane, message []byte, leaves repl
 }
 
 // stepGroup takes a message of another replica of a group of topics.
-func (m *Member) stepGroup(folder string, lane peer.Lane, group uint32, payload []byte) {
+func (m *Member) stepGroup(folder string, lane peer.Lane, group uint32, payload []byte, last bool) {
 	m.mu.Lock()
 	h := m.holdings[group]
 	var g *replica.Group
@@ -456,11 +456,7 @@ func (m *Member) stepGroup(folder string, lane peer.Lane, group uint32, payload 
 	if h.routes[from] != folder { // nobody speaks for another one's replica
 		return
 	}
-	over := replica.Control
-	if lane == peer.Log {
-		over = replica.Bulk
-	}
-	_ = g.Step(m.ctx, from, over, payload[8:]) // it ends only when it is over
+	m.stepOf(g, from, lane, payload[8:], last)
 }
 
 // Topic is what the map says of a replicated topic.

@@ -42,7 +42,7 @@ func TestAMapIsTakenFromWhoLeads(t *testing.T) {
 			rest[0].m.mu.Unlock()
 			w.Point.Index += 1_000_000
 			change(w)
-			rest[0].m.received(from.folder(), peer.Bulk, frameMap, 0, w.encode())
+			rest[0].m.received(from.folder(), peer.Bulk, frameMap, 0, w.encode(), true)
 		}
 		send(rest[1], func(*whole) {})
 		eventually(t, "it is not taken of another one", func() bool { return rest[0].lines.has("as it is not of the node that leads") })

@@ -64,7 +64,7 @@ func TestEachLaneIsItsOwn(t *testing.T) {
 	lanes := make(chan Lane, 100)
 	nodes, _ := pair(t, func(i int, o *Options) {
 		if i == 1 {
-			o.Received = func(_ string, lane Lane, _ Kind, _ uint32, _ []byte) { lanes <- lane }
+			o.Received = func(_ string, lane Lane, _ Kind, _ uint32, _ []byte, _ bool) { lanes <- lane }
 		}
 	})
 	eventually(t, "all lanes are there", func() bool { return len(nodes[0].Peers()) == 1 && len(nodes[1].Peers()) == 1 })
@@ -98,8 +98,8 @@ func TestBulkIsNoFasterThanItMay(t *testing.T) {
 		la.rate = 1 << 20
 		got := make(chan int, 100)
 		done := make(chan struct{}, 2)
-		go func() { _ = la.run(func(Kind, uint32, []byte) {}); done <- struct{}{} }()
-		go func() { _ = lb.run(func(_ Kind, _ uint32, p []byte) { got <- len(p) }); done <- struct{}{} }()
+		go func() { _ = la.run(func(Kind, uint32, []byte, bool) {}); done <- struct{}{} }()
+		go func() { _ = lb.run(func(_ Kind, _ uint32, p []byte, _ bool) { got <- len(p) }); done <- struct{}{} }()
 		began := time.Now()
 		for range 5 {
 			fatal(t, la.send(soon, 20, 0, make([]byte, 1<<20)))

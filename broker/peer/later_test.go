@@ -16,9 +16,9 @@ func takes(rate int, sends func(l *link, got func() map[uint32]time.Duration)) {
 	var mu sync.Mutex
 	came, began := map[uint32]time.Duration{}, time.Now()
 	var loops sync.WaitGroup
-	loops.Go(func() { _ = la.run(func(Kind, uint32, []byte) {}) })
+	loops.Go(func() { _ = la.run(func(Kind, uint32, []byte, bool) {}) })
 	loops.Go(func() {
-		_ = lb.run(func(_ Kind, stream uint32, _ []byte) {
+		_ = lb.run(func(_ Kind, stream uint32, _ []byte, _ bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			came[stream] = time.Since(began)

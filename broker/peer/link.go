@@ -274,7 +274,7 @@ func (l *link) closeLocked() {
 }
 
 // run reads and writes until the connection ends, and returns why.
-func (l *link) run(received func(Kind, uint32, []byte)) error {
+func (l *link) run(received func(Kind, uint32, []byte, bool)) error {
 	var writer sync.WaitGroup
 	writer.Go(l.write)
 	err := l.read(received)
@@ -367,7 +367,7 @@ func (l *link) rest(bytes int) {
 	}
 }
 
-func (l *link) read(received func(Kind, uint32, []byte)) error {
+func (l *link) read(received func(Kind, uint32, []byte, bool)) error {
 	r := bufio.NewReaderSize(&reader{conn: l.conn, raw: l.raw}, 64<<10)
 	for {
 		f, err := readFrame(r, MaxFrame)
@@ -379,7 +379,7 @@ func (l *link) read(received func(Kind, uint32, []byte)) error {
 		}
 		switch {
 		case f.kind >= FirstFree:
-			received(f.kind, f.stream, f.payload)
+			received(f.kind, f.stream, f.payload, r.Buffered() == 0)
 		case f.kind == kindPing && len(f.payload) == 8:
 			if l.other.Lane == Control { // by the others the peer measures nothing
 				_ = l.send(now, kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))

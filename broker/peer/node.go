@@ -24,8 +24,9 @@ type Options struct {
 	Judge func(Hello) error
 	// Refused is told of what others refuse this node for; nil: nobody.
 	Refused func(*Refusal)
-	// Received is told what comes over a lane, in order, by a goroutine of that lane; waiting in it holds up the lane.
-	Received func(folder string, lane Lane, kind Kind, stream uint32, payload []byte)
+	// Received is told what comes over a lane, in order, by a goroutine of that lane; waiting in it holds up the lane. last says that nothing more was
+	// read behind it.
+	Received func(folder string, lane Lane, kind Kind, stream uint32, payload []byte, last bool)
 
 	// Asked answers a question; nil: none are. The other may be of any cluster, or of none; Judge has been asked as well.
 	Asked func(from Hello, kind Kind, payload []byte) (answer []byte)
@@ -258,8 +259,8 @@ func (n *Node) talk(c net.Conn, address string, lane Lane) {
 	clear(n.complaints)
 	n.mu.Unlock()
 	n.o.Log.Info("link to a peer", "peer", other.Name, "folder", other.Folder, "lane", other.Lane.String())
-	err = l.run(func(kind Kind, stream uint32, payload []byte) {
-		n.o.Received(other.Folder, other.Lane, kind, stream, payload)
+	err = l.run(func(kind Kind, stream uint32, payload []byte, last bool) {
+		n.o.Received(other.Folder, other.Lane, kind, stream, payload, last)
 	})
 	was := n.remove(l)
 	close(l.gone)

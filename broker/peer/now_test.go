@@ -25,9 +25,9 @@ func TestFramesThatAreSentNowArriveInOrder(t *testing.T) {
 		fatal(t, la.send(when(i%3), FirstFree, uint32(i), body))
 	}
 	next, all := uint32(0), make(chan struct{})
-	loops.Go(func() { _ = la.run(func(Kind, uint32, []byte) {}) })
+	loops.Go(func() { _ = la.run(func(Kind, uint32, []byte, bool) {}) })
 	loops.Go(func() {
-		_ = lb.run(func(_ Kind, stream uint32, payload []byte) {
+		_ = lb.run(func(_ Kind, stream uint32, payload []byte, _ bool) {
 			if stream != next || !bytes.Equal(payload, body) {
 				t.Errorf("frame %d of %d bytes, %d is the next", stream, len(payload), next)
 			}

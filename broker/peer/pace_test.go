@@ -14,7 +14,7 @@ func TestPacedFramesWaitForThoseBeforeThem(t *testing.T) {
 		ours, theirs := net.Pipe()
 		l := newLink(ours, Hello{}, true)
 		over := make(chan error, 1)
-		go func() { over <- l.run(func(Kind, uint32, []byte) {}) }()
+		go func() { over <- l.run(func(Kind, uint32, []byte, bool) {}) }()
 		body, done := make([]byte, 600), make(chan struct{})
 		send := func() error { return l.sendPaced(soon, done, 1000, FirstFree, 1, body) }
 		for i := range 3 { // one is being written, two wait

@@ -199,9 +199,9 @@ func TestLinkMeasuresAndNoticesSilence(t *testing.T) {
 		la, lb := newLink(ca, hello("b"), true), newLink(cb, hello("a"), true)
 		var got []string
 		var both sync.WaitGroup
-		both.Go(func() { _ = la.run(func(Kind, uint32, []byte) {}) })
+		both.Go(func() { _ = la.run(func(Kind, uint32, []byte, bool) {}) })
 		both.Go(func() {
-			_ = lb.run(func(k Kind, s uint32, p []byte) { got = append(got, fmt.Sprintf("%d %d %s", k, s, p)) })
+			_ = lb.run(func(k Kind, s uint32, p []byte, _ bool) { got = append(got, fmt.Sprintf("%d %d %s", k, s, p)) })
 		})
 		for i := range 3 {
 			fatal(t, la.send(soon, FirstFree, uint32(i), []byte("x")))
@@ -224,7 +224,7 @@ func TestLinkMeasuresAndNoticesSilence(t *testing.T) {
 		var reader sync.WaitGroup
 		reader.Go(func() { _, _ = io.Copy(io.Discard, mute) })
 		began := time.Now()
-		if err := newLink(silent, hello("b"), true).run(func(Kind, uint32, []byte) {}); err == nil || time.Since(began) != silence {
+		if err := newLink(silent, hello("b"), true).run(func(Kind, uint32, []byte, bool) {}); err == nil || time.Since(began) != silence {
 			t.Errorf("a silent link ended after %v: %v", time.Since(began), err)
 		}
 		mute.Close()
@@ -241,7 +241,7 @@ func TestALinkOutlivesWhoIsBusy(t *testing.T) {
 		var got []uint32
 		var loops sync.WaitGroup
 		loops.Go(func() {
-			_ = l.run(func(_ Kind, stream uint32, _ []byte) {
+			_ = l.run(func(_ Kind, stream uint32, _ []byte, _ bool) {
 				got = append(got, stream)
 				time.Sleep(2 * silence)
 			})
@@ -283,7 +283,7 @@ type inbox struct {
 	got []string
 }
 
-func (in *inbox) take(folder string, lane Lane, kind Kind, stream uint32, payload []byte) {
+func (in *inbox) take(folder string, lane Lane, kind Kind, stream uint32, payload []byte, _ bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.got = append(in.got, fmt.Sprintf("%s %v %d %d %s", folder, lane, kind, stream, payload))

@@ -12,7 +12,7 @@
 // A machine is the whole of a replica but for time and threads: it is told of ticks, messages, writes that are done
 // or failed, and says what is to be sent, waited for and told. A moment is an argument. Group is a thin shell around
 // it: whoever has something for the machine runs it when it is nobody's turn, one goroutine does what is left to it, and one
-// waits for the log. A Clock tells all groups of a node of ticks. The simulator of the tests runs machines, so that a seed
+// waits for the log, unless who has read the last message over Bulk does: he has nothing else to do then. A Clock tells all groups of a node of ticks. The simulator of the tests runs machines, so that a seed
 // decides all that happens.
 //
 // # What a group costs that rests
@@ -24,7 +24,8 @@
 // # What holds up whom
 //
 // What is urgent of all groups comes from a node over one connection, Control, their entries over another one, Bulk, and ticks come by one goroutine. So none of these waits
-// for a group: where its turn is somebody's, or its owner may wait for a disk, they leave what they have to the group's own goroutine. When too much waits there, what has come
+// for a group: where its turn is somebody's, or its owner may wait for a disk, they leave what they have to the group's own goroutine. Bulk alone may wait for a sync, of the newest
+// entry that it has brought. When too much waits there, what has come
 // over Control is lost, as links may lose it, and Bulk waits.
 //
 // # Storage

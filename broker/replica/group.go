@@ -155,6 +155,16 @@ func (g *Group) now() time.Duration { return g.o.Clock.now() }
 // waits for that, what comes over Bulk waits, so that the link does, and what comes over Control, which other groups' heartbeats come behind, is lost. What it answers to
 // that may leave Later.
 func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte) error {
+	return g.step(ctx, from, lane, message, false)
+}
+
+// StepLast is Step for who has nothing else to do until another replica sends more: what is to be written then it writes itself, if nobody else does. To have another
+// goroutine do that wakes one more thread, which finds nothing to do but that, and the answer leaves later.
+func (g *Group) StepLast(ctx context.Context, from uint64, lane Lane, message []byte) error {
+	return g.step(ctx, from, lane, message, true)
+}
+
+func (g *Group) step(ctx context.Context, from uint64, lane Lane, message []byte, writes bool) error {
 	if lane > Bulk {
 		return fmt.Errorf("message of a replica over lane %d, there are 0 and 1", lane)
 	}
@@ -174,7 +184,9 @@ func (g *Group) Step(ctx context.Context, from uint64, lane Lane, message []byte
 		g.turn.call()
 		return nil
 	}
-	g.work(lane == Control)
+	if wrote := g.workFor(lane == Control, writes); wrote {
+		g.write(1)
+	}
 	return nil
 }
 
@@ -382,7 +394,10 @@ func (g *Group) post(do func(now time.Duration)) {
 }
 
 // work does what was posted, unless another goroutine has the turn. late says that what the one thing that the caller has posted brings about may leave Later.
-func (g *Group) work(late bool) {
+func (g *Group) work(late bool) { g.workFor(late, false) }
+
+// workFor is work for who may write what is to be written, and reports whether he has to.
+func (g *Group) workFor(late, writes bool) (has bool) {
 	g.turn.work(func(posted []func(time.Duration)) {
 		if g.m.err == nil {
 			g.m.pass(g.now())
@@ -390,8 +405,10 @@ func (g *Group) work(late bool) {
 		for _, do := range posted {
 			do(g.now())
 		}
-		g.settle(late && len(posted) == 1)
+		has = len(g.m.output.writes) > 0 && writes
+		g.settle(late && len(posted) == 1, has)
 	})
+	return has
 }
 
 // advance proposes what somebody waits for, in a turn.
@@ -432,7 +449,7 @@ func (g *Group) tick() {
 		g.turn.brief(func() {
 			if told = g.m.err == nil; told {
 				g.ticked(g.now())
-				g.settle(true)
+				g.settle(true, false)
 			}
 		})
 	}
@@ -468,7 +485,7 @@ func (g *Group) mend() {
 	g.turn.alone(func() {
 		if g.m.err != nil {
 			g.again()
-			g.settle(false)
+			g.settle(false, false)
 		}
 	})
 }
@@ -478,8 +495,8 @@ func Final(err error) bool {
 	return errors.Is(err, ErrForgetful) || errors.Is(err, ErrRemoved) || errors.Is(err, ErrDrift) || errors.Is(err, ErrEngine)
 }
 
-// settle does what the machine wants done. late says that heartbeats and their answers may leave Later.
-func (g *Group) settle(late bool) {
+// settle does what the machine wants done. late says that heartbeats and their answers may leave Later, writes that the caller calls write.
+func (g *Group) settle(late, writes bool) {
 	o := g.m.output
 	g.m.output = output{}
 	g.leader.Store(g.m.leader)
@@ -499,7 +516,7 @@ func (g *Group) settle(late bool) {
 		}
 		g.transport.Send(msg.GetTo(), lane, b, leaves)
 	}
-	g.writes.put(o.writes)
+	g.writes.put(o.writes, writes)
 	for _, e := range o.tell {
 		g.tell(e)
 	}
@@ -531,57 +548,4 @@ func (g *Group) tell(e event) {
 		}
 		g.owner.Stopped(e.stopped)
 	}
-}
-
-// wait waits for the log, one write after the other, so that their answers leave in that order.
-func (g *Group) wait() {
-	for {
-		select {
-		case <-g.stop:
-			return
-		case <-g.writes.wake:
-		}
-		for _, w := range g.writes.take() {
-			err := error(nil)
-			if w.appends {
-				err = g.o.Log.Commit(w.at, w.level)
-			}
-			g.post(func(now time.Duration) {
-				if err != nil {
-					g.m.failed(err)
-				} else {
-					g.m.wrote(w, now)
-				}
-			})
-		}
-	}
-}
-
-// queue is what waits for the log, oldest first. Whoever puts something in never waits, or two goroutines could wait
-// for each other; the engine bounds it.
-type queue struct {
-	wake chan struct{}
-	mu   sync.Mutex
-	list []*write
-}
-
-func (q *queue) put(writes []*write) {
-	if len(writes) == 0 {
-		return
-	}
-	q.mu.Lock()
-	q.list = append(q.list, writes...)
-	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (q *queue) take() []*write {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	list := q.list
-	q.list = nil
-	return list
 }

@@ -156,7 +156,11 @@ func newCluster(t *testing.T, voters, more int, change func(*Options)) *cluster 
 							<-*halt
 						}
 						time.Sleep(time.Until(b.at))
-						_ = r.group.Step(context.Background(), b.from, Lane(lane), b.message)
+						step := r.group.Step
+						if Lane(lane) == Bulk && len(r.inbox[lane]) == 0 {
+							step = r.group.StepLast
+						}
+						_ = step(context.Background(), b.from, Lane(lane), b.message)
 					case <-r.ended:
 						return
 					}
