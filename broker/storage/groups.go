@@ -164,6 +164,7 @@ type GroupLog struct {
 // Append is wal.Log's; the engine looks at the log's growth.
 func (g *GroupLog) Append(kind byte, data ...[]byte) (wal.Offset, error) {
 	g.wakeup.wake()
+	g.growth.records.Add(1)
 	for _, b := range data {
 		g.growth.add(int64(len(b)))
 	}
@@ -173,9 +174,10 @@ func (g *GroupLog) Append(kind byte, data ...[]byte) (wal.Offset, error) {
 // growth has the engine look at the room on the disk when groups have written so much: between two of its looks they could fill a small one, and who follows
 // refuses nothing by itself.
 type growth struct {
-	most  int64
-	since atomic.Int64
-	now   chan struct{}
+	most    int64
+	since   atomic.Int64
+	records atomic.Uint64 // so many were given to the log
+	now     chan struct{}
 }
 
 func (g *growth) add(n int64) {
@@ -190,7 +192,7 @@ func (g *growth) add(n int64) {
 }
 
 // KeepGroups says who keeps groups from now on. It is called before Start.
-func (k *Engine) KeepGroups(g Groups) { k.groups, k.anchor.synced = g, true }
+func (k *Engine) KeepGroups(g Groups) { k.groups = g }
 
 // loseGroups notes, for a repair, that a part of the log may be gone that was of groups. They are not to count on what is left.
 func (k *Engine) loseGroups() {

@@ -66,7 +66,7 @@ func (k *Engine) run(ctx context.Context) {
 // look does what is due and reports whether nothing more will be before something is appended.
 func (k *Engine) look(now time.Time) (idle bool) {
 	stats := k.wal.Stats()
-	k.anchor.look(now, &stats)
+	k.anchor.look(now, &stats, k.growth.records.Load())
 	k.watchSpace()
 	if now.Sub(k.probed) >= probeEvery {
 		k.probed = now
