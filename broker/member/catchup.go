@@ -96,8 +96,9 @@ func (h *holding) push(ctx context.Context) {
 				return err == nil && needed(&st, id)
 			})
 			m.report(fmt.Sprintf("topics of group %d to replica %d", h.number, id), err)
+			link := m.links.Link(h.routes[id], peer.Bulk)
 			m.mu.Lock()
-			h.pushed[id] = time.Now().Add(h.restLocked(id, err))
+			h.pushed[id], h.over[id] = time.Now().Add(h.restLocked(id, err)), link
 			delete(h.sending, id)
 			h.behind = time.Now().Add(keptBehind)
 			m.mu.Unlock()
@@ -140,9 +141,14 @@ func (m *Member) toldLeast(folder string, group uint32, payload []byte) {
 // pushDue reports whether it is time to send a replica all that there is. One that only has not said yet what it has, as after an election, says
 // so soon; with needed nobody waits for longer than that takes.
 func (h *holding) pushDue(id uint64, lacks, needed bool) bool {
+	link := h.m.links.Link(h.routes[id], peer.Bulk)
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
 	now := time.Now()
+	if h.rests[id] > 0 && link != 0 && link != h.over[id] { // it may have been started again, with more room
+		delete(h.rests, id)
+		h.pushed[id] = now.Add(leastRest * h.m.o.Pace)
+	}
 	due, seen := h.pushed[id]
 	switch {
 	case h.sending[id]:

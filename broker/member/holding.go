@@ -42,6 +42,7 @@ type holding struct {
 	pushed  map[uint64]time.Time      // when it may be sent again to a replica
 	sending map[uint64]bool           // replicas that it is being sent to
 	rests   map[uint64]time.Duration  // for how long it was not sent again to a replica, the last time
+	over    map[uint64]uint64         // the link that there was to it then
 	behind  time.Time                 // until when the log is kept for them
 	least   uint64                    // up to which entry all replicas are known to have the log, as who leads has said; 0: nobody has
 
@@ -108,7 +109,7 @@ func (m *Member) yield(state *cluster.State) {
 
 // hold has the replica of a group run, or notes why it does not.
 func (m *Member) hold(g *cluster.Group, id uint64) *holding {
-	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}, sending: map[uint64]bool{}, rests: map[uint64]time.Duration{}, leaving: map[uint64]*pieces{}}
+	h := &holding{m: m, number: uint32(g.Number), id: id, routes: map[uint64]string{}, pushed: map[uint64]time.Time{}, sending: map[uint64]bool{}, rests: map[uint64]time.Duration{}, over: map[uint64]uint64{}, leaving: map[uint64]*pieces{}}
 	var voters []uint64
 	for _, r := range g.Replicas {
 		h.routes[r.ID] = r.Folder

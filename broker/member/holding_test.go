@@ -432,6 +432,36 @@ func TestWhoCannotTakeWhatIsSentWholeSaysSo(t *testing.T) {
 	})
 }
 
+// A replica that could not take what is sent whole, for so long that it was tried seldom, is sent it soon when it is started again.
+func TestWhoIsStartedAgainIsSentAllThatThereIsSoon(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, late, group := lateOne(t)
+		full := func(int, int) error { return syscall.ENOSPC }
+		late.takes = full
+		late.start()
+		tries := func() int {
+			late.groups.Lock()
+			defer late.groups.Unlock()
+			return late.receives
+		}
+		const many = 6 // behind them it rests for 320 paces, or as long as it may
+		for tries() < many {
+			time.Sleep(late.m.o.Pace)
+		}
+		time.Sleep(5 * late.m.o.Pace)
+		late.kill()
+		late.groups.Lock()
+		late.takes = nil
+		late.groups.Unlock()
+		late.start()
+		began := time.Now()
+		sameNotes(t, nodes, group, "a")
+		if took := time.Since(began); took > 60*late.m.o.Pace {
+			t.Errorf("it was sent after %v, %d paces", took, took/late.m.o.Pace)
+		}
+	})
+}
+
 // A leader dies while a replica that was away lacks entries that it keeps for it: the next leader keeps them as well.
 func TestAllReplicasKeepEntriesForOneThatLacksThem(t *testing.T) {
 	virtually(t, func(t *testing.T) {
