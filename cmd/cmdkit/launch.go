@@ -102,13 +102,17 @@ func (p Program) CheckConfig(proc Process, resolved Resolved) int {
 	return ExitOK
 }
 
-// launch makes the daemon of a program whose settings have their values. reload is for signals, nil when the program cannot.
-func (p Program) launch(proc Process, resolved Resolved) (daemon Daemon, log *slog.Logger, reload func() error, err error) {
+// level returns the level of the log that is set.
+func (p Program) level() *slog.LevelVar {
 	level := new(slog.LevelVar)
 	if l, err := loglevel.Parse(*p.LogLevel); err == nil { // Configure has seen to it
 		level.Set(l)
 	}
-	log = NewLogger(proc.Stderr, *p.LogFormat, level)
+	return level
+}
+
+// launch makes the daemon of a program whose settings have their values. reload is for signals, nil when the program cannot.
+func (p Program) launch(proc Process, resolved Resolved, log *slog.Logger, level *slog.LevelVar) (daemon Daemon, reload func() error, err error) {
 	log.Info("starting", append([]any{"program", p.Name}, release.This().Attrs()...)...)
 	resolved.WarnOfIgnored(log)
 	l := Launch{Log: log, Level: level, Origins: resolved.Origins()}
@@ -120,5 +124,5 @@ func (p Program) launch(proc Process, resolved Resolved) (daemon Daemon, log *sl
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.daemon = daemon
-	return daemon, log, reload, err
+	return daemon, reload, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,6 +28,7 @@ type Process struct {
 	Stderr  io.Writer
 	Signals <-chan os.Signal // the ones that ask for an end: interrupt, SIGTERM and SIGQUIT
 	Hangups <-chan os.Signal // the one that asks for a reload: SIGHUP
+	Serves  func()           // is called before a daemon is made; nil: there is nothing to do
 }
 
 // NewProcess is the process that runs; it takes the signals that ask for an end.
@@ -36,8 +38,11 @@ func NewProcess() Process {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
-	return Process{Name: name, Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals, Hangups: hangups}
+	return Process{Name: name, Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Signals: signals, Hangups: hangups, Serves: survivePipes}
 }
+
+// survivePipes has a reader of the log that has gone be an error of a write, and not the end of the process, as it is for a verb.
+func survivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // Run is a command from its arguments to its exit code: it carries out a verb, or runs the daemon until a signal.
 func (p Program) Run(proc Process) int {
@@ -51,7 +56,17 @@ func (p Program) Run(proc Process) int {
 	if resolved.Check {
 		return p.CheckConfig(proc, resolved)
 	}
-	daemon, log, reload, err := p.launch(proc, resolved)
+	if proc.Serves != nil {
+		proc.Serves()
+	}
+	level := p.level()
+	var log *slog.Logger
+	out := newLines(proc.Stderr, func(dropped int) {
+		log.Warn("lines of the log were dropped: they could not be written", "lines", dropped)
+	})
+	defer out.close()
+	log = NewLogger(out, *p.LogFormat, level)
+	daemon, reload, err := p.launch(proc, resolved, log, level)
 	if err != nil {
 		LogFatal(log, "cannot start", err)
 		return ExitFailed

@@ -37,15 +37,8 @@ func TestRun(t *testing.T) {
 		{"cannot start", nil, nil, errors.New("no certificate"), ExitFailed, `level=FATAL msg="cannot start" error="no certificate"`, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			level, format, timeout := "info", "text", time.Second
-			s := defaults()
-			p := program(&s)
-			p.Settings = append(p.Settings, Setting{Name: "log-level", Value: &level}, Setting{Name: "shutdown-timeout", Value: &timeout})
-			p.LogLevel, p.LogFormat, p.ShutdownTimeout = &level, &format, &timeout
+			p := newProgram(newFake(), c.start)
 			p.Validate = func(Resolved) error { return c.wrong }
-			p.New = func(Launch) (Daemon, error) {
-				return newFake(), c.start
-			}
 			signals := make(chan os.Signal, 1)
 			signals <- syscall.SIGTERM
 			var out, log bytes.Buffer
@@ -55,6 +48,18 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newProgram returns a program that can be run, whose daemon is d.
+func newProgram(d Daemon, err error) Program {
+	level, format, timeout := "info", "text", time.Second
+	s := defaults()
+	p := program(&s)
+	p.Settings = append(p.Settings, Setting{Name: "log-level", Value: &level}, Setting{Name: "shutdown-timeout", Value: &timeout})
+	p.LogLevel, p.LogFormat, p.ShutdownTimeout = &level, &format, &timeout
+	p.Validate = func(Resolved) error { return nil }
+	p.New = func(Launch) (Daemon, error) { return d, err }
+	return p
 }
 
 func TestRefuse(t *testing.T) {

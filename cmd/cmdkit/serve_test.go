@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -241,7 +242,6 @@ func TestASignalIsNotLostToAReload(t *testing.T) {
 		read, release := make(chan struct{}), make(chan struct{})
 		own, hangups, signals := defaults(), make(chan os.Signal, 1), make(chan os.Signal, 1)
 		p, fake := program(&own), newFake()
-		p.LogLevel, p.LogFormat = new("info"), new("text")
 		var put func() error // as PUT /config has it
 		p.New = func(l Launch) (Daemon, error) { put = l.Reload; return fake, nil }
 		p.Again = func() Program {
@@ -252,7 +252,8 @@ func TestASignalIsNotLostToAReload(t *testing.T) {
 			again.Reload = func(Daemon, httpapi.Origins) error { return nil }
 			return again
 		}
-		daemon, logger, reload, err := p.launch(Process{Stderr: log}, Resolved{})
+		logger := NewLogger(log, "text", nil)
+		daemon, reload, err := p.launch(Process{}, Resolved{}, logger, new(slog.LevelVar))
 		if err != nil {
 			t.Fatal(err)
 		}
