@@ -6,6 +6,8 @@
 // stored once however many channels wait for it, and a node goes with the last range or delivery that refers to it: nodes are
 // linked only where their owner evicts what is not to stay, as whoever holds the first of linked nodes holds all.
 //
+// The bytes of an evicted node go to a later one, unless somebody had them who may keep them: see Node.Frames and Node.Brief.
+//
 // A frame in a node is ready to be sent: it carries the number of its next attempt. Neither type locks: a Tail is guarded
 // by its topic's publishing lock, a Queue by its channel's. A queue reads bytes of a node only up to what was appended
 // before the queue was told of them, so that appending behind them is no race.

@@ -59,7 +59,7 @@ func (n *Node) part(k int) int {
 
 // sizeOf returns the size of k messages of the node behind the first ones.
 func (n *Node) sizeOf(before, k int) int64 {
-	frames := n.Frames()
+	frames := n.Brief()
 	if frames == nil {
 		return int64(n.used) * int64(k) / int64(max(n.count, 1))
 	}

@@ -227,7 +227,7 @@ func (s *span) enter() *Node {
 		s.from = place{node: s.from.node.Next()}
 	}
 	s.forget()
-	mem := s.from.node.mem.Load()
+	mem := s.from.node.load()
 	if mem == nil {
 		return s.from.node
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // Sizes of nodes in bytes. The first node of a topic is small, as most topics are; each next one is twice the size of the
-// one before, up to maxNode. A batch of handOver bytes or more becomes a node itself, without being copied.
+// one before, up to maxNode. A batch of handOver bytes or more becomes a node itself, without being copied. The log copies
+// smaller ones: the bytes of their node may be used again.
 const (
 	minNode  = 1 << 10
 	maxNode  = 256 << 10
@@ -24,7 +25,10 @@ type Node struct {
 	next atomic.Pointer[Node]     // set before a queue is told of messages there; nil unless noted, see SetNext
 	end  atomic.Int64             // bytes used, once the node is closed; atomic as readers pass while the topic appends
 
+	lent atomic.Bool // somebody may have bytes of it for as long as he likes
+
 	// Owned by who appends.
+	spare    bool // its bytes are of spares, or may become some
 	used     int
 	ready    int // bytes whose pages are there, as far as they were asked for
 	count    int
@@ -71,9 +75,10 @@ func (n *Node) Closed() bool { return n.end.Load() != unclosed }
 // Count returns the number of messages. It is for who appends and, once the node is closed, for all.
 func (n *Node) Count() int { return n.count }
 
-// Frames returns the messages, nil when they are not in memory. It is for who appends and, once the node is closed, for all.
+// Frames returns the messages, nil when they are not in memory; who has them may keep them. It is for who appends and, once the node is
+// closed, for all.
 func (n *Node) Frames() []byte {
-	if mem := n.mem.Load(); mem != nil {
+	if mem := n.load(); mem != nil {
 		return (*mem)[:n.used]
 	}
 	return nil
@@ -82,16 +87,10 @@ func (n *Node) Frames() []byte {
 // Frame returns the message at an offset that was told, nil when the node is not in memory. Unlike Frames it may be called
 // while the node is appended to.
 func (n *Node) Frame(off int) protocol.MessageFrame {
-	if mem := n.mem.Load(); mem != nil {
+	if mem := n.load(); mem != nil {
 		return protocol.FirstMessage((*mem)[off:])
 	}
 	return nil
-}
-
-// Evict drops the bytes of a closed node from memory.
-func (n *Node) Evict() {
-	n.mem.Store(nil)
-	n.sums.Store(nil)
 }
 
 // place is where in a topic's chain of nodes a message begins, or the one before it ends.
@@ -113,7 +112,7 @@ type Extent struct {
 func (e Extent) Node() *Node { return e.from.node }
 
 // Frames returns the messages of an extent whose node is in memory. They never change.
-func (e Extent) Frames() []byte { return (*e.from.node.mem.Load())[e.from.off:e.to.off] }
+func (e Extent) Frames() []byte { return (*e.from.node.load())[e.from.off:e.to.off] }
 
 // Positions returns which messages these are.
 func (e Extent) Positions() Range { return Range{First: e.first, Last: e.last} }
@@ -141,7 +140,7 @@ func (t *Tail) Append(frames []byte) (at Extent, taken bool) {
 	}
 	n := t.last
 	if n == nil || n.Closed() || len(*n.mem.Load())-n.used < len(frames) {
-		n = t.push(make([]byte, t.nextSize(len(frames))))
+		n = t.begin(len(frames))
 	}
 	n.prepare(len(frames))
 	at.from = place{n, n.used}
@@ -206,7 +205,7 @@ func Detached(frames []byte, first Position, count int) Extent {
 
 // whole makes a node of frames.
 func (t *Tail) whole(frames []byte) Extent {
-	n := t.push(frames)
+	n := t.push(&frames)
 	n.used = len(frames)
 	return Extent{from: place{node: n}, to: place{n, n.used}}
 }
@@ -239,10 +238,26 @@ func (t *Tail) nextSize(need int) int {
 	return max(size, need)
 }
 
+// begin closes the last node and puts one behind it that has room for need bytes.
+func (t *Tail) begin(need int) *Node {
+	size := t.nextSize(need)
+	if size == maxNode {
+		if mem := spares.get(); mem != nil {
+			n := t.push(mem)
+			n.spare, n.ready = true, size
+			return n
+		}
+	}
+	mem := make([]byte, size)
+	n := t.push(&mem)
+	n.spare = size == maxNode
+	return n
+}
+
 // push closes the last node and puts a new one behind it.
-func (t *Tail) push(mem []byte) *Node {
+func (t *Tail) push(mem *[]byte) *Node {
 	n := &Node{}
-	n.mem.Store(&mem)
+	n.mem.Store(mem)
 	n.end.Store(unclosed)
 	if last := t.last; last != nil {
 		if last.count > 0 {

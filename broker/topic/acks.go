@@ -52,7 +52,7 @@ const trailingBytes = 8 << 20
 // trail has somebody else wait for a publish. It reports false when its publisher must do so.
 func (r *Registry) trail(t *Topic, a *appended) bool {
 	q := &r.trailing
-	size := len(a.extent.Frames())
+	size := a.extent.Bytes()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.size+size > trailingBytes {

@@ -203,7 +203,7 @@ func (t *Topic) archiveLocked() {
 // restsLocked reports whether a node is on disk as it is, and nobody needs it.
 func (t *Topic) restsLocked(s *stored, waiting ranges) bool {
 	d := t.d
-	return s.onDisk.Load() && !s.isFile() && s != d.tail && s.node != d.nodes.Last() && s.node.Frames() == nil && s.at().Held == 0 &&
+	return s.onDisk.Load() && !s.isFile() && s != d.tail && s.node != d.nodes.Last() && !s.node.InMemory() && s.at().Held == 0 &&
 		d.retain.keeps(s) && Position(s.end.Load()) <= d.watermark.position()+1 && !waiting.needs(s)
 }
 

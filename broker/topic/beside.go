@@ -77,7 +77,7 @@ func besideIn(list []journal.Beside, ranges []backlog.Range) (some []journal.Bes
 func (t *Topic) besideOfNode(s *stored) ([]journal.Beside, error) {
 	for {
 		t.pub.Lock()
-		if s.node.Frames() != nil || !s.onDisk.Load() {
+		if s.node.InMemory() || !s.onDisk.Load() {
 			list := slices.Clone(s.beside)
 			t.pub.Unlock()
 			return list, nil

@@ -173,7 +173,7 @@ func (t *Topic) storeNodes(nodes []*stored) error {
 	}
 	written := 0
 	for _, s := range nodes {
-		frames := s.node.Frames()
+		frames := s.node.Brief()
 		if s.onDisk.Load() || s.gone.Load() {
 			continue
 		}

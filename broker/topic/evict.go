@@ -63,7 +63,7 @@ func (t *Topic) overflowLocked() {
 // oldestLocked returns the first node that is in memory.
 func (d *logStore) oldestLocked() *stored {
 	for s := d.table.next(d.oldest); s != nil; s = d.table.next(d.oldest) {
-		if s.node.Frames() != nil {
+		if s.node.InMemory() {
 			return s
 		}
 		d.oldest = Position(s.end.Load())
@@ -72,7 +72,7 @@ func (d *logStore) oldestLocked() *stored {
 }
 
 func (d *logStore) evictLocked(s *stored) {
-	d.addMemory(-int64(len(s.node.Frames()) + s.besideBytes))
+	d.addMemory(-int64(len(s.node.Brief()) + s.besideBytes))
 	s.beside, s.besideBytes = nil, 0
 	d.resident -= s.node.Count()
 	s.node.Evict()
@@ -86,7 +86,7 @@ func (t *Topic) storeLocked(s *stored) error {
 	if err := t.openStoreLocked(); err != nil {
 		return err
 	}
-	frames := s.node.Frames()
+	frames := s.node.Brief()
 	sums, _ := s.node.Sums()
 	ref, err := t.d.segments.Append(uint64(s.first), s.node.Count(), frames, blockSections(s.first, s.beside, sums)...)
 	if err != nil {
@@ -167,7 +167,7 @@ func (r ranges) needs(s *stored) bool {
 // dropLocked forgets a node that nobody needs.
 func (t *Topic) dropLocked(s *stored) {
 	d := t.d
-	if s.node.Frames() != nil {
+	if s.node.InMemory() {
 		d.evictLocked(s)
 	}
 	d.table.drop(s)

@@ -231,7 +231,7 @@ const worthwhile = 16 << 10
 // that, or the node is in memory.
 func (l *loader) many(list []inflight.Place) (n int) {
 	s, err := l.topic.piece(list[0].Pos)
-	if err != nil || s == nil || !s.onDisk.Load() || s.node.Frames() != nil {
+	if err != nil || s == nil || !s.onDisk.Load() || s.node.InMemory() {
 		return 0
 	}
 	for n < len(list) && s.has(list[n].Pos) {

@@ -83,7 +83,7 @@ func (t *Topic) evictHeld() {
 		d.tail = nil
 	}
 	for _, s := range d.table.each() {
-		if s == d.tail || !s.node.Closed() || s.node.Frames() == nil || s.node.End() > committed+1 {
+		if s == d.tail || !s.node.Closed() || !s.node.InMemory() || s.node.End() > committed+1 {
 			continue
 		}
 		held := t.led.standby.pin(d.id, s.first, s.node.End(), all)

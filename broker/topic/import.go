@@ -162,7 +162,7 @@ func (m *Import) appendLocked() appended {
 		p.Due = time.Now().UnixNano() // the log knows attempts of what is deferred only
 	}
 	a := t.logLocked(b, &p)
-	d.noteStamps(p.First, a.extent.Frames())
+	d.noteStamps(p.First, a.extent.Brief())
 	if m.channel != nil {
 		d.retain.unshare(a.extent.Positions())
 	}

@@ -38,7 +38,8 @@ func ParseLevel(name string) (Level, error) {
 
 // Log is the node's log.
 type Log interface {
-	// Append puts a record of the two parts into the log and returns where it is. The body must never be changed from then on.
+	// Append puts a record of the two parts into the log and returns where it is. A body of 64 KiB or more must never be changed from then
+	// on, and none that a Reign gets; others are copied.
 	// It waits for nothing: the record is written with the next Commit, or a little later by itself.
 	Append(kind journal.Kind, head, body []byte) journal.Offset
 	// Commit returns when the record at that place, and all before it, is written, and with sync also synced.

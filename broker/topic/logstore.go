@@ -241,7 +241,11 @@ func (t *Topic) logLocked(b *Batch, p *journal.Publish) appended {
 	p.Sums = b.column()
 	d.head = journal.AppendPublish(d.head[:0], *p)
 	a.extent = t.keepLocked(b, p.First)
-	a.at = d.log.Append(journal.KindPublish, d.head, a.extent.Frames())
+	body := a.extent.Brief()
+	if t.led != nil { // its log keeps them
+		body = a.extent.Frames()
+	}
+	a.at = d.log.Append(journal.KindPublish, d.head, body)
 	shown := b.n
 	if a.due {
 		shown = 0
@@ -268,7 +272,7 @@ func (t *Topic) keepLocked(b *Batch, first Position) backlog.Extent {
 	if d.tail == nil || d.tail.node != t.d.nodes.Last() {
 		d.tail = d.table.add(t.d.nodes.Last())
 	}
-	d.tail.ids.addBatch(b, extent.Frames())
+	d.tail.ids.addBatch(b, extent.Brief())
 	d.next = first + Position(b.n)
 	d.tail.end.Store(uint64(d.next))
 	d.resident += b.n
@@ -289,7 +293,7 @@ func (d *logStore) addMemory(n int64) {
 func (t *Topic) deferLocked(extent backlog.Extent, count int, at int64, targets []*Channel) {
 	d := t.d
 	s := d.tail
-	frames := extent.Frames()
+	frames := extent.Brief()
 	m := inflight.Place{At: at, Pos: extent.Positions().First, Off: uint32(extent.Offset())}
 	for range count {
 		size := len(protocol.FirstMessage(frames))

@@ -76,7 +76,7 @@ func (t *Topic) Locate(ctx context.Context, pos Position, o Look) (l Located, er
 	l.Message = seen.Messages[0]
 	floor := t.d.retain.from()
 	l.Kept = floor > 0 && pos >= floor
-	if s := t.d.table.holder(pos); s == nil || s.node.Frames() == nil {
+	if s := t.d.table.holder(pos); s == nil || !s.node.InMemory() {
 		l.OnDisk = true
 	}
 	only, limited := t.audience(&l.Message)

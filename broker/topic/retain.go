@@ -210,7 +210,7 @@ func (t *Topic) evictKeptLocked() {
 	d.oldestLocked() // which passes over those that are not in memory
 	waiting := t.waitingLocked()
 	for _, s := range d.table.from(max(d.oldest, d.retain.from())) {
-		if s == d.tail || s.node.Frames() == nil || waiting.needs(s) || s.node.End() > d.watermark.position()+1 {
+		if s == d.tail || !s.node.InMemory() || waiting.needs(s) || s.node.End() > d.watermark.position()+1 {
 			continue
 		}
 		if err := t.storeLocked(s); err != nil {
