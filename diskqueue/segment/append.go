@@ -46,7 +46,7 @@ func (s *Store) append(block Block, runs []Run, frames []byte, sections []Sectio
 	if s.closed {
 		return Ref{}, ErrClosed
 	}
-	if err := checkFrames(frames, block.First, int(cmp.Or(block.Held, block.Count))); err != nil {
+	if err := checkSize(frames, block.First, cmp.Or(block.Held, block.Count)); err != nil {
 		return Ref{}, err
 	}
 	extra, err := appendSections(nil, sections)
@@ -148,7 +148,8 @@ func (s *Store) seal(f *file) error {
 	return nil
 }
 
-// write writes a block, with the header of the file in front of its first one.
+// write writes a block, with the header of the file in front of its first one. It proves on the way that it is given the whole message frames
+// that were announced; if not it fails as a write does.
 func (s *Store) write(f *file, b blockHeader, runs []Run, frames, extra []byte) error {
 	if s.scratch == nil {
 		s.scratch = make([]byte, 0, scratchSize)
@@ -161,12 +162,18 @@ func (s *Store) write(f *file, b blockHeader, runs []Run, frames, extra []byte) 
 	from := start(b.Ref.File, b.Ref.Offset)
 	for _, r := range runs {
 		for seq := r.First; seq < r.First+uint64(r.Count); seq++ {
-			frame := protocol.FirstMessage(frames)
+			frame := frameAt(frames, 0)
+			if frame == nil || binary.BigEndian.Uint32(frame[offsetSum:]) != uint32(protocol.FrameMessage) {
+				return fmt.Errorf("%w: of message %d, %d bytes before the end", ErrFrames, seq, len(frames))
+			}
 			frames = frames[len(frame):]
 			if err := w.add(frame, messageSum(frame, from, seq)); err != nil {
 				return err
 			}
 		}
+	}
+	if len(frames) > 0 {
+		return fmt.Errorf("%w: %d bytes too many", ErrFrames, len(frames))
 	}
 	if err := w.flush(); err != nil || len(extra) == 0 {
 		return err

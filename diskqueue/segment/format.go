@@ -294,21 +294,13 @@ func frameAt(b []byte, at int) []byte {
 	return b[at:end:end]
 }
 
-// checkFrames proves that b is count whole message frames, as Append needs them, and that a file can hold them.
-func checkFrames(b []byte, first uint64, count int) error {
-	if int64(len(b)) > maxFile-fileHeaderSize-blockHeaderSize {
-		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
-	}
-	n := 0
-	for at := 0; at < len(b); n++ {
-		f := frameAt(b, at)
-		if f == nil || binary.BigEndian.Uint32(f[offsetSum:]) != uint32(protocol.FrameMessage) {
-			return fmt.Errorf("%w: no message frame at %d of %d bytes", ErrFrames, at, len(b))
-		}
-		at += len(f)
-	}
-	if n == 0 || n != count || first > math.MaxUint64-uint64(n) {
-		return fmt.Errorf("%w: %d from %d on, not %d", ErrFrames, n, first, count)
+// checkSize looks whether a file can hold a block of so many messages.
+func checkSize(frames []byte, first uint64, count uint32) error {
+	switch {
+	case int64(len(frames)) > maxFile-fileHeaderSize-blockHeaderSize:
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(frames))
+	case count == 0 || first > math.MaxUint64-uint64(count):
+		return fmt.Errorf("%w: %d from %d on", ErrFrames, count, first)
 	}
 	return nil
 }

@@ -136,6 +136,32 @@ func TestAppendRefusesWhatIsNoFrames(t *testing.T) {
 	}
 }
 
+// Frames are proven while they are written: where the last one of a large block is none, its file ends before the block.
+func TestFramesThatAreNoneEndTheirFile(t *testing.T) {
+	mem := vfs.NewMem()
+	s, _, _ := mustOpen(t, Options{FS: mem})
+	a := mustAppend(t, s, 1, 3)
+	large := messages(4, 2000)
+	large[len(large)-len(message(2003))+7] = 0
+	if len(large) < 2*scratchSize {
+		t.Fatal("nothing of it would be written")
+	}
+	if _, err := s.Append(4, 2000, large); !errors.Is(err, ErrFrames) {
+		t.Fatalf("Append says %v", err)
+	}
+	b := mustAppend(t, s, 4, 3)
+	if b.Ref.File == a.Ref.File {
+		t.Error("appended behind a block that is not whole")
+	}
+	must(t, s.Close())
+	s, blocks, damage := mustOpen(t, Options{FS: mem})
+	if !slices.Equal(blocks, []Block{a, b}) || damage != nil {
+		t.Errorf("found %v, damage %v", blocks, damage)
+	}
+	checkBlock(t, s, a)
+	checkBlock(t, s, b)
+}
+
 func TestAppendLeavesTheFramesAlone(t *testing.T) {
 	s, _, _ := mustOpen(t, Options{FS: vfs.NewMem()})
 	frames := messages(1, 50)
