@@ -10,6 +10,9 @@ const busyFile = 64
 // more than that.
 const zeroChunk = 256 << 10
 
+// zeroBytes are never written to: they take no memory, nor a page fault once they have been read.
+var zeroBytes [zeroChunk]byte
+
 // leaseAhead is how many numbers of files are left when more are asked for.
 const leaseAhead = 500
 
@@ -123,10 +126,9 @@ func (l *Log) zeros(name string) (done bool, err error) {
 		return false, err
 	}
 	err = file.Preallocate(l.o.FileSize)
-	chunk := make([]byte, min(zeroChunk, l.o.FileSize))
 	off := int64(0)
 	for err == nil && off < l.o.FileSize && !l.stopping() {
-		chunk = chunk[:min(int64(len(chunk)), l.o.FileSize-off)]
+		chunk := zeroBytes[:min(zeroChunk, l.o.FileSize-off)]
 		if _, err = file.WriteAt(chunk, off); err == nil {
 			err = file.Sync()
 		}
