@@ -183,13 +183,13 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 	if err := s.refuse(nil); err != nil {
 		return nil, nil, err
 	}
+	if err := k.checkFolders(); err != nil {
+		return nil, nil, err
+	}
 	if o.AcceptLoss {
 		if err := errors.Join(k.replaceUnreadable(), k.stub(recovery, s)); err != nil {
 			return nil, nil, err
 		}
-	}
-	if err := k.checkFolders(); err != nil {
-		return nil, nil, err
 	}
 	if err := k.openLog(s, recovery); err != nil {
 		return nil, nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -178,6 +179,29 @@ func TestACheckpointThatCountsIsNotPutAside(t *testing.T) {
 		}
 		if used == 0 {
 			t.Error("it never counts")
+		}
+	})
+}
+
+// A repair that is refused, as the file system promises nothing, has changed nothing.
+func TestARepairThatIsRefusedChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, path, _ := unreadable(t)
+		look := func() map[string]string { // once the page can be read again
+			whole := n.another(n.fs.KillClone())
+			if err := whole.fs.Break(path, 0, 0); err != nil {
+				t.Fatal(err)
+			}
+			return whole.tree()
+		}
+		before := look()
+		n.disk.SetRules(vfs.Rule{Ops: vfs.OpSyncDir, Err: syscall.EINVAL})
+		if _, err := n.open(); !errors.Is(err, ErrUnsyncable) {
+			t.Fatalf("the repair says %v", err)
+		}
+		n.disk.SetRules()
+		if after := look(); !maps.Equal(before, after) {
+			t.Errorf("the folder was changed: there were %d files and are %d", len(before), len(after))
 		}
 	})
 }
