@@ -375,6 +375,8 @@ func (c clusterAPI) ReplicasOf(ctx context.Context, name string) (addresses []st
 // clusterError says of an error what HTTP must know.
 func clusterError(err error) error {
 	switch {
+	case errors.Is(err, cluster.ErrNoNode):
+		return fmt.Errorf("%w%s", httpd.ErrClusterNoNode, tail(err, cluster.ErrNoNode))
 	case errors.Is(err, cluster.ErrRefused):
 		return fmt.Errorf("%w%s", httpd.ErrClusterRefused, tail(err, cluster.ErrRefused))
 	case errors.Is(err, member.ErrUnknown):

@@ -135,8 +135,11 @@ func (s *State) join(c *Command) error {
 
 func (s *State) admit(c *Command) error {
 	n, known := s.Nodes[c.Folder]
-	if !known || !n.Candidate {
-		return refuse("node %q is no candidate", c.Folder)
+	switch {
+	case !known:
+		return noNode(c.Folder)
+	case !n.Candidate:
+		return refuse("node %s is no candidate", n.Name)
 	}
 	number, err := s.number(c.Time)
 	if err != nil {
@@ -155,8 +158,11 @@ func (s *State) admit(c *Command) error {
 // takeOver has a node take the place of another one wherever that has a replica.
 func (s *State) takeOver(c *Command) error {
 	old, known := s.Nodes[c.Old]
-	if !known || old.Candidate || s.moving(c.Old) {
-		return refuse("node %q cannot be replaced: it is no member, or a replica of it is being moved", c.Old)
+	switch {
+	case !known:
+		return noNode(c.Old)
+	case old.Candidate || s.moving(c.Old):
+		return refuse("node %s cannot be replaced: it is no member, or a replica of it is being moved", old.Name)
 	}
 	for i := range s.Groups {
 		g := &s.Groups[i]
@@ -189,8 +195,11 @@ func (s *State) takeOver(c *Command) error {
 
 func (s *State) drain(c *Command) error {
 	n, known := s.Nodes[c.Folder]
-	if !known || n.Candidate {
-		return refuse("node %q is no member", c.Folder)
+	switch {
+	case !known:
+		return noNode(c.Folder)
+	case n.Candidate:
+		return refuse("node %s is no member", n.Name)
 	}
 	n.Draining = c.On
 	s.Nodes[c.Folder] = n
@@ -201,7 +210,7 @@ func (s *State) remove(c *Command) error {
 	n, known := s.Nodes[c.Folder]
 	switch {
 	case !known:
-		return refuse("node %q is not known", c.Folder)
+		return noNode(c.Folder)
 	case s.holds(c.Folder) > 0:
 		return refuse("node %s has replicas of %d groups; drain it first", n.Name, s.holds(c.Folder))
 	case !n.Candidate && len(s.members()) == 1:

@@ -142,7 +142,7 @@ func (s *State) Find(text string) (folder string, err error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", refuse("no node is called %q", text)
+		return "", noNode(text)
 	case 1:
 		return found[0], nil
 	}

@@ -99,6 +99,11 @@ const (
 // ErrRefused is a command that is not carried out: the state is as it was.
 var ErrRefused = errors.New("refused")
 
+// ErrNoNode is an ErrRefused about a node that the map does not have.
+var ErrNoNode = fmt.Errorf("%w: no node", ErrRefused)
+
+func noNode(text string) error { return fmt.Errorf("%w is called %q", ErrNoNode, text) }
+
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
 }

@@ -17,7 +17,7 @@ import (
 type Cluster interface {
 	// View returns what is known of the cluster here.
 	View(context.Context) httpapi.Cluster
-	// The others change the map. Their errors are ErrClusterRefused, ErrClusterUnknown, or others when nothing was done.
+	// The others change the map. Their errors are ErrClusterRefused, ErrClusterNoNode, ErrClusterUnknown, or others when nothing was done.
 	Add(ctx context.Context, node string) error
 	Replace(ctx context.Context, old, with string) error
 	Drain(ctx context.Context, node string, on bool) error
@@ -46,6 +46,7 @@ type Cluster interface {
 // What became of a change of the map that was not made, or perhaps not.
 var (
 	ErrClusterRefused = errors.New("refused")                             // it cannot be: the map is as it was
+	ErrClusterNoNode  = errors.New("no node")                             // the same: it is about a node that the map does not have
 	ErrClusterUnknown = errors.New("it is not known whether it was done") // look at the map
 )
 
@@ -97,6 +98,8 @@ func clusterFailed(err error) error {
 	switch {
 	case err == nil || errors.As(err, &answered):
 		return err
+	case errors.Is(err, ErrClusterNoNode):
+		return refuse(http.StatusNotFound, "NODE_NOT_FOUND: "+err.Error())
 	case errors.Is(err, ErrClusterRefused):
 		return refuse(http.StatusConflict, "REFUSED: "+err.Error())
 	case errors.Is(err, ErrClusterUnknown):

@@ -89,7 +89,8 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	for err, want := range map[error]string{
-		fmt.Errorf("%w: no node is called that", ErrClusterRefused): `409 {"message":"REFUSED: refused: no node is called that"}`,
+		fmt.Errorf("%w: drain it first", ErrClusterRefused): `409 {"message":"REFUSED: refused: drain it first"}`,
+		fmt.Errorf("%w is called that", ErrClusterNoNode):   `404 {"message":"NODE_NOT_FOUND: no node is called that"}`,
 		ErrClusterUnknown:          `503 {"message":"UNKNOWN: it is not known whether it was done"}`,
 		errors.New("nobody leads"): `503 {"message":"NOT_DONE: nobody leads"}`,
 	} {

@@ -46,7 +46,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 	const badMove = "400 MISSING_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_PLACE, 400 INVALID_ARG_DRY_RUN, 400 NEEDS_LOG, 404 TOPIC_NOT_FOUND, 404 CHANNEL_NOT_FOUND, 404 MESSAGE_NOT_FOUND, 503 EXITING"
 	const nodeText = "a broker of the cluster: its address there, its name, or its folder's id or the beginning of that"
 	onNode := []apitest.Param{{Name: "node", Required: true, Does: nodeText}}
-	const notChanged = "403 LOCAL_ONLY, 404 NO_CLUSTER, 409 REFUSED, 503 NOT_DONE, 503 UNKNOWN"
+	const notChanged = "403 LOCAL_ONLY, 404 NO_CLUSTER, 404 NODE_NOT_FOUND, 409 REFUSED, 503 NOT_DONE, 503 UNKNOWN"
 	const badNode = "400 INVALID_ARG_NODE, " + notChanged
 	const badTopic = "400 MISSING_ARG_TOPIC, 400 INVALID_TOPIC"
 	const badChannel = "400 MISSING_ARG_TOPIC, 400 INVALID_ARG_TOPIC, 400 MISSING_ARG_CHANNEL, 400 INVALID_ARG_CHANNEL, 404 TOPIC_NOT_FOUND"

@@ -108,6 +108,11 @@ func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		all, fourth := runFour(t)
 		leaves := all[2]
+		for _, n := range all { // one of them leads; the others have its answer
+			if err := n.m.Do(t.Context(), cluster.Command{Op: cluster.OpRemove, Folder: "nobody"}); !errors.Is(err, cluster.ErrNoNode) || !errors.Is(err, cluster.ErrRefused) {
+				t.Errorf("nobody is removed: %v", err)
+			}
+		}
 		if err := all[0].m.Remove(t.Context(), leaves.folder()); !errors.Is(err, cluster.ErrRefused) {
 			t.Errorf("removed with all its replicas: %v", err)
 		}

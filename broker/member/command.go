@@ -36,6 +36,7 @@ type request struct {
 // reply is the answer.
 type reply struct {
 	Refused   string `json:"refused,omitempty"`
+	NoNode    bool   `json:"no_node,omitempty"`   // it was refused since the map does not have the node
 	Elsewhere bool   `json:"elsewhere,omitempty"` // nothing was proposed
 	Unknown   string `json:"unknown,omitempty"`
 	Failed    string `json:"failed,omitempty"` // nothing was proposed, and it is no use to try it again
@@ -44,6 +45,8 @@ type reply struct {
 // err returns what a reply says.
 func (r reply) err() error {
 	switch {
+	case r.Refused != "" && r.NoNode:
+		return &remote{cluster.ErrNoNode, r.Refused}
 	case r.Refused != "":
 		return &remote{cluster.ErrRefused, r.Refused}
 	case r.Elsewhere:
@@ -71,7 +74,7 @@ func replyOf(err error) (r reply) {
 	switch {
 	case err == nil:
 	case errors.Is(err, cluster.ErrRefused):
-		r.Refused = err.Error()
+		r.Refused, r.NoNode = err.Error(), errors.Is(err, cluster.ErrNoNode)
 	case errors.Is(err, errElsewhere):
 		r.Elsewhere = true
 	case errors.Is(err, ErrUnknown):

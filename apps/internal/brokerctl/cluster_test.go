@@ -58,7 +58,12 @@ func TestCluster(t *testing.T) {
 		t.Errorf("remove: %s", got)
 	}
 	ctl(t, 2, "cluster", "remove", peers[1], at) // nobody can be asked
-	decided(1, "cluster", "drain", "nobody", at)
+	for _, act := range [][]string{{"add", "nobody"}, {"replace", "nobody", peers[1], "--yes"}, {"replace", peers[1], "nobody", "--yes"}, {"drain", "nobody"},
+		{"remove", "nobody", "--yes"}, {"transfer", "nobody"}} {
+		if got := decided(3, append(append([]string{"cluster"}, act...), at)...); !strings.Contains(got, "nobody knows that node") {
+			t.Errorf("%q: %s", act, got)
+		}
+	}
 	if got := decided(0, "cluster", "drain", peers[1], at); !strings.Contains(got, "done") {
 		t.Errorf("drain: %s", got)
 	}
