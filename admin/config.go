@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,7 @@ type settings struct {
 	opts    Options
 	origins httpapi.Origins
 	later   map[string]any // by key: what needs a restart
+	changes uint64         // how often a setting was changed through /config/KEY
 }
 
 // Config returns an option by its key, as nsqadmin shows it: texts as they are, durations in nanoseconds, the log level as a
@@ -74,12 +76,40 @@ func (s *settings) SetLogLevel(word string) error {
 	if err != nil {
 		return err
 	}
-	s.level.Set(level)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.level.Set(level)
 	s.opts.LogLevel = word
-	s.origins.Changed("log-level", "log_level")
+	s.changedLocked("log-level", "log_level")
 	return nil
+}
+
+// SetLookups has other lookups asked from now on; it fails where brokers are asked, and for addresses that are none.
+func (s *settings) SetLookups(addresses []string) error {
+	if !s.cluster.ByLookups() || len(addresses) == 0 {
+		return errors.New("there are brokers, or would be no lookup")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.cluster.SetLookups(addresses); err != nil {
+		return err
+	}
+	s.opts.LookupdHTTPAddresses = slices.Clone(addresses)
+	s.changedLocked("lookupd-http-address", "nsqlookupd_http_addresses")
+	return nil
+}
+
+// changedLocked notes that a setting was changed through /config/KEY.
+func (s *settings) changedLocked(flag, key string) {
+	s.changes++
+	s.origins.Changed(flag, key)
+}
+
+// Changes returns how often a setting was changed through /config/KEY.
+func (s *Server) Changes() uint64 {
+	s.settings.mu.Lock()
+	defer s.settings.mu.Unlock()
+	return s.settings.changes
 }
 
 // List returns every setting for GET /config.
@@ -95,6 +125,7 @@ func (s *settings) List() httpapi.Settings {
 var (
 	errNoReload = errors.New("this admind was not started from settings that can be read anew")
 	errStopping = httpapi.NotNow("the admind is stopping")
+	errChanged  = httpapi.NotNow("a setting was changed through /config while settings were read anew: read them anew once more if it is not to hold")
 )
 
 // Reload is an empty PUT /config.
@@ -119,23 +150,42 @@ func (s *Server) Configured(from httpapi.Origins, reload func() error) {
 }
 
 // Reload puts the options in force that can change while the admind runs: certificates, lookups, the log level, and who may do what. All are
-// taken, or none when the error is not nil.
+// taken, or none when the error is not nil. What is set through /config/KEY meanwhile holds, and has the reload refused.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
+	return s.ReloadSince(s.Changes(), fresh, from)
+}
+
+// ReloadSince is Reload with options that were read when Changes said that.
+func (s *Server) ReloadSince(changes uint64, fresh Options, from httpapi.Origins) error {
 	r, err := s.prepare(&fresh)
 	if err != nil {
 		return err
 	}
+	if err := s.take(&r, &fresh, from, changes); err != nil {
+		return errors.Join(err, r.discard())
+	}
+	if err := s.trail.Use(r.acts); err != nil { // with nothing locked: it waits for a disk
+		s.log.Error("closing the audit log of before", "error", err)
+	}
+	return nil
+}
+
+// take puts a prepared reload in force, but for the audit log.
+func (s *Server) take(r *renewal, fresh *Options, from httpapi.Origins, changes uint64) error {
 	set := s.settings
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	select {
 	case <-s.streams:
-		return errors.Join(errStopping, r.discard())
+		return errStopping
 	default:
+	}
+	if set.changes != changes {
+		return errChanged
 	}
 	if s.cluster.ByLookups() {
 		if err := s.cluster.SetLookups(fresh.LookupdHTTPAddresses); err != nil {
-			return errors.Join(fmt.Errorf("--lookupd-http-address: %w", err), r.discard())
+			return fmt.Errorf("--lookupd-http-address: %w", err)
 		}
 	}
 	set.later = map[string]any{}
@@ -148,9 +198,6 @@ func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
 	s.replace(r.shows)
 	s.tokens.Put(r.tokens)
 	r.judge()
-	if err := s.trail.Use(r.acts); err != nil {
-		s.log.Error("closing the audit log of before", "error", err)
-	}
 	return s.setHandler(&set.opts, s.HTTPAddr()) // its options were found right, and its files read before
 }
 

@@ -192,7 +192,7 @@ func TestAReloadOpensItsFilesBeforeAnyoneWaits(t *testing.T) {
 	opts.AuditLog = filepath.Join(t.TempDir(), "nowhere", "acts")
 	release := n.HoldSettings() // who opens it under the lock waits here, until the test times out
 	defer release()
-	if err := n.Reload(opts, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "--audit-log") {
+	if err := n.ReloadSince(0, opts, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "--audit-log") {
 		t.Error(err)
 	}
 }
@@ -211,5 +211,39 @@ func TestAnAdminThatStopsTakesNoSettings(t *testing.T) {
 	before := n.level.Level()
 	if err := n.Reload(opts, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "is stopping") || n.level.Level() != before {
 		t.Errorf("%v, and the log level is %v", err, n.level.Level())
+	}
+}
+
+// TestAReloadDoesNotTakeBackWhatIsSetMeanwhile: what is set through /config while files are read holds, and the reload says so.
+func TestAReloadDoesNotTakeBackWhatIsSetMeanwhile(t *testing.T) {
+	var opts admin.Options
+	n := startAdmin(t, func(o *admin.Options) {
+		o.LookupdHTTPAddresses = []string{"127.0.0.1:1"}
+		opts = *o
+	})
+	opts.HTTPAddress = "127.0.0.1:0"
+	for _, c := range []struct{ key, value, want, later string }{
+		{"log_level", "fatal", "5", "2"},
+		{"nsqlookupd_http_addresses", `["127.0.0.1:2"]`, `["127.0.0.1:2"]`, `["127.0.0.1:1"]`},
+	} {
+		before := n.Changes()
+		if status, body := n.ask("PUT", "/config/"+c.key, c.value); status != 200 || body != c.want {
+			t.Fatalf("%s: %d %s", c.key, status, body)
+		}
+		if err := n.ReloadSince(before, opts, httpapi.Origins{}); err == nil || !strings.Contains(err.Error(), "was changed through /config while") {
+			t.Errorf("%s: the reload that it came into: %v", c.key, err)
+		}
+		if _, body := n.ask("GET", "/config/"+c.key, ""); body != c.want {
+			t.Errorf("%s is %s", c.key, body)
+		}
+		if _, body := n.ask("GET", "/config", ""); !strings.Contains(body, `"PUT /config/`+c.key+`"`) {
+			t.Errorf("%s: the list of settings does not say where it came from: %s", c.key, body)
+		}
+		if err := n.Reload(opts, httpapi.Origins{}); err != nil {
+			t.Error(err)
+		}
+		if _, body := n.ask("GET", "/config/"+c.key, ""); body != c.later {
+			t.Errorf("%s is %s after a reload that begins later", c.key, body)
+		}
 	}
 }

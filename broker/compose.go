@@ -76,7 +76,7 @@ func unfinishedLimit(o *Options) int64 {
 type prepared struct {
 	options *Options
 	later   map[string]any // as Server's
-	changes uint64         // as Server's when the options were merged
+	changes uint64         // as Server's before the options were read
 	level   slog.Level
 	certs   *tlsConfigs
 	tokens  *grant.File  // nil for none
@@ -95,7 +95,7 @@ func (p *prepared) discard() {
 	}
 }
 
-// apply puts a prepared reload in force. It cannot fail.
+// apply puts a prepared reload in force, but for patterns of topics, which wait for disks. It cannot fail.
 func (s *Server) apply(p prepared) {
 	o, cut := p.options, s.sessionsMustGo(p)
 	s.level.Set(p.level)
@@ -110,7 +110,6 @@ func (s *Server) apply(p prepared) {
 	s.audit.Use(p.acts)
 	s.quotas.SetLimits(quotasOf(o))
 	s.registry.SetLimits(limitsOf(o))
-	s.registry.SetPatterns(o.patterns())
 	s.sessions.SetConfig(s.sessionConfig(o))
 	if s.http != nil {
 		s.http.SetConfig(s.httpConfig(o))

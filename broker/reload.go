@@ -48,12 +48,29 @@ var (
 // are taken, or none when the error is not nil. What was set through /config/KEY before holds no longer; what is set meanwhile holds, and has the reload
 // refused. So has one that is under way, for which nobody waits: it may hang with the disk of its files.
 func (s *Server) Reload(fresh Options, from httpapi.Origins) error {
+	return s.ReloadSince(s.Changes(), fresh, from)
+}
+
+// Changes returns how often a setting was changed through /config/KEY.
+func (s *Server) Changes() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
+}
+
+// ReloadSince is Reload with options that were read when Changes said that.
+func (s *Server) ReloadSince(changes uint64, fresh Options, from httpapi.Origins) error {
 	if !s.reloading.TryLock() {
 		return errUnderWay
 	}
 	defer s.reloading.Unlock()
 	p, err := s.readAnew(&fresh)
-	return s.take(p, err, from)
+	p.changes = changes
+	if err := s.take(p, err, from); err != nil {
+		return err
+	}
+	s.registry.SetPatterns(p.options.patterns()) // with nothing locked that others wait for: who publishes may hold a topic for as long as a disk hangs
+	return nil
 }
 
 // take puts in force what readAnew has read, unless that failed, and counts the reload.
@@ -118,7 +135,7 @@ func (s *Server) merge(fresh *Options) prepared {
 	for _, one := range httpapi.Merge(merged.options(), fresh.options()) {
 		later[one.Key] = configValue(one.Value)
 	}
-	return prepared{options: &merged, later: later, changes: s.changes}
+	return prepared{options: &merged, later: later}
 }
 
 func (o *Options) options() []httpapi.Option {

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 
+	"brokerd/cmd/cmdtest"
+	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/httpapi"
 )
 
@@ -79,4 +82,43 @@ func TestABrokerThatStopsTakesNoSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestAReloadThatWaitsForATopicKeepsNobodyWaiting: while the disk hangs that the log of a topic is on, settings are in force, and answered.
+func TestAReloadThatWaitsForATopicKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	s, _ := virtual(t, func(*Options) {})
+	if _, err := s.registry.Topic("orders"); err != nil {
+		t.Fatal(err)
+	}
+	hangs, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s.around.files.(*vfs.Faulty).Observe(func(op vfs.Op, _ string) {
+		if op == vfs.OpWrite {
+			once.Do(func() { close(hangs) })
+			<-release
+		}
+	})
+	deleted, reloaded := make(chan error, 1), make(chan error, 1)
+	go func() { deleted <- s.registry.DeleteTopic("orders") }() // nobody else has the topic until that is in the log
+	<-hangs
+	fresh := s.opts
+	fresh.MaxRdyCount = 7
+	go func() { reloaded <- s.Reload(fresh, httpapi.Origins{}) }()
+	cmdtest.Eventually(t, "the settings are in force and not locked", cmdtest.Patience, func() bool {
+		if s.now().MaxRdyCount != 7 || !s.mu.TryLock() {
+			return false
+		}
+		s.mu.Unlock()
+		return true
+	})
+	select {
+	case <-reloaded:
+		t.Error("the reload waits for no topic: this test proves nothing")
+	default:
+	}
+	close(release)
+	if err := errors.Join(<-deleted, <-reloaded); err != nil {
+		t.Error(err)
+	}
 }

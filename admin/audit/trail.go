@@ -30,20 +30,23 @@ type Act struct {
 type Trail struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	file *os.File // nil for none; guarded by mu
+	mu     sync.Mutex // guards what follows
+	file   *os.File   // nil for none
+	closed bool
 }
 
 // New returns a Trail that writes to f, or to the log alone when f is nil.
 func New(f *os.File, log *slog.Logger) *Trail { return &Trail{log: log, file: f} }
 
-// Use has acts written to f from now on, or to the log alone when f is nil, and closes the file before.
+// Use has acts written to f from now on, or to the log alone when f is nil, and closes the file before, which may take as long as its
+// disk. Once the Trail is closed it closes f.
 func (t *Trail) Use(f *os.File) error {
-	err := t.Close()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.file = f
-	return err
+	if !t.closed {
+		t.file, f = f, t.file
+	}
+	t.mu.Unlock()
+	return end(f)
 }
 
 // Write writes an act down. An error of the file is logged: the act was done by then.
@@ -72,13 +75,18 @@ func (t *Trail) append(line []byte) error {
 // Close closes the file. What is written down after it goes to the log only.
 func (t *Trail) Close() error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.file == nil {
+	f := t.file
+	t.file, t.closed = nil, true
+	t.mu.Unlock()
+	return end(f)
+}
+
+// end closes a file that nothing is written to any more; nil is none.
+func end(f *os.File) error {
+	if f == nil {
 		return nil
 	}
-	err := errors.Join(t.file.Sync(), t.file.Close())
-	t.file = nil
-	return err
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // From notes where a request came from.

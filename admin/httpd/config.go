@@ -72,10 +72,8 @@ func (a *api) putConfig(w http.ResponseWriter, r *http.Request, key string) (any
 	switch key {
 	case "nsqlookupd_http_addresses":
 		var addresses []string
-		if err = json.Unmarshal(body, &addresses); err == nil && a.Cluster.ByLookups() && len(addresses) > 0 {
-			err = a.Cluster.SetLookups(addresses)
-		} else if err == nil {
-			err = errors.New("there are brokers, or would be no lookup")
+		if err = json.Unmarshal(body, &addresses); err == nil {
+			err = a.Settings.SetLookups(addresses)
 		}
 	case "log_level":
 		err = a.Settings.SetLogLevel(string(body))

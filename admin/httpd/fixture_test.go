@@ -46,7 +46,17 @@ func (o *options) List() httpapi.Settings { return httpapi.Settings{} }
 func (o *options) Reload() error { return nil }
 
 // options is a Settings.
-type options struct{ level string }
+type options struct {
+	level   string
+	cluster *cluster.Cluster
+}
+
+func (o *options) SetLookups(addresses []string) error {
+	if len(addresses) == 0 {
+		return errors.New("none")
+	}
+	return o.cluster.SetLookups(addresses)
+}
 
 func (o *options) Config(key string) (any, bool) {
 	switch key {
@@ -107,7 +117,7 @@ func newHastyFixture(t *testing.T, timeout time.Duration, change func(*Config), 
 		t.Fatal(err)
 	}
 	cfg := Config{Cluster: f.cluster, Maker: maker, Guard: g, Trail: audit.New(nil, log), Notify: audit.NewNotifier("", nil, log), Log: log, UI: files,
-		Version: "1.3.0", Hostname: "admin", Refresh: 30 * time.Millisecond, Settings: &options{"info"}, Stop: f.stop}
+		Version: "1.3.0", Hostname: "admin", Refresh: 30 * time.Millisecond, Settings: &options{"info", f.cluster}, Stop: f.stop}
 	if change != nil {
 		change(&cfg)
 	}

@@ -54,6 +54,8 @@ type Settings interface {
 	Reload() error
 	// SetLogLevel changes the level from now on; it fails for a word that names none.
 	SetLogLevel(word string) error
+	// SetLookups has other lookups asked from now on; it fails where brokers are asked, and for addresses that are none.
+	SetLookups(addresses []string) error
 }
 
 type api struct {

@@ -37,7 +37,10 @@ func program(o *admin.Options) cmdkit.Program {
 			fresh := admin.DefaultOptions()
 			return program(&fresh)
 		},
-		Reload: func(d cmdkit.Daemon, from httpapi.Origins) error { return d.(*admin.Server).Reload(*o, from) },
+		Reload: func(d cmdkit.Daemon, from httpapi.Origins, changes uint64) error {
+			return d.(*admin.Server).ReloadSince(changes, *o, from)
+		},
+		Changes: func(d cmdkit.Daemon) uint64 { return d.(*admin.Server).Changes() },
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))

@@ -31,7 +31,10 @@ func program(o *broker.Options) cmdkit.Program {
 			fresh := broker.DefaultOptions()
 			return program(&fresh)
 		},
-		Reload:  func(d cmdkit.Daemon, from httpapi.Origins) error { return d.(*broker.Server).Reload(*o, from) },
+		Reload: func(d cmdkit.Daemon, from httpapi.Origins, changes uint64) error {
+			return d.(*broker.Server).ReloadSince(changes, *o, from)
+		},
+		Changes: func(d cmdkit.Daemon) uint64 { return d.(*broker.Server).Changes() },
 		Refused: func(d cmdkit.Daemon) { d.(*broker.Server).ReloadRefused() },
 	}
 	for _, s := range o.Settings() {

@@ -72,6 +72,10 @@ func (r *reloader) try() error {
 		return errNotYet
 	}
 	again := r.program.Again()
+	var changes uint64
+	if again.Changes != nil {
+		changes = again.Changes(r.daemon)
+	}
 	resolved, err := again.Configure(r.proc)
 	if err != nil {
 		if again.Refused != nil {
@@ -80,7 +84,7 @@ func (r *reloader) try() error {
 		return err
 	}
 	resolved.WarnOfIgnored(r.log)
-	return again.Reload(r.daemon, resolved.Origins())
+	return again.Reload(r.daemon, resolved.Origins(), changes)
 }
 
 // CheckConfig judges file, environment and flags, with the files that they name, as a start would, and says so; it starts nothing.

@@ -33,8 +33,12 @@ type Program struct {
 
 	// Again returns the same program over settings that have their defaults, for reading them anew; nil when that cannot be done.
 	Again func() Program
-	// Reload hands what this program's settings say to a daemon that runs. When it fails the daemon has changed nothing.
-	Reload func(d Daemon, from httpapi.Origins) error
+	// Reload hands what this program's settings say to a daemon that runs. When it fails the daemon has changed nothing. Changes is what
+	// the function of that name said before the settings were read.
+	Reload func(d Daemon, from httpapi.Origins, changes uint64) error
+	// Changes returns how often settings of a daemon that runs were changed by hand: a reload that such a change came into is refused. Nil
+	// when that cannot be.
+	Changes func(d Daemon) uint64
 	// Refused tells a daemon that runs that its settings could not be read anew; nil when it does not want to know.
 	Refused func(d Daemon)
 }

@@ -206,7 +206,7 @@ func TestAReloadThatHangsKeepsNoOtherWaiting(t *testing.T) {
 		<-release
 		again := program(&own)
 		again.ShutdownTimeout, again.Validate = new(time.Second), func(Resolved) error { return nil }
-		again.Reload = func(Daemon, httpapi.Origins) error { return nil }
+		again.Reload = func(Daemon, httpapi.Origins, uint64) error { return nil }
 		return again
 	}}}
 	first := make(chan error)
@@ -249,7 +249,7 @@ func TestASignalIsNotLostToAReload(t *testing.T) {
 			<-release
 			again := program(&own)
 			again.ShutdownTimeout, again.Validate = new(time.Second), func(Resolved) error { return nil }
-			again.Reload = func(Daemon, httpapi.Origins) error { return nil }
+			again.Reload = func(Daemon, httpapi.Origins, uint64) error { return nil }
 			return again
 		}
 		logger := NewLogger(log, "text", nil)

@@ -36,7 +36,9 @@ func program(o *lookup.Options) cmdkit.Program {
 			fresh := lookup.DefaultOptions()
 			return program(&fresh)
 		},
-		Reload: func(d cmdkit.Daemon, from httpapi.Origins) error { return d.(*lookup.Server).Reload(*o, from) },
+		Reload: func(d cmdkit.Daemon, from httpapi.Origins, _ uint64) error {
+			return d.(*lookup.Server).Reload(*o, from)
+		},
 	}
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))
