@@ -162,6 +162,8 @@ func (s *Server) prepare(p *prepared) error {
 		return fmt.Errorf("turning TLS on or off: --tls-cert and --tls-key: %w", ErrRestart)
 	case s.engine == nil && o.wantsLog():
 		return fmt.Errorf("keeping topics in a log where there is none yet: --durability and --topic-durability: %w", ErrRestart)
+	case o.wantsLog() && s.engine.Unsyncable() != nil: // only a start at level memory gets as far as here
+		return fmt.Errorf("keeping topics in a log: --topic-durability and --topic-options: %w", s.engine.Unsyncable())
 	case unfinishedLimit(o) > unfinishedLimit(&s.opts):
 		return fmt.Errorf("--max-body-size and --max-msg-size over half of --max-unfinished-bytes: %w", ErrRestart)
 	case o.MaxMsgSize > s.largestMessage():

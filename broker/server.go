@@ -294,7 +294,7 @@ func (s *Server) topicConfig() topic.Config {
 	cfg.Patterns = o.patterns()
 	if s.engine != nil {
 		cfg.Journal, cfg.Segments, cfg.Level, cfg.Need = s.engine.Journal(), s.engine.Segments(), s.levelOf, s.engine.Need
-		cfg.Scan = s.engine.Scan
+		cfg.Scan, cfg.Unpromised = s.engine.Scan, s.engine.Unsyncable()
 	}
 	if s.member != nil {
 		cfg.Elsewhere = s.elsewhere

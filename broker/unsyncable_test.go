@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/vfs"
+	"brokerd/protocol/httpapi"
 	"brokerd/protocol/prototest"
 )
 
@@ -26,9 +28,10 @@ func TestMemoryCanBeHadWhereFoldersCannotBeSynced(t *testing.T) {
 		o := DefaultOptions()
 		o.TCPAddress, o.HTTPAddress, o.HTTPSAddress, o.BroadcastAddress, o.DataPath = host+":4150", "", "", host, t.TempDir()
 		o.ShutdownTimeout, o.LogFileSize = time.Second, 64<<10
+		var s *Server
 		start := func(level topic.Level) (stop func(), err error) {
 			o.Durability = Durability(level)
-			s, err := New(o, slog.New(slog.DiscardHandler), new(slog.LevelVar))
+			s, err = New(o, slog.New(slog.DiscardHandler), new(slog.LevelVar))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,6 +63,28 @@ func TestMemoryCanBeHadWhereFoldersCannotBeSynced(t *testing.T) {
 		c := prototest.NewClient(t, conn)
 		c.Send(prototest.Magic + prototest.Pub("t", "m"))
 		c.Expect("OK")
+		for name, change := range map[string]func(*Options){ // what a start refuses is not taken by a reload either
+			"--topic-durability": func(o *Options) { o.TopicDurability = []string{"t*=disk"} },
+			"--topic-options":    func(o *Options) { o.TopicOptions = []string{"t* durability=fsync"} },
+		} {
+			fresh := o
+			change(&fresh)
+			if err := s.Reload(fresh, httpapi.Origins{}); !errors.Is(err, storage.ErrUnsyncable) || !strings.Contains(err.Error(), "choose a --data-path on another") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		made, err := s.registry.Topic("made")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := made.SetDurability(topic.Disk); !errors.Is(err, topic.ErrUnpromised) || !errors.Is(err, storage.ErrUnsyncable) {
+			t.Errorf("a topic is moved into the log: %v", err)
+		}
+		fresh := o
+		fresh.TopicDurability = []string{"t*=memory"}
+		if err := s.Reload(fresh, httpapi.Origins{}); err != nil {
+			t.Errorf("a reload at level memory: %v", err)
+		}
 		_ = conn.Close()
 		disk.SetRules() // a stop may write the manifest, and says when it cannot
 		stop()

@@ -134,7 +134,7 @@ func (a *api) notConfigured(req *http.Request, err error) error {
 	switch {
 	case errors.Is(err, topic.ErrReplicated):
 		return ofReplicated(err)
-	case errors.As(err, &bad), errors.Is(err, topic.ErrEphemeral):
+	case errors.As(err, &bad), errors.Is(err, topic.ErrEphemeral), errors.Is(err, topic.ErrUnpromised):
 		return invalidConfig(err)
 	case errors.Is(err, topic.ErrHolds):
 		return invalidConfig(fmt.Errorf("%w; consume or empty them first", err))

@@ -100,6 +100,8 @@ type Engine struct {
 	quiet    *tellings
 	groups   Groups // nil: there are none
 
+	unsyncable error // set by Open: why no topic is to be kept in the log anew
+
 	// Owned by the loop, and by Close after it.
 	number    uint64    // of the next checkpoint
 	deleted   []uint32  // topics of which a crash has left the segments, to be removed

@@ -17,6 +17,9 @@ import (
 // ErrHolds is the refusal to move a topic that holds messages between level memory and the levels that are kept in the log.
 var ErrHolds = errors.New("a topic moves between level memory and the levels disk and fsync only while it holds no message")
 
+// ErrUnpromised is the refusal of a level above memory on a node whose log can promise nothing.
+var ErrUnpromised = errors.New("this broker can keep no topic above level memory")
+
 // ErrNodeLog is the refusal of a level above memory on a node that keeps no log.
 var ErrNodeLog = errors.New("this broker keeps no log, as neither its level nor that of any topic was above memory when it started")
 
@@ -97,7 +100,7 @@ func ownOptions(all map[string]json.RawMessage) map[string]json.RawMessage {
 
 // SetDurability sets the topic's level, from the next publish on and for good: it returns once that is synced. Between memory
 // and the other levels the topic is made anew, with its channels, under which their consumers are closed. It fails with
-// ErrHolds, ErrNodeLog, ErrEphemeral, ErrExiting, or the error of the log; with that the level is in force, but may be
+// ErrHolds, ErrNodeLog, ErrUnpromised, ErrEphemeral, ErrExiting, or the error of the log; with that the level is in force, but may be
 // forgotten by a crash.
 func (t *Topic) SetDurability(l Level) error {
 	return t.SetOptions(map[string]json.RawMessage{durabilityOption: json.RawMessage(strconv.Quote(l.String()))})
@@ -106,8 +109,11 @@ func (t *Topic) SetDurability(l Level) error {
 // remake makes a topic that holds no message anew at another level, with options. Publishers wait, and find the new one. Other topics
 // can be made while it waits for the disk.
 func (r *Registry) remake(t *Topic, l Level, chosen bool, set *policy.Set) error {
-	if l > Memory && r.cfg.Journal == nil {
+	switch {
+	case l > Memory && r.cfg.Journal == nil:
 		return ErrNodeLog
+	case l > Memory && r.cfg.Unpromised != nil:
+		return fmt.Errorf("%w: %w", ErrUnpromised, r.cfg.Unpromised)
 	}
 	r.remaking.Lock()
 	defer r.remaking.Unlock()
