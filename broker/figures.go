@@ -46,7 +46,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 		m.Traces.Sent, m.Traces.Dropped = s.tracer.Counts()
 	}
 	if pair := s.tlsNow().pair; pair != nil {
-		m.Certificate = pair.Expiry()
+		m.CertificateFrom, m.Certificate = pair.Valid()
 	}
 	s.mu.Lock()
 	m.Reloads = s.reloads

@@ -273,8 +273,11 @@ func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
 	if why := failed.Load(); why != nil {
 		t.Errorf("a client was cut: %v", why)
 	}
-	if got := n.get("/metrics"); !strings.Contains(got, "brokerd_certificate_expiry_timestamp_seconds") {
-		t.Error("metrics do not tell when the certificate ends")
+	got := n.get("/metrics")
+	for _, name := range []string{"brokerd_certificate_start_timestamp_seconds", "brokerd_certificate_expiry_timestamp_seconds"} {
+		if !strings.Contains(got, "\n"+name+" ") {
+			t.Errorf("metrics do not tell %s of the certificate", name)
+		}
 	}
 	t.Logf("%d publishes over %d connections went through", published.Load(), clients)
 }

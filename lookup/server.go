@@ -193,7 +193,7 @@ func (s *Server) newHandler(o *Options) http.Handler {
 func (s *Server) snapshot() metrics.Snapshot {
 	m := metrics.Snapshot{Figures: s.registry.Figures(time.Now()), Version: Version, Began: s.began}
 	if pair := s.certs.Load().pair; pair != nil {
-		m.Certificate = pair.Expiry()
+		m.CertificateFrom, m.Certificate = pair.Valid()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"testing"
+	"time"
 
 	"brokerd/protocol/httpapi"
 	"brokerd/protocol/lookupwire"
@@ -55,6 +56,9 @@ func TestBrokersSpeakTLSOrNotOnOnePort(t *testing.T) {
 		var found httpapi.Lookup
 		if err := client.Get(t.Context(), "http://"+s.HTTPAddr().String()+"/lookup?topic=t", &found); err != nil || len(found.Producers) != 1 {
 			t.Errorf("tls-required=%v: over HTTP: %v %v", required, found, err) // a client follows TLS_REQUIRED to HTTPS
+		}
+		if m := s.snapshot(); m.CertificateFrom.IsZero() || !m.CertificateFrom.Before(time.Now()) || !m.Certificate.After(time.Now()) {
+			t.Errorf("metrics say of the certificate that it is valid from %v until %v", m.CertificateFrom, m.Certificate)
 		}
 		if err := client.Get(t.Context(), "https://"+s.HTTPSAddr().String()+"/lookup?topic=t", &found); err != nil || len(found.Producers) != 1 {
 			t.Errorf("tls-required=%v: over HTTPS: %v %v", required, found, err)

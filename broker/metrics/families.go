@@ -19,36 +19,37 @@ type nodeFamilies struct {
 	info, start, healthy, ready, draining, topics, channels, topicsInSum *exposition.Family
 	aside                                                                *exposition.Family
 	connections, accepted, turnedAway, refused, lookup                   *exposition.Family
-	diskTotal, diskFree, diskMinFree, certificate                        *exposition.Family
+	diskTotal, diskFree, diskMinFree, certificate, certificateFrom       *exposition.Family
 	reloads, reloadGood, spansSent, spansDropped                         *exposition.Family
 	browses, browsed                                                     *exposition.Family
 }
 
 func newNodeFamilies() nodeFamilies {
 	return nodeFamilies{
-		info:        gauge("build_info", "always 1; its labels are the version of NSQ that is spoken, and the build's release, commit and Go", "version", "release", "commit", "go"),
-		start:       gauge("start_time_seconds", "when the broker began to start, seconds since 1970"),
-		healthy:     gauge("healthy", "1 while messages can be kept, as /ping says; 0 when the disk has failed or is nearly full"),
-		ready:       gauge("ready", "1 while the broker may get work, as /ready says"),
-		draining:    gauge("draining", "1 while the broker drains or has drained"),
-		topics:      gauge("topics", "topics that there are"),
-		channels:    gauge("channels", "channels that there are"),
-		topicsInSum: gauge("topics_in_sum", "topics beyond --metrics-max-topics, which are told as one sum with empty labels"),
-		connections: gauge("connections", "client connections over TCP that are open"),
-		accepted:    counter("connections_total", "client connections over TCP that were accepted"),
-		turnedAway:  counter("connections_refused_total", "connections that were refused because of --max-connections, --max-connections-per-address or the file descriptors that there are, by kind: tcp or http", "kind"),
-		refused:     counter("refused_commands_total", "commands of clients that were answered with an error, by its code", "code"),
-		lookup:      gauge("lookup_connected", "1 while the broker is registered with the lookup", "lookup"),
-		aside:       gauge("set_aside_files", "files that lie in the data folder's set-aside, since they are damaged or nobody knows them, as the start found them and since"),
-		diskTotal:   gauge("disk_bytes", "size of the data folder's file system"),
-		diskFree:    gauge("disk_free_bytes", "what of the data folder's file system is free for brokerd"),
-		diskMinFree: gauge("disk_min_free_bytes", "with less free than this publishes are refused; 0 for never"),
-		certificate: gauge("certificate_expiry_timestamp_seconds", "when the certificate of the listeners ends, seconds since 1970; absent without TLS"),
-		reloads:     counter("config_reloads_total", "times that settings were read anew, by result: success or failure", "result"),
-		reloadGood:  gauge("config_last_reload_successful", "1 when the last reload was taken, or there was none; 0 when it changed nothing for an error"),
-		spansSent:   counter("trace_spans_total", "spans that the collector has taken"),
-		browses:     counter("browse_requests_total", "requests that looked at messages without taking them"),
-		browsed:     counter("browse_bytes_total", "bytes of messages that requests looked through without taking them"),
+		info:            gauge("build_info", "always 1; its labels are the version of NSQ that is spoken, and the build's release, commit and Go", "version", "release", "commit", "go"),
+		start:           gauge("start_time_seconds", "when the broker began to start, seconds since 1970"),
+		healthy:         gauge("healthy", "1 while messages can be kept, as /ping says; 0 when the disk has failed or is nearly full"),
+		ready:           gauge("ready", "1 while the broker may get work, as /ready says"),
+		draining:        gauge("draining", "1 while the broker drains or has drained"),
+		topics:          gauge("topics", "topics that there are"),
+		channels:        gauge("channels", "channels that there are"),
+		topicsInSum:     gauge("topics_in_sum", "topics beyond --metrics-max-topics, which are told as one sum with empty labels"),
+		connections:     gauge("connections", "client connections over TCP that are open"),
+		accepted:        counter("connections_total", "client connections over TCP that were accepted"),
+		turnedAway:      counter("connections_refused_total", "connections that were refused because of --max-connections, --max-connections-per-address or the file descriptors that there are, by kind: tcp or http", "kind"),
+		refused:         counter("refused_commands_total", "commands of clients that were answered with an error, by its code", "code"),
+		lookup:          gauge("lookup_connected", "1 while the broker is registered with the lookup", "lookup"),
+		aside:           gauge("set_aside_files", "files that lie in the data folder's set-aside, since they are damaged or nobody knows them, as the start found them and since"),
+		diskTotal:       gauge("disk_bytes", "size of the data folder's file system"),
+		diskFree:        gauge("disk_free_bytes", "what of the data folder's file system is free for brokerd"),
+		diskMinFree:     gauge("disk_min_free_bytes", "with less free than this publishes are refused; 0 for never"),
+		certificateFrom: gauge("certificate_start_timestamp_seconds", "when the certificate of the listeners begins to be valid, seconds since 1970: later than now, peers refuse it; absent without TLS"),
+		certificate:     gauge("certificate_expiry_timestamp_seconds", "when the certificate of the listeners ends, seconds since 1970; absent without TLS"),
+		reloads:         counter("config_reloads_total", "times that settings were read anew, by result: success or failure", "result"),
+		reloadGood:      gauge("config_last_reload_successful", "1 when the last reload was taken, or there was none; 0 when it changed nothing for an error"),
+		spansSent:       counter("trace_spans_total", "spans that the collector has taken"),
+		browses:         counter("browse_requests_total", "requests that looked at messages without taking them"),
+		browsed:         counter("browse_bytes_total", "bytes of messages that requests looked through without taking them"),
 		spansDropped: counter("trace_spans_dropped_total",
 			"spans that were given up as the collector was slow, gone, or refused them"),
 	}
@@ -56,7 +57,7 @@ func newNodeFamilies() nodeFamilies {
 
 func (f *nodeFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.info, f.start, f.healthy, f.ready, f.draining, f.topics, f.channels, f.topicsInSum, f.connections, f.accepted, f.turnedAway,
-		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.reloads, f.reloadGood, f.spansSent, f.spansDropped, f.browses, f.browsed}
+		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.certificateFrom, f.reloads, f.reloadGood, f.spansSent, f.spansDropped, f.browses, f.browsed}
 }
 
 // logFamilies are of the node's log; absent when none is kept.

@@ -113,6 +113,7 @@ func (e *exporter) node(s *exposition.Scrape, n *Snapshot, inSum int) {
 	}
 	if !n.Certificate.IsZero() {
 		s.Value(f.certificate, seconds(n.Certificate))
+		s.Value(f.certificateFrom, seconds(n.CertificateFrom))
 	}
 	s.Value(f.reloads, float64(n.Reloads.Good), "success")
 	s.Value(f.reloads, float64(n.Reloads.Bad), "failure")

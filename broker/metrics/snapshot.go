@@ -9,25 +9,26 @@ import (
 
 // Snapshot is a broker at one moment.
 type Snapshot struct {
-	Version     string    // of NSQ
-	Began       time.Time // when it began to start
-	Healthy     bool
-	Ready       bool
-	Draining    bool
-	Topics      []topic.Stats // sorted by name
-	Connections int
-	Accepted    uint64            // connections, since the start
-	Refused     map[string]uint64 // commands by their error code
-	TurnedAway  TurnedAway
-	Lookups     []Lookup
-	Disk        Disk
-	SetAside    int
-	Log         *Log // nil when no log is kept
-	Certificate time.Time
-	Reloads     Reloads
-	Traces      Traces
-	Browsed     Browsed
-	Cluster     *Cluster // nil when the broker is in none
+	Version         string    // of NSQ
+	Began           time.Time // when it began to start
+	Healthy         bool
+	Ready           bool
+	Draining        bool
+	Topics          []topic.Stats // sorted by name
+	Connections     int
+	Accepted        uint64            // connections, since the start
+	Refused         map[string]uint64 // commands by their error code
+	TurnedAway      TurnedAway
+	Lookups         []Lookup
+	Disk            Disk
+	SetAside        int
+	Log             *Log      // nil when no log is kept
+	Certificate     time.Time // when the listeners' ends; zero without TLS
+	CertificateFrom time.Time // when it begins
+	Reloads         Reloads
+	Traces          Traces
+	Browsed         Browsed
+	Cluster         *Cluster // nil when the broker is in none
 }
 
 // Lookup is one lookup that the broker registers with.

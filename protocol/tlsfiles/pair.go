@@ -142,8 +142,11 @@ func same(a, b os.FileInfo) bool {
 		(a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() || !b.Mode().IsRegular())
 }
 
-// Expiry returns when the certificate ends.
-func (p *Pair) Expiry() time.Time { return expiry(p.Certificate()) }
+// Valid returns from when the certificate is valid, and until when.
+func (p *Pair) Valid() (from, until time.Time) {
+	c := leaf(p.Certificate())
+	return c.NotBefore, c.NotAfter
+}
 
 func leaf(cert *tls.Certificate) *x509.Certificate {
 	if cert.Leaf != nil { // since Go 1.23 it always is
