@@ -83,7 +83,7 @@ func TestReloadChangesWhoMayDoWhat(t *testing.T) {
 	}
 }
 
-// TestReloadShowsRenewedSecretsToDaemons (case b10): after a reload daemons are shown the new certificate and the new token, and one that another
+// TestReloadShowsRenewedSecretsToDaemons: after a reload daemons are shown the new certificate and the new token, and one that another
 // authority vouches for is believed; the listener shows the new certificate, and takes callers' of the new authority.
 func TestReloadShowsRenewedSecretsToDaemons(t *testing.T) {
 	first, second := prototest.NewAuthority(t), prototest.NewAuthority(t)

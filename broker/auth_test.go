@@ -127,7 +127,7 @@ func TestAuthExpires(t *testing.T) {
 	n.stop()
 }
 
-// TestNoCachedAnswerOutlivesWhatItStoodOn (case b14): what the token file lets everybody do is not kept with what an auth daemon has said: once it
+// TestNoCachedAnswerOutlivesWhatItStoodOn: what the token file lets everybody do is not kept with what an auth daemon has said: once it
 // is withdrawn the caller has only what the daemon says; and what that says is asked anew when it is over, however often it was used.
 func TestNoCachedAnswerOutlivesWhatItStoodOn(t *testing.T) {
 	t.Parallel()

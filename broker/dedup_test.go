@@ -135,7 +135,7 @@ func TestManyKeysOverACleanStop(t *testing.T) {
 	}
 }
 
-// TestRepeatedPublishes (case c18): what has a deduplication key that was accepted is answered OK and not stored, on PUB, MPUB and DPUB, however
+// TestRepeatedPublishes: what has a deduplication key that was accepted is answered OK and not stored, on PUB, MPUB and DPUB, however
 // publishes stand together; acks that the topic does not allow are refused.
 func TestRepeatedPublishes(t *testing.T) {
 	two := func(words, a, b string) string {

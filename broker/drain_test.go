@@ -41,7 +41,7 @@ func (n *node) ended() bool {
 	}
 }
 
-// TestDrainTakesAnswersAndNothingElse (cases b4, b5): publishes are refused with a clear error, on connections that go on; nothing more is
+// TestDrainTakesAnswersAndNothingElse: publishes are refused with a clear error, on connections that go on; nothing more is
 // delivered, nobody new may subscribe; FIN, REQ and TOUCH are taken; it ends once nothing is out, and nothing that was finished
 // comes again after the next start.
 func TestDrainTakesAnswersAndNothingElse(t *testing.T) {
@@ -150,7 +150,7 @@ func TestDrainThatIsTakenBack(t *testing.T) {
 	}
 }
 
-// TestDrainEndsInItsDeadline with a text (case b7), and what is left is kept: one node alone whose topic has no channel, and a consumer
+// TestDrainEndsInItsDeadline with a text, and what is left is kept: one node alone whose topic has no channel, and a consumer
 // that does not answer.
 func TestDrainEndsInItsDeadline(t *testing.T) {
 	t.Parallel()
@@ -237,7 +237,7 @@ func listed(t *testing.T, l *lookup.Server, topic string) int {
 	return len(answer.Producers)
 }
 
-// TestDrainOfManyTopics (case b7): thousands on one node alone, which no lookup lists, ten in make crash. It ends by itself, and metrics still answer.
+// TestDrainOfManyTopics: thousands on one node alone, which no lookup lists, ten in make crash. It ends by itself, and metrics still answer.
 func TestDrainOfManyTopics(t *testing.T) {
 	t.Parallel()
 	n := start(t, func(o *broker.Options) { o.Durability = 0 })

@@ -11,7 +11,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-// TestFolderOnAContainersLayer (case e9): queues that would go with the container are told of at the start; on a volume there is nothing to tell.
+// TestFolderOnAContainersLayer: queues that would go with the container are told of at the start; on a volume there is nothing to tell.
 func TestFolderOnAContainersLayer(t *testing.T) {
 	cmdtest.NeedRoot(t)
 	disk := cmdtest.SmallDisk(t, 64<<10) // an overlay does not stand on another

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestAFolderBesideTheQueuesIsRefused (case e11): a start in a folder in, or around, the one that has the queues says where those are, and changes nothing; so with
+// TestAFolderBesideTheQueuesIsRefused: a start in a folder in, or around, the one that has the queues says where those are, and changes nothing; so with
 // what an nsqd has left. A folder that has queues of its own goes on.
 func TestAFolderBesideTheQueuesIsRefused(t *testing.T) {
 	t.Parallel()

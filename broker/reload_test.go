@@ -104,7 +104,7 @@ func TestReloadWithOneBadValueChangesNothing(t *testing.T) {
 	if got := n.get("/metrics"); !strings.Contains(got, "brokerd_config_last_reload_successful 0") {
 		t.Error("metrics do not tell that the last reload failed")
 	}
-	if err := n.Reload(o, httpapi.Origins{}); err != nil { // the same again is a success (case b12)
+	if err := n.Reload(o, httpapi.Origins{}); err != nil { // the same again is a success
 		t.Error(err)
 	}
 }
@@ -167,7 +167,7 @@ func TestEmptyPutReadsSettingsAnew(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsShownInConfig (case b15).
+// TestNoSecretIsShownInConfig.
 func TestNoSecretIsShownInConfig(t *testing.T) {
 	t.Parallel()
 	n := start(t, func(o *broker.Options) {
@@ -204,7 +204,7 @@ func serialOf(t *testing.T, address string, cfg *tls.Config) int64 {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 }
 
-// TestRenewedCertificateIsServedAndNoConnectionIsCut (cases b10, b11, b12): clients publish over TLS all the time while the files are
+// TestRenewedCertificateIsServedAndNoConnectionIsCut: clients publish over TLS all the time while the files are
 // renewed, once without a word to the broker and once with a reload. The wire and HTTPS show the new one.
 func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
 	t.Parallel()
@@ -282,7 +282,7 @@ func TestRenewedCertificateIsServedAndNoConnectionIsCut(t *testing.T) {
 	t.Logf("%d publishes over %d connections went through", published.Load(), clients)
 }
 
-// TestSwappedLinkIsFollowed (case b11): the certificate's folder is a symbolic link that is moved, as Kubernetes does.
+// TestSwappedLinkIsFollowed: the certificate's folder is a symbolic link that is moved, as Kubernetes does.
 func TestSwappedLinkIsFollowed(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)

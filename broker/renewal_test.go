@@ -51,7 +51,7 @@ func tlsPeer(t *testing.T, a *authority) (address string, shown *atomic.Int64) {
 	return l.Addr().String(), shown
 }
 
-// TestEveryLinkShowsTheRenewedCertificate (case b10): after a reload each listener and each connection to a lookup shows the new certificate,
+// TestEveryLinkShowsTheRenewedCertificate: after a reload each listener and each connection to a lookup shows the new certificate,
 // and another authority that the file has now is trusted for lookups, auth daemons and clients.
 func TestEveryLinkShowsTheRenewedCertificate(t *testing.T) {
 	a, next := newAuthority(t), newAuthority(t)

@@ -614,7 +614,7 @@ func (s *sim) judge() {
 	}
 }
 
-// same holds the replicas of each group to each other: at the same record all have the same (D6, D7), and when all is finished that is no message (D8).
+// same holds the replicas of each group to each other: at the same record all have the same, and when all is finished that is no message.
 func (s *sim) same() {
 	all := map[string][]string{} // by a topic of a group, of each of its replicas
 	s.eventually("all replicas are as far, and hold nothing", time.Minute, func() bool {

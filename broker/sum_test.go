@@ -27,7 +27,7 @@ func (n *node) exported() map[string]int64 {
 	return sums
 }
 
-// TestSumOverNodesIsWhatThereIs (case b2): three brokers, of whose topics only one each is told by itself. After each thing that could make a
+// TestSumOverNodesIsWhatThereIs: three brokers, of whose topics only one each is told by itself. After each thing that could make a
 // figure stale or count twice (options, a reload, a restart, a deleted channel) the sum over the nodes is what was published and not finished.
 func TestSumOverNodesIsWhatThereIs(t *testing.T) {
 	t.Parallel()

@@ -166,7 +166,7 @@ func TestAnonymousLetsAccessComeInStepByStep(t *testing.T) {
 	p.Expect("OK")
 }
 
-// TestWithdrawnGrantsCutLiveSessions (cases b13, b14): a consumer with credit and a producer are gone within 5 s of their token's end; who keeps its
+// TestWithdrawnGrantsCutLiveSessions: a consumer with credit and a producer are gone within 5 s of their token's end; who keeps its
 // grants is not disturbed, and neither is anybody by a file that cannot be read.
 func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
 	t.Parallel()
@@ -235,7 +235,7 @@ func TestWithdrawnGrantsCutLiveSessions(t *testing.T) {
 	}
 }
 
-// TestTokensThatExpireCutSessions (cases b13, b14): the connection does not outlive its token, and no use of it makes it longer. A machine that is too busy to
+// TestTokensThatExpireCutSessions: the connection does not outlive its token, and no use of it makes it longer. A machine that is too busy to
 // have the clients there before the token ends gets one that lasts longer.
 func TestTokensThatExpireCutSessions(t *testing.T) {
 	t.Parallel()
@@ -372,7 +372,7 @@ func newRevocable(t *testing.T) *revocable {
 	return d
 }
 
-// TestDeletedGrantsOfTheAuthDaemonCutAConsumer (case b14): it is asked again when its answer has expired, also for a consumer that only listens. One
+// TestDeletedGrantsOfTheAuthDaemonCutAConsumer: it is asked again when its answer has expired, also for a consumer that only listens. One
 // that does not answer for a moment cuts nobody off.
 func TestDeletedGrantsOfTheAuthDaemonCutAConsumer(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,7 @@ import (
 	"brokerd/diskqueue/vfs"
 )
 
-// TestFoldersOfNewerBuilds (case b8): a folder that uses what this build does not know is refused by a start and by each verb that works on a
+// TestFoldersOfNewerBuilds: a folder that uses what this build does not know is refused by a start and by each verb that works on a
 // stopped broker, before anything in it is touched; the text says what it needs, and no option has to be switched before. That each kind of file
 // of a newer format is known is tested where the files are.
 func TestFoldersOfNewerBuilds(t *testing.T) {
@@ -50,7 +50,7 @@ func TestFoldersOfNewerBuilds(t *testing.T) {
 	}
 }
 
-// TestAFolderNeedsOnlyWhatIsUsed (case b9): the manifest names a feature once it is used and not before, so that the way back to a build that does not
+// TestAFolderNeedsOnlyWhatIsUsed: the manifest names a feature once it is used and not before, so that the way back to a build that does not
 // know it stays open until then, without anybody having to switch anything.
 func TestAFolderNeedsOnlyWhatIsUsed(t *testing.T) {
 	o, _ := backlog(t) // overflow, deferred messages, a pause, two levels

@@ -20,7 +20,7 @@ func eventsOf(m *httpapi.MessageAt) (what, who []string) {
 	return what, who
 }
 
-// TestATracedTopicSaysWhoHadAMessage (case c33): with the option trace the history of a message has each delivery and each answer with its client, and
+// TestATracedTopicSaysWhoHadAMessage: with the option trace the history of a message has each delivery and each answer with its client, and
 // each way back: requeued, timed out, its connection lost. Without it nobody is named.
 func TestATracedTopicSaysWhoHadAMessage(t *testing.T) {
 	n := start(t, func(o *broker.Options) { o.Durability = levelDisk })

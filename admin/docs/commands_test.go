@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { cmdtest.Main(m) }
 
-// TestCommandsOfThePages (case e17) runs every command block of the project's texts as a reader would: page by page, in order, on the ports that stand
+// TestCommandsOfThePages runs every command block of the project's texts as a reader would: page by page, in order, on the ports that stand
 // there. Each page has a network of its own, with nothing but loopback, so that those ports are free and nothing can reach out. What a
 // page says is printed must be printed. Blocks that say why they are not run are counted, and so are those that need what this machine
 // does not have: go test -v shows the counts.

@@ -19,7 +19,7 @@ var (
 	wordDefault = regexp.MustCompile("`([a-z0-9-]+)`(?: \\((?:the )?default\\)|, the default)")
 )
 
-// TestDefaultsInTheTextsAreTheCodes (case e17): where a text says what is so by default, it is what a reference says, each of which is made of the code.
+// TestDefaultsInTheTextsAreTheCodes: where a text says what is so by default, it is what a reference says, each of which is made of the code.
 func TestDefaultsInTheTextsAreTheCodes(t *testing.T) {
 	defaults, words := map[string][]string{}, map[string]bool{}
 	references, err := filepath.Glob(filepath.Join(root, "docs/reference/*.md"))

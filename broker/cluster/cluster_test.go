@@ -175,8 +175,8 @@ func TestANumberRestsForADay(t *testing.T) {
 	}
 }
 
-// D2: a bad map made good data look like nobody's, and it was deleted. Only the word deleting deletes.
-func TestD02NothingIsDeletedBecauseTheMapDoesNotMentionIt(t *testing.T) {
+// A bad map made good data look like nobody's, and it was deleted. Only the word deleting deletes.
+func TestNothingIsDeletedBecauseTheMapDoesNotMentionIt(t *testing.T) {
 	s := founded(t, "", "", "")
 	for _, name := range []string{"a", "b", "c"} {
 		fatal(t, s.Apply(Command{Op: OpCreate, Topic: name, Level: Fsync, Load: map[int]float64{2: 1, 3: 1, 4: 1, 5: 1, 6: 1}}))
@@ -251,7 +251,7 @@ func someCommand(rng *rand.Rand, s *State, now int64) Command {
 }
 
 // Random commands, by seed: the same on two nodes, one of which starts anew from what it has written down; a refused
-// one changes nothing (D4); what cannot be never is; and nothing that names something is used twice (D18): ids of
+// one changes nothing; what cannot be never is; and nothing that names something is used twice: ids of
 // replicas, numbers of topics.
 func TestCommandsInOrderGiveOneState(t *testing.T) {
 	for seed := range uint64(40) {
@@ -359,9 +359,9 @@ type booting struct {
 	next  int             // whom it asks next
 }
 
-// D21: nodes that start, stop, are wiped, and reach each other or not, never found two clusters that live, and found
+// Nodes that start, stop, are wiped, and reach each other or not, never found two clusters that live, and found
 // one when all is well.
-func TestD21OneClusterIsFounded(t *testing.T) {
+func TestOneClusterIsFounded(t *testing.T) {
 	begun := 0
 	for seed := range uint64(600) {
 		rng := rand.New(rand.NewPCG(seed, 2))

@@ -73,8 +73,8 @@ func TestPublishesOnAnyNode(t *testing.T) {
 	})
 }
 
-// D12: a forwarded publish ends in ok, no, or unknown within its time, wherever something is lost: nothing is sent, the publish is lost, or its answer.
-func TestD12EachForwardedPublishEndsWithinItsTime(t *testing.T) {
+// A forwarded publish ends in ok, no, or unknown within its time, wherever something is lost: nothing is sent, the publish is lost, or its answer.
+func TestEachForwardedPublishEndsWithinItsTime(t *testing.T) {
 	const limit = 5*time.Second + 50*time.Millisecond
 	run(t, 2, func(w *world) {
 		w.lead("", 0)
@@ -124,8 +124,8 @@ func TestD12EachForwardedPublishEndsWithinItsTime(t *testing.T) {
 	})
 }
 
-// D13: a publish that is sent again while the first one is on its way, or taken, is stored once, and answered.
-func TestD13SentTwiceStoredOnce(t *testing.T) {
+// A publish that is sent again while the first one is on its way, or taken, is stored once, and answered.
+func TestSentTwiceStoredOnce(t *testing.T) {
 	run(t, 3, func(w *world) {
 		w.mu.Lock()
 		w.reign.hold = true

@@ -9,7 +9,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-// TestThePageOfOptionsIsTheTable (case e17) holds docs/reference/options.md to the table of options.
+// TestThePageOfOptionsIsTheTable holds docs/reference/options.md to the table of options.
 func TestThePageOfOptionsIsTheTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Options, one by one\n\nMade of the table in the code. How they are set, and which one counts, is in [Options](../options.md).\n\n" +

@@ -15,7 +15,7 @@ import (
 	"brokerd/protocol/httpapi"
 )
 
-// TestCountedIsStored (case b16): after rounds of publishing, finishing, giving back, emptying and deleting that each end in a kill, what a broker
+// TestCountedIsStored: after rounds of publishing, finishing, giving back, emptying and deleting that each end in a kill, what a broker
 // counts is what it has: as many messages come as /stats says wait, and every channel adds up. The report's broker drifted up and refused publishes
 // at 40 % of its limit.
 func TestCountedIsStored(t *testing.T) {
@@ -130,7 +130,7 @@ func consumeAll(t *testing.T, b *cmdtest.Process, topic, channel string) int64 {
 	return got.Load() + int64(left.DeferredCount)
 }
 
-// TestADeletedTopicGivesItsPlaceBack (case b17): a thousand topics are made, published to and deleted where there is room for two, and nothing of
+// TestADeletedTopicGivesItsPlaceBack: a thousand topics are made, published to and deleted where there is room for two, and nothing of
 // them is left: no place, no channel, no block on disk. The report's server kept what was reserved.
 func TestADeletedTopicGivesItsPlaceBack(t *testing.T) {
 	t.Parallel()

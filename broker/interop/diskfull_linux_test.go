@@ -18,7 +18,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-// TestFullDiskRefusesPublishesAndRecovers (case b18) fills the disk of a broker whose consumer is not there. Publishes must be refused with
+// TestFullDiskRefusesPublishesAndRecovers fills the disk of a broker whose consumer is not there. Publishes must be refused with
 // a reason, and health say so; a consumer must get all that was acknowledged; draining must make publishes possible again.
 func TestFullDiskRefusesPublishesAndRecovers(t *testing.T) {
 	for _, c := range []struct {
@@ -209,7 +209,7 @@ func publishMore(t *testing.T, b *cmdtest.Process) string {
 	return body
 }
 
-// TestAFullDiskIsMadeFreeByAnyAct (case b18): while publishes are refused, emptying a channel and deleting a topic work, and publishing goes on by
+// TestAFullDiskIsMadeFreeByAnyAct: while publishes are refused, emptying a channel and deleting a topic work, and publishing goes on by
 // itself when that has made room, as it does when a consumer finishes what is there. The report's store stayed over its quota, and one full node
 // blocked all.
 func TestAFullDiskIsMadeFreeByAnyAct(t *testing.T) {

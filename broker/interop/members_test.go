@@ -198,8 +198,8 @@ func TestClusterOfProcesses(t *testing.T) {
 }
 
 // TestClusterThroughKillsAndPauses: whoever leads is killed or paused again and again; the map is one at the end, and no change that was
-// answered is missing. Then all are killed, and start at once (case e13): nobody waits for another one to be there first; and each is ready once it has
-// caught up, not before (case e14).
+// answered is missing. Then all are killed, and start at once: nobody waits for another one to be there first; and each is ready once it has
+// caught up, not before.
 func TestClusterThroughKillsAndPauses(t *testing.T) {
 	t.Parallel()
 	m := foundMembers(t)

@@ -199,7 +199,7 @@ func (r *rolling) awaitMore(t *testing.T, b *cmdtest.Process, number int64) {
 	})
 }
 
-// TestRollingRestart drains, ends and starts one of three nodes after the other (case b6), in make crash ten times: stock clients lose nothing, get
+// TestRollingRestart drains, ends and starts one of three nodes after the other, in make crash ten times: stock clients lose nothing, get
 // nothing twice, every consumer goes on getting messages, and no producer sees more than an error a restart.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()

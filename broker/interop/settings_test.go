@@ -141,7 +141,7 @@ func TestCheckConfig(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsShownAnywhere (case b15): not in a log at level debug, in /config, figures, metrics or profiles, nor in the list of
+// TestNoSecretIsShownAnywhere: not in a log at level debug, in /config, figures, metrics or profiles, nor in the list of
 // processes, of an auth daemon's URL in the file and of what clients send to AUTH, refused or not.
 func TestNoSecretIsShownAnywhere(t *testing.T) {
 	file := writeText(t, filepath.Join(t.TempDir(), "conf.toml"), `auth_http_addresses = ["http://us:canary-file@127.0.0.1:1/auth?key=canary-query"]`+"\n")

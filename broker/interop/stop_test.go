@@ -19,7 +19,7 @@ const unhurried = "--shutdown-timeout=30m"
 // stopRounds is how often each broker is stopped.
 const stopRounds = 5
 
-// TestAStopUnderLoadRepeatsNothing (case e5) stops a broker in order at random moments, under stock producers and a stock consumer, and sends
+// TestAStopUnderLoadRepeatsNothing stops a broker in order at random moments, under stock producers and a stock consumer, and sends
 // it more signals while it stops, as impatient people and scripts do. It must end with exit code 0 each time; no acknowledged
 // message may be lost, and none that was finished come again: the consumer answers at once what it has.
 func TestAStopUnderLoadRepeatsNothing(t *testing.T) {

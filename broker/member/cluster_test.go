@@ -43,9 +43,9 @@ func TestThreeNodesFoundAClusterAndOutliveOne(t *testing.T) {
 	})
 }
 
-// D3, D18, D21: a node with an emptied folder is another node: it founds nothing, votes on nothing, and waits; an operator has it
+// A node with an emptied folder is another node: it founds nothing, votes on nothing, and waits; an operator has it
 // take the place of what it was, under an id that nobody had.
-func TestD03D18D21AnEmptiedNodeIsAnotherOneAndTakesItsPlaceByCommand(t *testing.T) {
+func TestAnEmptiedNodeIsAnotherOneAndTakesItsPlaceByCommand(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		id, gone := nodes[0].view().ID, nodes[2]
@@ -70,9 +70,9 @@ func TestD03D18D21AnEmptiedNodeIsAnotherOneAndTakesItsPlaceByCommand(t *testing.
 	})
 }
 
-// D17, D19: who is let in follows until it has caught up; one that cannot be reached changes no majority. Voters and learners are
+// Who is let in follows until it has caught up; one that cannot be reached changes no majority. Voters and learners are
 // the same after a restart.
-func TestD17D19WhoIsLetInFollowsFirst(t *testing.T) {
+func TestWhoIsLetInFollowsFirst(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		fourth := letIn(t, nodes)
@@ -102,9 +102,9 @@ func TestD17D19WhoIsLetInFollowsFirst(t *testing.T) {
 	})
 }
 
-// D20 (case e12): who was removed is told so and how to come back, comes to nothing by itself, and serves on; started again on what it had it waits as a
+// Who was removed is told so and how to come back, comes to nothing by itself, and serves on; started again on what it had it waits as a
 // candidate.
-func TestD20WhoWasRemovedIsToldSo(t *testing.T) {
+func TestWhoWasRemovedIsToldSo(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		all, fourth := runFour(t)
 		leaves := all[2]
@@ -154,8 +154,8 @@ func TestWhoRemovesTheLeaderIsToldSo(t *testing.T) {
 	})
 }
 
-// D2: a map that cannot be read is taken from others; the node comes back under another id, and nothing is deleted.
-func TestD02AMapThatCannotBeReadIsTakenFromOthers(t *testing.T) {
+// A map that cannot be read is taken from others; the node comes back under another id, and nothing is deleted.
+func TestAMapThatCannotBeReadIsTakenFromOthers(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		hurt := nodes[1]
@@ -208,8 +208,8 @@ func changes(t *testing.T) func(rest []*node, i int) {
 	}
 }
 
-// D25, D26, D27: a member that lacks what is kept nowhere any more is sent the map, also when it dies while it takes it.
-func TestD27WhoIsBehindAllLogsIsSentTheMap(t *testing.T) {
+// A member that lacks what is kept nowhere any more is sent the map, also when it dies while it takes it.
+func TestWhoIsBehindAllLogsIsSentTheMap(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		late, _ := leave(t, nodes, 6, changes(t))
@@ -237,8 +237,8 @@ func (n *node) checkpoint() {
 	}
 }
 
-// D4, D12, D15: without a majority a change ends as not done or unknown, in time, and alters nothing; nobody waits for good.
-func TestD04D12D15WithoutAMajorityAChangeEndsAndAltersNothing(t *testing.T) {
+// Without a majority a change ends as not done or unknown, in time, and alters nothing; nobody waits for good.
+func TestWithoutAMajorityAChangeEndsAndAltersNothing(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		before := sameMap(t, nodes)
@@ -265,8 +265,8 @@ func TestD04D12D15WithoutAMajorityAChangeEndsAndAltersNothing(t *testing.T) {
 	})
 }
 
-// D11: an idle cluster writes nothing.
-func TestD11AnIdleClusterWritesNothing(t *testing.T) {
+// An idle cluster writes nothing.
+func TestAnIdleClusterWritesNothing(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		count := func() (text string, term uint64) {
@@ -288,8 +288,8 @@ func TestD11AnIdleClusterWritesNothing(t *testing.T) {
 	})
 }
 
-// D21: nodes of another name, another list, or another secret found nothing with each other, and each says why.
-func TestD21NodesThatDoNotAgreeFoundNothing(t *testing.T) {
+// Nodes of another name, another list, or another secret found nothing with each other, and each says why.
+func TestNodesThatDoNotAgreeFoundNothing(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*node)
@@ -315,8 +315,8 @@ func TestD21NodesThatDoNotAgreeFoundNothing(t *testing.T) {
 	}
 }
 
-// D21: two clusters that meet, since one has the other's addresses, stay two.
-func TestD21TwoClustersThatMeetStayTwo(t *testing.T) {
+// Two clusters that meet, since one has the other's addresses, stay two.
+func TestTwoClustersThatMeetStayTwo(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		one := run(t, 3)
 		two := newNodesOn(t, one[0].network, 3)

@@ -11,8 +11,8 @@ import (
 	"brokerd/broker/peer"
 )
 
-// D23, D25, D26: a node that dies, or whose disk fails, between any two writes of taking a map, starts again as what it was or is to be.
-func TestD23D25D26KilledBetweenAnyTwoWritesOfAnInstall(t *testing.T) {
+// A node that dies, or whose disk fails, between any two writes of taking a map, starts again as what it was or is to be.
+func TestKilledBetweenAnyTwoWritesOfAnInstall(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		late := nodes[2]
@@ -50,8 +50,8 @@ func TestANodeThatIsLetInOutlivesItsDisk(t *testing.T) {
 	})
 }
 
-// D6, D7: through kills of whoever it is, under load, maps are equal at equal entries, and no change that was answered is missing.
-func TestD06D07MapsAreOneThroughKills(t *testing.T) {
+// Through kills of whoever it is, under load, maps are equal at equal entries, and no change that was answered is missing.
+func TestMapsAreOneThroughKills(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 3)
 		rng := rand.New(rand.NewPCG(6, 7))

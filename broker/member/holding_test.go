@@ -284,8 +284,8 @@ func TestAGroupBeginsWithItsFirstTopic(t *testing.T) {
 	})
 }
 
-// D26, D27, D30: a replica that lacks entries which are kept nowhere any more is sent all that there is, whatever dies on the way, and never leads before.
-func TestD26D27D30AReplicaThatLacksEntriesIsSentAllThatThereIs(t *testing.T) {
+// A replica that lacks entries which are kept nowhere any more is sent all that there is, whatever dies on the way, and never leads before.
+func TestAReplicaThatLacksEntriesIsSentAllThatThereIs(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes, group := begin(t)
 		write(t, nodes, group, "a")
@@ -499,8 +499,8 @@ func TestAllReplicasKeepEntriesForOneThatLacksThem(t *testing.T) {
 	})
 }
 
-// D3, D18: a replica whose checkpoint cannot be read stays out of its group, and says why; the others go on. So does one whose folder was an old copy.
-func TestD03D18AReplicaThatMayHaveForgottenStaysOut(t *testing.T) {
+// A replica whose checkpoint cannot be read stays out of its group, and says why; the others go on. So does one whose folder was an old copy.
+func TestAReplicaThatMayHaveForgottenStaysOut(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes, group := begin(t)
 		write(t, nodes, group, "a")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestStanding (case e14): a replica has caught up once it got, soon enough, where its leader was, and is behind when it does not.
+// TestStanding: a replica has caught up once it got, soon enough, where its leader was, and is behind when it does not.
 func TestStanding(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -41,7 +41,7 @@ func TestStanding(t *testing.T) {
 	late(true, after(3*mostBehind), "")
 }
 
-// TestANodeIsReadyOnceItHasCaughtUp (case e14) with the map and its groups, after each start. That a majority is away, later, changes nothing.
+// TestANodeIsReadyOnceItHasCaughtUp with the map and its groups, after each start. That a majority is away, later, changes nothing.
 func TestANodeIsReadyOnceItHasCaughtUp(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes, group := begin(t)
@@ -83,7 +83,7 @@ func TestANodeIsReadyOnceItHasCaughtUp(t *testing.T) {
 	})
 }
 
-// TestWhoWaitsToBeLetInIsNotReady (case e14), but who finds no cluster is: others are started as members once it is.
+// TestWhoWaitsToBeLetInIsNotReady, but who finds no cluster is: others are started as members once it is.
 func TestWhoWaitsToBeLetInIsNotReady(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := newNodes(t, 3)

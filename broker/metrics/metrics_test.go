@@ -72,7 +72,7 @@ func publish(t *topic.Stats, n uint64) {
 	t.Channels[0].Delivered.Counts[1] += n
 }
 
-// TestNoCounterEverFallsWhileTopicsComeAndGo (case b3): those of the sum neither, when a topic of it is deleted and made anew, and no
+// TestNoCounterEverFallsWhileTopicsComeAndGo: those of the sum neither, when a topic of it is deleted and made anew, and no
 // message is in the sum and in a series of its own.
 func TestNoCounterEverFallsWhileTopicsComeAndGo(t *testing.T) {
 	w := &world{topics: map[string]*topic.Stats{}}
@@ -130,7 +130,7 @@ func TestNoCounterEverFallsWhileTopicsComeAndGo(t *testing.T) {
 	}
 }
 
-// TestScrapeOfALargeBrokerIsQuick (case b1): 10,000 topics with 30,000 channels, each of them busy, are answered with the series of a
+// TestScrapeOfALargeBrokerIsQuick: 10,000 topics with 30,000 channels, each of them busy, are answered with the series of a
 // thousand topics. What it costs is counted in allocations, which do not depend on the machine.
 func TestScrapeOfALargeBrokerIsQuick(t *testing.T) {
 	var all []topic.Stats

@@ -355,9 +355,9 @@ func TestNodesThatDialEachOther(t *testing.T) {
 	}
 }
 
-// D21: the cluster's id is in each hello, and nobody of another cluster is let in; nor is a second process on one
+// The cluster's id is in each hello, and nobody of another cluster is let in; nor is a second process on one
 // folder.
-func TestD21NodesOfAnotherClusterOrWithTheSameFolderAreRefused(t *testing.T) {
+func TestNodesOfAnotherClusterOrWithTheSameFolderAreRefused(t *testing.T) {
 	for name, change := range map[string]func(i int, o *Options){
 		"another cluster": func(i int, o *Options) { o.Self.Cluster = fmt.Sprint("cluster ", i) },
 		"no cluster yet":  func(i int, o *Options) { o.Self.Cluster = []string{"prod", ""}[i] },

@@ -76,7 +76,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestZeroIsOff (case c22): a duration of 0 is taken for every option that is one, and is off.
+// TestZeroIsOff: a duration of 0 is taken for every option that is one, and is off.
 func TestZeroIsOff(t *testing.T) {
 	durations := 0
 	for i := range Table {

@@ -381,8 +381,8 @@ func TestEphemeralChannelIsNewAtTheNextLeader(t *testing.T) {
 	})
 }
 
-// D33: after the death of a leader each relayed subscription is opened again: a hundred of each kind get messages within ten seconds.
-func TestD33AfterALeadersDeathEachRelayedConsumerGetsMessages(t *testing.T) {
+// After the death of a leader each relayed subscription is opened again: a hundred of each kind get messages within ten seconds.
+func TestAfterALeadersDeathEachRelayedConsumerGetsMessages(t *testing.T) {
 	inBubble(t, 3, func(w *world) {
 		w.lead(w.nodes[0])
 		kinds := []string{"", `{"msg_timeout":20000}`, `{"output_buffer_timeout":100}`, `{"sample_rate":99,"output_buffer_size":64}`}
@@ -455,8 +455,8 @@ func TestABrokerThatStopsTakesNoMoreFromElsewhere(t *testing.T) {
 	})
 }
 
-// B13: a client whose grants are taken back is closed within five seconds, with RDY set and over a relay.
-func TestB13ARevokedClientIsClosedOverARelay(t *testing.T) {
+// A client whose grants are taken back is closed within five seconds, with RDY set and over a relay.
+func TestARevokedClientIsClosedOverARelay(t *testing.T) {
 	inBubble(t, 2, func(w *world) {
 		grants, err := grant.ParseGrants([]string{"consume:*"})
 		if err != nil {

@@ -211,9 +211,9 @@ func TestLeadGoesFromAClientsBrokerAndComesBack(t *testing.T) {
 	})
 }
 
-// D34: an answer that is lost between the client's broker and the one that leads does not count: the message comes again, with its attempts
+// An answer that is lost between the client's broker and the one that leads does not count: the message comes again, with its attempts
 // counted.
-func TestD34AnAnswerThatIsLostOnItsWayDoesNotCount(t *testing.T) {
+func TestAnAnswerThatIsLostOnItsWayDoesNotCount(t *testing.T) {
 	inBubble(t, 3, func(w *world) {
 		w.lead(w.nodes[0])
 		c := w.nodes[2].consume(1, "", nil)
@@ -236,8 +236,8 @@ func TestD34AnAnswerThatIsLostOnItsWayDoesNotCount(t *testing.T) {
 	})
 }
 
-// D9: after the lead has moved each message belongs to somebody: what was in flight is delivered again, and the parts add up.
-func TestD09AfterAMoveEachMessageBelongsToSomebody(t *testing.T) {
+// After the lead has moved each message belongs to somebody: what was in flight is delivered again, and the parts add up.
+func TestAfterAMoveEachMessageBelongsToSomebody(t *testing.T) {
 	inBubble(t, 3, func(w *world) {
 		w.lead(w.nodes[0])
 		var all []*client

@@ -43,64 +43,64 @@ func some(t *testing.T, from uint64, change func(*shape), kinds ...int) (sum cou
 	return sum
 }
 
-// D1: answered before a majority had synced.
-func TestD01PowerCutsOfOneAndOfAllLoseNothingAcknowledged(t *testing.T) {
+// Answered before a majority had synced.
+func TestPowerCutsOfOneAndOfAllLoseNothingAcknowledged(t *testing.T) {
 	sum := some(t, 1000, func(sh *shape) { sh.level, sh.options.Level = wal.Synced, wal.Synced }, 2, 3, 4)
 	if sum.cuts < 25 || sum.acked == 0 || sum.checked == 0 || sum.forgetful > 0 {
 		t.Errorf("%+v", sum)
 	}
 }
 
-// D3: a node with an emptied log voted as before.
-func TestD03AnEmptiedNodeComesBackUnderAnotherIDAndAsALearner(t *testing.T) {
+// A node with an emptied log voted as before.
+func TestAnEmptiedNodeComesBackUnderAnotherIDAndAsALearner(t *testing.T) {
 	sum := some(t, 2000, func(sh *shape) { sh.trim, sh.apart = false, time.Second }, 12, 0)
 	if sum.wiped == 0 || sum.rejoined < sum.wiped/2 {
 		t.Errorf("%+v", sum)
 	}
 }
 
-// D5: a flipped bit on a minority lost acknowledged data.
-func TestD05AFlippedBitIsNoticedAndCostsNothing(t *testing.T) {
+// A flipped bit on a minority lost acknowledged data.
+func TestAFlippedBitIsNoticedAndCostsNothing(t *testing.T) {
 	sum := some(t, 3000, func(*shape) {}, 11, 0)
 	if sum.flips == 0 || sum.forgetful < sum.flips/2 {
 		t.Errorf("%+v", sum)
 	}
 }
 
-// D6: the applied index was saved apart from the state that it stood for.
-func TestD06StateAndIndexOfACheckpointAreOne(t *testing.T) {
+// The applied index was saved apart from the state that it stood for.
+func TestStateAndIndexOfACheckpointAreOne(t *testing.T) {
 	sum := some(t, 4000, func(sh *shape) { sh.trim = true }, 0, 1, 2, 8, 9)
 	if sum.crashes == 0 || sum.acked == 0 {
 		t.Errorf("%+v", sum)
 	}
 }
 
-// D14: a paused old leader's work was taken.
-func TestD14APausedLeaderAppendsNothingInAnotherReign(t *testing.T) {
+// A paused old leader's work was taken.
+func TestAPausedLeaderAppendsNothingInAnotherReign(t *testing.T) {
 	sum := some(t, 5000, func(sh *shape) { sh.apart = 4 * time.Second }, 7)
 	if sum.reigns < 30 {
 		t.Errorf("%+v", sum)
 	}
 }
 
-// D24, D31: messages left before what they say was saved; a record that could not be written was skipped.
-func TestD31AFailedWriteStopsTheReplica(t *testing.T) {
+// Messages left before what they say was saved; a record that could not be written was skipped.
+func TestAFailedWriteStopsTheReplica(t *testing.T) {
 	sum := some(t, 6000, func(*shape) {}, 8, 9)
 	if sum.failures == 0 || sum.acked == 0 {
 		t.Errorf("%+v", sum)
 	}
 }
 
-// D35: a replica behind the committed end led.
-func TestD35WhoHasForgottenDoesNotLead(t *testing.T) {
+// A replica behind the committed end led.
+func TestWhoHasForgottenDoesNotLead(t *testing.T) {
 	sum := some(t, 7000, func(sh *shape) { sh.level, sh.options.Level = wal.Written, wal.Written }, 2, 3, 10, 0)
 	if sum.forgetful == 0 || sum.rejoined == 0 {
 		t.Errorf("%+v", sum)
 	}
 }
 
-// D4: a cut-off minority removed a member on its own.
-func TestD04WithoutAMajorityAChangeOfMembersFailsAndAltersNothing(t *testing.T) {
+// A cut-off minority removed a member on its own.
+func TestWithoutAMajorityAChangeOfMembersFailsAndAltersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 1, nil)
 		defer c.close()
@@ -124,8 +124,8 @@ func TestD04WithoutAMajorityAChangeOfMembersFailsAndAltersNothing(t *testing.T) 
 	})
 }
 
-// D11: an idle cluster wrote an entry at each tick.
-func TestD11AnIdleGroupWritesNothing(t *testing.T) {
+// An idle cluster wrote an entry at each tick.
+func TestAnIdleGroupWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 0, nil)
 		defer c.close()
@@ -152,8 +152,8 @@ func TestD11AnIdleGroupWritesNothing(t *testing.T) {
 	})
 }
 
-// D16: changes dropped the majority.
-func TestD16RemovingWhatMakesUpTheMajorityIsRefused(t *testing.T) {
+// Changes dropped the majority.
+func TestRemovingWhatMakesUpTheMajorityIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 1, nil)
 		defer c.close()
@@ -172,8 +172,8 @@ func TestD16RemovingWhatMakesUpTheMajorityIsRefused(t *testing.T) {
 	})
 }
 
-// D17: adding a wrong address changed the quorum at once.
-func TestD17AReplicaThatCannotBeReachedChangesNoQuorum(t *testing.T) {
+// Adding a wrong address changed the quorum at once.
+func TestAReplicaThatCannotBeReachedChangesNoQuorum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 0, nil)
 		defer c.close()
@@ -189,8 +189,8 @@ func TestD17AReplicaThatCannotBeReachedChangesNoQuorum(t *testing.T) {
 	})
 }
 
-// D18, D20: ids were used again, and a late request of one that was removed brought it back.
-func TestD20WhoWasRemovedIsNotListenedTo(t *testing.T) {
+// Ids were used again, and a late request of one that was removed brought it back.
+func TestWhoWasRemovedIsNotListenedTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 1, nil)
 		defer c.close()
@@ -220,8 +220,8 @@ func TestD20WhoWasRemovedIsNotListenedTo(t *testing.T) {
 	})
 }
 
-// D22: a node that comes back threw the leader out.
-func TestD22ANodeThatWasCutOffForAMinuteLeavesTheLeader(t *testing.T) {
+// A node that comes back threw the leader out.
+func TestANodeThatWasCutOffForAMinuteLeavesTheLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 0, nil)
 		defer c.close()
@@ -239,9 +239,9 @@ func TestD22ANodeThatWasCutOffForAMinuteLeavesTheLeader(t *testing.T) {
 	})
 }
 
-// D24: a log that had lost its tail went on. The leader knows what this replica had acknowledged, and says so with
+// A log that had lost its tail went on. The leader knows what this replica had acknowledged, and says so with
 // each heartbeat.
-func TestD24AReplicaThatLacksWhatItAcknowledgedStops(t *testing.T) {
+func TestAReplicaThatLacksWhatItAcknowledgedStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 0, nil)
 		defer c.close()
@@ -271,8 +271,8 @@ func TestD24AReplicaThatLacksWhatItAcknowledgedStops(t *testing.T) {
 	})
 }
 
-// D28: a state older than what the log begins with was accepted.
-func TestD28ALogThatEndsBelowItsCheckpointIsNotGoneOnWith(t *testing.T) {
+// A state older than what the log begins with was accepted.
+func TestALogThatEndsBelowItsCheckpointIsNotGoneOnWith(t *testing.T) {
 	var r Recovery
 	fatal(t, r.Replay(record(1, journal.KindEntry, entryRecord(2, 1, 1))))
 	start := Start{Group: simGroup, Replica: 1, Generation: 1, Applied: Point{Index: 5, Term: 1}, Back: Point{Index: 1, Term: 1}}
@@ -312,9 +312,9 @@ func (h hung) Commit(at wal.Offset, level wal.Level) error {
 	return h.Log.Commit(at, level)
 }
 
-// D29: without a quorum the log grew without end. The followers are there, and their disks take nothing: what is not committed has a bound, and is
+// Without a quorum the log grew without end. The followers are there, and their disks take nothing: what is not committed has a bound, and is
 // refused behind it; once they do, all of it is committed.
-func TestD29WhatIsNotCommittedHasABound(t *testing.T) {
+func TestWhatIsNotCommittedHasABound(t *testing.T) {
 	const bound, size = 1 << 20, 100 << 10
 	synctest.Test(t, func(t *testing.T) {
 		var gates []*atomic.Pointer[chan struct{}]

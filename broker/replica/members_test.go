@@ -27,8 +27,8 @@ func settleChange(t *testing.T, change func(context.Context) error) {
 	t.Fatal("the change is not made")
 }
 
-// D16, D17: a replica is added as a learner, votes when it has caught up, stops voting, and goes; who leads does neither.
-func TestD16D17MembersComeAndGo(t *testing.T) {
+// A replica is added as a learner, votes when it has caught up, stops voting, and goes; who leads does neither.
+func TestMembersComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 1, nil)
 		defer c.close()
@@ -72,9 +72,9 @@ func TestD16D17MembersComeAndGo(t *testing.T) {
 	})
 }
 
-// D23, D24, D28: a replica that is behind the beginning of all logs begins behind a checkpoint of another one, with the votes that it has
+// A replica that is behind the beginning of all logs begins behind a checkpoint of another one, with the votes that it has
 // given, and goes on from there; the leader finds out what it has.
-func TestD23AReplicaThatIsBehindBeginsBehindACheckpoint(t *testing.T) {
+func TestAReplicaThatIsBehindBeginsBehindACheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3, 0, nil)
 		defer c.close()

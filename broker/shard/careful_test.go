@@ -176,8 +176,8 @@ type quiet struct{}
 func (quiet) Wake()  {}
 func (quiet) Close() {}
 
-// D10: consumers that come and go, and give credit, leave nothing in the group's log, also beside a message that nobody has finished.
-func TestD10ConsumersThatComeAndGoLeaveNothingInTheLog(t *testing.T) {
+// Consumers that come and go, and give credit, leave nothing in the group's log, also beside a message that nobody has finished.
+func TestConsumersThatComeAndGoLeaveNothingInTheLog(t *testing.T) {
 	run(t, func(f *fixture) {
 		f.create("orders", 1)
 		f.a.lead(2)

@@ -304,8 +304,8 @@ func TestACheckpointOfAShard(t *testing.T) {
 	})
 }
 
-// D7, D31, D32: a replica whose state is not what was committed says so, and applies nothing more: it is not served, and not written down.
-func TestD7D31D32DriftEndsAShard(t *testing.T) {
+// A replica whose state is not what was committed says so, and applies nothing more: it is not served, and not written down.
+func TestDriftEndsAShard(t *testing.T) {
 	run(t, func(f *fixture) {
 		f.create("orders", 1)
 		f.a.lead(2)

@@ -229,7 +229,7 @@ func (r *repeater) last() {
 	}
 }
 
-// TestRepeatedPublishesThroughCrashes (case c14): producers repeat every publish in doubt, through kills, power cuts and failing disks: each key is in
+// TestRepeatedPublishesThroughCrashes: producers repeat every publish in doubt, through kills, power cuts and failing disks: each key is in
 // the topic once, under one id for good, and whatever was answered OK comes.
 func TestRepeatedPublishesThroughCrashes(t *testing.T) {
 	for seed := range uint64(*crashRuns) {

@@ -87,7 +87,7 @@ func dedupTopic(t *testing.T, l *keptLog) *Topic {
 	return topic
 }
 
-// TestDuplicates (case c17): of each key one message is stored, of an MPUB the others are, duplicates within it too, and the answer says which.
+// TestDuplicates: of each key one message is stored, of an MPUB the others are, duplicates within it too, and the answer says which.
 func TestDuplicates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := dedupTopic(t, &keptLog{})
@@ -141,7 +141,7 @@ func TestDuplicateOfADeferredMessage(t *testing.T) {
 	})
 }
 
-// TestWindow (cases c16, c19, c20): it counts from the first accept, to the second; neither a duplicate, nor FIN, emptying, the end of the message's time
+// TestWindow: it counts from the first accept, to the second; neither a duplicate, nor FIN, emptying, the end of the message's time
 // to live or a restart after any of these changes it, and what is forgotten is accepted as new.
 func TestWindow(t *testing.T) {
 	for _, what := range []string{"kept", "finished", "emptied", "repeated", "expired", "restarted", "finished restarted", "emptied restarted", "expired restarted"} {
@@ -306,7 +306,7 @@ func TestDedupMemory(t *testing.T) {
 	})
 }
 
-// TestDuplicateWaitsForTheFirst (case c15): it is answered when that is safe, fails when that fails, and can be repeated then: the message is stored
+// TestDuplicateWaitsForTheFirst: it is answered when that is safe, fails when that fails, and can be repeated then: the message is stored
 // once, for consumers and for whoever reads the log.
 func TestDuplicateWaitsForTheFirst(t *testing.T) {
 	for _, fails := range []bool{false, true} {
@@ -358,7 +358,7 @@ func TestDuplicateWaitsForTheFirst(t *testing.T) {
 	}
 }
 
-// TestRefusedPublishLeavesNoKey (case c14): neither one that a bound refuses, nor one that the disk does.
+// TestRefusedPublishLeavesNoKey: neither one that a bound refuses, nor one that the disk does.
 func TestRefusedPublishLeavesNoKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &keptLog{}
@@ -514,7 +514,7 @@ func TestAcksDoNotFillMemory(t *testing.T) {
 	})
 }
 
-// TestMovedMessagesAreNotChecked (case c21): a dead letter arrives, and goes back, and what is read again comes, however the topics remember its key; a
+// TestMovedMessagesAreNotChecked: a dead letter arrives, and goes back, and what is read again comes, however the topics remember its key; a
 // repeated publish is still known.
 func TestMovedMessagesAreNotChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"brokerd/diskqueue/journal"
 )
 
-// TestStandbyIsWhatTheLeaderIsWhateverIsDone is TestD08D09StandbyIsWhatTheLeaderIs with all else that can be done with a replicated topic: channels
+// TestStandbyIsWhatTheLeaderIsWhateverIsDone is TestStandbyIsWhatTheLeaderIs with all else that can be done with a replicated topic: channels
 // that are ephemeral, emptied, deleted, paused; messages with keys, cancelled, released, skipped, finished by hand; consumers of samples.
 func TestStandbyIsWhatTheLeaderIsWhateverIsDone(t *testing.T) {
 	for seed := range uint64(16) {

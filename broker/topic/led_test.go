@@ -366,10 +366,10 @@ func standbyHolds(t testing.TB, s *Standby, number uint32) string {
 	return holdsOf(t, states)
 }
 
-// D8, D9: whatever is done with a topic, its standby has the same; so has one that is read from a checkpoint; and so have
+// Whatever is done with a topic, its standby has the same; so has one that is read from a checkpoint; and so have
 // the topics that the next leader makes of it, from which every acknowledged message is finished in the end, on every channel, and nothing
 // else. What the last leader had appended and not committed is not there.
-func TestD08D09StandbyIsWhatTheLeaderIs(t *testing.T) {
+func TestStandbyIsWhatTheLeaderIs(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestOneKeyHasOneActiveConsumer (case c28): where all messages have one key a consumer is what elsewhere is the single active one. Consumers come, time out, all of
+// TestOneKeyHasOneActiveConsumer: where all messages have one key a consumer is what elsewhere is the single active one. Consumers come, time out, all of
 // them at once too, and close with what they have. One has a message at a time, and while one is ready one has: it is the next in order.
 func TestOneKeyHasOneActiveConsumer(t *testing.T) {
 	for seed := range uint64(8) {

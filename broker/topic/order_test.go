@@ -62,7 +62,7 @@ func expectBodies(t testing.TB, when string, got []string, want string) {
 	}
 }
 
-// TestTurns: what each event does to a key. REQ holds that key only, and then the same message comes first (case c24); so it is with a timeout
+// TestTurns: what each event does to a key. REQ holds that key only, and then the same message comes first; so it is with a timeout
 // and a lost connection.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// TestADelayOnAnOrderedTopic (case c29, where the design takes delays that others refuse): what is published for later takes its place when it is
+// TestADelayOnAnOrderedTopic: what is published for later takes its place when it is
 // due. It holds up no message of its key before, goes behind what waits of it then, and waits for the one that is out.
 func TestADelayOnAnOrderedTopic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestADelayOnAnOrderedTopic(t *testing.T) {
 	})
 }
 
-// TestNextOfAKeyGoesAtOnce (case c25): when the message of a key that is out leaves otherwise than by FIN, because its time is over, it is
+// TestNextOfAKeyGoesAtOnce: when the message of a key that is out leaves otherwise than by FIN, because its time is over, it is
 // cancelled, discarded or becomes a dead letter, the next one is delivered at once, and whoever waits for it is woken.
 func TestNextOfAKeyGoesAtOnce(t *testing.T) {
 	for _, c := range []struct {
@@ -275,7 +275,7 @@ func TestChannelReadsNoFurther(t *testing.T) {
 	}
 }
 
-// TestDeadLetterAndItsKey (case c27): the key goes on once its message is a dead letter; sent back it keeps its key, and goes behind what waits.
+// TestDeadLetterAndItsKey: the key goes on once its message is a dead letter; sent back it keeps its key, and goes behind what waits.
 func TestDeadLetterAndItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic, c := orderedTopic(t, &keptLog{})
@@ -328,7 +328,7 @@ func TestDeadLetterTopicStandsStill(t *testing.T) {
 	})
 }
 
-// TestEmptyingMovesNoOther (case c8): emptying an ordered channel leaves another one's turns alone, and its own keys are free.
+// TestEmptyingMovesNoOther: emptying an ordered channel leaves another one's turns alone, and its own keys are free.
 func TestEmptyingMovesNoOther(t *testing.T) {
 	topic, c := orderedTopic(t, &keptLog{})
 	mustChannel(t, topic, "d")
@@ -518,7 +518,7 @@ func (w *keyWatch) consume(topic *Topic, rng *rand.Rand, steady bool, stop chan 
 	}
 }
 
-// TestConsumersComeAndGo (case c23): five consumers join, leave, are killed and are slow. The order of each key is strict, and no key is idle for
+// TestConsumersComeAndGo: five consumers join, leave, are killed and are slow. The order of each key is strict, and no key is idle for
 // over a second while a consumer is ready.
 func TestConsumersComeAndGo(t *testing.T) {
 	for seed := range uint64(5) {

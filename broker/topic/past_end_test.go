@@ -7,7 +7,7 @@ import (
 	"brokerd/diskqueue/journal"
 )
 
-// TestAChannelPastTheEnd (case c11): a power cut has taken publishes of which later records say that they were delivered and finished. The channel
+// TestAChannelPastTheEnd: a power cut has taken publishes of which later records say that they were delivered and finished. The channel
 // stands past the end of the topic then; what is published next is delivered, and no position is given twice.
 func TestAChannelPastTheEnd(t *testing.T) {
 	for _, finished := range []bool{false, true} {

@@ -41,7 +41,7 @@ func browsed(t testing.TB, browse func(context.Context, Look) (Looked, error), o
 	}
 }
 
-// TestBrowse (cases c30, c31): each state shows what is in it, by position, and nothing of it changes however often it is looked at.
+// TestBrowse: each state shows what is in it, by position, and nothing of it changes however often it is looked at.
 func TestBrowse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := mustTopic(t, durableRegistry(t, &keptLog{}), "t")
@@ -139,7 +139,7 @@ func TestBrowseShowsNothingInDoubt(t *testing.T) {
 	})
 }
 
-// TestBrowseBounds (case c32): an answer keeps to its bounds, says where it ended, and cursors go through all of it once; also over what is in
+// TestBrowseBounds: an answer keeps to its bounds, says where it ended, and cursors go through all of it once; also over what is in
 // segments, and over what is published and consumed meanwhile.
 func TestBrowseBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -108,7 +108,7 @@ func TestPlacesWhereTheClockWasSetBack(t *testing.T) {
 	}
 }
 
-// TestASkipByTimeDropsNothingThatCameLater (case c6): however the clock was set, and whatever is known of that after a restart, a skip to a time
+// TestASkipByTimeDropsNothingThatCameLater: however the clock was set, and whatever is known of that after a restart, a skip to a time
 // discards no message that came then or later.
 func TestASkipByTimeDropsNothingThatCameLater(t *testing.T) {
 	for seed := range uint64(60) {

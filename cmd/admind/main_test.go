@@ -68,7 +68,7 @@ func TestEverySource(t *testing.T) {
 	}
 }
 
-// TestEveryVariableCounts (case e16).
+// TestEveryVariableCounts.
 func TestEveryVariableCounts(t *testing.T) {
 	configured := func(env map[string]string) (any, error) {
 		o := admin.DefaultOptions()

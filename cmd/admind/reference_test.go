@@ -7,7 +7,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-// TestThePageOfSettingsIsWhatTheyAre (case e17): the page, its defaults too, is made of admind's settings.
+// TestThePageOfSettingsIsWhatTheyAre: the page, its defaults too, is made of admind's settings.
 func TestThePageOfSettingsIsWhatTheyAre(t *testing.T) {
 	o := admin.DefaultOptions()
 	cmdtest.Document(t, "docs/reference/admind.md", []byte(program(&o).Reference()))

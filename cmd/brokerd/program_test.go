@@ -88,7 +88,7 @@ func TestEmptyEnvironmentIsTheDefaults(t *testing.T) {
 	}
 }
 
-// TestEveryVariableCounts (case e16).
+// TestEveryVariableCounts.
 func TestEveryVariableCounts(t *testing.T) {
 	var names []string
 	for _, s := range program(new(broker.Options)).Settings {
@@ -115,7 +115,7 @@ func TestUnknownNamesAreWarnedOf(t *testing.T) {
 	}
 }
 
-// TestSettingsWithoutEffectAreWarnedOf (case e16), in one line, whatever they came from.
+// TestSettingsWithoutEffectAreWarnedOf, in one line, whatever they came from.
 func TestSettingsWithoutEffectAreWarnedOf(t *testing.T) {
 	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--data-path=" + t.TempDir(), "--queue-scan-selection-count=20", "--verbose"}
 	env := map[string]string{"BROKERD_QUEUE_SCAN_WORKER_POOL_MAX": "8", "BROKERD_WORKER_ID": "3"}

@@ -7,7 +7,7 @@ import (
 	"brokerd/cmd/cmdtest"
 )
 
-// TestThePageOfSettingsIsWhatTheyAre (case e17): the page, its defaults too, is made of brokerd's settings.
+// TestThePageOfSettingsIsWhatTheyAre: the page, its defaults too, is made of brokerd's settings.
 func TestThePageOfSettingsIsWhatTheyAre(t *testing.T) {
 	o := broker.DefaultOptions()
 	cmdtest.Document(t, "docs/reference/brokerd.md", []byte(program(&o).Reference()))

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestUnknownKeysAreWarnedOf (case e16) with the key that was probably meant, however it was misspelt.
+// TestUnknownKeysAreWarnedOf with the key that was probably meant, however it was misspelt.
 func TestUnknownKeysAreWarnedOf(t *testing.T) {
 	for key, want := range map[string]string{
 		"wait_tiem": "wait_time", "waittime": "wait_time", "Wait_Time": "wait_time", "wait-time": "wait_time", "wai_time": "wait_time",
@@ -27,7 +27,7 @@ func TestUnknownKeysAreWarnedOf(t *testing.T) {
 	}
 }
 
-// TestUnknownVariablesAreWarnedOf (case e16) as keys are.
+// TestUnknownVariablesAreWarnedOf as keys are.
 func TestUnknownVariablesAreWarnedOf(t *testing.T) {
 	for variable, want := range map[string]string{
 		"RELAY_WAIT_TIEM": "RELAY_WAIT_TIME", "RELAY_wait_time": "RELAY_WAIT_TIME", "RELAY_PEERS": "RELAY_PEER_ADDRESS",

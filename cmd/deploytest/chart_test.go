@@ -49,7 +49,7 @@ var variants = map[string][]string{
 	"a cluster":           {"--set", "nsqd.cluster.name=prod,nsqd.cluster.secretName=brokers"},
 }
 
-// TestChartRenders (case e9) in each variant, and without what a variant leaves out.
+// TestChartRenders in each variant, and without what a variant leaves out.
 func TestChartRenders(t *testing.T) {
 	run(t, tool(t, "helm"), "lint", "--strict", "--kube-version=1.30.0", chart)
 	all := []string{"Deployment nsq-nsqadmin", "PodDisruptionBudget nsq-nsqd", "Service nsq-nsqadmin", "Service nsq-nsqd", "Service nsq-nsqd-headless",
@@ -91,7 +91,7 @@ func TestManifestsAreValid(t *testing.T) {
 	run(t, validate, filepath.Join(deploy, "kubernetes", "brokerd.yaml"), "--version", "1.30")
 }
 
-// TestQueuesAreOnTheVolume (case e9): in every variant brokerd's container, and no other, has the volume mounted at the folder that it is told to keep
+// TestQueuesAreOnTheVolume: in every variant brokerd's container, and no other, has the volume mounted at the folder that it is told to keep
 // queues in, and that volume is there.
 func TestQueuesAreOnTheVolume(t *testing.T) {
 	for name, args := range variants {
@@ -119,7 +119,7 @@ func TestQueuesAreOnTheVolume(t *testing.T) {
 	}
 }
 
-// TestBrokersComeBackTogether (cases e13, e14): no pod waits for another one to be ready, a broker counts as there only when it takes work, and the
+// TestBrokersComeBackTogether: no pod waits for another one to be ready, a broker counts as there only when it takes work, and the
 // nodes' maintenance takes one at a time.
 func TestBrokersComeBackTogether(t *testing.T) {
 	text := template(t)
@@ -135,7 +135,7 @@ func TestBrokersComeBackTogether(t *testing.T) {
 	}
 }
 
-// TestBrokersOfTheChartCanBeACluster (cases e13, e14): brokerd takes what the chart tells it, and what would have brokers wait for each other, lose their
+// TestBrokersOfTheChartCanBeACluster: brokerd takes what the chart tells it, and what would have brokers wait for each other, lose their
 // majority to maintenance, or forget who they are is not made.
 func TestBrokersOfTheChartCanBeACluster(t *testing.T) {
 	as := func(set string) []string {
@@ -189,7 +189,7 @@ func TestAdmindOfTheChartRemembers(t *testing.T) {
 	}
 }
 
-// TestChartAllowsTheStop (case e15): longer than brokerd's own time for it, and a chart that would kill is not made.
+// TestChartAllowsTheStop: longer than brokerd's own time for it, and a chart that would kill is not made.
 func TestChartAllowsTheStop(t *testing.T) {
 	text := template(t)
 	grace := regexp.MustCompile(`terminationGracePeriodSeconds: (\d+)`).FindStringSubmatch(text)
@@ -236,7 +236,7 @@ func TestPlainManifestsAreTheCharts(t *testing.T) {
 	}
 }
 
-// TestContainerFiles (cases e5, e8): the image is not root and stops by SIGTERM, and compose waits longer than each daemon takes to stop.
+// TestContainerFiles: the image is not root and stops by SIGTERM, and compose waits longer than each daemon takes to stop.
 func TestContainerFiles(t *testing.T) {
 	image := read(t, "container/Dockerfile")
 	for _, want := range []string{"FROM scratch\n", "USER 65532:65532\n", "VOLUME /data\n", "STOPSIGNAL SIGTERM\n", "HEALTHCHECK ", "CGO_ENABLED=0"} {

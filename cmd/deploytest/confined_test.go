@@ -29,7 +29,7 @@ func foreign(t *testing.T) string {
 	return folder
 }
 
-// TestAReadOnlyRoot (case e7): with a root that nobody can write to, as the chart's containers have it, under any number of a user, brokerd needs nothing
+// TestAReadOnlyRoot: with a root that nobody can write to, as the chart's containers have it, under any number of a user, brokerd needs nothing
 // but the volume of its queues.
 func TestAReadOnlyRoot(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
@@ -58,7 +58,7 @@ func TestAReadOnlyRoot(t *testing.T) {
 	}
 }
 
-// TestTwentyThousandConnections (case e6) to a broker that has the number of files that the shipped unit gives it. Where no process may have as many, it
+// TestTwentyThousandConnections to a broker that has the number of files that the shipped unit gives it. Where no process may have as many, it
 // is as many connections as may be.
 func TestTwentyThousandConnections(t *testing.T) {
 	if os.Getenv("DEPLOY_DEBS") == "" {

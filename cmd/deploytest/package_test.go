@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestPackageLife (cases e2, e3, e8, e11) installs the Debian package, edits its settings, starts, publishes, upgrades with the backlog, stops, removes, installs
+// TestPackageLife installs the Debian package, edits its settings, starts, publishes, upgrades with the backlog, stops, removes, installs
 // again and purges, in a copy of this system that is thrown away, with a network of its own. There is no systemd in it: the scripts say how
 // to start by hand, which is done then.
 func TestPackageLife(t *testing.T) {
@@ -50,7 +50,7 @@ func TestPackageLife(t *testing.T) {
 	}
 }
 
-// TestAnyUserAnyFolder (case e7): whoever a container runs as, a folder that cannot be written is one clear line that names it, and nothing in it
+// TestAnyUserAnyFolder: whoever a container runs as, a folder that cannot be written is one clear line that names it, and nothing in it
 // changes its owner.
 func TestAnyUserAnyFolder(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {

@@ -66,7 +66,7 @@ func shutdownTimeout(t *testing.T, daemon string) time.Duration {
 	return d
 }
 
-// TestUnitsAreGood (cases e5, e6): systemd takes them, they are hardened, and their stop is longer than the daemon's, so that it never becomes a kill.
+// TestUnitsAreGood: systemd takes them, they are hardened, and their stop is longer than the daemon's, so that it never becomes a kill.
 func TestUnitsAreGood(t *testing.T) {
 	analyze := tool(t, "systemd-analyze")
 	dir := t.TempDir()
@@ -100,7 +100,7 @@ func TestUnitsAreGood(t *testing.T) {
 	}
 }
 
-// TestUnitsFailWhenTheirFileIsMissing (case e4): exit code 2, after which the units are not started again, and the reason names the file.
+// TestUnitsFailWhenTheirFileIsMissing: exit code 2, after which the units are not started again, and the reason names the file.
 func TestUnitsFailWhenTheirFileIsMissing(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "none.toml")
 	for _, name := range daemons {

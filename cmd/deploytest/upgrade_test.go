@@ -296,7 +296,7 @@ func nsqsSets(instance bool, policy, claims string) string {
 
 const oneGiB = "  volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n"
 
-// TestUpgradeFromEachReleasedChart (case e10), of NSQ's and of our own, is taken by Kubernetes, and pods are made anew of the new template.
+// TestUpgradeFromEachReleasedChart, of NSQ's and of our own, is taken by Kubernetes, and pods are made anew of the new template.
 func TestUpgradeFromEachReleasedChart(t *testing.T) {
 	tool(t, "helm")
 	released := map[string]string{"NSQ's up to 0.0.10": nsqsSets(false, "Parallel", oneGiB), "NSQ's from 0.0.11 on": nsqsSets(true, "Parallel", oneGiB)}
@@ -325,7 +325,7 @@ func TestUpgradeFromEachReleasedChart(t *testing.T) {
 	}
 }
 
-// TestUpgradeThatCannotBe (cases e10, e11) says so, and what to do, before anything changes: Kubernetes would refuse it halfway, or the brokers would begin
+// TestUpgradeThatCannotBe says so, and what to do, before anything changes: Kubernetes would refuse it halfway, or the brokers would begin
 // with no queues.
 func TestUpgradeThatCannotBe(t *testing.T) {
 	tool(t, "helm")

@@ -50,7 +50,7 @@ func TestEverySource(t *testing.T) {
 	}
 }
 
-// TestEveryVariableCounts (case e16).
+// TestEveryVariableCounts.
 func TestEveryVariableCounts(t *testing.T) {
 	var names []string
 	for _, s := range program(new(lookup.Options)).Settings {

@@ -7,7 +7,7 @@ import (
 	"brokerd/lookup"
 )
 
-// TestThePageOfSettingsIsWhatTheyAre (case e17): the page, its defaults too, is made of lookupd's settings.
+// TestThePageOfSettingsIsWhatTheyAre: the page, its defaults too, is made of lookupd's settings.
 func TestThePageOfSettingsIsWhatTheyAre(t *testing.T) {
 	o := lookup.DefaultOptions()
 	cmdtest.Document(t, "docs/reference/lookupd.md", []byte(program(&o).Reference()))

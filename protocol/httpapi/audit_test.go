@@ -81,7 +81,7 @@ func TestEveryActIsWrittenDown(t *testing.T) {
 	}
 }
 
-// TestBlockedAuditLogHoldsUpNothing (case b19): acts go on, as many as there is room for wait, the others are counted, and the file tells how many.
+// TestBlockedAuditLogHoldsUpNothing: acts go on, as many as there is room for wait, the others are counted, and the file tells how many.
 func TestBlockedAuditLogHoldsUpNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
 	var log bytes.Buffer

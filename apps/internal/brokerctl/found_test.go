@@ -183,7 +183,7 @@ func TestExitCodesAreOneThing(t *testing.T) {
 	}
 }
 
-// TestContexts (case e1): kept, used, named, forgotten; in a file that is its owner's only from the first byte on, and refused when it is not.
+// TestContexts: kept, used, named, forgotten; in a file that is its owner's only from the first byte on, and refused when it is not.
 func TestContexts(t *testing.T) {
 	t.Parallel()
 	broker := cmdtest.Broker(t, "brokerd", nil)
@@ -239,7 +239,7 @@ func TestContexts(t *testing.T) {
 	}
 }
 
-// TestSecretsComeFromAFileOrTheEnvironment (case e1) and never from the command line; a file that everybody may read is told of.
+// TestSecretsComeFromAFileOrTheEnvironment and never from the command line; a file that everybody may read is told of.
 func TestSecretsComeFromAFileOrTheEnvironment(t *testing.T) {
 	secrets := make(chan string, 9)
 	server := apptest.HTTP(t, func(authorization string) { secrets <- authorization })
