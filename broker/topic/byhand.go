@@ -21,7 +21,9 @@ func (c *Channel) FinishByHand(pos Position) (was OnChannel, err error) {
 	if !done {
 		return was, ErrNoMessage
 	}
+	t.pub.Lock()
 	c.measure()
+	t.pub.Unlock()
 	t.registry.log.Info("message finished by hand", "topic", t.name, "channel", c.name, "position", uint64(pos), "was", string(was.State))
 	return was, t.settleChannels([]*Channel{c})
 }

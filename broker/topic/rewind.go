@@ -333,11 +333,12 @@ func (c *Channel) Skip(p Place, all, dry bool) (Moved, error) {
 	c.enterNow()
 	m.Messages = c.machine.Skip(pos, all, dry)
 	c.exit()
-	t.pub.Unlock()
 	if dry {
+		t.pub.Unlock()
 		return m, nil
 	}
 	c.measure()
+	t.pub.Unlock()
 	if err := t.settleChannels([]*Channel{c}); err != nil {
 		return m, err
 	}
