@@ -85,8 +85,12 @@ func (c *cloner) dir(d *memDir) *memDir {
 			}
 			made.pending = append(made.pending, change)
 		}
-		for name := range d.stuck { // synced has what it durably stands for
-			made.stick(name)
+		for _, name := range slices.Sorted(maps.Keys(d.stuck)) { // nobody can know of that who was not told: its sync counts
+			if node := made.entries[name]; node != nil {
+				made.pending = append(made.pending, dirChange{add: name, node: node})
+			} else {
+				made.pending = append(made.pending, dirChange{remove: name})
+			}
 		}
 		return made
 	}

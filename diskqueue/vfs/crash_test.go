@@ -529,7 +529,8 @@ func TestStyles(t *testing.T) {
 	}
 }
 
-// TestAFailedSyncOfAFolderIsNotMadeUpFor: names that a failing sync was for may never be durable, whatever later syncs say; a name that is changed again is.
+// TestAFailedSyncOfAFolderIsNotMadeUpFor: names that a failing sync was for may never be durable, whatever later syncs of the process say that was told of it; a name
+// that is changed again is.
 func TestAFailedSyncOfAFolderIsNotMadeUpFor(t *testing.T) {
 	m := vfs.NewMem()
 	disk := vfs.NewFaulty(m)
@@ -558,7 +559,9 @@ func TestAFailedSyncOfAFolderIsNotMadeUpFor(t *testing.T) {
 		t.Errorf("there are %q", names)
 	}
 	left(m, "kept", "later", "removed", "renamed")
-	left(m.KillClone(), "kept", "later", "removed", "renamed")
+	killed := m.KillClone()
+	ok(t, killed.SyncDir("/")) // by a process that cannot know
+	left(killed, "another", "kept", "later", "made")
 	ok(t, m.Rename("/another", "/renamed"))
 	ok(t, m.Rename("/made", "/again"))
 	ok(t, disk.SyncDir("/"))

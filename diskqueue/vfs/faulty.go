@@ -46,7 +46,7 @@ type Rule struct {
 	Err   error  // what they return
 	Short int    // bytes that a failing write still writes
 	Done  bool   // what fails is done all the same: all but reads, what opens a file that exists, and syncing the names of folders that are made
-	Clean bool   // a failing sync, of a folder too, counts for the system as done, as on Linux: no later one makes durable what it was for
+	Clean bool   // a failing sync counts for the system as done, as on Linux: no later one makes durable what it was for; of a folder, none of the same life
 	Flip  bool   // reads do not fail: one byte of what they return is wrong
 }
 
