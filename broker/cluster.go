@@ -186,7 +186,7 @@ func (s *Server) newMember(found *replica.Recovery) error {
 		Behind: s.around.sizes.behind, Piece: s.around.sizes.piece, Stand: s.around.stand,
 		Store: s.engine, Journal: s.engine.GroupLog(), Recovery: found, Report: &s.engine.Opened().Log, Shard: s.newShard,
 		Receive: s.receiveShard,
-		Yield:   func(name string) error { return s.registry.Yield(name) }, Number: func(n int) { s.registry.SetNode(n) }, Log: s.log})
+		Named:   func(name string, is bool) { s.registry.SetReplicated(name, is) }, Waits: func() map[string]string { return s.yielder.waits() }, Number: func(n int) { s.registry.SetNode(n) }, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,32 @@ func (s *Server) newForward() {
 	s.member.Handle(forward.FirstKind, forward.LastKind, s.forward.Received)
 }
 
+// newYielder makes what has topics of this broker alone give way to replicated ones.
+func (s *Server) newYielder() {
+	s.yielder = newYielder(s.registry, func(ctx context.Context, name, channel string) error {
+		act, err := httpd.ActOfChannel(name, channel)
+		if err != nil {
+			return err
+		}
+		answer, err := s.forward.Act(ctx, name, act)
+		switch {
+		case errors.Is(err, forward.ErrHere): // it has the channels of what was in its way
+			return topic.ErrExiting
+		case err != nil:
+			return err
+		}
+		return httpd.Acted(answer)
+	}, s.yieldKick, s.log)
+}
+
+// yields is told that there is a topic which is to give way.
+func (s *Server) yields() {
+	select {
+	case s.yieldKick <- struct{}{}:
+	default:
+	}
+}
+
 // others is the cluster as publishes see it.
 type others struct {
 	*member.Member

@@ -59,6 +59,8 @@ type Server struct {
 	member     *member.Member     // nil when the broker is in no cluster
 	forward    *forward.Forwarder // the same
 	relay      *relay.Relay       // the same
+	yielder    *yielder           // the same
+	yieldKick  chan struct{}      // its
 
 	clusterSecret []byte      // that links of the cluster are secured with
 	clusterTLS    *tls.Config // the same, nil: without
@@ -125,7 +127,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: log, level: level, opts: opts, reloads: metrics.Reloads{LastGood: true}, failed: make(chan error, 4), dataDir: opts.DataPath}
+	s := &Server{log: log, level: level, opts: opts, reloads: metrics.Reloads{LastGood: true}, failed: make(chan error, 4), yieldKick: make(chan struct{}, 1), dataDir: opts.DataPath}
 	s.drain.s = s
 	s.inForce.Store(&s.opts)
 	s.certs.Store(configs)
@@ -248,6 +250,7 @@ func (s *Server) load(ctx context.Context) error {
 	if s.member != nil {
 		s.newForward()
 		s.newRelay()
+		s.newYielder()
 	}
 	if recovery != nil {
 		if err := s.registry.Recover(recovery); err != nil {
@@ -297,7 +300,7 @@ func (s *Server) topicConfig() topic.Config {
 		cfg.Scan, cfg.Unpromised = s.engine.Scan, s.engine.Unsyncable()
 	}
 	if s.member != nil {
-		cfg.Elsewhere = s.elsewhere
+		cfg.Elsewhere, cfg.Yields = s.elsewhere, s.yields
 	}
 	if s.tracer != nil {
 		cfg.Trace = s.tracer
@@ -334,6 +337,9 @@ func (s *Server) serve(ctx context.Context) {
 	s.wg.Go(func() { s.sessions.KeepGrants(ctx) })
 	s.wg.Go(func() { s.audit.Run(ctx) })
 	s.registrar.Start()
+	if s.yielder != nil {
+		s.wg.Go(func() { s.yielder.run(ctx) })
+	}
 	if s.tracer != nil {
 		s.wg.Go(func() { s.tracer.Run(ctx) })
 	}

@@ -47,7 +47,7 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 	ctx, cancel := context.WithTimeout(ctx, f.o.Wait)
 	defer cancel()
 	last := time.Now().Add(f.o.Wait - leastAsk)
-	for unknown := false; ; {
+	for unknown, barred := false, false; ; {
 		t, ok, err := f.o.Cluster.Find(name)
 		if err == nil && !ok {
 			return nil, topic.ErrNotReplicated
@@ -57,9 +57,11 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 			g.mu.Lock()
 			here, folder := g.led != nil, g.leaderLocked()
 			g.mu.Unlock()
-			if here && f.o.Topics.Lookup(name) != nil {
+			local := f.o.Topics.Lookup(name)
+			if here && local != nil && local.Replicated() {
 				return nil, ErrHere
 			}
+			barred = here && local != nil
 			var a acted
 			var sent, done bool
 			if !here {
@@ -80,6 +82,8 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 		case ctx.Err() == nil:
 		case unknown:
 			return nil, ErrUnanswered
+		case barred:
+			return nil, ErrBarred
 		default:
 			return nil, ErrNobodyLeads
 		}

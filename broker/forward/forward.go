@@ -75,6 +75,8 @@ type Forwarder struct {
 var (
 	// ErrNobodyLeads is a publish that was taken nowhere, as no broker was found in time that leads the topic.
 	ErrNobodyLeads = fmt.Errorf("%w, and no broker was found in time that does: nothing was published", topic.ErrElsewhere)
+	// ErrBarred is one that was taken nowhere, as this node leads the topic and has one of its own in the way, which holds messages.
+	ErrBarred = fmt.Errorf("%w; %w", ErrNobodyLeads, topic.ErrInTheWay)
 	// ErrShort is a publish that was taken nowhere in time, while brokers have no room for more: it may have waited behind others that have been answered.
 	ErrShort error = short{}
 	// ErrUnanswered is a publish whose outcome was not known in time.
@@ -225,6 +227,7 @@ func (f *Forwarder) Publish(name string, b *topic.Batch, delay time.Duration) er
 		case err == nil && !ok && p.frames != nil:
 			return p.late() // it was deleted meanwhile
 		case err == nil && !ok:
+			b.From = journal.Origin{}
 			return topic.ErrNotReplicated
 		case err == nil && t.Deleting:
 			return fmt.Errorf("%w: it is being deleted", topic.ErrElsewhere)
@@ -279,13 +282,12 @@ var (
 // try has a publish carried out here, when this node leads, or by who does.
 func (f *Forwarder) try(name string, p *publish) error {
 	t := f.o.Topics.Lookup(name)
-	switch {
-	case t == nil || t.Replicated():
-	case p.frames != nil:
-		return p.late() // the batch has them no more
-	default:
-		p.b.From = journal.Origin{}
-		return topic.ErrNotReplicated // it is in the way, and holds messages
+	p.barred = false
+	if t != nil && !t.Replicated() { // it gives way, and takes nothing; here it is in the way until it has, elsewhere until its channels are made there
+		if p.barred = f.leading(p.g.number) != nil; p.barred || !t.Yields() || len(t.Unpassed()) > 0 {
+			return errRetry
+		}
+		t = nil
 	}
 	switch {
 	case p.acks == policy.AcksNone && p.frames == nil && !f.o.Cluster.MayBeShort(p.g.number) && f.early.hold(p, p.b.Size()):
@@ -322,6 +324,7 @@ type publish struct {
 	began    time.Time
 	deadline time.Time
 	unknown  bool // it may have been taken somewhere
+	barred   bool // this node leads, and has a topic of its own in the way
 
 	g      *group // it has a number of
 	number uint64
@@ -385,6 +388,8 @@ func (p *publish) late() error {
 		return ErrUnansweredShort
 	case p.unknown:
 		return ErrUnanswered
+	case p.barred:
+		return ErrBarred
 	case short:
 		return ErrShort
 	}

@@ -3,6 +3,7 @@ package httpd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/julienschmidt/httprouter"
@@ -127,7 +128,13 @@ func (a *api) createReplicated(req *http.Request, q httpapi.Query, name, replica
 	if said && a.replicated(name) && a.cfg.Cluster.AtLeader(name) != (serve == "leader") {
 		return refuse(http.StatusConflict, "REFUSED: the topic is there, and not with serve="+serve)
 	}
-	return clusterFailed(a.cfg.Cluster.CreateTopic(req.Context(), name, serve == "leader"))
+	if err := clusterFailed(a.cfg.Cluster.CreateTopic(req.Context(), name, serve == "leader")); err != nil {
+		return err
+	}
+	if err := a.cfg.Broker.Registry().InTheWay(name); err != nil { // published meanwhile; now nothing is any more
+		return clusterFailed(fmt.Errorf("%w: the replicated topic is there now, and %w: consume or empty them", ErrClusterUnknown, err))
+	}
+	return nil
 }
 
 // notLeader returns the answer for what only who leads a replicated topic can do, or when the lead was lost while it was done.

@@ -63,7 +63,7 @@ func (a *api) anywhere(route string, h httpapi.HandlerFunc) httpapi.HandlerFunc 
 			return nil, err
 		}
 		name := q.Get("topic")
-		if !a.elsewhere(name) {
+		if !a.elsewhere(name) && !(route == routeCreateChannel && a.yields(name)) {
 			if data, err := h(w, req, ps); !isNotLeader(err) {
 				return data, err
 			}
@@ -79,6 +79,25 @@ func (a *api) anywhere(route string, h httpapi.HandlerFunc) httpapi.HandlerFunc 
 		}
 		return data, err
 	}
+}
+
+const routeCreateChannel = "POST /channel/create"
+
+// ActOfChannel returns the act that makes a channel. Acted says what became of it.
+func ActOfChannel(name, channel string) ([]byte, error) {
+	return json.Marshal(act{Route: routeCreateChannel, Query: url.Values{"topic": {name}, "channel": {channel}}.Encode()})
+}
+
+// Acted returns the error of an act that was answered.
+func Acted(answer []byte) error {
+	var out acted
+	switch err := json.Unmarshal(answer, &out); {
+	case err != nil:
+		return err
+	case out.Code != http.StatusOK:
+		return refuse(out.Code, out.Text)
+	}
+	return nil
 }
 
 // keptBody is the body of a request that may be read again.
@@ -110,9 +129,17 @@ func (a *api) withBody(h httpapi.HandlerFunc) httpapi.HandlerFunc {
 	}
 }
 
-// elsewhere reports whether a topic is replicated, and not served by this broker.
+// elsewhere reports whether a topic is replicated, and not served by this broker. One of this broker alone that is in the way of it is what requests are
+// about as long as it holds messages: so these are got rid of.
 func (a *api) elsewhere(name string) bool {
-	return a.cfg.Broker.Registry().Lookup(name) == nil && a.replicated(name)
+	t := a.cfg.Broker.Registry().Lookup(name)
+	return t == nil && a.replicated(name) || t != nil && t.GivesWay()
+}
+
+// yields reports whether a topic of this broker alone is to give way to a replicated one.
+func (a *api) yields(name string) bool {
+	t := a.cfg.Broker.Registry().Lookup(name)
+	return t != nil && t.Yields()
 }
 
 const notLeaderText = "NOT_LEADER: "
@@ -161,8 +188,10 @@ func (a *api) actHere(b []byte) (answer []byte, there bool) {
 	var do act
 	out := acted{Code: http.StatusNotFound, Text: "NOT_FOUND"}
 	if err := json.Unmarshal(b, &do); err == nil && a.acts[do.Route] != nil {
-		if q, err := url.ParseQuery(do.Query); err == nil && q.Get("topic") != "" && a.cfg.Broker.Registry().Lookup(q.Get("topic")) == nil {
-			return nil, false
+		if q, err := url.ParseQuery(do.Query); err == nil && q.Get("topic") != "" {
+			if t := a.cfg.Broker.Registry().Lookup(q.Get("topic")); t == nil || t.Yields() {
+				return nil, false
+			}
 		}
 		out = a.carryOutAct(do)
 	}

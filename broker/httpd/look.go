@@ -216,7 +216,7 @@ func (a *api) lookHere(l look) httpapi.HandlerFunc {
 // asked for: who leads may.
 func (a *api) lookAtCopy(w http.ResponseWriter, req *http.Request, q httpapi.Query, l look) (data any, shown bool, err error) {
 	name := q.Get("topic")
-	if a.cfg.Cluster == nil || a.cfg.Broker.Registry().Lookup(name) != nil {
+	if a.cfg.Cluster == nil || !a.elsewhere(name) {
 		return nil, false, nil
 	}
 	c := a.cfg.Cluster.Copy(name)

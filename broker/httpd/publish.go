@@ -103,6 +103,9 @@ func (a *api) topicToPublish(req *http.Request) (q httpapi.Query, to target, err
 	if to.topic, err = a.cfg.Broker.Registry().Topic(to.name); err != nil && !(a.cfg.Forward != nil && errors.Is(err, topic.ErrElsewhere)) {
 		return q, to, a.notPublished(req, err)
 	}
+	if to.topic != nil && a.cfg.Forward != nil && to.topic.Yields() {
+		to.topic = nil
+	}
 	return q, to, nil
 }
 
@@ -209,6 +212,15 @@ func (a *api) publish(w http.ResponseWriter, req *http.Request, to target, b *to
 
 // carryOut publishes the batch, here or at the broker that leads the topic.
 func (a *api) carryOut(to target, b *topic.Batch, m terms) (err error) {
+	for {
+		if err = a.tryOut(&to, b, m); !errors.Is(err, topic.ErrYields) {
+			return err
+		}
+		to.topic = nil // there is a replicated one now
+	}
+}
+
+func (a *api) tryOut(to *target, b *topic.Batch, m terms) (err error) {
 	if a.cfg.Forward != nil && (to.topic == nil || to.topic.Replicated()) {
 		b.Receipts = m.ids
 		if m.level > topic.Memory && b.Acks == policy.AcksUnsaid { // it asks to wait, whatever the topic's option says

@@ -271,6 +271,7 @@ func (o *owner) Committed(c *replica.Committed) {
 	if o.failed {
 		return
 	}
+	var touched []string
 	state := *m.state // Apply makes a new one in its place
 	if c.Data != nil {
 		err := journal.EachRecord(c.Data, func(_ uint64, kind journal.Kind, payload []byte) error {
@@ -280,6 +281,9 @@ func (o *owner) Committed(c *replica.Committed) {
 					return err // of a newer version: the map would not be what others have
 				}
 				result := state.Apply(command)
+				if command.Topic != "" {
+					touched = append(touched, command.Topic)
+				}
 				if result == nil && command.Op == cluster.OpDelete {
 					m.deleted.Add(command.Topic)
 				}
@@ -292,6 +296,9 @@ func (o *owner) Committed(c *replica.Committed) {
 			m.wake()
 			return
 		}
+	}
+	for _, name := range touched {
+		m.nameLocked(name, m.state, &state)
 	}
 	m.state, m.point = &state, c.At
 	m.route()

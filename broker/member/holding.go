@@ -81,30 +81,11 @@ func (m *Member) tendGroups() {
 		h.tend(state)
 		h.push(ctx)
 	}
-	m.yield(state)
 	if m.aside.Load() && time.Since(m.resigned) >= resignEvery {
 		m.resigned = time.Now()
 		m.serving.Go(m.Resign)
 	}
 	m.giveLeads()
-}
-
-// yield has what this node alone has give way to topics of groups of which it has no replica, where that can be. With the others their groups see to it.
-func (m *Member) yield(state *cluster.State) {
-	if m.o.Yield == nil || m.gaveWay == state {
-		return
-	}
-	m.gaveWay = state
-	for name, t := range state.Topics {
-		g := &state.Groups[t.Group-1]
-		if _, mine := g.ReplicaOn(m.o.Folder); mine {
-			continue
-		}
-		if err := m.o.Yield(name); err != nil {
-			m.report("topic "+name, err)
-			m.gaveWay = nil // it is tried again with the next look
-		}
-	}
 }
 
 // hold has the replica of a group run, or notes why it does not.
@@ -571,12 +552,6 @@ func (m *Member) AtLeader(name string) bool {
 	}
 	t := m.state.Topics[name]
 	return t.Served().AtLeader()
-}
-
-// CreateTopic makes a replicated topic. It is served once a node leads its group; atLeader says that clients are told of that one alone. Its
-// errors are those of Do.
-func (m *Member) CreateTopic(ctx context.Context, name string, atLeader bool) error {
-	return m.Do(ctx, cluster.Command{Op: cluster.OpCreate, Topic: name, Level: cluster.Fsync, Options: cluster.ServedBy(atLeader)})
 }
 
 // DeleteTopic has a replicated topic deleted. Its errors are those of Do.

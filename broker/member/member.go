@@ -85,7 +85,6 @@ type Member struct {
 	gave     time.Time    // when leads were given away last for that
 	again    func() error // has the replica of group 0 run that was closed; nil: it runs, or never will
 	tried    time.Time
-	gaveWay  *cluster.State // what is of this node alone gave way to the topics of this map
 }
 
 // way is where a node is on its way.
@@ -296,6 +295,7 @@ func (m *Member) load() (*whole, error) {
 // setMap takes a whole map for what is known.
 func (m *Member) setMap(w *whole) {
 	m.mu.Lock()
+	m.nameAllLocked(m.state, w.Map)
 	m.state, m.point = w.Map, w.Point
 	m.route()
 	m.mu.Unlock()
@@ -419,6 +419,9 @@ func (m *Member) leave(why string) error {
 	}
 	err = errors.Join(err, m.save(func(s *Saved) { s.Left, s.Map, s.Groups = why, nil, nil }))
 	m.set(removed, why+"; "+comeBack)
+	m.mu.Lock()
+	m.nameAllLocked(m.state, nil)
+	m.mu.Unlock()
 	m.links.Become(m.hello())
 	return err
 }

@@ -149,7 +149,7 @@ type node struct {
 	m       *Member
 	lines   *lines
 	number  atomic.Int64 // that it was told
-	yields  sync.Map     // names that it was asked to give way to
+	names   sync.Map     // that replicated topics have, as it was told
 
 	groups   sync.Mutex // guards what follows
 	shards   map[uint32]*notes
@@ -225,17 +225,18 @@ func (n *node) prepare() error {
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret, Dialer: n.network.DialFrom(simnet.HostOf(n.address)),
 		Election: cmp.Or(n.elect, 500*time.Millisecond), Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond, Behind: cmp.Or(n.behind, 1), BulkRate: n.rate, Piece: pieceSize,
-		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Receive: n.receive, Number: func(i int) { n.number.Store(int64(i)) }, Yield: n.yield,
+		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Receive: n.receive, Number: func(i int) { n.number.Store(int64(i)) }, Named: n.named,
 		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err
 }
 
-// yield notes a name. For one that is in the way it fails at first.
-func (n *node) yield(name string) error {
-	if times, _ := n.yields.LoadOrStore(name, new(atomic.Int32)); times.(*atomic.Int32).Add(1) < 3 {
-		return errors.New("it holds messages")
+// named notes a name.
+func (n *node) named(name string, is bool) {
+	if is {
+		n.names.Store(name, true)
+	} else {
+		n.names.Delete(name)
 	}
-	return nil
 }
 
 // listen returns a listener at the node's address.

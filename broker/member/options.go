@@ -62,7 +62,8 @@ type Options struct {
 	Report   *wal.Report                          // what its reader says
 	Shard    ShardOf                              // makes what groups of topics add up to; nil: they do not run here
 	Receive  func(group uint32) (Receiver, error) // begins to take what a group of topics adds up to on another node
-	Yield    func(string) error                   // has what this node alone has of a name give way to the replicated topic of that name, if that can be; nil: there is nothing
+	Named    func(name string, is bool)           // is told which names replicated topics have, and have no more, before anybody finds the map so; nil: nobody is. It waits for nothing
+	Waits    func() map[string]string             // what this node alone has and cannot give way to a replicated topic of its name, and why, by names; nil: nothing
 	Number   func(int)                            // is told which number the map gives this node, 0 to 1023, and when that changes; nil: nobody is. It waits for nothing
 	Log      *slog.Logger                         // nil: nothing is logged
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -228,24 +227,28 @@ func TestAHelloHasRoomForAllStarts(t *testing.T) {
 	})
 }
 
-// A member without a replica of a group has what it alone has give way to the group's topics, and tries that again while it cannot be.
-func TestANodeWithoutAReplicaGivesWay(t *testing.T) {
+// A member is told which names replicated topics have before it finds them in its map, and that one has none any more: also one that was away, or is removed.
+func TestNamesOfReplicatedTopics(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := run(t, 4)
-		do(t, func(ctx context.Context) error { return nodes[0].m.CreateTopic(ctx, "orders", false) })
-		eventually(t, "who has no replica is asked until it can", func() bool {
-			for _, n := range nodes {
-				if times, ok := n.yields.Load("orders"); ok && times.(*atomic.Int32).Load() >= 3 {
-					return true
-				}
-			}
-			return false
-		})
-		for _, n := range nodes {
-			topic, ok, err := n.m.Topic("orders")
-			if _, asked := n.yields.Load("orders"); err != nil || ok && asked && n.m.Follows(uint32(topic.Group)) {
-				t.Errorf("%s has a replica, and was asked: %v", n.name, err)
-			}
+		named := func(n *node, name string) bool { _, is := n.names.Load(name); return is }
+		all := func(name string, is bool) func() bool {
+			return func() bool { return !slices.ContainsFunc(nodes, func(n *node) bool { return named(n, name) != is }) }
 		}
+		ctx := t.Context()
+		fatal(t, nodes[0].m.CreateTopic(ctx, "orders", false))
+		if !named(nodes[0], "orders") {
+			t.Error("who has made it was not told")
+		}
+		eventually(t, "all are told", all("orders", true))
+		nodes[3].stop()
+		fatal(t, nodes[0].m.CreateTopic(ctx, "more", false))
+		fatal(t, nodes[0].m.DeleteTopic(ctx, "orders"))
+		if named(nodes[0], "orders") {
+			t.Error("one that is being deleted has the name")
+		}
+		nodes[3].start()
+		eventually(t, "all are told of what has come", all("more", true))
+		eventually(t, "all are told of what has gone", all("orders", false))
 	})
 }

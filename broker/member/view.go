@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -46,8 +47,12 @@ func (m *Member) View(ctx context.Context) httpapi.Cluster {
 	if v.Why == "" && v.State == string(member) && v.Leader == "" {
 		v.Why = unled(v.Nodes)
 	}
+	var waits map[string]string
+	if m.o.Waits != nil {
+		waits = m.o.Waits()
+	}
 	for _, gr := range state.Groups {
-		v.Groups = append(v.Groups, m.groupOf(ctx, state, &gr))
+		v.Groups = append(v.Groups, m.groupOf(ctx, state, &gr, waits))
 	}
 	return v
 }
@@ -109,7 +114,7 @@ func (m *Member) viewOf(folder string, state *cluster.State, st *replica.Status,
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // groupOf returns a group of the map as it is shown.
-func (m *Member) groupOf(ctx context.Context, state *cluster.State, g *cluster.Group) httpapi.ClusterGroup {
+func (m *Member) groupOf(ctx context.Context, state *cluster.State, g *cluster.Group, waits map[string]string) httpapi.ClusterGroup {
 	out := httpapi.ClusterGroup{Number: g.Number, Level: g.Level, Preferred: g.Preferred}
 	for _, r := range g.Replicas {
 		out.Nodes = append(out.Nodes, r.Folder)
@@ -118,13 +123,13 @@ func (m *Member) groupOf(ctx context.Context, state *cluster.State, g *cluster.G
 		out.MovesTo = g.Move.New.Folder
 	}
 	if g.Begun() {
-		m.viewHolding(ctx, state, &out)
+		m.viewHolding(ctx, state, &out, waits)
 	}
 	return out
 }
 
-// viewHolding adds what this node knows of a group that has topics.
-func (m *Member) viewHolding(ctx context.Context, state *cluster.State, out *httpapi.ClusterGroup) {
+// viewHolding adds what this node knows of a group that has topics. waits are those of Options.
+func (m *Member) viewHolding(ctx context.Context, state *cluster.State, out *httpapi.ClusterGroup, waits map[string]string) {
 	var waiting map[string]string
 	m.mu.Lock()
 	h := m.holdings[uint32(out.Number)]
@@ -149,12 +154,13 @@ func (m *Member) viewHolding(ctx context.Context, state *cluster.State, out *htt
 	}
 	for _, name := range slices.Sorted(maps.Keys(state.Topics)) {
 		if t := state.Topics[name]; t.Group == out.Number {
-			out.Topics = append(out.Topics, httpapi.ClusterTopic{Name: name, Deleting: t.Deleting, Waiting: waiting[name], Serve: t.Served().Serve})
+			out.Topics = append(out.Topics, httpapi.ClusterTopic{Name: name, Deleting: t.Deleting, Waiting: cmp.Or(waiting[name], waits[name]), Serve: t.Served().Serve})
 		}
 	}
 }
 
-// Well returns nil when this node is a member, knows who leads the map and each group of topics that it has a replica of, and those run.
+// Well returns nil when this node is a member, knows who leads the map and each group of topics that it has a replica of, and those run, and nothing of its
+// own is in the way of a replicated topic.
 func (m *Member) Well(ctx context.Context) error {
 	v := m.View(ctx)
 	switch {
@@ -164,6 +170,11 @@ func (m *Member) Well(ctx context.Context) error {
 		return fmt.Errorf("cluster %s: %s", v.Name, v.Why)
 	}
 	for _, g := range v.Groups {
+		for _, t := range g.Topics {
+			if t.Waiting != "" {
+				return fmt.Errorf("cluster %s: replicated topic %s waits here: %s", v.Name, t.Name, t.Waiting)
+			}
+		}
 		switch mine := slices.Contains(g.Nodes, v.Folder); {
 		case !mine || len(g.Topics) == 0:
 		case g.Why != "":

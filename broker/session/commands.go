@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -258,7 +259,10 @@ func (s *Session) join(name, channel string) error {
 				return err
 			}
 			s.relay.Store(nil) // it is one of this broker alone, as is known now
-			if _, err = s.cfg.Topics.Topic(name); err == nil {
+			switch t, err = s.cfg.Topics.Topic(name); {
+			case err == nil && t.Replicated():
+				return fmt.Errorf("%w: it is being deleted", topic.ErrElsewhere)
+			case err == nil:
 				continue
 			}
 		}
@@ -269,7 +273,8 @@ func (s *Session) join(name, channel string) error {
 		if err == nil {
 			s.sub.Store(sub)
 		}
-		if !errors.Is(err, topic.ErrExiting) || s.cfg.Topics.Lookup(name) == t {
+		gone := errors.Is(err, topic.ErrExiting) && s.cfg.Topics.Lookup(name) != t || errors.Is(err, topic.ErrYields) && s.cfg.Relays != nil
+		if !gone {
 			return err
 		}
 	}

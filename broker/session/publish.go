@@ -117,7 +117,7 @@ func (s *Session) requiredKeys() error {
 // unkeyed returns why a publish with keys is refused, as the topic is replicated; nil when it is not.
 func (s *Session) unkeyed() error {
 	err := s.find()
-	if s.cfg.Forward != nil && (err == nil && s.to.topic.Replicated() || errors.Is(err, topic.ErrElsewhere)) {
+	if s.forwards(err) {
 		return topic.ErrLedKeys
 	}
 	return nil // what else is wrong is found again, and answered
@@ -381,11 +381,16 @@ func (s *Session) deliver(delay time.Duration) error {
 	return nil
 }
 
+// forwards reports whether publishes go to a replicated topic; err is what find has come to.
+func (s *Session) forwards(err error) bool {
+	return s.cfg.Forward != nil && (err == nil && (s.to.topic.Replicated() || s.to.topic.Yields()) || errors.Is(err, topic.ErrElsewhere))
+}
+
 // carryOut publishes the batch to the topic, here or at the broker that leads it.
 func (s *Session) carryOut(delay time.Duration) error {
 	for {
 		err := s.find()
-		if s.cfg.Forward != nil && (err == nil && s.to.topic.Replicated() || errors.Is(err, topic.ErrElsewhere)) {
+		if s.forwards(err) {
 			err = s.informed(func() error { return s.cfg.Forward.Publish(s.to.name, &s.batch, delay) })
 			if !errors.Is(err, topic.ErrNotReplicated) {
 				return err
@@ -398,8 +403,8 @@ func (s *Session) carryOut(delay time.Duration) error {
 		}
 		t := s.to.topic
 		err = t.PublishDeferred(&s.batch, delay)
-		if errors.Is(err, topic.ErrExiting) && s.cfg.Topics.Lookup(s.to.name) != t {
-			continue // it was deleted meanwhile, and is made anew
+		if errors.Is(err, topic.ErrExiting) && s.cfg.Topics.Lookup(s.to.name) != t || errors.Is(err, topic.ErrYields) && s.cfg.Forward != nil {
+			continue // it was deleted meanwhile, and is made anew; or a replicated one has come
 		}
 		return err
 	}

@@ -78,9 +78,10 @@ func (s *Session) taking() *topic.Subscription {
 	return nil // it is about to be there
 }
 
-// replicated reports whether a topic is to be consumed by a Relayed.
+// replicated reports whether a topic is to be consumed by a Relayed. One of this broker alone that is in the way of a replicated one is consumed as long as it
+// holds messages.
 func (s *Session) replicated(t *topic.Topic, err error) bool {
-	return s.cfg.Relays != nil && (errors.Is(err, topic.ErrElsewhere) || err == nil && t.Replicated())
+	return s.cfg.Relays != nil && (errors.Is(err, topic.ErrElsewhere) || err == nil && (t.Replicated() || t.GivesWay()))
 }
 
 // follow subscribes to a replicated topic.

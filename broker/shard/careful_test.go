@@ -213,33 +213,6 @@ func TestConsumersThatComeAndGoLeaveNothingInTheLog(t *testing.T) {
 	})
 }
 
-// TestATopicInTheWayOfAFollowerGivesWay: one of this broker alone that has the name of a replicated one, which another broker leads, goes as soon as it holds
-// nothing: else who publishes here would publish to it for good.
-func TestATopicInTheWayOfAFollowerGivesWay(t *testing.T) {
-	run(t, func(f *fixture) {
-		own, err := f.r.Topic("orders")
-		if err == nil {
-			err = f.publish("orders")
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.create("orders", 1)
-		time.Sleep(3 * time.Second)
-		if f.r.Lookup("orders") != own || own.Stats().Depth != 1 {
-			t.Fatal("what it holds is gone")
-		}
-		if err := own.Empty(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
-		if f.r.Lookup("orders") != nil {
-			t.Error("it holds nothing, and is still in the way")
-		}
-	})
-}
-
 // TestAShardThatLacksMessagesEnds: topics cannot be made of it, now or later, and another replica has what it lacks.
 func TestAShardThatLacksMessagesEnds(t *testing.T) {
 	run(t, func(f *fixture) {

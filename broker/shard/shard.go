@@ -76,7 +76,6 @@ type Shard struct {
 	forgot time.Time      // when it was last looked for nodes that were not heard of
 	look   time.Time      // when topics that cannot be served are looked at again
 	there  bool           // all are served
-	way    *cluster.State // topics of this node alone gave way to those that this map says
 }
 
 // Bytes of messages in memory, of the topics of a group: from when on they go to the disk, and from when on publishes wait for that.
@@ -351,7 +350,6 @@ func (s *Shard) step(ctx context.Context) (again bool) {
 		s.drop()
 	}
 	if r == nil {
-		s.yield(state)
 		return false
 	}
 	if r.over.Load() {
@@ -415,24 +413,6 @@ func (s *Shard) drifted(err error) {
 	s.failed = err
 	s.mu.Unlock()
 	s.o.Stop(fmt.Errorf("%w: %w", replica.ErrDrift, err))
-}
-
-// yield has topics of this node alone that hold nothing give way to the replicated ones of their names, which another node leads; those that hold
-// something, once they do not.
-func (s *Shard) yield(state *cluster.State) {
-	if state == nil || state == s.way {
-		return
-	}
-	s.way = state
-	for _, name := range slices.Sorted(maps.Keys(state.Topics)) {
-		if state.Topics[name].Group != int(s.o.Number) {
-			continue
-		}
-		if err := s.o.Registry.Yield(name); err != nil {
-			s.report("topic "+name, err)
-			s.way = nil // it is tried again with the next look
-		}
-	}
 }
 
 // current returns the reign that is to be served: also one that is over, until all is applied that it has appended, and the lead is not being

@@ -71,6 +71,8 @@ type Config struct {
 	// Elsewhere returns an ErrElsewhere when a topic is replicated, so that none of its name is made here: who leads it has it. Nil: no
 	// topic is.
 	Elsewhere func(topic string) error
+	// Yields is told that there is a topic which is to give way to a replicated one. It waits for nothing. Nil: nobody sees to that.
+	Yields func()
 	// Changed is called, without a lock, after a topic or channel has come, gone, or changed its pause. Nil: nobody asks.
 	Changed func()
 	// Made is called, without a lock, after Changed of a topic that was made for who asks for it, and who waits for it. Nil: nobody

@@ -198,6 +198,7 @@ func (r *Registry) forget(t *Topic) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.topics[t.name] == t {
+		r.unmarkLocked(t)
 		delete(r.topics, t.name)
 	}
 	return true

@@ -133,6 +133,9 @@ func (l *Led) list() (list []*Topic) {
 
 // serve puts a topic that is led into the registry.
 func (r *Registry) serve(t *Topic) error {
+	if err := r.adopt(t); err != nil {
+		return err
+	}
 	old, err := r.place(t)
 	if err != nil {
 		return err
@@ -168,7 +171,7 @@ func (r *Registry) unheededBy(name string, patterns []policy.Pattern) {
 func (r *Registry) place(t *Topic) (old *Topic, err error) {
 	r.create.Lock() // none of its name is made meanwhile
 	defer r.create.Unlock()
-	if old, err = r.yield(t.name); err != nil {
+	if old, err = r.yield(t.name, t.hasChannel); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
@@ -179,71 +182,9 @@ func (r *Registry) place(t *Topic) (old *Topic, err error) {
 	if other := r.topics[t.name]; other != nil && other != old && other != t && !other.exiting.Load() {
 		return nil, errTwice
 	}
+	r.unmarkLocked(old)
 	r.topics[t.name] = t
 	return old, nil
-}
-
-// Yield removes a topic that is not replicated and holds no message, as its name is that of a replicated one. It fails with ErrInTheWay.
-func (r *Registry) Yield(name string) error {
-	r.create.Lock()
-	old, err := r.yield(name)
-	if err == nil && old != nil {
-		r.mu.Lock()
-		delete(r.topics, name)
-		r.mu.Unlock()
-	}
-	r.create.Unlock()
-	if err != nil {
-		return err
-	}
-	return r.gaveWay(old)
-}
-
-// InTheWay returns ErrInTheWay when a topic that is not replicated holds messages, so that none that is can have its name here.
-func (r *Registry) InTheWay(name string) error {
-	t := r.Lookup(name)
-	if t == nil || t.led != nil {
-		return nil
-	}
-	t.pub.Lock()
-	defer t.pub.Unlock()
-	return t.inTheWayLocked()
-}
-
-func (t *Topic) inTheWayLocked() error {
-	if n := t.holding(); n > 0 {
-		return fmt.Errorf("%w: %d of them", ErrInTheWay, n)
-	}
-	return nil
-}
-
-// yield returns the topic that is to give way, which exits from now on, nil when there is none. Registry.create is held.
-func (r *Registry) yield(name string) (*Topic, error) {
-	t := r.Lookup(name)
-	if t == nil || t.led != nil {
-		return nil, nil
-	}
-	t.pub.Lock()
-	defer t.pub.Unlock()
-	if err := t.inTheWayLocked(); err != nil {
-		return nil, err
-	}
-	if !t.exiting.CompareAndSwap(false, true) {
-		return nil, ErrExiting
-	}
-	t.deleted.Store(true)
-	return t, nil
-}
-
-// gaveWay removes what is left of a topic that gave way.
-func (r *Registry) gaveWay(t *Topic) error {
-	if t == nil {
-		return nil
-	}
-	r.log.Info("a topic that held nothing gives way to the replicated one of its name", "topic", t.name)
-	err := t.destroy()
-	r.changed()
-	return err
 }
 
 // Create makes a topic with a number that no other of the group ever has, and returns once that is committed.

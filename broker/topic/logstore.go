@@ -162,8 +162,8 @@ func (t *Topic) appendDurable(b *Batch, first protocol.MessageID, delay time.Dur
 	d := t.d
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	if t.exiting.Load() {
-		return a, ErrExiting
+	if err := t.gone(); err != nil {
+		return a, err
 	}
 	now := t.registry.stamp()
 	m, err := d.newLocked(b, k, now)

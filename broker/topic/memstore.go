@@ -56,8 +56,8 @@ func (m *memoryStore) publish(b *Batch, delay time.Duration, _ bool) error {
 	}
 	t.pub.Lock()
 	defer t.pub.Unlock()
-	if t.exiting.Load() {
-		return ErrExiting
+	if err := t.gone(); err != nil {
+		return err
 	}
 	if err := t.refusedLocked(b); err != nil {
 		return err

@@ -189,7 +189,9 @@ func (r *Registry) replace(t *Topic, l Level, chosen bool, set *policy.Set) (*To
 	t.exiting.Store(true)
 	t.deleted.Store(true)
 	r.mu.Lock()
+	r.unmarkLocked(t)
 	r.topics[t.name] = fresh
+	r.markLocked(fresh)
 	r.mu.Unlock()
 	return fresh, nil
 }

@@ -207,6 +207,7 @@ func (b *builder) build() error {
 	}
 	r.mu.Lock()
 	r.topics[t.name] = t
+	r.markLocked(t)
 	r.mu.Unlock()
 	return nil
 }

@@ -83,6 +83,9 @@ type Registry struct {
 	mu      sync.RWMutex // guards what follows; nothing is locked under it
 	topics  map[string]*Topic
 	exiting bool
+
+	replicated  map[string]bool // names that replicated topics have, as far as is known here
+	yieldingNow atomic.Int64    // topics that are to give way to those
 }
 
 // NewRegistry returns an empty registry. Its sweeper runs from Start on.
@@ -268,6 +271,7 @@ func (r *Registry) add(name string, learning bool, level Level, limited bool) (t
 		return nil, false, errors.Join(ErrExiting, t.own.closeQueue())
 	}
 	r.topics[name] = t
+	r.markLocked(t)
 	return t, true, nil
 }
 
@@ -405,6 +409,7 @@ func (r *Registry) DeleteTopic(name string) error {
 	t.deleted.Store(true)
 	err := t.destroy()
 	r.mu.Lock()
+	r.unmarkLocked(t)
 	delete(r.topics, name)
 	r.mu.Unlock()
 	r.log.Info("topic deleted", "topic", name)

@@ -25,6 +25,8 @@ type Topic struct {
 	d         *logStore // the same, nil at level memory: for what only a log has
 	led       *Led      // of the group of replicas that the topic is in; nil: it is in none
 
+	yields atomic.Pointer[yielding] // not nil: it is to give way to a replicated one; set under Registry.mu
+
 	exiting  atomic.Bool   // it is being deleted, or the broker stops
 	deleted  atomic.Bool   // it is being deleted
 	messages atomic.Uint64 // accepted
@@ -154,7 +156,7 @@ func (t *Topic) addChannelAt(name string, limited bool, from Position, at *Moved
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	if t.exiting.Load() {
-		return nil, false, ErrExiting
+		return nil, false, t.gone()
 	}
 	list := t.Channels()
 	i, ok := find(list, name)
@@ -208,7 +210,7 @@ func (t *Topic) Subscribe(channel string, o SubscribeOptions) (*Subscription, er
 		}
 		// It went between the two steps, as an ephemeral channel does with its last consumer. See to it that this is done.
 		if t.exiting.Load() {
-			return nil, ErrExiting
+			return nil, t.gone()
 		}
 		if err := t.retire(c); err != nil {
 			return nil, err
