@@ -413,7 +413,7 @@ func (s *Server) clusterFigures() *metrics.Cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	f := s.member.Figures(ctx)
-	c := &metrics.Cluster{State: f.State, Leads: f.Leads, Term: f.Term, Index: f.Index, Members: f.Members, Candidates: f.Candidates, Linked: f.Linked,
+	c := &metrics.Cluster{State: f.State, Leads: f.Leads, Term: f.Term, Index: f.Index, Members: f.Members, Candidates: f.Candidates, Linked: f.Linked, ClockApart: f.ClockApart,
 		Commits: f.Commits.Counts, CommitTime: f.Commits.Sum}
 	for _, g := range f.Groups {
 		c.Groups = append(c.Groups, metrics.Group{Number: g.Number, Runs: g.Runs, Leads: g.Leads, Term: g.Term, Applied: g.Applied, Lag: g.Lag,

@@ -64,6 +64,7 @@ type Member struct {
 	final   func(*manifest.Manifest)
 	said    map[string]string // what was logged last about something
 	pushed  map[uint64]time.Time
+	apart   map[string]bool // folders of members whose clocks differ; changed by run alone
 
 	holdings map[uint32]*holding // by group
 
@@ -115,7 +116,7 @@ func New(o Options) (*Member, error) {
 	m := &Member{o: o, saved: saved, files: map[uint32]manifest.GroupCheckpoint{}, fresh: newSince(), holdings: map[uint32]*holding{}, budget: replica.NewBudget(64 << 20),
 		kick: make(chan struct{}, 1), asked: make(chan struct{}, 64), way: asking,
 		routes: map[uint64]string{}, dialled: map[string]bool{}, awaited: map[uint64]chan error{}, pending: map[uint32]chan reply{},
-		said: map[string]string{}, pushed: map[uint64]time.Time{}}
+		said: map[string]string{}, pushed: map[uint64]time.Time{}, apart: map[string]bool{}}
 	m.clock = replica.NewClock(tick, func() {
 		m.o.Stand()
 		m.links.Beat() // there are links before there are groups
@@ -135,7 +136,7 @@ func New(o Options) (*Member, error) {
 // cannot be written down, as the disk is full, the node is nothing in its cluster, and begins when it can be: its own topics are served.
 func (m *Member) Start(l net.Listener) (err error) {
 	m.links, err = peer.New(peer.Options{Self: m.hello(), TLS: m.o.TLS, Secret: m.o.Secret, Dialer: m.o.Dialer, Judge: m.judge, Refused: m.refused, Received: m.received,
-		Asked: m.answer, Ended: m.ended, BulkRate: m.o.BulkRate, Log: m.o.Log})
+		Asked: m.answer, Ended: m.ended, BulkRate: m.o.BulkRate, Skew: m.o.Skew, Log: m.o.Log})
 	if err != nil {
 		l.Close()
 		return err
@@ -314,6 +315,7 @@ func (m *Member) run() {
 			m.goOn()
 			m.tend()
 			m.tendGroups()
+			m.watchClocks()
 			pause -= time.Duration(time.Now().UnixNano()) % pause // as shards do: a node that rests is woken once
 		case asking, candidate, forgetful:
 			m.ask()

@@ -148,8 +148,9 @@ type node struct {
 	sick    illness // of the log
 	m       *Member
 	lines   *lines
-	number  atomic.Int64 // that it was told
-	names   sync.Map     // that replicated topics have, as it was told
+	number  atomic.Int64  // that it was told
+	skew    time.Duration // of its clock
+	names   sync.Map      // that replicated topics have, as it was told
 
 	groups   sync.Mutex // guards what follows
 	shards   map[uint32]*notes
@@ -224,7 +225,7 @@ func (n *node) prepare() error {
 	log.Start()
 	n.log = log
 	n.m, err = New(Options{Name: n.cluster, Node: n.name, Address: n.address, Peers: n.peers, Folder: n.shelf.man.Folder.String(), Secret: n.secret, Dialer: n.network.DialFrom(simnet.HostOf(n.address)),
-		Election: cmp.Or(n.elect, 500*time.Millisecond), Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond, Behind: cmp.Or(n.behind, 1), BulkRate: n.rate, Piece: pieceSize,
+		Election: cmp.Or(n.elect, 500*time.Millisecond), Fast: n.fast, Wait: cmp.Or(n.wait, 2*time.Second), Pace: 50 * time.Millisecond, Behind: cmp.Or(n.behind, 1), BulkRate: n.rate, Piece: pieceSize, Skew: n.skew,
 		Store: n.shelf, Journal: &sickLog{log, &n.sick}, Recovery: &found, Report: &report, Shard: n.newShard, Receive: n.receive, Number: func(i int) { n.number.Store(int64(i)) }, Named: n.named,
 		Log: slog.New(slog.NewTextHandler(n.lines, nil))})
 	return err

@@ -66,6 +66,8 @@ type Options struct {
 	Waits    func() map[string]string             // what this node alone has and cannot give way to a replicated topic of its name, and why, by names; nil: nothing
 	Number   func(int)                            // is told which number the map gives this node, 0 to 1023, and when that changes; nil: nobody is. It waits for nothing
 	Log      *slog.Logger                         // nil: nothing is logged
+
+	Skew time.Duration // what tests set the clock by that other members are told of
 }
 
 // tick is the clock of group 0.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -250,5 +251,39 @@ func TestNamesOfReplicatedTopics(t *testing.T) {
 		nodes[3].start()
 		eventually(t, "all are told of what has come", all("more", true))
 		eventually(t, "all are told of what has gone", all("orders", false))
+	})
+}
+
+// A clock that differs is told of once, at each member that can know, until it does not any more: half of the time that a message takes there and back is no
+// difference.
+func TestClocksThatDiffer(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newNodes(t, 3)
+		nodes[0].skew, nodes[1].skew, nodes[2].skew = time.Hour, 200*time.Millisecond, 0
+		startAll(nodes)
+		eventually(t, "all are members", func() bool { return well(nodes) })
+		time.Sleep(time.Minute)
+		const differs, again = "the clock of another member of the cluster differs", "does not differ any more"
+		for i, want := range []int{2, 1, 1} {
+			if n := strings.Count(nodes[i].lines.String(), differs); n != want {
+				t.Errorf("%s has told of it %d times, and %d members are apart", nodes[i].name, n, want)
+			}
+			v := nodes[i].m.View(t.Context())
+			apart := 0
+			for _, n := range v.Nodes {
+				if n.ClockApart {
+					apart++
+				}
+			}
+			if d := nodes[i].m.Figures(t.Context()).ClockApart; apart != want || d < 59*time.Minute || d > 61*time.Minute {
+				t.Errorf("%s shows %d, and %v", nodes[i].name, apart, d)
+			}
+		}
+		nodes[0].stop()
+		nodes[0].skew = 0
+		nodes[0].start()
+		eventually(t, "it is told that it is over", func() bool {
+			return nodes[1].lines.has(again) && nodes[2].lines.has(again) && nodes[1].m.Figures(t.Context()).ClockApart < time.Second
+		})
 	})
 }

@@ -38,6 +38,10 @@ func (m *Member) View(ctx context.Context) httpapi.Cluster {
 	for _, folder := range slices.Sorted(maps.Keys(state.Nodes)) {
 		v.Nodes = append(v.Nodes, m.viewOf(folder, state, &st, linked[folder]))
 	}
+	apart := m.clocksApart()
+	for i := range v.Nodes {
+		v.Nodes[i].ClockApart = slices.Contains(apart, v.Nodes[i].Folder)
+	}
 	slices.SortStableFunc(v.Nodes, func(a, b httpapi.ClusterNode) int { return number(a) - number(b) })
 	for _, n := range v.Nodes {
 		if n.Leads {
@@ -194,7 +198,8 @@ type Figures struct {
 	Index      uint64
 	Members    int // of the map, candidates not counted
 	Candidates int
-	Linked     int // members that this node has all links to
+	Linked     int           // members that this node has all links to
+	ClockApart time.Duration // by how much the clock of a member differs at least, of the one whose differs most
 	Groups     []GroupFigures
 	Commits    replica.Times // of all groups
 }
@@ -223,6 +228,9 @@ func (m *Member) Figures(ctx context.Context) Figures {
 			f.Linked++
 		}
 		f.Members++
+		if d, known := m.offset(n.Folder); known && !n.Self {
+			f.ClockApart = max(f.ClockApart, d.Abs())
+		}
 		f.Leads = f.Leads || n.Leads && n.Self
 	}
 	m.mu.Lock()

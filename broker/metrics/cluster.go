@@ -14,6 +14,7 @@ type Cluster struct {
 	Leads                       bool   // the map
 	Term, Index                 uint64
 	Members, Candidates, Linked int
+	ClockApart                  time.Duration
 	Groups                      []Group // of which the broker has a replica, that of the map first
 	Commits                     wal.SyncTimes
 	CommitTime                  time.Duration
@@ -50,7 +51,7 @@ type Forwards struct {
 
 // clusterFamilies are of the cluster; absent for a broker that is in none.
 type clusterFamilies struct {
-	state, leads, term, index, nodes, linked                                                       *exposition.Family
+	state, leads, term, index, nodes, linked, clock                                                *exposition.Family
 	groupRuns, groupLeads, groupTerm, groupIndex, groupLag, groupActive, groupElections, groupOpen *exposition.Family
 	commits, consumers, inFlight, guests, forwarded, forwardRetries, arrived                       *exposition.Family
 	early, earlyLost, earlyHeld                                                                    *exposition.Family
@@ -64,6 +65,7 @@ func newClusterFamilies() clusterFamilies {
 		index:  gauge("cluster_applied_index", "up to which entry the broker knows the cluster's map"),
 		nodes:  gauge("cluster_nodes", "brokers in the cluster's map, by state: member or candidate", "state"),
 		linked: gauge("cluster_linked_nodes", "other members that the broker has all links to"),
+		clock:  gauge("cluster_clock_difference_seconds", "by how much the clock of another member differs from the broker's at least, of the one whose differs most"),
 
 		groupRuns:      gauge("cluster_group_runs", "1 while the broker's replica of the group runs; group 0 is that of the map, the others are of topics", "group"),
 		groupLeads:     gauge("cluster_group_leader", "1 while the broker leads the group", "group"),
@@ -89,7 +91,7 @@ func newClusterFamilies() clusterFamilies {
 }
 
 func (f *clusterFamilies) all() []*exposition.Family {
-	return []*exposition.Family{f.state, f.leads, f.term, f.index, f.nodes, f.linked, f.groupRuns, f.groupLeads, f.groupTerm, f.groupIndex, f.groupLag, f.groupActive,
+	return []*exposition.Family{f.state, f.leads, f.term, f.index, f.nodes, f.linked, f.clock, f.groupRuns, f.groupLeads, f.groupTerm, f.groupIndex, f.groupLag, f.groupActive,
 		f.groupElections, f.groupOpen, f.commits, f.consumers, f.inFlight, f.guests, f.forwarded, f.forwardRetries, f.arrived, f.early, f.earlyLost, f.earlyHeld}
 }
 
@@ -102,6 +104,7 @@ func (e *exporter) cluster(s *exposition.Scrape, c *Cluster) {
 	s.Value(f.nodes, float64(c.Members), "member")
 	s.Value(f.nodes, float64(c.Candidates), "candidate")
 	s.Value(f.linked, float64(c.Linked))
+	s.Value(f.clock, c.ClockApart.Seconds())
 	for i := range c.Groups {
 		e.group(s, &c.Groups[i])
 	}

@@ -45,6 +45,8 @@ type link struct {
 	serial uint64    // of all links of the node, from 1 on; guarded by Node.mu
 	rate   int       // bytes a second that are sent at most; 0: no limit
 
+	skew time.Duration // see Options
+
 	gone chan struct{} // closed when it has ended, and is not the link of its lane any more
 
 	mu      sync.Mutex
@@ -382,7 +384,7 @@ func (l *link) read(received func(Kind, uint32, []byte, bool)) error {
 			received(f.kind, f.stream, f.payload, r.Buffered() == 0)
 		case f.kind == kindPing && len(f.payload) == 8:
 			if l.other.Lane == Control { // by the others the peer measures nothing
-				_ = l.send(now, kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano())))
+				_ = l.send(now, kindPong, 0, f.payload, binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(l.skew).UnixNano())))
 			}
 		case f.kind == kindPong && len(f.payload) == 16:
 			l.measured(f.payload)
@@ -399,7 +401,7 @@ func (l *link) measured(b []byte) {
 	if sent < 0 || trip < 0 {
 		return // not of this link
 	}
-	ours := time.Now().Add(-trip / 2).UnixNano()
+	ours := time.Now().Add(l.skew - trip/2).UnixNano()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.samples[l.pings%len(l.samples)] = Distance{RoundTrip: trip, Offset: time.Duration(theirs - ours), Known: true}

@@ -42,6 +42,8 @@ type Options struct {
 	Handshake time.Duration // 5 s: what a handshake may take
 	Redial    time.Duration // 200 ms: between two tries, up to 16 times that
 	Log       *slog.Logger  // nil: nothing is logged
+
+	Skew time.Duration // what tests set the clock by that peers are told of
 }
 
 // Node is this node's end of all links. Its methods are safe for concurrent use.
@@ -248,6 +250,7 @@ func (n *Node) talk(c net.Conn, address string, lane Lane) {
 		return
 	}
 	l := newLink(c, other, dials == (own.Folder < other.Folder))
+	l.skew = n.o.Skew
 	if other.Lane == Bulk {
 		l.rate = max(0, n.o.BulkRate)
 	}

@@ -36,6 +36,7 @@ type ClusterNode struct {
 	Lag         *uint64  `json:"lag_entries,omitempty"`     // entries of the map that it has not confirmed; only the leader knows
 	RoundTrip   *float64 `json:"round_trip_ms,omitempty"`   // the shortest of late
 	ClockOffset *float64 `json:"clock_offset_ms,omitempty"` // how far its clock is ahead of the one that answers
+	ClockApart  bool     `json:"clock_apart,omitempty"`     // that is more than 250 ms, whichever of the two is ahead
 }
 
 // ClusterGroup is a group of replicas.
@@ -58,6 +59,6 @@ type ClusterGroup struct {
 type ClusterTopic struct {
 	Name     string `json:"name"`
 	Deleting bool   `json:"deleting,omitempty"`
-	Waiting  string `json:"waiting,omitempty"` // this broker leads it and cannot serve it: why
+	Waiting  string `json:"waiting,omitempty"` // this broker cannot serve it, though it leads it, or has a topic of its own in the way: why
 	Serve    string `json:"serve,omitempty"`   // leader: lookups name the broker that leads it alone; absent: all that have a replica
 }

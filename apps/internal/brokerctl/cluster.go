@@ -209,7 +209,7 @@ func whyNot(g *httpapi.ClusterGroup, address string) (whys []string) {
 	}
 	for _, topic := range g.Topics {
 		if topic.Waiting != "" {
-			whys = append(whys, fmt.Sprintf("topic %s waits at %s, which leads it: %s", topic.Name, address, topic.Waiting))
+			whys = append(whys, fmt.Sprintf("topic %s waits at %s: %s", topic.Name, address, topic.Waiting))
 		}
 	}
 	return whys
@@ -232,6 +232,9 @@ func stateOf(n *httpapi.ClusterNode) string {
 	}
 	if n.Short {
 		state += ", short of room"
+	}
+	if n.ClockApart && n.ClockOffset != nil {
+		state += fmt.Sprintf(", clock %+.1f s", *n.ClockOffset/1000)
 	}
 	return state
 }
