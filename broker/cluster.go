@@ -268,17 +268,14 @@ func (s *Server) startMember(ctx context.Context) error {
 }
 
 // clusterAPI is the member as HTTP sees it.
-type clusterAPI struct {
-	m      *member.Member
-	topics *topic.Registry
-}
+type clusterAPI struct{ m *member.Member }
 
 // clusterOf returns that, nil when the broker is in no cluster.
 func (s *Server) clusterOf() httpd.Cluster {
 	if s.member == nil {
 		return nil
 	}
-	return clusterAPI{s.member, s.registry}
+	return clusterAPI{s.member}
 }
 
 func (c clusterAPI) View(ctx context.Context) httpapi.Cluster { return c.m.View(ctx) }
@@ -304,15 +301,7 @@ func (c clusterAPI) LeadTo(ctx context.Context, node string) error {
 }
 
 func (c clusterAPI) CreateTopic(ctx context.Context, name string, atLeader bool) error {
-	if err := c.m.CreateTopic(ctx, name, atLeader); err != nil {
-		return clusterError(err)
-	}
-	// What this broker alone has of the name gives way now, not with the next look at the map: whoever is told that the topic is made must reach it.
-	err := c.topics.Yield(name)
-	if errors.Is(err, topic.ErrInTheWay) {
-		return fmt.Errorf("%w: the replicated topic is made, and cannot be reached here: %w: consume or empty them first", httpd.ErrClusterRefused, err)
-	}
-	return err
+	return clusterError(c.m.CreateTopic(ctx, name, atLeader))
 }
 
 func (c clusterAPI) DeleteTopic(ctx context.Context, name string) error {
