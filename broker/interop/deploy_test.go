@@ -119,7 +119,8 @@ func TestLookupsAndAdminsExportAllTheirFamilies(t *testing.T) {
 	cmdtest.Broker(t, "brokerd", []*cmdtest.Process{l})
 	a := cmdtest.Admin(t, "admind", "--lookupd-http-address="+l.HTTP)
 	cmdtest.Eventually(t, "admind has asked", 10*time.Second, func() bool { return ask(t, a, http.MethodGet, "/ready", "").status == http.StatusOK })
-	absent := map[string]bool{"lookupd_refused_commands_total": true, "lookupd_certificate_expiry_timestamp_seconds": true} // no refusal, no TLS
+	absent := map[string]bool{"lookupd_refused_commands_total": true, // no refusal, no TLS
+		"lookupd_certificate_start_timestamp_seconds": true, "lookupd_certificate_expiry_timestamp_seconds": true}
 	for d, list := range map[*cmdtest.Process][]*exposition.Family{l: lookup.Families(), a: admin.Families()} {
 		got := scrape(t, d)
 		for _, f := range list {
