@@ -374,7 +374,7 @@ func locateIn(c *journal.Channel, pos Position, now int64) OnChannel {
 // stateOf returns what a message that is out is, as far as records say: one that was delivered and not finished may be in flight, or have been given back.
 func stateOf(o journal.Out, now int64) State {
 	switch {
-	case o.Due > now:
+	case o.DeferredAt(now):
 		return Deferred
 	case o.Due > 0, o.Attempts == 0: // it is due, or stands aside
 		return Waiting

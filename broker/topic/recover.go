@@ -339,7 +339,7 @@ func (b *builder) out(c *channel.Restoring, out *journal.Outs) (gone absent) {
 			return
 		}
 		m := inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: o.Attempts}
-		if o.Due > b.wall {
+		if o.DeferredAt(b.wall) {
 			m.At = b.now + o.Due - b.wall
 			c.Deferred(m)
 			return

@@ -22,6 +22,10 @@ type Out struct {
 	Attempts uint16
 }
 
+// DeferredAt reports whether the message waits for a time after now, Unix nanoseconds. A clock may say less than 0, and what never was deferred
+// is not.
+func (o Out) DeferredAt(now int64) bool { return o.Due > max(now, 0) }
+
 // Node is messages that were appended one behind the other, and where they are in the topic's segments.
 type Node struct {
 	First                Position

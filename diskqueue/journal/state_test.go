@@ -576,3 +576,22 @@ func TestWhatAForgottenChannelHadIsNotPassedOver(t *testing.T) {
 		t.Errorf("waiting %v, want %v; %d out; %d unreadable", got, want, c.Out.Len(), c.Counts.Discarded[Unreadable])
 	}
 }
+
+func TestWhatNeverWasDeferredIsNotUnderAnyClock(t *testing.T) {
+	for _, tt := range []struct {
+		due, now int64
+		want     bool
+	}{
+		{0, -1, false}, // before 1970
+		{0, math.MinInt64, false},
+		{5, -1, true},
+		{5, 4, true},
+		{5, 5, false},
+		{-5, -9, false}, // delivered since it was due
+		{math.MaxInt64, math.MaxInt64 - 1, true},
+	} {
+		if got := (Out{Due: tt.due, Attempts: 1}).DeferredAt(tt.now); got != tt.want {
+			t.Errorf("due at %d is deferred at %d: %v, want %v", tt.due, tt.now, got, tt.want)
+		}
+	}
+}
