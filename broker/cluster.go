@@ -338,6 +338,11 @@ func (c clusterAPI) Replicated(name string) bool {
 	return ok && err == nil
 }
 
+func (c clusterAPI) MayBeReplicated(name string) bool {
+	_, ok, err := c.m.Topic(name)
+	return ok || err != nil
+}
+
 func (c clusterAPI) Deleting(name string) bool {
 	t, ok, err := c.m.Topic(name)
 	return ok && err == nil && t.Deleting

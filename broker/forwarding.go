@@ -26,7 +26,7 @@ func (s *Server) newYielder() {
 		if err != nil {
 			return err
 		}
-		answer, err := s.forward.Act(ctx, name, act)
+		answer, _, err := s.forward.Act(ctx, name, act)
 		switch {
 		case errors.Is(err, forward.ErrHere): // it has the channels of what was in its way
 			return topic.ErrExiting
@@ -78,12 +78,12 @@ func (s *Server) forwardTo() session.Forwarder {
 type forwards struct{ *forward.Forwarder }
 
 // Act is httpd.Forward's.
-func (f forwards) Act(ctx context.Context, topic string, act []byte) ([]byte, error) {
-	answer, err := f.Forwarder.Act(ctx, topic, act)
+func (f forwards) Act(ctx context.Context, topic string, act []byte) (answer []byte, unsure bool, err error) {
+	answer, unsure, err = f.Forwarder.Act(ctx, topic, act)
 	if errors.Is(err, forward.ErrHere) {
 		err = httpd.ErrActHere
 	}
-	return answer, err
+	return answer, unsure, err
 }
 
 // httpForward returns that, nil when the broker is in no cluster.

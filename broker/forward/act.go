@@ -40,17 +40,17 @@ var ErrHere = errors.New("this node leads the topic")
 // Serve says who carries out acts that other nodes send; there is false, and nothing done, when this node does not have what the act is about.
 func (f *Forwarder) Serve(do func(act []byte) (answer []byte, there bool)) { f.serves.Store(&do) }
 
-// Act has who leads a topic do something, and returns its answer. What is done may be done twice, as when an answer is lost. It waits for a leader, and
-// for one that has not made the topic yet. It fails with ErrHere when this node leads, topic.ErrNotReplicated, topic.ErrElsewhere when the topic is being
+// Act has who leads a topic do something, and returns its answer. What is done may be done twice, as when an answer is lost: unsure says that somebody
+// was asked before who may have done it. It waits for a leader, and for one that has not made the topic yet. It fails with ErrHere when this node leads, topic.ErrNotReplicated, topic.ErrElsewhere when the topic is being
 // deleted and gone there, or after Options.Wait: with ErrUnanswered when somebody was asked who may have done it, else with ErrNobodyLeads.
-func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, error) {
+func (f *Forwarder) Act(ctx context.Context, name string, act []byte) (answer []byte, unsure bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.o.Wait)
 	defer cancel()
 	last := time.Now().Add(f.o.Wait - leastAsk)
-	for unknown, barred := false, false; ; {
+	for barred := false; ; {
 		t, ok, err := f.o.Cluster.Find(name)
 		if err == nil && !ok {
-			return nil, topic.ErrNotReplicated
+			return nil, unsure, topic.ErrNotReplicated
 		}
 		if err == nil && time.Now().Before(last) {
 			g := f.group(t.Group)
@@ -59,7 +59,7 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 			g.mu.Unlock()
 			local := f.o.Topics.Lookup(name)
 			if here && local != nil && local.Replicated() {
-				return nil, ErrHere
+				return nil, unsure, ErrHere
 			}
 			barred = here && local != nil
 			var a acted
@@ -69,26 +69,26 @@ func (f *Forwarder) Act(ctx context.Context, name string, act []byte) ([]byte, e
 			}
 			switch {
 			case done && !a.again:
-				return a.data, nil
+				return a.data, unsure, nil
 			case t.Deleting && (here || done):
-				return nil, topic.ErrElsewhere
+				return nil, unsure, topic.ErrElsewhere
 			case done:
 				g.notThere(folder, string(a.data))
 			default:
-				unknown = unknown || sent
+				unsure = unsure || sent
 			}
 		}
 		switch {
 		case ctx.Err() == nil:
-		case unknown:
-			return nil, ErrUnanswered
+		case unsure:
+			return nil, unsure, ErrUnanswered
 		case barred:
-			return nil, ErrBarred
+			return nil, unsure, ErrBarred
 		default:
-			return nil, ErrNobodyLeads
+			return nil, unsure, ErrNobodyLeads
 		}
 		if err := f.pause(retryEvery); err != nil {
-			return nil, err
+			return nil, unsure, err
 		}
 	}
 }

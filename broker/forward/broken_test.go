@@ -68,7 +68,7 @@ func TestWhoWasSaidToLeadDies(t *testing.T) {
 		g.hint = "a"
 		g.mu.Unlock()
 		within(t, 0, time.Second, func() {
-			if _, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this")); err != nil {
+			if _, _, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this")); err != nil {
 				t.Errorf("an act: %v", err)
 			}
 		})

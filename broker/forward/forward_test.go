@@ -256,7 +256,7 @@ func TestATopicThatIsNotThereYet(t *testing.T) {
 		a.f.Serve(func(act []byte) ([]byte, bool) { return act, a.r.Lookup("orders") != nil })
 		result, acted := make(chan error, 1), make(chan error, 2)
 		act := func(by string) {
-			_, err := w.nodes[by].f.Act(context.Background(), "orders", []byte("this"))
+			_, _, err := w.nodes[by].f.Act(context.Background(), "orders", []byte("this"))
 			acted <- err
 		}
 		if err := a.led.Delete(1); err != nil {
@@ -329,7 +329,7 @@ func TestActsAreCarriedOutByTheLeader(t *testing.T) {
 		for _, leader := range []string{"a", "c", "b"} {
 			w.lead(leader, 0)
 			for _, name := range []string{"a", "b", "c", "d"} {
-				answer, err := w.nodes[name].f.Act(context.Background(), "orders", []byte("this"))
+				answer, _, err := w.nodes[name].f.Act(context.Background(), "orders", []byte("this"))
 				if name == leader {
 					if !errors.Is(err, ErrHere) {
 						t.Errorf("at the leader: %v", err)
@@ -339,13 +339,13 @@ func TestActsAreCarriedOutByTheLeader(t *testing.T) {
 				}
 			}
 		}
-		if _, err := w.nodes["d"].f.Act(context.Background(), "bills", nil); !errors.Is(err, topic.ErrNotReplicated) {
+		if _, _, err := w.nodes["d"].f.Act(context.Background(), "bills", nil); !errors.Is(err, topic.ErrNotReplicated) {
 			t.Errorf("a topic that is not replicated: %v", err)
 		}
 		w.lead("", 0)
 		result := make(chan error, 1)
 		go func() {
-			_, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this"))
+			_, _, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this"))
 			result <- err
 		}()
 		synctest.Wait()
@@ -370,7 +370,7 @@ func TestAnActThatIsNotAnsweredMayHaveBeenDone(t *testing.T) {
 			return []byte("done"), true
 		})
 		ask := func() error {
-			_, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this"))
+			_, _, err := w.nodes["d"].f.Act(context.Background(), "orders", []byte("this"))
 			return err
 		}
 		if err := ask(); !errors.Is(err, ErrUnanswered) {

@@ -32,6 +32,8 @@ type Cluster interface {
 	AtLeader(name string) bool
 	// Replicated reports whether a topic is replicated, as far as is known here.
 	Replicated(name string) bool
+	// MayBeReplicated reports the same, or that it is not known.
+	MayBeReplicated(name string) bool
 	// Deleting reports whether a replicated topic is being deleted, as far as is known here.
 	Deleting(name string) bool
 	// Copy returns a replicated topic as this broker's replica has it, nil when it has none.

@@ -14,8 +14,9 @@ import (
 
 // fakeCluster does what it is told, and remembers it.
 type fakeCluster struct {
-	err  error
-	done []string
+	err    error
+	done   []string
+	unsure bool // it is not known which topics are replicated
 
 	followed []httpapi.Topic
 	copies   map[string]*topic.Copy
@@ -62,6 +63,8 @@ func (c *fakeCluster) AtLeader(name string) bool { return name == "led" }
 func (c *fakeCluster) Replicated(name string) bool {
 	return name == "orders" || name == "led" || c.Deleting(name)
 }
+
+func (c *fakeCluster) MayBeReplicated(name string) bool { return c.unsure || c.Replicated(name) }
 
 func (c *fakeCluster) Deleting(name string) bool { return name == "going" }
 

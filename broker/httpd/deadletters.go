@@ -46,7 +46,7 @@ func (a *api) redrive(_ http.ResponseWriter, req *http.Request, _ httprouter.Par
 	}
 	switch {
 	case errors.Is(err, topic.ErrChannelNotFound):
-		return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+		return nil, refuse(http.StatusNotFound, noChannel)
 	case errors.Is(err, topic.ErrNoLetters):
 		return nil, refuse(http.StatusNotFound, "NO_DEAD_LETTERS: "+err.Error())
 	case errors.Is(err, topic.ErrRedriving):

@@ -23,8 +23,9 @@ type Forward interface {
 	// is, when the topic of that name is none of those any more.
 	Publish(topic string, b *topic.Batch, delay time.Duration) error
 	// Act has Server.Act of who leads a topic do something, and returns its answer. It fails with topic.ErrNotReplicated, ErrActHere when this
-	// broker leads, an ErrElsewhere when nobody does for long, or an ErrNotLeader when it may have been done.
-	Act(ctx context.Context, topic string, act []byte) (answer []byte, err error)
+	// broker leads, an ErrElsewhere when nobody does for long, or an ErrNotLeader when it may have been done. unsure says that somebody was asked
+	// before who may have done it.
+	Act(ctx context.Context, topic string, act []byte) (answer []byte, unsure bool, err error)
 }
 
 // ErrActHere is an act about a topic that this broker leads itself.
@@ -63,25 +64,43 @@ func (a *api) anywhere(route string, h httpapi.HandlerFunc) httpapi.HandlerFunc 
 			return nil, err
 		}
 		name := q.Get("topic")
+		tried := false
 		if !a.elsewhere(name) && !(route == routeCreateChannel && a.yields(name)) {
 			if data, err := h(w, req, ps); !isNotLeader(err) {
 				return data, err
 			}
+			tried = true // the lead was lost: it may have been done
 		}
 		do := act{Route: route, Query: req.URL.RawQuery}
 		if body, kept := req.Body.(*keptBody); kept {
 			do.Body = body.all
 			body.again()
 		}
-		data, err := a.actElsewhere(w, req, name, do)
+		data, unsure, err := a.actElsewhere(w, req, name, do)
 		if errors.Is(err, ErrActHere) || errors.Is(err, topic.ErrNotReplicated) {
-			return h(w, req, ps)
+			data, err = h(w, req, ps)
+		}
+		if (tried || unsure) && route == routeDeleteChannel && isRefusal(err, noChannel) {
+			return nil, nil // it was done, and the answer lost
 		}
 		return data, err
 	}
 }
 
-const routeCreateChannel = "POST /channel/create"
+// Routes that are looked at closer.
+const (
+	routeCreateChannel = "POST /channel/create"
+	routeDeleteChannel = "POST /channel/delete"
+)
+
+// noChannel is the text of an answer.
+const noChannel = "CHANNEL_NOT_FOUND"
+
+// isRefusal reports whether an error is an answer of that text.
+func isRefusal(err error, text string) bool {
+	var answered *httpapi.Error
+	return errors.As(err, &answered) && answered.Text == text
+}
 
 // ActOfChannel returns the act that makes a channel. Acted says what became of it.
 func ActOfChannel(name, channel string) ([]byte, error) {
@@ -129,11 +148,11 @@ func (a *api) withBody(h httpapi.HandlerFunc) httpapi.HandlerFunc {
 	}
 }
 
-// elsewhere reports whether a topic is replicated, and not served by this broker. One of this broker alone that is in the way of it is what requests are
+// elsewhere reports whether a topic is replicated, and not served by this broker; also while that is not known, as after a start: who asks waits then. One of this broker alone that is in the way of it is what requests are
 // about as long as it holds messages: so these are got rid of.
 func (a *api) elsewhere(name string) bool {
 	t := a.cfg.Broker.Registry().Lookup(name)
-	return t == nil && a.replicated(name) || t != nil && t.GivesWay()
+	return t == nil && a.cfg.Cluster != nil && a.cfg.Cluster.MayBeReplicated(name) || t != nil && t.GivesWay()
 }
 
 // yields reports whether a topic of this broker alone is to give way to a replicated one.
@@ -150,34 +169,34 @@ func isNotLeader(err error) bool {
 }
 
 // actElsewhere has the broker that leads a topic do something.
-func (a *api) actElsewhere(w http.ResponseWriter, req *http.Request, name string, do act) (any, error) {
+func (a *api) actElsewhere(w http.ResponseWriter, req *http.Request, name string, do act) (data any, unsure bool, err error) {
 	b, err := json.Marshal(do)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	answer, err := a.cfg.Forward.Act(req.Context(), name, b)
+	answer, unsure, err := a.cfg.Forward.Act(req.Context(), name, b)
 	switch {
 	case errors.Is(err, topic.ErrExiting), errors.Is(err, topic.ErrElsewhere), errors.Is(err, topic.ErrNotLeader):
-		return nil, a.fail(req, err)
+		return nil, unsure, a.fail(req, err)
 	case err != nil:
-		return nil, err
+		return nil, unsure, err
 	}
 	var out acted
 	if err := json.Unmarshal(answer, &out); err != nil {
-		return nil, err
+		return nil, unsure, err
 	}
 	maps.Copy(w.Header(), out.Header)
 	switch {
 	case out.Code != http.StatusOK:
-		return nil, refuse(out.Code, out.Text)
+		return nil, unsure, refuse(out.Code, out.Text)
 	case out.Bytes != nil:
-		return out.Bytes, nil
+		data = out.Bytes
 	case out.Data != nil:
-		return out.Data, nil
+		data = out.Data
 	case out.Text != "":
-		return out.Text, nil
+		data = out.Text
 	}
-	return nil, nil
+	return data, unsure, nil
 }
 
 // Act carries out what another broker, which has judged who asks, was asked for. Nothing is done when the topic is not there.

@@ -21,6 +21,7 @@ type fakeForward struct {
 	leads   *Server
 	cluster *fakeCluster // of who follows
 	err     error
+	unsure  bool
 	acts    int
 	before  func() // is called before each
 	sent    []string
@@ -37,18 +38,18 @@ func (f *fakeForward) Publish(name string, b *topic.Batch, delay time.Duration) 
 	return nil
 }
 
-func (f *fakeForward) Act(_ context.Context, _ string, act []byte) ([]byte, error) {
+func (f *fakeForward) Act(_ context.Context, _ string, act []byte) ([]byte, bool, error) {
 	if f.acts++; f.before != nil {
 		f.before()
 	}
 	if f.err != nil {
-		return nil, f.err
+		return nil, f.unsure, f.err
 	}
 	answer, there := f.leads.Act(act)
 	if !there {
-		return nil, topic.ErrElsewhere // once it was waited for
+		return nil, f.unsure, topic.ErrElsewhere // once it was waited for
 	}
-	return answer, nil
+	return answer, f.unsure, nil
 }
 
 // pair returns a server that does not lead topic orders, and one that does.
@@ -149,6 +150,51 @@ func TestActsOnATopicThatAnotherBrokerLeads(t *testing.T) {
 		if got, there := to.leads.Act([]byte(bad)); !there || !strings.Contains(string(got), "404") {
 			t.Errorf("%q: %s", bad, got)
 		}
+	}
+}
+
+// TestADeletionThatMayHaveBeenDoneBeforeIsDone: the leader died with its answer, and the next one has no such channel.
+func TestADeletionThatMayHaveBeenDoneBeforeIsDone(t *testing.T) {
+	follower, leader, to := pair(t)
+	if _, err := leader.broker.registry.Topic("orders"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path   string
+		unsure bool
+		status int
+	}{
+		{"/channel/delete?topic=orders&channel=c", false, 404},
+		{"/channel/delete?topic=orders&channel=c", true, 200},
+		{"/channel/delete?topic=orders", true, 400},
+		{"/channel/pause?topic=orders&channel=c", true, 404},
+		{"/topic/delete?topic=never", true, 404},
+	} {
+		to.unsure = c.unsure
+		if r, body := follower.do("POST", c.path, ""); r.StatusCode != c.status || c.status == 200 && body != "" {
+			t.Errorf("%s, unsure %v: %d %s", c.path, c.unsure, r.StatusCode, body)
+		}
+	}
+}
+
+// TestActsWaitUntilItIsKnownWhetherATopicIsReplicated: a broker that has just started does not say that there is no such topic.
+func TestActsWaitUntilItIsKnownWhetherATopicIsReplicated(t *testing.T) {
+	follower, leader, to := pair(t)
+	if _, err := leader.broker.registry.Topic("fresh"); err != nil {
+		t.Fatal(err)
+	}
+	to.cluster.unsure = true
+	if r, body := follower.do("POST", "/topic/pause?topic=fresh", ""); r.StatusCode != 200 || !leader.broker.registry.Lookup("fresh").Paused() {
+		t.Errorf("%d %s", r.StatusCode, body)
+	}
+	to.before = func() { to.cluster.unsure, to.err = false, topic.ErrNotReplicated } // it becomes known
+	if r, body := follower.do("POST", "/topic/pause?topic=other", ""); r.StatusCode != 404 || !strings.Contains(body, "TOPIC_NOT_FOUND") {
+		t.Errorf("%d %s", r.StatusCode, body)
+	}
+	to.before = func() { to.cluster.unsure, to.err = true, topic.ErrElsewhere } // it does not
+	to.cluster.unsure = true
+	if r, body := follower.do("POST", "/topic/pause?topic=other", ""); r.StatusCode != 503 || !strings.Contains(body, "NOT_LEADER") {
+		t.Errorf("%d %s", r.StatusCode, body)
 	}
 }
 

@@ -170,7 +170,7 @@ func (a *api) lookAtLeader(route string, l look) httpapi.HandlerFunc {
 					return nil, err
 				}
 			}
-			data, err = a.actElsewhere(w, req, name, act{Route: route, Query: req.URL.RawQuery})
+			data, _, err = a.actElsewhere(w, req, name, act{Route: route, Query: req.URL.RawQuery})
 			switch {
 			case errors.Is(err, topic.ErrNotReplicated):
 				return here(w, req, ps)

@@ -178,7 +178,7 @@ func channelOf(q httpapi.Query, t source) (channelSource, error) {
 	if c := t.channel(name); c != nil {
 		return c, nil
 	}
-	return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+	return nil, refuse(http.StatusNotFound, noChannel)
 }
 
 // begin reads where to begin: the argument cursor, which is next of the answer before, or from, a place. anew says that the cursor is of an

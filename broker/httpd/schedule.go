@@ -136,7 +136,7 @@ func (a *api) onDeferred(act func(*topic.Topic, topic.Position, *topic.Channel) 
 		var c *topic.Channel
 		if name, ok := q.Lookup("channel"); ok {
 			if c = t.LookupChannel(name); c == nil {
-				return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+				return nil, refuse(http.StatusNotFound, noChannel)
 			}
 		}
 		pos, err := a.position(req, q, deferredOf{servedTopic{t}})

@@ -171,7 +171,7 @@ func (a *api) existingChannel(req *http.Request) (*topic.Channel, error) {
 	}
 	c := t.LookupChannel(name)
 	if c == nil {
-		return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+		return nil, refuse(http.StatusNotFound, noChannel)
 	}
 	return c, nil
 }
@@ -201,7 +201,7 @@ func (a *api) deleteChannel(_ http.ResponseWriter, req *http.Request, _ httprout
 		a.deleted.Add(what)
 	case errors.Is(err, topic.ErrChannelNotFound) && t.Replicated() && a.deleted.Has(what):
 	case errors.Is(err, topic.ErrChannelNotFound):
-		return nil, refuse(http.StatusNotFound, "CHANNEL_NOT_FOUND")
+		return nil, refuse(http.StatusNotFound, noChannel)
 	case err != nil:
 		return nil, a.fail(req, err)
 	}
