@@ -56,9 +56,13 @@ const watchEvery = time.Second
 func (s *Slot) Watch(ctx context.Context, log *slog.Logger) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	var seen *File
 	for {
 		f := s.now.Load()
-		if f == nil {
+		if f != seen && f != nil && f.Table().empty() {
+			warnEmpty(log, f)
+		}
+		if seen = f; f == nil {
 			tick.Stop()
 		} else {
 			tick.Reset(watchEvery)
@@ -77,9 +81,13 @@ func (s *Slot) Watch(ctx context.Context, log *slog.Logger) {
 		case err != nil:
 			log.Error("the token file cannot be used; the last good one counts", "error", err)
 		case changed && f.Table().empty():
-			log.Warn("the token file names nobody: everybody is refused", "path", f.path)
+			warnEmpty(log, f)
 		case changed:
 			log.Info("token file read", "path", f.path)
 		}
 	}
+}
+
+func warnEmpty(log *slog.Logger, f *File) {
+	log.Warn("the token file names nobody: everybody is refused", "path", f.path)
 }

@@ -42,3 +42,33 @@ func TestATokenFileThatIsEmptiedIsAWarning(t *testing.T) {
 		}
 	})
 }
+
+// TestATokenFileThatNamesNobodyIsAWarningFromTheStartOn: a file that was made and never filled refuses everybody, and so does one that a reload names.
+func TestATokenFileThatNamesNobodyIsAWarningFromTheStartOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		ctx, end := context.WithCancel(t.Context())
+		s, done := NewSlot(nil), make(chan struct{})
+		go func() { defer close(done); s.Watch(ctx, slog.New(slog.NewTextHandler(&log, nil))) }()
+		for i, want := range []int{1, 1, 2} {
+			if i != 1 {
+				f, err := Open(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Put(f)
+			}
+			time.Sleep(2 * watchEvery)
+			synctest.Wait()
+			if n := strings.Count(log.String(), "names nobody"); n != want {
+				t.Errorf("step %d: %d warnings:\n%s", i, n, &log)
+			}
+		}
+		end()
+		<-done
+	})
+}
