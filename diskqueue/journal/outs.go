@@ -6,6 +6,16 @@ import (
 	"slices"
 )
 
+// Out is a message that has left a channel's backlog and is not finished.
+type Out struct {
+	Due      int64 // Unix nanoseconds; 0 when it never was deferred, negated when it has been delivered since it was due
+	Attempts uint16
+}
+
+// DeferredAt reports whether the message waits for a time after now, Unix nanoseconds. A clock may say less than 0, and what never was deferred
+// is not.
+func (o Out) DeferredAt(now int64) bool { return o.Due > max(now, 0) }
+
 // Outs is the messages of a channel that are out, by position: 18 bytes each, as there may be ten million of them that are
 // deferred. Its zero value is empty.
 type Outs struct {

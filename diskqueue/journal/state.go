@@ -16,16 +16,6 @@ import (
 // Offset is a place in the log.
 type Offset = wal.Offset
 
-// Out is a message that has left a channel's backlog and is not finished.
-type Out struct {
-	Due      int64 // Unix nanoseconds; 0 when it never was deferred, negated when it has been delivered since it was due
-	Attempts uint16
-}
-
-// DeferredAt reports whether the message waits for a time after now, Unix nanoseconds. A clock may say less than 0, and what never was deferred
-// is not.
-func (o Out) DeferredAt(now int64) bool { return o.Due > max(now, 0) }
-
 // Node is messages that were appended one behind the other, and where they are in the topic's segments.
 type Node struct {
 	First                Position
