@@ -233,7 +233,7 @@ func newEngine(o Options, s *sight) *Engine {
 		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1), asked: make(chan roomAsked)}
 	k.reserve.size = o.Reserve
 	k.growth.most, k.growth.now = o.LogFileSize/4, make(chan struct{}, 1)
-	k.reserve.hold(false, false)
+	k.reserve.hold(0, false)
 	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, late: o.AcceptLoss, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID

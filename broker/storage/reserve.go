@@ -25,17 +25,14 @@ type reserve struct {
 	left atomic.Int64 // bytes that are to be left to the log: all of them, while it is not held
 
 	mu    sync.Mutex // held while it is let go, or while others take room that is not its; guards what follows
-	held  bool
-	spent bool // it was held and is let go
+	held  int64      // bytes, size at most: fewer when an earlier start has left a smaller one, and there is no room for more
+	spent bool       // it was held and is let go
 }
 
-// hold notes that it is held, or is not. reserve.mu is held.
-func (r *reserve) hold(held, spent bool) {
-	r.held, r.spent = held, spent
-	r.left.Store(0)
-	if !held {
-		r.left.Store(r.size)
-	}
+// hold notes how many bytes are held. reserve.mu is held.
+func (r *reserve) hold(held int64, spent bool) {
+	r.held, r.spent = min(held, r.size), spent
+	r.left.Store(r.size - r.held)
 }
 
 func (r *reserve) isSpent() bool {
@@ -46,26 +43,32 @@ func (r *reserve) isSpent() bool {
 
 func (k *Engine) reservePath() string { return filepath.Join(k.o.Dir, reserveName) }
 
-// fillReserve takes the room if there is so much more of it that this fills no disk.
+// fillReserve takes the room if there is so much more of it that this fills no disk. Until then it holds what an earlier start has left, which may be
+// less, as sizes are settings.
 func (k *Engine) fillReserve() {
-	k.reserve.mu.Lock()
-	defer k.reserve.mu.Unlock()
-	if k.reserve.held || k.reserve.size == 0 {
+	r := &k.reserve
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held == r.size {
 		return
 	}
-	if n, err := k.o.FS.Size(k.reservePath()); err == nil && n >= k.reserve.size {
-		k.reserve.hold(true, false)
+	n, err := k.o.FS.Size(k.reservePath())
+	if err != nil {
+		n = 0
+	}
+	if r.hold(n, r.spent && n < r.size); n >= r.size {
 		return
 	}
 	space, err := k.o.FS.Free(k.o.Dir)
-	if err == nil && space.Free < 2*uint64(k.reserve.size) {
+	if err == nil && space.Free < 2*uint64(r.size) {
 		return
 	}
 	if err := k.takeReserve(); err != nil {
+		r.hold(0, r.spent)
 		k.o.Log.Debug("no room for the reserve", "error", err)
 		return
 	}
-	k.reserve.hold(true, false)
+	r.hold(r.size, false)
 }
 
 func (k *Engine) takeReserve() error {
@@ -111,7 +114,7 @@ func (k *Engine) makeRoom(failed error) {
 		return
 	}
 	k.reserve.mu.Lock()
-	held := k.reserve.held
+	held := k.reserve.held > 0
 	if held {
 		k.spendLocked(failed)
 	}
@@ -125,10 +128,11 @@ func (k *Engine) makeRoom(failed error) {
 
 // spendLocked lets go of the reserve. reserve.mu is held.
 func (k *Engine) spendLocked(failed error) {
-	k.reserve.hold(false, true)
+	bytes := k.reserve.held
+	k.reserve.hold(0, true)
 	k.registry.SetSpace(topic.ErrDiskFull)
 	k.o.Log.Error("the disk takes no more: the reserve is used for what consumers say, publishes are refused", "error", failed,
-		"bytes", k.reserve.size)
+		"bytes", bytes)
 	if err := k.dropReserve(); err != nil {
 		k.o.Log.Error("letting go of the reserve", "error", err)
 	}
@@ -153,15 +157,14 @@ func (k *Engine) createGroup(name string, size int64) (vfs.File, error) {
 	defer k.reserve.mu.Unlock()
 	space, err := k.o.FS.Free(k.o.Dir)
 	known := err == nil
-	small := known && size <= (int64(space.Free)+k.reserve.size)/checkpointShare
-	if !k.reserve.held {
-		small = known && size <= int64(space.Free)/checkpointShare
+	small := known && size <= (int64(space.Free)+k.reserve.held)/checkpointShare
+	if k.reserve.held < k.reserve.size {
 		if err := k.roomBeside(size); err != nil && !small {
 			return nil, err
 		}
 	}
 	f, err := k.allocate(name, size)
-	if full(err) && small && k.reserve.held {
+	if full(err) && small && k.reserve.held > 0 {
 		k.spendLocked(err)
 		f, err = k.allocate(name, size)
 	}

@@ -139,6 +139,50 @@ func TestTheReserveIsForRoomAlone(t *testing.T) {
 	}
 }
 
+// TestASmallerReserveIsGivenUpToo: the disk is full, and the reserve that is there is that of a start that had smaller files of the log. What consumers do
+// is written all the same, and the reserve is whole once there is room.
+func TestASmallerReserveIsGivenUpToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 7)
+		_ = n.stop()
+		n.reserve = 32 << 10
+		n.start()
+		const count = 100
+		to, err := n.r.Topic("t0")
+		if err == nil {
+			_, err = to.Channel("c1") // which nobody consumes, so that no segments go
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, n, count, 200, 10*time.Millisecond)
+		time.Sleep(time.Minute) // all is in segments, and in a checkpoint
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		n.reserve, n.sizes.log = 64<<10, 16<<10
+		n.fs.SetLimit(n.fs.Used() - 16<<10) // also when spare files of the log go, which are too small now
+		n.start()
+		to = n.r.Lookup(to.Name())
+		finishCount(t, to, count)
+		time.Sleep(10 * time.Second)
+		if err := n.k.Journal().Err(); err != nil {
+			t.Errorf("what consumers did is not written: %v", err)
+		}
+		if _, err := n.fs.Size(n.k.reservePath()); err == nil || !n.k.reserve.isSpent() {
+			t.Errorf("the reserve is there: %v; it is spent: %v", err == nil, n.k.reserve.isSpent())
+		}
+		n.fs.SetLimit(0)
+		time.Sleep(10 * time.Second)
+		if size, err := n.fs.Size(n.k.reservePath()); err != nil || size != n.reserve || n.k.reserve.isSpent() {
+			t.Errorf("with room again the reserve has %d bytes, %v; it is spent: %v", size, err, n.k.reserve.isSpent())
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestHistoryGoesForTheReserve: the reserve is spent as the disk could not be written, and the disk is full of what is only kept. That goes until the
 // reserve is there again, so that publishes are taken.
 func TestHistoryGoesForTheReserve(t *testing.T) {
