@@ -39,7 +39,8 @@ func (n *node) vary(faulty bool) {
 	}
 	n.written.Store(0)
 	n.synced.Store(0)
-	n.note("life: crash after %d operations, power cut %v, faults %v", n.crash.left, n.crash.power != nil, n.faults)
+	n.note("life: crash after %d operations, power cut %v, faults %v, %d bytes kept for when the disk is full, sizes %+v", n.crash.left,
+		n.crash.power != nil, n.faults, n.reserve, n.sizes)
 }
 
 // beset draws what the disk is like at a start, and reports whether it fails. A folder that is closed, and a full disk, stay so.

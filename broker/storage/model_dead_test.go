@@ -142,15 +142,15 @@ func (n *node) redrive() {
 	synctest.Wait()
 	_, _ = t.StopRedrive(c.Name())
 	synctest.Wait()
-	n.end(lo)
+	at := n.end(lo)
 	after := n.dead()
 	n.note("redrive %s/%s: %v, %d dead letters, then %d", t.Name(), c.Name(), err, len(before), len(after))
 	for key, count := range before {
 		switch p := n.promises[key]; {
 		case after[key] < count: // what was rewound can be there twice
-			n.redriven(key)
+			n.redriven(key, at)
 		case n.faults: // it may have failed with its record on the disk, and a crash then has it done
-			n.ageless[key] = true
+			n.sends(key, at)
 			if p != nil {
 				p.delayed, p.due, p.base = true, time.Time{}, time.Time{}
 				clear(p.deliveries)
@@ -197,7 +197,7 @@ func (n *node) holdLetters(d *topic.Topic) (held letters) {
 }
 
 // redriven says that a dead letter went back: it may come again, as the first time.
-func (n *node) redriven(key string) {
+func (n *node) redriven(key string, at said) {
 	n.note("%.20s goes back", key)
 	p := n.promises[key]
 	if p == nil {
@@ -210,10 +210,16 @@ func (n *node) redriven(key string) {
 		p.gone, p.strict, p.m.anywhere = said{}, false, false
 	}
 	p.redriven, p.back, p.delayed, p.due, p.base = true, true, true, time.Time{}, time.Time{}
-	n.ageless[key] = true     // also when the promise is forgotten with its channel, and a crash takes that back
-	if n.crash.power != nil { // it may leave the one that went back, and lose the records by which the message had left its channel
-		n.twice[key] = true
+	n.sends(key, at)
+}
+
+// sends notes when a dead letter went back, perhaps: also when the promise is forgotten with its channel, and a crash takes that back.
+func (n *node) sends(key string, at said) {
+	n.ageless[key] = true
+	if old := n.sentBack[key]; old.yes() {
+		at.lo = old.lo
 	}
+	n.sentBack[key] = at
 }
 
 // dropLetters empties a dead letter topic with its channels, deletes it, or empties or deletes one channel of it: what was there and nowhere

@@ -49,7 +49,8 @@ type node struct {
 	damaged   atomic.Int64                  // lines in the log that say that messages were lost to damage
 	letters   deadLetters
 	ageless   map[string]bool // by topic/channel/body: what ever came back from a dead letter topic has no time to live
-	twice     map[string]bool // the same: what was ever read again, so that it may be a dead letter twice
+	twice     map[string]bool // the same: what was ever read again, or was sent back and a power cut came, so that it may be there twice
+	sentBack  map[string]said // the same: what went back in this life
 	most      int             // deliveries of a message in this life, 0: any number
 	unlimited bool            // any number of deliveries is allowed in all lives
 	newest    time.Time       // the latest that any life's clock has said
@@ -404,7 +405,7 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q, which is a dead letter", s.name, body)
 	case m.over() && !p.redriven && !n.ageless[key]:
 		n.fail("%s got %.12q %v after its time", s.name, body, wall().Sub(m.until))
-	case p.gone.yes() && !(p.rewinds && n.ageless[key]): // else both may come, the message and what was its dead letter
+	case p.gone.yes() && !(n.twice[key] && n.ageless[key]): // else both may come, the message and what was its dead letter
 		n.fail("%s got %.12q again, which was finished or dropped at %d", s.name, body, p.gone.lo)
 	case wall().Before(p.due) && !(p.back && n.twice[key]): // else another copy of it was put off
 		n.fail("%s got %.12q %v early", s.name, body, p.due.Sub(wall()))
