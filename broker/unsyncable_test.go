@@ -18,8 +18,8 @@ import (
 	"brokerd/protocol/prototest"
 )
 
-// TestMemoryCanBeHadWhereFoldersCannotBeSynced: a start at level memory alone takes publishes there although an earlier start has left a log; at any other
-// level it refuses.
+// TestMemoryCanBeHadWhereFoldersCannotBeSynced: a start at level memory alone takes publishes there although an earlier start has left a log, is well, and
+// stops in order with nothing lost or delivered twice; at any other level it refuses.
 func TestMemoryCanBeHadWhereFoldersCannotBeSynced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -46,6 +46,21 @@ func TestMemoryCanBeHadWhereFoldersCannotBeSynced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		connect := func() (*prototest.Client, func()) {
+			conn, err := network.Dial(t.Context(), simOutside, o.TCPAddress)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := prototest.NewClient(t, conn)
+			c.Send(prototest.Magic)
+			return c, func() { _ = conn.Close() }
+		}
+		c, leave := connect()
+		c.Send("SUB kept c\n" + prototest.Pub("kept", "first") + prototest.Pub("kept", "second"))
+		c.Expect("OK")
+		c.Expect("OK")
+		c.Expect("OK")
+		leave()
 		stop() // there is a log now
 		disk.SetRules(vfs.Rule{Ops: vfs.OpSyncDir, Err: syscall.EINVAL})
 		for _, level := range []topic.Level{topic.Disk, topic.Fsync} {
@@ -56,13 +71,12 @@ func TestMemoryCanBeHadWhereFoldersCannotBeSynced(t *testing.T) {
 		if stop, err = start(topic.Memory); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := network.Dial(t.Context(), simOutside, o.TCPAddress)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := prototest.NewClient(t, conn)
-		c.Send(prototest.Magic + prototest.Pub("t", "m"))
+		c, leave = connect()
+		c.Send(prototest.Pub("t", "m"))
 		c.Expect("OK")
+		c.Send("SUB kept c\nRDY 1\n")
+		c.Expect("OK")
+		c.Send("FIN " + c.ExpectMessage("first", 1).ID + "\nRDY 0\n")
 		for name, change := range map[string]func(*Options){ // what a start refuses is not taken by a reload either
 			"--topic-durability": func(o *Options) { o.TopicDurability = []string{"t*=disk"} },
 			"--topic-options":    func(o *Options) { o.TopicOptions = []string{"t* durability=fsync"} },
@@ -85,8 +99,22 @@ func TestMemoryCanBeHadWhereFoldersCannotBeSynced(t *testing.T) {
 		if err := s.Reload(fresh, httpapi.Origins{}); err != nil {
 			t.Errorf("a reload at level memory: %v", err)
 		}
-		_ = conn.Close()
-		disk.SetRules() // a stop may write the manifest, and says when it cannot
+		leave()
+		c, leave = connect()
+		c.Send(prototest.Pub("kept", "third"))
+		c.ExpectError("E_PUB_FAILED PUB failed " + topic.ErrUnpromised.Error())
+		leave()
+		time.Sleep(time.Minute) // in which a log that cannot be written is tried
+		if err := s.ready(); err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+		stop()
+		if stop, err = start(topic.Memory); err != nil {
+			t.Fatal(err)
+		}
+		if all, _ := s.held(); all != 2 {
+			t.Errorf("%d messages, wanted the one at level memory and the second of the topic that is kept", all)
+		}
 		stop()
 	})
 }

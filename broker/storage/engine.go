@@ -179,15 +179,17 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 		return nil, nil, err
 	}
 	s.missing = append(given, s.missing...)
-	k := newEngine(o, s)
-	recovery := topic.NewRecovery(s.state)
-	recovery.Segments = k.Segments()
 	if err := s.refuse(nil); err != nil {
 		return nil, nil, err
 	}
-	if err := k.checkFolders(); err != nil {
+	unsyncable, err := o.checkFolders()
+	if err != nil {
 		return nil, nil, err
 	}
+	k := newEngine(o, s)
+	k.unsyncable = unsyncable
+	recovery := topic.NewRecovery(s.state)
+	recovery.Segments = k.Segments()
 	if o.AcceptLoss {
 		if err := errors.Join(k.replaceUnreadable(), k.stub(recovery, s)); err != nil {
 			return nil, nil, err

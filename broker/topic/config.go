@@ -46,7 +46,7 @@ type Config struct {
 
 	// Journal and Segments keep the topics of a level above memory. Level says a new topic's level; nil: all are at memory.
 	Journal Log
-	// Unpromised is why no topic may be moved from level memory into the Journal; nil: it may be.
+	// Unpromised is why no topic may be moved from level memory into the Journal, nor one that is there be published to; nil: it may be.
 	Unpromised error
 	// Scan gives what the log has still, as far as it is written, record by record; nil: nothing is told of what has happened to messages.
 	Scan     func(ctx context.Context, f func(journal.Offset, journal.Kind, []byte) error) error

@@ -365,6 +365,9 @@ func (r *Registry) levelOf(name string) Level {
 
 // writable returns why publishes that must reach the disk are refused, nil when they are not.
 func (r *Registry) writable() error {
+	if r.cfg.Unpromised != nil {
+		return ErrUnpromised
+	}
 	if p := r.space.Load(); p != nil {
 		return *p
 	}
