@@ -21,9 +21,10 @@ Any broker of the cluster may be asked; it sends on what another one decides.`
 var clusterVerbs = []verb{
 	{
 		name: "show", summary: "print the brokers of a cluster, and what each is in it", run: showCluster,
-		help: "Asks each broker that is named, or that the lookups know. The first one that is in a cluster, or wants to be, says which brokers there are, and all of\n" +
-			"its cluster say of the groups of replicated topics who leads, how many entries the replica lacks that lacks most (- where who leads did not\n" +
-			"answer), and which replicas do not run and why. With --json it is what the first one says. A preview: see docs/cluster.md.",
+		help: "Asks each broker that is named, or that the lookups know. The first one that is in a cluster, or else wants to be, says which brokers there are, and all\n" +
+			"of its cluster say of the groups of replicated topics who leads, how many entries the replica lacks that lacks most (- where who leads did not\n" +
+			"answer), and which replicas do not run and why. Those that wait to be let in, or for their cluster to be founded, are named. With --json it is\n" +
+			"what the first one says. A preview: see docs/cluster.md.",
 		example: "cluster show --nsqd-http-address=127.0.0.1:4151",
 	},
 	{
@@ -84,11 +85,13 @@ func noCluster(failures []fleet.Failure) error {
 	return missed(failures)
 }
 
-// clusterViews asks all brokers at once. It returns the address of the first one that is in a cluster, or wants to be, and what it and the others of that
-// cluster say. That a broker is in none is a failure only when all are.
-func (c *call) clusterViews() (at string, views []httpapi.Cluster, failures []fleet.Failure, err error) {
+// clusterViews asks all brokers at once. It returns the address of the first one that is in a cluster, and what it and the others of that cluster say; others
+// are those that wait to be in one. When all do, one of them speaks for itself. That a broker is in none, and wants to be in none, is a failure only when all
+// are.
+func (c *call) clusterViews() (at string, views, others []httpapi.Cluster, failures []fleet.Failure, err error) {
 	addresses, failures := c.clusterBrokers()
 	var apart []fleet.Failure
+	var waitAt []string
 	for _, a := range fleet.Each(addresses, func(address string) (v httpapi.Cluster, err error) {
 		err = c.fleet.Get(c.ctx, address, "/cluster", &v)
 		return v, err
@@ -98,16 +101,22 @@ func (c *call) clusterViews() (at string, views []httpapi.Cluster, failures []fl
 			apart = append(apart, failure)
 		case a.Err != nil:
 			failures = append(failures, failure)
+		case a.Value.ID == "":
+			waitAt, others = append(waitAt, a.Address), append(others, a.Value)
 		case len(views) == 0:
 			at, views = a.Address, append(views, a.Value)
 		case a.Value.ID == views[0].ID:
 			views = append(views, a.Value)
 		}
 	}
-	if len(views) == 0 {
-		return "", nil, nil, noCluster(append(failures, apart...))
+	switch {
+	case len(views) > 0:
+	case len(others) > 0:
+		at, views, others = waitAt[0], others[:1], others[1:]
+	default:
+		return "", nil, nil, nil, noCluster(append(failures, apart...))
 	}
-	return at, views, failures, nil
+	return at, views, others, failures, nil
 }
 
 // changeCluster returns what runs a verb whose arguments go into query arguments of those names.
@@ -140,7 +149,7 @@ func changeCluster(act string, names ...string) func(*call) error {
 
 // showCluster prints the cluster.
 func showCluster(c *call) error {
-	at, views, failures, err := c.clusterViews()
+	at, views, others, failures, err := c.clusterViews()
 	if err != nil {
 		return err
 	}
@@ -163,7 +172,18 @@ func showCluster(c *call) error {
 		}
 		t.Write(w, c.env.Width())
 		c.showGroups(w, views)
+		for _, o := range others {
+			fmt.Fprintln(w, appkit.Plain(fmt.Sprintf("%s is in no cluster yet, and wants to be in %s: %s%s", o.Address, o.Name, o.State, because(o.Why))))
+		}
 	})
+}
+
+// because is a reason behind what it is for, if there is one.
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ", " + why
 }
 
 // showGroups prints the groups that have topics, with what each broker says of them; the first one's view says which groups there are.

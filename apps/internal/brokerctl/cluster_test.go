@@ -85,7 +85,7 @@ func TestCluster(t *testing.T) {
 }
 
 // TestClusterShowAsksAllAtOnce: of brokers that answer only when all have been asked the one with the highest term of a group says who leads it, and one
-// that fails is told of. One that is in no cluster is no failure.
+// that fails is told of. One that is in no cluster is no failure. Those that wait to be in one are named, and speak for none.
 func TestClusterShowAsksAllAtOnce(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -99,11 +99,19 @@ func TestClusterShowAsksAllAtOnce(t *testing.T) {
 		}
 		return b
 	}
+	waits := func(address, why string) []byte {
+		b, err := json.Marshal(httpapi.Cluster{Name: "prod", State: "candidate", Why: why, Folder: address, Address: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
 	args := []string{"cluster", "show"}
 	brokers := []struct {
 		code int
 		body []byte
-	}{{404, []byte(`{"message":"NO_CLUSTER"}`)}, {200, view("old", 4, 0)}, {500, []byte(`{"message":"it is ill"}`)}, {200, view("new", 5, 33)}, {200, view("old", 4, 0)}}
+	}{{404, []byte(`{"message":"NO_CLUSTER"}`)}, {200, waits("young:1", "")}, {200, view("old", 4, 0)}, {500, []byte(`{"message":"it is ill"}`)},
+		{200, view("new", 5, 33)}, {200, waits("last:1", "nobody has let it in")}}
 	for _, b := range brokers {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if asked.Add(1) == int32(len(brokers)) {
@@ -126,6 +134,12 @@ func TestClusterShowAsksAllAtOnce(t *testing.T) {
 	}
 	if !strings.Contains(got, "without 1 that failed: ") || !strings.Contains(got, "it is ill") {
 		t.Errorf("who failed is not told:\n%s", got)
+	}
+	for _, text := range []string{"cluster prod c, as ", "2 of 3 brokers have answered", "young:1 is in no cluster yet, and wants to be in prod: candidate\n",
+		"last:1 is in no cluster yet, and wants to be in prod: candidate, nobody has let it in\n"} {
+		if !strings.Contains(got, text) {
+			t.Errorf("%q is missing:\n%s", text, got)
+		}
 	}
 }
 
