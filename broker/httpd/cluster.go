@@ -125,7 +125,7 @@ func (a *api) createReplicated(req *http.Request, q httpapi.Query, name, replica
 		return invalidArg("replicas", "an ephemeral topic is on one broker")
 	}
 	if err := a.cfg.Broker.Registry().InTheWay(name); err != nil { // one that is not gives way once the map has the other
-		return refuse(http.StatusConflict, "REFUSED: "+err.Error()+": consume or empty them first")
+		return refuse(http.StatusConflict, "REFUSED: "+err.Error()+": consume or empty them first, and keep none")
 	}
 	if said && a.replicated(name) && a.cfg.Cluster.AtLeader(name) != (serve == "leader") {
 		return refuse(http.StatusConflict, "REFUSED: the topic is there, and not with serve="+serve)
@@ -134,7 +134,7 @@ func (a *api) createReplicated(req *http.Request, q httpapi.Query, name, replica
 		return err
 	}
 	if err := a.cfg.Broker.Registry().InTheWay(name); err != nil { // published meanwhile; now nothing is any more
-		return clusterFailed(fmt.Errorf("%w: the replicated topic is there now, and %w: consume or empty them", ErrClusterUnknown, err))
+		return clusterFailed(fmt.Errorf("%w: the replicated topic is there now, and %w: consume or empty them, and keep none", ErrClusterUnknown, err))
 	}
 	return nil
 }

@@ -157,10 +157,8 @@ func (l *Led) Barred(number uint32) error {
 	switch other := l.registry.Lookup(t.name); {
 	case other == nil || other == t || other.exiting.Load():
 		return nil
-	case other.led == nil && other.holdsNothing():
-		return nil
 	case other.led == nil:
-		return ErrInTheWay
+		return other.inTheWay()
 	case other.led != l:
 		return errTwice
 	}

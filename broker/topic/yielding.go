@@ -78,13 +78,7 @@ func (t *Topic) Yields() bool { return t.yields.Load() != nil }
 
 // GivesWay reports whether it does so as soon as its channels are passed on: it holds nothing, so that nobody has to use it any more.
 func (t *Topic) GivesWay() bool {
-	return t.Yields() && t.holdsNothing()
-}
-
-func (t *Topic) holdsNothing() bool {
-	t.pub.Lock()
-	defer t.pub.Unlock()
-	return t.holding() == 0
+	return t.Yields() && t.inTheWay() == nil
 }
 
 // gone returns why nothing new may come to the topic, nil when it may.
@@ -171,14 +165,23 @@ func (r *Registry) InTheWay(name string) error {
 	if t == nil || t.led != nil {
 		return nil
 	}
+	return t.inTheWay()
+}
+
+func (t *Topic) inTheWay() error {
 	t.pub.Lock()
 	defer t.pub.Unlock()
 	return t.inTheWayLocked()
 }
 
+// inTheWayLocked returns ErrInTheWay when the topic of this broker alone holds messages: what it keeps may be read again, and nobody has said that it is
+// not to be.
 func (t *Topic) inTheWayLocked() error {
 	if n := t.holding(); n > 0 {
 		return fmt.Errorf("%w: %d of them", ErrInTheWay, n)
+	}
+	if t.keepsSome() {
+		return fmt.Errorf("%w: those that it keeps, as retain_time or retain_bytes says", ErrInTheWay)
 	}
 	return nil
 }
