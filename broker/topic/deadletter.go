@@ -72,8 +72,11 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 	lockBoth(m.from, m.to)
 	defer m.from.pub.Unlock()
 	defer m.to.pub.Unlock()
-	if m.to.exiting.Load() || m.from.exiting.Load() {
+	switch {
+	case m.to.exiting.Load() || m.from.exiting.Load():
 		return a, ErrExiting
+	case m.to.Yields():
+		return a, ErrYields
 	}
 	if err := m.check(); err != nil {
 		return a, err

@@ -3,6 +3,10 @@ package topic
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"brokerd/diskqueue/vfs"
 )
 
 // TestATopicThatKeepsMessagesGivesNoWay: they may be read again, and replicated topics keep none. Once it is told to keep nothing it goes.
@@ -28,4 +32,46 @@ func TestATopicThatKeepsMessagesGivesNoWay(t *testing.T) {
 	if err := r.Yield("t"); err != nil || r.Lookup("t") != nil {
 		t.Errorf("it keeps nothing any more: %v", err)
 	}
+}
+
+// TestNoDeadLettersComeToATopicThatGivesWay: they wait on their channel, as they do once it has gone. Those that it has can go back.
+func TestNoDeadLettersComeToATopicThatGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		cfg.Journal, cfg.Segments, cfg.Level = &keptLog{}, keptSegments{vfs.NewMem()}, func(string) Level { return Disk }
+		r := start(t, cfg)
+		topic := mustTopic(t, r, "t")
+		sub := mustSubscribe(t, topic, "c", 10, SubscribeOptions{})
+		setOptions(t, sub.channel, `{"max_attempts":1,"dead_letter":"dead"}`)
+		publish(t, topic, 1)
+		failAll(t, sub)
+		dead := r.Lookup("dead")
+		if n := dead.Stats().Depth; n != 1 {
+			t.Fatalf("%d dead letters", n)
+		}
+		r.SetReplicated("dead", true)
+		publish(t, topic, 2)
+		failAll(t, sub)
+		time.Sleep(2 * buryAgain)
+		synctest.Wait()
+		if n, s := dead.Stats().Depth, sub.channel.Stats(); n != 1 || s.Buried != 2 || !s.Balanced {
+			t.Errorf("%d dead letters, %d wait", n, s.Buried)
+		}
+		r.SetReplicated("t", true) // nor does anything come back to one
+		setOptions(t, sub.channel, `{"max_attempts":null}`)
+		sub.SetReady(0)
+		if _, err := topic.Redrive("c", RedriveOptions{From: "dead"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * redriveAgain)
+		if n := dead.Stats().Depth; n != 1 {
+			t.Errorf("%d dead letters are left of 1", n)
+		}
+		r.SetReplicated("t", false)
+		time.Sleep(2 * redriveAgain)
+		synctest.Wait()
+		if n := dead.Stats().Depth; n != 0 {
+			t.Errorf("%d dead letters stay", n)
+		}
+	})
 }
