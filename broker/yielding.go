@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ func newYielder(topics *topic.Registry, pass func(ctx context.Context, name, cha
 func (y *yielder) run(ctx context.Context) {
 	var tries sync.WaitGroup
 	defer tries.Wait()
+	last := "" // whose turn it was
 	for {
 		names := y.topics.Yielding()
 		y.forget(names)
@@ -43,8 +45,9 @@ func (y *yielder) run(ctx context.Context) {
 		if len(names) > 0 {
 			again = time.After(yieldPace)
 		}
-		for _, name := range names {
+		for _, name := range behind(names, last) {
 			if y.begin(name) {
+				last = name
 				tries.Go(func() { y.attempt(ctx, name) })
 			}
 		}
@@ -55,6 +58,15 @@ func (y *yielder) run(ctx context.Context) {
 		case <-again:
 		}
 	}
+}
+
+// behind returns names, which are sorted, from those behind one on: very many that cannot give way keep no other from its turn.
+func behind(names []string, one string) []string {
+	i, there := slices.BinarySearch(names, one)
+	if there {
+		i++
+	}
+	return slices.Concat(names[i:], names[:i])
 }
 
 // attempt tries it with one topic, and rests when its channels cannot be passed on.
