@@ -122,6 +122,35 @@ func TestALocalTopicComesInTheWay(t *testing.T) {
 	})
 }
 
+// TestALocalTopicsChannelsAreToBeMadeFirst: a publish at a node with a topic of its own that is to give way waits until the replicated one has its channels, and
+// says so when that takes too long.
+func TestALocalTopicsChannelsAreToBeMadeFirst(t *testing.T) {
+	run(t, 14, func(w *world) {
+		w.lead("a", 0)
+		b := w.nodes["b"]
+		local, err := b.r.Topic("orders")
+		if err == nil {
+			_, err = local.Channel("c")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.r.SetReplicated("orders", true)
+		if err := b.publish("b 1"); err != ErrUnpassed || !errors.Is(err, topic.ErrElsewhere) {
+			t.Errorf("its channel is not made: %v", err)
+		}
+		result := make(chan error, 1)
+		go func() { result <- b.publish("b 2") }()
+		time.Sleep(time.Second)
+		if err := local.Pass(func(string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-result; err != nil {
+			t.Errorf("it is made: %v", err)
+		}
+	})
+}
+
 // TestWhatNoNodeSays: numbers that would be none when something is added to them are refused; in a record of the group they would keep every replica from
 // reading its checkpoint.
 func TestWhatNoNodeSays(t *testing.T) {

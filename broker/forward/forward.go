@@ -76,32 +76,29 @@ var (
 	// ErrNobodyLeads is a publish that was taken nowhere, as no broker was found in time that leads the topic.
 	ErrNobodyLeads = fmt.Errorf("%w, and no broker was found in time that does: nothing was published", topic.ErrElsewhere)
 	// ErrBarred is one that was taken nowhere, as this node leads the topic and has one of its own in the way, which holds messages.
-	ErrBarred = fmt.Errorf("%w; %w", ErrNobodyLeads, topic.ErrInTheWay)
+	ErrBarred error = &reworded{"the topic is replicated, and this broker leads it and cannot serve it: nothing was done; " + topic.ErrInTheWay.Error(),
+		[]error{ErrNobodyLeads, topic.ErrInTheWay}}
+	// ErrUnpassed is one that was taken nowhere, as this node has a topic of its own with channels that may not be made in the replicated one yet.
+	ErrUnpassed error = &reworded{"the topic is replicated, and this broker has one of that name that is not: nothing was published, as its channels could not be made in the replicated one yet",
+		[]error{ErrNobodyLeads}}
 	// ErrShort is a publish that was taken nowhere in time, while brokers have no room for more: it may have waited behind others that have been answered.
-	ErrShort error = short{}
+	ErrShort error = &reworded{"brokers of the cluster have no room for more, and what was published before waits for it: nothing was published",
+		[]error{ErrNobodyLeads}}
 	// ErrUnanswered is a publish whose outcome was not known in time.
 	ErrUnanswered = fmt.Errorf("%w, nor was it within --cluster-wait", topic.ErrNotLeader)
 	// ErrUnansweredShort is ErrUnanswered while brokers have no room for more: what it was sent behind may wait for that.
-	ErrUnansweredShort error = unansweredShort{}
+	ErrUnansweredShort error = &reworded{"brokers of the cluster have no room for more, and what was published before waits for it: it is not known whether this was done, nor was it within --cluster-wait",
+		[]error{ErrUnanswered}}
 )
 
-// short is ErrNobodyLeads to who asks.
-type short struct{}
-
-func (short) Error() string {
-	return "brokers of the cluster have no room for more, and what was published before waits for it: nothing was published"
+// reworded is other errors to who asks, and reads otherwise.
+type reworded struct {
+	text string
+	is   []error
 }
 
-func (short) Unwrap() error { return ErrNobodyLeads }
-
-// unansweredShort is ErrUnanswered to who asks.
-type unansweredShort struct{}
-
-func (unansweredShort) Error() string {
-	return "brokers of the cluster have no room for more, and what was published before waits for it: it is not known whether this was done, nor was it within --cluster-wait"
-}
-
-func (unansweredShort) Unwrap() error { return ErrUnanswered }
+func (e *reworded) Error() string   { return e.text }
+func (e *reworded) Unwrap() []error { return e.is }
 
 // New returns a forwarder. Close ends it.
 func New(o Options) *Forwarder {
@@ -282,9 +279,15 @@ var (
 // try has a publish carried out here, when this node leads, or by who does.
 func (f *Forwarder) try(name string, p *publish) error {
 	t := f.o.Topics.Lookup(name)
-	p.barred = false
+	p.barred = nil
 	if t != nil && !t.Replicated() { // it gives way, and takes nothing; here it is in the way until it has, elsewhere until its channels are made there
-		if p.barred = f.leading(p.g.number) != nil; p.barred || !t.Yields() || len(t.Unpassed()) > 0 {
+		switch {
+		case f.leading(p.g.number) != nil:
+			p.barred = ErrBarred
+		case len(t.Unpassed()) > 0:
+			p.barred = ErrUnpassed
+		}
+		if p.barred != nil || !t.Yields() {
 			return errRetry
 		}
 		t = nil
@@ -323,8 +326,8 @@ type publish struct {
 	receipt  bool
 	began    time.Time
 	deadline time.Time
-	unknown  bool // it may have been taken somewhere
-	barred   bool // this node leads, and has a topic of its own in the way
+	unknown  bool  // it may have been taken somewhere
+	barred   error // why a topic of this node's own keeps it from being taken anywhere; nil: none does
 
 	g      *group // it has a number of
 	number uint64
@@ -388,8 +391,8 @@ func (p *publish) late() error {
 		return ErrUnansweredShort
 	case p.unknown:
 		return ErrUnanswered
-	case p.barred:
-		return ErrBarred
+	case p.barred != nil:
+		return p.barred
 	case short:
 		return ErrShort
 	}
