@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -93,9 +94,16 @@ func (a *aside) link(path string) (linked bool, err error) {
 	return true, a.fs.SyncDir(filepath.Dir(to))
 }
 
-// rename puts a file aside where it is.
+// rename puts a file aside where it is, under a name that is free: nothing else gives any while this runs.
 func (a *aside) rename(path string) error {
-	err := a.fs.Rename(path, path+asideSuffix)
+	names, err := list(a.fs, filepath.Dir(path))
+	to := path + asideSuffix
+	for n := 1; slices.Contains(names, filepath.Base(to)); n++ {
+		to = fmt.Sprintf("%s.%d%s", path, n, asideSuffix)
+	}
+	if err == nil {
+		err = a.fs.Rename(path, to)
+	}
 	if err == nil {
 		err = a.fs.SyncDir(filepath.Dir(path))
 	}
