@@ -12,6 +12,7 @@ import (
 	"brokerd/broker/storage"
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/vfs"
 )
 
 // ErrDamaged is a folder in which something cannot be read.
@@ -20,10 +21,10 @@ var ErrDamaged = errors.New("the folder is damaged")
 // Check reads the data folder of a stopped broker, changes nothing, and writes what is in it and what a start would do. It
 // fails with ErrDamaged when something was there that cannot be read, with storage.ErrIncomplete when something is missing for which a
 // start refuses, with storage.ErrVersion for a folder of another version, and with an error that wraps nsqdata.ErrLocked when a broker
-// runs on the folder.
-func Check(dir string, out io.Writer) error {
+// runs on the folder. What is read is counted, unless read is nil.
+func Check(dir string, out io.Writer, read *Reading) error {
 	return offline(dir, func() error {
-		c := checker{dir: dir, out: out}
+		c := newChecker(dir, out, read)
 		if err := c.run(); err != nil {
 			return err
 		}
@@ -52,15 +53,32 @@ func offline(dir string, f func() error) error {
 type checker struct {
 	dir     string
 	out     io.Writer
+	reading *Reading
 	damage  int
 	stopped *storage.Stopped
 	queues  map[string]bool // of which there are files in nsqd's layout
 }
 
+func newChecker(dir string, out io.Writer, read *Reading) checker {
+	if read == nil {
+		read = new(Reading)
+	}
+	return checker{dir: dir, out: out, reading: read}
+}
+
+// scan is nsqdata.Scan of a queue in the folder, counted.
+func (c *checker) scan(name string, f func(nsqdata.Record) error) (nsqdata.ScanReport, error) {
+	what := "queue " + name
+	return nsqdata.Scan(c.dir, name, func(r nsqdata.Record) error {
+		c.reading.meter.Add(what, nsqdata.RecordHeaderSize+len(r.Body))
+		return f(r)
+	})
+}
+
 // read looks at all that is in the folder, but for the list of topics.
 func (c *checker) read() (err error) {
 	meta, _, _ := nsqdata.LoadMetadata(c.dir) // what is wrong with it is told elsewhere
-	if c.stopped, err = storage.Read(c.dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler)); err != nil {
+	if c.stopped, err = storage.Read(c.reading.meter.Over(vfs.OS()), c.dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	found, _, err := nsqdata.List(c.dir)
@@ -142,7 +160,7 @@ func (c *checker) unlisted(list []nsqdata.TopicMeta) error {
 		return err
 	}
 	for _, l := range found {
-		report, err := nsqdata.Scan(c.dir, l.Name, func(nsqdata.Record) error { return nil })
+		report, err := c.scan(l.Name, func(nsqdata.Record) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -260,7 +278,7 @@ func (c *checker) old(m nsqdata.TopicMeta, t *topic.Topic) error {
 		if !c.queues[name] {
 			continue
 		}
-		report, err := nsqdata.Scan(c.dir, name, func(nsqdata.Record) error { return nil })
+		report, err := c.scan(name, func(nsqdata.Record) error { return nil })
 		if err != nil {
 			return err
 		}

@@ -28,8 +28,8 @@ var ErrReplicated = errors.New("replicated topics are not exported: other broker
 // must be missing or empty; the list of topics is written last, so that what an error leaves there is not served. What was
 // written is told to report. With kept each topic that keeps messages gets one more channel, KeptChannel, which has all of these, finished or not. Messages
 // that cannot be read are left out and make it fail with ErrDamaged, once all others are
-// written; replicated topics are left out and make it fail with ErrReplicated.
-func Export(dir, out string, kept bool, report io.Writer) error {
+// written; replicated topics are left out and make it fail with ErrReplicated. What is read is counted, unless read is nil.
+func Export(dir, out string, kept bool, report io.Writer, read *Reading) error {
 	return offline(dir, func() error {
 		if err := nsqdata.CheckPlain(dir); err != nil {
 			return err
@@ -38,7 +38,7 @@ func Export(dir, out string, kept bool, report io.Writer) error {
 			return err
 		}
 		return offline(out, func() error {
-			e := exporter{checker: checker{dir: dir, out: report}, to: out, kept: kept}
+			e := exporter{checker: newChecker(dir, report, read), to: out, kept: kept}
 			return e.run()
 		})
 	})
@@ -200,7 +200,7 @@ func (e *exporter) copy(t *topic.Topic, name string) error {
 	if err != nil || done {
 		return err
 	}
-	report, err := nsqdata.Scan(e.dir, name, func(r nsqdata.Record) error {
+	report, err := e.scan(name, func(r nsqdata.Record) error {
 		if had > 0 {
 			had--
 			return nil

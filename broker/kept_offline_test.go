@@ -54,7 +54,7 @@ func testKeptMessages(t *testing.T, channel string) {
 
 	check := func() (string, error) {
 		var out bytes.Buffer
-		err := broker.Check(o.DataPath, &out)
+		err := broker.Check(o.DataPath, &out, nil)
 		return out.String(), err
 	}
 	if text, err := check(); err != nil || !strings.Contains(text, "kept: 300 messages that all channels are done with, from position 1 on") ||
@@ -64,7 +64,7 @@ func testKeptMessages(t *testing.T, channel string) {
 	for _, kept := range []bool{false, true} {
 		out := filepath.Join(t.TempDir(), "out")
 		var report bytes.Buffer
-		if err := broker.Export(o.DataPath, out, kept, &report); err != nil {
+		if err := broker.Export(o.DataPath, out, kept, &report, nil); err != nil {
 			t.Fatal(err)
 		}
 		read := func(queue string) (bodies []string) {

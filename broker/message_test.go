@@ -119,7 +119,7 @@ func TestTraceOfAStoppedBroker(t *testing.T) {
 	o, _ := backlog(t)
 	trace := func(topic, message string) (string, error) {
 		var out bytes.Buffer
-		err := broker.Trace(o.DataPath, topic, message, &out)
+		err := broker.Trace(o.DataPath, topic, message, &out, nil)
 		return out.String(), err
 	}
 	for message, want := range map[string][]string{
@@ -144,7 +144,7 @@ func TestTraceOfAStoppedBroker(t *testing.T) {
 	if _, err := trace("t", "first"); err == nil || errors.Is(err, broker.ErrNotTraced) {
 		t.Errorf("a name that is none: %v", err)
 	}
-	if err := broker.Check(o.DataPath, new(bytes.Buffer)); err != nil {
+	if err := broker.Check(o.DataPath, new(bytes.Buffer), nil); err != nil {
 		t.Errorf("afterwards the folder is %v", err)
 	}
 }

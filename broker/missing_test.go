@@ -161,7 +161,7 @@ func without(t *testing.T, o broker.Options, more int64, gone ...string) {
 	}
 	before := contents(t, dir)
 	var report bytes.Buffer
-	checked := broker.Check(dir, &report)
+	checked := broker.Check(dir, &report, nil)
 	if now := contents(t, dir); !maps.Equal(before, now) {
 		t.Fatal("check has changed the folder")
 	}
@@ -191,12 +191,16 @@ func without(t *testing.T, o broker.Options, more int64, gone ...string) {
 func repaired(t *testing.T, o broker.Options) {
 	t.Helper()
 	var said bytes.Buffer
-	if err := broker.Repair(o.DataPath, false, &said); !errors.Is(err, broker.ErrAcceptLoss) || !strings.Contains(said.String(), "MISSING ") {
+	if err := broker.Repair(o.DataPath, false, &said, nil); !errors.Is(err, broker.ErrAcceptLoss) || !strings.Contains(said.String(), "MISSING ") {
 		t.Fatalf("repair without a word: %v\n%s", err, said.String())
 	}
 	said.Reset()
-	if err := broker.Repair(o.DataPath, true, &said); err != nil {
+	var read broker.Reading
+	if err := broker.Repair(o.DataPath, true, &said, &read); err != nil {
 		t.Fatalf("%v\n%s", err, said.String())
+	}
+	if !strings.Contains(read.Text(), " GB read, now "+o.DataPath) {
+		t.Errorf("how much was read: %q", read.Text())
 	}
 	if !strings.Contains(said.String(), "given up: ") {
 		t.Errorf("repair says %s", said.String())
@@ -258,11 +262,11 @@ func TestRepairServesWhatSegmentsHold(t *testing.T) {
 				}
 			}
 			var checked, said bytes.Buffer
-			if err := broker.Check(o.DataPath, &checked); !errors.Is(err, storage.ErrIncomplete) ||
+			if err := broker.Check(o.DataPath, &checked, nil); !errors.Is(err, storage.ErrIncomplete) ||
 				!strings.Contains(checked.String(), "topic t: ") {
 				t.Fatalf("check: %v\n%s", err, checked.String())
 			}
-			if err := broker.Repair(o.DataPath, true, &said); err != nil {
+			if err := broker.Repair(o.DataPath, true, &said, nil); err != nil {
 				t.Fatalf("%v\n%s", err, said.String())
 			}
 			n := startWith(t, o)
@@ -299,11 +303,11 @@ func TestRepairGivesUpNothingThatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	if err := broker.Repair(o.DataPath, true, &said); err != nil {
+	if err := broker.Repair(o.DataPath, true, &said, nil); err != nil {
 		t.Fatalf("%v\n%s", err, said.String())
 	}
 	whole(t, o, 0)
-	if err := broker.Repair(o.DataPath, true, &said); err != nil || !strings.Contains(said.String(), "nothing is missing") {
+	if err := broker.Repair(o.DataPath, true, &said, nil); err != nil || !strings.Contains(said.String(), "nothing is missing") {
 		t.Errorf("again: %v\n%s", err, said.String())
 	}
 }
@@ -320,8 +324,8 @@ func TestFoldersOfEarlierBuilds(t *testing.T) {
 	before := contents(t, o.DataPath)
 	var said bytes.Buffer
 	for what, err := range map[string]error{
-		"start": refusal(t, o), "check": broker.Check(o.DataPath, &said), "repair": broker.Repair(o.DataPath, true, &said),
-		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said),
+		"start": refusal(t, o), "check": broker.Check(o.DataPath, &said, nil), "repair": broker.Repair(o.DataPath, true, &said, nil),
+		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said, nil),
 	} {
 		if !errors.Is(err, storage.ErrVersion) || !strings.Contains(err.Error(), "brokerd export") {
 			t.Errorf("%s: %v", what, err)
@@ -340,7 +344,7 @@ func TestFoldersOfEarlierBuilds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := broker.Check(dir, &said); !errors.Is(err, storage.ErrVersion) {
+		if err := broker.Check(dir, &said, nil); !errors.Is(err, storage.ErrVersion) {
 			t.Errorf("only %s: %v", keep, err)
 		}
 	}

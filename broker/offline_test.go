@@ -90,7 +90,7 @@ func TestExport(t *testing.T) {
 	before := contents(t, o.DataPath)
 	out := filepath.Join(t.TempDir(), "made", "out")
 	var report bytes.Buffer
-	if err := broker.Export(o.DataPath, out, false, &report); err != nil {
+	if err := broker.Export(o.DataPath, out, false, &report, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !maps.Equal(before, contents(t, o.DataPath)) {
@@ -125,7 +125,7 @@ func TestExport(t *testing.T) {
 		}
 		n.stop()
 	}
-	if err := broker.Export(o.DataPath, out, false, &report); !errors.Is(err, broker.ErrNotEmpty) {
+	if err := broker.Export(o.DataPath, out, false, &report, nil); !errors.Is(err, broker.ErrNotEmpty) {
 		t.Errorf("an export over another: %v", err)
 	}
 }
@@ -152,7 +152,7 @@ func TestExportOfHalfATakeOver(t *testing.T) {
 	}
 	s.close(t)
 	out := filepath.Join(t.TempDir(), "out")
-	if err := broker.Export(dir, out, false, t.Output()); err != nil {
+	if err := broker.Export(dir, out, false, t.Output(), nil); err != nil {
 		t.Fatal(err)
 	}
 	o := options(t)
@@ -166,7 +166,7 @@ func TestCheck(t *testing.T) {
 	o, _ := backlog(t)
 	before := contents(t, o.DataPath)
 	var report bytes.Buffer
-	if err := broker.Check(o.DataPath, &report); err != nil {
+	if err := broker.Check(o.DataPath, &report, nil); err != nil {
 		t.Fatalf("%v\n%s", err, report.String())
 	}
 	for _, line := range []string{
@@ -185,10 +185,10 @@ func TestCheck(t *testing.T) {
 		t.Error("the folder was changed")
 	}
 	n := startWith(t, o)
-	if err := broker.Check(o.DataPath, &report); !errors.Is(err, nsqdata.ErrLocked) {
+	if err := broker.Check(o.DataPath, &report, nil); !errors.Is(err, nsqdata.ErrLocked) {
 		t.Errorf("under a running broker: %v", err)
 	}
-	if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &report); !errors.Is(err, nsqdata.ErrLocked) {
+	if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &report, nil); !errors.Is(err, nsqdata.ErrLocked) {
 		t.Errorf("under a running broker: %v", err)
 	}
 	n.stop()
@@ -208,11 +208,11 @@ func TestReplicatedTopicsAreNotExported(t *testing.T) {
 	}
 	const line = "REPLICATED this broker is a member of a cluster, and has replicas of topics in 2 groups"
 	var report bytes.Buffer
-	if _ = broker.Check(o.DataPath, &report); !strings.Contains(report.String(), line) { // its groups have no files, which is damage
+	if _ = broker.Check(o.DataPath, &report, nil); !strings.Contains(report.String(), line) { // its groups have no files, which is damage
 		t.Errorf("checked:\n%s", &report)
 	}
 	report.Reset()
-	err = broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &report)
+	err = broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &report, nil)
 	if !errors.Is(err, broker.ErrReplicated) || !strings.Contains(report.String(), line) || !strings.Contains(report.String(), "3 topics, 4004 messages") {
 		t.Errorf("%v\n%s", err, &report)
 	}
@@ -263,10 +263,10 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 			before := contents(t, dir)
 			var report bytes.Buffer
-			if err := broker.Check(dir, &report); !errors.Is(err, damage.want) || !strings.Contains(report.String(), damage.told) {
+			if err := broker.Check(dir, &report, nil); !errors.Is(err, damage.want) || !strings.Contains(report.String(), damage.told) {
 				t.Errorf("%v\n%s", err, report.String())
 			}
-			if err := broker.Export(dir, filepath.Join(t.TempDir(), "out"), false, io.Discard); err == nil {
+			if err := broker.Export(dir, filepath.Join(t.TempDir(), "out"), false, io.Discard, nil); err == nil {
 				t.Error("an export tells nothing of it")
 			}
 			if !maps.Equal(before, contents(t, dir)) {
@@ -284,7 +284,7 @@ func TestCheckLooksAtTheBoundOfIDs(t *testing.T) {
 	check := func(told string) {
 		t.Helper()
 		var report bytes.Buffer
-		if err := broker.Check(o.DataPath, &report); !errors.Is(err, broker.ErrDamaged) || !strings.Contains(report.String(), told) {
+		if err := broker.Check(o.DataPath, &report, nil); !errors.Is(err, broker.ErrDamaged) || !strings.Contains(report.String(), told) {
 			t.Errorf("%v\n%s", err, report.String())
 		}
 	}
@@ -323,10 +323,10 @@ func largest(t testing.TB, pattern string) (path string) {
 func TestCheckOfNothing(t *testing.T) {
 	t.Parallel()
 	var report bytes.Buffer
-	if err := broker.Check(t.TempDir(), &report); err != nil || !strings.Contains(report.String(), "no log") {
+	if err := broker.Check(t.TempDir(), &report, nil); err != nil || !strings.Contains(report.String(), "no log") {
 		t.Errorf("%v %s", err, report.String())
 	}
-	if err := broker.Check(filepath.Join(t.TempDir(), "none"), &report); !errors.Is(err, fs.ErrNotExist) {
+	if err := broker.Check(filepath.Join(t.TempDir(), "none"), &report, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
 }

@@ -52,10 +52,10 @@ func TestQueueFilesThatAreNoFiles(t *testing.T) {
 					}
 				}
 				var said bytes.Buffer
-				if err := broker.Check(o.DataPath, &said); err == nil || !strings.Contains(said.String(), rel) {
+				if err := broker.Check(o.DataPath, &said, nil); err == nil || !strings.Contains(said.String(), rel) {
 					t.Errorf("check finds nothing: %s", said.String())
 				}
-				if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said); !errors.Is(err, vfs.ErrNotPlain) {
+				if err := broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said, nil); !errors.Is(err, vfs.ErrNotPlain) {
 					t.Errorf("export: %v", err)
 				}
 				if after, err := os.Lstat(path); err != nil || after.Mode() != before.Mode() {

@@ -13,6 +13,7 @@ import (
 	"brokerd/broker/topic"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/vfs"
 )
 
 // ErrAcceptLoss is a repair that nobody has allowed to lose something.
@@ -21,12 +22,12 @@ var ErrAcceptLoss = errors.New("a repair gives up what is missing: look at what 
 // Repair makes the folder of a stopped broker whole without the pieces that are missing, and says on out what that costs. What it leaves
 // out is moved to set-aside/, with a note. It does nothing to a folder that is whole. Without acceptLoss it only says what is missing,
 // and fails with ErrAcceptLoss. It fails with storage.ErrVersion for a folder of another version, and with an error that wraps
-// nsqdata.ErrLocked when a broker runs on it.
-func Repair(dir string, acceptLoss bool, out io.Writer) error {
+// nsqdata.ErrLocked when a broker runs on it. What is read is counted, unless read is nil.
+func Repair(dir string, acceptLoss bool, out io.Writer, read *Reading) error {
 	return offline(dir, func() error {
-		c := checker{dir: dir, out: out}
+		c := newChecker(dir, out, read)
 		meta, _, noList := nsqdata.LoadMetadata(dir)
-		stopped, err := storage.Read(dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler))
+		stopped, err := storage.Read(c.reading.meter.Over(vfs.OS()), dir, int(DefaultOptions().MemQueueSize), listed(meta), slog.New(slog.DiscardHandler))
 		if err != nil && !acceptLoss {
 			return err
 		}
@@ -50,7 +51,7 @@ func Repair(dir string, acceptLoss bool, out io.Writer) error {
 			return ErrAcceptLoss
 		}
 		var note bytes.Buffer
-		r := repairer{checker: checker{dir: dir, out: io.MultiWriter(out, &note)}, note: &note}
+		r := repairer{checker: newChecker(dir, io.MultiWriter(out, &note), c.reading), note: &note}
 		return r.run()
 	})
 }
@@ -72,7 +73,7 @@ func (r *repairer) run() error {
 	r.meta, _, noList = nsqdata.LoadMetadata(r.dir)
 	o := DefaultOptions()
 	log := slog.New(slog.DiscardHandler)
-	k, recovery, err := storage.Open(storage.Options{Dir: r.dir, SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: log,
+	k, recovery, err := storage.Open(storage.Options{FS: r.reading.meter.Over(vfs.OS()), Dir: r.dir, SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Log: log,
 		NodeID: o.NodeID, IDs: r.ids.Bound, AcceptLoss: true, Listed: listed(r.meta)})
 	if err != nil {
 		return err

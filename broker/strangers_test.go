@@ -61,7 +61,7 @@ func replaced(t *testing.T, o broker.Options, rel string, put func(path, was str
 	mode := func() os.FileMode { i, _ := os.Lstat(path); return i.Mode() }
 	before := mode()
 	var checked, said bytes.Buffer
-	checkErr := broker.Check(dir, &checked)
+	checkErr := broker.Check(dir, &checked, nil)
 	err := refusal(t, o)
 	if err == nil { // there is a copy of what it said
 		if rel != "brokerd.ids" {
@@ -79,7 +79,7 @@ func replaced(t *testing.T, o broker.Options, rel string, put func(path, was str
 	if mode() != before {
 		t.Fatal("a start that refuses has changed the folder")
 	}
-	if err := broker.Repair(dir, true, &said); err != nil {
+	if err := broker.Repair(dir, true, &said, nil); err != nil {
 		t.Fatalf("%v\n%s", err, said.String())
 	}
 	if !strings.Contains(said.String(), "given up: ") || !strings.Contains(said.String(), rel) {
@@ -126,13 +126,13 @@ func noFolder(t *testing.T, o broker.Options, path string) {
 	if err := refusal(t, o); !errors.Is(err, storage.ErrIncomplete) || !strings.Contains(err.Error(), want) {
 		t.Errorf("start: %v", err)
 	}
-	if err := broker.Check(o.DataPath, &checked); !errors.Is(err, storage.ErrIncomplete) || !strings.Contains(checked.String()+err.Error(), want) {
+	if err := broker.Check(o.DataPath, &checked, nil); !errors.Is(err, storage.ErrIncomplete) || !strings.Contains(checked.String()+err.Error(), want) {
 		t.Errorf("check: %v\n%s", err, checked.String())
 	}
 	if i, err := os.Lstat(path); err != nil || i.IsDir() {
 		t.Fatalf("a start that refuses has changed the folder: %v, %v", i, err)
 	}
-	if err := broker.Repair(o.DataPath, true, &said); err != nil || !strings.Contains(said.String(), want) {
+	if err := broker.Repair(o.DataPath, true, &said, nil); err != nil || !strings.Contains(said.String(), want) {
 		t.Fatalf("repair: %v\n%s", err, said.String())
 	}
 	n := startWith(t, o)

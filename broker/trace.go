@@ -17,10 +17,11 @@ import (
 var ErrNotTraced = errors.New("no such message")
 
 // Trace reads the data folder of a stopped broker, changes nothing, and writes where one message of a topic is, that is named by its id or its
-// position, and what the log has still of what happened to it. It fails with ErrNotTraced when neither says anything of it.
-func Trace(dir, topicName, message string, out io.Writer) error {
+// position, and what the log has still of what happened to it. It fails with ErrNotTraced when neither says anything of it. What is read is
+// counted, unless read is nil.
+func Trace(dir, topicName, message string, out io.Writer, read *Reading) error {
 	return offline(dir, func() error {
-		c := checker{dir: dir, out: out}
+		c := newChecker(dir, out, read)
 		if err := c.read(); err != nil {
 			return err
 		}

@@ -136,14 +136,14 @@ func TestQueuesThatNoListHasAreTakenOver(t *testing.T) {
 			c.make(t, o.DataPath)
 			before := contents(t, o.DataPath)
 			var report, exported bytes.Buffer
-			if err := broker.Check(o.DataPath, &report); err != nil && !errors.Is(err, broker.ErrDamaged) {
+			if err := broker.Check(o.DataPath, &report, nil); err != nil && !errors.Is(err, broker.ErrDamaged) {
 				t.Fatal(err)
 			}
 			if !strings.Contains(report.String(), c.check) {
 				t.Errorf("check does not say %q:\n%s", c.check, report.String())
 			}
 			out := filepath.Join(t.TempDir(), "out")
-			if err := broker.Export(o.DataPath, out, false, &exported); err != nil && !errors.Is(err, broker.ErrDamaged) {
+			if err := broker.Export(o.DataPath, out, false, &exported, nil); err != nil && !errors.Is(err, broker.ErrDamaged) {
 				t.Fatal(err)
 			}
 			if !maps.Equal(before, contents(t, o.DataPath)) {

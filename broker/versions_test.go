@@ -31,8 +31,8 @@ func TestFoldersOfNewerBuilds(t *testing.T) {
 	before := contents(t, o.DataPath)
 	var said bytes.Buffer
 	for what, err := range map[string]error{
-		"start": refusal(t, o), "check": broker.Check(o.DataPath, &said), "repair": broker.Repair(o.DataPath, true, &said),
-		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said),
+		"start": refusal(t, o), "check": broker.Check(o.DataPath, &said, nil), "repair": broker.Repair(o.DataPath, true, &said, nil),
+		"export": broker.Export(o.DataPath, filepath.Join(t.TempDir(), "out"), false, &said, nil),
 	} {
 		if !errors.Is(err, storage.ErrVersion) || !strings.Contains(err.Error(), `it uses the feature "something-new": start the newer brokerd that wrote it`) {
 			t.Errorf("%s: %v", what, err)

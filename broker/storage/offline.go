@@ -48,8 +48,8 @@ func (s *Stopped) Groups() (n int) {
 // Read reads the folder of a node that does not run, as a start would, and goes on as a repair would where that would refuse because
 // something is missing. Listed is for that, as in Options. Log gets what the topics say while they are read. It fails with
 // ErrVersion, and with what the file system says.
-func Read(dir string, memQueueSize int, listed []*journal.Topic, log *slog.Logger) (*Stopped, error) {
-	s := newStopped(Options{FS: readOnly{vfs.OS()}, Dir: dir, Listed: listed, Log: log, Thorough: true})
+func Read(files vfs.FS, dir string, memQueueSize int, listed []*journal.Topic, log *slog.Logger) (*Stopped, error) {
+	s := newStopped(Options{FS: readOnly{files}, Dir: dir, Listed: listed, Log: log, Thorough: true})
 	if Exists(dir) {
 		if err := s.readState(); err != nil {
 			return nil, err

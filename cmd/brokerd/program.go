@@ -40,24 +40,24 @@ func program(o *broker.Options) cmdkit.Program {
 	for _, s := range o.Settings() {
 		p.Settings = append(p.Settings, cmdkit.Setting(s))
 	}
-	acceptLoss, kept := new(bool), new(bool)
+	acceptLoss, kept, read := new(bool), new(bool), new(broker.Reading)
 	p.Verbs = []cmdkit.Verb{
 		{Name: "check", Args: []string{"DATA-PATH"},
 			Help: "read a stopped broker's folder, change nothing, and say what is in it and what a start would do; exit code 1 when " +
 				"something is missing or damaged",
-			Run: func(args []string, out io.Writer) error { return broker.Check(args[0], out) }},
+			Run: func(args []string, out io.Writer) error { return broker.Check(args[0], out, read) }, Progress: read.Text},
 		{Name: "export", Args: []string{"DATA-PATH", "OUT-PATH"}, Switches: map[string]*bool{"kept": kept},
 			Help: "write what a stopped broker has to deliver into an empty folder that an nsqd can be started on; its own folder " +
 				"is not changed; with --kept each topic that keeps messages gets a channel kept there, which has all of these",
-			Run: func(args []string, out io.Writer) error { return broker.Export(args[0], args[1], *kept, out) }},
+			Run: func(args []string, out io.Writer) error { return broker.Export(args[0], args[1], *kept, out, read) }, Progress: read.Text},
 		{Name: "trace", Args: []string{"DATA-PATH", "TOPIC", "MESSAGE"},
 			Help: "read a stopped broker's folder, change nothing, and say where one message is, which MESSAGE names by its id or its position, and " +
 				"what its log has still of what happened to it",
-			Run: func(args []string, out io.Writer) error { return broker.Trace(args[0], args[1], args[2], out) }},
+			Run: func(args []string, out io.Writer) error { return broker.Trace(args[0], args[1], args[2], out, read) }, Progress: read.Text},
 		{Name: "repair", Args: []string{"DATA-PATH"}, Switches: map[string]*bool{"accept-loss": acceptLoss},
 			Help: "say which pieces of a stopped broker's folder are missing, for which a start refuses; with --accept-loss make the " +
 				"folder whole without them, say what that costs, and move what is left out to set-aside/",
-			Run: func(args []string, out io.Writer) error { return broker.Repair(args[0], *acceptLoss, out) }},
+			Run: func(args []string, out io.Writer) error { return broker.Repair(args[0], *acceptLoss, out, read) }, Progress: read.Text},
 	}
 	return p
 }

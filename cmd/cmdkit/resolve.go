@@ -53,6 +53,9 @@ type Verb struct {
 	Run      func(args []string, stdout io.Writer) error
 	// Interrupted, when not nil, puts right what Run has left as it was when a signal ended the command.
 	Interrupted func()
+	// Progress, when not nil, says while Run goes on how far it is, "" when that is not known: for a line on standard error every few seconds when it takes
+	// long.
+	Progress func() string
 }
 
 // What Resolve returns when the user asked for text instead of a daemon.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 )
 
 // Verb carries out the verb that the first argument names and returns the exit code; ok is false when that names none, and
@@ -37,7 +38,7 @@ func (p Program) Verb(proc Process) (code int, ok bool) {
 		fmt.Fprintf(proc.Stderr, "%s %s: %s: usage: %s\n", p.Name, v.Name, OneLine(err.Error()), v.usage(p))
 		return ExitUsage, true
 	}
-	if err := v.run(args, proc); err != nil {
+	if err := v.run(p.Name, args, proc); err != nil {
 		fmt.Fprintf(proc.Stderr, "%s %s: %v\n", p.Name, v.Name, err)
 		return ExitFailed, true
 	}
@@ -61,17 +62,32 @@ func parseMixed(set *flag.FlagSet, words []string) (args []string, err error) {
 	}
 }
 
+// progressEvery is how often a verb that takes long says how far it is.
+const progressEvery = 5 * time.Second
+
 // run carries out the verb, or returns at the first signal: the process is to end then, and the verb with it.
-func (v *Verb) run(args []string, proc Process) error {
+func (v *Verb) run(program string, args []string, proc Process) error {
 	done := make(chan error, 1)
 	go func() { done <- v.Run(args, proc.Stdout) }() // ends with the verb, which is waited for unless the process ends
-	select {
-	case err := <-done:
-		return err
-	case sig := <-proc.Signals:
-		if v.Interrupted != nil {
-			v.Interrupted()
+	began, ticks := time.Now(), (<-chan time.Time)(nil)
+	if v.Progress != nil {
+		ticker := time.NewTicker(progressEvery)
+		defer ticker.Stop()
+		ticks = ticker.C
+	}
+	for {
+		select {
+		case err := <-done:
+			return err
+		case now := <-ticks:
+			if text := v.Progress(); text != "" {
+				fmt.Fprintf(proc.Stderr, "%s %s: %v: %s\n", program, v.Name, now.Sub(began).Round(time.Second), OneLine(text))
+			}
+		case sig := <-proc.Signals:
+			if v.Interrupted != nil {
+				v.Interrupted()
+			}
+			return fmt.Errorf("ended before it was done, by signal: %v", sig)
 		}
-		return fmt.Errorf("ended before it was done, by signal: %v", sig)
 	}
 }
