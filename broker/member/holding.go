@@ -380,24 +380,28 @@ func (m *Member) resignTo(suits func(h *holding, id uint64, st *replica.Status) 
 	all.Wait()
 }
 
-// handOver returns when a replica leads no more, or none that suits is there, or the context ends. One that lacks what the log has no more cannot lead.
+// handOver returns when a replica leads no more, or none that suits is there, or the context ends. One that lacks what the log has no more cannot lead. Before
+// the first answer, as a replica has that was elected just now, nobody can be told from who is away: it waits for one.
 func handOver(ctx context.Context, g *replica.Group, suits func(id uint64, st *replica.Status) bool) {
 	for told := false; ; {
 		st, err := g.Status(ctx)
 		if err != nil || st.Match == nil {
 			return
 		}
-		to := uint64(0)
+		to, others, answered := uint64(0), false, false
 		for id, match := range st.Match {
+			others = others || id != st.ID
+			answered = answered || id != st.ID && st.Active[id] && match > 0
 			if id != st.ID && st.Active[id] && match >= st.Base && suits(id, &st) && (to == 0 || match > st.Match[to]) {
 				to = id
 			}
 		}
-		if !told {
-			if to == 0 {
-				return // nobody is there
-			}
+		switch {
+		case told:
+		case to != 0:
 			told = g.HandOver(ctx, to) == nil
+		case answered || !others:
+			return // nobody is there
 		}
 		select {
 		case <-time.After(tick / 10):

@@ -596,6 +596,41 @@ func TestWhoStopsHandsItsGroupsOver(t *testing.T) {
 	})
 }
 
+// A node that stops before any replica has answered it, as it was elected just now, waits for the first answers and hands its groups over then: no election
+// timeout passes without a leader.
+func TestWhoStopsRightAfterItsElectionHandsItsGroupsOver(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, group := begin(t)
+		write(t, nodes, group, "a")
+		sameNotes(t, nodes, group, "a")
+		nodes[0].network.SetDelay([2]time.Duration{20 * time.Millisecond, 20 * time.Millisecond})
+		first := leading(t, nodes, group)
+		var resigned sync.WaitGroup
+		defer resigned.Wait()
+		resigned.Go(first.m.Resign)
+		var next *node
+		for until := time.Now().Add(time.Second); next == nil; time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("nobody was elected")
+			}
+			for _, n := range without(nodes, first) {
+				n.m.mu.Lock()
+				g := n.m.holdings[group].group
+				n.m.mu.Unlock()
+				if st, err := g.Status(t.Context()); err == nil && st.Match != nil {
+					next = n
+				}
+			}
+		}
+		next.stop()
+		stopped := time.Now()
+		leading(t, without(nodes, next), group)
+		if took := time.Since(stopped); took > 250*time.Millisecond {
+			t.Errorf("nobody led for %v, of an election timeout of 500 ms", took)
+		}
+	})
+}
+
 // A member that has started does not take a topic for one of its own that the map has had since its checkpoint, however long nobody leads; what is
 // in no map is its own once somebody does. (The simulator of brokers found publishes acknowledged by a topic that was made like that.)
 func TestAStartDoesNotTakeAReplicatedTopicForItsOwn(t *testing.T) {
