@@ -44,7 +44,7 @@ func (a api) Info() httpapi.Info {
 // Storage asks the system each time. Where it does not tell, as on some systems, the bytes are 0.
 func (a api) Storage() httpapi.Storage {
 	out := httpapi.Storage{DataPath: a.s.dataDir, Durability: a.s.now().Durability.String()}
-	if space, err := vfs.OS().Free(a.s.dataDir); err == nil {
+	if space, err := a.s.lock.FS().Free(a.s.dataDir); err == nil {
 		out.FreeBytes, out.TotalBytes = space.Free, space.Total
 		if a.s.engine != nil { // who else would refuse publishes
 			out.MinFreeBytes = a.s.opts.MinFreeSpace.of(space.Total)
@@ -121,7 +121,8 @@ func (s *Server) statsdTopics() []httpapi.Topic {
 
 // queueStore opens overflow queues in the data folder.
 type queueStore struct {
-	dir  string
+	dir  string // a path of it that goes on leading to it
+	name string // what people know it by
 	opts *Options
 	log  *slog.Logger
 }
@@ -130,11 +131,12 @@ func (q *queueStore) Exists(name string) bool { return nsqdata.Exists(q.dir, nam
 
 func (q *queueStore) Open(name string) (*nsqdata.Queue, error) {
 	o := q.opts
-	return nsqdata.Open(name, nsqdata.QueueOptions{
+	queue, err := nsqdata.Open(name, nsqdata.QueueOptions{
 		Dir: q.dir, MaxBytesPerFile: o.MaxBytesPerFile,
 		MinMsgSize: protocol.MessageHeaderSize, MaxMsgSize: int32(max(o.MaxMsgSize, overflowMessage)) + protocol.MessageHeaderSize,
 		SyncEvery: o.SyncEvery, SyncTimeout: o.SyncTimeout, Logf: q.logf,
 	})
+	return queue, vfs.Named(err, q.dir, q.name)
 }
 
 // logf is the log of go-diskqueue, which names its own levels.
@@ -146,5 +148,9 @@ func (q *queueStore) logf(level, format string, args ...any) {
 	case "ERROR", "FATAL":
 		l = slog.LevelError
 	}
-	q.log.Log(context.Background(), l, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if q.dir != q.name {
+		text = strings.ReplaceAll(text, q.dir, q.name)
+	}
+	q.log.Log(context.Background(), l, text)
 }

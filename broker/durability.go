@@ -113,8 +113,13 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 	if m := s.opts.MinFreeSpace; m != (MinFree{}) {
 		o.MinFreeSpace = m.of
 	}
+	if o.Moved = s.lock.Moved; s.around.files == nil {
+		o.FS = s.lock.FS()
+	} else {
+		o.FS = s.around.files
+	}
 	o.SegmentSize, o.CheckpointBytes = s.around.sizes.segment, s.around.sizes.checkpoint
-	o.FS, o.NodeID, o.IDs, o.Groups = s.around.files, s.opts.NodeID, s.ids.Bound, groups.Replay
+	o.NodeID, o.IDs, o.Groups = s.opts.NodeID, s.ids.Bound, groups.Replay
 	k, recovery, err := storage.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("opening what is kept in %s: %w", s.dataDir, err)

@@ -6,7 +6,6 @@ import (
 
 	"brokerd/broker/metrics"
 	"brokerd/broker/tracing"
-	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/exposition"
 )
 
@@ -69,7 +68,7 @@ func (s *Server) setAside() int {
 
 // disk asks the system about the data folder's file system; zero when it does not tell.
 func (s *Server) disk() (d metrics.Disk) {
-	space, err := vfs.OS().Free(s.dataDir)
+	space, err := s.lock.FS().Free(s.dataDir)
 	if err != nil {
 		return d
 	}

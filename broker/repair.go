@@ -86,7 +86,7 @@ func (r *repairer) run() error {
 	}
 	registry := topic.NewRegistry(topic.Config{NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMsgTimeout: o.MaxMsgTimeout,
 		MaxReqTimeout: o.MaxReqTimeout, Journal: k.Journal(), Segments: k.Segments(), Level: r.level, Log: log, IDs: r.ids,
-		Queues: &queueStore{dir: r.dir, opts: &o, log: log}})
+		Queues: &queueStore{dir: r.dir, name: r.dir, opts: &o, log: log}})
 	for _, m := range slices.Concat(k.Opened().Missing, k.Opened().Unreadable) {
 		r.say("given up: %s", m)
 	}

@@ -229,6 +229,9 @@ func (s *Server) openData() (err error) {
 	if s.ids, err = nsqdata.OpenIDs(s.dataDir); errors.Is(err, nsqdata.ErrIDs) {
 		s.noIDs, err = err, nil // the manifest may have a copy
 	}
+	if err == nil {
+		s.ids.Follow(s.lock.Path())
+	}
 	return err
 }
 
@@ -292,7 +295,7 @@ func (s *Server) topicConfig() topic.Config {
 	cfg := topic.Config{
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMemory: memoryLimit(o.MaxMemory), DedupMemory: o.DedupMemory, MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, MaxTopics: o.MaxTopics, MaxChannels: o.MaxChannels, TopologyAware: o.TopologyAwareConsumption,
-		Queues: &queueStore{dir: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.engine, s.log}, Learn: s.learn, Alone: s.alone, Changed: s.changed, Made: s.made, Save: s.metadata.Save, Log: s.log,
+		Queues: &queueStore{dir: s.lock.Path(), name: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.engine, s.log}, Learn: s.learn, Alone: s.alone, Changed: s.changed, Made: s.made, Save: s.metadata.Save, Log: s.log,
 	}
 	cfg.Patterns = o.patterns()
 	if s.engine != nil {
@@ -326,7 +329,8 @@ const tellWithin = 5 * time.Millisecond
 func (s *Server) made() { s.registrar.Told(tellWithin) }
 
 func (s *Server) saveMetadata() error {
-	return nsqdata.SaveMetadata(s.dataDir, Version, s.registry.Metadata())
+	dir := s.lock.Path()
+	return vfs.Named(nsqdata.SaveMetadata(dir, Version, s.registry.Metadata()), dir, s.dataDir)
 }
 
 // serve starts everything that runs.

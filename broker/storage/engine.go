@@ -24,9 +24,10 @@ import (
 
 // Options says where and how topics are kept.
 type Options struct {
-	FS           vfs.FS // nil: the operating system's
-	Dir          string // the data folder
-	SyncEvery    int64  // written records after which the log is synced by itself
+	FS           vfs.FS      // nil: the operating system's
+	Dir          string      // the data folder
+	Moved        func() bool // the folder has another name now: FS leads to it all the same; nil: that is not known
+	SyncEvery    int64       // written records after which the log is synced by itself
 	SyncTimeout  time.Duration
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
@@ -116,6 +117,7 @@ type Engine struct {
 	weight    uint64    // bytes of the last checkpoint
 	retry     time.Time // no checkpoint before this, as the last one failed
 	cramped   bool
+	moved     bool // the folder has another name now, and that was told
 	tight     bool // groups were told so
 	burst     burst
 	nothing   time.Time // till then there is nothing, most likely, that is only kept and could go for others

@@ -74,8 +74,25 @@ func (k *Engine) lookAtSpace() (s space, ok bool) {
 	return s, true
 }
 
+// watchFolder tells when the folder's name begins to stand for something else, and when it stands for the folder again.
+func (k *Engine) watchFolder() {
+	if k.o.Moved == nil {
+		return
+	}
+	is := k.o.Moved()
+	switch {
+	case is && !k.moved:
+		k.o.Log.Error("the data folder was moved, or something was put in its place: all goes on being kept in it where it is now, and a start by its old name would not find it",
+			"data", k.o.Dir)
+	case !is && k.moved:
+		k.o.Log.Info("the data folder has its name again", "data", k.o.Dir)
+	}
+	k.moved = is
+}
+
 // watchSpace refuses publishes while the disk is nearly full, and nothing is left that is only kept.
 func (k *Engine) watchSpace() {
+	k.watchFolder()
 	k.shed()
 	k.fillReserve()
 	k.burst.look(k.wal.Stats().Bytes)

@@ -53,6 +53,13 @@ func OpenIDs(dir string) (*IDs, error) {
 	return ids, nil
 }
 
+// Follow has the file written below another path of the folder.
+func (ids *IDs) Follow(dir string) {
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	ids.path = filepath.Join(dir, IDsFile)
+}
+
 // Bound returns the first number that was never reserved.
 func (ids *IDs) Bound() uint64 {
 	ids.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"brokerd/diskqueue/vfs"
 )
 
 // ErrLocked tells that the data folder belongs to another process.
@@ -31,6 +33,16 @@ func LockDir(dir string) (*Lock, error) {
 	}
 	return &Lock{dir: f}, nil
 }
+
+// Path returns a path of the locked folder that goes on leading to it when it is moved, or something else put in its place. It is its name
+// where the system has none.
+func (l *Lock) Path() string { return vfs.PathOf(l.dir.Name(), l.dir) }
+
+// FS returns the file system with the locked folder under its name, whatever is there later. See vfs.Held.
+func (l *Lock) FS() vfs.FS { return vfs.Held(l.dir.Name(), l.dir) }
+
+// Moved reports whether the folder's name does not stand for it any more.
+func (l *Lock) Moved() bool { return vfs.Moved(l.dir.Name(), l.dir) }
 
 // Unlock gives the folder back.
 func (l *Lock) Unlock() error { return l.dir.Close() }
