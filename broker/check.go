@@ -153,6 +153,9 @@ func (c *checker) ids() {
 	}
 }
 
+// uselessQueue is what becomes of the files of a queue that are nsqdata.Files.Useless.
+const uselessQueue = "what is ephemeral has no queue on disk: a start leaves the files as they are, and nobody reads them"
+
 // unlisted writes down the queues in nsqd's layout that no list knows, and what a crash has left half-written.
 func (c *checker) unlisted(list []nsqdata.TopicMeta) error {
 	found, err := unlisted(c.dir, list)
@@ -168,6 +171,9 @@ func (c *checker) unlisted(list []nsqdata.TopicMeta) error {
 		switch {
 		case !l.Valid():
 			what = "no topic or channel can have this name: a start leaves the files as they are"
+		case l.Useless():
+			c.say("queue %s: %d messages, %d bytes: %s", l.Name, report.Records, report.Bytes, uselessQueue)
+			continue
 		case l.Ephemeral():
 			what = "a start serves them when it is made"
 		}

@@ -140,11 +140,14 @@ func (e *exporter) everything(meta nsqdata.Metadata) ([]nsqdata.TopicMeta, error
 	slices.SortFunc(list, func(a, b nsqdata.TopicMeta) int { return cmp.Compare(a.Name, b.Name) })
 	found, err := unlisted(e.dir, list)
 	for _, l := range found {
-		if !l.Valid() || l.Ephemeral() {
+		switch {
+		case !l.Valid():
 			e.damaged("queue %s: no nsqd makes a topic and channel of this name at its start: it is left out", l.Name)
-			continue
+		case l.Ephemeral():
+			e.say("queue %s is left out, with %s: it is of an ephemeral topic or channel, which no nsqd makes at its start", l.Name, many(l.unread, "byte"))
+		default:
+			list = l.add(list, func(string) bool { return false })
 		}
-		list = l.add(list, func(string) bool { return false })
 	}
 	return list, err
 }

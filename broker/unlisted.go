@@ -80,6 +80,8 @@ func (s *Server) restoreUnlisted() error {
 		switch {
 		case !l.Valid():
 			s.log.Error("files of a disk queue are left as they are: no topic or channel can have this name", about...)
+		case l.Useless():
+			s.log.Warn("files of a disk queue are left as they are: what is ephemeral has none, and nobody reads them", about...)
 		case l.Ephemeral() || t == nil && s.levelOf(l.Topic) == topic.Memory || t != nil && t.Durability() == topic.Memory:
 			s.log.Warn("a disk queue waits until its topic or channel is made: it is in no list", about...)
 		default:

@@ -28,6 +28,15 @@ func (f Files) Ephemeral() bool {
 	return protocol.IsEphemeral(f.Topic) || protocol.IsEphemeral(f.Channel)
 }
 
+// Useless reports whether neither an nsqd nor a broker makes such files, nor reads them: what is ephemeral has no disk. A channel with another name has one,
+// also of an ephemeral topic.
+func (f Files) Useless() bool {
+	if f.Name == f.Topic {
+		return protocol.IsEphemeral(f.Topic)
+	}
+	return protocol.IsEphemeral(f.Channel)
+}
+
 // List returns the disk queues of which there are files in dir, by name, whoever knows of them; and the names of files that a
 // crash has left half-written, which nobody reads.
 func List(dir string) (queues []Files, halfWritten []string, err error) {
