@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -122,5 +124,25 @@ func TestADescriptorIsGivenBackOnceItIsFree(t *testing.T) {
 	}
 	if !slices.Equal(used, []int64{1, 0, 0, 0}) {
 		t.Errorf("descriptors in use: %d", used)
+	}
+}
+
+// TestAStartWarnsOfTooFewDescriptors: of more connections than the process may have descriptors for.
+func TestAStartWarnsOfTooFewDescriptors(t *testing.T) {
+	if descriptorLimit() == 0 {
+		return // it cannot be known
+	}
+	for _, most := range []int{1, math.MaxInt32} {
+		var said bytes.Buffer
+		o := DefaultOptions()
+		o.MaxConnections = most
+		s, err := New(o, slog.New(slog.NewTextHandler(&said, nil)), new(slog.LevelVar))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.compose()
+		if warned := strings.Contains(said.String(), "--max-connections is more than the file descriptors"); warned != (most > 1) {
+			t.Errorf("--max-connections=%d: %q", most, said.String())
+		}
 	}
 }
