@@ -221,6 +221,28 @@ func TestAReloadThatHangsKeepsNoOtherWaiting(t *testing.T) {
 	}
 }
 
+// TestAReloadIsToldOfChangesBeforeItReads: one that is made while the file itself is read came into it.
+func TestAReloadIsToldOfChangesBeforeItReads(t *testing.T) {
+	own, made, told := defaults(), uint64(4), uint64(0)
+	r := &reloader{log: NewLogger(io.Discard, "text", nil), daemon: newFake(), program: Program{Again: func() Program {
+		again := program(&own)
+		again.ShutdownTimeout = new(time.Second)
+		again.Validate = func(Resolved) error { // what was read is judged
+			made++
+			return nil
+		}
+		again.Changes = func(Daemon) uint64 { return made }
+		again.Reload = func(_ Daemon, _ httpapi.Origins, changes uint64) error {
+			told = changes
+			return nil
+		}
+		return again
+	}}}
+	if err := r.reload(); err != nil || told != 4 || made != 5 {
+		t.Errorf("%v: told of %d changes, of which 4 came before it and %d in all", err, told, made)
+	}
+}
+
 // heard is a log that tells when it has a word.
 type heard struct {
 	bytes.Buffer // whose writers take turns
