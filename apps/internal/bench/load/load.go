@@ -84,6 +84,9 @@ func (r *run) tally(ctx context.Context, result *Result) {
 			c.Lost = max(c.Expected-c.Received, 0)
 		}
 	}
+	if n := r.unsent.Load(); n > 0 {
+		result.note("the rate was not reached: %d messages more were to be sent in the time", n)
+	}
 	if !result.Interrupted && c.Acked > 0 {
 		c.ByBroker = r.countedByBroker(ctx)
 	}

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -93,6 +94,21 @@ func TestEveryMessageIsCounted(t *testing.T) {
 				t.Errorf("problems %q", problems)
 			}
 		})
+	}
+}
+
+// A broker that does not reach the rate does not make the load longer than it is to be: what could not be sent is told.
+func TestARateThatIsNotReachedEndsInTime(t *testing.T) {
+	f := &fake{stall: func(int) time.Duration { return 20 * time.Millisecond }}
+	began := time.Now()
+	r := mustRun(t, f, testSpec(EndToEnd, func(s *Spec) {
+		s.Rate, s.Batch, s.Publishers, s.Messages, s.Duration = 1000, 1, 2, 0, 500*time.Millisecond
+	}))
+	if took := time.Since(began); took > 4*time.Second { // at the rate of the broker it would be 5 s at least
+		t.Errorf("it took %v", took)
+	}
+	if want := fmt.Sprintf("%d messages more", 500-r.Counts.Sent); r.Counts.Sent >= 500 || !strings.Contains(strings.Join(r.Notes, "; "), want) || len(r.Problems()) > 0 {
+		t.Errorf("%d were sent of 500, and told is %q, %q", r.Counts.Sent, r.Notes, r.Problems())
 	}
 }
 

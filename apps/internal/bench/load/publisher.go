@@ -120,10 +120,17 @@ func (p *publisher) publish(ctx context.Context) error {
 	}
 }
 
+// catchUp is for how long behind the duration what was to be sent before is sent still. Who is later than that does not reach the rate, and would need any time.
+const catchUp = time.Second
+
 // claim waits for the next send and takes numbers for it; n is 0 at the end.
 func (p *publisher) claim(ctx context.Context) (intended time.Time, first int64, n int) {
 	intended = p.pace.wait(ctx)
 	if ctx.Err() != nil || p.run.over(intended) {
+		return intended, 0, 0
+	}
+	if p.pace.every > 0 && p.run.over(time.Now().Add(-catchUp)) {
+		p.run.unsent.Add(p.run.stillDue(intended, p.pace.every) * int64(p.batch))
 		return intended, 0, 0
 	}
 	first, n = p.run.claim(p.batch)

@@ -36,7 +36,8 @@ type run struct {
 	until  atomic.Int64 // Unix nanoseconds at which publishing ends; 0 is never
 	taken  atomic.Int64 // numbers given out
 	acked  atomic.Int64
-	mu     sync.Mutex // guards errors
+	unsent atomic.Int64 // messages that the rate asked for and that nobody came to
+	mu     sync.Mutex   // guards errors
 	errors map[string]int64
 }
 
@@ -77,6 +78,11 @@ func (r *run) claim(n int) (first int64, got int) {
 func (r *run) over(t time.Time) bool {
 	until := r.until.Load()
 	return until != 0 && t.UnixNano() >= until
+}
+
+// stillDue returns how many publishes are to be sent before the end, from one that is to be sent at t, one each so long.
+func (r *run) stillDue(t time.Time, each time.Duration) int64 {
+	return (r.until.Load() - t.UnixNano() + int64(each) - 1) / int64(each)
 }
 
 // ack counts messages that the broker has taken.
