@@ -8,9 +8,11 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"brokerd/broker/topic"
 	"brokerd/cmd/cmdtest"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/httpapi"
+	"brokerd/protocol/prototest"
 )
 
 // TestAReloadDoesNotTakeBackWhatIsSetMeanwhile: who changes a setting through /config while files are read finds it in force, and the reload says so and
@@ -121,4 +123,42 @@ func TestAReloadThatWaitsForATopicKeepsNobodyWaiting(t *testing.T) {
 	if err := errors.Join(<-deleted, <-reloaded); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestADrainKeepsNoReloadWaiting: its steps take locks, and wait for no disk, so that settings are read and set however long what is drained takes.
+func TestADrainKeepsNoReloadWaiting(t *testing.T) {
+	t.Parallel()
+	s, dial := virtual(t, func(o *Options) { o.Durability = Durability(topic.Disk) })
+	c := dial()
+	c.Send(prototest.Pub("orders", "one") + "SUB orders c\nRDY 1\n")
+	c.Expect("OK")
+	c.Expect("OK")
+	id := c.ExpectMessage("one", 1).ID
+	hangs, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s.around.files.(*vfs.Faulty).Observe(func(op vfs.Op, _ string) {
+		if op == vfs.OpWrite {
+			once.Do(func() { close(hangs) })
+			<-release
+		}
+	})
+	c.Send("FIN " + id + "\n")
+	<-hangs // the log writes down what the client has answered
+	for _, empty := range []bool{true, false} {
+		if err := s.StartDrain(Drain{Empty: empty, Stay: true}); err != nil {
+			t.Fatal(err)
+		}
+		fresh := s.opts
+		fresh.MaxRdyCount = 7
+		if err := s.Reload(fresh, httpapi.Origins{}); err != nil || s.now().MaxRdyCount != 7 {
+			t.Errorf("a reload: %v", err)
+		}
+		if err := (api{s}).SetLogLevel("debug"); err != nil {
+			t.Error(err)
+		}
+		if err := s.EndDrain(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(release)
 }
