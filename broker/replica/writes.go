@@ -27,13 +27,18 @@ func (g *Group) write(times int) {
 			if w.appends {
 				err = g.o.Log.Commit(w.at, w.level)
 			}
-			g.post(func(now time.Duration) {
+			g.turn.post(func(now time.Duration) {
 				if err != nil {
 					g.m.failed(err)
 				} else {
 					g.m.wrote(w, now)
 				}
 			})
+			if g.owner.Behind() { // it was not, perhaps, when what is written was taken
+				g.turn.call()
+			} else {
+				g.work(false)
+			}
 		}
 		if times--; times == 0 {
 			g.writes.leave()

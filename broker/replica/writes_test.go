@@ -94,7 +94,7 @@ func (o *oneByOne) Commit(at wal.Offset, _ wal.Level) error {
 
 // onlyWrites is a group that does nothing but wait for its log.
 func onlyWrites(log Log) *Group {
-	return &Group{o: Options{Log: log, Clock: NewClock(time.Second, nil)}, m: &machine{err: ErrEngine}, turn: turn{wake: make(chan struct{}, 1)},
+	return &Group{o: Options{Log: log, Clock: NewClock(time.Second, nil)}, owner: &running{}, m: &machine{err: ErrEngine}, turn: turn{wake: make(chan struct{}, 1)},
 		writes: queue{wake: make(chan struct{}, 1)}, stop: make(chan struct{})}
 }
 
@@ -120,6 +120,24 @@ func TestWhatComesMeanwhileIsLeftToAnother(t *testing.T) {
 			close(g.stop)
 			g.loops.Wait()
 		})
+	}
+}
+
+// Who has read an entry waits for its sync, and for no disk that the owner may wait for: when that is behind by then, the rest is left to the group's goroutine.
+func TestWhoHasReadAnEntryWaitsForNoOwner(t *testing.T) {
+	for _, behind := range []bool{false, true} {
+		log := &oneByOne{t: t}
+		g := onlyWrites(log)
+		log.then = func() {
+			if behind {
+				g.owner.(*running).slow.Store(1)
+			}
+		}
+		g.writes.put([]*write{{at: wal.Offset{Offset: 1}, appends: true}}, true)
+		g.write(1)
+		if left := len(g.turn.posted); (left == 1) != behind || len(g.turn.wake) != left {
+			t.Errorf("behind %v: %d are left to the group's goroutine, which is woken %d times", behind, left, len(g.turn.wake))
+		}
 	}
 }
 
