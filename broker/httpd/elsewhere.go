@@ -14,6 +14,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"brokerd/broker/topic"
+	"brokerd/protocol"
 	"brokerd/protocol/httpapi"
 )
 
@@ -148,11 +149,16 @@ func (a *api) withBody(h httpapi.HandlerFunc) httpapi.HandlerFunc {
 	}
 }
 
-// elsewhere reports whether a topic is replicated, and not served by this broker; also while that is not known, as after a start: who asks waits then. One of this broker alone that is in the way of it is what requests are
-// about as long as it holds messages: so these are got rid of.
+// elsewhere reports whether a topic is replicated, and not served by this broker; also while that is not known, as after a start: who asks waits then. One
+// of this broker alone that is in the way of it is what requests are about as long as it holds messages: so these are got rid of.
 func (a *api) elsewhere(name string) bool {
 	t := a.cfg.Broker.Registry().Lookup(name)
-	return t == nil && a.cfg.Cluster != nil && a.cfg.Cluster.MayBeReplicated(name) || t != nil && t.GivesWay()
+	return t == nil && a.mayBeReplicated(name) || t != nil && t.GivesWay()
+}
+
+// mayBeReplicated reports whether a topic is replicated, or may be, as far as is known here. What is no name, or an ephemeral one, is never one of these.
+func (a *api) mayBeReplicated(name string) bool {
+	return a.cfg.Cluster != nil && protocol.ValidName(name) && !protocol.IsEphemeral(name) && a.cfg.Cluster.MayBeReplicated(name)
 }
 
 // yields reports whether a topic of this broker alone is to give way to a replicated one.

@@ -187,6 +187,12 @@ func TestActsWaitUntilItIsKnownWhetherATopicIsReplicated(t *testing.T) {
 	if r, body := follower.do("POST", "/topic/pause?topic=fresh", ""); r.StatusCode != 200 || !leader.broker.registry.Lookup("fresh").Paused() {
 		t.Errorf("%d %s", r.StatusCode, body)
 	}
+	acts := to.acts
+	for path, status := range map[string]int{"/topic/pause": 400, "/topic/pause?topic=no+name": 404, "/topic/pause?topic=short%23ephemeral": 404, "/channel/delete?channel=c&topic=": 400} {
+		if r, body := follower.do("POST", path, ""); r.StatusCode != status || to.acts != acts {
+			t.Errorf("%s can be of no replicated topic: %d %s, asked %d times", path, r.StatusCode, body, to.acts-acts)
+		}
+	}
 	to.before = func() { to.cluster.unsure, to.err = false, topic.ErrNotReplicated } // it becomes known
 	if r, body := follower.do("POST", "/topic/pause?topic=other", ""); r.StatusCode != 404 || !strings.Contains(body, "TOPIC_NOT_FOUND") {
 		t.Errorf("%d %s", r.StatusCode, body)
