@@ -145,16 +145,18 @@ func (r *Registry) Yield(name string) error {
 		return nil
 	}
 	r.create.Lock()
+	unlock := sync.OnceFunc(r.create.Unlock)
+	defer unlock()
 	old, err := r.yield(name, y.has)
-	if err == nil && old != nil {
-		r.mu.Lock()
-		r.unmarkLocked(old)
-		delete(r.topics, name)
-		r.mu.Unlock()
-	}
-	r.create.Unlock()
-	if err != nil {
+	if err != nil || old == nil {
 		return err
+	}
+	r.mu.Lock()
+	r.unmarkLocked(old)
+	delete(r.topics, name)
+	r.mu.Unlock()
+	if old.d != nil { // else one that is made of the name, when no other has it any more, has the same files
+		unlock()
 	}
 	return r.gaveWay(old)
 }

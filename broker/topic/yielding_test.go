@@ -1,7 +1,11 @@
 package topic
 
 import (
+	"context"
 	"errors"
+	"io"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,4 +78,51 @@ func TestNoDeadLettersComeToATopicThatGivesWay(t *testing.T) {
 			t.Errorf("%d dead letters stay", n)
 		}
 	})
+}
+
+// at is the handler of a log that calls something with each line.
+type at struct {
+	slog.Handler
+	line func(message string)
+}
+
+func (a at) Handle(_ context.Context, r slog.Record) error { a.line(r.Message); return nil }
+
+// TestATopicThatGivesWayTakesNothingAlong: the replicated topic is deleted while one of this broker alone gives way to it, at level memory, and another one of
+// the name is made. What is published to that stays, also what is on disk.
+func TestATopicThatGivesWayTakesNothingAlong(t *testing.T) {
+	cfg := config()
+	cfg.MemQueueSize, cfg.Queues = 0, folder(t.TempDir())
+	var r *Registry
+	made := func() {
+		r.SetReplicated("t", false)
+		topic := mustTopic(t, r, "t")
+		mustChannel(t, topic, "c")
+		publish(t, topic, 5)
+	}
+	cfg.Log = slog.New(at{slog.NewTextHandler(io.Discard, nil), func(message string) {
+		if strings.Contains(message, "gives way") && r.create.TryLock() { // else whoever makes it waits
+			r.create.Unlock()
+			made()
+		}
+	}})
+	r = start(t, cfg)
+	old := mustTopic(t, r, "t")
+	mustChannel(t, old, "c")
+	publish(t, old, 10)
+	sub := mustSubscribe(t, old, "c", 100, SubscribeOptions{})
+	finishAll(sub)
+	r.SetReplicated("t", true)
+	if err := old.Pass(func(string) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Yield("t"); err != nil {
+		t.Fatal(err)
+	}
+	if r.Lookup("t") == nil {
+		made()
+	}
+	if n := drain(mustSubscribe(t, mustTopic(t, r, "t"), "c", 100, SubscribeOptions{})); n != 5 {
+		t.Errorf("%d of 5 messages come", n)
+	}
 }
