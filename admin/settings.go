@@ -35,7 +35,7 @@ func (o *Options) Settings() []Setting {
 			Help: "between two rounds of asking all daemons; longer when their answers take long"},
 		{Name: "state-path", Group: "Daemons", Value: &o.StatePath,
 			Help: "file in which brokers that were seen are kept, so that one that is gone is missed after a restart too; without it only as long as admind runs"},
-		{Name: "history-limit", Group: "Daemons", Value: &o.HistoryLimit, Help: "memory for the last 8 hours of figures, MiB; 5,000 busy topics take 65"},
+		{Name: "history-limit", Group: "Daemons", Value: &o.HistoryLimit, Help: "memory for the last 8 hours of figures, MiB, and at most as much for what they are of; 5,000 busy topics take 65"},
 		{Name: "http-client-connect-timeout", Group: "Daemons", Value: &o.ConnectTimeout, Help: "for connecting to a daemon"},
 		{Name: "http-client-request-timeout", Group: "Daemons", Value: &o.RequestTimeout, Help: "for a question to a daemon with its answer"},
 		{Name: "http-client-tls-insecure-skip-verify", Reload: true, Group: "Daemons", Value: &o.TLSInsecure, Help: "take any certificate of a daemon"},

@@ -1,9 +1,12 @@
 package history
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // Points is how many points each tier has.
@@ -25,11 +28,13 @@ type Key struct{ Of, Topic, Channel, Node string }
 
 // History is the series of any number of things. It is safe for concurrent use.
 type History struct {
-	limit int // bytes of rings
+	limit int // bytes of rings, and of things
 
 	mu     sync.Mutex
 	things map[Key]*thing // guarded by mu, as what it points to
 	bytes  int            // of rings; guarded by mu
+	held   int            // bytes of things without their rings, about; guarded by mu
+	full   bool           // nothing can be given up for others in this step; guarded by mu
 	now    [tiers]int64   // number of the step that is being recorded; guarded by mu
 }
 
@@ -52,7 +57,13 @@ type ring struct {
 
 const ringBytes = 2 * Points
 
-// New returns a History whose rings take no more than limit bytes.
+// cost returns how many bytes a thing takes beside its rings, with its place in the map.
+func (k *Key) cost(t *thing) int {
+	const place = 2 * int(unsafe.Sizeof(Key{})+unsafe.Sizeof(thing{}))
+	return place + len(k.Of) + len(k.Topic) + len(k.Channel) + len(k.Node) + len(t.series)*int(unsafe.Sizeof(series{}))
+}
+
+// New returns a History whose rings take no more than limit bytes, and all else that it knows of things no more than that either.
 func New(limit int) *History {
 	return &History{limit: limit, things: map[Key]*thing{}}
 }
@@ -62,6 +73,7 @@ func New(limit int) *History {
 func (h *History) Begin(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.full = false
 	for i, w := range Windows {
 		step := now.UnixNano() / int64(w.Step)
 		if h.now[i] == 0 || step-h.now[i] > Points {
@@ -103,19 +115,50 @@ func (h *History) dropLocked(r *ring, steady point) {
 func (h *History) forgetLocked() {
 	longest := int64(Windows[tiers-1].Step/Windows[0].Step) * Points
 	for key, t := range h.things {
-		if h.now[0]-t.last <= longest {
-			continue
+		if h.now[0]-t.last > longest {
+			h.forgetThingLocked(key, t)
 		}
-		for s := range t.series {
-			for i := range t.series[s] {
-				h.dropLocked(&t.series[s][i], unknown)
-			}
-		}
-		delete(h.things, key)
 	}
 }
 
-// Record adds one value to each series of a thing, at the time that Begin was told. A NaN is no value.
+func (h *History) forgetThingLocked(key Key, t *thing) {
+	for s := range t.series {
+		for i := range t.series[s] {
+			h.dropLocked(&t.series[s][i], unknown)
+		}
+	}
+	h.held -= key.cost(t)
+	delete(h.things, key)
+}
+
+// roomLocked sees to it that n bytes more may be held: what has not been recorded lately goes first, what for longest before the rest, and more of it
+// than is needed, so that this is seldom looked for. Whoever names other things each time he is asked takes no more than the limit.
+func (h *History) roomLocked(n int) bool {
+	if h.held+n <= h.limit {
+		return true
+	}
+	if h.full {
+		return false
+	}
+	var stale []Key
+	for key, t := range h.things {
+		if t.last < h.now[0]-1 {
+			stale = append(stale, key)
+		}
+	}
+	slices.SortFunc(stale, func(a, b Key) int { return cmp.Compare(h.things[a].last, h.things[b].last) })
+	for _, key := range stale {
+		if h.held+n <= h.limit-h.limit/8 {
+			break
+		}
+		h.forgetThingLocked(key, h.things[key])
+	}
+	h.full = h.held+n > h.limit
+	return !h.full
+}
+
+// Record adds one value to each series of a thing, at the time that Begin was told. A NaN is no value. A new thing is passed over when there is no
+// room for it.
 func (h *History) Record(key Key, values ...float64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,6 +170,11 @@ func (h *History) Record(key Key, values ...float64) {
 				t.series[s][i].steady = unknown
 			}
 		}
+		n := key.cost(t)
+		if !h.roomLocked(n) {
+			return
+		}
+		h.held += n
 		h.things[key] = t
 	}
 	t.last = h.now[0]
@@ -233,9 +281,9 @@ func (h *History) Mean(key Key, window, s int, from, to time.Duration) float64 {
 	return sum / float64(n)
 }
 
-// Bytes returns how many bytes the rings take.
+// Bytes returns how many bytes it takes, about.
 func (h *History) Bytes() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.bytes
+	return h.bytes + h.held
 }

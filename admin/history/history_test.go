@@ -86,33 +86,33 @@ func TestIdleSeriesAreSmall(t *testing.T) {
 		}
 	}
 	run(1000, 3)
-	if h.Bytes() != 0 {
-		t.Errorf("%d bytes at rest", h.Bytes())
+	if h.bytes != 0 {
+		t.Errorf("%d bytes at rest", h.bytes)
 	}
 	run(2, 4)
-	if h.Bytes() != ringBytes {
-		t.Errorf("%d bytes after a change in one window", h.Bytes())
+	if h.bytes != ringBytes {
+		t.Errorf("%d bytes after a change in one window", h.bytes)
 	}
 	if _, p := h.Series(Key{Topic: "t"}, 0, 2); p[0][Points-1] != 4 || p[0][Points-2] != 3 || p[1][0] != 1 {
 		t.Errorf("points %v", p)
 	}
 	run(5*60*60/5*4, 4) // 20 hours
-	if h.Bytes() != 0 {
-		t.Errorf("%d bytes at rest again", h.Bytes())
+	if h.bytes != 0 {
+		t.Errorf("%d bytes at rest again", h.bytes)
 	}
 }
 
 // TestTheLimitHolds: beyond the limit things show what is now, and nothing grows.
 func TestTheLimitHolds(t *testing.T) {
-	const limit = 10 * ringBytes
+	const limit = 100 * ringBytes // room for 50 things, and not for all that they have
 	h := New(limit)
 	for i := range 1000 {
 		h.Begin(start.Add(time.Duration(i) * Windows[0].Step))
 		for thing := range 50 {
 			h.Record(Key{Topic: fmt.Sprint(thing)}, float64(i))
 		}
-		if h.Bytes() > limit {
-			t.Fatalf("%d bytes", h.Bytes())
+		if h.bytes > limit {
+			t.Fatalf("%d bytes", h.bytes)
 		}
 	}
 	for thing := range 50 {
@@ -229,4 +229,41 @@ func TestPoints(t *testing.T) {
 			t.Errorf("%v is above %v", a, b)
 		}
 	})
+}
+
+// TestWhatNamesOtherThingsEachTimeTakesNoMore: what has not been told of lately goes for it, and what is told of all the time stays; a thing that finds all
+// others just told of is passed over.
+func TestWhatNamesOtherThingsEachTimeTakesNoMore(t *testing.T) {
+	const limit = 100 << 10
+	h := New(limit)
+	lasting := Key{Of: "topic", Topic: "lasting"}
+	now := start
+	for round := range 500 {
+		now = now.Add(Windows[0].Step)
+		h.Begin(now)
+		h.Record(lasting, float64(round))
+		for i := range 20 {
+			h.Record(Key{Of: "topic", Topic: fmt.Sprint("passing ", round, " ", i)}, 1, 2, 3, 4, 5)
+		}
+		if h.held > limit || h.Bytes() > 2*limit || len(h.things) > limit/300 {
+			t.Fatalf("round %d: %d bytes, %d with rings, %d things", round, h.held, h.Bytes(), len(h.things))
+		}
+	}
+	h.Begin(now.Add(Windows[0].Step))
+	if _, p := h.Series(lasting, 0, 1); p[0][0] != 500-Points || p[0][Points-1] != 499 {
+		t.Errorf("the lasting one has %v", p)
+	}
+	held, things := h.held, len(h.things)
+	for key, thing := range h.things {
+		held -= key.cost(thing)
+	}
+	if held != 0 || things < 50 {
+		t.Errorf("%d bytes are held for nothing, %d things", held, things)
+	}
+	for i := range 10_000 { // all at once
+		h.Record(Key{Topic: fmt.Sprint("many ", i)}, 1)
+	}
+	if h.held > limit || h.things[lasting] == nil {
+		t.Errorf("%d bytes, and the lasting one: %v", h.held, h.things[lasting])
+	}
 }
