@@ -257,7 +257,6 @@ func (l *Log) syncRoundLocked() {
 	l.writeRoundLocked()
 	l.syncFollows = false
 	l.syncWrittenLocked()
-	l.armSyncLocked()
 	l.syncs.leave()
 }
 
