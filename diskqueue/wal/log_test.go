@@ -129,7 +129,7 @@ func TestCommitCostsOneWrite(t *testing.T) {
 		put(t, l, 1, "lazy")
 	}
 	ok(t, l.Commit(put(t, l, 1, "x").pos, Synced))
-	if calls[vfs.OpWrite] != 1 || calls[vfs.OpSync] != 1 {
+	if calls[vfs.OpWrite] != 1 || calls[vfs.OpSync] != 1 || calls[vfs.OpSyncDir] != 0 {
 		t.Errorf("ten records: %v", calls)
 	}
 	s := l.Stats()
@@ -328,6 +328,11 @@ func TestSpareFilesGoWithTheLoad(t *testing.T) {
 	ok(t, l.Release(l.End()))
 	if s := l.Stats(); s.Files != 1 || s.SpareFiles != 1 {
 		t.Errorf("after a quiet time: %+v", s)
+	}
+	fill(t, l, 40, 1000, Synced)
+	ok(t, l.Release(l.End()))
+	if s := l.Stats(); s.Files != 1 || s.SpareFiles != 1 {
+		t.Errorf("after large syncs again: %+v", s)
 	}
 	ok(t, l.Close())
 	if names, _ := m.List(testDir); len(names) != 2 {
@@ -558,15 +563,19 @@ func TestNumbersAreLeased(t *testing.T) {
 		var limit uint64
 		var leases int
 		var failing atomic.Bool
+		var l *Log
+		steady := false // records come, and nothing fails
 		o.Lease = func(number uint64) (uint64, error) {
 			if failing.Load() {
 				return 0, syscall.ENOSPC
 			}
-			leases++
+			if leases++; steady && number < l.End().File+leaseAhead-1 {
+				t.Errorf("file %d waits for its number", number)
+			}
 			limit = number + 1000
 			return limit, nil
 		}
-		l, _, _ := open(t, o)
+		l, _, _ = open(t, o)
 		if leases > 0 {
 			t.Error("opening leases numbers")
 		}
@@ -576,15 +585,18 @@ func TestNumbersAreLeased(t *testing.T) {
 			t.Errorf("starting leases %d times", leases)
 		}
 		large := minFileSize - fileHeaderSize - recordHeaderSize
-		for _, e := range fill(t, l, 3000, large, Written) {
+		steady = true
+		for range 3000 {
+			e := fill(t, l, 1, large, Written)[0]
+			synctest.Wait()
 			if e.pos.File < 7 || e.pos.File >= limit {
 				t.Fatalf("file %d is not below the limit %d", e.pos.File, limit)
 			}
-			synctest.Wait()
 		}
 		if leases < 3 || leases > 6 {
 			t.Errorf("%d leases for 3000 files", leases)
 		}
+		steady = false
 		failing.Store(true)
 		for {
 			at, err := l.Append(1, make([]byte, large))
