@@ -41,16 +41,18 @@ type model struct {
 	moving    []Position // by one of these, once a record says so
 	emptied   bool       // the channel, since that
 	final     bool       // everything is answered with FIN
+	recheck   bool       // the machine wants to be looked at soon
 	log       []string
 }
 
 type modelConsumer struct {
 	Consumer
 	has []protocol.MessageID
+	on  bool // it has been woken, and has not come since
 }
 
-func (*modelConsumer) Wake()  {}
-func (*modelConsumer) Close() {}
+func (c *modelConsumer) Wake() { c.on = true }
+func (*modelConsumer) Close()  {}
 
 func newModel(t *testing.T, seed uint64) *model {
 	w := &model{t: t, rand: rand.New(rand.NewPCG(seed, 1)), frames: map[Position]protocol.MessageFrame{}, keys: map[Position]uint32{},
@@ -98,6 +100,7 @@ func (w *model) kept() {
 		}
 		e.Reset()
 	}
+	w.recheck = w.recheck || w.m.Asks.Recheck
 	w.m.Asks = Asks{}
 	if err := w.m.Check(); err != nil {
 		w.fail("%v", err)
@@ -126,6 +129,50 @@ func (w *model) kept() {
 	if !slices.Equal(left, want[out]) {
 		w.fail("out are %v, by what was said %v", left, want[out])
 	}
+	w.comes()
+}
+
+// comes proves that while somebody has credit and there is something for him, somebody is on his way to it, or the machine is to be looked at soon: else
+// messages lie there until something else happens. And nothing is set aside but for who is on his way.
+func (w *model) comes() {
+	w.t.Helper()
+	woken, reserved := 0, 0
+	idle, busy := false, w.recheck
+	for _, c := range w.consumers {
+		s := &c.Consumer
+		if s.woken {
+			woken++
+			if !c.on {
+				w.fail("a consumer counts as woken, and was not")
+			}
+		}
+		reserved += s.reserved
+		idle = idle || s.parked && s.ready > s.inflight
+		busy = busy || !s.parked
+	}
+	if woken != w.m.woken || reserved != w.m.reserved {
+		w.fail("%d consumers are woken for %d messages, counted are %d for %d", woken, reserved, w.m.woken, w.m.reserved)
+	}
+	if idle && !busy && !w.m.At.Held && w.m.work() {
+		w.fail("a consumer has credit, there is something to deliver, and nobody comes for it: %+v", w.m.Stats())
+	}
+}
+
+// rest has everybody take who is on his way, until all have found nothing.
+func (w *model) rest() {
+	for again := true; again; {
+		again = false
+		for _, c := range w.consumers {
+			for !c.parked {
+				again = true
+				w.take(c)
+			}
+		}
+	}
+	w.recheck = false
+	w.m.Sweep(1000)
+	w.note("rest")
+	w.kept()
 }
 
 func (w *model) fail(format string, args ...any) {
@@ -189,6 +236,14 @@ func (w *model) show() {
 	w.kept()
 }
 
+// hold has consumers get nothing, or something again.
+func (w *model) hold(on bool) {
+	w.m.At.Held = on
+	w.m.Resettle()
+	w.note("hold %v", on)
+	w.kept()
+}
+
 func (w *model) join() {
 	c := &modelConsumer{}
 	c.Consumer = Consumer{Owner: c, Ref: c, Locality: Locality(w.rand.IntN(3)), Sample: w.rand.IntN(5) / 4 * 50}
@@ -202,6 +257,7 @@ func (w *model) join() {
 // take is what topic.Subscription.Take does.
 func (w *model) take(c *modelConsumer) int {
 	var d Delivery
+	c.on = false
 	for filled := false; ; filled = true {
 		n, fill := w.m.Take(&c.Consumer, &d, true, filled)
 		w.kept()
@@ -422,7 +478,7 @@ func (w *model) pull() {
 }
 
 func (w *model) step() {
-	switch k := w.rand.IntN(22); {
+	switch k := w.rand.IntN(24); {
 	case k < 5:
 		w.publish()
 	case k == 5:
@@ -445,14 +501,24 @@ func (w *model) step() {
 		w.bury()
 	case k == 19 && w.rand.IntN(3) == 0:
 		w.pull()
+	case k == 22:
+		w.m.SetReady(&w.consumers[w.rand.IntN(len(w.consumers))].Consumer, [...]int{0, 0, 1, 3, 10}[w.rand.IntN(5)])
+		w.note("ready")
+		w.kept()
+	case k == 20 && w.rand.IntN(5) == 0:
+		w.hold(!w.m.At.Held)
 	default:
 		w.pass(w.rand.Int64N(30))
+	}
+	if w.rand.IntN(2) == 0 {
+		w.rest()
 	}
 }
 
 // finish has everything be consumed: then nothing may be left.
 func (w *model) finish() {
 	w.final = true
+	w.hold(false)
 	for w.burial != nil {
 		w.bury()
 	}
