@@ -72,6 +72,7 @@ type crashWorld struct {
 	promises []promise
 	released Offset
 	unsafe   bool // a sync failed, so that what was not synced then can look damaged later
+	names    bool // names whose sync fails are not durable in this life, whoever syncs them later
 
 	end *lifeEnd
 }
@@ -112,16 +113,19 @@ func (w *crashWorld) live() {
 
 // faults are the rules of one life: mostly none.
 func (w *crashWorld) faults() []vfs.Rule {
+	w.names = false
 	if w.rng.IntN(3) > 0 {
 		return nil
 	}
 	ops := []vfs.Op{vfs.OpWrite, vfs.OpWrite, vfs.OpSync, vfs.OpSync | vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename,
 		vfs.OpPreallocate, vfs.OpOpenWrite, vfs.OpRemove, vfs.OpChange &^ vfs.OpMkdir, vfs.OpStat | vfs.OpLinks, vfs.OpClose}
 	errs := []error{syscall.ENOSPC, syscall.EIO, syscall.EMFILE}
-	return []vfs.Rule{{
+	r := vfs.Rule{
 		Ops: ops[w.rng.IntN(len(ops))], Skip: w.rng.IntN(20), Times: 1 + w.rng.IntN(3),
 		Err: errs[w.rng.IntN(len(errs))], Short: w.rng.IntN(700), Clean: w.rng.IntN(2) == 0, Done: w.rng.IntN(4) == 0,
-	}}
+	}
+	w.names = r.Clean && r.Ops&vfs.OpSyncDir != 0
+	return []vfs.Rule{r}
 }
 
 func (w *crashWorld) options(fs vfs.FS) Options {
@@ -176,6 +180,9 @@ func (w *crashWorld) work(fs vfs.FS) {
 						w.promises[i].level = int(Synced)
 					}
 				}
+			}
+			if w.unsafe = w.unsafe || l.unsafe; w.unsafe && w.names {
+				return // who opens it next cannot know, and would be held to it: that is another life
 			}
 			if l, err = w.open(fs); err != nil {
 				return
