@@ -34,14 +34,17 @@ type model struct {
 	frames    map[Position]protocol.MessageFrame
 	keys      map[Position]uint32
 	states    map[Position]state
+	withdrawn map[Position]bool
 	consumers []*modelConsumer
 	next      Position
-	burial    *Burial    // that goes on
-	pulled    *Pulled    // the same
-	moving    []Position // by one of these, once a record says so
-	emptied   bool       // the channel, since that
-	final     bool       // everything is answered with FIN
-	recheck   bool       // the machine wants to be looked at soon
+	burial    *Burial        // that goes on
+	pulled    *Pulled        // the same
+	moving    []Position     // by one of these, once a record says so
+	emptied   bool           // the channel, since that
+	last      backlog.Extent // of the last publish, as long as nobody is shown it
+	lastDue   bool           // it is deferred
+	final     bool           // everything is answered with FIN
+	recheck   bool           // the machine wants to be looked at soon
 	log       []string
 }
 
@@ -56,7 +59,7 @@ func (*modelConsumer) Close()  {}
 
 func newModel(t *testing.T, seed uint64) *model {
 	w := &model{t: t, rand: rand.New(rand.NewPCG(seed, 1)), frames: map[Position]protocol.MessageFrame{}, keys: map[Position]uint32{},
-		states: map[Position]state{}, next: 1}
+		states: map[Position]state{}, withdrawn: map[Position]bool{}, next: 1}
 	fresh := protocol.MessageID(1 << 40)
 	rules := &Rules{MemQueueSize: 1 + w.rand.IntN(50), TopologyAware: w.rand.IntN(4) == 0, Random: w.rand.IntN,
 		FreshID: func() protocol.MessageID { fresh++; return fresh }}
@@ -199,6 +202,7 @@ func (w *model) publish() {
 	at, _ := w.tail.Append(frames)
 	at = w.tail.Note(at, w.next, n)
 	w.tail.NoteSums(at, sums)
+	w.last = at
 	due := int64(0)
 	if w.rand.IntN(4) == 0 {
 		due = w.m.At.Now + w.rand.Int64N(100)
@@ -215,6 +219,7 @@ func (w *model) publish() {
 	if due == 0 {
 		w.m.Accept(at, n)
 	}
+	w.lastDue = due > 0
 	w.note("publish %d, due %d", n, due)
 	w.next += Position(n)
 	w.kept()
@@ -233,6 +238,24 @@ func (w *model) show() {
 	w.m.At.Shown = w.next - 1
 	w.m.Show(count, nil)
 	w.note("show")
+	w.kept()
+}
+
+// withdraw takes back the last publish, as the log has refused it: nobody may get any of it. What is deferred counts until it is due.
+func (w *model) withdraw() {
+	r := w.last.Positions()
+	if r.First <= w.m.At.Shown || w.final {
+		return
+	}
+	w.m.Withdraw(w.last, w.lastDue)
+	for pos := r.First; pos <= r.Last; pos++ {
+		w.withdrawn[pos] = true
+		if !w.lastDue && w.states[pos] == waits {
+			delete(w.states, pos)
+		}
+	}
+	w.last = backlog.Extent{}
+	w.note("withdraw %v", r)
 	w.kept()
 }
 
@@ -270,6 +293,7 @@ func (w *model) take(c *modelConsumer) int {
 				}
 			}
 			w.note("take %d", n)
+			w.took(c, n)
 			return n
 		}
 		f := w.m.BeginFill()
@@ -297,6 +321,32 @@ func (w *model) take(c *modelConsumer) int {
 			return 0
 		}
 	}
+}
+
+// took proves that nobody has more than he may, nor the channel out, nothing that was withdrawn, and of each key one message at most, but for those that were
+// out before keys counted.
+func (w *model) took(c *modelConsumer, n int) {
+	w.t.Helper()
+	if p := w.m.policy; p != nil && n > 0 && p.MaxInFlight > 0 && w.m.inflight.Len() > p.MaxInFlight {
+		w.fail("%d messages are in flight", w.m.inflight.Len())
+	}
+	if n > 0 && c.inflight > c.ready {
+		w.fail("a consumer has %d messages, and credit for %d", c.inflight, c.ready)
+	}
+	out := map[uint32]Position{}
+	w.m.inflight.Each(func(pos Position, _ uint16) {
+		if w.withdrawn[pos] {
+			w.fail("message %d is delivered, and was withdrawn", pos)
+		}
+		key := w.keys[pos]
+		if key == 0 || w.m.order == nil || w.m.order.unsure[pos] {
+			return
+		}
+		if other, some := out[key]; some {
+			w.fail("messages %d and %d of one key are out together", other, pos)
+		}
+		out[key] = pos
+	})
 }
 
 // answer answers some of what a consumer has; it may have come back meanwhile.
@@ -481,6 +531,8 @@ func (w *model) step() {
 	switch k := w.rand.IntN(24); {
 	case k < 5:
 		w.publish()
+	case k == 5 && w.rand.IntN(3) == 0:
+		w.withdraw()
 	case k == 5:
 		w.show()
 	case k == 6 && len(w.consumers) < 5 || len(w.consumers) == 0:
