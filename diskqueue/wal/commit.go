@@ -281,7 +281,7 @@ func (l *Log) syncWrittenLocked() {
 	}
 	l.target = l.written
 	l.syncing = append(l.syncing[:0], l.unsynced...)
-	names, taking := l.newNames, l.toSync
+	names, since, taking := l.newNames, l.namesSince, l.toSync
 	l.newNames = false
 	l.inSync = taking
 	select {
@@ -291,6 +291,9 @@ func (l *Log) syncWrittenLocked() {
 	l.mu.Unlock()
 	began := time.Now()
 	err := l.syncFiles(names, l.syncing)
+	if err == nil && names {
+		err = l.namesLost(since)
+	}
 	took := time.Since(began)
 	l.mu.Lock()
 	l.stats.SyncTime += took
@@ -335,7 +338,7 @@ const namesEvery = time.Millisecond
 // this process. That a file is removed, or its name given to another one, is seen by each sync; that it is moved away, within namesEvery.
 func (l *Log) syncFiles(names bool, files []*logFile) error {
 	if names {
-		if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
+		if err := l.syncDir(); err != nil {
 			return err
 		}
 	}
@@ -353,6 +356,26 @@ func (l *Log) syncFiles(names bool, files []*logFile) error {
 	}
 	if byName {
 		l.looked = time.Now()
+	}
+	return nil
+}
+
+// errNames is names that a sync of the folder was for which failed. The system may take them for written since, so that no later sync writes them.
+var errNames = errors.New("the names of the log's files could not be synced")
+
+// syncDir makes the names in the folder durable, but for those that an earlier call was for that has failed: see namesLost.
+func (l *Log) syncDir() error {
+	err := l.o.FS.SyncDir(l.o.Dir)
+	if err != nil {
+		l.failed.Add(1)
+	}
+	return err
+}
+
+// namesLost returns errNames when a sync of the folder has failed since as many had, whoever it was that synced it.
+func (l *Log) namesLost(since uint64) error {
+	if l.failed.Load() != since {
+		return errNames
 	}
 	return nil
 }

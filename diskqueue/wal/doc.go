@@ -75,7 +75,8 @@
 // write or sync is final: all that was not yet written, or not yet synced, fails with that first error, and so does
 // everything later, until Recover has proven by a write and a sync that a new file works. An offset is never given to two
 // records, so that Commit always answers for the record it was asked about. A file that somebody has removed or replaced is noticed
-// when it is synced, and is a failed sync. Stats.Lost counts records that were appended and
+// when it is synced, and is a failed sync. Names that a sync of the folder was for which failed are not durable, whatever a later one says: the files that
+// were begun with them are not synced, and one that was renamed is renamed anew before it is written over. Stats.Lost counts records that were appended and
 // lost so, and those that were written and not synced when a sync failed; whoever appended without committing
 // looks at it and appends its state anew.
 //

@@ -947,3 +947,97 @@ func TestWhatIsDamagedIsPutAsideAsTheCallerSays(t *testing.T) {
 		t.Errorf("put aside are %q", aside)
 	}
 }
+
+// TestNamesThatASyncHasLost: a sync of the folder fails, and the system takes for written what it was for. Later ones succeed, and say nothing of that: a file is
+// not written over while a power cut may bring its old name back, and a new file's records are not safe, whoever it was whose sync has failed.
+func TestNamesThatASyncHasLost(t *testing.T) {
+	lost := vfs.Rule{Ops: vfs.OpSyncDir, Times: 1, Err: syscall.EIO, Clean: true}
+	for what, do := range map[string]func(fs *vfs.Faulty, l *Log){
+		"of a release": func(fs *vfs.Faulty, l *Log) {
+			fs.SetRules(lost)
+			if err := l.Recycle(l.End(), 2); !errors.Is(err, syscall.EIO) {
+				t.Errorf("the first release: %v", err)
+			}
+		},
+		"of a release, with a new file": func(fs *vfs.Faulty, l *Log) {
+			e := fill(t, l, 1, 3000, Written)[0]
+			fs.SetRules(lost)
+			if err := l.Recycle(l.End(), 2); !errors.Is(err, syscall.EIO) {
+				t.Errorf("the first release: %v", err)
+			}
+			if err := l.Commit(e.pos, Synced); !errors.Is(err, errNames) {
+				t.Errorf("a record in the new file: %v", err)
+			}
+			ok(t, l.Recover())
+		},
+		"of a release, with a new file, and then a write fails": func(fs *vfs.Faulty, l *Log) {
+			e := fill(t, l, 1, 3000, Written)[0]
+			fs.SetRules(lost, vfs.Rule{Ops: vfs.OpWrite, Times: 1, Err: syscall.EIO})
+			if err := l.Recycle(l.End(), 2); !errors.Is(err, syscall.EIO) {
+				t.Errorf("the first release: %v", err)
+			}
+			if err := l.Commit(put(t, l, 1, "x").pos, Written); !errors.Is(err, syscall.EIO) {
+				t.Errorf("the write that fails: %v", err)
+			}
+			if err := l.Recover(); !errors.Is(err, errNames) {
+				t.Errorf("the first recovery: %v", err)
+			}
+			ok(t, l.Recover())
+			if l.Commit(e.pos, Synced) == nil {
+				t.Error("a record in the new file is safe")
+			}
+		},
+		"of a commit, within a release": func(fs *vfs.Faulty, l *Log) {
+			fs.SetRules(lost)
+			once := false
+			fs.Observe(func(op vfs.Op, _ string) {
+				if op == vfs.OpSyncDir && !once {
+					once = true
+					if err := l.Commit(put(t, l, 1, string(make([]byte, 3000))).pos, Synced); !errors.Is(err, syscall.EIO) {
+						t.Errorf("the record in a new file: %v", err)
+					}
+				}
+			})
+			if err := l.Recycle(l.End(), 2); !errors.Is(err, errNames) {
+				t.Errorf("the first release: %v", err)
+			}
+			ok(t, l.Recover())
+		},
+		"of a release, within a recovery": func(fs *vfs.Faulty, l *Log) {
+			later := lost
+			later.Skip = 1 // that of what is left
+			fs.SetRules(vfs.Rule{Ops: vfs.OpWrite, Times: 1, Err: syscall.EIO}, later)
+			if l.Commit(put(t, l, 1, "x").pos, Written) == nil {
+				t.Error("no error")
+			}
+			once := false
+			fs.Observe(func(op vfs.Op, _ string) {
+				if op == vfs.OpWrite && !once {
+					once = true
+					if err := l.Recycle(l.End(), 2); !errors.Is(err, syscall.EIO) {
+						t.Errorf("the first release: %v", err)
+					}
+				}
+			})
+			if err := l.Recover(); !errors.Is(err, errNames) {
+				t.Errorf("the first recovery: %v", err)
+			}
+			ok(t, l.Recover())
+		},
+	} {
+		m := vfs.NewMem()
+		fs := vfs.NewFaulty(m)
+		l, _, _ := open(t, testOptions(fs))
+		fill(t, l, 5, 3000, Synced)
+		do(fs, l)
+		ok(t, l.Recycle(l.End(), 2))
+		made := fill(t, l, 4, 3000, Synced)
+		for seed := range uint64(40) {
+			got, _ := read(t, m.CrashClone(rand.New(rand.NewPCG(seed, 1))))
+			if len(got) < len(made) || !slices.Equal(got[len(got)-len(made):], made) {
+				t.Fatalf("%s, seed %d: %v are left, wanted %v", what, seed, got, made)
+			}
+		}
+		ok(t, l.Close())
+	}
+}

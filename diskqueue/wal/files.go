@@ -16,7 +16,7 @@ func (l *Log) openNew(number uint64, size int64) (*logFile, error) {
 		l.spares = l.spares[:n-1]
 	}
 	l.mu.Unlock()
-	f := &logFile{number: number, path: fileName(l.o.Dir, number, extLive), size: size}
+	f := &logFile{number: number, path: fileName(l.o.Dir, number, extLive), size: size, since: l.failed.Load()}
 	if spare == "" {
 		return f, l.create(f)
 	}
@@ -118,7 +118,9 @@ func (l *Log) adoptLocked(f *logFile) {
 		l.busy++
 	}
 	l.roundsHere = 0
-	l.newNames = true
+	if !l.newNames {
+		l.newNames, l.namesSince = true, f.since
+	}
 }
 
 // Release says that no record before an offset is needed any more. Files that lie wholly before it, and are synced, are
@@ -191,6 +193,7 @@ func (l *Log) trimSpares(keep int) error {
 // release takes one file out of the log. The folder is synced before the next one goes, so that a power cut never leaves
 // an older file without a younger one, and before it is overwritten, so that its name never shows another's content.
 func (l *Log) release(f *logFile, spare bool) error {
+	since := l.failed.Load()
 	if !f.gone {
 		var err error
 		switch {
@@ -212,7 +215,12 @@ func (l *Log) release(f *logFile, spare bool) error {
 		}
 		f.gone = true
 	}
-	if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
+	err := l.syncDir()
+	if err == nil && f.spare != "" {
+		err = l.namesLost(since)
+	}
+	if err != nil {
+		l.takeBack(f)
 		return err
 	}
 	l.mu.Lock()
@@ -223,4 +231,13 @@ func (l *Log) release(f *logFile, spare bool) error {
 		l.spares = append(l.spares, f.spare)
 	}
 	return nil
+}
+
+// takeBack gives a file that was renamed its name back, so that the next try renames it anew: the sync for which it was renamed has failed, and another one would
+// say nothing of it. A file that does not get it back is never written over, as the name that is durable may be the old one.
+func (l *Log) takeBack(f *logFile) {
+	if f.spare != "" {
+		f.gone = l.o.FS.Rename(f.spare, f.path) != nil
+		f.spare = ""
+	}
 }

@@ -24,6 +24,7 @@ type Log struct {
 	loops       sync.WaitGroup
 
 	folder atomic.Bool   // it is there
+	failed atomic.Uint64 // syncs of it that have failed: names that those were for are not durable, whatever later ones say
 	lost   atomic.Uint64 // Stats.Lost; added to under mu
 
 	releasing sync.Mutex // one Release at a time; before mu
@@ -65,6 +66,7 @@ type Log struct {
 	company    int        // commits that wait for others before they write
 	lone       uint       // commits that have thought about it
 	newNames   bool       // the folder has names that are not synced
+	namesSince uint64     // failed, before the first of them was made
 
 	toSync      count // written, not synced
 	inSync      count // of those, what the round of syncs in progress takes
@@ -85,6 +87,7 @@ type logFile struct {
 	damaged bool    // read with damage: put aside rather than overwritten
 	gone    bool    // Release has renamed or removed it, but the folder is not synced; guarded by Log.releasing
 	spare   string  // what it was renamed to
+	since   uint64  // Log.failed before it got its name, of one that was begun
 	file    vfsFile // nil when not open
 }
 

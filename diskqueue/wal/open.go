@@ -145,9 +145,12 @@ func (l *Log) Recover() error {
 
 // syncLeftLocked syncs, for the first and only time, what was written before a write failed. It unlocks mu meanwhile.
 func (l *Log) syncLeftLocked() error {
-	files := slices.Clone(l.unsynced)
+	files, names, since := slices.Clone(l.unsynced), l.newNames, l.namesSince
 	l.mu.Unlock()
 	err := l.syncFiles(true, files)
+	if err == nil && names {
+		err = l.namesLost(since)
+	}
 	l.mu.Lock()
 	l.unsafe = err != nil
 	if err == nil {
@@ -175,6 +178,9 @@ func (l *Log) provenLocked() (f *logFile, err error) {
 	}
 	if _, err = f.file.WriteAt(h.append(nil), 0); err == nil {
 		err = l.syncFiles(true, []*logFile{f})
+	}
+	if err == nil {
+		err = l.namesLost(f.since)
 	}
 	if err != nil {
 		l.discard(f, f.file)
