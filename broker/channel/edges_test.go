@@ -288,3 +288,139 @@ func TestJumpsOfTheClock(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoWaitsIsWoken for what another has put back, who takes nothing more himself.
+func TestWhoWaitsIsWoken(t *testing.T) {
+	w := plain(t)
+	w.put([]int{4})
+	one := w.with(1)
+	w.take(one)
+	w.m.SetReady(&one.Consumer, 0)
+	two := w.with(1)
+	w.take(two)
+	two.on = false
+	if w.says(one, Requeue, 1, 0); !two.on {
+		t.Error("a consumer that waits is not told of what comes back")
+	}
+}
+
+// TestWhatIsHeldBackIsSent: consumers that get nothing any more are woken, as what they have may wait to be sent together with more.
+func TestWhatIsHeldBackIsSent(t *testing.T) {
+	w := plain(t)
+	w.put([]int{4})
+	one := w.with(1)
+	w.take(one)
+	w.m.SetReady(&one.Consumer, 0)
+	one.on = false
+	if w.hold(true); !one.on {
+		t.Error("who has a message, and no credit any more, is not woken")
+	}
+}
+
+// TestAChannelThatIsDeletedGoesOnce: its last consumer, who leaves then, does not delete it again.
+func TestAChannelThatIsDeletedGoesOnce(t *testing.T) {
+	for _, exits := range []bool{false, true} {
+		w := plain(t)
+		w.m.ephemeral = true
+		one := w.with(1)
+		if exits {
+			w.m.Exit()
+		}
+		if last := w.m.Leave(&one.Consumer); last == exits {
+			t.Errorf("deleted before %v: it is to go %v", exits, last)
+		}
+	}
+}
+
+// TestWhatComesBackGoesBehindSoMany: messages as the channel has in memory, however many wait, and also where its body must be read first.
+func TestWhatComesBackGoesBehindSoMany(t *testing.T) {
+	for _, size := range []int{4, largeBody} {
+		w := plain(t)
+		w.m.rules.MemQueueSize = 10
+		w.put([]int{size})
+		w.put(make([]int, 50))
+		one := w.with(1)
+		came := 0
+		for n := 0; n < 50 && came == 0; n++ {
+			w.take(one)
+			id, verb := one.has[0], Finish
+			switch one.has = nil; {
+			case n == 0:
+				verb = Requeue
+			case id == 1:
+				came = n
+			}
+			w.says(one, verb, id, 0)
+		}
+		if came != 11 {
+			t.Errorf("of %d bytes: it comes after %d others", size, came-1)
+		}
+	}
+}
+
+// TestADeadLetterSaysHowOftenItWasDelivered: it was, before the limit was lowered.
+func TestADeadLetterSaysHowOftenItWasDelivered(t *testing.T) {
+	w := plain(t)
+	w.put([]int{4})
+	one := w.with(1)
+	for range 3 {
+		w.take(one)
+		w.says(one, Requeue, 1, 0)
+	}
+	w.m.SetPolicy(&policy.Policy{MaxAttempts: 2, DeadLetter: "letters"}, nil, false, false)
+	w.take(one)
+	if g := w.m.graves; g == nil || g.waiting.Len() != 1 || g.waiting.At(0).Attempts != 3 {
+		t.Errorf("%+v", w.m.Stats())
+	}
+}
+
+// TestSamplesAreAsManyAsWereAskedFor: of 100 numbers those below the percentage.
+func TestSamplesAreAsManyAsWereAskedFor(t *testing.T) {
+	w := plain(t)
+	next := -1
+	w.m.rules.Random = func(int) int { next++; return next }
+	w.put(make([]int, 100))
+	one := &modelConsumer{}
+	one.Consumer = Consumer{Owner: one, Ref: one, Sample: 30}
+	w.m.Join(&one.Consumer, time.Minute, false)
+	w.m.SetReady(&one.Consumer, 100)
+	w.consumers = append(w.consumers, one)
+	w.rest()
+	if len(one.has) != 30 {
+		t.Errorf("%d of 100", len(one.has))
+	}
+}
+
+// TestAPublisherThatWaitsForAllThereIsComes when all is taken.
+func TestAPublisherThatWaitsForAllThereIsComes(t *testing.T) {
+	w := plain(t)
+	w.m.bound = 4
+	w.put(make([]int, 4))
+	one := w.with(4)
+	if !w.m.WantsRoom(4) || w.m.Asks.Room {
+		t.Fatal("it does not wait")
+	}
+	var d Delivery
+	for d.N < 4 {
+		w.m.Take(&one.Consumer, &d, true, false)
+	}
+	if !w.m.Asks.Room {
+		t.Error("there is room, and it is not told")
+	}
+}
+
+// TestALargeMessageOfAnEphemeralChannelStays: it has no other place.
+func TestALargeMessageOfAnEphemeralChannelStays(t *testing.T) {
+	w := plain(t)
+	w.m.ephemeral = true
+	w.put([]int{largeBody})
+	one := w.with(1)
+	w.take(one)
+	w.says(one, Requeue, 1, 0)
+	if !w.m.deliverable() {
+		t.Error("what comes back must be read from elsewhere")
+	}
+	if n := len(w.m.retries.At(0).Frame); n != protocol.MessageOverhead+largeBody {
+		t.Errorf("%d bytes of it are left", n)
+	}
+}
