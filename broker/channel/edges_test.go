@@ -424,3 +424,59 @@ func TestALargeMessageOfAnEphemeralChannelStays(t *testing.T) {
 		t.Errorf("%d bytes of it are left", n)
 	}
 }
+
+// TestWhoHasReadInVainIsWoken for what came while he read.
+func TestWhoHasReadInVainIsWoken(t *testing.T) {
+	w := plain(t)
+	one := w.with(1)
+	w.m.coldRetries.Push(inflight.Place{Pos: 1, Off: inflight.NoOffset, Attempts: 1})
+	w.states[1], w.next = out, 2
+	w.m.n.Accepted++
+	var d Delivery
+	if n, fill := w.m.Take(&one.Consumer, &d, true, false); n != 0 || !fill {
+		t.Fatalf("%d, to be read %v", n, fill)
+	}
+	f := w.m.BeginFill()
+	f.Lost = f.Retries
+	if w.m.EndFill(&f) {
+		t.Fatal("something was read")
+	}
+	w.kept()
+	w.put([]int{4})
+	one.on = false
+	if w.m.Rest(&one.Consumer); !one.on {
+		t.Error("there is a message, and who has credit is not woken")
+	}
+	w.kept()
+}
+
+// TestNearerConsumersThatDoNotCome are waited for, but not for long: a message that is theirs goes to a farther one, who is looked for soon. Who comes, or was
+// woken just now, is not passed over.
+func TestNearerConsumersThatDoNotCome(t *testing.T) {
+	for _, woken := range []bool{false, true} {
+		w := plain(t)
+		w.m.rules.TopologyAware = true
+		near := w.with(1)
+		w.m.At.Now += int64(time.Hour)
+		for id := protocol.MessageID(1); id < 3 && !woken; id++ { // it has come for the second without being woken, and sends it, or tries to
+			w.m.At.Now += int64(time.Hour)
+			w.put([]int{4})
+			w.m.Take(&near.Consumer, &Delivery{}, true, false)
+			w.says(near, Finish, id, 0)
+		}
+		far := w.with(1)
+		far.Locality = Elsewhere
+		w.put([]int{4})
+		var d Delivery
+		w.m.At.Now += int64(stalledAfter)
+		w.recheck = false
+		if n, _ := w.m.Take(&far.Consumer, &d, true, false); n != 0 || !w.m.Asks.Recheck {
+			t.Errorf("woken %v: the farther one gets %d, and is looked for %v", woken, n, w.m.Asks.Recheck)
+		}
+		w.m.At.Now++
+		w.m.Sweep(1000)
+		if n, _ := w.m.Take(&far.Consumer, &d, true, false); n != 1 {
+			t.Errorf("woken %v: then the farther one gets %d", woken, n)
+		}
+	}
+}
