@@ -480,3 +480,117 @@ func TestNearerConsumersThatDoNotCome(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadLettersThatComeBack: a limit is put in force, and lifted before they have moved. What was deferred is so again, until the same time, and who waits is
+// woken for the others. On a topic of dead letters none is touched.
+func TestDeadLettersThatComeBack(t *testing.T) {
+	limit := &policy.Policy{MaxAttempts: 2, DeadLetter: "letters"}
+	for _, size := range []int{4, largeBody} {
+		for _, delay := range []time.Duration{0, time.Hour} {
+			w := plain(t)
+			w.put([]int{size})
+			one := w.with(1)
+			for n := range 3 {
+				w.take(one)
+				w.says(one, Requeue, 1, time.Duration(n/2)*delay)
+			}
+			w.rest()
+			if delay == 0 { // it has been taken once more
+				w.m.SetReady(&one.Consumer, 0)
+				w.says(one, Requeue, 1, 0)
+			}
+			w.m.At.Final = true
+			w.m.SetPolicy(limit, nil, false, false)
+			w.m.EnforcePolicy()
+			if s := w.m.Stats(); s.Buried != 0 {
+				t.Errorf("%d bytes: %d dead letters of a topic of such", size, s.Buried)
+			}
+			w.m.At.Final = false
+			w.m.EnforcePolicy()
+			if s := w.m.Stats(); s.Buried != 1 || w.m.Held() != 1 {
+				t.Errorf("%d bytes, %v: %+v", size, delay, s)
+			}
+			w.kept()
+			w.m.SetReady(&one.Consumer, 1)
+			w.rest()
+			w.m.SetPolicy(nil, nil, false, false)
+			w.kept()
+			one.on = false
+			w.m.EnforcePolicy()
+			told := w.m.Asks.Deadline
+			w.kept()
+			switch s := w.m.Stats(); {
+			case delay == 0 && (s.Deferred != 0 || !one.on):
+				t.Errorf("%d bytes: %d deferred, woken %v", size, s.Deferred, one.on)
+			case delay > 0 && (s.Deferred != 1 || w.due() != delay || !told):
+				t.Errorf("%d bytes: %d deferred, due in %v, told %v", size, s.Deferred, w.due(), told)
+			}
+		}
+	}
+}
+
+// TestHowDeadLettersMove: as many at once as there is room for; whoever waits to know what became of them is told; those that are refused, or too large, are tried
+// again later and not before, these no sooner than the others; and an emptied channel has none of them.
+func TestHowDeadLettersMove(t *testing.T) {
+	w := plain(t)
+	w.m.SetPolicy(&policy.Policy{MaxAttempts: 1, DeadLetter: "letters"}, nil, false, false)
+	w.put(make([]int, 9))
+	one := w.with(9)
+	w.take(one)
+	for id := range protocol.MessageID(9) {
+		w.says(one, Requeue, id+1, 0)
+	}
+	begin := func(want int) *Burial {
+		t.Helper()
+		w.m.StartBurial(func() bool { return true })
+		b := w.m.BeginBurial(nil)
+		if n := 0; b != nil && len(b.List) != want || b == nil && want != n {
+			t.Fatalf("%v are moved, want %d", b, want)
+		}
+		return b
+	}
+	for _, room := range []int{1, 2} { // of 9, and then of fewer
+		b := begin(map[int]int{1: 9, 2: 1}[room])
+		b.Narrow(Sorted{On: b.List})
+		b.Write()
+		leaving := w.m.Leaving()
+		b.End(ErrFewer, room)
+		select {
+		case <-leaving:
+		default:
+			t.Error("whoever waits to know what became of them is not told")
+		}
+		w.kept()
+	}
+	b := begin(2)
+	b.Narrow(Sorted{On: b.List})
+	b.Write()
+	b.End(errRefused, 0)
+	w.kept()
+	if begin(0); w.due() != buryAgain || !w.m.Asks.Deadline {
+		t.Errorf("refused: again in %v, told %v", w.due(), w.m.Asks.Deadline)
+	}
+	w.m.At.Now += int64(buryAgain)
+	b = begin(9)
+	if _, large := b.Narrow(Sorted{Large: b.List}); !large {
+		t.Error("all are too large, and it is not told")
+	}
+	b.End(ErrNothing, 0)
+	w.kept()
+	if b = begin(0); w.due() != buryAgain || w.m.Stats().Buried != 9 {
+		t.Errorf("too large: again in %v, %d of them", w.due(), w.m.Stats().Buried)
+	}
+	w.m.At.Now += int64(buryAgain)
+	if b = begin(9); b != nil {
+		b.Narrow(Sorted{Large: b.List})
+		b.End(ErrNothing, 0)
+	}
+	w.m.Clear(journal.Emptied)
+	for pos := range w.states {
+		w.states[pos] = gone
+	}
+	w.kept()
+	if n := w.m.Held(); n != 0 {
+		t.Errorf("emptied: %d are left", n)
+	}
+}
