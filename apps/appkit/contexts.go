@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"brokerd/protocol/wholefile"
 )
 
 // Contexts are names for where daemons are, kept in a file of the user's: brokerctl/contexts.toml in the folder for settings. The file
@@ -65,7 +67,11 @@ func (c *Contexts) read() (contextsFile, error) {
 		return file, fmt.Errorf("%s may be read or written by others (mode %04o): make it yours alone with chmod 600 %s",
 			c.path, info.Mode().Perm(), c.path)
 	}
-	if _, err := toml.DecodeFile(c.path, &file); err != nil {
+	text, _, err := wholefile.Regular(c.path, wholefile.Most)
+	if err == nil {
+		err = toml.Unmarshal(text, &file)
+	}
+	if err != nil {
 		return file, fmt.Errorf("the contexts in %s: %w", c.path, err)
 	}
 	if file.Contexts == nil {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
+
+	"brokerd/protocol/wholefile"
 )
 
 // The flags that say where daemons are. They are taken from one source together: who names a broker on the command line does not
@@ -247,7 +249,11 @@ func distance(a, b string) int {
 // file reads the TOML file of --config. Keys that mean nothing to the tool are noted and ignored, so that tools may share a file.
 func (p *program) file(path string, flags *flag.FlagSet, common *commonFlags) (source, error) {
 	values := make(map[string]any)
-	if _, err := toml.DecodeFile(path, &values); err != nil {
+	text, err := wholefile.Read(path)
+	if err == nil {
+		err = toml.Unmarshal(text, &values)
+	}
+	if err != nil {
 		return source{}, fmt.Errorf("--config must be a readable TOML file, not %q: %w", path, err)
 	}
 	for key := range values {
@@ -284,7 +290,7 @@ func (p *program) token(common *commonFlags) (string, error) {
 	if common.tokenFile == "" {
 		return p.env("token"), nil
 	}
-	text, err := os.ReadFile(common.tokenFile)
+	text, err := wholefile.Read(common.tokenFile)
 	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"brokerd/protocol"
+	"brokerd/protocol/wholefile"
 
 	"github.com/BurntSushi/toml"
 )
@@ -63,16 +63,18 @@ func (d *Definitions) Write(w io.Writer, asJSON bool) error {
 	return encoder.Encode(d)
 }
 
-// Read reads a file, or the input for "-". What it does not know is an error: a word that is mistyped would undo what it
+// Read reads a file, or the input for "-", of 16 MiB at most. What it does not know is an error: a word that is mistyped would undo what it
 // was meant for.
 func Read(path string, stdin io.Reader) (*Definitions, error) {
 	var text []byte
 	var err error
 	if path == "-" {
 		path = "the input"
-		text, err = io.ReadAll(stdin)
+		if text, err = io.ReadAll(io.LimitReader(stdin, wholefile.Most+1)); len(text) > wholefile.Most {
+			err = fmt.Errorf("%s has more than %d bytes", path, wholefile.Most)
+		}
 	} else {
-		text, err = os.ReadFile(path)
+		text, err = wholefile.Read(path)
 	}
 	if err != nil {
 		return nil, err

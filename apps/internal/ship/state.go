@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"brokerd/apps/appkit"
+	"brokerd/protocol/wholefile"
 )
 
 // printSize is how many bytes of a file tell it from others at most.
@@ -86,7 +87,7 @@ func openState(path string) (k *keeper, s state, existed bool, err error) {
 }
 
 func (k *keeper) read() (state, bool, error) {
-	text, err := os.ReadFile(k.path)
+	text, _, err := wholefile.Regular(k.path, wholefile.Most)
 	if errors.Is(err, os.ErrNotExist) {
 		return state{}, false, nil
 	}

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"brokerd/apps/appkit"
 	"brokerd/apps/internal/targets"
+	"brokerd/protocol/wholefile"
 )
 
 const defaultContentType = "application/octet-stream"
@@ -173,7 +173,7 @@ func (o *options) tlsConfig() (*tls.Config, error) {
 	}
 	config := &tls.Config{InsecureSkipVerify: o.insecure}
 	if o.rootCA != "" {
-		pem, err := os.ReadFile(o.rootCA)
+		pem, err := wholefile.Read(o.rootCA)
 		if err != nil {
 			return nil, fmt.Errorf("--http-client-tls-root-ca-file: %w", err)
 		}

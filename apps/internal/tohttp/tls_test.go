@@ -39,6 +39,10 @@ func TestTLS(t *testing.T) {
 		}
 		r.client.CloseIdleConnections()
 	}
+	device := options{rootCA: os.DevNull}
+	if _, err := device.tlsConfig(); err == nil || !strings.Contains(err.Error(), "--http-client-tls-root-ca-file") {
+		t.Errorf("a device: %v", err)
+	}
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
