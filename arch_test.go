@@ -45,7 +45,8 @@ var rooms = []room{
 		"the suite is given an address, so that it can judge any broker"},
 
 	{"diskqueue/vfs", nil, "it stands for the file system"},
-	{"diskqueue/wal", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
+	{"diskqueue/stall", []string{"diskqueue/vfs"}, "which calls are out; what they are for, callers say"},
+	{"diskqueue/wal", []string{"diskqueue/vfs", "diskqueue/stall", "protocol"}, "what is on disk knows records, not topics"},
 	{"diskqueue/segment", []string{"diskqueue/vfs", "protocol"}, "what is on disk knows records, not topics"},
 	{"diskqueue/journal", []string{"diskqueue/wal", "protocol"}, "pure: what the log's records mean, so that a model can check it"},
 	{"diskqueue/manifest", []string{"diskqueue/vfs", "diskqueue/wal"}, "it names what belongs to a folder; it looks at none of it"},

@@ -119,7 +119,7 @@ func (s *Server) openKeeper() (*topic.Recovery, error) {
 		o.FS = s.around.files
 	}
 	o.SegmentSize, o.CheckpointBytes = s.around.sizes.segment, s.around.sizes.checkpoint
-	o.NodeID, o.IDs, o.Groups = s.opts.NodeID, s.ids.Bound, groups.Replay
+	o.Disk, o.NodeID, o.IDs, o.Groups = s.disk, s.opts.NodeID, s.ids.Bound, groups.Replay
 	k, recovery, err := storage.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("opening what is kept in %s: %w", s.dataDir, err)

@@ -26,7 +26,7 @@ func (s *Server) snapshot() metrics.Snapshot {
 	health := s.registry.Health()
 	m := metrics.Snapshot{
 		Version: Version, Began: s.began, Healthy: health == nil, Ready: s.ready() == nil,
-		Connections: s.sessions.Len(), Accepted: s.sessions.Served(), Refused: map[string]uint64{}, TurnedAway: metrics.TurnedAway{Clients: s.gate.refusals(), HTTP: s.httpGate.refusals()}, Disk: s.disk(),
+		Connections: s.sessions.Len(), Accepted: s.sessions.Served(), Refused: map[string]uint64{}, TurnedAway: metrics.TurnedAway{Clients: s.gate.refusals(), HTTP: s.httpGate.refusals()}, Disk: s.figuresOfDisk(),
 	}
 	s.drain.mu.Lock()
 	m.Draining = s.drain.state.State != ""
@@ -66,8 +66,9 @@ func (s *Server) setAside() int {
 	return s.engine.Aside()
 }
 
-// disk asks the system about the data folder's file system; zero when it does not tell.
-func (s *Server) disk() (d metrics.Disk) {
+// figuresOfDisk asks the system about the data folder's file system; zero when it does not tell.
+func (s *Server) figuresOfDisk() (d metrics.Disk) {
+	d.Publishes, d.Others = s.disk.Out()
 	space, err := s.lock.FS().Free(s.dataDir)
 	if err != nil {
 		return d

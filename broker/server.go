@@ -28,6 +28,7 @@ import (
 	"brokerd/broker/topic"
 	"brokerd/broker/tracing"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/stall"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/grant"
 	"brokerd/protocol/httpapi"
@@ -55,6 +56,7 @@ type Server struct {
 	http       *httpd.Server
 	metrics    http.Handler // answers /metrics; nil without HTTP
 	lock       *nsqdata.Lock
+	disk       *stall.Watch       // knows which calls to the data folder are out
 	engine     *storage.Engine    // nil when all topics are at level memory
 	member     *member.Member     // nil when the broker is in no cluster
 	forward    *forward.Forwarder // the same
@@ -128,7 +130,7 @@ func New(opts Options, log *slog.Logger, level *slog.LevelVar) (*Server, error) 
 		return nil, err
 	}
 	s := &Server{log: log, level: level, opts: opts, reloads: metrics.Reloads{LastGood: true}, failed: make(chan error, 4), yieldKick: make(chan struct{}, 1), dataDir: opts.DataPath}
-	s.drain.s = s
+	s.drain.s, s.disk = s, stall.New(log)
 	s.inForce.Store(&s.opts)
 	s.certs.Store(configs)
 	if s.dataDir == "" {
@@ -296,6 +298,7 @@ func (s *Server) topicConfig() topic.Config {
 		NodeID: o.NodeID, MemQueueSize: int(o.MemQueueSize), MaxMemory: memoryLimit(o.MaxMemory), DedupMemory: o.DedupMemory, MaxMsgTimeout: o.MaxMsgTimeout, MaxReqTimeout: o.MaxReqTimeout,
 		MaxConsumers: o.MaxChannelConsumers, MaxTopics: o.MaxTopics, MaxChannels: o.MaxChannels, TopologyAware: o.TopologyAwareConsumption,
 		Queues: &queueStore{dir: s.lock.Path(), name: s.dataDir, opts: o, log: s.log}, IDs: idStore{s.ids, s.engine, s.log}, Learn: s.learn, Alone: s.alone, Changed: s.changed, Made: s.made, Save: s.metadata.Save, Log: s.log,
+		Disk: s.disk,
 	}
 	cfg.Patterns = o.patterns()
 	if s.engine != nil {
@@ -329,6 +332,7 @@ const tellWithin = 5 * time.Millisecond
 func (s *Server) made() { s.registrar.Told(tellWithin) }
 
 func (s *Server) saveMetadata() error {
+	defer s.disk.Call("write", nsqdata.MetadataFile).Done()
 	dir := s.lock.Path()
 	return vfs.Named(nsqdata.SaveMetadata(dir, Version, s.registry.Metadata()), dir, s.dataDir)
 }

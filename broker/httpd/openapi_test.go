@@ -62,7 +62,7 @@ func TestThePageOfHTTPIsWhatIsRouted(t *testing.T) {
 				Params: slices.Concat([]apitest.Param{topicArg, {Name: "binary", Does: "`true` for the form of MPUB: count, then length and bytes of each"}}, deferral, words), Answer: "`OK`",
 				Errors: badTopic + ", 400 INVALID_DEFER, 400 INVALID_AT, 400 INVALID_ANSWER, 400 INVALID_DURABILITY" + badWord + ", 413 BODY_TOO_BIG, 413 MSG_TOO_BIG, 429 LIMIT_REACHED, 503 EXITING"},
 			{Route: "GET /ready", Does: "Tells whether the broker may get work: not while it drains, cannot keep messages, or has replicas that have not caught up since its start or are behind; brokerd's own", Answer: "`OK`", Errors: "503 NOT READY"},
-			{Route: "GET /ping", Does: "Tells whether publishes are taken", Params: []apitest.Param{{Name: "cluster", Does: "`true` tells also whether the broker does its part in its cluster; brokerd's own"}}, Answer: "`OK`; with status 500 `NOK - ` and what is wrong", Errors: "500 NOK"},
+			{Route: "GET /ping", Does: "Tells whether publishes are taken: not while the disk fails, is nearly full, or has not answered for 5 s", Params: []apitest.Param{{Name: "cluster", Does: "`true` tells also whether the broker does its part in its cluster; brokerd's own"}}, Answer: "`OK`; with status 500 `NOK - ` and what is wrong", Errors: "500 NOK"},
 			{Route: "GET /info", Does: "Tells what clients and tools need to know of the broker", Answer: httpapi.Info{}},
 			{Route: "GET /stats", Does: "Tells the figures of topics, channels and connections, as a text or as JSON", Answer: httpapi.Stats{}, Params: []apitest.Param{
 				{Name: "format", Does: "`json` for JSON; a text for people without it"}, {Name: "topic", Does: "only this topic"}, {Name: "channel", Does: "only channels of this name"},

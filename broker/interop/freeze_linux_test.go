@@ -264,6 +264,11 @@ func TestAFrozenDiskHoldsUpNothingElse(t *testing.T) {
 	}
 	defer thaw() // or nothing could end
 	<-time.After(frozenFor)
+	for path, want := range map[string]int{"/ping": http.StatusInternalServerError, "/ready": http.StatusServiceUnavailable} {
+		if got := ask(t, b, http.MethodGet, path, ""); got.status != want || !strings.Contains(got.body, "the disk has not answered for ") {
+			t.Errorf("while the disk is frozen %s answers %v", path, got)
+		}
+	}
 	thaw()
 	<-time.After(time.Second) // what hung is counted with it
 	slow := 0
@@ -280,6 +285,9 @@ func TestAFrozenDiskHoldsUpNothingElse(t *testing.T) {
 	}
 	close(quit)
 	running.Wait()
+	if got := ask(t, b, http.MethodGet, "/ping", ""); got.status != http.StatusOK {
+		t.Errorf("the disk answers, and /ping says %v", got)
+	}
 	acked, got := load.stop()
 	rows.Flush()
 	t.Logf("milliseconds; %d messages acknowledged at level disk\n%s", acked, &table)

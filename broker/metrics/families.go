@@ -16,19 +16,19 @@ func histogram(name, help string, labels ...string) *exposition.Family {
 
 // nodeFamilies are of the whole broker.
 type nodeFamilies struct {
-	info, start, healthy, ready, draining, topics, channels, topicsInSum *exposition.Family
-	aside                                                                *exposition.Family
-	connections, accepted, turnedAway, refused, lookup                   *exposition.Family
-	diskTotal, diskFree, diskMinFree, certificate, certificateFrom       *exposition.Family
-	reloads, reloadGood, spansSent, spansDropped                         *exposition.Family
-	browses, browsed                                                     *exposition.Family
+	info, start, healthy, ready, draining, topics, channels, topicsInSum    *exposition.Family
+	aside                                                                   *exposition.Family
+	connections, accepted, turnedAway, refused, lookup                      *exposition.Family
+	diskTotal, diskFree, diskMinFree, diskOut, certificate, certificateFrom *exposition.Family
+	reloads, reloadGood, spansSent, spansDropped                            *exposition.Family
+	browses, browsed                                                        *exposition.Family
 }
 
 func newNodeFamilies() nodeFamilies {
 	return nodeFamilies{
 		info:            gauge("build_info", "always 1; its labels are the version of NSQ that is spoken, and the build's release, commit and Go", "version", "release", "commit", "go"),
 		start:           gauge("start_time_seconds", "when the broker began to start, seconds since 1970"),
-		healthy:         gauge("healthy", "1 while messages can be kept, as /ping says; 0 when the disk has failed or is nearly full"),
+		healthy:         gauge("healthy", "1 while messages can be kept, as /ping says; 0 when the disk has failed, does not answer or is nearly full"),
 		ready:           gauge("ready", "1 while the broker may get work, as /ready says"),
 		draining:        gauge("draining", "1 while the broker drains or has drained"),
 		topics:          gauge("topics", "topics that there are"),
@@ -43,6 +43,7 @@ func newNodeFamilies() nodeFamilies {
 		diskTotal:       gauge("disk_bytes", "size of the data folder's file system"),
 		diskFree:        gauge("disk_free_bytes", "what of the data folder's file system is free for brokerd"),
 		diskMinFree:     gauge("disk_min_free_bytes", "with less free than this publishes are refused; 0 for never"),
+		diskOut:         gauge("disk_unanswered_seconds", "for how long the oldest call to the disk is out, 0 when none is, by what waits for it: publishes, or others, as checkpoints and reading back; from 5 s on the disk does not answer", "waiting"),
 		certificateFrom: gauge("certificate_start_timestamp_seconds", "when the certificate of the listeners begins to be valid, seconds since 1970: later than now, peers refuse it; absent without TLS"),
 		certificate:     gauge("certificate_expiry_timestamp_seconds", "when the certificate of the listeners ends, seconds since 1970; absent without TLS"),
 		reloads:         counter("config_reloads_total", "times that settings were read anew, by result: success or failure", "result"),
@@ -57,7 +58,7 @@ func newNodeFamilies() nodeFamilies {
 
 func (f *nodeFamilies) all() []*exposition.Family {
 	return []*exposition.Family{f.info, f.start, f.healthy, f.ready, f.draining, f.topics, f.channels, f.topicsInSum, f.connections, f.accepted, f.turnedAway,
-		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.certificate, f.certificateFrom, f.reloads, f.reloadGood, f.spansSent, f.spansDropped, f.browses, f.browsed}
+		f.refused, f.lookup, f.aside, f.diskTotal, f.diskFree, f.diskMinFree, f.diskOut, f.certificate, f.certificateFrom, f.reloads, f.reloadGood, f.spansSent, f.spansDropped, f.browses, f.browsed}
 }
 
 // logFamilies are of the node's log; absent when none is kept.

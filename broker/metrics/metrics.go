@@ -106,6 +106,8 @@ func (e *exporter) node(s *exposition.Scrape, n *Snapshot, inSum int) {
 		s.Bool(f.lookup, l.Connected, l.Address)
 	}
 	s.Value(f.aside, float64(n.SetAside))
+	s.Value(f.diskOut, n.Disk.Publishes.Seconds(), "publishes")
+	s.Value(f.diskOut, n.Disk.Others.Seconds(), "others")
 	if n.Disk.Total > 0 {
 		s.Value(f.diskTotal, float64(n.Disk.Total))
 		s.Value(f.diskFree, float64(n.Disk.Free))

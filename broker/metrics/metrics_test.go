@@ -182,7 +182,7 @@ func TestEveryFamilyCanBeShown(t *testing.T) {
 	set := New(Config{MaxTopics: 10, Snapshot: func() Snapshot {
 		s := w.snapshot()
 		s.Refused, s.Lookups = map[string]uint64{"E_INVALID": 1}, []Lookup{{Address: "a:1"}}
-		s.Disk, s.Certificate = Disk{1, 1, 1}, time.Now()
+		s.Disk, s.Certificate = Disk{Total: 1, Free: 1, MinFree: 1}, time.Now()
 		s.Log = &Log{CheckpointAt: time.Now()}
 		s.Cluster = &Cluster{State: "member", Leads: true, Members: 3, Groups: []Group{{Number: 1, Leads: true}}}
 		return s

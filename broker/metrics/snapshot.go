@@ -37,8 +37,11 @@ type Lookup struct {
 	Connected bool
 }
 
-// Disk is the file system of the data folder, in bytes; zero when the system does not tell.
-type Disk struct{ Total, Free, MinFree uint64 }
+// Disk is the file system of the data folder.
+type Disk struct {
+	Total, Free, MinFree uint64        // bytes; zero when the system does not tell
+	Publishes, Others    time.Duration // for which the oldest call is out that publishes wait for, and of those that none waits for; 0 for none
+}
 
 // Log is the node's log. Counters are of this life of the broker.
 type Log struct {

@@ -18,16 +18,18 @@ import (
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
 	"brokerd/diskqueue/segment"
+	"brokerd/diskqueue/stall"
 	"brokerd/diskqueue/vfs"
 	"brokerd/diskqueue/wal"
 )
 
 // Options says where and how topics are kept.
 type Options struct {
-	FS           vfs.FS      // nil: the operating system's
-	Dir          string      // the data folder
-	Moved        func() bool // the folder has another name now: FS leads to it all the same; nil: that is not known
-	SyncEvery    int64       // written records after which the log is synced by itself
+	FS           vfs.FS       // nil: the operating system's
+	Disk         *stall.Watch // knows which calls to it are out; nil: nobody does
+	Dir          string       // the data folder
+	Moved        func() bool  // the folder has another name now: FS leads to it all the same; nil: that is not known
+	SyncEvery    int64        // written records after which the log is synced by itself
 	SyncTimeout  time.Duration
 	MinFreeSpace func(total uint64) uint64 // bytes that must stay free, of a file system of total bytes; nil: none
 	Log          *slog.Logger
@@ -86,7 +88,8 @@ func Exists(dir string) bool {
 
 // Engine keeps the durable topics of one node.
 type Engine struct {
-	o        Options
+	o        Options // of its FS the Watch knows
+	files    vfs.FS  // the same without, for who tells it himself what publishes wait for
 	wal      *wal.Log
 	registry *topic.Registry // set by Start
 	loop     sync.WaitGroup
@@ -233,12 +236,14 @@ func open(o Options) (*Engine, *topic.Recovery, error) {
 func newEngine(o Options, s *sight) *Engine {
 	log, said := newQuiet(o.Log)
 	o.Log = log
-	k := &Engine{o: o, quiet: said, at: time.Now(), anchor: newAnchor(o.Anchor, o.Processors), wakeups: wakeup{now: make(chan struct{}, 1)},
+	files := o.FS
+	o.FS = o.Disk.FS(files)
+	k := &Engine{o: o, files: files, quiet: said, at: time.Now(), anchor: newAnchor(o.Anchor, o.Processors), wakeups: wakeup{now: make(chan struct{}, 1)},
 		aside: aside{fs: o.FS, dir: o.Dir}, number: 1, sparse: make(chan struct{}, 1), asked: make(chan roomAsked)}
 	k.reserve.size = o.Reserve
 	k.growth.most, k.growth.now = o.LogFileSize/4, make(chan struct{}, 1)
 	k.reserve.hold(0, false)
-	k.folder = folder{fs: o.FS, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, late: o.AcceptLoss, kick: make(chan struct{}, 1)}
+	k.folder = folder{fs: files, disk: o.Disk, dir: o.Dir, id: s.m.Folder.Short(), log: o.Log, m: s.m, late: o.AcceptLoss, kick: make(chan struct{}, 1)}
 	k.folder.own = func(m *manifest.Manifest) {
 		m.NodeID = o.NodeID
 		if o.IDs != nil {
@@ -254,7 +259,7 @@ func newEngine(o Options, s *sight) *Engine {
 
 // openLog reads the log.
 func (k *Engine) openLog(s *sight, recovery *topic.Recovery) (err error) {
-	o := wal.Options{FS: k.o.FS, Dir: filepath.Join(k.o.Dir, logFolder), FileSize: k.o.LogFileSize, SpareFiles: spareFiles,
+	o := wal.Options{FS: k.files, Disk: k.o.Disk, Dir: filepath.Join(k.o.Dir, logFolder), FileSize: k.o.LogFileSize, SpareFiles: spareFiles,
 		Prepare: k.o.Prepare, SyncEvery: k.o.SyncEvery, SyncTimeout: k.o.SyncTimeout, Log: k.o.Log,
 		Need: s.need(), Next: s.m.Log.Limit, Aside: k.aside.put, Room: k.askRoom}
 	if !k.o.AcceptLoss { // else the manifest stays as it is until there is something better

@@ -11,6 +11,7 @@ import (
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/manifest"
+	"brokerd/diskqueue/stall"
 	"brokerd/diskqueue/vfs"
 )
 
@@ -23,11 +24,12 @@ const seenPause = time.Second
 // folder is the data folder as its manifest describes it. The manifest is written by whoever has something to enter; each waits for
 // the disk, nobody else does.
 type folder struct {
-	fs  vfs.FS
-	dir string
-	id  [8]byte // what the folder's files carry
-	log *slog.Logger
-	own func(*manifest.Manifest) // enters what every manifest of this start has: the node's id, the bound of message ids
+	fs   vfs.FS
+	disk *stall.Watch
+	dir  string
+	id   [8]byte // what the folder's files carry
+	log  *slog.Logger
+	own  func(*manifest.Manifest) // enters what every manifest of this start has: the node's id, the bound of message ids
 
 	seen atomic.Uint64 // the newest log file whose name and first records were synced
 	kick chan struct{} // it has grown
@@ -68,6 +70,7 @@ func (f *folder) name(change func(*manifest.Manifest)) error {
 }
 
 func (f *folder) writeLocked(change func(*manifest.Manifest)) error {
+	defer f.disk.Waited("write the manifest").Done() // with which files of the log begin, and features are used
 	m := f.m.Clone()
 	if !f.begun {
 		m.Starts++

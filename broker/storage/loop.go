@@ -102,7 +102,7 @@ func (k *Engine) look(now time.Time) (idle bool) {
 			k.compacted, k.rounded = stats.Bytes, now
 			k.compact()
 		}
-		return still && !later && k.registry.Health() == nil
+		return still && !later && k.registry.Failed() == nil
 	}
 	k.renew(now, stats.Bytes-k.size, quiet)
 	return false
@@ -187,7 +187,7 @@ func (k *Engine) sync() error {
 // lost, a checkpoint has succeeded.
 func (k *Engine) probe() {
 	failed := k.wal.Err()
-	if failed == nil && k.registry.Health() == nil {
+	if failed == nil && k.registry.Failed() == nil {
 		return
 	}
 	err := k.wal.Recover()

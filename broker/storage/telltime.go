@@ -13,7 +13,7 @@ const timeEvery = time.Second
 // when, to the second. A log that nothing is written to says nothing.
 func (k *Engine) tellTime(now time.Time) {
 	records := k.wal.Stats().Records
-	if records == k.told || now.Sub(k.toldAt) < timeEvery || k.registry.Health() != nil {
+	if records == k.told || now.Sub(k.toldAt) < timeEvery || k.registry.Failed() != nil {
 		return
 	}
 	if _, err := k.wal.Append(byte(journal.KindTime), journal.AppendTime(nil, now.UnixNano())); err == nil {

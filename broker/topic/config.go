@@ -8,6 +8,7 @@ import (
 
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/stall"
 )
 
 // Errors of this package. Their texts stand in error frames.
@@ -82,6 +83,8 @@ type Config struct {
 	Trace Tracer
 	// Save writes Metadata down and returns when that is done. Nil: nobody keeps it.
 	Save func() error
+
+	Disk *stall.Watch // knows which calls to the disk are out; nil: nobody does
 
 	Log *slog.Logger
 }

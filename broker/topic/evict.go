@@ -86,6 +86,7 @@ func (t *Topic) storeLocked(s *stored) error {
 	if err := t.openStoreLocked(); err != nil {
 		return err
 	}
+	defer t.registry.cfg.Disk.Waited("write messages to a segment of topic " + t.name).Done() // Topic.pub is held
 	frames := s.node.Brief()
 	sums, _ := s.node.Sums()
 	ref, err := t.d.segments.Append(uint64(s.first), s.node.Count(), frames, blockSections(s.first, s.beside, sums)...)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"brokerd/diskqueue/stall"
 	"brokerd/protocol"
 )
 
@@ -38,10 +39,11 @@ type sequence struct {
 	mu       sync.Mutex  // one Reserve at a time
 	store    IDStore
 	spawn    func(func()) bool // runs something in the background
+	disk     *stall.Watch
 }
 
-func newSequence(node int64, store IDStore, spawn func(func()) bool) *sequence {
-	s := &sequence{store: store, spawn: spawn}
+func newSequence(node int64, store IDStore, spawn func(func()) bool, disk *stall.Watch) *sequence {
+	s := &sequence{store: store, spawn: spawn, disk: disk}
 	s.node.Store(node)
 	start := uint64(max(0, time.Since(idEpoch)/idTick)) % idClock
 	if store != nil {
@@ -102,6 +104,7 @@ func (s *sequence) one() protocol.MessageID {
 
 // reserve returns once the numbers below end may be used.
 func (s *sequence) reserve(end uint64) error {
+	defer s.disk.Waited("reserve message ids").Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if end <= s.reserved.Load() {
@@ -113,6 +116,7 @@ func (s *sequence) reserve(end uint64) error {
 // extendLocked reserves idReserve numbers from one on.
 func (s *sequence) extendLocked(from uint64) error {
 	bound := from + idReserve
+	defer s.disk.Call("reserve message ids in", "the data folder").Done()
 	if err := s.store.Reserve(bound); err != nil {
 		return fmt.Errorf("reserving message ids: %w", err)
 	}

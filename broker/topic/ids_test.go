@@ -28,7 +28,7 @@ func TestIDsWithAClockThatIsFarAhead(t *testing.T) {
 	for _, year := range []int{2026, 2086, 2090, 2026, 2091, 2092, 2100, 2161, 2250, 2026, 1970, 2103} {
 		synctest.Test(t, func(t *testing.T) {
 			time.Sleep(time.Until(time.Date(year, 7, 1, 0, 0, 0, 0, time.UTC)))
-			s := newSequence(3, store, func(func()) bool { return false })
+			s := newSequence(3, store, func(func()) bool { return false }, nil)
 			for range 1000 {
 				first, err := s.take(idReserve / 100)
 				if err != nil {

@@ -64,6 +64,8 @@ func (c *Channel) closeQueue() error {
 
 // spill writes a batch to the channel's queue on disk. Topic.pub is held.
 func (c *Channel) spill(b *Batch) error {
+	c.topic.registry.spills.Begin()
+	defer c.topic.registry.spills.End()
 	q, err := c.openQueue()
 	if err != nil {
 		c.topic.registry.SetHealth(err)

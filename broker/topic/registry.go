@@ -19,6 +19,7 @@ import (
 	"brokerd/broker/policy"
 	"brokerd/diskqueue/journal"
 	"brokerd/diskqueue/nsqdata"
+	"brokerd/diskqueue/stall"
 	"brokerd/protocol"
 )
 
@@ -70,6 +71,8 @@ type Registry struct {
 
 	remaking sync.Mutex // one topic changes between level memory and the others at a time; before create
 
+	spills *stall.Slot // writes to queues on disk
+
 	rules  channel.Rules // of all channels
 	memory memoryAccount
 
@@ -91,8 +94,8 @@ type Registry struct {
 // NewRegistry returns an empty registry. Its sweeper runs from Start on.
 func NewRegistry(cfg Config) *Registry {
 	r := &Registry{cfg: cfg, log: cfg.Log, start: time.Now(), topics: map[string]*Topic{},
-		failing: make(chan struct{}, 1)}
-	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn)
+		failing: make(chan struct{}, 1), spills: cfg.Disk.Slot("write messages to a queue on disk")}
+	r.ids = newSequence(cfg.NodeID, cfg.IDs, r.spawn, cfg.Disk)
 	if r.memory.half = math.MaxInt64; cfg.MaxMemory > 0 {
 		r.memory.half = cfg.MaxMemory / 2
 	}
@@ -150,8 +153,16 @@ func (r *Registry) NextID() (next uint64, ok bool) {
 	return r.ids.next.Load(), r.ids.reserved.Load() > 0
 }
 
-// Health returns the error of the last write to disk, nil when it succeeded, or what SetSpace was told.
+// Health returns why messages cannot be kept now, nil when they can: that the disk does not answer, or what Failed says.
 func (r *Registry) Health() error {
+	if err := r.cfg.Disk.Err(); err != nil {
+		return err
+	}
+	return r.Failed()
+}
+
+// Failed returns the error of the last write to disk, nil when it succeeded, or what SetSpace was told.
+func (r *Registry) Failed() error {
 	if p := r.space.Load(); p != nil {
 		return *p
 	}

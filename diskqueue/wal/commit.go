@@ -175,7 +175,10 @@ func (l *Log) writeBatch(b *batch) (end Offset, done int, err writeError) {
 		}
 		at := Offset{File: p.file, Offset: p.off}
 		for data := range b.pieces(i) {
-			if _, err := l.current.file.WriteAt(data, at.Offset); err != nil {
+			l.writeCalls.Begin()
+			_, err := l.current.file.WriteAt(data, at.Offset)
+			l.writeCalls.End()
+			if err != nil {
 				return end, i, writeError{fatal: fmt.Errorf("write %d bytes to the log at %v: %w", len(data), at, err)}
 			}
 			at.Offset += int64(len(data))
@@ -187,6 +190,7 @@ func (l *Log) writeBatch(b *batch) (end Offset, done int, err writeError) {
 
 // begin makes the file that a part begins with the one that is written to, within a round of writes.
 func (l *Log) begin(p part) writeError {
+	defer l.o.Disk.Waited("begin a file of the log").Done()
 	err := l.lease(p.file)
 	var f *logFile
 	if err == nil {
@@ -337,6 +341,8 @@ const namesEvery = time.Millisecond
 // syncFiles syncs the folder, if it has new names, and files. Those must still have their names: what is written to a file that was removed is gone with
 // this process. That a file is removed, or its name given to another one, is seen by each sync; that it is moved away, within namesEvery.
 func (l *Log) syncFiles(names bool, files []*logFile) error {
+	l.syncCalls.Begin()
+	defer l.syncCalls.End()
 	if names {
 		if err := l.syncDir(); err != nil {
 			return err
@@ -402,7 +408,9 @@ func (l *Log) closeSyncedLocked() {
 	l.syncing = append(l.syncing[:0], l.unsynced[:n]...)
 	l.unsynced = slices.Delete(l.unsynced, 0, n)
 	l.mu.Unlock()
+	l.syncCalls.Begin() // whoever is synced next waits for it
 	l.closeFiles(l.syncing)
+	l.syncCalls.End()
 	l.mu.Lock()
 }
 

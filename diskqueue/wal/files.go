@@ -181,7 +181,10 @@ func (l *Log) trimSpares(keep int) error {
 		name := l.spares[0]
 		l.spares = slices.Delete(l.spares, 0, 1)
 		l.mu.Unlock()
-		if err := l.o.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		call := l.o.Disk.Call("remove", name)
+		err := l.o.FS.Remove(name)
+		call.Done()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.mu.Lock()
 			l.spares = append(l.spares, name)
 			l.mu.Unlock()
@@ -193,6 +196,7 @@ func (l *Log) trimSpares(keep int) error {
 // release takes one file out of the log. The folder is synced before the next one goes, so that a power cut never leaves
 // an older file without a younger one, and before it is overwritten, so that its name never shows another's content.
 func (l *Log) release(f *logFile, spare bool) error {
+	defer l.o.Disk.Call("let go of", f.path).Done()
 	since := l.failed.Load()
 	if !f.gone {
 		var err error

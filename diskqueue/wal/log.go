@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"brokerd/diskqueue/stall"
 )
 
 // Log is an open log. Its methods are safe for concurrent use; Start and Close are called once each.
@@ -22,6 +24,8 @@ type Log struct {
 	syncNow     chan struct{}
 	prepareKick chan struct{} // asks for a spare file
 	loops       sync.WaitGroup
+
+	writeCalls, syncCalls *stall.Slot // of rounds of writes, and of syncs
 
 	folder atomic.Bool   // it is there
 	failed atomic.Uint64 // syncs of it that have failed: names that those were for are not durable, whatever later ones say

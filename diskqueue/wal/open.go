@@ -52,6 +52,7 @@ func newLog(o Options, r *reader) *Log {
 		prepareKick: make(chan struct{}, 1),
 		pending:     new(batch), idle: new(batch),
 		next: end, written: end, synced: end, taken: end, target: end,
+		writeCalls: o.Disk.Slot("write the log"), syncCalls: o.Disk.Slot("sync the log"),
 	}
 	if o.Lease == nil {
 		l.limit = math.MaxUint64
@@ -169,6 +170,7 @@ func (l *Log) provenLocked() (f *logFile, err error) {
 		l.mu.Lock()
 		l.scarcerLocked(err)
 	}()
+	defer l.o.Disk.Call("try the log again in", l.o.Dir).Done() // publishes are refused
 	if err := l.lease(number); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"brokerd/diskqueue/stall"
 	"brokerd/diskqueue/vfs"
 )
 
@@ -39,6 +40,8 @@ type Options struct {
 	// Room is asked for room when there is none for another file: when it returns true that is tried once more. It may wait, and is called within a
 	// round of writes, under no lock: it must not wait for the log. nil: nobody is asked.
 	Room func() bool
+	// Disk is told which calls of the log are out; nil: nobody is.
+	Disk *stall.Watch
 
 	FileSize   int64 // bytes that a file is preallocated to, less when there is no room; 16 MiB, at least 1 KiB
 	SpareFiles int   // released files that are kept to be overwritten, at most; 4, negative for none

@@ -129,9 +129,11 @@ func (l *Log) zeros(name string) (done bool, err error) {
 	off := int64(0)
 	for err == nil && off < l.o.FileSize && !l.stopping() {
 		chunk := zeroBytes[:min(zeroChunk, l.o.FileSize-off)]
+		call := l.o.Disk.Call("prepare", name)
 		if _, err = file.WriteAt(chunk, off); err == nil {
 			err = file.Sync()
 		}
+		call.Done()
 		off += int64(len(chunk))
 	}
 	file.Close() // it is synced, or will be removed

@@ -32,6 +32,7 @@ func (l *Log) ReadAt(at Offset, guess int, dst []byte) (kind byte, data []byte, 
 	if err != nil {
 		return 0, dst, err
 	}
+	defer l.o.Disk.Call("read", path).Done()
 	for _, anew := range []bool{false, true} {
 		damage := error(nil)
 		err = vfs.Retry(func() error {
