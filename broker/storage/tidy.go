@@ -93,6 +93,9 @@ func (k *Engine) tidyUp() {
 			put = k.aside.putAll
 		}
 		if err := put(path); err != nil {
+			if filepath.Dir(path) == filepath.Join(k.o.Dir, logFolder) { // the error may be of a sync
+				k.wal.FolderFailed()
+			}
 			k.o.Log.Warn("putting aside what nobody knows", "path", path, "error", err)
 			return
 		}

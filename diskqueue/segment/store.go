@@ -228,7 +228,9 @@ func (s *Store) giveUp(f *file) error {
 		err = s.o.Remove(s.path(f.number))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("segments: %w", err)
+		err = fmt.Errorf("segments: %w", err)
+		s.suspectFresh(err) // it may be of a sync of the folder
+		return err
 	}
 	s.dirDirty = true
 	s.forget(f)

@@ -36,6 +36,26 @@ func TestAFolderThatCouldNotBeSyncedIsSyncedAgain(t *testing.T) {
 	}
 }
 
+// TestAFolderThatCouldNotBeSyncedForWhatGoes: who takes a file away, or puts it aside, syncs the folder for that. When it fails no later sync proves the names
+// that are new: what is in those files is in doubt.
+func TestAFolderThatCouldNotBeSyncedForWhatGoes(t *testing.T) {
+	m := vfs.NewMem()
+	s, _, _ := mustOpen(t, Options{FS: m, FileSize: 1, Remove: func(string) error { return syscall.EIO }})
+	old := mustAppend(t, s, 1, 2)
+	kept := mustAppend(t, s, 3, 2)
+	must(t, s.Sync())
+	fresh := mustAppend(t, s, 5, 2)
+	if err := s.Drop(old.Ref); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Drop says %v", err)
+	}
+	if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Sync says %v", err)
+	}
+	if got := s.Doubtful(); !slices.Equal(got, []Ref{fresh.Ref}) {
+		t.Errorf("in doubt is %v, not %v; %v is not", got, fresh.Ref, kept.Ref)
+	}
+}
+
 // TestWhatIsAppendedDuringASyncIsNotSynced: neither when that succeeds, nor is what one has failed for made sure by the next.
 func TestWhatIsAppendedDuringASyncIsNotSynced(t *testing.T) {
 	for name, failing := range map[string]bool{"the second fails": false, "the first fails": true} {

@@ -373,9 +373,20 @@ var errNames = errors.New("the names of the log's files could not be synced")
 func (l *Log) syncDir() error {
 	err := l.o.FS.SyncDir(l.o.Dir)
 	if err != nil {
-		l.failed.Add(1)
+		l.FolderFailed()
 	}
 	return err
+}
+
+// FolderFailed tells the log that a sync of its folder has failed, also when it was somebody else's: of the names that no sync has proven before, none proves
+// anything any more.
+func (l *Log) FolderFailed() {
+	l.failed.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.unsynced); n > 0 && l.unsynced[n-1].number > l.synced.File && l.doubtful == 0 {
+		l.doubtful = l.synced.File + 1
+	}
 }
 
 // namesLost returns errNames when a sync of the folder has failed since as many had, whoever it was that synced it.

@@ -18,7 +18,8 @@
 //
 //	 0  magic     8  "brkdwal\n"
 //	 8  version   4  2
-//	12  reserved  4  0
+//	12  unproven  4  of so many numbers before its own a sync has failed, and none has proven the names of the files: a power cut may
+//	                 take them, and later ones stay; mostly 0
 //	16  number    8  the file's own; a header with another one is of an earlier life and says nothing
 //	24  previous  8  number of the file that the log was in before, 0 for none
 //	32  end       8  offset at which that one ends: no record of it lies beyond
@@ -51,8 +52,8 @@
 // A file that the header of a later one leaves out (its number is between that one's and its previous) holds what failed to
 // be written: it is not read. Opening a log never appends to a file that is there; the next record begins another one.
 //
-// What Need asks for must be there: the file in which it begins, every file from there on that a header goes on behind, the newest
-// one whose name was synced, and the end that a clean stop has left. Else the log is refused with ErrMissing. An error of the disk is
+// What Need asks for must be there: the file in which it begins, every file from there on that a header goes on behind, unless that was unproven
+// and no mark covers it, the newest one whose name was synced, and the end that a clean stop has left. Else the log is refused with ErrMissing. An error of the disk is
 // no damage: the read is tried again, and then refuses the log. What is no record where one could be is read once more, from the disk
 // and not from memory, before it is believed.
 //

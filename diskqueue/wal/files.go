@@ -215,6 +215,9 @@ func (l *Log) release(f *logFile, spare bool) error {
 			f.spare = ""
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody has removed it, or an earlier attempt whose error said otherwise
+			if f.damaged { // the error may be of a sync
+				l.FolderFailed()
+			}
 			return err
 		}
 		f.gone = true

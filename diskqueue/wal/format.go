@@ -51,17 +51,23 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // header is a file's header.
 type header struct {
-	number uint64
-	prev   Offset // where the log ended before this file
-	size   int64
-	folder [8]byte
+	number   uint64
+	unproven uint32 // of so many numbers before this one no sync has proven the names, and one has failed
+	prev     Offset // where the log ended before this file
+	size     int64
+	folder   [8]byte
+}
+
+// doubts reports whether the header says that a power cut may have taken a file: its name was not proven when this one was begun, behind a sync that failed.
+func (h *header) doubts(number uint64) bool {
+	return number < h.number && h.number-number <= uint64(h.unproven)
 }
 
 func (h header) append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, magic...)
 	dst = binary.LittleEndian.AppendUint32(dst, version)
-	dst = binary.LittleEndian.AppendUint32(dst, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, h.unproven)
 	dst = binary.LittleEndian.AppendUint64(dst, h.number)
 	dst = binary.LittleEndian.AppendUint64(dst, h.prev.File)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.prev.Offset))
@@ -79,6 +85,7 @@ func parseHeader(b []byte, number uint64) (h header, ok bool, err error) {
 	case v != version:
 		return h, false, &VersionError{Version: v}
 	}
+	h.unproven = binary.LittleEndian.Uint32(b[12:])
 	h.number = binary.LittleEndian.Uint64(b[16:])
 	h.prev.File = binary.LittleEndian.Uint64(b[24:])
 	h.prev.Offset = int64(binary.LittleEndian.Uint64(b[32:]))

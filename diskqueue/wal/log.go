@@ -62,6 +62,7 @@ type Log struct {
 	unsynced   []*logFile // open files that are not wholly synced, oldest first
 	syncing    []*logFile // those of the round of syncs in progress, which owns it
 	looked     time.Time  // when files were last looked for by their names; as syncing
+	doubtful   uint64     // from this number on names of files are not proven, and a sync of the folder has failed; 0: none has
 	spares     []string   // paths of files to overwrite
 	useless    []string   // paths of those that cannot be used, to be removed by Start
 	preparing  bool       // a spare file is being made, or asked for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -888,6 +889,63 @@ func TestAGapThatNoSyncHasProven(t *testing.T) {
 	need.Gone = nil
 	if _, err := Read(c, testDir, need, func(Entry) error { return nil }); !errors.Is(err, ErrMissing) {
 		t.Errorf("a file that must have been there: %v", err)
+	}
+}
+
+// TestAGapBehindASyncThatFailed: a sync of the folder fails, the log recovers, and goes on in a file that is proven. A power cut then takes the name of the one
+// before it, which no later sync has proven: nothing that was synced is missing, whatever is known of the later file. So it is when a start cannot sync the
+// folder, and no longer once a start could.
+func TestAGapBehindASyncThatFailed(t *testing.T) {
+	failing := vfs.Rule{Ops: vfs.OpSyncDir, Times: 1, Err: syscall.EIO, Clean: true}
+	for _, atStart := range []bool{false, true} {
+		m := vfs.NewMem()
+		o := testOptions(nil)
+		o.FileSize, o.Folder, o.SpareFiles, o.SyncTimeout = minFileSize, [8]byte{1, 2}, -1, time.Hour
+		disk := vfs.NewFaulty(m)
+		o.FS = disk
+		const one = minFileSize - fileHeaderSize - 3*recordHeaderSize - markSize // a record fills a file
+		l, _, _ := open(t, o)
+		made := fill(t, l, 1, one, Synced)
+		made = append(made, fill(t, l, 1, one, Written)...)
+		if atStart {
+			m = m.KillClone()
+			ok(t, l.Abandon())
+			disk = vfs.NewFaulty(m, failing)
+			o.FS = disk
+			l, _, _ = open(t, o)
+			if l.Err() == nil {
+				t.Fatal("the log of a start that could not sync it can be written")
+			}
+		} else {
+			disk.SetRules(failing)
+			if err := l.Commit(made[1].pos, Synced); err == nil {
+				t.Fatal("the sync has not failed")
+			}
+		}
+		ok(t, l.Recover())
+		made = append(made, fill(t, l, 3, one/4, Synced)...) // with a mark
+		taken, lost := m.KillClone(), m.CrashClone(rand.New(rand.NewPCG(1, 1)))
+		ok(t, l.Abandon())
+		gone := made[1].pos.File
+		for _, seen := range []uint64{made[0].pos.File, made[2].pos.File} {
+			need := Need{Folder: o.Folder, From: made[0].pos, Seen: seen}
+			var got []entry
+			report, err := Read(lost, testDir, need, collect(&got))
+			if err != nil || report.Damaged() || !slices.Equal(report.Gone, []uint64{gone}) {
+				t.Errorf("at a start %v, seen up to %d: %v, %+v", atStart, seen, err, report)
+				continue
+			}
+			same(t, got, slices.Delete(slices.Clone(made), 1, 2))
+		}
+		o.FS, o.Need = taken, Need{Folder: o.Folder, From: made[0].pos, Seen: made[2].pos.File}
+		l, got, _ := open(t, o)
+		same(t, got, made)
+		made = append(made, fill(t, l, 3, one/4, Synced)...)
+		ok(t, l.Abandon())
+		ok(t, taken.Remove(fileName(testDir, gone, extLive)))
+		if _, err := Read(taken, testDir, o.Need, func(Entry) error { return nil }); !errors.Is(err, ErrMissing) {
+			t.Errorf("at a start %v: a file that a later start has synced is not missed: %v", atStart, err)
+		}
 	}
 }
 

@@ -96,7 +96,11 @@ func (l *Log) syncRead(read *Report) error {
 	if len(l.live) == 0 {
 		return nil
 	}
-	return l.o.FS.SyncDir(l.o.Dir)
+	err := l.o.FS.SyncDir(l.o.Dir)
+	if err != nil {
+		l.doubtful = l.o.Seen + 1
+	}
+	return err
 }
 
 // provenTo returns up to which byte of a file marks say that it was synced.
@@ -164,6 +168,9 @@ func (l *Log) syncLeftLocked() error {
 // provenLocked returns a new file that was written to and synced. It unlocks mu meanwhile.
 func (l *Log) provenLocked() (f *logFile, err error) {
 	number, h := l.number, header{number: l.number, prev: l.written, size: l.sizeLocked(), folder: l.o.Folder}
+	if l.doubtful > 0 {
+		h.unproven = uint32(min(number-l.doubtful, math.MaxUint32))
+	}
 	l.number++
 	l.mu.Unlock()
 	defer func() {
@@ -202,6 +209,7 @@ func (l *Log) resumeLocked(f *logFile) {
 	at := Offset{File: f.number, Offset: fileHeaderSize}
 	l.next, l.written, l.synced, l.taken, l.target = at, at, at, at, at
 	l.enterLocked(f.number)
+	l.doubtful = 0 // the file's header says so
 	l.room, l.toSync = f.size, count{}
 	if l.unsafe {
 		l.since = f.number // no mark may ever say that what came before is synced

@@ -251,7 +251,9 @@ func (r *reader) missing() {
 	if end := r.need.End; end != nil && end.File > from && end.File != r.need.Seen && !r.has(end.File) {
 		r.lack("%s is not there, in which the log ended when the broker was stopped", fileName(r.dir, end.File, extLive))
 	}
-	if limit := r.need.Limit; limit > 0 && len(r.files) > 0 && r.files[len(r.files)-1].number >= limit {
+	limit := r.need.Limit
+	older := limit > 0 && len(r.files) > 0 && r.files[len(r.files)-1].number >= limit
+	if older {
 		r.lack("the manifest is an older copy: %s is there, and it knows of no file from %d on", r.files[len(r.files)-1].name(), limit)
 	}
 	lacked := map[uint64]bool{from: true, r.need.Seen: true}
@@ -265,8 +267,9 @@ func (r *reader) missing() {
 				r.report.Gone = append(r.report.Gone, prev)
 				continue
 			}
-			if prev > r.need.Seen { // perhaps it never was there for good, see judgeGaps
-				r.gaps = append(r.gaps, gap{f.header.prev, f.number, f.name()})
+			unproven := !older && slices.ContainsFunc(r.files, func(f readFile) bool { return f.headed && f.header.doubts(prev) })
+			if unproven || prev > r.need.Seen { // perhaps it never was there for good, see judgeGaps
+				r.gaps = append(r.gaps, gap{f.header.prev, f.number, f.name(), unproven})
 				continue
 			}
 			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, prev, extLive), f.name())
@@ -278,17 +281,18 @@ func (r *reader) missing() {
 
 // gap is a file that is not there and that the header of a later one names.
 type gap struct {
-	end    Offset // of its records
-	number uint64 // of the later one
-	next   string
+	end      Offset // of its records
+	number   uint64 // of the later one
+	next     string
+	unproven bool // a header says so
 }
 
 // judgeGaps tells files that are missing from those whose names a power cut has taken before they were synced: a mark says that they
-// were, or that the one behind them was, and with it all names before its own.
+// were, or that the one behind them was, and with it all names before its own that are not unproven.
 func (r *reader) judgeGaps() {
 	for _, g := range r.gaps {
 		was := Offset{File: g.end.File}
-		if slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(was) || m.covers(Offset{File: g.number}) }) {
+		if slices.ContainsFunc(r.report.marks, func(m mark) bool { return m.covers(was) || !g.unproven && m.covers(Offset{File: g.number}) }) {
 			r.lack("%s is not there, behind which %s goes on", fileName(r.dir, was.File, extLive), g.next)
 			continue
 		}
