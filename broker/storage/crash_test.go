@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -66,8 +67,11 @@ func (c *crash) armed() bool {
 	return c.left >= 0
 }
 
-// tick counts an operation of the file system.
+// tick counts an operation of the file system. Of publishes that are made at once others go on before it is done, as they do while a disk works.
 func (n *node) tick(vfs.Op, string) {
+	for i := 0; i < 8 && n.atOnce.Load(); i++ {
+		runtime.Gosched()
+	}
 	c := &n.crash
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,7 +242,8 @@ func (n *node) open() (*topic.Recovery, error) {
 	}
 	n.k = k
 	n.ids.n, n.ids.keep = max(n.ids.n, k.IDs()), k.KeepIDs
-	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: []int{0, 1, 12, 12, 200}[n.rng.IntN(5)], MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
+	n.r = topic.NewRegistry(topic.Config{NodeID: n.id, MemQueueSize: []int{0, 1, 12, 12, 200}[n.rng.IntN(5)],
+		MaxMemory: n.memory, MaxMsgTimeout: time.Hour, MaxReqTimeout: time.Hour,
 		Journal: k.Journal(), Segments: k.Segments(), IDs: &n.ids, Need: k.Need,
 		Log:   slog.New(sums{n.options().Log.Handler(), &n.wrong, &n.damaged}),
 		Level: n.levelOf})
@@ -384,8 +389,12 @@ func (n *node) forget() {
 	n.note("crash at %d, all is safe up to %d, power cut %v", c.at, c.safe, c.power != nil)
 	for key, m := range n.messages {
 		f := n.fate(m.at)
+		void := m.voided
+		if c.power != nil {
+			void = m.voidSynced
+		}
 		switch {
-		case f == lost:
+		case f == lost || void.yes() && void.hi <= c.at:
 			delete(n.messages, key)
 			continue
 		case m.acked && m.at.hi <= c.at && (c.power == nil || m.fsync):
@@ -549,6 +558,7 @@ func crashRun(t *testing.T, seed uint64) {
 	faulty := n.rng.IntN(4) == 0 || *crashHard
 	n.eager = n.rng.IntN(3) == 0
 	n.fills = faulty && n.rng.IntN(2) == 0
+	n.large = []int{0, 0, 40 << 10, 200 << 10}[n.rng.IntN(4)] // some larger than any file of the log or of segments, and than what is copied
 	n.lackSome()
 	life := func() {
 		n.older = n.contents()

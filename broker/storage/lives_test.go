@@ -29,6 +29,7 @@ func (n *node) vary(faulty bool) {
 			n.free = func(uint64) uint64 { return wanted }
 		}
 	}
+	n.memory = []int64{0, 0, 4 << 10, 64 << 10}[n.rng.IntN(4)]
 	n.guard()
 	n.crash = crash{left: n.rng.IntN(400)}
 	if n.rng.IntN(4) == 0 { // most likely in the midst of the start

@@ -1,11 +1,13 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -61,6 +63,8 @@ type node struct {
 	guarded   bool            // some files were made read only before this life, or an earlier one
 	killed    bool            // the life before did not end in a power cut
 	broken    broken          // what of a file cannot be read
+	memory    int64           // bytes for messages; 0: no bound
+	large     int             // most bytes of a large body; 0: there are none
 	eager     bool            // consumers take and finish all that there is, so that segments are let go
 	next      int             // number of the next message
 	trace     []string
@@ -70,6 +74,7 @@ type node struct {
 	events  atomic.Int64
 	written atomic.Int64 // what had ended then a kill cannot take back
 	synced  atomic.Int64 // nor a power cut
+	atOnce  atomic.Bool  // several publishes are being made
 	faults  bool         // in this life the file system fails at times
 	accept  bool         // what is missing is given up
 
@@ -80,7 +85,7 @@ type node struct {
 	messages map[string]*message       // by topic/body
 	promises map[string]*promise       // by topic/channel/body
 	turns    map[string]*message       // by topic/channel/key of the ordered topic: what is out, in this life
-	first    map[string]int            // by topic/channel, of the ordered topic by key: number of the newest first delivery in this life
+	first    map[string]int            // by topic/channel, of the ordered topic by key: order of the newest first delivery in this life
 	early    map[string]topic.Position // by topic: what was kept before that may have gone before its time
 }
 
@@ -96,10 +101,13 @@ var settled = said{0, 1}
 type message struct {
 	topic, body string
 	num         int
+	order       int            // of first deliveries: num, but among publishes that were made at once
 	pos         topic.Position // 0: not known, or its topic was deleted
 	until       time.Time      // of no use any more from then on; zero: for good
 	at          said
 	acked       bool
+	voided      said // of one that was refused: by a later publish
+	voidSynced  said // the same, and that was synced
 	fsync       bool
 	sure        bool // it must come
 	loose       bool // nobody knows which channels have it: a crash left unknown whether the topic has moved it on
@@ -222,61 +230,138 @@ func (n *node) randomTopic() *topic.Topic {
 	return t
 }
 
-// publish publishes a few messages, some deferred, and promises them to whoever gets them.
-func (n *node) publish() {
-	t := n.randomTopic()
-	var b topic.Batch
-	var list []*message
-	lo := n.begin()
+// publication is one publish: what it is to be, and what became of it.
+type publication struct {
+	topic   *topic.Topic
+	batch   topic.Batch
+	list    []*message
+	delay   time.Duration
+	due     time.Time
+	level   topic.Level
+	targets []string // channels; the empty name: the topic's own backlog
+	lo      int64
+	at      said
+	err     error
+}
+
+// prepare draws a publish of a few messages, some deferred.
+func (n *node) prepare() *publication {
+	p := &publication{topic: n.randomTopic(), level: topic.Disk}
 	for range 1 + n.rng.IntN(6) {
-		body := fmt.Sprintf("%s-%d-%s", t.Name(), n.next, strings.Repeat("x", n.rng.IntN(300)))
-		list = append(list, &message{topic: t.Name(), body: body, num: n.next})
-		mark := b.Mark()
-		b.Add([]byte(body))
-		b.Order(mark, keyOf(n.next))
+		size := n.rng.IntN(300)
+		if n.large > 0 && n.rng.IntN(6) == 0 {
+			size = n.rng.IntN(n.large)
+		}
+		body := fmt.Sprintf("%s-%d-%s", p.topic.Name(), n.next, strings.Repeat("x", size))
+		p.list = append(p.list, &message{topic: p.topic.Name(), body: body, num: n.next, order: n.next})
+		mark := p.batch.Mark()
+		p.batch.Add([]byte(body))
+		p.batch.Order(mark, keyOf(n.next))
 		n.next++
 	}
-	var delay time.Duration
 	if n.rng.IntN(4) == 0 {
-		delay = time.Duration(1+n.rng.IntN(60)) * time.Second
+		p.delay = time.Duration(1+n.rng.IntN(60)) * time.Second
 	}
-	level := topic.Disk
 	if n.rng.IntN(8) == 0 {
-		level = topic.Fsync
+		p.level = topic.Fsync
 	}
-	var targets []string
-	for _, c := range t.Channels() {
-		targets = append(targets, c.Name())
+	for _, c := range p.topic.Channels() {
+		p.targets = append(p.targets, c.Name())
 	}
-	if t.Paused() || len(targets) == 0 {
-		targets = []string{""}
+	if p.topic.Paused() || len(p.targets) == 0 {
+		p.targets = []string{""}
 	}
-	due := n.after(delay)
-	if ttl := n.mortal(&b); ttl > 0 {
-		for _, m := range list {
-			m.until = wall().Add(delay + ttl)
+	p.due = n.after(p.delay)
+	if ttl := n.mortal(&p.batch); ttl > 0 {
+		for _, m := range p.list {
+			m.until = wall().Add(p.delay + ttl)
 		}
 	}
-	err := t.PublishAs(&b, delay, level)
-	n.receive(b.Receipt(), list)
-	n.positions(b.Receipt(), list, err)
-	at := n.end(lo)
-	fsync := level == topic.Fsync || t.Durability() == topic.Fsync
-	n.note("publish %s %d to %d after %v to %q: %v", t.Name(), list[0].num, n.next-1, delay, targets, err)
-	if err != nil && !n.faults && !n.crash.done() {
-		n.fail("publishing: %v", err)
+	return p
+}
+
+// do does it. It may be called beside others.
+func (p *publication) do(n *node) {
+	p.lo = n.begin()
+	p.err = p.topic.PublishAs(&p.batch, p.delay, p.level)
+	p.at = n.end(p.lo)
+}
+
+// publish publishes a few messages, at times several publishes at once, and promises them to whoever gets them.
+func (n *node) publish() {
+	count := 1
+	if n.rng.IntN(6) == 0 {
+		count = 2 + n.rng.IntN(3)
 	}
-	switch {
-	case err == nil:
-		n.safe(lo, fsync)
-	case n.r.Health() == nil:
-		n.fail("a publish failed, and the node is healthy: %v", err)
+	var list []*publication
+	for range count {
+		list = append(list, n.prepare())
 	}
-	for _, m := range list {
-		m.at, m.acked, m.fsync, m.sure = at, err == nil, fsync, err == nil
+	n.atOnce.Store(count > 1)
+	var wg sync.WaitGroup
+	for _, p := range list[1:] {
+		wg.Go(func() { p.do(n) })
+	}
+	list[0].do(n)
+	wg.Wait()
+	n.atOnce.Store(false)
+	setOrder(list)
+	for _, p := range list {
+		n.published(p)
+		if p.err != nil && count == 1 && n.r.Health() == nil { // else one that came later may have gone well
+			n.fail("a publish failed, and the node is healthy: %v", p.err)
+		}
+	}
+}
+
+// setOrder says in which order the messages of publishes come first that were made at once: in that of their positions.
+func setOrder(list []*publication) {
+	next := list[0].list[0].num
+	slices.SortStableFunc(list, func(a, b *publication) int {
+		return cmp.Compare(a.batch.Receipt().Position, b.batch.Receipt().Position)
+	})
+	for _, p := range list {
+		for _, m := range p.list {
+			m.order = next
+			next++
+		}
+	}
+}
+
+// published notes what became of a publish.
+func (n *node) published(p *publication) {
+	n.receive(p.batch.Receipt(), p.list)
+	n.positions(p.batch.Receipt(), p.list, p.err)
+	fsync := p.level == topic.Fsync || p.topic.Durability() == topic.Fsync
+	n.note("publish %s %d to %d, %d bytes, after %v to %q: %v, from %d on", p.topic.Name(), p.list[0].num, p.list[len(p.list)-1].num, p.batch.Bytes(),
+		p.delay, p.targets, p.err, p.lo)
+	if p.err != nil && !n.faults && !n.crash.done() {
+		n.fail("publishing: %v", p.err)
+	}
+	if p.err == nil {
+		n.safe(p.lo, fsync)
+		n.refusedForGood(p, fsync)
+	}
+	for _, m := range p.list {
+		m.at, m.acked, m.fsync, m.sure = p.at, p.err == nil, fsync, p.err == nil
 		n.messages[m.topic+"/"+m.body] = m
-		for _, c := range targets {
-			n.promises[m.topic+"/"+c+"/"+m.body] = &promise{m: m, base: due, due: due, delayed: delay > 0, strict: err == nil}
+		for _, c := range p.targets {
+			n.promises[m.topic+"/"+c+"/"+m.body] = &promise{m: m, base: p.due, due: p.due, delayed: p.delay > 0, strict: p.err == nil}
+		}
+	}
+}
+
+// refusedForGood says that what was refused of a topic in this life comes back with no start, once a later publish was answered.
+func (n *node) refusedForGood(p *publication, fsync bool) {
+	for _, m := range n.messages {
+		if m.topic != p.topic.Name() || m.acked || m.at == settled || m.at.hi >= p.lo {
+			continue
+		}
+		if !m.voided.yes() {
+			m.voided = p.at
+		}
+		if fsync && !m.voidSynced.yes() {
+			m.voidSynced = p.at
 		}
 	}
 }
@@ -413,12 +498,12 @@ func (n *node) got(s *consumer, f protocol.MessageFrame, attempts int, at said) 
 		n.fail("%s got %.12q as attempt %d, after %d deliveries", s.name, body, attempts, certain(p.deliveries))
 	case attempts > len(p.deliveries)+1 && !p.uncounted:
 		n.fail("%s got %.12q as attempt %d, after no more than %d deliveries", s.name, body, attempts, len(p.deliveries))
-	case attempts == 1 && !p.delayed && !p.back && order != "" && m.num < n.first[order]:
+	case attempts == 1 && !p.delayed && !p.back && order != "" && m.order < n.first[order]:
 		n.fail("%s got %.12q for the first time behind %d", s.name, body, n.first[order])
 	}
 	n.checkTurn(s, p)
 	if attempts == 1 && !p.delayed && !p.back {
-		n.first[order] = m.num
+		n.first[order] = m.order
 	}
 	p.strict, m.sure, m.anywhere = !m.outlived, !m.outlived, false
 	if n.clocks { // it was due, and may not be by the next clock

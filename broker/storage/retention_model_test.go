@@ -15,11 +15,11 @@ import (
 
 var crashKeepAll = flag.Bool("crash-keep-all", false, "topics of TestCrash keep all messages from the start on")
 
-// retention changes what a topic keeps of what is finished, and looks for what need not be kept any more.
+// retention changes what a topic keeps of what is finished, or its level, and looks for what need not be kept any more.
 func (n *node) retention() {
 	t := n.randomTopic()
 	value := []string{`{"retain_bytes":4000}`, `{"retain_bytes":"1GiB"}`, `{"retain_time":"20s"}`, `{"retain_time":"1h"}`,
-		`{"retain_time":"20s","retain_bytes":3000}`, `{"retain_time":"0s","retain_bytes":0}`}[n.rng.IntN(6)]
+		`{"retain_time":"20s","retain_bytes":3000}`, `{"retain_time":"0s","retain_bytes":0}`, `{"durability":"disk"}`, `{"durability":"fsync"}`}[n.rng.IntN(8)]
 	if *crashKeepAll || *crashHard {
 		value = `{"retain_time":"24h"}`
 	}
