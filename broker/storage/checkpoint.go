@@ -74,7 +74,7 @@ func (k *Engine) writeCheckpoint(recycle int) (err error) {
 // name makes a checkpoint that is written and synced the newest one: from here on a start uses it.
 func (k *Engine) name(f *checkpointFile, from journal.Offset, entered func(*manifest.Manifest)) error {
 	k.number++ // whatever becomes of it: a failed write of the manifest may have named it
-	if err := f.rename(); err != nil {
+	if err := k.folder.changeNames(f.rename); err != nil {
 		return err
 	}
 	return k.folder.name(func(m *manifest.Manifest) {

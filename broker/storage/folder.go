@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/bits"
 	"slices"
@@ -37,10 +38,11 @@ type folder struct {
 	wanted atomic.Uint64 // features that are in use: bits by their numbers
 	named  atomic.Uint64 // of those: the manifest on the disk names them
 
-	mu    sync.Mutex // one write at a time, held over the disk
-	m     manifest.Manifest
-	begun bool // this start has written one
-	late  bool // nothing is written before a checkpoint: what is there tells the next repair, if this one is killed, what this one was told
+	mu     sync.Mutex // one change of names at a time, held over the disk: a sync that fails is told to one alone, and others would take theirs for done
+	m      manifest.Manifest
+	failed int  // changes of names that may not have been synced
+	begun  bool // this start has written one
+	late   bool // nothing is written before a checkpoint: what is there tells the next repair, if this one is killed, what this one was told
 }
 
 // current returns what the manifest says.
@@ -60,6 +62,37 @@ func (f *folder) update(change func(*manifest.Manifest)) error {
 		return nil
 	}
 	return f.writeLocked(change)
+}
+
+// errNames is why a new name of the folder does not count: a sync of the folder has failed since it was given.
+var errNames = errors.New("a sync of the data folder has failed meanwhile")
+
+// changeNames gives or takes names in the folder, and syncs that.
+func (f *folder) changeNames(change func() error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := change()
+	if err != nil {
+		f.failed++
+	}
+	return err
+}
+
+// failures returns how many changes of names may not have been synced.
+func (f *folder) failures() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}
+
+// syncNames syncs names that were given since there were so many failures.
+func (f *folder) syncNames(failures int) error {
+	return f.changeNames(func() error {
+		if f.failed != failures {
+			return errNames
+		}
+		return f.fs.SyncDir(f.dir)
+	})
 }
 
 // name is update for a change that names a checkpoint.
@@ -84,6 +117,7 @@ func (f *folder) writeLocked(change func(*manifest.Manifest)) error {
 	wanted := f.wanted.Load()
 	m.Needs = withFeatures(m.Needs, wanted)
 	if err := manifest.Write(f.fs, f.dir, &m); err != nil {
+		f.failed++
 		return err
 	}
 	f.m, f.begun = m, true

@@ -74,6 +74,7 @@ func (k *Engine) WriteGroup(group uint32, content ...[]byte) (c manifest.GroupCh
 }
 
 func (k *Engine) writeGroup(name string, size int64, parts [][]byte) error {
+	failures := k.folder.failures()
 	f, err := k.createGroup(name, size)
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (k *Engine) writeGroup(name string, size int64, parts [][]byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return k.o.FS.SyncDir(k.o.Dir)
+	return k.folder.syncNames(failures)
 }
 
 // ReadGroup returns the content of the checkpoint that the manifest names. An ErrGroupCheckpoint, or fs.ErrNotExist, is one

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -356,6 +357,42 @@ func TestACheckpointOfAGroupThatCannotBeWrittenLeavesNothing(t *testing.T) {
 		}
 		if c, err := n.k.WriteGroup(7, []byte("all")); err != nil || c.Number != 1 {
 			t.Errorf("number %d: %v", c.Number, err)
+		}
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestACheckpointOfAGroupWhoseNameAnotherSyncWasFor: while it is written somebody else syncs the data folder, and that fails. The next sync proves nothing for the
+// name that was there: the checkpoint does not count, and the next one, which does, survives a power cut.
+func TestACheckpointOfAGroupWhoseNameAnotherSyncWasFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 3)
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := &keeper{}
+		g.begin(t, n)
+		failed := false
+		n.disk.Observe(func(op vfs.Op, name string) {
+			if op == vfs.OpWrite && strings.Contains(name, "checkpoint.g07") && !failed {
+				failed = true
+				n.disk.SetRules(vfs.Rule{Ops: vfs.OpSyncDir, Path: "data", Times: 1, Err: syscall.EIO, Clean: true})
+				if err := n.k.KeepIDs(); !errors.Is(err, syscall.EIO) {
+					t.Errorf("writing the manifest: %v", err)
+				}
+			}
+		})
+		if c, err := n.k.WriteGroup(7, []byte("all")); !errors.Is(err, errNames) {
+			t.Errorf("it is written as number %d: %v; a sync has failed %v", c.Number, err, failed)
+		}
+		c, err := n.k.WriteGroup(7, []byte("all"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.fs.CrashClone(n.rng).Size(n.k.groupName(7, c.Number)); err != nil {
+			t.Errorf("behind a power cut: %v", err)
 		}
 		if err := n.stop(); err != nil {
 			t.Error(err)

@@ -88,18 +88,28 @@ func (k *Engine) tidyUp() {
 	}
 	for len(k.unknown) > 0 {
 		path := k.unknown[0]
-		put := k.aside.put
-		if filepath.Dir(path) == filepath.Join(k.o.Dir, segmentsFolder) {
-			put = k.aside.putAll
-		}
-		if err := put(path); err != nil {
-			if filepath.Dir(path) == filepath.Join(k.o.Dir, logFolder) { // the error may be of a sync
-				k.wal.FolderFailed()
-			}
+		if err := k.putAside(path); err != nil {
 			k.o.Log.Warn("putting aside what nobody knows", "path", path, "error", err)
 			return
 		}
 		k.o.Log.Warn("what nobody knows, or is damaged, was put aside", "path", path, "to", filepath.Join(k.o.Dir, asideFolder))
 		k.unknown = k.unknown[1:]
 	}
+}
+
+// putAside puts aside what nobody knows. Who does so syncs the folder that it was in; when that fails, others who have given names there must know.
+func (k *Engine) putAside(path string) error {
+	switch filepath.Dir(path) {
+	case filepath.Join(k.o.Dir, segmentsFolder):
+		return k.aside.putAll(path)
+	case filepath.Join(k.o.Dir, logFolder):
+		err := k.aside.put(path)
+		if err != nil {
+			k.wal.FolderFailed()
+		}
+		return err
+	case filepath.Clean(k.o.Dir):
+		return k.folder.changeNames(func() error { return k.aside.put(path) })
+	}
+	return k.aside.put(path)
 }
