@@ -200,10 +200,11 @@ func (m *Machine) toBury(stopping error) (list []Corpse) {
 type Sorted struct{ On, Later, Lost, Large []Corpse }
 
 // Narrow has only some of the messages go on being moved, which it returns, none when the channel was emptied since; the others wait again, or are gone as
-// they cannot be read any more. large says that some are too large that none was before.
-func (b *Burial) Narrow(s Sorted) (on []Corpse, large bool) {
+// they cannot be read any more. large says that some are too large that none was before. What is left in Lost is what the channel has lost.
+func (b *Burial) Narrow(s *Sorted) (on []Corpse, large bool) {
 	m, g := b.m, b.m.graves
 	if g.moving != b.lot {
+		s.Lost = nil
 		return nil, false
 	}
 	b.lot.list = s.On

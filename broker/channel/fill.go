@@ -81,7 +81,7 @@ func (m *Machine) BeginFill() (f Filling) {
 }
 
 // EndFill puts what was read where it belongs, unless that is of no use any more, and reports whether there is something to
-// deliver.
+// deliver. Then nothing of it was lost either: what is left in Lost is what the channel has lost.
 func (m *Machine) EndFill(f *Filling) (ready bool) {
 	m.filling = false
 	if m.loads == f.loads {
@@ -99,6 +99,8 @@ func (m *Machine) EndFill(f *Filling) (ready bool) {
 			m.n.discard(journal.Unreadable, 1)
 			m.effects().discard(backlog.Range{First: s.Pos, Last: s.Pos}, journal.Unreadable, true)
 		}
+	} else {
+		f.Lost = nil
 	}
 	if ready = m.deliverable(); ready {
 		m.wake(m.visible(), nil)

@@ -465,7 +465,7 @@ func (w *model) bury() {
 			to := [...]*[]Corpse{&s.On, &s.On, &s.On, &s.Later, &s.Lost, &s.Large}[w.rand.IntN(6)]
 			*to = append(*to, d)
 		}
-		if on, _ := b.Narrow(s); len(on) > 0 {
+		if on, _ := b.Narrow(&s); len(on) > 0 {
 			b.Write()
 			for _, d := range on {
 				w.moving = append(w.moving, d.Pos)

@@ -216,10 +216,14 @@ func (c *Channel) buryThese(b *channel.Burial) error {
 		return err
 	}
 	m := move{from: c.topic, to: to, channel: c.id, why: journal.DeadLettered}
-	s := c.collect(&m, b.List)
+	s, why := c.collect(&m, b.List)
 	c.enterNow()
-	on, large := b.Narrow(s)
+	on, large := b.Narrow(&s)
 	c.exit()
+	for i, d := range s.Lost { // as tellLost: not before
+		c.topic.registry.log.Error("a message that was to be a dead letter was lost", "topic", c.topic.name, "channel", c.name, "position", d.Pos,
+			"error", why[i])
+	}
 	if large {
 		c.topic.registry.log.Warn("messages wait, as they are larger than max_bytes of their dead letter topic", "topic", c.topic.name,
 			"channel", c.name, "dead letter topic", b.To, "max_bytes", to.Policy().MaxBytes)
@@ -278,8 +282,9 @@ func (c *Channel) deadLetterTopic(name string) (*Topic, error) {
 	return t, nil
 }
 
-// collect reads messages into a batch, with what is to be known of them. What does not fit is left for later.
-func (c *Channel) collect(m *move, list []channel.Corpse) (s channel.Sorted) {
+// collect reads messages into a batch, with what is to be known of them. What does not fit is left for later; why says of each that is lost what is
+// wrong.
+func (c *Channel) collect(m *move, list []channel.Corpse) (s channel.Sorted, why []error) {
 	l, keys := loader{topic: c.topic}, keyReader{topic: c.topic}
 	most := m.to.Policy().LargestBody()
 	var beside []journal.Beside
@@ -288,7 +293,7 @@ func (c *Channel) collect(m *move, list []channel.Corpse) (s channel.Sorted) {
 	for i, d := range list {
 		if m.batch.bodies >= buryBytes {
 			s.Later = append(s.Later, list[i:]...)
-			return s
+			return s, why
 		}
 		f, err := l.load(inflight.Place{Pos: d.Pos, Off: inflight.NoOffset})
 		if n, failed := c.topic.piece(d.Pos); err == nil && n != of {
@@ -315,14 +320,12 @@ func (c *Channel) collect(m *move, list []channel.Corpse) (s channel.Sorted) {
 			m.left = append(m.left, d.Pos)
 			s.On = append(s.On, d)
 		case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
-			s.Lost = append(s.Lost, d)
-			c.topic.registry.log.Error("a message that was to be a dead letter was lost", "topic", c.topic.name, "channel", c.name, "position", d.Pos,
-				"error", err)
+			s.Lost, why = append(s.Lost, d), append(why, err)
 		default:
 			s.Later = append(s.Later, d)
 		}
 	}
-	return s
+	return s, why
 }
 
 // Names of the properties of a dead letter. Those of the first time begin with firstTime as well.

@@ -28,15 +28,26 @@ func (d *logStore) fill(c *Channel) bool {
 		node, err := d.topic.loadFor(f.Cold, f.First, f.Keyed)
 		f.Node, f.Unread = node.toRead(), err != nil
 	}
-	f.Loaded, f.Lost, f.Later = d.topic.loadEach(f.Retries, !c.ephemeral)
+	var why []error
+	f.Loaded, f.Lost, f.Later, why = d.topic.loadEach(f.Retries, !c.ephemeral)
 	if f.Keyed {
 		var later []inflight.Place
 		f.Loaded, later = d.topic.loadKeys(f.Loaded)
 		f.Later = append(f.Later, later...)
 	}
 	c.enter()
-	defer c.exit()
-	return c.machine.EndFill(&f)
+	ready := c.machine.EndFill(&f)
+	c.exit()
+	c.tellLost(f.Lost, why) // not before: a channel that was emptied meanwhile, or has gone, needed none of it
+	return ready
+}
+
+// tellLost logs that messages that were to be delivered again were lost, and why each was.
+func (c *Channel) tellLost(lost []inflight.Place, why []error) {
+	for i, m := range lost {
+		c.topic.registry.log.Error("a message that was to be delivered again was lost", "topic", c.topic.name, "channel", c.name, "position", m.Pos,
+			"error", why[i])
+	}
 }
 
 // nodeFrames is what can be read of a node.
@@ -191,9 +202,9 @@ type loader struct {
 	nodeFrames
 }
 
-// loadEach returns messages by their places. What cannot be read now is to be tried later; what is damaged is lost. With together those of a
-// node that are many are read with one look at the disk and share its memory.
-func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []channel.Retry, lost, later []inflight.Place) {
+// loadEach returns messages by their places. What cannot be read now is to be tried later; what is damaged or not there is lost, and why says of
+// each of those what is wrong. With together those of a node that are many are read with one look at the disk and share its memory.
+func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []channel.Retry, lost, later []inflight.Place, why []error) {
 	l := loader{topic: t}
 	loaded = make([]channel.Retry, 0, len(list))
 	for len(list) > 0 {
@@ -213,15 +224,14 @@ func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []channel
 			case err == nil:
 				loaded = append(loaded, channel.Retry{Frame: f, Pos: m.Pos, Turn: uint64(m.At), Attempts: m.Attempts, Shared: n > 0})
 			case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
-				lost = append(lost, m)
-				t.registry.log.Error("a message that was to be delivered again was lost", "topic", t.name, "position", m.Pos, "error", err)
+				lost, why = append(lost, m), append(why, err)
 			default:
 				later = append(later, m)
 			}
 		}
 		list = list[max(n, 1):]
 	}
-	return loaded, lost, later
+	return loaded, lost, later, why
 }
 
 // worthwhile is how many bytes of a block are read for each message that is wanted of it, rather than each by itself.

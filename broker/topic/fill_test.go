@@ -2,6 +2,8 @@ package topic
 
 import (
 	"bytes"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -82,5 +84,74 @@ func TestWhatIsDueTogetherIsReadTogether(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 		})
+	}
+}
+
+// TestWhatAChannelLetsGoOfWhileItIsReadIsNotLost: a channel that is emptied, or goes, while due messages are read of the disk needs none of them, and
+// their nodes may go with it: nobody is told that they were lost. One that stays and misses some is said to have lost them.
+func TestWhatAChannelLetsGoOfWhileItIsReadIsNotLost(t *testing.T) {
+	const count = 6000
+	body := bytes.Repeat([]byte("m"), 300)
+	for name, act := range map[string]func(*Channel) error{
+		"emptied": (*Channel).Empty,
+		"gone":    func(c *Channel) error { return c.topic.DeleteChannel(c.name) },
+		"stays":   nil,
+	} {
+		for _, channel := range []string{"c", "c#ephemeral"} {
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				cfg := config()
+				makeDurable(&cfg)
+				disk := vfs.NewFaulty(vfs.NewMem())
+				cfg.Segments, cfg.MemQueueSize = keptSegments{disk}, 10
+				cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+				r := start(t, cfg)
+				topic := mustTopic(t, r, "t")
+				c := mustChannel(t, topic, channel)
+				for range count {
+					var b Batch
+					b.Add(body)
+					if err := topic.PublishDeferred(&b, time.Minute); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if n := topic.d.onDisk.Load(); n < 3 {
+					t.Fatalf("%d nodes are on disk", n)
+				}
+				time.Sleep(2 * time.Minute)
+				s := mustSubscribe(t, topic, channel, 2*count, SubscribeOptions{})
+				var acted atomic.Bool
+				disk.Observe(func(op vfs.Op, _ string) {
+					if op != vfs.OpRead || acted.Swap(true) {
+						return
+					}
+					if act != nil {
+						if err := act(c); err != nil {
+							t.Error(err)
+						}
+					}
+					topic.pub.Lock()
+					defer topic.pub.Unlock()
+					if act != nil {
+						topic.reclaimLocked()
+						return
+					}
+					for _, s := range topic.d.table.each() { // as if they were damaged
+						topic.dropLocked(s)
+					}
+				})
+				var d Delivery
+				for s.Take(&d) > 0 {
+					d.Clear()
+				}
+				synctest.Wait()
+				if !acted.Load() {
+					t.Fatal("nothing was read of the disk")
+				}
+				if told := strings.Contains(log.String(), "was lost"); told != (act == nil) {
+					t.Errorf("channel %s, %s: the log says %.400q", channel, name, log.String())
+				}
+			})
+		}
 	}
 }

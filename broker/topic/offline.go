@@ -153,7 +153,8 @@ func (c *Channel) unload(f func(m protocol.MessageFrame, attempts uint16) error)
 	}
 	slices.SortFunc(places, func(a, b inflight.Place) int { return cmp.Compare(a.Pos, b.Pos) })
 	for part := range slices.Chunk(places, unloadAtOnce) {
-		loaded, n, later := c.topic.loadEach(part, true)
+		loaded, n, later, why := c.topic.loadEach(part, true)
+		c.tellLost(n, why)
 		if len(later) > 0 {
 			return lost, fmt.Errorf("channel %s: %d messages cannot be read", c.name, len(later))
 		}
