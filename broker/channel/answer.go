@@ -113,6 +113,7 @@ func (m *Machine) deferAgain(it *inflight.Item[*Consumer], delay time.Duration) 
 		keep.Deferred = append(keep.Deferred, inflight.Place{Pos: it.Pos, At: at})
 	}
 	if !it.Frame.Whole() || m.unsure(it.Pos) {
+		m.keepBody(it.Pos, it.Frame)
 		m.deferredIndex.Push(inflight.Place{At: at, Pos: it.Pos, Off: inflight.NoOffset, Attempts: it.Attempts})
 		return
 	}

@@ -262,6 +262,7 @@ func (m *Machine) giveBack(f protocol.MessageFrame, pos Position, attempts uint1
 		m.lookBy(m.At.Now + m.ttl() - m.age(pos, f))
 	}
 	if !f.Whole() || m.unsure(pos) {
+		m.keepBody(pos, f)
 		m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: pos, Off: inflight.NoOffset, Attempts: attempts})
 		return
 	}

@@ -551,7 +551,7 @@ func TestHowDeadLettersMove(t *testing.T) {
 	}
 	for _, room := range []int{1, 2} { // of 9, and then of fewer
 		b := begin(map[int]int{1: 9, 2: 1}[room])
-		b.Narrow(Sorted{On: b.List})
+		b.Narrow(&Sorted{On: b.List})
 		b.Write()
 		leaving := w.m.Leaving()
 		b.End(ErrFewer, room)
@@ -563,7 +563,7 @@ func TestHowDeadLettersMove(t *testing.T) {
 		w.kept()
 	}
 	b := begin(2)
-	b.Narrow(Sorted{On: b.List})
+	b.Narrow(&Sorted{On: b.List})
 	b.Write()
 	b.End(errRefused, 0)
 	w.kept()
@@ -572,7 +572,7 @@ func TestHowDeadLettersMove(t *testing.T) {
 	}
 	w.m.At.Now += int64(buryAgain)
 	b = begin(9)
-	if _, large := b.Narrow(Sorted{Large: b.List}); !large {
+	if _, large := b.Narrow(&Sorted{Large: b.List}); !large {
 		t.Error("all are too large, and it is not told")
 	}
 	b.End(ErrNothing, 0)
@@ -582,7 +582,7 @@ func TestHowDeadLettersMove(t *testing.T) {
 	}
 	w.m.At.Now += int64(buryAgain)
 	if b = begin(9); b != nil {
-		b.Narrow(Sorted{Large: b.List})
+		b.Narrow(&Sorted{Large: b.List})
 		b.End(ErrNothing, 0)
 	}
 	w.m.Clear(journal.Emptied)

@@ -1,9 +1,13 @@
 package channel
 
 import (
+	"cmp"
+	"slices"
+
 	"brokerd/broker/backlog"
 	"brokerd/broker/inflight"
 	"brokerd/diskqueue/journal"
+	"brokerd/protocol"
 )
 
 // What a channel needs of a disk it names and does not read: BeginFill says what is to be read, EndFill takes in what was.
@@ -94,6 +98,7 @@ func (m *Machine) EndFill(f *Filling) (ready bool) {
 			m.unspilled(f.Spilled)
 			m.lookSoon()
 		}
+		m.recall(f)
 		m.endLoad(f)
 		for _, s := range f.Lost {
 			m.n.discard(journal.Unreadable, 1)
@@ -123,6 +128,7 @@ func (m *Machine) endLoad(f *Filling) {
 	if keyed := m.order != nil; keyed && !f.Keyed { // they were asked for before keys counted
 		for i := range f.Loaded {
 			r := &f.Loaded[i]
+			m.keepBody(r.Pos, r.Frame)
 			m.coldRetries.Push(inflight.Place{At: int64(m.nextTurn()), Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
 		}
 		return
@@ -133,6 +139,40 @@ func (m *Machine) endLoad(f *Filling) {
 		} else {
 			m.loaded.Push(r)
 		}
+	}
+}
+
+// keepBody keeps the body of a message of an ephemeral channel that is known by its place from now on, as it is loaded anew for its key: where the
+// channel has discarded others it has its own copy, and the message's node may have gone.
+func (m *Machine) keepBody(pos Position, f protocol.MessageFrame) {
+	if !m.ephemeral || pos == 0 || f == nil {
+		return
+	}
+	if m.bodies == nil {
+		m.bodies = map[Position]protocol.MessageFrame{}
+	}
+	m.bodies[pos] = f
+}
+
+// recall finds the bodies that were kept of messages whose nodes have gone. Their keys are known no more: they have no turn.
+func (m *Machine) recall(f *Filling) {
+	if m.bodies == nil {
+		return
+	}
+	for i := range f.Loaded {
+		delete(m.bodies, f.Loaded[i].Pos)
+	}
+	f.Lost = slices.DeleteFunc(f.Lost, func(s inflight.Place) bool {
+		body, kept := m.bodies[s.Pos]
+		if kept {
+			f.Loaded = append(f.Loaded, Retry{Frame: body, Pos: s.Pos, Turn: uint64(s.At), Attempts: s.Attempts})
+			delete(m.bodies, s.Pos)
+		}
+		return kept
+	})
+	slices.SortStableFunc(f.Loaded, func(a, b Retry) int { return cmp.Compare(int64(a.Turn), int64(b.Turn)) })
+	if len(m.bodies) == 0 || m.coldRetries.Len()+m.coldReleased.Len()+m.deferredIndex.Len()+m.dueUnshown.Len()+len(f.Later) == 0 {
+		m.bodies = nil // what left otherwise may still be there
 	}
 }
 

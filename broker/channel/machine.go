@@ -42,12 +42,13 @@ type Machine struct {
 	loading        *[]inflight.Place   // of coldRetries: on their way into memory; nil: none
 	inflight       inflight.Set[*Consumer]
 	deferredMemory inflight.DeferredMemory
-	deferredIndex  inflight.DeferredIndex // deferred, without their bodies
-	dueUnshown     inflight.PlaceQueue    // of those: due, and not shown yet
-	offered        Position               // of the last publish
-	inherited      Position               // the newest of the topic when its own backlog moved here last
-	replay         Position               // the last message of the last rewind
-	voids          *voided                // nil until there are some
+	deferredIndex  inflight.DeferredIndex             // deferred, without their bodies
+	dueUnshown     inflight.PlaceQueue                // of those: due, and not shown yet
+	offered        Position                           // of the last publish
+	inherited      Position                           // the newest of the topic when its own backlog moved here last
+	replay         Position                           // the last message of the last rewind
+	voids          *voided                            // nil until there are some
+	bodies         map[Position]protocol.MessageFrame // see keepBody; nil while there are none
 	consumers      []*Consumer
 	waiting        parked    // consumers that have credit and nothing to do
 	moves          uint64    // consumers that ever came, and that left
@@ -193,6 +194,7 @@ func (m *Machine) Clear(why journal.Reason) {
 	m.deferredIndex.Clear()
 	m.dueUnshown.Clear()
 	m.setVoid(nil)
+	m.bodies = nil
 	m.turn = 0
 	m.inflight.Clear(nil)
 	m.inflight.Trim()

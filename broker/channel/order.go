@@ -110,10 +110,12 @@ func (m *Machine) keyless() {
 	for _, from := range [...]*fifo.Queue[Retry]{&m.retries, &m.loaded} {
 		for from.Len() > 0 {
 			r := from.Pop()
+			m.keepBody(r.Pos, r.Frame)
 			list = append(list, inflight.Place{At: int64(r.Turn), Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
 		}
 	}
 	m.deferredMemory.Clear(func(d inflight.Due) {
+		m.keepBody(d.Pos, d.Frame)
 		m.deferredIndex.Push(inflight.Place{At: d.At, Pos: d.Pos, Off: inflight.NoOffset, Attempts: d.Attempts})
 	})
 	if len(list) == 0 {
@@ -141,11 +143,17 @@ func (m *Machine) disorder() {
 	var list []inflight.Place
 	for m.released.Len() > 0 {
 		r := m.released.Pop()
+		m.keepBody(r.Pos, r.Frame)
 		list = append(list, inflight.Place{Pos: r.Pos, Off: inflight.NoOffset, Attempts: r.Attempts})
 	}
 	for s := range m.coldReleased.All() {
 		s.At = 0
 		list = append(list, s)
+	}
+	for m.ephemeral && m.order.len() > 0 {
+		a := m.order.turns.DropOldest(frameSize)
+		m.keepBody(a.Pos, frameIn(a.Node, a.Off))
+		list = append(list, inflight.Place{Pos: a.Pos, Off: inflight.NoOffset, Attempts: m.order.attempts[a.Pos]})
 	}
 	for _, pos := range m.order.turns.TakeAside() {
 		list = append(list, inflight.Place{Pos: pos, Off: inflight.NoOffset, Attempts: m.order.attempts[pos]})

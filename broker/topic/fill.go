@@ -28,7 +28,7 @@ func (d *logStore) fill(c *Channel) bool {
 		node, err := d.topic.loadFor(f.Cold, f.First, f.Keyed)
 		f.Node, f.Unread = node.toRead(), err != nil
 	}
-	var why []error
+	var why map[Position]error
 	f.Loaded, f.Lost, f.Later, why = d.topic.loadEach(f.Retries, !c.ephemeral)
 	if f.Keyed {
 		var later []inflight.Place
@@ -43,10 +43,10 @@ func (d *logStore) fill(c *Channel) bool {
 }
 
 // tellLost logs that messages that were to be delivered again were lost, and why each was.
-func (c *Channel) tellLost(lost []inflight.Place, why []error) {
-	for i, m := range lost {
+func (c *Channel) tellLost(lost []inflight.Place, why map[Position]error) {
+	for _, m := range lost {
 		c.topic.registry.log.Error("a message that was to be delivered again was lost", "topic", c.topic.name, "channel", c.name, "position", m.Pos,
-			"error", why[i])
+			"error", why[m.Pos])
 	}
 }
 
@@ -204,7 +204,7 @@ type loader struct {
 
 // loadEach returns messages by their places. What cannot be read now is to be tried later; what is damaged or not there is lost, and why says of
 // each of those what is wrong. With together those of a node that are many are read with one look at the disk and share its memory.
-func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []channel.Retry, lost, later []inflight.Place, why []error) {
+func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []channel.Retry, lost, later []inflight.Place, why map[Position]error) {
 	l := loader{topic: t}
 	loaded = make([]channel.Retry, 0, len(list))
 	for len(list) > 0 {
@@ -224,7 +224,10 @@ func (t *Topic) loadEach(list []inflight.Place, together bool) (loaded []channel
 			case err == nil:
 				loaded = append(loaded, channel.Retry{Frame: f, Pos: m.Pos, Turn: uint64(m.At), Attempts: m.Attempts, Shared: n > 0})
 			case errors.Is(err, errGoneNode) || errors.Is(err, segment.ErrDamaged):
-				lost, why = append(lost, m), append(why, err)
+				if lost = append(lost, m); why == nil {
+					why = map[Position]error{}
+				}
+				why[m.Pos] = err
 			default:
 				later = append(later, m)
 			}

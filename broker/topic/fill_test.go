@@ -155,3 +155,92 @@ func TestWhatAChannelLetsGoOfWhileItIsReadIsNotLost(t *testing.T) {
 		}
 	}
 }
+
+// TestAnEphemeralChannelLosesNothingWhenOrderBeginsToCount: an ephemeral channel that has discarded some has copies of others, which are all that there
+// is of them once their nodes have gone. With the option ordered set, or taken off, while they are out, have come back or are aside, all come again.
+func TestAnEphemeralChannelLosesNothingWhenOrderBeginsToCount(t *testing.T) {
+	const bound = 100
+	for name, c := range map[string]struct {
+		before bool // it comes back before the option is set
+		delay  time.Duration
+		off    bool // the option is set before all, and taken off
+	}{
+		"out": {}, "out, deferred": {delay: time.Minute}, "back": {before: true}, "deferred": {before: true, delay: time.Minute},
+		"off, out": {off: true}, "off, back": {off: true, before: true}, "off, deferred": {off: true, before: true, delay: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				cfg := config()
+				makeDurable(&cfg)
+				cfg.MemQueueSize = bound
+				cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+				r := start(t, cfg)
+				topic := mustTopic(t, r, "t")
+				if c.off {
+					setTopicOptions(t, topic, `{"ordered":true}`)
+				}
+				s := mustSubscribe(t, topic, "c#ephemeral", bound, SubscribeOptions{})
+				var b Batch
+				for i := range 2 * bound {
+					b.Add(bytes.Repeat([]byte("m"), 300))
+					if i < bound/2 || c.off {
+						b.setSum(i, uint32(i%bound/2+1))
+					}
+				}
+				if err := topic.Publish(&b); err != nil {
+					t.Fatal(err)
+				}
+				topic.pub.Lock() // as much that comes would have it
+				topic.d.nodes.Close()
+				topic.d.tail = nil
+				topic.reclaimLocked()
+				left := len(topic.d.table.each())
+				topic.pub.Unlock()
+				if left > 0 {
+					t.Fatalf("%s: %d nodes are there", name, left)
+				}
+				take := func() (list []Answer) {
+					var d Delivery
+					for s.Take(&d) > 0 {
+						for _, run := range d.Runs {
+							for frames := run.Frames; len(frames) > 0; {
+								f := first(frames)
+								frames = frames[len(f):]
+								list = append(list, Answer{ID: f.MustID(), Verb: Requeue, Delay: c.delay})
+							}
+						}
+						d.Clear()
+					}
+					return list
+				}
+				set := `{"ordered":true}`
+				if c.off {
+					set = `{"ordered":null}`
+				}
+				out := take()
+				if !c.before {
+					setTopicOptions(t, topic, set)
+				}
+				s.Apply(out, nil)
+				if c.before {
+					setTopicOptions(t, topic, set)
+				}
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				again := 0
+				for list := take(); len(list) > 0; list = take() {
+					again += len(list)
+					for i := range list {
+						list[i].Verb = Finish
+					}
+					s.Apply(list, nil)
+					synctest.Wait()
+				}
+				if again != bound || strings.Contains(log.String(), "ERROR") {
+					t.Errorf("%s: %d messages came of %d, the log: %.300q", name, again, bound, log.String())
+				}
+			})
+		})
+	}
+}
