@@ -73,8 +73,10 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 	defer m.from.pub.Unlock()
 	defer m.to.pub.Unlock()
 	switch {
-	case m.to.exiting.Load() || m.from.exiting.Load():
-		return a, ErrExiting
+	case m.to.exiting.Load():
+		return a, m.to.leaving()
+	case m.from.exiting.Load():
+		return a, m.from.leaving()
 	case m.to.Yields():
 		return a, ErrYields
 	}
@@ -120,6 +122,22 @@ func (m *move) append(first protocol.MessageID) (a appended, err error) {
 	t.thinLocked()
 	return a, nil
 }
+
+// leaving returns why nothing can be moved to or from a topic that exits: an ErrExiting, which says so where only the topic goes.
+func (t *Topic) leaving() error {
+	if t.deleted.Load() {
+		return deletedError{t.name}
+	}
+	return ErrExiting
+}
+
+// deletedError is ErrExiting of a topic that is being deleted, or made anew at another level, while the broker goes on.
+type deletedError struct{ topic string }
+
+func (e deletedError) Error() string {
+	return "topic " + e.topic + " is being deleted or moved to another level"
+}
+func (e deletedError) Unwrap() error { return ErrExiting }
 
 // head is the record of a move but for its messages.
 func (m *move) head(p *journal.Publish) []byte {

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -187,4 +188,17 @@ func TestBurialBesidePublishes(t *testing.T) {
 			t.Errorf("%d of %d arrived", dead, n)
 		}
 	})
+}
+
+// TestAMoveToATopicThatGoesSaysSo: nothing else is exiting when only the topic is deleted; when the broker stops, that is said.
+func TestAMoveToATopicThatGoesSaysSo(t *testing.T) {
+	gone := &Topic{name: "orders.dead"}
+	gone.exiting.Store(true)
+	if err := gone.leaving(); err != ErrExiting {
+		t.Errorf("the broker stops: %v", err)
+	}
+	gone.deleted.Store(true)
+	if err := gone.leaving(); !errors.Is(err, ErrExiting) || err.Error() != "topic orders.dead is being deleted or moved to another level" {
+		t.Errorf("it is deleted: %v", err)
+	}
 }
