@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -169,10 +168,7 @@ func TestStockProducerGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := n.stats().Producers
-	aside := o.DataPath + ".aside"
-	if err := os.Rename(o.DataPath, aside); err != nil {
-		t.Fatal(err)
-	}
+	free := occupied(t, o.DataPath, "t:c")
 	for what, err := range map[string]error{
 		"PUB": p.Publish("t", []byte("refused")), "MPUB": p.MultiPublish("t", [][]byte{[]byte("refused"), []byte("too")}),
 	} {
@@ -181,9 +177,7 @@ func TestStockProducerGoesOn(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if err := os.Rename(aside, o.DataPath); err != nil {
-		t.Fatal(err)
-	}
+	free()
 	if err := p.Publish("t", []byte("again")); err != nil {
 		t.Error(err)
 	}

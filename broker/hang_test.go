@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 
 	"brokerd/broker/simnet"
 	"brokerd/broker/topic"
+	"brokerd/cmd/cmdtest"
 	"brokerd/diskqueue/stall"
 	"brokerd/diskqueue/vfs"
 	"brokerd/protocol/prototest"
@@ -40,7 +40,7 @@ func TestABrokerTellsThatItsDiskHangs(t *testing.T) {
 				<-*c
 			}
 		})
-		var said bytes.Buffer
+		var said cmdtest.Screen
 		s, err := New(o, slog.New(slog.NewTextHandler(&said, nil)), new(slog.LevelVar))
 		if err != nil {
 			t.Fatal(err)

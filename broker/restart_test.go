@@ -273,6 +273,20 @@ func TestTakenAddressFailsTheStart(t *testing.T) {
 	startWith(t, o)
 }
 
+// occupied puts a folder in the place of a queue's first file, so that the queue cannot be written; free takes it away.
+func occupied(t *testing.T, dir, queue string) (free func()) {
+	t.Helper()
+	path := filepath.Join(dir, queue+".diskqueue.000000.dat")
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestDiskThatFails: a publish that must go to disk gets an error and the broker says that it is unwell, until a write
 // succeeds again; nothing that was refused is delivered.
 func TestDiskThatFails(t *testing.T) {
@@ -284,10 +298,7 @@ func TestDiskThatFails(t *testing.T) {
 	n.post("/topic/create?topic=t", "")
 	n.post("/channel/create?topic=t&channel=c", "")
 	n.publish("t", "1", "2")
-	aside := o.DataPath + ".aside"
-	if err := os.Rename(o.DataPath, aside); err != nil {
-		t.Fatal(err)
-	}
+	free := occupied(t, o.DataPath, "t:c")
 	p := n.dial()
 	p.Send(prototest.Pub("t", "refused"))
 	if f := p.Next(); f.Type != prototest.Error || !strings.HasPrefix(string(f.Payload), "E_PUB_FAILED PUB failed ") {
@@ -300,9 +311,7 @@ func TestDiskThatFails(t *testing.T) {
 	if status, text := n.ask(http.MethodGet, "/ping", ""); status != http.StatusInternalServerError || !strings.HasPrefix(text, "NOK - ") {
 		t.Errorf("/ping says %d %s", status, text)
 	}
-	if err := os.Rename(aside, o.DataPath); err != nil {
-		t.Fatal(err)
-	}
+	free()
 	p.Send(prototest.Pub("t", "3")) // the connection is still good
 	p.Expect("OK")
 	if text := n.get("/ping"); text != "OK" {

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"brokerd/broker/topic"
+	"brokerd/cmd/cmdtest"
 	"brokerd/diskqueue/stall"
 	"brokerd/diskqueue/vfs"
 )
@@ -57,7 +57,7 @@ type watchedNode struct {
 	w    *stall.Watch
 	k    *Engine
 	r    *topic.Registry
-	said bytes.Buffer
+	said cmdtest.Screen
 }
 
 func startWatched(t *testing.T, level topic.Level) *watchedNode {
